@@ -1,0 +1,86 @@
+"""JSON bytes <-> values: orjson, and Python's json for what orjson refuses.
+
+A server may send, and a user may ask for, what orjson will not touch: lone surrogates
+(`"\\ud83d"`, half an emoji in a cut token) on the way in, and integers beyond 64 bits on the way
+out. Python's json takes both, so nothing that arrived is lost for being odd. NaN and Infinity are
+refused by both: they are not JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NoReturn
+
+import orjson
+
+# Any, at the JSON boundary and nowhere else: what comes out of a document has any shape.
+Value = Any
+
+
+# The shortest integer that does not fit 64 bits has 19 digits and a sign, or 20.
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
+
+
+class NotJSON(ValueError):
+    """The text is not one JSON value. line and column count from 1, column in characters."""
+
+    def __init__(self, what: str, line: int, column: int) -> None:
+        self.what = what
+        self.line = line
+        self.column = column
+        super().__init__(f"{what} (line {line}, column {column})")
+
+
+def loads(data: bytes) -> Value:
+    """The value of one JSON text in UTF-8, a leading byte order mark ignored. Raises NotJSON."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return _loads_slowly(data)
+
+
+def loads_exactly(data: bytes) -> Value:
+    """As loads, but integers beyond 64 bits stay what they are; orjson makes them floats without a word.
+
+    For what the user gives. Looking for them costs too much for each chunk of a stream.
+    """
+    return _loads_slowly(data) if _LONG_NUMBER.search(data) else loads(data)
+
+
+def _loads_slowly(data: bytes) -> Value:
+    try:
+        # surrogatepass is not wanted here: raw surrogates in UTF-8 are invalid UTF-8, escapes are not
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start]
+        line = before.count(b"\n") + 1
+        column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")) + 1
+        raise NotJSON(f"byte 0x{data[error.start]:02x} is not UTF-8", line, column) from error
+    if not text.strip():
+        raise NotJSON("nothing there", 1, 1)
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        what = error.msg[:1].lower() + error.msg[1:]
+        raise NotJSON(what, error.lineno, error.colno) from error
+    except RecursionError as error:
+        raise NotJSON("nested too deeply", 1, 1) from error
+    except ValueError as error:  # _refuse_constant, or an integer of more digits than int() takes
+        raise NotJSON(str(error).partition(";")[0], 1, 1) from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"'{name}' is not JSON")
+
+
+def dumps(value: Value) -> bytes:
+    """One line of JSON, without a line end, non-ASCII as it is, keys in their order."""
+    try:
+        return orjson.dumps(value)
+    except (TypeError, orjson.JSONEncodeError):
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        try:
+            return text.encode()
+        except UnicodeEncodeError:  # a lone surrogate has no bytes in UTF-8: only its escape is JSON
+            return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
