@@ -1,0 +1,22 @@
+"""The generated code and jsonschema with the same file give the same verdict."""
+
+from __future__ import annotations
+
+import json
+
+from jsonschema import Draft202012Validator
+
+from chatpipe.schema.accept import accepts
+from schema.generate_accept import SCHEMA
+from schema.mutations import mutated
+
+
+def test_both_engines_agree_on_thousands_of_bodies() -> None:
+    validator = Draft202012Validator(json.loads(SCHEMA.read_bytes()))
+    verdicts = []
+    for body in mutated(6000, seed=1):
+        verdict = accepts(body)
+        assert validator.is_valid(body) is verdict, body
+        verdicts.append(verdict)
+    # a test in which nearly all pass, or nearly all fail, would show little
+    assert 0.2 < sum(verdicts) / len(verdicts) < 0.8

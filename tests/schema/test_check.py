@@ -1,0 +1,355 @@
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from chatpipe.schema.check import Problem, check
+from schema.mutations import SAMPLES, mutated
+
+HELLO: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+
+def told(body: object, **options: bool) -> list[tuple[str, str, str, str]]:
+    """What is said of the errors; no warning is expected."""
+    problems = check(body, **options)
+    assert {problem.severity for problem in problems} <= {"error"}
+    return [(problem.pointer, problem.keyword, problem.message, problem.hint) for problem in problems]
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_sample_has_no_problem(name: str) -> None:
+    assert [problem for problem in check(SAMPLES[name]) if problem.severity == "error"] == []
+
+
+PARAMETERS: dict[str, tuple[dict[str, Any], tuple[str, str, str, str]]] = {
+    "a number in quotes": (
+        {"temperature": "0.2"},
+        ("/temperature", "type", "is '0.2', not a number", "write 0.2 without quotes"),
+    ),
+    "a word for a number": ({"temperature": "warm"}, ("/temperature", "type", "is 'warm', not a number", "")),
+    "true for a number": ({"temperature": True}, ("/temperature", "type", "is true, not a number", "")),
+    "too high": ({"temperature": 2.1}, ("/temperature", "maximum", "is 2.1, more than 2", "")),
+    "too low": ({"top_p": -0.1}, ("/top_p", "minimum", "is -0.1, less than 0", "")),
+    "a fraction": ({"n": 1.5}, ("/n", "type", "is 1.5, not an integer", "")),
+    "a fraction in quotes": ({"n": "1.5"}, ("/n", "type", "is '1.5', not an integer", "")),
+    "true in quotes": (
+        {"stream": "true"},
+        ("/stream", "type", "is 'true', not a boolean", "write true without quotes"),
+    ),
+    "beyond 64 bits": (
+        {"seed": 2**63},
+        ("/seed", "maximum", "is 9223372036854775808, more than 9223372036854775807", ""),
+    ),
+    "an integer as long as a line": (
+        {"seed": 10**100},
+        ("/seed", "maximum", "is an integer of more than 60 digits, more than 9223372036854775807", ""),
+    ),
+    "five stops": ({"stop": list("abcde")}, ("/stop", "maxItems", "has 5 items, at most 4 allowed", "")),
+    "no stop": ({"stop": []}, ("/stop", "minItems", "is empty", "leave it out, or add one")),
+    "a stop that is a number": ({"stop": ["a", 1]}, ("/stop/1", "type", "is 1, not a string", "")),
+    "an object for a choice of types": (
+        {"stop": {}},
+        ("/stop", "type", "is an object, not a string or an array", ""),
+    ),
+    "no tool": ({"tools": []}, ("/tools", "minItems", "is empty", "leave it out, or add one")),
+    "one tool without its array": (
+        {"tools": {"type": "function"}},
+        ("/tools", "type", "is an object, not an array", "write an array, also for one tool"),
+    ),
+    "a word that is nearly right": (
+        {"verbosity": "hihg"},
+        ("/verbosity", "enum", "is 'hihg', not one of low, medium, high, xhigh, max", "did you mean 'high'?"),
+    ),
+    "a word that is not": (
+        {"verbosity": "loud"},
+        ("/verbosity", "enum", "is 'loud', not one of low, medium, high, xhigh, max", ""),
+    ),
+    "a number for a word": (
+        {"verbosity": 1},
+        ("/verbosity", "enum", "is 1, not one of low, medium, high, xhigh, max", ""),
+    ),
+    "too long": (
+        {"safety_identifier": "x" * 65},
+        ("/safety_identifier", "maxLength", "has 65 characters, at most 64 allowed", ""),
+    ),
+    "a label that is a number": (
+        {"metadata": {"a/b~c": 1}},
+        ("/metadata/a~1b~0c", "type", "is 1, not a string", ""),
+    ),
+    "a bias that is a word": (
+        {"logit_bias": {"1": "x"}},
+        ("/logit_bias/1", "type", "is 'x', not a number or a boolean", ""),
+    ),
+    "audio without a voice": (
+        {"audio": {"format": "mp3"}},
+        ("/audio", "required", "has no 'voice'", "add 'voice'"),
+    ),
+    "a schema without a name": (
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": {}}}},
+        ("/response_format/json_schema", "required", "has no 'name'", "add 'name'"),
+    ),
+    "a long value is cut": (
+        {"n": "123456789-" * 9},
+        ("/n", "type", f"is '{'123456789-' * 5}1234567...', not an integer", ""),
+    ),
+    "a value stays on one line": (
+        {"n": "a\nb\x1b\u202e"},
+        ("/n", "type", r"is 'a\nb\x1b\u202e', not an integer", ""),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_parameter_is_refused(name: str) -> None:
+    change, problem = PARAMETERS[name]
+    assert told(HELLO | change) == [problem]
+
+
+MESSAGES: dict[str, tuple[object, tuple[str, str, str, str]]] = {
+    "a misspelt role": (
+        {"role": "sytem", "content": "x"},
+        (
+            "/role",
+            "enum",
+            "is 'sytem', not one of developer, system, user, assistant, tool, function",
+            "did you mean 'system'?",
+        ),
+    ),
+    "no role": (
+        {"content": "x"},
+        ("", "required", "has no 'role'", "add one of developer, system, user, assistant, tool, function"),
+    ),
+    "a string": ("hi", ("", "type", "is 'hi', not an object", "")),
+    "no content": (
+        {"role": "user"},
+        ("", "required", "has no 'content'", "add a string, or an array of parts"),
+    ),
+    "null from a user": (
+        {"role": "user", "content": None},
+        ("/content", "type", "is null, not a string or an array", ""),
+    ),
+    "no part": (
+        {"role": "user", "content": []},
+        ("/content", "minItems", "is empty", "add a part, or write a string"),
+    ),
+    "a part without a type": (
+        {"role": "user", "content": [{"text": "a"}]},
+        ("/content/0", "required", "has no 'type'", "add it: it says which kind of thing this is"),
+    ),
+    "a text part without text": (
+        {"role": "user", "content": [{"type": "text"}]},
+        ("/content/0", "required", "has no 'text'", "add 'text'"),
+    ),
+    "an image without an address": (
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"detail": "low"}}]},
+        ("/content/0/image_url", "required", "has no 'url'", "add the address, http(s): or data:"),
+    ),
+    "an image with an unknown detail": (
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x", "detail": "lwo"}}]},
+        (
+            "/content/0/image_url/detail",
+            "enum",
+            "is 'lwo', not one of auto, low, high",
+            "did you mean 'low'?",
+        ),
+    ),
+    "a result without the id of its call": (
+        {"role": "tool", "content": "3"},
+        ("", "required", "has no 'tool_call_id'", "add the id of the tool call that this answers"),
+    ),
+    "a function message without a name": (
+        {"role": "function", "content": "3"},
+        ("", "required", "has no 'name'", "add 'name'"),
+    ),
+    "a null where only the role forbids it": (
+        {"role": "function", "content": "3", "name": None},
+        ("/name", "type", "is null, not a string", ""),
+    ),
+    "a number where the role forbids it too": (
+        {"role": "function", "content": "3", "name": 5},
+        ("/name", "type", "is 5, not a string", ""),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_message_is_refused(name: str) -> None:
+    message, (pointer, *rest) = MESSAGES[name]
+    assert told({"model": "m", "messages": [message]}) == [("/messages/0" + pointer, *rest)]
+
+
+def test_misspelt_content_part_names_every_type_there_is() -> None:
+    body = {
+        "model": "m",
+        "messages": [{"role": "user", "content": [{"type": "imge_url", "image_url": {"url": "x"}}]}],
+    }
+    assert told(body) == [
+        (
+            "/messages/0/content/0/type",
+            "enum",
+            (
+                "is 'imge_url', not one of text, image_url, input_audio, file, refusal, audio_url, "
+                "video_url, input_video, image_embeds, audio_embeds, video_embeds, prompt_embeds, thinking, "
+                "tool_reference, reference, document_url"
+            ),
+            "did you mean 'image_url'?",
+        )
+    ]
+
+
+def test_arguments_that_are_an_object_are_refused() -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": {}}}
+    history = [
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "x"},
+    ]
+    assert told({"model": "m", "messages": history}) == [
+        (
+            "/messages/0/tool_calls/0/function/arguments",
+            "type",
+            "is an object, not a string",
+            "write the arguments as a JSON string",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [([], "is an array, not an object"), ("hi", "is 'hi', not an object"), (None, "is null, not an object")],
+    ids=["array", "string", "null"],
+)
+def test_body_that_is_no_object_is_refused(body: object, message: str) -> None:
+    assert told(body) == [("", "type", message, "")]
+
+
+def test_all_problems_are_told_in_document_order() -> None:
+    body = {
+        "top_k": 3,
+        "max_token": 5,
+        "messages": [
+            {"role": "assistant", "content": "x", "tool_calls": [{"id": "c", "type": "function"}]},
+            {"role": "bot", "content": []},
+        ],
+        "n": 0,
+    }
+    assert [(problem.pointer, problem.keyword, problem.severity) for problem in check(body)] == [
+        ("", "required", "error"),
+        ("/max_token", "unknown-key", "error"),
+        ("/messages/0/tool_calls/0", "required", "error"),
+        ("/messages/0/tool_calls/0", "tool-call-without-answer", "warning"),
+        ("/messages/1/role", "enum", "error"),
+        ("/messages/1/content", "minItems", "error"),
+        ("/n", "minimum", "error"),
+    ]
+
+
+def test_every_missing_key_is_told() -> None:
+    assert told({}) == [
+        ("", "required", "has no 'model'", "pass -m MODEL or set CHATPIPE_MODEL"),
+        ("", "required", "has no 'messages'", "give a prompt, -u TEXT or --messages FILE"),
+    ]
+
+
+def test_model_may_come_later() -> None:
+    row = {"messages": HELLO["messages"]}
+    assert told(row, without_model=True) == []
+    assert row == {"messages": HELLO["messages"]}
+
+
+def test_model_that_came_is_checked_all_the_same() -> None:
+    assert told(HELLO | {"model": 5}, without_model=True) == [("/model", "type", "is 5, not a string", "")]
+
+
+def test_everything_else_is_checked_without_a_model() -> None:
+    assert told({"messages": HELLO["messages"], "n": 0}, without_model=True) == [
+        ("/n", "minimum", "is 0, less than 1", "")
+    ]
+
+
+def test_strict_makes_errors_of_warnings() -> None:
+    body = HELLO | {"stream_options": {"include_usage": True}}
+    hint = "set 'stream' to true, or leave it out"
+    assert check(body) == [
+        Problem(
+            "/stream_options",
+            "stream-options-without-stream",
+            "is set without 'stream': true",
+            hint,
+            "warning",
+        )
+    ]
+    assert check(body, strict=True) == [
+        Problem(
+            "/stream_options", "stream-options-without-stream", "is set without 'stream': true", hint, "error"
+        )
+    ]
+
+
+def test_strict_refuses_keys_that_no_server_takes() -> None:
+    body = HELLO | {"top_k": 40, "flavour": "sour"}
+    assert told(body) == []
+    assert told(body, strict=True) == [
+        (
+            "/flavour",
+            "unlisted-key",
+            "is not a key that any server is known to take",
+            "leave it out, or check without --strict",
+        )
+    ]
+
+
+def _nested(depth: int) -> object:
+    value: object = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [("temperature", _nested(1000)), ("temperature", 10**5000), ("messages", _nested(1000))],
+    ids=["deep", "many digits", "deep messages"],
+)
+def test_value_too_big_to_write_out_is_refused_too(place: str, value: object) -> None:
+    assert [problem.severity for problem in check(HELLO | {place: value})] == ["error"]
+
+
+def test_deep_schema_is_none_of_our_business() -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"x": _nested(1000)}}}
+    assert told(HELLO | {"tools": [tool]}) == []
+
+
+def test_check_never_raises_and_changes_nothing() -> None:
+    for body in mutated(800, seed=3):
+        before = copy.deepcopy(body)
+        for options in ({}, {"strict": True}, {"without_model": True}):
+            check(body, **options)
+        assert body == before
+
+
+def test_good_request_is_checked_without_jsonschema() -> None:
+    """A first byte must not wait for what only refusals need."""
+    code = f"""
+import sys
+before = set(sys.modules)
+from chatpipe.schema import check
+assert check.check({HELLO!r}) == []
+slow = {{"jsonschema", "fastjsonschema", "decimal", "difflib", "importlib.resources"}}
+assert not slow & (set(sys.modules) - before)
+assert check.check({{}})
+assert "jsonschema" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+
+
+def test_problem_is_one_line_and_short() -> None:
+    for body in mutated(500, seed=4):
+        for problem in check(body, strict=True):
+            assert "\n" not in problem.message + problem.hint
+            assert len(problem.message) < 300
+            json.dumps(problem.pointer).encode()

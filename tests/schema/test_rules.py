@@ -1,0 +1,363 @@
+"""The rules between fields: what each finds, and what it leaves alone."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from chatpipe.schema import rules
+from chatpipe.schema.check import Problem, check
+
+Change = dict[str, Any]
+
+
+def function(name: object) -> Change:
+    return {"type": "function", "function": {"name": name}}
+
+
+def asks(*call_ids: str) -> Change:
+    calls = [
+        {"id": call_id, "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        for call_id in call_ids
+    ]
+    return {"role": "assistant", "content": None, "tool_calls": calls}
+
+
+def answers(call_id: str) -> Change:
+    return {"role": "tool", "tool_call_id": call_id, "content": "3"}
+
+
+def user(*content: object) -> Change:
+    return {"role": "user", "content": list(content)}
+
+
+def image(url: object) -> Change:
+    return {"type": "image_url", "image_url": url}
+
+
+def said(*messages: Change) -> Change:
+    return {"messages": list(messages)}
+
+
+def request(change: Change) -> Change:
+    return {"model": "m", "messages": [{"role": "user", "content": "hi"}]} | change
+
+
+F_CALLED = {"name": "f", "arguments": "{}"}
+HI = {"role": "user", "content": "hi"}
+UNKNOWN = "is not a key that any server is known to take"
+OTHER = "ignore this if the server is one that does"
+ANSWER = "add a tool message with its id as tool_call_id"
+CALL = "put the assistant message with that call before it"
+CHOOSE = "add it, or choose another"
+AUDIO = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "flac"}}
+
+# severity, rule, what is in the request, then pointer, message and hint of the one problem it has
+FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
+    "a letter missing": (
+        "error", "unknown-key", {"max_token": 5}, "/max_token", UNKNOWN, "did you mean 'max_tokens'?"),
+    "a letter wrong": (
+        "error", "unknown-key", {"temparature": 1}, "/temparature", UNKNOWN, "did you mean 'temperature'?"),
+    "letters swapped": (
+        "error", "unknown-key", {"steram": True}, "/steram", UNKNOWN, "did you mean 'stream'?"),
+    "a plural": ("error", "unknown-key", {"tool": []}, "/tool", UNKNOWN, "did you mean 'tools'?"),
+    "another case": ("error", "unknown-key", {"topP": 1}, "/topP", UNKNOWN, "did you mean 'top_p'?"),
+    "dashes": (
+        "error", "unknown-key", {"max-completion-tokens": 1}, "/max-completion-tokens", UNKNOWN,
+        "did you mean 'max_completion_tokens'?"),
+    "a key of a message": (
+        "error", "unknown-key", said({"role": "user", "content": "x", "nmae": "a", "tool_call": 1}),
+        "/messages/0/tool_call", UNKNOWN, "did you mean 'tool_calls'?"),
+    "a key of a function": (
+        "error", "unknown-key",
+        {"tools": [{"type": "function", "function": {"name": "f", "paramters": {}}}]},
+        "/tools/0/function/paramters", UNKNOWN, "did you mean 'parameters'?"),
+    "a key of a tool": (
+        "error", "unknown-key", {"tools": [function("f") | {"function_": {}}]},
+        "/tools/0/function_", UNKNOWN, "did you mean 'function'?"),
+    "a key of a legacy function": (
+        "error", "unknown-key", {"functions": [{"name": "f", "descripton": "d"}]},
+        "/functions/0/descripton", UNKNOWN, "did you mean 'description'?"),
+    "a key of the format": (
+        "error", "unknown-key", {"response_format": {"type": "text", "jsonSchema": {}}},
+        "/response_format/jsonSchema", UNKNOWN, "did you mean 'json_schema'?"),
+    "a key of the schema's wrapper": (
+        "error", "unknown-key",
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "shcema": {}}}},
+        "/response_format/json_schema/shcema", UNKNOWN, "did you mean 'schema'?"),
+    "a key of the stream options": (
+        "error", "unknown-key", {"stream": True, "stream_options": {"include_usge": True}},
+        "/stream_options/include_usge", UNKNOWN, "did you mean 'include_usage'?"),
+    "a null": (
+        "warning", "null-value", {"tools": None}, "/tools", "is null, which the API does not allow here",
+        "leave it out"),
+    "a result before its call": (
+        "error", "tool-message-without-call", said(HI, answers("c1"), HI),
+        "/messages/1/tool_call_id", "is 'c1', which answers no earlier tool call", CALL),
+    "a result of another call": (
+        "error", "tool-message-without-call", said(HI, asks("c1"), answers("c1"), answers("c\n2")),
+        "/messages/3/tool_call_id", r"is 'c\n2', which answers no earlier tool call", CALL),
+    "a call without its result": (
+        "warning", "tool-call-without-answer", said(HI, asks("c1", "c2"), answers("c1"), HI),
+        "/messages/1/tool_calls/1", "is not answered by a tool message before the next turn", ANSWER),
+    "a call without its result at the end": (
+        "warning", "tool-call-without-answer", said(HI, asks("c1")),
+        "/messages/1/tool_calls/0", "is not answered by a tool message before the next turn", ANSWER),
+    "a call without an id": (
+        "warning", "tool-call-without-id",
+        said(HI, {"role": "assistant", "tool_calls": [{"type": "function", "function": F_CALLED}]}),
+        "/messages/1/tool_calls/0", "has no 'id', which the API asks for", OTHER),
+    "a call without a type": (
+        "warning", "tool-call-without-id",
+        said(HI, {"role": "assistant", "tool_calls": [{"id": "c", "function": F_CALLED}]}, answers("c")),
+        "/messages/1/tool_calls/0", "has no 'type', which the API asks for", OTHER),
+    "an assistant who says nothing": (
+        "warning", "empty-assistant-message",
+        said(HI, {"role": "assistant", "content": None, "tool_calls": []}),
+        "/messages/1", "has neither content nor calls", "leave it out"),
+    "an image in a tool's result": (
+        "warning", "part-of-another-role",
+        said(HI, asks("c"), answers("c") | {"content": [image({"url": "https://example.com/a.png"})]}),
+        "/messages/2/content/0", "is a part of type 'image_url', which OpenAI takes in user messages only",
+        OTHER),
+    "a refusal from the user": (
+        "warning", "part-of-another-role", said(user({"type": "refusal", "refusal": "No."})),
+        "/messages/0/content/0", "is a part of type 'refusal', which OpenAI takes in assistant messages only",
+        OTHER),
+    "an image that is not base64": (
+        "warning", "image-not-base64", said(user(image({"url": "data:image/svg+xml,<svg/>"}))),
+        "/messages/0/content/0/image_url/url", "is a data: URL that is not base64",
+        "write data:image/png;base64,..."),
+    "a bare image that is not base64": (
+        "warning", "image-not-base64", said(user(image("DATA:image/png"))),
+        "/messages/0/content/0/image_url", "is a data: URL that is not base64",
+        "write data:image/png;base64,..."),
+    "a file part without a file": (
+        "warning", "empty-file", said(user({"type": "file", "file": {"filename": "a.pdf"}})),
+        "/messages/0/content/0/file", "names no file", "give it a file_id, or a filename and file_data"),
+    "audio of another format": (
+        "warning", "audio-input-format", said(user(AUDIO)),
+        "/messages/0/content/0/input_audio/format", "is 'flac', and OpenAI takes wav and mp3 only", OTHER),
+    "two token limits": (
+        "warning", "two-token-limits", {"max_tokens": 5, "max_completion_tokens": 5},
+        "/max_tokens", "stands beside 'max_completion_tokens'", "keep one of them"),
+    "no tokens": (
+        "warning", "no-tokens", {"max_completion_tokens": 0},
+        "/max_completion_tokens", "is less than 1", "leave it out for no limit"),
+    "a bias out of range": (
+        "warning", "logit-bias", {"logit_bias": {"a/b": 101}},
+        "/logit_bias/a~1b", "is out of the range -100 to 100", ""),
+    "a bias that is a fraction": (
+        "warning", "logit-bias", {"logit_bias": {"1": 0.5}},
+        "/logit_bias/1", "is a fraction, and OpenAI takes integers only", ""),
+    "a bias that is false": (
+        "warning", "logit-bias", {"logit_bias": {"1": False}},
+        "/logit_bias/1", "is a boolean, which only llama.cpp takes", ""),
+    "biases in pairs": (
+        "warning", "logit-bias", {"logit_bias": [[1, 5]]},
+        "/logit_bias", "is an array, which only llama.cpp takes", ""),
+    "alternatives without logprobs": (
+        "error", "top-logprobs-without-logprobs", {"top_logprobs": 2},
+        "/top_logprobs", "is set without 'logprobs': true", "set 'logprobs' to true"),
+    "alternatives with logprobs off": (
+        "error", "top-logprobs-without-logprobs", {"top_logprobs": 2, "logprobs": False},
+        "/top_logprobs", "is set without 'logprobs': true", "set 'logprobs' to true"),
+    "stream options without a stream": (
+        "warning", "stream-options-without-stream",
+        {"stream": False, "stream_options": {"include_usage": True}},
+        "/stream_options", "is set without 'stream': true", "set 'stream' to true, or leave it out"),
+    "JSON that no message mentions": (
+        "warning", "json-not-mentioned", {"response_format": {"type": "json_object"}},
+        "/response_format", "asks for a JSON object, but no message has the word JSON",
+        "ask for JSON in a message, or the answer may be endless whitespace"),
+    "a name with a dot": (
+        "error", "bad-name", {"tools": [function("a.b")]},
+        "/tools/0/function/name", "is 'a.b', which has characters other than a-z A-Z 0-9 _ -", ""),
+    "a name with an accent": (
+        "error", "bad-name", {"functions": [{"name": "mété"}]},
+        "/functions/0/name", "is 'mété', which has characters other than a-z A-Z 0-9 _ -", ""),
+    "no name": (
+        "error", "bad-name", {"tools": [{"type": "custom", "custom": {"name": ""}}]},
+        "/tools/0/custom/name", "is empty", ""),
+    "a long name of a schema": (
+        "error", "bad-name", {"response_format": {"type": "json_schema", "json_schema": {"name": "x" * 65}}},
+        "/response_format/json_schema/name", "has 65 characters, at most 64 allowed", ""),
+    "two tools of one name": (
+        "warning", "duplicate-tool", {"tools": [function("f"), function("g"), function("f")]},
+        "/tools/2/function/name", "is 'f', as is one before it", "give each its own name"),
+    "a misspelt type of tool": (
+        "error", "misspelt-tool-type", {"tools": [{"type": "fucntion", "function": {"name": "f"}}]},
+        "/tools/0/type", "is 'fucntion', not one of function, custom", "did you mean 'function'?"),
+    "another server's tool": (
+        "warning", "other-servers-tool", {"tools": [{"type": "browser_search"}]},
+        "/tools/0/type", "is 'browser_search', and OpenAI takes function and custom only", OTHER),
+    "too many tools": (
+        "warning", "too-many-tools", {"tools": [function(f"f{number}") for number in range(129)]},
+        "/tools", "has 129 items, at most 128 allowed", "send fewer"),
+    "a tool by a misspelt name": (
+        "error", "named-tool-missing", {"tools": [function("weather")], "tool_choice": function("wether")},
+        "/tool_choice/function/name", "is 'wether', which is not in 'tools'", "did you mean 'weather'?"),
+    "a tool by name without tools": (
+        "error", "named-tool-missing", {"tool_choice": function("weather")},
+        "/tool_choice/function/name", "is 'weather', which is not in 'tools'", CHOOSE),
+    "a custom tool by the name of a function": (
+        "error", "named-tool-missing",
+        {"tools": [function("run")], "tool_choice": {"type": "custom", "custom": {"name": "run"}}},
+        "/tool_choice/custom/name", "is 'run', which is not in 'tools'", CHOOSE),
+    "an allowed tool that is missing": (
+        "error", "named-tool-missing",
+        {"tools": [function("f")], "tool_choice": {
+            "type": "allowed_tools",
+            "allowed_tools": {"mode": "auto", "tools": [function("f"), function("other")]}}},
+        "/tool_choice/allowed_tools/tools/1/function/name", "is 'other', which is not in 'tools'", CHOOSE),
+    "a choice without tools": (
+        "warning", "tool-choice-without-tools", {"tool_choice": "auto"},
+        "/tool_choice", "is set without 'tools'", "add tools, or leave it out"),
+    "parallel calls without tools": (
+        "warning", "tool-choice-without-tools", {"parallel_tool_calls": False},
+        "/parallel_tool_calls", "is set without 'tools'", "add tools, or leave it out"),
+    "a function by a missing name": (
+        "error", "named-function-missing", {"functions": [{"name": "f"}], "function_call": {"name": "other"}},
+        "/function_call/name", "is 'other', which is not in 'functions'", CHOOSE),
+    "functions beside tools": (
+        "warning", "functions-with-tools", {"functions": [{"name": "f"}], "tools": [function("f")]},
+        "/functions", "stands beside 'tools'", "move them into 'tools'"),
+    "audio without its voice": (
+        "warning", "audio-modality-without-audio", {"modalities": ["text", "audio"]},
+        "/modalities", "has 'audio', but there is no 'audio' with a voice and a format",
+        "set 'audio', or leave the modality out"),
+    "many labels": (
+        "warning", "metadata-size", {"metadata": {str(number): "x" for number in range(17)}},
+        "/metadata", "has 17 pairs, at most 16 allowed", ""),
+    "a long label": (
+        "warning", "metadata-size", {"metadata": {"k" * 65: "x"}},
+        "/metadata", "has a key of 65 characters, at most 64 allowed", ""),
+    "a long value of a label": (
+        "warning", "metadata-size", {"metadata": {"k": "x" * 513}},
+        "/metadata/k", "has 513 characters, at most 512 allowed", ""),
+    "OpenRouter's verbosity": (
+        "warning", "other-servers-word", {"verbosity": "max"},
+        "/verbosity", "is 'max', which only OpenRouter is known to take", OTHER),
+    "Groq's tier": (
+        "warning", "other-servers-word", {"service_tier": "on_demand"},
+        "/service_tier", "is 'on_demand', which only Groq is known to take", OTHER),
+    "Groq's effort": (
+        "warning", "other-servers-word", {"reasoning_effort": "default"},
+        "/reasoning_effort", "is 'default', which only Groq is known to take", OTHER),
+    "Mistral's choice": (
+        "warning", "other-servers-word", {"tools": [function("f")], "tool_choice": "any"},
+        "/tool_choice", "is 'any', which only Mistral is known to take", OTHER),
+    "OpenRouter's modality": (
+        "warning", "other-servers-word", {"modalities": ["text", "image"]},
+        "/modalities/1", "is 'image', which only OpenRouter is known to take", OTHER),
+    "OpenRouter's format": (
+        "warning", "other-servers-word", {"response_format": {"type": "grammar", "grammar": "x"}},
+        "/response_format/type", "is 'grammar', which only OpenRouter is known to take", OTHER),
+    "vLLM's alternatives": (
+        "warning", "other-servers-word", {"logprobs": True, "top_logprobs": -1},
+        "/top_logprobs", "is -1, which only vLLM is known to take", OTHER),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FINDS)
+def test_rule_finds(name: str) -> None:
+    severity, rule, change, pointer, message, hint = FINDS[name]
+    found = [problem for problem in check(request(change)) if problem.keyword == rule]
+    assert found == [Problem(pointer, rule, message, hint, severity)]  # type: ignore[arg-type]  # a Literal
+
+
+def test_every_rule_is_shown_to_find_something() -> None:
+    """The one that is silent unless strict is in test_check.py."""
+    shown = {rule for _, rule, *_ in FINDS.values()} | {"unlisted-key"}
+    assert shown == {rule.name for rule in rules.RULES}
+    assert len(rules.RULES) == len(shown)
+
+
+LEFT_ALONE: dict[str, Change] = {
+    "a key that llama.cpp takes": {"top_k": 40, "n_predict": 5, "repeat_penalty": 1.1},
+    "a key that OpenRouter takes, near to one of OpenAI": {"models": ["a", "b"]},
+    "a key that looks like nothing known": {"x_trace": 1, "flavour": "sour"},
+    "a short key": {"sto": 1, "m": 1, "": 1},
+    "a key as long as a page": {"max_tokens" * 100: 1},
+    "reasoning in the history": said(HI, {"role": "assistant", "content": "x", "reasoning_content": "y"}),
+    "a key of another server's tool": {
+        "tools": [{"type": "function", "function": {"name": "f"}, "cache_control": 1}]
+    },
+    "vLLM's stream option": {"stream": True, "stream_options": {"continuous_usage_stats": True}},
+    "stream options of null": {"stream_options": None},
+    "a null that is allowed": {"temperature": None, "stop": None, "audio": None},
+    "every call answered, in any order": said(HI, asks("a", "b"), answers("b"), answers("a"), HI),
+    "an id used again in a later turn": said(HI, asks("a"), answers("a"), asks("a"), answers("a")),
+    "a call without an id, answered": said(
+        HI, {"role": "assistant", "tool_calls": [asks("a")["tool_calls"][0] | {"id": ""}]}, answers("")
+    ),
+    "an assistant with reasoning only": said(HI, {"role": "assistant", "content": None, "reasoning": "Hm."}),
+    "an assistant with empty text": said(HI, {"role": "assistant", "content": ""}),
+    "an image by its address": said(user(image({"url": "https://example.com/a.png"}))),
+    "an image in base64": said(user(image({"url": "data:image/png;base64,AAAA"}))),
+    "another server's part in any role": said(HI, {"role": "system", "content": [{"type": "video_url"}]}),
+    "alternatives of none": {"top_logprobs": 0},
+    "deprecated fields": {"max_tokens": 5, "user": "u", "functions": [{"name": "f"}], "seed": 1},
+    "JSON asked for in another case": said({"role": "system", "content": "As json."})
+    | {"response_format": {"type": "json_object"}},
+    "JSON asked for in a part": said(user({"type": "text", "text": "JSON please"}))
+    | {"response_format": {"type": "json_object"}},
+    "a name of a message with a space": said({"role": "user", "content": "x", "name": "Ann Lee"}),
+    "a name of 64 characters": {"tools": [function("a-B_9" + "x" * 59)]},
+    "another server's tool with a name of its own": {"functions": [{"name": "f"}], "function_call": "auto"},
+    "a function and a custom tool": {"tools": [function("f"), {"type": "custom", "custom": {"name": "g"}}]},
+    "no tool wanted, none there": {"tool_choice": "none"},
+    "128 tools": {"tools": [function(f"f{number}") for number in range(128)]},
+    "a named tool that is there": {"tools": [function("f")], "tool_choice": function("f")},
+    "16 labels": {"metadata": {str(number): "x" * 512 for number in range(16)}},
+    "the largest bias": {"logit_bias": {"1": 100, "2": -100.0}},
+    "audio with its voice": {"modalities": ["audio"], "audio": {"voice": "v", "format": "wav"}},
+}
+
+
+@pytest.mark.parametrize("name", LEFT_ALONE)
+def test_rules_leave_alone(name: str) -> None:
+    assert check(request(LEFT_ALONE[name])) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "nearest"),
+    [
+        ("max_token", "max_tokens"),
+        ("MaxTokens", "max_tokens"),
+        ("max_toekns", "max_tokens"),
+        ("mx_tokns", "max_tokens"),
+        ("mx_tkns", None),
+        ("stp", None),
+        ("stops", "stop"),
+        ("sotp", None),
+        ("", None),
+    ],
+    ids=str,
+)
+def test_nearest_word(word: str, nearest: str | None) -> None:
+    assert rules.nearest(word, frozenset(("max_tokens", "stop", "seed"))) == nearest
+
+
+def test_nearest_word_may_be_asked_for_short_ones() -> None:
+    assert rules.nearest("lwo", frozenset(("low", "high")), least=3) == "low"
+
+
+def test_odd_keys_of_a_million_rows_are_compared_once() -> None:
+    body = request({"flavour_of_the_day": 1})
+    check(body)
+    before = rules._nearest.cache_info().misses
+    for _ in range(100):
+        check(body)
+    assert rules._nearest.cache_info().misses == before
+
+
+def test_check_of_a_long_conversation_takes_no_more_than_a_few_milliseconds() -> None:
+    """A guard against quadratic rules: 2,000 turns, each with a call and its answer."""
+    turns = [message for number in range(1000) for message in (HI, asks(f"c{number}"), answers(f"c{number}"))]
+    body = request(said(*turns))
+    started = time.process_time()
+    assert check(body) == []
+    assert time.process_time() - started < 1
