@@ -1,0 +1,107 @@
+"""The payload of one event -> one chunk, and the error that any reply may carry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chatpipe.errors import BrokenAnswer
+from chatpipe.inputs import values
+from chatpipe.inputs.values import Value
+
+# Reasoning text: DeepSeek, llama.cpp and older vLLM; then vLLM, Ollama, OpenRouter. OpenAI sends none.
+REASONING_FIELDS = ("reasoning_content", "reasoning")
+
+_EXCERPT = 80  # characters of a broken payload that an error line shows
+_SERVER_WORDS = 500  # characters of the server's own words that an error line shows
+
+
+@dataclass(frozen=True, slots=True)
+class StreamError:
+    """What a server says went wrong. Servers disagree on code: 429, "429", "rate_limit_exceeded"."""
+
+    message: str
+    type: str | None = None
+    code: str | int | None = None
+    param: str | None = None
+
+
+def parse(payload: bytes) -> dict[str, Value]:
+    """The JSON object of one event. Raises BrokenAnswer, with the payload as its body."""
+    try:
+        value = values.loads(payload)
+    except values.NotJSON as error:
+        raise _broken(payload, f"is not JSON ({error.what})") from error
+    if type(value) is not dict:
+        raise _broken(payload, "is not a JSON object")
+    return value
+
+
+def _broken(payload: bytes, what: str) -> BrokenAnswer:
+    excerpt = shorten(payload[: 4 * _EXCERPT].decode("utf-8", "replace"), _EXCERPT)
+    return BrokenAnswer(f"an event of the stream {what}: '{excerpt}'", fix="try again", body=payload)
+
+
+def shorten(text: str, characters: int = _SERVER_WORDS) -> str:
+    """Text for an error line: white space folded, what is too long cut and marked."""
+    line = " ".join(text.split())
+    return line if len(line) <= characters else line[: characters - 3] + "..."
+
+
+def error_of(value: Value) -> StreamError | None:
+    """The error inside a chunk, a completion or an error body; None when there is none. Never raises.
+
+    Known shapes: {"error": {...}} with or without choices beside it (OpenRouter sends both in one
+    chunk), {"error": "text"}, {"detail": ...} (FastAPI: text, or a list of {"msg", "loc"}), the error
+    itself without a wrapper ({"message": "text", ...}, older vLLM and gateways), and any of these
+    alone in a list (Gemini). `error: null` and `error: {}` are no errors.
+    """
+    if type(value) is list and len(value) == 1:
+        value = value[0]
+    if type(value) is not dict:
+        return None
+    error = value.get("error")
+    if error:
+        return _error(error)
+    if "choices" in value:
+        return None
+    if value.get("detail"):
+        return _error(value["detail"])
+    if type(value.get("message")) is str and value["message"]:
+        return _error(value)
+    return None
+
+
+def _error(error: Value) -> StreamError:
+    if type(error) is not dict:
+        return StreamError(_message(error))
+    metadata = error.get("metadata")
+    kinds = (
+        error.get("type"),
+        metadata.get("error_type") if type(metadata) is dict else None,  # OpenRouter
+        error.get("status"),  # Google: "RESOURCE_EXHAUSTED"
+    )
+    code = error.get("code")
+    return StreamError(
+        message=_message(error.get("message") or error.get("detail") or error),
+        type=next((kind for kind in kinds if type(kind) is str), None),
+        code=code if type(code) in (str, int) else None,
+        param=error["param"] if type(error.get("param")) is str else None,
+    )
+
+
+def _message(value: Value) -> str:
+    if type(value) is str:
+        return value
+    if type(value) is list and value and all(type(item) is dict and "msg" in item for item in value):
+        return "; ".join(_validation(item) for item in value)
+    try:
+        return values.dumps(value).decode()
+    except RecursionError:
+        return "an error nested too deeply to show"
+
+
+def _validation(item: dict[str, Value]) -> str:
+    """One finding of a FastAPI server: {"loc": ["body", "messages", 0], "msg": "..."}."""
+    loc = item.get("loc")
+    where = ".".join(str(step) for step in loc) if type(loc) is list else ""
+    return f"{where}: {item['msg']}" if where else str(item["msg"])

@@ -1,0 +1,161 @@
+"""A completion -> whether it is what was asked for, and if not, the status to end with.
+
+Outcomes are told from the completion alone; what the user accepts anyway comes as `allow`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from chatpipe.errors import Status
+from chatpipe.inputs.values import Value
+from chatpipe.response import chunks
+
+# Mistral names the model's own limit apart from the one that was asked for.
+_CUT = frozenset({"length", "model_length"})
+
+# The server gave up: OpenRouter and Mistral `error`, vLLM and SGLang `abort`, DeepSeek
+# `insufficient_system_resource`. The last one cuts an answer too, but a higher limit would not
+# help and another try may: broken, not truncated.
+_GAVE_UP = frozenset({"error", "abort", "insufficient_system_resource"})
+
+
+class Outcome(StrEnum):
+    """What one choice turned out to be; the words of `--allow` and of result lines."""
+
+    ok = "ok"
+    truncated = "truncated"
+    refused = "refused"
+    empty = "empty"
+    tool_calls = "tool-calls"
+    broken = "broken"
+
+
+# The first that applies decides, over all choices: chatpipe(1), EXIT STATUS.
+_STATUS = {
+    Outcome.broken: Status.BROKEN_ANSWER,
+    Outcome.refused: Status.REFUSED,
+    Outcome.empty: Status.REFUSED,
+    Outcome.truncated: Status.TRUNCATED,
+    Outcome.tool_calls: Status.TOOL_CALLS,
+}
+_PRECEDENCE = (Status.BROKEN_ANSWER, Status.REFUSED, Status.TRUNCATED, Status.TOOL_CALLS)
+
+_FIX = {
+    Outcome.broken: "try again",
+    Outcome.refused: "change the prompt, or --allow refused",
+    Outcome.empty: "change the prompt, or --allow empty",
+    Outcome.truncated: "raise --max-completion-tokens, or --allow truncated",
+    Outcome.tool_calls: "take them with -f tool-calls, answer with --tool-result",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why an answer is not good. choice is its index, None when there is no choice to blame."""
+
+    outcome: Outcome
+    choice: int | None
+    status: Status
+    what: str
+    fix: str
+
+
+def judge(choice: Value) -> Outcome:
+    """The outcome of one of a completion's choices. Never raises.
+
+    A filter or refusal counts before the length limit, the limit before missing content: a
+    reasoning model that spent the limit on reasoning is truncated, not empty. White space is
+    content. A finish_reason that is unknown, or null as some servers send, says nothing.
+    """
+    if type(choice) is not dict:
+        return Outcome.broken
+    reason = _reason(choice)
+    message = choice.get("message")
+    if reason in _GAVE_UP:
+        return Outcome.broken
+    # Gemini adds the category: `content_filter: RECITATION`. Azure then may leave out the message.
+    if reason.startswith("content_filter"):
+        return Outcome.refused
+    if type(message) is not dict:
+        return Outcome.broken
+    if message.get("refusal"):
+        return Outcome.refused
+    if reason in _CUT:
+        return Outcome.truncated
+    if message.get("tool_calls") or message.get("function_call"):
+        return Outcome.tool_calls
+    # images: OpenRouter, for models that draw
+    if message.get("content") or message.get("audio") or message.get("images"):
+        return Outcome.ok
+    return Outcome.empty
+
+
+def verdict(completion: dict[str, Value], *, allow: frozenset[str], text_format: bool) -> Verdict | None:
+    """The first of the statuses 76, 4, 3, 6 that applies to any choice; None when all is good.
+
+    allow holds names of outcomes; broken cannot be allowed. Tool calls are a fault only where
+    text is written (text_format), as every other format hands them on. Never raises.
+    """
+    error = chunks.error_of(completion)  # OpenRouter sends some with HTTP 200
+    if error:
+        return _verdict(Outcome.broken, None, f"the server reports an error: {chunks.shorten(error.message)}")
+    choices = completion.get("choices")
+    if type(choices) is not list or not choices:
+        return _verdict(Outcome.broken, None, "the answer has no choices")
+    accepted = (allow - {Outcome.broken}) | {Outcome.ok}
+    if not text_format:
+        accepted |= {Outcome.tool_calls}
+    faults = [
+        (outcome, position)
+        for position, choice in enumerate(choices)
+        if (outcome := judge(choice)) not in accepted
+    ]
+    if not faults:
+        return None
+    outcome, position = min(faults, key=lambda fault: _PRECEDENCE.index(_STATUS[fault[0]]))
+    index = _index(choices[position], position)
+    what = _what(outcome, choices[position])
+    return _verdict(outcome, index, f"choice {index}: {what}" if len(choices) > 1 else what)
+
+
+def _verdict(outcome: Outcome, choice: int | None, what: str) -> Verdict:
+    return Verdict(outcome, choice, _STATUS[outcome], what, _FIX[outcome])
+
+
+def _reason(choice: dict[str, Value]) -> str:
+    reason = choice.get("finish_reason")
+    return reason if type(reason) is str else ""
+
+
+def _index(choice: Value, position: int) -> int:
+    index = choice.get("index") if type(choice) is dict else None
+    return index if type(index) is int else position
+
+
+def _what(outcome: Outcome, choice: Value) -> str:
+    if outcome is Outcome.broken:
+        return _why_broken(choice)
+    if outcome is Outcome.refused:
+        return _why_refused(choice)
+    if outcome is Outcome.truncated:
+        return f"the answer was cut off (finish_reason '{_reason(choice)}')"
+    if outcome is Outcome.empty:
+        return "the answer is empty"
+    return "tool calls are waiting for an answer"
+
+
+def _why_broken(choice: Value) -> str:
+    if type(choice) is not dict or _reason(choice) not in _GAVE_UP:
+        return "the answer has no message"
+    error = chunks.error_of(choice)  # OpenRouter puts the cause beside it
+    words = f": {chunks.shorten(error.message)}" if error else ""
+    return f"the server gave up (finish_reason '{_reason(choice)}'){words}"
+
+
+def _why_refused(choice: dict[str, Value]) -> str:
+    reason = _reason(choice)
+    if reason.startswith("content_filter"):
+        return f"the answer was filtered (finish_reason '{chunks.shorten(reason)}')"
+    return "the model refused"  # its words are written whole, on stdout or on stderr, not into a line

@@ -1,0 +1,74 @@
+"""The sample streams beside this file: NAME.sse as a server sends it, NAME.json what it comes to.
+
+The expected values were written by hand. events counts the payloads, `[DONE]` and errors among them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatpipe.response import assemble, chunks, sse
+
+FOLDER = Path(__file__).parent / "samples"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.sse"))
+
+# What this project's API notes ship with; not part of the project.
+SHARED = Path(__file__).parents[2].parent / "shared" / "api" / "examples"
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the API notes are not here")
+
+
+def raw(name: str) -> bytes:
+    return (FOLDER / f"{name}.sse").read_bytes()
+
+
+def expected(name: str) -> dict[str, Any]:
+    value = json.loads((FOLDER / f"{name}.json").read_text())
+    assert isinstance(value, dict)
+    return value
+
+
+@dataclass
+class Fold:
+    """What a client learns from one stream, as the exchange does it."""
+
+    events: int
+    done: bool
+    finished: bool
+    pending: bool
+    error: dict[str, Any] | None
+    completion: dict[str, Any]
+
+
+def decode(pieces: list[bytes]) -> tuple[list[bytes], bool]:
+    """The payloads of a body that arrives in these pieces, and whether it ended inside an event."""
+    decoder = sse.Decoder()
+    payloads = [payload for piece in pieces for payload in decoder.feed(piece)]
+    payloads += decoder.end()
+    return payloads, decoder.pending
+
+
+def fold(pieces: list[bytes]) -> Fold:
+    payloads, pending = decode(pieces)
+    assembly = assemble.Assembly()
+    error = None
+    for payload in payloads:
+        if error or sse.is_done(payload):
+            break
+        chunk = chunks.parse(payload)
+        found = chunks.error_of(chunk)
+        error = asdict(found) if found else None
+        if not error:
+            assembly.add(chunk)
+    return Fold(
+        events=len(payloads),
+        done=any(map(sse.is_done, payloads)),
+        finished=assembly.finished(),
+        pending=pending,
+        error=error,
+        completion=assembly.completion(),
+    )
