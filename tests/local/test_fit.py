@@ -1,0 +1,207 @@
+"""fit.py: what it makes of each keyword, and that jsonschema agrees that it fits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jsonschema
+import pytest
+
+from chatpipe.local.fit import fit
+
+TABLE: dict[str, tuple[Any, Any]] = {
+    "anything": ({}, "hi"),
+    "true": (True, "hi"),
+    "string": ({"type": "string"}, "hi"),
+    "string-too-short": ({"type": "string", "minLength": 5}, "hixxx"),
+    "string-too-long": ({"type": "string", "maxLength": 1}, "h"),
+    "integer": ({"type": "integer"}, 0),
+    "number": ({"type": "number"}, 0),
+    "boolean": ({"type": "boolean"}, False),
+    "null": ({"type": "null"}, None),
+    "first-type-of-many": ({"type": ["integer", "null"]}, 0),
+    "const": ({"const": {"a": 1}}, {"a": 1}),
+    "enum": ({"enum": ["red", "green"]}, "red"),
+    "enum-of-a-type": ({"type": "integer", "enum": ["a", True, 3]}, 3),
+    "minimum": ({"type": "integer", "minimum": 3}, 3),
+    "minimum-between-integers": ({"type": "integer", "minimum": 2.5}, 3),
+    "exclusive-minimum": ({"type": "integer", "exclusiveMinimum": 3}, 4),
+    "maximum": ({"type": "number", "maximum": -1.5}, -1.5),
+    "exclusive-maximum-of-integer": ({"type": "integer", "exclusiveMaximum": -3}, -4),
+    "between-0-and-1": ({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}, 0.5),
+    "multiple-of": ({"type": "integer", "minimum": 10, "multipleOf": 7}, 14),
+    "multiple-below-0": ({"type": "integer", "maximum": -10, "multipleOf": 7}, -14),
+    "number-without-type": ({"minimum": 2}, 2),
+    "date": ({"type": "string", "format": "date"}, "2000-01-01"),
+    "date-time": ({"type": "string", "format": "date-time"}, "2000-01-01T00:00:00Z"),
+    "email": ({"type": "string", "format": "email"}, "user@example.com"),
+    "uuid": ({"type": "string", "format": "uuid"}, "00000000-0000-4000-8000-000000000000"),
+    "unknown-format": ({"type": "string", "format": "colour"}, "hi"),
+    "pattern-that-the-text-has": ({"type": "string", "pattern": "^h"}, "hi"),
+    "pattern-digits": ({"type": "string", "pattern": r"^\d{4}-\d{2}$"}, "0000-00"),
+    "pattern-class": ({"type": "string", "pattern": "^[A-Z]{3}[0-9]+$"}, "AAA0"),
+    "pattern-alternatives": ({"type": "string", "pattern": "^(?:GET|POST) /x?$"}, "GET /"),
+    "pattern-escape": ({"type": "string", "pattern": r"^\$\w+\.js$"}, "$a.js"),
+    "pattern-and-length": ({"type": "string", "pattern": "^[b-y]+$", "minLength": 4}, "bbbb"),
+    "array": ({"type": "array"}, []),
+    "array-min-items": ({"type": "array", "items": {"type": "integer"}, "minItems": 2}, [0, 0]),
+    "array-prefix": ({"prefixItems": [{"const": 1}, {"const": 2}], "minItems": 3}, [1, 2, "hi"]),
+    "array-contains": ({"type": "array", "contains": {"const": 7}}, [7]),
+    "unique-strings": (
+        {"items": {"type": "string"}, "minItems": 3, "uniqueItems": True},
+        ["hi", "hi2", "hi3"],
+    ),
+    "unique-numbers": ({"items": {"type": "integer"}, "minItems": 3, "uniqueItems": True}, [0, 1, 2]),
+    "unique-enum": ({"items": {"enum": ["a", "b"]}, "minItems": 2, "uniqueItems": True}, ["a", "b"]),
+    "unique-booleans": ({"items": {"type": "boolean"}, "minItems": 2, "uniqueItems": True}, [False, True]),
+    "object-only-required": (
+        {"type": "object", "properties": {"a": {"type": "string"}, "b": {}}, "required": ["a"]},
+        {"a": "hi"},
+    ),
+    "object-nested": (
+        {"properties": {"a": {"properties": {"b": {"type": "null"}}, "required": ["b"]}}, "required": ["a"]},
+        {"a": {"b": None}},
+    ),
+    "object-in-order-of-properties": (
+        {"properties": {"b": {}, "a": {}}, "required": ["a", "b"]},
+        {"b": "hi", "a": "hi"},
+    ),
+    "object-required-not-described": (
+        {"required": ["x"], "additionalProperties": {"type": "integer"}},
+        {"x": 0},
+    ),
+    "object-pattern-properties": ({"required": ["n1"], "patternProperties": {"^n": {"const": 1}}}, {"n1": 1}),
+    "object-min-properties": (
+        {"properties": {"a": {"const": 1}}, "minProperties": 2, "additionalProperties": {"const": 2}},
+        {"a": 1, "key1": 2},
+    ),
+    "object-dependent": (
+        {"required": ["a"], "dependentRequired": {"a": ["b"], "b": ["c"]}},
+        {"a": "hi", "b": "hi", "c": "hi"},
+    ),
+    "any-of-first": ({"anyOf": [{"type": "integer"}, {"type": "string"}]}, 0),
+    "one-of-with-siblings": (
+        {
+            "type": "object",
+            "properties": {"a": {"const": 1}},
+            "oneOf": [{"required": ["a"]}, {"required": ["b"]}],
+        },
+        {"a": 1},
+    ),
+    "any-of-past-a-dead-end": ({"anyOf": [False, {"enum": []}, {"const": 5}]}, 5),
+    "all-of": (
+        {
+            "allOf": [
+                {"properties": {"a": {"type": "number", "minimum": 2}}, "required": ["a"]},
+                {"properties": {"a": {"type": "integer", "minimum": 1}, "b": {}}, "required": ["b"]},
+            ]
+        },
+        {"a": 2, "b": "hi"},
+    ),
+    "all-of-enums": ({"allOf": [{"enum": [1, 2, 3]}, {"enum": [3, 2]}]}, 2),
+    "ref": ({"$ref": "#/$defs/n", "$defs": {"n": {"type": "integer"}}}, 0),
+    "ref-with-siblings": ({"$ref": "#/$defs/n", "minimum": 4, "$defs": {"n": {"type": "integer"}}}, 4),
+    "ref-escaped": ({"$ref": "#/$defs/a~1b~0c", "$defs": {"a/b~c": {"const": 1}}}, 1),
+    "ref-used-twice": (
+        {
+            "properties": {"a": {"$ref": "#/$defs/n"}, "b": {"$ref": "#/$defs/n"}},
+            "required": ["a", "b"],
+            "$defs": {"n": {"const": 1}},
+        },
+        {"a": 1, "b": 1},
+    ),
+    "ref-inside-itself-but-finite": (
+        {
+            "$ref": "#/$defs/base",
+            "properties": {"b": {"$ref": "#/$defs/base"}},
+            "required": ["b"],
+            "$defs": {"base": {"type": "object"}},
+        },
+        {"b": {}},
+    ),
+    "linked-list": (
+        {
+            "type": "object",
+            "properties": {
+                "value": {"type": "integer"},
+                "next": {"anyOf": [{"$ref": "#"}, {"type": "null"}]},
+            },
+            "required": ["value", "next"],
+        },
+        {"value": 0, "next": {"value": 0, "next": None}},
+    ),
+    "tree": (
+        {
+            "$ref": "#/$defs/node",
+            "$defs": {
+                "node": {
+                    "type": "object",
+                    "properties": {"children": {"type": "array", "items": {"$ref": "#/$defs/node"}}},
+                    "required": ["children"],
+                }
+            },
+        },
+        {"children": []},
+    ),
+    "mutual": (
+        {
+            "$ref": "#/$defs/a",
+            "$defs": {
+                "a": {"properties": {"b": {"$ref": "#/$defs/b"}}, "required": ["b"]},
+                "b": {"anyOf": [{"$ref": "#/$defs/a"}, {"const": "end"}]},
+            },
+        },
+        {"b": "end"},
+    ),
+}
+
+NOTHING_FITS: dict[str, Any] = {
+    "false": False,
+    "empty-enum": {"enum": []},
+    "endless": {"properties": {"a": {"$ref": "#"}}, "required": ["a"]},
+    "ref-to-itself": {"$ref": "#"},
+    "ref-to-nowhere": {"$ref": "#/$defs/none"},
+    "ref-elsewhere": {"$ref": "https://example.com/schema.json"},
+    "types-exclude-each-other": {"allOf": [{"type": "integer"}, {"type": "string"}]},
+    "closed-object": {"type": "object", "required": ["a"], "additionalProperties": False},
+    "bounds-exclude-each-other": {"type": "integer", "minimum": 2, "maximum": 1},
+    "pattern-that-is-no-regex": {"type": "string", "pattern": "("},
+    "too-much": {"type": "array", "minItems": 10_000_000_000},
+    "not-a-schema": [1, 2],
+    "keyword-of-wrong-type": {"type": "integer", "minimum": "low"},
+}
+
+
+@pytest.mark.parametrize(("schema", "value"), TABLE.values(), ids=TABLE)
+def test_made_value(schema: Any, value: Any) -> None:
+    made = fit(schema, "hi")
+    assert made == value
+    assert type(made) is type(value)
+
+
+@pytest.mark.parametrize("schema", [schema for schema, _ in TABLE.values()], ids=TABLE)
+@pytest.mark.parametrize("text", ["", "hi", "A rather long text: with 12 digits, \n and \N{GRINNING FACE}"])
+def test_value_fits_whatever_the_text(schema: Any, text: str) -> None:
+    validator = jsonschema.Draft202012Validator(schema)
+    assert [error.message for error in validator.iter_errors(fit(schema, text))] == []
+
+
+@pytest.mark.parametrize("schema", NOTHING_FITS.values(), ids=NOTHING_FITS)
+def test_nothing_fits_is_null_and_never_an_exception(schema: Any) -> None:
+    assert fit(schema, "hi") is None
+
+
+def test_draft_7_items_list_is_a_prefix() -> None:
+    assert fit({"type": "array", "items": [{"const": 1}], "minItems": 2}, "hi") == [1, "hi"]
+
+
+def test_nesting_deeper_than_the_stack_is_null() -> None:
+    schema: dict[str, Any] = {"type": "null"}
+    for _ in range(3000):
+        schema = {"properties": {"a": schema}, "required": ["a"]}
+    assert fit(schema) is None
+
+
+def test_same_schema_same_value_with_keys_in_order() -> None:
+    schema = {"properties": {"z": {}, "a": {"type": "integer"}}, "required": ["a", "z"]}
+    assert str(fit(schema, "t")) == str(fit(schema, "t")) == "{'z': 't', 'a': 0}"
