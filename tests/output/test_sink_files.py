@@ -1,0 +1,640 @@
+"""`-o FILE` is replaced if and only if all went well, and leaves nothing else behind."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from chatpipe.errors import CannotWrite
+from chatpipe.output import files
+from chatpipe.output.files import Replacement, open_output, same_file, write_side_file
+
+NOBODY = 65534
+LONG = "n" * 255
+LONG_ACCENTS = "é" * 127 + "x"  # 255 bytes, cut at any even number within a character
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A directory that also a user without rights can reach, unlike tmp_path."""
+    path = Path(tempfile.mkdtemp(prefix="chatpipe-test-"))
+    path.chmod(0o777)
+    yield path
+    path.chmod(0o777)
+    shutil.rmtree(path)
+
+
+@contextmanager
+def without_rights() -> Iterator[None]:
+    """As a user whom permissions bind, also where root runs the tests."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def replace(path: str, data: bytes, *, if_changed: bool = False) -> None:
+    with open_output(path, if_changed=if_changed) as out:
+        out.write(data)
+        out.commit()
+
+
+def listing(path: Path) -> dict[str, bytes]:
+    return {entry.name: entry.read_bytes() for entry in path.iterdir() if entry.is_file()}
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+# replaced
+
+
+def test_a_new_file(folder: Path) -> None:
+    replace("out", b"new")
+    assert listing(folder) == {"out": b"new"}
+
+
+def test_an_old_file_stays_until_commit(folder: Path) -> None:
+    (folder / "out").write_bytes(b"old")
+    with open_output("out") as out:
+        out.write(b"ne")
+        out.write(b"w")
+        assert (folder / "out").read_bytes() == b"old"
+        out.commit()
+        assert (folder / "out").read_bytes() == b"new"
+    assert listing(folder) == {"out": b"new"}
+
+
+def test_nothing_written_makes_an_empty_file(folder: Path) -> None:
+    (folder / "out").write_bytes(b"old")
+    replace("out", b"")
+    assert listing(folder) == {"out": b""}
+
+
+def test_the_temporary_file_has_the_documented_name_and_is_there_at_once(folder: Path) -> None:
+    with open_output("out.txt"):
+        (name,) = os.listdir(folder)
+    assert name.startswith(".out.txt.")
+    assert name.endswith(".tmp")
+    assert len(name) == len(".out.txt.0123456789ab.tmp")
+
+
+@pytest.mark.parametrize("name", [LONG, LONG_ACCENTS], ids=["ascii", "accents"])
+def test_a_name_of_255_bytes(folder: Path, name: str) -> None:
+    replace(name, b"new")
+    assert listing(folder) == {name: b"new"}
+
+
+def test_a_name_that_is_not_utf_8(folder: Path) -> None:
+    replace(os.fsdecode(b"\xff"), b"new")
+    assert os.listdir(os.fsencode(folder)) == [b"\xff"]
+
+
+def test_a_link_is_followed_and_stays(folder: Path) -> None:
+    (folder / "data").mkdir()
+    (folder / "data/real").write_bytes(b"old")
+    os.symlink("data/real", "middle")
+    os.symlink("middle", "link")
+    with open_output("link") as out:
+        out.write(b"new")
+        assert len(os.listdir("data")) == 2
+        out.commit()
+    assert (os.readlink("link"), os.readlink("middle")) == ("middle", "data/real")
+    assert listing(folder / "data") == {"real": b"new"}
+
+
+def test_what_a_dangling_link_leads_to_is_made(folder: Path) -> None:
+    os.symlink("made", "link")
+    replace("link", b"new")
+    assert os.readlink("link") == "made"
+    assert (folder / "made").read_bytes() == b"new"
+
+
+def test_another_hard_link_keeps_the_old_content(folder: Path) -> None:
+    (folder / "out").write_bytes(b"old")
+    os.link("out", "other")
+    replace("out", b"new")
+    assert listing(folder) == {"out": b"new", "other": b"old"}
+
+
+@pytest.mark.parametrize(
+    ("old", "kept"),
+    [(0o644, 0o644), (0o600, 0o600), (0o666, 0o666), (0o751, 0o751), (0o6755, 0o755)],
+    ids=oct,
+)
+def test_the_mode_is_kept_but_not_setuid(folder: Path, old: int, kept: int) -> None:
+    (folder / "out").write_bytes(b"old")
+    (folder / "out").chmod(old)
+    replace("out", b"new")
+    assert mode_of(folder / "out") == kept
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0, 0o666)], ids=oct)
+def test_a_new_file_obeys_the_umask(folder: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        replace("out", b"new")
+    finally:
+        os.umask(before)
+    assert mode_of(folder / "out") == mode
+
+
+def test_a_private_file_is_never_readable_to_others(folder: Path) -> None:
+    (folder / "out").write_bytes(b"old")
+    (folder / "out").chmod(0o600)
+    with open_output("out"):
+        (temporary,) = folder.glob(".out.*")
+        assert mode_of(temporary) == 0o600
+
+
+def test_where_modes_cannot_be_set_a_replaced_file_is_private(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(fd: int, mode: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fchmod", refuse)
+    (folder / "out").write_bytes(b"old")
+    replace("out", b"new")
+    assert mode_of(folder / "out") == 0o600
+
+
+def test_the_content_is_on_disk_before_the_name_and_the_name_before_the_end(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    fsync, rename = os.fsync, os.replace
+
+    def record_fsync(fd: int) -> None:
+        steps.append("fsync directory" if stat.S_ISDIR(os.fstat(fd).st_mode) else "fsync file")
+        fsync(fd)
+
+    def record_rename(old: str, new: str) -> None:
+        steps.append(f"rename to {new}")
+        rename(old, new)
+
+    monkeypatch.setattr(os, "fsync", record_fsync)
+    monkeypatch.setattr(os, "replace", record_rename)
+    replace("out", b"new")
+    assert steps == ["fsync file", f"rename to {folder}/out", "fsync directory"]
+
+
+def test_owner_and_group_are_kept(folder: Path) -> None:
+    (folder / "out").write_bytes(b"old")
+    owner = (12345, 23456) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    os.chown("out", *owner)
+    replace("out", b"new")
+    now = (folder / "out").stat()
+    assert (now.st_uid, now.st_gid) == owner
+    assert now.st_size == 3
+
+
+def test_two_writers_at_once_each_replace_it_whole(folder: Path) -> None:
+    with open_output("out") as one, open_output("out") as two:
+        one.write(b"one")
+        two.write(b"two")
+        two.commit()
+        assert (folder / "out").read_bytes() == b"two"
+        one.commit()
+    assert listing(folder) == {"out": b"one"}
+
+
+def test_a_reader_never_sees_half_a_file(folder: Path) -> None:
+    contents = [letter * 300_000 for letter in (b"a", b"b", b"c")]
+    replace("out", contents[0])
+
+    def replace_often(data: bytes) -> None:
+        for _ in range(5):
+            replace("out", data)
+
+    threads = [threading.Thread(target=replace_often, args=(data,)) for data in contents]
+    for thread in threads:
+        thread.start()
+    seen = []
+    while any(thread.is_alive() for thread in threads):
+        seen.append((folder / "out").read_bytes())
+    assert all(data in contents for data in seen)
+    assert os.listdir(folder) == ["out"]
+
+
+def test_a_taken_temporary_name_is_another_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / ".out.000000000000.tmp").write_bytes(b"theirs")
+    random = iter([bytes(6), b"\1" * 6])
+    monkeypatch.setattr(os, "urandom", lambda size: next(random))
+    with open_output("out"):
+        assert (folder / ".out.010101010101.tmp").exists()
+    assert listing(folder) == {".out.000000000000.tmp": b"theirs"}
+
+
+# --if-changed
+
+
+BIG = bytes(300_000)
+CHANGES = {
+    "same": (b"data", b"data", False),
+    "both-empty": (b"", b"", False),
+    "big-and-same": (BIG, BIG, False),
+    "other-byte": (b"data", b"date", True),
+    "shorter": (b"data", b"dat", True),
+    "longer": (b"data", b"data\n", True),
+    "last-byte-of-many": (BIG + b"a", BIG + b"b", True),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "replaced"), CHANGES.values(), ids=CHANGES)
+def test_if_changed_leaves_the_same_content_and_its_times(
+    folder: Path, old: bytes, new: bytes, replaced: bool
+) -> None:
+    file = folder / "out"
+    file.write_bytes(old)
+    os.utime(file, ns=(1_000_000_001, 1_000_000_001))
+    before = file.stat()
+    replace("out", new, if_changed=True)
+    after = file.stat()
+    assert (after.st_ino != before.st_ino, after.st_mtime_ns != 1_000_000_001) == (replaced, replaced)
+    assert listing(folder) == {"out": new}
+
+
+def test_without_if_changed_the_same_content_is_new(folder: Path) -> None:
+    (folder / "out").write_bytes(b"data")
+    os.utime("out", ns=(1, 1))
+    replace("out", b"data")
+    assert (folder / "out").stat().st_mtime_ns > 1
+
+
+def test_if_changed_makes_a_missing_file(folder: Path) -> None:
+    replace("out", b"", if_changed=True)
+    assert listing(folder) == {"out": b""}
+
+
+# not replaced
+
+
+def test_leaving_without_commit_leaves_nothing(folder: Path) -> None:
+    (folder / "out").write_bytes(b"old")
+    with open_output("out") as out:
+        out.write(b"new")
+    assert listing(folder) == {"out": b"old"}
+
+
+def test_an_exception_leaves_nothing(folder: Path) -> None:
+    with suppress(KeyboardInterrupt), open_output("out") as out:
+        out.write(b"new")
+        raise KeyboardInterrupt
+    assert os.listdir(folder) == []
+
+
+def test_discard_may_be_repeated_and_harms_no_commit(folder: Path) -> None:
+    with open_output("out") as out:
+        out.write(b"new")
+        out.commit()
+        out.discard()
+        out.discard()
+    assert listing(folder) == {"out": b"new"}
+
+
+def interrupted(path: str, line: int) -> bool:
+    """Replace path, with Ctrl-C at the line-th line that is run in the module. False: it had fewer lines."""
+    left = line
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal left
+        if frame.f_code.co_filename != files.__file__:
+            return None
+        left -= event == "line"
+        if left == 0:
+            raise KeyboardInterrupt
+        return trace
+
+    def run() -> None:
+        sys.settrace(trace)
+        with suppress(KeyboardInterrupt):
+            replace(path, b"new")
+
+    thread = threading.Thread(target=run)  # a tracer that raises upsets what its thread knows of exceptions
+    thread.start()
+    thread.join()
+    return left <= 0
+
+
+def test_interrupted_at_any_line_the_file_is_old_or_new_and_alone(folder: Path) -> None:
+    """What no `with` block can catch, discard_all cleans up."""
+    (folder / "out").write_bytes(b"old")
+    line = 1
+    while interrupted("out", line):
+        files.discard_all()
+        assert listing(folder) in ({"out": b"old"}, {"out": b"new"}), f"at line {line}"
+        (folder / "out").write_bytes(b"old")
+        line += 1
+    assert listing(folder) == {"out": b"new"}
+    assert line > 40
+
+
+def test_discard_all_does_not_touch_what_is_finished(folder: Path) -> None:
+    kept = Replacement("kept")
+    kept.write(b"part")
+    kept.keep_part()
+    replace("done", b"new")
+    lost = Replacement("lost")
+    files.discard_all()
+    assert listing(folder) == {"kept.part": b"part", "done": b"new"}
+    lost.discard()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_a_signal_leaves_nothing(folder: Path, number: signal.Signals) -> None:
+    code = """if True:
+        import signal, sys
+        from chatpipe.output.files import open_output
+        def stop(number, frame): raise SystemExit(9)
+        for number in (signal.SIGTERM, signal.SIGINT): signal.signal(number, stop)
+        with open_output("out") as out:
+            out.write(b"new")
+            print("ready", flush=True)
+            signal.pause()
+    """
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        assert len(os.listdir(folder)) == 1
+        process.send_signal(number)
+        assert process.wait() == 9
+    assert os.listdir(folder) == []
+
+
+# refused before anything is sent
+
+
+def refused(path: str) -> str:
+    with pytest.raises(CannotWrite) as caught:
+        open_output(path)
+    assert caught.value.place == path
+    return caught.value.what
+
+
+def test_a_directory(folder: Path) -> None:
+    assert refused(str(folder)) == "cannot write: is a directory"
+
+
+def test_a_link_to_a_directory(folder: Path) -> None:
+    os.symlink(".", "link")
+    assert refused("link") == "cannot write: is a directory"
+
+
+def test_a_name_that_ends_in_a_slash(folder: Path) -> None:
+    assert refused("new/") == "cannot write: no such file or directory"
+
+
+def test_an_empty_name(folder: Path) -> None:
+    assert refused("") == "cannot write: the name is empty"
+
+
+def test_a_nul_in_the_name(folder: Path) -> None:
+    assert refused("a\0b") == "cannot write: embedded null byte"
+
+
+def test_a_missing_directory(folder: Path) -> None:
+    assert refused("missing/out") == f"cannot make a file in '{folder}/missing': no such file or directory"
+
+
+def test_a_dangling_link_into_a_missing_directory(folder: Path) -> None:
+    os.symlink("missing/out", "link")
+    assert refused("link") == f"cannot make a file in '{folder}/missing': no such file or directory"
+
+
+def test_a_path_below_a_file(folder: Path) -> None:
+    (folder / "file").write_bytes(b"")
+    assert refused("file/out") == "cannot write: not a directory"
+
+
+def test_links_in_a_circle(folder: Path) -> None:
+    os.symlink("two", "one")
+    os.symlink("one", "two")
+    assert refused("one") == "cannot write: too many levels of symbolic links"
+
+
+def test_a_name_that_is_too_long(folder: Path) -> None:
+    assert refused("n" * 256) == "cannot write: file name too long"
+
+
+def test_a_directory_that_we_may_not_write(public: Path) -> None:
+    (public / "out").write_bytes(b"old")
+    (public / "out").chmod(0o666)
+    public.chmod(0o555)
+    with without_rights():
+        assert refused(str(public / "out")) == f"cannot make a file in '{public}': permission denied"
+
+
+def test_a_file_that_we_may_not_write(public: Path) -> None:
+    (public / "out").write_bytes(b"old")
+    (public / "out").chmod(0o444)
+    with without_rights():
+        assert refused(str(public / "out")) == "cannot write: permission denied"
+    assert listing(public) == {"out": b"old"}
+
+
+def test_a_file_of_someone_else_that_we_may_write_becomes_ours(public: Path) -> None:
+    (public / "out").write_bytes(b"old")
+    (public / "out").chmod(0o666)
+    with without_rights():
+        replace(str(public / "out"), b"new")
+        me = os.geteuid()
+    assert (public / "out").read_bytes() == b"new"
+    assert ((public / "out").stat().st_uid, mode_of(public / "out")) == (me, 0o666)
+
+
+# faults later on
+
+
+def test_a_file_size_limit(folder: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with open_output("out") as out:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+        try:
+            with pytest.raises(CannotWrite) as caught:
+                out.write(bytes(1001))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(caught.value) == "out: cannot write: file too large: raise the limit that 'ulimit -f' shows"
+    assert os.listdir(folder) == []
+
+
+def test_a_rename_that_fails_keeps_the_part_and_says_so(folder: Path) -> None:
+    with open_output("out") as out:
+        out.write(b"new")
+        os.mkdir("out")
+        with pytest.raises(CannotWrite) as caught:
+            out.commit()
+    assert str(caught.value) == "out: cannot replace the file: is a directory: what came is in 'out.part'"
+    assert listing(folder) == {"out.part": b"new"}
+
+
+# FILE.part
+
+
+def keep(path: str, data: bytes) -> str | None:
+    with open_output(path) as out:
+        out.write(data)
+        return out.keep_part()
+
+
+def test_what_came_is_kept_beside_the_old_file(folder: Path) -> None:
+    (folder / "out").write_bytes(b"old")
+    (folder / "out").chmod(0o640)
+    assert keep("out", b"half") == "out.part"
+    assert listing(folder) == {"out": b"old", "out.part": b"half"}
+    assert mode_of(folder / "out.part") == 0o640
+
+
+def test_a_part_replaces_an_older_one(folder: Path) -> None:
+    (folder / "out.part").write_bytes(b"older and longer")
+    assert keep("out", b"half") == "out.part"
+    assert listing(folder) == {"out.part": b"half"}
+
+
+def test_nothing_came_and_an_older_part_stays(folder: Path) -> None:
+    (folder / "out.part").write_bytes(b"older")
+    assert keep("out", b"") is None
+    assert listing(folder) == {"out.part": b"older"}
+
+
+def test_the_part_is_beside_the_name_that_the_user_gave(folder: Path) -> None:
+    (folder / "data").mkdir()
+    os.symlink("data/real", "link")
+    assert keep("link", b"half") == "link.part"
+    assert listing(folder) == {"link.part": b"half"}
+    assert os.listdir("data") == []
+
+
+def test_where_that_cannot_be_it_is_beside_the_file_itself(folder: Path) -> None:
+    (folder / "data").mkdir()
+    os.symlink("data/real", "link")
+    os.mkdir("link.part")
+    assert keep("link", b"half") == f"{folder}/data/real.part"
+    assert listing(folder / "data") == {"real.part": b"half"}
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [(LONG, "n" * 120 + ".part"), (LONG_ACCENTS, "é" * 60 + ".part"), ("n" * 250, "n" * 250 + ".part")],
+    ids=["ascii", "accents", "just-fits"],
+)
+def test_the_name_of_a_part_is_cut_only_when_it_must_be(folder: Path, name: str, part: str) -> None:
+    assert keep(name, b"half") in (part, f"{folder}/{part}")
+    assert listing(folder) == {part: b"half"}
+
+
+def test_if_nothing_else_can_be_done_the_temporary_file_stays_and_is_named(folder: Path) -> None:
+    os.mkdir("out.part")
+    with open_output("out") as out:
+        out.write(b"half")
+        with pytest.raises(CannotWrite) as caught:
+            out.keep_part()
+    files.discard_all()
+    ((name, data),) = listing(folder).items()
+    assert data == b"half"
+    assert caught.value.fix == f"it is in '{folder}/{name}'"
+
+
+def test_after_commit_there_is_no_part(folder: Path) -> None:
+    with open_output("out") as out:
+        out.write(b"new")
+        out.commit()
+        assert out.keep_part() is None
+    assert listing(folder) == {"out": b"new"}
+
+
+# side files
+
+
+def test_a_side_file_is_replaced(folder: Path) -> None:
+    (folder / "out.d").write_bytes(b"old")
+    write_side_file("out.d", b"new")
+    assert listing(folder) == {"out.d": b"new"}
+
+
+def test_a_side_file_that_did_not_change(folder: Path) -> None:
+    (folder / "out.d").write_bytes(b"same")
+    os.utime("out.d", ns=(1, 1))
+    write_side_file("out.d", b"same", if_changed=True)
+    assert (folder / "out.d").stat().st_mtime_ns == 1
+
+
+def test_a_side_file_may_be_a_device() -> None:
+    with pytest.raises(CannotWrite, match="no space left on device"):
+        write_side_file("/dev/full", b"x")
+    write_side_file(os.devnull, b"x")
+
+
+def test_a_side_file_that_fails_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(old: str, new: str) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy")  # what renaming over a mount point says
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(CannotWrite, match="cannot replace the file: device or resource busy"):
+        write_side_file("out.d", b"x")
+    assert os.listdir(folder) == []
+
+
+# an output that is an input
+
+
+SAME = {
+    "same-name": ("in", ["other", "in"], "in"),
+    "other-spelling": ("./in", ["in"], "in"),
+    "link-as-output": ("link", ["in"], "in"),
+    "link-as-input": ("in", ["link"], "link"),
+    "hard-link": ("in", ["hard"], "hard"),
+    "by-descriptor": ("/dev/fd/{fd}", ["in"], "in"),
+    "other-file": ("other", ["in", "link"], None),
+    "new-file": ("new", ["new", "in"], None),
+    "missing-input": ("in", ["new"], None),
+    "no-inputs": ("in", [], None),
+    "device": (os.devnull, [os.devnull], None),
+    "stdout": ("-", ["in", "-"], None),
+    "stdin-is-not-it": ("in", ["-"], None),
+}
+
+
+@pytest.mark.parametrize(("output", "inputs", "found"), SAME.values(), ids=SAME)
+def test_same_file(folder: Path, output: str, inputs: list[str], found: str | None) -> None:
+    for name in ("in", "other"):
+        (folder / name).write_bytes(b"")
+    os.symlink("in", "link")
+    os.link("in", "hard")
+    with open("in", "rb") as file:
+        assert same_file(output.format(fd=file.fileno()), inputs) == found
+
+
+def test_same_file_as_redirected_stdin(folder: Path) -> None:
+    code = "from chatpipe.output.files import same_file; print(same_file('in', ['-']))"
+    (folder / "in").write_bytes(b"")
+    with open("in", "rb") as stdin:
+        done = subprocess.run([sys.executable, "-c", code], stdin=stdin, capture_output=True, check=True)
+    assert done.stdout == b"-\n"
