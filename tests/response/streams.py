@@ -6,7 +6,7 @@ The expected values were written by hand. events counts the payloads, `[DONE]` a
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ def fold(pieces: list[bytes]) -> Fold:
             break
         chunk = chunks.parse(payload)
         found = chunks.error_of(chunk)
-        error = asdict(found) if found else None
+        error = found._asdict() if found else None
         if not error:
             assembly.add(chunk)
     return Fold(

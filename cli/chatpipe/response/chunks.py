@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from chatpipe.errors import BrokenAnswer
 from chatpipe.inputs import values
@@ -15,8 +15,7 @@ _EXCERPT = 80  # characters of a broken payload that an error line shows
 _SERVER_WORDS = 500  # characters of the server's own words that an error line shows
 
 
-@dataclass(frozen=True, slots=True)
-class StreamError:
+class StreamError(NamedTuple):
     """What a server says went wrong. Servers disagree on code: 429, "429", "rate_limit_exceeded"."""
 
     message: str

@@ -5,8 +5,8 @@ Outcomes are told from the completion alone; what the user accepts anyway comes 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from chatpipe.errors import Status
 from chatpipe.inputs.values import Value
@@ -51,8 +51,7 @@ _FIX = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """Why an answer is not good. choice is its index, None when there is no choice to blame."""
 
     outcome: Outcome

@@ -1,0 +1,303 @@
+"""How to reach a server -> the transport that does it: our own, or httpx's where a proxy is in between.
+
+The only place that makes TLS contexts and reads proxy variables.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import httpx
+
+from chatpipe.errors import BadConfiguration, ChatpipeError, MissingInput
+from chatpipe.wire import redact
+from chatpipe.wire.blocking import DEADLINE, BlockingTransport, Waits, reason, system_error
+
+if TYPE_CHECKING:
+    import ssl
+
+
+class Dial(NamedTuple):
+    """How to reach a server: everything but the request.
+
+    proxy "" means none, whatever the environment says. cacert is a PEM file or a directory of
+    hashed ones, client_key may be inside client_cert.
+    """
+
+    proxy: str | None = None
+    cacert: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    insecure: bool = False
+
+
+def open_transport(dial: Dial, url: httpx.URL, environ: Mapping[str, str]) -> httpx.AsyncBaseTransport:
+    """A transport for requests to the origin of url; none of its awaits suspends.
+
+    Raises MissingInput and BadConfiguration for certificates and proxies that cannot be used.
+    """
+    proxy = proxy_for(url, dial.proxy, environ)
+    # Made here and not at the first request: a wrong file is told before anything else happens.
+    needs_tls = url.scheme == "https" or (proxy or "").startswith("https:")
+    context = tls_context(dial, environ) if needs_tls else None
+    if proxy is None:
+        return BlockingTransport(context)
+    return ProxiedTransport(proxy, context, place="--proxy" if dial.proxy else "proxy variable")
+
+
+# Proxies
+
+
+def proxy_for(url: httpx.URL, proxy: str | None, environ: Mapping[str, str]) -> str | None:
+    """The URL of the proxy for url, None for a direct connection.
+
+    proxy is the option, and wins over the environment, NO_PROXY included. Of the variables of one
+    name the lower-case one counts, also when it is empty: that means no proxy. HTTP_PROXY in upper
+    case is not read under CGI, where a client can set it by a header (CVE-2016-5385).
+
+    Source: curl 8 manual, "Environment"; urllib.request.getproxies_environment.
+    """
+    if proxy is None:
+        if _is_excepted(url, _lower_wins("no_proxy", environ) or ""):
+            return None
+        under_cgi = url.scheme == "http" and "REQUEST_METHOD" in environ
+        proxy = environ.get("http_proxy") if under_cgi else _lower_wins(f"{url.scheme}_proxy", environ)
+        if proxy is None:
+            proxy = _lower_wins("all_proxy", environ)
+    if not proxy:
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _lower_wins(name: str, environ: Mapping[str, str]) -> str | None:
+    return environ.get(name, environ.get(name.upper()))
+
+
+def _is_excepted(url: httpx.URL, no_proxy: str) -> bool:
+    """Whether the list names the host of url: itself, a domain it is in, its network, or `*`."""
+    host = url.raw_host.decode("ascii").lower().rstrip(".")
+    port = url.port or (443 if url.scheme == "https" else 80)
+    return any(_names(entry.lower(), host, port) for entry in no_proxy.replace(",", " ").split())
+
+
+def _names(entry: str, host: str, port: int) -> bool:
+    if entry == "*":
+        return True
+    name, only_port = _split_port(entry)
+    if only_port is not None and only_port != port:
+        return False
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        name = name.removeprefix("*").strip(".")
+        return bool(name) and (host == name or host.endswith("." + name))
+    try:
+        return address in ipaddress.ip_network(name, strict=False)
+    except ValueError:
+        return False
+
+
+def _split_port(entry: str) -> tuple[str, int | None]:
+    """`host:8080`, `[::1]:8080`, and the same without a port; a bare IPv6 address has none."""
+    if entry.startswith("["):
+        name, _, port = entry[1:].partition("]")
+        port = port.removeprefix(":")
+    elif entry.count(":") == 1:
+        name, _, port = entry.partition(":")
+    else:
+        return entry, None
+    return name, int(port) if port.isascii() and port.isdigit() else None
+
+
+class ProxiedTransport(httpx.AsyncBaseTransport):
+    """httpx's own transport, and so httpcore, behind our interface: blocking, with our deadline."""
+
+    def __init__(self, proxy: str, context: ssl.SSLContext | None, place: str) -> None:
+        import ssl
+
+        shown = redact.url(proxy)
+        try:
+            url = httpx.URL(proxy)
+            if not url.host:
+                raise BadConfiguration(f"'{shown}' names no host", place=place)
+            self._transport = httpx.HTTPTransport(
+                proxy=httpx.Proxy(url, ssl_context=context if url.scheme == "https" else None),
+                # Not for use over plain http, but httpx would load certifi's list for it: this one
+                # trusts nobody.
+                verify=context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            )
+        except ImportError as error:
+            what = f"no support for SOCKS proxies like '{shown}'"
+            raise BadConfiguration(what, place=place, fix="install chatpipe[socks]") from error
+        except (httpx.InvalidURL, ValueError) as error:
+            what = f"'{shown}' is not the URL of a proxy"
+            raise BadConfiguration(
+                what, place=place, fix="http://, https:// or socks5://HOST:PORT"
+            ) from error
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        waits = Waits.of(request)
+        try:
+            limits = {
+                "connect": waits.cut(waits.connect),
+                "read": waits.cut(waits.read),
+                "write": waits.cut(waits.write),
+                "pool": None,
+            }
+        except TimeoutError as error:
+            raise httpx.ConnectTimeout(DEADLINE) from error
+        # A copy: the next try needs the time-outs as they were.
+        limited = httpx.Request(
+            request.method,
+            request.url,
+            headers=request.headers,
+            stream=request.stream,
+            extensions={**request.extensions, "timeout": limits},
+        )
+        try:
+            response = self._transport.handle_request(limited)
+        except httpx.TransportError as error:
+            _retell(error, waits)
+            raise
+        assert isinstance(response.stream, httpx.SyncByteStream)
+        return httpx.Response(
+            response.status_code,
+            headers=response.headers,
+            stream=_ProxiedBody(response.stream, waits),
+            extensions=response.extensions,
+            request=request,
+        )
+
+    async def aclose(self) -> None:
+        self._transport.close()
+
+
+class _ProxiedBody(httpx.AsyncByteStream):
+    def __init__(self, stream: httpx.SyncByteStream, waits: Waits) -> None:
+        self._stream = stream
+        self._waits = waits
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            for data in self._stream:
+                yield data
+                # httpcore knows the time that was left at the start, as the longest pause between
+                # two reads. So a stream that never pauses ends here, and one that does is late by
+                # that much at most.
+                self._waits.cut(None)
+        except TimeoutError as error:
+            raise httpx.ReadTimeout(DEADLINE) from error
+        except httpx.ReadError as error:
+            raise httpx.RemoteProtocolError(f"{error} before the end of the reply") from error
+        except httpx.TransportError as error:
+            _retell(error, self._waits)
+            raise
+
+    async def aclose(self) -> None:
+        self._stream.close()
+
+
+def _retell(error: httpx.TransportError, waits: Waits) -> None:
+    """Raise what httpcore does not tell apart: a deadline, and a proxy that cannot be reached."""
+    if isinstance(error, httpx.TimeoutException):
+        kind = httpx.ConnectTimeout if isinstance(error, httpx.ConnectTimeout) else httpx.ReadTimeout
+        raise kind(waits.why(str(error) or "timed out")) from error
+    cause = system_error(error)
+    if isinstance(error, httpx.ConnectError) and cause is not None and not hasattr(cause, "library"):
+        # Only the proxy is connected to; a server behind it fails in its TLS handshake or not here.
+        raise httpx.ProxyError(f"the proxy itself cannot be reached: {reason(cause).lower()}") from error
+
+
+# TLS
+
+
+def tls_context(dial: Dial, environ: Mapping[str, str]) -> ssl.SSLContext:
+    """A context that trusts --cacert, else SSL_CERT_FILE and SSL_CERT_DIR, else the system.
+
+    The system comes before certifi, which is httpx's choice: it is what curl and the package
+    manager of the machine trust, with the authority of the company in it and withdrawn ones out.
+    certifi fills in where Python's OpenSSL finds nothing, as in slim containers.
+    """
+    import ssl
+
+    if dial.client_key is not None and dial.client_cert is None:
+        raise BadConfiguration("a key without its certificate", place="--client-key", fix="add --client-cert")
+    if dial.insecure:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        context = _trusting(dial, environ)
+    context.set_alpn_protocols(["http/1.1"])
+    if dial.client_cert is not None:
+        _identify(context, dial.client_cert, dial.client_key)
+    return context
+
+
+def _trusting(dial: Dial, environ: Mapping[str, str]) -> ssl.SSLContext:
+    import ssl
+
+    if dial.cacert is not None:
+        if os.path.isdir(dial.cacert):
+            return ssl.create_default_context(capath=dial.cacert)
+        return _trusting_file(dial.cacert, None, place="--cacert")
+    file = environ.get("SSL_CERT_FILE")
+    folder = environ.get("SSL_CERT_DIR")
+    if file:
+        return _trusting_file(file, folder or None, place="SSL_CERT_FILE")
+    if folder:
+        return ssl.create_default_context(capath=folder)
+    context = ssl.create_default_context()
+    if not context.cert_store_stats()["x509_ca"] and not _has_system_folder():
+        import certifi
+
+        context.load_verify_locations(certifi.where())
+    return context
+
+
+def _has_system_folder() -> bool:
+    """Whether OpenSSL's folder of authorities, which it reads only when it needs one, holds any."""
+    import ssl
+
+    folder = ssl.get_default_verify_paths().capath
+    return folder is not None and any(os.scandir(folder))
+
+
+def _trusting_file(file: str, folder: str | None, place: str) -> ssl.SSLContext:
+    import ssl
+
+    try:
+        return ssl.create_default_context(cafile=file, capath=folder)
+    except ssl.SSLError as error:
+        raise BadConfiguration(f"no certificate in PEM form in '{file}'", place=place) from error
+    except OSError as error:
+        raise _unreadable(error, file, place) from error
+
+
+def _identify(context: ssl.SSLContext, cert: str, key: str | None) -> None:
+    """Show this certificate to servers that ask for one."""
+    import ssl
+
+    for place, file in (("--client-cert", cert), ("--client-key", key)):
+        try:
+            if file is not None:
+                open(file, "rb").close()  # OpenSSL does not say which of the two it cannot read
+        except OSError as error:
+            raise _unreadable(error, file or "", place) from error
+
+    def refuse() -> str:
+        # Without this OpenSSL asks for the password on the terminal, in the middle of a pipeline.
+        raise BadConfiguration("the key is encrypted", place="--client-key", fix="give one without password")
+
+    try:
+        context.load_cert_chain(cert, key, password=refuse)
+    except ssl.SSLError as error:
+        what = f"not a certificate and its key in PEM form: {reason(error).lower()}"
+        raise BadConfiguration(what, place="--client-cert") from error
+
+
+def _unreadable(error: OSError, file: str, place: str) -> ChatpipeError:
+    return MissingInput(f"cannot read '{file}': {reason(error).lower()}", place=place)

@@ -1,0 +1,170 @@
+"""Options and environment -> where to send a request, and with which headers.
+
+Who wins: an option, then the profile named by `-p`, then `CHATPIPE_*`, then `OPENAI_*`, then the
+default. `OPENAI_*` counts only when no profile is chosen or the profile is `openai`, so that one
+provider's key never goes to another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+from chatpipe import __version__
+from chatpipe.errors import BadConfiguration, NoAccess, UsageFault
+from chatpipe.wire.options import PROFILES, Connection
+
+DEFAULT_BASE_URL = "https://api.openai.com/v1"
+_ROUTE = "/chat/completions"
+# RFC 9110, section 5.6.2: a header's name is a token.
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+Headers = tuple[tuple[str, str], ...]
+
+
+class Endpoint(NamedTuple):
+    """Where a request goes. key_env is the variable that its key is expected in."""
+
+    url: str
+    headers: Headers
+    model: str | None
+    in_process: bool
+    key_env: str | None
+    needs_key: bool
+
+    @property
+    def base_url(self) -> str:
+        return self.url.removesuffix(_ROUTE)
+
+
+def resolve(connection: Connection, environ: Mapping[str, str], header_lines: Sequence[str] = ()) -> Endpoint:
+    """The endpoint, its headers still without the key. header_lines are those of `--header-file`.
+
+    Raises UsageFault and BadConfiguration, naming the option or variable.
+    """
+    name, place = connection.profile, "--profile"
+    if name is None and (name := environ.get("CHATPIPE_PROFILE") or None):
+        place = "CHATPIPE_PROFILE"
+    if name is not None and name not in PROFILES:
+        raise BadConfiguration(f"no profile '{name}'", place=place, fix=f"there are {', '.join(PROFILES)}")
+    profile = PROFILES[name or "openai"]
+    in_process = name == "echo"
+    if in_process:
+        if connection.base_url is not None:
+            raise UsageFault(
+                "profile 'echo' has no base URL", place="--base-url", fix="leave one of the two out"
+            )
+        environ = {}
+    elif name not in (None, "openai"):
+        environ = {key: value for key, value in environ.items() if not key.startswith("OPENAI_")}
+    base, base_place = _first(
+        (connection.base_url, "--base-url"),
+        (profile.base_url if connection.profile else None, "profile"),
+        (environ.get("CHATPIPE_BASE_URL"), "CHATPIPE_BASE_URL"),
+        (profile.base_url, "profile"),
+        (environ.get("OPENAI_BASE_URL"), "OPENAI_BASE_URL"),
+        (DEFAULT_BASE_URL, ""),
+    )
+    model, _ = _first(
+        (profile.model if connection.profile else None, ""),
+        (environ.get("CHATPIPE_MODEL"), ""),
+        (profile.model, ""),
+        (environ.get("OPENAI_MODEL"), ""),
+        (None, ""),
+    )
+    url = _route(base or "", base_place)
+    own = url.hostname == "api.openai.com"
+    headers = _headers(environ, (*header_lines, *connection.headers))
+    return Endpoint(url.geturl(), headers, model, in_process, profile.key_env, own or name == "openai")
+
+
+def authorized(endpoint: Endpoint, key: str | None, *, allow_http: bool) -> Headers:
+    """The headers with the key. Raises NoAccess where one is needed, BadConfiguration where it would leak."""
+    url = urlsplit(endpoint.url)
+    names = {name.lower() for name, _ in endpoint.headers}
+    has_own = bool(names & {"authorization", "api-key", "x-api-key"})
+    if key is None and not has_own and endpoint.needs_key and not _loopback(url):
+        raise NoAccess(
+            f"no API key for '{endpoint.base_url}'",
+            fix=f"set {endpoint.key_env}, pass --key-file, or try -p echo, which needs none",
+        )
+    if (key is not None or has_own) and url.scheme == "http" and not _loopback(url) and not allow_http:
+        raise BadConfiguration(
+            f"the key would go unencrypted to '{url.hostname}'",
+            fix="use https, or --allow-http if the network is yours",
+        )
+    if key is None or "authorization" in names:
+        return endpoint.headers
+    return (("Authorization", f"Bearer {key}"), *endpoint.headers)
+
+
+def header(line: str, place: str) -> tuple[str, str]:
+    """`Name: value` in two. Raises UsageFault; the value, which may be a secret, is not shown."""
+    name, colon, value = line.partition(":")
+    if not colon or not _HEADER_NAME.fullmatch(name.strip()):
+        raise UsageFault("not a header", place=place, fix="write 'Name: value'")
+    value = value.strip()
+    if _CONTROL.search(value) or not value.isascii():
+        raise UsageFault(f"header '{name.strip()}' has a character that cannot be sent", place=place)
+    return name.strip(), value
+
+
+def _first(*candidates: tuple[str | None, str]) -> tuple[str | None, str]:
+    """The first value that is set and not empty, and what it came from; the last as it is."""
+    return next((candidate for candidate in candidates if candidate[0]), candidates[-1])
+
+
+def _route(base_url: str, place: str) -> SplitResult:
+    """The URL of the completions route under a base URL; a base URL that already names it is taken."""
+    try:
+        url = urlsplit(base_url.strip())
+        port_is_right = url.port is None or url.port > 0
+    except ValueError:
+        url, port_is_right = urlsplit(""), False
+    if url.scheme not in ("http", "https") or not url.hostname or not port_is_right:
+        raise BadConfiguration(f"'{base_url}' is not an http or https URL", place=place)
+    if url.username is not None or url.password is not None:
+        raise BadConfiguration(
+            "a base URL holds no user or password", place=place, fix="use --header or --key-file"
+        )
+    if _CONTROL.search(base_url) or " " in base_url.strip() or not base_url.isascii():
+        raise BadConfiguration(
+            "the base URL has a character that no URL has", place=place, fix="percent-encode it"
+        )
+    path = url.path.rstrip("/").removesuffix(_ROUTE)
+    return url._replace(path=path + _ROUTE, fragment="")
+
+
+def _headers(environ: Mapping[str, str], lines: Sequence[str]) -> Headers:
+    """Ours, the environment's, the user's: a later one of the same name wins, an empty one removes it."""
+    ours = [
+        ("Content-Type", "application/json"),
+        ("User-Agent", f"chatpipe/{__version__}"),
+        # Nothing is gained by compressing an answer of a few kB, and a compressed stream comes late.
+        ("Accept-Encoding", "identity"),
+    ]
+    for variable, name in (("OPENAI_ORG_ID", "OpenAI-Organization"), ("OPENAI_PROJECT_ID", "OpenAI-Project")):
+        if value := environ.get(variable):
+            ours.append(header(f"{name}: {value}", variable))
+    custom = environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines()
+    theirs = [header(line, "OPENAI_CUSTOM_HEADERS") for line in custom if line.strip()]
+    theirs += [header(line, "--header") for line in lines]
+    merged: dict[str, tuple[str, str]] = {}
+    for name, value in ours + theirs:
+        merged.pop(name.lower(), None)
+        if value:
+            merged[name.lower()] = (name, value)
+    return tuple(merged.values())
+
+
+def _loopback(url: SplitResult) -> bool:
+    """Whether the host is this machine. A name is judged by itself, as a resolver may answer anything."""
+    host = (url.hostname or "").rstrip(".")
+    return (
+        host in ("localhost", "::1")
+        or host.endswith(".localhost")
+        or bool(re.fullmatch(r"127(\.\d+){3}", host))
+    )

@@ -1,0 +1,30 @@
+"""What may be shown of headers and URLs: under -v, in errors, in recordings. No secret leaves here."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+_SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
+_SECRET_WORDS = ("key", "token", "secret", "password", "credential", "signature")
+# Names that hold such a word and say nothing secret.
+_PLAIN_PREFIXES = ("x-ratelimit-",)
+
+
+def header(name: str, value: str) -> str:
+    """value, or what stands for it. The scheme of an Authorization (`Bearer`) is kept."""
+    name = name.lower()
+    if name in _SECRET_HEADERS:
+        scheme, space, credentials = value.partition(" ")
+        return f"{scheme} ***" if space and credentials and name.endswith("authorization") else "***"
+    if any(word in name for word in _SECRET_WORDS) and not name.startswith(_PLAIN_PREFIXES):
+        return "***"
+    return value
+
+
+def url(text: str) -> str:
+    """The URL without user, password, query and fragment; any of them may hold a key."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # an unclosed bracket: not a URL, so where a password would be is unknown
+        return text.rpartition("@")[2].partition("?")[0]
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

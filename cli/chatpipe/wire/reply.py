@@ -1,0 +1,178 @@
+"""Bytes of one HTTP/1.x reply -> head, pieces of body, end. No I/O: whoever reads the socket feeds it.
+
+llhttp splits the bytes; what it leaves to its user is done here: the limits, replies without a
+body, replies that end when the connection does, and the place to stop.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import httpx
+from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+# llhttp has no limits of its own. Real heads are below 8 KiB and 40 fields.
+MAX_HEAD_BYTES = 64 * 1024
+MAX_HEADERS = 256
+
+
+class Head(NamedTuple):
+    """Status line and headers, in the order and the case they came; no trailers.
+
+    keep_alive is what the peer allows: whether the connection can be used again is
+    `ReplyParser.reusable`.
+    """
+
+    status: int
+    reason: bytes
+    http_version: bytes
+    headers: list[tuple[bytes, bytes]]
+    keep_alive: bool
+
+
+class _Enough(Exception):  # not an error: it makes llhttp stop where the reply ends
+    pass
+
+
+class ReplyParser:
+    """One reply. Feed it what is read, and call eof() when the peer has closed.
+
+    head is None until the final head is there (1xx replies are skipped); done says that the reply
+    is complete; started, that at least one byte of it came. feed() and eof() raise
+    httpx.RemoteProtocolError; pieces that came before the fault can still be taken. Not to be used
+    after that.
+
+    The methods named on_... are llhttp's callbacks, found by name.
+    """
+
+    def __init__(self, method: str = "POST") -> None:
+        self.head: Head | None = None
+        self.done = False
+        self.started = False
+        self._has_no_body = method == "HEAD"
+        self._ends_with_connection = False
+        self._extra = False
+        self._reason = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._headers_bytes = 0
+        self._idle_bytes = 0
+        self._pieces: list[bytes] = []
+        # The bound method itself, with no Python frame of ours around it: this is the one callback
+        # that runs once a chunk.
+        self.on_body = self._pieces.append
+        self._parser = HttpResponseParser(self)
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another request may follow on the same connection."""
+        return self.done and self.head is not None and self.head.keep_alive and not self._extra
+
+    def take(self) -> bytes:
+        """The body that came since the last call, maybe empty."""
+        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
+        return body
+
+    def feed(self, data: bytes) -> None:
+        if self.done:
+            self._extra = True
+            return
+        self.started = True
+        pieces_before = len(self._pieces)
+        try:
+            self._parser.feed_data(data)
+        # HttpParserUpgrade is not an HttpParserError.
+        except (HttpParserError, HttpParserUpgrade) as error:
+            self._settle(error)
+        if self.done:
+            del self._parser  # it holds our callbacks: a cycle for each reply
+        elif len(self._pieces) > pieces_before:
+            self._idle_bytes = 0
+        else:
+            # An endless header line, trailer or chunk extension is not seen by any callback.
+            self._idle_bytes += len(data)
+            if self._idle_bytes > MAX_HEAD_BYTES:
+                raise httpx.RemoteProtocolError(f"more than {MAX_HEAD_BYTES} bytes of head or trailers")
+
+    def eof(self) -> None:
+        """The peer has closed its side. Raises unless that is where the reply ends."""
+        if self.done:
+            return
+        if not self.started:
+            raise httpx.RemoteProtocolError("peer closed connection without a reply")
+        if self.head is None:
+            raise httpx.RemoteProtocolError("peer closed connection inside the head of its reply")
+        if not self._ends_with_connection:
+            raise httpx.RemoteProtocolError("peer closed connection before the end of its reply")
+        self.done = True
+
+    def _settle(self, error: HttpParserError | HttpParserUpgrade) -> None:
+        """Raise what stopped llhttp, unless it is only that the reply is over."""
+        # What a callback raises, Ctrl-C included, is kept by httptools as the context of its own.
+        raised = error.__context__ if isinstance(error, HttpParserCallbackError) else None
+        if raised is not None and not isinstance(raised, _Enough):
+            raise raised
+        if not self.done:
+            raise httpx.RemoteProtocolError(f"not a reply in HTTP: {_lower_first(str(error))}") from error
+        # The bytes behind the reply are not ours to understand, and HEAD stops before they are seen.
+        self._extra = True
+
+    def on_message_begin(self) -> None:
+        if self.done:
+            raise _Enough
+
+    def on_status(self, reason: bytes) -> None:
+        self._reason += reason  # in pieces when the line came in pieces
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers_bytes += len(name) + len(value) + 4
+        if self._headers_bytes > MAX_HEAD_BYTES:
+            raise httpx.RemoteProtocolError(f"more than {MAX_HEAD_BYTES} bytes of head or trailers")
+        if self.head is not None:
+            return  # a trailer
+        if len(self._headers) == MAX_HEADERS:
+            raise httpx.RemoteProtocolError(f"more than {MAX_HEADERS} headers")
+        self._headers.append((name, value.rstrip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        version = self._parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            raise httpx.RemoteProtocolError(f"not a reply in HTTP/1.1 but in HTTP/{version}")
+        if status < 100 or status == 101:
+            raise httpx.RemoteProtocolError(f"unexpected status {status}")
+        if status < 200:
+            self._headers = []
+            self._reason = b""
+            return
+        has_length, codings = _framing(self._headers)
+        if codings not in (b"", b"chunked"):
+            name = codings.decode("latin-1")
+            raise httpx.RemoteProtocolError(f"unknown transfer-encoding '{name}'")
+        self._ends_with_connection = not has_length and not codings
+        self.head = Head(
+            status, self._reason, b"HTTP/" + version.encode(), self._headers, self._parser.should_keep_alive()
+        )
+        if self._has_no_body:
+            self.done = True  # llhttp was not told that the request was a HEAD
+            raise _Enough
+
+    def on_message_complete(self) -> None:
+        self.done = self.head is not None  # a 1xx reply is a message of its own
+
+
+def _framing(headers: list[tuple[bytes, bytes]]) -> tuple[bool, bytes]:
+    """Whether there is a Content-Length, and the transfer codings in lower case, comma-joined."""
+    has_length = False
+    codings = []
+    for name, value in headers:
+        # The lengths first: this runs for every reply, and nearly all names differ in length.
+        if len(name) == 14 and name.lower() == b"content-length":
+            has_length = True
+        elif len(name) == 17 and name.lower() == b"transfer-encoding":
+            codings.append(value.lower())
+    return has_length, b", ".join(codings)
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,425 @@
+"""Which transport reaches a server, by way of which proxy, and whom it trusts."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import loopback
+from chatpipe.errors import BadConfiguration, MissingInput
+from chatpipe.wire import client, faults
+from chatpipe.wire.blocking import DEADLINE, BlockingTransport
+from chatpipe.wire.client import Dial, ProxiedTransport, open_transport, proxy_for
+from loopback import Close, Pause, Proxy, Stall, chunked, closed_port, reply, serve
+
+import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
+
+Make = Callable[[httpx.AsyncBaseTransport], Any]
+P = "http://proxy:3128"
+
+# Proxies
+
+
+@pytest.mark.parametrize(
+    ("url", "option", "environ", "proxy"),
+    [
+        pytest.param("http://h/", None, {}, None, id="nothing set"),
+        pytest.param("http://h/", P, {}, P, id="option"),
+        pytest.param("http://h/", "proxy:3128", {}, P, id="option without scheme"),
+        pytest.param("http://h/", P, {"http_proxy": "http://other"}, P, id="option wins"),
+        pytest.param("http://h/", P, {"no_proxy": "*"}, P, id="option wins over no_proxy"),
+        pytest.param("http://h/", "", {"http_proxy": P}, None, id="empty option is no proxy"),
+        pytest.param("http://h/", None, {"http_proxy": P}, P, id="http_proxy"),
+        pytest.param("http://h/", None, {"HTTP_PROXY": P}, P, id="HTTP_PROXY"),
+        pytest.param("http://h/", None, {"http_proxy": "proxy:3128"}, P, id="variable without scheme"),
+        pytest.param("https://h/", None, {"http_proxy": P}, None, id="http_proxy is not for https"),
+        pytest.param("https://h/", None, {"https_proxy": P}, P, id="https_proxy"),
+        pytest.param("http://h/", None, {"https_proxy": P}, None, id="https_proxy is not for http"),
+        pytest.param("http://h/", None, {"all_proxy": P}, P, id="all_proxy"),
+        pytest.param("https://h/", None, {"ALL_PROXY": "socks5://h:1"}, "socks5://h:1", id="ALL_PROXY"),
+        pytest.param(
+            "http://h/", None, {"http_proxy": P, "all_proxy": "http://other"}, P, id="own scheme first"
+        ),
+        pytest.param(
+            "http://h/", None, {"http_proxy": P, "HTTP_PROXY": "http://other"}, P, id="lower case wins"
+        ),
+        pytest.param(
+            "http://h/", None, {"http_proxy": "", "HTTP_PROXY": P}, None, id="lower case wins, empty too"
+        ),
+        pytest.param("http://h/", None, {"http_proxy": "", "all_proxy": P}, None, id="empty is not unset"),
+        pytest.param("http://h/", None, {"HTTP_PROXY": P, "REQUEST_METHOD": "GET"}, None, id="CGI"),
+        pytest.param("http://h/", None, {"http_proxy": P, "REQUEST_METHOD": "GET"}, P, id="CGI, lower case"),
+        pytest.param("https://h/", None, {"HTTPS_PROXY": P, "REQUEST_METHOD": "GET"}, P, id="CGI, https"),
+        pytest.param("http://h/", None, {"http_proxy": P, "NO_PROXY": "h"}, None, id="NO_PROXY"),
+        pytest.param(
+            "http://h/", None, {"http_proxy": P, "no_proxy": "", "NO_PROXY": "h"}, P, id="no_proxy wins"
+        ),
+    ],
+)
+def test_proxy_for(url: str, option: str | None, environ: dict[str, str], proxy: str | None) -> None:
+    assert proxy_for(httpx.URL(url), option, environ) == proxy
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "url", "direct"),
+    [
+        ("*", "http://h.example/", True),
+        ("h.example", "http://h.example/", True),
+        ("h.example", "http://h.example:81/", True),
+        ("H.Example", "http://h.EXAMPLE/", True),
+        ("h.example", "http://h.example./", True),
+        ("example", "http://h.example/", True),
+        (".example", "http://h.example/", True),
+        (".h.example", "http://h.example/", True),
+        ("*.example", "http://h.example/", True),
+        ("h.example.", "http://h.example/", True),
+        ("a, h.example ,b", "http://h.example/", True),
+        ("a h.example", "http://h.example/", True),
+        ("h.example:80", "http://h.example/", True),
+        ("h.example:443", "https://h.example/", True),
+        ("h.example:81", "http://h.example:81/", True),
+        ("127.0.0.1", "http://127.0.0.1:9/", True),
+        ("127.0.0.1:9", "http://127.0.0.1:9/", True),
+        ("127.0.0.0/8", "http://127.3.2.1/", True),
+        ("::1", "http://[::1]:9/", True),
+        ("[::1]", "http://[::1]:9/", True),
+        ("[::1]:9", "http://[::1]:9/", True),
+        ("fd00::/8", "http://[fd00::1]/", True),
+        ("xn--bcher-kva.example", "http://bücher.example/", True),
+        ("", "http://h.example/", False),
+        (",", "http://h.example/", False),
+        (".", "http://h.example/", False),
+        ("h.example:81", "http://h.example/", False),
+        ("h.example:80", "https://h.example/", False),
+        ("ample", "http://h.example/", False),
+        ("h.example", "http://notth.example/", False),
+        ("h.example", "http://h.example.org/", False),
+        ("a.h.example", "http://h.example/", False),
+        ("127.0.0.1", "http://127.0.0.11/", False),
+        (".0.0.1", "http://127.0.0.1/", False),
+        ("10.0.0.0/8", "http://127.0.0.1/", False),
+        ("[::1]:8", "http://[::1]:9/", False),
+        ("example", "http://127.0.0.1/", False),
+        ("10.0.0.0/8", "http://h.example/", False),
+    ],
+)
+def test_no_proxy(no_proxy: str, url: str, direct: bool) -> None:
+    assert (proxy_for(httpx.URL(url), None, {"all_proxy": P, "no_proxy": no_proxy}) is None) is direct
+
+
+def through(proxy: str, url: str = "http://h/", **dial: Any) -> httpx.AsyncBaseTransport:
+    return open_transport(Dial(proxy=proxy, **dial), httpx.URL(url), {})
+
+
+def test_direct_connections_are_our_own() -> None:
+    assert type(open_transport(Dial(), httpx.URL("http://h/"), {})) is BlockingTransport
+
+
+def test_plain_http_goes_through_a_proxy_in_absolute_form(make_sender: Make) -> None:
+    with Proxy() as proxy, serve(lambda _: chunked([b"hi"])) as server:
+        send = make_sender(through(proxy.url.replace("//", "//user:pass@")))
+        assert send(server.url) == (200, b"hi")
+    assert [(asked.method, asked.target) for asked in proxy.asked] == [("POST", server.url)]
+    assert proxy.asked[0].headers["proxy-authorization"] == "Basic dXNlcjpwYXNz"
+    assert "proxy-authorization" not in server.requests[0].headers
+
+
+def test_https_goes_through_a_tunnel(make_sender: Make) -> None:
+    tls = loopback.tls_contexts()
+    with Proxy() as proxy, serve(lambda _: reply(200, b"hi"), tls=tls.server) as server:
+        send = make_sender(through(proxy.url, server.url, cacert=str(tls.ca_pem)))
+        assert send(server.url) == (200, b"hi")
+    assert [(asked.method, asked.target) for asked in proxy.asked] == [
+        ("CONNECT", f"127.0.0.1:{server.port}")
+    ]
+
+
+def test_the_environment_names_a_proxy(make_sender: Make) -> None:
+    with Proxy() as proxy, serve(lambda _: reply(200, b"hi")) as server:
+        send = make_sender(open_transport(Dial(), httpx.URL(server.url), {"http_proxy": proxy.url}))
+        assert send(server.url) == (200, b"hi")
+    assert len(proxy.asked) == 1
+
+
+def test_a_proxy_that_refuses_the_tunnel(make_sender: Make) -> None:
+    with Proxy(refuse=407) as proxy:
+        send = make_sender(through(proxy.url, "https://h.example/", insecure=True))
+        with pytest.raises(httpx.ProxyError, match="407"):
+            send("https://h.example/v1")
+
+
+@pytest.mark.parametrize("url", ["http://h.example/v1", "https://h.example/v1"])
+def test_a_proxy_that_is_not_there_is_told_from_the_server(url: str, make_sender: Make) -> None:
+    send = make_sender(through(f"http://127.0.0.1:{closed_port()}", url, insecure=True))
+    with pytest.raises(
+        httpx.ProxyError, match="the proxy itself cannot be reached: connection refused"
+    ) as caught:
+        send(url)
+    assert faults.from_exception(caught.value, url).what == (
+        f"no way to '{url}' through the proxy: the proxy itself cannot be reached: connection refused"
+    )
+    assert faults.is_passing(caught.value)
+
+
+def test_an_untrusted_server_behind_a_tunnel_is_not_the_proxys_fault(
+    make_sender: Make, tmp_path: Path
+) -> None:
+    with Proxy() as proxy, serve(tls=loopback.tls_contexts().server) as server:
+        send = make_sender(through(proxy.url, server.url))
+        with pytest.raises(httpx.ConnectError, match="certificate verify failed") as caught:
+            send(server.url)
+    assert faults.from_exception(caught.value, server.url).what.startswith(
+        f"cannot trust '{server.url}': certificate"
+    )
+    assert not faults.is_passing(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("steps", "kind", "message"),
+    [
+        pytest.param([*chunked([b"a"], end=None), Close()], httpx.RemoteProtocolError, "without", id="cut"),
+        pytest.param([Stall()], httpx.ReadTimeout, "timed out", id="stall"),
+        pytest.param(
+            [*chunked([b"a"], end=None), Stall()], httpx.ReadTimeout, "timed out", id="stall in the body"
+        ),
+    ],
+)
+def test_faults_behind_a_proxy(steps: Any, kind: type[Exception], message: str, make_sender: Make) -> None:
+    with Proxy() as proxy, serve(lambda _: steps) as server:
+        send = make_sender(through(proxy.url))
+        with pytest.raises(kind, match=message):
+            send(server.url, read=0.1 if kind is httpx.ReadTimeout else 10.0)
+
+
+def test_a_reset_in_the_body_behind_a_proxy_is_a_broken_reply(
+    make_sender: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(httpx.SyncByteStream):
+        def __iter__(self) -> Any:
+            yield b"a"
+            raise httpx.ReadError("[Errno 104] Connection reset by peer")
+
+    with Proxy() as proxy, serve(lambda _: reply(200, b"a")) as server:
+        transport = through(proxy.url)
+        assert isinstance(transport, ProxiedTransport)
+        monkeypatch.setattr(
+            transport._transport, "handle_request", lambda _: httpx.Response(200, stream=Broken())
+        )
+        with pytest.raises(httpx.RemoteProtocolError, match="reset by peer before the end of the reply"):
+            make_sender(transport)(server.url)
+
+
+def test_a_deadline_behind_a_proxy(make_sender: Make) -> None:
+    def forever() -> Any:
+        yield from chunked([], end=None)
+        while True:
+            yield b"1\r\nx\r\n"
+            yield Pause(0.005)
+
+    for steps in (lambda _: [Stall()], lambda _: forever()):
+        with Proxy() as proxy, serve(steps) as server:
+            send = make_sender(through(proxy.url))
+            with pytest.raises(httpx.ReadTimeout, match=f"^{DEADLINE}$"):
+                send(server.url, deadline=time.monotonic() + 0.2)
+    with pytest.raises(httpx.ConnectTimeout, match=f"^{DEADLINE}$"):
+        send(server.url, deadline=time.monotonic() - 1)
+
+
+def test_the_time_outs_of_a_request_are_left_as_they_are(make_sender: Make) -> None:
+    with Proxy() as proxy, serve(lambda _: reply(200, b"hi")) as server:
+        send = make_sender(through(proxy.url))
+        response = send.open(server.url, deadline=time.monotonic() + 1)
+    assert response.request.extensions["timeout"]["read"] == 10.0
+
+
+@pytest.mark.parametrize("proxy", ["ftp://h:1", "http://", "http://h:port", "socks4://h:1"])
+def test_a_malformed_proxy_is_bad_configuration(proxy: str) -> None:
+    with pytest.raises(BadConfiguration) as caught:
+        through(proxy)
+    assert caught.value.place == "--proxy"
+
+
+def test_a_malformed_proxy_is_shown_without_its_password() -> None:
+    with pytest.raises(BadConfiguration) as caught:
+        open_transport(Dial(), httpx.URL("http://h/"), {"http_proxy": "ftp://user:s3cret@h"})
+    assert str(caught.value) == (
+        "proxy variable: 'ftp://h' is not the URL of a proxy: http://, https:// or socks5://HOST:PORT"
+    )
+
+
+def test_socks_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "socksio", None)
+    with pytest.raises(BadConfiguration, match="SOCKS") as caught:
+        through("socks5://127.0.0.1:1080")
+    assert caught.value.fix == "install chatpipe[socks]"
+
+
+# TLS
+
+
+def test_cacert_is_trusted(make_sender: Make, tmp_path: Path) -> None:
+    tls = loopback.tls_contexts()
+    folder = tmp_path / "authorities"
+    folder.mkdir()
+    hashed = subprocess.run(
+        ["openssl", "x509", "-hash", "-noout", "-in", str(tls.ca_pem)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (folder / f"{hashed.stdout.strip()}.0").write_bytes(tls.ca_pem.read_bytes())
+    ways = [
+        (Dial(cacert=str(tls.ca_pem)), {}),
+        (Dial(cacert=str(folder)), {}),
+        (Dial(), {"SSL_CERT_FILE": str(tls.ca_pem)}),
+        (Dial(), {"SSL_CERT_DIR": str(folder), "SSL_CERT_FILE": ""}),
+        (Dial(cacert=str(tls.ca_pem)), {"SSL_CERT_FILE": "/nowhere"}),
+        (Dial(insecure=True), {}),
+    ]
+    with serve(lambda _: reply(200, b"hi"), tls=tls.server) as server:
+        for dial, environ in ways:
+            send = make_sender(open_transport(dial, httpx.URL(server.url), environ))
+            assert send(server.url) == (200, b"hi"), (dial, environ)
+
+
+def test_an_own_authority_is_not_trusted_unless_named(make_sender: Make) -> None:
+    with serve(tls=loopback.tls_contexts().server) as server:
+        send = make_sender(open_transport(Dial(), httpx.URL(server.url), {}))
+        with pytest.raises(httpx.ConnectError, match="certificate verify failed"):
+            send(server.url)
+
+
+def test_insecure_also_takes_a_wrong_name(make_sender: Make) -> None:
+    with serve(lambda _: reply(200, b"hi"), tls=loopback.tls_contexts().wrong_name) as server:
+        send = make_sender(open_transport(Dial(insecure=True), httpx.URL(server.url), {}))
+        assert send(server.url) == (200, b"hi")
+
+
+def test_a_client_certificate_is_shown(make_sender: Make, tmp_path: Path) -> None:
+    tls = loopback.tls_contexts()
+    both = tmp_path / "both.pem"
+    both.write_bytes(tls.client_cert.read_bytes() + tls.client_key.read_bytes())
+    ca = str(tls.ca_pem)
+    with serve(lambda _: reply(200, b"hi"), tls=tls.asks_client) as server:
+        for dial in (
+            Dial(cacert=ca, client_cert=str(tls.client_cert), client_key=str(tls.client_key)),
+            Dial(cacert=ca, client_cert=str(both)),
+        ):
+            send = make_sender(open_transport(dial, httpx.URL(server.url), {}))
+            assert send(server.url) == (200, b"hi")
+
+
+def test_a_missing_client_certificate_is_told(make_sender: Make, raw_server: Any) -> None:
+    """In TLS 1.3 the handshake is over for the client before the server has refused it."""
+    tls = loopback.tls_contexts()
+
+    def talk(connection: socket.socket) -> None:
+        with tls.asks_client.wrap_socket(
+            connection, server_side=True, do_handshake_on_connect=False
+        ) as secure:
+            with pytest.raises(ssl.SSLError):
+                secure.do_handshake()
+            while os.read(secure.fileno(), 65536):  # else a reset overtakes the alert
+                pass
+
+    with raw_server(talk) as url:
+        url = url.replace("http:", "https:")
+        send = make_sender(open_transport(Dial(cacert=str(tls.ca_pem)), httpx.URL(url), {}))
+        with pytest.raises(httpx.ReadError) as caught:
+            send(url)
+    assert str(faults.from_exception(caught.value, url)) == (
+        f"lost the connection to '{url}': tlsv13 alert certificate required"
+        ": the server wants a --client-cert that it knows"
+    )
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    (tmp_path / "empty.pem").write_bytes(b"")
+    (tmp_path / "text.pem").write_bytes(b"hello\n")
+    (tmp_path / "folder").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("dial", "environ", "kind", "place"),
+    [
+        pytest.param({"cacert": "none"}, {}, MissingInput, "--cacert", id="cacert missing"),
+        pytest.param({"cacert": "text.pem"}, {}, BadConfiguration, "--cacert", id="cacert not PEM"),
+        pytest.param({"cacert": "empty.pem"}, {}, BadConfiguration, "--cacert", id="cacert empty"),
+        pytest.param({}, {"SSL_CERT_FILE": "none"}, MissingInput, "SSL_CERT_FILE", id="variable"),
+        pytest.param({"client_cert": "none"}, {}, MissingInput, "--client-cert", id="client cert missing"),
+        pytest.param(
+            {"client_cert": "folder"}, {}, MissingInput, "--client-cert", id="client cert is a folder"
+        ),
+        pytest.param(
+            {"client_cert": "text.pem"}, {}, BadConfiguration, "--client-cert", id="client cert not PEM"
+        ),
+        pytest.param(
+            {"client_cert": "text.pem", "client_key": "none"},
+            {},
+            MissingInput,
+            "--client-key",
+            id="client key missing",
+        ),
+        pytest.param({"client_key": "text.pem"}, {}, BadConfiguration, "--client-key", id="client key alone"),
+    ],
+)
+def test_files_that_cannot_be_used(
+    dial: dict[str, str], environ: dict[str, str], kind: type[Exception], place: str, files: Path
+) -> None:
+    named: dict[str, Any] = {name: str(files / value) for name, value in dial.items()}
+    made = Dial(**named)
+    there = {name: str(files / value) for name, value in environ.items()}
+    with pytest.raises(kind) as caught:
+        open_transport(made, httpx.URL("https://127.0.0.1/"), there)
+    assert caught.value.place == place  # type: ignore[attr-defined]
+
+
+def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:
+    tls = loopback.tls_contexts()
+    other = tmp_path / "other.key"
+    subprocess.run(["openssl", "genrsa", "-out", str(other), "2048"], capture_output=True, check=True)
+    with pytest.raises(BadConfiguration) as caught:
+        client.tls_context(Dial(client_cert=str(tls.client_cert), client_key=str(other)), {})
+    assert caught.value.place == "--client-cert"
+
+
+def test_an_encrypted_key_is_refused_and_no_password_asked_for(tmp_path: Path) -> None:
+    tls = loopback.tls_contexts()
+    encrypted = tmp_path / "encrypted.key"
+    command = [
+        "openssl",
+        "pkey",
+        "-aes256",
+        "-passout",
+        "pass:x",
+        "-in",
+        str(tls.client_key),
+        "-out",
+        str(encrypted),
+    ]
+    subprocess.run(command, capture_output=True, check=True)
+    with pytest.raises(BadConfiguration, match="the key is encrypted"):
+        client.tls_context(Dial(client_cert=str(tls.client_cert), client_key=str(encrypted)), {})
+
+
+def test_a_context_checks_names_and_speaks_http_1() -> None:
+    context = client.tls_context(Dial(), {})
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert context.cert_store_stats()["x509_ca"] or client._has_system_folder()
+
+
+def test_certifi_fills_in_where_the_system_has_no_authorities(monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    monkeypatch.setattr(ssl, "create_default_context", lambda: empty)
+    monkeypatch.setattr(client, "_has_system_folder", lambda: False)
+    assert client.tls_context(Dial(), {}).cert_store_stats()["x509_ca"] > 50

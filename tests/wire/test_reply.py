@@ -1,0 +1,261 @@
+"""The reply parser: every sample whole, byte by byte, split at each place, and cut short at each place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from chatpipe.wire.reply import MAX_HEAD_BYTES, MAX_HEADERS, ReplyParser
+
+import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
+
+
+@dataclass(frozen=True)
+class Sample:
+    data: bytes
+    status: int
+    body: bytes
+    reusable: bool = True
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    method: str = "POST"
+    by_close: bool = False  # eof() ends it
+
+
+SAMPLES = {
+    "length": Sample(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A:  b c \t\r\nX-Empty:\r\n\r\nhello",
+        200,
+        b"hello",
+        headers=((b"Content-Length", b"5"), (b"X-A", b"b c"), (b"X-Empty", b"")),
+    ),
+    "length 0": Sample(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 200, b""),
+    "no reason phrase": Sample(b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nhi", 200, b"hi"),
+    "line ends before it": Sample(b"\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", 200, b"hi"),
+    "chunked": Sample(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n",
+        200,
+        b"abc0123456789",
+    ),
+    "chunked, any case": Sample(
+        b"HTTP/1.1 200 OK\r\ntransfer-ENCODING: Chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", 200, b"hi"
+    ),
+    "extensions and trailers": Sample(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b'2;a=b;c="d"\r\nhi\r\n0;last\r\nX-Trailer: 1\r\nConnection: close\r\n\r\n',
+        200,
+        b"hi",
+        headers=((b"Transfer-Encoding", b"chunked"),),
+    ),
+    "ends by close": Sample(
+        b"HTTP/1.1 200 OK\r\nX-A: b\r\n\r\nall there is", 200, b"all there is", reusable=False, by_close=True
+    ),
+    "HTTP/1.0 ends by close": Sample(b"HTTP/1.0 200 OK\r\n\r\nhi", 200, b"hi", False, by_close=True),
+    "HTTP/1.0 with length": Sample(b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi", 200, b"hi", False),
+    "HTTP/1.0 keep-alive": Sample(
+        b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nhi", 200, b"hi"
+    ),
+    "connection: close": Sample(
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi", 200, b"hi", False
+    ),
+    "100 and 103 before 200": Sample(
+        b"HTTP/1.1 100 Continue\r\nX-No: 1\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+        200,
+        b"hi",
+        headers=((b"Content-Length", b"2"),),
+    ),
+    "204": Sample(b"HTTP/1.1 204 No Content\r\nContent-Length: 7\r\n\r\n", 204, b""),
+    "304": Sample(b"HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n", 304, b""),
+    "HEAD": Sample(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n", 200, b"", False, method="HEAD"),
+    "latin-1 header": Sample(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: \xe9\r\n\r\n",
+        200,
+        b"",
+        headers=((b"Content-Length", b"0"), (b"X", b"\xe9")),
+    ),
+    "error with body": Sample(b"HTTP/1.1 429 Slow\r\nContent-Length: 2\r\n\r\n{}", 429, b"{}"),
+}
+
+AFTER = {
+    "a second reply": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    "garbage": b"\x00\xff garbage",
+    "one byte": b"H",
+}
+
+
+def parse(pieces: Iterable[bytes], method: str = "POST", eof: bool = False) -> tuple[ReplyParser, bytes]:
+    reply = ReplyParser(method)
+    body = b""
+    for piece in pieces:
+        reply.feed(piece)
+        body += reply.take()
+    if eof:
+        reply.eof()
+    return reply, body
+
+
+def ways(data: bytes) -> Iterator[list[bytes]]:
+    yield [data]
+    yield [data[at : at + 1] for at in range(len(data))]
+    for at in range(1, len(data)):
+        yield [data[:at], data[at:]]
+
+
+@pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES)
+def test_a_reply_is_the_same_however_it_is_cut_into_reads(sample: Sample) -> None:
+    for pieces in ways(sample.data):
+        reply, body = parse(pieces, sample.method, eof=sample.by_close)
+        assert reply.head is not None
+        assert (reply.head.status, body) == (sample.status, sample.body), pieces
+        assert (reply.done, reply.reusable) == (True, sample.reusable), pieces
+        if sample.headers:
+            assert tuple(reply.head.headers) == sample.headers, pieces
+
+
+@pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES)
+def test_a_reply_cut_short_is_an_error_wherever_it_is_cut(sample: Sample) -> None:
+    head_end = sample.data.rfind(b"\r\n\r\n", 0, len(sample.data) - len(sample.body)) + 4
+    for at in range(head_end if sample.by_close else len(sample.data)):
+        with pytest.raises(httpx.RemoteProtocolError, match="peer closed connection"):
+            parse([sample.data[:at]], sample.method, eof=True)
+
+
+@pytest.mark.parametrize("after", AFTER.values(), ids=AFTER)
+@pytest.mark.parametrize(
+    "sample",
+    [s for s in SAMPLES.values() if not s.by_close],
+    ids=[k for k, s in SAMPLES.items() if not s.by_close],
+)
+def test_bytes_after_a_reply_leave_it_whole_and_make_the_connection_useless(
+    sample: Sample, after: bytes
+) -> None:
+    data = sample.data + after
+    for pieces in ways(data):
+        reply, body = parse(pieces, sample.method)
+        assert reply.head is not None
+        assert (reply.head.status, body) == (sample.status, sample.body), pieces
+        assert (reply.done, reply.reusable) == (True, False), pieces
+
+
+def test_head_is_complete_but_for_its_body_before_the_end() -> None:
+    reply = ReplyParser()
+    reply.feed(b"HTTP/1.1 404 Not Here\r\nContent-Length: 4\r\n\r\nab")
+    assert reply.head is not None
+    assert (reply.head.status, reply.head.reason, reply.head.http_version) == (404, b"Not Here", b"HTTP/1.1")
+    assert (reply.done, reply.reusable, reply.take(), reply.take()) == (False, False, b"ab", b"")
+
+
+def test_pieces_before_a_fault_can_still_be_taken() -> None:
+    reply = ReplyParser()
+    reply.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n")
+    with pytest.raises(httpx.RemoteProtocolError):
+        reply.feed(b"zz\r\n")
+    assert reply.take() == b"hi"
+
+
+def test_started_says_whether_a_byte_came() -> None:
+    reply = ReplyParser()
+    assert not reply.started
+    reply.feed(b"H")
+    assert reply.started
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        pytest.param(b"SSH-2.0-OpenSSH_9.6\r\n", "not a reply in HTTP", id="another protocol"),
+        pytest.param(b"\x16\x03\x01\x02\x00", "not a reply in HTTP", id="tls"),
+        pytest.param(b"HTTP/2.0 200 OK\r\n\r\n", "in HTTP/2.0", id="version 2.0"),
+        pytest.param(b"HTTP/1.1 20x OK\r\n\r\n", "not a reply in HTTP", id="status not a number"),
+        pytest.param(b"HTTP/1.1 099 OK\r\n\r\n", "unexpected status 99", id="status below 100"),
+        pytest.param(b"HTTP/1.1 101 Up\r\n\r\nx", "unexpected status 101", id="101"),
+        pytest.param(
+            b"HTTP/1.1 101 Up\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\nx",
+            "unexpected status 101",
+            id="101 with upgrade",
+        ),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", "content-length", id="length not a number"
+        ),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            "content-length",
+            id="two lengths",
+        ),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "content-length",
+            id="length and chunked",
+        ),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+            "'gzip, chunked'",
+            id="gzip, chunked",
+        ),
+        pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "'gzip'", id="gzip"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nX: a\x00b\r\n\r\n", "invalid header value", id="NUL in header"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nX y: z\r\n\r\n", "invalid header token", id="space in name"),
+        pytest.param(CHUNKED + b"zz\r\n", "invalid character in chunk size", id="chunk size not a number"),
+        pytest.param(CHUNKED + b"2\r\nhixx", "not a reply in HTTP", id="chunk longer than it says"),
+    ],
+)
+def test_what_is_no_reply_is_refused(data: bytes, message: str) -> None:
+    for pieces in ways(data):
+        with pytest.raises(httpx.RemoteProtocolError, match=f"(?i){message}"):
+            parse(pieces)
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+LONG = MAX_HEAD_BYTES
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(OK + b"X: " + b"a" * LONG, id="endless header"),
+        pytest.param(OK + b"".join(b"X-%05d: %050d\r\n" % (at, at) for at in range(250)) * 5, id="long head"),
+        pytest.param(OK + b"X: a\r\n" * (MAX_HEADERS + 1) + b"\r\n", id="many headers"),
+        pytest.param(b"HTTP/1.1 200 " + b"a" * LONG * 2, id="endless status line"),
+        pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n" * (LONG // 20), id="endless 100 Continue"),
+        pytest.param(CHUNKED + b"0\r\nX: " + b"a" * LONG, id="endless trailer"),
+        pytest.param(CHUNKED + b"0\r\n" + b"X: a\r\n" * LONG, id="endless trailers"),
+        pytest.param(CHUNKED + b"2;" + b"a" * LONG * 2, id="endless extension"),
+    ],
+)
+@pytest.mark.parametrize("step", [1000, 1 << 30], ids=["in reads", "at once"])
+def test_heads_and_trailers_have_limits(data: bytes, step: int) -> None:
+    with pytest.raises(httpx.RemoteProtocolError, match="more than"):
+        parse(data[at : at + step] for at in range(0, len(data), step))
+
+
+def test_a_head_just_below_the_limits_is_taken() -> None:
+    headers = b"".join(b"X-%03d: %0200d\r\n" % (at, at) for at in range(MAX_HEADERS - 1))
+    reply, body = parse([OK + headers + b"Content-Length: 2\r\n\r\nhi"])
+    assert reply.head is not None
+    assert (len(reply.head.headers), body) == (MAX_HEADERS, b"hi")
+
+
+def test_a_body_has_no_limit() -> None:
+    piece = b"8000\r\n" + b"x" * 0x8000 + b"\r\n"
+    reply, body = parse([CHUNKED, *[piece] * 40, b"0\r\n\r\n"])
+    assert (reply.done, len(body)) == (True, 40 * 0x8000)
+
+
+@pytest.mark.parametrize(
+    "callback", ["on_message_begin", "on_header", "on_headers_complete", "on_message_complete"]
+)
+def test_ctrl_c_inside_a_callback_comes_out_as_it_is(callback: str) -> None:
+    class Interrupted(ReplyParser):
+        pass
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    setattr(Interrupted, callback, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        Interrupted().feed(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")

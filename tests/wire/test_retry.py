@@ -1,0 +1,171 @@
+"""Whether and when to try again: every rule with an accepted and a refused case."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatpipe.wire.retry import (
+    Failure,
+    GiveUp,
+    Policy,
+    Reason,
+    Wait,
+    asked_wait,
+    backoff,
+    decide,
+    parse_duration,
+)
+
+NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
+
+
+def decision(
+    status: int | None = 429, tries: int = 1, codes: tuple[str, ...] = (), retries: int = 4, **headers: str
+) -> Wait | GiveUp:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    failure = Failure(status, named, codes)
+    return decide(tries, failure, Policy(retries=retries), now=NOW, random=lambda: 0.0)
+
+
+@pytest.mark.parametrize("status", [None, 408, 409, 429, 500, 502, 503, 529, 599])
+def test_retried(status: int | None) -> None:
+    assert decision(status) == Wait(0.5, asked=False)
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 402, 403, 404, 410, 413, 422, 451])
+def test_not_retried(status: int) -> None:
+    assert decision(status) == GiveUp(Reason.NOT_RETRYABLE)
+
+
+@pytest.mark.parametrize(
+    ("status", "value", "retried"),
+    [
+        pytest.param(400, "true", True, id="true wins over 400"),
+        pytest.param(503, "false", False, id="false wins over 503"),
+        pytest.param(400, " TRUE ", True, id="case and space"),
+        pytest.param(400, "yes", False, id="another word says nothing"),
+        pytest.param(503, "no", True, id="nor does no"),
+    ],
+)
+def test_x_should_retry_decides_before_the_status(status: int, value: str, retried: bool) -> None:
+    assert isinstance(decision(status, x_should_retry=value), Wait) is retried
+
+
+@pytest.mark.parametrize("code", ["insufficient_quota", "credit_balance_exhausted"])
+@pytest.mark.parametrize("status", [429, None])
+def test_exhausted_quota_is_never_retried(code: str, status: int | None) -> None:
+    assert decision(status, codes=(code, "x"), x_should_retry="true") == GiveUp(Reason.NOT_RETRYABLE)
+    assert isinstance(decision(status, codes=("rate_limit_exceeded",)), Wait)
+
+
+@pytest.mark.parametrize(
+    ("retries", "tries", "goes_on"), [(4, 4, True), (4, 5, False), (0, 1, False), (1, 1, True)]
+)
+def test_tries_are_used_up(retries: int, tries: int, goes_on: bool) -> None:
+    decided = decision(503, tries=tries, retries=retries)
+    assert isinstance(decided, Wait) if goes_on else decided == GiveUp(Reason.TRIES_USED_UP)
+
+
+@pytest.mark.parametrize(
+    ("tries", "seconds"), [(1, 0.5), (2, 1.0), (3, 2.0), (4, 4.0), (5, 8.0), (6, 8.0), (5000, 8.0)]
+)
+def test_backoff_doubles_up_to_8_s_and_takes_off_a_quarter_at_most(tries: int, seconds: float) -> None:
+    assert backoff(tries, lambda: 0.0) == seconds
+    assert backoff(tries, lambda: 1.0) == seconds * 0.75
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        pytest.param({"retry-after": "7"}, 7.0, id="seconds"),
+        pytest.param({"retry-after": " 1.5 "}, 1.5, id="fraction"),
+        pytest.param({"retry-after-ms": "250"}, 0.25, id="milliseconds"),
+        pytest.param({"retry-after-ms": "12.5", "retry-after": "7"}, 0.0125, id="milliseconds first"),
+        pytest.param({"retry-after-ms": "soon", "retry-after": "7"}, 7.0, id="illegible milliseconds"),
+        pytest.param({"retry-after": "Tue, 14 Nov 2023 22:13:30 GMT"}, 10.0, id="date"),
+        pytest.param({"retry-after": "Tuesday, 14-Nov-23 22:13:30 GMT"}, 10.0, id="RFC 850 date"),
+        pytest.param({"retry-after": "Tue Nov 14 22:13:30 2023"}, 10.0, id="asctime date, in GMT too"),
+        pytest.param({"retry-after": "Tue, 14 Nov 2023 23:13:30 +0100"}, 10.0, id="date with offset"),
+        pytest.param({"retry-after": "120"}, 120.0, id="120 s"),
+        pytest.param({}, None, id="none"),
+        pytest.param({"retry-after": "0"}, None, id="zero"),
+        pytest.param({"retry-after": "-5"}, None, id="negative"),
+        pytest.param({"retry-after-ms": "0", "retry-after": "7"}, None, id="zero milliseconds"),
+        pytest.param({"retry-after": "Tue, 14 Nov 2023 22:13:20 GMT"}, None, id="date just now"),
+        pytest.param({"retry-after": "Mon, 13 Nov 2023 22:13:20 GMT"}, None, id="date in the past"),
+        pytest.param({"retry-after": "soon"}, None, id="word"),
+        pytest.param({"retry-after": ""}, None, id="empty"),
+        pytest.param({"retry-after": "nan"}, None, id="nan"),
+        pytest.param({"retry-after": "inf"}, None, id="inf"),
+        pytest.param({"retry-after": "1_0"}, None, id="underscore"),
+        pytest.param({"retry-after": "9" * 400}, None, id="many digits"),
+        pytest.param({"retry-after": "Tue, 99 Foo 2023 22:13:30 GMT"}, None, id="no such date"),
+    ],
+)
+def test_what_the_server_asks_for(headers: dict[str, str], seconds: float | None) -> None:
+    assert asked_wait(headers, NOW) == seconds
+
+
+def test_an_asked_wait_is_obeyed_as_it_is() -> None:
+    assert decision(429, tries=3, retry_after="7") == Wait(7.0, asked=True)
+
+
+def test_an_illegible_wait_is_a_backoff() -> None:
+    assert decision(429, tries=3, retry_after="soon") == Wait(2.0, asked=False)
+
+
+@pytest.mark.parametrize("value", ["120.001", "3600", "Thu, 01 Jan 2099 00:00:00 GMT"])
+def test_a_wait_above_two_minutes_ends_it_and_is_told(value: str) -> None:
+    decided = decision(429, retry_after=value)
+    assert isinstance(decided, GiveUp)
+    assert decided.reason is Reason.WAIT_TOO_LONG
+    assert decided.asked_s is not None
+    assert decided.asked_s > 120
+
+
+def test_the_longest_wait_is_a_setting() -> None:
+    failure = Failure(429, {"retry-after": "11"})
+    decided = decide(1, failure, Policy(longest_wait_s=10), now=NOW, random=lambda: 0.0)
+    assert decided == GiveUp(Reason.WAIT_TOO_LONG, 11.0)
+
+
+@given(st.text(max_size=60) | st.from_regex(r"\w{3}, \d+ \w{3} \d+ \d+:\d+:\d+ \S+"))
+def test_no_header_value_raises(value: str) -> None:
+    waited = asked_wait({"retry-after": value, "retry-after-ms": value}, NOW)
+    assert waited is None or waited > 0
+    parse_duration(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1s", 1.0),
+        ("6m0s", 360.0),
+        ("12ms", 0.012),
+        ("120ms", 0.12),
+        ("1h2m3s", 3723.0),
+        ("2m59.56s", 179.56),
+        ("1d", 86400.0),
+        ("250us", 0.00025),
+        ("250µs", 0.00025),
+        ("5ns", 5e-9),
+        ("0s", 0.0),
+        ("59", 59.0),
+        ("0.5", 0.5),
+        (" 1s ", 1.0),
+        ("", None),
+        ("s", None),
+        ("1x", None),
+        ("-1s", None),
+        ("-1", None),
+        ("1s2", None),
+        ("1.2.3s", None),
+        ("1 s", None),
+        ("soon", None),
+    ],
+    ids=repr,
+)
+def test_duration(text: str, seconds: float | None) -> None:
+    assert parse_duration(text) == (None if seconds is None else pytest.approx(seconds))
