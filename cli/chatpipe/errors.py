@@ -74,7 +74,9 @@ class ChatpipeError(Exception):
         super().__init__(what)
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (self.place, self.what, self.fix) if part)
+        parts = [part for part in (self.place, self.what, self.fix) if part]
+        # A server's words may end in a full stop, which a colon must not follow.
+        return ": ".join([*(part.removesuffix(".") for part in parts[:-1]), *parts[-1:]])
 
 
 class UsageFault(ChatpipeError):
@@ -119,6 +121,14 @@ class NoAccess(ChatpipeError):
 
 class BadConfiguration(ChatpipeError):
     status = Status.BAD_CONFIGURATION
+
+
+class Interrupted(BaseException):
+    """A signal came that ends the run. Not an Exception: only what cleans up may catch it."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(number)
 
 
 def reason(error: OSError | ValueError) -> str:

@@ -1,7 +1,5 @@
 """`--messages FILE` and `-r FILE` -> values that know their place."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from chatpipe.errors import BadInput
@@ -48,7 +46,7 @@ def request(source: Source) -> Found:
             raise BadInput(
                 "several JSON values, where one request is wanted",
                 place=source.name,
-                fix="chatpipe batch takes one request a line",
+                fix="send them one by one: ask takes one request",
             ) from error
         raise not_json(source, error) from error
     if not isinstance(found.value, dict):
@@ -57,7 +55,7 @@ def request(source: Source) -> Found:
         raise BadInput(
             "this is a Batch line: the request is its 'body'",
             place=source.place(),
-            fix="jq .body, or chatpipe batch",
+            fix="jq .body",
         )
     return found
 

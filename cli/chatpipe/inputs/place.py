@@ -4,23 +4,23 @@ Documents are parsed by a fast parser that forgets positions. Only when there is
 complain about is the text walked again, by `locate`, to the one value that is meant.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
-from json import JSONDecodeError, JSONDecoder
+from json import JSONDecoder
 from typing import NamedTuple
 
 
 class Source(NamedTuple):
     """A text with a name: a file, `<stdin>`, or one line of either.
 
-    line is the physical line of the file on which data begins, from 1.
+    line is the physical line of the file on which data begins, from 1. end is the line end that
+    stood behind a line, and is not in data.
     """
 
     name: str
     data: bytes
     line: int = 1
+    end: bytes = b"\n"
 
     def at(self, pointer: str) -> tuple[int, int]:
         """Line and column, from 1, of the value at a JSON Pointer, or of the nearest parent there is."""
@@ -52,7 +52,7 @@ def locate(data: bytes, pointer: str) -> tuple[int, int]:
             if child is None:
                 break
             index = child
-    except (IndexError, JSONDecodeError, RecursionError):
+    except (IndexError, ValueError, RecursionError):  # ValueError: no JSON, or a number of too many digits
         pass
     return text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index)
 

@@ -69,9 +69,9 @@ def text_of(source: Source) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+        line = error.object.count(b"\n", 0, error.start) + 1
         raise BadInput(
-            f"byte 0x{data[error.start]:02x} is not UTF-8",
+            f"byte 0x{error.object[error.start]:02x} is not UTF-8",
             place=f"{source.name}:{line}",
             fix="convert it first, for example with iconv -t UTF-8",
         ) from error
@@ -94,16 +94,18 @@ def missing(name: str, option: str, error: OSError | ValueError) -> MissingInput
 
 
 def _split(name: str, blocks: Iterator[bytes]) -> Iterator[Source]:
-    """Lines at LF only (a CR before it is dropped): U+2028 and its like may stand inside JSON."""
+    """Lines at LF only (a CR before it is a part of the end): U+2028 and its like may stand inside JSON."""
     number = 1
     held: list[bytes] = []  # the pieces of a line that spans blocks: joined once, not grown
     for block in blocks:
         first, *rest = block.split(b"\n")
         held.append(first)
         for piece in rest:
-            yield Source(name, b"".join(held).removesuffix(b"\r"), number)
+            data = b"".join(held)
+            is_crlf = data.endswith(b"\r")
+            yield Source(name, data[:-1], number, b"\r\n") if is_crlf else Source(name, data, number)
             number += 1
             held = [piece]
     last = b"".join(held)
     if last:
-        yield Source(name, last, number)
+        yield Source(name, last, number, b"")

@@ -4,8 +4,6 @@ What is read belongs to one owner: the option that was given `-`, else the promp
 decided by the caller; here is how it is read.
 """
 
-from __future__ import annotations
-
 import os
 import select
 import stat

@@ -9,6 +9,7 @@ refused by both: they are not JSON.
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any, NoReturn
 
@@ -20,6 +21,10 @@ Value = Any
 
 # The shortest integer that does not fit 64 bits has 19 digits and a sign, or 20.
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
+
+
+# json.dumps recurses, and Python lets it go to about 1,000. A request has some ten levels.
+_DEEPEST = 900
 
 
 class NotJSON(ValueError):
@@ -43,9 +48,24 @@ def loads(data: bytes) -> Value:
 def loads_exactly(data: bytes) -> Value:
     """As loads, but integers beyond 64 bits stay what they are; orjson makes them floats without a word.
 
-    For what the user gives. Looking for them costs too much for each chunk of a stream.
+    For what the user gives. Looking for them costs too much for each chunk of a stream. What is
+    nested too deeply to be written again is refused, too.
     """
-    return _loads_slowly(data) if _LONG_NUMBER.search(data) else loads(data)
+    value = _loads_slowly(data) if _LONG_NUMBER.search(data) else loads(data)
+    if data.count(b"[") + data.count(b"{") > _DEEPEST and _depth(value) > _DEEPEST:
+        raise NotJSON(f"nested too deeply, more than {_DEEPEST} levels", 1, 1)
+    return value
+
+
+def _depth(value: Value) -> int:
+    """How deep a value is nested, found without recursion."""
+    depth = 0
+    level = [value]
+    while level:
+        inner = [each for each in level if isinstance(each, list | dict)]
+        level = [part for each in inner for part in (each if isinstance(each, list) else each.values())]
+        depth += bool(inner)
+    return depth
 
 
 def _loads_slowly(data: bytes) -> Value:
@@ -53,14 +73,14 @@ def _loads_slowly(data: bytes) -> Value:
         # surrogatepass is not wanted here: raw surrogates in UTF-8 are invalid UTF-8, escapes are not
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        before = data[: error.start]
+        before = error.object[: error.start]  # not data, which may begin with a byte order mark
         line = before.count(b"\n") + 1
         column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")) + 1
-        raise NotJSON(f"byte 0x{data[error.start]:02x} is not UTF-8", line, column) from error
+        raise NotJSON(f"byte 0x{error.object[error.start]:02x} is not UTF-8", line, column) from error
     if not text.strip():
         raise NotJSON("nothing there", 1, 1)
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except json.JSONDecodeError as error:
         what = error.msg[:1].lower() + error.msg[1:]
         raise NotJSON(what, error.lineno, error.colno) from error
@@ -68,6 +88,14 @@ def _loads_slowly(data: bytes) -> Value:
         raise NotJSON("nested too deeply", 1, 1) from error
     except ValueError as error:  # _refuse_constant, or an integer of more digits than int() takes
         raise NotJSON(str(error).partition(";")[0], 1, 1) from error
+
+
+def _finite(text: str) -> float:
+    """Infinity is no JSON: orjson would write it as null, and nobody would know."""
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"'{text[:40]}' is too large a number")
+    return number
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -79,8 +107,21 @@ def dumps(value: Value) -> bytes:
     try:
         return orjson.dumps(value)
     except (TypeError, orjson.JSONEncodeError):
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        try:
-            return text.encode()
-        except UnicodeEncodeError:  # a lone surrogate has no bytes in UTF-8: only its escape is JSON
-            return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+        return _dumps_slowly(value)
+
+
+def _dumps_slowly(value: Value) -> bytes:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # a lone surrogate has no bytes in UTF-8: only its escape is JSON
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+
+
+# Outside strings, CR and LF are the only line ends that JSON's white space can hold; inside they are escaped.
+_LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
+
+
+def one_line(body: bytes) -> bytes:
+    """A JSON text on one line, every other byte as it came."""
+    return body.translate(_LINE_ENDS).strip(b" \t\xef\xbb\xbf")

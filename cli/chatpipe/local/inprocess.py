@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 
-import httpx
-
+import chatpipe.wire  # noqa: F401 - keeps httpx's own command line out
 from chatpipe.local import echo
+
+import httpx  # isort: skip - after it
 
 
 class EchoTransport(httpx.AsyncBaseTransport):

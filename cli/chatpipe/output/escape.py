@@ -34,6 +34,11 @@ def line(text: str) -> str:
     return text if text.isascii() and text.isprintable() else re.sub(_UNSAFE_IN_LINE, _escape, text)
 
 
+def json_text(text: str) -> str:
+    """JSON text with the same characters as JSON's own escapes: it says the same to a program."""
+    return re.sub(_UNSAFE_IN_LINE, lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
 def _escape(match: re.Match[str]) -> str:
     character = match[0]
     code = ord(character)

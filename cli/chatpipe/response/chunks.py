@@ -1,7 +1,5 @@
 """The payload of one event -> one chunk, and the error that any reply may carry."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from chatpipe.errors import BrokenAnswer

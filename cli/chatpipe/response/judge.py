@@ -3,8 +3,6 @@
 Outcomes are told from the completion alone; what the user accepts anyway comes as `allow`.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -19,6 +17,10 @@ _CUT = frozenset({"length", "model_length"})
 # `insufficient_system_resource`. The last one cuts an answer too, but a higher limit would not
 # help and another try may: broken, not truncated.
 _GAVE_UP = frozenset({"error", "abort", "insufficient_system_resource"})
+
+
+# Text, or parts that hold text; none where there are calls, audio or nothing.
+_CONTENT = (str, list, type(None))
 
 
 class Outcome(StrEnum):
@@ -85,6 +87,8 @@ def judge(choice: Value) -> Outcome:
         return Outcome.truncated
     if message.get("tool_calls") or message.get("function_call"):
         return Outcome.tool_calls
+    if type(message.get("content")) not in _CONTENT:
+        return Outcome.broken
     # images: OpenRouter, for models that draw
     if message.get("content") or message.get("audio") or message.get("images"):
         return Outcome.ok
@@ -146,6 +150,8 @@ def _what(outcome: Outcome, choice: Value) -> str:
 
 
 def _why_broken(choice: Value) -> str:
+    if type(choice) is dict and type(choice.get("message")) is dict and _reason(choice) not in _GAVE_UP:
+        return "the answer has content that is not text"
     if type(choice) is not dict or _reason(choice) not in _GAVE_UP:
         return "the answer has no message"
     error = chunks.error_of(choice)  # OpenRouter puts the cause beside it

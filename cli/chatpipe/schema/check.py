@@ -121,7 +121,8 @@ def _explain(error: ValidationError) -> Iterator[Problem]:
     if keyword == "required":
         for key in limit:
             if key not in value:
-                hint = _HINT_FOR_MISSING.get(key, f"add '{key}'")
+                # Of a model, only the body's own has an option.
+                hint = "add it" if key == "model" and path else _HINT_FOR_MISSING.get(key, f"add '{key}'")
                 yield Problem(pointer, keyword, f"has no '{key}'", hint, "error")
         return
     message, hint = _WORDINGS.get(keyword, _other)(value, limit)

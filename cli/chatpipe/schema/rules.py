@@ -5,8 +5,6 @@ found; it guards every type, since it also sees bodies that the schema refused. 
 description of 2026-08-21, and the code or documentation of the servers named, as of 2026.
 """
 
-from __future__ import annotations
-
 import string
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache

@@ -10,7 +10,7 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import httpx
@@ -144,7 +144,7 @@ class BlockingTransport(httpx.AsyncBaseTransport):
         try:
             reply = link.begin(request.method, waits)
             unsent = None
-            async for data in _outgoing(request):
+            async for data in outgoing(request):
                 unsent = link.send(data)
                 if unsent is not None:
                     break
@@ -218,7 +218,7 @@ class _Link:
     def __init__(self, url: httpx.URL) -> None:
         self.idle_since = 0.0
         self.reply = ReplyParser()
-        self._scheme, self._host, self._port = _origin(url)
+        self._scheme, self._host, self._port = origin_of(url)
         self._socket: socket.socket | None = None
         self._waits = Waits(None, None, None, None)
         self._sent_all = False
@@ -249,7 +249,7 @@ class _Link:
             else:
                 return
         if isinstance(failure, TimeoutError):
-            raise httpx.ConnectTimeout(waits.why(f"no connection{_within(waits.connect)}")) from failure
+            raise httpx.ConnectTimeout(waits.why(f"no connection{within(waits.connect)}")) from failure
         raise httpx.ConnectError(reason(failure)) from failure
 
     def start_tls(self, context: ssl.SSLContext, waits: Waits, until: float | None) -> None:
@@ -267,7 +267,7 @@ class _Link:
             self._socket.settimeout(waits.cut(_left(until)))
             self._socket.do_handshake()
         except TimeoutError as error:
-            raise httpx.ConnectTimeout(waits.why(f"no TLS handshake{_within(waits.connect)}")) from error
+            raise httpx.ConnectTimeout(waits.why(f"no TLS handshake{within(waits.connect)}")) from error
         except (OSError, ValueError) as error:  # ValueError: a host name that no certificate can have
             raise httpx.ConnectError(reason(error)) from error
 
@@ -295,7 +295,7 @@ class _Link:
                 if can_write:
                     view = view[self._send_now(view[:WRITE_BYTES]) :]
         except TimeoutError as error:
-            text = self._waits.why(f"nothing taken for {_seconds(self._waits.write)}")
+            text = self._waits.why(f"nothing taken for {spell(self._waits.write)}")
             raise httpx.WriteTimeout(text) from error
         except OSError as error:
             return error
@@ -309,7 +309,7 @@ class _Link:
             self._socket.settimeout(self._waits.cut(self._waits.read))
             data = self._socket.recv(READ_BYTES)
         except TimeoutError as error:
-            text = self._waits.why(f"no byte for {_seconds(self._waits.read)}")
+            text = self._waits.why(f"no byte for {spell(self._waits.read)}")
             raise httpx.ReadTimeout(text) from error
         except OSError as error:
             if self.reply.head is None:
@@ -319,7 +319,7 @@ class _Link:
         self._feed(data)
 
     def leads_to(self, url: httpx.URL) -> bool:
-        return _origin(url) == (self._scheme, self._host, self._port)
+        return origin_of(url) == (self._scheme, self._host, self._port)
 
     def is_clean(self) -> bool:
         """Whether the idle connection is fresh, and nothing came: neither bytes nor a close."""
@@ -378,7 +378,7 @@ class _Link:
         return ready[0][1] if ready else 0
 
 
-async def _outgoing(request: httpx.Request) -> AsyncIterator[bytes]:
+async def outgoing(request: httpx.Request) -> AsyncGenerator[bytes, None]:
     """The bytes of the request; the first piece is the head, with the body if that is small."""
     stream = request.stream
     if isinstance(stream, httpx.ByteStream):
@@ -427,7 +427,7 @@ def request_head(request: httpx.Request, body_bytes: int | None) -> bytes:
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
-def _origin(url: httpx.URL) -> tuple[str, bytes, int]:
+def origin_of(url: httpx.URL) -> tuple[str, bytes, int]:
     return url.scheme, url.raw_host, url.port or (443 if url.scheme == "https" else 80)
 
 
@@ -460,9 +460,9 @@ def system_error(error: BaseException | None) -> OSError | None:
     return error
 
 
-def _within(seconds: float | None) -> str:
-    return "" if seconds is None else f" within {_seconds(seconds)}"
+def within(seconds: float | None) -> str:
+    return "" if seconds is None else f" within {spell(seconds)}"
 
 
-def _seconds(value: float | None) -> str:
+def spell(value: float | None) -> str:
     return "a long time" if value is None else f"{value:g} s"

@@ -5,8 +5,6 @@ default. `OPENAI_*` counts only when no profile is chosen or the profile is `ope
 provider's key never goes to another.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -14,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from chatpipe import __version__
 from chatpipe.errors import BadConfiguration, NoAccess, UsageFault
+from chatpipe.wire import redact
 from chatpipe.wire.options import PROFILES, Connection
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
@@ -26,7 +25,10 @@ Headers = tuple[tuple[str, str], ...]
 
 
 class Endpoint(NamedTuple):
-    """Where a request goes. key_env is the variable that its key is expected in."""
+    """Where a request goes. key_env is the variable that its key is expected in.
+
+    keeps_key_back: the user has removed the header that the key would go into.
+    """
 
     url: str
     headers: Headers
@@ -34,6 +36,7 @@ class Endpoint(NamedTuple):
     in_process: bool
     key_env: str | None
     needs_key: bool
+    keeps_key_back: bool = False
 
     @property
     def base_url(self) -> str:
@@ -60,6 +63,8 @@ def resolve(connection: Connection, environ: Mapping[str, str], header_lines: Se
         environ = {}
     elif name not in (None, "openai"):
         environ = {key: value for key, value in environ.items() if not key.startswith("OPENAI_")}
+    if connection.base_url == "":  # an unset variable of a script must not lead to another server
+        raise BadConfiguration("an empty base URL", place="--base-url", fix="leave it out, or name a server")
     base, base_place = _first(
         (connection.base_url, "--base-url"),
         (profile.base_url if connection.profile else None, "profile"),
@@ -77,18 +82,29 @@ def resolve(connection: Connection, environ: Mapping[str, str], header_lines: Se
     )
     url = _route(base or "", base_place)
     own = url.hostname == "api.openai.com"
-    headers = _headers(environ, (*header_lines, *connection.headers))
-    return Endpoint(url.geturl(), headers, model, in_process, profile.key_env, own or name == "openai")
+    given = _given_headers(environ, connection.headers, header_lines)
+    removed = {name.lower() for name, value in given if not value}
+    return Endpoint(
+        url.geturl(),
+        _merged(given),
+        model,
+        in_process,
+        profile.key_env,
+        own or name == "openai",
+        "authorization" in removed,
+    )
 
 
 def authorized(endpoint: Endpoint, key: str | None, *, allow_http: bool) -> Headers:
     """The headers with the key. Raises NoAccess where one is needed, BadConfiguration where it would leak."""
+    if endpoint.in_process:
+        return endpoint.headers
     url = urlsplit(endpoint.url)
     names = {name.lower() for name, _ in endpoint.headers}
     has_own = bool(names & {"authorization", "api-key", "x-api-key"})
     if key is None and not has_own and endpoint.needs_key and not _loopback(url):
         raise NoAccess(
-            f"no API key for '{endpoint.base_url}'",
+            f"no API key for '{redact.url(endpoint.url).removesuffix(_ROUTE)}'",
             fix=f"set {endpoint.key_env}, pass --key-file, or try -p echo, which needs none",
         )
     if (key is not None or has_own) and url.scheme == "http" and not _loopback(url) and not allow_http:
@@ -96,7 +112,7 @@ def authorized(endpoint: Endpoint, key: str | None, *, allow_http: bool) -> Head
             f"the key would go unencrypted to '{url.hostname}'",
             fix="use https, or --allow-http if the network is yours",
         )
-    if key is None or "authorization" in names:
+    if key is None or "authorization" in names or endpoint.keeps_key_back:
         return endpoint.headers
     return (("Authorization", f"Bearer {key}"), *endpoint.headers)
 
@@ -119,28 +135,31 @@ def _first(*candidates: tuple[str | None, str]) -> tuple[str | None, str]:
 
 def _route(base_url: str, place: str) -> SplitResult:
     """The URL of the completions route under a base URL; a base URL that already names it is taken."""
+    base_url = base_url.strip()
+    # Before it is parsed: urlsplit drops tabs and line ends without a word.
+    if _CONTROL.search(base_url) or "\t" in base_url or " " in base_url or not base_url.isascii():
+        what = "the base URL has a character that no URL has"
+        raise BadConfiguration(what, place=place, fix="percent-encode it")
     try:
-        url = urlsplit(base_url.strip())
+        url = urlsplit(base_url)
         port_is_right = url.port is None or url.port > 0
     except ValueError:
         url, port_is_right = urlsplit(""), False
     if url.scheme not in ("http", "https") or not url.hostname or not port_is_right:
-        raise BadConfiguration(f"'{base_url}' is not an http or https URL", place=place)
+        shown = redact.url(base_url)  # a password may stand in what is not quite a URL
+        raise BadConfiguration(f"'{shown}' is not an http or https URL", place=place)
     if url.username is not None or url.password is not None:
-        raise BadConfiguration(
-            "a base URL holds no user or password", place=place, fix="use --header or --key-file"
-        )
-    if _CONTROL.search(base_url) or " " in base_url.strip() or not base_url.isascii():
-        raise BadConfiguration(
-            "the base URL has a character that no URL has", place=place, fix="percent-encode it"
-        )
+        what = "a base URL holds no user or password"
+        raise BadConfiguration(what, place=place, fix="use --header or --key-file")
     path = url.path.rstrip("/").removesuffix(_ROUTE)
     return url._replace(path=path + _ROUTE, fragment="")
 
 
-def _headers(environ: Mapping[str, str], lines: Sequence[str]) -> Headers:
-    """Ours, the environment's, the user's: a later one of the same name wins, an empty one removes it."""
-    ours = [
+def _given_headers(
+    environ: Mapping[str, str], options: Sequence[str], file_lines: Sequence[str]
+) -> list[tuple[str, str]]:
+    """Ours, the environment's, those of the file, the options'; an empty value removes a header."""
+    headers = [
         ("Content-Type", "application/json"),
         ("User-Agent", f"chatpipe/{__version__}"),
         # Nothing is gained by compressing an answer of a few kB, and a compressed stream comes late.
@@ -148,12 +167,17 @@ def _headers(environ: Mapping[str, str], lines: Sequence[str]) -> Headers:
     ]
     for variable, name in (("OPENAI_ORG_ID", "OpenAI-Organization"), ("OPENAI_PROJECT_ID", "OpenAI-Project")):
         if value := environ.get(variable):
-            ours.append(header(f"{name}: {value}", variable))
+            headers.append(header(f"{name}: {value}", variable))
     custom = environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines()
-    theirs = [header(line, "OPENAI_CUSTOM_HEADERS") for line in custom if line.strip()]
-    theirs += [header(line, "--header") for line in lines]
+    headers += [header(line, "OPENAI_CUSTOM_HEADERS") for line in custom if line.strip()]
+    headers += [header(line, "--header-file") for line in file_lines]
+    return headers + [header(line, "--header") for line in options]
+
+
+def _merged(headers: Sequence[tuple[str, str]]) -> Headers:
+    """Of one name the last, in its place; without those it removes."""
     merged: dict[str, tuple[str, str]] = {}
-    for name, value in ours + theirs:
+    for name, value in headers:
         merged.pop(name.lower(), None)
         if value:
             merged[name.lower()] = (name, value)

@@ -14,7 +14,9 @@ def find(source: KeySource, key_env: str | None, environ: Mapping[str, str]) -> 
     if source.file is not None:
         return _usable(_from_file(source.file), "--key-file")
     if source.command is not None:
-        return _usable(_from_command(source.command), "--key-command")
+        # A child gets no key, not even the one that it is to replace.
+        others = {name: value for name, value in environ.items() if name != key_env}
+        return _usable(_from_command(source.command, others), "--key-command")
     if source.descriptor is not None:
         return _usable(_from_descriptor(source.descriptor), "--key-fd")
     if key_env is not None and environ.get(key_env, "").strip():
@@ -57,11 +59,11 @@ def _from_descriptor(descriptor: int) -> str:
     try:
         with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
             return file.read(65536)
-    except OSError as error:
-        raise NoAccess(f"cannot read descriptor {descriptor}: {reason(error)}", place="--key-fd") from error
+    except (OSError, OverflowError, TypeError) as error:  # the last two: a number that is no descriptor
+        raise NoAccess(f"cannot read descriptor {descriptor}: {_why(error)}", place="--key-fd") from error
 
 
-def _from_command(command: str) -> str:
+def _from_command(command: str, environ: Mapping[str, str]) -> str:
     import shlex  # these two cost 10 ms, and few keys come from a command
     import subprocess
 
@@ -72,9 +74,15 @@ def _from_command(command: str) -> str:
     if not words:
         raise UsageFault("an empty command", place="--key-command")
     try:
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
+        done = subprocess.run(
+            words, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False
+        )
     except (OSError, ValueError) as error:
         raise NoAccess(f"cannot run '{words[0]}': {reason(error)}", place="--key-command") from error
     if done.returncode:
         raise NoAccess(f"'{words[0]}' ended with status {done.returncode}", place="--key-command")
     return done.stdout.decode("utf-8", "replace")
+
+
+def _why(error: Exception) -> str:
+    return reason(error) if isinstance(error, OSError) else "not a descriptor"

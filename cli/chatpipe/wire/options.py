@@ -1,7 +1,5 @@
 """What the user asks of the wire, as records: light, as `--help` imports them too."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 

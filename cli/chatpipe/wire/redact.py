@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 _SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
@@ -19,6 +20,11 @@ def header(name: str, value: str) -> str:
     if any(word in name for word in _SECRET_WORDS) and not name.startswith(_PLAIN_PREFIXES):
         return "***"
     return value
+
+
+def secrets(headers: Iterable[tuple[str, str]]) -> list[str]:
+    """What must not be shown of these headers: the credentials, without their scheme."""
+    return [value.rpartition(" ")[2] for name, value in headers if header(name, value) != value]
 
 
 def url(text: str) -> str:

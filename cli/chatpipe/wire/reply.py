@@ -4,8 +4,6 @@ llhttp splits the bytes; what it leaves to its user is done here: the limits, re
 body, replies that end when the connection does, and the place to stop.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import httpx

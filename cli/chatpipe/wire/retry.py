@@ -4,8 +4,6 @@ Source of the rules: the official Python SDK 3.3.1 (2026-08), section "Errors, r
 its behaviour; RFC 9110 section 10.2.3 for Retry-After.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -56,10 +54,14 @@ class Reason(Enum):
 
 
 class Wait(NamedTuple):
-    """Try again after so many seconds. asked: the server named the time, it is not our backoff."""
+    """Try again after so many seconds. asked: the server named the time, it is not our backoff.
+
+    free: it uses up no try, as the whole run waits.
+    """
 
     seconds: float
     asked: bool
+    free: bool = False
 
 
 class GiveUp(NamedTuple):

@@ -1,0 +1,73 @@
+# The two commands of the README are `make demo` and `make test`. Each makes what it needs in .venv;
+# all that is asked of the machine is Python 3.11 (or later) and make.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+PEER   := .venv-peer
+LOWEST := .venv-lowest
+
+.PHONY: demo test test-quick check bench schema completions soak lowest clean
+
+# A little pipeline through the built-in model: no key, no network beyond the package index.
+demo: $(VENV)/.installed
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tests/demo.sh
+
+# Everything: the core, the wire, real processes, the manual, and a server that is not ours.
+test: $(VENV)/.dev $(PEER)/.installed
+	$(BIN)/python -m pytest -q -n auto $(PYTEST)
+
+# The same without the peer, whose packages are large.
+test-quick: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -n auto -m 'not peer' $(PYTEST)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python tests/schema/generate_accept.py --check
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m tests.bench $(BENCH)
+
+# Many times as much of what the tests do once.
+soak: $(VENV)/.dev
+	CHATPIPE_SOAK=1 $(BIN)/python -m pytest -q -n auto -m 'not peer' --timeout 900 $(PYTEST)
+
+# The lowest versions that pyproject.toml promises.
+lowest: $(LOWEST)/.installed
+	$(LOWEST)/bin/python -m pytest -q -n auto -m 'not peer' $(PYTEST)
+
+# What is generated and committed.
+schema: $(VENV)/.dev
+	$(BIN)/python tests/schema/generate_accept.py
+
+completions: $(VENV)/.installed
+	$(BIN)/chatpipe completion bash > completions/chatpipe.bash
+	$(BIN)/chatpipe completion zsh > completions/_chatpipe
+	$(BIN)/chatpipe completion fish > completions/chatpipe.fish
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+$(PEER)/.installed:
+	$(PYTHON) -m venv $(PEER)
+	$(PEER)/bin/python -m pip install --quiet 'litellm[proxy]'
+	@touch $@
+
+$(LOWEST)/.installed: pyproject.toml tests/lowest.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(LOWEST)/bin/python -m pip install --quiet --constraint tests/lowest.txt --editable . --group dev
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(PEER) $(LOWEST) .venv-bench dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,74 @@
+"""`chatpipe build`: the request that `ask` would send, written instead."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from chatpipe.flags import checking, connection, output, parameters, prompt, telling
+from chatpipe.flags.checking import Checking
+from chatpipe.flags.types import Command
+from chatpipe.output.options import REQUEST_SHAPES, Target, Telling
+from chatpipe.request.parameters import Parameters
+from chatpipe.request.prompt import Prompt
+from chatpipe.wire.options import Connection
+
+
+@click.command(cls=Command)
+@prompt.options
+@parameters.options
+@checking.options
+@connection.options
+@click.option(
+    "--format",
+    "-f",
+    "shape",
+    type=click.Choice(REQUEST_SHAPES),
+    default="body",
+    show_default=True,
+    help="What to write",
+)
+@click.option(
+    "--custom-id", metavar="ID", default="line-1", show_default=True, help="The custom_id of -f batch"
+)
+@output.options
+@telling.options
+def build(
+    prompt: Prompt,
+    parameters: Parameters,
+    checking: Checking,
+    connection: Connection,
+    shape: str,
+    custom_id: str,
+    target: Target,
+    telling: Telling,
+) -> int:
+    """Write the request that ask would send: as its body, a Batch line, or a curl command.
+
+    \b
+    chatpipe build -m gpt-4o-mini "Hello" | jq .
+    chatpipe build "Hello" | chatpipe ask -p echo -r - --raw | chatpipe show
+    """
+    from chatpipe.flags.stdin import stdin
+    from chatpipe.inputs.sources import Sources
+    from chatpipe.output.notices import Notices
+    from chatpipe.output.requests import written
+    from chatpipe.output.target import opened
+    from chatpipe.request.build import build as build_body
+    from chatpipe.request.material import gather
+    from chatpipe.schema.refuse import refuse
+    from chatpipe.wire import endpoints, keys
+
+    told = Notices(telling)
+    sources = Sources(stdin(told))
+    endpoint = endpoints.resolve(connection, os.environ, keys.header_lines(connection.header_file))
+    built = build_body(gather(prompt, parameters, sources, endpoint.model))
+    if not checking.off:
+        # A body may still get its model from whoever sends it; a Batch line or a curl command may not.
+        told.warnings(refuse(built, strict=checking.strict, without_model=shape == "body"))
+    text = written(shape, built.body, custom_id, endpoint, connection.key, os.environ)
+    with opened(target, sources.names, escape=True) as out:
+        out.write(text)
+        out.replace()
+    return 0

@@ -1,0 +1,60 @@
+"""`chatpipe check`: every problem in requests, Batch lines or rows, with its place."""
+
+from __future__ import annotations
+
+import click
+
+from chatpipe.errors import MissingInput, Status
+from chatpipe.flags import telling
+from chatpipe.flags.types import FILE, Command
+from chatpipe.output.options import PROBLEM_SHAPES, Target, Telling
+
+
+@click.command(cls=Command)
+@click.argument("files", nargs=-1, metavar="[FILE]...", type=FILE)
+@click.option(
+    "--format",
+    "-f",
+    "shape",
+    type=click.Choice(PROBLEM_SHAPES),
+    default="text",
+    show_default=True,
+    help="How to tell",
+)
+@click.option("--strict", is_flag=True, help="Warnings and unknown fields are errors, too")
+@telling.options
+def check(files: tuple[str, ...], shape: str, strict: bool, telling: Telling) -> int:
+    """Find every problem in requests, Batch lines or rows, before a server does.
+
+    Each FILE, or stdin, holds one request, or one a line.
+
+    \b
+    chatpipe check prompts.jsonl
+    chatpipe check -f problems prompts.jsonl | jq -r .line
+    """
+    from chatpipe.flags.stdin import stdin
+    from chatpipe.inputs.sources import STDIN, Sources
+    from chatpipe.output.notices import Notices
+    from chatpipe.output.problems import written
+    from chatpipe.output.target import opened
+    from chatpipe.schema.documents import Checker, documents
+
+    told = Notices(telling)
+    sources = Sources(stdin(told))
+    status = Status.OK
+    with opened(Target(), (), escape=True) as out:
+        for file in files or (STDIN,):
+            checker = Checker(strict=strict)
+            try:
+                lines = documents(sources.lines(file, "FILE"))
+                for located in (each for line in lines for each in checker.problems(line)):
+                    if located.problem.severity == "error":
+                        status = Status.BAD_INPUT
+                    elif telling.quiet:
+                        continue
+                    out.write(written(shape, located))
+            except MissingInput as fault:  # the other files are still looked at
+                told.error(fault)
+                status = status or Status.NO_INPUT
+        out.replace()
+    return status

@@ -1,0 +1,37 @@
+"""`chatpipe completion SHELL`: the script that teaches a shell our words."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+from chatpipe.flags.types import Command
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+@click.command(cls=Command)
+@click.argument("shell", type=click.Choice(SHELLS))
+def completion(shell: str) -> int:
+    """Write the completion script of SHELL.
+
+    \b
+    chatpipe completion bash > ~/.local/share/bash-completion/completions/chatpipe
+    """
+    from chatpipe.output.options import Target
+    from chatpipe.output.target import opened
+
+    with opened(Target(), (), escape=False) as out:
+        out.write(script(shell).encode())
+        out.replace()
+    return 0
+
+
+def script(shell: str) -> str:
+    """The script as Click makes it. It asks the installed chatpipe, so it needs no renewal with it."""
+    from chatpipe.commands.table import cli
+
+    found = get_completion_class(shell)
+    if found is None:
+        raise click.UsageError(f"no completion for '{shell}'")
+    return found(cli, {}, "chatpipe", "_CHATPIPE_COMPLETE").source()

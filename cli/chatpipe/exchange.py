@@ -1,0 +1,393 @@
+"""The spine: one request in, one answer out. Read this first.
+
+    request -> attempt -> reply -> chunks -> completion
+                  ^         |
+                  +-- wait <+   while a retry can help and nothing was written yet
+
+Written once, as coroutines over a transport and a sleep that are passed in. A run of many requests
+drives it with an event loop; a single one needs none: over a transport that blocks, no await ever
+suspends, and `immediately` runs the coroutine to its end.
+"""
+
+import math
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from chatpipe.errors import BrokenAnswer, ChatpipeError, TryLater
+from chatpipe.inputs.values import NotJSON, Value, loads
+from chatpipe.response import chunks, sse
+from chatpipe.response.assemble import Assembly
+from chatpipe.response.chunks import StreamError
+from chatpipe.wire import faults, redact, retry
+from chatpipe.wire.blocking import DEADLINE
+from chatpipe.wire.options import Limits
+from chatpipe.wire.retry import Failure, GiveUp, Policy, Wait
+
+import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
+
+_T = TypeVar("_T")
+_REDIRECTS = 5
+# What an event stream begins with, for servers that call it something else.
+_STREAM_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
+_LONGEST_START = max(map(len, _STREAM_STARTS))
+
+
+class Receiver(Protocol):
+    """Who is told of an answer as it comes. started: something was handed on that cannot be taken back."""
+
+    @property
+    def started(self) -> bool: ...
+
+    def raw(self, data: bytes) -> None: ...
+
+    def chunk(self, payload: bytes, chunk: Mapping[str, Value]) -> None: ...
+
+
+class World(NamedTuple):
+    """What an exchange needs of the world: a way to send, to wait, to tell the time and to tell people.
+
+    detail is None when nobody wants details. A run of many adds what they share: before() is
+    awaited before each try, heard() gets the status and headers of each reply, and decide() stands
+    in for retry.decide.
+    """
+
+    transport: httpx.AsyncBaseTransport
+    sleep: Callable[[float], Awaitable[None]]
+    note: Callable[[str], None]
+    detail: Callable[[str], None] | None = None
+    monotonic: Callable[[], float] = time.monotonic
+    now: Callable[[], float] = time.time
+    random: Callable[[], float] = random.random
+    before: Callable[[], Awaitable[None]] | None = None
+    heard: Callable[[int, Mapping[str, str]], None] | None = None
+    decide: Callable[..., Wait | GiveUp] = retry.decide
+
+
+class Answer(NamedTuple):
+    """What came. body holds the bytes of an answer in one piece, None when it was streamed.
+
+    fault says why there is no whole answer, when there is none; completion then is the part that
+    came, None when nothing did, or nothing that can be read.
+    """
+
+    completion: dict[str, Value] | None
+    body: bytes | None = None
+    fault: ChatpipeError | None = None
+    request_id: str | None = None
+    tries: int = 1
+
+
+def immediately(coroutine: Coroutine[Any, Any, _T]) -> _T:
+    """Run a coroutine that never suspends, without an event loop."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        result: _T = done.value
+        return result
+    finally:
+        coroutine.close()
+    raise RuntimeError("a transport that blocks was expected, and it suspended")
+
+
+async def ask(
+    request: httpx.Request, world: World, receiver: Receiver, limits: Limits, policy: Policy
+) -> Answer:
+    """Send until there is an answer, or no retry can help; the fault of the last try is then in the Answer.
+
+    What the receiver raises (a full disk, a reader that went away) passes through, the connection closed.
+    """
+    started = world.monotonic()
+    deadline = math.inf if limits.deadline_s is None else started + limits.deadline_s
+    request.extensions["deadline"] = None if limits.deadline_s is None else deadline
+    request.extensions["timeout"] = {
+        "connect": limits.connect_s,
+        "read": limits.between_bytes_s,
+        "write": limits.between_bytes_s,
+        "pool": limits.connect_s,
+    }
+    tries = 1
+    while True:
+        if world.before is not None:
+            await world.before()
+        answer, failure = await _try(request, world, receiver)
+        answer = answer._replace(tries=tries)
+        if answer.fault is None:
+            return answer
+        decision = _decide(answer, failure, receiver, world, policy)
+        if not isinstance(decision, Wait) or world.monotonic() + decision.seconds >= deadline:
+            return _given_up(answer, decision)
+        if not decision.free:
+            how = f"trying again in {decision.seconds:.1f} s ({tries} of {policy.retries})"
+            world.note(f"{answer.fault.what}: {how}")
+            tries += 1
+        await world.sleep(decision.seconds)
+
+
+def _decide(
+    answer: Answer, failure: Failure | None, receiver: Receiver, world: World, policy: Policy
+) -> Wait | GiveUp | None:
+    """Whether to try again; None where nobody is to be asked: bytes are out already, or the fault is ours."""
+    if failure is None or receiver.started:
+        return None
+    return world.decide(answer.tries, failure, policy, now=world.now(), random=world.random)
+
+
+def _given_up(answer: Answer, decision: Wait | GiveUp | None) -> Answer:
+    """The answer as it is, its fault saying how much was tried."""
+    fault = answer.fault
+    assert fault is not None
+    if isinstance(decision, GiveUp) and decision.asked_s is not None:
+        longer = TryLater(
+            f"{fault.what}, and to wait {decision.asked_s:.0f} s", place=fault.place, fix="try again then"
+        )
+        longer.http_status, longer.request_id, longer.body = fault.http_status, fault.request_id, fault.body
+        fault = longer
+    elif answer.tries > 1:
+        fault.what += f", after {answer.tries} tries"
+    return answer._replace(fault=fault)
+
+
+async def _try(request: httpx.Request, world: World, receiver: Receiver) -> tuple[Answer, Failure | None]:
+    """Send once. The Failure is for a retry to judge, None where none can help."""
+    started = world.monotonic()
+    try:
+        response = await _sent(request, world)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return _failed(error, request)
+    _show_reply(response, world, started)
+    if world.heard is not None:
+        world.heard(response.status_code, response.headers)
+    try:
+        answer, failure = await _read(response, request, receiver)
+        return answer._replace(request_id=response.headers.get("x-request-id")), failure
+    finally:
+        await response.aclose()
+        if world.detail is not None:
+            world.detail(f"< end after {world.monotonic() - started:.3f} s")
+
+
+async def _sent(request: httpx.Request, world: World) -> httpx.Response:
+    """The reply, its head read, redirects within the origin followed."""
+    for _ in range(_REDIRECTS):
+        _show_request(request, world)
+        response = await world.transport.handle_async_request(request)
+        target = _redirected(response, request.url)
+        if target is None:
+            return response
+        await response.aclose()
+        request = httpx.Request(
+            request.method,
+            target,
+            headers=request.headers,
+            stream=request.stream,
+            extensions=request.extensions,
+        )
+    raise httpx.TooManyRedirects(f"more than {_REDIRECTS} redirects", request=request)
+
+
+def _redirected(response: httpx.Response, url: httpx.URL) -> httpx.URL | None:
+    """Where a redirect leads, if it is one to follow: nobody who was not named gets the key or the prompt.
+
+    That is 307 or 308, which keep the POST a POST, within the same origin.
+    """
+    if response.status_code not in (307, 308) or "location" not in response.headers:
+        return None
+    try:
+        target = url.join(response.headers["location"])
+    except httpx.InvalidURL:
+        return None
+    same = (target.scheme, target.host, target.port) == (url.scheme, url.host, url.port)
+    return target if same else None
+
+
+def _failed(error: Exception, request: httpx.Request) -> tuple[Answer, Failure | None]:
+    """No whole reply."""
+    fault = faults.from_exception(error, str(request.url))
+    return Answer(None, None, fault), Failure() if faults.is_passing(error) else None
+
+
+async def _read(
+    response: httpx.Response, request: httpx.Request, receiver: Receiver
+) -> tuple[Answer, Failure | None]:
+    pieces = _pieces(response)
+    try:
+        if not response.is_success:
+            return _refused(response, request, await _as_far_as_it_goes(pieces))
+        if response.headers.get("content-type", "").lower().startswith("text/event-stream"):
+            return await _streamed(b"", pieces, receiver)
+        first = await _first_piece(pieces)
+        # What it is, is for the server to say, whatever was asked; some call a stream something else.
+        if _begin(first).startswith(_STREAM_STARTS):
+            return await _streamed(first, pieces, receiver)
+        return _whole(first + b"".join([piece async for piece in pieces]), response, request)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return _failed(error, request)
+
+
+async def _as_far_as_it_goes(pieces: AsyncIterator[bytes]) -> bytes:
+    """The body of an error. Its status says most: that the connection breaks inside is not the news."""
+    body = b""
+    try:
+        async for piece in pieces:
+            body += piece
+    except (httpx.HTTPError, httpx.InvalidURL):
+        pass
+    return body
+
+
+def _pieces(response: httpx.Response) -> AsyncIterator[bytes]:
+    """The body as it comes. httpx is needed between only where a server compresses though not asked to."""
+    if response.headers.get("content-encoding", "identity").lower() == "identity":
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        return aiter(response.stream)
+    return response.aiter_bytes()
+
+
+async def _first_piece(pieces: AsyncIterator[bytes]) -> bytes:
+    """The body up to where one can see what it is. White space before it keeps some connections alive."""
+    first = b""
+    async for piece in pieces:
+        first += piece
+        head = _begin(first)
+        if len(head) >= _LONGEST_START or (
+            head and not any(each.startswith(head) for each in _STREAM_STARTS)
+        ):
+            break
+    return first
+
+
+def _begin(data: bytes) -> bytes:
+    return data.removeprefix(b"\xef\xbb\xbf").lstrip()
+
+
+def _refused(response: httpx.Response, request: httpx.Request, body: bytes) -> tuple[Answer, Failure | None]:
+    """A reply that is an error."""
+    fault = faults.from_reply(response.status_code, response.headers, body, str(request.url))
+    return Answer(None, None, fault), Failure(
+        response.status_code, response.headers, faults.error_codes(body)
+    )
+
+
+def _whole(body: bytes, response: httpx.Response, request: httpx.Request) -> tuple[Answer, Failure | None]:
+    """An answer in one piece."""
+    if not body.strip():
+        return Answer(None, None, BrokenAnswer("the answer is empty", fix="try again")), Failure()
+    try:
+        completion = loads(body)
+    except NotJSON as error:
+        what = f"the answer is not JSON ({error.what}): '{_excerpt(body)}'"
+        return Answer(None, body, BrokenAnswer(what, fix="is the base URL right?", body=body)), None
+    if not isinstance(completion, dict):
+        what = f"the answer is not a JSON object: '{_excerpt(body)}'"
+        return Answer(None, body, BrokenAnswer(what, fix="is the base URL right?", body=body)), None
+    reported = chunks.error_of(completion)
+    if reported is not None and not completion.get("choices"):  # inside HTTP 200, as OpenRouter sends it
+        fault = faults.from_reply(response.status_code, response.headers, body, str(request.url))
+        status = _http_status(reported)
+        return Answer(None, None, fault), Failure(status, response.headers, faults.error_codes(body))
+    return Answer(completion, body), None
+
+
+def _excerpt(body: bytes) -> str:
+    return chunks.shorten(body[:400].decode("utf-8", "replace"), 80)
+
+
+class _Stream:
+    """An event stream on its way: decoded, handed on, assembled. over: `[DONE]` or an error event came."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self.assembly = Assembly()
+        self.error: StreamError | None = None
+        self.over = False
+        self._receiver = receiver
+        self._decoder = sse.Decoder()
+
+    def feed(self, data: bytes) -> None:
+        if data:
+            self._receiver.raw(data)
+        self._take(self._decoder.feed(data))
+
+    def end(self) -> None:
+        if not self.over:
+            self._take(self._decoder.end())
+
+    def is_whole(self) -> bool:
+        """`[DONE]` came, or every choice has a finish_reason."""
+        return self.over or self.assembly.finished()
+
+    def _take(self, payloads: list[bytes]) -> None:
+        for payload in payloads:
+            if sse.is_done(payload):
+                self.over = True
+                return
+            chunk = chunks.parse(payload)
+            self._receiver.chunk(payload, chunk)
+            self.assembly.add(chunk)
+            if (error := chunks.error_of(chunk)) is not None:
+                self.error, self.over = error, True
+                return
+
+
+async def _streamed(
+    first: bytes, pieces: AsyncIterator[bytes], receiver: Receiver
+) -> tuple[Answer, Failure | None]:
+    """An answer in pieces, each handed on at once. Nothing is read behind `[DONE]`: a server may linger."""
+    stream = _Stream(receiver)
+    fault: ChatpipeError | None = None
+    failure: Failure | None = Failure()
+    try:
+        data: bytes | None = first
+        while data is not None and not stream.over:
+            stream.feed(data)
+            data = None if stream.over else await anext(pieces, None)
+        stream.end()
+        if stream.error is not None:
+            fault, failure = _error_event(stream.error)
+        elif not stream.is_whole():
+            fault = BrokenAnswer("the stream was cut: neither finish_reason nor [DONE]", fix="try again")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        stream.end()
+        if not stream.is_whole():
+            fault = _cut(error)
+    except BrokenAnswer as error:  # an event that is not JSON
+        fault = error
+    completion = stream.assembly.completion()
+    return Answer(completion if completion["choices"] or fault is None else None, None, fault), failure
+
+
+def _error_event(error: StreamError) -> tuple[ChatpipeError, Failure]:
+    """An error that the server sent in the middle of a stream."""
+    status = _http_status(error)
+    codes = [code for code in (error.type, error.code) if isinstance(code, str)]
+    what = f"the server reports an error in mid-stream: {chunks.shorten(error.message)}"
+    return BrokenAnswer(what, fix="try again"), Failure(status, None, codes)
+
+
+def _http_status(error: StreamError) -> int | None:
+    """The status that the error would have come with, had the reply not begun: many servers say."""
+    return error.code if isinstance(error.code, int) and 400 <= error.code < 600 else None
+
+
+def _cut(error: Exception) -> ChatpipeError:
+    """The connection failed with a part of the answer there. The user's own deadline is not it."""
+    if str(error) == DEADLINE:
+        return faults.from_exception(error, "")
+    return BrokenAnswer(f"the stream was cut: {faults.from_exception(error, '').what}", fix="try again")
+
+
+def _show_request(request: httpx.Request, world: World) -> None:
+    if world.detail is None:
+        return
+    world.detail(f"> {request.method} {redact.url(str(request.url))}")
+    for name, value in request.headers.items():
+        world.detail(f"> {name}: {redact.header(name, value)}")
+
+
+def _show_reply(response: httpx.Response, world: World, started: float) -> None:
+    if world.detail is None:
+        return
+    world.detail(f"< {response.status_code} after {world.monotonic() - started:.3f} s")
+    for name, value in response.headers.items():
+        world.detail(f"< {name}: {redact.header(name, value)}")

@@ -1,0 +1,31 @@
+"""The options of the check that comes before sending."""
+
+from typing import NamedTuple
+
+import click
+
+from chatpipe.errors import UsageFault
+from chatpipe.flags.types import group
+
+
+class Checking(NamedTuple):
+    """strict: warnings and unknown fields are errors. off: send as it is."""
+
+    strict: bool
+    off: bool
+
+
+def _read(strict: bool, no_check: bool) -> Checking:
+    if strict and no_check:
+        raise UsageFault("--strict and --no-check contradict each other", fix="choose one")
+    return Checking(strict, no_check)
+
+
+options = group(
+    "checking",
+    [
+        click.option("--strict", is_flag=True, help="Warnings and unknown fields are errors, too"),
+        click.option("--no-check", is_flag=True, help="Send the request as it is"),
+    ],
+    _read,
+)

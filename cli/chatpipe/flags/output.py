@@ -1,0 +1,40 @@
+"""The options that say where the result goes, for every command that writes one."""
+
+from __future__ import annotations
+
+import click
+
+from chatpipe.errors import UsageFault
+from chatpipe.flags.types import FILE, group
+from chatpipe.output.options import Target
+
+
+def _read(output: str | None, if_changed: bool, depfile: str | None, depfile_target: str | None) -> Target:
+    target = Target(output, if_changed, depfile, depfile_target)
+    if if_changed and not target.is_file:
+        raise UsageFault(
+            "there is no file to leave alone", place="--if-changed", fix="use it with --output FILE"
+        )
+    if depfile is not None and not (depfile_target or target.is_file):
+        raise UsageFault(
+            "no target for the rule", place="--depfile", fix="use --output FILE or --depfile-target"
+        )
+    return target
+
+
+options = group(
+    "target",
+    [
+        click.option(
+            "--output", "-o", metavar="FILE", type=FILE, help="Replace FILE, if and only if the status is 0"
+        ),
+        click.option("--if-changed", is_flag=True, help="Leave FILE and its time alone when nothing changes"),
+        click.option(
+            "--depfile", "-M", metavar="FILE", type=FILE, help="Write a make rule that names every input"
+        ),
+        click.option(
+            "--depfile-target", metavar="NAME", help="Target of that rule  [default: the --output FILE]"
+        ),
+    ],
+    _read,
+)

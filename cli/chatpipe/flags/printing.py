@@ -1,0 +1,55 @@
+"""The options that say what is written of an answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from chatpipe.errors import UsageFault
+from chatpipe.flags.types import group
+from chatpipe.output.options import ALLOWABLE, FORMATS, REASONING, Printing
+
+
+def _allowed(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> frozenset[str]:
+    names = frozenset(name.strip() for text in value for name in text.split(",") if name.strip())
+    if unknown := sorted(names - ALLOWABLE):
+        raise click.BadParameter(f"'{unknown[0]}' is not one of {', '.join(sorted(ALLOWABLE))}.", ctx, param)
+    return names
+
+
+def _read(format: str | None, json: bool, raw: bool, no_escape: bool, **others: Any) -> Printing:
+    named = {name for name, typed in ((format, format), ("json", json), ("chunks", raw)) if name and typed}
+    if len(named) > 1:
+        raise UsageFault(f"formats {' and '.join(sorted(named))} at once", place="--format", fix="choose one")
+    return Printing(format=named.pop() if named else "text", escape=not no_escape, **others)
+
+
+options = group(
+    "printing",
+    [
+        click.option(
+            "--format", "-f", type=click.Choice(list(FORMATS)), help="What to write  [default: text]"
+        ),
+        click.option("--json", is_flag=True, help="Short for -f json"),
+        click.option("--raw", is_flag=True, help="Short for -f chunks"),
+        click.option("--usage", is_flag=True, help="Write the token counts to stderr as one line of JSON"),
+        click.option(
+            "--reasoning",
+            type=click.Choice(REASONING),
+            default="drop",
+            show_default=True,
+            help="Where reasoning goes",
+        ),
+        click.option("--null", "-0", is_flag=True, help="End each text with a NUL instead of a newline"),
+        click.option("--no-escape", is_flag=True, help="Control characters go to a terminal as they are"),
+        click.option(
+            "--allow",
+            multiple=True,
+            metavar="OUTCOME,...",
+            callback=_allowed,
+            help="Count these answers as good",
+        ),
+    ],
+    _read,
+)

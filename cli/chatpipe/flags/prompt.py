@@ -1,0 +1,130 @@
+"""The options that make the conversation: roles in the order typed, files, images, stdin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from chatpipe.errors import UsageFault
+from chatpipe.flags.types import FILE, group, in_order
+from chatpipe.request.prompt import Attachment, MediaKind, Prompt, Typed
+
+_ROLES = {
+    "system": ("s", "System message; before any -u or -a it replaces the conversation's own"),
+    "developer": (None, "Developer message, which takes the place of system on newer models"),
+    "user": ("u", "User message; -u Q1 -a A1 -u Q2 gives examples in this order"),
+    "assistant": ("a", "Assistant message, what the model is to have said"),
+}
+_ATTACHMENTS: dict[str, tuple[MediaKind, str, str]] = {
+    "image": ("image", "PATH|URL", "Image for the last user message; a URL is handed on, never fetched"),
+    "audio_file": ("audio", "PATH", "WAV or MP3 for the last user message"),
+    "file": ("file", "PATH", "Document (PDF, office, text, image) for the last user message"),
+    "file_id": ("file-id", "ID", "File that the provider has already"),
+}
+
+
+def _role_options() -> list[Any]:
+    options = []
+    for role, (letter, text) in _ROLES.items():
+        names = [f"--{role}"] + ([f"-{letter}"] if letter else [])
+        options.append(click.option(*names, role, multiple=True, metavar="TEXT", help=text))
+        options.append(
+            click.option(
+                f"--{role}-file",
+                multiple=True,
+                metavar="FILE",
+                type=FILE,
+                help="The same from a file, - for stdin",
+            )
+        )
+    options.append(
+        click.option(
+            "--tool-result", multiple=True, metavar="ID=TEXT", help="Answer to the tool call with this id"
+        )
+    )
+    options.append(
+        click.option(
+            "--tool-result-file", multiple=True, metavar="ID=FILE", help="The same from a file, - for stdin"
+        )
+    )
+    return options
+
+
+def _attachment_options() -> list[Any]:
+    return [
+        click.option(
+            f"--{name.replace('_', '-')}",
+            name,
+            multiple=True,
+            metavar=metavar,
+            type=None if kind == "file-id" else FILE,
+            help=text,
+        )
+        for name, (kind, metavar, text) in _ATTACHMENTS.items()
+    ]
+
+
+def _read(
+    request: str | None,
+    messages: str | None,
+    image_detail: str | None,
+    words: tuple[str, ...] = (),
+    no_stdin: bool = False,
+    **repeated: tuple[str, ...],
+) -> Prompt:
+    attachments = {name: repeated.pop(name) for name in _ATTACHMENTS}
+    if image_detail is not None and not attachments["image"]:
+        raise UsageFault("there is no image", place="--image-detail", fix="use it with --image")
+    return Prompt(
+        words=words,
+        request=request,
+        messages=messages,
+        typed=tuple(_typed(name, value) for name, value in in_order(repeated)),
+        attachments=tuple(
+            Attachment(_ATTACHMENTS[name][0], value, f"--{name.replace('_', '-')}")
+            for name, value in in_order(attachments)
+        ),
+        image_detail=image_detail,
+        read_stdin=not no_stdin,
+    )
+
+
+def _typed(name: str, value: str) -> Typed:
+    option = f"--{name.replace('_', '-')}"
+    is_file = name.endswith("_file")
+    role = name.removesuffix("_file")
+    if role != "tool_result":
+        return Typed(option, role, value, is_file)
+    call_id, separator, result = value.partition("=")
+    if not separator or not call_id:
+        raise UsageFault(
+            f"'{value}' has no id", place=option, fix=f"write ID={'FILE' if is_file else 'TEXT'}"
+        )
+    return Typed(option, "tool", result, is_file, call_id)
+
+
+_CONVERSATION = [
+    *_role_options(),
+    click.option(
+        "--request", "-r", metavar="FILE", type=FILE, help="Request body to start from, - for stdin"
+    ),
+    click.option(
+        "--messages", metavar="FILE", type=FILE, help="Messages to begin with: a JSON array or JSONL"
+    ),
+    *_attachment_options(),
+    click.option("--image-detail", metavar="LEVEL", help="How closely to look at images: auto, low or high"),
+]
+
+options = group(
+    "prompt",
+    [
+        click.argument("words", nargs=-1, metavar="[PROMPT]..."),
+        *_CONVERSATION,
+        click.option("--no-stdin", is_flag=True, help="Leave stdin alone (loops, cron, ssh)"),
+    ],
+    _read,
+)
+
+# The same as defaults for every line of a run, whose prompts are in its input.
+defaults = group("prompt", _CONVERSATION, _read)

@@ -1,0 +1,23 @@
+"""The option that says how often to try."""
+
+from __future__ import annotations
+
+import click
+
+from chatpipe.flags.types import group
+from chatpipe.wire.retry import Policy
+
+options = group(
+    "policy",
+    [
+        click.option(
+            "--retries",
+            metavar="N",
+            type=click.IntRange(min=0),
+            default=Policy().retries,
+            show_default=True,
+            help="Tries after the first, for 408, 409, 429, 5xx, time-outs and lost connections",
+        )
+    ],
+    Policy,
+)

@@ -1,0 +1,27 @@
+"""The options that say how much is told on stderr."""
+
+from __future__ import annotations
+
+import click
+
+from chatpipe.flags.types import group
+from chatpipe.output.options import ERROR_FORMATS, Telling
+
+options = group(
+    "telling",
+    [
+        click.option("--quiet", "-q", is_flag=True, help="No warnings and notes; errors are still told"),
+        click.option(
+            "--verbose", "-v", is_flag=True, help="Show requests, attempts and times, secrets redacted"
+        ),
+        click.option(
+            "--error-format",
+            type=click.Choice(ERROR_FORMATS),
+            default="text",
+            show_default=True,
+            help="How errors are told",
+        ),
+        click.option("--debug", is_flag=True, help="Show a traceback with an error"),
+    ],
+    Telling,
+)

@@ -1,0 +1,150 @@
+"""Click's types and commands as this program needs them: a record a group of options, in the order typed."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    _Type = click.ParamType[Any]
+else:
+    _Type = click.ParamType  # generic in newer versions only
+
+_ORDER = "chatpipe.flags.order"
+
+Decorator = Callable[[Any], Any]
+
+# Only the name is taken here: opening it, and saying that it is missing (66), is for `inputs`.
+FILE = click.Path(allow_dash=True, readable=False)
+
+
+class Command(click.Command):
+    """A command that also remembers in which order its options came.
+
+    Click hands over one list an option, so `-u Q -a A -u Q2` arrives as two lists whose order among
+    each other is lost. Its parser knows it, though, and is asked here, in this one place.
+    """
+
+    def make_parser(self, ctx: click.Context) -> Any:
+        parser = super().make_parser(ctx)
+        parse = parser.parse_args
+
+        def parse_and_remember(args: list[str]) -> Any:
+            values, left, order = parse(args)
+            ctx.meta[_ORDER] = [parameter.name for parameter in order]
+            return values, left, order
+
+        parser.parse_args = parse_and_remember  # type: ignore[method-assign]  # of this one parser
+        return parser
+
+
+def in_order(given: dict[str, tuple[Any, ...]]) -> list[tuple[str, Any]]:
+    """(option, value) of the repeatable options in given, in the order they were typed."""
+    order = click.get_current_context().meta.get(_ORDER, [])
+    left = {name: iter(values) for name, values in given.items()}
+    return [(name, next(left[name])) for name in order if name in left]
+
+
+def group(name: str, options: Iterable[Decorator], read: Callable[..., Any]) -> Decorator:
+    """A decorator that gives a command these options, and their values as the one argument called name.
+
+    read takes the options' values as keyword arguments and returns the record.
+    """
+    decorators = list(options)
+
+    def decorate(command: Any) -> Any:
+        @wraps(command)
+        def run(**values: Any) -> Any:
+            given = {key: values.pop(key) for key in names}
+            return command(**{name: read(**given)}, **values)
+
+        before = len(getattr(command, "__click_params__", []))
+        run.__dict__["__click_params__"] = list(getattr(command, "__click_params__", []))
+        result = run
+        for decorator in reversed(decorators):
+            result = decorator(result)
+        ours = result.__dict__["__click_params__"][before:]
+        names = [parameter.name for parameter in ours if parameter.expose_value]
+        return result
+
+    return decorate
+
+
+# Not int() and float() alone: they take `1_000`, `nan` and the digits of other scripts.
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
+
+class Number(_Type):
+    """A JSON number: an integer stays one, so that what was typed is what is sent."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        if not _NUMBER.fullmatch(value) or math.isinf(float(value)):
+            return self.fail(f"'{value}' is not a number.", param, ctx)
+        return int(value) if _INTEGER.fullmatch(value) else float(value)
+
+
+class Integer(_Type):
+    """An integer of any size; what range is right, the schema says."""
+
+    name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and not _INTEGER.fullmatch(value):
+            return self.fail(f"'{value}' is not a whole number.", param, ctx)
+        return int(value)
+
+
+class Seconds(_Type):
+    """A length of time in seconds, above zero."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = math.nan
+        if not 0 < seconds < math.inf:
+            self.fail(f"'{value}' is not a number of seconds above 0.", param, ctx)
+        return seconds
+
+
+class Pair(_Type):
+    """`KEY=VALUE` as a tuple; value is a number when numeric."""
+
+    name = "pair"
+
+    def __init__(self, *, numeric: bool) -> None:
+        self.numeric = numeric
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        key, separator, text = value.partition("=")
+        if not separator or not key:
+            self.fail(f"'{value}' is not of the form {param.metavar if param else 'KEY=VALUE'}.", param, ctx)
+        return key, Number().convert(text, param, ctx) if self.numeric else text
+
+
+class Word(_Type):
+    """Free text for which some words are known: completed, not enforced, as servers know more than we do."""
+
+    name = "text"
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        self.words = words
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(word) for word in self.words if word.startswith(incomplete)]

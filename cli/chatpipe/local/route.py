@@ -1,0 +1,56 @@
+"""An endpoint -> the way there: the built-in model, or the network. Nothing here needs an event loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from chatpipe.exchange import World, immediately
+from chatpipe.inputs import values
+from chatpipe.inputs.values import Value
+from chatpipe.output.notices import Notices
+from chatpipe.wire import client
+from chatpipe.wire.client import Dial
+from chatpipe.wire.endpoints import Endpoint, Headers
+from chatpipe.wire.options import Connection
+
+import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
+
+
+@contextmanager
+def opened(
+    endpoint: Endpoint, connection: Connection, environ: Mapping[str, str], told: Notices
+) -> Iterator[World]:
+    """The world as an exchange sees it, its connections closed at the end. `echo` opens no socket."""
+    transport = _transport(endpoint, connection, environ)
+    try:
+        yield World(transport, _sleep, told.note, told.detail if told.telling.verbose else None)
+    finally:
+        immediately(transport.aclose())
+
+
+def request(url: str, headers: Headers, body: Mapping[str, Value]) -> httpx.Request:
+    """The POST that asks for a completion of body."""
+    return httpx.Request("POST", url, headers=list(headers), content=values.dumps(body))
+
+
+def _transport(
+    endpoint: Endpoint, connection: Connection, environ: Mapping[str, str]
+) -> httpx.AsyncBaseTransport:
+    if endpoint.in_process:
+        from chatpipe.local.inprocess import EchoTransport
+
+        return EchoTransport()
+    dial = Dial(
+        connection.proxy,
+        connection.cacert,
+        connection.client_cert,
+        connection.client_key,
+        connection.insecure,
+    )
+    return client.open_transport(dial, httpx.URL(endpoint.url), environ)
+
+
+async def _sleep(seconds: float) -> None:
+    time.sleep(seconds)

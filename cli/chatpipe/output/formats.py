@@ -1,0 +1,68 @@
+"""The writers behind the output formats.
+
+A writer is told of each piece of an answer as it comes and of the whole at its end, and hands bytes
+to its sink. A new format is one class, one row here, and one in `options.FORMATS`, from which
+`--format` and its completion are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from chatpipe.errors import UsageFault
+from chatpipe.inputs.values import Value
+from chatpipe.output.options import FORMATS, Printing
+from chatpipe.output.raw import Chunks, EventStream
+from chatpipe.output.records import Completion, Message, String, ToolCalls, Usage
+from chatpipe.output.sink import Sink
+from chatpipe.output.table import Logprobs
+from chatpipe.output.text import Text
+
+
+class Writer(Protocol):
+    """What a format does with an answer. Of a streamed one chunk() gets each piece before end()."""
+
+    def raw(self, data: bytes) -> None:
+        """Bytes of the event stream, as they came from the server."""
+
+    def chunk(self, payload: bytes, chunk: Mapping[str, Value]) -> None:
+        """One event's data: its bytes, and what they say."""
+
+    def end(self, completion: Mapping[str, Value], body: bytes | None) -> None:
+        """The whole answer. body is its bytes when the server sent it whole, None when it was streamed."""
+
+
+WRITERS: Mapping[str, Callable[[Sink, Printing, Callable[[str], None]], Writer]] = {
+    "text": lambda out, how, aside: Text(out, how.null, how.reasoning, aside),
+    "string": lambda out, how, aside: String(out, how.reasoning == "only"),
+    "json": lambda out, how, aside: Completion(out),
+    "chunks": lambda out, how, aside: Chunks(out),
+    "sse": lambda out, how, aside: EventStream(out),
+    "message": lambda out, how, aside: Message(out),
+    "tool-calls": lambda out, how, aside: ToolCalls(out),
+    "logprobs": lambda out, how, aside: Logprobs(out),
+    "usage": lambda out, how, aside: Usage(out),
+}
+
+
+def writer(printing: Printing, out: Sink, aside: Callable[[str], None]) -> Writer:
+    """The writer of the format that was asked for. aside takes text for stderr, in pieces."""
+    return WRITERS[printing.format](out, printing, aside)
+
+
+def decide_stream(body: dict[str, Value], printing: Printing) -> None:
+    """Set the body's `stream` where neither an option nor the request itself did, as the format wants it.
+
+    `--usage` on a stream asks the server for the counts. Raises UsageFault for a format of chunks
+    when the answer is not to be streamed.
+    """
+    shape = FORMATS[printing.format]
+    if body.get("stream") is None and shape.streams:
+        body["stream"] = True
+    if shape.needs_stream and body.get("stream") is False:
+        raise UsageFault(f"format '{printing.format}' needs a stream", place="--no-stream", fix="use -f json")
+    if printing.usage and body.get("stream") is True:
+        options = body.get("stream_options") or {}
+        if isinstance(options, dict):  # anything else is for the check to refuse
+            body["stream_options"] = {"include_usage": True, **options}

@@ -1,0 +1,44 @@
+"""Formats that hand on what came: `chunks` and `sse`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from chatpipe.inputs.values import Value, one_line
+from chatpipe.output.sink import Sink
+
+
+class Chunks:
+    """Every chunk exactly as received, a line each; an answer that was not streamed is the only line."""
+
+    def __init__(self, out: Sink) -> None:
+        self.out = out
+
+    def raw(self, data: bytes) -> None:
+        """Written chunk by chunk."""
+
+    def chunk(self, payload: bytes, chunk: Mapping[str, Value]) -> None:
+        if b"\n" in payload or b"\r" in payload:
+            payload = one_line(payload)
+        self.out.write(payload + b"\n")
+
+    def end(self, completion: Mapping[str, Value], body: bytes | None) -> None:
+        if body is not None:
+            self.out.write(one_line(body) + b"\n")
+
+
+class EventStream:
+    """The bytes of the event stream, untouched. What was not streamed becomes one event."""
+
+    def __init__(self, out: Sink) -> None:
+        self.out = out
+
+    def raw(self, data: bytes) -> None:
+        self.out.write(data)
+
+    def chunk(self, payload: bytes, chunk: Mapping[str, Value]) -> None:
+        """Its bytes have been written."""
+
+    def end(self, completion: Mapping[str, Value], body: bytes | None) -> None:
+        if body is not None:
+            self.out.write(b"data: " + one_line(body) + b"\n\ndata: [DONE]\n\n")

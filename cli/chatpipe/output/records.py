@@ -1,0 +1,152 @@
+"""Formats of one JSON value a line: `string`, `json`, `message`, `tool-calls`, `usage`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from chatpipe.inputs import values
+from chatpipe.inputs.values import NotJSON, Value
+from chatpipe.output.sink import Sink
+from chatpipe.response.chunks import REASONING_FIELDS
+
+
+def messages(completion: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
+    """The message of each choice; a choice without one counts as an empty message."""
+    for choice in choices(completion):
+        message = choice.get("message") if isinstance(choice, dict) else None
+        yield message if isinstance(message, dict) else {}
+
+
+def choices(value: Mapping[str, Value]) -> list[Value]:
+    """The choices of a completion or chunk; none where a server has something else there."""
+    return items(value.get("choices"))
+
+
+def items(value: Value) -> list[Value]:
+    """A list as it is, anything else as none: what a server sends may have any shape."""
+    return value if isinstance(value, list) else []
+
+
+def reasoning_of(message: Mapping[str, Value]) -> str:
+    """The reasoning text of a message or delta, under whichever name the server has for it."""
+    for field in REASONING_FIELDS:
+        if isinstance(text := message.get(field), str) and text:
+            return text
+    thoughts = [part.get("thinking") for part in items(message.get("content")) if isinstance(part, dict)]
+    return "".join(_texts(thought) for thought in thoughts)
+
+
+def _texts(parts: Value) -> str:
+    """The text of content parts, joined."""
+    texts = [part.get("text") for part in items(parts) if isinstance(part, dict)]
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+class Whole(ABC):
+    """A format that has nothing to say before the answer is whole."""
+
+    def __init__(self, out: Sink) -> None:
+        self.out = out
+
+    def raw(self, data: bytes) -> None:  # noqa: B027 - nothing to do is right for all of these
+        """The event stream's own bytes are of no use here."""
+
+    def chunk(self, payload: bytes, chunk: Mapping[str, Value]) -> None:  # noqa: B027 - as above
+        """Pieces are folded by the caller."""
+
+    def end(self, completion: Mapping[str, Value], body: bytes | None) -> None:
+        self.out.write(b"".join(record + b"\n" for record in self.records(completion, body)))
+
+    @abstractmethod
+    def records(self, completion: Mapping[str, Value], body: bytes | None) -> Iterator[bytes]:
+        """The lines to write, without their ends."""
+
+
+class Completion(Whole):
+    """The completion object: the server's own bytes, or the folded stream."""
+
+    def records(self, completion: Mapping[str, Value], body: bytes | None) -> Iterator[bytes]:
+        yield values.dumps(completion) if body is None else values.one_line(body)
+
+
+class Message(Whole):
+    """Each choice's message: ready to be put into a conversation."""
+
+    def records(self, completion: Mapping[str, Value], body: bytes | None) -> Iterator[bytes]:
+        yield from (values.dumps(message) for message in messages(completion))
+
+
+class String(Whole):
+    """Each choice's content as a JSON string; null where there is none."""
+
+    def __init__(self, out: Sink, reasoning: bool) -> None:
+        super().__init__(out)
+        self.reasoning = reasoning
+
+    def records(self, completion: Mapping[str, Value], body: bytes | None) -> Iterator[bytes]:
+        for message in messages(completion):
+            yield values.dumps(reasoning_of(message) if self.reasoning else content_of(message))
+
+
+def content_of(message: Mapping[str, Value]) -> str | None:
+    """The text of a message. Some servers answer in parts, like a request's: their texts are joined."""
+    content = message.get("content")
+    if isinstance(content, list):
+        return _texts(content)
+    return content if isinstance(content, str) else None
+
+
+class Usage(Whole):
+    """The token counts, with the model's name."""
+
+    def records(self, completion: Mapping[str, Value], body: bytes | None) -> Iterator[bytes]:
+        yield usage_line(completion)
+
+
+def usage_line(completion: Mapping[str, Value]) -> bytes:
+    """`{"model","prompt_tokens","completion_tokens","total_tokens",...}`; null where the server is silent."""
+    counts = {"prompt_tokens": None, "completion_tokens": None, "total_tokens": None}
+    usage = completion.get("usage")
+    return values.dumps(
+        {"model": completion.get("model"), **counts, **(usage if isinstance(usage, dict) else {})}
+    )
+
+
+class ToolCalls(Whole):
+    """One line a call: what a script needs in order to run it."""
+
+    def records(self, completion: Mapping[str, Value], body: bytes | None) -> Iterator[bytes]:
+        for message in messages(completion):
+            yield from (values.dumps(record) for record in _calls(message))
+
+
+def _calls(message: Mapping[str, Any]) -> Iterator[dict[str, Value]]:
+    for call in items(message.get("tool_calls")):
+        if not isinstance(call, dict):
+            continue
+        if call.get("type") == "custom" or "custom" in call:
+            # A custom tool's input is free text: it is never parsed, `5` must not become a number.
+            custom = _mapping(call.get("custom"))
+            yield {"id": call.get("id"), "name": custom.get("name"), "raw": custom.get("input")}
+        else:
+            yield _call(call.get("id"), _mapping(call.get("function")))
+    if isinstance(legacy := message.get("function_call"), dict):
+        yield _call(None, legacy)
+
+
+def _mapping(value: Value) -> dict[str, Value]:
+    return value if isinstance(value, dict) else {}
+
+
+def _call(call_id: Value, function: Mapping[str, Any]) -> dict[str, Value]:
+    """Parsed arguments, or under `raw` what came instead. Servers send none at all for no parameters."""
+    text = function.get("arguments")
+    record: dict[str, Value] = {"id": call_id, "name": function.get("name")}
+    if isinstance(text, dict):  # some servers send the object itself
+        return {**record, "arguments": text}
+    try:
+        return {**record, "arguments": values.loads_exactly((text or "{}").encode("utf-8", "surrogatepass"))}
+    except (NotJSON, AttributeError):
+        return {**record, "raw": text}

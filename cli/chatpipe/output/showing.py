@@ -1,0 +1,168 @@
+"""Recorded answers -> the formats of `ask`, each answer as it becomes known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from chatpipe.errors import BadInput, BrokenAnswer, ChatpipeError, Status
+from chatpipe.exchange import Answer
+from chatpipe.inputs.place import Source
+from chatpipe.inputs.values import Value
+from chatpipe.output.delivery import Delivery
+from chatpipe.output.notices import Notices
+from chatpipe.output.records import choices
+from chatpipe.output.target import Opened
+from chatpipe.response import chunks
+from chatpipe.response.assemble import Assembly
+from chatpipe.response.recorded import Chunk, Done, Failed, Raw, Step, Whole
+
+# Of several answers that are not good, the status of the first kind that there is.
+_PRECEDENCE = (
+    Status.BAD_INPUT,
+    Status.BROKEN_ANSWER,
+    Status.REFUSED,
+    Status.TRUNCATED,
+    Status.MISMATCH,
+    Status.TOOL_CALLS,
+    Status.SOME_FAILED,
+)
+
+
+class Failure(ChatpipeError):
+    """A line of a run that has no answer to show."""
+
+    status = Status.SOME_FAILED
+
+
+class Show:
+    """Follows a recording. begin makes the delivery of one answer; faults holds what was not good."""
+
+    def __init__(self, begin: Callable[[], Delivery]) -> None:
+        self._begin = begin
+        self._delivery: Delivery | None = None  # of the streamed answer that is being read
+        self._last: Delivery | None = None  # of the one before: comments behind its end are still its
+        self._unclaimed: list[bytes] = []  # bytes of an event stream in which no chunk has come yet
+        self._assembly = Assembly()
+        self._id: Value = ""
+        self._ended: set[Value] = set()  # indexes of choices that have a finish_reason
+        self._error: ChatpipeError | None = None
+        self._line: Source | None = None
+        self._is_event = True
+        self.answers = 0
+        self.faults: list[ChatpipeError] = []
+
+    def play(self, steps: Iterable[Step]) -> None:
+        """Show a recording to its end, or to what is no recording: that is a fault, told after the rest."""
+        try:
+            for step in steps:
+                self._step(step)
+        except BadInput as fault:
+            self.close()
+            self.faults.append(fault)
+        self.close()
+
+    def close(self) -> None:
+        """The recording ends, or another answer begins."""
+        if self._delivery is not None:
+            self._end(done=False)
+
+    def _step(self, step: Step) -> None:
+        match step:
+            case Raw(data):
+                self._raw(data)
+            case Chunk():
+                self._chunk(step)
+            case Done():
+                if self._delivery is not None:
+                    self._end(done=True)
+            case Whole(body, completion):
+                self.close()
+                self._finish(self._begin(), Answer(completion, body))
+            case Failed(place, what):
+                self.close()
+                self.answers += 1
+                self.faults.append(Failure(what, place=place))
+
+    def _raw(self, data: bytes) -> None:
+        delivery = self._delivery or self._last
+        if delivery is None:
+            self._unclaimed.append(data)
+        else:
+            delivery.raw(data)
+
+    def conclude(self, out: Opened, told: Notices) -> int:
+        """Replace the output if every answer was good; else keep it aside, and tell of each that was not."""
+        if not self.answers and not self.faults:
+            raise BadInput("there is no answer in the recording")
+        if not self.faults:
+            out.replace()
+            return Status.OK
+        part = out.keep()
+        for fault in self.faults:
+            told.error(fault)
+        if part is not None:
+            told.note(f"what could be shown is in '{part}'")
+        statuses = {fault.status for fault in self.faults}
+        return next(status for status in _PRECEDENCE if status in statuses)
+
+    def _chunk(self, step: Chunk) -> None:
+        if self._is_another(step.chunk):
+            self._end(done=False)
+        if self._delivery is None:
+            self._delivery = self._begin()
+            for data in self._unclaimed:
+                self._delivery.raw(data)
+            self._unclaimed.clear()
+        # Azure's annotations have an empty id and belong to the answer they stand in.
+        self._id = step.chunk.get("id") or self._id
+        self._line = step.line
+        self._is_event = step.is_event
+        if not step.is_event:
+            self._delivery.raw(b"data: " + step.payload + b"\n\n")
+        self._delivery.chunk(step.payload, step.chunk)
+        self._assembly.add(step.chunk)
+        for choice in choices(step.chunk):
+            if isinstance(choice, dict) and choice.get("finish_reason"):
+                self._ended.add(_index(choice))
+        if (error := chunks.error_of(step.chunk)) is not None:
+            what = f"an error was recorded: {chunks.shorten(error.message)}"
+            self._error = BrokenAnswer(what, place=step.line.place())
+
+    def _is_another(self, chunk: dict[str, Value]) -> bool:
+        """Whether a chunk begins a new answer: another id, or once more the role of a choice that ended."""
+        if self._delivery is None:
+            return False
+        new_id = chunk.get("id")
+        if self._id and new_id and new_id != self._id:
+            return True
+        return any(_has_role(each) and _index(each) in self._ended for each in choices(chunk))
+
+    def _end(self, *, done: bool) -> None:
+        delivery, assembly, error = self._delivery, self._assembly, self._error
+        assert delivery is not None
+        place = self._line.place() if self._line is not None else ""
+        self._last, self._delivery, self._assembly = delivery, None, Assembly()
+        self._id, self._error = "", None
+        self._ended.clear()
+        if error is None and not done and not assembly.finished():
+            what = "the recorded stream was cut: neither finish_reason nor [DONE]"
+            error = BrokenAnswer(what, place=place)
+        if error is None and not self._is_event:
+            delivery.raw(b"data: [DONE]\n\n")
+        self._finish(delivery, Answer(assembly.completion(), None, error))
+
+    def _finish(self, delivery: Delivery, answer: Answer) -> None:
+        self.answers += 1
+        fault = delivery.finish(answer)
+        if fault is not None:
+            self.faults.append(fault)
+
+
+def _has_role(choice: Value) -> bool:
+    delta = choice.get("delta") if isinstance(choice, dict) else None
+    return isinstance(delta, dict) and bool(delta.get("role"))
+
+
+def _index(choice: dict[str, Value]) -> Value:
+    index = choice.get("index")
+    return index if isinstance(index, int) else 0

@@ -1,0 +1,228 @@
+"""What was asked for, in parts -> one request body that remembers where each part came from.
+
+The order of messages is the contract's: those of the request file, of `--messages`, the role
+options as typed, then the prompt. Nothing is added that was not asked for.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from chatpipe.errors import BadInput
+from chatpipe.inputs.messages import Found, kind
+from chatpipe.inputs.values import Value
+from chatpipe.request import edits
+from chatpipe.request.parameters import COMPANIONS, Kind, Parameters
+
+_HEAD_ROLES = ("system", "developer")
+
+
+class Turn(NamedTuple):
+    """One message from the command line; option is what it was typed with, the place of its errors."""
+
+    message: Mapping[str, Value]
+    option: str
+
+
+class Material(NamedTuple):
+    """All that a request is made of, read and parsed. parts go into the last user message."""
+
+    request: Found | None = None
+    messages: Sequence[Found] = ()
+    turns: Sequence[Turn] = ()
+    prompt: str | None = None
+    parts: Sequence[Turn] = ()
+    parameters: Parameters = Parameters()
+    default_model: str | None = None
+
+
+class _Message(NamedTuple):
+    """inside has the pointers, from the message, of parts that are from another option."""
+
+    value: Value
+    origin: Found | str
+    inside: tuple[tuple[str, str], ...] = ()
+
+
+class Built(NamedTuple):
+    """A request body. origins maps JSON Pointers to the Found or the option that a part came from."""
+
+    body: dict[str, Value]
+    origins: Mapping[str, Found | str]
+
+    def place(self, pointer: str) -> str:
+        """Where the value at pointer was given: `file:line` or an option; empty when nowhere."""
+        prefix = pointer
+        while prefix not in self.origins and prefix:
+            prefix = prefix.rpartition("/")[0]
+        origin = self.origins.get(prefix, "")
+        if isinstance(origin, str):
+            return origin
+        return origin.place(pointer[len(prefix) :])
+
+
+def build(material: Material) -> Built:
+    """Put the parts together. Raises BadInput, or UsageFault for a `--set` that cannot be."""
+    body: dict[str, Value] = {}
+    origins: dict[str, Found | str] = {}
+    if material.request is not None:
+        body.update(material.request.value)
+        origins[""] = material.request
+    messages = _conversation(material)
+    if messages or "messages" in body:
+        body["messages"] = [message.value for message in messages]
+        for index, message in enumerate(messages):
+            origins[f"/messages/{index}"] = message.origin
+            origins.update((f"/messages/{index}{pointer}", option) for pointer, option in message.inside)
+    if material.default_model is not None:
+        body.setdefault("model", material.default_model)
+    _set_parameters(body, origins, material.parameters)
+    return Built(_in_reading_order(body), origins)
+
+
+def _conversation(material: Material) -> list[_Message]:
+    messages = [
+        *_messages_of(material.request),
+        *(_Message(found.value, found) for found in material.messages),
+    ]
+    head, tail = _head_and_tail(material.turns)
+    messages = _with_head(messages, head)
+    messages += [_Message(dict(turn.message), turn.option) for turn in tail]
+    if material.prompt is not None:
+        messages.append(_Message({"role": "user", "content": material.prompt}, "PROMPT"))
+    return _with_parts(messages, material.parts)
+
+
+def _messages_of(request: Found | None) -> list[_Message]:
+    """The request file's own. Raises BadInput when they are no array, as nothing can be put behind them."""
+    if request is None or "messages" not in request.value:
+        return []
+    messages = request.value["messages"]
+    if not isinstance(messages, list):
+        raise BadInput(f"/messages: is {kind(messages)}, not an array", place=request.place("/messages"))
+    return [
+        _Message(message, Found(message, request.source, f"{request.pointer}/messages/{index}"))
+        for index, message in enumerate(messages)
+    ]
+
+
+def _head_and_tail(turns: Sequence[Turn]) -> tuple[list[Turn], list[Turn]]:
+    """System and developer turns typed before any other go to the head; the rest keep their place."""
+    for index, turn in enumerate(turns):
+        if turn.message["role"] not in _HEAD_ROLES:
+            return list(turns[:index]), list(turns[index:])
+    return list(turns), []
+
+
+def _with_head(messages: list[_Message], head: Sequence[Turn]) -> list[_Message]:
+    """Put head before messages; a message of the same role in their own head is replaced, in its place."""
+    fresh = [_Message(dict(turn.message), turn.option) for turn in head]
+    length = next((i for i, m in enumerate(messages) if _role(m) not in _HEAD_ROLES), len(messages))
+    old_roles = [_role(message) for message in messages[:length]]
+    result = [message for message in fresh if _role(message) not in old_roles]
+    placed: set[str | None] = set()
+    for message, role in zip(messages[:length], old_roles, strict=True):
+        replacements = [new for new in fresh if _role(new) == role]
+        if not replacements:
+            result.append(message)
+        elif role not in placed:
+            result += replacements
+            placed.add(role)
+    return result + messages[length:]
+
+
+def _role(message: _Message) -> Any:
+    return message.value.get("role") if isinstance(message.value, dict) else None
+
+
+def _with_parts(messages: list[_Message], parts: Sequence[Turn]) -> list[_Message]:
+    """Append content parts to the last user message, which is made when there is none."""
+    if not parts:
+        return messages
+    index = next((i for i in reversed(range(len(messages))) if _role(messages[i]) == "user"), None)
+    if index is None:
+        index = len(messages)
+        messages = [*messages, _Message({"role": "user", "content": []}, parts[0].option)]
+    old = messages[index]
+    content = old.value.get("content")
+    if content is not None and not isinstance(content, str | list):
+        place = old.origin if isinstance(old.origin, str) else old.origin.place("/content")
+        raise BadInput(
+            f"/messages/{index}/content: is {kind(content)}, not a string or an array", place=place
+        )
+    before = [{"type": "text", "text": content}] if isinstance(content, str) else list(content or [])
+    value = {**old.value, "content": [*before, *(dict(part.message) for part in parts)]}
+    inside = tuple((f"/content/{len(before) + i}", part.option) for i, part in enumerate(parts))
+    return [*messages[:index], _Message(value, old.origin, inside), *messages[index + 1 :]]
+
+
+def _set_parameters(body: dict[str, Value], origins: dict[str, Found | str], parameters: Parameters) -> None:
+    for parameter, given in parameters.given:
+        value = _as_tool_choice(given, body) if parameter.kind is Kind.CHOICE_OF_TOOL else given
+        _put(body, parameter.path, value, keep=parameter.kind is Kind.MARK)
+        _mark(origins, parameter.path, f"--{parameter.option}")
+        for prefix, (companion, word) in COMPANIONS.items():
+            if parameter.path[: len(prefix)] == prefix and _get(body, companion) is None:
+                _put(body, companion, word)
+    for edit in parameters.edits:
+        edits.apply(body, edit)
+        pointer = _mark(origins, edit.path, "--unset" if edit.remove else "--set")
+        if edit.remove and isinstance(edit.path[-1], int):
+            _move_up(origins, pointer)
+
+
+def _mark(origins: dict[str, Found | str], path: Iterable[str | int], option: str) -> str:
+    """Say that the value at path, and all in it, is now the option's. Returns the pointer of path."""
+    pointer = "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+    for below in [known for known in origins if known.startswith(pointer + "/")]:
+        del origins[below]
+    origins[pointer] = option
+    return pointer
+
+
+def _move_up(origins: dict[str, Found | str], pointer: str) -> None:
+    """An item of an array was removed: those behind it have moved up, and their origins with them."""
+    parent, _, position = pointer.rpartition("/")
+    del origins[pointer]
+    for known in [known for known in origins if known.startswith(parent + "/")]:
+        index, slash, rest = known[len(parent) + 1 :].partition("/")
+        if index.isdecimal() and int(index) > int(position):
+            origins[f"{parent}/{int(index) - 1}{slash}{rest}"] = origins.pop(known)
+
+
+def _put(body: dict[str, Value], path: Sequence[str], value: Value, *, keep: bool = False) -> None:
+    """Set the value at path. Objects on the way are copied, as the request file's stay what was read.
+
+    keep leaves an object that is there already.
+    """
+    parent = body
+    for step in path[:-1]:
+        child = parent.get(step)
+        parent[step] = dict(child) if isinstance(child, dict) else {}
+        parent = parent[step]
+    if not (keep and isinstance(parent.get(path[-1]), dict)):
+        parent[path[-1]] = value
+
+
+def _get(body: Value, path: Iterable[str]) -> Value:
+    for step in path:
+        if not isinstance(body, dict):
+            return None
+        body = body.get(step)
+    return body
+
+
+def _as_tool_choice(choice: Value, body: Mapping[str, Value]) -> Value:
+    """A bare name as the API wants it: of type function, or custom when the tool so named is one."""
+    if not isinstance(choice, str) or choice in ("auto", "none", "required"):
+        return choice
+    tools = body.get("tools")
+    for tool in tools if isinstance(tools, list) else []:
+        if _get(tool, ("custom", "name")) == choice:
+            return {"type": "custom", "custom": {"name": choice}}
+    return {"type": "function", "function": {"name": choice}}
+
+
+def _in_reading_order(body: dict[str, Value]) -> dict[str, Value]:
+    """The model and the messages first: a body is read by people, too."""
+    first: dict[str, Value] = {key: body[key] for key in ("model", "messages") if key in body}
+    return {**first, **body}

@@ -1,0 +1,49 @@
+"""One value of a JSONL stream -> the request in it, by what it looks like.
+
+{"custom_id", "method", "url", "body"}     a Batch line
+{"prompt", "system"?, "custom_id"?, ...}   a row; its other fields are fields of the body
+{"messages", ...}                          a request body
+"text"                                     a prompt
+"""
+
+from enum import Enum, auto
+from typing import Any, NamedTuple
+
+from chatpipe.inputs.values import Value
+
+
+class Shape(Enum):
+    BATCH_LINE = auto()
+    ROW = auto()
+    BODY = auto()
+    STRING = auto()
+
+
+class Line(NamedTuple):
+    """The pointer says where the body stands inside the value; of a row or a string it is made up."""
+
+    shape: Shape
+    body: Value
+    custom_id: Value = None
+    pointer: str = ""
+
+
+def recognise(value: Value) -> Line | None:
+    """The request in a value; None when it is nothing that a request could be in."""
+    if isinstance(value, str):
+        return Line(Shape.STRING, {"messages": [{"role": "user", "content": value}]})
+    if not isinstance(value, dict):
+        return None
+    if "messages" not in value and "body" in value:
+        return Line(Shape.BATCH_LINE, value["body"], value.get("custom_id"), "/body")
+    if "messages" not in value and "prompt" in value:
+        return Line(Shape.ROW, _body_of_row(value), value.get("custom_id"))
+    return Line(Shape.BODY, value)
+
+
+def _body_of_row(row: dict[str, Value]) -> dict[str, Any]:
+    """The body that a row stands for: its prompt and system text as messages, all else as it is."""
+    messages = [{"role": "system", "content": row["system"]}] if row.get("system") is not None else []
+    messages.append({"role": "user", "content": row["prompt"]})
+    fields = {key: value for key, value in row.items() if key not in ("prompt", "system", "custom_id")}
+    return {"messages": messages, **fields}

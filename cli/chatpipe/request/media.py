@@ -1,0 +1,117 @@
+"""Images, audio and documents -> content parts of a user message.
+
+The type is told by the content, never by the name: `photo.png` may hold a JPEG. What is a URL is
+handed on as it is; nothing is ever fetched.
+"""
+
+from __future__ import annotations
+
+import base64
+
+from chatpipe.errors import BadInput, MissingInput
+from chatpipe.inputs.place import Source
+from chatpipe.inputs.sources import STDIN, Sources
+from chatpipe.inputs.values import Value
+from chatpipe.request.prompt import Attachment
+
+_URLS = ("http://", "https://", "data:")
+# The image types that vision models take. Source: the provider's vision guide, 2026.
+_IMAGES = "PNG, JPEG, GIF or WebP"
+
+
+def part(attachment: Attachment, detail: str | None, sources: Sources) -> dict[str, Value]:
+    """The content part. detail goes into images only. Raises MissingInput, BadInput."""
+    if attachment.kind == "image":
+        image = {"url": _image_url(attachment, sources)}
+        if detail is not None:
+            image["detail"] = detail
+        return {"type": "image_url", "image_url": image}
+    if attachment.kind == "file-id":
+        return {"type": "file", "file": {"file_id": attachment.value}}
+    source = _read(attachment, sources)
+    if attachment.kind == "audio":
+        audio = {"data": base64.b64encode(source.data).decode(), "format": _audio_format(source, attachment)}
+        return {"type": "input_audio", "input_audio": audio}
+    name = "stdin" if attachment.value == STDIN else attachment.value.rpartition("/")[2]
+    media_type = _document_type(source, attachment)
+    return {"type": "file", "file": {"filename": name, "file_data": _data_url(media_type, source.data)}}
+
+
+def is_url(value: str) -> bool:
+    """Whether `--image VALUE` is handed on as a URL; everything else is a path. Schemes in any case."""
+    return value[:8].lower().startswith(_URLS)
+
+
+def _image_url(attachment: Attachment, sources: Sources) -> str:
+    if is_url(attachment.value):
+        return attachment.value
+    source = _read(attachment, sources)
+    media_type = image_type(source.data)
+    if media_type is None:
+        raise BadInput(f"'{source.name}' is not a {_IMAGES} image", place=attachment.option)
+    return _data_url(media_type, source.data)
+
+
+def _read(attachment: Attachment, sources: Sources) -> Source:
+    if not attachment.value:
+        raise MissingInput("an empty file name", place=attachment.option)
+    source = sources.read(attachment.value, attachment.option)
+    if not source.data:
+        raise BadInput(f"'{source.name}' is empty", place=attachment.option)
+    return source
+
+
+def _data_url(media_type: str, data: bytes) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+
+
+def image_type(data: bytes) -> str | None:
+    """The media type of an image by its first bytes, None when it is none that is known."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return "image/gif"
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "image/webp"
+    return None
+
+
+def _audio_format(source: Source, attachment: Attachment) -> str:
+    """`wav` or `mp3`, the only two the API names for input."""
+    data = source.data
+    if data.startswith(b"RIFF") and data[8:12] == b"WAVE":
+        return "wav"
+    # An ID3 tag, or the eleven sync bits of an MPEG frame that is layer III.
+    if data.startswith(b"ID3") or (data[0] == 0xFF and data[1:2] and data[1] & 0xE6 == 0xE2):
+        return "mp3"
+    raise BadInput(f"'{source.name}' is not a WAV or MP3 file", place=attachment.option)
+
+
+def _document_type(source: Source, attachment: Attachment) -> str:
+    data = source.data
+    if data.startswith(b"%PDF-"):
+        return "application/pdf"
+    if (media_type := image_type(data)) is not None:
+        return media_type
+    if data.startswith(b"PK\x03\x04"):
+        return "application/zip" if b"[Content_Types].xml" not in data else _office_type(data)
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        raise BadInput(
+            f"'{source.name}' is of no known type: not PDF, an image, an office document or UTF-8 text",
+            place=attachment.option,
+        ) from None
+    return "text/plain"
+
+
+def _office_type(data: bytes) -> str:
+    """The type of an Office Open XML package, by the folder its main part is in (ECMA-376)."""
+    base = "application/vnd.openxmlformats-officedocument."
+    if b"word/" in data:
+        return base + "wordprocessingml.document"
+    if b"xl/" in data:
+        return base + "spreadsheetml.sheet"
+    return base + "presentationml.presentation"

@@ -1,0 +1,264 @@
+"""Every parameter of the API, the option that sets it, and the place it has in the body.
+
+One row a parameter: the options, their help, the manual's test and `--unset`'s hints are made from
+this table. Messages are not in it: they have options of their own (`request/build.py`).
+
+Source: the provider's published description of 2026-08-21; the defaults are the server's, chatpipe
+sends nothing that was not asked for.
+"""
+
+from enum import Enum, auto
+from typing import Any, NamedTuple
+
+
+class Kind(Enum):
+    """How the text of an option becomes a JSON value."""
+
+    TEXT = auto()
+    INTEGER = auto()
+    NUMBER = auto()
+    SWITCH = auto()  # --x / --no-x
+    MARK = auto()  # --x: an empty object, to ask for something by its presence
+    TEXTS = auto()  # repeatable
+    ONE_OR_MORE = auto()  # repeatable; a single one is sent as it is, not in an array
+    NUMBERS_BY_KEY = auto()  # repeatable KEY=NUMBER
+    TEXTS_BY_KEY = auto()  # repeatable KEY=TEXT
+    TYPE = auto()  # an object of this type, in place of any other
+    CHOICE_OF_TOOL = auto()  # a word, a name, or JSON
+    CHOICE_OF_FUNCTION = auto()
+    TOOL_FILES = auto()  # repeatable
+    FUNCTION_FILES = auto()  # repeatable
+    TEXT_FILE = auto()
+
+
+# Their options name files; what is in them becomes the value.
+FILE_KINDS = (Kind.TOOL_FILES, Kind.FUNCTION_FILES, Kind.TEXT_FILE)
+
+
+class Parameter(NamedTuple):
+    """The option without its dashes; the path in the body, from the top; words are for completion."""
+
+    option: str
+    path: tuple[str, ...]
+    kind: Kind
+    help: str
+    words: tuple[str, ...] = ()
+    metavar: str | None = None
+    letter: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The option as an identifier: unique in the table, as several may share a top-level field."""
+        return self.option.replace("-", "_")
+
+
+class Edit(NamedTuple):
+    """`--set PATH=TEXT`, `--set PATH:=JSON` or `--unset PATH`. text is what was typed, for errors."""
+
+    path: tuple[str | int, ...]
+    value: Any
+    remove: bool
+    text: str
+
+
+class Parameters(NamedTuple):
+    """What was asked for: (parameter, its value from the command line), then the edits in the order typed."""
+
+    given: tuple[tuple[Parameter, Any], ...] = ()
+    edits: tuple[Edit, ...] = ()
+
+
+_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+_LEVELS = ("low", "medium", "high")
+
+
+def _one(option: str, kind: Kind, text: str, *words: str, metavar: str | None = None) -> Parameter:
+    """A parameter whose option is its own name with dashes."""
+    return Parameter(option, (option.replace("-", "_"),), kind, text, words, metavar)
+
+
+TABLE: tuple[Parameter, ...] = (
+    Parameter("model", ("model",), Kind.TEXT, "Model to ask, e.g. gpt-4o-mini", (), "MODEL", "m"),
+    _one("temperature", Kind.NUMBER, "Sampling temperature, 0 to 2"),
+    _one("top-p", Kind.NUMBER, "Nucleus sampling: share of the probability mass, 0 to 1"),
+    Parameter("n", ("n",), Kind.INTEGER, "Number of choices, 1 to 128; each is billed", (), "N", "n"),
+    _one("max-completion-tokens", Kind.INTEGER, "Limit of the answer in tokens, reasoning included"),
+    _one("max-tokens", Kind.INTEGER, "The older limit, which many servers know alone"),
+    _one("stop", Kind.ONE_OR_MORE, "End the answer before this text; up to 4", metavar="TEXT"),
+    _one("seed", Kind.INTEGER, "Ask for the same sample each time, as far as the server can"),
+    _one("frequency-penalty", Kind.NUMBER, "Against repeating a token by its count, -2 to 2"),
+    _one("presence-penalty", Kind.NUMBER, "Against repeating a token at all, -2 to 2"),
+    _one("logit-bias", Kind.NUMBERS_BY_KEY, "Bias of a token id, -100 to 100", metavar="TOKEN=BIAS"),
+    _one("logprobs", Kind.SWITCH, "Return the log probability of each token"),
+    _one("top-logprobs", Kind.INTEGER, "Return that many alternatives a token, 0 to 20; needs --logprobs"),
+    Parameter(
+        "response-format",
+        ("response_format",),
+        Kind.TYPE,
+        "Form of the answer: text or json_object",
+        ("text", "json_object"),
+        "TYPE",
+    ),
+    Parameter("tool", ("tools",), Kind.TOOL_FILES, "Tool, function or array of them, as JSON", (), "FILE"),
+    Parameter(
+        "tool-choice",
+        ("tool_choice",),
+        Kind.CHOICE_OF_TOOL,
+        "Tool to call: auto, none, required, a name, or JSON",
+        ("auto", "none", "required"),
+        "CHOICE",
+    ),
+    _one("parallel-tool-calls", Kind.SWITCH, "Allow several tool calls in one answer"),
+    _one("stream", Kind.SWITCH, "Ask for the answer piece by piece, or whole"),
+    Parameter(
+        "include-usage",
+        ("stream_options", "include_usage"),
+        Kind.SWITCH,
+        "Ask for usage at the end of a stream",
+    ),
+    Parameter(
+        "include-obfuscation",
+        ("stream_options", "include_obfuscation"),
+        Kind.SWITCH,
+        "Padding in stream chunks against traffic analysis",
+    ),
+    _one(
+        "service-tier",
+        Kind.TEXT,
+        "Tier to be served in: auto, default, flex, scale, priority or fast",
+        *("auto", "default", "flex", "scale", "priority", "fast"),
+        metavar="TIER",
+    ),
+    _one("store", Kind.SWITCH, "Let the provider keep the completion"),
+    _one("metadata", Kind.TEXTS_BY_KEY, "Tag of the stored completion; up to 16", metavar="KEY=VALUE"),
+    Parameter(
+        "user-id", ("user",), Kind.TEXT, "The API's 'user' (deprecated there for the next two)", (), "ID"
+    ),
+    _one("safety-identifier", Kind.TEXT, "Hashed id of the end user, up to 64 characters", metavar="ID"),
+    _one("prompt-cache-key", Kind.TEXT, "Key under which like prompts are cached", metavar="KEY"),
+    Parameter(
+        "prompt-cache-mode",
+        ("prompt_cache_options", "mode"),
+        Kind.TEXT,
+        "Breakpoints of the prompt cache: implicit or explicit",
+        ("implicit", "explicit"),
+        "MODE",
+    ),
+    Parameter(
+        "prompt-cache-ttl",
+        ("prompt_cache_options", "ttl"),
+        Kind.TEXT,
+        "Least life of a cached prompt",
+        ("30m",),
+        "TTL",
+    ),
+    _one(
+        "prompt-cache-retention",
+        Kind.TEXT,
+        "Cache in_memory or for 24h (deprecated for --prompt-cache-ttl)",
+        *("in_memory", "24h"),
+        metavar="POLICY",
+    ),
+    _one(
+        "reasoning-effort",
+        Kind.TEXT,
+        "Effort to reason with: none, minimal, low, medium, high, xhigh or max",
+        *_EFFORTS,
+        metavar="EFFORT",
+    ),
+    _one("verbosity", Kind.TEXT, "How much to say: low, medium or high", *_LEVELS, metavar="LEVEL"),
+    Parameter(
+        "modality", ("modalities",), Kind.TEXTS, "Kind of output: text, audio", ("text", "audio"), "KIND"
+    ),
+    Parameter("audio-voice", ("audio", "voice"), Kind.TEXT, "Voice of an audio answer", (), "VOICE"),
+    Parameter(
+        "audio-format",
+        ("audio", "format"),
+        Kind.TEXT,
+        "Format of an audio answer: wav, aac, mp3, flac, opus or pcm16",
+        ("wav", "aac", "mp3", "flac", "opus", "pcm16"),
+        "FORMAT",
+    ),
+    Parameter(
+        "prediction-file",
+        ("prediction",),
+        Kind.TEXT_FILE,
+        "Text that much of the answer will repeat",
+        (),
+        "FILE",
+    ),
+    Parameter(
+        "moderation-model", ("moderation", "model"), Kind.TEXT, "Moderate with this model", (), "MODEL"
+    ),
+    Parameter(
+        "moderation-input",
+        ("moderation", "policy", "input", "mode"),
+        Kind.TEXT,
+        "Moderation of what is sent: score or block",
+        ("score", "block"),
+        "MODE",
+    ),
+    Parameter(
+        "moderation-output",
+        ("moderation", "policy", "output", "mode"),
+        Kind.TEXT,
+        "Moderation of what is answered: score or block",
+        ("score", "block"),
+        "MODE",
+    ),
+    Parameter("web-search", ("web_search_options",), Kind.MARK, "Let the model search the web"),
+    Parameter(
+        "web-search-context-size",
+        ("web_search_options", "search_context_size"),
+        Kind.TEXT,
+        "How much of the web is read: low, medium or high",
+        _LEVELS,
+        "SIZE",
+    ),
+    Parameter(
+        "web-search-country",
+        ("web_search_options", "user_location", "approximate", "country"),
+        Kind.TEXT,
+        "Where to search from: two letters, e.g. SE",
+        (),
+        "CODE",
+    ),
+    Parameter(
+        "web-search-region",
+        ("web_search_options", "user_location", "approximate", "region"),
+        Kind.TEXT,
+        "Where to search from: region",
+        (),
+        "REGION",
+    ),
+    Parameter(
+        "web-search-city",
+        ("web_search_options", "user_location", "approximate", "city"),
+        Kind.TEXT,
+        "Where to search from: city",
+        (),
+        "CITY",
+    ),
+    Parameter(
+        "web-search-timezone",
+        ("web_search_options", "user_location", "approximate", "timezone"),
+        Kind.TEXT,
+        "Where to search from: time zone, e.g. Europe/Stockholm",
+        (),
+        "ZONE",
+    ),
+    Parameter("function", ("functions",), Kind.FUNCTION_FILES, "The API's older --tool", (), "FILE"),
+    Parameter(
+        "function-call",
+        ("function_call",),
+        Kind.CHOICE_OF_FUNCTION,
+        "The API's older --tool-choice: auto, none or a name",
+        ("auto", "none"),
+        "CHOICE",
+    ),
+)
+
+# What the API wants beside a value, where an option sets only a part of an object.
+COMPANIONS: dict[tuple[str, ...], tuple[tuple[str, ...], str]] = {
+    ("web_search_options", "user_location"): (("web_search_options", "user_location", "type"), "approximate"),
+}

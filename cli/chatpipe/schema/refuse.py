@@ -1,0 +1,25 @@
+"""A request that was just built -> warnings, or the end of the run with every problem in its place."""
+
+from __future__ import annotations
+
+from chatpipe.errors import BadInput, Problems
+from chatpipe.request.build import Built
+from chatpipe.schema.check import Problem, check
+
+
+def refuse(built: Built, *, strict: bool = False, without_model: bool = False) -> list[str]:
+    """The warnings, as lines. Raises Problems when there is an error among what was found."""
+    problems = check(built.body, strict=strict, without_model=without_model)
+    faults = [_fault(built, problem) for problem in problems if problem.severity == "error"]
+    if faults:
+        raise Problems(faults)
+    return [str(_fault(built, problem)) for problem in problems]
+
+
+def _fault(built: Built, problem: Problem) -> BadInput:
+    return BadInput(described(problem), place=built.place(problem.pointer), fix=problem.hint)
+
+
+def described(problem: Problem) -> str:
+    """`/messages/0/role: is 'sytem', ...`; of the whole body, `the request has no 'model'`."""
+    return f"{problem.pointer}: {problem.message}" if problem.pointer else f"the request {problem.message}"

@@ -1,0 +1,44 @@
+"""Servers in processes of their own, so that what they cost is not counted with the client."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from .machine import CHECKOUT, Place, Source
+
+_LOOPBACK = CHECKOUT / "tests" / "loopback.py"
+_FIREHOSE = Path(__file__).with_name("firehose.py")
+
+
+@contextlib.contextmanager
+def loopback(place: Place, source: Source, *options: str) -> Iterator[str]:
+    """tests/loopback.py with these options: its base URL."""
+    with _started([str(_LOOPBACK), *options], place.environment(source)) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def firehose(place: Place, chunks: int, per_write: int, pause_s: float = 0.0) -> Iterator[str]:
+    """firehose.py with these arguments: its base URL."""
+    words = [str(_FIREHOSE), str(chunks), str(per_write), str(pause_s)]
+    with _started(words, place.environment()) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def _started(words: list[str], environment: dict[str, str]) -> Iterator[str]:
+    with subprocess.Popen(
+        [sys.executable, *words], env=environment, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        try:
+            url = server.stdout.readline().strip()
+            if not url:
+                raise RuntimeError(f"{words[0]} did not start")
+            yield url
+        finally:
+            server.terminate()

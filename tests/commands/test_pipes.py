@@ -1,0 +1,287 @@
+"""Standard output and standard error in all their states: read, full, closed, gone; and nothing held back."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from loopback import Server, Step, WaitFor, chunk, completion, event, event_stream, serve
+from process import Process, run, sh, start
+from programs import program
+
+PIECES = ["one ", "two ", "three"]
+
+
+class Gates:
+    """An event stream whose every piece waits until the test lets it go."""
+
+    def __init__(self) -> None:
+        self.gates = [threading.Event() for _ in PIECES]
+
+    def steps(self) -> Iterator[Step]:
+        yield from event_stream([event(chunk({"role": "assistant", "content": ""}))], end=False)
+        for gate, piece in zip(self.gates, PIECES, strict=True):
+            yield WaitFor(gate)
+            yield from event_stream([event(chunk(piece))], end=False)[1:]
+        yield from event_stream([event(chunk(finish_reason="stop")), event(b"[DONE]")])[1:]
+
+
+def gated() -> tuple[Server, list[threading.Event]]:
+    stream = Gates()
+    return serve(lambda _: stream.steps()), stream.gates
+
+
+@pytest.mark.parametrize(
+    ("format", "expected"),
+    [
+        pytest.param("text", [piece.encode() for piece in PIECES], id="text"),
+        pytest.param("chunks", [b'"one "', b'"two "', b'"three"'], id="chunks"),
+        pytest.param("sse", [b'"one "', b'"two "', b'"three"'], id="sse"),
+    ],
+)
+def test_each_piece_is_out_before_the_next_is_sent(format: str, expected: list[bytes]) -> None:
+    server, gates = gated()
+    with server, start("ask", "--base-url", server.url, "-m", "m", "-f", format, "x", bufsize=0) as process:
+        assert process.stdout is not None
+        seen = b""
+        for gate, piece in zip(gates, expected, strict=True):
+            assert piece not in seen
+            gate.set()
+            while piece not in seen:
+                data = process.stdout.read(65536)
+                assert data, "the output ended early"
+                seen += data
+        assert process.wait(timeout=10) == 0
+
+
+def test_a_file_grows_only_when_it_is_whole(tmp_path: Path) -> None:
+    server, gates = gated()
+    arguments = ("-m", "m", "-o", "out.txt", "x")
+    with server, start("ask", "--base-url", server.url, *arguments, cwd=tmp_path) as process:
+        gates[0].set()
+        server.until(lambda: any(path.stat().st_size for path in tmp_path.glob(".*.tmp")))
+        assert not (tmp_path / "out.txt").exists()
+        gates[1].set()
+        gates[2].set()
+        assert process.wait(timeout=10) == 0
+    assert (tmp_path / "out.txt").read_text() == "one two three\n"
+
+
+def test_a_reader_that_leaves_ends_it_quietly() -> None:
+    server, gates = gated()
+    with server, start("ask", "--base-url", server.url, "-m", "m", "x", bufsize=0) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        gates[0].set()
+        assert process.stdout.read(1) == b"o"
+        process.stdout.close()
+        gates[1].set()
+        assert process.wait(timeout=10) == -signal.SIGPIPE
+        assert process.stderr.read() == b""
+        server.until(lambda: server.disconnects == 1)
+
+
+@pytest.fixture
+def broken_pipe() -> Iterator[int]:
+    """The writing end of a pipe that nobody reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    yield writing
+    os.close(writing)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(("ask", "-p", "echo", "x"), id="ask"),
+        pytest.param(("build", "-m", "m", "x"), id="build"),
+        pytest.param(("--help",), id="help"),
+        pytest.param(("ask", "--help"), id="help of a command"),
+        pytest.param(("--version",), id="version"),
+        pytest.param(("completion", "bash"), id="completion"),
+    ],
+)
+def test_a_pipe_without_a_reader_is_the_quiet_end(arguments: tuple[str, ...], broken_pipe: int) -> None:
+    with start(*arguments, stdout=broken_pipe) as process:
+        _, stderr = process.communicate(timeout=10)
+    assert (process.returncode, stderr) == (-signal.SIGPIPE, b"")
+
+
+@pytest.mark.parametrize(
+    ("line", "arguments"),
+    [
+        pytest.param("{}", ("check",), id="check"),
+        pytest.param(orjson.dumps(completion("again")).decode(), ("show",), id="show"),
+    ],
+)
+def test_endless_input_is_worked_on_as_it_comes(line: str, arguments: tuple[str, ...]) -> None:
+    with (
+        Process([program("yes"), line], stdout=subprocess.PIPE) as source,
+        start(*arguments, stdin=source.stdout, bufsize=0) as process,
+    ):
+        assert source.stdout is not None
+        assert process.stdout is not None
+        source.stdout.close()
+        assert process.stdout.read(1)
+        process.stdout.close()
+        assert process.wait(timeout=10) == -signal.SIGPIPE
+        assert source.wait(timeout=10) == -signal.SIGPIPE
+
+
+# Full, closed
+
+WRITING = [
+    pytest.param("ask --base-url $URL -m m x", id="ask"),
+    pytest.param("build -m m x", id="build"),
+    pytest.param("check bad.json", id="check"),
+    pytest.param("show answer.json", id="show"),
+    pytest.param("--help", id="help"),
+    pytest.param("ask --help", id="help of a command"),
+    pytest.param("--version", id="version"),
+    pytest.param("completion bash", id="completion"),
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Something to check and something to show."""
+    (tmp_path / "bad.json").write_text("{}")
+    (tmp_path / "answer.json").write_bytes(orjson.dumps(completion("x")))
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", WRITING)
+def test_a_full_disk_is_74(command: str, folder: Path) -> None:
+    with serve() as server:
+        done = sh(f"chatpipe {command} > /dev/full", env={"URL": server.url}, cwd=folder)
+    assert done.status == 74
+    assert b"no space left on device" in done.stderr
+    assert done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("command", WRITING)
+def test_a_closed_stdout_is_74_before_anything_is_sent(command: str, folder: Path) -> None:
+    with serve() as server:
+        done = sh(f"chatpipe {command} >&-", env={"URL": server.url}, cwd=folder)
+        assert server.requests == []
+    assert done.status == 74
+    assert done.stderr == b"chatpipe: stdout is closed: redirect it, or use --output FILE\n"
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1"])
+def test_a_closed_stdout_by_its_name_is_74_too(name: str) -> None:
+    with serve() as server:
+        done = sh(f"chatpipe ask --base-url {server.url} -m m -o {name} x >&-")
+        assert server.requests == []
+    assert done.status == 74
+
+
+def test_a_closed_stdout_is_nothing_to_a_file(tmp_path: Path) -> None:
+    """The first socket would get descriptor 1 if nothing held its place: the answer may not go there."""
+    with serve() as server:
+        done = sh(f"chatpipe ask --base-url {server.url} -m m -v -o out.txt Hello <&- >&- 2>&-", cwd=tmp_path)
+        (request,) = server.requests
+    assert done == (0, b"", b"")
+    assert (tmp_path / "out.txt").read_text() == "Hello\n"
+    assert request.json()["messages"] == [{"role": "user", "content": "Hello"}]
+
+
+@pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full"])
+@pytest.mark.parametrize(
+    ("arguments", "status", "stdout"),
+    [
+        pytest.param("--usage -v Hello", 0, b"Hello\n", id="an answer"),
+        pytest.param("--usage --max-tokens 1 Hello there", 3, b"Hello\n", id="an answer that is not good"),
+        pytest.param("--nope", 2, b"", id="a wrong option"),
+        pytest.param("-r nope.json", 66, b"", id="a missing file"),
+    ],
+)
+def test_a_stderr_that_takes_nothing_changes_no_status(
+    arguments: str, status: int, stdout: bytes, stderr: str
+) -> None:
+    with serve() as server:
+        done = sh(f"chatpipe ask --base-url {server.url} -m m {arguments} {stderr}")
+    assert done == (status, stdout, b"")
+
+
+def test_everything_closed_is_74() -> None:
+    with serve() as server:
+        done = sh(f"chatpipe ask --base-url {server.url} -m m Hello <&- >&- 2>&-")
+        assert server.requests == []
+    assert done == (74, b"", b"")
+
+
+# With other programs
+
+
+def test_with_jq_paste_and_split(tmp_path: Path) -> None:
+    """One JSON value is one line, whatever is in the text: paste keeps its columns, jq gets the text back."""
+    jq, paste = program("jq"), program("paste")
+    done = sh(
+        f"""printf 'a\\nb' | chatpipe ask -p echo -f string > one
+        chatpipe ask -p echo -f string 'tab	and "quote"' > two
+        {paste} one two
+        {jq} -r . one""",
+        cwd=tmp_path,
+    )
+    assert done == (0, b'"a\\nb"\t"tab\\tand \\"quote\\""\na\nb\n', b"")
+
+
+def test_with_xargs_in_parallel() -> None:
+    """Records of several processes on one pipe do not mix: each is a single write."""
+    done = sh(
+        f"seq 6 | {program('xargs')} -P 3 -I % chatpipe ask -p echo -f string --no-stdin 'number %' | sort"
+    )
+    assert done.stdout.decode().splitlines() == [f'"number {n}"' for n in range(1, 7)]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        pytest.param(("--no-stream",), b"one two\n", id="text"),
+        pytest.param(("--no-stream", "-0"), b"one two\0", id="text with a NUL"),
+        pytest.param(("-f", "string"), b'"one two"\n', id="string"),
+        pytest.param(("-f", "tool-calls", "--allow", "empty"), b"", id="no records"),
+        pytest.param(("-f", "string", "-n", "2"), b'"one two"\n"one two"\n', id="two choices"),
+    ],
+)
+def test_what_is_not_streamed_is_one_write(options: tuple[str, ...], expected: bytes) -> None:
+    """A datagram is a write: whatever else goes to the same place cannot come in between."""
+    reading, writing = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with (
+        reading,
+        writing,
+        start("ask", "-p", "echo", *options, "one two", stdout=writing.fileno()) as process,
+    ):
+        assert process.wait(timeout=10) == 0
+        reading.setblocking(False)
+        datagrams = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                datagrams.append(reading.recv(65536))
+    assert datagrams == ([expected] if expected else [])
+
+
+def test_a_loop_keeps_its_input_with_no_stdin() -> None:
+    loop = "printf 'one\ntwo\n' | while read -r word; do chatpipe ask -p echo --no-stdin $word; done"
+    assert sh(loop).stdout == b"one\ntwo\n"
+
+
+def test_null_ends_go_through_xargs() -> None:
+    done = sh(f"chatpipe ask -p echo -0 -n 2 'two\nlines' | {program('xargs')} -0 -I @ printf '<@>'")
+    assert done.stdout == b"<two\nlines><two\nlines>"
+
+
+def test_in_a_pipe_every_byte_passes() -> None:
+    """Only a terminal gets control characters escaped."""
+    done = run("ask", "-p", "echo", "\x1b[31mred\x07\u202e\x85")
+    assert done.stdout == "\x1b[31mred\x07\u202e\x85\n".encode()

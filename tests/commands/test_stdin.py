@@ -1,0 +1,180 @@
+"""Standard input in all its states: closed, empty, a device, endless, slow, large, not text."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from loopback import completion, reply, serve
+from process import run, sh, start
+from programs import program
+
+MEGABYTES_10 = 10 * 1000 * 1000
+
+
+@pytest.mark.parametrize(
+    "redirection",
+    [
+        pytest.param("< /dev/null", id="a device"),
+        pytest.param("<&-", id="closed"),
+        pytest.param("< empty", id="an empty file"),
+        pytest.param("< /dev/zero", id="an endless device"),
+    ],
+)
+def test_with_a_prompt_an_absent_stdin_adds_nothing(redirection: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    done = sh(f"chatpipe ask -p echo Hello {redirection}", cwd=tmp_path)
+    assert done == (0, b"Hello\n", b"")
+
+
+def test_an_empty_pipe_adds_nothing_either() -> None:
+    assert run("ask", "-p", "echo", "Hello", stdin=b"") == (0, b"Hello\n", b"")
+    assert run("ask", "-p", "echo", "Hello", stdin=b"\n") == (0, b"Hello\n", b"")
+
+
+@pytest.mark.parametrize("redirection", ["< /dev/null", "<&-"])
+def test_without_a_prompt_an_absent_stdin_is_wrong_usage(redirection: str) -> None:
+    done = sh(f"chatpipe ask -p echo {redirection}")
+    assert done.status == 2
+    assert done.stderr.startswith(b"chatpipe: no prompt: ")
+
+
+@pytest.mark.parametrize("arguments", ["ask -p echo -r -", "ask -p echo -", "check", "show", "build -m m -"])
+def test_a_closed_stdin_that_is_asked_for_is_66(arguments: str) -> None:
+    done = sh(f"chatpipe {arguments} <&-")
+    assert done.status == 66
+    assert done.stderr == b"chatpipe: <stdin>: stdin is closed: pipe something in or name a file\n"
+
+
+def test_a_slow_producer_is_waited_for_and_said_so_once() -> None:
+    with start("ask", "-p", "echo", "Sum up:", stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        notice = process.stderr.readline()
+        stdout, rest = process.communicate(b"late\n", timeout=10)
+    assert notice == b"chatpipe: waiting for stdin: --no-stdin leaves it alone\n"
+    assert (process.returncode, stdout, rest) == (0, b"Sum up:\n\nlate\n", b"")
+
+
+@pytest.mark.parametrize("options", [("-q", "Sum up:"), ("-",)], ids=["-q", "the operand -"])
+def test_no_notice_where_none_is_wanted(options: tuple[str, ...]) -> None:
+    """The test has to outlast the two seconds after which a notice would come."""
+    with start("ask", "-p", "echo", *options, stdin=subprocess.PIPE) as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=2.4)
+        _, stderr = process.communicate(b"late\n", timeout=10)
+    assert (process.returncode, stderr) == (0, b"")
+
+
+def test_no_stdin_leaves_an_endless_one_alone() -> None:
+    done = sh(f"{program('yes')} | chatpipe ask -p echo --no-stdin Hello")
+    assert done == (0, b"Hello\n", b"")
+
+
+def test_a_prompt_of_10_mb_arrives_whole() -> None:
+    text = b"0123456789abcde\n" * (MEGABYTES_10 // 16)
+    with serve(lambda _: reply(200, completion("read"))) as server:
+        done = run("ask", "--base-url", server.url, "-m", "m", "-f", "string", stdin=text)
+        (request,) = server.requests
+    assert done == (0, b'"read"\n', b"")
+    assert request.json()["messages"][0]["content"] == text.decode().removesuffix("\n")
+
+
+def test_an_answer_of_10_mb_on_one_line_arrives_whole() -> None:
+    text = "x" * MEGABYTES_10
+    with serve(lambda _: reply(200, completion(text))) as server:
+        done = run("ask", "--base-url", server.url, "-m", "m", "-f", "json", "Hello")
+        shown = run("show", stdin=done.stdout)
+    assert done.status == 0
+    assert shown == (0, text.encode() + b"\n", b"")
+
+
+def test_a_line_of_10_mb_is_checked() -> None:
+    line = b'{"model": "m", "messages": [{"role": "user", "content": "%b"}]}\n' % (b"x" * MEGABYTES_10)
+    done = run("check", stdin=line + b'{"model": "m", "messages": []}\n')
+    assert (done.status, done.stderr) == (65, b"")
+    assert done.stdout.startswith(b"<stdin>:2: /messages: is empty")
+    assert done.stdout.count(b"\n") == 1
+
+
+def body(more: bytes) -> bytes:
+    return b'{"model": "m", "messages": [{"role": "user", "content": "x"}], "x": ' + more + b"}"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        pytest.param(b"", "nothing there", id="nothing"),
+        pytest.param(b"[1]", "a request is a JSON object, not an array", id="an array"),
+        pytest.param(b'"x"', "a request is a JSON object, not a string", id="a string"),
+        pytest.param(b"5", "a request is a JSON object, not a number", id="a number"),
+        pytest.param(b"null", "a request is a JSON object, not null", id="null"),
+        pytest.param(b"{", "not JSON", id="cut off"),
+        pytest.param(b'{"model": "m"\0}', "not JSON", id="a NUL"),
+        pytest.param(body(b'"\xff"'), "byte 0xff is not UTF-8", id="not UTF-8"),
+        pytest.param(body(b"NaN"), "'NaN' is not JSON", id="NaN"),
+        pytest.param(body(b"[" * 100_000 + b"]" * 100_000), "nested too deeply", id="deep"),
+        pytest.param(body(b"[" * 995 + b"]" * 995), "nested too deeply", id="almost too deep"),
+        pytest.param(b'{"model": "m", "messages": 5}', "/messages: is a number", id="messages no array"),
+        pytest.param(b'{"model": "m", "messages": [5]}', "/messages/0: is 5", id="a message no object"),
+    ],
+)
+def test_what_is_no_request_is_65_and_not_sent(data: bytes, words: str) -> None:
+    with serve() as server:
+        done = run("ask", "--base-url", server.url, "-r", "-", stdin=data)
+        assert server.requests == []
+    assert done.status == 65
+    assert done.stdout == b""
+    assert done.stderr.startswith(b"chatpipe: <stdin>:1: ")
+    assert words in done.stderr.decode()
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_a_deep_body_can_be_edited() -> None:
+    """What can be read can be sent, with --set as well."""
+    deep = body(b"[" * 500 + b"]" * 500)
+    with serve() as server:
+        done = run("ask", "--base-url", server.url, "-r", "-", "--set", "y=z", stdin=deep)
+        assert len(server.requests) == 1
+    assert done == (0, b"x\n", b"")
+
+
+@pytest.mark.parametrize(
+    "option", ["-r", "--messages", "--system-file", "--image", "--audio-file", "--file", "--tool"]
+)
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        pytest.param("nope", "no such file or directory", id="missing"),
+        pytest.param(".", "is a directory", id="a directory"),
+        pytest.param("x" * 300, "file name too long", id="a name that is too long"),
+        pytest.param("", "", id="an empty name"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_66_and_nothing_is_sent(option: str, name: str, words: str) -> None:
+    with serve() as server:
+        done = run("ask", "--base-url", server.url, "-m", "m", option, name, "Hello")
+        assert server.requests == []
+    assert (done.status, done.stdout) == (66, b"")
+    assert words in done.stderr.decode()
+    assert done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(("-m", "m", b"a\xffb"), id="the prompt"),
+        pytest.param(("-m", "m", "-s", b"a\xffb", "x"), id="a system message"),
+        pytest.param(("-m", b"a\xffb", "x"), id="the model"),
+        pytest.param(("-m", "m", "--set", b"a=\xff", "x"), id="--set"),
+    ],
+)
+def test_an_argument_that_is_not_utf_8_is_65_and_not_sent(arguments: tuple[str | bytes, ...]) -> None:
+    """Sent as it is it would be a lone surrogate, which is not what was typed, and not Unicode."""
+    with serve() as server:
+        done = run("ask", "--base-url", server.url, *arguments)
+        assert server.requests == []
+    assert (done.status, done.stdout) == (65, b"")
+    assert b"UTF-8" in done.stderr

@@ -1,0 +1,80 @@
+"""What is offered where: the answers to a completion script, without a shell."""
+
+from __future__ import annotations
+
+import pytest
+
+from manual import commands
+from process import run
+
+FILES = "(files)"
+
+
+def offered(*words: str) -> list[str]:
+    """The candidates for the last of words, which stand behind `chatpipe`."""
+    asked = {
+        "_CHATPIPE_COMPLETE": "bash_complete",
+        "COMP_WORDS": "\n".join(("chatpipe", *words)),
+        "COMP_CWORD": str(len(words)),
+    }
+    done = run(env=asked)
+    assert (done.status, done.stderr) == (0, b"")
+    kinds = [line.partition(",") for line in done.stdout.decode().splitlines() if line]
+    return [FILES if kind == "file" else value for kind, _, value in kinds]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("",), ["ask", "build", "check", "completion", "show"]),
+        (("c",), ["check", "completion"]),
+        (("x",), []),
+        (("--",), ["--help", "--version"]),
+        (
+            ("ask", "-f", ""),
+            ["text", "string", "json", "chunks", "sse", "message", "tool-calls", "logprobs", "usage"],
+        ),
+        (
+            ("show", "--format", ""),
+            ["text", "string", "json", "chunks", "sse", "message", "tool-calls", "logprobs", "usage"],
+        ),
+        (("build", "-f", ""), ["body", "batch", "curl"]),
+        (("check", "-f", ""), ["text", "problems"]),
+        (
+            ("ask", "--reasoning-effort", ""),
+            ["none", "minimal", "low", "medium", "high", "xhigh", "max"],
+        ),
+        (("ask", "--reasoning", ""), ["drop", "stderr", "only"]),
+        (("ask", "--error-format", ""), ["text", "json"]),
+        (("ask", "--profile", ""), ["openai", "echo"]),
+        (("ask", "-p", "echo", "--tool-choice", "r"), ["required"]),
+        (("completion", ""), ["bash", "zsh", "fish"]),
+        (("check", ""), [FILES]),
+        (("show", "one.jsonl", ""), [FILES]),
+        (("ask", "--temperature", ""), []),
+        (("ask", "a prompt", ""), []),
+        (("ask", "--", "--temp"), []),
+        (("ask", "--key"), ["--key-file", "--key-command", "--key-fd"]),
+        (("ask", "--key", "secret", "--temp"), ["--temperature"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_offered(words: tuple[str, ...], expected: list[str]) -> None:
+    assert offered(*words) == expected
+
+
+@pytest.mark.parametrize("command", commands.COMMANDS)
+def test_all_long_options_are_offered_and_no_hidden_one(command: str) -> None:
+    long = [name for names in commands.options(command) for name in names if name.startswith("--")]
+    assert sorted(offered(command, "--")) == sorted(long)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("-r", "--request", "--messages", "--system-file", "--user-file", "--image", "--audio-file"),
+        *("--file", "--tool", "--prediction-file", "--key-file", "--header-file", "--cacert", "-o", "-M"),
+    ],
+)
+def test_files_are_offered_where_a_file_is_taken(option: str) -> None:
+    assert offered("ask", option, "") == [FILES]

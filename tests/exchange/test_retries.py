@@ -1,0 +1,290 @@
+"""When a request is sent again, after how long, and what is said when it no longer is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chatpipe.errors import Status
+from chatpipe.wire.options import Limits
+from exchange.scripted import DONE, URL, Receiver, Step, error, event, piece, plain, served, stream, whole
+
+import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
+
+CUT = "the stream was cut: neither finish_reason nor [DONE]"
+
+
+@pytest.mark.parametrize(
+    ("first", "waits"),
+    [
+        pytest.param([error(429)], [0.5], id="429"),
+        pytest.param([error(429, retry_after="7")], [7.0], id="429 with Retry-After"),
+        pytest.param([error(429, retry_after_ms="1500", retry_after="7")], [1.5], id="in milliseconds"),
+        pytest.param([error(429, retry_after="Tue, 14 Nov 2023 22:14:20 GMT")], [60.0], id="as a date"),
+        pytest.param([error(503, retry_after="120")], [120.0], id="the longest wait"),
+        pytest.param([error(503)], [0.5], id="503"),
+        pytest.param([error(500), error(502), error(504)], [0.5, 1.0, 2.0], id="doubling"),
+        pytest.param(
+            [error(408), error(409), error(529), error(500)], [0.5, 1.0, 2.0, 4.0], id="up to the last"
+        ),
+        pytest.param([error(400, x_should_retry="true")], [0.5], id="400, but the server says so"),
+        pytest.param([httpx.ConnectError("refused")], [0.5], id="no connection"),
+        pytest.param([httpx.ConnectTimeout("slow")], [0.5], id="connecting took too long"),
+        pytest.param([httpx.ReadTimeout("slow")], [0.5], id="no reply in time"),
+        pytest.param([httpx.RemoteProtocolError("closed")], [0.5], id="closed without a reply"),
+        pytest.param([plain(b"")], [0.5], id="an empty answer"),
+        pytest.param([plain(b'{"id"', httpx.ReadError("reset"))], [0.5], id="cut in an answer in one piece"),
+        pytest.param([plain(b"{", httpx.RemoteProtocolError("short"))], [0.5], id="ended early"),
+        pytest.param([stream(piece("h"))], [0.5], id="cut stream"),
+        pytest.param([stream(piece("h"), httpx.ReadError("reset"))], [0.5], id="connection lost in a stream"),
+        pytest.param([stream(httpx.ReadTimeout("slow"))], [0.5], id="silence in a stream"),
+        pytest.param([stream(b"data: {broken\n\n")], [0.5], id="an event that is not JSON"),
+        pytest.param(
+            [stream(event({"error": {"message": "busy", "code": 503}}))], [0.5], id="error event 503"
+        ),
+        pytest.param([stream(event({"error": {"message": "busy"}}))], [0.5], id="error event"),
+        pytest.param([plain(b'{"error":{"message":"busy","code":429}}')], [0.5], id="error in 200"),
+        pytest.param([error(500, retry_after="x")], [0.5], id="Retry-After that cannot be read"),
+    ],
+)
+def test_sent_again(first: list[Step], waits: list[float]) -> None:
+    server = served(*first, whole("late"))
+    answer = server.ask()
+    assert answer.fault is None
+    assert answer.completion is not None
+    assert answer.completion["choices"][0]["message"]["content"] == "late"
+    assert server.slept == waits
+    assert len(server.notes) == len(waits)
+    assert [request.content for request in server.requests] == [b'{"a":1}'] * (len(waits) + 1)
+    assert server.all_closed
+
+
+@pytest.mark.parametrize(
+    ("first", "status"),
+    [
+        pytest.param(error(400), Status.BAD_INPUT, id="400"),
+        pytest.param(error(401), Status.NO_ACCESS, id="401"),
+        pytest.param(error(402), Status.NO_ACCESS, id="402"),
+        pytest.param(error(403), Status.NO_ACCESS, id="403"),
+        pytest.param(error(404), Status.BAD_INPUT, id="404"),
+        pytest.param(error(413), Status.BAD_INPUT, id="413"),
+        pytest.param(error(422), Status.BAD_INPUT, id="422"),
+        pytest.param(error(429, "insufficient_quota"), Status.NO_ACCESS, id="quota"),
+        pytest.param(
+            error(429, "insufficient_quota", retry_after="1"), Status.NO_ACCESS, id="quota, with a wait"
+        ),
+        pytest.param(
+            error(503, x_should_retry="false"), Status.UNREACHABLE, id="503, but the server says so"
+        ),
+        pytest.param(plain(b"<html>"), Status.BROKEN_ANSWER, id="not JSON"),
+        pytest.param(plain(b"[]"), Status.BROKEN_ANSWER, id="no object"),
+        pytest.param(plain(b'{"error":{"code":402,"message":"x"}}'), Status.NO_ACCESS, id="402 in 200"),
+        pytest.param(
+            stream(event({"error": {"code": "insufficient_quota", "message": "x"}})),
+            Status.BROKEN_ANSWER,
+            id="quota in an event",
+        ),
+        pytest.param(
+            stream(event({"error": {"code": 400, "message": "x"}})),
+            Status.BROKEN_ANSWER,
+            id="400 in an event",
+        ),
+        pytest.param(httpx.UnsupportedProtocol("x"), Status.BAD_CONFIGURATION, id="no such protocol"),
+        pytest.param(httpx.LocalProtocolError("x"), Status.BAD_CONFIGURATION, id="cannot be sent"),
+        pytest.param(httpx.InvalidURL("x"), Status.BAD_CONFIGURATION, id="no URL"),
+    ],
+)
+def test_not_sent_again(first: Step, status: Status) -> None:
+    server = served(first)
+    answer = server.ask()
+    assert answer.fault is not None
+    assert answer.fault.status == status
+    assert (server.slept, server.notes) == ([], [])
+    assert server.all_closed
+
+
+@pytest.mark.parametrize(
+    ("pieces", "what"),
+    [
+        pytest.param([piece("h")], CUT, id="cut"),
+        pytest.param(
+            [piece("h"), httpx.ReadError("reset")],
+            "the stream was cut: lost the connection to the server: reset",
+            id="connection lost",
+        ),
+        pytest.param(
+            [piece("h"), event({"error": {"message": "busy", "code": 503}})],
+            "the server reports an error in mid-stream: busy",
+            id="error event",
+        ),
+        pytest.param(
+            [piece("h"), b"data: x\n\n"],
+            "an event of the stream is not JSON (expecting value): 'x'",
+            id="broken",
+        ),
+    ],
+)
+def test_nothing_is_sent_again_once_something_was_written(pieces: list[Any], what: str) -> None:
+    server = served(stream(*pieces))
+    answer = server.ask(Receiver(started_at=1))
+    assert answer.fault is not None
+    assert (answer.fault.what, answer.fault.status) == (what, Status.BROKEN_ANSWER)
+    assert answer.completion is not None
+    assert answer.completion["choices"][0]["message"]["content"] == "h"
+    assert len(server.requests) == 1
+
+
+def test_given_up_after_all_tries() -> None:
+    server = served(*[error(503) for _ in range(5)])
+    fault = server.ask().fault
+    assert fault is not None
+    assert fault.what == f"503 from '{URL}': no, after 5 tries"
+    assert fault.status == Status.UNREACHABLE
+    assert server.slept == [0.5, 1.0, 2.0, 4.0]
+    assert server.notes[0] == f"503 from '{URL}': no: trying again in 0.5 s (1 of 4)"
+    assert server.notes[-1] == f"503 from '{URL}': no: trying again in 4.0 s (4 of 4)"
+
+
+def test_fault_of_the_last_try_counts() -> None:
+    fault = served(error(503), error(429), error(401)).ask().fault
+    assert fault is not None
+    assert (fault.status, fault.what) == (Status.NO_ACCESS, f"401 from '{URL}': no, after 3 tries")
+
+
+def test_no_retries() -> None:
+    server = served(error(503))
+    fault = server.ask(retries=0).fault
+    assert fault is not None
+    assert (fault.what, server.slept) == (f"503 from '{URL}': no", [])
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_too_long_a_wait_is_75_and_says_how_long(status: int) -> None:
+    server = served(error(status, retry_after="121", x_request_id="r1"))
+    fault = server.ask().fault
+    assert fault is not None
+    assert str(fault) == f"{status} from '{URL}': no, and to wait 121 s: try again then"
+    assert (fault.status, fault.http_status, fault.request_id) == (Status.TRY_LATER, status, "r1")
+    assert server.slept == []
+
+
+def test_streamed_answer_behind_a_cut_one_is_not_mixed_with_it() -> None:
+    server, receiver = served(stream(piece("a")), stream(piece("b", "stop"), DONE)), Receiver()
+    answer = server.ask(receiver)
+    assert answer.completion is not None
+    assert answer.completion["choices"][0]["message"]["content"] == "b"
+
+
+# The deadline and the limits
+
+
+def test_limits_go_with_the_request() -> None:
+    server = served(whole())
+    server.ask(limits=Limits(connect_s=1.0, between_bytes_s=2.0, deadline_s=30.0))
+    assert server.requests[0].extensions["timeout"] == {
+        "connect": 1.0,
+        "read": 2.0,
+        "write": 2.0,
+        "pool": 1.0,
+    }
+    assert server.requests[0].extensions["deadline"] == 130.0
+
+
+def test_no_deadline() -> None:
+    server = served(whole())
+    server.ask()
+    assert server.requests[0].extensions["deadline"] is None
+
+
+def test_deadline_is_the_same_for_all_tries() -> None:
+    server = served(error(503), error(503), whole())
+    server.ask(limits=Limits(deadline_s=30.0))
+    assert [request.extensions["deadline"] for request in server.requests] == [130.0, 130.0, 130.0]
+
+
+@pytest.mark.parametrize(
+    ("deadline_s", "waits"),
+    [
+        pytest.param(0.4, [], id="the first wait would be too long"),
+        pytest.param(0.5, [], id="or end with it"),
+        pytest.param(0.6, [0.5], id="the second"),
+        pytest.param(3.0, [0.5, 1.0], id="the third"),
+    ],
+)
+def test_wait_that_would_outlast_the_deadline_is_not_begun(deadline_s: float, waits: list[float]) -> None:
+    server = served(*[error(503) for _ in range(5)])
+    fault = server.ask(limits=Limits(deadline_s=deadline_s)).fault
+    assert fault is not None
+    assert server.slept == waits
+    assert len(server.requests) == len(waits) + 1
+
+
+def test_time_spent_on_a_try_counts() -> None:
+    server = served()
+    server.steps = [server.advance(29.6, error(503)), whole()]
+    assert server.ask(limits=Limits(deadline_s=30.0)).fault is not None
+    assert server.slept == []
+
+
+# Redirects
+
+
+def moved(status: int, location: str) -> httpx.Response:
+    return plain(b"", status=status, headers={"location": location})
+
+
+@pytest.mark.parametrize("status", [307, 308])
+@pytest.mark.parametrize(
+    "location", ["/v2/chat", "http://127.0.0.1:9/v2/chat", "//127.0.0.1:9/v2/chat", "../v2/chat"]
+)
+def test_redirect_within_the_origin_is_followed(status: int, location: str) -> None:
+    server = served(moved(status, location), whole())
+    headers = {"Authorization": "Bearer k"}
+    answer = server.ask(
+        request=httpx.Request("POST", "http://127.0.0.1:9/v1/x", headers=headers, content=b"{}")
+    )
+    assert answer.fault is None
+    sent = server.requests[1]
+    assert (sent.method, str(sent.url), sent.content) == ("POST", "http://127.0.0.1:9/v2/chat", b"{}")
+    assert sent.headers["authorization"] == "Bearer k"
+    assert server.all_closed
+
+
+@pytest.mark.parametrize(
+    ("status", "location"),
+    [
+        pytest.param(307, "http://127.0.0.1:10/v1", id="another port"),
+        pytest.param(307, "https://127.0.0.1:9/v1", id="another scheme"),
+        pytest.param(308, "http://evil.example/v1", id="another host"),
+        pytest.param(307, "http://127.0.0.1.evil.example:9/v1", id="lookalike"),
+        pytest.param(301, "/v2", id="301"),
+        pytest.param(302, "/v2", id="302"),
+        pytest.param(303, "/v2", id="303"),
+    ],
+)
+def test_any_other_redirect_is_78(status: int, location: str) -> None:
+    server = served(moved(status, location))
+    fault = server.ask().fault
+    assert fault is not None
+    assert fault.status == Status.BAD_CONFIGURATION
+    assert len(server.requests) == 1
+    assert server.all_closed
+
+
+def test_redirects_that_lead_to_one_another_are_78() -> None:
+    server = served(*[moved(307, "/v1/chat/completions") for _ in range(9)])
+    fault = server.ask().fault
+    assert fault is not None
+    assert fault.status == Status.BAD_CONFIGURATION
+    assert server.slept == []
+    assert server.all_closed
+
+
+@pytest.mark.parametrize("location", ["http://[::1", "http://a:b:c/", "\x7f"])
+def test_redirect_to_nowhere_is_a_fault_and_closes_the_connection(location: str) -> None:
+    server = served(moved(307, location))
+    fault = server.ask().fault
+    assert fault is not None
+    assert fault.status == Status.BAD_CONFIGURATION
+    assert server.all_closed

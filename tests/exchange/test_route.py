@@ -1,0 +1,59 @@
+"""An endpoint -> the request that is sent, and the way there."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+
+from chatpipe.errors import BadConfiguration
+from chatpipe.exchange import Answer, ask, immediately
+from chatpipe.local import route
+from chatpipe.output.notices import Notices
+from chatpipe.output.options import Telling
+from chatpipe.wire.endpoints import Endpoint, resolve
+from chatpipe.wire.options import Connection, Limits
+from chatpipe.wire.retry import Policy
+from exchange.scripted import Receiver
+
+ECHO = Connection(profile="echo")
+TOLD = Notices(Telling())
+
+
+def test_request_is_the_body_in_json_with_the_headers_given() -> None:
+    request = route.request("http://h/v1/x", (("A", "1"), ("User-Agent", "u")), {"model": "mä", "n": 2**64})
+    assert (request.method, str(request.url)) == ("POST", "http://h/v1/x")
+    assert request.content == '{"model":"mä","n":18446744073709551616}'.encode()
+    assert dict(request.headers) == {"a": "1", "user-agent": "u", "host": "h", "content-length": "40"}
+
+
+def asked(endpoint: Endpoint, connection: Connection, body: dict[str, Any]) -> Answer:
+    request = route.request(endpoint.url, endpoint.headers, body)
+    with route.opened(endpoint, connection, {}, TOLD) as world:
+        return immediately(ask(request, world, Receiver(), Limits(), Policy()))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_echo_opens_no_socket(monkeypatch: pytest.MonkeyPatch, stream: bool) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a socket")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    body = {"model": "echo", "stream": stream, "messages": [{"role": "user", "content": "hi"}]}
+    answer = asked(resolve(ECHO, {}), ECHO, body)
+    assert answer.fault is None
+    assert answer.completion is not None
+    assert answer.completion["choices"][0]["message"]["content"] == "hi"
+    assert (answer.body is None) is stream
+
+
+def test_proxy_that_cannot_be_used_is_told_before_anything_is_sent() -> None:
+    connection = Connection(base_url="http://b.example/v1", proxy="ftp://p")
+    with (
+        pytest.raises(BadConfiguration) as fault,
+        route.opened(resolve(connection, {}), connection, {}, TOLD),
+    ):
+        pass
+    assert fault.value.place == "--proxy"

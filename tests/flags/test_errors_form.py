@@ -1,0 +1,191 @@
+"""The form of error lines, of the two error formats, and which fault a place belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+Chatpipe = Callable[..., Any]
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "line"),
+    [
+        pytest.param(
+            ["aks", "hi"],
+            2,
+            "chatpipe: no command 'aks', did you mean 'ask'?: see chatpipe --help\n",
+            id="near command",
+        ),
+        pytest.param(["zzz"], 2, "chatpipe: no command 'zzz': see chatpipe --help\n", id="unknown command"),
+        pytest.param(
+            ["-p", "echo", "ask", "hi"],
+            2,
+            "chatpipe: option '-p' stands before the command: chatpipe ask -p ...\n",
+            id="option before the command",
+        ),
+        pytest.param(
+            ["ask"],
+            2,
+            "chatpipe: no prompt: give one as an operand or on stdin, see chatpipe ask --help\n",
+            id="no prompt",
+        ),
+        pytest.param(
+            ["build", "-r", "no", "hi"],
+            66,
+            "chatpipe: --request: cannot read 'no': no such file or directory\n",
+            id="missing file",
+        ),
+        pytest.param(
+            ["build", "-r", "a\nb", "hi"],
+            66,
+            "chatpipe: --request: cannot read 'a\\nb': no such file or directory\n",
+            id="a newline in a name",
+        ),
+        pytest.param(
+            ["build", "-m", "m", "--temperature", "9", "hi"],
+            65,
+            "chatpipe: --temperature: /temperature: is 9, more than 2\n",
+            id="a problem at its option",
+        ),
+        pytest.param(
+            ["build", "-m", "m", "--set", "seed:=9223372036854775808", "hi"],
+            65,
+            "chatpipe: --set: /seed: is 9223372036854775808, more than 9223372036854775807\n",
+            id="a problem at --set",
+        ),
+        pytest.param(
+            ["ask", "hi"],
+            65,
+            "chatpipe: the request has no 'model': pass -m MODEL or set CHATPIPE_MODEL\n",
+            id="a problem nobody typed",
+        ),
+        pytest.param(
+            ["ask", "-m", "m", "hi"],
+            77,
+            "chatpipe: no API key for 'https://api.openai.com/v1': "
+            "set OPENAI_API_KEY, pass --key-file, or try -p echo, which needs none\n",
+            id="no key",
+        ),
+        pytest.param(
+            ["ask", "-p", "nope", "hi"],
+            78,
+            "chatpipe: --profile: no profile 'nope': there are openai, echo\n",
+            id="no profile",
+        ),
+    ],
+)
+def test_line(chatpipe: Chatpipe, words: list[str], status: int, line: str) -> None:
+    ran = chatpipe(*words)
+    assert (ran.status, ran.stdout, ran.stderr) == (status, "", line)
+
+
+def test_no_command_is_2_and_says_where_help_is(chatpipe: Chatpipe) -> None:
+    ran = chatpipe()
+    assert (ran.status, ran.stdout, ran.stderr) == (2, "", "chatpipe: missing command: see chatpipe --help\n")
+
+
+def test_unknown_option_is_named_with_where_help_is(chatpipe: Chatpipe) -> None:
+    """The words in between are Click's, and differ among its versions."""
+    ran = chatpipe("ask", "--nope", "hi")
+    assert ran.status == 2
+    assert ran.stderr.startswith("chatpipe: no such option")
+    assert "--nope" in ran.stderr
+    assert ran.stderr.endswith(": see chatpipe ask --help\n")
+    assert ran.stderr.count("\n") == 1
+
+
+def test_all_problems_are_told_at_once_each_in_its_place(chatpipe: Chatpipe, tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text('{"messages": [\n{"role": "sytem", "content": "x"}],\n"top_p": 3}')
+    ran = chatpipe("build", "-r", "r.json", "--temperature", "9", "-n0", "hi")
+    assert ran.status == 65
+    assert ran.stderr == (
+        "chatpipe: r.json:2: /messages/0/role: is 'sytem', not one of "
+        "developer, system, user, assistant, tool, function: did you mean 'system'?\n"
+        "chatpipe: r.json:3: /top_p: is 3, more than 1\n"
+        "chatpipe: --temperature: /temperature: is 9, more than 2\n"
+        "chatpipe: --n: /n: is 0, less than 1\n"
+    )
+
+
+def test_level_of_detail_of_an_image_is_at_fault_in_its_own_place(chatpipe: Chatpipe) -> None:
+    ran = chatpipe("build", "-m", "m", "--image", "https://e.com/a.png", "--image-detail", "wrong", "hi")
+    assert ran.status == 65
+    assert ran.stderr.startswith("chatpipe: --image")
+
+
+@pytest.mark.parametrize("form", [["--error-format", "json"], ["--error-format=json"]])
+@pytest.mark.parametrize("front", [True, False])
+def test_error_as_json(chatpipe: Chatpipe, form: list[str], front: bool) -> None:
+    words = ["-r", "no", "hi"]
+    ran = chatpipe("build", *(form + words if front else words + form))
+    assert ran.status == 66
+    assert ran.stderr.count("\n") == 1
+    assert orjson.loads(ran.stderr) == {
+        "error": {
+            "status": 66,
+            "type": "no_input",
+            "message": "cannot read 'no': no such file or directory",
+            "place": "--request",
+            "http_status": None,
+            "request_id": None,
+            "body": None,
+        }
+    }
+
+
+@pytest.mark.parametrize("words", [["--nope"], ["--temperature", "x"], []])
+def test_wrong_call_as_json(chatpipe: Chatpipe, words: list[str]) -> None:
+    ran = chatpipe("ask", *words, "--error-format", "json")
+    assert ran.status == 2
+    assert orjson.loads(ran.stderr)["error"]["type"] == "usage"
+
+
+def test_several_problems_as_json_are_a_line_each(chatpipe: Chatpipe) -> None:
+    ran = chatpipe("build", "--error-format", "json", "-m", "m", "--temperature", "9", "--top-p", "3", "hi")
+    errors = [orjson.loads(line)["error"] for line in ran.stderr.splitlines()]
+    assert [(error["place"], error["type"]) for error in errors] == [
+        ("--temperature", "bad_input"),
+        ("--top-p", "bad_input"),
+    ]
+
+
+def test_words_behind_two_dashes_do_not_choose_the_error_format(chatpipe: Chatpipe) -> None:
+    ran = chatpipe("build", "-r", "no", "--", "--error-format", "json")
+    assert ran.stderr == "chatpipe: --request: cannot read 'no': no such file or directory\n"
+
+
+def test_debug_adds_a_traceback_above_the_line(chatpipe: Chatpipe) -> None:
+    lines = chatpipe("build", "--debug", "-r", "no", "hi").stderr.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[-1] == "chatpipe: --request: cannot read 'no': no such file or directory"
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["-h"], ["ask", "--help"], ["ask", "-h"], ["completion", "--help"]]
+)
+def test_help_is_on_stdout_and_0(chatpipe: Chatpipe, words: list[str]) -> None:
+    ran = chatpipe(*words)
+    assert (ran.status, ran.stderr) == (0, "")
+    assert ran.stdout.startswith("Usage: chatpipe")
+
+
+def test_warning_is_told_and_quiet_is_not(chatpipe: Chatpipe) -> None:
+    words = ["build", "-m", "m", "--max-tokens", "1", "--max-completion-tokens", "1", "hi"]
+    loud, quiet = chatpipe(*words), chatpipe(*words, "-q")
+    assert loud.stderr.startswith("chatpipe: warning: ")
+    assert (loud.status, quiet.status, quiet.stderr) == (0, 0, "")
+    assert loud.stdout == quiet.stdout
+    strict = chatpipe(*words, "--strict")
+    assert (strict.status, strict.stdout) == (65, "")
+    assert chatpipe(*words, "--no-check").stderr == ""
+
+
+def test_image_detail_without_an_image_is_told(chatpipe: Chatpipe) -> None:
+    """An option that has no effect is a slip in the command."""
+    ran = chatpipe("build", "-m", "m", "--image-detail", "low", "hi")
+    assert ran.status == 2 or "--image-detail" in ran.stderr

@@ -1,0 +1,320 @@
+"""Every option of the API's parameters, from its text to its place in the body."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatpipe.request.parameters import TABLE
+
+Build = Callable[..., Any]
+
+WHERE = ("web_search_options", "user_location")
+
+# option: (words of the command line, what they add to the body)
+ROWS: dict[str, tuple[list[str], dict[str, Any]]] = {
+    "model": (["--model", "gpt-4o"], {"model": "gpt-4o"}),
+    "temperature": (["--temperature", "0.7"], {"temperature": 0.7}),
+    "top-p": (["--top-p", "1"], {"top_p": 1}),
+    "n": (["--n", "3"], {"n": 3}),
+    "max-completion-tokens": (["--max-completion-tokens", "9"], {"max_completion_tokens": 9}),
+    "max-tokens": (["--max-tokens", "300"], {"max_tokens": 300}),
+    "stop": (["--stop", "a", "--stop", "\n"], {"stop": ["a", "\n"]}),
+    "seed": (["--seed", "-9223372036854775808"], {"seed": -9223372036854775808}),
+    "frequency-penalty": (["--frequency-penalty", "-2"], {"frequency_penalty": -2}),
+    "presence-penalty": (["--presence-penalty=-0.5"], {"presence_penalty": -0.5}),
+    "logit-bias": (
+        ["--logit-bias", "50256=-100", "--logit-bias", "7=1.5"],
+        {"logit_bias": {"50256": -100, "7": 1.5}},
+    ),
+    "logprobs": (["--logprobs"], {"logprobs": True}),
+    "top-logprobs": (["--top-logprobs", "2"], {"top_logprobs": 2}),
+    "response-format": (["--response-format", "json_object"], {"response_format": {"type": "json_object"}}),
+    "tool": (["--tool", "tool.json"], {"tools": [{"type": "function", "function": {"name": "f"}}]}),
+    "tool-choice": (
+        ["--tool-choice", "f"],
+        {"tool_choice": {"type": "function", "function": {"name": "f"}}},
+    ),
+    "parallel-tool-calls": (["--no-parallel-tool-calls"], {"parallel_tool_calls": False}),
+    "stream": (["--stream"], {"stream": True}),
+    "include-usage": (["--include-usage"], {"stream_options": {"include_usage": True}}),
+    "include-obfuscation": (["--no-include-obfuscation"], {"stream_options": {"include_obfuscation": False}}),
+    "service-tier": (["--service-tier", "flex"], {"service_tier": "flex"}),
+    "store": (["--store"], {"store": True}),
+    "metadata": (["--metadata", "job=7", "--metadata", "a="], {"metadata": {"job": "7", "a": ""}}),
+    "user-id": (["--user-id", "u1"], {"user": "u1"}),
+    "safety-identifier": (["--safety-identifier", "h1"], {"safety_identifier": "h1"}),
+    "prompt-cache-key": (["--prompt-cache-key", "k"], {"prompt_cache_key": "k"}),
+    "prompt-cache-mode": (
+        ["--prompt-cache-mode", "explicit"],
+        {"prompt_cache_options": {"mode": "explicit"}},
+    ),
+    "prompt-cache-ttl": (["--prompt-cache-ttl", "30m"], {"prompt_cache_options": {"ttl": "30m"}}),
+    "prompt-cache-retention": (["--prompt-cache-retention", "24h"], {"prompt_cache_retention": "24h"}),
+    "reasoning-effort": (["--reasoning-effort", "low"], {"reasoning_effort": "low"}),
+    "verbosity": (["--verbosity", "high"], {"verbosity": "high"}),
+    "modality": (["--modality", "text", "--modality", "audio"], {"modalities": ["text", "audio"]}),
+    "audio-voice": (["--audio-voice", "alloy"], {"audio": {"voice": "alloy"}}),
+    "audio-format": (["--audio-format", "wav"], {"audio": {"format": "wav"}}),
+    "prediction-file": (
+        ["--prediction-file", "text"],
+        {"prediction": {"type": "content", "content": "old"}},
+    ),
+    "moderation-model": (["--moderation-model", "omni"], {"moderation": {"model": "omni"}}),
+    "moderation-input": (
+        ["--moderation-input", "block"],
+        {"moderation": {"policy": {"input": {"mode": "block"}}}},
+    ),
+    "moderation-output": (
+        ["--moderation-output", "score"],
+        {"moderation": {"policy": {"output": {"mode": "score"}}}},
+    ),
+    "web-search": (["--web-search"], {"web_search_options": {}}),
+    "web-search-context-size": (
+        ["--web-search-context-size", "low"],
+        {"web_search_options": {"search_context_size": "low"}},
+    ),
+    "web-search-country": (
+        ["--web-search-country", "SE"],
+        {"web_search_options": {"user_location": {"type": "approximate", "approximate": {"country": "SE"}}}},
+    ),
+    "web-search-region": (
+        ["--web-search-region", "Uppland"],
+        {
+            "web_search_options": {
+                "user_location": {"type": "approximate", "approximate": {"region": "Uppland"}}
+            }
+        },
+    ),
+    "web-search-city": (
+        ["--web-search-city", "Uppsala"],
+        {
+            "web_search_options": {
+                "user_location": {"type": "approximate", "approximate": {"city": "Uppsala"}}
+            }
+        },
+    ),
+    "web-search-timezone": (
+        ["--web-search-timezone", "Europe/Stockholm"],
+        {
+            "web_search_options": {
+                "user_location": {"type": "approximate", "approximate": {"timezone": "Europe/Stockholm"}}
+            }
+        },
+    ),
+    "function": (["--function", "tool.json"], {"functions": [{"name": "f"}]}),
+    "function-call": (["--function-call", "f"], {"function_call": {"name": "f"}}),
+}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> None:
+    (tmp_path / "tool.json").write_text('{"name": "f"}')
+    (tmp_path / "text").write_text("old\n")
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("option", ROWS)
+def test_option_reaches_the_body(build: Build, option: str) -> None:
+    words, fields = ROWS[option]
+    expected = {"messages": [{"role": "user", "content": "hi"}], **fields}
+    assert build(*words, "hi") == expected
+    assert build("hi", *words) == expected
+
+
+def test_every_parameter_has_a_row_here() -> None:
+    assert sorted(ROWS) == sorted(parameter.option for parameter in TABLE)
+
+
+def test_every_field_of_the_api_has_an_option() -> None:
+    """The fields of facts.md, section a, but messages; top level only."""
+    fields = {
+        *("model", "max_completion_tokens", "max_tokens", "temperature", "top_p", "n", "stop", "logit_bias"),
+        *("frequency_penalty", "presence_penalty", "logprobs", "top_logprobs", "seed", "stream", "tools"),
+        *("stream_options", "response_format", "tool_choice", "parallel_tool_calls", "functions", "audio"),
+        *("function_call", "modalities", "prediction", "reasoning_effort", "verbosity", "service_tier"),
+        *("store", "metadata", "user", "safety_identifier", "prompt_cache_key", "prompt_cache_options"),
+        *("prompt_cache_retention", "moderation", "web_search_options"),
+    }
+    assert {parameter.path[0] for parameter in TABLE} == fields
+
+
+@pytest.mark.parametrize(
+    ("words", "fields"),
+    [
+        pytest.param(["-m", "x"], {"model": "x"}, id="-m"),
+        pytest.param(["-n2"], {"n": 2}, id="-n2"),
+        pytest.param(["--stop", "a"], {"stop": "a"}, id="one stop is a string"),
+        pytest.param(["--stop", ""], {"stop": ""}, id="an empty stop"),
+        pytest.param(["--modality", "text"], {"modalities": ["text"]}, id="one modality is still an array"),
+        pytest.param(["--no-logprobs"], {"logprobs": False}, id="--no-logprobs"),
+        pytest.param(["--no-store"], {"store": False}, id="--no-store"),
+        pytest.param(["--no-stream"], {"stream": False}, id="--no-stream"),
+        pytest.param(["--stream", "--no-stream"], {"stream": False}, id="of a switch the last"),
+        pytest.param(["--parallel-tool-calls"], {"parallel_tool_calls": True}, id="--parallel-tool-calls"),
+        pytest.param(
+            ["--temperature", "1", "--temperature", "2"], {"temperature": 2}, id="of a number the last"
+        ),
+        pytest.param(["--temperature", "1.0"], {"temperature": 1.0}, id="a float stays one"),
+        pytest.param(["--temperature", "1e-3"], {"temperature": 0.001}, id="exponent"),
+        pytest.param(["--temperature", "0"], {"temperature": 0}, id="zero is something"),
+        pytest.param(["--seed", "0"], {"seed": 0}, id="so is seed 0"),
+        pytest.param(["--metadata", "a=b=c"], {"metadata": {"a": "b=c"}}, id="the first = counts"),
+        pytest.param(
+            ["--metadata", "a=1", "--metadata", "a=2"], {"metadata": {"a": "2"}}, id="of a key the last"
+        ),
+        pytest.param(["--metadata", "a=1"], {"metadata": {"a": "1"}}, id="metadata are texts"),
+        pytest.param(["--tool-choice", "auto"], {"tool_choice": "auto"}, id="tool choice auto"),
+        pytest.param(["--tool-choice", "none"], {"tool_choice": "none"}, id="none"),
+        pytest.param(["--tool-choice", "required"], {"tool_choice": "required"}, id="required"),
+        pytest.param(
+            ["--tool-choice", '{"type":"allowed_tools","allowed_tools":{"mode":"auto","tools":[]}}'],
+            {"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}},
+            id="JSON",
+        ),
+        pytest.param(["--function-call", "auto"], {"function_call": "auto"}, id="function call auto"),
+        pytest.param(["--function-call", "none"], {"function_call": "none"}, id="function call none"),
+        pytest.param(
+            ["--function-call", "required"],
+            {"function_call": {"name": "required"}},
+            id="required is a name there",
+        ),
+        pytest.param(
+            ["--web-search", "--web-search-context-size", "high"],
+            {"web_search_options": {"search_context_size": "high"}},
+            id="web search and its size",
+        ),
+        pytest.param(
+            ["--moderation-output", "block", "--moderation-model", "o", "--moderation-input", "score"],
+            {
+                "moderation": {
+                    "model": "o",
+                    "policy": {"input": {"mode": "score"}, "output": {"mode": "block"}},
+                }
+            },
+            id="one object of several options",
+        ),
+        pytest.param(
+            ["--reasoning-effort", "ultra"], {"reasoning_effort": "ultra"}, id="words are not enforced"
+        ),
+        pytest.param(["--unset", "a", "--set", "a=b"], {"a": "b"}, id="--unset, then --set"),
+        pytest.param(["--set", "a=b", "--unset", "a"], {}, id="--set, then --unset"),
+        pytest.param(["--set=top_k:=40"], {"top_k": 40}, id="--set="),
+        pytest.param(["--set", 'provider.order:=["a"]'], {"provider": {"order": ["a"]}}, id="--set deep"),
+        pytest.param(["--set", "temperature:=1", "--temperature", "2"], {"temperature": 1}, id="--set wins"),
+    ],
+)
+def test_form_of_an_option(build: Build, words: list[str], fields: dict[str, Any]) -> None:
+    assert build(*words, "hi") == {"messages": [{"role": "user", "content": "hi"}], **fields}
+
+
+def test_what_is_not_given_is_not_sent(build: Build) -> None:
+    assert build("hi") == {"messages": [{"role": "user", "content": "hi"}]}
+
+
+BAD: list[Any] = [
+    pytest.param(["--temperature", "warm"], "'warm' is not a number", id="number"),
+    pytest.param(["--temperature", "nan"], "'nan' is not a number", id="nan"),
+    pytest.param(["--top-p", "inf"], "'inf' is not a number", id="infinity"),
+    pytest.param(["--temperature", "1e999"], "'1e999' is not a number", id="beyond all floats"),
+    pytest.param(["--temperature", "9" * 400], "is not a number", id="an integer beyond all floats"),
+    pytest.param(["--temperature", ""], "'' is not a number", id="empty"),
+    pytest.param(["--temperature", "1,5"], "'1,5' is not a number", id="comma"),
+    pytest.param(["--temperature", "0x10"], "'0x10' is not a number", id="hexadecimal"),
+    pytest.param(["--temperature", "1_0"], "'1_0' is not a number", id="underscore"),
+    pytest.param(["--max-tokens", "1.5"], "'1.5' is not a whole number", id="integer"),
+    pytest.param(["--max-tokens", "1_000"], "'1_000' is not a whole number", id="underscore in an integer"),
+    pytest.param(["--max-tokens", "٣"], "is not a whole number", id="digits of another script"),
+    pytest.param(["--n", "1e3"], "'1e3' is not a whole number", id="integer with an exponent"),
+    pytest.param(["--seed", "x"], "'x' is not a whole number", id="seed"),
+    pytest.param(["--logit-bias", "5"], "'5' is not of the form TOKEN=BIAS", id="pair"),
+    pytest.param(["--logit-bias", "5=x"], "'x' is not a number", id="pair of a number"),
+    pytest.param(["--logit-bias", "=1"], "'=1' is not of the form TOKEN=BIAS", id="pair without a key"),
+    pytest.param(["--metadata", "a"], "'a' is not of the form KEY=VALUE", id="pair of a text"),
+    pytest.param(["--tool-choice", "{"], "--tool-choice: not JSON", id="tool choice"),
+    pytest.param(["--function-call", "{x}"], "--function-call: not JSON", id="function call"),
+    pytest.param(["--set", "a"], "--set: 'a' has no '='", id="set"),
+    pytest.param(["--set", "a:=x"], "--set: 'x' is not JSON", id="set JSON"),
+    pytest.param(["--unset", ".."], "--unset: '..' is not a path", id="unset"),
+    pytest.param(["--tool-result", "x"], "--tool-result: 'x' has no id", id="tool result"),
+    pytest.param(["--tool-result", "=x"], "--tool-result: '=x' has no id", id="tool result without an id"),
+    pytest.param(["--tool-result-file", "x"], "--tool-result-file: 'x' has no id", id="tool result file"),
+    pytest.param(["--timeout", "0"], "'0' is not a number of seconds above 0", id="no time"),
+    pytest.param(["--timeout", "-1"], "'-1' is not a number of seconds above 0", id="negative time"),
+    pytest.param(["--deadline", "nan"], "'nan' is not a number of seconds above 0", id="time nan"),
+    pytest.param(["--connect-timeout", "inf"], "'inf' is not a number of seconds above 0", id="for ever"),
+    pytest.param(["--timeout", "1m"], "'1m' is not a number of seconds above 0", id="a unit"),
+    pytest.param(["--key-fd", "-1"], "'--key-fd': a descriptor is a number, 0 or above", id="descriptor"),
+    pytest.param(
+        ["--key-fd", "x"], "'--key-fd': a descriptor is a number, 0 or above", id="descriptor a word"
+    ),
+    pytest.param(["--error-format", "xml"], "'xml' is not one of 'text', 'json'", id="error format"),
+    pytest.param(["--format", "xml"], "'xml' is not one of", id="format"),
+    pytest.param(
+        ["--strict", "--no-check"], "--strict and --no-check contradict each other", id="contradiction"
+    ),
+    pytest.param(["--if-changed"], "--if-changed: there is no file to leave alone", id="no file"),
+    pytest.param(["--if-changed", "-o", "-"], "--if-changed: there is no file to leave alone", id="stdout"),
+    pytest.param(["-M", "d"], "--depfile: no target for the rule", id="no target"),
+    pytest.param(["-M", "d", "-o", "-"], "--depfile: no target for the rule", id="stdout is no target"),
+    pytest.param(["--nope"], "no such option", id="unknown option"),
+    pytest.param(["-Z"], "no such option", id="unknown letter"),
+    pytest.param(["--model"], "option '--model' requires an argument", id="no value"),
+    pytest.param(["--stream=yes"], "option '--stream' does not take a value", id="a value too many"),
+]
+
+
+@pytest.mark.parametrize(("words", "what"), BAD)
+@pytest.mark.parametrize("command", ["build", "ask"])
+def test_bad_value_is_2_on_one_line(
+    chatpipe: Callable[..., Any], command: str, words: list[str], what: str
+) -> None:
+    ran = chatpipe(command, "hi", *words)
+    assert (ran.status, ran.stdout) == (2, "")
+    assert what in ran.stderr
+    assert ran.stderr.startswith("chatpipe: ")
+    assert ran.stderr.count("\n") == 1
+    assert ran.stderr.endswith("\n")
+    assert not ran.stderr.endswith(".\n")
+
+
+ONLY_ASK: list[Any] = [
+    pytest.param(["--retries", "-1"], "-1 is not in the range x>=0", id="retries"),
+    pytest.param(["--allow", "x"], "'x' is not one of empty, refused, tool-calls, truncated", id="allow"),
+    pytest.param(["--reasoning", "x"], "'x' is not one of 'drop', 'stderr', 'only'", id="reasoning"),
+    pytest.param(["--json", "--raw"], "--format: formats chunks and json at once", id="two formats"),
+    pytest.param(
+        ["-f", "text", "--json"], "--format: formats json and text at once", id="two formats, one long"
+    ),
+    pytest.param(
+        ["--raw", "--no-stream"], "--no-stream: format 'chunks' needs a stream", id="chunks, no stream"
+    ),
+    pytest.param(
+        ["-f", "sse", "--no-stream"], "--no-stream: format 'sse' needs a stream", id="sse, no stream"
+    ),
+]
+
+
+@pytest.mark.parametrize(("words", "what"), ONLY_ASK)
+def test_bad_value_of_ask_is_2(chatpipe: Callable[..., Any], words: list[str], what: str) -> None:
+    ran = chatpipe("ask", "-p", "echo", "hi", *words)
+    assert (ran.status, ran.stdout) == (2, "")
+    assert what in ran.stderr
+    assert ran.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words", [["--json", "-f", "json"], ["--json", "--json"], ["--raw", "-f", "chunks"]], ids=" ".join
+)
+def test_the_same_format_twice_is_one(chatpipe: Callable[..., Any], words: list[str]) -> None:
+    assert chatpipe("ask", "-p", "echo", "hi", *words).status == 0
+
+
+@pytest.mark.parametrize(
+    "words", [["--allow", "refused,empty"], ["--allow", " refused", "--allow", "empty,,"]]
+)
+def test_allow_takes_a_list_or_several(chatpipe: Callable[..., Any], words: list[str]) -> None:
+    assert chatpipe("ask", "-p", "echo", "hi", *words).status == 0

@@ -1,0 +1,146 @@
+"""Files of messages and of requests -> values that know their place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chatpipe.errors import BadInput
+from chatpipe.inputs.messages import Found, conversation, document, kind, request
+from chatpipe.inputs.place import Source
+
+USER = {"role": "user", "content": "q"}
+BOT = {"role": "assistant", "content": "a"}
+
+
+def source(text: str, line: int = 1) -> Source:
+    return Source("f", text.encode(), line)
+
+
+@pytest.mark.parametrize(
+    ("text", "messages", "places"),
+    [
+        pytest.param('[{"role":"user","content":"q"}]', [USER], ["f:1"], id="array"),
+        pytest.param(
+            '\ufeff \n[\n{"role":"user",\n"content":"q"},\n{"role":"assistant","content":"a"}]',
+            [USER, BOT],
+            ["f:3", "f:5"],
+            id="array, pretty, behind a byte order mark",
+        ),
+        pytest.param("[]", [], [], id="empty array"),
+        pytest.param(
+            '{"role":"user","content":"q"}\n\n{"role":"assistant","content":"a"}\n',
+            [USER, BOT],
+            ["f:1", "f:3"],
+            id="JSONL with a blank line",
+        ),
+        pytest.param(
+            '{"role":"user","content":"q"}\r\n{"role":"assistant","content":"a"}',
+            [USER, BOT],
+            ["f:1", "f:2"],
+            id="CRLF, no final newline",
+        ),
+        pytest.param('{"role":"user","content":"q"}', [USER], ["f:1"], id="one message"),
+        pytest.param("", [], [], id="empty file"),
+        pytest.param('["text"]', ["text"], ["f:1"], id="what an item is, is for the check"),
+    ],
+)
+def test_conversation(text: str, messages: list[Any], places: list[str]) -> None:
+    found = conversation(source(text))
+    assert [each.value for each in found] == messages
+    assert [each.place() for each in found] == places
+
+
+def test_a_place_inside_a_message_is_where_it_stands() -> None:
+    found = conversation(source('[\n {"role": "user",\n  "content": [\n   {"type": "x"}]}]'))
+    assert found[0].place("/content/0/type") == "f:4"
+    assert found[0].place("/role") == "f:2"
+    lines = conversation(source('{"role":"user"}\n{"role":"user","content":1}'))
+    assert lines[1].place("/content") == "f:2"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        pytest.param(
+            '{"role":"user"}\n{"role":}\n',
+            "f:2: not JSON: expecting value (column 9)",
+            id="broken line",
+        ),
+        pytest.param(
+            '[{"role":"user"},\n{]',
+            "f:2: not JSON: expecting property name enclosed in double quotes (column 2)",
+            id="broken array",
+        ),
+        pytest.param(
+            '{"role":"user"}\n"text"\n', "f:2: a message is a JSON object, not a string", id="a string"
+        ),
+        pytest.param("5", "f:1: a message is a JSON object, not a number", id="a number"),
+        pytest.param("null", "f:1: a message is a JSON object, not null", id="null"),
+        pytest.param("[] []", "f:1: not JSON: extra data (column 4)", id="two arrays"),
+    ],
+)
+def test_conversation_refused(text: str, line: str) -> None:
+    with pytest.raises(BadInput) as bad:
+        conversation(source(text))
+    assert str(bad.value) == line
+
+
+def test_request() -> None:
+    found = request(source('\n{"model":"m",\n"messages":[]}'))
+    assert found.value == {"model": "m", "messages": []}
+    assert found.place("/messages") == "f:3"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        pytest.param("", "f:1: not JSON: nothing there (column 1)", id="empty"),
+        pytest.param("[]", "f:1: a request is a JSON object, not an array", id="array"),
+        pytest.param("\n\n true", "f:3: a request is a JSON object, not a boolean", id="boolean, placed"),
+        pytest.param(
+            '{"model":"m"}\n{"model":"n"}\n',
+            "f: several JSON values, where one request is wanted: send them one by one: ask takes one request",
+            id="JSONL",
+        ),
+        pytest.param(
+            '{"custom_id":"a","body":{}}',
+            "f:1: this is a Batch line: the request is its 'body': jq .body",
+            id="Batch line",
+        ),
+        pytest.param('{"a":1}\n{b\n', "f:2: not JSON: extra data (column 1)", id="a value and rubbish"),
+        pytest.param('{\n"a":\n}', "f:3: not JSON: expecting value (column 1)", id="broken"),
+    ],
+)
+def test_request_refused(text: str, line: str) -> None:
+    with pytest.raises(BadInput) as bad:
+        request(source(text))
+    assert str(bad.value) == line
+
+
+def test_request_with_messages_may_have_a_body_field() -> None:
+    assert request(source('{"messages":[],"body":1}')).value == {"messages": [], "body": 1}
+
+
+def test_document_inside_a_longer_file_is_placed_there() -> None:
+    assert document(source("5", 7)) == Found(5, source("5", 7))
+    with pytest.raises(BadInput) as bad:
+        document(source("[\n1,]", 7))
+    assert str(bad.value) == "f:8: not JSON: expecting value (column 3)"
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (None, "null"),
+        (True, "a boolean"),
+        (0, "a number"),
+        (1.5, "a number"),
+        ("", "a string"),
+        ([], "an array"),
+        ({}, "an object"),
+    ],
+)
+def test_kind(value: Any, name: str) -> None:
+    assert kind(value) == name

@@ -1,0 +1,221 @@
+"""Named inputs: lines, text, owners of stdin, and files that are not there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatpipe.errors import BadInput, MissingInput, Status, UsageFault
+from chatpipe.inputs.place import Source
+from chatpipe.inputs.sources import Sources, one_owner, text_of
+from chatpipe.inputs.stdin import Stdin
+
+
+def nothing_said(text: str) -> None:
+    raise AssertionError(f"said: {text}")
+
+
+def sources(descriptor: int = -1) -> Sources:
+    return Sources(Stdin(descriptor, descriptor >= 0, nothing_said))
+
+
+def piped(data: bytes) -> Sources:
+    """Sources whose stdin is a pipe that holds these bytes (64 KiB at most)."""
+    reader, writer = os.pipe()
+    os.write(writer, data)
+    os.close(writer)
+    return sources(reader)
+
+
+LINES = [
+    pytest.param(b"", [], id="empty"),
+    pytest.param(b"a\nb\n", [(1, b"a"), (2, b"b")], id="two lines"),
+    pytest.param(b"a\nb", [(1, b"a"), (2, b"b")], id="no final newline"),
+    pytest.param(b"\n", [(1, b"")], id="one blank line"),
+    pytest.param(b"\n\na\n", [(1, b""), (2, b""), (3, b"a")], id="blank lines are counted"),
+    pytest.param(b"a\r\nb\r\n", [(1, b"a"), (2, b"b")], id="CRLF"),
+    pytest.param(b"a\rb\n", [(1, b"a\rb")], id="a CR alone ends nothing"),
+    pytest.param(b"a\r\r\n", [(1, b"a\r")], id="one CR of two belongs to the line end"),
+    pytest.param(
+        "a\u2028b\u2029c\u0085d\x0b\x0c\x1c\n".encode(),
+        [(1, "a\u2028b\u2029c\u0085d\x0b\x0c\x1c".encode())],
+        id="nor does U+2028 or any other",
+    ),
+    pytest.param(b"a\0b\n", [(1, b"a\0b")], id="NUL is for the reader of the line"),
+    pytest.param(b"\xff\n\xfe", [(1, b"\xff"), (2, b"\xfe")], id="invalid UTF-8, too"),
+    pytest.param(b"\xef\xbb\xbfa\n", [(1, b"\xef\xbb\xbfa")], id="byte order mark, too"),
+    pytest.param(
+        b"x" * 65535 + b"\r\n" + b"y" * 70000 + b"\nz",
+        [(1, b"x" * 65535), (2, b"y" * 70000), (3, b"z")],
+        id="lines across blocks, CR and LF in two of them",
+    ),
+    pytest.param(b"x" * 200_000, [(1, b"x" * 200_000)], id="one line of several blocks"),
+    pytest.param(b"x" * 65535 + b"\n", [(1, b"x" * 65535)], id="a block, exactly"),
+]
+
+
+@pytest.mark.parametrize(("data", "lines"), LINES)
+def test_lines_of_a_file(tmp_path: Path, data: bytes, lines: list[tuple[int, bytes]]) -> None:
+    name = str(tmp_path / "f")
+    Path(name).write_bytes(data)
+    read = sources()
+    assert [(each.name, each.line, each.data) for each in read.lines(name, "FILE")] == [
+        (name, *line) for line in lines
+    ]
+    assert read.names == [name]
+
+
+@pytest.mark.parametrize(("data", "lines"), [case for case in LINES if len(case.values[0]) < 60_000])  # type: ignore[arg-type]
+def test_lines_of_stdin(data: bytes, lines: list[tuple[int, bytes]]) -> None:
+    read = piped(data)
+    assert [(each.line, each.data) for each in read.lines("-", "FILE")] == lines
+    assert read.names == []
+
+
+def test_line_ends_are_kept_beside_the_lines() -> None:
+    assert [each.end for each in piped(b"a\nb\r\nc").lines("-", "FILE")] == [b"\n", b"\r\n", b""]
+
+
+@given(st.lists(st.binary(max_size=5).map(lambda line: line.replace(b"\n", b"").replace(b"\r", b""))))
+def test_lines_are_those_between_newlines(lines: list[bytes]) -> None:
+    found = [source.data for source in piped(b"".join(line + b"\n" for line in lines)).lines("-", "FILE")]
+    assert found == lines
+
+
+def test_lines_come_one_at_a_time() -> None:
+    """A producer that goes on for ever is followed as it writes."""
+    reader, writer = os.pipe()
+    lines = sources(reader).lines("-", "FILE")
+    os.write(writer, b"a\nb")
+    assert next(lines).data == b"a"
+    os.write(writer, b"c\n")
+    assert next(lines).data == b"bc"
+    os.close(writer)
+    assert list(lines) == []
+
+
+def test_read_gives_every_byte(tmp_path: Path) -> None:
+    data = bytes(range(256)) * 300
+    path = tmp_path / "f"
+    path.write_bytes(data)
+    assert sources().read(str(path), "--request") == Source(str(path), data, 1)
+    assert piped(b"\0\xff\r\n").read("-", "--request") == Source("<stdin>", b"\0\xff\r\n", 1)
+
+
+def test_names_are_kept_as_typed_and_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("b", "a"):
+        Path(name).write_text("1")
+    read = sources()
+    read.read("./b", "--request")
+    read.text("a", "--user-file")
+    list(read.lines("../" + tmp_path.name + "/b", "FILE"))
+    assert read.names == ["./b", "a", f"../{tmp_path.name}/b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        pytest.param("missing", "no such file or directory", id="missing"),
+        pytest.param("", "no such file or directory", id="no name"),
+        pytest.param(".", "is a directory", id="a directory"),
+        pytest.param("a\0b", "embedded null byte", id="a NUL in the name"),
+        pytest.param("x" * 300, "file name too long", id="a name too long"),
+    ],
+)
+@pytest.mark.parametrize("way", ["read", "text", "lines"])
+def test_file_that_cannot_be_read_is_66_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, why: str, way: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    read = sources()
+    with pytest.raises(MissingInput) as missing:
+        list(getattr(read, way)(name, "--messages"))
+    assert missing.value.status == Status.NO_INPUT
+    assert str(missing.value) == f"--messages: cannot read '{name}': {why}"
+    assert read.names == []
+
+
+@pytest.mark.parametrize("way", ["read", "text", "lines"])
+def test_stdin_that_is_closed_is_66(way: str) -> None:
+    with pytest.raises(MissingInput, match="stdin is closed"):
+        list(getattr(sources(), way)("-", "--messages"))
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        pytest.param(b"", "", id="nothing"),
+        pytest.param(b"a", "a", id="no newline"),
+        pytest.param(b"a\n", "a", id="one newline"),
+        pytest.param(b"a\n\n", "a\n", id="one of two newlines"),
+        pytest.param(b"a\r\n", "a", id="CRLF"),
+        pytest.param(b"a\r", "a\r", id="a CR alone stays"),
+        pytest.param(b"\n", "", id="a newline alone"),
+        pytest.param(b" a \n", " a ", id="blanks stay"),
+        pytest.param(b"\xef\xbb\xbfa\n", "a", id="byte order mark"),
+        pytest.param("ä\u2028".encode(), "ä\u2028", id="not ASCII"),
+        pytest.param(b"a\r\nb\r\n", "a\r\nb", id="inner CRLF stay"),
+    ],
+)
+def test_text(data: bytes, text: str) -> None:
+    assert text_of(Source("f", data)) == text
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        pytest.param(
+            b"a\nb\xff\n",
+            "f:2: byte 0xff is not UTF-8: convert it first, for example with iconv -t UTF-8",
+            id="byte",
+        ),
+        pytest.param(
+            b"\xc3",
+            "f:1: byte 0xc3 is not UTF-8: convert it first, for example with iconv -t UTF-8",
+            id="cut",
+        ),
+        pytest.param(
+            b"\xed\xa0\xbd",
+            "f:1: byte 0xed is not UTF-8: convert it first, for example with iconv -t UTF-8",
+            id="surrogate",
+        ),
+        pytest.param(
+            b"\xef\xbb\xbf\nab\xfe",
+            "f:2: byte 0xfe is not UTF-8: convert it first, for example with iconv -t UTF-8",
+            id="behind a byte order mark",
+        ),
+        pytest.param(b"a\0", "f: binary data, a NUL at byte 1: a prompt is text in UTF-8", id="NUL"),
+    ],
+)
+def test_what_is_not_text_is_65(data: bytes, line: str) -> None:
+    with pytest.raises(BadInput) as bad:
+        text_of(Source("f", data))
+    assert bad.value.status == Status.BAD_INPUT
+    assert str(bad.value) == line
+
+
+@pytest.mark.parametrize(
+    ("claims", "owner"),
+    [
+        pytest.param([], None, id="nobody"),
+        pytest.param([("--request", "f"), ("--messages", "")], None, id="files only"),
+        pytest.param([("--request", "f"), ("--messages", "-")], "--messages", id="one"),
+        pytest.param([("--request", "./-")], None, id="a file named -"),
+    ],
+)
+def test_owner_of_stdin(claims: list[tuple[str, str]], owner: str | None) -> None:
+    assert one_owner(claims) == owner
+
+
+def test_two_owners_of_stdin_are_2() -> None:
+    with pytest.raises(UsageFault) as fault:
+        one_owner([("--request", "-"), ("--image", "x"), ("--user-file", "-")])
+    assert fault.value.status == Status.USAGE
+    assert str(fault.value) == (
+        "--request and --user-file both read stdin: give one of them a file: stdin has one owner"
+    )

@@ -1,0 +1,176 @@
+"""Standard input by what is behind it, and when it is waited for aloud."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from chatpipe.errors import MissingInput
+from chatpipe.inputs import stdin
+from chatpipe.inputs.stdin import Kind, Stdin
+
+
+@contextmanager
+def opened(path: str, flags: int = os.O_RDONLY) -> Iterator[int]:
+    descriptor = os.open(path, flags)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def pipe() -> Iterator[tuple[int, int]]:
+    reader, writer = os.pipe()
+    try:
+        yield reader, writer
+    finally:
+        for descriptor in (reader, writer):
+            try:
+                os.close(descriptor)
+            except OSError:
+                continue  # closed by the test
+
+
+class Said(list[str]):
+    """What was told; to be handed over as the notice."""
+
+    def __call__(self, text: str) -> None:
+        self.append(text)
+
+
+def test_pipe_is_data() -> None:
+    with pipe() as (reader, _):
+        assert Stdin(reader, True, print).kind() is Kind.DATA
+
+
+def test_file_is_data(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"")
+    with opened(str(path)) as descriptor:
+        assert Stdin(descriptor, True, print).kind() is Kind.DATA
+
+
+def test_dev_null_is_a_device() -> None:
+    with opened(os.devnull) as descriptor:
+        assert Stdin(descriptor, True, print).kind() is Kind.DEVICE
+
+
+def test_terminal_is_a_terminal() -> None:
+    screen, terminal = os.openpty()
+    with os.fdopen(screen, "rb"), os.fdopen(terminal, "rb"):
+        assert Stdin(terminal, True, print).kind() is Kind.TERMINAL
+
+
+def test_closed_descriptor_is_closed() -> None:
+    with pipe() as (reader, _):
+        os.close(reader)
+        assert Stdin(reader, True, print).kind() is Kind.CLOSED
+
+
+def test_descriptor_taken_by_another_file_is_still_closed() -> None:
+    with pipe() as (reader, _):
+        assert Stdin(reader, False, print).kind() is Kind.CLOSED
+
+
+def test_reads_to_the_end() -> None:
+    with pipe() as (reader, writer):
+        os.write(writer, b"a\n")
+        os.write(writer, b"\xff\0")
+        os.close(writer)
+        assert Stdin(reader, True, print).read() == b"a\n\xff\0"
+
+
+def test_blocks_come_as_they_are_written() -> None:
+    with pipe() as (reader, writer):
+        blocks = Stdin(reader, True, print).blocks()
+        for data in (b"a", b"bc"):
+            os.write(writer, data)
+            assert next(blocks) == data
+        os.close(writer)
+        assert list(blocks) == []
+
+
+def test_closed_stdin_is_missing_when_it_is_read() -> None:
+    with pytest.raises(MissingInput) as missing:
+        Stdin(0, False, print).read()
+    assert str(missing.value) == "<stdin>: stdin is closed: pipe something in or name a file"
+
+
+def test_directory_as_stdin_is_missing(tmp_path: Path) -> None:
+    with opened(str(tmp_path)) as descriptor, pytest.raises(MissingInput) as missing:
+        Stdin(descriptor, True, print).read()
+    assert str(missing.value) == "<stdin>: cannot read: is a directory"
+
+
+def test_silent_producer_is_told_of_once_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stdin, "PATIENCE_S", 0.01)
+    with pipe() as (reader, writer):
+        said = Said()
+        told = threading.Event()
+
+        def notice(text: str) -> None:
+            said(text)
+            told.set()
+
+        def produce() -> None:
+            told.wait(10)
+            os.write(writer, b"late")
+            os.close(writer)
+
+        producer = threading.Thread(target=produce)
+        producer.start()
+        assert Stdin(reader, True, notice).read("waiting") == b"late"
+        producer.join(10)
+    assert said == ["waiting"]
+
+
+def test_prompt_producer_is_not_told_of() -> None:
+    with pipe() as (reader, writer):
+        os.write(writer, b"a")
+        os.close(writer)
+        said = Said()
+        assert Stdin(reader, True, said).read("waiting") == b"a"
+    assert said == []
+
+
+def test_end_without_a_byte_is_no_silence() -> None:
+    with pipe() as (reader, writer):
+        os.close(writer)
+        said = Said()
+        assert Stdin(reader, True, said).read("waiting") == b""
+    assert said == []
+
+
+def test_reader_who_asked_for_stdin_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stdin, "PATIENCE_S", 0.0)
+    with pipe() as (reader, writer):
+        timer = threading.Timer(0.02, os.close, [writer])
+        timer.start()
+        said = Said()
+        assert Stdin(reader, True, said).read() == b""
+        timer.join()
+    assert said == []
+
+
+def test_patience_is_two_seconds() -> None:
+    assert stdin.PATIENCE_S == 2.0
+
+
+def test_pipe_left_non_blocking_is_waited_for() -> None:
+    with pipe() as (reader, writer):
+        os.set_blocking(reader, False)
+
+        def produce() -> None:
+            os.write(writer, b"late")
+            os.close(writer)
+
+        timer = threading.Timer(0.02, produce)
+        timer.start()
+        assert Stdin(reader, True, print).read() == b"late"
+        timer.join()

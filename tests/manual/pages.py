@@ -1,0 +1,147 @@
+"""The manual's sources, taken apart: sections, the entries of their lists, examples.
+
+Only as much of mdoc(7) as our pages use: a macro a line, text of one sentence a line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "man"
+WHOLE = "chatpipe"
+
+_ESCAPES = {
+    r"\-": "-",
+    r"\e": "\\",
+    r"\&": "",
+    r"\:": "",
+    r"\(aq": "'",
+    r"\(dq": '"',
+    r"\(ti": "~",
+}
+_ESCAPE = re.compile("|".join(re.escape(escape) for escape in _ESCAPES))
+
+
+class Entry(NamedTuple):
+    """An `.It` of a list: what stands behind the macro, and the lines below it, inner lists included."""
+
+    head: str
+    text: tuple[str, ...]
+
+
+class Example(NamedTuple):
+    """A display of EXAMPLES: what is typed, all that is then shown, and the status of the last command."""
+
+    page: str
+    sentence: str
+    commands: str
+    output: str
+    status: int
+
+
+def names() -> list[str]:
+    return sorted(path.stem for path in FOLDER.glob("*.1"))
+
+
+def source(name: str) -> str:
+    return (FOLDER / f"{name}.1").read_text(encoding="utf-8")
+
+
+def plain(text: str) -> str:
+    """The characters that roff's escapes stand for."""
+    return _ESCAPE.sub(lambda match: _ESCAPES[match[0]], text)
+
+
+def sections(name: str) -> dict[str, list[str]]:
+    """The lines of each `.Sh`, by its title, in order."""
+    return _divided(source(name).splitlines(), ".Sh ")
+
+
+def subsections(lines: Sequence[str]) -> dict[str, list[str]]:
+    """The lines of each `.Ss`, by its title; those before the first one under ""."""
+    return _divided(lines, ".Ss ")
+
+
+def _divided(lines: Sequence[str], macro: str) -> dict[str, list[str]]:
+    parts: dict[str, list[str]] = {"": []}
+    title = ""
+    for line in lines:
+        if line.startswith(macro):
+            title = line.removeprefix(macro)
+            assert title not in parts, f"{title} twice"
+            parts[title] = []
+        else:
+            parts[title].append(line)
+    return parts
+
+
+def entries(lines: Sequence[str]) -> list[Entry]:
+    """The entries of all outermost lists."""
+    found: list[tuple[str, list[str]]] = []
+    depth = 0
+    for line in lines:
+        depth -= line == ".El"
+        if depth == 1 and line.startswith(".It "):
+            found.append((plain(line.removeprefix(".It ")), []))
+        elif depth > 0:
+            found[-1][1].append(line)
+        depth += line.startswith(".Bl ")
+    return [Entry(head, tuple(text)) for head, text in found]
+
+
+def options(name: str) -> dict[tuple[str, ...], Entry]:
+    """The options of a page by all their names, with dashes; the entries of operands are left out."""
+    found: dict[tuple[str, ...], Entry] = {}
+    for entry in entries(sections(name)["OPTIONS"]):
+        if entry.head.startswith("Fl "):
+            key = tuple(f"-{flag}" for flag in re.findall(r"Fl (\S+)", entry.head))
+            assert key not in found, f"{key} twice"
+            found[key] = entry
+    return found
+
+
+def variables(name: str) -> set[str]:
+    """The variables of ENVIRONMENT."""
+    heads = [entry.head for entry in entries(sections(name)["ENVIRONMENT"])]
+    return {word for head in heads for word in head.removeprefix("Ev ").split(" , ")}
+
+
+def statuses(name: str) -> dict[int, Entry]:
+    """The entries of EXIT STATUS by number."""
+    found: dict[int, Entry] = {}
+    for entry in entries(sections(name)["EXIT STATUS"]):
+        found.update((int(number), entry) for number in entry.head.split(", "))
+    return found
+
+
+def examples(name: str) -> Iterator[Example]:
+    """`$ ` begins a command, `> ` goes on with it, and what has neither is shown by the commands above."""
+    before: list[str] = []
+    display: list[str] | None = None
+    for line in sections(name)["EXAMPLES"]:
+        if line.startswith(".Bd "):
+            display = []
+        elif line == ".Ed" and display is not None:
+            yield _example(name, " ".join(before), display)
+            before, display = [], None
+        elif display is not None:
+            display.append(plain(line))
+        elif line != ".Pp":
+            before.append(line)
+
+
+def _example(name: str, sentence: str, lines: list[str]) -> Example:
+    typed = [line[2:] for line in lines if line.startswith(("$ ", "> "))]
+    shown = [line for line in lines if not line.startswith(("$ ", "> "))]
+    stated = re.search(r"\bstatus (\d+)", sentence)
+    return Example(
+        name,
+        sentence,
+        "".join(f"{line}\n" for line in typed),
+        "".join(f"{line}\n" for line in shown),
+        int(stated[1]) if stated else 0,
+    )

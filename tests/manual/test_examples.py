@@ -1,0 +1,91 @@
+"""Every example of the manual and of README.md runs, and shows what it says it shows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from loopback import Server, serve
+from manual import pages
+from process import Done, sh
+from programs import program
+
+# The server of the pages: the loopback one, which answers as the model echo does, takes its place.
+_SERVER = "http://localhost:8080"
+_PROGRAMS = ("curl", "jq", "make", "xargs")
+EXAMPLES = [example for name in pages.names() for example in pages.examples(name)]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with serve() as running:
+        yield running
+
+
+def run(commands: str, folder: Path, server: Server) -> Done:
+    """By sh, stopping at the first command that fails; stdout and stderr in the order they come."""
+    for name in _PROGRAMS:
+        if re.search(rf"\b{name}\b", commands):
+            program(name)
+    commands = commands.replace(_SERVER, server.origin)
+    return sh(f"set -eu\nexec 2>&1\n{commands}", cwd=folder, env={"HOME": str(folder)})
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: f"{example.page}: {example.sentence}")
+def test_example_of_the_manual(example: pages.Example, tmp_path: Path, server: Server) -> None:
+    done = run(example.commands, tmp_path, server)
+    assert (done.stdout.decode(), done.status) == (example.output, example.status)
+
+
+@pytest.mark.parametrize("name", pages.names())
+def test_each_example_is_introduced_by_a_sentence(name: str) -> None:
+    examples = list(pages.examples(name))
+    assert examples
+    for example in examples:
+        assert example.sentence.endswith(":"), example.commands
+        assert "chatpipe" in example.commands, example.commands
+
+
+class Block(NamedTuple):
+    """A code block of README.md, and the one of no language that may follow it: what is shown."""
+
+    line: int
+    commands: str
+    output: str | None
+
+
+def blocks(text: str) -> list[Block]:
+    """Blocks marked ```sh, but for those under `<!-- not run -->`."""
+    pattern = re.compile(
+        r"^(?P<skip><!-- not run -->\n+)?```sh\n(?P<commands>.*?)^```\n(?:\n+```\n(?P<output>.*?)^```$)?",
+        re.MULTILINE | re.DOTALL,
+    )
+    return [
+        Block(text.count("\n", 0, match.start("commands")), match["commands"], match["output"])
+        for match in pattern.finditer(text)
+        if not match["skip"]
+    ]
+
+
+README = blocks(pages.ROOT.joinpath("README.md").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("block", README, ids=lambda block: f"line {block.line}")
+def test_block_of_the_readme(block: Block, tmp_path: Path, server: Server) -> None:
+    """Each by itself, as a reader may try any of them first."""
+    done = run(block.commands, tmp_path, server)
+    assert done.status == 0, done.stdout.decode()
+    if block.output is not None:
+        assert done.stdout.decode() == block.output
+
+
+def test_blocks_are_found_and_left_out_as_marked() -> None:
+    text = (
+        "```sh\none\n```\n\n<!-- not run -->\n```sh\ntwo\n```\n\n<!-- not run -->\n\n```sh\nthree\n```\n"
+        "words\n```sh\nfour\n```\n\n```\nshown\n```\n\n```make\nfive\n```\n"
+    )
+    assert blocks(text) == [Block(1, "one\n", None), Block(16, "four\n", "shown\n")]

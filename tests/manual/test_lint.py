@@ -1,0 +1,68 @@
+"""The pages are good mdoc, and their parts are where a reader looks for them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+import pytest
+
+from manual import pages
+from programs import program
+
+SECTIONS = (
+    *("NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "ENVIRONMENT", "FILES", "EXIT STATUS"),
+    *("EXAMPLES", "SEE ALSO"),
+)
+# A sentence is a source line here, however long, so that a change of one is a change of one line.
+# Which other manuals there are depends on the machine.
+_LEFT_OUT = ("input text line longer than 80 bytes", "referenced manual not found")
+
+
+@pytest.mark.parametrize("name", pages.names())
+def test_mandoc_has_nothing_to_say(name: str) -> None:
+    command = [program("mandoc"), "-Tlint", "-Wstyle", str(pages.FOLDER / f"{name}.1")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    said = [line for line in done.stdout.splitlines() if not any(words in line for words in _LEFT_OUT)]
+    assert said == []
+
+
+@pytest.mark.parametrize("name", pages.names())
+def test_page_has_the_usual_sections_in_order(name: str) -> None:
+    """The order is mdoc(7)'s. chatpipe(1) has more of them, between OPTIONS and ENVIRONMENT."""
+    titles = [title for title in pages.sections(name) if title]
+    assert [title for title in titles if title in SECTIONS] == list(SECTIONS)
+    assert name == pages.WHOLE or titles == list(SECTIONS)
+
+
+@pytest.mark.parametrize("name", pages.names())
+def test_page_is_named_for_its_file(name: str) -> None:
+    assert f".Dt {name.upper()} 1" in pages.source(name)
+    assert pages.sections(name)["NAME"][0] == f".Nm {name}"
+
+
+@pytest.mark.parametrize("name", pages.names())
+def test_references_lead_to_pages_that_exist(name: str) -> None:
+    referred = set(re.findall(r"^\.Xr (chatpipe\S*) 1", pages.source(name), re.MULTILINE))
+    assert referred
+    assert referred <= set(pages.names())
+
+
+@pytest.mark.parametrize("name", pages.names())
+def test_subjects_referred_to_are_titles(name: str) -> None:
+    """`.Sx` names a section of this page, or, before an `in` and `.Xr`, of that one."""
+    for title, other in re.findall(r"^\.Sx (.+)\n(?:in\n\.Xr (\S+) 1)?", pages.source(name), re.MULTILINE):
+        assert title in pages.sections(other or name)
+
+
+@pytest.mark.parametrize("name", pages.names())
+def test_options_that_are_spoken_of_exist(name: str) -> None:
+    """In running text, too: every `.Fl` of a page is one of some command, `-f` for short included."""
+    known = {flag for page in pages.names() for names in pages.options(page) for flag in names}
+    spoken = {
+        f"-{flag}"
+        for line in pages.source(name).splitlines()
+        if line.startswith(".")
+        for flag in re.findall(r"\bFl (\S+)", pages.plain(line))
+    }
+    assert spoken <= known

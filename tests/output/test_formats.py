@@ -1,0 +1,698 @@
+"""Every format for every kind of answer, whole and streamed: the bytes on stdout, and what goes aside."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import orjson
+import pytest
+
+from chatpipe.errors import UsageFault
+from chatpipe.output.formats import WRITERS, decide_stream, writer
+from chatpipe.output.options import FORMATS, Printing
+from chatpipe.response.assemble import Assembly
+
+Json = dict[str, Any]
+
+
+class Sink:
+    """Collects what is written; pieces tells when."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.pieces.append(data)
+
+    @property
+    def data(self) -> bytes:
+        return b"".join(self.pieces)
+
+
+class Out(NamedTuple):
+    stdout: str
+    aside: str
+
+
+def played(
+    payloads: list[bytes], completion: Json | None, body: bytes | None, format: str, **printing: Any
+) -> Out:
+    """What a writer makes of chunks and then of the end; without a completion that of the chunks."""
+    sink, aside = Sink(), list[str]()
+    made = writer(Printing(format=format, **printing), sink, aside.append)
+    assembly = Assembly()
+    for payload in payloads:
+        made.raw(b"data: " + payload + b"\n\n")
+        chunk = orjson.loads(payload)
+        made.chunk(payload, chunk)
+        assembly.add(chunk)
+    made.end(assembly.completion() if completion is None else completion, body)
+    return Out(sink.data.decode("utf-8", "surrogateescape"), "".join(aside))
+
+
+def whole(body: str, format: str, **printing: Any) -> Out:
+    return played([], orjson.loads(body), body.encode(), format, **printing)
+
+
+def streamed(events: list[str], format: str, **printing: Any) -> Out:
+    return played([event.encode() for event in events], None, None, format, **printing)
+
+
+def event(*choices: str, **fields: Any) -> str:
+    more = "".join(
+        f",{orjson.dumps(name).decode()}:{orjson.dumps(value).decode()}" for name, value in fields.items()
+    )
+    start = '{"id":"c1","object":"chat.completion.chunk","model":"m"'
+    return f'{start},"choices":[{",".join(choices)}]{more}}}'
+
+
+def delta(fields: str, index: int = 0, finish: str | None = None, more: str = "") -> str:
+    reason = f'"{finish}"' if finish else "null"
+    return f'{{"index":{index},"delta":{fields},"finish_reason":{reason}{more}}}'
+
+
+def body(*choices: str, more: str = "") -> str:
+    return f'{{"id":"c1","object":"chat.completion","model":"m","choices":[{",".join(choices)}]{more}}}'
+
+
+def choice(message: str, index: int = 0, finish: str = "stop", logprobs: str = "null") -> str:
+    """The keys in the order in which a folded stream has them."""
+    return f'{{"index":{index},"message":{message},"logprobs":{logprobs},"finish_reason":"{finish}"}}'
+
+
+def message(content: str, more: str = "") -> str:
+    return f'{{"role":"assistant","content":{content},"refusal":null{more}}}'
+
+
+class Case(NamedTuple):
+    """One answer as a server sends it in one piece and as a stream, and each format's stdout."""
+
+    whole: str
+    events: list[str]
+    expected: dict[str, str]
+
+
+NO_COUNTS = '{"model":"m","prompt_tokens":null,"completion_tokens":null,"total_tokens":null}\n'
+USAGE = ',"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5,"details":{"x":1}}'
+TOKENS = (
+    '{"content":[{"token":"h","logprob":-0.5,"bytes":[104],"top_logprobs":'
+    '[{"token":"h","logprob":-0.5,"bytes":null},{"token":"\\t\\n","logprob":-9999.0,"bytes":null}]},'
+    '{"token":"ä","logprob":-1,"bytes":null,"top_logprobs":[]}]}'
+)
+CALL = '{"id":"k1","type":"function","function":{"name":"f","arguments":"{\\"a\\": [1, 2.50]}"}}'
+BROKEN = '{"id":"k2","type":"function","function":{"name":"g","arguments":"{\\"a\\":"}}'
+CUSTOM = '{"id":"k3","type":"custom","custom":{"name":"c","input":"5"}}'
+
+PLAIN = body(choice(message('"hi ä"')), more=USAGE)
+TWO = body(choice(message('"a\\n"')), choice(message('"b"'), 1))
+CALLS = body(choice(message("null", f',"tool_calls":[{CALL},{BROKEN},{CUSTOM}]'), finish="tool_calls"))
+LEGACY = body(
+    choice(message("null", ',"function_call":{"name":"f","arguments":"{}"}'), finish="function_call")
+)
+REFUSAL = body(choice('{"role":"assistant","content":null,"refusal":"No, sorry."}'))
+REASONING = body(choice(message('"42"', ',"reasoning_content":"Six times seven."')))
+WITH_LOGPROBS = body(choice(message('"hä"'), logprobs=TOKENS))
+NULL = body(choice(message("null")))
+EMPTY = body(choice(message('""')))
+SEVERAL_LINES = body(choice(message('"a\\nb\\n\\n"')))
+
+CASES = {
+    "plain": Case(
+        PLAIN,
+        [
+            event(delta('{"role":"assistant","content":""}')),
+            event(delta('{"content":"hi "}')),
+            event(delta('{"content":"ä"}')),
+            event(delta("{}", finish="stop")),
+            event(
+                usage={"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5, "details": {"x": 1}},
+            ),
+        ],
+        {
+            "text": "hi ä\n",
+            "string": '"hi ä"\n',
+            "json": PLAIN + "\n",
+            "message": '{"role":"assistant","content":"hi ä","refusal":null}\n',
+            "tool-calls": "",
+            "logprobs": "",
+            "usage": (
+                '{"model":"m","prompt_tokens":3,"completion_tokens":2,"total_tokens":5,"details":{"x":1}}\n'
+            ),
+        },
+    ),
+    "two choices": Case(
+        TWO,
+        [
+            event(delta('{"role":"assistant","content":"a"}'), delta('{"role":"assistant","content":""}', 1)),
+            event(delta('{"content":"b"}', 1)),
+            event(delta('{"content":"\\n"}')),
+            event(delta("{}", 1, "stop")),
+            event(delta("{}", finish="stop")),
+        ],
+        {
+            "text": "a\nb\n",
+            "string": '"a\\n"\n"b"\n',
+            "json": TWO + "\n",
+            "message": (
+                '{"role":"assistant","content":"a\\n","refusal":null}\n'
+                '{"role":"assistant","content":"b","refusal":null}\n'
+            ),
+            "tool-calls": "",
+            "logprobs": "",
+            "usage": NO_COUNTS,
+        },
+    ),
+    "tool calls": Case(
+        CALLS,
+        [
+            event(
+                delta(
+                    '{"role":"assistant","content":null,"tool_calls":[{"index":0,"id":"k1","type":"function",'
+                    '"function":{"name":"f","arguments":""}}]}'
+                )
+            ),
+            event(delta('{"tool_calls":[{"index":0,"function":{"arguments":"{\\"a\\": [1,"}}]}')),
+            event(delta('{"tool_calls":[{"index":0,"function":{"arguments":" 2.50]}"}}]}')),
+            event(
+                delta(
+                    '{"tool_calls":[{"index":1,"id":"k2","type":"function",'
+                    '"function":{"name":"g","arguments":"{\\"a\\":"}}]}'
+                )
+            ),
+            event(
+                delta(
+                    '{"tool_calls":[{"index":2,"id":"k3","type":"custom","custom":{"name":"c","input":"5"}}]}'
+                )
+            ),
+            event(delta("{}", finish="tool_calls")),
+        ],
+        {
+            "text": "",
+            "string": "null\n",
+            "json": CALLS + "\n",
+            "message": message("null", f',"tool_calls":[{CALL},{BROKEN},{CUSTOM}]') + "\n",
+            "tool-calls": (
+                '{"id":"k1","name":"f","arguments":{"a":[1,2.5]}}\n'
+                '{"id":"k2","name":"g","raw":"{\\"a\\":"}\n'
+                '{"id":"k3","name":"c","raw":"5"}\n'
+            ),
+            "logprobs": "",
+            "usage": NO_COUNTS,
+        },
+    ),
+    "legacy function call": Case(
+        LEGACY,
+        [
+            event(delta('{"role":"assistant","content":null,"function_call":{"name":"f","arguments":""}}')),
+            event(delta('{"function_call":{"arguments":"{}"}}')),
+            event(delta("{}", finish="function_call")),
+        ],
+        {
+            "text": "",
+            "string": "null\n",
+            "json": LEGACY + "\n",
+            "message": message("null", ',"function_call":{"name":"f","arguments":"{}"}') + "\n",
+            "tool-calls": '{"id":null,"name":"f","arguments":{}}\n',
+            "logprobs": "",
+            "usage": NO_COUNTS,
+        },
+    ),
+    "refusal": Case(
+        REFUSAL,
+        [
+            event(delta('{"role":"assistant","content":null,"refusal":"No,"}')),
+            event(delta('{"refusal":" sorry."}')),
+            event(delta("{}", finish="stop")),
+        ],
+        {
+            "text": "",
+            "string": "null\n",
+            "json": REFUSAL + "\n",
+            "message": '{"role":"assistant","content":null,"refusal":"No, sorry."}\n',
+            "tool-calls": "",
+            "logprobs": "",
+            "usage": NO_COUNTS,
+        },
+    ),
+    "reasoning": Case(
+        REASONING,
+        [
+            event(delta('{"role":"assistant","content":null,"reasoning_content":"Six times"}')),
+            event(delta('{"content":null,"reasoning_content":" seven."}')),
+            event(delta('{"content":"42","reasoning_content":null}')),
+            event(delta("{}", finish="stop")),
+        ],
+        {
+            "text": "42\n",
+            "string": '"42"\n',
+            "json": REASONING + "\n",
+            "message": message('"42"', ',"reasoning_content":"Six times seven."') + "\n",
+            "tool-calls": "",
+            "logprobs": "",
+            "usage": NO_COUNTS,
+        },
+    ),
+    "logprobs": Case(
+        WITH_LOGPROBS,
+        [
+            event(
+                delta(
+                    '{"role":"assistant","content":"h"}',
+                    more=',"logprobs":{"content":[{"token":"h","logprob":-0.5,"bytes":[104],"top_logprobs":'
+                    '[{"token":"h","logprob":-0.5,"bytes":null},'
+                    '{"token":"\\t\\n","logprob":-9999.0,"bytes":null}]}]}',
+                )
+            ),
+            event(
+                delta(
+                    '{"content":"ä"}',
+                    more=',"logprobs":{"content":[{"token":"ä","logprob":-1,"bytes":null,"top_logprobs":[]}]}',
+                )
+            ),
+            event(delta("{}", finish="stop", more=',"logprobs":null')),
+        ],
+        {
+            "text": "hä\n",
+            "string": '"hä"\n',
+            "json": WITH_LOGPROBS + "\n",
+            "message": message('"hä"') + "\n",
+            "tool-calls": "",
+            "logprobs": '0\t0\t"h"\t-0.5\t"h"\t-0.5\t"\\t\\n"\t-9999.0\n0\t1\t"ä"\t-1\n',
+            "usage": NO_COUNTS,
+        },
+    ),
+    "null content": Case(
+        NULL,
+        [event(delta('{"role":"assistant","content":null}')), event(delta("{}", finish="stop"))],
+        {
+            "text": "",
+            "string": "null\n",
+            "json": NULL + "\n",
+            "message": message("null") + "\n",
+            "tool-calls": "",
+            "logprobs": "",
+            "usage": NO_COUNTS,
+        },
+    ),
+    "empty content": Case(
+        EMPTY,
+        [event(delta('{"role":"assistant","content":""}')), event(delta("{}", finish="stop"))],
+        {
+            "text": "",
+            "string": '""\n',
+            "json": EMPTY + "\n",
+            "message": message('""') + "\n",
+            "tool-calls": "",
+            "logprobs": "",
+            "usage": NO_COUNTS,
+        },
+    ),
+    "several lines": Case(
+        SEVERAL_LINES,
+        [
+            event(delta('{"role":"assistant","content":"a\\nb"}')),
+            event(delta('{"content":"\\n\\n"}', finish="stop")),
+        ],
+        {
+            "text": "a\nb\n\n",
+            "string": '"a\\nb\\n\\n"\n',
+            "json": SEVERAL_LINES + "\n",
+            "message": message('"a\\nb\\n\\n"') + "\n",
+            "tool-calls": "",
+            "logprobs": "",
+            "usage": NO_COUNTS,
+        },
+    ),
+}
+EACH = pytest.mark.parametrize(
+    ("case", "format", "stdout"),
+    [
+        pytest.param(case, format, stdout, id=f"{name}: {format}")
+        for name, case in CASES.items()
+        for format, stdout in case.expected.items()
+    ],
+)
+
+
+@EACH
+def test_whole_answer(case: Case, format: str, stdout: str) -> None:
+    assert whole(case.whole, format).stdout == stdout
+
+
+@EACH
+def test_streamed_answer_gives_the_same(case: Case, format: str, stdout: str) -> None:
+    assert streamed(case.events, format).stdout == stdout
+
+
+def test_every_format_is_covered() -> None:
+    assert set(WRITERS) == set(FORMATS)
+    for case in CASES.values():
+        assert set(case.expected) | {"chunks", "sse"} == set(FORMATS)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_chunks_and_events_are_handed_on_as_they_came(name: str) -> None:
+    events = CASES[name].events
+    assert streamed(events, "chunks").stdout == "".join(each + "\n" for each in events)
+    assert streamed(events, "sse").stdout == "".join(f"data: {each}\n\n" for each in events)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_whole_answer_is_the_only_chunk_and_the_only_event(name: str) -> None:
+    text = CASES[name].whole
+    assert whole(text, "chunks").stdout == text + "\n"
+    assert whole(text, "sse").stdout == f"data: {text}\n\ndata: [DONE]\n\n"
+
+
+# When it is written
+
+
+def test_text_of_choice_0_comes_piece_by_piece_and_the_others_wait() -> None:
+    sink = Sink()
+    made = writer(Printing(), sink, lambda text: None)
+    seen = []
+    assembly = Assembly()
+    for each in CASES["two choices"].events:
+        chunk = orjson.loads(each)
+        made.chunk(each.encode(), chunk)
+        assembly.add(chunk)
+        seen.append(sink.data)
+    assert seen == [b"a", b"a", b"a\n", b"a\n", b"a\n"]
+    made.end(assembly.completion(), None)
+    assert sink.data == b"a\nb\n"
+
+
+@pytest.mark.parametrize("format", ["string", "json", "message", "tool-calls", "logprobs", "usage"])
+def test_other_formats_write_once_at_the_end(format: str) -> None:
+    sink = Sink()
+    made = writer(Printing(format=format), sink, lambda text: None)
+    for each in CASES["plain"].events:
+        made.raw(each.encode())
+        made.chunk(each.encode(), orjson.loads(each))
+    assert sink.data == b""
+    made.end(orjson.loads(PLAIN), None)
+    assert len(sink.pieces) == 1
+
+
+@pytest.mark.parametrize("format", ["chunks", "sse"])
+def test_each_chunk_is_one_write(format: str) -> None:
+    """Several commands may append to one file."""
+    sink = Sink()
+    made = writer(Printing(format=format), sink, lambda text: None)
+    for each in CASES["plain"].events:
+        made.raw(b"data: " + each.encode() + b"\n\n")
+        made.chunk(each.encode(), orjson.loads(each))
+    assert len(sink.pieces) == len(CASES["plain"].events)
+
+
+# Line ends
+
+
+@pytest.mark.parametrize(
+    ("contents", "plain", "null"),
+    [
+        pytest.param(["a"], "a\n", "a\0", id="a newline is added"),
+        pytest.param(["a\n"], "a\n", "a\n\0", id="not a second one"),
+        pytest.param(["a\n\n"], "a\n\n", "a\n\n\0", id="nor one of two taken away"),
+        pytest.param(["\n"], "\n", "\n\0", id="a newline alone"),
+        pytest.param(["a\r\n"], "a\r\n", "a\r\n\0", id="CRLF"),
+        pytest.param(["a\0"], "a\0\n", "a\0\0", id="a NUL in the content stays"),
+        pytest.param(["a\u2028"], "a\u2028\n", "a\u2028\0", id="U+2028 is no line end"),
+        pytest.param(["a", "b\n"], "a\nb\n", "a\0b\n\0", id="two"),
+        pytest.param(["a", None, "c"], "a\n\nc\n", "a\0\0c\0", id="one of three is empty: it has its line"),
+        pytest.param([None, "b"], "\nb\n", "\0b\0", id="the first is empty"),
+    ],
+)
+def test_end_of_a_text(contents: list[str | None], plain: str, null: str) -> None:
+    choices = [
+        choice(message(orjson.dumps(content).decode()), index) for index, content in enumerate(contents)
+    ]
+    events = [
+        event(delta(f'{{"content":{orjson.dumps(content).decode()}}}', index, "stop"))
+        for index, content in enumerate(contents)
+    ]
+    assert whole(body(*choices), "text").stdout == plain
+    assert whole(body(*choices), "text", null=True).stdout == null
+    assert streamed(events, "text").stdout == plain
+    assert streamed(events, "text", null=True).stdout == null
+
+
+PRETTY = (
+    '\ufeff\n{\r\n  "id": "c1",\r\n  "model": "m",\n  "choices": [],\n'
+    '  "a": "x\\ny\u2028z",  "n": 1.50\n}\n\n'
+)
+ONE_LINE = '{    "id": "c1",    "model": "m",   "choices": [],   "a": "x\\ny\u2028z",  "n": 1.50 }'
+
+
+@pytest.mark.parametrize(
+    ("format", "stdout"),
+    [
+        ("json", f"{ONE_LINE}\n"),
+        ("chunks", f"{ONE_LINE}\n"),
+        ("sse", f"data: {ONE_LINE}\n\ndata: [DONE]\n\n"),
+    ],
+)
+def test_pretty_printed_body_is_one_line_with_every_other_byte_as_it_came(format: str, stdout: str) -> None:
+    completion = orjson.loads(PRETTY.removeprefix("\ufeff"))
+    assert played([], completion, PRETTY.encode(), format).stdout == stdout
+
+
+def test_event_of_several_lines_is_one_chunk_line() -> None:
+    payload = b'{"id":"c1",\n"choices":\r\n[]}'
+    assert played([payload], None, None, "chunks").stdout == '{"id":"c1", "choices":  []}\n'
+
+
+# Lone surrogates: half of a character that never came whole
+
+
+HALF = body(choice(message('"a\\ud83d"')))
+
+
+@pytest.mark.parametrize(
+    ("format", "stdout"),
+    [
+        ("text", "a\ufffd\n"),
+        ("string", '"a\\ud83d"\n'),
+        ("json", HALF + "\n"),
+        ("message", '{"role":"assistant","content":"a\\ud83d","refusal":null}\n'),
+    ],
+)
+def test_lone_surrogate(format: str, stdout: str) -> None:
+    completion = {"choices": [{"message": {"role": "assistant", "content": "a\ud83d", "refusal": None}}]}
+    assert played([], completion, HALF.encode(), format).stdout == stdout
+
+
+# Reasoning and refusals
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+@pytest.mark.parametrize(
+    ("reasoning", "stdout", "aside"),
+    [("drop", "42\n", ""), ("stderr", "42\n", "Six times seven.\n"), ("only", "Six times seven.\n", "")],
+)
+def test_reasoning_never_mixes_with_content(field: str, reasoning: str, stdout: str, aside: str) -> None:
+    case = CASES["reasoning"]
+    text = case.whole.replace("reasoning_content", field)
+    events = [each.replace("reasoning_content", field) for each in case.events]
+    assert whole(text, "text", reasoning=reasoning) == (stdout, aside)
+    assert streamed(events, "text", reasoning=reasoning) == (stdout, aside)
+
+
+def test_reasoning_as_a_string() -> None:
+    assert whole(REASONING, "string", reasoning="only").stdout == '"Six times seven."\n'
+    assert streamed(CASES["reasoning"].events, "string", reasoning="only").stdout == '"Six times seven."\n'
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "stdout", "aside"),
+    [("drop", "yes\n", ""), ("stderr", "yes\n", "hm\n"), ("only", "hm\n", "")],
+)
+def test_reasoning_and_text_that_come_as_parts(reasoning: str, stdout: str, aside: str) -> None:
+    """Mistral's models that reason stream lists of parts: thinking, then text."""
+    events = [
+        event(delta('{"role":"assistant","content":""}')),
+        event(delta('{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]}]}')),
+        event(delta('{"content":[{"type":"text","text":"y"}]}')),
+        event(delta('{"content":"es"}', finish="stop")),
+    ]
+    assert streamed(events, "text", reasoning=reasoning) == (stdout, aside)
+
+
+def test_refusal_goes_aside() -> None:
+    assert whole(REFUSAL, "text") == ("", "No, sorry.\n")
+    assert streamed(CASES["refusal"].events, "text") == ("", "No, sorry.\n")
+    assert whole(REFUSAL, "string") == ("null\n", "")
+
+
+# What servers send besides
+
+
+def test_parts_in_a_whole_answer_are_joined() -> None:
+    text = body(choice(message('[{"type":"text","text":"a"},{"type":"image"},5,{"type":"text","text":"b"}]')))
+    assert whole(text, "text").stdout == "ab\n"
+    assert whole(text, "string").stdout == '"ab"\n'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        pytest.param('""', '{"id":"k","name":"f","arguments":{}}', id="none, as an empty string"),
+        pytest.param("null", '{"id":"k","name":"f","arguments":{}}', id="null"),
+        pytest.param('"[1]"', '{"id":"k","name":"f","arguments":[1]}', id="an array"),
+        pytest.param('{"a":1}', '{"id":"k","name":"f","arguments":{"a":1}}', id="the object itself"),
+        pytest.param('"{\\"a\\":NaN}"', '{"id":"k","name":"f","raw":"{\\"a\\":NaN}"}', id="NaN is not JSON"),
+        pytest.param('"{} {}"', '{"id":"k","name":"f","raw":"{} {}"}', id="two values"),
+        pytest.param("5", '{"id":"k","name":"f","raw":5}', id="a number"),
+        pytest.param(
+            '"{\\"id\\":123456789012345678901}"',
+            '{"id":"k","name":"f","arguments":{"id":123456789012345678901}}',
+            id="every digit of a long id",
+        ),
+    ],
+)
+def test_arguments_of_a_call(arguments: str, line: str) -> None:
+    call = f'{{"id":"k","type":"function","function":{{"name":"f","arguments":{arguments}}}}}'
+    text = body(choice(message("null", f',"tool_calls":[{call}]')))
+    assert whole(text, "tool-calls").stdout == line + "\n"
+
+
+def test_logprobs_of_a_refusal_follow_and_of_each_choice() -> None:
+    tokens = (
+        '{"content":[{"token":"a","logprob":-1}],"refusal":[{"token":"b","logprob":-2,"top_logprobs":null}]}'
+    )
+    text = body(choice(message('"a"'), logprobs=tokens), choice(message('"a"'), 1, logprobs=tokens))
+    assert whole(text, "logprobs").stdout == '0\t0\t"a"\t-1\n0\t1\t"b"\t-2\n1\t0\t"a"\t-1\n1\t1\t"b"\t-2\n'
+
+
+@pytest.mark.parametrize(
+    ("usage", "line"),
+    [
+        pytest.param(',"usage":null', NO_COUNTS, id="null"),
+        pytest.param(',"usage":5', NO_COUNTS, id="no object"),
+        pytest.param(
+            ',"usage":{"cost":0.1,"total_tokens":5}',
+            '{"model":"m","prompt_tokens":null,"completion_tokens":null,"total_tokens":5,"cost":0.1}\n',
+            id="in part",
+        ),
+    ],
+)
+def test_usage_that_is_not_all_there(usage: str, line: str) -> None:
+    assert whole(body(more=usage), "usage").stdout == line
+
+
+ODD = [
+    pytest.param('{"choices":5}', id="choices a number"),
+    pytest.param('{"choices":{"a":1}}', id="choices an object"),
+    pytest.param('{"choices":[5,null,"x",[]]}', id="no choices"),
+    pytest.param('{"choices":[{"index":0,"delta":"x","message":"x"}]}', id="a string for a message"),
+    pytest.param(
+        '{"choices":[{"index":0,"delta":{"content":5,"tool_calls":5,"reasoning":5},'
+        '"message":{"content":5,"tool_calls":5,"function_call":5,"refusal":5}}]}',
+        id="numbers for all fields",
+    ),
+    pytest.param(
+        '{"choices":[{"index":0,"message":{"tool_calls":[5,{"function":"x"},{"custom":"x"},'
+        '{"type":"custom"},{"function":{"arguments":[]}}]}}]}',
+        id="odd calls",
+    ),
+    pytest.param(
+        '{"choices":[{"index":0,"logprobs":{"content":5},"message":{}},'
+        '{"index":"x","logprobs":{"content":[5,{"top_logprobs":[5]},{"top_logprobs":5}]},"message":{}}]}',
+        id="odd log probabilities",
+    ),
+    pytest.param('{"usage":[],"model":{},"choices":null}', id="odd at the top"),
+]
+
+
+@pytest.mark.parametrize("text", ODD)
+@pytest.mark.parametrize("format", list(FORMATS))
+def test_nothing_a_server_sends_stops_a_writer(format: str, text: str) -> None:
+    """An answer that was paid for is not thrown away for a field of an odd type."""
+    whole(text, format)
+    streamed([text], format)
+
+
+def test_whole_answer_on_a_second_try_is_written_though_a_first_one_streamed() -> None:
+    """The first try was cut before anything was written; the second came in one piece."""
+    first = event(delta('{"role":"assistant","content":""}')).encode()
+    text = body(choice(message('"hi"')))
+    assert played([first], orjson.loads(text), text.encode(), "text").stdout == "hi\n"
+
+
+def test_whole_completion_as_an_event_is_written() -> None:
+    assert streamed([body(choice(message('"hi"')))], "text").stdout == "hi\n"
+
+
+# Whether to stream
+
+
+@pytest.mark.parametrize(
+    ("stream", "format", "decided"),
+    [
+        (None, "text", True),
+        (None, "chunks", True),
+        (None, "sse", True),
+        (None, "json", None),
+        (None, "string", None),
+        (None, "message", None),
+        (None, "tool-calls", None),
+        (None, "logprobs", None),
+        (None, "usage", None),
+        (False, "text", False),
+        (True, "json", True),
+        (False, "json", False),
+        (True, "chunks", True),
+    ],
+)
+def test_who_decides_to_stream(stream: bool | None, format: str, decided: bool | None) -> None:
+    given: Json = {} if stream is None else {"stream": stream}
+    decide_stream(given, Printing(format=format))
+    assert given == ({} if decided is None else {"stream": decided})
+
+
+def test_null_decides_nothing() -> None:
+    given: Json = {"stream": None}
+    decide_stream(given, Printing())
+    assert given == {"stream": True}
+
+
+@pytest.mark.parametrize("format", ["chunks", "sse"])
+def test_chunks_without_a_stream_are_2(format: str) -> None:
+    with pytest.raises(UsageFault) as fault:
+        decide_stream({"stream": False}, Printing(format=format))
+    assert fault.value.what == f"format '{format}' needs a stream"
+
+
+@pytest.mark.parametrize(
+    ("given", "options"),
+    [
+        pytest.param({"stream": True}, {"include_usage": True}, id="asked for"),
+        pytest.param({}, {"include_usage": True}, id="also when the format decides"),
+        pytest.param(
+            {"stream_options": {"include_obfuscation": False}},
+            {"include_usage": True, "include_obfuscation": False},
+            id="beside others",
+        ),
+        pytest.param(
+            {"stream_options": {"include_usage": False}}, {"include_usage": False}, id="not against a no"
+        ),
+        pytest.param({"stream_options": None}, {"include_usage": True}, id="null"),
+    ],
+)
+def test_usage_of_a_stream(given: Json, options: Json) -> None:
+    decide_stream(given, Printing(usage=True))
+    assert given["stream_options"] == options
+
+
+def test_usage_without_a_stream_adds_nothing() -> None:
+    given: Json = {"stream": False}
+    decide_stream(given, Printing(usage=True, format="json"))
+    assert given == {"stream": False}
+    decide_stream(given, Printing(format="text"))
+    assert given == {"stream": False}
+
+
+def test_odd_stream_options_are_left_to_the_check() -> None:
+    given: Json = {"stream": True, "stream_options": "x"}
+    decide_stream(given, Printing(usage=True))
+    assert given["stream_options"] == "x"

@@ -1,0 +1,185 @@
+"""What is told on stderr: lines, JSON, and text that is kept out of stdout."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import orjson
+import pytest
+
+from chatpipe.errors import BadInput, BrokenAnswer, ChatpipeError, Unreachable
+from chatpipe.output.notices import Notices, record
+from chatpipe.output.options import Telling
+
+LOUD, QUIET, VERBOSE = Telling(), Telling(quiet=True), Telling(verbose=True)
+
+
+def tell(told: Notices) -> None:
+    told.note("n")
+    told.warning("w")
+    told.warnings(["x", "y"])
+    told.detail("d")
+    told.error(BadInput("e", place="p", fix="f"))
+
+
+@pytest.mark.parametrize(
+    ("telling", "lines"),
+    [
+        pytest.param(LOUD, ["n", "warning: w", "warning: x", "warning: y", "p: e: f"], id="loud"),
+        pytest.param(QUIET, ["p: e: f"], id="quiet: errors are still told"),
+        pytest.param(VERBOSE, ["n", "warning: w", "warning: x", "warning: y", "d", "p: e: f"], id="verbose"),
+        pytest.param(Telling(quiet=True, verbose=True), ["d", "p: e: f"], id="both"),
+    ],
+)
+def test_how_much_is_told(capfd: pytest.CaptureFixture[str], telling: Telling, lines: list[str]) -> None:
+    tell(Notices(telling))
+    out, err = capfd.readouterr()
+    assert (out, err.splitlines()) == ("", [f"chatpipe: {line}" for line in lines])
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        pytest.param("a\nb\tc\rd", "a\\nb\\tc\\rd", id="always one line"),
+        pytest.param("a\x1b[31m", "a\\x1b[31m", id="no control reaches a terminal"),
+        pytest.param("a\u202eb\u2028", "a\\u202eb\\u2028", id="nor what turns a line round or ends it"),
+        pytest.param("f\udcff", "f\\xff", id="a byte of a name that is not UTF-8"),
+        pytest.param("h\ud83d", "h\\ud83d", id="half a character"),
+        pytest.param("äö", "äö", id="other text as it is"),
+    ],
+)
+def test_line_is_escaped(capfd: pytest.CaptureFixture[str], text: str, line: str) -> None:
+    Notices(LOUD).note(text)
+    assert capfd.readouterr().err == f"chatpipe: {line}\n"
+
+
+def test_each_line_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines of several processes on one terminal are not mixed."""
+    written: list[bytes] = []
+
+    def write(descriptor: int, data: bytes) -> int:
+        assert descriptor == 2
+        written.append(data)
+        return len(data)
+
+    monkeypatch.setattr(os, "write", write)
+    Notices(LOUD).note("a")
+    Notices(Telling(error_format="json")).error(BadInput("b"))
+    assert written[0] == b"chatpipe: a\n"
+    assert written[1].endswith(b"}\n")
+    assert len(written) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        pytest.param(
+            BadInput("e", place="p", fix="f"),
+            {
+                "status": 65,
+                "type": "bad_input",
+                "message": "e: f",
+                "place": "p",
+                "http_status": None,
+                "request_id": None,
+                "body": None,
+            },
+            id="plain",
+        ),
+        pytest.param(
+            Unreachable("e", http_status=503, request_id="r", body=b'{"error": [1.50]}'),
+            {
+                "status": 69,
+                "type": "unreachable",
+                "message": "e",
+                "place": None,
+                "http_status": 503,
+                "request_id": "r",
+                "body": {"error": [1.5]},
+            },
+            id="of a reply",
+        ),
+        pytest.param(
+            BrokenAnswer("e", body=b"<html>\xff"),
+            {
+                "status": 76,
+                "type": "broken_answer",
+                "message": "e",
+                "place": None,
+                "http_status": None,
+                "request_id": None,
+                "body": "<html>\ufffd",
+            },
+            id="of a reply that is not JSON",
+        ),
+        pytest.param(
+            ChatpipeError("a\nb"),
+            {
+                "status": 70,
+                "type": "bug",
+                "message": "a\nb",
+                "place": None,
+                "http_status": None,
+                "request_id": None,
+                "body": None,
+            },
+            id="a newline in it",
+        ),
+    ],
+)
+def test_error_as_json(capfd: pytest.CaptureFixture[str], error: ChatpipeError, expected: object) -> None:
+    assert record(error) == expected
+    Notices(Telling(error_format="json", quiet=True)).error(error)
+    err = capfd.readouterr().err
+    assert err.count("\n") == 1
+    assert orjson.loads(err) == {"error": expected}
+
+
+@pytest.mark.parametrize(("place", "escaped"), [("f\udcff", "f\\udcff"), ("h\ud83d", "h\\ud83d")])
+def test_odd_names_in_json(capfd: pytest.CaptureFixture[str], place: str, escaped: str) -> None:
+    Notices(Telling(error_format="json")).error(BadInput("e", place=place))
+    assert f'"place":"{escaped}"' in capfd.readouterr().err
+
+
+def test_aside_is_the_server_s_text_as_it_came(capfd: pytest.CaptureFixture[str]) -> None:
+    told = Notices(QUIET)
+    told.aside("a\x1b[0m")
+    told.aside("b\n\u2028\ud83d")
+    assert capfd.readouterr().err == "a\x1b[0mb\n\u2028?"
+
+
+def test_aside_is_escaped_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "isatty", lambda descriptor: descriptor == 2)
+    Notices(QUIET).aside("a\x1b[0m\n")
+    assert capfd.readouterr().err == "a\\x1b[0m\n"
+
+
+@contextmanager
+def stderr_is(descriptor: int) -> Iterator[None]:
+    saved = os.dup(2)
+    os.dup2(descriptor, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def test_full_stderr_stops_nothing() -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    with stderr_is(full):
+        tell(Notices(VERBOSE))
+        Notices(LOUD).aside("x")
+    os.close(full)
+
+
+def test_stderr_that_nobody_reads_stops_nothing() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with stderr_is(writer):
+        tell(Notices(VERBOSE))
+    os.close(writer)

@@ -1,0 +1,389 @@
+"""Recordings of one answer or many -> formats, faults and the status at the end."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from chatpipe.errors import BadInput, ChatpipeError
+from chatpipe.inputs.sources import Sources
+from chatpipe.inputs.stdin import Stdin
+from chatpipe.output.delivery import Delivery
+from chatpipe.output.notices import Notices
+from chatpipe.output.options import Printing, Target, Telling
+from chatpipe.output.showing import Show
+from chatpipe.output.target import opened
+from chatpipe.response.recorded import steps
+
+SAMPLES = Path(__file__).parents[1] / "response" / "samples"
+
+
+class Shown(NamedTuple):
+    status: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def shown(
+    capfd: pytest.CaptureFixture[str], *texts: str, output: str | None = None, **printing: Any
+) -> Shown:
+    """What `chatpipe show` makes of files with these texts, named 1, 2, ..."""
+    told = Notices(Telling())
+    sources = Sources(Stdin(-1, False, told.note))
+    status: int
+    try:
+        with opened(Target(output), (), escape=True) as out:
+            show = Show(lambda: Delivery(out, Printing(**printing), told))
+            for number, text in enumerate(texts, 1):
+                Path(str(number)).write_bytes(text.encode("utf-8", "surrogateescape"))
+                show.play(steps(sources.lines(str(number), "FILE")))
+                show.close()
+            status = show.conclude(out, told)
+    except ChatpipeError as fault:
+        told.error(fault)
+        status = fault.status
+    return Shown(int(status), *capfd.readouterr())
+
+
+def chunk(
+    text: str | None, finish: str | None = None, id: str | None = "a", index: int = 0, role: bool = False
+) -> str:
+    content = "null" if text is None else f'"{text}"'
+    delta = f'{{"role":"assistant","content":{content}}}' if role else f'{{"content":{content}}}'
+    reason = f'"{finish}"' if finish else "null"
+    name = f'"id":"{id}",' if id is not None else ""
+    return f'{{{name}"choices":[{{"index":{index},"delta":{delta},"finish_reason":{reason}}}]}}\n'
+
+
+def event(line: str) -> str:
+    return f"data: {line}\n"
+
+
+def whole(text: str, finish: str = "stop", id: str = "w") -> str:
+    message = f'{{"role":"assistant","content":"{text}"}}'
+    return f'{{"id":"{id}","choices":[{{"index":0,"message":{message},"finish_reason":"{finish}"}}]}}\n'
+
+
+def result(body: str) -> str:
+    return f'{{"custom_id":"x","response":{{"status_code":200,"body":{body.strip()}}},"error":null}}\n'
+
+
+FAILED = '{"custom_id":"x7","response":null,"error":{"code":"http_500","message":"down"}}\n'
+DONE = "data: [DONE]\n\n"
+CUT = "chatpipe: 1:1: the recorded stream was cut: neither finish_reason nor [DONE]\n"
+
+ONE = chunk("o", role=True) + chunk("ne") + chunk("", "stop")
+TWO = chunk("t", id="b", role=True) + chunk("wo", "stop", id="b")
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("text", "stdout"),
+    [
+        pytest.param(ONE, "one\n", id="chunks"),
+        pytest.param("".join(event(line + "\n") for line in ONE.splitlines()) + DONE, "one\n", id="events"),
+        pytest.param(whole("one"), "one\n", id="completion"),
+        pytest.param(result(whole("one")), "one\n", id="result"),
+        pytest.param(ONE + TWO, "one\ntwo\n", id="chunks of two answers"),
+        pytest.param(whole("one") + whole("two"), "one\ntwo\n", id="two completions"),
+        pytest.param(ONE + whole("two") + result(whole("three")), "one\ntwo\nthree\n", id="of every kind"),
+        pytest.param(whole("zero") + ONE + "\n" + TWO, "zero\none\ntwo\n", id="chunks behind a completion"),
+        pytest.param(
+            event(chunk("one")) + DONE + event(chunk("two")) + DONE, "one\ntwo\n", id="two streams, one id"
+        ),
+        pytest.param(
+            event(chunk("one")) + "\n" + DONE + "\n\n" + event(chunk("two")) + DONE,
+            "one\ntwo\n",
+            id="blank lines",
+        ),
+        pytest.param(ONE + ONE, "one\none\n", id="the same id twice, as from a model that repeats itself"),
+        pytest.param(
+            chunk("o", id=None, role=True)
+            + chunk("ne", "stop", id=None)
+            + chunk("two", "stop", id=None, role=True),
+            "one\ntwo\n",
+            id="no ids",
+        ),
+        pytest.param(
+            chunk("o", id=None, role=True)
+            + chunk("n", id=None, role=True)
+            + chunk("e", "stop", id=None, role=True),
+            "one\n",
+            id="the role with every chunk",
+        ),
+        pytest.param(
+            '{"id":"","choices":[],"prompt_filter_results":[]}\n' + ONE,
+            "one\n",
+            id="Azure's first chunk has no id",
+        ),
+        pytest.param(
+            chunk("one")
+            + '{"id":"","choices":[{"index":0,"content_filter_offsets":{}}]}\n'
+            + chunk("", "stop"),
+            "one\n",
+            id="nor have those in between",
+        ),
+        pytest.param(ONE + '{"id":"a","choices":[],"usage":{}}\n' + TWO, "one\ntwo\n", id="usage at the end"),
+        pytest.param(": ping\n\n" + event(chunk("one", "stop")) + DONE, "one\n", id="a comment before"),
+        pytest.param(event(chunk("one", "stop")) + DONE + ": bye\n\n", "one\n", id="a comment behind [DONE]"),
+        pytest.param(
+            event(chunk("one")) + ": ping\n\n" + event(chunk("", "stop")), "one\n", id="a comment between"
+        ),
+        pytest.param(
+            event(chunk("one", "stop"))
+            + DONE
+            + ": PROCESSING\n\n"
+            + event(chunk("two", "stop", id="b"))
+            + DONE,
+            "one\ntwo\n",
+            id="a comment before the second",
+        ),
+        pytest.param(
+            chunk("a", role=True)
+            + chunk("", "stop")
+            + chunk("b", index=1, role=True)
+            + chunk("", "stop", index=1),
+            "a\nb\n",
+            id="two choices, one after the other",
+        ),
+    ],
+)
+def test_good_recording(capfd: pytest.CaptureFixture[str], text: str, stdout: str) -> None:
+    assert shown(capfd, text) == (0, stdout, "")
+
+
+@pytest.mark.usefixtures("folder")
+def test_choices_one_after_the_other_are_one_answer(capfd: pytest.CaptureFixture[str]) -> None:
+    """The same id, and a choice that has not been there before."""
+    text = (
+        chunk("a", role=True)
+        + chunk("", "stop")
+        + chunk("b", index=1, role=True)
+        + chunk("", "stop", index=1)
+    )
+    assert shown(capfd, text, format="message").stdout.count("\n") == 2
+    assert shown(capfd, text, format="json").stdout.count("\n") == 1
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("text", "status", "stdout", "stderr"),
+    [
+        pytest.param(chunk("one"), 76, "one\n", CUT, id="cut"),
+        pytest.param(event(chunk("one")), 76, "one\n", CUT, id="cut event stream"),
+        pytest.param(chunk("one") + TWO, 76, "one\ntwo\n", CUT, id="the first of two is cut"),
+        pytest.param(
+            TWO + chunk("one"), 76, "two\none\n", CUT.replace("1:1", "1:3"), id="the second of two is cut"
+        ),
+        pytest.param(chunk("one") + whole("two"), 76, "one\ntwo\n", CUT, id="cut before a completion"),
+        pytest.param(
+            chunk("one", "length"),
+            3,
+            "one\n",
+            "chatpipe: the answer was cut off (finish_reason 'length'): "
+            "raise --max-completion-tokens, or --allow truncated\n",
+            id="truncated",
+        ),
+        pytest.param(
+            whole("", "stop"),
+            4,
+            "",
+            "chatpipe: the answer is empty: change the prompt, or --allow empty\n",
+            id="empty",
+        ),
+        pytest.param(FAILED, 1, "", "chatpipe: 1:1: 'x7': down\n", id="a failed line"),
+        pytest.param(
+            whole("one") + FAILED,
+            1,
+            "one\n",
+            "chatpipe: 1:2: 'x7': down\n",
+            id="a failed line among good ones",
+        ),
+        pytest.param(
+            FAILED + whole("one", "length"),
+            3,
+            "one\n",
+            "chatpipe: 1:1: 'x7': down\n"
+            "chatpipe: the answer was cut off (finish_reason 'length'): "
+            "raise --max-completion-tokens, or --allow truncated\n",
+            id="of several faults the first of the order counts",
+        ),
+        pytest.param(
+            event(chunk("one")) + event('{"error":{"message":"out of  memory"}}\n') + DONE,
+            76,
+            "one\n",
+            "chatpipe: 1:3: an error was recorded: out of memory\n",
+            id="an error in a stream",
+        ),
+        pytest.param(
+            "hello\n",
+            65,
+            "",
+            "chatpipe: 1:1: neither JSON nor an event stream: see chatpipe show --help\n",
+            id="no recording",
+        ),
+        pytest.param(
+            whole("one") + "hello\n",
+            65,
+            "one\n",
+            "chatpipe: 1:2: neither JSON nor an event stream: see chatpipe show --help\n",
+            id="rubbish behind an answer",
+        ),
+        pytest.param("", 65, "", "chatpipe: there is no answer in the recording\n", id="nothing"),
+        pytest.param("\n\n", 65, "", "chatpipe: there is no answer in the recording\n", id="blank lines"),
+        pytest.param(
+            ": ping\n\n", 65, "", "chatpipe: there is no answer in the recording\n", id="comments only"
+        ),
+    ],
+)
+def test_recording_that_is_not_good(
+    capfd: pytest.CaptureFixture[str], text: str, status: int, stdout: str, stderr: str
+) -> None:
+    assert shown(capfd, text) == (status, stdout, stderr)
+
+
+@pytest.mark.usefixtures("folder")
+def test_cut_answer_of_several_files_says_which(capfd: pytest.CaptureFixture[str]) -> None:
+    assert "2" in shown(capfd, ONE, chunk("cut"), TWO).stderr
+
+
+@pytest.mark.usefixtures("folder")
+def test_an_answer_ends_with_its_file(capfd: pytest.CaptureFixture[str]) -> None:
+    assert shown(capfd, chunk("one"), chunk("", "stop")) == (
+        76,
+        "one\n",
+        CUT + ("chatpipe: the answer is empty: change the prompt, or --allow empty\n"),
+    )
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        pytest.param(whole("one", "length") + whole(""), 4, id="4 before 3"),
+        pytest.param(whole("one", "length") + chunk("cut"), 76, id="76 before 3"),
+        pytest.param(whole("one", "length") + FAILED, 3, id="3 before 1"),
+        pytest.param(
+            whole("one", "length")
+            + '{"choices":[{"message":{"tool_calls":[{"id":"x"}]},"finish_reason":"tool_calls"}]}\n',
+            3,
+            id="3 before 6",
+        ),
+        pytest.param(
+            FAILED + '{"choices":[{"message":{"tool_calls":[{"id":"x"}]},"finish_reason":"tool_calls"}]}\n',
+            6,
+            id="6 before 1",
+        ),
+    ],
+)
+def test_status_of_several_faults(capfd: pytest.CaptureFixture[str], text: str, status: int) -> None:
+    assert shown(capfd, text).status == status
+
+
+@pytest.mark.usefixtures("folder")
+def test_allowed_outcome_is_good(capfd: pytest.CaptureFixture[str]) -> None:
+    assert shown(capfd, whole("one", "length"), allow=frozenset({"truncated"})) == (0, "one\n", "")
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("format", ["text", "json", "message", "chunks"])
+def test_output_is_replaced_only_when_every_answer_is_good(
+    capfd: pytest.CaptureFixture[str], format: str
+) -> None:
+    Path("out").write_text("old")
+    bad = shown(capfd, whole("one") + FAILED, output="out", format=format)
+    assert (bad.status, bad.stdout, Path("out").read_text()) == (1, "", "old")
+    assert "one" in Path("out.part").read_text()
+    assert bad.stderr.endswith("chatpipe: what could be shown is in 'out.part'\n")
+    good = shown(capfd, whole("one"), output="out", format=format)
+    assert (good.status, good.stdout, good.stderr) == (0, "", "")
+    assert "one" in Path("out").read_text()
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    "tail",
+    [pytest.param("hello\n", id="rubbish"), pytest.param("data: {broken\n\n", id="a broken event")],
+)
+def test_what_could_be_shown_before_rubbish_is_kept(capfd: pytest.CaptureFixture[str], tail: str) -> None:
+    """An answer came (from the recording), and it is not good: FILE stays, and FILE.part has it."""
+    Path("out").write_text("old")
+    ran = shown(capfd, whole("one") + tail, output="out")
+    assert ran.status in (65, 76)
+    assert Path("out").read_text() == "old"
+    assert Path("out.part").read_text() == "one\n"
+
+
+PRETTY = (
+    '{\n  "id": "w",\n  "choices": [\n    {"message": {"content": "hi"}, "finish_reason": "stop"}\n  ]\n}\n'
+)
+
+
+@pytest.mark.usefixtures("folder")
+def test_completions_printed_for_people(capfd: pytest.CaptureFixture[str]) -> None:
+    assert shown(capfd, PRETTY) == (0, "hi\n", "")
+    assert shown(capfd, PRETTY, PRETTY) == (0, "hi\nhi\n", "")
+    assert shown(capfd, PRETTY, format="json").stdout.count("\n") == 1
+
+
+@pytest.mark.usefixtures("folder")
+def test_completions_printed_for_people_one_after_the_other(capfd: pytest.CaptureFixture[str]) -> None:
+    """What `jq . results.jsonl` writes."""
+    assert shown(capfd, PRETTY + PRETTY) == (0, "hi\nhi\n", "")
+
+
+@pytest.mark.usefixtures("folder")
+def test_event_stream_comes_out_as_it_went_in(capfd: pytest.CaptureFixture[str]) -> None:
+    text = ": ping\n\n" + event(chunk("one")) + "event: x\n" + event(chunk("", "stop")) + DONE
+    assert shown(capfd, text, format="sse") == (0, text, "")
+    text = text.replace("\n", "\r\n")
+    assert shown(capfd, text, format="sse") == (0, text, "")
+
+
+@pytest.mark.usefixtures("folder")
+def test_formats_of_several_answers(capfd: pytest.CaptureFixture[str]) -> None:
+    text = ONE + whole("two") + TWO
+    assert shown(capfd, text, format="string").stdout == '"one"\n"two"\n"two"\n'
+    assert shown(capfd, text, null=True).stdout == "one\0two\0two\0"
+    assert shown(capfd, text, format="chunks").stdout == text
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("name", sorted(path.stem for path in SAMPLES.glob("*.sse")))
+@pytest.mark.parametrize("format", ["text", "json", "chunks", "sse", "tool-calls", "logprobs", "usage"])
+def test_every_sample_can_be_shown(capfd: pytest.CaptureFixture[str], name: str, format: str) -> None:
+    text = (SAMPLES / f"{name}.sse").read_bytes().decode("utf-8", "surrogateescape")
+    assert shown(capfd, text, format=format).status in (0, 3, 4, 6, 76)
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"choices":5}',
+        '{"choices":[{"delta":"x"}]}',
+        '{"choices":[5]}',
+        '{"choices":[{"delta":{"role":5}}],"id":5}',
+        '{"choices":[],"id":[]}',
+    ],
+)
+def test_odd_chunks_are_no_bug_of_ours(capfd: pytest.CaptureFixture[str], line: str) -> None:
+    ran = shown(capfd, event(line + "\n") + event(chunk("one", "stop")) + DONE)
+    assert ran.status in (0, 76)
+    assert "one" in ran.stdout
+
+
+def test_nothing_to_show_is_bad_input(folder: Path) -> None:
+    told = Notices(Telling())
+    with opened(Target("out"), (), escape=True) as out, pytest.raises(BadInput):
+        Show(lambda: Delivery(out, Printing(), told)).conclude(out, told)
+    assert os.listdir(folder) == []

@@ -1,0 +1,211 @@
+"""chatpipe against a server that this project did not write: the proxy of LiteLLM, with its mock models.
+
+`make test` installs it into .venv-peer; CHATPIPE_PEER_PYTHON names another Python that has it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from loopback import closed_port
+from process import Done, Process, environment, run, sh
+from programs import missing, program
+
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
+
+KEY = "sk-peer-1"
+SAYS = "Good day to you, peer."
+START_S = 90.0  # 6 s on a fast machine, and it shares it with the other tests
+
+# Never asks anybody: every model is a mock, and the keys are looked at by the function below.
+CONFIG = f"""
+model_list:
+  - model_name: mock
+    litellm_params: {{model: openai/mock, api_key: none, mock_response: "{SAYS}"}}
+  - model_name: limited
+    litellm_params: {{model: openai/mock, api_key: none, mock_response: litellm.RateLimitError}}
+  - model_name: broken
+    litellm_params: {{model: openai/mock, api_key: none, mock_response: litellm.InternalServerError}}
+  - model_name: small
+    litellm_params: {{model: openai/mock, api_key: none, mock_response: litellm.ContextWindowExceededError}}
+  - model_name: caller
+    litellm_params:
+      model: openai/mock
+      api_key: none
+      mock_response: ""
+      mock_tool_calls:
+        - {{id: call_1, type: function, function: {{name: get_weather, arguments: '{{"city": "Oslo"}}'}}}}
+general_settings: {{master_key: {KEY}, custom_auth: peer_auth.check}}
+litellm_settings: {{telemetry: false, num_retries: 0}}
+router_settings: {{num_retries: 0, disable_cooldowns: true}}
+"""
+# Without a database of keys the proxy has no answer of its own to a wrong one.
+AUTH = f"""
+from litellm.proxy._types import ProxyException, UserAPIKeyAuth
+
+async def check(request, api_key):
+    if api_key != "{KEY}":
+        raise ProxyException(message="wrong key", type="auth_error", param="key", code=401)
+    return UserAPIKeyAuth(api_key=api_key)
+"""
+
+
+def peer_python() -> Path:
+    named = os.environ.get("CHATPIPE_PEER_PYTHON")
+    python = Path(named) if named else Path(__file__).parents[2] / ".venv-peer" / "bin" / "python"
+    if not (python.parent / "litellm").exists():
+        missing(f"no LiteLLM beside '{python}': make .venv-peer/.installed, or set CHATPIPE_PEER_PYTHON")
+    return python
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The base URL of the proxy, once it answers."""
+    python = peer_python()
+    folder = tmp_path_factory.mktemp("litellm")
+    (folder / "config.yaml").write_text(CONFIG)
+    (folder / "peer_auth.py").write_text(AUTH)
+    port = closed_port()
+    command = [str(python.parent / "litellm"), "--config", "config.yaml", "--telemetry", "False"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    quiet = {"HOME": str(folder), "LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_PROXY": "*"}
+    with (
+        (folder / "log").open("wb") as log,
+        Process(
+            command, cwd=folder, env=environment(quiet), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        ) as process,
+    ):
+        _wait_until_it_answers(port, process, folder / "log")
+        yield f"http://127.0.0.1:{port}/v1"
+
+
+def _wait_until_it_answers(port: int, process: Process, log: Path) -> None:
+    end = time.monotonic() + START_S
+    while time.monotonic() < end and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as connection:
+            connection.settimeout(5)
+            connection.sendall(b"GET /health/liveliness HTTP/1.0\r\n\r\n")
+            if b"200" in connection.recv(100):
+                return
+        time.sleep(0.1)
+    pytest.fail(f"LiteLLM does not come up:\n{log.read_text(errors='replace')[-3000:]}")
+
+
+def ask(url: str, *arguments: str, key: str = KEY) -> Done:
+    return run("ask", "--base-url", url, "--retries", "0", *arguments, "Hello", env={"OPENAI_API_KEY": key})
+
+
+def test_text_is_streamed(url: str) -> None:
+    assert ask(url, "-m", "mock") == (0, f"{SAYS}\n".encode(), b"")
+
+
+def test_chunks_show_as_the_same_text(url: str) -> None:
+    raw = ask(url, "-m", "mock", "--raw")
+    assert raw.status == 0
+    assert raw.stdout.count(b"\n") > 3
+    assert run("show", stdin=raw.stdout) == (0, f"{SAYS}\n".encode(), b"")
+
+
+def test_an_event_stream_shows_as_the_same_text(url: str) -> None:
+    stream = ask(url, "-m", "mock", "-f", "sse")
+    assert stream.stdout.endswith(b"data: [DONE]\n\n")
+    assert run("show", stdin=stream.stdout) == (0, f"{SAYS}\n".encode(), b"")
+
+
+def test_json_is_its_completion(url: str) -> None:
+    done = ask(url, "-m", "mock", "--json")
+    completion = json.loads(done.stdout)
+    assert completion["object"] == "chat.completion"
+    assert completion["choices"][0]["message"]["content"] == SAYS
+    assert (done.status, done.stdout.count(b"\n")) == (0, 1)
+
+
+def test_a_folded_stream_says_what_the_completion_says(url: str) -> None:
+    folded = json.loads(ask(url, "-m", "mock", "--json", "--stream").stdout)
+    assert folded["object"] == "chat.completion"
+    assert folded["choices"][0]["message"]["content"] == SAYS
+    assert folded["choices"][0]["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize("stream", ["--stream", "--no-stream"])
+def test_several_choices(url: str, stream: str) -> None:
+    assert ask(url, "-m", "mock", "-n", "3", stream) == (0, f"{SAYS}\n".encode() * 3, b"")
+
+
+def test_usage_of_a_stream(url: str) -> None:
+    done = ask(url, "-m", "mock", "--usage")
+    counts = json.loads(done.stderr)
+    assert (done.status, done.stdout) == (0, f"{SAYS}\n".encode())
+    assert counts["model"] == "mock"
+    assert counts["total_tokens"] == counts["prompt_tokens"] + counts["completion_tokens"] > 0
+
+
+def test_include_usage_is_in_the_last_chunk(url: str) -> None:
+    chunks = [
+        json.loads(line) for line in ask(url, "-m", "mock", "--raw", "--include-usage").stdout.splitlines()
+    ]
+    assert "usage" in chunks[-1]
+    assert not any(chunk.get("usage") for chunk in chunks[:-1])
+
+
+def test_tool_calls(url: str) -> None:
+    done = ask(url, "-m", "caller", "-f", "tool-calls")
+    assert done == (0, b'{"id":"call_1","name":"get_weather","arguments":{"city":"Oslo"}}\n', b"")
+
+
+def test_tool_calls_in_text_are_6(url: str) -> None:
+    assert ask(url, "-m", "caller", "--no-stream").status == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        pytest.param(("-m", "nope"), 65, "nope", id="an unknown model"),
+        pytest.param(("-m", "limited"), 75, "rate limit", id="a rate limit"),
+        pytest.param(("-m", "limited", "--no-stream"), 75, "rate limit", id="a rate limit, not streamed"),
+        pytest.param(("-m", "broken", "--no-stream"), 69, "internal server error", id="a server fault"),
+        pytest.param(("-m", "small", "--no-stream"), 65, "context window", id="too long a prompt"),
+    ],
+)
+def test_its_errors(url: str, arguments: tuple[str, ...], status: int, words: str) -> None:
+    done = ask(url, *arguments)
+    assert (done.status, done.stdout) == (status, b"")
+    assert words in done.stderr.decode()
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_a_wrong_key_is_77_and_not_repeated(url: str) -> None:
+    done = ask(url, "-m", "mock", "-v", key="sk-wrong-one")
+    assert (done.status, done.stdout) == (77, b"")
+    assert b"401" in done.stderr
+    assert b"sk-wrong-one" not in done.stderr
+
+
+def test_a_wrong_path_is_78(url: str) -> None:
+    assert ask(url.replace("/v1", "/v9"), "-m", "mock").status == 78
+
+
+def test_what_build_writes_curl_sends(url: str) -> None:
+    curl, jq = program("curl"), program("jq")
+    command = (
+        f"chatpipe build -m mock --base-url {url} -f curl Hello | sh | {jq} -r '.choices[0].message.content'"
+    )
+    assert curl
+    assert sh(command, env={"OPENAI_API_KEY": KEY}).stdout.decode() == f"{SAYS}\n"
+
+
+def test_many_at_once(url: str) -> None:
+    """What people do today for want of a batch: xargs -P, a line of JSON each."""
+    ask_one = f"chatpipe ask --base-url {url} -m mock -f string --no-stdin 'say %'"
+    done = sh(f"seq 24 | {program('xargs')} -P 8 -I % {ask_one}", env={"OPENAI_API_KEY": KEY})
+    assert (done.status, done.stderr) == (0, b"")
+    assert done.stdout.decode().splitlines() == [f'"{SAYS}"'] * 24

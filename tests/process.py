@@ -1,0 +1,109 @@
+"""chatpipe as a process of its own, the way a shell starts it, in an environment that knows nothing.
+
+`run` for what ends by itself, `start` for what is to be watched or hit, `sh` for pipelines. A status
+below 0 is the signal that a process died by, as in subprocess; `sh` gives what its shell says.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+CHATPIPE = (sys.executable, "-m", "chatpipe")
+_BIN = Path(sys.executable).parent  # not resolved: in a virtual environment the script is beside the link
+
+
+class Done(NamedTuple):
+    """What a process left. status is negative when a signal ended it."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+
+@functools.cache
+def home() -> Path:
+    """An empty home directory, the same for all processes of a test run; gone at its end."""
+    folder = Path(tempfile.mkdtemp(prefix="chatpipe-home-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """No key, no proxy, no setting of ours or of Python; chatpipe is on PATH. more is added."""
+    plain = {
+        "PATH": f"{_BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "HOME": str(home()),
+        "LANG": "C.UTF-8",
+        "TMPDIR": tempfile.gettempdir(),
+    }
+    return {**plain, **(more or {})}
+
+
+def run(
+    *arguments: str | bytes,
+    stdin: bytes | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | str | None = None,
+    timeout: float = 30,
+) -> Done:
+    """`chatpipe ARGUMENTS` to its end. stdin None is /dev/null, bytes come through a pipe."""
+    return _finished((*CHATPIPE, *arguments), stdin, env, cwd, timeout)
+
+
+def sh(
+    command: str,
+    *,
+    stdin: bytes | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | str | None = None,
+    timeout: float = 30,
+) -> Done:
+    """A command line of a POSIX shell to its end, `chatpipe` being on its PATH."""
+    return _finished(("sh", "-c", command), stdin, env, cwd, timeout)
+
+
+class Process(subprocess.Popen[bytes]):
+    """A running process; at the end of a `with` it is killed if it still runs, so that no test hangs."""
+
+    def __exit__(self, *error: Any) -> None:
+        self.kill()
+        super().__exit__(*error)
+
+
+def start(
+    *arguments: str | bytes,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | str | None = None,
+    through: Sequence[str] = (),
+    **popen: Any,
+) -> Process:
+    """`chatpipe ARGUMENTS`, running: its output in pipes, stdin /dev/null, unless popen says otherwise.
+
+    through is a command that runs the one that follows it: ("nohup",), ("sh", "-c", 'exec "$@"', "-").
+    """
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    command = (*through, *CHATPIPE, *arguments)
+    return Process(command, env=environment(env), cwd=cwd, **{**streams, **popen})
+
+
+def _finished(
+    command: tuple[str | bytes, ...],
+    stdin: bytes | None,
+    env: Mapping[str, str] | None,
+    cwd: Path | str | None,
+    timeout: float,
+) -> Done:
+    given: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
+    done = subprocess.run(
+        command, capture_output=True, env=environment(env), cwd=cwd, timeout=timeout, check=False, **given
+    )
+    return Done(done.returncode, done.stdout, done.stderr)

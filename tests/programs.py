@@ -1,0 +1,24 @@
+"""Programs that are not ours and that a test needs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import NoReturn
+
+import pytest
+
+
+def program(name: str) -> str:
+    """The path of a program. Where it is missing the test is skipped, or fails with CHATPIPE_TEST_ALL set."""
+    found = shutil.which(name)
+    if found is None:
+        missing(f"no program '{name}' on PATH")
+    return found
+
+
+def missing(what: str) -> NoReturn:
+    """Skip the test for what the machine lacks, or fail where nothing may be skipped."""
+    if os.environ.get("CHATPIPE_TEST_ALL"):
+        pytest.fail(what)
+    pytest.skip(what)

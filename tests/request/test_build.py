@@ -1,0 +1,453 @@
+"""Parts -> one body: the order of messages, the head, attachments, parameters, edits, and every place."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from chatpipe.errors import BadInput, UsageFault
+from chatpipe.inputs import messages as documents
+from chatpipe.inputs.messages import Found
+from chatpipe.inputs.place import Source
+from chatpipe.request import edits
+from chatpipe.request.build import Built, Material, Turn, build
+from chatpipe.request.parameters import TABLE, Parameters
+
+BY_OPTION = {parameter.option: parameter for parameter in TABLE}
+
+
+def message(role: str, content: Any) -> dict[str, Any]:
+    return {"role": role, "content": content}
+
+
+def turn(role: str, text: str, option: str | None = None) -> Turn:
+    return Turn({"role": role, "content": text}, option or f"--{role}")
+
+
+def request(text: str) -> Found:
+    return documents.request(Source("r.json", text.encode()))
+
+
+def history(text: str) -> list[Found]:
+    return documents.conversation(Source("h.jsonl", text.encode()))
+
+
+def given(**options: Any) -> Parameters:
+    """Parameters as flags/parameters.py makes them, the options with underscores."""
+    return Parameters(tuple((BY_OPTION[name.replace("_", "-")], value) for name, value in options.items()))
+
+
+def edited(*texts: str, **options: Any) -> Parameters:
+    """Assignments as of --set; a text without `=` is an --unset."""
+    made = tuple(edits.assignment(text) if "=" in text else edits.removal(text) for text in texts)
+    return given(**options)._replace(edits=made)
+
+
+def made(**parts: Any) -> dict[str, Any]:
+    return build(Material(**parts)).body
+
+
+# The order of messages
+
+S, D, U, A = (message(role, role[0]) for role in ("system", "developer", "user", "assistant"))
+OLD = '{"messages":[{"role":"user","content":"r1"},{"role":"assistant","content":"r2"}]}'
+
+
+def test_messages_are_those_of_the_request_then_of_messages_then_the_options_then_the_prompt() -> None:
+    body = made(
+        request=request(OLD),
+        messages=history('{"role":"user","content":"h1"}\n{"role":"assistant","content":"h2"}'),
+        turns=[turn("user", "t1"), turn("assistant", "t2")],
+        prompt="p",
+    )
+    assert [each["content"] for each in body["messages"]] == ["r1", "r2", "h1", "h2", "t1", "t2", "p"]
+
+
+def test_options_keep_the_order_typed() -> None:
+    turns = [turn("user", "q1"), turn("assistant", "a1"), turn("system", "s"), turn("user", "q2")]
+    assert made(turns=turns)["messages"] == [
+        message("user", "q1"),
+        message("assistant", "a1"),
+        message("system", "s"),
+        message("user", "q2"),
+    ]
+
+
+def test_nothing_is_added_that_was_not_given() -> None:
+    assert made(prompt="p") == {"messages": [message("user", "p")]}
+    assert made() == {}
+    assert made(request=request('{"a": 1}')) == {"a": 1}
+
+
+def test_empty_messages_of_a_request_stay_there_for_the_check() -> None:
+    assert made(request=request('{"messages": []}')) == {"messages": []}
+
+
+def test_tool_results_stand_where_they_were_typed() -> None:
+    result = Turn({"role": "tool", "content": "21", "tool_call_id": "c1"}, "--tool-result")
+    body = made(messages=history('[{"role":"user","content":"q"}]'), turns=[result, turn("user", "go on")])
+    assert body["messages"] == [
+        message("user", "q"),
+        {"role": "tool", "content": "21", "tool_call_id": "c1"},
+        message("user", "go on"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "typed", "roles"),
+    [
+        pytest.param("", "s+", "s+", id="none there: put first"),
+        pytest.param("u", "s+", "s+ u", id="before a user message"),
+        pytest.param("s u", "s+", "s+ u", id="the system message is replaced"),
+        pytest.param("d u", "s+", "s+ d u", id="another role stays, behind"),
+        pytest.param("d s u", "s+", "d s+ u", id="replaced in its place"),
+        pytest.param("s d u", "d+", "s d+ u", id="developer, too"),
+        pytest.param("s s u", "s+", "s+ u", id="all of that role"),
+        pytest.param("s d s u", "s+", "s+ d u", id="all of that role, at the first one's place"),
+        pytest.param("s u", "s+ s+", "s+ s+ u", id="by several"),
+        pytest.param("s d u", "s+ d+", "s+ d+ u", id="both"),
+        pytest.param("s d u", "d+ s+", "s+ d+ u", id="both, typed the other way round"),
+        pytest.param("u", "d+ s+", "d+ s+ u", id="both new, as typed"),
+        pytest.param("u s a", "s+", "s+ u s a", id="one behind a user message is none of the head"),
+        pytest.param("s u", "u+ s+", "s u u+ s+", id="typed behind a user message it stays there"),
+        pytest.param("s u", "s+ u+ s+", "s+ u u+ s+", id="only those before it go to the head"),
+        pytest.param("s u", "t+ s+", "s u t+ s+", id="a tool result counts as one"),
+        pytest.param("s", "s+", "s+", id="a head alone"),
+    ],
+)
+@pytest.mark.parametrize("source", ["request", "messages"])
+def test_head_of_the_conversation(source: str, old: str, typed: str, roles: str) -> None:
+    """s, d, u, a, t are roles; those with a plus come from options."""
+    names = {"s": "system", "d": "developer", "u": "user", "a": "assistant", "t": "tool"}
+    items = ",".join(f'{{"role":"{names[letter]}","content":"{letter}"}}' for letter in old.split())
+    turns = [turn(names[letter[0]], letter) for letter in typed.split()]
+    parts: dict[str, Any] = {"turns": turns}
+    if source == "request":
+        parts["request"] = request(f'{{"messages":[{items}]}}')
+    else:
+        parts["messages"] = history(f"[{items}]")
+    assert [each["content"] for each in made(**parts)["messages"]] == roles.split()
+
+
+@pytest.mark.parametrize("value", ["5", '"text"', "{}", "null"])
+def test_messages_that_are_no_array_are_refused(value: str) -> None:
+    with pytest.raises(BadInput) as bad:
+        made(request=request(f'{{"model":"m",\n"messages":{value}}}'), prompt="p")
+    assert str(bad.value).startswith("r.json:2: /messages: is ")
+    assert str(bad.value).endswith(", not an array")
+
+
+def test_items_that_are_no_messages_are_left_to_the_check() -> None:
+    body = made(request=request('{"messages":["x",{"role":5},null]}'), turns=[turn("system", "s")])
+    assert body["messages"] == [message("system", "s"), "x", {"role": 5}, None]
+
+
+# Attachments
+
+IMAGE = {"type": "image_url", "image_url": {"url": "https://e.com/a.png"}}
+AUDIO = {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}}
+PARTS = [Turn(IMAGE, "--image"), Turn(AUDIO, "--audio-file")]
+
+
+@pytest.mark.parametrize(
+    ("conversation", "expected"),
+    [
+        pytest.param({}, [message("user", [IMAGE, AUDIO])], id="no message: one is made"),
+        pytest.param(
+            {"prompt": "p"}, [message("user", [{"type": "text", "text": "p"}, IMAGE, AUDIO])], id="the prompt"
+        ),
+        pytest.param(
+            {"turns": [turn("user", "q"), turn("assistant", "a")], "prompt": "p"},
+            [
+                message("user", "q"),
+                message("assistant", "a"),
+                message("user", [{"type": "text", "text": "p"}, IMAGE, AUDIO]),
+            ],
+            id="the last of several",
+        ),
+        pytest.param(
+            {"turns": [turn("user", "q"), turn("assistant", "a")]},
+            [message("user", [{"type": "text", "text": "q"}, IMAGE, AUDIO]), message("assistant", "a")],
+            id="the last user message, though not the last",
+        ),
+        pytest.param(
+            {"turns": [turn("system", "s")]},
+            [message("system", "s"), message("user", [IMAGE, AUDIO])],
+            id="a system message alone",
+        ),
+    ],
+)
+def test_attachments_go_into_the_last_user_message(conversation: Any, expected: Any) -> None:
+    assert made(parts=PARTS, **conversation)["messages"] == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "before"),
+    [
+        pytest.param('"q"', [{"type": "text", "text": "q"}], id="string"),
+        pytest.param('[{"type":"text","text":"q"}]', [{"type": "text", "text": "q"}], id="parts"),
+        pytest.param("[]", [], id="no parts"),
+        pytest.param("null", [], id="null"),
+    ],
+)
+def test_attachments_follow_the_content_of_a_file(content: str, before: list[Any]) -> None:
+    found = request(f'{{"messages":[{{"role":"user","content":{content},"name":"n"}}]}}')
+    as_read = copy.deepcopy(found.value)
+    body = made(request=found, parts=PARTS)
+    assert body["messages"] == [{"role": "user", "content": [*before, IMAGE, AUDIO], "name": "n"}]
+    assert found.value == as_read
+
+
+@pytest.mark.parametrize("content", ["5", "true", '{"type":"text","text":"q"}'])
+def test_attachment_to_content_of_an_impossible_type_is_bad_input(content: str) -> None:
+    found = request(f'{{"messages":[\n{{"role":"user","content":{content}}}]}}')
+    with pytest.raises(BadInput) as bad:
+        build(Material(request=found, parts=PARTS))
+    assert bad.value.place == "r.json:2"
+
+
+# Parameters and edits
+
+
+def test_option_overrides_the_field_of_the_request() -> None:
+    found = request('{"model":"old","temperature":1,"stop":["a","b"],"messages":[]}')
+    body = made(request=found, parameters=given(model="new", temperature=0, stop="c"))
+    assert body == {"model": "new", "messages": [], "temperature": 0, "stop": "c"}
+    assert found.value["temperature"] == 1
+
+
+def test_option_of_a_part_leaves_the_other_parts() -> None:
+    found = request('{"audio":{"voice":"alloy","format":"mp3"},"messages":[]}')
+    body = made(request=found, parameters=given(audio_format="wav"))
+    assert body["audio"] == {"voice": "alloy", "format": "wav"}
+    assert found.value["audio"] == {"voice": "alloy", "format": "mp3"}
+
+
+def test_option_of_a_part_replaces_what_cannot_hold_it() -> None:
+    found = request('{"audio":"x","stream_options":null,"messages":[]}')
+    body = made(request=found, parameters=given(audio_format="wav", include_usage=True))
+    assert (body["audio"], body["stream_options"]) == ({"format": "wav"}, {"include_usage": True})
+
+
+def test_another_response_format_does_not_keep_the_schema_of_the_old_one() -> None:
+    found = request('{"messages":[],"response_format":{"type":"json_schema","json_schema":{"name":"n"}}}')
+    body = made(request=found, parameters=given(response_format={"type": "json_object"}))
+    assert body["response_format"] == {"type": "json_object"}
+
+
+def test_asking_for_the_web_search_leaves_its_settings() -> None:
+    found = request('{"messages":[],"web_search_options":{"search_context_size":"low"}}')
+    assert made(request=found, parameters=given(web_search={}))["web_search_options"] == {
+        "search_context_size": "low"
+    }
+    assert made(parameters=given(web_search={}))["web_search_options"] == {}
+
+
+def test_place_of_a_web_search_gets_its_type() -> None:
+    body = made(parameters=given(web_search_country="SE", web_search_city="Uppsala"))
+    assert body["web_search_options"] == {
+        "user_location": {"approximate": {"country": "SE", "city": "Uppsala"}, "type": "approximate"}
+    }
+
+
+@pytest.mark.parametrize("location", ['"Oslo"', "5", '{"approximate":{"country":"NO"}}'])
+def test_what_a_file_says_of_the_place_of_a_search_is_left_alone(location: str) -> None:
+    """Nothing is sent that was not asked for, and what is wrong is for the check to tell."""
+    found = request(f'{{"messages":[],"web_search_options":{{"user_location":{location}}}}}')
+    assert made(request=found) == found.value
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        pytest.param("auto", "auto", id="auto"),
+        pytest.param("none", "none", id="none"),
+        pytest.param("required", "required", id="required"),
+        pytest.param("f", {"type": "function", "function": {"name": "f"}}, id="a function"),
+        pytest.param("c", {"type": "custom", "custom": {"name": "c"}}, id="a custom tool"),
+        pytest.param("x", {"type": "function", "function": {"name": "x"}}, id="an unknown name"),
+        pytest.param({"type": "x"}, {"type": "x"}, id="JSON as it is"),
+    ],
+)
+def test_tool_choice(choice: Any, expected: Any) -> None:
+    tools = [{"type": "function", "function": {"name": "f"}}, {"type": "custom", "custom": {"name": "c"}}]
+    assert made(parameters=given(tool=tools, tool_choice=choice))["tool_choice"] == expected
+    in_file = Found({"tools": tools}, Source("r.json", b"{}"))
+    assert made(request=in_file, parameters=given(tool_choice=choice))["tool_choice"] == expected
+
+
+@pytest.mark.parametrize("tools", ["5", '"x"', "null", "{}", "[5]", '[{"custom":5}]'])
+def test_tool_choice_beside_odd_tools_leaves_them_to_the_check(tools: str) -> None:
+    found = request(f'{{"messages":[],"tools":{tools}}}')
+    body = made(request=found, parameters=given(tool_choice="f"))
+    assert body["tools"] == found.value["tools"]
+    assert body["tool_choice"] == {"type": "function", "function": {"name": "f"}}
+
+
+@pytest.mark.parametrize(
+    ("parts", "model"),
+    [
+        pytest.param({}, None, id="none"),
+        pytest.param({"default_model": "d"}, "d", id="the default"),
+        pytest.param(
+            {"default_model": "d", "request": '{"model":"r","messages":[]}'}, "r", id="of the request"
+        ),
+        pytest.param(
+            {"default_model": "d", "request": '{"model":"r","messages":[]}', "parameters": given(model="o")},
+            "o",
+            id="of the option",
+        ),
+        pytest.param({"default_model": "d", "parameters": edited("model=e", model="o")}, "e", id="of --set"),
+        pytest.param({"default_model": "d", "parameters": edited("model")}, None, id="none, by --unset"),
+        pytest.param(
+            {"default_model": "d", "request": '{"model":"r","messages":[]}', "parameters": edited("model")},
+            None,
+            id="none, by --unset of the request's",
+        ),
+    ],
+)
+def test_model(parts: dict[str, Any], model: str | None) -> None:
+    if "request" in parts:
+        parts = {**parts, "request": request(parts["request"])}
+    assert made(prompt="p", **parts).get("model") == model
+
+
+def test_edits_come_last_and_in_the_order_typed() -> None:
+    parameters = edited("a=1", "a=2", "b.c=3", "b.c", "temperature:=0.5", "seed", temperature=1, seed=4)
+    assert made(parameters=parameters) == {"a": "2", "b": {}, "temperature": 0.5}
+
+
+def test_edits_of_messages() -> None:
+    parameters = edited("messages[0].name=n", "messages[1]")
+    body = made(turns=[turn("user", "a"), turn("user", "b")], prompt="c", parameters=parameters)
+    assert body["messages"] == [{"role": "user", "content": "a", "name": "n"}, message("user", "c")]
+
+
+def test_edits_leave_what_was_read_as_it_was_read() -> None:
+    found = request('{"messages":[{"role":"user","content":"q"}],"a":{"b":[1]}}')
+    before = copy.deepcopy(found.value)
+    body = made(request=found, parameters=edited("a.b[0]:=2", "messages[0].content=x"))
+    assert (body["a"], body["messages"][0]["content"]) == ({"b": [2]}, "x")
+    assert found.value == before
+
+
+def test_edit_of_a_request_as_deep_as_can_be_read() -> None:
+    found = request('{"messages":[],"a":' + "[" * 890 + "]" * 890 + "}")
+    assert made(request=found, parameters=edited("b=1"))["b"] == "1"
+
+
+def test_edit_that_cannot_be_is_a_wrong_call() -> None:
+    with pytest.raises(UsageFault):
+        made(prompt="p", parameters=edited("messages.x=1"))
+
+
+def test_model_and_messages_come_first() -> None:
+    found = request('{"a":1,"messages":[],"model":"m","b":2}')
+    assert list(made(request=found, parameters=given(temperature=1))) == [
+        "model",
+        "messages",
+        "a",
+        "b",
+        "temperature",
+    ]
+
+
+# Places
+
+REQUEST = """{"model": "m",
+ "messages": [
+  {"role": "user", "content": "r"},
+  {"role": "assistant",
+   "content": "r"}],
+ "tools": [
+  {"type": "function"}],
+ "temperature": 9
+}"""
+HISTORY = '\n{"role":"user","content":"h"}\n{"role":"assistant","content":"h"}\n'
+
+
+def full() -> Built:
+    return build(
+        Material(
+            request=request(REQUEST),
+            messages=history(HISTORY),
+            turns=[turn("system", "s"), turn("user", "u", "--user-file")],
+            prompt="p",
+            parts=PARTS,
+            parameters=edited(
+                "top_k:=4",
+                "provider.order[0]=a",
+                "seed",
+                seed=1,
+                audio_voice="x",
+                web_search_country="SE",
+                tool_choice="f",
+            ),
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("pointer", "place"),
+    [
+        pytest.param("", "r.json:1", id="the whole"),
+        pytest.param("/messages", "r.json:2", id="all messages"),
+        pytest.param("/messages/0", "--system", id="put before the request's"),
+        pytest.param("/messages/0/content", "--system", id="inside it"),
+        pytest.param("/messages/1/content", "r.json:3", id="the request's first"),
+        pytest.param("/messages/2/content", "r.json:5", id="its second, on its own line"),
+        pytest.param("/messages/2/nothing", "r.json:4", id="what it lacks"),
+        pytest.param("/messages/3/role", "h.jsonl:2", id="of --messages"),
+        pytest.param("/messages/4", "h.jsonl:3", id="its second"),
+        pytest.param("/messages/5", "--user-file", id="a role option"),
+        pytest.param("/messages/6", "PROMPT", id="the prompt"),
+        pytest.param("/messages/6/content/0/text", "PROMPT", id="its text"),
+        pytest.param("/messages/6/content/1/image_url/detail", "--image", id="an image of it"),
+        pytest.param("/messages/6/content/2", "--audio-file", id="a sound of it"),
+        pytest.param("/tools/0/function", "r.json:7", id="a field of the request"),
+        pytest.param("/temperature", "r.json:8", id="another"),
+        pytest.param("/audio/voice", "--audio-voice", id="an option"),
+        pytest.param("/tool_choice/function/name", "--tool-choice", id="inside an option's value"),
+        pytest.param(
+            "/web_search_options/user_location/approximate/country", "--web-search-country", id="deep"
+        ),
+        pytest.param("/top_k", "--set", id="an assignment"),
+        pytest.param("/provider/order/0", "--set", id="a deep one"),
+        pytest.param("/seed", "--unset", id="a removal"),
+        pytest.param("/nothing", "r.json:1", id="what nobody gave"),
+    ],
+)
+def test_place(pointer: str, place: str) -> None:
+    assert full().place(pointer) == place
+
+
+def test_place_without_a_request_file() -> None:
+    built = build(Material(prompt="p", default_model="m"))
+    assert built.place("/messages/0/content") == "PROMPT"
+    assert built.place("/model") == ""
+    assert built.place("") == ""
+
+
+def test_place_of_a_message_that_was_replaced_or_edited() -> None:
+    found = request('{"messages":[\n{"role":"system","content":"r"},\n{"role":"user","content":"r"}]}')
+    parameters = edited("messages[1].content:=5")
+    built = build(Material(request=found, turns=[turn("system", "s")], parameters=parameters))
+    assert built.place("/messages/0/content") == "--system"
+    assert built.place("/messages/1/content") == "--set"
+    assert built.place("/messages/1/role") == "r.json:3"
+
+
+def test_place_of_a_field_that_an_option_overrides() -> None:
+    found = request('{"messages":[],\n"temperature":1,\n"seed":1}')
+    built = build(Material(request=found, parameters=given(temperature=9)))
+    assert built.place("/temperature") == "--temperature"
+    assert built.place("/seed") == "r.json:3"
+
+
+def test_place_of_what_moved_up_when_another_was_removed() -> None:
+    turns = [turn("user", "a"), turn("assistant", "b", "--assistant-file")]
+    built = build(Material(turns=turns, prompt="p", parameters=edited("messages[0]")))
+    assert built.place("/messages/0/content") == "--assistant-file"
+    assert built.place("/messages/1/content") == "PROMPT"

@@ -1,0 +1,220 @@
+"""Images, sounds and documents -> content parts, told by their bytes."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatpipe.errors import BadInput, MissingInput
+from chatpipe.inputs.sources import Sources
+from chatpipe.inputs.stdin import Stdin
+from chatpipe.request import media
+from chatpipe.request.prompt import Attachment, MediaKind
+
+PNG = b"\x89PNG\r\n\x1a\n rest"
+OPTIONS: dict[MediaKind, str] = {
+    "image": "--image",
+    "audio": "--audio-file",
+    "file": "--file",
+    "file-id": "--file-id",
+}
+
+
+def part(kind: MediaKind, value: str, detail: str | None = None, stdin: int = -1) -> dict[str, Any]:
+    return media.part(
+        Attachment(kind, value, OPTIONS[kind]), detail, Sources(Stdin(stdin, stdin >= 0, print))
+    )
+
+
+def coded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.com/a.png",
+        "http://example.com/a.png?b=c#d",
+        "HTTPS://EXAMPLE.COM/A",
+        "data:image/png;base64,AAAA",
+        "Data:,x",
+        "https://",
+    ],
+)
+def test_url_of_an_image_is_handed_on(url: str) -> None:
+    assert part("image", url) == {"type": "image_url", "image_url": {"url": url}}
+    assert part("image", url, "low") == {"type": "image_url", "image_url": {"url": url, "detail": "low"}}
+
+
+@pytest.mark.parametrize(
+    "name", ["ftp://a/b.png", "file:///a.png", "http:a.png", "https:/a", "data", "xhttps://a"]
+)
+def test_anything_else_is_a_path(name: str) -> None:
+    with pytest.raises(MissingInput) as missing:
+        part("image", name)
+    assert str(missing.value) == f"--image: cannot read '{name}': no such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("data", "media_type"),
+    [
+        pytest.param(PNG, "image/png", id="PNG"),
+        pytest.param(b"\xff\xd8\xff\xe0 rest", "image/jpeg", id="JPEG"),
+        pytest.param(b"GIF87a rest", "image/gif", id="GIF 87"),
+        pytest.param(b"GIF89a rest", "image/gif", id="GIF 89"),
+        pytest.param(b"RIFF\x10\0\0\0WEBPVP8 ", "image/webp", id="WebP"),
+    ],
+)
+def test_image_file(tmp_path: Path, data: bytes, media_type: str) -> None:
+    path = tmp_path / "photo.txt"
+    path.write_bytes(data)
+    url = f"data:{media_type};base64,{coded(data)}"
+    assert part("image", str(path)) == {"type": "image_url", "image_url": {"url": url}}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"%PDF-1.7", id="PDF"),
+        pytest.param(b"<svg xmlns='http://www.w3.org/2000/svg'/>", id="SVG"),
+        pytest.param(b"BM rest", id="BMP"),
+        pytest.param(b"RIFF\x10\0\0\0WAVEfmt ", id="WAV"),
+        pytest.param(b"\x89PNG\n\x1a\n", id="a PNG that went through a text filter"),
+        pytest.param(b"GIF88a", id="no GIF"),
+        pytest.param(b"\xff\xd8", id="two bytes"),
+    ],
+)
+def test_no_image(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(data)
+    with pytest.raises(BadInput) as bad:
+        part("image", str(path))
+    assert str(bad.value) == f"--image: '{path}' is not a PNG, JPEG, GIF or WebP image"
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        pytest.param(b"RIFF\x10\0\0\0WAVEfmt ", "wav", id="WAV"),
+        pytest.param(b"ID3\x04 rest", "mp3", id="MP3 with a tag"),
+        pytest.param(b"\xff\xfb\x90\x00", "mp3", id="MPEG 1 layer III"),
+        pytest.param(b"\xff\xf3\x90\x00", "mp3", id="MPEG 2 layer III"),
+        pytest.param(b"\xff\xe3\x90\x00", "mp3", id="MPEG 2.5 layer III"),
+    ],
+)
+def test_audio_file(tmp_path: Path, data: bytes, name: str) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(data)
+    assert part("audio", str(path), "low") == {
+        "type": "input_audio",
+        "input_audio": {"data": coded(data), "format": name},
+    }
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"fLaC", id="FLAC"),
+        pytest.param(b"OggS", id="Ogg"),
+        pytest.param(b"\xff\xd8\xff\xe0", id="JPEG"),
+        pytest.param(b"\xff\xf9\x50", id="AAC"),
+        pytest.param(b"\xff", id="one byte"),
+        pytest.param(b"RIFF\x10\0\0\0WEBP", id="WebP"),
+        pytest.param(b"text", id="text"),
+    ],
+)
+def test_no_audio(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "a.mp3"
+    path.write_bytes(data)
+    with pytest.raises(BadInput) as bad:
+        part("audio", str(path))
+    assert str(bad.value) == f"--audio-file: '{path}' is not a WAV or MP3 file"
+
+
+OFFICE = "application/vnd.openxmlformats-officedocument."
+
+
+@pytest.mark.parametrize(
+    ("data", "media_type"),
+    [
+        pytest.param(b"%PDF-1.7 \xff", "application/pdf", id="PDF"),
+        pytest.param(PNG, "image/png", id="image"),
+        pytest.param("Grüße".encode(), "text/plain", id="text"),
+        pytest.param(b"PK\x03\x04 a.txt", "application/zip", id="zip"),
+        pytest.param(
+            b"PK\x03\x04[Content_Types].xml word/document.xml",
+            OFFICE + "wordprocessingml.document",
+            id="docx",
+        ),
+        pytest.param(
+            b"PK\x03\x04[Content_Types].xml xl/workbook.xml", OFFICE + "spreadsheetml.sheet", id="xlsx"
+        ),
+        pytest.param(
+            b"PK\x03\x04[Content_Types].xml ppt/presentation.xml",
+            OFFICE + "presentationml.presentation",
+            id="pptx",
+        ),
+    ],
+)
+def test_document(tmp_path: Path, data: bytes, media_type: str) -> None:
+    path = tmp_path / "some name.bin"
+    path.write_bytes(data)
+    assert part("file", str(path)) == {
+        "type": "file",
+        "file": {"filename": "some name.bin", "file_data": f"data:{media_type};base64,{coded(data)}"},
+    }
+
+
+def test_document_of_no_known_type(tmp_path: Path) -> None:
+    path = tmp_path / "a.pdf"
+    path.write_bytes(b"\x00\xff\xfe")
+    with pytest.raises(BadInput) as bad:
+        part("file", str(path))
+    assert str(bad.value) == (
+        f"--file: '{path}' is of no known type: not PDF, an image, an office document or UTF-8 text"
+    )
+
+
+def test_file_id_is_no_file() -> None:
+    assert part("file-id", "file-abc") == {"type": "file", "file": {"file_id": "file-abc"}}
+    assert part("file-id", "-") == {"type": "file", "file": {"file_id": "-"}}
+
+
+@pytest.mark.parametrize("kind", ["image", "audio", "file"])
+def test_no_name_no_file_no_bytes(tmp_path: Path, kind: MediaKind) -> None:
+    option = OPTIONS[kind]
+    with pytest.raises(MissingInput) as missing:
+        part(kind, "")
+    assert str(missing.value) == f"{option}: an empty file name"
+    with pytest.raises(MissingInput) as missing:
+        part(kind, str(tmp_path))
+    assert str(missing.value) == f"{option}: cannot read '{tmp_path}': is a directory"
+    empty = tmp_path / "empty"
+    empty.write_bytes(b"")
+    with pytest.raises(BadInput) as bad:
+        part(kind, str(empty))
+    assert str(bad.value) == f"{option}: '{empty}' is empty"
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "made"),
+    [
+        ("image", PNG, {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{coded(PNG)}"}}),
+        ("audio", b"ID3", {"type": "input_audio", "input_audio": {"data": "SUQz", "format": "mp3"}}),
+        (
+            "file",
+            b"hi",
+            {"type": "file", "file": {"filename": "stdin", "file_data": "data:text/plain;base64,aGk="}},
+        ),
+    ],
+)
+def test_from_stdin(kind: MediaKind, data: bytes, made: dict[str, Any]) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, data)
+    os.close(writer)
+    assert part(kind, "-", stdin=reader) == made
+    os.close(reader)

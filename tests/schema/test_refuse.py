@@ -1,0 +1,67 @@
+"""A request that was just built -> warnings, or all problems at once, each in its place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chatpipe.errors import Problems, Status
+from chatpipe.inputs.messages import Found
+from chatpipe.inputs.place import Source
+from chatpipe.request.build import Built
+from chatpipe.schema.check import Problem
+from chatpipe.schema.refuse import described, refuse
+
+GOOD: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "q"}]}
+ORIGINS = {"/messages/0": "PROMPT", "/temperature": "--temperature"}
+
+
+def test_good_request_has_no_warnings() -> None:
+    assert refuse(Built(GOOD, ORIGINS)) == []
+
+
+def test_warnings_are_lines_with_their_places() -> None:
+    body = {**GOOD, "max_tokens": 1, "max_completion_tokens": 1}
+    [line] = refuse(Built(body, {**ORIGINS, "/max_tokens": "--max-tokens"}))
+    assert line.startswith("--max-tokens: /max_tokens: ")
+
+
+def test_errors_are_told_all_at_once_and_warnings_are_not_among_them() -> None:
+    body = {**GOOD, "temperature": 9, "n": 0, "max_tokens": 1, "max_completion_tokens": 1}
+    source = Source("r.json", b'{"model":"m",\n"n":0}')
+    origins: dict[str, Found | str] = {**ORIGINS, "": Found({}, source)}
+    with pytest.raises(Problems) as raised:
+        refuse(Built(body, origins))
+    assert raised.value.status == Status.BAD_INPUT
+    assert [str(fault) for fault in raised.value.faults] == [
+        "--temperature: /temperature: is 9, more than 2",
+        "r.json:2: /n: is 0, less than 1",
+    ]
+
+
+def test_strict_makes_errors_of_warnings() -> None:
+    body = {**GOOD, "max_tokens": 1, "max_completion_tokens": 1}
+    with pytest.raises(Problems) as raised:
+        refuse(Built(body, ORIGINS), strict=True)
+    assert len(raised.value.faults) == 1
+
+
+def test_model_may_come_later() -> None:
+    body = {"messages": GOOD["messages"]}
+    assert refuse(Built(body, ORIGINS), without_model=True) == []
+    with pytest.raises(Problems) as raised:
+        refuse(Built(body, ORIGINS))
+    [fault] = raised.value.faults
+    assert "has no 'model'" in fault.what
+    assert fault.fix == "pass -m MODEL or set CHATPIPE_MODEL"
+
+
+def test_request_is_not_changed() -> None:
+    body = {**GOOD, "messages": [{"role": "user", "content": "q"}]}
+    refuse(Built(body, ORIGINS), without_model=True)
+    assert body == {"model": "m", "messages": [{"role": "user", "content": "q"}]}
+
+
+def test_pointer_stands_before_the_message() -> None:
+    assert described(Problem("/a/0", "type", "is 5, not a string", "", "error")) == "/a/0: is 5, not a string"

@@ -1,0 +1,210 @@
+"""Imports point one way only, and only the files that may touch the world do.
+
+What is read is the source, every import in it: also those inside functions and under TYPE_CHECKING.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "cli" / "chatpipe"
+
+# Lowest first: a module imports from its own layer and lower ones.
+LAYERS = (
+    *("errors", "inputs", "request", "schema", "response", "wire", "exchange"),
+    *("batch", "output", "local", "flags", "commands", "main", "__main__"),
+)
+
+# What a module may do to the world, and why it is that one. Everything else is a function of its arguments.
+WORLD: dict[str, dict[str, str]] = {
+    "main": {
+        "os": "ends the process, and opens /dev/null where a standard stream is closed",
+        "sys": "argv, and where --version goes",
+        "signal": "turns signals into an end, and an end into a signal",
+        "environ": "whether a shell asks for completion",
+    },
+    "inputs.sources": {"open": "every file that goes into a request is read here"},
+    "inputs.stdin": {"os": "descriptor 0", "select": "whether something is there"},
+    "schema.check": {"open": "the schema, which is a part of the package"},
+    "exchange": {"time": "default clock of World", "random": "default of World"},
+    "wire.blocking": {
+        "socket": "the connection",
+        "ssl": "its encryption",
+        "time": "time-outs and the deadline",
+        "select": "whether an idle connection is still there",
+    },
+    "wire.client": {"open": "certificates", "os": "a folder of certificates", "ssl": "contexts"},
+    "wire.faults": {"socket": "the numbers of its errors, only"},
+    "wire.keys": {
+        "open": "the key and the headers from files",
+        "os": "a key from a descriptor",
+        "subprocess": "a key from a command",
+    },
+    "output.sink": {
+        "os": "descriptors that are written",
+        "select": "waits for a full pipe",
+        "socket": "-o SOCKET",
+        "fcntl": "whether a descriptor can be written",
+    },
+    "output.files": {"os": "files that are replaced", "open": "the old file, to compare"},
+    "output.target": {"sys": "whether stdout is closed", "signal": "ends the writing, cleanly"},
+    "output.notices": {"os": "descriptor 2"},
+    "local.route": {"time": "sleeps between tries"},
+    "flags.stdin": {"sys": "whether stdin is closed"},
+    "commands.ask": {"environ": "hands it on"},
+    "commands.build": {"environ": "hands it on"},
+}
+
+_MODULES = {
+    *("socket", "ssl", "select", "selectors", "subprocess", "signal", "time", "random", "shutil", "tempfile"),
+    *("secrets", "fcntl", "asyncio", "threading", "multiprocessing", "datetime", "uuid", "urllib.request"),
+}
+# What is in os and sys, and does nothing to the world.
+_PURE = (
+    *("os.path.split", "os.path.join", "os.path.basename", "os.path.dirname", "os.pathsep", "os.sep"),
+    *("os.fsencode", "os.fsdecode", "os.PathLike", "os.strerror", "os.devnull", "sys.modules", "sys.version"),
+)
+_FILES = ("read_bytes", "read_text", "write_bytes", "write_text", "touch", "unlink", "mkdir")
+
+
+def sources() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*.py") if path.name != "accept.py")
+
+
+def name_of(path: Path) -> str:
+    """`request.build` for cli/chatpipe/request/build.py."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+NAMES = [name_of(path) for path in sources()]
+EACH = pytest.mark.parametrize("path", sources(), ids=NAMES)
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """The modules of every import statement, in the order of the lines; `from a import b` gives a and a.b."""
+    statements = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    for node in sorted(statements, key=lambda node: node.lineno):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        else:
+            assert node.level == 0, f"line {node.lineno}: imports are absolute"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def layer_of(module: str) -> str:
+    """The layer of `chatpipe.request.build`; `chatpipe` itself, which holds the version, is below all."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+@EACH
+def test_imports_point_down(path: Path) -> None:
+    own = name_of(path).split(".")[0]
+    height = -1 if own == "__init__" else LAYERS.index(own)
+    for module in imported(tree_of(path)):
+        layer = layer_of(module)
+        if module.split(".")[0] == "chatpipe" and layer in LAYERS:
+            assert LAYERS.index(layer) <= height, f"{own} imports {module}"
+
+
+def test_every_module_has_a_layer() -> None:
+    assert {name.split(".")[0] for name in NAMES} - {"__init__"} <= set(LAYERS)
+
+
+def test_commands_do_not_import_each_other() -> None:
+    """Apart from the table that finds them."""
+    commands = {name for name in NAMES if name.startswith("commands.")} - {
+        "commands.__init__",
+        "commands.table",
+    }
+    for path in sources():
+        if name_of(path) in commands:
+            others = {f"chatpipe.{name}" for name in commands - {name_of(path)}}
+            assert others.isdisjoint(imported(tree_of(path)))
+
+
+@EACH
+def test_inner_packages_are_empty(path: Path) -> None:
+    """No re-exports: they make cycles. The one of wire has a reason, and says it."""
+    if path.name == "__init__.py" and path.parent != PACKAGE and path.parent.name != "wire":
+        assert path.read_text(encoding="utf-8") == ""
+
+
+@EACH
+def test_no_drawer_for_odds_and_ends(path: Path) -> None:
+    assert path.stem not in {"utils", "util", "helpers", "helper", "common", "misc", "tools", "base"}
+    assert not path.stem.startswith("_") or path.stem in {"__init__", "__main__"}
+
+
+@EACH
+def test_httpx_is_reached_through_wire(path: Path) -> None:
+    """wire/__init__.py keeps httpx's own command line, and with it rich, from being imported."""
+    modules = list(imported(tree_of(path)))
+    if "httpx" not in modules or name_of(path).startswith("wire."):
+        return
+    before = modules[: modules.index("httpx")]
+    assert any(module == "chatpipe.wire" or module.startswith("chatpipe.wire.") for module in before)
+
+
+def touched(tree: ast.AST) -> set[str]:
+    """What of the world a module reaches for: modules that it imports, `os`, `sys`, `environ`, `open`."""
+    found = {module for module in imported(tree) if module in _MODULES}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            text = ast.unparse(node)
+            if text.startswith(("os.environ", "os.getenv")):
+                found.add("environ")
+            elif text.startswith(("os.", "sys.")) and text != "os.path" and not text.startswith(_PURE):
+                found.add(text.partition(".")[0])
+        elif isinstance(node, ast.Call) and _opens(node.func):
+            found.add("open")
+    return found
+
+
+def _opens(function: ast.expr) -> bool:
+    if isinstance(function, ast.Name):
+        return function.id in ("open", "print", "input")
+    return isinstance(function, ast.Attribute) and function.attr in _FILES
+
+
+@EACH
+def test_only_those_who_may_touch_the_world(path: Path) -> None:
+    assert touched(tree_of(path)) <= set(WORLD.get(name_of(path), {}))
+
+
+@pytest.mark.parametrize("name", WORLD)
+def test_nobody_is_allowed_what_he_does_not_do(name: str) -> None:
+    """So that the table stays a description."""
+    path = PACKAGE.joinpath(*name.split(".")).with_suffix(".py")
+    assert set(WORLD[name]) <= touched(tree_of(path))
+
+
+@pytest.mark.parametrize(
+    ("source", "reached"),
+    [
+        ("import time", {"time"}),
+        ("def f():\n    from time import sleep", {"time"}),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import ssl", {"ssl"}),
+        ("import os\nos.environ.get('a')", {"environ"}),
+        ("import os\nos.path.exists('a')", {"os"}),
+        ("import os\nos.path.join('a', 'b')", set()),
+        ("open('a')", {"open"}),
+        ("path.read_text()", {"open"}),
+        ("import sys\nsys.stdout.write('a')", {"sys"}),
+        ("import re, json\nre.compile('a')", set()),
+    ],
+)
+def test_what_counts_as_touching_the_world(source: str, reached: set[str]) -> None:
+    assert touched(ast.parse(source)) == reached

@@ -1,0 +1,414 @@
+"""Where a request goes, with which headers, and where a key never goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chatpipe import __version__
+from chatpipe.errors import BadConfiguration, ChatpipeError, NoAccess, Status, UsageFault
+from chatpipe.wire.endpoints import Endpoint, authorized, header, resolve
+from chatpipe.wire.options import Connection
+
+ROUTE = "/chat/completions"
+OURS = (
+    ("Content-Type", "application/json"),
+    ("User-Agent", f"chatpipe/{__version__}"),
+    ("Accept-Encoding", "identity"),
+)
+
+
+def endpoint(
+    environ: dict[str, str] | None = None, *lines: str, profile: str | None = None, **options: Any
+) -> Endpoint:
+    """lines are those of --header-file."""
+    return resolve(Connection(profile=profile, **options), environ or {}, lines)
+
+
+CHATPIPE = {"CHATPIPE_BASE_URL": "https://c.example/v1", "CHATPIPE_MODEL": "c"}
+OPENAI = {"OPENAI_BASE_URL": "https://o.example/v1", "OPENAI_MODEL": "o"}
+
+
+@pytest.mark.parametrize(
+    ("options", "environ", "url", "model"),
+    [
+        pytest.param({}, {}, "https://api.openai.com/v1", None, id="nothing"),
+        pytest.param({}, OPENAI, "https://o.example/v1", "o", id="OPENAI_*"),
+        pytest.param({}, CHATPIPE | OPENAI, "https://c.example/v1", "c", id="CHATPIPE_* before OPENAI_*"),
+        pytest.param(
+            {"base_url": "https://b.example"},
+            CHATPIPE | OPENAI,
+            "https://b.example",
+            "c",
+            id="option before all",
+        ),
+        pytest.param(
+            {"profile": "openai"}, OPENAI, "https://o.example/v1", "o", id="profile openai reads OPENAI_*"
+        ),
+        pytest.param(
+            {},
+            {"CHATPIPE_PROFILE": "openai"} | OPENAI,
+            "https://o.example/v1",
+            "o",
+            id="also when from its variable",
+        ),
+        pytest.param({"profile": "openai"}, {}, "https://api.openai.com/v1", None, id="profile openai"),
+        pytest.param(
+            {"profile": "echo"}, CHATPIPE | OPENAI, "http://echo.invalid/v1", "echo", id="echo reads none"
+        ),
+        pytest.param(
+            {},
+            {"CHATPIPE_PROFILE": "echo"} | CHATPIPE | OPENAI,
+            "http://echo.invalid/v1",
+            "echo",
+            id="echo from its variable reads no other",
+        ),
+        pytest.param(
+            {"profile": "openai"},
+            {"CHATPIPE_PROFILE": "echo"},
+            "https://api.openai.com/v1",
+            None,
+            id="-p before CHATPIPE_PROFILE",
+        ),
+        pytest.param(
+            {},
+            {"CHATPIPE_BASE_URL": "", "CHATPIPE_MODEL": "", "CHATPIPE_PROFILE": ""} | OPENAI,
+            "https://o.example/v1",
+            "o",
+            id="empty variables are none",
+        ),
+        pytest.param(
+            {}, {"OPENAI_BASE_URL": ""}, "https://api.openai.com/v1", None, id="empty OPENAI_BASE_URL"
+        ),
+    ],
+)
+def test_who_wins(options: dict[str, Any], environ: dict[str, str], url: str, model: str | None) -> None:
+    found = endpoint(environ, **options)
+    assert (found.url, found.base_url, found.model) == (url + ROUTE, url, model)
+
+
+def test_echo_is_in_process_and_takes_nothing_from_outside() -> None:
+    environ = {
+        "OPENAI_API_KEY": "k",
+        "OPENAI_ORG_ID": "o",
+        "OPENAI_PROJECT_ID": "p",
+        "OPENAI_CUSTOM_HEADERS": "A: b",
+        "CHATPIPE_MODEL": "m",
+    }
+    found = endpoint(environ, profile="echo")
+    assert found == Endpoint("http://echo.invalid/v1" + ROUTE, OURS, "echo", True, None, False)
+
+
+@pytest.mark.parametrize(
+    ("options", "environ", "key_env", "needs_key"),
+    [
+        pytest.param({}, {}, "OPENAI_API_KEY", True, id="api.openai.com"),
+        pytest.param({"profile": "openai"}, {}, "OPENAI_API_KEY", True, id="profile openai"),
+        pytest.param({"base_url": "https://api.openai.com/v1"}, {}, "OPENAI_API_KEY", True, id="by its URL"),
+        pytest.param({"base_url": "https://API.OpenAI.com/v1"}, {}, "OPENAI_API_KEY", True, id="in capitals"),
+        pytest.param({"base_url": "https://b.example"}, {}, "OPENAI_API_KEY", False, id="another server"),
+        pytest.param(
+            {"base_url": "https://b.example", "profile": "openai"},
+            {},
+            "OPENAI_API_KEY",
+            True,
+            id="named openai",
+        ),
+        pytest.param(
+            {"base_url": "https://api.openai.com.evil.example"}, {}, "OPENAI_API_KEY", False, id="lookalike"
+        ),
+    ],
+)
+def test_key(options: dict[str, Any], environ: dict[str, str], key_env: str | None, needs_key: bool) -> None:
+    found = endpoint(environ, **options)
+    assert (found.key_env, found.needs_key, found.in_process) == (key_env, needs_key, False)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "url"),
+    [
+        pytest.param("https://a.example/v1", "https://a.example/v1/chat/completions", id="plain"),
+        pytest.param("https://a.example/v1/", "https://a.example/v1/chat/completions", id="final slash"),
+        pytest.param("https://a.example/v1//", "https://a.example/v1/chat/completions", id="final slashes"),
+        pytest.param("https://a.example", "https://a.example/chat/completions", id="no path"),
+        pytest.param("https://a.example/", "https://a.example/chat/completions", id="root"),
+        pytest.param(
+            "https://a.example/v1/chat/completions",
+            "https://a.example/v1/chat/completions",
+            id="the route itself",
+        ),
+        pytest.param(
+            "https://a.example/v1/chat/completions/",
+            "https://a.example/v1/chat/completions",
+            id="with a slash",
+        ),
+        pytest.param(
+            "https://a.example/d/x?api-version=1",
+            "https://a.example/d/x/chat/completions?api-version=1",
+            id="query kept",
+        ),
+        pytest.param(
+            "https://a.example/v1#x", "https://a.example/v1/chat/completions", id="fragment dropped"
+        ),
+        pytest.param("http://127.0.0.1:8080/v1", "http://127.0.0.1:8080/v1/chat/completions", id="port"),
+        pytest.param("http://[::1]:8080/v1", "http://[::1]:8080/v1/chat/completions", id="IPv6"),
+        pytest.param("HTTP://LOCALHOST/v1", "http://LOCALHOST/v1/chat/completions", id="scheme in capitals"),
+        pytest.param(" https://a.example/v1 ", "https://a.example/v1/chat/completions", id="blanks around"),
+        pytest.param(
+            "https://a.example/%7Eu/v1", "https://a.example/%7Eu/v1/chat/completions", id="escapes kept"
+        ),
+    ],
+)
+def test_url(base_url: str, url: str) -> None:
+    assert endpoint(base_url=base_url).url == url
+    assert endpoint({"CHATPIPE_BASE_URL": base_url}).url == url
+
+
+@pytest.mark.parametrize(
+    ("base_url", "what"),
+    [
+        pytest.param("a.example/v1", "'a.example/v1' is not an http or https URL", id="no scheme"),
+        pytest.param("localhost:8080", "'localhost:8080' is not an http or https URL", id="host and port"),
+        pytest.param("ftp://a.example", "'ftp://a.example' is not an http or https URL", id="ftp"),
+        pytest.param("https://", "'https://' is not an http or https URL", id="no host"),
+        pytest.param("https:///v1", "'https:///v1' is not an http or https URL", id="empty host"),
+        pytest.param("https://a:x/v1", "'https://a:x/v1' is not an http or https URL", id="port a word"),
+        pytest.param("https://a:99999", "'https://a:99999' is not an http or https URL", id="port too high"),
+        pytest.param("https://a:0", "'https://a:0' is not an http or https URL", id="port 0"),
+        pytest.param("https://[::1/v1", "'https://[::1/v1' is not an http or https URL", id="open bracket"),
+        pytest.param("https://u:p@a.example", "a base URL holds no user or password", id="password"),
+        pytest.param("https://u@a.example", "a base URL holds no user or password", id="user"),
+        pytest.param("https://a.example/a b", "the base URL has a character that no URL has", id="blank"),
+        pytest.param("https://ä.example", "the base URL has a character that no URL has", id="not ASCII"),
+        pytest.param(
+            "https://a.exam\nple", "the base URL has a character that no URL has", id="newline inside"
+        ),
+        pytest.param("https://a.exam\tple", "the base URL has a character that no URL has", id="tab inside"),
+        pytest.param("https://a.example/\x00", "the base URL has a character that no URL has", id="NUL"),
+    ],
+)
+def test_no_url_is_78_and_placed(base_url: str, what: str) -> None:
+    for found, place in (
+        ({"base_url": base_url}, "--base-url"),
+        ({"environ": {"CHATPIPE_BASE_URL": base_url}}, "CHATPIPE_BASE_URL"),
+        ({"environ": {"OPENAI_BASE_URL": base_url}}, "OPENAI_BASE_URL"),
+    ):
+        with pytest.raises(BadConfiguration) as bad:
+            endpoint(**found)
+        assert (bad.value.what, bad.value.place) == (what, place)
+        assert bad.value.status == Status.BAD_CONFIGURATION
+
+
+def test_empty_base_url_as_an_option_does_not_lead_to_another_server() -> None:
+    """`--base-url "$UNSET"` is a slip, and the prompt is not to go to api.openai.com for it."""
+    with pytest.raises(ChatpipeError) as fault:
+        endpoint(base_url="")
+    assert fault.value.place == "--base-url"
+
+
+def test_final_newline_of_a_variable_is_no_fault() -> None:
+    assert endpoint({"CHATPIPE_BASE_URL": "https://a.example/v1\n"}).base_url == "https://a.example/v1"
+
+
+@pytest.mark.parametrize(
+    ("options", "environ", "place"),
+    [
+        pytest.param({"profile": "x"}, {}, "--profile", id="option"),
+        pytest.param({"profile": ""}, {}, "--profile", id="empty option"),
+        pytest.param({}, {"CHATPIPE_PROFILE": "x"}, "CHATPIPE_PROFILE", id="variable"),
+    ],
+)
+def test_unknown_profile_is_78(options: dict[str, Any], environ: dict[str, str], place: str) -> None:
+    with pytest.raises(BadConfiguration) as bad:
+        endpoint(environ, **options)
+    assert (bad.value.place, bad.value.fix) == (place, "there are openai, echo")
+
+
+@pytest.mark.parametrize(
+    ("options", "environ"),
+    [({"profile": "echo"}, {}), ({}, {"CHATPIPE_PROFILE": "echo"})],
+    ids=["-p", "variable"],
+)
+def test_echo_has_no_base_url(options: dict[str, Any], environ: dict[str, str]) -> None:
+    with pytest.raises(UsageFault, match="profile 'echo' has no base URL"):
+        endpoint(environ, base_url="https://a.example", **options)
+
+
+# Headers
+
+
+@pytest.mark.parametrize(
+    ("environ", "file", "typed", "headers"),
+    [
+        pytest.param({}, [], (), OURS, id="ours"),
+        pytest.param({}, [], ("X-A: 1",), (*OURS, ("X-A", "1")), id="one more"),
+        pytest.param(
+            {"OPENAI_ORG_ID": "o", "OPENAI_PROJECT_ID": "p"},
+            [],
+            (),
+            (*OURS, ("OpenAI-Organization", "o"), ("OpenAI-Project", "p")),
+            id="organization and project",
+        ),
+        pytest.param(
+            {"OPENAI_CUSTOM_HEADERS": "X-A: 1\n\nX-B: 2\n"},
+            [],
+            (),
+            (*OURS, ("X-A", "1"), ("X-B", "2")),
+            id="custom",
+        ),
+        pytest.param(
+            {"OPENAI_CUSTOM_HEADERS": "X-A: 1"},
+            ["X-A: 2", "X-B: 2"],
+            ("x-b: 3",),
+            (*OURS, ("X-A", "2"), ("x-b", "3")),
+            id="option before file before variable, in any case of letters",
+        ),
+        pytest.param({}, [], ("X-A: 1", "X-A: 2"), (*OURS, ("X-A", "2")), id="of two the last"),
+        pytest.param(
+            {}, [], ("user-agent: me",), (OURS[0], OURS[2], ("user-agent", "me")), id="ours replaced"
+        ),
+        pytest.param({}, [], ("Accept-Encoding:",), OURS[:2], id="ours removed"),
+        pytest.param({}, ["X-A: 1"], ("X-A:",), OURS, id="the file's removed"),
+        pytest.param({}, [], ("X-A:", "X-A: 1"), (*OURS, ("X-A", "1")), id="removed and set again"),
+        pytest.param(
+            {}, [], ("X-A:  a b:c ",), (*OURS, ("X-A", "a b:c")), id="blanks around a value, a colon in it"
+        ),
+        pytest.param({}, [], ("X-A: a\tb",), (*OURS, ("X-A", "a\tb")), id="a tab in a value"),
+    ],
+)
+def test_headers(
+    environ: dict[str, str], file: list[str], typed: tuple[str, ...], headers: tuple[tuple[str, str], ...]
+) -> None:
+    assert endpoint(environ, *file, headers=typed).headers == headers
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        pytest.param("secret", "not a header", id="no colon"),
+        pytest.param(": secret", "not a header", id="no name"),
+        pytest.param("a b: secret", "not a header", id="blank in the name"),
+        pytest.param("ä: secret", "not a header", id="name not ASCII"),
+        pytest.param(
+            "A\n: secret\nB: x", "header 'A' has a character that cannot be sent", id="newline behind a name"
+        ),
+        pytest.param(
+            "A: secret\r\nB: x", "header 'A' has a character that cannot be sent", id="another header in it"
+        ),
+        pytest.param("A: sec\x00ret", "header 'A' has a character that cannot be sent", id="NUL"),
+        pytest.param("A: sécret", "header 'A' has a character that cannot be sent", id="value not ASCII"),
+        pytest.param("A: sec\x7fret", "header 'A' has a character that cannot be sent", id="DEL"),
+    ],
+)
+def test_no_header_is_2_and_its_value_is_not_shown(line: str, what: str) -> None:
+    with pytest.raises(UsageFault) as fault:
+        header(line, "--header")
+    assert (fault.value.what, fault.value.place) == (what, "--header")
+    assert "secret" not in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("environ", "file", "place"),
+    [
+        pytest.param({"OPENAI_ORG_ID": "a\nb"}, [], "OPENAI_ORG_ID", id="organization"),
+        pytest.param({"OPENAI_CUSTOM_HEADERS": "x"}, [], "OPENAI_CUSTOM_HEADERS", id="custom"),
+        pytest.param({}, ["x"], "--header-file", id="file"),
+    ],
+)
+def test_place_of_a_bad_header(environ: dict[str, str], file: list[str], place: str) -> None:
+    with pytest.raises(UsageFault) as fault:
+        endpoint(environ, *file)
+    assert fault.value.place == place
+
+
+# The key
+
+
+def test_key_goes_first_as_a_bearer() -> None:
+    found = endpoint(headers=("X-A: 1",))
+    assert authorized(found, "k", allow_http=False) == (("Authorization", "Bearer k"), *OURS, ("X-A", "1"))
+
+
+@pytest.mark.parametrize("base_url", ["https://b.example", "http://b.example"])
+def test_no_key_no_header(base_url: str) -> None:
+    assert authorized(endpoint(base_url=base_url), None, allow_http=False) == OURS
+
+
+def test_own_authorization_is_left_alone() -> None:
+    found = endpoint(headers=("authorization: Basic x",))
+    assert authorized(found, "k", allow_http=False) == (*OURS, ("authorization", "Basic x"))
+    assert authorized(found, None, allow_http=False) == (*OURS, ("authorization", "Basic x"))
+
+
+def test_authorization_removed_by_an_empty_header_is_not_sent() -> None:
+    """`-H Authorization:` removes a header, as in curl."""
+    found = endpoint(base_url="https://b.example", headers=("Authorization:",))
+    assert authorized(found, "k", allow_http=False) == OURS
+
+
+@pytest.mark.parametrize("name", ["api-key", "X-Api-Key", "Authorization"])
+def test_key_in_a_header_is_a_key(name: str) -> None:
+    found = endpoint(headers=(f"{name}: x",))
+    assert authorized(found, None, allow_http=False) == (*OURS, (name, "x"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"profile": "openai"}, {"profile": "openai", "base_url": "https://b.example/v1"}],
+    ids=["default", "openai", "openai elsewhere"],
+)
+def test_no_key_where_one_is_needed_is_77(options: dict[str, Any]) -> None:
+    found = endpoint(**options)
+    with pytest.raises(NoAccess) as fault:
+        authorized(found, None, allow_http=False)
+    assert fault.value.what == f"no API key for '{found.base_url}'"
+    assert fault.value.fix == "set OPENAI_API_KEY, pass --key-file, or try -p echo, which needs none"
+
+
+def test_no_key_message_shows_no_query() -> None:
+    with pytest.raises(NoAccess) as fault:
+        authorized(endpoint(base_url="https://api.openai.com/v1?sig=secret"), None, allow_http=False)
+    assert "secret" not in str(fault.value)
+
+
+def test_openai_on_this_machine_needs_no_key() -> None:
+    found = endpoint(profile="openai", base_url="http://localhost:8080/v1")
+    assert authorized(found, None, allow_http=False) == OURS
+
+
+@pytest.mark.parametrize("headers", [(), ("Authorization: Bearer x",), ("api-key: x",), ("X-API-Key: x",)])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "b.example",
+        "10.0.0.1",
+        "0.0.0.0",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example",
+        "notlocalhost",
+        "[::2]",
+        "[fe80::1]",
+        "127.1.evil",
+    ],
+)
+def test_key_does_not_go_over_plain_http_to_another_machine(host: str, headers: tuple[str, ...]) -> None:
+    found = endpoint(base_url=f"http://{host}/v1", headers=headers)
+    with pytest.raises(BadConfiguration) as fault:
+        authorized(found, None if headers else "k", allow_http=False)
+    assert fault.value.what == f"the key would go unencrypted to '{host.strip('[]')}'"
+    assert authorized(found, "k", allow_http=True) != ()
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST", "localhost.", "a.localhost", "127.0.0.1", "127.8.9.10", "[::1]"]
+)
+def test_key_goes_over_plain_http_to_this_machine(host: str) -> None:
+    found = endpoint(base_url=f"http://{host}:8080/v1")
+    assert authorized(found, "k", allow_http=False) == (("Authorization", "Bearer k"), *OURS)
+
+
+@pytest.mark.parametrize("headers", [(), ("Authorization: x",)], ids=["key", "header"])
+def test_echo_takes_a_key_and_sends_it_nowhere(headers: tuple[str, ...]) -> None:
+    """A script that names its key, run with -p echo: nothing leaves, so nothing can leak."""
+    authorized(endpoint(profile="echo", headers=headers), "k", allow_http=False)
