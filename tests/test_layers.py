@@ -39,12 +39,27 @@ WORLD: dict[str, dict[str, str]] = {
         "select": "whether an idle connection is still there",
     },
     "wire.client": {"open": "certificates", "os": "a folder of certificates", "ssl": "contexts"},
+    "wire.connect": {
+        "asyncio": "connections beside each other",
+        "socket": "the connection",
+        "ssl": "its encryption",
+        "threading": "names are looked up beside the event loop",
+        "time": "how long an address is known",
+    },
     "wire.faults": {"socket": "the numbers of its errors, only"},
     "wire.keys": {
         "open": "the key and the headers from files",
         "os": "a key from a descriptor",
         "subprocess": "a key from a command",
     },
+    "wire.link": {
+        "asyncio": "one connection under an event loop",
+        "socket": "the connection",
+        "ssl": "its encryption",
+        "time": "time-outs and the deadline",
+    },
+    "wire.places": {"asyncio": "those who wait for a connection", "time": "how long one is idle"},
+    "wire.pool": {"asyncio": "sweeps idle connections", "time": "how long they are idle"},
     "output.sink": {
         "os": "descriptors that are written",
         "select": "waits for a full pipe",
