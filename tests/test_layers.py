@@ -60,6 +60,19 @@ WORLD: dict[str, dict[str, str]] = {
     },
     "wire.places": {"asyncio": "those who wait for a connection", "time": "how long one is idle"},
     "wire.pool": {"asyncio": "sweeps idle connections", "time": "how long they are idle"},
+    "batch.feed": {"asyncio": "waits beside what is in flight", "os": "the descriptor that is read"},
+    "batch.index": {"os": "the files that recorded answers are in"},
+    "batch.journal": {
+        "os": "the journal",
+        "fcntl": "its lock",
+        "open": "it is read",
+        "time": "fsync once a second",
+    },
+    "batch.pace": {"random": "default of what is passed in"},
+    "batch.pacefile": {"os": "the file that processes share", "fcntl": "its lock"},
+    "batch.prices": {"open": "the user's prices"},
+    "batch.send": {"asyncio": "waits that end with the run"},
+    "batch.run": {"asyncio": "the workers", "signal": "the end of a run"},
     "output.sink": {
         "os": "descriptors that are written",
         "select": "waits for a full pipe",
@@ -70,8 +83,16 @@ WORLD: dict[str, dict[str, str]] = {
     "output.target": {"sys": "whether stdout is closed", "signal": "ends the writing, cleanly"},
     "output.notices": {"os": "descriptor 2"},
     "local.route": {"time": "sleeps between tries"},
+    "local.running": {
+        "asyncio": "the event loop of a run",
+        "open": "--errors",
+        "os": "the input, and where a journal is",
+        "tempfile": "the journal of --dedupe",
+        "time": "wall time, and the pace file's clock",
+    },
     "flags.stdin": {"sys": "whether stdin is closed"},
     "commands.ask": {"environ": "hands it on"},
+    "commands.batch": {"environ": "hands it on"},
     "commands.build": {"environ": "hands it on"},
 }
 

@@ -98,9 +98,7 @@ async def ask(
 
     What the receiver raises (a full disk, a reader that went away) passes through, the connection closed.
     """
-    started = world.monotonic()
-    deadline = math.inf if limits.deadline_s is None else started + limits.deadline_s
-    request.extensions["deadline"] = None if limits.deadline_s is None else deadline
+    deadline: float | None = None
     request.extensions["timeout"] = {
         "connect": limits.connect_s,
         "read": limits.between_bytes_s,
@@ -111,6 +109,9 @@ async def ask(
     while True:
         if world.before is not None:
             await world.before()
+        if deadline is None:  # waiting for the first turn is no time of the server's
+            deadline = world.monotonic() + limits.deadline_s if limits.deadline_s is not None else math.inf
+            request.extensions["deadline"] = None if limits.deadline_s is None else deadline
         answer, failure = await _try(request, world, receiver)
         answer = answer._replace(tries=tries)
         if answer.fault is None:

@@ -26,7 +26,7 @@ def offered(*words: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("",), ["ask", "build", "check", "completion", "show"]),
+        (("",), ["ask", "batch", "build", "check", "completion", "show"]),
         (("c",), ["check", "completion"]),
         (("x",), []),
         (("--",), ["--help", "--version"]),
@@ -38,6 +38,13 @@ def offered(*words: str) -> list[str]:
             ("show", "--format", ""),
             ["text", "string", "json", "chunks", "sse", "message", "tool-calls", "logprobs", "usage"],
         ),
+        (
+            ("batch", "-f", ""),
+            ["results", "json", "string", "message", "tool-calls", "text", "usage", "requests"],
+        ),
+        (("batch", "--match", ""), ["body", "id"]),
+        (("batch", "-j", "a"), ["auto"]),
+        (("batch", ""), [FILES]),
         (("build", "-f", ""), ["body", "batch", "curl"]),
         (("check", "-f", ""), ["text", "problems"]),
         (

@@ -101,7 +101,7 @@ def test_request() -> None:
         pytest.param("\n\n true", "f:3: a request is a JSON object, not a boolean", id="boolean, placed"),
         pytest.param(
             '{"model":"m"}\n{"model":"n"}\n',
-            "f: several JSON values, where one request is wanted: send them one by one: ask takes one request",
+            "f: several JSON values, where one request is wanted: send them with chatpipe batch",
             id="JSONL",
         ),
         pytest.param(

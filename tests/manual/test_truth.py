@@ -11,8 +11,11 @@ import pytest
 
 import chatpipe
 from chatpipe import main
+from chatpipe.batch.options import RESENDABLE
+from chatpipe.batch.results import Outcome
+from chatpipe.batch.tally import Tally
 from chatpipe.errors import Status
-from chatpipe.output.options import ALLOWABLE, FORMATS
+from chatpipe.output.options import ALLOWABLE, FORMATS, RUN_ALLOWABLE
 from chatpipe.request.parameters import TABLE, Kind, Parameter
 from chatpipe.wire import client, endpoints, keys
 from chatpipe.wire.options import Connection, KeySource
@@ -21,7 +24,7 @@ from manual import commands, pages
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 PAGES = {command: f"{pages.WHOLE}-{command}" for command in commands.COMMANDS}
-CONNECTING = (pages.WHOLE, PAGES["ask"], PAGES["build"])
+CONNECTING = (pages.WHOLE, PAGES["ask"], PAGES["batch"], PAGES["build"])
 
 
 # Commands
@@ -88,9 +91,34 @@ def test_entry_of_a_parameter_names_its_field_and_its_words(parameter: Parameter
         assert tuple(re.findall(r"^\.Cm (\S+)", text, re.MULTILINE)) == parameter.words
 
 
-def test_words_of_allow_are_all_there() -> None:
-    text = "\n".join(pages.options(PAGES["ask"])[("--allow",)].text)
-    assert set(re.findall(r"^\.Cm (\S+)", pages.plain(text), re.MULTILINE)) == ALLOWABLE
+@pytest.mark.parametrize(
+    ("command", "option", "words"),
+    [
+        ("ask", "--allow", ALLOWABLE),
+        ("batch", "--allow", RUN_ALLOWABLE),
+        ("batch", "--resend", frozenset(RESENDABLE)),
+    ],
+    ids=["ask --allow", "batch --allow", "batch --resend"],
+)
+def test_words_of_a_list_of_outcomes_are_all_there(command: str, option: str, words: frozenset[str]) -> None:
+    entry = pages.options(PAGES[command])[(option,)]
+    before = pages.plain("\n".join(entry.text)).partition("Another word is status 2.")[0]
+    assert set(re.findall(r"^\.Cm (\S+)", before, re.MULTILINE)) == words
+
+
+def test_outcomes_of_a_run_are_described() -> None:
+    parts = pages.subsections(pages.sections(PAGES["batch"])["DESCRIPTION"])
+    described = [entry.head.removeprefix("Cm ") for entry in pages.entries(parts["Results"])]
+    assert described == [str(outcome) for outcome in Outcome]
+
+
+def test_keys_of_the_report_are_told() -> None:
+    text = "\n".join(pages.options(PAGES["batch"])[("--report",)].text)
+    told = re.findall(r"^\.Va (\w+)", text, re.MULTILINE)
+    report = Tally().report(1.0)
+    keys = {*report, *report["latency_s"]}
+    assert set(told) == keys
+    assert len(told) == len(keys)
 
 
 # What is repeated
@@ -116,7 +144,7 @@ def test_group_of_options_of_two_commands_is_the_same_text(one: str, other: str)
 
 @pytest.mark.parametrize(
     ("title", "names"),
-    [("ENVIRONMENT", CONNECTING), ("FILES", (*CONNECTING, PAGES["show"]))],
+    [("ENVIRONMENT", CONNECTING), ("FILES", [PAGES[each] for each in ("ask", "build", "show")])],
     ids=["ENVIRONMENT", "FILES"],
 )
 def test_section_of_several_pages_is_the_same_text(title: str, names: tuple[str, ...]) -> None:
@@ -224,7 +252,7 @@ def test_statuses_that_no_command_ends_with_are_reserved_and_no_others() -> None
         if entry.text[0].startswith("Reserved, for ")
     }
     assert used == set(pages.statuses(pages.WHOLE)) - reserved
-    assert reserved == {Status.MISMATCH, Status.BUDGET, Status.OUT_OF_TIME}
+    assert reserved == {Status.MISMATCH, Status.OUT_OF_TIME}
 
 
 @pytest.mark.parametrize("name", pages.names())
@@ -246,6 +274,8 @@ def test_version_option_is_the_only_place_for_the_version() -> None:
 
 
 def test_suffixes_of_files_are_those_of_the_code() -> None:
-    """FILE.part and .NAME.RANDOM.tmp are a contract: people put them into .gitignore."""
+    """They are a contract: people put them into .gitignore."""
     heads = [entry.head for entry in pages.entries(pages.sections(pages.WHOLE)["FILES"])]
-    assert heads == ["Pa FILE.part", "Pa .NAME.RANDOM.tmp"]
+    assert heads == ["Pa FILE.part", "Pa .NAME.RANDOM.tmp", "Pa OUT.journal"]
+    heads = [entry.head for entry in pages.entries(pages.sections(PAGES["batch"])["FILES"])]
+    assert heads == ["Pa OUT.journal", "Pa OUT.part", "Pa .NAME.RANDOM.tmp"]

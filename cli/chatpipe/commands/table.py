@@ -13,6 +13,7 @@ from chatpipe.errors import UsageFault
 
 COMMANDS = {
     "ask": "Send one request and write the answer",
+    "batch": "Send many requests in parallel, lose none, pay for none twice",
     "build": "Write the request instead of sending it",
     "check": "Find every problem in requests, before a server does",
     "completion": "Write the completion script of a shell",

@@ -7,15 +7,8 @@ from typing import Any
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import group
+from chatpipe.flags.types import group, words_of
 from chatpipe.output.options import ALLOWABLE, FORMATS, REASONING, Printing
-
-
-def _allowed(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> frozenset[str]:
-    names = frozenset(name.strip() for text in value for name in text.split(",") if name.strip())
-    if unknown := sorted(names - ALLOWABLE):
-        raise click.BadParameter(f"'{unknown[0]}' is not one of {', '.join(sorted(ALLOWABLE))}.", ctx, param)
-    return names
 
 
 def _read(format: str | None, json: bool, raw: bool, no_escape: bool, **others: Any) -> Printing:
@@ -47,7 +40,7 @@ options = group(
             "--allow",
             multiple=True,
             metavar="OUTCOME,...",
-            callback=_allowed,
+            callback=words_of(ALLOWABLE),
             help="Count these answers as good",
         ),
     ],

@@ -148,3 +148,16 @@ class Word(_Type):
         from click.shell_completion import CompletionItem
 
         return [CompletionItem(word) for word in self.words if word.startswith(incomplete)]
+
+
+def words_of(allowed: Iterable[str]) -> Callable[..., frozenset[str]]:
+    """A callback for a repeatable option that takes names of these, several between commas."""
+    known = sorted(allowed)
+
+    def read(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> frozenset[str]:
+        found = frozenset(name.strip() for text in value for name in text.split(",") if name.strip())
+        if unknown := sorted(found.difference(known)):
+            raise click.BadParameter(f"'{unknown[0]}' is not one of {', '.join(known)}.", ctx, param)
+        return found
+
+    return read

@@ -46,7 +46,7 @@ def request(source: Source) -> Found:
             raise BadInput(
                 "several JSON values, where one request is wanted",
                 place=source.name,
-                fix="send them one by one: ask takes one request",
+                fix="send them with chatpipe batch",
             ) from error
         raise not_json(source, error) from error
     if not isinstance(found.value, dict):

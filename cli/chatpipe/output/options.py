@@ -5,11 +5,16 @@ from typing import NamedTuple
 
 REASONING = ("drop", "stderr", "only")
 ERROR_FORMATS = ("text", "json")
+# What a run writes: its result lines, or one part of each answer.
+RESULTS = "results"
+RUN_SHAPES = (RESULTS, "json", "string", "message", "tool-calls", "text", "usage", "requests")
 # What `build` and `check` write.
 REQUEST_SHAPES = ("body", "batch", "curl")
 PROBLEM_SHAPES = ("text", "problems")
 # Outcomes of an answer that the user may count as good.
 ALLOWABLE = frozenset({"truncated", "refused", "empty", "tool-calls"})
+# And of a run: lines that have no answer, too.
+RUN_ALLOWABLE = ALLOWABLE | {"mismatch", "failed"}
 
 
 class Format(NamedTuple):

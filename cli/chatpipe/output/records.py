@@ -119,10 +119,11 @@ class ToolCalls(Whole):
 
     def records(self, completion: Mapping[str, Value], body: bytes | None) -> Iterator[bytes]:
         for message in messages(completion):
-            yield from (values.dumps(record) for record in _calls(message))
+            yield from (values.dumps(record) for record in calls_of(message))
 
 
-def _calls(message: Mapping[str, Any]) -> Iterator[dict[str, Value]]:
+def calls_of(message: Mapping[str, Any]) -> Iterator[dict[str, Value]]:
+    """One record a call of a message: `{"id","name","arguments"}`, or `raw` for what is no JSON."""
     for call in items(message.get("tool_calls")):
         if not isinstance(call, dict):
             continue

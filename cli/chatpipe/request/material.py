@@ -26,12 +26,10 @@ def gather(prompt: Prompt, parameters: Parameters, sources: Sources, default_mod
     return material._replace(prompt=_prompt(prompt, owner, sources))
 
 
-def gather_defaults(
-    prompt: Prompt, parameters: Parameters, sources: Sources, default_model: str | None, input_file: str
-) -> Material:
+def gather_defaults(prompt: Prompt, parameters: Parameters, sources: Sources, input_file: str) -> Material:
     """The same for every line of a run: no prompt, and stdin belongs to the input when that is `-`."""
     one_owner([*_claims(prompt, parameters), ("FILE", input_file)])
-    return _files(prompt, parameters, sources, default_model)
+    return _files(prompt, parameters, sources, None)
 
 
 def _files(prompt: Prompt, parameters: Parameters, sources: Sources, default_model: str | None) -> Material:

@@ -1,0 +1,151 @@
+"""A line of the input -> the request it asks for, with what the options say of every line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from chatpipe.errors import BadInput
+from chatpipe.inputs import values
+from chatpipe.inputs.messages import kind, not_json
+from chatpipe.inputs.place import Source
+from chatpipe.inputs.values import NotJSON, Value
+from chatpipe.request.lines import Line, Shape, recognise
+from chatpipe.schema.check import check
+from chatpipe.schema.refuse import described
+
+_HEAD_ROLES = ("system", "developer")
+# Longer than any request a server takes (images in it included), and short enough for memory.
+LINE_BYTES = 256 << 20
+
+
+class Item(NamedTuple):
+    """One line of the input. line counts physical lines, from 1. body is None where fault says why.
+
+    is_ours: not another shard's, whose lines are only counted.
+    """
+
+    line: int
+    custom_id: str
+    body: dict[str, Value] | None
+    fault: BadInput | None = None
+    warnings: tuple[str, ...] = ()
+    is_ours: bool = True
+    has_own_id: bool = False
+
+
+class Template:
+    """What the options say of every line: fields, a head (system messages) and examples behind it.
+
+    A line's own values win, its system message too; override turns that round.
+    """
+
+    def __init__(
+        self, body: Mapping[str, Value], *, override: bool = False, default_model: str | None = None
+    ) -> None:
+        """default_model is the environment's or the profile's: it is for lines that have none."""
+        self._default_model = default_model
+        messages = body.get("messages") or []
+        length = _head_length(messages)
+        self._head: list[Value] = messages[:length]
+        self._examples: list[Value] = messages[length:]
+        self._fields = {key: value for key, value in body.items() if key != "messages"}
+        self._override = override
+
+    def apply(self, body: Mapping[str, Value]) -> dict[str, Value]:
+        """The request of a line's body."""
+        merged = {**body, **self._fields} if self._override else {**self._fields, **body}
+        if self._default_model is not None:
+            merged.setdefault("model", self._default_model)
+        messages = body.get("messages")
+        if (self._head or self._examples) and isinstance(messages, list):
+            merged["messages"] = self._conversation(messages)
+        return merged
+
+    def _conversation(self, messages: Sequence[Value]) -> list[Value]:
+        length = _head_length(messages)
+        own, rest = list(messages[:length]), messages[length:]
+        winners, others = (self._head, own) if self._override else (own, self._head)
+        roles = {message["role"] for message in winners}
+        head = [message for message in others if message["role"] not in roles]
+        return [*head, *winners, *self._examples, *rest]
+
+
+def _head_length(messages: Sequence[Value]) -> int:
+    for length, message in enumerate(messages):
+        if not isinstance(message, dict) or message.get("role") not in _HEAD_ROLES:
+            return length
+    return len(messages)
+
+
+class Reader:
+    """Lines of the input -> Items. plain: every line is a prompt, as it is."""
+
+    def __init__(self, template: Template, *, plain: bool, strict: bool, unchecked: bool) -> None:
+        self._template = template
+        self._plain = plain
+        self._strict = strict
+        self._unchecked = unchecked
+
+    def item(self, source: Source) -> Item | None:
+        """The item of a line, None for a blank one. Never raises: what is wrong with a line is its fault."""
+        if not source.data.strip():
+            return None
+        try:
+            line = self._line(source)
+        except BadInput as fault:
+            return Item(source.line, f"line-{source.line}", None, fault)
+        custom_id = line.custom_id if isinstance(line.custom_id, str) else f"line-{source.line}"
+        if not isinstance(line.body, dict):
+            what = f"{line.pointer}: is {kind(line.body)}, not an object"
+            return Item(source.line, custom_id, None, BadInput(what, place=source.place()))
+        body = self._template.apply(line.body)
+        item = Item(source.line, custom_id, body, has_own_id=isinstance(line.custom_id, str))
+        return item if self._unchecked else self._checked(item, source)
+
+    def _line(self, source: Source) -> Line:
+        if len(source.data) > LINE_BYTES:
+            raise BadInput(f"longer than {LINE_BYTES >> 20} MiB", place=source.place())
+        if self._plain:
+            return Line(Shape.STRING, {"messages": [{"role": "user", "content": _text(source)}]})
+        try:
+            value = values.loads_exactly(source.data)
+        except NotJSON as error:
+            raise not_json(source, error) from error
+        line = recognise(value)
+        if line is None:
+            raise BadInput(f"is {kind(value)}, not a request", place=source.place())
+        if line.custom_id is not None and not isinstance(line.custom_id, str):
+            raise BadInput(f"/custom_id: is {kind(line.custom_id)}, not a string", place=source.place())
+        return line
+
+    def _checked(self, item: Item, source: Source) -> Item:
+        problems = check(item.body, strict=self._strict)
+        if not problems:
+            return item
+        texts = [f"{described(each)}" + (f": {each.hint}" if each.hint else "") for each in problems]
+        if any(each.severity == "error" for each in problems):
+            errors = [text for text, each in zip(texts, problems, strict=True) if each.severity == "error"]
+            return item._replace(body=None, fault=BadInput("; ".join(errors), place=source.place()))
+        return item._replace(warnings=tuple(f"{source.place()}: {text}" for text in texts))
+
+
+def _text(source: Source) -> str:
+    if b"\0" in source.data:
+        raise BadInput("binary data, a NUL", place=source.place())
+    try:
+        return source.data.decode()
+    except UnicodeDecodeError as error:
+        raise BadInput(f"byte 0x{source.data[error.start]:02x} is not UTF-8", place=source.place()) from error
+
+
+def in_shard(line: int, shard: tuple[int, int] | None) -> bool:
+    """Whether `--shard K/N` takes this physical line: (line - 1) mod N = K - 1."""
+    return shard is None or (line - 1) % shard[1] == shard[0] - 1
+
+
+def items(sources: Iterator[Source], reader: Reader) -> Iterator[Item]:
+    """The items of lines that are not blank."""
+    for source in sources:
+        if (item := reader.item(source)) is not None:
+            yield item

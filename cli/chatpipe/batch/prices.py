@@ -1,0 +1,61 @@
+"""`--prices FILE`: what a model's tokens cost, as the user says. Nothing is built in."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from chatpipe.batch.tally import Usage
+from chatpipe.errors import BadConfiguration, MissingInput, reason
+
+_MILLION = 1_000_000
+
+
+class Price(NamedTuple):
+    """Per million tokens, in whatever currency the file is in."""
+
+    input: float
+    cached_input: float
+    output: float
+
+    def cost(self, usage: Usage) -> float:
+        fresh = usage.prompt - usage.cached
+        parts = fresh * self.input + usage.cached * self.cached_input + usage.completion * self.output
+        return parts / _MILLION
+
+
+def load(path: str) -> dict[str, Price]:
+    """Prices by model, from TOML: `["gpt-4o-mini"]` with `input`, `output` and maybe `cached_input`.
+
+    Raises MissingInput, BadConfiguration.
+    """
+    try:
+        with open(path, "rb") as file:
+            tables = tomllib.load(file)
+    except (OSError, ValueError) as error:
+        if isinstance(error, tomllib.TOMLDecodeError):
+            raise BadConfiguration(f"'{path}' is not TOML: {error}", place="--prices") from error
+        raise MissingInput(f"cannot read '{path}': {reason(error)}", place="--prices") from error
+    return {model: _price(path, model, table) for model, table in tables.items()}
+
+
+def _price(path: str, model: str, table: object) -> Price:
+    fix = f'write ["{model}"] with input = and output =, per million tokens'
+    if not isinstance(table, dict):
+        raise BadConfiguration(f"'{path}': '{model}' is not a table", place="--prices", fix=fix)
+    numbers = {}
+    for key in ("input", "output", "cached_input"):
+        value = table.get(key, table.get("input") if key == "cached_input" else None)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+            raise BadConfiguration(f"'{path}': '{model}' has no price '{key}'", place="--prices", fix=fix)
+        numbers[key] = float(value)
+    return Price(numbers["input"], numbers["cached_input"], numbers["output"])
+
+
+def price_of(prices: Mapping[str, Price], model: object) -> Price:
+    """The price of a model. Raises BadConfiguration for an unknown one: it is never free."""
+    if isinstance(model, str) and model in prices:
+        return prices[model]
+    raise BadConfiguration(f"no price for model '{model}'", place="--prices", fix="add it to the file")

@@ -1,0 +1,194 @@
+"""An item and what came of it -> its outcome and its result line: the Batch API's, with one more key."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+import orjson
+
+from chatpipe.batch.lines import Item
+from chatpipe.errors import ChatpipeError, Status
+from chatpipe.exchange import Answer
+from chatpipe.inputs import values
+from chatpipe.inputs.values import NotJSON, Value
+from chatpipe.response import judge
+
+# Outcomes that were paid for: their answers are kept, and not bought again unless --resend says so.
+PAID = frozenset({"ok", "truncated", "refused", "empty", "mismatch", "tool-calls"})
+
+
+_STATUS = {
+    "truncated": Status.TRUNCATED,
+    "refused": Status.REFUSED,
+    "empty": Status.REFUSED,
+    "mismatch": Status.MISMATCH,
+    "tool-calls": Status.TOOL_CALLS,
+}
+
+
+class Outcome(StrEnum):
+    """What came of a line; the words of `--allow`, `--resend` and reports."""
+
+    ok = "ok"
+    truncated = "truncated"
+    refused = "refused"
+    empty = "empty"
+    mismatch = "mismatch"
+    tool_calls = "tool-calls"
+    http = "http"
+    network = "network"
+    input = "input"
+    unsent = "unsent"
+
+
+class Result(NamedTuple):
+    """One result line, without its newline. fault is why the line failed; an unwelcome answer has none.
+
+    status is what a run ends in when all its lines fail alike.
+    """
+
+    item: Item
+    outcome: Outcome
+    line: bytes
+    completion: dict[str, Value] | None
+    is_good: bool
+    status: Status
+    tries: int = 0
+    latency_s: float | None = None
+    fault: ChatpipeError | None = None
+    fingerprint: str = ""
+
+
+class Maker:
+    """Makes the results of a run. allow: outcomes that count as good, `failed` for all without answer."""
+
+    def __init__(self, allow: frozenset[str], *, calls_are_final: bool) -> None:
+        """calls_are_final: text is written, so nobody can answer a tool call."""
+        self._allow = allow
+        self._calls_are_final = calls_are_final
+
+    def of_answer(self, item: Item, fingerprint: str, answer: Answer, latency_s: float) -> Result:
+        """The result of a request that was sent."""
+        fault = answer.fault
+        if fault is not None:
+            return self._failed(item, fingerprint, answer, fault, latency_s)
+        completion = answer.completion
+        assert completion is not None
+        verdict = judge.verdict(completion, allow=frozenset(), text_format=self._calls_are_final)
+        outcome = Outcome.ok if verdict is None else _outcome(verdict)
+        body = orjson.Fragment(values.one_line(answer.body)) if answer.body is not None else completion
+        response = {"status_code": 200, "request_id": answer.request_id, "body": body}
+        error = None if verdict is None else {"code": str(outcome), "message": verdict.what}
+        return self._result(
+            item,
+            fingerprint,
+            outcome,
+            response,
+            error,
+            completion=completion,
+            status=Status.OK if verdict is None else verdict.status,
+            tries=answer.tries,
+            latency_s=latency_s,
+        )
+
+    def of_input(self, item: Item) -> Result:
+        """The result of a line that is wrong itself."""
+        assert item.fault is not None
+        error = {"code": "input", "message": str(item.fault)}
+        return self._result(item, "", Outcome.input, None, error, status=item.fault.status)
+
+    def of_unsent(self, item: Item, fingerprint: str, why: str) -> Result:
+        """The result of a line that was not sent."""
+        error = {"code": "unsent", "message": why}
+        return self._result(item, fingerprint, Outcome.unsent, None, error, status=Status.SOME_FAILED)
+
+    def of_record(self, item: Item, line: bytes, outcome: str) -> Result:
+        """The result of a line that was answered before: the recorded one, under this line's own names."""
+        record = values.loads(line)
+        response = record.get("response")
+        completion = response.get("body") if isinstance(response, dict) else None
+        is_good = self._is_good(Outcome(outcome))
+        error = None if is_good else record.get("error") or {"code": outcome, "message": "as recorded"}
+        about = {**(record.get("chatpipe") or {}), "line": item.line, "outcome": outcome}
+        renamed = {**record, "custom_id": item.custom_id, "error": error, "chatpipe": about}
+        text = line if renamed == record else values.dumps(renamed)
+        status = Status.OK if is_good else _STATUS.get(outcome, Status.SOME_FAILED)
+        name = about.get("fingerprint") or ""
+        return Result(item, Outcome(outcome), text, completion, is_good, status, fingerprint=name)
+
+    def _failed(
+        self, item: Item, fingerprint: str, answer: Answer, fault: ChatpipeError, latency_s: float
+    ) -> Result:
+        """http: the server said no. network: no whole answer came."""
+        response = None
+        outcome, code = Outcome.network, "network"
+        if fault.http_status is not None and fault.http_status >= 300:
+            outcome, code = Outcome.http, f"http_{fault.http_status}"
+            response = {
+                "status_code": fault.http_status,
+                "request_id": fault.request_id,
+                "body": _body(fault.body or b""),
+            }
+        return self._result(
+            item,
+            fingerprint,
+            outcome,
+            response,
+            {"code": code, "message": fault.what},
+            fault=fault,
+            status=fault.status,
+            tries=answer.tries,
+            latency_s=latency_s,
+        )
+
+    def _result(
+        self,
+        item: Item,
+        fingerprint: str,
+        outcome: Outcome,
+        response: Value,
+        error: Value,
+        *,
+        status: Status,
+        fault: ChatpipeError | None = None,
+        completion: dict[str, Value] | None = None,
+        tries: int = 0,
+        latency_s: float | None = None,
+    ) -> Result:
+        is_good = self._is_good(outcome)
+        record = {
+            "id": f"chatpipe-{fingerprint or item.custom_id}",
+            "custom_id": item.custom_id,
+            "response": response,
+            "error": None if is_good else error,
+            "chatpipe": {
+                "line": item.line,
+                "outcome": str(outcome),
+                "fingerprint": fingerprint or None,
+                "attempts": tries,
+                "latency_s": None if latency_s is None else round(latency_s, 3),
+            },
+        }
+        line = values.dumps(record)
+        return Result(item, outcome, line, completion, is_good, status, tries, latency_s, fault, fingerprint)
+
+    def _is_good(self, outcome: Outcome) -> bool:
+        if outcome is Outcome.ok or outcome in self._allow:
+            return True
+        return "failed" in self._allow and outcome not in PAID
+
+
+def _outcome(verdict: judge.Verdict) -> Outcome:
+    """A choice that broke off is no answer: it is bought again."""
+    if verdict.outcome is judge.Outcome.broken:
+        return Outcome.network
+    return Outcome(verdict.outcome)
+
+
+def _body(data: bytes) -> Value:
+    """The server's error as JSON where it is, else as text."""
+    try:
+        return values.loads(data)
+    except NotJSON:
+        return data.decode("utf-8", "replace")

@@ -1,0 +1,106 @@
+"""What a run knows and keeps: answers recorded before it, the journal it writes, the order of its lines."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+
+from chatpipe.batch import fingerprint as fingerprints
+from chatpipe.batch.fingerprint import Occurrences
+from chatpipe.batch.index import Table
+from chatpipe.batch.journal import Found, Journal, Recorded, key_of
+from chatpipe.batch.lines import Item
+from chatpipe.batch.options import Resuming
+from chatpipe.batch.results import PAID, Result
+from chatpipe.inputs import values
+
+
+class Store:
+    """The memory of one run. Without journal, --reuse and --dedupe it keeps nothing and looks nothing up.
+
+    by_id is there with --match id: it finds, by a line's own custom_id, what is not found by its
+    body. base_url is a part of each fingerprint, unless --any-server leaves it out. Of repeated
+    bodies each has a fingerprint of its own, unless dedupe gives all of them one answer. With
+    keeps_all the journal gets every answer, also what is recorded elsewhere.
+    """
+
+    def __init__(
+        self,
+        resuming: Resuming,
+        *,
+        base_url: str,
+        journal: Journal | None,
+        recorded: Recorded | None,
+        by_id: Recorded | None,
+        dedupe: bool,
+        keeps_order: bool,
+        keeps_all: bool,
+        is_shard: bool,
+    ) -> None:
+        self._base_url = None if resuming.any_server else base_url
+        self._journal = journal
+        self._recorded = recorded
+        self._by_id = by_id
+        self._looks_up = not resuming.fresh
+        self._keeps_all = keeps_all
+        self._counts = (recorded is not None or is_shard) and not dedupe
+        self._occurrences = Occurrences()
+        self._answered = Table() if dedupe else None  # in this run: fingerprint -> place
+        # 8 bytes a line: where the result of each line is, in input order. 0 where there is none yet.
+        self._places: array[int] | None = array("Q") if keeps_order else None
+        self._found: dict[int, Found] = {}
+
+    def fingerprint(self, item: Item) -> str:
+        """The name of a request. Without a memory repeated bodies share one: to count them needs one."""
+        assert item.body is not None
+        digest = fingerprints.digest(item.body)
+        occurrence = self._occurrences.next(digest) if self._counts else 1
+        return fingerprints.mix(digest, self._base_url, occurrence)
+
+    def answer(self, item: Item, fingerprint: str) -> Found | None:
+        """The recorded answer to an item."""
+        found = self._of_this_run(fingerprint)
+        if found is None and self._looks_up and self._recorded is not None:
+            found = self._recorded.find(fingerprint)
+            if found is None and self._by_id is not None and item.has_own_id:
+                return self._by_id.find(item.custom_id)  # its place is of another table: not kept
+        if found is not None:
+            self._found[item.line] = found
+        return found
+
+    def keep(self, number: int, result: Result) -> None:
+        """Record a result before anybody counts it. What is there already, word for word, stays."""
+        found = self._found.pop(result.item.line, None)
+        if self._journal is None or self._recorded is None:
+            return
+        if found is not None and found.line == result.line and self._is_safe(found):
+            place = found.place
+        else:
+            place = self._recorded.place(self._journal.append(result.line), str(result.outcome))
+        if self._answered is not None and result.outcome in PAID and result.latency_s is not None:
+            self._answered.add(key_of(result.fingerprint), place)
+        if self._places is not None:
+            if number >= len(self._places):
+                self._places.extend([0] * (number + 1 - len(self._places)))
+            self._places[number] = place
+
+    def lines(self) -> Iterator[bytes]:
+        """The result lines in the order of the input. Only where the order was kept, and all have come."""
+        assert self._recorded is not None
+        assert self._places is not None
+        return self._recorded.lines(self._places)
+
+    def _is_safe(self, found: Found) -> bool:
+        """Whether a recorded answer will be there next time, too: OUT may be about to hold texts only."""
+        assert self._recorded is not None
+        return not self._keeps_all or self._recorded.is_in_journal(found.place)
+
+    def _of_this_run(self, fingerprint: str) -> Found | None:
+        if self._answered is None or self._recorded is None:
+            return None
+        for place in self._answered.find(key_of(fingerprint)):
+            line = next(self._recorded.lines([place]))
+            about = values.loads(line)["chatpipe"]
+            if about["fingerprint"] == fingerprint:
+                return Found(line, about["outcome"], place)
+        return None

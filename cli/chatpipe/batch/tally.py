@@ -1,0 +1,132 @@
+"""What a run has come to so far: counts, tokens, latencies; the numbers of `--report` and of the progress."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+from chatpipe.batch.results import Outcome, Result
+from chatpipe.errors import Status
+from chatpipe.inputs.values import Value
+
+# Each bucket is 2 % wide, so that its middle is within 1 % of whatever is in it.
+_GROWTH = math.log(1.02)
+_LEAST_S = 1e-4
+
+
+class Usage(NamedTuple):
+    """Token counts of an answer, 0 where the server does not say."""
+
+    prompt: int = 0
+    cached: int = 0
+    completion: int = 0
+    total: int = 0
+
+
+def usage_of(completion: dict[str, Value] | None) -> Usage:
+    """The counts in a completion. What is no count is 0."""
+    usage = (completion or {}).get("usage")
+    if not isinstance(usage, dict):
+        return Usage()
+    details = usage.get("prompt_tokens_details")
+    prompt, completed = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    return Usage(
+        prompt,
+        _count(details.get("cached_tokens")) if isinstance(details, dict) else 0,
+        completed,
+        _count(usage.get("total_tokens")) or prompt + completed,
+    )
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+class Histogram:
+    """Latencies by their logarithm: quantiles within 1 %, in a few kB however many there are."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[int, int] = {}
+        self._total = 0
+
+    def add(self, seconds: float) -> None:
+        bucket = int(math.log(max(seconds, _LEAST_S) / _LEAST_S) / _GROWTH)
+        self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
+        self._total += 1
+
+    def quantile(self, share: float) -> float | None:
+        """The latency that this share of all did not exceed; None when there is none."""
+        left = math.ceil(share * self._total)
+        for bucket in sorted(self._buckets):
+            left -= self._buckets[bucket]
+            if left <= 0:
+                return _LEAST_S * math.exp((bucket + 0.5) * _GROWTH)
+        return None
+
+
+class Tally:
+    """Counts what is handed on. reused: answers that were paid for before this run."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[Outcome, int] = {}
+        self.failures: dict[Status, int] = {}
+        self.finished = 0
+        self.good = 0
+        self.reused = 0
+        self.retries = 0
+        self.usage = Usage()
+        self.spent = Usage()  # in this run only
+        self.latencies = Histogram()
+
+    def add(self, result: Result) -> None:
+        self.finished += 1
+        self.outcomes[result.outcome] = self.outcomes.get(result.outcome, 0) + 1
+        if result.is_good:
+            self.good += 1
+        else:
+            self.failures[result.status] = self.failures.get(result.status, 0) + 1
+        usage = usage_of(result.completion)
+        self.usage = _sum(self.usage, usage)
+        if result.latency_s is None:
+            self.reused += result.completion is not None
+            return
+        self.spent = _sum(self.spent, usage)
+        self.retries += result.tries - 1
+        self.latencies.add(result.latency_s)
+
+    @property
+    def failed(self) -> int:
+        return self.finished - self.good
+
+    def report(self, wall_s: float) -> dict[str, Value]:
+        """The object of `--report` and `--progress json`. Times in seconds."""
+        never_sent = sum(self.outcomes.get(each, 0) for each in (Outcome.input, Outcome.unsent))
+        sent = self.finished - self.reused - never_sent
+        return {
+            "lines": self.finished,
+            "good": self.good,
+            "failed": self.failed,
+            "reused": self.reused,
+            "outcomes": {str(outcome): count for outcome, count in sorted(self.outcomes.items())},
+            "retries": self.retries,
+            "tokens": {
+                "prompt": self.spent.prompt,
+                "cached": self.spent.cached,
+                "completion": self.spent.completion,
+                "total": self.spent.total,
+            },
+            "requests_per_s": round(sent / wall_s, 3) if wall_s > 0 else None,
+            "latency_s": {
+                name: _rounded(self.latencies.quantile(share))
+                for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+            },
+            "wall_s": round(wall_s, 3),
+        }
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    return Usage(*(a + b for a, b in zip(one, other, strict=True)))
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 4)

@@ -1,0 +1,198 @@
+"""The options of a run of many requests: which lines, how many at once, how fast, what is kept and told."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+from chatpipe.batch.options import RESENDABLE, Feeding, Halt, Jobs, Pacing, Resuming, Showing
+from chatpipe.errors import UsageFault
+from chatpipe.flags.types import FILE, Seconds, Word, group, words_of
+
+_MOST_AUTO = 256
+_ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
+
+
+class _Jobs(Word):
+    """`N`, `auto` or `auto,MAX`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        match = re.fullmatch(r"(?:(auto)(?:,(\d+))?|(\d+))", value)
+        if match is None or int(match[2] or match[3] or 1) < 1:
+            return self.fail(f"'{value}' is not a number above 0, auto or auto,MAX.", param, ctx)
+        if match[1]:
+            return Jobs(int(match[2] or _MOST_AUTO), auto=True)
+        return Jobs(int(match[3]))
+
+
+class _Shard(Word):
+    """`K/N`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        match = re.fullmatch(r"(\d+)/(\d+)", value)
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            return self.fail(f"'{value}' is not K/N with K from 1 to N.", param, ctx)
+        return int(match[1]), int(match[2])
+
+
+class _Halt(Word):
+    """`now,fail=N`, `soon,fail=N%`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        match = re.fullmatch(r"(now|soon),fail=(\d+(?:\.\d+)?)(%?)", value)
+        if match is None or (not match[3] and "." in match[2]) or float(match[2]) == 0:
+            return self.fail(f"'{value}' is not now,fail=N or soon,fail=N%.", param, ctx)
+        if match[3]:
+            return Halt(match[1] == "now", percent=float(match[2]))
+        return Halt(match[1] == "now", failures=int(match[2]))
+
+
+def _read_resuming(no_keep_journal: bool, keep_journal: bool, fresh: bool, **others: Any) -> Resuming:
+    if fresh and (others["reuse"] or others["no_send"]):
+        raise UsageFault("--fresh looks nothing up", fix="leave out --reuse and --no-send")
+    if keep_journal and no_keep_journal:
+        raise UsageFault("--keep-journal and --no-keep-journal at once", fix="choose one")
+    keep = True if keep_journal else False if no_keep_journal else None
+    return Resuming(keep_journal=keep, fresh=fresh, **others)
+
+
+def _read_pacing(**values: Any) -> Pacing:
+    values["max_pause_s"] = values.pop("max_pause")
+    values["grace_s"] = values.pop("grace")
+    if values["max_cost"] is not None and values["prices"] is None:
+        raise UsageFault("a cost needs prices", place="--max-cost", fix="add --prices FILE")
+    if values["pace_jobs"] is not None and values["pace_file"] is None:
+        raise UsageFault("nothing to share the number in", place="--pace-jobs", fix="add --pace-file FILE")
+    return Pacing(**values)
+
+
+feeding = group(
+    "feeding",
+    [
+        click.option("--lines", "plain", is_flag=True, help="Every line is a prompt, as it is"),
+        click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Take the first N lines only"),
+        click.option("--shard", metavar="K/N", type=_Shard(()), help="Take every Nth line, from the Kth"),
+        click.option("--override", is_flag=True, help="Options win over a line's own values"),
+        click.option("--dedupe", is_flag=True, help="Send the same request once, and use its answer for all"),
+    ],
+    Feeding,
+)
+
+resuming = group(
+    "resuming",
+    [
+        click.option(
+            "--journal", metavar="FILE", type=FILE, help="Keep answers here  [default: OUT.journal, with -o]"
+        ),
+        click.option("--keep-journal", is_flag=True, help="Keep the journal when all is well, too"),
+        click.option("--no-keep-journal", is_flag=True, help="Remove the journal when all is well"),
+        click.option(
+            "--reuse", multiple=True, metavar="FILE", type=FILE, help="Use answers recorded in these, too"
+        ),
+        click.option(
+            "--match",
+            type=click.Choice(("body", "id")),
+            default="body",
+            show_default=True,
+            help="Find answers by the request, or by custom_id",
+        ),
+        click.option(
+            "--resend",
+            multiple=True,
+            metavar="OUTCOME,...",
+            callback=words_of(RESENDABLE),
+            help="Buy these answers again",
+        ),
+        click.option(
+            "--any-server",
+            is_flag=True,
+            help="Leave the server out of fingerprints, so that answers of any will do",
+        ),
+        click.option("--fresh", is_flag=True, help="Look nothing up: send every line"),
+        click.option("--no-send", is_flag=True, help="Send nothing: unanswered lines are 'unsent'"),
+    ],
+    _read_resuming,
+)
+
+pacing = group(
+    "pacing",
+    [
+        click.option(
+            "--jobs",
+            "-j",
+            metavar="N|auto[,MAX]",
+            type=_Jobs(("auto",)),
+            default="16",
+            show_default=True,
+            help="Requests in flight",
+        ),
+        click.option("--rpm", metavar="N", type=_ABOVE_ZERO, help="At most N requests a minute"),
+        click.option("--tpm", metavar="N", type=_ABOVE_ZERO, help="At most N tokens a minute"),
+        click.option("--pace-file", metavar="FILE", type=FILE, help="Share the limits with other processes"),
+        click.option(
+            "--pace-jobs", metavar="N", type=click.IntRange(min=1), help="Requests in flight in all of them"
+        ),
+        click.option(
+            "--max-pause",
+            metavar="S",
+            type=Seconds(),
+            default=600,
+            show_default=True,
+            help="Longest pause for 429, 503",
+        ),
+        click.option(
+            "--grace",
+            metavar="S",
+            type=Seconds(),
+            default=20,
+            show_default=True,
+            help="Wait for what is in flight, after Ctrl-C",
+        ),
+        click.option(
+            "--halt", metavar="WHEN,fail=N[%]", type=_Halt(()), help="Stop now or soon after failures"
+        ),
+        click.option(
+            "--max-total-tokens",
+            metavar="N",
+            type=click.IntRange(min=1),
+            help="Stop when so many tokens are used",
+        ),
+        click.option(
+            "--max-cost", metavar="X", type=_ABOVE_ZERO, help="Stop when so much is spent; needs --prices"
+        ),
+        click.option("--prices", metavar="FILE", type=FILE, help="Prices per million tokens, as TOML"),
+    ],
+    _read_pacing,
+)
+
+showing = group(
+    "showing",
+    [
+        click.option("--keep-order", "-k", is_flag=True, help="Write results in the order of the input"),
+        click.option(
+            "--window",
+            metavar="N",
+            type=click.IntRange(min=1),
+            help="Lines that may wait for one  [default: 4 x jobs]",
+        ),
+        click.option("--errors", metavar="FILE", type=FILE, help="Write failed lines here, too"),
+        click.option(
+            "--report", metavar="FILE", type=FILE, help="Write counts, tokens and times here, as JSON"
+        ),
+        click.option(
+            "--progress",
+            type=click.Choice(("bar", "json", "none")),
+            help="On stderr  [default: a bar on a terminal]",
+        ),
+        click.option("--dry-run", is_flag=True, help="Count lines, tokens and cost; send nothing"),
+    ],
+    Showing,
+)

@@ -1,0 +1,250 @@
+"""How many in flight: simulated servers of known capacity, that queue or refuse, steady or not."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+
+from chatpipe.batch.capacity import Auto, Capacity, levels
+
+SERVICE_S = 1.0
+
+
+class Ran(NamedTuple):
+    """limits holds the limit at each answer; done_s the time of each good one."""
+
+    limits: list[int]
+    done_s: list[float]
+    refused: int
+    seconds: float
+
+    def at_rest(self) -> float:
+        """The limit in the mean of the last third."""
+        last = self.limits[-len(self.limits) // 3 :]
+        return sum(last) / len(last)
+
+    def rate(self, since_s: float = 0.0) -> float:
+        return sum(done >= since_s for done in self.done_s) / (self.seconds - since_s)
+
+
+def simulate(
+    jobs: Capacity,
+    places: Callable[[float], int],
+    *,
+    answers: int,
+    refuses: bool = False,
+    service: Callable[[], float] = lambda: SERVICE_S,
+    demand: int = 10**9,
+    outage: tuple[float, float] = (0.0, 0.0),
+) -> Ran:
+    """A server of `places` workers. What does not fit waits in a queue, or is refused after 20 ms.
+
+    demand is how many requests the client has for sending at a time, below or above the limit.
+    """
+    ends: list[tuple[float, int, float, bool]] = []  # end, number, sent, ok
+    queue: deque[tuple[int, float]] = deque()
+    limits: list[int] = []
+    done: list[float] = []
+    now, number, flying, busy, refused = 0.0, 0, 0, 0, 0
+
+    def serve() -> None:
+        nonlocal busy
+        while queue and busy < places(now):
+            which, sent = queue.popleft()
+            busy += 1
+            heapq.heappush(ends, (now + service(), which, sent, True))
+
+    while len(limits) < answers:
+        while flying < min(jobs.limit, demand):
+            number += 1
+            flying += 1
+            out = outage[0] <= now < outage[1]
+            if out or (refuses and busy >= places(now)):
+                heapq.heappush(ends, (now + 0.02, number, now, False))
+            else:
+                queue.append((number, now))
+                serve()
+        now, _, sent, ok = heapq.heappop(ends)
+        flying -= 1
+        if ok:
+            busy -= 1
+            done.append(now)
+        refused += not ok
+        serve()
+        jobs.finished(ok, not ok, now - sent, now)
+        limits.append(jobs.limit)
+    return Ran(limits, done, refused, now)
+
+
+def noise(kind: str, seed: int) -> Callable[[], float]:
+    """Times of service, 1 s in the mean."""
+    rng = random.Random(seed)
+    if kind == "steady":
+        return lambda: SERVICE_S
+    if kind == "noisy":  # a third more or less, as answers of different lengths
+        return lambda: rng.lognormvariate(-0.045, 0.3)
+    return lambda: rng.expovariate(1.0)  # nothing is more uneven than that
+
+
+SERVERS = [1, 8, 32, 100]
+SEEDS = [1, 2, 3]
+
+
+@pytest.mark.parametrize("refuses", [pytest.param(False, id="queues"), pytest.param(True, id="refuses")])
+@pytest.mark.parametrize("kind", ["steady", "noisy"])
+@pytest.mark.parametrize("places", SERVERS)
+def test_capacity_is_found(places: int, kind: str, refuses: bool) -> None:
+    for seed in SEEDS:
+        ran = simulate(Auto(), lambda now: places, answers=8000, refuses=refuses, service=noise(kind, seed))
+        assert 0.7 * places <= ran.at_rest() <= 1.5 * places
+        assert max(ran.limits[2000:]) <= 2 * places + 1  # a probe at most, never MAX
+        assert min(ran.limits[2000:]) >= 0.5 * places
+        assert ran.refused <= 80
+
+
+@pytest.mark.parametrize("refuses", [pytest.param(False, id="queues"), pytest.param(True, id="refuses")])
+@pytest.mark.parametrize("places", SERVERS)
+def test_throughput_over_a_long_run(places: int, refuses: bool) -> None:
+    answers = max(8000, 250 * places)
+    ran = simulate(Auto(), lambda now: places, answers=answers, refuses=refuses, service=noise("noisy", 4))
+    assert ran.rate() >= 0.85 * places  # the search from 4 included
+
+
+@pytest.mark.parametrize(
+    ("places", "answers"),
+    [(1, 400), (8, 50), (32, 150), (100, 500)],
+    ids=["1", "8", "32", "100"],
+)
+def test_it_is_there_after_so_many_answers(places: int, answers: int) -> None:
+    ran = simulate(Auto(), lambda now: places, answers=answers, service=noise("steady", 0))
+    assert any(0.7 * places <= limit <= 1.5 * places for limit in ran.limits)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(8, 32, id="more"),
+        pytest.param(32, 8, id="less"),
+        pytest.param(100, 8, id="far less"),
+        pytest.param(8, 100, id="far more"),
+        pytest.param(32, 1, id="hardly any"),
+    ],
+)
+@pytest.mark.parametrize("refuses", [pytest.param(False, id="queues"), pytest.param(True, id="refuses")])
+def test_capacity_that_changes_in_mid_run(before: int, after: int, refuses: bool) -> None:
+    changes_s = 4000 / before
+    for seed in range(4):
+        ran = simulate(
+            Auto(),
+            lambda now: before if now < changes_s else after,
+            answers=16_000,
+            refuses=refuses,
+            service=noise("noisy", seed),
+        )
+        assert 0.7 * after <= ran.at_rest() <= 1.5 * after
+        changed = 4000 + ran.refused
+        assert any(0.7 * after <= limit <= 1.5 * after for limit in ran.limits[changed : changed + 3000])
+
+
+@pytest.mark.parametrize("places", SERVERS)
+def test_the_most_uneven_answers_do_not_mislead_it_for_long(places: int) -> None:
+    """Exponential times: half of the answers take a tenth of what the slowest take."""
+    for seed in SEEDS:
+        ran = simulate(Auto(), lambda now: places, answers=12_000, service=noise("wild", seed))
+        assert 0.7 * places <= ran.at_rest() <= 1.6 * places
+
+
+def test_an_outage_does_not_leave_it_at_one() -> None:
+    """A minute in which everything is refused: back to where it was, within some minutes."""
+    ran = simulate(Auto(), lambda now: 64, answers=22_000, service=noise("noisy", 6), outage=(60.0, 120.0))
+    fallen = ran.limits.index(1)
+    assert any(limit >= 45 for limit in ran.limits[fallen : fallen + 5000])
+    assert 45 <= ran.at_rest() <= 96
+
+
+def test_a_server_that_slows_down_as_it_fills() -> None:
+    """Batched decoding: n at a time take 1 s + n/40 s, so 40 a second is never reached."""
+
+    def rate(limit: int) -> float:
+        return limit / (1 + limit / 40)
+
+    jobs, now = Auto(), 0.0
+    for _ in range(20_000):
+        now += 1 / rate(jobs.limit)
+        jobs.finished(True, False, jobs.limit / rate(jobs.limit), now)
+    assert rate(jobs.limit) > 0.7 * 40
+    assert jobs.limit < 256
+
+
+def test_max_is_reached_and_kept_where_the_server_has_more() -> None:
+    ran = simulate(Auto(48), lambda now: 1000, answers=10_000)
+    assert ran.at_rest() > 44
+    assert max(ran.limits) == 48
+
+
+@pytest.mark.parametrize(("maximum", "first"), [(1, 1), (2, 2), (4, 4), (5, 4), (256, 4)])
+def test_starts_at_four_or_max(maximum: int, first: int) -> None:
+    assert Auto(maximum).limit == first
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+@pytest.mark.parametrize("maximum", [1, 2])
+def test_no_room_to_search(maximum: int, refuses: bool) -> None:
+    ran = simulate(Auto(maximum), lambda now: 1, answers=2000, refuses=refuses)
+    assert set(ran.limits) <= {1, maximum}
+
+
+def test_it_does_not_grow_while_something_else_holds_the_requests_back() -> None:
+    """Five in flight because of a limit a minute: that says nothing about what 40 would do."""
+    ran = simulate(Auto(), lambda now: 100, answers=5000, service=noise("noisy", 8), demand=5)
+    assert max(ran.limits) <= 15  # a probe with fewer than half of that in flight is not believed
+
+
+def test_one_wave_of_refusals_is_one_step_down() -> None:
+    jobs = Auto()
+    for answer in range(20):
+        jobs.finished(False, True, 1.0, 1.0 + answer / 1000)  # all sent before the first came back
+    assert jobs.limit == 2
+
+
+def test_a_refusal_at_one_does_not_hold_it_there() -> None:
+    jobs, now = Auto(2), 0.0
+    limits = []
+    for answer in range(400):
+        now += 1 / jobs.limit
+        refused = answer in (0, 100)  # at 2, and when it was at 1 for a round
+        jobs.finished(not refused, refused, 0.99 if answer else 0.0, now)
+        limits.append(jobs.limit)
+    assert limits[:101] == [1] * 101
+    assert 2 in limits[101:250]
+
+
+def test_faults_of_requests_are_not_taken_for_speed() -> None:
+    """Refused at once with 400: neither an answer to measure, nor a sign of overload."""
+    jobs = Auto()
+    for answer in range(1000):
+        jobs.finished(False, False, 0.004, 1 + answer / 1000)
+    assert jobs.limit == 4
+
+
+def test_a_fixed_number_stays() -> None:
+    ran = simulate(Capacity(16), lambda now: 8, answers=500, refuses=True)
+    assert set(ran.limits) == {16}
+
+
+@pytest.mark.parametrize(
+    ("maximum", "expected"),
+    [
+        (1, (1,)),
+        (7, (1, 2, 3, 4, 5, 6, 7)),
+        (40, (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 19, 24, 30, 38, 40)),
+    ],
+    ids=["1", "7", "40"],
+)
+def test_levels(maximum: int, expected: tuple[int, ...]) -> None:
+    assert levels(maximum) == expected

@@ -1,0 +1,137 @@
+"""Fingerprints: what they are made of, to the byte, and how equal bodies are counted."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import tracemalloc
+
+import orjson
+import pytest
+
+from chatpipe.batch.fingerprint import Occurrences, digest, fingerprint, mix
+from chatpipe.inputs import values
+from chatpipe.inputs.values import Value
+from programs import program
+
+BODY = {"model": "m", "messages": [{"role": "user", "content": "Hi é"}], "temperature": 0.5}
+CANONICAL = '{"messages":[{"content":"Hi é","role":"user"}],"model":"m","temperature":0.5}'
+
+# Printed by `b2sum -l 128`. They may not change: journals hold them.
+WRITTEN_DOWN = [
+    pytest.param("http://h/v1", 1, "10a4ae4cd114637b6fe6bce1daea6f7c", id="first"),
+    pytest.param("http://h/v1", 2, "0f89a658a6d022701bd8a6d4749c1e06", id="second"),
+    pytest.param(None, 1, "c1232fca3b7dd1944771758dfce021bb", id="any server"),
+]
+
+
+@pytest.mark.parametrize(("base_url", "occurrence", "expected"), WRITTEN_DOWN)
+def test_fingerprints_are_the_same_in_every_version(
+    base_url: str | None, occurrence: int, expected: str
+) -> None:
+    assert fingerprint(BODY, base_url, occurrence) == expected
+    assert mix(digest(BODY), base_url, occurrence) == expected
+
+
+def test_a_shell_can_compute_them() -> None:
+    def b2sum(text: str) -> str:
+        done = subprocess.run(
+            [program("b2sum"), "-l", "128"], input=text.encode(), capture_output=True, check=True
+        )
+        return done.stdout[:32].decode()
+
+    assert digest(BODY).hex() == b2sum(CANONICAL)
+    assert fingerprint(BODY, "http://h/v1", 3) == b2sum(f"{b2sum(CANONICAL)} 3 http://h/v1")
+
+
+SAME = [
+    pytest.param(b'{"a":1,"b":2}', b'{"b":2,"a":1}', id="order of keys"),
+    pytest.param(b'{"a":{"x":1,"y":2}}', b'{ "a": {"y": 2, "x": 1} }', id="order of keys further in, spaces"),
+    pytest.param(b'{"a":"\xc3\xa9"}', b'{"a":"\\u00e9"}', id="escapes"),
+    pytest.param(
+        b'{"a":"\\ud83d","b":1}', b'{"b":1,"a":"\\uD83D"}', id="order of keys beside a lone surrogate"
+    ),
+    pytest.param(b'{"a":1e2}', b'{"a":100.0}', id="forms of a number"),
+    pytest.param(
+        b'{"n":123456789012345678901234567890,"a":0}',
+        b'{"a":0,"n":123456789012345678901234567890}',
+        id="order of keys beside a long integer",
+    ),
+    pytest.param(b'{"\\ud83d":1,"a":2}', b'{"a":2,"\\ud83d":1}', id="a lone surrogate in a key"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), SAME)
+def test_what_is_the_same_body_has_one_digest(one: bytes, other: bytes) -> None:
+    assert digest(body(one)) == digest(body(other))
+
+
+DIFFERENT = [
+    pytest.param(b'{"a":[1,2]}', b'{"a":[2,1]}', id="order of items"),
+    pytest.param(b'{"a":1}', b'{"a":"1"}', id="number and string"),
+    pytest.param(b'{"a":null}', b"{}", id="null and absent"),
+    pytest.param(b'{"a":"x"}', b'{"a":"x "}', id="one space"),
+    pytest.param(b'{"a":"\\ud83d"}', b'{"a":"\\ud83e"}', id="two lone surrogates"),
+    pytest.param(
+        b'{"n":123456789012345678901234567890}',
+        b'{"n":123456789012345678901234567891}',
+        id="the last digit of long integers",
+    ),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), DIFFERENT)
+def test_what_is_another_body_has_another_digest(one: bytes, other: bytes) -> None:
+    assert digest(body(one)) != digest(body(other))
+
+
+def test_what_orjson_cannot_write_is_hashed_in_escapes() -> None:
+    """Printed by `b2sum -l 128` for {"a":"\\ud83d","n":123456789012345678901234567890,"z":"\\u00e9"}."""
+    odd = body(b'{"z":"\\u00e9","n":123456789012345678901234567890,"a":"\\ud83d"}')
+    assert digest(odd).hex() == "729534817437dfd5f4e2518583452e98"
+
+
+def test_parts_do_not_run_into_each_other() -> None:
+    prints = [
+        fingerprint(BODY, url, n) for url in (None, "", "1", "http://a", "http://b") for n in (1, 2, 11)
+    ]
+    assert len(set(prints)) == 15
+
+
+def test_a_deep_body_is_hashed_too() -> None:
+    deep = body(b'{"a":' + b"[" * 300 + b"]" * 300 + b"}")
+    with pytest.raises(orjson.JSONEncodeError):
+        orjson.dumps(deep)
+    assert len(digest(deep)) == 16
+
+
+def test_repeated_bodies_are_counted_each_for_itself() -> None:
+    occurrences = Occurrences()
+    one, other = digest({"a": 1}), digest({"a": 2})
+    assert [occurrences.next(each) for each in (one, one, other, one, other)] == [1, 2, 1, 3, 2]
+
+
+def test_bodies_that_share_8_bytes_of_a_digest_still_get_different_fingerprints() -> None:
+    occurrences = Occurrences()
+    one, other = b"8 bytes.and more", b"8 bytes.and else"
+    first, second = mix(one, None, occurrences.next(one)), mix(other, None, occurrences.next(other))
+    assert first != second
+
+
+def test_counting_takes_15_bytes_a_line() -> None:
+    lines = 50_000
+    digits = random.Random(1)
+    occurrences = Occurrences()
+    tracemalloc.start()
+    for _ in range(lines):
+        occurrences.next(digits.randbytes(16))
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept / lines < 15
+    assert peak / lines < 15
+
+
+def body(text: bytes) -> dict[str, Value]:
+    value = values.loads_exactly(text)
+    assert isinstance(value, dict)
+    return value

@@ -1,0 +1,226 @@
+"""The table of places against a dict, its memory, and files that are read by place."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import tracemalloc
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from chatpipe.batch.index import Shelf, Table, is_good, open_regular, pack, unpack
+from chatpipe.errors import MissingInput
+from programs import missing
+
+LARGEST = 2**64 - 1
+
+
+class AgainstDict(RuleBasedStateMachine):
+    """A Table does what a dict of lists does, also where many keys are alike or stand at the edges."""
+
+    keys = st.one_of(
+        st.integers(0, LARGEST), st.integers(0, 3), st.sampled_from([LARGEST, 1 << 63, (1 << 63) - 1])
+    )
+    places = st.one_of(st.integers(0, LARGEST), st.integers(0, 2))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = Table()
+        self.model: dict[int, list[int]] = defaultdict(list)
+
+    @rule(key=keys, value=places)
+    def add(self, key: int, value: int) -> None:
+        self.table.add(key, value)
+        self.model[key].append(value)
+
+    @rule(key=keys, new=places, data=st.data())
+    def replace(self, key: int, new: int, data: st.DataObject) -> None:
+        if self.model[key]:
+            old = data.draw(st.sampled_from(self.model[key]))
+            self.table.replace(key, old, new)
+            self.model[key][self.model[key].index(old)] = new
+
+    @rule(seed=st.integers(0, 5))
+    def add_many(self, seed: int) -> None:
+        """Enough for the buckets to be halved."""
+        numbers = random.Random(seed)
+        for _ in range(1500):
+            self.add(numbers.getrandbits(64), 7)
+
+    @rule(key=keys)
+    def find(self, key: int) -> None:
+        assert self.table.find(key) == self.model.get(key, [])
+
+    @invariant()
+    def counts(self) -> None:
+        assert len(self.table) == sum(map(len, self.model.values()))
+
+    def teardown(self) -> None:
+        for key, values in self.model.items():
+            assert self.table.find(key) == values
+
+
+TestAgainstDict = AgainstDict.TestCase
+TestAgainstDict.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+
+
+def test_a_value_is_replaced_at_its_own_key() -> None:
+    table = Table()
+    for key in (1, 2, 3):
+        table.add(key, 7)
+    table.replace(2, 7, 8)
+    assert [table.find(key) for key in (1, 2, 3)] == [[7], [8], [7]]
+
+
+def test_many_keys_are_all_found_and_no_others() -> None:
+    numbers = random.Random(3)
+    keys = [numbers.getrandbits(64) for _ in range(50_000)]
+    table = Table()
+    for value, key in enumerate(keys):
+        table.add(key, value)
+    assert all(table.find(key) == [value] for value, key in enumerate(keys))
+    assert not any(table.find(numbers.getrandbits(64)) for _ in range(50_000))
+
+
+def test_keys_in_order_are_no_worst_case() -> None:
+    table = Table()
+    for key in range(30_000):
+        table.add(key << 40, key)
+    assert [table.find(key << 40) for key in (0, 1, 29_999, 30_000)] == [[0], [1], [29_999], []]
+
+
+def test_a_line_takes_18_bytes_also_while_the_table_grows() -> None:
+    lines = 50_000
+    numbers = random.Random(1)
+    table = Table()
+    tracemalloc.start()
+    for place in range(lines):
+        table.add(numbers.getrandbits(64), place)
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept / lines < 18.5
+    assert peak / lines < 18.5
+
+
+MILLION = """
+import os, random, sys
+from chatpipe.batch.fingerprint import Occurrences
+from chatpipe.batch.index import Table
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+numbers = random.Random(1)
+table, occurrences = Table(), Occurrences()
+before = resident()
+for place in range(1_000_000):
+    table.add(numbers.getrandbits(64), place)
+between = resident()
+for _ in range(1_000_000):
+    occurrences.next(numbers.randbytes(16))
+print((between - before) / 1e6, (resident() - between) / 1e6)
+"""
+
+
+def test_a_million_lines_take_at_most_40_bytes_each_of_real_memory() -> None:
+    """Of the system, not of Python's allocator: what fragmentation wastes counts."""
+    if not Path("/proc/self/statm").exists():
+        missing("no /proc/self/statm, which tells the resident memory")
+    done = subprocess.run([sys.executable, "-c", MILLION], capture_output=True, check=True, timeout=50)
+    table, occurrences = map(float, done.stdout.split())
+    print(f"index {table:.1f}, occurrences {occurrences:.1f} bytes a line")
+    assert table < 24
+    assert table + occurrences < 40
+
+
+@given(st.integers(0, 2**16 - 1), st.integers(0, 2**47 - 1), st.booleans())
+def test_a_place_fits_8_bytes(file: int, offset: int, good: bool) -> None:
+    place = pack(file, offset, is_good=good)
+    assert 0 <= place <= LARGEST
+    assert unpack(place) == (file, offset)
+    assert is_good(place) == good
+
+
+LINES = [
+    pytest.param(b"", [], id="empty"),
+    pytest.param(b"a\nbc\n", [(0, b"a"), (2, b"bc")], id="two lines"),
+    pytest.param(b"a\nbc", [(0, b"a"), (2, b"bc")], id="no final newline"),
+    pytest.param(b"\n\na\n", [(0, b""), (1, b""), (2, b"a")], id="blank lines"),
+    pytest.param(b"a\r\nb\xe2\x80\xa8c\n", [(0, b"a\r"), (3, b"b\xe2\x80\xa8c")], id="only LF ends a line"),
+    pytest.param(
+        b"x" * 300_000 + b"\n" + b"y" * 262_143 + b"\nz",
+        [(0, b"x" * 300_000), (300_001, b"y" * 262_143), (562_145, b"z")],
+        id="lines across blocks",
+    ),
+    pytest.param(b"x" * 262_143 + b"\nz", [(0, b"x" * 262_143), (262_144, b"z")], id="a block, exactly"),
+    pytest.param(b"x" * 4096 + b"\nz", [(0, b"x" * 4096), (4097, b"z")], id="a read, exactly"),
+    pytest.param(b"x" * 4096, [(0, b"x" * 4096)], id="a read, exactly, and the end"),
+]
+
+
+@pytest.mark.parametrize(("content", "expected"), LINES)
+def test_lines_are_read_in_order_and_by_place(
+    content: bytes, expected: list[tuple[int, bytes]], tmp_path: Path
+) -> None:
+    shelf, number = shelved(tmp_path / "file", content)
+    assert list(shelf.lines(number)) == expected
+    assert [(offset, shelf.line(number, offset)) for offset, _ in reversed(expected)] == expected[::-1]
+    assert shelf.line(number, len(content) + 5) == b""
+    shelf.close()
+
+
+def test_a_file_is_taken_once_by_whatever_name(tmp_path: Path) -> None:
+    shelf, number = shelved(tmp_path / "file", b"a\n")
+    os.link(tmp_path / "file", tmp_path / "hard")
+    (tmp_path / "soft").symlink_to("file")
+    (tmp_path / "copy").write_bytes(b"a\n")
+    again = [shelf.add(opened(tmp_path / name), name) for name in ("hard", "soft", "copy")]
+    assert again == [(number, False), (number, False), (number + 1, True)]
+    shelf.close()
+
+
+def test_descriptors_are_closed(tmp_path: Path) -> None:
+    before = len(os.listdir("/dev/fd"))
+    shelf, _ = shelved(tmp_path / "file", b"a\n")
+    shelf.add(opened(tmp_path / "file"), "file")
+    shelf.close()
+    shelf.close()
+    assert len(os.listdir("/dev/fd")) == before
+
+
+def test_a_file_that_can_no_longer_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"a\n")
+    shelf = Shelf()
+    number, _ = shelf.add(os.open(tmp_path / "file", os.O_WRONLY), "the file")
+    with pytest.raises(MissingInput, match="cannot read 'the file': bad file descriptor"):
+        shelf.line(number, 0)
+    shelf.close()
+
+
+def test_what_is_no_regular_file_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    assert open_regular(str(tmp_path / "fifo")) is None
+    assert open_regular(str(tmp_path)) is None
+    assert open_regular("/dev/null") is None
+
+
+def shelved(path: Path, content: bytes) -> tuple[Shelf, int]:
+    path.write_bytes(content)
+    shelf = Shelf()
+    number, is_new = shelf.add(opened(path), path.name)
+    assert is_new
+    return shelf, number
+
+
+def opened(path: Path) -> int:
+    fd = open_regular(str(path))
+    assert fd is not None
+    return fd

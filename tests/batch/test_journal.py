@@ -1,0 +1,473 @@
+"""A journal on disk: made, continued, locked, cut at every byte, full disks, and what others do to it."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import resource
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from chatpipe import __version__
+from chatpipe.batch import journal as module
+from chatpipe.batch.journal import Journal
+from chatpipe.errors import BadInput, CannotWrite, Status, TryLater
+
+HEADER = b'{"chatpipe_journal":1,"chatpipe":"%s"}\n' % __version__.encode()
+LINES = [b'{"id":"a","custom_id":"\xc3\xa9"}', b'{"id":"b","custom_id":"2"}', b'{"id":"c","custom_id":"3"}']
+WHOLE = HEADER + b"".join(line + b"\n" for line in LINES)
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "out.jsonl.journal"
+
+
+def test_a_journal_is_a_header_and_the_lines(path: Path) -> None:
+    with Journal(str(path)) as journal:
+        assert path.read_bytes() == HEADER
+        offsets = [journal.append(line) for line in LINES]
+        assert path.read_bytes() == WHOLE
+    assert path.read_bytes() == WHOLE
+    assert [WHOLE[start:].partition(b"\n")[0] for start in offsets] == LINES
+
+
+def test_a_journal_is_gone_on_with(path: Path) -> None:
+    for line in LINES:
+        with Journal(str(path)) as journal:
+            journal.append(line)
+    assert path.read_bytes() == WHOLE
+
+
+def test_a_new_journal_has_the_mode_that_the_umask_leaves(path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        Journal(str(path)).close()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("length", range(len(WHOLE) + 1))
+def test_cut_at_any_byte_it_goes_on_with_the_lines_that_were_whole(length: int, path: Path) -> None:
+    """A line that lacks nothing but its newline is whole: it was paid for."""
+    path.write_bytes(WHOLE[:length])
+    with Journal(str(path)) as journal:
+        journal.append(b'{"id":"next"}')
+    kept = 0
+    end = len(HEADER)
+    for line in LINES:
+        end += len(line) + 1
+        kept += length >= end - 1
+    assert path.read_bytes() == HEADER + b"".join(line + b"\n" for line in [*LINES[:kept], b'{"id":"next"}'])
+
+
+def test_a_torn_line_longer_than_a_block_is_dropped(path: Path) -> None:
+    path.write_bytes(HEADER + LINES[0] + b'\n{"id":"' + b"x" * 600_000)
+    Journal(str(path)).close()
+    assert path.read_bytes() == HEADER + LINES[0] + b"\n"
+
+
+def test_a_journal_of_an_older_chatpipe_keeps_its_header(path: Path) -> None:
+    path.write_bytes(b'{"chatpipe_journal":1,"chatpipe":"0.0.1","more":[]}\n')
+    with Journal(str(path)) as journal:
+        journal.append(b"{}")
+    assert path.read_bytes() == b'{"chatpipe_journal":1,"chatpipe":"0.0.1","more":[]}\n{}\n'
+
+
+FOREIGN = [
+    pytest.param(b"some text\n", id="text"),
+    pytest.param(b"x", id="one byte"),
+    pytest.param(b"\n", id="a blank line"),
+    pytest.param(b"\0" * 50, id="zeros"),
+    pytest.param(b"x" * 10_000, id="a long line"),
+    pytest.param(b'{"chatpipe_journal":' + b" " * 10_000, id="a long line that begins well"),
+    pytest.param(b'{"custom_id":"1","response":null,"error":{}}\n', id="result lines"),
+    pytest.param(b"{}", id="an object"),
+    pytest.param(b'["chatpipe_journal"]\n', id="an array"),
+    pytest.param(b'{"chatpipe_journal":true}\n', id="version true"),
+    pytest.param(b'{"chatpipe_journal":"1"}\n', id="version in a string"),
+    pytest.param(b'{"chatpipe_journal":0}\n', id="version 0"),
+    pytest.param(b'{"chatpipe_journal":1.0}\n', id="version with a point"),
+    pytest.param(b'{"chatpipe_journal":1\n}\n', id="an object over two lines"),
+]
+
+
+@pytest.mark.parametrize("content", FOREIGN)
+def test_a_foreign_file_is_not_touched(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
+    with pytest.raises(BadInput) as caught:
+        Journal(str(path))
+    assert str(caught.value) == f"{path}: is not a journal of chatpipe: name another file with --journal"
+    assert path.read_bytes() == content
+    assert not is_locked(path)
+
+
+def test_a_journal_of_a_newer_chatpipe_is_not_touched(path: Path) -> None:
+    path.write_bytes(b'{"chatpipe_journal":2,"chatpipe":"9.0"}\n{"torn')
+    with pytest.raises(BadInput) as caught:
+        Journal(str(path))
+    assert str(caught.value) == (
+        f"{path}: was written by a newer chatpipe (journal version 2): "
+        "go on with that one, or start another file with --journal"
+    )
+    assert path.read_bytes() == b'{"chatpipe_journal":2,"chatpipe":"9.0"}\n{"torn'
+
+
+def test_a_link_is_refused_and_what_it_leads_to_not_made(path: Path, tmp_path: Path) -> None:
+    path.symlink_to(tmp_path / "precious")
+    with pytest.raises(BadInput) as caught:
+        Journal(str(path))
+    assert str(caught.value) == f"{path}: is a symbolic link, not a journal: name a file with --journal"
+    assert not (tmp_path / "precious").exists()
+
+
+def test_a_link_that_is_made_at_the_last_moment_is_not_followed(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def not_yet(path: str) -> os.stat_result:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    path.symlink_to(tmp_path / "precious")
+    monkeypatch.setattr(os, "lstat", not_yet)
+    with pytest.raises(CannotWrite, match="cannot open the journal: too many levels of symbolic links"):
+        Journal(str(path))
+    assert not (tmp_path / "precious").exists()
+
+
+def test_a_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="is a directory, not a journal"):
+        Journal(str(tmp_path))
+
+
+def test_a_fifo_is_refused_and_not_waited_for(path: Path) -> None:
+    os.mkfifo(path)
+    with pytest.raises(BadInput, match="is a device or pipe, not a journal"):
+        Journal(str(path))
+
+
+CANNOT_OPEN = [
+    pytest.param("missing/journal", "cannot open the journal: no such file or directory", id="no directory"),
+    pytest.param("file/journal", "cannot open the journal: not a directory", id="below a file"),
+    pytest.param("a\0b", "cannot open the journal: .*null byte", id="a NUL in the name"),
+    pytest.param("", "cannot open the journal: no such file or directory", id="an empty name"),
+    pytest.param("x" * 300, "cannot open the journal: file name too long", id="a long name"),
+]
+
+
+@pytest.mark.parametrize(("name", "message"), CANNOT_OPEN)
+def test_what_cannot_be_opened_is_74(
+    name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(CannotWrite, match=message) as caught:
+        Journal(name)
+    assert caught.value.place == name
+    assert caught.value.status == Status.CANNOT_WRITE
+
+
+def test_a_second_run_is_told_that_another_holds_it(path: Path) -> None:
+    with Journal(str(path)) as journal:
+        journal.append(LINES[0])
+        with pytest.raises(TryLater) as caught:
+            Journal(str(path))
+        journal.append(LINES[1])
+    assert caught.value.status == Status.TRY_LATER
+    assert str(caught.value) == (
+        f"{path}: another run holds this journal: wait until it has ended, or name another file"
+    )
+    with Journal(str(path)) as journal:
+        journal.append(LINES[2])
+    assert path.read_bytes() == WHOLE
+
+
+def test_a_second_run_that_is_refused_drops_nothing_of_the_first(path: Path) -> None:
+    """The torn line that it sees may be one that is being written."""
+    with Journal(str(path)):
+        with path.open("ab") as file:
+            file.write(b'{"half')
+        with pytest.raises(TryLater):
+            Journal(str(path))
+        assert path.read_bytes() == HEADER + b'{"half'
+
+
+def test_a_file_system_that_cannot_lock_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(fd: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(CannotWrite) as caught:
+        Journal(str(path))
+    assert str(caught.value) == (
+        f"{path}: cannot lock the journal: no locks available: name a file on a local disk with --journal"
+    )
+
+
+def test_a_journal_that_the_run_before_removes_at_the_last_moment_is_made_anew(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between our opening and our locking: what would be written to that file would be lost."""
+    first = Journal(str(path))
+    real = fcntl.flock
+
+    def end_of_first(fd: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", real)
+        first.remove()
+        real(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", end_of_first)
+    with Journal(str(path)) as second:
+        second.append(LINES[0])
+        assert path.read_bytes() == HEADER + LINES[0] + b"\n"
+
+
+def test_the_lock_ends_with_close_even_when_the_descriptor_has_a_double(path: Path) -> None:
+    journal = Journal(str(path))
+    double = os.dup(journal.fileno())
+    journal.close()
+    assert not is_locked(path)
+    os.close(double)
+
+
+def test_close_and_remove_may_be_called_again(path: Path) -> None:
+    journal = Journal(str(path))
+    assert journal.close() is None
+    assert journal.close() is None
+    journal.remove()
+    assert path.exists()
+
+
+def test_remove_removes(path: Path) -> None:
+    with Journal(str(path)) as journal:
+        journal.append(LINES[0])
+        journal.remove()
+    assert not path.exists()
+
+
+def test_remove_leaves_a_file_that_took_the_name(path: Path) -> None:
+    with Journal(str(path)) as journal:
+        path.unlink()
+        path.write_bytes(b"another's")
+        journal.remove()
+    assert path.read_bytes() == b"another's"
+
+
+def test_no_descriptor_is_left(path: Path) -> None:
+    before = len(os.listdir("/dev/fd"))
+    Journal(str(path)).close()
+    Journal(str(path)).remove()
+    path.write_bytes(b"foreign")
+    with pytest.raises(BadInput):
+        Journal(str(path))
+    assert len(os.listdir("/dev/fd")) == before
+
+
+def test_a_line_with_a_newline_in_it_is_a_bug(path: Path) -> None:
+    with Journal(str(path)) as journal, pytest.raises(ValueError, match="one line"):
+        journal.append(b"a\nb")
+    assert path.read_bytes() == HEADER
+
+
+def test_a_line_is_one_write(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writes = []
+    real = os.write
+
+    def counted(fd: int, data: bytes) -> int:
+        writes.append(bytes(data))
+        return real(fd, data)
+
+    with Journal(str(path)) as journal:
+        monkeypatch.setattr(os, "write", counted)
+        journal.append(LINES[0])
+        monkeypatch.setattr(os, "write", real)
+    assert writes == [LINES[0] + b"\n"]
+
+
+def test_it_is_synced_at_most_once_a_second_and_at_the_end(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = []
+    clock = Clock()
+    monkeypatch.setattr(module, "_sync", lambda fd: synced.append(clock.now))
+    journal = Journal(str(path), clock)
+    for clock.now in (100.0, 100.5, 100.99, 101.0, 101.5, 101.99, 102.0, 102.5):
+        journal.append(LINES[0])
+    assert synced == [101.0, 102.0]
+    clock.now = 102.6
+    journal.close()
+    assert synced == [101.0, 102.0, 102.6]
+
+
+def test_a_disk_that_cannot_sync_is_74(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    journal = Journal(str(path))
+    monkeypatch.setattr(module, "_sync", broken)
+    with pytest.raises(CannotWrite, match="cannot write the journal: input/output error"):
+        journal.close()
+    assert not is_locked(path)
+
+
+@pytest.mark.parametrize("room", range(len(LINES[1]) + 1))
+def test_a_full_disk_damages_nothing_that_was_written(room: int, path: Path) -> None:
+    """However much of the line still fits; and when there is space again, it goes on."""
+    journal = Journal(str(path))
+    journal.append(LINES[0])
+    with (
+        largest_file(path.stat().st_size + room),
+        pytest.raises(CannotWrite, match="cannot write the journal"),
+    ):
+        journal.append(LINES[1])
+    assert path.read_bytes() == HEADER + LINES[0] + b"\n"
+    journal.append(LINES[2])
+    journal.close()
+    assert path.read_bytes() == HEADER + LINES[0] + b"\n" + LINES[2] + b"\n"
+
+
+def test_a_full_disk_says_what_to_do(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(fd: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with Journal(str(path)) as journal:
+        monkeypatch.setattr(os, "write", full)
+        with pytest.raises(CannotWrite) as caught:
+            journal.append(LINES[0])
+        monkeypatch.undo()
+    assert str(caught.value) == (
+        f"{path}: cannot write the journal: no space left on device: "
+        "the answers before are safe: free some space and run the same command again"
+    )
+
+
+def test_a_part_that_could_not_be_taken_back_is_before_the_next_line(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stuck(fd: int, length: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with Journal(str(path)) as journal:
+        journal.append(LINES[0])
+        monkeypatch.setattr(os, "ftruncate", stuck)
+        with largest_file(path.stat().st_size + 5), pytest.raises(CannotWrite):
+            journal.append(LINES[1])
+        assert path.read_bytes() == HEADER + LINES[0] + b"\n" + LINES[1][:5]
+        with pytest.raises(CannotWrite):
+            journal.append(LINES[1])
+        monkeypatch.undo()
+        journal.append(LINES[1])
+        journal.append(LINES[2])
+    assert path.read_bytes() == WHOLE
+
+
+def test_a_full_disk_at_the_header_is_74_and_can_be_gone_on_with(path: Path) -> None:
+    with largest_file(7), pytest.raises(CannotWrite, match="cannot write the journal: file too large"):
+        Journal(str(path))
+    with Journal(str(path)) as journal:
+        journal.append(LINES[0])
+    assert path.read_bytes() == HEADER + LINES[0] + b"\n"
+
+
+def test_a_journal_that_was_removed_during_the_run_is_written_anew(path: Path) -> None:
+    journal = Journal(str(path))
+    journal.append(LINES[0])
+    path.unlink()
+    journal.append(LINES[1])
+    assert journal.close() == (
+        f"{path}: the journal was removed during the run: its answers were saved as '{path}'"
+    )
+    assert path.read_bytes() == HEADER + LINES[0] + b"\n" + LINES[1] + b"\n"
+
+
+def test_where_another_file_has_the_name_it_becomes_a_part(path: Path) -> None:
+    journal = Journal(str(path))
+    journal.append(LINES[0])
+    path.unlink()
+    path.write_bytes(b"another's")
+    assert journal.close() == (
+        f"{path}: the journal was removed during the run: its answers were saved as '{path}.part'"
+    )
+    assert path.read_bytes() == b"another's"
+    assert Path(f"{path}.part").read_bytes() == HEADER + LINES[0] + b"\n"
+
+
+def test_answers_that_cannot_be_saved_are_74(path: Path) -> None:
+    journal = Journal(str(path))
+    path.unlink()
+    path.touch()
+    Path(f"{path}.part").touch()
+    with pytest.raises(CannotWrite, match="was removed during the run, and others have taken its name"):
+        journal.close()
+
+
+def test_a_directory_that_was_removed_with_it_is_74(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    journal = Journal(str(tmp_path / "runs" / "journal"))
+    (tmp_path / "runs" / "journal").unlink()
+    (tmp_path / "runs").rmdir()
+    with pytest.raises(CannotWrite, match="removed during the run and cannot be written anew: no such file"):
+        journal.close()
+
+
+def test_a_journal_that_was_renamed_is_left_there(path: Path, tmp_path: Path) -> None:
+    journal = Journal(str(path))
+    journal.append(LINES[0])
+    path.rename(tmp_path / "renamed")
+    assert journal.close() == (
+        f"{path}: the journal was renamed during the run: its answers are under the new name"
+    )
+    assert os.listdir(tmp_path) == ["renamed"]
+
+
+def test_a_journal_that_somebody_emptied_is_one_again(path: Path) -> None:
+    with Journal(str(path)) as journal:
+        journal.append(LINES[0])
+        os.truncate(path, 0)
+        offset = journal.append(LINES[1])
+    assert path.read_bytes() == HEADER + LINES[1] + b"\n"
+    assert offset == len(HEADER)
+
+
+def test_an_error_on_its_way_is_not_hidden_by_closing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(module, "_sync", broken)
+    with pytest.raises(RuntimeError, match="the cause"), Journal(str(path)):
+        raise RuntimeError("the cause")
+
+
+def is_locked(path: Path) -> bool:
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """No file may grow beyond size: the kernel takes what still fits, as on a full disk, then refuses."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

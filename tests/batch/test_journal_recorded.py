@@ -1,0 +1,552 @@
+"""Recorded answers found again: in which files, by which name, which of several, and never another's."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chatpipe.batch.journal import Journal, Match, Recorded
+from chatpipe.errors import BadInput, MissingInput, Status
+from chatpipe.inputs.values import Value
+
+F1, F2, F3 = "1" * 32, "2" * 32, "3" * 32
+HEADER = b'{"chatpipe_journal":1,"chatpipe":"0.1.0"}'
+
+
+def result(
+    fingerprint: str | None = F1, outcome: str = "ok", text: str = "Hi", custom_id: str = "line-1"
+) -> bytes:
+    """A result line, as a run writes it."""
+    return orjson.dumps(
+        {
+            "id": f"chatpipe-{fingerprint}",
+            "custom_id": custom_id,
+            "response": {"status_code": 200, "request_id": None, "body": completion(text)},
+            "error": None if outcome == "ok" else {"code": outcome, "message": "why"},
+            "chatpipe": {
+                "line": 1,
+                "outcome": outcome,
+                "fingerprint": fingerprint,
+                "attempts": 1,
+                "latency_s": 0.5,
+            },
+        }
+    )
+
+
+def completion(text: str, finish_reason: str = "stop") -> Value:
+    message = {"role": "assistant", "content": text}
+    return {"choices": [{"index": 0, "message": message, "finish_reason": finish_reason}]}
+
+
+def batch_api(custom_id: str, body: Value, status: int = 200) -> bytes:
+    """An output line of the Batch API: with spaces, without our key."""
+    response = f'{{"status_code": {status}, "request_id": "r", "body": {orjson.dumps(body).decode()}}}'
+    return f'{{"id": "b_1", "custom_id": "{custom_id}", "response": {response}, "error": null}}'.encode()
+
+
+class Files:
+    """Files of lines in a directory that the test is in, so that their names are short."""
+
+    def __init__(self) -> None:
+        self._opened: list[Recorded] = []
+
+    def recorded(self, **options: Any) -> Recorded:
+        """Recorded(**options), closed at the end of the test."""
+        self._opened.append(Recorded(**options))
+        return self._opened[-1]
+
+    def close(self) -> None:
+        for recorded in self._opened:
+            recorded.close()
+
+    def write(self, name: str, *lines: bytes) -> str:
+        Path(name).write_bytes(b"".join(line + b"\n" for line in lines))
+        return name
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Files]:
+    monkeypatch.chdir(tmp_path)
+    files = Files()
+    yield files
+    files.close()
+
+
+def test_answers_are_found_in_out_its_journal_and_reused_files(files: Files) -> None:
+    recorded = files.recorded(
+        reuse=[files.write("old", result(F1, text="old"))],
+        out=files.write("out", result(F2, text="out")),
+        journal=files.write("journal", HEADER, result(F3, text="journal")),
+    )
+    assert recorded.get(F1) == result(F1, text="old")
+    assert recorded.get(F2) == result(F2, text="out")
+    assert recorded.get(F3) == result(F3, text="journal")
+    assert recorded.get("4" * 32) is None
+    assert len(recorded) == 3
+
+
+def test_nothing_is_found_where_nothing_is(files: Files) -> None:
+    recorded = files.recorded(out="none", journal="none.journal")
+    assert recorded.get(F1) is None
+    assert len(recorded) == 0
+
+
+KEPT = ["ok", "truncated", "refused", "empty", "mismatch", "tool-calls"]
+
+
+@pytest.mark.parametrize("outcome", KEPT)
+def test_what_was_paid_for_is_found(outcome: str, files: Files) -> None:
+    found = files.recorded(journal=files.write("j", HEADER, result(F1, outcome))).find(F1)
+    assert found is not None
+    assert (found.line, found.outcome) == (result(F1, outcome), outcome)
+
+
+@pytest.mark.parametrize("outcome", ["http", "network", "input", "unsent", "", "new one"])
+def test_what_was_not_paid_for_is_not(outcome: str, files: Files) -> None:
+    assert files.recorded(journal=files.write("j", HEADER, result(F1, outcome))).find(F1) is None
+
+
+def test_what_is_to_be_resent_is_not_found_but_the_rest_is(files: Files) -> None:
+    journal = files.write("j", HEADER, result(F1, "truncated"), result(F2, "refused"), result(F3))
+    recorded = files.recorded(journal=journal, resend=frozenset({"truncated"}))
+    assert recorded.get(F1) is None
+    assert recorded.get(F2) == result(F2, "refused")
+    assert recorded.get(F3) == result(F3)
+
+
+SUCCESS = frozenset({"ok"})
+ALLOWED = frozenset({"ok", "truncated"})
+# outcomes in the order of their lines; which of them is found, by its number
+WHICH = [
+    pytest.param(["ok", "ok"], SUCCESS, 1, id="the newest success"),
+    pytest.param(["ok", "truncated"], SUCCESS, 0, id="a success, though something unwelcome is newer"),
+    pytest.param(["truncated", "ok"], SUCCESS, 1, id="a success that is newer"),
+    pytest.param(["truncated", "refused"], SUCCESS, 1, id="the newest of the unwelcome"),
+    pytest.param(["ok", "http"], SUCCESS, 0, id="a failure displaces nothing"),
+    pytest.param(["truncated", "network", "unsent"], SUCCESS, 0, id="not even the unwelcome"),
+    pytest.param(["http", "ok", "truncated", "http"], SUCCESS, 1, id="a success amid failures"),
+    pytest.param(["ok", "truncated"], ALLOWED, 1, id="what is allowed is a success"),
+    pytest.param(["truncated", "refused"], ALLOWED, 0, id="and is not displaced"),
+    pytest.param(["http", "network"], SUCCESS, None, id="nothing"),
+]
+
+
+@pytest.mark.parametrize(("outcomes", "good", "which"), WHICH)
+def test_of_several_answers_to_one_request_counts(
+    outcomes: list[str], good: frozenset[str], which: int | None, files: Files
+) -> None:
+    lines = [result(F1, outcome, str(number)) for number, outcome in enumerate(outcomes)]
+    expected = None if which is None else lines[which]
+    assert files.recorded(journal=files.write("j", HEADER, *lines), good=good).get(F1) == expected
+    spread = [files.write(f"part-{number}", line) for number, line in enumerate(lines)]
+    assert files.recorded(reuse=spread, good=good).get(F1) == expected
+
+
+def test_to_resend_what_was_unwelcome_last_finds_the_success_before(files: Files) -> None:
+    journal = files.write("j", HEADER, result(F1, "ok", "good"), result(F1, "truncated"))
+    recorded = files.recorded(journal=journal, resend=frozenset({"truncated"}))
+    assert recorded.get(F1) == result(F1, "ok", "good")
+
+
+def test_the_journal_is_newer_than_out_and_out_than_reused_files(files: Files) -> None:
+    reuse = [files.write("a", result(text="a")), files.write("b", result(text="b"))]
+    out, journal = files.write("out", result(text="out")), files.write("j", HEADER, result(text="j"))
+    assert files.recorded(reuse=reuse, out=out, journal=journal).get(F1) == result(text="j")
+    assert files.recorded(reuse=reuse, out=out).get(F1) == result(text="out")
+    assert files.recorded(reuse=reuse).get(F1) == result(text="b")
+    assert files.recorded(reuse=reuse[::-1]).get(F1) == result(text="a")
+
+
+def test_by_id_answers_are_found_whatever_was_asked(files: Files) -> None:
+    out = files.write("out", result(F1, custom_id='é \\ " 1'), result(F1, "truncated", "cut", custom_id="2"))
+    recorded = files.recorded(out=out, match="id")
+    assert recorded.get('é \\ " 1') == result(F1, custom_id='é \\ " 1')
+    assert recorded.get("2") == result(F1, "truncated", "cut", custom_id="2")
+    assert recorded.get(F1) is None
+
+
+BATCH_API = [
+    pytest.param(completion("Hi"), 200, "ok", id="good"),
+    pytest.param(completion("Hi", "length"), 200, "truncated", id="cut"),
+    pytest.param(completion("", "content_filter"), 200, "refused", id="filtered"),
+    pytest.param(completion(""), 200, "empty", id="empty"),
+    pytest.param({"error": {"message": "no"}}, 400, None, id="an error with its status"),
+    pytest.param({"error": {"message": "no"}}, 200, None, id="an error without"),
+    pytest.param({"choices": []}, 200, None, id="no choices"),
+    pytest.param("text", 200, None, id="not an object"),
+]
+
+
+@pytest.mark.parametrize(("body", "status", "outcome"), BATCH_API)
+def test_lines_of_the_batch_api_are_judged_and_found_by_id(
+    body: Value, status: int, outcome: str | None, files: Files
+) -> None:
+    line = batch_api("1", body, status)
+    found = files.recorded(reuse=[files.write("output", line)], match="id").find("1")
+    assert (found and (found.outcome, found.line)) == (outcome and (outcome, line))
+
+
+def test_lines_of_the_batch_api_have_no_fingerprint(files: Files) -> None:
+    assert len(files.recorded(reuse=[files.write("output", batch_api("1", completion("Hi")))])) == 0
+
+
+def test_a_line_of_an_error_file_is_no_answer(files: Files) -> None:
+    line = b'{"id":"b","custom_id":"1","response":null,"error":{"code":"batch_expired","message":"late"}}'
+    assert files.recorded(reuse=[files.write("errors", line)], match="id").get("1") is None
+
+
+# What lines may look like besides those that a run writes: all the same answer.
+AS_WELL = [
+    pytest.param(lambda line: line + b"\r", id="CRLF"),
+    pytest.param(lambda line: b" " + line + b" ", id="spaces around"),
+    pytest.param(
+        lambda line: orjson.dumps(orjson.loads(line), option=orjson.OPT_SORT_KEYS), id="keys sorted"
+    ),
+    pytest.param(lambda line: line.replace(b'":', b'": '), id="spaces inside"),
+    pytest.param(lambda line: line[:-1] + b',"label":"x"}', id="one more key at the end"),
+    pytest.param(lambda line: b'{"row":1,' + line[1:], id="one more key at the beginning"),
+    pytest.param(lambda line: line.replace(b'"Hi"', b'"\\ud83d"'), id="half an emoji in the answer"),
+    pytest.param(lambda line: line.replace(b'"line-1"', b'"\\ud83d"'), id="half an emoji in the id"),
+    pytest.param(lambda line: line.replace(b'"Hi"', b'"\\"chatpipe\\":{}"'), id="our key inside a string"),
+    pytest.param(
+        lambda line: line.replace(b'"choices":', b'"chatpipe":{"outcome":"http"},"choices":'),
+        id="our key in the server's body",
+    ),
+    pytest.param(lambda line: line.replace(b'"Hi"', b'"' + b"x" * 20_000 + b'"'), id="a long answer"),
+]
+
+
+@pytest.mark.parametrize("change", AS_WELL)
+def test_other_forms_of_a_line_are_read_and_given_as_they_are(
+    change: Callable[[bytes], bytes], files: Files
+) -> None:
+    line = change(result(F1))
+    assert files.recorded(out=files.write("out", line, result(F2))).get(F1) == line.removesuffix(b"\r")
+
+
+def test_our_key_below_the_top_says_nothing(files: Files) -> None:
+    """Both end like a result line of ours, but for the closing braces."""
+    about = b'"chatpipe":{"outcome":"ok","fingerprint":"%s"}' % F1.encode()
+    inside = b'{"id":"a","custom_id":"b","error":null,"response":{"status_code":200,"body":{%s}}}' % about
+    deeper = b'{"id":"a","custom_id":"b","response":{%s},"error":null}' % about
+    assert len(files.recorded(out=files.write("out", inside, deeper))) == 0
+
+
+NO_NAMES = [
+    pytest.param({"chatpipe": {"outcome": "ok", "fingerprint": None}, "custom_id": None}, id="null"),
+    pytest.param({"chatpipe": {"outcome": "ok", "fingerprint": 7}, "custom_id": 7}, id="numbers"),
+    pytest.param({"chatpipe": {"outcome": "ok", "fingerprint": [1]}, "custom_id": [1]}, id="arrays"),
+    pytest.param({"chatpipe": {"outcome": ["ok"], "fingerprint": F1}, "custom_id": "1"}, id="odd outcome"),
+    pytest.param({"chatpipe": {}, "custom_id": "1"}, id="nothing said"),
+    pytest.param({"chatpipe": [], "custom_id": "1"}, id="an array"),
+]
+
+
+@pytest.mark.parametrize("fields", NO_NAMES)
+@pytest.mark.parametrize("match", ["body", "id"])
+def test_lines_that_say_too_little_hold_no_answer(fields: Value, match: Match, files: Files) -> None:
+    plain = {"id": "x", "custom_id": fields["custom_id"], "response": None, "error": None}
+    line = orjson.dumps({**plain, "chatpipe": fields["chatpipe"]})
+    assert len(files.recorded(out=files.write("out", line), match=match)) == 0
+
+
+OTHER_FORMATS = [
+    pytest.param([b"Hello", result(F1)], id="text"),
+    pytest.param([b'"a string"', result(F1)], id="strings"),
+    pytest.param([orjson.dumps(completion("Hi")), result(F1)], id="completions"),
+    pytest.param([b'{"text":"a","label":"b"}', result(F1)], id="rows"),
+    pytest.param([b"", b"null", result(F1)], id="null after a blank line"),
+    pytest.param([b"\xff\xfe", result(F1)], id="not UTF-8"),
+]
+
+
+@pytest.mark.parametrize("lines", OTHER_FORMATS)
+def test_an_out_in_another_format_holds_no_answers(lines: list[bytes], files: Files) -> None:
+    """Not even where a model's own words look like one."""
+    assert files.recorded(out=files.write("out", *lines)).get(F1) is None
+
+
+def test_damaged_lines_are_passed_over(files: Files) -> None:
+    damaged = [b"", b"   ", result(F2)[:50], b"\0" * 20, b"\xff", b"[]", result(F3)[20:]]
+    lines = [line for each in damaged for line in (each, result(F1))]
+    for recorded in (
+        files.recorded(out=files.write("out", result(F1), *lines)),
+        files.recorded(journal=files.write("j", HEADER, *lines)),
+        files.recorded(reuse=[files.write("reuse", *lines)]),
+    ):
+        assert recorded.get(F1) == result(F1)
+        assert len(recorded) == 1
+
+
+def test_a_line_damaged_in_its_middle_does_not_displace_a_whole_one(files: Files) -> None:
+    newer = result(F1, text="newer and longer").replace(b"newer", b"\0\0\0\0\0")
+    assert files.recorded(journal=files.write("j", HEADER, result(F1), newer)).get(F1) == result(F1)
+    assert files.recorded(journal=files.write("j", HEADER, newer)).get(F1) is None
+    assert files.recorded(journal=files.write("j", HEADER, newer, result(F1))).get(F1) == result(F1)
+
+
+@pytest.mark.parametrize("missing", [0, 1, 2, 40])
+def test_a_last_line_counts_if_it_lacks_no_more_than_its_newline(missing: int, files: Files) -> None:
+    content = HEADER + b"\n" + result(F1) + b"\n" + result(F2)
+    Path("j").write_bytes(content[: len(content) - missing])
+    recorded = files.recorded(journal="j")
+    assert recorded.get(F1) == result(F1)
+    assert recorded.get(F2) == (result(F2) if missing == 0 else None)
+
+
+def test_a_byte_order_mark_is_not_part_of_a_line(files: Files) -> None:
+    Path("out").write_bytes(b"\xef\xbb\xbf" + result(F1) + b"\r\n" + result(F2) + b"\r\n")
+    recorded = files.recorded(reuse=["out"])
+    assert (recorded.get(F1), recorded.get(F2)) == (result(F1), result(F2))
+
+
+NOT_REUSABLE = [
+    pytest.param([b"some text"], 1, id="text"),
+    pytest.param([b"", b" ", b'{"messages":[]}'], 3, id="requests, after blank lines"),
+    pytest.param([orjson.dumps(completion("Hi")), b"x"], 1, id="completions"),
+    pytest.param([result(F1)[:-1]], 1, id="one torn line"),
+]
+
+
+@pytest.mark.parametrize(("lines", "number"), NOT_REUSABLE)
+def test_a_file_to_reuse_without_a_result_line_is_bad_input(
+    lines: list[bytes], number: int, files: Files
+) -> None:
+    with pytest.raises(BadInput) as caught:
+        files.recorded(reuse=[files.write("file", *lines)])
+    expected = f"file:{number}: not a result line: --reuse takes what a run or the Batch API wrote"
+    assert str(caught.value) == expected
+
+
+REUSABLE = [
+    pytest.param([], id="empty, as of a shard that got no lines"),
+    pytest.param([b"", b" \r"], id="blank"),
+    pytest.param([HEADER], id="a journal without a line"),
+    pytest.param([HEADER, b'{"torn'], id="a journal whose first line is torn"),
+    pytest.param([result(F1, "http")], id="failures only"),
+    pytest.param([b"junk", result(F1)], id="result lines after junk"),
+]
+
+
+@pytest.mark.parametrize("lines", REUSABLE)
+def test_a_file_to_reuse_may_hold_no_answer(lines: list[bytes], files: Files) -> None:
+    files.recorded(reuse=[files.write("file", *lines)])
+
+
+def test_a_pattern_stands_for_the_files_it_fits_in_order(files: Files) -> None:
+    for number in (2, 10, 1):
+        files.write(f"part-{number}", result(str(number % 10) * 32), result(F3, text=f"{number}"))
+    recorded = files.recorded(reuse=["part-*"])
+    assert [recorded.get(fingerprint) is not None for fingerprint in (F1, F2, "0" * 32)] == [True] * 3
+    assert recorded.get(F3) == result(F3, text="2")
+
+
+def test_a_name_that_exists_is_no_pattern(files: Files) -> None:
+    files.write("part-[1]", result(F1))
+    files.write("part-1", result(F2))
+    recorded = files.recorded(reuse=["part-[1]"])
+    assert (recorded.get(F1), recorded.get(F2)) == (result(F1), None)
+
+
+MISSING = [
+    pytest.param("none", "--reuse: cannot read 'none': no such file or directory", id="no file"),
+    pytest.param("none-*", "--reuse: no file matches 'none-*'", id="a pattern that fits nothing"),
+    pytest.param("folder", "--reuse: cannot read 'folder': not a regular file", id="a directory"),
+    pytest.param("fifo", "--reuse: cannot read 'fifo': not a regular file", id="a FIFO, not waited for"),
+    pytest.param("link", "--reuse: cannot read 'link': no such file or directory", id="a link to nowhere"),
+    pytest.param("a\0b", "--reuse: cannot read 'a\0b': embedded null byte", id="a NUL in the name"),
+]
+
+
+@pytest.mark.parametrize(("name", "message"), MISSING)
+def test_a_file_to_reuse_that_is_not_there_is_66(name: str, message: str, files: Files) -> None:
+    os.mkfifo("fifo")
+    Path("folder").mkdir()
+    Path("link").symlink_to("nowhere")
+    before = len(os.listdir("/dev/fd"))
+    with pytest.raises(MissingInput) as caught:
+        files.recorded(reuse=[files.write("there", result(F1)), name])
+    assert str(caught.value) == message
+    assert caught.value.status == Status.NO_INPUT
+    assert len(os.listdir("/dev/fd")) == before
+
+
+@pytest.mark.parametrize("out", ["/dev/null", "fifo", "."])
+def test_an_out_that_is_no_file_holds_nothing(out: str, files: Files) -> None:
+    os.mkfifo("fifo")
+    assert len(files.recorded(out=out, journal=out)) == 0
+
+
+def test_a_compressed_file_is_not_taken_for_results(files: Files) -> None:
+    Path("old.gz").write_bytes(gzip.compress(result(F1) + b"\n"))
+    with pytest.raises(BadInput, match=r"old\.gz:1: not a result line"):
+        files.recorded(reuse=["old.gz"])
+
+
+def test_the_journal_of_this_run_may_be_among_the_reused_files(files: Files) -> None:
+    with Journal("part-1.journal") as journal:
+        journal.append(result(F1))
+        recorded = files.recorded(reuse=["part-*"], journal=journal)
+        assert recorded.get(F1) == result(F1)
+        assert len(recorded) == 1
+        place = recorded.place(journal.append(result(F2)), "ok")
+        assert list(recorded.lines([place])) == [result(F2)]
+
+
+def test_a_run_reads_its_own_lines_in_the_order_of_its_input(files: Files) -> None:
+    """Old and new answers, and failures too, from 8 bytes each."""
+    with Journal("j") as journal:
+        recorded = files.recorded(out=files.write("out", result(F2)), journal=journal)
+        found = recorded.find(F2)
+        assert found is not None
+        third = recorded.place(journal.append(result(F3, "http")), "http")
+        first = recorded.place(journal.append(result(F1)), "ok")
+        assert list(recorded.lines([first, found.place, third])) == [
+            result(F1),
+            result(F2),
+            result(F3, "http"),
+        ]
+
+
+def test_an_answer_that_just_came_serves_the_same_request_again(files: Files) -> None:
+    with Journal("j") as journal:
+        recorded = files.recorded(journal=journal)
+        for fingerprint, outcome in ((F1, "ok"), (F2, "http"), (F3, "truncated")):
+            offset = journal.append(result(fingerprint, outcome))
+            recorded.learn(fingerprint, outcome, recorded.place(offset, outcome))
+        assert recorded.get(F1) == result(F1)
+        assert recorded.get(F2) is None
+        assert recorded.get(F3) == result(F3, "truncated")
+
+
+def test_the_lines_of_the_journal_can_be_counted_failures_too(files: Files) -> None:
+    lines = [result(F1, "http"), result(F1)]
+    journal = files.write("j", HEADER, lines[0], b"damaged", lines[1])
+    recorded = files.recorded(out=files.write("out", result(F2)), journal=journal)
+    assert list(recorded.journal_lines()) == lines
+    assert list(files.recorded(out="out").journal_lines()) == []
+
+
+def test_a_torn_line_is_dropped_before_the_journal_is_read(files: Files) -> None:
+    Path("j").write_bytes(HEADER + b"\n" + result(F1) + b"\n" + result(F2)[:-9])
+    with Journal("j") as journal:
+        recorded = files.recorded(journal=journal)
+        journal.append(result(F3))
+    recorded = files.recorded(journal="j")
+    assert [recorded.get(each) is not None for each in (F1, F2, F3)] == [True, False, True]
+
+
+def test_a_file_that_changes_after_it_was_read_gives_no_wrong_answer(files: Files) -> None:
+    recorded = files.recorded(out=files.write("out", result(F1), result(F2)))
+    Path("out").write_bytes(b"x" + Path("out").read_bytes())
+    assert recorded.get(F1) is None
+    files.write("out", result(F3), result(F1))
+    assert recorded.get(F1) is None
+    Path("out").write_bytes(b"")
+    assert recorded.get(F2) is None
+
+
+def test_a_file_that_is_replaced_is_still_read(files: Files) -> None:
+    """-o replaces OUT while its old lines are what is written."""
+    recorded = files.recorded(out=files.write("out", result(F1)))
+    os.replace(files.write("new", b""), "out")
+    assert recorded.get(F1) == result(F1)
+
+
+@pytest.mark.parametrize("bits", [0, 1, 3])
+def test_requests_that_share_their_8_bytes_are_told_apart(bits: int, files: Files) -> None:
+    def short(identity: str) -> int:
+        return hash(identity) & (1 << bits) - 1
+
+    names = [f"{number:032x}" for number in range(20)]
+    lines = [result(name, "truncated", text=f"old {name}") for name in names]
+    lines += [result(name, text=name) for name in names[:10]]
+    recorded = files.recorded(journal=files.write("j", HEADER, *lines), key=short)
+    assert len(recorded) == 20
+    for name in names[:10]:
+        assert recorded.get(name) == result(name, text=name)
+    for name in names[10:]:
+        assert recorded.get(name) == result(name, "truncated", text=f"old {name}")
+    assert recorded.get("f" * 32) is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.sampled_from(["ok", "truncated", "refused", "http", "unsent"])),
+        max_size=12,
+    ),
+    st.sampled_from([frozenset[str](), frozenset({"truncated"}), frozenset({"truncated", "refused"})]),
+    st.booleans(),
+)
+def test_any_history_is_read_as_a_simple_program_would(
+    tmp_path_factory: pytest.TempPathFactory,
+    history: list[tuple[str, str]],
+    resend: frozenset[str],
+    collide: bool,
+) -> None:
+    expected: dict[str, tuple[str, int]] = {}
+    for number, (name, outcome) in enumerate(history):
+        paid = outcome in {"ok", "truncated", "refused"} - resend
+        if paid and (outcome == "ok" or expected.get(name, ("", 0))[0] != "ok"):
+            expected[name] = (outcome, number)
+    path = tmp_path_factory.mktemp("history") / "out"
+    lines = [result(name * 32, outcome, str(number)) for number, (name, outcome) in enumerate(history)]
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    key = (lambda _: 7) if collide else hash_of
+    recorded = Recorded(out=str(path), resend=resend, key=key)
+    for name in "abcd":
+        wanted = lines[expected[name][1]] if name in expected else None
+        assert recorded.get(name * 32) == wanted
+    recorded.close()
+
+
+def hash_of(identity: str) -> int:
+    return hash(identity) & 2**64 - 1
+
+
+LOAD = """
+import os, sys
+from chatpipe.batch.journal import Recorded
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+small = Recorded(out=sys.argv[1])
+before = resident()
+recorded = Recorded(out=sys.argv[2])
+print(len(recorded), (resident() - before) / len(recorded))
+"""
+
+
+def test_200000_lines_are_read_in_little_memory(files: Files) -> None:
+    """Real memory of a process that has read a small file before, so that code and buffers are there."""
+    numbers = random.Random(1)
+    template = result("@" * 32, text="Hello, world. " * 20)
+    small = files.write("small", *(result(f"{number:032x}") for number in range(2000)))
+    with open("out", "wb") as file:
+        for _ in range(200_000):
+            fingerprint = numbers.randbytes(16).hex().encode()
+            file.write(template.replace(b"@" * 32, fingerprint) + b"\n")
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, small, "out"], capture_output=True, check=True, timeout=50
+    )
+    count, each = done.stdout.split()
+    print(f"{time.perf_counter() - start:.2f} s, {float(each):.1f} bytes a line")
+    assert int(count) == 200_000
+    assert float(each) < 30  # 21 of them the index; the rest is what reading leaves behind

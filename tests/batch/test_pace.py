@@ -1,0 +1,376 @@
+"""The pace of a run: limits a minute in every window, headers, pauses; all in injected time."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Sequence
+
+import pytest
+
+from chatpipe.batch.pace import Pace, turn
+
+UNIX = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
+
+
+def starts(pace: Pace, count: int, tokens: int = 1, now: float = 0.0) -> list[float]:
+    """When `count` requests start that all come at once."""
+    return [now + pace.reserve(tokens, now) for _ in range(count)]
+
+
+def most_in_a_minute(times: Sequence[float], costs: Sequence[float] | None = None) -> float:
+    """The most that starts in any [t, t + 60 s)."""
+    times = sorted(times)
+    total = [0.0]
+    for cost in costs or [1.0] * len(times):
+        total.append(total[-1] + cost)
+    ends = (bisect_left(times, start + 60 - 1e-6) for start in times)
+    return max(total[end] - total[begin] for begin, end in enumerate(ends))
+
+
+def heard(
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+    now: float = 100.0,
+    pace: Pace | None = None,
+    started: float | None = None,
+) -> Pace:
+    pace = pace or Pace(random=lambda: 0.0)
+    pace.hear(headers or {}, status, now, UNIX, started=started)
+    return pace
+
+
+def row(pace: Pace) -> tuple[float | None, float]:
+    return pace.paused_since, pace.paused_s
+
+
+def after(seconds: str) -> dict[str, str]:
+    return {"retry-after": seconds}
+
+
+@pytest.mark.parametrize(
+    ("rpm", "most"),
+    [
+        pytest.param(1, 1, id="1"),
+        pytest.param(60, 60, id="60"),
+        pytest.param(100, 100, id="100"),
+        pytest.param(600, 600, id="600"),
+        pytest.param(6000, 6009, id="6000, and a tenth of a second at once"),
+    ],
+)
+def test_requests_in_any_minute(rpm: float, most: int) -> None:
+    assert most_in_a_minute(starts(Pace(rpm=rpm), 3 * int(rpm))) == most
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        pytest.param((60, None), [0, 1, 2, 3], id="requests only"),
+        pytest.param((None, 600), [0, 2, 4, 6], id="tokens only"),
+        pytest.param((60, 60_000), [0, 1, 2, 3], id="requests are scarcer"),
+        pytest.param((600, 600), [0, 2, 4, 6], id="tokens are scarcer"),
+        pytest.param((None, None), [0, 0, 0, 0], id="no limits"),
+        pytest.param((0, 0), [0, 0, 0, 0], id="0 is no limit"),
+    ],
+)
+def test_each_waits_behind_the_one_before(
+    limits: tuple[float | None, float | None], expected: list[float]
+) -> None:
+    assert starts(Pace(*limits), 4, tokens=20) == pytest.approx(expected)
+
+
+def test_time_without_requests_is_not_saved_up() -> None:
+    pace = Pace(rpm=60)
+    starts(pace, 5)
+    assert starts(pace, 3, now=3600.0) == [3600, 3601, 3602]
+
+
+def test_random_arrivals_keep_within_both_limits() -> None:
+    """Neither timetable gives away places that were held up by the other."""
+    rng = random.Random(7)
+    pace, now = Pace(rpm=120, tpm=30_000), 0.0
+    times, costs = [], []
+    for block in range(60):
+        tokens = rng.choice([1, 50, 2000])
+        for _ in range(rng.randrange(1, 40)):
+            times.append(now + pace.reserve(tokens, now))
+            costs.append(float(tokens))
+        now += rng.choice([0.0, 1.0, 30.0, 0.0 if block else 300.0])
+    assert times == sorted(times)
+    assert most_in_a_minute(times) <= 120
+    assert most_in_a_minute(times, costs) <= 30_000 + 50 + 2000  # the burst, and the last that was begun
+
+
+def test_no_drift_over_a_million_requests() -> None:
+    pace, now = Pace(rpm=7000, tpm=21_000_000), 1e6
+    for number in range(1_000_000):
+        wait_s = pace.reserve(3000, now)
+        if number % 1000 == 0:
+            pace.settle(3000, 3000, now)
+    # 999,999 requests before it at 7,000 a minute, less the tenth of a second
+    assert wait_s == pytest.approx(999_999 * 60 / 7000 - 0.1 + 60 / 7000, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("used", "next_wait"),
+    [
+        pytest.param(600, 60.0, id="as estimated"),
+        pytest.param(None, 60.0, id="nobody knows"),
+        pytest.param(1200, 120.0, id="twice as much"),
+        pytest.param(300, 30.0, id="half"),
+        pytest.param(0, 0.0, id="refused"),
+    ],
+)
+def test_settled_after_the_answer(used: int | None, next_wait: float) -> None:
+    pace = Pace(tpm=600)
+    pace.reserve(600, 0.0)
+    pace.settle(600, used, 0.0)
+    assert pace.reserve(1, 0.0) == pytest.approx(next_wait)
+
+
+def test_settled_when_nothing_is_owed() -> None:
+    pace = Pace(tpm=600)
+    pace.reserve(10, 0.0)
+    pace.settle(10, 110, 500.0)
+    assert pace.reserve(1, 500.0) == pytest.approx(10.0)  # 100 more than it should have been, from now on
+    pace = Pace(tpm=600)
+    pace.reserve(600, 0.0)
+    pace.settle(600, 0, 500.0)
+    assert starts(pace, 2, tokens=20, now=500.0) == pytest.approx([500, 502])  # not filled beyond full
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "pause_s"),
+    [
+        pytest.param(200, {}, 0, id="no header, no effect"),
+        pytest.param(500, {}, 0, id="500 is one request's failure"),
+        pytest.param(0, {}, 0, id="no reply"),
+        pytest.param(200, {"retry-after": "20"}, 0, id="a success asks for nothing"),
+        pytest.param(429, {"retry-after": "20"}, 20, id="429 in seconds"),
+        pytest.param(503, {"retry-after": "7"}, 7, id="503"),
+        pytest.param(429, {"retry-after-ms": "1500", "retry-after": "20"}, 1.5, id="milliseconds first"),
+        pytest.param(429, {"retry-after": "Tue, 14 Nov 2023 22:13:50 GMT"}, 30, id="a date"),
+        pytest.param(429, {"retry-after": "soon"}, 0.5, id="illegible: our own"),
+        pytest.param(429, {}, 0.5, id="our own"),
+    ],
+)
+def test_pauses(status: int, headers: dict[str, str], pause_s: float) -> None:
+    pace = heard(status, headers)
+    assert pace.pause_left(100.0) == pytest.approx(pause_s)
+    assert pace.reserve(1, 100.0) == pytest.approx(pause_s)
+
+
+def limits(kind: str, remaining: str, reset: str | None, limit: str | None = None) -> dict[str, str]:
+    told = {"remaining": remaining, "reset": reset, "limit": limit}
+    return {f"x-ratelimit-{what}-{kind}": value for what, value in told.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("headers", "pause_s"),
+    [
+        pytest.param(limits("requests", "0", "6m0s"), 360, id="no requests left"),
+        pytest.param(limits("tokens", "0", "120ms"), 0.12, id="no tokens left"),
+        pytest.param(limits("project-tokens", "0", "1s"), 1, id="no tokens of the project"),
+        pytest.param(limits("requests", "0", "2m59.56s", "100"), 179.56, id="0: all of the reset"),
+        pytest.param(limits("requests", "-2", "5"), 5, id="less than nothing"),
+        pytest.param(limits("requests", "0", "1700000030"), 30, id="reset as Unix time"),
+        pytest.param(limits("requests", "0", None), 0, id="no reset"),
+        pytest.param(limits("requests", "0", "later"), 0, id="illegible reset"),
+        pytest.param(limits("requests", "none", "5s"), 0, id="illegible remaining"),
+        pytest.param(limits("requests", "10", "30s"), 0, id="as many as in flight"),
+        pytest.param(limits("requests", "9", "30s"), 30, id="fewer than in flight"),
+        pytest.param(limits("tokens", "1000", "30s"), 0, id="tokens for those in flight"),
+        pytest.param(limits("tokens", "999", "30s"), 30, id="fewer tokens than in flight"),
+        pytest.param(
+            limits("requests", "8", "86400s", "8648"), 30, id="three of a day's 8,640 are back in 30 s"
+        ),
+        pytest.param(limits("requests", "8", "30s", "8"), 30, id="a limit that says nothing"),
+        pytest.param(limits("requests", "3", "30s", "5"), 30, id="never beyond the reset"),
+        pytest.param(limits("requests", "0", "5s") | limits("tokens", "0", "9s"), 9, id="the longer one"),
+    ],
+)
+def test_remaining_is_heeded_by_the_run(headers: dict[str, str], pause_s: float) -> None:
+    pace = Pace()
+    for _ in range(10):
+        pace.reserve(100, 100.0)
+    assert heard(200, headers, pace=pace).pause_left(100.0) == pytest.approx(pause_s)
+
+
+def test_those_that_wait_for_their_turn_are_not_in_flight() -> None:
+    pace = Pace(rpm=60)
+    for _ in range(10):
+        pace.reserve(100, 100.0)  # at 100, 101, ... 109
+    heard(200, limits("requests", "3", "30s"), 102.5, pace)  # three have started
+    assert pace.pause_left(102.5) == 0
+    heard(200, limits("requests", "3", "30s"), 103.5, pace)
+    assert pace.pause_left(103.5) == 30
+
+
+def test_nor_are_their_tokens() -> None:
+    pace = Pace(rpm=60)
+    for _ in range(10):
+        pace.reserve(100, 100.0)
+    assert heard(200, limits("tokens", "300", "30s"), 102.5, pace).pause_left(102.5) == 0
+    assert heard(200, limits("tokens", "299", "30s"), 102.5, pace).pause_left(102.5) == 30
+
+
+def test_a_refusal_names_its_own_delay() -> None:
+    """Retry-After is when the next request is welcome, the reset when the limit is full again."""
+    pace = heard(429, after("2") | limits("requests", "0", "6m0s"))
+    assert pace.pause_left(100.0) == 2
+    assert heard(429, limits("requests", "0", "6m0s")).pause_left(100.0) == 360
+
+
+def test_backoff_of_the_run_doubles_up_to_a_minute_and_ends_with_a_success() -> None:
+    pace, now, pauses = Pace(random=lambda: 0.0), 0.0, []
+    for _ in range(9):
+        heard(429, None, now, pace)
+        pauses.append(pace.pause_left(now))
+        now += pauses[-1]
+    assert pauses == [0.5, 1, 2, 4, 8, 16, 32, 60, 60]
+    assert pace.paused_since == 0.0
+    assert pace.paused_s == 183.5
+    heard(200, None, now + 1, pace)
+    assert row(pace) == (None, 0.0)
+    heard(429, None, now + 2, pace)
+    assert pace.pause_left(now + 2) == 0.5
+
+
+def test_backoff_is_jittered_by_a_quarter() -> None:
+    assert heard(429, pace=Pace(random=lambda: 0.8)).pause_left(100.0) == pytest.approx(0.4)
+
+
+def test_a_wave_of_refusals_is_one_pause() -> None:
+    pace = Pace(random=lambda: 0.0)
+    for number in range(256):
+        heard(429, None, 10.0 + number / 100, pace, started=9.0)  # goes on after the pause is over
+    assert pace.paused_s == 0.5
+    assert pace.pause_left(12.56) == 0
+    heard(429, None, 13.0, pace, started=12.0)
+    assert pace.pause_left(13.0) == 1.0
+
+
+def test_without_its_start_a_refusal_in_a_pause_belongs_to_the_wave() -> None:
+    pace = Pace(random=lambda: 0.0)
+    for number in range(40):
+        heard(429, None, 10.0 + number / 100, pace)
+    assert pace.paused_s == 0.5
+
+
+def test_a_longer_delay_makes_a_pause_longer_and_a_shorter_one_does_not() -> None:
+    pace = heard(429, after("5"), 10.0)
+    heard(429, after("20"), 11.0, pace)
+    heard(429, after("1"), 12.0, pace)
+    assert pace.pause_left(12.0) == 19
+    assert pace.paused_s == 21
+
+
+def test_a_success_from_before_the_pause_does_not_end_the_row() -> None:
+    pace = heard(429, after("5"), 10.0)
+    heard(200, None, 11.0, pace)  # in the pause
+    heard(200, None, 16.0, pace, started=9.0)  # slow
+    assert row(pace) == (10.0, 5.0)
+    heard(200, None, 17.0, pace, started=15.0)
+    assert row(pace) == (None, 0.0)
+
+
+@pytest.mark.parametrize("status", [0, 400, 500])
+def test_only_a_success_ends_the_row(status: int) -> None:
+    pace = heard(429, after("5"), 10.0)
+    heard(status, None, 16.0, pace, started=15.0)
+    assert row(pace) == (10.0, 5.0)
+
+
+def test_a_pause_of_an_hour_is_known_at_once() -> None:
+    assert heard(429, after("3600")).paused_s == 3600
+
+
+def test_a_pause_puts_off_what_is_booked() -> None:
+    pace = Pace(rpm=60)
+    assert starts(pace, 3, now=10.0) == [10, 11, 12]
+    heard(429, after("20"), 10.5, pace)
+    assert pace.postponed_s(10.5) == 20
+    assert 10.5 + pace.reserve(1, 10.5) == 33  # behind the third, which is now at 32
+
+
+class Clock:
+    """Time that passes only while everybody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sleepers.append((self.now + seconds, len(self._sleepers), done))
+        await done
+
+    async def run(self, until: float) -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        while self._sleepers and min(self._sleepers)[0] <= until:
+            first = min(self._sleepers)
+            self._sleepers.remove(first)
+            self.now = max(self.now, first[0])
+            first[2].set_result(None)
+            for _ in range(5):
+                await asyncio.sleep(0)
+        self.now = until
+
+
+def test_sleepers_do_not_start_together_after_a_pause() -> None:
+    async def run() -> list[float]:
+        clock, pace, begun = Clock(), Pace(rpm=60), []
+
+        async def one() -> None:
+            await turn(pace, 1, clock, clock.sleep)
+            begun.append(clock.now)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(6):
+                group.create_task(one())
+            await clock.run(2.5)
+            heard(429, after("20"), 2.5, pace)
+            await clock.run(100.0)
+        return begun
+
+    assert asyncio.run(run()) == pytest.approx([0, 1, 2, 23, 24, 25])
+
+
+def test_a_server_that_says_what_is_left_hardly_ever_has_to_refuse() -> None:
+    """500 a minute in a bucket, asked as often as it lets us, with 8 in flight and no limit of our own."""
+    pace, left, seen, now = Pace(), 500.0, 0.0, 0.0
+    flying: deque[tuple[float, int, dict[str, str]]] = deque()
+    answers = {200: 0, 429: 0}
+    while now < 300.0:
+        if len(flying) < 8 and not pace.pause_left(now):
+            left, seen = min(500.0, left + (now - seen) * 500 / 60), now
+            told = after("1")
+            if left >= 1:
+                left -= 1
+                told = limits("requests", str(int(left)), f"{(500 - left) * 60 / 500:.3f}s", "500")
+            status = 429 if "retry-after" in told else 200
+            answers[status] += 1
+            pace.reserve(10, now)
+            flying.append((now + 0.2, status, told))
+        while flying and flying[0][0] <= now:
+            _, status, told = flying.popleft()
+            heard(status, told, now, pace, started=now - 0.2)
+            pace.settle(10, 10, now)
+        now += 0.01
+    assert answers[200] > 0.9 * 300 * 500 / 60
+    assert answers[429] < 0.01 * answers[200]
+
+
+def test_what_is_booked_is_forgotten_when_it_has_started() -> None:
+    """A long run under a limit, with a server that sends no headers, keeps no list of its requests."""
+    pace, now = Pace(rpm=6000), 0.0
+    for _ in range(5000):
+        now += pace.reserve(1, now)
+        pace.settle(1, 1, now)
+    assert len(pace._waiting) <= 1

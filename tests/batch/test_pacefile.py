@@ -1,0 +1,349 @@
+"""The pace file: rules in injected time, then real processes, kills and damaged files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatpipe.batch.pacefile import LEASE_S, PaceFile, Share
+from chatpipe.errors import BadInput, CannotWrite
+
+HOST = "https://api.example.com"
+NOW = 1_700_000_000.0
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "pace.json")
+
+
+def content(path: str) -> Any:
+    return json.loads(Path(path).read_bytes())
+
+
+def waits(
+    file: PaceFile, count: int, now: float = NOW, tokens: int = 1, **limits: float | None
+) -> list[float]:
+    rpm, tpm = limits.get("rpm"), limits.get("tpm")
+    return [file.reserve(HOST, tokens, rpm, tpm, now) for _ in range(count)]
+
+
+def test_made_for_its_owner_only(path: str) -> None:
+    before = os.umask(0)
+    try:
+        PaceFile(path).close()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+
+
+def test_each_waits_behind_all_others(path: str) -> None:
+    one, other = PaceFile(path), PaceFile(path)
+    assert waits(one, 2, rpm=60) == [0, 1]
+    assert waits(other, 2, rpm=60) == [2, 3]
+    assert waits(one, 1, NOW + 3.5, rpm=60) == [0.5]
+
+
+def test_origins_are_apart(path: str) -> None:
+    file = PaceFile(path)
+    assert waits(file, 2, rpm=60) == [0, 1]
+    assert file.reserve("https://other.example.com", 1, 60, None, NOW) == 0
+
+
+@pytest.mark.parametrize(
+    ("rpm", "tpm", "expected"),
+    [
+        pytest.param(60, None, [0, 1, 2], id="requests"),
+        pytest.param(None, 600, [0, 2, 4], id="tokens"),
+        pytest.param(60, 600, [0, 2, 4], id="both"),
+        pytest.param(None, None, [0, 0, 0], id="none"),
+        pytest.param(0, 0, [0, 0, 0], id="0 is none"),
+    ],
+)
+def test_limits(path: str, rpm: float | None, tpm: float | None, expected: list[float]) -> None:
+    assert waits(PaceFile(path), 3, tokens=20, rpm=rpm, tpm=tpm) == expected
+
+
+def test_settled_for_all(path: str) -> None:
+    one, other = PaceFile(path), PaceFile(path)
+    assert waits(one, 1, tokens=600, tpm=600) == [0]
+    one.settle(HOST, 600, 300, NOW)
+    assert waits(other, 1, tpm=600) == [30]
+
+
+def test_another_limit_keeps_what_is_booked(path: str) -> None:
+    one, other = PaceFile(path), PaceFile(path)
+    assert waits(one, 3, rpm=60) == [0, 1, 2]
+    assert waits(other, 2, rpm=6) == [3, 13]
+    assert waits(one, 2, rpm=60) == [23, 24]
+
+
+def test_a_pause_is_for_all_and_puts_off_what_is_booked(path: str) -> None:
+    one, other = PaceFile(path), PaceFile(path)
+    assert waits(one, 3, rpm=60) == [0, 1, 2]
+    other.pause_until(HOST, NOW + 20, NOW)
+    other.pause_until(HOST, NOW + 5, NOW)
+    assert one.pause_left(HOST, NOW + 4) == 16
+    assert one.postponed_s(HOST, NOW) == 20
+    assert waits(one, 1, rpm=60) == [23]
+    assert one.pause_left(HOST, NOW + 21) == 0
+
+
+def test_share_is_one_origin(path: str) -> None:
+    file = PaceFile(path)
+    share = Share(file, HOST, None, 600)
+    assert share.reserve(600, NOW) == 0
+    share.settle(600, 300, NOW)
+    assert share.reserve(1, NOW) == 30
+    file.pause_until(HOST, NOW + 7, NOW)
+    assert share.postponed_s(NOW) == 7
+
+
+def test_places(path: str) -> None:
+    one, other = PaceFile(path), PaceFile(path)
+    assert [one.enter(HOST, 2, NOW), other.enter(HOST, 2, NOW), one.enter(HOST, 2, NOW)] == [0, 0, 0.05]
+    other.leave(HOST, NOW)
+    assert one.enter(HOST, 2, NOW) == 0
+    one.leave(HOST, NOW)
+    one.leave(HOST, NOW)
+    assert content(path)["origins"] == {}  # nothing is left behind
+
+
+def test_processes_take_turns(path: str) -> None:
+    """A batch that always wants the next place does not shut out a single ask."""
+    batch, ask = PaceFile(path), PaceFile(path)
+    assert batch.enter(HOST, 1, NOW) == 0
+    assert ask.enter(HOST, 1, NOW) > 0
+    assert batch.enter(HOST, 1, NOW) > 0
+    batch.leave(HOST, NOW + 0.01)
+    assert batch.enter(HOST, 1, NOW + 0.01) > 0
+    assert ask.enter(HOST, 1, NOW + 0.05) == 0
+    ask.leave(HOST, NOW + 1)
+    assert batch.enter(HOST, 1, NOW + 1) == 0
+
+
+def test_one_that_asks_no_more_holds_up_nobody(path: str) -> None:
+    one, other = PaceFile(path), PaceFile(path)
+    assert one.enter(HOST, 1, NOW) == 0
+    assert other.enter(HOST, 1, NOW) > 0
+    one.leave(HOST, NOW)
+    assert one.enter(HOST, 1, NOW + 1.9) > 0
+    assert one.enter(HOST, 1, NOW + 2.1) == 0
+
+
+def test_a_lease_runs_out_unless_it_is_renewed(path: str) -> None:
+    """For processes that cannot be seen from here, in another container."""
+    one, other = PaceFile(path), PaceFile(path)
+    assert one.enter(HOST, 1, NOW) == 0
+    assert waits(one, 1, NOW + 100) == [0]
+    assert other.enter(HOST, 1, NOW + LEASE_S + 99) > 0
+    assert other.enter(HOST, 1, NOW + LEASE_S + 101) == 0
+
+
+def test_a_clock_set_back_takes_everything_with_it(path: str) -> None:
+    file = PaceFile(path)
+    waits(file, 11, rpm=60)
+    file.pause_until(HOST, NOW + 20, NOW)
+    assert file.pause_left(HOST, NOW - 3600) == 20
+    assert waits(file, 1, NOW - 3600, rpm=60) == [31]
+
+
+def test_idle_origins_are_dropped(path: str) -> None:
+    file = PaceFile(path)
+    for number in range(200):
+        file.reserve(f"https://{number}.example.com", 1, 60, None, NOW + 10 * number)
+    assert len(content(path)["origins"]) == 1
+
+
+def test_a_text_that_shrinks_stays_one_text(path: str) -> None:
+    file = PaceFile(path)
+    for number in range(50):
+        file.reserve(f"https://{number}.example.com", 1, 60, None, NOW)
+    size = os.stat(path).st_size
+    assert waits(file, 1, NOW + 100, rpm=60) == [0]
+    assert os.stat(path).st_size == size
+    assert list(content(path)["origins"]) == [HOST]
+
+
+FOREIGN = [
+    pytest.param(b"precious\n", id="text"),
+    pytest.param(b'{"a": 1}\n', id="other JSON"),
+    pytest.param(b'{"chatpipe_pace":2,"origins":{}}', id="a later version"),
+    pytest.param(b'{"chatpipe_pace":1,"origins":[]}', id="wrong shape"),
+    pytest.param(b'{"chatpipe_pace":1,"seen":1,"origins":{"a":{"requests":[0,0,0]}}}', id="a limit of 0"),
+    pytest.param(b'{"chatpipe_pace":1,"seen":1,"origins":{"a":{"held":{"1":5}}}}', id="wrong lease"),
+    pytest.param(b'{"chatpipe_pace":1,"seen":1,"origins":{"a":7}}', id="wrong origin"),
+    pytest.param(b'{"chatpipe_journal":1}\n', id="a journal"),
+]
+
+
+@pytest.mark.parametrize("data", FOREIGN)
+def test_a_foreign_file_is_refused_and_left_alone(path: str, data: bytes) -> None:
+    Path(path).write_bytes(data)
+    with pytest.raises(BadInput, match="pace file"):
+        PaceFile(path)
+    assert Path(path).read_bytes() == data
+
+
+def test_a_file_that_becomes_foreign_is_left_alone(path: str) -> None:
+    file = PaceFile(path)
+    Path(path).write_bytes(b"precious\n")
+    with pytest.raises(BadInput):
+        file.enter(HOST, 1, NOW)
+    assert Path(path).read_bytes() == b"precious\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b'{"chatpi', id="cut in the first words"),
+        pytest.param(b'{"chatpipe_pace":1,"seen":1,"origins":{"https://a', id="cut"),
+        pytest.param(b'{"chatpipe_pace":1,"seen":1,"origins":{}}}}},', id="the old end behind the new"),
+        pytest.param(b"\0" * 300, id="zeros after a power cut"),
+        pytest.param(b'{"chatpipe_pace":1,"seen":1,"origins":{}}   \n', id="whole"),
+    ],
+)
+def test_a_torn_file_starts_afresh(path: str, data: bytes) -> None:
+    Path(path).write_bytes(data)
+    assert waits(PaceFile(path), 2, rpm=60) == [0, 1]
+    assert list(content(path)["origins"]) == [HOST]
+
+
+def test_what_is_not_a_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BadInput, match="not a regular file"):
+        PaceFile(str(tmp_path / "fifo"))
+    for name in (".", "link", "missing/pace", "nul\0"):
+        with pytest.raises(CannotWrite, match="cannot be used"):
+            PaceFile(str(tmp_path / name))
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_file_that_was_removed_is_made_again(path: str) -> None:
+    one = PaceFile(path)
+    waits(one, 5, rpm=60)
+    os.unlink(path)
+    other = PaceFile(path)
+    assert waits(other, 1, rpm=60) == [0]
+    assert waits(one, 1, rpm=60) == [1]
+    one.close()
+    other.close()
+
+
+RESERVING = """
+import sys, time
+from chatpipe.batch.pacefile import PaceFile
+file = PaceFile(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(50):
+    print(file.reserve("https://a", 10, 6000, None, 1_700_000_000.0))
+"""
+
+HOLDING = """
+import sys, time
+from chatpipe.batch.pacefile import PaceFile
+file = PaceFile(sys.argv[1])
+print(file.enter("https://a", 1, time.time()), flush=True)
+time.sleep(60)
+"""
+
+ENTERING = """
+import os, sys, time
+from chatpipe.batch.pacefile import PaceFile
+file = PaceFile(sys.argv[1])
+sys.stderr.write("ready\\n")
+sys.stdin.readline()
+for _ in range(15):
+    while file.enter("https://a", 2, time.time()):
+        time.sleep(0.002)
+    os.write(1, b"+")
+    time.sleep(0.001)
+    os.write(1, b"-")
+    file.leave("https://a", time.time())
+"""
+
+WRITING = """
+import sys, time
+from chatpipe.batch.pacefile import PaceFile
+file = PaceFile(sys.argv[1])
+print(flush=True)
+while True:
+    for number in range(100):
+        file.reserve(f"https://{number}", 10, 1, None, time.time())
+"""
+
+
+def python(code: str, path: str, **popen: Any) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", code, path], **{"stdout": subprocess.PIPE, **popen})
+
+
+def go(processes: list[subprocess.Popen[bytes]]) -> None:
+    """Let them begin together, once each has said that it is ready."""
+    for process in processes:
+        said = process.stderr or process.stdout
+        assert said is not None
+        assert said.readline() == b"ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+
+
+def test_four_processes_stay_within_one_limit(path: str) -> None:
+    """All at the same moment of injected time: together they get the places that one would get."""
+    processes = [python(RESERVING, path, stdin=subprocess.PIPE) for _ in range(4)]
+    go(processes)
+    waits = sorted(
+        float(line) for process in processes for line in process.communicate(timeout=30)[0].split()
+    )
+    # 6,000 a minute: ten at once, the others 10 ms apart
+    assert waits == pytest.approx([0.0] * 9 + [number / 100 for number in range(191)], abs=1e-5)
+
+
+def test_a_killed_holder_frees_its_place(path: str) -> None:
+    file = PaceFile(path)
+    with python(HOLDING, path) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"0.0\n"
+        assert file.enter("https://a", 1, time.time()) > 0
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+    assert file.enter("https://a", 1, time.time()) == 0
+
+
+def test_no_more_than_the_places_are_taken_at_a_time(path: str, tmp_path: Path) -> None:
+    with (tmp_path / "log").open("ab") as log:
+        pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE, "stdout": log}
+        processes = [python(ENTERING, path, **pipes) for _ in range(4)]
+        go(processes)
+        assert [process.communicate(timeout=30)[1] for process in processes] == [b""] * 4
+    inside, most = 0, 0
+    signs = (tmp_path / "log").read_bytes()
+    for sign in signs:
+        inside += 1 if sign == ord("+") else -1
+        most = max(most, inside)
+    assert len(signs) == 120
+    assert most <= 2
+
+
+def test_killed_while_writing_leaves_a_file_that_can_be_used(path: str) -> None:
+    for _ in range(3):
+        with python(WRITING, path) as writer:
+            assert writer.stdout is not None
+            writer.stdout.readline()
+            time.sleep(0.02)
+            writer.kill()
+            writer.wait()
+        assert PaceFile(path).reserve(HOST, 1, 60, None, time.time() + 1e6) == 0

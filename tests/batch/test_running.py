@@ -1,0 +1,1192 @@
+"""`chatpipe batch` as a process, against the loopback server: what is sent, what comes out, how it ends."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from loopback import (
+    Answer,
+    Handler,
+    Pause,
+    Request,
+    Reset,
+    Server,
+    Stall,
+    WaitFor,
+    completion,
+    error,
+    event_stream,
+    reply,
+    serve,
+    steps_of,
+    stream_of,
+)
+from process import CHATPIPE, Done, environment, run, sh, start
+
+SOON = {"retry-after-ms": "1"}
+CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}
+CALLING = {"role": "assistant", "content": None, "refusal": None, "tool_calls": [CALL]}
+REFUSING = {"role": "assistant", "content": None, "refusal": "I cannot"}
+REPLIES: dict[str, Answer] = {
+    "cut": reply(200, completion("Once upon", finish_reason="length")),
+    "no": reply(200, completion(None, message=REFUSING)),
+    "nothing": reply(200, completion("")),
+    "call": reply(200, completion(None, message=CALLING, finish_reason="tool_calls")),
+    "400": error(400, "no such thing", code="bad", headers={"x-request-id": "req-400"}),
+    "401": error(401, "wrong key"),
+    "402": error(402, "pay first"),
+    "403": error(403, "not yours"),
+    "quota": error(429, "out of credit", type="insufficient_quota", code="insufficient_quota"),
+    "500": error(500, "broken", headers=SOON),
+    "reset": [Reset()],
+}
+
+
+def prompt(request: Request) -> str:
+    text: str = request.json()["messages"][-1]["content"]
+    return text
+
+
+def answering(request: Request) -> Answer:
+    """The reply that the prompt names, else the prompt in capitals."""
+    text = prompt(request)
+    return REPLIES.get(text) or reply(200, completion(text.upper()), {"x-request-id": f"req-{len(text)}"})
+
+
+def batch(server: Server, *arguments: str, stdin: bytes, cwd: Path | None = None) -> Done:
+    return run("batch", "--base-url", server.url, "-m", "m", *arguments, stdin=stdin, cwd=cwd)
+
+
+def prompts(*texts: str) -> bytes:
+    return b"".join(orjson.dumps(text) + b"\n" for text in texts)
+
+
+def many(count: int) -> bytes:
+    return prompts(*(f"p{number}" for number in range(count)))
+
+
+def records(data: bytes) -> list[dict[str, Any]]:
+    """The objects of JSONL."""
+    return [orjson.loads(line) for line in data.split(b"\n") if line]
+
+
+def outcomes(done: Done) -> list[str]:
+    return [record["chatpipe"]["outcome"] for record in records(done.stdout)]
+
+
+def sent(server: Server) -> list[str]:
+    return [prompt(request) for request in server.requests]
+
+
+# The input
+
+
+def test_all_shapes_of_a_line_in_one_stream() -> None:
+    batch_line = {
+        "custom_id": "a",
+        "method": "POST",
+        "url": "/v1/chat/completions",
+        "body": {"model": "own", "messages": [{"role": "user", "content": "one"}], "n": 1},
+    }
+    body = {"messages": [{"role": "user", "content": "two"}], "temperature": 0}
+    row = {"custom_id": "c", "prompt": "three", "system": "Be brief.", "seed": 7}
+    stdin = b"\n".join([*map(orjson.dumps, (batch_line, body, row)), b"", b'"four"', b'{"prompt":"five"}\r'])
+    with serve(answering) as server:
+        done = batch(server, "-j1", stdin=stdin)
+
+    assert done.status == 0
+    assert done.stderr == b""
+    assert [request.json() for request in server.requests] == [
+        {"model": "own", "messages": [{"role": "user", "content": "one"}], "n": 1},
+        {"model": "m", "messages": [{"role": "user", "content": "two"}], "temperature": 0},
+        {
+            "model": "m",
+            "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "three"}],
+            "seed": 7,
+        },
+        {"model": "m", "messages": [{"role": "user", "content": "four"}]},
+        {"model": "m", "messages": [{"role": "user", "content": "five"}]},
+    ]
+    assert [(each["custom_id"], each["chatpipe"]["line"]) for each in records(done.stdout)] == [
+        ("a", 1),
+        ("line-2", 2),
+        ("c", 3),
+        ("line-5", 5),
+        ("line-6", 6),
+    ]
+
+
+def test_plain_lines_are_prompts_as_they_are() -> None:
+    with serve(answering) as server:
+        done = batch(server, "--lines", "-j1", stdin=b'  {"prompt": "x"} \n\n[1]\nlast')
+
+    assert done.status == 0
+    assert sent(server) == ['  {"prompt": "x"} ', "[1]", "last"]
+    assert [each["chatpipe"]["line"] for each in records(done.stdout)] == [1, 3, 4]
+
+
+def test_a_file_is_read_as_stdin_is(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(prompts("one", "two"))
+    with serve(answering) as server:
+        done = run("batch", "--base-url", server.url, "-m", "m", "in.jsonl", cwd=tmp_path)
+
+    assert (done.status, sorted(sent(server))) == (0, ["one", "two"])
+
+
+def test_a_missing_file_is_66_and_nothing_is_sent() -> None:
+    with serve(answering) as server:
+        done = run("batch", "--base-url", server.url, "-m", "m", "no-such-file")
+
+    assert (done.status, done.stdout, server.requests) == (66, b"", [])
+
+
+def messages_of(*pairs: str) -> list[dict[str, str]]:
+    return [dict(zip(("role", "content"), pair.split(":"), strict=True)) for pair in pairs]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        pytest.param(
+            [],
+            [("own", None, ["system:Own", "user:q"]), ("m", None, ["user:r"])],
+            id="nothing is added but the model",
+        ),
+        pytest.param(
+            ["-s", "Default", "--seed", "1"],
+            [("own", 1, ["system:Own", "user:q"]), ("m", 1, ["system:Default", "user:r"])],
+            id="a system message of the line wins",
+        ),
+        pytest.param(
+            ["-s", "Default", "-u", "Q", "-a", "A"],
+            [
+                ("own", None, ["system:Own", "user:Q", "assistant:A", "user:q"]),
+                ("m", None, ["system:Default", "user:Q", "assistant:A", "user:r"]),
+            ],
+            id="examples stand between the system message and the line",
+        ),
+        pytest.param(
+            ["--override", "-s", "Default", "-u", "Q", "-a", "A"],
+            [
+                ("m", None, ["system:Default", "user:Q", "assistant:A", "user:q"]),
+                ("m", None, ["system:Default", "user:Q", "assistant:A", "user:r"]),
+            ],
+            id="override turns it round",
+        ),
+    ],
+)
+def test_options_are_defaults_of_every_line(
+    options: list[str], expected: list[tuple[str, int | None, list[str]]]
+) -> None:
+    """-f requests writes what would be sent, as Batch lines, and sends nothing."""
+    stdin = b'{"custom_id":"x","prompt":"q","system":"Own","model":"own"}\n"r"\n'
+    with serve(answering) as server:
+        done = batch(server, "-f", "requests", *options, stdin=stdin)
+
+    assert (done.status, server.requests) == (0, [])
+    written = records(done.stdout)
+    assert [(each["custom_id"], each["method"], each["url"]) for each in written] == [
+        ("x", "POST", "/v1/chat/completions"),
+        ("line-2", "POST", "/v1/chat/completions"),
+    ]
+    bodies = [each["body"] for each in written]
+    assert [(body["model"], body.get("seed"), body["messages"]) for body in bodies] == [
+        (model, seed, messages_of(*messages)) for model, seed, messages in expected
+    ]
+
+
+def test_requests_of_bad_lines_are_told_with_their_place() -> None:
+    with serve(answering) as server:
+        done = batch(server, "-f", "requests", stdin=b'"a"\n\n{"a\n"b"\n')
+
+    assert (done.status, server.requests) == (65, [])
+    assert [each["custom_id"] for each in records(done.stdout)] == ["line-1", "line-4"]
+    assert done.stderr.startswith(b"chatpipe: <stdin>:3")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        pytest.param(b'{"prompt": "x"', "<stdin>:3", id="not JSON"),
+        pytest.param(b'"caf\xe9"', "byte 0xe9 is not UTF-8", id="not UTF-8"),
+        pytest.param(b'"a\0b"', "<stdin>:3", id="a NUL"),
+        pytest.param(b"7", "is a number, not a request", id="a number"),
+        pytest.param(b"[]", "is an array, not a request", id="an array"),
+        pytest.param(
+            b'{"custom_id":7,"prompt":"x"}', "/custom_id: is a number", id="an id that is no string"
+        ),
+        pytest.param(b'{"custom_id":"x","body":[]}', "/body: is an array, not an object", id="no object"),
+        pytest.param(
+            b'{"prompt":"x","temperature":9}', "/temperature: is 9, more than 2", id="refused by the check"
+        ),
+        pytest.param(b'{"prompt":"x","max_token":9}', "did you mean 'max_tokens'", id="a slip"),
+        pytest.param(b'{"messages":[]}', "/messages: is empty", id="no messages"),
+    ],
+)
+def test_a_bad_line_is_a_result_with_its_place_and_the_others_go_on(line: bytes, words: str) -> None:
+    with serve(answering) as server:
+        done = batch(server, "-k", stdin=b'"a"\n \n' + line + b'\n"b"\n')
+
+    assert done.status == 1
+    assert sorted(sent(server)) == ["a", "b"]
+    written = records(done.stdout)
+    assert [each["chatpipe"]["line"] for each in written] == [1, 3, 4]
+    bad = written[1]
+    assert bad["response"] is None
+    assert bad["error"]["code"] == bad["chatpipe"]["outcome"] == "input"
+    assert bad["chatpipe"]["attempts"] == 0
+    assert bad["chatpipe"]["latency_s"] is None
+    assert bad["error"]["message"].startswith("<stdin>:3")
+    assert words in bad["error"]["message"]
+
+
+def test_a_line_of_three_megabytes_goes_through() -> None:
+    text = "long " * 600_000
+    with serve(answering) as server:
+        done = batch(server, "-f", "string", stdin=prompts("a", text, "b"))
+
+    assert done.status == 0
+    assert [orjson.loads(line) for line in done.stdout.splitlines()] == ["A", text.upper(), "B"]
+
+
+# The result lines
+
+
+def unlike_each_run(record: dict[str, Any]) -> dict[str, Any]:
+    """A result line without its time, in seconds, and its fingerprint, where something was sent."""
+    latency_s, fingerprint = record["chatpipe"].pop("latency_s"), record["chatpipe"].pop("fingerprint")
+    if fingerprint is not None:
+        assert re.fullmatch("[0-9a-f]{32}", fingerprint)
+        assert record.pop("id") == f"chatpipe-{fingerprint}"
+    assert (fingerprint is None) == (record["chatpipe"]["outcome"] == "input")
+    assert latency_s is None if record["chatpipe"]["attempts"] == 0 else 0 <= latency_s < 10
+    return record
+
+
+def about(line: int, outcome: str, attempts: int = 1) -> dict[str, Any]:
+    return {"line": line, "outcome": outcome, "attempts": attempts}
+
+
+def test_result_lines_of_every_outcome() -> None:
+    stdin = prompts("hi", "cut", "no", "nothing", "400", "500", "reset") + b"oops\n"
+    with serve(answering) as server:
+        done = batch(server, "-k", "--retries", "0", stdin=stdin)
+
+    written = [unlike_each_run(each) for each in records(done.stdout)]
+    messages = [each["error"] and each["error"].pop("message") for each in written]
+    bad_request = {
+        "error": {
+            "message": "no such thing",
+            "type": "invalid_request_error",
+            "param": None,
+            "code": "bad",
+        }
+    }
+    server_error = {
+        "error": {"message": "broken", "type": "invalid_request_error", "param": None, "code": None}
+    }
+
+    def answer(body: dict[str, Any], request_id: str | None = None) -> dict[str, Any]:
+        return {"status_code": 200, "request_id": request_id, "body": body}
+
+    expected: list[tuple[Any, Any, str, int]] = [
+        (answer(completion("HI"), "req-2"), None, "ok", 1),
+        (answer(completion("Once upon", finish_reason="length")), {"code": "truncated"}, "truncated", 1),
+        (answer(completion(None, message=REFUSING)), {"code": "refused"}, "refused", 1),
+        (answer(completion("")), {"code": "empty"}, "empty", 1),
+        (
+            {"status_code": 400, "request_id": "req-400", "body": bad_request},
+            {"code": "http_400"},
+            "http",
+            1,
+        ),
+        ({"status_code": 500, "request_id": None, "body": server_error}, {"code": "http_500"}, "http", 1),
+        (None, {"code": "network"}, "network", 1),
+        (None, {"code": "input"}, "input", 0),
+    ]
+    assert done.status == 1
+    assert written == [
+        {
+            **({"id": "chatpipe-line-8"} if outcome == "input" else {}),
+            "custom_id": f"line-{line}",
+            "response": response,
+            "error": fault,
+            "chatpipe": about(line, outcome, attempts),
+        }
+        for line, (response, fault, outcome, attempts) in enumerate(expected, 1)
+    ]
+    assert messages[0] is None
+    assert all(isinstance(message, str) and message for message in messages[1:])
+    assert "no such thing" in messages[4]
+    assert "finish_reason 'length'" in messages[1]
+
+
+def test_unsent_lines_say_so() -> None:
+    with serve(answering) as server:
+        done = batch(server, "--no-send", stdin=prompts("hi"))
+
+    assert server.requests == []
+    [record] = records(done.stdout)
+    assert done.status == 1
+    assert record["response"] is None
+    assert record["error"] == {"code": "unsent", "message": "--no-send"}
+    assert record["chatpipe"]["outcome"] == "unsent"
+    assert record["chatpipe"]["attempts"] == 0
+
+
+def test_the_servers_own_bytes_are_in_the_line() -> None:
+    """What a server pretty-prints comes on one line, unknown fields and odd numbers kept."""
+    body = (
+        b'{\r\n "choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "stop"}],\n "a": 1.50}'
+    )
+    with serve(lambda _: reply(200, body, {"content-type": "application/json"})) as server:
+        done = batch(server, stdin=prompts("hi"))
+
+    assert done.stdout.count(b"\n") == 1
+    assert b'"a": 1.50}' in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("allow", "failed", "status"),
+    [
+        pytest.param("", ["cut", "no", "nothing", "400", "reset", "bad"], 1, id="nothing"),
+        pytest.param("truncated", ["no", "nothing", "400", "reset", "bad"], 1, id="truncated"),
+        pytest.param("refused,empty", ["cut", "400", "reset", "bad"], 1, id="two at once"),
+        pytest.param("failed", ["cut", "no", "nothing"], 1, id="failed is what has no answer"),
+        pytest.param("truncated,refused,empty,failed", [], 0, id="everything"),
+    ],
+)
+def test_error_is_null_exactly_on_successes(allow: str, failed: list[str], status: int) -> None:
+    texts = ["hi", "cut", "no", "nothing", "400", "reset"]
+    stdin = b"".join(orjson.dumps({"custom_id": text, "prompt": text}) + b"\n" for text in texts)
+    stdin += b'{"custom_id":"bad","prompt":"bad","n":"one"}\n'
+    with serve(answering) as server:
+        options = ["--allow", allow] if allow else []
+        done = batch(server, "-k", "--retries", "0", *options, stdin=stdin)
+
+    written = records(done.stdout)
+    assert len(written) == 7
+    assert [each["custom_id"] for each in written if each["error"] is not None] == failed
+    assert outcomes(done) == ["ok", "truncated", "refused", "empty", "http", "network", "input"]
+    assert done.status == status
+
+
+USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        pytest.param("string", b'"SLOW"\nnull\n"HI"\nnull\n', id="string"),
+        pytest.param("text", b"SLOW\n\nHI\n\n", id="text"),
+        pytest.param(
+            "message",
+            b'{"role":"assistant","content":"SLOW","refusal":null}\nnull\n'
+            b'{"role":"assistant","content":"HI","refusal":null}\nnull\n',
+            id="message",
+        ),
+        pytest.param(
+            "json",
+            b"".join(
+                part + b"\n"
+                for part in (
+                    orjson.dumps(completion("SLOW")),
+                    b"null",
+                    orjson.dumps(completion("HI")),
+                    b"null",
+                )
+            ),
+            id="json",
+        ),
+        pytest.param(
+            "usage",
+            b"".join(
+                line + b"\n"
+                for line in (
+                    orjson.dumps({"model": "m", **USAGE}),
+                    b"null",
+                    orjson.dumps({"model": "m", **USAGE}),
+                    b"null",
+                )
+            ),
+            id="usage",
+        ),
+        pytest.param("tool-calls", b"[]\nnull\n[]\nnull\n", id="tool-calls"),
+    ],
+)
+def test_other_formats_are_one_record_a_request_in_input_order(shape: str, expected: bytes) -> None:
+    """The first line is answered last; the second and the fourth fail."""
+
+    def handler(request: Request) -> Answer:
+        return [*([Pause(0.1)] if prompt(request) == "slow" else []), *steps_of(answering(request))]
+
+    with serve(handler) as server:
+        done = batch(server, "-f", shape, stdin=prompts("slow", "400", "hi") + b"oops\n")
+
+    assert done.status == 1
+    assert done.stdout == expected
+
+
+def test_tool_calls_are_final_only_where_text_is_written() -> None:
+    with serve(answering) as server:
+        text = batch(server, "-f", "string", stdin=prompts("call"))
+        calls = batch(server, "-f", "tool-calls", stdin=prompts("call"))
+        results = batch(server, stdin=prompts("call"))
+
+    assert (text.status, text.stdout) == (6, b"null\n")
+    assert (calls.status, calls.stdout) == (0, b'[{"id":"c1","name":"f","arguments":{"x":1}}]\n')
+    assert (results.status, outcomes(results)) == (0, ["ok"])
+
+
+def test_null_ends_texts_that_have_newlines() -> None:
+    with serve(answering) as server:
+        done = batch(server, "-f", "text", "-0", stdin=prompts("a\nb", "400", "c\n"))
+
+    assert done.stdout == b"A\nB\0\0C\n\0"
+
+
+# Order, and how many at once
+
+
+def gated(event: threading.Event, *texts: str) -> Handler:
+    """These prompts are answered when the event is set, the others at once."""
+
+    def handler(request: Request) -> Answer:
+        return [*([WaitFor(event)] if prompt(request) in texts else []), *steps_of(answering(request))]
+
+    return handler
+
+
+def test_results_come_in_the_order_of_completion() -> None:
+    gate = threading.Event()
+
+    def handler(request: Request) -> Answer:
+        if prompt(request) == "p9":
+            gate.set()
+        return gated(gate, "p0")(request)
+
+    with serve(handler) as server:
+        done = batch(server, "-j2", stdin=many(10))
+
+    lines = [each["chatpipe"]["line"] for each in records(done.stdout)]
+    assert sorted(lines) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+    assert lines[0] == 2
+    assert 1 in lines[-2:]
+
+
+def test_keep_order_holds_no_more_than_its_window() -> None:
+    gate = threading.Event()
+    with serve(gated(gate, "p0")) as server:
+        arguments = ("batch", "--base-url", server.url, "-m", "m", "-k", "--window", "4", "-j8")
+        with start(*arguments, stdin=subprocess.PIPE) as process:
+            assert process.stdin is not None
+            process.stdin.write(many(30))
+            process.stdin.close()
+            process.stdin = None
+            server.until(lambda: len(server.requests) == 4 and server.busy == 1)
+            time.sleep(0.1)  # for a fifth to come, which it must not
+            held = len(server.requests)
+            gate.set()
+            stdout, _ = process.communicate(timeout=20)
+
+    assert held == 4
+    assert process.returncode == 0
+    assert [each["chatpipe"]["line"] for each in records(stdout)] == [*range(1, 31)]
+
+
+def test_an_answer_that_waits_for_its_turn_is_in_the_journal_already(tmp_path: Path) -> None:
+    """It was paid for: nothing that comes later may lose it."""
+    gate = threading.Event()
+    journal = tmp_path / "journal"
+    (tmp_path / "in.jsonl").write_bytes(many(3))
+    with serve(gated(gate, "p0")) as server:
+        arguments = ("batch", "--base-url", server.url, "-m", "m", "-k", "--journal", str(journal))
+        with start(*arguments, "in.jsonl", cwd=tmp_path) as process:
+            server.until(lambda: len(server.requests) == 3 and server.busy == 1)
+            server.until(lambda: journal.exists() and b"P2" in journal.read_bytes(), timeout_s=2)
+            gate.set()
+            assert len(records(process.communicate(timeout=10)[0])) == 3
+
+
+def test_results_come_while_stdin_stays_open() -> None:
+    """As behind `tail -f`: each line is answered before the next is there."""
+    with (
+        serve(answering) as server,
+        start(
+            "batch", "--base-url", server.url, "-m", "m", "-f", "string", stdin=subprocess.PIPE, bufsize=0
+        ) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for text in ("one", "two", "three"):
+            process.stdin.write(prompts(text))
+            assert process.stdout.readline() == prompts(text.upper())
+        process.stdin.write(b'"no end of line"')
+        process.stdin.close()
+        process.stdin = None
+        assert process.communicate(timeout=10) == (b'"NO END OF LINE"\n', b"")
+    assert process.returncode == 0
+
+
+def paused(seconds: float) -> Handler:
+    return lambda request: [Pause(seconds), *steps_of(answering(request))]
+
+
+@pytest.mark.parametrize("jobs", [1, 5, 40])
+def test_no_more_than_jobs_are_in_flight_and_no_fewer(jobs: int) -> None:
+    """Nothing is answered before so many are there, and then some time passes for one too many."""
+    all_there = threading.Event()
+
+    def handler(request: Request) -> Answer:
+        if len(server.requests) == jobs:
+            all_there.set()
+        return [
+            WaitFor(all_there),
+            Pause(0.05 if len(server.requests) <= jobs else 0),
+            *steps_of(answering(request)),
+        ]
+
+    with serve(handler) as server:
+        done = batch(server, f"-j{jobs}", stdin=many(60))
+
+    assert done.status == 0
+    assert server.peak == jobs
+    assert len(server.requests) == 60
+
+
+def test_the_number_in_flight_finds_itself() -> None:
+    with serve(paused(0.01)) as server:
+        done = batch(server, "-j", "auto,12", stdin=many(400))
+
+    assert done.status == 0
+    assert len(server.requests) == 400
+    assert 4 < server.peak <= 12
+
+
+def test_requests_per_minute_are_kept() -> None:
+    with serve(answering) as server:
+        done = batch(server, "--rpm", "1200", stdin=many(17))
+
+    at = [request.at for request in server.requests]
+    assert done.status == 0
+    assert at[16] - at[0] >= 0.7  # 16 intervals of 50 ms, less the burst of a tenth of a second
+
+
+def test_shard_counts_physical_lines_and_limit_what_is_left() -> None:
+    stdin = b'"1"\n"2"\n\n"4"\n"5"\n"6"\n"7"\n"8"\n'
+    with serve(answering) as server:
+        done = batch(server, "--shard", "2/3", "--limit", "2", "-j1", stdin=stdin)
+
+    assert (done.status, sent(server)) == (0, ["2", "5"])
+    assert [each["custom_id"] for each in records(done.stdout)] == ["line-2", "line-5"]
+
+
+def test_limit_does_not_wait_for_the_rest_of_the_input() -> None:
+    with (
+        serve(answering) as server,
+        start(
+            "batch", "--base-url", server.url, "-m", "m", "--limit", "1", stdin=subprocess.PIPE, bufsize=0
+        ) as process,
+    ):
+        assert process.stdin is not None
+        process.stdin.write(prompts("a"))
+        assert process.wait(timeout=10) == 0
+
+
+# Busy and broken servers
+
+
+class Busy:
+    """So many requests are refused, at first; then all are answered."""
+
+    def __init__(self, refused: int, refusal: bytes) -> None:
+        self.left = refused
+        self.refusal = refusal
+
+    def __call__(self, request: Request) -> Answer:
+        self.left -= 1
+        return self.refusal if self.left >= 0 else answering(request)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "pause_s"),
+    [
+        pytest.param(429, {"retry-after-ms": "400"}, 0.4, id="429, milliseconds"),
+        pytest.param(429, {"retry-after": "1"}, 1.0, id="429, seconds"),
+        pytest.param(503, {"retry-after-ms": "400"}, 0.4, id="503"),
+        pytest.param(429, {}, 0.375, id="429, no time said"),
+    ],
+)
+def test_a_busy_server_pauses_the_whole_run_and_uses_up_no_try(
+    status: int, headers: dict[str, str], pause_s: float
+) -> None:
+    busy = Busy(4, error(status, "slow down", headers=headers))
+    with serve(busy) as server:
+        done = batch(server, "-j4", "--retries", "0", stdin=many(12))
+
+    assert done.status == 0
+    assert outcomes(done) == ["ok"] * 12
+    assert {each["chatpipe"]["attempts"] for each in records(done.stdout)} == {1}
+    assert sorted(Counter(sent(server)).values()) == [1] * 8 + [2] * 4
+    assert server.requests[4].at - server.requests[0].at >= pause_s
+
+
+def test_the_longest_pause_ends_the_run() -> None:
+    began = time.monotonic()
+    with serve(lambda _: error(429, "tomorrow", headers={"retry-after": "3600"})) as server:
+        done = batch(server, "-j2", "--max-pause", "2", stdin=many(50))
+
+    assert done.status == 75
+    assert len(server.requests) == 2
+    assert time.monotonic() - began < 5
+    assert all(each["error"]["code"] == "http_429" for each in records(done.stdout))
+
+
+def test_faults_of_the_server_are_retried_up_to_retries() -> None:
+    with serve(answering) as server:
+        done = batch(server, "--retries", "2", stdin=prompts("500"))
+
+    [record] = records(done.stdout)
+    assert done.status == 69
+    assert len(server.requests) == 3
+    assert record["chatpipe"]["attempts"] == 3
+    assert record["error"]["code"] == "http_500"
+
+
+@pytest.mark.parametrize(
+    "first", [pytest.param(REPLIES["500"], id="500"), pytest.param([Reset()], id="a reset")]
+)
+def test_what_succeeds_at_the_second_try_is_one_good_line(first: Answer) -> None:
+    seen: Counter[str] = Counter()
+
+    def handler(request: Request) -> Answer:
+        seen[prompt(request)] += 1
+        return first if seen[prompt(request)] == 1 and prompt(request) == "p1" else answering(request)
+
+    with serve(handler) as server:
+        done = batch(server, "-k", stdin=many(3))
+
+    assert done.status == 0
+    assert seen == {"p0": 1, "p1": 2, "p2": 1}
+    assert [each["chatpipe"]["attempts"] for each in records(done.stdout)] == [1, 2, 1]
+
+
+def test_a_deadline_counts_from_the_first_try() -> None:
+    """Waiting for its turn is no fault of a line, nor of the server."""
+    with serve(answering) as server:
+        done = batch(server, "--rpm", "120", "--deadline", "0.8", stdin=many(4))
+
+    assert done.status == 0
+    assert outcomes(done) == ["ok"] * 4
+
+
+def test_a_deadline_holds_in_a_pause() -> None:
+    began = time.monotonic()
+    with serve(lambda _: error(429, "wait", headers={"retry-after": "8"})) as server:
+        done = batch(server, "--deadline", "0.5", stdin=prompts("a"))
+
+    assert (done.status, len(server.requests)) == (75, 1)
+    assert time.monotonic() - began < 4
+
+
+def test_a_silent_server_is_a_network_failure() -> None:
+    with serve(lambda _: [Stall()]) as server:
+        done = batch(server, "--timeout", "0.2", "--retries", "0", stdin=many(2))
+
+    assert (done.status, outcomes(done)) == (75, ["network", "network"])
+
+
+def test_streams_are_folded_into_the_same_result_lines() -> None:
+    with serve(lambda _: event_stream(stream_of(["He", "llo"], usage=USAGE))) as server:
+        done = batch(server, "--stream", stdin=prompts("a"))
+
+    [record] = records(done.stdout)
+    assert server.requests[0].json()["stream"] is True
+    assert record["response"]["body"]["object"] == "chat.completion"
+    assert record["response"]["body"]["choices"][0]["message"]["content"] == "Hello"
+    assert record["response"]["body"]["usage"] == USAGE
+
+
+@pytest.mark.parametrize("fault", ["401", "402", "quota"])
+def test_what_would_hit_every_line_stops_the_run_soon(fault: str) -> None:
+    with serve(lambda _: REPLIES[fault]) as server:
+        done = batch(server, "-j4", stdin=many(200))
+
+    assert done.status == 77
+    assert len(server.requests) <= 8
+    assert outcomes(done) == ["http"] * len(server.requests)  # nothing that came is lost
+    assert done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("texts", "count", "status"),
+    [
+        pytest.param(["403"] * 30, 3, 77, id="the first three answers"),
+        pytest.param(["hi", *["403"] * 9], 10, 1, id="after a success they are failures of lines"),
+        pytest.param(["403", "403", "hi", *["403"] * 7], 10, 1, id="two and a success"),
+        pytest.param(["400", *["403"] * 9], 10, 1, id="the first answer was another"),
+    ],
+)
+def test_403_is_about_the_key_only_when_it_is_all_there_is(texts: list[str], count: int, status: int) -> None:
+    with serve(answering) as server:
+        done = batch(server, "-j1", stdin=prompts(*texts))
+
+    assert (len(server.requests), done.status) == (count, status)
+
+
+@pytest.mark.parametrize(
+    ("rule", "texts", "count"),
+    [
+        pytest.param("soon,fail=2", ["a", "400", "b", "400", "c", "d"], 4, id="a number"),
+        pytest.param("now,fail=1", ["a", "400", "b"], 2, id="now"),
+        pytest.param("soon,fail=50%", ["400", *["a", "400"] * 20], 21, id="a share, from the 20th line on"),
+        pytest.param("soon,fail=60%", ["400", *["a", "400"] * 20], 41, id="a share that is not reached"),
+    ],
+)
+def test_halt_rules(rule: str, texts: list[str], count: int) -> None:
+    with serve(answering) as server:
+        done = batch(server, "-j1", "--halt", rule, stdin=prompts(*texts))
+
+    assert done.status == 1
+    assert len(server.requests) == len(records(done.stdout)) == count
+
+
+def test_halt_soon_waits_for_what_is_in_flight_and_now_does_not() -> None:
+    def handler(request: Request) -> Answer:
+        match prompt(request):
+            case "slow":
+                return [Pause(0.5), *steps_of(answering(request))]
+            case "400":  # when the slow one is here for sure
+                return [Pause(0.1), *steps_of(answering(request))]
+        return answering(request)
+
+    with serve(handler) as server:
+        soon = batch(server, "-j2", "--halt", "soon,fail=1", stdin=prompts("slow", "400", "never"))
+        server.requests.clear()
+        now = batch(server, "-j2", "--halt", "now,fail=1", stdin=prompts("slow", "400", "never"))
+        asked = sent(server)
+
+    assert (soon.status, outcomes(soon)) == (1, ["http", "ok"])
+    assert (now.status, outcomes(now)) == (1, ["http"])
+    assert sorted(asked) == ["400", "slow"]
+    assert server.disconnects == 1
+
+
+def test_bursts_of_faults_leave_one_right_result_a_line() -> None:
+    """429, 500 and resets in bursts: nothing is sent again after its success."""
+    seen: Counter[str] = Counter()
+    good: Counter[str] = Counter()
+    total = 0
+
+    def handler(request: Request) -> Answer:
+        nonlocal total
+        total += 1
+        text = prompt(request)
+        seen[text] += 1
+        if total % 400 < 20:
+            return error(429, "slow down", headers={"retry-after-ms": "30"})
+        if hash_of(text) % 10 == 0 and seen[text] <= 2:
+            return error(500, "broken", headers=SOON)
+        if hash_of(text) % 50 == 1 and seen[text] == 1:
+            return [Reset()]
+        good[text] += 1
+        return answering(request)
+
+    def hash_of(text: str) -> int:
+        return int(text[1:]) * 7919 // 3
+
+    with serve(handler) as server:
+        done = batch(server, "-j64", stdin=many(2000))
+
+    written = records(done.stdout)
+    assert done.status == 0
+    assert sorted(each["chatpipe"]["line"] for each in written) == [*range(1, 2001)]
+    for each in written:
+        text = each["response"]["body"]["choices"][0]["message"]["content"]
+        assert text == f"P{each['chatpipe']['line'] - 1}"
+    assert set(good.values()) == {1}
+    assert len(good) == 2000
+
+
+# Budget, and what is told
+
+
+def test_a_budget_of_tokens_stops_the_run() -> None:
+    with serve(answering) as server:
+        done = batch(server, "-j1", "--max-tokens", "2", "--max-total-tokens", "60", stdin=many(40))
+
+    assert done.status == 7
+    # 7 tokens an answer; what the next one may take is estimated
+    assert 3 <= len(server.requests) <= 8
+    assert outcomes(done) == ["ok"] * len(server.requests)
+    assert b"--max-total-tokens" in done.stderr
+
+
+PRICES = b"[m]\ninput = 1_000_000\noutput = 2_000_000\n"
+
+
+def test_a_budget_of_money_stops_the_run(tmp_path: Path) -> None:
+    (tmp_path / "prices.toml").write_bytes(PRICES)
+    options = ("-j1", "--max-tokens", "2", "--max-cost", "100", "--prices", "prices.toml")
+    with serve(answering) as server:
+        done = batch(server, *options, stdin=many(40), cwd=tmp_path)
+
+    assert done.status == 7
+    # 5 + 2 x 2 = 9 an answer
+    assert 5 <= len(server.requests) <= 11
+
+
+@pytest.mark.parametrize(
+    "options", [pytest.param(["--max-cost", "9"], id="a budget"), pytest.param(["--dry-run"], id="dry run")]
+)
+def test_a_model_without_a_price_is_78(options: list[str], tmp_path: Path) -> None:
+    (tmp_path / "prices.toml").write_bytes(PRICES.replace(b"[m]", b"[other]"))
+    with serve(answering) as server:
+        done = batch(server, *options, "--prices", "prices.toml", stdin=many(3), cwd=tmp_path)
+
+    assert (done.status, server.requests) == (78, [])
+    assert b"no price for model 'm'" in done.stderr
+
+
+def test_a_dry_run_counts_and_sends_nothing(tmp_path: Path) -> None:
+    (tmp_path / "prices.toml").write_bytes(PRICES)
+    with serve(answering) as server:
+        done = batch(
+            server,
+            *("--dry-run", "--max-tokens", "10", "--prices", "prices.toml"),
+            stdin=b'"hello"\n\n"world"\noops\n',
+            cwd=tmp_path,
+        )
+
+    [record] = records(done.stdout)
+    assert (done.status, server.requests) == (0, [])
+    assert (record["lines"], record["bad"]) == (3, 1)
+    # {"max_tokens":10,"model":"m","messages":[{"role":"user","content":"hello"}]}, 4 bytes a token, and 10
+    assert record["bytes"] == 2 * 76
+    assert record["estimated_tokens"] == 2 * (19 + 10)
+    assert record["estimated_cost"] == 2 * (19 + 2 * 10)
+
+
+def test_failed_lines_are_in_the_errors_file_too(tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text("of the last run\n")
+    with serve(answering) as server:
+        done = batch(
+            server,
+            *("-k", "--errors", "bad.jsonl"),
+            stdin=prompts("a", "400", "cut", "b") + b"oops\n",
+            cwd=tmp_path,
+        )
+
+    assert done.status == 1
+    failed = (tmp_path / "bad.jsonl").read_bytes()
+    assert sorted(each["chatpipe"]["line"] for each in records(failed)) == [2, 3, 5]
+    assert sorted(failed.splitlines()) == sorted(
+        line for line in done.stdout.splitlines() if orjson.loads(line)["error"]
+    )
+
+
+def test_the_errors_file_is_emptied_when_nothing_fails(tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text("of the last run\n")
+    with serve(answering) as server:
+        done = batch(server, "--errors", "bad.jsonl", stdin=prompts("a"), cwd=tmp_path)
+
+    assert (done.status, (tmp_path / "bad.jsonl").read_bytes()) == (0, b"")
+
+
+def test_the_report_counts(tmp_path: Path) -> None:
+    with serve(answering) as server:
+        done = batch(
+            server,
+            *("--retries", "1", "--report", "report.json"),
+            stdin=prompts("a", "b", "cut", "400", "500") + b"oops\n",
+            cwd=tmp_path,
+        )
+
+    report = orjson.loads((tmp_path / "report.json").read_bytes())
+    wall_s, per_s, latency = report.pop("wall_s"), report.pop("requests_per_s"), report.pop("latency_s")
+    assert done.status == 1
+    assert report == {
+        "lines": 6,
+        "good": 2,
+        "failed": 4,
+        "reused": 0,
+        "outcomes": {"http": 2, "input": 1, "ok": 2, "truncated": 1},
+        "retries": 1,
+        "tokens": {"prompt": 15, "cached": 0, "completion": 6, "total": 21},
+    }
+    assert 0 < wall_s < 10
+    assert per_s == pytest.approx(5 / wall_s, rel=0.2)  # of a time that is told in whole milliseconds
+    assert 0 < latency["p50"] <= latency["p95"] <= latency["p99"] < 10
+
+
+def test_progress_is_json_on_stderr() -> None:
+    with serve(paused(0.5)) as server:
+        done = batch(server, "-j1", "--progress", "json", stdin=many(3))
+
+    told = records(done.stderr)
+    assert done.status == 0
+    assert [each["lines"] for each in told] == sorted(each["lines"] for each in told)
+    assert len(told) >= 2
+    assert told[-1]["lines"] == told[-1]["good"] == 3
+
+
+@pytest.mark.parametrize("options", [["-q"], []], ids=["quiet", "not quiet, no terminal"])
+def test_a_good_run_says_nothing(options: list[str]) -> None:
+    with serve(answering) as server:
+        assert batch(server, *options, stdin=many(2)).stderr == b""
+
+
+# How a run ends
+
+
+@pytest.mark.parametrize(
+    ("stdin", "status"),
+    [
+        pytest.param(b"", 0, id="no lines"),
+        pytest.param(b"\n \n", 0, id="blank lines"),
+        pytest.param(prompts("a", "b"), 0, id="all good"),
+        pytest.param(prompts("a", "400"), 1, id="some failed"),
+        pytest.param(prompts("cut", "400"), 1, id="all failed, not alike"),
+        pytest.param(prompts("cut", "cut"), 3, id="all cut off"),
+        pytest.param(prompts("no", "nothing"), 4, id="all refused or empty"),
+        pytest.param(prompts("400", "400"), 65, id="all 400"),
+        pytest.param(b"oops\n[]\n", 65, id="all bad lines"),
+        pytest.param(prompts("500", "500"), 69, id="all 500"),
+    ],
+)
+def test_exit_status(stdin: bytes, status: int) -> None:
+    with serve(answering) as server:
+        done = batch(server, "--retries", "0", stdin=stdin)
+
+    assert done.status == status
+    assert len(records(done.stdout)) == len([line for line in stdin.split(b"\n") if line.strip()])
+    assert done.stderr.count(b"\n") == (0 if status == 0 else 1)
+
+
+ENDING = [pytest.param(signal.SIGINT, id="Ctrl-C"), pytest.param(signal.SIGTERM, id="SIGTERM")]
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_the_first_signal_waits_for_what_is_in_flight(number: signal.Signals, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(many(50))
+    gate = threading.Event()
+    with (
+        serve(gated(gate, "p0", "p1", "p2", "p3")) as server,
+        start("batch", "--base-url", server.url, "-m", "m", "-j4", "in.jsonl", cwd=tmp_path) as process,
+    ):
+        server.until(lambda: server.busy == 4)
+        process.send_signal(number)
+        time.sleep(0.3)  # for the signal to arrive before the answers do
+        gate.set()
+        stdout, stderr = process.communicate(timeout=10)
+
+    assert process.returncode == -number
+    assert sorted(each["chatpipe"]["line"] for each in records(stdout)) == [1, 2, 3, 4]
+    assert len(server.requests) == 4
+    assert b"interrupted after 4 lines" in stderr
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_the_second_signal_ends_at_once(number: signal.Signals, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(prompts("hi") + many(50))
+    with (
+        serve(lambda request: answering(request) if prompt(request) == "hi" else [Stall()]) as server,
+        start("batch", "--base-url", server.url, "-m", "m", "-j4", "in.jsonl", cwd=tmp_path) as process,
+    ):
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        server.until(lambda: server.busy == 4)
+        process.send_signal(number)
+        time.sleep(0.3)  # two signals that come at once are one
+        assert process.poll() is None
+        process.send_signal(number)
+        rest, _ = process.communicate(timeout=5)
+
+    assert process.returncode == -number
+    assert (orjson.loads(first)["chatpipe"]["line"], rest) == (1, b"")
+
+
+def test_what_waits_for_its_turn_is_written_when_a_run_is_cut_short(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(many(3))
+    with (
+        serve(lambda request: [Stall()] if prompt(request) == "p0" else answering(request)) as server,
+        start(
+            *("batch", "--base-url", server.url, "-m", "m", "-k", "--grace", "0.2", "in.jsonl"),
+            cwd=tmp_path,
+        ) as process,
+    ):
+        server.until(lambda: len(server.requests) == 3 and server.busy == 1)
+        process.send_signal(signal.SIGINT)
+        stdout, _ = process.communicate(timeout=5)
+
+    assert process.returncode == -signal.SIGINT
+    assert [each["chatpipe"]["line"] for each in records(stdout)] == [2, 3]
+
+
+def test_the_grace_ends_by_itself(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(many(3))
+    with (
+        serve(lambda _: [Stall()]) as server,
+        start(
+            *("batch", "--base-url", server.url, "-m", "m", "--grace", "0.2", "in.jsonl"), cwd=tmp_path
+        ) as process,
+    ):
+        server.until(lambda: server.busy == 3)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=5) == -signal.SIGINT
+
+
+def test_a_signal_while_waiting_for_a_pause_or_for_stdin_ends_the_run() -> None:
+    with (
+        serve(lambda _: error(429, "wait", headers={"retry-after": "60"})) as server,
+        start(
+            *("batch", "--base-url", server.url, "-m", "m", "--grace", "0.1"),
+            stdin=subprocess.PIPE,
+            bufsize=0,
+        ) as process,
+    ):
+        assert process.stdin is not None
+        process.stdin.write(prompts("a"))
+        server.until(lambda: server.requests and not server.busy)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=5) == -signal.SIGTERM
+
+
+def test_a_signal_while_nothing_is_in_flight_ends_the_run_at_once() -> None:
+    with (
+        serve(answering) as server,
+        start("batch", "--base-url", server.url, "-m", "m", stdin=subprocess.PIPE, bufsize=0) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(prompts("a"))
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=5) == -signal.SIGINT
+
+
+@pytest.mark.parametrize(
+    ("options", "refusal"),
+    [
+        pytest.param(["--rpm", "120"], None, id="its turn"),
+        pytest.param([], error(429, "wait", headers={"retry-after-ms": "600"}), id="the end of a pause"),
+        pytest.param([], error(500, "broken", headers={"retry-after-ms": "600"}), id="another try"),
+    ],
+)
+def test_after_a_signal_nothing_is_sent_that_waited_for(
+    options: list[str], refusal: bytes | None, tmp_path: Path
+) -> None:
+    (tmp_path / "in.jsonl").write_bytes(many(4))
+    with (
+        serve(lambda request: answering(request) if refusal is None else refusal) as server,
+        start(
+            *("batch", "--base-url", server.url, "-m", "m", "--grace", "1.5", *options, "in.jsonl"),
+            cwd=tmp_path,
+        ) as process,
+    ):
+        server.until(lambda: server.requests and not server.busy)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        before = len(server.requests)
+        assert process.wait(timeout=10) == -signal.SIGINT
+
+    assert len(server.requests) == before
+
+
+def test_a_reader_that_goes_away_is_the_quiet_end(tmp_path: Path) -> None:
+    with serve(answering) as server:
+        done = sh(
+            """yes '"hi"' | { chatpipe batch --base-url $URL -m m; echo $? > status; } | head -1""",
+            env={"URL": server.url},
+            cwd=tmp_path,
+        )
+        asked = len(server.requests)
+
+    assert done.stdout.count(b"\n") == 1
+    assert done.stderr == b""
+    assert (tmp_path / "status").read_text() == "141\n"
+    assert asked < 3000
+
+
+def test_a_full_disk_stops_sending_at_once() -> None:
+    with serve(answering) as server:
+        done = sh(f"""yes '"hi"' | chatpipe batch --base-url {server.url} -m m -j4 > /dev/full""")
+
+    assert done.status == 74
+    assert len(server.requests) <= 8
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_a_full_disk_for_errors_is_74_too(tmp_path: Path) -> None:
+    with serve(answering) as server:
+        done = batch(server, "-j2", "--errors", "/dev/full", stdin=prompts("400") + many(50), cwd=tmp_path)
+
+    assert done.status == 74
+    assert len(server.requests) < 20
+
+
+# Beside one another
+
+
+def test_two_processes_share_one_pace(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(many(10))
+    with serve(answering) as server:
+        arguments = ("batch", "--base-url", server.url, "-m", "m", "--rpm", "1200")
+        shared = ("--pace-file", "pace.json", "in.jsonl")
+        with start(*arguments, *shared, cwd=tmp_path) as one, start(*arguments, *shared, cwd=tmp_path) as two:
+            assert one.communicate(timeout=20)[1] == b""
+            assert two.communicate(timeout=20)[1] == b""
+
+    at = [request.at for request in server.requests]
+    assert (one.returncode, two.returncode, len(at)) == (0, 0, 20)
+    assert at[19] - at[0] >= 0.85  # 19 intervals of 50 ms, less the burst of a tenth of a second
+
+
+def test_two_processes_share_the_number_in_flight(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(many(20))
+    with serve(paused(0.02)) as server:
+        arguments = ("batch", "--base-url", server.url, "-m", "m", "-j8", "in.jsonl")
+        shared = ("--pace-file", "pace.json", "--pace-jobs", "3")
+        with start(*arguments, *shared, cwd=tmp_path) as one, start(*arguments, *shared, cwd=tmp_path) as two:
+            assert one.communicate(timeout=20)[1] == b""
+            assert two.communicate(timeout=20)[1] == b""
+
+    assert (one.returncode, two.returncode, len(server.requests)) == (0, 0, 40)
+    assert server.peak == 3
+
+
+# Memory
+
+_PEAK_KB = """
+import resource, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE)
+lines = sum(1 for line in process.stdout)
+print(process.wait(), lines, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+def peak_kb(lines: int) -> int:
+    """The most memory that a run of so many lines was given, in kB."""
+    run_it = f'yes \'{{"prompt":"hi"}}\' | head -{lines} | "$@"'
+    command = (sys.executable, "-c", _PEAK_KB, *CHATPIPE, "batch", "-p", "echo", "-m", "m", "-q")
+    done = subprocess.run(
+        ["sh", "-c", run_it, "-", *command], capture_output=True, env=environment(), timeout=50, check=True
+    )
+    status, written, peak = map(int, done.stdout.split())
+    assert (status, written) == (0, lines)
+    return peak
+
+
+def test_memory_does_not_grow_with_the_input() -> None:
+    assert peak_kb(30_000) - peak_kb(3_000) < 5_000

@@ -1,0 +1,405 @@
+"""What a run counts, what it costs, and when it is to stop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatpipe.batch import prices
+from chatpipe.batch.capacity import Capacity
+from chatpipe.batch.course import Budget, Course, answer_limits
+from chatpipe.batch.lines import Item
+from chatpipe.batch.options import Halt
+from chatpipe.batch.pace import Pace
+from chatpipe.batch.prices import Price
+from chatpipe.batch.results import Outcome, Result
+from chatpipe.batch.tally import Histogram, Tally, Usage, usage_of
+from chatpipe.batch.tokens import Estimator
+from chatpipe.errors import BadConfiguration, ChatpipeError, MissingInput, NoAccess, Status, TryLater
+
+ITEM = Item(1, "line-1", {"model": "m", "messages": []})
+
+
+def spending(prompt: int, completion: int, cached: int = 0) -> dict[str, Any]:
+    """A completion that has used so many tokens."""
+    return {
+        "choices": [],
+        "usage": {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+            "prompt_tokens_details": {"cached_tokens": cached},
+        },
+    }
+
+
+def good(
+    completion: dict[str, Any] | None = None,
+    *,
+    latency_s: float | None = 0.5,
+    tries: int = 1,
+    item: Item = ITEM,
+) -> Result:
+    return Result(item, Outcome.ok, b"", completion, True, Status.OK, tries, latency_s)
+
+
+def bad(
+    outcome: Outcome = Outcome.http,
+    status: Status = Status.BAD_INPUT,
+    fault: ChatpipeError | None = None,
+    latency_s: float | None = 0.5,
+    tries: int = 1,
+    completion: dict[str, Any] | None = None,
+) -> Result:
+    return Result(ITEM, outcome, b"", completion, False, status, tries, latency_s, fault)
+
+
+# Usage
+
+
+@pytest.mark.parametrize(
+    ("completion", "expected"),
+    [
+        pytest.param(None, (0, 0, 0, 0), id="no completion"),
+        pytest.param({}, (0, 0, 0, 0), id="no usage"),
+        pytest.param({"usage": None}, (0, 0, 0, 0), id="null"),
+        pytest.param({"usage": [1]}, (0, 0, 0, 0), id="no object"),
+        pytest.param(
+            {"usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}}, (5, 0, 2, 7), id="all"
+        ),
+        pytest.param(
+            {"usage": {"prompt_tokens": 5, "completion_tokens": 2}}, (5, 0, 2, 7), id="a sum that is not told"
+        ),
+        pytest.param({"usage": {"prompt_tokens": 5}}, (5, 0, 0, 5), id="prompt only, as for an empty answer"),
+        pytest.param(
+            {"usage": {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 4}}},
+            (5, 4, 0, 5),
+            id="cached",
+        ),
+        pytest.param(
+            {"usage": {"prompt_tokens": 5, "prompt_tokens_details": None}}, (5, 0, 0, 5), id="no details"
+        ),
+        pytest.param(
+            {"usage": {"prompt_tokens": "5", "completion_tokens": -2, "total_tokens": None}},
+            (0, 0, 0, 0),
+            id="no counts",
+        ),
+    ],
+)
+def test_usage_of_a_completion(
+    completion: dict[str, Any] | None, expected: tuple[int, int, int, int]
+) -> None:
+    assert usage_of(completion) == expected
+
+
+# Latencies
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.0123, 0.5, 1.0, 7.77, 599.0])
+def test_a_latency_is_told_within_one_percent(seconds: float) -> None:
+    histogram = Histogram()
+    histogram.add(seconds)
+    assert histogram.quantile(0.5) == pytest.approx(seconds, rel=0.0101)
+
+
+def test_quantiles_are_nearest_ranks() -> None:
+    histogram = Histogram()
+    for hundredths in range(100, 0, -1):
+        histogram.add(hundredths / 100)
+
+    assert histogram.quantile(0.5) == pytest.approx(0.50, rel=0.0101)
+    assert histogram.quantile(0.95) == pytest.approx(0.95, rel=0.0101)
+    assert histogram.quantile(0.99) == pytest.approx(0.99, rel=0.0101)
+    assert histogram.quantile(1.0) == pytest.approx(1.00, rel=0.0101)
+
+
+def test_of_no_latencies_there_is_no_quantile() -> None:
+    assert Histogram().quantile(0.5) is None
+
+
+def test_no_time_at_all_is_a_latency_too() -> None:
+    histogram = Histogram()
+    histogram.add(0.0)
+    assert histogram.quantile(0.5) == pytest.approx(0.0001, rel=0.02)
+
+
+# The tally
+
+
+def test_a_tally_counts_outcomes_failures_tries_and_tokens() -> None:
+    tally = Tally()
+    tally.add(good(spending(5, 2, cached=3), tries=3))
+    tally.add(good(spending(10, 20), latency_s=None))  # recorded by a run before
+    tally.add(bad(tries=2))
+    tally.add(bad(Outcome.truncated, Status.TRUNCATED, completion=spending(1, 1)))
+    tally.add(bad(Outcome.input, latency_s=None, tries=0))
+
+    assert (tally.finished, tally.good, tally.failed, tally.reused, tally.retries) == (5, 2, 3, 1, 3)
+    assert tally.outcomes == {"ok": 2, "http": 1, "truncated": 1, "input": 1}
+    assert tally.failures == {Status.BAD_INPUT: 2, Status.TRUNCATED: 1}
+    assert tally.usage == Usage(16, 3, 23, 39)
+    assert tally.spent == Usage(6, 3, 3, 9)
+
+
+def test_an_allowed_failure_is_counted_by_its_outcome_and_as_good() -> None:
+    tally = Tally()
+    tally.add(bad(Outcome.truncated)._replace(is_good=True))
+    assert (tally.good, tally.failed, tally.failures) == (1, 0, {})
+    assert tally.outcomes == {"truncated": 1}
+
+
+def test_the_report() -> None:
+    tally = Tally()
+    tally.add(good(spending(5, 2)))
+    tally.add(good(spending(5, 2), latency_s=None))
+    tally.add(bad(Outcome.input, latency_s=None, tries=0))
+    report = tally.report(2.0)
+
+    assert {name: round(value, 2) for name, value in report.pop("latency_s").items()} == {
+        "p50": 0.5,
+        "p95": 0.5,
+        "p99": 0.5,
+    }
+    assert report == {
+        "lines": 3,
+        "good": 2,
+        "failed": 1,
+        "reused": 1,
+        "outcomes": {"input": 1, "ok": 2},
+        "retries": 0,
+        "tokens": {"prompt": 5, "cached": 0, "completion": 2, "total": 7},
+        "requests_per_s": 0.5,
+        "wall_s": 2.0,
+    }
+
+
+def test_the_report_of_a_run_without_lines() -> None:
+    report = Tally().report(0.0)
+    assert report["requests_per_s"] is None
+    assert report["latency_s"] == {"p50": None, "p95": None, "p99": None}
+
+
+def test_what_was_not_sent_is_no_request() -> None:
+    tally = Tally()
+    tally.add(bad(Outcome.unsent, Status.SOME_FAILED, latency_s=None, tries=0))
+    assert tally.report(1.0)["requests_per_s"] == 0
+
+
+# Prices
+
+
+def test_prices_are_per_million_tokens(tmp_path: Path) -> None:
+    file = tmp_path / "prices.toml"
+    file.write_text('["gpt-4o"]\ninput = 2.5\ncached_input = 1.25\noutput = 10\n[m]\ninput = 1\noutput = 0\n')
+    table = prices.load(str(file))
+
+    assert table == {"gpt-4o": (2.5, 1.25, 10.0), "m": (1.0, 1.0, 0.0)}
+    # 1,000 fresh and 3,000 cached tokens in, 500 out
+    assert table["gpt-4o"].cost(Usage(4000, 3000, 500, 4500)) == pytest.approx(0.0025 + 0.00375 + 0.005)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param("[m", "is not TOML", id="no TOML"),
+        pytest.param("m = 3", "'m' is not a table", id="a number for a model"),
+        pytest.param("[m]\ninput = 1", "'m' has no price 'output'", id="a price is missing"),
+        pytest.param("[m]\noutput = 1", "'m' has no price 'input'", id="the first is missing"),
+        pytest.param("[m]\ninput = -1\noutput = 1", "'m' has no price 'input'", id="less than nothing"),
+        pytest.param('[m]\ninput = "1"\noutput = 1', "'m' has no price 'input'", id="a text"),
+        pytest.param("[m]\ninput = true\noutput = 1", "'m' has no price 'input'", id="a boolean"),
+        pytest.param("[m]\ninput = nan\noutput = 1", "'m' has no price 'input'", id="not a number"),
+    ],
+)
+def test_prices_that_are_none_are_refused(text: str, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "prices.toml"
+    file.write_text(text)
+    with pytest.raises(BadConfiguration) as caught:
+        prices.load(str(file))
+    assert words in str(caught.value)
+
+
+def test_prices_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(MissingInput):
+        prices.load(str(tmp_path / "none.toml"))
+
+
+@pytest.mark.parametrize("model", ["other", None, 7, ["m"]])
+def test_an_unknown_model_is_never_free(model: object) -> None:
+    with pytest.raises(BadConfiguration):
+        prices.price_of({"m": Price(1, 1, 1)}, model)
+
+
+# The budget
+
+MILLION = 1_000_000
+
+
+def budget(tokens: int | None = None, cost: float | None = None) -> Budget:
+    """An estimate by it is a token for four bytes of body, and max_tokens."""
+    return Budget(tokens, cost, {"m": Price(MILLION, MILLION, 2 * MILLION)}, Estimator())
+
+
+def line(number: int, max_tokens: int = 2) -> Item:
+    """A body of 40 bytes: 10 tokens by the estimate, and those of the answer."""
+    body = {"model": "m", "max_tokens": max_tokens, "x": "yyyy"}
+    return Item(number, f"line-{number}", body)
+
+
+def test_without_a_budget_nothing_is_set_aside() -> None:
+    free = budget()
+    assert all(free.reserve(line(number)) is None for number in range(1000))
+
+
+def test_a_budget_counts_what_is_in_flight() -> None:
+    limited = budget(tokens=36)
+    assert [limited.reserve(line(number)) is None for number in (1, 2, 3)] == [True, True, True]
+    fault = limited.reserve(line(4))
+    assert fault is not None
+    assert fault.status == Status.BUDGET
+
+
+def test_what_was_really_used_is_what_counts() -> None:
+    limited = budget(tokens=36)
+    for number in (1, 2, 3):
+        limited.reserve(line(number))
+    limited.settle(good(spending(1, 1), item=line(1)))
+    assert limited.spent_tokens == 2
+    assert limited.reserve(line(4, max_tokens=0)) is None  # 2 spent, 24 in flight, 10 wanted
+    assert limited.reserve(line(5)) is not None
+
+
+def test_what_was_recorded_before_is_not_counted_again() -> None:
+    limited = budget(tokens=100)
+    limited.spend(Usage(30, 0, 20, 50), "m")
+    limited.settle(good(spending(30, 20), latency_s=None))
+    assert limited.spent_tokens == 50
+
+
+def test_a_budget_of_money() -> None:
+    limited = budget(cost=30)
+    assert limited.reserve(line(1)) is None  # 10 in, 2 out at 2
+    fault = limited.reserve(line(2, max_tokens=4))
+    assert fault is not None
+    assert fault.status == Status.BUDGET
+    limited.settle(good(spending(3, 1), item=line(1)))
+    assert limited.spent_cost == 5
+    assert limited.reserve(line(2, max_tokens=4)) is None
+
+
+def test_a_model_without_a_price_is_not_sent() -> None:
+    with pytest.raises(BadConfiguration):
+        budget(cost=1).reserve(Item(1, "line-1", {"model": "other"}))
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        pytest.param({}, (None, 1), id="nothing said"),
+        pytest.param({"max_tokens": 5}, (5, 1), id="max_tokens"),
+        pytest.param({"max_completion_tokens": 6, "n": 3}, (6, 3), id="its successor, and choices"),
+        pytest.param({"max_tokens": "5", "n": "3"}, (None, 1), id="no numbers"),
+        pytest.param({"max_tokens": None, "n": None}, (None, 1), id="null"),
+    ],
+)
+def test_what_bounds_an_answer(body: dict[str, Any], expected: tuple[int | None, int]) -> None:
+    assert answer_limits(body) == expected
+
+
+# The course
+
+
+def course(halt: Halt | None = None, *, pace: Pace | None = None, max_pause_s: float = 600) -> Course:
+    return Course(Capacity(3), pace or Pace(), max_pause_s, Tally(), halt, budget())
+
+
+def stops(run: Course, *results: Result) -> list[str]:
+    """What each result makes of the run: `on`, `soon` or `now`."""
+    said = []
+    for result in results:
+        stop = run.finished(result)
+        said.append("on" if stop is None else "now" if stop.now else "soon")
+    return said
+
+
+def no_access(http_status: int) -> Result:
+    return bad(status=Status.NO_ACCESS, fault=NoAccess("no", http_status=http_status))
+
+
+def test_places_are_those_of_the_capacity() -> None:
+    assert course().places == 3
+
+
+@pytest.mark.parametrize("http_status", [401, 402, 429])
+def test_no_key_and_no_credit_end_a_run(http_status: int) -> None:
+    assert stops(course(), good(), no_access(http_status)) == ["on", "soon"]
+
+
+FORBIDDEN = no_access(403)
+ANOTHER = bad(fault=ChatpipeError("no", http_status=400))
+CUT = bad(Outcome.truncated, Status.TRUNCATED, completion=spending(1, 1))
+UNREADABLE = bad(Outcome.input, latency_s=None, tries=0)
+
+
+@pytest.mark.parametrize(
+    ("results", "expected"),
+    [
+        pytest.param([FORBIDDEN] * 3, ["on", "on", "soon"], id="the first three"),
+        pytest.param(
+            [UNREADABLE, *[FORBIDDEN] * 3], ["on", "on", "on", "soon"], id="bad lines are no answers"
+        ),
+        pytest.param([good(), *[FORBIDDEN] * 5], ["on"] * 6, id="after a success"),
+        pytest.param([FORBIDDEN, FORBIDDEN, good(), FORBIDDEN], ["on"] * 4, id="a success among them"),
+        pytest.param([ANOTHER, *[FORBIDDEN] * 4], ["on"] * 5, id="the first was another"),
+        pytest.param([CUT, *[FORBIDDEN] * 4], ["on"] * 5, id="an answer came that was cut off"),
+    ],
+)
+def test_403_ends_a_run_only_at_its_start(results: list[Result], expected: list[str]) -> None:
+    assert stops(course(), *results) == expected
+
+
+def test_other_failures_are_failures_of_a_line() -> None:
+    assert stops(course(), *[ANOTHER] * 50) == ["on"] * 50
+
+
+@pytest.mark.parametrize(
+    ("halt", "results", "expected"),
+    [
+        pytest.param(Halt(False, failures=2), [bad(), good(), bad()], ["on", "on", "soon"], id="two, soon"),
+        pytest.param(Halt(True, failures=1), [good(), bad()], ["on", "now"], id="one, now"),
+        pytest.param(
+            Halt(True, failures=3), [bad(), bad(), good()], ["on"] * 3, id="three that are not there"
+        ),
+        pytest.param(Halt(False, percent=10), [bad()] * 20, ["on"] * 19 + ["soon"], id="from the 20th on"),
+        pytest.param(
+            Halt(False, percent=10),
+            [good()] * 19 + [bad()] * 2,
+            ["on"] * 21,
+            id="two of 21 are less than 10 %",
+        ),
+        pytest.param(
+            Halt(False, percent=10),
+            [good()] * 18 + [bad()] * 2,
+            ["on"] * 19 + ["soon"],
+            id="two of 20 are not",
+        ),
+    ],
+)
+def test_halt_rules(halt: Halt, results: list[Result], expected: list[str]) -> None:
+    assert stops(course(halt), *results) == expected
+
+
+def test_pauses_beyond_the_longest_end_a_run() -> None:
+    pace = Pace()
+    pace.hear({"retry-after": "700"}, 429, 0.0, 0.0)
+    busy = bad(status=Status.TRY_LATER, fault=TryLater("busy", http_status=429))
+    assert stops(course(pace=pace), busy) == ["soon"]
+
+
+def test_pauses_within_the_longest_do_not() -> None:
+    pace = Pace()
+    pace.hear({"retry-after": "500"}, 429, 0.0, 0.0)
+    busy = bad(status=Status.TRY_LATER, fault=TryLater("busy", http_status=429))
+    assert stops(course(pace=pace), busy) == ["on"]

@@ -1,0 +1,90 @@
+"""The estimate of tokens: what it starts from, what it learns, what it does not believe."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from chatpipe.batch.tokens import Estimator
+
+
+@pytest.mark.parametrize(
+    ("body_bytes", "max_tokens", "n", "tokens"),
+    [
+        pytest.param(400, 50, 1, 150, id="a quarter of the bytes and the limit"),
+        pytest.param(400, None, 1, 356, id="no limit is 256"),
+        pytest.param(400, None, 3, 868, id="256 a choice"),
+        pytest.param(400, 50, 3, 250, id="the limit holds for each choice"),
+        pytest.param(401, 0, 1, 101, id="rounded up"),
+        pytest.param(0, 0, 1, 1, id="never less than one"),
+    ],
+)
+def test_first_estimate(body_bytes: int, max_tokens: int | None, n: int, tokens: int) -> None:
+    assert Estimator().estimate(body_bytes, max_tokens, n) == tokens
+
+
+def learned(*usages: tuple[int, int | None, int | None]) -> Estimator:
+    estimator = Estimator()
+    for usage in usages:
+        estimator.learn(*usage)
+    return estimator
+
+
+@pytest.mark.parametrize(
+    ("max_tokens", "n", "tokens"),
+    [
+        pytest.param(None, 1, 230, id="mean of 20 and 40"),
+        pytest.param(1000, 1, 230, id="far below the limit"),
+        pytest.param(10, 1, 210, id="never above the limit"),
+        pytest.param(10, 2, 220, id="of all choices together"),
+    ],
+)
+def test_completion_is_the_mean_of_those_seen(max_tokens: int | None, n: int, tokens: int) -> None:
+    assert learned((800, 200, 20), (800, 200, 40)).estimate(800, max_tokens, n) == tokens
+
+
+def test_ratio_moves_from_a_quarter_to_what_is_seen() -> None:
+    estimator = learned((1000, 500, 0))
+    assert estimator.ratio == 0.375  # halfway: the quarter counts as one answer
+    for _ in range(300):
+        estimator.learn(1000, 500, 0)
+    assert estimator.ratio == pytest.approx(0.5, abs=1e-4)
+
+
+def test_one_picture_does_not_decide_for_the_texts_behind_it() -> None:
+    estimator = learned(*[(1000, 250, 0)] * 100, (10_000_000, 1000, 0))
+    assert estimator.estimate(1000, None, 1) > 240
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        pytest.param((100, None, None), id="no usage"),
+        pytest.param((100, 0, None), id="no prompt"),
+        pytest.param((100, -5, -5), id="negative"),
+        pytest.param((0, 50, None), id="no body"),
+    ],
+)
+def test_nothing_is_learned_from(usage: tuple[int, int | None, int | None]) -> None:
+    assert learned(usage).estimate(400, None, 1) == 356
+
+
+def test_an_answer_without_tokens_counts() -> None:
+    assert learned((400, 100, 0)).estimate(400, None, 1) == 100
+
+
+def test_estimates_are_right_on_average() -> None:
+    rng = random.Random(1)
+    estimator, estimated, used = Estimator(), 0, 0
+    for _ in range(3000):
+        size, completion = rng.randrange(200, 20_000), int(rng.expovariate(1 / 300))
+        estimated += estimator.estimate(size, None, 1)
+        used += int(size * 0.22) + completion
+        estimator.learn(size, int(size * 0.22), completion)
+    assert estimated / used == pytest.approx(1.0, abs=0.03)
+
+
+def test_follows_a_change_within_a_hundred_answers() -> None:
+    estimator = learned(*[(1000, 250, 100)] * 500, *[(1000, 500, 1000)] * 100)
+    assert estimator.estimate(1000, None, 1) == pytest.approx(1500, rel=0.04)
