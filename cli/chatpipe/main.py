@@ -101,7 +101,7 @@ def _command(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as exit_:  # --help
         return _flushed(exit_.exit_code)
     except click.UsageError as error:
-        raise _usage_fault(error) from error
+        raise _usage_fault(error, arguments) from error
     except BrokenPipe as error:
         raise ReaderGone from error
     except OSError as error:
@@ -146,15 +146,18 @@ def _flushed(status: int) -> int:
     return status
 
 
-def _usage_fault(error: click.UsageError) -> UsageFault:
+def _usage_fault(error: click.UsageError, arguments: Sequence[str]) -> UsageFault:
     """Click's complaint in our form: lower case, no full stop, and where the help is."""
     from difflib import get_close_matches
 
     import click
 
+    from chatpipe.commands.table import COMMANDS
     from chatpipe.errors import UsageFault
 
-    command = error.ctx.command_path if error.ctx is not None else "chatpipe"
+    # Of some faults Click does not say where they were found.
+    named = f"chatpipe {arguments[0]}" if arguments and arguments[0] in COMMANDS else "chatpipe"
+    command = error.ctx.command_path if error.ctx is not None else named
     text = " ".join(error.format_message().split()).removesuffix(".")
     if isinstance(error, click.NoSuchOption):
         known = [name for each in error.ctx.command.params for name in each.opts] if error.ctx else []

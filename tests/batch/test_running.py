@@ -519,6 +519,20 @@ def test_an_answer_that_waits_for_its_turn_is_in_the_journal_already(tmp_path: P
             assert len(records(process.communicate(timeout=10)[0])) == 3
 
 
+def test_the_window_also_holds_for_lines_that_need_no_answer(tmp_path: Path) -> None:
+    """Else everything behind one slow line would be read into memory."""
+    gate = threading.Event()
+    (tmp_path / "in.jsonl").write_bytes(many(1) + b"not JSON\n" * 1000 + prompts("last"))
+    with serve(gated(gate, "p0")) as server:
+        arguments = ("batch", "--base-url", server.url, "-m", "m", "-k", "--window", "5", "--journal", "kept")
+        with start(*arguments, "in.jsonl", cwd=tmp_path) as process:
+            kept = tmp_path / "kept"
+            server.until(lambda: kept.exists() and kept.read_bytes().count(b"\n") == 1 + 4)
+            server.until(lambda: len(server.requests) == 1)
+            gate.set()
+            assert len(records(process.communicate(timeout=10)[0])) == 1002
+
+
 def test_results_come_while_stdin_stays_open() -> None:
     """As behind `tail -f`: each line is answered before the next is there."""
     with (

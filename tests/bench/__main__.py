@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import checking, firstbyte, imports, machine, startup, streaming
+from . import batch, checking, firstbyte, imports, machine, startup, streaming
 from .machine import CHECKOUT, Place
 from .report import Report
 
@@ -24,6 +24,7 @@ _BENCHES = {
     "firstbyte": firstbyte.run,
     "streaming": streaming.run,
     "checking": checking.run,
+    "batch": batch.run,
 }
 _VERSIONS = ("click", "httpx", "orjson", "httptools", "jsonschema")
 

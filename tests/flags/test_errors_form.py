@@ -189,3 +189,14 @@ def test_image_detail_without_an_image_is_told(chatpipe: Chatpipe) -> None:
     """An option that has no effect is a slip in the command."""
     ran = chatpipe("build", "-m", "m", "--image-detail", "low", "hi")
     assert ran.status == 2 or "--image-detail" in ran.stderr
+
+
+def test_option_without_its_value_leads_to_the_help_of_its_command(chatpipe: Chatpipe) -> None:
+    ran = chatpipe("ask", "hi", "--temperature")
+    assert ran.stderr == "chatpipe: option '--temperature' requires an argument: see chatpipe ask --help\n"
+
+
+def test_endless_path_is_a_wrong_call(chatpipe: Chatpipe) -> None:
+    """JSON that deep could not be written."""
+    ran = chatpipe("build", "-m", "m", "--set", "a." * 50_000 + "b=1", "hi")
+    assert (ran.status, ran.stderr) == (2, "chatpipe: --set: a path of more than 100 steps\n")

@@ -114,6 +114,7 @@ class Engine:
                 continue
             number = self._numbered
             self._numbered += 1
+            await self._turn(number)
             if item.fault is not None:
                 self._finish(number, self._maker.of_input(item))
                 continue
@@ -126,17 +127,21 @@ class Engine:
             elif self._dedupe and fingerprint in self._followers:
                 self._followers[fingerprint].append((number, item))
             else:
-                await self._place(number)
+                await self._place()
                 if (stop := self._course.may_send(item)) is not None:
                     self._halt(stop)
                     return
                 self._start(number, item, fingerprint)
 
-    async def _place(self, number: int) -> None:
-        """Wait until this item may be in flight: a place, and in order not too far ahead of the slowest."""
-        while len(self._tasks) >= self._course.places or (
-            self._window is not None and number >= self._emitted + self._window
-        ):
+    async def _turn(self, number: int) -> None:
+        """In order: wait while this item is too far ahead of the slowest. What is known waits, too."""
+        while self._window is not None and number >= self._emitted + self._window:
+            self._freed.clear()
+            await self._freed.wait()
+
+    async def _place(self) -> None:
+        """Wait until one more may be in flight."""
+        while len(self._tasks) >= self._course.places:
             self._freed.clear()
             await self._freed.wait()
 

@@ -17,6 +17,8 @@ from chatpipe.inputs.messages import kind
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.request.parameters import Edit
 
+# Far more than any field is deep, and far from where JSON cannot be written.
+_DEEPEST = 100
 _STEP = re.compile(r"((?:[^.\[\]\\]|\\.)+)|\[(\d+)\]")
 
 
@@ -52,6 +54,8 @@ def steps(text: str, option: str) -> tuple[str | int, ...]:
     found: list[str | int] = []
     position = 0
     while position < len(text):
+        if len(found) > _DEEPEST:
+            raise UsageFault(f"a path of more than {_DEEPEST} steps", place=option)
         if found and text[position] == ".":
             position += 1
             if text[position : position + 1] == "[":

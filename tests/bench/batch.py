@@ -1,0 +1,201 @@
+"""Runs of many requests: what one costs, how near a run comes to what its server allows, and its memory.
+
+CPU of a whole process, less that of a run of one line. The server has a process of its own, so on a
+machine of two cores or more it is not the client's share that it uses. Runs against a server without
+latency show what a request costs; 50 ms show whether all places in flight are kept busy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from . import batchpeers, measure, servers
+from .batchpeers import Peer
+from .machine import Place, Source, named
+from .measure import Case, Cost
+from .report import Figure, Report
+
+_ROUNDS = 5
+_LINES = 10_000
+_SLOW_LINES = 5_000
+_LATENCY_S = 0.05
+_IN_FLIGHT, _MANY_IN_FLIGHT = 256, 2_000
+_STREAMS, _CHUNKS, _AT_ONCE = 200, 1_000, 64
+_MEMORY_LINES = 10_000, 300_000
+_BOUND_S = _SLOW_LINES / _IN_FLIGHT * _LATENCY_S
+# A process takes over the peak of the one that starts it, so ours is started by one that is small.
+_LAUNCHER = """\
+import os, sys
+null = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=null)
+_, waited, usage = os.wait4(pid, 0)
+print(usage.ru_maxrss)
+sys.exit(os.waitstatus_to_exitcode(waited))
+"""
+_RSS_PER_MB = 1024 * 1024 if sys.platform == "darwin" else 1024
+
+
+class _Kind(NamedTuple):
+    """A run: its lines, its server, its options. writes: results go to a file of its own, with a journal."""
+
+    name: str
+    lines: int
+    url: str
+    options: tuple[str, ...]
+    writes: bool = False
+
+
+def run(place: Place, sources: Sequence[Source], report: Report, rounds: int | None) -> None:
+    count = rounds or _ROUNDS
+    for lines in {1, _STREAMS, _SLOW_LINES, *_MEMORY_LINES}:
+        _write_lines(_input(place, lines), lines)
+    with _servers(place, sources[0]) as (fast, slow, streaming):
+        kinds = _kinds(fast, slow, streaming)
+        cases = [_case(place, source, kind) for source in sources for kind in kinds]
+        peers = batchpeers.peers(place, slow, _input(place, _SLOW_LINES), _IN_FLIGHT)
+        for case in (*cases, *(peer.case for peer in peers)):
+            measure.prove(case, place.scratch)
+        costs = _measured(place, cases, count)
+        peer_costs = {peer.case.name: measure.once(peer.case) for peer in peers}
+    for source in sources:
+        cost = {kind.name: costs[named(kind.name, source)] for kind in kinds}
+        report.table("batch", named(f"whole runs, median of {count}", source), _figures(cost))
+        ours = measure.cpu_ms(cost["50 ms"]) / _SLOW_LINES, measure.wall_ms(cost["50 ms"]) / _SLOW_LINES
+        beside = [figure for peer in peers for figure in _beside(peer, peer_costs[peer.case.name], *ours)]
+        report.table("batch", named("others to ours, 50 ms a reply", source), beside)
+        report.table("batch", named("peak memory, -p echo, no -o", source), _memory(place, source))
+    if batchpeers.missing():
+        report.say("batch", f"not compared, as they are not installed: {', '.join(batchpeers.missing())}")
+
+
+@contextlib.contextmanager
+def _servers(place: Place, source: Source) -> Iterator[tuple[str, str, str]]:
+    """Base URLs: no latency, latency, and event streams."""
+    with (
+        servers.loopback(place, source, "--canned") as fast,
+        servers.loopback(place, source, "--canned", "--latency", str(_LATENCY_S)) as slow,
+        servers.loopback(place, source, "--chunks", str(_CHUNKS), "--per-write", str(_AT_ONCE)) as streaming,
+    ):
+        yield fast, slow, streaming
+
+
+def _kinds(fast: str, slow: str, streaming: str) -> list[_Kind]:
+    jobs, many = ("-j", str(_IN_FLIGHT)), ("-j", str(_MANY_IN_FLIGHT))
+    return [
+        _Kind("one", 1, fast, jobs),
+        _Kind("256", _LINES, fast, jobs),
+        _Kind("2,000", _LINES, fast, many),
+        _Kind("-o", _LINES, fast, jobs, writes=True),
+        _Kind("50 ms", _SLOW_LINES, slow, jobs),
+        _Kind("streamed", _STREAMS, streaming, ("-j", "32", "--stream")),
+    ]
+
+
+def _case(place: Place, source: Source, kind: _Kind) -> Case:
+    argv = source.command("batch", str(_input(place, kind.lines)), "-q", "--base-url", kind.url)
+    out = ("-o", str(_output(place))) if kind.writes else ()
+    # The last line of the input was answered; with -o nothing goes to stdout, and the status has to do.
+    expects = b"" if kind.writes else b'"custom_id":"r-%d"' % (kind.lines - 1)
+    return Case(named(kind.name, source), [*argv, *kind.options, *out], place.environment(), expects)
+
+
+def _measured(place: Place, cases: Sequence[Case], rounds: int) -> dict[str, list[Cost]]:
+    """As measure.interleaved. A file of results goes before each run, else it would answer the next one."""
+    costs: dict[str, list[Cost]] = {case.name: [] for case in cases}
+    for at in range(rounds):
+        start = at * 2 % len(cases)
+        for case in (*cases[start:], *cases[:start]):
+            _output(place).unlink(missing_ok=True)
+            costs[case.name].append(measure.once(case))
+    return costs
+
+
+def _figures(cost: dict[str, list[Cost]]) -> list[Figure]:
+    start_ms = measure.cpu_ms(cost["one"])
+
+    def each_ms(name: str, requests: int) -> float:
+        return (measure.cpu_ms(cost[name]) - start_ms) / requests
+
+    at_256, at_2000 = each_ms("256", _LINES), each_ms("2,000", _LINES)
+    wall_s = measure.wall_ms(cost["50 ms"]) / 1e3
+    note = f"{wall_s:.2f} s, start-up included; the bound is {_BOUND_S:.2f} s"
+    chunk_us = each_ms("streamed", _STREAMS * _CHUNKS) * 1e3
+    return [
+        Figure("CPU of a request, 256 in flight", at_256, "ms", 0.30, 0.18),
+        Figure("the same with -o", each_ms("-o", _LINES), "ms", 0.30, 0.18),
+        Figure("2,000 in flight to 256", at_2000 / at_256, "x", 1.5, 1.2, note=f"{at_2000:.3f} ms"),
+        Figure(
+            "5,000 requests of 50 ms, -j 256: wall time to the bound",
+            wall_s / _BOUND_S,
+            "x",
+            1.3,
+            1.15,
+            note=note,
+        ),
+        Figure("CPU of a request of 50 ms", each_ms("50 ms", _SLOW_LINES), "ms"),
+        Figure("--stream", 1e6 / chunk_us, "chunks/s", 150_000, 250_000, True, f"{chunk_us:.2f} us a chunk"),
+        Figure("a run of one line", start_ms, "ms"),
+    ]
+
+
+def _beside(peer: Peer, cost: Cost, cpu_ms: float, wall_ms: float) -> list[Figure]:
+    """Time and CPU of a request to ours, start-up of both included."""
+    cpu, wall = cost.cpu_s * 1e3 / peer.lines, cost.wall_s * 1e3 / peer.lines
+    name = peer.case.name
+    note = f"{peer.lines:,} lines, a request"
+    return [
+        Figure(f"{name}, CPU", cpu / cpu_ms, "x", peer.reach, peer.dream, True, f"{note} {cpu:.2f} ms"),
+        # No limits: ours waits for the server most of the time, so that a fast client gains little here.
+        Figure(f"{name}, time", wall / wall_ms, "x", note=f"{note} {wall:.2f} ms"),
+    ]
+
+
+def _memory(place: Place, source: Source) -> list[Figure]:
+    few, many = (_peak_mb(place, source, lines) for lines in _MEMORY_LINES)
+    return [
+        Figure(f"{_MEMORY_LINES[0]:,} lines", few, "MB"),
+        Figure(f"{_MEMORY_LINES[1]:,} lines: more", many - few, "MB", 10, 5, note=f"{many:.1f} MB"),
+    ]
+
+
+def _peak_mb(place: Place, source: Source, lines: int) -> float:
+    words = ["batch", str(_input(place, lines)), "-q", "-p", "echo", "-j", str(_IN_FLIGHT)]
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", _LAUNCHER, *source.command(*words)],
+        env=place.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return int(done.stdout) / _RSS_PER_MB
+
+
+def _input(place: Place, lines: int) -> Path:
+    return place.scratch / f"{lines}.jsonl"
+
+
+def _output(place: Place) -> Path:
+    return place.scratch / "out.jsonl"
+
+
+def _write_lines(path: Path, count: int) -> None:
+    """Batch lines of some 200 bytes, each body another."""
+    with path.open("w") as file:
+        for at in range(count):
+            messages = [
+                {"role": "system", "content": "Answer in one short sentence."},
+                {"role": "user", "content": f"Question {at}: what is it that it is?"},
+            ]
+            line = {
+                "custom_id": f"r-{at}",
+                "method": "POST",
+                "url": "/v1/chat/completions",
+                "body": {"model": "m", "messages": messages},
+            }
+            file.write(json.dumps(line) + "\n")
