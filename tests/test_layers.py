@@ -82,6 +82,7 @@ WORLD: dict[str, dict[str, str]] = {
     "output.files": {"os": "files that are replaced", "open": "the old file, to compare"},
     "output.target": {"sys": "whether stdout is closed", "signal": "ends the writing, cleanly"},
     "output.notices": {"os": "descriptor 2"},
+    "output.progress": {"asyncio": "once a second", "time": "wall time"},
     "local.route": {"time": "sleeps between tries"},
     "local.running": {
         "asyncio": "the event loop of a run",

@@ -33,6 +33,7 @@ from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.output import files, notices, rows
 from chatpipe.output.notices import Notices
 from chatpipe.output.options import RESULTS, Target
+from chatpipe.output.progress import Progress
 from chatpipe.output.target import Opened, opened
 from chatpipe.wire import client, endpoints, keys, redact
 from chatpipe.wire.client import Dial
@@ -92,7 +93,7 @@ class Job(NamedTuple):
                 return self._answer(lines, out)
 
     @property
-    def _to_file(self) -> bool:
+    def to_file(self) -> bool:
         """Whether results go into a file that is replaced at the end. A device gets them as they come."""
         path = self.target.path
         return self.target.is_file and path is not None and (os.path.isfile(path) or not os.path.exists(path))
@@ -106,7 +107,7 @@ class Job(NamedTuple):
             ("--report", self.showing.report),
         ]
         taken = list(inputs)
-        if self._to_file and self.target.path is not None:
+        if self.to_file and self.target.path is not None:
             taken += [self.target.path, *([f"{self.target.path}.journal"] if journal is None else [])]
         for option, path in written:
             if path is not None and (path in taken or files.same_file(path, taken)):
@@ -222,7 +223,7 @@ class Job(NamedTuple):
                 recorded=recorded,
                 by_id=by_id,
                 dedupe=self.feeding.dedupe,
-                keeps_order=self._to_file,
+                keeps_order=self.to_file,
                 keeps_all=self.shape != RESULTS,
                 is_shard=self.feeding.shard is not None,
             )
@@ -257,7 +258,7 @@ class Job(NamedTuple):
     def _journal(self, stack: contextlib.ExitStack) -> Journal | None:
         """The journal of the run: named, beside OUT, or for --dedupe one that goes with the process."""
         path = self.resuming.journal
-        if path is None and self._to_file:
+        if path is None and self.to_file:
             path = f"{self.target.path}.journal"
         if path is None and self.feeding.dedupe:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="chatpipe-"))
@@ -271,7 +272,7 @@ class Job(NamedTuple):
             return None
         recorded = Recorded(
             reuse=self.resuming.reuse,
-            out=self.target.path if self._to_file else None,
+            out=self.target.path if self.to_file else None,
             journal=journal,
             match=match,
             resend=self.resuming.resend,
@@ -300,7 +301,7 @@ class Job(NamedTuple):
 
     def _finish(self, store: Store, out: Opened) -> None:
         """Every line is good: OUT is written whole, in the order of the input."""
-        if self._to_file:
+        if self.to_file:
             for line in store.lines():
                 out.write(rows.recorded_row(self.shape, line, null=self.null))
         out.replace()
@@ -336,7 +337,7 @@ class _Run:
         self._errors = errors
         self._recorded = recorded
         self._started = started
-        self._bar: _Bar | None = None
+        self._bar: Progress | None = None
 
     async def go(self, items: AsyncIterator[Item], headers: httpx.Headers) -> Stop | None:
         job = self._job
@@ -365,7 +366,7 @@ class _Run:
             no_send=job.resuming.no_send,
             grace_s=pacing.grace_s,
         )
-        self._bar = _Bar(job.showing.progress, job.told, self._tally, self._started)
+        self._bar = Progress(job.showing.progress, job.told, self._tally, self._started)
         progress = asyncio.create_task(self._bar.tick())
         try:
             await engine.run(items)
@@ -455,7 +456,7 @@ class _Run:
     def _window(self) -> int | None:
         """In order where it was asked for, and in every form of which one record is a bare value."""
         job = self._job
-        if job._to_file or not (job.showing.keep_order or job.shape != RESULTS):
+        if job.to_file or not (job.showing.keep_order or job.shape != RESULTS):
             return None
         return job.showing.window or _WINDOW_PER_JOB * job.pacing.jobs.limit
 
@@ -464,47 +465,12 @@ class _Run:
         job = self._job
         if not result.is_good and self._errors is not None:
             self._errors(result.line + b"\n")
-        if not job._to_file:
+        if not job.to_file:
             self._out.write(
                 rows.row(job.shape, result.line, result.completion if result.is_good else None, null=job.null)
             )
         if self._bar is not None:
             self._bar.moved()
-
-
-class _Bar:
-    """Progress on stderr: a bar on a terminal, or a line of JSON a second."""
-
-    def __init__(self, kind: str | None, told: Notices, tally: Tally, started: float) -> None:
-        if kind is None:
-            kind = "bar" if told.on_terminal and not told.telling.quiet else "none"
-        self._kind = "none" if told.telling.quiet else kind
-        self._tally = tally
-        self._started = started
-        self._bar = None
-        if self._kind == "bar":
-            from tqdm import tqdm
-
-            self._bar = tqdm(unit=" lines", desc="chatpipe", leave=False)
-
-    def moved(self) -> None:
-        if self._bar is not None:
-            self._bar.update(1)
-
-    async def tick(self) -> None:
-        """Once a second, until cancelled."""
-        while self._kind == "json":
-            await asyncio.sleep(1)
-            self._write()
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-        if self._kind == "json":
-            self._write()
-
-    def _write(self) -> None:
-        notices.write(values.dumps(self._tally.report(time.monotonic() - self._started)) + b"\n")
 
 
 def _sharing(
