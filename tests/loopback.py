@@ -22,6 +22,7 @@ import struct
 import tempfile
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -240,7 +241,7 @@ def stream_of(
 # The server
 
 
-class _InThread:
+class _InThread(ABC):
     """An asyncio server in a thread of its own, from `with` to its end.
 
     What goes wrong in there is raised at the end of the `with`, unless the test has failed already.
@@ -317,12 +318,12 @@ class _InThread:
         if not isinstance(error, OSError | asyncio.CancelledError):
             self.failures.append(error)
 
-    async def _open(self) -> asyncio.Server:
-        raise NotImplementedError
+    @abstractmethod
+    async def _open(self) -> asyncio.Server: ...
 
+    @abstractmethod
     def _abort(self) -> None:
         """End every connection at once."""
-        raise NotImplementedError
 
 
 async def _turns() -> None:

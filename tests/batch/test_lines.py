@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chatpipe.batch.lines import Item, Reader, Template, in_shard, items
+from chatpipe.batch.lines import Item, Reader, Template, in_shard
 from chatpipe.inputs.place import Source
 
 
@@ -324,10 +324,12 @@ def test_shards(shard: tuple[int, int] | None, expected: list[int]) -> None:
     assert [line for line in range(1, 8) if in_shard(line, shard)] == expected
 
 
-def test_items_leave_blank_lines_out_and_keep_their_count() -> None:
+def test_blank_lines_are_no_items_and_are_counted() -> None:
     sources = [Source("in", data, line) for line, data in enumerate((b'"a"', b"", b"oops", b'"b"'), 1)]
-    assert [(item.line, item.fault is None) for item in items(iter(sources), reader())] == [
+    items = [reader().item(source) for source in sources]
+    assert [item and (item.line, item.fault is None) for item in items] == [
         (1, True),
+        None,
         (3, False),
         (4, True),
     ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from chatpipe.errors import UsageFault
 from chatpipe.output.depfile import rule
+from programs import program
 
 OLD, NOW, NEW = (1_000_000_000, 1_000_000_100, 1_000_000_200)
 
@@ -183,14 +183,11 @@ def test_nothing_in_a_name_is_run_by_make(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["Makefile", "out.d"]
 
 
-needs_ninja = pytest.mark.skipif(shutil.which("ninja") is None, reason="ninja is not installed")
-
-
-@needs_ninja
 @pytest.mark.parametrize(
     "name", ["plain", "two words", "price $5 #1", "back\\slash", "a:b", "copy (1).pdf", "é", "a=b"]
 )
 def test_ninja_reads_the_same(tmp_path: Path, name: str) -> None:
+    path_of_ninja = program("ninja")
     for path in (name, "other"):
         touch(tmp_path / path, OLD)
     (tmp_path / "rule").write_bytes(rule("out", [name, "other"]))
@@ -199,7 +196,9 @@ def test_ninja_reads_the_same(tmp_path: Path, name: str) -> None:
     )
 
     def ninja() -> str:
-        return subprocess.run(["ninja"], cwd=tmp_path, capture_output=True, check=True, text=True).stdout
+        return subprocess.run(
+            [path_of_ninja], cwd=tmp_path, capture_output=True, check=True, text=True
+        ).stdout
 
     assert "cp rule out.d" in ninja()
     assert ninja() == "ninja: no work to do.\n"

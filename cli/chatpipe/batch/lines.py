@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from chatpipe.errors import BadInput
@@ -142,10 +142,3 @@ def _text(source: Source) -> str:
 def in_shard(line: int, shard: tuple[int, int] | None) -> bool:
     """Whether `--shard K/N` takes this physical line: (line - 1) mod N = K - 1."""
     return shard is None or (line - 1) % shard[1] == shard[0] - 1
-
-
-def items(sources: Iterator[Source], reader: Reader) -> Iterator[Item]:
-    """The items of lines that are not blank."""
-    for source in sources:
-        if (item := reader.item(source)) is not None:
-            yield item
