@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import resource
+import select
 import socket
 import stat
 import subprocess
@@ -51,6 +52,14 @@ def contents(fd: int, size: int = 1 << 16) -> bytes:
     """What is there at this moment."""
     os.set_blocking(fd, False)
     return os.read(fd, size)
+
+
+def shown(screen: int, expected: bytes) -> bytes:
+    """What a terminal shows, as far as it is as long as expected: it is handed over a little later."""
+    seen = b""
+    while len(seen) < len(expected) and select.select([screen], [], [], 5)[0]:
+        seen += os.read(screen, 1 << 16)
+    return seen
 
 
 def run(code: str, *, stdout: int) -> subprocess.CompletedProcess[bytes]:
@@ -174,13 +183,14 @@ def test_a_terminal_gets_controls_escaped() -> None:
         for byte in HOSTILE:
             out.write(bytes([byte]))
         out.commit()
-        assert contents(screen) == rb"\x1b]0;owned\x07 \u202e " + "café".encode() + rb" \xff" + b"\n"
+        expected = rb"\x1b]0;owned\x07 \u202e " + "café".encode() + rb" \xff" + b"\n"
+        assert shown(screen, expected) == expected
 
 
 def test_a_terminal_without_escaping() -> None:
     with terminal() as (screen, fd):
         Stdout(escape=False, fd=fd).write(HOSTILE)
-        assert contents(screen) == HOSTILE
+        assert shown(screen, HOSTILE) == HOSTILE
 
 
 @pytest.mark.parametrize("end", ["commit", "keep_part"])
@@ -188,15 +198,15 @@ def test_what_a_terminal_is_still_owed_comes_at_the_end(end: str) -> None:
     with terminal() as (screen, fd):
         out = Stdout(fd=fd)
         out.write(b"ab\xc3")
-        assert contents(screen) == b"ab"
+        assert shown(screen, b"ab") == b"ab"
         getattr(out, end)()
-        assert contents(screen) == rb"\xc3"
+        assert shown(screen, rb"\xc3") == rb"\xc3"
 
 
 def test_a_terminal_that_was_named_is_escaped_too() -> None:
     with terminal() as (screen, fd), open_output(os.ttyname(fd)) as out:
         out.write(b"\x1b[2J")
-        assert contents(screen) == rb"\x1b[2J"
+        assert shown(screen, rb"\x1b[2J") == rb"\x1b[2J"
 
 
 # -o for what is not a regular file
