@@ -22,12 +22,15 @@ from .measure import Case, Cost
 from .report import Figure, Report
 
 _ROUNDS = 5
+_PEER_ROUNDS = 3  # at most: they take long
 _LINES = 10_000
 _SLOW_LINES = 5_000
 _LATENCY_S = 0.05
 _IN_FLIGHT, _MANY_IN_FLIGHT = 256, 2_000
 _STREAMS, _CHUNKS, _AT_ONCE = 200, 1_000, 64
 _MEMORY_LINES = 10_000, 300_000
+_SYSTEM = "Answer in one short sentence."
+_QUESTION = "Question {}: what is it that it is?"
 _BOUND_S = _SLOW_LINES / _IN_FLIGHT * _LATENCY_S
 # A process takes over the peak of the one that starts it, so ours is started by one that is small.
 _LAUNCHER = """\
@@ -42,19 +45,24 @@ _RSS_PER_MB = 1024 * 1024 if sys.platform == "darwin" else 1024
 
 
 class _Kind(NamedTuple):
-    """A run: its lines, its server, its options. writes: results go to a file of its own, with a journal."""
+    """A run: its lines, its server, its options. writes: results go to a file of its own, with a journal.
+
+    is_map: the same requests, made of the rows of a table by `map`.
+    """
 
     name: str
     lines: int
     url: str
     options: tuple[str, ...]
     writes: bool = False
+    is_map: bool = False
 
 
 def run(place: Place, sources: Sequence[Source], report: Report, rounds: int | None) -> None:
     count = rounds or _ROUNDS
     for lines in {1, _STREAMS, _SLOW_LINES, *_MEMORY_LINES}:
         _write_lines(_input(place, lines), lines)
+    _write_table(_table(place), _LINES)
     with _servers(place, sources[0]) as (fast, slow, streaming):
         kinds = _kinds(fast, slow, streaming)
         cases = [_case(place, source, kind) for source in sources for kind in kinds]
@@ -62,7 +70,7 @@ def run(place: Place, sources: Sequence[Source], report: Report, rounds: int | N
         for case in (*cases, *(peer.case for peer in peers)):
             measure.prove(case, place.scratch)
         costs = _measured(place, cases, count)
-        peer_costs = {peer.case.name: measure.once(peer.case) for peer in peers}
+        peer_costs = measure.interleaved([peer.case for peer in peers], min(count, _PEER_ROUNDS))
     for source in sources:
         cost = {kind.name: costs[named(kind.name, source)] for kind in kinds}
         report.table("batch", named(f"whole runs, median of {count}", source), _figures(cost))
@@ -70,8 +78,8 @@ def run(place: Place, sources: Sequence[Source], report: Report, rounds: int | N
         beside = [figure for peer in peers for figure in _beside(peer, peer_costs[peer.case.name], *ours)]
         report.table("batch", named("others to ours, 50 ms a reply", source), beside)
         report.table("batch", named("peak memory, -p echo, no -o", source), _memory(place, source))
-    if batchpeers.missing():
-        report.say("batch", f"not compared, as they are not installed: {', '.join(batchpeers.missing())}")
+    for what in batchpeers.missing():
+        report.say("batch", f"not compared: {what}")
 
 
 @contextlib.contextmanager
@@ -92,16 +100,19 @@ def _kinds(fast: str, slow: str, streaming: str) -> list[_Kind]:
         _Kind("256", _LINES, fast, jobs),
         _Kind("2,000", _LINES, fast, many),
         _Kind("-o", _LINES, fast, jobs, writes=True),
+        _Kind("map", _LINES, fast, jobs, is_map=True),
         _Kind("50 ms", _SLOW_LINES, slow, jobs),
         _Kind("streamed", _STREAMS, streaming, ("-j", "32", "--stream")),
     ]
 
 
 def _case(place: Place, source: Source, kind: _Kind) -> Case:
-    argv = source.command("batch", str(_input(place, kind.lines)), "-q", "--base-url", kind.url)
+    words = _map(place) if kind.is_map else ("batch", str(_input(place, kind.lines)))
+    argv = source.command(*words, "-q", "--base-url", kind.url)
     out = ("-o", str(_output(place))) if kind.writes else ()
     # The last line of the input was answered; with -o nothing goes to stdout, and the status has to do.
-    expects = b"" if kind.writes else b'"custom_id":"r-%d"' % (kind.lines - 1)
+    last = b"\n%d,Question" if kind.is_map else b'"custom_id":"r-%d"'
+    expects = b"" if kind.writes else last % (kind.lines - 1)
     return Case(named(kind.name, source), [*argv, *kind.options, *out], place.environment(), expects)
 
 
@@ -129,6 +140,7 @@ def _figures(cost: dict[str, list[Cost]]) -> list[Figure]:
     return [
         Figure("CPU of a request, 256 in flight", at_256, "ms", 0.30, 0.18),
         Figure("the same with -o", each_ms("-o", _LINES), "ms", 0.30, 0.18),
+        Figure("map --csv to batch, the same requests", each_ms("map", _LINES) / at_256, "x", 1.15, 1.05),
         Figure("2,000 in flight to 256", at_2000 / at_256, "x", 1.5, 1.2, note=f"{at_2000:.3f} ms"),
         Figure(
             "5,000 requests of 50 ms, -j 256: wall time to the bound",
@@ -144,15 +156,15 @@ def _figures(cost: dict[str, list[Cost]]) -> list[Figure]:
     ]
 
 
-def _beside(peer: Peer, cost: Cost, cpu_ms: float, wall_ms: float) -> list[Figure]:
-    """Time and CPU of a request to ours, start-up of both included."""
-    cpu, wall = cost.cpu_s * 1e3 / peer.lines, cost.wall_s * 1e3 / peer.lines
+def _beside(peer: Peer, costs: Sequence[Cost], cpu_ms: float, wall_ms: float) -> list[Figure]:
+    """CPU and time of a request to ours, start-up of both included."""
+    cpu, wall = measure.cpu_ms(costs) / peer.lines, measure.wall_ms(costs) / peer.lines
     name = peer.case.name
     note = f"{peer.lines:,} lines, a request"
     return [
-        Figure(f"{name}, CPU", cpu / cpu_ms, "x", peer.reach, peer.dream, True, f"{note} {cpu:.2f} ms"),
-        # No limits: ours waits for the server most of the time, so that a fast client gains little here.
-        Figure(f"{name}, time", wall / wall_ms, "x", note=f"{note} {wall:.2f} ms"),
+        Figure(f"{name}, CPU", cpu / cpu_ms, "x", *peer.cpu, True, f"{note} {cpu:.2f} ms"),
+        # Ours waits for the server most of the time, so that a fast client gains less here.
+        Figure(f"{name}, time", wall / wall_ms, "x", *peer.time, True, f"{note} {wall:.2f} ms"),
     ]
 
 
@@ -180,6 +192,15 @@ def _input(place: Place, lines: int) -> Path:
     return place.scratch / f"{lines}.jsonl"
 
 
+def _table(place: Place) -> Path:
+    return place.scratch / "rows.csv"
+
+
+def _map(place: Place) -> tuple[str, ...]:
+    """The words of a run that sends what _write_lines has."""
+    return ("map", "{{question}}", str(_table(place)), "--csv", "-m", "m", "-s", _SYSTEM)
+
+
 def _output(place: Place) -> Path:
     return place.scratch / "out.jsonl"
 
@@ -189,8 +210,8 @@ def _write_lines(path: Path, count: int) -> None:
     with path.open("w") as file:
         for at in range(count):
             messages = [
-                {"role": "system", "content": "Answer in one short sentence."},
-                {"role": "user", "content": f"Question {at}: what is it that it is?"},
+                {"role": "system", "content": _SYSTEM},
+                {"role": "user", "content": _QUESTION.format(at)},
             ]
             line = {
                 "custom_id": f"r-{at}",
@@ -199,3 +220,10 @@ def _write_lines(path: Path, count: int) -> None:
                 "body": {"model": "m", "messages": messages},
             }
             file.write(json.dumps(line) + "\n")
+
+
+def _write_table(path: Path, count: int) -> None:
+    """The same questions as a table."""
+    with path.open("w") as file:
+        file.write("id,question\n")
+        file.writelines(f"{at},{_QUESTION.format(at)}\n" for at in range(count))

@@ -1,6 +1,8 @@
-"""What people write instead of `batch`: a script with the openai SDK, one with aiohttp, xargs and curl.
+"""What people write instead of `batch`: scripts with the openai SDK and with aiohttp, one of the
+cookbook's design, and xargs with curl.
 
 All get the same lines, or the first of them where more would take too long, and write JSON to stdout.
+None of them checks a request or remembers an answer; what a run of ours costs includes both.
 """
 
 from __future__ import annotations
@@ -8,85 +10,68 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from .machine import CHECKOUT, Place
+from . import peervenv
+from .machine import Place
 from .measure import Case
 
-_HOME = CHECKOUT / ".venv-bench"  # which `--only startup` makes
 _CURL_LINES = 500
 _CURLS = 32
-_SDK = """\
-import asyncio, json, sys
-from openai import AsyncOpenAI
-
-async def main(url, jobs, file):
-    client = AsyncOpenAI(base_url=url, api_key="none", max_retries=0)
-    places = asyncio.Semaphore(int(jobs))
-
-    async def one(line):
-        async with places:
-            answer = await client.chat.completions.create(**line["body"])
-        print(json.dumps({"custom_id": line["custom_id"], "body": answer.model_dump()}))
-
-    with open(file) as lines:
-        await asyncio.gather(*[one(json.loads(line)) for line in lines])
-
-asyncio.run(main(*sys.argv[1:]))
-"""
-_AIOHTTP = """\
-import asyncio, json, sys
-import aiohttp
-
-async def main(url, jobs, file):
-    connector = aiohttp.TCPConnector(limit=int(jobs))
-    async with aiohttp.ClientSession(connector=connector) as session:
-        places = asyncio.Semaphore(int(jobs))
-
-        async def one(line):
-            async with places:
-                async with session.post(url + "/chat/completions", json=line["body"]) as reply:
-                    answer = await reply.json()
-            print(json.dumps({"custom_id": line["custom_id"], "body": answer}))
-
-        with open(file) as lines:
-            await asyncio.gather(*[one(json.loads(line)) for line in lines])
-
-asyncio.run(main(*sys.argv[1:]))
-"""
+_SCRIPTS = Path(__file__).with_name("scripts")
 
 
-_SCRIPTS = {"openai": _SDK, "aiohttp": _AIOHTTP}
+class Limits(NamedTuple):
+    """How many times ours it is to take."""
 
-
-class Peer(NamedTuple):
-    """reach, dream: how many times our CPU it is to take."""
-
-    case: Case
-    lines: int
     reach: float | None = None
     dream: float | None = None
 
 
+class Peer(NamedTuple):
+    case: Case
+    lines: int
+    cpu: Limits = Limits()
+    time: Limits = Limits()
+
+
 def peers(place: Place, url: str, file: Path, jobs: int) -> list[Peer]:
     """Those that are there. file holds Batch lines; url is a base URL."""
-    found = [_script(place, name, url, file, jobs) for name in _SCRIPTS if _has(name)]
-    return [*found, _curl(place, url, file)] if _has_curl() else found
+    found = [_curl(place, url, file)] if _has_curl() else []
+    try:
+        python = peervenv.python()
+    except peervenv.Missing:
+        return found
+    return [*_scripts(place, python, url, file, jobs), *found]
 
 
-def missing() -> list[str]:
+def missing() -> Iterator[str]:
     """What could not be compared here."""
-    return [name for name in _SCRIPTS if not _has(name)] + ([] if _has_curl() else ["xargs with curl"])
+    if not _has_curl():
+        yield "xargs with curl"
+    try:
+        peervenv.python()
+    except peervenv.Missing as missing:
+        yield f"scripts ({missing})"
 
 
-def _script(place: Place, name: str, url: str, file: Path, jobs: int) -> Peer:
+def _scripts(place: Place, python: Path, url: str, file: Path, jobs: int) -> Iterator[Peer]:
     lines = file.read_bytes().count(b"\n")
-    argv = [str(_HOME / "bin" / "python"), "-c", _SCRIPTS[name], url, str(jobs), str(file)]
-    case = Case(f"{name} script", argv, place.environment(), b'"custom_id": "r-%d"' % (lines - 1))
-    return Peer(
-        case, lines, reach=15.0 if name == "openai" else None, dream=25.0 if name == "openai" else None
-    )
+
+    def case(name: str, script: str, *words: str, expects: bytes) -> Case:
+        argv = [str(python), str(_SCRIPTS / script), url, *words]
+        return Case(name, argv, place.environment(), expects)
+
+    spaced, dense = b'"custom_id": "r-%d"' % (lines - 1), b'"custom_id":"r-%d"' % (lines - 1)
+    at_once = (str(jobs), str(file))
+    sdk = case("openai SDK and a semaphore", "sdk.py", *at_once, expects=spaced)
+    workers = case("aiohttp, orjson, workers", "workers.py", *at_once, expects=dense)
+    cookbook = case("the cookbook's design", "cookbook.py", str(file), "/dev/stdout", expects=spaced)
+    yield Peer(sdk, lines, cpu=Limits(15, 25))
+    yield Peer(workers, lines)
+    yield Peer(cookbook, lines, time=Limits(6, 7.5))
 
 
 def _curl(place: Place, url: str, file: Path) -> Peer:
@@ -101,10 +86,6 @@ def _curl(place: Place, url: str, file: Path) -> Peer:
     argv = ["/bin/sh", "-c", command, str(bodies), kind, f"{url}/chat/completions"]
     case = Case(f"xargs -P {_CURLS} curl", argv, place.environment(), b'"finish_reason"')
     return Peer(case, _CURL_LINES)
-
-
-def _has(module: str) -> bool:
-    return any(_HOME.glob(f"lib/python*/site-packages/{module}/__init__.py"))
 
 
 def _has_curl() -> bool:

@@ -1,13 +1,10 @@
-"""Two programs that do what `ask` does, in a virtual environment that the benchmark makes: `llm`, and
-five lines with the openai SDK. Both are asked for no more than we do: no log, no retries."""
+"""Two programs that do what `ask` does: `llm`, and five lines with the openai SDK. Both are asked for
+no more than we do: no log, no retries."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
-from .machine import CHECKOUT, Place
+from . import peervenv
+from .machine import Place
 from .measure import Case
 
 LLM = "llm"
@@ -19,8 +16,6 @@ KINDS = {
     "openai SDK, streamed": ", streamed",
 }
 
-_HOME = CHECKOUT / ".venv-bench"
-_PACKAGES = ("llm", "openai")
 _SDK = """\
 import sys
 from openai import OpenAI
@@ -38,13 +33,9 @@ for chunk in client.chat.completions.create(model="m", messages=messages, stream
 """
 
 
-class Missing(Exception):
-    """The peers cannot be installed here."""
-
-
 def cases(place: Place, whole: str, streamed: str) -> list[Case]:
-    """whole and streamed are base URLs. Raises Missing."""
-    python = _installed()
+    """whole and streamed are base URLs. Raises peervenv.Missing."""
+    python = peervenv.python()
     user = place.scratch / "llm"
     user.mkdir()
     (user / "extra-openai-models.yaml").write_text(_model("whole", whole) + _model("streamed", streamed))
@@ -62,22 +53,3 @@ def cases(place: Place, whole: str, streamed: str) -> list[Case]:
 def _model(name: str, url: str) -> str:
     # api_key_name none: without it llm asks for a key
     return f"- model_id: {name}\n  model_name: m\n  api_base: {url}\n"
-
-
-def _installed() -> Path:
-    """The Python of the environment with the peers, made at the first call and kept."""
-    python = _HOME / "bin" / "python"
-    done = _HOME / ".installed"
-    if done.exists():
-        return python
-    for command in (
-        [sys.executable, "-m", "venv", str(_HOME)],
-        [str(python), "-m", "pip", "install", "--quiet", *_PACKAGES],
-        [str(python), "-m", "compileall", "-q", "-j0", str(_HOME / "lib")],
-    ):
-        result = subprocess.run(command, capture_output=True, text=True)
-        if result.returncode and "compileall" not in command:  # some packages ship templates in .py
-            words = (result.stderr or result.stdout).strip().splitlines()
-            raise Missing(words[-1] if words else f"{command[0]} failed")
-    done.touch()
-    return python

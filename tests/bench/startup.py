@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 
-from . import measure, peers, servers
+from . import measure, peers, peervenv, servers
 from .machine import Place, Source, named
 from .measure import Case
 from .report import Figure, Report
@@ -145,6 +145,6 @@ def _ours(place: Place, source: Source, urls: tuple[str, str]) -> list[Case]:
 def _peers(place: Place, urls: tuple[str, str], report: Report) -> list[Case]:
     try:
         return peers.cases(place, *urls)
-    except peers.Missing as missing:
+    except peervenv.Missing as missing:
         report.say("startup", f"without llm and the openai SDK: {missing}")
         return []

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,8 +29,8 @@ from loopback import (
     stream_of,
     tls_contexts,
 )
-from process import CHATPIPE, Process, environment, run, sh, start
-from programs import program
+from process import CHATPIPE, environment, run, sh, start
+from tinyproxy import tinyproxy as real_proxy
 
 KEY = "sk-test-0123456789"
 
@@ -142,30 +140,8 @@ def test_a_redirect_to_another_origin_never_gets_the_key(status: int) -> None:
 
 @pytest.fixture
 def tinyproxy(tmp_path: Path) -> Iterator[str]:
-    """The URL of a proxy that this project did not write."""
-    port = closed_port()
-    settings = tmp_path / "tinyproxy.conf"
-    settings.write_text(
-        f"Port {port}\nListen 127.0.0.1\nTimeout 20\nMaxClients 10\nAllow 127.0.0.1\nLogLevel Connect\n"
-        f'LogFile "{tmp_path / "log"}"\nBasicAuth user pass\n'
-    )
-    command = [program("tinyproxy"), "-d", "-c", str(settings)]
-    with Process(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
-        wait_for_port(port)
-        yield f"http://user:pass@127.0.0.1:{port}"
-
-
-def wait_for_port(port: int) -> None:
-    """Wait until somebody listens there."""
-    end = time.monotonic() + 10
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            assert time.monotonic() < end, "it does not come up"
-            time.sleep(0.01)
-        else:
-            return
+    with real_proxy(tmp_path) as url:
+        yield url
 
 
 @pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])

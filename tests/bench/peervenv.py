@@ -1,0 +1,38 @@
+"""A virtual environment for the programs that we are compared with, made at the first call and kept."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+from pathlib import Path
+
+from .machine import CHECKOUT
+
+_HOME = CHECKOUT / ".venv-bench"
+_PACKAGES = ("aiohttp", "llm", "openai", "orjson")
+
+
+class Missing(Exception):
+    """The packages cannot be installed here."""
+
+
+@functools.cache
+def python() -> Path:
+    """Its Python. Raises Missing."""
+    executable = _HOME / "bin" / "python"
+    done = _HOME / ".installed"
+    wanted = " ".join(_PACKAGES)
+    if done.exists() and done.read_text() == wanted:
+        return executable
+    for command in (
+        [sys.executable, "-m", "venv", str(_HOME)],
+        [str(executable), "-m", "pip", "install", "--quiet", *_PACKAGES],
+        [str(executable), "-m", "compileall", "-q", "-j0", str(_HOME / "lib")],
+    ):
+        result = subprocess.run(command, capture_output=True, text=True)
+        if result.returncode and "compileall" not in command:  # some packages ship templates in .py
+            words = (result.stderr or result.stdout).strip().splitlines()
+            raise Missing(words[-1] if words else f"{command[0]} failed")
+    done.write_text(wanted)
+    return executable

@@ -1,0 +1,44 @@
+"""A proxy that this project did not write."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from loopback import closed_port
+from process import Process
+from programs import program
+
+_LONGEST_S = 10.0
+
+
+@contextlib.contextmanager
+def tinyproxy(folder: Path) -> Iterator[str]:
+    """Its URL, with the name and the password that it asks for. It takes 10 connections at a time."""
+    port = closed_port()
+    settings = folder / "tinyproxy.conf"
+    settings.write_text(
+        f"Port {port}\nListen 127.0.0.1\nTimeout 20\nMaxClients 10\nAllow 127.0.0.1\nLogLevel Connect\n"
+        f'LogFile "{folder / "tinyproxy.log"}"\nBasicAuth user pass\n'
+    )
+    command = [program("tinyproxy"), "-d", "-c", str(settings)]
+    with Process(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+        _wait_for(port)
+        yield f"http://user:pass@127.0.0.1:{port}"
+
+
+def _wait_for(port: int) -> None:
+    """Until somebody listens there."""
+    end = time.monotonic() + _LONGEST_S
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            assert time.monotonic() < end, "it does not come up"
+            time.sleep(0.01)
+        else:
+            return
