@@ -107,3 +107,11 @@ def _finished(
         command, capture_output=True, env=environment(env), cwd=cwd, timeout=timeout, check=False, **given
     )
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+def begun(folder: Path) -> bytes:
+    """What is in the temporary files of -o in a folder. One that is made as a trial comes and goes."""
+    try:
+        return b"".join(path.read_bytes() for path in folder.glob(".*.tmp"))
+    except FileNotFoundError:
+        return b""

@@ -74,9 +74,9 @@ class ChatpipeError(Exception):
         super().__init__(what)
 
     def __str__(self) -> str:
-        parts = [part for part in (self.place, self.what, self.fix) if part]
         # A server's words may end in a full stop, which a colon must not follow.
-        return ": ".join([*(part.removesuffix(".") for part in parts[:-1]), *parts[-1:]])
+        what = self.what.removesuffix(".") if self.fix else self.what
+        return ": ".join(part for part in (self.place, what, self.fix) if part)
 
 
 class UsageFault(ChatpipeError):

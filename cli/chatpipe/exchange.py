@@ -70,6 +70,9 @@ class Answer(NamedTuple):
 
     fault says why there is no whole answer, when there is none; completion then is the part that
     came, None when nothing did, or nothing that can be read.
+
+    Where turns came before it (dialogue/converse.py), earlier holds the usage of each, null where
+    the server does not say; is_exhausted: it calls tools, and no further turn is allowed.
     """
 
     completion: dict[str, Value] | None
@@ -77,6 +80,12 @@ class Answer(NamedTuple):
     fault: ChatpipeError | None = None
     request_id: str | None = None
     tries: int = 1
+    earlier: tuple[Value, ...] = ()
+    is_exhausted: bool = False
+
+
+# Asks with a body, everything else known: the receiver is told of the answer as it comes.
+Ask = Callable[[dict[str, Value], World, Receiver], Coroutine[Any, Any, Answer]]
 
 
 def immediately(coroutine: Coroutine[Any, Any, _T]) -> _T:
@@ -158,13 +167,16 @@ async def _try(request: httpx.Request, world: World, receiver: Receiver) -> tupl
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return _failed(error, request)
     _show_reply(response, world, started)
-    if world.heard is not None:
-        world.heard(response.status_code, response.headers)
+    headers = _by_name(response.headers.raw)
+    stream = response.stream
+    assert isinstance(stream, httpx.AsyncByteStream)
     try:
-        answer, failure = await _read(response, request, receiver)
-        return answer._replace(request_id=response.headers.get("x-request-id")), failure
+        if world.heard is not None:
+            world.heard(response.status_code, headers)
+        answer, failure = await _read(response, headers, request, receiver)
+        return answer._replace(request_id=headers.get("x-request-id")), failure
     finally:
-        await response.aclose()
+        await stream.aclose()
         if world.detail is not None:
             world.detail(f"< end after {world.monotonic() - started:.3f} s")
 
@@ -209,20 +221,41 @@ def _failed(error: Exception, request: httpx.Request) -> tuple[Answer, Failure |
     return Answer(None, None, fault), Failure() if faults.is_passing(error) else None
 
 
+def _by_name(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers by their names in lower case, repeated ones joined with ", ".
+
+    Read once: httpx.Headers goes through all of them, and decodes each, whenever one is looked up.
+    """
+    found: dict[str, str] = {}
+    for raw, data in headers:
+        name, value = raw.decode("latin-1").lower(), _text(data)
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
 async def _read(
-    response: httpx.Response, request: httpx.Request, receiver: Receiver
+    response: httpx.Response, headers: Mapping[str, str], request: httpx.Request, receiver: Receiver
 ) -> tuple[Answer, Failure | None]:
-    pieces = _pieces(response)
+    status = response.status_code
+    pieces = _pieces(response, headers)
     try:
         if not response.is_success:
-            return _refused(response, request, await _as_far_as_it_goes(pieces))
-        if response.headers.get("content-type", "").lower().startswith("text/event-stream"):
+            return _refused(status, headers, request, await _as_far_as_it_goes(pieces))
+        if headers.get("content-type", "").lower().startswith("text/event-stream"):
             return await _streamed(b"", pieces, receiver)
         first = await _first_piece(pieces)
         # What it is, is for the server to say, whatever was asked; some call a stream something else.
         if _begin(first).startswith(_STREAM_STARTS):
             return await _streamed(first, pieces, receiver)
-        return _whole(first + b"".join([piece async for piece in pieces]), response, request)
+        body = first + b"".join([piece async for piece in pieces])
+        return _whole(status, headers, request, body)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return _failed(error, request)
 
@@ -238,9 +271,9 @@ async def _as_far_as_it_goes(pieces: AsyncIterator[bytes]) -> bytes:
     return body
 
 
-def _pieces(response: httpx.Response) -> AsyncIterator[bytes]:
+def _pieces(response: httpx.Response, headers: Mapping[str, str]) -> AsyncIterator[bytes]:
     """The body as it comes. httpx is needed between only where a server compresses though not asked to."""
-    if response.headers.get("content-encoding", "identity").lower() == "identity":
+    if headers.get("content-encoding", "identity").lower() == "identity":
         assert isinstance(response.stream, httpx.AsyncByteStream)
         return aiter(response.stream)
     return response.aiter_bytes()
@@ -263,15 +296,17 @@ def _begin(data: bytes) -> bytes:
     return data.removeprefix(b"\xef\xbb\xbf").lstrip()
 
 
-def _refused(response: httpx.Response, request: httpx.Request, body: bytes) -> tuple[Answer, Failure | None]:
+def _refused(
+    status: int, headers: Mapping[str, str], request: httpx.Request, body: bytes
+) -> tuple[Answer, Failure | None]:
     """A reply that is an error."""
-    fault = faults.from_reply(response.status_code, response.headers, body, str(request.url))
-    return Answer(None, None, fault), Failure(
-        response.status_code, response.headers, faults.error_codes(body)
-    )
+    fault = faults.from_reply(status, headers, body, str(request.url))
+    return Answer(None, None, fault), Failure(status, headers, faults.error_codes(body))
 
 
-def _whole(body: bytes, response: httpx.Response, request: httpx.Request) -> tuple[Answer, Failure | None]:
+def _whole(
+    status: int, headers: Mapping[str, str], request: httpx.Request, body: bytes
+) -> tuple[Answer, Failure | None]:
     """An answer in one piece."""
     if not body.strip():
         return Answer(None, None, BrokenAnswer("the answer is empty", fix="try again")), Failure()
@@ -285,9 +320,8 @@ def _whole(body: bytes, response: httpx.Response, request: httpx.Request) -> tup
         return Answer(None, body, BrokenAnswer(what, fix="is the base URL right?", body=body)), None
     reported = chunks.error_of(completion)
     if reported is not None and not completion.get("choices"):  # inside HTTP 200, as OpenRouter sends it
-        fault = faults.from_reply(response.status_code, response.headers, body, str(request.url))
-        status = _http_status(reported)
-        return Answer(None, None, fault), Failure(status, response.headers, faults.error_codes(body))
+        fault = faults.from_reply(status, headers, body, str(request.url))
+        return Answer(None, None, fault), Failure(_http_status(reported), headers, faults.error_codes(body))
     return Answer(completion, body), None
 
 

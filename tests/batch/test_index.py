@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import subprocess
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from chatpipe.batch.index import Shelf, Table, is_good, open_regular, pack, unpack
+from chatpipe.batch.index import Shelf, Table, is_good, is_used, open_regular, pack, unpack, used
 from chatpipe.errors import MissingInput
 from programs import missing
 
@@ -57,6 +58,10 @@ class AgainstDict(RuleBasedStateMachine):
     @rule(key=keys)
     def find(self, key: int) -> None:
         assert self.table.find(key) == self.model.get(key, [])
+
+    @rule()
+    def values(self) -> None:
+        assert sorted(self.table.values()) == sorted(itertools.chain(*self.model.values()))
 
     @invariant()
     def counts(self) -> None:
@@ -141,12 +146,14 @@ def test_a_million_lines_take_at_most_40_bytes_each_of_real_memory() -> None:
     assert table + occurrences < 40
 
 
-@given(st.integers(0, 2**16 - 1), st.integers(0, 2**47 - 1), st.booleans())
+@given(st.integers(0, 2**15 - 1), st.integers(0, 2**47 - 1), st.booleans())
 def test_a_place_fits_8_bytes(file: int, offset: int, good: bool) -> None:
     place = pack(file, offset, is_good=good)
     assert 0 <= place <= LARGEST
-    assert unpack(place) == (file, offset)
-    assert is_good(place) == good
+    assert unpack(place) == unpack(used(place)) == (file, offset)
+    assert is_good(place) == is_good(used(place)) == good
+    assert [is_used(place), is_used(used(place))] == [False, True]
+    assert used(place) == used(used(place)) <= LARGEST
 
 
 LINES = [

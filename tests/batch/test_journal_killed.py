@@ -8,7 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from chatpipe.batch.journal import Journal, Recorded
+from chatpipe.batch.journal import Journal
+from chatpipe.batch.recorded import Recorded
 from process import environment
 
 # Appends lines as fast as it can, and says so after each: what it says is on disk has to be there.
@@ -48,7 +49,7 @@ def test_killed_twenty_times_it_has_every_line_it_reported_once(tmp_path: Path) 
         reported |= {f"{name:016x}{number:016x}" for number in range(1, last + 1)}
     assert len(reported) > 100
     recorded = Recorded(journal=str(path))
-    assert all(recorded.get(fingerprint) is not None for fingerprint in reported)
+    assert all(recorded.find(fingerprint) is not None for fingerprint in reported)
     # a line may have been written and not yet reported, one for each kill
     assert len(reported) <= len(recorded) <= len(reported) + 20
     # once, whole, and nothing else: the lock went with each process, and the torn ends are gone

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chatpipe.batch.lines import Item, Reader, Template, in_shard
+from chatpipe.batch.lines import Item, Requests, Template, in_shard
 from chatpipe.inputs.place import Source
 
 
@@ -22,12 +22,12 @@ def reader(
     strict: bool = False,
     unchecked: bool = False,
     override: bool = False,
-) -> Reader:
+) -> Requests:
     made = Template({"model": "m"} if template is None else template, override=override)
-    return Reader(made, plain=plain, strict=strict, unchecked=unchecked)
+    return Requests(made, plain=plain, strict=strict, unchecked=unchecked)
 
 
-def read(data: bytes, using: Reader | None = None) -> Item:
+def read(data: bytes, using: Requests | None = None) -> Item:
     item = (using or reader()).item(Source("in.jsonl", data, 3))
     assert item is not None
     return item

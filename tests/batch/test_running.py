@@ -345,6 +345,25 @@ def test_unsent_lines_say_so() -> None:
     assert record["chatpipe"]["attempts"] == 0
 
 
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        pytest.param([("X-REQUEST-ID", "r1")], "r1", id="in any case"),
+        pytest.param([("x-request-id", "r1"), ("X-Request-Id", "r2")], "r1, r2", id="repeated"),
+        pytest.param([], None, id="not there"),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 400])
+def test_the_servers_name_of_a_request(
+    status: int, headers: list[tuple[str, str]], expected: str | None
+) -> None:
+    body = completion("hi") if status == 200 else {"error": {"message": "no"}}
+    with serve(lambda _: reply(status, body, headers)) as server:
+        done = batch(server, stdin=prompts("a"))
+
+    assert [each["response"]["request_id"] for each in records(done.stdout)] == [expected]
+
+
 def test_the_servers_own_bytes_are_in_the_line() -> None:
     """What a server pretty-prints comes on one line, unknown fields and odd numbers kept."""
     body = (
@@ -884,8 +903,9 @@ def test_a_dry_run_counts_and_sends_nothing(tmp_path: Path) -> None:
         )
 
     [record] = records(done.stdout)
-    assert (done.status, server.requests) == (0, [])
+    assert (done.status, server.requests) == (65, [])
     assert (record["lines"], record["bad"]) == (3, 1)
+    assert done.stderr.startswith(b"chatpipe: <stdin>:4: not JSON")
     # {"max_tokens":10,"model":"m","messages":[{"role":"user","content":"hello"}]}, 4 bytes a token, and 10
     assert record["bytes"] == 2 * 76
     assert record["estimated_tokens"] == 2 * (19 + 10)

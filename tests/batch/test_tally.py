@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from chatpipe.batch import prices
@@ -52,8 +53,11 @@ def bad(
     latency_s: float | None = 0.5,
     tries: int = 1,
     completion: dict[str, Any] | None = None,
+    code: str = "",
+    message: str = "why",
 ) -> Result:
-    return Result(ITEM, outcome, b"", completion, False, status, tries, latency_s, fault)
+    line = orjson.dumps({"error": {"code": code or outcome, "message": message}})
+    return Result(ITEM, outcome, line, completion, False, status, tries, latency_s, fault)
 
 
 # Usage
@@ -148,6 +152,42 @@ def test_an_allowed_failure_is_counted_by_its_outcome_and_as_good() -> None:
     tally.add(bad(Outcome.truncated)._replace(is_good=True))
     assert (tally.good, tally.failed, tally.failures) == (1, 0, {})
     assert tally.outcomes == {"truncated": 1}
+
+
+@pytest.mark.parametrize(
+    ("results", "text"),
+    [
+        pytest.param(
+            [bad(Outcome.network), *[bad(code="http_400")] * 3, good(), bad(Outcome.network)],
+            "3 http_400, 2 network",
+            id="the most common first",
+        ),
+        pytest.param([good(), bad(Outcome.empty)], "1 empty", id="one of two"),
+        pytest.param(
+            [bad(Outcome.input, message="in:3: x"), bad(code="http_500")], "1 input, 1 http_500", id="2"
+        ),
+        pytest.param(
+            [bad(code="http_400", message="no model 'x'"), bad(code="http_400", message="no model 'y'")],
+            "http_400: no model 'x'",
+            id="all alike",
+        ),
+        pytest.param(
+            [bad(code="http_400", message="long " * 100)],
+            "http_400: " + "long " * 40 + "...",
+            id="a long message",
+        ),
+        pytest.param(
+            [bad(code=f"http_{number}") for number in (400, 404, 409, 410, 411, 412, 400)],
+            "2 http_400, 1 http_404, 1 http_409, 1 http_410, 2 of other kinds",
+            id="many kinds",
+        ),
+    ],
+)
+def test_why_lines_failed_in_a_few_words(results: list[Result], text: str) -> None:
+    tally = Tally()
+    for result in results:
+        tally.add(result)
+    assert tally.failures_text() == text
 
 
 def test_the_report() -> None:

@@ -23,7 +23,7 @@ from loopback import (
     serve,
     stream_of,
 )
-from process import Process, environment, home, run, sh, start
+from process import Process, begun, environment, home, run, sh, start
 from programs import program
 
 
@@ -301,7 +301,7 @@ def test_an_interrupted_make_loses_no_answer(tmp_path: Path) -> None:
         with Process(
             command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, start_new_session=True
         ) as process:
-            server.until(lambda: any(path.stat().st_size for path in tmp_path.glob(".*.tmp")))
+            server.until(lambda: begun(tmp_path) == b"Half")
             os.killpg(process.pid, signal.SIGINT)
             process.communicate(timeout=10)
     assert (tmp_path / "answer.txt.part").read_text() == "Half"

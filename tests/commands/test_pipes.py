@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from loopback import Server, Step, WaitFor, chunk, completion, event, event_stream, serve
-from process import Process, run, sh, start
+from process import Process, begun, run, sh, start
 from programs import program
 
 PIECES = ["one ", "two ", "three"]
@@ -68,7 +68,7 @@ def test_a_file_grows_only_when_it_is_whole(tmp_path: Path) -> None:
     arguments = ("-m", "m", "-o", "out.txt", "x")
     with server, start("ask", "--base-url", server.url, *arguments, cwd=tmp_path) as process:
         gates[0].set()
-        server.until(lambda: any(path.stat().st_size for path in tmp_path.glob(".*.tmp")))
+        server.until(lambda: begun(tmp_path))
         assert not (tmp_path / "out.txt").exists()
         gates[1].set()
         gates[2].set()
@@ -144,6 +144,7 @@ WRITING = [
     pytest.param("build -m m x", id="build"),
     pytest.param("check bad.json", id="check"),
     pytest.param("show answer.json", id="show"),
+    pytest.param("map -p echo {{line}} --lines bad.json", id="map"),
     pytest.param("--help", id="help"),
     pytest.param("ask --help", id="help of a command"),
     pytest.param("--version", id="version"),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from loopback import Server, Stall, WaitFor, chunk, event, event_stream, reply, serve, stream_of
-from process import run, start
+from process import begun, run, start
 from programs import program
 
 ENDING = [
@@ -28,7 +28,7 @@ def first_piece_then_silence() -> Server:
 
 def written(folder: Path) -> Callable[[], bool]:
     """Whether some of the answer is in the temporary file that will become the output."""
-    return lambda: any(path.stat().st_size for path in folder.glob(".*.tmp"))
+    return lambda: begun(folder)
 
 
 @pytest.mark.parametrize("number", ENDING)

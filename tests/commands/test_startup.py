@@ -64,6 +64,7 @@ def test_version_imports_nothing_that_is_not_python_s(tmp_path: Path) -> None:
         pytest.param(("--help",), {}, id="help"),
         pytest.param(("ask", "--help"), {}, id="help of ask"),
         pytest.param(("show", "--help"), {}, id="help of show"),
+        pytest.param(("map", "--help"), {}, id="help of map"),
         pytest.param(("completion", "bash"), {}, id="completion script"),
         pytest.param(
             (),

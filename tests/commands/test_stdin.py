@@ -178,3 +178,19 @@ def test_an_argument_that_is_not_utf_8_is_65_and_not_sent(arguments: tuple[str |
         assert server.requests == []
     assert (done.status, done.stdout) == (65, b"")
     assert b"UTF-8" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param("yes | chatpipe ask -p echo", id="stdin"),
+        pytest.param("yes | chatpipe ask -p echo -r -", id="stdin of a request"),
+        pytest.param("chatpipe ask -p echo --system-file /dev/zero hi", id="a device"),
+        pytest.param("chatpipe ask -p echo -r /dev/zero hi", id="a device as a request"),
+        pytest.param("chatpipe ask -p echo --image /dev/zero hi", id="a device as an image"),
+    ],
+)
+def test_what_never_ends_is_refused_before_it_fills_the_memory(command: str) -> None:
+    done = sh(f"ulimit -v 1500000; {command}")
+    assert (done.status, done.stdout) == (65, b"")
+    assert done.stderr.count(b"\n") == 1

@@ -31,7 +31,7 @@ def imported(*arguments: str, env: Mapping[str, str] | None = None) -> set[str]:
 
 @pytest.mark.parametrize(
     "words",
-    [("",), ("ask", "--"), ("ask", "-f", ""), ("ask", "--reasoning-effort", ""), ("show", "")],
+    [("",), ("ask", "--"), ("ask", "-f", ""), ("ask", "--reasoning-effort", ""), ("show", ""), ("map", "--")],
     ids=lambda words: " ".join(words),
 )
 def test_completion_imports_nothing_slow(words: tuple[str, ...]) -> None:

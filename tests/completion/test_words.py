@@ -26,17 +26,39 @@ def offered(*words: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("",), ["ask", "batch", "build", "check", "completion", "show"]),
+        (("",), ["ask", "batch", "build", "check", "completion", "map", "show"]),
         (("c",), ["check", "completion"]),
         (("x",), []),
         (("--",), ["--help", "--version"]),
         (
             ("ask", "-f", ""),
-            ["text", "string", "json", "chunks", "sse", "message", "tool-calls", "logprobs", "usage"],
+            [
+                "text",
+                "string",
+                "json",
+                "chunks",
+                "sse",
+                "message",
+                "tool-calls",
+                "logprobs",
+                "usage",
+                "audio",
+            ],
         ),
         (
             ("show", "--format", ""),
-            ["text", "string", "json", "chunks", "sse", "message", "tool-calls", "logprobs", "usage"],
+            [
+                "text",
+                "string",
+                "json",
+                "chunks",
+                "sse",
+                "message",
+                "tool-calls",
+                "logprobs",
+                "usage",
+                "audio",
+            ],
         ),
         (
             ("batch", "-f", ""),
@@ -45,6 +67,10 @@ def offered(*words: str) -> list[str]:
         (("batch", "--match", ""), ["body", "id"]),
         (("batch", "-j", "a"), ["auto"]),
         (("batch", ""), [FILES]),
+        (("map", "--to", ""), ["jsonl", "csv", "tsv"]),
+        (("map", "-f", ""), ["rows", "requests"]),
+        (("map", "--template-file", ""), [FILES]),
+        (("map", "{{a}}", ""), [FILES]),
         (("build", "-f", ""), ["body", "batch", "curl"]),
         (("check", "-f", ""), ["text", "problems"]),
         (

@@ -283,9 +283,16 @@ def test_bad_value_is_2_on_one_line(
 
 ONLY_ASK: list[Any] = [
     pytest.param(["--retries", "-1"], "-1 is not in the range x>=0", id="retries"),
-    pytest.param(["--allow", "x"], "'x' is not one of empty, refused, tool-calls, truncated", id="allow"),
+    pytest.param(
+        ["--allow", "x"], "'x' is not one of empty, mismatch, refused, tool-calls, truncated", id="allow"
+    ),
     pytest.param(["--reasoning", "x"], "'x' is not one of 'drop', 'stderr', 'only'", id="reasoning"),
     pytest.param(["--json", "--raw"], "--format: formats chunks and json at once", id="two formats"),
+    pytest.param(
+        ["--json", "-0"],
+        "--null: format 'json' has no text to end: use it with -f text",
+        id="a NUL behind what is no text",
+    ),
     pytest.param(
         ["-f", "text", "--json"], "--format: formats json and text at once", id="two formats, one long"
     ),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from chatpipe.errors import BadInput, MissingInput, Status, UsageFault
 from chatpipe.inputs.place import Source
-from chatpipe.inputs.sources import Sources, one_owner, text_of
+from chatpipe.inputs.sources import Limit, Sources, one_owner, text_of
 from chatpipe.inputs.stdin import Stdin
 
 
@@ -219,3 +219,38 @@ def test_two_owners_of_stdin_are_2() -> None:
     assert str(fault.value) == (
         "--request and --user-file both read stdin: give one of them a file: stdin has one owner"
     )
+
+
+# Limits
+
+FIVE = Limit(5_000_000, "send less")
+
+
+@pytest.mark.parametrize("size", [0, 1, 4_999_999, 5_000_000])
+def test_what_is_within_the_limit_is_read_whole(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * size)
+    found = sources()
+    assert found.read_within(FIVE, str(path), "--file") == Source(str(path), b"x" * size)
+    assert found.names == [str(path)]
+
+
+def test_one_byte_more_is_65_and_told(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 5_000_001)
+    with pytest.raises(BadInput) as bad:
+        sources().read_within(FIVE, str(path), "--file")
+    assert str(bad.value) == f"--file: '{path}' has 5.0 MB, more than the 5 MB that are taken: send less"
+
+
+def test_limit_of_stdin() -> None:
+    assert piped(b"x" * 9).read_within(Limit(9, ""), "-", "--file") == Source("<stdin>", b"x" * 9)
+    with pytest.raises(BadInput) as bad:
+        piped(b"x" * 10).read_within(Limit(9, "send less"), "-", "--file")
+    assert str(bad.value) == "--file: '<stdin>' has more than 0 MB: send less"
+
+
+def test_no_file_within_a_limit_is_66() -> None:
+    with pytest.raises(MissingInput) as missing:
+        sources().read_within(FIVE, "/none", "--file")
+    assert str(missing.value) == "--file: cannot read '/none': no such file or directory"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 import subprocess
 import sys
+import wave
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +256,10 @@ PARTS: dict[str, tuple[Any, str]] = {
         {"type": "file", "file": {"filename": "a.pdf", "file_data": "AA=="}},
         "[file: a.pdf, 1 bytes]",
     ),
+    "file-url": (
+        {"type": "file", "file": {"filename": "a.pdf", "file_data": "https://example.com/a.pdf"}},
+        "[file: a.pdf, https://example.com/a.pdf]",
+    ),
     "file-without-name": ({"type": "file", "file": {"file_data": "AA=="}}, "[file: 1 bytes]"),
     "file-id": ({"type": "file", "file": {"file_id": "file-1"}}, "[file: file-1]"),
     "refusal": ({"type": "refusal", "refusal": "no"}, "no"),
@@ -472,17 +478,48 @@ def test_usage_chunk_has_no_choices_and_the_others_a_null() -> None:
     assert {chunk["usage"] for chunk in others} == {None}
 
 
-def test_audio_is_a_short_silent_wave_with_the_text_as_transcript() -> None:
-    message = completion(modalities=["text", "audio"], audio={"voice": "alloy", "format": "wav"})["choices"][
-        0
-    ]["message"]
+def spoken(style: str | None, **fields: Any) -> dict[str, Any]:
+    return {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": style}, **fields}
+
+
+@pytest.mark.parametrize("style", ["wav", "mp3", "flac"])
+def test_audio_is_a_short_silent_wave_with_the_text_as_transcript(style: str) -> None:
+    message = completion(**spoken(style))["choices"][0]["message"]
     assert message["content"] is None
     assert message["audio"]["transcript"] == "Say this is a test"
     assert message["audio"]["expires_at"] == 1700003600
-    data = base64.b64decode(message["audio"]["data"])
-    assert data[:4] + data[8:16] == b"RIFFWAVEfmt "
-    assert int.from_bytes(data[4:8], "little") == len(data) - 8
-    assert data[44:] == b"\x80" * 800
+    with wave.open(io.BytesIO(base64.b64decode(message["audio"]["data"]))) as sound:
+        assert (sound.getframerate(), sound.getsampwidth(), sound.getnchannels()) == (24000, 2, 1)
+        assert sound.readframes(24000) == bytes(4800)
+
+
+@pytest.mark.parametrize("fields", [spoken("pcm16"), {"modalities": ["audio"]}], ids=["named", "not named"])
+def test_samples_are_bare(fields: dict[str, Any]) -> None:
+    audio = completion(**fields)["choices"][0]["message"]["audio"]
+    assert base64.b64decode(audio["data"]) == bytes(4800)
+
+
+def test_streamed_samples_come_in_a_piece_for_each_word_each_encoded_for_itself() -> None:
+    found = [
+        chunk["choices"][0]["delta"].get("audio", {}) for chunk in chunks(**spoken("pcm16", max_tokens=3))
+    ]
+    assert "".join(audio.get("transcript", "") for audio in found) == "Say this is"
+    pieces = [base64.b64decode(audio["data"], validate=True) for audio in found if "data" in audio]
+    assert pieces == [bytes(1600)] * 3
+    assert [audio["expires_at"] for audio in found if "expires_at" in audio] == [1700003600]
+
+
+def test_a_stream_of_another_format_is_refused_as_the_api_does() -> None:
+    body = orjson.dumps({"messages": USER, "stream": True, **spoken("wav")})
+    refused = echo.answer("POST", "/chat/completions", body)
+    assert refused.status == 400
+    assert orjson.loads(b"".join(refused.pieces))["error"] == {
+        "message": "Unsupported value: 'audio.format' does not support 'wav' when stream=true."
+        " Supported values are: 'pcm16'.",
+        "type": "invalid_request_error",
+        "param": "audio.format",
+        "code": "unsupported_value",
+    }
 
 
 # Streams add up
@@ -497,7 +534,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "custom-tool": {"tools": [PATCH]},
     "function": {"functions": LEGACY, "function_call": {"name": "weather"}},
     "json": {"response_format": {"type": "json_object"}},
-    "audio": {"modalities": ["audio"], "logprobs": True},
+    "audio": {"modalities": ["audio"], "logprobs": True, "audio": {"voice": "alloy", "format": "pcm16"}},
     "half-an-emoji": {"messages": [{"role": "user", "content": "SURROGATE"}]},
 }
 

@@ -127,7 +127,7 @@ def test_answer_that_is_not_good_is_kept_beside_the_file_and_said() -> None:
     assert raised.value.status == Status.TRUNCATED
     assert str(raised.value) == (
         "the answer was cut off (finish_reason 'length'): "
-        "what came is in 'out.part', raise --max-completion-tokens, or --allow truncated"
+        "what came is in 'out.part', raise --max-completion-tokens or --max-tokens, or --allow truncated"
     )
 
 
@@ -188,6 +188,14 @@ def test_output_that_is_an_input_is_2() -> None:
         pass
     assert str(fault.value) == "--output: 'b' is an input, too: write to another file"
     assert Path("a").read_text() == "x"
+
+
+def test_a_rule_that_would_replace_an_input_is_2() -> None:
+    Path("a").write_text("x")
+    with pytest.raises(UsageFault) as fault, opened(Target("b", depfile="./a"), ["a"], escape=True):
+        pass
+    assert str(fault.value) == "--depfile: './a' is an input, too: write to another file"
+    assert os.listdir() == ["a"]
 
 
 def test_closed_stdout_is_74_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:

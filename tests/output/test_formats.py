@@ -347,7 +347,7 @@ def test_streamed_answer_gives_the_same(case: Case, format: str, stdout: str) ->
 def test_every_format_is_covered() -> None:
     assert set(WRITERS) == set(FORMATS)
     for case in CASES.values():
-        assert set(case.expected) | {"chunks", "sse"} == set(FORMATS)
+        assert set(case.expected) | {"chunks", "sse", "audio"} == set(FORMATS)  # audio: test_audio.py
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -403,6 +403,42 @@ def test_each_chunk_is_one_write(format: str) -> None:
         made.raw(b"data: " + each.encode() + b"\n\n")
         made.chunk(each.encode(), orjson.loads(each))
     assert len(sink.pieces) == len(CASES["plain"].events)
+
+
+# Audio, where its words stand in for text
+
+
+SPOKEN = body(
+    choice('{"role":"assistant","content":null,"audio":{"id":"a","data":"AAEC","transcript":"Hi."}}')
+)
+SPOKEN_EVENTS = [
+    event(delta('{"role":"assistant","content":null,"audio":{"id":"a","transcript":"Hi"}}')),
+    event(delta('{"audio":{"data":"AAEC"}}')),
+    event(delta('{"audio":{"transcript":"."}}')),
+    event(delta('{"audio":{"expires_at":5}}')),
+    event(delta("{}", finish="stop")),
+]
+
+
+@pytest.mark.parametrize(("format", "stdout"), [("text", "Hi.\n"), ("string", '"Hi."\n')])
+def test_words_of_audio(format: str, stdout: str) -> None:
+    assert whole(SPOKEN, format) == (stdout, "")
+    assert streamed(SPOKEN_EVENTS, format) == (stdout, "")
+
+
+@pytest.mark.parametrize(
+    ("told", "stdout"),
+    [
+        pytest.param('{"content":"Text.","audio":{"transcript":"Hi."}}', '"Text."\n', id="text comes first"),
+        pytest.param('{"content":"","audio":{"transcript":"Hi."}}', '"Hi."\n', id="an empty text"),
+        pytest.param('{"content":[],"audio":{"transcript":"Hi."}}', '"Hi."\n', id="no parts"),
+        pytest.param('{"content":"","audio":{"transcript":5}}', '""\n', id="no words"),
+        pytest.param('{"content":null,"audio":null}', "null\n", id="no audio"),
+        pytest.param('{"content":null,"audio":"x"}', "null\n", id="audio that is no object"),
+    ],
+)
+def test_words_of_audio_stand_in_for_missing_text_only(told: str, stdout: str) -> None:
+    assert whole(body(choice(told)), "string").stdout == stdout
 
 
 # Line ends

@@ -190,7 +190,7 @@ def test_choices_one_after_the_other_are_one_answer(capfd: pytest.CaptureFixture
             3,
             "one\n",
             "chatpipe: the answer was cut off (finish_reason 'length'): "
-            "raise --max-completion-tokens, or --allow truncated\n",
+            "raise --max-completion-tokens or --max-tokens, or --allow truncated\n",
             id="truncated",
         ),
         pytest.param(
@@ -214,7 +214,7 @@ def test_choices_one_after_the_other_are_one_answer(capfd: pytest.CaptureFixture
             "one\n",
             "chatpipe: 1:1: 'x7': down\n"
             "chatpipe: the answer was cut off (finish_reason 'length'): "
-            "raise --max-completion-tokens, or --allow truncated\n",
+            "raise --max-completion-tokens or --max-tokens, or --allow truncated\n",
             id="of several faults the first of the order counts",
         ),
         pytest.param(

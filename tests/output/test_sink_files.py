@@ -97,12 +97,29 @@ def test_nothing_written_makes_an_empty_file(folder: Path) -> None:
     assert listing(folder) == {"out": b""}
 
 
-def test_the_temporary_file_has_the_documented_name_and_is_there_at_once(folder: Path) -> None:
-    with open_output("out.txt"):
+def test_the_temporary_file_has_the_documented_name(folder: Path) -> None:
+    with open_output("out.txt") as out:
+        out.write(b"x")
         (name,) = os.listdir(folder)
     assert name.startswith(".out.txt.")
     assert name.endswith(".tmp")
     assert len(name) == len(".out.txt.0123456789ab.tmp")
+
+
+def test_a_kill_before_the_first_byte_leaves_nothing(folder: Path) -> None:
+    """There is no temporary file yet: that it can be made was only tried."""
+    (folder / "out").write_bytes(b"old")
+    with open_output("out"):
+        assert listing(folder) == {"out": b"old"}
+
+
+def test_what_is_over_cannot_be_committed_again(folder: Path) -> None:
+    with open_output("out") as out:
+        out.write(b"new")
+        out.commit()
+        with pytest.raises(ValueError, match="file descriptor"):
+            out.commit()
+    assert listing(folder) == {"out": b"new"}
 
 
 @pytest.mark.parametrize("name", [LONG, LONG_ACCENTS], ids=["ascii", "accents"])
@@ -168,7 +185,8 @@ def test_a_new_file_obeys_the_umask(folder: Path, umask: int, mode: int) -> None
 def test_a_private_file_is_never_readable_to_others(folder: Path) -> None:
     (folder / "out").write_bytes(b"old")
     (folder / "out").chmod(0o600)
-    with open_output("out"):
+    with open_output("out") as out:
+        out.write(b"n")
         (temporary,) = folder.glob(".out.*")
         assert mode_of(temporary) == 0o600
 
@@ -245,9 +263,10 @@ def test_a_reader_never_sees_half_a_file(folder: Path) -> None:
 
 def test_a_taken_temporary_name_is_another_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / ".out.000000000000.tmp").write_bytes(b"theirs")
-    random = iter([bytes(6), b"\1" * 6])
+    random = iter([bytes(6), b"\1" * 6, bytes(6), b"\1" * 6])
     monkeypatch.setattr(os, "urandom", lambda size: next(random))
-    with open_output("out"):
+    with open_output("out") as out:
+        out.write(b"ours")
         assert (folder / ".out.010101010101.tmp").exists()
     assert listing(folder) == {".out.000000000000.tmp": b"theirs"}
 

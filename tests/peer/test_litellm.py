@@ -37,6 +37,8 @@ model_list:
     litellm_params: {{model: openai/mock, api_key: none, mock_response: litellm.InternalServerError}}
   - model_name: small
     litellm_params: {{model: openai/mock, api_key: none, mock_response: litellm.ContextWindowExceededError}}
+  - model_name: labels
+    litellm_params: {{model: openai/mock, api_key: none, mock_response: '{{"label": "good"}}'}}
   - model_name: caller
     litellm_params:
       model: openai/mock
@@ -209,3 +211,97 @@ def test_many_at_once(url: str) -> None:
     done = sh(f"seq 24 | {program('xargs')} -P 8 -I % {ask_one}", env={"OPENAI_API_KEY": KEY})
     assert (done.status, done.stderr) == (0, b"")
     assert done.stdout.decode().splitlines() == [f'"{SAYS}"'] * 24
+
+
+LABEL = json.dumps(
+    {
+        "type": "object",
+        "properties": {"label": {"enum": ["good", "bad"]}},
+        "required": ["label"],
+        "additionalProperties": False,
+    }
+)
+
+
+def run_batch(url: str, *arguments: str, stdin: bytes, cwd: Path | None = None) -> Done:
+    command = ("batch", "--base-url", url, "--retries", "0", *arguments)
+    return run(*command, stdin=stdin, env={"OPENAI_API_KEY": KEY}, cwd=cwd, timeout=60)
+
+
+@pytest.mark.parametrize("stream", ["--stream", "--no-stream"])
+def test_a_batch_in_order(url: str, stream: str) -> None:
+    prompts = "".join(f"{number}\n" for number in range(100)).encode()
+    done = run_batch(url, "-m", "mock", "--lines", "-f", "string", stream, stdin=prompts)
+    assert (done.status, done.stderr) == (0, b"")
+    assert done.stdout.decode().splitlines() == [f'"{SAYS}"'] * 100
+
+
+def test_a_batch_goes_on_with_what_failed(url: str, tmp_path: Path) -> None:
+    """The second line asks for a model that is broken; once it asks for one that works, it alone is sent."""
+    lines = [b'{"prompt":"a","model":"mock"}', b'{"prompt":"b","model":"broken"}']
+    first = run_batch(url, "-o", "out", stdin=b"\n".join(lines), cwd=tmp_path)
+    assert first.status == 1
+    assert not (tmp_path / "out").exists()
+    lines[1] = b'{"prompt":"b","model":"mock"}'
+    second = run_batch(url, "-o", "out", "--report", "report", stdin=b"\n".join(lines), cwd=tmp_path)
+    assert second.status == 0
+    assert json.loads((tmp_path / "report").read_text())["reused"] == 1
+    results = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
+    assert [result["response"]["body"]["choices"][0]["message"]["content"] for result in results] == [
+        SAYS
+    ] * 2
+
+
+def test_a_rate_limit_in_a_batch_pauses_it_to_the_end(url: str) -> None:
+    done = run_batch(url, "-m", "limited", "--lines", "--max-pause", "0.2", stdin=b"a\nb\n")
+    assert done.status == 75
+
+
+def test_an_answer_of_the_form_that_was_asked_for(url: str) -> None:
+    done = ask(url, "-m", "labels", "--schema-json", LABEL, "--no-stream")
+    assert (done.status, done.stdout) == (0, b'{"label": "good"}\n')
+
+
+def test_an_answer_of_another_form_is_5_after_the_last_time_it_was_sent_back(url: str) -> None:
+    done = ask(url, "-m", "mock", "--schema-json", LABEL, "--reask", "2", "-f", "json")
+    assert (done.status, done.stdout) == (5, b"")
+    assert b"does not fit the schema" in done.stderr
+
+
+def test_a_tool_runs_in_every_turn(url: str, tmp_path: Path) -> None:
+    """The mock calls for ever: three turns are two runs, and calls that wait for a third."""
+    (tmp_path / "tool.json").write_text('{"name": "get_weather", "parameters": {"type": "object"}}')
+    options = ("--tool", "tool.json", "--exec", "get_weather=tee -a log", "--max-turns", "3", "--no-stream")
+    done = run(
+        *("ask", "--base-url", url, "-m", "caller", *options, "Weather?"),
+        env={"OPENAI_API_KEY": KEY},
+        cwd=tmp_path,
+    )
+    assert (done.status, done.stdout) == (6, b"")
+    assert (tmp_path / "log").read_text() == '{"city": "Oslo"}' * 2
+
+
+def test_a_transcript_goes_on(url: str, tmp_path: Path) -> None:
+    for _ in range(2):
+        done = run(
+            *("ask", "--base-url", url, "-m", "mock", "--transcript", "talk", "Hello"),
+            env={"OPENAI_API_KEY": KEY},
+            cwd=tmp_path,
+        )
+        assert (done.status, done.stdout) == (0, f"{SAYS}\n".encode())
+    roles = [json.loads(line)["role"] for line in (tmp_path / "talk").read_text().splitlines()]
+    assert roles == ["user", "assistant"] * 2
+
+
+def test_a_table_gets_a_typed_column(url: str) -> None:
+    done = run(
+        *("map", "--base-url", url, "-m", "labels", "--csv", "--schema-json", LABEL, "--into", "answer"),
+        *("--to", "jsonl", "How is this? {{text}}"),
+        stdin=b"id,text\n1,fine\n2,nice\n",
+        env={"OPENAI_API_KEY": KEY},
+    )
+    assert (done.status, done.stderr) == (0, b"")
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        {"id": "1", "text": "fine", "answer": {"label": "good"}},
+        {"id": "2", "text": "nice", "answer": {"label": "good"}},
+    ]

@@ -65,6 +65,17 @@ def test_messages_are_those_of_the_request_then_of_messages_then_the_options_the
     assert [each["content"] for each in body["messages"]] == ["r1", "r2", "h1", "h2", "t1", "t2", "p"]
 
 
+def test_messages_of_a_transcript_stand_between_those_of_messages_and_the_options() -> None:
+    body = made(
+        request=request(OLD),
+        messages=history('{"role":"user","content":"h"}'),
+        transcript=history('{"role":"assistant","content":"t"}'),
+        turns=[turn("user", "o")],
+        prompt="p",
+    )
+    assert [each["content"] for each in body["messages"]] == ["r1", "r2", "h", "t", "o", "p"]
+
+
 def test_options_keep_the_order_typed() -> None:
     turns = [turn("user", "q1"), turn("assistant", "a1"), turn("system", "s"), turn("user", "q2")]
     assert made(turns=turns)["messages"] == [

@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 import pytest
 
 from chatpipe.errors import BadInput, ChatpipeError, MissingInput, Status, UsageFault
+from chatpipe.inputs.messages import Found
+from chatpipe.inputs.place import Source
 from chatpipe.inputs.sources import Sources
 from chatpipe.inputs.stdin import Stdin
 from chatpipe.request.build import Material
-from chatpipe.request.material import gather
+from chatpipe.request.material import continued, gather
 from chatpipe.request.parameters import TABLE, Parameters
 from chatpipe.request.prompt import Attachment, Prompt, Typed
 
@@ -244,6 +246,81 @@ def test_operand_that_is_not_utf8_is_refused(given: Callable[..., Given]) -> Non
     """Python hands such bytes over as lone surrogates, which would be sent as if they were text."""
     with pytest.raises(BadInput):
         gathered(words("caf\udce9"), given(NULL).stdin)
+
+
+# A transcript
+
+
+def told(*roles: str) -> list[Found]:
+    return [Found({"role": role, "content": "x"}, Source("t", b"")) for role in roles]
+
+
+TALK = words(transcript="t")
+WAITING = [("user",), ("system", "user"), ("user", "assistant", "tool"), ("function",)]
+ANSWERED = [(), ("system",), ("user", "assistant")]
+
+
+def gathered_with(prompt: Prompt, stdin: Stdin, *roles: str) -> Material:
+    return gather(prompt, Parameters(), Sources(stdin), None, transcript=lambda: told(*roles))
+
+
+@pytest.mark.parametrize("roles", WAITING, ids=" ".join)
+@pytest.mark.parametrize(("kind", "data"), [(TERMINAL, b"x\n"), (NULL, b""), (CLOSED, b""), (PIPE, b"")])
+def test_transcript_that_waits_for_an_answer_needs_no_prompt(
+    given: Callable[..., Given], roles: tuple[str, ...], kind: str, data: bytes
+) -> None:
+    stdin, said = given(kind, data)
+    material = gathered_with(TALK, stdin, *roles)
+    assert (material.prompt, said) == (None, [])
+    assert continued(material, TALK, told(*roles)).transcript == told(*roles)
+
+
+@pytest.mark.parametrize("roles", ANSWERED, ids=" ".join)
+def test_transcript_that_is_answered_needs_one(given: Callable[..., Given], roles: tuple[str, ...]) -> None:
+    stdin, said = given(TERMINAL, b"more\n")
+    assert gathered_with(TALK, stdin, *roles).prompt == "more"
+    assert said == ["type the prompt, then Ctrl-D"]
+    with pytest.raises(UsageFault) as fault:
+        gathered_with(TALK, given(NULL).stdin, *roles)
+    assert str(fault.value).startswith("no prompt: ")
+    with pytest.raises(BadInput) as bad:
+        gathered_with(TALK, given(PIPE).stdin, *roles)
+    assert str(bad.value).startswith("<stdin>: stdin is empty: ")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "kind"),
+    [
+        pytest.param(words("a", transcript="t"), NULL, id="an operand"),
+        pytest.param(words("a", transcript="t"), TERMINAL, id="an operand at a terminal"),
+        pytest.param(TALK, PIPE, id="a pipe"),
+        pytest.param(words(transcript="t", typed=(RESULT,)), NULL, id="a tool result"),
+        pytest.param(words(transcript="t", attachments=(IMAGE_URL,)), TERMINAL, id="an image"),
+    ],
+)
+def test_transcript_is_not_looked_at_where_something_is_asked(
+    given: Callable[..., Given], prompt: Prompt, kind: str
+) -> None:
+    """It may be another call's still, whose output is this one's stdin."""
+
+    def look() -> list[Found]:
+        raise AssertionError("looked at")
+
+    stdin, _ = given(kind, b"x\n")
+    material = gather(prompt, Parameters(), Sources(stdin), None, transcript=look)
+    assert material.transcript is None
+
+
+def test_transcript_that_was_answered_meanwhile_is_refused(given: Callable[..., Given]) -> None:
+    material = gathered_with(TALK, given(NULL).stdin, "user")
+    with pytest.raises(UsageFault) as fault:
+        continued(material, TALK, told("user", "assistant"))
+    assert str(fault.value) == "no prompt, and nothing in the transcript that waits for an answer"
+
+
+def test_without_a_transcript_material_is_what_was_gathered(given: Callable[..., Given]) -> None:
+    material = gathered(words("a"), given(NULL).stdin)
+    assert continued(material, words("a"), None) == material
 
 
 # The owner of stdin

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chatpipe.errors import BadInput, MissingInput
+from chatpipe.errors import BadInput, MissingInput, UsageFault
 from chatpipe.inputs.sources import Sources
 from chatpipe.inputs.stdin import Stdin
 from chatpipe.request import media
@@ -218,3 +218,107 @@ def test_from_stdin(kind: MediaKind, data: bytes, made: dict[str, Any]) -> None:
     os.close(writer)
     assert part(kind, "-", stdin=reader) == made
     os.close(reader)
+
+
+# What is too large
+
+
+MOST = "more than the 100 MB that are taken"
+FIXES: dict[MediaKind, str] = {
+    "image": "make it smaller, or give its URL",
+    "audio": "cut it, or make an MP3 of it",
+    "file": "split it, or upload it and give its --file-id",
+}
+
+
+@pytest.mark.parametrize("kind", FIXES)
+def test_file_that_is_too_large_is_not_read(tmp_path: Path, kind: MediaKind) -> None:
+    """A terabyte: reading it would not end."""
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        file.truncate(10**12)
+    with pytest.raises(BadInput) as bad:
+        part(kind, str(path))
+    assert str(bad.value) == f"{OPTIONS[kind]}: '{path}' has 1,000,000.0 MB, {MOST}: {FIXES[kind]}"
+
+
+@pytest.mark.parametrize("kind", FIXES)
+def test_device_without_an_end_is_read_up_to_the_limit(kind: MediaKind) -> None:
+    with pytest.raises(BadInput) as bad:
+        part(kind, "/dev/zero")
+    assert str(bad.value) == f"{OPTIONS[kind]}: '/dev/zero' has more than 100 MB: {FIXES[kind]}"
+
+
+def test_stdin_without_an_end_is_read_up_to_the_limit() -> None:
+    with open("/dev/zero", "rb") as endless, pytest.raises(BadInput) as bad:
+        part("image", "-", stdin=endless.fileno())
+    assert str(bad.value) == f"--image: '<stdin>' has more than 100 MB: {FIXES['image']}"
+
+
+def test_image_of_what_one_provider_refuses_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    path.write_bytes(PNG.ljust(60_000_000, b"x"))
+    url = part("image", str(path))["image_url"]["url"]
+    assert len(url) == len("data:image/png;base64,") + 80_000_000
+
+
+# URLs of documents and sounds
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://example.com/a/report.pdf", "report.pdf"),
+        ("https://example.com/annual%20report.pdf?page=1#x", "annual report.pdf"),
+        ("http://example.com/a/", "document"),
+        ("https://example.com", "document"),
+        ("https://[example.com/a.pdf", "document"),
+        ("data:application/pdf;base64,JVBERg==", "document"),
+        ("DATA:,a/b", "document"),
+    ],
+)
+def test_url_of_a_document_is_handed_on(url: str, name: str) -> None:
+    assert part("file", url) == {"type": "file", "file": {"filename": name, "file_data": url}}
+
+
+@pytest.mark.parametrize("url", ["https://example.com/a.wav", "HTTP://example.com/a"])
+def test_url_of_a_sound_is_2_with_a_way(url: str) -> None:
+    with pytest.raises(UsageFault) as fault:
+        part("audio", url)
+    assert str(fault.value) == (
+        "--audio-file: the API takes no URL of a recording: pipe it in,"
+        " as in 'curl -sSfL URL | chatpipe ask --audio-file -'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "data", "format"),
+    [
+        ("data:audio/mpeg;base64,SUQz", "SUQz", "mp3"),
+        ("DATA:audio/mpeg;BASE64,SUQz", "SUQz", "mp3"),
+        ("data:audio/mpeg,ID3%04", "SUQzBA==", "mp3"),
+        ("data:audio/mpeg;base64,SUQzBA%3D%3D", "SUQzBA==", "mp3"),
+        ("data:audio/wav;base64,UklGRgAAAABXQVZF", "UklGRgAAAABXQVZF", "wav"),
+        ("data:audio/mpeg;base64,UklGRgAAAABXQVZF", "UklGRgAAAABXQVZF", "wav"),
+    ],
+)
+def test_data_url_of_a_sound(url: str, data: str, format: str) -> None:
+    assert part("audio", url) == {"type": "input_audio", "input_audio": {"data": data, "format": format}}
+
+
+@pytest.mark.parametrize(
+    ("url", "what"),
+    [
+        ("data:audio/ogg;base64,T2dnUw==", "'data: URL' is not a WAV or MP3 file"),
+        ("data:audio/mpeg;base64,SUQ", "the data: URL is not base64"),
+        ("data:audio/mpeg;base64,SU!z", "the data: URL is not base64"),
+        ("data:audio/mpeg;base64,\u00e4\u00e4\u00e4\u00e4", "the data: URL is not base64"),
+        ("data:audio/mpeg;base64,", "the data: URL is empty"),
+        ("data:audio/mpeg", "the data: URL is empty"),
+        ("data:", "the data: URL is empty"),
+    ],
+)
+def test_data_url_that_is_no_sound(url: str, what: str) -> None:
+    with pytest.raises(BadInput) as bad:
+        part("audio", url)
+    assert str(bad.value) == f"--audio-file: {what}"

@@ -80,7 +80,7 @@ def test_outcome(answer: Any, outcome: str) -> None:
 
 def test_outcomes_are_words() -> None:
     words = [str(outcome) for outcome in Outcome]
-    assert words == ["ok", "truncated", "refused", "empty", "tool-calls", "broken"]
+    assert words == ["ok", "truncated", "refused", "empty", "mismatch", "tool-calls", "broken"]
 
 
 GOOD = choice()
@@ -176,7 +176,7 @@ def test_other_faults_hold_in_every_format() -> None:
             "truncated",
             0,
             "the answer was cut off (finish_reason 'length')",
-            "raise --max-completion-tokens, or --allow truncated",
+            "raise --max-completion-tokens or --max-tokens, or --allow truncated",
         ),
         (
             {"choices": [FILTERED]},
@@ -227,3 +227,63 @@ def test_words(completion: Json, outcome: str, index: int | None, what: str, fix
     found = verdict(completion, allow=frozenset(), text_format=True)
     assert isinstance(found, Verdict)
     assert (found.outcome, found.choice, found.what, found.fix) == (outcome, index, what, fix)
+
+
+def bad(content: Any) -> str | None:
+    """As the check against a schema says it: None for what fits."""
+    return "/a: 5 is not a string" if content == "bad" else None
+
+
+BAD = choice(content="bad")
+
+
+@pytest.mark.parametrize(
+    ("choices", "allow", "status", "index"),
+    [
+        pytest.param([GOOD], "", None, None, id="fits"),
+        pytest.param([BAD], "", 5, 0, id="does not fit"),
+        pytest.param([GOOD, BAD, BAD], "", 5, 1, id="the first that does not"),
+        pytest.param([BAD, CALLING], "", 5, 0, id="before tool calls"),
+        pytest.param([CALLING, BAD], "", 5, 1, id="before tool calls that come first"),
+        pytest.param([BAD, CUT], "", 3, 1, id="after truncated"),
+        pytest.param([BAD, EMPTY], "", 4, 1, id="after empty"),
+        pytest.param([BAD, FILTERED], "", 4, 1, id="after refused"),
+        pytest.param([BAD, BROKEN], "", 76, 1, id="after broken"),
+        pytest.param([BAD], "mismatch", None, None, id="allowed"),
+        pytest.param([BAD, CALLING], "mismatch", 6, 1, id="allowed, the next is not"),
+        pytest.param(
+            [choice("length", "bad")], "truncated", None, None, id="cut off and allowed: not checked"
+        ),
+        pytest.param([choice("tool_calls", "bad", tool_calls=CALLS)], "tool-calls", None, None, id="calls"),
+    ],
+)
+def test_answer_that_does_not_fit_its_schema(
+    choices: list[Json], allow: str, status: int | None, index: int | None
+) -> None:
+    found = verdict(numbered(*choices), allow=frozenset(allow.split()), text_format=True, fits=bad)
+    assert (found and found.status, found and found.choice) == (status, index)
+
+
+def test_schema_is_asked_only_about_what_is_good_otherwise() -> None:
+    asked: list[Any] = []
+    parts = [{"type": "text", "text": "a"}]
+    answers = [
+        GOOD,
+        CUT,
+        FILTERED,
+        EMPTY,
+        CALLING,
+        BROKEN,
+        choice(content=parts),
+        choice(None, None, audio={"id": "a"}),
+    ]
+    verdict(numbered(*answers), allow=frozenset(), text_format=True, fits=asked.append)
+    assert asked == ["a", parts, None]
+
+
+def test_words_of_a_mismatch() -> None:
+    found = verdict(numbered(GOOD, BAD), allow=frozenset(), text_format=True, fits=bad)
+    assert found
+    assert found.outcome is Outcome.mismatch
+    assert found.what == "choice 1: the answer does not fit the schema: /a: 5 is not a string"
+    assert found.fix == "--reask, or --allow mismatch"

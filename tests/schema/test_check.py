@@ -86,7 +86,7 @@ PARAMETERS: dict[str, tuple[dict[str, Any], tuple[str, str, str, str]]] = {
         ("/logit_bias/1", "type", "is 'x', not a number or a boolean", ""),
     ),
     "audio without a voice": (
-        {"audio": {"format": "mp3"}},
+        {"modalities": ["audio"], "audio": {"format": "mp3"}},
         ("/audio", "required", "has no 'voice'", "add 'voice'"),
     ),
     "a schema without a name": (

@@ -52,6 +52,10 @@ OTHER = "ignore this if the server is one that does"
 ANSWER = "add a tool message with its id as tool_call_id"
 CALL = "put the assistant message with that call before it"
 CHOOSE = "add it, or choose another"
+SPOKEN = {"modalities": ["audio"], "audio": {"voice": "v", "format": "wav"}}
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 19_999_978}}
+SOUND = {"type": "input_audio", "input_audio": {"data": "A" * 30_000_000, "format": "wav"}}
+DOCUMENT = {"type": "file", "file": {"file_data": "A"}}
 AUDIO = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "flac"}}
 
 # severity, rule, what is in the request, then pointer, message and hint of the one problem it has
@@ -228,6 +232,16 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
         "warning", "audio-modality-without-audio", {"modalities": ["text", "audio"]},
         "/modalities", "has 'audio', but there is no 'audio' with a voice and a format",
         "set 'audio', or leave the modality out"),
+    "audio without its modality": (
+        "warning", "audio-without-modality", {**SPOKEN, "modalities": ["text"]},
+        "/audio", "is set, but 'modalities' does not ask for audio", "ask for it, or leave it out"),
+    "a stream of WAV": (
+        "warning", "audio-not-streamable", {**SPOKEN, "stream": True},
+        "/audio/format", "is 'wav', and OpenAI streams pcm16 only", OTHER),
+    "too much for OpenAI": (
+        "warning", "too-much-inside", said(user(PICTURE, SOUND), user(DOCUMENT, PICTURE)),
+        "/messages/1/content/0",
+        "brings what is inside the request to 50.0 MB, and OpenAI takes 50 MB", OTHER),
     "many labels": (
         "warning", "metadata-size", {"metadata": {str(number): "x" for number in range(17)}},
         "/metadata", "has 17 pairs, at most 16 allowed", ""),
@@ -313,7 +327,10 @@ LEFT_ALONE: dict[str, Change] = {
     "a named tool that is there": {"tools": [function("f")], "tool_choice": function("f")},
     "16 labels": {"metadata": {str(number): "x" * 512 for number in range(16)}},
     "the largest bias": {"logit_bias": {"1": 100, "2": -100.0}},
-    "audio with its voice": {"modalities": ["audio"], "audio": {"voice": "v", "format": "wav"}},
+    "audio with its voice": SPOKEN,
+    "a WAV at once": SPOKEN | {"stream": False},
+    "streamed samples": {"modalities": ["audio"], "audio": {"voice": "v", "format": "pcm16"}, "stream": True},
+    "as much as OpenAI takes": said(user(PICTURE, SOUND), user({"type": "text", "text": "x" * 9_000_000})),
 }
 
 

@@ -11,7 +11,7 @@ from chatpipe.batch.pace import Pace
 from chatpipe.batch.prices import Price, price_of
 from chatpipe.batch.results import Result
 from chatpipe.batch.run import Stop
-from chatpipe.batch.tally import Tally, Usage, usage_of
+from chatpipe.batch.tally import Tally, Usage, spent_on
 from chatpipe.batch.tokens import Estimator
 from chatpipe.errors import ChatpipeError, Status, TryLater
 from chatpipe.inputs import values
@@ -82,7 +82,7 @@ class Budget:
         """Book what a line really used, and free what was set aside for it."""
         if result.latency_s is None:  # recorded: it was booked from the journal, or is another run's
             return
-        usage = usage_of(result.completion)
+        usage = spent_on(result)
         tokens, cost = self._reserved.pop(result.item.line, (0, 0.0))
         self._held_tokens -= tokens
         self._held_cost -= cost

@@ -4,51 +4,86 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import stat
+from collections import deque
 from collections.abc import AsyncIterator
 
-from chatpipe.batch.lines import LINE_BYTES
 from chatpipe.errors import MissingInput, reason
-from chatpipe.inputs.place import Source
+from chatpipe.inputs.place import LINE_BYTES, Source
 
 _BLOCK_BYTES = 1 << 16
 
 
-async def lines(descriptor: int, name: str) -> AsyncIterator[Source]:
+class Lines:
     """The physical lines of a descriptor, at LF, without their ends. One too long is cut behind LINE_BYTES.
 
-    A regular file is read as it is; a pipe is waited for, so that results come while `tail -f` says
-    nothing. Raises MissingInput when reading fails.
+    An asynchronous iterator, and before its event loop runs also one line at a time. A regular file
+    is read as it is; a pipe is waited for, so that results come while `tail -f` says nothing. Raises
+    MissingInput when reading fails.
     """
-    is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
-    number = 1
-    held: list[bytes] = []
-    held_bytes = 0
-    while block := await _block(descriptor, name, is_file):
-        first, *rest = block.split(b"\n")
-        if held_bytes <= LINE_BYTES:
-            held.append(first)
-            held_bytes += len(first)
-        for piece in rest:
-            yield Source(name, b"".join(held).removesuffix(b"\r"), number)
-            number += 1
-            held, held_bytes = [piece], len(piece)
-    if held_bytes:
-        yield Source(name, b"".join(held), number)
 
+    def __init__(self, descriptor: int, name: str) -> None:
+        self.name = name
+        self._descriptor = descriptor
+        self._is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        self._number = 1
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._ready: deque[Source] = deque()
+        self._is_over = False
 
-async def _block(descriptor: int, name: str, is_file: bool) -> bytes:
-    while True:
-        if is_file:
-            await asyncio.sleep(0)  # a file never makes us wait, and what is in flight wants its turn
-        else:
-            await _readable(descriptor)
+    def next(self) -> Source | None:
+        """The next line, waited for however long it takes; None at the end."""
+        while not self._ready and not self._is_over:
+            if (block := self._read()) is not None:
+                self._take(block)
+            else:  # who has given us the descriptor made it non-blocking
+                select.select([self._descriptor], [], [])
+        return self._ready.popleft() if self._ready else None
+
+    async def __aiter__(self) -> AsyncIterator[Source]:
+        ready = self._ready
+        while True:
+            while ready:
+                yield ready.popleft()
+            if self._is_over:
+                return
+            if self._is_file:
+                await asyncio.sleep(0)  # a file never makes us wait, and what is in flight wants its turn
+            else:
+                await _readable(self._descriptor)
+            if (block := self._read()) is not None:
+                self._take(block)
+
+    def _read(self) -> bytes | None:
+        """A block, empty at the end; None where there was nothing to read after all."""
         try:
-            return os.read(descriptor, _BLOCK_BYTES)
+            return os.read(self._descriptor, _BLOCK_BYTES)
         except BlockingIOError:
-            continue
+            return None
         except OSError as error:
-            raise MissingInput(f"cannot read: {reason(error)}", place=name) from error
+            raise MissingInput(f"cannot read '{self.name}': {reason(error)}", place="FILE") from error
+
+    def _take(self, block: bytes) -> None:
+        """Cut a block into lines, and hold what is left of the last."""
+        if not block:
+            self._is_over = True
+            if self._held_bytes:
+                self._ready.append(Source(self.name, b"".join(self._held), self._number, b""))
+            return
+        first, *rest = block.split(b"\n")
+        if self._held_bytes <= LINE_BYTES:
+            self._held.append(first)
+            self._held_bytes += len(first)
+        for piece in rest:
+            line = self._held[0] if len(self._held) == 1 else b"".join(self._held)
+            if line.endswith(b"\r"):
+                self._ready.append(Source(self.name, line[:-1], self._number, b"\r\n"))
+            else:
+                self._ready.append(Source(self.name, line, self._number))
+            self._number += 1
+            self._held, self._held_bytes = [piece], len(piece)
 
 
 async def _readable(descriptor: int) -> None:

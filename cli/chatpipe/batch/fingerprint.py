@@ -21,6 +21,7 @@ from chatpipe.batch.index import Table
 from chatpipe.inputs.values import Value
 
 _SIZE_BYTES = 16
+_BYTE = 255
 
 
 def fingerprint(body: Mapping[str, Value], base_url: str | None, occurrence: int) -> str:
@@ -44,14 +45,15 @@ def mix(body_digest: bytes, base_url: str | None, occurrence: int) -> str:
 
 
 class Occurrences:
-    """Counts equal bodies, in 14 bytes for each that differs.
+    """Counts equal bodies, in 11 bytes for each that differs.
 
     8 bytes of a digest stand for it. Two bodies that share them would be counted as one, so the
     second gets the fingerprint of an occurrence that is not its own: never another's answer.
     """
 
     def __init__(self) -> None:
-        self._counts = Table("I")
+        self._counts = Table("B")
+        self._many: dict[int, int] = {}  # the counts that do not fit into a byte
 
     def next(self, body_digest: bytes) -> int:
         """1 for the first line with this body, 2 for the second."""
@@ -60,8 +62,12 @@ class Occurrences:
         if not counts:
             self._counts.add(key, 1)
             return 1
-        self._counts.replace(key, counts[0], counts[0] + 1)
-        return counts[0] + 1
+        count = self._many.get(key, counts[0]) + 1
+        if count <= _BYTE:
+            self._counts.replace(key, counts[0], count)
+        else:
+            self._many[key] = count
+        return count
 
 
 def _canonical(body: Mapping[str, Value]) -> bytes:

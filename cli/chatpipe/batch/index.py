@@ -29,12 +29,12 @@ _OFFSET_BITS = 47  # 128 TiB
 
 
 class Table:
-    """Unsigned 8-byte keys, evenly spread, to values of 8 bytes ("Q") or 4 ("I").
+    """Unsigned 8-byte keys, evenly spread, to values of 8 bytes ("Q"), 4 ("I") or one ("B").
 
     A key may stand for several values: who shortens names to 8 bytes has to tell them apart.
     """
 
-    def __init__(self, typecode: Literal["Q", "I"] = "Q") -> None:
+    def __init__(self, typecode: Literal["Q", "I", "B"] = "Q") -> None:
         self._typecode = typecode
         # bucket i holds the keys that begin with the bits of i, in order, and beside them their values
         self._keys = [array("Q")]
@@ -70,6 +70,11 @@ class Table:
         values = self._values[bucket]
         values[values.index(old, bisect_left(self._keys[bucket], key))] = new
 
+    def values(self) -> Iterator[int]:
+        """Every value, in no order."""
+        for values in self._values:
+            yield from values
+
     def _halve_buckets(self) -> None:
         self._shift -= 1
         keys, self._keys = self._keys[::-1], []
@@ -82,18 +87,27 @@ class Table:
 
 
 def pack(file: int, offset: int, *, is_good: bool) -> int:
-    """A place in 64 bits: a file's number on its Shelf in 16, an offset in bytes in 47, is_good in one."""
-    return file << (_OFFSET_BITS + 1) | offset << 1 | is_good
+    """A place in 64 bits: a file's number on its Shelf in 15, an offset in bytes in 47, is_good, is_used."""
+    return file << (_OFFSET_BITS + 2) | offset << 2 | is_good
 
 
 def unpack(place: int) -> tuple[int, int]:
     """File and offset."""
-    return place >> (_OFFSET_BITS + 1), place >> 1 & (1 << _OFFSET_BITS) - 1
+    return place >> (_OFFSET_BITS + 2), place >> 2 & (1 << _OFFSET_BITS) - 1
 
 
 def is_good(place: int) -> bool:
     """Whether the answer there is a success."""
     return bool(place & 1)
+
+
+def used(place: int) -> int:
+    """The same place, of an answer that this run has handed on."""
+    return place | 2
+
+
+def is_used(place: int) -> bool:
+    return bool(place & 2)
 
 
 class Shelf:
@@ -125,9 +139,12 @@ class Shelf:
             data = self._read(file, size, offset)
         return data if end < 0 else data[:end]
 
-    def lines(self, file: int) -> Iterator[tuple[int, bytes]]:
-        """Offset and bytes of each line, without its end. The last may lack one. Raises MissingInput."""
-        read = start = 0
+    def lines(self, file: int, start: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Offset and bytes of each line from start on, without its end, which the last may lack.
+
+        Raises MissingInput.
+        """
+        read = start
         blocks: list[bytes] = []  # of a line that spans several: joined once, not grown
         while block := self._read(file, _BLOCK_BYTES, read):
             read += len(block)

@@ -1,9 +1,9 @@
-"""What a run has been answered, on disk: `Journal` writes it down, `Recorded` finds it again.
+"""What a run is answered, written down as it comes: killed at any byte, it has lost nothing.
 
 A journal is a header line, then result lines as they are written to OUT; whoever holds its lock may
-append. Nothing but complete lines count: a run may be killed at any byte. Order in a run: open the
-Journal, which drops what an earlier run left half-written; load Recorded; ask `find` before each
-request; `append` each answer before it is counted; in the end `lines` gives them for OUT.
+append, and only complete lines count. Order in a run: open the Journal, which drops what an earlier
+run left half-written; load what is recorded (batch/recorded.py); `append` each answer before it is
+counted; in the end the journal is closed, or removed when OUT has it all.
 """
 
 from __future__ import annotations
@@ -11,28 +11,24 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import glob
 import os
-import re
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
+from itertools import chain
 from types import TracebackType
-from typing import Literal, NamedTuple, Self
-
-import orjson
+from typing import Self
 
 from chatpipe import __version__
-from chatpipe.batch.index import Shelf, Table, is_good, open_regular, pack, unpack
-from chatpipe.batch.results import PAID
 from chatpipe.errors import BadInput, CannotWrite, MissingInput, TryLater, reason
 from chatpipe.inputs import values
-from chatpipe.inputs.values import NotJSON, Value
-from chatpipe.response import judge
+from chatpipe.inputs.values import NotJSON
 
 VERSION = 1
 _HEADER_START = b'{"chatpipe_journal":'
 _HEADER = _HEADER_START + f'{VERSION},"chatpipe":"{__version__}"}}\n'.encode()
+# What is above it was left over by runs that came to their end: no part of what this job has cost.
+_MARK = _HEADER_START + f'{VERSION},"chatpipe":"{__version__}","finished":true}}\n'.encode()
 
 # O_APPEND: the end is where the file ends, whatever else writes to it. O_NOFOLLOW: the name is made
 # by suffix, so that in a directory open to all another user may have put a link there.
@@ -40,24 +36,31 @@ _OPEN = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | o
 _COPY = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK_BYTES = 1 << 18
 _HEAD_BYTES = 4096
+_NAME_BYTES = 120  # of the journal's, in that of a temporary file: see output/files.py
 _SYNC_EVERY_S = 1.0
 # the file's size goes to disk with it, its times need not. macOS has only fsync
 _sync = getattr(os, "fdatasync", os.fsync)
-
-Match = Literal["body", "id"]
 
 
 class Journal:
     """A journal that is this run's until it ends: locked, and open for one complete line after another."""
 
-    def __init__(self, path: str, clock: Callable[[], float] = time.monotonic) -> None:
-        """Make the file, or go on with it; a torn last line is dropped. clock gives seconds.
+    def __init__(
+        self,
+        path: str,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        notice: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        """Make the file, or go on with it; a torn last line is dropped.
 
+        clock gives seconds. notice is told what became of a file that somebody removed or renamed.
         Raises TryLater when another run holds it, BadInput for what is no journal, which is not
         touched, and CannotWrite.
         """
         self.path = path
         self._clock = clock
+        self._notice = notice
         self._torn: int | None = None  # where a line begins that may be there in part
         self._fd = _own(path)
         try:
@@ -98,23 +101,34 @@ class Journal:
             raise self._failure("cannot write the journal", error) from error
         self._synced = self._clock()
 
-    def close(self) -> str | None:
+    def close(self) -> None:
         """Keep the journal and give up its lock. May be called again.
 
-        Returns what there is to say: somebody removed or renamed the file during the run. One that
-        was removed is written anew. Raises CannotWrite when the answers could not be kept.
+        One that somebody removed during the run is written anew. Raises CannotWrite when the answers
+        could not be kept.
         """
         if self._fd < 0:
-            return None
+            return
         try:
             with contextlib.suppress(OSError):
                 self._drop_torn()
             self.sync()
-            return None if _leads_to(self.path, self._fd) else self._rescue()
+            if not _leads_to(self.path, self._fd):
+                self._rescue()
         except OSError as error:
             raise self._failure("cannot read the journal", error) from error
         finally:
             self._release()
+
+    def keep_only(self, lines: Iterable[bytes]) -> None:
+        """Keep these lines alone, as a job has come to its end, and give up the lock. A mark follows them.
+
+        Where that cannot be written all stays as it is. Raises as close does.
+        """
+        with contextlib.suppress(OSError, MissingInput):
+            if self._fd >= 0 and _leads_to(self.path, self._fd):
+                self._rewrite(lines)
+        self.close()
 
     def remove(self) -> None:
         """Remove the journal, unless the name leads to another file by now. Raises CannotWrite."""
@@ -135,8 +149,10 @@ class Journal:
         if error is None:
             self.close()
             return
-        with contextlib.suppress(CannotWrite):  # the error on its way is the cause
+        try:
             self.close()
+        except CannotWrite as fault:  # the error on its way is the cause, and goes first
+            self._notice(str(fault))
 
     def _continue(self) -> None:
         """Bring the file into the state in which a line can follow."""
@@ -176,10 +192,13 @@ class Journal:
             os.ftruncate(self._fd, self._torn)
             self._torn = None
 
-    def _rescue(self) -> str:
+    def _rescue(self) -> None:
         """The name leads elsewhere: save the answers if nothing but our descriptor holds them any more."""
         if os.fstat(self._fd).st_nlink:
-            return f"{self.path}: the journal was renamed during the run: its answers are under the new name"
+            self._notice(
+                f"{self.path}: the journal was renamed during the run: its answers are under the new name"
+            )
+            return
         for path in (self.path, f"{self.path}.part"):
             try:
                 _copy(self._fd, path)
@@ -188,9 +207,27 @@ class Journal:
             except OSError as error:
                 what = "the journal was removed during the run and cannot be written anew"
                 raise self._failure(what, error) from error
-            return f"{self.path}: the journal was removed during the run: its answers were saved as '{path}'"
+            self._notice(
+                f"{self.path}: the journal was removed during the run: its answers were saved as '{path}'"
+            )
+            return
         what = "the journal was removed during the run, and others have taken its name"
         raise CannotWrite(what, place=self.path)
+
+    def _rewrite(self, lines: Iterable[bytes]) -> None:
+        folder, name = os.path.split(self.path)
+        start = os.fsencode(name)[:_NAME_BYTES].decode(errors="ignore")
+        temporary = os.path.join(folder, f".{start}.{os.urandom(6).hex()}.tmp")
+        mode = stat.S_IMODE(os.fstat(self._fd).st_mode)
+        try:
+            _write_new(temporary, mode, chain((_HEADER,), (line + b"\n" for line in lines), (_MARK,)))
+            os.replace(temporary, self.path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        _sync_directory(folder)
+        self._release()
 
     def _release(self) -> None:
         if self._fd >= 0:
@@ -324,15 +361,20 @@ def _write_all(fd: int, data: bytes) -> None:
 
 def _copy(fd: int, path: str) -> None:
     """All of an open file to a new one. Raises OSError, FileExistsError among them."""
-    copy = os.open(path, _COPY, stat.S_IMODE(os.fstat(fd).st_mode))
+    offsets = range(0, os.fstat(fd).st_size, _BLOCK_BYTES)
+    blocks = (os.pread(fd, _BLOCK_BYTES, offset) for offset in offsets)
+    _write_new(path, stat.S_IMODE(os.fstat(fd).st_mode), blocks)
+
+
+def _write_new(path: str, mode: int, blocks: Iterable[bytes]) -> None:
+    """A new file, on disk when this returns. Raises OSError, FileExistsError among them."""
+    fd = os.open(path, _COPY, mode)
     try:
-        offset = 0
-        while block := os.pread(fd, _BLOCK_BYTES, offset):
-            _write_all(copy, block)
-            offset += len(block)
-        os.fsync(copy)
+        for block in blocks:
+            _write_all(fd, block)
+        os.fsync(fd)
     finally:
-        os.close(copy)
+        os.close(fd)
 
 
 def _sync_directory(path: str) -> None:
@@ -343,256 +385,3 @@ def _sync_directory(path: str) -> None:
             os.fsync(fd)
         finally:
             os.close(fd)
-
-
-# The object that our result lines end with, found without parsing what is before it: inside a string
-# its quotes would be escaped, and inside another object more than one brace would follow.
-_START = b'{"id":"'
-_ABOUT = b'"chatpipe":'
-_ID = re.compile(rb'\{"id":"[^"\\]*","custom_id":("[^"\\]*(?:\\.[^"\\]*)*"),')
-_BOM = b"\xef\xbb\xbf"
-
-
-class Entry(NamedTuple):
-    """What a result line is found by, and its outcome; None where there is no such thing."""
-
-    identity: str | None
-    outcome: str | None
-
-
-_HEADER_ENTRY = Entry(None, None)
-
-
-class Found(NamedTuple):
-    """A recorded answer: its line without the newline, its outcome, and its place."""
-
-    line: bytes
-    outcome: str
-    place: int
-
-
-def key_of(identity: str) -> int:
-    """8 bytes for a fingerprint or custom_id, in this process only."""
-    return hash(identity) & 0xFFFF_FFFF_FFFF_FFFF
-
-
-class Recorded:
-    """Answers that were paid for, by fingerprint or by custom_id; the lines stay in their files."""
-
-    def __init__(
-        self,
-        *,
-        reuse: Sequence[str] = (),
-        out: str | None = None,
-        journal: Journal | str | None = None,
-        match: Match = "body",
-        resend: frozenset[str] = frozenset(),
-        good: frozenset[str] = frozenset({"ok"}),
-        key: Callable[[str], int] = key_of,
-    ) -> None:
-        """Read all that was recorded; of the answers to one request the newest that is good counts.
-
-        From the oldest: the files of reuse in their order, each in the order of its lines, then
-        out, then the journal. A name in reuse may be a pattern. out and journal need not exist, or
-        may hold something else: then they hold no answers. resend: outcomes that are to be bought
-        again. good: outcomes that no later answer displaces unless it is good as well.
-
-        Raises MissingInput, and BadInput for a file in reuse that has lines, but no result line.
-        """
-        self._match = match
-        self._kept = PAID - resend
-        self._good = good
-        self._key = key
-        self._shelf = Shelf()
-        self._table = Table()
-        self._journal: int | None = None
-        try:
-            for path in _expanded(reuse):
-                self._add_reused(path)
-            if out is not None:
-                self._add_own(out)
-            if isinstance(journal, str):
-                self._journal = self._add_own(journal)
-            elif journal is not None:
-                self._journal = self._add(os.dup(journal.fileno()), journal.path)
-        except BaseException:
-            self.close()
-            raise
-
-    def __len__(self) -> int:
-        """How many requests there is an answer for."""
-        return len(self._table)
-
-    def find(self, identity: str) -> Found | None:
-        """The recorded answer to a request, read and compared in full. Raises MissingInput."""
-        for place in self._table.find(self._key(identity)):
-            line = self._line(place)
-            entry = _parsed(line, self._match)
-            if entry is not None and entry.identity == identity and entry.outcome in self._kept:
-                return Found(line, entry.outcome, place)
-        return None
-
-    def get(self, identity: str) -> bytes | None:
-        """The line of `find`."""
-        found = self.find(identity)
-        return found.line if found else None
-
-    def place(self, offset: int, outcome: str) -> int:
-        """The place of a line that was appended to the journal after load."""
-        assert self._journal is not None
-        return pack(self._journal, offset, is_good=outcome in self._good)
-
-    def is_in_journal(self, place: int) -> bool:
-        """Whether a line is in the journal of this run, which stays where it is."""
-        return self._journal is not None and unpack(place)[0] == self._journal
-
-    def learn(self, identity: str, outcome: str, place: int) -> None:
-        """Let find know a line that was appended after load: the answer to an identical request."""
-        if outcome in self._kept:
-            self._remember(identity, place)
-
-    def lines(self, places: Iterable[int]) -> Iterator[bytes]:
-        """The lines at places, as they are, in that order: 8 bytes a line keep OUT's order."""
-        return map(self._line, places)
-
-    def journal_lines(self) -> Iterator[bytes]:
-        """Every result line of the journal, oldest first, failures too: for what has been spent so far."""
-        if self._journal is not None:
-            for _, line in self._shelf.lines(self._journal):
-                if _entry(line, self._match) not in (None, _HEADER_ENTRY):
-                    yield line
-
-    def close(self) -> None:
-        self._shelf.close()
-
-    def _add_reused(self, path: str) -> None:
-        try:
-            fd = open_regular(path)
-        except (OSError, ValueError) as error:
-            raise MissingInput(f"cannot read '{path}': {reason(error)}", place="--reuse") from error
-        if fd is None:
-            raise MissingInput(f"cannot read '{path}': not a regular file", place="--reuse")
-        file, is_new = self._shelf.add(fd, path)
-        foreign = self._scan(file, stop_at_foreign=False) if is_new else None
-        if foreign is not None:
-            raise BadInput(
-                "not a result line",
-                place=f"{path}:{foreign}",
-                fix="--reuse takes what a run or the Batch API wrote",
-            )
-
-    def _add_own(self, path: str) -> int | None:
-        """The file's number; None when there is none, or nothing that could hold answers."""
-        try:
-            fd = open_regular(path)
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise MissingInput(f"cannot read '{path}': {reason(error)}") from error
-        return None if fd is None else self._add(fd, path)
-
-    def _add(self, fd: int, path: str) -> int:
-        file, is_new = self._shelf.add(fd, path)
-        if is_new:
-            self._scan(file, stop_at_foreign=True)
-        return file
-
-    def _scan(self, file: int, *, stop_at_foreign: bool) -> int | None:
-        """Remember the answers of a file. Damaged lines among result lines are passed over.
-
-        Returns the number of the first line that is not blank in a file that has no result line
-        and no header; there stop_at_foreign ends the search, as the file is in another format.
-        """
-        foreign = None
-        is_ours = False
-        for number, (offset, line) in enumerate(self._shelf.lines(file), 1):
-            entry = _entry(line, self._match)
-            if entry is None:
-                if foreign is None and not is_ours and line.strip(b" \t\r"):
-                    foreign = number
-                    if stop_at_foreign:
-                        break
-                continue
-            is_ours = True
-            identity, outcome = entry
-            if outcome in self._kept and identity is not None:
-                self._remember(identity, pack(file, offset, is_good=outcome in self._good))
-        return None if is_ours else foreign
-
-    def _remember(self, identity: str, new: int) -> None:
-        key = self._key(identity)
-        for old in self._table.find(key):
-            entry = _entry(self._line(old), self._match)
-            if entry is None or entry.identity != identity:
-                continue  # another request whose 8 bytes are the same
-            # _entry looks at the ends only: a line damaged in between must not displace a whole one
-            if (is_good(new) or not is_good(old)) and _parsed(self._line(new), self._match) is not None:
-                self._table.replace(key, old, new)
-            return
-        self._table.add(key, new)
-
-    def _line(self, place: int) -> bytes:
-        file, offset = unpack(place)
-        line = self._shelf.line(file, offset).removesuffix(b"\r")
-        return line if offset else line.removeprefix(_BOM)
-
-
-def _expanded(names: Iterable[str]) -> Iterator[str]:
-    """The files of --reuse: a name that exists is itself, another may be a pattern. Raises MissingInput."""
-    for name in names:
-        if os.path.lexists(name) or not glob.has_magic(name):
-            yield name
-            continue
-        found = sorted(glob.glob(name))
-        if not found:
-            raise MissingInput(f"no file matches '{name}'", place="--reuse")
-        yield from found
-
-
-def _entry(line: bytes, match: Match) -> Entry | None:
-    """As _parsed, but of a line as we write it only the ends are read: a third of the time, or less."""
-    start = line.rfind(_ABOUT)
-    if start < 0 or not line.startswith(_START):
-        return _parsed(line, match)
-    try:
-        about = orjson.loads(line[start + len(_ABOUT) : -1])
-        if match == "body":
-            return Entry(_word(about["fingerprint"]), _word(about["outcome"]))
-        head = _ID.match(line)
-        return Entry(orjson.loads(head[1]), _word(about["outcome"])) if head else _parsed(line, match)
-    except (ValueError, LookupError, TypeError):  # spaces, a carriage return, keys in another order
-        return _parsed(line, match)
-
-
-def _parsed(line: bytes, match: Match) -> Entry | None:
-    """What a result line of a run or of the Batch API says; None for any other line."""
-    try:
-        record = values.loads(line)
-    except NotJSON:
-        return None
-    if type(record) is not dict:
-        return None
-    if "chatpipe_journal" in record:
-        return _HEADER_ENTRY
-    if "response" not in record or not ("custom_id" in record or "error" in record):
-        return None
-    about = record.get("chatpipe")
-    if type(about) is not dict:  # the Batch API's
-        about = {"outcome": outcome_of(record["response"])}
-    identity = about.get("fingerprint") if match == "body" else record.get("custom_id")
-    return Entry(_word(identity), _word(about.get("outcome")))
-
-
-def _word(value: Value) -> str | None:
-    return value if type(value) is str else None
-
-
-def outcome_of(response: Value) -> str | None:
-    """The outcome of the `response` of a Batch API output line; None when it is no answer. Never raises."""
-    body = response.get("body") if type(response) is dict else None
-    if type(body) is not dict or response.get("status_code") != 200:
-        return None
-    verdict = judge.verdict(body, allow=frozenset(), text_format=False)
-    if verdict is None:
-        return "ok"
-    return None if verdict.outcome is judge.Outcome.broken else str(verdict.outcome)

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from chatpipe.errors import BadInput
 from chatpipe.inputs import values
 from chatpipe.inputs.messages import kind, not_json
-from chatpipe.inputs.place import Source
+from chatpipe.inputs.place import LINE_BYTES, Source
+from chatpipe.inputs.rows import Row
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.request.lines import Line, Shape, recognise
 from chatpipe.schema.check import check
 from chatpipe.schema.refuse import described
 
 _HEAD_ROLES = ("system", "developer")
-# Longer than any request a server takes (images in it included), and short enough for memory.
-LINE_BYTES = 256 << 20
 
 
 class Item(NamedTuple):
     """One line of the input. line counts physical lines, from 1. body is None where fault says why.
 
-    is_ours: not another shard's, whose lines are only counted.
+    is_ours: not another shard's, whose lines are only counted. row: what `map` carries from the input
+    to the output, of which row_number, from 1, is the shard's where a row may be several lines.
     """
 
     line: int
@@ -32,6 +32,25 @@ class Item(NamedTuple):
     warnings: tuple[str, ...] = ()
     is_ours: bool = True
     has_own_id: bool = False
+    row: Row | None = None
+    row_number: int | None = None
+
+
+class Reader(Protocol):
+    """Lines of the input -> Items."""
+
+    @property
+    def wants_head(self) -> bool:
+        """Whether it has not seen yet what has to be known before a run begins."""
+
+    def item(self, source: Source) -> Item | None:
+        """The item of a line, None where none ends with it. What is wrong with a line is its item's fault.
+
+        Raises BadInput for what is wrong with all lines, while wants_head only.
+        """
+
+    def end(self) -> Item | None:
+        """The input is over: the item of what was left unfinished. Raises as item does."""
 
 
 class Template:
@@ -78,8 +97,10 @@ def _head_length(messages: Sequence[Value]) -> int:
     return len(messages)
 
 
-class Reader:
-    """Lines of the input -> Items. plain: every line is a prompt, as it is."""
+class Requests:
+    """Lines that hold requests -> Items: see Reader. plain: every line is a prompt, as it is."""
+
+    wants_head = False
 
     def __init__(self, template: Template, *, plain: bool, strict: bool, unchecked: bool) -> None:
         self._template = template
@@ -101,7 +122,10 @@ class Reader:
             return Item(source.line, custom_id, None, BadInput(what, place=source.place()))
         body = self._template.apply(line.body)
         item = Item(source.line, custom_id, body, has_own_id=isinstance(line.custom_id, str))
-        return item if self._unchecked else self._checked(item, source)
+        return item if self._unchecked else checked(item, source, strict=self._strict)
+
+    def end(self) -> None:
+        """Every line is whole in itself."""
 
     def _line(self, source: Source) -> Line:
         if len(source.data) > LINE_BYTES:
@@ -119,15 +143,17 @@ class Reader:
             raise BadInput(f"/custom_id: is {kind(line.custom_id)}, not a string", place=source.place())
         return line
 
-    def _checked(self, item: Item, source: Source) -> Item:
-        problems = check(item.body, strict=self._strict)
-        if not problems:
-            return item
-        texts = [f"{described(each)}" + (f": {each.hint}" if each.hint else "") for each in problems]
-        if any(each.severity == "error" for each in problems):
-            errors = [text for text, each in zip(texts, problems, strict=True) if each.severity == "error"]
-            return item._replace(body=None, fault=BadInput("; ".join(errors), place=source.place()))
-        return item._replace(warnings=tuple(f"{source.place()}: {text}" for text in texts))
+
+def checked(item: Item, source: Source, *, strict: bool) -> Item:
+    """The item with the warnings of its body, or without a body that a server would refuse."""
+    problems = check(item.body, strict=strict)
+    if not problems:
+        return item
+    texts = [f"{described(each)}" + (f": {each.hint}" if each.hint else "") for each in problems]
+    if any(each.severity == "error" for each in problems):
+        errors = [text for text, each in zip(texts, problems, strict=True) if each.severity == "error"]
+        return item._replace(body=None, fault=BadInput("; ".join(errors), place=source.place()))
+    return item._replace(warnings=tuple(f"{source.place()}: {text}" for text in texts))
 
 
 def _text(source: Source) -> str:

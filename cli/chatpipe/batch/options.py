@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 # What `--resend` takes: outcomes that were paid for and may be unwelcome.
 RESENDABLE = ("truncated", "refused", "empty", "mismatch", "tool-calls")
+# What `map --to` writes; it reads these, and lines.
+ROW_FORMATS = ("jsonl", "csv", "tsv")
 
 
 class Jobs(NamedTuple):
@@ -31,6 +33,23 @@ class Feeding(NamedTuple):
     shard: tuple[int, int] | None = None
     override: bool = False
     dedupe: bool = False
+
+
+class Carrying(NamedTuple):
+    """Rows of `map`: how they come and go, and what is put beside them.
+
+    source and target are names of ROW_FORMATS; columns those of --fields.
+    """
+
+    source: str = "jsonl"
+    target: str = "jsonl"
+    columns: tuple[str, ...] | None = None
+    into: str = "answer"
+    error_into: str | None = None
+    usage_into: str | None = None
+    image_field: str | None = None
+    image_root: str | None = None
+    template_file: str | None = None
 
 
 class Resuming(NamedTuple):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import orjson
 
 from chatpipe.batch.lines import Item
+from chatpipe.dialogue.converse import Rules
 from chatpipe.errors import ChatpipeError, Status
 from chatpipe.exchange import Answer
 from chatpipe.inputs import values
@@ -45,7 +46,8 @@ class Outcome(StrEnum):
 class Result(NamedTuple):
     """One result line, without its newline. fault is why the line failed; an unwelcome answer has none.
 
-    status is what a run ends in when all its lines fail alike.
+    status is what a run ends in when all its lines fail alike. earlier is the usage of turns before
+    the answer, which were paid for, too.
     """
 
     item: Item
@@ -58,15 +60,17 @@ class Result(NamedTuple):
     latency_s: float | None = None
     fault: ChatpipeError | None = None
     fingerprint: str = ""
+    earlier: tuple[Value, ...] = ()
 
 
 class Maker:
     """Makes the results of a run. allow: outcomes that count as good, `failed` for all without answer."""
 
-    def __init__(self, allow: frozenset[str], *, calls_are_final: bool) -> None:
-        """calls_are_final: text is written, so nobody can answer a tool call."""
+    def __init__(self, allow: frozenset[str], *, calls_are_final: bool, rules: Rules | None = None) -> None:
+        """calls_are_final: text is written, so nobody can answer a tool call. rules: of the turns."""
         self._allow = allow
         self._calls_are_final = calls_are_final
+        self._rules = rules
 
     def of_answer(self, item: Item, fingerprint: str, answer: Answer, latency_s: float) -> Result:
         """The result of a request that was sent."""
@@ -75,7 +79,14 @@ class Maker:
             return self._failed(item, fingerprint, answer, fault, latency_s)
         completion = answer.completion
         assert completion is not None
-        verdict = judge.verdict(completion, allow=frozenset(), text_format=self._calls_are_final)
+        verdict = judge.verdict(
+            completion,
+            allow=frozenset(),
+            text_format=self._calls_are_final or answer.is_exhausted,
+            fits=None if self._rules is None else self._rules.of(item.body or {}).violation,
+        )
+        if answer.is_exhausted:
+            verdict = judge.exhausted(verdict, len(answer.earlier) + 1)
         outcome = Outcome.ok if verdict is None else _outcome(verdict)
         body = orjson.Fragment(values.one_line(answer.body)) if answer.body is not None else completion
         response = {"status_code": 200, "request_id": answer.request_id, "body": body}
@@ -90,6 +101,7 @@ class Maker:
             status=Status.OK if verdict is None else verdict.status,
             tries=answer.tries,
             latency_s=latency_s,
+            earlier=answer.earlier,
         )
 
     def of_input(self, item: Item) -> Result:
@@ -115,13 +127,18 @@ class Maker:
         text = line if renamed == record else values.dumps(renamed)
         status = Status.OK if is_good else _STATUS.get(outcome, Status.SOME_FAILED)
         name = about.get("fingerprint") or ""
-        return Result(item, Outcome(outcome), text, completion, is_good, status, fingerprint=name)
+        earlier = tuple(about.get("earlier_usage") or ())
+        return Result(
+            item, Outcome(outcome), text, completion, is_good, status, fingerprint=name, earlier=earlier
+        )
 
     def _failed(
         self, item: Item, fingerprint: str, answer: Answer, fault: ChatpipeError, latency_s: float
     ) -> Result:
-        """http: the server said no. network: no whole answer came."""
+        """http: the server said no. network: no whole answer came; what did come is there all the same."""
         response = None
+        if answer.completion is not None:
+            response = {"status_code": 200, "request_id": answer.request_id, "body": answer.completion}
         outcome, code = Outcome.network, "network"
         if fault.http_status is not None and fault.http_status >= 300:
             outcome, code = Outcome.http, f"http_{fault.http_status}"
@@ -140,6 +157,7 @@ class Maker:
             status=fault.status,
             tries=answer.tries,
             latency_s=latency_s,
+            earlier=answer.earlier,
         )
 
     def _result(
@@ -155,8 +173,12 @@ class Maker:
         completion: dict[str, Value] | None = None,
         tries: int = 0,
         latency_s: float | None = None,
+        earlier: tuple[Value, ...] = (),
     ) -> Result:
         is_good = self._is_good(outcome)
+        turns: dict[str, Value] = (
+            {"turns": len(earlier) + 1, "earlier_usage": list(earlier)} if earlier else {}
+        )
         record = {
             "id": f"chatpipe-{fingerprint or item.custom_id}",
             "custom_id": item.custom_id,
@@ -168,10 +190,13 @@ class Maker:
                 "fingerprint": fingerprint or None,
                 "attempts": tries,
                 "latency_s": None if latency_s is None else round(latency_s, 3),
+                **turns,
             },
         }
         line = values.dumps(record)
-        return Result(item, outcome, line, completion, is_good, status, tries, latency_s, fault, fingerprint)
+        return Result(
+            item, outcome, line, completion, is_good, status, tries, latency_s, fault, fingerprint, earlier
+        )
 
     def _is_good(self, outcome: Outcome) -> bool:
         if outcome is Outcome.ok or outcome in self._allow:

@@ -1,6 +1,10 @@
 """Many exchanges at once: items in, results out as they come. The one place that has tasks.
 
-    items -> answered before? -> a place in flight -> exchange -> result -> out
+    items -> answered before? -> in line -> a place in flight -> exchange -> result -> out
+
+Some items are made ready before there is a place for them. Replies come in bursts, and the next item
+is sent in the very turn of the event loop in which an answer has come: no server waits for us to
+read the answers of all others first.
 
 A run stops before its input ends for a signal, for a failure that would hit every line (no key, no
 credit), a budget, a halt rule, or an output that cannot be written: soon, waiting for what is in
@@ -11,17 +15,24 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
-from chatpipe.batch.journal import Found
 from chatpipe.batch.lines import Item
+from chatpipe.batch.recorded import Found
 from chatpipe.batch.results import Maker, Result
-from chatpipe.errors import ChatpipeError
+from chatpipe.errors import ChatpipeError, MissingInput
 from chatpipe.exchange import Answer
+from chatpipe.inputs.values import Value
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Items made ready beside those in flight: one for each place, for the worst of bursts, but no more
+# than so many; and characters of them, as of large ones (images) one is enough.
+_READY = 256
+_READY_SIZE = 4 << 20
+_FOLLOWERS = 10_000
 
 
 class Stop(NamedTuple):
@@ -30,6 +41,15 @@ class Stop(NamedTuple):
     fault: ChatpipeError | None = None
     now: bool = False
     number: int | None = None
+
+
+class _Ready(NamedTuple):
+    """An item that is to be sent, in line for a place. size: about its characters."""
+
+    number: int
+    item: Item
+    fingerprint: str
+    size: int
 
 
 class Known(Protocol):
@@ -85,12 +105,16 @@ class Engine:
         self._may_not_send = no_send
         self._grace_s = grace_s
         self._tasks: set[asyncio.Task[None]] = set()
+        self._in_flight = 0
+        self._ready: deque[_Ready] = deque()
+        self._ready_size = 0
         self._feeder: asyncio.Task[None] | None = None
         self._freed = asyncio.Event()
         self._numbered = 0  # items so far
         self._emitted = 0  # of them handed on, when in order
         self._held: dict[int, Result] = {}
         self._followers: dict[str, list[tuple[int, Item]]] = {}
+        self._following = 0  # all of these together
         self._fatal: BaseException | None = None
         self.stop: Stop | None = None
 
@@ -115,23 +139,18 @@ class Engine:
             number = self._numbered
             self._numbered += 1
             await self._turn(number)
-            if item.fault is not None:
-                self._finish(number, self._maker.of_input(item))
-                continue
-            fingerprint = self._known.fingerprint(item)
-            recorded = self._known.answer(item, fingerprint)
-            if recorded is not None:
-                self._finish(number, self._maker.of_record(item, recorded.line, recorded.outcome))
-            elif self._may_not_send:
-                self._finish(number, self._maker.of_unsent(item, fingerprint, "--no-send"))
+            fingerprint = "" if item.fault is not None else self._known.fingerprint(item)
+            await self._until_few_follow(fingerprint)
+            result = self._at_hand(item, fingerprint)
+            if result is not None:
+                # In its turn: a halt rule that counts it must have seen those before it on their way.
+                await self._until_ready(0)
+                self._finish(number, result)
             elif self._dedupe and fingerprint in self._followers:
                 self._followers[fingerprint].append((number, item))
+                self._following += 1
             else:
-                await self._place()
-                if (stop := self._course.may_send(item)) is not None:
-                    self._halt(stop)
-                    return
-                self._start(number, item, fingerprint)
+                await self._line_up(number, item, fingerprint)
 
     async def _turn(self, number: int) -> None:
         """In order: wait while this item is too far ahead of the slowest. What is known waits, too."""
@@ -139,37 +158,91 @@ class Engine:
             self._freed.clear()
             await self._freed.wait()
 
-    async def _place(self) -> None:
-        """Wait until one more may be in flight."""
-        while len(self._tasks) >= self._course.places:
+    async def _until_few_follow(self, fingerprint: str) -> None:
+        """Wait while so many have the question of one in flight that they would fill the memory."""
+        while self._following >= _FOLLOWERS and fingerprint in self._followers:
             self._freed.clear()
             await self._freed.wait()
 
-    def _start(self, number: int, item: Item, fingerprint: str) -> None:
+    def _at_hand(self, item: Item, fingerprint: str) -> Result | None:
+        """The result of an item that is not to be sent."""
+        if item.fault is not None:
+            return self._maker.of_input(item)
+        recorded = self._known.answer(item, fingerprint)
+        if recorded is not None:
+            return self._maker.of_record(item, recorded.line, recorded.outcome)
+        return self._maker.of_unsent(item, fingerprint, "--no-send") if self._may_not_send else None
+
+    async def _line_up(self, number: int, item: Item, fingerprint: str) -> None:
+        """Send an item as soon as there is a place, and come back when another may be made ready."""
+        assert item.body is not None
         if self._dedupe:
             self._followers[fingerprint] = []
-        task = asyncio.create_task(self._one(number, item, fingerprint))
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        ready = _Ready(number, item, fingerprint, _size(item.body.get("messages")))
+        self._ready.append(ready)
+        self._ready_size += ready.size
+        self._start()
+        await self._until_ready(min(self._course.places, _READY) - 1)
 
-    async def _one(self, number: int, item: Item, fingerprint: str) -> None:
-        answer, latency_s = await self._send(item)
+    async def _until_ready(self, count: int) -> None:
+        """Wait until no more than so many items are ready, and those not too large."""
+        while len(self._ready) > count or self._ready_size > _READY_SIZE:
+            self._freed.clear()
+            await self._freed.wait()
+
+    def _start(self) -> None:
+        """Put what is ready in flight, as far as there are places."""
+        while (ready := self._next()) is not None:
+            task = asyncio.create_task(self._place(ready))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _next(self) -> _Ready | None:
+        """Take the first in line into flight, if there is a place and the run goes on."""
+        if not self._ready or self.stop is not None or self._in_flight >= self._course.places:
+            return None
+        if (stop := self._course.may_send(self._ready[0].item)) is not None:
+            self._halt(stop)
+            return None
+        ready = self._ready.popleft()
+        self._ready_size -= ready.size
+        self._in_flight += 1
+        return ready
+
+    async def _place(self, ready: _Ready) -> None:
+        """A place in flight: one item after the other, until it is one too many or none is ready."""
+        following: _Ready | None = ready
+        try:
+            while following is not None:
+                await self._one(following)
+                following = self._next()
+                self._start()  # there may be more places now
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            # Here, not when the task is over: the next task to run has an answer and would send another.
+            self._fail(error)
+
+    async def _one(self, ready: _Ready) -> None:
+        number, item, fingerprint, _ = ready
+        try:
+            answer, latency_s = await self._send(item)
+        finally:
+            self._in_flight -= 1
         result = self._maker.of_answer(item, fingerprint, answer, latency_s)
         self._finish(number, result)
-        for follower, same in self._followers.pop(fingerprint, ()):
+        followers = self._followers.pop(fingerprint, [])
+        self._following -= len(followers)
+        for follower, same in followers:
             shared = self._maker.of_record(same, result.line, result.outcome)
             self._finish(follower, shared._replace(status=result.status))
+        self._freed.set()
 
     def _fed(self, task: asyncio.Task[None]) -> None:
         """The input is over, or cannot be gone on with."""
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._fail(error)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._freed.set()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._fail(error)
+            # What is in flight has nothing to do with an input that cannot be read.
+            self._fail(error, now=not isinstance(error, MissingInput))
 
     def _finish(self, number: int, result: Result) -> None:
         """Keep a result, and hand it on, or hold it until those before it have come."""
@@ -188,10 +261,10 @@ class Engine:
         if stop is not None:
             self._halt(stop)
 
-    def _fail(self, error: BaseException) -> None:
+    def _fail(self, error: BaseException, *, now: bool = True) -> None:
         """What cannot be gone on from: a full disk, a reader that is gone, a bug."""
         self._fatal = self._fatal or error
-        self._halt(Stop(now=True))
+        self._halt(Stop(now=now))
 
     def _halt(self, stop: Stop) -> None:
         """No new requests; with now, none at all. The first reason is the one that is told."""
@@ -233,3 +306,12 @@ class Engine:
         """The first: no new requests, and what is in flight has its grace. The second: now."""
         self._halt(Stop(number=number, now=self.stop is not None))
         asyncio.get_running_loop().call_later(self._grace_s, self._halt, Stop(now=True))
+
+
+def _size(value: Value) -> int:
+    """About as many characters as it has: what a request holds in memory."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(_size, value.values()))
+    return sum(map(_size, value)) if isinstance(value, list) else 1

@@ -12,6 +12,7 @@ from chatpipe.batch.lines import Item
 from chatpipe.batch.pace import Pace, Timetable, turn
 from chatpipe.batch.tally import usage_of
 from chatpipe.batch.tokens import Estimator
+from chatpipe.dialogue.converse import Rules, converse
 from chatpipe.errors import Status
 from chatpipe.exchange import Answer, World
 from chatpipe.inputs import values
@@ -55,7 +56,9 @@ class Sender:
         estimator: Estimator,
         max_pause_s: float,
         share_pause: Callable[[float], None] | None = None,
+        rules: Rules | None = None,
     ) -> None:
+        """rules: what may follow an answer, None when it always is the last."""
         self._url = httpx.URL(url)
         self._headers = headers
         self.world = world
@@ -67,6 +70,7 @@ class Sender:
         self.estimator = estimator
         self.max_pause_s = max_pause_s
         self.share_pause = share_pause
+        self._rules = rules
         self._receiver = Silent()
         self._waiting: set[asyncio.Task[object]] = set()
         self._has_stopped = False
@@ -90,10 +94,23 @@ class Sender:
             self._waiting.discard(task)
 
     async def send(self, item: Item) -> tuple[Answer, float]:
-        """The answer, and the seconds that the last try took."""
+        """The last answer, and the seconds that its last try took."""
         assert item.body is not None
-        data = values.dumps(item.body)
-        trip = _Trip(self, len(data), item.body)
+        if self._rules is None:
+            return await self._ask(item.body)
+        latency_s = 0.0
+
+        async def ask(body: dict[str, Value]) -> Answer:
+            nonlocal latency_s
+            answer, latency_s = await self._ask(body)
+            return answer
+
+        talk = await converse(item.body, ask, self._rules.of(item.body))
+        return talk.answer, latency_s
+
+    async def _ask(self, body: dict[str, Value]) -> tuple[Answer, float]:
+        data = values.dumps(body)
+        trip = _Trip(self, len(data), body)
         request = httpx.Request("POST", self._url, headers=self._headers, stream=httpx.ByteStream(data))
         world = self.world._replace(
             sleep=self.sleep, before=trip.before, heard=trip.heard, decide=trip.decide

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from chatpipe.batch import fingerprint as fingerprints
 from chatpipe.batch.fingerprint import Occurrences
-from chatpipe.batch.index import Table
-from chatpipe.batch.journal import Found, Journal, Recorded, key_of
+from chatpipe.batch.journal import Journal
 from chatpipe.batch.lines import Item
 from chatpipe.batch.options import Resuming
+from chatpipe.batch.recorded import Found, Recorded
 from chatpipe.batch.results import PAID, Result
 from chatpipe.inputs import values
 
@@ -41,11 +41,10 @@ class Store:
         self._journal = journal
         self._recorded = recorded
         self._by_id = by_id
-        self._looks_up = not resuming.fresh
         self._keeps_all = keeps_all
         self._counts = (recorded is not None or is_shard) and not dedupe
         self._occurrences = Occurrences()
-        self._answered = Table() if dedupe else None  # in this run: fingerprint -> place
+        self._dedupe = dedupe
         # 8 bytes a line: where the result of each line is, in input order. 0 where there is none yet.
         self._places: array[int] | None = array("Q") if keeps_order else None
         self._found: dict[int, Found] = {}
@@ -58,14 +57,14 @@ class Store:
         return fingerprints.mix(digest, self._base_url, occurrence)
 
     def answer(self, item: Item, fingerprint: str) -> Found | None:
-        """The recorded answer to an item."""
-        found = self._of_this_run(fingerprint)
-        if found is None and self._looks_up and self._recorded is not None:
-            found = self._recorded.find(fingerprint)
-            if found is None and self._by_id is not None and item.has_own_id:
-                return self._by_id.find(item.custom_id)  # its place is of another table: not kept
-        if found is not None:
-            self._found[item.line] = found
+        """The recorded answer to an item; with dedupe also one that this run was given for another line."""
+        if self._recorded is None:
+            return None
+        found = self._recorded.find(fingerprint)
+        if found is None:
+            return self._by_own_id(item)
+        self._recorded.use(fingerprint, found)
+        self._found[item.line] = found
         return found
 
     def keep(self, number: int, result: Result) -> None:
@@ -77,8 +76,8 @@ class Store:
             place = found.place
         else:
             place = self._recorded.place(self._journal.append(result.line), str(result.outcome))
-        if self._answered is not None and result.outcome in PAID and result.latency_s is not None:
-            self._answered.add(key_of(result.fingerprint), place)
+        if self._dedupe and result.outcome in PAID and result.latency_s is not None:
+            self._recorded.learn(result.fingerprint, place)
         if self._places is not None:
             if number >= len(self._places):
                 self._places.extend([0] * (number + 1 - len(self._places)))
@@ -95,12 +94,14 @@ class Store:
         assert self._recorded is not None
         return not self._keeps_all or self._recorded.is_in_journal(found.place)
 
-    def _of_this_run(self, fingerprint: str) -> Found | None:
-        if self._answered is None or self._recorded is None:
+    def _by_own_id(self, item: Item) -> Found | None:
+        """Its place is of another table, and therefore not kept."""
+        assert self._recorded is not None
+        if self._by_id is None or not item.has_own_id:
             return None
-        for place in self._answered.find(key_of(fingerprint)):
-            line = next(self._recorded.lines([place]))
-            about = values.loads(line)["chatpipe"]
-            if about["fingerprint"] == fingerprint:
-                return Found(line, about["outcome"], place)
-        return None
+        found = self._by_id.find(item.custom_id)
+        if found is not None:
+            fingerprint = (values.loads(found.line).get("chatpipe") or {}).get("fingerprint") or ""
+            if (same := self._recorded.find(fingerprint)) is not None:
+                self._recorded.use(fingerprint, same)
+        return found

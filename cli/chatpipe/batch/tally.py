@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from chatpipe.batch.results import Outcome, Result
 from chatpipe.errors import Status
+from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 
 # Each bucket is 2 % wide, so that its middle is within 1 % of whatever is in it.
 _GROWTH = math.log(1.02)
 _LEAST_S = 1e-4
+# of an error line
+_CODES = 4
+_MESSAGE_LENGTH = 200
 
 
 class Usage(NamedTuple):
@@ -36,6 +42,24 @@ def usage_of(completion: dict[str, Value] | None) -> Usage:
         completed,
         _count(usage.get("total_tokens")) or prompt + completed,
     )
+
+
+def spent_on(result: Result) -> Usage:
+    """The counts of all turns that led to a result."""
+    total = usage_of(result.completion)
+    for earlier in result.earlier:
+        total = _sum(total, usage_of({"usage": earlier}))
+    return total
+
+
+def spent_in(record: Mapping[str, Value]) -> Usage:
+    """The same of a result line that was recorded."""
+    response, about = record.get("response"), record.get("chatpipe")
+    body = response.get("body") if isinstance(response, dict) else None
+    total = usage_of(body if isinstance(body, dict) else None)
+    for earlier in (about.get("earlier_usage") if isinstance(about, dict) else None) or ():
+        total = _sum(total, usage_of({"usage": earlier}))
+    return total
 
 
 def _count(value: Any) -> int:
@@ -70,6 +94,8 @@ class Tally:
     def __init__(self) -> None:
         self.outcomes: dict[Outcome, int] = {}
         self.failures: dict[Status, int] = {}
+        self.codes: Counter[str] = Counter()  # of errors
+        self._first_message = ""
         self.finished = 0
         self.good = 0
         self.reused = 0
@@ -85,18 +111,39 @@ class Tally:
             self.good += 1
         else:
             self.failures[result.status] = self.failures.get(result.status, 0) + 1
-        usage = usage_of(result.completion)
+            self._add_error(result)
+        usage = spent_on(result)
         self.usage = _sum(self.usage, usage)
         if result.latency_s is None:
             self.reused += result.completion is not None
             return
         self.spent = _sum(self.spent, usage)
-        self.retries += result.tries - 1
+        self.retries += result.tries - 1 - len(result.earlier)  # a turn is no retry
         self.latencies.add(result.latency_s)
 
     @property
     def failed(self) -> int:
         return self.finished - self.good
+
+    def failures_text(self) -> str:
+        """Why lines failed, the most common reason first: `10 http_400, 2 network`.
+
+        Where every line did, for one reason, that and what the first of them was told.
+        """
+        if not self.good and len(self.codes) == 1:
+            (code,) = self.codes
+            message = self._first_message
+            cut = message if len(message) <= _MESSAGE_LENGTH else f"{message[:_MESSAGE_LENGTH]}..."
+            return f"{code}: {cut}"
+        shown = self.codes.most_common(_CODES)
+        left = self.failed - sum(count for _, count in shown)
+        texts = [f"{count} {code}" for code, count in shown]
+        return ", ".join(texts + ([f"{left} of other kinds"] if left else []))
+
+    def _add_error(self, result: Result) -> None:
+        error = values.loads(result.line)["error"]
+        self.codes[error["code"]] += 1
+        self._first_message = self._first_message or error["message"]
 
     def report(self, wall_s: float) -> dict[str, Value]:
         """The object of `--report` and `--progress json`. Times in seconds."""

@@ -6,12 +6,27 @@ import os
 
 import click
 
-from chatpipe.flags import checking, connection, output, parameters, printing, prompt, retries, telling
+from chatpipe.batch.sharing import Sharing
+from chatpipe.dialogue.options import Tooling
+from chatpipe.flags import (
+    checking,
+    connection,
+    output,
+    pace,
+    parameters,
+    printing,
+    prompt,
+    retries,
+    structure,
+    telling,
+    tooling,
+)
 from chatpipe.flags.checking import Checking
 from chatpipe.flags.types import Command
 from chatpipe.output.options import Printing, Target, Telling
 from chatpipe.request.parameters import Parameters
 from chatpipe.request.prompt import Prompt
+from chatpipe.request.structure import Structure
 from chatpipe.wire.options import Connection
 from chatpipe.wire.retry import Policy
 
@@ -19,18 +34,24 @@ from chatpipe.wire.retry import Policy
 @click.command(cls=Command)
 @prompt.options
 @parameters.options
+@structure.options
+@tooling.options
 @checking.options
 @connection.options
 @retries.options
+@pace.options
 @printing.options
 @output.options
 @telling.options
 def ask(
     prompt: Prompt,
     parameters: Parameters,
+    structure: Structure,
+    tooling: Tooling,
     checking: Checking,
     connection: Connection,
     policy: Policy,
+    sharing: Sharing,
     printing: Printing,
     target: Target,
     telling: Telling,
@@ -44,34 +65,50 @@ def ask(
     git diff | chatpipe ask -s "Write a commit message"
     """
     # The stages, and httpx with them, come in only now: --help and completion do without.
-    from chatpipe import exchange
+    from functools import partial
+
+    from chatpipe.dialogue.wanted import Wanted
     from chatpipe.flags.stdin import stdin
     from chatpipe.inputs.sources import Sources
-    from chatpipe.local import route
-    from chatpipe.output import notices
-    from chatpipe.output.delivery import Delivery, conclude
-    from chatpipe.output.formats import decide_stream
+    from chatpipe.local.asking import Asking
+    from chatpipe.output import notices, transcript
+    from chatpipe.output.delivery import conclude
+    from chatpipe.output.formats import decide_stream, settle
     from chatpipe.output.notices import Notices
     from chatpipe.output.target import opened
     from chatpipe.request.build import build
-    from chatpipe.request.material import gather
-    from chatpipe.schema.refuse import refuse
+    from chatpipe.request.form import refuse_choices
+    from chatpipe.request.material import continued, gather
+    from chatpipe.request.stored import new_messages, refuse_unfit
+    from chatpipe.schema.refuse import refuse, refuse_form
     from chatpipe.wire import endpoints, keys, redact
 
     told = Notices(telling)
     sources = Sources(stdin(told, is_taken=connection.key.descriptor == 0))
     endpoint = endpoints.resolve(connection, os.environ, keys.header_lines(connection.header_file))
-    built = build(gather(prompt, parameters, sources, endpoint.model))
-    decide_stream(built.body, printing)
-    if not checking.off:
-        told.warnings(refuse(built, strict=checking.strict))
-    key = keys.find(connection.key, endpoint.key_env, os.environ)
-    headers = endpoints.authorized(endpoint, key, allow_http=connection.allow_http)
-    for secret in redact.secrets(headers):
-        notices.hide(secret)
-    with opened(target, sources.names, escape=printing.escape) as out:
-        delivery = Delivery(out, printing, told)
-        with route.opened(endpoint, connection, os.environ, told) as world:
-            request = route.request(endpoint.url, headers, built.body)
-            answer = exchange.immediately(exchange.ask(request, world, delivery, connection.limits, policy))
-        return conclude(out, delivery.finish(answer))
+    read = partial(transcript.read, prompt.transcript, told.note)
+    material = gather(prompt, parameters, sources, endpoint.model, structure, read)
+    told.warnings(refuse_form(material.form, strict=checking.strict))
+    if prompt.transcript is not None:
+        transcript.refuse_shared(prompt.transcript, target, sources.names, is_stdin_read=prompt.read_stdin)
+    with transcript.opened(prompt.transcript, told.note) as history:
+        past = None if history is None else history.messages()
+        built = build(continued(material, prompt, past))
+        if history is not None:
+            refuse_unfit(built)
+        refuse_choices(built.body, structure)
+        printing = settle(printing, target, built.body)
+        decide_stream(built.body, printing)
+        if not checking.off:
+            told.warnings(refuse(built, strict=checking.strict))
+        key = keys.find(connection.key, endpoint.key_env, os.environ)
+        headers = endpoints.authorized(endpoint, key, allow_http=connection.allow_http)
+        for secret in redact.secrets(headers):
+            notices.hide(secret)
+        wanted = Wanted(tooling, material.form, structure.reask)
+        asking = Asking(endpoint, headers, connection, policy, sharing, wanted, printing, told, os.environ)
+        with opened(target, sources.names, escape=printing.escape) as out:
+            asked = asking.run(built.body, out)
+            if history is not None and asked.is_worth_keeping:
+                history.append([*new_messages(built, is_new_transcript=not past), *asked.messages])
+            return conclude(out, asked.fault)

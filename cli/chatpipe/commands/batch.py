@@ -7,12 +7,26 @@ import os
 import click
 
 from chatpipe.batch.options import Feeding, Pacing, Resuming, Showing
-from chatpipe.flags import checking, connection, output, parameters, prompt, retries, running, telling
+from chatpipe.dialogue.options import Tooling
+from chatpipe.flags import (
+    checking,
+    connection,
+    output,
+    parameters,
+    prompt,
+    retries,
+    running,
+    structure,
+    telling,
+    tooling,
+)
 from chatpipe.flags.checking import Checking
+from chatpipe.flags.printing import ends_texts
 from chatpipe.flags.types import FILE, Command, words_of
 from chatpipe.output.options import RESULTS, RUN_ALLOWABLE, RUN_SHAPES, Target, Telling
 from chatpipe.request.parameters import Parameters
 from chatpipe.request.prompt import Prompt
+from chatpipe.request.structure import Structure
 from chatpipe.wire.options import Connection
 from chatpipe.wire.retry import Policy
 
@@ -22,6 +36,8 @@ from chatpipe.wire.retry import Policy
 @running.feeding
 @prompt.defaults
 @parameters.options
+@structure.options
+@tooling.options
 @checking.options
 @connection.options
 @retries.options
@@ -52,6 +68,8 @@ def batch(
     feeding: Feeding,
     prompt: Prompt,
     parameters: Parameters,
+    structure: Structure,
+    tooling: Tooling,
     checking: Checking,
     connection: Connection,
     policy: Policy,
@@ -72,20 +90,34 @@ def batch(
     chatpipe batch prompts.jsonl -o answers.jsonl
     jq -c '{prompt: .question}' faq.jsonl | chatpipe batch -s "Be brief." -k -f string
     """
+    from chatpipe.batch.lines import Requests, Template
+    from chatpipe.dialogue.wanted import Wanted
     from chatpipe.flags.stdin import stdin
     from chatpipe.inputs.sources import Sources
-    from chatpipe.local.running import Job
+    from chatpipe.local.job import Job
+    from chatpipe.local.running import Running
     from chatpipe.output.notices import Notices
+    from chatpipe.output.rows import Parts
     from chatpipe.request.build import build
+    from chatpipe.request.form import refuse_choices
     from chatpipe.request.material import gather_defaults
+    from chatpipe.schema.refuse import refuse_form
     from chatpipe.wire import endpoints, keys
 
     told = Notices(telling)
     sources = Sources(stdin(told))
     endpoint = endpoints.resolve(connection, os.environ, keys.header_lines(connection.header_file))
-    defaults = build(gather_defaults(prompt, parameters, sources, source))
+    material = gather_defaults(prompt, parameters, sources, source, structure)
+    told.warnings(refuse_form(material.form, strict=checking.strict))
+    defaults = build(material)
+    refuse_choices(defaults.body, structure)
+    template = Template(defaults.body, override=feeding.override, default_model=endpoint.model)
     job = Job(
         file=source,
+        reader=Requests(template, plain=feeding.plain, strict=checking.strict, unchecked=checking.off),
+        writing=Parts(shape, null=ends_texts(null, shape)),
+        only_requests=shape == "requests",
+        tells_failures=False,
         endpoint=endpoint,
         connection=connection,
         policy=policy,
@@ -93,12 +125,11 @@ def batch(
         pacing=pacing,
         resuming=resuming,
         showing=showing,
-        checking=(checking.strict, checking.off),
         target=target,
-        shape=shape,
-        null=null,
         allow=allow,
         told=told,
         environ=os.environ,
+        wanted=Wanted(tooling, material.form, structure.reask),
+        defaults=defaults.body,
     )
-    return job.run(defaults.body, sources)
+    return Running(job).run(sources)

@@ -6,18 +6,20 @@ import os
 
 import click
 
-from chatpipe.flags import checking, connection, output, parameters, prompt, telling
+from chatpipe.flags import checking, connection, output, parameters, prompt, structure, telling
 from chatpipe.flags.checking import Checking
 from chatpipe.flags.types import Command
 from chatpipe.output.options import REQUEST_SHAPES, Target, Telling
 from chatpipe.request.parameters import Parameters
 from chatpipe.request.prompt import Prompt
+from chatpipe.request.structure import Structure
 from chatpipe.wire.options import Connection
 
 
 @click.command(cls=Command)
 @prompt.options
 @parameters.options
+@structure.writing
 @checking.options
 @connection.options
 @click.option(
@@ -37,6 +39,7 @@ from chatpipe.wire.options import Connection
 def build(
     prompt: Prompt,
     parameters: Parameters,
+    structure: Structure,
     checking: Checking,
     connection: Connection,
     shape: str,
@@ -50,24 +53,36 @@ def build(
     chatpipe build -m gpt-4o-mini "Hello" | jq .
     chatpipe build "Hello" | chatpipe ask -p echo -r - --raw | chatpipe show
     """
+    from functools import partial
+
     from chatpipe.flags.stdin import stdin
     from chatpipe.inputs.sources import Sources
+    from chatpipe.output import transcript
     from chatpipe.output.notices import Notices
     from chatpipe.output.requests import written
     from chatpipe.output.target import opened
     from chatpipe.request.build import build as build_body
-    from chatpipe.request.material import gather
-    from chatpipe.schema.refuse import refuse
+    from chatpipe.request.material import continued, gather
+    from chatpipe.request.stored import refuse_unfit
+    from chatpipe.schema.refuse import refuse, refuse_form
     from chatpipe.wire import endpoints, keys
 
     told = Notices(telling)
     sources = Sources(stdin(told))
     endpoint = endpoints.resolve(connection, os.environ, keys.header_lines(connection.header_file))
-    built = build_body(gather(prompt, parameters, sources, endpoint.model))
+    read = partial(transcript.read, prompt.transcript, told.note)
+    material = gather(prompt, parameters, sources, endpoint.model, structure, read)
+    history = read()
+    if history and prompt.transcript:
+        sources.names.append(prompt.transcript)
+    built = build_body(continued(material, prompt, history))
+    if history is not None:
+        refuse_unfit(built)
     if not checking.off:
         # A body may still get its model from whoever sends it; a Batch line or a curl command may not.
         told.warnings(refuse(built, strict=checking.strict, without_model=shape == "body"))
-    text = written(shape, built.body, custom_id, endpoint, connection.key, os.environ)
+        told.warnings(refuse_form(material.form, strict=checking.strict))
+    text = written(shape, built.body, custom_id, endpoint, connection, os.environ)
     with opened(target, sources.names, escape=True) as out:
         out.write(text)
         out.replace()

@@ -24,12 +24,14 @@ def show(files: tuple[str, ...], printing: Printing, target: Target, telling: Te
     from chatpipe.flags.stdin import stdin
     from chatpipe.inputs.sources import STDIN, Sources, one_owner
     from chatpipe.output.delivery import Delivery
+    from chatpipe.output.formats import settle
     from chatpipe.output.notices import Notices
     from chatpipe.output.showing import Show
     from chatpipe.output.target import opened
     from chatpipe.response.recorded import steps
 
     told = Notices(telling)
+    printing = settle(printing, target)
     one_owner(("FILE", file) for file in files)
     sources = Sources(stdin(told))
     with opened(target, [file for file in files if file != STDIN], escape=printing.escape) as out:

@@ -11,11 +11,20 @@ from chatpipe.flags.types import group, words_of
 from chatpipe.output.options import ALLOWABLE, FORMATS, REASONING, Printing
 
 
-def _read(format: str | None, json: bool, raw: bool, no_escape: bool, **others: Any) -> Printing:
+def _read(format: str | None, json: bool, raw: bool, null: bool, no_escape: bool, **others: Any) -> Printing:
     named = {name for name, typed in ((format, format), ("json", json), ("chunks", raw)) if name and typed}
     if len(named) > 1:
         raise UsageFault(f"formats {' and '.join(sorted(named))} at once", place="--format", fix="choose one")
-    return Printing(format=named.pop() if named else "text", escape=not no_escape, **others)
+    chosen = next(iter(named), "text")
+    null = ends_texts(null, chosen)
+    return Printing(format=chosen, named=bool(named), null=null, escape=not no_escape, **others)
+
+
+def ends_texts(null: bool, shape: str) -> bool:
+    """`--null` as typed. Raises UsageFault beside a format that has no text for it to end."""
+    if null and shape != "text":
+        raise UsageFault(f"format '{shape}' has no text to end", place="--null", fix="use it with -f text")
+    return null
 
 
 options = group(

@@ -19,7 +19,7 @@ _ROLES = {
 _ATTACHMENTS: dict[str, tuple[MediaKind, str, str]] = {
     "image": ("image", "PATH|URL", "Image for the last user message; a URL is handed on, never fetched"),
     "audio_file": ("audio", "PATH", "WAV or MP3 for the last user message"),
-    "file": ("file", "PATH", "Document (PDF, office, text, image) for the last user message"),
+    "file": ("file", "PATH|URL", "Document (PDF, office, text, image) for the last user message"),
     "file_id": ("file-id", "ID", "File that the provider has already"),
 }
 
@@ -71,11 +71,15 @@ def _read(
     image_detail: str | None,
     words: tuple[str, ...] = (),
     no_stdin: bool = False,
+    transcript: str | None = None,
     **repeated: tuple[str, ...],
 ) -> Prompt:
     attachments = {name: repeated.pop(name) for name in _ATTACHMENTS}
     if image_detail is not None and not attachments["image"]:
         raise UsageFault("there is no image", place="--image-detail", fix="use it with --image")
+    if transcript in ("", "-"):
+        what = "stdin cannot be appended to" if transcript else "the name is empty"
+        raise UsageFault(what, place="--transcript", fix="name a file")
     return Prompt(
         words=words,
         request=request,
@@ -87,6 +91,7 @@ def _read(
         ),
         image_detail=image_detail,
         read_stdin=not no_stdin,
+        transcript=transcript,
     )
 
 
@@ -121,6 +126,9 @@ options = group(
     [
         click.argument("words", nargs=-1, metavar="[PROMPT]..."),
         *_CONVERSATION,
+        click.option(
+            "--transcript", metavar="FILE", type=FILE, help="Go on with the conversation in this JSONL file"
+        ),
         click.option("--no-stdin", is_flag=True, help="Leave stdin alone (loops, cron, ssh)"),
     ],
     _read,

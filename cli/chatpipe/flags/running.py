@@ -9,10 +9,10 @@ import click
 
 from chatpipe.batch.options import RESENDABLE, Feeding, Halt, Jobs, Pacing, Resuming, Showing
 from chatpipe.errors import UsageFault
+from chatpipe.flags import pace
 from chatpipe.flags.types import FILE, Seconds, Word, group, words_of
 
 _MOST_AUTO = 256
-_ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
 
 
 class _Jobs(Word):
@@ -69,10 +69,13 @@ def _read_pacing(**values: Any) -> Pacing:
     values["grace_s"] = values.pop("grace")
     if values["max_cost"] is not None and values["prices"] is None:
         raise UsageFault("a cost needs prices", place="--max-cost", fix="add --prices FILE")
-    if values["pace_jobs"] is not None and values["pace_file"] is None:
-        raise UsageFault("nothing to share the number in", place="--pace-jobs", fix="add --pace-file FILE")
+    pace.refuse_alone(values["pace_file"], values["pace_jobs"])
     return Pacing(**values)
 
+
+_DEDUPE = click.option(
+    "--dedupe", is_flag=True, help="Send the same request once, and use its answer for all"
+)
 
 feeding = group(
     "feeding",
@@ -81,7 +84,18 @@ feeding = group(
         click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Take the first N lines only"),
         click.option("--shard", metavar="K/N", type=_Shard(()), help="Take every Nth line, from the Kth"),
         click.option("--override", is_flag=True, help="Options win over a line's own values"),
-        click.option("--dedupe", is_flag=True, help="Send the same request once, and use its answer for all"),
+        _DEDUPE,
+    ],
+    Feeding,
+)
+
+# The same for rows, of which one may be several lines. They are no requests: there is nothing to override.
+row_feeding = group(
+    "feeding",
+    [
+        click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Take the first N rows only"),
+        click.option("--shard", metavar="K/N", type=_Shard(()), help="Take every Nth row, from the Kth"),
+        _DEDUPE,
     ],
     Feeding,
 )
@@ -134,12 +148,7 @@ pacing = group(
             show_default=True,
             help="Requests in flight",
         ),
-        click.option("--rpm", metavar="N", type=_ABOVE_ZERO, help="At most N requests a minute"),
-        click.option("--tpm", metavar="N", type=_ABOVE_ZERO, help="At most N tokens a minute"),
-        click.option("--pace-file", metavar="FILE", type=FILE, help="Share the limits with other processes"),
-        click.option(
-            "--pace-jobs", metavar="N", type=click.IntRange(min=1), help="Requests in flight in all of them"
-        ),
+        *pace.shared,
         click.option(
             "--max-pause",
             metavar="S",
@@ -166,33 +175,50 @@ pacing = group(
             help="Stop when so many tokens are used",
         ),
         click.option(
-            "--max-cost", metavar="X", type=_ABOVE_ZERO, help="Stop when so much is spent; needs --prices"
+            "--max-cost", metavar="X", type=pace.ABOVE_ZERO, help="Stop when so much is spent; needs --prices"
         ),
         click.option("--prices", metavar="FILE", type=FILE, help="Prices per million tokens, as TOML"),
     ],
     _read_pacing,
 )
 
+_WATCHING = [
+    click.option(
+        "--window",
+        metavar="N",
+        type=click.IntRange(min=1),
+        help="Lines that may wait for one  [default: 4 x jobs]",
+    ),
+    click.option("--errors", metavar="FILE", type=FILE, help="Write failed lines here, too"),
+    click.option("--report", metavar="FILE", type=FILE, help="Write counts, tokens and times here, as JSON"),
+    click.option(
+        "--progress",
+        type=click.Choice(("bar", "json", "none")),
+        help="On stderr  [default: a bar on a terminal]",
+    ),
+    click.option("--dry-run", is_flag=True, help="Count lines, tokens and cost; send nothing"),
+]
+
 showing = group(
     "showing",
     [
         click.option("--keep-order", "-k", is_flag=True, help="Write results in the order of the input"),
-        click.option(
-            "--window",
-            metavar="N",
-            type=click.IntRange(min=1),
-            help="Lines that may wait for one  [default: 4 x jobs]",
-        ),
-        click.option("--errors", metavar="FILE", type=FILE, help="Write failed lines here, too"),
-        click.option(
-            "--report", metavar="FILE", type=FILE, help="Write counts, tokens and times here, as JSON"
-        ),
-        click.option(
-            "--progress",
-            type=click.Choice(("bar", "json", "none")),
-            help="On stderr  [default: a bar on a terminal]",
-        ),
-        click.option("--dry-run", is_flag=True, help="Count lines, tokens and cost; send nothing"),
+        *_WATCHING,
     ],
     Showing,
+)
+
+
+def _read_row_showing(no_keep_order: bool, **others: Any) -> Showing:
+    return Showing(keep_order=not no_keep_order, **others)
+
+
+# The same for rows, which stay in order unless told otherwise.
+row_showing = group(
+    "showing",
+    [
+        click.option("--no-keep-order", is_flag=True, help="Write rows as they are ready"),
+        *_WATCHING,
+    ],
+    _read_row_showing,
 )

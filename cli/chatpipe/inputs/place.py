@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from json import JSONDecoder
 from typing import NamedTuple
 
+# Longer than any request a server takes (images in it included), and short enough for memory.
+LINE_BYTES = 256 << 20
+
 
 class Source(NamedTuple):
     """A text with a name: a file, `<stdin>`, or one line of either.
@@ -33,7 +36,8 @@ class Source(NamedTuple):
 
 
 _SPACE = re.compile(r"[ \t\r\n]*")
-_DECODER = JSONDecoder()
+# Nobody looks at the numbers, and int() takes no more than some thousand digits.
+_DECODER = JSONDecoder(parse_int=str, parse_float=str)
 
 
 def locate(data: bytes, pointer: str) -> tuple[int, int]:
@@ -65,7 +69,7 @@ def _skip(text: str, index: int) -> int:
 def _child(text: str, index: int, key: str) -> int | None:
     """Where the member or item called key begins inside the value at index."""
     found = None
-    for name, start in _children(text, index):
+    for name, start, _ in _children(text, index):
         if name == key:
             found = start
             if text[index] == "[":
@@ -73,8 +77,13 @@ def _child(text: str, index: int, key: str) -> int | None:
     return found
 
 
-def _children(text: str, index: int) -> Iterator[tuple[str, int]]:
-    """Name and start of each member of the object, or item of the array, at index."""
+def members(text: str) -> Iterator[tuple[str, int, int]]:
+    """Name, start and end of the value of each member of an object. The text is valid JSON."""
+    yield from _children(text, _skip(text, 0))
+
+
+def _children(text: str, index: int) -> Iterator[tuple[str, int, int]]:
+    """Name, start and end of each member of the object, or item of the array, at index."""
     kind = text[index]
     if kind not in "{[":
         return
@@ -85,8 +94,9 @@ def _children(text: str, index: int) -> Iterator[tuple[str, int]]:
         if kind == "{":
             name, position = _DECODER.raw_decode(text, position)
             position = _skip(text, _skip(text, position) + 1)  # the colon
-        yield name, position
-        position = _skip(text, _DECODER.raw_decode(text, position)[1])
+        end = _DECODER.raw_decode(text, position)[1]
+        yield name, position, end
+        position = _skip(text, end)
         if text[position] == ",":
             position = _skip(text, position + 1)
         number += 1

@@ -6,14 +6,27 @@ are the prerequisites of `--depfile`, and `-o` may not be one of them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from chatpipe.errors import BadInput, MissingInput, UsageFault, reason
-from chatpipe.inputs.place import Source
+from chatpipe.inputs.place import LINE_BYTES, Source
 from chatpipe.inputs.stdin import Stdin
 
 STDIN = "-"
 STDIN_NAME = "<stdin>"
+_BLOCK = 65536
+
+
+class Limit(NamedTuple):
+    """How much of a file is read at most, and what to do about one that has more."""
+
+    size_bytes: int
+    fix: str
+
+
+_ANY = Limit(LINE_BYTES, "no request holds so much")
 
 
 class Sources:
@@ -24,12 +37,25 @@ class Sources:
         self.names: list[str] = []
 
     def read(self, name: str, option: str) -> Source:
-        """The bytes of a file, or of stdin for `-`. Raises MissingInput, naming the option."""
+        """The bytes of a file, or of stdin for `-`. Raises MissingInput, naming the option, and BadInput."""
         if name == STDIN:
             return Source(STDIN_NAME, self.stdin.read())
+        return self.read_within(_ANY, name, option)
+
+    def read_within(self, limit: Limit, name: str, option: str) -> Source:
+        """The same of what may be huge. Raises BadInput for what has more bytes than the limit.
+
+        Nothing is read of a file that is known to be larger, and a device or a pipe without an end
+        is read up to the limit only.
+        """
+        if name == STDIN:
+            return Source(STDIN_NAME, _within(limit, self.stdin.blocks(), STDIN_NAME, option))
         try:
             with open(name, "rb") as file:
-                data = file.read()
+                size = os.fstat(file.fileno()).st_size  # 0 of what is no regular file
+                if size > limit.size_bytes:
+                    raise _too_large(name, option, limit, size)
+                data = _within(limit, iter(lambda: file.read(_BLOCK), b""), name, option)
         except (OSError, ValueError) as error:
             raise missing(name, option, error) from error
         self.names.append(name)
@@ -51,7 +77,7 @@ class Sources:
         self.names.append(name)
         with file:
             try:
-                yield from _split(name, iter(lambda: file.read(65536), b""))
+                yield from _split(name, iter(lambda: file.read(_BLOCK), b""))
             except OSError as error:
                 raise missing(name, option, error) from error
 
@@ -91,6 +117,26 @@ def one_owner(claims: Iterable[tuple[str, str]]) -> str | None:
 def missing(name: str, option: str, error: OSError | ValueError) -> MissingInput:
     """What to say of a file that could not be opened or read."""
     return MissingInput(f"cannot read '{name}': {reason(error)}", place=option)
+
+
+def _within(limit: Limit, blocks: Iterator[bytes], name: str, option: str) -> bytes:
+    held: list[bytes] = []
+    size = 0
+    for block in blocks:
+        size += len(block)
+        if size > limit.size_bytes:
+            raise _too_large(name, option, limit, None)
+        held.append(block)
+    return b"".join(held)
+
+
+def _too_large(name: str, option: str, limit: Limit, size: int | None) -> BadInput:
+    """A size of None: no more is known than that it passes the limit."""
+    most = f"{limit.size_bytes / 1e6:.0f} MB"
+    what = (
+        f"more than {most}" if size is None else f"{size / 1e6:,.1f} MB, more than the {most} that are taken"
+    )
+    return BadInput(f"'{name}' has {what}", place=option, fix=limit.fix)
 
 
 def _split(name: str, blocks: Iterator[bytes]) -> Iterator[Source]:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from typing import NamedTuple
 
-from chatpipe.errors import MissingInput, reason
+from chatpipe.errors import BadInput, MissingInput, reason
+from chatpipe.inputs.place import LINE_BYTES
 
 # Long enough for `git log | chatpipe ask ...`, short enough that nobody thinks the program hangs.
 PATIENCE_S = 2.0
@@ -50,8 +51,20 @@ class Stdin(NamedTuple):
         return Kind.DATA
 
     def read(self, notice: str = "") -> bytes:
-        """All bytes to the end. notice is shown if none has come after PATIENCE_S."""
-        return b"".join(self.blocks(notice))
+        """All bytes to the end. notice is shown if none has come after PATIENCE_S.
+
+        Raises BadInput for more than any request can hold: what never ends is not to fill the memory.
+        """
+        blocks: list[bytes] = []
+        size = 0
+        for block in self.blocks(notice):
+            blocks.append(block)
+            size += len(block)
+            if size > LINE_BYTES:
+                raise BadInput(
+                    f"has more than {LINE_BYTES >> 20} MiB", place="<stdin>", fix="no request holds so much"
+                )
+        return b"".join(blocks)
 
     def blocks(self, notice: str = "") -> Iterator[bytes]:
         """The bytes as they come, to the end. Raises MissingInput when stdin is closed or unreadable."""

@@ -27,6 +27,10 @@ CREATED = 1_700_000_000  # 2023-11-14: any moment will do, so long as it is alwa
 
 _Object = dict[str, Any]
 
+_STREAMED_SOUND = "pcm16"  # the one format of audio that the API streams, and ours where none is named
+_SAMPLES = 2400
+_AUDIO_END = {"expires_at": CREATED + 3600}
+
 _TOKEN = re.compile(r"\s*\S+|\s+")
 _MOST_CHOICES = 128
 _MOST_ALTERNATIVES = 20
@@ -66,7 +70,7 @@ class _Answer:
     tokens: Sequence[str]
     finish_reason: str
     call: _Call | None
-    spoken: bool
+    spoken: str | None  # the format of the sound that the text is said in; None for text
     alternatives: int | None  # to each token's log probability; None for no log probabilities
 
     @property
@@ -188,7 +192,7 @@ def _answer(body: _Object, digest: str) -> _Answer:
     finish_reason = "length" if len(tokens) > limit else "stop"
     if call:
         finish_reason = "function_call" if call.kind == "function_call" else "tool_calls"
-    model, modalities = body.get("model"), body.get("modalities")
+    model = body.get("model")
     alternatives = _whole(body, "top_logprobs", 0, _MOST_ALTERNATIVES) or 0
     return _Answer(
         digest=digest,
@@ -198,9 +202,26 @@ def _answer(body: _Object, digest: str) -> _Answer:
         tokens=tokens[:limit],
         finish_reason=finish_reason,
         call=call,
-        spoken=call is None and isinstance(modalities, list) and "audio" in modalities,
+        spoken=_sound(body) if call is None else None,
         alternatives=alternatives if body.get("logprobs") is True else None,
     )
+
+
+def _sound(body: _Object) -> str | None:
+    """The format of the audio that the request asks for, None for none. Raises _Refused."""
+    modalities, audio = body.get("modalities"), body.get("audio")
+    if not (isinstance(modalities, list) and "audio" in modalities):
+        return None
+    style = audio.get("format") if isinstance(audio, dict) else None
+    if not isinstance(style, str):
+        return _STREAMED_SOUND
+    if style != _STREAMED_SOUND and body.get("stream") is True:
+        what = (
+            f"Unsupported value: 'audio.format' does not support '{style}' when stream=true."
+            f" Supported values are: '{_STREAMED_SOUND}'."
+        )
+        raise _Refused(what, "audio.format", "unsupported_value")
+    return style
 
 
 def _whole(body: _Object, name: str, low: int, high: int | None) -> int | None:
@@ -259,7 +280,8 @@ def _part(part: Value) -> str:
             return f"[audio: {held.get('format')}, {_base64_size(data)} bytes]"
         case "file", {"file_data": str(data)}:
             name = held.get("filename")
-            described = _described(data) if data.startswith("data:") else f"{_base64_size(data)} bytes"
+            is_url = data.startswith(("data:", "https://", "http://"))
+            described = _described(data) if is_url else f"{_base64_size(data)} bytes"
             return f"[file: {name}, {described}]" if name else f"[file: {described}]"
         case "file", {"file_id": str(file_id)}:
             return f"[file: {file_id}]"
@@ -371,7 +393,8 @@ def _message(said: _Answer, index: int) -> _Object:
     if said.call:
         message |= _calling(said, index, said.call, said.call.payload)
     if said.spoken:
-        message["audio"] = {**_audio_id(said, index), "transcript": text, **_audio_end()}
+        data = base64.b64encode(_silence(said.spoken)).decode()
+        message["audio"] = {**_audio_id(said, index), "transcript": text, "data": data, **_AUDIO_END}
     return message
 
 
@@ -387,13 +410,25 @@ def _audio_id(said: _Answer, index: int) -> _Object:
     return {"id": f"audio_{said.digest}{index}"}
 
 
-def _audio_end() -> _Object:
-    """A tenth of a second of silence: 8 kHz, 8 bits, mono, WAV whatever the format asked for."""
-    samples = b"\x80" * 800
-    head = bytes.fromhex("666d7420 10000000 01000100 401f0000 401f0000 01000800")  # the `fmt ` chunk
+def _silence(style: str) -> bytes:
+    """A tenth of a second of silence: pcm16 as it is, in a WAV for every other format.
+
+    24 kHz, 16 bits, mono, the least significant byte first, as the API has it.
+    """
+    samples = bytes(2 * _SAMPLES)
+    if style == _STREAMED_SOUND:
+        return samples
+    head = bytes.fromhex("666d7420 10000000 01000100 c05d0000 80bb0000 02001000")  # the `fmt ` chunk
     wave = b"WAVE" + head + b"data" + len(samples).to_bytes(4, "little") + samples
-    data = b"RIFF" + len(wave).to_bytes(4, "little") + wave
-    return {"data": base64.b64encode(data).decode(), "expires_at": CREATED + 3600}
+    return b"RIFF" + len(wave).to_bytes(4, "little") + wave
+
+
+def _sound_pieces(tokens: int) -> Iterator[str]:
+    """The samples in one piece for each token, each encoded for itself, as servers do."""
+    pieces = max(tokens, 1)
+    for piece in range(pieces):
+        samples = _SAMPLES * (piece + 1) // pieces - _SAMPLES * piece // pieces
+        yield base64.b64encode(bytes(2 * samples)).decode()
 
 
 def _events(said: _Answer, with_usage: bool) -> Iterator[bytes]:
@@ -431,7 +466,8 @@ def _deltas(said: _Answer, index: int) -> Iterator[tuple[_Object, Sequence[str]]
     elif said.spoken:
         yield {"audio": _audio_id(said, index)}, ()
         yield from (({"audio": {"transcript": token}}, (token,)) for token in said.tokens)
-        yield {"audio": _audio_end()}, ()
+        yield from (({"audio": {"data": data}}, ()) for data in _sound_pieces(len(said.tokens)))
+        yield {"audio": _AUDIO_END}, ()
     else:
         yield from (({"content": token}, (token,)) for token in said.tokens)
 

@@ -1,9 +1,10 @@
 """`-o FILE` and side files: a file is replaced whole when all went well, else it is not touched.
 
-What is written goes to `.NAME.RANDOM.tmp` beside the file (beside what a link leads to). It is made
-before anything is sent, so that a directory that is missing or read-only costs nothing. commit()
-renames it over the file; keep_part() keeps it as FILE.part; leaving the `with` block in any other
-way removes it. The order at the end of a run: the side files, then commit().
+What is written goes to `.NAME.RANDOM.tmp` beside the file (beside what a link leads to). That it can
+be made is tried before anything is sent, so that a directory that is missing or read-only costs
+nothing; it is there from the first byte on, so that a run that is killed before leaves nothing.
+commit() renames it over the file; keep_part() keeps it as FILE.part; leaving the `with` block in any
+other way removes it. The order at the end of a run: the side files, then commit().
 """
 
 from __future__ import annotations
@@ -62,10 +63,10 @@ def write_side_file(path: str, data: bytes, *, if_changed: bool = False) -> None
             out.commit()
 
 
-def same_file(path: str, inputs: Iterable[str]) -> str | None:
+def same_file(path: str | int, inputs: Iterable[str]) -> str | None:
     """The first of inputs that is the regular file path leads to, by whatever name or link; else None.
 
-    An input `-` is stdin. Devices and FIFOs may well be both read and written.
+    path may be a descriptor; an input `-` is stdin. Devices and FIFOs may well be both read and written.
     """
     target = _stat(path) if path != "-" else None
     if target is None or not stat.S_ISREG(target.st_mode):
@@ -102,25 +103,20 @@ class Replacement:
         """
         self._path = path
         self._if_changed = if_changed
+        self._temporary = ""  # while there is none
+        self._fd = -1
+        self._is_over = False
         try:
             self._target = os.path.realpath(path)
-            old = _old(path)
+            self._old = _old(path)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise failure(path, error) from error
-        try:
-            self._temporary, self._fd = _create(self._target, 0o666 if old is None else 0o600)
-        except OSError as error:
-            raise failure(path, error, f"cannot make a file in '{os.path.dirname(self._target)}'") from error
-        try:
-            if old is not None:
-                _dress(self._fd, old)
-        except BaseException:
-            self.discard()
-            raise
+        self._make()
+        self._unmake()
 
     def write(self, data: bytes) -> None:
         try:
-            write_all(self._fd, data)
+            write_all(self._made(), data)
         except OSError as error:
             raise failure(self._path, error) from error
 
@@ -138,9 +134,10 @@ class Replacement:
 
     def replace(self) -> None:
         """commit, but when CannotWrite is raised nothing is kept yet."""
+        fd = self._made()
         try:
-            if not (self._if_changed and _has_content_of(self._target, self._fd)):
-                os.fsync(self._fd)
+            if not (self._if_changed and _has_content_of(self._target, fd)):
+                os.fsync(fd)
                 os.replace(self._temporary, self._target)
                 _sync_directory(os.path.dirname(self._target))
         except OSError as error:
@@ -163,7 +160,7 @@ class Replacement:
             part = self._rename_to_part()
         except OSError as error:
             _unfinished.discard(self._temporary)
-            self._close()
+            self.discard()
             what = f"cannot keep the answer as '{self._path}.part': {reason(error)}"
             raise CannotWrite(what, place=self._path, fix=f"it is in '{self._temporary}'") from error
         self.discard()
@@ -171,8 +168,8 @@ class Replacement:
 
     def discard(self) -> None:
         """Remove what was written, unless it was committed or kept. May be called again."""
-        self._close()
-        _remove(self._temporary)
+        self._is_over = True
+        self._unmake()
 
     def __enter__(self) -> Self:
         return self
@@ -181,6 +178,30 @@ class Replacement:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.discard()
+
+    def _made(self) -> int:
+        """The descriptor of the temporary file, which may not be there yet. Raises CannotWrite."""
+        if self._fd < 0 and not self._is_over:
+            self._make()
+        return self._fd
+
+    def _make(self) -> None:
+        mode = 0o666 if self._old is None else 0o600
+        try:
+            self._temporary, self._fd = _create(self._target, mode)
+        except OSError as error:
+            folder = os.path.dirname(self._target)
+            raise failure(self._path, error, f"cannot make a file in '{folder}'") from error
+        try:
+            if self._old is not None:
+                _dress(self._fd, self._old)
+        except BaseException:
+            self.discard()
+            raise
+
+    def _unmake(self) -> None:
+        self._close()
+        _remove(self._temporary)
 
     def _rename_to_part(self) -> str:
         """The name it got. Raises OSError of the last name tried."""

@@ -12,10 +12,11 @@ from typing import Protocol
 
 from chatpipe.errors import UsageFault
 from chatpipe.inputs.values import Value
-from chatpipe.output.options import FORMATS, Printing
+from chatpipe.output.audio import Audio
+from chatpipe.output.options import FORMATS, Printing, Target
 from chatpipe.output.raw import Chunks, EventStream
 from chatpipe.output.records import Completion, Message, String, ToolCalls, Usage
-from chatpipe.output.sink import Sink
+from chatpipe.output.sink import Sink, is_terminal
 from chatpipe.output.table import Logprobs
 from chatpipe.output.text import Text
 
@@ -43,6 +44,7 @@ WRITERS: Mapping[str, Callable[[Sink, Printing, Callable[[str], None]], Writer]]
     "tool-calls": lambda out, how, aside: ToolCalls(out),
     "logprobs": lambda out, how, aside: Logprobs(out),
     "usage": lambda out, how, aside: Usage(out),
+    "audio": lambda out, how, aside: Audio(out, aside),
 }
 
 
@@ -51,14 +53,42 @@ def writer(printing: Printing, out: Sink, aside: Callable[[str], None]) -> Write
     return WRITERS[printing.format](out, printing, aside)
 
 
+def settle(printing: Printing, target: Target, body: Mapping[str, Value] | None = None) -> Printing:
+    """The format that is written, and how, once the request is known; body is None where there is none.
+
+    A spoken answer for a file is written as sound where no format was named. Sound is never escaped,
+    and goes to a terminal only where `-o -` says so, as with curl. Raises UsageFault.
+    """
+    if body is not None and _is_spoken(body) and target.is_file and not (printing.named or printing.null):
+        printing = printing._replace(format="audio")
+    if printing.format != "audio":
+        return printing
+    if body is not None and isinstance(body.get("n"), int) and body["n"] > 1:
+        raise UsageFault(f"{body['n']} choices in one sound", place="--n", fix="use -f json")
+    if target.path is None and is_terminal():
+        raise UsageFault("audio would go to a terminal", place="--format", fix="use -o FILE, or -o -")
+    return printing._replace(escape=False)
+
+
+def _is_spoken(body: Mapping[str, Value]) -> bool:
+    modalities = body.get("modalities")
+    return isinstance(modalities, list) and "audio" in modalities
+
+
+def _can_be_streamed(body: Mapping[str, Value]) -> bool:
+    """Servers stream sound as pcm16 only (seen of OpenAI, 2026)."""
+    audio = body.get("audio")
+    return not _is_spoken(body) or (isinstance(audio, dict) and audio.get("format") == "pcm16")
+
+
 def decide_stream(body: dict[str, Value], printing: Printing) -> None:
     """Set the body's `stream` where neither an option nor the request itself did, as the format wants it.
 
-    `--usage` on a stream asks the server for the counts. Raises UsageFault for a format of chunks
-    when the answer is not to be streamed.
+    Text of a spoken answer is streamed only where its sound can be. `--usage` on a stream asks the
+    server for the counts. Raises UsageFault for a format of chunks when the answer is not to be streamed.
     """
     shape = FORMATS[printing.format]
-    if body.get("stream") is None and shape.streams:
+    if body.get("stream") is None and shape.streams and (shape.needs_stream or _can_be_streamed(body)):
         body["stream"] = True
     if shape.needs_stream and body.get("stream") is False:
         raise UsageFault(f"format '{printing.format}' needs a stream", place="--no-stream", fix="use -f json")

@@ -8,13 +8,15 @@ ERROR_FORMATS = ("text", "json")
 # What a run writes: its result lines, or one part of each answer.
 RESULTS = "results"
 RUN_SHAPES = (RESULTS, "json", "string", "message", "tool-calls", "text", "usage", "requests")
+# What `map` writes.
+ROW_SHAPES = ("rows", "requests")
 # What `build` and `check` write.
 REQUEST_SHAPES = ("body", "batch", "curl")
 PROBLEM_SHAPES = ("text", "problems")
 # Outcomes of an answer that the user may count as good.
-ALLOWABLE = frozenset({"truncated", "refused", "empty", "tool-calls"})
+ALLOWABLE = frozenset({"truncated", "refused", "empty", "mismatch", "tool-calls"})
 # And of a run: lines that have no answer, too.
-RUN_ALLOWABLE = ALLOWABLE | {"mismatch", "failed"}
+RUN_ALLOWABLE = ALLOWABLE | {"failed"}
 
 
 class Format(NamedTuple):
@@ -34,11 +36,15 @@ FORMATS: Mapping[str, Format] = {
     "tool-calls": Format(),
     "logprobs": Format(),
     "usage": Format(),
+    "audio": Format(),
 }
 
 
 class Printing(NamedTuple):
-    """What is written of an answer, and which answers count as good though they are not."""
+    """What is written of an answer, and which answers count as good though they are not.
+
+    named: the user chose the format; else the request may (formats.settle).
+    """
 
     format: str = "text"
     usage: bool = False
@@ -46,6 +52,7 @@ class Printing(NamedTuple):
     null: bool = False
     escape: bool = True
     allow: frozenset[str] = frozenset()
+    named: bool = True
 
 
 class Target(NamedTuple):

@@ -91,11 +91,26 @@ class String(Whole):
 
 
 def content_of(message: Mapping[str, Value]) -> str | None:
-    """The text of a message. Some servers answer in parts, like a request's: their texts are joined."""
+    """The text of a message or delta; where there is none, what is said in its audio.
+
+    Some servers answer in parts, like a request's: their texts are joined.
+    """
     content = message.get("content")
     if isinstance(content, list):
-        return _texts(content)
-    return content if isinstance(content, str) else None
+        content = _texts(content)
+    elif not isinstance(content, str):
+        content = None
+    if not content and isinstance(audio := message.get("audio"), dict):
+        transcript = audio.get("transcript")
+        return transcript if isinstance(transcript, str) else content
+    return content
+
+
+def audio_of(message: Mapping[str, Value]) -> str:
+    """The sound of a message or delta, in base64; empty where there is none."""
+    audio = message.get("audio")
+    data = audio.get("data") if isinstance(audio, dict) else None
+    return data if isinstance(data, str) else ""
 
 
 class Usage(Whole):

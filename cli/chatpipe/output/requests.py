@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from chatpipe.errors import UsageFault
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.wire import redact
+from chatpipe.wire import endpoints, redact
 from chatpipe.wire.endpoints import Endpoint
-from chatpipe.wire.options import KeySource
+from chatpipe.wire.options import Connection, KeySource
 
 # The body is one line that begins with `{`, so no word can be its end by accident.
 _END = "END_OF_REQUEST"
@@ -21,27 +21,31 @@ def written(
     body: Mapping[str, Value],
     custom_id: str,
     endpoint: Endpoint,
-    key: KeySource,
+    connection: Connection,
     environ: Mapping[str, str],
 ) -> bytes:
-    """The bytes of one of options.REQUEST_SHAPES, with their final newline. No key is ever among them."""
+    """The bytes of one of options.REQUEST_SHAPES, with their final newline. No key is ever among them.
+
+    A command for curl raises what would keep `ask` from sending: UsageFault, BadConfiguration.
+    """
     if shape == "batch":
         line = {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body}
         return values.dumps(line) + b"\n"
     if shape == "curl":
-        return _curl(values.dumps(body), endpoint, key, environ, streamed=body.get("stream") is True)
+        return _curl(values.dumps(body), endpoint, connection, environ, streamed=body.get("stream") is True)
     return values.dumps(body) + b"\n"
 
 
 def _curl(
-    body: bytes, endpoint: Endpoint, key: KeySource, environ: Mapping[str, str], *, streamed: bool
+    body: bytes, endpoint: Endpoint, connection: Connection, environ: Mapping[str, str], *, streamed: bool
 ) -> bytes:
     """A command for a POSIX shell. The key is read by that shell from where we would have read it."""
     if endpoint.in_process:
         raise UsageFault("profile 'echo' has no address for curl", place="--profile", fix="name a --base-url")
     command = ["curl -sS --fail-with-body" + (" -N" if streamed else ""), shlex.quote(endpoint.url)]
-    is_own = any(name.lower() == "authorization" for name, _ in endpoint.headers)
-    if not is_own and (bearer := _bearer(endpoint, key, environ)) is not None:
+    bearer = _bearer(endpoint, connection.key, environ)
+    # What is sent beside the endpoint's own headers is the key, here the words that read it.
+    if len(endpoints.authorized(endpoint, bearer, allow_http=connection.allow_http)) > len(endpoint.headers):
         command.append(f'-H "Authorization: Bearer {bearer}"')
     command += [
         f"-H {shlex.quote(f'{name}: {redact.header(name, value)}')}" for name, value in endpoint.headers

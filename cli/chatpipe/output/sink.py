@@ -100,6 +100,11 @@ class Stdout(Direct):
         super().__init__(fd, "stdout", escape=escape)
 
 
+def is_terminal() -> bool:
+    """Whether stdout is one. False when it is closed."""
+    return os.isatty(1)
+
+
 def special(path: str, *, escape: bool = True) -> Direct | None:
     """What path names, opened for writing; None when it is, or would be, a regular file, or a directory.
 

@@ -26,6 +26,11 @@ class Opened:
         self._output = output
         self.started = False
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether what is written is kept aside where it is no result: not so of stdout, a pipe, a device."""
+        return isinstance(self._output, files.Replacement)
+
     def write(self, data: bytes) -> None:
         if data:
             self.started = True
@@ -65,19 +70,25 @@ def opened(target: Target, inputs: Sequence[str], *, escape: bool) -> Iterator[O
     What is neither replaced nor kept is gone at the end, unless a signal came with a part of the
     answer there: that was paid for and is kept. Raises CannotWrite, UsageFault, and Interrupted.
     """
-    if target.path is not None and files.same_file(target.path, inputs):
-        raise UsageFault(f"'{target.path}' is an input, too", place="--output", fix="write to another file")
+    _refuse_inputs(target, inputs)
     if target.path in _STDOUT_NAMES and sys.stdout is None:
         raise CannotWrite("stdout is closed", fix="redirect it, or use --output FILE")
     rule = _rule(target, inputs)
     path = "-" if target.path is None else target.path
-    with _interruptible(), files.open_output(path, if_changed=target.if_changed, escape=escape) as output:
+    with interruptible(), files.open_output(path, if_changed=target.if_changed, escape=escape) as output:
         result = Opened(target, rule, output)
         try:
             yield result
         except Interrupted:
             result.keep()
             raise
+
+
+def _refuse_inputs(target: Target, inputs: Sequence[str]) -> None:
+    """What is written may not be what is read, redirected stdin among it, also where nobody reads it."""
+    for option, path in (("--output", target.path), ("--depfile", target.depfile)):
+        if path is not None and files.same_file(path, (*inputs, "-")):
+            raise UsageFault(f"'{path}' is an input, too", place=option, fix="write to another file")
 
 
 def _rule(target: Target, inputs: Sequence[str]) -> bytes:
@@ -92,7 +103,7 @@ def _rule(target: Target, inputs: Sequence[str]) -> bytes:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """Let a signal end the block as Interrupted, so that it is cleaned up. What is ignored stays so."""
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     taken = [number for number in _SIGNALS if before[number] is not signal.SIG_IGN]  # as under nohup

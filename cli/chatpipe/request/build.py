@@ -1,7 +1,7 @@
 """What was asked for, in parts -> one request body that remembers where each part came from.
 
-The order of messages is the contract's: those of the request file, of `--messages`, the role
-options as typed, then the prompt. Nothing is added that was not asked for.
+The order of messages is the contract's: those of the request file, of `--messages`, of the
+transcript, the role options as typed, then the prompt. Nothing is added that was not asked for.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,9 +11,10 @@ from chatpipe.errors import BadInput
 from chatpipe.inputs.messages import Found, kind
 from chatpipe.inputs.values import Value
 from chatpipe.request import edits
+from chatpipe.request.form import Form
 from chatpipe.request.parameters import COMPANIONS, Kind, Parameters
 
-_HEAD_ROLES = ("system", "developer")
+HEAD_ROLES = ("system", "developer")
 
 
 class Turn(NamedTuple):
@@ -24,7 +25,10 @@ class Turn(NamedTuple):
 
 
 class Material(NamedTuple):
-    """All that a request is made of, read and parsed. parts go into the last user message."""
+    """All that a request is made of, read and parsed. parts go into the last user message.
+
+    transcript is None where none was asked for. Beside one, parts change no message that was read.
+    """
 
     request: Found | None = None
     messages: Sequence[Found] = ()
@@ -33,6 +37,8 @@ class Material(NamedTuple):
     parts: Sequence[Turn] = ()
     parameters: Parameters = Parameters()
     default_model: str | None = None
+    form: Form | None = None
+    transcript: Sequence[Found] | None = None
 
 
 class _Message(NamedTuple):
@@ -75,6 +81,8 @@ def build(material: Material) -> Built:
             origins.update((f"/messages/{index}{pointer}", option) for pointer, option in message.inside)
     if material.default_model is not None:
         body.setdefault("model", material.default_model)
+    if material.form is not None:
+        _set_form(body, origins, material.form)
     _set_parameters(body, origins, material.parameters)
     return Built(_in_reading_order(body), origins)
 
@@ -82,14 +90,14 @@ def build(material: Material) -> Built:
 def _conversation(material: Material) -> list[_Message]:
     messages = [
         *_messages_of(material.request),
-        *(_Message(found.value, found) for found in material.messages),
+        *(_Message(found.value, found) for found in (*material.messages, *(material.transcript or ()))),
     ]
     head, tail = _head_and_tail(material.turns)
     messages = _with_head(messages, head)
     messages += [_Message(dict(turn.message), turn.option) for turn in tail]
     if material.prompt is not None:
         messages.append(_Message({"role": "user", "content": material.prompt}, "PROMPT"))
-    return _with_parts(messages, material.parts)
+    return _with_parts(messages, material.parts, only_new=material.transcript is not None)
 
 
 def _messages_of(request: Found | None) -> list[_Message]:
@@ -108,7 +116,7 @@ def _messages_of(request: Found | None) -> list[_Message]:
 def _head_and_tail(turns: Sequence[Turn]) -> tuple[list[Turn], list[Turn]]:
     """System and developer turns typed before any other go to the head; the rest keep their place."""
     for index, turn in enumerate(turns):
-        if turn.message["role"] not in _HEAD_ROLES:
+        if turn.message["role"] not in HEAD_ROLES:
             return list(turns[:index]), list(turns[index:])
     return list(turns), []
 
@@ -116,7 +124,7 @@ def _head_and_tail(turns: Sequence[Turn]) -> tuple[list[Turn], list[Turn]]:
 def _with_head(messages: list[_Message], head: Sequence[Turn]) -> list[_Message]:
     """Put head before messages; a message of the same role in their own head is replaced, in its place."""
     fresh = [_Message(dict(turn.message), turn.option) for turn in head]
-    length = next((i for i, m in enumerate(messages) if _role(m) not in _HEAD_ROLES), len(messages))
+    length = next((i for i, m in enumerate(messages) if _role(m) not in HEAD_ROLES), len(messages))
     old_roles = [_role(message) for message in messages[:length]]
     result = [message for message in fresh if _role(message) not in old_roles]
     placed: set[str | None] = set()
@@ -134,11 +142,17 @@ def _role(message: _Message) -> Any:
     return message.value.get("role") if isinstance(message.value, dict) else None
 
 
-def _with_parts(messages: list[_Message], parts: Sequence[Turn]) -> list[_Message]:
-    """Append content parts to the last user message, which is made when there is none."""
+def _with_parts(messages: list[_Message], parts: Sequence[Turn], *, only_new: bool) -> list[_Message]:
+    """Append content parts to the last user message, which is made when there is none.
+
+    only_new: those that were read do not count.
+    """
     if not parts:
         return messages
-    index = next((i for i in reversed(range(len(messages))) if _role(messages[i]) == "user"), None)
+    users = [i for i, message in enumerate(messages) if _role(message) == "user"]
+    if only_new:
+        users = [i for i in users if isinstance(messages[i].origin, str)]
+    index = users[-1] if users else None
     if index is None:
         index = len(messages)
         messages = [*messages, _Message({"role": "user", "content": []}, parts[0].option)]
@@ -153,6 +167,13 @@ def _with_parts(messages: list[_Message], parts: Sequence[Turn]) -> list[_Messag
     value = {**old.value, "content": [*before, *(dict(part.message) for part in parts)]}
     inside = tuple((f"/content/{len(before) + i}", part.option) for i, part in enumerate(parts))
     return [*messages[:index], _Message(value, old.origin, inside), *messages[index + 1 :]]
+
+
+def _set_form(body: dict[str, Value], origins: dict[str, Found | str], form: Form) -> None:
+    """Before the parameters, so that --set can add to it, a description for one."""
+    body["response_format"] = form.response_format
+    pointer = _mark(origins, ("response_format",), form.option)
+    origins[f"{pointer}/json_schema/schema"] = form.origin
 
 
 def _set_parameters(body: dict[str, Value], origins: dict[str, Found | str], parameters: Parameters) -> None:

@@ -2,21 +2,33 @@
 
 The type is told by the content, never by the name: `photo.png` may hold a JPEG. What is a URL is
 handed on as it is; nothing is ever fetched.
+
+A file of more than 100 MB is refused before it is read: no server is known to take more inside a
+request (Gemini 100 MB; OpenAI 50 MB of images or files, its vision and file input guides, 2026), and a
+device without an end must not eat the machine. What one provider alone refuses is a warning of the
+check (schema/rules.py), since one's own server may well take it.
 """
 
 from __future__ import annotations
 
 import base64
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
-from chatpipe.errors import BadInput, MissingInput
+from chatpipe.errors import BadInput, MissingInput, UsageFault
 from chatpipe.inputs.place import Source
-from chatpipe.inputs.sources import STDIN, Sources
+from chatpipe.inputs.sources import STDIN, Limit, Sources
 from chatpipe.inputs.values import Value
 from chatpipe.request.prompt import Attachment
 
 _URLS = ("http://", "https://", "data:")
 # The image types that vision models take. Source: the provider's vision guide, 2026.
 _IMAGES = "PNG, JPEG, GIF or WebP"
+_MOST_BYTES = 100_000_000
+_LIMITS = {
+    "image": Limit(_MOST_BYTES, "make it smaller, or give its URL"),
+    "audio": Limit(_MOST_BYTES, "cut it, or make an MP3 of it"),
+    "file": Limit(_MOST_BYTES, "split it, or upload it and give its --file-id"),
+}
 
 
 def part(attachment: Attachment, detail: str | None, sources: Sources) -> dict[str, Value]:
@@ -28,18 +40,64 @@ def part(attachment: Attachment, detail: str | None, sources: Sources) -> dict[s
         return {"type": "image_url", "image_url": image}
     if attachment.kind == "file-id":
         return {"type": "file", "file": {"file_id": attachment.value}}
-    source = _read(attachment, sources)
     if attachment.kind == "audio":
+        source = _sound(attachment, sources)
         audio = {"data": base64.b64encode(source.data).decode(), "format": _audio_format(source, attachment)}
         return {"type": "input_audio", "input_audio": audio}
-    name = "stdin" if attachment.value == STDIN else attachment.value.rpartition("/")[2]
-    media_type = _document_type(source, attachment)
-    return {"type": "file", "file": {"filename": name, "file_data": _data_url(media_type, source.data)}}
+    return {"type": "file", "file": _document(attachment, sources)}
 
 
 def is_url(value: str) -> bool:
-    """Whether `--image VALUE` is handed on as a URL; everything else is a path. Schemes in any case."""
+    """Whether the value of an option is a URL; everything else is a path. Schemes in any case."""
     return value[:8].lower().startswith(_URLS)
+
+
+def _sound(attachment: Attachment, sources: Sources) -> Source:
+    """The API takes a sound as data only: that of a data: URL, but none that would have to be fetched."""
+    if not is_url(attachment.value):
+        return _read(attachment, sources)
+    if attachment.value[:5].lower() != "data:":
+        raise UsageFault(
+            "the API takes no URL of a recording",
+            place=attachment.option,
+            fix="pipe it in, as in 'curl -sSfL URL | chatpipe ask --audio-file -'",
+        )
+    return Source("data: URL", _decoded(attachment))
+
+
+def _decoded(attachment: Attachment) -> bytes:
+    """The bytes that a data: URL holds (RFC 2397). Raises BadInput."""
+    head, comma, data = attachment.value.partition(",")
+    if not (comma and data):
+        raise BadInput("the data: URL is empty", place=attachment.option)
+    if not head.lower().endswith(";base64"):
+        return unquote_to_bytes(data)
+    try:
+        return base64.b64decode(unquote(data), validate=True)
+    except ValueError as error:
+        raise BadInput("the data: URL is not base64", place=attachment.option) from error
+
+
+def _document(attachment: Attachment, sources: Sources) -> dict[str, Value]:
+    """A URL in place of the data is OpenRouter's (2026): who has not got it says so."""
+    if is_url(attachment.value):
+        return {"filename": _last_segment(attachment.value), "file_data": attachment.value}
+    source = _read(attachment, sources)
+    name = "stdin" if attachment.value == STDIN else attachment.value.rpartition("/")[2]
+    return {"filename": name, "file_data": _data_url(_document_type(source, attachment), source.data)}
+
+
+def _last_segment(url: str) -> str:
+    """A name for what a URL leads to. data: URLs have none, nor have those that end in a slash."""
+    path = "" if url[:5].lower() == "data:" else _path(url)
+    return unquote(path.rpartition("/")[2]) or "document"
+
+
+def _path(url: str) -> str:
+    try:
+        return urlsplit(url).path
+    except ValueError:  # such as a bracket that is never closed: what it is worth, the server says
+        return ""
 
 
 def _image_url(attachment: Attachment, sources: Sources) -> str:
@@ -55,7 +113,7 @@ def _image_url(attachment: Attachment, sources: Sources) -> str:
 def _read(attachment: Attachment, sources: Sources) -> Source:
     if not attachment.value:
         raise MissingInput("an empty file name", place=attachment.option)
-    source = sources.read(attachment.value, attachment.option)
+    source = sources.read_within(_LIMITS[attachment.kind], attachment.value, attachment.option)
     if not source.data:
         raise BadInput(f"'{source.name}' is empty", place=attachment.option)
     return source

@@ -33,3 +33,4 @@ class Prompt(NamedTuple):
     attachments: tuple[Attachment, ...] = ()
     image_detail: str | None = None
     read_stdin: bool = True
+    transcript: str | None = None

@@ -3,6 +3,7 @@
 Outcomes are told from the completion alone; what the user accepts anyway comes as `allow`.
 """
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ class Outcome(StrEnum):
     truncated = "truncated"
     refused = "refused"
     empty = "empty"
+    mismatch = "mismatch"
     tool_calls = "tool-calls"
     broken = "broken"
 
@@ -40,17 +42,24 @@ _STATUS = {
     Outcome.refused: Status.REFUSED,
     Outcome.empty: Status.REFUSED,
     Outcome.truncated: Status.TRUNCATED,
+    Outcome.mismatch: Status.MISMATCH,
     Outcome.tool_calls: Status.TOOL_CALLS,
 }
-_PRECEDENCE = (Status.BROKEN_ANSWER, Status.REFUSED, Status.TRUNCATED, Status.TOOL_CALLS)
+_PRECEDENCE = (
+    *(Status.BROKEN_ANSWER, Status.REFUSED, Status.TRUNCATED),
+    *(Status.MISMATCH, Status.TOOL_CALLS),
+)
 
 _FIX = {
     Outcome.broken: "try again",
     Outcome.refused: "change the prompt, or --allow refused",
     Outcome.empty: "change the prompt, or --allow empty",
-    Outcome.truncated: "raise --max-completion-tokens, or --allow truncated",
+    Outcome.truncated: "raise --max-completion-tokens or --max-tokens, or --allow truncated",
+    Outcome.mismatch: "--reask, or --allow mismatch",
     Outcome.tool_calls: "take them with -f tool-calls, answer with --tool-result",
 }
+
+_ASK_FOR_AUDIO = "ask with --modality audio, --audio-voice and --audio-format"
 
 
 class Verdict(NamedTuple):
@@ -95,11 +104,18 @@ def judge(choice: Value) -> Outcome:
     return Outcome.empty
 
 
-def verdict(completion: dict[str, Value], *, allow: frozenset[str], text_format: bool) -> Verdict | None:
-    """The first of the statuses 76, 4, 3, 6 that applies to any choice; None when all is good.
+def verdict(
+    completion: dict[str, Value],
+    *,
+    allow: frozenset[str],
+    text_format: bool,
+    fits: Callable[[Value], object | None] | None = None,
+) -> Verdict | None:
+    """The first of the statuses 76, 4, 3, 5, 6 that applies to any choice; None when all is good.
 
     allow holds names of outcomes; broken cannot be allowed. Tool calls are a fault only where
-    text is written (text_format), as every other format hands them on. Never raises.
+    text is written (text_format), as every other format hands them on. fits is asked about the content
+    of each choice that is good otherwise, and says what does not fit a schema. Never raises.
     """
     error = chunks.error_of(completion)  # OpenRouter sends some with HTTP 200
     if error:
@@ -110,17 +126,37 @@ def verdict(completion: dict[str, Value], *, allow: frozenset[str], text_format:
     accepted = (allow - {Outcome.broken}) | {Outcome.ok}
     if not text_format:
         accepted |= {Outcome.tool_calls}
-    faults = [
-        (outcome, position)
-        for position, choice in enumerate(choices)
-        if (outcome := judge(choice)) not in accepted
-    ]
+    faults: list[tuple[Outcome, int, object]] = []
+    for position, choice in enumerate(choices):
+        outcome = judge(choice)
+        violation = fits(choice["message"].get("content")) if fits and outcome is Outcome.ok else None
+        if violation is not None:
+            outcome = Outcome.mismatch
+        if outcome not in accepted:
+            faults.append((outcome, position, violation))
     if not faults:
         return None
-    outcome, position = min(faults, key=lambda fault: _PRECEDENCE.index(_STATUS[fault[0]]))
+    outcome, position, violation = min(faults, key=lambda fault: _PRECEDENCE.index(_STATUS[fault[0]]))
     index = _index(choices[position], position)
-    what = _what(outcome, choices[position])
+    what = _what(outcome, choices[position], violation)
     return _verdict(outcome, index, f"choice {index}: {what}" if len(choices) > 1 else what)
+
+
+def exhausted(found: Verdict | None, turns: int) -> Verdict | None:
+    """The verdict on the answer of the last turn there may be: where it calls tools, nobody follows it."""
+    if found is None or found.outcome is not Outcome.tool_calls:
+        return found
+    return found._replace(what=f"it still calls tools in turn {turns}", fix="raise --max-turns")
+
+
+def without_audio(completion: dict[str, Value], *, allow: frozenset[str]) -> Verdict | None:
+    """The verdict on an answer that is to be written as sound, and was found to be good otherwise."""
+    first = completion["choices"][0]
+    audio = first["message"].get("audio") if type(first.get("message")) is dict else None
+    if allow & {Outcome.empty, judge(first)} or (type(audio) is dict and audio.get("data")):
+        return None
+    what = "there is no audio in the answer"
+    return Verdict(Outcome.empty, None, _STATUS[Outcome.empty], what, _ASK_FOR_AUDIO)
 
 
 def _verdict(outcome: Outcome, choice: int | None, what: str) -> Verdict:
@@ -137,7 +173,9 @@ def _index(choice: Value, position: int) -> int:
     return index if type(index) is int else position
 
 
-def _what(outcome: Outcome, choice: Value) -> str:
+def _what(outcome: Outcome, choice: Value, violation: object) -> str:
+    if outcome is Outcome.mismatch:
+        return f"the answer does not fit the schema: {violation}"
     if outcome is Outcome.broken:
         return _why_broken(choice)
     if outcome is Outcome.refused:

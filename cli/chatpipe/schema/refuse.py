@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chatpipe.errors import BadInput, Problems
 from chatpipe.request.build import Built
+from chatpipe.request.form import Form
 from chatpipe.schema.check import Problem, check
 
 
@@ -14,6 +15,17 @@ def refuse(built: Built, *, strict: bool = False, without_model: bool = False) -
     if faults:
         raise Problems(faults)
     return [str(_fault(built, problem)) for problem in problems]
+
+
+def refuse_form(form: Form | None, *, strict: bool = False) -> list[str]:
+    """The same for the schema that answers are to fit. Raises BadInput where it is none."""
+    if form is None:
+        return []
+    from chatpipe.schema import resolve  # with jsonschema behind it
+    from chatpipe.schema.strict import warnings
+
+    resolve.checked(form.schema.value, form.place)
+    return warnings(form, strict=strict)
 
 
 def _fault(built: Built, problem: Problem) -> BadInput:

@@ -106,6 +106,7 @@ _ROLES_OF_PART = {
     "file": ("user",),
     "refusal": ("assistant",),
 }
+_MOST_INSIDE = 50_000_000
 _OTHER_SERVERS_WORDS = {
     "reasoning_effort": {"default": "Groq"},
     "verbosity": {"xhigh": "OpenRouter", "max": "OpenRouter"},
@@ -381,6 +382,28 @@ def _audio_input_format(body: Object) -> Iterator[Found]:
             )
 
 
+def _too_much_inside(body: Object) -> Iterator[Found]:
+    """Source: OpenAI's guides to vision and to file inputs, 2026: 50 MB in all, in a request."""
+    total = 0
+    for pointer, _, part in _parts(body):
+        total += _inlined(part)
+        if total > _MOST_INSIDE:
+            size = f"{total / 1e6:.1f} MB"
+            yield Found(pointer, f"brings what is inside the request to {size}, and OpenAI takes 50 MB")
+            return
+
+
+def _inlined(part: Object) -> int:
+    """Bytes of an image, a recording or a document that is inside the request, as they are sent."""
+    image, sound, file = part.get("image_url"), part.get("input_audio"), part.get("file")
+    held = (
+        image.get("url") if isinstance(image, dict) else image,
+        _object(sound).get("data"),
+        _object(file).get("file_data"),
+    )
+    return sum(len(data) for data in held if isinstance(data, str))
+
+
 def _named_tool_missing(body: Object) -> Iterator[Found]:
     there = {_named(tool) for _, tool in _objects(body.get("tools"))}
     choice = _object(body["tool_choice"])
@@ -494,10 +517,27 @@ def _no_tokens(body: Object) -> Iterator[Found]:
             yield Found("/" + key, "is less than 1")
 
 
+def _asks_for_audio(body: Object) -> bool:
+    wanted = body.get("modalities")
+    return isinstance(wanted, list) and "audio" in wanted
+
+
 def _audio_modality_without_audio(body: Object) -> Iterator[Found]:
-    wanted = body["modalities"]
-    if isinstance(wanted, list) and "audio" in wanted and body.get("audio") is None:
+    if _asks_for_audio(body) and body.get("audio") is None:
         yield Found("/modalities", "has 'audio', but there is no 'audio' with a voice and a format")
+
+
+def _audio_without_modality(body: Object) -> Iterator[Found]:
+    if body["audio"] is not None and not _asks_for_audio(body):
+        yield Found("/audio", "is set, but 'modalities' does not ask for audio")
+
+
+def _audio_not_streamable(body: Object) -> Iterator[Found]:
+    """Source: the words of OpenAI's refusal, 2026: with stream, pcm16 only."""
+    style = _object(body["audio"]).get("format")
+    is_streamed = body.get("stream") is True and _asks_for_audio(body)
+    if is_streamed and isinstance(style, str) and style != "pcm16":
+        yield Found("/audio/format", f"is {shown(style)}, and OpenAI streams pcm16 only")
 
 
 def _metadata_size(body: Object) -> Iterator[Found]:
@@ -567,6 +607,7 @@ RULES = (
     Rule("image-not-base64", "warning", _MESSAGES, _image_not_base64, "write data:image/png;base64,..."),
     Rule("empty-file", "warning", _MESSAGES, _empty_file, "give it a file_id, or a filename and file_data"),
     Rule("audio-input-format", "warning", _MESSAGES, _audio_input_format, _OTHER_SERVER),
+    Rule("too-much-inside", "warning", _MESSAGES, _too_much_inside, _OTHER_SERVER),
     Rule("two-token-limits", "warning", ("max_tokens",), _two_token_limits, "keep one of them"),
     Rule("no-tokens", "warning", ("max_tokens", "max_completion_tokens"), _no_tokens,
          "leave it out for no limit"),
@@ -590,6 +631,9 @@ RULES = (
     Rule("functions-with-tools", "warning", ("functions",), _functions_with_tools, "move them into 'tools'"),
     Rule("audio-modality-without-audio", "warning", ("modalities",), _audio_modality_without_audio,
          "set 'audio', or leave the modality out"),
+    Rule("audio-without-modality", "warning", ("audio",), _audio_without_modality,
+         "ask for it, or leave it out"),
+    Rule("audio-not-streamable", "warning", ("audio",), _audio_not_streamable, _OTHER_SERVER),
     Rule("metadata-size", "warning", ("metadata",), _metadata_size, ""),
     Rule("other-servers-word", "warning",
          (*_OTHER_SERVERS_WORDS, "response_format", "modalities", "top_logprobs"),

@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatpipe.batch.journal import Journal, Match, Recorded
+from chatpipe.batch.journal import Journal
+from chatpipe.batch.recorded import Match, Recorded
 from chatpipe.errors import BadInput, MissingInput, Status
 from chatpipe.inputs.values import Value
 
@@ -57,6 +58,12 @@ def batch_api(custom_id: str, body: Value, status: int = 200) -> bytes:
     return f'{{"id": "b_1", "custom_id": "{custom_id}", "response": {response}, "error": null}}'.encode()
 
 
+def line_of(recorded: Recorded, identity: str) -> bytes | None:
+    """The recorded answer to a request; None when there is none."""
+    found = recorded.find(identity)
+    return found.line if found else None
+
+
 class Files:
     """Files of lines in a directory that the test is in, so that their names are short."""
 
@@ -91,16 +98,16 @@ def test_answers_are_found_in_out_its_journal_and_reused_files(files: Files) -> 
         out=files.write("out", result(F2, text="out")),
         journal=files.write("journal", HEADER, result(F3, text="journal")),
     )
-    assert recorded.get(F1) == result(F1, text="old")
-    assert recorded.get(F2) == result(F2, text="out")
-    assert recorded.get(F3) == result(F3, text="journal")
-    assert recorded.get("4" * 32) is None
+    assert line_of(recorded, F1) == result(F1, text="old")
+    assert line_of(recorded, F2) == result(F2, text="out")
+    assert line_of(recorded, F3) == result(F3, text="journal")
+    assert line_of(recorded, "4" * 32) is None
     assert len(recorded) == 3
 
 
 def test_nothing_is_found_where_nothing_is(files: Files) -> None:
     recorded = files.recorded(out="none", journal="none.journal")
-    assert recorded.get(F1) is None
+    assert line_of(recorded, F1) is None
     assert len(recorded) == 0
 
 
@@ -122,9 +129,9 @@ def test_what_was_not_paid_for_is_not(outcome: str, files: Files) -> None:
 def test_what_is_to_be_resent_is_not_found_but_the_rest_is(files: Files) -> None:
     journal = files.write("j", HEADER, result(F1, "truncated"), result(F2, "refused"), result(F3))
     recorded = files.recorded(journal=journal, resend=frozenset({"truncated"}))
-    assert recorded.get(F1) is None
-    assert recorded.get(F2) == result(F2, "refused")
-    assert recorded.get(F3) == result(F3)
+    assert line_of(recorded, F1) is None
+    assert line_of(recorded, F2) == result(F2, "refused")
+    assert line_of(recorded, F3) == result(F3)
 
 
 SUCCESS = frozenset({"ok"})
@@ -150,32 +157,32 @@ def test_of_several_answers_to_one_request_counts(
 ) -> None:
     lines = [result(F1, outcome, str(number)) for number, outcome in enumerate(outcomes)]
     expected = None if which is None else lines[which]
-    assert files.recorded(journal=files.write("j", HEADER, *lines), good=good).get(F1) == expected
+    assert line_of(files.recorded(journal=files.write("j", HEADER, *lines), good=good), F1) == expected
     spread = [files.write(f"part-{number}", line) for number, line in enumerate(lines)]
-    assert files.recorded(reuse=spread, good=good).get(F1) == expected
+    assert line_of(files.recorded(reuse=spread, good=good), F1) == expected
 
 
 def test_to_resend_what_was_unwelcome_last_finds_the_success_before(files: Files) -> None:
     journal = files.write("j", HEADER, result(F1, "ok", "good"), result(F1, "truncated"))
     recorded = files.recorded(journal=journal, resend=frozenset({"truncated"}))
-    assert recorded.get(F1) == result(F1, "ok", "good")
+    assert line_of(recorded, F1) == result(F1, "ok", "good")
 
 
 def test_the_journal_is_newer_than_out_and_out_than_reused_files(files: Files) -> None:
     reuse = [files.write("a", result(text="a")), files.write("b", result(text="b"))]
     out, journal = files.write("out", result(text="out")), files.write("j", HEADER, result(text="j"))
-    assert files.recorded(reuse=reuse, out=out, journal=journal).get(F1) == result(text="j")
-    assert files.recorded(reuse=reuse, out=out).get(F1) == result(text="out")
-    assert files.recorded(reuse=reuse).get(F1) == result(text="b")
-    assert files.recorded(reuse=reuse[::-1]).get(F1) == result(text="a")
+    assert line_of(files.recorded(reuse=reuse, out=out, journal=journal), F1) == result(text="j")
+    assert line_of(files.recorded(reuse=reuse, out=out), F1) == result(text="out")
+    assert line_of(files.recorded(reuse=reuse), F1) == result(text="b")
+    assert line_of(files.recorded(reuse=reuse[::-1]), F1) == result(text="a")
 
 
 def test_by_id_answers_are_found_whatever_was_asked(files: Files) -> None:
     out = files.write("out", result(F1, custom_id='é \\ " 1'), result(F1, "truncated", "cut", custom_id="2"))
     recorded = files.recorded(out=out, match="id")
-    assert recorded.get('é \\ " 1') == result(F1, custom_id='é \\ " 1')
-    assert recorded.get("2") == result(F1, "truncated", "cut", custom_id="2")
-    assert recorded.get(F1) is None
+    assert line_of(recorded, 'é \\ " 1') == result(F1, custom_id='é \\ " 1')
+    assert line_of(recorded, "2") == result(F1, "truncated", "cut", custom_id="2")
+    assert line_of(recorded, F1) is None
 
 
 BATCH_API = [
@@ -205,7 +212,7 @@ def test_lines_of_the_batch_api_have_no_fingerprint(files: Files) -> None:
 
 def test_a_line_of_an_error_file_is_no_answer(files: Files) -> None:
     line = b'{"id":"b","custom_id":"1","response":null,"error":{"code":"batch_expired","message":"late"}}'
-    assert files.recorded(reuse=[files.write("errors", line)], match="id").get("1") is None
+    assert line_of(files.recorded(reuse=[files.write("errors", line)], match="id"), "1") is None
 
 
 # What lines may look like besides those that a run writes: all the same answer.
@@ -234,7 +241,7 @@ def test_other_forms_of_a_line_are_read_and_given_as_they_are(
     change: Callable[[bytes], bytes], files: Files
 ) -> None:
     line = change(result(F1))
-    assert files.recorded(out=files.write("out", line, result(F2))).get(F1) == line.removesuffix(b"\r")
+    assert line_of(files.recorded(out=files.write("out", line, result(F2))), F1) == line.removesuffix(b"\r")
 
 
 def test_our_key_below_the_top_says_nothing(files: Files) -> None:
@@ -276,7 +283,7 @@ OTHER_FORMATS = [
 @pytest.mark.parametrize("lines", OTHER_FORMATS)
 def test_an_out_in_another_format_holds_no_answers(lines: list[bytes], files: Files) -> None:
     """Not even where a model's own words look like one."""
-    assert files.recorded(out=files.write("out", *lines)).get(F1) is None
+    assert line_of(files.recorded(out=files.write("out", *lines)), F1) is None
 
 
 def test_damaged_lines_are_passed_over(files: Files) -> None:
@@ -287,15 +294,15 @@ def test_damaged_lines_are_passed_over(files: Files) -> None:
         files.recorded(journal=files.write("j", HEADER, *lines)),
         files.recorded(reuse=[files.write("reuse", *lines)]),
     ):
-        assert recorded.get(F1) == result(F1)
+        assert line_of(recorded, F1) == result(F1)
         assert len(recorded) == 1
 
 
 def test_a_line_damaged_in_its_middle_does_not_displace_a_whole_one(files: Files) -> None:
     newer = result(F1, text="newer and longer").replace(b"newer", b"\0\0\0\0\0")
-    assert files.recorded(journal=files.write("j", HEADER, result(F1), newer)).get(F1) == result(F1)
-    assert files.recorded(journal=files.write("j", HEADER, newer)).get(F1) is None
-    assert files.recorded(journal=files.write("j", HEADER, newer, result(F1))).get(F1) == result(F1)
+    assert line_of(files.recorded(journal=files.write("j", HEADER, result(F1), newer)), F1) == result(F1)
+    assert line_of(files.recorded(journal=files.write("j", HEADER, newer)), F1) is None
+    assert line_of(files.recorded(journal=files.write("j", HEADER, newer, result(F1))), F1) == result(F1)
 
 
 @pytest.mark.parametrize("missing", [0, 1, 2, 40])
@@ -303,14 +310,14 @@ def test_a_last_line_counts_if_it_lacks_no_more_than_its_newline(missing: int, f
     content = HEADER + b"\n" + result(F1) + b"\n" + result(F2)
     Path("j").write_bytes(content[: len(content) - missing])
     recorded = files.recorded(journal="j")
-    assert recorded.get(F1) == result(F1)
-    assert recorded.get(F2) == (result(F2) if missing == 0 else None)
+    assert line_of(recorded, F1) == result(F1)
+    assert line_of(recorded, F2) == (result(F2) if missing == 0 else None)
 
 
 def test_a_byte_order_mark_is_not_part_of_a_line(files: Files) -> None:
     Path("out").write_bytes(b"\xef\xbb\xbf" + result(F1) + b"\r\n" + result(F2) + b"\r\n")
     recorded = files.recorded(reuse=["out"])
-    assert (recorded.get(F1), recorded.get(F2)) == (result(F1), result(F2))
+    assert (line_of(recorded, F1), line_of(recorded, F2)) == (result(F1), result(F2))
 
 
 NOT_REUSABLE = [
@@ -350,15 +357,15 @@ def test_a_pattern_stands_for_the_files_it_fits_in_order(files: Files) -> None:
     for number in (2, 10, 1):
         files.write(f"part-{number}", result(str(number % 10) * 32), result(F3, text=f"{number}"))
     recorded = files.recorded(reuse=["part-*"])
-    assert [recorded.get(fingerprint) is not None for fingerprint in (F1, F2, "0" * 32)] == [True] * 3
-    assert recorded.get(F3) == result(F3, text="2")
+    assert [line_of(recorded, fingerprint) is not None for fingerprint in (F1, F2, "0" * 32)] == [True] * 3
+    assert line_of(recorded, F3) == result(F3, text="2")
 
 
 def test_a_name_that_exists_is_no_pattern(files: Files) -> None:
     files.write("part-[1]", result(F1))
     files.write("part-1", result(F2))
     recorded = files.recorded(reuse=["part-[1]"])
-    assert (recorded.get(F1), recorded.get(F2)) == (result(F1), None)
+    assert (line_of(recorded, F1), line_of(recorded, F2)) == (result(F1), None)
 
 
 MISSING = [
@@ -400,7 +407,7 @@ def test_the_journal_of_this_run_may_be_among_the_reused_files(files: Files) -> 
     with Journal("part-1.journal") as journal:
         journal.append(result(F1))
         recorded = files.recorded(reuse=["part-*"], journal=journal)
-        assert recorded.get(F1) == result(F1)
+        assert line_of(recorded, F1) == result(F1)
         assert len(recorded) == 1
         place = recorded.place(journal.append(result(F2)), "ok")
         assert list(recorded.lines([place])) == [result(F2)]
@@ -421,23 +428,81 @@ def test_a_run_reads_its_own_lines_in_the_order_of_its_input(files: Files) -> No
         ]
 
 
-def test_an_answer_that_just_came_serves_the_same_request_again(files: Files) -> None:
-    with Journal("j") as journal:
-        recorded = files.recorded(journal=journal)
-        for fingerprint, outcome in ((F1, "ok"), (F2, "http"), (F3, "truncated")):
-            offset = journal.append(result(fingerprint, outcome))
-            recorded.learn(fingerprint, outcome, recorded.place(offset, outcome))
-        assert recorded.get(F1) == result(F1)
-        assert recorded.get(F2) is None
-        assert recorded.get(F3) == result(F3, "truncated")
-
-
-def test_the_lines_of_the_journal_can_be_counted_failures_too(files: Files) -> None:
+def test_purchases_are_the_lines_of_the_journal_failures_too(files: Files) -> None:
     lines = [result(F1, "http"), result(F1)]
     journal = files.write("j", HEADER, lines[0], b"damaged", lines[1])
     recorded = files.recorded(out=files.write("out", result(F2)), journal=journal)
-    assert list(recorded.journal_lines()) == lines
-    assert list(files.recorded(out="out").journal_lines()) == []
+    assert list(recorded.purchases()) == [orjson.loads(line) for line in lines]
+    assert list(files.recorded(out="out").purchases()) == []
+
+
+def moved(line: bytes, number: int) -> bytes:
+    """A result line as it is copied for a line in another place, with another name."""
+    record = orjson.loads(line)
+    record["custom_id"] = f"line-{number}"
+    record["chatpipe"]["line"] = number
+    return orjson.dumps(record)
+
+
+def test_an_answer_is_one_purchase_however_often_it_was_copied(files: Files) -> None:
+    first, second = result(F1, "truncated"), result(F1, "truncated").replace(b"0.5", b"0.25")
+    lines = [first, moved(first, 2), second, moved(first, 3), moved(second, 3), result(F2, "truncated")]
+    recorded = files.recorded(journal=files.write("j", HEADER, *lines))
+    assert list(recorded.purchases()) == [orjson.loads(line) for line in (first, second, lines[5])]
+
+
+def test_what_a_finished_run_left_over_is_no_purchase_of_this_job(files: Files) -> None:
+    journal = Journal("j")
+    journal.append(result(F1))
+    journal.keep_only([result(F2)])
+    with Journal("j") as journal:
+        journal.append(result(F3))
+        recorded = files.recorded(journal=journal)
+        assert list(recorded.purchases()) == [orjson.loads(result(F3))]
+        found = [recorded.find(each) for each in (F1, F2, F3)]
+        assert found[0] is None
+        assert [recorded.is_of_finished_run(each.place) for each in found if each] == [True, False]
+
+
+# What nobody asked for
+
+
+def test_unused_are_the_answers_of_out_and_journal_that_were_not_used(files: Files) -> None:
+    reuse = files.write("part", result("4" * 32))
+    out = files.write("out", result(F1), result(F2), result("5" * 32))
+    journal = files.write("j", HEADER, result(F3), result("6" * 32), result("5" * 32))
+    recorded = files.recorded(reuse=[reuse], out=out, journal=journal)
+    for fingerprint in (F2, "6" * 32):
+        found = recorded.find(fingerprint)
+        assert found is not None
+        recorded.use(fingerprint, found)
+        again = recorded.find(fingerprint)
+        assert again is not None
+        recorded.use(fingerprint, again)
+        assert again.line == found.line
+    assert list(recorded.lines(recorded.unused())) == [result(F1), result(F3), result("5" * 32)]
+
+
+def test_an_answer_that_just_came_serves_the_same_request_again(files: Files) -> None:
+    """Also one that --resend does not want from earlier runs."""
+    with Journal("j") as journal:
+        recorded = files.recorded(journal=journal, resend=frozenset({"truncated"}))
+        for fingerprint, outcome in ((F1, "ok"), (F3, "truncated")):
+            recorded.learn(fingerprint, recorded.place(journal.append(result(fingerprint, outcome)), outcome))
+        assert line_of(recorded, F1) == result(F1)
+        assert line_of(recorded, F3) == result(F3, "truncated")
+        assert recorded.unused().tolist() == []
+
+
+def test_fresh_finds_nothing_but_what_just_came(files: Files) -> None:
+    out = files.write("out", result(F1))
+    with Journal("j") as journal:
+        journal.append(result(F2))
+        recorded = files.recorded(out=out, reuse=["out"], journal=journal, fresh=True)
+        assert [recorded.find(each) for each in (F1, F2)] == [None, None]
+        recorded.learn(F1, recorded.place(journal.append(result(F1, text="new")), "ok"))
+        assert line_of(recorded, F1) == result(F1, text="new")
+        assert recorded.unused().tolist() == []
 
 
 def test_a_torn_line_is_dropped_before_the_journal_is_read(files: Files) -> None:
@@ -446,24 +511,24 @@ def test_a_torn_line_is_dropped_before_the_journal_is_read(files: Files) -> None
         recorded = files.recorded(journal=journal)
         journal.append(result(F3))
     recorded = files.recorded(journal="j")
-    assert [recorded.get(each) is not None for each in (F1, F2, F3)] == [True, False, True]
+    assert [line_of(recorded, each) is not None for each in (F1, F2, F3)] == [True, False, True]
 
 
 def test_a_file_that_changes_after_it_was_read_gives_no_wrong_answer(files: Files) -> None:
     recorded = files.recorded(out=files.write("out", result(F1), result(F2)))
     Path("out").write_bytes(b"x" + Path("out").read_bytes())
-    assert recorded.get(F1) is None
+    assert line_of(recorded, F1) is None
     files.write("out", result(F3), result(F1))
-    assert recorded.get(F1) is None
+    assert line_of(recorded, F1) is None
     Path("out").write_bytes(b"")
-    assert recorded.get(F2) is None
+    assert line_of(recorded, F2) is None
 
 
 def test_a_file_that_is_replaced_is_still_read(files: Files) -> None:
     """-o replaces OUT while its old lines are what is written."""
     recorded = files.recorded(out=files.write("out", result(F1)))
     os.replace(files.write("new", b""), "out")
-    assert recorded.get(F1) == result(F1)
+    assert line_of(recorded, F1) == result(F1)
 
 
 @pytest.mark.parametrize("bits", [0, 1, 3])
@@ -477,10 +542,10 @@ def test_requests_that_share_their_8_bytes_are_told_apart(bits: int, files: File
     recorded = files.recorded(journal=files.write("j", HEADER, *lines), key=short)
     assert len(recorded) == 20
     for name in names[:10]:
-        assert recorded.get(name) == result(name, text=name)
+        assert line_of(recorded, name) == result(name, text=name)
     for name in names[10:]:
-        assert recorded.get(name) == result(name, "truncated", text=f"old {name}")
-    assert recorded.get("f" * 32) is None
+        assert line_of(recorded, name) == result(name, "truncated", text=f"old {name}")
+    assert line_of(recorded, "f" * 32) is None
 
 
 @settings(max_examples=60, deadline=None)
@@ -510,7 +575,7 @@ def test_any_history_is_read_as_a_simple_program_would(
     recorded = Recorded(out=str(path), resend=resend, key=key)
     for name in "abcd":
         wanted = lines[expected[name][1]] if name in expected else None
-        assert recorded.get(name * 32) == wanted
+        assert line_of(recorded, name * 32) == wanted
     recorded.close()
 
 
@@ -520,7 +585,7 @@ def hash_of(identity: str) -> int:
 
 LOAD = """
 import os, sys
-from chatpipe.batch.journal import Recorded
+from chatpipe.batch.recorded import Recorded
 
 def resident():
     with open("/proc/self/statm") as file:

@@ -1,0 +1,164 @@
+"""`chatpipe map`: rows in, the same rows out, with an answer to each."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from chatpipe.batch.options import Carrying, Feeding, Pacing, Resuming, Showing
+from chatpipe.dialogue.options import Tooling
+from chatpipe.errors import UsageFault
+from chatpipe.flags import carrying as rows
+from chatpipe.flags import (
+    checking,
+    connection,
+    output,
+    parameters,
+    prompt,
+    retries,
+    running,
+    structure,
+    telling,
+    tooling,
+)
+from chatpipe.flags.checking import Checking
+from chatpipe.flags.types import FILE, Command, words_of
+from chatpipe.output.options import ROW_SHAPES, RUN_ALLOWABLE, Target, Telling
+from chatpipe.request.parameters import Parameters
+from chatpipe.request.prompt import Prompt, Typed
+from chatpipe.request.structure import Structure
+from chatpipe.wire.options import Connection
+from chatpipe.wire.retry import Policy
+
+
+@click.command(cls=Command)
+@click.argument("operands", nargs=-1, metavar="TEMPLATE [FILE]", type=FILE)
+@rows.options
+@running.row_feeding
+@prompt.defaults
+@parameters.options
+@structure.options
+@tooling.options
+@checking.options
+@connection.options
+@retries.options
+@running.pacing
+@running.resuming
+@click.option(
+    "--format",
+    "-f",
+    "shape",
+    type=click.Choice(ROW_SHAPES),
+    default=ROW_SHAPES[0],
+    show_default=True,
+    help="What to write",
+)
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar="OUTCOME,...",
+    callback=words_of(RUN_ALLOWABLE),
+    help="Count these outcomes as good",
+)
+@running.row_showing
+@output.options
+@telling.options
+def map(
+    operands: tuple[str, ...],
+    carrying: Carrying,
+    feeding: Feeding,
+    prompt: Prompt,
+    parameters: Parameters,
+    structure: Structure,
+    tooling: Tooling,
+    checking: Checking,
+    connection: Connection,
+    policy: Policy,
+    pacing: Pacing,
+    resuming: Resuming,
+    shape: str,
+    allow: frozenset[str],
+    showing: Showing,
+    target: Target,
+    telling: Telling,
+) -> int:
+    """Fill TEMPLATE from each row, and write the rows with the answers.
+
+    {{name}} in TEMPLATE, and in -s, -u and -a, is the value of that field. FILE, or stdin, holds
+    JSON objects, one a line, or what --csv, --tsv or --lines says.
+
+    \b
+    chatpipe map 'Classify: {{text}}' --into label reviews.jsonl
+    chatpipe map -s 'Translate into French.' '{{title}}' --csv books.csv -o fr.csv
+    """
+    from chatpipe.batch.mapping import RowRequests
+    from chatpipe.dialogue.wanted import Wanted
+    from chatpipe.flags.stdin import stdin
+    from chatpipe.inputs.sources import STDIN_NAME, Sources
+    from chatpipe.local.job import Job
+    from chatpipe.local.running import Running
+    from chatpipe.output import tabular
+    from chatpipe.output.notices import Notices
+    from chatpipe.output.tabular import Answers, as_it_came, as_json
+    from chatpipe.request.build import build
+    from chatpipe.request.filling import Filling, images_of
+    from chatpipe.request.form import refuse_choices
+    from chatpipe.request.material import gather_defaults
+    from chatpipe.schema.refuse import refuse_form
+    from chatpipe.wire import endpoints, keys
+
+    template, source = _operands(operands, carrying)
+    told = Notices(telling)
+    sources = Sources(stdin(told))
+    endpoint = endpoints.resolve(connection, os.environ, keys.header_lines(connection.header_file))
+    prompt = prompt._replace(typed=(*prompt.typed, template))
+    material = gather_defaults(prompt, parameters, sources, source, structure)
+    told.warnings(refuse_form(material.form, strict=checking.strict))
+    built = build(material)
+    refuse_choices(built.body, structure)
+    table = tabular.rows_of(carrying, STDIN_NAME if source == "-" else source)
+    images = images_of(carrying.image_field, carrying.image_root, prompt.image_detail)
+    filling = Filling(built, images, default_model=endpoint.model)
+    if not any(filling.placeholders):
+        told.warning("no {{field}} in the template: every row asks the same")
+    answers = Answers(carrying, as_it_came if material.form is None else as_json)
+    job = Job(
+        file=source,
+        reader=RowRequests(table, filling, strict=checking.strict, unchecked=checking.off),
+        writing=tabular.writing(carrying, table, answers),
+        only_requests=shape == "requests",
+        tells_failures=carrying.target != "jsonl",
+        endpoint=endpoint,
+        connection=connection,
+        policy=policy,
+        feeding=feeding,
+        pacing=pacing,
+        resuming=resuming,
+        showing=showing,
+        target=target,
+        allow=allow,
+        told=told,
+        environ=os.environ,
+        wanted=Wanted(tooling, material.form, structure.reask),
+        defaults=built.body,
+    )
+    return Running(job).run(sources)
+
+
+def _operands(operands: tuple[str, ...], carrying: Carrying) -> tuple[Typed, str]:
+    """The template, as a user message behind those of other options, and the input. Raises UsageFault."""
+    words = list(operands)
+    if carrying.template_file is not None:
+        if len(words) > 1:
+            fix = "leave out one of them; chatpipe map --template-file FILE [FILE]"
+            raise UsageFault("TEMPLATE and --template-file at once", fix=fix)
+        template = Typed("--template-file", "user", carrying.template_file, is_file=True)
+    elif words:
+        template = Typed("TEMPLATE", "user", words.pop(0), is_file=False)
+    else:
+        fix = "chatpipe map 'Classify: {{text}}' rows.jsonl"
+        raise UsageFault("no template", fix=fix)
+    if len(words) > 1:
+        raise UsageFault(f"'{words[1]}' is one FILE too many", fix="concatenate them, or run once for each")
+    return template, words[0] if words else "-"

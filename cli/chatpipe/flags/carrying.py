@@ -1,0 +1,92 @@
+"""The options of `map` that say how rows come and go, and what is put beside them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from chatpipe.batch.options import ROW_FORMATS, Carrying
+from chatpipe.errors import UsageFault
+from chatpipe.flags.types import FILE, group
+
+_JSONL = "jsonl"
+
+
+def _read(csv: bool, tsv: bool, lines: bool, to: str | None, fields: str | None, **others: Any) -> Carrying:
+    named = [name for name, given in (("csv", csv), ("tsv", tsv), ("lines", lines)) if given]
+    if len(named) > 1:
+        raise UsageFault(f"--{named[0]} and --{named[1]} at once", fix="choose one")
+    source = named[0] if named else _JSONL
+    target = to or (_JSONL if source == "lines" else source)
+    columns = None if fields is None else _columns(fields)
+    if columns is not None and (source == "lines" or (source == _JSONL and target == _JSONL)):
+        fix = "use it with --csv, --tsv or --to csv"
+        raise UsageFault("there are no columns to name", place="--fields", fix=fix)
+    carrying = Carrying(source, target, columns, **others)
+    _refuse_names(carrying)
+    if carrying.image_root is not None and carrying.image_field is None:
+        raise UsageFault("there is no field of images", place="--image-root", fix="add --image-field NAME")
+    return carrying
+
+
+def _columns(text: str) -> tuple[str, ...]:
+    """The names, as the header line of a CSV file has them."""
+    import csv  # for this rare case only
+
+    try:
+        names = next(csv.reader([text], strict=True), [])
+    except csv.Error as error:
+        raise UsageFault(f"not CSV: {error}", place="--fields") from error
+    twice = [name for at, name in enumerate(names) if name in names[:at]]
+    if twice or not names:
+        what = f"'{twice[0]}' comes twice" if twice else "no name in it"
+        raise UsageFault(what, place="--fields")
+    return tuple(names)
+
+
+def _refuse_names(carrying: Carrying) -> None:
+    """What is put beside a row needs a name each. Raises UsageFault."""
+    given = [
+        (option, name)
+        for option, name in (
+            ("--into", carrying.into),
+            ("--usage-into", carrying.usage_into),
+            ("--error-into", carrying.error_into),
+        )
+        if name is not None
+    ]
+    for at, (option, name) in enumerate(given):
+        if not name:
+            raise UsageFault("an empty name", place=option, fix="name a field")
+        if other := [before for before, taken in given[:at] if taken == name]:
+            raise UsageFault(
+                f"{other[0]} has the same name, '{name}'", place=option, fix="name another field"
+            )
+
+
+options = group(
+    "carrying",
+    [
+        click.option("--csv", is_flag=True, help="Rows are CSV, with the names of columns in its first line"),
+        click.option("--tsv", is_flag=True, help="Rows are TSV, in the same way"),
+        click.option("--lines", is_flag=True, help="Each line is a row with the one field 'line'"),
+        click.option("--fields", metavar="NAME,...", help="Names of the columns, where no line has them"),
+        click.option(
+            "--to", type=click.Choice(ROW_FORMATS), help="How rows are written  [default: as they came]"
+        ),
+        click.option(
+            "--template-file", metavar="FILE", type=FILE, help="Read the template here; there is no TEMPLATE"
+        ),
+        click.option(
+            "--into", metavar="NAME", default="answer", show_default=True, help="Field for the answer"
+        ),
+        click.option("--usage-into", metavar="NAME", help="Field for the token counts"),
+        click.option(
+            "--error-into", metavar="NAME", help="Field for why a row failed, empty where it did not"
+        ),
+        click.option("--image-field", metavar="NAME", help="Field with the path or URL of an image to send"),
+        click.option("--image-root", metavar="DIR", type=FILE, help="Folder that those paths stay in"),
+    ],
+    _read,
+)

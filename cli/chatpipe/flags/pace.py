@@ -1,0 +1,41 @@
+"""The limits that several processes share, for every command that sends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from chatpipe.batch.sharing import Sharing
+from chatpipe.errors import UsageFault
+from chatpipe.flags.types import FILE, group
+
+ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
+
+shared = [
+    click.option("--rpm", metavar="N", type=ABOVE_ZERO, help="At most N requests a minute"),
+    click.option("--tpm", metavar="N", type=ABOVE_ZERO, help="At most N tokens a minute"),
+    click.option("--pace-file", metavar="FILE", type=FILE, help="Share the limits with other processes"),
+    click.option(
+        "--pace-jobs", metavar="N", type=click.IntRange(min=1), help="Requests in flight in all of them"
+    ),
+]
+
+
+def refuse_alone(pace_file: str | None, pace_jobs: int | None) -> None:
+    """Raise UsageFault for a number in flight that nobody shares."""
+    if pace_jobs is not None and pace_file is None:
+        raise UsageFault("nothing to share the number in", place="--pace-jobs", fix="add --pace-file FILE")
+
+
+def _read(**values: Any) -> Sharing:
+    """For one request a limit means something only together with other processes."""
+    sharing = Sharing(**values)
+    refuse_alone(sharing.pace_file, sharing.pace_jobs)
+    for option, value in (("--rpm", sharing.rpm), ("--tpm", sharing.tpm)):
+        if value is not None and sharing.pace_file is None:
+            raise UsageFault("one request alone needs no limit", place=option, fix="add --pace-file FILE")
+    return sharing
+
+
+options = group("sharing", shared, _read)

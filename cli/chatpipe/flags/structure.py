@@ -1,0 +1,81 @@
+"""The options for an answer that is JSON of a given form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from chatpipe.errors import UsageFault
+from chatpipe.flags.types import FILE, group
+from chatpipe.request.structure import LONGEST_NAME, NAME_LETTERS, Structure
+
+
+def _read(
+    schema: str | None,
+    schema_json: str | None,
+    schema_name: str | None,
+    schema_strict: bool | None,
+    reask: int = 0,
+) -> Structure:
+    if schema is not None and schema_json is not None:
+        raise UsageFault("--schema and --schema-json contradict each other", fix="choose one")
+    if schema is None and schema_json is None:
+        lonely = {
+            "--schema-name": schema_name is not None,
+            "--schema-strict": schema_strict is True,
+            "--no-schema-strict": schema_strict is False,
+            "--reask": reask > 0,
+        }
+        if given := [option for option, is_given in lonely.items() if is_given]:
+            raise UsageFault("there is no schema", place=given[0], fix="name one with --schema")
+    return Structure(schema, schema_json, schema_name, schema_strict is not False, reask)
+
+
+def _name(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """A callback: the name as the API takes it, which with another answers status 400."""
+    if value is not None and not (0 < len(value) <= LONGEST_NAME and NAME_LETTERS.issuperset(value)):
+        raise click.BadParameter(
+            f"'{value[: LONGEST_NAME + 1]}' is not of 1 to {LONGEST_NAME} characters a-z A-Z 0-9 _ -.",
+            ctx,
+            param,
+        )
+    return value
+
+
+_WRITING: list[Any] = [
+    click.option(
+        "--schema", metavar="FILE", type=FILE, help="Ask for JSON that fits this JSON Schema, - for stdin"
+    ),
+    click.option("--schema-json", metavar="JSON", help="The same, the schema written here"),
+    click.option(
+        "--schema-name",
+        metavar="NAME",
+        callback=_name,
+        help="Name of the schema for the model; else from its title or file",
+    ),
+    click.option(
+        "--schema-strict/--no-schema-strict",
+        default=None,
+        help="Have the server hold to the schema, as it does unless switched off",
+    ),
+]
+
+options = group(
+    "structure",
+    [
+        *_WRITING,
+        click.option(
+            "--reask",
+            metavar="N",
+            type=click.IntRange(min=0),
+            default=0,
+            show_default=True,
+            help="Send an answer that does not fit back, up to N times",
+        ),
+    ],
+    _read,
+)
+
+# The same where nothing is answered.
+writing = group("structure", _WRITING, _read)

@@ -1,0 +1,68 @@
+"""The options that run tools."""
+
+from __future__ import annotations
+
+import click
+
+from chatpipe.dialogue.options import Tooling, split
+from chatpipe.errors import UsageFault
+from chatpipe.flags.types import Seconds, group
+
+_DEFAULTS = Tooling()
+
+
+def _read(commands: tuple[str, ...], exec_timeout: float | None, max_turns: int | None) -> Tooling:
+    for value, option in ((exec_timeout, "--exec-timeout"), (max_turns, "--max-turns")):
+        if value is not None and not commands:
+            raise UsageFault("there is no tool to run", place=option, fix="add --exec NAME=COMMAND")
+    pairs = [_pair(text) for text in commands]
+    names = [name for name, _ in pairs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UsageFault(f"'{twice[0]}' has two commands", place="--exec", fix="give it one")
+    return Tooling(
+        tuple(pairs),
+        _DEFAULTS.timeout_s if exec_timeout is None else exec_timeout,
+        _DEFAULTS.max_turns if max_turns is None else max_turns,
+    )
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, separator, command = text.partition("=")
+    if not separator or not name:
+        raise UsageFault(f"'{text}' names no tool", place="--exec", fix="write NAME=COMMAND")
+    try:
+        words = split(command)
+    except ValueError as error:
+        what = f"the command cannot be split into words: {str(error).lower()}"
+        raise UsageFault(what, place=f"--exec {name}") from error
+    if not words or not words[0]:
+        raise UsageFault("an empty command", place=f"--exec {name}", fix="write NAME=COMMAND")
+    return name, command
+
+
+# None means not typed: either of the last two says something about commands only.
+options = group(
+    "tooling",
+    [
+        click.option(
+            "--exec",
+            "commands",
+            multiple=True,
+            metavar="NAME=COMMAND",
+            help="Run the tool NAME: arguments on stdin, result from stdout, no shell",
+        ),
+        click.option(
+            "--exec-timeout",
+            metavar="S",
+            type=Seconds(),
+            help=f"Longest time for a tool  [default: {_DEFAULTS.timeout_s:g}]",
+        ),
+        click.option(
+            "--max-turns",
+            metavar="N",
+            type=click.IntRange(min=1),
+            help=f"Most requests of one conversation  [default: {_DEFAULTS.max_turns}]",
+        ),
+    ],
+    _read,
+)

@@ -1,0 +1,117 @@
+"""One call of `ask`, from the checked request to what is written: its turns, and where the answer goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from chatpipe import exchange
+from chatpipe.batch.sharing import Sharing
+from chatpipe.dialogue.wanted import Wanted
+from chatpipe.errors import ChatpipeError, Status
+from chatpipe.exchange import Answer, Ask, Receiver, World, immediately
+from chatpipe.inputs.values import Value
+from chatpipe.local import route
+from chatpipe.output.delivery import Delivery
+from chatpipe.output.notices import Notices
+from chatpipe.output.options import Printing
+from chatpipe.output.target import Opened
+from chatpipe.response.reply import as_message
+from chatpipe.wire import redact
+from chatpipe.wire.endpoints import Endpoint, Headers
+from chatpipe.wire.options import Connection
+from chatpipe.wire.retry import Policy
+
+
+class Asked(NamedTuple):
+    """What came of it. fault is what is not good about the answer; steps as in converse.Talk."""
+
+    answer: Answer
+    fault: ChatpipeError | None
+    steps: tuple[dict[str, Value], ...] = ()
+
+    @property
+    def is_worth_keeping(self) -> bool:
+        """Whether a transcript goes on with it: it is good, or its calls wait for their results."""
+        return self.fault is None or self.fault.status is Status.TOOL_CALLS
+
+    @property
+    def messages(self) -> list[dict[str, Value]]:
+        """What the conversation has more now: the steps, and the answer."""
+        choices = (self.answer.completion or {}).get("choices") or [{}]
+        return [*self.steps, as_message(choices[0].get("message") or {})]
+
+
+class Asking(NamedTuple):
+    """What a call needs beside its request."""
+
+    endpoint: Endpoint
+    headers: Headers
+    connection: Connection
+    policy: Policy
+    sharing: Sharing
+    wanted: Wanted
+    printing: Printing
+    told: Notices
+    environ: Mapping[str, str]
+
+    def run(self, body: dict[str, Value], out: Opened) -> Asked:
+        """Ask, and write the answer: as it comes where the first one is the last."""
+        way = route.opened(self.endpoint, self.connection, self.environ, self.told)
+        with way as world, self._ask(world) as ask:
+            if not self.wanted.is_plain:
+                return self._converse(body, world, ask, out)
+            delivery = Delivery(out, self.printing, self.told)
+            answer = immediately(ask(body, world, delivery))
+            return Asked(answer, delivery.finish(answer))
+
+    def _converse(self, body: dict[str, Value], world: World, ask: Ask, out: Opened) -> Asked:
+        """Turn by turn. Of an answer nothing is written before it is known to be the last, and what it is."""
+        from chatpipe.dialogue.converse import Rules  # plain calls do without
+        from chatpipe.dialogue.held import follow
+        from chatpipe.local import turns
+
+        secrets = redact.secrets(self.headers)
+        key_names = [name for name in (self.endpoint.key_env,) if name is not None]
+        with turns.opened(
+            self.wanted, body, self.told, environ=self.environ, secrets=secrets, key_names=key_names
+        ) as rules:
+            talk, held = immediately(follow(body, world, ask, rules or Rules()))
+            fits = None if rules is None else rules.violation
+        delivery = Delivery(out, self.printing, self.told, fits)
+        verdict = delivery.verdict(talk.answer)
+        if verdict is not None and verdict.status is Status.MISMATCH and not out.is_kept:
+            delivery = Delivery(Aside(self.told), self.printing, self.told, fits)
+        held.play(delivery)
+        return Asked(talk.answer, delivery.finish(talk.answer), talk.steps)
+
+    @contextmanager
+    def _ask(self, world: World) -> Iterator[Ask]:
+        """How one request is asked: alone, or at the pace that processes share."""
+        if self.sharing.pace_file is None:
+            yield self._exchange
+            return
+        from chatpipe.local import pacing  # few calls share one
+
+        with pacing.opened(self.sharing, self.endpoint.url, world, self._exchange) as ask:
+            yield ask
+
+    async def _exchange(self, body: dict[str, Value], world: World, receiver: Receiver) -> Answer:
+        request = route.request(self.endpoint.url, self.headers, body)
+        return await exchange.ask(request, world, receiver, self.connection.limits, self.policy)
+
+
+class Aside:
+    """Takes an answer that is no result to stderr: a schema has refused it, and no file keeps it."""
+
+    started = False
+
+    def __init__(self, told: Notices) -> None:
+        self._told = told
+
+    def write(self, data: bytes) -> None:
+        self._told.aside(data.decode("utf-8", "replace"))
+
+    def keep_unreadable(self, data: bytes) -> None:
+        """There is nothing in it for people."""

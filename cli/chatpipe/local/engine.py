@@ -1,0 +1,194 @@
+"""What a run does while it runs: the engine with its pace, transport, memory and output put around it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from chatpipe.batch import prices
+from chatpipe.batch.capacity import Auto, Capacity
+from chatpipe.batch.course import Budget, Course
+from chatpipe.batch.lines import Item
+from chatpipe.batch.pace import Pace, Timetable
+from chatpipe.batch.pacefile import PaceFile, Share
+from chatpipe.batch.recorded import Recorded
+from chatpipe.batch.results import Maker, Result
+from chatpipe.batch.run import Engine, Stop
+from chatpipe.batch.send import Sender
+from chatpipe.batch.store import Store
+from chatpipe.batch.tally import Tally, spent_in
+from chatpipe.batch.tokens import Estimator
+from chatpipe.dialogue.converse import Rules
+from chatpipe.exchange import Answer, World
+from chatpipe.local.failures import Teller
+from chatpipe.local.job import Job
+from chatpipe.local.transports import Headers, origin, raise_descriptor_limit, transport_for
+from chatpipe.output.progress import Progress
+from chatpipe.output.target import Opened
+
+_WINDOW_PER_JOB = 4
+
+
+class Run:
+    """One run of a job. errors takes the result lines of failures, teller tells them."""
+
+    def __init__(
+        self,
+        job: Job,
+        store: Store,
+        tally: Tally,
+        out: Opened,
+        *,
+        errors: Callable[[bytes], None] | None,
+        teller: Teller | None,
+        recorded: Recorded | None,
+        started: float,
+        rules: Rules | None,
+    ) -> None:
+        self._job = job
+        self._rules = rules
+        self._store = store
+        self._tally = tally
+        self._out = out
+        self._errors = errors
+        self._teller = teller
+        self._recorded = recorded
+        self._started = started
+        self._bar: Progress | None = None
+
+    async def go(self, items: AsyncIterator[Item], headers: Headers) -> Stop | None:
+        """To the end; why it stopped before that, if it did."""
+        job = self._job
+        pacing = job.pacing
+        capacity = Auto(pacing.jobs.limit) if pacing.jobs.auto else Capacity(pacing.jobs.limit)
+        raise_descriptor_limit(pacing.jobs.limit)
+        pace = Pace(pacing.rpm, pacing.tpm)
+        estimator = Estimator()
+        maker = Maker(job.allow, calls_are_final=job.writing.calls_are_final, rules=self._rules)
+        budget = self._budget(estimator)
+        transport = transport_for(job.endpoint, job.connection, pacing.jobs.limit, job.environ)
+        world = World(
+            transport, asyncio.sleep, _silent, job.told.detail if job.told.telling.verbose else None
+        )
+        file = PaceFile(pacing.pace_file) if pacing.pace_file is not None else None
+        sender = self._sender(headers, world, pace, file, capacity, estimator)
+        engine = Engine(
+            send=_sharing(sender, file, origin(job.endpoint.url), pacing.pace_jobs),
+            deliver=self._deliver,
+            let_go=sender.stop,
+            known=self._store,
+            course=Course(capacity, pace, pacing.max_pause_s, self._tally, pacing.halt, budget),
+            maker=maker,
+            window=self._window(),
+            dedupe=job.feeding.dedupe,
+            no_send=job.resuming.no_send,
+            grace_s=pacing.grace_s,
+        )
+        self._bar = Progress(job.showing.progress, job.told, self._tally, self._started)
+        progress = asyncio.create_task(self._bar.tick())
+        try:
+            await engine.run(items)
+        finally:
+            progress.cancel()
+            self._bar.close()
+            await transport.aclose()
+            if file is not None:
+                file.close()
+        return engine.stop
+
+    def _budget(self, estimator: Estimator) -> Budget:
+        pacing = self._job.pacing
+        table = prices.load(pacing.prices) if pacing.prices is not None else {}
+        budget = Budget(pacing.max_total_tokens, pacing.max_cost, table, estimator)
+        if self._recorded is not None and (
+            pacing.max_total_tokens is not None or pacing.max_cost is not None
+        ):
+            for record in self._recorded.purchases():
+                response = record.get("response")
+                body = response.get("body") if isinstance(response, dict) else None
+                if isinstance(body, dict):
+                    budget.spend(spent_in(record), body.get("model"))
+        return budget
+
+    def _sender(
+        self,
+        headers: Headers,
+        world: World,
+        pace: Pace,
+        file: PaceFile | None,
+        capacity: Capacity,
+        estimator: Estimator,
+    ) -> Sender:
+        job, pacing = self._job, self._job.pacing
+        timetables: tuple[tuple[Timetable, Callable[[], float]], ...] = ((pace, time.monotonic),)
+        share_pause = None
+        if file is not None:
+            place = origin(job.endpoint.url)
+            timetables += ((Share(file, place, pacing.rpm, pacing.tpm), time.time),)
+
+            def share_pause(seconds: float) -> None:
+                now = time.time()
+                file.pause_until(place, now + seconds, now)
+
+        return Sender(
+            url=job.endpoint.url,
+            headers=headers,
+            world=world,
+            limits=job.connection.limits,
+            policy=job.policy,
+            pace=pace,
+            timetables=timetables,
+            capacity=capacity,
+            estimator=estimator,
+            max_pause_s=pacing.max_pause_s,
+            share_pause=share_pause,
+            rules=self._rules,
+        )
+
+    def _window(self) -> int | None:
+        """In order where it was asked for, and in every form of which one record is a bare value.
+
+        What is put in order at the end, from the journal, need not wait for the slowest.
+        """
+        job = self._job
+        if job.writes_at_the_end or not (job.showing.keep_order or job.writing.needs_order):
+            return None
+        return job.showing.window or _WINDOW_PER_JOB * job.pacing.jobs.limit
+
+    def _deliver(self, result: Result) -> None:
+        """Hand a result on, which the store has kept."""
+        job = self._job
+        if not result.is_good:
+            if self._errors is not None:
+                self._errors(result.line + b"\n")
+            if self._teller is not None:
+                self._teller.tell(result)
+        if not job.writes_at_the_end:
+            self._out.write(job.writing.row(result))
+        if self._bar is not None:
+            self._bar.moved()
+
+
+def _sharing(
+    sender: Sender, file: PaceFile | None, place: str, jobs: int | None
+) -> Callable[[Item], Awaitable[tuple[Answer, float]]]:
+    """Sending within the number in flight that all processes share."""
+    if file is None or jobs is None:
+        return sender.send
+    turn = asyncio.Lock()  # one asks at a time: places go to processes in turn
+
+    async def send(item: Item) -> tuple[Answer, float]:
+        async with turn:
+            while wait_s := file.enter(place, jobs, time.time()):
+                await sender.sleep(wait_s)
+        try:
+            return await sender.send(item)
+        finally:
+            file.leave(place, time.time())
+
+    return send
+
+
+def _silent(text: str) -> None:
+    """A run says nothing of each try: the report counts them."""

@@ -1,0 +1,56 @@
+"""Where the failed lines of a run go: the file of --errors, and stderr where no record has room for why."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from chatpipe.batch.results import Result
+from chatpipe.errors import CannotWrite, ChatpipeError, reason
+from chatpipe.output.notices import Notices
+from chatpipe.output.rows import message_of
+
+_MOST_TOLD = 10
+
+
+@contextlib.contextmanager
+def errors_file(path: str | None) -> Iterator[Callable[[bytes], None] | None]:
+    """The file of --errors, emptied now; each line is written as it comes."""
+    if path is None:
+        yield None
+        return
+    try:
+        file = open(path, "wb", buffering=0)  # noqa: SIM115 - closed below; only opening is guarded here
+    except (OSError, ValueError) as error:
+        raise CannotWrite(f"cannot write: {reason(error)}", place=path) from error
+
+    def write(data: bytes) -> None:
+        try:
+            file.write(data)
+        except OSError as error:
+            raise CannotWrite(f"cannot write: {reason(error)}", place=path) from error
+
+    with file:
+        yield write
+
+
+class Teller:
+    """Tells the first failures on stderr. name is the input's, for the place of what has none itself."""
+
+    def __init__(self, told: Notices, name: str) -> None:
+        self._told = told
+        self._name = name
+        self._count = 0
+
+    def tell(self, result: Result) -> None:
+        self._count += 1
+        if self._count <= _MOST_TOLD:
+            self._told.error(result.item.fault or _Failed(result, f"{self._name}:{result.item.line}"))
+        elif self._count == _MOST_TOLD + 1:
+            self._told.note("there are more like these: --errors FILE has them all")
+
+
+class _Failed(ChatpipeError):
+    def __init__(self, result: Result, place: str) -> None:
+        self.status = result.status
+        super().__init__(message_of(result), place=place)

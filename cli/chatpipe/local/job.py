@@ -1,0 +1,65 @@
+"""What a run of many requests was asked for, put together of the options."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from chatpipe.batch.lines import Reader
+from chatpipe.batch.options import Feeding, Pacing, Resuming, Showing
+from chatpipe.dialogue.wanted import Wanted
+from chatpipe.inputs.values import Value
+from chatpipe.output.notices import Notices
+from chatpipe.output.options import Target
+from chatpipe.output.rows import Writing
+from chatpipe.wire.endpoints import Endpoint
+from chatpipe.wire.options import Connection
+from chatpipe.wire.retry import Policy
+
+
+class Job(NamedTuple):
+    """What was asked for. reader makes items of lines, writing makes records of their results.
+
+    only_requests: the Batch lines are written, and nothing is sent. tells_failures: each is told on
+    stderr, too. wanted: what may follow an answer; defaults: the body of every line that has no other.
+    """
+
+    file: str
+    reader: Reader
+    writing: Writing
+    only_requests: bool
+    tells_failures: bool
+    endpoint: Endpoint
+    connection: Connection
+    policy: Policy
+    feeding: Feeding
+    pacing: Pacing
+    resuming: Resuming
+    showing: Showing
+    target: Target
+    allow: frozenset[str]
+    told: Notices
+    environ: Mapping[str, str]
+    wanted: Wanted = Wanted()
+    defaults: Mapping[str, Value] = {}
+
+    @property
+    def to_file(self) -> bool:
+        """Whether results go into a file that is replaced at the end. A device gets them as they come."""
+        path = self.target.path
+        return self.target.is_file and path is not None and (os.path.isfile(path) or not os.path.exists(path))
+
+    @property
+    def writes_at_the_end(self) -> bool:
+        """Whether the output is written when all is good, from what was recorded."""
+        return self.to_file and self.writing.recorded is not None
+
+    @property
+    def journal_path(self) -> str | None:
+        return self.resuming.journal or (f"{self.target.path}.journal" if self.to_file else None)
+
+    @property
+    def keeps_leftovers(self) -> bool:
+        """Whether OUT, which is replaced, may hold what is worth keeping, and nobody said that it is not."""
+        return self.writes_at_the_end and self.resuming.keep_journal is not False and not self.resuming.fresh

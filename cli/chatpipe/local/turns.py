@@ -1,0 +1,71 @@
+"""What may follow an answer, made of the options: tools that run, a schema to fit. For `ask` and for runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from chatpipe.dialogue import execute, tools
+from chatpipe.dialogue.converse import Message, Rules, Tools
+from chatpipe.dialogue.options import split
+from chatpipe.dialogue.wanted import Wanted
+from chatpipe.inputs.values import Value
+from chatpipe.output.notices import Notices
+
+
+@contextmanager
+def opened(
+    wanted: Wanted,
+    body: Mapping[str, Value],
+    told: Notices,
+    *,
+    environ: Mapping[str, str],
+    secrets: Sequence[str],
+    key_names: Sequence[str],
+    workers: int | None = None,
+) -> Iterator[Rules | None]:
+    """The rules, None where there are none. At the end no tool runs any more.
+
+    body is the request, or what every line of a run has: it offers the tools that have a command.
+    They get environ without the variables named or holding a secret, and run in the thread that asks,
+    or in so many workers beside an event loop. Raises UsageFault, MissingInput, BadInput.
+    """
+    if wanted.is_plain:
+        yield None
+        return
+    rules = Rules()
+    if wanted.form is not None:
+        from chatpipe.schema.answer import Expected
+
+        expected = Expected(wanted.form.schema.value, wanted.form.place)
+        rules = Rules(None, expected.violation, wanted.reasks, body.get("response_format"))
+    if not wanted.tooling.commands:
+        yield rules
+        return
+    commands = {name: split(command) for name, command in wanted.tooling.commands}
+    if workers is None or tools.names(body):  # the lines of a run may have tools of their own
+        execute.check_names(commands, body)
+    execute.check_commands(commands)
+    toolbox = execute.Toolbox(
+        commands,
+        timeout_s=wanted.tooling.timeout_s,
+        environ=execute.clean_environment(environ, secrets, key_names),
+        detail=told.detail if told.telling.verbose else None,
+        note=told.note,
+    )
+    pool = None if workers is None else ThreadPoolExecutor(workers, "tool")
+
+    async def run(message: Mapping[str, Value], body: Mapping[str, Value]) -> Sequence[Message]:
+        offered = tools.names(body)
+        if pool is None:
+            return toolbox.run(message, offered)
+        return await asyncio.get_running_loop().run_in_executor(pool, toolbox.run, message, offered)
+
+    try:
+        yield rules._replace(tools=Tools(toolbox.can_answer, run, wanted.tooling.max_turns))
+    finally:
+        toolbox.stop()
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)

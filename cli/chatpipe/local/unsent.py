@@ -1,0 +1,89 @@
+"""Items that are not sent: written as Batch lines, or counted."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from chatpipe.batch import prices
+from chatpipe.batch.course import answer_limits
+from chatpipe.batch.lines import Item
+from chatpipe.batch.tally import Usage
+from chatpipe.batch.tokens import Estimator
+from chatpipe.errors import BadInput, Status
+from chatpipe.inputs import values
+from chatpipe.inputs.values import Value
+from chatpipe.output.notices import Notices
+from chatpipe.output.target import Opened
+
+_MOST_TOLD = 10
+
+
+async def write_requests(items: AsyncIterator[Item], out: Opened, told: Notices) -> int:
+    """The Batch lines that would be sent; of bad lines the errors. Returns the status."""
+    bad = _Bad(told)
+    async for item in items:
+        if not item.is_ours:
+            continue
+        if item.fault is not None:
+            bad.tell(item.fault)
+            continue
+        line = {
+            "custom_id": item.custom_id,
+            "method": "POST",
+            "url": "/v1/chat/completions",
+            "body": item.body,
+        }
+        out.write(values.dumps(line) + b"\n")
+    bad.end()
+    if bad.count:
+        out.keep()
+        return Status.BAD_INPUT
+    out.replace()
+    return Status.OK
+
+
+async def estimate(items: AsyncIterator[Item], prices_file: str | None, told: Notices) -> dict[str, Value]:
+    """What a run would come to; nothing is sent and nothing looked up. Bad lines are told."""
+    table = prices.load(prices_file) if prices_file is not None else {}
+    estimator = Estimator()
+    lines = size = tokens = 0
+    bad = _Bad(told)
+    cost = 0.0
+    async for item in items:
+        if not item.is_ours:
+            continue
+        lines += 1
+        if item.fault is not None or item.body is None:
+            bad.tell(item.fault)
+            continue
+        data = len(values.dumps(item.body))
+        estimate = estimator.estimate(data, *answer_limits(item.body))
+        size += data
+        tokens += estimate
+        if table:
+            prompt = estimator.estimate(data, 0, 1)
+            usage = Usage(prompt, 0, estimate - prompt, estimate)
+            cost += prices.price_of(table, item.body.get("model")).cost(usage)
+    bad.end()
+    record: dict[str, Value] = {"lines": lines, "bad": bad.count, "bytes": size, "estimated_tokens": tokens}
+    if table:
+        record["estimated_cost"] = round(cost, 6)
+    return record
+
+
+class _Bad:
+    """Lines that could not be sent: the first are told, the others counted."""
+
+    def __init__(self, told: Notices) -> None:
+        self._told = told
+        self.count = 0
+
+    def tell(self, fault: BadInput | None) -> None:
+        self.count += 1
+        if fault is not None and self.count <= _MOST_TOLD:
+            self._told.error(fault)
+
+    def end(self) -> None:
+        if self.count > _MOST_TOLD:
+            more = self.count - _MOST_TOLD
+            self._told.note(f"and {more} more: chatpipe check shows them all")

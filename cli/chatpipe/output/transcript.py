@@ -1,0 +1,160 @@
+"""`--transcript FILE`: a conversation in a file, one message a line, to which one call at a time adds.
+
+It is locked from reading to appending, so that a call which comes meanwhile answers to what the first
+one added. Nothing but its end is ever written: what is there is the user's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from chatpipe.errors import BadInput, CannotWrite, ChatpipeError, Status, UsageFault
+from chatpipe.inputs import messages
+from chatpipe.inputs.messages import Found
+from chatpipe.inputs.place import Source
+from chatpipe.inputs.sources import STDIN, missing
+from chatpipe.inputs.values import Value, dumps
+from chatpipe.output.files import same_file
+from chatpipe.output.lock import Patience, is_named, locked
+from chatpipe.output.options import Target
+from chatpipe.output.sink import failure, write_all
+from chatpipe.output.target import interruptible
+
+_OPTION = "--transcript"
+# What one says to a model is nobody else's.
+_MODE = 0o600
+_PIECE_BYTES = 1 << 20
+
+
+class Transcript:
+    """A file that is locked. In errors it goes by the name that the user gave it."""
+
+    def __init__(self, path: str, fd: int) -> None:
+        self._path = path
+        self._fd = fd
+        self._size_before: int | None = None
+
+    def messages(self) -> list[Found]:
+        """All of them, each with its line; none: it is new. Raises BadInput for what is no message."""
+        return _messages(self._path, self._fd)
+
+    def append(self, new: Sequence[Value]) -> None:
+        """Put these behind, on disk, whole or not at all. Raises CannotWrite.
+
+        Where somebody else has written to the file without a lock, they are behind that.
+        """
+        if not is_named(self._path, self._fd):
+            raise CannotWrite("was replaced during the call: nothing was appended", place=self._path)
+        lines = b"".join(dumps(message) + b"\n" for message in new)
+        try:
+            size = os.fstat(self._fd).st_size
+            if self._size_before is None:
+                self._size_before = size
+            ends_a_line = size == 0 or os.pread(self._fd, 1, size - 1) == b"\n"
+            write_all(self._fd, lines if ends_a_line else b"\n" + lines)
+            os.fsync(self._fd)
+        except BaseException as error:
+            self.take_back()
+            if isinstance(error, OSError):
+                raise failure(self._path, error, "cannot append") from error
+            raise
+
+    def take_back(self) -> None:
+        """Remove what was appended."""
+        if self._size_before is not None:
+            with contextlib.suppress(OSError):  # there is something worse to tell
+                os.ftruncate(self._fd, self._size_before)
+            self._size_before = None
+
+
+@contextmanager
+def opened(path: str | None, note: Callable[[str], None]) -> Iterator[Transcript | None]:
+    """The file, locked; made where it is missing, and removed again where nothing was appended.
+
+    None for None, so that one command serves both. note is told once if the lock is long in coming.
+    What was appended stays if the block ends well, or with status 6 as calls are waiting for their
+    results; any other fault, and a signal, takes it back. Raises UsageFault, CannotWrite, Interrupted.
+    """
+    if path is None:
+        yield None
+        return
+    with interruptible():
+        try:
+            fd, is_new = locked(path, os.O_RDWR | os.O_APPEND, Patience(note), mode=_MODE)
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            raise failure(path, error) from error
+        transcript = Transcript(path, fd)
+        try:
+            yield transcript
+        except BaseException as error:
+            if not (isinstance(error, ChatpipeError) and error.status is Status.TOOL_CALLS):
+                transcript.take_back()
+            raise
+        finally:
+            if is_new and os.fstat(fd).st_size == 0 and is_named(path, fd):
+                with contextlib.suppress(OSError):
+                    os.unlink(os.path.realpath(path))
+            os.close(fd)
+
+
+def read(path: str | None, note: Callable[[str], None]) -> list[Found] | None:
+    """What the next call will go on with, one under way waited for; nothing where there is no file.
+
+    None for None. Raises UsageFault, BadInput, MissingInput.
+    """
+    if path is None:
+        return None
+    try:
+        fd, _ = locked(path, os.O_RDONLY, Patience(note))
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise missing(path, _OPTION, error) from error
+    try:
+        return _messages(path, fd)
+    finally:
+        os.close(fd)
+
+
+def refuse_shared(path: str, target: Target, inputs: Sequence[str], *, is_stdin_read: bool) -> None:
+    """Raises UsageFault where the transcript is another output or an input, too."""
+    result = "/dev/stdout" if target.path in (None, STDIN) else target.path
+    outputs = [name for name in (result, target.depfile) if name is not None]
+    resolved = os.path.realpath(path)  # none of them may be there yet
+    if same_file(path, outputs) or any(os.path.realpath(name) == resolved for name in outputs):
+        raise UsageFault(f"'{path}' is an output, too", place=_OPTION, fix="write to another file")
+    if same_file(path, [*inputs, STDIN] if is_stdin_read else inputs):
+        raise UsageFault(f"'{path}' is an input, too", place=_OPTION, fix="name it once")
+
+
+def _messages(path: str, fd: int) -> list[Found]:
+    try:
+        size = os.fstat(fd).st_size
+        data = b"".join(os.pread(fd, _PIECE_BYTES, at) for at in range(0, size, _PIECE_BYTES))
+    except OSError as error:
+        raise missing(path, _OPTION, error) from error
+    if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
+        raise BadInput(
+            "a transcript has a message on each line, not an array", place=path, fix="see jq -c '.[]'"
+        )
+    *lines, last = data.split(b"\n")
+    found = [_message(Source(path, line, number)) for number, line in enumerate(lines, 1) if line.strip()]
+    if last.strip():
+        try:
+            found.append(_message(Source(path, last, len(lines) + 1)))
+        except BadInput as fault:
+            fault.fix = fault.fix or "it is the last line and has no end: remove it if it was cut off"
+            raise
+    return found
+
+
+def _message(line: Source) -> Found:
+    found = messages.document(line)
+    if not isinstance(found.value, dict):
+        raise BadInput(f"a message is a JSON object, not {messages.kind(found.value)}", place=line.place())
+    if not isinstance(found.value.get("role"), str):
+        raise BadInput("not a message: it has no 'role'", place=line.place())
+    return found

@@ -1,0 +1,140 @@
+"""A request with placeholders, and a row -> the request of that row."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from chatpipe.errors import BadInput
+from chatpipe.inputs import inside
+from chatpipe.inputs.messages import kind
+from chatpipe.inputs.values import Value
+from chatpipe.request import media, placeholders
+from chatpipe.request.build import Built
+from chatpipe.request.placeholders import Placeholder, Text
+
+# The largest file that any server is known to take inside a request, as for --image.
+_IMAGE_BYTES = 100_000_000
+
+
+class Images(NamedTuple):
+    """field has a path inside root, or a URL. Without a root only URLs will do."""
+
+    field: Placeholder
+    root: str | None
+    detail: str | None
+
+
+class Filling:
+    """The request of every row.
+
+    Placeholders are those of texts that came from the command line, by an option or its file; what
+    is in a request or a file of messages is sent as it is.
+    """
+
+    def __init__(
+        self, built: Built, images: Images | None = None, *, default_model: str | None = None
+    ) -> None:
+        """Raises BadInput for a text that cannot be parsed. default_model is for want of another."""
+        self._fields = {key: value for key, value in built.body.items() if key != "messages"}
+        self._model = built.body.get("model", default_model)
+        self._messages: list[Value] = list(built.body.get("messages") or [])
+        self._texts = {
+            index: _Message(message, built, index)
+            for index, message in enumerate(self._messages)
+            if _is_typed(message, built.origins.get(f"/messages/{index}"))
+        }
+        self._images = images
+
+    @property
+    def placeholders(self) -> Iterator[tuple[Placeholder, str]]:
+        """Each, with the option that it stands in."""
+        for message in self._texts.values():
+            yield from ((each, message.option) for text in message.texts for each in text.placeholders)
+        if self._images is not None:
+            yield self._images.field, "--image-field"
+
+    def body(self, fields: Mapping[str, Value]) -> dict[str, Value]:
+        """The request of a row. Raises placeholders.Missing, and BadInput without a place."""
+        messages = self._messages.copy()
+        for index, message in self._texts.items():
+            messages[index] = message.filled(fields)
+        if self._images is not None:
+            _add_part(messages, _image(self._images, fields))
+        # The model and the messages first, as build has them: a body is read by people, too.
+        first = {} if self._model is None else {"model": self._model}
+        return {**first, "messages": messages, **self._fields}
+
+
+def images_of(field: str | None, root: str | None, detail: str | None) -> Images | None:
+    """`--image-field` and what goes with it. The field may be a path, as in a template."""
+    if field is None:
+        return None
+    return Images(placeholders.named(field, "--image-field"), root, detail)
+
+
+class _Message:
+    """One message with placeholders: its content is a text, or parts of which some are."""
+
+    def __init__(self, message: Mapping[str, Value], built: Built, index: int) -> None:
+        pointer = f"/messages/{index}"
+        self.option = str(built.origins[pointer])
+        self._message = message
+        content = message.get("content")
+        self._whole = placeholders.parse(content, self.option) if isinstance(content, str) else None
+        self._parts: dict[int, Text] = {}
+        for at, part in enumerate(content if isinstance(content, list) else ()):
+            # Parts of other options have an origin of their own: what is in a document is no template.
+            text = part.get("text") if isinstance(part, dict) else None
+            if isinstance(text, str) and f"{pointer}/content/{at}" not in built.origins:
+                self._parts[at] = placeholders.parse(text, self.option)
+
+    @property
+    def texts(self) -> tuple[Text, ...]:
+        return (*self._parts.values(),) if self._whole is None else (self._whole,)
+
+    def filled(self, fields: Mapping[str, Value]) -> dict[str, Value]:
+        if self._whole is not None:
+            return {**self._message, "content": self._whole.fill(fields)}
+        parts = list(self._message["content"])
+        for at, text in self._parts.items():
+            parts[at] = {**parts[at], "text": text.fill(fields)}
+        return {**self._message, "content": parts}
+
+
+def _is_typed(message: Value, origin: object) -> bool:
+    """Whether a message came from an option with a text. Results of tools are no templates."""
+    return isinstance(origin, str) and isinstance(message, dict) and message.get("role") != "tool"
+
+
+def _add_part(messages: list[Value], part: Value) -> None:
+    """Put a content part into the last user message: the template, unless `--set` took it away."""
+    users = [at for at, each in enumerate(messages) if isinstance(each, dict) and each.get("role") == "user"]
+    if not users:
+        messages.append({"role": "user", "content": [part]})
+        return
+    content = messages[users[-1]].get("content")
+    before = content if isinstance(content, list) else [{"type": "text", "text": content}]
+    messages[users[-1]] = {**messages[users[-1]], "content": [*before, part]}
+
+
+def _image(images: Images, fields: Mapping[str, Value]) -> dict[str, Value]:
+    name = images.field.value(fields)
+    if not isinstance(name, str) or not name:
+        what = "is empty" if name in ("", None) else f"is {kind(name)}, not a path or URL"
+        raise BadInput(f"field '{images.field.name}' {what}")
+    image: dict[str, Value] = {"url": name if media.is_url(name) else _data_url(images, name)}
+    if images.detail is not None:
+        image["detail"] = images.detail
+    return {"type": "image_url", "image_url": image}
+
+
+def _data_url(images: Images, name: str) -> str:
+    if images.root is None:
+        raise BadInput(f"'{name}' is no URL", fix="say with --image-root where the files are")
+    data = inside.read(images.root, name, _IMAGE_BYTES)
+    media_type = media.image_type(data)
+    if media_type is None:
+        raise BadInput(f"'{name}' is not a PNG, JPEG, GIF or WebP image")
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"

@@ -1,0 +1,42 @@
+"""A built request -> what of it a transcript keeps: the messages that came from the command line."""
+
+from chatpipe.errors import UsageFault
+from chatpipe.inputs.values import Value
+from chatpipe.request.build import HEAD_ROLES, Built
+
+
+def new_messages(built: Built, *, is_new_transcript: bool) -> list[Value]:
+    """The messages of options and the prompt, as they are sent: parts in them, `--set` obeyed.
+
+    Not those read from files of messages, and of the head's none but in a new transcript: there
+    they are its first lines, later they hold for one call.
+    """
+    messages = built.body.get("messages")
+    if not isinstance(messages, list):
+        return []
+    typed = [isinstance(built.origins.get(f"/messages/{index}"), str) for index in range(len(messages))]
+    head = next((i for i, message in enumerate(messages) if not _is_head(message)), len(messages))
+    behind = max((index + 1 for index, is_typed in enumerate(typed) if not is_typed), default=0)
+    first = [messages[index] for index in range(head) if typed[index]] if is_new_transcript else []
+    return first + messages[max(head, behind) :]
+
+
+def refuse_unfit(built: Built) -> None:
+    """Raises UsageFault for what no transcript can go on with: several answers, other messages."""
+    choices = built.body.get("n")
+    if choices is not None and choices != 1:
+        raise UsageFault(
+            f"a transcript goes on with one answer, not {choices}",
+            place=built.place("/n"),
+            fix="leave out --n, or --transcript",
+        )
+    if "/messages" in built.origins:
+        raise UsageFault(
+            "'messages' as a whole cannot be set beside --transcript",
+            place=built.place("/messages"),
+            fix="use --messages, or leave out --transcript",
+        )
+
+
+def _is_head(message: Value) -> bool:
+    return isinstance(message, dict) and message.get("role") in HEAD_ROLES

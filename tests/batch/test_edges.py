@@ -1,0 +1,483 @@
+"""Edges of runs: answers that nobody asks for any more, inputs that are outputs, kills, broken servers."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from batch.resuming import Shop, outcomes, records, texts, write_rows
+from loopback import closed_port
+from process import environment, run, sh, start
+from programs import program
+
+TO_OUT = ("in.jsonl", "-o", "out.jsonl")
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    with Shop(tmp_path) as shop:
+        yield shop
+
+
+@pytest.fixture
+def five(tmp_path: Path, shop: Shop) -> None:
+    """A run of five prompts, a to e, that came to its end."""
+    write_rows(tmp_path / "in.jsonl", *"abcde")
+    assert shop.batch(*TO_OUT).status == 0
+    assert shop.sold() == list("abcde")
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def kept(count: str, path: str = "out.jsonl.journal") -> bytes:
+    what = f"kept {count} that no line of the input asks for in '{path}': --no-keep-journal drops them"
+    return f"chatpipe: {what}\n".encode()
+
+
+# Answers that no line asks for any more
+
+
+@pytest.mark.usefixtures("five")
+def test_answers_to_removed_lines_are_kept_until_they_are_asked_for_again(shop: Shop, tmp_path: Path) -> None:
+    write_rows(tmp_path / "in.jsonl", *"ae")
+    assert shop.batch(*TO_OUT) == (0, b"", kept("3 answers"))
+    assert texts(tmp_path / "out.jsonl") == ["a #1", "e #1"]
+    assert texts(tmp_path / "out.jsonl.journal") == ["b #1", "c #1", "d #1"]  # and nothing that OUT has
+    write_rows(tmp_path / "in.jsonl", *"edcba")
+    assert shop.batch(*TO_OUT) == (0, b"", b"")
+    assert texts(tmp_path / "out.jsonl") == ["e #1", "d #1", "c #1", "b #1", "a #1"]
+    assert files(tmp_path) == ["in.jsonl", "out.jsonl"]
+    assert shop.sold() == []
+
+
+@pytest.mark.usefixtures("five")
+def test_what_is_beyond_a_limit_is_not_bought_again(shop: Shop, tmp_path: Path) -> None:
+    assert shop.batch(*TO_OUT, "--limit", "1") == (0, b"", kept("4 answers"))
+    assert texts(tmp_path / "out.jsonl") == ["a #1"]
+    assert shop.batch(*TO_OUT).status == 0
+    assert texts(tmp_path / "out.jsonl") == ["a #1", "b #1", "c #1", "d #1", "e #1"]
+    assert files(tmp_path) == ["in.jsonl", "out.jsonl"]
+    assert shop.sold() == []
+
+
+@pytest.mark.usefixtures("five")
+def test_what_was_kept_is_told_once_and_stays_as_it_is(shop: Shop, tmp_path: Path) -> None:
+    assert shop.batch(*TO_OUT, "--limit", "4") == (0, b"", kept("1 answer"))
+    before = (tmp_path / "out.jsonl.journal").read_bytes()
+    assert shop.batch(*TO_OUT, "--limit", "4") == (0, b"", b"")
+    assert (tmp_path / "out.jsonl.journal").read_bytes() == before
+    assert shop.batch(*TO_OUT, "--limit", "3") == (0, b"", kept("1 answer"))
+    assert texts(tmp_path / "out.jsonl.journal") == ["d #1", "e #1"]
+    assert shop.sold() == []
+
+
+@pytest.mark.usefixtures("five")
+@pytest.mark.parametrize("option", ["--no-keep-journal", "--fresh"])
+def test_what_is_not_wanted_is_dropped(option: str, shop: Shop, tmp_path: Path) -> None:
+    assert shop.batch(*TO_OUT, "--limit", "1", option) == (0, b"", b"")
+    assert files(tmp_path) == ["in.jsonl", "out.jsonl"]
+
+
+def test_an_edited_line_of_a_run_that_failed_leaves_its_answer(shop: Shop, tmp_path: Path) -> None:
+    write_rows(tmp_path / "in.jsonl", *"abc")
+    shop.refused = {"c"}
+    assert shop.batch(*TO_OUT).status == 1
+    write_rows(tmp_path / "in.jsonl", *"aBc")
+    shop.refused = set()
+    assert shop.batch(*TO_OUT) == (0, b"", kept("1 answer"))
+    assert texts(tmp_path / "out.jsonl") == ["a #1", "B #1", "c #2"]
+    assert texts(tmp_path / "out.jsonl.journal") == ["b #1"]
+
+
+@pytest.mark.usefixtures("five")
+def test_a_named_journal_gets_what_out_alone_had(shop: Shop, tmp_path: Path) -> None:
+    assert shop.batch(*TO_OUT, "--limit", "3", "--journal", "j") == (0, b"", kept("2 answers", "j"))
+    assert texts(tmp_path / "j") == ["d #1", "e #1"]
+    assert shop.batch(*TO_OUT, "--journal", "j") == (0, b"", b"")
+    assert shop.sold() == []
+
+
+@pytest.mark.usefixtures("five")
+def test_an_out_that_becomes_texts_loses_nothing(shop: Shop, tmp_path: Path) -> None:
+    assert shop.batch(*TO_OUT, "--limit", "2", "-f", "string").status == 0
+    assert (tmp_path / "out.jsonl").read_bytes() == b'"a #1"\n"b #1"\n'
+    assert sorted(texts(tmp_path / "out.jsonl.journal"), key=str) == ["a #1", "b #1", "c #1", "d #1", "e #1"]
+    assert shop.batch(*TO_OUT, "-f", "string") == (0, b"", b"")
+    assert shop.sold() == []
+
+
+@pytest.mark.usefixtures("five")
+def test_a_line_found_by_its_id_is_in_use(shop: Shop, tmp_path: Path) -> None:
+    rows = [{"prompt": each, "custom_id": each} for each in "abcde"]
+    write_rows(tmp_path / "in.jsonl", *rows)
+    assert shop.batch(*TO_OUT).status == 0
+    done = shop.batch(*TO_OUT, "--match", "id", "--temperature", "1", "--limit", "4")
+    assert done == (0, b"", kept("1 answer"))
+    assert texts(tmp_path / "out.jsonl.journal") == ["e #1"]
+    assert shop.sold() == []
+
+
+@pytest.mark.usefixtures("five")
+def test_a_failure_leaves_all_where_it_was(shop: Shop, tmp_path: Path) -> None:
+    before = (tmp_path / "out.jsonl").read_bytes()
+    shop.refused = {"x"}
+    write_rows(tmp_path / "in.jsonl", "a", "x")
+    assert shop.batch(*TO_OUT).status == 1
+    assert (tmp_path / "out.jsonl").read_bytes() == before
+    write_rows(tmp_path / "in.jsonl", *"abcde")
+    assert shop.batch(*TO_OUT) == (0, b"", b"")
+    assert files(tmp_path) == ["in.jsonl", "out.jsonl"]
+    assert shop.sold() == ["x"]
+
+
+# A budget counts each answer once, and only this job's
+
+
+def test_a_line_that_moved_does_not_cost_twice(shop: Shop, tmp_path: Path) -> None:
+    """Each answer uses 7 tokens; what the next may take is estimated at some 20 to 30 with this limit."""
+    write_rows(tmp_path / "in.jsonl", *"abcdefgh", "x")
+    shop.refused = {"x"}
+    assert shop.batch(*TO_OUT, "--max-tokens", "2").status == 1
+    for order in ("hgfedcba", "abcdefgh", "bahgfedc"):  # 16, 24 and 32 lines of answers in the journal
+        write_rows(tmp_path / "in.jsonl", *order, "x")
+        assert shop.batch(*TO_OUT, "--max-tokens", "2", "--max-total-tokens", "110").status == 1
+    assert len(records(tmp_path / "out.jsonl.journal")) > 20
+    shop.refused = set()
+    assert shop.batch(*TO_OUT, "--max-tokens", "2", "--max-total-tokens", "110").status == 0
+
+
+@pytest.mark.usefixtures("five")
+def test_what_a_finished_run_left_over_is_not_in_the_budget(shop: Shop, tmp_path: Path) -> None:
+    write_rows(tmp_path / "in.jsonl", "x")
+    assert shop.batch(*TO_OUT, "--max-tokens", "2") == (0, b"", kept("5 answers"))
+    write_rows(tmp_path / "in.jsonl", "y")
+    assert shop.batch(*TO_OUT, "--max-tokens", "2", "--max-total-tokens", "40").status == 0
+    assert shop.sold() == ["x", "y"]
+
+
+# What is read is not written
+
+
+SAME = {
+    "output": "batch -o in.jsonl < in.jsonl",
+    "output by another name": "batch -o hard.jsonl < in.jsonl",
+    "journal": "batch --journal in.jsonl < in.jsonl",
+    "errors": "batch --errors in.jsonl < in.jsonl",
+    "errors by another name": "batch --errors hard.jsonl < in.jsonl",
+    "report": "batch --report in.jsonl < in.jsonl",
+    "rule": "batch -o out -M in.jsonl < in.jsonl",
+    "appended to itself": "batch < in.jsonl >> in.jsonl",
+    "appended to itself by name": "batch in.jsonl >> in.jsonl",
+    "errors where results go": "batch in.jsonl --errors old.jsonl >> old.jsonl",
+    "errors are reused": "batch in.jsonl --reuse old.jsonl --errors old.jsonl",
+    "report is reused": "batch in.jsonl --reuse 'ol?.jsonl' --report old.jsonl",
+    "ask": "ask -o in.jsonl < in.jsonl",
+    "build": "build -o in.jsonl < in.jsonl",
+    "show": "show -o in.jsonl < in.jsonl",
+}
+
+
+@pytest.mark.parametrize("command", SAME.values(), ids=SAME)
+def test_an_output_that_is_an_input_is_refused_before_anything_is_written(
+    command: str, tmp_path: Path
+) -> None:
+    content = b'{"id":"1","choices":[],"prompt":"a"}\n'
+    for name in ("in.jsonl", "old.jsonl"):
+        (tmp_path / name).write_bytes(content)
+    os.link(tmp_path / "in.jsonl", tmp_path / "hard.jsonl")
+    name, _, rest = command.partition(" ")
+    profile = "" if name in ("show", "build") else "-p echo"
+    done = sh(f"chatpipe {name} {profile} {rest}", cwd=tmp_path)
+    assert done.status == 2
+    assert done.stdout == b""
+    assert done.stderr.count(b"\n") == 1
+    assert files(tmp_path) == ["hard.jsonl", "in.jsonl", "old.jsonl"]
+    assert (tmp_path / "in.jsonl").read_bytes() == (tmp_path / "old.jsonl").read_bytes() == content
+
+
+# Kills
+
+
+def test_killed_while_it_waits_it_leaves_no_temporary_file(shop: Shop, tmp_path: Path) -> None:
+    write_rows(tmp_path / "in.jsonl", *"ab")
+    shop.held = 2
+    with shop.start(*TO_OUT) as process:
+        shop.until_sold(2)
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+    shop.gate.set()
+    assert files(tmp_path) == ["in.jsonl", "out.jsonl.journal"]
+
+
+def test_of_a_journal_that_was_removed_the_user_hears_though_the_run_fails(
+    shop: Shop, tmp_path: Path
+) -> None:
+    write_rows(tmp_path / "in.jsonl", *"ab")
+    shop.held = 2
+    shop.refused = {"a", "b"}
+    with shop.start(*TO_OUT) as process:
+        shop.until_sold(2)
+        (tmp_path / "out.jsonl.journal").unlink()
+        shop.gate.set()
+        stderr = process.communicate(timeout=20)[1]
+    assert b"the journal was removed during the run: its answers were saved as" in stderr
+    assert outcomes(tmp_path / "out.jsonl.journal") == ["http", "http"]
+
+
+# Why a run failed
+
+
+def test_the_last_line_says_why(shop: Shop, tmp_path: Path) -> None:
+    write_rows(tmp_path / "in.jsonl", *"abcd", {"messages": "none"})
+    shop.refused = set("abc")
+    done = shop.batch("in.jsonl")
+    assert done.status == 1
+    why = b"chatpipe: 4 of 5 lines failed: 3 http_500, 1 input"
+    assert done.stderr == why + b": see select(.error), run the same command again\n"
+    done = shop.batch(*TO_OUT)
+    assert done.stderr.endswith(
+        b"1 input: see select(.error) in 'out.jsonl.journal', run the same command again\n"
+    )
+
+
+def test_where_all_fail_alike_it_says_what_the_server_said(shop: Shop, tmp_path: Path) -> None:
+    write_rows(tmp_path / "in.jsonl", *"abc")
+    shop.refused = set("abc")
+    done = shop.batch("in.jsonl")
+    assert done.status == 69
+    assert b"chatpipe: 3 of 3 lines failed: http_500: " in done.stderr
+    assert b"out of order" in done.stderr
+
+
+def test_a_dry_run_tells_the_first_bad_lines_and_counts_the_others() -> None:
+    done = run("batch", "-p", "echo", "--dry-run", stdin=b'"a"\n' + b"oops\n" * 15)
+    assert done.status == 65
+    assert orjson.loads(done.stdout)["bad"] == 15
+    lines = done.stderr.splitlines()
+    assert [line.partition(b": not JSON")[0] for line in lines[:10]] == [
+        b"chatpipe: <stdin>:%d" % number for number in range(2, 12)
+    ]
+    assert lines[10:] == [b"chatpipe: and 5 more: chatpipe check shows them all"]
+
+
+# Large inputs
+
+
+def test_of_ten_thousand_lines_the_twelve_that_were_cut_are_bought_again_alone(tmp_path: Path) -> None:
+    cut = range(700, 10_000, 800)
+    rows = [
+        {"custom_id": f"id-{number}", "prompt": "many words " * 9 if number in cut else "few"}
+        for number in range(10_000)
+    ]
+    write_rows(tmp_path / "in.jsonl", *rows)
+    first = ("batch", "-p", "echo", *TO_OUT, "--report", "report")
+    done = run(*first, "--max-tokens", "9", cwd=tmp_path)
+    assert done.status == 1
+    assert b"12 of 10000 lines failed: 12 truncated" in done.stderr
+    options = ("--match", "id", "--resend", "truncated", "--max-tokens", "400")
+    assert run(*first, *options, cwd=tmp_path) == (0, b"", b"")
+    report = orjson.loads((tmp_path / "report").read_bytes())
+    assert (report["lines"], report["reused"], report["outcomes"]) == (10_000, 9_988, {"ok": 10_000})
+    results = records(tmp_path / "out.jsonl")
+    assert [record["custom_id"] for record in results] == [row["custom_id"] for row in rows]
+    lengths = [len(text or "") for text in texts(tmp_path / "out.jsonl")]
+    assert [number for number, length in enumerate(lengths) if length > 50] == list(cut)
+    assert files(tmp_path) == ["in.jsonl", "out.jsonl", "report"]
+
+
+BAD_LINES = {1: b"{not JSON", 2: b'"\xff\xfe"', 3: b"[1]", 4: b'{"messages":[{"role":"nobody"}]}'}
+
+
+def test_bad_lines_among_many_are_results_in_their_places(tmp_path: Path) -> None:
+    """A line that is too long among them: a hole in the file, of 257 MiB that take no room on the disk."""
+    count = 100_000 if os.environ.get("CHATPIPE_SOAK") else 15_000
+    lines = [BAD_LINES.get(number % 100, b'"p%d"' % number) for number in range(1, count + 1)]
+    with (tmp_path / "in").open("wb") as file:
+        file.write(b"\n".join(lines) + b"\n")
+        file.seek(257 << 20, os.SEEK_CUR)
+        file.write(b'\n"last"\n')
+    done = run("batch", "-p", "echo", "in", "-k", cwd=tmp_path, timeout=300)
+    assert done.status == 1
+    results = records(done.stdout)
+    assert [record["chatpipe"]["line"] for record in results] == list(range(1, count + 3))
+    for number, record in enumerate(results[:count], 1):
+        if number % 100 in BAD_LINES:
+            assert record["error"]["code"] == record["chatpipe"]["outcome"] == "input"
+            assert record["error"]["message"].startswith(f"in:{number}: ")
+        else:
+            assert record["response"]["body"]["choices"][0]["message"]["content"] == f"p{number}"
+    assert results[count]["error"] == {"code": "input", "message": f"in:{count + 1}: longer than 256 MiB"}
+    assert results[count + 1]["response"]["body"]["choices"][0]["message"]["content"] == "last"
+
+
+# A server that goes, and a make that is stopped
+
+
+LOOPBACK = Path(__file__).parents[1] / "loopback.py"
+
+
+def serving(port: int) -> subprocess.Popen[bytes]:
+    """The loopback server as a program of its own; it listens when this returns."""
+    command = (sys.executable, str(LOOPBACK), "--port", str(port), "--latency", "0.02")
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment())
+    assert server.stdout is not None
+    assert server.stdout.readline() == b"http://127.0.0.1:%d/v1\n" % port
+    return server
+
+
+def test_a_server_that_is_started_again_in_mid_run_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    port = closed_port()
+    write_rows(tmp_path / "in.jsonl", *(f"p{number}" for number in range(300)))
+    options = ("--base-url", f"http://127.0.0.1:{port}/v1", "-m", "m", "-j", "8", "--retries", "9")
+    journal = tmp_path / "out.jsonl.journal"
+    with serving(port) as server, start("batch", *TO_OUT, *options, cwd=tmp_path) as process:
+        while not journal.exists() or journal.read_bytes().count(b"\n") < 50:
+            assert process.poll() is None
+            time.sleep(0.005)
+        server.kill()
+        server.wait()
+        with serving(port) as again:
+            _, stderr = process.communicate(timeout=60)
+            again.kill()
+    assert (process.returncode, stderr) == (0, b"")
+    assert texts(tmp_path / "out.jsonl") == [f"p{number}" for number in range(300)]
+    assert max(record["chatpipe"]["attempts"] for record in records(tmp_path / "out.jsonl")) > 1
+
+
+MAKEFILE = """\
+.DELETE_ON_ERROR:
+out.jsonl: in.jsonl
+\tchatpipe batch in.jsonl -o $@ --base-url {url} -m m --retries 0 -j 2 --grace 0.01
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
+def test_make_that_is_stopped_and_run_again_costs_only_the_rest(
+    number: signal.Signals, shop: Shop, tmp_path: Path
+) -> None:
+    make = program("make")
+    write_rows(tmp_path / "in.jsonl", *"abcdefghij")
+    (tmp_path / "out.jsonl").write_text("old\n")
+    os.utime(tmp_path / "out.jsonl", (1, 1))
+    (tmp_path / "Makefile").write_text(MAKEFILE.format(url=shop.server.url))
+    shop.held = 6
+    with subprocess.Popen(
+        (make, "-s"), cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, start_new_session=True
+    ) as process:
+        shop.until_sold(7)
+        os.killpg(process.pid, number)  # as Ctrl-C does: make, its shell and chatpipe
+        process.communicate(timeout=20)
+    assert process.returncode != 0
+    assert (tmp_path / "out.jsonl").read_text() == "old\n"
+    assert sorted(texts(tmp_path / "out.jsonl.journal"), key=str) == [f"{each} #1" for each in "abcde"]
+    shop.held = None
+    shop.gate.set()
+    shop.sold()
+    assert sh(f"{make} -s", cwd=tmp_path) == (0, b"", b"")
+    assert shop.sold() == [*"fghij"]
+    assert files(tmp_path) == ["Makefile", "in.jsonl", "out.jsonl"]
+
+
+# The recipes of the manual for what cannot be run here: their commands, in the environment that they get
+
+
+RECIPES = {
+    "Slurm": (
+        r"#!/bin/sh\n#SBATCH .*\n((?:.+\n)+?)\.Ed",
+        lambda k: {"SLURM_ARRAY_TASK_ID": str(k), "SLURM_ARRAY_TASK_COUNT": "8"},
+    ),
+    "Kubernetes": (
+        r"args:\n *- (k=(?:.+\n)+?)\.Ed",
+        lambda k: {"JOB_COMPLETION_INDEX": str(k - 1)},
+    ),
+}
+
+
+@pytest.mark.parametrize(("pattern", "settings"), RECIPES.values(), ids=RECIPES)
+def test_shards_of_a_recipe_are_gathered(
+    pattern: str, settings: Callable[[int], dict[str, str]], tmp_path: Path
+) -> None:
+    page = (Path(__file__).parents[2] / "man" / "chatpipe-batch.1").read_text()
+    page = page.replace("\\-", "-").replace("\\(aq", "'")
+    shard, gather = (
+        re.search(pattern, page),
+        re.search(r"^chatpipe batch .* --no-send .*$", page, re.MULTILINE),
+    )
+    assert shard is not None
+    assert gather is not None
+    write_rows(tmp_path / "in.jsonl", *(f"p{number}" for number in range(20)), *"aaa")
+    for k in range(1, 9):
+        command = shard[1].replace("chatpipe batch", "chatpipe batch -p echo")
+        assert sh(command, cwd=tmp_path, env=settings(k)) == (0, b"", b"")
+    done = sh(gather[0].replace("chatpipe batch", "chatpipe batch -p echo"), cwd=tmp_path)
+    assert done == (0, b"", b"")
+    assert texts(tmp_path / "out.jsonl") == [*(f"p{number}" for number in range(20)), *"aaa"]
+
+
+# Memory
+
+
+MEMORY = """
+import os, sys
+from chatpipe.batch import fingerprint
+from chatpipe.batch.journal import Journal
+from chatpipe.batch.lines import Item
+from chatpipe.batch.options import Resuming
+from chatpipe.batch.recorded import Recorded
+from chatpipe.batch.results import Outcome, Result
+from chatpipe.batch.store import Store
+from chatpipe.errors import Status
+
+LINES = 200_000
+ABOUT = '"chatpipe":{"line":1,"outcome":"ok","fingerprint":"%s","attempts":1,"latency_s":0.5}'
+LINE = '{"id":"","custom_id":"1","response":{"body":{}},"error":null,' + ABOUT + '}'
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+def answered(number):
+    digest = fingerprint.digest({"p": number})
+    return (LINE % fingerprint.mix(digest, "u", 1)).encode()
+
+recorded_lines = int(sys.argv[1])
+with open("out", "wb") as file:
+    for number in range(recorded_lines):
+        file.write(answered(number) + b"\\n")
+journal = Journal("journal", clock=lambda: 0.0)
+before = resident()
+recorded = Recorded(out="out", journal=journal)
+store = Store(
+    Resuming(), base_url="u", journal=journal, recorded=recorded, by_id=None,
+    dedupe=True, keeps_order=True, keeps_all=False, is_shard=False,
+)
+for number in range(LINES):
+    item = Item(number + 1, "1", {"p": number})
+    name = store.fingerprint(item)
+    found = store.answer(item, name)
+    assert (found is not None) == (number < recorded_lines)
+    line = found.line if found else answered(number)
+    latency_s = None if found else 0.5
+    store.keep(number, Result(item, Outcome.ok, line, None, True, Status.OK, 1, latency_s, None, name))
+print((resident() - before) / LINES)
+"""
+
+
+@pytest.mark.parametrize("recorded_lines", [0, 100_000], ids=["a new run", "half of it recorded"])
+def test_order_and_dedupe_and_an_index_take_40_bytes_a_line(recorded_lines: int, tmp_path: Path) -> None:
+    command = (sys.executable, "-c", MEMORY, str(recorded_lines))
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment(), capture_output=True, check=True, timeout=60
+    )
+    assert 20 < float(done.stdout) < 40

@@ -1,0 +1,105 @@
+"""Tokens a minute, as a run's own limit and as a server tells its: real processes, real time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from batch.weather import questions, wrong_results
+from loopback import Answer, Pause, Request, Server, completion, error, reply, serve
+from process import run, start
+
+TOKENS = 7  # of each answer, prompt included
+PER_SECOND = 140
+LINES = 40
+
+
+def answering(request: Request) -> Answer:
+    prompt = request.json()["messages"][-1]["content"]
+    return [Pause(0.005), reply(200, completion(f"answer to {prompt}"))]
+
+
+def took_s(server: Server) -> float:
+    return server.requests[-1].at - server.requests[0].at
+
+
+def least_s(requests: int) -> float:
+    """What so many take under the limit: the last one only starts, and a tenth of a second is given."""
+    return (requests - 1) * TOKENS / PER_SECOND - 0.1
+
+
+def test_tokens_per_minute_are_kept_as_the_server_counts_them() -> None:
+    """Not as they are guessed: a guess of three times as many is corrected by the answers."""
+    with serve(answering) as server:
+        limits = ("-j4", "--tpm", str(60 * PER_SECOND), "--max-tokens", "3")
+        done = run("batch", "--base-url", server.url, "-m", "m", *limits, stdin=questions(LINES))
+    assert (done.status, wrong_results(done.stdout, LINES)) == (0, [])
+    assert least_s(LINES) <= took_s(server) <= 2 * least_s(LINES)
+
+
+def test_without_usage_the_guess_counts() -> None:
+    """72 bytes of request are 18 tokens, and an answer may have 3 more."""
+
+    def silent(request: Request) -> Answer:
+        prompt = request.json()["messages"][-1]["content"]
+        answer = completion(f"answer to {prompt}")
+        del answer["usage"]
+        return reply(200, answer)
+
+    with serve(silent) as server:
+        command = ("batch", "--base-url", server.url, "-m", "m", "--max-tokens", "3", "--tpm", "2400")
+        done = run(*command, stdin=questions(4))
+        sizes = {len(request.body) for request in server.requests}
+    assert (done.status, wrong_results(done.stdout, 4)) == (0, [])
+    assert sizes == {72}
+    assert took_s(server) >= 3 * 21 / 40 - 0.1
+
+
+def test_processes_share_the_tokens(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(questions(LINES // 2))
+    with serve(answering) as server:
+        limits = ("--tpm", str(60 * PER_SECOND), "--pace-file", "pace.json", "--max-tokens", "3")
+        command = ("batch", "--base-url", server.url, "-m", "m", "-j4", *limits, "in.jsonl")
+        with start(*command, cwd=tmp_path) as one, start(*command, cwd=tmp_path) as two:
+            for process in (one, two):
+                stdout, stderr = process.communicate(timeout=20)
+                assert (process.returncode, stderr) == (0, b"")
+                assert wrong_results(stdout, LINES // 2) == []
+    assert len(server.requests) == LINES
+    assert took_s(server) >= least_s(LINES)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "600ms"}, id="tokens"),
+        pytest.param(
+            {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "0.6s"}, id="requests"
+        ),
+    ],
+)
+def test_a_server_that_says_that_nothing_is_left_is_left_alone(headers: dict[str, str]) -> None:
+    """Before it has to refuse anything."""
+    left = 5
+
+    def handler(request: Request) -> Answer:
+        nonlocal left
+        left -= 1
+        prompt = request.json()["messages"][-1]["content"]
+        return reply(200, completion(f"answer to {prompt}"), headers if left == 0 else {})
+
+    with serve(handler) as server:
+        done = run("batch", "--base-url", server.url, "-m", "m", "-j1", stdin=questions(8))
+    at = [request.at for request in server.requests]
+    assert (done.status, wrong_results(done.stdout, 8)) == (0, [])
+    assert at[5] - at[4] >= 0.6
+    assert at[4] - at[0] < 0.6
+
+
+def test_a_limit_of_tokens_that_a_request_is_over_does_not_stop_it() -> None:
+    """A server that cannot take it says so itself: the run does not wait for ever."""
+    with serve(lambda _: error(400, "more tokens than a minute has")) as server:
+        done = run("batch", "--base-url", server.url, "-m", "m", "--tpm", "1", stdin=questions(1))
+    assert done.status == 65
+    assert len(server.requests) == 1

@@ -1,0 +1,602 @@
+"""`chatpipe map` as a process: rows in, the same rows out, and what becomes of those that fail."""
+
+from __future__ import annotations
+
+import base64
+import json
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from batch.resuming import Shop
+from loopback import Answer, Pause, Request, Server, Step, WaitFor, completion, error, reply, serve
+from process import Done, run, sh, start
+
+PNG = b"\x89PNG\r\n\x1a\nrest"
+REVIEWS = b'id,text\n1,"Good, ""really"""\n2,"two\nlines"\n3,bad\n'
+
+
+def prompt(request: Request) -> str:
+    text: str = request.json()["messages"][-1]["content"]
+    return text
+
+
+def answering(request: Request) -> Answer:
+    """The prompt in capitals; a 500 to `bad`, an answer that is cut off to `cut`."""
+    text = prompt(request)
+    if text == "bad":
+        return error(500, "broken", headers={"retry-after-ms": "1"})
+    return reply(200, completion(text.upper(), finish_reason="length" if text == "cut" else "stop"))
+
+
+def map_(server: Server, *arguments: str, stdin: bytes | None, cwd: Path | None = None) -> Done:
+    command = ("map", "--base-url", server.url, "-m", "m", "--retries", "0", *arguments)
+    return run(*command, stdin=stdin, cwd=cwd)
+
+
+def echoed(*arguments: str, stdin: bytes, cwd: Path | None = None) -> Done:
+    """Answered by the built-in model, which repeats what it is asked."""
+    return run("map", "-p", "echo", *arguments, stdin=stdin, cwd=cwd)
+
+
+def requests(*arguments: str, stdin: bytes, cwd: Path | None = None) -> list[dict[str, Any]]:
+    """The bodies that would be sent."""
+    done = run("map", "-m", "m", "-f", "requests", *arguments, stdin=stdin, cwd=cwd)
+    assert (done.status, done.stderr) == (0, b"")
+    return [json.loads(line)["body"] for line in done.stdout.splitlines()]
+
+
+def jsonl(*rows: Any) -> bytes:
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
+# Rows in, rows out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "expected"),
+    [
+        pytest.param(
+            ["<{{t}}>"],
+            b'{"id": 12345678901234567890, "x": 1.10, "t": "a"}\n\n{"t":"b"}\n',
+            b'{"id": 12345678901234567890, "x": 1.10, "t": "a","answer":"<a>"}\n{"t":"b","answer":"<b>"}\n',
+            id="JSONL, to the byte",
+        ),
+        pytest.param(
+            ["<{{text}}>", "--csv", "--into", "label"],
+            REVIEWS,
+            b'id,text,label\n1,"Good, ""really""","<Good, ""really"">"\n'
+            b'2,"two\nlines","<two\nlines>"\n3,bad,<bad>\n',
+            id="CSV",
+        ),
+        pytest.param(
+            ["{{text}}", "--csv", "--into", "text"],
+            b"\xef\xbb\xbfid,text\r\n1,a\r\n",
+            b"id,text\n1,a\n",
+            id="CSV with a byte order mark and CRLF, a column replaced",
+        ),
+        pytest.param(
+            ["{{b}}", "--csv", "--fields", "a,b"],
+            b"1,2\n3,4\n",
+            b"a,b,answer\n1,2,2\n3,4,4\n",
+            id="CSV without a header",
+        ),
+        pytest.param(["{{a}}", "--csv"], b"a,b\n", b"a,b,answer\n", id="CSV of a header alone"),
+        pytest.param(["{{a}}", "--csv"], b"", b"", id="CSV of nothing"),
+        pytest.param(["{{a}}", "--csv", "--fields", "a"], b"", b"a,answer\n", id="nothing, with columns"),
+        pytest.param(
+            ["{{a}}|{{b}}", "--tsv"],
+            b"a\tb\nx\\ty\tz\\\\n\n",
+            b"a\tb\tanswer\nx\\ty\tz\\\\n\tx\\ty|z\\\\n\n",
+            id="TSV",
+        ),
+        pytest.param(
+            ["<{{line}}>", "--lines"],
+            b"a,b\n\n{}",
+            b'{"line":"a,b","answer":"<a,b>"}\n{"line":"{}","answer":"<{}>"}\n',
+            id="lines",
+        ),
+        pytest.param(
+            ["<{{line}}>", "--lines", "--to", "csv"],
+            b"a,b\n",
+            b'line,answer\n"a,b","<a,b>"\n',
+            id="lines to CSV",
+        ),
+        pytest.param(
+            ["{{a}}", "--csv", "--to", "jsonl"],
+            b"a,b\n1,\n",
+            b'{"a":"1","b":"","answer":"1"}\n',
+            id="CSV to JSONL",
+        ),
+        pytest.param(
+            ["{{a}}", "--csv", "--to", "tsv"], b'a\n"x\ty"\n', b"a\tanswer\nx\\ty\tx\\ty\n", id="CSV to TSV"
+        ),
+        pytest.param(
+            ["{{a}}", "--to", "csv"],
+            jsonl({"a": 1, "b": None, "c": {"d": [1]}}, {"c": True, "a": "x"}),
+            b'a,b,c,answer\n1,,"{""d"":[1]}",1\nx,,true,x\n',
+            id="JSONL to CSV",
+        ),
+        pytest.param(
+            ["{{a}}", "--to", "csv", "--fields", "b,a"],
+            jsonl({"a": 1}, {"a": 2, "b": "y"}),
+            b"b,a,answer\n,1,1\ny,2,2\n",
+            id="JSONL to CSV, columns given",
+        ),
+    ],
+)
+def test_formats(arguments: list[str], stdin: bytes, expected: bytes) -> None:
+    done = echoed(*arguments, stdin=stdin)
+    assert (done.stderr, done.stdout, done.status) == (b"", expected, 0)
+
+
+def test_fields_for_counts_and_errors() -> None:
+    done = echoed("{{t}}", "--usage-into", "u", "--error-into", "e", stdin=jsonl({"t": "a"}))
+    row = json.loads(done.stdout)
+    assert list(row) == ["t", "answer", "u", "e"]
+    assert (row["u"]["total_tokens"] > 0, row["e"]) == (True, None)
+
+
+# Cells that a table may hold, and a request, too.
+_TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(_TEXTS, _TEXTS), min_size=1, max_size=30))
+def test_every_cell_comes_out_as_it_went_in(rows: list[tuple[str, str]]) -> None:
+    """To JSONL and back, where no quoting is in the way."""
+    stdin = b"a,b\n" + b"".join(
+        b",".join(b'"' + cell.replace('"', '""').encode() + b'"' for cell in row) + b"\n" for row in rows
+    )
+    options = ("--csv", "--no-check", "--allow", "failed,empty")
+    done = echoed("x", *options, "--to", "jsonl", stdin=stdin)
+    assert done.status == 0
+    assert [(row["a"], row["b"]) for row in map(json.loads, done.stdout.splitlines())] == rows
+    again = echoed("x", *options, stdin=stdin)
+    third = echoed("x", *options, "--to", "jsonl", stdin=again.stdout)
+    assert third.stdout == done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [([], ["LATE", "A", "B"]), (["--no-keep-order"], ["A", "B", "LATE"])],
+    ids=["in order", "as they are ready"],
+)
+def test_the_first_answer_may_come_last(options: list[str], expected: list[str]) -> None:
+    gate = threading.Event()
+
+    def last(request: Request) -> Iterator[Step]:
+        """`late` is answered when the others have been."""
+        if prompt(request) == "late":
+            yield WaitFor(gate)
+        yield reply(200, completion(prompt(request).upper()))
+        if prompt(request) == "b":
+            yield Pause(0.05)
+            gate.set()
+
+    with serve(last) as server:
+        done = map_(server, "-j", "2", *options, "{{line}}", "--lines", stdin=b"late\na\nb\n")
+    assert [json.loads(line)["answer"] for line in done.stdout.splitlines()] == expected
+
+
+# The template
+
+
+def test_the_template_stands_behind_the_messages_of_options_which_are_templates_too(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("File {{t}}\n")
+    (tmp_path / "body.json").write_bytes(
+        b'{"temperature": 0, "messages": [{"role": "user", "content": "literal {{t}}"}]}'
+    )
+    options = ["-r", "body.json", "-s", "Sys {{n}}", "-u", "Q {{t}}", "--assistant-file", "a.txt"]
+    assert requests("T {{t}}", *options, stdin=b'{"t":"{{n}}","n":1}\n', cwd=tmp_path) == [
+        {
+            "model": "m",
+            "messages": [
+                {"role": "system", "content": "Sys 1"},
+                {"role": "user", "content": "literal {{t}}"},
+                {"role": "user", "content": "Q {{n}}"},
+                {"role": "assistant", "content": "File {{n}}"},
+                {"role": "user", "content": "T {{n}}"},
+            ],
+            "temperature": 0,
+        }
+    ]
+
+
+def test_a_template_may_be_a_file_and_the_first_operand_is_the_input_then(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("Hi {{a}},\n{single}\n")
+    (tmp_path / "in.csv").write_text("a\nx\n")
+    [body] = requests("--template-file", "t.txt", "--csv", "in.csv", stdin=b"", cwd=tmp_path)
+    assert body["messages"] == [{"role": "user", "content": "Hi x,\n{single}"}]
+    [body] = requests("--template-file", "-", "--csv", "in.csv", stdin=b"{{a}}", cwd=tmp_path)
+    assert body["messages"] == [{"role": "user", "content": "x"}]
+
+
+def test_every_row_asking_the_same_is_a_warning() -> None:
+    done = echoed("Hello", "--lines", stdin=b"a\n")
+    assert (done.status, done.stdout) == (0, b'{"line":"a","answer":"Hello"}\n')
+    assert done.stderr == b"chatpipe: warning: no {{field}} in the template: every row asks the same\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "no template"),
+        (["a", "b", "c"], "'c' is one FILE too many"),
+        (["--template-file", "t", "{{a}}", "in"], "TEMPLATE and --template-file at once"),
+        (["--template-file", "-"], "--template-file and FILE both read stdin"),
+        (["{{a}}", "--csv", "--tsv"], "--csv and --tsv at once"),
+        (["{{a}}", "--fields", "a"], "--fields: there are no columns to name"),
+        (["{{a}}", "--csv", "--fields", "a,a"], "--fields: 'a' comes twice"),
+        (["{{a}}", "--csv", "--fields", ""], "--fields: no name in it"),
+        (["{{a}}", "--into", "x", "--usage-into", "x"], "--usage-into: --into has the same name, 'x'"),
+        (["{{a}}", "--into", ""], "--into: an empty name"),
+        (["{{a}}", "--image-root", "."], "--image-root: there is no field of images"),
+    ],
+)
+def test_wrong_calls(arguments: list[str], words: str) -> None:
+    done = run("map", "-p", "echo", *arguments, stdin=b"")
+    assert (done.status, done.stdout) == (2, b"")
+    assert done.stderr.startswith(f"chatpipe: {words}".encode())
+    assert done.stderr.count(b"\n") == 1
+
+
+# What is wrong with all rows
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "line"),
+    [
+        (
+            ["{{txt}}", "--csv"],
+            REVIEWS,
+            "<stdin>:1: TEMPLATE names 'txt', which is no column: did you mean 'text'?",
+        ),
+        (
+            ["{{id}}", "-s", "{{nothing}}", "--csv"],
+            REVIEWS,
+            "<stdin>:1: --system names 'nothing', which is no column: there is id, text",
+        ),
+        (
+            ["{{b}}", "--csv"],
+            b"a;b\n1;2\n",
+            "<stdin>:1: TEMPLATE names 'b', which is no column: the only column is 'a;b': ",
+        ),
+        (["{{a.b}}", "--tsv"], b"a\n", "<stdin>:1: TEMPLATE names 'a.b', which is no column: there is a"),
+        (["{{a}}", "--lines"], b"x\n", "TEMPLATE names 'a', which is no column: there is line"),
+        (["{{a}}", "--image-field", "i", "--csv"], b"a\n1\n", "<stdin>:1: --image-field names 'i', which"),
+        (["{{a}}", "--csv"], b"a,b,a\n", "<stdin>:1: two columns are called 'a': rename one"),
+        (["{{a}}", "--csv"], b'"a\n1\n', "<stdin>:1: a quote is never closed"),
+        (["{{a}}", "--to", "csv"], b"[1]\n", "<stdin>:1: is an array, not an object"),
+        (["{{a", "--csv"], REVIEWS, "TEMPLATE: '{{a' is never closed"),
+        (["{{a}}", "-s", "{{}}", "--csv"], REVIEWS, "--system: '{{}}' names no field"),
+    ],
+)
+def test_nothing_is_sent_and_no_file_made(
+    arguments: list[str], stdin: bytes, line: str, tmp_path: Path
+) -> None:
+    with serve(answering) as server:
+        done = map_(server, *arguments, "-o", "out", stdin=stdin, cwd=tmp_path)
+    assert (done.status, done.stdout, server.requests) == (65, b"", [])
+    assert done.stderr.startswith(f"chatpipe: {line}".encode())
+    assert done.stderr.count(b"\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_that_is_read_as_json_says_which_option_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_bytes(REVIEWS)
+    done = echoed("{{text}}", "in.csv", stdin=b"", cwd=tmp_path)
+    assert (done.status, done.stdout) == (65, b"")
+    assert done.stderr == (
+        b"chatpipe: in.csv:1: not JSON: expecting value (column 1): "
+        b"name another input with --csv, --tsv or --lines\n"
+    )
+
+
+# Rows that fail
+
+
+def test_a_failed_row_of_json_has_null_and_why() -> None:
+    stdin = b'{"t":"a"}\n{"t":"bad"}\nnope\n{"x":1}\n{"t":"cut"}\n{"t":"b"}\n'
+    with serve(answering) as server:
+        done = map_(server, "{{t}}", stdin=stdin)
+    assert done.status == 1
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        {"t": "a", "answer": "A"},
+        {"t": "bad", "answer": None, "answer_error": f"500 from '{server.url}/chat/completions': broken"},
+        {"answer": None, "answer_error": "<stdin>:3: not JSON: expecting value (column 1)"},
+        {"x": 1, "answer": None, "answer_error": "<stdin>:4: no field 't'"},
+        {"t": "cut", "answer": None, "answer_error": "the answer was cut off (finish_reason 'length')"},
+        {"t": "b", "answer": "B"},
+    ]
+    assert sorted(map(prompt, server.requests)) == ["a", "b", "bad", "cut"]
+
+
+def test_what_is_allowed_is_an_answer() -> None:
+    with serve(answering) as server:
+        done = map_(server, "{{t}}", "--allow", "truncated", stdin=jsonl({"t": "cut"}))
+    assert (done.status, done.stdout) == (0, b'{"t": "cut","answer":"CUT"}\n')
+
+
+def test_a_failed_row_of_a_table_is_told_and_its_cell_is_empty(tmp_path: Path) -> None:
+    stdin = b"t,n\na,1\nbad,2\nragged\nb,3,4\n"
+    with serve(answering) as server:
+        done = map_(server, "{{t}}", "--csv", "--errors", "errors", stdin=stdin, cwd=tmp_path)
+    assert (done.status, done.stdout) == (1, b"t,n,answer\na,1,A\nbad,2,\nragged,,\nb,3,\n")
+    told = done.stderr.splitlines()
+    assert told[:3] == [
+        f"chatpipe: <stdin>:3: 500 from '{server.url}/chat/completions': broken".encode(),
+        b"chatpipe: <stdin>:4: 1 cell, where there are 2 columns",
+        b"chatpipe: <stdin>:5: 3 cells, where there are 2 columns",
+    ]
+    assert len(told) == 4
+    failed = [json.loads(line) for line in (tmp_path / "errors").read_bytes().splitlines()]
+    assert [each["chatpipe"]["line"] for each in failed] == [3, 4, 5]
+    assert len(server.requests) == 2
+
+
+def test_only_the_first_failures_of_a_table_are_told() -> None:
+    done = echoed("{{a}}", "--csv", stdin=b"a\n" + b"1,2\n" * 25)
+    told = done.stderr.splitlines()
+    assert len(told) == 12
+    assert told[9].startswith(b"chatpipe: <stdin>:11: ")
+    assert told[10] == b"chatpipe: there are more like these: --errors FILE has them all"
+    assert told[11].startswith(b"chatpipe: 25 of 25 lines failed")
+
+
+def test_requests_are_written_and_not_sent_and_bad_rows_told() -> None:
+    with serve(answering) as server:
+        done = map_(server, "{{a}}", "--csv", "-f", "requests", stdin=b"custom_id,a\nx,1\n2\ny,3\n")
+    assert (done.status, server.requests) == (65, [])
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        {
+            "custom_id": name,
+            "method": "POST",
+            "url": "/v1/chat/completions",
+            "body": {"model": "m", "messages": [{"role": "user", "content": text}]},
+        }
+        for name, text in (("x", "1"), ("y", "3"))
+    ]
+    assert done.stderr == b"chatpipe: <stdin>:3: 1 cell, where there are 2 columns\n"
+
+
+def test_a_dry_run_counts_rows() -> None:
+    done = echoed("{{a}}", "--csv", "--dry-run", stdin=b'a\n1\n"2\n2"\nx,y\n')
+    record = json.loads(done.stdout)
+    assert (record["lines"], record["bad"]) == (3, 1)
+
+
+# Which rows
+
+
+def test_shards_count_rows_not_lines() -> None:
+    stdin = b"a\n" + b'"1\n1"\n"2\n2"\n"3\n3"\n4\n'
+    first = echoed("{{a}}", "--csv", "--shard", "1/2", "--to", "jsonl", stdin=stdin)
+    second = echoed("{{a}}", "--csv", "--shard", "2/2", "--to", "jsonl", stdin=stdin)
+    assert [json.loads(line)["a"] for line in first.stdout.splitlines()] == ["1\n1", "3\n3"]
+    assert [json.loads(line)["a"] for line in second.stdout.splitlines()] == ["2\n2", "4"]
+
+
+def test_a_limit_counts_rows() -> None:
+    done = echoed("{{a}}", "--csv", "--limit", "2", stdin=b"a\n1\n2\n3\n")
+    assert done.stdout == b"a,answer\n1,1\n2,2\n"
+
+
+def test_the_same_request_is_sent_once_with_dedupe() -> None:
+    with serve(answering) as server:
+        done = map_(server, "{{a}}", "--csv", "--dedupe", stdin=b"id,a\n1,x\n2,x\n3,y\n")
+    assert (done.status, done.stdout) == (0, b"id,a,answer\n1,x,X\n2,x,X\n3,y,Y\n")
+    assert sorted(map(prompt, server.requests)) == ["x", "y"]
+
+
+# Images
+
+
+def test_images_are_parts_of_the_last_user_message(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.jpg").write_bytes(PNG)
+    (tmp_path / "secret.png").write_bytes(PNG)
+    stdin = jsonl(
+        {"i": "a.jpg", "t": "x"},
+        {"i": "https://h/b.png", "t": "y"},
+        {"i": "../secret.png", "t": "z"},
+        {"t": "w"},
+    )
+    options = ("--image-field", "i", "--image-root", "images")
+    done = run("map", "-m", "m", "{{t}}", *options, "-f", "requests", stdin=stdin, cwd=tmp_path)
+    assert done.status == 65
+    bodies = [json.loads(line)["body"]["messages"] for line in done.stdout.splitlines()]
+    url = "data:image/png;base64," + base64.b64encode(PNG).decode()
+    assert bodies == [
+        [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": text},
+                    {"type": "image_url", "image_url": {"url": each}},
+                ],
+            }
+        ]
+        for text, each in (("x", url), ("y", "https://h/b.png"))
+    ]
+    assert done.stderr.splitlines() == [
+        b"chatpipe: <stdin>:3: '../secret.png' is not inside 'images'",
+        b"chatpipe: <stdin>:4: no field 'i'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("a.png", "'a.png' is no URL: say with --image-root where the files are"),
+        ("", "field 'i' is empty"),
+        (None, "field 'i' is empty"),
+        (7, "field 'i' is a number, not a path or URL"),
+    ],
+)
+def test_an_image_that_cannot_be_is_the_failure_of_its_row(name: Any, words: str) -> None:
+    done = echoed("x", "--image-field", "i", stdin=jsonl({"i": name}))
+    assert json.loads(done.stdout)["answer_error"] == f"<stdin>:1: {words}"
+
+
+# A file of results
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    path = tmp_path / "in.csv"
+    path.write_text("n,t\n" + "".join(f"{number},{text}\n" for number, text in enumerate("abcdef", 1)))
+    return path
+
+
+def shopping(shop: Shop, *more: str) -> tuple[str, ...]:
+    options = ("--base-url", shop.server.url, "-m", "m", "--retries", "0")
+    return ("map", "{{t}}", "--csv", "in.csv", "-o", "out.csv", *options, *more)
+
+
+ALL = "n,t,answer\n" + "".join(f"{number},{text},{text} #1\n" for number, text in enumerate("abcdef", 1))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.usefixtures("rows")
+def test_a_file_is_replaced_when_every_row_is_good_and_the_journal_stays(tmp_path: Path) -> None:
+    with Shop(tmp_path) as shop:
+        assert run(*shopping(shop), cwd=tmp_path) == (0, b"", b"")
+        assert (tmp_path / "out.csv").read_text() == ALL
+        assert names(tmp_path) == ["in.csv", "out.csv", "out.csv.journal"]
+        assert shop.sold() == [*"abcdef"]
+        assert run(*shopping(shop), cwd=tmp_path) == (0, b"", b"")
+        assert (shop.sold(), (tmp_path / "out.csv").read_text()) == ([], ALL)
+
+
+@pytest.mark.usefixtures("rows")
+def test_a_killed_run_is_made_again_for_the_price_of_the_rest(tmp_path: Path) -> None:
+    (tmp_path / "out.csv").write_text("old\n")
+    with Shop(tmp_path) as shop:
+        shop.held = 4
+        with start(*shopping(shop, "-j", "2"), cwd=tmp_path) as process:
+            shop.until_sold(5)
+            process.send_signal(signal.SIGKILL)
+            process.wait(10)
+        shop.gate.set()
+        assert (tmp_path / "out.csv").read_text() == "old\n"
+        assert len(shop.sold()) == 5
+        shop.held = None
+        done = run(*shopping(shop), cwd=tmp_path)
+        assert (done.status, done.stderr) == (0, b"")
+        assert shop.sold() == ["d", "e", "f"]
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert lines[:4] == ["n,t,answer", "1,a,a #1", "2,b,b #1", "3,c,c #1"]
+    assert [line.partition(" ")[0] for line in lines[4:]] == ["4,d,d", "5,e,e", "6,f,f"]
+
+
+@pytest.mark.usefixtures("rows")
+def test_a_failed_row_leaves_the_file_and_keeps_the_rows_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "out.csv").write_text("old\n")
+    with Shop(tmp_path) as shop:
+        shop.refused = {"c"}
+        done = run(*shopping(shop), cwd=tmp_path)
+        assert done.status == 1
+        assert b"what came is in 'out.csv.part', run the same command again" in done.stderr
+        assert (tmp_path / "out.csv").read_text() == "old\n"
+        assert (tmp_path / "out.csv.part").read_text() == ALL.replace("3,c,c #1", "3,c,")
+        shop.sold()
+        shop.refused = set()
+        assert run(*shopping(shop), cwd=tmp_path).status == 0
+        assert shop.sold() == ["c"]
+    assert (tmp_path / "out.csv").read_text() == ALL.replace("c #1", "c #2")
+
+
+@pytest.mark.usefixtures("rows")
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    with Shop(tmp_path) as shop:
+        shop.held = 4
+        with start(*shopping(shop, "-j", "2", "--grace", "0.1"), cwd=tmp_path) as process:
+            shop.until_sold(5)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(10) == -signal.SIGINT
+        shop.gate.set()
+        assert not (tmp_path / "out.csv").exists()
+        shop.sold()
+        shop.held = None
+        assert run(*shopping(shop), cwd=tmp_path).status == 0
+        assert shop.sold() == ["d", "e", "f"]
+
+
+@pytest.mark.usefixtures("rows")
+def test_an_edited_row_is_all_that_is_asked_again(tmp_path: Path, rows: Path) -> None:
+    with Shop(tmp_path) as shop:
+        assert run(*shopping(shop), cwd=tmp_path).status == 0
+        shop.sold()
+        rows.write_text("note,n,t\n" + "".join(f"x,{n},{t}\n" for n, t in enumerate("fbXa")))
+        assert run(*shopping(shop), cwd=tmp_path).status == 0
+        assert shop.sold() == ["X"]
+    assert (tmp_path / "out.csv").read_text() == (
+        "note,n,t,answer\nx,0,f,f #1\nx,1,b,b #1\nx,2,X,X #1\nx,3,a,a #1\n"
+    )
+
+
+def test_answers_are_found_by_the_id_of_a_row(tmp_path: Path) -> None:
+    rows = tmp_path / "in.csv"
+    rows.write_text("custom_id,t\nx,a\ny,b\n")
+    with Shop(tmp_path) as shop:
+        assert run(*shopping(shop), cwd=tmp_path).status == 0
+        shop.sold()
+        rows.write_text("custom_id,t\nx,A\nz,c\n")
+        assert run(*shopping(shop, "--match", "id"), cwd=tmp_path).status == 0
+        assert shop.sold() == ["c"]
+    assert (tmp_path / "out.csv").read_text() == "custom_id,t,answer\nx,A,a #1\nz,c,c #1\n"
+
+
+@pytest.mark.usefixtures("rows")
+def test_an_output_may_not_be_the_input(tmp_path: Path) -> None:
+    done = run("map", "-p", "echo", "{{t}}", "--csv", "in.csv", "-o", "in.csv", cwd=tmp_path)
+    assert (done.status, names(tmp_path)) == (2, ["in.csv"])
+
+
+# Pipes
+
+
+def test_rows_come_while_the_input_goes_on() -> None:
+    with start("map", "-p", "echo", "{{a}}", "--csv", stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"a,b\n1,")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"a,b,answer\n"
+        process.stdin.write(b'2\n"x\ny",')
+        process.stdin.flush()
+        assert process.stdout.readline() == b"1,2,1\n"
+        process.stdin.write(b"z\n")
+        process.stdin.flush()
+        assert process.stdout.readline() + process.stdout.readline() == b'"x\ny",z,"x\n'
+        process.stdin.close()
+        assert process.stdout.read() == b'y"\n'
+        assert process.wait(10) == 0
+
+
+def test_a_reader_that_goes_away_ends_it_in_silence() -> None:
+    done = sh("yes 'some text' | chatpipe map -p echo --lines '{{line}}' | head -n 1")
+    assert done == (0, b'{"line":"some text","answer":"some text"}\n', b"")
+
+
+def test_a_full_disk_is_74() -> None:
+    done = sh("chatpipe map -p echo --lines '{{line}}' >/dev/full", stdin=b"a\n")
+    assert done.status == 74
+    assert done.stderr == b"chatpipe: stdout: cannot write: no space left on device: free some space\n"
+
+
+def test_closed_stdin_is_said() -> None:
+    done = sh("chatpipe map -p echo '{{a}}' --csv <&-")
+    assert done.status == 66
+    assert done.stderr.startswith(b"chatpipe: <stdin>: ")

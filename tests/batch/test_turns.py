@@ -1,0 +1,199 @@
+"""Runs whose lines take several turns: schemas, re-asking, tools. Real processes, a real server."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loopback import Request, chunk, completion, event, event_stream, reply, serve
+from process import Done, run
+
+LABEL = {
+    "type": "object",
+    "properties": {"label": {"enum": ["good", "bad"]}},
+    "required": ["label"],
+    "additionalProperties": False,
+}
+SCHEMA = ("--schema-json", json.dumps(LABEL))
+LINES = b'{"prompt":"one"}\n{"prompt":"two"}\n'
+
+
+def lines_of(done: Done) -> list[dict[str, Any]]:
+    return sorted(
+        (json.loads(line) for line in done.stdout.splitlines()), key=lambda each: each["chatpipe"]["line"]
+    )
+
+
+def outcomes(done: Done) -> list[str]:
+    return [line["chatpipe"]["outcome"] for line in lines_of(done)]
+
+
+def batch(url: str, *options: str, stdin: bytes = LINES, cwd: Path | None = None) -> Done:
+    return run("batch", "--base-url", f"{url}/v1", "-m", "m", *options, stdin=stdin, cwd=cwd)
+
+
+def counted(text: str, tokens: int = 10) -> dict[str, Any]:
+    usage = {"prompt_tokens": tokens - 2, "completion_tokens": 2, "total_tokens": tokens}
+    return {**completion(text), "usage": usage}
+
+
+def wrong_for_one(request: Request) -> list[bytes]:
+    """`one` gets a label that is none, at first; everything else fits."""
+    messages = request.json()["messages"]
+    is_first = len(messages) == 1 and messages[0]["content"] == "one"
+    return [reply(200, counted('{"label":"fair"}' if is_first else '{"label":"good"}'))]
+
+
+def test_what_does_not_fit_is_a_mismatch_with_its_place() -> None:
+    with serve(wrong_for_one) as server:
+        done = batch(server.url, *SCHEMA)
+    one, two = lines_of(done)
+    assert done.status == 1
+    assert (one["chatpipe"]["outcome"], two["chatpipe"]["outcome"]) == ("mismatch", "ok")
+    assert one["error"]["code"] == "mismatch"
+    assert "/label" in one["error"]["message"]
+    assert one["response"]["body"]["choices"][0]["message"]["content"] == '{"label":"fair"}'
+
+
+def test_all_mismatches_are_status_5() -> None:
+    with serve(lambda request: [reply(200, counted("no JSON"))]) as server:
+        assert batch(server.url, *SCHEMA).status == 5
+
+
+def test_allowed_mismatches_are_good() -> None:
+    with serve(wrong_for_one) as server:
+        done = batch(server.url, *SCHEMA, "--allow", "mismatch")
+    assert done.status == 0
+    assert [line["error"] for line in lines_of(done)] == [None, None]
+
+
+def test_reasking_tells_the_violation_and_counts_every_turn(tmp_path: Path) -> None:
+    seen: list[Any] = []
+
+    def watched(request: Request) -> list[bytes]:
+        seen.append(request.json())
+        return wrong_for_one(request)
+
+    with serve(watched) as server:
+        done = batch(server.url, *SCHEMA, "--reask", "1", "--report", "report.json", cwd=tmp_path)
+    one, two = lines_of(done)
+    assert (done.status, outcomes(done)) == (0, ["ok", "ok"])
+    again = next(body for body in seen if len(body["messages"]) == 3)["messages"]
+    assert [message["role"] for message in again] == ["user", "assistant", "user"]
+    assert again[1]["content"] == '{"label":"fair"}'
+    assert "/label" in again[2]["content"]
+    assert (one["chatpipe"]["turns"], one["chatpipe"]["attempts"]) == (2, 2)
+    assert "turns" not in two["chatpipe"]
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["tokens"]["total"], report["retries"]) == (30, 0)
+
+
+def test_a_reask_counts_for_the_budget_of_the_next_run_too(tmp_path: Path) -> None:
+    """30 tokens are spent in the first run; what the journal says of earlier turns is among them."""
+    spent = ("--max-total-tokens", "30", "-o", "out", "--journal", "j", "--max-completion-tokens", "1")
+    with serve(wrong_for_one) as server:
+        first = batch(server.url, *SCHEMA, "--reask", "1", *spent[2:], cwd=tmp_path)
+        assert first.status == 0
+        more = LINES + b'{"prompt":"three"}\n'
+        done = batch(server.url, *SCHEMA, "--reask", "1", *spent, stdin=more, cwd=tmp_path)
+    assert done.status == 7
+    assert b"30 are spent" in done.stderr
+
+
+def test_a_line_with_a_form_of_its_own_is_not_held_to_ours() -> None:
+    body = {"messages": [{"role": "user", "content": "x"}], "response_format": {"type": "text"}}
+    with serve(lambda request: [reply(200, counted("plain"))]) as server:
+        done = batch(server.url, *SCHEMA, stdin=json.dumps(body).encode())
+    assert (done.status, outcomes(done)) == (0, ["ok"])
+
+
+def test_mismatches_are_bought_again_only_when_that_is_asked(tmp_path: Path) -> None:
+    sent: list[str] = []
+
+    def watched(request: Request) -> list[bytes]:
+        sent.append(request.json()["messages"][0]["content"])
+        return [reply(200, counted('{"label":"fair"}' if len(sent) <= 2 else '{"label":"good"}'))]
+
+    with serve(watched) as server:
+        assert batch(server.url, *SCHEMA, "-o", "out", cwd=tmp_path).status == 5
+        assert batch(server.url, *SCHEMA, "-o", "out", cwd=tmp_path).status == 5
+        assert len(sent) == 2
+        assert batch(server.url, *SCHEMA, "-o", "out", "--resend", "mismatch", cwd=tmp_path).status == 0
+    assert len(sent) == 4
+
+
+WEATHER = {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}
+
+
+@pytest.fixture
+def tool(tmp_path: Path) -> tuple[str, ...]:
+    script = tmp_path / "weather.sh"
+    script.write_text('#!/bin/sh\nread -r arguments\necho "$arguments: 12"\n')
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    (tmp_path / "weather.json").write_text(json.dumps(WEATHER))
+    return "--tool", "weather.json", "--exec", "weather=./weather.sh"
+
+
+def calls_then_answers(request: Request) -> list[bytes]:
+    messages = request.json()["messages"]
+    if messages[-1]["role"] == "tool":
+        return [reply(200, counted(f"says {messages[-1]['content']}"))]
+    call = {
+        "id": "c1",
+        "type": "function",
+        "function": {"name": "weather", "arguments": json.dumps({"city": messages[-1]["content"]})},
+    }
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+    return [reply(200, {**counted(""), "choices": [choice]})]
+
+
+def test_tools_run_for_every_line(tool: tuple[str, ...], tmp_path: Path) -> None:
+    with serve(calls_then_answers) as server:
+        done = batch(server.url, *tool, "-f", "string", cwd=tmp_path)
+    assert done.status == 0
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        'says {"city": "one"}: 12',
+        'says {"city": "two"}: 12',
+    ]
+
+
+def test_the_last_turn_that_still_calls_is_that_line_s_failure(tool: tuple[str, ...], tmp_path: Path) -> None:
+    with serve(calls_then_answers) as server:
+        done = batch(server.url, *tool, "--max-turns", "1", cwd=tmp_path)
+    assert (done.status, outcomes(done)) == (6, ["tool-calls", "tool-calls"])
+    assert lines_of(done)[0]["error"]["message"] == "it still calls tools in turn 1"
+
+
+def test_a_line_may_have_tools_of_its_own(tool: tuple[str, ...], tmp_path: Path) -> None:
+    body = {
+        "messages": [{"role": "user", "content": "Oslo"}],
+        "tools": [{"type": "function", "function": WEATHER}],
+    }
+    with serve(calls_then_answers) as server:
+        done = batch(server.url, *tool[2:], "-f", "string", stdin=json.dumps(body).encode(), cwd=tmp_path)
+    assert (done.status, done.stdout) == (0, b'"says {\\"city\\": \\"Oslo\\"}: 12"\n')
+
+
+def test_many_lines_with_tools_at_once(tool: tuple[str, ...], tmp_path: Path) -> None:
+    prompts = b"".join(b'{"prompt":"%d"}\n' % number for number in range(100))
+    with serve(calls_then_answers) as server:
+        done = batch(server.url, *tool, "-j", "32", "-f", "string", stdin=prompts, cwd=tmp_path)
+    assert done.status == 0
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        f'says {{"city": "{number}"}}: 12' for number in range(100)
+    ]
+
+
+def test_a_stream_that_is_cut_keeps_the_part_that_came() -> None:
+    begun = event_stream([event(chunk("Half of"))])
+    with serve(lambda request: begun) as server:
+        done = batch(server.url, "--stream", "--retries", "0", stdin=b'{"prompt":"x"}\n')
+    (line,) = lines_of(done)
+    assert (done.status, line["chatpipe"]["outcome"]) == (76, "network")
+    assert line["response"]["body"]["choices"][0]["message"]["content"] == "Half of"
+    assert line["error"]["code"] == "network"

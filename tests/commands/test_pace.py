@@ -1,0 +1,109 @@
+"""`ask` under limits that processes share: real processes, a real server."""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from loopback import Pause, Request, completion, in_turn, reply, serve
+from process import Done, run
+
+
+class Watch:
+    """A server's handler that notes when each request came, and takes its time."""
+
+    def __init__(self, busy_s: float = 0.0) -> None:
+        self.at: list[float] = []
+        self._busy_s = busy_s
+
+    def __call__(self, request: Request) -> list[object]:
+        self.at.append(request.at)
+        return [Pause(self._busy_s), reply(200, completion("hi"))]
+
+
+def ask_all(count: int, *options: str, url: str, cwd: Path) -> list[Done]:
+    command = ("ask", "--base-url", f"{url}/v1", "-m", "m", "--no-stdin", "--no-stream", *options, "Hello")
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(lambda _: run(*command, cwd=cwd), range(count)))
+
+
+def test_so_many_at_once_in_all_processes(tmp_path: Path) -> None:
+    """With one place, each request comes when the one before it has been answered."""
+    watch = Watch(busy_s=0.2)
+    with serve(watch) as server:
+        done = ask_all(4, "--pace-file", "pace", "--pace-jobs", "1", url=server.url, cwd=tmp_path)
+    assert [each.status for each in done] == [0] * 4
+    gaps = [later - earlier for earlier, later in zip(watch.at, watch.at[1:], strict=False)]
+    assert all(gap >= 0.19 for gap in gaps), gaps
+
+
+def test_so_many_a_minute_in_all_processes(tmp_path: Path) -> None:
+    watch = Watch()
+    with serve(watch) as server:
+        done = ask_all(4, "--pace-file", "pace", "--rpm", "200", url=server.url, cwd=tmp_path)
+    assert [each.status for each in done] == [0] * 4
+    # One every 0.3 s, counted from the turn of the first: it may have needed a moment to get there.
+    assert watch.at[-1] - watch.at[0] >= 0.7
+
+
+def test_a_pause_that_one_is_told_holds_for_the_next(tmp_path: Path) -> None:
+    busy = reply(429, {"error": {"message": "slow down"}}, {"Retry-After": "1"})
+    with serve(in_turn(busy, reply(200, completion("hi")))) as server:
+        command = ("ask", "--base-url", f"{server.url}/v1", "-m", "m", "--pace-file", "pace", "Hello")
+        assert run(*command, "--retries", "0", cwd=tmp_path).status == 75
+        started = time.monotonic()
+        assert run(*command, cwd=tmp_path).status == 0
+    assert time.monotonic() - started >= 0.6
+
+
+def test_tokens_are_booked_as_used(tmp_path: Path) -> None:
+    """The first call is estimated, and says what it used: the next one starts when that is paid off."""
+    used = {"prompt_tokens": 50, "completion_tokens": 50, "total_tokens": 100}
+    watch = Watch()
+
+    def answer(request: Request) -> list[object]:
+        watch.at.append(request.at)
+        return [reply(200, {**completion("hi"), "usage": used})]
+
+    with serve(answer) as server:
+        for _ in range(2):
+            done = run(
+                *("ask", "--base-url", f"{server.url}/v1", "-m", "m", "--no-stdin", "--no-stream"),
+                *("--pace-file", "pace", "--tpm", "6000", "Hello"),
+                cwd=tmp_path,
+            )
+            assert done.status == 0
+    assert watch.at[1] - watch.at[0] >= 0.7  # 100 tokens at 100 a second, from the turn of the first
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        pytest.param(("--pace-jobs", "2"), "--pace-jobs: nothing to share the number in", id="jobs"),
+        pytest.param(("--rpm", "2"), "--rpm: one request alone needs no limit", id="rpm"),
+        pytest.param(("--tpm", "2"), "--tpm: one request alone needs no limit", id="tpm"),
+    ],
+)
+def test_a_limit_that_nobody_shares_is_refused(options: tuple[str, ...], error: str) -> None:
+    done = run("ask", "-p", "echo", "--no-stdin", *options, "Hello")
+    assert (done.status, done.stderr.decode()) == (2, f"chatpipe: {error}: add --pace-file FILE\n")
+
+
+def test_a_file_that_is_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "pace").write_text("shopping list\n")
+    done = run("ask", "-p", "echo", "--no-stdin", "--pace-file", "pace", "Hello", cwd=tmp_path)
+    assert done.status == 65
+    assert (tmp_path / "pace").read_text() == "shopping list\n"
+
+
+def test_the_file_is_private_and_json(tmp_path: Path) -> None:
+    assert (
+        run("ask", "-p", "echo", "--no-stdin", "--pace-file", "pace", "--rpm", "9", "Hi", cwd=tmp_path).status
+        == 0
+    )
+    assert (tmp_path / "pace").stat().st_mode & 0o777 == 0o600
+    assert json.loads((tmp_path / "pace").read_text())

@@ -1,0 +1,214 @@
+"""The turns of a conversation: tools, schemas, and when an answer is final. No I/O: answers are scripted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from chatpipe.dialogue.converse import Rules, Talk, Tools, converse, total_usage
+from chatpipe.errors import TryLater
+from chatpipe.exchange import Answer, immediately
+
+ASKED = {"role": "user", "content": "Weather in Oslo?"}
+
+
+def call(name: str, arguments: str = "{}", call_id: str = "c1") -> dict[str, Any]:
+    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def says(content: str | None, *calls: dict[str, Any], reason: str = "", tokens: int = 10) -> Answer:
+    message: dict[str, Any] = {"role": "assistant", "content": content}
+    if calls:
+        message["tool_calls"] = list(calls)
+    reason = reason or ("tool_calls" if calls else "stop")
+    choice = {"index": 0, "message": message, "finish_reason": reason}
+    return Answer({"choices": [choice], "usage": {"total_tokens": tokens}})
+
+
+class Server:
+    """Gives its answers one after another, and remembers the bodies it was asked."""
+
+    def __init__(self, *answers: Answer) -> None:
+        self.answers = list(answers)
+        self.bodies: list[dict[str, Any]] = []
+
+    async def send(self, body: dict[str, Any]) -> Answer:
+        self.bodies.append(body)
+        return self.answers.pop(0)
+
+
+def talk(server: Server, rules: Rules, **body: Any) -> Talk:
+    return immediately(converse({"model": "m", "messages": [ASKED], **body}, server.send, rules))
+
+
+def tools(*, max_turns: int = 8, foreign: str = "") -> Tools:
+    """Every call gets `ran NAME`; those of the tool called foreign are not ours to answer."""
+
+    def can_answer(message: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
+        calls = message.get("tool_calls") or []
+        return bool(calls) and all(each["function"]["name"] != foreign for each in calls)
+
+    async def run(message: Mapping[str, Any], body: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
+        return [
+            {"role": "tool", "tool_call_id": each["id"], "content": f"ran {each['function']['name']}"}
+            for each in message["tool_calls"]
+        ]
+
+    return Tools(can_answer, run, max_turns)
+
+
+def only_json(content: Any) -> str | None:
+    return None if content.startswith("{") else "is not JSON"
+
+
+def test_without_calls_the_first_answer_is_final() -> None:
+    server = Server(says("12 degrees"))
+    result = talk(server, Rules(tools()))
+    assert result.answer.completion is not None
+    assert result.answer.completion["choices"][0]["message"]["content"] == "12 degrees"
+    assert (result.steps, result.answer.earlier, len(server.bodies)) == ((), (), 1)
+
+
+def test_results_of_calls_are_asked_with_behind_the_calls() -> None:
+    server = Server(says(None, call("a", call_id="1"), call("b", call_id="2")), says("done"))
+    result = talk(server, Rules(tools()))
+    steps = [
+        {"role": "assistant", "tool_calls": [call("a", call_id="1"), call("b", call_id="2")]},
+        {"role": "tool", "tool_call_id": "1", "content": "ran a"},
+        {"role": "tool", "tool_call_id": "2", "content": "ran b"},
+    ]
+    assert [m for m in server.bodies[1]["messages"] if m.get("content") != ""] == [ASKED, *steps]
+    assert len(result.steps) == 3
+    assert result.answer.earlier == ({"total_tokens": 10},)
+
+
+def test_the_first_body_stays_as_it_was() -> None:
+    server = Server(says(None, call("a")), says("done"))
+    talk(server, Rules(tools()))
+    assert server.bodies[0]["messages"] == [ASKED]
+
+
+def test_the_last_turn_that_still_calls_is_exhausted() -> None:
+    server = Server(*[says(None, call("a"))] * 3)
+    result = talk(server, Rules(tools(max_turns=3)))
+    assert result.answer.is_exhausted
+    assert len(server.bodies) == 3
+    assert [message["role"] for message in result.steps] == ["assistant", "tool"] * 2
+
+
+def test_calls_that_are_not_ours_end_it() -> None:
+    server = Server(says(None, call("a"), call("theirs")))
+    result = talk(server, Rules(tools(foreign="theirs")))
+    assert not result.answer.is_exhausted
+    assert (len(server.bodies), result.steps) == (1, ())
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter", "error"])
+def test_calls_in_an_answer_that_broke_off_are_not_run(reason: str) -> None:
+    server = Server(says(None, call("a", '{"x": '), reason=reason))
+    assert talk(server, Rules(tools())).steps == ()
+
+
+def test_a_fault_ends_it_with_what_was_paid_before() -> None:
+    fault = TryLater("rate limit")
+    server = Server(says(None, call("a")), Answer(None, None, fault, tries=5))
+    result = talk(server, Rules(tools()))
+    assert result.answer.fault is fault
+    assert (result.answer.tries, result.answer.earlier) == (6, ({"total_tokens": 10},))
+
+
+@pytest.mark.parametrize(
+    ("forced", "afterwards"),
+    [
+        pytest.param({"tool_choice": "required"}, {"tool_choice": "auto"}, id="required"),
+        pytest.param(
+            {"tool_choice": {"type": "function", "function": {"name": "a"}}},
+            {"tool_choice": "auto"},
+            id="function",
+        ),
+        pytest.param(
+            {"tool_choice": {"type": "custom", "custom": {"name": "a"}}}, {"tool_choice": "auto"}, id="custom"
+        ),
+        pytest.param({"tool_choice": "auto"}, {"tool_choice": "auto"}, id="auto"),
+        pytest.param({"tool_choice": "none"}, {"tool_choice": "none"}, id="none"),
+        pytest.param({}, {}, id="nothing"),
+        pytest.param({"function_call": {"name": "a"}}, {"function_call": "auto"}, id="function_call"),
+        pytest.param(
+            {"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [1]}}},
+            {"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [1]}}},
+            id="allowed_tools",
+        ),
+    ],
+)
+def test_a_forced_choice_holds_for_the_first_turn(forced: dict[str, Any], afterwards: dict[str, Any]) -> None:
+    server = Server(says(None, call("a")), says("done"))
+    talk(server, Rules(tools()), **forced)
+    first, second = (
+        {k: v for k, v in body.items() if k.endswith(("choice", "call"))} for body in server.bodies
+    )
+    assert (first, second) == (forced, afterwards)
+
+
+def test_what_does_not_fit_is_told_with_the_answer_before_it() -> None:
+    server = Server(says("no"), says("{}"))
+    result = talk(server, Rules(violation=only_json, reasks=1))
+    answer, complaint = server.bodies[1]["messages"][1:]
+    assert answer == {"role": "assistant", "content": "no"}
+    assert complaint["role"] == "user"
+    assert "is not JSON" in complaint["content"]
+    assert result.steps == ()
+    assert result.answer.earlier == ({"total_tokens": 10},)
+
+
+@pytest.mark.parametrize(("reasks", "asked"), [(0, 1), (1, 2), (3, 4)])
+def test_asks_again_so_many_times_and_no_more(reasks: int, asked: int) -> None:
+    server = Server(*[says("no")] * 9)
+    result = talk(server, Rules(violation=only_json, reasks=reasks))
+    assert len(server.bodies) == asked
+    assert len(result.answer.earlier) == asked - 1
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+def test_an_answer_that_is_bad_otherwise_is_not_asked_for_again(reason: str) -> None:
+    server = Server(says("no", reason=reason))
+    talk(server, Rules(violation=only_json, reasks=2))
+    assert len(server.bodies) == 1
+
+
+def test_tools_and_a_schema_together() -> None:
+    server = Server(says(None, call("a")), says("no"), says("{}"))
+    result = talk(server, Rules(tools(), only_json, 1))
+    assert [message["role"] for message in server.bodies[2]["messages"]] == [
+        *("user", "assistant", "tool", "assistant", "user"),
+    ]
+    assert [message["role"] for message in result.steps] == ["assistant", "tool"]
+
+
+def test_a_line_with_a_form_of_its_own_is_not_held_to_ours() -> None:
+    ours = {"type": "json_schema"}
+    rules = Rules(violation=only_json, reasks=2, response_format=ours)
+    assert rules.of({"response_format": ours}) is rules
+    assert rules.of({"response_format": {"type": "json_schema"}}) == Rules(None, None, 0, ours)
+    assert rules.of({}).violation is None
+
+
+@pytest.mark.parametrize(
+    ("last", "earlier", "total"),
+    [
+        pytest.param({"a": 1}, [], {"a": 1}, id="one turn"),
+        pytest.param({"a": 1}, [{"a": 2}, {"a": 3}], {"a": 6}, id="counts"),
+        pytest.param({"d": {"c": 1}}, [{"d": {"c": 2, "x": 5}}], {"d": {"c": 3, "x": 5}}, id="details"),
+        pytest.param(None, [{"a": 2}], {"a": 2}, id="the last is silent"),
+        pytest.param({"a": 2}, [None], {"a": 2}, id="an earlier one is silent"),
+        pytest.param(
+            {"cost": 0.5, "ok": True},
+            [{"cost": 0.25, "ok": True}],
+            {"cost": 0.75, "ok": True},
+            id="no counts",
+        ),
+    ],
+)
+def test_usage_of_all_turns(last: Any, earlier: list[Any], total: Any) -> None:
+    assert total_usage(last, earlier) == total

@@ -1,0 +1,573 @@
+"""Commands behind tools: real processes, run beside each other, and none of them left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatpipe.dialogue import execute
+from chatpipe.dialogue.child import Child, Ended
+from chatpipe.dialogue.execute import Stopped, Toolbox, check_commands, check_names, clean_environment
+from chatpipe.errors import Interrupted, MissingInput, UsageFault
+
+ENVIRON = {"PATH": os.environ["PATH"]}
+TOOLS = [{"type": "function", "function": {"name": "weather"}}, {"type": "custom", "custom": {"name": "sql"}}]
+
+
+class Told:
+    """What a toolbox said: notes for the user, details for -v."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.details: list[str] = []
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def toolbox(told: Told) -> Callable[..., Toolbox]:
+    def make(commands: dict[str, list[str]], **more: Any) -> Toolbox:
+        given = {
+            "timeout_s": 20.0,
+            "environ": ENVIRON,
+            "detail": told.details.append,
+            "note": told.notes.append,
+        }
+        return Toolbox(commands, **{**given, **more})
+
+    return make
+
+
+def sh(script: str) -> list[str]:
+    return ["sh", "-c", script]
+
+
+def python(script: str) -> list[str]:
+    return [sys.executable, "-c", textwrap.dedent(script)]
+
+
+def calling(*names: str, arguments: str = "{}") -> dict[str, Any]:
+    """A message that calls these, with the ids 0, 1 and so on."""
+    calls = [
+        {"id": str(place), "type": "function", "function": {"name": name, "arguments": arguments}}
+        for place, name in enumerate(names)
+    ]
+    return {"role": "assistant", "content": None, "tool_calls": calls}
+
+
+def result(box: Toolbox, message: dict[str, Any] | None = None) -> str:
+    """What the model is told of the one call."""
+    (answer,) = box.run(message or calling("f"))
+    text: str = answer["content"]
+    return text
+
+
+def is_gone(pid: int) -> bool:
+    """Whether no such process runs; a zombie that waits for its parent does not run."""
+    try:
+        os.kill(pid, 0)
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (ProcessLookupError, FileNotFoundError):
+        return True
+    return state == "Z"
+
+
+def until(condition: Callable[[], bool], patience: float = 5.0) -> None:
+    end = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.005)
+
+
+# What a command gets and gives
+
+
+def test_arguments_on_stdin_result_from_stdout(toolbox: Callable[..., Toolbox], told: Told) -> None:
+    box = toolbox({"f": ["cat"]})
+    assert box.run(calling("f", arguments='{"city": "Tromsø"}')) == [
+        {"role": "tool", "tool_call_id": "0", "content": '{"city": "Tromsø"}'}
+    ]
+    assert told.notes == []
+
+
+def test_custom_tool_gets_its_text_and_a_function_call_is_answered_by_name(
+    toolbox: Callable[..., Toolbox],
+) -> None:
+    box = toolbox({"f": ["cat"]})
+    custom = {"id": "x", "type": "custom", "custom": {"name": "f", "input": "a\nb\n\n"}}
+    assert box.run({"tool_calls": [custom]}) == [{"role": "tool", "tool_call_id": "x", "content": "a\nb\n"}]
+    legacy = {"function_call": {"name": "f", "arguments": "{}"}}
+    assert box.run(legacy) == [{"role": "function", "name": "f", "content": "{}"}]
+
+
+@pytest.mark.parametrize(
+    ("script", "text"),
+    [
+        pytest.param("printf 'a\\n'", "a", id="one final newline removed"),
+        pytest.param("printf 'a\\n\\n'", "a\n", id="one only"),
+        pytest.param("printf ''", "", id="nothing"),
+        pytest.param("printf '\\377a'", "\ufffda", id="not UTF-8"),
+        pytest.param("printf 'a\\0b'", "a\ufffdb", id="NUL"),
+        pytest.param("echo out; echo err >&2", "out", id="stderr is not told"),
+        pytest.param("echo a; exec >&- 2>&-; sleep 0.1", "a", id="closes its pipes first"),
+        pytest.param("head -c 1048576 /dev/zero | tr '\\0' x", "x" * 1048576, id="as much as is allowed"),
+    ],
+)
+def test_result(toolbox: Callable[..., Toolbox], told: Told, script: str, text: str) -> None:
+    assert result(toolbox({"f": sh(script)})) == text
+    assert told.notes == []
+
+
+def test_no_shell_sees_the_command(toolbox: Callable[..., Toolbox]) -> None:
+    box = toolbox({"f": ["echo", "$HOME", ";", "*", "`x`"]})
+    assert result(box) == "$HOME ; * `x`"
+
+
+@pytest.mark.parametrize("script", ["exit 0", "exec <&-; echo", "head -c 1 >/dev/null"])
+def test_a_tool_need_not_read_its_arguments(toolbox: Callable[..., Toolbox], told: Told, script: str) -> None:
+    long = '{"a":"' + "x" * 10_000_000 + '"}'
+    assert result(toolbox({"f": sh(script)}), calling("f", arguments=long)) == ""
+    assert told.notes == []
+
+
+def test_long_arguments_arrive_whole(toolbox: Callable[..., Toolbox]) -> None:
+    long = '{"a":"' + "x" * 10_000_000 + '"}'
+    assert result(toolbox({"f": ["wc", "-c"]}), calling("f", arguments=long)).strip() == "10000008"
+
+
+def test_a_tool_that_writes_before_it_reads_does_not_lock(toolbox: Callable[..., Toolbox]) -> None:
+    box = toolbox({"f": sh("head -c 500000 /dev/zero >&2; head -c 500000 /dev/zero | tr '\\0' x; wc -c")})
+    long = '{"a":"' + "x" * 1_000_000 + '"}'
+    assert result(box, calling("f", arguments=long)).lstrip("x").strip() == "1000008"
+
+
+def test_a_command_gets_its_environment_and_pipes_and_nothing_else(toolbox: Callable[..., Toolbox]) -> None:
+    script = """
+        import os, signal
+        handed_on = []
+        for number in range(3, 64):
+            try:
+                os.fstat(number)
+                handed_on.append(number)
+            except OSError:
+                pass
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        print(handed_on, sorted(os.environ), sorted(mask), os.getsid(0) == os.getpid())
+    """
+    read, write = os.pipe()
+    os.set_inheritable(write, True)
+    try:
+        box = toolbox({"f": python(script)}, environ={"A": "1", "LC_CTYPE": "C.UTF-8"})
+        assert result(box) == "[] ['A', 'LC_CTYPE'] [] True"
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+def test_signals_have_their_default_meaning(toolbox: Callable[..., Toolbox], told: Told) -> None:
+    """Python ignores SIGPIPE, and so would every `yes | head` of a script."""
+    assert result(toolbox({"f": sh("kill -s PIPE $$; echo ignored")})) == (
+        "error: the tool was killed by SIGPIPE"
+    )
+    assert told.notes == ["tool 'f' was killed by SIGPIPE: the model is told"]
+
+
+# Several
+
+
+def test_calls_run_at_the_same_time_and_are_answered_in_order(toolbox: Callable[..., Toolbox]) -> None:
+    box = toolbox({"a": sh("sleep 0.3; echo slow"), "b": sh("sleep 0.2; echo less"), "c": sh("echo quick")})
+    since = time.monotonic()
+    answers = box.run(calling("a", "b", "a", "c"))
+    assert time.monotonic() - since < 0.55
+    assert [(answer["tool_call_id"], answer["content"]) for answer in answers] == [
+        *(("0", "slow"), ("1", "less"), ("2", "slow"), ("3", "quick"))
+    ]
+
+
+def test_more_calls_than_run_at_once_in_all_threads(
+    toolbox: Callable[..., Toolbox], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(execute, "_MOST_AT_ONCE", 2)
+    box = toolbox({"f": sh(f"touch {tmp_path}/$$; sleep 0.03; ls {tmp_path} | wc -l; rm {tmp_path}/$$")})
+    answers: list[dict[str, Any]] = []
+    threads = [threading.Thread(target=lambda: answers.extend(box.run(calling(*"fff")))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answer["tool_call_id"] for answer in answers) == list("000111222")
+    assert {int(answer["content"]) for answer in answers} <= {1, 2}
+
+
+def test_one_that_fails_takes_nothing_from_the_others(toolbox: Callable[..., Toolbox]) -> None:
+    box = toolbox({"a": sh("exit 1"), "b": ["/nonexistent"], "c": sh("sleep 0.05; echo fine")})
+    assert [answer["content"] for answer in box.run(calling("a", "b", "c"))] == [
+        "error: the tool ended with status 1",
+        "error: the tool cannot be started: no such file or directory",
+        "fine",
+    ]
+
+
+def test_nothing_called_nothing_answered(toolbox: Callable[..., Toolbox]) -> None:
+    assert toolbox({}).run({"role": "assistant", "content": "hi"}) == []
+
+
+# What goes wrong is told
+
+
+def test_status_is_told_with_both_outputs(toolbox: Callable[..., Toolbox], told: Told) -> None:
+    box = toolbox({"f": sh("echo half; echo 'no such city' >&2; exit 3")})
+    assert result(box) == "error: the tool ended with status 3\nstdout:\nhalf\nstderr:\nno such city"
+    assert told.notes == ["tool 'f' ended with status 3: the model is told"]
+
+
+def test_only_the_end_of_a_long_stderr_is_told(toolbox: Callable[..., Toolbox]) -> None:
+    box = toolbox({"f": python("import sys; sys.stderr.write('ä' * 100_000 + 'b'); sys.exit(1)")})
+    assert result(box) == "error: the tool ended with status 1\nstderr:\n" + "ä" * 999 + "b"
+
+
+def test_what_cannot_be_run_is_told(toolbox: Callable[..., Toolbox], told: Told) -> None:
+    box = toolbox({"f": ["cat"]})
+    calls = calling("wether", "f", arguments="[")
+    slip, bad = (answer["content"] for answer in box.run(calls, ["weather", "f"]))
+    assert slip == "error: there is no tool 'wether': the tools are 'f', 'weather'"
+    assert bad == (
+        "error: the arguments are not JSON: expecting value (line 1, column 2): "
+        "call the tool again with one JSON object, not '['"
+    )
+    assert told.notes == [
+        "the model called 'wether', which is no tool: it is told",
+        "the model called 'f' with arguments that are no JSON object: it is told",
+    ]
+    assert told.details == []
+
+
+@pytest.mark.parametrize("ignores", ["", "trap '' TERM;"], ids=["ends by SIGTERM", "ignores SIGTERM"])
+def test_time_out_ends_the_whole_tree(
+    toolbox: Callable[..., Toolbox], told: Told, tmp_path: Path, ignores: str
+) -> None:
+    """The grandchild holds the pipe: who waits for its end would wait for a minute."""
+    script = f"{ignores} sh -c '{ignores} echo $$ >{tmp_path}/pid; echo half; sleep 60; :' & wait; wait"
+    since = time.monotonic()
+    text = result(toolbox({"f": sh(script)}, timeout_s=0.3))
+    assert 0.3 <= time.monotonic() - since < 2
+    assert text == "error: the tool took longer than 0.3 s\nstdout:\nhalf"
+    assert told.notes == ["tool 'f' took longer than 0.3 s: the model is told"]
+    until(lambda: is_gone(int((tmp_path / "pid").read_text())))
+
+
+def test_what_a_tool_leaves_in_the_background_is_not_waited_for_nor_killed(
+    toolbox: Callable[..., Toolbox], told: Told
+) -> None:
+    since = time.monotonic()
+    text = result(toolbox({"f": sh("sleep 60 & echo $!")}))
+    assert time.monotonic() - since < 2
+    assert told.notes == []
+    assert not is_gone(int(text))
+    os.kill(int(text), signal.SIGKILL)
+
+
+def test_output_behind_the_end_of_the_command_is_still_read(toolbox: Callable[..., Toolbox]) -> None:
+    assert result(toolbox({"f": sh("(sleep 0.1; echo late) & echo soon")})) == "soon\nlate"
+
+
+def test_too_much_output_ends_the_tool(toolbox: Callable[..., Toolbox], told: Told) -> None:
+    since = time.monotonic()
+    text = result(toolbox({"f": ["yes", "n"]}))
+    assert time.monotonic() - since < 2
+    assert text == "error: the tool wrote more than 1,048,576 bytes\nstdout:\n" + "n\n" * 999 + "n"
+    assert told.notes == ["tool 'f' wrote more than 1,048,576 bytes: the model is told"]
+
+
+def test_what_is_written_until_the_end_by_force_is_not_kept(
+    toolbox: Callable[..., Toolbox], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[int] = []
+    close = Child.close
+
+    def closed(self: Child) -> Ended:
+        ended = close(self)
+        kept.append(len(ended.stdout))
+        return ended
+
+    monkeypatch.setattr(Child, "close", closed)
+    text = result(toolbox({"f": sh("trap '' TERM; while :; do head -c 100000 /dev/zero; done")}))
+    assert text.startswith("error: the tool wrote more than 1,048,576 bytes\n")
+    assert kept[0] <= 1_048_576 + 65_536
+
+
+def test_endless_stderr_is_cut_and_not_kept(toolbox: Callable[..., Toolbox]) -> None:
+    assert result(toolbox({"f": sh("head -c 50000000 /dev/zero >&2; echo ok")}, detail=None)) == "ok"
+
+
+def test_details(toolbox: Callable[..., Toolbox], told: Told) -> None:
+    box = toolbox({"f": sh("echo one >&2; echo two >&2; echo result")})
+    box.run(calling("f", arguments='{"a": "' + "x" * 500 + '"}'))
+    first, end, *stderr = told.details
+    assert first == '> tool f: {"a": "' + "x" * 190 + "..."
+    assert end.startswith("< tool f: ended with status 0 after 0.")
+    assert end.endswith(" s, 7 bytes")
+    assert stderr == ["< tool f: stderr: one", "< tool f: stderr: two"]
+
+
+# Stopping
+
+
+@pytest.fixture
+def interrupting() -> Iterator[None]:
+    """SIGINT raises Interrupted in the main thread, as in a command."""
+
+    def interrupt(number: int, _: Any) -> None:
+        raise Interrupted(number)
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupting")
+@pytest.mark.parametrize("ignores", ["", "trap '' TERM;"], ids=["ends by SIGTERM", "ignores SIGTERM"])
+def test_interrupt_leaves_nothing_behind(
+    toolbox: Callable[..., Toolbox], tmp_path: Path, ignores: str
+) -> None:
+    script = f"{ignores} echo $$ >{tmp_path}/$$; sleep 60 & echo $! >{tmp_path}/$!; wait; wait"
+
+    def hit() -> None:
+        until(lambda: len([path for path in tmp_path.iterdir() if path.read_text()]) == 4)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)  # an impatient one, while the first is being obeyed
+
+    def run() -> None:
+        thread = threading.Thread(target=hit)
+        thread.start()
+        try:
+            toolbox({"f": sh(script)}).run(calling("f", "f"))
+        finally:
+            thread.join()
+
+    with pytest.raises(Interrupted):
+        run()
+    for path in tmp_path.iterdir():
+        until(lambda path=path: is_gone(int(path.name)))  # type: ignore[misc]
+
+
+@pytest.mark.usefixtures("interrupting")
+def test_interrupt_while_a_command_is_started_leaves_nothing_behind(
+    toolbox: Callable[..., Toolbox], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    start = Child.__init__
+    started: list[int] = []
+
+    def started_and_hit(self: Any, *values: Any, **more: Any) -> None:
+        start(self, *values, **more)
+        started.append(self._process.pid)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Child, "__init__", started_and_hit)
+    with pytest.raises(Interrupted):
+        toolbox({"f": ["sleep", "60"]}).run(calling("f", "f"))
+    assert len(started) == 1
+    assert is_gone(started[0])
+
+
+def test_stop_from_another_thread_kills_and_refuses(toolbox: Callable[..., Toolbox], tmp_path: Path) -> None:
+    box = toolbox({"f": sh(f"trap '' TERM; echo $$ >{tmp_path}/pid; sleep 60; :")})
+    raised: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            box.run(calling("f"))
+        except Stopped as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    until(lambda: (tmp_path / "pid").exists() and bool((tmp_path / "pid").read_text()))
+    since = time.monotonic()
+    box.stop()
+    until(lambda: is_gone(int((tmp_path / "pid").read_text())), patience=0.3)  # without SIGTERM's half second
+    thread.join()
+    assert time.monotonic() - since < 1
+    assert len(raised) == 1
+    with pytest.raises(Stopped):
+        box.run(calling("f"))
+
+
+def test_what_stop_has_killed_is_told_to_nobody(
+    toolbox: Callable[..., Toolbox], told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two looks: the command is over, and only because of that."""
+    box = toolbox({"f": ["sleep", "60"]})
+
+    def stopped_just_then(self: Child, now: float) -> bool:
+        box.stop()
+        until(lambda: is_gone(self._process.pid))
+        return True
+
+    monkeypatch.setattr(Child, "is_over", stopped_just_then)
+    with pytest.raises(Stopped):
+        box.run(calling("f"))
+    assert told.notes == []
+
+
+def test_runs_beside_each_other_in_threads(toolbox: Callable[..., Toolbox]) -> None:
+    box = toolbox({"f": sh("sleep 0.2; cat")})
+    answers: dict[int, str] = {}
+
+    def work(number: int) -> None:
+        answers[number] = result(box, calling("f", arguments=f'{{"n":{number}}}'))
+
+    threads = [threading.Thread(target=work, args=[number]) for number in range(8)]
+    since = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert time.monotonic() - since < 1.2
+    assert answers == {number: f'{{"n":{number}}}' for number in range(8)}
+
+
+def test_no_descriptor_is_left(toolbox: Callable[..., Toolbox]) -> None:
+    box = toolbox({"a": ["true"], "b": ["false"], "c": ["/nonexistent"], "f": ["yes"]}, timeout_s=0.05)
+    box.run(calling("a"))
+    before = len(os.listdir("/proc/self/fd"))
+    box.run(calling("a", "b", "c", "f", "a"))
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+# Whose calls they are
+
+
+@pytest.mark.parametrize(
+    ("message", "ours"),
+    [
+        pytest.param({"role": "assistant", "content": "hi"}, False, id="no calls"),
+        pytest.param(calling("sql"), True, id="has a command"),
+        pytest.param(calling("sql", "weather"), False, id="offered, without a command: the caller's"),
+        pytest.param(calling("wether"), True, id="never offered: a slip"),
+        pytest.param(calling("sql", "wether"), True, id="slip beside a good one"),
+        pytest.param(calling("weather", "wether"), False, id="slip beside the caller's"),
+        pytest.param({"function_call": {"name": "sql"}}, True, id="function_call"),
+        pytest.param({"function_call": {"name": "weather"}}, False, id="function_call of the caller"),
+    ],
+)
+def test_can_answer(toolbox: Callable[..., Toolbox], message: dict[str, Any], ours: bool) -> None:
+    assert toolbox({"sql": ["true"]}).can_answer(message, {"tools": TOOLS}) is ours
+
+
+# Before anything is sent
+
+
+def test_commands_that_are_there(tmp_path: Path) -> None:
+    script = tmp_path / "tool"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    check_commands({"a": ["sh", "-c", "x"], "b": [str(script)], "c": [sys.executable]})
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "error"),
+    [
+        pytest.param(None, 0, "--exec f: no program '{}': is it executable, and on PATH?", id="missing"),
+        pytest.param(
+            "#!/bin/sh\n",
+            0o644,
+            "--exec f: no program '{}': is it executable, and on PATH?",
+            id="not executable",
+        ),
+        pytest.param(
+            "echo\n", 0o755, "--exec f: '{}' does not say what runs it: begin it with '#!/bin/sh'", id="no #!"
+        ),
+    ],
+)
+def test_commands_that_cannot_be_run(tmp_path: Path, content: str | None, mode: int, error: str) -> None:
+    script = tmp_path / "tool"
+    if content is not None:
+        script.write_text(content)
+        script.chmod(mode)
+    with pytest.raises(MissingInput) as caught:
+        check_commands({"a": ["sh"], "f": [str(script), "x"]})
+    assert str(caught.value) == error.format(script)
+
+
+def test_a_folder_is_no_command(tmp_path: Path) -> None:
+    with pytest.raises(MissingInput):
+        check_commands({"f": [str(tmp_path)]})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"tools": TOOLS},
+        {"tools": TOOLS, "n": 1},
+        {"tools": TOOLS, "n": None},
+        {"functions": [{"name": "weather"}, {"name": "sql"}]},
+    ],
+)
+def test_names_that_are_offered(body: dict[str, Any]) -> None:
+    check_names(["weather", "sql"], body)
+
+
+@pytest.mark.parametrize(
+    ("names", "body", "error"),
+    [
+        pytest.param(
+            ["wether"],
+            {"tools": TOOLS},
+            "the request has no tool 'wether': did you mean 'weather'?",
+            id="slip",
+        ),
+        pytest.param(
+            ["time"],
+            {"tools": TOOLS},
+            "the request has no tool 'time': offer it with --tool FILE",
+            id="other",
+        ),
+        pytest.param(["a"], {}, "the request has no tool 'a': offer it with --tool FILE", id="no tools"),
+        pytest.param(
+            ["weather"],
+            {"tools": TOOLS, "n": 2},
+            "one choice only can be followed: leave out --n",
+            id="choices",
+        ),
+    ],
+)
+def test_names_that_are_refused(names: list[str], body: dict[str, Any], error: str) -> None:
+    with pytest.raises(UsageFault) as caught:
+        check_names(names, body)
+    assert str(caught.value) == f"--exec: {error}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OPENAI_API_KEY", "other"),
+        ("OPENAI_CUSTOM_HEADERS", "X-A: b"),
+        ("MY_KEY", "other"),
+        ("COPY", "sk-secret"),
+        ("HEADER", "Bearer sk-secret, and more"),
+        ("SHORT", "abc"),
+    ],
+)
+def test_key_variables_are_left_out(name: str, value: str) -> None:
+    cleaned = clean_environment({name: value, "KEPT": "x"}, ["sk-secret", "", "abc"], ["MY_KEY"])
+    assert cleaned == {"KEPT": "x"}
+
+
+@pytest.mark.parametrize("value", ["", "abcd", "sk-secre"], ids=["empty", "short one inside", "half of it"])
+def test_other_variables_stay(value: str) -> None:
+    assert clean_environment({"A": value}, ["sk-secret", "", "abc"], ["MY_KEY"]) == {"A": value}

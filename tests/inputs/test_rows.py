@@ -1,0 +1,208 @@
+"""Lines of a table -> rows, in each of the formats."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chatpipe.errors import BadInput
+from chatpipe.inputs import values
+from chatpipe.inputs.place import Source
+from chatpipe.inputs.quoted import CsvRecords, TsvRecords
+from chatpipe.inputs.rows import CellRows, JsonRows, LineRows, Row, Rows
+
+
+def read(rows: Rows, *lines: bytes) -> list[Row]:
+    found = [rows.row(Source("t", line, number)) for number, line in enumerate(lines, 1)]
+    return [row for row in [*found, rows.end()] if row is not None]
+
+
+def fields(row: Row) -> Any:
+    """What JSON makes of them, as a number that came in an odd form is a Fragment."""
+    return values.dumps(row.fields)
+
+
+def fault(row: Row) -> str | None:
+    return None if row.fault is None else str(row.fault)
+
+
+# JSONL
+
+
+def test_json_rows_have_fields_of_their_own_and_their_text() -> None:
+    rows = read(JsonRows("t"), b'{"a": 1}', b"", b'  {"b": [true, null]} ', b"{}")
+    assert [row.fields for row in rows] == [{"a": 1}, {"b": [True, None]}, {}]
+    assert [row.data for row in rows] == [b'{"a": 1}', b'{"b": [true, null]}', b"{}"]
+    assert [(row.number, row.source.line) for row in rows] == [(1, 1), (2, 3), (3, 4)]
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["1.10", "1e400", "-0.0", "1E5", "12345678901234567890123", "-9223372036854775809", "0.1", "7", "1.0"],
+)
+def test_a_number_stays_as_it_was_written(number: str) -> None:
+    [row] = read(JsonRows("t"), f'{{"a":{number},"b":[{number}]}}'.encode())
+    assert fields(row) == f'{{"a":{number},"b":[{number}]}}'.encode()
+
+
+def test_an_integer_of_any_length_is_taken() -> None:
+    [row] = read(JsonRows("t"), b'{"a":' + b"9" * 5000 + b"}")
+    assert fields(row) == b'{"a":' + b"9" * 5000 + b"}"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b"[1]", "t:2: is an array, not an object"),
+        (b"7", "t:2: is a number, not an object"),
+        (b'"x"', "t:2: is a string, not an object"),
+        (b"null", "t:2: is null, not an object"),
+        (b"nope", "t:2: not JSON: expecting value (column 1)"),
+        (b'{"a":1.5', "t:2: not JSON: expecting ',' delimiter (column 9)"),
+        (b'{"a":1.5,"b":NaN}', "t:2: not JSON: 'NaN' is not JSON (column 1)"),
+        (b'{"a":"\xff"}', "t:2: not JSON: byte 0xff is not UTF-8 (column 7)"),
+        (b'{"a":1.5,"b":"\xff"}', "t:2: not JSON: byte 0xff is not UTF-8 (column 15)"),
+    ],
+)
+def test_a_line_that_is_no_object_is_a_row_with_a_fault(line: bytes, expected: str) -> None:
+    first, second, third = read(JsonRows("t"), b"{}", line, b"{}")
+    assert (first.fault, fault(second), third.fault) == (None, expected, None)
+    assert (second.fields, second.data) == ({}, b"")
+
+
+def test_the_first_line_also_tells_of_other_inputs() -> None:
+    [row] = read(JsonRows("t"), b"a,b")
+    assert (
+        fault(row)
+        == "t:1: not JSON: expecting value (column 1): name another input with --csv, --tsv or --lines"
+    )
+
+
+@pytest.mark.parametrize("name", ["t.csv", "T.TSV"])
+def test_a_file_that_is_called_a_table_has_to_begin_with_json(name: str) -> None:
+    rows = JsonRows(name)
+    assert rows.wants_head
+    with pytest.raises(BadInput, match="name another input with --csv"):
+        rows.row(Source(name, b"a,b"))
+
+
+def test_a_file_that_is_called_a_table_may_be_json() -> None:
+    rows = JsonRows("t.csv")
+    assert rows.row(Source("t.csv", b"{}")) is not None
+    assert not rows.wants_head
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_row() -> None:
+    assert [row.fields for row in read(JsonRows("t"), b"\xef\xbb\xbf{}")] == [{}]
+    assert [row.fields for row in read(LineRows(), b"\xef\xbb\xbfa")] == [{"line": "a"}]
+    assert [row.fields for row in read(CellRows(CsvRecords()), b'\xef\xbb\xbf"a"', b"1")] == [{"a": "1"}]
+    assert [row.fields for row in read(CellRows(TsvRecords()), b"\xef\xbb\xbfa", b"1")] == [{"a": "1"}]
+
+
+def test_columns_are_those_of_the_first_row() -> None:
+    rows = JsonRows("t", has_columns=True)
+    assert rows.wants_head
+    first, other_order, too_few, too_many = read(
+        rows, b'{"a":1,"b":2}', b'{"b":3,"a":4}', b'{"b":5}', b'{"a":6,"b":7,"c":8}'
+    )
+    assert not rows.wants_head
+    assert rows.columns == ("a", "b")
+    assert (first.fields, other_order.fields) == ({"a": 1, "b": 2}, {"a": 4, "b": 3})
+    assert (too_few.fields, too_few.fault) == ({"a": None, "b": 5}, None)
+    assert too_many.fields == {"a": 6, "b": 7}
+    assert fault(too_many) == (
+        "t:4: field 'c' is no column: columns are the first row's: name all of them with --fields"
+    )
+
+
+def test_columns_may_be_given() -> None:
+    rows = JsonRows("t", ("b", "c"), has_columns=True)
+    assert not rows.wants_head
+    first, second = read(rows, b'{"c":1}', b'{"a":1}')
+    assert (first.fields, first.fault) == ({"b": None, "c": 1}, None)
+    assert second.fault is not None
+
+
+def test_without_a_first_row_there_are_no_columns() -> None:
+    with pytest.raises(BadInput, match="is an array, not an object"):
+        read(JsonRows("t", has_columns=True), b"[]")
+
+
+# Lines
+
+
+def test_lines_are_rows_of_one_field() -> None:
+    rows = read(LineRows(), b"one", b" ", b'  "two" ')
+    assert [row.fields for row in rows] == [{"line": "one"}, {"line": '  "two" '}]
+    assert [(row.number, row.source.line) for row in rows] == [(1, 1), (2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [(b"a\0", "t:1: binary data, a NUL"), (b"\xff", "t:1: byte 0xff is not UTF-8: convert it first")],
+)
+def test_a_line_that_is_no_text_is_a_row_with_a_fault(line: bytes, expected: str) -> None:
+    [row] = read(LineRows(), line)
+    assert (fault(row) or "").startswith(expected)
+
+
+# CSV and TSV
+
+
+def test_the_first_record_names_the_columns() -> None:
+    rows = CellRows(CsvRecords())
+    assert (rows.columns, rows.wants_head) == (None, True)
+    found = read(rows, b"", b'a,"b c"', b"1,2", b"3,")
+    assert rows.columns == ("a", "b c")
+    assert [row.fields for row in found] == [{"a": "1", "b c": "2"}, {"a": "3", "b c": ""}]
+    assert [(row.number, row.source.line) for row in found] == [(1, 3), (2, 4)]
+
+
+def test_columns_that_are_given_leave_the_first_line_a_row() -> None:
+    rows = CellRows(CsvRecords(), ("x", "y"))
+    assert not rows.wants_head
+    assert [row.fields for row in read(rows, b"1,2")] == [{"x": "1", "y": "2"}]
+
+
+def test_a_row_of_several_lines_has_the_place_of_its_first() -> None:
+    first, second = read(CellRows(CsvRecords(), ("x",)), b'"1', b"", b'2"', b"3")
+    assert (first.fields, first.source.line, first.number) == ({"x": "1\n\n2"}, 1, 1)
+    assert (second.fields, second.source.line, second.number) == ({"x": "3"}, 4, 2)
+
+
+@pytest.mark.parametrize(
+    ("line", "cells", "expected"),
+    [
+        (b"1", {"a": "1", "b": None}, "t:2: 1 cell, where there are 2 columns"),
+        (b"1,2,3", {"a": "1", "b": "2"}, "t:2: 3 cells, where there are 2 columns"),
+        (b'1,"2"3', {"a": '1,"2"3', "b": None}, "t:2: text behind a closing quote"),
+        (b"1,\xff", {"a": "1", "b": "\udcff"}, "t:2: byte 0xff is not UTF-8"),
+    ],
+)
+def test_a_ragged_row_is_one_with_a_fault(line: bytes, cells: dict[str, str], expected: str) -> None:
+    ragged, good = read(CellRows(CsvRecords()), b"a,b", line, b"x,y")[:2]
+    assert ragged.fields == cells
+    assert (fault(ragged) or "").startswith(expected)
+    assert (good.fields, good.fault) == ({"a": "x", "b": "y"}, None)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b"a,b,a", "t:1: two columns are called 'a': rename one"),
+        (b"a,,", "t:1: two columns are called '': rename one"),
+        (b"a,\xff", "t:1: byte 0xff is not UTF-8"),
+        (b'a,"b"c', "t:1: text behind a closing quote"),
+        (b'a,"b', "t:1: a quote is never closed"),
+    ],
+)
+def test_a_header_that_cannot_be_ends_it(line: bytes, expected: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        read(CellRows(CsvRecords()), line, b"1,2,3")
+    assert str(refused.value).startswith(expected)
+
+
+def test_one_column_may_have_no_name() -> None:
+    """As tables have whose first column numbers the rows."""
+    assert [row.fields for row in read(CellRows(CsvRecords()), b",a", b"0,x")] == [{"": "0", "a": "x"}]

@@ -1,0 +1,45 @@
+"""Fields put into the text of an object: every other byte stays."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatpipe.inputs.splice import spliced
+
+
+@pytest.mark.parametrize(
+    ("data", "fields", "expected"),
+    [
+        pytest.param(b'{"a":1}', {"b": "x"}, b'{"a":1,"b":"x"}', id="behind"),
+        pytest.param(b"{}", {"b": None}, b'{"b":null}', id="into nothing"),
+        pytest.param(b"{ }", {"b": 1, "c": [2]}, b'{"b":1,"c":[2]}', id="into a space"),
+        pytest.param(b'{ "a" : 1.10 } ', {"b": 1}, b'{ "a" : 1.10,"b":1}', id="spaces and numbers stay"),
+        pytest.param(b'{"a":1,"b":{"a":2}}', {"a": "x"}, b'{"a":"x","b":{"a":2}}', id="in its place"),
+        pytest.param(b'{"a" : 1e400 , "b":2}', {"a": 3, "c": 4}, b'{"a" : 3 , "b":2,"c":4}', id="both"),
+        pytest.param(b'{"a":1,"a":2}', {"a": 3}, b'{"a":3,"a":3}', id="a name that comes twice"),
+        pytest.param(b'{"\\u0061":1}', {"a": 3}, b'{"\\u0061":3}', id="a name that is written as an escape"),
+        pytest.param('{"é":"}","a":1}'.encode(), {"é": "ü"}, '{"é":"ü","a":1}'.encode(), id="not ASCII"),
+        pytest.param(b'{"a":' + b"9" * 5000 + b"}", {"a": 1}, b'{"a":1}', id="more digits than int() takes"),
+    ],
+)
+def test_spliced(data: bytes, fields: dict[str, Any], expected: bytes) -> None:
+    present = json.loads(data, parse_int=str)
+    assert spliced(data, present, fields) == expected
+
+
+_OBJECT = st.dictionaries(
+    st.text('ab"\\é', max_size=2), st.none() | st.text(max_size=3) | st.lists(st.integers())
+)
+
+
+@given(_OBJECT, _OBJECT, st.sampled_from([None, 1]))
+def test_what_comes_out_is_both(old: dict[str, Any], new: dict[str, Any], indent: int | None) -> None:
+    data = json.dumps(old, indent=indent).replace("\n", " ").encode()
+    both = json.loads(spliced(data, old, new))
+    assert both == {**old, **new}
+    assert list(both) == list({**old, **new})

@@ -1,0 +1,183 @@
+"""The input of a run, a line at a time: before its event loop runs, and then under it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from chatpipe.batch import feed
+from chatpipe.batch.feed import Lines
+from chatpipe.batch.lines import Item
+from chatpipe.batch.options import Feeding
+from chatpipe.errors import BadInput, MissingInput
+from chatpipe.inputs.place import Source
+from chatpipe.inputs.quoted import CsvRecords
+from chatpipe.inputs.rows import CellRows
+from chatpipe.local.intake import Intake
+from chatpipe.output.notices import Notices
+from chatpipe.output.options import Telling
+
+DATA = b"one\r\n\ntwo\nthree"
+SOURCES = [
+    Source("in", b"one", 1, b"\r\n"),
+    Source("in", b"", 2, b"\n"),
+    Source("in", b"two", 3, b"\n"),
+    Source("in", b"three", 4, b""),
+]
+
+
+def piped(data: bytes) -> int:
+    """A descriptor that gives these bytes, and then the end."""
+    read, write = os.pipe()
+    os.write(write, data)
+    os.close(write)
+    return read
+
+
+def opened(folder: Path, data: bytes) -> int:
+    """The same from a regular file."""
+    path = folder / "in"
+    path.write_bytes(data)
+    return os.open(path, os.O_RDONLY)
+
+
+@pytest.fixture(params=["pipe", "file"])
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[bytes], Lines]:
+    def lines(data: bytes) -> Lines:
+        descriptor = piped(data) if request.param == "pipe" else opened(tmp_path, data)
+        request.addfinalizer(lambda: os.close(descriptor))
+        return Lines(descriptor, "in")
+
+    return lines
+
+
+async def rest(lines: Lines) -> list[Source]:
+    return [line async for line in lines]
+
+
+@pytest.mark.parametrize("ahead", range(6))
+def test_lines_are_the_same_however_many_are_read_ahead(source: Callable[[bytes], Lines], ahead: int) -> None:
+    lines = source(DATA)
+    before = [lines.next() for _ in range(ahead)]
+    assert before[:4] == SOURCES[:ahead]
+    assert before[4:] == [None] * (ahead - 4)
+    assert asyncio.run(rest(lines)) == SOURCES[ahead:]
+
+
+TORTURE = (
+    b'\xef\xbb\xbfid,"a ""b"""\r\n1,"x\r\ny,""z"""\n\n'
+    + "2,é\u2028\n".encode()
+    + b'3,"\n\n"\r\n"4",5" pipe\n5\n6,"open\n'
+)
+
+
+@pytest.mark.parametrize("size", [*range(1, 20), 1 << 16])
+def test_a_table_is_the_same_in_whatever_blocks_it_comes(
+    source: Callable[[bytes], Lines], size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "_BLOCK_BYTES", size)
+    lines = source(TORTURE)
+    table = CellRows(CsvRecords())
+    rows = [table.row(line) for line in asyncio.run(rest(lines))]
+    found = [row for row in [*rows, table.end()] if row is not None]
+    assert table.columns == ("id", 'a "b"')
+    assert [(row.source.line, tuple(row.fields.values()), row.fault is None) for row in found] == [
+        (2, ("1", 'x\r\ny,"z"'), True),
+        (5, ("2", "é\u2028"), True),
+        (6, ("3", "\n\n"), True),
+        (9, ("4", '5" pipe'), True),
+        (10, ("5", None), False),
+        (11, ('6,"open\n', None), False),
+    ]
+
+
+def test_of_nothing_there_is_no_line(source: Callable[[bytes], Lines]) -> None:
+    lines = source(b"")
+    assert lines.next() is None
+    assert asyncio.run(rest(lines)) == []
+
+
+def test_a_descriptor_that_does_not_block_is_waited_for_all_the_same() -> None:
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    writer = threading.Timer(0.05, os.write, (write, b"one\n"))
+    writer.start()
+    try:
+        assert Lines(read, "in").next() == Source("in", b"one")
+    finally:
+        writer.join()
+        os.close(read)
+        os.close(write)
+
+
+def test_what_cannot_be_read_is_missing(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    try:
+        with pytest.raises(MissingInput, match="cannot read 'in': is a directory"):
+            Lines(descriptor, "in").next()
+    finally:
+        os.close(descriptor)
+
+
+class Words:
+    """A reader: the first line is a header, every other one an item called by it; `refuse` is refused."""
+
+    def __init__(self) -> None:
+        self.header: str | None = None
+        self.ended = 0
+
+    @property
+    def wants_head(self) -> bool:
+        return self.header is None
+
+    def item(self, source: Source) -> Item | None:
+        text = source.data.decode()
+        if text == "refuse":
+            raise BadInput("refused")
+        if self.header is None:
+            self.header = text
+            return None
+        return Item(source.line, f"{self.header}-{text}", {}) if text else None
+
+    def end(self) -> Item | None:
+        self.ended += 1
+        return Item(99, "end", {}) if self.header is not None else None
+
+
+def items(intake: Intake) -> list[tuple[str, bool]]:
+    async def collected() -> list[tuple[str, bool]]:
+        return [(item.custom_id, item.is_ours) async for item in intake.items()]
+
+    return asyncio.run(collected())
+
+
+def test_the_head_is_read_before_anything_else(source: Callable[[bytes], Lines]) -> None:
+    reader = Words()
+    intake = Intake(source(DATA), reader, Feeding(), Notices(Telling()))
+    intake.read_head()
+    assert (reader.header, reader.ended) == ("one", 0)
+    assert items(intake) == [("one-two", True), ("one-three", True), ("end", True)]
+
+
+def test_a_head_that_is_refused_is_raised_at_once(source: Callable[[bytes], Lines]) -> None:
+    intake = Intake(source(b"refuse\nx\n"), Words(), Feeding(), Notices(Telling()))
+    with pytest.raises(BadInput):
+        intake.read_head()
+
+
+def test_an_input_without_a_head_is_told_that_it_is_over(source: Callable[[bytes], Lines]) -> None:
+    reader = Words()
+    intake = Intake(source(b""), reader, Feeding(), Notices(Telling()))
+    intake.read_head()
+    assert reader.ended == 1
+
+
+def test_shards_and_limits(source: Callable[[bytes], Lines]) -> None:
+    intake = Intake(source(b"h\na\nb\nc\nd\n"), Words(), Feeding(shard=(2, 2), limit=2), Notices(Telling()))
+    intake.read_head()
+    assert items(intake) == [("h-a", True), ("h-b", False), ("h-c", True)]

@@ -1,0 +1,328 @@
+"""Format `audio`: base64 cut anywhere, whole and streamed answers, and when sound is written at all."""
+
+from __future__ import annotations
+
+import os
+import pty
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from chatpipe.errors import BrokenAnswer, ChatpipeError, Status, UsageFault
+from chatpipe.exchange import Answer
+from chatpipe.output.audio import Audio, Decoder
+from chatpipe.output.delivery import Delivery, conclude
+from chatpipe.output.formats import decide_stream, settle
+from chatpipe.output.notices import Notices
+from chatpipe.output.options import Printing, Target, Telling
+from chatpipe.output.target import opened
+
+Json = dict[str, Any]
+SPOKEN: Json = {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}}
+
+
+class Sink:
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.pieces.append(data)
+
+    @property
+    def data(self) -> bytes:
+        return b"".join(self.pieces)
+
+
+def silent(text: str) -> None:
+    raise AssertionError(f"aside: {text}")
+
+
+def whole(audio: Any, **message: Any) -> Json:
+    told = {"role": "assistant", "content": None, "audio": audio, **message}
+    return {"id": "c", "choices": [{"index": 0, "message": told, "finish_reason": "stop"}]}
+
+
+def chunk(data: str | None, answer_id: str = "c", index: int = 0) -> Json:
+    audio = {"id": "a"} if data is None else {"data": data}
+    return {"id": answer_id, "choices": [{"index": index, "delta": {"audio": audio}}]}
+
+
+def played(made: Audio, *chunks: Json) -> None:
+    for each in chunks:
+        made.chunk(b"", each)
+
+
+# Base64
+
+
+def play(decoder: Decoder, *pieces: str) -> bytes:
+    return b"".join(decoder.feed(piece) for piece in pieces) + decoder.end()
+
+
+TEXTS = [
+    pytest.param("", b"", id="nothing"),
+    pytest.param("AAEC", b"\0\1\2", id="three bytes"),
+    pytest.param("AAECAw==", b"\0\1\2\3", id="two paddings"),
+    pytest.param("AAECAwQ=", b"\0\1\2\3\4", id="one padding"),
+    pytest.param("AA==AQ==Ag==", b"\0\1\2", id="each byte encoded for itself"),
+    pytest.param("AAE=AgME/+8=", b"\0\1\2\3\4\xff\xef", id="padding inside"),
+]
+
+
+@pytest.mark.parametrize(("text", "data"), TEXTS)
+def test_base64_in_two_pieces_cut_anywhere(text: str, data: bytes) -> None:
+    for cut in range(len(text) + 1):
+        assert play(Decoder(), text[:cut], text[cut:]) == data
+
+
+@pytest.mark.parametrize(("text", "data"), TEXTS)
+def test_base64_character_by_character_leaves_as_soon_as_it_is_known(text: str, data: bytes) -> None:
+    decoder = Decoder()
+    pieces = [decoder.feed(character) for character in text]
+    assert b"".join(pieces) == data
+    assert all(pieces[3::4])
+    assert not any(piece for at, piece in enumerate(pieces) if at % 4 != 3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("AAE", id="cut short"),
+        pytest.param("A", id="one character"),
+        pytest.param("AA=A", id="padding in the middle of four"),
+        pytest.param("====", id="padding alone"),
+        pytest.param("AA==A===", id="too much padding"),
+        pytest.param("AA!A", id="another character"),
+        pytest.param("AA\nA", id="a newline"),
+        pytest.param("AAÄA", id="not ASCII"),
+        pytest.param("AA-_", id="the alphabet of URLs"),
+    ],
+)
+def test_what_is_not_base64_is_found_however_it_is_cut(text: str) -> None:
+    for cut in range(len(text) + 1):
+        with pytest.raises(ValueError):  # noqa: PT011 - binascii.Error and ours
+            play(Decoder(), text[:cut], text[cut:])
+
+
+# The writer
+
+
+def test_whole_answer_is_one_write() -> None:
+    sink = Sink()
+    Audio(sink, silent).end(whole({"id": "a", "data": "AAECAw==", "transcript": "hi"}), b"{}")
+    assert sink.pieces == [b"\0\1\2\3"]
+
+
+def test_streamed_answer_is_written_as_it_comes() -> None:
+    sink = Sink()
+    made = Audio(sink, silent)
+    played(made, chunk(None), chunk("AAEC"), chunk("Aw"), chunk("==B"), chunk("AUG"))
+    assert sink.pieces == [b"\0\1\2", b"\3", b"\4\5\6"]
+    made.end(whole({"data": "never looked at"}), None)
+    assert sink.data == b"\0\1\2\3\4\5\6"
+
+
+def test_of_several_choices_the_first_is_written() -> None:
+    sink = Sink()
+    made = Audio(sink, silent)
+    played(made, chunk("AAEC"), chunk("/////", index=1), chunk("AAEC"))
+    made.end(whole({}), None)
+    assert sink.data == b"\0\1\2\0\1\2"
+
+
+def test_whole_answer_to_a_stream_is_written_too() -> None:
+    """One server sends it as an event, with a message in place of a delta."""
+    sink = Sink()
+    made = Audio(sink, silent)
+    played(made, whole({"data": "AAEC"}))
+    made.end(whole({"data": "AAEC"}), None)
+    assert sink.data == b"\0\1\2"
+
+
+def test_a_try_that_failed_before_a_byte_is_forgotten() -> None:
+    sink = Sink()
+    made = Audio(sink, silent)
+    played(made, chunk("AAE", "try 1"), chunk("BAUG", "try 2"))
+    made.end(whole({"data": "BAUG"}), None)
+    assert sink.data == b"\4\5\6"
+
+
+@pytest.mark.parametrize("data", ["AAE", "AAECA", "A!EC", "AAEC=A=="])
+def test_bad_base64_in_a_whole_answer_writes_nothing(data: str) -> None:
+    sink = Sink()
+    with pytest.raises(BrokenAnswer) as broken:
+        Audio(sink, silent).end(whole({"data": data}), b"{}")
+    assert str(broken.value) == "the audio of the answer is not base64: try again"
+    assert sink.pieces == []
+
+
+def test_bad_base64_in_a_stream_ends_what_is_written() -> None:
+    sink = Sink()
+    made = Audio(sink, silent)
+    played(made, chunk("AAEC"), chunk("!!!!"), chunk("AAEC"))
+    with pytest.raises(BrokenAnswer):
+        made.end(whole({"data": "AAEC"}), None)
+    assert sink.pieces == [b"\0\1\2"]
+
+
+@pytest.mark.parametrize(
+    ("message", "aside"),
+    [
+        pytest.param({"content": "Only text."}, "Only text.\n", id="text"),
+        pytest.param({"content": "a\n"}, "a\n", id="text with a newline"),
+        pytest.param({"refusal": "No, sorry."}, "No, sorry.\n", id="refusal"),
+        pytest.param({"audio": {"transcript": "Said."}}, "Said.\n", id="transcript"),
+        pytest.param({}, "", id="nothing"),
+        pytest.param({"audio": {"data": 5}}, "", id="data that is no text"),
+        pytest.param({"audio": "x"}, "", id="audio that is no object"),
+    ],
+)
+def test_without_sound_the_words_go_aside(message: Json, aside: str) -> None:
+    sink, told = Sink(), list[str]()
+    Audio(sink, told.append).end(whole(**{"audio": None, **message}), b"{}")
+    assert (sink.data, "".join(told)) == (b"", aside)
+
+
+# The verdict, and what is kept
+
+
+def delivered(value: Json, path: str | None, **printing: Any) -> ChatpipeError | None:
+    with opened(Target(path), (), escape=False) as out:
+        how = Printing(format="audio", **printing)
+        fault = Delivery(out, how, Notices(Telling())).finish(Answer(value, orjson.dumps(value)))
+        try:
+            conclude(out, fault)
+        except ChatpipeError as error:
+            return error
+        return None
+
+
+def test_sound_goes_to_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    assert delivered(whole({"data": "/wAN"}), str(path)) is None
+    assert path.read_bytes() == b"\xff\0\r"
+
+
+CALL = [{"id": "k", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+
+
+@pytest.mark.parametrize(
+    ("value", "allow", "status"),
+    [
+        pytest.param(whole(None, content="text"), "", Status.REFUSED, id="text instead"),
+        pytest.param(whole({"id": "a"}), "", Status.REFUSED, id="no data"),
+        pytest.param(whole(None), "", Status.REFUSED, id="nothing"),
+        pytest.param(whole(None, content="text"), "empty", None, id="text instead, allowed"),
+        pytest.param(whole(None, refusal="no"), "", Status.REFUSED, id="refused"),
+        pytest.param(whole(None, tool_calls=CALL), "", Status.TOOL_CALLS, id="calls"),
+        pytest.param(whole(None, tool_calls=CALL), "tool-calls", None, id="calls, allowed"),
+        pytest.param(whole({"data": "AAEC"}), "", None, id="sound"),
+    ],
+)
+def test_status(
+    value: Json, allow: str, status: Status | None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fault = delivered(value, str(tmp_path / "a"), allow=frozenset(allow.split()))
+    assert (fault and fault.status) == status
+
+
+def test_no_audio_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    fault = delivered(whole(None, content="Only text."), str(tmp_path / "a"))
+    expected = "there is no audio in the answer: ask with --modality audio, --audio-voice and --audio-format"
+    assert str(fault) == expected
+    assert capfd.readouterr() == ("", "Only text.\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_answer_with_bad_base64_is_kept_as_it_came(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    value = whole({"data": "!"})
+    fault = delivered(value, str(path))
+    assert fault is not None
+    assert fault.status is Status.BROKEN_ANSWER
+    assert not path.exists()
+    assert orjson.loads((tmp_path / "a.wav.part").read_bytes()) == value
+
+
+# When sound is written
+
+
+@pytest.mark.parametrize(
+    ("printing", "target", "body", "format"),
+    [
+        pytest.param(Printing(named=False), Target("a.wav"), SPOKEN, "audio", id="a file, no format"),
+        pytest.param(Printing(named=False), Target(), SPOKEN, "text", id="stdout"),
+        pytest.param(Printing(named=False), Target("-"), SPOKEN, "text", id="stdout by name"),
+        pytest.param(Printing(), Target("a.txt"), SPOKEN, "text", id="text named"),
+        pytest.param(Printing("json"), Target("a"), SPOKEN, "json", id="another named"),
+        pytest.param(Printing(named=False, null=True), Target("a"), SPOKEN, "text", id="a NUL wanted"),
+        pytest.param(Printing(named=False), Target("a"), {}, "text", id="no sound asked for"),
+        pytest.param(
+            Printing(named=False), Target("a"), {"modalities": "audio"}, "text", id="odd modalities"
+        ),
+        pytest.param(Printing(named=False), Target("a"), None, "text", id="a recording"),
+        pytest.param(Printing("audio"), Target("a"), None, "audio", id="a recording, named"),
+    ],
+)
+def test_format_that_is_settled(printing: Printing, target: Target, body: Json | None, format: str) -> None:
+    settled = settle(printing, target, body)
+    assert settled.format == format
+    assert settled.escape == (format != "audio")
+
+
+def test_several_choices_in_one_sound_are_2() -> None:
+    with pytest.raises(UsageFault) as fault:
+        settle(Printing("audio"), Target("a"), {**SPOKEN, "n": 2})
+    assert str(fault.value) == "--n: 2 choices in one sound: use -f json"
+    assert settle(Printing("audio"), Target("a"), {**SPOKEN, "n": 1}).format == "audio"
+
+
+def test_sound_for_a_terminal_is_2_unless_stdout_is_named() -> None:
+    controller, terminal = pty.openpty()
+    stdout = os.dup(1)
+    os.dup2(terminal, 1)
+    try:
+        with pytest.raises(UsageFault) as fault:
+            settle(Printing("audio"), Target())
+        assert settle(Printing("audio"), Target("-")).escape is False
+        assert settle(Printing("audio"), Target("a.wav")).format == "audio"
+        assert settle(Printing("text"), Target()).format == "text"
+    finally:
+        os.dup2(stdout, 1)
+        for fd in (stdout, controller, terminal):
+            os.close(fd)
+    assert str(fault.value) == "--format: audio would go to a terminal: use -o FILE, or -o -"
+
+
+def test_sound_for_a_pipe_needs_no_name() -> None:
+    reader, writer = os.pipe()
+    stdout = os.dup(1)
+    os.dup2(writer, 1)
+    try:
+        assert settle(Printing("audio"), Target()).format == "audio"
+    finally:
+        os.dup2(stdout, 1)
+        for fd in (stdout, reader, writer):
+            os.close(fd)
+
+
+@pytest.mark.parametrize(
+    ("given", "format", "stream"),
+    [
+        pytest.param(SPOKEN, "text", None, id="text: a WAV cannot be streamed"),
+        pytest.param({"modalities": ["audio"]}, "text", None, id="text: no format is known"),
+        pytest.param(
+            {"modalities": ["audio"], "audio": {"format": "pcm16"}}, "text", True, id="text: samples can"
+        ),
+        pytest.param({"audio": {"format": "wav"}}, "text", True, id="text: no sound asked for"),
+        pytest.param(SPOKEN, "chunks", True, id="chunks are asked for all the same"),
+        pytest.param(SPOKEN | {"stream": True}, "text", True, id="the body says it"),
+        pytest.param({"modalities": ["audio"], "audio": {"format": "pcm16"}}, "audio", None, id="audio"),
+    ],
+)
+def test_who_decides_to_stream_a_spoken_answer(given: Json, format: str, stream: bool | None) -> None:
+    body = dict(given)
+    decide_stream(body, Printing(format=format))
+    assert body.get("stream") is stream

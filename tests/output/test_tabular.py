@@ -1,0 +1,185 @@
+"""Rows with what is put beside them, as JSONL, CSV and TSV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatpipe.batch.lines import Item
+from chatpipe.batch.options import Carrying
+from chatpipe.batch.results import Outcome, Result
+from chatpipe.errors import Status
+from chatpipe.inputs.place import Source
+from chatpipe.inputs.quoted import CsvRecords, TsvRecords
+from chatpipe.inputs.rows import Row
+from chatpipe.output import tabular
+from chatpipe.output.tabular import Answers
+
+USAGE = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+
+
+def row(data: bytes = b"", /, **fields: Any) -> Row:
+    """A row that came as this JSON, or as cells."""
+    return Row(Source("t", data), 1, orjson.loads(data) if data else fields, data)
+
+
+def good(row: Row, content: Any) -> Result:
+    completion = {"choices": [{"index": 0, "message": {"content": content}}], "usage": USAGE}
+    return Result(Item(1, "line-1", {}, row=row), Outcome.ok, b"{}", completion, True, Status.OK)
+
+
+def failed(row: Row, message: str) -> Result:
+    line = orjson.dumps({"error": {"code": "http_500", "message": message}})
+    return Result(Item(1, "line-1", {}, row=row), Outcome.http, line, None, False, Status.UNREACHABLE)
+
+
+def json(result: Result, **how: Any) -> bytes:
+    carrying = Carrying(**how)
+    return tabular.JsonTable(carrying, Answers(carrying)).row(result)
+
+
+def test_an_answer_stands_behind_the_fields() -> None:
+    assert json(good(row(b'{"a": 1.10}'), "yes"), into="b") == b'{"a": 1.10,"b":"yes"}\n'
+
+
+def test_a_field_of_that_name_is_replaced_in_its_place() -> None:
+    assert json(good(row(b'{"a":1,"b":2}'), "yes"), into="a") == b'{"a":"yes","b":2}\n'
+    assert json(good(row(a="1", b="2"), "yes"), into="a") == b'{"a":"yes","b":"2"}\n'
+
+
+def test_counts_and_errors_have_a_field_in_every_row() -> None:
+    how = {"into": "x", "usage_into": "u", "error_into": "e"}
+    assert json(good(row(b"{}"), "yes"), **how) == (
+        b'{"x":"yes","u":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3},"e":null}\n'
+    )
+    assert json(failed(row(b"{}"), "no"), **how) == b'{"x":null,"u":null,"e":"no"}\n'
+
+
+def test_a_failed_row_of_json_says_why() -> None:
+    assert json(failed(row(b'{"a":1}'), "no"), into="x") == b'{"a":1,"x":null,"x_error":"no"}\n'
+
+
+def test_a_failure_that_counts_as_good_is_null() -> None:
+    assert json(failed(row(b"{}"), "no")._replace(is_good=True), into="x") == b'{"x":null}\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "written"),
+    [
+        ("a\n", b'"a\\n"'),
+        (None, b"null"),
+        ([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], b'"ab"'),
+        ("\ud83d", b'"\\ud83d"'),
+    ],
+)
+def test_contents(content: Any, written: bytes) -> None:
+    assert json(good(row(b"{}"), content), into="x") == b'{"x":' + written + b"}\n"
+
+
+def test_a_value_may_be_made_of_the_text() -> None:
+    carrying = Carrying(into="x")
+    table = tabular.JsonTable(carrying, Answers(carrying, tabular.as_json))
+    assert table.row(good(row(b"{}"), '{"a": 1}')) == b'{"x":{"a":1}}\n'
+    assert table.row(good(row(b"{}"), "no JSON")) == b'{"x":"no JSON"}\n'
+    assert table.row(good(row(b"{}"), None)) == b'{"x":null}\n'
+
+
+class _Columns:
+    """Rows whose columns are known."""
+
+    is_flat = True
+    wants_head = False
+
+    def __init__(self, *columns: str) -> None:
+        self.columns: Sequence[str] | None = columns
+
+    def row(self, source: Source) -> None: ...
+
+    def end(self) -> None: ...
+
+
+def table(target: str, *columns: str, **how: Any) -> tabular.CellTable:
+    carrying = Carrying(target=target, **how)
+    written = tabular.writing(carrying, _Columns(*columns), Answers(carrying))
+    assert isinstance(written, tabular.CellTable)
+    return written
+
+
+def test_csv_has_a_header_and_cells() -> None:
+    csv = table("csv", "a", "b,c", into="x", usage_into="u", error_into="e")
+    assert csv.head() == b'a,"b,c",x,u,e\n'
+    assert csv.row(good(row(**{"a": "1", "b,c": 'say "hi"'}), "two\nlines")) == (
+        b'1,"say ""hi""","two\nlines","{""prompt_tokens"":1,""completion_tokens"":2,""total_tokens"":3}",\n'
+    )
+    assert csv.row(failed(row(**{"a": None, "b,c": ""}), "no, sorry")) == b',,,,"no, sorry"\n'
+
+
+def test_csv_replaces_a_column_in_its_place() -> None:
+    csv = table("csv", "a", "b", into="a")
+    assert csv.head() == b"a,b\n"
+    assert csv.row(good(row(a="1", b="2"), "x")) == b"x,2\n"
+
+
+def test_cells_of_json_values_are_json() -> None:
+    csv = table("csv", "a", "b", "c", "d", "e", into="x")
+    csv.head()
+    fields = {"a": 1, "b": orjson.Fragment("1.10"), "c": True, "d": {"k": [1]}, "e": None}
+    assert csv.row(good(row(**fields), "y")) == b'1,1.10,true,"{""k"":[1]}",,y\n'
+
+
+def test_without_columns_there_is_no_header() -> None:
+    carrying = Carrying(target="csv")
+    unknown = _Columns()
+    unknown.columns = None
+    assert tabular.writing(carrying, unknown, Answers(carrying)).head() == b""
+
+
+@pytest.mark.parametrize(
+    ("cells", "line"),
+    [
+        (["a", "b"], "a,b\n"),
+        ([""], '""\n'),
+        (["", ""], ",\n"),
+        (["a\rb", "a\nb", "a\r\nb"], '"a\rb","a\nb","a\r\nb"\n'),
+        (["a,b", 'a"b', "a;b", "a\tb"], '"a,b","a""b",a;b,a\tb\n'),
+        (["\r\n"], '"\r\n"\n'),
+    ],
+)
+def test_csv_lines_are_quoted_where_they_have_to_be(cells: list[str], line: str) -> None:
+    assert tabular.csv_line(cells) == line
+
+
+def test_tsv_escapes() -> None:
+    tsv = table("tsv", "a\tb", into="x")
+    assert tsv.head() == b"a\\tb\tx\n"
+    assert tsv.row(good(row(**{"a\tb": "1\\n"}), "two\n\r\tlines")) == b"1\\\\n\ttwo\\n\\r\\tlines\n"
+
+
+def test_bytes_that_were_no_text_come_out_as_they_went_in() -> None:
+    csv = table("csv", "a", into="x")
+    csv.head()
+    assert csv.row(failed(row(a="\udcff"), "no")) == b"\xff,\n"
+    assert csv.row(good(row(a="é"), "\ud83d")) == "é,?\n".encode()
+
+
+_CELLS = st.lists(
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5), min_size=2
+)
+
+
+@given(_CELLS, st.sampled_from(["csv", "tsv"]))
+def test_what_is_written_is_read_again(cells: list[str], shape: str) -> None:
+    line = tabular.csv_line(cells) if shape == "csv" else tabular.tsv_line(cells)
+    records = CsvRecords() if shape == "csv" else TsvRecords()
+    read = []
+    for text in line.encode().removesuffix(b"\n").split(b"\n"):
+        is_crlf = text.endswith(b"\r")
+        source = Source("t", text[:-1], 1, b"\r\n") if is_crlf else Source("t", text)
+        if (record := records.record(source)) is not None:
+            read.append(list(record.cells))
+    assert read == [cells]

@@ -1,0 +1,187 @@
+"""What a transcript keeps of a request, and which requests are none for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chatpipe.errors import UsageFault
+from chatpipe.inputs import messages as documents
+from chatpipe.inputs.messages import Found
+from chatpipe.inputs.place import Source
+from chatpipe.request import edits
+from chatpipe.request.build import Built, Material, Turn, build
+from chatpipe.request.parameters import TABLE, Parameters
+from chatpipe.request.stored import new_messages, refuse_unfit
+
+ROLES = {"s": "system", "d": "developer", "u": "user", "a": "assistant", "t": "tool"}
+IMAGE = {"type": "image_url", "image_url": {"url": "https://e.com/a.png"}}
+
+
+def history(roles: str, name: str = "h") -> list[Found]:
+    """Messages of a file, their content the letter of the role."""
+    lines = "\n".join(f'{{"role":"{ROLES[letter]}","content":"{letter}"}}' for letter in roles.split())
+    return documents.conversation(Source(name, lines.encode()))
+
+
+def turns(letters: str) -> list[Turn]:
+    """Messages of options, their content the letter of the role with a plus."""
+    return [
+        Turn({"role": ROLES[each], "content": f"{each}+"}, f"--{ROLES[each]}") for each in letters.split()
+    ]
+
+
+def made(transcript: str, typed: str = "", *edited: str, **more: Any) -> Built:
+    changes = tuple(edits.assignment(text) for text in edited)
+    return build(
+        Material(
+            turns=turns(typed),
+            transcript=history(transcript, "t"),
+            parameters=Parameters(edits=changes),
+            **more,
+        )
+    )
+
+
+def contents(values: list[Any]) -> str:
+    return " ".join(value["content"] for value in values)
+
+
+@pytest.mark.parametrize(
+    ("transcript", "typed", "sent", "stored"),
+    [
+        pytest.param("", "", "p", "p", id="the prompt"),
+        pytest.param("u a", "", "u a p", "p", id="the prompt behind an old one"),
+        pytest.param("", "s", "s+ p", "s+ p", id="a system message is the first line of a new one"),
+        pytest.param("s u a", "s", "s+ u a p", "p", id="in an old one it holds for this call"),
+        pytest.param("u a", "s", "s+ u a p", "p", id="also where there was none"),
+        pytest.param("s", "s", "s+ p", "p", id="also where it replaces all that was there"),
+        pytest.param("", "s d", "s+ d+ p", "s+ d+ p", id="both of the head"),
+        pytest.param("", "u a", "u+ a+ p", "u+ a+ p", id="examples"),
+        pytest.param("s u a", "u a", "s u a u+ a+ p", "u+ a+ p", id="turns of options"),
+        pytest.param("u a", "s u a", "s+ u a u+ a+ p", "u+ a+ p", id="turns behind a head"),
+        pytest.param("u a", "u s", "u a u+ s+ p", "u+ s+ p", id="a system message that stands behind a turn"),
+        pytest.param("u a", "t", "u a t+ p", "t+ p", id="a tool result"),
+    ],
+)
+def test_what_is_sent_and_what_is_stored(transcript: str, typed: str, sent: str, stored: str) -> None:
+    built = made(transcript, typed, prompt="p")
+    assert contents(built.body["messages"]) == sent
+    assert contents(new_messages(built, is_new_transcript=not transcript)) == stored
+
+
+@pytest.mark.parametrize(
+    ("transcript", "typed", "sent", "stored"),
+    [
+        pytest.param("", "", "s u a p", "p", id="new"),
+        pytest.param("u a", "", "s u a u a p", "p", id="old"),
+        pytest.param("", "s", "s+ u a p", "s+ p", id="new, the system message of the file replaced"),
+        pytest.param("", "d", "d+ s u a p", "d+ p", id="new, another put first"),
+        pytest.param("u a", "d", "d+ s u a u a p", "p", id="old, another put first"),
+    ],
+)
+def test_messages_of_other_files_are_sent_and_not_stored(
+    transcript: str, typed: str, sent: str, stored: str
+) -> None:
+    built = made(transcript, typed, prompt="p", messages=history("s u a", "m"))
+    assert contents(built.body["messages"]) == sent
+    assert contents(new_messages(built, is_new_transcript=not transcript)) == stored
+
+
+def test_messages_of_the_request_file_are_not_stored() -> None:
+    request = documents.request(Source("r", b'{"messages":[{"role":"user","content":"r"}],"seed":1}'))
+    built = made("u a", "", prompt="p", request=request)
+    assert contents(built.body["messages"]) == "r u a p"
+    assert contents(new_messages(built, is_new_transcript=False)) == "p"
+
+
+def test_nothing_new_is_nothing_to_store() -> None:
+    assert new_messages(made("u"), is_new_transcript=False) == []
+    assert new_messages(Built({}, {}), is_new_transcript=True) == []
+
+
+# Parts
+
+
+def test_parts_are_stored_as_sent() -> None:
+    built = made("u a", prompt="p", parts=[Turn(IMAGE, "--image")])
+    stored = [{"role": "user", "content": [{"type": "text", "text": "p"}, IMAGE]}]
+    assert built.body["messages"][2:] == stored
+    assert new_messages(built, is_new_transcript=False) == stored
+
+
+@pytest.mark.parametrize("transcript", ["", "u", "u a", "s"])
+def test_parts_without_a_new_user_message_make_one(transcript: str) -> None:
+    """An old message is not changed, nor one of another file: those are not stored."""
+    built = made(transcript, messages=history("u", "m"), parts=[Turn(IMAGE, "--image")])
+    read = history(f"u {transcript}")
+    assert built.body["messages"] == [found.value for found in read] + [{"role": "user", "content": [IMAGE]}]
+    assert new_messages(built, is_new_transcript=not transcript) == [{"role": "user", "content": [IMAGE]}]
+
+
+def test_without_a_transcript_they_go_into_an_old_message() -> None:
+    built = build(Material(messages=history("u"), parts=[Turn(IMAGE, "--image")]))
+    assert built.body["messages"] == [{"role": "user", "content": [{"type": "text", "text": "u"}, IMAGE]}]
+
+
+# --set
+
+
+def test_new_message_that_was_edited_is_stored_as_sent() -> None:
+    built = made("u a", "", "messages[2].name=bob", prompt="p")
+    assert new_messages(built, is_new_transcript=False) == [{"role": "user", "content": "p", "name": "bob"}]
+
+
+@pytest.mark.parametrize("edit", ["messages[0].content=x", 'messages[0]:={"role":"user","content":"x"}'])
+def test_old_message_that_was_edited_is_not_stored_again(edit: str) -> None:
+    built = made("u a", "", edit, prompt="p")
+    assert contents(built.body["messages"]) == "x a p"
+    assert contents(new_messages(built, is_new_transcript=False)) == "p"
+
+
+def test_message_that_was_added_is_stored() -> None:
+    built = made("u a", "", 'messages[3]:={"role":"user","content":"x"}', prompt="p")
+    assert contents(new_messages(built, is_new_transcript=False)) == "p x"
+
+
+# Places
+
+
+def test_places_are_lines_of_the_transcript() -> None:
+    built = made("u a", "s", prompt="p")
+    assert [built.place(f"/messages/{index}/content") for index in range(4)] == [
+        "--system",
+        "t:1",
+        "t:2",
+        "PROMPT",
+    ]
+
+
+# What does not fit
+
+
+def _of(**fields: Any) -> Built:
+    by_option = {parameter.option: parameter for parameter in TABLE}
+    given = tuple((by_option[name], value) for name, value in fields.items())
+    return build(Material(prompt="p", transcript=(), parameters=Parameters(given)))
+
+
+def test_several_answers_are_refused() -> None:
+    with pytest.raises(UsageFault) as fault:
+        refuse_unfit(_of(n=2))
+    assert str(fault.value) == (
+        "--n: a transcript goes on with one answer, not 2: leave out --n, or --transcript"
+    )
+
+
+def test_messages_set_as_a_whole_are_refused() -> None:
+    with pytest.raises(UsageFault) as fault:
+        refuse_unfit(made("u", "", "messages:=[]"))
+    assert str(fault.value).startswith("--set: 'messages' as a whole cannot be set beside --transcript: ")
+
+
+def test_one_answer_is_not_refused() -> None:
+    refuse_unfit(_of())
+    refuse_unfit(_of(n=1))
+    refuse_unfit(made("u", "", "n:=null", "messages[0].name=x"))

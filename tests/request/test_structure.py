@@ -1,0 +1,253 @@
+"""`--schema` to the `response_format` of a request: what is read, how it is named, where it came from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatpipe.errors import BadInput, ChatpipeError, MissingInput, Status, UsageFault
+from chatpipe.inputs.sources import Sources
+from chatpipe.inputs.stdin import Stdin
+from chatpipe.request.build import Built, build
+from chatpipe.request.form import Form, read, refuse_choices
+from chatpipe.request.material import gather, gather_defaults
+from chatpipe.request.parameters import Parameters
+from chatpipe.request.prompt import Prompt
+from chatpipe.request.structure import Structure
+
+SCHEMA = b'{\n  "type": "object",\n  "properties": {}\n}'
+NOBODY = Stdin(-1, False, lambda _: None)
+
+
+@pytest.fixture
+def piped() -> Iterator[Stdin]:
+    """A stdin with SCHEMA in it."""
+    reader, writer = os.pipe()
+    os.write(writer, SCHEMA)
+    os.close(writer)
+    yield Stdin(reader, True, lambda _: None)
+    os.close(reader)
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def file(name: str, data: bytes = SCHEMA) -> Structure:
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    Path(name).write_bytes(data)
+    return Structure(file=name)
+
+
+def form(structure: Structure, stdin: Stdin = NOBODY) -> Form:
+    found = read(structure, Sources(stdin))
+    assert found is not None
+    return found
+
+
+def built(structure: Structure, prompt: Prompt = Prompt(words=("q",))) -> Built:  # noqa: B008 - a tuple
+    return build(gather(prompt, Parameters(), Sources(NOBODY), "m", structure))
+
+
+def test_without_a_schema_nothing_is_asked_for() -> None:
+    assert read(Structure(), Sources(NOBODY)) is None
+    assert "response_format" not in built(Structure()).body
+
+
+def test_response_format() -> None:
+    assert built(file("person.json")).body == {
+        "model": "m",
+        "messages": [{"role": "user", "content": "q"}],
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {
+                "name": "person",
+                "schema": {"type": "object", "properties": {}},
+                "strict": True,
+            },
+        },
+    }
+
+
+def test_strict_is_sent_as_the_option_says() -> None:
+    sent = built(Structure(text="{}", strict=False)).body["response_format"]
+    assert sent["json_schema"] == {"name": "answer", "schema": {}, "strict": False}
+
+
+def test_numbers_of_any_size_stay_what_they_are() -> None:
+    sent = built(Structure(text='{"const": 123456789012345678901234567890}')).body["response_format"]
+    assert sent["json_schema"]["schema"]["const"] == 123456789012345678901234567890
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "expected"),
+    [
+        ("person.json", None, "person"),
+        ("forms/person.schema.json", None, "person"),
+        ("person.json", "Order", "Order"),
+        ("person.json", "An order, or two!", "An_order_or_two"),
+        ("person.json", "Größe", "Gr_e"),
+        ("person.json", "  ", "person"),
+        ("person.json", "名前", "person"),
+        ("person.json", 5, "person"),
+        ("名前.json", None, "answer"),
+        (".json", None, "json"),
+        ("a b", None, "a_b"),
+        ("person.json", "x" * 70, "x" * 64),
+        ("person.json", "-_-", "-_-"),
+    ],
+)
+def test_name_is_of_the_title_or_the_file(name: str, title: Any, expected: str) -> None:
+    data = (
+        b"{}"
+        if title is None
+        else f'{{"title": {title if title == 5 else chr(34) + title + chr(34)}}}'.encode()
+    )
+    assert form(file(name, data)).name == expected
+
+
+def test_name_that_is_given_wins() -> None:
+    assert form(Structure(text='{"title": "Order"}', name="mine")).name == "mine"
+
+
+def test_stdin_has_no_name(piped: Stdin) -> None:
+    found = form(Structure(file="-"), piped)
+    assert (found.name, found.schema.value) == ("answer", {"type": "object", "properties": {}})
+
+
+def test_descriptor_has_no_name() -> None:
+    """`--schema <(jq ...)`: its number would make another request of the same one."""
+    descriptor = os.open(file("person.json").file or "", os.O_RDONLY)
+    try:
+        assert form(Structure(file=f"/dev/fd/{descriptor}")).name == "answer"
+    finally:
+        os.close(descriptor)
+
+
+def test_schema_on_stdin_is_not_the_prompt(piped: Stdin) -> None:
+    made = build(gather(Prompt(words=("q",)), Parameters(), Sources(piped), "m", Structure(file="-")))
+    assert made.body["messages"] == [{"role": "user", "content": "q"}]
+    assert made.body["response_format"]["json_schema"]["schema"]["type"] == "object"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "owners"),
+    [
+        (Prompt(request="-"), "--request and --schema both read stdin"),
+        (Prompt(words=("q", "-")), "--schema and the operand '-' both read stdin"),
+    ],
+    ids=["--request", "operand"],
+)
+def test_stdin_has_one_owner(prompt: Prompt, owners: str) -> None:
+    with pytest.raises(UsageFault) as raised:
+        gather(prompt, Parameters(), Sources(NOBODY), "m", Structure(file="-"))
+    assert raised.value.what == owners
+
+
+def test_stdin_is_the_input_of_a_run() -> None:
+    with pytest.raises(UsageFault) as raised:
+        gather_defaults(Prompt(), Parameters(), Sources(NOBODY), "-", Structure(file="-"))
+    assert raised.value.what == "--schema and FILE both read stdin"
+
+
+def test_defaults_of_a_run_have_it() -> None:
+    made = build(gather_defaults(Prompt(), Parameters(), Sources(NOBODY), "-", Structure(text="{}")))
+    assert made.body["response_format"]["json_schema"]["name"] == "answer"
+
+
+def test_file_is_among_what_was_read() -> None:
+    sources = Sources(NOBODY)
+    read(file("s.json"), sources)
+    assert sources.names == ["s.json"]
+
+
+@pytest.mark.parametrize(
+    ("structure", "error", "line"),
+    [
+        pytest.param(
+            Structure(file="nowhere.json"),
+            MissingInput,
+            "--schema: cannot read 'nowhere.json': no such file or directory",
+            id="missing",
+        ),
+        pytest.param(
+            Structure(text="person.json"),
+            UsageFault,
+            "--schema-json: not JSON: expecting value (line 1, column 1):"
+            " the name of a file goes to --schema",
+            id="text is not JSON",
+        ),
+        pytest.param(
+            Structure(text="[1]"),
+            BadInput,
+            "--schema-json: a schema to ask with is an object, not an array",
+            id="text is an array",
+        ),
+        pytest.param(
+            Structure(text="true"),
+            BadInput,
+            "--schema-json: a schema to ask with is an object, not a boolean",
+            id="text is a boolean, which the drafts allow and the API does not",
+        ),
+        pytest.param(
+            Structure(text="\udcff"),
+            BadInput,
+            "--schema-json: not UTF-8: is the terminal set to UTF-8?",
+            id="bytes",
+        ),
+    ],
+)
+def test_what_cannot_be_read(structure: Structure, error: type[ChatpipeError], line: str) -> None:
+    with pytest.raises(error) as raised:
+        form(structure)
+    assert str(raised.value) == line
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (b'{\n"a" 1}', "s.json:2: not JSON: expecting ':' delimiter (column 5)"),
+        (b"\n\n[]", "s.json:3: a schema to ask with is an object, not an array"),
+        (b"", "s.json:1: not JSON: nothing there (column 1)"),
+    ],
+    ids=["not JSON", "array", "empty"],
+)
+def test_file_that_is_no_schema(data: bytes, line: str) -> None:
+    with pytest.raises(BadInput) as raised:
+        form(file("s.json", data))
+    assert (raised.value.status, str(raised.value)) == (Status.BAD_INPUT, line)
+
+
+def test_places_of_a_file_and_of_the_command_line() -> None:
+    made = built(file("s.json"))
+    assert made.place("/response_format/json_schema/name") == "--schema"
+    assert made.place("/response_format/json_schema/schema/properties") == "s.json:3"
+    made = built(Structure(text=SCHEMA.decode()))
+    assert made.place("/response_format/json_schema/schema/properties") == "--schema-json"
+    assert form(file("s.json")).place("/properties") == "s.json:3"
+    assert form(Structure(text="{}")).place("/properties") == "--schema-json"
+
+
+def test_form_of_the_request_file_is_replaced_as_a_whole() -> None:
+    Path("r.json").write_text(
+        '{"messages": [], "response_format": {"type": "text", "x": 1}}', encoding="utf-8"
+    )
+    made = built(Structure(text="{}"), Prompt(words=("q",), request="r.json"))
+    assert sorted(made.body["response_format"]) == ["json_schema", "type"]
+
+
+@pytest.mark.parametrize("body", [{}, {"n": 1}, {"n": None}], ids=["no n", "1", "null"])
+def test_one_answer_can_be_sent_back(body: dict[str, Any]) -> None:
+    refuse_choices(body, Structure(text="{}", reask=2))
+
+
+def test_several_answers_cannot() -> None:
+    with pytest.raises(UsageFault) as raised:
+        refuse_choices({"n": 3}, Structure(text="{}", reask=2))
+    assert str(raised.value) == "--reask: one answer can be sent back, not one of 3: ask for one with -n 1"
+    refuse_choices({"n": 3}, Structure(text="{}"))
