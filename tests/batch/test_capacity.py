@@ -248,3 +248,43 @@ def test_a_fixed_number_stays() -> None:
 )
 def test_levels(maximum: int, expected: tuple[int, ...]) -> None:
     assert levels(maximum) == expected
+
+
+def lose(jobs: Auto, tries: str) -> list[int]:
+    """The limit after each of these, 10 ms apart: `.` is an answer, `x` a broken connection."""
+    limits = []
+    for number, each in enumerate(tries):
+        now = 1 + number / 100
+        if each == "x":
+            jobs.lost(0.005, now)
+        else:
+            jobs.finished(True, False, 0.005, now)
+        limits.append(jobs.limit)
+    return limits
+
+
+@pytest.mark.parametrize(
+    ("tries", "limit"),
+    [
+        pytest.param("xxxx", 4, id="four may be bad luck"),
+        pytest.param("xxxxx", 2, id="five in a row"),
+        pytest.param("..x" * 5, 2, id="a third"),
+        pytest.param("......x" * 9, 4, id="a seventh"),
+    ],
+)
+def test_many_broken_connections_are_a_refusal(tries: str, limit: int) -> None:
+    assert lose(Auto(), tries)[-1] == limit
+
+
+def test_connections_from_before_the_step_down_do_not_count() -> None:
+    jobs = Auto()
+    for number in range(40):
+        jobs.lost(1.0, 1.0 + number / 1000)
+    assert jobs.limit == 2
+
+
+def test_a_fixed_number_stays_when_connections_break() -> None:
+    jobs = Capacity(16)
+    for number in range(40):
+        jobs.lost(0.1, number / 10)
+    assert jobs.limit == 16

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import orjson
 import pytest
 
 from batch.resuming import Shop, outcomes, records, texts, write_rows
-from loopback import closed_port
+from loopback import Answer, Request, Stall, WaitFor, closed_port, completion, error, reply, serve
 from process import environment, run, sh, start
 from programs import program
 
@@ -182,6 +183,9 @@ SAME = {
     "errors where results go": "batch in.jsonl --errors old.jsonl >> old.jsonl",
     "errors are reused": "batch in.jsonl --reuse old.jsonl --errors old.jsonl",
     "report is reused": "batch in.jsonl --reuse 'ol?.jsonl' --report old.jsonl",
+    "journal to stdout": "batch in.jsonl --journal -",
+    "errors to stdout": "batch in.jsonl --errors -",
+    "report among the results": "batch in.jsonl --report -",
     "ask": "ask -o in.jsonl < in.jsonl",
     "build": "build -o in.jsonl < in.jsonl",
     "show": "show -o in.jsonl < in.jsonl",
@@ -235,6 +239,12 @@ def test_of_a_journal_that_was_removed_the_user_hears_though_the_run_fails(
     assert outcomes(tmp_path / "out.jsonl.journal") == ["http", "http"]
 
 
+def test_an_id_that_is_half_a_character_comes_back_as_it_is() -> None:
+    done = run("batch", "-p", "echo", stdin=b'{"prompt":"a","custom_id":"\\ud800"}\n')
+    assert done.status == 0
+    assert b'"custom_id": "\\ud800"' in done.stdout or b'"custom_id":"\\ud800"' in done.stdout
+
+
 # Why a run failed
 
 
@@ -244,11 +254,98 @@ def test_the_last_line_says_why(shop: Shop, tmp_path: Path) -> None:
     done = shop.batch("in.jsonl")
     assert done.status == 1
     why = b"chatpipe: 4 of 5 lines failed: 3 http_500, 1 input"
-    assert done.stderr == why + b": see select(.error), run the same command again\n"
+    with_journal = b"with -o FILE or --journal FILE the next run sends only these again"
+    assert done.stderr == why + b": see select(.error), " + with_journal + b"\n"
     done = shop.batch(*TO_OUT)
     assert done.stderr.endswith(
         b"1 input: see select(.error) in 'out.jsonl.journal', run the same command again\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "where"),
+    [
+        pytest.param((), "see select(.error)", id="on stdout"),
+        pytest.param(("-o", "out"), "see select(.error) in 'out.journal'", id="in a file"),
+        pytest.param(("-f", "text", "--journal", "j"), "see select(.error) in 'j'", id="texts"),
+    ],
+)
+def test_lines_that_are_wrong_are_to_be_mended(
+    options: tuple[str, ...], where: str, shop: Shop, tmp_path: Path
+) -> None:
+    write_rows(tmp_path / "in.jsonl", "a", {"messages": "none"}, {"messages": "none"})
+    done = shop.batch("in.jsonl", *options)
+    assert done.stderr.decode() == f"chatpipe: 2 of 3 lines failed: 2 input: {where}, mend these lines\n"
+
+
+def test_of_texts_on_stdout_nothing_can_be_looked_at(shop: Shop, tmp_path: Path) -> None:
+    write_rows(tmp_path / "in.jsonl", *"ab")
+    shop.refused = {"b"}
+    done = shop.batch("in.jsonl", "-f", "text")
+    advice = b": with -o FILE or --journal FILE the next run sends only these again\n"
+    assert done.stderr == b"chatpipe: 1 of 2 lines failed: 1 http_500" + advice
+
+
+@pytest.mark.parametrize(
+    ("options", "advice"),
+    [
+        pytest.param((), "with -o FILE or --journal FILE the next run goes on", id="without a journal"),
+        pytest.param(("--journal", "j"), "run the same command again", id="with one"),
+    ],
+)
+def test_to_raise_a_budget_is_half_of_the_advice(
+    options: tuple[str, ...], advice: str, shop: Shop, tmp_path: Path
+) -> None:
+    write_rows(tmp_path / "in.jsonl", *"ab")
+    done = shop.batch("in.jsonl", "--max-total-tokens", "1", *options)
+    assert done.status == 7
+    assert done.stderr.decode().endswith(f": raise --max-total-tokens, {advice}\n")
+
+
+# The end of a run whose output is in order
+
+
+@pytest.mark.parametrize(
+    ("status", "options", "ends"),
+    [
+        pytest.param(401, (), 77, id="no key"),
+        pytest.param(500, ("--halt", "soon,fail=1"), 1, id="a halt rule"),
+    ],
+)
+def test_in_order_no_more_is_sent_than_out_of_order(
+    status: int, options: tuple[str, ...], ends: int, tmp_path: Path
+) -> None:
+    gate = threading.Event()
+
+    def answering(request: Request) -> Answer:
+        prompt = request.json()["messages"][-1]["content"]
+        if prompt == "b":
+            return error(status, "no")
+        return [WaitFor(gate), reply(200, completion(prompt.upper()))]
+
+    write_rows(tmp_path / "in.jsonl", *"abcdefghijklmnop")
+    with serve(answering) as server:
+        command = ("batch", "--base-url", server.url, "-m", "m", "--retries", "0", "-j4", "-f", "string")
+        with start(*command, *options, "in.jsonl", cwd=tmp_path) as process:
+            server.until(lambda: len(server.requests) >= 4)
+            time.sleep(0.2)  # in which many more would come
+            gate.set()
+            stdout, _ = process.communicate(timeout=20)
+        assert len(server.requests) == 4
+    assert (process.returncode, stdout) == (ends, b'"A"\nnull\n"C"\n"D"\n')
+
+
+def test_in_order_halt_now_waits_for_nobody(tmp_path: Path) -> None:
+    def answering(request: Request) -> Answer:
+        prompt = request.json()["messages"][-1]["content"]
+        return error(500, "no") if prompt == "b" else [Stall()]
+
+    write_rows(tmp_path / "in.jsonl", *"abcd")
+    with serve(answering) as server:
+        command = ("batch", "--base-url", server.url, "-m", "m", "--retries", "0", "-j4", "-k")
+        done = run(*command, "--halt", "now,fail=1", "in.jsonl", cwd=tmp_path, timeout=10)
+    assert done.status == 1
+    assert [orjson.loads(line)["chatpipe"]["line"] for line in done.stdout.splitlines()] == [2]
 
 
 def test_where_all_fail_alike_it_says_what_the_server_said(shop: Shop, tmp_path: Path) -> None:
@@ -260,7 +357,7 @@ def test_where_all_fail_alike_it_says_what_the_server_said(shop: Shop, tmp_path:
     assert b"out of order" in done.stderr
 
 
-def test_a_dry_run_tells_the_first_bad_lines_and_counts_the_others() -> None:
+def test_a_dry_run_tells_the_first_bad_lines_and_counts_all() -> None:
     done = run("batch", "-p", "echo", "--dry-run", stdin=b'"a"\n' + b"oops\n" * 15)
     assert done.status == 65
     assert orjson.loads(done.stdout)["bad"] == 15
@@ -268,7 +365,7 @@ def test_a_dry_run_tells_the_first_bad_lines_and_counts_the_others() -> None:
     assert [line.partition(b": not JSON")[0] for line in lines[:10]] == [
         b"chatpipe: <stdin>:%d" % number for number in range(2, 12)
     ]
-    assert lines[10:] == [b"chatpipe: and 5 more: chatpipe check shows them all"]
+    assert lines[10:] == [b"chatpipe: there are more like these: chatpipe check shows them all"]
 
 
 # Large inputs

@@ -61,6 +61,8 @@ class Run:
         self.log: list[str] = []
         self.read = 0
         self.kept: list[int] = []
+        self.came: list[str] = []
+        self.counted: list[str] = []
         self.peak = 0
         self._left = budget
         self._halts = halts or {}
@@ -96,8 +98,13 @@ class Run:
         self._left -= 1
         return Stop(ChatpipeError("no money")) if self._left < 0 else None
 
-    def finished(self, result: Result) -> Stop | None:
+    def arrived(self, result: Result) -> Stop | None:
+        self.came.append(result.item.custom_id)
         return self._halts.get(result.item.custom_id)
+
+    def handed_on(self, result: Result) -> None:
+        assert self.log[-1] == f"out {result.item.custom_id}"  # nothing is counted before it is written
+        self.counted.append(result.item.custom_id)
 
     # The world
 
@@ -112,6 +119,7 @@ class Run:
             del self._flying[item.line]
 
     def _deliver(self, result: Result) -> None:
+        assert result.item.custom_id in self.came
         self.deliver(result)
         self.log.append(f"out {result.item.custom_id}")
 
@@ -378,6 +386,8 @@ def test_every_item_has_one_result_whatever_comes_when(seed: int) -> None:
         await run.end()
 
         assert sorted(run.kept) == list(range(len(texts)))
+        assert sorted(run.came) == sorted(texts)
+        assert run.counted == run.logged("out")
         assert sorted(run.logged("out")) == sorted(texts)
         assert window is None or run.logged("out") == texts
         assert run.peak <= most
@@ -458,9 +468,34 @@ def test_a_budget_that_is_used_up_stops_before_the_next_and_not_what_it_allowed(
         await run.begin(lines("abcdefgh"))
         await run.reply_to_all()
         await run.end()
-        assert run.logged("asked") == list("abcde")
+        assert [*dict.fromkeys(run.logged("asked"))] == list("abcde")
         assert run.logged("sent") == run.logged("out") == list("abcd")
         assert run.engine.stop is not None
+
+    play(script())
+
+
+def test_what_is_in_flight_is_waited_for_before_a_budget_is_taken_for_used_up() -> None:
+    class Refunded(Run):
+        """Sets aside all that is left for each item, which then costs nothing."""
+
+        granted = 0
+
+        def may_send(self, item: Item) -> Stop | None:
+            if self.granted > len(self.logged("out")):
+                return Stop(ChatpipeError("no money"))
+            self.granted += 1
+            return None
+
+    async def script() -> None:
+        run = Refunded(places=3)
+        await run.begin(lines("abc"))
+        for name in "abc":
+            assert run.logged("sent")[-1] == name
+            await run.reply(name)
+        await run.end()
+        assert run.logged("out") == list("abc")
+        assert run.engine.stop is None
 
     play(script())
 
@@ -478,6 +513,22 @@ def test_halt_soon_sends_nothing_of_what_is_ready_and_waits_for_what_is_in_fligh
         await run.end()
         assert run.logged("out") == ["b", "a", "c"]
         assert run.log.count("let go") == 1
+
+    play(script())
+
+
+@pytest.mark.parametrize("now", [False, True], ids=["soon", "now"])
+def test_in_order_a_result_ends_the_run_when_it_comes_not_when_it_is_its_turn(now: bool) -> None:
+    async def script() -> None:
+        run = Run(places=4, window=16, halts={"b": Stop(ChatpipeError("halted"), now=now)})
+        await run.begin(lines("abcdefgh"))
+        await run.reply("d", "b")
+        assert run.logged("sent") == list("abcde")
+        assert run.flying == ([] if now else ["a", "c", "e"])
+        await run.reply_to_all()
+        await run.end()
+        assert run.logged("sent") == list("abcde")
+        assert run.logged("out") == run.counted == (list("bd") if now else list("abcde"))
 
     play(script())
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from batch.weather import questions, wrong_results
-from loopback import Answer, Pause, Request, Server, completion, error, reply, serve
+from loopback import Answer, Pause, Request, Reset, Server, completion, error, reply, serve
 from process import run, start
 
 TOKENS = 7  # of each answer, prompt included
@@ -16,8 +17,12 @@ LINES = 40
 
 
 def answering(request: Request) -> Answer:
+    return [Pause(0.005), _answer(request)]
+
+
+def _answer(request: Request) -> bytes:
     prompt = request.json()["messages"][-1]["content"]
-    return [Pause(0.005), reply(200, completion(f"answer to {prompt}"))]
+    return reply(200, completion(f"answer to {prompt}"))
 
 
 def took_s(server: Server) -> float:
@@ -35,7 +40,7 @@ def test_tokens_per_minute_are_kept_as_the_server_counts_them() -> None:
         limits = ("-j4", "--tpm", str(60 * PER_SECOND), "--max-tokens", "3")
         done = run("batch", "--base-url", server.url, "-m", "m", *limits, stdin=questions(LINES))
     assert (done.status, wrong_results(done.stdout, LINES)) == (0, [])
-    assert least_s(LINES) <= took_s(server) <= 2 * least_s(LINES)
+    assert 0.9 * least_s(LINES) <= took_s(server) <= 2 * least_s(LINES)
 
 
 def test_without_usage_the_guess_counts() -> None:
@@ -67,7 +72,7 @@ def test_processes_share_the_tokens(tmp_path: Path) -> None:
                 assert (process.returncode, stderr) == (0, b"")
                 assert wrong_results(stdout, LINES // 2) == []
     assert len(server.requests) == LINES
-    assert took_s(server) >= least_s(LINES)
+    assert took_s(server) >= 0.9 * least_s(LINES)
 
 
 @pytest.mark.parametrize(
@@ -103,3 +108,85 @@ def test_a_limit_of_tokens_that_a_request_is_over_does_not_stop_it() -> None:
         done = run("batch", "--base-url", server.url, "-m", "m", "--tpm", "1", stdin=questions(1))
     assert done.status == 65
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("jobs", "service_s"),
+    [pytest.param("4", 0.005, id="quick answers"), pytest.param("64", 0.08, id="slow ones, many at once")],
+)
+def test_the_first_guess_does_not_hold_up_the_run(jobs: str, service_s: float) -> None:
+    """Answers of 7 tokens, each booked as 270 at first: who waits goes on with what is learnt meanwhile.
+
+    Nor is the limit left: of any stretch of time the server counts what is allowed in it, a tenth of
+    a second more, and the one that was begun.
+    """
+
+    def slow(request: Request) -> Answer:
+        return [Pause(service_s), _answer(request)]
+
+    with serve(slow) as server:
+        limits = (f"-j{jobs}", "--tpm", str(60 * PER_SECOND))
+        done = run("batch", "--base-url", server.url, "-m", "m", *limits, stdin=questions(LINES))
+    assert (done.status, wrong_results(done.stdout, LINES)) == (0, [])
+    assert 0.9 * least_s(LINES) <= took_s(server) <= 2 * least_s(LINES)
+    at = sorted(request.at for request in server.requests)
+    late_s = 0.15  # what the way to the server may take more for one than for another
+    for first in range(LINES):
+        for last in range(first, LINES):
+            used = (last - first) * TOKENS  # without the last, which has just begun
+            assert used <= (at[last] - at[first] + 0.1 + late_s) * PER_SECOND
+
+
+class Full:
+    """A server of so many places. What does not fit is refused as `refuse` says."""
+
+    def __init__(self, places: int, service_s: float, refuse: Callable[[], Answer]) -> None:
+        self.places = places
+        self.service_s = service_s
+        self.refused = 0
+        self._refuse = refuse
+        self._free_at: list[float] = []
+
+    def __call__(self, request: Request) -> Answer:
+        self._free_at = [at for at in self._free_at if at > request.at]
+        if len(self._free_at) >= self.places:
+            self.refused += 1
+            return self._refuse()
+        self._free_at.append(request.at + self.service_s)
+        return [Pause(self.service_s), _answer(request)]
+
+    def used(self, server: Server) -> float:
+        """The share of its places that it had something to do in."""
+        return (len(server.requests) - self.refused) * self.service_s / self.places / took_s(server)
+
+
+def test_a_refusal_that_comes_again_at_once_is_not_another() -> None:
+    """Retry-After is shorter than an answer: what is in flight is too much until some of it is over."""
+    full = Full(6, 0.05, lambda: error(429, "no more at a time", headers={"retry-after-ms": "20"}))
+    with serve(full) as server:
+        done = run("batch", "--base-url", server.url, "-m", "m", "-jauto", stdin=questions(240))
+    assert (done.status, wrong_results(done.stdout, 240)) == (0, [])
+    assert full.used(server) > 0.5
+    assert full.refused < 16
+
+
+def test_a_server_that_resets_what_is_too_many_gets_less() -> None:
+    full = Full(32, 0.02, lambda: [Reset()])
+    with serve(full) as server:
+        done = run("batch", "--base-url", server.url, "-m", "m", "-jauto", stdin=questions(1500))
+    assert (done.status, wrong_results(done.stdout, 1500)) == (0, [])
+    assert full.refused < 120
+
+
+def test_processes_hand_over_their_places_at_once(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(questions(200))
+    shared = ("--pace-file", "pace.json", "--pace-jobs", "4", "-o")
+    with serve(lambda request: [Pause(0.01), _answer(request)]) as server:
+        command = ("batch", "--base-url", server.url, "-m", "m", "in.jsonl", *shared)
+        with start(*command, "1.jsonl", cwd=tmp_path) as one, start(*command, "2.jsonl", cwd=tmp_path) as two:
+            for process in (one, two):
+                assert process.communicate(timeout=20) == (b"", b"")
+    for name in ("1.jsonl", "2.jsonl"):
+        assert wrong_results((tmp_path / name).read_bytes(), 200) == []
+    assert server.peak <= 4
+    assert took_s(server) < 2.4  # 1 s at least

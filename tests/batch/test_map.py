@@ -238,7 +238,10 @@ def test_every_row_asking_the_same_is_a_warning() -> None:
         (["{{a}}", "--csv", "--fields", ""], "--fields: no name in it"),
         (["{{a}}", "--into", "x", "--usage-into", "x"], "--usage-into: --into has the same name, 'x'"),
         (["{{a}}", "--into", ""], "--into: an empty name"),
+        (["{{a}}", "--usage-into", "answer_error"], "--usage-into: 'answer_error' is for why a row failed"),
+        (["{{a}}", "--image-field", ""], "--image-field: an empty name"),
         (["{{a}}", "--image-root", "."], "--image-root: there is no field of images"),
+        (["{{a}}", "--image-detail", "low"], "--image-detail: there is no image"),
     ],
 )
 def test_wrong_calls(arguments: list[str], words: str) -> None:
@@ -270,6 +273,12 @@ def test_wrong_calls(arguments: list[str], words: str) -> None:
             "<stdin>:1: TEMPLATE names 'b', which is no column: the only column is 'a;b': ",
         ),
         (["{{a.b}}", "--tsv"], b"a\n", "<stdin>:1: TEMPLATE names 'a.b', which is no column: there is a"),
+        (
+            ["{{ text}}", "--csv"],
+            b"id, text\n",
+            "<stdin>:1: TEMPLATE names 'text', which is no column: write {{\" text\"}}",
+        ),
+        (["{{a}}", "--csv"], "a\n1\n".encode("utf-16"), "<stdin>:1: UTF-16: convert it first"),
         (["{{a}}", "--lines"], b"x\n", "TEMPLATE names 'a', which is no column: there is line"),
         (["{{a}}", "--image-field", "i", "--csv"], b"a\n1\n", "<stdin>:1: --image-field names 'i', which"),
         (["{{a}}", "--csv"], b"a,b,a\n", "<stdin>:1: two columns are called 'a': rename one"),
@@ -287,6 +296,24 @@ def test_nothing_is_sent_and_no_file_made(
     assert (done.status, done.stdout, server.requests) == (65, b"", [])
     assert done.stderr.startswith(f"chatpipe: {line}".encode())
     assert done.stderr.count(b"\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("folder", ["nowhere", "", "file"])
+def test_a_folder_of_images_that_is_not_there_is_66_and_nothing_is_sent(folder: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    options = ("--image-field", "i", "--image-root", folder)
+    with serve(answering) as server:
+        done = map_(server, "{{t}}", *options, stdin=jsonl({"t": "a", "i": "https://h/i.png"}), cwd=tmp_path)
+    assert (done.status, done.stdout, server.requests) == (66, b"", [])
+    assert done.stderr.startswith(f"chatpipe: --image-root: cannot read '{folder}': ".encode())
+
+
+@pytest.mark.parametrize("report", ["nowhere/report", "."])
+def test_a_report_that_cannot_be_written_is_said_before_anything_is_sent(report: str, tmp_path: Path) -> None:
+    with serve(answering) as server:
+        done = map_(server, "{{t}}", "--report", report, "-o", "out", stdin=jsonl({"t": "a"}), cwd=tmp_path)
+    assert (done.status, done.stdout, server.requests) == (74, b"", [])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -317,6 +344,30 @@ def test_a_failed_row_of_json_has_null_and_why() -> None:
         {"t": "b", "answer": "B"},
     ]
     assert sorted(map(prompt, server.requests)) == ["a", "b", "bad", "cut"]
+
+
+def test_a_field_that_names_what_is_not_the_reason_may_be_called_so() -> None:
+    done = echoed("{{a}}", "--usage-into", "answer_error", "--error-into", "e", stdin=b'{"a":"1"}\n')
+    assert (done.status, json.loads(done.stdout)["e"]) == (0, None)
+
+
+def test_what_was_paid_for_is_counted_though_it_is_no_good() -> None:
+    with serve(answering) as server:
+        done = map_(server, "{{t}}", "--usage-into", "u", stdin=jsonl({"t": "cut"}, {"t": "bad"}))
+    cut, bad = (json.loads(line) for line in done.stdout.splitlines())
+    assert (cut["answer"], bad["answer"], bad["u"]) == (None, None, None)
+    assert cut["u"]["total_tokens"] > 0
+
+
+def test_without_a_journal_the_last_line_says_how_to_have_one() -> None:
+    with serve(answering) as server:
+        done = map_(server, "{{t}}", stdin=jsonl({"t": "cut"}, {"t": "one"}))
+    assert done.stderr.endswith(b": with -o FILE or --journal FILE the next run sends only these again\n")
+
+
+def test_rows_that_are_wrong_are_to_be_mended() -> None:
+    done = echoed("{{a}}", stdin=b'{"a":"1"}\n{}\n')
+    assert done.stderr == b"chatpipe: 1 of 2 lines failed: 1 input: mend this line\n"
 
 
 def test_what_is_allowed_is_an_answer() -> None:
@@ -430,6 +481,13 @@ def test_images_are_parts_of_the_last_user_message(tmp_path: Path) -> None:
         b"chatpipe: <stdin>:3: '../secret.png' is not inside 'images'",
         b"chatpipe: <stdin>:4: no field 'i'",
     ]
+
+
+def test_a_detail_is_one_of_the_images_of_rows_too() -> None:
+    row = jsonl({"i": "https://h/b.png"})
+    (body,) = requests("x", "--image-field", "i", "--image-detail", "low", stdin=row)
+    image = body["messages"][0]["content"][1]["image_url"]
+    assert image == {"url": "https://h/b.png", "detail": "low"}
 
 
 @pytest.mark.parametrize(
@@ -556,6 +614,30 @@ def test_answers_are_found_by_the_id_of_a_row(tmp_path: Path) -> None:
         assert run(*shopping(shop, "--match", "id"), cwd=tmp_path).status == 0
         assert shop.sold() == ["c"]
     assert (tmp_path / "out.csv").read_text() == "custom_id,t,answer\nx,A,a #1\nz,c,c #1\n"
+
+
+def test_of_two_rows_with_an_id_the_second_gets_no_answer(tmp_path: Path) -> None:
+    rows = tmp_path / "in.csv"
+    rows.write_text("custom_id,t\nx,a\n")
+    with Shop(tmp_path) as shop:
+        assert run(*shopping(shop), cwd=tmp_path).status == 0
+        rows.write_text('custom_id,t\nx,A\n"y","b\nb"\nx,c\n')
+        done = run(*shopping(shop, "--match", "id"), cwd=tmp_path)
+        assert shop.sold() == ["a", "b\nb"]
+    assert done.status == 1
+    assert done.stderr.startswith(b"chatpipe: in.csv:5: custom_id 'x' is on another line, too: ")
+
+
+def test_an_empty_cell_is_no_id(tmp_path: Path) -> None:
+    rows = tmp_path / "in.csv"
+    rows.write_text("custom_id,t\n,a\n,b\n")
+    with Shop(tmp_path) as shop:
+        assert run(*shopping(shop), cwd=tmp_path).status == 0
+        shop.sold()
+        rows.write_text("custom_id,t\n,c\n,b\n")
+        assert run(*shopping(shop, "--match", "id"), cwd=tmp_path).status == 0
+        assert shop.sold() == ["c"]
+    assert rows.with_name("out.csv").read_text().splitlines()[1].startswith(",c,c")
 
 
 @pytest.mark.usefixtures("rows")

@@ -374,3 +374,46 @@ def test_what_is_booked_is_forgotten_when_it_has_started() -> None:
         now += pace.reserve(1, now)
         pace.settle(1, 1, now)
     assert len(pace._waiting) <= 1
+
+
+def test_nothing_is_taken_before_it_may_start() -> None:
+    """Who asks again and again does not push itself back, nor what was reserved behind it."""
+    pace = Pace(rpm=60)
+    assert pace.take(1, 10.0, 10.0) == 0
+    assert [pace.take(1, now, 11.0) for now in (10.0, 10.25, 10.5)] == [1, 0.75, 0.5]
+    assert pace.reserve(1, 10.5) == 0.5
+
+
+def test_what_is_given_back_is_an_earlier_turn() -> None:
+    pace = Pace(tpm=600)
+    assert pace.take(600, 10.0, 10.0) == 0
+    assert pace.take(300, 10.0, 10.0) == 60
+    pace.settle(600, 20, 14.0)
+    assert pace.take(300, 14.0, 70.0) == 0
+    assert pace.take(1, 14.0, 14.0) == 30  # behind the 300 from now on: the time before is not made up for
+
+
+def test_a_timer_that_comes_late_costs_no_turn() -> None:
+    pace, now = Pace(rpm=600), 0.0
+    for _ in range(600):
+        due = now
+        while wait_s := pace.take(1, now, due):
+            due = now + wait_s
+            now = due + 0.004
+    assert now == pytest.approx(599 * 0.1, abs=0.01)
+
+
+def test_nothing_is_taken_in_a_pause() -> None:
+    pace = heard(429, after("5"), 10.0)
+    assert pace.take(1, 11.0, 11.0) == 4
+    heard(429, after("20"), 12.0, pace)
+    assert pace.take(1, 15.0, 15.0) == 17
+    assert pace.take(1, 32.0, 32.0) == 0
+
+
+def test_what_is_taken_is_in_flight() -> None:
+    pace = Pace()
+    for _ in range(4):
+        assert pace.take(100, 100.0, 100.0) == 0
+    assert heard(200, limits("requests", "4", "30s"), pace=pace).pause_left(100.0) == 0
+    assert heard(200, limits("requests", "3", "30s"), pace=pace).pause_left(100.0) == 30

@@ -131,6 +131,30 @@ def test_processes_take_turns(path: str) -> None:
     assert batch.enter(HOST, 1, NOW + 1) == 0
 
 
+@pytest.mark.parametrize(
+    ("freed_s", "asked_s", "waits"),
+    [
+        pytest.param([0.0, 0.04], 0.04, [0.045, 0.05, 0.05], id="two are not yet a habit"),
+        pytest.param([0.008 * n for n in range(100)], 0.792, [0.002, 0.004, 0.006], id="every 8 ms"),
+        pytest.param([0.001 * n for n in range(100)], 0.099, [0.001, 0.001, 0.001], id="no more often"),
+        pytest.param([1.0 * n for n in range(100)], 99.0, [0.05, 0.05, 0.05], id="every second"),
+        pytest.param([0.008 * n for n in range(100)], 0.892, [0.025, 0.05, 0.05], id="none for long"),
+    ],
+)
+def test_places_are_looked_for_as_often_as_they_are_freed(
+    path: str, freed_s: list[float], asked_s: float, waits: list[float]
+) -> None:
+    """By the next in turn; those behind it look later."""
+    holder, *others = [PaceFile(path) for _ in range(4)]
+    for _ in range(2):
+        assert holder.enter(HOST, 2, NOW) == 0
+    for freed in freed_s:
+        holder.leave(HOST, NOW + freed)
+        assert holder.enter(HOST, 2, NOW + freed) == 0
+    found = [other.enter(HOST, 2, NOW + asked_s) for other in others]
+    assert found == pytest.approx(waits, abs=2e-4)
+
+
 def test_one_that_asks_no_more_holds_up_nobody(path: str) -> None:
     one, other = PaceFile(path), PaceFile(path)
     assert one.enter(HOST, 1, NOW) == 0

@@ -428,6 +428,15 @@ def test_a_run_reads_its_own_lines_in_the_order_of_its_input(files: Files) -> No
         ]
 
 
+def test_what_was_copied_from_a_reused_file_is_no_purchase(files: Files) -> None:
+    reused = files.write("part", result(F1), result(F2))
+    with Journal("journal") as journal:
+        for line in (result(F1), result(F3)):
+            journal.append(line)
+        recorded = files.recorded(reuse=[reused], journal=journal)
+        assert list(recorded.purchases()) == [orjson.loads(result(F3))]
+
+
 def test_purchases_are_the_lines_of_the_journal_failures_too(files: Files) -> None:
     lines = [result(F1, "http"), result(F1)]
     journal = files.write("j", HEADER, lines[0], b"damaged", lines[1])

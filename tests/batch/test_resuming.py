@@ -498,7 +498,50 @@ def test_match_id_is_by_the_lines_own_ids_and_never_by_their_numbers(shop: Shop,
 def test_match_id_gives_no_line_the_answer_to_another_of_the_same_id(shop: Shop, tmp_path: Path) -> None:
     write_rows(tmp_path / "in.jsonl", *({"prompt": each, "custom_id": "twin"} for each in "ab"))
     assert shop.batch(*TO_OUT).status == 0
-    shop.batch(*TO_OUT, "--match", "id")
+    shop.sold()
+    done = shop.batch("in.jsonl", "--reuse", "out.jsonl", "--match", "id")
+    assert (done.status, shop.sold()) == (1, [])
+    one, two = (json.loads(line) for line in done.stdout.splitlines())
+    assert one["response"]["body"]["choices"][0]["message"]["content"] == "a #1"
+    assert (two["chatpipe"]["outcome"], two["response"]) == ("input", None)
+    assert two["error"]["message"] == (
+        "in.jsonl:2: custom_id 'twin' is on another line, too: give each its own, or leave out --match id"
+    )
+
+
+def test_match_id_counts_the_ids_of_all_shards(shop: Shop, tmp_path: Path) -> None:
+    ids = ("x", "y", "x", "y", "z", "x")
+    write_rows(
+        tmp_path / "in.jsonl", *({"prompt": f"p{line}", "custom_id": each} for line, each in enumerate(ids))
+    )
+    found = []
+    for shard in ("1/2", "2/2"):
+        done = shop.batch("in.jsonl", "--match", "id", "--journal", f"j{shard[0]}", "--shard", shard)
+        assert done.status == 1
+        found += [json.loads(line) for line in done.stdout.splitlines()]
+    assert sorted((each["chatpipe"]["line"], each["chatpipe"]["outcome"]) for each in found) == [
+        (1, "ok"),
+        (2, "ok"),
+        (3, "input"),
+        (4, "input"),
+        (5, "ok"),
+        (6, "input"),
+    ]
+
+
+def test_an_empty_id_is_none(shop: Shop, tmp_path: Path) -> None:
+    write_rows(tmp_path / "in.jsonl", *({"prompt": each, "custom_id": ""} for each in "ab"))
+    assert shop.batch(*TO_OUT).status == 0
+    write_rows(tmp_path / "in.jsonl", *({"prompt": each, "custom_id": ""} for each in "cb"))
+    shop.sold()
+    assert shop.batch(*TO_OUT, "--match", "id").status == 0
+    assert shop.sold() == ["c"]
+    assert texts(tmp_path / "out.jsonl") == ["c #1", "b #1"]
+
+
+def test_without_match_id_twins_are_two_lines(shop: Shop, tmp_path: Path) -> None:
+    write_rows(tmp_path / "in.jsonl", *({"prompt": each, "custom_id": "twin"} for each in "ab"))
+    assert shop.batch(*TO_OUT).status == 0
     assert texts(tmp_path / "out.jsonl") == ["a #1", "b #1"]
 
 
@@ -551,6 +594,17 @@ def test_shards_that_failed_in_part_are_gathered_from_their_journals(shop: Shop,
     assert shop.batch(*gather).status == 0
     assert shop.sold() == ["c"]
     assert texts(tmp_path / "out.jsonl") == ["a #1", "b #1", "c #2", "d #1", "e #1", "f #1"]
+
+
+@pytest.mark.usefixtures("five")
+def test_what_was_gathered_in_part_is_in_the_journal(shop: Shop, tmp_path: Path) -> None:
+    assert shop.batch("in.jsonl", "--shard", "2/2", "-o", "part-2").status == 0
+    assert shop.batch(*TO_OUT, "--reuse", "part-2", "--no-send").status == 1
+    assert outcomes(tmp_path / "out.jsonl.journal") == ["unsent", "ok", "unsent", "ok", "unsent"]
+    (tmp_path / "part-2").unlink()
+    shop.sold()
+    assert shop.batch(*TO_OUT).status == 0
+    assert shop.sold() == ["a", "c", "e"]
 
 
 @pytest.mark.usefixtures("five")

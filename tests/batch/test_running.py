@@ -880,6 +880,17 @@ def test_a_budget_of_money_stops_the_run(tmp_path: Path) -> None:
     assert 5 <= len(server.requests) <= 11
 
 
+def test_a_budget_of_money_goes_on_after_failures(tmp_path: Path) -> None:
+    """The reply to a bad request does not say which model it was for."""
+    (tmp_path / "prices.toml").write_bytes(PRICES)
+    options = ("-o", "out", "--max-cost", "9000", "--prices", "prices.toml")
+    with serve(answering) as server:
+        first = batch(server, *options, stdin=prompts("a", "400"), cwd=tmp_path)
+        again = batch(server, *options, stdin=prompts("a", "b"), cwd=tmp_path)
+
+    assert (first.status, again.status) == (1, 0)
+
+
 @pytest.mark.parametrize(
     "options", [pytest.param(["--max-cost", "9"], id="a budget"), pytest.param(["--dry-run"], id="dry run")]
 )

@@ -10,7 +10,7 @@ import pytest
 
 from chatpipe.batch import prices
 from chatpipe.batch.capacity import Capacity
-from chatpipe.batch.course import Budget, Course, answer_limits
+from chatpipe.batch.course import Budget, BudgetReached, Course, answer_limits
 from chatpipe.batch.lines import Item
 from chatpipe.batch.options import Halt
 from chatpipe.batch.pace import Pace
@@ -147,6 +147,14 @@ def test_a_tally_counts_outcomes_failures_tries_and_tokens() -> None:
     assert tally.spent == Usage(6, 3, 3, 9)
 
 
+def test_what_was_unsent_after_some_turns_was_not_retried() -> None:
+    tally = Tally()
+    used = {"prompt_tokens": 3, "completion_tokens": 1}
+    tally.add(bad(Outcome.unsent, Status.BUDGET, tries=2)._replace(earlier=(used, used)))
+    tally.add(bad(Outcome.http, tries=3)._replace(earlier=(used,)))
+    assert (tally.retries, tally.spent.total) == (1, 12)
+
+
 def test_an_allowed_failure_is_counted_by_its_outcome_and_as_good() -> None:
     tally = Tally()
     tally.add(bad(Outcome.truncated)._replace(is_good=True))
@@ -180,6 +188,11 @@ def test_an_allowed_failure_is_counted_by_its_outcome_and_as_good() -> None:
             [bad(code=f"http_{number}") for number in (400, 404, 409, 410, 411, 412, 400)],
             "2 http_400, 1 http_404, 1 http_409, 1 http_410, 2 of other kinds",
             id="many kinds",
+        ),
+        pytest.param(
+            [bad(code=f"http_{number}") for number in (400, 404, 409, 410, 411)],
+            "1 http_400, 1 http_404, 1 http_409, 1 http_410, 1 http_411",
+            id="five kinds",
         ),
     ],
 )
@@ -329,6 +342,92 @@ def test_a_budget_of_money() -> None:
     assert limited.reserve(line(2, max_tokens=4)) is None
 
 
+@pytest.mark.parametrize(
+    ("model", "cost"),
+    [
+        pytest.param("m", 5, id="named"),
+        pytest.param("m-2026-01-01", 5, id="named more exactly"),
+        pytest.param("mini-2026-01-01", 50, id="the longest name counts"),
+        pytest.param("other", 50, id="named otherwise: the dearest"),
+        pytest.param(None, 50, id="not named: the dearest"),
+    ],
+)
+def test_what_was_recorded_before_costs_no_less_than_it_did(model: object, cost: float) -> None:
+    table = {"m": Price(MILLION, MILLION, 2 * MILLION), "mini": Price(10 * MILLION, 0, 20 * MILLION)}
+    limited = Budget(None, 100, table, Estimator())
+    limited.spend(Usage(3, 0, 1, 4), model)
+    assert limited.spent_cost == cost
+
+
+def test_turns_before_a_failure_were_paid_for() -> None:
+    limited = budget(cost=100)
+    failed = good(None, item=line(1))._replace(earlier=({"prompt_tokens": 3, "completion_tokens": 1},))
+    limited.settle(failed)
+    assert limited.spent_cost == 5
+
+
+def turn(number: int, usage: Usage, limited: Budget, size: int = 0) -> ChatpipeError | None:
+    """A further turn of a line, with so many tokens more in its body."""
+    item = line(number)
+    return limited.again(item._replace(body={**(item.body or {}), "x": "y" * (4 + 4 * size)}), usage)
+
+
+def test_without_a_budget_there_is_always_another_turn() -> None:
+    assert turn(1, Usage(total=MILLION), budget()) is None
+
+
+def test_the_turns_before_are_spent_and_the_next_one_is_set_aside() -> None:
+    limited = budget(tokens=36)
+    limited.reserve(line(1))  # 12
+    assert turn(1, Usage(8, 0, 2, 10), limited, size=10) is None  # 10 spent, and 22 set aside
+    assert limited.spent_tokens == 10
+    assert limited.reserve(line(2)) is not None
+    assert limited.reserve(line(2, max_tokens=0)) is not None
+    limited.settle(good(spending(9, 1), item=line(1))._replace(earlier=({"total_tokens": 10},)))
+    assert limited.spent_tokens == 20
+    assert limited.reserve(line(2)) is None
+
+
+def test_no_further_turn_beyond_the_budget_and_what_was_paid_stays_spent() -> None:
+    limited = budget(tokens=36)
+    limited.reserve(line(1))
+    limited.reserve(line(2))
+    fault = turn(1, Usage(10, 0, 3, 13), limited)  # 13 spent, 12 in flight, 12 wanted
+    assert fault is not None
+    assert fault.status == Status.BUDGET
+    assert "13 are spent, and the next turn may take 12" in str(fault)
+    assert limited.spent_tokens == 13
+    unsent = bad(Outcome.unsent, Status.BUDGET, fault)._replace(item=line(1))
+    limited.settle(unsent._replace(earlier=({"prompt_tokens": 10, "completion_tokens": 3},)))
+    assert limited.spent_tokens == 13
+    assert limited.reserve(line(3, max_tokens=1)) is None  # nothing is set aside for line 1 any more
+    assert limited.reserve(line(4, max_tokens=0)) is not None
+
+
+def test_a_turn_that_waits_comes_before_new_lines() -> None:
+    limited = budget(tokens=40)
+    for number in (1, 2, 3):
+        limited.reserve(line(number))
+    assert turn(1, Usage(4, 0, 1, 5), limited) is not None  # 5 spent, 24 in flight, 12 wanted
+    assert limited.reserve(line(4, max_tokens=0)) is not None  # for which there would be room
+    limited.settle(good(spending(1, 1), item=line(2)))
+    assert turn(1, Usage(4, 0, 1, 5), limited) is None
+    assert limited.spent_tokens == 7
+    assert limited.reserve(line(4, max_tokens=0)) is not None  # 7 spent, 24 in flight, 10 wanted
+    limited.settle(good(spending(1, 1), item=line(3)))
+    assert limited.reserve(line(4, max_tokens=0)) is None
+
+
+def test_turns_are_counted_in_money_too() -> None:
+    limited = budget(cost=30)
+    limited.reserve(line(1))  # 10 in, 2 out at 2
+    assert turn(1, Usage(8, 0, 2, 10), limited) is None  # 12 spent, 14 set aside
+    fault = turn(1, Usage(16, 0, 4, 20), limited)  # 24 spent
+    assert fault is not None
+    assert fault.status == Status.BUDGET
+    assert limited.spent_cost == 24
+
+
 def test_a_model_without_a_price_is_not_sent() -> None:
     with pytest.raises(BadConfiguration):
         budget(cost=1).reserve(Item(1, "line-1", {"model": "other"}))
@@ -359,7 +458,7 @@ def stops(run: Course, *results: Result) -> list[str]:
     """What each result makes of the run: `on`, `soon` or `now`."""
     said = []
     for result in results:
-        stop = run.finished(result)
+        stop = run.arrived(result)
         said.append("on" if stop is None else "now" if stop.now else "soon")
     return said
 
@@ -375,6 +474,7 @@ def test_places_are_those_of_the_capacity() -> None:
 @pytest.mark.parametrize("http_status", [401, 402, 429])
 def test_no_key_and_no_credit_end_a_run(http_status: int) -> None:
     assert stops(course(), good(), no_access(http_status)) == ["on", "soon"]
+    assert stops(course(), no_access(http_status)._replace(is_good=True)) == ["soon"]
 
 
 FORBIDDEN = no_access(403)
@@ -429,6 +529,20 @@ def test_other_failures_are_failures_of_a_line() -> None:
 )
 def test_halt_rules(halt: Halt, results: list[Result], expected: list[str]) -> None:
     assert stops(course(halt), *results) == expected
+
+
+def test_a_line_that_may_not_go_on_ends_the_run() -> None:
+    fault = BudgetReached("no")
+    assert stops(course(), bad(Outcome.unsent, Status.BUDGET, fault)) == ["soon"]
+
+
+def test_what_comes_steers_the_run_and_what_is_handed_on_is_counted() -> None:
+    tally = Tally()
+    run = Course(Capacity(3), Pace(), 600, tally, Halt(False, failures=2), budget())
+    assert stops(run, bad(), bad()) == ["on", "soon"]
+    assert tally.finished == 0
+    run.handed_on(bad())
+    assert (tally.finished, tally.failed) == (1, 1)
 
 
 def test_pauses_beyond_the_longest_end_a_run() -> None:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import re
 import signal
 import subprocess
 import termios
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from batch.weather import questions
-from loopback import Answer, Pause, Request, completion, reply, serve
+from loopback import Answer, Pause, Request, completion, error, reply, serve
 from process import run, start
 
-LINES = 12
+LINES = 12  # in all at least 0.36 s: the bar comes after 0.2 s
 WILD = "a\x1b[31mb\x07c\u202ed"
 TAME = "a\\x1b[31mb\\x07c\\u202ed\r\n"
 
@@ -44,6 +46,10 @@ def ends() -> Iterator[tuple[int, int]]:
 def answering(request: Request) -> Answer:
     """After so long that the bar has something to show: it moves ten times a second at most."""
     text = request.json()["messages"][-1]["content"]
+    if text == "bad":
+        return [Pause(0.06), error(400, "bad thing")]
+    if text == "no key":
+        return [Pause(0.3), error(401, "who are you")]
     if text == "q5":
         return [Pause(0.06), reply(200, completion(WILD))]
     return [Pause(0.06), reply(200, completion(f"answer to {text}"))]
@@ -52,6 +58,7 @@ def answering(request: Request) -> Answer:
 def shown(
     ends: tuple[int, int],
     *arguments: str,
+    command: tuple[str, ...] = ("batch",),
     streams: tuple[str, ...] = ("stderr",),
     stdin: bytes | None = None,
     env: Mapping[str, str] | None = None,
@@ -60,8 +67,8 @@ def shown(
     ours, theirs = ends
     on_terminal: dict[str, Any] = dict.fromkeys(streams, theirs)
     with serve(answering) as server:
-        command = ("batch", "--base-url", server.url, "-m", "m", "-j2", *arguments)
-        with start(*command, env=env, stdin=subprocess.PIPE, **on_terminal) as process:
+        whole = (*command, "--base-url", server.url, "-m", "m", "-j2", *arguments)
+        with start(*whole, env=env, stdin=subprocess.PIPE, **on_terminal) as process:
             os.close(theirs)
             assert process.stdin is not None
             process.stdin.write(questions(LINES) if stdin is None else stdin)
@@ -83,7 +90,19 @@ def _rest(ours: int) -> bytes:
 
 def states(said: str) -> list[str]:
     """What the bar's line held, one after another."""
-    return [state for state in said.split("\r") if state.strip()]
+    return [state for state in re.split(r"[\r\n]+", said) if " done" in state]
+
+
+def screen(said: str) -> list[str]:
+    """The lines that are seen at the end, as a terminal makes them of returns and line feeds."""
+    lines = []
+    for line in said.split("\r\n"):
+        seen = ""
+        for written in line.split("\r"):
+            seen = written + seen[len(written) :]
+        lines.append(seen.rstrip())
+    assert lines.pop() == ""
+    return lines
 
 
 def test_a_bar_counts_the_lines_and_is_gone_at_the_end(ends: tuple[int, int]) -> None:
@@ -92,13 +111,37 @@ def test_a_bar_counts_the_lines_and_is_gone_at_the_end(ends: tuple[int, int]) ->
     assert done.status == 0
     assert done.piped.count(b"\n") == LINES
     assert counts == sorted(counts)
-    assert counts[0] == 0
     assert 2 <= counts[-1] <= LINES
     assert "\n" not in done.terminal
     assert "\x1b" not in done.terminal
     *_, wiped, end = done.terminal.split("\r")
     assert (wiped.strip(), end) == ("", "")
     assert len(wiped) >= len(states(done.terminal)[-1])
+
+
+def test_what_a_pipe_holds_has_no_percentage(ends: tuple[int, int]) -> None:
+    form = r"chatpipe: \d+ done, \d+/s, \d+ tokens, 00:0\d *"
+    assert all(re.fullmatch(form, state) for state in states(shown(ends).terminal))
+
+
+@pytest.mark.parametrize("blank", [b"", b"\n"], ids=["a line each", "blank lines between"])
+def test_of_a_file_the_bar_knows_the_share(blank: bytes, ends: tuple[int, int], tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(questions(LINES).replace(b"\n", b"\n" + blank))
+    done = shown(ends, str(tmp_path / "in"))
+    form = re.compile(r"chatpipe: +(\d+)%\|[# ]+\| (\d+) done, \d+/s, \d+ tokens, 00:0\d left *")
+    shares = [(int(found[1]), int(found[2])) for found in map(form.fullmatch, states(done.terminal)) if found]
+    assert len(shares) == len(states(done.terminal)) >= 1
+    off = 4 if blank else 1  # the last blank line is read after the last answer but one
+    assert all(abs(share - 100 * count / LINES) <= off for share, count in shares)
+
+
+def test_failed_lines_are_counted(ends: tuple[int, int]) -> None:
+    done = shown(ends, stdin=b'"bad"\n' * 2 + questions(LINES))
+    assert ", 2 failed, " in states(done.terminal)[-1]
+
+
+def test_a_run_that_is_over_at_once_shows_no_bar(ends: tuple[int, int]) -> None:
+    assert shown(ends, stdin=questions(1)).terminal == ""
 
 
 @pytest.mark.parametrize("option", [("-q",), ("--progress", "none")], ids=["-q", "--progress none"])
@@ -110,7 +153,86 @@ def test_there_is_no_bar_in_a_pipe_unless_it_is_asked_for() -> None:
     with serve(answering) as server:
         command = ("batch", "--base-url", server.url, "-m", "m")
         assert run(*command, stdin=questions(2)).stderr == b""
-        assert b"chatpipe: 0 lines" in run(*command, "--progress", "bar", stdin=questions(2)).stderr
+        asked = run(*command, "-j1", "--progress", "bar", stdin=questions(LINES)).stderr
+    assert re.match(rb"\rchatpipe: \d+ done", asked)
+    assert asked.count(b" done") == 1  # the next would come after a second
+
+
+CSV = b"q\n" + b"".join(b"q%d\n" % number for number in range(6)) + b"bad\n" + b"q\n" * 6
+
+
+@pytest.mark.parametrize(
+    ("format", "told"),
+    [
+        ("text", "chatpipe: <stdin>:8: 400 from "),
+        ("json", '{"error":{"status":65,"type":"bad_input","message":"400 from '),
+    ],
+    ids=["text", "json"],
+)
+def test_what_is_told_meanwhile_has_a_line_of_its_own(format: str, told: str, ends: tuple[int, int]) -> None:
+    """And the bar comes again after it."""
+    arguments = ("--csv", "--error-format", format)
+    done = shown(ends, *arguments, command=("map", "{{q}}"), stdin=CSV)
+    seen = screen(done.terminal)
+    assert done.status == 1
+    assert len(seen) == 2
+    assert seen[0].startswith(told)
+    before, _, after = done.terminal.partition(told)
+    assert states(before)
+    assert states(after)
+
+
+def test_details_are_not_glued_to_the_bar(ends: tuple[int, int]) -> None:
+    done = shown(ends, "-v")
+    assert states(done.terminal)
+    seen = screen(done.terminal)
+    assert len(seen) >= LINES
+    assert all(line.startswith("chatpipe: ") for line in seen)
+    assert " done" not in "".join(seen)
+
+
+def test_where_results_are_shown_there_is_no_bar(ends: tuple[int, int]) -> None:
+    done = shown(ends, "-f", "text", "-k", streams=("stdout", "stderr"))
+    expected = [f"answer to q{number}" if number != 5 else TAME.rstrip() for number in range(LINES)]
+    assert done.terminal.split("\r\n") == [*expected, ""]
+
+
+def test_where_a_file_gets_the_results_there_is_one(ends: tuple[int, int], tmp_path: Path) -> None:
+    done = shown(ends, "-o", str(tmp_path / "out"), streams=("stdout", "stderr"))
+    assert states(done.terminal)
+    assert (tmp_path / "out").read_bytes().count(b"\n") == LINES
+
+
+@pytest.mark.parametrize(
+    "output",
+    [("-o", "/dev/stdout"), ("-o", "/dev/stderr"), ("--errors", "/dev/stderr", "-o", "out")],
+    ids=["-o /dev/stdout", "-o /dev/stderr", "--errors"],
+)
+def test_a_device_that_is_the_terminal_has_no_bar(
+    output: tuple[str, ...], ends: tuple[int, int], tmp_path: Path
+) -> None:
+    output = tuple(str(tmp_path / each) if each == "out" else each for each in output)
+    done = shown(ends, *output, streams=("stdout", "stderr"))
+    assert done.status == 0
+    assert states(done.terminal) == []
+
+
+def test_a_bar_that_is_asked_for_makes_room_for_results(ends: tuple[int, int]) -> None:
+    done = shown(ends, "-f", "text", "-k", "--progress", "bar", streams=("stdout", "stderr"))
+    expected = [f"answer to q{number}" if number != 5 else TAME.rstrip() for number in range(LINES)]
+    assert states(done.terminal)
+    assert screen(done.terminal + "\r\n") == [*expected, ""]
+
+
+def test_a_terminal_that_is_typed_on_has_no_bar(ends: tuple[int, int]) -> None:
+    ours, theirs = ends
+    with serve(answering) as server:
+        command = ("batch", "--base-url", server.url, "-m", "m", "-j1", "--lines")
+        with start(*command, stdin=theirs, stderr=theirs) as process:
+            os.close(theirs)
+            os.write(ours, b"q\n" * 6 + b"\x04")
+            assert b" done" not in _rest(ours)
+            assert process.wait(timeout=10) == 0
 
 
 def test_json_progress_is_whole_lines_on_a_terminal(ends: tuple[int, int]) -> None:
@@ -122,8 +244,8 @@ def test_json_progress_is_whole_lines_on_a_terminal(ends: tuple[int, int]) -> No
 
 
 def test_what_is_told_at_the_end_has_a_line_of_its_own(ends: tuple[int, int]) -> None:
-    done = shown(ends, stdin=questions(3) + b"{\n")
-    before, failed, told = done.terminal.partition("chatpipe: 1 of 4 lines failed")
+    done = shown(ends, stdin=questions(LINES) + b"{\n")
+    before, failed, told = done.terminal.partition("chatpipe: 1 of 13 lines failed")
     assert done.status == 1
     assert failed
     assert told.count("\n") == 1
@@ -131,19 +253,74 @@ def test_what_is_told_at_the_end_has_a_line_of_its_own(ends: tuple[int, int]) ->
     assert before.endswith(" \r")  # the bar was wiped first
 
 
-@pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}, {"FORCE_COLOR": "1"}])
+def test_a_run_that_stops_wipes_the_bar(ends: tuple[int, int]) -> None:
+    done = shown(ends, stdin=b'"no key"\n')
+    assert states(done.terminal)
+    (told,) = screen(done.terminal)
+    assert told.startswith("chatpipe: ")
+    assert "who are you" in told
+
+
+def test_a_run_whose_reader_leaves_wipes_the_bar(ends: tuple[int, int]) -> None:
+    """And ends as SIGPIPE ends a program, without a word."""
+    ours, theirs = ends
+    with serve(answering) as server:
+        command = ("batch", "--base-url", server.url, "-m", "m", "-j1")
+        with start(*command, stdin=subprocess.PIPE, stderr=theirs) as process:
+            os.close(theirs)
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(questions(LINES))
+            process.stdin.flush()
+            server.until(lambda: len(server.requests) >= LINES - 1)
+            process.stdout.close()
+            process.stdin.write(questions(LINES))
+            process.stdin.close()
+            said = _rest(ours).decode()
+            assert process.wait(timeout=10) == -signal.SIGPIPE
+    assert states(said)
+    assert screen(said + "\r\n") == [""]
+
+
+@pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}, {"TERM": "xterm"}, {"FORCE_COLOR": "1"}])
 def test_the_bar_has_no_colour(env: dict[str, str], ends: tuple[int, int]) -> None:
     done = shown(ends, env=env)
-    assert "chatpipe: 0 lines" in done.terminal
+    assert states(done.terminal)
     assert done.terminal.isascii()
     assert "\x1b" not in done.terminal
+
+
+def test_a_dumb_terminal_has_a_bar_only_where_it_is_asked_for(ends: tuple[int, int]) -> None:
+    assert shown(ends, env={"TERM": "dumb"}).terminal == ""
+
+
+def test_a_dumb_terminal_has_the_bar_that_is_asked_for(ends: tuple[int, int]) -> None:
+    assert states(shown(ends, "--progress", "bar", env={"TERM": "dumb"}).terminal)
+
+
+def test_quiet_wins(ends: tuple[int, int]) -> None:
+    assert shown(ends, "-q", "--progress", "bar").terminal == ""
 
 
 def test_a_narrow_terminal_is_not_overrun(ends: tuple[int, int]) -> None:
     termios.tcsetwinsize(ends[1], (24, 20))
     done = shown(ends)
-    assert len(states(done.terminal)) >= 2
-    assert max(map(len, done.terminal.split("\r"))) <= 20
+    assert states(done.terminal)
+    assert max(map(len, done.terminal.split("\r"))) == 19  # none in the last column
+
+
+@pytest.mark.parametrize(
+    ("env", "width"),
+    [({}, 79), ({"COLUMNS": "60"}, 59), ({"COLUMNS": "wide"}, 79), ({"COLUMNS": "0"}, 79)],
+    ids=["80", "COLUMNS", "no number", "zero"],
+)
+def test_a_terminal_without_a_size_is_given_one(
+    env: dict[str, str], width: int, ends: tuple[int, int], tmp_path: Path
+) -> None:
+    termios.tcsetwinsize(ends[1], (0, 0))
+    (tmp_path / "in").write_bytes(questions(LINES))
+    done = shown(ends, str(tmp_path / "in"), env=env)
+    assert {len(state) for state in states(done.terminal)} == {width}
 
 
 def test_ctrl_c_wipes_the_bar_and_says_how_to_go_on(ends: tuple[int, int]) -> None:
@@ -162,7 +339,7 @@ def test_ctrl_c_wipes_the_bar_and_says_how_to_go_on(ends: tuple[int, int]) -> No
     bar, _, told = said.rpartition("\r\n")[0].rpartition("\r")
     assert bar.rpartition("\r")[2].strip() == ""
     assert told.startswith("chatpipe: interrupted after ")
-    assert told.endswith(" lines: run the same command again")
+    assert told.endswith(" lines: with -o FILE or --journal FILE the next run goes on")
 
 
 def test_texts_are_escaped_on_a_terminal_and_only_there(ends: tuple[int, int]) -> None:

@@ -88,3 +88,25 @@ def test_estimates_are_right_on_average() -> None:
 def test_follows_a_change_within_a_hundred_answers() -> None:
     estimator = learned(*[(1000, 250, 100)] * 500, *[(1000, 500, 1000)] * 100)
     assert estimator.estimate(1000, None, 1) == pytest.approx(1500, rel=0.04)
+
+
+@pytest.mark.parametrize(
+    ("answers", "max_tokens", "tokens"),
+    [
+        pytest.param(0, None, 356, id="the guess"),
+        pytest.param(1, None, 238, id="halfway to what is seen"),
+        pytest.param(3, None, 179, id="a quarter of the way back"),
+        pytest.param(1, 40, 130, id="the limit of the request is its guess"),
+        pytest.param(255, None, 121, id="hardly any"),
+    ],
+)
+def test_the_first_short_answers_do_not_let_all_others_go(
+    answers: int, max_tokens: int | None, tokens: int
+) -> None:
+    """Answers of 20 tokens; those of 256 and more are still on their way."""
+    estimator = learned(*[(400, 100, 20)] * answers)
+    assert estimator.booking(400, max_tokens, 1) == tokens
+
+
+def test_no_less_is_booked_than_is_expected() -> None:
+    assert learned((400, 100, 2000)).booking(400, None, 1) == 2100

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import shlex
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from loopback import Request, chunk, completion, event, event_stream, reply, serve
+from loopback import Answer, Pause, Request, chunk, completion, event, event_stream, reply, serve
 from process import Done, run
 
 LABEL = {
@@ -197,3 +199,120 @@ def test_a_stream_that_is_cut_keeps_the_part_that_came() -> None:
     assert (done.status, line["chatpipe"]["outcome"]) == (76, "network")
     assert line["response"]["body"]["choices"][0]["message"]["content"] == "Half of"
     assert line["error"]["code"] == "network"
+
+
+def always_calls(request: Request, answer: int = 5) -> list[bytes]:
+    """A token is four bytes of a request."""
+    used = len(request.body) // 4
+    usage = {"prompt_tokens": used, "completion_tokens": answer, "total_tokens": used + answer}
+    call = {"id": "c", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+    return [reply(200, {**completion(""), "usage": usage, "choices": [choice]})]
+
+
+def prompts(count: int) -> bytes:
+    return b"".join(b'{"prompt":"%d"}\n' % number for number in range(count))
+
+
+@pytest.mark.parametrize("jobs", ["1", "3", "8"])
+@pytest.mark.parametrize(
+    "limit",
+    [
+        pytest.param(("--max-total-tokens", "2000"), id="tokens"),
+        pytest.param(("--max-cost", "2000", "--prices", "prices"), id="money"),
+    ],
+)
+def test_a_budget_ends_conversations_too(
+    jobs: str, limit: tuple[str, ...], tool: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "prices").write_text("[m]\ninput = 1e6\noutput = 1e6\n")
+    with serve(always_calls) as server:
+        options = (*tool, "--max-tokens", "5", "-j", jobs, *limit, "--report", "report", "--journal", "j")
+        done = batch(server.url, *options, stdin=prompts(8), cwd=tmp_path)
+        sent = len(server.requests)
+        again = batch(server.url, *options, stdin=prompts(8), cwd=tmp_path)
+        spent = sum(len(request.body) // 4 + 5 for request in server.requests)
+    assert (done.status, again.status) == (7, 7)
+    assert 1000 < spent <= 2000
+    assert b"and the next turn may take" in done.stderr
+    report = json.loads((tmp_path / "report").read_text())
+    assert report["retries"] == 0
+    stopped = [line for line in lines_of(done) if line["chatpipe"]["outcome"] == "unsent"]
+    assert stopped
+    for line in stopped:
+        about = line["chatpipe"]
+        assert line["error"]["code"] == "unsent"
+        assert about["turns"] == about["attempts"] == len(about["earlier_usage"])
+    assert sum(line["chatpipe"].get("turns", 1) for line in lines_of(done)) == sent
+
+
+def test_a_budget_that_suffices_stops_no_conversation(tool: tuple[str, ...], tmp_path: Path) -> None:
+    with serve(calls_then_answers) as server:
+        done = batch(server.url, *tool, "--max-tokens", "5", "--max-total-tokens", "500", cwd=tmp_path)
+    assert (done.status, outcomes(done)) == (0, ["ok", "ok"])
+
+
+def test_a_turn_waits_for_what_others_have_set_aside_and_do_not_use(
+    tool: tuple[str, ...], tmp_path: Path
+) -> None:
+    """The first answer is a long one, so that for the next turn as much is set aside as for the others."""
+
+    def honest(request: Request) -> Answer:
+        if request.json()["messages"][-1]["content"].endswith(": 12"):
+            used = {"prompt_tokens": len(request.body) // 4, "completion_tokens": 2}
+            return [Pause(0.2), reply(200, {**completion("12"), "usage": used})]
+        if request.json()["messages"][0]["content"] == "0":
+            return always_calls(request, answer=300)
+        return [Pause(0.3), *always_calls(request)]
+
+    with serve(honest) as server:
+        options = (*tool, "--max-tokens", "300", "--max-total-tokens", "1500", "-j8")
+        done = batch(server.url, *options, stdin=prompts(4), cwd=tmp_path)
+    assert (done.status, outcomes(done)) == (0, ["ok"] * 4)
+
+
+def test_a_budget_ends_reasking_too(tmp_path: Path) -> None:
+    with serve(lambda request: [reply(200, counted("no JSON", 100))]) as server:
+        options = (*SCHEMA, "--reask", "5", "--max-tokens", "5", "--max-total-tokens", "330", "-j1")
+        done = batch(server.url, *options, cwd=tmp_path)
+        assert len(server.requests) <= 3
+    assert (done.status, outcomes(done)) == (7, ["unsent"])
+
+
+def test_a_tool_may_ask_in_the_place_that_its_conversation_has_left(
+    tool: tuple[str, ...], tmp_path: Path
+) -> None:
+    with serve(calls_then_answers) as server:
+        options = ("--base-url", f"{server.url}/v1", "-m", "m", "--pace-file", "pace", "--pace-jobs", "1")
+        asks = shlex.join(["chatpipe", "ask", *options, "--no-stream", "--no-stdin", "inner"])
+        (tmp_path / "weather.sh").write_text(f"#!/bin/sh\nexec {asks} >/dev/null\n")
+        started = time.monotonic()
+        done = batch(server.url, *tool, *options[4:], "--exec-timeout", "5", stdin=prompts(2), cwd=tmp_path)
+        texts = [request.json()["messages"][0]["content"] for request in server.requests]
+    assert time.monotonic() - started < 5
+    assert (done.status, outcomes(done)) == (0, ["ok", "ok"])
+    assert sorted(texts) == ["0", "0", "1", "1", "inner", "inner"]
+
+
+def test_in_a_run_only_the_first_failures_of_tools_are_told(tool: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "weather.sh").write_text("#!/bin/sh\nexit 3\n")
+    with serve(calls_then_answers) as server:
+        done = batch(server.url, *tool, "-j4", stdin=prompts(15), cwd=tmp_path)
+        told = done.stderr.splitlines()
+        assert told == [
+            *[b"chatpipe: tool 'weather' ended with status 3: the model is told"] * 10,
+            b"chatpipe: there are more like these: -v shows each",
+        ]
+        shown = batch(server.url, *tool, "-v", stdin=prompts(15), cwd=tmp_path)
+    assert done.status == 0
+    assert shown.stderr.count(b"< tool weather: ended with status 3") == 15
+
+
+def test_the_server_s_own_code_is_in_the_message() -> None:
+    body = {"error": {"message": "no such thing", "type": "invalid_request_error", "code": "model_not_found"}}
+    with serve(lambda request: [reply(404, body)]) as server:
+        done = batch(server.url, stdin=b'{"prompt":"x"}\n')
+    (line,) = lines_of(done)
+    assert line["error"]["code"] == "http_404"
+    assert line["error"]["message"].endswith("no such thing (model_not_found)")

@@ -23,7 +23,7 @@ from loopback import (
     serve,
     stream_of,
 )
-from process import Process, begun, environment, home, run, sh, start
+from process import Process, begun, environment, run, sh, start
 from programs import program
 
 
@@ -113,9 +113,36 @@ def test_an_output_that_cannot_be_is_74_before_anything_is_sent(
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
 
 
-def test_nothing_is_written_into_the_home_directory() -> None:
-    run("ask", "-p", "echo", "Hello")
-    assert list(home().iterdir()) == []
+def test_nothing_is_written_into_the_home_directory(tmp_path: Path) -> None:
+    assert run("ask", "-p", "echo", "Hello", env={"HOME": str(tmp_path)}).status == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+# What is no answer
+
+
+@pytest.mark.parametrize(
+    ("size", "shown", "fix"),
+    [
+        pytest.param(4096, 4096, "is the base URL right?", id="4 KiB"),
+        pytest.param(
+            4097, 0, "--output FILE keeps the 4097 bytes that came, is the base URL right?", id="more"
+        ),
+    ],
+)
+def test_what_is_no_answer_is_shown_up_to_4_kib(size: int, shown: int, fix: str) -> None:
+    with serve(lambda _: reply(200, b"x" * size)) as server:
+        done = run(*ask(server.url))
+    *before, line = done.stderr.decode().splitlines()
+    assert before == ["x" * shown] * bool(shown)
+    assert line == f"chatpipe: the answer is not JSON (expecting value): '{'x' * 77}...': {fix}"
+    assert (done.status, done.stdout) == (76, b"")
+
+
+def test_what_is_no_answer_shows_bytes_that_are_no_text() -> None:
+    with serve(lambda _: reply(200, b"\xff\n")) as server:
+        done = run(*ask(server.url))
+    assert done.stderr.startswith(b"\\xff\nchatpipe: the answer is not JSON (byte 0xff is not UTF-8)")
 
 
 # When it is replaced

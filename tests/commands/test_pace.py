@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from loopback import Pause, Request, completion, in_turn, reply, serve
+from loopback import Answer, Pause, Request, completion, in_turn, reply, serve
 from process import Done, run
 
 
@@ -20,7 +20,7 @@ class Watch:
         self.at: list[float] = []
         self._busy_s = busy_s
 
-    def __call__(self, request: Request) -> list[object]:
+    def __call__(self, request: Request) -> Answer:
         self.at.append(request.at)
         return [Pause(self._busy_s), reply(200, completion("hi"))]
 
@@ -65,7 +65,7 @@ def test_tokens_are_booked_as_used(tmp_path: Path) -> None:
     used = {"prompt_tokens": 50, "completion_tokens": 50, "total_tokens": 100}
     watch = Watch()
 
-    def answer(request: Request) -> list[object]:
+    def answer(request: Request) -> Answer:
         watch.at.append(request.at)
         return [reply(200, {**completion("hi"), "usage": used})]
 

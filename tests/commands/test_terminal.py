@@ -121,6 +121,20 @@ def test_reasoning_streams_to_a_terminal_escaped(terminal: Terminal) -> None:
         assert shown(terminal, "stderr", *arguments) == "h\\x1bm\n"
 
 
+def test_details_do_not_break_the_last_line_of_an_answer(terminal: Terminal) -> None:
+    with serve(lambda _: event_stream(stream_of("Hi"))) as server:
+        arguments = ("ask", "--base-url", server.url, "-m", "m", "-v", "Hello")
+        with start(*arguments, stdout=terminal.theirs, stderr=terminal.theirs) as process:
+            os.close(terminal.theirs)
+            lines = terminal.read(b"").decode().split("\r\n")
+            process.wait(timeout=10)
+    *_, before, said, after, last = lines
+    assert before.startswith("chatpipe: < ")
+    assert said == "Hi"
+    assert after.startswith("chatpipe: < end after ")
+    assert last == ""
+
+
 @pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}, {"FORCE_COLOR": "1"}])
 def test_there_is_no_colour_to_turn_off(terminal: Terminal, env: dict[str, str]) -> None:
     said = shown(terminal, "stderr", "ask", "-p", "echo", "-v", "--max-tokens", "1", "a b", env=env)
@@ -143,6 +157,17 @@ def test_a_prompt_can_be_typed(terminal: Terminal) -> None:
         terminal.write(b"typed\n\x04")
         stdout, _ = process.communicate(timeout=10)
     assert (process.returncode, stdout) == (0, b"typed\n")
+
+
+@pytest.mark.parametrize("command", [("batch", "--lines", "-f", "text"), ("map", "--lines", "{{line}}")])
+def test_the_input_of_a_run_can_be_typed(command: tuple[str, ...], terminal: Terminal) -> None:
+    with start(*command, "-p", "echo", stdin=terminal.theirs) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == b"chatpipe: type the input, then Ctrl-D\n"
+        terminal.write(b"typed\n\x04")
+        stdout, _ = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert b"typed" in stdout
 
 
 def test_with_a_prompt_a_terminal_is_not_read(terminal: Terminal) -> None:

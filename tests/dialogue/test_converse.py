@@ -162,6 +162,12 @@ def test_what_does_not_fit_is_told_with_the_answer_before_it() -> None:
     assert result.answer.earlier == ({"total_tokens": 10},)
 
 
+def test_why_it_asks_again_is_a_detail() -> None:
+    details: list[str] = []
+    talk(Server(says("no"), says("{}")), Rules(violation=only_json, reasks=1, detail=details.append))
+    assert details == ["the answer does not fit the schema: is not JSON: asking again"]
+
+
 @pytest.mark.parametrize(("reasks", "asked"), [(0, 1), (1, 2), (3, 4)])
 def test_asks_again_so_many_times_and_no_more(reasks: int, asked: int) -> None:
     server = Server(*[says("no")] * 9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -212,6 +213,22 @@ def test_more_calls_than_run_at_once_in_all_threads(
     assert {int(answer["content"]) for answer in answers} <= {1, 2}
 
 
+def test_where_the_system_has_no_room_for_more_they_wait(
+    toolbox: Callable[..., Toolbox], told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = Child.__init__
+    box = toolbox({"f": ["echo", "x"]})
+
+    def started_with_room(self: Any, *values: Any, **more: Any) -> None:
+        if len(box._children) == 2:
+            raise OSError(errno.EMFILE, "too many open files")
+        start(self, *values, **more)
+
+    monkeypatch.setattr(Child, "__init__", started_with_room)
+    assert [answer["content"] for answer in box.run(calling(*"fffff"))] == ["x"] * 5
+    assert told.notes == []
+
+
 def test_one_that_fails_takes_nothing_from_the_others(toolbox: Callable[..., Toolbox]) -> None:
     box = toolbox({"a": sh("exit 1"), "b": ["/nonexistent"], "c": sh("sleep 0.05; echo fine")})
     assert [answer["content"] for answer in box.run(calling("a", "b", "c"))] == [
@@ -266,6 +283,20 @@ def test_time_out_ends_the_whole_tree(
     assert 0.3 <= time.monotonic() - since < 2
     assert text == "error: the tool took longer than 0.3 s\nstdout:\nhalf"
     assert told.notes == ["tool 'f' took longer than 0.3 s: the model is told"]
+    until(lambda: is_gone(int((tmp_path / "pid").read_text())))
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="nothing tells what is in a session")
+def test_time_out_ends_what_has_a_group_of_its_own(toolbox: Callable[..., Toolbox], tmp_path: Path) -> None:
+    """As timeout(1) makes one, and every job of a shell with job control."""
+    script = f"""
+        import os, subprocess
+        inner = subprocess.Popen(["sleep", "60"], process_group=0)
+        open("{tmp_path}/pid", "w").write(str(inner.pid))
+        inner.wait()
+    """
+    text = result(toolbox({"f": python(script)}, timeout_s=1))
+    assert text.startswith("error: the tool took longer than 1 s")
     until(lambda: is_gone(int((tmp_path / "pid").read_text())))
 
 

@@ -31,7 +31,7 @@ Chatpipe = Callable[..., Any]
         pytest.param(
             ["ask"],
             2,
-            "chatpipe: no prompt: give one as an operand or on stdin, see chatpipe ask --help\n",
+            "chatpipe: no prompt: give one as an operand or on stdin\n",
             id="no prompt",
         ),
         pytest.param(

@@ -80,4 +80,15 @@ def test_curl_command_reads_the_key_and_hides_headers(chatpipe: Callable[..., An
     )
     assert ran.status == 0
     assert SECRET not in ran.stdout
-    assert '-H "Authorization: Bearer $(cat key)"' in ran.stdout
+    assert "Authorization: Bearer $(cat key)\nEND_OF_KEY\n" in ran.stdout
+    # No word of the command: a shell would put what it reads into one, for everybody to see.
+    assert "Bearer" not in ran.stdout.partition("<<")[0]
+
+
+@pytest.mark.parametrize(("taken", "free"), [("8", "9"), ("9", "8")])
+def test_curl_reads_the_header_from_another_descriptor_than_the_key(
+    chatpipe: Callable[..., Any], taken: str, free: str
+) -> None:
+    ran = chatpipe("build", "-f", "curl", "-m", "m", "--key-fd", taken, "hi")
+    assert f"-H @/dev/fd/{free} " in ran.stdout
+    assert f"Authorization: Bearer $(cat <&{taken})\n" in ran.stdout

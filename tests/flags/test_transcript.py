@@ -43,7 +43,7 @@ def test_question_that_waits_is_the_request(build: Callable[..., Any]) -> None:
         (
             ["--transcript", "t"],
             2,
-            "no prompt: give one as an operand or on stdin, see chatpipe ask --help",
+            "no prompt: give one as an operand or on stdin",
         ),
         (
             ["--transcript", "t", "-n", "2", "x"],

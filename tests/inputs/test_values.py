@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatpipe.inputs.values import NotJSON, dumps, loads, loads_exactly
+from chatpipe.inputs.values import NotJSON, dumps, loads, loads_exactly, strict_line
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,6 @@ def test_what_the_user_gives_keeps_every_digit(digits: str) -> None:
         pytest.param('{"äöü": x}'.encode(), "expecting value", 1, 9, id="column in characters"),
         pytest.param(b"[1] [2]", "extra data", 1, 5, id="two values"),
         pytest.param(b'"a', "unterminated string starting at", 1, 1, id="open string"),
-        pytest.param(b"NaN", "'NaN' is not JSON", 1, 1, id="NaN"),
-        pytest.param(b"[-Infinity]", "'-Infinity' is not JSON", 1, 1, id="minus infinity"),
         pytest.param(b'{"a":\n "b\xffc"}', "byte 0xff is not UTF-8", 2, 4, id="invalid UTF-8"),
         pytest.param('"ä'.encode() + b'\xc3"', "byte 0xc3 is not UTF-8", 1, 3, id="cut character"),
         pytest.param(b'"\xed\xa0\xbd"', "byte 0xed is not UTF-8", 1, 2, id="a surrogate in raw bytes"),
@@ -89,15 +87,46 @@ def test_more_digits_than_python_reads_are_refused() -> None:
         loads_exactly(b"1" * 5000)
 
 
-@pytest.mark.parametrize("data", [b"1e400", b'{"a":[-1e999]}'], ids=["alone", "inside"])
-@pytest.mark.parametrize("read", [loads, loads_exactly])
-def test_number_beyond_all_floats_does_not_become_null(read: Callable[[bytes], Any], data: bytes) -> None:
-    """Python's json reads it as infinity, which orjson would write as null."""
-    try:
-        value = read(data)
-    except NotJSON:
-        return
-    assert b"null" not in dumps(value)
+NOT_FINITE = pytest.mark.parametrize(
+    ("data", "what", "value"),
+    [
+        pytest.param(b"NaN", "'NaN' is not JSON", "nan", id="NaN"),
+        pytest.param(b"[-Infinity]", "'-Infinity' is not JSON", "[-inf]", id="minus infinity"),
+        pytest.param(b'{"a":Infinity}', "'Infinity' is not JSON", "{'a': inf}", id="infinity"),
+        pytest.param(b"1e400", "'1e400' is too large a number", "inf", id="beyond all floats"),
+        pytest.param(b'{"a":[-1e999]}', "'-1e999' is too large a number", "{'a': [-inf]}", id="below them"),
+    ],
+)
+
+
+@NOT_FINITE
+def test_what_the_user_gives_holds_no_number_that_json_has_not(data: bytes, what: str, value: str) -> None:
+    with pytest.raises(NotJSON) as refused:
+        loads_exactly(data)
+    assert (refused.value.what, refused.value.line, refused.value.column) == (what, 1, 1)
+
+
+@NOT_FINITE
+def test_of_a_server_it_is_taken(data: bytes, what: str, value: str) -> None:
+    assert str(loads(data)) == value
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        pytest.param(b'{"a": [NaN, 1.50]}', b'{"a":[null,1.5]}', id="NaN"),
+        pytest.param(b'{"a": [-Infinity]}', b'{"a":[null]}', id="minus infinity"),
+        pytest.param(
+            b'[NaN, "\\ud83d", 18446744073709551616]',
+            b'[null,"\\ud83d",18446744073709551616]',
+            id="beside what orjson refuses",
+        ),
+        pytest.param(b'{"a": "NaN",\n "b": 1.50}', b'{"a": "NaN",  "b": 1.50}', id="in a text: as it came"),
+        pytest.param(b'{"a": 1e400}', b'{"a": 1e400}', id="what is JSON, as it came"),
+    ],
+)
+def test_a_line_for_any_reader(data: bytes, line: bytes) -> None:
+    assert strict_line(data) == line
 
 
 @pytest.mark.parametrize(

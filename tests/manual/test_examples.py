@@ -16,7 +16,7 @@ from programs import program
 
 # The server of the pages: the loopback one, which answers as the model echo does, takes its place.
 _SERVER = "http://localhost:8080"
-_PROGRAMS = ("curl", "jq", "make", "parallel", "xargs")
+_PROGRAMS = ("curl", "git", "jq", "make", "parallel", "xargs")
 EXAMPLES = [example for name in pages.names() for example in pages.examples(name)]
 
 

@@ -171,6 +171,10 @@ def test_chatpipe_1_describes_the_formats() -> None:
 # Environment
 
 
+# No request looks at them.
+OF_THE_BAR = {"TERM", "COLUMNS"}
+
+
 class _Asked(dict[str, str]):
     """An environment that remembers what it was asked for, in upper case as proxies go by both."""
 
@@ -218,8 +222,15 @@ def test_no_other_variable_is_read_anywhere() -> None:
             r'getenv\("(\w+)"',
         ):
             read |= set(re.findall(pattern, text))
-    assert {name.upper() for name in read} <= pages.variables(pages.WHOLE)
+    assert {name.upper() for name in read} - OF_THE_BAR <= pages.variables(pages.WHOLE)
     assert "CHATPIPE_MODEL" in read  # that anything is found at all
+
+
+@pytest.mark.parametrize("name", ["batch", "map"])
+def test_progress_names_the_variables_of_the_bar(name: str) -> None:
+    entries = pages.entries(pages.sections(PAGES[name])["OPTIONS"])
+    (text,) = ("\n".join(each.text) for each in entries if each.head.startswith("Fl -progress "))
+    assert set(re.findall(r"^\.Ev (\w+)$", text, re.MULTILINE)) == OF_THE_BAR
 
 
 def test_variables_that_the_help_names_are_in_the_manual() -> None:

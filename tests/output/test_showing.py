@@ -81,8 +81,23 @@ FAILED = '{"custom_id":"x7","response":null,"error":{"code":"http_500","message"
 DONE = "data: [DONE]\n\n"
 CUT = "chatpipe: 1:1: the recorded stream was cut: neither finish_reason nor [DONE]\n"
 
+SPREAD = """{
+  "choices": [
+    {"index": 0, "delta": {"content": "one"}, "finish_reason": "stop"}
+  ]
+}
+"""
+
 ONE = chunk("o", role=True) + chunk("ne") + chunk("", "stop")
 TWO = chunk("t", id="b", role=True) + chunk("wo", "stop", id="b")
+
+
+@pytest.mark.usefixtures("folder")
+def test_chunk_on_several_lines_is_one_line_of_an_event(capfd: pytest.CaptureFixture[str]) -> None:
+    """Else the next to read the stream would take its second line for no field."""
+    events = shown(capfd, SPREAD, format="sse").stdout
+    assert events.count("\n") == 4
+    assert shown(capfd, events) == (0, "one\n", "")
 
 
 @pytest.mark.usefixtures("folder")

@@ -169,9 +169,10 @@ def test_document(tmp_path: Path, data: bytes, media_type: str) -> None:
     }
 
 
-def test_document_of_no_known_type(tmp_path: Path) -> None:
+@pytest.mark.parametrize("data", [b"\x00\xff\xfe", b"\x00\x01\x02"], ids=["not UTF-8", "NUL"])
+def test_document_of_no_known_type(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "a.pdf"
-    path.write_bytes(b"\x00\xff\xfe")
+    path.write_bytes(data)
     with pytest.raises(BadInput) as bad:
         part("file", str(path))
     assert str(bad.value) == (

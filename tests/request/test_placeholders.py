@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from chatpipe.errors import BadInput
-from chatpipe.request.placeholders import Missing, named, parse
+from chatpipe.request.placeholders import Missing, named, parse, written
 
 ROW: dict[str, Any] = {
     "text": "hello",
@@ -76,6 +76,7 @@ def test_filled(template: str, filled: str) -> None:
         ("{{list.2}}", "list.2"),
         ("{{list.-1}}", "list.-1"),
         ("{{list.x}}", "list.x"),
+        pytest.param("{{list." + "9" * 5000 + "}}", "list." + "9" * 5000, id="more digits than int() takes"),
         ("{{no.x}}", "no.x"),
         ("{{Text}}", "Text"),
         ('{{"a.b.c"}}', '"a.b.c"'),
@@ -126,3 +127,13 @@ def test_columns_hold_texts_which_have_no_insides(name: str, columns: set[str], 
 
 def test_placeholders_are_told_in_order() -> None:
     assert [each.name for each in parse("{{b}} {{a.c}} {{{{x}} {{b}}", "T").placeholders] == ["b", "a.c", "b"]
+
+
+@pytest.mark.parametrize("name", ["a", "a.b", " a", "a ", "", 'say "a"', "{a}", "a\\", "\u00e9", "a\tb"])
+def test_the_name_of_a_field_can_be_written(name: str) -> None:
+    text = parse("{{" + written(name) + "}}", "t")
+    assert text.fill({name: "value"}) == "value"
+
+
+def test_a_plain_name_is_written_as_it_is() -> None:
+    assert (written("first name"), written(" a")) == ("first name", '" a"')

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import loopback
-from chatpipe.wire import blocking
+from chatpipe.wire import blocking, faults
 from chatpipe.wire.blocking import BlockingTransport, request_head
 from loopback import Close, Pause, Reset, Stall, WaitFor, chunked, closed_port, in_turn, reply, serve
 
@@ -479,6 +479,50 @@ def test_a_kept_connection_that_dies_without_a_byte_is_replaced_once(send: Any) 
         assert send(server.url) == (200, b"one")
         assert send(server.url) == (200, b"two")
     assert (server.connections, len(server.requests)) == (2, 3)
+
+
+@pytest.mark.parametrize("end", [Close(), Reset()], ids=["close", "reset"])
+def test_a_kept_connection_that_dies_late_is_a_fault_like_any_other(
+    end: loopback.Step, send: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server may have begun to work on it: what is bought twice is for the user to say."""
+    monkeypatch.setattr(blocking, "RACE_S", 0.1)
+    with serve(in_turn(reply(200, b"one"), [Pause(0.2), end], reply(200, b"two"))) as server:
+        assert send(server.url) == (200, b"one")
+        with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)) as caught:
+            send(server.url)
+        assert len(server.requests) == 2
+        assert faults.is_passing(caught.value)
+        assert send(server.url) == (200, b"two")
+
+
+def test_a_kept_connection_that_dies_before_the_request_was_there_is_replaced_however_late(
+    send: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocking, "RACE_S", 0.0)
+    body = b"x" * 20_000_000
+
+    def talk(listener: socket.socket) -> None:
+        first, _ = listener.accept()
+        with first:
+            first.recv(65536)
+            first.sendall(reply(200, b"one"))
+            first.recv(65536)  # some of the second
+            time.sleep(0.05)
+        second, _ = listener.accept()
+        with second:
+            left = len(body)
+            while left > 0:
+                left -= len(second.recv(1 << 20))
+            second.sendall(reply(200, b"two"))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=talk, args=(listener,), daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        assert send(url) == (200, b"one")
+        assert send(url, body) == (200, b"two")
+        thread.join(10)
 
 
 @pytest.mark.parametrize("steps", [[HEAD, Close()], [HEAD, Pause(0.02), Reset()]], ids=["close", "reset"])

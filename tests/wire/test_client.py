@@ -6,7 +6,6 @@ import os
 import socket
 import ssl
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ import pytest
 import loopback
 from chatpipe.errors import BadConfiguration, MissingInput
 from chatpipe.wire import client, faults
-from chatpipe.wire.blocking import DEADLINE, BlockingTransport
-from chatpipe.wire.client import Dial, ProxiedTransport, open_transport, proxy_for
-from loopback import Close, Pause, Proxy, Stall, chunked, closed_port, reply, serve
+from chatpipe.wire.blocking import BlockingTransport
+from chatpipe.wire.client import Dial, open_transport, proxy_for
+from loopback import reply, serve
 
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
@@ -115,151 +114,8 @@ def test_no_proxy(no_proxy: str, url: str, direct: bool) -> None:
     assert (proxy_for(httpx.URL(url), None, {"all_proxy": P, "no_proxy": no_proxy}) is None) is direct
 
 
-def through(proxy: str, url: str = "http://h/", **dial: Any) -> httpx.AsyncBaseTransport:
-    return open_transport(Dial(proxy=proxy, **dial), httpx.URL(url), {})
-
-
 def test_direct_connections_are_our_own() -> None:
     assert type(open_transport(Dial(), httpx.URL("http://h/"), {})) is BlockingTransport
-
-
-def test_plain_http_goes_through_a_proxy_in_absolute_form(make_sender: Make) -> None:
-    with Proxy() as proxy, serve(lambda _: chunked([b"hi"])) as server:
-        send = make_sender(through(proxy.url.replace("//", "//user:pass@")))
-        assert send(server.url) == (200, b"hi")
-    assert [(asked.method, asked.target) for asked in proxy.asked] == [("POST", server.url)]
-    assert proxy.asked[0].headers["proxy-authorization"] == "Basic dXNlcjpwYXNz"
-    assert "proxy-authorization" not in server.requests[0].headers
-
-
-def test_https_goes_through_a_tunnel(make_sender: Make) -> None:
-    tls = loopback.tls_contexts()
-    with Proxy() as proxy, serve(lambda _: reply(200, b"hi"), tls=tls.server) as server:
-        send = make_sender(through(proxy.url, server.url, cacert=str(tls.ca_pem)))
-        assert send(server.url) == (200, b"hi")
-    assert [(asked.method, asked.target) for asked in proxy.asked] == [
-        ("CONNECT", f"127.0.0.1:{server.port}")
-    ]
-
-
-def test_the_environment_names_a_proxy(make_sender: Make) -> None:
-    with Proxy() as proxy, serve(lambda _: reply(200, b"hi")) as server:
-        send = make_sender(open_transport(Dial(), httpx.URL(server.url), {"http_proxy": proxy.url}))
-        assert send(server.url) == (200, b"hi")
-    assert len(proxy.asked) == 1
-
-
-def test_a_proxy_that_refuses_the_tunnel(make_sender: Make) -> None:
-    with Proxy(refuse=407) as proxy:
-        send = make_sender(through(proxy.url, "https://h.example/", insecure=True))
-        with pytest.raises(httpx.ProxyError, match="407"):
-            send("https://h.example/v1")
-
-
-@pytest.mark.parametrize("url", ["http://h.example/v1", "https://h.example/v1"])
-def test_a_proxy_that_is_not_there_is_told_from_the_server(url: str, make_sender: Make) -> None:
-    send = make_sender(through(f"http://127.0.0.1:{closed_port()}", url, insecure=True))
-    with pytest.raises(
-        httpx.ProxyError, match="the proxy itself cannot be reached: connection refused"
-    ) as caught:
-        send(url)
-    assert faults.from_exception(caught.value, url).what == (
-        f"no way to '{url}' through the proxy: the proxy itself cannot be reached: connection refused"
-    )
-    assert faults.is_passing(caught.value)
-
-
-def test_an_untrusted_server_behind_a_tunnel_is_not_the_proxys_fault(
-    make_sender: Make, tmp_path: Path
-) -> None:
-    with Proxy() as proxy, serve(tls=loopback.tls_contexts().server) as server:
-        send = make_sender(through(proxy.url, server.url))
-        with pytest.raises(httpx.ConnectError, match="certificate verify failed") as caught:
-            send(server.url)
-    assert faults.from_exception(caught.value, server.url).what.startswith(
-        f"cannot trust '{server.url}': certificate"
-    )
-    assert not faults.is_passing(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("steps", "kind", "message"),
-    [
-        pytest.param([*chunked([b"a"], end=None), Close()], httpx.RemoteProtocolError, "without", id="cut"),
-        pytest.param([Stall()], httpx.ReadTimeout, "timed out", id="stall"),
-        pytest.param(
-            [*chunked([b"a"], end=None), Stall()], httpx.ReadTimeout, "timed out", id="stall in the body"
-        ),
-    ],
-)
-def test_faults_behind_a_proxy(steps: Any, kind: type[Exception], message: str, make_sender: Make) -> None:
-    with Proxy() as proxy, serve(lambda _: steps) as server:
-        send = make_sender(through(proxy.url))
-        with pytest.raises(kind, match=message):
-            send(server.url, read=0.1 if kind is httpx.ReadTimeout else 10.0)
-
-
-def test_a_reset_in_the_body_behind_a_proxy_is_a_broken_reply(
-    make_sender: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Broken(httpx.SyncByteStream):
-        def __iter__(self) -> Any:
-            yield b"a"
-            raise httpx.ReadError("[Errno 104] Connection reset by peer")
-
-    with Proxy() as proxy, serve(lambda _: reply(200, b"a")) as server:
-        transport = through(proxy.url)
-        assert isinstance(transport, ProxiedTransport)
-        monkeypatch.setattr(
-            transport._transport, "handle_request", lambda _: httpx.Response(200, stream=Broken())
-        )
-        with pytest.raises(httpx.RemoteProtocolError, match="reset by peer before the end of the reply"):
-            make_sender(transport)(server.url)
-
-
-def test_a_deadline_behind_a_proxy(make_sender: Make) -> None:
-    def forever() -> Any:
-        yield from chunked([], end=None)
-        while True:
-            yield b"1\r\nx\r\n"
-            yield Pause(0.005)
-
-    for steps in (lambda _: [Stall()], lambda _: forever()):
-        with Proxy() as proxy, serve(steps) as server:
-            send = make_sender(through(proxy.url))
-            with pytest.raises(httpx.ReadTimeout, match=f"^{DEADLINE}$"):
-                send(server.url, deadline=time.monotonic() + 0.2)
-    with pytest.raises(httpx.ConnectTimeout, match=f"^{DEADLINE}$"):
-        send(server.url, deadline=time.monotonic() - 1)
-
-
-def test_the_time_outs_of_a_request_are_left_as_they_are(make_sender: Make) -> None:
-    with Proxy() as proxy, serve(lambda _: reply(200, b"hi")) as server:
-        send = make_sender(through(proxy.url))
-        response = send.open(server.url, deadline=time.monotonic() + 1)
-    assert response.request.extensions["timeout"]["read"] == 10.0
-
-
-@pytest.mark.parametrize("proxy", ["ftp://h:1", "http://", "http://h:port", "socks4://h:1"])
-def test_a_malformed_proxy_is_bad_configuration(proxy: str) -> None:
-    with pytest.raises(BadConfiguration) as caught:
-        through(proxy)
-    assert caught.value.place == "--proxy"
-
-
-def test_a_malformed_proxy_is_shown_without_its_password() -> None:
-    with pytest.raises(BadConfiguration) as caught:
-        open_transport(Dial(), httpx.URL("http://h/"), {"http_proxy": "ftp://user:s3cret@h"})
-    assert str(caught.value) == (
-        "proxy variable: 'ftp://h' is not the URL of a proxy: http://, https:// or socks5://HOST:PORT"
-    )
-
-
-def test_socks_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "socksio", None)
-    with pytest.raises(BadConfiguration, match="SOCKS") as caught:
-        through("socks5://127.0.0.1:1080")
-    assert caught.value.fix == "install chatpipe[socks]"
 
 
 # TLS

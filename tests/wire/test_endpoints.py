@@ -299,6 +299,16 @@ def test_headers(
         pytest.param("A: sec\x00ret", "header 'A' has a character that cannot be sent", id="NUL"),
         pytest.param("A: sécret", "header 'A' has a character that cannot be sent", id="value not ASCII"),
         pytest.param("A: sec\x7fret", "header 'A' has a character that cannot be sent", id="DEL"),
+        pytest.param(
+            "Content-Length: 3",
+            "header 'Content-Length' says where the body ends, which follows from the body",
+            id="length",
+        ),
+        pytest.param(
+            "transfer-encoding: chunked",
+            "header 'transfer-encoding' says where the body ends, which follows from the body",
+            id="framing",
+        ),
     ],
 )
 def test_no_header_is_2_and_its_value_is_not_shown(line: str, what: str) -> None:
@@ -398,6 +408,30 @@ def test_key_does_not_go_over_plain_http_to_another_machine(host: str, headers: 
         authorized(found, None if headers else "k", allow_http=False)
     assert fault.value.what == f"the key would go unencrypted to '{host.strip('[]')}'"
     assert authorized(found, "k", allow_http=True) != ()
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://proxy.example:3128", "https://u:p@proxy.example", "socks5://10.0.0.1"]
+)
+def test_nor_through_a_proxy_on_another_machine(proxy: str) -> None:
+    """It reads what goes over http, also what is for this machine."""
+    found = endpoint(base_url="http://127.0.0.1:1/v1")
+    with pytest.raises(BadConfiguration, match="the key would go unencrypted to"):
+        authorized(found, "k", allow_http=False, proxy=proxy)
+    assert authorized(found, "k", allow_http=True, proxy=proxy) != ()
+    assert authorized(found, None, allow_http=False, proxy=proxy) == found.headers
+    assert authorized(found, "k", allow_http=False, proxy="http://localhost:3128") != ()
+    secure = endpoint(base_url="https://b.example/v1")
+    assert authorized(secure, "k", allow_http=False, proxy=proxy) != ()
+
+
+@pytest.mark.parametrize("line", ["x-goog-api-key: x", "X-Auth-Token: x", "Cookie: a=b"])
+def test_nor_does_any_other_header_that_is_kept_out_of_sight(line: str) -> None:
+    found = endpoint(base_url="http://b.example/v1", headers=(line,))
+    with pytest.raises(BadConfiguration) as fault:
+        authorized(found, None, allow_http=False)
+    assert fault.value.what == f"the header '{line.partition(':')[0]}' would go unencrypted to 'b.example'"
+    assert authorized(found, None, allow_http=True) == found.headers
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,10 @@ LINES: dict[str, tuple[Exception, str]] = {
     ),
     "proxy": (
         httpx.ProxyError("407 Proxy Authentication Required"),
-        f"no way to {SHOWN} through the proxy: 407 Proxy Authentication Required: check --proxy",
+        (
+            f"no way to {SHOWN} through the proxy: 407 Proxy Authentication Required: "
+            "it wants a name and a password: --proxy"
+        ),
     ),
     "bad header": (
         httpx.LocalProtocolError(LINE_END),

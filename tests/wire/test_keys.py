@@ -128,11 +128,15 @@ def test_command_that_is_none_is_2(line: str) -> None:
     assert fault.value.place == "--key-command"
 
 
-def test_no_other_key_is_passed_to_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("key_env", ["OPENAI_API_KEY", "A_KEY", None])
+@pytest.mark.parametrize("rest", ["API_KEY", "CUSTOM_HEADERS"])
+def test_no_other_key_is_passed_to_the_command(
+    monkeypatch: pytest.MonkeyPatch, rest: str, key_env: str | None
+) -> None:
     """A key goes to no child: what asks a keyring for one key needs none of the others."""
-    monkeypatch.setenv("OPENAI_API_KEY", "from-environment")
-    line = command('import os; print(os.environ.get(chr(79)+"PENAI_API_KEY", 0))')
-    assert find(KeySource(command=line), "OPENAI_API_KEY", os.environ) == "0"
+    monkeypatch.setenv(f"OPENAI_{rest}", "from-environment")
+    line = command(f'import os; print(os.environ.get(chr(79)+"PENAI_{rest}", 0))')
+    assert find(KeySource(command=line), key_env, os.environ) == "0"
 
 
 def test_descriptor() -> None:
@@ -140,6 +144,22 @@ def test_descriptor() -> None:
     os.write(writer, b"k\n")
     os.close(writer)
     assert find(KeySource(descriptor=reader), "A_KEY", ENVIRON) == "k"
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_standard_descriptor_stays_open(number: int) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"k")
+    os.close(writer)
+    kept = os.dup(number)
+    try:
+        os.dup2(reader, number)
+        assert find(KeySource(descriptor=number), "A_KEY", ENVIRON) == "k"
+        os.fstat(number)
+    finally:
+        os.dup2(kept, number)
+        os.close(kept)
+        os.close(reader)
 
 
 def test_empty_descriptor_is_77() -> None:

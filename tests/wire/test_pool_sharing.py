@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import socket
 import ssl
 import threading
 import time
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 import loopback
+from chatpipe.wire import blocking, faults
 from chatpipe.wire.pool import PoolTransport
 from loopback import Close, Pause, Reset, Stall, WaitFor, chunked, event_stream, in_turn, reply, serve
 from pooled import Pool, read, run, turns, until
@@ -210,6 +212,58 @@ def test_a_kept_connection_that_is_reset_without_a_byte_is_replaced(size: int) -
     with serve(in_turn(reply(200, b"one"), [Reset()], reply(200, b"two"))) as server:
         run(main, max_connections=1)
         assert (server.connections, len(server.requests)) == (2, 3)
+
+
+@pytest.mark.parametrize("end", [Close(), Reset()], ids=["close", "reset"])
+def test_a_kept_connection_that_dies_late_is_a_fault_like_any_other(
+    end: loopback.Step, server_tls: ssl.SSLContext | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server may have begun to work on it: what is bought twice is for the user to say."""
+    monkeypatch.setattr(blocking, "RACE_S", 0.1)
+
+    async def main(send: Pool) -> None:
+        assert await send(server.url) == (200, b"one")
+        with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)) as caught:
+            await send(server.url)
+        assert len(server.requests) == 2
+        assert faults.is_passing(caught.value)
+        assert await send(server.url) == (200, b"two")
+        assert send.held == 1
+
+    with serve(in_turn(reply(200, b"one"), [Pause(0.2), end], reply(200, b"two")), tls=server_tls) as server:
+        run(main, max_connections=1)
+
+
+def test_a_kept_connection_that_dies_before_the_request_was_there_is_replaced_however_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(blocking, "RACE_S", 0.0)
+    body = b"x" * 20_000_000
+
+    def talk() -> None:
+        first, _ = listener.accept()
+        with first:
+            first.recv(65536)
+            first.sendall(reply(200, b"one"))
+            first.recv(65536)  # some of the second
+            time.sleep(0.05)
+        second, _ = listener.accept()
+        with second:
+            left = len(body)
+            while left > 0:
+                left -= len(second.recv(1 << 20))
+            second.sendall(reply(200, b"two"))
+
+    async def main(send: Pool) -> None:
+        assert await send(url) == (200, b"one")
+        assert await send(url, body) == (200, b"two")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        thread = threading.Thread(target=talk, daemon=True)
+        thread.start()
+        run(main, max_connections=1)
+        thread.join(10)
 
 
 def test_only_once() -> None:

@@ -1,8 +1,8 @@
 """How many requests may be in flight: a number, or as many as make the server faster.
 
-A server that is full refuses (429), or it queues, and then only its throughput tells: with more in
-flight everything takes longer and no more gets done. So throughput is compared between neighbouring
-levels, one round of requests each:
+A server that is full refuses (429), resets connections, or queues, and then only its throughput
+tells: with more in flight everything takes longer and no more gets done. So throughput is compared
+between neighbouring levels, one round of requests each:
 
     round at the base -> round at a probe, up or down -> keep the probe or go back -> ...
 
@@ -28,6 +28,7 @@ _CEILING = (8, 64)  # rounds that a level which was refused is left alone, first
 _CHANGED = 0.15  # in the logarithm of the throughput: another server than the one that was measured
 _FORGOTTEN = 0.2  # likewise of a gain: what was learned before is out of date
 _MEMORY = 4  # measurements of one gain that are averaged
+_LOST = (5, 1 / 6)  # tries in a round, and their share: a step too far loses a fifth, bad luck hardly so many
 _STARVED = 0.5  # of the limit: with fewer than that in flight, it is not the limit that decides
 
 
@@ -42,6 +43,9 @@ class Capacity:
     def finished(self, ok: bool, overloaded: bool, latency_s: float, now: float) -> None:
         """A request is over. overloaded: a 429, a 503 or a time-out; a fault of the request is neither."""
 
+    def lost(self, latency_s: float, now: float) -> None:
+        """A try of a request ended without a whole reply: its connection was refused, reset or cut."""
+
 
 def levels(maximum: int) -> tuple[int, ...]:
     """The numbers that are tried: 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 19 ... maximum."""
@@ -54,7 +58,19 @@ def levels(maximum: int) -> tuple[int, ...]:
 class _Round:
     """Answers to requests that were all sent at one level: after since, when it was set."""
 
-    __slots__ = ("_all_s", "_begin", "_needed", "_ok", "_ok_s", "_skip", "_squares", "limit", "since")
+    __slots__ = (
+        "_all_s",
+        "_begin",
+        "_lost",
+        "_needed",
+        "_ok",
+        "_ok_s",
+        "_skip",
+        "_squares",
+        "_tries",
+        "limit",
+        "since",
+    )
 
     def __init__(self, limit: int, since: float, begin: float, skip: int, needed: int) -> None:
         self.limit = limit
@@ -66,11 +82,14 @@ class _Round:
         self._ok_s = 0.0
         self._squares = 0.0
         self._all_s = 0.0
+        self._tries = 0
+        self._lost = 0
 
     def add(self, ok: bool, latency_s: float, now: float) -> bool:
         """Whether the round is complete. What was sent before it does not belong to it."""
         if now - latency_s < self.since:
             return False
+        self._tries += 1
         if self._skip > 0:
             self._skip -= 1
             self._begin = now
@@ -81,6 +100,15 @@ class _Round:
             self._ok_s += latency_s
             self._squares += latency_s * latency_s
         return self._ok >= self._needed
+
+    def loses(self, latency_s: float, now: float) -> bool:
+        """One more connection broke. Whether they are too many for bad luck."""
+        if now - latency_s < self.since:
+            return False
+        self._tries += 1
+        self._lost += 1
+        least, share = _LOST
+        return self._lost >= least and self._lost >= share * self._tries
 
     def throughput(self, now: float) -> float | None:
         """The logarithm of answers a second; None when there were fewer requests than the limit."""
@@ -162,6 +190,11 @@ class Auto(Capacity):
                 self._refused(now)
         elif self._round.add(ok, latency_s, now):
             self._measured(self._round.throughput(now), now)
+
+    def lost(self, latency_s: float, now: float) -> None:
+        """Some servers do not say 429: what they have no room for they reset."""
+        if self._round.loses(latency_s, now):
+            self._refused(now)
 
     def _refused(self, now: float) -> None:
         """Back to the base that was good, or two levels (a third) down from one that is good no more.

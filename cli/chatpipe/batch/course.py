@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from chatpipe.batch.capacity import Capacity
 from chatpipe.batch.lines import Item
@@ -17,7 +18,7 @@ from chatpipe.errors import ChatpipeError, Status, TryLater
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 
-# Below this many finished lines a share of failures says nothing.
+# Below this many lines that have come a share of failures says nothing.
 _ENOUGH_FOR_A_SHARE = 20
 # So many answers of 403, before anything has succeeded, are about the key and not about a line.
 _FORBIDDEN_AT_THE_START = 3
@@ -31,8 +32,19 @@ class Halted(ChatpipeError):
     status = Status.SOME_FAILED
 
 
+class _Held(NamedTuple):
+    """What is set aside for a line, and what the turns before have used, which is booked already."""
+
+    tokens: int = 0
+    cost: float = 0.0
+    booked: Usage = Usage()
+
+
 class Budget:
-    """`--max-total-tokens` and `--max-cost`: what was spent, before this run too, and what is in flight."""
+    """`--max-total-tokens` and `--max-cost`: what was spent, before this run too, and what is in flight.
+
+    Of a conversation each turn is set aside by itself, when the one before it has been booked.
+    """
 
     def __init__(
         self, tokens: int | None, cost: float | None, prices: Mapping[str, Price], estimator: Estimator
@@ -41,7 +53,8 @@ class Budget:
         self._cost = cost
         self._prices = prices
         self._estimator = estimator
-        self._reserved: dict[int, tuple[int, float]] = {}
+        self._reserved: dict[int, _Held] = {}
+        self._waiting: set[int] = set()  # lines whose next turn had no room: they come before new ones
         self._held_tokens = 0
         self._held_cost = 0.0
         self.spent_tokens = 0
@@ -49,46 +62,83 @@ class Budget:
 
     def reserve(self, item: Item) -> ChatpipeError | None:
         """Set aside what a request may use. The fault says that there is not enough left."""
-        if self._tokens is None and self._cost is None:
+        fault = self._set_aside(item, Usage(), "line")
+        if fault is None and self._waiting:
+            self._free(item)
+            return BudgetReached("a turn of a line before this one waits for a part of the budget")
+        return fault
+
+    def again(self, item: Item, usage: Usage) -> ChatpipeError | None:
+        """The same before each further turn of a line: item has the body of that turn.
+
+        usage is of all its turns before. They are booked, whatever is said of the next one, for
+        which may be asked again: what others have set aside may come to less.
+        """
+        if self._is_unlimited:
+            return None
+        self._book(item, usage, self._free(item))
+        fault = self._set_aside(item, usage, "turn")
+        if fault is not None:
+            self._reserved[item.line] = _Held(booked=usage)
+            self._waiting.add(item.line)
+        return fault
+
+    @property
+    def _is_unlimited(self) -> bool:
+        return self._tokens is None and self._cost is None
+
+    def _set_aside(self, item: Item, booked: Usage, what: str) -> ChatpipeError | None:
+        if self._is_unlimited:
             return None
         tokens, cost = self._estimate(item)
         if self._tokens is not None and self.spent_tokens + self._held_tokens + tokens > self._tokens:
             return BudgetReached(
-                f"the budget of {self._tokens} tokens is reached, {self.spent_tokens} are spent",
-                fix="raise --max-total-tokens and run the same command again",
+                f"the budget of {self._tokens} tokens is reached: {self.spent_tokens} are spent, "
+                f"and the next {what} may take {tokens}",
+                fix="raise --max-total-tokens",
             )
         if self._cost is not None and self.spent_cost + self._held_cost + cost > self._cost:
             return BudgetReached(
-                f"the budget of {self._cost:g} is reached, {self.spent_cost:.4f} is spent",
-                fix="raise --max-cost and run the same command again",
+                f"the budget of {self._cost:g} is reached: {self.spent_cost:.4g} is spent, "
+                f"and the next {what} may take {cost:.4g}",
+                fix="raise --max-cost",
             )
-        self._reserved[item.line] = (tokens, cost)
+        self._reserved[item.line] = _Held(tokens, cost, booked)
         self._held_tokens += tokens
         self._held_cost += cost
         return None
 
     def spend(self, usage: Usage, model: Value) -> None:
-        """Book what was used before this run."""
+        """Book what was used before this run. model is as the answer names it, None for a failure."""
         self.spent_tokens += usage.total
         if self._cost is not None:
-            self.spent_cost += price_of(self._prices, self._asked_for(model)).cost(usage)
+            self.spent_cost += max((price.cost(usage) for price in self._prices_paid(model)), default=0.0)
 
-    def _asked_for(self, model: Value) -> Value:
-        """The name in the prices for the name in an answer, which servers make more exact: `m-2026-01-01`."""
+    def _prices_paid(self, model: Value) -> list[Price]:
+        """That of the model, which servers name more exactly: `m-2026-01-01`. Else it may be any."""
         names = [name for name in self._prices if isinstance(model, str) and model.startswith(name)]
-        return max(names, key=len, default=model)
+        return [self._prices[max(names, key=len)]] if names else list(self._prices.values())
 
     def settle(self, result: Result) -> None:
         """Book what a line really used, and free what was set aside for it."""
         if result.latency_s is None:  # recorded: it was booked from the journal, or is another run's
             return
-        usage = spent_on(result)
-        tokens, cost = self._reserved.pop(result.item.line, (0, 0.0))
-        self._held_tokens -= tokens
-        self._held_cost -= cost
-        self.spent_tokens += usage.total
-        if self._prices and result.completion is not None and result.item.body is not None:
-            self.spent_cost += price_of(self._prices, result.item.body.get("model")).cost(usage)
+        self._book(result.item, spent_on(result), self._free(result.item))
+
+    def _free(self, item: Item) -> Usage:
+        """What was set aside for a line is free again. Returns what of its usage is booked already."""
+        held = self._reserved.pop(item.line, _Held())
+        self._waiting.discard(item.line)
+        self._held_tokens -= held.tokens
+        self._held_cost -= held.cost
+        return held.booked
+
+    def _book(self, item: Item, usage: Usage, booked: Usage) -> None:
+        """Book what a line has used in all, less what is booked."""
+        self.spent_tokens += usage.total - booked.total
+        if self._prices and any(usage) and item.body is not None:
+            price = price_of(self._prices, item.body.get("model"))
+            self.spent_cost += price.cost(usage) - price.cost(booked)
 
     def _estimate(self, item: Item) -> tuple[int, float]:
         body = item.body or {}
@@ -132,6 +182,8 @@ class Course:
         self._tally = tally
         self._halt = halt
         self._budget = budget
+        self._arrived = 0
+        self._failed = 0
         self._forbidden = 0
         self._sent = 0
 
@@ -143,12 +195,17 @@ class Course:
         fault = self._budget.reserve(item)
         return None if fault is None else Stop(fault)
 
-    def finished(self, result: Result) -> Stop | None:
-        self._tally.add(result)
+    def arrived(self, result: Result) -> Stop | None:
+        """Counted by itself: in an ordered output its turn may come much later, and the tally with it."""
+        self._arrived += 1
+        self._failed += not result.is_good
         self._sent += result.latency_s is not None
         self._budget.settle(result)
         stop = self._hits_all(result)
         return stop or (None if result.is_good else self._too_many())
+
+    def handed_on(self, result: Result) -> None:
+        self._tally.add(result)
 
     def _hits_all(self, result: Result) -> Stop | None:
         """No key, no permission, no credit: the next line would fare no better."""
@@ -157,7 +214,9 @@ class Course:
             return None
         if fault.http_status in (429, 503) and self._pace.paused_s > self._max_pause_s:
             what = f"the server has paused this run for {self._pace.paused_s:.0f} s: {fault.what}"
-            return Stop(TryLater(what, fix="run the same command again later, or raise --max-pause"))
+            return Stop(TryLater(what, fix="wait, or raise --max-pause"))
+        if fault.status is Status.BUDGET:  # no further turn: see Budget.again
+            return Stop(fault)
         if fault.status is not Status.NO_ACCESS:
             return None
         if fault.http_status == 403:
@@ -167,7 +226,7 @@ class Course:
         return Stop(fault)
 
     def _too_many(self) -> Stop | None:
-        halt, failed, finished = self._halt, self._tally.failed, self._tally.finished
+        halt, failed, arrived = self._halt, self._failed, self._arrived
         if halt is None:
             return None
         if halt.failures is not None and failed >= halt.failures:
@@ -175,9 +234,9 @@ class Course:
             return Stop(Halted(what, fix="see --halt"), now=halt.now)
         if (
             halt.percent is not None
-            and finished >= _ENOUGH_FOR_A_SHARE
-            and failed * 100 >= halt.percent * finished
+            and arrived >= _ENOUGH_FOR_A_SHARE
+            and failed * 100 >= halt.percent * arrived
         ):
-            what = f"halted: {failed} of {counted(finished)} failed"
+            what = f"halted: {failed} of {counted(arrived)} failed"
             return Stop(Halted(what, fix="see --halt"), now=halt.now)
         return None

@@ -118,6 +118,10 @@ class Shelf:
         self._names: list[str] = []
         self._numbers: dict[tuple[int, int], int] = {}
 
+    def __len__(self) -> int:
+        """How many files there are; their numbers count from 0."""
+        return len(self._descriptors)
+
     def add(self, fd: int, name: str) -> tuple[int, bool]:
         """Take over a descriptor: the number of its file, and whether it is new here, by any name or link."""
         found = os.fstat(fd)

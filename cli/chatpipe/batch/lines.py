@@ -121,7 +121,7 @@ class Requests:
             what = f"{line.pointer}: is {kind(line.body)}, not an object"
             return Item(source.line, custom_id, None, BadInput(what, place=source.place()))
         body = self._template.apply(line.body)
-        item = Item(source.line, custom_id, body, has_own_id=isinstance(line.custom_id, str))
+        item = Item(source.line, custom_id, body, has_own_id=bool(line.custom_id))
         return item if self._unchecked else checked(item, source, strict=self._strict)
 
     def end(self) -> None:

@@ -12,7 +12,7 @@ from chatpipe.inputs.place import Source
 from chatpipe.inputs.rows import Row, Rows
 from chatpipe.inputs.values import Value
 from chatpipe.request.filling import Filling
-from chatpipe.request.placeholders import Missing
+from chatpipe.request.placeholders import Missing, written
 
 _COLUMNS_TOLD = 8
 
@@ -45,11 +45,17 @@ class RowRequests:
 
     def _item(self, row: Row) -> Item:
         own_id = row.fields.get("custom_id")
-        has_own_id = isinstance(own_id, str)
-        custom_id = own_id if isinstance(own_id, str) else f"line-{row.source.line}"
+        if not isinstance(own_id, str) or not own_id:  # an empty cell is no name
+            own_id = None
         body, fault = self._request(row)
         item = Item(
-            row.source.line, custom_id, body, fault, has_own_id=has_own_id, row=row, row_number=row.number
+            row.source.line,
+            own_id or f"line-{row.source.line}",
+            body,
+            fault,
+            has_own_id=own_id is not None,
+            row=row,
+            row_number=row.number,
         )
         return item if body is None or self._unchecked else checked(item, row.source, strict=self._strict)
 
@@ -80,7 +86,10 @@ class RowRequests:
 def _unknown(name: str, option: str, columns: Sequence[str], place: str) -> BadInput:
     near = get_close_matches(name, columns, 1)
     listed = ", ".join(columns[:_COLUMNS_TOLD]) + (", ..." if len(columns) > _COLUMNS_TOLD else "")
-    fix = f"did you mean '{near[0]}'?" if near else f"there is {listed}"
+    fix = f"there is {listed}"
+    if near:
+        way = written(near[0])
+        fix = f"did you mean '{near[0]}'?" if way == near[0] else f"write {{{{{way}}}}}"
     if len(columns) == 1 and re.search(r"[;,\t|]", columns[0]):
         fix = f"the only column is '{columns[0]}': cells stand between commas in CSV, between tabs in TSV"
     return BadInput(f"{option} names '{name}', which is no column", place=place, fix=fix)

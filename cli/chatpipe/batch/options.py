@@ -51,6 +51,11 @@ class Carrying(NamedTuple):
     image_root: str | None = None
     template_file: str | None = None
 
+    @property
+    def reason_field(self) -> str:
+        """The field for why a row of JSON failed; in others it is there with --error-into only."""
+        return self.error_into or f"{self.into}_error"
+
 
 class Resuming(NamedTuple):
     """Where answers may be that were paid for already."""

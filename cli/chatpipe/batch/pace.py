@@ -127,29 +127,42 @@ class Pace:
         """Seconds until this request may start, 0 for now. It is booked: the next one waits behind it."""
         self._in_flight += 1
         self._reserved += tokens
-        start = self._until
-        if self.is_unlimited:
-            if start <= now:
-                return 0.0
-        else:
-            start = self._book(tokens, max(start, now))
-            if start <= now:
-                return 0.0
+        start = self._opens(now)
+        self._book(tokens, start)
+        if start <= now:
+            return 0.0
         self._forget_started(now)
         self._waiting.append(start - self._postponed_s)
         return start - now
 
-    def _book(self, tokens: int, start: float) -> float:
-        # Both are booked for the later of the two times: a place in one timetable that is used when
-        # the other opens would let the requests that piled up start all at once.
+    def take(self, tokens: int, now: float, due: float) -> float:
+        """As reserve, but booked only if it may start now: else the seconds until it might be.
+
+        due is when it was to start, when it asks again: a timer that comes late costs no time of
+        the next one. A time that has moved to an earlier one since then counts from now.
+        """
+        start = self._opens(min(due, now))
+        if start > now:
+            return start - now
+        self._in_flight += 1
+        self._reserved += tokens
+        self._book(tokens, start)
+        return 0.0
+
+    def _opens(self, start: float) -> float:
+        """When one that asks for `start` may start."""
+        start = max(start, self._until)
         if self._requests is not None:
             start = max(start, self._requests.opens())
+        return start if self._tokens is None else max(start, self._tokens.opens())
+
+    def _book(self, tokens: int, start: float) -> None:
+        # Both are booked for the later of the two times: a place in one timetable that is used when
+        # the other opens would let the requests that piled up start all at once.
         if self._tokens is not None:
-            start = max(start, self._tokens.opens())
             self._tokens.book(tokens, start)
         if self._requests is not None:
             self._requests.book(1, start)
-        return start
 
     def settle(self, reserved: int, used: int | None, now: float) -> None:
         """The request is over, or was never sent. used None: nobody knows, the estimate stands."""

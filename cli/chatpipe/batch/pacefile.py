@@ -1,7 +1,8 @@
 """One pace for several processes on a machine: the file named by `--pace-file`, JSON by origin.
 
     {"chatpipe_pace":1,"seen":T,"origins":{"https://host":{"requests":[per_minute,anchor,booked],
-     "tokens":[...],"until":T,"postponed":S,"held":{PROCESS:[places,expires]},"waiting":{PROCESS:T}}}}
+     "tokens":[...],"until":T,"postponed":S,"held":{PROCESS:[places,expires]},"waiting":{PROCESS:T},
+     "freed":[T,S]}}}
 
 Every call is one read-modify-write under an exclusive flock, held for some 30 us: short enough to
 block for, inside an event loop too. It is written in place, one write below a page for up to
@@ -30,15 +31,22 @@ _MAGIC = b'{"chatpipe_pace":1,'
 # A place is given up with its process, which is seen at once. This is for what cannot be seen: a
 # process in another container. It is renewed by every call of the process that holds it.
 LEASE_S = 900.0
-ASK_AGAIN_S = 0.05  # when all places are taken
+# When all places are taken: between two looks, from where hardly any processor time goes into them up
+# to what no person notices; in between a quarter of the time that passes from one free place to the next.
+ASK_AGAIN_S = (0.001, 0.05)
+_SHARE_OF_GAP = 1 / 4
+_WEIGHT = 1 / 8  # of the last such time in their mean
 _FORGOTTEN_S = 2.0  # a process that has not asked again for so long waits no more
 _SET_BACK_S = 1.0  # several processes read the clock before they get the lock: that is no set-back
 
 
 class _Origin:
-    """What the processes share about one server. requests and tokens are None without a limit."""
+    """What the processes share about one server. requests and tokens are None without a limit.
 
-    __slots__ = ("held", "postponed_s", "requests", "tokens", "until", "waiting")
+    freed is when a place was given back last, and the mean time between two of those.
+    """
+
+    __slots__ = ("freed", "held", "postponed_s", "requests", "tokens", "until", "waiting")
 
     def __init__(self, value: Value = None) -> None:
         value = value or {}
@@ -50,6 +58,8 @@ class _Origin:
         self.waiting = {
             str(name): float(asked) for name, asked in _items(value, "waiting")
         }  # first come first
+        at, gap_s = value.get("freed") or (0.0, ASK_AGAIN_S[1] / _SHARE_OF_GAP)
+        self.freed = (float(at), float(gap_s))
 
     def value(self) -> Value:
         return {
@@ -59,6 +69,7 @@ class _Origin:
             "postponed": self.postponed_s,
             "held": self.held,
             "waiting": self.waiting,
+            "freed": self.freed,
         }
 
     def buckets(self) -> list[Bucket]:
@@ -75,6 +86,25 @@ class _Origin:
             bucket.postpone(-seconds)
         self.held = {name: (places, end - seconds) for name, (places, end) in self.held.items()}
         self.waiting = {name: asked - seconds for name, asked in self.waiting.items()}
+        self.freed = (self.freed[0] - seconds, self.freed[1])
+
+    def frees(self, now: float) -> None:
+        """A place is given back."""
+        at, gap_s = self.freed
+        if at:
+            gap_s += (max(0.0, now - at) - gap_s) * _WEIGHT
+        self.freed = (now, gap_s)
+
+    def ask_again_s(self, before_me: int, now: float) -> float:
+        """When to look again, so many places having to be free before it is the turn of who asks.
+
+        The next in turn looks often, or a place would stand empty; those behind it when they may
+        have become the next. Where no place was freed for long, none is expected soon.
+        """
+        at, gap_s = self.freed
+        gap_s = max(gap_s, now - at) if at else gap_s
+        least_s, most_s = ASK_AGAIN_S
+        return min(max(gap_s * (before_me + 1) * _SHARE_OF_GAP, least_s), most_s)
 
 
 class PaceFile:
@@ -154,13 +184,14 @@ class PaceFile:
 
         def take(shared: _Origin) -> float:
             self._renew(shared, now)
-            if self._has_place(shared, jobs, now):
+            missing = self._missing(shared, jobs, now)
+            if missing <= 0:
                 places, _ = shared.held.get(self._me, (0, 0.0))
                 shared.held[self._me] = (places + 1, now + LEASE_S)
                 shared.waiting.pop(self._me, None)
                 return 0.0
             shared.waiting[self._me] = now
-            return ASK_AGAIN_S
+            return shared.ask_again_s(missing - 1, now)
 
         return self._change(origin, now, take)
 
@@ -169,14 +200,17 @@ class PaceFile:
 
         def give(shared: _Origin) -> None:
             places, end = shared.held.pop(self._me, (0, 0.0))
+            shared.frees(now)
             if places > 1:
                 shared.held[self._me] = (places - 1, end)
 
         self._change(origin, now, give)
 
-    def _has_place(self, shared: _Origin, jobs: int, now: float) -> bool:
-        if not shared.waiting and sum(places for places, _ in shared.held.values()) < jobs:
-            return True
+    def _missing(self, shared: _Origin, jobs: int, now: float) -> int:
+        """How many places have to be given back before there is one for us; 0 or less when there is."""
+        taken = sum(places for places, _ in shared.held.values())
+        if not shared.waiting and taken < jobs:
+            return 0
         shared.held = {
             name: (places, end)
             for name, (places, end) in shared.held.items()
@@ -189,7 +223,7 @@ class PaceFile:
         }
         queue = list(shared.waiting)
         before_me = queue.index(self._me) if self._me in shared.waiting else len(queue)
-        return sum(places for places, _ in shared.held.values()) + before_me < jobs
+        return sum(places for places, _ in shared.held.values()) + before_me + 1 - jobs
 
     def _renew(self, shared: _Origin, now: float) -> None:
         if self._me in shared.held:

@@ -11,6 +11,7 @@ import os
 import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Literal, NamedTuple
 
 import orjson
@@ -142,6 +143,10 @@ class Recorded:
         """Whether a line is in the journal of this run, which stays where it is."""
         return self._journal is not None and unpack(place)[0] == self._journal
 
+    def is_in_out(self, place: int) -> bool:
+        """Whether a line is in OUT, which stays until it is replaced."""
+        return self._out is not None and unpack(place)[0] == self._out
+
     def is_of_finished_run(self, place: int) -> bool:
         """Whether a line of the journal stands above the mark of Journal.keep_only."""
         file, offset = unpack(place)
@@ -155,25 +160,34 @@ class Recorded:
         """The result lines of the journal, oldest first, failures too, each of what was bought once.
 
         An answer may stand there several times, under the names of lines that moved or are equal. What
-        comes before the mark of a finished run (see Journal.keep_only) is not of this job.
+        comes before the mark of a finished run (see Journal.keep_only) is not of this job, nor is what
+        was copied from a file of reuse.
         """
         if self._journal is None:
             return
         seen = Table("I")
-        for _, line in self._shelf.lines(self._journal, self._headers.get(self._journal, 0)):
-            entry = _parsed(line, self._match)
-            if entry is None or entry is _HEADER_ENTRY:
-                continue
-            record: dict[str, Value] = values.loads(line)
-            about = record.get("chatpipe") or {}
-            sale = {**about, "line": None, "response": record["response"]}
-            key = hash(values.dumps(sale)) & _KEY_MASK
+        reused = (file for file in range(len(self._shelf)) if file not in (self._out, self._journal))
+        for key, _ in chain.from_iterable(map(self._sales, reused)):
+            if not seen.find(key):
+                seen.add(key, 0)
+        for key, record in self._sales(self._journal, self._headers.get(self._journal, 0)):
             if not seen.find(key):
                 seen.add(key, 0)
                 yield record
 
     def close(self) -> None:
         self._shelf.close()
+
+    def _sales(self, file: int, start: int = 0) -> Iterator[tuple[int, dict[str, Value]]]:
+        """The result lines of a file, each with 8 bytes for what was bought, whichever line it was for."""
+        for _, line in self._shelf.lines(file, start):
+            entry = _parsed(line, self._match)
+            if entry is None or entry is _HEADER_ENTRY:
+                continue
+            record: dict[str, Value] = values.loads(line)
+            about = record.get("chatpipe") or {}
+            sale = {**about, "line": None, "outcome": entry.outcome, "response": record["response"]}
+            yield hash(values.dumps(sale)) & _KEY_MASK, record
 
     def _add_reused(self, path: str) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from chatpipe.exchange import Answer
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response import judge
+from chatpipe.response.chunks import shorten
 
 # Outcomes that were paid for: their answers are kept, and not bought again unless --resend says so.
 PAID = frozenset({"ok", "truncated", "refused", "empty", "mismatch", "tool-calls"})
@@ -63,6 +65,11 @@ class Result(NamedTuple):
     earlier: tuple[Value, ...] = ()
 
 
+def turns_of(result: Result) -> int:
+    """How many turns of a line were sent: what is unsent, in the end, was so behind those before it."""
+    return _turns(result.outcome, result.earlier)
+
+
 class Maker:
     """Makes the results of a run. allow: outcomes that count as good, `failed` for all without answer."""
 
@@ -88,7 +95,9 @@ class Maker:
         if answer.is_exhausted:
             verdict = judge.exhausted(verdict, len(answer.earlier) + 1)
         outcome = Outcome.ok if verdict is None else _outcome(verdict)
-        body = orjson.Fragment(values.one_line(answer.body)) if answer.body is not None else completion
+        body: Value = completion
+        if answer.body is not None and not _is_half(item.custom_id):
+            body = orjson.Fragment(values.strict_line(answer.body))
         response = {"status_code": 200, "request_id": answer.request_id, "body": body}
         error = None if verdict is None else {"code": str(outcome), "message": verdict.what}
         return self._result(
@@ -135,7 +144,10 @@ class Maker:
     def _failed(
         self, item: Item, fingerprint: str, answer: Answer, fault: ChatpipeError, latency_s: float
     ) -> Result:
-        """http: the server said no. network: no whole answer came; what did come is there all the same."""
+        """http: the server said no. network: no whole answer came; what did come is there all the same.
+
+        unsent: the budget had no room for a further turn.
+        """
         response = None
         if answer.completion is not None:
             response = {"status_code": 200, "request_id": answer.request_id, "body": answer.completion}
@@ -147,12 +159,14 @@ class Maker:
                 "request_id": fault.request_id,
                 "body": _body(fault.body or b""),
             }
+        elif fault.status is Status.BUDGET:
+            outcome, code = Outcome.unsent, "unsent"
         return self._result(
             item,
             fingerprint,
             outcome,
             response,
-            {"code": code, "message": fault.what},
+            {"code": code, "message": _with_code(fault)},
             fault=fault,
             status=fault.status,
             tries=answer.tries,
@@ -177,7 +191,7 @@ class Maker:
     ) -> Result:
         is_good = self._is_good(outcome)
         turns: dict[str, Value] = (
-            {"turns": len(earlier) + 1, "earlier_usage": list(earlier)} if earlier else {}
+            {"turns": _turns(outcome, earlier), "earlier_usage": list(earlier)} if earlier else {}
         )
         record = {
             "id": f"chatpipe-{fingerprint or item.custom_id}",
@@ -204,11 +218,34 @@ class Maker:
         return "failed" in self._allow and outcome not in PAID
 
 
+def _is_half(text: str) -> bool:
+    """Whether it has half a surrogate pair, which JSON may name and orjson does not write."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _turns(outcome: Outcome, earlier: Sequence[Value]) -> int:
+    return len(earlier) + (outcome is not Outcome.unsent)
+
+
 def _outcome(verdict: judge.Verdict) -> Outcome:
     """A choice that broke off is no answer: it is bought again."""
     if verdict.outcome is judge.Outcome.broken:
         return Outcome.network
     return Outcome(verdict.outcome)
+
+
+def _with_code(fault: ChatpipeError) -> str:
+    """What went wrong, with the server's own code for it, by which a script can tell more."""
+    error = _body(fault.body or b"")
+    about = error.get("error") if isinstance(error, dict) else None
+    code = about.get("code") if isinstance(about, dict) else None
+    if not isinstance(code, str) or not code or code in fault.what:
+        return fault.what
+    return f"{fault.what} ({shorten(code)})"
 
 
 def _body(data: bytes) -> Value:

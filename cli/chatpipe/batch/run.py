@@ -70,7 +70,11 @@ class Course(Protocol):
 
     def may_send(self, item: Item) -> Stop | None: ...
 
-    def finished(self, result: Result) -> Stop | None: ...
+    def arrived(self, result: Result) -> Stop | None:
+        """It has come, and is kept; in an ordered output others may have to be handed on before it."""
+
+    def handed_on(self, result: Result) -> None:
+        """It is on disk or on stdout, and may be counted."""
 
 
 class Engine:
@@ -202,7 +206,9 @@ class Engine:
         if not self._ready or self.stop is not None or self._in_flight >= self._course.places:
             return None
         if (stop := self._course.may_send(self._ready[0].item)) is not None:
-            self._halt(stop)
+            # What is in flight may come to less than was set aside for it: its answers are waited for.
+            if not self._in_flight:
+                self._halt(stop)
             return None
         ready = self._ready.popleft()
         self._ready_size -= ready.size
@@ -245,21 +251,25 @@ class Engine:
             self._fail(error, now=not isinstance(error, MissingInput))
 
     def _finish(self, number: int, result: Result) -> None:
-        """Keep a result, and hand it on, or hold it until those before it have come."""
+        """Keep a result, and hand it on, or hold it until those before it have come.
+
+        Whether the run goes on is decided now: an answer in front of this one may be long in coming.
+        """
         self._known.keep(number, result)
+        stop = self._course.arrived(result)
         if self._window is None:
             self._hand_on(result)
-            return
-        self._held[number] = result
-        while (ready := self._held.pop(self._emitted, None)) is not None:
-            self._emitted += 1
-            self._hand_on(ready)
+        else:
+            self._held[number] = result
+            while (ready := self._held.pop(self._emitted, None)) is not None:
+                self._emitted += 1
+                self._hand_on(ready)
+        if stop is not None:
+            self._halt(stop)
 
     def _hand_on(self, result: Result) -> None:
         self._deliver(result)
-        stop = self._course.finished(result)
-        if stop is not None:
-            self._halt(stop)
+        self._course.handed_on(result)
 
     def _fail(self, error: BaseException, *, now: bool = True) -> None:
         """What cannot be gone on from: a full disk, a reader that is gone, a bug."""

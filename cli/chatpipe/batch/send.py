@@ -1,19 +1,27 @@
-"""One item -> its answer, at the pace of the run: every try waits its turn, every reply is listened to."""
+"""One item -> its answer, at the pace of the run: every try waits its turn, every reply is listened to.
+
+    in line -> first in line -> room at the server -> a place in the timetables -> sent
+
+Only the first in line asks for a place, when there is one: what an answer teaches of the size of
+others, and what it gives back, is good for all that wait behind it.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Protocol
 
 from chatpipe import exchange
 from chatpipe.batch.capacity import Capacity
 from chatpipe.batch.course import answer_limits
 from chatpipe.batch.lines import Item
 from chatpipe.batch.pace import Pace, Timetable, turn
-from chatpipe.batch.tally import usage_of
+from chatpipe.batch.tally import Usage, added, usage_of
 from chatpipe.batch.tokens import Estimator
 from chatpipe.dialogue.converse import Rules, converse
-from chatpipe.errors import Status
+from chatpipe.errors import ChatpipeError, Status
 from chatpipe.exchange import Answer, World
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
@@ -39,6 +47,16 @@ class Silent:
         """Of no use here."""
 
 
+class Places(Protocol):
+    """Places in flight that processes share."""
+
+    def enter(self) -> float:
+        """Take one: 0 when it is taken, else the seconds after which to ask again."""
+
+    def leave(self) -> None:
+        """Give one back."""
+
+
 class Sender:
     """Sends the items of one run to one place. timetables say whose turn it is, each by its clock."""
 
@@ -56,9 +74,15 @@ class Sender:
         estimator: Estimator,
         max_pause_s: float,
         share_pause: Callable[[float], None] | None = None,
+        places: Places | None = None,
         rules: Rules | None = None,
+        may_go_on: Callable[[Item, Usage], ChatpipeError | None] | None = None,
     ) -> None:
-        """rules: what may follow an answer, None when it always is the last."""
+        """timetables: that of the pace, then those that other processes share, and so are places.
+
+        rules: what may follow an answer, None when it always is the last. may_go_on is asked before
+        each further turn, with its body and the usage of those before it, for why there is none.
+        """
         self._url = httpx.URL(url)
         self._headers = headers
         self.world = world
@@ -70,28 +94,101 @@ class Sender:
         self.estimator = estimator
         self.max_pause_s = max_pause_s
         self.share_pause = share_pause
+        self._places = places
         self._rules = rules
+        self._may_go_on = may_go_on
         self._receiver = Silent()
         self._waiting: set[asyncio.Task[object]] = set()
         self._has_stopped = False
+        self._line = asyncio.Lock()
+        self._entrance = asyncio.Lock()
+        self._first: asyncio.Future[None] | None = None  # what the first in line waits for
+        self._under_way = 0  # tries at the server
+        self._talks = 0  # lines whose conversation is not over
+        self._held: set[asyncio.Future[None]] = set()  # those of them that wait for a part of the budget
 
     def stop(self) -> None:
         """Send nothing more: who waits for a turn, a pause or another try is let go."""
         self._has_stopped = True
         for task in self._waiting:
             task.cancel()
+        self._wake()
 
     async def sleep(self, seconds: float) -> None:
         """A wait that ends with the run."""
+        with self._may_be_let_go():
+            await asyncio.sleep(seconds)
+
+    @contextmanager
+    def _may_be_let_go(self) -> Iterator[None]:
         task = asyncio.current_task()
         assert task is not None
         if self._has_stopped:
             raise asyncio.CancelledError
         self._waiting.add(task)
         try:
-            await asyncio.sleep(seconds)
+            yield
         finally:
             self._waiting.discard(task)
+
+    async def begin(self, tokens: Callable[[], int]) -> int:
+        """Come back when a try may be sent. tokens estimates it anew each time; what was booked is returned.
+
+        A try that was refused and comes again is in line like all others: when the capacity has
+        fallen below what is in flight, the server is not to see all of that again and again.
+        """
+        await self._come_first(self._line)
+        try:
+            booked = await self._booked(tokens)
+            self._under_way += 1
+            return booked
+        finally:
+            self._line.release()
+
+    async def _come_first(self, line: asyncio.Lock) -> None:
+        if line.locked():
+            with self._may_be_let_go():
+                await line.acquire()
+        else:
+            await line.acquire()
+
+    async def _booked(self, tokens: Callable[[], int]) -> int:
+        """The first in line: wait for room and for the turn, as they are told anew with every answer."""
+        (_, clock), *shared = self.timetables
+        due = clock()
+        while True:
+            wait_s: float | None = None
+            if self._under_way < self.capacity.limit:
+                booked, now = tokens(), clock()
+                wait_s = self.pace.take(booked, now, due)
+                if not wait_s:
+                    break
+                due = now + wait_s
+            await self._until_moved(wait_s)
+        for timetable, clock in shared:
+            await turn(timetable, booked, clock, self.sleep)
+        return booked
+
+    async def _until_moved(self, seconds: float | None) -> None:
+        """So long, or less if the line may move on earlier; None: however long that takes."""
+        self._first = asyncio.get_running_loop().create_future()
+        try:
+            with self._may_be_let_go():
+                await asyncio.wait([self._first], timeout=seconds)
+        finally:
+            self._first = None
+
+    def move(self) -> None:
+        """There may be room, or an earlier turn."""
+        if self._first is not None and not self._first.done():
+            self._first.set_result(None)
+
+    def ended(self, booked: int, used: int | None) -> None:
+        """A try is over. What it had booked and not used goes back; used None: nobody knows."""
+        self._under_way -= 1
+        for timetable, clock in self.timetables:
+            timetable.settle(booked, used, clock())
+        self.move()
 
     async def send(self, item: Item) -> tuple[Answer, float]:
         """The last answer, and the seconds that its last try took."""
@@ -99,16 +196,67 @@ class Sender:
         if self._rules is None:
             return await self._ask(item.body)
         latency_s = 0.0
+        used: Usage | None = None  # by the turns so far
 
         async def ask(body: dict[str, Value]) -> Answer:
-            nonlocal latency_s
+            nonlocal latency_s, used
+            if used is not None and (fault := await self._refused(item._replace(body=body), used)):
+                return Answer(None, None, fault, tries=0)
             answer, latency_s = await self._ask(body)
+            used = added(used or Usage(), usage_of(answer.completion))
             return answer
 
-        talk = await converse(item.body, ask, self._rules.of(item.body))
+        self._talks += 1
+        try:
+            talk = await converse(item.body, ask, self._rules.of(item.body))
+        finally:
+            self._talks -= 1
+            self._wake()  # once the result is booked: nothing awaits in between
         return talk.answer, latency_s
 
+    async def _refused(self, item: Item, used: Usage) -> ChatpipeError | None:
+        """Why there is no further turn. While others go on, which may free what it needs, it waits."""
+        if self._may_go_on is None:
+            return None
+        while (fault := self._may_go_on(item, used)) is not None:
+            if self._has_stopped or len(self._held) + 1 >= self._talks:
+                return fault
+            waits: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._held.add(waits)
+            try:
+                await waits
+            finally:
+                self._held.discard(waits)
+        self._wake()  # the turn before may have used less than was set aside for it
+        return None
+
+    def _wake(self) -> None:
+        """Let those look again who wait for a part of the budget."""
+        held, self._held = self._held, set()
+        for waits in held:
+            if not waits.done():
+                waits.set_result(None)
+
     async def _ask(self, body: dict[str, Value]) -> tuple[Answer, float]:
+        """One request, which has a place as long as it is at the server: a tool that runs may need one."""
+        if self._places is None:
+            return await self._ask_in_place(body)
+        await self._enter(self._places)
+        try:
+            return await self._ask_in_place(body)
+        finally:
+            self._places.leave()
+
+    async def _enter(self, places: Places) -> None:
+        """Take a place. One of us asks at a time: they go to processes in turn."""
+        await self._come_first(self._entrance)
+        try:
+            while wait_s := places.enter():
+                await self.sleep(wait_s)
+        finally:
+            self._entrance.release()
+
+    async def _ask_in_place(self, body: dict[str, Value]) -> tuple[Answer, float]:
         data = values.dumps(body)
         trip = _Trip(self, len(data), body)
         request = httpx.Request("POST", self._url, headers=self._headers, stream=httpx.ByteStream(data))
@@ -119,32 +267,32 @@ class Sender:
             answer = await exchange.ask(request, world, self._receiver, self._limits, self._policy)
             return answer, trip.finished(answer)
         finally:
-            trip.settle(None)
+            trip.end(None)
 
 
 class _Trip:
-    """The tries of one request: its places in the timetables, and what was heard."""
+    """The tries of one request: what each has booked, and what was heard."""
 
-    __slots__ = ("_body", "_bytes", "_reserved", "_sender", "_started")
+    __slots__ = ("_body", "_booked", "_bytes", "_sender", "_started")
 
     def __init__(self, sender: Sender, body_bytes: int, body: Mapping[str, Value]) -> None:
         self._sender = sender
         self._bytes = body_bytes
         self._body = body
-        self._reserved: int | None = None
+        self._booked: int | None = None  # by the try that is under way
         self._started = 0.0
 
     async def before(self) -> None:
         """Wait for the turn of the next try."""
-        self.settle(0)  # the one before was refused
-        sender, world = self._sender, self._sender.world
-        tokens = 0
-        if len(sender.timetables) > 1 or not sender.pace.is_unlimited:
-            tokens = sender.estimator.estimate(self._bytes, *answer_limits(self._body))
-        self._reserved = tokens
-        for timetable, clock in sender.timetables:
-            await turn(timetable, tokens, clock, sender.sleep)
-        self._started = world.monotonic()
+        self.end(0)  # the one before was refused
+        self._booked = await self._sender.begin(self._tokens)
+        self._started = self._sender.world.monotonic()
+
+    def _tokens(self) -> int:
+        sender = self._sender
+        if len(sender.timetables) == 1 and sender.pace.is_unlimited:
+            return 0
+        return sender.estimator.booking(self._bytes, *answer_limits(self._body))
 
     def heard(self, status: int, headers: Mapping[str, str]) -> None:
         """The head of a reply is there: what it says of limits holds for the whole run."""
@@ -164,15 +312,16 @@ class _Trip:
                 return GiveUp(Reason.TRIES_USED_UP)
             left_s = self._sender.pace.pause_left(self._sender.world.monotonic())
             return Wait(left_s, asked=True, free=True)
+        if failure.status is None:
+            monotonic = self._sender.world.monotonic()
+            self._sender.capacity.lost(monotonic - self._started, monotonic)
         return retry.decide(tries, failure, policy, now=now, random=random)
 
-    def settle(self, used: int | None) -> None:
-        """Give back what the last try had booked and not used."""
-        reserved, self._reserved = self._reserved, None
-        if reserved is None:
-            return
-        for timetable, clock in self._sender.timetables:
-            timetable.settle(reserved, used, clock())
+    def end(self, used: int | None) -> None:
+        """The last try is over, if there was one."""
+        booked, self._booked = self._booked, None
+        if booked is not None:
+            self._sender.ended(booked, used)
 
     def finished(self, answer: Answer) -> float:
         """Learn from the answer. Returns the seconds of the last try."""
@@ -185,5 +334,5 @@ class _Trip:
         if answer.completion is not None:
             usage = usage_of(answer.completion)
             sender.estimator.learn(self._bytes, usage.prompt or None, usage.completion or None)
-            self.settle(usage.total or None)
+            self.end(usage.total or None)
         return latency_s

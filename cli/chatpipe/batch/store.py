@@ -21,7 +21,7 @@ class Store:
     by_id is there with --match id: it finds, by a line's own custom_id, what is not found by its
     body. base_url is a part of each fingerprint, unless --any-server leaves it out. Of repeated
     bodies each has a fingerprint of its own, unless dedupe gives all of them one answer. With
-    keeps_all the journal gets every answer, also what is recorded elsewhere.
+    keeps_all the journal gets every answer, also what OUT has; what --reuse has it always gets.
     """
 
     def __init__(
@@ -90,9 +90,14 @@ class Store:
         return self._recorded.lines(self._places)
 
     def _is_safe(self, found: Found) -> bool:
-        """Whether a recorded answer will be there next time, too: OUT may be about to hold texts only."""
+        """Whether a recorded answer will be there next time, too.
+
+        OUT may be about to hold texts only, and the files of --reuse are not named the next time.
+        """
         assert self._recorded is not None
-        return not self._keeps_all or self._recorded.is_in_journal(found.place)
+        if self._recorded.is_in_journal(found.place):
+            return True
+        return not self._keeps_all and self._recorded.is_in_out(found.place)
 
     def _by_own_id(self, item: Item) -> Found | None:
         """Its place is of another table, and therefore not kept."""

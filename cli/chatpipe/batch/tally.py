@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from chatpipe.batch.results import Outcome, Result
+from chatpipe.batch.results import Outcome, Result, turns_of
 from chatpipe.errors import Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
@@ -16,7 +16,7 @@ from chatpipe.inputs.values import Value
 _GROWTH = math.log(1.02)
 _LEAST_S = 1e-4
 # of an error line
-_CODES = 4
+_CODES = 5
 _MESSAGE_LENGTH = 200
 
 
@@ -48,7 +48,7 @@ def spent_on(result: Result) -> Usage:
     """The counts of all turns that led to a result."""
     total = usage_of(result.completion)
     for earlier in result.earlier:
-        total = _sum(total, usage_of({"usage": earlier}))
+        total = added(total, usage_of({"usage": earlier}))
     return total
 
 
@@ -58,7 +58,7 @@ def spent_in(record: Mapping[str, Value]) -> Usage:
     body = response.get("body") if isinstance(response, dict) else None
     total = usage_of(body if isinstance(body, dict) else None)
     for earlier in (about.get("earlier_usage") if isinstance(about, dict) else None) or ():
-        total = _sum(total, usage_of({"usage": earlier}))
+        total = added(total, usage_of({"usage": earlier}))
     return total
 
 
@@ -113,12 +113,12 @@ class Tally:
             self.failures[result.status] = self.failures.get(result.status, 0) + 1
             self._add_error(result)
         usage = spent_on(result)
-        self.usage = _sum(self.usage, usage)
+        self.usage = added(self.usage, usage)
         if result.latency_s is None:
             self.reused += result.completion is not None
             return
-        self.spent = _sum(self.spent, usage)
-        self.retries += result.tries - 1 - len(result.earlier)  # a turn is no retry
+        self.spent = added(self.spent, usage)
+        self.retries += result.tries - turns_of(result)  # a turn is no retry
         self.latencies.add(result.latency_s)
 
     @property
@@ -135,7 +135,9 @@ class Tally:
             message = self._first_message
             cut = message if len(message) <= _MESSAGE_LENGTH else f"{message[:_MESSAGE_LENGTH]}..."
             return f"{code}: {cut}"
-        shown = self.codes.most_common(_CODES)
+        shown = self.codes.most_common()
+        if len(shown) > _CODES:
+            shown = shown[: _CODES - 1]  # `other kinds` are two or more
         left = self.failed - sum(count for _, count in shown)
         texts = [f"{count} {code}" for code, count in shown]
         return ", ".join(texts + ([f"{left} of other kinds"] if left else []))
@@ -171,7 +173,7 @@ class Tally:
         }
 
 
-def _sum(one: Usage, other: Usage) -> Usage:
+def added(one: Usage, other: Usage) -> Usage:
     return Usage(*(a + b for a, b in zip(one, other, strict=True)))
 
 

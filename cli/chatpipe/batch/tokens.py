@@ -35,6 +35,18 @@ class Estimator:
             completion = min(self.completion, max_tokens * n)
         return max(1, math.ceil(body_bytes * self.ratio + completion))
 
+    def booking(self, body_bytes: int, max_tokens: int | None, n: int) -> int:
+        """As estimate, but the first guess counts as one of the answers: to book before sending.
+
+        The first answers are the short ones. Too little that is booked by them lets go what the
+        server has to refuse; too much comes back.
+        """
+        estimate = self.estimate(body_bytes, max_tokens, n)
+        if self.completion is None:
+            return estimate
+        guess = n * (FIRST_COMPLETION if max_tokens is None else max_tokens)
+        return estimate + max(0, math.ceil((guess - self.completion) / (1 + self._answers)))
+
     def learn(self, body_bytes: int, prompt_tokens: int | None, completion_tokens: int | None) -> None:
         """Take in the `usage` of an answer, all its choices together; what the server left out is None.
 

@@ -81,16 +81,18 @@ def ask(
     from chatpipe.request.material import continued, gather
     from chatpipe.request.stored import new_messages, refuse_unfit
     from chatpipe.schema.refuse import refuse, refuse_form
-    from chatpipe.wire import endpoints, keys, redact
+    from chatpipe.wire import client, endpoints, keys, redact
 
     told = Notices(telling)
     sources = Sources(stdin(told, is_taken=connection.key.descriptor == 0))
     endpoint = endpoints.resolve(connection, os.environ, keys.header_lines(connection.header_file))
+    beside = [*connection.files, *([sharing.pace_file] if sharing.pace_file else [])]
     read = partial(transcript.read, prompt.transcript, told.note)
     material = gather(prompt, parameters, sources, endpoint.model, structure, read)
     told.warnings(refuse_form(material.form, strict=checking.strict))
     if prompt.transcript is not None:
-        transcript.refuse_shared(prompt.transcript, target, sources.names, is_stdin_read=prompt.read_stdin)
+        others = [*sources.names, *beside]
+        transcript.refuse_shared(prompt.transcript, target, others, is_stdin_read=prompt.read_stdin)
     with transcript.opened(prompt.transcript, told.note) as history:
         past = None if history is None else history.messages()
         built = build(continued(material, prompt, past))
@@ -98,16 +100,17 @@ def ask(
             refuse_unfit(built)
         refuse_choices(built.body, structure)
         printing = settle(printing, target, built.body)
-        decide_stream(built.body, printing)
+        decide_stream(built.body, printing, built.place("/stream"))
         if not checking.off:
             told.warnings(refuse(built, strict=checking.strict))
         key = keys.find(connection.key, endpoint.key_env, os.environ)
-        headers = endpoints.authorized(endpoint, key, allow_http=connection.allow_http)
+        proxy = client.proxy_of(endpoint.url, connection, os.environ)
+        headers = endpoints.authorized(endpoint, key, allow_http=connection.allow_http, proxy=proxy)
         for secret in redact.secrets(headers):
             notices.hide(secret)
         wanted = Wanted(tooling, material.form, structure.reask)
         asking = Asking(endpoint, headers, connection, policy, sharing, wanted, printing, told, os.environ)
-        with opened(target, sources.names, escape=printing.escape) as out:
+        with opened(target, sources.names, escape=printing.escape, beside=beside) as out:
             asked = asking.run(built.body, out)
             if history is not None and asked.is_worth_keeping:
                 history.append([*new_messages(built, is_new_transcript=not past), *asked.messages])

@@ -68,7 +68,7 @@ def build(
     from chatpipe.wire import endpoints, keys
 
     told = Notices(telling)
-    sources = Sources(stdin(told))
+    sources = Sources(stdin(told, is_taken=connection.key.descriptor == 0))
     endpoint = endpoints.resolve(connection, os.environ, keys.header_lines(connection.header_file))
     read = partial(transcript.read, prompt.transcript, told.note)
     material = gather(prompt, parameters, sources, endpoint.model, structure, read)
@@ -83,7 +83,7 @@ def build(
         told.warnings(refuse(built, strict=checking.strict, without_model=shape == "body"))
         told.warnings(refuse_form(material.form, strict=checking.strict))
     text = written(shape, built.body, custom_id, endpoint, connection, os.environ)
-    with opened(target, sources.names, escape=True) as out:
+    with opened(target, sources.names, escape=True, beside=connection.files) as out:
         out.write(text)
         out.replace()
     return 0

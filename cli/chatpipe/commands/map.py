@@ -23,6 +23,7 @@ from chatpipe.flags import (
     tooling,
 )
 from chatpipe.flags.checking import Checking
+from chatpipe.flags.prompt import refuse_idle_detail
 from chatpipe.flags.types import FILE, Command, words_of
 from chatpipe.output.options import ROW_SHAPES, RUN_ALLOWABLE, Target, Telling
 from chatpipe.request.parameters import Parameters
@@ -36,7 +37,7 @@ from chatpipe.wire.retry import Policy
 @click.argument("operands", nargs=-1, metavar="TEMPLATE [FILE]", type=FILE)
 @rows.options
 @running.row_feeding
-@prompt.defaults
+@prompt.row_defaults
 @parameters.options
 @structure.options
 @tooling.options
@@ -109,6 +110,8 @@ def map(
     from chatpipe.wire import endpoints, keys
 
     template, source = _operands(operands, carrying)
+    if carrying.image_field is None:
+        refuse_idle_detail(prompt, fix="use it with --image or --image-field")
     told = Notices(telling)
     sources = Sources(stdin(told))
     endpoint = endpoints.resolve(connection, os.environ, keys.header_lines(connection.header_file))

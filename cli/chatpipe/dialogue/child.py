@@ -47,8 +47,8 @@ class Ended(NamedTuple):
 class Child:
     """A command that was started.
 
-    It leads a session of its own: a signal to its group reaches its whole tree, Ctrl-C on the
-    terminal does not, and a program that asks the terminal for a password fails at once instead
+    It leads a session of its own: a signal to all groups in that reaches its whole tree, Ctrl-C on
+    the terminal does not, and a program that asks the terminal for a password fails at once instead
     of being stopped for ever.
     """
 
@@ -131,10 +131,12 @@ class Child:
             return self._process.poll() is not None
 
     def _signal(self, number: int) -> None:
-        """To the whole group. It exists, and is the command's, as long as nobody waited for the command."""
-        with self._lock, suppress(OSError):
+        """To the whole session. It is the command's as long as nobody waited for the command."""
+        with self._lock:
             if self._process.returncode is None:
-                os.killpg(self._process.pid, number)
+                for group in _groups(self._process.pid):
+                    with suppress(OSError):
+                        os.killpg(group, number)
 
     def _register(self, stream: IO[bytes] | None, events: int, act: object) -> None:
         assert stream is not None
@@ -178,6 +180,20 @@ class Child:
         if not data:
             self._close(stream)
         return data
+
+
+def _groups(session: int) -> set[int]:
+    """The process groups of a session: timeout(1) and shells with job control make some of their own.
+
+    Only the leader's where the system has no /proc to find the others in.
+    """
+    groups = {session}
+    with suppress(OSError):
+        for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))):
+            with suppress(OSError):  # it has ended by now
+                if os.getsid(pid) == session:
+                    groups.add(os.getpgid(pid))
+    return groups
 
 
 def _signal_name(number: int) -> str:

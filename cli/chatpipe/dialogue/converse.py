@@ -35,13 +35,15 @@ class Rules(NamedTuple):
     """What may follow an answer.
 
     violation tells why a content does not fit, None when it does. In a run response_format is what
-    asked for that form: a line that asks for another one is not held to it.
+    asked for that form: a line that asks for another one is not held to it. detail, where there is
+    one, is told why an answer is asked for again.
     """
 
     tools: Tools | None = None
     violation: Callable[[Value], object | None] | None = None
     reasks: int = 0
     response_format: Value = None
+    detail: Callable[[str], None] | None = None
 
     def of(self, body: Mapping[str, Value]) -> "Rules":
         """The rules for one line of a run."""
@@ -87,6 +89,8 @@ async def converse(
             steps += step
             turns += 1
         elif reasks and (violation := _violation(completion, rules)) is not None:
+            if rules.detail is not None:
+                rules.detail(f"{violation}: asking again")
             body = {**body, "messages": [*body["messages"], as_message(message), _complaint(violation)]}
             reasks -= 1
         else:

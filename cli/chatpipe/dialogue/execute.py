@@ -6,6 +6,7 @@ over their pipes. That works in the main thread, where signals interrupt it, and
 
 from __future__ import annotations
 
+import errno
 import shutil
 import threading
 from collections import deque
@@ -27,6 +28,8 @@ _SHORT_TICK_S = 0.001  # the same for a process whose pipes are closed: it is ab
 # In all threads. A model that calls a tool a thousand times is not to fill the machine, and each takes
 # three descriptors, of which a process often has 1,024.
 _MOST_AT_ONCE = 128
+# Where the system has room for fewer: it has again when one of them has ended.
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.EAGAIN)
 _STDERR_TOLD = 2000  # bytes of stderr, the last ones, that a model is told
 _STDOUT_TOLD = 2000  # bytes, the first ones, of an output that is too long
 _SHORTEST_SECRET = 6  # a shorter one is in half of all texts by chance
@@ -140,6 +143,8 @@ class Toolbox:
                 if refused is None and not self._start(place, call, running, selector):
                     break
             except (OSError, ValueError) as error:
+                if self._children and isinstance(error, OSError) and error.errno in _NO_ROOM:
+                    break
                 refused = self._told(call, Ended(None, f"cannot be started: {reason(error)}", b"", b""))
             waiting.popleft()
             if refused is not None:

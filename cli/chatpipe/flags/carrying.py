@@ -25,6 +25,8 @@ def _read(csv: bool, tsv: bool, lines: bool, to: str | None, fields: str | None,
         raise UsageFault("there are no columns to name", place="--fields", fix=fix)
     carrying = Carrying(source, target, columns, **others)
     _refuse_names(carrying)
+    if carrying.image_field == "":
+        raise UsageFault("an empty name", place="--image-field", fix="name a field")
     if carrying.image_root is not None and carrying.image_field is None:
         raise UsageFault("there is no field of images", place="--image-root", fix="add --image-field NAME")
     return carrying
@@ -63,6 +65,9 @@ def _refuse_names(carrying: Carrying) -> None:
             raise UsageFault(
                 f"{other[0]} has the same name, '{name}'", place=option, fix="name another field"
             )
+    if carrying.target == _JSONL and carrying.usage_into == carrying.reason_field:
+        fix = "name another field, or one for that with --error-into"
+        raise UsageFault(f"'{carrying.usage_into}' is for why a row failed", place="--usage-into", fix=fix)
 
 
 options = group(

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from chatpipe.errors import UsageFault
 from chatpipe.flags.types import FILE, Integer, Seconds, Word, group
 from chatpipe.wire.options import PROFILES, Connection, KeySource, Limits
 
@@ -30,6 +31,17 @@ class _Descriptor(Integer):
         return int(value)
 
 
+def _refuse_empty(option: str, name: str | None) -> None:
+    """An unset variable in a script must not mean what leaving the option out means."""
+    if name == "":
+        raise UsageFault("the name is empty", place=option, fix="name a file, or leave it out")
+
+
+def _refuse_stdin(option: str, name: str | None, *, fix: str) -> None:
+    if name == "-":
+        raise UsageFault("stdin is read for the prompt or the input", place=option, fix=fix)
+
+
 def _read(
     profile: str | None,
     base_url: str | None,
@@ -40,12 +52,19 @@ def _read(
     timeout: float,
     connect_timeout: float,
     deadline: float | None,
+    header_file: str | None,
     **others: Any,
 ) -> Connection:
+    _refuse_empty("--cacert", others["cacert"])
+    _refuse_empty("--client-cert", others["client_cert"])
+    _refuse_empty("--client-key", others["client_key"])
+    _refuse_stdin("--key-file", key_file, fix="use --key-fd 0")
+    _refuse_stdin("--header-file", header_file, fix="name a file")
     return Connection(
         profile=profile,
         base_url=base_url,
         headers=header,
+        header_file=header_file,
         key=KeySource(key_file, key_command, key_fd),
         limits=Limits(connect_timeout, timeout, deadline),
         **others,

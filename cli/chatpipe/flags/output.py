@@ -15,6 +15,8 @@ def _read(output: str | None, if_changed: bool, depfile: str | None, depfile_tar
         raise UsageFault(
             "there is no file to leave alone", place="--if-changed", fix="use it with --output FILE"
         )
+    if depfile_target is not None and depfile is None:
+        raise UsageFault("there is no rule", place="--depfile-target", fix="use it with --depfile FILE")
     if depfile is not None and not (depfile_target or target.is_file):
         raise UsageFault(
             "no target for the rule", place="--depfile", fix="use --output FILE or --depfile-target"

@@ -65,7 +65,7 @@ def _attachment_options() -> list[Any]:
     ]
 
 
-def _read(
+def _prompt_of(
     request: str | None,
     messages: str | None,
     image_detail: str | None,
@@ -75,8 +75,6 @@ def _read(
     **repeated: tuple[str, ...],
 ) -> Prompt:
     attachments = {name: repeated.pop(name) for name in _ATTACHMENTS}
-    if image_detail is not None and not attachments["image"]:
-        raise UsageFault("there is no image", place="--image-detail", fix="use it with --image")
     if transcript in ("", "-"):
         what = "stdin cannot be appended to" if transcript else "the name is empty"
         raise UsageFault(what, place="--transcript", fix="name a file")
@@ -93,6 +91,18 @@ def _read(
         read_stdin=not no_stdin,
         transcript=transcript,
     )
+
+
+def _read(**values: Any) -> Prompt:
+    prompt = _prompt_of(**values)
+    refuse_idle_detail(prompt, fix="use it with --image")
+    return prompt
+
+
+def refuse_idle_detail(prompt: Prompt, *, fix: str) -> None:
+    """`--image-detail` is of images that options name. Raises UsageFault where there are none."""
+    if prompt.image_detail is not None and not any(each.kind == "image" for each in prompt.attachments):
+        raise UsageFault("there is no image", place="--image-detail", fix=fix)
 
 
 def _typed(name: str, value: str) -> Typed:
@@ -136,3 +146,6 @@ options = group(
 
 # The same as defaults for every line of a run, whose prompts are in its input.
 defaults = group("prompt", _CONVERSATION, _read)
+
+# The same for rows, which may name images themselves.
+row_defaults = group("prompt", _CONVERSATION, _prompt_of)

@@ -50,6 +50,8 @@ class _Halt(Word):
         match = re.fullmatch(r"(now|soon),fail=(\d+(?:\.\d+)?)(%?)", value)
         if match is None or (not match[3] and "." in match[2]) or float(match[2]) == 0:
             return self.fail(f"'{value}' is not now,fail=N or soon,fail=N%.", param, ctx)
+        if match[3] and float(match[2]) > 100:
+            return self.fail(f"'{value}' is more than all lines.", param, ctx)
         if match[3]:
             return Halt(match[1] == "now", percent=float(match[2]))
         return Halt(match[1] == "now", failures=int(match[2]))

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
 from chatpipe.errors import BadInput, reason
+from chatpipe.inputs.sources import missing
+
+
+def refuse_missing(folder: str, option: str) -> None:
+    """Raises MissingInput where there is no such folder: nothing could be inside."""
+    try:
+        if not stat.S_ISDIR(os.stat(folder).st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    except (OSError, ValueError) as error:
+        raise missing(folder, option, error) from error
 
 
 def read(folder: str, name: str, most_bytes: int) -> bytes:

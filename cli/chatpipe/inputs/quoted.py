@@ -4,6 +4,7 @@ Where a CSV record ends, quotes decide. That is found out here, line by line, si
 pulls its lines and cannot be told to wait for one; each record is then cut into cells by it.
 """
 
+import codecs
 import csv
 import re
 from collections.abc import Sequence
@@ -152,6 +153,9 @@ def decoded(source: Source, data: bytes) -> tuple[str, BadInput | None]:
     """UTF-8 as text, and why it is none: bytes that are not UTF-8 become lone surrogates (PEP 383)."""
     if len(data) > LINE_BYTES:
         return "", too_long(source)
+    if source.line == 1 and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        fix = "convert it first, for example with iconv -f UTF-16 -t UTF-8"
+        return data.decode("utf-8", "surrogateescape"), BadInput("UTF-16", place=source.place(), fix=fix)
     if b"\0" in data:
         text = data.decode("utf-8", "surrogateescape")
         return text, BadInput("binary data, a NUL", place=source.place())

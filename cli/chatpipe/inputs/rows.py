@@ -211,7 +211,8 @@ class CellRows:
         self._count += 1
         columns = self.columns
         if fault is None and len(cells) != len(columns):
-            what = f"{_counted(len(cells), 'cell')}, where there are {_counted(len(columns), 'column')}"
+            verb = "is" if len(columns) == 1 else "are"
+            what = f"{_counted(len(cells), 'cell')}, where there {verb} {_counted(len(columns), 'column')}"
             fault = BadInput(what, place=source.place())
         fields: dict[str, Value] = dict(zip(columns, cells, strict=False))
         if len(fields) < len(columns):

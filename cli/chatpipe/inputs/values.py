@@ -2,15 +2,18 @@
 
 A server may send, and a user may ask for, what orjson will not touch: lone surrogates
 (`"\\ud83d"`, half an emoji in a cut token) on the way in, and integers beyond 64 bits on the way
-out. Python's json takes both, so nothing that arrived is lost for being odd. NaN and Infinity are
-refused by both: they are not JSON.
+out. Python's json takes both, so nothing that arrived is lost for being odd. NaN, Infinity and
+numbers beyond all floats are taken of servers only, some of which put them among log probabilities:
+they are floats then, and null where they are written, as JSON has no such numbers.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import orjson
@@ -38,23 +41,33 @@ class NotJSON(ValueError):
 
 
 def loads(data: bytes) -> Value:
-    """The value of one JSON text in UTF-8, a leading byte order mark ignored. Raises NotJSON."""
+    """The value of one JSON text in UTF-8, a leading byte order mark ignored. Raises NotJSON.
+
+    For what servers say: NaN, Infinity and 1e400 are floats that are not finite.
+    """
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
-        return _loads_slowly(data)
+        return _loads_slowly(data, parse_constant=float, parse_float=float)
 
 
 def loads_exactly(data: bytes) -> Value:
     """As loads, but integers beyond 64 bits stay what they are; orjson makes them floats without a word.
 
-    For what the user gives. Looking for them costs too much for each chunk of a stream. What is
-    nested too deeply to be written again is refused, too.
+    For what the user gives. Looking for them costs too much for each chunk of a stream. What cannot
+    be written again is refused, too: numbers that are not finite, and what is nested too deeply.
     """
-    value = _loads_slowly(data) if _LONG_NUMBER.search(data) else loads(data)
+    value = _strictly(data)
     if data.count(b"[") + data.count(b"{") > _DEEPEST and _depth(value) > _DEEPEST:
         raise NotJSON(f"nested too deeply, more than {_DEEPEST} levels", 1, 1)
     return value
+
+
+def _strictly(data: bytes) -> Value:
+    if not _LONG_NUMBER.search(data):
+        with contextlib.suppress(orjson.JSONDecodeError):
+            return orjson.loads(data)
+    return _loads_slowly(data, parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def _depth(value: Value) -> int:
@@ -68,7 +81,9 @@ def _depth(value: Value) -> int:
     return depth
 
 
-def _loads_slowly(data: bytes) -> Value:
+def _loads_slowly(
+    data: bytes, *, parse_constant: Callable[[str], float], parse_float: Callable[[str], float]
+) -> Value:
     try:
         # surrogatepass is not wanted here: raw surrogates in UTF-8 are invalid UTF-8, escapes are not
         text = data.decode("utf-8-sig")
@@ -80,7 +95,7 @@ def _loads_slowly(data: bytes) -> Value:
     if not text.strip():
         raise NotJSON("nothing there", 1, 1)
     try:
-        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        return json.loads(text, parse_constant=parse_constant, parse_float=parse_float)
     except json.JSONDecodeError as error:
         what = error.msg[:1].lower() + error.msg[1:]
         raise NotJSON(what, error.lineno, error.colno) from error
@@ -103,7 +118,10 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def dumps(value: Value) -> bytes:
-    """One line of JSON, without a line end, non-ASCII as it is, keys in their order."""
+    """One line of JSON, without a line end, non-ASCII as it is, keys in their order.
+
+    Floats that are not finite are null.
+    """
     try:
         return orjson.dumps(value)
     except (TypeError, orjson.JSONEncodeError):
@@ -111,11 +129,19 @@ def dumps(value: Value) -> bytes:
 
 
 def _dumps_slowly(value: Value) -> bytes:
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    try:
+        text = _dumped(value, ensure_ascii=False)
+    except ValueError:  # NaN or Infinity; not looked for by ourselves, who would recurse less deeply
+        value = json.loads(json.dumps(value), parse_constant=lambda _: None)
+        text = _dumped(value, ensure_ascii=False)
     try:
         return text.encode()
     except UnicodeEncodeError:  # a lone surrogate has no bytes in UTF-8: only its escape is JSON
-        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+        return _dumped(value, ensure_ascii=True).encode()
+
+
+def _dumped(value: Value, *, ensure_ascii: bool) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, separators=(",", ":"), allow_nan=False)
 
 
 # Outside strings, CR and LF are the only line ends that JSON's white space can hold; inside they are escaped.
@@ -125,3 +151,14 @@ _LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
 def one_line(body: bytes) -> bytes:
     """A JSON text on one line, every other byte as it came."""
     return body.translate(_LINE_ENDS).strip(b" \t\xef\xbb\xbf")
+
+
+def strict_line(body: bytes) -> bytes:
+    """The same for any reader of JSON: where NaN or Infinity is among its values, written anew with null."""
+    line = one_line(body)
+    if b"NaN" in line or b"Infinity" in line:  # maybe in a text only
+        try:
+            _strictly(line)
+        except NotJSON:
+            return dumps(loads(line))
+    return line

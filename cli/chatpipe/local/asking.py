@@ -63,8 +63,12 @@ class Asking(NamedTuple):
             if not self.wanted.is_plain:
                 return self._converse(body, world, ask, out)
             delivery = Delivery(out, self.printing, self.told)
-            answer = immediately(ask(body, world, delivery))
-            return Asked(answer, delivery.finish(answer))
+            late: list[str] = []
+            answer = immediately(ask(body, _behind(world, out, late), delivery))
+            asked = Asked(answer, delivery.finish(answer))
+            for text in late:
+                self.told.detail(text)
+            return asked
 
     def _converse(self, body: dict[str, Value], world: World, ask: Ask, out: Opened) -> Asked:
         """Turn by turn. Of an answer nothing is written before it is known to be the last, and what it is."""
@@ -82,7 +86,9 @@ class Asking(NamedTuple):
         delivery = Delivery(out, self.printing, self.told, fits)
         verdict = delivery.verdict(talk.answer)
         if verdict is not None and verdict.status is Status.MISMATCH and not out.is_kept:
-            delivery = Delivery(Aside(self.told), self.printing, self.told, fits)
+            in_words = self.printing.format == "audio"  # stderr is for people
+            printing = self.printing._replace(format="text") if in_words else self.printing
+            delivery = Delivery(Aside(self.told), printing, self.told, fits)
         held.play(delivery)
         return Asked(talk.answer, delivery.finish(talk.answer), talk.steps)
 
@@ -102,10 +108,19 @@ class Asking(NamedTuple):
         return await exchange.ask(request, world, receiver, self.connection.limits, self.policy)
 
 
+def _behind(world: World, out: Opened, late: list[str]) -> World:
+    """A world whose details wait in late once the answer has begun: on a terminal its line is not over."""
+    detail = world.detail
+    if detail is None:
+        return world
+    return world._replace(detail=lambda text: late.append(text) if out.started else detail(text))
+
+
 class Aside:
     """Takes an answer that is no result to stderr: a schema has refused it, and no file keeps it."""
 
     started = False
+    is_kept = False
 
     def __init__(self, told: Notices) -> None:
         self._told = told
@@ -113,5 +128,6 @@ class Aside:
     def write(self, data: bytes) -> None:
         self._told.aside(data.decode("utf-8", "replace"))
 
-    def keep_unreadable(self, data: bytes) -> None:
-        """There is nothing in it for people."""
+    def keep_unreadable(self, data: bytes) -> bool:
+        """It is the content that the schema has refused: the rest is readable."""
+        return False

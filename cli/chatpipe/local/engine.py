@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 
 from chatpipe.batch import prices
 from chatpipe.batch.capacity import Auto, Capacity
@@ -20,11 +20,11 @@ from chatpipe.batch.store import Store
 from chatpipe.batch.tally import Tally, spent_in
 from chatpipe.batch.tokens import Estimator
 from chatpipe.dialogue.converse import Rules
-from chatpipe.exchange import Answer, World
+from chatpipe.exchange import World
 from chatpipe.local.failures import Teller
 from chatpipe.local.job import Job
 from chatpipe.local.transports import Headers, origin, raise_descriptor_limit, transport_for
-from chatpipe.output.progress import Progress
+from chatpipe.output.progress import Progress, Watch
 from chatpipe.output.target import Opened
 
 _WINDOW_PER_JOB = 4
@@ -44,6 +44,7 @@ class Run:
         teller: Teller | None,
         recorded: Recorded | None,
         started: float,
+        watch: Watch,
         rules: Rules | None,
     ) -> None:
         self._job = job
@@ -54,8 +55,7 @@ class Run:
         self._errors = errors
         self._teller = teller
         self._recorded = recorded
-        self._started = started
-        self._bar: Progress | None = None
+        self._progress = Progress(watch, tally, started)
 
     async def go(self, items: AsyncIterator[Item], headers: Headers) -> Stop | None:
         """To the end; why it stopped before that, if it did."""
@@ -72,9 +72,9 @@ class Run:
             transport, asyncio.sleep, _silent, job.told.detail if job.told.telling.verbose else None
         )
         file = PaceFile(pacing.pace_file) if pacing.pace_file is not None else None
-        sender = self._sender(headers, world, pace, file, capacity, estimator)
+        sender = self._sender(headers, world, pace, file, capacity, estimator, budget)
         engine = Engine(
-            send=_sharing(sender, file, origin(job.endpoint.url), pacing.pace_jobs),
+            send=sender.send,
             deliver=self._deliver,
             let_go=sender.stop,
             known=self._store,
@@ -85,13 +85,13 @@ class Run:
             no_send=job.resuming.no_send,
             grace_s=pacing.grace_s,
         )
-        self._bar = Progress(job.showing.progress, job.told, self._tally, self._started)
-        progress = asyncio.create_task(self._bar.tick())
+        self._progress.open()
+        ticking = asyncio.create_task(self._progress.tick())
         try:
-            await engine.run(items)
+            await engine.run(self._progress.following(items))
         finally:
-            progress.cancel()
-            self._bar.close()
+            ticking.cancel()
+            self._progress.close()
             await transport.aclose()
             if file is not None:
                 file.close()
@@ -107,8 +107,7 @@ class Run:
             for record in self._recorded.purchases():
                 response = record.get("response")
                 body = response.get("body") if isinstance(response, dict) else None
-                if isinstance(body, dict):
-                    budget.spend(spent_in(record), body.get("model"))
+                budget.spend(spent_in(record), body.get("model") if isinstance(body, dict) else None)
         return budget
 
     def _sender(
@@ -119,10 +118,11 @@ class Run:
         file: PaceFile | None,
         capacity: Capacity,
         estimator: Estimator,
+        budget: Budget,
     ) -> Sender:
         job, pacing = self._job, self._job.pacing
         timetables: tuple[tuple[Timetable, Callable[[], float]], ...] = ((pace, time.monotonic),)
-        share_pause = None
+        share_pause = places = None
         if file is not None:
             place = origin(job.endpoint.url)
             timetables += ((Share(file, place, pacing.rpm, pacing.tpm), time.time),)
@@ -130,6 +130,9 @@ class Run:
             def share_pause(seconds: float) -> None:
                 now = time.time()
                 file.pause_until(place, now + seconds, now)
+
+            if pacing.pace_jobs is not None:
+                places = _Places(file, place, pacing.pace_jobs)
 
         return Sender(
             url=job.endpoint.url,
@@ -143,7 +146,9 @@ class Run:
             estimator=estimator,
             max_pause_s=pacing.max_pause_s,
             share_pause=share_pause,
+            places=places,
             rules=self._rules,
+            may_go_on=budget.again,
         )
 
     def _window(self) -> int | None:
@@ -159,6 +164,7 @@ class Run:
     def _deliver(self, result: Result) -> None:
         """Hand a result on, which the store has kept."""
         job = self._job
+        self._progress.make_room()
         if not result.is_good:
             if self._errors is not None:
                 self._errors(result.line + b"\n")
@@ -166,28 +172,21 @@ class Run:
                 self._teller.tell(result)
         if not job.writes_at_the_end:
             self._out.write(job.writing.row(result))
-        if self._bar is not None:
-            self._bar.moved()
 
 
-def _sharing(
-    sender: Sender, file: PaceFile | None, place: str, jobs: int | None
-) -> Callable[[Item], Awaitable[tuple[Answer, float]]]:
-    """Sending within the number in flight that all processes share."""
-    if file is None or jobs is None:
-        return sender.send
-    turn = asyncio.Lock()  # one asks at a time: places go to processes in turn
+class _Places:
+    """The places at one server that a pace file has for all processes."""
 
-    async def send(item: Item) -> tuple[Answer, float]:
-        async with turn:
-            while wait_s := file.enter(place, jobs, time.time()):
-                await sender.sleep(wait_s)
-        try:
-            return await sender.send(item)
-        finally:
-            file.leave(place, time.time())
+    def __init__(self, file: PaceFile, origin: str, jobs: int) -> None:
+        self._file = file
+        self._origin = origin
+        self._jobs = jobs
 
-    return send
+    def enter(self) -> float:
+        return self._file.enter(self._origin, self._jobs, time.time())
+
+    def leave(self) -> None:
+        self._file.leave(self._origin, time.time())
 
 
 def _silent(text: str) -> None:

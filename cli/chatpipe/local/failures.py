@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 
 from chatpipe.batch.results import Result
 from chatpipe.errors import CannotWrite, ChatpipeError, reason
+from chatpipe.local.few import Few
 from chatpipe.output.notices import Notices
 from chatpipe.output.rows import message_of
-
-_MOST_TOLD = 10
 
 
 @contextlib.contextmanager
@@ -38,16 +37,11 @@ class Teller:
     """Tells the first failures on stderr. name is the input's, for the place of what has none itself."""
 
     def __init__(self, told: Notices, name: str) -> None:
-        self._told = told
+        self._few = Few(told.error, told.note, "--errors FILE has them all")
         self._name = name
-        self._count = 0
 
     def tell(self, result: Result) -> None:
-        self._count += 1
-        if self._count <= _MOST_TOLD:
-            self._told.error(result.item.fault or _Failed(result, f"{self._name}:{result.item.line}"))
-        elif self._count == _MOST_TOLD + 1:
-            self._told.note("there are more like these: --errors FILE has them all")
+        self._few.tell(result.item.fault or _Failed(result, f"{self._name}:{result.item.line}"))
 
 
 class _Failed(ChatpipeError):

@@ -7,12 +7,17 @@ import os
 from collections.abc import AsyncIterator, Iterator
 
 from chatpipe.batch.feed import Lines
+from chatpipe.batch.fingerprint import Occurrences, digest
 from chatpipe.batch.lines import Item, Reader, in_shard
 from chatpipe.batch.options import Feeding
+from chatpipe.errors import BadInput
 from chatpipe.inputs.sources import STDIN, STDIN_NAME, Sources, missing
+from chatpipe.inputs.stdin import Kind
+from chatpipe.local.few import Few
 from chatpipe.output.notices import Notices
+from chatpipe.response.chunks import shorten
 
-_WARNINGS = 10
+_ID_SHOWN = 80  # characters
 
 
 @contextlib.contextmanager
@@ -21,6 +26,8 @@ def opened(file: str, sources: Sources) -> Iterator[Lines]:
     if file == STDIN:
         if not sources.stdin.opened:
             sources.stdin.read()  # says that it is closed
+        if sources.stdin.kind() is Kind.TERMINAL:
+            sources.stdin.notice("type the input, then Ctrl-D")
         yield Lines(sources.stdin.descriptor, STDIN_NAME)
         return
     try:
@@ -36,13 +43,16 @@ def opened(file: str, sources: Sources) -> Iterator[Lines]:
 class Intake:
     """The items of one run."""
 
-    def __init__(self, lines: Lines, reader: Reader, feeding: Feeding, told: Notices) -> None:
+    def __init__(
+        self, lines: Lines, reader: Reader, feeding: Feeding, told: Notices, *, own_ids_once: bool = False
+    ) -> None:
+        """own_ids_once: answers are found by them, and one line is not to get that of another."""
         self._lines = lines
         self._reader = reader
         self._feeding = feeding
-        self._told = told
+        self._warnings = Few(told.warning, told.warning, "chatpipe check shows them all")
+        self._ids = Occurrences() if own_ids_once else None
         self._ahead: list[Item] = []
-        self._warned = 0
 
     def read_head(self) -> None:
         """Read what the reader has to have seen before anything else happens: a header, a first row.
@@ -58,11 +68,13 @@ class Intake:
     async def items(self) -> AsyncIterator[Item]:
         """The items of this shard, up to the limit; those of other shards are marked."""
         taken = 0
-        async for item in self._all():
+        async for read in self._all():
+            item = self._with_own_id(read)
             if not in_shard(item.line if item.row_number is None else item.row_number, self._feeding.shard):
                 yield item._replace(is_ours=False)
                 continue
-            self._warn(item)
+            for warning in item.warnings:
+                self._warnings.tell(warning)
             yield item
             taken += 1
             if taken == self._feeding.limit:
@@ -77,11 +89,15 @@ class Intake:
         if (last := self._reader.end()) is not None:
             yield last
 
-    def _warn(self, item: Item) -> None:
-        """The first warnings of a run; a million lines may well have the same."""
-        for number, warning in enumerate(item.warnings, self._warned):
-            if number < _WARNINGS:
-                self._told.warning(warning)
-            elif number == _WARNINGS:
-                self._told.warning("there are more like these: chatpipe check shows them all")
-        self._warned += len(item.warnings)
+    def _with_own_id(self, item: Item) -> Item:
+        """The item, with a fault where the id that is to find its answer was an earlier line's."""
+        if self._ids is None or not item.has_own_id:
+            return item
+        if self._ids.next(digest({"custom_id": item.custom_id})) == 1 or item.fault is not None:
+            return item
+        fault = BadInput(
+            f"custom_id '{shorten(item.custom_id, _ID_SHOWN)}' is on another line, too",
+            place=f"{self._lines.name}:{item.line}",
+            fix="give each its own, or leave out --match id",
+        )
+        return item._replace(body=None, fault=fault)

@@ -11,7 +11,6 @@ from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.output.notices import Notices
 from chatpipe.wire import client
-from chatpipe.wire.client import Dial
 from chatpipe.wire.endpoints import Endpoint, Headers
 from chatpipe.wire.options import Connection
 
@@ -42,14 +41,7 @@ def _transport(
         from chatpipe.local.inprocess import EchoTransport
 
         return EchoTransport()
-    dial = Dial(
-        connection.proxy,
-        connection.cacert,
-        connection.client_cert,
-        connection.client_key,
-        connection.insecure,
-    )
-    return client.open_transport(dial, httpx.URL(endpoint.url), environ)
+    return client.open_transport(client.dial_of(connection), httpx.URL(endpoint.url), environ)
 
 
 async def _sleep(seconds: float) -> None:

@@ -14,6 +14,7 @@ from chatpipe.batch.journal import Journal
 from chatpipe.batch.leftovers import Leftovers
 from chatpipe.batch.lines import Item
 from chatpipe.batch.recorded import Match, Recorded, expanded
+from chatpipe.batch.results import Outcome
 from chatpipe.batch.run import Stop
 from chatpipe.batch.store import Store
 from chatpipe.batch.tally import Tally
@@ -21,15 +22,16 @@ from chatpipe.dialogue.converse import Rules
 from chatpipe.errors import ChatpipeError, Interrupted, Status, UsageFault
 from chatpipe.inputs import values
 from chatpipe.inputs.sources import STDIN, STDIN_NAME, Sources
-from chatpipe.local import intake, unsent
+from chatpipe.local import intake, transports, unsent, watching
 from chatpipe.local.engine import Run
 from chatpipe.local.failures import Teller, errors_file
 from chatpipe.local.intake import Intake
 from chatpipe.local.job import Job
 from chatpipe.output import files, notices
 from chatpipe.output.options import Target
+from chatpipe.output.progress import Watch
 from chatpipe.output.target import Opened, kept, opened
-from chatpipe.wire import endpoints, keys, redact
+from chatpipe.wire import client, endpoints, keys, redact
 
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
@@ -51,23 +53,33 @@ class Running:
     def run(self, sources: Sources) -> int:
         """The status. Raises the ChatpipeError that the run ends in, and Interrupted."""
         with intake.opened(self._job.file, sources) as lines:
-            source = Intake(lines, self._job.reader, self._job.feeding, self._job.told)
+            source = Intake(
+                lines,
+                self._job.reader,
+                self._job.feeding,
+                self._job.told,
+                own_ids_once=self._job.resuming.match == "id",
+            )
             inputs = [*sources.names, *([] if self._job.file == STDIN else [self._job.file])]
             self._refuse_same(inputs)
+            if not (self._job.only_requests or self._job.showing.dry_run):
+                transports.check(self._job.endpoint, self._job.connection, self._job.environ)
+            watch = self._watch()  # a part of stdin is read after that
             source.read_head()
             if self._job.showing.dry_run:
                 return self._estimate(source.items())
-            with opened(self._job.target, inputs, escape=True) as out:
+            beside = self._job.connection.files
+            with opened(self._job.target, inputs, escape=True, beside=beside) as out:
                 if self._job.only_requests:
                     return asyncio.run(unsent.write_requests(source.items(), out, self._job.told))
-                return self._answer(source.items(), out)
+                return self._answer(source.items(), out, watch)
 
     def _refuse_same(self, inputs: list[str]) -> None:
-        """What is written may be neither an input nor written twice. Raises UsageFault."""
+        """What is written may be neither an input nor written twice. Raises UsageFault, CannotWrite."""
         if self._job.target.path in (None, "-") and files.same_file(1, [self._job.file]):
             raise UsageFault("stdout is the input, too: the run would never end", fix="write to another file")
         journal = self._job.resuming.journal
-        taken = [*inputs, "/dev/fd/0", "/dev/fd/1"]
+        taken = [*inputs, *self._job.connection.files, "/dev/fd/0", "/dev/fd/1"]
         if self._job.to_file and self._job.target.path is not None:
             taken.append(self._job.target.path)
         self._refuse("--journal", journal, taken)
@@ -76,10 +88,14 @@ class Running:
         taken += expanded(self._job.resuming.reuse)
         self._refuse("--errors", self._job.showing.errors, taken)
         self._refuse("--report", self._job.showing.report, taken)
+        if self._job.showing.report is not None:
+            files.try_side_file(self._job.showing.report)
 
     def _refuse(self, option: str, path: str | None, taken: list[str]) -> None:
         if path is None:
             return
+        if path == "-" and (option != "--report" or self._job.target.path in (None, "-")):
+            raise UsageFault("stdout is for the results", place=option, fix="name a file")
         if path in taken or files.same_file(path, taken):
             raise UsageFault(f"'{path}' is an input or an output, too", place=option, fix="name another file")
         taken.append(path)
@@ -91,7 +107,7 @@ class Running:
             out.write(values.dumps(record) + b"\n")
         return Status.BAD_INPUT if record["bad"] else Status.OK
 
-    def _answer(self, items: AsyncIterator[Item], out: Opened) -> int:
+    def _answer(self, items: AsyncIterator[Item], out: Opened, watch: Watch) -> int:
         headers = self._headers()
         tally = Tally()
         started = time.monotonic()
@@ -119,6 +135,7 @@ class Running:
                 teller=self._teller(),
                 recorded=recorded,
                 started=started,
+                watch=watch,
                 rules=self._rules(headers, stack),
             )
             if not self._job.writes_at_the_end:
@@ -131,11 +148,23 @@ class Running:
             if stop is None and fault is None:
                 self._finish(store, out, recorded, journal)
         if stop is not None and stop.number is not None:
-            self._job.told.note(f"interrupted after {counted(tally.finished)}: run the same command again")
+            self._job.told.note(f"interrupted after {counted(tally.finished)}: {self._again('goes on')}")
             raise Interrupted(stop.number)
         if fault is not None:
             raise kept(out, fault)
         return Status.OK
+
+    def _watch(self) -> Watch:
+        job = self._job
+        return watching.watch(
+            job.showing.progress,
+            job.told,
+            job.environ,
+            file=job.file,
+            output=job.target.path,
+            errors=job.showing.errors,
+            limit=job.feeding.limit,
+        )
 
     def _rules(self, headers: httpx.Headers, stack: contextlib.ExitStack) -> Rules | None:
         if self._job.wanted.is_plain or self._job.resuming.no_send:
@@ -159,13 +188,15 @@ class Running:
         return Teller(self._job.told, name) if self._job.tells_failures else None
 
     def _headers(self) -> httpx.Headers:
-        key = keys.find(self._job.connection.key, self._job.endpoint.key_env, self._job.environ)
+        endpoint, connection, environ = self._job.endpoint, self._job.connection, self._job.environ
+        key = keys.find(connection.key, endpoint.key_env, environ)
         if self._job.resuming.no_send:
             return httpx.Headers()
-        headers = endpoints.authorized(self._job.endpoint, key, allow_http=self._job.connection.allow_http)
+        proxy = client.proxy_of(endpoint.url, connection, environ)
+        headers = endpoints.authorized(endpoint, key, allow_http=connection.allow_http, proxy=proxy)
         for secret in redact.secrets(headers):
             notices.hide(secret)
-        host = httpx.URL(self._job.endpoint.url).netloc
+        host = httpx.URL(endpoint.url).netloc
         return httpx.Headers([("Host", host.decode()), *headers])
 
     def _journal(self, stack: contextlib.ExitStack) -> Journal | None:
@@ -201,17 +232,37 @@ class Running:
     def _fault(self, stop: Stop | None, tally: Tally) -> ChatpipeError | None:
         """What the run ends in: why it stopped, else the failures of its lines."""
         if stop is not None:
-            return stop.fault
+            fault = stop.fault
+            if fault is not None and fault.status in (Status.BUDGET, Status.TRY_LATER):
+                fault.fix = f"{fault.fix}, {self._again('goes on')}"
+            return fault
         if not tally.failed:
             return None
         what = f"{tally.failed} of {counted(tally.finished)} failed: {tally.failures_text()}"
         alike = (
             next(iter(tally.failures)) if not tally.good and len(tally.failures) == 1 else Status.SOME_FAILED
         )
-        fix = self._job.writing.fix
-        if self._job.writes_at_the_end:
-            fix = f"see select(.error) in '{self._job.journal_path}', run the same command again"
-        return SomeFailed(what, alike, fix)
+        return SomeFailed(what, alike, self._fix(tally))
+
+    def _fix(self, tally: Tally) -> str:
+        """Where to look, and what to do."""
+        job = self._job
+        fixes = []
+        if job.writing.is_whole and not job.writes_at_the_end:
+            fixes.append("see select(.error)")
+        elif job.journal_path is not None and not job.tells_failures:
+            fixes.append(f"see select(.error) in '{job.journal_path}'")
+        if tally.codes[Outcome.input] == tally.failed:
+            fixes.append("mend these lines" if tally.failed > 1 else "mend this line")
+        else:
+            fixes.append(self._again("sends only these again"))
+        return ", ".join(fixes)
+
+    def _again(self, what: str) -> str:
+        """The way on. Without a journal the same command would buy everything again."""
+        if self._job.journal_path is not None:
+            return "run the same command again"
+        return f"with -o FILE or --journal FILE the next run {what}"
 
     def _finish(self, store: Store, out: Opened, recorded: Recorded | None, journal: Journal | None) -> None:
         """Every line is good: OUT is written whole, in the order of the input, then the journal may go."""

@@ -7,7 +7,6 @@ import resource
 from collections.abc import Mapping
 
 from chatpipe.wire import client
-from chatpipe.wire.client import Dial
 from chatpipe.wire.endpoints import Endpoint
 from chatpipe.wire.options import Connection
 
@@ -22,36 +21,18 @@ _OTHER_DESCRIPTORS = 64
 def transport_for(
     endpoint: Endpoint, connection: Connection, jobs: int, environ: Mapping[str, str]
 ) -> httpx.AsyncBaseTransport:
-    """The transport for as many requests in flight."""
+    """The transport for as many requests in flight. Raises MissingInput and BadConfiguration."""
     if endpoint.in_process:
         from chatpipe.local.inprocess import EchoTransport
 
         return EchoTransport()
-    url = httpx.URL(endpoint.url)
-    dial = Dial(
-        connection.proxy,
-        connection.cacert,
-        connection.client_cert,
-        connection.client_key,
-        connection.insecure,
-    )
-    proxy = client.proxy_for(url, dial.proxy, environ)
-    context = client.tls_context(dial, environ) if url.scheme == "https" or proxy else None
-    if proxy is not None:
-        limits = httpx.Limits(max_connections=jobs, max_keepalive_connections=jobs)
-        return _Proxied(proxy=httpx.Proxy(proxy), verify=context or True, limits=limits)
-    from chatpipe.wire.pool import PoolTransport
-
-    return PoolTransport(context, max_connections=jobs)
+    return client.open_pool(client.dial_of(connection), httpx.URL(endpoint.url), environ, jobs)
 
 
-class _Proxied(httpx.AsyncHTTPTransport):
-    """httpx's own, which wants to be told how long a body is: our pool finds that out by itself."""
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if isinstance(request.stream, httpx.ByteStream):
-            request.headers["Content-Length"] = str(sum(map(len, request.stream)))
-        return await super().handle_async_request(request)
+def check(endpoint: Endpoint, connection: Connection, environ: Mapping[str, str]) -> None:
+    """Raise what transport_for() would, for a proxy or a certificate, before anything is read or made."""
+    if not endpoint.in_process:
+        client.check(client.dial_of(connection), httpx.URL(endpoint.url), environ)
 
 
 def raise_descriptor_limit(jobs: int) -> None:

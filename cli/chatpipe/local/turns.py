@@ -12,6 +12,7 @@ from chatpipe.dialogue.converse import Message, Rules, Tools
 from chatpipe.dialogue.options import split
 from chatpipe.dialogue.wanted import Wanted
 from chatpipe.inputs.values import Value
+from chatpipe.local.few import Few
 from chatpipe.output.notices import Notices
 
 
@@ -35,12 +36,14 @@ def opened(
     if wanted.is_plain:
         yield None
         return
-    rules = Rules()
+    detail = told.detail if told.telling.verbose else None
+    rules = Rules(detail=detail)
     if wanted.form is not None:
         from chatpipe.schema.answer import Expected
 
         expected = Expected(wanted.form.schema.value, wanted.form.place)
-        rules = Rules(None, expected.violation, wanted.reasks, body.get("response_format"))
+        asked_for = body.get("response_format")
+        rules = rules._replace(violation=expected.violation, reasks=wanted.reasks, response_format=asked_for)
     if not wanted.tooling.commands:
         yield rules
         return
@@ -52,8 +55,8 @@ def opened(
         commands,
         timeout_s=wanted.tooling.timeout_s,
         environ=execute.clean_environment(environ, secrets, key_names),
-        detail=told.detail if told.telling.verbose else None,
-        note=told.note,
+        detail=detail,
+        note=told.note if workers is None else Few(told.note, told.note, "-v shows each").tell,
     )
     pool = None if workers is None else ThreadPoolExecutor(workers, "tool")
 

@@ -12,15 +12,14 @@ from chatpipe.batch.tokens import Estimator
 from chatpipe.errors import BadInput, Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.local.few import Few
 from chatpipe.output.notices import Notices
 from chatpipe.output.target import Opened
-
-_MOST_TOLD = 10
 
 
 async def write_requests(items: AsyncIterator[Item], out: Opened, told: Notices) -> int:
     """The Batch lines that would be sent; of bad lines the errors. Returns the status."""
-    bad = _Bad(told)
+    bad = _bad(told)
     async for item in items:
         if not item.is_ours:
             continue
@@ -34,7 +33,6 @@ async def write_requests(items: AsyncIterator[Item], out: Opened, told: Notices)
             "body": item.body,
         }
         out.write(values.dumps(line) + b"\n")
-    bad.end()
     if bad.count:
         out.keep()
         return Status.BAD_INPUT
@@ -47,15 +45,16 @@ async def estimate(items: AsyncIterator[Item], prices_file: str | None, told: No
     table = prices.load(prices_file) if prices_file is not None else {}
     estimator = Estimator()
     lines = size = tokens = 0
-    bad = _Bad(told)
+    bad = _bad(told)
     cost = 0.0
     async for item in items:
         if not item.is_ours:
             continue
         lines += 1
-        if item.fault is not None or item.body is None:
+        if item.fault is not None:
             bad.tell(item.fault)
             continue
+        assert item.body is not None
         data = len(values.dumps(item.body))
         estimate = estimator.estimate(data, *answer_limits(item.body))
         size += data
@@ -64,26 +63,12 @@ async def estimate(items: AsyncIterator[Item], prices_file: str | None, told: No
             prompt = estimator.estimate(data, 0, 1)
             usage = Usage(prompt, 0, estimate - prompt, estimate)
             cost += prices.price_of(table, item.body.get("model")).cost(usage)
-    bad.end()
     record: dict[str, Value] = {"lines": lines, "bad": bad.count, "bytes": size, "estimated_tokens": tokens}
     if table:
         record["estimated_cost"] = round(cost, 6)
     return record
 
 
-class _Bad:
-    """Lines that could not be sent: the first are told, the others counted."""
-
-    def __init__(self, told: Notices) -> None:
-        self._told = told
-        self.count = 0
-
-    def tell(self, fault: BadInput | None) -> None:
-        self.count += 1
-        if fault is not None and self.count <= _MOST_TOLD:
-            self._told.error(fault)
-
-    def end(self) -> None:
-        if self.count > _MOST_TOLD:
-            more = self.count - _MOST_TOLD
-            self._told.note(f"and {more} more: chatpipe check shows them all")
+def _bad(told: Notices) -> Few[BadInput]:
+    """Lines that could not be sent: the first are told, all are counted."""
+    return Few(told.error, told.note, "chatpipe check shows them all")

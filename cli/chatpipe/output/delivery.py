@@ -12,24 +12,35 @@ from chatpipe.output import notices
 from chatpipe.output.formats import writer
 from chatpipe.output.notices import Notices
 from chatpipe.output.options import Printing
-from chatpipe.output.records import usage_line
+from chatpipe.output.records import call_lines, choices, usage_line
 from chatpipe.output.target import Opened, kept
 from chatpipe.response import judge
 
 Fits = Callable[[Value], object | None]
 # Formats that hand no tool calls on.
 _FINAL = ("text", "audio")
+# Formats that hand on all that came, whatever it is.
+_ENTIRE = ("json", "chunks", "sse")
+# Of what came instead of an answer so much is shown where no file takes it.
+_SHOWN_BYTES = 4096
 
 
 class Out(Protocol):
-    """What an answer is written to. started: some of it has left, or is in the file to be."""
+    """What an answer is written to. started: some of it has left, or is in the file to be.
+
+    is_kept: what is written is kept aside where it is no result. keep_unreadable() says whether it has
+    taken what is no answer.
+    """
 
     @property
     def started(self) -> bool: ...
 
+    @property
+    def is_kept(self) -> bool: ...
+
     def write(self, data: bytes) -> None: ...
 
-    def keep_unreadable(self, data: bytes) -> None: ...
+    def keep_unreadable(self, data: bytes) -> bool: ...
 
 
 class Delivery:
@@ -56,22 +67,25 @@ class Delivery:
     def finish(self, answer: Answer) -> ChatpipeError | None:
         """Write what is left of the answer. Returns why it is not good; None when it is."""
         if answer.completion is None:
-            if answer.body is not None:
-                self._out.keep_unreadable(answer.body)
-            return answer.fault
+            return None if answer.fault is None else self._with_body(answer.fault, answer.body)
         counted = _with_total_usage(answer)
         # Every format but this one shows the last answer as it came.
         broken = self._ended(counted if self._printing.format == "usage" else answer.completion, answer.body)
         if self._printing.usage:
             notices.write(usage_line(counted) + b"\n")
-        if answer.fault is not None:
-            return answer.fault
-        if broken is not None:
-            return broken
+        fault = answer.fault or broken
+        if fault is not None:
+            self._hand_over_calls(answer.completion, is_result=False)
+            return fault
         if self._printing.format == "logprobs" and not self._out.started:
             self._told.note("no log probabilities in the answer: ask with --logprobs")
         verdict = self.verdict(answer)
-        return None if verdict is None else AnswerFault(verdict)
+        self._hand_over_calls(answer.completion, is_result=verdict is None)
+        if verdict is None:
+            return None
+        if not choices(answer.completion) and self._printing.format not in _ENTIRE:
+            return self._with_body(AnswerFault(verdict), answer.body)
+        return AnswerFault(verdict)
 
     def verdict(self, answer: Answer) -> judge.Verdict | None:
         """What is not good about an answer that came; None where all is."""
@@ -92,9 +106,37 @@ class Delivery:
         try:
             self._writer.end(completion, body)
         except BrokenAnswer as fault:
-            self._out.keep_unreadable(body or b"")
+            self._with_body(fault, body)
             return fault
         return None
+
+    def _hand_over_calls(self, completion: Mapping[str, Value], *, is_result: bool) -> None:
+        """Tool calls, which were paid for, where the format has no place for them: as `-f tool-calls`.
+
+        They go to what is kept aside, but never into a result, nor into sound.
+        """
+        if self._printing.format not in _FINAL:
+            return
+        lines = b"".join(call_lines(completion))
+        if self._printing.format == "text" and self._out.is_kept and not is_result:
+            self._out.write(lines)
+        elif lines:
+            self._told.aside(lines.decode())
+
+    def _with_body(self, fault: ChatpipeError, body: bytes | None) -> ChatpipeError:
+        """The fault, with what came instead of an answer kept in the file, or shown, or said to be large."""
+        if not body or self._out.keep_unreadable(body):
+            return fault
+        fault.body = body  # an error in JSON holds it
+        if self._told.telling.error_format == "json":
+            return fault
+        if len(body) > _SHOWN_BYTES:
+            fix = f"--output FILE keeps the {len(body)} bytes that came"
+            fault.fix = fix + (f", {fault.fix}" if fault.fix else "")
+        else:
+            text = body.decode("utf-8", "backslashreplace")
+            self._told.aside(text if text.endswith("\n") else text + "\n")
+        return fault
 
 
 def _with_total_usage(answer: Answer) -> dict[str, Value]:

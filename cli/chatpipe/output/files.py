@@ -63,6 +63,21 @@ def write_side_file(path: str, data: bytes, *, if_changed: bool = False) -> None
             out.commit()
 
 
+def try_side_file(path: str) -> None:
+    """Raises CannotWrite for a file that could not be made at the end. Devices and pipes are left alone."""
+    if path != "-" and (os.path.isfile(path) or os.path.isdir(path) or not os.path.exists(path)):
+        Replacement(path)
+
+
+def is_one_place(path: str, other: str) -> bool:
+    """Whether two names lead to one file, which need not be there yet."""
+    return (
+        path == other
+        or os.path.realpath(path) == os.path.realpath(other)
+        or same_file(path, [other]) is not None
+    )
+
+
 def same_file(path: str | int, inputs: Iterable[str]) -> str | None:
     """The first of inputs that is the regular file path leads to, by whatever name or link; else None.
 

@@ -81,17 +81,21 @@ def _can_be_streamed(body: Mapping[str, Value]) -> bool:
     return not _is_spoken(body) or (isinstance(audio, dict) and audio.get("format") == "pcm16")
 
 
-def decide_stream(body: dict[str, Value], printing: Printing) -> None:
+def decide_stream(body: dict[str, Value], printing: Printing, place: str = "--stream") -> None:
     """Set the body's `stream` where neither an option nor the request itself did, as the format wants it.
 
     Text of a spoken answer is streamed only where its sound can be. `--usage` on a stream asks the
-    server for the counts. Raises UsageFault for a format of chunks when the answer is not to be streamed.
+    server for the counts. Raises UsageFault for a format of chunks when the answer is not to be streamed,
+    which was said at place.
     """
     shape = FORMATS[printing.format]
     if body.get("stream") is None and shape.streams and (shape.needs_stream or _can_be_streamed(body)):
         body["stream"] = True
     if shape.needs_stream and body.get("stream") is False:
-        raise UsageFault(f"format '{printing.format}' needs a stream", place="--no-stream", fix="use -f json")
+        what = f"format '{printing.format}' needs a stream"
+        if place == "--stream":
+            raise UsageFault(what, place="--no-stream", fix="use -f json")
+        raise UsageFault(f"/stream: is false, and {what}", place=place, fix="use -f json, or add --stream")
     if printing.usage and body.get("stream") is True:
         options = body.get("stream_options") or {}
         if isinstance(options, dict):  # anything else is for the check to refuse

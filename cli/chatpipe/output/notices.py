@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from chatpipe.errors import ChatpipeError
@@ -16,6 +16,8 @@ _SHORTEST_SECRET = 6
 
 # Of the process: an error is told by whoever ends it, who knows no key.
 _secrets: list[str] = []
+# Of the process, as its stderr is: what has something on the last line there, and moves it out of the way.
+_writers: list[Callable[[bytes], None]] = []
 
 
 class Notices:
@@ -98,8 +100,23 @@ def record(error: ChatpipeError) -> dict[str, Any]:
     }
 
 
+def through(writer: Callable[[bytes], None]) -> None:
+    """From now on writer gets what is to be written, and puts it."""
+    _writers.append(writer)
+
+
+def past(writer: Callable[[bytes], None]) -> None:
+    """No more."""
+    _writers.remove(writer)
+
+
 def write(data: bytes) -> None:
-    """All of data to stderr, unless it is closed, full or gone."""
+    """All of data to stderr, unless it is closed, full or gone. A bar that is there makes room."""
+    (_writers[-1] if _writers else put)(data)
+
+
+def put(data: bytes) -> None:
+    """The same, whatever is on the last line there."""
     try:
         while data:
             data = data[os.write(_STDERR, data) :]

@@ -13,8 +13,8 @@ from chatpipe.response.chunks import REASONING_FIELDS
 
 
 def messages(completion: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
-    """The message of each choice; a choice without one counts as an empty message."""
-    for choice in choices(completion):
+    """The message of each choice, by their indexes; a choice without one counts as an empty message."""
+    for choice in in_order(choices(completion)):
         message = choice.get("message") if isinstance(choice, dict) else None
         yield message if isinstance(message, dict) else {}
 
@@ -22,6 +22,15 @@ def messages(completion: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
 def choices(value: Mapping[str, Value]) -> list[Value]:
     """The choices of a completion or chunk; none where a server has something else there."""
     return items(value.get("choices"))
+
+
+def in_order(choices: list[Value]) -> list[Value]:
+    """Choices by their indexes; as they came where one has none. A server may send them as they get ready."""
+    if len(choices) < 2 or not all(
+        isinstance(each, dict) and type(each.get("index")) is int for each in choices
+    ):
+        return choices
+    return sorted(choices, key=lambda choice: int(choice["index"]))
 
 
 def items(value: Value) -> list[Value]:
@@ -133,8 +142,13 @@ class ToolCalls(Whole):
     """One line a call: what a script needs in order to run it."""
 
     def records(self, completion: Mapping[str, Value], body: bytes | None) -> Iterator[bytes]:
-        for message in messages(completion):
-            yield from (values.dumps(record) for record in calls_of(message))
+        yield from (line[:-1] for line in call_lines(completion))
+
+
+def call_lines(completion: Mapping[str, Value]) -> Iterator[bytes]:
+    """The same, with their ends."""
+    for message in messages(completion):
+        yield from (values.dumps(record) + b"\n" for record in calls_of(message))
 
 
 def calls_of(message: Mapping[str, Any]) -> Iterator[dict[str, Value]]:

@@ -17,13 +17,12 @@ class Writing(Protocol):
 
     is_whole: records are the result lines themselves, so that an output is as good as a journal.
     needs_order: a record is a bare value, which only its place among the others gives a meaning.
-    calls_are_final: text is written, so nobody can answer a tool call. fix: what to do about failures.
+    calls_are_final: text is written, so nobody can answer a tool call.
     """
 
     is_whole: bool
     needs_order: bool
     calls_are_final: bool
-    fix: str
 
     def head(self) -> bytes:
         """What stands before the records."""
@@ -38,8 +37,6 @@ class Writing(Protocol):
 
 class Parts:
     """The result line itself, or one part of the answer: see Writing. null: a NUL ends each text."""
-
-    fix = "see select(.error), run the same command again"
 
     def __init__(self, shape: str, *, null: bool = False) -> None:
         self._shape = shape

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from chatpipe.errors import BadInput, BrokenAnswer, ChatpipeError, Status
 from chatpipe.exchange import Answer
+from chatpipe.inputs import values
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.values import Value
 from chatpipe.output.delivery import Delivery
@@ -118,7 +119,7 @@ class Show:
         self._line = step.line
         self._is_event = step.is_event
         if not step.is_event:
-            self._delivery.raw(b"data: " + step.payload + b"\n\n")
+            self._delivery.raw(b"data: " + values.one_line(step.payload) + b"\n\n")
         self._delivery.chunk(step.payload, step.chunk)
         self._assembly.add(step.chunk)
         for choice in choices(step.chunk):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.output.records import Whole, choices, items
+from chatpipe.output.records import Whole, choices, in_order, items
 
 
 class Logprobs(Whole):
@@ -17,7 +17,7 @@ class Logprobs(Whole):
     """
 
     def records(self, completion: Mapping[str, Value], body: bytes | None) -> Iterator[bytes]:
-        for number, choice in enumerate(choices(completion)):
+        for number, choice in enumerate(in_order(choices(completion))):
             logprobs = choice.get("logprobs") if isinstance(choice, dict) else None
             if isinstance(logprobs, dict):
                 tokens = [*items(logprobs.get("content")), *items(logprobs.get("refusal"))]

@@ -51,13 +51,13 @@ class Answers:
         return [name for name in (how.into, how.usage_into, how.error_into) if name is not None]
 
     def of(self, result: Result) -> dict[str, Value]:
-        """Their values. What failed has no answer, and of choices the first counts."""
+        """Their values. Of what failed there is no answer, but what it cost; of choices the first counts."""
         how = self._carrying
         completion = result.completion if result.is_good else None
         message = next(messages(completion), {}) if completion is not None else {}
         fields = {how.into: self._value(content_of(message)) if message else None}
         if how.usage_into is not None:
-            last = None if completion is None else completion.get("usage")
+            last = None if result.completion is None else result.completion.get("usage")
             fields[how.usage_into] = total_usage(last, result.earlier)
         if how.error_into is not None:
             fields[how.error_into] = None if result.is_good else message_of(result)
@@ -89,14 +89,13 @@ class _Tabular:
     needs_order = False
     recorded = None
     calls_are_final = True
-    fix = "run the same command again"
 
 
 class JsonTable(_Tabular):
     """A JSON object a row. What came as JSON stays as it is, to the byte."""
 
     def __init__(self, carrying: Carrying, answers: Answers) -> None:
-        self._error = carrying.error_into or f"{carrying.into}_error"
+        self._error = carrying.reason_field
         self._answers = answers
 
     def head(self) -> bytes:

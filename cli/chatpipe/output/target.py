@@ -36,10 +36,14 @@ class Opened:
             self.started = True
             self._output.write(data)
 
-    def keep_unreadable(self, data: bytes) -> None:
-        """What came instead of an answer: worth a look in a FILE.part, but no result for stdout."""
+    def keep_unreadable(self, data: bytes) -> bool:
+        """What came instead of an answer: worth a look in a FILE.part, but no result for stdout.
+
+        Returns whether it was taken.
+        """
         if self._target.is_file:
             self.write(data)
+        return self._target.is_file
 
     def replace(self) -> None:
         """All went well: side files, then the file itself. If a side file fails, what came is kept."""
@@ -64,13 +68,16 @@ def kept(out: Opened, fault: ChatpipeError) -> ChatpipeError:
 
 
 @contextmanager
-def opened(target: Target, inputs: Sequence[str], *, escape: bool) -> Iterator[Opened]:
+def opened(
+    target: Target, inputs: Sequence[str], *, escape: bool, beside: Sequence[str] = ()
+) -> Iterator[Opened]:
     """Open before anything is sent, so that an output that cannot be written costs nothing.
 
+    beside: files that are read, too, but are no part of the request, such as that of the key.
     What is neither replaced nor kept is gone at the end, unless a signal came with a part of the
     answer there: that was paid for and is kept. Raises CannotWrite, UsageFault, and Interrupted.
     """
-    _refuse_inputs(target, inputs)
+    _refuse_inputs(target, (*inputs, *beside))
     if target.path in _STDOUT_NAMES and sys.stdout is None:
         raise CannotWrite("stdout is closed", fix="redirect it, or use --output FILE")
     rule = _rule(target, inputs)
@@ -92,11 +99,14 @@ def _refuse_inputs(target: Target, inputs: Sequence[str]) -> None:
 
 
 def _rule(target: Target, inputs: Sequence[str]) -> bytes:
-    """The rule of `--depfile`. Made first: a name that make cannot read is not worth an answer."""
+    """The rule of `--depfile`. Made first: what make cannot read, or nobody write, is not worth an answer."""
     if target.depfile is None:
         return b""
-    if target.depfile == "-" or (target.is_file and target.depfile == target.path):
+    if target.depfile == "-":
+        raise UsageFault("stdout is for results only", place="--depfile", fix="name a file")
+    if target.is_file and files.is_one_place(target.depfile, target.path or ""):
         raise UsageFault("the rule and the result in one place", place="--depfile", fix="name another file")
+    files.try_side_file(target.depfile)
     from chatpipe.output import depfile  # few runs write one
 
     return depfile.rule(target.depfile_target or target.path or "", inputs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -13,9 +12,6 @@ from chatpipe.inputs.values import Value
 from chatpipe.request import media, placeholders
 from chatpipe.request.build import Built
 from chatpipe.request.placeholders import Placeholder, Text
-
-# The largest file that any server is known to take inside a request, as for --image.
-_IMAGE_BYTES = 100_000_000
 
 
 class Images(NamedTuple):
@@ -68,9 +64,14 @@ class Filling:
 
 
 def images_of(field: str | None, root: str | None, detail: str | None) -> Images | None:
-    """`--image-field` and what goes with it. The field may be a path, as in a template."""
+    """`--image-field` and what goes with it. The field may be a path, as in a template.
+
+    Raises BadInput for what is no field, and MissingInput for a root that is not there.
+    """
     if field is None:
         return None
+    if root is not None:
+        inside.refuse_missing(root, "--image-root")
     return Images(placeholders.named(field, "--image-field"), root, detail)
 
 
@@ -133,8 +134,4 @@ def _image(images: Images, fields: Mapping[str, Value]) -> dict[str, Value]:
 def _data_url(images: Images, name: str) -> str:
     if images.root is None:
         raise BadInput(f"'{name}' is no URL", fix="say with --image-root where the files are")
-    data = inside.read(images.root, name, _IMAGE_BYTES)
-    media_type = media.image_type(data)
-    if media_type is None:
-        raise BadInput(f"'{name}' is not a PNG, JPEG, GIF or WebP image")
-    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+    return media.image_data_url(inside.read(images.root, name, media.MOST_BYTES), name)

@@ -38,7 +38,9 @@ def gather(
     """
     owner = one_owner(_claims(prompt, parameters, structure))
     material = _files(prompt, parameters, sources, default_model, structure)
-    return material._replace(prompt=_prompt(prompt, owner, sources, lambda: _waits(transcript())))
+    return material._replace(
+        prompt=_prompt(prompt, owner, sources, lambda: _are_set(parameters) or _waits(transcript()))
+    )
 
 
 def continued(material: Material, prompt: Prompt, transcript: Sequence[Found] | None) -> Material:
@@ -47,7 +49,7 @@ def continued(material: Material, prompt: Prompt, transcript: Sequence[Found] | 
     Raises UsageFault where nothing is left to answer: since gather() looked, another call may have
     done so.
     """
-    has_prompt = transcript is None or material.prompt is not None
+    has_prompt = transcript is None or material.prompt is not None or _are_set(material.parameters)
     if not has_prompt and not _has_something_to_answer(prompt, lambda: _waits(transcript)):
         raise UsageFault("no prompt, and nothing in the transcript that waits for an answer")
     return material._replace(transcript=transcript)
@@ -166,7 +168,7 @@ def _prompt(prompt: Prompt, owner: str | None, sources: Sources, waits: Callable
     if not _has_something_to_answer(prompt, waits):
         if piped is not None:
             raise BadInput("stdin is empty: there is nothing to ask", place=STDIN_NAME)
-        raise UsageFault("no prompt", fix="give one as an operand or on stdin, see chatpipe ask --help")
+        raise UsageFault("no prompt", fix="give one as an operand or on stdin")
     return None
 
 
@@ -195,11 +197,16 @@ def _piped(prompt: Prompt, owner: str | None, sources: Sources, waits: Callable[
 def _has_something_to_answer(prompt: Prompt, waits: Callable[[], bool]) -> bool:
     """Whether there is a conversation without a prompt. What is in files is for the check to judge.
 
-    waits tells whether that of a transcript is one: mostly it ends with an answer.
+    waits tells whether that of a transcript is one, which mostly ends with an answer, or one is set.
     """
     if prompt.request is not None or prompt.messages is not None or prompt.attachments:
         return True
     return any(typed.option not in _HEAD_OPTIONS for typed in prompt.typed) or waits()
+
+
+def _are_set(parameters: Parameters) -> bool:
+    """Whether `--set` gives messages."""
+    return any(edit.path[0] == "messages" and not edit.remove for edit in parameters.edits)
 
 
 def _waits(transcript: Sequence[Found] | None) -> bool:

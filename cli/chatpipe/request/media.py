@@ -23,11 +23,11 @@ from chatpipe.request.prompt import Attachment
 _URLS = ("http://", "https://", "data:")
 # The image types that vision models take. Source: the provider's vision guide, 2026.
 _IMAGES = "PNG, JPEG, GIF or WebP"
-_MOST_BYTES = 100_000_000
+MOST_BYTES = 100_000_000
 _LIMITS = {
-    "image": Limit(_MOST_BYTES, "make it smaller, or give its URL"),
-    "audio": Limit(_MOST_BYTES, "cut it, or make an MP3 of it"),
-    "file": Limit(_MOST_BYTES, "split it, or upload it and give its --file-id"),
+    "image": Limit(MOST_BYTES, "make it smaller, or give its URL"),
+    "audio": Limit(MOST_BYTES, "cut it, or make an MP3 of it"),
+    "file": Limit(MOST_BYTES, "split it, or upload it and give its --file-id"),
 }
 
 
@@ -104,10 +104,15 @@ def _image_url(attachment: Attachment, sources: Sources) -> str:
     if is_url(attachment.value):
         return attachment.value
     source = _read(attachment, sources)
-    media_type = image_type(source.data)
+    return image_data_url(source.data, source.name, attachment.option)
+
+
+def image_data_url(data: bytes, name: str, place: str = "") -> str:
+    """The data: URL of an image. Raises BadInput, at this place, for what is none."""
+    media_type = image_type(data)
     if media_type is None:
-        raise BadInput(f"'{source.name}' is not a {_IMAGES} image", place=attachment.option)
-    return _data_url(media_type, source.data)
+        raise BadInput(f"'{name}' is not a {_IMAGES} image", place=place)
+    return _data_url(media_type, data)
 
 
 def _read(attachment: Attachment, sources: Sources) -> Source:
@@ -155,14 +160,20 @@ def _document_type(source: Source, attachment: Attachment) -> str:
         return media_type
     if data.startswith(b"PK\x03\x04"):
         return "application/zip" if b"[Content_Types].xml" not in data else _office_type(data)
-    try:
-        data.decode()
-    except UnicodeDecodeError:
+    if not _is_text(data):
         raise BadInput(
             f"'{source.name}' is of no known type: not PDF, an image, an office document or UTF-8 text",
             place=attachment.option,
-        ) from None
+        )
     return "text/plain"
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether it is UTF-8 without NUL, which is valid there but stands in binary data only."""
+    try:
+        return "\0" not in data.decode()
+    except UnicodeDecodeError:
+        return False
 
 
 def _office_type(data: bytes) -> str:

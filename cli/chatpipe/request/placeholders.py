@@ -21,6 +21,7 @@ from chatpipe.inputs.values import Value
 _OPENING = re.compile(r"\{\{\{\{|\{(?=\{\{)|\{\{")
 _STRING = r'"(?:[^"\\]|\\.)*"'
 _INSIDE = re.compile(rf'((?:{_STRING}|[^"{{}}]|\}}(?!\}}))*)\}}\}}', re.DOTALL)
+_BEHIND_ALL = 10**9  # the index of no item: an array of so many takes more bytes than a row may have
 _STEP = re.compile(rf"({_STRING})|[^.\"]+")
 
 
@@ -47,8 +48,8 @@ class Placeholder(NamedTuple):
         for step in self.path:
             if isinstance(value, Mapping) and step in value:
                 value = value[step]
-            elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
-                value = value[int(step)]
+            elif isinstance(value, list) and (index := _index(step)) < len(value):
+                value = value[index]
             else:
                 raise Missing(self.name)
         return value
@@ -56,6 +57,11 @@ class Placeholder(NamedTuple):
     def is_in(self, columns: frozenset[str]) -> bool:
         """Whether rows with these fields, all of them text, have it."""
         return (self.whole and self.name in columns) or (len(self.path) == 1 and self.path[0] in columns)
+
+
+def _index(step: str) -> int:
+    """The place in an array, or one behind the end of any: int() takes no more than some thousand digits."""
+    return int(step) if step.isdecimal() and len(step) < 10 else _BEHIND_ALL
 
 
 class Text:
@@ -106,6 +112,12 @@ def named(name: str, place: str) -> Placeholder:
         fix = 'write {{name}}, {{a.b}} or {{"a name"}}'
         raise BadInput(f"'{{{{{name}}}}}' names no field", place=place, fix=fix)
     return Placeholder(name, path, whole='"' not in name)
+
+
+def written(name: str) -> str:
+    """What stands between the braces for the field of this name."""
+    is_plain = name == name.strip() and name and not any(character in name for character in '"{}')
+    return name if is_plain else json.dumps(name, ensure_ascii=False)
 
 
 def _quoted_path(name: str) -> tuple[str, ...] | None:

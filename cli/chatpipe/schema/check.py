@@ -141,7 +141,7 @@ def _type(value: object, types: str | list[str]) -> tuple[str, str]:
 def _is_written(text: str, types: list[str]) -> bool:
     """Whether text is a number or boolean in quotes, where that is wanted."""
     try:
-        value = values.loads(text[:40].encode())
+        value = values.loads_exactly(text[:40].encode())
     except ValueError:
         return False
     if isinstance(value, bool):

@@ -32,6 +32,10 @@ WRITE_BYTES = 64 * 1024
 # Servers drop idle connections after 5 s and more (uvicorn 5, nginx 75), and the request that meets
 # such a close cannot know whether it was taken.
 IDLE_S = 4.0
+# The close of a connection that was still idle for the server is here one round trip after a request
+# was sent. One that comes later may be the end of a server that had begun to work on it: that is not
+# for us to repeat, a retry that the user allowed may (RFC 9110 section 9.2.2, RFC 9112 section 9.3.1).
+RACE_S = 1.0
 
 
 class Waits(NamedTuple):
@@ -91,9 +95,7 @@ class BlockingTransport(httpx.AsyncBaseTransport):
             try:
                 return await self._exchange(link, request, waits)
             except (httpx.NetworkError, httpx.RemoteProtocolError):
-                # The server may close an idle connection just as we write to it. With a byte of
-                # reply it was something else.
-                if link.reply.started:
+                if not link.was_stale:
                     raise
         link = self._connect(request.url, waits)
         return await self._exchange(link, request, waits)
@@ -222,6 +224,7 @@ class _Link:
         self._socket: socket.socket | None = None
         self._waits = Waits(None, None, None, None)
         self._sent_all = False
+        self._sent_at = 0.0
         # What a socket that does not block raises instead; start_tls() adds OpenSSL's two.
         self._would_block: tuple[type[OSError], ...] = (BlockingIOError,)
 
@@ -300,6 +303,7 @@ class _Link:
         except OSError as error:
             return error
         self._sent_all = True
+        self._sent_at = time.monotonic()
         return None
 
     def receive(self) -> None:
@@ -324,6 +328,15 @@ class _Link:
     def is_clean(self) -> bool:
         """Whether the idle connection is fresh, and nothing came: neither bytes nor a close."""
         return time.monotonic() - self.idle_since < IDLE_S and not self._poll(select.POLLIN, 0)
+
+    @property
+    def was_stale(self) -> bool:
+        """Whether it broke as an idle one does that the server closes just as we write to it.
+
+        That is: without a byte of reply, and at once or before the server had the whole request.
+        """
+        at_once = time.monotonic() - self._sent_at < RACE_S
+        return not self.reply.started and (at_once or not self._sent_all)
 
     def is_reusable(self) -> bool:
         return self._sent_all and self.reply.reusable

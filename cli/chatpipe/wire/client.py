@@ -1,4 +1,4 @@
-"""How to reach a server -> the transport that does it: our own, or httpx's where a proxy is in between.
+"""How to reach a server -> the transport that does it: our own, or one through a proxy (proxied.py).
 
 The only place that makes TLS contexts and reads proxy variables.
 """
@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 
 from chatpipe.errors import BadConfiguration, ChatpipeError, MissingInput
-from chatpipe.wire import redact
-from chatpipe.wire.blocking import DEADLINE, BlockingTransport, Waits, reason, system_error
+from chatpipe.wire.blocking import BlockingTransport, reason
+from chatpipe.wire.options import Connection
 
 if TYPE_CHECKING:
     import ssl
@@ -34,21 +34,84 @@ class Dial(NamedTuple):
     insecure: bool = False
 
 
+def dial_of(connection: Connection) -> Dial:
+    """The way that the options say."""
+    return Dial(
+        connection.proxy,
+        connection.cacert,
+        connection.client_cert,
+        connection.client_key,
+        connection.insecure,
+    )
+
+
+def proxy_of(url: str, connection: Connection, environ: Mapping[str, str]) -> str | None:
+    """The proxy on the way to url, None for a direct connection."""
+    return proxy_for(httpx.URL(url), connection.proxy, environ)
+
+
 def open_transport(dial: Dial, url: httpx.URL, environ: Mapping[str, str]) -> httpx.AsyncBaseTransport:
-    """A transport for requests to the origin of url; none of its awaits suspends.
+    """A transport for requests to the origin of url, one at a time; none of its awaits suspends.
 
     Raises MissingInput and BadConfiguration for certificates and proxies that cannot be used.
     """
-    proxy = proxy_for(url, dial.proxy, environ)
-    # Made here and not at the first request: a wrong file is told before anything else happens.
-    needs_tls = url.scheme == "https" or (proxy or "").startswith("https:")
-    context = tls_context(dial, environ) if needs_tls else None
+    proxy = checked_proxy(dial, url, environ)
+    context = _context_for(dial, url, proxy, environ)
     if proxy is None:
         return BlockingTransport(context)
-    return ProxiedTransport(proxy, context, place="--proxy" if dial.proxy else "proxy variable")
+    from chatpipe.wire import proxied  # few have a proxy
+
+    return proxied.one_at_a_time(proxy, context)
+
+
+def open_pool(
+    dial: Dial, url: httpx.URL, environ: Mapping[str, str], max_connections: int
+) -> httpx.AsyncBaseTransport:
+    """A transport for so many requests at a time under asyncio. Raises as open_transport() does.
+
+    No more than so many may be on their way: through a proxy the number is not enforced here.
+    """
+    proxy = checked_proxy(dial, url, environ)
+    context = _context_for(dial, url, proxy, environ)
+    if proxy is None:
+        from chatpipe.wire.pool import PoolTransport  # brings asyncio
+
+        return PoolTransport(context, max_connections=max_connections)
+    from chatpipe.wire import proxied
+
+    return proxied.many(proxy, context)
+
+
+def check(dial: Dial, url: httpx.URL, environ: Mapping[str, str]) -> None:
+    """Raise what open_transport() and open_pool() would, for those who open one only later.
+
+    Authorities that nobody named are not loaded for it, which takes 25 ms.
+    """
+    proxy = checked_proxy(dial, url, environ)
+    files = (dial.cacert, dial.client_cert, dial.client_key, environ.get("SSL_CERT_FILE"))
+    if any(files):
+        _context_for(dial, url, proxy, environ)
+
+
+def _context_for(
+    dial: Dial, url: httpx.URL, proxy: httpx.URL | None, environ: Mapping[str, str]
+) -> ssl.SSLContext | None:
+    # Made here and not at the first request: a wrong file is told before anything else happens.
+    needs_tls = url.scheme == "https" or (proxy is not None and proxy.scheme == "https")
+    return tls_context(dial, environ) if needs_tls else None
 
 
 # Proxies
+
+
+def checked_proxy(dial: Dial, url: httpx.URL, environ: Mapping[str, str]) -> httpx.URL | None:
+    """The proxy for url, None for a direct connection. Raises BadConfiguration for a useless one."""
+    proxy = proxy_for(url, dial.proxy, environ)
+    if proxy is None:
+        return None
+    from chatpipe.wire import proxied
+
+    return proxied.checked(proxy, place="--proxy" if dial.proxy else "proxy variable")
 
 
 def proxy_for(url: httpx.URL, proxy: str | None, environ: Mapping[str, str]) -> str | None:
@@ -110,105 +173,6 @@ def _split_port(entry: str) -> tuple[str, int | None]:
     else:
         return entry, None
     return name, int(port) if port.isascii() and port.isdigit() else None
-
-
-class ProxiedTransport(httpx.AsyncBaseTransport):
-    """httpx's own transport, and so httpcore, behind our interface: blocking, with our deadline."""
-
-    def __init__(self, proxy: str, context: ssl.SSLContext | None, place: str) -> None:
-        import ssl
-
-        shown = redact.url(proxy)
-        try:
-            url = httpx.URL(proxy)
-            if not url.host:
-                raise BadConfiguration(f"'{shown}' names no host", place=place)
-            self._transport = httpx.HTTPTransport(
-                proxy=httpx.Proxy(url, ssl_context=context if url.scheme == "https" else None),
-                # Not for use over plain http, but httpx would load certifi's list for it: this one
-                # trusts nobody.
-                verify=context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-            )
-        except ImportError as error:
-            what = f"no support for SOCKS proxies like '{shown}'"
-            raise BadConfiguration(what, place=place, fix="install chatpipe[socks]") from error
-        except (httpx.InvalidURL, ValueError) as error:
-            what = f"'{shown}' is not the URL of a proxy"
-            raise BadConfiguration(
-                what, place=place, fix="http://, https:// or socks5://HOST:PORT"
-            ) from error
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        waits = Waits.of(request)
-        try:
-            limits = {
-                "connect": waits.cut(waits.connect),
-                "read": waits.cut(waits.read),
-                "write": waits.cut(waits.write),
-                "pool": None,
-            }
-        except TimeoutError as error:
-            raise httpx.ConnectTimeout(DEADLINE) from error
-        # A copy: the next try needs the time-outs as they were.
-        limited = httpx.Request(
-            request.method,
-            request.url,
-            headers=request.headers,
-            stream=request.stream,
-            extensions={**request.extensions, "timeout": limits},
-        )
-        try:
-            response = self._transport.handle_request(limited)
-        except httpx.TransportError as error:
-            _retell(error, waits)
-            raise
-        assert isinstance(response.stream, httpx.SyncByteStream)
-        return httpx.Response(
-            response.status_code,
-            headers=response.headers,
-            stream=_ProxiedBody(response.stream, waits),
-            extensions=response.extensions,
-            request=request,
-        )
-
-    async def aclose(self) -> None:
-        self._transport.close()
-
-
-class _ProxiedBody(httpx.AsyncByteStream):
-    def __init__(self, stream: httpx.SyncByteStream, waits: Waits) -> None:
-        self._stream = stream
-        self._waits = waits
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            for data in self._stream:
-                yield data
-                # httpcore knows the time that was left at the start, as the longest pause between
-                # two reads. So a stream that never pauses ends here, and one that does is late by
-                # that much at most.
-                self._waits.cut(None)
-        except TimeoutError as error:
-            raise httpx.ReadTimeout(DEADLINE) from error
-        except httpx.ReadError as error:
-            raise httpx.RemoteProtocolError(f"{error} before the end of the reply") from error
-        except httpx.TransportError as error:
-            _retell(error, self._waits)
-            raise
-
-    async def aclose(self) -> None:
-        self._stream.close()
-
-
-def _retell(error: httpx.TransportError, waits: Waits) -> None:
-    """Raise what httpcore does not tell apart: a deadline, and a proxy that cannot be reached."""
-    if isinstance(error, httpx.TimeoutException):
-        kind = httpx.ConnectTimeout if isinstance(error, httpx.ConnectTimeout) else httpx.ReadTimeout
-        raise kind(waits.why(str(error) or "timed out")) from error
-    cause = system_error(error)
-    if isinstance(error, httpx.ConnectError) and cause is not None and not hasattr(cause, "library"):
-        # Only the proxy is connected to; a server behind it fails in its TLS handshake or not here.
-        raise httpx.ProxyError(f"the proxy itself cannot be reached: {reason(cause).lower()}") from error
 
 
 # TLS

@@ -19,6 +19,8 @@ DEFAULT_BASE_URL = "https://api.openai.com/v1"
 _ROUTE = "/chat/completions"
 # RFC 9110, section 5.6.2: a header's name is a token.
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# Another value than the true one cuts the request in two, or leaves the server waiting.
+_FRAMING = frozenset({"content-length", "transfer-encoding"})
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 Headers = tuple[tuple[str, str], ...]
@@ -95,8 +97,11 @@ def resolve(connection: Connection, environ: Mapping[str, str], header_lines: Se
     )
 
 
-def authorized(endpoint: Endpoint, key: str | None, *, allow_http: bool) -> Headers:
-    """The headers with the key. Raises NoAccess where one is needed, BadConfiguration where it would leak."""
+def authorized(endpoint: Endpoint, key: str | None, *, allow_http: bool, proxy: str | None = None) -> Headers:
+    """The headers with the key, and what is to keep it safe: proxy is the URL of one on the way.
+
+    Raises NoAccess where a key is needed, BadConfiguration where it would leak.
+    """
     if endpoint.in_process:
         return endpoint.headers
     url = urlsplit(endpoint.url)
@@ -107,14 +112,24 @@ def authorized(endpoint: Endpoint, key: str | None, *, allow_http: bool) -> Head
             f"no API key for '{redact.url(endpoint.url).removesuffix(_ROUTE)}'",
             fix=f"set {endpoint.key_env}, pass --key-file, or try -p echo, which needs none",
         )
-    if (key is not None or has_own) and url.scheme == "http" and not _loopback(url) and not allow_http:
-        raise BadConfiguration(
-            f"the key would go unencrypted to '{url.hostname}'",
-            fix="use https, or --allow-http if the network is yours",
-        )
+    secret = "the key" if key is not None or has_own else _secret_header(endpoint.headers)
+    if secret and url.scheme == "http" and not allow_http:
+        # A proxy reads a request over http, whatever it is for.
+        for place in (url, urlsplit(proxy)) if proxy else (url,):
+            if not _loopback(place):
+                raise BadConfiguration(
+                    f"{secret} would go unencrypted to '{place.hostname}'",
+                    fix="use https, or --allow-http if the network is yours",
+                )
     if key is None or "authorization" in names or endpoint.keeps_key_back:
         return endpoint.headers
     return (("Authorization", f"Bearer {key}"), *endpoint.headers)
+
+
+def _secret_header(headers: Headers) -> str:
+    """The first header that is kept out of sight, for words; empty when there is none."""
+    hidden = (name for name, value in headers if redact.header(name, value) != value)
+    return next((f"the header '{name}'" for name in hidden), "")
 
 
 def header(line: str, place: str) -> tuple[str, str]:
@@ -122,6 +137,9 @@ def header(line: str, place: str) -> tuple[str, str]:
     name, colon, value = line.partition(":")
     if not colon or not _HEADER_NAME.fullmatch(name.strip()):
         raise UsageFault("not a header", place=place, fix="write 'Name: value'")
+    if name.strip().lower() in _FRAMING:
+        what = f"header '{name.strip()}' says where the body ends, which follows from the body"
+        raise UsageFault(what, place=place, fix="leave it out")
     value = value.strip()
     if _CONTROL.search(value) or not value.isascii():
         raise UsageFault(f"header '{name.strip()}' has a character that cannot be sent", place=place)

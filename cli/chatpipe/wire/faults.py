@@ -120,6 +120,10 @@ def _broken(url: str, text: str, error: Exception) -> ChatpipeError:
 
 
 def _proxy_error(url: str, text: str, error: Exception) -> ChatpipeError:
+    if text.startswith("407"):  # what the proxy answers to CONNECT has no reply of its own
+        return NoAccess(
+            f"no way to {url} through the proxy: {text}", fix="it wants a name and a password: --proxy"
+        )
     return Unreachable(f"no way to {url} through the proxy: {text}", fix="check --proxy")
 
 

@@ -8,14 +8,17 @@ from collections.abc import Mapping
 from chatpipe.errors import MissingInput, NoAccess, UsageFault, reason
 from chatpipe.wire.options import KeySource
 
+_KEY_VARIABLES = ("OPENAI_API_KEY", "OPENAI_CUSTOM_HEADERS")
+
 
 def find(source: KeySource, key_env: str | None, environ: Mapping[str, str]) -> str | None:
     """The key, None when there is none. Raises NoAccess when a place that was named has no usable key."""
     if source.file is not None:
         return _usable(_from_file(source.file), "--key-file")
     if source.command is not None:
-        # A child gets no key, not even the one that it is to replace.
-        others = {name: value for name, value in environ.items() if name != key_env}
+        # A child gets no key, not even the one that it is to replace, nor the headers that may hold one.
+        dropped = {key_env, *_KEY_VARIABLES}
+        others = {name: value for name, value in environ.items() if name not in dropped}
         return _usable(_from_command(source.command, others), "--key-command")
     if source.descriptor is not None:
         return _usable(_from_descriptor(source.descriptor), "--key-fd")
@@ -57,7 +60,8 @@ def _from_file(path: str) -> str:
 
 def _from_descriptor(descriptor: int) -> str:
     try:
-        with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
+        # The standard ones stay open: stderr is still wanted, and no socket is to get such a number.
+        with os.fdopen(descriptor, encoding="utf-8", errors="replace", closefd=descriptor > 2) as file:
             return file.read(65536)
     except (OSError, OverflowError, TypeError) as error:  # the last two: a number that is no descriptor
         raise NoAccess(f"cannot read descriptor {descriptor}: {_why(error)}", place="--key-fd") from error

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from chatpipe.wire import blocking
 from chatpipe.wire.blocking import READ_BYTES, WRITE_BYTES, Waits, reason, spell
 from chatpipe.wire.reply import Head, ReplyParser
 
@@ -59,6 +60,7 @@ class Link(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._failure: Exception | None = None
         self._sent_all = True
+        self._sent_at = 0.0
         self._full = False  # bytes wait to be sent
         self._ahead = 0  # bytes of body that nobody has taken
         self._paused = False
@@ -79,11 +81,21 @@ class Link(asyncio.Protocol):
         assert self._reply is not None
         return self._reply
 
+    @property
+    def was_stale(self) -> bool:
+        """Whether it broke as an idle one does that the server closes just as we write to it: see RACE_S.
+
+        That is: without a byte of reply, and at once or before the server had the whole request.
+        """
+        at_once = time.monotonic() - self._sent_at < blocking.RACE_S
+        return not self.reply.started and (at_once or self._is_sending)
+
     def begin(self, method: str, waits: Waits, data: bytes | None) -> None:
         """Expect the reply to a request, and send that if it is small; else send() comes next."""
         self._reply = ReplyParser(method)
         self._waits = waits
         self._sent_all = data is not None
+        self._sent_at = time.monotonic()
         self._ahead = 0
         if not self.is_open:
             self._failure = httpx.ReadError("closed by the peer while it was idle")
@@ -100,6 +112,7 @@ class Link(asyncio.Protocol):
                     if not await self._write(view[at : at + WRITE_BYTES]):
                         return
         self._sent_all = True
+        self._sent_at = time.monotonic()
 
     async def head(self) -> Head:
         """Wait for the head of the reply. Raises httpx.TransportError."""

@@ -51,3 +51,9 @@ class Connection(NamedTuple):
     client_key: str | None = None
     insecure: bool = False
     limits: Limits = Limits()
+
+    @property
+    def files(self) -> list[str]:
+        """The files that are read for it. They are no part of the request, and no place for a result."""
+        named = (self.header_file, self.key.file, self.cacert, self.client_cert, self.client_key)
+        return [name for name in named if name]

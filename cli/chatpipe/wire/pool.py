@@ -69,9 +69,7 @@ class PoolTransport(httpx.AsyncBaseTransport):
                 try:
                     return await self._exchange(link, request, waits, data)
                 except (httpx.NetworkError, httpx.RemoteProtocolError):
-                    # The server may close an idle connection just as we write to it. With a byte of
-                    # reply it was something else.
-                    if link.reply.started:
+                    if not link.was_stale:
                         raise
                 _drop(link)
             # Not another idle one: when a server restarts, all of them are dead.

@@ -1,0 +1,100 @@
+"""Whether a run has a bar, and what the bar has to know of its input and of the terminal."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+
+from chatpipe.inputs.sources import STDIN
+from chatpipe.output.notices import Notices
+from chatpipe.output.progress import Watch
+
+_STDIN, _STDOUT, _STDERR = range(3)
+_COLUMNS = 80
+_BLOCK_BYTES = 1 << 20
+# Lines of so much are counted, which takes about 10 ms; those of the rest are taken to be as long.
+_COUNTED_BYTES = 16 << 20
+
+
+def watch(
+    asked: str | None,
+    told: Notices,
+    environ: Mapping[str, str],
+    *,
+    file: str,
+    output: str | None,
+    errors: str | None,
+    limit: int | None,
+) -> Watch:
+    """How the run is watched. Before anything is read of stdin. asked is `--progress`, None to choose.
+
+    A bar is chosen where it has the terminal to itself: no results, no failed lines, no typing on it.
+    """
+    among_lines = _at_terminal(output, _STDOUT) or (errors is not None and _at_terminal(errors, None))
+    kind = asked or (
+        "bar"
+        if told.on_terminal
+        and environ.get("TERM") != "dumb"
+        and not among_lines
+        and not _at_terminal(file, _STDIN)
+        else "none"
+    )
+    if told.telling.quiet:
+        kind = "none"
+    if kind != "bar":
+        return Watch(kind)
+    columns = environ.get("COLUMNS", "")
+    return Watch(
+        kind,
+        # In a log every state of it stays.
+        every_s=Watch().every_s if told.on_terminal else 1.0,
+        columns=int(columns) if columns.isdecimal() and int(columns) else _COLUMNS,
+        among_lines=among_lines,
+        lines=_lines_of(file),
+        limit=limit,
+    )
+
+
+def _at_terminal(path: str | None, standard: int | None) -> bool:
+    """Whether what is at path, or at the standard descriptor that `-` means, is the user's terminal."""
+    if path in (None, "-") and standard is not None:
+        return os.isatty(standard)
+    try:
+        return path == "/dev/tty" or os.path.samestat(os.stat(path or ""), os.fstat(_STDERR))
+    except (OSError, ValueError):
+        return False
+
+
+def _lines_of(file: str) -> float | None:
+    """About how many lines are left to read of a file; None of a pipe, a device, or what cannot be read."""
+    try:
+        if file == STDIN:
+            return _lines_left(_STDIN)
+        if not stat.S_ISREG(os.stat(file).st_mode):  # to open a FIFO would wait for its writer
+            return None
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return None
+    try:
+        return _lines_left(descriptor)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _lines_left(descriptor: int) -> float | None:
+    """Moves nothing: whoever reads it after us begins where it is. Raises OSError."""
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    start = place = os.lseek(descriptor, 0, os.SEEK_CUR)
+    lines, last = 0, b"\n"
+    while place - start < _COUNTED_BYTES and (block := os.pread(descriptor, _BLOCK_BYTES, place)):
+        lines += block.count(b"\n")
+        place += len(block)
+        last = block[-1:]
+    if place >= status.st_size:
+        return lines + (last != b"\n")
+    return lines * (status.st_size - start) / (place - start) or None

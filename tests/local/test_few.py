@@ -1,0 +1,37 @@
+"""What is told ten times, however often it happens."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from chatpipe.local.few import Few
+
+MORE = "there are more like these: elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        pytest.param(0, [], id="none"),
+        pytest.param(2, [0, 1], id="some"),
+        pytest.param(10, list(range(10)), id="ten"),
+        pytest.param(11, [*range(10), MORE], id="one more"),
+        pytest.param(1000, [*range(10), MORE], id="many more"),
+    ],
+)
+def test_the_first_ten_are_told_and_all_are_counted(count: int, expected: list[int | str]) -> None:
+    told: list[int | str] = []
+    few: Few[int] = Few(told.append, told.append, "elsewhere")
+    for number in range(count):
+        few.tell(number)
+    assert (told, few.count) == (expected, count)
+
+
+def test_threads_tell_no_more_than_one() -> None:
+    told: list[int | str] = []
+    few: Few[int] = Few(told.append, told.append, "elsewhere")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(few.tell, range(500)))
+    assert (len(told), told[10], few.count) == (11, MORE, 500)

@@ -1,0 +1,85 @@
+"""How many lines a bar takes its input to have."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chatpipe.local import watching
+from chatpipe.output.notices import Notices
+from chatpipe.output.options import Telling
+from chatpipe.output.progress import Watch
+
+MIB = 1 << 20
+LOUD = Telling()
+
+
+def watch(file: str, *, telling: Telling = LOUD, asked: str | None = "bar") -> Watch:
+    return watching.watch(asked, Notices(telling), {}, file=file, output="-", errors=None, limit=None)
+
+
+@pytest.mark.parametrize(
+    ("data", "lines"),
+    [
+        pytest.param(b"", 0, id="empty"),
+        pytest.param(b"a\nb\n", 2, id="two"),
+        pytest.param(b"a\nb", 2, id="without a last line feed"),
+        pytest.param(b"\n\n\n", 3, id="blank"),
+        pytest.param((b"a" * 1023 + b"\n") * 1025, 1025, id="more than a block"),
+    ],
+)
+def test_lines_of_a_file_are_counted(data: bytes, lines: int, tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(data)
+    assert watch(str(tmp_path / "in")).lines == lines
+
+
+def test_those_of_a_large_file_are_estimated(tmp_path: Path) -> None:
+    """By the first 16 MiB."""
+    with (tmp_path / "in").open("wb") as file:
+        file.write((b"a" * 1023 + b"\n") * (16 * 1024))
+        file.truncate(64 * MIB)
+    assert watch(str(tmp_path / "in")).lines == 64 * 1024
+
+
+def test_a_large_file_whose_first_line_has_no_end_is_a_riddle(tmp_path: Path) -> None:
+    with (tmp_path / "in").open("wb") as file:
+        file.truncate(64 * MIB)
+    assert watch(str(tmp_path / "in")).lines is None
+
+
+def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    assert watch(str(tmp_path / "fifo")).lines is None
+    assert watch("/dev/null").lines is None
+    assert watch(str(tmp_path / "none")).lines is None
+    assert watch("a\0b").lines is None
+
+
+def test_of_stdin_what_is_left_is_counted_and_stays(tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(b"a\nb\nc\n")
+    code = (
+        "import os\n"
+        "from chatpipe.local import watching\n"
+        "from chatpipe.output.notices import Notices\n"
+        "from chatpipe.output.options import Telling\n"
+        "os.read(0, 2)\n"
+        "print(watching.watch('bar', Notices(Telling()), {}, file='-', output='-', errors=None, limit=None)"
+        ".lines, os.read(0, 9))\n"
+    )
+    with (tmp_path / "in").open("rb") as stdin:
+        done = subprocess.run([sys.executable, "-c", code], stdin=stdin, capture_output=True, check=True)
+    assert done.stdout == b"2 b'b\\nc\\n'\n"
+
+
+@pytest.mark.parametrize("asked", ["json", "none", None])
+def test_without_a_bar_nothing_is_counted(asked: str | None, tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(b"a\n")
+    assert watch(str(tmp_path / "in"), asked=asked).lines is None
+
+
+def test_quiet_has_none(tmp_path: Path) -> None:
+    assert watch("-", telling=Telling(quiet=True)) == Watch("none")

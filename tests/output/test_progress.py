@@ -1,0 +1,177 @@
+"""The bar's text, its speed, what it takes for the whole, and how others' lines get past it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from chatpipe.batch.lines import Item
+from chatpipe.batch.tally import Tally, Usage
+from chatpipe.output import bar, notices
+from chatpipe.output.notices import Notices
+from chatpipe.output.options import Telling
+from chatpipe.output.progress import Progress, Watch
+
+
+def tally(finished: int, failed: int = 0, tokens: int = 0) -> Tally:
+    counts = Tally()
+    counts.finished, counts.good = finished, finished - failed
+    counts.spent = Usage(total=tokens)
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("counts", "total", "speed", "expected"),
+    [
+        pytest.param(tally(0), None, 0.0, "chatpipe: 0 done, 01:05", id="nothing yet"),
+        pytest.param(tally(412), None, 35.2, "chatpipe: 412 done, 35/s, 01:05", id="of a pipe"),
+        pytest.param(
+            tally(412, 3, 1_240_000),
+            None,
+            0.05,
+            "chatpipe: 412 done, 3 failed, 3.0/min, 1.24M tokens, 01:05",
+            id="all there is",
+        ),
+        pytest.param(
+            tally(412, 3, 999),
+            1000,
+            35.0,
+            "chatpipe:  41%|####      | 412 done, 3 failed, 35/s, 999 tokens, 00:16 left",
+            id="of a file",
+        ),
+        pytest.param(
+            tally(0),
+            1000,
+            0.0,
+            "chatpipe:   0%|" + " " * 52 + "| 0 done",
+            id="of a file, nothing yet",
+        ),
+        pytest.param(
+            tally(12),
+            10.4,
+            2.0,
+            "chatpipe: 100%|" + "#" * 32 + "| 12 done, 2.0/s, 00:00 left",
+            id="never more than all",
+        ),
+        pytest.param(tally(0), 0, 0.0, "chatpipe:   0%|" + " " * 52 + "| 0 done", id="of an empty file"),
+    ],
+)
+def test_line(counts: Tally, total: float | None, speed: float, expected: str) -> None:
+    width = 75 if total is not None else 80
+    assert bar.line(counts, total=total, elapsed_s=65.0, speed=speed, width=width) == expected
+
+
+@pytest.mark.parametrize("total", [None, 1000.0], ids=["pipe", "file"])
+@pytest.mark.parametrize("width", [1, 10, 19, 40])
+def test_line_is_never_wider_than_the_terminal(width: int, total: float | None) -> None:
+    text = bar.line(tally(412, 3, 10**6), total=total, elapsed_s=65.0, speed=35.0, width=width)
+    assert len(text) <= width
+    assert "chatpipe: ".startswith(text[:10])
+
+
+@pytest.mark.parametrize(
+    ("speed", "expected"),
+    [(350.4, "350/s"), (35.0, "35/s"), (1.0, "1.0/s"), (0.5, "30/min"), (0.02, "1.2/min"), (0.01, "36/h")],
+)
+def test_speed_in_a_unit_that_people_can_read(speed: float, expected: str) -> None:
+    assert bar.per_time(speed) == expected
+
+
+def test_speed_is_that_of_late() -> None:
+    speed = bar.Speed(100.0)
+    assert speed.now(100.0, 0) == 0.0
+    assert speed.now(102.0, 10) == 5.0
+    for second in range(103, 161):
+        speed.now(float(second), 10 + 2 * (second - 102))
+    assert speed.now(160.0, 126) == 2.0
+
+
+def test_speed_is_that_of_the_run_where_nothing_came_of_late() -> None:
+    speed = bar.Speed(0.0)
+    for second in range(1, 101):
+        found = speed.now(float(second), 50 if second >= 10 else 0)
+    assert found == 0.5
+
+
+def item(line: int, *, is_ours: bool = True) -> Item:
+    return Item(line, f"line-{line}", {}, is_ours=is_ours)
+
+
+async def _each(items: list[Item]) -> AsyncIterator[Item]:
+    for one in items:
+        yield one
+
+
+@pytest.mark.parametrize(
+    ("items", "limit", "share"),
+    [
+        pytest.param([item(1), item(2)], None, "  2%", id="every line is an item"),
+        pytest.param([item(2), item(4)], None, "  4%", id="every other line is blank"),
+        pytest.param(
+            [item(1, is_ours=False), item(2), item(3, is_ours=False), item(4)], None, "  4%", id="a shard"
+        ),
+        pytest.param([item(1), item(2)], 10, " 20%", id="no more than the limit"),
+    ],
+)
+def test_share_of_what_will_be_an_item(
+    items: list[Item], limit: int | None, share: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Of 100 lines some are read, and two items are finished."""
+    watch = Watch("bar", every_s=60, lines=100, limit=limit)
+    progress = Progress(watch, tally(2), time.monotonic() - 1)
+
+    async def run() -> None:
+        async for _ in progress.following(_each(items)):
+            pass
+        ticking = asyncio.create_task(progress.tick())
+        await asyncio.sleep(0.3)
+        ticking.cancel()
+
+    asyncio.run(run())
+    assert capfd.readouterr().err.startswith(f"\rchatpipe: {share}|")
+
+
+@pytest.fixture
+def shown() -> Iterator[bar.Bar]:
+    it = bar.Bar(80)
+    it.open()
+    yield it
+    it.close()
+
+
+def test_a_line_that_is_told_takes_the_place_of_the_bar(
+    shown: bar.Bar, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shown.draw("abc")
+    Notices(Telling()).note("x")
+    shown.draw("abc")
+    assert capfd.readouterr().err == "\rabc\r   \rchatpipe: x\n\rabc"
+
+
+def test_a_line_that_is_told_is_one_write(shown: bar.Bar, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[bytes] = []
+    monkeypatch.setattr(notices, "put", written.append)
+    shown.draw("abc")
+    Notices(Telling()).note("x")
+    Notices(Telling()).note("y")
+    assert written == [b"\rabc", b"\r   \rchatpipe: x\n", b"chatpipe: y\n"]
+
+
+def test_the_bar_is_written_where_it_changes_only(shown: bar.Bar, capfd: pytest.CaptureFixture[str]) -> None:
+    for text in ("abc", "abc", "d", "d", "ef"):
+        shown.draw(text)
+    shown.wipe()
+    shown.wipe()
+    assert capfd.readouterr().err == "\rabc\rd  \ref\r  \r"
+
+
+def test_a_closed_bar_is_out_of_the_way(capfd: pytest.CaptureFixture[str]) -> None:
+    it = bar.Bar(80)
+    it.open()
+    it.draw("abc")
+    it.close()
+    Notices(Telling()).note("x")
+    assert capfd.readouterr().err == "\rabc\r   \rchatpipe: x\n"

@@ -1,0 +1,370 @@
+"""The two transports through a proxy, one at a time and many: they are told the same and say the same."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import socket
+import struct
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+
+import loopback
+from chatpipe.errors import BadConfiguration
+from chatpipe.exchange import immediately
+from chatpipe.wire import faults
+from chatpipe.wire.blocking import DEADLINE
+from chatpipe.wire.client import Dial, open_pool, open_transport
+from chatpipe.wire.proxied import ProxiedTransport
+from loopback import Close, Pause, Proxy, Stall, chunked, closed_port, reply, serve, silent
+
+import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
+
+LIMITS = {"connect": 10.0, "read": 10.0, "write": 10.0, "pool": 10.0}
+JOBS = 2
+
+
+class Sender:
+    """Sends through one transport; run drives a coroutine to its end."""
+
+    def __init__(
+        self, transport: httpx.AsyncBaseTransport, run: Callable[[Coroutine[Any, Any, Any]], Any]
+    ) -> None:
+        self._transport = transport
+        self._run = run
+
+    def __call__(self, url: str, **extensions: Any) -> tuple[int, bytes]:
+        """Status and body. extensions are time-outs by name, and deadline."""
+        status, body = self._run(self.exchange(url, **extensions))
+        return status, body
+
+    def at_once(self, count: int, url: str) -> list[tuple[int, bytes]]:
+        async def all_of_them() -> list[tuple[int, bytes]]:
+            return await asyncio.gather(*(self.exchange(url) for _ in range(count)))
+
+        sent: list[tuple[int, bytes]] = self._run(all_of_them())
+        return sent
+
+    async def exchange(self, url: str, **extensions: Any) -> tuple[int, bytes]:
+        deadline = extensions.pop("deadline", None)
+        made = {"timeout": {**LIMITS, **extensions}, "deadline": deadline}
+        request = httpx.Request("POST", url, stream=httpx.ByteStream(b"{}"), extensions=made)
+        request.headers["Host"] = request.url.netloc.decode()
+        before = list(request.headers.raw)
+        try:
+            response = await self._transport.handle_async_request(request)
+        finally:
+            assert made == {"timeout": {**LIMITS, **extensions}, "deadline": deadline}  # the next try's
+            assert request.headers.raw == before
+        try:
+            return response.status_code, await response.aread()
+        finally:
+            await response.aclose()
+
+    def close(self) -> None:
+        self._run(self._transport.aclose())
+
+
+Through = Callable[..., Sender]
+
+
+@contextlib.contextmanager
+def senders(many: bool) -> Iterator[Through]:
+    with contextlib.ExitStack() as stack:
+        run = stack.enter_context(asyncio.Runner()).run if many else immediately
+
+        def make(
+            proxy: str | None, url: str = "http://h/", environ: dict[str, str] | None = None, **dial: Any
+        ) -> Sender:
+            made = Dial(proxy=proxy, **dial)
+            there = httpx.URL(url)
+            opened = open_pool(made, there, environ or {}, JOBS) if many else None
+            sender = Sender(opened or open_transport(made, there, environ or {}), run)
+            stack.callback(sender.close)
+            return sender
+
+        yield make
+    gc.collect()  # a socket left open is a ResourceWarning now, and so an error of this test
+
+
+@pytest.fixture(params=["one at a time", "many"])
+def through(request: pytest.FixtureRequest) -> Iterator[Through]:
+    with senders(request.param == "many") as make:
+        yield make
+
+
+# What is sent to whom
+
+
+def test_plain_http_goes_through_a_proxy_in_absolute_form(through: Through) -> None:
+    with Proxy() as proxy, serve(lambda _: chunked([b"hi"])) as server:
+        send = through(proxy.url.replace("//", "//user:pass@"))
+        assert send(server.url) == (200, b"hi")
+    assert [(asked.method, asked.target) for asked in proxy.asked] == [("POST", server.url)]
+    assert proxy.asked[0].headers["proxy-authorization"] == "Basic dXNlcjpwYXNz"
+    assert "proxy-authorization" not in server.requests[0].headers
+    assert server.requests[0].headers["content-length"] == "2"
+    assert server.requests[0].body == b"{}"
+
+
+def test_https_goes_through_a_tunnel(through: Through) -> None:
+    tls = loopback.tls_contexts()
+    with Proxy() as proxy, serve(lambda _: reply(200, b"hi"), tls=tls.server) as server:
+        send = through(proxy.url.replace("//", "//user:pass@"), server.url, cacert=str(tls.ca_pem))
+        assert send(server.url) == (200, b"hi")
+    assert [(asked.method, asked.target) for asked in proxy.asked] == [
+        ("CONNECT", f"127.0.0.1:{server.port}")
+    ]
+    assert proxy.asked[0].headers["proxy-authorization"] == "Basic dXNlcjpwYXNz"
+    assert "proxy-authorization" not in server.requests[0].headers
+
+
+def test_the_environment_names_a_proxy(through: Through) -> None:
+    with Proxy() as proxy, serve(lambda _: reply(200, b"hi")) as server:
+        send = through(None, server.url, {"http_proxy": proxy.url})
+        assert send(server.url) == (200, b"hi")
+    assert len(proxy.asked) == 1
+
+
+def test_many_at_once() -> None:
+    with Proxy() as proxy, serve(lambda _: [Pause(0.02), reply(200, b"hi")]) as server, senders(True) as make:
+        assert make(proxy.url).at_once(30, server.url) == [(200, b"hi")] * 30
+
+
+# Proxies that do not do it
+
+
+def test_a_proxy_that_refuses_the_tunnel(through: Through) -> None:
+    with Proxy(refuse=407) as proxy:
+        send = through(proxy.url, "https://h.example/", insecure=True)
+        with pytest.raises(httpx.ProxyError, match="407") as caught:
+            send("https://h.example/v1")
+    assert not faults.is_passing(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://h.example/v1", "https://h.example/v1"])
+def test_a_proxy_that_is_not_there_is_told_from_the_server(url: str, through: Through) -> None:
+    send = through(f"http://127.0.0.1:{closed_port()}", url, insecure=True)
+    with pytest.raises(
+        httpx.ProxyError, match="the proxy itself cannot be reached: connection refused"
+    ) as caught:
+        send(url)
+    assert faults.from_exception(caught.value, url).what == (
+        f"no way to '{url}' through the proxy: the proxy itself cannot be reached: connection refused"
+    )
+    assert faults.is_passing(caught.value)
+
+
+def test_a_name_with_several_addresses_none_of_which_answers(through: Through) -> None:
+    send = through(f"http://localhost:{closed_port()}")
+    with pytest.raises(httpx.ProxyError, match="the proxy itself cannot be reached: connection refused"):
+        send("http://h.example/v1")
+
+
+def test_an_untrusted_server_behind_a_tunnel_is_not_the_proxys_fault(through: Through) -> None:
+    """However often it comes: httpcore would keep a place for each."""
+    with Proxy() as proxy, serve(tls=loopback.tls_contexts().server) as server:
+        send = through(proxy.url, server.url)
+        for _ in range(JOBS + 1):
+            with pytest.raises(httpx.ConnectError, match="certificate verify failed") as caught:
+                send(server.url)
+    assert faults.from_exception(caught.value, server.url).what.startswith(
+        f"cannot trust '{server.url}': certificate"
+    )
+    assert not faults.is_passing(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://h.example/v1", "https://h.example/v1"])
+def test_a_proxy_that_says_nothing(url: str, through: Through) -> None:
+    with silent() as port:
+        send = through(f"http://127.0.0.1:{port}", url, insecure=True)
+        with pytest.raises(httpx.ReadTimeout, match=r"^no byte for 0\.1 s$"):
+            send(url, read=0.1)
+        with pytest.raises(httpx.ReadTimeout, match=f"^{DEADLINE}$"):
+            send(url, deadline=time.monotonic() + 0.1)
+
+
+# Faults behind it
+
+
+@pytest.mark.parametrize(
+    ("steps", "kind", "message"),
+    [
+        pytest.param([*chunked([b"a"], end=None), Close()], httpx.RemoteProtocolError, "without", id="cut"),
+        pytest.param([Stall()], httpx.ReadTimeout, r"^no byte for 0\.1 s$", id="stall"),
+        pytest.param(
+            [*chunked([b"a"], end=None), Stall()],
+            httpx.ReadTimeout,
+            r"^no byte for 0\.1 s$",
+            id="stall in the body",
+        ),
+    ],
+)
+def test_faults_behind_a_proxy(steps: Any, kind: type[Exception], message: str, through: Through) -> None:
+    with Proxy() as proxy, serve(lambda _: steps) as server:
+        send = through(proxy.url)
+        with pytest.raises(kind, match=message):
+            send(server.url, read=0.1 if kind is httpx.ReadTimeout else 10.0)
+
+
+@pytest.mark.parametrize(
+    ("sent", "kind", "message"),
+    [
+        pytest.param(
+            b"", httpx.ReadError, "lost the connection to 'http://h/': connection reset by peer", id="before"
+        ),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
+            httpx.RemoteProtocolError,
+            "broken answer from 'http://h/': connection reset by peer before the end of the reply",
+            id="in the body",
+        ),
+    ],
+)
+def test_a_reset(sent: bytes, kind: type[Exception], message: str, through: Through, raw_server: Any) -> None:
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(sent)
+        time.sleep(0.05)  # a reset overtakes what was sent
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with raw_server(talk) as url:
+        send = through(url.removesuffix("/v1"))
+        with pytest.raises(kind) as caught:
+            send("http://h/")
+    assert faults.from_exception(caught.value, "http://h/").what == message
+    assert faults.is_passing(caught.value)
+
+
+def forever(_: loopback.Request) -> Iterator[loopback.Step]:
+    yield from chunked([], end=None)
+    while True:
+        yield b"1\r\nx\r\n"
+        yield Pause(0.005)
+
+
+@pytest.mark.parametrize("handler", [lambda _: [Stall()], forever], ids=["stall", "a stream that never ends"])
+def test_a_deadline_behind_a_proxy(handler: loopback.Handler, through: Through) -> None:
+    with Proxy() as proxy, serve(handler) as server:
+        send = through(proxy.url)
+        started = time.monotonic()
+        with pytest.raises(httpx.ReadTimeout, match=f"^{DEADLINE}$"):
+            send(server.url, deadline=time.monotonic() + 0.2)
+        assert time.monotonic() - started < 0.5
+
+
+def test_many_keep_a_deadline_exactly_where_each_wait_is_shorter_than_it() -> None:
+    """What httpcore knows is the longest wait only: with a byte after 0.3 s it would end after 0.7 s."""
+    steps: list[loopback.Step] = [*chunked([b"a"], end=None), Pause(0.3), b"1\r\nx\r\n", Stall()]
+    with Proxy() as proxy, serve(lambda _: steps) as server, senders(True) as make:
+        send = make(proxy.url)
+        started = time.monotonic()
+        with pytest.raises(httpx.ReadTimeout, match=f"^{DEADLINE}$"):
+            send(server.url, deadline=started + 0.4)
+        assert time.monotonic() - started < 0.6
+
+
+def test_a_deadline_that_has_passed_sends_nothing(through: Through) -> None:
+    with Proxy() as proxy:
+        with pytest.raises(httpx.ConnectTimeout, match=f"^{DEADLINE}$"):
+            through(proxy.url)("http://h/", deadline=time.monotonic() - 1)
+        assert proxy.asked == []
+
+
+def test_the_deadline_of_many_is_each_ones_own() -> None:
+    """One that is late is cut, and the others go on."""
+
+    def handler(request: loopback.Request) -> loopback.Answer:
+        return [Stall()] if request.target == "/late" else [Pause(0.3), reply(200, b"hi")]
+
+    with Proxy() as proxy, serve(handler) as server, senders(True) as make:
+        send = make(proxy.url)
+
+        async def both() -> Any:
+            late = send.exchange(f"{server.url}/late", deadline=time.monotonic() + 0.1)
+            return await asyncio.gather(late, send.exchange(server.url), return_exceptions=True)
+
+        late, whole = send._run(both())
+    assert (type(late), str(late)) == (httpx.ReadTimeout, DEADLINE)
+    assert whole == (200, b"hi")
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "message"),
+    [
+        pytest.param(
+            httpx.ConnectTimeout(""), httpx.ConnectTimeout, "no connection within 10 s", id="connect"
+        ),
+        pytest.param(httpx.WriteTimeout(""), httpx.WriteTimeout, "nothing taken for 10 s", id="write"),
+        pytest.param(httpx.ReadTimeout("timed out"), httpx.ReadTimeout, "no byte for 10 s", id="read"),
+        pytest.param(httpx.ConnectError("odd"), httpx.ConnectError, "odd", id="not the system's"),
+    ],
+)
+def test_what_httpcore_says(raised: Exception, kind: type[Exception], message: str) -> None:
+    class Failing(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            raise raised
+
+    transport = ProxiedTransport(Failing(), lambda _: contextlib.nullcontext())
+    with pytest.raises(kind) as caught:
+        Sender(transport, immediately)("http://h/")
+    assert str(caught.value) == message
+
+
+def test_a_body_is_handed_on_as_it_comes_and_closed_once_it_is_left() -> None:
+    class Body(httpx.AsyncByteStream):
+        closed = 0
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield b"a"
+            yield b"b"
+
+        async def aclose(self) -> None:
+            self.closed += 1
+
+    class Giving(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            return httpx.Response(200, stream=body)
+
+    async def first() -> bytes:
+        response = await transport.handle_async_request(httpx.Request("POST", "http://h/", content=b"{}"))
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        piece = await anext(aiter(response.stream))
+        await response.aclose()
+        return piece
+
+    body = Body()
+    transport = ProxiedTransport(Giving(), lambda _: contextlib.nullcontext())
+    assert (immediately(first()), body.closed) == (b"a", 1)
+
+
+# Proxies that cannot be used
+
+
+@pytest.mark.parametrize("proxy", ["ftp://h:1", "http://", "http://h:port", "socks4://h:1"])
+def test_a_malformed_proxy_is_bad_configuration(proxy: str, through: Through) -> None:
+    with pytest.raises(BadConfiguration) as caught:
+        through(proxy)
+    assert caught.value.place == "--proxy"
+
+
+def test_a_malformed_proxy_is_shown_without_its_password(through: Through) -> None:
+    with pytest.raises(BadConfiguration) as caught:
+        through(None, environ={"http_proxy": "ftp://user:s3cret@h"})
+    assert str(caught.value) == (
+        "proxy variable: 'ftp://h' is not the URL of a proxy: http://, https:// or socks5://HOST:PORT"
+    )
+
+
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
+def test_socks_without_its_package_says_what_to_install(
+    scheme: str, through: Through, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "socksio", None)
+    with pytest.raises(BadConfiguration, match="SOCKS") as caught:
+        through(f"{scheme}://127.0.0.1:1080")
+    assert caught.value.fix == "install chatpipe[socks]"
