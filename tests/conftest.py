@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 _OURS = ("CHATPIPE_", "OPENAI_")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -14,3 +15,8 @@ def pytest_configure() -> None:
     for name in list(os.environ):
         if (name.startswith(_OURS) and name not in _KEPT) or name.lower() in _PROXIES:
             del os.environ[name]
+    # A shell without job control starts what it puts behind `&` with these ignored, and ignored they
+    # would stay in every process that a test starts and then hits.
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)

@@ -103,9 +103,10 @@ def line(tally: Tally, *, total: float | None, elapsed_s: float, speed: float, w
         form = "chatpipe: {percentage:3.0f}%|{bar}| " + ", ".join(parts)
     else:
         form = f"chatpipe: {', '.join(parts)}, {{elapsed}}"
-    return tqdm.format_meter(
+    line = tqdm.format_meter(
         tally.finished, total or 0, elapsed_s, ncols=width, ascii=" #", rate=speed, bar_format=form
     )
+    return line[:width]  # before 4.67 tqdm cuts only what has a bar in it
 
 
 def per_time(speed: float) -> str:
