@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 import stat
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from loopback import Answer, Pause, Request, chunk, completion, event, event_stream, reply, serve
-from process import Done, run
+from process import Done, run, start
 
 LABEL = {
     "type": "object",
@@ -316,3 +317,28 @@ def test_the_server_s_own_code_is_in_the_message() -> None:
     (line,) = lines_of(done)
     assert line["error"]["code"] == "http_404"
     assert line["error"]["message"].endswith("no such thing (model_not_found)")
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_turns_that_were_paid_are_known_when_the_run_is_stopped_between_them(
+    signals: int, tool: tuple[str, ...], tmp_path: Path
+) -> None:
+    """The second turn has to wait for the server's pause, and Ctrl-C ends that wait."""
+
+    def busy_later(request: Request) -> list[bytes]:
+        if request.json()["messages"][-1]["role"] == "tool":
+            return [reply(429, {"error": {"message": "slow down"}}, {"Retry-After": "60"})]
+        return calls_then_answers(request)
+
+    (tmp_path / "in.jsonl").write_bytes(b'{"prompt":"one"}\n')
+    with serve(busy_later) as server:
+        command = ("batch", "--base-url", f"{server.url}/v1", "-m", "m", *tool, "in.jsonl", "-o", "out")
+        with start(*command, cwd=tmp_path) as process:
+            server.until(lambda: len(server.requests) == 2)
+            for _ in range(signals):
+                process.send_signal(signal.SIGINT)
+            process.communicate(timeout=10)
+    assert process.returncode == -signal.SIGINT
+    (line,) = [json.loads(each) for each in (tmp_path / "out.journal").read_text().splitlines()[1:]]
+    assert (line["response"], line["chatpipe"]["outcome"]) == (None, "unsent")
+    assert [usage["total_tokens"] for usage in line["chatpipe"]["earlier_usage"]] == [10]

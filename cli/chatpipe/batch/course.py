@@ -121,6 +121,8 @@ class Budget:
 
     def settle(self, result: Result) -> None:
         """Book what a line really used, and free what was set aside for it."""
+        if self._tokens is None and self._cost is None:
+            return
         if result.latency_s is None:  # recorded: it was booked from the journal, or is another run's
             return
         self._book(result.item, spent_on(result), self._free(result.item))

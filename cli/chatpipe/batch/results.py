@@ -146,7 +146,7 @@ class Maker:
     ) -> Result:
         """http: the server said no. network: no whole answer came; what did come is there all the same.
 
-        unsent: the budget had no room for a further turn.
+        unsent: the budget had no room for a further turn, or the run ended before it.
         """
         response = None
         if answer.completion is not None:
@@ -159,7 +159,7 @@ class Maker:
                 "request_id": fault.request_id,
                 "body": _body(fault.body or b""),
             }
-        elif fault.status is Status.BUDGET:
+        elif fault.status in (Status.BUDGET, Status.SOME_FAILED):
             outcome, code = Outcome.unsent, "unsent"
         return self._result(
             item,

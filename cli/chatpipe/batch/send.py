@@ -35,6 +35,12 @@ import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own comma
 _BUSY = (429, 503)
 
 
+class Unfinished(ChatpipeError):
+    """A conversation was paid for in part, and has no answer."""
+
+    status = Status.SOME_FAILED
+
+
 class Silent:
     """The receiver of a run: results are made of whole answers, so a try that broke off can be repeated."""
 
@@ -195,20 +201,30 @@ class Sender:
         assert item.body is not None
         if self._rules is None:
             return await self._ask(item.body)
-        latency_s = 0.0
+        latency_s, tries = 0.0, 0
         used: Usage | None = None  # by the turns so far
+        paid: list[Value] = []  # what the server said that each of them used
 
         async def ask(body: dict[str, Value]) -> Answer:
-            nonlocal latency_s, used
+            nonlocal latency_s, tries, used
             if used is not None and (fault := await self._refused(item._replace(body=body), used)):
                 return Answer(None, None, fault, tries=0)
             answer, latency_s = await self._ask(body)
+            tries += answer.tries
+            if answer.completion is not None:
+                paid.append(answer.completion.get("usage"))
             used = added(used or Usage(), usage_of(answer.completion))
             return answer
 
         self._talks += 1
         try:
             talk = await converse(item.body, ask, self._rules.of(item.body))
+        except asyncio.CancelledError:
+            if not paid:
+                raise
+            # The run ends between two turns. The line has no answer, but what it cost is to be known.
+            fault = Unfinished("the run was stopped between two turns")
+            return Answer(None, None, fault, tries=tries, earlier=tuple(paid)), latency_s
         finally:
             self._talks -= 1
             self._wake()  # once the result is booked: nothing awaits in between
