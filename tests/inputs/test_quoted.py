@@ -110,7 +110,7 @@ def test_a_quote_that_is_never_closed_takes_no_memory(monkeypatch: pytest.Monkey
     assert records.record(Source("t.csv", b'"', 7)) is None
     for _ in range(3000):
         assert records.record(Source("t.csv", line)) is None
-    assert sum(map(len, records._held)) < 1 << 20
+    assert sum(map(len, records._buffer)) < 1 << 20
     last = records.record(Source("t.csv", b'"', 3008))
     assert last is not None
     assert str(last.fault) == "t.csv:7: longer than 1 MiB"

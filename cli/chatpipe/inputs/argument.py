@@ -1,4 +1,4 @@
-"""Text from the command line, which is bytes to the system."""
+"""Text from the command line, which the operating system passes as bytes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from chatpipe.errors import BadInput
 
 
 def argument(text: str, option: str) -> str:
-    """A text from the command line, as it is. Raises BadInput for bytes that are not UTF-8.
+    """Return a command-line text unchanged. Raises BadInput if its bytes are not UTF-8.
 
-    Python hands those over as lone surrogates, which would be sent as if they were text.
+    Python decodes such bytes to lone surrogates, which would be sent as if they were text.
     """
     try:
         text.encode()

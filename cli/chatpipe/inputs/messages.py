@@ -1,4 +1,4 @@
-"""`--messages FILE` and `-r FILE` -> values that know their place."""
+"""`--messages FILE` and `-r FILE` -> JSON values that know their place in the file."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from chatpipe.inputs import values
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.values import NotJSON, Value
 
-# bool before int, which it is a kind of
+# bool comes before int because it is a subclass of int
 _KINDS = (
     (bool, "a boolean"),
     ((int, float), "a number"),
@@ -18,19 +18,19 @@ _KINDS = (
 
 
 class Found(NamedTuple):
-    """A value, and where it stands: at pointer inside source."""
+    """A JSON value that was read, and its location: a JSON Pointer inside source."""
 
     value: Value
     source: Source
     pointer: str = ""
 
     def place(self, pointer: str = "") -> str:
-        """`file:line` of what is at pointer inside this value."""
+        """`file:line` of the value at pointer, which is relative to this value."""
         return self.source.place(self.pointer + pointer)
 
 
 def document(source: Source) -> Found:
-    """The one JSON value of a text. Raises BadInput with line and column."""
+    """The single JSON value of a text. Raises BadInput with line and column."""
     try:
         return Found(values.loads_exactly(source.data), source)
     except NotJSON as error:
@@ -38,7 +38,7 @@ def document(source: Source) -> Found:
 
 
 def request(source: Source) -> Found:
-    """A request body: one JSON object. Raises BadInput, telling a Batch line or JSONL from a body."""
+    """A request body: one JSON object. Raises BadInput, which identifies a Batch line and JSONL."""
     try:
         found = Found(values.loads_exactly(source.data), source)
     except NotJSON as error:
@@ -61,7 +61,7 @@ def request(source: Source) -> Found:
 
 
 def conversation(source: Source) -> list[Found]:
-    """Messages from a JSON array, or from JSONL with one message a line. Raises BadInput."""
+    """Messages from a JSON array, or from JSONL with one message per line. Raises BadInput."""
     if source.data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
         whole = document(source)
         return [Found(message, source, f"/{index}") for index, message in enumerate(whole.value)]
@@ -76,7 +76,7 @@ def conversation(source: Source) -> list[Found]:
 
 
 def not_json(source: Source, error: NotJSON) -> BadInput:
-    """A parser's complaint, placed in the file that the text is a part of."""
+    """A BadInput for a parse error, with its line in the whole file. source may be a part of the file."""
     return BadInput(
         f"not JSON: {error.what} (column {error.column})",
         place=f"{source.name}:{source.line + error.line - 1}",
@@ -84,7 +84,7 @@ def not_json(source: Source, error: NotJSON) -> BadInput:
 
 
 def kind(value: Value) -> str:
-    """What JSON calls a value of this sort, with its article."""
+    """The JSON type name of a value, with its article: `an array`, `null`."""
     for kinds, name in _KINDS:
         if isinstance(value, kinds):
             return name
@@ -92,7 +92,7 @@ def kind(value: Value) -> str:
 
 
 def _is_jsonl(source: Source) -> bool:
-    """Whether the first two lines that are not blank are JSON each on its own."""
+    """True if each of the first two non-blank lines is a JSON object."""
     lines = [line for line in source.data.split(b"\n") if line.strip()][:2]
     try:
         return len(lines) == 2 and all(isinstance(values.loads(line), dict) for line in lines)

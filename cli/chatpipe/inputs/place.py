@@ -1,7 +1,7 @@
-"""Where a value stands in the text it was read from.
+"""The position of a value in the text it was read from.
 
-Documents are parsed by a fast parser that forgets positions. Only when there is something to
-complain about is the text walked again, by `locate`, to the one value that is meant.
+Documents are parsed by a fast parser that does not keep positions. `locate` scans the text again
+to find one value, but only when there is a problem to report.
 """
 
 import re
@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from json import JSONDecoder
 from typing import NamedTuple
 
-# Longer than any request a server takes (images in it included), and short enough for memory.
+# Longer than any request that a server accepts, images included, and short enough for memory.
 LINE_BYTES = 256 << 20
 
 
 class Source(NamedTuple):
-    """A text with a name: a file, `<stdin>`, or one line of either.
+    """A named text: a file, `<stdin>`, or one line of either.
 
-    line is the physical line of the file on which data begins, from 1. end is the line end that
-    stood behind a line, and is not in data.
+    line is the physical line of the file on which data begins, from 1. end is the line ending that
+    followed a line; data does not include it.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Source(NamedTuple):
     end: bytes = b"\n"
 
     def at(self, pointer: str) -> tuple[int, int]:
-        """Line and column, from 1, of the value at a JSON Pointer, or of the nearest parent there is."""
+        """Line and column, from 1, of the value at a JSON Pointer, or of its nearest existing parent."""
         line, column = locate(self.data, pointer)
         return self.line + line - 1, column
 
@@ -36,16 +36,16 @@ class Source(NamedTuple):
 
 
 _SPACE = re.compile(r"[ \t\r\n]*")
-# Nobody looks at the numbers, and int() takes no more than some thousand digits.
+# Numbers stay strings: their values are not used, and int() rejects more than 4,300 digits.
 _DECODER = JSONDecoder(parse_int=str, parse_float=str)
 
 
 def locate(data: bytes, pointer: str) -> tuple[int, int]:
     """Line and column (characters), from 1, at which the value at a JSON Pointer begins.
 
-    Where the document has no such value, that of its nearest parent. The text has been parsed
-    before, so it is JSON; for text that is not, the answer is the last place understood.
-    Of a repeated key the last one counts, as it does for the parser. Never raises.
+    If the document has no such value, the position is that of its nearest existing parent. The
+    text has been parsed before, so it is JSON; for other text the result is the last position that
+    was understood. If a key is repeated, the last one counts, as in the parser. Never raises.
     """
     text = data.decode("utf-8", "replace")
     index = _skip(text, 1 if text.startswith("\ufeff") else 0)
@@ -56,7 +56,7 @@ def locate(data: bytes, pointer: str) -> tuple[int, int]:
             if child is None:
                 break
             index = child
-    except (IndexError, ValueError, RecursionError):  # ValueError: no JSON, or a number of too many digits
+    except (IndexError, ValueError, RecursionError):  # ValueError: not JSON, or a number with too many digits
         pass
     return text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index)
 
@@ -67,31 +67,34 @@ def _skip(text: str, index: int) -> int:
 
 
 def _child(text: str, index: int, key: str) -> int | None:
-    """Where the member or item called key begins inside the value at index."""
-    found = None
+    """The start of the member or item `key` of the value at index; None if there is none."""
+    child = None
     for name, start, _ in _children(text, index):
         if name == key:
-            found = start
+            child = start
             if text[index] == "[":
                 break
-    return found
+    return child
 
 
 def members(text: str) -> Iterator[tuple[str, int, int]]:
-    """Name, start and end of the value of each member of an object. The text is valid JSON."""
+    """Yield the name, value start and value end of each member of an object. text is valid JSON."""
     yield from _children(text, _skip(text, 0))
 
 
 def _children(text: str, index: int) -> Iterator[tuple[str, int, int]]:
-    """Name, start and end of each member of the object, or item of the array, at index."""
-    kind = text[index]
-    if kind not in "{[":
+    """Yield the name, start and end of each member or item of the object or array at index.
+
+    The name of an item is its index as a string. A scalar has no children.
+    """
+    bracket = text[index]
+    if bracket not in "{[":
         return
     position = _skip(text, index + 1)
     number = 0
     while text[position] not in "}]":
         name = str(number)
-        if kind == "{":
+        if bracket == "{":
             name, position = _DECODER.raw_decode(text, position)
             position = _skip(text, _skip(text, position) + 1)  # the colon
         end = _DECODER.raw_decode(text, position)[1]

@@ -1,7 +1,7 @@
-"""Physical lines -> the records of CSV or TSV, as they come: nothing waits for the end of the input.
+"""Physical lines -> the records of CSV or TSV, each one as soon as it is complete.
 
-Where a CSV record ends, quotes decide. That is found out here, line by line, since the csv module
-pulls its lines and cannot be told to wait for one; each record is then cut into cells by it.
+Quotes decide where a CSV record ends. This module finds the end itself, line by line, because the csv
+module pulls its lines and cannot wait for one. The csv module then splits each record into cells.
 """
 
 import codecs
@@ -14,16 +14,19 @@ from chatpipe.errors import BadInput
 from chatpipe.inputs.place import LINE_BYTES, Source
 
 _QUOTE, _COMMA = b'"', b","
-# Possessive: a doubled quote is never taken apart to find an end.
+# Possessive, so that backtracking never splits a doubled quote to find an end.
 _CLOSING = re.compile(rb'[^"]*+(?:""[^"]*+)*+"')
 _ESCAPE = re.compile(r"\\([tnr\\])")
-_MEANINGS = {"t": "\t", "n": "\n", "r": "\r", "\\": "\\"}
-# The module's own limit is 128 KiB a cell; a document in a cell is longer.
+_UNESCAPED = {"t": "\t", "n": "\n", "r": "\r", "\\": "\\"}
+# The default limit of the csv module is 128 KiB per cell; a document in a cell is longer.
 csv.field_size_limit(LINE_BYTES)
 
 
 class Record(NamedTuple):
-    """source is the first line. fault: why cells are not what was meant."""
+    """A record of CSV or TSV.
+
+    source is its first line. fault says why the cells may not be the intended ones.
+    """
 
     source: Source
     cells: Sequence[str]
@@ -31,22 +34,22 @@ class Record(NamedTuple):
 
 
 class Records(Protocol):
-    """Lines -> records. What is wrong with a record is its fault; nothing is raised."""
+    """A decoder of lines into records. It raises nothing: an error becomes the fault of its record."""
 
     def record(self, source: Source) -> Record | None:
-        """The record that ends with this line, None for none and for a blank line."""
+        """Feed one line. Returns the record that it completes; None if there is none or the line is blank."""
 
     def end(self) -> Record | None:
-        """The record that never ended."""
+        """The incomplete record at the end of the input, if there is one."""
 
 
 class CsvRecords:
-    """RFC 4180, read strictly: behind a closing quote stands a comma or the end."""
+    """A strict decoder of RFC 4180: only a comma or the end of the record may follow a closing quote."""
 
     def __init__(self) -> None:
         self._first: Source | None = None
-        self._held: list[bytes] = []
-        self._held_bytes = 0
+        self._buffer: list[bytes] = []
+        self._buffer_bytes = 0
 
     def record(self, source: Source) -> Record | None:
         data = source.data
@@ -54,42 +57,42 @@ class CsvRecords:
             if not data:
                 return None
             if _QUOTE not in data:
-                return _cut(source, data)
+                return _parse(source, data)
             is_open = _ends_in_quotes(data, 0, inside=False)
             if not is_open:
-                return _cut(source, data)
+                return _parse(source, data)
             self._first = source
-            self._hold(data, source.end)
+            self._append(data, source.end)
             return None
         if _QUOTE not in data or _ends_in_quotes(data, 0, inside=True):
-            self._hold(data, source.end)
+            self._append(data, source.end)
             return None
-        self._hold(data, b"")
-        return self._whole()
+        self._append(data, b"")
+        return self._take()
 
     def end(self) -> Record | None:
         if self._first is None:
             return None
-        record = self._whole()
+        record = self._take()
         fault = BadInput("a quote is never closed", place=record.source.place())
         return record._replace(fault=fault)
 
-    def _hold(self, data: bytes, end: bytes) -> None:
-        self._held_bytes += len(data) + len(end)
-        if self._held_bytes <= LINE_BYTES:  # a quote that is never closed must not take all memory
-            self._held += (data, end)
+    def _append(self, data: bytes, end: bytes) -> None:
+        self._buffer_bytes += len(data) + len(end)
+        if self._buffer_bytes <= LINE_BYTES:  # a quote that is never closed must not fill the memory
+            self._buffer += (data, end)
 
-    def _whole(self) -> Record:
+    def _take(self) -> Record:
         assert self._first is not None
-        first, held, size = self._first, self._held, self._held_bytes
-        self._first, self._held, self._held_bytes = None, [], 0
+        first, pieces, size = self._first, self._buffer, self._buffer_bytes
+        self._first, self._buffer, self._buffer_bytes = None, [], 0
         if size > LINE_BYTES:
             return Record(first, (), too_long(first))
-        return _cut(first, b"".join(held))
+        return _parse(first, b"".join(pieces))
 
 
 def _ends_in_quotes(line: bytes, at: int, *, inside: bool) -> bool:
-    """Whether a quoted cell goes on behind this line; inside: it does so at its start."""
+    """True if the line ends inside a quoted cell. inside is True if position `at` is in one already."""
     while True:
         if inside:
             closing = _CLOSING.match(line, at)
@@ -97,7 +100,7 @@ def _ends_in_quotes(line: bytes, at: int, *, inside: bool) -> bool:
                 return True
             at = closing.end()
             if line[at : at + 1] != _COMMA:
-                return False  # the end, or what the csv module will refuse
+                return False  # the end, or text that the csv module will reject
             at += 1
         if line[at : at + 1] == _QUOTE:
             at += 1
@@ -109,19 +112,19 @@ def _ends_in_quotes(line: bytes, at: int, *, inside: bool) -> bool:
         inside = False
 
 
-def _cut(source: Source, data: bytes) -> Record:
-    """The cells of one record."""
+def _parse(source: Source, data: bytes) -> Record:
+    """Split one record into cells."""
     text, fault = decoded(source, data)
     try:
         cells = next(csv.reader([text], strict=True))
     except csv.Error as error:
         cells = [text]
-        fault = fault or BadInput(_told(str(error)), place=source.place())
+        fault = fault or BadInput(_explanation(str(error)), place=source.place())
     return Record(source, cells, fault)
 
 
-def _told(error: str) -> str:
-    """The csv module's complaint in our words."""
+def _explanation(error: str) -> str:
+    """An error of the csv module in our own words."""
     if "expected after" in error:
         return "text behind a closing quote: a quote inside a cell is doubled"
     if "new-line" in error:
@@ -130,7 +133,10 @@ def _told(error: str) -> str:
 
 
 class TsvRecords:
-    r"""Cells between tabs; `\t`, `\n`, `\r` and `\\` stand for what they name. No quotes."""
+    r"""A decoder of tab-separated cells, with the escapes `\t`, `\n`, `\r` and `\\`.
+
+    Quotes are ordinary text.
+    """
 
     def record(self, source: Source) -> Record | None:
         if not source.data:
@@ -138,19 +144,22 @@ class TsvRecords:
         text, fault = decoded(source, source.data)
         cells = text.split("\t")
         if "\\" in text:
-            cells = [_ESCAPE.sub(_meaning, cell) for cell in cells]
+            cells = [_ESCAPE.sub(_unescape, cell) for cell in cells]
         return Record(source, cells, fault)
 
     def end(self) -> None:
-        """Every line is a whole record."""
+        """Return None: every line is a complete record."""
 
 
-def _meaning(match: re.Match[str]) -> str:
-    return _MEANINGS[match[1]]
+def _unescape(match: re.Match[str]) -> str:
+    return _UNESCAPED[match[1]]
 
 
 def decoded(source: Source, data: bytes) -> tuple[str, BadInput | None]:
-    """UTF-8 as text, and why it is none: bytes that are not UTF-8 become lone surrogates (PEP 383)."""
+    """The text of data, and a fault if it is not UTF-8 text or is too long.
+
+    Bytes that are not UTF-8 become lone surrogates (PEP 383). Data that is too long gives an empty text.
+    """
     if len(data) > LINE_BYTES:
         return "", too_long(source)
     if source.line == 1 and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -171,5 +180,5 @@ def decoded(source: Source, data: bytes) -> tuple[str, BadInput | None]:
 
 
 def too_long(source: Source) -> BadInput:
-    """What to say of a row that has no end, or none that anybody would wait for."""
+    """A BadInput for a row that exceeds LINE_BYTES, such as one that never ends."""
     return BadInput(f"longer than {LINE_BYTES >> 20} MiB", place=source.place())

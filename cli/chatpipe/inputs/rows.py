@@ -1,7 +1,7 @@
-"""Lines of a table -> rows: JSONL, CSV, TSV, or text with a row on each line.
+"""Lines of a table -> rows, from JSONL, CSV, TSV, or text with one row per line.
 
-A row that is wrong is a row all the same: it says why, and has what could be read of it. What is
-wrong with the whole table is raised, while wants_head says that its first lines are not known yet.
+A faulty row is still a row: it carries its fault and the fields that could be read. A fault of the
+whole table is raised instead; that happens only while wants_head is True.
 """
 
 import json
@@ -20,18 +20,21 @@ from chatpipe.inputs.values import NotJSON, Value
 
 LINE = "line"
 _BOM = b"\xef\xbb\xbf"
-# A number that may leave a parser in another form than it came: 1.10, 1e400, or more than 18 digits.
+# A number that a parser may return in another form: 1.10, 1e400, or more than 18 digits.
 _INEXACT = re.compile(rb"[0-9](?:\.[0-9]|[eE])|[0-9]{19}")
-# What orjson does not write: lone surrogates, which may be behind any such escape, and many levels.
+# orjson cannot write lone surrogates, which any such escape may produce, or deeply nested values.
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _DEEP = 200
 
 
 class Row(NamedTuple):
-    """source: its first line. number counts rows from 1. data: the JSON text of the row, where it was one.
+    """A row of a table.
 
-    Numbers that JSON can write in several ways are orjson.Fragments in fields, so that they are written
-    as they came.
+    source is its first line. number counts rows from 1. data is the row's own JSON text on one line;
+    it is empty if the row is faulty, was not JSON, or was fitted to the columns.
+
+    A number that JSON can spell in several ways is an orjson.Fragment in fields, so that it is written
+    exactly as it was read.
     """
 
     source: Source
@@ -42,9 +45,11 @@ class Row(NamedTuple):
 
 
 class Rows(Protocol):
-    """One format. columns: the names of all rows' fields, None where each row has its own, or not yet.
+    """A decoder of one table format: lines in, rows out.
 
-    is_flat: values are texts, and a field that is no column is in no row.
+    columns holds the field names that all rows share. It is None if each row has its own fields or the
+    names are not known yet. is_flat means that all values are texts and that no row has a field that is
+    not a column.
     """
 
     columns: Sequence[str] | None
@@ -52,20 +57,21 @@ class Rows(Protocol):
 
     @property
     def wants_head(self) -> bool:
-        """Whether what is known of the whole table is still to come."""
+        """True while the facts about the whole table, such as its columns, are still unknown."""
 
     def row(self, source: Source) -> Row | None:
-        """The row that ends with this line, if one does. Raises BadInput for a head that cannot be."""
+        """Feed one line. Returns the row that it completes, if any. Raises BadInput for an invalid head."""
 
     def end(self) -> Row | None:
-        """The row that never ended."""
+        """The incomplete row at the end of the input, if there is one."""
 
 
 class JsonRows:
-    """A JSON object on each line.
+    """A decoder of JSONL: one JSON object per line.
 
-    has_columns: fields are those of the first row, or the columns given, and a row with another one is
-    wrong. name is the input's: of a file that calls itself a table the first line has to be JSON.
+    With has_columns, the fields are those of the first row or the given columns, and a row with any
+    other field is faulty. name is the name of the input: if it ends in .csv or .tsv, a first line that
+    is not JSON is a fault of the whole table.
     """
 
     is_flat = False
@@ -73,12 +79,12 @@ class JsonRows:
     def __init__(self, name: str, columns: Sequence[str] | None = None, *, has_columns: bool = False) -> None:
         self.columns = columns
         self._has_columns = has_columns
-        self._is_doubtful = name.lower().endswith((".csv", ".tsv"))
+        self._has_table_suffix = name.lower().endswith((".csv", ".tsv"))
         self._count = 0
 
     @property
     def wants_head(self) -> bool:
-        return (self._has_columns and self.columns is None) or (self._is_doubtful and self._count == 0)
+        return (self._has_columns and self.columns is None) or (self._has_table_suffix and self._count == 0)
 
     def row(self, source: Source) -> Row | None:
         data = source.data
@@ -100,25 +106,25 @@ class JsonRows:
             if self.columns is None:
                 self.columns = tuple(fields)
             elif fields.keys() != set(self.columns):
-                return self._fitted(source, fields, self.columns)
+                return self._fit(source, fields, self.columns)
         return Row(source, self._count, fields, values.one_line(data))
 
     def end(self) -> None:
-        """Every line is whole in itself."""
+        """Return None: every line is a complete row."""
 
     def _fields(self, source: Source) -> dict[str, Value]:
         if len(source.data) > LINE_BYTES:
             raise too_long(source)
         try:
-            value = _exactly(source.data)
+            value = _loads_verbatim(source.data)
         except NotJSON as error:
             raise not_json(source, error) from error
         if not isinstance(value, dict):
             raise BadInput(f"is {kind(value)}, not an object", place=source.place())
         return value
 
-    def _fitted(self, source: Source, fields: dict[str, Value], columns: Sequence[str]) -> Row:
-        """What a row lacks is empty; what is too much would be lost."""
+    def _fit(self, source: Source, fields: dict[str, Value], columns: Sequence[str]) -> Row:
+        """Set missing fields to None. An extra field is a fault, because its value would be lost."""
         fitted = {name: fields.get(name) for name in columns}
         extra = next((name for name in fields if name not in fitted), None)
         fault = None
@@ -128,17 +134,18 @@ class JsonRows:
         return Row(source, self._count, fitted, fault=fault)
 
 
-def _exactly(data: bytes) -> Value:
-    """The value of a JSON text, with its numbers as they were written. Raises NotJSON.
+def _loads_verbatim(data: bytes) -> Value:
+    """The value of a JSON text, with numbers as they were written. Raises NotJSON.
 
-    Only orjson writes Fragments: beside what it refuses to write, numbers are as exact as in a request.
+    Only orjson writes Fragments. In a value that orjson refuses to write, numbers are only as exact as
+    in a request.
     """
     if not _INEXACT.search(data) or _SURROGATE.search(data) or data.count(b"[") + data.count(b"{") > _DEEP:
         return values.loads_exactly(data)
     try:
         return json.loads(data.decode(), parse_float=_verbatim, parse_int=_integer, parse_constant=_refuse)
     except (ValueError, RecursionError):
-        return values.loads_exactly(data)  # which says what is wrong with it
+        return values.loads_exactly(data)  # raises NotJSON with the reason
 
 
 def _verbatim(text: str) -> Any:
@@ -154,7 +161,7 @@ def _refuse(name: str) -> Any:
 
 
 class LineRows:
-    """Text, each line a row with one field. Blank lines are none."""
+    """A decoder of plain text: each line is a row with one field. Blank lines are skipped."""
 
     is_flat = True
     wants_head = False
@@ -174,11 +181,14 @@ class LineRows:
         return Row(source, self._count, {LINE: text}, fault=fault)
 
     def end(self) -> None:
-        """Every line is whole in itself."""
+        """Return None: every line is a complete row."""
 
 
 class CellRows:
-    """A table: its columns are named by its first row, unless they are given. records cut it into cells."""
+    """A decoder of CSV or TSV. The first row names the columns, unless they are given.
+
+    records splits the lines into cells.
+    """
 
     is_flat = True
 
@@ -212,7 +222,7 @@ class CellRows:
         columns = self.columns
         if fault is None and len(cells) != len(columns):
             verb = "is" if len(columns) == 1 else "are"
-            what = f"{_counted(len(cells), 'cell')}, where there {verb} {_counted(len(columns), 'column')}"
+            what = f"{_quantity(len(cells), 'cell')}, where there {verb} {_quantity(len(columns), 'column')}"
             fault = BadInput(what, place=source.place())
         fields: dict[str, Value] = dict(zip(columns, cells, strict=False))
         if len(fields) < len(columns):
@@ -221,12 +231,12 @@ class CellRows:
 
 
 def header(cells: Sequence[str], place: str) -> tuple[str, ...]:
-    """The names of columns. Raises BadInput for those that cannot be told apart."""
-    twice = next((name for at, name in enumerate(cells) if name in cells[:at]), None)
-    if twice is not None:
-        raise BadInput(f"two columns are called '{twice}'", place=place, fix="rename one")
+    """The column names. Raises BadInput if two are the same."""
+    duplicate = next((name for at, name in enumerate(cells) if name in cells[:at]), None)
+    if duplicate is not None:
+        raise BadInput(f"two columns are called '{duplicate}'", place=place, fix="rename one")
     return tuple(cells)
 
 
-def _counted(number: int, noun: str) -> str:
+def _quantity(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,4 +1,4 @@
-"""Fields put into the text of a JSON object, every other byte of which stays as it came."""
+"""Set fields in the text of a JSON object, and keep every other byte unchanged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from chatpipe.inputs.values import Value
 
 
 def spliced(data: bytes, present: Mapping[str, Value], fields: Mapping[str, Value]) -> bytes:
-    """Data is one line of valid JSON, of the object present. What it has is replaced in its place."""
+    """Set fields in data, one line of valid JSON whose parsed object is present.
+
+    A field that exists is replaced where it stands; a new one is appended.
+    """
     old = {name: value for name, value in fields.items() if name in present}
     if old:
         data = _replaced(data, old)
@@ -22,7 +25,10 @@ def spliced(data: bytes, present: Mapping[str, Value], fields: Mapping[str, Valu
 
 
 def _replaced(data: bytes, fields: Mapping[str, Value]) -> bytes:
-    """Of a name that comes twice the last counts, as it does for a parser: all of them are replaced."""
+    """Replace the values of fields, all of which exist in data.
+
+    A repeated name is replaced everywhere, because a parser uses only its last value.
+    """
     text = data.decode()
     pieces = []
     at = 0

@@ -1,7 +1,7 @@
-"""Standard input as a filter reads it: only where something was put there, and never in silence.
+"""Standard input of a filter: read only if something was piped in, with a notice if it has to wait.
 
-What is read belongs to one owner: the option that was given `-`, else the prompt. Who owns it is
-decided by the caller; here is how it is read.
+The input has one owner: the option that was given `-`, or else the prompt. The caller decides the
+owner; this module only reads.
 """
 
 import os
@@ -14,25 +14,25 @@ from typing import NamedTuple
 from chatpipe.errors import BadInput, MissingInput, reason
 from chatpipe.inputs.place import LINE_BYTES
 
-# Long enough for `git log | chatpipe ask ...`, short enough that nobody thinks the program hangs.
+# Long enough for `git log | chatpipe ask ...`, short enough that the program does not seem to hang.
 PATIENCE_S = 2.0
 _BLOCK = 65536
 
 
 class Kind(Enum):
-    """What is behind descriptor 0."""
+    """The kind of file behind descriptor 0."""
 
     CLOSED = auto()
     TERMINAL = auto()
-    DEVICE = auto()  # /dev/null and its like: nothing was piped in
+    DEVICE = auto()  # /dev/null and the like: nothing was piped in
     DATA = auto()  # a pipe, a file, a socket
 
 
 class Stdin(NamedTuple):
-    """Descriptor 0, and whom to tell that it is being waited for.
+    """Descriptor 0, and the callback that reports a wait for it.
 
-    opened is False when the program was started with stdin closed (`<&-`): whatever has taken
-    descriptor 0 since is not the user's. notice is given one line for stderr.
+    opened is False if the program was started with stdin closed (`<&-`): whatever file has taken
+    descriptor 0 since, it is not the user's. notice receives one line for stderr.
     """
 
     descriptor: int
@@ -51,9 +51,9 @@ class Stdin(NamedTuple):
         return Kind.DATA
 
     def read(self, notice: str = "") -> bytes:
-        """All bytes to the end. notice is shown if none has come after PATIENCE_S.
+        """All bytes up to the end. notice is shown if none has arrived after PATIENCE_S.
 
-        Raises BadInput for more than any request can hold: what never ends is not to fill the memory.
+        Raises BadInput for more than any request can hold, so that endless input cannot fill the memory.
         """
         blocks: list[bytes] = []
         size = 0
@@ -67,7 +67,7 @@ class Stdin(NamedTuple):
         return b"".join(blocks)
 
     def blocks(self, notice: str = "") -> Iterator[bytes]:
-        """The bytes as they come, to the end. Raises MissingInput when stdin is closed or unreadable."""
+        """Yield the bytes as they arrive. Raises MissingInput if stdin is closed or unreadable."""
         if self.kind() is Kind.CLOSED:
             raise MissingInput("stdin is closed", place="<stdin>", fix="pipe something in or name a file")
         if notice and not self._ready(PATIENCE_S):
@@ -75,7 +75,7 @@ class Stdin(NamedTuple):
         while True:
             try:
                 data = os.read(self.descriptor, _BLOCK)
-            except BlockingIOError:  # somebody left the pipe non-blocking: wait as if it were not
+            except BlockingIOError:  # another process left the pipe non-blocking: wait anyway
                 self._ready(None)
                 continue
             except OSError as error:

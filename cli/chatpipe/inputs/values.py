@@ -1,10 +1,10 @@
 """JSON bytes <-> values: orjson, and Python's json for what orjson refuses.
 
-A server may send, and a user may ask for, what orjson will not touch: lone surrogates
-(`"\\ud83d"`, half an emoji in a cut token) on the way in, and integers beyond 64 bits on the way
-out. Python's json takes both, so nothing that arrived is lost for being odd. NaN, Infinity and
-numbers beyond all floats are taken of servers only, some of which put them among log probabilities:
-they are floats then, and null where they are written, as JSON has no such numbers.
+Servers send and users write values that orjson refuses: lone surrogates on input (`"\\ud83d"`, half
+an emoji in a cut token), and integers beyond 64 bits on output. Python's json accepts both, so no
+unusual value is lost. NaN, Infinity and numbers too large for a float are accepted from servers only,
+because some put them among log probabilities. They are read as floats and written as null, because
+JSON has no such numbers.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from typing import Any, NoReturn
 
 import orjson
 
-# Any, at the JSON boundary and nowhere else: what comes out of a document has any shape.
+# Any is used at the JSON boundary and nowhere else: a document may have any shape.
 Value = Any
 
 
-# The shortest integer that does not fit 64 bits has 19 digits and a sign, or 20.
+# The shortest integers beyond 64 bits have 20 digits, or 19 digits and a minus sign.
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
 
 
-# json.dumps recurses, and Python lets it go to about 1,000. A request has some ten levels.
-_DEEPEST = 900
+# json.dumps recurses, and the recursion limit is about 1,000. A request has about ten levels.
+_MAX_DEPTH = 900
 
 
 class NotJSON(ValueError):
-    """The text is not one JSON value. line and column count from 1, column in characters."""
+    """A text that is not one JSON value. line and column count from 1, column in characters."""
 
     def __init__(self, what: str, line: int, column: int) -> None:
         self.what = what
@@ -41,9 +41,9 @@ class NotJSON(ValueError):
 
 
 def loads(data: bytes) -> Value:
-    """The value of one JSON text in UTF-8, a leading byte order mark ignored. Raises NotJSON.
+    """The value of one JSON text in UTF-8. A leading byte order mark is ignored. Raises NotJSON.
 
-    For what servers say: NaN, Infinity and 1e400 are floats that are not finite.
+    For data from servers: NaN, Infinity and 1e400 become non-finite floats.
     """
     try:
         return orjson.loads(data)
@@ -52,18 +52,18 @@ def loads(data: bytes) -> Value:
 
 
 def loads_exactly(data: bytes) -> Value:
-    """As loads, but integers beyond 64 bits stay what they are; orjson makes them floats without a word.
+    """Like loads, but integers beyond 64 bits stay exact; orjson silently turns them into floats.
 
-    For what the user gives. Looking for them costs too much for each chunk of a stream. What cannot
-    be written again is refused, too: numbers that are not finite, and what is nested too deeply.
+    For data from the user: the search for long integers is too slow for each chunk of a stream.
+    Values that could not be written again also raise NotJSON: non-finite numbers and deep nesting.
     """
-    value = _strictly(data)
-    if data.count(b"[") + data.count(b"{") > _DEEPEST and _depth(value) > _DEEPEST:
-        raise NotJSON(f"nested too deeply, more than {_DEEPEST} levels", 1, 1)
+    value = _loads_strictly(data)
+    if data.count(b"[") + data.count(b"{") > _MAX_DEPTH and _depth(value) > _MAX_DEPTH:
+        raise NotJSON(f"nested too deeply, more than {_MAX_DEPTH} levels", 1, 1)
     return value
 
 
-def _strictly(data: bytes) -> Value:
+def _loads_strictly(data: bytes) -> Value:
     if not _LONG_NUMBER.search(data):
         with contextlib.suppress(orjson.JSONDecodeError):
             return orjson.loads(data)
@@ -71,7 +71,7 @@ def _strictly(data: bytes) -> Value:
 
 
 def _depth(value: Value) -> int:
-    """How deep a value is nested, found without recursion."""
+    """The nesting depth of a value, found without recursion."""
     depth = 0
     level = [value]
     while level:
@@ -85,10 +85,10 @@ def _loads_slowly(
     data: bytes, *, parse_constant: Callable[[str], float], parse_float: Callable[[str], float]
 ) -> Value:
     try:
-        # surrogatepass is not wanted here: raw surrogates in UTF-8 are invalid UTF-8, escapes are not
+        # No surrogatepass: raw surrogates are invalid UTF-8, escaped ones are valid JSON.
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        before = error.object[: error.start]  # not data, which may begin with a byte order mark
+        before = error.object[: error.start]  # data may begin with a byte order mark, error.object does not
         line = before.count(b"\n") + 1
         column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")) + 1
         raise NotJSON(f"byte 0x{error.object[error.start]:02x} is not UTF-8", line, column) from error
@@ -101,12 +101,12 @@ def _loads_slowly(
         raise NotJSON(what, error.lineno, error.colno) from error
     except RecursionError as error:
         raise NotJSON("nested too deeply", 1, 1) from error
-    except ValueError as error:  # _refuse_constant, or an integer of more digits than int() takes
+    except ValueError as error:  # _refuse_constant, _finite, or more digits than int() accepts
         raise NotJSON(str(error).partition(";")[0], 1, 1) from error
 
 
 def _finite(text: str) -> float:
-    """Infinity is no JSON: orjson would write it as null, and nobody would know."""
+    """Parse a float, and refuse one that overflows: orjson would silently write infinity as null."""
     number = float(text)
     if math.isinf(number):
         raise ValueError(f"'{text[:40]}' is too large a number")
@@ -118,9 +118,9 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def dumps(value: Value) -> bytes:
-    """One line of JSON, without a line end, non-ASCII as it is, keys in their order.
+    """One line of JSON without a line ending. Non-ASCII text and the order of keys are kept.
 
-    Floats that are not finite are null.
+    Non-finite floats become null.
     """
     try:
         return orjson.dumps(value)
@@ -130,35 +130,35 @@ def dumps(value: Value) -> bytes:
 
 def _dumps_slowly(value: Value) -> bytes:
     try:
-        text = _dumped(value, ensure_ascii=False)
-    except ValueError:  # NaN or Infinity; not looked for by ourselves, who would recurse less deeply
+        text = _json_text(value, ensure_ascii=False)
+    except ValueError:  # NaN or Infinity; a search in Python would reach the recursion limit sooner
         value = json.loads(json.dumps(value), parse_constant=lambda _: None)
-        text = _dumped(value, ensure_ascii=False)
+        text = _json_text(value, ensure_ascii=False)
     try:
         return text.encode()
-    except UnicodeEncodeError:  # a lone surrogate has no bytes in UTF-8: only its escape is JSON
-        return _dumped(value, ensure_ascii=True).encode()
+    except UnicodeEncodeError:  # a lone surrogate has no UTF-8 form: it must be escaped
+        return _json_text(value, ensure_ascii=True).encode()
 
 
-def _dumped(value: Value, *, ensure_ascii: bool) -> str:
+def _json_text(value: Value, *, ensure_ascii: bool) -> str:
     return json.dumps(value, ensure_ascii=ensure_ascii, separators=(",", ":"), allow_nan=False)
 
 
-# Outside strings, CR and LF are the only line ends that JSON's white space can hold; inside they are escaped.
+# CR and LF are the only line endings that JSON allows as white space; inside strings they are escaped.
 _LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
 
 
 def one_line(body: bytes) -> bytes:
-    """A JSON text on one line, every other byte as it came."""
+    """A JSON text on one line, every other byte unchanged. Outer white space and a byte order mark go."""
     return body.translate(_LINE_ENDS).strip(b" \t\xef\xbb\xbf")
 
 
 def strict_line(body: bytes) -> bytes:
-    """The same for any reader of JSON: where NaN or Infinity is among its values, written anew with null."""
+    """Like one_line, but valid for every JSON reader: a text with NaN or Infinity is rewritten with null."""
     line = one_line(body)
-    if b"NaN" in line or b"Infinity" in line:  # maybe in a text only
+    if b"NaN" in line or b"Infinity" in line:  # possibly only inside a string
         try:
-            _strictly(line)
+            _loads_strictly(line)
         except NotJSON:
             return dumps(loads(line))
     return line
