@@ -1,7 +1,7 @@
-"""What was asked for, in parts -> one request body that remembers where each part came from.
+"""The parts of a request -> one request body that records where each part came from.
 
-The order of messages is the contract's: those of the request file, of `--messages`, of the
-transcript, the role options as typed, then the prompt. Nothing is added that was not asked for.
+The contract fixes the order of messages: those of the request file, of `--messages` and of the
+transcript, then the role options as typed, then the prompt. Nothing is added that was not asked for.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,16 +18,17 @@ HEAD_ROLES = ("system", "developer")
 
 
 class Turn(NamedTuple):
-    """One message from the command line; option is what it was typed with, the place of its errors."""
+    """One message or content part from the command line. option gave it, and is the place of its errors."""
 
     message: Mapping[str, Value]
     option: str
 
 
 class Material(NamedTuple):
-    """All that a request is made of, read and parsed. parts go into the last user message.
+    """The parts of a request, read and parsed.
 
-    transcript is None where none was asked for. Beside one, parts change no message that was read.
+    parts are content parts for the last user message. transcript is None if none was asked for. With a
+    transcript, parts are never added to a message that was read from a file.
     """
 
     request: Found | None = None
@@ -42,21 +43,28 @@ class Material(NamedTuple):
 
 
 class _Message(NamedTuple):
-    """inside has the pointers, from the message, of parts that are from another option."""
+    """A message and its origin.
+
+    part_origins has (pointer, option) for each content part that another option gave. The pointer is
+    relative to the message.
+    """
 
     value: Value
     origin: Found | str
-    inside: tuple[tuple[str, str], ...] = ()
+    part_origins: tuple[tuple[str, str], ...] = ()
 
 
 class Built(NamedTuple):
-    """A request body. origins maps JSON Pointers to the Found or the option that a part came from."""
+    """A request body.
+
+    origins maps the JSON Pointer of each part to the Found value or the option that gave it.
+    """
 
     body: dict[str, Value]
     origins: Mapping[str, Found | str]
 
     def place(self, pointer: str) -> str:
-        """Where the value at pointer was given: `file:line` or an option; empty when nowhere."""
+        """The place that gave the value at pointer: `file:line` or an option; empty if there is none."""
         prefix = pointer
         while prefix not in self.origins and prefix:
             prefix = prefix.rpartition("/")[0]
@@ -67,7 +75,7 @@ class Built(NamedTuple):
 
 
 def build(material: Material) -> Built:
-    """Put the parts together. Raises BadInput, or UsageFault for a `--set` that cannot be."""
+    """Assemble the request body. Raises BadInput, or UsageFault for a `--set` that cannot be applied."""
     body: dict[str, Value] = {}
     origins: dict[str, Found | str] = {}
     if material.request is not None:
@@ -78,7 +86,9 @@ def build(material: Material) -> Built:
         body["messages"] = [message.value for message in messages]
         for index, message in enumerate(messages):
             origins[f"/messages/{index}"] = message.origin
-            origins.update((f"/messages/{index}{pointer}", option) for pointer, option in message.inside)
+            origins.update(
+                (f"/messages/{index}{pointer}", option) for pointer, option in message.part_origins
+            )
     if material.default_model is not None:
         body.setdefault("model", material.default_model)
     if material.form is not None:
@@ -101,7 +111,7 @@ def _conversation(material: Material) -> list[_Message]:
 
 
 def _messages_of(request: Found | None) -> list[_Message]:
-    """The request file's own. Raises BadInput when they are no array, as nothing can be put behind them."""
+    """The messages of the request file. Raises BadInput if they are not an array to append to."""
     if request is None or "messages" not in request.value:
         return []
     messages = request.value["messages"]
@@ -114,7 +124,7 @@ def _messages_of(request: Found | None) -> list[_Message]:
 
 
 def _head_and_tail(turns: Sequence[Turn]) -> tuple[list[Turn], list[Turn]]:
-    """System and developer turns typed before any other go to the head; the rest keep their place."""
+    """Split off the system and developer turns typed before any other; the rest keep their order."""
     for index, turn in enumerate(turns):
         if turn.message["role"] not in HEAD_ROLES:
             return list(turns[:index]), list(turns[index:])
@@ -122,19 +132,19 @@ def _head_and_tail(turns: Sequence[Turn]) -> tuple[list[Turn], list[Turn]]:
 
 
 def _with_head(messages: list[_Message], head: Sequence[Turn]) -> list[_Message]:
-    """Put head before messages; a message of the same role in their own head is replaced, in its place."""
-    fresh = [_Message(dict(turn.message), turn.option) for turn in head]
+    """Put head before messages. It replaces messages of the same role in their own head where they stand."""
+    new = [_Message(dict(turn.message), turn.option) for turn in head]
     length = next((i for i, m in enumerate(messages) if _role(m) not in HEAD_ROLES), len(messages))
     old_roles = [_role(message) for message in messages[:length]]
-    result = [message for message in fresh if _role(message) not in old_roles]
-    placed: set[str | None] = set()
+    result = [message for message in new if _role(message) not in old_roles]
+    replaced: set[str | None] = set()
     for message, role in zip(messages[:length], old_roles, strict=True):
-        replacements = [new for new in fresh if _role(new) == role]
+        replacements = [each for each in new if _role(each) == role]
         if not replacements:
             result.append(message)
-        elif role not in placed:
+        elif role not in replaced:
             result += replacements
-            placed.add(role)
+            replaced.add(role)
     return result + messages[length:]
 
 
@@ -143,9 +153,9 @@ def _role(message: _Message) -> Any:
 
 
 def _with_parts(messages: list[_Message], parts: Sequence[Turn], *, only_new: bool) -> list[_Message]:
-    """Append content parts to the last user message, which is made when there is none.
+    """Append content parts to the last user message, or to a new one if there is none.
 
-    only_new: those that were read do not count.
+    only_new skips messages that were read from a file.
     """
     if not parts:
         return messages
@@ -163,16 +173,16 @@ def _with_parts(messages: list[_Message], parts: Sequence[Turn], *, only_new: bo
         raise BadInput(
             f"/messages/{index}/content: is {kind(content)}, not a string or an array", place=place
         )
-    before = [{"type": "text", "text": content}] if isinstance(content, str) else list(content or [])
-    value = {**old.value, "content": [*before, *(dict(part.message) for part in parts)]}
-    inside = tuple((f"/content/{len(before) + i}", part.option) for i, part in enumerate(parts))
-    return [*messages[:index], _Message(value, old.origin, inside), *messages[index + 1 :]]
+    existing = [{"type": "text", "text": content}] if isinstance(content, str) else list(content or [])
+    value = {**old.value, "content": [*existing, *(dict(part.message) for part in parts)]}
+    part_origins = tuple((f"/content/{len(existing) + i}", part.option) for i, part in enumerate(parts))
+    return [*messages[:index], _Message(value, old.origin, part_origins), *messages[index + 1 :]]
 
 
 def _set_form(body: dict[str, Value], origins: dict[str, Found | str], form: Form) -> None:
-    """Before the parameters, so that --set can add to it, a description for one."""
+    """Set the response format before the parameters, so that --set can add to it, such as a description."""
     body["response_format"] = form.response_format
-    pointer = _mark(origins, ("response_format",), form.option)
+    pointer = _set_origin(origins, ("response_format",), form.option)
     origins[f"{pointer}/json_schema/schema"] = form.origin
 
 
@@ -180,19 +190,19 @@ def _set_parameters(body: dict[str, Value], origins: dict[str, Found | str], par
     for parameter, given in parameters.given:
         value = _as_tool_choice(given, body) if parameter.kind is Kind.CHOICE_OF_TOOL else given
         _put(body, parameter.path, value, keep=parameter.kind is Kind.MARK)
-        _mark(origins, parameter.path, f"--{parameter.option}")
+        _set_origin(origins, parameter.path, f"--{parameter.option}")
         for prefix, (companion, word) in COMPANIONS.items():
-            if parameter.path[: len(prefix)] == prefix and _get(body, companion) is None:
+            if parameter.path[: len(prefix)] == prefix and _value_at(body, companion) is None:
                 _put(body, companion, word)
     for edit in parameters.edits:
         edits.apply(body, edit)
-        pointer = _mark(origins, edit.path, "--unset" if edit.remove else "--set")
+        pointer = _set_origin(origins, edit.path, "--unset" if edit.remove else "--set")
         if edit.remove and isinstance(edit.path[-1], int):
-            _move_up(origins, pointer)
+            _shift_origins(origins, pointer)
 
 
-def _mark(origins: dict[str, Found | str], path: Iterable[str | int], option: str) -> str:
-    """Say that the value at path, and all in it, is now the option's. Returns the pointer of path."""
+def _set_origin(origins: dict[str, Found | str], path: Iterable[str | int], option: str) -> str:
+    """Record option as the origin of the value at path and of all inside. Returns the pointer of path."""
     pointer = "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
     for below in [known for known in origins if known.startswith(pointer + "/")]:
         del origins[below]
@@ -200,8 +210,8 @@ def _mark(origins: dict[str, Found | str], path: Iterable[str | int], option: st
     return pointer
 
 
-def _move_up(origins: dict[str, Found | str], pointer: str) -> None:
-    """An item of an array was removed: those behind it have moved up, and their origins with them."""
+def _shift_origins(origins: dict[str, Found | str], pointer: str) -> None:
+    """Shift the origins of the items behind a removed array item, which have moved up by one."""
     parent, _, position = pointer.rpartition("/")
     del origins[pointer]
     for known in [known for known in origins if known.startswith(parent + "/")]:
@@ -211,9 +221,9 @@ def _move_up(origins: dict[str, Found | str], pointer: str) -> None:
 
 
 def _put(body: dict[str, Value], path: Sequence[str], value: Value, *, keep: bool = False) -> None:
-    """Set the value at path. Objects on the way are copied, as the request file's stay what was read.
+    """Set the value at path. Objects on the way are copied, so that those of the request file stay as read.
 
-    keep leaves an object that is there already.
+    keep preserves an object that already exists there.
     """
     parent = body
     for step in path[:-1]:
@@ -224,7 +234,7 @@ def _put(body: dict[str, Value], path: Sequence[str], value: Value, *, keep: boo
         parent[path[-1]] = value
 
 
-def _get(body: Value, path: Iterable[str]) -> Value:
+def _value_at(body: Value, path: Iterable[str]) -> Value:
     for step in path:
         if not isinstance(body, dict):
             return None
@@ -233,17 +243,17 @@ def _get(body: Value, path: Iterable[str]) -> Value:
 
 
 def _as_tool_choice(choice: Value, body: Mapping[str, Value]) -> Value:
-    """A bare name as the API wants it: of type function, or custom when the tool so named is one."""
+    """Expand a bare name to the form of the API: type function, or custom if the tool is a custom one."""
     if not isinstance(choice, str) or choice in ("auto", "none", "required"):
         return choice
     tools = body.get("tools")
     for tool in tools if isinstance(tools, list) else []:
-        if _get(tool, ("custom", "name")) == choice:
+        if _value_at(tool, ("custom", "name")) == choice:
             return {"type": "custom", "custom": {"name": choice}}
     return {"type": "function", "function": {"name": choice}}
 
 
 def _in_reading_order(body: dict[str, Value]) -> dict[str, Value]:
-    """The model and the messages first: a body is read by people, too."""
+    """Put the model and the messages first, because people read bodies, too."""
     first: dict[str, Value] = {key: body[key] for key in ("model", "messages") if key in body}
     return {**first, **body}

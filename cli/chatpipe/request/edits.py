@@ -1,8 +1,8 @@
-"""`--set` and `--unset`: dotted paths into a body, for every field that has no option of its own.
+"""`--set` and `--unset`: dotted paths into a body, for fields that have no option of their own.
 
 top_k:=40                  a JSON value
-provider.order[0]=openai   a text, inside an array, which grows by one at its end
-metadata.a\\.b=c            a key with a dot in it
+provider.order[0]=openai   a text in an array, which may grow by one item at its end
+metadata.a\\.b=c            a key that contains a dot
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from chatpipe.inputs.messages import kind
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.request.parameters import Edit
 
-# Far more than any field is deep, and far from where JSON cannot be written.
-_DEEPEST = 100
+# Far deeper than any field, and far below the depth at which JSON cannot be written.
+_MAX_STEPS = 100
 _STEP = re.compile(r"((?:[^.\[\]\\]|\\.)+)|\[(\d+)\]")
 
 
 def assignment(text: str) -> Edit:
-    """The Edit of `PATH=TEXT` or `PATH:=JSON`. Raises UsageFault."""
+    """Parse `PATH=TEXT` or `PATH:=JSON`. Raises UsageFault."""
     path, separator, value = text.partition("=")
     if not separator:
         raise UsageFault(f"'{text}' has no '='", place="--set", fix="write PATH=TEXT or PATH:=JSON")
@@ -45,38 +45,38 @@ def assignment(text: str) -> Edit:
 
 
 def removal(text: str) -> Edit:
-    """The Edit of `--unset PATH`. Raises UsageFault."""
+    """Parse the PATH of `--unset`. Raises UsageFault."""
     return Edit(steps(text, "--unset"), None, True, text)
 
 
 def steps(text: str, option: str) -> tuple[str | int, ...]:
-    """`a.b[0]` -> ("a", "b", 0). A backslash takes the next character as it is. Raises UsageFault."""
-    found: list[str | int] = []
+    """Parse a path: `a.b[0]` -> ("a", "b", 0). A backslash escapes the next character. Raises UsageFault."""
+    path: list[str | int] = []
     position = 0
     while position < len(text):
-        if len(found) > _DEEPEST:
-            raise UsageFault(f"a path of more than {_DEEPEST} steps", place=option)
-        if found and text[position] == ".":
+        if len(path) > _MAX_STEPS:
+            raise UsageFault(f"a path of more than {_MAX_STEPS} steps", place=option)
+        if path and text[position] == ".":
             position += 1
             if text[position : position + 1] == "[":
                 break
         match = _STEP.match(text, position)
-        if match is None or (not found and match[2]):
+        if match is None or (not path and match[2]):
             break
-        found.append(int(match[2]) if match[2] else re.sub(r"\\(.)", r"\1", match[1]))
+        path.append(int(match[2]) if match[2] else re.sub(r"\\(.)", r"\1", match[1]))
         position = match.end()
         if text[position : position + 1] not in ("", ".", "["):
             break
     else:
-        if found:
-            return tuple(found)
+        if path:
+            return tuple(path)
     raise UsageFault(f"'{text}' is not a path", place=option, fix="write a.b or a.b[0]")
 
 
 def apply(body: dict[str, Value], edit: Edit) -> None:
-    """Change body, but nothing in it that others may hold: what is on the path is copied.
+    """Apply one edit to body. Containers on the path are copied, because others may share them.
 
-    Missing parents are made. Raises UsageFault where the path meets a scalar.
+    Missing parents are created. Raises UsageFault if the path meets a scalar.
     """
     if edit.remove:
         _remove(body, edit.path)
@@ -100,14 +100,14 @@ def _put(parent: Any, step: str | int, value: Value, edit: Edit) -> None:
     elif isinstance(step, int) and isinstance(parent, list):
         raise UsageFault(f"'{edit.text}': [{step}] is past the end, there are {len(parent)}", place="--set")
     else:
-        wanted = "an array" if isinstance(step, int) else "an object"
+        expected = "an array" if isinstance(step, int) else "an object"
         raise UsageFault(
-            f"'{edit.text}': '{step}' is looked for in {kind(parent)}, not {wanted}", place="--set"
+            f"'{edit.text}': '{step}' is looked for in {kind(parent)}, not {expected}", place="--set"
         )
 
 
 def _remove(body: Any, path: tuple[str | int, ...]) -> None:
-    """Take away what is at path; what is not there is removed already."""
+    """Delete the value at path. A missing value is not an error."""
     parent = body
     for step in path[:-1]:
         if not _has(parent, step):

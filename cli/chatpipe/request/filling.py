@@ -1,4 +1,4 @@
-"""A request with placeholders, and a row -> the request of that row."""
+"""A request template with placeholders, and a row -> the request of that row."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from chatpipe.request.placeholders import Placeholder, Text
 
 
 class Images(NamedTuple):
-    """field has a path inside root, or a URL. Without a root only URLs will do."""
+    """The images of rows: field holds a path inside root, or a URL. Without a root, only URLs are accepted.
+
+    detail is the `detail` of each image.
+    """
 
     field: Placeholder
     root: str | None
@@ -23,50 +26,50 @@ class Images(NamedTuple):
 
 
 class Filling:
-    """The request of every row.
+    """A template that makes the request of each row.
 
-    Placeholders are those of texts that came from the command line, by an option or its file; what
-    is in a request or a file of messages is sent as it is.
+    Only texts from the command line, given by an option or by its file, can have placeholders. The
+    messages of `--request` and `--messages` files are sent unchanged.
     """
 
     def __init__(
         self, built: Built, images: Images | None = None, *, default_model: str | None = None
     ) -> None:
-        """Raises BadInput for a text that cannot be parsed. default_model is for want of another."""
+        """Raises BadInput for a text that cannot be parsed. default_model is used if built has no model."""
         self._fields = {key: value for key, value in built.body.items() if key != "messages"}
         self._model = built.body.get("model", default_model)
         self._messages: list[Value] = list(built.body.get("messages") or [])
         self._texts = {
-            index: _Message(message, built, index)
+            index: _MessageTemplate(message, built, index)
             for index, message in enumerate(self._messages)
-            if _is_typed(message, built.origins.get(f"/messages/{index}"))
+            if _is_template(message, built.origins.get(f"/messages/{index}"))
         }
         self._images = images
 
     @property
     def placeholders(self) -> Iterator[tuple[Placeholder, str]]:
-        """Each, with the option that it stands in."""
+        """Yield each placeholder with the option that contains it."""
         for message in self._texts.values():
             yield from ((each, message.option) for text in message.texts for each in text.placeholders)
         if self._images is not None:
             yield self._images.field, "--image-field"
 
     def body(self, fields: Mapping[str, Value]) -> dict[str, Value]:
-        """The request of a row. Raises placeholders.Missing, and BadInput without a place."""
+        """The request body of a row. Raises placeholders.Missing, and BadInput without a place."""
         messages = self._messages.copy()
         for index, message in self._texts.items():
-            messages[index] = message.filled(fields)
+            messages[index] = message.fill(fields)
         if self._images is not None:
             _add_part(messages, _image(self._images, fields))
-        # The model and the messages first, as build has them: a body is read by people, too.
+        # The model and the messages first, as in build: people read bodies, too.
         first = {} if self._model is None else {"model": self._model}
         return {**first, "messages": messages, **self._fields}
 
 
 def images_of(field: str | None, root: str | None, detail: str | None) -> Images | None:
-    """`--image-field` and what goes with it. The field may be a path, as in a template.
+    """The images of `--image-field` and its companions; None without it. field may be a dotted path.
 
-    Raises BadInput for what is no field, and MissingInput for a root that is not there.
+    Raises BadInput if field is not a valid name, and MissingInput if root does not exist.
     """
     if field is None:
         return None
@@ -75,49 +78,49 @@ def images_of(field: str | None, root: str | None, detail: str | None) -> Images
     return Images(placeholders.named(field, "--image-field"), root, detail)
 
 
-class _Message:
-    """One message with placeholders: its content is a text, or parts of which some are."""
+class _MessageTemplate:
+    """A message with placeholders. Its content is one text, or parts of which some are texts."""
 
     def __init__(self, message: Mapping[str, Value], built: Built, index: int) -> None:
         pointer = f"/messages/{index}"
         self.option = str(built.origins[pointer])
         self._message = message
         content = message.get("content")
-        self._whole = placeholders.parse(content, self.option) if isinstance(content, str) else None
+        self._text = placeholders.parse(content, self.option) if isinstance(content, str) else None
         self._parts: dict[int, Text] = {}
         for at, part in enumerate(content if isinstance(content, list) else ()):
-            # Parts of other options have an origin of their own: what is in a document is no template.
+            # A part with an origin of its own is from another option: a document is not a template.
             text = part.get("text") if isinstance(part, dict) else None
             if isinstance(text, str) and f"{pointer}/content/{at}" not in built.origins:
                 self._parts[at] = placeholders.parse(text, self.option)
 
     @property
     def texts(self) -> tuple[Text, ...]:
-        return (*self._parts.values(),) if self._whole is None else (self._whole,)
+        return (*self._parts.values(),) if self._text is None else (self._text,)
 
-    def filled(self, fields: Mapping[str, Value]) -> dict[str, Value]:
-        if self._whole is not None:
-            return {**self._message, "content": self._whole.fill(fields)}
+    def fill(self, fields: Mapping[str, Value]) -> dict[str, Value]:
+        if self._text is not None:
+            return {**self._message, "content": self._text.fill(fields)}
         parts = list(self._message["content"])
         for at, text in self._parts.items():
             parts[at] = {**parts[at], "text": text.fill(fields)}
         return {**self._message, "content": parts}
 
 
-def _is_typed(message: Value, origin: object) -> bool:
-    """Whether a message came from an option with a text. Results of tools are no templates."""
+def _is_template(message: Value, origin: object) -> bool:
+    """True if an option gave the text of a message. Tool results are not templates."""
     return isinstance(origin, str) and isinstance(message, dict) and message.get("role") != "tool"
 
 
 def _add_part(messages: list[Value], part: Value) -> None:
-    """Put a content part into the last user message: the template, unless `--set` took it away."""
+    """Append a content part to the last user message, which is the template unless `--set` removed it."""
     users = [at for at, each in enumerate(messages) if isinstance(each, dict) and each.get("role") == "user"]
     if not users:
         messages.append({"role": "user", "content": [part]})
         return
     content = messages[users[-1]].get("content")
-    before = content if isinstance(content, list) else [{"type": "text", "text": content}]
-    messages[users[-1]] = {**messages[users[-1]], "content": [*before, part]}
+    existing = content if isinstance(content, list) else [{"type": "text", "text": content}]
+    messages[users[-1]] = {**messages[users[-1]], "content": [*existing, part]}
 
 
 def _image(images: Images, fields: Mapping[str, Value]) -> dict[str, Value]:

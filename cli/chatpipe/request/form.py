@@ -1,4 +1,4 @@
-"""`--schema` and its kin -> the form that an answer is to have: the schema, read, and how it is sent."""
+"""`--schema` and its companions -> the required form of the answer: the schema, and how it is sent."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -13,10 +13,10 @@ from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.request.parameters import Parameters
 from chatpipe.request.structure import LONGEST_NAME, NAME_LETTERS, Structure
 
-_UNNAMED = "answer"
+_DEFAULT_NAME = "answer"
 _FIELD = "response_format"
-# What the options say; beside them --set may still add, a description for one.
-_OURS = {
+# The paths that these options set. --set may still add others, such as a description.
+_OWN_PATHS = {
     (_FIELD,),
     (_FIELD, "type"),
     (_FIELD, "json_schema"),
@@ -25,7 +25,7 @@ _OURS = {
 
 
 class Form(NamedTuple):
-    """A schema, where it stands, and the option that named it."""
+    """The required form of an answer: a schema with its location, and the option that gave it."""
 
     option: str
     name: str
@@ -34,27 +34,27 @@ class Form(NamedTuple):
 
     @property
     def response_format(self) -> dict[str, Value]:
-        """The field of that name in a request."""
-        about = {"name": self.name, "schema": self.schema.value, "strict": self.strict}
-        return {"type": "json_schema", "json_schema": about}
+        """The `response_format` field of a request."""
+        json_schema = {"name": self.name, "schema": self.schema.value, "strict": self.strict}
+        return {"type": "json_schema", "json_schema": json_schema}
 
     @property
     def origin(self) -> Found | str:
-        """Where the schema came from: the file that has lines, or the option that has none."""
+        """The origin of the schema: the file, which has lines, or the option, which has none."""
         return self.schema if self.option == "--schema" else self.option
 
     def place(self, pointer: str = "") -> str:
-        """`file:line` of the value at pointer in the schema, or the option that it is written in."""
+        """`file:line` of the value at pointer in the schema, or the option that holds it."""
         return self.origin if isinstance(self.origin, str) else self.origin.place(pointer)
 
 
 def read(structure: Structure, sources: Sources) -> Form | None:
-    """The form that was asked for, None where none was. Raises UsageFault, BadInput, MissingInput."""
+    """Read the required form; None if there is none. Raises UsageFault, BadInput, MissingInput."""
     if structure.file is not None:
         schema = messages.document(sources.read(structure.file, "--schema"))
         stem = _stem(structure.file)
     elif structure.text is not None:
-        schema = _typed(structure.text)
+        schema = _parse(structure.text)
         stem = ""
     else:
         return None
@@ -64,8 +64,8 @@ def read(structure: Structure, sources: Sources) -> Form | None:
     return form._replace(name=structure.name or _name((schema.value.get("title"), stem)))
 
 
-def _typed(text: str) -> Found:
-    """The value of --schema-json."""
+def _parse(text: str) -> Found:
+    """Parse the value of --schema-json. Raises BadInput, UsageFault."""
     argument(text, "--schema-json")
     source = Source("--schema-json", text.encode())
     try:
@@ -77,43 +77,43 @@ def _typed(text: str) -> Found:
 
 
 def _stem(file: str) -> str:
-    """`person` of `forms/person.schema.json`: what a person calls the file.
+    """The base name of a schema file without suffixes: `person` for `forms/person.schema.json`.
 
-    Nothing of stdin and `/dev/fd/63`, whose number differs from call to call: the name is a part of
-    the request, and a run finds its answers by that.
+    It is empty for stdin and for `/dev/fd/63`, whose number differs between calls: the name is part of
+    the request, and a run matches recorded answers by request.
     """
     if file == STDIN or file.startswith(("/dev/", "/proc/")):
         return ""
     return file.rpartition("/")[2].lstrip(".").partition(".")[0]
 
 
-def _name(wishes: Iterable[Value]) -> str:
-    """The first wish that has letters for a name, the others made underscores."""
-    for wish in wishes:
-        text = wish if isinstance(wish, str) else ""
-        spaced = "".join(letter if letter in NAME_LETTERS else " " for letter in text)
+def _name(candidates: Iterable[Value]) -> str:
+    """The first candidate with valid characters. Underscores replace other characters between them."""
+    for candidate in candidates:
+        text = candidate if isinstance(candidate, str) else ""
+        spaced = "".join(character if character in NAME_LETTERS else " " for character in text)
         if name := "_".join(spaced.split())[:LONGEST_NAME]:
             return name
-    return _UNNAMED
+    return _DEFAULT_NAME
 
 
 def refuse_rivals(structure: Structure, parameters: Parameters) -> None:
-    """Raise UsageFault where another option says what the form of the answer is."""
+    """Raise UsageFault if another option also sets the form of the answer."""
     option = structure.option
     if option is None:
         return
-    rivals = [f"--{parameter.option}" for parameter, _ in parameters.given if parameter.path == (_FIELD,)]
-    rivals += [
+    conflicts = [f"--{parameter.option}" for parameter, _ in parameters.given if parameter.path == (_FIELD,)]
+    conflicts += [
         f"--unset {edit.text}" if edit.remove else f"--set {edit.text}"
         for edit in parameters.edits
-        if edit.path[:3] in _OURS
+        if edit.path[:3] in _OWN_PATHS
     ]
-    if rivals:
-        raise UsageFault(f"{option} and {rivals[0]} both set {_FIELD}", fix="choose one")
+    if conflicts:
+        raise UsageFault(f"{option} and {conflicts[0]} both set {_FIELD}", fix="choose one")
 
 
 def refuse_choices(body: Mapping[str, Value], structure: Structure) -> None:
-    """Raise UsageFault where an answer is to be sent back, but there are several."""
+    """Raise UsageFault if --reask is combined with several choices."""
     if structure.reask and body.get("n") not in (None, 1):
         raise UsageFault(
             f"one answer can be sent back, not one of {body['n']}",

@@ -1,4 +1,4 @@
-"""One value of a JSONL stream -> the request in it, by what it looks like.
+"""One value of a JSONL stream -> the request in it, recognized by its keys.
 
 {"custom_id", "method", "url", "body"}     a Batch line
 {"prompt", "system"?, "custom_id"?, ...}   a row; its other fields are fields of the body
@@ -13,6 +13,8 @@ from chatpipe.inputs.values import Value
 
 
 class Shape(Enum):
+    """The format of a JSONL line."""
+
     BATCH_LINE = auto()
     ROW = auto()
     BODY = auto()
@@ -20,7 +22,11 @@ class Shape(Enum):
 
 
 class Line(NamedTuple):
-    """The pointer says where the body stands inside the value; of a row or a string it is made up."""
+    """A recognized line.
+
+    pointer leads to the body inside the value. It is empty if the value is the body, and if the body was
+    made from a row or a string.
+    """
 
     shape: Shape
     body: Value
@@ -29,7 +35,7 @@ class Line(NamedTuple):
 
 
 def recognise(value: Value) -> Line | None:
-    """The request in a value; None when it is nothing that a request could be in."""
+    """The request in a value; None if the value cannot hold a request."""
     if isinstance(value, str):
         return Line(Shape.STRING, {"messages": [{"role": "user", "content": value}]})
     if not isinstance(value, dict):
@@ -42,7 +48,7 @@ def recognise(value: Value) -> Line | None:
 
 
 def _body_of_row(row: dict[str, Value]) -> dict[str, Any]:
-    """The body that a row stands for: its prompt and system text as messages, all else as it is."""
+    """The body of a row: the prompt and system text become messages, all other fields stay as they are."""
     messages = [{"role": "system", "content": row["system"]}] if row.get("system") is not None else []
     messages.append({"role": "user", "content": row["prompt"]})
     fields = {key: value for key, value in row.items() if key not in ("prompt", "system", "custom_id")}

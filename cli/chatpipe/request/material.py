@@ -1,4 +1,4 @@
-"""What the command line names -> what a request is made of: files read, stdin given to its owner."""
+"""Options of the command line -> the parts of a request: reads the files and assigns stdin to its owner."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from chatpipe.request.parameters import FILE_KINDS, Kind, Parameter, Parameters
 from chatpipe.request.prompt import Prompt, Typed
 from chatpipe.request.structure import Structure
 
-_PLAIN = Structure()
+_NO_STRUCTURE = Structure()
 _HEAD_OPTIONS = ("--system", "--system-file", "--developer", "--developer-file")
 
 
@@ -27,30 +27,33 @@ def gather(
     parameters: Parameters,
     sources: Sources,
     default_model: str | None,
-    structure: Structure = _PLAIN,
+    structure: Structure = _NO_STRUCTURE,
     transcript: Callable[[], Sequence[Found] | None] = tuple,
 ) -> Material:
-    """Read everything that is named. Raises UsageFault, BadInput, MissingInput; two owners of stdin first.
+    """Read all inputs except the transcript. Raises UsageFault, BadInput, MissingInput.
 
-    But not the transcript, whose lock must not be held while stdin is waited for: what is piped in
-    may come from a call that goes on with the same one. continued() adds it. The callable transcript
-    reads it without keeping it, and is called only where it decides whether a prompt is wanted.
+    Two owners of stdin are reported before anything is read.
+
+    The lock of the transcript must not be held while stdin is read: the piped data may come from a call
+    that continues the same transcript. So continued() adds it later. The callable `transcript` reads it
+    and releases the lock; it is called only if it decides whether a prompt is needed.
     """
     owner = one_owner(_claims(prompt, parameters, structure))
-    material = _files(prompt, parameters, sources, default_model, structure)
+    material = _read_files(prompt, parameters, sources, default_model, structure)
     return material._replace(
-        prompt=_prompt(prompt, owner, sources, lambda: _are_set(parameters) or _waits(transcript()))
+        prompt=_prompt(
+            prompt, owner, sources, lambda: _sets_messages(parameters) or _needs_answer(transcript())
+        )
     )
 
 
 def continued(material: Material, prompt: Prompt, transcript: Sequence[Found] | None) -> Material:
-    """What was gathered, behind the messages of a transcript; None: there is none.
+    """Add the messages of a transcript to the gathered parts. transcript is None if there is none.
 
-    Raises UsageFault where nothing is left to answer: since gather() looked, another call may have
-    done so.
+    Raises UsageFault if nothing is left to answer: another call may have answered since gather() looked.
     """
-    has_prompt = transcript is None or material.prompt is not None or _are_set(material.parameters)
-    if not has_prompt and not _has_something_to_answer(prompt, lambda: _waits(transcript)):
+    has_prompt = transcript is None or material.prompt is not None or _sets_messages(material.parameters)
+    if not has_prompt and not _has_something_to_answer(prompt, lambda: _needs_answer(transcript)):
         raise UsageFault("no prompt, and nothing in the transcript that waits for an answer")
     return material._replace(transcript=transcript)
 
@@ -60,14 +63,14 @@ def gather_defaults(
     parameters: Parameters,
     sources: Sources,
     input_file: str,
-    structure: Structure = _PLAIN,
+    structure: Structure = _NO_STRUCTURE,
 ) -> Material:
-    """The same for every line of a run: no prompt, and stdin belongs to the input when that is `-`."""
+    """Like gather, for the defaults of a run: no prompt, and stdin belongs to the input if that is `-`."""
     one_owner([*_claims(prompt, parameters, structure), ("FILE", input_file)])
-    return _files(prompt, parameters, sources, None, structure)
+    return _read_files(prompt, parameters, sources, None, structure)
 
 
-def _files(
+def _read_files(
     prompt: Prompt,
     parameters: Parameters,
     sources: Sources,
@@ -86,20 +89,20 @@ def _files(
     turns = [_turn(typed, sources) for typed in prompt.typed]
     parts = _parts(prompt, sources) if prompt.attachments else []
     parameters = parameters._replace(
-        given=tuple((each, _loaded(each, value, sources)) for each, value in parameters.given)
+        given=tuple((each, _load(each, value, sources)) for each, value in parameters.given)
     )
-    wanted = form.read(structure, sources)
-    return Material(request, history, turns, None, parts, parameters, default_model, form=wanted)
+    answer_form = form.read(structure, sources)
+    return Material(request, history, turns, None, parts, parameters, default_model, form=answer_form)
 
 
 def _parts(prompt: Prompt, sources: Sources) -> list[Turn]:
-    from chatpipe.request import media  # few requests have any
+    from chatpipe.request import media  # few requests have attachments
 
     return [Turn(media.part(each, prompt.image_detail, sources), each.option) for each in prompt.attachments]
 
 
 def _claims(prompt: Prompt, parameters: Parameters, structure: Structure) -> Iterator[tuple[str, str]]:
-    """Every option that takes a file, with its value: `-` makes it the owner of stdin."""
+    """Yield each option that takes a file, with its value: `-` makes it the owner of stdin."""
     yield "--request", prompt.request or ""
     yield "--messages", prompt.messages or ""
     yield from ((typed.option, typed.value) for typed in prompt.typed if typed.is_file)
@@ -120,25 +123,28 @@ def _turn(typed: Typed, sources: Sources) -> Turn:
     return Turn(message, typed.option)
 
 
-def _loaded(parameter: Parameter, value: Value, sources: Sources) -> Value:
-    """The value that goes into the body; only those of files are still to be read."""
+def _load(parameter: Parameter, value: Value, sources: Sources) -> Value:
+    """The value for the body. Only options that name files still have something to read."""
     option = f"--{parameter.option}"
     if parameter.kind is Kind.TOOL_FILES:
         return [tool for name in value for tool in _tools(sources.read(name, option))]
     if parameter.kind is Kind.FUNCTION_FILES:
-        return [function for name in value for function in _items(sources.read(name, option))]
+        return [function for name in value for function in _definitions(sources.read(name, option))]
     if parameter.kind is Kind.TEXT_FILE:
         return {"type": "content", "content": sources.text(value, option)}
     return value
 
 
 def _tools(source: Source) -> list[Value]:
-    """The tools of a file; a bare function definition is wrapped as the API wants it."""
-    return [{"type": "function", "function": each} if "type" not in each else each for each in _items(source)]
+    """The tools of a file. A bare function definition is wrapped in the form of the API."""
+    return [
+        {"type": "function", "function": each} if "type" not in each else each
+        for each in _definitions(source)
+    ]
 
 
-def _items(source: Source) -> list[dict[str, Value]]:
-    """The definitions of a file that holds one or an array of them. Raises BadInput."""
+def _definitions(source: Source) -> list[dict[str, Value]]:
+    """The definitions in a file, which holds one or an array of them. Raises BadInput."""
     found = messages.document(source)
     items = found.value if isinstance(found.value, list) else [found.value]
     for index, item in enumerate(items):
@@ -154,18 +160,25 @@ def _items(source: Source) -> list[dict[str, Value]]:
     return items
 
 
-def _prompt(prompt: Prompt, owner: str | None, sources: Sources, waits: Callable[[], bool]) -> str | None:
-    """PROMPT and stdin joined, None when there is neither. Raises where there is nothing to ask at all."""
-    before, here, after = _around_stdin(tuple(argument(word, "PROMPT") for word in prompt.words))
+def _prompt(
+    prompt: Prompt, owner: str | None, sources: Sources, needs_answer: Callable[[], bool]
+) -> str | None:
+    """PROMPT and stdin joined; None if both are absent.
+
+    Raises BadInput or UsageFault if there is nothing to answer at all.
+    """
+    before, has_dash, after = _around_stdin(tuple(argument(word, "PROMPT") for word in prompt.words))
     piped = (
-        text_of(Source(STDIN_NAME, sources.stdin.read())) if here else _piped(prompt, owner, sources, waits)
+        text_of(Source(STDIN_NAME, sources.stdin.read()))
+        if has_dash
+        else _piped(prompt, owner, sources, needs_answer)
     )
-    if prompt.words and not here and not before:
+    if prompt.words and not has_dash and not before:
         raise BadInput("the prompt is empty", place="PROMPT")
     text = "\n\n".join(part for part in (before, piped, after) if part)
     if text:
         return text
-    if not _has_something_to_answer(prompt, waits):
+    if not _has_something_to_answer(prompt, needs_answer):
         if piped is not None:
             raise BadInput("stdin is empty: there is nothing to ask", place=STDIN_NAME)
         raise UsageFault("no prompt", fix="give one as an operand or on stdin")
@@ -173,44 +186,47 @@ def _prompt(prompt: Prompt, owner: str | None, sources: Sources, waits: Callable
 
 
 def _around_stdin(words: tuple[str, ...]) -> tuple[str, bool, str]:
-    """The words before and after the operand `-`, and whether it is there."""
+    """Split the words at the operand `-`: text before it, True if it is present, text after it."""
     if STDIN not in words:
         return " ".join(words), False, ""
     index = words.index(STDIN)
     return " ".join(words[:index]), True, " ".join(words[index + 1 :])
 
 
-def _piped(prompt: Prompt, owner: str | None, sources: Sources, waits: Callable[[], bool]) -> str | None:
-    """What stdin adds to the prompt though nobody asked for it; None when it is not to be read."""
+def _piped(
+    prompt: Prompt, owner: str | None, sources: Sources, needs_answer: Callable[[], bool]
+) -> str | None:
+    """The text that stdin adds to the prompt without being named; None if stdin is not to be read."""
     stdin = sources.stdin
     kind = stdin.kind()
     if owner is not None or not prompt.read_stdin or kind in (StdinKind.CLOSED, StdinKind.DEVICE):
         return None
     if kind is StdinKind.TERMINAL:
-        if prompt.words or _has_something_to_answer(prompt, waits):
+        if prompt.words or _has_something_to_answer(prompt, needs_answer):
             return None
         stdin.notice("type the prompt, then Ctrl-D")
         return text_of(Source(STDIN_NAME, stdin.read()))
     return text_of(Source(STDIN_NAME, stdin.read("waiting for stdin: --no-stdin leaves it alone")))
 
 
-def _has_something_to_answer(prompt: Prompt, waits: Callable[[], bool]) -> bool:
-    """Whether there is a conversation without a prompt. What is in files is for the check to judge.
+def _has_something_to_answer(prompt: Prompt, needs_answer: Callable[[], bool]) -> bool:
+    """True if there is a conversation to answer without a prompt. The check judges the content of files.
 
-    waits tells whether that of a transcript is one, which mostly ends with an answer, or one is set.
+    needs_answer covers the rest: messages given by `--set`, and a transcript, which usually ends with an
+    answer and then does not count.
     """
     if prompt.request is not None or prompt.messages is not None or prompt.attachments:
         return True
-    return any(typed.option not in _HEAD_OPTIONS for typed in prompt.typed) or waits()
+    return any(typed.option not in _HEAD_OPTIONS for typed in prompt.typed) or needs_answer()
 
 
-def _are_set(parameters: Parameters) -> bool:
-    """Whether `--set` gives messages."""
+def _sets_messages(parameters: Parameters) -> bool:
+    """True if `--set` gives messages."""
     return any(edit.path[0] == "messages" and not edit.remove for edit in parameters.edits)
 
 
-def _waits(transcript: Sequence[Found] | None) -> bool:
-    """Whether the last message is one to answer: a question, or the result of a tool."""
+def _needs_answer(transcript: Sequence[Found] | None) -> bool:
+    """True if the last message needs an answer: a question, or the result of a tool."""
     if not transcript:
         return False
     role = transcript[-1].value.get("role")

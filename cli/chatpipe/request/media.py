@@ -1,12 +1,12 @@
 """Images, audio and documents -> content parts of a user message.
 
-The type is told by the content, never by the name: `photo.png` may hold a JPEG. What is a URL is
-handed on as it is; nothing is ever fetched.
+The content decides the type, never the name: `photo.png` may hold a JPEG. URLs are passed on
+unchanged; nothing is ever fetched.
 
-A file of more than 100 MB is refused before it is read: no server is known to take more inside a
-request (Gemini 100 MB; OpenAI 50 MB of images or files, its vision and file input guides, 2026), and a
-device without an end must not eat the machine. What one provider alone refuses is a warning of the
-check (schema/rules.py), since one's own server may well take it.
+A file of more than 100 MB is refused before it is read. No server is known to accept more inside a
+request (Gemini 100 MB; OpenAI 50 MB of images or files, its vision and file input guides, 2026), and
+an endless device must not exhaust the memory. A limit of one provider alone is a warning of the check
+(schema/rules.py), because the user's own server may accept more.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from chatpipe.inputs.values import Value
 from chatpipe.request.prompt import Attachment
 
 _URLS = ("http://", "https://", "data:")
-# The image types that vision models take. Source: the provider's vision guide, 2026.
+# The image types that vision models accept. Source: the provider's vision guide, 2026.
 _IMAGES = "PNG, JPEG, GIF or WebP"
 MOST_BYTES = 100_000_000
 _LIMITS = {
@@ -32,7 +32,7 @@ _LIMITS = {
 
 
 def part(attachment: Attachment, detail: str | None, sources: Sources) -> dict[str, Value]:
-    """The content part. detail goes into images only. Raises MissingInput, BadInput."""
+    """The content part. detail is for images only. Raises MissingInput, BadInput, UsageFault."""
     if attachment.kind == "image":
         image = {"url": _image_url(attachment, sources)}
         if detail is not None:
@@ -41,19 +41,19 @@ def part(attachment: Attachment, detail: str | None, sources: Sources) -> dict[s
     if attachment.kind == "file-id":
         return {"type": "file", "file": {"file_id": attachment.value}}
     if attachment.kind == "audio":
-        source = _sound(attachment, sources)
+        source = _audio_source(attachment, sources)
         audio = {"data": base64.b64encode(source.data).decode(), "format": _audio_format(source, attachment)}
         return {"type": "input_audio", "input_audio": audio}
     return {"type": "file", "file": _document(attachment, sources)}
 
 
 def is_url(value: str) -> bool:
-    """Whether the value of an option is a URL; everything else is a path. Schemes in any case."""
+    """True if the value of an option is a URL; otherwise it is a path. The case of the scheme is ignored."""
     return value[:8].lower().startswith(_URLS)
 
 
-def _sound(attachment: Attachment, sources: Sources) -> Source:
-    """The API takes a sound as data only: that of a data: URL, but none that would have to be fetched."""
+def _audio_source(attachment: Attachment, sources: Sources) -> Source:
+    """Read audio. The API accepts only data, so a URL must be a data: URL; other URLs raise UsageFault."""
     if not is_url(attachment.value):
         return _read(attachment, sources)
     if attachment.value[:5].lower() != "data:":
@@ -62,10 +62,10 @@ def _sound(attachment: Attachment, sources: Sources) -> Source:
             place=attachment.option,
             fix="pipe it in, as in 'curl -sSfL URL | chatpipe ask --audio-file -'",
         )
-    return Source("data: URL", _decoded(attachment))
+    return Source("data: URL", _decode_data_url(attachment))
 
 
-def _decoded(attachment: Attachment) -> bytes:
+def _decode_data_url(attachment: Attachment) -> bytes:
     """The bytes that a data: URL holds (RFC 2397). Raises BadInput."""
     head, comma, data = attachment.value.partition(",")
     if not (comma and data):
@@ -79,24 +79,27 @@ def _decoded(attachment: Attachment) -> bytes:
 
 
 def _document(attachment: Attachment, sources: Sources) -> dict[str, Value]:
-    """A URL in place of the data is OpenRouter's (2026): who has not got it says so."""
+    """The `file` object of a document.
+
+    A URL in place of the data is an extension of OpenRouter (2026); other servers report an error.
+    """
     if is_url(attachment.value):
-        return {"filename": _last_segment(attachment.value), "file_data": attachment.value}
+        return {"filename": _file_name(attachment.value), "file_data": attachment.value}
     source = _read(attachment, sources)
     name = "stdin" if attachment.value == STDIN else attachment.value.rpartition("/")[2]
     return {"filename": name, "file_data": _data_url(_document_type(source, attachment), source.data)}
 
 
-def _last_segment(url: str) -> str:
-    """A name for what a URL leads to. data: URLs have none, nor have those that end in a slash."""
-    path = "" if url[:5].lower() == "data:" else _path(url)
+def _file_name(url: str) -> str:
+    """The file name in a URL; `document` for data: URLs and URLs that end in a slash."""
+    path = "" if url[:5].lower() == "data:" else _url_path(url)
     return unquote(path.rpartition("/")[2]) or "document"
 
 
-def _path(url: str) -> str:
+def _url_path(url: str) -> str:
     try:
         return urlsplit(url).path
-    except ValueError:  # such as a bracket that is never closed: what it is worth, the server says
+    except ValueError:  # such as an unclosed bracket: the server judges it
         return ""
 
 
@@ -108,7 +111,7 @@ def _image_url(attachment: Attachment, sources: Sources) -> str:
 
 
 def image_data_url(data: bytes, name: str, place: str = "") -> str:
-    """The data: URL of an image. Raises BadInput, at this place, for what is none."""
+    """The data: URL of an image. Raises BadInput at place for data that is not an image."""
     media_type = image_type(data)
     if media_type is None:
         raise BadInput(f"'{name}' is not a {_IMAGES} image", place=place)
@@ -129,7 +132,7 @@ def _data_url(media_type: str, data: bytes) -> str:
 
 
 def image_type(data: bytes) -> str | None:
-    """The media type of an image by its first bytes, None when it is none that is known."""
+    """The media type of an image by its first bytes; None if it is unknown."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
     if data.startswith(b"\xff\xd8\xff"):
@@ -146,7 +149,7 @@ def _audio_format(source: Source, attachment: Attachment) -> str:
     data = source.data
     if data.startswith(b"RIFF") and data[8:12] == b"WAVE":
         return "wav"
-    # An ID3 tag, or the eleven sync bits of an MPEG frame that is layer III.
+    # An ID3 tag, or the eleven sync bits of an MPEG frame of layer III.
     if data.startswith(b"ID3") or (data[0] == 0xFF and data[1:2] and data[1] & 0xE6 == 0xE2):
         return "mp3"
     raise BadInput(f"'{source.name}' is not a WAV or MP3 file", place=attachment.option)
@@ -169,7 +172,7 @@ def _document_type(source: Source, attachment: Attachment) -> str:
 
 
 def _is_text(data: bytes) -> bool:
-    """Whether it is UTF-8 without NUL, which is valid there but stands in binary data only."""
+    """True if data is UTF-8 without NUL, which is valid UTF-8 but occurs only in binary data."""
     try:
         return "\0" not in data.decode()
     except UnicodeDecodeError:
@@ -177,7 +180,7 @@ def _is_text(data: bytes) -> bool:
 
 
 def _office_type(data: bytes) -> str:
-    """The type of an Office Open XML package, by the folder its main part is in (ECMA-376)."""
+    """The type of an Office Open XML package, by the folder of its main part (ECMA-376)."""
     base = "application/vnd.openxmlformats-officedocument."
     if b"word/" in data:
         return base + "wordprocessingml.document"

@@ -1,10 +1,10 @@
-"""Every parameter of the API, the option that sets it, and the place it has in the body.
+"""Every parameter of the API, the option that sets it, and its path in the body.
 
-One row a parameter: the options, their help, the manual's test and `--unset`'s hints are made from
-this table. Messages are not in it: they have options of their own (`request/build.py`).
+The table has one row per parameter. The options, their help, the manual's test and the hints of
+`--unset` are made from it. Messages are not in it: they have options of their own (`request/build.py`).
 
-Source: the provider's published description of 2026-08-21; the defaults are the server's, chatpipe
-sends nothing that was not asked for.
+Source: the provider's published description of 2026-08-21. The defaults are the server's, because
+chatpipe sends nothing that was not asked for.
 """
 
 from enum import Enum, auto
@@ -12,18 +12,18 @@ from typing import Any, NamedTuple
 
 
 class Kind(Enum):
-    """How the text of an option becomes a JSON value."""
+    """The conversion of an option's text to a JSON value."""
 
     TEXT = auto()
     INTEGER = auto()
     NUMBER = auto()
     SWITCH = auto()  # --x / --no-x
-    MARK = auto()  # --x: an empty object, to ask for something by its presence
+    MARK = auto()  # --x: an empty object, whose presence turns something on
     TEXTS = auto()  # repeatable
-    ONE_OR_MORE = auto()  # repeatable; a single one is sent as it is, not in an array
+    ONE_OR_MORE = auto()  # repeatable; a single value is sent bare, not in an array
     NUMBERS_BY_KEY = auto()  # repeatable KEY=NUMBER
     TEXTS_BY_KEY = auto()  # repeatable KEY=TEXT
-    TYPE = auto()  # an object of this type, in place of any other
+    TYPE = auto()  # an object with this type, replacing any other
     CHOICE_OF_TOOL = auto()  # a word, a name, or JSON
     CHOICE_OF_FUNCTION = auto()
     TOOL_FILES = auto()  # repeatable
@@ -31,12 +31,16 @@ class Kind(Enum):
     TEXT_FILE = auto()
 
 
-# Their options name files; what is in them becomes the value.
+# Options of these kinds name files; the content becomes the value.
 FILE_KINDS = (Kind.TOOL_FILES, Kind.FUNCTION_FILES, Kind.TEXT_FILE)
 
 
 class Parameter(NamedTuple):
-    """The option without its dashes; the path in the body, from the top; words are for completion."""
+    """A row of the table.
+
+    option is the name without the leading dashes. path leads from the top of the body to the value.
+    words are the values that completion offers.
+    """
 
     option: str
     path: tuple[str, ...]
@@ -48,12 +52,12 @@ class Parameter(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The option as an identifier: unique in the table, as several may share a top-level field."""
+        """The option as an identifier, unique in the table. A top-level field may have several options."""
         return self.option.replace("-", "_")
 
 
 class Edit(NamedTuple):
-    """`--set PATH=TEXT`, `--set PATH:=JSON` or `--unset PATH`. text is what was typed, for errors."""
+    """One `--set PATH=TEXT`, `--set PATH:=JSON` or `--unset PATH`. text is the text as typed, for errors."""
 
     path: tuple[str | int, ...]
     value: Any
@@ -62,7 +66,7 @@ class Edit(NamedTuple):
 
 
 class Parameters(NamedTuple):
-    """What was asked for: (parameter, its value from the command line), then the edits in the order typed."""
+    """The parameters of a request: (parameter, command-line value) pairs, then edits in the order typed."""
 
     given: tuple[tuple[Parameter, Any], ...] = ()
     edits: tuple[Edit, ...] = ()
@@ -72,25 +76,25 @@ _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _LEVELS = ("low", "medium", "high")
 
 
-def _one(option: str, kind: Kind, text: str, *words: str, metavar: str | None = None) -> Parameter:
-    """A parameter whose option is its own name with dashes."""
+def _field(option: str, kind: Kind, text: str, *words: str, metavar: str | None = None) -> Parameter:
+    """A parameter whose option is the name of its top-level field with dashes."""
     return Parameter(option, (option.replace("-", "_"),), kind, text, words, metavar)
 
 
 TABLE: tuple[Parameter, ...] = (
     Parameter("model", ("model",), Kind.TEXT, "Model to ask, e.g. gpt-4o-mini", (), "MODEL", "m"),
-    _one("temperature", Kind.NUMBER, "Sampling temperature, 0 to 2"),
-    _one("top-p", Kind.NUMBER, "Nucleus sampling: share of the probability mass, 0 to 1"),
+    _field("temperature", Kind.NUMBER, "Sampling temperature, 0 to 2"),
+    _field("top-p", Kind.NUMBER, "Nucleus sampling: share of the probability mass, 0 to 1"),
     Parameter("n", ("n",), Kind.INTEGER, "Number of choices, 1 to 128; each is billed", (), "N", "n"),
-    _one("max-completion-tokens", Kind.INTEGER, "Limit of the answer in tokens, reasoning included"),
-    _one("max-tokens", Kind.INTEGER, "The older limit, which many servers know alone"),
-    _one("stop", Kind.ONE_OR_MORE, "End the answer before this text; up to 4", metavar="TEXT"),
-    _one("seed", Kind.INTEGER, "Ask for the same sample each time, as far as the server can"),
-    _one("frequency-penalty", Kind.NUMBER, "Against repeating a token by its count, -2 to 2"),
-    _one("presence-penalty", Kind.NUMBER, "Against repeating a token at all, -2 to 2"),
-    _one("logit-bias", Kind.NUMBERS_BY_KEY, "Bias of a token id, -100 to 100", metavar="TOKEN=BIAS"),
-    _one("logprobs", Kind.SWITCH, "Return the log probability of each token"),
-    _one("top-logprobs", Kind.INTEGER, "Return that many alternatives a token, 0 to 20; needs --logprobs"),
+    _field("max-completion-tokens", Kind.INTEGER, "Limit of the answer in tokens, reasoning included"),
+    _field("max-tokens", Kind.INTEGER, "The older limit, which many servers know alone"),
+    _field("stop", Kind.ONE_OR_MORE, "End the answer before this text; up to 4", metavar="TEXT"),
+    _field("seed", Kind.INTEGER, "Ask for the same sample each time, as far as the server can"),
+    _field("frequency-penalty", Kind.NUMBER, "Against repeating a token by its count, -2 to 2"),
+    _field("presence-penalty", Kind.NUMBER, "Against repeating a token at all, -2 to 2"),
+    _field("logit-bias", Kind.NUMBERS_BY_KEY, "Bias of a token id, -100 to 100", metavar="TOKEN=BIAS"),
+    _field("logprobs", Kind.SWITCH, "Return the log probability of each token"),
+    _field("top-logprobs", Kind.INTEGER, "Return that many alternatives a token, 0 to 20; needs --logprobs"),
     Parameter(
         "response-format",
         ("response_format",),
@@ -108,8 +112,8 @@ TABLE: tuple[Parameter, ...] = (
         ("auto", "none", "required"),
         "CHOICE",
     ),
-    _one("parallel-tool-calls", Kind.SWITCH, "Allow several tool calls in one answer"),
-    _one("stream", Kind.SWITCH, "Ask for the answer piece by piece, or whole"),
+    _field("parallel-tool-calls", Kind.SWITCH, "Allow several tool calls in one answer"),
+    _field("stream", Kind.SWITCH, "Ask for the answer piece by piece, or whole"),
     Parameter(
         "include-usage",
         ("stream_options", "include_usage"),
@@ -122,20 +126,20 @@ TABLE: tuple[Parameter, ...] = (
         Kind.SWITCH,
         "Padding in stream chunks against traffic analysis",
     ),
-    _one(
+    _field(
         "service-tier",
         Kind.TEXT,
         "Tier to be served in: auto, default, flex, scale, priority or fast",
         *("auto", "default", "flex", "scale", "priority", "fast"),
         metavar="TIER",
     ),
-    _one("store", Kind.SWITCH, "Let the provider keep the completion"),
-    _one("metadata", Kind.TEXTS_BY_KEY, "Tag of the stored completion; up to 16", metavar="KEY=VALUE"),
+    _field("store", Kind.SWITCH, "Let the provider keep the completion"),
+    _field("metadata", Kind.TEXTS_BY_KEY, "Tag of the stored completion; up to 16", metavar="KEY=VALUE"),
     Parameter(
         "user-id", ("user",), Kind.TEXT, "The API's 'user' (deprecated there for the next two)", (), "ID"
     ),
-    _one("safety-identifier", Kind.TEXT, "Hashed id of the end user, up to 64 characters", metavar="ID"),
-    _one("prompt-cache-key", Kind.TEXT, "Key under which like prompts are cached", metavar="KEY"),
+    _field("safety-identifier", Kind.TEXT, "Hashed id of the end user, up to 64 characters", metavar="ID"),
+    _field("prompt-cache-key", Kind.TEXT, "Key under which like prompts are cached", metavar="KEY"),
     Parameter(
         "prompt-cache-mode",
         ("prompt_cache_options", "mode"),
@@ -152,21 +156,21 @@ TABLE: tuple[Parameter, ...] = (
         ("30m",),
         "TTL",
     ),
-    _one(
+    _field(
         "prompt-cache-retention",
         Kind.TEXT,
         "Cache in_memory or for 24h (deprecated for --prompt-cache-ttl)",
         *("in_memory", "24h"),
         metavar="POLICY",
     ),
-    _one(
+    _field(
         "reasoning-effort",
         Kind.TEXT,
         "Effort to reason with: none, minimal, low, medium, high, xhigh or max",
         *_EFFORTS,
         metavar="EFFORT",
     ),
-    _one("verbosity", Kind.TEXT, "How much to say: low, medium or high", *_LEVELS, metavar="LEVEL"),
+    _field("verbosity", Kind.TEXT, "How much to say: low, medium or high", *_LEVELS, metavar="LEVEL"),
     Parameter(
         "modality", ("modalities",), Kind.TEXTS, "Kind of output: text, audio", ("text", "audio"), "KIND"
     ),
@@ -258,7 +262,8 @@ TABLE: tuple[Parameter, ...] = (
     ),
 )
 
-# What the API wants beside a value, where an option sets only a part of an object.
+# Path prefix -> (companion path, value): what the API requires beside a value, if an option sets only a
+# part of an object.
 COMPANIONS: dict[tuple[str, ...], tuple[tuple[str, ...], str]] = {
     ("web_search_options", "user_location"): (("web_search_options", "user_location", "type"), "approximate"),
 }

@@ -1,11 +1,11 @@
-"""`{{field}}` in a text -> the text of a row. Parsed once, filled many times.
+"""`{{field}}` in a text -> the text of a row. A text is parsed once and filled many times.
 
-    {{name}}         the field so called
-    {{a.b}}          b inside a, where no field is called `a.b`; {{items.0}} the first of an array
-    {{"my.field"}}   a name as a JSON string, which is never cut at its dots; also {{a."b.c"}}
-    {{{{             two braces. One brace is itself, and so are two that close nothing
+    {{name}}         the field with this name
+    {{a.b}}          b inside a, unless a field is called `a.b`; {{items.0}} is the first array item
+    {{"my.field"}}   a name as a JSON string, which is never split at its dots; also {{a."b.c"}}
+    {{{{             two braces. A single brace is literal, and so are closing braces that close nothing
 
-What is put in is never read again: a row cannot name the fields of another.
+Inserted text is never parsed again, so the values of a row cannot name further fields.
 """
 
 import json
@@ -17,16 +17,16 @@ from chatpipe.errors import BadInput
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 
-# Of three braces the first is itself: `{{{a}}}` is the value in braces.
+# The first of three braces is literal: `{{{a}}}` is the value in braces.
 _OPENING = re.compile(r"\{\{\{\{|\{(?=\{\{)|\{\{")
 _STRING = r'"(?:[^"\\]|\\.)*"'
 _INSIDE = re.compile(rf'((?:{_STRING}|[^"{{}}]|\}}(?!\}}))*)\}}\}}', re.DOTALL)
-_BEHIND_ALL = 10**9  # the index of no item: an array of so many takes more bytes than a row may have
+_PAST_END = 10**9  # past any array: so many items need more bytes than a row may have
 _STEP = re.compile(rf"({_STRING})|[^.\"]+")
 
 
 class Missing(Exception):
-    """A row has no such field. name is the placeholder as it was written."""
+    """A row has no value for a placeholder. name is the placeholder as it was written."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -34,14 +34,18 @@ class Missing(Exception):
 
 
 class Placeholder(NamedTuple):
-    """name as written, path its steps; whole: it may be one field's name with its dots."""
+    """A reference to a field.
+
+    name is the text as written, and path has its steps. whole means that name, dots included, may also
+    be the name of one field.
+    """
 
     name: str
     path: tuple[str, ...]
     whole: bool
 
     def value(self, fields: Mapping[str, Value]) -> Value:
-        """What a row has there. Raises Missing."""
+        """The value in a row. Raises Missing."""
         if self.whole and self.name in fields:
             return fields[self.name]
         value: Value = fields
@@ -55,38 +59,41 @@ class Placeholder(NamedTuple):
         return value
 
     def is_in(self, columns: frozenset[str]) -> bool:
-        """Whether rows with these fields, all of them text, have it."""
+        """True if rows that have these fields, all of them texts, have this value."""
         return (self.whole and self.name in columns) or (len(self.path) == 1 and self.path[0] in columns)
 
 
 def _index(step: str) -> int:
-    """The place in an array, or one behind the end of any: int() takes no more than some thousand digits."""
-    return int(step) if step.isdecimal() and len(step) < 10 else _BEHIND_ALL
+    """The array index of a step, or _PAST_END if it is none.
+
+    Ten digits are past any array, too; int() would reject more than 4,300.
+    """
+    return int(step) if step.isdecimal() and len(step) < 10 else _PAST_END
 
 
 class Text:
-    """A text with its placeholders."""
+    """A parsed text with its placeholders."""
 
     def __init__(self, pieces: tuple[str | Placeholder, ...]) -> None:
         self._pieces = pieces
         self.placeholders = tuple(piece for piece in pieces if isinstance(piece, Placeholder))
 
     def fill(self, fields: Mapping[str, Value]) -> str:
-        """Strings as they are, null as nothing, all else as JSON. Raises Missing."""
+        """Insert the values of a row: a string as it is, null as nothing, others as JSON. Raises Missing."""
         return "".join(
             [piece if isinstance(piece, str) else as_text(piece.value(fields)) for piece in self._pieces]
         )
 
 
 def as_text(value: Value) -> str:
-    """A value as a text or a cell has it."""
+    """The text of a value for a prompt or a table cell: see Text.fill."""
     if isinstance(value, str):
         return value
     return "" if value is None else values.dumps(value).decode()
 
 
 def parse(text: str, place: str) -> Text:
-    """Raises BadInput for braces that are opened and not closed, and for what no name is."""
+    """Parse a text. Raises BadInput for unclosed braces and for invalid names."""
     pieces: list[str | Placeholder] = []
     at = 0
     while (opening := _OPENING.search(text, at)) is not None:
@@ -106,7 +113,7 @@ def parse(text: str, place: str) -> Text:
 
 
 def named(name: str, place: str) -> Placeholder:
-    """What stands between the braces. Raises BadInput."""
+    """Parse the text between the braces. Raises BadInput."""
     path = _quoted_path(name) if '"' in name else tuple(name.split("."))
     if not name or path is None:
         fix = 'write {{name}}, {{a.b}} or {{"a name"}}'
@@ -115,13 +122,13 @@ def named(name: str, place: str) -> Placeholder:
 
 
 def written(name: str) -> str:
-    """What stands between the braces for the field of this name."""
+    """The text between the braces that refers to the field of this name."""
     is_plain = name == name.strip() and name and not any(character in name for character in '"{}')
     return name if is_plain else json.dumps(name, ensure_ascii=False)
 
 
 def _quoted_path(name: str) -> tuple[str, ...] | None:
-    """The steps of a name that has quotes, None where they make no sense."""
+    """The steps of a name with quotes; None if it is malformed."""
     path: list[str] = []
     at = 0
     while (step := _STEP.match(name, at)) is not None:

@@ -1,4 +1,7 @@
-"""The conversation as the command line gives it, nothing read yet: light, as `--help` imports it too."""
+"""The conversation as given on the command line, before any file is read.
+
+The module is light because `--help` imports it, too.
+"""
 
 from typing import Literal, NamedTuple
 
@@ -14,7 +17,7 @@ class Attachment(NamedTuple):
 
 
 class Typed(NamedTuple):
-    """One role option as typed. value is the text, or the name of the file that has it."""
+    """One role option as typed. value is the text, or the name of the file that holds it."""
 
     option: str
     role: str
@@ -24,7 +27,7 @@ class Typed(NamedTuple):
 
 
 class Prompt(NamedTuple):
-    """The conversation as the command line gives it, nothing read yet."""
+    """The conversation as given on the command line, before any file is read."""
 
     words: tuple[str, ...] = ()
     request: str | None = None

@@ -1,4 +1,4 @@
-"""A built request -> what of it a transcript keeps: the messages that came from the command line."""
+"""A built request -> the messages that a transcript stores: those from the command line."""
 
 from chatpipe.errors import UsageFault
 from chatpipe.inputs.values import Value
@@ -6,23 +6,23 @@ from chatpipe.request.build import HEAD_ROLES, Built
 
 
 def new_messages(built: Built, *, is_new_transcript: bool) -> list[Value]:
-    """The messages of options and the prompt, as they are sent: parts in them, `--set` obeyed.
+    """The messages of options and the prompt as they are sent, with content parts and `--set` applied.
 
-    Not those read from files of messages, and of the head's none but in a new transcript: there
-    they are its first lines, later they hold for one call.
+    Messages read from files are left out. System and developer messages at the head are included only
+    for a new transcript, as its first lines; in later calls they apply to that call alone.
     """
     messages = built.body.get("messages")
     if not isinstance(messages, list):
         return []
     typed = [isinstance(built.origins.get(f"/messages/{index}"), str) for index in range(len(messages))]
     head = next((i for i, message in enumerate(messages) if not _is_head(message)), len(messages))
-    behind = max((index + 1 for index, is_typed in enumerate(typed) if not is_typed), default=0)
+    after_read = max((index + 1 for index, is_typed in enumerate(typed) if not is_typed), default=0)
     first = [messages[index] for index in range(head) if typed[index]] if is_new_transcript else []
-    return first + messages[max(head, behind) :]
+    return first + messages[max(head, after_read) :]
 
 
 def refuse_unfit(built: Built) -> None:
-    """Raises UsageFault for what no transcript can go on with: several answers, other messages."""
+    """Raise UsageFault for requests that a transcript cannot store: several choices, or all messages set."""
     choices = built.body.get("n")
     if choices is not None and choices != 1:
         raise UsageFault(

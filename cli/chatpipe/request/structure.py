@@ -1,17 +1,20 @@
-"""The form of the answer as the command line gives it, nothing read yet: light, for `--help`."""
+"""The required form of the answer as given on the command line, before any file is read.
+
+The module is light because `--help` imports it, too.
+"""
 
 from typing import NamedTuple
 
-# What the API takes for the name of a schema, by its published description of 2026-08-21.
+# The names that the API accepts for a schema, by its published description of 2026-08-21.
 LONGEST_NAME = 64
 NAME_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 
 
 class Structure(NamedTuple):
-    """`--schema` and what goes with it. file: its value, `-` for stdin; text: the value of --schema-json.
+    """`--schema` and its companions.
 
-    strict: the server is asked to hold to the schema. reask: how often an answer that does not fit
-    is sent back.
+    file is the value of --schema, `-` for stdin. text is the value of --schema-json. strict asks the
+    server to enforce the schema. reask is the number of times that an invalid answer is sent back.
     """
 
     file: str | None = None
@@ -22,7 +25,7 @@ class Structure(NamedTuple):
 
     @property
     def option(self) -> str | None:
-        """The option that names the schema; None when there is none."""
+        """The option that gives the schema; None if there is none."""
         if self.file is not None:
             return "--schema"
         return "--schema-json" if self.text is not None else None
