@@ -69,7 +69,7 @@ def test_only_keywords_that_both_engines_read_alike_are_used() -> None:
     assert used - annotations - structure == {
         "type", "enum", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems",
     }  # fmt: skip
-    assert used - annotations - structure == set(check._WORDINGS)
+    assert used - annotations - structure == set(check._MESSAGES)
 
 
 def test_if_always_looks_at_one_tag() -> None:

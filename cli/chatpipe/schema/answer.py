@@ -1,6 +1,6 @@
-"""The schema of `--schema` and an answer -> the value in it, or what about it does not fit.
+"""The schema of `--schema` and an answer -> the answer's value, or the first thing that violates the schema.
 
-jsonschema is imported with this module, which nothing imports unless there is a schema.
+This module imports jsonschema, so the program imports it only when there is a schema.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from chatpipe.schema import resolve, wording
 
 
 class Violation(NamedTuple):
-    """What about an answer does not fit. pointer leads into its value, "" to all of it."""
+    """One reason why an answer does not fit. pointer is a JSON Pointer into its value, "" for the whole."""
 
     pointer: str
     what: str
@@ -29,43 +29,43 @@ class Violation(NamedTuple):
 
 
 class Expected:
-    """A schema that answers are held to. `format` is an annotation in it, as the drafts have it."""
+    """A schema that answers must satisfy. `format` is only an annotation, as the drafts define it."""
 
     def __init__(self, schema: dict[str, Any], place: Callable[[str], str]) -> None:
-        """Raises BadInput for what is no schema of its draft; place gives the `file:line` of a pointer."""
+        """Raise BadInput if the schema is invalid under its draft. place maps a pointer to `file:line`."""
         draft = resolve.checked(schema, place)
-        # Without its $schema, which would lead jsonschema back from our class to the draft's.
+        # $schema is removed: with it, jsonschema would switch from our class back to the draft's own.
         plain = {key: value for key, value in schema.items() if key != "$schema"}
-        exact = {"multipleOf": _multiple_of} if "multipleOf" in draft.VALIDATORS else {}
-        extended = validators.extend(draft, exact)  # type: ignore[no-untyped-call]  # of the stubs
-        self._validator = extended(plain, registry=Registry())  # one that retrieves nothing
+        overrides = {"multipleOf": _multiple_of} if "multipleOf" in draft.VALIDATORS else {}
+        extended = validators.extend(draft, overrides)  # type: ignore[no-untyped-call]  # of the stubs
+        self._validator = extended(plain, registry=Registry())  # it never retrieves anything
 
     def violation(self, content: Value) -> Violation | None:
-        """Why the content of a message is no answer; None when it fits. Never raises."""
-        text = _text(content)
+        """The reason why the content of a message does not fit, or None if it fits. Never raises."""
+        text = _text_of(content)
         if text is None:
             return Violation("", f"its content is {kind(content)}, not text")
         try:
-            value = _parsed(text)
+            value = _parse(text)
             if self._validator.is_valid(value):
                 return None
             return Violation(*wording.told(self._validator.iter_errors(value)))
         except NotJSON as error:
-            return Violation("", f"it is not JSON ({_why(error, text)})")
+            return Violation("", f"it is not JSON ({_json_fault(error, text)})")
         except (RecursionError, ArithmeticError, ValueError):
-            # jsonschema writes out the values it refuses: a thousand brackets or digits are too many
+            # jsonschema formats every value it rejects, which fails on about 1,000 brackets or digits
             return Violation("", "it holds a value that is too deep or too long")
         except TypeError as error:
-            # jsonschema's own, as of 4.26: 'unevaluatedItems' of 2019-09 beside 'items': true
+            # A bug in jsonschema, as of 4.26: 'unevaluatedItems' of 2019-09 next to 'items': true
             return Violation("", f"the schema cannot be applied ({error})")
 
     def value(self, content: Value) -> Value:
-        """The value of an answer that fits. Raises NotJSON for one without JSON."""
-        return _parsed(_text(content) or "")
+        """The value of an answer that fits. Raises NotJSON if the answer is not JSON."""
+        return _parse(_text_of(content) or "")
 
 
-def _text(content: Value) -> str | None:
-    """The text of a message, that of its parts joined as it is in every format; None when there is none."""
+def _text_of(content: Value) -> str | None:
+    """The text of a message, or None if it has none. Parts are joined as in every output format."""
     if not isinstance(content, list):
         return content if isinstance(content, str) else None
     parts = [part.get("text") for part in content if isinstance(part, dict)]
@@ -73,12 +73,12 @@ def _text(content: Value) -> str | None:
     return "".join(texts) if texts else None
 
 
-def _parsed(text: str) -> Value:
-    # A lone surrogate has no bytes in UTF-8, but JSON has an escape for it.
+def _parse(text: str) -> Value:
+    # UTF-8 cannot encode a lone surrogate, but JSON has an escape for it.
     return values.loads_exactly(text.encode("utf-8", "backslashreplace"))
 
 
-def _why(error: NotJSON, text: str) -> str:
+def _json_fault(error: NotJSON, text: str) -> str:
     if text.lstrip().startswith("```"):
         return "it is in a Markdown fence"
     return f"{error.what} at line {error.line}, column {error.column}"
@@ -87,7 +87,7 @@ def _why(error: NotJSON, text: str) -> str:
 def _multiple_of(
     validator: Any, divisor: float, instance: Value, schema: object
 ) -> Iterator[ValidationError]:
-    """In decimal, as both numbers are written: in binary 19.99 is no multiple of 0.01."""
+    """Check `multipleOf` in decimal, as both numbers are written: in binary 19.99 is no multiple of 0.01."""
     if validator.is_type(instance, "number"):
         quotient = Fraction(str(instance)) / Fraction(str(divisor))
         if quotient.denominator != 1:

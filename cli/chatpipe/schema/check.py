@@ -1,8 +1,8 @@
-"""A request body in, its problems out: by the schema, and by the rules between fields.
+"""A request body -> its problems, from the JSON schema and from the rules between fields.
 
-Nearly every request is good, so generated code says yes first (accept.py, microseconds). Only what
-it refuses goes to jsonschema with the same schema file: imported then, it has the last word and
-gives the places, which are put into our own words here.
+Nearly every request is valid, so generated code (accept.py) answers first, in microseconds. Only a
+body that it rejects goes to jsonschema, which is imported at that point and uses the same schema
+file. jsonschema decides and supplies the pointers; this module writes the messages.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import ValidationError
 
-# Not importlib.resources: that costs more at start-up than the whole check.
+# importlib.resources would cost more at start-up than the whole check.
 _SCHEMA = Path(__file__).with_name("request.schema.json")
 
 _ARTICLES = {
@@ -58,11 +58,11 @@ _HINTS = {"type": _HINT_FOR_TYPE, "minItems": _HINT_FOR_EMPTY}
 
 
 class Problem(NamedTuple):
-    """One thing wrong in a request body.
+    """One error or warning about a request body.
 
-    pointer is a JSON Pointer (RFC 6901), "" for the body itself; keyword that of JSON Schema, or
-    the name of a rule; message goes on from the pointer ("is 5, not a string"), without a full
-    stop; hint says what to do, and may be empty.
+    pointer is a JSON Pointer (RFC 6901), "" for the body itself. keyword is the JSON Schema keyword
+    or the name of a rule. message continues the sentence that the pointer begins ("is 5, not a
+    string") and has no full stop. hint says what to do and may be empty.
     """
 
     pointer: str
@@ -73,46 +73,46 @@ class Problem(NamedTuple):
 
 
 def check(body: object, *, strict: bool = False, without_model: bool = False) -> list[Problem]:
-    """All problems of one request body at once, errors and warnings, in document order. Never raises.
+    """All errors and warnings of one request body, in document order. Never raises.
 
-    strict makes errors of warnings and of keys that no server is known to take. without_model: the
-    model comes later, so its absence is no problem.
+    strict turns warnings into errors, and also reports keys that no known server accepts. without_model
+    accepts a missing model, because the caller adds it later.
     """
     if without_model and isinstance(body, dict) and "model" not in body:
         body = {**body, "model": ""}
-    problems = [] if accepts(body) else _refusals(body)
+    problems = [] if accepts(body) else _schema_problems(body)
     if isinstance(body, dict):
-        for rule, found in rules.broken(body, strict=strict):
+        for rule, breach in rules.broken(body, strict=strict):
             severity: Literal["error", "warning"] = (
                 "warning" if rule.severity == "warning" and not strict else "error"
             )
             problems.append(
-                Problem(found.pointer, rule.name, found.message, found.hint or rule.hint, severity)
+                Problem(breach.pointer, rule.name, breach.message, breach.hint or rule.hint, severity)
             )
     if len(problems) > 1:
-        problems.sort(key=lambda problem: _position(problem.pointer, body))
+        problems.sort(key=lambda problem: _document_order(problem.pointer, body))
     return problems
 
 
-def _refusals(body: object) -> list[Problem]:
+def _schema_problems(body: object) -> list[Problem]:
     try:
         errors = list(_validator().iter_errors(body))
     except (RecursionError, ValueError):
-        # jsonschema writes out the values it refuses: a thousand brackets or digits are too many
+        # jsonschema formats every value it rejects, which fails on about 1,000 brackets or digits
         return [Problem("", "type", "holds a value that is too deep or too long", "", "error")]
-    # a set that keeps order: a key may be refused twice, for every role and for this one
+    # An ordered set: a key may be rejected twice, once for every role and once for this one.
     return list(dict.fromkeys(problem for error in errors for problem in _explain(error)))
 
 
 @cache
 def _validator() -> Draft202012Validator:
-    from jsonschema import Draft202012Validator  # some 50 ms, which only refused requests pay
+    from jsonschema import Draft202012Validator  # about 50 ms, which only rejected requests pay
 
     return Draft202012Validator(values.loads(_SCHEMA.read_bytes()))
 
 
 def _explain(error: ValidationError) -> Iterator[Problem]:
-    """One problem, or for "required" one for each key that is missing."""
+    """One problem for each error, and for "required" one for each missing key."""
     path = list(error.absolute_path)
     pointer = rules.pointer_of(path)
     keyword = str(error.validator)
@@ -121,25 +121,25 @@ def _explain(error: ValidationError) -> Iterator[Problem]:
     if keyword == "required":
         for key in limit:
             if key not in value:
-                # Of a model, only the body's own has an option.
+                # A missing model has an option only at the top level of the body.
                 hint = "add it" if key == "model" and path else _HINT_FOR_MISSING.get(key, f"add '{key}'")
                 yield Problem(pointer, keyword, f"has no '{key}'", hint, "error")
         return
-    message, hint = _WORDINGS.get(keyword, _other)(value, limit)
+    message, hint = _MESSAGES.get(keyword, _other)(value, limit)
     hint = hint or _HINTS.get(keyword, {}).get(str(path[-1]) if path else "", "")
     yield Problem(pointer, keyword, message, hint, "error")
 
 
 def _type(value: object, types: str | list[str]) -> tuple[str, str]:
-    wanted = [types] if isinstance(types, str) else [name for name in types if name != "null"]
+    expected = [types] if isinstance(types, str) else [name for name in types if name != "null"]
     hint = ""
-    if isinstance(value, str) and _is_written(value, wanted):
+    if isinstance(value, str) and _is_quoted(value, expected):
         hint = f"write {value.strip()} without quotes"
-    return f"is {_shown(value)}, not {_joined(_ARTICLES[name] for name in wanted)}", hint
+    return f"is {_summary(value)}, not {_or_list(_ARTICLES[name] for name in expected)}", hint
 
 
-def _is_written(text: str, types: list[str]) -> bool:
-    """Whether text is a number or boolean in quotes, where that is wanted."""
+def _is_quoted(text: str, types: list[str]) -> bool:
+    """Return True if text reads as a number or boolean of one of types, so only the quotes are wrong."""
     try:
         value = values.loads_exactly(text[:40].encode())
     except ValueError:
@@ -151,17 +151,20 @@ def _is_written(text: str, types: list[str]) -> bool:
 
 
 def _enum(value: object, words: list[str | None]) -> tuple[str, str]:
-    known = [word for word in words if word is not None]
-    close = rules.nearest(value, frozenset(known), least=3) if isinstance(value, str) else None
-    return f"is {_shown(value)}, not one of {', '.join(known)}", f"did you mean '{close}'?" if close else ""
+    allowed = [word for word in words if word is not None]
+    near = rules.nearest(value, frozenset(allowed), least=3) if isinstance(value, str) else None
+    return (
+        f"is {_summary(value)}, not one of {', '.join(allowed)}",
+        f"did you mean '{near}'?" if near else "",
+    )
 
 
 def _minimum(value: object, limit: object) -> tuple[str, str]:
-    return f"is {_shown(value)}, less than {limit}", ""
+    return f"is {_summary(value)}, less than {limit}", ""
 
 
 def _maximum(value: object, limit: object) -> tuple[str, str]:
-    return f"is {_shown(value)}, more than {limit}", ""
+    return f"is {_summary(value)}, more than {limit}", ""
 
 
 def _min_length(value: str, limit: int) -> tuple[str, str]:
@@ -181,11 +184,11 @@ def _max_items(value: list[object], limit: int) -> tuple[str, str]:
 
 
 def _other(value: object, limit: object) -> tuple[str, str]:
-    return f"is {_shown(value)}, which the schema does not allow", ""
+    return f"is {_summary(value)}, which the schema does not allow", ""
 
 
-# What the schema file uses; a keyword that it does not use yet is worded by _other.
-_WORDINGS: dict[str, Callable[[Any, Any], tuple[str, str]]] = {
+# The keywords that the schema file uses. _other covers any keyword that it does not use yet.
+_MESSAGES: dict[str, Callable[[Any, Any], tuple[str, str]]] = {
     "type": _type,
     "enum": _enum,
     "minimum": _minimum,
@@ -197,8 +200,8 @@ _WORDINGS: dict[str, Callable[[Any, Any], tuple[str, str]]] = {
 }
 
 
-def _shown(value: object) -> str:
-    """The value if it is small, else what kind of thing it is."""
+def _summary(value: object) -> str:
+    """The value itself if it is small, otherwise its type."""
     if isinstance(value, str):
         return rules.shown(value)
     if isinstance(value, list):
@@ -207,17 +210,17 @@ def _shown(value: object) -> str:
         return "an object"
     if isinstance(value, int) and abs(value) >= 10**60:
         return "an integer of more than 60 digits"
-    known = value is None or isinstance(value, (bool, int, float))
-    return values.dumps(value).decode() if known else type(value).__name__
+    is_plain = value is None or isinstance(value, (bool, int, float))
+    return values.dumps(value).decode() if is_plain else type(value).__name__
 
 
-def _joined(words: Iterable[str]) -> str:
+def _or_list(words: Iterable[str]) -> str:
     *most, last = words
     return f"{', '.join(most)} or {last}" if most else last
 
 
-def _position(pointer: str, body: object) -> list[int]:
-    """Where pointer is in the document: the number of each step among its siblings, for sorting."""
+def _document_order(pointer: str, body: object) -> list[int]:
+    """Sort key for document order: the index of each step of pointer among its siblings."""
     position: list[int] = []
     value: Any = body
     for token in pointer.split("/")[1:]:

@@ -1,7 +1,7 @@
-"""Files of requests -> everything that is wrong with them, each with its place.
+"""Request files -> all their problems, each with its file, line and column.
 
-A file holds one JSON document, or JSONL; which of them, its first lines tell. JSONL is read line by
-line, however long it is.
+A file holds one JSON document or JSONL; its first non-blank line decides which. JSONL is read line
+by line, whatever its length.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from chatpipe.schema.check import Problem, check
 
 
 class Located(NamedTuple):
-    """A problem, and where it is; line and column count from 1."""
+    """A problem with its location. line and column count from 1."""
 
     file: str
     line: int
@@ -25,19 +25,19 @@ class Located(NamedTuple):
 
 
 def documents(lines: Iterator[Source]) -> Iterator[Source]:
-    """The JSON texts of a file given by its lines: all of them as one, or each that is not blank."""
+    """The JSON texts in the lines of a file: one that spans all lines, or one for each non-blank line."""
     first = next((line for line in lines if line.data.strip()), None)
     if first is None:
         return
-    if _goes_on(first.data.strip()):
+    if _spans_lines(first.data.strip()):
         yield Source(first.name, b"\n".join(line.data for line in (first, *lines)), first.line)
         return
     yield first
     yield from (line for line in lines if line.data.strip())
 
 
-def _goes_on(line: bytes) -> bool:
-    """Whether a first line is the beginning of a document of several. A broken line of JSONL is not."""
+def _spans_lines(line: bytes) -> bool:
+    """Return True if a first line begins a document of several lines, and is not a broken line of JSONL."""
     return line.endswith((b"{", b"[", b",", b":")) and not _is_json(line)
 
 
@@ -50,44 +50,47 @@ def _is_json(data: bytes) -> bool:
 
 
 class Checker:
-    """Checks documents one by one, and remembers what must be the same, or different, in all of them."""
+    """Check of the documents of one file, one at a time.
+
+    It remembers every custom_id, which must be unique, and the first url, which all lines must share.
+    """
 
     def __init__(self, *, strict: bool) -> None:
         self._strict = strict
         self._lines_by_id: dict[str, int] = {}
-        self._url: tuple[Value, int] | None = None
+        self._first_url: tuple[Value, int] | None = None
 
     def problems(self, source: Source) -> Iterator[Located]:
-        """All that is wrong with one document. Never raises."""
+        """All problems of one document. Never raises."""
         try:
             value = values.loads_exactly(source.data)
         except NotJSON as error:
             problem = Problem("", "json", f"is not JSON: {error.what}", "", "error")
             yield Located(source.name, source.line + error.line - 1, error.column, problem)
             return
-        for problem in self._of_value(value, source.line):
+        for problem in self._check_value(value, source.line):
             line, column = source.at(problem.pointer)
             yield Located(source.name, line, column, problem)
 
-    def _of_value(self, value: Value, number: int) -> Iterator[Problem]:
+    def _check_value(self, value: Value, number: int) -> Iterator[Problem]:
         line = recognise(value)
         if line is None:
             hint = "put one request on a line" if isinstance(value, list) else ""
             yield Problem("", "type", f"is {kind(value)}, not an object", hint, "error")
             return
         if line.shape is Shape.BATCH_LINE:
-            yield from self._of_batch_line(value, number)
+            yield from self._check_envelope(value, number)
         elif line.shape is Shape.ROW:
-            yield from _of_row(value)
+            yield from _check_row(value)
             if line.custom_id is not None:
-                yield from self._of_custom_id(line.custom_id, number)
-        yield from self._of_body(line)
+                yield from self._check_custom_id(line.custom_id, number)
+        yield from self._check_body(line)
 
-    def _of_body(self, line: Line) -> Iterator[Problem]:
-        is_made = line.shape in (Shape.ROW, Shape.STRING)
-        for problem in check(line.body, strict=self._strict, without_model=is_made):
-            if is_made and problem.pointer.startswith("/messages"):
-                continue  # of a message that is not there as such: told of the row's own fields
+    def _check_body(self, line: Line) -> Iterator[Problem]:
+        is_generated = line.shape in (Shape.ROW, Shape.STRING)
+        for problem in check(line.body, strict=self._strict, without_model=is_generated):
+            if is_generated and problem.pointer.startswith("/messages"):
+                continue  # the messages are made from the row's fields, which _check_row already checks
             yield Problem(
                 line.pointer + problem.pointer,
                 problem.keyword,
@@ -96,10 +99,10 @@ class Checker:
                 problem.severity,
             )
 
-    def _of_batch_line(self, value: dict[str, Any], number: int) -> Iterator[Problem]:
-        """The envelope. `method` and `url` are left out by some providers, so only a wrong one is wrong."""
+    def _check_envelope(self, value: dict[str, Any], number: int) -> Iterator[Problem]:
+        """Check the envelope. Some providers omit `method` and `url`, so only wrong values are errors."""
         if "custom_id" in value:
-            yield from self._of_custom_id(value["custom_id"], number)
+            yield from self._check_custom_id(value["custom_id"], number)
         else:
             yield Problem(
                 "",
@@ -109,17 +112,17 @@ class Checker:
                 "error",
             )
         if value.get("method", "POST") != "POST":
-            yield Problem("/method", "enum", f"is {_shown(value['method'])}, not 'POST'", "", "error")
+            yield Problem("/method", "enum", f"is {_quote(value['method'])}, not 'POST'", "", "error")
         url = value.get("url")
         if url is not None and not isinstance(url, str):
             yield Problem("/url", "type", f"is {kind(url)}, not a string", "", "error")
-        elif url is not None and self._url is None:
-            self._url = (url, number)
-        elif url is not None and self._url is not None and self._url[0] != url:
-            first = f"{_shown(self._url[0])} on line {self._url[1]}"
-            yield Problem("/url", "one-url", f"is {_shown(url)}, but {first}", "a file has one url", "error")
+        elif url is not None and self._first_url is None:
+            self._first_url = (url, number)
+        elif url is not None and self._first_url is not None and self._first_url[0] != url:
+            first = f"{_quote(self._first_url[0])} on line {self._first_url[1]}"
+            yield Problem("/url", "one-url", f"is {_quote(url)}, but {first}", "a file has one url", "error")
 
-    def _of_custom_id(self, custom_id: Value, number: int) -> Iterator[Problem]:
+    def _check_custom_id(self, custom_id: Value, number: int) -> Iterator[Problem]:
         if not isinstance(custom_id, str):
             yield Problem("/custom_id", "type", f"is {kind(custom_id)}, not a string", "", "error")
         elif custom_id in self._lines_by_id:
@@ -127,7 +130,7 @@ class Checker:
             yield Problem(
                 "/custom_id",
                 "unique",
-                f"{_shown(custom_id)} is on line {first}, too",
+                f"{_quote(custom_id)} is on line {first}, too",
                 "give each line its own",
                 "error",
             )
@@ -135,7 +138,7 @@ class Checker:
             self._lines_by_id[custom_id] = number
 
 
-def _of_row(row: dict[str, Value]) -> Iterator[Problem]:
+def _check_row(row: dict[str, Value]) -> Iterator[Problem]:
     for key in ("prompt", "system"):
         if not isinstance(row.get(key, ""), str) and not (key == "system" and row[key] is None):
             yield Problem(f"/{key}", "type", f"is {kind(row[key])}, not a string", "", "error")
@@ -143,6 +146,6 @@ def _of_row(row: dict[str, Value]) -> Iterator[Problem]:
         yield Problem("/prompt", "minLength", "is empty", "", "error")
 
 
-def _shown(value: Value) -> str:
+def _quote(value: Value) -> str:
     text = value if isinstance(value, str) else values.dumps(value).decode("utf-8", "replace")
     return f"'{text[:60]}'"

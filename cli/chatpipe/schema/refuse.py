@@ -1,4 +1,4 @@
-"""A request that was just built -> warnings, or the end of the run with every problem in its place."""
+"""A newly built request -> its warnings, or one exception that holds every error with its location."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from chatpipe.schema.check import Problem, check
 
 
 def refuse(built: Built, *, strict: bool = False, without_model: bool = False) -> list[str]:
-    """The warnings, as lines. Raises Problems when there is an error among what was found."""
+    """The warnings, as lines. Raises Problems with all errors if there are any."""
     problems = check(built.body, strict=strict, without_model=without_model)
     faults = [_fault(built, problem) for problem in problems if problem.severity == "error"]
     if faults:
@@ -18,10 +18,13 @@ def refuse(built: Built, *, strict: bool = False, without_model: bool = False) -
 
 
 def refuse_form(form: Form | None, *, strict: bool = False) -> list[str]:
-    """The same for the schema that answers are to fit. Raises BadInput where it is none."""
+    """The warnings about the schema that answers must satisfy, as lines.
+
+    Raises BadInput if it is not a valid schema, and Problems for its warnings if strict is set.
+    """
     if form is None:
         return []
-    from chatpipe.schema import resolve  # with jsonschema behind it
+    from chatpipe.schema import resolve  # imports jsonschema
     from chatpipe.schema.strict import warnings
 
     resolve.checked(form.schema.value, form.place)
@@ -33,5 +36,5 @@ def _fault(built: Built, problem: Problem) -> BadInput:
 
 
 def described(problem: Problem) -> str:
-    """`/messages/0/role: is 'sytem', ...`; of the whole body, `the request has no 'model'`."""
+    """`/messages/0/role: is 'sytem', ...`, or `the request has no 'model'` for the body itself."""
     return f"{problem.pointer}: {problem.message}" if problem.pointer else f"the request {problem.message}"

@@ -1,7 +1,7 @@
-"""A JSON Schema -> sure to work when an answer comes: what is wrong with it is found before one is paid for.
+"""A JSON Schema -> the validator class of its draft, or its first fault, before any answer is paid for.
 
-Beside what its draft's meta-schema says, every $ref is followed (within the schema: nothing is ever
-fetched), every pattern compiled, and a $ref that leads back to itself is found.
+Besides the check by the draft's meta-schema, every $ref is resolved (within the schema: nothing is
+ever fetched), every pattern is compiled, and endless $ref cycles are rejected.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from chatpipe.schema.rules import pointer_of
 _Schema = dict[str, Any]
 
 _REFS = ("$ref", "$dynamicRef", "$recursiveRef")
-# What looks at the same value as the schema that it stands in: a loop of these never ends.
+# In-place applicators: their subschemas apply to the same value as the parent, so a cycle never ends.
 _IN_PLACE = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else")
 _IN_PLACE_BY_NAME = ("dependentSchemas", "dependencies")
 _NOTHING = "leads to nothing in the schema"
@@ -36,7 +36,11 @@ _DRAFTS = "the drafts are 3, 4, 6, 7, 2019-09 and 2020-12: leave '$schema' out f
 
 
 class Wrong(Exception):
-    """What is wrong, and the object in the schema that it is wrong with; key is the member meant."""
+    """A fault of a schema.
+
+    node is the object inside the schema that has the fault. key is the JSON Pointer from there to the
+    faulty member, "" for node itself.
+    """
 
     def __init__(self, node: object, key: str, what: str, fix: str = "") -> None:
         self.node = node
@@ -47,13 +51,13 @@ class Wrong(Exception):
 
 
 def checked(schema: _Schema, place: Callable[[str], str]) -> type[Validator]:
-    """The class of jsonschema for the draft of a schema, once it is sure to work.
+    """The jsonschema class for the draft of a schema, after all checks have passed.
 
-    place gives the `file:line` of a pointer into the schema. Raises BadInput.
+    place maps a pointer into the schema to its `file:line`. Raises BadInput.
     """
     draft = _draft_of(schema, place)
     try:
-        _check_form(schema, draft)
+        _check_by_meta_schema(schema, draft)
         _Walk(schema, draft).check()
     except RecursionError as error:
         raise BadInput("the schema is nested too deeply", place=place("")) from error
@@ -66,38 +70,38 @@ def checked(schema: _Schema, place: Callable[[str], str]) -> type[Validator]:
 
 def _draft_of(schema: _Schema, place: Callable[[str], str]) -> type[Validator]:
     name = schema.get("$schema", "https://json-schema.org/draft/2020-12/schema")
-    found = _known(name) if isinstance(name, str) else None
+    found = _validator_for(name) if isinstance(name, str) else None
     if found is None:
         what = f"/$schema: {wording.shown(name)} is not a draft of JSON Schema that is known"
         raise BadInput(what, place=place("/$schema"), fix=_DRAFTS)
     return found
 
 
-def _known(draft: str) -> type[Validator] | None:
+def _validator_for(draft: str) -> type[Validator] | None:
     try:
-        found: type[Validator] | None = validators.validator_for({"$schema": draft}, default=None)  # type: ignore[arg-type]  # None is how it tells an unknown one without a warning
+        found: type[Validator] | None = validators.validator_for({"$schema": draft}, default=None)  # type: ignore[arg-type]  # None: an unknown draft then gives None instead of a warning
     except ValueError:  # not even a URI
         return None
     return found
 
 
-def _check_form(part: _Schema, draft: type[Validator]) -> None:
-    """By the meta-schema, its formats left aside: of patterns _check_patterns has more to say."""
+def _check_by_meta_schema(part: _Schema, draft: type[Validator]) -> None:
+    """Check by the meta-schema, without its formats: _check_patterns reports more about a pattern."""
     errors = list(draft(draft.META_SCHEMA).iter_errors(part))
     if errors:
         raise Wrong(part, *wording.told(errors))
 
 
 class _Walk:
-    """Through every schema inside a schema, and what their references lead to. No recursion."""
+    """Walk through all subschemas of a schema and the targets of their references, without recursion."""
 
     def __init__(self, schema: _Schema, draft: type[Validator]) -> None:
         self._schema = schema
         self._draft = draft
-        self._specification = specification_with(draft.ID_OF(draft.META_SCHEMA))  # type: ignore[attr-defined]  # of every draft's class
+        self._specification = specification_with(draft.ID_OF(draft.META_SCHEMA))  # type: ignore[attr-defined]  # every draft's class has it
         self._refs = [keyword for keyword in _REFS if keyword in draft.VALIDATORS]
         self._nodes: dict[int, _Schema] = {}
-        self._in_place: dict[int, list[int]] = {}
+        self._edges: dict[int, list[int]] = {}
 
     def check(self) -> None:
         root = self._specification.create_resource(self._schema)
@@ -105,7 +109,7 @@ class _Walk:
         todo = [(root, registry.with_resource(root.id() or "", root).resolver_with_root(root))]
         targets: list[tuple[Resource[Any], Any]] = []
         while todo or targets:
-            # What is where schemas are looked for comes first: there it is known how its $id is to be read.
+            # Subschemas come before reference targets: on the walk to them, the base URI of $id is known.
             is_target = not todo
             resource, resolver = (todo or targets).pop()
             node = resource.contents
@@ -113,66 +117,74 @@ class _Walk:
                 continue
             resolver = resolver if resource is root else resolver.in_subresource(resource)
             if is_target:
-                _check_form(node, self._draft)  # the meta-schema did not know that it is a schema
+                _check_by_meta_schema(node, self._draft)  # the meta-schema did not treat it as a schema
             self._nodes[id(node)] = node
-            self._in_place[id(node)] = [id(each) for each in _in_place(node)]
+            self._edges[id(node)] = [id(each) for each in _in_place(node)]
             _check_patterns(node)
             _check_types(node)
             todo += [(each, resolver) for each in resource.subresources()]
             targets += [self._target(node, keyword, resolver) for keyword in self._refs if keyword in node]
-        self._check_loops()
+        self._check_cycles()
 
     def _target(self, node: _Schema, keyword: str, resolver: Any) -> tuple[Resource[Any], Any]:
         reference = node[keyword]
-        if not isinstance(reference, str):  # which the meta-schemas of drafts 3 and 4 allow
+        if not isinstance(reference, str):  # the meta-schemas of drafts 3 and 4 allow that
             raise Wrong(node, f"/{keyword}", f"{wording.shown(reference)} is not a string")
         try:
             found = resolver.lookup(reference)
         except (Unresolvable, ValueError) as error:
-            is_outside = type(error) is Unresolvable  # its kinds are for what is looked for within
+            is_outside = type(error) is Unresolvable  # subclasses: failures inside a known resource
             what = f"{wording.quoted(reference)} {_OUTSIDE if is_outside else _NOTHING}"
             raise Wrong(node, f"/{keyword}", what, _COPY if is_outside else "") from error
         target = found.contents
         if not isinstance(target, dict | bool):
             what = f"{wording.quoted(reference)} leads to {kind(target)}, not a schema"
             raise Wrong(node, f"/{keyword}", what)
-        self._in_place[id(node)].append(id(target))
+        self._edges[id(node)].append(id(target))
         return self._specification.create_resource(target), found.resolver
 
-    def _check_loops(self) -> None:
-        """Take away, again and again, what leads to nothing that is left: loops remain."""
-        ahead = {
-            node: [each for each in nexts if each in self._nodes] for node, nexts in self._in_place.items()
-        }
-        behind: dict[int, list[int]] = {node: [] for node in ahead}
-        for node, nexts in ahead.items():
-            for each in nexts:
-                behind[each].append(node)
-        left = {node: len(nexts) for node, nexts in ahead.items()}
-        ends = [node for node, count in left.items() if not count]
-        while ends:
-            for node in behind[ends.pop()]:
-                left[node] -= 1
-                if not left[node]:
-                    ends.append(node)
-        in_loops = [node for node, count in left.items() if count]
-        if in_loops:
-            raise Wrong(*self._in_loop({node: _first(ahead[node], left) for node in in_loops}), _ENDLESS)
+    def _check_cycles(self) -> None:
+        """Raise Wrong if there is a cycle.
 
-    def _in_loop(self, after: dict[int, int]) -> tuple[_Schema, str]:
-        """A schema whose reference is a part of a loop, and its keyword. after leads on, and into it."""
-        node = next(iter(after))
-        passed: set[int] = set()
-        while node not in passed:
-            passed.add(node)
-            node = after[node]
+        Remove nodes without remaining successors, again and again. What remains is the cycles and the
+        nodes that lead into them.
+        """
+        successors = {
+            node: [each for each in targets if each in self._nodes] for node, targets in self._edges.items()
+        }
+        predecessors: dict[int, list[int]] = {node: [] for node in successors}
+        for node, targets in successors.items():
+            for each in targets:
+                predecessors[each].append(node)
+        remaining = {node: len(targets) for node, targets in successors.items()}
+        leaves = [node for node, count in remaining.items() if not count]
+        while leaves:
+            for node in predecessors[leaves.pop()]:
+                remaining[node] -= 1
+                if not remaining[node]:
+                    leaves.append(node)
+        in_cycles = [node for node, count in remaining.items() if count]
+        if in_cycles:
+            successor = {node: _first_remaining(successors[node], remaining) for node in in_cycles}
+            raise Wrong(*self._reference_in_cycle(successor), _ENDLESS)
+
+    def _reference_in_cycle(self, successor: dict[int, int]) -> tuple[_Schema, str]:
+        """A subschema on a cycle that has a reference, and the pointer to that keyword.
+
+        successor maps each remaining node to one successor; following it always ends in a cycle.
+        """
+        node = next(iter(successor))
+        visited: set[int] = set()
+        while node not in visited:
+            visited.add(node)
+            node = successor[node]
         while not (keywords := [keyword for keyword in self._refs if keyword in self._nodes[node]]):
-            node = after[node]
+            node = successor[node]
         return self._nodes[node], f"/{keywords[0]}"
 
 
-def _first(nodes: list[int], left: dict[int, int]) -> int:
-    return next(node for node in nodes if left[node])
+def _first_remaining(nodes: list[int], remaining: dict[int, int]) -> int:
+    return next(node for node in nodes if remaining[node])
 
 
 def _in_place(node: _Schema) -> Iterator[_Schema]:
@@ -183,7 +195,7 @@ def _in_place(node: _Schema) -> Iterator[_Schema]:
         )
     for keyword in _IN_PLACE_BY_NAME:
         named = node.get(keyword)
-        if isinstance(named, dict):  # another draft's keyword may hold anything
+        if isinstance(named, dict):  # a keyword of another draft may hold any value
             yield from (each for each in named.values() if isinstance(each, dict))
 
 
@@ -200,7 +212,7 @@ def _check_patterns(node: _Schema) -> None:
 
 
 def _check_types(node: _Schema) -> None:
-    """Draft 3 lets a schema name types that nobody knows, which jsonschema then cannot tell."""
+    """Raise Wrong for an unknown type name: draft 3 allows any, and jsonschema then fails to apply it."""
     names = node.get("type")
     for name in names if isinstance(names, list) else [names]:
         if isinstance(name, str) and name not in wording.ARTICLES:
@@ -208,7 +220,7 @@ def _check_types(node: _Schema) -> None:
 
 
 def _pointer_to(schema: Value, node: object) -> str:
-    """The JSON Pointer of a part of schema, found by its identity."""
+    """The JSON Pointer to node inside schema; node is found by identity."""
     todo: list[tuple[str, Value]] = [("", schema)]
     while todo:
         pointer, value = todo.pop()

@@ -1,8 +1,9 @@
-"""What no schema says of a request body: rules between fields, likely slips, other servers' words.
+"""Rules for request bodies that no schema expresses: relations of fields, likely typos, server extensions.
 
-One table, RULES. A rule is woken by a top-level key of the body (or always) and yields what it
-found; it guards every type, since it also sees bodies that the schema refused. Sources: the API
-description of 2026-08-21, and the code or documentation of the servers named, as of 2026.
+All rules are in one table, RULES. A top-level key of the body triggers a rule; some rules always
+apply. A rule yields its breaches. It checks the type of every value that it reads, because it also
+gets bodies that the schema rejects. Sources: the API description of 2026-08-21, and the code or
+documentation of the named servers, as of 2026.
 """
 
 import string
@@ -13,11 +14,11 @@ from typing import Any, Literal, NamedTuple
 Object = dict[str, Any]
 
 
-def _words(text: str) -> frozenset[str]:
+def _word_set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-PARAMETERS = _words("""
+PARAMETERS = _word_set("""
     messages model max_completion_tokens max_tokens temperature top_p n stop frequency_penalty
     presence_penalty logit_bias logprobs top_logprobs seed stream stream_options response_format tools
     tool_choice parallel_tool_calls functions function_call modalities audio prediction reasoning_effort
@@ -25,13 +26,13 @@ PARAMETERS = _words("""
     prompt_cache_retention moderation web_search_options
 """)
 
-# Keys beside those that some server is known to take: never a slip, whatever they look like.
+# Keys that some server accepts in addition: never reported as typos, whatever they resemble.
 EXTENSIONS = {
-    "Azure OpenAI": _words("data_sources"),
-    "DeepSeek": _words("thinking"),
-    "Gemini": _words("extra_body google"),
-    "Groq": _words("citation_options compound_custom disable_tool_validation documents search_settings"),
-    "llama.cpp": _words("""
+    "Azure OpenAI": _word_set("data_sources"),
+    "DeepSeek": _word_set("thinking"),
+    "Gemini": _word_set("extra_body google"),
+    "Groq": _word_set("citation_options compound_custom disable_tool_validation documents search_settings"),
+    "llama.cpp": _word_set("""
         add_generation_prompt cache_prompt chat_template_kwargs dry_allowed_length dry_base
         dry_multiplier dry_penalty_last_n dry_sequence_breakers dynatemp_exponent dynatemp_range
         grammar grammar_lazy grammar_triggers id_slot ignore_eos json_schema lora min_keep min_p
@@ -42,22 +43,22 @@ EXTENSIONS = {
         thinking_forced_open timings_per_token top_k top_n_sigma typical_p xtc_probability
         xtc_threshold
     """),
-    "LM Studio": _words("draft_model ttl"),
-    "Mistral": _words("""
+    "LM Studio": _word_set("draft_model ttl"),
+    "Mistral": _word_set("""
         document_image_limit document_page_limit guardrails prompt_mode random_seed safe_prompt
     """),
-    "Ollama": _words("format keep_alive options reasoning think"),
-    "OpenRouter": _words("""
+    "Ollama": _word_set("format keep_alive options reasoning think"),
+    "OpenRouter": _word_set("""
         cache_control debug image_config include_reasoning min_p models plugins provider
         repetition_penalty route session_id top_a top_k trace transforms
     """),
-    "SGLang": _words("""
+    "SGLang": _word_set("""
         continue_final_message custom_logit_processor custom_params ebnf lora_path min_tokens
         no_stop_trim regex return_hidden_states separate_reasoning stop_regex stop_token_ids
         stream_reasoning
     """),
-    "Together": _words("compliance context_length_exceeded_behavior echo repetition_penalty safety_model"),
-    "vLLM": _words("""
+    "Together": _word_set("compliance context_length_exceeded_behavior echo repetition_penalty safety_model"),
+    "vLLM": _word_set("""
         add_generation_prompt add_special_tokens allowed_token_ids bad_words best_of cache_salt
         chat_template chat_template_kwargs continue_final_message documents echo guided_choice
         guided_decoding_backend guided_grammar guided_json guided_regex guided_whitespace_pattern
@@ -69,27 +70,27 @@ EXTENSIONS = {
         vllm_xargs
     """),
 }
-_TAKEN = PARAMETERS.union(*EXTENSIONS.values())
+_ACCEPTED = PARAMETERS.union(*EXTENSIONS.values())
 
-# Inside the body: the published keys, then those that some server adds.
-_MESSAGE = _words("role content name refusal audio tool_calls tool_call_id function_call")
-_MESSAGE_TAKEN = _MESSAGE | _words("""
+# Keys of the objects inside the body: the published ones, then those that some server adds.
+_MESSAGE = _word_set("role content name refusal audio tool_calls tool_call_id function_call")
+_MESSAGE_ACCEPTED = _MESSAGE | _word_set("""
     annotations cache_control context images partial prefix reasoning reasoning_content reasoning_details
     thinking tool_name tools wait
 """)
-_TOOL = _words("type function custom cache_control")
-_FUNCTION = _words("name description parameters strict cache_control defer_loading")
-_FORMAT = _words("type json_schema schema grammar structures triggers format")
-_JSON_SCHEMA = _words("name description schema strict")
-_STREAM_OPTIONS = _words("include_usage include_obfuscation continuous_usage_stats")
+_TOOL = _word_set("type function custom cache_control")
+_FUNCTION = _word_set("name description parameters strict cache_control defer_loading")
+_FORMAT = _word_set("type json_schema schema grammar structures triggers format")
+_JSON_SCHEMA = _word_set("name description schema strict")
+_STREAM_OPTIONS = _word_set("include_usage include_obfuscation continuous_usage_stats")
 
-_SAYS_SOMETHING = _words(
+_CONTENT_KEYS = _word_set(
     "tool_calls function_call audio refusal reasoning reasoning_content reasoning_details"
 )
 
 _NAME_CHARACTERS = frozenset(string.ascii_letters + string.digits + "_-")
 _TOOL_TYPES = frozenset(("function", "custom"))
-_NULLS_REFUSED = (
+_NOT_NULLABLE = (
     "response_format",
     "tools",
     "tool_choice",
@@ -106,8 +107,8 @@ _ROLES_OF_PART = {
     "file": ("user",),
     "refusal": ("assistant",),
 }
-_MOST_INSIDE = 50_000_000
-_OTHER_SERVERS_WORDS = {
+_MAX_INLINE_BYTES = 50_000_000
+_EXTENSION_VALUES = {
     "reasoning_effort": {"default": "Groq"},
     "verbosity": {"xhigh": "OpenRouter", "max": "OpenRouter"},
     "service_tier": {"on_demand": "Groq", "performance": "Groq"},
@@ -116,7 +117,7 @@ _OTHER_SERVERS_WORDS = {
 
 
 class Found(NamedTuple):
-    """One breach of a rule. pointer is a JSON Pointer; hint, if any, replaces that of the rule."""
+    """A breach of a rule. pointer is a JSON Pointer into the body. A hint replaces the hint of the rule."""
 
     pointer: str
     message: str
@@ -124,9 +125,10 @@ class Found(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """wakes: the top-level keys it is about, none for always.
+    """A rule about request bodies.
 
-    Breaches of severity "strict" are told only when strictness was asked for, and are errors then.
+    wakes holds the top-level keys that trigger the rule; an empty tuple means that it always applies.
+    Breaches of severity "strict" are reported only under --strict, and then as errors.
     """
 
     name: str
@@ -137,20 +139,23 @@ class Rule(NamedTuple):
 
 
 def broken(body: Object, *, strict: bool) -> Iterator[tuple[Rule, Found]]:
-    """Every breach, in the order of the table. Never raises."""
-    woken = _WAKING & body.keys()
+    """All breaches, in the order of the table. Never raises."""
+    triggers = _TRIGGERS & body.keys()
     if _is_plain(body.get("messages")):
-        woken -= {"messages"}
-    if not woken and body.keys() <= _TAKEN and None not in body.values():
+        triggers -= {"messages"}
+    if not triggers and body.keys() <= _ACCEPTED and None not in body.values():
         return
     for rule in RULES:
-        if (strict or rule.severity != "strict") and not (rule.wakes and woken.isdisjoint(rule.wakes)):
-            for found in rule.find(body):
-                yield rule, found
+        if (strict or rule.severity != "strict") and not (rule.wakes and triggers.isdisjoint(rule.wakes)):
+            for breach in rule.find(body):
+                yield rule, breach
 
 
 def _is_plain(messages: object) -> bool:
-    """Nothing but roles and texts, which no rule is about: most requests, checked in a microsecond."""
+    """Return True if the messages hold only roles and texts, which no rule concerns.
+
+    Most requests do; the check takes a microsecond.
+    """
     if not isinstance(messages, list):
         return False
     for message in messages:
@@ -162,14 +167,16 @@ def _is_plain(messages: object) -> bool:
 
 
 def nearest(word: str, words: frozenset[str], least: int = 5) -> str | None:
-    """The one of words that word is likely a slip of: other case or dashes, a missing plural s, one
-    wrong, missing, doubled or swapped letter (two from eight letters on). Words shorter than
-    least letters are compared for case, dashes and plural only.
+    """The entry of words that word is likely a typo of, or None.
+
+    A typo is a different case, a different dash, a missing plural s, or one wrong, missing, doubled or
+    swapped letter (two in words of eight letters or more). Words shorter than least letters are
+    compared only for case, dashes and plural.
     """
     return _nearest(word, words, least) if len(word) <= 64 else None
 
 
-@lru_cache(maxsize=1024)  # a batch may repeat its odd key a million times
+@lru_cache(maxsize=1024)  # a batch may repeat the same unknown key a million times
 def _nearest(word: str, words: frozenset[str], least: int) -> str | None:
     folded = _fold(word)
     for candidate in sorted(words):
@@ -178,42 +185,42 @@ def _nearest(word: str, words: frozenset[str], least: int) -> str | None:
     if len(word) < least:
         return None
     limit = 1 if len(word) < 8 else 2
-    close = [other for other in sorted(words) if abs(len(other) - len(word)) <= limit]
-    steps = {other: _steps(word.lower(), other.lower()) for other in close}
-    best = min(close, key=steps.__getitem__, default=None)
-    return best if best is not None and steps[best] <= limit else None
+    candidates = [other for other in sorted(words) if abs(len(other) - len(word)) <= limit]
+    distances = {other: _edit_distance(word.lower(), other.lower()) for other in candidates}
+    best = min(candidates, key=distances.__getitem__, default=None)
+    return best if best is not None and distances[best] <= limit else None
 
 
 def _fold(word: str) -> str:
     return "".join(filter(str.isalnum, word.lower())).removesuffix("s")
 
 
-def _steps(a: str, b: str) -> int:
-    """Letters to add, drop, replace or swap with their neighbour (optimal string alignment)."""
-    before: list[int] = []
-    last = list(range(len(b) + 1))
+def _edit_distance(a: str, b: str) -> int:
+    """The edit distance: letters to add, drop, replace or swap (optimal string alignment)."""
+    two_back: list[int] = []
+    previous = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):
         row = [i]
         for j, y in enumerate(b, 1):
-            row.append(min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (x != y)))
+            row.append(min(previous[j] + 1, row[j - 1] + 1, previous[j - 1] + (x != y)))
             if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
-                row[j] = min(row[j], before[j - 2] + 1)
-        before, last = last, row
-    return last[-1]
+                row[j] = min(row[j], two_back[j - 2] + 1)
+        two_back, previous = previous, row
+    return previous[-1]
 
 
 def shown(text: str) -> str:
-    """Quoted, on one line, of some 60 characters at most."""
+    """Quote text on one line, cut at 60 characters."""
     return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
 def pointer_of(path: Iterable[object]) -> str:
-    """The JSON Pointer of keys and indexes, RFC 6901."""
+    """The JSON Pointer (RFC 6901) for a path of keys and indexes."""
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
 def _objects(value: object) -> list[tuple[int, Object]]:
-    """The objects of an array with their indexes; none when it is no array."""
+    """The objects in an array with their indexes; none if value is not an array."""
     if not isinstance(value, list):
         return []
     return [(index, item) for index, item in enumerate(value) if isinstance(item, dict)]
@@ -224,60 +231,63 @@ def _object(value: object) -> Object:
 
 
 def _parts(body: Object) -> Iterator[tuple[str, object, Object]]:
-    """Pointer, role of the message, and part, of every content part."""
+    """(pointer, role of the message, part) for every content part."""
     for index, message in _objects(body.get("messages")):
-        for place, part in _objects(message.get("content")):
-            yield f"/messages/{index}/content/{place}", message.get("role"), part
+        for part_index, part in _objects(message.get("content")):
+            yield f"/messages/{index}/content/{part_index}", message.get("role"), part
 
 
-def _named(entry: Object) -> tuple[str, str] | None:
-    """(type, name) of a tool, or of the choice of one."""
+def _type_and_name(entry: Object) -> tuple[str, str] | None:
+    """(type, name) of a tool, or of an object that chooses a tool; None if either is missing."""
     kind = entry.get("type")
     name = _object(entry.get(kind)).get("name") if kind in ("function", "custom") else None
     return (kind, name) if isinstance(kind, str) and isinstance(name, str) else None
 
 
-def _keyed(body: Object) -> Iterator[tuple[str, Object, frozenset[str], frozenset[str]]]:
-    """Pointer, object, keys a slip may be of, and keys that some server takes."""
-    yield "", body, PARAMETERS, _TAKEN
+def _objects_with_known_keys(body: Object) -> Iterator[tuple[str, Object, frozenset[str], frozenset[str]]]:
+    """(pointer, object, published keys, keys that some server accepts) for every object with known keys.
+
+    Typos are matched against the published keys only.
+    """
+    yield "", body, PARAMETERS, _ACCEPTED
     for index, message in _objects(body.get("messages")):
-        yield f"/messages/{index}", message, _MESSAGE, _MESSAGE_TAKEN
+        yield f"/messages/{index}", message, _MESSAGE, _MESSAGE_ACCEPTED
     for index, tool in _objects(body.get("tools")):
         if tool.get("type") == "function":
             yield f"/tools/{index}", tool, _TOOL, _TOOL
             yield f"/tools/{index}/function", _object(tool.get("function")), _FUNCTION, _FUNCTION
     for index, function in _objects(body.get("functions")):
         yield f"/functions/{index}", function, _FUNCTION, _FUNCTION
-    style = _object(body.get("response_format"))
-    yield "/response_format", style, _FORMAT, _FORMAT
-    yield "/response_format/json_schema", _object(style.get("json_schema")), _JSON_SCHEMA, _JSON_SCHEMA
+    format_ = _object(body.get("response_format"))
+    yield "/response_format", format_, _FORMAT, _FORMAT
+    yield "/response_format/json_schema", _object(format_.get("json_schema")), _JSON_SCHEMA, _JSON_SCHEMA
     yield "/stream_options", _object(body.get("stream_options")), _STREAM_OPTIONS, _STREAM_OPTIONS
 
 
-def _unlisted(body: Object) -> Iterator[tuple[str, str | None]]:
-    """Pointer of each key that no server is known to take, and the key it may be a slip of."""
-    for pointer, value, published, taken in _keyed(body):
-        if value.keys() <= taken:
+def _unaccepted_keys(body: Object) -> Iterator[tuple[str, str | None]]:
+    """(pointer, likely intended key or None) for each key that no known server accepts."""
+    for pointer, value, published, accepted in _objects_with_known_keys(body):
+        if value.keys() <= accepted:
             continue
         for key in value:
-            if key not in taken and isinstance(key, str):
+            if key not in accepted and isinstance(key, str):
                 yield pointer + pointer_of([key]), nearest(key, published)
 
 
 def _unknown_key(body: Object) -> Iterator[Found]:
-    for pointer, known in _unlisted(body):
+    for pointer, known in _unaccepted_keys(body):
         if known:
             yield Found(pointer, "is not a key that any server is known to take", f"did you mean '{known}'?")
 
 
 def _unlisted_key(body: Object) -> Iterator[Found]:
-    for pointer, known in _unlisted(body):
+    for pointer, known in _unaccepted_keys(body):
         if not known:
             yield Found(pointer, "is not a key that any server is known to take")
 
 
 def _null_value(body: Object) -> Iterator[Found]:
-    for key in _NULLS_REFUSED:
+    for key in _NOT_NULLABLE:
         if key in body and body[key] is None:
             yield Found("/" + key, "is null, which the API does not allow here")
 
@@ -293,62 +303,62 @@ def _stream_options_without_stream(body: Object) -> Iterator[Found]:
 
 
 def _tool_message_without_call(body: Object) -> Iterator[Found]:
-    asked: set[object] = set()
+    call_ids: set[object] = set()
     for index, message in _objects(body.get("messages")):
         if message.get("role") == "assistant":
-            # a call without an id may be answered by any
-            asked.update(_text(call.get("id")) for _, call in _objects(message.get("tool_calls")))
-        answered = _text(message.get("tool_call_id"))
-        if message.get("role") == "tool" and answered is not None and asked.isdisjoint((answered, None)):
+            # any tool message may answer a call without an id
+            call_ids.update(_string(call.get("id")) for _, call in _objects(message.get("tool_calls")))
+        call_id = _string(message.get("tool_call_id"))
+        if message.get("role") == "tool" and call_id is not None and call_ids.isdisjoint((call_id, None)):
             yield Found(
-                f"/messages/{index}/tool_call_id", f"is {shown(answered)}, which answers no earlier tool call"
+                f"/messages/{index}/tool_call_id", f"is {shown(call_id)}, which answers no earlier tool call"
             )
 
 
 def _tool_call_without_answer(body: Object) -> Iterator[Found]:
-    waiting: dict[str, str] = {}
+    open_calls: dict[str, str] = {}
     for index, message in _objects(body.get("messages")):
         if message.get("role") == "tool":
-            waiting.pop(_text(message.get("tool_call_id")) or "", None)
+            open_calls.pop(_string(message.get("tool_call_id")) or "", None)
             continue
-        yield from _unanswered(waiting)
-        waiting = {}
+        yield from _unanswered(open_calls)
+        open_calls = {}
         if message.get("role") == "assistant":
-            for place, call in _objects(message.get("tool_calls")):
-                waiting[_text(call.get("id")) or ""] = f"/messages/{index}/tool_calls/{place}"
-    yield from _unanswered(waiting)
+            for call_index, call in _objects(message.get("tool_calls")):
+                open_calls[_string(call.get("id")) or ""] = f"/messages/{index}/tool_calls/{call_index}"
+    yield from _unanswered(open_calls)
 
 
-def _unanswered(waiting: dict[str, str]) -> Iterator[Found]:
-    for call_id, pointer in waiting.items():
+def _unanswered(open_calls: dict[str, str]) -> Iterator[Found]:
+    for call_id, pointer in open_calls.items():
         if call_id:
             yield Found(pointer, "is not answered by a tool message before the next turn")
 
 
-def _text(value: object) -> str | None:
+def _string(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
 def _tool_call_without_id(body: Object) -> Iterator[Found]:
     for index, message in _objects(body.get("messages")):
-        for place, call in _objects(message.get("tool_calls")):
+        for at, call in _objects(message.get("tool_calls")):
             for key in ("id", "type"):
                 if call.get(key) is None:
                     yield Found(
-                        f"/messages/{index}/tool_calls/{place}", f"has no '{key}', which the API asks for"
+                        f"/messages/{index}/tool_calls/{at}", f"has no '{key}', which the API asks for"
                     )
 
 
 def _empty_assistant_message(body: Object) -> Iterator[Found]:
     for index, message in _objects(body.get("messages")):
-        empty = message.get("content") is None and not any(map(message.get, _SAYS_SOMETHING))
+        empty = message.get("content") is None and not any(map(message.get, _CONTENT_KEYS))
         if empty and message.get("role") == "assistant":
             yield Found(f"/messages/{index}", "has neither content nor calls")
 
 
 def _part_of_another_role(body: Object) -> Iterator[Found]:
     for pointer, role, part in _parts(body):
-        kind = _text(part.get("type"))
+        kind = _string(part.get("type"))
         roles = _ROLES_OF_PART.get(kind) if kind else None
         if roles and role not in roles:
             yield Found(
@@ -359,11 +369,11 @@ def _part_of_another_role(body: Object) -> Iterator[Found]:
 def _image_not_base64(body: Object) -> Iterator[Found]:
     for pointer, _, part in _parts(body):
         image = part.get("image_url")
-        place = "/image_url/url" if isinstance(image, dict) else "/image_url"
+        url_pointer = "/image_url/url" if isinstance(image, dict) else "/image_url"
         url = image.get("url") if isinstance(image, dict) else image
         head = url[:200].partition(",")[0].lower() if isinstance(url, str) else ""
         if head.startswith("data:") and ";base64" not in head:
-            yield Found(pointer + place, "is a data: URL that is not base64")
+            yield Found(pointer + url_pointer, "is a data: URL that is not base64")
 
 
 def _empty_file(body: Object) -> Iterator[Found]:
@@ -375,67 +385,71 @@ def _empty_file(body: Object) -> Iterator[Found]:
 
 def _audio_input_format(body: Object) -> Iterator[Found]:
     for pointer, _, part in _parts(body):
-        style = _object(part.get("input_audio")).get("format")
-        if isinstance(style, str) and style not in ("wav", "mp3"):
+        encoding = _object(part.get("input_audio")).get("format")
+        if isinstance(encoding, str) and encoding not in ("wav", "mp3"):
             yield Found(
-                pointer + "/input_audio/format", f"is {shown(style)}, and OpenAI takes wav and mp3 only"
+                pointer + "/input_audio/format",
+                f"is {shown(encoding)}, and OpenAI takes wav and mp3 only",
             )
 
 
 def _too_much_inside(body: Object) -> Iterator[Found]:
-    """Source: OpenAI's guides to vision and to file inputs, 2026: 50 MB in all, in a request."""
+    """The limit for inline data is 50 MB in a request.
+
+    Source: OpenAI's guides to vision and to file inputs, 2026.
+    """
     total = 0
     for pointer, _, part in _parts(body):
-        total += _inlined(part)
-        if total > _MOST_INSIDE:
+        total += _inline_bytes(part)
+        if total > _MAX_INLINE_BYTES:
             size = f"{total / 1e6:.1f} MB"
             yield Found(pointer, f"brings what is inside the request to {size}, and OpenAI takes 50 MB")
             return
 
 
-def _inlined(part: Object) -> int:
-    """Bytes of an image, a recording or a document that is inside the request, as they are sent."""
+def _inline_bytes(part: Object) -> int:
+    """The size in bytes, as sent, of an image, audio clip or document that is inline in the request."""
     image, sound, file = part.get("image_url"), part.get("input_audio"), part.get("file")
-    held = (
+    values = (
         image.get("url") if isinstance(image, dict) else image,
         _object(sound).get("data"),
         _object(file).get("file_data"),
     )
-    return sum(len(data) for data in held if isinstance(data, str))
+    return sum(len(data) for data in values if isinstance(data, str))
 
 
 def _named_tool_missing(body: Object) -> Iterator[Found]:
-    there = {_named(tool) for _, tool in _objects(body.get("tools"))}
+    defined = {_type_and_name(tool) for _, tool in _objects(body.get("tools"))}
     choice = _object(body["tool_choice"])
     chosen = [("/tool_choice", choice)]
-    for place, entry in _objects(_object(choice.get("allowed_tools")).get("tools")):
-        chosen.append((f"/tool_choice/allowed_tools/tools/{place}", entry))
+    for index, entry in _objects(_object(choice.get("allowed_tools")).get("tools")):
+        chosen.append((f"/tool_choice/allowed_tools/tools/{index}", entry))
     for pointer, entry in chosen:
-        wanted = _named(entry)
-        if wanted and wanted not in there:
-            kind, name = wanted
-            alike = [other for other_kind, other in filter(None, there) if other_kind == kind]
-            yield _missing(f"{pointer}/{kind}/name", name, "tools", alike)
+        target = _type_and_name(entry)
+        if target and target not in defined:
+            kind, name = target
+            same_kind = [other for other_kind, other in filter(None, defined) if other_kind == kind]
+            yield _undefined(f"{pointer}/{kind}/name", name, "tools", same_kind)
 
 
 def _named_function_missing(body: Object) -> Iterator[Found]:
-    wanted = _object(body["function_call"]).get("name")
+    target = _object(body["function_call"]).get("name")
     names = [function.get("name") for _, function in _objects(body.get("functions"))]
-    there = [name for name in names if isinstance(name, str)]
-    if isinstance(wanted, str) and wanted not in there:
-        yield _missing("/function_call/name", wanted, "functions", there)
+    defined = [name for name in names if isinstance(name, str)]
+    if isinstance(target, str) and target not in defined:
+        yield _undefined("/function_call/name", target, "functions", defined)
 
 
-def _missing(pointer: str, wanted: str, where: str, there: list[str]) -> Found:
-    close = nearest(wanted, frozenset(there), least=3)
-    hint = f"did you mean {shown(close)}?" if close else ""
-    return Found(pointer, f"is {shown(wanted)}, which is not in '{where}'", hint)
+def _undefined(pointer: str, name: str, array: str, defined: list[str]) -> Found:
+    closest = nearest(name, frozenset(defined), least=3)
+    hint = f"did you mean {shown(closest)}?" if closest else ""
+    return Found(pointer, f"is {shown(name)}, which is not in '{array}'", hint)
 
 
 def _definitions(body: Object) -> Iterator[tuple[str, str, str]]:
-    """Pointer, type and name of everything in tools and functions that has a name."""
+    """(pointer, type, name) of every named entry in tools and functions."""
     for index, tool in _objects(body.get("tools")):
-        if named := _named(tool):
+        if named := _type_and_name(tool):
             yield f"/tools/{index}/{named[0]}/name", *named
     for index, function in _objects(body.get("functions")):
         if isinstance(name := function.get("name"), str):
@@ -459,14 +473,14 @@ def _bad_name(body: Object) -> Iterator[Found]:
 def _duplicate_tool(body: Object) -> Iterator[Found]:
     seen: set[tuple[bool, str]] = set()
     for pointer, _, name in _definitions(body):
-        place = (pointer.startswith("/tools"), name)
-        if place in seen:
+        entry = (pointer.startswith("/tools"), name)
+        if entry in seen:
             yield Found(pointer, f"is {shown(name)}, as is one before it")
-        seen.add(place)
+        seen.add(entry)
 
 
-def _odd_tool_types(body: Object) -> Iterator[tuple[str, str, str | None]]:
-    """Pointer, type, and the type it may be a slip of, of every tool that is neither of the two."""
+def _unknown_tool_types(body: Object) -> Iterator[tuple[str, str, str | None]]:
+    """(pointer, type, likely intended type or None) of every tool that is neither function nor custom."""
     for index, tool in _objects(body.get("tools")):
         kind = tool.get("type")
         if isinstance(kind, str) and kind not in _TOOL_TYPES:
@@ -474,13 +488,13 @@ def _odd_tool_types(body: Object) -> Iterator[tuple[str, str, str | None]]:
 
 
 def _misspelt_tool_type(body: Object) -> Iterator[Found]:
-    for pointer, kind, known in _odd_tool_types(body):
+    for pointer, kind, known in _unknown_tool_types(body):
         if known:
             yield Found(pointer, f"is {shown(kind)}, not one of function, custom", f"did you mean '{known}'?")
 
 
 def _other_servers_tool(body: Object) -> Iterator[Found]:
-    for pointer, kind, known in _odd_tool_types(body):
+    for pointer, kind, known in _unknown_tool_types(body):
         if not known:
             yield Found(pointer, f"is {shown(kind)}, and OpenAI takes function and custom only")
 
@@ -493,7 +507,7 @@ def _too_many_tools(body: Object) -> Iterator[Found]:
 def _tool_choice_without_tools(body: Object) -> Iterator[Found]:
     if body.get("tools"):
         return
-    # a choice by name is the business of named-tool-missing
+    # the rule named-tool-missing handles a choice by name
     if isinstance(body.get("tool_choice"), str) and body["tool_choice"] != "none":
         yield Found("/tool_choice", "is set without 'tools'")
     if body.get("parallel_tool_calls") is not None:
@@ -517,34 +531,34 @@ def _no_tokens(body: Object) -> Iterator[Found]:
             yield Found("/" + key, "is less than 1")
 
 
-def _asks_for_audio(body: Object) -> bool:
+def _requests_audio(body: Object) -> bool:
     wanted = body.get("modalities")
     return isinstance(wanted, list) and "audio" in wanted
 
 
 def _audio_modality_without_audio(body: Object) -> Iterator[Found]:
-    if _asks_for_audio(body) and body.get("audio") is None:
+    if _requests_audio(body) and body.get("audio") is None:
         yield Found("/modalities", "has 'audio', but there is no 'audio' with a voice and a format")
 
 
 def _audio_without_modality(body: Object) -> Iterator[Found]:
-    if body["audio"] is not None and not _asks_for_audio(body):
+    if body["audio"] is not None and not _requests_audio(body):
         yield Found("/audio", "is set, but 'modalities' does not ask for audio")
 
 
 def _audio_not_streamable(body: Object) -> Iterator[Found]:
-    """Source: the words of OpenAI's refusal, 2026: with stream, pcm16 only."""
-    style = _object(body["audio"]).get("format")
-    is_streamed = body.get("stream") is True and _asks_for_audio(body)
-    if is_streamed and isinstance(style, str) and style != "pcm16":
-        yield Found("/audio/format", f"is {shown(style)}, and OpenAI streams pcm16 only")
+    """A streamed request accepts pcm16 only. Source: the text of OpenAI's error, 2026."""
+    encoding = _object(body["audio"]).get("format")
+    is_streamed = body.get("stream") is True and _requests_audio(body)
+    if is_streamed and isinstance(encoding, str) and encoding != "pcm16":
+        yield Found("/audio/format", f"is {shown(encoding)}, and OpenAI streams pcm16 only")
 
 
 def _metadata_size(body: Object) -> Iterator[Found]:
-    labels = _object(body["metadata"])
-    if len(labels) > 16:
-        yield Found("/metadata", f"has {len(labels)} pairs, at most 16 allowed")
-    for key, value in labels.items():
+    metadata = _object(body["metadata"])
+    if len(metadata) > 16:
+        yield Found("/metadata", f"has {len(metadata)} pairs, at most 16 allowed")
+    for key, value in metadata.items():
         if len(str(key)) > 64:
             yield Found("/metadata", f"has a key of {len(key)} characters, at most 64 allowed")
         if isinstance(value, str) and len(value) > 512:
@@ -575,17 +589,17 @@ def _json_not_mentioned(body: Object) -> Iterator[Found]:
 
 
 def _other_servers_word(body: Object) -> Iterator[Found]:
-    for key, words in _OTHER_SERVERS_WORDS.items():
-        word = _text(body.get(key))
-        if word is not None and word in words:
-            yield Found("/" + key, f"is '{word}', which only {words[word]} is known to take")
-    style = _object(body.get("response_format")).get("type")
-    if style in ("grammar", "structural_tag"):
-        server = "OpenRouter" if style == "grammar" else "vLLM"
-        yield Found("/response_format/type", f"is '{style}', which only {server} is known to take")
+    for key, servers in _EXTENSION_VALUES.items():
+        word = _string(body.get(key))
+        if word is not None and word in servers:
+            yield Found("/" + key, f"is '{word}', which only {servers[word]} is known to take")
+    format_type = _object(body.get("response_format")).get("type")
+    if format_type in ("grammar", "structural_tag"):
+        server = "OpenRouter" if format_type == "grammar" else "vLLM"
+        yield Found("/response_format/type", f"is '{format_type}', which only {server} is known to take")
     if isinstance(body.get("modalities"), list) and "image" in body["modalities"]:
-        place = body["modalities"].index("image")
-        yield Found(f"/modalities/{place}", "is 'image', which only OpenRouter is known to take")
+        index = body["modalities"].index("image")
+        yield Found(f"/modalities/{index}", "is 'image', which only OpenRouter is known to take")
     if body.get("top_logprobs") == -1:
         yield Found("/top_logprobs", "is -1, which only vLLM is known to take")
 
@@ -636,8 +650,8 @@ RULES = (
     Rule("audio-not-streamable", "warning", ("audio",), _audio_not_streamable, _OTHER_SERVER),
     Rule("metadata-size", "warning", ("metadata",), _metadata_size, ""),
     Rule("other-servers-word", "warning",
-         (*_OTHER_SERVERS_WORDS, "response_format", "modalities", "top_logprobs"),
+         (*_EXTENSION_VALUES, "response_format", "modalities", "top_logprobs"),
          _other_servers_word, _OTHER_SERVER),
 )  # fmt: skip
 
-_WAKING = frozenset(key for rule in RULES for key in rule.wakes)
+_TRIGGERS = frozenset(key for rule in RULES for key in rule.wakes)

@@ -1,7 +1,8 @@
-"""An error of jsonschema -> where it is and what it is, in words short enough for one line.
+"""Errors of jsonschema -> one pointer and one message that is short enough for a line.
 
-jsonschema's own messages hold the whole value; ours show a small one and name the kind of a large one.
-Of several errors one is told: the outermost, and of the alternatives of anyOf the one that was meant.
+jsonschema's own messages contain the whole value; ours show a small value and name the type of a large
+one. Of several errors the outermost is reported. For anyOf and oneOf, the error comes from the
+alternative that the value most likely meant.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from chatpipe.schema.rules import pointer_of
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
-_LONGEST = 200
-_LONGEST_VALUE = 60
-# The types, `any` being one of draft 3 only.
+_MAX_LENGTH = 200
+_MAX_VALUE_LENGTH = 60
+# `any` is a type of draft 3 only.
 ARTICLES = {
     "null": "null",
     "boolean": "a boolean",
@@ -34,26 +35,30 @@ ARTICLES = {
 
 
 class Wording(NamedTuple):
-    """pointer leads into the value, "" to all of it; what has its subject: `'x' is not one of 'a', 'b'`."""
+    """An error message with its location.
+
+    pointer is a JSON Pointer into the value, "" for the whole. what is a full clause with its own
+    subject: `'x' is not one of 'a', 'b'`.
+    """
 
     pointer: str
     what: str
 
 
 def told(errors: Iterable[ValidationError]) -> Wording:
-    """The one of errors to tell: the outermost, of several the first, looked for inside anyOf and oneOf."""
+    """The error to report: the first of the outermost ones, traced into anyOf and oneOf."""
     error = min(errors, key=_depth)
     while branches := _branches(error):
-        apart = [each for branch in branches if (each := _other_kind(branch, error))]
-        if len(apart) == len(branches):
-            return _none_of(apart)
-        branches = [branch for branch in branches if not _other_kind(branch, error)]
-        tags = [each for branch in branches if (each := _other_tag(branch))]
+        ruled_out = [each for branch in branches if (each := _type_mismatch(branch, error))]
+        if len(ruled_out) == len(branches):
+            return _none_of(ruled_out)
+        branches = [branch for branch in branches if not _type_mismatch(branch, error)]
+        tags = [each for branch in branches if (each := _tag_mismatch(branch))]
         if len(tags) == len(branches):
             return _none_of([each for each in tags if each.absolute_path == tags[0].absolute_path])
         nearest = min(branches, key=_distance)
         error = min(nearest, key=_depth)
-    return Wording(pointer_of(error.absolute_path), _cut(_words(error)))
+    return Wording(pointer_of(error.absolute_path), _cut(_message(error)))
 
 
 def _depth(error: ValidationError) -> int:
@@ -61,88 +66,88 @@ def _depth(error: ValidationError) -> int:
 
 
 def _branches(error: ValidationError) -> list[list[ValidationError]]:
-    """The errors inside a union, by the alternative that they are of; none when error is of no union."""
+    """The errors inside a union, grouped by alternative; none if error is not from anyOf or oneOf."""
     if error.validator not in ("anyOf", "oneOf"):
         return []
-    inside = [each for each in error.context or () if each.schema_path]  # `false` as an alternative has none
+    inside = [each for each in error.context or () if each.schema_path]  # the alternative `false` has no path
     return [list(group) for _, group in groupby(inside, key=lambda each: each.schema_path[0])]
 
 
-def _other_kind(branch: list[ValidationError], union: ValidationError) -> ValidationError | None:
-    """Why an alternative is not what was meant at all: the value is of another type, or another word."""
+def _type_mismatch(branch: list[ValidationError], union: ValidationError) -> ValidationError | None:
+    """The error that rules an alternative out: the value itself has a different type or a different word."""
     own = [each for each in branch if _depth(each) == _depth(union)]
     return next((each for each in own if each.validator in ("type", "const", "enum")), None)
 
 
-def _other_tag(branch: list[ValidationError]) -> ValidationError | None:
-    """Where an alternative is told apart by a field, such as `kind`, which says another one."""
+def _tag_mismatch(branch: list[ValidationError]) -> ValidationError | None:
+    """The error at a tag field, such as `kind`, whose value names a different alternative."""
     return next((each for each in branch if each.validator in ("const", "enum")), None)
 
 
 def _distance(branch: list[ValidationError]) -> tuple[bool, int]:
-    """How far an alternative is from the value: one that is told apart is the farthest."""
-    return _other_tag(branch) is not None, len(branch)
+    """Sort key for the distance of an alternative from the value; a different tag is the farthest."""
+    return _tag_mismatch(branch) is not None, len(branch)
 
 
 def _none_of(errors: list[ValidationError]) -> Wording:
-    """A value that is none of what several errors want."""
-    wanted = list(dict.fromkeys(word for error in errors for word in _wanted(error)))
-    what = f"{shown(errors[0].instance)} is not {_joined(wanted)}"
+    """One message for a value that matches none of the alternatives that the errors expect."""
+    expected = list(dict.fromkeys(alternative for error in errors for alternative in _expected(error)))
+    what = f"{shown(errors[0].instance)} is not {_or_list(expected)}"
     return Wording(pointer_of(errors[0].absolute_path), _cut(what))
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+    return text if len(text) <= _MAX_LENGTH else text[: _MAX_LENGTH - 3] + "..."
 
 
-def _words(error: ValidationError) -> str:
+def _message(error: ValidationError) -> str:
     value, limit = error.instance, error.validator_value
     if error.validator == "enum":
-        return f"{shown(value)} is not one of {', '.join(_wanted(error))}"
+        return f"{shown(value)} is not one of {', '.join(_expected(error))}"
     if error.validator in ("type", "const"):
-        return f"{shown(value)} is not {_joined(_wanted(error))}"
-    if error.validator is None:  # the schema `false`, whose place jsonschema does not tell
+        return f"{shown(value)} is not {_or_list(_expected(error))}"
+    if error.validator is None:  # the schema `false`, for which jsonschema gives no keyword
         return f"{shown(value)} stands where nothing is allowed"
-    if worded := _WORDINGS.get(str(error.validator)):
-        text = worded(value, limit, error.schema)
-    else:  # such as unevaluatedProperties, whose names only jsonschema knows
+    if describe := _MESSAGES.get(str(error.validator)):
+        text = describe(value, limit, error.schema)
+    else:  # such as unevaluatedProperties: only jsonschema knows the names
         text = error.message[:1].lower() + error.message[1:]
     return f"the name {shown(value)}: {text}" if "propertyNames" in error.relative_schema_path else text
 
 
 def shown(value: object) -> str:
-    """The value if it is small, else what kind of thing it is."""
+    """The value itself if it is small, otherwise its type."""
     if isinstance(value, str):
         return quoted(value)
     if isinstance(value, list | dict):
         return kind(value)
     text = values.dumps(value).decode()
-    return text if len(text) <= _LONGEST_VALUE else f"a number of {len(text)} digits"
+    return text if len(text) <= _MAX_VALUE_LENGTH else f"a number of {len(text)} digits"
 
 
 def quoted(text: str) -> str:
-    """In single quotes, on one line, of some 60 characters at most."""
-    return repr(text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "...")
+    """Quote text on one line, cut at 60 characters."""
+    return repr(text if len(text) <= _MAX_VALUE_LENGTH else text[: _MAX_VALUE_LENGTH - 3] + "...")
 
 
-def _wanted(error: ValidationError) -> list[str]:
-    """What an error of type, const or enum says there should be: alternatives."""
+def _expected(error: ValidationError) -> list[str]:
+    """The alternatives that an error of type, const or enum expects."""
     limit: Any = error.validator_value
     if error.validator == "const":
         return [shown(limit)]
     if error.validator == "enum":
         return [shown(each) for each in limit]
-    types = [limit] if isinstance(limit, str | dict) else limit  # in draft 3 there are schemas among them
+    types = [limit] if isinstance(limit, str | dict) else limit  # draft 3 allows schemas in the list
     return [ARTICLES[each] if isinstance(each, str) else "what it may be" for each in types]
 
 
-def _joined(words: list[str]) -> str:
+def _or_list(words: list[str]) -> str:
     *most, last = words
     return f"{', '.join(most)} or {last}" if most else last
 
 
 def _required(value: Mapping[str, object], names: list[str] | bool, schema: object) -> str:
-    if isinstance(names, bool):  # draft 3, where a property says it of itself
+    if isinstance(names, bool):  # draft 3: `required` is a boolean on the property itself
         return "a required property is missing"
     missing = [quoted(name) for name in names if name not in value]
     return f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
@@ -171,7 +176,7 @@ def _size(unit: str, relation: str) -> Callable[[Any, Any, Any], str]:
     return lambda value, limit, schema: f"{len(value)} {unit}, {relation.format(shown(limit))}"
 
 
-_WORDINGS: dict[str, Callable[[Any, Any, Any], str]] = {
+_MESSAGES: dict[str, Callable[[Any, Any, Any], str]] = {
     "required": _required,
     "additionalProperties": _additional,
     "anyOf": lambda value, limit, schema: f"{shown(value)} fits none of the alternatives",
