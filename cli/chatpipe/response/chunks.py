@@ -1,4 +1,4 @@
-"""The payload of one event -> one chunk, and the error that any reply may carry."""
+"""The payload of one event -> one chunk; any JSON value from a server -> the error inside it, if any."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,8 @@ from chatpipe.errors import BrokenAnswer
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 
-# Reasoning text: DeepSeek, llama.cpp and older vLLM; then vLLM, Ollama, OpenRouter. OpenAI sends none.
+# Reasoning text: the first field from DeepSeek, llama.cpp and older vLLM, the second from vLLM, Ollama and
+# OpenRouter. OpenAI sends none.
 REASONING_FIELDS = ("reasoning_content", "reasoning")
 
 _EXCERPT = 80  # characters of a broken payload that an error line shows
@@ -14,7 +15,7 @@ _SERVER_WORDS = 500  # characters of the server's own words that an error line s
 
 
 class StreamError(NamedTuple):
-    """What a server says went wrong. Servers disagree on code: 429, "429", "rate_limit_exceeded"."""
+    """An error as a server reports it. Servers disagree on code: 429, "429", "rate_limit_exceeded"."""
 
     message: str
     type: str | None = None
@@ -23,7 +24,7 @@ class StreamError(NamedTuple):
 
 
 def parse(payload: bytes) -> dict[str, Value]:
-    """The JSON object of one event. Raises BrokenAnswer, with the payload as its body."""
+    """The JSON object in one event. Raises BrokenAnswer with the payload as its body."""
     try:
         value = values.loads(payload)
     except values.NotJSON as error:
@@ -39,18 +40,18 @@ def _broken(payload: bytes, what: str) -> BrokenAnswer:
 
 
 def shorten(text: str, characters: int = _SERVER_WORDS) -> str:
-    """Text for an error line: white space folded, what is too long cut and marked."""
+    """Text for an error line: white space is collapsed, and a long text ends in `...`."""
     line = " ".join(text.split())
     return line if len(line) <= characters else line[: characters - 3] + "..."
 
 
 def error_of(value: Value) -> StreamError | None:
-    """The error inside a chunk, a completion or an error body; None when there is none. Never raises.
+    """The error inside a chunk, a completion or an error body; None if there is none. Never raises.
 
-    Known shapes: {"error": {...}} with or without choices beside it (OpenRouter sends both in one
+    Known shapes: {"error": {...}} with or without choices next to it (OpenRouter sends both in one
     chunk), {"error": "text"}, {"detail": ...} (FastAPI: text, or a list of {"msg", "loc"}), the error
-    itself without a wrapper ({"message": "text", ...}, older vLLM and gateways), and any of these
-    alone in a list (Gemini). `error: null` and `error: {}` are no errors.
+    itself without a wrapper ({"message": "text", ...}, older vLLM and gateways), and any of these as
+    the only item of a list (Gemini). `error: null` and `error: {}` are not errors.
     """
     if type(value) is list and len(value) == 1:
         value = value[0]
@@ -90,15 +91,15 @@ def _message(value: Value) -> str:
     if type(value) is str:
         return value
     if type(value) is list and value and all(type(item) is dict and "msg" in item for item in value):
-        return "; ".join(_validation(item) for item in value)
+        return "; ".join(_validation_message(item) for item in value)
     try:
         return values.dumps(value).decode()
     except RecursionError:
         return "an error nested too deeply to show"
 
 
-def _validation(item: dict[str, Value]) -> str:
-    """One finding of a FastAPI server: {"loc": ["body", "messages", 0], "msg": "..."}."""
+def _validation_message(item: dict[str, Value]) -> str:
+    """The text of one FastAPI validation error: {"loc": ["body", "messages", 0], "msg": "..."}."""
     loc = item.get("loc")
-    where = ".".join(str(step) for step in loc) if type(loc) is list else ""
-    return f"{where}: {item['msg']}" if where else str(item["msg"])
+    location = ".".join(str(step) for step in loc) if type(loc) is list else ""
+    return f"{location}: {item['msg']}" if location else str(item["msg"])

@@ -1,6 +1,6 @@
-"""A completion -> whether it is what was asked for, and if not, the status to end with.
+"""A completion -> the outcome of each choice, and a verdict with the exit status if one is not acceptable.
 
-Outcomes are told from the completion alone; what the user accepts anyway comes as `allow`.
+Outcomes depend only on the completion. `allow` names the outcomes that the user accepts anyway.
 """
 
 from collections.abc import Callable
@@ -11,21 +11,21 @@ from chatpipe.errors import Status
 from chatpipe.inputs.values import Value
 from chatpipe.response import chunks
 
-# Mistral names the model's own limit apart from the one that was asked for.
-_CUT = frozenset({"length", "model_length"})
+# Mistral distinguishes the model's own limit from the requested one.
+_LENGTH_LIMIT = frozenset({"length", "model_length"})
 
-# The server gave up: OpenRouter and Mistral `error`, vLLM and SGLang `abort`, DeepSeek
-# `insufficient_system_resource`. The last one cuts an answer too, but a higher limit would not
-# help and another try may: broken, not truncated.
+# The server gave up: OpenRouter and Mistral send `error`, vLLM and SGLang `abort`, DeepSeek
+# `insufficient_system_resource`. The last one also cuts an answer short, but a retry may help and a
+# higher limit would not, so it counts as broken, not as truncated.
 _GAVE_UP = frozenset({"error", "abort", "insufficient_system_resource"})
 
 
-# Text, or parts that hold text; none where there are calls, audio or nothing.
+# Text, or parts that hold text; None if there are only calls, audio, or nothing.
 _CONTENT = (str, list, type(None))
 
 
 class Outcome(StrEnum):
-    """What one choice turned out to be; the words of `--allow` and of result lines."""
+    """The outcome of one choice. The values are the words of `--allow` and of result lines."""
 
     ok = "ok"
     truncated = "truncated"
@@ -36,8 +36,8 @@ class Outcome(StrEnum):
     broken = "broken"
 
 
-# The first that applies decides, over all choices: chatpipe(1), EXIT STATUS.
-_STATUS = {
+# The first status in _PRECEDENCE that applies to any choice wins: chatpipe(1), EXIT STATUS.
+_STATUSES = {
     Outcome.broken: Status.BROKEN_ANSWER,
     Outcome.refused: Status.REFUSED,
     Outcome.empty: Status.REFUSED,
@@ -50,7 +50,7 @@ _PRECEDENCE = (
     *(Status.MISMATCH, Status.TOOL_CALLS),
 )
 
-_FIX = {
+_FIXES = {
     Outcome.broken: "try again",
     Outcome.refused: "change the prompt, or --allow refused",
     Outcome.empty: "change the prompt, or --allow empty",
@@ -63,7 +63,10 @@ _ASK_FOR_AUDIO = "ask with --modality audio, --audio-voice and --audio-format"
 
 
 class Verdict(NamedTuple):
-    """Why an answer is not good. choice is its index, None when there is no choice to blame."""
+    """The reason why an answer is not acceptable.
+
+    choice is the index of the choice at fault, or None if no choice is.
+    """
 
     outcome: Outcome
     choice: int | None
@@ -75,9 +78,9 @@ class Verdict(NamedTuple):
 def judge(choice: Value) -> Outcome:
     """The outcome of one of a completion's choices. Never raises.
 
-    A filter or refusal counts before the length limit, the limit before missing content: a
-    reasoning model that spent the limit on reasoning is truncated, not empty. White space is
-    content. A finish_reason that is unknown, or null as some servers send, says nothing.
+    A filter or refusal takes precedence over the length limit, and the limit over missing content: a
+    reasoning model that spent the limit on reasoning is truncated, not empty. White space is content.
+    An unknown finish_reason, or null, which some servers send, is ignored.
     """
     if type(choice) is not dict:
         return Outcome.broken
@@ -85,14 +88,14 @@ def judge(choice: Value) -> Outcome:
     message = choice.get("message")
     if reason in _GAVE_UP:
         return Outcome.broken
-    # Gemini adds the category: `content_filter: RECITATION`. Azure then may leave out the message.
+    # Gemini appends the category: `content_filter: RECITATION`. Azure may omit the message here.
     if reason.startswith("content_filter"):
         return Outcome.refused
     if type(message) is not dict:
         return Outcome.broken
     if message.get("refusal"):
         return Outcome.refused
-    if reason in _CUT:
+    if reason in _LENGTH_LIMIT:
         return Outcome.truncated
     if message.get("tool_calls") or message.get("function_call"):
         return Outcome.tool_calls
@@ -111,11 +114,11 @@ def verdict(
     text_format: bool,
     fits: Callable[[Value], object | None] | None = None,
 ) -> Verdict | None:
-    """The first of the statuses 76, 4, 3, 5, 6 that applies to any choice; None when all is good.
+    """The verdict for the first of the statuses 76, 4, 3, 5, 6 that applies to any choice, or None.
 
-    allow holds names of outcomes; broken cannot be allowed. Tool calls are a fault only where
-    text is written (text_format), as every other format hands them on. fits is asked about the content
-    of each choice that is good otherwise, and says what does not fit a schema. Never raises.
+    allow holds names of outcomes; broken cannot be allowed. Tool calls are a fault only if the output
+    is text (text_format), because every other format includes them. fits gets the content of each
+    choice whose outcome is ok; it returns the schema violation, or None. Never raises.
     """
     error = chunks.error_of(completion)  # OpenRouter sends some with HTTP 200
     if error:
@@ -136,31 +139,31 @@ def verdict(
             faults.append((outcome, position, violation))
     if not faults:
         return None
-    outcome, position, violation = min(faults, key=lambda fault: _PRECEDENCE.index(_STATUS[fault[0]]))
+    outcome, position, violation = min(faults, key=lambda fault: _PRECEDENCE.index(_STATUSES[fault[0]]))
     index = _index(choices[position], position)
-    what = _what(outcome, choices[position], violation)
+    what = _description(outcome, choices[position], violation)
     return _verdict(outcome, index, f"choice {index}: {what}" if len(choices) > 1 else what)
 
 
 def exhausted(found: Verdict | None, turns: int) -> Verdict | None:
-    """The verdict on the answer of the last turn there may be: where it calls tools, nobody follows it."""
+    """The verdict on the answer of the last allowed turn. Its tool calls cannot be executed any more."""
     if found is None or found.outcome is not Outcome.tool_calls:
         return found
     return found._replace(what=f"it still calls tools in turn {turns}", fix="raise --max-turns")
 
 
 def without_audio(completion: dict[str, Value], *, allow: frozenset[str]) -> Verdict | None:
-    """The verdict on an answer that is to be written as sound, and was found to be good otherwise."""
+    """The verdict on an answer that must contain audio, after verdict() accepted it."""
     first = completion["choices"][0]
     audio = first["message"].get("audio") if type(first.get("message")) is dict else None
     if allow & {Outcome.empty, judge(first)} or (type(audio) is dict and audio.get("data")):
         return None
     what = "there is no audio in the answer"
-    return Verdict(Outcome.empty, None, _STATUS[Outcome.empty], what, _ASK_FOR_AUDIO)
+    return Verdict(Outcome.empty, None, _STATUSES[Outcome.empty], what, _ASK_FOR_AUDIO)
 
 
 def _verdict(outcome: Outcome, choice: int | None, what: str) -> Verdict:
-    return Verdict(outcome, choice, _STATUS[outcome], what, _FIX[outcome])
+    return Verdict(outcome, choice, _STATUSES[outcome], what, _FIXES[outcome])
 
 
 def _reason(choice: dict[str, Value]) -> str:
@@ -173,13 +176,13 @@ def _index(choice: Value, position: int) -> int:
     return index if type(index) is int else position
 
 
-def _what(outcome: Outcome, choice: Value, violation: object) -> str:
+def _description(outcome: Outcome, choice: Value, violation: object) -> str:
     if outcome is Outcome.mismatch:
         return f"the answer does not fit the schema: {violation}"
     if outcome is Outcome.broken:
-        return _why_broken(choice)
+        return _broken_description(choice)
     if outcome is Outcome.refused:
-        return _why_refused(choice)
+        return _refused_description(choice)
     if outcome is Outcome.truncated:
         return f"the answer was cut off (finish_reason '{_reason(choice)}')"
     if outcome is Outcome.empty:
@@ -187,18 +190,18 @@ def _what(outcome: Outcome, choice: Value, violation: object) -> str:
     return "tool calls are waiting for an answer"
 
 
-def _why_broken(choice: Value) -> str:
+def _broken_description(choice: Value) -> str:
     if type(choice) is dict and type(choice.get("message")) is dict and _reason(choice) not in _GAVE_UP:
         return "the answer has content that is not text"
     if type(choice) is not dict or _reason(choice) not in _GAVE_UP:
         return "the answer has no message"
-    error = chunks.error_of(choice)  # OpenRouter puts the cause beside it
-    words = f": {chunks.shorten(error.message)}" if error else ""
-    return f"the server gave up (finish_reason '{_reason(choice)}'){words}"
+    error = chunks.error_of(choice)  # OpenRouter puts the cause into the choice
+    cause = f": {chunks.shorten(error.message)}" if error else ""
+    return f"the server gave up (finish_reason '{_reason(choice)}'){cause}"
 
 
-def _why_refused(choice: dict[str, Value]) -> str:
+def _refused_description(choice: dict[str, Value]) -> str:
     reason = _reason(choice)
     if reason.startswith("content_filter"):
         return f"the answer was filtered (finish_reason '{chunks.shorten(reason)}')"
-    return "the model refused"  # its words are written whole, on stdout or on stderr, not into a line
+    return "the model refused"  # its text is printed in full on stdout or stderr, not in this line

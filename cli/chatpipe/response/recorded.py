@@ -1,7 +1,7 @@
-"""Lines of a recording -> what was recorded: events of a stream, whole answers, results of a run.
+"""Lines of a recording -> its contents: stream events, whole answers, results of a run.
 
-A recording is what `-f chunks`, `-f sse`, `-f json` or a run wrote, or the Batch API, or a server's
-reply saved by curl; which of them, each line tells by itself, so they may be mixed.
+A recording is the output of `-f chunks`, `-f sse`, `-f json`, a run, or the Batch API, or a server's
+reply saved by curl. Each line shows its own kind, so one recording may mix them.
 """
 
 import re
@@ -15,8 +15,8 @@ from chatpipe.inputs.place import Source
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response import chunks, sse
 
-# How an event stream begins: a comment, or one of the four fields that the standard knows.
-_FIELD = re.compile(rb":|(?:data|event|id|retry)(?::|$)")
+# The start of an event stream: a comment, or one of the four fields in the standard.
+_STREAM_START = re.compile(rb":|(?:data|event|id|retry)(?::|$)")
 
 
 class Raw(NamedTuple):
@@ -26,7 +26,10 @@ class Raw(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """One chunk of a streamed answer, and its line. is_event: its Raw bytes have come before it."""
+    """One chunk of a streamed answer, with its line.
+
+    is_event is True if the chunk came as an event, so that its Raw bytes were yielded before it.
+    """
 
     payload: bytes
     chunk: dict[str, Value]
@@ -35,7 +38,7 @@ class Chunk(NamedTuple):
 
 
 class Done(NamedTuple):
-    """`[DONE]`: the streamed answer ends here."""
+    """The `[DONE]` marker, which ends a streamed answer."""
 
 
 class Whole(NamedTuple):
@@ -46,7 +49,7 @@ class Whole(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """A request of a run that got no answer."""
+    """A request that got no answer. place is its `file:line`, and in a run also its custom_id."""
 
     place: str
     what: str
@@ -56,16 +59,16 @@ Step = Raw | Chunk | Done | Whole | Failed
 
 
 def steps(lines: Iterator[Source]) -> Iterator[Step]:
-    """What is in the lines, as they come. Raises BadInput for what is no recording."""
-    events: _Events | None = None
+    """The contents of the lines, in order. Raises BadInput for anything that is not a recording."""
+    events: _StreamReader | None = None
     for line in lines:
         data = line.data.removeprefix(b"\xef\xbb\xbf") if line.line == 1 else line.data
         if data.lstrip().startswith(b"{"):
             yield from events.end() if events else ()
             events = None
-            yield _of_object(*_object(line._replace(data=data), lines))
-        elif events is not None or _FIELD.match(data):
-            events = events or _Events()
+            yield _item_of_object(*_read_object(line._replace(data=data), lines))
+        elif events is not None or _STREAM_START.match(data):
+            events = events or _StreamReader()
             yield from events.feed(line)
         elif data.strip():
             raise BadInput(
@@ -74,63 +77,63 @@ def steps(lines: Iterator[Source]) -> Iterator[Step]:
     yield from events.end() if events else ()
 
 
-class _Events:
-    """The event stream inside a recording."""
+class _StreamReader:
+    """An event stream inside a recording."""
 
     def __init__(self) -> None:
         self._decoder = sse.Decoder()
-        self._begin: Source | None = None  # the first line of data of the event that is being read
+        self._event_line: Source | None = None  # the first data line of the current event
 
     def feed(self, line: Source) -> Iterator[Step]:
-        if self._begin is None and line.data.startswith(b"data"):
-            self._begin = line
+        if self._event_line is None and line.data.startswith(b"data"):
+            self._event_line = line
         yield Raw(line.data + line.end)
-        yield from self._steps(self._decoder.feed(line.data + (line.end or b"\n")), line)
+        yield from self._items(self._decoder.feed(line.data + (line.end or b"\n")), line)
 
     def end(self) -> Iterator[Step]:
-        yield from self._steps(self._decoder.end(), Source("", b""))
+        yield from self._items(self._decoder.end(), Source("", b""))
 
-    def _steps(self, payloads: list[bytes], line: Source) -> Iterator[Step]:
+    def _items(self, payloads: list[bytes], line: Source) -> Iterator[Step]:
         for payload in payloads:
-            begin, self._begin = self._begin or line, None
-            yield Done() if sse.is_done(payload) else Chunk(payload, _chunk(payload, begin), begin, True)
+            start, self._event_line = self._event_line or line, None
+            yield Done() if sse.is_done(payload) else Chunk(payload, _parse(payload, start), start, True)
 
 
-def _chunk(payload: bytes, line: Source) -> dict[str, Value]:
+def _parse(payload: bytes, line: Source) -> dict[str, Value]:
     try:
         return chunks.parse(payload)
     except BrokenAnswer as fault:
         raise BadInput(fault.what, place=line.place()) from fault
 
 
-def _object(line: Source, following: Iterator[Source]) -> tuple[dict[str, Value], Source]:
-    """The JSON object that begins on this line; printed for people, it ends on another."""
+def _read_object(line: Source, following: Iterator[Source]) -> tuple[dict[str, Value], Source]:
+    """The JSON object that begins on this line, and its text. Pretty-printed, it ends on a later line."""
     lines = [line]
     while True:
-        whole = line._replace(data=b"\n".join(each.data for each in lines))
+        source = line._replace(data=b"\n".join(each.data for each in lines))
         try:
-            value = values.loads(whole.data)
+            value = values.loads(source.data)
         except NotJSON as error:
             if len(lines) == 1 and not line.data.rstrip().endswith((b"{", b"[", b",", b":")):
                 raise not_json(line, error) from error
-            more = list(_to_the_last_brace(following))
+            more = list(_through_closing_brace(following))
             if not more:
-                raise not_json(whole, error) from error
+                raise not_json(source, error) from error
             lines += more
         else:
-            return value, whole
+            return value, source
 
 
-def _to_the_last_brace(lines: Iterator[Source]) -> Iterator[Source]:
+def _through_closing_brace(lines: Iterator[Source]) -> Iterator[Source]:
     for line in lines:
         yield line
         if line.data.startswith(b"}"):
             return
 
 
-def _of_object(value: dict[str, Value], line: Source) -> Step:
+def _item_of_object(value: dict[str, Value], line: Source) -> Step:
     if "response" in value and ("custom_id" in value or "error" in value):
-        return _of_result(value, line)
+        return _item_of_result(value, line)
     choices = value.get("choices")
     if isinstance(choices, list):
         is_whole = any(isinstance(choice, dict) and "message" in choice for choice in choices)
@@ -143,8 +146,8 @@ def _of_object(value: dict[str, Value], line: Source) -> Step:
     )
 
 
-def _of_result(value: dict[str, Value], line: Source) -> Step:
-    """A result line of a run or of the Batch API."""
+def _item_of_result(value: dict[str, Value], line: Source) -> Step:
+    """The item for a result line of a run or of the Batch API."""
     response = value.get("response")
     body = response.get("body") if isinstance(response, dict) else None
     if isinstance(body, dict) and isinstance(body.get("choices"), list):

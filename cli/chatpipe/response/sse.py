@@ -1,7 +1,7 @@
 """Bytes of text/event-stream, in pieces of any size -> the data of each event, as bytes.
 
-Nothing is decoded: lines are split on bytes, at CR, LF and CRLF only, so a character cut between
-two reads, or a U+2028 inside a JSON string, cannot matter here.
+Nothing is decoded. Lines are split on bytes, at CR, LF and CRLF only, so it does not matter if two
+reads split a character, or if a JSON string contains U+2028.
 
 Source: WHATWG HTML, "Server-sent events", 9.2.5 and 9.2.6.
 """
@@ -15,23 +15,23 @@ _LF, _CR = b"\n\r"
 
 
 class Decoder:
-    """Push decoder for one body: feed() each read, then end() once.
+    """Push decoder for one body: call feed() for each read, then end() once.
 
-    Each payload is the data of one event, several data lines joined by LF. Comments, other fields
-    and events without data give nothing. So does an event whose data is empty, which the standard
-    would dispatch: it can only be a keep-alive.
+    Each payload is the data of one event, with its data lines joined by LF. Comments, other fields and
+    events without data produce no payload. An event with empty data produces none either: the standard
+    would dispatch it, but it can only be a keep-alive.
 
-    pending, after end(), says whether the body stopped inside an event that was then dropped.
+    After end(), pending is True if the body stopped inside an event, which was then dropped.
     """
 
-    __slots__ = ("_after_cr", "_data", "_fresh", "_rest", "pending")
+    __slots__ = ("_after_cr", "_data", "_is_first_line", "_partial_line", "pending")
 
     def __init__(self) -> None:
         self.pending = False
-        self._fresh = True  # no line is complete yet: the first may begin with a byte order mark
-        self._after_cr = False  # a LF that comes next belongs to a line end already seen
-        self._rest = bytearray()  # the line without an end so far; appending to it stays linear
-        self._data: list[bytes] = []  # the data lines of the event without an end so far
+        self._is_first_line = True  # no complete line yet: the first one may begin with a byte order mark
+        self._after_cr = False  # a LF at the start of the next read completes a CRLF
+        self._partial_line = bytearray()  # the incomplete last line; appending to a bytearray stays linear
+        self._data: list[bytes] = []  # the data lines of the incomplete event
 
     def feed(self, data: bytes) -> list[bytes]:
         """The payloads of the events that these bytes complete."""
@@ -41,7 +41,7 @@ class Decoder:
                 data = data[1:]
         if not data:
             return []
-        lines = data.splitlines()  # of bytes, hence at CR, LF and CRLF only
+        lines = data.splitlines()  # on bytes, so at CR, LF and CRLF only
         last = data[-1]
         if last == _LF:
             rest = b""
@@ -50,25 +50,25 @@ class Decoder:
             self._after_cr = True
         else:
             rest = lines.pop()
-        if self._rest and lines:
-            self._rest += lines[0]
-            lines[0] = bytes(self._rest)
-            self._rest.clear()
+        if self._partial_line and lines:
+            self._partial_line += lines[0]
+            lines[0] = bytes(self._partial_line)
+            self._partial_line.clear()
         if rest:
-            self._rest += rest
-        return self._take(lines)
+            self._partial_line += rest
+        return self._parse_lines(lines)
 
     def end(self) -> list[bytes]:
-        """The payload of an event that the end of the body cut, if nothing can be missing from it.
+        """The payload of an unterminated last event, if it is certainly complete.
 
-        The standard drops an unterminated event. Some servers end without the blank line, and an
-        answer is not thrown away for that: `[DONE]` is kept, and so is one whole JSON object, as no
-        prefix of an object is JSON.
+        The standard drops an unterminated event, but some servers end without the blank line, and that
+        must not lose an answer. `[DONE]` and a whole JSON object are kept: no prefix of an object is
+        valid JSON.
         """
-        rest = bytes(self._rest)
-        self._rest.clear()
+        rest = bytes(self._partial_line)
+        self._partial_line.clear()
         if rest:
-            self._take([rest])
+            self._parse_lines([rest])
         payload = b"\n".join(self._data)
         if is_done(payload) or _is_object(payload):
             self._data.clear()
@@ -77,9 +77,9 @@ class Decoder:
         self._data.clear()
         return []
 
-    def _take(self, lines: list[bytes]) -> list[bytes]:
-        if self._fresh and lines:
-            self._fresh = False
+    def _parse_lines(self, lines: list[bytes]) -> list[bytes]:
+        if self._is_first_line and lines:
+            self._is_first_line = False
             lines[0] = lines[0].removeprefix(_BYTE_ORDER_MARK)
         payloads = []
         data = self._data
@@ -99,7 +99,7 @@ class Decoder:
 
 
 def is_done(payload: bytes) -> bool:
-    """Whether the server says that the stream is complete. As in the SDK, more may follow `[DONE]`."""
+    """Return True for the `[DONE]` payload. As in the SDK, other text may follow the marker."""
     return payload.startswith(b"[DONE]")
 
 
