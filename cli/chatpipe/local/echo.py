@@ -1,9 +1,9 @@
-"""The model `echo`: the bytes of a request -> the bytes of the reply, without socket, clock or dice.
+"""The model `echo`: the bytes of a request -> the bytes of the reply, without socket, clock or randomness.
 
-It repeats the last user message, or calls a tool, or makes a value that fits a schema, and shapes
-that as the API would: the same request gets the same bytes for ever. A token is a run of
-non-space characters with the white space before it, so that tokens joined are the text.
-What it does not know it ignores; what the API would refuse for its shape, it refuses as the API does.
+It repeats the last user message, calls a tool, or makes a value that fits a schema, and formats it
+as the API would. The same request always gets the same bytes. A token is a run of non-space
+characters with the white space before it, so the joined tokens are the text. It ignores parameters
+that it does not know, and rejects a malformed request as the API does.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from chatpipe.inputs.values import Value
 from chatpipe.local.fit import fit
 
 MODEL = "echo"
-CREATED = 1_700_000_000  # 2023-11-14: any moment will do, so long as it is always that one
+CREATED = 1_700_000_000  # 2023-11-14: any moment works if it never changes
 
 _Object = dict[str, Any]
 
-_STREAMED_SOUND = "pcm16"  # the one format of audio that the API streams, and ours where none is named
+_STREAMED_AUDIO = "pcm16"  # the only audio format that the API streams, and our default
 _SAMPLES = 2400
 _AUDIO_END = {"expires_at": CREATED + 3600}
 
 _TOKEN = re.compile(r"\s*\S+|\s+")
-_MOST_CHOICES = 128
-_MOST_ALTERNATIVES = 20
-_ARGUMENTS_PIECE = 16  # characters of a call's arguments in one chunk: JSON has too few spaces to cut at
+_MAX_CHOICES = 128
+_MAX_TOP_LOGPROBS = 20
+_ARGUMENTS_PIECE = 16  # characters of a call's arguments in a chunk: JSON has too few spaces to cut at
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP reply. pieces is the body, to be read once: one piece of JSON, or one an event."""
+    """An HTTP reply. pieces is the body and can be read once: one piece of JSON, or one piece an event."""
 
     status: int
-    headers: tuple[tuple[str, str], ...]  # lower-case names; framing is left to whoever sends it
+    headers: tuple[tuple[str, str], ...]  # names in lower case; the sender adds the framing headers
     pieces: Iterable[bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
-    """A tool or function call. kind is where the API writes it; payload its arguments or its input."""
+class _ToolCall:
+    """A tool or function call. kind is its key in the API; payload is its arguments or input."""
 
     kind: str  # "function", "custom", or "function_call" for the deprecated form
     name: str
@@ -60,23 +60,23 @@ class _Call:
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
-    """What every choice says (tokens of content or transcript, or a call), and how it is wrapped."""
+class _EchoAnswer:
+    """The content of every choice (tokens of content or transcript, or a call), and its metadata."""
 
-    digest: str  # of the request's bytes: all ids are made from it
+    digest: str  # of the request's bytes; all ids derive from it
     model: str
     prompt_tokens: int
     choices: int
     tokens: Sequence[str]
     finish_reason: str
-    call: _Call | None
-    spoken: str | None  # the format of the sound that the text is said in; None for text
-    alternatives: int | None  # to each token's log probability; None for no log probabilities
+    call: _ToolCall | None
+    audio_format: str | None  # the audio format of a spoken answer; None for text
+    top_logprobs: int | None  # number of top_logprobs for each token; None for no log probabilities
 
     @property
     def usage(self) -> _Object:
-        said = _tokens(self.call.payload) if self.call else self.tokens
-        completion_tokens = self.choices * (len(said) + (self.call is not None))  # a name is a token
+        tokens = _tokens(self.call.payload) if self.call else self.tokens
+        completion_tokens = self.choices * (len(tokens) + (self.call is not None))  # a name is one token
         return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": completion_tokens,
@@ -91,8 +91,8 @@ class _Answer:
         }
 
 
-class _Refused(Exception):
-    """A request that the API answers with 400."""
+class _BadRequest(Exception):
+    """A request that the API rejects with 400."""
 
     def __init__(self, message: str, param: str | None = None, code: str | None = None) -> None:
         self.message = message
@@ -106,18 +106,18 @@ def answer(method: str, path: str, body: bytes) -> Reply:
     route = path.partition("?")[0].rstrip("/")
     _, models, model = route.partition("/models")
     if route.endswith("/chat/completions"):
-        wanted = "POST"
+        allowed = "POST"
     elif models and (not model or model.startswith("/")):
-        wanted = "GET"
+        allowed = "GET"
     else:
         return _error(404, f"Unknown request URL: {method} {path}", code="unknown_url")
-    if method != wanted:
-        return _error(405, f"Not allowed to {method} on {path}: use {wanted}", headers=(("allow", wanted),))
-    return _chat(body) if wanted == "POST" else _models(unquote(model[1:]))
+    if method != allowed:
+        return _error(405, f"Not allowed to {method} on {path}: use {allowed}", headers=(("allow", allowed),))
+    return _chat(body) if allowed == "POST" else _models(unquote(model[1:]))
 
 
 def _models(model: str) -> Reply:
-    """The list, or one model's object: any name is taken in a request, only MODEL is offered."""
+    """The list of models, or one model's object. Only MODEL is listed, but a request may name any model."""
     offered = {"id": MODEL, "object": "model", "created": CREATED, "owned_by": "chatpipe"}
     if not model:
         return _json(200, {"object": "list", "data": [offered]})
@@ -131,15 +131,15 @@ def _chat(data: bytes) -> Reply:
     headers = (("x-request-id", f"req_{digest}"),)
     try:
         body = _body(data)
-        said = _answer(body, digest)
-    except _Refused as error:
+        answer = _answer(body, digest)
+    except _BadRequest as error:
         return _error(400, error.message, error.param, error.code, headers)
     if body.get("stream") is not True:
-        return _json(200, _completion(said), headers)
+        return _json(200, _completion(answer), headers)
     options = body.get("stream_options")
     with_usage = isinstance(options, dict) and options.get("include_usage") is True
     return Reply(
-        200, (("content-type", "text/event-stream; charset=utf-8"), *headers), _events(said, with_usage)
+        200, (("content-type", "text/event-stream; charset=utf-8"), *headers), _events(answer, with_usage)
     )
 
 
@@ -159,89 +159,89 @@ def _error(
 
 
 def _body(data: bytes) -> _Object:
-    """The request's body, its messages a list of objects and not empty. Raises _Refused."""
+    """The request body; its messages are a non-empty list of objects. Raises _BadRequest."""
     try:
         body = values.loads(data)
     except values.NotJSON as error:
-        raise _Refused(f"We could not parse the JSON body of your request: {error}") from error
+        raise _BadRequest(f"We could not parse the JSON body of your request: {error}") from error
     if not isinstance(body, dict):
-        raise _Refused("The body of your request must be a JSON object")
+        raise _BadRequest("The body of your request must be a JSON object")
     messages = body.get("messages")
     if messages is None:
-        raise _Refused("Missing required parameter: 'messages'.", "messages", "missing_required_parameter")
+        raise _BadRequest("Missing required parameter: 'messages'.", "messages", "missing_required_parameter")
     if not isinstance(messages, list):
-        raise _Refused("Invalid type for 'messages': expected an array.", "messages", "invalid_type")
+        raise _BadRequest("Invalid type for 'messages': expected an array.", "messages", "invalid_type")
     if not messages:
-        raise _Refused("Invalid 'messages': empty array.", "messages", "empty_array")
+        raise _BadRequest("Invalid 'messages': empty array.", "messages", "empty_array")
     for at, message in enumerate(messages):
         if not isinstance(message, dict):
             param = f"messages[{at}]"
-            raise _Refused(f"Invalid type for '{param}': expected an object.", param, "invalid_type")
+            raise _BadRequest(f"Invalid type for '{param}': expected an object.", param, "invalid_type")
     return body
 
 
-def _answer(body: _Object, digest: str) -> _Answer:
+def _answer(body: _Object, digest: str) -> _EchoAnswer:
     messages = body["messages"]
-    text = _text_to_repeat(messages)
+    text = _echoed_text(messages)
     call = None if _is_result(messages[-1]) else _call(body, text)
-    limits = [_whole(body, name, 1, None) for name in ("max_completion_tokens", "max_tokens")]
+    limits = [_integer(body, name, 1, None) for name in ("max_completion_tokens", "max_tokens")]
     tokens = (
-        [] if call else _tokens(_before_stop(_in_format(body.get("response_format"), text), body.get("stop")))
+        [] if call else _tokens(_cut_at_stop(_formatted(body.get("response_format"), text), body.get("stop")))
     )
     limit = min((limit for limit in limits if limit is not None), default=len(tokens))
     finish_reason = "length" if len(tokens) > limit else "stop"
     if call:
         finish_reason = "function_call" if call.kind == "function_call" else "tool_calls"
     model = body.get("model")
-    alternatives = _whole(body, "top_logprobs", 0, _MOST_ALTERNATIVES) or 0
-    return _Answer(
+    top_logprobs = _integer(body, "top_logprobs", 0, _MAX_TOP_LOGPROBS) or 0
+    return _EchoAnswer(
         digest=digest,
         model=model if isinstance(model, str) and model else MODEL,
         prompt_tokens=sum(len(_tokens(_text(message))) for message in messages),
-        choices=_whole(body, "n", 1, _MOST_CHOICES) or 1,
+        choices=_integer(body, "n", 1, _MAX_CHOICES) or 1,
         tokens=tokens[:limit],
         finish_reason=finish_reason,
         call=call,
-        spoken=_sound(body) if call is None else None,
-        alternatives=alternatives if body.get("logprobs") is True else None,
+        audio_format=_audio_format(body) if call is None else None,
+        top_logprobs=top_logprobs if body.get("logprobs") is True else None,
     )
 
 
-def _sound(body: _Object) -> str | None:
-    """The format of the audio that the request asks for, None for none. Raises _Refused."""
+def _audio_format(body: _Object) -> str | None:
+    """The audio format that the request asks for, or None. Raises _BadRequest."""
     modalities, audio = body.get("modalities"), body.get("audio")
     if not (isinstance(modalities, list) and "audio" in modalities):
         return None
-    style = audio.get("format") if isinstance(audio, dict) else None
-    if not isinstance(style, str):
-        return _STREAMED_SOUND
-    if style != _STREAMED_SOUND and body.get("stream") is True:
+    format_ = audio.get("format") if isinstance(audio, dict) else None
+    if not isinstance(format_, str):
+        return _STREAMED_AUDIO
+    if format_ != _STREAMED_AUDIO and body.get("stream") is True:
         what = (
-            f"Unsupported value: 'audio.format' does not support '{style}' when stream=true."
-            f" Supported values are: '{_STREAMED_SOUND}'."
+            f"Unsupported value: 'audio.format' does not support '{format_}' when stream=true."
+            f" Supported values are: '{_STREAMED_AUDIO}'."
         )
-        raise _Refused(what, "audio.format", "unsupported_value")
-    return style
+        raise _BadRequest(what, "audio.format", "unsupported_value")
+    return format_
 
 
-def _whole(body: _Object, name: str, low: int, high: int | None) -> int | None:
-    """An integer of the body; None when it is null or not there. Raises _Refused."""
+def _integer(body: _Object, name: str, low: int, high: int | None) -> int | None:
+    """An integer parameter of the body; None if it is null or missing. Raises _BadRequest."""
     value = body.get(name)
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool):
-        raise _Refused(f"Invalid type for '{name}': expected an integer.", name, "invalid_type")
+        raise _BadRequest(f"Invalid type for '{name}': expected an integer.", name, "invalid_type")
     if value < low:
         what = f"Invalid '{name}': expected a value >= {low}, but got {value} instead."
-        raise _Refused(what, name, "integer_below_min_value")
+        raise _BadRequest(what, name, "integer_below_min_value")
     if high is not None and value > high:
         what = f"Invalid '{name}': expected a value <= {high}, but got {value} instead."
-        raise _Refused(what, name, "integer_above_max_value")
+        raise _BadRequest(what, name, "integer_above_max_value")
     return value
 
 
-def _text_to_repeat(messages: list[_Object]) -> str:
-    """The results of tools when they came last, else the last user message, else the last message."""
+def _echoed_text(messages: list[_Object]) -> str:
+    """The tool results if they come last, otherwise the last user message, otherwise the last message."""
     results: list[str] = []
     for message in reversed(messages):
         if not _is_result(message):
@@ -258,7 +258,7 @@ def _is_result(message: _Object) -> bool:
 
 
 def _text(message: _Object) -> str:
-    """A message's content as text, each part on a line of its own."""
+    """The content of a message as text, with each part on its own line."""
     content = message.get("content")
     if isinstance(content, list):
         return "\n".join(_part(part) for part in content)
@@ -266,30 +266,30 @@ def _text(message: _Object) -> str:
 
 
 def _part(part: Value) -> str:
-    """The text of a text or refusal part; of others their type and size, `[image: image/png, 70 bytes]`."""
+    """The text of a text or refusal part, or the type and size of others: `[image: image/png, 70 bytes]`."""
     if not isinstance(part, dict):
         return part if isinstance(part, str) else ""
     kind = part.get("type")
-    held: Value = part.get(kind) if isinstance(kind, str) else None
-    match kind, held:
+    content: Value = part.get(kind) if isinstance(kind, str) else None
+    match kind, content:
         case (("text" | "refusal"), str()):
-            return held
+            return content
         case "image_url", {"url": str(url)} | str(url):
-            return f"[image: {_described(url)}]"
+            return f"[image: {_describe(url)}]"
         case "input_audio", {"data": str(data)}:
-            return f"[audio: {held.get('format')}, {_base64_size(data)} bytes]"
+            return f"[audio: {content.get('format')}, {_base64_size(data)} bytes]"
         case "file", {"file_data": str(data)}:
-            name = held.get("filename")
+            name = content.get("filename")
             is_url = data.startswith(("data:", "https://", "http://"))
-            described = _described(data) if is_url else f"{_base64_size(data)} bytes"
-            return f"[file: {name}, {described}]" if name else f"[file: {described}]"
+            description = _describe(data) if is_url else f"{_base64_size(data)} bytes"
+            return f"[file: {name}, {description}]" if name else f"[file: {description}]"
         case "file", {"file_id": str(file_id)}:
             return f"[file: {file_id}]"
     return f"[{kind}]"
 
 
-def _described(url: str) -> str:
-    """`image/png, 70 bytes` of a data URL (RFC 2397), any other URL as it is."""
+def _describe(url: str) -> str:
+    """`image/png, 70 bytes` for a data URL (RFC 2397); any other URL unchanged."""
     if not url.startswith("data:"):
         return url
     head, _, data = url[len("data:") :].partition(",")
@@ -299,7 +299,7 @@ def _described(url: str) -> str:
 
 
 def _base64_size(data: str) -> int:
-    """Bytes that base64 text stands for, counted rather than decoded: images are large."""
+    """The number of bytes in base64 text, computed without decoding because images are large."""
     return len(data.rstrip("=")) * 3 // 4
 
 
@@ -307,13 +307,13 @@ def _tokens(text: str) -> list[str]:
     return _TOKEN.findall(text)
 
 
-def _before_stop(text: str, stop: Value) -> str:
+def _cut_at_stop(text: str, stop: Value) -> str:
     stops = [stop] if isinstance(stop, str) else stop if isinstance(stop, list) else []
     found = [text.find(each) for each in stops if isinstance(each, str) and each]
     return text[: min((at for at in found if at >= 0), default=len(text))]
 
 
-def _in_format(response_format: Value, text: str) -> str:
+def _formatted(response_format: Value, text: str) -> str:
     match response_format:
         case {"type": "json_schema", "json_schema": {"schema": schema}}:
             return values.dumps(fit(schema, text)).decode()
@@ -322,134 +322,142 @@ def _in_format(response_format: Value, text: str) -> str:
     return text
 
 
-def _call(body: _Object, text: str) -> _Call | None:
-    """The call that the request asks for: of the tool it chooses, else of the first. Raises _Refused."""
-    tools = [(tool.get("type"), _definition(tool)) for tool in _objects(body.get("tools"))]
+def _call(body: _Object, text: str) -> _ToolCall | None:
+    """A call of the tool that the request chooses, otherwise of the first tool; None without tools.
+
+    Raises _BadRequest.
+    """
+    tools = [(tool.get("type"), _definition_of(tool)) for tool in _objects(body.get("tools"))]
     functions = [("function_call", function) for function in _objects(body.get("functions"))]
     param, callables = ("tool_choice", tools) if tools else ("function_call", functions)
     choice = body.get(param)
     if not callables or choice == "none":
         return None
-    name = _chosen(choice)
+    name = _chosen_name(choice)
     for kind, definition in callables:
         if name is None or definition.get("name") == name:
             payload = text
             if kind != "custom":
                 payload = values.dumps(fit(definition.get("parameters", {"type": "object"}), text)).decode()
-            return _Call(str(kind), str(definition.get("name")), payload)
-    raise _Refused(f"Invalid value for '{param}': '{name}' is not among the tools.", param, "invalid_value")
+            return _ToolCall(str(kind), str(definition.get("name")), payload)
+    raise _BadRequest(
+        f"Invalid value for '{param}': '{name}' is not among the tools.", param, "invalid_value"
+    )
 
 
-def _chosen(choice: Value) -> Value:
-    """The name in any form of tool_choice or function_call; None when it is left to the model."""
+def _chosen_name(choice: Value) -> Value:
+    """The chosen name in any form of tool_choice or function_call; None if the model may choose."""
     match choice:
         case {"type": "allowed_tools", "allowed_tools": {"tools": [dict(first), *_]}}:
-            return _definition(first).get("name")
+            return _definition_of(first).get("name")
         case {"type": "function" | "custom"}:
-            return _definition(choice).get("name")
+            return _definition_of(choice).get("name")
         case {"name": name}:
             return name
     return None
 
 
-def _definition(tool: _Object) -> _Object:
-    """What a tool, or a choice of one, says under the key of its own type."""
-    held = tool.get(str(tool.get("type")))
-    return held if isinstance(held, dict) else {}
+def _definition_of(tool: _Object) -> _Object:
+    """The object under the key of its own type, in a tool or in an object that chooses a tool."""
+    definition = tool.get(str(tool.get("type")))
+    return definition if isinstance(definition, dict) else {}
 
 
 def _objects(value: Value) -> list[_Object]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def _completion(said: _Answer) -> _Object:
+def _completion(answer: _EchoAnswer) -> _Object:
     choices = [
         {
             "index": index,
-            "message": _message(said, index),
-            "logprobs": _logprobs(said, said.tokens),
-            "finish_reason": said.finish_reason,
+            "message": _message(answer, index),
+            "logprobs": _logprobs(answer, answer.tokens),
+            "finish_reason": answer.finish_reason,
         }
-        for index in range(said.choices)
+        for index in range(answer.choices)
     ]
-    return {**_envelope(said, "chat.completion"), "choices": choices, "usage": said.usage}
+    return {**_envelope(answer, "chat.completion"), "choices": choices, "usage": answer.usage}
 
 
-def _envelope(said: _Answer, kind: str) -> _Object:
+def _envelope(answer: _EchoAnswer, kind: str) -> _Object:
     return {
-        "id": f"chatcmpl-{said.digest}",
+        "id": f"chatcmpl-{answer.digest}",
         "object": kind,
         "created": CREATED,
-        "model": said.model,
+        "model": answer.model,
         "service_tier": "default",
         "system_fingerprint": "fp_echo",
     }
 
 
-def _message(said: _Answer, index: int) -> _Object:
-    text = "".join(said.tokens)
-    content = None if said.call or said.spoken else text
+def _message(answer: _EchoAnswer, index: int) -> _Object:
+    text = "".join(answer.tokens)
+    content = None if answer.call or answer.audio_format else text
     message: _Object = {"role": "assistant", "content": content, "refusal": None, "annotations": []}
-    if said.call:
-        message |= _calling(said, index, said.call, said.call.payload)
-    if said.spoken:
-        data = base64.b64encode(_silence(said.spoken)).decode()
-        message["audio"] = {**_audio_id(said, index), "transcript": text, "data": data, **_AUDIO_END}
+    if answer.call:
+        message |= _call_fields(answer, index, answer.call, answer.call.payload)
+    if answer.audio_format:
+        data = base64.b64encode(_silence(answer.audio_format)).decode()
+        message["audio"] = {**_audio_id(answer, index), "transcript": text, "data": data, **_AUDIO_END}
     return message
 
 
-def _calling(said: _Answer, index: int, call: _Call, payload: str) -> _Object:
-    """The key of a message that makes the call, with payload for its arguments or input."""
+def _call_fields(answer: _EchoAnswer, index: int, call: _ToolCall, payload: str) -> _Object:
+    """The message fields that make the call, with payload as its arguments or input."""
     inner = {"name": call.name, call.field: payload}
     if call.kind == "function_call":
         return {"function_call": inner}
-    return {"tool_calls": [{"id": f"call_{said.digest}{index}", "type": call.kind, call.kind: inner}]}
+    return {"tool_calls": [{"id": f"call_{answer.digest}{index}", "type": call.kind, call.kind: inner}]}
 
 
-def _audio_id(said: _Answer, index: int) -> _Object:
-    return {"id": f"audio_{said.digest}{index}"}
+def _audio_id(answer: _EchoAnswer, index: int) -> _Object:
+    return {"id": f"audio_{answer.digest}{index}"}
 
 
-def _silence(style: str) -> bytes:
-    """A tenth of a second of silence: pcm16 as it is, in a WAV for every other format.
+def _silence(format_: str) -> bytes:
+    """A tenth of a second of silence: raw samples for pcm16, a WAV file for every other format.
 
-    24 kHz, 16 bits, mono, the least significant byte first, as the API has it.
+    The samples are 24 kHz, 16 bits, mono and little-endian, as in the API.
     """
     samples = bytes(2 * _SAMPLES)
-    if style == _STREAMED_SOUND:
+    if format_ == _STREAMED_AUDIO:
         return samples
     head = bytes.fromhex("666d7420 10000000 01000100 c05d0000 80bb0000 02001000")  # the `fmt ` chunk
     wave = b"WAVE" + head + b"data" + len(samples).to_bytes(4, "little") + samples
     return b"RIFF" + len(wave).to_bytes(4, "little") + wave
 
 
-def _sound_pieces(tokens: int) -> Iterator[str]:
-    """The samples in one piece for each token, each encoded for itself, as servers do."""
+def _audio_pieces(tokens: int) -> Iterator[str]:
+    """The samples, split into one piece a token. Each piece is encoded separately, as servers do."""
     pieces = max(tokens, 1)
     for piece in range(pieces):
         samples = _SAMPLES * (piece + 1) // pieces - _SAMPLES * piece // pieces
         yield base64.b64encode(bytes(2 * samples)).decode()
 
 
-def _events(said: _Answer, with_usage: bool) -> Iterator[bytes]:
-    """One event a chunk: the choices take turns, delta by delta; then their ends, the usage, [DONE]."""
-    envelope = _envelope(said, "chat.completion.chunk")
+def _events(answer: _EchoAnswer, with_usage: bool) -> Iterator[bytes]:
+    """The event stream, one event a chunk.
+
+    The deltas of the choices alternate; then come the finish reasons, the usage and [DONE].
+    """
+    envelope = _envelope(answer, "chat.completion.chunk")
     usage = {"usage": None} if with_usage else {}
-    everyone = range(said.choices)
-    for turn in zip(*(_deltas(said, index) for index in everyone), strict=True):
-        for index, (delta, tokens) in enumerate(turn):
+    indexes = range(answer.choices)
+    for deltas in zip(*(_deltas(answer, index) for index in indexes), strict=True):
+        for index, (delta, tokens) in enumerate(deltas):
             choice = {
                 "index": index,
                 "delta": delta,
-                "logprobs": _logprobs(said, tokens),
+                "logprobs": _logprobs(answer, tokens),
                 "finish_reason": None,
             }
             yield _event({**envelope, "choices": [choice], **usage})
-    for index in everyone:
-        choice = {"index": index, "delta": {}, "logprobs": None, "finish_reason": said.finish_reason}
+    for index in indexes:
+        choice = {"index": index, "delta": {}, "logprobs": None, "finish_reason": answer.finish_reason}
         yield _event({**envelope, "choices": [choice], **usage})
     if with_usage:
-        yield _event({**envelope, "choices": [], "usage": said.usage})
+        yield _event({**envelope, "choices": [], "usage": answer.usage})
     yield b"data: [DONE]\n\n"
 
 
@@ -457,23 +465,23 @@ def _event(value: Value) -> bytes:
     return b"data: " + values.dumps(value) + b"\n\n"
 
 
-def _deltas(said: _Answer, index: int) -> Iterator[tuple[_Object, Sequence[str]]]:
-    """One choice's deltas, each with the tokens of content in it; as many for every choice."""
-    call = said.call
-    yield {"role": "assistant", "content": None if call or said.spoken else "", "refusal": None}, ()
+def _deltas(answer: _EchoAnswer, index: int) -> Iterator[tuple[_Object, Sequence[str]]]:
+    """The deltas of one choice, each with its content tokens. Every choice has the same number of deltas."""
+    call = answer.call
+    yield {"role": "assistant", "content": None if call or answer.audio_format else "", "refusal": None}, ()
     if call:
-        yield from ((delta, ()) for delta in _call_deltas(said, index, call))
-    elif said.spoken:
-        yield {"audio": _audio_id(said, index)}, ()
-        yield from (({"audio": {"transcript": token}}, (token,)) for token in said.tokens)
-        yield from (({"audio": {"data": data}}, ()) for data in _sound_pieces(len(said.tokens)))
+        yield from ((delta, ()) for delta in _call_deltas(answer, index, call))
+    elif answer.audio_format:
+        yield {"audio": _audio_id(answer, index)}, ()
+        yield from (({"audio": {"transcript": token}}, (token,)) for token in answer.tokens)
+        yield from (({"audio": {"data": data}}, ()) for data in _audio_pieces(len(answer.tokens)))
         yield {"audio": _AUDIO_END}, ()
     else:
-        yield from (({"content": token}, (token,)) for token in said.tokens)
+        yield from (({"content": token}, (token,)) for token in answer.tokens)
 
 
-def _call_deltas(said: _Answer, index: int, call: _Call) -> Iterator[_Object]:
-    opening = _calling(said, index, call, "")
+def _call_deltas(answer: _EchoAnswer, index: int, call: _ToolCall) -> Iterator[_Object]:
+    opening = _call_fields(answer, index, call, "")
     pieces = [
         call.payload[at : at + _ARGUMENTS_PIECE] for at in range(0, len(call.payload), _ARGUMENTS_PIECE)
     ]
@@ -485,27 +493,30 @@ def _call_deltas(said: _Answer, index: int, call: _Call) -> Iterator[_Object]:
         yield from ({"tool_calls": [{"index": 0, call.kind: {call.field: piece}}]} for piece in pieces)
 
 
-def _logprobs(said: _Answer, tokens: Sequence[str]) -> _Object | None:
-    """The log probabilities of tokens, or None when none were asked for or nothing was said."""
-    if said.alternatives is None or not tokens:
+def _logprobs(answer: _EchoAnswer, tokens: Sequence[str]) -> _Object | None:
+    """The log probabilities of tokens; None if the request asks for none or there are no tokens."""
+    if answer.top_logprobs is None or not tokens:
         return None
-    return {"content": [_logprob(token, said.alternatives) for token in tokens], "refusal": None}
+    return {"content": [_logprob(token, answer.top_logprobs) for token in tokens], "refusal": None}
 
 
-def _logprob(token: str, alternatives: int) -> _Object:
-    """Made up, but a distribution: the token has 0.6 to 1, each alternative half of what is left.
+def _logprob(token: str, top_logprobs: int) -> _Object:
+    """An invented distribution: the token has 0.6 to 1, and each alternative half of the remainder.
 
-    Rounded, because the last digits of a logarithm differ between machines.
+    Values are rounded, because the last digits of a logarithm differ between machines.
     """
     probability = 0.6 + zlib.crc32(_bytes(token)) % 4000 / 10_000
-    left = 1 - probability
-    chances = [(token, probability), *((f"{token}~{n}", left / 2**n) for n in range(1, alternatives))]
-    ranked = [
-        {"token": said, "logprob": round(math.log(chance), 6), "bytes": list(_bytes(said))}
-        for said, chance in chances
+    remainder = 1 - probability
+    probabilities = [
+        (token, probability),
+        *((f"{token}~{n}", remainder / 2**n) for n in range(1, top_logprobs)),
     ]
-    return {**ranked[0], "top_logprobs": ranked[:alternatives]}
+    ranked = [
+        {"token": text, "logprob": round(math.log(chance), 6), "bytes": list(_bytes(text))}
+        for text, chance in probabilities
+    ]
+    return {**ranked[0], "top_logprobs": ranked[:top_logprobs]}
 
 
 def _bytes(token: str) -> bytes:
-    return token.encode("utf-8", "surrogatepass")  # half an emoji may come in a request as its escape
+    return token.encode("utf-8", "surrogatepass")  # a request may contain half an emoji as an escape

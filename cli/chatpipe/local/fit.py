@@ -1,11 +1,11 @@
 """A JSON Schema -> one value that fits it, always the same one.
 
-$ref, allOf, anyOf and oneOf are read away first, first choices first; a choice that leads back
-into a $ref which is being filled is given up for the next one, so a linked list ends in its null.
-Objects get what they require and no more, numbers are as near to 0 as they may be, and strings
-are the given text where nothing else is asked of them.
-Not looked at: not, if, dependentSchemas, propertyNames, unevaluated*, and more than one oneOf
-branch (the first may fit another branch too).
+$ref, allOf, anyOf and oneOf are resolved first, and the first branch is tried first. A branch that
+leads back into a $ref that is already being filled is dropped for the next one, so a linked list
+ends in its null. Objects get only their required properties, numbers are as close to 0 as the schema
+allows, and an unconstrained string is the given text.
+Ignored: not, if, dependentSchemas, propertyNames, unevaluated*, and the rule that only one oneOf
+branch may match (the value for the first may fit another branch too).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _Refs = tuple[str, ...]  # the $refs followed to get here, outermost first
 _COMBINING = frozenset(("$ref", "allOf", "anyOf", "oneOf"))
 _LOWER = frozenset(("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties", "minContains"))
 _UPPER = frozenset(("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"))
-_GUESSES = (
+_TYPE_HINTS = (
     ("object", ("properties", "required", "additionalProperties", "patternProperties", "minProperties")),
     ("array", ("items", "prefixItems", "minItems", "contains", "uniqueItems")),
     ("number", ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")),
@@ -49,18 +49,21 @@ _FORMATS = {
     "json-pointer": "/a",
     "regex": ".",
 }
-_MOST = 10_000  # characters, items, properties: a schema that wants more wants to fill the memory
+_MAX_COUNT = 10_000  # characters, items, properties: a larger minimum would fill the memory
 
 
 class _NoFit(Exception):
-    """Nothing fits on this path; another choice may have a value."""
+    """No value fits on this path; another branch may have one."""
 
 
 def fit(schema: Value, text: str = "") -> Value:
-    """A value that fits schema, or None when none is found. text is what free strings say. Never raises."""
-    for turns in (1, 3):  # a $ref that is met again is mostly a loop, but may be a plain type used twice
+    """A value that fits schema, or None if none is found. Never raises.
+
+    text is the value of unconstrained strings.
+    """
+    for repeats in (1, 3):  # a repeated $ref is usually a loop, but may be a plain type used twice
         try:
-            return _Fitter(schema, text, turns).value(schema, ())
+            return _Fitter(schema, text, repeats).value(schema, ())
         except _NoFit:
             continue
         except (
@@ -72,29 +75,36 @@ def fit(schema: Value, text: str = "") -> Value:
             ValueError,
             re.error,
         ):
-            return None  # not a schema at all: {"minimum": "low"}, a pattern that is no regex
+            return None  # not a valid schema: {"minimum": "low"}, or a pattern that is no regex
     return None
 
 
 @dataclass(frozen=True, slots=True)
 class _Fitter:
-    """root is the document that $refs point into; turns is how often one may stand on a path."""
+    """The search for a value.
+
+    root is the document that $refs point into. text is the value of unconstrained strings. max_repeats
+    limits how often the same $ref may occur on a path.
+    """
 
     root: Value
     text: str
-    turns: int
+    max_repeats: int
 
     def value(self, schema: Value, refs: _Refs) -> Value:
-        for plain, seen in self._readings(schema, refs):
+        for plain, followed in self._resolved(schema, refs):
             for kind in _kinds(plain):
                 try:
-                    return self._made(kind, plain, seen)
+                    return self._value_of_type(kind, plain, followed)
                 except _NoFit:
                     continue
         raise _NoFit
 
-    def _readings(self, schema: Value, refs: _Refs) -> Iterator[tuple[_Schema, _Refs]]:
-        """Every way to read schema without the combining keywords, with the $refs that it took."""
+    def _resolved(self, schema: Value, refs: _Refs) -> Iterator[tuple[_Schema, _Refs]]:
+        """All equivalents of schema without combining keywords, one for each choice of branches.
+
+        Each comes with the $refs that it followed.
+        """
         if schema is False:
             return
         if schema is True:
@@ -103,25 +113,25 @@ class _Fitter:
         choices += [schema[keyword] for keyword in ("anyOf", "oneOf") if keyword in schema]
         if "$ref" in schema:
             ref = schema["$ref"]
-            if refs.count(ref) >= self.turns:
+            if refs.count(ref) >= self.max_repeats:
                 return
             refs = (*refs, ref)
             choices.insert(0, [self._target(ref)])
         plain = {keyword: value for keyword, value in schema.items() if keyword not in _COMBINING}
-        yield from self._joined(plain, choices, refs)
+        yield from self._combined(plain, choices, refs)
 
-    def _joined(
+    def _combined(
         self, plain: _Schema, choices: list[list[Value]], refs: _Refs
     ) -> Iterator[tuple[_Schema, _Refs]]:
         if not choices:
             yield plain, refs
             return
         for branch in choices[0]:
-            for reading, seen in self._readings(branch, refs):
-                yield from self._joined(_merged(plain, reading), choices[1:], seen)
+            for branch_schema, followed in self._resolved(branch, refs):
+                yield from self._combined(_merged(plain, branch_schema), choices[1:], followed)
 
     def _target(self, ref: str) -> Value:
-        """What a JSON pointer fragment (`#`, `#/$defs/name`) names in the root. Raises _NoFit for others."""
+        """The schema at a JSON Pointer fragment (`#`, `#/$defs/name`). Raises _NoFit for any other $ref."""
         if ref != "#" and not ref.startswith("#/"):
             raise _NoFit
         found = self.root
@@ -130,11 +140,11 @@ class _Fitter:
             found = found[int(key)] if isinstance(found, list) else found[key]
         return found
 
-    def _made(self, kind: str, schema: _Schema, refs: _Refs) -> Value:
+    def _value_of_type(self, kind: str, schema: _Schema, refs: _Refs) -> Value:
         if "const" in schema:
             return schema["const"]
         if "enum" in schema:
-            return _first(value for value in schema["enum"] if _is(kind, value))
+            return _first(value for value in schema["enum"] if _has_type(kind, value))
         match kind:
             case "object":
                 return self._object(schema, refs)
@@ -150,69 +160,69 @@ class _Fitter:
 
     def _object(self, schema: _Schema, refs: _Refs) -> dict[str, Value]:
         properties = schema.get("properties", {})
-        wanted = list(schema.get("required", ()))
-        for name in wanted:  # grows under the loop: what a dependent requires may have dependents
-            wanted += [
-                other for other in schema.get("dependentRequired", {}).get(name, ()) if other not in wanted
+        names = list(schema.get("required", ()))
+        for name in names:  # grows during the loop: a dependent property may have dependents of its own
+            names += [
+                other for other in schema.get("dependentRequired", {}).get(name, ()) if other not in names
             ]
-        least = _capped(schema.get("minProperties", 0))
-        spare = [*(name for name in properties if name not in wanted), *(f"key{n + 1}" for n in range(least))]
-        wanted += spare[: max(0, least - len(wanted))]
-        in_order = [name for name in properties if name in wanted]
-        in_order += [name for name in wanted if name not in properties]
+        count = _capped(schema.get("minProperties", 0))
+        spare = [*(name for name in properties if name not in names), *(f"key{n + 1}" for n in range(count))]
+        names += spare[: max(0, count - len(names))]
+        in_order = [name for name in properties if name in names]
+        in_order += [name for name in names if name not in properties]
         return {name: self.value(_property(schema, name), refs) for name in in_order}
 
     def _array(self, schema: _Schema, refs: _Refs) -> list[Value]:
         contains = schema.get("contains")
-        marked = 0 if contains is None else schema.get("minContains", 1)
-        rest = schema.get("items", True)
-        heads = schema.get("prefixItems", [])
-        if isinstance(rest, list):  # draft 7 wrote prefixItems so
-            heads, rest = rest, schema.get("additionalItems", True)
-        made: list[Value] = []
-        for at in range(_capped(max(schema.get("minItems", 0), marked))):
-            item = heads[at] if at < len(heads) else rest
-            if at < marked:
+        contained = 0 if contains is None else schema.get("minContains", 1)
+        remainder = schema.get("items", True)
+        prefix = schema.get("prefixItems", [])
+        if isinstance(remainder, list):  # the form of prefixItems in draft 7
+            prefix, remainder = remainder, schema.get("additionalItems", True)
+        items: list[Value] = []
+        for index in range(_capped(max(schema.get("minItems", 0), contained))):
+            item = prefix[index] if index < len(prefix) else remainder
+            if index < contained:
                 item = {"allOf": [item, contains]}
-            made.append(
-                self._another(item, made, refs) if schema.get("uniqueItems") else self.value(item, refs)
+            items.append(
+                self._distinct(item, items, refs) if schema.get("uniqueItems") else self.value(item, refs)
             )
-        return made
+        return items
 
-    def _another(self, schema: Value, made: list[Value], refs: _Refs) -> Value:
-        """A value that is not in made: a later choice, a greater number, a numbered string."""
-        for plain, seen in self._readings(schema, refs):
+    def _distinct(self, schema: Value, items: list[Value], refs: _Refs) -> Value:
+        """A value that is not in items yet: a later branch, a greater number, a numbered string."""
+        for plain, followed in self._resolved(schema, refs):
             if "enum" in plain:
-                plain["enum"] = [value for value in plain["enum"] if value not in made]
-            numbers = [value for value in made if isinstance(value, int | float)]
+                plain["enum"] = [value for value in plain["enum"] if value not in items]
+            numbers = [value for value in items if isinstance(value, int | float)]
             if numbers:
                 plain["exclusiveMinimum"] = max(numbers[-1], plain.get("exclusiveMinimum", -math.inf))
             for kind in _kinds(plain):
-                text = f"{self.text}{len(made) + 1}" if made else self.text
+                text = f"{self.text}{len(items) + 1}" if items else self.text
                 try:
-                    value = _Fitter(self.root, text, self.turns)._made(kind, plain, seen)
+                    value = _Fitter(self.root, text, self.max_repeats)._value_of_type(kind, plain, followed)
                 except _NoFit:
                     continue
-                if value not in made:
+                if value not in items:
                     return value
-                if kind == "boolean" and True not in made:
+                if kind == "boolean" and True not in items:
                     return True
         raise _NoFit
 
 
 def _kinds(schema: _Schema) -> list[str]:
-    """The types to try, in order: those of `type`, else what the other keywords are about."""
+    """The types to try, in order: those of `type`, otherwise those that the other keywords imply."""
     named = schema.get("type")
     if named is not None:
         return [named] if isinstance(named, str) else list(named)
     if "const" in schema or "enum" in schema:
         return ["any"]
-    return [kind for kind, keywords in _GUESSES if any(keyword in schema for keyword in keywords)] or [
+    return [kind for kind, keywords in _TYPE_HINTS if any(keyword in schema for keyword in keywords)] or [
         "string"
     ]
 
 
-def _is(kind: str, value: Value) -> bool:
+def _has_type(kind: str, value: Value) -> bool:
     match kind:
         case "null":
             return value is None
@@ -228,12 +238,14 @@ def _is(kind: str, value: Value) -> bool:
 
 
 def _merged(left: _Schema, right: _Schema) -> _Schema:
-    """One schema that asks what both ask; neither has combining keywords on its top level."""
-    both = {keyword: _both(keyword, left[keyword], right[keyword]) for keyword in left if keyword in right}
+    """One schema that requires what both require. Neither has combining keywords at its top level."""
+    both = {
+        keyword: _both_values(keyword, left[keyword], right[keyword]) for keyword in left if keyword in right
+    }
     return {**left, **right, **both}
 
 
-def _both(keyword: str, left: Value, right: Value) -> Value:
+def _both_values(keyword: str, left: Value, right: Value) -> Value:
     if keyword in _LOWER:
         return max(left, right)
     if keyword in _UPPER:
@@ -258,7 +270,7 @@ def _both(keyword: str, left: Value, right: Value) -> Value:
 
 
 def _property(schema: _Schema, name: str) -> Value:
-    """The schema of one property: its own, that of the first pattern for its name, or that of the rest."""
+    """The schema of one property: its own, or of the first matching pattern, or additionalProperties."""
     if name in schema.get("properties", {}):
         return schema["properties"][name]
     for pattern, found in schema.get("patternProperties", {}).items():
@@ -272,12 +284,12 @@ def _string(schema: _Schema, text: str) -> str:
     if "pattern" in schema:
         samples = (_sample(schema["pattern"], 0, extra)[0] for extra in range(low + 1))
         return _first(
-            said
-            for said in (text, *samples)
-            if low <= len(said) <= high and re.search(schema["pattern"], said) is not None
+            candidate
+            for candidate in (text, *samples)
+            if low <= len(candidate) <= high and re.search(schema["pattern"], candidate) is not None
         )
-    said = _FORMATS.get(schema.get("format", ""), text)
-    return said.ljust(low, "x")[: None if high == math.inf else int(high)]
+    candidate = _FORMATS.get(schema.get("format", ""), text)
+    return candidate.ljust(low, "x")[: None if high == math.inf else int(high)]
 
 
 def _number(schema: _Schema, *, whole: bool) -> int | float:
@@ -296,11 +308,11 @@ def _number(schema: _Schema, *, whole: bool) -> int | float:
     return _first(
         int(number) if number == int(number) else number
         for number in candidates
-        if _within(number, schema) and not (whole and number != int(number))
+        if _satisfies(number, schema) and not (whole and number != int(number))
     )
 
 
-def _within(number: float, schema: _Schema) -> bool:
+def _satisfies(number: float, schema: _Schema) -> bool:
     step = schema.get("multipleOf")
     return (
         schema.get("minimum", -math.inf) <= number <= schema.get("maximum", math.inf)
@@ -309,48 +321,48 @@ def _within(number: float, schema: _Schema) -> bool:
     )
 
 
-def _sample(pattern: str, at: int, extra: int) -> tuple[str, int]:
-    """Text that the pattern from at on matches, and where that ends: at a `)` or the end.
+def _sample(pattern: str, index: int, extra: int) -> tuple[str, int]:
+    """Text that matches the pattern from index on, and the index where parsing stopped: a `)` or the end.
 
-    Open counts are repeated extra times more than they must. Knows literals, escapes, classes,
-    groups, alternatives (takes the first) and counts: what schemas use. Anything else gives text
-    that does not match, so the caller has to look.
+    An open-ended repetition gets extra repetitions beyond its minimum. Supported are the constructs
+    that schemas use: literals, escapes, classes, groups, alternatives (the first one) and repetitions.
+    Anything else gives text that may not match, so the caller must check it.
     """
-    said = ""
-    while at < len(pattern) and pattern[at] not in "|)":
-        piece, at = _atom(pattern, at, extra)
-        found = _TIMES.match(pattern, at)
+    text = ""
+    while index < len(pattern) and pattern[index] not in "|)":
+        piece, index = _atom(pattern, index, extra)
+        repetition = _REPETITION.match(pattern, index)
         times = 1
-        if found:
-            at = found.end()
-            least, most = found["low"], found["high"]
-            times = int(least) if least else int(found[0][0] == "+")
-            open_ended = not least or (found["to"] and not most)
-            times += extra if open_ended and found[0][0] != "?" else 0
-        said += piece * times
-    if at < len(pattern) and pattern[at] == "|":
-        at = _sample(pattern, at + 1, extra)[1]
-    return said, at
+        if repetition:
+            index = repetition.end()
+            low, high = repetition["low"], repetition["high"]
+            times = int(low) if low else int(repetition[0][0] == "+")
+            open_ended = not low or (repetition["to"] and not high)
+            times += extra if open_ended and repetition[0][0] != "?" else 0
+        text += piece * times
+    if index < len(pattern) and pattern[index] == "|":
+        index = _sample(pattern, index + 1, extra)[1]
+    return text, index
 
 
-_TIMES = re.compile(r"(?:[*+?]|\{(?P<low>\d+)(?P<to>,)?(?P<high>\d+)?\})\??")
+_REPETITION = re.compile(r"(?:[*+?]|\{(?P<low>\d+)(?P<to>,)?(?P<high>\d+)?\})\??")
 _CLASS = re.compile(r"\[\^?\]?(?:\\.|[^\]\\])*\]|\\[dDwWsS]|\.")
 _OPENING = re.compile(r"\((?:\?(?::|P?<\w+>))?")
 _CHARACTERS = "a0A" + "".join(map(chr, range(0x20, 0x7F))) + "\té"
 
 
-def _atom(pattern: str, at: int, extra: int) -> tuple[str, int]:
-    """The text of one thing that can be repeated, and where it ends."""
-    if opening := _OPENING.match(pattern, at):
-        piece, at = _sample(pattern, opening.end(), extra)
-        return piece, at + 1
-    if one := _CLASS.match(pattern, at):
+def _atom(pattern: str, index: int, extra: int) -> tuple[str, int]:
+    """Text for one repeatable unit of the pattern, and the index after the unit."""
+    if opening := _OPENING.match(pattern, index):
+        piece, index = _sample(pattern, opening.end(), extra)
+        return piece, index + 1
+    if one := _CLASS.match(pattern, index):
         return _first(c for c in _CHARACTERS if re.fullmatch(one[0], c)), one.end()
-    if pattern[at] in "^$" or pattern[at : at + 2] in (r"\b", r"\B"):
-        return "", at + (2 if pattern[at] == "\\" else 1)
-    if pattern[at] == "\\" and at + 1 < len(pattern):
-        return pattern[at + 1], at + 2
-    return pattern[at], at + 1
+    if pattern[index] in "^$" or pattern[index : index + 2] in (r"\b", r"\B"):
+        return "", index + (2 if pattern[index] == "\\" else 1)
+    if pattern[index] == "\\" and index + 1 < len(pattern):
+        return pattern[index + 1], index + 2
+    return pattern[index], index + 1
 
 
 def _first(values: Iterable[_T]) -> _T:
@@ -360,6 +372,6 @@ def _first(values: Iterable[_T]) -> _T:
 
 
 def _capped(count: int) -> int:
-    if count > _MOST:
+    if count > _MAX_COUNT:
         raise _NoFit
     return count

@@ -1,29 +1,29 @@
-"""`echo` behind httpx's own seam: a request is answered in this process, and nothing ever waits."""
+"""An httpx transport for the model `echo`: it answers requests in this process and never waits."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 
-import chatpipe.wire  # noqa: F401 - keeps httpx's own command line out
+import chatpipe.wire  # noqa: F401 - keeps httpx from importing its command line
 from chatpipe.local import echo
 
-import httpx  # isort: skip - after it
+import httpx  # isort: skip - after chatpipe.wire
 
 
 class EchoTransport(httpx.AsyncBaseTransport):
-    """Answers from the model `echo`, whatever the request's host.
+    """A transport that answers every request from the model `echo`, whatever its host.
 
-    No await in here or in the reply's stream suspends, so a caller without an event loop can run
-    the whole exchange by one `send(None)`.
+    No await in the transport or in the reply's stream suspends, so a caller without an event loop can
+    drive the whole exchange with one `send(None)`.
     """
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         body = await request.aread()
         reply = echo.answer(request.method, request.url.raw_path.decode("ascii"), body)
-        return httpx.Response(reply.status, headers=list(reply.headers), stream=_Pieces(reply.pieces))
+        return httpx.Response(reply.status, headers=list(reply.headers), stream=_ReplyStream(reply.pieces))
 
 
-class _Pieces(httpx.AsyncByteStream):
+class _ReplyStream(httpx.AsyncByteStream):
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = pieces
 
