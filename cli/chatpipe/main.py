@@ -1,7 +1,7 @@
-"""The program: runs a command, and turns whatever ends it into one line on stderr and an exit status.
+"""The program: run a command, and turn whatever ends it into one line on stderr and an exit status.
 
-`--version` is answered before Click is imported, and every command is imported only when it runs:
-starting is most of what a small request costs.
+`--version` is answered before Click is imported, and a command is imported only when it runs,
+because start-up is most of the cost of a small request.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from chatpipe.errors import ChatpipeError, UsageFault
 
 _COMPLETION_VARIABLE = "_CHATPIPE_COMPLETE"
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+_WRITE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
 class ReaderGone(BaseException):
-    """Whoever read our output went away: the quiet end of a filter."""
+    """The reader of our output closed the pipe. A filter then ends quietly."""
 
 
 def main() -> NoReturn:
-    """The `chatpipe` script. Ends the process by an exit status or by the signal that stopped it.
+    """The `chatpipe` script. It ends the process with an exit status or by the signal that stopped it.
 
-    Until there is something to clean up a signal simply ends the process: Python's own handler for
-    Ctrl-C would break into imports, where C code does not expect it.
+    Until there is something to clean up, a signal ends the process by its default action: Python's own
+    handler for Ctrl-C could interrupt imports, where C code does not expect it.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -44,47 +44,47 @@ def main() -> NoReturn:
         status = run(sys.argv[1:])
     except Interrupted as interrupted:
         _clean_up()
-        _die_by(interrupted.number)
+        _end_by_signal(interrupted.number)
     except ReaderGone:
-        _die_by(signal.SIGPIPE)
-    # Everything has been written. Taking down a few hundred modules one by one would cost another 5 ms.
+        _end_by_signal(signal.SIGPIPE)
+    # Everything has been written. A regular shutdown of a few hundred modules would cost another 5 ms.
     os._exit(status)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command line and return its exit status; every fault is told on stderr here.
+    """Run the command line, report every fault on stderr, and return the exit status.
 
-    Interrupted and ReaderGone pass through: they end the process by a signal.
+    Interrupted and ReaderGone propagate, because they end the process by a signal.
     """
-    # A run makes some 40,000 objects that live to its end, and looking for garbage among them, which
-    # Python does by default after every 700, took 5 of its 90 ms.
+    # A run creates about 40,000 objects that live until its end. The garbage collector, which by default
+    # runs after every 700 new objects, took 5 of the 90 ms.
     gc.set_threshold(50_000)
     _open_standard_descriptors()
     try:
         if list(arguments) == ["--version"]:
-            return _version()
+            return _print_version()
         return _command(arguments)
     except Exception as error:
-        return _told(error, arguments)
+        return _report(error, arguments)
 
 
-def _told(error: Exception, arguments: Sequence[str]) -> int:
-    """Tell the fault on stderr, each of several on a line, and give its status."""
+def _report(error: Exception, arguments: Sequence[str]) -> int:
+    """Report the fault on stderr, one line for each of several, and return its exit status."""
     from chatpipe.errors import ChatpipeError, Problems
     from chatpipe.output.notices import Notices
     from chatpipe.output.options import Telling
 
-    fault = error if isinstance(error, ChatpipeError) else _bug(error)
+    fault = error if isinstance(error, ChatpipeError) else _bug_fault(error)
     if "--debug" in arguments and not isinstance(fault, Problems):
         _show_traceback(error)
-    told = Notices(Telling(error_format=_error_format(arguments)))
+    console = Notices(Telling(error_format=_error_format(arguments)))
     for each in fault.faults if isinstance(fault, Problems) else [fault]:
-        told.error(each)
+        console.error(each)
     return fault.status
 
 
 def _command(arguments: Sequence[str]) -> int:
-    """Run the command; whatever it raises comes out as a ChatpipeError."""
+    """Run the command. Errors of Click and of a failed write are raised as a ChatpipeError or ReaderGone."""
     import click
 
     from chatpipe.commands.table import cli, refuse_misplaced
@@ -93,13 +93,13 @@ def _command(arguments: Sequence[str]) -> int:
 
     try:
         if instruction := os.environ.get(_COMPLETION_VARIABLE):
-            return _complete(instruction)
+            return _answer_completion(instruction)
         refuse_misplaced(arguments)
         with cli.make_context("chatpipe", list(arguments)) as context:
             status = cli.invoke(context)
         return status if isinstance(status, int) else 0
     except click.exceptions.Exit as exit_:  # --help
-        return _flushed(exit_.exit_code)
+        return _flush(exit_.exit_code)
     except click.UsageError as error:
         raise _usage_fault(error, arguments) from error
     except BrokenPipe as error:
@@ -107,22 +107,22 @@ def _command(arguments: Sequence[str]) -> int:
     except OSError as error:
         if error.errno == errno.EPIPE:
             raise ReaderGone from error
-        if error.errno in _FULL:
+        if error.errno in _WRITE_ERRNOS:
             raise CannotWrite(f"cannot write: {reason(error)}", place="stdout") from error
         raise
 
 
-def _bug(error: Exception) -> ChatpipeError:
+def _bug_fault(error: Exception) -> ChatpipeError:
     from chatpipe.errors import ChatpipeError
 
     return ChatpipeError(f"a bug: {type(error).__name__}: {error}", fix="please report what --debug shows")
 
 
-def _version() -> int:
-    """Answered without Click. What cannot be written is told as in any command."""
+def _print_version() -> int:
+    """Print the version without Click. A failed write is reported as in any command."""
     try:
         _stdout().write(f"chatpipe {__version__}\n")
-        return _flushed(0)
+        return _flush(0)
     except BrokenPipeError as error:
         raise ReaderGone from error
     except OSError as error:
@@ -132,7 +132,7 @@ def _version() -> int:
 
 
 def _stdout() -> TextIO:
-    """What Click and we write short texts to. Raises CannotWrite when it was closed at the start."""
+    """The stream for short texts of Click and of our own. Raises CannotWrite if it was closed at start-up."""
     if sys.stdout is None:
         from chatpipe.errors import CannotWrite
 
@@ -140,14 +140,14 @@ def _stdout() -> TextIO:
     return sys.stdout
 
 
-def _flushed(status: int) -> int:
-    """What was written may still be in the buffer; a full disk is found out here."""
+def _flush(status: int) -> int:
+    """Flush stdout, which is where a full disk is detected, and return status."""
     _stdout().flush()
     return status
 
 
 def _usage_fault(error: click.UsageError, arguments: Sequence[str]) -> UsageFault:
-    """Click's complaint in our form: lower case, no full stop, and where the help is."""
+    """Click's usage error in our style: lower case, no full stop, and a pointer to the help."""
     from difflib import get_close_matches
 
     import click
@@ -155,9 +155,9 @@ def _usage_fault(error: click.UsageError, arguments: Sequence[str]) -> UsageFaul
     from chatpipe.commands.table import COMMANDS
     from chatpipe.errors import UsageFault
 
-    # Of some faults Click does not say where they were found.
-    named = f"chatpipe {arguments[0]}" if arguments and arguments[0] in COMMANDS else "chatpipe"
-    command = error.ctx.command_path if error.ctx is not None else named
+    # Some Click errors carry no context.
+    fallback = f"chatpipe {arguments[0]}" if arguments and arguments[0] in COMMANDS else "chatpipe"
+    command = error.ctx.command_path if error.ctx is not None else fallback
     text = " ".join(error.format_message().split()).removesuffix(".")
     if isinstance(error, click.NoSuchOption):
         known = [name for each in error.ctx.command.params for name in each.opts] if error.ctx else []
@@ -167,46 +167,46 @@ def _usage_fault(error: click.UsageError, arguments: Sequence[str]) -> UsageFaul
     return UsageFault(text[:1].lower() + text[1:], fix=f"see {command} --help")
 
 
-def _complete(instruction: str) -> int:
-    """Answer the shell, whose completion script asks by a variable."""
+def _answer_completion(instruction: str) -> int:
+    """Answer the shell's completion script, which passes its request in an environment variable."""
     from click.shell_completion import shell_complete
 
     from chatpipe.commands.table import cli
 
-    return _flushed(shell_complete(cli, {}, "chatpipe", _COMPLETION_VARIABLE, instruction))
+    return _flush(shell_complete(cli, {}, "chatpipe", _COMPLETION_VARIABLE, instruction))
 
 
 def _error_format(arguments: Sequence[str]) -> str:
-    """`--error-format json` also holds for errors in the command line that says it."""
+    """The value of --error-format, read before parsing so that it also applies to usage errors."""
     words = list(arguments[: arguments.index("--")] if "--" in arguments else arguments)
-    asked = "--error-format=json" in words or ("--error-format", "json") in pairwise(words)
-    return "json" if asked else "text"
+    is_json = "--error-format=json" in words or ("--error-format", "json") in pairwise(words)
+    return "json" if is_json else "text"
 
 
 def _open_standard_descriptors() -> None:
-    """Put /dev/null where stdin, stdout or stderr are closed.
+    """Open /dev/null on each of stdin, stdout and stderr that is closed.
 
-    Else the first socket that is opened gets descriptor 1, and the answer goes to the server.
-    Python has set sys.stdin, sys.stdout and sys.stderr to None then, which still tells.
+    Otherwise the first socket could get descriptor 1, and the answer would go to the server. Python has
+    already set sys.stdin, sys.stdout or sys.stderr to None, so a closed stream is still recognizable.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
 
 
 def _clean_up() -> None:
-    """Remove a temporary file that was made just as the signal came, before its owner was there."""
+    """Remove a temporary file that was created just before the signal and has no owner yet."""
     if (files := sys.modules.get("chatpipe.output.files")) is not None:
         files.discard_all()
 
 
-def _die_by(number: int) -> NoReturn:
-    """End by the signal itself, so that a shell's loop and make stop too."""
+def _end_by_signal(number: int) -> NoReturn:
+    """End the process by the signal itself, so that a shell loop or make stops too."""
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
-    os._exit(128 + number)  # where the signal is blocked
+    os._exit(128 + number)  # if the signal is blocked
 
 
 def _show_traceback(error: Exception) -> None:
