@@ -201,7 +201,7 @@ def test_calls_run_at_the_same_time_and_are_answered_in_order(toolbox: Callable[
 def test_more_calls_than_run_at_once_in_all_threads(
     toolbox: Callable[..., Toolbox], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(execute, "_MOST_AT_ONCE", 2)
+    monkeypatch.setattr(execute, "_MAX_CONCURRENT", 2)
     box = toolbox({"f": sh(f"touch {tmp_path}/$$; sleep 0.03; ls {tmp_path} | wc -l; rm {tmp_path}/$$")})
     answers: list[dict[str, Any]] = []
     threads = [threading.Thread(target=lambda: answers.extend(box.run(calling(*"fff")))) for _ in range(3)]

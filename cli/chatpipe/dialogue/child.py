@@ -1,7 +1,7 @@
-"""One command that runs: started, fed, read, and ended with all that it started.
+"""One running tool command: start it, feed its stdin, read its output, end its whole process tree.
 
-A Child does nothing by itself. Whoever drives it selects on its pipes, calls what is registered
-there, and asks it often whether it is over: several run beside each other in one thread so.
+A Child has no loop of its own. The caller selects on its pipes, calls the callbacks registered there,
+and polls is_over(). One thread can therefore drive several children at once.
 """
 
 from __future__ import annotations
@@ -15,18 +15,20 @@ from contextlib import contextmanager, suppress
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
 from typing import IO, NamedTuple
 
-STDOUT_LIMIT = 1 << 20  # bytes; what a model is given is read, and paid for, with every later turn
+STDOUT_LIMIT = 1 << 20  # bytes; the model reads this output again, at a price, in every later turn
 STDERR_KEPT = 1 << 16  # bytes, the last ones
-GRACE_S = 0.5  # between SIGTERM and SIGKILL
-_LINGER_S = 0.5  # for output, after the command itself has ended
-_PIECE = 1 << 16  # what a pipe holds on Linux
+GRACE_S = 0.5  # from SIGTERM to SIGKILL
+_LINGER_S = 0.5  # time to wait for output after the command itself has exited
+_PIPE_BYTES = 1 << 16  # capacity of a pipe on Linux
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Ended(NamedTuple):
-    """How a command ended: status is below 0 for a signal, as in subprocess, and None if it never ran.
+    """The result of a command.
 
-    stopped says why we ended it, or could not start it, to complete `the tool ...`; empty if neither.
+    status is the exit status: negative for a signal, as in subprocess, and None if the command never
+    ran. stopped is the reason why we ended it or could not start it, as a phrase that completes
+    `the tool ...`; it is empty in all other cases.
     """
 
     status: int | None
@@ -36,7 +38,7 @@ class Ended(NamedTuple):
 
     @property
     def failure(self) -> str | None:
-        """What went wrong, to complete `the tool ...`; None for a command that succeeded."""
+        """The reason for a failure, as a phrase that completes `the tool ...`; None after success."""
         if self.stopped:
             return self.stopped
         if self.status is not None and self.status < 0:
@@ -45,10 +47,10 @@ class Ended(NamedTuple):
 
 
 class Child:
-    """A command that was started.
+    """A running command, the leader of its own session.
 
-    It leads a session of its own: a signal to all groups in that reaches its whole tree, Ctrl-C on
-    the terminal does not, and a program that asks the terminal for a password fails at once instead
+    A signal to all process groups of that session reaches the whole process tree. Ctrl-C on the
+    terminal does not reach it. A program that asks the terminal for a password fails at once instead
     of being stopped for ever.
     """
 
@@ -62,17 +64,17 @@ class Child:
         now: float,
         timeout_s: float,
     ) -> None:
-        """Raises OSError or ValueError where the command cannot be started."""
+        """Start the command. Raises OSError or ValueError if that fails."""
         self._selector = selector
-        self._left = memoryview(data)
+        self._unsent = memoryview(data)
         self._out = bytearray()
         self._err = bytearray()
-        self._stopped = ""
-        self._late = f"took longer than {timeout_s:g} s"
+        self._end_reason = ""
+        self._timeout_reason = f"took longer than {timeout_s:g} s"
         self._deadline = now + timeout_s
-        self._kill_at: float | None = None  # set by SIGTERM
-        self._leave_at: float | None = None  # set when the command itself has ended
-        self._lock = threading.Lock()  # a process that was waited for may have given its number away
+        self._kill_at: float | None = None  # set when SIGTERM is sent
+        self._stop_reading_at: float | None = None  # set when the command itself has exited
+        self._lock = threading.Lock()  # once a process has been waited for, its pid may be reused
         self._process = subprocess.Popen(
             words,
             stdin=subprocess.PIPE,
@@ -87,61 +89,64 @@ class Child:
         self._register(self._process.stderr, EVENT_READ, self._read_err)
 
     def is_over(self, now: float) -> bool:
-        """Whether nothing more is to come. What is late, or too much, is ended here, in steps."""
+        """Return True if no more output will come. Also end, in steps, a command that exceeds a limit."""
         if self._kill_at is not None:
             return now >= self._kill_at or not self.is_heard()
         if len(self._out) > STDOUT_LIMIT:
             self.end(f"wrote more than {STDOUT_LIMIT:,} bytes", now)
         elif self._has_exited():
-            self._leave_at = self._leave_at or now + _LINGER_S
-            return now >= self._leave_at or not self.is_heard()
+            self._stop_reading_at = self._stop_reading_at or now + _LINGER_S
+            return now >= self._stop_reading_at or not self.is_heard()
         elif now >= self._deadline:
-            self.end(self._late, now)
+            self.end(self._timeout_reason, now)
         return False
 
     def is_heard(self) -> bool:
-        """Whether anybody may still write to one of its pipes."""
+        """Return True if some process may still write to stdout or stderr."""
         return any(
             stream is not None and not stream.closed
             for stream in (self._process.stdout, self._process.stderr)
         )
 
-    def end(self, why: str, now: float) -> None:
-        """Ask it to end; is_over() is true once it did, or after GRACE_S."""
-        self._stopped = why
+    def end(self, reason: str, now: float) -> None:
+        """Send SIGTERM. is_over() returns True once the command has ended, at the latest after GRACE_S."""
+        self._end_reason = reason
         self._kill_at = now + GRACE_S
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it, and all that it started. From any thread."""
+        """Kill the command and everything it started. May be called from any thread."""
         self._signal(signal.SIGKILL)
 
     def close(self) -> Ended:
-        """How it ended; afterwards nothing is left of it. For one that is over, or is to be so now."""
+        """Release the pipes and the process, and return the result.
+
+        The command must be over, or end() must have been called; in that case it is killed now.
+        """
         if self._kill_at is not None:
             self.kill()
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             self._close(stream)
-        with suppress(subprocess.TimeoutExpired):  # another user's, or one that the kernel holds
+        with suppress(subprocess.TimeoutExpired):  # it belongs to another user, or is stuck in the kernel
             self._process.wait(GRACE_S)
-        return Ended(self._process.returncode, self._stopped, bytes(self._out), bytes(self._err))
+        return Ended(self._process.returncode, self._end_reason, bytes(self._out), bytes(self._err))
 
     def _has_exited(self) -> bool:
         with self._lock:
             return self._process.poll() is not None
 
     def _signal(self, number: int) -> None:
-        """To the whole session. It is the command's as long as nobody waited for the command."""
+        """Signal the whole session. The pid is the command's until the command has been waited for."""
         with self._lock:
             if self._process.returncode is None:
                 for group in _groups(self._process.pid):
                     with suppress(OSError):
                         os.killpg(group, number)
 
-    def _register(self, stream: IO[bytes] | None, events: int, act: object) -> None:
+    def _register(self, stream: IO[bytes] | None, events: int, callback: object) -> None:
         assert stream is not None
         os.set_blocking(stream.fileno(), False)
-        self._selector.register(stream, events, act)
+        self._selector.register(stream, events, callback)
 
     def _close(self, stream: IO[bytes] | None) -> None:
         if stream is not None and not stream.closed:
@@ -153,17 +158,17 @@ class Child:
         stream = self._process.stdin
         assert stream is not None
         try:
-            self._left = self._left[os.write(stream.fileno(), self._left[:_PIECE]) :]
+            self._unsent = self._unsent[os.write(stream.fileno(), self._unsent[:_PIPE_BYTES]) :]
         except BlockingIOError:
             return
-        except OSError:  # it does not read what it is called with, and need not
-            self._left = self._left[:0]
-        if not self._left:
+        except OSError:  # the command is free not to read its input
+            self._unsent = self._unsent[:0]
+        if not self._unsent:
             self._close(stream)
 
     def _read_out(self) -> None:
         data = self._read(self._process.stdout)
-        if len(self._out) <= STDOUT_LIMIT:  # it may write on until it is killed
+        if len(self._out) <= STDOUT_LIMIT:  # it may keep writing until it is killed
             self._out += data
 
     def _read_err(self) -> None:
@@ -171,10 +176,10 @@ class Child:
         del self._err[:-STDERR_KEPT]
 
     def _read(self, stream: IO[bytes] | None) -> bytes:
-        """What is there; at the end the stream is closed."""
+        """Read the data that is available. At the end of the stream, close it."""
         assert stream is not None
         try:
-            data = os.read(stream.fileno(), _PIECE)
+            data = os.read(stream.fileno(), _PIPE_BYTES)
         except BlockingIOError:
             return b""
         if not data:
@@ -183,14 +188,14 @@ class Child:
 
 
 def _groups(session: int) -> set[int]:
-    """The process groups of a session: timeout(1) and shells with job control make some of their own.
+    """The process groups of a session: timeout(1) and shells with job control create additional ones.
 
-    Only the leader's where the system has no /proc to find the others in.
+    Without /proc the others cannot be found, and the result holds the leader's group only.
     """
     groups = {session}
     with suppress(OSError):
         for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))):
-            with suppress(OSError):  # it has ended by now
+            with suppress(OSError):  # the process has ended meanwhile
                 if os.getsid(pid) == session:
                     groups.add(os.getpgid(pid))
     return groups
@@ -205,21 +210,22 @@ def _signal_name(number: int) -> str:
 
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """What a signal raises is raised at the end of the block, so that no child is lost between two lines.
+    """Delay signals until the end of the block, so that a handler's exception cannot lose a child.
 
-    Only the main thread runs handlers. Not by a signal mask: commands would inherit it.
+    Only the main thread runs handlers, so other threads delay nothing. A signal mask would not do,
+    because commands would inherit it.
     """
-    came: list[int] = []
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    received: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
     if threading.current_thread() is not threading.main_thread():
-        before = {}
-    taken = [number for number, handler in before.items() if callable(handler)]
+        handlers = {}
+    delayed = [number for number, handler in handlers.items() if callable(handler)]
     try:
-        for number in taken:
-            signal.signal(number, lambda number, _: came.append(number))
+        for number in delayed:
+            signal.signal(number, lambda number, _: received.append(number))
         yield
     finally:
-        for number in taken:
-            signal.signal(number, before[number])
-        if came:
-            signal.raise_signal(came[0])
+        for number in delayed:
+            signal.signal(number, handlers[number])
+        if received:
+            signal.raise_signal(received[0])

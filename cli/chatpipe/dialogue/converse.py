@@ -1,11 +1,11 @@
 """One request -> the turns that follow from its answers, until one is final.
 
-    request -> answer -> it calls tools -----------> they run, ask again
-                  ^   -> it does not fit a schema -> say so, ask again
+    request -> answer -> it calls tools -----------> run them, ask again
+                  ^   -> it violates a schema -----> quote the violation, ask again
                   |   -> final
                   +------------- next request
 
-Written once for `ask` and for runs: how a request is sent and how tools are run is passed in.
+`ask` and runs share this code. They pass in the functions that send a request and run tools.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -21,9 +21,10 @@ Message = dict[str, Value]
 
 
 class Tools(NamedTuple):
-    """can_answer: whether all calls of a message, the answer to a body, are ours to answer.
+    """The tools of a conversation. Both functions take a message and the body that it answers.
 
-    run: their results as messages.
+    can_answer returns True if we are to answer all calls of the message. run answers them and
+    returns the results as messages. max_turns limits the answers, counting the first and no re-asks.
     """
 
     can_answer: Callable[[Mapping[str, Value], Mapping[str, Value]], bool]
@@ -32,11 +33,12 @@ class Tools(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """What may follow an answer.
+    """The rules for further turns.
 
-    violation tells why a content does not fit, None when it does. In a run response_format is what
-    asked for that form: a line that asks for another one is not held to it. detail, where there is
-    one, is told why an answer is asked for again.
+    violation checks a content and returns the violation, or None if the content fits. reasks limits
+    how often a violation is answered by asking again. In a run, response_format is the one that
+    violation checks: a line with another response format is not checked. detail, if set, receives
+    the reason for each re-ask.
     """
 
     tools: Tools | None = None
@@ -53,9 +55,10 @@ class Rules(NamedTuple):
 
 
 class Talk(NamedTuple):
-    """How it ended. The answer is the last one; its tries and its usage of earlier turns are of all.
+    """A finished conversation.
 
-    steps are the messages that tool turns put behind the request's: calls and results.
+    answer is the last one; its tries and its earlier usage cover all turns. steps are the messages
+    that tool turns appended to those of the request: calls and results.
     """
 
     answer: Answer
@@ -65,9 +68,9 @@ class Talk(NamedTuple):
 async def converse(
     body: dict[str, Value], send: Callable[[dict[str, Value]], Awaitable[Answer]], rules: Rules
 ) -> Talk:
-    """Ask until an answer is final: good, or not to be helped by asking again. body stays as it is.
+    """Ask until an answer is final: good, or one that no further turn can improve. body is not modified.
 
-    One choice is followed, the first: several cannot go on in one conversation.
+    Only the first choice is followed, because one conversation cannot continue several.
     """
     steps: list[Message] = []
     turns, reasks, tries = 1, rules.reasks, 0
@@ -80,7 +83,11 @@ async def converse(
         if answer.fault is not None or completion is None:
             return Talk(answer, tuple(steps))
         message = _message(completion)
-        if rules.tools is not None and _is_whole(completion) and rules.tools.can_answer(message, body):
+        if (
+            rules.tools is not None
+            and _has_complete_calls(completion)
+            and rules.tools.can_answer(message, body)
+        ):
             if turns == rules.tools.max_turns:
                 return Talk(answer._replace(is_exhausted=True), tuple(steps))
             results = await rules.tools.run(message, body)
@@ -99,21 +106,21 @@ async def converse(
 
 
 def _message(completion: Mapping[str, Any]) -> Message:
-    """The message of the first choice, empty where a server has something else there."""
+    """The message of the first choice; empty if the server sent something else there."""
     choices = completion.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = choice.get("message") if isinstance(choice, dict) else None
     return message if isinstance(message, dict) else {}
 
 
-def _is_whole(completion: dict[str, Value]) -> bool:
-    """Whether nothing is wrong but that tools are called: half a call, cut by the limit, is not run."""
+def _has_complete_calls(completion: dict[str, Value]) -> bool:
+    """Return True if the only finding is that tools are called. A call cut by the limit must not run."""
     verdict = judge.verdict(completion, allow=frozenset(), text_format=True)
     return verdict is not None and verdict.outcome is judge.Outcome.tool_calls
 
 
 def _violation(completion: dict[str, Value], rules: Rules) -> str | None:
-    """What does not fit, of an answer with which nothing else is wrong."""
+    """The schema violation of an answer that has no other defect; None in all other cases."""
     verdict = judge.verdict(completion, allow=frozenset(), text_format=True, fits=rules.violation)
     if verdict is None or verdict.outcome is not judge.Outcome.mismatch:
         return None
@@ -121,12 +128,12 @@ def _violation(completion: dict[str, Value], rules: Rules) -> str | None:
 
 
 def _complaint(violation: str) -> Message:
-    """The exact violation, as the user's next words: every server takes a user message."""
+    """The exact violation as a user message, which every server accepts."""
     return {"role": "user", "content": f"{violation}\nAnswer again, with JSON that fits the schema only."}
 
 
 def _unforced(body: dict[str, Value]) -> dict[str, Value]:
-    """A tool that had to be called was called: from now on the model chooses, else it calls for ever."""
+    """The body with a forced call turned into a free choice, or the model would call tools for ever."""
     choice = body.get("tool_choice")
     if choice == "required" or (isinstance(choice, dict) and choice.get("type") != "allowed_tools"):
         return {**body, "tool_choice": "auto"}
@@ -140,17 +147,20 @@ def _unforced(body: dict[str, Value]) -> dict[str, Value]:
 
 
 def total_usage(last: Value, earlier: Sequence[Value]) -> Value:
-    """The usage of all turns: counts added, also those inside details; what is no count is the last's."""
+    """The usage of all turns: the sum of all counts, nested ones included.
+
+    Any other value comes from the last turn that has it.
+    """
     total = last
     for usage in reversed(earlier):
-        total = _added(usage, total)
+        total = _sum(usage, total)
     return total
 
 
-def _added(one: Value, other: Value) -> Value:
+def _sum(one: Value, other: Value) -> Value:
     if isinstance(one, dict) and isinstance(other, dict):
-        both = {key: _added(one.get(key), value) for key, value in other.items()}
-        return {**both, **{key: value for key, value in one.items() if key not in both}}
+        total = {key: _sum(one.get(key), value) for key, value in other.items()}
+        return {**total, **{key: value for key, value in one.items() if key not in total}}
     if _is_count(one) and _is_count(other):
         return one + other
     return one if other is None else other

@@ -1,7 +1,7 @@
-"""Runs the commands behind tools: an assistant's message -> the messages that answer its calls.
+"""Run the commands behind tools: an assistant's message -> the messages that answer its calls.
 
-All calls of a message run at the same time, driven by the one thread that asked for them: it selects
-over their pipes. That works in the main thread, where signals interrupt it, and in the threads of a run.
+All calls of a message run concurrently. The thread that requested them drives them all by selecting on
+their pipes. This works in the main thread, where signals interrupt it, and in the threads of a run.
 """
 
 from __future__ import annotations
@@ -23,35 +23,36 @@ from chatpipe.inputs.values import Value
 from chatpipe.response.chunks import shorten
 from chatpipe.schema.rules import nearest
 
-_TICK_S = 0.02  # how soon is noticed what no pipe tells: a process that ended, a time that is over
-_SHORT_TICK_S = 0.001  # the same for a process whose pipes are closed: it is about to end
-# In all threads. A model that calls a tool a thousand times is not to fill the machine, and each takes
-# three descriptors, of which a process often has 1,024.
-_MOST_AT_ONCE = 128
-# Where the system has room for fewer: it has again when one of them has ended.
+_TICK_S = 0.02  # latency of events that no pipe reports: a process exits, a time limit passes
+_SHORT_TICK_S = 0.001  # the same for a process with closed pipes: it is about to exit
+# For all threads together. A model that calls a tool a thousand times must not fill the machine, and
+# each command takes three descriptors, of which a process often has only 1,024.
+_MAX_CONCURRENT = 128
+# The system has room for fewer commands. There is room again when one of ours has ended.
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.EAGAIN)
-_STDERR_TOLD = 2000  # bytes of stderr, the last ones, that a model is told
-_STDOUT_TOLD = 2000  # bytes, the first ones, of an output that is too long
-_SHORTEST_SECRET = 6  # a shorter one is in half of all texts by chance
-_SHOWN = 200  # characters of arguments that -v shows
+_STDERR_REPORTED = 2000  # bytes of stderr, the last ones, in a failure report to the model
+_STDOUT_REPORTED = 2000  # bytes, the first ones, of an output over the limit in such a report
+_SHORTEST_SECRET = 6  # half of all texts contain a shorter one by chance
+_SHOWN = 200  # characters of arguments that -v prints
 _KEY_VARIABLES = ("OPENAI_API_KEY", "OPENAI_CUSTOM_HEADERS")
 
 
 class Stopped(Exception):
-    """stop() was called: nothing more is run."""
+    """Raised by run() after stop() was called: nothing more runs."""
 
 
-class _Running(NamedTuple):
-    place: int
+class _RunningCall(NamedTuple):
+    position: int
     call: Call
     child: Child
-    since: float
+    started: float
 
 
 class Toolbox:
-    """The tools that have a command. environ is all that the commands get: see clean_environment().
+    """The tools that have a command.
 
-    detail, where there is one, is told every step, and note what went wrong, in one line.
+    environ is the complete environment of the commands: see clean_environment(). detail, if set,
+    receives a line for every step. note receives one line for every failure.
     """
 
     def __init__(
@@ -69,56 +70,60 @@ class Toolbox:
         self._detail = detail
         self._note = note
         self._stopped = threading.Event()
-        self._children: set[Child] = set()  # of all threads, for stop()
+        self._children: set[Child] = set()  # those of all threads, for stop()
         self._lock = threading.RLock()  # a signal may call stop() in the thread that holds it
 
     def can_answer(self, message: Mapping[str, Value], body: Mapping[str, Value]) -> bool:
-        """Whether it calls tools, and none that body offered and has no command: those are the caller's.
+        """Return True if the message calls tools, and we are to answer all of the calls.
 
-        A name that was never offered is a slip of the model, which is told so.
+        We leave it to the caller if it calls a tool that body offers and that has no command. A name
+        that was never offered is a mistake of the model: run() answers it with an error.
         """
-        found = tools.calls(message)
+        calls = tools.calls(message)
         offered = tools.names(body)
-        return bool(found) and all(call.name in self._commands or call.name not in offered for call in found)
+        return bool(calls) and all(call.name in self._commands or call.name not in offered for call in calls)
 
     def run(self, message: Mapping[str, Value], offered: Iterable[str] = ()) -> list[dict[str, Value]]:
-        """Run what a message calls, and wait for it. The answers are in the order of the calls.
+        """Run all calls of a message and wait for them. The answers are in the order of the calls.
 
-        offered are the tools that a model hears of where it called another one. Raises Stopped after
-        stop(). Whatever is raised, no process is left.
+        If the model called an unknown tool, its error lists offered beside the tools with a command.
+        Raises Stopped after stop(). Whatever is raised, no process is left behind.
         """
-        found = tools.calls(message)
+        calls = tools.calls(message)
         texts: dict[int, str] = {}
-        waiting = deque(enumerate(found))
-        running: list[_Running] = []
+        queue = deque(enumerate(calls))
+        running: list[_RunningCall] = []
         with PollSelector() as selector:
             try:
-                while waiting or running:
-                    self._refuse_stopped()
-                    texts |= self._begin(waiting, offered, running, selector)
-                    if waiting or running:
-                        _turn(selector, running)
+                while queue or running:
+                    self._raise_if_stopped()
+                    texts |= self._start_queued(queue, offered, running, selector)
+                    if queue or running:
+                        _poll(selector, running)
                     for each in [each for each in running if each.child.is_over(monotonic())]:
-                        self._refuse_stopped()  # it may have ended by that
-                        texts[each.place] = self._finish(each, running)
+                        self._raise_if_stopped()  # stop() may be the reason why it ended
+                        texts[each.position] = self._finish(each, running)
             finally:
                 self._abandon(running, selector)
-        self._refuse_stopped()
-        return [tools.answer_message(call, texts[place]) for place, call in enumerate(found)]
+        self._raise_if_stopped()
+        return [tools.answer_message(call, texts[position]) for position, call in enumerate(calls)]
 
     def stop(self) -> None:
-        """Kill what runs, in every thread; run() raises Stopped there, and from now on. From any thread."""
+        """Kill all running commands, in every thread. run() raises Stopped there, and from now on.
+
+        May be called from any thread.
+        """
         self._stopped.set()
         with self._lock:
             for child in self._children:
                 child.kill()
 
-    def _refuse_stopped(self) -> None:
+    def _raise_if_stopped(self) -> None:
         if self._stopped.is_set():
             raise Stopped
 
     def _refusal(self, call: Call, offered: Iterable[str]) -> str | None:
-        """What the model is told where there is nothing to run."""
+        """The error for the model if the call cannot be run; None if it can."""
         shown = shorten(call.name, _SHOWN)
         if call.name not in self._commands:
             self._note(f"the model called '{shown}', which is no tool: it is told")
@@ -127,35 +132,35 @@ class Toolbox:
             self._note(f"the model called '{shown}' with arguments that are no JSON object: it is told")
         return call.problem
 
-    def _begin(
+    def _start_queued(
         self,
-        waiting: deque[tuple[int, Call]],
+        queue: deque[tuple[int, Call]],
         offered: Iterable[str],
-        running: list[_Running],
+        running: list[_RunningCall],
         selector: PollSelector,
     ) -> dict[int, str]:
-        """Start what waits, as far as there is room. Returns what is told where nothing can be started."""
+        """Start queued calls while there is room. Returns the errors of those that cannot, by position."""
         texts = {}
-        while waiting:
-            place, call = waiting[0]
-            refused = self._refusal(call, offered)
+        while queue:
+            position, call = queue[0]
+            refusal = self._refusal(call, offered)
             try:
-                if refused is None and not self._start(place, call, running, selector):
+                if refusal is None and not self._start(position, call, running, selector):
                     break
             except (OSError, ValueError) as error:
                 if self._children and isinstance(error, OSError) and error.errno in _NO_ROOM:
                     break
-                refused = self._told(call, Ended(None, f"cannot be started: {reason(error)}", b"", b""))
-            waiting.popleft()
-            if refused is not None:
-                texts[place] = refused
+                refusal = self._report(call, Ended(None, f"cannot be started: {reason(error)}", b"", b""))
+            queue.popleft()
+            if refusal is not None:
+                texts[position] = refusal
         return texts
 
-    def _start(self, place: int, call: Call, running: list[_Running], selector: PollSelector) -> bool:
-        """Start the call's command; False where too many run. Raises OSError or ValueError."""
+    def _start(self, position: int, call: Call, running: list[_RunningCall], selector: PollSelector) -> bool:
+        """Start the call's command; return False if too many are running. Raises OSError or ValueError."""
         with signals_held(), self._lock:
-            self._refuse_stopped()
-            if len(self._children) >= _MOST_AT_ONCE:
+            self._raise_if_stopped()
+            if len(self._children) >= _MAX_CONCURRENT:
                 return False
             now = monotonic()
             child = Child(
@@ -167,37 +172,39 @@ class Toolbox:
                 timeout_s=self._timeout_s,
             )
             self._children.add(child)
-            running.append(_Running(place, call, child, now))
+            running.append(_RunningCall(position, call, child, now))
         shown = call.input[: 4 * _SHOWN].decode("utf-8", "replace")
-        self._tell(f"> tool {call.name}: {shorten(shown, _SHOWN)}")
+        self._emit_detail(f"> tool {call.name}: {shorten(shown, _SHOWN)}")
         return True
 
-    def _finish(self, each: _Running, running: list[_Running]) -> str:
-        """The result of a command that is over, or what is told of its failure."""
+    def _finish(self, each: _RunningCall, running: list[_RunningCall]) -> str:
+        """Release a command that is over, and return its result or its failure report for the model."""
         with signals_held(), self._lock:
             ended = each.child.close()
             self._children.discard(each.child)
             running.remove(each)
-        how = ended.failure or "ended with status 0"
-        took_s = monotonic() - each.since
-        self._tell(f"< tool {each.call.name}: {how} after {took_s:.3f} s, {len(ended.stdout)} bytes")
+        outcome = ended.failure or "ended with status 0"
+        took_s = monotonic() - each.started
+        self._emit_detail(
+            f"< tool {each.call.name}: {outcome} after {took_s:.3f} s, {len(ended.stdout)} bytes"
+        )
         for line in ended.stderr.decode("utf-8", "replace").splitlines():
-            self._tell(f"< tool {each.call.name}: stderr: {line}")
-        return self._told(each.call, ended)
+            self._emit_detail(f"< tool {each.call.name}: stderr: {line}")
+        return self._report(each.call, ended)
 
-    def _told(self, call: Call, ended: Ended) -> str:
-        """What the model is told, and the user where it is a failure."""
-        what = ended.failure
-        if what is None:
+    def _report(self, call: Call, ended: Ended) -> str:
+        """The result for the model. A failure is also reported to the user."""
+        problem = ended.failure
+        if problem is None:
             return _text(ended.stdout).removesuffix("\n")
-        self._note(f"tool '{call.name}' {what}: the model is told")
-        stdout = ended.stdout[:_STDOUT_TOLD] if len(ended.stdout) > STDOUT_LIMIT else ended.stdout
-        # A character of which the beginning was cut off says nothing.
-        stderr = _text(ended.stderr[-_STDERR_TOLD:]).lstrip("\ufffd")
-        return tools.failure(what, _text(stdout).removesuffix("\n"), stderr.removesuffix("\n"))
+        self._note(f"tool '{call.name}' {problem}: the model is told")
+        stdout = ended.stdout[:_STDOUT_REPORTED] if len(ended.stdout) > STDOUT_LIMIT else ended.stdout
+        # A character that lost its first bytes to the cut carries no meaning.
+        stderr = _text(ended.stderr[-_STDERR_REPORTED:]).lstrip("\ufffd")
+        return tools.failure(problem, _text(stdout).removesuffix("\n"), stderr.removesuffix("\n"))
 
-    def _abandon(self, running: list[_Running], selector: PollSelector) -> None:
-        """End what still runs: by SIGTERM, and by SIGKILL after a moment. A second signal waits for it."""
+    def _abandon(self, running: list[_RunningCall], selector: PollSelector) -> None:
+        """End all commands that still run: SIGTERM, then SIGKILL after GRACE_S. Delay a second signal."""
         if not running:
             return
         with signals_held():
@@ -205,21 +212,21 @@ class Toolbox:
             for each in running:
                 each.child.end("was stopped", now)
             while monotonic() < now + GRACE_S and not all(each.child.is_over(now) for each in running):
-                _turn(selector, running)
+                _poll(selector, running)
             with self._lock:
                 for each in running:
                     each.child.close()
                     self._children.discard(each.child)
             running.clear()
 
-    def _tell(self, text: str) -> None:
+    def _emit_detail(self, text: str) -> None:
         if self._detail is not None:
             self._detail(text)
 
 
-def _turn(selector: PollSelector, running: Sequence[_Running]) -> None:
-    """Feed and read what is ready; with nothing ready it takes a tick."""
-    if not running:  # those of other threads have to end first
+def _poll(selector: PollSelector, running: Sequence[_RunningCall]) -> None:
+    """Feed and read the pipes that are ready, after a wait of at most one tick."""
+    if not running:  # the commands of other threads have to end first
         sleep(_TICK_S)
         return
     all_heard = all(each.child.is_heard() for each in running)
@@ -228,14 +235,14 @@ def _turn(selector: PollSelector, running: Sequence[_Running]) -> None:
 
 
 def _text(data: bytes) -> str:
-    """As text. What is not UTF-8 is replaced, and so is NUL, which many a server's database refuses."""
+    """The data as text. Invalid UTF-8 is replaced, and so is NUL, which many servers' databases reject."""
     return data.decode("utf-8", "replace").replace("\0", "\ufffd")
 
 
 def clean_environment(
     environ: Mapping[str, str], secrets: Iterable[str], key_names: Iterable[str] = ()
 ) -> dict[str, str]:
-    """The environment without keys: the variables that are known to hold one, and all that hold a secret."""
+    """The environment without the variables that are known to hold a key or that contain a secret."""
     dropped = {*_KEY_VARIABLES, *key_names}
     hidden = [secret for secret in secrets if secret]
     return {
@@ -250,7 +257,7 @@ def _holds(value: str, secret: str) -> bool:
 
 
 def check_commands(commands: Mapping[str, Sequence[str]]) -> None:
-    """Raises MissingInput for a command that cannot be run, before anything is sent."""
+    """Raise MissingInput for a command that cannot be run, before anything is sent."""
     for name, words in commands.items():
         path = shutil.which(words[0])
         if path is None:
@@ -264,17 +271,17 @@ def check_commands(commands: Mapping[str, Sequence[str]]) -> None:
 
 
 def _has_no_interpreter(path: str) -> bool:
-    """Whether it is a script without `#!`: a shell runs such a text itself, the system does not."""
+    """Return True for a script without `#!`. A shell interprets such a file itself; the system does not."""
     try:
         with open(path, "rb") as file:
             head = file.read(64)
-    except OSError:  # which may be run, but not be read
+    except OSError:  # executable, but not readable
         return False
     return not head.startswith(b"#!") and b"\0" not in head and head.isascii()
 
 
 def check_names(commands: Iterable[str], body: Mapping[str, Value]) -> None:
-    """Raises UsageFault for a command whose tool is not in the request, and for more than one choice."""
+    """Raise UsageFault for a command whose tool is not in the request, and for more than one choice."""
     offered = tools.names(body)
     for name in commands:
         if name not in offered:

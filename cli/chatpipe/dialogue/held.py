@@ -1,4 +1,4 @@
-"""The pieces of an answer, held back until it is known whether it is the one that is written."""
+"""A buffer for the pieces of an answer, until it is known to be the one that is written."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from chatpipe.inputs.values import Value
 
 
 class Held:
-    """A receiver that keeps what it is told. Nothing of it has left, so a try that broke off is repeated."""
+    """A receiver that buffers. Nothing has been written yet, so an interrupted attempt can be repeated."""
 
     started = False
 
@@ -16,7 +16,7 @@ class Held:
         self._pieces: list[bytes | tuple[bytes, Mapping[str, Value]]] = []
 
     async def begin(self) -> None:
-        """Another try, or the next turn: what came before is not the answer."""
+        """Discard the buffer. Another attempt or the next turn begins, and replaces what came before."""
         self._pieces.clear()
 
     def raw(self, data: bytes) -> None:
@@ -26,7 +26,7 @@ class Held:
         self._pieces.append((payload, chunk))
 
     def play(self, receiver: Receiver) -> None:
-        """Hand everything on, in the order in which it came."""
+        """Pass everything to receiver, in the order of arrival."""
         for piece in self._pieces:
             if isinstance(piece, bytes):
                 receiver.raw(piece)
@@ -35,14 +35,14 @@ class Held:
 
 
 async def follow(body: dict[str, Value], world: World, ask: Ask, rules: Rules) -> tuple[Talk, Held]:
-    """Ask until an answer is final. The pieces are those of the last try of the last turn."""
-    held = Held()
-    before = world.before
+    """Ask until an answer is final. The buffer holds the pieces of the last attempt of the last turn."""
+    buffer = Held()
+    before_attempt = world.before
 
     async def begin() -> None:
-        await held.begin()
-        if before is not None:
-            await before()
+        await buffer.begin()
+        if before_attempt is not None:
+            await before_attempt()
 
-    holding = world._replace(before=begin)
-    return await converse(body, lambda turn: ask(turn, holding, held), rules), held
+    buffered_world = world._replace(before=begin)
+    return await converse(body, lambda turn: ask(turn, buffered_world, buffer), rules), buffer

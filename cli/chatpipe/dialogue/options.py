@@ -1,10 +1,10 @@
-"""What the user asks of a conversation with tools, as a record: light, as `--help` imports it too."""
+"""Options of a conversation with tools, as a record. Kept light, because `--help` imports it too."""
 
 from typing import NamedTuple
 
 
 class Tooling(NamedTuple):
-    """commands are (NAME, COMMAND) as typed, in that order; split() takes a COMMAND apart."""
+    """The tool options. commands are (NAME, COMMAND) as typed, in that order; split() parses a COMMAND."""
 
     commands: tuple[tuple[str, str], ...] = ()
     timeout_s: float = 60.0
@@ -12,10 +12,10 @@ class Tooling(NamedTuple):
 
 
 def split(command: str) -> list[str]:
-    """The words of a command, by a shell's rules of quoting and by no other of its rules.
+    """Split a command into words by a shell's quoting rules, and by none of its other rules.
 
-    Raises ValueError for a quote that is not closed. A word that begins with `#` is a word.
+    A word that begins with `#` is a word, not a comment. Raises ValueError for an unclosed quote.
     """
-    import shlex  # it costs 3 ms, and few calls have a command
+    import shlex  # takes 3 ms, and few calls have a command
 
     return shlex.split(command)

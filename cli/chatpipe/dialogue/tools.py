@@ -1,7 +1,7 @@
-"""What a message calls, and what is said to the model about it: shapes and words, nothing is run.
+"""Tool calls of a message, and the messages that answer them. Nothing is run here.
 
-Servers are less strict than the API's description: arguments come as an object, as nothing, or as
-`null` where a tool takes none, and ids are missing. Such calls are answered, too.
+Servers are less strict than the API's description. Arguments arrive as an object, or as nothing or
+`null` for a tool that takes none, and ids are missing. Such calls are answered, too.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,14 +14,15 @@ from chatpipe.response.chunks import shorten
 Kind = Literal["function", "custom", "legacy"]
 
 _NO_ARGUMENTS = ("", "null")
-_SHOWN = 200  # characters of arguments that are repeated to the model
+_SHOWN = 200  # characters of arguments that are quoted to the model
 
 
 class Call(NamedTuple):
-    """A call to answer. input is the stdin of its command: JSON of an object, or a custom tool's text.
+    """A tool call to answer.
 
-    id is made up where the server gave none, and empty for the older function_call (kind legacy),
-    which has a name only. problem tells why nothing can be run; None where nothing is known against it.
+    input is the stdin of its command: a JSON object, or a custom tool's text. id is generated if the
+    server gave none. It is empty for the older function_call (kind legacy), which only has a name.
+    problem is the answer to a call that cannot be run; None if nothing is known to be wrong.
     """
 
     id: str
@@ -32,24 +33,26 @@ class Call(NamedTuple):
 
 
 def calls(message: Mapping[str, Value]) -> list[Call]:
-    """The calls of an assistant's message, in its order. What is no object is none. Never raises."""
-    found = [_call(call, _id(call, place)) for place, call in _tool_calls(message)]
+    """The calls of an assistant's message, in order. An entry that is no object is skipped. Never raises."""
+    found = [_call(call, _id(call, index)) for index, call in _tool_calls(message)]
     if isinstance(legacy := message.get("function_call"), dict):
         found.append(_function("", legacy, "legacy"))
     return found
 
 
 def mended(message: Mapping[str, Value]) -> dict[str, Value]:
-    """The message as the next request can hold it: each call with an id, and with arguments that are JSON.
+    """The message in a form the next request can contain: each call has an id and JSON arguments.
 
-    Ids are those of calls(). Arguments that are no object become `{}`, because vLLM and Ollama parse
-    those of earlier turns and answer 400: what the model wrote stands in the answer to the call. The
-    message itself stays as it is. Never raises.
+    The ids are those of calls(). Arguments that are no object become `{}`, because vLLM and Ollama
+    parse the arguments of earlier turns and answer 400. The answer to the call quotes what the model
+    wrote. The given message is not modified. Never raises.
     """
     result = dict(message)
-    if isinstance(made := message.get("tool_calls"), list):
+    if isinstance(tool_calls := message.get("tool_calls"), list):
         result["tool_calls"] = [
-            _mended(call, _id(call, place)) for place, call in enumerate(made) if isinstance(call, dict)
+            _repaired(call, _id(call, index))
+            for index, call in enumerate(tool_calls)
+            if isinstance(call, dict)
         ]
     if isinstance(legacy := message.get("function_call"), dict):
         result["function_call"] = {**legacy, "arguments": _arguments(legacy)[0].decode()}
@@ -57,7 +60,7 @@ def mended(message: Mapping[str, Value]) -> dict[str, Value]:
 
 
 def answer_message(call: Call, text: str) -> dict[str, Value]:
-    """The message that gives the model text for its call."""
+    """The message that answers call with text."""
     if call.kind == "legacy":
         return {"role": "function", "name": call.name, "content": text}
     return {"role": "tool", "tool_call_id": call.id, "content": text}
@@ -71,29 +74,29 @@ def names(body: Mapping[str, Value]) -> frozenset[str]:
 
 
 def no_such_tool(name: str, known: Iterable[str]) -> str:
-    """The answer to a call of a tool that nobody offered."""
+    """The answer to a call of a tool that was not offered. known are the tools to list."""
     offered = ", ".join(f"'{each}'" for each in sorted(known))
     return f"error: there is no tool '{shorten(name, _SHOWN)}': the tools are {offered}"
 
 
 def failure(what: str, stdout: str, stderr: str) -> str:
-    """The answer to a call whose command failed; what completes `the tool ...`."""
+    """The answer to a call whose command failed. what is a phrase that completes `the tool ...`."""
     parts = [f"error: the tool {what}"]
     parts += [f"{name}:\n{text}" for name, text in (("stdout", stdout), ("stderr", stderr)) if text]
     return "\n".join(parts)
 
 
 def _tool_calls(message: Mapping[str, Value]) -> Iterator[tuple[int, dict[str, Value]]]:
-    made = message.get("tool_calls")
-    for place, call in enumerate(made if isinstance(made, list) else []):
+    tool_calls = message.get("tool_calls")
+    for index, call in enumerate(tool_calls if isinstance(tool_calls, list) else []):
         if isinstance(call, dict):
-            yield place, call
+            yield index, call
 
 
-def _id(call: Mapping[str, Value], place: int) -> str:
-    """The call's own id, else one that is new in its message: of the turn before nothing is waiting."""
-    given = call.get("id")
-    return given if isinstance(given, str) and given else f"call_{place}"
+def _id(call: Mapping[str, Value], index: int) -> str:
+    """The call's own id, or one that is unique in its message: earlier turns have no open calls."""
+    received = call.get("id")
+    return received if isinstance(received, str) and received else f"call_{index}"
 
 
 def _call(call: Mapping[str, Value], call_id: str) -> Call:
@@ -103,7 +106,7 @@ def _call(call: Mapping[str, Value], call_id: str) -> Call:
     text = custom.get("input")
     if not isinstance(text, str):
         text = "" if text is None else values.dumps(text).decode()
-    # A lone surrogate, half an emoji, has no bytes in UTF-8.
+    # A lone surrogate, half an emoji, has no UTF-8 encoding.
     return Call(call_id, _name(custom), text.encode("utf-8", "replace"), "custom")
 
 
@@ -118,26 +121,26 @@ def _name(called: Mapping[str, Value]) -> str:
 
 
 def _arguments(function: Mapping[str, Value]) -> tuple[bytes, str | None]:
-    """The arguments' JSON text as it came, and why they are not good: they are `{}` then."""
-    given = function.get("arguments")
-    if isinstance(given, dict):
-        return values.dumps(given), None
-    if given is None or (isinstance(given, str) and given.strip() in _NO_ARGUMENTS):
+    """The arguments' JSON text as received, and None; or `{}`, and the error for the model."""
+    received = function.get("arguments")
+    if isinstance(received, dict):
+        return values.dumps(received), None
+    if received is None or (isinstance(received, str) and received.strip() in _NO_ARGUMENTS):
         return b"{}", None
-    if not isinstance(given, str):
-        given = values.dumps(given).decode()
-    data = given.encode("utf-8", "surrogatepass")
+    if not isinstance(received, str):
+        received = values.dumps(received).decode()
+    data = received.encode("utf-8", "surrogatepass")
     try:
         what = "" if isinstance(values.loads_exactly(data), dict) else "not an object"
     except NotJSON as error:
         what = f"not JSON: {error}"
     if not what:
         return data, None
-    shown = shorten(given.encode("utf-8", "replace").decode(), _SHOWN)
+    shown = shorten(received.encode("utf-8", "replace").decode(), _SHOWN)
     return b"{}", f"error: the arguments are {what}: call the tool again with one JSON object, not '{shown}'"
 
 
-def _mended(call: Mapping[str, Value], call_id: str) -> dict[str, Value]:
+def _repaired(call: Mapping[str, Value], call_id: str) -> dict[str, Value]:
     result = {**call, "id": call_id}
     if isinstance(function := call.get("function"), dict):
         result["function"] = {**function, "arguments": _arguments(function)[0].decode()}

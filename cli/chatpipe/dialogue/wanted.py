@@ -1,4 +1,4 @@
-"""What may follow an answer, as the options say it; what is named in them has been read."""
+"""Options for further turns, after the files that they name have been read."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from chatpipe.request.form import Form
 
 
 class Wanted(NamedTuple):
-    """What the options say of turns: tools that are run, and a form that answers are to have."""
+    """Turn options: the tools to run, the form that answers must have, and how often to ask again."""
 
     tooling: Tooling = Tooling()
     form: Form | None = None
@@ -15,5 +15,5 @@ class Wanted(NamedTuple):
 
     @property
     def is_plain(self) -> bool:
-        """The first answer is the last, and is judged by nothing but itself."""
+        """True if the first answer is the last, and no form is checked."""
         return self.form is None and not self.tooling.commands
