@@ -1,7 +1,7 @@
-"""Format `audio`: the sound of an answer as bytes, in whatever form the request asked for.
+"""Format `audio`: the audio of an answer as bytes, in the encoding that the request asked for.
 
-Base64 comes whole, or in the pieces of a stream, which servers cut at any character or encode each
-for itself; what leaves is the bytes alone, as they come. Of several choices the first counts.
+Base64 arrives whole or in the pieces of a stream. Servers cut it at any character, or encode each
+piece separately. Only the decoded bytes are written, as they arrive. Of several choices the first counts.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from chatpipe.output.sink import Sink
 
 
 class Decoder:
-    """Base64 that is cut anywhere -> bytes as early as they are known. Padding may stand inside.
+    """Base64 cut anywhere -> bytes, as early as they are known. Padding may occur inside.
 
-    feed() and end() raise ValueError for what is not base64, a text that is cut short among it.
+    feed() and end() raise ValueError for text that is not base64, also for text that is cut short.
     """
 
     def __init__(self) -> None:
-        self._held = ""  # of a group of four characters, which are three bytes
+        self._partial = ""  # part of a group of four characters, which encode three bytes
 
     def feed(self, text: str) -> bytes:
-        text = self._held + text
+        text = self._partial + text
         whole = len(text) & ~3
-        self._held = text[whole:]
+        self._partial = text[whole:]
         parts = re.split("(?<==)(?=[^=])", text[:whole]) if "=" in text else [text[:whole]]
         return b"".join(a2b_base64(part, strict_mode=True) for part in parts)
 
     def end(self) -> bytes:
-        """Nothing is ever left to give."""
-        if self._held:
+        """Check that the base64 is complete. Returns no bytes: feed() has returned them all."""
+        if self._partial:
             raise ValueError("cut inside a group of four")
         return b""
 
 
 class Audio:
-    """Decodes the deltas of choice 0 as they come, or the message of the first choice.
+    """A writer that decodes the deltas of choice 0 as they come, or the message of the first choice.
 
-    Where there is no sound, what was said instead goes aside: it was paid for, and may say
-    why. end() raises BrokenAnswer for what is not base64; of an answer in one piece nothing is then written.
+    If there is no audio, the text sent instead goes to aside: it was paid for, and may give the reason.
+    end() raises BrokenAnswer for audio that is not base64. An answer in one piece is then not written.
     """
 
     def __init__(self, out: Sink, aside: Callable[[str], None]) -> None:
@@ -51,41 +51,41 @@ class Audio:
         self.aside = aside
         self.answer_id: Value = None
         self.wrote = False
-        self._forget()
+        self._reset()
 
     def raw(self, data: bytes) -> None:
-        """Written chunk by chunk."""
+        """Do nothing: chunk() writes the audio."""
 
     def chunk(self, payload: bytes, chunk: Mapping[str, Value]) -> None:
         answer_id = chunk.get("id")
         if answer_id and answer_id != self.answer_id:
             self.answer_id = answer_id
-            if not self.wrote:  # what is held may be of a try that failed
-                self._forget()
+            if not self.wrote:  # the decoder may hold characters of an attempt that failed
+                self._reset()
         for choice in choices(chunk):
             if isinstance(choice, dict) and choice.get("index", 0) == 0:
                 self._feed(choice.get("delta"))
 
     def end(self, completion: Mapping[str, Value], body: bytes | None) -> None:
         if body is not None or not self.streamed:
-            self._forget()
+            self._reset()
             message = next(messages(completion), {})
-            data = self._decoded(audio_of(message))
+            data = self._decode(audio_of(message))
             if not audio_of(message):
-                self._tell(message)
+                self._print_text(message)
         else:
             data = b""
-        self._decoded("", final=True)
+        self._decode("", final=True)
         if self.fault is not None:
             raise BrokenAnswer("the audio of the answer is not base64", fix="try again") from self.fault
         self.out.write(data)
 
-    def _tell(self, message: Mapping[str, Value]) -> None:
+    def _print_text(self, message: Mapping[str, Value]) -> None:
         text = message.get("refusal") or content_of(message)
         if isinstance(text, str) and text:
             self.aside(text if text.endswith("\n") else text + "\n")
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self.decoder = Decoder()
         self.streamed = False  # some of the audio came in a delta
         self.fault: ValueError | None = None
@@ -93,12 +93,12 @@ class Audio:
     def _feed(self, delta: Value) -> None:
         if isinstance(delta, dict) and (text := audio_of(delta)):
             self.streamed = True
-            if data := self._decoded(text):
+            if data := self._decode(text):
                 self.wrote = True
                 self.out.write(data)
 
-    def _decoded(self, text: str, *, final: bool = False) -> bytes:
-        """What follows the first fault has no known place in the sound, and is dropped."""
+    def _decode(self, text: str, *, final: bool = False) -> bytes:
+        """Decode text. Whatever follows the first fault has no known position in the audio; it is dropped."""
         if self.fault is None:
             try:
                 return self.decoder.end() if final else self.decoder.feed(text)

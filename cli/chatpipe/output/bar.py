@@ -1,9 +1,9 @@
-"""How far a run is, in the last line of stderr, which others' lines push down.
+"""The progress bar of a run: the last line of stderr, below all other lines.
 
     chatpipe:  41%|######         | 412 done, 3 failed, 35/s, 1.24M tokens, 00:17 left
 
-tqdm says how it looks. When it is drawn, wiped and written over is decided here: its own object counts
-every line, starts a thread, and knows nothing of what else goes to stderr.
+tqdm formats the line. This module draws, wipes and overwrites it: tqdm's own object counts every line,
+starts a thread, and does not know about other output on stderr.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from chatpipe.batch.tally import Tally
 
 _STDERR = 2
-# What came in so long decides the speed: longer than most answers take, shorter than a server's moods.
+# The speed is measured over this window: longer than most answers take, shorter than a server's fluctuations.
 _WINDOW_S = 30.0
 
 
 class Bar:
-    """The line. columns is the width where the terminal does not say its own."""
+    """The progress bar. columns is its width if the terminal does not report one."""
 
     def __init__(self, columns: int) -> None:
         self._columns = columns
         self._shown = ""
-        self._lock = threading.Lock()  # tools run in threads, and tell what they do
+        self._lock = threading.Lock()  # tools run in threads and print their steps
 
     def open(self) -> None:
         notices.through(self.push)
@@ -41,7 +41,7 @@ class Bar:
                 self._shown = text
 
     def push(self, data: bytes) -> None:
-        """Write data where the bar was. It is drawn again when its time comes."""
+        """Write data in place of the bar, which the next tick draws again."""
         with self._lock:
             notices.put(self._wiped() + data)
 
@@ -54,12 +54,12 @@ class Bar:
 
     @property
     def width(self) -> int:
-        """Without the last column, in which some terminals begin a new line."""
+        """The usable columns. The last one is left free, because some terminals begin a new line in it."""
         try:
             columns = os.get_terminal_size(_STDERR).columns
         except OSError:
             columns = 0
-        return max((columns or self._columns) - 1, 1)  # no columns: a terminal that nobody has measured
+        return max((columns or self._columns) - 1, 1)  # 0 columns: the terminal's size was never set
 
     def _wiped(self) -> bytes:
         blank, self._shown = " " * len(self._shown), ""
@@ -67,27 +67,27 @@ class Bar:
 
 
 class Speed:
-    """Lines a second, of late."""
+    """The recent speed of a run, in lines a second."""
 
     def __init__(self, started: float) -> None:
         self._started = started
-        self._past = deque([(started, 0)])
+        self._samples = deque([(started, 0)])
 
     def now(self, time_s: float, count: int) -> float:
-        """The speed when count lines are finished. Of the whole run where none was of late."""
-        if time_s - self._past[-1][0] >= 1:
-            self._past.append((time_s, count))
-        while len(self._past) > 1 and time_s - self._past[1][0] >= _WINDOW_S:
-            self._past.popleft()
-        then, before = self._past[0]
-        if count == before:
-            then, before = self._started, 0
-        return (count - before) / (time_s - then) if time_s > then else 0.0
+        """The speed once count lines are finished: that of the whole run if none finished recently."""
+        if time_s - self._samples[-1][0] >= 1:
+            self._samples.append((time_s, count))
+        while len(self._samples) > 1 and time_s - self._samples[1][0] >= _WINDOW_S:
+            self._samples.popleft()
+        since, count_then = self._samples[0]
+        if count == count_then:
+            since, count_then = self._started, 0
+        return (count - count_then) / (time_s - since) if time_s > since else 0.0
 
 
 def line(tally: Tally, *, total: float | None, elapsed_s: float, speed: float, width: int) -> str:
-    """The bar's text, in ASCII, of width at most. total: lines there will be, None where nobody knows."""
-    from tqdm import tqdm  # 20 ms: not worth it for a run that is over before its bar is due
+    """The text of the bar: ASCII, at most width long. total is the expected count of lines, if known."""
+    from tqdm import tqdm  # 20 ms: too long for a run that ends before its bar appears
 
     parts = [f"{tally.finished} done"]
     if tally.failed:
@@ -100,17 +100,17 @@ def line(tally: Tally, *, total: float | None, elapsed_s: float, speed: float, w
     if total is not None:
         total = max(total, tally.finished, 1)
         parts += ["{remaining} left"] if speed else []
-        form = "chatpipe: {percentage:3.0f}%|{bar}| " + ", ".join(parts)
+        template = "chatpipe: {percentage:3.0f}%|{bar}| " + ", ".join(parts)
     else:
-        form = f"chatpipe: {', '.join(parts)}, {{elapsed}}"
+        template = f"chatpipe: {', '.join(parts)}, {{elapsed}}"
     line = tqdm.format_meter(
-        tally.finished, total or 0, elapsed_s, ncols=width, ascii=" #", rate=speed, bar_format=form
+        tally.finished, total or 0, elapsed_s, ncols=width, ascii=" #", rate=speed, bar_format=template
     )
-    return line[:width]  # before 4.67 tqdm cuts only what has a bar in it
+    return line[:width]  # tqdm before 4.67 cuts only a line with a bar in it
 
 
 def per_time(speed: float) -> str:
-    """Lines a second, or a minute or an hour where that is less than one."""
+    """A speed in lines a second; a minute or an hour if that is less than one."""
     unit, count = "s", speed
     if count < 1:
         unit, count = "min", speed * 60

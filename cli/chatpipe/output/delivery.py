@@ -1,4 +1,4 @@
-"""One answer on its way out: handed to its format as it comes, and judged at its end."""
+"""The delivery of one answer: pass it to its format as it arrives, and judge it at the end."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from chatpipe.output.target import Opened, kept
 from chatpipe.response import judge
 
 Fits = Callable[[Value], object | None]
-# Formats that hand no tool calls on.
+# Formats that omit tool calls.
 _FINAL = ("text", "audio")
-# Formats that hand on all that came, whatever it is.
+# Formats that pass on whatever the server sent.
 _ENTIRE = ("json", "chunks", "sse")
-# Of what came instead of an answer so much is shown where no file takes it.
+# The largest reply that is printed if it is not an answer and no file takes it.
 _SHOWN_BYTES = 4096
 
 
 class Out(Protocol):
-    """What an answer is written to. started: some of it has left, or is in the file to be.
+    """The output of one answer.
 
-    is_kept: what is written is kept aside where it is no result. keep_unreadable() says whether it has
-    taken what is no answer.
+    started: some bytes have been written, to their destination or to a temporary file. is_kept: what
+    was written is kept as FILE.part if it is not a result. keep_unreadable() takes a reply that is not
+    an answer, and returns True if it has stored it.
     """
 
     @property
@@ -44,15 +45,15 @@ class Out(Protocol):
 
 
 class Delivery:
-    """The receiver of an exchange. finish() says how it ended."""
+    """A receiver that writes one answer in the format asked for. finish() returns its fault."""
 
-    def __init__(self, out: Out, printing: Printing, told: Notices, fits: Fits | None = None) -> None:
-        """Answers are held to fits, which tells why a content is not of the form asked for, if it is not."""
+    def __init__(self, out: Out, options: Printing, told: Notices, fits: Fits | None = None) -> None:
+        """Write to out. fits checks a content against the form asked for; it returns a violation or None."""
         self._out = out
-        self._printing = printing
+        self._options = options
         self._told = told
         self._fits = fits
-        self._writer = writer(printing, out, told.aside)
+        self._writer = writer(options, out, told.aside)
 
     @property
     def started(self) -> bool:
@@ -65,44 +66,46 @@ class Delivery:
         self._writer.chunk(payload, chunk)
 
     def finish(self, answer: Answer) -> ChatpipeError | None:
-        """Write what is left of the answer. Returns why it is not good; None when it is."""
+        """Write the rest of the answer. Returns the reason why it is not good; None if it is."""
         if answer.completion is None:
             return None if answer.fault is None else self._with_body(answer.fault, answer.body)
-        counted = _with_total_usage(answer)
-        # Every format but this one shows the last answer as it came.
-        broken = self._ended(counted if self._printing.format == "usage" else answer.completion, answer.body)
-        if self._printing.usage:
-            notices.write(usage_line(counted) + b"\n")
-        fault = answer.fault or broken
+        with_total = _with_total_usage(answer)
+        # Every format but `usage` shows the last answer as it arrived.
+        format_fault = self._end(
+            with_total if self._options.format == "usage" else answer.completion, answer.body
+        )
+        if self._options.usage:
+            notices.write(usage_line(with_total) + b"\n")
+        fault = answer.fault or format_fault
         if fault is not None:
-            self._hand_over_calls(answer.completion, is_result=False)
+            self._emit_calls(answer.completion, is_result=False)
             return fault
-        if self._printing.format == "logprobs" and not self._out.started:
+        if self._options.format == "logprobs" and not self._out.started:
             self._told.note("no log probabilities in the answer: ask with --logprobs")
         verdict = self.verdict(answer)
-        self._hand_over_calls(answer.completion, is_result=verdict is None)
+        self._emit_calls(answer.completion, is_result=verdict is None)
         if verdict is None:
             return None
-        if not choices(answer.completion) and self._printing.format not in _ENTIRE:
+        if not choices(answer.completion) and self._options.format not in _ENTIRE:
             return self._with_body(AnswerFault(verdict), answer.body)
         return AnswerFault(verdict)
 
     def verdict(self, answer: Answer) -> judge.Verdict | None:
-        """What is not good about an answer that came; None where all is."""
+        """The verdict on a whole answer; None if it is good, or if no whole answer came."""
         if answer.completion is None or answer.fault is not None:
             return None
         verdict = judge.verdict(
             answer.completion,
-            allow=self._printing.allow,
-            text_format=self._printing.format in _FINAL or answer.is_exhausted,
+            allow=self._options.allow,
+            text_format=self._options.format in _FINAL or answer.is_exhausted,
             fits=self._fits,
         )
-        if verdict is None and self._printing.format == "audio":
-            return judge.without_audio(answer.completion, allow=self._printing.allow)
+        if verdict is None and self._options.format == "audio":
+            return judge.without_audio(answer.completion, allow=self._options.allow)
         return judge.exhausted(verdict, len(answer.earlier) + 1) if answer.is_exhausted else verdict
 
-    def _ended(self, completion: dict[str, Value], body: bytes | None) -> BrokenAnswer | None:
-        """Write the end. What cannot be read as its format wants it is kept as it came, if it came whole."""
+    def _end(self, completion: dict[str, Value], body: bytes | None) -> BrokenAnswer | None:
+        """Write the end. If the format cannot read an answer in one piece, keep its bytes as received."""
         try:
             self._writer.end(completion, body)
         except BrokenAnswer as fault:
@@ -110,21 +113,21 @@ class Delivery:
             return fault
         return None
 
-    def _hand_over_calls(self, completion: Mapping[str, Value], *, is_result: bool) -> None:
-        """Tool calls, which were paid for, where the format has no place for them: as `-f tool-calls`.
+    def _emit_calls(self, completion: Mapping[str, Value], *, is_result: bool) -> None:
+        """Emit tool calls as `-f tool-calls` does, if the format omits them: they were paid for.
 
-        They go to what is kept aside, but never into a result, nor into sound.
+        They go into the partial file or to stderr, but never into a result or into audio.
         """
-        if self._printing.format not in _FINAL:
+        if self._options.format not in _FINAL:
             return
         lines = b"".join(call_lines(completion))
-        if self._printing.format == "text" and self._out.is_kept and not is_result:
+        if self._options.format == "text" and self._out.is_kept and not is_result:
             self._out.write(lines)
         elif lines:
             self._told.aside(lines.decode())
 
     def _with_body(self, fault: ChatpipeError, body: bytes | None) -> ChatpipeError:
-        """The fault, with what came instead of an answer kept in the file, or shown, or said to be large."""
+        """The fault, after the reply's body was kept in the file, printed, or reported as large."""
         if not body or self._out.keep_unreadable(body):
             return fault
         fault.body = body  # an error in JSON holds it
@@ -140,7 +143,7 @@ class Delivery:
 
 
 def _with_total_usage(answer: Answer) -> dict[str, Value]:
-    """The completion, with the usage of all turns where there were several: they were all paid for."""
+    """The completion with the usage of all turns: each of them was paid for."""
     completion = answer.completion or {}
     if not answer.earlier:
         return completion
@@ -150,7 +153,7 @@ def _with_total_usage(answer: Answer) -> dict[str, Value]:
 
 
 class AnswerFault(ChatpipeError):
-    """An answer came, and it is not good: status 3, 4, 6 or 76."""
+    """An answer that is not good: status 3 to 6, or 76."""
 
     def __init__(self, verdict: judge.Verdict) -> None:
         self.status = verdict.status
@@ -158,7 +161,7 @@ class AnswerFault(ChatpipeError):
 
 
 def conclude(out: Opened, fault: ChatpipeError | None) -> int:
-    """Replace the output if all is good; else keep what came and raise the fault, which says where."""
+    """Replace the output if there is no fault. Otherwise keep a partial file and raise the fault."""
     if fault is not None:
         raise kept(out, fault)
     out.replace()

@@ -1,7 +1,8 @@
-"""File names -> a rule for make that names them, for `include` in a Makefile or ninja's `depfile =`.
+"""File names -> a make rule that lists them, for `include` in a Makefile or ninja's `depfile =`.
 
-The quoting is what GNU make 4.3 was seen to read: its manual leaves most of it out. Ninja 1.11 reads
-the same, but for names with `%` and for characters that it takes in no form, such as an apostrophe.
+The quoting follows what GNU make 4.3 reads in experiments, because its manual leaves most of it out.
+Ninja 1.11 reads the same, except for names with `%` and for characters that it accepts in no form, such
+as an apostrophe.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from collections.abc import Sequence
 
 from chatpipe.errors import UsageFault
 
-# What no quoting brings through make, and why the user has to find another name.
-_UNSAYABLE = (
+# Names that no quoting carries through make, and the reason given to the user.
+_UNQUOTABLE = (
     (re.compile("\n"), "it has a newline"),
     (re.compile("[\0\t\v\f\r]"), "it has a control character"),
     (re.compile(";"), "it has a ';'"),
@@ -25,21 +26,21 @@ _UNSAYABLE = (
 
 
 def rule(target: str, prerequisites: Sequence[str]) -> bytes:
-    """`target: prerequisites`, and for each of them a rule of its own without a recipe, as `gcc -MP` does.
+    """`target: prerequisites`, and an empty rule for each prerequisite, as `gcc -MP` writes.
 
-    Without the latter a file that was deleted or renamed would stop make, though the next run no
-    longer asks for it. `-` and what is in /dev (`<(...)` in a shell) are left out: they are gone
-    or different when make looks. A name with a `=` gets no rule of its own, for make would read it
-    as an assignment. Raises UsageFault for a name that no makefile can hold.
+    Without the empty rules, a file that was deleted or renamed would stop make, even if the next run
+    no longer needs it. `-` and files in /dev (`<(...)` in a shell) are omitted, because they are gone
+    or different when make looks. A name with a `=` gets no empty rule, because make would read it as
+    an assignment. Raises UsageFault for a name that no makefile can contain.
     """
     names = [name for name in dict.fromkeys(prerequisites) if name != "-" and not name.startswith("/dev/")]
     for name in (target, *names):
-        for pattern, why in _UNSAYABLE:
+        for pattern, reason in _UNQUOTABLE:
             if pattern.search(name):
-                raise _unsayable(name, why)
+                raise _unquotable(name, reason)
     if "=" in target:
-        raise _unsayable(target, "as a target it may have no '='")
-    # `target: a=b c` sets a variable, but `target: c a=b` does not; nor does a reference to nothing
+        raise _unquotable(target, "as a target it may have no '='")
+    # `target: a=b c` sets a variable, but `target: c a=b` does not, and neither does `target: $() a=b`
     words = [_prerequisite(name) for name in sorted(names, key=lambda name: "=" in name)]
     if words and "=" in words[0]:
         words.insert(0, "$()")
@@ -48,21 +49,21 @@ def rule(target: str, prerequisites: Sequence[str]) -> bytes:
     return os.fsencode("\n\n".join(rules) + "\n")
 
 
-def _unsayable(name: str, why: str) -> UsageFault:
-    return UsageFault(f"make cannot read the name '{name}'", place="--depfile", fix=why)
+def _unquotable(name: str, reason: str) -> UsageFault:
+    return UsageFault(f"make cannot read the name '{name}'", place="--depfile", fix=reason)
 
 
 def _target(name: str) -> str:
-    # `a&:` would be the target of a grouped rule, from make 4.3 on
+    # since make 4.3, `a&:` is the target of a grouped rule
     return _quoted(name, " #:%") + (" " if name.endswith("&") else "")
 
 
 def _prerequisite(name: str) -> str:
-    # `target: word =b` is an assignment again; make and ninja both drop the `./`
+    # `target: word =b` is an assignment, too; both make and ninja drop the `./`
     return ("./" if name.startswith("=") else "") + _quoted(name, " #:|")
 
 
 def _quoted(name: str, special: str) -> str:
-    """A backslash before what is special, and before backslashes that would then quote one another."""
+    """The name with special characters escaped, and the backslashes in front of them doubled."""
     doubled = re.sub(rf"(\\+)(?=[{special}])", r"\1\1", name)
     return re.sub(f"([{special}])", r"\\\1", doubled).replace("$", "$$")

@@ -1,9 +1,9 @@
 """Text and bytes from outside -> the same, safe to show on a terminal.
 
-A server's answer may hold sequences that move the cursor, rename the window, fill the clipboard
-or show a line in another order than it is stored. Each such character is written as the escape a
+A server's answer may contain sequences that move the cursor, rename the window, fill the clipboard
+or display a line in a different order than it is stored. Each such character is written as the escape a
 programmer would type: `\\x1b` for a character below U+0080, `\\u009b` for one above, `\\xff` for a
-byte that is not UTF-8. Backslashes stay as they are: this is for eyes, not for reading back.
+byte that is not UTF-8. Backslashes are not escaped: the result is meant for people, not for decoding.
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ from __future__ import annotations
 import codecs
 import re
 
-# C0, DEL and C1; the characters that turn the direction of writing (UAX #9, revision 50, section
-# 2); and surrogates, which no terminal can be sent and which Python uses for bytes that are not
+# C0, DEL and C1; the characters that change the writing direction (UAX #9, revision 50, section 2);
+# and surrogates, which cannot be sent to a terminal and which Python uses for bytes that are not
 # UTF-8 (PEP 383).
 _CONTROLS = "\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
-# Patterns as text: `re` compiles and keeps them when they are first needed. Most runs need none,
-# and the two take 0.6 ms where Python itself starts in 8.
+# Patterns stay text: `re` compiles and caches them on first use. Most runs need neither, and
+# compiling both takes 0.6 ms, while Python itself starts in 8.
 _UNSAFE = f"[\x00-\x08{_CONTROLS}]"
-# U+2028 and U+2029 are line ends to str.splitlines, and so to what may read an error line
+# str.splitlines, and so a program that reads error lines, may break lines at U+2028 and U+2029
 _UNSAFE_IN_LINE = f"[\x00-\x0a{_CONTROLS}\u2028\u2029]"
 
 _NAMED = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
 def visible(text: str) -> str:
-    """The text with every control character but newline and tab written as an escape."""
+    """The text with every control character except newline and tab escaped."""
     return text if text.isascii() and text.isprintable() else re.sub(_UNSAFE, _escape, text)
 
 
 def line(text: str) -> str:
-    """The text as one line, newlines and tabs escaped too: for error lines and file names."""
+    """The text as one line, with newlines and tabs escaped too. For error lines and file names."""
     return text if text.isascii() and text.isprintable() else re.sub(_UNSAFE_IN_LINE, _escape, text)
 
 
 def json_text(text: str) -> str:
-    """JSON text with the same characters as JSON's own escapes: it says the same to a program."""
+    """JSON text with the characters that line() escapes as JSON escapes. Its value is unchanged."""
     return re.sub(_UNSAFE_IN_LINE, lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
@@ -48,10 +48,10 @@ def _escape(match: re.Match[str]) -> str:
 
 
 class ByteEscaper:
-    """`visible` for a byte stream that comes in pieces, cut anywhere.
+    """`visible` for a byte stream that arrives in pieces, cut anywhere.
 
-    The pieces returned, joined, do not depend on where the stream was cut. A character whose
-    last bytes have not come yet is held back: at most three bytes, until the next feed or end.
+    The joined result does not depend on the cuts. An incomplete character is buffered, at most three
+    bytes, until the next feed() or end().
     """
 
     def __init__(self) -> None:
@@ -61,5 +61,5 @@ class ByteEscaper:
         return visible(self._decoder.decode(data)).encode()
 
     def end(self) -> bytes:
-        """What was held back, which can only be an unfinished character."""
+        """Flush the buffer, which can only hold an incomplete character."""
         return visible(self._decoder.decode(b"", final=True)).encode()

@@ -1,10 +1,10 @@
-"""`-o FILE` and side files: a file is replaced whole when all went well, else it is not touched.
+"""`-o FILE` and side files: a file is replaced whole on success, and otherwise not touched.
 
-What is written goes to `.NAME.RANDOM.tmp` beside the file (beside what a link leads to). That it can
-be made is tried before anything is sent, so that a directory that is missing or read-only costs
-nothing; it is there from the first byte on, so that a run that is killed before leaves nothing.
-commit() renames it over the file; keep_part() keeps it as FILE.part; leaving the `with` block in any
-other way removes it. The order at the end of a run: the side files, then commit().
+Data goes to a temporary file `.NAME.RANDOM.tmp` in the directory of the file, or of the target of a link.
+Creating it is tried before anything is sent, so that a missing or read-only directory costs nothing. It
+exists from the first byte on, so that a run killed earlier leaves nothing behind. commit() renames it
+over the file. keep_part() keeps it as FILE.part. Leaving the `with` block in any other way removes it.
+At the end of a run the side files are written first, then commit() is called.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from typing import Protocol, Self
 from chatpipe.errors import CannotWrite, reason
 from chatpipe.output.sink import Stdout, failure, special, write_all
 
-# O_RDWR: --if-changed reads back what was written
+# O_RDWR: --if-changed reads the new content back
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-# of NAME in the names we make: with 18 more they fit into the 143 of eCryptfs, the strictest in use
+# bytes of NAME in temporary names: 18 more fit into the 143 of eCryptfs, the strictest limit in use
 _NAME_BYTES = 120
-_PIECE_BYTES = 1 << 18
+_BLOCK_BYTES = 1 << 18
 
-# the temporary files that exist or are about to
+# temporary files that exist or are about to exist
 _unfinished: set[str] = set()
 
 
 class Output(Protocol):
-    """Where a result goes: a sink with a good end, an end that keeps what came, and none at all."""
+    """A sink for a result, with three ends: commit it, keep it as a partial file, or discard it."""
 
     def write(self, data: bytes) -> None: ...
     def commit(self) -> None: ...
@@ -44,7 +44,7 @@ class Output(Protocol):
 
 
 def open_output(path: str, *, if_changed: bool = False, escape: bool = True) -> Output:
-    """What `-o path` means: stdout for `-`, the thing itself when it is no regular file, else a Replacement.
+    """Open the output of `-o path`: stdout for `-`, a special file itself, or else a Replacement.
 
     Opening a FIFO waits for its reader, as in a shell. Raises CannotWrite with path as its place.
     """
@@ -54,7 +54,7 @@ def open_output(path: str, *, if_changed: bool = False, escape: bool = True) -> 
 
 
 def write_side_file(path: str, data: bytes, *, if_changed: bool = False) -> None:
-    """A small file, whole or not at all. Unlike commit() it leaves no FILE.part. Raises CannotWrite."""
+    """Write a small file whole or not at all. Leaves no FILE.part, unlike commit(). Raises CannotWrite."""
     with open_output(path, if_changed=if_changed) as out:
         out.write(data)
         if isinstance(out, Replacement):
@@ -64,13 +64,13 @@ def write_side_file(path: str, data: bytes, *, if_changed: bool = False) -> None
 
 
 def try_side_file(path: str) -> None:
-    """Raises CannotWrite for a file that could not be made at the end. Devices and pipes are left alone."""
+    """Raise CannotWrite if the file could not be written at the end. Devices and pipes are not tried."""
     if path != "-" and (os.path.isfile(path) or os.path.isdir(path) or not os.path.exists(path)):
         Replacement(path)
 
 
 def is_one_place(path: str, other: str) -> bool:
-    """Whether two names lead to one file, which need not be there yet."""
+    """Return True if both names refer to the same file, which need not exist yet."""
     return (
         path == other
         or os.path.realpath(path) == os.path.realpath(other)
@@ -79,9 +79,10 @@ def is_one_place(path: str, other: str) -> bool:
 
 
 def same_file(path: str | int, inputs: Iterable[str]) -> str | None:
-    """The first of inputs that is the regular file path leads to, by whatever name or link; else None.
+    """The first of inputs that is the same regular file as path, by any name or link; None if there is none.
 
-    path may be a descriptor; an input `-` is stdin. Devices and FIFOs may well be both read and written.
+    path may be a descriptor; the input `-` is stdin. Devices and FIFOs are ignored, because they may be
+    both read and written.
     """
     target = _stat(path) if path != "-" else None
     if target is None or not stat.S_ISREG(target.st_mode):
@@ -96,49 +97,49 @@ def same_file(path: str | int, inputs: Iterable[str]) -> str | None:
 def discard_all() -> None:
     """Remove the temporary files of outputs that were neither committed nor kept.
 
-    For the last lines of the program. A `with` block does the same, but a signal's exception may
-    strike after the file has been made and before the block has been entered.
+    The program calls this at its end. A `with` block does the same, but a signal's exception may be
+    raised between the creation of the file and the start of the block.
     """
     for path in tuple(_unfinished):
         _remove(path)
 
 
 class Replacement:
-    """A regular file that is to be replaced: atomically, on disk, with its mode, through links.
+    """The replacement of a regular file: atomic, synced to disk, with the same mode, through links.
 
-    Owner and group are kept where the system permits it. Other hard links keep the old content.
-    A file that we may not write is refused although a rename would replace it, since someone
-    who takes away the right to write wants the content to stay.
+    Owner and group are kept if the system permits it. Other hard links keep the old content. A file
+    without write permission is refused, although a rename could replace it: whoever removed the
+    permission wants to keep the content.
     """
 
     def __init__(self, path: str, *, if_changed: bool = False) -> None:
-        """if_changed: a file that has the same content already stays as it is, its times included.
+        """Check that the file can be replaced. Raises CannotWrite.
 
-        Raises CannotWrite.
+        if_changed: leave a file that already has the same content alone, including its times.
         """
         self._path = path
         self._if_changed = if_changed
-        self._temporary = ""  # while there is none
+        self._temporary = ""  # empty while there is none
         self._fd = -1
-        self._is_over = False
+        self._is_closed = False
         try:
             self._target = os.path.realpath(path)
-            self._old = _old(path)
+            self._old = _stat_old(path)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise failure(path, error) from error
-        self._make()
-        self._unmake()
+        self._create_temporary()
+        self._remove_temporary()
 
     def write(self, data: bytes) -> None:
         try:
-            write_all(self._made(), data)
+            write_all(self._descriptor(), data)
         except OSError as error:
             raise failure(self._path, error) from error
 
     def commit(self) -> None:
-        """Put what was written in the file's place.
+        """Replace the file with the new content.
 
-        If that fails it is kept as FILE.part: CannotWrite says so.
+        If that fails, keep the content as FILE.part and raise CannotWrite, which names it.
         """
         try:
             self.replace()
@@ -148,8 +149,8 @@ class Replacement:
             raise
 
     def replace(self) -> None:
-        """commit, but when CannotWrite is raised nothing is kept yet."""
-        fd = self._made()
+        """commit(), but without keeping the content when CannotWrite is raised."""
+        fd = self._descriptor()
         try:
             if not (self._if_changed and _has_content_of(self._target, fd)):
                 os.fsync(fd)
@@ -160,16 +161,16 @@ class Replacement:
         self.discard()
 
     def keep_part(self) -> str | None:
-        """Keep what was written as FILE.part, in place of an older one. None: nothing was written.
+        """Keep the content as FILE.part, replacing an older one; return its name, or None if it is empty.
 
-        FILE.part is beside FILE as the user named it. If it cannot be there (FILE is a link into
-        another file system) it is beside the file that FILE leads to, and a name that would be
-        too long is cut. If all of that fails CannotWrite names the temporary file, which stays.
+        FILE.part is placed beside FILE as the user named it. If that is impossible (FILE is a link into
+        another file system), it is placed beside the target of the link, and a name that would be too
+        long is cut. If all of that fails, CannotWrite names the temporary file, which stays.
         """
         if self._fd < 0 or os.fstat(self._fd).st_size == 0:
             self.discard()
             return None
-        with contextlib.suppress(OSError):  # a disk that fails now may still give back what it has
+        with contextlib.suppress(OSError):  # a failing disk may still return what it stored
             os.fsync(self._fd)
         try:
             part = self._rename_to_part()
@@ -182,9 +183,9 @@ class Replacement:
         return part
 
     def discard(self) -> None:
-        """Remove what was written, unless it was committed or kept. May be called again."""
-        self._is_over = True
-        self._unmake()
+        """Remove the content unless it was committed or kept. May be called again."""
+        self._is_closed = True
+        self._remove_temporary()
 
     def __enter__(self) -> Self:
         return self
@@ -194,13 +195,13 @@ class Replacement:
     ) -> None:
         self.discard()
 
-    def _made(self) -> int:
-        """The descriptor of the temporary file, which may not be there yet. Raises CannotWrite."""
-        if self._fd < 0 and not self._is_over:
-            self._make()
+    def _descriptor(self) -> int:
+        """The descriptor of the temporary file, which is created on first use. Raises CannotWrite."""
+        if self._fd < 0 and not self._is_closed:
+            self._create_temporary()
         return self._fd
 
-    def _make(self) -> None:
+    def _create_temporary(self) -> None:
         mode = 0o666 if self._old is None else 0o600
         try:
             self._temporary, self._fd = _create(self._target, mode)
@@ -209,23 +210,23 @@ class Replacement:
             raise failure(self._path, error, f"cannot make a file in '{folder}'") from error
         try:
             if self._old is not None:
-                _dress(self._fd, self._old)
+                _copy_attributes(self._fd, self._old)
         except BaseException:
             self.discard()
             raise
 
-    def _unmake(self) -> None:
+    def _remove_temporary(self) -> None:
         self._close()
         _remove(self._temporary)
 
     def _rename_to_part(self) -> str:
-        """The name it got. Raises OSError of the last name tried."""
+        """Rename the temporary file and return its new name. Raises the OSError of the last name tried."""
         folder, name = os.path.split(self._target)
         for part in (f"{self._path}.part", f"{self._target}.part"):
             with contextlib.suppress(OSError):
                 os.replace(self._temporary, part)
                 return part
-        part = os.path.join(folder, f"{_cut(name)}.part")
+        part = os.path.join(folder, f"{_truncate(name)}.part")
         os.replace(self._temporary, part)
         return part
 
@@ -236,10 +237,10 @@ class Replacement:
 
 
 def _create(target: str, mode: int) -> tuple[str, int]:
-    """A new file beside target: its name, and a descriptor to write and read it."""
+    """Create a file beside target. Returns its name, and a descriptor to write and read it."""
     folder, name = os.path.split(target)
     while True:
-        temporary = os.path.join(folder, f".{_cut(name)}.{os.urandom(6).hex()}.tmp")
+        temporary = os.path.join(folder, f".{_truncate(name)}.{os.urandom(6).hex()}.tmp")
         _unfinished.add(temporary)  # before it exists: see discard_all
         try:
             return temporary, os.open(temporary, _CREATE, mode)
@@ -257,13 +258,13 @@ def _remove(temporary: str) -> None:
         _unfinished.discard(temporary)
 
 
-def _cut(name: str) -> str:
+def _truncate(name: str) -> str:
     encoded = os.fsencode(name)
     return name if len(encoded) <= _NAME_BYTES else encoded[:_NAME_BYTES].decode(errors="ignore")
 
 
-def _old(path: str) -> os.stat_result | None:
-    """The file to be replaced, None if there is none yet. Raises OSError for what cannot be one."""
+def _stat_old(path: str) -> os.stat_result | None:
+    """The status of the file to replace; None if there is none. Raises OSError if it cannot be replaced."""
     if not path:
         raise FileNotFoundError(errno.ENOENT, "the name is empty")
     try:
@@ -279,37 +280,37 @@ def _old(path: str) -> os.stat_result | None:
     return old
 
 
-def _dress(fd: int, old: os.stat_result) -> None:
-    """Give the new file the old one's owner, group and mode, as far as the system lets us.
+def _copy_attributes(fd: int, old: os.stat_result) -> None:
+    """Give the new file the owner, group and mode of the old one, as far as the system permits.
 
-    Not setuid and its like: they were granted to the old content.
+    Setuid, setgid and sticky bits are not copied: they were granted to the old content.
     """
     with contextlib.suppress(OSError):
         os.fchown(fd, -1, old.st_gid)
     with contextlib.suppress(OSError):  # only root may give a file away
         os.fchown(fd, old.st_uid, -1)
-    with contextlib.suppress(OSError):  # file systems without modes
+    with contextlib.suppress(OSError):  # some file systems have no modes
         os.fchmod(fd, old.st_mode & 0o777)
 
 
 def _has_content_of(path: str, fd: int) -> bool:
-    """Whether the file fd is the same, byte by byte. A file that cannot be read is not."""
+    """Return True if both files have the same bytes. An unreadable file counts as different."""
     with contextlib.suppress(OSError), open(path, "rb") as file:
         if os.fstat(file.fileno()).st_size != os.fstat(fd).st_size:
             return False
         offset = 0
-        while piece := os.pread(fd, _PIECE_BYTES, offset):
-            if file.read(len(piece)) != piece:
+        while block := os.pread(fd, _BLOCK_BYTES, offset):
+            if file.read(len(block)) != block:
                 return False
-            offset += len(piece)
+            offset += len(block)
         return True
     return False
 
 
 def _sync_directory(path: str) -> None:
-    """Make a rename last through a power failure, where that can be asked for.
+    """Make a rename survive a power failure, if the file system supports that.
 
-    A failure is passed over: the file has been replaced, so the run has to end in status 0.
+    A failure is ignored: the file has been replaced, so the run must end in status 0.
     """
     with contextlib.suppress(OSError):
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

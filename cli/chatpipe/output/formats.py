@@ -1,8 +1,8 @@
-"""The writers behind the output formats.
+"""Writers of the output formats.
 
-A writer is told of each piece of an answer as it comes and of the whole at its end, and hands bytes
-to its sink. A new format is one class, one row here, and one in `options.FORMATS`, from which
-`--format` and its completion are made.
+A writer receives each piece of an answer as it arrives and the whole answer at the end, and writes bytes
+to its sink. A new format needs one class, one row here, and one row in `options.FORMATS`, from which
+`--format` and its completion are generated.
 """
 
 from __future__ import annotations
@@ -22,52 +22,52 @@ from chatpipe.output.text import Text
 
 
 class Writer(Protocol):
-    """What a format does with an answer. Of a streamed one chunk() gets each piece before end()."""
+    """The interface of an output format. For a streamed answer, chunk() gets each piece before end()."""
 
     def raw(self, data: bytes) -> None:
-        """Bytes of the event stream, as they came from the server."""
+        """Take bytes of the event stream, exactly as the server sent them."""
 
     def chunk(self, payload: bytes, chunk: Mapping[str, Value]) -> None:
-        """One event's data: its bytes, and what they say."""
+        """Take the data of one event: payload is its bytes, chunk the value parsed from them."""
 
     def end(self, completion: Mapping[str, Value], body: bytes | None) -> None:
-        """The whole answer. body is its bytes when the server sent it whole, None when it was streamed."""
+        """Take the whole answer. body is its bytes if it came in one piece, None if it was streamed."""
 
 
 WRITERS: Mapping[str, Callable[[Sink, Printing, Callable[[str], None]], Writer]] = {
-    "text": lambda out, how, aside: Text(out, how.null, how.reasoning, aside),
-    "string": lambda out, how, aside: String(out, how.reasoning == "only"),
-    "json": lambda out, how, aside: Completion(out),
-    "chunks": lambda out, how, aside: Chunks(out),
-    "sse": lambda out, how, aside: EventStream(out),
-    "message": lambda out, how, aside: Message(out),
-    "tool-calls": lambda out, how, aside: ToolCalls(out),
-    "logprobs": lambda out, how, aside: Logprobs(out),
-    "usage": lambda out, how, aside: Usage(out),
-    "audio": lambda out, how, aside: Audio(out, aside),
+    "text": lambda out, options, aside: Text(out, options.null, options.reasoning, aside),
+    "string": lambda out, options, aside: String(out, options.reasoning == "only"),
+    "json": lambda out, options, aside: Completion(out),
+    "chunks": lambda out, options, aside: Chunks(out),
+    "sse": lambda out, options, aside: EventStream(out),
+    "message": lambda out, options, aside: Message(out),
+    "tool-calls": lambda out, options, aside: ToolCalls(out),
+    "logprobs": lambda out, options, aside: Logprobs(out),
+    "usage": lambda out, options, aside: Usage(out),
+    "audio": lambda out, options, aside: Audio(out, aside),
 }
 
 
-def writer(printing: Printing, out: Sink, aside: Callable[[str], None]) -> Writer:
-    """The writer of the format that was asked for. aside takes text for stderr, in pieces."""
-    return WRITERS[printing.format](out, printing, aside)
+def writer(options: Printing, out: Sink, aside: Callable[[str], None]) -> Writer:
+    """Create the writer of the format asked for. aside takes text for stderr, in pieces."""
+    return WRITERS[options.format](out, options, aside)
 
 
-def settle(printing: Printing, target: Target, body: Mapping[str, Value] | None = None) -> Printing:
-    """The format that is written, and how, once the request is known; body is None where there is none.
+def settle(options: Printing, target: Target, body: Mapping[str, Value] | None = None) -> Printing:
+    """The format options to use once the request is known; body is None if there is no request.
 
-    A spoken answer for a file is written as sound where no format was named. Sound is never escaped,
-    and goes to a terminal only where `-o -` says so, as with curl. Raises UsageFault.
+    A spoken answer is written as audio if it goes to a file and no format was named. Audio is never
+    escaped. It goes to a terminal only with `-o -`, as in curl. Raises UsageFault.
     """
-    if body is not None and _is_spoken(body) and target.is_file and not (printing.named or printing.null):
-        printing = printing._replace(format="audio")
-    if printing.format != "audio":
-        return printing
+    if body is not None and _is_spoken(body) and target.is_file and not (options.named or options.null):
+        options = options._replace(format="audio")
+    if options.format != "audio":
+        return options
     if body is not None and isinstance(body.get("n"), int) and body["n"] > 1:
         raise UsageFault(f"{body['n']} choices in one sound", place="--n", fix="use -f json")
     if target.path is None and is_terminal():
         raise UsageFault("audio would go to a terminal", place="--format", fix="use -o FILE, or -o -")
-    return printing._replace(escape=False)
+    return options._replace(escape=False)
 
 
 def _is_spoken(body: Mapping[str, Value]) -> bool:
@@ -76,27 +76,31 @@ def _is_spoken(body: Mapping[str, Value]) -> bool:
 
 
 def _can_be_streamed(body: Mapping[str, Value]) -> bool:
-    """Servers stream sound as pcm16 only (seen of OpenAI, 2026)."""
+    """Return True unless the answer is audio other than pcm16, which OpenAI does not stream (seen 2026)."""
     audio = body.get("audio")
     return not _is_spoken(body) or (isinstance(audio, dict) and audio.get("format") == "pcm16")
 
 
-def decide_stream(body: dict[str, Value], printing: Printing, place: str = "--stream") -> None:
-    """Set the body's `stream` where neither an option nor the request itself did, as the format wants it.
+def decide_stream(body: dict[str, Value], options: Printing, place: str = "--stream") -> None:
+    """Set the body's `stream` as the format requires, if neither an option nor the request has set it.
 
-    Text of a spoken answer is streamed only where its sound can be. `--usage` on a stream asks the
-    server for the counts. Raises UsageFault for a format of chunks when the answer is not to be streamed,
-    which was said at place.
+    The text of a spoken answer is streamed only if its audio can be. With `--usage`, a streamed request
+    asks the server for the counts. Raises UsageFault if the format needs a stream and `stream` is false;
+    place is the option or the `file:line` that set it.
     """
-    shape = FORMATS[printing.format]
-    if body.get("stream") is None and shape.streams and (shape.needs_stream or _can_be_streamed(body)):
+    properties = FORMATS[options.format]
+    if (
+        body.get("stream") is None
+        and properties.streams
+        and (properties.needs_stream or _can_be_streamed(body))
+    ):
         body["stream"] = True
-    if shape.needs_stream and body.get("stream") is False:
-        what = f"format '{printing.format}' needs a stream"
+    if properties.needs_stream and body.get("stream") is False:
+        what = f"format '{options.format}' needs a stream"
         if place == "--stream":
             raise UsageFault(what, place="--no-stream", fix="use -f json")
         raise UsageFault(f"/stream: is false, and {what}", place=place, fix="use -f json, or add --stream")
-    if printing.usage and body.get("stream") is True:
-        options = body.get("stream_options") or {}
-        if isinstance(options, dict):  # anything else is for the check to refuse
-            body["stream_options"] = {"include_usage": True, **options}
+    if options.usage and body.get("stream") is True:
+        stream_options = body.get("stream_options") or {}
+        if isinstance(stream_options, dict):  # the schema check rejects anything else
+            body["stream_options"] = {"include_usage": True, **stream_options}

@@ -1,8 +1,8 @@
-"""A file that processes use one at a time: opened, and locked while it is used.
+"""A file that several processes share: opened, and locked while one of them uses it.
 
-The lock is a flock on the file itself, so nothing else is made beside it, and it ends with the process,
-however that ends. A file that was removed or replaced while somebody waited for it is another one
-than its name leads to, with a lock of its own; therefore one looks again after one got the lock.
+The lock is a flock on the file itself, so no second file is needed, and it ends with the process,
+however that ends. The file may be removed or replaced while a process waits for its lock. Its name then
+refers to another file, with a lock of its own. Therefore the name is checked again once the lock is held.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from collections.abc import Callable
 
 from chatpipe.errors import CannotWrite, UsageFault, reason
 
-_PATIENCE_S = 2.0  # as with stdin
+_NOTE_AFTER_S = 2.0  # as with stdin
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.001, 0.05
-# NONBLOCK: a FIFO is refused, not waited for. NOCTTY: a terminal stays what it is.
+# NONBLOCK: refuse a FIFO without waiting for its writer. NOCTTY: do not acquire a controlling terminal.
 _FLAGS = os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 
 
 class Patience:
-    """How one waits: with a little more time between attempts, and note told once, after two seconds."""
+    """Backoff between attempts to lock a file. note is called once, after two seconds."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Patience:
         self._wait_s = _FIRST_WAIT_S
 
     def wait(self, path: str) -> None:
-        if self._note is not None and self._monotonic() - self._since >= _PATIENCE_S:
+        if self._note is not None and self._monotonic() - self._since >= _NOTE_AFTER_S:
             self._note(f"waiting for '{path}', which another process has locked")
             self._note = None
         self._sleep(self._wait_s)
@@ -45,17 +45,17 @@ class Patience:
 
 
 def locked(path: str, access: int, patience: Patience, *, mode: int | None = None) -> tuple[int, bool]:
-    """A descriptor of the regular file that path leads to, locked, and whether it was made here.
+    """Open and lock the regular file at path. Returns its descriptor, and True if it was created here.
 
-    access is as for os.open; the lock is shared when that is O_RDONLY, else exclusive. A file that is
-    missing is made with mode, if that is not None. Raises OSError, UsageFault for what is no regular
-    file, and CannotWrite where the file system has no locks.
+    access is as for os.open: the lock is shared for O_RDONLY, and exclusive otherwise. A missing file is
+    created with mode, unless mode is None. Raises OSError, UsageFault for anything but a regular file,
+    and CannotWrite if the file system has no locks.
     """
-    how = fcntl.LOCK_SH if access & os.O_ACCMODE == os.O_RDONLY else fcntl.LOCK_EX
+    operation = fcntl.LOCK_SH if access & os.O_ACCMODE == os.O_RDONLY else fcntl.LOCK_EX
     while True:
-        fd, is_new = _opened(path, access | _FLAGS, mode)
+        fd, is_new = _open(path, access | _FLAGS, mode)
         try:
-            _lock(path, fd, how, patience)
+            _lock(path, fd, operation, patience)
             if is_named(path, fd):
                 return fd, is_new
         except BaseException:
@@ -65,14 +65,14 @@ def locked(path: str, access: int, patience: Patience, *, mode: int | None = Non
 
 
 def is_named(path: str, fd: int) -> bool:
-    """Whether path leads to the file that is open as fd."""
+    """Return True if path refers to the file that is open as fd."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(fd))
     except OSError:
         return False
 
 
-def _opened(path: str, flags: int, mode: int | None) -> tuple[int, bool]:
+def _open(path: str, flags: int, mode: int | None) -> tuple[int, bool]:
     while True:
         try:
             fd, is_new = os.open(path, flags), False
@@ -82,9 +82,9 @@ def _opened(path: str, flags: int, mode: int | None) -> tuple[int, bool]:
             if mode is None or not path or path.endswith("/"):
                 raise
             try:
-                # Where a link leads to, as O_EXCL, which tells who made the file, does not follow links.
+                # O_EXCL shows who created the file, but it does not follow links: resolve them first.
                 fd, is_new = os.open(os.path.realpath(path), flags | os.O_CREAT | os.O_EXCL, mode), True
-            except FileExistsError:  # somebody was faster
+            except FileExistsError:  # another process created it first
                 continue
         if stat.S_ISREG(os.fstat(fd).st_mode):
             return fd, is_new
@@ -92,10 +92,10 @@ def _opened(path: str, flags: int, mode: int | None) -> tuple[int, bool]:
         raise _not_a_file(path)
 
 
-def _lock(path: str, fd: int, how: int, patience: Patience) -> None:
+def _lock(path: str, fd: int, operation: int, patience: Patience) -> None:
     while True:
         try:
-            return fcntl.flock(fd, how | fcntl.LOCK_NB)
+            return fcntl.flock(fd, operation | fcntl.LOCK_NB)
         except BlockingIOError:
             patience.wait(path)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""What is told on stderr: notes, warnings, errors, and text that is kept out of stdout."""
+"""Console output on stderr: notes, warnings, errors, and text that does not belong on stdout."""
 
 from __future__ import annotations
 
@@ -11,76 +11,76 @@ from chatpipe.output import escape
 from chatpipe.output.options import Telling
 
 _STDERR = 2
-# Shorter than any key; and hiding `a` would hide half of every line.
+# Every key is longer. Masking a shorter text, such as `a`, would mask half of every line.
 _SHORTEST_SECRET = 6
 
-# Of the process: an error is told by whoever ends it, who knows no key.
+# Global to the process: the code that ends it prints the error, and does not know the keys.
 _secrets: list[str] = []
-# Of the process, as its stderr is: what has something on the last line there, and moves it out of the way.
+# Global to the process, like stderr: writers that own its last line, and move it out of the way.
 _writers: list[Callable[[bytes], None]] = []
 
 
 class Notices:
-    """Lines for people on stderr. A stderr that cannot be written to stops nothing."""
+    """A console: lines for people on stderr. A failure to write them is ignored."""
 
     def __init__(self, telling: Telling) -> None:
         self.telling = telling
         self.on_terminal = os.isatty(_STDERR)
 
     def note(self, text: str) -> None:
-        """Something to know, not to act on."""
+        """Print information that needs no action."""
         if not self.telling.quiet:
-            self._line(text)
+            self._print(text)
 
     def warning(self, text: str) -> None:
-        """Something to act on that did not stop the run."""
+        """Print a problem that needs action but does not stop the run."""
         if not self.telling.quiet:
-            self._line(f"warning: {text}")
+            self._print(f"warning: {text}")
 
     def warnings(self, texts: Iterable[str]) -> None:
-        """Each of several."""
+        """Print each text as a warning."""
         for text in texts:
             self.warning(text)
 
     def detail(self, text: str) -> None:
-        """Shown with --verbose only."""
+        """Print a detail, with --verbose only."""
         if self.telling.verbose:
-            self._line(text)
+            self._print(text)
 
     def error(self, error: ChatpipeError) -> None:
-        """Why the status will not be 0: one line of text, or of JSON."""
+        """Print the reason for a status other than 0, as one line of text or of JSON."""
         if self.telling.error_format == "json":
-            from chatpipe.inputs import values  # with orjson behind it, which --help does without
+            from chatpipe.inputs import values  # it loads orjson, which --help does not need
 
             text = values.dumps({"error": record(error)}).decode("utf-8", "replace")
             write(escape.json_text(hidden(text)).encode() + b"\n")
         else:
-            self._line(str(error))
+            self._print(str(error))
 
     def aside(self, text: str) -> None:
-        """Text from the server that does not belong on stdout: reasoning, refusals."""
+        """Print text from the server that does not belong on stdout: reasoning, refusals."""
         text = hidden(text)
         write((escape.visible(text) if self.on_terminal else text).encode("utf-8", "replace"))
 
-    def _line(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         write(f"chatpipe: {escape.line(hidden(text))}\n".encode("utf-8", "backslashreplace"))
 
 
 def hide(secret: str) -> None:
-    """Never show this text in this process, not even when a server repeats it."""
+    """Mask secret in all console output of this process, even if a server repeats it."""
     if len(secret) >= _SHORTEST_SECRET:
         _secrets.append(secret)
 
 
 def hidden(text: str) -> str:
-    """The text without the secrets of this process."""
+    """The text with the secrets of this process masked."""
     for secret in _secrets:
         text = text.replace(secret, "***")
     return text
 
 
 def record(error: ChatpipeError) -> dict[str, Any]:
-    """The error as `--error-format json` shows it; body is the server's, parsed where it is JSON."""
+    """The error as `--error-format json` prints it. body is the server's reply, parsed if it is JSON."""
     from chatpipe.inputs import values
 
     body: values.Value = None
@@ -101,22 +101,22 @@ def record(error: ChatpipeError) -> dict[str, Any]:
 
 
 def through(writer: Callable[[bytes], None]) -> None:
-    """From now on writer gets what is to be written, and puts it."""
+    """Send all further output to writer, which prints it with put()."""
     _writers.append(writer)
 
 
 def past(writer: Callable[[bytes], None]) -> None:
-    """No more."""
+    """Stop sending output to writer."""
     _writers.remove(writer)
 
 
 def write(data: bytes) -> None:
-    """All of data to stderr, unless it is closed, full or gone. A bar that is there makes room."""
+    """Write all of data to stderr, through the owner of its last line if there is one. Never raises."""
     (_writers[-1] if _writers else put)(data)
 
 
 def put(data: bytes) -> None:
-    """The same, whatever is on the last line there."""
+    """Write all of data directly to stderr. Never raises: stops if stderr is closed, full or gone."""
     try:
         while data:
             data = data[os.write(_STDERR, data) :]

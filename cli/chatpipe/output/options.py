@@ -1,26 +1,26 @@
-"""What the user asks of the output, as records, and the names there are: light, for `--help`."""
+"""Output options as records, and the names of formats. Kept light, because `--help` imports it."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 REASONING = ("drop", "stderr", "only")
 ERROR_FORMATS = ("text", "json")
-# What a run writes: its result lines, or one part of each answer.
+# Formats of a run: its result lines, or one part of each answer.
 RESULTS = "results"
 RUN_SHAPES = (RESULTS, "json", "string", "message", "tool-calls", "text", "usage", "requests")
-# What `map` writes.
+# Formats of `map`.
 ROW_SHAPES = ("rows", "requests")
-# What `build` and `check` write.
+# Formats of `build` and of `check`.
 REQUEST_SHAPES = ("body", "batch", "curl")
 PROBLEM_SHAPES = ("text", "problems")
-# Outcomes of an answer that the user may count as good.
+# Outcomes of an answer that the user may accept as good.
 ALLOWABLE = frozenset({"truncated", "refused", "empty", "mismatch", "tool-calls"})
-# And of a run: lines that have no answer, too.
+# The same for a run, in which a line may also have no answer.
 RUN_ALLOWABLE = ALLOWABLE | {"failed"}
 
 
 class Format(NamedTuple):
-    """streams: `stream` is asked for when nobody says otherwise. needs_stream: nothing to write without."""
+    """An output format. streams: stream by default. needs_stream: it cannot be written without a stream."""
 
     streams: bool = False
     needs_stream: bool = False
@@ -41,9 +41,9 @@ FORMATS: Mapping[str, Format] = {
 
 
 class Printing(NamedTuple):
-    """What is written of an answer, and which answers count as good though they are not.
+    """Format options: the parts of an answer to write, and the outcomes to accept as good.
 
-    named: the user chose the format; else the request may (formats.settle).
+    named: the user chose the format. Otherwise the request may choose it (formats.settle).
     """
 
     format: str = "text"
@@ -65,12 +65,12 @@ class Target(NamedTuple):
 
     @property
     def is_file(self) -> bool:
-        """Whether a file was named; `-` is stdout."""
+        """True if a file was named. `-` is stdout."""
         return self.path not in (None, "-")
 
 
 class Telling(NamedTuple):
-    """How much is told: the options of every command."""
+    """Console options, which every command has."""
 
     quiet: bool = False
     verbose: bool = False

@@ -1,4 +1,4 @@
-"""Problems of a check -> lines: for people, or JSONL for programs."""
+"""Problems found by a check -> lines: text for people, or JSONL for programs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from chatpipe.schema.documents import Located
 from chatpipe.schema.refuse import described
 
 
-def written(shape: str, located: Located) -> bytes:
-    """One line, with its end."""
+def written(format: str, located: Located) -> bytes:
+    """The line of one problem, with its newline."""
     problem = located.problem
-    if shape == "problems":
+    if format == "problems":
         record = {
             "file": located.file,
             "line": located.line,

@@ -1,4 +1,4 @@
-"""How far a run is, on stderr: a bar on a terminal, or a line of JSON a second."""
+"""Progress of a run on stderr: a bar on a terminal, or one line of JSON a second."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from chatpipe.batch.tally import Tally
 from chatpipe.inputs import values
 from chatpipe.output import bar, notices
 
-# A run that is over before that shows no bar: it would only flash.
+# A run that ends earlier shows no bar: it would only flash.
 _DELAY_S = 0.2
 _BAR_S = 0.1
 
 
 class Watch(NamedTuple):
-    """How a run is watched: kind is `bar`, `json` or `none`. The rest is the bar's.
+    """Progress options: kind is `bar`, `json` or `none`. The other fields are for the bar.
 
-    every_s: it is drawn at most once in so long. columns: its width where the terminal has none.
-    among_lines: results or failures go to the bar's terminal, too. lines: about how many physical
-    lines the input has, None where nobody knows. limit: of items.
+    every_s is the shortest time between two draws. columns is its width if the terminal reports none.
+    among_lines: results or failures go to the same terminal. lines is the approximate number of physical
+    lines in the input, None if unknown. limit is the maximum number of items.
     """
 
     kind: str = "none"
@@ -34,7 +34,7 @@ class Watch(NamedTuple):
 
 
 class Progress:
-    """A run that is watched. Its lines cost nothing: what the tally says is looked at from time to time."""
+    """The progress display of a run. It costs the run's lines nothing: it polls the tally."""
 
     def __init__(self, watch: Watch, tally: Tally, started: float) -> None:
         self._watch = watch
@@ -50,16 +50,16 @@ class Progress:
             self._bar.open()
 
     def following(self, items: AsyncIterator[Item]) -> AsyncIterator[Item]:
-        """The items, followed where that says how many there will be."""
-        return items if self._bar is None or self._watch.lines is None else self._followed(items)
+        """Yield the items, and count them if that helps to estimate the total."""
+        return items if self._bar is None or self._watch.lines is None else self._counted(items)
 
     def make_room(self) -> None:
-        """Before something is written that does not go through notices."""
+        """Remove the bar before output that bypasses the console."""
         if self._bar is not None and self._watch.among_lines:
             self._bar.wipe()
 
     async def tick(self) -> None:
-        """From time to time, until cancelled."""
+        """Update the display periodically, until cancelled."""
         if self._bar is not None:
             await asyncio.sleep(_DELAY_S)
         while self._bar is not None:
@@ -75,17 +75,17 @@ class Progress:
         if self._watch.kind == "json":
             self._write()
 
-    async def _followed(self, items: AsyncIterator[Item]) -> AsyncIterator[Item]:
+    async def _counted(self, items: AsyncIterator[Item]) -> AsyncIterator[Item]:
         async for item in items:
             self._taken += item.is_ours
             self._line = item.line
             yield item
 
     def _total(self) -> float | None:
-        """Items that there will be, if the rest of the input is like what was read of it.
+        """The expected number of items, if the rest of the input is like the part that was read.
 
         Not every line is an item of this run: there are blank lines, headers, shards, and rows of
-        several lines. Where every line is one the number is exact.
+        several lines. If every line is an item, the number is exact.
         """
         lines, limit = self._watch.lines, self._watch.limit
         if lines is None:
@@ -93,15 +93,15 @@ class Progress:
         total = lines * self._taken / self._line if self._line else lines
         return total if limit is None else min(total, limit)
 
-    def _draw(self, drawn: bar.Bar) -> None:
+    def _draw(self, progress_bar: bar.Bar) -> None:
         now = time.monotonic()
-        drawn.draw(
+        progress_bar.draw(
             bar.line(
                 self._tally,
                 total=self._total(),
                 elapsed_s=now - self._started,
                 speed=self._speed.now(now, self._tally.finished),
-                width=drawn.width,
+                width=progress_bar.width,
             )
         )
 

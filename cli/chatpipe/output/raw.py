@@ -1,4 +1,4 @@
-"""Formats that hand on what came: `chunks` and `sse`."""
+"""Formats that pass on what the server sent: `chunks` and `sse`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from chatpipe.output.sink import Sink
 
 
 class Chunks:
-    """Every chunk exactly as received, a line each; an answer that was not streamed is the only line."""
+    """Every chunk exactly as received, one a line. An answer that was not streamed is a single line."""
 
     def __init__(self, out: Sink) -> None:
         self.out = out
 
     def raw(self, data: bytes) -> None:
-        """Written chunk by chunk."""
+        """Do nothing: chunk() writes the lines."""
 
     def chunk(self, payload: bytes, chunk: Mapping[str, Value]) -> None:
         if b"\n" in payload or b"\r" in payload:
@@ -28,7 +28,7 @@ class Chunks:
 
 
 class EventStream:
-    """The bytes of the event stream, untouched. What was not streamed becomes one event."""
+    """The bytes of the event stream, unchanged. An answer that was not streamed becomes one event."""
 
     def __init__(self, out: Sink) -> None:
         self.out = out
@@ -37,7 +37,7 @@ class EventStream:
         self.out.write(data)
 
     def chunk(self, payload: bytes, chunk: Mapping[str, Value]) -> None:
-        """Its bytes have been written."""
+        """Do nothing: raw() has written the bytes."""
 
     def end(self, completion: Mapping[str, Value], body: bytes | None) -> None:
         if body is not None:

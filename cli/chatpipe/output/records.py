@@ -13,19 +13,19 @@ from chatpipe.response.chunks import REASONING_FIELDS
 
 
 def messages(completion: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
-    """The message of each choice, by their indexes; a choice without one counts as an empty message."""
+    """The message of each choice, in the order of indexes. A choice without a message yields an empty one."""
     for choice in in_order(choices(completion)):
         message = choice.get("message") if isinstance(choice, dict) else None
         yield message if isinstance(message, dict) else {}
 
 
 def choices(value: Mapping[str, Value]) -> list[Value]:
-    """The choices of a completion or chunk; none where a server has something else there."""
+    """The choices of a completion or chunk; empty if the server sent something else there."""
     return items(value.get("choices"))
 
 
 def in_order(choices: list[Value]) -> list[Value]:
-    """Choices by their indexes; as they came where one has none. A server may send them as they get ready."""
+    """Choices sorted by index, or as received if one has none. A server may send them as they get ready."""
     if len(choices) < 2 or not all(
         isinstance(each, dict) and type(each.get("index")) is int for each in choices
     ):
@@ -34,12 +34,12 @@ def in_order(choices: list[Value]) -> list[Value]:
 
 
 def items(value: Value) -> list[Value]:
-    """A list as it is, anything else as none: what a server sends may have any shape."""
+    """The value if it is a list, or else an empty list: a server may send anything."""
     return value if isinstance(value, list) else []
 
 
 def reasoning_of(message: Mapping[str, Value]) -> str:
-    """The reasoning text of a message or delta, under whichever name the server has for it."""
+    """The reasoning text of a message or delta, under any of the names that servers use."""
     for field in REASONING_FIELDS:
         if isinstance(text := message.get(field), str) and text:
             return text
@@ -54,41 +54,41 @@ def _texts(parts: Value) -> str:
 
 
 class Whole(ABC):
-    """A format that has nothing to say before the answer is whole."""
+    """A format that writes nothing before the answer is complete."""
 
     def __init__(self, out: Sink) -> None:
         self.out = out
 
-    def raw(self, data: bytes) -> None:  # noqa: B027 - nothing to do is right for all of these
-        """The event stream's own bytes are of no use here."""
+    def raw(self, data: bytes) -> None:  # noqa: B027 - none of these formats needs it
+        """Do nothing: the bytes of the event stream are not needed."""
 
     def chunk(self, payload: bytes, chunk: Mapping[str, Value]) -> None:  # noqa: B027 - as above
-        """Pieces are folded by the caller."""
+        """Do nothing: the caller assembles the chunks."""
 
     def end(self, completion: Mapping[str, Value], body: bytes | None) -> None:
         self.out.write(b"".join(record + b"\n" for record in self.records(completion, body)))
 
     @abstractmethod
     def records(self, completion: Mapping[str, Value], body: bytes | None) -> Iterator[bytes]:
-        """The lines to write, without their ends."""
+        """The lines to write, without newlines."""
 
 
 class Completion(Whole):
-    """The completion object: the server's own bytes, or the folded stream."""
+    """The completion object: the server's own bytes, or the assembled stream."""
 
     def records(self, completion: Mapping[str, Value], body: bytes | None) -> Iterator[bytes]:
         yield values.dumps(completion) if body is None else values.one_line(body)
 
 
 class Message(Whole):
-    """Each choice's message: ready to be put into a conversation."""
+    """Each choice's message, in a form that can be added to a conversation."""
 
     def records(self, completion: Mapping[str, Value], body: bytes | None) -> Iterator[bytes]:
         yield from (values.dumps(message) for message in messages(completion))
 
 
 class String(Whole):
-    """Each choice's content as a JSON string; null where there is none."""
+    """Each choice's content as a JSON string; null if there is none."""
 
     def __init__(self, out: Sink, reasoning: bool) -> None:
         super().__init__(out)
@@ -100,9 +100,9 @@ class String(Whole):
 
 
 def content_of(message: Mapping[str, Value]) -> str | None:
-    """The text of a message or delta; where there is none, what is said in its audio.
+    """The text of a message or delta; if there is none, the transcript of its audio.
 
-    Some servers answer in parts, like a request's: their texts are joined.
+    Some servers answer in content parts like those of a request. The texts of these are joined.
     """
     content = message.get("content")
     if isinstance(content, list):
@@ -116,7 +116,7 @@ def content_of(message: Mapping[str, Value]) -> str | None:
 
 
 def audio_of(message: Mapping[str, Value]) -> str:
-    """The sound of a message or delta, in base64; empty where there is none."""
+    """The audio of a message or delta in base64; empty if there is none."""
     audio = message.get("audio")
     data = audio.get("data") if isinstance(audio, dict) else None
     return data if isinstance(data, str) else ""
@@ -130,7 +130,7 @@ class Usage(Whole):
 
 
 def usage_line(completion: Mapping[str, Value]) -> bytes:
-    """`{"model","prompt_tokens","completion_tokens","total_tokens",...}`; null where the server is silent."""
+    """`{"model","prompt_tokens","completion_tokens","total_tokens",...}`; null for what the server omits."""
     counts = {"prompt_tokens": None, "completion_tokens": None, "total_tokens": None}
     usage = completion.get("usage")
     return values.dumps(
@@ -139,25 +139,25 @@ def usage_line(completion: Mapping[str, Value]) -> bytes:
 
 
 class ToolCalls(Whole):
-    """One line a call: what a script needs in order to run it."""
+    """One line a tool call, with everything that a script needs to run it."""
 
     def records(self, completion: Mapping[str, Value], body: bytes | None) -> Iterator[bytes]:
         yield from (line[:-1] for line in call_lines(completion))
 
 
 def call_lines(completion: Mapping[str, Value]) -> Iterator[bytes]:
-    """The same, with their ends."""
+    """The lines of ToolCalls, with newlines."""
     for message in messages(completion):
         yield from (values.dumps(record) + b"\n" for record in calls_of(message))
 
 
 def calls_of(message: Mapping[str, Any]) -> Iterator[dict[str, Value]]:
-    """One record a call of a message: `{"id","name","arguments"}`, or `raw` for what is no JSON."""
+    """One record a call: `{"id","name","arguments"}`, with `raw` instead for arguments that are no JSON."""
     for call in items(message.get("tool_calls")):
         if not isinstance(call, dict):
             continue
         if call.get("type") == "custom" or "custom" in call:
-            # A custom tool's input is free text: it is never parsed, `5` must not become a number.
+            # A custom tool's input is free text. It is never parsed: `5` must not become a number.
             custom = _mapping(call.get("custom"))
             yield {"id": call.get("id"), "name": custom.get("name"), "raw": custom.get("input")}
         else:
@@ -171,7 +171,10 @@ def _mapping(value: Value) -> dict[str, Value]:
 
 
 def _call(call_id: Value, function: Mapping[str, Any]) -> dict[str, Value]:
-    """Parsed arguments, or under `raw` what came instead. Servers send none at all for no parameters."""
+    """The record of one call: parsed arguments, or the text under `raw` if it is no JSON.
+
+    Servers may send no arguments at all for a tool without parameters.
+    """
     text = function.get("arguments")
     record: dict[str, Value] = {"id": call_id, "name": function.get("name")}
     if isinstance(text, dict):  # some servers send the object itself

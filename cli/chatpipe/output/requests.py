@@ -1,4 +1,4 @@
-"""A request -> what `build` writes: its body, a Batch line, or a curl command."""
+"""A request -> the output of `build`: its body, a Batch line, or a curl command."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from chatpipe.wire import endpoints, redact
 from chatpipe.wire.endpoints import Endpoint
 from chatpipe.wire.options import Connection, KeySource, Limits
 
-# The body is one line that begins with `{`, so no word can be its end by accident.
+# The body is a single line that begins with `{`, so it cannot equal this terminator.
 _END = "END_OF_REQUEST"
 _END_OF_KEY = "END_OF_KEY"
 
 
 def written(
-    shape: str,
+    format: str,
     body: Mapping[str, Value],
     custom_id: str,
     endpoint: Endpoint,
     connection: Connection,
     environ: Mapping[str, str],
 ) -> bytes:
-    """The bytes of one of options.REQUEST_SHAPES, with their final newline. No key is ever among them.
+    """The request in one of options.REQUEST_SHAPES, with a final newline. It never contains a key.
 
-    A command for curl raises what would keep `ask` from sending: UsageFault, BadConfiguration.
+    The curl command raises the same errors that keep `ask` from sending: UsageFault, BadConfiguration.
     """
-    if shape == "batch":
+    if format == "batch":
         line = {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body}
         return values.dumps(line) + b"\n"
-    if shape == "curl":
+    if format == "curl":
         return _curl(values.dumps(body), endpoint, connection, environ, streamed=body.get("stream") is True)
     return values.dumps(body) + b"\n"
 
@@ -42,38 +42,38 @@ def written(
 def _curl(
     body: bytes, endpoint: Endpoint, connection: Connection, environ: Mapping[str, str], *, streamed: bool
 ) -> bytes:
-    """A command for a POSIX shell. The key is read by that shell from where we would have read it.
+    """The curl command, for a POSIX shell. That shell reads the key from the same source as we do.
 
-    It reaches curl through a descriptor: on its command line everybody could read it.
+    The key reaches curl through a descriptor, because everybody could read it on its command line.
     """
     if endpoint.in_process:
         raise UsageFault("profile 'echo' has no address for curl", place="--profile", fix="name a --base-url")
     command = ["curl -sS --fail-with-body" + (" -N" if streamed else ""), shlex.quote(endpoint.url)]
-    from chatpipe.wire import client  # with httpx behind it, which the other shapes do without
+    from chatpipe.wire import client  # it loads httpx, which the other formats do not need
 
     proxy = client.proxy_of(endpoint.url, connection, environ)
-    last, before = "--data-binary @-", ""
+    data_option, key_lines = "--data-binary @-", ""
     bearer = _bearer(endpoint, connection.key, environ)
-    # What is sent beside the endpoint's own headers is the key, here the words that read it.
+    # The one header added to the endpoint's own is the key, here the shell words that read it.
     headers = endpoints.authorized(endpoint, bearer, allow_http=connection.allow_http, proxy=proxy)
     if len(headers) > len(endpoint.headers):
         fd = 8 if connection.key.descriptor == 9 else 9
         command.append(f"-H @/dev/fd/{fd}")
-        last += f" {fd}<<{_END_OF_KEY}"
-        before = f"Authorization: Bearer {bearer}\n{_END_OF_KEY}\n"
-    command += [shlex.join(option) for option in _way(connection)]
+        data_option += f" {fd}<<{_END_OF_KEY}"
+        key_lines = f"Authorization: Bearer {bearer}\n{_END_OF_KEY}\n"
+    command += [shlex.join(option) for option in _connection_options(connection)]
     command += [
         f"-H {shlex.quote(f'{name}: {redact.header(name, value)}')}" for name, value in endpoint.headers
     ]
-    command.append(f"{last} <<'{_END}'")
-    text = " \\\n  ".join(command) + "\n" + before
+    command.append(f"{data_option} <<'{_END}'")
+    text = " \\\n  ".join(command) + "\n" + key_lines
     return text.encode() + body + f"\n{_END}\n".encode()
 
 
-def _way(connection: Connection) -> Iterator[tuple[str, ...]]:
-    """The options of curl for ours that say how to get there and how long to wait, where they were given.
+def _connection_options(connection: Connection) -> Iterator[tuple[str, ...]]:
+    """The options of curl that match our connection options and time-outs, if these were given.
 
-    An empty proxy means none for curl, too. Of `--timeout` it knows whole seconds only.
+    An empty proxy means no proxy to curl, too. For `--timeout` curl accepts whole seconds only.
     """
     if connection.proxy is not None:
         yield "--proxy", _without_password(connection.proxy)
@@ -86,36 +86,37 @@ def _way(connection: Connection) -> Iterator[tuple[str, ...]]:
         yield "--key", connection.client_key
     if connection.insecure:
         yield ("--insecure",)
-    limits, usual = connection.limits, Limits()
-    if limits.connect_s != usual.connect_s:
+    limits, defaults = connection.limits, Limits()
+    if limits.connect_s != defaults.connect_s:
         yield "--connect-timeout", _seconds(limits.connect_s)
-    if limits.between_bytes_s != usual.between_bytes_s:
+    if limits.between_bytes_s != defaults.between_bytes_s:
         yield "--speed-limit", "1", "--speed-time", str(ceil(limits.between_bytes_s))
     if limits.deadline_s is not None:
         yield "--max-time", _seconds(limits.deadline_s)
 
 
 def _without_password(proxy: str) -> str:
-    """The URL with `***` for the password, or for a name without one, which may be a token."""
-    known, at, place = proxy.rpartition("@")
+    """The URL with `***` for the password, or for a user name without one, which may be a token."""
+    credentials, at, host = proxy.rpartition("@")
     if not at:
         return proxy
-    scheme, slashes, user = known.rpartition("://")
+    scheme, slashes, user = credentials.rpartition("://")
     name, colon, _ = user.partition(":")
-    return f"{scheme}{slashes}{name}:***@{place}" if colon else f"{scheme}{slashes}***@{place}"
+    return f"{scheme}{slashes}{name}:***@{host}" if colon else f"{scheme}{slashes}***@{host}"
 
 
 def _seconds(number: float) -> str:
-    """As curl reads them: without an exponent."""
+    """A number of seconds in the form that curl reads: without an exponent."""
     return f"{number:.3f}".rstrip("0").rstrip(".")
 
 
 def _bearer(endpoint: Endpoint, key: KeySource, environ: Mapping[str, str]) -> str | None:
-    """What gives the key in a here-document of the shell; None where none would be sent."""
+    """The shell expression for the key in a here-document; None if no key would be sent."""
     if key.file is not None:
         return f"$(cat {shlex.quote(key.file)})"
     if key.command is not None:
-        return f"$({shlex.join(shlex.split(key.command))})"  # words, as we run them: nothing is expanded
+        # Split into words, because we run it without a shell: nothing is expanded.
+        return f"$({shlex.join(shlex.split(key.command))})"
     if key.descriptor is not None:
         return f"$(cat <&{key.descriptor})"
     if endpoint.key_env is not None and (endpoint.needs_key or environ.get(endpoint.key_env)):

@@ -1,4 +1,4 @@
-"""Results of a run -> one record a request: the result line itself, or one part of the answer."""
+"""Results of a run -> one record a request: the result line, or one part of the answer."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from chatpipe.output.records import calls_of, content_of, messages, usage_line
 
 
 class Writing(Protocol):
-    """What a run writes: one record a result.
+    """The output format of a run: one record a result.
 
-    is_whole: records are the result lines themselves, so that an output is as good as a journal.
-    needs_order: a record is a bare value, which only its place among the others gives a meaning.
-    calls_are_final: text is written, so nobody can answer a tool call.
+    is_whole: records are the result lines themselves, so the output can serve as a journal.
+    needs_order: a record is a bare value, which only its position in the output identifies.
+    calls_are_final: the output is text, so nobody can answer a tool call.
     """
 
     is_whole: bool
@@ -25,25 +25,28 @@ class Writing(Protocol):
     calls_are_final: bool
 
     def head(self) -> bytes:
-        """What stands before the records."""
+        """The bytes before the first record."""
 
     def row(self, result: Result) -> bytes:
-        """The record of a result, with its end."""
+        """The record of a result, with its terminator."""
 
     @property
     def recorded(self) -> Callable[[bytes], bytes] | None:
-        """The same of a recorded result line. None: a file, too, is written as results come."""
+        """The function from a recorded result line to its record.
+
+        None if there is none: then a file, too, is written while results arrive.
+        """
 
 
 class Parts:
-    """The result line itself, or one part of the answer: see Writing. null: a NUL ends each text."""
+    """The formats with the result line or one part of the answer: see Writing. null: end texts with NUL."""
 
-    def __init__(self, shape: str, *, null: bool = False) -> None:
-        self._shape = shape
+    def __init__(self, format: str, *, null: bool = False) -> None:
+        self._format = format
         self._null = null
-        self.is_whole = shape == RESULTS
-        self.needs_order = shape != RESULTS
-        self.calls_are_final = shape in ("text", "string")
+        self.is_whole = format == RESULTS
+        self.needs_order = format != RESULTS
+        self.calls_are_final = format in ("text", "string")
 
     def head(self) -> bytes:
         return b""
@@ -64,28 +67,28 @@ class Parts:
         return self._part(body if is_answer else None)
 
     def _part(self, completion: dict[str, Value] | None) -> bytes:
-        """What failed is null, or an empty text; of choices the first counts."""
-        shape = self._shape
+        """The part of a completion: null or an empty text if there is none. The first choice counts."""
+        format = self._format
         message = next(messages(completion), {}) if completion is not None else {}
-        if shape == "text":
+        if format == "text":
             text = (content_of(message) or "").encode("utf-8", "replace")
             return text + (b"\0" if self._null else b"" if text.endswith(b"\n") else b"\n")
         if completion is None:
             return b"null\n"
-        if shape == "usage":
+        if format == "usage":
             return usage_line(completion) + b"\n"
         value: Value = completion
-        if shape == "string":
+        if format == "string":
             value = content_of(message)
-        elif shape == "message":
+        elif format == "message":
             value = message
-        elif shape == "tool-calls":
+        elif format == "tool-calls":
             value = list(calls_of(message))
         return values.dumps(value) + b"\n"
 
 
 def message_of(result: Result) -> str:
-    """Why a line failed, in the words of its result line."""
+    """The reason why a line failed, as its result line states it."""
     error = values.loads(result.line).get("error")
     message = error.get("message") if isinstance(error, dict) else None
     return message if isinstance(message, str) else str(result.outcome)

@@ -1,4 +1,4 @@
-"""Recorded answers -> the formats of `ask`, each answer as it becomes known."""
+"""Recorded answers -> the formats of `ask`, each answer as it is read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from chatpipe.response import chunks
 from chatpipe.response.assemble import Assembly
 from chatpipe.response.recorded import Chunk, Done, Failed, Raw, Step, Whole
 
-# Of several answers that are not good, the status of the first kind that there is.
+# With several bad answers, the first of these statuses that occurs is the exit status.
 _PRECEDENCE = (
     Status.BAD_INPUT,
     Status.BROKEN_ANSWER,
@@ -30,22 +30,22 @@ _PRECEDENCE = (
 
 
 class Failure(ChatpipeError):
-    """A line of a run that has no answer to show."""
+    """A line of a run without an answer to show."""
 
     status = Status.SOME_FAILED
 
 
 class Show:
-    """Follows a recording. begin makes the delivery of one answer; faults holds what was not good."""
+    """A player of recordings. begin creates the delivery of one answer; faults collects the bad ones."""
 
     def __init__(self, begin: Callable[[], Delivery]) -> None:
         self._begin = begin
-        self._delivery: Delivery | None = None  # of the streamed answer that is being read
-        self._last: Delivery | None = None  # of the one before: comments behind its end are still its
-        self._unclaimed: list[bytes] = []  # bytes of an event stream in which no chunk has come yet
+        self._delivery: Delivery | None = None  # that of the streamed answer being read
+        self._last: Delivery | None = None  # the previous one: comments after its end still belong to it
+        self._unclaimed: list[bytes] = []  # bytes of an event stream before its first chunk
         self._assembly = Assembly()
         self._id: Value = ""
-        self._ended: set[Value] = set()  # indexes of choices that have a finish_reason
+        self._finished: set[Value] = set()  # indexes of choices that have a finish_reason
         self._error: ChatpipeError | None = None
         self._line: Source | None = None
         self._is_event = True
@@ -53,21 +53,21 @@ class Show:
         self.faults: list[ChatpipeError] = []
 
     def play(self, steps: Iterable[Step]) -> None:
-        """Show a recording to its end, or to what is no recording: that is a fault, told after the rest."""
+        """Show a recording up to its end, or up to invalid data, which becomes the last fault."""
         try:
             for step in steps:
-                self._step(step)
+                self._handle(step)
         except BadInput as fault:
             self.close()
             self.faults.append(fault)
         self.close()
 
     def close(self) -> None:
-        """The recording ends, or another answer begins."""
+        """Finish an open answer, because the recording ends or another answer begins."""
         if self._delivery is not None:
             self._end(done=False)
 
-    def _step(self, step: Step) -> None:
+    def _handle(self, step: Step) -> None:
         match step:
             case Raw(data):
                 self._raw(data)
@@ -92,7 +92,7 @@ class Show:
             delivery.raw(data)
 
     def conclude(self, out: Opened, told: Notices) -> int:
-        """Replace the output if every answer was good; else keep it aside, and tell of each that was not."""
+        """Replace the output if every answer was good. Otherwise keep FILE.part and report each fault."""
         if not self.answers and not self.faults:
             raise BadInput("there is no answer in the recording")
         if not self.faults:
@@ -107,14 +107,14 @@ class Show:
         return next(status for status in _PRECEDENCE if status in statuses)
 
     def _chunk(self, step: Chunk) -> None:
-        if self._is_another(step.chunk):
+        if self._is_new_answer(step.chunk):
             self._end(done=False)
         if self._delivery is None:
             self._delivery = self._begin()
             for data in self._unclaimed:
                 self._delivery.raw(data)
             self._unclaimed.clear()
-        # Azure's annotations have an empty id and belong to the answer they stand in.
+        # Azure's annotations have an empty id and belong to the current answer.
         self._id = step.chunk.get("id") or self._id
         self._line = step.line
         self._is_event = step.is_event
@@ -124,19 +124,19 @@ class Show:
         self._assembly.add(step.chunk)
         for choice in choices(step.chunk):
             if isinstance(choice, dict) and choice.get("finish_reason"):
-                self._ended.add(_index(choice))
+                self._finished.add(_index(choice))
         if (error := chunks.error_of(step.chunk)) is not None:
             what = f"an error was recorded: {chunks.shorten(error.message)}"
             self._error = BrokenAnswer(what, place=step.line.place())
 
-    def _is_another(self, chunk: dict[str, Value]) -> bool:
-        """Whether a chunk begins a new answer: another id, or once more the role of a choice that ended."""
+    def _is_new_answer(self, chunk: dict[str, Value]) -> bool:
+        """Return True if a chunk begins a new answer: by a new id, or a second role of a finished choice."""
         if self._delivery is None:
             return False
         new_id = chunk.get("id")
         if self._id and new_id and new_id != self._id:
             return True
-        return any(_has_role(each) and _index(each) in self._ended for each in choices(chunk))
+        return any(_has_role(each) and _index(each) in self._finished for each in choices(chunk))
 
     def _end(self, *, done: bool) -> None:
         delivery, assembly, error = self._delivery, self._assembly, self._error
@@ -144,7 +144,7 @@ class Show:
         place = self._line.place() if self._line is not None else ""
         self._last, self._delivery, self._assembly = delivery, None, Assembly()
         self._id, self._error = "", None
-        self._ended.clear()
+        self._finished.clear()
         if error is None and not done and not assembly.finished():
             what = "the recorded stream was cut: neither finish_reason nor [DONE]"
             error = BrokenAnswer(what, place=place)

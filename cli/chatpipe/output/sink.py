@@ -1,7 +1,7 @@
-"""Bytes -> a descriptor, at once: stdout, or whatever `-o` names that is not a regular file.
+"""Bytes -> a descriptor, unbuffered: stdout, or anything but a regular file that `-o` names.
 
-Nothing is buffered: a piece has been handed to the system when write returns, so that the next
-command of the pipe sees it as it comes and a killed run leaves all that arrived.
+When write returns, the system has the data. The next command of the pipe therefore sees each piece as it
+arrives, and a killed run leaves everything that it received.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ _DESCRIPTORS = ("/dev/fd", "/proc/self/fd")
 
 
 class Sink(Protocol):
-    """What formats write to. Raises CannotWrite, or BrokenPipe when nobody reads any more."""
+    """The output of a format. write raises CannotWrite, or BrokenPipe if the reader is gone."""
 
     def write(self, data: bytes) -> None: ...
 
 
 class BrokenPipe(Exception):
-    """The reader went away. Not a fault: a filter then ends as SIGPIPE would end it, in silence."""
+    """The reader has gone away. This is no fault: a filter then ends silently, as by SIGPIPE."""
 
 
 class Direct:
-    """A descriptor that is written as things come. Also what `-o` takes for a FIFO or a device.
+    """An unbuffered output to a descriptor, also for a FIFO or a device named by `-o`.
 
-    On a terminal what could drive it is escaped, unless escape is False. A character cut in two
-    is then held back until the rest of it comes; anywhere else bytes pass untouched.
+    On a terminal, control characters are escaped unless escape is False. An incomplete character is then
+    buffered until the rest of it arrives. Anywhere else bytes pass unchanged.
     """
 
     def __init__(self, fd: int, name: str, *, escape: bool = True, close: bool = False) -> None:
-        """For error lines it goes by name. close: the descriptor is ours, to be closed at the end."""
+        """Write to fd, which errors call name. close: we own the descriptor and close it at the end."""
         self._fd = fd
         self._name = name
         self._close = close
@@ -53,23 +53,23 @@ class Direct:
         self._write(self._escaper.feed(data) if self._escaper else data)
 
     def commit(self) -> None:
-        """The last write, and the last chance for a network file system to say that it kept nothing."""
+        """Flush, and let a network file system report now that it has stored nothing."""
         self._flush()
         try:
-            os.close(os.dup(self._fd))  # NFS and quotas speak up at close, and stdout is not ours to close
+            os.close(os.dup(self._fd))  # NFS and quotas report errors at close, and we do not own stdout
         except OSError as error:
             raise failure(self._name, error) from error
 
     def keep_part(self) -> str | None:
-        """None: what came has left, or leaves now."""
+        """Flush, and return None: everything has been written, so there is no partial file."""
         self._flush()
         return None
 
     def discard(self) -> None:
-        """Take nothing back, but give up a descriptor that is ours. May be called again."""
+        """Close a descriptor that we own. Nothing written is undone. May be called again."""
         if self._close:
             self._close = False
-            with contextlib.suppress(OSError):  # commit is where a failure counts
+            with contextlib.suppress(OSError):  # commit() reports failures
                 os.close(self._fd)
 
     def __enter__(self) -> Self:
@@ -94,19 +94,19 @@ class Direct:
 
 
 class Stdout(Direct):
-    """Descriptor 1, which the caller has found to be open."""
+    """An output to descriptor 1, which must be open."""
 
     def __init__(self, *, escape: bool = True, fd: int = 1) -> None:
         super().__init__(fd, "stdout", escape=escape)
 
 
 def is_terminal() -> bool:
-    """Whether stdout is one. False when it is closed."""
+    """Return True if stdout is a terminal; False if it is closed."""
     return os.isatty(1)
 
 
 def special(path: str, *, escape: bool = True) -> Direct | None:
-    """What path names, opened for writing; None when it is, or would be, a regular file, or a directory.
+    """Open a special file for writing; return None for a regular file, a missing one, or a directory.
 
     Opening a FIFO waits for its reader, as in a shell. Raises CannotWrite with path as its place.
     """
@@ -129,10 +129,10 @@ def special(path: str, *, escape: bool = True) -> Direct | None:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Every byte, however few the system takes at a time. Raises OSError.
+    """Write all of data, however few bytes the system accepts at a time. Raises OSError.
 
-    A descriptor may be non-blocking although we did not ask for it: the flag belongs to the open
-    file, which a shell, ssh or an event loop at the other end of a pty may share with us.
+    A descriptor may be non-blocking although we did not request it: the flag belongs to the open file
+    description, which a shell, ssh or an event loop at the other end of a pty may share with us.
     """
     rest = memoryview(data)
     while rest:
@@ -141,22 +141,22 @@ def write_all(fd: int, data: bytes) -> None:
         except BlockingIOError:
             poll = select.poll()
             poll.register(fd, select.POLLOUT)
-            poll.poll()  # an error or a hang-up ends the wait too, and the next write names it
+            poll.poll()  # an error or a hang-up ends the wait too, and the next write reports it
 
 
 def failure(place: str, error: OSError | ValueError, what: str = "cannot write") -> CannotWrite:
-    """The system's refusal as ours. place is a file's name as the user gave it, or `stdout`."""
+    """The system's error as a CannotWrite. place is the file name that the user gave, or `stdout`."""
     fix = _FIXES.get(error.errno or 0, "") if isinstance(error, OSError) else ""
     return CannotWrite(f"{what}: {reason(error)}", place=place, fix=fix)
 
 
 def _descriptor(path: str) -> int | None:
-    """The N of /dev/fd/N, and what /dev/stdout and other links to it come down to; else None.
+    """The N of /dev/fd/N, also by /dev/stdout and other links to it; None for any other path.
 
-    Opening these anew would start at the first byte of a file that stdout is redirected to, and
-    fails for a socket; replacing what they lead to would write another file than the one that is open.
+    Opening such a path again would start at the first byte of the file that stdout is redirected to, and
+    fails for a socket. Replacing its target would write a different file from the one that is open.
     """
-    for _ in range(40):  # as many links as Linux follows
+    for _ in range(40):  # the number of links that Linux follows
         folder, name = os.path.split(path)
         if name.isdecimal() and os.path.realpath(folder) in map(os.path.realpath, _DESCRIPTORS):
             return int(name)

@@ -12,8 +12,8 @@ from chatpipe.output.records import Whole, choices, in_order, items
 class Logprobs(Whole):
     """TSV: choice, position, token, logprob, then token and logprob of each alternative.
 
-    Tokens are JSON strings, so that a tab or a line end inside one breaks no column. The tokens of
-    a refusal come after those of the content, their positions going on.
+    Tokens are JSON strings, so a tab or a newline inside one cannot break a column. The tokens of a
+    refusal follow those of the content, and their positions continue the count.
     """
 
     def records(self, completion: Mapping[str, Value], body: bytes | None) -> Iterator[bytes]:
@@ -26,7 +26,7 @@ class Logprobs(Whole):
 
 
 def _row(cells: list[Value], token: Value) -> bytes:
-    """One token and its alternatives; null where a server has left something out."""
+    """The row of one token and its alternatives; null for values that the server omitted."""
     alternatives = items(token.get("top_logprobs")) if isinstance(token, dict) else []
     for each in (token, *alternatives):
         known = each if isinstance(each, dict) else {}

@@ -23,12 +23,12 @@ _TO_ESCAPE = re.compile(r"[\\\t\n\r]")
 
 
 def as_it_came(content: str | None) -> Value:
-    """The value of an answer that is text."""
+    """The text of an answer, as its value."""
     return content
 
 
 def as_json(content: str | None) -> Value:
-    """The value that an answer writes. What is no JSON was called good all the same: it stays text."""
+    """The JSON value of an answer. Content that is no JSON, but was accepted as good, remains text."""
     if content is None:
         return None
     try:
@@ -38,52 +38,52 @@ def as_json(content: str | None) -> Value:
 
 
 class Answers:
-    """What is put beside a row."""
+    """The fields that are added to each row."""
 
-    def __init__(self, carrying: Carrying, value: Callable[[str | None], Value] = as_it_came) -> None:
-        """The callable makes the value of an answer's text, of which there may be none."""
-        self._carrying = carrying
+    def __init__(self, options: Carrying, value: Callable[[str | None], Value] = as_it_came) -> None:
+        """Use value to turn the text of an answer, None if there is none, into the value of its field."""
+        self._options = options
         self._value = value
 
     def names(self) -> list[str]:
-        """The fields that every row gets, in order."""
-        how = self._carrying
-        return [name for name in (how.into, how.usage_into, how.error_into) if name is not None]
+        """The names of the added fields, in order."""
+        options = self._options
+        return [name for name in (options.into, options.usage_into, options.error_into) if name is not None]
 
     def of(self, result: Result) -> dict[str, Value]:
-        """Their values. Of what failed there is no answer, but what it cost; of choices the first counts."""
-        how = self._carrying
+        """The added fields of a result. A failed one has usage, but no answer. The first choice counts."""
+        options = self._options
         completion = result.completion if result.is_good else None
         message = next(messages(completion), {}) if completion is not None else {}
-        fields = {how.into: self._value(content_of(message)) if message else None}
-        if how.usage_into is not None:
+        fields = {options.into: self._value(content_of(message)) if message else None}
+        if options.usage_into is not None:
             last = None if result.completion is None else result.completion.get("usage")
-            fields[how.usage_into] = total_usage(last, result.earlier)
-        if how.error_into is not None:
-            fields[how.error_into] = None if result.is_good else message_of(result)
+            fields[options.usage_into] = total_usage(last, result.earlier)
+        if options.error_into is not None:
+            fields[options.error_into] = None if result.is_good else message_of(result)
         return fields
 
 
-def rows_of(carrying: Carrying, name: str) -> Rows:
-    """The reader of the input, which is called name."""
-    if carrying.source == "csv":
-        return CellRows(CsvRecords(), carrying.columns)
-    if carrying.source == "tsv":
-        return CellRows(TsvRecords(), carrying.columns)
-    if carrying.source == "lines":
+def rows_of(options: Carrying, name: str) -> Rows:
+    """Create the reader of the input. name is the name of the input in errors."""
+    if options.source == "csv":
+        return CellRows(CsvRecords(), options.columns)
+    if options.source == "tsv":
+        return CellRows(TsvRecords(), options.columns)
+    if options.source == "lines":
         return LineRows()
-    return JsonRows(name, carrying.columns, has_columns=carrying.target != "jsonl")
+    return JsonRows(name, options.columns, has_columns=options.target != "jsonl")
 
 
-def writing(carrying: Carrying, rows: Rows, answers: Answers) -> Writing:
-    """What is written of the rows read by rows."""
-    if carrying.target == "jsonl":
-        return JsonTable(carrying, answers)
-    return CellTable(rows, answers, csv_line if carrying.target == "csv" else tsv_line)
+def writing(options: Carrying, rows: Rows, answers: Answers) -> Writing:
+    """Create the output format for the rows that rows reads."""
+    if options.target == "jsonl":
+        return JsonTable(options, answers)
+    return CellTable(rows, answers, csv_line if options.target == "csv" else tsv_line)
 
 
 class _Tabular:
-    """What all of them are: rows that say themselves which they are, of answers that are text."""
+    """The properties that all tables share: each row identifies itself, and the answers are text."""
 
     is_whole = False
     needs_order = False
@@ -92,10 +92,10 @@ class _Tabular:
 
 
 class JsonTable(_Tabular):
-    """A JSON object a row. What came as JSON stays as it is, to the byte."""
+    """One JSON object a row. Fields of a JSON input are copied byte by byte."""
 
-    def __init__(self, carrying: Carrying, answers: Answers) -> None:
-        self._error = carrying.reason_field
+    def __init__(self, options: Carrying, answers: Answers) -> None:
+        self._error = options.reason_field
         self._answers = answers
 
     def head(self) -> bytes:
@@ -113,7 +113,7 @@ class JsonTable(_Tabular):
 
 
 class CellTable(_Tabular):
-    """A line of column names, then a line of cells a row. join makes a line, with its end, of cells."""
+    """A line of column names, then one line of cells a row. join turns cells into a line with its newline."""
 
     def __init__(self, rows: Rows, answers: Answers, join: Callable[[Sequence[str]], str]) -> None:
         self._rows = rows
@@ -123,7 +123,7 @@ class CellTable(_Tabular):
 
     def head(self) -> bytes:
         columns = self._rows.columns
-        if columns is None:  # an empty input: nobody knows
+        if columns is None:  # an empty input: the columns are unknown
             return b""
         self._names = [*columns, *(name for name in self._answers.names() if name not in columns)]
         return _encoded(self._join(self._names))
@@ -136,29 +136,29 @@ class CellTable(_Tabular):
 
 
 class _Line:
-    """A file for a csv.writer, which then returns the line that it made."""
+    """A file for a csv.writer. It makes writerow() return the line."""
 
     def write(self, text: str) -> str:
         return text
 
 
-# With this end, and no shorter one, every version of the module quotes both CR and LF inside a cell.
+# Only with this terminator does every version of csv quote both CR and LF inside a cell.
 _WRITER = csv.writer(_Line(), lineterminator="\r\n")
 
 
 def csv_line(cells: Sequence[str]) -> str:
-    """Commas, LF, and quotes where they are needed."""
-    line: str = _WRITER.writerow(cells)  # what _Line.write returns
+    """A line of CSV: commas, LF, and quotes only if needed."""
+    line: str = _WRITER.writerow(cells)  # the value that _Line.write returns
     return line.removesuffix("\r\n") + "\n"
 
 
 def tsv_line(cells: Sequence[str]) -> str:
-    r"""Tabs, LF, and `\t`, `\n`, `\r` and `\\` for what these name."""
+    r"""A line of TSV: tabs and LF, with tab, LF, CR and backslash in cells as `\t`, `\n`, `\r` and `\\`."""
     return "\t".join(_TO_ESCAPE.sub(lambda match: _ESCAPED[match[0]], cell) for cell in cells) + "\n"
 
 
 def _encoded(line: str) -> bytes:
-    """Bytes that were not UTF-8 come out as they came in; half a character of an answer is lost."""
+    """The line as bytes. Invalid UTF-8 of the input is preserved; half a character of an answer is lost."""
     try:
         return line.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Where a result goes, with what is written beside it: `-o`, `--depfile` and their like."""
+"""The output of a result, and the side files written with it: `-o`, `--depfile` and related options."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STDOUT_NAMES = (None, "-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
 class Opened:
-    """An output that is being written. started: some bytes have left, or are in the file to be."""
+    """An open output. started: some bytes have been written, to the output or to its temporary file."""
 
     def __init__(self, target: Target, rule: bytes, output: files.Output) -> None:
         self._target = target
@@ -28,7 +28,7 @@ class Opened:
 
     @property
     def is_kept(self) -> bool:
-        """Whether what is written is kept aside where it is no result: not so of stdout, a pipe, a device."""
+        """True if content that is no result is kept as FILE.part: not for stdout, a pipe or a device."""
         return isinstance(self._output, files.Replacement)
 
     def write(self, data: bytes) -> None:
@@ -37,16 +37,16 @@ class Opened:
             self._output.write(data)
 
     def keep_unreadable(self, data: bytes) -> bool:
-        """What came instead of an answer: worth a look in a FILE.part, but no result for stdout.
+        """Write a reply that is no answer: it is of interest in a FILE.part, but no result for stdout.
 
-        Returns whether it was taken.
+        Returns True if it was written.
         """
         if self._target.is_file:
             self.write(data)
         return self._target.is_file
 
     def replace(self) -> None:
-        """All went well: side files, then the file itself. If a side file fails, what came is kept."""
+        """Write the side files, then replace the file. If a side file fails, keep FILE.part."""
         if self._target.depfile is not None:
             try:
                 files.write_side_file(self._target.depfile, self._rule, if_changed=self._target.if_changed)
@@ -55,12 +55,12 @@ class Opened:
         self._output.commit()
 
     def keep(self) -> str | None:
-        """It did not go well: the name of the FILE.part that has what came; None when nothing is kept."""
+        """Keep the content after a failure. Returns the name of the FILE.part; None if nothing is kept."""
         return self._output.keep_part() if self.started else None
 
 
 def kept(out: Opened, fault: ChatpipeError) -> ChatpipeError:
-    """The fault, which now says where what came is kept."""
+    """Keep the output. Returns the fault, which now names the FILE.part."""
     part = out.keep()
     if part is not None:
         fault.fix = f"what came is in '{part}'" + (f", {fault.fix}" if fault.fix else "")
@@ -71,11 +71,11 @@ def kept(out: Opened, fault: ChatpipeError) -> ChatpipeError:
 def opened(
     target: Target, inputs: Sequence[str], *, escape: bool, beside: Sequence[str] = ()
 ) -> Iterator[Opened]:
-    """Open before anything is sent, so that an output that cannot be written costs nothing.
+    """Open the output before anything is sent, so that an output that cannot be written costs nothing.
 
-    beside: files that are read, too, but are no part of the request, such as that of the key.
-    What is neither replaced nor kept is gone at the end, unless a signal came with a part of the
-    answer there: that was paid for and is kept. Raises CannotWrite, UsageFault, and Interrupted.
+    beside lists files that are read but are no part of the request, such as the key file. Content that
+    was neither committed nor kept is removed at the end. If a signal ends the block, the partial answer
+    is kept, because it was paid for. Raises CannotWrite, UsageFault, and Interrupted.
     """
     _refuse_inputs(target, (*inputs, *beside))
     if target.path in _STDOUT_NAMES and sys.stdout is None:
@@ -92,14 +92,14 @@ def opened(
 
 
 def _refuse_inputs(target: Target, inputs: Sequence[str]) -> None:
-    """What is written may not be what is read, redirected stdin among it, also where nobody reads it."""
+    """Refuse an output that is also an input. Redirected stdin counts as one, even if it is not read."""
     for option, path in (("--output", target.path), ("--depfile", target.depfile)):
         if path is not None and files.same_file(path, (*inputs, "-")):
             raise UsageFault(f"'{path}' is an input, too", place=option, fix="write to another file")
 
 
 def _rule(target: Target, inputs: Sequence[str]) -> bytes:
-    """The rule of `--depfile`. Made first: what make cannot read, or nobody write, is not worth an answer."""
+    """The rule of `--depfile`, made before anything is sent: its errors must not cost an answer."""
     if target.depfile is None:
         return b""
     if target.depfile == "-":
@@ -107,23 +107,23 @@ def _rule(target: Target, inputs: Sequence[str]) -> bytes:
     if target.is_file and files.is_one_place(target.depfile, target.path or ""):
         raise UsageFault("the rule and the result in one place", place="--depfile", fix="name another file")
     files.try_side_file(target.depfile)
-    from chatpipe.output import depfile  # few runs write one
+    from chatpipe.output import depfile  # few calls write one
 
     return depfile.rule(target.depfile_target or target.path or "", inputs)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let a signal end the block as Interrupted, so that it is cleaned up. What is ignored stays so."""
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    taken = [number for number in _SIGNALS if before[number] is not signal.SIG_IGN]  # as under nohup
-    for number in taken:
+    """Turn a signal inside the block into Interrupted, for a clean end. Ignored signals stay ignored."""
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+    caught = [number for number in _SIGNALS if handlers[number] is not signal.SIG_IGN]  # as under nohup
+    for number in caught:
         signal.signal(number, _interrupt)
     try:
         yield
     finally:
-        for number in taken:
-            signal.signal(number, before[number])
+        for number in caught:
+            signal.signal(number, handlers[number])
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Format `text`: the content as it comes, choice by choice."""
+"""Format `text`: the content as it arrives, choice by choice."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from chatpipe.output.sink import Sink
 
 
 class Text:
-    """Choice 0 streams; the others wait for their turn, held here, and follow in order.
+    """Choice 0 is streamed; the others are written in order at the end.
 
-    Each choice is ended by a newline unless it has one, or by a NUL. reasoning is `drop`, `stderr`
-    or `only`; a refusal's text goes aside.
+    A newline ends each choice, unless the choice has one; with null a NUL does. reasoning is `drop`,
+    `stderr` or `only`. The text of a refusal goes to aside.
     """
 
     def __init__(self, out: Sink, null: bool, reasoning: str, aside: Callable[[str], None]) -> None:
@@ -22,13 +22,13 @@ class Text:
         self.null = null
         self.reasoning = reasoning
         self.aside = aside
-        self.last = ""  # the last piece of choice 0 that was written, to know whether a newline is wanting
-        self.half = ""  # the first half of a character that came in two
+        self.last = ""  # the last piece written of the current choice: is a newline missing?
+        self.half = ""  # the first half of a surrogate pair that was cut
         self.streamed = False
         self.has_reasoned = False
 
     def raw(self, data: bytes) -> None:
-        """Written chunk by chunk."""
+        """Do nothing: chunk() writes the text."""
 
     def chunk(self, payload: bytes, chunk: Mapping[str, Any]) -> None:
         for choice in choices(chunk):
@@ -39,19 +39,19 @@ class Text:
                 continue
             self.streamed = True
             if self.reasoning != "drop":
-                self._reason(reasoning_of(delta))
+                self._write_reasoning(reasoning_of(delta))
             if self.reasoning != "only" and (text := content_of(delta)):
-                self.out.write(self._encoded(text))
+                self.out.write(self._encode(text))
 
     def end(self, completion: Mapping[str, Value], body: bytes | None) -> None:
         several = len(choices(completion)) > 1
-        streamed = self.streamed and body is None  # a try before this answer may have begun to stream
-        rest = b""  # written at once: a reader is not woken for a newline alone
+        streamed = self.streamed and body is None  # an earlier attempt may have begun to stream
+        rest = b""  # written together: do not wake a reader for a single newline
         for number, message in enumerate(messages(completion)):
             if not (number == 0 and streamed):
                 self.last = ""
                 rest += self._whole(message)
-            rest += self._encoded("", final=True)
+            rest += self._encode("", final=True)
             if self.last or several:
                 rest += self._terminator()
             if isinstance(refusal := message.get("refusal"), str) and refusal:
@@ -63,19 +63,19 @@ class Text:
     def _whole(self, message: Mapping[str, Value]) -> bytes:
         reasoning = reasoning_of(message) if self.reasoning != "drop" else ""
         if self.reasoning == "only":
-            return self._encoded(reasoning)
-        self._reason(reasoning)
-        return self._encoded(content_of(message) or "")
+            return self._encode(reasoning)
+        self._write_reasoning(reasoning)
+        return self._encode(content_of(message) or "")
 
-    def _reason(self, text: str) -> None:
+    def _write_reasoning(self, text: str) -> None:
         if text and self.reasoning == "only":
-            self.out.write(self._encoded(text))
+            self.out.write(self._encode(text))
         elif text:
             self.has_reasoned = True
             self.aside(text)
 
-    def _encoded(self, text: str, *, final: bool = False) -> bytes:
-        """The bytes of a piece of text. Half a surrogate pair at its end waits for the other half."""
+    def _encode(self, text: str, *, final: bool = False) -> bytes:
+        """The bytes of a piece of text. Half a surrogate pair at its end is buffered until the next call."""
         self.last = text or self.last
         text = self.half + text
         self.half = ""
@@ -83,7 +83,7 @@ class Text:
             text, self.half = text[:-1], text[-1]
         try:
             return text.encode()
-        except UnicodeEncodeError:  # halves that came apart are one character; one alone has no bytes
+        except UnicodeEncodeError:  # two halves become one character; a lone one cannot be encoded
             whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
             return whole.encode()
 

@@ -1,7 +1,7 @@
-"""`--transcript FILE`: a conversation in a file, one message a line, to which one call at a time adds.
+"""`--transcript FILE`: a conversation in a file, one message a line. One call at a time appends to it.
 
-It is locked from reading to appending, so that a call which comes meanwhile answers to what the first
-one added. Nothing but its end is ever written: what is there is the user's.
+The file is locked from reading to appending, so that a second call continues from the messages that the
+first one appended. Existing content belongs to the user and is never changed.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from chatpipe.output.sink import failure, write_all
 from chatpipe.output.target import interruptible
 
 _OPTION = "--transcript"
-# What one says to a model is nobody else's.
+# Conversations are private.
 _MODE = 0o600
-_PIECE_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 20
 
 
 class Transcript:
-    """A file that is locked. In errors it goes by the name that the user gave it."""
+    """A locked transcript. Errors call it by the name that the user gave."""
 
     def __init__(self, path: str, fd: int) -> None:
         self._path = path
@@ -38,13 +38,13 @@ class Transcript:
         self._size_before: int | None = None
 
     def messages(self) -> list[Found]:
-        """All of them, each with its line; none: it is new. Raises BadInput for what is no message."""
+        """All messages, each with its line; none if the file is new. Raises BadInput for an invalid line."""
         return _messages(self._path, self._fd)
 
     def append(self, new: Sequence[Value]) -> None:
-        """Put these behind, on disk, whole or not at all. Raises CannotWrite.
+        """Append messages and sync them to disk, all or none. Raises CannotWrite.
 
-        Where somebody else has written to the file without a lock, they are behind that.
+        If another process has written to the file without a lock, they follow its data.
         """
         if not is_named(self._path, self._fd):
             raise CannotWrite("was replaced during the call: nothing was appended", place=self._path)
@@ -63,20 +63,21 @@ class Transcript:
             raise
 
     def take_back(self) -> None:
-        """Remove what was appended."""
+        """Remove the messages that were appended."""
         if self._size_before is not None:
-            with contextlib.suppress(OSError):  # there is something worse to tell
+            with contextlib.suppress(OSError):  # the error that led here matters more
                 os.ftruncate(self._fd, self._size_before)
             self._size_before = None
 
 
 @contextmanager
 def opened(path: str | None, note: Callable[[str], None]) -> Iterator[Transcript | None]:
-    """The file, locked; made where it is missing, and removed again where nothing was appended.
+    """Open and lock the transcript. A missing file is created, and removed again if nothing was appended.
 
-    None for None, so that one command serves both. note is told once if the lock is long in coming.
-    What was appended stays if the block ends well, or with status 6 as calls are waiting for their
-    results; any other fault, and a signal, takes it back. Raises UsageFault, CannotWrite, Interrupted.
+    Yields None for the path None, so that callers need no second branch. note is called once if the lock
+    takes long. Appended messages remain if the block succeeds, or fails with status 6, because then calls
+    wait for their results. Any other fault, or a signal, removes them. Raises UsageFault, CannotWrite,
+    Interrupted.
     """
     if path is None:
         yield None
@@ -101,9 +102,9 @@ def opened(path: str | None, note: Callable[[str], None]) -> Iterator[Transcript
 
 
 def read(path: str | None, note: Callable[[str], None]) -> list[Found] | None:
-    """What the next call will go on with, one under way waited for; nothing where there is no file.
+    """The messages of the transcript, read after a call in progress has ended; empty if there is no file.
 
-    None for None. Raises UsageFault, BadInput, MissingInput.
+    Returns None for the path None. Raises UsageFault, BadInput, MissingInput.
     """
     if path is None:
         return None
@@ -120,10 +121,10 @@ def read(path: str | None, note: Callable[[str], None]) -> list[Found] | None:
 
 
 def refuse_shared(path: str, target: Target, inputs: Sequence[str], *, is_stdin_read: bool) -> None:
-    """Raises UsageFault where the transcript is another output or an input, too."""
+    """Raise UsageFault if the transcript is also an input or another output."""
     result = "/dev/stdout" if target.path in (None, STDIN) else target.path
     outputs = [name for name in (result, target.depfile) if name is not None]
-    resolved = os.path.realpath(path)  # none of them may be there yet
+    resolved = os.path.realpath(path)  # the files need not exist yet
     if same_file(path, outputs) or any(os.path.realpath(name) == resolved for name in outputs):
         raise UsageFault(f"'{path}' is an output, too", place=_OPTION, fix="write to another file")
     if same_file(path, [*inputs, STDIN] if is_stdin_read else inputs):
@@ -133,7 +134,7 @@ def refuse_shared(path: str, target: Target, inputs: Sequence[str], *, is_stdin_
 def _messages(path: str, fd: int) -> list[Found]:
     try:
         size = os.fstat(fd).st_size
-        data = b"".join(os.pread(fd, _PIECE_BYTES, at) for at in range(0, size, _PIECE_BYTES))
+        data = b"".join(os.pread(fd, _BLOCK_BYTES, offset) for offset in range(0, size, _BLOCK_BYTES))
     except OSError as error:
         raise missing(path, _OPTION, error) from error
     if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
