@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 PEER   := .venv-peer
 LOWEST := .venv-lowest
 
-.PHONY: demo test test-quick check bench schema completions soak lowest clean
+.PHONY: demo test test-quick check figures bench schema completions soak lowest clean
 
 # A little pipeline through the built-in model: no key, no network beyond the package index.
 demo: $(VENV)/.installed
@@ -26,6 +26,10 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python tests/schema/generate_accept.py --check
+
+# The structure of the package in figures. FIGURES='OLD NEW' compares two checkouts.
+figures:
+	@$(PYTHON) tests/figures.py $(FIGURES)
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m tests.bench $(BENCH)

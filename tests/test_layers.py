@@ -6,11 +6,13 @@ What is read is the source, every import in it: also those inside functions and 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
+
+import figures
+from figures import imported, touched
 
 PACKAGE = Path(__file__).parents[1] / "cli" / "chatpipe"
 
@@ -139,25 +141,13 @@ WORLD: dict[str, dict[str, str]] = {
     "commands.map": {"environ": "hands it on"},
 }
 
-_MODULES = {
-    *("socket", "ssl", "select", "selectors", "subprocess", "signal", "time", "random", "shutil", "tempfile"),
-    *("secrets", "fcntl", "asyncio", "threading", "multiprocessing", "datetime", "uuid", "urllib.request"),
-}
-# What is in os and sys, and does nothing to the world.
-_PURE = (
-    *("os.path.split", "os.path.join", "os.path.basename", "os.path.dirname", "os.pathsep", "os.sep"),
-    *("os.fsencode", "os.fsdecode", "os.PathLike", "os.strerror", "os.devnull", "sys.modules", "sys.version"),
-)
-_FILES = ("read_bytes", "read_text", "write_bytes", "write_text", "touch", "unlink", "mkdir")
-
 
 def sources() -> list[Path]:
-    return sorted(path for path in PACKAGE.rglob("*.py") if path.name != "accept.py")
+    return figures.sources(PACKAGE)
 
 
 def name_of(path: Path) -> str:
-    """`request.build` for cli/chatpipe/request/build.py."""
-    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    return figures.name_of(path, PACKAGE)
 
 
 NAMES = [name_of(path) for path in sources()]
@@ -167,19 +157,6 @@ EACH = pytest.mark.parametrize("path", sources(), ids=NAMES)
 @cache
 def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def imported(tree: ast.AST) -> Iterator[str]:
-    """The modules of every import statement, in the order of the lines; `from a import b` gives a and a.b."""
-    statements = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
-    for node in sorted(statements, key=lambda node: node.lineno):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        else:
-            assert node.level == 0, f"line {node.lineno}: imports are absolute"
-            assert node.module is not None
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def layer_of(module: str) -> str:
@@ -237,27 +214,6 @@ def test_httpx_is_reached_through_wire(path: Path) -> None:
         return
     before = modules[: modules.index("httpx")]
     assert any(module == "chatpipe.wire" or module.startswith("chatpipe.wire.") for module in before)
-
-
-def touched(tree: ast.AST) -> set[str]:
-    """What of the world a module reaches for: modules that it imports, `os`, `sys`, `environ`, `open`."""
-    found = {module for module in imported(tree) if module in _MODULES}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute):
-            text = ast.unparse(node)
-            if text.startswith(("os.environ", "os.getenv")):
-                found.add("environ")
-            elif text.startswith(("os.", "sys.")) and text != "os.path" and not text.startswith(_PURE):
-                found.add(text.partition(".")[0])
-        elif isinstance(node, ast.Call) and _opens(node.func):
-            found.add("open")
-    return found
-
-
-def _opens(function: ast.expr) -> bool:
-    if isinstance(function, ast.Name):
-        return function.id in ("open", "print", "input")
-    return isinstance(function, ast.Attribute) and function.attr in _FILES
 
 
 @EACH
