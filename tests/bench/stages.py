@@ -18,7 +18,7 @@ from chatpipe.output.sink import Stdout
 from chatpipe.output.text import Text
 from chatpipe.response import chunks, sse
 from chatpipe.response.assemble import Assembly
-from chatpipe.wire.reply import ReplyParser
+from chatpipe.wire.http1 import ReplyParser
 
 _CHUNKS = 20_000
 _ROUNDS = 7

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from chatpipe.wire.reply import MAX_HEAD_BYTES, MAX_HEADERS, ReplyParser
+from chatpipe.wire.http1 import MAX_HEAD_BYTES, MAX_HEADERS, ReplyParser
 
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import httpx
 
-from chatpipe.wire.reply import ReplyParser
+from chatpipe.wire.http1 import ReplyParser
 
 if TYPE_CHECKING:
     import ssl

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from chatpipe.wire import blocking
 from chatpipe.wire.blocking import READ_BYTES, WRITE_BYTES, Waits, reason, spell
-from chatpipe.wire.reply import Head, ReplyParser
+from chatpipe.wire.http1 import Head, ReplyParser
 
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from chatpipe.wire.blocking import IDLE_S, WRITE_BYTES, Waits, origin_of, outgoing, request_head
 from chatpipe.wire.connect import Dialler
+from chatpipe.wire.http1 import Head
 from chatpipe.wire.link import Link, Origin
 from chatpipe.wire.places import Places
-from chatpipe.wire.reply import Head
 
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
