@@ -41,7 +41,7 @@ WORLD: dict[str, dict[str, str]] = {
     "wire.blocking": {
         "socket": "the connection",
         "ssl": "its encryption",
-        "time": "time-outs and the deadline",
+        "time": "time-outs, and how long a connection is idle",
         "select": "whether an idle connection is still there",
     },
     "wire.client": {"open": "certificates", "os": "a folder of certificates", "ssl": "contexts"},
@@ -64,9 +64,11 @@ WORLD: dict[str, dict[str, str]] = {
         "ssl": "its encryption",
         "time": "time-outs and the deadline",
     },
+    "wire.origin": {"ssl": "the type of a context, only"},
     "wire.places": {"asyncio": "those who wait for a connection", "time": "how long one is idle"},
     "wire.pool": {"asyncio": "sweeps idle connections", "time": "how long they are idle"},
     "wire.proxied": {"asyncio": "the deadline of one of many requests", "ssl": "one that trusts nobody"},
+    "wire.timeouts": {"time": "how much is left until the deadline"},
     "dialogue.child": {
         "os": "its pipes, and signals to its group",
         "subprocess": "starts it",

@@ -21,9 +21,9 @@ from chatpipe.response import chunks, sse
 from chatpipe.response.assemble import Assembly
 from chatpipe.response.chunks import StreamError
 from chatpipe.wire import faults, redact, retry
-from chatpipe.wire.blocking import DEADLINE
 from chatpipe.wire.options import Limits
 from chatpipe.wire.retry import Failure, GiveUp, Policy, Wait
+from chatpipe.wire.timeouts import DEADLINE
 
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 

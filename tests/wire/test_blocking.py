@@ -18,7 +18,9 @@ import pytest
 
 import loopback
 from chatpipe.wire import blocking, faults
-from chatpipe.wire.blocking import BlockingTransport, request_head
+from chatpipe.wire.blocking import BlockingTransport
+from chatpipe.wire.http1 import request_head
+from chatpipe.wire.timeouts import DEADLINE
 from loopback import Close, Pause, Reset, Stall, WaitFor, chunked, closed_port, in_turn, reply, serve
 
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
@@ -203,7 +205,7 @@ def test_another_scheme(send: Any) -> None:
 @pytest.mark.parametrize("answer", [[Stall()], [CUT, Stall()]], ids=["head", "body"])
 def test_a_passed_deadline_can_be_told_from_a_time_out(answer: list[loopback.Step], send: Any) -> None:
     started = time.monotonic()
-    with serve(lambda _: answer) as server, pytest.raises(httpx.ReadTimeout, match=f"^{blocking.DEADLINE}$"):
+    with serve(lambda _: answer) as server, pytest.raises(httpx.ReadTimeout, match=f"^{DEADLINE}$"):
         send(server.url, deadline=started + 0.1, read=5.0)
     assert 0.1 <= time.monotonic() - started < 2
 
@@ -217,14 +219,14 @@ def test_a_deadline_also_ends_a_reply_that_never_pauses(send: Any) -> None:
 
     with (
         serve(lambda _: forever()) as server,
-        pytest.raises(httpx.ReadTimeout, match=f"^{blocking.DEADLINE}$"),
+        pytest.raises(httpx.ReadTimeout, match=f"^{DEADLINE}$"),
     ):
         send(server.url, deadline=time.monotonic() + 0.1, read=5.0)
 
 
 def test_a_deadline_in_the_past_sends_nothing(send: Any) -> None:
     with serve() as server:
-        with pytest.raises(httpx.ConnectTimeout, match=f"^{blocking.DEADLINE}$"):
+        with pytest.raises(httpx.ConnectTimeout, match=f"^{DEADLINE}$"):
             send(server.url, deadline=time.monotonic() - 1)
         assert server.requests == []
 

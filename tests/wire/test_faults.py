@@ -22,7 +22,7 @@ from chatpipe.errors import (
 )
 from chatpipe.inputs import values
 from chatpipe.wire import faults
-from chatpipe.wire.blocking import DEADLINE
+from chatpipe.wire.timeouts import DEADLINE
 
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 

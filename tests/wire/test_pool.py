@@ -15,7 +15,7 @@ import pytest
 
 import loopback
 from chatpipe.wire import link as link_module
-from chatpipe.wire.blocking import DEADLINE
+from chatpipe.wire.timeouts import DEADLINE
 from loopback import (
     Close,
     Pause,

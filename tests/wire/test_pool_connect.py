@@ -15,8 +15,8 @@ import pytest
 
 import loopback
 from chatpipe.wire import connect, faults
-from chatpipe.wire.blocking import DEADLINE
 from chatpipe.wire.connect import Address, interleaved
+from chatpipe.wire.timeouts import DEADLINE
 from loopback import closed_port, reply, serve
 from pooled import Pool, client_context, run, turns
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import loopback
-from chatpipe.wire import blocking, faults
+from chatpipe.wire import faults
 from chatpipe.wire.pool import PoolTransport
 from loopback import Close, Pause, Reset, Stall, WaitFor, chunked, event_stream, in_turn, reply, serve
 from pooled import Pool, read, run, turns, until
@@ -219,7 +219,7 @@ def test_a_kept_connection_that_dies_late_is_a_fault_like_any_other(
     end: loopback.Step, server_tls: ssl.SSLContext | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server may have begun to work on it: what is bought twice is for the user to say."""
-    monkeypatch.setattr(blocking, "RACE_S", 0.1)
+    monkeypatch.setattr("chatpipe.wire.link.RACE_S", 0.1)
 
     async def main(send: Pool) -> None:
         assert await send(server.url) == (200, b"one")
@@ -237,7 +237,7 @@ def test_a_kept_connection_that_dies_late_is_a_fault_like_any_other(
 def test_a_kept_connection_that_dies_before_the_request_was_there_is_replaced_however_late(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(blocking, "RACE_S", 0.0)
+    monkeypatch.setattr("chatpipe.wire.link.RACE_S", 0.0)
     body = b"x" * 20_000_000
 
     def talk() -> None:

@@ -17,9 +17,9 @@ import loopback
 from chatpipe.errors import BadConfiguration
 from chatpipe.exchange import immediately
 from chatpipe.wire import faults
-from chatpipe.wire.blocking import DEADLINE
 from chatpipe.wire.client import Dial, open_pool, open_transport
 from chatpipe.wire.proxied import ProxiedTransport
+from chatpipe.wire.timeouts import DEADLINE
 from loopback import Close, Pause, Proxy, Stall, chunked, closed_port, reply, serve, silent
 
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out

@@ -10,69 +10,20 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING
 
 import httpx
 
-from chatpipe.wire.http1 import ReplyParser
+from chatpipe.wire.causes import system_message
+from chatpipe.wire.http1 import READ_BYTES, WRITE_BYTES, ReplyParser, outgoing
+from chatpipe.wire.origin import origin_of
+from chatpipe.wire.timeouts import IDLE_S, RACE_S, Waits, spell, within
 
 if TYPE_CHECKING:
     import ssl
 
-    Context: TypeAlias = ssl.SSLContext | Callable[[], ssl.SSLContext]
-
-# What an httpx time-out says when the absolute deadline has passed, and not the time-out itself.
-DEADLINE = "deadline"
-
-READ_BYTES = 64 * 1024
-# A body up to this size goes out in one write with its head; a larger one is given to the kernel in
-# pieces of it, with a look at what comes back between them.
-WRITE_BYTES = 64 * 1024
-# Servers drop idle connections after 5 s and more (uvicorn 5, nginx 75), and the request that meets
-# such a close cannot know whether it was taken.
-IDLE_S = 4.0
-# The close of a connection that was still idle for the server is here one round trip after a request
-# was sent. One that comes later may be the end of a server that had begun to work on it: that is not
-# for us to repeat, a retry that the user allowed may (RFC 9110 section 9.2.2, RFC 9112 section 9.3.1).
-RACE_S = 1.0
-
-
-class Waits(NamedTuple):
-    """How long a request may wait: seconds, None for ever; deadline is on time.monotonic().
-
-    connect lasts to the end of the TLS handshake (the system's name look-up, which nothing can cut
-    short, counts but is not interrupted); read is between two reads, write between two writes.
-    """
-
-    connect: float | None
-    read: float | None
-    write: float | None
-    deadline: float | None
-
-    @classmethod
-    def of(cls, request: httpx.Request) -> Waits:
-        """From request.extensions: httpx's "timeout" and our "deadline", either may be missing."""
-        limits = request.extensions.get("timeout", {})
-        return cls(
-            limits.get("connect"),
-            limits.get("read"),
-            limits.get("write"),
-            request.extensions.get("deadline"),
-        )
-
-    def cut(self, limit: float | None) -> float | None:
-        """limit, or less where the deadline is nearer. Raises TimeoutError once that has passed."""
-        if self.deadline is None:
-            return limit
-        left = self.deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        return left if limit is None else min(limit, left)
-
-    def why(self, otherwise: str) -> str:
-        """What a time-out that has just happened is to say."""
-        return DEADLINE if self.deadline is not None and time.monotonic() >= self.deadline else otherwise
+    from chatpipe.wire.origin import Context
 
 
 class BlockingTransport(httpx.AsyncBaseTransport):
@@ -156,7 +107,7 @@ class BlockingTransport(httpx.AsyncBaseTransport):
             except httpx.TransportError:
                 if unsent is None:
                     raise
-                raise httpx.WriteError(reason(unsent)) from unsent
+                raise httpx.WriteError(system_message(unsent)) from unsent
         except BaseException:
             self._close(link)
             raise
@@ -238,7 +189,7 @@ class _Link:
             # Bytes: a str would import Python's idna codec and its tables, and it is ASCII already.
             addresses = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
-            raise httpx.ConnectError(reason(error)) from error
+            raise httpx.ConnectError(system_message(error)) from error
         failure: OSError | None = None
         for tried, (family, kind, protocol, _, address) in enumerate(addresses):
             try:
@@ -253,7 +204,7 @@ class _Link:
                 return
         if isinstance(failure, TimeoutError):
             raise httpx.ConnectTimeout(waits.why(f"no connection{within(waits.connect)}")) from failure
-        raise httpx.ConnectError(reason(failure)) from failure
+        raise httpx.ConnectError(system_message(failure)) from failure
 
     def start_tls(self, context: ssl.SSLContext, waits: Waits, until: float | None) -> None:
         import ssl
@@ -272,7 +223,7 @@ class _Link:
         except TimeoutError as error:
             raise httpx.ConnectTimeout(waits.why(f"no TLS handshake{within(waits.connect)}")) from error
         except (OSError, ValueError) as error:  # ValueError: a host name that no certificate can have
-            raise httpx.ConnectError(reason(error)) from error
+            raise httpx.ConnectError(system_message(error)) from error
 
     def begin(self, method: str, waits: Waits) -> ReplyParser:
         self._waits = waits
@@ -317,9 +268,9 @@ class _Link:
             raise httpx.ReadTimeout(text) from error
         except OSError as error:
             if self.reply.head is None:
-                raise httpx.ReadError(reason(error)) from error
+                raise httpx.ReadError(system_message(error)) from error
             # However it ends early, with a reset or in good manners, it is a broken answer.
-            raise httpx.RemoteProtocolError(f"{reason(error)} before the end of the reply") from error
+            raise httpx.RemoteProtocolError(f"{system_message(error)} before the end of the reply") from error
         self._feed(data)
 
     def leads_to(self, url: httpx.URL) -> bool:
@@ -391,59 +342,6 @@ class _Link:
         return ready[0][1] if ready else 0
 
 
-async def outgoing(request: httpx.Request) -> AsyncGenerator[bytes, None]:
-    """The bytes of the request; the first piece is the head, with the body if that is small."""
-    stream = request.stream
-    if isinstance(stream, httpx.ByteStream):
-        body = b"".join(stream)
-        head = request_head(request, len(body))
-        if len(body) <= WRITE_BYTES:
-            yield head + body
-            return
-        yield head
-        yield body
-        return
-    assert isinstance(stream, httpx.AsyncByteStream)
-    yield request_head(request, None)
-    chunked = "chunked" in request.headers.get("transfer-encoding", "").lower()
-    async for data in stream:
-        if data:
-            yield b"%x\r\n%b\r\n" % (len(data), data) if chunked else data
-    if chunked:
-        yield b"0\r\n\r\n"
-
-
-def request_head(request: httpx.Request, body_bytes: int | None) -> bytes:
-    """Request line and headers to the blank line. Host and Content-Length are added where missing.
-
-    body_bytes is None if the length is not known; then the headers must say where the body ends.
-    Raises httpx.LocalProtocolError for CR, LF and NUL, which httpx lets pass: a key read from a
-    file often ends in a newline, and one inside a value would be a header of its own.
-    """
-    url = request.url
-    headers = request.headers
-    raw = headers.raw
-    if "host" not in headers:
-        raw = [(b"Host", url.netloc), *raw]
-    if "content-length" not in headers and "transfer-encoding" not in headers:
-        if body_bytes is None:
-            raise httpx.LocalProtocolError("a body of unknown length needs a Transfer-Encoding")
-        if body_bytes or request.method in ("POST", "PUT", "PATCH"):
-            raw = [*raw, (b"Content-Length", b"%d" % body_bytes)]
-    lines = [b"%b %b HTTP/1.1" % (request.method.encode(), url.raw_path)]
-    lines += [b"%b: %b" % header for header in raw]
-    for line in lines:
-        if b"\n" in line or b"\r" in line or b"\0" in line:
-            # The name only: the value may be a secret.
-            name = line.partition(b":")[0] if line is not lines[0] else b"request line"
-            raise httpx.LocalProtocolError(f"a line end or NUL in header {name.decode('latin-1')!r}")
-    return b"\r\n".join(lines) + b"\r\n\r\n"
-
-
-def origin_of(url: httpx.URL) -> tuple[str, bytes, int]:
-    return url.scheme, url.raw_host, url.port or (443 if url.scheme == "https" else 80)
-
-
 def _left(until: float | None, shares: int = 1) -> float | None:
     """The seconds until then, or one of so many equal shares of them. Raises TimeoutError at 0."""
     if until is None:
@@ -452,30 +350,3 @@ def _left(until: float | None, shares: int = 1) -> float | None:
     if left <= 0:
         raise TimeoutError
     return left / shares
-
-
-def reason(error: Exception | None) -> str:
-    """What the system said, without error number, OpenSSL's library name and source line."""
-    verify_message = getattr(error, "verify_message", None)  # of ssl.SSLCertVerificationError
-    if verify_message:
-        return f"certificate verify failed: {verify_message}"
-    text = getattr(error, "strerror", None) or str(error)
-    if text.startswith("[SSL"):
-        text = text.partition("] ")[2]
-    return text.partition(" (_ssl.c")[0]
-
-
-def system_error(error: BaseException | None) -> OSError | None:
-    """The OSError at the root of an exception of httpx; None if it is not the system that failed."""
-    # httpcore's own exceptions are in between, some of them raised `from None`: hence the context.
-    while error is not None and not isinstance(error, OSError):
-        error = error.__cause__ or error.__context__
-    return error
-
-
-def within(seconds: float | None) -> str:
-    return "" if seconds is None else f" within {spell(seconds)}"
-
-
-def spell(value: float | None) -> str:
-    return "a long time" if value is None else f"{value:g} s"

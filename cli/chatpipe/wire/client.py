@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import httpx
 
 from chatpipe.errors import BadConfiguration, ChatpipeError, MissingInput
-from chatpipe.wire.blocking import BlockingTransport, reason
+from chatpipe.wire.blocking import BlockingTransport
+from chatpipe.wire.causes import system_message
 from chatpipe.wire.options import Connection
 
 if TYPE_CHECKING:
@@ -259,9 +260,9 @@ def _identify(context: ssl.SSLContext, cert: str, key: str | None) -> None:
     try:
         context.load_cert_chain(cert, key, password=refuse)
     except ssl.SSLError as error:
-        what = f"not a certificate and its key in PEM form: {reason(error).lower()}"
+        what = f"not a certificate and its key in PEM form: {system_message(error).lower()}"
         raise BadConfiguration(what, place="--client-cert") from error
 
 
 def _unreadable(error: OSError, file: str, place: str) -> ChatpipeError:
-    return MissingInput(f"cannot read '{file}': {reason(error).lower()}", place=place)
+    return MissingInput(f"cannot read '{file}': {system_message(error).lower()}", place=place)

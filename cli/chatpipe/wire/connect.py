@@ -13,15 +13,17 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
-from chatpipe.wire.blocking import Waits, reason, within
-from chatpipe.wire.link import Link, Origin
+from chatpipe.wire.causes import system_message
+from chatpipe.wire.link import Link
+from chatpipe.wire.origin import Origin
+from chatpipe.wire.timeouts import Waits, within
 
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 if TYPE_CHECKING:
     import ssl
 
-    from chatpipe.wire.blocking import Context
+    from chatpipe.wire.origin import Context
 
 # RFC 8305 section 5, "Connection Attempt Delay".
 STAGGER_S = 0.25
@@ -72,7 +74,7 @@ class Dialler:
                 what = "no TLS handshake" if link.connected else "no connection"
                 raise httpx.ConnectTimeout(waits.why(f"{what}{within(waits.connect)}")) from error
             if isinstance(error, (OSError, ValueError)):  # ValueError: a name that no certificate can have
-                raise httpx.ConnectError(reason(error)) from error
+                raise httpx.ConnectError(system_message(error)) from error
             raise
         finally:
             if limit is not None:

@@ -23,7 +23,8 @@ from chatpipe.errors import (
 )
 from chatpipe.inputs import values
 from chatpipe.wire import redact, retry
-from chatpipe.wire.blocking import DEADLINE, reason, system_error
+from chatpipe.wire.causes import system_error, system_message
+from chatpipe.wire.timeouts import DEADLINE
 
 WORDS_MAX = 500
 # What a proxy's error page is searched in; the words come early.
@@ -168,7 +169,7 @@ def _text(error: Exception) -> str:
     cause = system_error(error)
     text = str(error) or type(error).__name__
     if cause is not None and isinstance(error, (httpx.NetworkError, OSError)):
-        text = reason(cause)
+        text = system_message(cause)
     text = words(text).removesuffix(".")
     return text[:1].lower() + text[1:] if text[1:2].islower() else text
 

@@ -4,11 +4,18 @@ llhttp splits the bytes; what it leaves to its user is done here: the limits, re
 body, replies that end when the connection does, and the place to stop.
 """
 
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
 from typing import NamedTuple
 
 import httpx
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+READ_BYTES = 64 * 1024
+# A body up to this size goes out in one write with its head; a larger one is given to the kernel in
+# pieces of it, with a look at what comes back between them.
+WRITE_BYTES = 64 * 1024
 # llhttp has no limits of its own. Real heads are below 8 KiB and 40 fields.
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 256
@@ -174,3 +181,52 @@ def _framing(headers: list[tuple[bytes, bytes]]) -> tuple[bool, bytes]:
 
 def _lower_first(text: str) -> str:
     return text[:1].lower() + text[1:]
+
+
+async def outgoing(request: httpx.Request) -> AsyncGenerator[bytes, None]:
+    """The bytes of the request; the first piece is the head, with the body if that is small."""
+    stream = request.stream
+    if isinstance(stream, httpx.ByteStream):
+        body = b"".join(stream)
+        head = request_head(request, len(body))
+        if len(body) <= WRITE_BYTES:
+            yield head + body
+            return
+        yield head
+        yield body
+        return
+    assert isinstance(stream, httpx.AsyncByteStream)
+    yield request_head(request, None)
+    chunked = "chunked" in request.headers.get("transfer-encoding", "").lower()
+    async for data in stream:
+        if data:
+            yield b"%x\r\n%b\r\n" % (len(data), data) if chunked else data
+    if chunked:
+        yield b"0\r\n\r\n"
+
+
+def request_head(request: httpx.Request, body_bytes: int | None) -> bytes:
+    """Request line and headers to the blank line. Host and Content-Length are added where missing.
+
+    body_bytes is None if the length is not known; then the headers must say where the body ends.
+    Raises httpx.LocalProtocolError for CR, LF and NUL, which httpx lets pass: a key read from a
+    file often ends in a newline, and one inside a value would be a header of its own.
+    """
+    url = request.url
+    headers = request.headers
+    raw = headers.raw
+    if "host" not in headers:
+        raw = [(b"Host", url.netloc), *raw]
+    if "content-length" not in headers and "transfer-encoding" not in headers:
+        if body_bytes is None:
+            raise httpx.LocalProtocolError("a body of unknown length needs a Transfer-Encoding")
+        if body_bytes or request.method in ("POST", "PUT", "PATCH"):
+            raw = [*raw, (b"Content-Length", b"%d" % body_bytes)]
+    lines = [b"%b %b HTTP/1.1" % (request.method.encode(), url.raw_path)]
+    lines += [b"%b: %b" % header for header in raw]
+    for line in lines:
+        if b"\n" in line or b"\r" in line or b"\0" in line:
+            # The name only: the value may be a secret.
+            name = line.partition(b":")[0] if line is not lines[0] else b"request line"
+            raise httpx.LocalProtocolError(f"a line end or NUL in header {name.decode('latin-1')!r}")
+    return b"\r\n".join(lines) + b"\r\n\r\n"

@@ -11,11 +11,12 @@ import contextlib
 import socket
 import time
 from collections.abc import AsyncGenerator, Callable
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
-from chatpipe.wire import blocking
-from chatpipe.wire.blocking import READ_BYTES, WRITE_BYTES, Waits, reason, spell
-from chatpipe.wire.http1 import Head, ReplyParser
+from chatpipe.wire.causes import system_message
+from chatpipe.wire.http1 import READ_BYTES, WRITE_BYTES, Head, ReplyParser
+from chatpipe.wire.origin import Origin
+from chatpipe.wire.timeouts import RACE_S, Waits, spell
 
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
@@ -28,14 +29,6 @@ AHEAD_BYTES = 256 * 1024
 
 _NEVER = float("inf")
 _FOR_EVER = Waits(None, None, None, None)
-
-
-class Origin(NamedTuple):
-    """As origin_of() in blocking.py tells it: no brackets around the address of an IPv6 host."""
-
-    scheme: str
-    host: bytes
-    port: int
 
 
 class Link(asyncio.Protocol):
@@ -87,7 +80,7 @@ class Link(asyncio.Protocol):
 
         That is: without a byte of reply, and at once or before the server had the whole request.
         """
-        at_once = time.monotonic() - self._sent_at < blocking.RACE_S
+        at_once = time.monotonic() - self._sent_at < RACE_S
         return not self.reply.started and (at_once or self._is_sending)
 
     def begin(self, method: str, waits: Waits, data: bytes | None) -> None:
@@ -359,11 +352,11 @@ class Link(asyncio.Protocol):
         made: Exception
         if reply.head is not None:
             # However it ends early, with a reset or in good manners, it is a broken answer.
-            made = httpx.RemoteProtocolError(f"{reason(error)} before the end of the reply")
+            made = httpx.RemoteProtocolError(f"{system_message(error)} before the end of the reply")
         elif self._is_sending:
-            made = httpx.WriteError(reason(error))
+            made = httpx.WriteError(system_message(error))
         else:
-            made = httpx.ReadError(reason(error))
+            made = httpx.ReadError(system_message(error))
         made.__cause__ = error
         return made
 

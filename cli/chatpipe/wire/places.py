@@ -10,8 +10,9 @@ import time
 from collections import OrderedDict
 from typing import NamedTuple
 
-from chatpipe.wire.blocking import Waits, within
-from chatpipe.wire.link import Link, Origin
+from chatpipe.wire.link import Link
+from chatpipe.wire.origin import Origin
+from chatpipe.wire.timeouts import Waits, within
 
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from chatpipe.errors import BadConfiguration
 from chatpipe.wire import redact
-from chatpipe.wire.blocking import DEADLINE, Waits, reason, spell, system_error, within
+from chatpipe.wire.causes import system_error, system_message
+from chatpipe.wire.timeouts import DEADLINE, Waits, spell, within
 
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
@@ -193,7 +194,7 @@ def _said(error: httpx.TransportError) -> str:
         return (str(error) or "connection lost").lower()
     # asyncio puts the address where the system's words belong; a name that is not known has no number.
     number = cause.errno or 0
-    return (os.strerror(number) if number > 0 else reason(cause)).lower()
+    return (os.strerror(number) if number > 0 else system_message(cause)).lower()
 
 
 def _first_cause(error: BaseException) -> OSError | None:
