@@ -15,7 +15,7 @@ from chatpipe.batch.recorded import Found
 from chatpipe.batch.results import Maker, Result
 from chatpipe.batch.run import Engine, Stop
 from chatpipe.errors import BadInput, CannotWrite, ChatpipeError, Interrupted, MissingInput
-from chatpipe.exchange import Answer
+from chatpipe.wire.answer import Answer
 
 MAKER = Maker(frozenset(), calls_are_final=False)
 BAD = "bad"  # a line that is no request

@@ -12,12 +12,12 @@ from collections.abc import Callable
 
 import firehose  # type: ignore[import-not-found]  # beside this file: it runs as a script
 
-from chatpipe.exchange import _Stream
 from chatpipe.output.options import Printing
 from chatpipe.output.sink import Stdout
 from chatpipe.output.text import Text
 from chatpipe.response import chunks, sse
 from chatpipe.response.assemble import Assembly
+from chatpipe.wire.answer import _Stream
 from chatpipe.wire.http1 import ReplyParser
 
 _CHUNKS = 20_000

@@ -9,7 +9,8 @@ import pytest
 
 from chatpipe.dialogue.converse import Rules, Talk, Tools, converse, total_usage
 from chatpipe.errors import TryLater
-from chatpipe.exchange import Answer, immediately
+from chatpipe.exchange import immediately
+from chatpipe.wire.answer import Answer
 
 ASKED = {"role": "user", "content": "Weather in Oslo?"}
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import orjson
 
-from chatpipe.exchange import Answer, World, ask, immediately
+from chatpipe.exchange import World, ask, immediately
+from chatpipe.wire.answer import Answer
 from chatpipe.wire.options import Limits
 from chatpipe.wire.retry import Policy
 

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from chatpipe.errors import BadConfiguration
-from chatpipe.exchange import Answer, ask, immediately
+from chatpipe.exchange import ask, immediately
 from chatpipe.local import route
 from chatpipe.output.notices import Notices
 from chatpipe.output.options import Telling
+from chatpipe.wire.answer import Answer
 from chatpipe.wire.endpoints import Endpoint, resolve
 from chatpipe.wire.options import Connection, Limits
 from chatpipe.wire.retry import Policy

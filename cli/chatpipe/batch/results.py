@@ -11,11 +11,11 @@ import orjson
 from chatpipe.batch.lines import Item
 from chatpipe.dialogue.converse import Rules
 from chatpipe.errors import ChatpipeError, Status
-from chatpipe.exchange import Answer
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response import judge
 from chatpipe.response.chunks import shorten
+from chatpipe.wire.answer import Answer
 
 # Outcomes that were paid for: their answers are kept, and not bought again unless --resend says so.
 PAID = frozenset({"ok", "truncated", "refused", "empty", "mismatch", "tool-calls"})

@@ -24,8 +24,8 @@ from chatpipe.batch.lines import Item
 from chatpipe.batch.recorded import Found
 from chatpipe.batch.results import Maker, Result
 from chatpipe.errors import ChatpipeError, MissingInput
-from chatpipe.exchange import Answer
 from chatpipe.inputs.values import Value
+from chatpipe.wire.answer import Answer
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Items made ready beside those in flight: one for each place, for the worst of bursts, but no more

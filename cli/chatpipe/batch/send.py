@@ -22,10 +22,11 @@ from chatpipe.batch.tally import Usage, added, usage_of
 from chatpipe.batch.tokens import Estimator
 from chatpipe.dialogue.converse import Rules, converse
 from chatpipe.errors import ChatpipeError, Status
-from chatpipe.exchange import Answer, World
+from chatpipe.exchange import World
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.wire import retry
+from chatpipe.wire.answer import Answer
 from chatpipe.wire.options import Limits
 from chatpipe.wire.retry import Failure, GiveUp, Policy, Reason, Wait
 

@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from chatpipe.dialogue import tools
-from chatpipe.exchange import Answer
 from chatpipe.inputs.values import Value
 from chatpipe.response import judge
 from chatpipe.response.reply import as_message
+from chatpipe.wire.answer import Answer
 
 Message = dict[str, Value]
 

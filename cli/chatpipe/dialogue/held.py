@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 
 from chatpipe.dialogue.converse import Rules, Talk, converse
-from chatpipe.exchange import Ask, Receiver, World
+from chatpipe.exchange import Ask, World
 from chatpipe.inputs.values import Value
+from chatpipe.wire.answer import Receiver
 
 
 class Held:

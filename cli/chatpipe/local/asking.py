@@ -10,7 +10,7 @@ from chatpipe import exchange
 from chatpipe.batch.sharing import Sharing
 from chatpipe.dialogue.wanted import Wanted
 from chatpipe.errors import ChatpipeError, Status
-from chatpipe.exchange import Answer, Ask, Receiver, World, immediately
+from chatpipe.exchange import Ask, World, immediately
 from chatpipe.inputs.values import Value
 from chatpipe.local import route
 from chatpipe.output.delivery import Delivery
@@ -19,6 +19,7 @@ from chatpipe.output.options import Printing
 from chatpipe.output.target import Opened
 from chatpipe.response.reply import as_message
 from chatpipe.wire import redact
+from chatpipe.wire.answer import Answer, Receiver
 from chatpipe.wire.endpoints import Endpoint, Headers
 from chatpipe.wire.options import Connection
 from chatpipe.wire.retry import Policy

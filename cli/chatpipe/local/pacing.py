@@ -12,10 +12,11 @@ from chatpipe.batch.pacefile import PaceFile, Share
 from chatpipe.batch.sharing import Sharing
 from chatpipe.batch.tally import usage_of
 from chatpipe.batch.tokens import Estimator
-from chatpipe.exchange import Answer, Ask, Receiver, World
+from chatpipe.exchange import Ask, World
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.local.transports import origin
+from chatpipe.wire.answer import Answer, Receiver
 
 # A wait that is longer is told: a call that hangs in silence looks broken.
 _SILENT_S = 2.0

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from chatpipe.errors import BrokenAnswer, ChatpipeError
-from chatpipe.exchange import Answer
 from chatpipe.inputs.values import Value
 from chatpipe.output import notices
 from chatpipe.output.formats import writer
@@ -15,6 +14,7 @@ from chatpipe.output.options import Printing
 from chatpipe.output.records import call_lines, choices, usage_line
 from chatpipe.output.target import Opened, kept
 from chatpipe.response import judge
+from chatpipe.wire.answer import Answer
 
 Fits = Callable[[Value], object | None]
 # Formats that omit tool calls.

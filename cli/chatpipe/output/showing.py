@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from chatpipe.errors import BadInput, BrokenAnswer, ChatpipeError, Status
-from chatpipe.exchange import Answer
 from chatpipe.inputs import values
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.values import Value
@@ -16,6 +15,7 @@ from chatpipe.output.target import Opened
 from chatpipe.response import chunks
 from chatpipe.response.assemble import Assembly
 from chatpipe.response.recorded import Chunk, Done, Failed, Raw, Step, Whole
+from chatpipe.wire.answer import Answer
 
 # With several bad answers, the first of these statuses that occurs is the exit status.
 _PRECEDENCE = (
