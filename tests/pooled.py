@@ -53,11 +53,11 @@ class Pool:
     @property
     def held(self) -> int:
         """Places that are taken by requests and idle connections."""
-        return self.transport._places.taken
+        return self.transport._slots.taken
 
     @property
     def idle(self) -> int:
-        return sum(map(len, self.transport._places._idle.values()))
+        return sum(map(len, self.transport._slots._idle.values()))
 
 
 async def read(response: httpx.Response) -> bytes:

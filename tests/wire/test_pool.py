@@ -768,7 +768,7 @@ def test_a_reader_that_waits_holds_the_server_back(server_tls: ssl.SSLContext | 
             still = len(written)
             await asyncio.sleep(0.1)
         (link,) = send.transport._links
-        assert link._ahead <= link_module.AHEAD_BYTES + 600_000  # what one read, or TLS, brings on top
+        assert link._ahead_bytes <= link_module.AHEAD_BYTES + 600_000  # what one read, or TLS, brings on top
         assert sum(written) < 25_000_000  # the rest is in the buffers of the kernel
         got += sum([len(piece) async for piece in pieces])
         assert got == 50_000_000
@@ -783,7 +783,7 @@ def test_a_long_reply_with_a_length_is_not_gathered_in_memory() -> None:
         response = await send.open(server.url)
         assert not isinstance(response.stream, httpx.ByteStream)
         (link,) = send.transport._links
-        assert link._ahead <= link_module.AHEAD_BYTES + 600_000
+        assert link._ahead_bytes <= link_module.AHEAD_BYTES + 600_000
         assert len(await read(response)) == 20_000_000
 
     with serve(lambda _: reply(200, b"x" * 20_000_000)) as server:

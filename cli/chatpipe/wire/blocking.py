@@ -1,8 +1,8 @@
 """One request at a time over a blocking socket, behind httpx's interface for asynchronous transports.
 
-No await in here ever suspends, so a coroutine that awaits nothing else is driven to its end by one
-`send(None)`, without an event loop: asyncio costs a one-shot command twice the start-up of Python.
-Proxies are not for here, see client.py.
+No await in this module ever suspends. A coroutine that awaits nothing else therefore needs no event
+loop: one `send(None)` runs it to its end. asyncio would cost a one-shot command twice the start-up
+time of Python. Proxies are not supported here; see client.py.
 """
 
 from __future__ import annotations
@@ -27,56 +27,56 @@ if TYPE_CHECKING:
 
 
 class BlockingTransport(httpx.AsyncBaseTransport):
-    """Each request on a connection of its own, or on the last one if that is still good.
+    """A blocking transport. A request reuses the last connection if that is still usable.
 
-    ssl_context is asked for at the first https URL; None is Python's default. aclose() closes
-    whatever is open, also after KeyboardInterrupt in the middle of a wait.
+    A callable ssl_context runs at the first https URL; None means Python's default. aclose() closes
+    every connection, even after a KeyboardInterrupt in the middle of a wait.
     """
 
     def __init__(self, ssl_context: Context | None = None) -> None:
         self._ssl_context = ssl_context
-        self._links: set[_Link] = set()
-        self._idle: _Link | None = None
+        self._links: set[_BlockingLink] = set()
+        self._idle: _BlockingLink | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """The reply, its head read. Raises httpx.TransportError, with the OSError as its cause."""
-        waits = Waits.of(request)
+        """Return the reply after its head. Raises httpx.TransportError, with the OSError as its cause."""
+        timeouts = Waits.of(request)
         link = self._take_idle(request)
         if link is not None:
             try:
-                return await self._exchange(link, request, waits)
+                return await self._exchange(link, request, timeouts)
             except (httpx.NetworkError, httpx.RemoteProtocolError):
                 if not link.was_stale:
                     raise
-        link = self._connect(request.url, waits)
-        return await self._exchange(link, request, waits)
+        link = self._connect(request.url, timeouts)
+        return await self._exchange(link, request, timeouts)
 
     async def aclose(self) -> None:
         self._idle = None
         for link in list(self._links):
             self._close(link)
 
-    def _take_idle(self, request: httpx.Request) -> _Link | None:
-        """The kept connection if it leads there and is clean; else it is closed."""
+    def _take_idle(self, request: httpx.Request) -> _BlockingLink | None:
+        """The idle connection if it leads to the same origin and is still clean. Any other one is closed."""
         link, self._idle = self._idle, None
         if link is None:
             return None
-        # Only a body that can be sent again may meet a connection that is found to be dead.
+        # A reused connection may turn out to be dead, so the body must be one that can be sent again.
         if isinstance(request.stream, httpx.ByteStream) and link.leads_to(request.url) and link.is_clean():
             return link
         self._close(link)
         return None
 
-    def _connect(self, url: httpx.URL, waits: Waits) -> _Link:
+    def _connect(self, url: httpx.URL, timeouts: Waits) -> _BlockingLink:
         if url.scheme not in ("http", "https"):
             raise httpx.UnsupportedProtocol(f"'{url.scheme}' is not http or https")
-        link = _Link(url)
+        link = _BlockingLink(url)
         self._links.add(link)
         try:
-            until = None if waits.connect is None else time.monotonic() + waits.connect
-            link.connect(waits, until)
+            connect_by = None if timeouts.connect is None else time.monotonic() + timeouts.connect
+            link.connect(timeouts, connect_by)
             if url.scheme == "https":
-                link.start_tls(self._context(), waits, until)
+                link.start_tls(self._context(), timeouts, connect_by)
         except BaseException:
             self._close(link)
             raise
@@ -93,34 +93,34 @@ class BlockingTransport(httpx.AsyncBaseTransport):
         self._ssl_context = context
         return context
 
-    async def _exchange(self, link: _Link, request: httpx.Request, waits: Waits) -> httpx.Response:
+    async def _exchange(self, link: _BlockingLink, request: httpx.Request, timeouts: Waits) -> httpx.Response:
         try:
-            reply = link.begin(request.method, waits)
-            unsent = None
+            reply = link.begin(request.method, timeouts)
+            send_error = None
             async for data in outgoing(request):
-                unsent = link.send(data)
-                if unsent is not None:
+                send_error = link.send(data)
+                if send_error is not None:
                     break
             try:
                 while reply.head is None:
                     link.receive()
             except httpx.TransportError:
-                if unsent is None:
+                if send_error is None:
                     raise
-                raise httpx.WriteError(system_message(unsent)) from unsent
+                raise httpx.WriteError(system_message(send_error)) from send_error
         except BaseException:
             self._close(link)
             raise
         return httpx.Response(
             reply.head.status,
             headers=reply.head.headers,
-            stream=_Body(link, self._finish),
+            stream=_BlockingBody(link, self._finish),
             extensions={"http_version": reply.head.http_version, "reason_phrase": reply.head.reason},
             request=request,
         )
 
-    def _finish(self, link: _Link) -> None:
-        """Keep a connection whose reply was read to its end, close any other."""
+    def _finish(self, link: _BlockingLink) -> None:
+        """Keep the connection if its reply was read to the end, else close it."""
         if link not in self._links or not link.is_reusable():
             self._close(link)
             return
@@ -129,16 +129,16 @@ class BlockingTransport(httpx.AsyncBaseTransport):
         link.idle_since = time.monotonic()
         self._idle = link
 
-    def _close(self, link: _Link) -> None:
+    def _close(self, link: _BlockingLink) -> None:
         link.close()
         self._links.discard(link)
 
 
-class _Body(httpx.AsyncByteStream):
-    """The body of a reply: what each read of the socket brought, as soon as it is there."""
+class _BlockingBody(httpx.AsyncByteStream):
+    """A reply body as a stream. Each read of the socket is passed on at once."""
 
-    def __init__(self, link: _Link, finish: Callable[[_Link], None]) -> None:
-        self._link: _Link | None = link
+    def __init__(self, link: _BlockingLink, finish: Callable[[_BlockingLink], None]) -> None:
+        self._link: _BlockingLink | None = link
         self._finish = finish
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -155,46 +155,46 @@ class _Body(httpx.AsyncByteStream):
                     break
                 link.receive()
         finally:
-            # Also when the caller breaks off, or Ctrl-C comes: then the reply is not done.
+            # Also runs if the caller stops early or on Ctrl-C; the reply is incomplete then.
             await self.aclose()
 
     async def aclose(self) -> None:
-        # Once only: by the second call the connection may be busy with the next request.
+        # Only once: at a second call the connection may already serve the next request.
         link, self._link = self._link, None
         if link is not None:
             self._finish(link)
 
 
-class _Link:
-    """A socket to one origin, and the reply it is bringing. OSErrors come out as httpx's classes."""
+class _BlockingLink:
+    """A socket to one origin and its current reply. OSErrors are raised as httpx's classes."""
 
     def __init__(self, url: httpx.URL) -> None:
         self.idle_since = 0.0
         self.reply = ReplyParser()
         self._scheme, self._host, self._port = origin_of(url)
         self._socket: socket.socket | None = None
-        self._waits = Waits(None, None, None, None)
+        self._timeouts = Waits(None, None, None, None)
         self._sent_all = False
         self._sent_at = 0.0
-        # What a socket that does not block raises instead; start_tls() adds OpenSSL's two.
+        # Raised by a non-blocking socket that would block; start_tls() adds OpenSSL's two errors.
         self._would_block: tuple[type[OSError], ...] = (BlockingIOError,)
 
-    def connect(self, waits: Waits, until: float | None) -> None:
-        """Try every address of the host in turn, until one takes the connection.
+    def connect(self, timeouts: Waits, connect_by: float | None) -> None:
+        """Try every address of the host in turn until one accepts the connection.
 
-        Each gets an equal share of the time that is left, so that a first address that swallows
-        packets does not eat up the time of a good second. The first failure is the one reported.
+        Each address gets an equal share of the remaining time, so that a first address that drops
+        packets does not use up the time of a good second one. The first failure is reported.
         """
         try:
-            # Bytes: a str would import Python's idna codec and its tables, and it is ASCII already.
+            # Bytes, because a str imports Python's idna codec with its tables, and the host is ASCII already.
             addresses = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise httpx.ConnectError(system_message(error)) from error
         failure: OSError | None = None
-        for tried, (family, kind, protocol, _, address) in enumerate(addresses):
+        for index, (family, kind, protocol, _, address) in enumerate(addresses):
             try:
                 self._socket = socket.socket(family, kind, protocol)
-                self._socket.settimeout(waits.cut(_left(until, len(addresses) - tried)))
+                self._socket.settimeout(timeouts.cut(_seconds_until(connect_by, len(addresses) - index)))
                 self._socket.connect(address)
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError as error:
@@ -203,53 +203,53 @@ class _Link:
             else:
                 return
         if isinstance(failure, TimeoutError):
-            raise httpx.ConnectTimeout(waits.why(f"no connection{within(waits.connect)}")) from failure
+            raise httpx.ConnectTimeout(timeouts.why(f"no connection{within(timeouts.connect)}")) from failure
         raise httpx.ConnectError(system_message(failure)) from failure
 
-    def start_tls(self, context: ssl.SSLContext, waits: Waits, until: float | None) -> None:
+    def start_tls(self, context: ssl.SSLContext, timeouts: Waits, connect_by: float | None) -> None:
         import ssl
 
         assert self._socket is not None
         self._would_block = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
         try:
-            # The handshake is made below: made in wrap_socket, Ctrl-C would leave an open socket
-            # that nobody holds. Bytes: see connect().
+            # The handshake runs below. If wrap_socket made it, Ctrl-C would leak an open socket.
+            # Bytes: see connect().
             name = self._host.rstrip(b".")
             self._socket = context.wrap_socket(
                 self._socket, server_hostname=name, do_handshake_on_connect=False
             )
-            self._socket.settimeout(waits.cut(_left(until)))
+            self._socket.settimeout(timeouts.cut(_seconds_until(connect_by)))
             self._socket.do_handshake()
         except TimeoutError as error:
-            raise httpx.ConnectTimeout(waits.why(f"no TLS handshake{within(waits.connect)}")) from error
-        except (OSError, ValueError) as error:  # ValueError: a host name that no certificate can have
+            raise httpx.ConnectTimeout(timeouts.why(f"no TLS handshake{within(timeouts.connect)}")) from error
+        except (OSError, ValueError) as error:  # ValueError: a host name that no certificate can contain
             raise httpx.ConnectError(system_message(error)) from error
 
-    def begin(self, method: str, waits: Waits) -> ReplyParser:
-        self._waits = waits
+    def begin(self, method: str, timeouts: Waits) -> ReplyParser:
+        self._timeouts = timeouts
         self.reply = ReplyParser(method)
         return self.reply
 
     def send(self, data: bytes) -> OSError | None:
-        """Send all of data, or return why the rest stays unsent.
+        """Send all of data, or return the error that left the rest unsent.
 
-        That is: the peer listens no more, or has answered already. Then the reply, if there is
-        one, is what counts.
+        The peer has then stopped reading or has already replied. If there is a reply, the caller
+        should use it and ignore the error.
         """
         assert self._socket is not None
         self._sent_all = False
         view = memoryview(data)
         try:
-            self._socket.settimeout(self._waits.cut(self._waits.write))
+            self._socket.settimeout(self._timeouts.cut(self._timeouts.write))
             view = view[self._socket.send(view[:WRITE_BYTES]) :]
             while view:
                 can_read, can_write = self._wait_to_write()
-                if can_read and self._hear():
+                if can_read and self._read_early_reply():
                     return ConnectionAbortedError("the server answered before it had all")
                 if can_write:
                     view = view[self._send_now(view[:WRITE_BYTES]) :]
         except TimeoutError as error:
-            text = self._waits.why(f"nothing taken for {spell(self._waits.write)}")
+            text = self._timeouts.why(f"nothing taken for {spell(self._timeouts.write)}")
             raise httpx.WriteTimeout(text) from error
         except OSError as error:
             return error
@@ -258,18 +258,18 @@ class _Link:
         return None
 
     def receive(self) -> None:
-        """Wait for more of the reply and feed it."""
+        """Wait for more of the reply and feed it to the parser."""
         assert self._socket is not None
         try:
-            self._socket.settimeout(self._waits.cut(self._waits.read))
+            self._socket.settimeout(self._timeouts.cut(self._timeouts.read))
             data = self._socket.recv(READ_BYTES)
         except TimeoutError as error:
-            text = self._waits.why(f"no byte for {spell(self._waits.read)}")
+            text = self._timeouts.why(f"no byte for {spell(self._timeouts.read)}")
             raise httpx.ReadTimeout(text) from error
         except OSError as error:
             if self.reply.head is None:
                 raise httpx.ReadError(system_message(error)) from error
-            # However it ends early, with a reset or in good manners, it is a broken answer.
+            # An early end is a broken answer, after a reset as well as after an orderly close.
             raise httpx.RemoteProtocolError(f"{system_message(error)} before the end of the reply") from error
         self._feed(data)
 
@@ -277,14 +277,15 @@ class _Link:
         return origin_of(url) == (self._scheme, self._host, self._port)
 
     def is_clean(self) -> bool:
-        """Whether the idle connection is fresh, and nothing came: neither bytes nor a close."""
+        """True if the idle connection is recent and has received neither bytes nor a close."""
         return time.monotonic() - self.idle_since < IDLE_S and not self._poll(select.POLLIN, 0)
 
     @property
     def was_stale(self) -> bool:
-        """Whether it broke as an idle one does that the server closes just as we write to it.
+        """True if it failed like an idle connection that the server closes while we write; see RACE_S.
 
-        That is: without a byte of reply, and at once or before the server had the whole request.
+        Such a connection fails without a byte of reply, either at once or before the whole request
+        was sent.
         """
         at_once = time.monotonic() - self._sent_at < RACE_S
         return not self.reply.started and (at_once or not self._sent_all)
@@ -303,8 +304,8 @@ class _Link:
             self.reply.eof()
 
     def _wait_to_write(self) -> tuple[bool, bool]:
-        """Wait until the socket can be read or written: which of them."""
-        events = self._poll(select.POLLIN | select.POLLOUT, self._waits.cut(self._waits.write))
+        """Wait until the socket is readable or writable. Returns (readable, writable)."""
+        events = self._poll(select.POLLIN | select.POLLOUT, self._timeouts.cut(self._timeouts.write))
         if not events:
             raise TimeoutError
         return bool(events & ~select.POLLOUT), bool(events & select.POLLOUT)
@@ -317,11 +318,11 @@ class _Link:
         except self._would_block:
             return 0
 
-    def _hear(self) -> bool:
-        """Read what is there while we are still writing: whether writing on is of no use.
+    def _read_early_reply(self) -> bool:
+        """Read the available bytes during a write. Returns True if writing the rest is of no use.
 
-        An error reply is; 100 Continue is not, nor what TLS sends of its own, nor a 200 that
-        begins before the request was read to its end.
+        That is after an error reply. It is not after 100 Continue, after TLS's own records, or after
+        a 200 that begins before the server has read the whole request.
         """
         assert self._socket is not None
         self._socket.settimeout(0)
@@ -333,20 +334,20 @@ class _Link:
         return self.reply.done or (head is not None and head.status >= 400)
 
     def _poll(self, events: int, limit: float | None) -> int:
-        """The events that are there within limit seconds, 0 for none."""
+        """The events that occur within limit seconds, 0 for none."""
         assert self._socket is not None
-        # Not select(): that fails on descriptors above 1,023.
+        # Not select(), which fails on descriptors above 1,023.
         poll = select.poll()
         poll.register(self._socket, events)
         ready = poll.poll(None if limit is None else limit * 1000)
         return ready[0][1] if ready else 0
 
 
-def _left(until: float | None, shares: int = 1) -> float | None:
-    """The seconds until then, or one of so many equal shares of them. Raises TimeoutError at 0."""
+def _seconds_until(until: float | None, shares: int = 1) -> float | None:
+    """The seconds until the monotonic time `until`, divided by shares. Raises TimeoutError at 0."""
     if until is None:
         return None
-    left = until - time.monotonic()
-    if left <= 0:
+    remaining = until - time.monotonic()
+    if remaining <= 0:
         raise TimeoutError
-    return left / shares
+    return remaining / shares

@@ -1,6 +1,6 @@
-"""How to reach a server -> the transport that does it: our own, or one through a proxy (proxied.py).
+"""Connection options -> the transport to a server: our own, or one through a proxy (proxied.py).
 
-The only place that makes TLS contexts and reads proxy variables.
+Only this module creates TLS contexts and reads proxy variables.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class Dial(NamedTuple):
-    """How to reach a server: everything but the request.
+    """Transport options: proxy and TLS.
 
-    proxy "" means none, whatever the environment says. cacert is a PEM file or a directory of
-    hashed ones, client_key may be inside client_cert.
+    An empty proxy means none, whatever the environment says. cacert is a PEM file or a directory of
+    hashed certificates. The file client_cert may contain the client key too.
     """
 
     proxy: str | None = None
@@ -36,7 +36,7 @@ class Dial(NamedTuple):
 
 
 def dial_of(connection: Connection) -> Dial:
-    """The way that the options say."""
+    """Take the transport options from the connection options."""
     return Dial(
         connection.proxy,
         connection.cacert,
@@ -47,20 +47,20 @@ def dial_of(connection: Connection) -> Dial:
 
 
 def proxy_of(url: str, connection: Connection, environ: Mapping[str, str]) -> str | None:
-    """The proxy on the way to url, None for a direct connection."""
+    """The URL of the proxy for url, None for a direct connection."""
     return proxy_for(httpx.URL(url), connection.proxy, environ)
 
 
 def open_transport(dial: Dial, url: httpx.URL, environ: Mapping[str, str]) -> httpx.AsyncBaseTransport:
-    """A transport for requests to the origin of url, one at a time; none of its awaits suspends.
+    """A transport for one request at a time to the origin of url. None of its awaits suspends.
 
-    Raises MissingInput and BadConfiguration for certificates and proxies that cannot be used.
+    Raises MissingInput and BadConfiguration for unusable certificates and proxies.
     """
     proxy = checked_proxy(dial, url, environ)
     context = _context_for(dial, url, proxy, environ)
     if proxy is None:
         return BlockingTransport(context)
-    from chatpipe.wire import proxied  # few have a proxy
+    from chatpipe.wire import proxied  # few users have a proxy
 
     return proxied.one_at_a_time(proxy, context)
 
@@ -68,14 +68,14 @@ def open_transport(dial: Dial, url: httpx.URL, environ: Mapping[str, str]) -> ht
 def open_pool(
     dial: Dial, url: httpx.URL, environ: Mapping[str, str], max_connections: int
 ) -> httpx.AsyncBaseTransport:
-    """A transport for so many requests at a time under asyncio. Raises as open_transport() does.
+    """A transport for max_connections concurrent requests under asyncio. Raises like open_transport().
 
-    No more than so many may be on their way: through a proxy the number is not enforced here.
+    The caller must keep to max_connections, because a transport through a proxy does not enforce it.
     """
     proxy = checked_proxy(dial, url, environ)
     context = _context_for(dial, url, proxy, environ)
     if proxy is None:
-        from chatpipe.wire.pool import PoolTransport  # brings asyncio
+        from chatpipe.wire.pool import PoolTransport  # imports asyncio
 
         return PoolTransport(context, max_connections=max_connections)
     from chatpipe.wire import proxied
@@ -84,9 +84,9 @@ def open_pool(
 
 
 def check(dial: Dial, url: httpx.URL, environ: Mapping[str, str]) -> None:
-    """Raise what open_transport() and open_pool() would, for those who open one only later.
+    """Raise what open_transport() and open_pool() would raise, without opening a transport.
 
-    Authorities that nobody named are not loaded for it, which takes 25 ms.
+    The system's certificates are not loaded, because that takes 25 ms.
     """
     proxy = checked_proxy(dial, url, environ)
     files = (dial.cacert, dial.client_cert, dial.client_key, environ.get("SSL_CERT_FILE"))
@@ -97,7 +97,7 @@ def check(dial: Dial, url: httpx.URL, environ: Mapping[str, str]) -> None:
 def _context_for(
     dial: Dial, url: httpx.URL, proxy: httpx.URL | None, environ: Mapping[str, str]
 ) -> ssl.SSLContext | None:
-    # Made here and not at the first request: a wrong file is told before anything else happens.
+    # Created here and not at the first request, so that a bad file is reported before anything else happens.
     needs_tls = url.scheme == "https" or (proxy is not None and proxy.scheme == "https")
     return tls_context(dial, environ) if needs_tls else None
 
@@ -106,7 +106,7 @@ def _context_for(
 
 
 def checked_proxy(dial: Dial, url: httpx.URL, environ: Mapping[str, str]) -> httpx.URL | None:
-    """The proxy for url, None for a direct connection. Raises BadConfiguration for a useless one."""
+    """The proxy for url, None for a direct connection. Raises BadConfiguration for an unusable one."""
     proxy = proxy_for(url, dial.proxy, environ)
     if proxy is None:
         return None
@@ -118,36 +118,36 @@ def checked_proxy(dial: Dial, url: httpx.URL, environ: Mapping[str, str]) -> htt
 def proxy_for(url: httpx.URL, proxy: str | None, environ: Mapping[str, str]) -> str | None:
     """The URL of the proxy for url, None for a direct connection.
 
-    proxy is the option, and wins over the environment, NO_PROXY included. Of the variables of one
-    name the lower-case one counts, also when it is empty: that means no proxy. HTTP_PROXY in upper
-    case is not read under CGI, where a client can set it by a header (CVE-2016-5385).
+    proxy is the option and overrides the environment, NO_PROXY included. A lower-case variable
+    overrides its upper-case form, even if it is empty: that means no proxy. HTTP_PROXY in upper case
+    is ignored under CGI, where a client can set it with a header (CVE-2016-5385).
 
     Source: curl 8 manual, "Environment"; urllib.request.getproxies_environment.
     """
     if proxy is None:
-        if _is_excepted(url, _lower_wins("no_proxy", environ) or ""):
+        if _is_in_no_proxy(url, _proxy_variable("no_proxy", environ) or ""):
             return None
         under_cgi = url.scheme == "http" and "REQUEST_METHOD" in environ
-        proxy = environ.get("http_proxy") if under_cgi else _lower_wins(f"{url.scheme}_proxy", environ)
+        proxy = environ.get("http_proxy") if under_cgi else _proxy_variable(f"{url.scheme}_proxy", environ)
         if proxy is None:
-            proxy = _lower_wins("all_proxy", environ)
+            proxy = _proxy_variable("all_proxy", environ)
     if not proxy:
         return None
     return proxy if "://" in proxy else f"http://{proxy}"
 
 
-def _lower_wins(name: str, environ: Mapping[str, str]) -> str | None:
+def _proxy_variable(name: str, environ: Mapping[str, str]) -> str | None:
     return environ.get(name, environ.get(name.upper()))
 
 
-def _is_excepted(url: httpx.URL, no_proxy: str) -> bool:
-    """Whether the list names the host of url: itself, a domain it is in, its network, or `*`."""
+def _is_in_no_proxy(url: httpx.URL, no_proxy: str) -> bool:
+    """True if no_proxy lists the host of url, its domain, its network, or `*`."""
     host = url.raw_host.decode("ascii").lower().rstrip(".")
     port = url.port or (443 if url.scheme == "https" else 80)
-    return any(_names(entry.lower(), host, port) for entry in no_proxy.replace(",", " ").split())
+    return any(_matches(entry.lower(), host, port) for entry in no_proxy.replace(",", " ").split())
 
 
-def _names(entry: str, host: str, port: int) -> bool:
+def _matches(entry: str, host: str, port: int) -> bool:
     if entry == "*":
         return True
     name, only_port = _split_port(entry)
@@ -165,7 +165,7 @@ def _names(entry: str, host: str, port: int) -> bool:
 
 
 def _split_port(entry: str) -> tuple[str, int | None]:
-    """`host:8080`, `[::1]:8080`, and the same without a port; a bare IPv6 address has none."""
+    """Split `host:8080` or `[::1]:8080`. The port is optional, and a bare IPv6 address has none."""
     if entry.startswith("["):
         name, _, port = entry[1:].partition("]")
         port = port.removeprefix(":")
@@ -180,11 +180,11 @@ def _split_port(entry: str) -> tuple[str, int | None]:
 
 
 def tls_context(dial: Dial, environ: Mapping[str, str]) -> ssl.SSLContext:
-    """A context that trusts --cacert, else SSL_CERT_FILE and SSL_CERT_DIR, else the system.
+    """A context that trusts --cacert, else SSL_CERT_FILE and SSL_CERT_DIR, else the system store.
 
-    The system comes before certifi, which is httpx's choice: it is what curl and the package
-    manager of the machine trust, with the authority of the company in it and withdrawn ones out.
-    certifi fills in where Python's OpenSSL finds nothing, as in slim containers.
+    The system store comes before certifi, unlike in httpx. curl and the machine's package manager
+    trust it; it includes the company's authority and excludes withdrawn ones. certifi is the
+    fallback if Python's OpenSSL finds no certificates, as in slim containers.
     """
     import ssl
 
@@ -195,24 +195,24 @@ def tls_context(dial: Dial, environ: Mapping[str, str]) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     else:
-        context = _trusting(dial, environ)
+        context = _verifying_context(dial, environ)
     context.set_alpn_protocols(["http/1.1"])
     if dial.client_cert is not None:
-        _identify(context, dial.client_cert, dial.client_key)
+        _load_client_certificate(context, dial.client_cert, dial.client_key)
     return context
 
 
-def _trusting(dial: Dial, environ: Mapping[str, str]) -> ssl.SSLContext:
+def _verifying_context(dial: Dial, environ: Mapping[str, str]) -> ssl.SSLContext:
     import ssl
 
     if dial.cacert is not None:
         if os.path.isdir(dial.cacert):
             return ssl.create_default_context(capath=dial.cacert)
-        return _trusting_file(dial.cacert, None, place="--cacert")
+        return _context_from_file(dial.cacert, None, place="--cacert")
     file = environ.get("SSL_CERT_FILE")
     folder = environ.get("SSL_CERT_DIR")
     if file:
-        return _trusting_file(file, folder or None, place="SSL_CERT_FILE")
+        return _context_from_file(file, folder or None, place="SSL_CERT_FILE")
     if folder:
         return ssl.create_default_context(capath=folder)
     context = ssl.create_default_context()
@@ -224,14 +224,14 @@ def _trusting(dial: Dial, environ: Mapping[str, str]) -> ssl.SSLContext:
 
 
 def _has_system_folder() -> bool:
-    """Whether OpenSSL's folder of authorities, which it reads only when it needs one, holds any."""
+    """True if OpenSSL's certificate directory is not empty. OpenSSL reads it lazily, so stats omit it."""
     import ssl
 
     folder = ssl.get_default_verify_paths().capath
     return folder is not None and any(os.scandir(folder))
 
 
-def _trusting_file(file: str, folder: str | None, place: str) -> ssl.SSLContext:
+def _context_from_file(file: str, folder: str | None, place: str) -> ssl.SSLContext:
     import ssl
 
     try:
@@ -242,19 +242,19 @@ def _trusting_file(file: str, folder: str | None, place: str) -> ssl.SSLContext:
         raise _unreadable(error, file, place) from error
 
 
-def _identify(context: ssl.SSLContext, cert: str, key: str | None) -> None:
-    """Show this certificate to servers that ask for one."""
+def _load_client_certificate(context: ssl.SSLContext, cert: str, key: str | None) -> None:
+    """Load the client certificate, for servers that request one."""
     import ssl
 
     for place, file in (("--client-cert", cert), ("--client-key", key)):
         try:
             if file is not None:
-                open(file, "rb").close()  # OpenSSL does not say which of the two it cannot read
+                open(file, "rb").close()  # OpenSSL does not report which file it cannot read
         except OSError as error:
             raise _unreadable(error, file or "", place) from error
 
     def refuse() -> str:
-        # Without this OpenSSL asks for the password on the terminal, in the middle of a pipeline.
+        # Without this callback OpenSSL prompts for the password on the terminal, amid a pipeline.
         raise BadConfiguration("the key is encrypted", place="--client-key", fix="give one without password")
 
     try:

@@ -1,4 +1,4 @@
-"""An origin -> a connection to it under asyncio: the look-up of its name, the race of its addresses, TLS."""
+"""Origin -> open connection under asyncio: name look-up, race of the addresses, TLS handshake."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # RFC 8305 section 5, "Connection Attempt Delay".
 STAGGER_S = 0.25
 NAMES_KEPT_S = 60.0
-# asyncio gives a handshake 60 s of its own accord; here the connect time-out is what ends it.
+# asyncio limits a handshake to 60 s by default. Here the connect time-out ends it instead.
 _HANDSHAKE_S = 86_400.0
 
 
@@ -38,33 +38,33 @@ class Address(NamedTuple):
 
 
 class Dialler:
-    """Opens connections. ssl_context is asked for at the first https origin; None is Python's default."""
+    """Opens connections. A callable ssl_context runs at the first https origin. None: Python's default."""
 
     def __init__(self, ssl_context: Context | None = None) -> None:
         self._ssl_context = ssl_context
         self._names = Names()
-        self._limits: set[asyncio.Timeout] = set()
+        self._running: set[asyncio.Timeout] = set()
 
     @property
     def busy(self) -> bool:
-        return bool(self._limits)
+        return bool(self._running)
 
     def stop(self) -> None:
-        """Let everything that is being opened run into its time-out now."""
-        for limit in self._limits:
-            if not limit.expired():
-                limit.reschedule(-1)
+        """Expire the time-outs of all connection attempts now."""
+        for timeout in self._running:
+            if not timeout.expired():
+                timeout.reschedule(-1)
 
-    async def open(self, origin: Origin, waits: Waits, on_lost: Callable[[Link], None]) -> Link:
-        """Raises httpx.ConnectError and ConnectTimeout. Nothing stays open, however it ends early."""
+    async def open(self, origin: Origin, timeouts: Waits, on_lost: Callable[[Link], None]) -> Link:
+        """Open a connection. Raises httpx.ConnectError and ConnectTimeout, and then leaves no socket open."""
         if origin.scheme not in ("http", "https"):
             raise httpx.UnsupportedProtocol(f"'{origin.scheme}' is not http or https")
         context = self._context() if origin.scheme == "https" else None
         link = Link(origin, on_lost)
-        limit = None
+        timeout = None
         try:
-            async with asyncio.timeout(waits.cut(waits.connect)) as limit:
-                self._limits.add(limit)
+            async with asyncio.timeout(timeouts.cut(timeouts.connect)) as timeout:
+                self._running.add(timeout)
                 await self._connect(link, origin)
                 if context is not None:
                     await link.start_tls(context, origin.host.decode().rstrip("."), _HANDSHAKE_S)
@@ -72,13 +72,13 @@ class Dialler:
             link.close()
             if isinstance(error, TimeoutError):
                 what = "no TLS handshake" if link.connected else "no connection"
-                raise httpx.ConnectTimeout(waits.why(f"{what}{within(waits.connect)}")) from error
-            if isinstance(error, (OSError, ValueError)):  # ValueError: a name that no certificate can have
+                raise httpx.ConnectTimeout(timeouts.why(f"{what}{within(timeouts.connect)}")) from error
+            if isinstance(error, (OSError, ValueError)):  # ValueError: a name that no certificate can contain
                 raise httpx.ConnectError(system_message(error)) from error
             raise
         finally:
-            if limit is not None:
-                self._limits.discard(limit)
+            if timeout is not None:
+                self._running.discard(timeout)
         return link
 
     async def _connect(self, link: Link, origin: Origin) -> None:
@@ -86,7 +86,7 @@ class Dialler:
         try:
             connected = await race(addresses)
         except OSError:
-            self._names.forget(origin.host, origin.port)  # the host may have moved
+            self._names.forget(origin.host, origin.port)  # the host may have a new address
             raise
         await link.connect(connected)
 
@@ -103,73 +103,73 @@ class Dialler:
 
 
 class Names:
-    """The addresses of hosts: each looked up once, for all who ask meanwhile and for a minute after.
+    """A cache of host addresses. Concurrent callers share one look-up, and its result is kept for a minute.
 
-    A thread of its own for each look-up, and not one of asyncio's six: those are waited for at the
-    end of the program, and nothing can cut a look-up short.
+    Each look-up has its own thread instead of one of asyncio's six. The program waits for those at
+    its end, and nothing can interrupt a look-up.
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[bytes, int], tuple[float, list[Address]]] = {}
-        self._asked: dict[tuple[bytes, int], asyncio.Future[list[Address]]] = {}
+        self._cache: dict[tuple[bytes, int], tuple[float, list[Address]]] = {}
+        self._pending: dict[tuple[bytes, int], asyncio.Future[list[Address]]] = {}
 
     async def look_up(self, host: bytes, port: int) -> list[Address]:
-        """Raises OSError (socket.gaierror) and UnicodeError."""
-        literal = _literal(host, port)
+        """The addresses of host. Raises OSError (socket.gaierror) and UnicodeError."""
+        literal = _parse_literal(host, port)
         if literal is not None:
             return [literal]
-        until, addresses = self._known.get((host, port), (0.0, []))
-        if time.monotonic() < until:
+        expires_at, addresses = self._cache.get((host, port), (0.0, []))
+        if time.monotonic() < expires_at:
             return addresses
-        asked = self._asked.get((host, port)) or self._ask(host, port)
-        # Who gives up waiting does not spoil it for the others.
-        return await asyncio.shield(asked)
+        future = self._pending.get((host, port)) or self._start_look_up(host, port)
+        # A cancelled caller must not cancel the look-up for the others.
+        return await asyncio.shield(future)
 
     def forget(self, host: bytes, port: int) -> None:
-        self._known.pop((host, port), None)
+        self._cache.pop((host, port), None)
 
-    def _ask(self, host: bytes, port: int) -> asyncio.Future[list[Address]]:
+    def _start_look_up(self, host: bytes, port: int) -> asyncio.Future[list[Address]]:
         loop = asyncio.get_running_loop()
-        asked: asyncio.Future[list[Address]] = loop.create_future()
-        self._asked[host, port] = asked
+        future: asyncio.Future[list[Address]] = loop.create_future()
+        self._pending[host, port] = future
 
-        def tell(found: list[Address] | Exception) -> None:
-            del self._asked[host, port]
+        def deliver(found: list[Address] | Exception) -> None:
+            del self._pending[host, port]
             if isinstance(found, Exception):
-                asked.set_exception(found)
-                asked.exception()  # seen, also when nobody waits any more
+                future.set_exception(found)
+                future.exception()  # marks it as retrieved even if nobody waits any more
             else:
-                self._known[host, port] = time.monotonic() + NAMES_KEPT_S, found
-                asked.set_result(found)
+                self._cache[host, port] = time.monotonic() + NAMES_KEPT_S, found
+                future.set_result(found)
 
         def run() -> None:
             found: list[Address] | Exception
             try:
-                found = _ask_system(host, port)
+                found = _look_up_now(host, port)
             except (OSError, UnicodeError) as error:
                 found = error
-            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-                loop.call_soon_threadsafe(tell, found)
+            with contextlib.suppress(RuntimeError):  # the loop has ended in the meantime
+                loop.call_soon_threadsafe(deliver, found)
 
         threading.Thread(target=run, name=f"look-up of {host.decode()}", daemon=True).start()
-        return asked
+        return future
 
 
-def _ask_system(host: bytes, port: int) -> list[Address]:
-    # Bytes: a str would import Python's idna codec and its tables, and it is ASCII already.
+def _look_up_now(host: bytes, port: int) -> list[Address]:
+    # Bytes, because a str imports Python's idna codec with its tables, and the host is ASCII already.
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return interleaved(Address(family, sockaddr) for family, _, _, _, sockaddr in found)  # type: ignore[arg-type]  # typeshed adds a form for Pythons without IPv6
 
 
 def interleaved(addresses: Iterable[Address]) -> list[Address]:
-    """By turns of the two families, the first one first, else in the order given. RFC 8305 section 4."""
-    given = list(addresses)
-    first = [address for address in given if address.family == given[0].family]
-    rest = [address for address in given if address.family != given[0].family]
+    """Alternate the two address families, starting with the first. Source: RFC 8305 section 4."""
+    in_order = list(addresses)
+    first = [address for address in in_order if address.family == in_order[0].family]
+    rest = [address for address in in_order if address.family != in_order[0].family]
     return [address for pair in zip_longest(first, rest) for address in pair if address is not None]
 
 
-def _literal(host: bytes, port: int) -> Address | None:
+def _parse_literal(host: bytes, port: int) -> Address | None:
     text = host.decode()
     with contextlib.suppress(OSError):
         socket.inet_pton(socket.AF_INET, text)
@@ -181,57 +181,58 @@ def _literal(host: bytes, port: int) -> Address | None:
 
 
 async def race(addresses: Sequence[Address]) -> socket.socket:
-    """A socket connected to whichever answers first; they start STAGGER_S apart, or when one has failed.
+    """A socket connected to the address that answers first.
 
-    Raises the OSError of the first that failed when all have. (asyncio's own happy_eyeballs_delay
-    comes only together with a look-up for each connection.)
+    An attempt starts STAGGER_S after the previous one, or as soon as one fails. If all fail, raises
+    the OSError of the first address. asyncio's happy_eyeballs_delay is no alternative: it needs a
+    look-up for each connection.
     """
     if len(addresses) == 1:
-        return await _connected(addresses[0])
-    left = deque(addresses)
+        return await _connect_to(addresses[0])
+    remaining = deque(addresses)
     attempts: dict[asyncio.Task[socket.socket], None] = {}  # an ordered set
     running: set[asyncio.Task[socket.socket]] = set()
-    won = None
+    winner = None
     try:
-        while left or running:
-            if left:
-                attempt = asyncio.ensure_future(_connected(left.popleft()))
+        while remaining or running:
+            if remaining:
+                attempt = asyncio.ensure_future(_connect_to(remaining.popleft()))
                 attempts[attempt] = None
                 running.add(attempt)
             await asyncio.wait(
-                running, timeout=STAGGER_S if left else None, return_when=asyncio.FIRST_COMPLETED
+                running, timeout=STAGGER_S if remaining else None, return_when=asyncio.FIRST_COMPLETED
             )
             running = {attempt for attempt in running if not attempt.done()}
-            won = next((attempt for attempt in attempts if _has_won(attempt)), None)
-            if won is not None:
-                return won.result()
+            winner = next((attempt for attempt in attempts if _has_won(attempt)), None)
+            if winner is not None:
+                return winner.result()
     finally:
         for attempt in attempts:
-            if attempt is not won:
+            if attempt is not winner:
                 attempt.cancel()
-                attempt.add_done_callback(_drop)
-    return next(iter(attempts)).result()  # raises: there is always one
+                attempt.add_done_callback(_close_socket)
+    return next(iter(attempts)).result()  # raises; there is at least one attempt
 
 
 def _has_won(attempt: asyncio.Task[socket.socket]) -> bool:
     return attempt.done() and not attempt.cancelled() and attempt.exception() is None
 
 
-def _drop(attempt: asyncio.Task[socket.socket]) -> None:
+def _close_socket(attempt: asyncio.Task[socket.socket]) -> None:
     if _has_won(attempt):
         attempt.result().close()
 
 
-async def _connected(address: Address) -> socket.socket:
-    made = socket.socket(address.family, socket.SOCK_STREAM)
+async def _connect_to(address: Address) -> socket.socket:
+    sock = socket.socket(address.family, socket.SOCK_STREAM)
     try:
-        made.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(made, address.sockaddr)
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, address.sockaddr)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except BaseException as error:
-        made.close()
+        sock.close()
         if isinstance(error, OSError) and error.errno is not None:
-            # asyncio puts the address where the system's words belong.
+            # asyncio puts the address in place of the system's message.
             raise OSError(error.errno, os.strerror(error.errno)) from error
         raise
-    return made
+    return sock

@@ -1,7 +1,7 @@
-"""Bytes of one HTTP/1.x reply -> head, pieces of body, end. No I/O: whoever reads the socket feeds it.
+"""HTTP/1.1 without I/O: parse the bytes of one reply, and write the bytes of a request.
 
-llhttp splits the bytes; what it leaves to its user is done here: the limits, replies without a
-body, replies that end when the connection does, and the place to stop.
+llhttp splits the bytes of a reply. ReplyParser adds the parts that llhttp leaves to its user: size
+limits, replies without a body, replies that end with the connection, and the end of the reply.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import httpx
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 READ_BYTES = 64 * 1024
-# A body up to this size goes out in one write with its head; a larger one is given to the kernel in
-# pieces of it, with a look at what comes back between them.
+# A body up to this size is sent in one write with its head. A larger one is sent in pieces of this
+# size, with a check for an early reply between them.
 WRITE_BYTES = 64 * 1024
-# llhttp has no limits of its own. Real heads are below 8 KiB and 40 fields.
+# llhttp has no limits. Real heads are below 8 KiB and 40 fields.
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 256
 
 
 class Head(NamedTuple):
-    """Status line and headers, in the order and the case they came; no trailers.
+    """Status line and headers of a reply, in their original order and case, without trailers.
 
-    keep_alive is what the peer allows: whether the connection can be used again is
-    `ReplyParser.reusable`.
+    keep_alive is the peer's permission only. `ReplyParser.reusable` says if the connection can be
+    used again.
     """
 
     status: int
@@ -35,19 +35,19 @@ class Head(NamedTuple):
     keep_alive: bool
 
 
-class _Enough(Exception):  # not an error: it makes llhttp stop where the reply ends
+class _ParserStop(Exception):  # not an error: it makes llhttp stop at the end of the reply
     pass
 
 
 class ReplyParser:
-    """One reply. Feed it what is read, and call eof() when the peer has closed.
+    """A parser for one reply. Feed it the bytes that are read, and call eof() when the peer closes.
 
-    head is None until the final head is there (1xx replies are skipped); done says that the reply
-    is complete; started, that at least one byte of it came. feed() and eof() raise
-    httpx.RemoteProtocolError; pieces that came before the fault can still be taken. Not to be used
-    after that.
+    head is None until the final head has arrived; 1xx replies are skipped. done is true if the reply
+    is complete, started if at least one byte has arrived. feed() and eof() raise
+    httpx.RemoteProtocolError. After that take() still returns the body before the fault; nothing
+    else may be called.
 
-    The methods named on_... are llhttp's callbacks, found by name.
+    llhttp finds its callbacks by name: the methods named on_...
     """
 
     def __init__(self, method: str = "POST") -> None:
@@ -56,31 +56,30 @@ class ReplyParser:
         self.started = False
         self._has_no_body = method == "HEAD"
         self._ends_with_connection = False
-        self._extra = False
+        self._has_extra_bytes = False
         self._reason = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._headers_bytes = 0
-        self._idle_bytes = 0
+        self._bytes_without_body = 0
         self._pieces: list[bytes] = []
-        # The bound method itself, with no Python frame of ours around it: this is the one callback
-        # that runs once a chunk.
+        # The bound method itself, because this callback runs once per chunk: it saves a Python frame.
         self.on_body = self._pieces.append
         self._parser = HttpResponseParser(self)
 
     @property
     def reusable(self) -> bool:
-        """Whether another request may follow on the same connection."""
-        return self.done and self.head is not None and self.head.keep_alive and not self._extra
+        """True if another request may follow on the same connection."""
+        return self.done and self.head is not None and self.head.keep_alive and not self._has_extra_bytes
 
     def take(self) -> bytes:
-        """The body that came since the last call, maybe empty."""
+        """The part of the body since the last call, maybe empty."""
         body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
         return body
 
     def feed(self, data: bytes) -> None:
         if self.done:
-            self._extra = True
+            self._has_extra_bytes = True
             return
         self.started = True
         pieces_before = len(self._pieces)
@@ -88,19 +87,19 @@ class ReplyParser:
             self._parser.feed_data(data)
         # HttpParserUpgrade is not an HttpParserError.
         except (HttpParserError, HttpParserUpgrade) as error:
-            self._settle(error)
+            self._handle_stop(error)
         if self.done:
-            del self._parser  # it holds our callbacks: a cycle for each reply
+            del self._parser  # it refers to our callbacks, which makes a reference cycle per reply
         elif len(self._pieces) > pieces_before:
-            self._idle_bytes = 0
+            self._bytes_without_body = 0
         else:
-            # An endless header line, trailer or chunk extension is not seen by any callback.
-            self._idle_bytes += len(data)
-            if self._idle_bytes > MAX_HEAD_BYTES:
+            # No callback sees an endless header line, trailer or chunk extension.
+            self._bytes_without_body += len(data)
+            if self._bytes_without_body > MAX_HEAD_BYTES:
                 raise httpx.RemoteProtocolError(f"more than {MAX_HEAD_BYTES} bytes of head or trailers")
 
     def eof(self) -> None:
-        """The peer has closed its side. Raises unless that is where the reply ends."""
+        """Handle the peer's close. Raises unless the reply may end here."""
         if self.done:
             return
         if not self.started:
@@ -111,23 +110,23 @@ class ReplyParser:
             raise httpx.RemoteProtocolError("peer closed connection before the end of its reply")
         self.done = True
 
-    def _settle(self, error: HttpParserError | HttpParserUpgrade) -> None:
-        """Raise what stopped llhttp, unless it is only that the reply is over."""
-        # What a callback raises, Ctrl-C included, is kept by httptools as the context of its own.
+    def _handle_stop(self, error: HttpParserError | HttpParserUpgrade) -> None:
+        """Raise the error that stopped llhttp, unless the reply has merely ended."""
+        # httptools wraps an exception of a callback, Ctrl-C included, as the context of its own error.
         raised = error.__context__ if isinstance(error, HttpParserCallbackError) else None
-        if raised is not None and not isinstance(raised, _Enough):
+        if raised is not None and not isinstance(raised, _ParserStop):
             raise raised
         if not self.done:
             raise httpx.RemoteProtocolError(f"not a reply in HTTP: {_lower_first(str(error))}") from error
-        # The bytes behind the reply are not ours to understand, and HEAD stops before they are seen.
-        self._extra = True
+        # Ignore the bytes after the reply. A reply to HEAD stops before they are parsed.
+        self._has_extra_bytes = True
 
     def on_message_begin(self) -> None:
         if self.done:
-            raise _Enough
+            raise _ParserStop
 
     def on_status(self, reason: bytes) -> None:
-        self._reason += reason  # in pieces when the line came in pieces
+        self._reason += reason  # split if the line arrived in several reads
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers_bytes += len(name) + len(value) + 4
@@ -159,19 +158,19 @@ class ReplyParser:
             status, self._reason, b"HTTP/" + version.encode(), self._headers, self._parser.should_keep_alive()
         )
         if self._has_no_body:
-            self.done = True  # llhttp was not told that the request was a HEAD
-            raise _Enough
+            self.done = True  # llhttp does not know that the request was a HEAD
+            raise _ParserStop
 
     def on_message_complete(self) -> None:
-        self.done = self.head is not None  # a 1xx reply is a message of its own
+        self.done = self.head is not None  # a 1xx reply completes a message too
 
 
 def _framing(headers: list[tuple[bytes, bytes]]) -> tuple[bool, bytes]:
-    """Whether there is a Content-Length, and the transfer codings in lower case, comma-joined."""
+    """Return (has Content-Length, transfer codings in lower case, comma-joined)."""
     has_length = False
     codings = []
     for name, value in headers:
-        # The lengths first: this runs for every reply, and nearly all names differ in length.
+        # Compare lengths first, because this runs for every reply and nearly all names differ in length.
         if len(name) == 14 and name.lower() == b"content-length":
             has_length = True
         elif len(name) == 17 and name.lower() == b"transfer-encoding":
@@ -184,7 +183,7 @@ def _lower_first(text: str) -> str:
 
 
 async def outgoing(request: httpx.Request) -> AsyncGenerator[bytes, None]:
-    """The bytes of the request; the first piece is the head, with the body if that is small."""
+    """Yield the bytes of the request. The first piece is the head, with the body if that is small."""
     stream = request.stream
     if isinstance(stream, httpx.ByteStream):
         body = b"".join(stream)
@@ -206,11 +205,11 @@ async def outgoing(request: httpx.Request) -> AsyncGenerator[bytes, None]:
 
 
 def request_head(request: httpx.Request, body_bytes: int | None) -> bytes:
-    """Request line and headers to the blank line. Host and Content-Length are added where missing.
+    """Request line and headers including the blank line. Adds Host and Content-Length if missing.
 
-    body_bytes is None if the length is not known; then the headers must say where the body ends.
-    Raises httpx.LocalProtocolError for CR, LF and NUL, which httpx lets pass: a key read from a
-    file often ends in a newline, and one inside a value would be a header of its own.
+    body_bytes is None if the length is unknown; then the headers must define the end of the body.
+    Raises httpx.LocalProtocolError for CR, LF and NUL, which httpx accepts. A key read from a file
+    often ends in a newline, and a newline inside a value would start another header.
     """
     url = request.url
     headers = request.headers
@@ -226,7 +225,7 @@ def request_head(request: httpx.Request, body_bytes: int | None) -> bytes:
     lines += [b"%b: %b" % header for header in raw]
     for line in lines:
         if b"\n" in line or b"\r" in line or b"\0" in line:
-            # The name only: the value may be a secret.
+            # Show only the name, because the value may be secret.
             name = line.partition(b":")[0] if line is not lines[0] else b"request line"
             raise httpx.LocalProtocolError(f"a line end or NUL in header {name.decode('latin-1')!r}")
     return b"\r\n".join(lines) + b"\r\n\r\n"

@@ -1,7 +1,7 @@
-"""One connection under asyncio: a request goes out, its reply comes in, then the next may follow.
+"""One connection under asyncio: it sends a request, receives the reply, then takes the next request.
 
-Whatever happens on it (bytes, room to write, the end, a time-out) wakes the one coroutine that waits
-for it, which then looks what there is. OSErrors come out as httpx's classes.
+Every event on it (bytes, room to write, the end, a time-out) wakes the one coroutine that waits for
+it, which then checks the state. OSErrors are raised as httpx's classes.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own comma
 if TYPE_CHECKING:
     import ssl
 
-# So much of a reply is read ahead of who takes it; with what one read brings (256 KiB in asyncio) on
-# top, that is the memory of a connection.
+# The part of a reply that is read before the caller takes it. Together with one read (256 KiB in
+# asyncio) it limits the memory of a connection.
 AHEAD_BYTES = 256 * 1024
 
 _NEVER = float("inf")
-_FOR_EVER = Waits(None, None, None, None)
+_NO_TIMEOUTS = Waits(None, None, None, None)
 
 
 class Link(asyncio.Protocol):
-    """on_lost is told when the connection is gone, whoever ended it.
+    """A connection to an origin. on_lost is called when it is gone, whichever side closed it.
 
-    connected: the handshake of TCP is done. idle_since is for places.py.
+    connected is true after the TCP handshake. places.py sets idle_since.
     """
 
     def __init__(self, origin: Origin, on_lost: Callable[[Link], None]) -> None:
@@ -44,26 +44,26 @@ class Link(asyncio.Protocol):
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._raw: asyncio.Transport | None = None  # below TLS; the same where there is none
-        self._socket: socket.socket | None = None  # not with TLS, whose bytes only OpenSSL can read
+        self._tcp_transport: asyncio.Transport | None = None  # below TLS; the same as _transport without TLS
+        self._socket: socket.socket | None = None  # None with TLS, whose bytes only OpenSSL can read
         self._closing = False
-        # The exchange that is going on
+        # The current exchange
         self._reply: ReplyParser | None = None
-        self._waits = _FOR_EVER
+        self._timeouts = _NO_TIMEOUTS
         self._waiter: asyncio.Future[None] | None = None
         self._failure: Exception | None = None
         self._sent_all = True
         self._sent_at = 0.0
-        self._full = False  # bytes wait to be sent
-        self._ahead = 0  # bytes of body that nobody has taken
+        self._write_blocked = False  # bytes wait in the write buffer
+        self._ahead_bytes = 0  # bytes of body not taken yet
         self._paused = False
-        # The one timer, set for _timer_at or earlier than it is needed
-        self._since = 0.0
-        self._unsent_then = 0
+        # The only timer. It may fire earlier than needed, at _timer_at
+        self._waiting_since = 0.0
+        self._unsent_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = _NEVER
 
-    # An exchange, as the pool drives it
+    # An exchange, driven by the pool
 
     @property
     def is_open(self) -> bool:
@@ -76,20 +76,21 @@ class Link(asyncio.Protocol):
 
     @property
     def was_stale(self) -> bool:
-        """Whether it broke as an idle one does that the server closes just as we write to it: see RACE_S.
+        """True if it failed like an idle connection that the server closes while we write; see RACE_S.
 
-        That is: without a byte of reply, and at once or before the server had the whole request.
+        Such a connection fails without a byte of reply, either at once or before the whole request
+        was sent.
         """
         at_once = time.monotonic() - self._sent_at < RACE_S
         return not self.reply.started and (at_once or self._is_sending)
 
-    def begin(self, method: str, waits: Waits, data: bytes | None) -> None:
-        """Expect the reply to a request, and send that if it is small; else send() comes next."""
+    def begin(self, method: str, timeouts: Waits, data: bytes | None) -> None:
+        """Start an exchange. data is the whole request if it is small; if it is None, call send() next."""
         self._reply = ReplyParser(method)
-        self._waits = waits
+        self._timeouts = timeouts
         self._sent_all = data is not None
         self._sent_at = time.monotonic()
-        self._ahead = 0
+        self._ahead_bytes = 0
         if not self.is_open:
             self._failure = httpx.ReadError("closed by the peer while it was idle")
         elif data is not None:
@@ -97,7 +98,7 @@ class Link(asyncio.Protocol):
             self._transport.write(data)
 
     async def send(self, pieces: AsyncGenerator[bytes, None]) -> None:
-        """Send the pieces, until it is of no use: an error reply is there, or the connection is gone."""
+        """Send the pieces. Stops early if an error reply arrives or the connection is lost."""
         async with contextlib.aclosing(pieces):
             async for data in pieces:
                 view = memoryview(data)
@@ -113,84 +114,84 @@ class Link(asyncio.Protocol):
         while reply.head is None:
             if self._failure is not None:
                 raise self._failure
-            await self._event()
+            await self._wait_for_event()
         return reply.head
 
     async def whole(self) -> None:
-        """Wait for the end of the reply, or until there is as much of it as is read ahead.
+        """Wait for the end of the reply, or until AHEAD_BYTES of it have arrived.
 
-        Raises nothing: what fails is raised where the body is taken, behind the bytes that came.
+        Never raises. piece() raises a failure, after the bytes that arrived before it.
         """
         while not self.reply.done and self._failure is None and not self._paused:
-            await self._event()
+            await self._wait_for_event()
 
     async def piece(self) -> bytes:
-        """Wait for more of the body: some bytes of it, none at its end. Raises httpx.TransportError."""
+        """Wait for more of the body and return it, empty at its end. Raises httpx.TransportError."""
         reply = self.reply
-        deadline = self._waits.deadline
+        deadline = self._timeouts.deadline
         if deadline is not None and time.monotonic() >= deadline and not reply.done:
-            raise self._timed_out()  # here, because a reply that never pauses is never waited for
+            raise self._timed_out()  # checked here, because a reply that never pauses never waits
         while True:
             data = reply.take()
             if data:
-                self._taken()
+                self._body_taken()
                 return data
             if reply.done:
                 return b""
             if self._failure is not None:
                 raise self._failure
-            await self._event()
+            await self._wait_for_event()
 
     def end(self) -> bool:
-        """The exchange is over. Returns whether another may follow; if not, close() comes next."""
+        """End the exchange. Returns True if another may follow, else the caller calls close()."""
         reusable = self.is_open and not self._is_sending and self.reply.reusable
         self._reply = None
         self._failure = None
         return reusable
 
-    def close(self, why: Exception | None = None) -> None:
-        """Close at once, unsent bytes are dropped. Who still waits for something is told why."""
+    def close(self, error: Exception | None = None) -> None:
+        """Close at once and drop unsent bytes. A waiting coroutine raises error."""
         self._closing = True
         self._stop_timer()
-        if self._raw is not None:
-            # Not close(): that waits until all is sent, and with TLS for a farewell from the peer.
-            self._raw.abort()
-        self._failure = why or httpx.ReadError("the connection was closed here")
+        if self._tcp_transport is not None:
+            # Not close(): that waits until all is sent, and with TLS for the peer's close_notify.
+            self._tcp_transport.abort()
+        self._failure = error or httpx.ReadError("the connection was closed here")
         self._wake()
 
     async def connect(self, connected: socket.socket) -> None:
-        """Take over a socket."""
+        """Take over a connected socket."""
         await self._loop.create_connection(lambda: self, sock=connected)
         self._socket = connected
 
-    async def start_tls(self, context: ssl.SSLContext, certified_for: str, limit_s: float) -> None:
-        """Raises OSError (ssl.SSLError) and ValueError."""
-        assert self._raw is not None
+    async def start_tls(self, context: ssl.SSLContext, server_name: str, timeout_s: float) -> None:
+        """Make the TLS handshake. Raises OSError (ssl.SSLError) and ValueError."""
+        assert self._tcp_transport is not None
         self._socket = None
         transport = await self._loop.start_tls(
-            self._raw, self, context, server_hostname=certified_for, ssl_handshake_timeout=limit_s
+            self._tcp_transport, self, context, server_hostname=server_name, ssl_handshake_timeout=timeout_s
         )
-        if transport is None:  # asyncio's way to say that it was closed before we could look
+        if transport is None:  # asyncio returns None if it was closed in the meantime
             raise ConnectionResetError("connection closed during the TLS handshake")
         transport.set_write_buffer_limits(high=1)
         self._transport = transport
 
-    # What asyncio calls
+    # Callbacks of asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        made = cast("asyncio.Transport", transport)  # by its methods only, with uvloop
-        self._raw = self._transport = made
+        tcp_transport = cast("asyncio.Transport", transport)  # uvloop's has the methods but another class
+        self._tcp_transport = self._transport = tcp_transport
         self.connected = True
         if self._closing:
-            made.abort()
-        # One byte that the kernel has not taken counts as full: a request is sent when it is sent whole.
-        # Not 0, at which asyncio's TLS pauses on an empty buffer and never resumes.
-        made.set_write_buffer_limits(high=1)
+            tcp_transport.abort()
+        # A single byte in the buffer counts as full, because a request counts as sent only if the
+        # kernel has all of it. Not 0: at 0 asyncio's TLS pauses on an empty buffer and never resumes.
+        tcp_transport.set_write_buffer_limits(high=1)
 
     def data_received(self, data: bytes) -> None:
         reply = self._reply
         if reply is None:
-            # Nobody asked: an idle connection that says something (408, as a rule) is about to close.
+            # Bytes on an idle connection (usually a 408) announce its close.
             self.close()
             return
         try:
@@ -199,8 +200,8 @@ class Link(asyncio.Protocol):
             self._fail(error)
             return
         if not reply.done and reply.head is not None:
-            self._ahead += len(data)
-            if self._ahead > AHEAD_BYTES and not self._paused:
+            self._ahead_bytes += len(data)
+            if self._ahead_bytes > AHEAD_BYTES and not self._paused:
                 self._paused = True
                 assert self._transport is not None
                 self._transport.pause_reading()
@@ -215,28 +216,28 @@ class Link(asyncio.Protocol):
         self._wake()
 
     def pause_writing(self) -> None:
-        self._full = True
+        self._write_blocked = True
 
     def resume_writing(self) -> None:
-        self._full = False
+        self._write_blocked = False
         self._wake()
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._reply is not None and not self._reply.done and self._failure is None:
-            self._failure = self._lost(self._reply, error)
+            self._failure = self._reply_failure(self._reply, error)
         self._closing = True
         self._stop_timer()
-        self._transport = self._raw = self._socket = None  # not good for anything, not even for abort()
+        self._transport = self._tcp_transport = self._socket = None  # unusable from now on, even for abort()
         self._wake()
         self._on_lost(self)
 
     # Waiting
 
-    async def _event(self) -> None:
-        """Wait until something happens."""
-        self._since = time.monotonic()
-        if self._full and self.is_open:
-            self._unsent_then = self._unsent()
+    async def _wait_for_event(self) -> None:
+        """Wait for the next event on this connection."""
+        self._waiting_since = time.monotonic()
+        if self._write_blocked and self.is_open:
+            self._unsent_bytes = self._write_buffer_bytes()
         self._set_timer()
         self._waiter = waiter = self._loop.create_future()
         try:
@@ -250,14 +251,14 @@ class Link(asyncio.Protocol):
             waiter.set_result(None)
 
     def _set_timer(self) -> None:
-        """See that there is a timer for the time when the wait that began at _since is over, or earlier.
+        """Ensure that a timer fires by the end of the wait that began at _waiting_since.
 
-        One timer for each request costs more than the request does. So one that is set for an
-        earlier time stays, and is set anew when it goes off, if there is still something to wait for.
+        A timer per request would cost more than the request itself. So a timer for an earlier time
+        stays, and is set again when it fires if the wait goes on.
         """
-        _, read, write, deadline = self._waits
-        limit = write if self._full else read
-        at = _NEVER if limit is None else self._since + limit
+        _, read, write, deadline = self._timeouts
+        limit = write if self._write_blocked else read
+        at = _NEVER if limit is None else self._waiting_since + limit
         if deadline is not None and deadline < at:
             at = deadline
         if at >= self._timer_at:
@@ -265,20 +266,21 @@ class Link(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = at
-        self._timer = self._loop.call_later(at - time.monotonic(), self._ring)
+        self._timer = self._loop.call_later(at - time.monotonic(), self._on_timer)
 
-    def _ring(self) -> None:
+    def _on_timer(self) -> None:
         self._timer = None
         self._timer_at = _NEVER
         if self._waiter is None or self._closing or self._waiter.done():
             return
         now = time.monotonic()
-        unsent = self._unsent()
-        if self._full and unsent < self._unsent_then:
-            self._unsent_then, self._since = unsent, now
-        _, read, write, deadline = self._waits
-        limit = write if self._full else read
-        if (limit is not None and now >= self._since + limit) or (deadline is not None and now >= deadline):
+        unsent = self._write_buffer_bytes()
+        if self._write_blocked and unsent < self._unsent_bytes:
+            self._unsent_bytes, self._waiting_since = unsent, now
+        _, read, write, deadline = self._timeouts
+        limit = write if self._write_blocked else read
+        is_late = limit is not None and now >= self._waiting_since + limit
+        if is_late or (deadline is not None and now >= deadline):
             self._fail(self._timed_out())
         else:
             self._set_timer()
@@ -289,9 +291,9 @@ class Link(asyncio.Protocol):
             self._timer = None
 
     def _timed_out(self) -> Exception:
-        if self._full:
-            return httpx.WriteTimeout(self._waits.why(f"nothing taken for {spell(self._waits.write)}"))
-        return httpx.ReadTimeout(self._waits.why(f"no byte for {spell(self._waits.read)}"))
+        if self._write_blocked:
+            return httpx.WriteTimeout(self._timeouts.why(f"nothing taken for {spell(self._timeouts.write)}"))
+        return httpx.ReadTimeout(self._timeouts.why(f"no byte for {spell(self._timeouts.read)}"))
 
     def _fail(self, error: Exception) -> None:
         if self._failure is None:
@@ -300,46 +302,47 @@ class Link(asyncio.Protocol):
     # Sending and reading
 
     async def _write(self, view: memoryview) -> bool:
-        """Write and wait until the kernel has it. Returns whether to go on."""
+        """Write view and wait until the kernel has it. Returns True if the caller should continue."""
         assert self._transport is not None
         if self._failure is not None or self._is_answered():
             return False
         self._transport.write(view)
-        while self._full or not self.is_open:  # not open: the loop is about to say why
-            await self._event()
+        # A connection that is not open fails here: the event loop is about to call connection_lost().
+        while self._write_blocked or not self.is_open:
+            await self._wait_for_event()
             if self._failure is not None or self._is_answered():
                 return False
         return True
 
     def _is_answered(self) -> bool:
-        """Whether sending on is of no use.
+        """True if sending the rest of the request is of no use, because an error reply arrived.
 
-        An error reply says so; 100 Continue does not, nor a 200 that begins before the request was
-        read to its end.
+        100 Continue is no such reply, nor is a 200 that begins before the server has read the whole
+        request.
         """
         reply = self.reply
         return reply.done or (reply.head is not None and reply.head.status >= 400)
 
     @property
     def _is_sending(self) -> bool:
-        return self._full or not self._sent_all
+        return self._write_blocked or not self._sent_all
 
-    def _unsent(self) -> int:
+    def _write_buffer_bytes(self) -> int:
         assert self._transport is not None
-        assert self._raw is not None
-        below = 0 if self._raw is self._transport else self._raw.get_write_buffer_size()
+        assert self._tcp_transport is not None
+        below = 0 if self._tcp_transport is self._transport else self._tcp_transport.get_write_buffer_size()
         return below + self._transport.get_write_buffer_size()
 
-    def _taken(self) -> None:
-        self._ahead = 0
+    def _body_taken(self) -> None:
+        self._ahead_bytes = 0
         if self._paused:
             self._paused = False
             if self.is_open:
                 assert self._transport is not None
                 self._transport.resume_reading()
 
-    def _lost(self, reply: ReplyParser, error: Exception | None) -> Exception | None:
-        """Why the reply is not whole, None if it is."""
+    def _reply_failure(self, reply: ReplyParser, error: Exception | None) -> Exception | None:
+        """The reason that the reply is incomplete, or None if it is complete."""
         try:
             if error is None:
                 reply.eof()
@@ -347,24 +350,24 @@ class Link(asyncio.Protocol):
             self._read_rest(reply)
             if reply.done:
                 return None
-        except httpx.RemoteProtocolError as broken:
-            return broken
-        made: Exception
+        except httpx.RemoteProtocolError as failed:
+            return failed
+        failure: Exception
         if reply.head is not None:
-            # However it ends early, with a reset or in good manners, it is a broken answer.
-            made = httpx.RemoteProtocolError(f"{system_message(error)} before the end of the reply")
+            # An early end is a broken answer, after a reset as well as after an orderly close.
+            failure = httpx.RemoteProtocolError(f"{system_message(error)} before the end of the reply")
         elif self._is_sending:
-            made = httpx.WriteError(system_message(error))
+            failure = httpx.WriteError(system_message(error))
         else:
-            made = httpx.ReadError(system_message(error))
-        made.__cause__ = error
-        return made
+            failure = httpx.ReadError(system_message(error))
+        failure.__cause__ = error
+        return failure
 
     def _read_rest(self, reply: ReplyParser) -> None:
-        """Read what the kernel still has: asyncio does not, once a write has failed.
+        """Read the bytes that the kernel still holds. asyncio does not after a failed write.
 
-        A server that does not want the rest of a large request answers and closes. That the next
-        write meets a reset says nothing of the reply, which was there before.
+        A server that rejects a large request replies and closes before it has read all. The next
+        write then fails with a reset, but the reply arrived before it.
         """
         if self._socket is None or not self._is_sending:
             return

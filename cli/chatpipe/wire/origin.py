@@ -1,4 +1,4 @@
-"""Where a connection leads, and with whose certificates it is checked."""
+"""The origin that a connection leads to, and the type of its TLS context."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Origin(NamedTuple):
-    """As origin_of() in blocking.py tells it: no brackets around the address of an IPv6 host."""
+    """Scheme, host and port of a URL. An IPv6 host has no brackets; the port is never missing."""
 
     scheme: str
     host: bytes

@@ -1,8 +1,9 @@
-"""Who may have a connection: so many places, the idle connections, and the line of those who wait.
+"""Connection slots: their limit, the idle connections, and the queue of waiting requests.
 
-A place is held by a request from get() until keep() or give(), and by every idle connection.
-Where somebody waits, nothing is idle and no place is free: what comes back goes to the first in line.
-Nothing in here opens a connection: a place without one is for the request to open its own.
+A request holds a slot from get() until keep() or give(). Every idle connection holds one too.
+While a request waits, no connection is idle and no slot is free: a slot that is given back goes to
+the first in the queue. This module opens no connections; a request that gets a slot without one
+opens its own.
 """
 
 import asyncio
@@ -17,29 +18,29 @@ from chatpipe.wire.timeouts import Waits, within
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 
-class _Wish(NamedTuple):
-    """reuse: an idle connection will do."""
+class _SlotRequest(NamedTuple):
+    """A queued request for a slot. reuse is true if it accepts an idle connection."""
 
     origin: Origin
     reuse: bool
 
 
 class Places:
-    """limit is their number, None for any; idle_s, how long a connection is kept for the next request."""
+    """The slots. limit is their number, None for no limit. An idle connection is closed after idle_s."""
 
     def __init__(self, limit: int | None, idle_s: float) -> None:
         self.taken = 0
         self._limit = limit
         self._idle_s = idle_s
-        # By origin, the one used last at the end.
+        # By origin, the most recently used connection last.
         self._idle: dict[Origin, OrderedDict[Link, None]] = {}
-        self._line: OrderedDict[asyncio.Future[Link | None], _Wish] = OrderedDict()
-        self._sweeper: asyncio.TimerHandle | None = None
+        self._queue: OrderedDict[asyncio.Future[Link | None], _SlotRequest] = OrderedDict()
+        self._sweep_timer: asyncio.TimerHandle | None = None
 
-    async def get(self, origin: Origin, reuse: bool, limit_s: float | None, waits: Waits) -> Link | None:
-        """A place, with an idle connection to the origin if there is one and reuse allows it.
+    async def get(self, origin: Origin, reuse: bool, limit_s: float | None, timeouts: Waits) -> Link | None:
+        """Take a slot, with an idle connection to the origin if one exists and reuse is true.
 
-        Raises httpx.PoolTimeout after limit_s.
+        Returns None for a slot without a connection. Raises httpx.PoolTimeout after limit_s.
         """
         if reuse:
             idle = self._idle.get(origin)
@@ -54,14 +55,14 @@ class Places:
             return None
         if self._evict():
             return None
-        return await self._wait(_Wish(origin, reuse), limit_s, waits)
+        return await self._wait(_SlotRequest(origin, reuse), limit_s, timeouts)
 
     def keep(self, link: Link) -> None:
-        """Give a place back, and leave the connection to whoever is next."""
-        first = self._first_in_line()
+        """Give a slot back together with its connection, which the next request may use."""
+        first = self._next_waiter()
         if first is not None:
-            waiter, wish = first
-            if wish.reuse and wish.origin == link.origin:
+            waiter, slot_request = first
+            if slot_request.reuse and slot_request.origin == link.origin:
                 waiter.set_result(link)
             else:
                 link.close()
@@ -69,49 +70,49 @@ class Places:
             return
         link.idle_since = time.monotonic()
         self._idle.setdefault(link.origin, OrderedDict())[link] = None
-        if self._sweeper is None:
-            self._sweeper = asyncio.get_running_loop().call_later(self._idle_s, self._sweep)
+        if self._sweep_timer is None:
+            self._sweep_timer = asyncio.get_running_loop().call_later(self._idle_s, self._sweep)
 
     def give(self) -> None:
-        """Give a place back."""
-        first = self._first_in_line()
+        """Give a slot back without a connection."""
+        first = self._next_waiter()
         if first is not None:
             first[0].set_result(None)
         else:
             self.taken -= 1
 
     def lost(self, link: Link) -> None:
-        """A connection is gone. Does nothing for one that a request has."""
+        """Free the slot of an idle connection that was lost. Does nothing for one that a request holds."""
         idle = self._idle.get(link.origin)
         if idle is not None and link in idle:
             del idle[link]
             self.give()
 
-    def close(self, why: str) -> None:
-        """Turn away who waits, and stop the clock; the idle connections are the caller's to close."""
-        while (first := self._first_in_line()) is not None:
-            first[0].set_exception(httpx.CloseError(why))
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+    def close(self, message: str) -> None:
+        """Reject all waiting requests and stop the timer. The caller closes the idle connections."""
+        while (first := self._next_waiter()) is not None:
+            first[0].set_exception(httpx.CloseError(message))
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
 
-    def _first_in_line(self) -> tuple[asyncio.Future[Link | None], _Wish] | None:
-        while self._line:
-            waiter, wish = self._line.popitem(last=False)
-            if not waiter.done():  # else its task was cancelled, and did not come to say so yet
-                return waiter, wish
+    def _next_waiter(self) -> tuple[asyncio.Future[Link | None], _SlotRequest] | None:
+        while self._queue:
+            waiter, slot_request = self._queue.popitem(last=False)
+            if not waiter.done():  # else its task was cancelled but has not run yet
+                return waiter, slot_request
         return None
 
-    async def _wait(self, wish: _Wish, limit_s: float | None, waits: Waits) -> Link | None:
+    async def _wait(self, slot_request: _SlotRequest, limit_s: float | None, timeouts: Waits) -> Link | None:
         waiter: asyncio.Future[Link | None] = asyncio.get_running_loop().create_future()
-        self._line[waiter] = wish
+        self._queue[waiter] = slot_request
         try:
-            async with asyncio.timeout(waits.cut(limit_s)):
+            async with asyncio.timeout(timeouts.cut(limit_s)):
                 return await waiter
         except BaseException as error:
-            if self._line.pop(waiter, None) is None and not waiter.cancelled() and not waiter.exception():
-                self._pass_on(waiter.result())  # granted in the very moment
+            if self._queue.pop(waiter, None) is None and not waiter.cancelled() and not waiter.exception():
+                self._pass_on(waiter.result())  # a slot was granted at the same moment
             if isinstance(error, TimeoutError):
-                text = waits.why(f"no free connection{within(limit_s)}")
+                text = timeouts.why(f"no free connection{within(limit_s)}")
                 raise httpx.PoolTimeout(text) from error
             raise
 
@@ -122,7 +123,7 @@ class Places:
             self.give()
 
     def _evict(self) -> bool:
-        """Close the connection that is idle longest, of any origin: its place is the caller's now."""
+        """Close the longest idle connection of any origin, and leave its slot to the caller."""
         oldest = min(
             (next(iter(idle)) for idle in self._idle.values() if idle),
             key=lambda link: link.idle_since,
@@ -135,21 +136,21 @@ class Places:
         return True
 
     def _sweep(self) -> None:
-        """Close what is idle for too long. One timer for all of them, not one each."""
-        self._sweeper = None
+        """Close expired idle connections. One timer serves all of them."""
+        self._sweep_timer = None
         now = time.monotonic()
-        next_at = None
+        next_expiry = None
         for origin, idle in list(self._idle.items()):
             while idle:
                 link = next(iter(idle))
-                at = link.idle_since + self._idle_s
-                if at > now:
-                    next_at = at if next_at is None else min(at, next_at)
+                expires_at = link.idle_since + self._idle_s
+                if expires_at > now:
+                    next_expiry = expires_at if next_expiry is None else min(expires_at, next_expiry)
                     break
                 del idle[link]
                 link.close()
                 self.taken -= 1
             if not idle:
                 del self._idle[origin]
-        if next_at is not None:
-            self._sweeper = asyncio.get_running_loop().call_later(next_at - now, self._sweep)
+        if next_expiry is not None:
+            self._sweep_timer = asyncio.get_running_loop().call_later(next_expiry - now, self._sweep)

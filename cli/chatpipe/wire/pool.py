@@ -1,8 +1,8 @@
-"""Many requests at a time under asyncio, behind httpx's interface: connections are kept and shared.
+"""Connection pool: concurrent requests under asyncio, behind httpx's transport interface.
 
-places.py says who may have a connection, connect.py opens one, link.py is one. httpx's own pool goes
-through all its connections at each step: 256 requests at a time keep it busy for ever.
-Proxies are not for here, see client.py.
+places.py limits and queues the requests, connect.py opens connections, link.py is one connection.
+httpx's own pool scans all its connections at each step, and 256 concurrent requests keep it busy
+for ever. Proxies are not supported here; see client.py.
 """
 
 from __future__ import annotations
@@ -28,15 +28,16 @@ _CLOSED = "the transport was closed"
 
 
 class PoolTransport(httpx.AsyncBaseTransport):
-    """Any number of requests at a time, max_connections of them on their way, the others in line.
+    """A transport for any number of requests. max_connections of them run at once; the others queue.
 
-    A reply that is not long and comes in one piece anyway (it is there with its head, or it has a
-    Content-Length, or is JSON) is waited for: its stream is an httpx.ByteStream, to be joined
-    without a loop, and its connection is free already. Any other reply is handed over at its head.
-    It keeps its place until it is read to the end or closed.
+    A short reply in one piece is awaited completely: one that arrives with its head, has a
+    Content-Length, or is JSON. Its stream is an httpx.ByteStream, which can be joined without an
+    event loop, and its connection is already free. Any other reply is returned after its head and
+    holds its slot until it is read to the end or closed.
 
-    ssl_context is asked for at the first https URL; None is Python's default. idle_s is how long a
-    connection is kept for the next request. For one event loop; not to be used after aclose().
+    A callable ssl_context runs at the first https URL; None means Python's default. An idle
+    connection is kept for idle_s. The transport serves one event loop and is unusable after
+    aclose().
     """
 
     def __init__(
@@ -47,85 +48,85 @@ class PoolTransport(httpx.AsyncBaseTransport):
         idle_s: float = IDLE_S,
     ) -> None:
         self._dialler = Dialler(ssl_context)
-        self._places = Places(max_connections, idle_s)
-        self._heads = _Heads()
+        self._slots = Places(max_connections, idle_s)
+        self._encoder = _RequestEncoder()
         self._links: set[Link] = set()
         self._closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """The reply, its head read. Raises httpx.TransportError, with the OSError as its cause."""
+        """Return the reply after its head. Raises httpx.TransportError, with the OSError as its cause."""
         if self._closed:
             raise RuntimeError(_CLOSED)
-        waits = Waits.of(request)
-        if waits.deadline is not None and time.monotonic() >= waits.deadline:
-            raise httpx.ConnectTimeout(waits.why(""))
+        timeouts = Waits.of(request)
+        if timeouts.deadline is not None and time.monotonic() >= timeouts.deadline:
+            raise httpx.ConnectTimeout(timeouts.why(""))
         origin = Origin(*origin_of(request.url))
-        data = self._heads.with_body(request)
-        # Only a body that can be sent again may meet a connection that is found to be dead.
+        data = self._encoder.encode(request)
+        # A reused connection may turn out to be dead, so the body must be one that can be sent again.
         reuse = isinstance(request.stream, httpx.ByteStream)
         limit_s = request.extensions.get("timeout", {}).get("pool")
-        link = await self._places.get(origin, reuse, limit_s, waits)
+        link = await self._slots.get(origin, reuse, limit_s, timeouts)
         try:
             if link is not None:
                 try:
-                    return await self._exchange(link, request, waits, data)
+                    return await self._exchange(link, request, timeouts, data)
                 except (httpx.NetworkError, httpx.RemoteProtocolError):
                     if not link.was_stale:
                         raise
                 _drop(link)
-            # Not another idle one: when a server restarts, all of them are dead.
-            link = await self._open(origin, waits)
-            return await self._exchange(link, request, waits, data)
+            # Do not try another idle connection: after a server restart all of them are dead.
+            link = await self._open(origin, timeouts)
+            return await self._exchange(link, request, timeouts, data)
         except BaseException:
             if link is not None:
                 _drop(link)
-            self._places.give()
+            self._slots.give()
             raise
 
     async def aclose(self) -> None:
-        """Close every connection; requests that are on their way or in line end in httpx.CloseError."""
+        """Close every connection. Requests in flight or in the queue end in httpx.CloseError."""
         self._closed = True
-        self._places.close(_CLOSED)
+        self._slots.close(_CLOSED)
         for link in list(self._links):
             link.close(httpx.CloseError(_CLOSED))
         self._dialler.stop()
-        # A few turns of the loop; no peer has a say in it.
+        # Takes a few iterations of the event loop; no peer can delay it.
         while self._links or self._dialler.busy:
             await asyncio.sleep(0)
-        for _ in range(3):  # for TLS, its transport and the socket to close one another
+        for _ in range(3):  # TLS, its transport and the socket close one another in turn
             await asyncio.sleep(0)
 
-    async def _open(self, origin: Origin, waits: Waits) -> Link:
+    async def _open(self, origin: Origin, timeouts: Waits) -> Link:
         if self._closed:
             raise httpx.CloseError(_CLOSED)
         try:
-            link = await self._dialler.open(origin, waits, self._lost)
+            link = await self._dialler.open(origin, timeouts, self._connection_lost)
         except httpx.ConnectTimeout as error:
             if self._closed:
                 raise httpx.CloseError(_CLOSED) from error
             raise
-        if self._closed:  # in the very moment it was there
+        if self._closed:  # closed at the moment the connection was ready
             link.close()
             raise httpx.CloseError(_CLOSED)
         self._links.add(link)
         return link
 
     async def _exchange(
-        self, link: Link, request: httpx.Request, waits: Waits, data: bytes | None
+        self, link: Link, request: httpx.Request, timeouts: Waits, data: bytes | None
     ) -> httpx.Response:
-        """With the whole request as data, if it is small."""
-        link.begin(request.method, waits, data)
+        """Send the request and return the reply. data is the whole request if it is small, else None."""
+        link.begin(request.method, timeouts, data)
         if data is None:
             await link.send(outgoing(request))
         head = await link.head()
-        if not link.reply.done and _comes_whole(head):
+        if not link.reply.done and _is_single_piece(head):
             await link.whole()
         stream: httpx.AsyncByteStream
         if link.reply.done:
             stream = httpx.ByteStream(link.reply.take())
             self._finish(link)
         else:
-            stream = _Body(link, self._finish)
+            stream = _PooledBody(link, self._finish)
         return httpx.Response(
             head.status,
             headers=head.headers,
@@ -135,16 +136,16 @@ class PoolTransport(httpx.AsyncBaseTransport):
         )
 
     def _finish(self, link: Link) -> None:
-        """Keep a connection whose reply was read to its end, close any other."""
+        """Keep the connection if its reply was read to the end, else close it."""
         if link.end():
-            self._places.keep(link)
+            self._slots.keep(link)
         else:
             link.close()
-            self._places.give()
+            self._slots.give()
 
-    def _lost(self, link: Link) -> None:
+    def _connection_lost(self, link: Link) -> None:
         self._links.discard(link)
-        self._places.lost(link)
+        self._slots.lost(link)
 
 
 def _drop(link: Link) -> None:
@@ -152,49 +153,49 @@ def _drop(link: Link) -> None:
     link.close()
 
 
-def _comes_whole(head: Head) -> bool:
-    """Whether a reply is in one piece for those who make it, so that its head alone is of no use."""
-    kind = b""
+def _is_single_piece(head: Head) -> bool:
+    """True if the server produces the body in one piece, so that the head alone is of no use."""
+    content_type = b""
     has_length = False
     for name, value in head.headers:
         if len(name) == 12 and name.lower() == b"content-type":
-            kind = value.partition(b";")[0].strip().lower()
+            content_type = value.partition(b";")[0].strip().lower()
         elif len(name) == 14 and name.lower() == b"content-length":
             has_length = True
-    return kind == b"application/json" or (has_length and kind != b"text/event-stream")
+    return content_type == b"application/json" or (has_length and content_type != b"text/event-stream")
 
 
-class _Heads:
-    """The bytes of requests. In a batch all heads but for their lengths are alike: made once, 6 us less."""
+class _RequestEncoder:
+    """An encoder of requests. The heads of a batch differ only in length, and a cache saves 6 us for each."""
 
     def __init__(self) -> None:
-        self._like: object = None
-        self._start = b""
+        self._cached_key: object = None
+        self._cached_start = b""
 
-    def with_body(self, request: httpx.Request) -> bytes | None:
-        """The whole request, None if it is not small or its body comes in pieces."""
+    def encode(self, request: httpx.Request) -> bytes | None:
+        """The bytes of the whole request, or None if it is large or its body arrives in pieces."""
         if not isinstance(request.stream, httpx.ByteStream):
             return None
         body = b"".join(request.stream)
         if len(body) > WRITE_BYTES:
             return None
-        return self._head(request, len(body)) + body
+        return self._encode_head(request, len(body)) + body
 
-    def _head(self, request: httpx.Request, size: int) -> bytes:
+    def _encode_head(self, request: httpx.Request, size: int) -> bytes:
         url = request.url
-        # Values, not objects: httpx.Request copies headers and URL, and headers can be changed.
-        like = (request.method, url.raw_host, url.port, url.raw_path, request.headers.raw)
-        ending = b"Content-Length: %d\r\n\r\n" % size
-        if like == self._like and size:
-            return self._start + ending
+        # Compare values, not objects: httpx.Request copies headers and URL, and headers are mutable.
+        key = (request.method, url.raw_host, url.port, url.raw_path, request.headers.raw)
+        tail = b"Content-Length: %d\r\n\r\n" % size
+        if key == self._cached_key and size:
+            return self._cached_start + tail
         head = request_head(request, size)
-        if head.endswith(ending) and "content-length" not in request.headers:
-            self._like, self._start = like, head.removesuffix(ending)
+        if head.endswith(tail) and "content-length" not in request.headers:
+            self._cached_key, self._cached_start = key, head.removesuffix(tail)
         return head
 
 
-class _Body(httpx.AsyncByteStream):
-    """The body of a reply: what each read of the socket brought, as soon as it is there."""
+class _PooledBody(httpx.AsyncByteStream):
+    """A reply body as a stream. Each read of the socket is passed on at once."""
 
     def __init__(self, link: Link, finish: Callable[[Link], None]) -> None:
         self._link: Link | None = link
@@ -203,10 +204,10 @@ class _Body(httpx.AsyncByteStream):
     def __aiter__(self) -> AsyncIterator[bytes]:
         if self._link is None:
             raise httpx.StreamClosed
-        return _Pieces(self)
+        return _BodyIterator(self)
 
     async def next(self) -> bytes:
-        """None is left when it is empty; by then the connection is somebody else's."""
+        """The next bytes, empty at the end. By then another request may own the connection."""
         link = self._link
         if link is None:
             return b""
@@ -220,19 +221,22 @@ class _Body(httpx.AsyncByteStream):
         return data
 
     async def aclose(self) -> None:
-        # Once only: by the second call the connection may be busy with the next request.
+        # Only once: at a second call the connection may already serve the next request.
         link, self._link = self._link, None
         if link is not None:
             self._finish(link)
 
 
-class _Pieces:
-    """Not an asynchronous generator: one that is left in mid-stream waits for the garbage collector."""
+class _BodyIterator:
+    """The iterator of a body.
 
-    def __init__(self, body: _Body) -> None:
+    Not an asynchronous generator: one that is left in mid-stream waits for the garbage collector.
+    """
+
+    def __init__(self, body: _PooledBody) -> None:
         self._body = body
 
-    def __aiter__(self) -> _Pieces:
+    def __aiter__(self) -> _BodyIterator:
         return self
 
     async def __anext__(self) -> bytes:

@@ -1,7 +1,7 @@
-"""Through a proxy: httpx's own transports, and so httpcore, made to behave like ours.
+"""Transports through a proxy: those of httpx (httpcore) with our deadline and our error messages.
 
-One at a time without an event loop, or any number under asyncio: what they are told, and what their
-errors mean, is the same.
+One works without an event loop, for one request at a time. The other works under asyncio, for any
+number. Both take the same extensions and raise the same errors.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own comma
 if TYPE_CHECKING:
     import ssl
 
-# What ends a step when the deadline comes: httpcore knows no deadlines.
-Cutting: TypeAlias = Callable[[Waits], AbstractAsyncContextManager[object]]
+# Ends a step at the deadline, because httpcore has no deadlines.
+DeadlineGuard: TypeAlias = Callable[[Waits], AbstractAsyncContextManager[object]]
 
 
 def checked(proxy: str, place: str) -> httpx.URL:
-    """The URL of a proxy that can be used. Raises BadConfiguration, and shows no password."""
-    shown = redact.url(proxy)
+    """Parse the URL of a usable proxy. Raises BadConfiguration, whose text omits the password."""
+    redacted = redact.url(proxy)
     malformed = BadConfiguration(
-        f"'{shown}' is not the URL of a proxy", place=place, fix="http://, https:// or socks5://HOST:PORT"
+        f"'{redacted}' is not the URL of a proxy", place=place, fix="http://, https:// or socks5://HOST:PORT"
     )
     try:
         url = httpx.URL(proxy)
     except (httpx.InvalidURL, ValueError) as error:
         raise malformed from error
     if not url.host:
-        raise BadConfiguration(f"'{shown}' names no host", place=place)
+        raise BadConfiguration(f"'{redacted}' names no host", place=place)
     if url.scheme in ("socks5", "socks5h"):
         try:
             importlib.import_module("socksio")
         except ImportError as error:
-            what = f"no support for SOCKS proxies like '{shown}'"
+            what = f"no support for SOCKS proxies like '{redacted}'"
             raise BadConfiguration(what, place=place, fix="install chatpipe[socks]") from error
     elif url.scheme not in ("http", "https"):
         raise malformed
@@ -51,19 +51,19 @@ def checked(proxy: str, place: str) -> httpx.URL:
 
 
 def one_at_a_time(proxy: httpx.URL, context: ssl.SSLContext | None) -> ProxiedTransport:
-    """A transport none of whose awaits suspends; context as in client.tls_context, None for plain http."""
-    return ProxiedTransport(_Blocking(httpx.HTTPTransport(**_settings(proxy, context))), _no_cut)
+    """A transport whose awaits never suspend. context comes from client.tls_context, None for plain http."""
+    return ProxiedTransport(_SyncAdapter(httpx.HTTPTransport(**_settings(proxy, context))), _no_guard)
 
 
 def many(proxy: httpx.URL, context: ssl.SSLContext | None) -> ProxiedTransport:
-    """A transport for asyncio. It keeps as many connections as there were requests at a time.
+    """A transport for asyncio. It keeps as many connections as there were concurrent requests.
 
-    How many those are is for the caller to limit: httpcore counts a connection whose handshake
-    behind the proxy has failed for ever, and would wait for a free one in vain.
+    The caller limits their number. httpcore never stops counting a connection whose handshake
+    behind the proxy failed, so its own limit would end in waiting for ever.
     """
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     transport = httpx.AsyncHTTPTransport(**_settings(proxy, context), limits=limits)
-    return ProxiedTransport(transport, _cut_by_asyncio)
+    return ProxiedTransport(transport, _asyncio_guard)
 
 
 def _settings(proxy: httpx.URL, context: ssl.SSLContext | None) -> dict[str, Any]:
@@ -71,41 +71,41 @@ def _settings(proxy: httpx.URL, context: ssl.SSLContext | None) -> dict[str, Any
 
     return {
         "proxy": httpx.Proxy(proxy, ssl_context=context if proxy.scheme == "https" else None),
-        # Not for use over plain http, but httpx would load certifi's list for it: this one trusts nobody.
+        # Plain http needs none, but httpx would load certifi's list; this context is empty and trusts nobody.
         "verify": context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
     }
 
 
-def _no_cut(waits: Waits) -> AbstractAsyncContextManager[object]:
-    """The time that was left at the start is the longest wait of httpcore: late by that at most."""
+def _no_guard(timeouts: Waits) -> AbstractAsyncContextManager[object]:
+    """No guard: httpcore waits at most for the time left at the start, so it is late by at most that."""
     return contextlib.nullcontext()
 
 
-def _cut_by_asyncio(waits: Waits) -> AbstractAsyncContextManager[object]:
-    import asyncio  # one request at a time does without
+def _asyncio_guard(timeouts: Waits) -> AbstractAsyncContextManager[object]:
+    import asyncio  # not needed for one request at a time
 
-    return asyncio.timeout(waits.cut(None))
+    return asyncio.timeout(timeouts.cut(None))
 
 
 class ProxiedTransport(httpx.AsyncBaseTransport):
-    """Puts our deadline and our errors around a transport of httpx's."""
+    """An httpx transport with our deadline and our errors."""
 
-    def __init__(self, transport: httpx.AsyncBaseTransport, cutting: Cutting) -> None:
+    def __init__(self, transport: httpx.AsyncBaseTransport, guard: DeadlineGuard) -> None:
         self._transport = transport
-        self._cutting = cutting
+        self._guard = guard
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """The reply, its head read. Raises httpx.TransportError, with the OSError among its causes."""
-        waits = Waits.of(request)
-        limited = _limited(request, waits)
-        with _retold(waits):
-            async with self._cutting(waits):
+        """Return the reply after its head. Raises httpx.TransportError, with the OSError among its causes."""
+        timeouts = Waits.of(request)
+        limited = _with_time_limits(request, timeouts)
+        with _converted_errors(timeouts):
+            async with self._guard(timeouts):
                 response = await self._transport.handle_async_request(limited)
         assert isinstance(response.stream, httpx.AsyncByteStream)
         return httpx.Response(
             response.status_code,
             headers=response.headers,
-            stream=_Body(response.stream, waits, self._cutting),
+            stream=_ProxiedBody(response.stream, timeouts, self._guard),
             extensions=response.extensions,
             request=request,
         )
@@ -114,13 +114,13 @@ class ProxiedTransport(httpx.AsyncBaseTransport):
         await self._transport.aclose()
 
 
-def _limited(request: httpx.Request, waits: Waits) -> httpx.Request:
-    """A copy with all that httpcore has to be told; the next try needs the time-outs as they were."""
+def _with_time_limits(request: httpx.Request, timeouts: Waits) -> httpx.Request:
+    """A copy with time-outs for httpcore. The original keeps its time-outs for the next attempt."""
     try:
         limits = {
-            "connect": waits.cut(waits.connect),
-            "read": waits.cut(waits.read),
-            "write": waits.cut(waits.write),
+            "connect": timeouts.cut(timeouts.connect),
+            "read": timeouts.cut(timeouts.read),
+            "write": timeouts.cut(timeouts.write),
             "pool": None,
         }
     except TimeoutError as error:
@@ -132,23 +132,23 @@ def _limited(request: httpx.Request, waits: Waits) -> httpx.Request:
         stream=request.stream,
         extensions={**request.extensions, "timeout": limits},
     )
-    if isinstance(request.stream, httpx.ByteStream):  # our own transports find that out by themselves
+    if isinstance(request.stream, httpx.ByteStream):  # our own transports add it themselves
         limited.headers["Content-Length"] = str(sum(map(len, request.stream)))
     return limited
 
 
-class _Body(httpx.AsyncByteStream):
-    def __init__(self, stream: httpx.AsyncByteStream, waits: Waits, cutting: Cutting) -> None:
+class _ProxiedBody(httpx.AsyncByteStream):
+    def __init__(self, stream: httpx.AsyncByteStream, timeouts: Waits, guard: DeadlineGuard) -> None:
         self._stream = stream
-        self._waits = waits
-        self._cutting = cutting
+        self._timeouts = timeouts
+        self._guard = guard
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         pieces = aiter(self._stream)
         while True:
-            with _retold(self._waits, in_body=True):
-                self._waits.cut(None)  # a stream that never pauses ends here
-                async with self._cutting(self._waits):
+            with _converted_errors(self._timeouts, in_body=True):
+                self._timeouts.cut(None)  # ends a stream that never pauses
+                async with self._guard(self._timeouts):
                     data = await anext(pieces, None)
             if data is None:
                 return
@@ -159,60 +159,60 @@ class _Body(httpx.AsyncByteStream):
 
 
 @contextlib.contextmanager
-def _retold(waits: Waits, *, in_body: bool = False) -> Iterator[None]:
-    """What httpcore says in its way, or does not tell apart, as our own transports say it."""
+def _converted_errors(timeouts: Waits, *, in_body: bool = False) -> Iterator[None]:
+    """Convert errors of httpcore to those that our own transports raise in the same case."""
     try:
         yield
     except TimeoutError as error:
         raise httpx.ReadTimeout(DEADLINE) from error
     except httpx.TimeoutException as error:
-        raise _timed_out(error, waits) from error
+        raise _timed_out(error, timeouts) from error
     except httpx.ReadError as error:
         if not in_body:
             raise
-        raise httpx.RemoteProtocolError(f"{_said(error)} before the end of the reply") from error
+        raise httpx.RemoteProtocolError(f"{_system_text(error)} before the end of the reply") from error
     except httpx.ConnectError as error:
         cause = system_error(error)
         if cause is None or hasattr(cause, "library"):
             raise
-        # Only the proxy is connected to; a server behind it fails in its TLS handshake or not here.
-        raise httpx.ProxyError(f"the proxy itself cannot be reached: {_said(error)}") from error
+        # Only the proxy gets a TCP connection. A server behind it fails in its TLS handshake or elsewhere.
+        raise httpx.ProxyError(f"the proxy itself cannot be reached: {_system_text(error)}") from error
 
 
-def _timed_out(error: httpx.TimeoutException, waits: Waits) -> httpx.TimeoutException:
+def _timed_out(error: httpx.TimeoutException, timeouts: Waits) -> httpx.TimeoutException:
     if isinstance(error, httpx.ConnectTimeout):
-        return httpx.ConnectTimeout(waits.why(f"no connection{within(waits.connect)}"))
+        return httpx.ConnectTimeout(timeouts.why(f"no connection{within(timeouts.connect)}"))
     if isinstance(error, httpx.WriteTimeout):
-        return httpx.WriteTimeout(waits.why(f"nothing taken for {spell(waits.write)}"))
-    return httpx.ReadTimeout(waits.why(f"no byte for {spell(waits.read)}"))
+        return httpx.WriteTimeout(timeouts.why(f"nothing taken for {spell(timeouts.write)}"))
+    return httpx.ReadTimeout(timeouts.why(f"no byte for {spell(timeouts.read)}"))
 
 
-def _said(error: httpx.TransportError) -> str:
-    """What the system said, in lower case."""
+def _system_text(error: httpx.TransportError) -> str:
+    """The system's message, in lower case."""
     cause = _first_cause(error)
     if cause is None:
         return (str(error) or "connection lost").lower()
-    # asyncio puts the address where the system's words belong; a name that is not known has no number.
-    number = cause.errno or 0
-    return (os.strerror(number) if number > 0 else system_message(cause)).lower()
+    # asyncio replaces the system's message by the address. An unknown host name has no positive errno.
+    errno = cause.errno or 0
+    return (os.strerror(errno) if errno > 0 else system_message(cause)).lower()
 
 
 def _first_cause(error: BaseException) -> OSError | None:
-    """The OSError that was there first: anyio has one of its own for "all addresses failed"."""
-    found = system_error(error)
-    while found is not None:
-        below = found.__cause__ or found.__context__
-        if isinstance(below, BaseExceptionGroup):
-            below = below.exceptions[0]
-        deeper = system_error(below)
-        if deeper is None:
+    """The innermost OSError. anyio adds another one for "all addresses failed"."""
+    cause = system_error(error)
+    while cause is not None:
+        previous = cause.__cause__ or cause.__context__
+        if isinstance(previous, BaseExceptionGroup):
+            previous = previous.exceptions[0]
+        inner = system_error(previous)
+        if inner is None:
             break
-        found = deeper
-    return found
+        cause = inner
+    return cause
 
 
-class _Blocking(httpx.AsyncBaseTransport):
-    """httpx's blocking transport where an asynchronous one is expected."""
+class _SyncAdapter(httpx.AsyncBaseTransport):
+    """A blocking httpx transport behind the asynchronous interface."""
 
     def __init__(self, transport: httpx.HTTPTransport) -> None:
         self._transport = transport
@@ -223,7 +223,7 @@ class _Blocking(httpx.AsyncBaseTransport):
         return httpx.Response(
             response.status_code,
             headers=response.headers,
-            stream=_BlockingBody(response.stream),
+            stream=_SyncBody(response.stream),
             extensions=response.extensions,
         )
 
@@ -231,7 +231,7 @@ class _Blocking(httpx.AsyncBaseTransport):
         self._transport.close()
 
 
-class _BlockingBody(httpx.AsyncByteStream):
+class _SyncBody(httpx.AsyncByteStream):
     def __init__(self, stream: httpx.SyncByteStream) -> None:
         self._stream = stream
 

@@ -1,4 +1,4 @@
-"""How long a request and a connection may wait, and how a time-out says it."""
+"""Time limits of requests and connections, and the messages of time-outs."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ from typing import NamedTuple
 
 import httpx
 
-# What an httpx time-out says when the absolute deadline has passed, and not the time-out itself.
+# The message of an httpx time-out that the absolute deadline caused.
 DEADLINE = "deadline"
 
-# Servers drop idle connections after 5 s and more (uvicorn 5, nginx 75), and the request that meets
-# such a close cannot know whether it was taken.
+# An idle connection is reused for this long. Servers close idle connections after 5 s or more
+# (uvicorn 5, nginx 75), and a request that crosses such a close may or may not have been processed.
 IDLE_S = 4.0
-# The close of a connection that was still idle for the server is here one round trip after a request
-# was sent. One that comes later may be the end of a server that had begun to work on it: that is not
-# for us to repeat, a retry that the user allowed may (RFC 9110 section 9.2.2, RFC 9112 section 9.3.1).
+# If the server closed a connection that it saw as idle, the close arrives within one round trip after
+# the request was sent. A later close may come from a server that had begun to work on the request.
+# The transport must not repeat such a request; a retry that the user allowed may (RFC 9110 section
+# 9.2.2, RFC 9112 section 9.3.1).
 RACE_S = 1.0
 
 
 class Waits(NamedTuple):
-    """How long a request may wait: seconds, None for ever; deadline is on time.monotonic().
+    """The time limits of one request in seconds; None means no limit.
 
-    connect lasts to the end of the TLS handshake (the system's name look-up, which nothing can cut
-    short, counts but is not interrupted); read is between two reads, write between two writes.
+    connect covers everything up to the end of the TLS handshake. It includes the system's name
+    look-up but cannot interrupt it. read applies between two reads, write between two writes.
+    deadline is a point in time on the clock of time.monotonic().
     """
 
     connect: float | None
@@ -33,7 +35,7 @@ class Waits(NamedTuple):
 
     @classmethod
     def of(cls, request: httpx.Request) -> Waits:
-        """From request.extensions: httpx's "timeout" and our "deadline", either may be missing."""
+        """The limits in request.extensions: httpx's "timeout" and our "deadline". Either may be missing."""
         limits = request.extensions.get("timeout", {})
         return cls(
             limits.get("connect"),
@@ -43,7 +45,7 @@ class Waits(NamedTuple):
         )
 
     def cut(self, limit: float | None) -> float | None:
-        """limit, or less where the deadline is nearer. Raises TimeoutError once that has passed."""
+        """The smaller of limit and the time until the deadline. Raises TimeoutError after the deadline."""
         if self.deadline is None:
             return limit
         left = self.deadline - time.monotonic()
@@ -52,7 +54,7 @@ class Waits(NamedTuple):
         return left if limit is None else min(limit, left)
 
     def why(self, otherwise: str) -> str:
-        """What a time-out that has just happened is to say."""
+        """The message of a time-out that has just occurred: DEADLINE if that has passed, else otherwise."""
         return DEADLINE if self.deadline is not None and time.monotonic() >= self.deadline else otherwise
 
 
@@ -60,5 +62,5 @@ def within(seconds: float | None) -> str:
     return "" if seconds is None else f" within {spell(seconds)}"
 
 
-def spell(value: float | None) -> str:
-    return "a long time" if value is None else f"{value:g} s"
+def spell(seconds: float | None) -> str:
+    return "a long time" if seconds is None else f"{seconds:g} s"
