@@ -1,12 +1,12 @@
-"""The spine: one request in, one answer out. Read this first.
+"""The core: one request in, one answer out. Read this first.
 
     request -> attempt -> reply -> chunks -> completion
                   ^         |
-                  +-- wait <+   while a retry can help and nothing was written yet
+                  +-- wait <+   while a retry can help and nothing has been written
 
-Written once, as coroutines over a transport and a sleep that are passed in. A run of many requests
-drives it with an event loop; a single one needs none: over a transport that blocks, no await ever
-suspends, and `immediately` runs the coroutine to its end.
+The code exists once, as coroutines over a transport and a sleep that are passed in. A run of many
+requests drives them with an event loop. A single request needs none: over a blocking transport no
+await ever suspends, and `immediately` runs the coroutine to its end.
 """
 
 import math
@@ -25,15 +25,15 @@ from chatpipe.wire.retry import Failure, GiveUp, Policy, Wait
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 _T = TypeVar("_T")
-_REDIRECTS = 5
+_MAX_REDIRECTS = 5
 
 
 class World(NamedTuple):
-    """What an exchange needs of the world: a way to send, to wait, to tell the time and to tell people.
+    """The outside world of an exchange: transport, sleep, clocks, random numbers and messages to the user.
 
-    detail is None when nobody wants details. A run of many adds what they share: before() is
-    awaited before each try, heard() gets the status and headers of each reply, and decide() stands
-    in for retry.decide.
+    note() prints a message. detail() prints a line of -v and is None without -v. A run of many
+    requests adds hooks: before() is awaited before each attempt, heard() gets the status and
+    headers of each reply, and decide() replaces retry.decide.
     """
 
     transport: httpx.AsyncBaseTransport
@@ -48,7 +48,7 @@ class World(NamedTuple):
     decide: Callable[..., Wait | GiveUp] = retry.decide
 
 
-# Asks with a body, everything else known: the receiver is told of the answer as it comes.
+# Sends one request body. The receiver gets the answer as it arrives.
 Ask = Callable[[dict[str, Value], World, Receiver], Coroutine[Any, Any, Answer]]
 
 
@@ -67,9 +67,9 @@ def immediately(coroutine: Coroutine[Any, Any, _T]) -> _T:
 async def ask(
     request: httpx.Request, world: World, receiver: Receiver, limits: Limits, policy: Policy
 ) -> Answer:
-    """Send until there is an answer, or no retry can help; the fault of the last try is then in the Answer.
+    """Send the request until an answer arrives or no retry can help. Answer.fault is the last attempt's.
 
-    What the receiver raises (a full disk, a reader that went away) passes through, the connection closed.
+    An exception of the receiver (a full disk, a closed pipe) closes the connection and propagates.
     """
     deadline: float | None = None
     request.extensions["timeout"] = {
@@ -82,19 +82,19 @@ async def ask(
     while True:
         if world.before is not None:
             await world.before()
-        if deadline is None:  # waiting for the first turn is no time of the server's
+        if deadline is None:  # the wait before the first attempt does not count
             deadline = world.monotonic() + limits.deadline_s if limits.deadline_s is not None else math.inf
             request.extensions["deadline"] = None if limits.deadline_s is None else deadline
-        answer, failure = await _try(request, world, receiver)
+        answer, failure = await _attempt(request, world, receiver)
         answer = answer._replace(tries=tries)
         if answer.fault is None:
             return answer
         decision = _decide(answer, failure, receiver, world, policy)
         if not isinstance(decision, Wait) or world.monotonic() + decision.seconds >= deadline:
-            return _given_up(answer, decision)
+            return _final_answer(answer, decision)
         if not decision.free:
-            how = f"trying again in {decision.seconds:.1f} s ({tries} of {policy.retries})"
-            world.note(f"{answer.fault.what}: {how}")
+            retry_text = f"trying again in {decision.seconds:.1f} s ({tries} of {policy.retries})"
+            world.note(f"{answer.fault.what}: {retry_text}")
             tries += 1
         await world.sleep(decision.seconds)
 
@@ -102,32 +102,32 @@ async def ask(
 def _decide(
     answer: Answer, failure: Failure | None, receiver: Receiver, world: World, policy: Policy
 ) -> Wait | GiveUp | None:
-    """Whether to try again; None where nobody is to be asked: bytes are out already, or the fault is ours."""
+    """The retry decision. None if output has already been written or no retry can help."""
     if failure is None or receiver.started:
         return None
     return world.decide(answer.tries, failure, policy, now=world.now(), random=world.random)
 
 
-def _given_up(answer: Answer, decision: Wait | GiveUp | None) -> Answer:
-    """The answer as it is, its fault saying how much was tried."""
+def _final_answer(answer: Answer, decision: Wait | GiveUp | None) -> Answer:
+    """The final answer after a failure. Its fault says how many attempts were made."""
     fault = answer.fault
     assert fault is not None
     if isinstance(decision, GiveUp) and decision.asked_s is not None:
-        longer = TryLater(
+        later = TryLater(
             f"{fault.what}, and to wait {decision.asked_s:.0f} s", place=fault.place, fix="try again then"
         )
-        longer.http_status, longer.request_id, longer.body = fault.http_status, fault.request_id, fault.body
-        fault = longer
+        later.http_status, later.request_id, later.body = fault.http_status, fault.request_id, fault.body
+        fault = later
     elif answer.tries > 1:
         fault.what += f", after {answer.tries} tries"
     return answer._replace(fault=fault)
 
 
-async def _try(request: httpx.Request, world: World, receiver: Receiver) -> tuple[Answer, Failure | None]:
-    """Send once. The Failure is for a retry to judge, None where none can help."""
+async def _attempt(request: httpx.Request, world: World, receiver: Receiver) -> tuple[Answer, Failure | None]:
+    """Send the request once. The Failure is the input of the retry decision, None if no retry can help."""
     started = world.monotonic()
     try:
-        response = await _sent(request, world)
+        response = await _send(request, world)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return answer_from_error(error, request)
     _show_reply(response, world, started)
@@ -145,12 +145,12 @@ async def _try(request: httpx.Request, world: World, receiver: Receiver) -> tupl
             world.detail(f"< end after {world.monotonic() - started:.3f} s")
 
 
-async def _sent(request: httpx.Request, world: World) -> httpx.Response:
-    """The reply, its head read, redirects within the origin followed."""
-    for _ in range(_REDIRECTS):
+async def _send(request: httpx.Request, world: World) -> httpx.Response:
+    """Send the request, follow redirects within the origin, and return the reply after its head."""
+    for _ in range(_MAX_REDIRECTS):
         _show_request(request, world)
         response = await world.transport.handle_async_request(request)
-        target = _redirected(response, request.url)
+        target = _redirect_target(response, request.url)
         if target is None:
             return response
         await response.aclose()
@@ -161,13 +161,14 @@ async def _sent(request: httpx.Request, world: World) -> httpx.Response:
             stream=request.stream,
             extensions=request.extensions,
         )
-    raise httpx.TooManyRedirects(f"more than {_REDIRECTS} redirects", request=request)
+    raise httpx.TooManyRedirects(f"more than {_MAX_REDIRECTS} redirects", request=request)
 
 
-def _redirected(response: httpx.Response, url: httpx.URL) -> httpx.URL | None:
-    """Where a redirect leads, if it is one to follow: nobody who was not named gets the key or the prompt.
+def _redirect_target(response: httpx.Response, url: httpx.URL) -> httpx.URL | None:
+    """The target of a redirect that may be followed, else None.
 
-    That is 307 or 308, which keep the POST a POST, within the same origin.
+    Only 307 and 308 are followed, because they keep the method POST, and only within the same
+    origin, so that no other server gets the key or the prompt.
     """
     if response.status_code not in (307, 308) or "location" not in response.headers:
         return None
@@ -175,8 +176,8 @@ def _redirected(response: httpx.Response, url: httpx.URL) -> httpx.URL | None:
         target = url.join(response.headers["location"])
     except httpx.InvalidURL:
         return None
-    same = (target.scheme, target.host, target.port) == (url.scheme, url.host, url.port)
-    return target if same else None
+    is_same_origin = (target.scheme, target.host, target.port) == (url.scheme, url.host, url.port)
+    return target if is_same_origin else None
 
 
 def _show_request(request: httpx.Request, world: World) -> None:

@@ -17,7 +17,7 @@ from chatpipe.output.sink import Stdout
 from chatpipe.output.text import Text
 from chatpipe.response import chunks, sse
 from chatpipe.response.assemble import Assembly
-from chatpipe.wire.answer import _Stream
+from chatpipe.wire.answer import _StreamReader
 from chatpipe.wire.http1 import ReplyParser
 
 _CHUNKS = 20_000
@@ -99,7 +99,7 @@ class _Receiver:
 
 
 def _streamed(bodies: list[bytes], null: int) -> None:
-    stream = _Stream(_Receiver(null))
+    stream = _StreamReader(_Receiver(null))
     for body in bodies:
         stream.feed(body)
     stream.end()

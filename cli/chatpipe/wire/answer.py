@@ -1,4 +1,9 @@
-"""The reply to a request -> the answer, handed on as it comes. No socket, no clock."""
+"""HTTP reply -> Answer, passed on to a receiver as it arrives. No socket, no clock.
+
+error status  -> a fault, and a Failure for the retry decision
+event stream  -> chunks, each passed on at once, then assembled
+anything else -> one JSON body
+"""
 
 from __future__ import annotations
 
@@ -16,13 +21,13 @@ from chatpipe.wire import faults
 from chatpipe.wire.retry import Failure
 from chatpipe.wire.timeouts import DEADLINE
 
-# What an event stream begins with, for servers that call it something else.
+# The first bytes of an event stream, for servers that send it with another content type.
 _STREAM_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _LONGEST_START = max(map(len, _STREAM_STARTS))
 
 
 class Receiver(Protocol):
-    """Who is told of an answer as it comes. started: something was handed on that cannot be taken back."""
+    """Receives an answer as it arrives. started is true once part of it is written and cannot be undone."""
 
     @property
     def started(self) -> bool: ...
@@ -33,13 +38,14 @@ class Receiver(Protocol):
 
 
 class Answer(NamedTuple):
-    """What came. body holds the bytes of an answer in one piece, None when it was streamed.
+    """The result of an exchange.
 
-    fault says why there is no whole answer, when there is none; completion then is the part that
-    came, None when nothing did, or nothing that can be read.
+    body holds the bytes of an answer in one piece and is None for a stream. fault is the reason if
+    the answer is not complete. completion is then the part that arrived, or None if nothing
+    readable arrived.
 
-    Where turns came before it (dialogue/converse.py), earlier holds the usage of each, null where
-    the server does not say; is_exhausted: it calls tools, and no further turn is allowed.
+    After earlier turns (dialogue/converse.py), earlier holds the usage of each, null if the server
+    did not report it. is_exhausted is true if the answer calls tools but no further turn is allowed.
     """
 
     completion: dict[str, Value] | None
@@ -54,25 +60,29 @@ class Answer(NamedTuple):
 async def read_reply(
     response: httpx.Response, headers: Mapping[str, str], request: httpx.Request, receiver: Receiver
 ) -> tuple[Answer, Failure | None]:
+    """Read the reply. The Failure is the input of the retry decision, None if no retry can help.
+
+    headers have lower-case names. The caller closes the response. Never raises exceptions of httpx.
+    """
     status = response.status_code
     pieces = _pieces(response, headers)
     try:
         if not response.is_success:
-            return _refused(status, headers, request, await _as_far_as_it_goes(pieces))
+            return _read_error(status, headers, request, await _error_body(pieces))
         if headers.get("content-type", "").lower().startswith("text/event-stream"):
-            return await _streamed(b"", pieces, receiver)
+            return await _read_stream(b"", pieces, receiver)
         first = await _first_piece(pieces)
-        # What it is, is for the server to say, whatever was asked; some call a stream something else.
-        if _begin(first).startswith(_STREAM_STARTS):
-            return await _streamed(first, pieces, receiver)
+        # Look at the body: the server may stream unasked, and some servers use another content type.
+        if _skip_bom_and_space(first).startswith(_STREAM_STARTS):
+            return await _read_stream(first, pieces, receiver)
         body = first + b"".join([piece async for piece in pieces])
-        return _whole(status, headers, request, body)
+        return _read_json(status, headers, request, body)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return answer_from_error(error, request)
 
 
-async def _as_far_as_it_goes(pieces: AsyncIterator[bytes]) -> bytes:
-    """The body of an error. Its status says most: that the connection breaks inside is not the news."""
+async def _error_body(pieces: AsyncIterator[bytes]) -> bytes:
+    """The body of an error reply, or its part before the connection broke: the status matters more."""
     body = b""
     try:
         async for piece in pieces:
@@ -83,7 +93,7 @@ async def _as_far_as_it_goes(pieces: AsyncIterator[bytes]) -> bytes:
 
 
 def _pieces(response: httpx.Response, headers: Mapping[str, str]) -> AsyncIterator[bytes]:
-    """The body as it comes. httpx is needed between only where a server compresses though not asked to."""
+    """The body as it arrives. httpx decodes it only if the server compresses although not asked to."""
     if headers.get("content-encoding", "identity").lower() == "identity":
         assert isinstance(response.stream, httpx.AsyncByteStream)
         return aiter(response.stream)
@@ -91,31 +101,34 @@ def _pieces(response: httpx.Response, headers: Mapping[str, str]) -> AsyncIterat
 
 
 async def _first_piece(pieces: AsyncIterator[bytes]) -> bytes:
-    """The body up to where one can see what it is. White space before it keeps some connections alive."""
+    """The start of the body, long enough to tell if it is an event stream.
+
+    Some servers send white space first to keep the connection alive.
+    """
     first = b""
     async for piece in pieces:
         first += piece
-        head = _begin(first)
+        head = _skip_bom_and_space(first)
         if len(head) >= _LONGEST_START or (
-            head and not any(each.startswith(head) for each in _STREAM_STARTS)
+            head and not any(start.startswith(head) for start in _STREAM_STARTS)
         ):
             break
     return first
 
 
-def _begin(data: bytes) -> bytes:
+def _skip_bom_and_space(data: bytes) -> bytes:
     return data.removeprefix(b"\xef\xbb\xbf").lstrip()
 
 
-def _refused(
+def _read_error(
     status: int, headers: Mapping[str, str], request: httpx.Request, body: bytes
 ) -> tuple[Answer, Failure | None]:
-    """A reply that is an error."""
+    """An error reply."""
     fault = faults.from_reply(status, headers, body, str(request.url))
     return Answer(None, None, fault), Failure(status, headers, faults.error_codes(body))
 
 
-def _whole(
+def _read_json(
     status: int, headers: Mapping[str, str], request: httpx.Request, body: bytes
 ) -> tuple[Answer, Failure | None]:
     """An answer in one piece."""
@@ -129,10 +142,10 @@ def _whole(
     if not isinstance(completion, dict):
         what = f"the answer is not a JSON object: '{_excerpt(body)}'"
         return Answer(None, body, BrokenAnswer(what, fix="is the base URL right?", body=body)), None
-    reported = chunks.error_of(completion)
-    if reported is not None and not completion.get("choices"):  # inside HTTP 200, as OpenRouter sends it
+    api_error = chunks.error_of(completion)
+    if api_error is not None and not completion.get("choices"):  # inside HTTP 200; OpenRouter does so
         fault = faults.from_reply(status, headers, body, str(request.url))
-        return Answer(None, None, fault), Failure(_http_status(reported), headers, faults.error_codes(body))
+        return Answer(None, None, fault), Failure(_status_in(api_error), headers, faults.error_codes(body))
     return Answer(completion, body), None
 
 
@@ -140,13 +153,16 @@ def _excerpt(body: bytes) -> str:
     return chunks.shorten(body[:400].decode("utf-8", "replace"), 80)
 
 
-class _Stream:
-    """An event stream on its way: decoded, handed on, assembled. over: `[DONE]` or an error event came."""
+class _StreamReader:
+    """An event stream in progress: decoded, passed on, assembled.
+
+    done is true after `[DONE]` or an error event.
+    """
 
     def __init__(self, receiver: Receiver) -> None:
         self.assembly = Assembly()
         self.error: StreamError | None = None
-        self.over = False
+        self.done = False
         self._receiver = receiver
         self._decoder = sse.Decoder()
 
@@ -156,92 +172,95 @@ class _Stream:
         self._take(self._decoder.feed(data))
 
     def end(self) -> None:
-        if not self.over:
+        if not self.done:
             self._take(self._decoder.end())
 
     def is_whole(self) -> bool:
-        """`[DONE]` came, or every choice has a finish_reason."""
-        return self.over or self.assembly.finished()
+        """Return True if `[DONE]` came or every choice has a finish_reason."""
+        return self.done or self.assembly.finished()
 
     def _take(self, payloads: list[bytes]) -> None:
         for payload in payloads:
             if sse.is_done(payload):
-                self.over = True
+                self.done = True
                 return
             chunk = chunks.parse(payload)
             self._receiver.chunk(payload, chunk)
             self.assembly.add(chunk)
             if (error := chunks.error_of(chunk)) is not None:
-                self.error, self.over = error, True
+                self.error, self.done = error, True
                 return
 
 
-async def _streamed(
+async def _read_stream(
     first: bytes, pieces: AsyncIterator[bytes], receiver: Receiver
 ) -> tuple[Answer, Failure | None]:
-    """An answer in pieces, each handed on at once. Nothing is read behind `[DONE]`: a server may linger."""
-    stream = _Stream(receiver)
+    """Read a streamed answer and pass on each chunk at once.
+
+    Reading stops at `[DONE]`, because a server may keep the connection open after it.
+    """
+    stream = _StreamReader(receiver)
     fault: ChatpipeError | None = None
     failure: Failure | None = Failure()
     try:
         data: bytes | None = first
-        while data is not None and not stream.over:
+        while data is not None and not stream.done:
             stream.feed(data)
-            data = None if stream.over else await anext(pieces, None)
+            data = None if stream.done else await anext(pieces, None)
         stream.end()
         if stream.error is not None:
-            fault, failure = _error_event(stream.error)
+            fault, failure = _event_fault(stream.error)
         elif not stream.is_whole():
             fault = BrokenAnswer("the stream was cut: neither finish_reason nor [DONE]", fix="try again")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         stream.end()
         if not stream.is_whole():
-            fault = _cut(error)
+            fault = _cut_fault(error)
     except BrokenAnswer as error:  # an event that is not JSON
         fault = error
     completion = stream.assembly.completion()
     return Answer(completion if completion["choices"] or fault is None else None, None, fault), failure
 
 
-def _error_event(error: StreamError) -> tuple[ChatpipeError, Failure]:
-    """An error that the server sent in the middle of a stream."""
-    status = _http_status(error)
+def _event_fault(error: StreamError) -> tuple[ChatpipeError, Failure]:
+    """The fault for an error event in the middle of a stream."""
+    status = _status_in(error)
     codes = [code for code in (error.type, error.code) if isinstance(code, str)]
     what = f"the server reports an error in mid-stream: {chunks.shorten(error.message)}"
     return BrokenAnswer(what, fix="try again"), Failure(status, None, codes)
 
 
-def _http_status(error: StreamError) -> int | None:
-    """The status that the error would have come with, had the reply not begun: many servers say."""
+def _status_in(error: StreamError) -> int | None:
+    """The HTTP status in an error event or body, None if there is none. Many servers put it in `code`."""
     return error.code if isinstance(error.code, int) and 400 <= error.code < 600 else None
 
 
-def _cut(error: Exception) -> ChatpipeError:
-    """The connection failed with a part of the answer there. The user's own deadline is not it."""
+def _cut_fault(error: Exception) -> ChatpipeError:
+    """The fault for a stream that the connection cut. The user's own deadline has its own fault."""
     if str(error) == DEADLINE:
         return faults.from_exception(error, "")
     return BrokenAnswer(f"the stream was cut: {faults.from_exception(error, '').what}", fix="try again")
 
 
 def answer_from_error(error: Exception, request: httpx.Request) -> tuple[Answer, Failure | None]:
-    """No whole reply."""
+    """The answer if no complete reply arrived."""
     fault = faults.from_exception(error, str(request.url))
     return Answer(None, None, fault), Failure() if faults.is_passing(error) else None
 
 
 def headers_by_name(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Headers by their names in lower case, repeated ones joined with ", ".
+    """Headers as a dict with lower-case names. Repeated ones are joined with ", ".
 
-    Read once: httpx.Headers goes through all of them, and decodes each, whenever one is looked up.
+    httpx.Headers is slower: each look-up scans and decodes all headers.
     """
     found: dict[str, str] = {}
     for raw, data in headers:
-        name, value = raw.decode("latin-1").lower(), _text(data)
+        name, value = raw.decode("latin-1").lower(), _decode(data)
         found[name] = f"{found[name]}, {value}" if name in found else value
     return found
 
 
-def _text(data: bytes) -> str:
+def _decode(data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:

@@ -1,6 +1,7 @@
-"""What fails on the wire -> our errors, each with its exit status, one clear line and what to do.
+"""Network failures -> our errors, each with an exit status, a one-line message and a fix.
 
-Two ways in: an exception of httpx (no whole reply came), or a reply that is not a success.
+There are two entry points: from_exception() if no complete reply arrived, and from_reply() for an
+error reply.
 """
 
 from __future__ import annotations
@@ -27,44 +28,44 @@ from chatpipe.wire.causes import system_error, system_message
 from chatpipe.wire.timeouts import DEADLINE
 
 WORDS_MAX = 500
-# What a proxy's error page is searched in; the words come early.
+# The part of a proxy's error page that is searched for its message, which comes early.
 _PAGE_BYTES = 64 * 1024
 
-# What a 404 for a wrong path says although it has the shape of an API error: OpenAI, llama.cpp,
-# Groq, and what wraps Go's "404 page not found". Any other one is about the model, or about
-# something else that was named: "Not found the model 'x'" is one (Moonshot).
+# Messages of a 404 for a wrong path that has the shape of an API error: from OpenAI, llama.cpp, Groq,
+# and servers that wrap Go's "404 page not found". Any other 404 is about the model or another named
+# resource, such as Moonshot's "Not found the model 'x'".
 _WRONG_PATH = r"(?:404 )?(?:invalid url|file not found|page not found|unknown request url|not found\W*$)"
 
-# Both are compiled when they are used, which is when something has failed: 0.6 ms of start-up.
+# Both patterns are compiled on use, that is after a failure. This saves 0.6 ms at start-up.
 _CONTROLS = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 
 
-# No whole reply
+# No complete reply
 
 
 def from_exception(error: Exception, where: str) -> ChatpipeError:
-    """The error for what a transport raised while it talked to where, a URL or "" for just a server.
+    """Convert an exception of a transport. where is the URL, or "" to say "the server".
 
-    An error of ours comes back as it is. What httpx raises only for wrong use of itself, and what
-    is not known at all, is a bug of ours (status 70).
+    An error of ours is returned unchanged. Exceptions that httpx raises for incorrect use, and
+    unknown exceptions, are bugs of ours (status 70).
     """
     if isinstance(error, ChatpipeError):
         return error
     if isinstance(error, httpx.HTTPStatusError):
-        return from_reply(error.response.status_code, error.response.headers, _content(error.response), where)
+        return from_reply(error.response.status_code, error.response.headers, _body_of(error.response), where)
     url = f"'{words(redact.url(where))}'" if where else "the server"
-    text = _text(error)
-    for kinds, make in _BY_KIND:
-        if isinstance(error, kinds):
-            return make(url, text, error)
+    text = _message_of(error)
+    for classes, convert in _BY_CLASS:
+        if isinstance(error, classes):
+            return convert(url, text, error)
     return ChatpipeError(f"unexpected {type(error).__name__} from {url}: {text}")
 
 
 def is_passing(error: Exception) -> bool:
-    """Whether the same request may go through later.
+    """True if the same request may succeed later.
 
-    Not so: an unknown host, a failed TLS handshake, a proxy that said no, settings that cannot
-    work, and an absolute deadline, as the time for further tries has passed with it.
+    False for an unknown host, a failed TLS handshake, a refusal by the proxy and invalid settings.
+    False for the absolute deadline too, because it leaves no time for another attempt.
     """
     if isinstance(error, httpx.TimeoutException):
         return str(error) != DEADLINE
@@ -93,17 +94,17 @@ def _connect_error(url: str, text: str, error: Exception) -> ChatpipeError:
 
 def _connect_timeout(url: str, text: str, error: Exception) -> ChatpipeError:
     if str(error) == DEADLINE:
-        return _late(url)
+        return _deadline_passed(url)
     return TryLater(f"cannot reach {url}: {text}", fix="raise --connect-timeout")
 
 
 def _timeout(url: str, text: str, error: Exception) -> ChatpipeError:
     if str(error) == DEADLINE:
-        return _late(url)
+        return _deadline_passed(url)
     return TryLater(f"gave up on {url}: {text}", fix="raise --timeout")
 
 
-def _late(url: str) -> ChatpipeError:
+def _deadline_passed(url: str) -> ChatpipeError:
     return TryLater(f"no whole answer from {url} within the deadline", fix="raise --deadline")
 
 
@@ -112,7 +113,7 @@ def _network_error(url: str, text: str, error: Exception) -> ChatpipeError:
 
 
 def _certificate_fix(text: str) -> str:
-    """The hint for the alerts about our certificate; in TLS 1.3 they come after the handshake."""
+    """The fix for TLS alerts about our certificate. In TLS 1.3 they arrive after the handshake."""
     return "the server wants a --client-cert that it knows" if "alert" in text and "cert" in text else ""
 
 
@@ -121,7 +122,7 @@ def _broken(url: str, text: str, error: Exception) -> ChatpipeError:
 
 
 def _proxy_error(url: str, text: str, error: Exception) -> ChatpipeError:
-    if text.startswith("407"):  # what the proxy answers to CONNECT has no reply of its own
+    if text.startswith("407"):  # the proxy's answer to CONNECT arrives as an exception, not as a reply
         return NoAccess(
             f"no way to {url} through the proxy: {text}", fix="it wants a name and a password: --proxy"
         )
@@ -138,7 +139,7 @@ def _bad_url(url: str, text: str, error: Exception) -> ChatpipeError:
     return BadConfiguration(f"{url} cannot be used: {text}", fix="check the base URL")
 
 
-def _redirects(url: str, text: str, error: Exception) -> ChatpipeError:
+def _redirect_loop(url: str, text: str, error: Exception) -> ChatpipeError:
     return BadConfiguration(f"{url} only leads from one redirect to the next", fix="check the base URL")
 
 
@@ -146,8 +147,8 @@ def _bug(url: str, text: str, error: Exception) -> ChatpipeError:
     return ChatpipeError(f"httpx was used wrongly ({type(error).__name__}): {text}")
 
 
-# The first that fits counts: a class stands before its bases.
-_BY_KIND = (
+# The first match wins, so a class must precede its bases.
+_BY_CLASS = (
     (httpx.ConnectTimeout, _connect_timeout),
     (httpx.TimeoutException, _timeout),
     (httpx.ConnectError, _connect_error),
@@ -157,15 +158,15 @@ _BY_KIND = (
     (httpx.ProxyError, _proxy_error),
     ((httpx.UnsupportedProtocol, httpx.InvalidURL), _bad_url),
     (httpx.DecodingError, _broken),
-    (httpx.TooManyRedirects, _redirects),
+    (httpx.TooManyRedirects, _redirect_loop),
     (httpx.HTTPError, _network_error),
     ((httpx.StreamError, httpx.CookieConflict), _bug),
     (OSError, _network_error),
 )
 
 
-def _text(error: Exception) -> str:
-    """The cause in the system's words if there is one, else the message; lower case, no full stop."""
+def _message_of(error: Exception) -> str:
+    """The system's message if a system error is the cause, else the exception's; lower case, no full stop."""
     cause = system_error(error)
     text = str(error) or type(error).__name__
     if cause is not None and isinstance(error, (httpx.NetworkError, OSError)):
@@ -179,7 +180,7 @@ def _is_certificate_fault(cause: OSError | None) -> bool:
 
 
 def _is_tls_fault(cause: OSError | None) -> bool:
-    # By name: nobody needs to import ssl for this.
+    # Compare by name to avoid importing ssl.
     return any(base.__name__ == "SSLError" for base in type(cause).__mro__)
 
 
@@ -187,31 +188,31 @@ def _is_unknown_host(cause: OSError | None) -> bool:
     return isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME
 
 
-def _content(response: httpx.Response) -> bytes:
+def _body_of(response: httpx.Response) -> bytes:
     try:
         return response.content
     except httpx.ResponseNotRead:
         return b""
 
 
-# A reply that is not a success
+# An error reply
 
 
 def from_reply(status: int, headers: Mapping[str, str], body: bytes, url: str) -> ChatpipeError:
-    """The error for a whole reply; headers as httpx.Headers, or with lower-case names.
+    """Convert a complete error reply. headers are httpx.Headers or have lower-case names.
 
-    A status below 300 is for bodies that hold an error all the same (OpenRouter): the number in
-    its `code` is taken for the status, or it is a broken answer.
+    A reply with a status below 300 may contain an error all the same (OpenRouter). The number in
+    its `code` then counts as the status; without one the reply is a broken answer.
     """
-    fault = _api_fault(body)
+    api_error = _api_error(body)
     codes = error_codes(body)
-    kind, fix = _kind(_inner_status(status, fault), headers, fault, codes)
-    said = words(_said(body, fault)) or _phrase(status)
+    error_class, fix = _classify(_inner_status(status, api_error), headers, api_error, codes)
+    message = words(_server_message(body, api_error)) or _status_phrase(status)
     where = words(redact.url(url))
     if 300 <= status < 400 and "location" in headers:
-        said = f"leads on to '{_location(headers['location'], url)}'"
-    return kind(
-        f"{status} from '{where}': {said}",
+        message = f"leads on to '{_redirect_origin(headers['location'], url)}'"
+    return error_class(
+        f"{status} from '{where}': {message}",
         fix=fix,
         http_status=status,
         request_id=headers.get("x-request-id"),
@@ -220,15 +221,15 @@ def from_reply(status: int, headers: Mapping[str, str], body: bytes, url: str) -
 
 
 def error_codes(body: bytes) -> frozenset[str]:
-    """The strings under `code` and `type` of an error body, empty for any other body."""
-    fault = _api_fault(body)
-    if not isinstance(fault, dict):
+    """The strings under `code` and `type` of an error body. Empty for any other body."""
+    api_error = _api_error(body)
+    if not isinstance(api_error, dict):
         return frozenset()
-    return frozenset(code for code in (fault.get("code"), fault.get("type")) if isinstance(code, str))
+    return frozenset(code for code in (api_error.get("code"), api_error.get("type")) if isinstance(code, str))
 
 
 def words(text: str) -> str:
-    """Text from outside, fit for an error line: one line, control characters escaped, cut."""
+    """External text as part of an error line: on one line, control characters escaped, truncated."""
     text = " ".join(text[: 4 * WORDS_MAX].split())
     text = re.sub(_CONTROLS, _escape, text)
     return text if len(text) <= WORDS_MAX else text[: WORDS_MAX - 1] + "…"
@@ -239,19 +240,19 @@ def _escape(match: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 128 else f"\\u{code:04x}"
 
 
-def _kind(
-    status: int, headers: Mapping[str, str], fault: Any, codes: frozenset[str]
+def _classify(
+    status: int, headers: Mapping[str, str], api_error: Any, codes: frozenset[str]
 ) -> tuple[type[ChatpipeError], str]:
-    """The class of error and what to do."""
+    """The error class and the fix."""
     if not retry.QUOTA_CODES.isdisjoint(codes):
         return NoAccess, "add credit to the account, or use another key"
     if status == 404:
-        if _is_wrong_path(fault):
+        if _is_wrong_path(api_error):
             return BadConfiguration, "is the base URL right? most end in /v1"
         return BadInput, "is the model one that the server offers?"
     if status in _BY_STATUS:
-        kind, fix = _BY_STATUS[status]
-        return kind, _context_fix(fault, codes) or fix
+        error_class, fix = _BY_STATUS[status]
+        return error_class, _context_length_fix(api_error, codes) or fix
     if status >= 500:
         return Unreachable, "try later"
     if status >= 400:
@@ -277,15 +278,15 @@ _BY_STATUS: dict[int, tuple[type[ChatpipeError], str]] = {
 }
 
 
-def _context_fix(fault: Any, codes: frozenset[str]) -> str:
-    """The hint for a prompt that is too long: OpenAI's and llama.cpp's codes, vLLM's words."""
-    message = str(_message(fault) or "").lower()
+def _context_length_fix(api_error: Any, codes: frozenset[str]) -> str:
+    """The fix for a prompt that is too long: by the codes of OpenAI and llama.cpp, the message of vLLM."""
+    message = str(_api_message(api_error) or "").lower()
     too_long = codes & {"context_length_exceeded", "exceed_context_size_error"}
     return "shorten the messages or lower --max-tokens" if too_long or "context length" in message else ""
 
 
-def _api_fault(body: bytes) -> Any:
-    """The value under `error` of a JSON body, whatever its shape; None if there is none."""
+def _api_error(body: bytes) -> Any:
+    """The value under `error` of a JSON body, of any type, or None."""
     try:
         value = values.loads(body)
     except values.NotJSON:
@@ -295,24 +296,24 @@ def _api_fault(body: bytes) -> Any:
     return value.get("error") if isinstance(value, dict) else None
 
 
-def _is_wrong_path(fault: Any) -> bool:
-    message = _message(fault) if isinstance(fault, dict) else None
+def _is_wrong_path(api_error: Any) -> bool:
+    message = _api_message(api_error) if isinstance(api_error, dict) else None
     return message is None or re.match(_WRONG_PATH, message, re.IGNORECASE) is not None
 
 
-def _inner_status(status: int, fault: Any) -> int:
-    code = fault.get("code") if status < 300 and isinstance(fault, dict) else None
+def _inner_status(status: int, api_error: Any) -> int:
+    code = api_error.get("code") if status < 300 and isinstance(api_error, dict) else None
     return code if isinstance(code, int) and 400 <= code < 600 else status
 
 
-def _message(fault: Any) -> str | None:
-    message = fault.get("message") if isinstance(fault, dict) else fault
+def _api_message(api_error: Any) -> str | None:
+    message = api_error.get("message") if isinstance(api_error, dict) else api_error
     return message if isinstance(message, str) and message.strip() else None
 
 
-def _said(body: bytes, fault: Any) -> str:
-    """The server's words, from any of the shapes seen: see error_codes(), a page, or plain text."""
-    message = _message(fault)
+def _server_message(body: bytes, api_error: Any) -> str:
+    """The server's message from an API error, another JSON value, an HTML page or plain text."""
+    message = _api_message(api_error)
     if message is not None:
         return message
     try:
@@ -327,10 +328,10 @@ def _said(body: bytes, fault: Any) -> str:
 
 
 def _page_text(page: str) -> str:
-    """The title of an HTML page, or else its first text; other text as it is."""
+    """The title of an HTML page, else all its text. Any other text is returned unchanged."""
     if not re.match(r"\s*<(?:!doctype|html|head|body|title|center|h1)", page, re.IGNORECASE):
         return page
-    import html  # brings a table of 2,231 names
+    import html  # loads a table of 2,231 names
 
     title = re.search(r"<title[^>]*>([^<]+)</title", page, re.IGNORECASE)
     if title is not None and title[1].strip():
@@ -339,7 +340,7 @@ def _page_text(page: str) -> str:
     return html.unescape(re.sub(r"<[^>]*>", " ", page))
 
 
-def _phrase(status: int) -> str:
+def _status_phrase(status: int) -> str:
     from http import HTTPStatus
 
     try:
@@ -348,8 +349,8 @@ def _phrase(status: int) -> str:
         return "no reason given"
 
 
-def _location(location: str, url: str) -> str:
-    """The origin a redirect leads to; its path and query may hold what is not for showing."""
+def _redirect_origin(location: str, url: str) -> str:
+    """The origin that a redirect leads to. Its path and query are omitted because they may hold secrets."""
     try:
         target = httpx.URL(url).join(location)
         netloc = target.netloc.decode("ascii", "replace")
