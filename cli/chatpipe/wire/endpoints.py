@@ -1,8 +1,8 @@
-"""Options and environment -> where to send a request, and with which headers.
+"""Options and environment -> URL and headers of the request.
 
-Who wins: an option, then the profile named by `-p`, then `CHATPIPE_*`, then `OPENAI_*`, then the
-default. `OPENAI_*` counts only when no profile is chosen or the profile is `openai`, so that one
-provider's key never goes to another.
+Precedence: an option, the profile named by `-p`, `CHATPIPE_*`, `OPENAI_*`, the default. `OPENAI_*`
+applies only if no profile is chosen or the profile is `openai`, so that one provider's key never
+goes to another.
 """
 
 import re
@@ -17,9 +17,9 @@ from chatpipe.wire.options import PROFILES, Connection
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 _ROUTE = "/chat/completions"
-# RFC 9110, section 5.6.2: a header's name is a token.
+# RFC 9110 section 5.6.2: a header name is a token.
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# Another value than the true one cuts the request in two, or leaves the server waiting.
+# A wrong value makes the server split the request in two, or wait for bytes that never come.
 _FRAMING = frozenset({"content-length", "transfer-encoding"})
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -27,9 +27,10 @@ Headers = tuple[tuple[str, str], ...]
 
 
 class Endpoint(NamedTuple):
-    """Where a request goes. key_env is the variable that its key is expected in.
+    """The target of a request.
 
-    keeps_key_back: the user has removed the header that the key would go into.
+    key_env names the variable that should hold the key. keeps_key_back is true if the user removed
+    the header that would carry the key.
     """
 
     url: str
@@ -46,9 +47,9 @@ class Endpoint(NamedTuple):
 
 
 def resolve(connection: Connection, environ: Mapping[str, str], header_lines: Sequence[str] = ()) -> Endpoint:
-    """The endpoint, its headers still without the key. header_lines are those of `--header-file`.
+    """The endpoint, with all headers but the key. header_lines are the lines of `--header-file`.
 
-    Raises UsageFault and BadConfiguration, naming the option or variable.
+    Raises UsageFault and BadConfiguration, both with the option or variable as place.
     """
     name, place = connection.profile, "--profile"
     if name is None and (name := environ.get("CHATPIPE_PROFILE") or None):
@@ -65,9 +66,9 @@ def resolve(connection: Connection, environ: Mapping[str, str], header_lines: Se
         environ = {}
     elif name not in (None, "openai"):
         environ = {key: value for key, value in environ.items() if not key.startswith("OPENAI_")}
-    if connection.base_url == "":  # an unset variable of a script must not lead to another server
+    if connection.base_url == "":  # an unset variable in a script must not send the request to another server
         raise BadConfiguration("an empty base URL", place="--base-url", fix="leave it out, or name a server")
-    base, base_place = _first(
+    base, base_place = _first_set(
         (connection.base_url, "--base-url"),
         (profile.base_url if connection.profile else None, "profile"),
         (environ.get("CHATPIPE_BASE_URL"), "CHATPIPE_BASE_URL"),
@@ -75,50 +76,51 @@ def resolve(connection: Connection, environ: Mapping[str, str], header_lines: Se
         (environ.get("OPENAI_BASE_URL"), "OPENAI_BASE_URL"),
         (DEFAULT_BASE_URL, ""),
     )
-    model, _ = _first(
+    model, _ = _first_set(
         (profile.model if connection.profile else None, ""),
         (environ.get("CHATPIPE_MODEL"), ""),
         (profile.model, ""),
         (environ.get("OPENAI_MODEL"), ""),
         (None, ""),
     )
-    url = _route(base or "", base_place)
-    own = url.hostname == "api.openai.com"
-    given = _given_headers(environ, connection.headers, header_lines)
-    removed = {name.lower() for name, value in given if not value}
+    url = _completions_url(base or "", base_place)
+    is_openai = url.hostname == "api.openai.com"
+    headers = _all_headers(environ, connection.headers, header_lines)
+    removed = {name.lower() for name, value in headers if not value}
     return Endpoint(
         url.geturl(),
-        _merged(given),
+        _merge(headers),
         model,
         in_process,
         profile.key_env,
-        own or name == "openai",
+        is_openai or name == "openai",
         "authorization" in removed,
     )
 
 
 def authorized(endpoint: Endpoint, key: str | None, *, allow_http: bool, proxy: str | None = None) -> Headers:
-    """The headers with the key, and what is to keep it safe: proxy is the URL of one on the way.
+    """The headers of the endpoint with the key added. proxy is the URL of the proxy in use.
 
-    Raises NoAccess where a key is needed, BadConfiguration where it would leak.
+    Raises NoAccess if a required key is missing, and BadConfiguration if a secret would go
+    unencrypted over a network without allow_http.
     """
     if endpoint.in_process:
         return endpoint.headers
     url = urlsplit(endpoint.url)
     names = {name.lower() for name, _ in endpoint.headers}
-    has_own = bool(names & {"authorization", "api-key", "x-api-key"})
-    if key is None and not has_own and endpoint.needs_key and not _loopback(url):
+    has_credentials = bool(names & {"authorization", "api-key", "x-api-key"})
+    if key is None and not has_credentials and endpoint.needs_key and not _is_loopback(url):
         raise NoAccess(
             f"no API key for '{redact.url(endpoint.url).removesuffix(_ROUTE)}'",
             fix=f"set {endpoint.key_env}, pass --key-file, or try -p echo, which needs none",
         )
-    secret = "the key" if key is not None or has_own else _secret_header(endpoint.headers)
+    secret = "the key" if key is not None or has_credentials else _secret_header(endpoint.headers)
     if secret and url.scheme == "http" and not allow_http:
-        # A proxy reads a request over http, whatever it is for.
-        for place in (url, urlsplit(proxy)) if proxy else (url,):
-            if not _loopback(place):
+        # A proxy can read every request over http.
+        for hop in (url, urlsplit(proxy)) if proxy else (url,):
+            if not _is_loopback(hop):
                 raise BadConfiguration(
-                    f"{secret} would go unencrypted to '{place.hostname}'",
+                    f"{secret} would go unencrypted to '{hop.hostname}'",
                     fix="use https, or --allow-http if the network is yours",
                 )
     if key is None or "authorization" in names or endpoint.keeps_key_back:
@@ -127,13 +129,13 @@ def authorized(endpoint: Endpoint, key: str | None, *, allow_http: bool, proxy: 
 
 
 def _secret_header(headers: Headers) -> str:
-    """The first header that is kept out of sight, for words; empty when there is none."""
+    """A phrase that names the first secret header, or "" if there is none."""
     hidden = (name for name, value in headers if redact.header(name, value) != value)
     return next((f"the header '{name}'" for name in hidden), "")
 
 
 def header(line: str, place: str) -> tuple[str, str]:
-    """`Name: value` in two. Raises UsageFault; the value, which may be a secret, is not shown."""
+    """Split `Name: value`. Raises UsageFault, whose text omits the value because it may be secret."""
     name, colon, value = line.partition(":")
     if not colon or not _HEADER_NAME.fullmatch(name.strip()):
         raise UsageFault("not a header", place=place, fix="write 'Name: value'")
@@ -146,26 +148,26 @@ def header(line: str, place: str) -> tuple[str, str]:
     return name.strip(), value
 
 
-def _first(*candidates: tuple[str | None, str]) -> tuple[str | None, str]:
-    """The first value that is set and not empty, and what it came from; the last as it is."""
+def _first_set(*candidates: tuple[str | None, str]) -> tuple[str | None, str]:
+    """The first (value, place) whose value is set and not empty, else the last one."""
     return next((candidate for candidate in candidates if candidate[0]), candidates[-1])
 
 
-def _route(base_url: str, place: str) -> SplitResult:
-    """The URL of the completions route under a base URL; a base URL that already names it is taken."""
+def _completions_url(base_url: str, place: str) -> SplitResult:
+    """The completions URL under a base URL. A base URL that already ends in the route is accepted."""
     base_url = base_url.strip()
-    # Before it is parsed: urlsplit drops tabs and line ends without a word.
+    # Check before parsing, because urlsplit silently drops tabs and line ends.
     if _CONTROL.search(base_url) or "\t" in base_url or " " in base_url or not base_url.isascii():
         what = "the base URL has a character that no URL has"
         raise BadConfiguration(what, place=place, fix="percent-encode it")
     try:
         url = urlsplit(base_url)
-        port_is_right = url.port is None or url.port > 0
+        port_is_valid = url.port is None or url.port > 0
     except ValueError:
-        url, port_is_right = urlsplit(""), False
-    if url.scheme not in ("http", "https") or not url.hostname or not port_is_right:
-        shown = redact.url(base_url)  # a password may stand in what is not quite a URL
-        raise BadConfiguration(f"'{shown}' is not an http or https URL", place=place)
+        url, port_is_valid = urlsplit(""), False
+    if url.scheme not in ("http", "https") or not url.hostname or not port_is_valid:
+        redacted = redact.url(base_url)  # a malformed URL may contain a password
+        raise BadConfiguration(f"'{redacted}' is not an http or https URL", place=place)
     if url.username is not None or url.password is not None:
         what = "a base URL holds no user or password"
         raise BadConfiguration(what, place=place, fix="use --header or --key-file")
@@ -173,14 +175,14 @@ def _route(base_url: str, place: str) -> SplitResult:
     return url._replace(path=path + _ROUTE, fragment="")
 
 
-def _given_headers(
+def _all_headers(
     environ: Mapping[str, str], options: Sequence[str], file_lines: Sequence[str]
 ) -> list[tuple[str, str]]:
-    """Ours, the environment's, those of the file, the options'; an empty value removes a header."""
+    """The headers: default, environment, file, options. An empty value removes a header."""
     headers = [
         ("Content-Type", "application/json"),
         ("User-Agent", f"chatpipe/{__version__}"),
-        # Nothing is gained by compressing an answer of a few kB, and a compressed stream comes late.
+        # Compression gains nothing for an answer of a few kB, and it delays a stream.
         ("Accept-Encoding", "identity"),
     ]
     for variable, name in (("OPENAI_ORG_ID", "OpenAI-Organization"), ("OPENAI_PROJECT_ID", "OpenAI-Project")):
@@ -192,8 +194,8 @@ def _given_headers(
     return headers + [header(line, "--header") for line in options]
 
 
-def _merged(headers: Sequence[tuple[str, str]]) -> Headers:
-    """Of one name the last, in its place; without those it removes."""
+def _merge(headers: Sequence[tuple[str, str]]) -> Headers:
+    """The headers with the last value per name, at its position. An empty value drops the name."""
     merged: dict[str, tuple[str, str]] = {}
     for name, value in headers:
         merged.pop(name.lower(), None)
@@ -202,8 +204,8 @@ def _merged(headers: Sequence[tuple[str, str]]) -> Headers:
     return tuple(merged.values())
 
 
-def _loopback(url: SplitResult) -> bool:
-    """Whether the host is this machine. A name is judged by itself, as a resolver may answer anything."""
+def _is_loopback(url: SplitResult) -> bool:
+    """True if the host is this machine. Only the name is checked, because a resolver may answer anything."""
     host = (url.hostname or "").rstrip(".")
     return (
         host in ("localhost", "::1")

@@ -1,4 +1,4 @@
-"""Secrets from where they are kept: the key, from a file, a command, a descriptor or a variable; headers."""
+"""Read secrets: the API key from a file, command, descriptor or variable, and headers from a file."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ _KEY_VARIABLES = ("OPENAI_API_KEY", "OPENAI_CUSTOM_HEADERS")
 
 
 def find(source: KeySource, key_env: str | None, environ: Mapping[str, str]) -> str | None:
-    """The key, None when there is none. Raises NoAccess when a place that was named has no usable key."""
+    """The API key, or None if there is none. Raises NoAccess if a named source holds no usable key."""
     if source.file is not None:
-        return _usable(_from_file(source.file), "--key-file")
+        return _validated(_from_file(source.file), "--key-file")
     if source.command is not None:
-        # A child gets no key, not even the one that it is to replace, nor the headers that may hold one.
+        # The command gets no key, not even the one it replaces, and no headers that may contain one.
         dropped = {key_env, *_KEY_VARIABLES}
-        others = {name: value for name, value in environ.items() if name not in dropped}
-        return _usable(_from_command(source.command, others), "--key-command")
+        child_environ = {name: value for name, value in environ.items() if name not in dropped}
+        return _validated(_from_command(source.command, child_environ), "--key-command")
     if source.descriptor is not None:
-        return _usable(_from_descriptor(source.descriptor), "--key-fd")
+        return _validated(_from_descriptor(source.descriptor), "--key-fd")
     if key_env is not None and environ.get(key_env, "").strip():
-        return _usable(environ[key_env], key_env)
+        return _validated(environ[key_env], key_env)
     return None
 
 
 def header_lines(path: str | None) -> list[str]:
-    """The lines of `--header-file`, blank ones left out. Raises MissingInput."""
+    """The lines of `--header-file` that are not blank. Raises MissingInput."""
     if path is None:
         return []
     try:
@@ -38,8 +38,8 @@ def header_lines(path: str | None) -> list[str]:
         raise MissingInput(f"cannot read '{path}': {reason(error)}", place="--header-file") from error
 
 
-def _usable(text: str, place: str) -> str:
-    """The key without the line end that files have. A header cannot hold anything but printable ASCII."""
+def _validated(text: str, place: str) -> str:
+    """The key, stripped of surrounding white space. A header can hold only printable ASCII."""
     key = text.strip()
     if not key:
         raise NoAccess("the key is empty", place=place)
@@ -60,33 +60,35 @@ def _from_file(path: str) -> str:
 
 def _from_descriptor(descriptor: int) -> str:
     try:
-        # The standard ones stay open: stderr is still wanted, and no socket is to get such a number.
+        # Keep standard descriptors open: stderr is still needed, and no socket may get number 0, 1 or 2.
         with os.fdopen(descriptor, encoding="utf-8", errors="replace", closefd=descriptor > 2) as file:
             return file.read(65536)
-    except (OSError, OverflowError, TypeError) as error:  # the last two: a number that is no descriptor
-        raise NoAccess(f"cannot read descriptor {descriptor}: {_why(error)}", place="--key-fd") from error
+    except (OSError, OverflowError, TypeError) as error:  # the last two: not a descriptor number
+        raise NoAccess(
+            f"cannot read descriptor {descriptor}: {_descriptor_message(error)}", place="--key-fd"
+        ) from error
 
 
 def _from_command(command: str, environ: Mapping[str, str]) -> str:
-    import shlex  # these two cost 10 ms, and few keys come from a command
+    import shlex  # this and subprocess take 10 ms, and few keys come from a command
     import subprocess
 
     try:
-        words = shlex.split(command)
+        arguments = shlex.split(command)
     except ValueError as error:
         raise UsageFault(f"cannot be split into words: {error}", place="--key-command") from error
-    if not words:
+    if not arguments:
         raise UsageFault("an empty command", place="--key-command")
     try:
-        done = subprocess.run(
-            words, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False
+        completed = subprocess.run(
+            arguments, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False
         )
     except (OSError, ValueError) as error:
-        raise NoAccess(f"cannot run '{words[0]}': {reason(error)}", place="--key-command") from error
-    if done.returncode:
-        raise NoAccess(f"'{words[0]}' ended with status {done.returncode}", place="--key-command")
-    return done.stdout.decode("utf-8", "replace")
+        raise NoAccess(f"cannot run '{arguments[0]}': {reason(error)}", place="--key-command") from error
+    if completed.returncode:
+        raise NoAccess(f"'{arguments[0]}' ended with status {completed.returncode}", place="--key-command")
+    return completed.stdout.decode("utf-8", "replace")
 
 
-def _why(error: Exception) -> str:
+def _descriptor_message(error: Exception) -> str:
     return reason(error) if isinstance(error, OSError) else "not a descriptor"

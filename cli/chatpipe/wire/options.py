@@ -1,11 +1,11 @@
-"""What the user asks of the wire, as records: light, as `--help` imports them too."""
+"""Connection options as plain records. `--help` imports this module, so it stays light."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 
 class Profile(NamedTuple):
-    """What is known of a provider. needs_key: it answers nobody without one."""
+    """The defaults of a provider. needs_key is true if it rejects every request without a key."""
 
     base_url: str | None
     key_env: str | None = None
@@ -13,7 +13,7 @@ class Profile(NamedTuple):
     needs_key: bool = False
 
 
-# `openai` has no base URL of its own here, so that OPENAI_BASE_URL still counts under it.
+# `openai` has no base URL here, so that OPENAI_BASE_URL still applies to it.
 PROFILES: Mapping[str, Profile] = {
     "openai": Profile(None, "OPENAI_API_KEY", needs_key=True),
     "echo": Profile("http://echo.invalid/v1", model="echo"),
@@ -21,7 +21,7 @@ PROFILES: Mapping[str, Profile] = {
 
 
 class KeySource(NamedTuple):
-    """The options that say where a key is; the first that is set counts."""
+    """The options that locate the API key. The first one that is set wins."""
 
     file: str | None = None
     command: str | None = None
@@ -29,7 +29,7 @@ class KeySource(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """How long to wait, in seconds: for a connection, between bytes, and for everything together."""
+    """Time limits in seconds: to connect, between two reads or writes, and for the whole exchange."""
 
     connect_s: float = 10.0
     between_bytes_s: float = 600.0
@@ -37,7 +37,7 @@ class Limits(NamedTuple):
 
 
 class Connection(NamedTuple):
-    """The connection options as typed; None and empty where nothing was."""
+    """The connection options as given on the command line. None or empty means not given."""
 
     profile: str | None = None
     base_url: str | None = None
@@ -54,6 +54,6 @@ class Connection(NamedTuple):
 
     @property
     def files(self) -> list[str]:
-        """The files that are read for it. They are no part of the request, and no place for a result."""
+        """The files that these options name: not part of the request, and never valid output files."""
         named = (self.header_file, self.key.file, self.cacert, self.client_cert, self.client_key)
         return [name for name in named if name]

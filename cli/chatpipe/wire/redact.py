@@ -1,4 +1,4 @@
-"""What may be shown of headers and URLs: under -v, in errors, in recordings. No secret leaves here."""
+"""Hide secrets in headers and URLs before they are shown: by -v, in errors, in recordings."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 
 _SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
 _SECRET_WORDS = ("key", "token", "secret", "password", "credential", "signature")
-# Names that hold such a word and say nothing secret.
+# Headers whose names contain such a word but whose values are not secret.
 _PLAIN_PREFIXES = ("x-ratelimit-",)
 
 
 def header(name: str, value: str) -> str:
-    """value, or what stands for it. The scheme of an Authorization (`Bearer`) is kept."""
+    """The value of a header, or `***` if it is secret. Authorization keeps its scheme: `Bearer ***`."""
     name = name.lower()
     if name in _SECRET_HEADERS:
         scheme, space, credentials = value.partition(" ")
@@ -23,14 +23,14 @@ def header(name: str, value: str) -> str:
 
 
 def secrets(headers: Iterable[tuple[str, str]]) -> list[str]:
-    """What must not be shown of these headers: the credentials, without their scheme."""
+    """The secret values among these headers, each without its authorization scheme."""
     return [value.rpartition(" ")[2] for name, value in headers if header(name, value) != value]
 
 
 def url(text: str) -> str:
-    """The URL without user, password, query and fragment; any of them may hold a key."""
+    """The URL without user, password, query and fragment, because each of them may hold a key."""
     try:
         parts = urlsplit(text)
-    except ValueError:  # an unclosed bracket: not a URL, so where a password would be is unknown
+    except ValueError:  # an unclosed bracket: not a URL, so a password could be anywhere
         return text.rpartition("@")[2].partition("?")[0]
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
