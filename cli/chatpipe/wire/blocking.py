@@ -171,7 +171,7 @@ class _BlockingLink:
     def __init__(self, url: httpx.URL) -> None:
         self.idle_since = 0.0
         self.reply = ReplyParser()
-        self._scheme, self._host, self._port = origin_of(url)
+        self._origin = origin_of(url)
         self._socket: socket.socket | None = None
         self._timeouts = Waits(None, None, None, None)
         self._sent_all = False
@@ -187,7 +187,7 @@ class _BlockingLink:
         """
         try:
             # Bytes, because a str imports Python's idna codec with its tables, and the host is ASCII already.
-            addresses = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+            addresses = socket.getaddrinfo(self._origin.host, self._origin.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise httpx.ConnectError(system_message(error)) from error
         failure: OSError | None = None
@@ -214,7 +214,7 @@ class _BlockingLink:
         try:
             # The handshake runs below. If wrap_socket made it, Ctrl-C would leak an open socket.
             # Bytes: see connect().
-            name = self._host.rstrip(b".")
+            name = self._origin.host.rstrip(b".")
             self._socket = context.wrap_socket(
                 self._socket, server_hostname=name, do_handshake_on_connect=False
             )
@@ -274,7 +274,7 @@ class _BlockingLink:
         self._feed(data)
 
     def leads_to(self, url: httpx.URL) -> bool:
-        return origin_of(url) == (self._scheme, self._host, self._port)
+        return origin_of(url) == self._origin
 
     def is_clean(self) -> bool:
         """True if the idle connection is recent and has received neither bytes nor a close."""

@@ -21,5 +21,5 @@ class Origin(NamedTuple):
     port: int
 
 
-def origin_of(url: httpx.URL) -> tuple[str, bytes, int]:
-    return url.scheme, url.raw_host, url.port or (443 if url.scheme == "https" else 80)
+def origin_of(url: httpx.URL) -> Origin:
+    return Origin(url.scheme, url.raw_host, url.port or (443 if url.scheme == "https" else 80))

@@ -60,7 +60,7 @@ class PoolTransport(httpx.AsyncBaseTransport):
         timeouts = Waits.of(request)
         if timeouts.deadline is not None and time.monotonic() >= timeouts.deadline:
             raise httpx.ConnectTimeout(timeouts.why(""))
-        origin = Origin(*origin_of(request.url))
+        origin = origin_of(request.url)
         data = self._encoder.encode(request)
         # A reused connection may turn out to be dead, so the body must be one that can be sent again.
         reuse = isinstance(request.stream, httpx.ByteStream)
