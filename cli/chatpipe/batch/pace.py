@@ -1,9 +1,9 @@
-"""How fast a run may go: its own limits a minute, and what the server says of its limits.
+"""Rate limits of a run: its own limits per minute, and those that the server reports.
 
-    reserve -> wait -> send -> hear (the head of the reply) -> settle (its usage)
+    reserve -> wait -> send -> hear (the header of the reply) -> settle (its usage)
 
-once for every try, retries too: the server counts those as well. Pure: now is the time of a clock
-that never goes back, in seconds; unix_now is needed for dates in headers only.
+Every attempt goes through this, because the server counts retries too. Pure: now is the reading of
+a monotonic clock, in seconds; unix_now is needed only for dates in headers.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Protocol
 
 from chatpipe.wire.retry import FIRST_BACKOFF_S, asked_wait, parse_duration
 
-# Providers say that a limit of 60,000 a minute may be enforced as 1,000 a second. A burst of a whole
-# second on top of the steady rate would be twice that in the first second; a tenth makes up for
-# timers and event loops that come late, and stays under what any server tells apart.
+# Providers say that they may enforce a limit of 60,000 a minute as 1,000 a second. A burst of one
+# second on top of the steady rate would double that in the first second. A tenth of a second is too
+# short for any server to notice, and makes up for late timers and event loops.
 BURST_S = 0.1
-# Limits are counted by the minute: to knock less often than once in one gains nothing.
+# Limits are counted per minute, so trying less than once a minute gains nothing.
 LONGEST_BACKOFF_S = 60.0
 _PAUSING = (429, 503)
-# A reset of more seconds than this (30 years) is not a duration but Unix time, as some gateways send it.
+# A reset above this many seconds (30 years) is Unix time, which some gateways send, not a duration.
 _UNIX_TIME = 1e9
 _COUNT = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]*)?")
 _REQUESTS = tuple(f"x-ratelimit-{what}-requests" for what in ("remaining", "reset", "limit"))
@@ -32,12 +32,12 @@ _PROJECT = tuple(f"x-ratelimit-{what}-project-tokens" for what in ("remaining", 
 
 
 class Bucket:
-    """One limit a minute, kept as a timetable instead of a level: when all that was booked is paid off.
+    """One limit per minute, kept as a schedule: the time at which everything booked is paid off.
 
-    That time is worked out each time from the count since `anchor`: no rounding adds up, however
-    long the run. What is booked may be larger than the burst (a request of many tokens): it starts
-    when everything before it is paid off. In any 60 s at most `per_minute` are started, and the
-    burst beyond it, and the one cost that was still begun: 60 requests at 60 a minute, 6,009 at 6,000.
+    That time is always computed from the amount booked since anchor, so rounding errors do not add
+    up however long the run. A cost may exceed the burst (a request of many tokens): it starts when
+    everything before it is paid off. In any 60 s at most per_minute start, plus the burst, plus the
+    one cost that was begun last: 60 requests at 60 per minute, 6,009 at 6,000.
     """
 
     __slots__ = ("_early_s", "anchor", "booked", "per_minute")
@@ -46,17 +46,18 @@ class Bucket:
         self.per_minute = per_minute
         self.anchor = anchor
         self.booked = booked
-        self._early_s = max(0.0, BURST_S - 60 / per_minute)  # a burst of at least 1 is no head start
+        # The burst includes the one request that may start anyway.
+        self._early_s = max(0.0, BURST_S - 60 / per_minute)
 
     def paid_off(self) -> float:
         return self.anchor + self.booked * 60 / self.per_minute
 
     def opens(self) -> float:
-        """When the next one may start, however much it costs; a time that is over means at once."""
+        """Earliest start of the next request, whatever it costs. A time in the past means now."""
         return self.anchor + self.booked * 60 / self.per_minute - self._early_s
 
     def book(self, cost: float, start: float) -> None:
-        """Put cost into the timetable at start, which is not before `opens`."""
+        """Add cost to the schedule at start, which must not be before opens()."""
         if self.paid_off() <= start:
             self.anchor = start
             self.booked = cost
@@ -64,7 +65,7 @@ class Bucket:
             self.booked += cost
 
     def correct(self, more: float, now: float) -> None:
-        """What was booked came out as so much more, or less. A full bucket is not filled further."""
+        """Add more, which may be negative, to the booked amount. Idle time before now is not credited."""
         if more > 0 and self.paid_off() <= now:
             self.anchor = now
             self.booked = more
@@ -76,26 +77,28 @@ class Bucket:
 
 
 class Pace:
-    """The pace of one run against one server. rpm, tpm: requests and tokens a minute, None or 0 for no limit.
+    """Rate limiter of one run against one server.
 
-    A pause is a time in which nothing starts, told by the server. It puts off everything that is
-    booked by its length: those who slept through it do not all start together at its end. See `turn`.
+    rpm and tpm are requests and tokens per minute; None or 0 means no limit.
 
-    paused_since is when the first of the pauses in a row began, None when a success came after the
-    last. paused_s is their length together, the rest of the present one included, so that a run
-    that may pause for 600 s ends at once when the server asks for an hour.
+    During a pause, which the server asks for, nothing starts. A pause postpones everything booked
+    by its length, so requests that slept through it do not all start at its end. See turn().
+
+    paused_since is the start of the first of several consecutive pauses, or None if a success came
+    after the last. paused_s is the total length of these pauses, including what is left of the
+    current one. A run that may pause for 600 s therefore ends at once if the server asks for an hour.
     """
 
     __slots__ = (
-        "_began",
+        "_backoffs",
         "_in_flight",
-        "_pauses",
+        "_pause_end",
+        "_pause_start",
         "_postponed_s",
         "_random",
         "_requests",
         "_reserved",
         "_tokens",
-        "_until",
         "_waiting",
         "is_unlimited",
         "paused_s",
@@ -113,18 +116,19 @@ class Pace:
         self._tokens = Bucket(tpm) if tpm else None
         self.is_unlimited = not rpm and not tpm
         self._random = random
-        self._in_flight = 0  # reserved and not settled, of which these are still to start:
-        self._waiting: deque[float] = deque()  # the time of each, less the pauses before its booking
-        self._reserved = 0  # tokens of all of them
-        self._until = 0.0  # the end of the present pause, or of the last
-        self._began = 0.0
-        self._pauses = 0  # that we chose the length of, in a row
+        self._in_flight = 0  # requests reserved and not settled
+        # Start times of those that have not started, less the pauses before they were booked.
+        self._waiting: deque[float] = deque()
+        self._reserved = 0  # tokens of all requests in flight
+        self._pause_end = 0.0  # of the current or last pause
+        self._pause_start = 0.0
+        self._backoffs = 0  # consecutive pauses whose length we chose
         self._postponed_s = 0.0
         self.paused_since: float | None = None
         self.paused_s = 0.0
 
     def reserve(self, tokens: int, now: float) -> float:
-        """Seconds until this request may start, 0 for now. It is booked: the next one waits behind it."""
+        """Book a request. Returns the seconds until it may start, 0 for now."""
         self._in_flight += 1
         self._reserved += tokens
         start = self._opens(now)
@@ -136,10 +140,11 @@ class Pace:
         return start - now
 
     def take(self, tokens: int, now: float, due: float) -> float:
-        """As reserve, but booked only if it may start now: else the seconds until it might be.
+        """Book a request if it may start now, and return 0. Otherwise return the seconds to wait.
 
-        due is when it was to start, when it asks again: a timer that comes late costs no time of
-        the next one. A time that has moved to an earlier one since then counts from now.
+        due is the expected start of a request that asks again, so that a late timer does not delay
+        the requests after it. If due is in the future, because the schedule has moved forward, now
+        counts instead.
         """
         start = self._opens(min(due, now))
         if start > now:
@@ -150,34 +155,37 @@ class Pace:
         return 0.0
 
     def _opens(self, start: float) -> float:
-        """When one that asks for `start` may start."""
-        start = max(start, self._until)
+        """Earliest time, not before start, at which a request may start."""
+        start = max(start, self._pause_end)
         if self._requests is not None:
             start = max(start, self._requests.opens())
         return start if self._tokens is None else max(start, self._tokens.opens())
 
     def _book(self, tokens: int, start: float) -> None:
-        # Both are booked for the later of the two times: a place in one timetable that is used when
-        # the other opens would let the requests that piled up start all at once.
+        # Both are booked for the later of their two times. If the bucket that opens first were booked
+        # for its own time, the requests that pile up behind the other would start all at once.
         if self._tokens is not None:
             self._tokens.book(tokens, start)
         if self._requests is not None:
             self._requests.book(1, start)
 
     def settle(self, reserved: int, used: int | None, now: float) -> None:
-        """The request is over, or was never sent. used None: nobody knows, the estimate stands."""
+        """End a request that is over or was never sent.
+
+        used is the number of tokens it took. If it is None, the estimate stands.
+        """
         self._in_flight -= 1
         self._reserved -= reserved
         if self._tokens is not None and used is not None and used != reserved:
             self._tokens.correct(used - reserved, now)
 
     def postponed_s(self, now: float) -> float:
-        """The length of all pauses: by how much it grew while a request waited, so much longer it waits."""
+        """Total length of all pauses. A waiting request waits longer by the amount that this grows."""
         return self._postponed_s
 
     def pause_left(self, now: float) -> float:
-        """Seconds in which nothing may start."""
-        return max(0.0, self._until - now)
+        """Seconds until the current pause ends, 0 if there is none."""
+        return max(0.0, self._pause_end - now)
 
     def hear(
         self,
@@ -188,18 +196,19 @@ class Pace:
         *,
         started: float | None = None,
     ) -> None:
-        """Take in the head of a reply; the request itself is settled later. Headers are named in lower case.
+        """Learn from the header of a reply; the request itself is settled later.
 
-        status is 0 when no reply came. When less is left than is in flight, nothing starts for a
-        while; 408 and faults of the server (500, 502) are one request's bad luck, and pause nothing.
+        Header names are lower case. status is 0 if no reply came. 429 and 503 pause the run, and so
+        does any reply that leaves less of a limit than is in flight. 408 and server faults (500,
+        502) affect only the one request and pause nothing.
 
-        started is when the request was sent. A wave of 256 refusals is then known as one event,
-        and a success from before a pause is not taken for its end; without it, only what comes
-        during a pause is taken as older than it.
+        started is the time at which the request was sent. With it, a wave of 256 refusals counts as
+        one event, and a success from before a pause does not end the pause. Without it, only what
+        comes during a pause is taken as older than the pause.
         """
-        old = now < self._until if started is None else started < self._began
+        old = now < self._pause_end if started is None else started < self._pause_start
         if 200 <= status < 400 and not old:
-            self._pauses = 0
+            self._backoffs = 0
             self.paused_since = None
             self.paused_s = 0.0
         wait_s = asked_wait(headers, unix_now) if status in _PAUSING else None
@@ -211,16 +220,16 @@ class Pace:
             self.pause(now + wait_s, now)
 
     def pause(self, until: float, now: float) -> None:
-        """Nothing starts before `until`; a pause that is longer already stays as it is."""
-        begin = max(now, self._until)
+        """Start nothing before until. A pause that already lasts longer stays as it is."""
+        begin = max(now, self._pause_end)
         if until <= begin:
             return
         longer_s = until - begin
         if begin == now:
-            self._began = now
+            self._pause_start = now
         if self.paused_since is None:
             self.paused_since = now
-        self._until = until
+        self._pause_end = until
         self.paused_s += longer_s
         self._postponed_s += longer_s
         for bucket in (self._requests, self._tokens):
@@ -228,13 +237,16 @@ class Pace:
                 bucket.postpone(longer_s)
 
     def _backoff(self) -> float:
-        """0.5 s doubled with each pause in a row, 60 s at most, less up to a quarter of it."""
-        longest: float = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(self._pauses, 30))
-        self._pauses += 1
+        """0.5 s, doubled with each consecutive pause up to 60 s, less a random part of up to a quarter."""
+        longest: float = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(self._backoffs, 30))
+        self._backoffs += 1
         return longest * (1 - 0.25 * self._random())
 
     def _refill_s(self, headers: Mapping[str, str], now: float, unix_now: float) -> float:
-        """Seconds until the server has enough left for what is in flight; 0 when it has, or is silent."""
+        """Seconds until the server has enough left for what is in flight.
+
+        0 if it has enough now, or does not say.
+        """
         wait_s = 0.0
         for names in (_REQUESTS, _TOKENS, _PROJECT):
             remaining = _count(headers.get(names[0]))
@@ -252,7 +264,10 @@ class Pace:
         return wait_s
 
     def _started(self, now: float) -> int:
-        """Requests under way; the one whose reply is heard is among them, for the next to take its place."""
+        """Number of requests that were sent, including the one whose reply is being read.
+
+        That one counts because the next request takes its place.
+        """
         self._forget_started(now)
         return max(0, self._in_flight - len(self._waiting))
 
@@ -263,11 +278,11 @@ class Pace:
 
 
 def _missing(remaining: float, need: float, limit: float | None) -> float:
-    """The part of the reset to wait for. All of it when nothing is left, or the limit is not told.
+    """Share of the reset time to wait: all of it if nothing is left, or if the limit is unknown.
 
-    The reset is when the limit is full again, which for one counted by the day is a day (Groq): it
-    must not stop a run for that long because 15 are left and 16 in flight. One to spare is waited
-    for, too: what remains is told in whole numbers.
+    The reset time is the time until the limit is full again. For a daily limit that is a day
+    (Groq), and a run must not stop for a day because 15 are left and 16 are in flight. The wait
+    covers one more than needed, because the server rounds what remains to whole numbers.
     """
     if remaining <= 0 or limit is None or limit <= remaining:
         return 1.0
@@ -275,14 +290,14 @@ def _missing(remaining: float, need: float, limit: float | None) -> float:
 
 
 def _count(text: str | None) -> float | None:
-    """A number as the remaining-headers have it; less than nothing, as some proxies say, is nothing."""
+    """The number in a rate limit header, or None. Some proxies send negative ones, which count as 0."""
     if text is None or not _COUNT.fullmatch(text.strip()):
         return None
     return max(0.0, float(text))
 
 
 class Timetable(Protocol):
-    """A Pace, or one origin of a pace file."""
+    """Schedule of request starts: a Pace, or one origin of a pace file."""
 
     def reserve(self, tokens: int, now: float) -> float: ...
 
@@ -294,7 +309,7 @@ class Timetable(Protocol):
 async def turn(
     timetable: Timetable, tokens: int, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]
 ) -> None:
-    """Reserve, and sleep until it is this request's turn, put off by every pause that begins meanwhile."""
+    """Reserve a start and sleep until then. Each pause that begins meanwhile postpones it."""
     now = clock()
     wait_s = timetable.reserve(tokens, now)
     if not wait_s:

@@ -1,16 +1,19 @@
-"""One pace for several processes on a machine: the file named by `--pace-file`, JSON by origin.
+"""Rate limits that several processes on a machine share: the file of `--pace-file`, JSON by origin.
 
     {"chatpipe_pace":1,"seen":T,"origins":{"https://host":{"requests":[per_minute,anchor,booked],
-     "tokens":[...],"until":T,"postponed":S,"held":{PROCESS:[places,expires]},"waiting":{PROCESS:T},
+     "tokens":[...],"until":T,"postponed":S,"held":{PROCESS:[slots,expires]},"waiting":{PROCESS:T},
      "freed":[T,S]}}}
 
-Every call is one read-modify-write under an exclusive flock, held for some 30 us: short enough to
-block for, inside an event loop too. It is written in place, one write below a page for up to
-some thirty processes, so a kill leaves either the old or the new text; a torn one is known by its
-beginning, and starts afresh.
+PROCESS is namespace/pid/random; slots is the number of its requests in flight. "freed" is the time
+at which a slot was last released, and the mean time between two releases.
 
-Times are Unix time, though Linux has a monotonic clock for all processes: the file outlives a
-reboot, and that clock does not. When the clock is set back, everything in the file goes with it.
+Every call is one read-modify-write under an exclusive flock. It takes about 30 us, which is short
+enough to block even an event loop. The file is written in place, in one write, which stays below a
+page for up to some thirty processes. A kill therefore leaves either the old or the new text. A torn
+file is recognised by its beginning and starts empty.
+
+Times are Unix time, although Linux has a monotonic clock common to all processes: the file survives
+a reboot, and that clock does not. If the clock is set back, all times in the file are set back too.
 """
 
 from __future__ import annotations
@@ -28,47 +31,49 @@ from chatpipe.inputs.values import NotJSON, Value, dumps, loads
 
 _T = TypeVar("_T")
 _MAGIC = b'{"chatpipe_pace":1,'
-# A place is given up with its process, which is seen at once. This is for what cannot be seen: a
-# process in another container. It is renewed by every call of the process that holds it.
+# The slots of a process that has ended are free at once. The lease is for a process in another
+# container, which cannot be checked. Every call of the process renews it.
 LEASE_S = 900.0
-# When all places are taken: between two looks, from where hardly any processor time goes into them up
-# to what no person notices; in between a quarter of the time that passes from one free place to the next.
+# The interval between two polls while all slots are taken. The lower bound costs hardly any CPU
+# time, and nobody notices the upper one. In between it is a quarter of the mean time between releases.
 ASK_AGAIN_S = (0.001, 0.05)
-_SHARE_OF_GAP = 1 / 4
-_WEIGHT = 1 / 8  # of the last such time in their mean
-_FORGOTTEN_S = 2.0  # a process that has not asked again for so long waits no more
-_SET_BACK_S = 1.0  # several processes read the clock before they get the lock: that is no set-back
+_GAP_SHARE = 1 / 4
+_GAP_WEIGHT = 1 / 8  # of the latest gap in the mean
+_QUEUE_TIMEOUT_S = 2.0  # a process that has not polled for this long leaves the queue
+# Smaller steps are no set-back: processes read the clock before they wait for the lock.
+_SET_BACK_S = 1.0
 
 
 class _Origin:
-    """What the processes share about one server. requests and tokens are None without a limit.
+    """State that the processes share about one server.
 
-    freed is when a place was given back last, and the mean time between two of those.
+    requests and tokens are None without a limit. leases has, by process, the number of slots that
+    it holds and the time at which they expire. queue has the processes that wait for a slot, in
+    order of arrival, with the time of their last poll. freed is the time at which a slot was last
+    released, and the mean time between two releases.
     """
 
-    __slots__ = ("freed", "held", "postponed_s", "requests", "tokens", "until", "waiting")
+    __slots__ = ("freed", "leases", "pause_end", "postponed_s", "queue", "requests", "tokens")
 
     def __init__(self, value: Value = None) -> None:
         value = value or {}
         self.requests = _bucket(value.get("requests"))
         self.tokens = _bucket(value.get("tokens"))
-        self.until = float(value.get("until", 0.0))
+        self.pause_end = float(value.get("until", 0.0))
         self.postponed_s = float(value.get("postponed", 0.0))
-        self.held = {str(name): (int(places), float(end)) for name, (places, end) in _items(value, "held")}
-        self.waiting = {
-            str(name): float(asked) for name, asked in _items(value, "waiting")
-        }  # first come first
-        at, gap_s = value.get("freed") or (0.0, ASK_AGAIN_S[1] / _SHARE_OF_GAP)
+        self.leases = {str(name): (int(slots), float(end)) for name, (slots, end) in _items(value, "held")}
+        self.queue = {str(name): float(polled) for name, polled in _items(value, "waiting")}
+        at, gap_s = value.get("freed") or (0.0, ASK_AGAIN_S[1] / _GAP_SHARE)
         self.freed = (float(at), float(gap_s))
 
     def value(self) -> Value:
         return {
             "requests": _row(self.requests),
             "tokens": _row(self.tokens),
-            "until": self.until,
+            "until": self.pause_end,
             "postponed": self.postponed_s,
-            "held": self.held,
-            "waiting": self.waiting,
+            "held": self.leases,
+            "waiting": self.queue,
             "freed": self.freed,
         }
 
@@ -76,46 +81,50 @@ class _Origin:
         return [bucket for bucket in (self.requests, self.tokens) if bucket is not None]
 
     def is_idle(self, now: float) -> bool:
-        """Whether a fresh one would do as well, for those who wait in a pause too."""
-        busy = self.held or self.waiting or self.until > now - LEASE_S
-        return not busy and all(bucket.paid_off() <= now for bucket in self.buckets())
+        """Return True if a new origin would do as well.
+
+        A pause is kept for a while after its end, because requests that waited for it still need
+        postponed_s.
+        """
+        is_busy = self.leases or self.queue or self.pause_end > now - LEASE_S
+        return not is_busy and all(bucket.paid_off() <= now for bucket in self.buckets())
 
     def set_back(self, seconds: float) -> None:
-        self.until -= seconds
+        self.pause_end -= seconds
         for bucket in self.buckets():
             bucket.postpone(-seconds)
-        self.held = {name: (places, end - seconds) for name, (places, end) in self.held.items()}
-        self.waiting = {name: asked - seconds for name, asked in self.waiting.items()}
+        self.leases = {name: (slots, end - seconds) for name, (slots, end) in self.leases.items()}
+        self.queue = {name: polled - seconds for name, polled in self.queue.items()}
         self.freed = (self.freed[0] - seconds, self.freed[1])
 
-    def frees(self, now: float) -> None:
-        """A place is given back."""
+    def record_release(self, now: float) -> None:
         at, gap_s = self.freed
         if at:
-            gap_s += (max(0.0, now - at) - gap_s) * _WEIGHT
+            gap_s += (max(0.0, now - at) - gap_s) * _GAP_WEIGHT
         self.freed = (now, gap_s)
 
-    def ask_again_s(self, before_me: int, now: float) -> float:
-        """When to look again, so many places having to be free before it is the turn of who asks.
+    def poll_interval_s(self, before_me: int, now: float) -> float:
+        """Seconds until the next poll; before_me releases must come before the one that is ours.
 
-        The next in turn looks often, or a place would stand empty; those behind it when they may
-        have become the next. Where no place was freed for long, none is expected soon.
+        The first in the queue polls often, so that no slot stays empty. The others poll when they
+        may have become the first. If no slot was released for long, none is expected soon.
         """
         at, gap_s = self.freed
         gap_s = max(gap_s, now - at) if at else gap_s
         least_s, most_s = ASK_AGAIN_S
-        return min(max(gap_s * (before_me + 1) * _SHARE_OF_GAP, least_s), most_s)
+        return min(max(gap_s * (before_me + 1) * _GAP_SHARE, least_s), most_s)
 
 
 class PaceFile:
-    """Opened, or made with mode 0600, at once; a file that is not one of these is refused and left alone.
+    """A file of shared rate limits, opened or created with mode 0600 by the constructor.
 
-    origin is scheme, host and port; now is Unix time. Raises BadInput and CannotWrite, from every method.
+    A file of another kind is refused and left alone. origin is scheme, host and port; now is Unix
+    time. Every method raises BadInput and CannotWrite.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._me = f"{_namespace()}/{os.getpid()}/{os.urandom(4).hex()}"
+        self._process = f"{_namespace()}/{os.getpid()}/{os.urandom(4).hex()}"
         self._fd = self._open()
         try:
             self._locked(lambda: self._read(0.0))
@@ -127,13 +136,13 @@ class PaceFile:
         os.close(self._fd)
 
     def reserve(self, origin: str, tokens: int, rpm: float | None, tpm: float | None, now: float) -> float:
-        """As Pace.reserve, behind all processes. The limits are those of the caller."""
+        """Like Pace.reserve, for all processes together. rpm and tpm are the caller's limits."""
 
         def book(shared: _Origin) -> float:
             shared.requests = _with_limit(shared.requests, rpm)
             shared.tokens = _with_limit(shared.tokens, tpm)
             self._renew(shared, now)
-            start = max([now, shared.until, *(bucket.opens() for bucket in shared.buckets())])
+            start = max([now, shared.pause_end, *(bucket.opens() for bucket in shared.buckets())])
             if shared.requests is not None:
                 shared.requests.book(1, start)
             if shared.tokens is not None:
@@ -143,7 +152,7 @@ class PaceFile:
         return self._change(origin, now, book)
 
     def settle(self, origin: str, reserved: int, used: int | None, now: float) -> None:
-        """As Pace.settle."""
+        """Like Pace.settle."""
         if used is None or used == reserved:
             return
         more = used - reserved
@@ -155,13 +164,13 @@ class PaceFile:
         self._change(origin, now, correct)
 
     def pause_until(self, origin: str, until: float, now: float) -> None:
-        """As Pace.pause, for all processes."""
+        """Like Pace.pause, for all processes."""
 
         def pause(shared: _Origin) -> None:
-            longer_s = until - max(now, shared.until)
+            longer_s = until - max(now, shared.pause_end)
             if longer_s <= 0:
                 return
-            shared.until = until
+            shared.pause_end = until
             shared.postponed_s += longer_s
             for bucket in shared.buckets():
                 bucket.postpone(longer_s)
@@ -169,68 +178,69 @@ class PaceFile:
         self._change(origin, now, pause)
 
     def pause_left(self, origin: str, now: float) -> float:
-        return self._look(origin, now, lambda shared: max(0.0, shared.until - now))
+        """Like Pace.pause_left."""
+        return self._query(origin, now, lambda shared: max(0.0, shared.pause_end - now))
 
     def postponed_s(self, origin: str, now: float) -> float:
-        """As Pace.postponed_s."""
-        return self._look(origin, now, lambda shared: shared.postponed_s)
+        """Like Pace.postponed_s."""
+        return self._query(origin, now, lambda shared: shared.postponed_s)
 
     def enter(self, origin: str, jobs: int, now: float) -> float:
-        """Take one of `jobs` places: 0 when it is taken, else the seconds after which to ask again.
+        """Acquire one of jobs slots. Returns 0 if it is acquired, else the seconds until the next try.
 
-        Places go to processes in the order of their asking, one each: a large batch and a single
-        `ask` beside it take turns.
+        Processes get slots in the order in which they asked, one slot each, so a large batch and a
+        single `ask` alternate.
         """
 
         def take(shared: _Origin) -> float:
             self._renew(shared, now)
             missing = self._missing(shared, jobs, now)
             if missing <= 0:
-                places, _ = shared.held.get(self._me, (0, 0.0))
-                shared.held[self._me] = (places + 1, now + LEASE_S)
-                shared.waiting.pop(self._me, None)
+                slots, _ = shared.leases.get(self._process, (0, 0.0))
+                shared.leases[self._process] = (slots + 1, now + LEASE_S)
+                shared.queue.pop(self._process, None)
                 return 0.0
-            shared.waiting[self._me] = now
-            return shared.ask_again_s(missing - 1, now)
+            shared.queue[self._process] = now
+            return shared.poll_interval_s(missing - 1, now)
 
         return self._change(origin, now, take)
 
     def leave(self, origin: str, now: float) -> None:
-        """Give back a place that was taken."""
+        """Release a slot that was acquired."""
 
-        def give(shared: _Origin) -> None:
-            places, end = shared.held.pop(self._me, (0, 0.0))
-            shared.frees(now)
-            if places > 1:
-                shared.held[self._me] = (places - 1, end)
+        def release(shared: _Origin) -> None:
+            slots, end = shared.leases.pop(self._process, (0, 0.0))
+            shared.record_release(now)
+            if slots > 1:
+                shared.leases[self._process] = (slots - 1, end)
 
-        self._change(origin, now, give)
+        self._change(origin, now, release)
 
     def _missing(self, shared: _Origin, jobs: int, now: float) -> int:
-        """How many places have to be given back before there is one for us; 0 or less when there is."""
-        taken = sum(places for places, _ in shared.held.values())
-        if not shared.waiting and taken < jobs:
+        """Number of slots that must be released before one is ours; 0 or less if one is free now."""
+        taken = sum(slots for slots, _ in shared.leases.values())
+        if not shared.queue and taken < jobs:
             return 0
-        shared.held = {
-            name: (places, end)
-            for name, (places, end) in shared.held.items()
-            if name == self._me or (end > now and _is_alive(name))
+        shared.leases = {
+            name: (slots, end)
+            for name, (slots, end) in shared.leases.items()
+            if name == self._process or (end > now and _may_be_alive(name))
         }
-        shared.waiting = {
-            name: asked
-            for name, asked in shared.waiting.items()
-            if name == self._me or (asked > now - _FORGOTTEN_S and _is_alive(name))
+        shared.queue = {
+            name: polled
+            for name, polled in shared.queue.items()
+            if name == self._process or (polled > now - _QUEUE_TIMEOUT_S and _may_be_alive(name))
         }
-        queue = list(shared.waiting)
-        before_me = queue.index(self._me) if self._me in shared.waiting else len(queue)
-        return sum(places for places, _ in shared.held.values()) + before_me + 1 - jobs
+        queue = list(shared.queue)
+        before_me = queue.index(self._process) if self._process in shared.queue else len(queue)
+        return sum(slots for slots, _ in shared.leases.values()) + before_me + 1 - jobs
 
     def _renew(self, shared: _Origin, now: float) -> None:
-        if self._me in shared.held:
-            shared.held[self._me] = (shared.held[self._me][0], now + LEASE_S)
+        if self._process in shared.leases:
+            shared.leases[self._process] = (shared.leases[self._process][0], now + LEASE_S)
 
-    def _look(self, origin: str, now: float, look: Callable[[_Origin], _T]) -> _T:
-        return self._locked(lambda: look(self._read(now)[0].get(origin) or _Origin()))
+    def _query(self, origin: str, now: float, query: Callable[[_Origin], _T]) -> _T:
+        return self._locked(lambda: query(self._read(now)[0].get(origin) or _Origin()))
 
     def _change(self, origin: str, now: float, change: Callable[[_Origin], _T]) -> _T:
         def read_modify_write() -> _T:
@@ -245,9 +255,9 @@ class PaceFile:
     def _locked(self, action: Callable[[], _T]) -> _T:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX)
-            while os.fstat(self._fd).st_nlink == 0:  # deleted under us: the others use a new one
-                gone, self._fd = self._fd, self._open()
-                os.close(gone)
+            while os.fstat(self._fd).st_nlink == 0:  # somebody deleted it: the others use a new one
+                deleted, self._fd = self._fd, self._open()
+                os.close(deleted)
                 fcntl.flock(self._fd, fcntl.LOCK_EX)
             try:
                 return action()
@@ -257,7 +267,7 @@ class PaceFile:
             raise self._unusable(error) from error
 
     def _open(self) -> int:
-        # NOFOLLOW and NONBLOCK: a link or a FIFO that somebody put in its place is not followed or waited for
+        # NOFOLLOW, NONBLOCK: do not follow a link or wait for a FIFO that somebody put in its place
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             fd = os.open(self._path, flags, 0o600)
@@ -269,7 +279,7 @@ class PaceFile:
         raise self._foreign("not a regular file")
 
     def _read(self, now: float) -> tuple[dict[str, _Origin], int]:
-        """What is in the file, and its size. Empty, cut or torn: nothing, with which all begin anew."""
+        """The origins in the file, and its size in bytes. An empty, cut or torn file has no origins."""
         data = b""
         while piece := os.pread(self._fd, 1 << 20, len(data)):
             data += piece
@@ -295,8 +305,8 @@ class PaceFile:
     def _write(self, origins: dict[str, _Origin], size: int, now: float) -> None:
         value = {name: shared.value() for name, shared in origins.items()}
         data = dumps({"chatpipe_pace": 1, "seen": now, "origins": value}) + b"\n"
-        # Blanks to the old length are JSON, too, and spare a second call, between which and this one
-        # a kill would leave the old end behind the new text.
+        # Padding to the old length is still JSON. It avoids a truncation in a second call: a kill
+        # between the two calls would leave the end of the old text behind the new one.
         data = data[:-1].ljust(size - 1) + b"\n"
         written = os.pwrite(self._fd, data, 0)
         while written < len(data):
@@ -310,7 +320,7 @@ class PaceFile:
 
 
 class Share:
-    """One origin of a pace file, seen as a Pace: for `turn`."""
+    """One origin of a pace file, as a schedule for pace.turn()."""
 
     __slots__ = ("_file", "_origin", "_rpm", "_tpm")
 
@@ -342,7 +352,7 @@ def _row(bucket: Bucket | None) -> Value:
 
 
 def _with_limit(bucket: Bucket | None, per_minute: float | None) -> Bucket | None:
-    """The bucket under another limit: what is booked keeps its time. A caller without one changes nothing."""
+    """The bucket with another limit; what is booked keeps its time. None or 0 changes nothing."""
     if not per_minute or (bucket is not None and bucket.per_minute == per_minute):
         return bucket
     return Bucket(per_minute, 0.0 if bucket is None else bucket.paid_off())
@@ -354,15 +364,15 @@ def _items(value: Value, key: str) -> list[tuple[str, Value]]:
 
 @functools.cache
 def _namespace() -> int:
-    """The name space that our process number belongs to: in another container it is another process."""
+    """Inode of our PID namespace. In another container the same PID is another process."""
     try:
         return os.stat("/proc/self/ns/pid").st_ino
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         return 0
 
 
-def _is_alive(process: str) -> bool:
-    """Whether a process is there, or may be: one that cannot be seen from here is left to its lease."""
+def _may_be_alive(process: str) -> bool:
+    """Return True if a process runs, or runs in another namespace, where only its lease can end it."""
     namespace, _, rest = process.partition("/")
     if namespace != str(_namespace()):
         return True

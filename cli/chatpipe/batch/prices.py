@@ -1,4 +1,4 @@
-"""`--prices FILE`: what a model's tokens cost, as the user says. Nothing is built in."""
+"""Token prices by model, from the user's `--prices FILE`. No prices are built in."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MILLION = 1_000_000
 
 
 class Price(NamedTuple):
-    """Per million tokens, in whatever currency the file is in."""
+    """Prices of one model, per million tokens, in the currency of the file."""
 
     input: float
     cached_input: float
@@ -27,7 +27,7 @@ class Price(NamedTuple):
 
 
 def load(path: str) -> dict[str, Price]:
-    """Prices by model, from TOML: `["gpt-4o-mini"]` with `input`, `output` and maybe `cached_input`.
+    """Read prices by model from TOML: `["gpt-4o-mini"]` with `input`, `output`, optional `cached_input`.
 
     Raises MissingInput, BadConfiguration.
     """
@@ -55,7 +55,7 @@ def _price(path: str, model: str, table: object) -> Price:
 
 
 def price_of(prices: Mapping[str, Price], model: object) -> Price:
-    """The price of a model. Raises BadConfiguration for an unknown one: it is never free."""
+    """The price of a model. Raises BadConfiguration for an unknown model, which is never free."""
     if isinstance(model, str) and model in prices:
         return prices[model]
     raise BadConfiguration(f"no price for model '{model}'", place="--prices", fix="add it to the file")

@@ -1,32 +1,36 @@
-"""How many tokens a request will take, before anybody has counted them: a guess that learns from `usage`.
+"""Token estimates for requests before they are sent, which learn from the `usage` of the answers.
 
-Nothing is tokenised: that would need each model's own vocabulary. A limit of tokens per minute only
-asks that the guesses are right on average, and what was wrong in each is settled after the answer.
+Nothing is tokenised, because that would need the vocabulary of each model. A limit of tokens per
+minute only needs estimates that are right on average; the error of each is settled after the answer.
 """
 
 from __future__ import annotations
 
 import math
 
-FIRST_RATIO = 1 / 4  # tokens a byte of body: English prose, the braces of JSON included
+FIRST_RATIO = 1 / 4  # tokens per byte of body, for English prose in JSON
 FIRST_COMPLETION = 256
-# The weight of one more answer, once 31 are in. Until then each counts as much as those before it.
+# Weight of the latest answer in the mean, once there are 32. Until then all count alike.
 _LEAST_WEIGHT = 1 / 32
 
 
 class Estimator:
-    """ratio is tokens of prompt a byte of body; completion the tokens of an answer, None before the first."""
+    """Running means of prompt and completion tokens.
+
+    ratio is prompt tokens per byte of body. completion is the tokens of an answer, None before the
+    first answer.
+    """
 
     __slots__ = ("_answers", "_prompts", "completion", "ratio")
 
     def __init__(self) -> None:
         self.ratio = FIRST_RATIO
         self.completion: float | None = None
-        self._prompts = 1  # the ratio to start with counts as one that was seen
+        self._prompts = 1  # the initial ratio counts as one observation
         self._answers = 0
 
     def estimate(self, body_bytes: int, max_tokens: int | None, n: int) -> int:
-        """Tokens of prompt and of all n choices together, at least 1."""
+        """Expected tokens of the prompt and all n choices together, at least 1."""
         if self.completion is None:
             completion: float = n * (FIRST_COMPLETION if max_tokens is None else max_tokens)
         elif max_tokens is None:
@@ -36,10 +40,10 @@ class Estimator:
         return max(1, math.ceil(body_bytes * self.ratio + completion))
 
     def booking(self, body_bytes: int, max_tokens: int | None, n: int) -> int:
-        """As estimate, but the first guess counts as one of the answers: to book before sending.
+        """Like estimate, with the first guess counted as one more answer: to book before sending.
 
-        The first answers are the short ones. Too little that is booked by them lets go what the
-        server has to refuse; too much comes back.
+        The short answers come first. An estimate from them alone would be too low, and the server
+        would refuse the excess. An estimate that is too high is given back.
         """
         estimate = self.estimate(body_bytes, max_tokens, n)
         if self.completion is None:
@@ -48,10 +52,10 @@ class Estimator:
         return estimate + max(0, math.ceil((guess - self.completion) / (1 + self._answers)))
 
     def learn(self, body_bytes: int, prompt_tokens: int | None, completion_tokens: int | None) -> None:
-        """Take in the `usage` of an answer, all its choices together; what the server left out is None.
+        """Learn from the `usage` of an answer with all its choices. None: the server did not report it.
 
-        The mean of ratios, not the ratio of sums: one picture of 10 MB would otherwise decide
-        for the thousand short texts behind it.
+        ratio is the mean of ratios, not the ratio of sums. Otherwise one picture of 10 MB would
+        dominate the thousand short texts after it.
         """
         if prompt_tokens and prompt_tokens > 0 and body_bytes > 0:
             self._prompts += 1
