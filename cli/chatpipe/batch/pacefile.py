@@ -44,7 +44,7 @@ _QUEUE_TIMEOUT_S = 2.0  # a process that has not polled for this long leaves the
 _SET_BACK_S = 1.0
 
 
-class _Origin:
+class _SharedState:
     """State that the processes share about one server.
 
     requests and tokens are None without a limit. leases has, by process, the number of slots that
@@ -138,7 +138,7 @@ class PaceFile:
     def reserve(self, origin: str, tokens: int, rpm: float | None, tpm: float | None, now: float) -> float:
         """Like Pace.reserve, for all processes together. rpm and tpm are the caller's limits."""
 
-        def book(shared: _Origin) -> float:
+        def book(shared: _SharedState) -> float:
             shared.requests = _with_limit(shared.requests, rpm)
             shared.tokens = _with_limit(shared.tokens, tpm)
             self._renew(shared, now)
@@ -157,7 +157,7 @@ class PaceFile:
             return
         more = used - reserved
 
-        def correct(shared: _Origin) -> None:
+        def correct(shared: _SharedState) -> None:
             if shared.tokens is not None:
                 shared.tokens.correct(more, now)
 
@@ -166,7 +166,7 @@ class PaceFile:
     def pause_until(self, origin: str, until: float, now: float) -> None:
         """Like Pace.pause, for all processes."""
 
-        def pause(shared: _Origin) -> None:
+        def pause(shared: _SharedState) -> None:
             longer_s = until - max(now, shared.pause_end)
             if longer_s <= 0:
                 return
@@ -192,7 +192,7 @@ class PaceFile:
         single `ask` alternate.
         """
 
-        def take(shared: _Origin) -> float:
+        def take(shared: _SharedState) -> float:
             self._renew(shared, now)
             missing = self._missing(shared, jobs, now)
             if missing <= 0:
@@ -208,7 +208,7 @@ class PaceFile:
     def leave(self, origin: str, now: float) -> None:
         """Release a slot that was acquired."""
 
-        def release(shared: _Origin) -> None:
+        def release(shared: _SharedState) -> None:
             slots, end = shared.leases.pop(self._process, (0, 0.0))
             shared.record_release(now)
             if slots > 1:
@@ -216,7 +216,7 @@ class PaceFile:
 
         self._change(origin, now, release)
 
-    def _missing(self, shared: _Origin, jobs: int, now: float) -> int:
+    def _missing(self, shared: _SharedState, jobs: int, now: float) -> int:
         """Number of slots that must be released before one is ours; 0 or less if one is free now."""
         taken = sum(slots for slots, _ in shared.leases.values())
         if not shared.queue and taken < jobs:
@@ -235,17 +235,17 @@ class PaceFile:
         before_me = queue.index(self._process) if self._process in shared.queue else len(queue)
         return sum(slots for slots, _ in shared.leases.values()) + before_me + 1 - jobs
 
-    def _renew(self, shared: _Origin, now: float) -> None:
+    def _renew(self, shared: _SharedState, now: float) -> None:
         if self._process in shared.leases:
             shared.leases[self._process] = (shared.leases[self._process][0], now + LEASE_S)
 
-    def _query(self, origin: str, now: float, query: Callable[[_Origin], _T]) -> _T:
-        return self._locked(lambda: query(self._read(now)[0].get(origin) or _Origin()))
+    def _query(self, origin: str, now: float, query: Callable[[_SharedState], _T]) -> _T:
+        return self._locked(lambda: query(self._read(now)[0].get(origin) or _SharedState()))
 
-    def _change(self, origin: str, now: float, change: Callable[[_Origin], _T]) -> _T:
+    def _change(self, origin: str, now: float, change: Callable[[_SharedState], _T]) -> _T:
         def read_modify_write() -> _T:
             origins, size = self._read(now)
-            shared = origins.setdefault(origin, _Origin())
+            shared = origins.setdefault(origin, _SharedState())
             result = change(shared)
             self._write({name: one for name, one in origins.items() if not one.is_idle(now)}, size, now)
             return result
@@ -278,7 +278,7 @@ class PaceFile:
         os.close(fd)
         raise self._foreign("not a regular file")
 
-    def _read(self, now: float) -> tuple[dict[str, _Origin], int]:
+    def _read(self, now: float) -> tuple[dict[str, _SharedState], int]:
         """The origins in the file, and its size in bytes. An empty, cut or torn file has no origins."""
         data = b""
         while piece := os.pread(self._fd, 1 << 20, len(data)):
@@ -293,7 +293,7 @@ class PaceFile:
         except NotJSON:
             return {}, size
         try:
-            origins = {str(name): _Origin(value) for name, value in document["origins"].items()}
+            origins = {str(name): _SharedState(value) for name, value in document["origins"].items()}
             seen = float(document["seen"])
         except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
             raise self._foreign("not a pace file of this version") from error
@@ -302,7 +302,7 @@ class PaceFile:
                 shared.set_back(seen - now)
         return origins, size
 
-    def _write(self, origins: dict[str, _Origin], size: int, now: float) -> None:
+    def _write(self, origins: dict[str, _SharedState], size: int, now: float) -> None:
         value = {name: shared.value() for name, shared in origins.items()}
         data = dumps({"chatpipe_pace": 1, "seen": now, "origins": value}) + b"\n"
         # Padding to the old length is still JSON. It avoids a truncation in a second call: a kill
