@@ -1,8 +1,8 @@
-"""Where recorded answers are: 8 bytes of a key -> 8 bytes that say file and offset, and the files themselves.
+"""Index of recorded answers: an 8-byte key -> an 8-byte location (file and offset), and the files.
 
-A `Table` is sorted arrays, not a hash table: search, insertion and growth then run in C, there are
-no empty slots to pay for, and the peak while growing is that of one small array. 1,000,000 entries
-take 18 MB, 21 resident; a dict of str to int takes 150.
+A Table consists of sorted arrays and is not a hash table. Search, insertion and growth therefore run
+in C, no memory goes into empty slots, and growth needs memory for only one more small array.
+1,000,000 entries take 18 MB (21 MB resident); a dict of str to int takes 150 MB.
 """
 
 from __future__ import annotations
@@ -16,27 +16,28 @@ from typing import Literal
 
 from chatpipe.errors import MissingInput, reason
 
-# Entries of a bucket, on average, at which all buckets are halved. An insertion moves half a bucket,
-# 4 KB: 50 ns. Smaller ones would save little of that and cost an array object (80 bytes) each.
+# Average entries per bucket at which all buckets are split. An insertion moves half a bucket, 4 KB,
+# in 50 ns. Smaller buckets would save little of that, and each costs an array object (80 bytes).
 _BUCKET_ENTRIES = 1024
 _KEY_BITS = 64
 
 _BLOCK_BYTES = 1 << 18
-# Most result lines fit into this. A longer one is read again, in full.
+# Most result lines fit into this. A longer one is read again with a larger size.
 _FIRST_READ_BYTES = 4096
 
 _OFFSET_BITS = 47  # 128 TiB
 
 
 class Table:
-    """Unsigned 8-byte keys, evenly spread, to values of 8 bytes ("Q"), 4 ("I") or one ("B").
+    """Multimap from unsigned, evenly distributed 8-byte keys to unsigned integers.
 
-    A key may stand for several values: who shortens names to 8 bytes has to tell them apart.
+    Values take 8 bytes ("Q"), 4 ("I") or 1 ("B"). A key may have several values: a caller that
+    shortens names to 8 bytes must tell them apart.
     """
 
     def __init__(self, typecode: Literal["Q", "I", "B"] = "Q") -> None:
         self._typecode = typecode
-        # bucket i holds the keys that begin with the bits of i, in order, and beside them their values
+        # Bucket i has the keys whose leading bits are i, sorted, and their values at the same indexes.
         self._keys = [array("Q")]
         self._values = [array(typecode)]
         self._shift = _KEY_BITS
@@ -46,7 +47,7 @@ class Table:
         return self._length
 
     def find(self, key: int) -> list[int]:
-        """The values of a key, in the order in which they were added."""
+        """The values of a key, oldest first."""
         bucket = key >> self._shift
         keys = self._keys[bucket]
         start = bisect_left(keys, key)
@@ -55,31 +56,31 @@ class Table:
         return self._values[bucket][start : bisect_right(keys, key, start)].tolist()
 
     def add(self, key: int, value: int) -> None:
-        """One more value of a key."""
+        """Add a value to a key."""
         bucket = key >> self._shift
-        slot = bisect_right(self._keys[bucket], key)
-        self._keys[bucket].insert(slot, key)
-        self._values[bucket].insert(slot, value)
+        index = bisect_right(self._keys[bucket], key)
+        self._keys[bucket].insert(index, key)
+        self._values[bucket].insert(index, value)
         self._length += 1
         if self._length > _BUCKET_ENTRIES * len(self._keys):
-            self._halve_buckets()
+            self._split_buckets()
 
     def replace(self, key: int, old: int, new: int) -> None:
-        """Put new in the place of old, which find has given for key."""
+        """Replace old, one of the values of key, by new."""
         bucket = key >> self._shift
         values = self._values[bucket]
         values[values.index(old, bisect_left(self._keys[bucket], key))] = new
 
     def values(self) -> Iterator[int]:
-        """Every value, in no order."""
+        """All values, in no particular order."""
         for values in self._values:
             yield from values
 
-    def _halve_buckets(self) -> None:
+    def _split_buckets(self) -> None:
         self._shift -= 1
         keys, self._keys = self._keys[::-1], []
         values, self._values = self._values[::-1], []
-        while keys:  # each old pair of arrays goes as its halves come, so that the peak is one bucket
+        while keys:  # each old bucket is freed once it is split: the peak is one extra bucket
             old_keys, old_values = keys.pop(), values.pop()
             cut = bisect_left(old_keys, (len(self._keys) + 1) << self._shift)
             self._keys += (old_keys[:cut], old_keys[cut:])
@@ -87,31 +88,31 @@ class Table:
 
 
 def pack(file: int, offset: int, *, is_good: bool) -> int:
-    """A place in 64 bits: a file's number on its Shelf in 15, an offset in bytes in 47, is_good, is_used."""
+    """A location in 64 bits: 15 for the number of the file, 47 for the byte offset, is_used, is_good."""
     return file << (_OFFSET_BITS + 2) | offset << 2 | is_good
 
 
-def unpack(place: int) -> tuple[int, int]:
-    """File and offset."""
-    return place >> (_OFFSET_BITS + 2), place >> 2 & (1 << _OFFSET_BITS) - 1
+def unpack(location: int) -> tuple[int, int]:
+    """File number and offset."""
+    return location >> (_OFFSET_BITS + 2), location >> 2 & (1 << _OFFSET_BITS) - 1
 
 
-def is_good(place: int) -> bool:
-    """Whether the answer there is a success."""
-    return bool(place & 1)
+def is_good(location: int) -> bool:
+    """Return True if the answer there is a success."""
+    return bool(location & 1)
 
 
-def used(place: int) -> int:
-    """The same place, of an answer that this run has handed on."""
-    return place | 2
+def used(location: int) -> int:
+    """The same location, marked as used by this run."""
+    return location | 2
 
 
-def is_used(place: int) -> bool:
-    return bool(place & 2)
+def is_used(location: int) -> bool:
+    return bool(location & 2)
 
 
 class Shelf:
-    """Regular files of lines: each open once, under one number, read by place."""
+    """Regular files of lines, each opened once and known by a number, with random access to lines."""
 
     def __init__(self) -> None:
         self._descriptors: list[int] = []
@@ -119,13 +120,16 @@ class Shelf:
         self._numbers: dict[tuple[int, int], int] = {}
 
     def __len__(self) -> int:
-        """How many files there are; their numbers count from 0."""
+        """Number of files; they are numbered from 0."""
         return len(self._descriptors)
 
     def add(self, fd: int, name: str) -> tuple[int, bool]:
-        """Take over a descriptor: the number of its file, and whether it is new here, by any name or link."""
-        found = os.fstat(fd)
-        inode = (found.st_dev, found.st_ino)
+        """Take over a descriptor. Returns the number of its file, and True if the file is new.
+
+        A file that was added under another name or link is not new.
+        """
+        status = os.fstat(fd)
+        inode = (status.st_dev, status.st_ino)
         if inode in self._numbers:
             os.close(fd)
             return self._numbers[inode], False
@@ -135,7 +139,7 @@ class Shelf:
         return self._numbers[inode], True
 
     def line(self, file: int, offset: int) -> bytes:
-        """The line that begins there, without its end; nothing behind the last. Raises MissingInput."""
+        """The line at offset, without its newline; empty at the end of the file. Raises MissingInput."""
         size = _FIRST_READ_BYTES
         data = self._read(file, size, offset)
         while (end := data.find(b"\n")) < 0 and len(data) == size:
@@ -144,14 +148,14 @@ class Shelf:
         return data if end < 0 else data[:end]
 
     def lines(self, file: int, start: int = 0) -> Iterator[tuple[int, bytes]]:
-        """Offset and bytes of each line from start on, without its end, which the last may lack.
+        """Offset and bytes of each line from start on, without its newline, which the last may lack.
 
         Raises MissingInput.
         """
-        read = start
-        blocks: list[bytes] = []  # of a line that spans several: joined once, not grown
-        while block := self._read(file, _BLOCK_BYTES, read):
-            read += len(block)
+        position = start
+        blocks: list[bytes] = []  # of a line that spans several: joined once, because appending copies
+        while block := self._read(file, _BLOCK_BYTES, position):
+            position += len(block)
             blocks.append(block)
             if b"\n" not in block:
                 continue
@@ -164,7 +168,7 @@ class Shelf:
             yield start, last
 
     def close(self) -> None:
-        """Close what was added. May be called again."""
+        """Close all files. May be called again."""
         while self._descriptors:
             os.close(self._descriptors.pop())
         self._numbers.clear()
@@ -177,7 +181,7 @@ class Shelf:
 
 
 def open_regular(path: str) -> int | None:
-    """A descriptor of a regular file; None for any other kind, and a FIFO is not waited for.
+    """Open a regular file for reading. Returns None for any other kind; a FIFO does not block.
 
     Raises OSError, and ValueError for a NUL in the name.
     """

@@ -1,9 +1,9 @@
-"""What a run is answered, written down as it comes: killed at any byte, it has lost nothing.
+"""The journal of a run: every answer is written to it at once, so a kill at any byte loses nothing.
 
-A journal is a header line, then result lines as they are written to OUT; whoever holds its lock may
-append, and only complete lines count. Order in a run: open the Journal, which drops what an earlier
-run left half-written; load what is recorded (batch/recorded.py); `append` each answer before it is
-counted; in the end the journal is closed, or removed when OUT has it all.
+A journal is a header line followed by result lines, as they are written to OUT. Only the holder of
+its lock may append, and only complete lines count. A run opens the Journal, which drops a line that
+an earlier run left incomplete; loads the recorded answers (batch/recorded.py); appends each answer
+before it is counted; and finally closes the journal, or removes it if OUT has all answers.
 """
 
 from __future__ import annotations
@@ -27,23 +27,25 @@ from chatpipe.inputs.values import NotJSON
 VERSION = 1
 _HEADER_START = b'{"chatpipe_journal":'
 _HEADER = _HEADER_START + f'{VERSION},"chatpipe":"{__version__}"}}\n'.encode()
-# What is above it was left over by runs that came to their end: no part of what this job has cost.
-_MARK = _HEADER_START + f'{VERSION},"chatpipe":"{__version__}","finished":true}}\n'.encode()
+# A second header, after answers that finished runs did not use: they are no cost of the current job.
+_FINISHED = _HEADER_START + f'{VERSION},"chatpipe":"{__version__}","finished":true}}\n'.encode()
 
-# O_APPEND: the end is where the file ends, whatever else writes to it. O_NOFOLLOW: the name is made
-# by suffix, so that in a directory open to all another user may have put a link there.
-_OPEN = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_COPY = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+# O_APPEND: write at the current end, whatever else writes to the file. O_NOFOLLOW: the name is OUT
+# with a suffix, so in a world-writable directory another user may have put a link there.
+_OPEN_FLAGS = (
+    os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+)
+_CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK_BYTES = 1 << 18
 _HEAD_BYTES = 4096
-_NAME_BYTES = 120  # of the journal's, in that of a temporary file: see output/files.py
+_NAME_BYTES = 120  # of the journal's name in that of a temporary file: see output/files.py
 _SYNC_EVERY_S = 1.0
-# the file's size goes to disk with it, its times need not. macOS has only fsync
+# fdatasync flushes the data and the size of the file, but not its times. macOS has only fsync.
 _sync = getattr(os, "fdatasync", os.fsync)
 
 
 class Journal:
-    """A journal that is this run's until it ends: locked, and open for one complete line after another."""
+    """A journal that this run has locked and appends complete lines to."""
 
     def __init__(
         self,
@@ -52,19 +54,19 @@ class Journal:
         *,
         notice: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """Make the file, or go on with it; a torn last line is dropped.
+        """Create the journal or continue an existing one; a torn last line is dropped.
 
-        clock gives seconds. notice is told what became of a file that somebody removed or renamed.
-        Raises TryLater when another run holds it, BadInput for what is no journal, which is not
-        touched, and CannotWrite.
+        clock returns seconds. notice receives a message if somebody removed or renamed the file.
+        Raises TryLater if another run holds the lock, BadInput for a file that is not a journal,
+        which is left alone, and CannotWrite.
         """
         self.path = path
         self._clock = clock
         self._notice = notice
-        self._torn: int | None = None  # where a line begins that may be there in part
-        self._fd = _own(path)
+        self._torn: int | None = None  # offset of a line that may be incomplete
+        self._fd = _open_locked(path)
         try:
-            self._continue()
+            self._repair()
         except BaseException:
             self._release()
             raise
@@ -74,9 +76,9 @@ class Journal:
         return self._fd
 
     def append(self, line: bytes) -> int:
-        """Add a line, given without its newline: when this returns, killing the run cannot lose it.
+        """Append a line, given without its newline. Once this returns, killing the run cannot lose it.
 
-        Returns the offset at which it begins. Raises CannotWrite; the lines before it then stay whole.
+        Returns the offset of the line. Raises CannotWrite; the lines before it then stay intact.
         """
         if b"\n" in line:
             raise ValueError("a record is one line")
@@ -86,7 +88,8 @@ class Journal:
             _write_all(self._fd, line + b"\n")
             self._torn = None
         except OSError as error:
-            with contextlib.suppress(OSError):  # else before the next line, or when the journal is opened
+            # If this fails too, the torn line goes before the next append or when the journal is opened.
+            with contextlib.suppress(OSError):
                 self._drop_torn()
             raise self._failure("cannot write the journal", error) from error
         if self._clock() - self._synced >= _SYNC_EVERY_S:
@@ -94,7 +97,7 @@ class Journal:
         return start
 
     def sync(self) -> None:
-        """Wait until a power failure could lose no line. append does it once a second. Raises CannotWrite."""
+        """Wait until a power failure can lose no line. append does so once a second. Raises CannotWrite."""
         try:
             _sync(self._fd)
         except OSError as error:
@@ -102,10 +105,10 @@ class Journal:
         self._synced = self._clock()
 
     def close(self) -> None:
-        """Keep the journal and give up its lock. May be called again.
+        """Keep the journal and release its lock. May be called again.
 
-        One that somebody removed during the run is written anew. Raises CannotWrite when the answers
-        could not be kept.
+        If somebody removed the file during the run, it is written again. Raises CannotWrite if the
+        answers cannot be kept.
         """
         if self._fd < 0:
             return
@@ -121,9 +124,10 @@ class Journal:
             self._release()
 
     def keep_only(self, lines: Iterable[bytes]) -> None:
-        """Keep these lines alone, as a job has come to its end, and give up the lock. A mark follows them.
+        """Replace the content by these lines and a finished header, and release the lock.
 
-        Where that cannot be written all stays as it is. Raises as close does.
+        For a job that has ended. If the new content cannot be written, the old one stays. Raises
+        like close.
         """
         with contextlib.suppress(OSError, MissingInput):
             if self._fd >= 0 and _leads_to(self.path, self._fd):
@@ -131,7 +135,7 @@ class Journal:
         self.close()
 
     def remove(self) -> None:
-        """Remove the journal, unless the name leads to another file by now. Raises CannotWrite."""
+        """Remove the journal, unless its name now leads to another file. Raises CannotWrite."""
         try:
             if self._fd >= 0 and _leads_to(self.path, self._fd):
                 os.unlink(self.path)
@@ -151,11 +155,11 @@ class Journal:
             return
         try:
             self.close()
-        except CannotWrite as fault:  # the error on its way is the cause, and goes first
+        except CannotWrite as fault:  # the error being raised is the cause and must not be replaced
             self._notice(str(fault))
 
-    def _continue(self) -> None:
-        """Bring the file into the state in which a line can follow."""
+    def _repair(self) -> None:
+        """Make the file ready for another line: write a missing header, drop a torn last line."""
         try:
             head = os.pread(self._fd, _HEAD_BYTES, 0)
             if _is_torn_header(head):
@@ -164,12 +168,12 @@ class Journal:
                 _sync_directory(os.path.dirname(self.path))
                 return
             _check_header(head, self.path)
-            self._mend_tail()
+            self._repair_tail()
         except OSError as error:
             raise self._failure("cannot write the journal", error) from error
 
-    def _mend_tail(self) -> None:
-        """Drop a last line that is not all there. All there but for its newline, it is an answer."""
+    def _repair_tail(self) -> None:
+        """Drop an incomplete last line. A line that lacks only its newline is an answer and stays."""
         size = os.fstat(self._fd).st_size
         start = _last_line(self._fd, size)
         if start == size:
@@ -180,7 +184,7 @@ class Journal:
             os.ftruncate(self._fd, start)
 
     def _end(self) -> int:
-        """The offset of the next line. A file that is empty, or was emptied by somebody, gets its header."""
+        """Offset of the next line. An empty file gets its header, also if somebody emptied it."""
         end = os.lseek(self._fd, 0, os.SEEK_END)
         if end == 0:
             _write_all(self._fd, _HEADER)
@@ -193,7 +197,7 @@ class Journal:
             self._torn = None
 
     def _rescue(self) -> None:
-        """The name leads elsewhere: save the answers if nothing but our descriptor holds them any more."""
+        """Handle a path that no longer leads to the journal: save the answers if no other name does."""
         if os.fstat(self._fd).st_nlink:
             self._notice(
                 f"{self.path}: the journal was renamed during the run: its answers are under the new name"
@@ -220,7 +224,7 @@ class Journal:
         temporary = os.path.join(folder, f".{start}.{os.urandom(6).hex()}.tmp")
         mode = stat.S_IMODE(os.fstat(self._fd).st_mode)
         try:
-            _write_new(temporary, mode, chain((_HEADER,), (line + b"\n" for line in lines), (_MARK,)))
+            _write_new(temporary, mode, chain((_HEADER,), (line + b"\n" for line in lines), (_FINISHED,)))
             os.replace(temporary, self.path)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -232,7 +236,7 @@ class Journal:
     def _release(self) -> None:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
-            with contextlib.suppress(OSError):  # a duplicate of the descriptor would keep the lock
+            with contextlib.suppress(OSError):  # closing does not unlock while a duplicate is open
                 fcntl.flock(fd, fcntl.LOCK_UN)
             os.close(fd)
 
@@ -242,8 +246,8 @@ class Journal:
         return CannotWrite(f"{what}: {reason(error)}", place=self.path, fix=fix if is_full else "")
 
 
-def _own(path: str) -> int:
-    """A descriptor of the file, which is there and locked. Raises as Journal does."""
+def _open_locked(path: str) -> int:
+    """Open the file, creating it if necessary, and lock it. Raises like Journal."""
     while True:
         fd = _open(path)
         try:
@@ -256,14 +260,15 @@ def _own(path: str) -> int:
         except BaseException:
             os.close(fd)
             raise
-        os.close(fd)  # the run that held the lock has removed the file: what is written there is lost
+        os.close(fd)  # the previous holder of the lock removed the file: writes to it would be lost
 
 
 def _open(path: str) -> int:
     try:
         with contextlib.suppress(FileNotFoundError):
-            _refuse_special(os.lstat(path), path)  # before opening, which may rewind a tape or wait
-        fd = os.open(path, _OPEN, 0o666)
+            # Before opening, because opening a device may rewind a tape or block.
+            _refuse_special(os.lstat(path), path)
+        fd = os.open(path, _OPEN_FLAGS, 0o666)
     except (OSError, ValueError) as error:
         raise CannotWrite(f"cannot open the journal: {reason(error)}", place=path) from error
     try:
@@ -274,10 +279,10 @@ def _open(path: str) -> int:
     return fd
 
 
-def _refuse_special(found: os.stat_result, path: str) -> None:
-    if not stat.S_ISREG(found.st_mode):
+def _refuse_special(status: os.stat_result, path: str) -> None:
+    if not stat.S_ISREG(status.st_mode):
         kinds = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a directory"}
-        kind = kinds.get(stat.S_IFMT(found.st_mode), "a device or pipe")
+        kind = kinds.get(stat.S_IFMT(status.st_mode), "a device or pipe")
         raise BadInput(f"is {kind}, not a journal", place=path, fix="name a file with --journal")
 
 
@@ -304,7 +309,7 @@ def _leads_to(path: str, fd: int) -> bool:
 
 
 def _is_torn_header(head: bytes) -> bool:
-    """Whether a run was cut off while it made the file: there is nothing, or not all of a header."""
+    """Return True if a run was killed while it created the file: the header is missing or incomplete."""
     if b"\n" in head or len(head) == _HEAD_BYTES or _is_json(head):
         return False
     return head.startswith(_HEADER_START) or _HEADER_START.startswith(head)
@@ -323,7 +328,7 @@ def _check_header(head: bytes, path: str) -> None:
 
 
 def _version(line: bytes) -> int | None:
-    """The version that a header line tells; None for any other line."""
+    """The journal version in a header line; None for any other line."""
     try:
         header = values.loads(line)
     except NotJSON:
@@ -341,34 +346,34 @@ def _is_json(data: bytes) -> bool:
 
 
 def _last_line(fd: int, size: int) -> int:
-    """The offset behind the last newline; size when that is the last byte."""
+    """Offset after the last newline, which is size if the file ends in one."""
     end = size
     while end > 0:
         start = max(0, end - _BLOCK_BYTES)
-        found = os.pread(fd, end - start, start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
+        newline = os.pread(fd, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
         end = start
     return 0
 
 
 def _write_all(fd: int, data: bytes) -> None:
-    """One write, and more only when the system takes a part: at the end of the disk, or of a quota."""
+    """Write in one call; more are needed only if the disk or a quota is nearly full."""
     done = os.write(fd, data)
     while done < len(data):
         done += os.write(fd, memoryview(data)[done:])
 
 
 def _copy(fd: int, path: str) -> None:
-    """All of an open file to a new one. Raises OSError, FileExistsError among them."""
+    """Copy an open file to a new one. Raises OSError, including FileExistsError."""
     offsets = range(0, os.fstat(fd).st_size, _BLOCK_BYTES)
     blocks = (os.pread(fd, _BLOCK_BYTES, offset) for offset in offsets)
     _write_new(path, stat.S_IMODE(os.fstat(fd).st_mode), blocks)
 
 
 def _write_new(path: str, mode: int, blocks: Iterable[bytes]) -> None:
-    """A new file, on disk when this returns. Raises OSError, FileExistsError among them."""
-    fd = os.open(path, _COPY, mode)
+    """Write a new file and flush it to disk. Raises OSError, including FileExistsError."""
+    fd = os.open(path, _CREATE_FLAGS, mode)
     try:
         for block in blocks:
             _write_all(fd, block)
@@ -378,7 +383,7 @@ def _write_new(path: str, mode: int, blocks: Iterable[bytes]) -> None:
 
 
 def _sync_directory(path: str) -> None:
-    """Make a new name last through a power failure, where that can be asked for."""
+    """Make a new name survive a power failure, if the file system supports that."""
     with contextlib.suppress(OSError):
         fd = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

@@ -1,6 +1,6 @@
-"""Answers that no line of a finished run asked for: OUT is replaced, and the journal goes, but they stay.
+"""Recorded answers that a finished run did not use, kept when OUT is replaced and the journal goes.
 
-They belong to lines that were removed or edited, or are beyond --limit, and were paid for.
+They were paid for, and belong to lines that were removed or edited, or are beyond --limit.
 """
 
 from __future__ import annotations
@@ -10,29 +10,32 @@ from chatpipe.batch.recorded import Recorded
 
 
 class Leftovers:
-    """What is left over in OUT and in the journal. Order: save, replace OUT, settle."""
+    """Unused answers in OUT and in the journal. Call save(), replace OUT, then call settle()."""
 
     def __init__(self, recorded: Recorded, journal: Journal) -> None:
         self._recorded = recorded
         self._journal = journal
-        self._places = recorded.unused()
-        self._new = 0  # that no run before this one left over
+        self._locations = recorded.unused()
+        self._new = 0  # answers that no earlier finished run left over
 
     def save(self) -> None:
-        """Copy to the journal what is in OUT alone. Raises CannotWrite."""
-        for at, place in enumerate(self._places):
-            self._new += not self._recorded.is_of_finished_run(place)
-            if not self._recorded.is_in_journal(place):
-                line = next(self._recorded.lines([place]))
-                self._places[at] = self._recorded.place(self._journal.append(line), "")
+        """Copy the answers that are only in OUT to the journal. Raises CannotWrite."""
+        for index, location in enumerate(self._locations):
+            self._new += not self._recorded.is_of_finished_run(location)
+            if not self._recorded.is_in_journal(location):
+                line = next(self._recorded.lines([location]))
+                self._locations[index] = self._recorded.place(self._journal.append(line), "")
         self._journal.sync()
 
     def settle(self, *, whole: bool) -> str | None:
-        """Leave a journal with nothing but them, or none; whole: as it is. Returns what there is to say."""
+        """Reduce the journal to the unused answers, or remove it if there are none.
+
+        With whole, keep all of it. Returns a message for the user, or None.
+        """
         if whole:
             self._journal.close()
-        elif self._places:
-            self._journal.keep_only(self._recorded.lines(self._places))
+        elif self._locations:
+            self._journal.keep_only(self._recorded.lines(self._locations))
         else:
             self._journal.remove()
         if not self._new:

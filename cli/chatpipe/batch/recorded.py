@@ -1,7 +1,7 @@
-"""What was answered before, found again: result lines in OUT, in the journal and in the files of --reuse.
+"""Recorded answers: result lines in OUT, in the journal and in the files of --reuse.
 
-The lines stay where they are; in memory is where each begins. Load Recorded when the Journal is
-open; ask `find` before each request; in the end `lines` gives them for OUT.
+The lines stay in their files; memory has only the location of each. A run creates Recorded once the
+Journal is open, calls find before each request, and finally gets the lines for OUT from lines.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from chatpipe.response import judge
 
 Match = Literal["body", "id"]
 
-# The object that our result lines end with, found without parsing what is before it: inside a string
-# its quotes would be escaped, and inside another object more than one brace would follow.
+# The last object of our result lines can be found without parsing the text before it: inside a
+# string its quotes would be escaped, and inside another object a second brace would follow.
 _START = b'{"id":"'
-_ABOUT = b'"chatpipe":'
+_METADATA = b'"chatpipe":'
 _ID = re.compile(rb'\{"id":"[^"\\]*","custom_id":("[^"\\]*(?:\\.[^"\\]*)*"),')
 _BOM = b"\xef\xbb\xbf"
 _KEY_MASK = (1 << 64) - 1
 
 
 class Entry(NamedTuple):
-    """What a result line is found by, and its outcome; None where there is no such thing."""
+    """The fingerprint or custom_id that a result line is found by, and its outcome; None if absent."""
 
     identity: str | None
     outcome: str | None
@@ -46,7 +46,7 @@ _HEADER_ENTRY = Entry(None, None)
 
 
 class Found(NamedTuple):
-    """A recorded answer: its line without the newline, its outcome, and its place."""
+    """A recorded answer: its line without the newline, its outcome, and its location."""
 
     line: bytes
     outcome: str
@@ -54,12 +54,12 @@ class Found(NamedTuple):
 
 
 def key_of(identity: str) -> int:
-    """8 bytes for a fingerprint or custom_id, in this process only."""
+    """8-byte key of a fingerprint or custom_id, valid only in this process."""
     return hash(identity) & _KEY_MASK
 
 
 class Recorded:
-    """Answers that were paid for, by fingerprint or by custom_id; the lines stay in their files."""
+    """Index of the answers that were paid for, by fingerprint or by custom_id."""
 
     def __init__(
         self,
@@ -73,24 +73,25 @@ class Recorded:
         fresh: bool = False,
         key: Callable[[str], int] = key_of,
     ) -> None:
-        """Read all that was recorded; of the answers to one request the newest that is good counts.
+        """Read all files. Of several answers to one request, the newest good one counts.
 
-        From the oldest: the files of reuse in their order, each in the order of its lines, then
-        out, then the journal. A name in reuse may be a pattern. out and journal need not exist, or
-        may hold something else: then they hold no answers. resend: outcomes that are to be bought
-        again. good: outcomes that no later answer displaces unless it is good as well. fresh: the
-        files are looked through as ever, but nothing in them is found.
+        The order from the oldest is: the files of reuse as they are listed, each line by line; then
+        out; then the journal. A name in reuse may be a pattern. out and journal need not exist, and
+        if they contain something else they have no answers. Outcomes in resend are ignored, so that
+        their lines are sent again. An answer with an outcome in good is replaced only by a later one
+        that is good too. With fresh, the files are read and checked, but none of their answers is
+        found.
 
-        Raises MissingInput, and BadInput for a file in reuse that has lines, but no result line.
+        Raises MissingInput, and BadInput for a file in reuse that has lines but no result line.
         """
         self._match = match
-        self._kept = PAID - resend
+        self._reusable = PAID - resend
         self._good = good
         self._fresh = fresh
         self._key = key
-        self._shelf = Shelf()
-        self._table = Table()
-        self._headers: dict[int, int] = {}  # of each file the offset of its last one
+        self._files = Shelf()
+        self._index = Table()
+        self._headers: dict[int, int] = {}  # offset of the last header, by file
         self._out: int | None = None
         self._journal: int | None = None
         try:
@@ -107,87 +108,87 @@ class Recorded:
             raise
 
     def __len__(self) -> int:
-        """How many requests there is an answer for."""
-        return len(self._table)
+        """Number of requests that have an answer."""
+        return len(self._index)
 
     def find(self, identity: str) -> Found | None:
-        """The recorded answer to a request, read and compared in full. Raises MissingInput."""
-        for place in self._table.find(self._key(identity)):
-            line = self._line(place)
+        """The recorded answer to a request. Compares the whole identity. Raises MissingInput."""
+        for location in self._index.find(self._key(identity)):
+            line = self._line(location)
             entry = _parsed(line, self._match)
             if entry is not None and entry.identity == identity and entry.outcome in PAID:
-                return Found(line, entry.outcome, place)
+                return Found(line, entry.outcome, location)
         return None
 
     def use(self, identity: str, found: Found) -> None:
-        """Note that the run has a use for what find has found: it is not one of unused."""
+        """Mark an answer that find returned as used, so that unused leaves it out."""
         if not is_used(found.place):
-            self._table.replace(self._key(identity), found.place, used(found.place))
+            self._index.replace(self._key(identity), found.place, used(found.place))
 
-    def learn(self, identity: str, place: int) -> None:
-        """Let find know an answer that was appended after load."""
-        self._table.add(self._key(identity), used(place))
+    def learn(self, identity: str, location: int) -> None:
+        """Add an answer that this run appended to the journal, so that find returns it."""
+        self._index.add(self._key(identity), used(location))
 
     def unused(self) -> array[int]:
-        """The places of the answers in out and in the journal that no request asked for, in their order."""
-        mine = (self._out, self._journal)
-        places = (place for place in self._table.values() if not is_used(place))
-        return array("Q", sorted(place for place in places if unpack(place)[0] in mine))
+        """Locations of the answers in out and the journal that no request used, in file order."""
+        own = (self._out, self._journal)
+        locations = (location for location in self._index.values() if not is_used(location))
+        return array("Q", sorted(location for location in locations if unpack(location)[0] in own))
 
     def place(self, offset: int, outcome: str) -> int:
-        """The place of a line that was appended to the journal after load."""
+        """Location of a line that this run appended to the journal."""
         assert self._journal is not None
         return pack(self._journal, offset, is_good=outcome in self._good)
 
-    def is_in_journal(self, place: int) -> bool:
-        """Whether a line is in the journal of this run, which stays where it is."""
-        return self._journal is not None and unpack(place)[0] == self._journal
+    def is_in_journal(self, location: int) -> bool:
+        """Return True if a line is in the journal of this run, which stays where it is."""
+        return self._journal is not None and unpack(location)[0] == self._journal
 
-    def is_in_out(self, place: int) -> bool:
-        """Whether a line is in OUT, which stays until it is replaced."""
-        return self._out is not None and unpack(place)[0] == self._out
+    def is_in_out(self, location: int) -> bool:
+        """Return True if a line is in OUT, which stays until it is replaced."""
+        return self._out is not None and unpack(location)[0] == self._out
 
-    def is_of_finished_run(self, place: int) -> bool:
-        """Whether a line of the journal stands above the mark of Journal.keep_only."""
-        file, offset = unpack(place)
+    def is_of_finished_run(self, location: int) -> bool:
+        """Return True if a journal line comes before the finished header of Journal.keep_only."""
+        file, offset = unpack(location)
         return file == self._journal and offset < self._headers.get(file, 0)
 
-    def lines(self, places: Iterable[int]) -> Iterator[bytes]:
-        """The lines at places, as they are, in that order: 8 bytes a line keep OUT's order."""
-        return map(self._line, places)
+    def lines(self, locations: Iterable[int]) -> Iterator[bytes]:
+        """The unchanged lines at locations, in that order, so the order of OUT needs 8 bytes per line."""
+        return map(self._line, locations)
 
     def purchases(self) -> Iterator[dict[str, Value]]:
-        """The result lines of the journal, oldest first, failures too, each of what was bought once.
+        """The result lines of the journal, oldest first, failures included, each paid answer once.
 
-        An answer may stand there several times, under the names of lines that moved or are equal. What
-        comes before the mark of a finished run (see Journal.keep_only) is not of this job, nor is what
-        was copied from a file of reuse.
+        An answer may be there several times, under the names of lines that moved or are identical.
+        Lines before the finished header (see Journal.keep_only) belong to earlier jobs and are left
+        out, and so are lines that were copied from a file of reuse.
         """
         if self._journal is None:
             return
         seen = Table("I")
-        reused = (file for file in range(len(self._shelf)) if file not in (self._out, self._journal))
-        for key, _ in chain.from_iterable(map(self._sales, reused)):
+        reused = (file for file in range(len(self._files)) if file not in (self._out, self._journal))
+        for key, _ in chain.from_iterable(map(self._keyed_records, reused)):
             if not seen.find(key):
                 seen.add(key, 0)
-        for key, record in self._sales(self._journal, self._headers.get(self._journal, 0)):
+        for key, record in self._keyed_records(self._journal, self._headers.get(self._journal, 0)):
             if not seen.find(key):
                 seen.add(key, 0)
                 yield record
 
     def close(self) -> None:
-        self._shelf.close()
+        self._files.close()
 
-    def _sales(self, file: int, start: int = 0) -> Iterator[tuple[int, dict[str, Value]]]:
-        """The result lines of a file, each with 8 bytes for what was bought, whichever line it was for."""
-        for _, line in self._shelf.lines(file, start):
+    def _keyed_records(self, file: int, start: int = 0) -> Iterator[tuple[int, dict[str, Value]]]:
+        """The result lines of a file, each with an 8-byte key of its content without its line number."""
+        for _, line in self._files.lines(file, start):
             entry = _parsed(line, self._match)
             if entry is None or entry is _HEADER_ENTRY:
                 continue
             record: dict[str, Value] = values.loads(line)
-            about = record.get("chatpipe") or {}
-            sale = {**about, "line": None, "outcome": entry.outcome, "response": record["response"]}
-            yield hash(values.dumps(sale)) & _KEY_MASK, record
+            metadata = record.get("chatpipe") or {}
+            content = {**metadata, "line": None, "outcome": entry.outcome, "response": record["response"]}
+            yield hash(values.dumps(content)) & _KEY_MASK, record
 
     def _add_reused(self, path: str) -> None:
         try:
@@ -196,7 +197,7 @@ class Recorded:
             raise MissingInput(f"cannot read '{path}': {reason(error)}", place="--reuse") from error
         if fd is None:
             raise MissingInput(f"cannot read '{path}': not a regular file", place="--reuse")
-        file, is_new = self._shelf.add(fd, path)
+        file, is_new = self._files.add(fd, path)
         foreign = self._scan(file, stop_at_foreign=False) if is_new else None
         if foreign is not None:
             raise BadInput(
@@ -206,7 +207,7 @@ class Recorded:
             )
 
     def _add_own(self, path: str) -> int | None:
-        """The file's number; None when there is none, or nothing that could hold answers."""
+        """Number of the file, or None if it does not exist or is not a regular file."""
         try:
             fd = open_regular(path)
         except FileNotFoundError:
@@ -216,20 +217,21 @@ class Recorded:
         return None if fd is None else self._add(fd, path)
 
     def _add(self, fd: int, path: str) -> int:
-        file, is_new = self._shelf.add(fd, path)
+        file, is_new = self._files.add(fd, path)
         if is_new:
             self._scan(file, stop_at_foreign=True)
         return file
 
     def _scan(self, file: int, *, stop_at_foreign: bool) -> int | None:
-        """Remember the answers of a file. Damaged lines among result lines are passed over.
+        """Add the answers of a file to the index. Damaged lines among result lines are skipped.
 
-        Returns the number of the first line that is not blank in a file that has no result line
-        and no header; there stop_at_foreign ends the search, as the file is in another format.
+        Returns None if the file has a result line or a header, or is blank. Otherwise returns the
+        number of its first line that is not blank. With stop_at_foreign, the scan ends at a first
+        line of another kind, because the file is in another format.
         """
         foreign = None
         is_ours = False
-        for number, (offset, line) in enumerate(self._shelf.lines(file), 1):
+        for number, (offset, line) in enumerate(self._files.lines(file), 1):
             entry = _entry(line, self._match)
             if entry is None:
                 if foreign is None and not is_ours and line.strip(b" \t\r"):
@@ -241,57 +243,60 @@ class Recorded:
             if entry is _HEADER_ENTRY:
                 self._headers[file] = offset
             identity, outcome = entry
-            if outcome in self._kept and identity is not None and not self._fresh:
-                self._remember(identity, pack(file, offset, is_good=outcome in self._good))
+            if outcome in self._reusable and identity is not None and not self._fresh:
+                self._add_location(identity, pack(file, offset, is_good=outcome in self._good))
         return None if is_ours else foreign
 
-    def _remember(self, identity: str, new: int) -> None:
+    def _add_location(self, identity: str, new: int) -> None:
         key = self._key(identity)
-        for old in self._table.find(key):
+        for old in self._index.find(key):
             entry = _entry(self._line(old), self._match)
             if entry is None or entry.identity != identity:
-                continue  # another request whose 8 bytes are the same
-            # _entry looks at the ends only: a line damaged in between must not displace a whole one
+                continue  # another request with the same 8-byte key
+            # _entry reads only the ends of a line: a damaged line must not replace an intact one
             if (is_good(new) or not is_good(old)) and _parsed(self._line(new), self._match) is not None:
-                self._table.replace(key, old, new)
+                self._index.replace(key, old, new)
             return
-        self._table.add(key, new)
+        self._index.add(key, new)
 
-    def _line(self, place: int) -> bytes:
-        file, offset = unpack(place)
-        line = self._shelf.line(file, offset).removesuffix(b"\r")
+    def _line(self, location: int) -> bytes:
+        file, offset = unpack(location)
+        line = self._files.line(file, offset).removesuffix(b"\r")
         return line if offset else line.removeprefix(_BOM)
 
 
 def expanded(names: Iterable[str]) -> Iterator[str]:
-    """The files of --reuse: a name that exists is itself, another may be a pattern. Raises MissingInput."""
+    """The files of --reuse, with patterns expanded. A name that exists is not taken as a pattern.
+
+    Raises MissingInput.
+    """
     for name in names:
         if os.path.lexists(name) or not glob.has_magic(name):
             yield name
             continue
-        found = sorted(glob.glob(name))
-        if not found:
+        paths = sorted(glob.glob(name))
+        if not paths:
             raise MissingInput(f"no file matches '{name}'", place="--reuse")
-        yield from found
+        yield from paths
 
 
 def _entry(line: bytes, match: Match) -> Entry | None:
-    """As _parsed, but of a line as we write it only the ends are read: a third of the time, or less."""
-    start = line.rfind(_ABOUT)
+    """Like _parsed, but reads only the ends of a line that we wrote: a third of the time, or less."""
+    start = line.rfind(_METADATA)
     if start < 0 or not line.startswith(_START):
         return _parsed(line, match)
     try:
-        about = orjson.loads(line[start + len(_ABOUT) : -1])
+        metadata = orjson.loads(line[start + len(_METADATA) : -1])
         if match == "body":
-            return Entry(_word(about["fingerprint"]), _word(about["outcome"]))
+            return Entry(_text(metadata["fingerprint"]), _text(metadata["outcome"]))
         head = _ID.match(line)
-        return Entry(orjson.loads(head[1]), _word(about["outcome"])) if head else _parsed(line, match)
+        return Entry(orjson.loads(head[1]), _text(metadata["outcome"])) if head else _parsed(line, match)
     except (ValueError, LookupError, TypeError):  # spaces, a carriage return, keys in another order
         return _parsed(line, match)
 
 
 def _parsed(line: bytes, match: Match) -> Entry | None:
-    """What a result line of a run or of the Batch API says; None for any other line."""
+    """The entry of a result line of a run or of the Batch API; None for any other line."""
     try:
         record = values.loads(line)
     except NotJSON:
@@ -302,19 +307,19 @@ def _parsed(line: bytes, match: Match) -> Entry | None:
         return _HEADER_ENTRY
     if "response" not in record or not ("custom_id" in record or "error" in record):
         return None
-    about = record.get("chatpipe")
-    if type(about) is not dict:  # the Batch API's
-        about = {"outcome": outcome_of(record["response"])}
-    identity = about.get("fingerprint") if match == "body" else record.get("custom_id")
-    return Entry(_word(identity), _word(about.get("outcome")))
+    metadata = record.get("chatpipe")
+    if type(metadata) is not dict:  # a line of the Batch API
+        metadata = {"outcome": outcome_of(record["response"])}
+    identity = metadata.get("fingerprint") if match == "body" else record.get("custom_id")
+    return Entry(_text(identity), _text(metadata.get("outcome")))
 
 
-def _word(value: Value) -> str | None:
+def _text(value: Value) -> str | None:
     return value if type(value) is str else None
 
 
 def outcome_of(response: Value) -> str | None:
-    """The outcome of the `response` of a Batch API output line; None when it is no answer. Never raises."""
+    """Outcome of the `response` of a Batch API output line; None if it is not an answer. Never raises."""
     body = response.get("body") if type(response) is dict else None
     if type(body) is not dict or response.get("status_code") != 200:
         return None

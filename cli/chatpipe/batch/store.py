@@ -1,4 +1,4 @@
-"""What a run knows and keeps: answers recorded before it, the journal it writes, the order of its lines."""
+"""The store of a run: answers recorded before it, the journal that it writes, the order of its lines."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from chatpipe.inputs import values
 
 
 class Store:
-    """The memory of one run. Without journal, --reuse and --dedupe it keeps nothing and looks nothing up.
+    """Recorded and new answers of one run; it has neither without a journal, --reuse and --dedupe.
 
-    by_id is there with --match id: it finds, by a line's own custom_id, what is not found by its
-    body. base_url is a part of each fingerprint, unless --any-server leaves it out. Of repeated
-    bodies each has a fingerprint of its own, unless dedupe gives all of them one answer. With
-    keeps_all the journal gets every answer, also what OUT has; what --reuse has it always gets.
+    by_id is set with --match id. It finds, by the line's own custom_id, an answer that its body does
+    not find. Fingerprints include base_url, unless --any-server leaves it out. Identical bodies have
+    different fingerprints, unless dedupe gives all of them one answer. With keeps_all, answers that
+    are in OUT are copied to the journal too; answers from --reuse always are.
     """
 
     def __init__(
@@ -42,22 +42,25 @@ class Store:
         self._recorded = recorded
         self._by_id = by_id
         self._keeps_all = keeps_all
-        self._counts = (recorded is not None or is_shard) and not dedupe
+        self._counts_occurrences = (recorded is not None or is_shard) and not dedupe
         self._occurrences = Occurrences()
         self._dedupe = dedupe
-        # 8 bytes a line: where the result of each line is, in input order. 0 where there is none yet.
-        self._places: array[int] | None = array("Q") if keeps_order else None
-        self._found: dict[int, Found] = {}
+        # Location of the result of each line, in input order, in 8 bytes. 0 if there is none yet.
+        self._locations: array[int] | None = array("Q") if keeps_order else None
+        self._found: dict[int, Found] = {}  # by line number
 
     def fingerprint(self, item: Item) -> str:
-        """The name of a request. Without a memory repeated bodies share one: to count them needs one."""
+        """Fingerprint of a request.
+
+        Identical bodies share one if no answers are looked up, because counting them takes memory.
+        """
         assert item.body is not None
         digest = fingerprints.digest(item.body)
-        occurrence = self._occurrences.next(digest) if self._counts else 1
+        occurrence = self._occurrences.next(digest) if self._counts_occurrences else 1
         return fingerprints.mix(digest, self._base_url, occurrence)
 
     def answer(self, item: Item, fingerprint: str) -> Found | None:
-        """The recorded answer to an item; with dedupe also one that this run was given for another line."""
+        """The recorded answer to an item. With dedupe it may be from another line of this run."""
         if self._recorded is None:
             return None
         found = self._recorded.find(fingerprint)
@@ -68,31 +71,36 @@ class Store:
         return found
 
     def keep(self, number: int, result: Result) -> None:
-        """Record a result before anybody counts it. What is there already, word for word, stays."""
+        """Append a result to the journal before it is counted.
+
+        An identical line that is recorded already stays where it is. number is the position of the
+        item in the input, from 0.
+        """
         found = self._found.pop(result.item.line, None)
         if self._journal is None or self._recorded is None:
             return
         if found is not None and found.line == result.line and self._is_safe(found):
-            place = found.place
+            location = found.place
         else:
-            place = self._recorded.place(self._journal.append(result.line), str(result.outcome))
+            location = self._recorded.place(self._journal.append(result.line), str(result.outcome))
         if self._dedupe and result.outcome in PAID and result.latency_s is not None:
-            self._recorded.learn(result.fingerprint, place)
-        if self._places is not None:
-            if number >= len(self._places):
-                self._places.extend([0] * (number + 1 - len(self._places)))
-            self._places[number] = place
+            self._recorded.learn(result.fingerprint, location)
+        if self._locations is not None:
+            if number >= len(self._locations):
+                self._locations.extend([0] * (number + 1 - len(self._locations)))
+            self._locations[number] = location
 
     def lines(self) -> Iterator[bytes]:
-        """The result lines in the order of the input. Only where the order was kept, and all have come."""
+        """The result lines in input order. Needs keeps_order, and a result for every line."""
         assert self._recorded is not None
-        assert self._places is not None
-        return self._recorded.lines(self._places)
+        assert self._locations is not None
+        return self._recorded.lines(self._locations)
 
     def _is_safe(self, found: Found) -> bool:
-        """Whether a recorded answer will be there next time, too.
+        """Return True if the next run will find a recorded answer where it is.
 
-        OUT may be about to hold texts only, and the files of --reuse are not named the next time.
+        OUT may be about to be replaced by texts only, and the next run may not name the files of
+        --reuse.
         """
         assert self._recorded is not None
         if self._recorded.is_in_journal(found.place):
@@ -100,7 +108,10 @@ class Store:
         return not self._keeps_all and self._recorded.is_in_out(found.place)
 
     def _by_own_id(self, item: Item) -> Found | None:
-        """Its place is of another table, and therefore not kept."""
+        """The answer recorded under the item's own custom_id.
+
+        Its location belongs to by_id, not to recorded, so it is not put into _found.
+        """
         assert self._recorded is not None
         if self._by_id is None or not item.has_own_id:
             return None
