@@ -1,4 +1,4 @@
-"""A file, or stdin, -> its lines as they come, without blocking what is in flight."""
+"""Read lines from a file or stdin as they arrive, without blocking the requests in flight."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ _BLOCK_BYTES = 1 << 16
 
 
 class Lines:
-    """The physical lines of a descriptor, at LF, without their ends. One too long is cut behind LINE_BYTES.
+    """Physical lines of a descriptor, split at LF, without their ends.
 
-    An asynchronous iterator, and before its event loop runs also one line at a time. A regular file
-    is read as it is; a pipe is waited for, so that results come while `tail -f` says nothing. Raises
-    MissingInput when reading fails.
+    A line that is too long is cut somewhere after LINE_BYTES. Lines is an asynchronous iterator;
+    before the event loop runs, next() reads single lines. A regular file is read without waiting.
+    For a pipe, the iterator waits until it is readable, so results arrive while `tail -f` is silent.
+    Raises MissingInput if reading fails.
     """
 
     def __init__(self, descriptor: int, name: str) -> None:
@@ -28,17 +29,17 @@ class Lines:
         self._descriptor = descriptor
         self._is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
         self._number = 1
-        self._held: list[bytes] = []
-        self._held_bytes = 0
+        self._partial: list[bytes] = []  # pieces of a line whose end has not been read
+        self._partial_bytes = 0
         self._ready: deque[Source] = deque()
-        self._is_over = False
+        self._is_at_end = False
 
     def next(self) -> Source | None:
-        """The next line, waited for however long it takes; None at the end."""
-        while not self._ready and not self._is_over:
+        """The next line, or None at the end. Blocks until there is one."""
+        while not self._ready and not self._is_at_end:
             if (block := self._read()) is not None:
-                self._take(block)
-            else:  # who has given us the descriptor made it non-blocking
+                self._split(block)
+            else:  # our caller passed a non-blocking descriptor
                 select.select([self._descriptor], [], [])
         return self._ready.popleft() if self._ready else None
 
@@ -47,17 +48,17 @@ class Lines:
         while True:
             while ready:
                 yield ready.popleft()
-            if self._is_over:
+            if self._is_at_end:
                 return
             if self._is_file:
-                await asyncio.sleep(0)  # a file never makes us wait, and what is in flight wants its turn
+                await asyncio.sleep(0)  # a file is always readable: let the requests in flight run
             else:
-                await _readable(self._descriptor)
+                await _until_readable(self._descriptor)
             if (block := self._read()) is not None:
-                self._take(block)
+                self._split(block)
 
     def _read(self) -> bytes | None:
-        """A block, empty at the end; None where there was nothing to read after all."""
+        """The next block, empty at the end; None if there is nothing to read yet."""
         try:
             return os.read(self._descriptor, _BLOCK_BYTES)
         except BlockingIOError:
@@ -65,29 +66,29 @@ class Lines:
         except OSError as error:
             raise MissingInput(f"cannot read '{self.name}': {reason(error)}", place="FILE") from error
 
-    def _take(self, block: bytes) -> None:
-        """Cut a block into lines, and hold what is left of the last."""
+    def _split(self, block: bytes) -> None:
+        """Split a block into lines; the last piece may be part of a line."""
         if not block:
-            self._is_over = True
-            if self._held_bytes:
-                self._ready.append(Source(self.name, b"".join(self._held), self._number, b""))
+            self._is_at_end = True
+            if self._partial_bytes:
+                self._ready.append(Source(self.name, b"".join(self._partial), self._number, b""))
             return
         first, *rest = block.split(b"\n")
-        if self._held_bytes <= LINE_BYTES:
-            self._held.append(first)
-            self._held_bytes += len(first)
+        if self._partial_bytes <= LINE_BYTES:
+            self._partial.append(first)
+            self._partial_bytes += len(first)
         for piece in rest:
-            line = self._held[0] if len(self._held) == 1 else b"".join(self._held)
+            line = self._partial[0] if len(self._partial) == 1 else b"".join(self._partial)
             if line.endswith(b"\r"):
                 self._ready.append(Source(self.name, line[:-1], self._number, b"\r\n"))
             else:
                 self._ready.append(Source(self.name, line, self._number))
             self._number += 1
-            self._held, self._held_bytes = [piece], len(piece)
+            self._partial, self._partial_bytes = [piece], len(piece)
 
 
-async def _readable(descriptor: int) -> None:
-    """Wait for data or the end. What an event loop cannot watch (a device) can be read at once."""
+async def _until_readable(descriptor: int) -> None:
+    """Wait for data or the end. A descriptor that an event loop cannot watch (a device) is readable."""
     loop = asyncio.get_running_loop()
     ready = loop.create_future()
     try:

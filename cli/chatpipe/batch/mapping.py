@@ -1,4 +1,4 @@
-"""Rows of a table -> Items: each the request of one row, which is carried along to its result."""
+"""Rows of a table -> Items: one request per row; the item keeps its row for the result."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from chatpipe.inputs.values import Value
 from chatpipe.request.filling import Filling
 from chatpipe.request.placeholders import Missing, written
 
-_COLUMNS_TOLD = 8
+_COLUMNS_SHOWN = 8
 
 
 class RowRequests:
-    """Lines of a table -> Items: see lines.Reader. A row that is wrong is an Item with its fault."""
+    """Reader of table lines: see lines.Reader. A bad row becomes an Item with a fault."""
 
     def __init__(self, rows: Rows, filling: Filling, *, strict: bool, unchecked: bool) -> None:
-        """Raises BadInput where rows have no field that a template names, if that is known by now."""
+        """Raises BadInput if the columns are known already and a template names another field."""
         self._rows = rows
-        self._filling = filling
+        self._template = filling
         self._strict = strict
         self._unchecked = unchecked
-        self._knows_names = not rows.is_flat  # of JSON each row has its own
+        self._has_checked_names = not rows.is_flat  # rows of JSON have different fields: see _request
         self._check_names("")
 
     @property
@@ -35,7 +35,7 @@ class RowRequests:
 
     def item(self, source: Source) -> Item | None:
         row = self._rows.row(source)
-        if not self._knows_names:
+        if not self._has_checked_names:
             self._check_names(source.place())
         return None if row is None else self._item(row)
 
@@ -45,7 +45,7 @@ class RowRequests:
 
     def _item(self, row: Row) -> Item:
         own_id = row.fields.get("custom_id")
-        if not isinstance(own_id, str) or not own_id:  # an empty cell is no name
+        if not isinstance(own_id, str) or not own_id:  # an empty cell is not an id
             own_id = None
         body, fault = self._request(row)
         item = Item(
@@ -60,11 +60,11 @@ class RowRequests:
         return item if body is None or self._unchecked else checked(item, row.source, strict=self._strict)
 
     def _request(self, row: Row) -> tuple[dict[str, Value] | None, BadInput | None]:
-        """The request of a row, or why there is none."""
+        """The request of a row, or the fault that prevents it."""
         if row.fault is not None:
             return None, row.fault
         try:
-            return self._filling.body(row.fields), None
+            return self._template.body(row.fields), None
         except Missing as missing:
             return None, BadInput(f"no field '{missing.name}'", place=row.source.place())
         except BadInput as fault:
@@ -72,24 +72,27 @@ class RowRequests:
             return None, fault
 
     def _check_names(self, place: str) -> None:
-        """Once the columns are known, no template may name another. Raises BadInput."""
+        """Raise BadInput if the columns are known and a template names a field that is not one of them.
+
+        Does nothing after the first check.
+        """
         columns = self._rows.columns
-        if columns is None or self._knows_names:
+        if columns is None or self._has_checked_names:
             return
-        self._knows_names = True
-        known = frozenset(columns)
-        for placeholder, option in self._filling.placeholders:
-            if not placeholder.is_in(known):
-                raise _unknown(placeholder.name, option, columns, place)
+        self._has_checked_names = True
+        names = frozenset(columns)
+        for placeholder, option in self._template.placeholders:
+            if not placeholder.is_in(names):
+                raise _unknown_column(placeholder.name, option, columns, place)
 
 
-def _unknown(name: str, option: str, columns: Sequence[str], place: str) -> BadInput:
-    near = get_close_matches(name, columns, 1)
-    listed = ", ".join(columns[:_COLUMNS_TOLD]) + (", ..." if len(columns) > _COLUMNS_TOLD else "")
+def _unknown_column(name: str, option: str, columns: Sequence[str], place: str) -> BadInput:
+    close = get_close_matches(name, columns, 1)
+    listed = ", ".join(columns[:_COLUMNS_SHOWN]) + (", ..." if len(columns) > _COLUMNS_SHOWN else "")
     fix = f"there is {listed}"
-    if near:
-        way = written(near[0])
-        fix = f"did you mean '{near[0]}'?" if way == near[0] else f"write {{{{{way}}}}}"
+    if close:
+        text = written(close[0])
+        fix = f"did you mean '{close[0]}'?" if text == close[0] else f"write {{{{{text}}}}}"
     if len(columns) == 1 and re.search(r"[;,\t|]", columns[0]):
         fix = f"the only column is '{columns[0]}': cells stand between commas in CSV, between tabs in TSV"
     return BadInput(f"{option} names '{name}', which is no column", place=place, fix=fix)
