@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from chatpipe.batch.capacity import Auto, Capacity, levels
+from parametrize import cases
 
 SERVICE_S = 1.0
 
@@ -95,7 +96,7 @@ SERVERS = [1, 8, 32, 100]
 SEEDS = [1, 2, 3]
 
 
-@pytest.mark.parametrize("refuses", [pytest.param(False, id="queues"), pytest.param(True, id="refuses")])
+@cases("refuses", {"queues": False, "refuses": True})
 @pytest.mark.parametrize("kind", ["steady", "noisy"])
 @pytest.mark.parametrize("places", SERVERS)
 def test_capacity_is_found(places: int, kind: str, refuses: bool) -> None:
@@ -107,7 +108,7 @@ def test_capacity_is_found(places: int, kind: str, refuses: bool) -> None:
         assert ran.refused <= 80
 
 
-@pytest.mark.parametrize("refuses", [pytest.param(False, id="queues"), pytest.param(True, id="refuses")])
+@cases("refuses", {"queues": False, "refuses": True})
 @pytest.mark.parametrize("places", SERVERS)
 def test_throughput_over_a_long_run(places: int, refuses: bool) -> None:
     answers = max(8000, 250 * places)
@@ -125,17 +126,11 @@ def test_it_is_there_after_so_many_answers(places: int, answers: int) -> None:
     assert any(0.7 * places <= limit <= 1.5 * places for limit in ran.limits)
 
 
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        pytest.param(8, 32, id="more"),
-        pytest.param(32, 8, id="less"),
-        pytest.param(100, 8, id="far less"),
-        pytest.param(8, 100, id="far more"),
-        pytest.param(32, 1, id="hardly any"),
-    ],
+@cases(
+    "before, after",
+    {"more": (8, 32), "less": (32, 8), "far less": (100, 8), "far more": (8, 100), "hardly any": (32, 1)},
 )
-@pytest.mark.parametrize("refuses", [pytest.param(False, id="queues"), pytest.param(True, id="refuses")])
+@cases("refuses", {"queues": False, "refuses": True})
 def test_capacity_that_changes_in_mid_run(before: int, after: int, refuses: bool) -> None:
     changes_s = 4000 / before
     for seed in range(4):
@@ -263,14 +258,14 @@ def lose(jobs: Auto, tries: str) -> list[int]:
     return limits
 
 
-@pytest.mark.parametrize(
-    ("tries", "limit"),
-    [
-        pytest.param("xxxx", 4, id="four may be bad luck"),
-        pytest.param("xxxxx", 2, id="five in a row"),
-        pytest.param("..x" * 5, 2, id="a third"),
-        pytest.param("......x" * 9, 4, id="a seventh"),
-    ],
+@cases(
+    "tries, limit",
+    {
+        "four may be bad luck": ("xxxx", 4),
+        "five in a row": ("xxxxx", 2),
+        "a third": ("..x" * 5, 2),
+        "a seventh": ("......x" * 9, 4),
+    },
 )
 def test_many_broken_connections_are_a_refusal(tries: str, limit: int) -> None:
     assert lose(Auto(), tries)[-1] == limit

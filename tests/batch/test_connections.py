@@ -29,6 +29,7 @@ from loopback import (
     stream_of,
     tls_contexts,
 )
+from parametrize import cases
 from process import Done, run, start
 from tinyproxy import tinyproxy
 
@@ -69,7 +70,7 @@ def secure() -> Iterator[Server]:
 # TLS
 
 
-@pytest.mark.parametrize("stream", [pytest.param((), id="whole"), pytest.param(("--stream",), id="streamed")])
+@cases("stream", {"whole": (), "streamed": ("--stream",)})
 def test_an_authority_that_is_named_is_trusted_and_its_connections_are_kept(
     stream: tuple[str, ...], secure: Server
 ) -> None:
@@ -86,12 +87,12 @@ def test_insecure_asks_for_no_authority(secure: Server) -> None:
     assert_all_answered(batch(secure.url, "--insecure"))
 
 
-@pytest.mark.parametrize(
-    ("context", "arguments"),
-    [
-        pytest.param("server", (), id="nobody vouches for it"),
-        pytest.param("wrong_name", ("--cacert", str(tls_contexts().ca_pem)), id="it is another's"),
-    ],
+@cases(
+    "context, arguments",
+    {
+        "nobody vouches for it": ("server", ()),
+        "it is another's": ("wrong_name", ("--cacert", str(tls_contexts().ca_pem))),
+    },
 )
 def test_a_certificate_that_is_not_good_is_69_and_nothing_is_sent(
     context: str, arguments: tuple[str, ...]
@@ -152,7 +153,7 @@ def test_no_proxy_goes_straight() -> None:
 
 
 @pytest.mark.parametrize("is_secure", [False, True], ids=["http", "https"])
-@pytest.mark.parametrize("stream", [pytest.param((), id="whole"), pytest.param(("--stream",), id="streamed")])
+@cases("stream", {"whole": (), "streamed": ("--stream",)})
 def test_through_tinyproxy(stream: tuple[str, ...], is_secure: bool, tmp_path: Path) -> None:
     tls = tls_contexts()
     with tinyproxy(tmp_path) as proxy, serve(answering, tls=tls.server if is_secure else None) as server:
@@ -193,12 +194,12 @@ def test_an_untrusted_server_behind_a_proxy_is_each_lines_failure() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-@pytest.mark.parametrize(
-    ("limit", "said"),
-    [
-        pytest.param("--deadline", "no whole answer from '{there}' within the deadline", id="deadline"),
-        pytest.param("--timeout", "gave up on '{there}': no byte for 0.4 s", id="time-out"),
-    ],
+@cases(
+    "limit, said",
+    {
+        "deadline": ("--deadline", "no whole answer from '{there}' within the deadline"),
+        "time-out": ("--timeout", "gave up on '{there}': no byte for 0.4 s"),
+    },
 )
 def test_a_proxy_that_stalls_is_waited_for_as_long_as_allowed(limit: str, said: str, scheme: str) -> None:
     with silent() as port:
@@ -226,16 +227,12 @@ def test_a_deadline_holds_for_an_answer_that_never_ends() -> None:
     assert all(0.35 <= each < 1.5 for each in took), took
 
 
-@pytest.mark.parametrize(
-    ("is_secure", "said"),
-    [
-        pytest.param(False, "407 from '{there}': proxy authentication required", id="http"),
-        pytest.param(
-            True,
-            "no way to '{there}' through the proxy: 407 Proxy Authentication Required",
-            id="https",
-        ),
-    ],
+@cases(
+    "is_secure, said",
+    {
+        "http": (False, "407 from '{there}': proxy authentication required"),
+        "https": (True, "no way to '{there}' through the proxy: 407 Proxy Authentication Required"),
+    },
 )
 def test_a_proxy_that_asks_for_a_password(is_secure: bool, said: str) -> None:
     url = f"{'https' if is_secure else 'http'}://h.example/v1"
@@ -246,21 +243,19 @@ def test_a_proxy_that_asks_for_a_password(is_secure: bool, said: str) -> None:
     assert messages(done) == {said.format(there=f"{url}/chat/completions")}
 
 
-@pytest.mark.parametrize(
-    ("proxy", "said"),
-    [
-        pytest.param("http://", "'http://' names no host", id="no host"),
-        pytest.param(
+@cases(
+    "proxy, said",
+    {
+        "no host": ("http://", "'http://' names no host"),
+        "scheme": (
             "ftp://u:s3cret@h",
             "'ftp://h' is not the URL of a proxy: http://, https:// or socks5://HOST:PORT",
-            id="scheme",
         ),
-        pytest.param(
+        "port": (
             "http://h:port",
             "'http://h:port' is not the URL of a proxy: http://, https:// or socks5://HOST:PORT",
-            id="port",
         ),
-    ],
+    },
 )
 @pytest.mark.parametrize("by", ["--proxy", "proxy variable"])
 def test_a_proxy_that_cannot_be_used_is_78_before_anything_is_read(

@@ -17,6 +17,7 @@ import pytest
 
 from batch.resuming import Shop, outcomes, records, texts, write_rows
 from loopback import Answer, Request, Stall, WaitFor, closed_port, completion, error, reply, serve
+from parametrize import cases
 from process import environment, run, sh, start
 from programs import program
 
@@ -262,13 +263,13 @@ def test_the_last_line_says_why(shop: Shop, tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("options", "where"),
-    [
-        pytest.param((), "see select(.error)", id="on stdout"),
-        pytest.param(("-o", "out"), "see select(.error) in 'out.journal'", id="in a file"),
-        pytest.param(("-f", "text", "--journal", "j"), "see select(.error) in 'j'", id="texts"),
-    ],
+@cases(
+    "options, where",
+    {
+        "on stdout": ((), "see select(.error)"),
+        "in a file": (("-o", "out"), "see select(.error) in 'out.journal'"),
+        "texts": (("-f", "text", "--journal", "j"), "see select(.error) in 'j'"),
+    },
 )
 def test_lines_that_are_wrong_are_to_be_mended(
     options: tuple[str, ...], where: str, shop: Shop, tmp_path: Path
@@ -286,12 +287,12 @@ def test_of_texts_on_stdout_nothing_can_be_looked_at(shop: Shop, tmp_path: Path)
     assert done.stderr == b"chatpipe: 1 of 2 lines failed: 1 http_500" + advice
 
 
-@pytest.mark.parametrize(
-    ("options", "advice"),
-    [
-        pytest.param((), "with -o FILE or --journal FILE the next run goes on", id="without a journal"),
-        pytest.param(("--journal", "j"), "run the same command again", id="with one"),
-    ],
+@cases(
+    "options, advice",
+    {
+        "without a journal": ((), "with -o FILE or --journal FILE the next run goes on"),
+        "with one": (("--journal", "j"), "run the same command again"),
+    },
 )
 def test_to_raise_a_budget_is_half_of_the_advice(
     options: tuple[str, ...], advice: str, shop: Shop, tmp_path: Path
@@ -305,13 +306,7 @@ def test_to_raise_a_budget_is_half_of_the_advice(
 # The end of a run whose output is in order
 
 
-@pytest.mark.parametrize(
-    ("status", "options", "ends"),
-    [
-        pytest.param(401, (), 77, id="no key"),
-        pytest.param(500, ("--halt", "soon,fail=1"), 1, id="a halt rule"),
-    ],
-)
+@cases("status, options, ends", {"no key": (401, (), 77), "a halt rule": (500, ("--halt", "soon,fail=1"), 1)})
 def test_in_order_no_more_is_sent_than_out_of_order(
     status: int, options: tuple[str, ...], ends: int, tmp_path: Path
 ) -> None:

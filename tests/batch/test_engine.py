@@ -16,6 +16,7 @@ from chatpipe.batch.results import Maker, Result
 from chatpipe.batch.run import Engine, Stop
 from chatpipe.errors import BadInput, CannotWrite, ChatpipeError, Interrupted, MissingInput
 from chatpipe.wire.answer import Answer
+from parametrize import cases
 
 MAKER = Maker(frozenset(), calls_are_final=False)
 BAD = "bad"  # a line that is no request
@@ -251,15 +252,15 @@ def test_fewer_places_are_left_empty_and_taken_again_when_there_are_more() -> No
 # What is made ready
 
 
-@pytest.mark.parametrize(
-    ("places", "size", "expected"),
-    [
-        pytest.param(1, 1, 2, id="one place"),
-        pytest.param(16, 1, 32, id="as many as places"),
-        pytest.param(1000, 1, 1256, id="256 at most"),
-        pytest.param(16, 5 << 20, 17, id="one if they are large"),
-        pytest.param(16, 1 << 20, 20, id="a few if they are not small"),
-    ],
+@cases(
+    "places, size, expected",
+    {
+        "one place": (1, 1, 2),
+        "as many as places": (16, 1, 32),
+        "256 at most": (1000, 1, 1256),
+        "one if they are large": (16, 5 << 20, 17),
+        "a few if they are not small": (16, 1 << 20, 20),
+    },
 )
 def test_so_much_is_read_ahead(places: int, size: int, expected: int) -> None:
     """What is in flight, and as much again that is ready."""

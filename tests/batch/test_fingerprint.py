@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import tracemalloc
+from typing import Any
 
 import orjson
 import pytest
@@ -12,20 +13,21 @@ import pytest
 from chatpipe.batch.fingerprint import Occurrences, digest, fingerprint, mix
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from parametrize import cases
 from programs import program
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Hi é"}], "temperature": 0.5}
 CANONICAL = '{"messages":[{"content":"Hi é","role":"user"}],"model":"m","temperature":0.5}'
 
 # Printed by `b2sum -l 128`. They may not change: journals hold them.
-WRITTEN_DOWN = [
-    pytest.param("http://h/v1", 1, "10a4ae4cd114637b6fe6bce1daea6f7c", id="first"),
-    pytest.param("http://h/v1", 2, "0f89a658a6d022701bd8a6d4749c1e06", id="second"),
-    pytest.param(None, 1, "c1232fca3b7dd1944771758dfce021bb", id="any server"),
-]
+WRITTEN_DOWN: dict[str, Any] = {
+    "first": ("http://h/v1", 1, "10a4ae4cd114637b6fe6bce1daea6f7c"),
+    "second": ("http://h/v1", 2, "0f89a658a6d022701bd8a6d4749c1e06"),
+    "any server": (None, 1, "c1232fca3b7dd1944771758dfce021bb"),
+}
 
 
-@pytest.mark.parametrize(("base_url", "occurrence", "expected"), WRITTEN_DOWN)
+@cases("base_url, occurrence, expected", WRITTEN_DOWN)
 def test_fingerprints_are_the_same_in_every_version(
     base_url: str | None, occurrence: int, expected: str
 ) -> None:
@@ -44,43 +46,39 @@ def test_a_shell_can_compute_them() -> None:
     assert fingerprint(BODY, "http://h/v1", 3) == b2sum(f"{b2sum(CANONICAL)} 3 http://h/v1")
 
 
-SAME = [
-    pytest.param(b'{"a":1,"b":2}', b'{"b":2,"a":1}', id="order of keys"),
-    pytest.param(b'{"a":{"x":1,"y":2}}', b'{ "a": {"y": 2, "x": 1} }', id="order of keys further in, spaces"),
-    pytest.param(b'{"a":"\xc3\xa9"}', b'{"a":"\\u00e9"}', id="escapes"),
-    pytest.param(
-        b'{"a":"\\ud83d","b":1}', b'{"b":1,"a":"\\uD83D"}', id="order of keys beside a lone surrogate"
-    ),
-    pytest.param(b'{"a":1e2}', b'{"a":100.0}', id="forms of a number"),
-    pytest.param(
+SAME: dict[str, Any] = {
+    "order of keys": (b'{"a":1,"b":2}', b'{"b":2,"a":1}'),
+    "order of keys further in, spaces": (b'{"a":{"x":1,"y":2}}', b'{ "a": {"y": 2, "x": 1} }'),
+    "escapes": (b'{"a":"\xc3\xa9"}', b'{"a":"\\u00e9"}'),
+    "order of keys beside a lone surrogate": (b'{"a":"\\ud83d","b":1}', b'{"b":1,"a":"\\uD83D"}'),
+    "forms of a number": (b'{"a":1e2}', b'{"a":100.0}'),
+    "order of keys beside a long integer": (
         b'{"n":123456789012345678901234567890,"a":0}',
         b'{"a":0,"n":123456789012345678901234567890}',
-        id="order of keys beside a long integer",
     ),
-    pytest.param(b'{"\\ud83d":1,"a":2}', b'{"a":2,"\\ud83d":1}', id="a lone surrogate in a key"),
-]
+    "a lone surrogate in a key": (b'{"\\ud83d":1,"a":2}', b'{"a":2,"\\ud83d":1}'),
+}
 
 
-@pytest.mark.parametrize(("one", "other"), SAME)
+@cases("one, other", SAME)
 def test_what_is_the_same_body_has_one_digest(one: bytes, other: bytes) -> None:
     assert digest(body(one)) == digest(body(other))
 
 
-DIFFERENT = [
-    pytest.param(b'{"a":[1,2]}', b'{"a":[2,1]}', id="order of items"),
-    pytest.param(b'{"a":1}', b'{"a":"1"}', id="number and string"),
-    pytest.param(b'{"a":null}', b"{}", id="null and absent"),
-    pytest.param(b'{"a":"x"}', b'{"a":"x "}', id="one space"),
-    pytest.param(b'{"a":"\\ud83d"}', b'{"a":"\\ud83e"}', id="two lone surrogates"),
-    pytest.param(
+DIFFERENT: dict[str, Any] = {
+    "order of items": (b'{"a":[1,2]}', b'{"a":[2,1]}'),
+    "number and string": (b'{"a":1}', b'{"a":"1"}'),
+    "null and absent": (b'{"a":null}', b"{}"),
+    "one space": (b'{"a":"x"}', b'{"a":"x "}'),
+    "two lone surrogates": (b'{"a":"\\ud83d"}', b'{"a":"\\ud83e"}'),
+    "the last digit of long integers": (
         b'{"n":123456789012345678901234567890}',
         b'{"n":123456789012345678901234567891}',
-        id="the last digit of long integers",
     ),
-]
+}
 
 
-@pytest.mark.parametrize(("one", "other"), DIFFERENT)
+@cases("one, other", DIFFERENT)
 def test_what_is_another_body_has_another_digest(one: bytes, other: bytes) -> None:
     assert digest(body(one)) != digest(body(other))
 

@@ -10,6 +10,7 @@ import sys
 import tracemalloc
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from chatpipe.batch.index import Shelf, Table, is_good, is_used, open_regular, pack, unpack, used
 from chatpipe.errors import MissingInput
+from parametrize import cases
 from programs import missing
 
 LARGEST = 2**64 - 1
@@ -156,24 +158,23 @@ def test_a_place_fits_8_bytes(file: int, offset: int, good: bool) -> None:
     assert used(place) == used(used(place)) <= LARGEST
 
 
-LINES = [
-    pytest.param(b"", [], id="empty"),
-    pytest.param(b"a\nbc\n", [(0, b"a"), (2, b"bc")], id="two lines"),
-    pytest.param(b"a\nbc", [(0, b"a"), (2, b"bc")], id="no final newline"),
-    pytest.param(b"\n\na\n", [(0, b""), (1, b""), (2, b"a")], id="blank lines"),
-    pytest.param(b"a\r\nb\xe2\x80\xa8c\n", [(0, b"a\r"), (3, b"b\xe2\x80\xa8c")], id="only LF ends a line"),
-    pytest.param(
+LINES: dict[str, Any] = {
+    "empty": (b"", []),
+    "two lines": (b"a\nbc\n", [(0, b"a"), (2, b"bc")]),
+    "no final newline": (b"a\nbc", [(0, b"a"), (2, b"bc")]),
+    "blank lines": (b"\n\na\n", [(0, b""), (1, b""), (2, b"a")]),
+    "only LF ends a line": (b"a\r\nb\xe2\x80\xa8c\n", [(0, b"a\r"), (3, b"b\xe2\x80\xa8c")]),
+    "lines across blocks": (
         b"x" * 300_000 + b"\n" + b"y" * 262_143 + b"\nz",
         [(0, b"x" * 300_000), (300_001, b"y" * 262_143), (562_145, b"z")],
-        id="lines across blocks",
     ),
-    pytest.param(b"x" * 262_143 + b"\nz", [(0, b"x" * 262_143), (262_144, b"z")], id="a block, exactly"),
-    pytest.param(b"x" * 4096 + b"\nz", [(0, b"x" * 4096), (4097, b"z")], id="a read, exactly"),
-    pytest.param(b"x" * 4096, [(0, b"x" * 4096)], id="a read, exactly, and the end"),
-]
+    "a block, exactly": (b"x" * 262_143 + b"\nz", [(0, b"x" * 262_143), (262_144, b"z")]),
+    "a read, exactly": (b"x" * 4096 + b"\nz", [(0, b"x" * 4096), (4097, b"z")]),
+    "a read, exactly, and the end": (b"x" * 4096, [(0, b"x" * 4096)]),
+}
 
 
-@pytest.mark.parametrize(("content", "expected"), LINES)
+@cases("content, expected", LINES)
 def test_lines_are_read_in_order_and_by_place(
     content: bytes, expected: list[tuple[int, bytes]], tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from chatpipe import __version__
 from chatpipe.batch import journal as module
 from chatpipe.batch.journal import Journal
 from chatpipe.errors import BadInput, CannotWrite, Status, TryLater
+from parametrize import cases
 
 HEADER = b'{"chatpipe_journal":1,"chatpipe":"%s"}\n' % __version__.encode()
 LINES = [b'{"id":"a","custom_id":"\xc3\xa9"}', b'{"id":"b","custom_id":"2"}', b'{"id":"c","custom_id":"3"}']
@@ -90,25 +92,25 @@ def test_a_journal_of_an_older_chatpipe_keeps_its_header(path: Path) -> None:
     assert path.read_bytes() == b'{"chatpipe_journal":1,"chatpipe":"0.0.1","more":[]}\n{}\n'
 
 
-FOREIGN = [
-    pytest.param(b"some text\n", id="text"),
-    pytest.param(b"x", id="one byte"),
-    pytest.param(b"\n", id="a blank line"),
-    pytest.param(b"\0" * 50, id="zeros"),
-    pytest.param(b"x" * 10_000, id="a long line"),
-    pytest.param(b'{"chatpipe_journal":' + b" " * 10_000, id="a long line that begins well"),
-    pytest.param(b'{"custom_id":"1","response":null,"error":{}}\n', id="result lines"),
-    pytest.param(b"{}", id="an object"),
-    pytest.param(b'["chatpipe_journal"]\n', id="an array"),
-    pytest.param(b'{"chatpipe_journal":true}\n', id="version true"),
-    pytest.param(b'{"chatpipe_journal":"1"}\n', id="version in a string"),
-    pytest.param(b'{"chatpipe_journal":0}\n', id="version 0"),
-    pytest.param(b'{"chatpipe_journal":1.0}\n', id="version with a point"),
-    pytest.param(b'{"chatpipe_journal":1\n}\n', id="an object over two lines"),
-]
+FOREIGN: dict[str, Any] = {
+    "text": b"some text\n",
+    "one byte": b"x",
+    "a blank line": b"\n",
+    "zeros": b"\0" * 50,
+    "a long line": b"x" * 10_000,
+    "a long line that begins well": b'{"chatpipe_journal":' + b" " * 10_000,
+    "result lines": b'{"custom_id":"1","response":null,"error":{}}\n',
+    "an object": b"{}",
+    "an array": b'["chatpipe_journal"]\n',
+    "version true": b'{"chatpipe_journal":true}\n',
+    "version in a string": b'{"chatpipe_journal":"1"}\n',
+    "version 0": b'{"chatpipe_journal":0}\n',
+    "version with a point": b'{"chatpipe_journal":1.0}\n',
+    "an object over two lines": b'{"chatpipe_journal":1\n}\n',
+}
 
 
-@pytest.mark.parametrize("content", FOREIGN)
+@cases("content", FOREIGN)
 def test_a_foreign_file_is_not_touched(content: bytes, path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(BadInput) as caught:
@@ -161,16 +163,16 @@ def test_a_fifo_is_refused_and_not_waited_for(path: Path) -> None:
         Journal(str(path))
 
 
-CANNOT_OPEN = [
-    pytest.param("missing/journal", "cannot open the journal: no such file or directory", id="no directory"),
-    pytest.param("file/journal", "cannot open the journal: not a directory", id="below a file"),
-    pytest.param("a\0b", "cannot open the journal: .*null byte", id="a NUL in the name"),
-    pytest.param("", "cannot open the journal: no such file or directory", id="an empty name"),
-    pytest.param("x" * 300, "cannot open the journal: file name too long", id="a long name"),
-]
+CANNOT_OPEN: dict[str, Any] = {
+    "no directory": ("missing/journal", "cannot open the journal: no such file or directory"),
+    "below a file": ("file/journal", "cannot open the journal: not a directory"),
+    "a NUL in the name": ("a\0b", "cannot open the journal: .*null byte"),
+    "an empty name": ("", "cannot open the journal: no such file or directory"),
+    "a long name": ("x" * 300, "cannot open the journal: file name too long"),
+}
 
 
-@pytest.mark.parametrize(("name", "message"), CANNOT_OPEN)
+@cases("name, message", CANNOT_OPEN)
 def test_what_cannot_be_opened_is_74(
     name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from batch.weather import questions, wrong_results
 from loopback import Answer, Pause, Request, Reset, Server, completion, error, reply, serve
+from parametrize import cases
 from process import run, start
 
 TOKENS = 7  # of each answer, prompt included
@@ -75,14 +74,12 @@ def test_processes_share_the_tokens(tmp_path: Path) -> None:
     assert took_s(server) >= 0.9 * least_s(LINES)
 
 
-@pytest.mark.parametrize(
+@cases(
     "headers",
-    [
-        pytest.param({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "600ms"}, id="tokens"),
-        pytest.param(
-            {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "0.6s"}, id="requests"
-        ),
-    ],
+    {
+        "tokens": {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "600ms"},
+        "requests": {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "0.6s"},
+    },
 )
 def test_a_server_that_says_that_nothing_is_left_is_left_alone(headers: dict[str, str]) -> None:
     """Before it has to refuse anything."""
@@ -110,10 +107,7 @@ def test_a_limit_of_tokens_that_a_request_is_over_does_not_stop_it() -> None:
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize(
-    ("jobs", "service_s"),
-    [pytest.param("4", 0.005, id="quick answers"), pytest.param("64", 0.08, id="slow ones, many at once")],
-)
+@cases("jobs, service_s", {"quick answers": ("4", 0.005), "slow ones, many at once": ("64", 0.08)})
 def test_the_first_guess_does_not_hold_up_the_run(jobs: str, service_s: float) -> None:
     """Answers of 7 tokens, each booked as 270 at first: who waits goes on with what is learnt meanwhile.
 

@@ -8,6 +8,7 @@ import pytest
 
 from chatpipe.batch.lines import Item, Requests, Template, in_shard
 from chatpipe.inputs.place import Source
+from parametrize import cases
 
 
 def said(*pairs: str) -> list[dict[str, str]]:
@@ -43,63 +44,50 @@ def fault_of(item: Item) -> str:
 SYSTEM, DEVELOPER = "system:S", "developer:D"
 
 
-@pytest.mark.parametrize(
-    ("options", "line", "expected"),
-    [
-        pytest.param([], ["user:q"], ["user:q"], id="nothing to add"),
-        pytest.param([SYSTEM], ["user:q"], [SYSTEM, "user:q"], id="a system message"),
-        pytest.param([SYSTEM], ["system:own", "user:q"], ["system:own", "user:q"], id="the line has its own"),
-        pytest.param(
-            [SYSTEM], ["developer:own", "user:q"], [SYSTEM, "developer:own", "user:q"], id="of another role"
-        ),
-        pytest.param(
+@cases(
+    "options, line, expected",
+    {
+        "nothing to add": ([], ["user:q"], ["user:q"]),
+        "a system message": ([SYSTEM], ["user:q"], [SYSTEM, "user:q"]),
+        "the line has its own": ([SYSTEM], ["system:own", "user:q"], ["system:own", "user:q"]),
+        "of another role": ([SYSTEM], ["developer:own", "user:q"], [SYSTEM, "developer:own", "user:q"]),
+        "one of two is replaced": (
             [SYSTEM, DEVELOPER],
             ["system:own", "user:q"],
             [DEVELOPER, "system:own", "user:q"],
-            id="one of two is replaced",
         ),
-        pytest.param(
-            ["user:Q", "assistant:A"], ["user:q"], ["user:Q", "assistant:A", "user:q"], id="examples"
-        ),
-        pytest.param(
+        "examples": (["user:Q", "assistant:A"], ["user:q"], ["user:Q", "assistant:A", "user:q"]),
+        "examples stand behind the line's system message": (
             [SYSTEM, "user:Q", "assistant:A"],
             ["system:own", "user:q", "assistant:a", "user:r"],
             ["system:own", "user:Q", "assistant:A", "user:q", "assistant:a", "user:r"],
-            id="examples stand behind the line's system message",
         ),
-        pytest.param(
+        "a system message in the middle is no head": (
             [SYSTEM],
             ["user:q", "system:later", "user:r"],
             [SYSTEM, "user:q", "system:later", "user:r"],
-            id="a system message in the middle is no head",
         ),
-        pytest.param([SYSTEM], ["system:own"], ["system:own"], id="a line that is all head"),
-        pytest.param([SYSTEM], [], [SYSTEM], id="a line without messages in its array"),
-    ],
+        "a line that is all head": ([SYSTEM], ["system:own"], ["system:own"]),
+        "a line without messages in its array": ([SYSTEM], [], [SYSTEM]),
+    },
 )
 def test_messages_of_options_and_line(options: list[str], line: list[str], expected: list[str]) -> None:
     template = Template({"messages": said(*options)})
     assert template.apply({"messages": said(*line)}) == {"messages": said(*expected)}
 
 
-@pytest.mark.parametrize(
-    ("options", "line", "expected"),
-    [
-        pytest.param([SYSTEM], ["system:own", "user:q"], [SYSTEM, "user:q"], id="the system message"),
-        pytest.param(
-            [SYSTEM],
-            ["developer:own", "user:q"],
-            ["developer:own", SYSTEM, "user:q"],
-            id="another role's stays",
-        ),
-        pytest.param([], ["system:own", "user:q"], ["system:own", "user:q"], id="nothing to override with"),
-        pytest.param(
+@cases(
+    "options, line, expected",
+    {
+        "the system message": ([SYSTEM], ["system:own", "user:q"], [SYSTEM, "user:q"]),
+        "another role's stays": ([SYSTEM], ["developer:own", "user:q"], ["developer:own", SYSTEM, "user:q"]),
+        "nothing to override with": ([], ["system:own", "user:q"], ["system:own", "user:q"]),
+        "examples only": (
             ["user:Q", "assistant:A"],
             ["system:own", "user:q"],
             ["system:own", "user:Q", "assistant:A", "user:q"],
-            id="examples only",
         ),
-    ],
+    },
 )
 def test_override_lets_the_options_messages_win(
     options: list[str], line: list[str], expected: list[str]
@@ -108,12 +96,12 @@ def test_override_lets_the_options_messages_win(
     assert template.apply({"messages": said(*line)}) == {"messages": said(*expected)}
 
 
-@pytest.mark.parametrize(
-    ("override", "expected"),
-    [
-        pytest.param(False, {"model": "own", "n": 1, "seed": 2, "temperature": None}, id="the line wins"),
-        pytest.param(True, {"model": "m", "n": 1, "seed": 2, "temperature": 0.5}, id="override"),
-    ],
+@cases(
+    "override, expected",
+    {
+        "the line wins": (False, {"model": "own", "n": 1, "seed": 2, "temperature": None}),
+        "override": (True, {"model": "m", "n": 1, "seed": 2, "temperature": 0.5}),
+    },
 )
 def test_fields_of_options_and_line(override: bool, expected: dict[str, Any]) -> None:
     """A null is a value like another."""
@@ -139,49 +127,36 @@ def test_messages_that_are_no_array_are_left_to_the_check(messages: object) -> N
 # Reader
 
 
-@pytest.mark.parametrize(
-    ("data", "custom_id", "body"),
-    [
-        pytest.param(b'"hi"', "line-3", {"messages": said("user:hi")}, id="a string"),
-        pytest.param(b'  "hi"\t', "line-3", {"messages": said("user:hi")}, id="white space around"),
-        pytest.param(b'\xef\xbb\xbf"hi"', "line-3", {"messages": said("user:hi")}, id="a byte order mark"),
-        pytest.param(b'""', "line-3", {"messages": said("user:")}, id="an empty string"),
-        pytest.param(b'{"prompt":"hi"}', "line-3", {"messages": said("user:hi")}, id="a row"),
-        pytest.param(
+@cases(
+    "data, custom_id, body",
+    {
+        "a string": (b'"hi"', "line-3", {"messages": said("user:hi")}),
+        "white space around": (b'  "hi"\t', "line-3", {"messages": said("user:hi")}),
+        "a byte order mark": (b'\xef\xbb\xbf"hi"', "line-3", {"messages": said("user:hi")}),
+        "an empty string": (b'""', "line-3", {"messages": said("user:")}),
+        "a row": (b'{"prompt":"hi"}', "line-3", {"messages": said("user:hi")}),
+        "a row with everything": (
             b'{"prompt":"hi","system":"S","custom_id":"a","n":2}',
             "a",
             {"messages": said("system:S", "user:hi"), "n": 2},
-            id="a row with everything",
         ),
-        pytest.param(
-            b'{"prompt":"hi","system":null}',
-            "line-3",
-            {"messages": said("user:hi")},
-            id="no system after all",
-        ),
-        pytest.param(
-            b'{"messages":[{"role":"user","content":"hi"}]}',
-            "line-3",
-            {"messages": said("user:hi")},
-            id="a body",
-        ),
-        pytest.param(
-            b'{"custom_id":"a","method":"POST","url":"/v1/chat/completions",'
-            b'"body":{"messages":[{"role":"user","content":"hi"}]}}',
+        "no system after all": (b'{"prompt":"hi","system":null}', "line-3", {"messages": said("user:hi")}),
+        "a body": (b'{"messages":[{"role":"user","content":"hi"}]}', "line-3", {"messages": said("user:hi")}),
+        "a Batch line": (
+            (
+                b'{"custom_id":"a","method":"POST","url":"/v1/chat/completions",'
+                b'"body":{"messages":[{"role":"user","content":"hi"}]}}'
+            ),
             "a",
             {"messages": said("user:hi")},
-            id="a Batch line",
         ),
-        pytest.param(
+        "a Batch line without its names": (
             b'{"body":{"messages":[{"role":"user","content":"hi"}]}}',
             "line-3",
             {"messages": said("user:hi")},
-            id="a Batch line without its names",
         ),
-        pytest.param(
-            b'{"custom_id":null,"prompt":"hi"}', "line-3", {"messages": said("user:hi")}, id="an id of null"
-        ),
-    ],
+        "an id of null": (b'{"custom_id":null,"prompt":"hi"}', "line-3", {"messages": said("user:hi")}),
+    },
 )
 def test_shapes_of_a_line(data: bytes, custom_id: str, body: dict[str, Any]) -> None:
     item = read(data)
@@ -195,36 +170,33 @@ def test_a_blank_line_is_none(data: bytes, plain: bool) -> None:
     assert reader(plain=plain).item(Source("in.jsonl", data, 3)) is None
 
 
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        pytest.param(b"7", "in.jsonl:3: is a number, not a request", id="a number"),
-        pytest.param(b"null", "in.jsonl:3: is null, not a request", id="null"),
-        pytest.param(b"[]", "in.jsonl:3: is an array, not a request", id="an array"),
-        pytest.param(
+@cases(
+    "data, message",
+    {
+        "a number": (b"7", "in.jsonl:3: is a number, not a request"),
+        "null": (b"null", "in.jsonl:3: is null, not a request"),
+        "an array": (b"[]", "in.jsonl:3: is an array, not a request"),
+        "an id that is a number": (
             b'{"custom_id":7,"prompt":"x"}',
             "in.jsonl:3: /custom_id: is a number, not a string",
-            id="an id that is a number",
         ),
-        pytest.param(
-            b'{"custom_id":"a","body":"x"}', "in.jsonl:3: /body: is a string, not an object", id="no object"
-        ),
-    ],
+        "no object": (b'{"custom_id":"a","body":"x"}', "in.jsonl:3: /body: is a string, not an object"),
+    },
 )
 def test_what_is_no_request_says_so(data: bytes, message: str) -> None:
     assert fault_of(read(data)) == message
 
 
-@pytest.mark.parametrize(
-    ("data", "words"),
-    [
-        pytest.param(b"{", "in.jsonl:3", id="half an object"),
-        pytest.param(b'"a" "b"', "in.jsonl:3", id="two values"),
-        pytest.param(b'"caf\xe9"', "byte 0xe9 is not UTF-8", id="not UTF-8"),
-        pytest.param(b'{"prompt":NaN}', "in.jsonl:3", id="NaN"),
-        pytest.param(b"plain words", "in.jsonl:3", id="words"),
-        pytest.param(b"[" * 2000 + b"]" * 2000, "nested too deeply", id="too deep"),
-    ],
+@cases(
+    "data, words",
+    {
+        "half an object": (b"{", "in.jsonl:3"),
+        "two values": (b'"a" "b"', "in.jsonl:3"),
+        "not UTF-8": (b'"caf\xe9"', "byte 0xe9 is not UTF-8"),
+        "NaN": (b'{"prompt":NaN}', "in.jsonl:3"),
+        "words": (b"plain words", "in.jsonl:3"),
+        "too deep": (b"[" * 2000 + b"]" * 2000, "nested too deeply"),
+    },
 )
 def test_what_is_no_json_says_where(data: bytes, words: str) -> None:
     fault = fault_of(read(data))
@@ -239,15 +211,15 @@ def test_a_bad_line_keeps_the_name_it_has() -> None:
     assert read(b"{").custom_id == "line-3"
 
 
-@pytest.mark.parametrize(
-    ("data", "words"),
-    [
-        pytest.param(b'{"prompt":"x","temperature":9}', ["/temperature", "more than 2"], id="a range"),
-        pytest.param(b'{"prompt":"x","max_token":9}', ["max_token", "'max_tokens'"], id="a slip"),
-        pytest.param(b'{"prompt":"x","n":0,"seed":"y"}', ["/n", "/seed"], id="all at once"),
-        pytest.param(b'{"prompt":["x"]}', ["/messages/0/content"], id="a prompt that is none"),
-        pytest.param(b'{"messages":"x"}', ["/messages"], id="messages that are none"),
-    ],
+@cases(
+    "data, words",
+    {
+        "a range": (b'{"prompt":"x","temperature":9}', ["/temperature", "more than 2"]),
+        "a slip": (b'{"prompt":"x","max_token":9}', ["max_token", "'max_tokens'"]),
+        "all at once": (b'{"prompt":"x","n":0,"seed":"y"}', ["/n", "/seed"]),
+        "a prompt that is none": (b'{"prompt":["x"]}', ["/messages/0/content"]),
+        "messages that are none": (b'{"messages":"x"}', ["/messages"]),
+    },
 )
 def test_a_line_is_checked_as_a_request(data: bytes, words: list[str]) -> None:
     fault = fault_of(read(data))
@@ -283,25 +255,25 @@ def test_integers_stay_what_they_are() -> None:
     assert item.body["extra"] == 12345678901234567890123
 
 
-@pytest.mark.parametrize(
-    ("data", "prompt"),
-    [
-        pytest.param(b"hello", "hello", id="words"),
-        pytest.param(b'{"prompt": "x"}', '{"prompt": "x"}', id="no JSON is seen in it"),
-        pytest.param("  caf\u00e9 \u2028 ".encode(), "  caf\u00e9 \u2028 ", id="every character is kept"),
-    ],
+@cases(
+    "data, prompt",
+    {
+        "words": (b"hello", "hello"),
+        "no JSON is seen in it": (b'{"prompt": "x"}', '{"prompt": "x"}'),
+        "every character is kept": ("  caf\u00e9 \u2028 ".encode(), "  caf\u00e9 \u2028 "),
+    },
 )
 def test_a_plain_line_is_a_prompt(data: bytes, prompt: str) -> None:
     item = read(data, reader(plain=True))
     assert item.body == {"model": "m", "messages": [{"role": "user", "content": prompt}]}
 
 
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        pytest.param(b"caf\xe9", "in.jsonl:3: byte 0xe9 is not UTF-8", id="not UTF-8"),
-        pytest.param(b"a\0b", "in.jsonl:3: binary data, a NUL", id="a NUL"),
-    ],
+@cases(
+    "data, message",
+    {
+        "not UTF-8": (b"caf\xe9", "in.jsonl:3: byte 0xe9 is not UTF-8"),
+        "a NUL": (b"a\0b", "in.jsonl:3: binary data, a NUL"),
+    },
 )
 def test_a_plain_line_that_is_no_text(data: bytes, message: str) -> None:
     assert fault_of(read(data, reader(plain=True))) == message
@@ -310,15 +282,15 @@ def test_a_plain_line_that_is_no_text(data: bytes, message: str) -> None:
 # Which lines
 
 
-@pytest.mark.parametrize(
-    ("shard", "expected"),
-    [
-        pytest.param(None, [1, 2, 3, 4, 5, 6, 7], id="all"),
-        pytest.param((1, 1), [1, 2, 3, 4, 5, 6, 7], id="one of one"),
-        pytest.param((1, 3), [1, 4, 7], id="the first of three"),
-        pytest.param((3, 3), [3, 6], id="the last of three"),
-        pytest.param((7, 9), [7], id="more than there are lines"),
-    ],
+@cases(
+    "shard, expected",
+    {
+        "all": (None, [1, 2, 3, 4, 5, 6, 7]),
+        "one of one": ((1, 1), [1, 2, 3, 4, 5, 6, 7]),
+        "the first of three": ((1, 3), [1, 4, 7]),
+        "the last of three": ((3, 3), [3, 6]),
+        "more than there are lines": ((7, 9), [7]),
+    },
 )
 def test_shards(shard: tuple[int, int] | None, expected: list[int]) -> None:
     assert [line for line in range(1, 8) if in_shard(line, shard)] == expected

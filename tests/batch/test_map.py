@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from batch.resuming import Shop
 from loopback import Answer, Pause, Request, Server, Step, WaitFor, completion, error, reply, serve
+from parametrize import cases
 from process import Done, run, sh, start
 
 PNG = b"\x89PNG\r\n\x1a\nrest"
@@ -60,77 +61,63 @@ def jsonl(*rows: Any) -> bytes:
 # Rows in, rows out
 
 
-@pytest.mark.parametrize(
-    ("arguments", "stdin", "expected"),
-    [
-        pytest.param(
+@cases(
+    "arguments, stdin, expected",
+    {
+        "JSONL, to the byte": (
             ["<{{t}}>"],
             b'{"id": 12345678901234567890, "x": 1.10, "t": "a"}\n\n{"t":"b"}\n',
             b'{"id": 12345678901234567890, "x": 1.10, "t": "a","answer":"<a>"}\n{"t":"b","answer":"<b>"}\n',
-            id="JSONL, to the byte",
         ),
-        pytest.param(
+        "CSV": (
             ["<{{text}}>", "--csv", "--into", "label"],
             REVIEWS,
-            b'id,text,label\n1,"Good, ""really""","<Good, ""really"">"\n'
-            b'2,"two\nlines","<two\nlines>"\n3,bad,<bad>\n',
-            id="CSV",
+            (
+                b'id,text,label\n1,"Good, ""really""","<Good, ""really"">"\n'
+                b'2,"two\nlines","<two\nlines>"\n3,bad,<bad>\n'
+            ),
         ),
-        pytest.param(
+        "CSV with a byte order mark and CRLF, a column replaced": (
             ["{{text}}", "--csv", "--into", "text"],
             b"\xef\xbb\xbfid,text\r\n1,a\r\n",
             b"id,text\n1,a\n",
-            id="CSV with a byte order mark and CRLF, a column replaced",
         ),
-        pytest.param(
+        "CSV without a header": (
             ["{{b}}", "--csv", "--fields", "a,b"],
             b"1,2\n3,4\n",
             b"a,b,answer\n1,2,2\n3,4,4\n",
-            id="CSV without a header",
         ),
-        pytest.param(["{{a}}", "--csv"], b"a,b\n", b"a,b,answer\n", id="CSV of a header alone"),
-        pytest.param(["{{a}}", "--csv"], b"", b"", id="CSV of nothing"),
-        pytest.param(["{{a}}", "--csv", "--fields", "a"], b"", b"a,answer\n", id="nothing, with columns"),
-        pytest.param(
+        "CSV of a header alone": (["{{a}}", "--csv"], b"a,b\n", b"a,b,answer\n"),
+        "CSV of nothing": (["{{a}}", "--csv"], b"", b""),
+        "nothing, with columns": (["{{a}}", "--csv", "--fields", "a"], b"", b"a,answer\n"),
+        "TSV": (
             ["{{a}}|{{b}}", "--tsv"],
             b"a\tb\nx\\ty\tz\\\\n\n",
             b"a\tb\tanswer\nx\\ty\tz\\\\n\tx\\ty|z\\\\n\n",
-            id="TSV",
         ),
-        pytest.param(
+        "lines": (
             ["<{{line}}>", "--lines"],
             b"a,b\n\n{}",
             b'{"line":"a,b","answer":"<a,b>"}\n{"line":"{}","answer":"<{}>"}\n',
-            id="lines",
         ),
-        pytest.param(
-            ["<{{line}}>", "--lines", "--to", "csv"],
-            b"a,b\n",
-            b'line,answer\n"a,b","<a,b>"\n',
-            id="lines to CSV",
-        ),
-        pytest.param(
+        "lines to CSV": (["<{{line}}>", "--lines", "--to", "csv"], b"a,b\n", b'line,answer\n"a,b","<a,b>"\n'),
+        "CSV to JSONL": (
             ["{{a}}", "--csv", "--to", "jsonl"],
             b"a,b\n1,\n",
             b'{"a":"1","b":"","answer":"1"}\n',
-            id="CSV to JSONL",
         ),
-        pytest.param(
-            ["{{a}}", "--csv", "--to", "tsv"], b'a\n"x\ty"\n', b"a\tanswer\nx\\ty\tx\\ty\n", id="CSV to TSV"
-        ),
-        pytest.param(
+        "CSV to TSV": (["{{a}}", "--csv", "--to", "tsv"], b'a\n"x\ty"\n', b"a\tanswer\nx\\ty\tx\\ty\n"),
+        "JSONL to CSV": (
             ["{{a}}", "--to", "csv"],
             jsonl({"a": 1, "b": None, "c": {"d": [1]}}, {"c": True, "a": "x"}),
             b'a,b,c,answer\n1,,"{""d"":[1]}",1\nx,,true,x\n',
-            id="JSONL to CSV",
         ),
-        pytest.param(
+        "JSONL to CSV, columns given": (
             ["{{a}}", "--to", "csv", "--fields", "b,a"],
             jsonl({"a": 1}, {"a": 2, "b": "y"}),
             b"b,a,answer\n,1,1\ny,2,2\n",
-            id="JSONL to CSV, columns given",
         ),
-    ],
+    },
 )
 def test_formats(arguments: list[str], stdin: bytes, expected: bytes) -> None:
     done = echoed(*arguments, stdin=stdin)

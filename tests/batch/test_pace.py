@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import pytest
 
 from chatpipe.batch.pace import Pace, turn
+from parametrize import cases
 
 UNIX = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 
@@ -50,30 +51,30 @@ def after(seconds: str) -> dict[str, str]:
     return {"retry-after": seconds}
 
 
-@pytest.mark.parametrize(
-    ("rpm", "most"),
-    [
-        pytest.param(1, 1, id="1"),
-        pytest.param(60, 60, id="60"),
-        pytest.param(100, 100, id="100"),
-        pytest.param(600, 600, id="600"),
-        pytest.param(6000, 6009, id="6000, and a tenth of a second at once"),
-    ],
+@cases(
+    "rpm, most",
+    {
+        "1": (1, 1),
+        "60": (60, 60),
+        "100": (100, 100),
+        "600": (600, 600),
+        "6000, and a tenth of a second at once": (6000, 6009),
+    },
 )
 def test_requests_in_any_minute(rpm: float, most: int) -> None:
     assert most_in_a_minute(starts(Pace(rpm=rpm), 3 * int(rpm))) == most
 
 
-@pytest.mark.parametrize(
-    ("limits", "expected"),
-    [
-        pytest.param((60, None), [0, 1, 2, 3], id="requests only"),
-        pytest.param((None, 600), [0, 2, 4, 6], id="tokens only"),
-        pytest.param((60, 60_000), [0, 1, 2, 3], id="requests are scarcer"),
-        pytest.param((600, 600), [0, 2, 4, 6], id="tokens are scarcer"),
-        pytest.param((None, None), [0, 0, 0, 0], id="no limits"),
-        pytest.param((0, 0), [0, 0, 0, 0], id="0 is no limit"),
-    ],
+@cases(
+    "limits, expected",
+    {
+        "requests only": ((60, None), [0, 1, 2, 3]),
+        "tokens only": ((None, 600), [0, 2, 4, 6]),
+        "requests are scarcer": ((60, 60_000), [0, 1, 2, 3]),
+        "tokens are scarcer": ((600, 600), [0, 2, 4, 6]),
+        "no limits": ((None, None), [0, 0, 0, 0]),
+        "0 is no limit": ((0, 0), [0, 0, 0, 0]),
+    },
 )
 def test_each_waits_behind_the_one_before(
     limits: tuple[float | None, float | None], expected: list[float]
@@ -113,15 +114,15 @@ def test_no_drift_over_a_million_requests() -> None:
     assert wait_s == pytest.approx(999_999 * 60 / 7000 - 0.1 + 60 / 7000, abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("used", "next_wait"),
-    [
-        pytest.param(600, 60.0, id="as estimated"),
-        pytest.param(None, 60.0, id="nobody knows"),
-        pytest.param(1200, 120.0, id="twice as much"),
-        pytest.param(300, 30.0, id="half"),
-        pytest.param(0, 0.0, id="refused"),
-    ],
+@cases(
+    "used, next_wait",
+    {
+        "as estimated": (600, 60.0),
+        "nobody knows": (None, 60.0),
+        "twice as much": (1200, 120.0),
+        "half": (300, 30.0),
+        "refused": (0, 0.0),
+    },
 )
 def test_settled_after_the_answer(used: int | None, next_wait: float) -> None:
     pace = Pace(tpm=600)
@@ -141,20 +142,20 @@ def test_settled_when_nothing_is_owed() -> None:
     assert starts(pace, 2, tokens=20, now=500.0) == pytest.approx([500, 502])  # not filled beyond full
 
 
-@pytest.mark.parametrize(
-    ("status", "headers", "pause_s"),
-    [
-        pytest.param(200, {}, 0, id="no header, no effect"),
-        pytest.param(500, {}, 0, id="500 is one request's failure"),
-        pytest.param(0, {}, 0, id="no reply"),
-        pytest.param(200, {"retry-after": "20"}, 0, id="a success asks for nothing"),
-        pytest.param(429, {"retry-after": "20"}, 20, id="429 in seconds"),
-        pytest.param(503, {"retry-after": "7"}, 7, id="503"),
-        pytest.param(429, {"retry-after-ms": "1500", "retry-after": "20"}, 1.5, id="milliseconds first"),
-        pytest.param(429, {"retry-after": "Tue, 14 Nov 2023 22:13:50 GMT"}, 30, id="a date"),
-        pytest.param(429, {"retry-after": "soon"}, 0.5, id="illegible: our own"),
-        pytest.param(429, {}, 0.5, id="our own"),
-    ],
+@cases(
+    "status, headers, pause_s",
+    {
+        "no header, no effect": (200, {}, 0),
+        "500 is one request's failure": (500, {}, 0),
+        "no reply": (0, {}, 0),
+        "a success asks for nothing": (200, {"retry-after": "20"}, 0),
+        "429 in seconds": (429, {"retry-after": "20"}, 20),
+        "503": (503, {"retry-after": "7"}, 7),
+        "milliseconds first": (429, {"retry-after-ms": "1500", "retry-after": "20"}, 1.5),
+        "a date": (429, {"retry-after": "Tue, 14 Nov 2023 22:13:50 GMT"}, 30),
+        "illegible: our own": (429, {"retry-after": "soon"}, 0.5),
+        "our own": (429, {}, 0.5),
+    },
 )
 def test_pauses(status: int, headers: dict[str, str], pause_s: float) -> None:
     pace = heard(status, headers)
@@ -167,29 +168,27 @@ def limits(kind: str, remaining: str, reset: str | None, limit: str | None = Non
     return {f"x-ratelimit-{what}-{kind}": value for what, value in told.items() if value is not None}
 
 
-@pytest.mark.parametrize(
-    ("headers", "pause_s"),
-    [
-        pytest.param(limits("requests", "0", "6m0s"), 360, id="no requests left"),
-        pytest.param(limits("tokens", "0", "120ms"), 0.12, id="no tokens left"),
-        pytest.param(limits("project-tokens", "0", "1s"), 1, id="no tokens of the project"),
-        pytest.param(limits("requests", "0", "2m59.56s", "100"), 179.56, id="0: all of the reset"),
-        pytest.param(limits("requests", "-2", "5"), 5, id="less than nothing"),
-        pytest.param(limits("requests", "0", "1700000030"), 30, id="reset as Unix time"),
-        pytest.param(limits("requests", "0", None), 0, id="no reset"),
-        pytest.param(limits("requests", "0", "later"), 0, id="illegible reset"),
-        pytest.param(limits("requests", "none", "5s"), 0, id="illegible remaining"),
-        pytest.param(limits("requests", "10", "30s"), 0, id="as many as in flight"),
-        pytest.param(limits("requests", "9", "30s"), 30, id="fewer than in flight"),
-        pytest.param(limits("tokens", "1000", "30s"), 0, id="tokens for those in flight"),
-        pytest.param(limits("tokens", "999", "30s"), 30, id="fewer tokens than in flight"),
-        pytest.param(
-            limits("requests", "8", "86400s", "8648"), 30, id="three of a day's 8,640 are back in 30 s"
-        ),
-        pytest.param(limits("requests", "8", "30s", "8"), 30, id="a limit that says nothing"),
-        pytest.param(limits("requests", "3", "30s", "5"), 30, id="never beyond the reset"),
-        pytest.param(limits("requests", "0", "5s") | limits("tokens", "0", "9s"), 9, id="the longer one"),
-    ],
+@cases(
+    "headers, pause_s",
+    {
+        "no requests left": (limits("requests", "0", "6m0s"), 360),
+        "no tokens left": (limits("tokens", "0", "120ms"), 0.12),
+        "no tokens of the project": (limits("project-tokens", "0", "1s"), 1),
+        "0: all of the reset": (limits("requests", "0", "2m59.56s", "100"), 179.56),
+        "less than nothing": (limits("requests", "-2", "5"), 5),
+        "reset as Unix time": (limits("requests", "0", "1700000030"), 30),
+        "no reset": (limits("requests", "0", None), 0),
+        "illegible reset": (limits("requests", "0", "later"), 0),
+        "illegible remaining": (limits("requests", "none", "5s"), 0),
+        "as many as in flight": (limits("requests", "10", "30s"), 0),
+        "fewer than in flight": (limits("requests", "9", "30s"), 30),
+        "tokens for those in flight": (limits("tokens", "1000", "30s"), 0),
+        "fewer tokens than in flight": (limits("tokens", "999", "30s"), 30),
+        "three of a day's 8,640 are back in 30 s": (limits("requests", "8", "86400s", "8648"), 30),
+        "a limit that says nothing": (limits("requests", "8", "30s", "8"), 30),
+        "never beyond the reset": (limits("requests", "3", "30s", "5"), 30),
+        "the longer one": (limits("requests", "0", "5s") | limits("tokens", "0", "9s"), 9),
+    },
 )
 def test_remaining_is_heeded_by_the_run(headers: dict[str, str], pause_s: float) -> None:
     pace = Pace()

@@ -16,6 +16,7 @@ import pytest
 
 from chatpipe.batch.pacefile import LEASE_S, PaceFile, Share
 from chatpipe.errors import BadInput, CannotWrite
+from parametrize import cases
 
 HOST = "https://api.example.com"
 NOW = 1_700_000_000.0
@@ -59,15 +60,15 @@ def test_origins_are_apart(path: str) -> None:
     assert file.reserve("https://other.example.com", 1, 60, None, NOW) == 0
 
 
-@pytest.mark.parametrize(
-    ("rpm", "tpm", "expected"),
-    [
-        pytest.param(60, None, [0, 1, 2], id="requests"),
-        pytest.param(None, 600, [0, 2, 4], id="tokens"),
-        pytest.param(60, 600, [0, 2, 4], id="both"),
-        pytest.param(None, None, [0, 0, 0], id="none"),
-        pytest.param(0, 0, [0, 0, 0], id="0 is none"),
-    ],
+@cases(
+    "rpm, tpm, expected",
+    {
+        "requests": (60, None, [0, 1, 2]),
+        "tokens": (None, 600, [0, 2, 4]),
+        "both": (60, 600, [0, 2, 4]),
+        "none": (None, None, [0, 0, 0]),
+        "0 is none": (0, 0, [0, 0, 0]),
+    },
 )
 def test_limits(path: str, rpm: float | None, tpm: float | None, expected: list[float]) -> None:
     assert waits(PaceFile(path), 3, tokens=20, rpm=rpm, tpm=tpm) == expected
@@ -131,15 +132,15 @@ def test_processes_take_turns(path: str) -> None:
     assert batch.enter(HOST, 1, NOW + 1) == 0
 
 
-@pytest.mark.parametrize(
-    ("freed_s", "asked_s", "waits"),
-    [
-        pytest.param([0.0, 0.04], 0.04, [0.045, 0.05, 0.05], id="two are not yet a habit"),
-        pytest.param([0.008 * n for n in range(100)], 0.792, [0.002, 0.004, 0.006], id="every 8 ms"),
-        pytest.param([0.001 * n for n in range(100)], 0.099, [0.001, 0.001, 0.001], id="no more often"),
-        pytest.param([1.0 * n for n in range(100)], 99.0, [0.05, 0.05, 0.05], id="every second"),
-        pytest.param([0.008 * n for n in range(100)], 0.892, [0.025, 0.05, 0.05], id="none for long"),
-    ],
+@cases(
+    "freed_s, asked_s, waits",
+    {
+        "two are not yet a habit": ([0.0, 0.04], 0.04, [0.045, 0.05, 0.05]),
+        "every 8 ms": ([0.008 * n for n in range(100)], 0.792, [0.002, 0.004, 0.006]),
+        "no more often": ([0.001 * n for n in range(100)], 0.099, [0.001, 0.001, 0.001]),
+        "every second": ([1.0 * n for n in range(100)], 99.0, [0.05, 0.05, 0.05]),
+        "none for long": ([0.008 * n for n in range(100)], 0.892, [0.025, 0.05, 0.05]),
+    },
 )
 def test_places_are_looked_for_as_often_as_they_are_freed(
     path: str, freed_s: list[float], asked_s: float, waits: list[float]
@@ -198,19 +199,19 @@ def test_a_text_that_shrinks_stays_one_text(path: str) -> None:
     assert list(content(path)["origins"]) == [HOST]
 
 
-FOREIGN = [
-    pytest.param(b"precious\n", id="text"),
-    pytest.param(b'{"a": 1}\n', id="other JSON"),
-    pytest.param(b'{"chatpipe_pace":2,"origins":{}}', id="a later version"),
-    pytest.param(b'{"chatpipe_pace":1,"origins":[]}', id="wrong shape"),
-    pytest.param(b'{"chatpipe_pace":1,"seen":1,"origins":{"a":{"requests":[0,0,0]}}}', id="a limit of 0"),
-    pytest.param(b'{"chatpipe_pace":1,"seen":1,"origins":{"a":{"held":{"1":5}}}}', id="wrong lease"),
-    pytest.param(b'{"chatpipe_pace":1,"seen":1,"origins":{"a":7}}', id="wrong origin"),
-    pytest.param(b'{"chatpipe_journal":1}\n', id="a journal"),
-]
+FOREIGN: dict[str, Any] = {
+    "text": b"precious\n",
+    "other JSON": b'{"a": 1}\n',
+    "a later version": b'{"chatpipe_pace":2,"origins":{}}',
+    "wrong shape": b'{"chatpipe_pace":1,"origins":[]}',
+    "a limit of 0": b'{"chatpipe_pace":1,"seen":1,"origins":{"a":{"requests":[0,0,0]}}}',
+    "wrong lease": b'{"chatpipe_pace":1,"seen":1,"origins":{"a":{"held":{"1":5}}}}',
+    "wrong origin": b'{"chatpipe_pace":1,"seen":1,"origins":{"a":7}}',
+    "a journal": b'{"chatpipe_journal":1}\n',
+}
 
 
-@pytest.mark.parametrize("data", FOREIGN)
+@cases("data", FOREIGN)
 def test_a_foreign_file_is_refused_and_left_alone(path: str, data: bytes) -> None:
     Path(path).write_bytes(data)
     with pytest.raises(BadInput, match="pace file"):
@@ -226,16 +227,16 @@ def test_a_file_that_becomes_foreign_is_left_alone(path: str) -> None:
     assert Path(path).read_bytes() == b"precious\n"
 
 
-@pytest.mark.parametrize(
+@cases(
     "data",
-    [
-        pytest.param(b"", id="empty"),
-        pytest.param(b'{"chatpi', id="cut in the first words"),
-        pytest.param(b'{"chatpipe_pace":1,"seen":1,"origins":{"https://a', id="cut"),
-        pytest.param(b'{"chatpipe_pace":1,"seen":1,"origins":{}}}}},', id="the old end behind the new"),
-        pytest.param(b"\0" * 300, id="zeros after a power cut"),
-        pytest.param(b'{"chatpipe_pace":1,"seen":1,"origins":{}}   \n', id="whole"),
-    ],
+    {
+        "empty": b"",
+        "cut in the first words": b'{"chatpi',
+        "cut": b'{"chatpipe_pace":1,"seen":1,"origins":{"https://a',
+        "the old end behind the new": b'{"chatpipe_pace":1,"seen":1,"origins":{}}}}},',
+        "zeros after a power cut": b"\0" * 300,
+        "whole": b'{"chatpipe_pace":1,"seen":1,"origins":{}}   \n',
+    },
 )
 def test_a_torn_file_starts_afresh(path: str, data: bytes) -> None:
     Path(path).write_bytes(data)

@@ -21,6 +21,7 @@ from chatpipe.batch.journal import Journal
 from chatpipe.batch.recorded import Match, Recorded
 from chatpipe.errors import BadInput, MissingInput, Status
 from chatpipe.inputs.values import Value
+from parametrize import cases
 
 F1, F2, F3 = "1" * 32, "2" * 32, "3" * 32
 HEADER = b'{"chatpipe_journal":1,"chatpipe":"0.1.0"}'
@@ -137,21 +138,21 @@ def test_what_is_to_be_resent_is_not_found_but_the_rest_is(files: Files) -> None
 SUCCESS = frozenset({"ok"})
 ALLOWED = frozenset({"ok", "truncated"})
 # outcomes in the order of their lines; which of them is found, by its number
-WHICH = [
-    pytest.param(["ok", "ok"], SUCCESS, 1, id="the newest success"),
-    pytest.param(["ok", "truncated"], SUCCESS, 0, id="a success, though something unwelcome is newer"),
-    pytest.param(["truncated", "ok"], SUCCESS, 1, id="a success that is newer"),
-    pytest.param(["truncated", "refused"], SUCCESS, 1, id="the newest of the unwelcome"),
-    pytest.param(["ok", "http"], SUCCESS, 0, id="a failure displaces nothing"),
-    pytest.param(["truncated", "network", "unsent"], SUCCESS, 0, id="not even the unwelcome"),
-    pytest.param(["http", "ok", "truncated", "http"], SUCCESS, 1, id="a success amid failures"),
-    pytest.param(["ok", "truncated"], ALLOWED, 1, id="what is allowed is a success"),
-    pytest.param(["truncated", "refused"], ALLOWED, 0, id="and is not displaced"),
-    pytest.param(["http", "network"], SUCCESS, None, id="nothing"),
-]
+WHICH: dict[str, Any] = {
+    "the newest success": (["ok", "ok"], SUCCESS, 1),
+    "a success, though something unwelcome is newer": (["ok", "truncated"], SUCCESS, 0),
+    "a success that is newer": (["truncated", "ok"], SUCCESS, 1),
+    "the newest of the unwelcome": (["truncated", "refused"], SUCCESS, 1),
+    "a failure displaces nothing": (["ok", "http"], SUCCESS, 0),
+    "not even the unwelcome": (["truncated", "network", "unsent"], SUCCESS, 0),
+    "a success amid failures": (["http", "ok", "truncated", "http"], SUCCESS, 1),
+    "what is allowed is a success": (["ok", "truncated"], ALLOWED, 1),
+    "and is not displaced": (["truncated", "refused"], ALLOWED, 0),
+    "nothing": (["http", "network"], SUCCESS, None),
+}
 
 
-@pytest.mark.parametrize(("outcomes", "good", "which"), WHICH)
+@cases("outcomes, good, which", WHICH)
 def test_of_several_answers_to_one_request_counts(
     outcomes: list[str], good: frozenset[str], which: int | None, files: Files
 ) -> None:
@@ -185,19 +186,19 @@ def test_by_id_answers_are_found_whatever_was_asked(files: Files) -> None:
     assert line_of(recorded, F1) is None
 
 
-BATCH_API = [
-    pytest.param(completion("Hi"), 200, "ok", id="good"),
-    pytest.param(completion("Hi", "length"), 200, "truncated", id="cut"),
-    pytest.param(completion("", "content_filter"), 200, "refused", id="filtered"),
-    pytest.param(completion(""), 200, "empty", id="empty"),
-    pytest.param({"error": {"message": "no"}}, 400, None, id="an error with its status"),
-    pytest.param({"error": {"message": "no"}}, 200, None, id="an error without"),
-    pytest.param({"choices": []}, 200, None, id="no choices"),
-    pytest.param("text", 200, None, id="not an object"),
-]
+BATCH_API: dict[str, Any] = {
+    "good": (completion("Hi"), 200, "ok"),
+    "cut": (completion("Hi", "length"), 200, "truncated"),
+    "filtered": (completion("", "content_filter"), 200, "refused"),
+    "empty": (completion(""), 200, "empty"),
+    "an error with its status": ({"error": {"message": "no"}}, 400, None),
+    "an error without": ({"error": {"message": "no"}}, 200, None),
+    "no choices": ({"choices": []}, 200, None),
+    "not an object": ("text", 200, None),
+}
 
 
-@pytest.mark.parametrize(("body", "status", "outcome"), BATCH_API)
+@cases("body, status, outcome", BATCH_API)
 def test_lines_of_the_batch_api_are_judged_and_found_by_id(
     body: Value, status: int, outcome: str | None, files: Files
 ) -> None:
@@ -216,27 +217,24 @@ def test_a_line_of_an_error_file_is_no_answer(files: Files) -> None:
 
 
 # What lines may look like besides those that a run writes: all the same answer.
-AS_WELL = [
-    pytest.param(lambda line: line + b"\r", id="CRLF"),
-    pytest.param(lambda line: b" " + line + b" ", id="spaces around"),
-    pytest.param(
-        lambda line: orjson.dumps(orjson.loads(line), option=orjson.OPT_SORT_KEYS), id="keys sorted"
+AS_WELL: dict[str, Any] = {
+    "CRLF": lambda line: line + b"\r",
+    "spaces around": lambda line: b" " + line + b" ",
+    "keys sorted": lambda line: orjson.dumps(orjson.loads(line), option=orjson.OPT_SORT_KEYS),
+    "spaces inside": lambda line: line.replace(b'":', b'": '),
+    "one more key at the end": lambda line: line[:-1] + b',"label":"x"}',
+    "one more key at the beginning": lambda line: b'{"row":1,' + line[1:],
+    "half an emoji in the answer": lambda line: line.replace(b'"Hi"', b'"\\ud83d"'),
+    "half an emoji in the id": lambda line: line.replace(b'"line-1"', b'"\\ud83d"'),
+    "our key inside a string": lambda line: line.replace(b'"Hi"', b'"\\"chatpipe\\":{}"'),
+    "our key in the server's body": lambda line: line.replace(
+        b'"choices":', b'"chatpipe":{"outcome":"http"},"choices":'
     ),
-    pytest.param(lambda line: line.replace(b'":', b'": '), id="spaces inside"),
-    pytest.param(lambda line: line[:-1] + b',"label":"x"}', id="one more key at the end"),
-    pytest.param(lambda line: b'{"row":1,' + line[1:], id="one more key at the beginning"),
-    pytest.param(lambda line: line.replace(b'"Hi"', b'"\\ud83d"'), id="half an emoji in the answer"),
-    pytest.param(lambda line: line.replace(b'"line-1"', b'"\\ud83d"'), id="half an emoji in the id"),
-    pytest.param(lambda line: line.replace(b'"Hi"', b'"\\"chatpipe\\":{}"'), id="our key inside a string"),
-    pytest.param(
-        lambda line: line.replace(b'"choices":', b'"chatpipe":{"outcome":"http"},"choices":'),
-        id="our key in the server's body",
-    ),
-    pytest.param(lambda line: line.replace(b'"Hi"', b'"' + b"x" * 20_000 + b'"'), id="a long answer"),
-]
+    "a long answer": lambda line: line.replace(b'"Hi"', b'"' + b"x" * 20_000 + b'"'),
+}
 
 
-@pytest.mark.parametrize("change", AS_WELL)
+@cases("change", AS_WELL)
 def test_other_forms_of_a_line_are_read_and_given_as_they_are(
     change: Callable[[bytes], bytes], files: Files
 ) -> None:
@@ -252,17 +250,17 @@ def test_our_key_below_the_top_says_nothing(files: Files) -> None:
     assert len(files.recorded(out=files.write("out", inside, deeper))) == 0
 
 
-NO_NAMES = [
-    pytest.param({"chatpipe": {"outcome": "ok", "fingerprint": None}, "custom_id": None}, id="null"),
-    pytest.param({"chatpipe": {"outcome": "ok", "fingerprint": 7}, "custom_id": 7}, id="numbers"),
-    pytest.param({"chatpipe": {"outcome": "ok", "fingerprint": [1]}, "custom_id": [1]}, id="arrays"),
-    pytest.param({"chatpipe": {"outcome": ["ok"], "fingerprint": F1}, "custom_id": "1"}, id="odd outcome"),
-    pytest.param({"chatpipe": {}, "custom_id": "1"}, id="nothing said"),
-    pytest.param({"chatpipe": [], "custom_id": "1"}, id="an array"),
-]
+NO_NAMES: dict[str, Any] = {
+    "null": {"chatpipe": {"outcome": "ok", "fingerprint": None}, "custom_id": None},
+    "numbers": {"chatpipe": {"outcome": "ok", "fingerprint": 7}, "custom_id": 7},
+    "arrays": {"chatpipe": {"outcome": "ok", "fingerprint": [1]}, "custom_id": [1]},
+    "odd outcome": {"chatpipe": {"outcome": ["ok"], "fingerprint": F1}, "custom_id": "1"},
+    "nothing said": {"chatpipe": {}, "custom_id": "1"},
+    "an array": {"chatpipe": [], "custom_id": "1"},
+}
 
 
-@pytest.mark.parametrize("fields", NO_NAMES)
+@cases("fields", NO_NAMES)
 @pytest.mark.parametrize("match", ["body", "id"])
 def test_lines_that_say_too_little_hold_no_answer(fields: Value, match: Match, files: Files) -> None:
     plain = {"id": "x", "custom_id": fields["custom_id"], "response": None, "error": None}
@@ -270,17 +268,17 @@ def test_lines_that_say_too_little_hold_no_answer(fields: Value, match: Match, f
     assert len(files.recorded(out=files.write("out", line), match=match)) == 0
 
 
-OTHER_FORMATS = [
-    pytest.param([b"Hello", result(F1)], id="text"),
-    pytest.param([b'"a string"', result(F1)], id="strings"),
-    pytest.param([orjson.dumps(completion("Hi")), result(F1)], id="completions"),
-    pytest.param([b'{"text":"a","label":"b"}', result(F1)], id="rows"),
-    pytest.param([b"", b"null", result(F1)], id="null after a blank line"),
-    pytest.param([b"\xff\xfe", result(F1)], id="not UTF-8"),
-]
+OTHER_FORMATS: dict[str, Any] = {
+    "text": [b"Hello", result(F1)],
+    "strings": [b'"a string"', result(F1)],
+    "completions": [orjson.dumps(completion("Hi")), result(F1)],
+    "rows": [b'{"text":"a","label":"b"}', result(F1)],
+    "null after a blank line": [b"", b"null", result(F1)],
+    "not UTF-8": [b"\xff\xfe", result(F1)],
+}
 
 
-@pytest.mark.parametrize("lines", OTHER_FORMATS)
+@cases("lines", OTHER_FORMATS)
 def test_an_out_in_another_format_holds_no_answers(lines: list[bytes], files: Files) -> None:
     """Not even where a model's own words look like one."""
     assert line_of(files.recorded(out=files.write("out", *lines)), F1) is None
@@ -320,15 +318,15 @@ def test_a_byte_order_mark_is_not_part_of_a_line(files: Files) -> None:
     assert (line_of(recorded, F1), line_of(recorded, F2)) == (result(F1), result(F2))
 
 
-NOT_REUSABLE = [
-    pytest.param([b"some text"], 1, id="text"),
-    pytest.param([b"", b" ", b'{"messages":[]}'], 3, id="requests, after blank lines"),
-    pytest.param([orjson.dumps(completion("Hi")), b"x"], 1, id="completions"),
-    pytest.param([result(F1)[:-1]], 1, id="one torn line"),
-]
+NOT_REUSABLE: dict[str, Any] = {
+    "text": ([b"some text"], 1),
+    "requests, after blank lines": ([b"", b" ", b'{"messages":[]}'], 3),
+    "completions": ([orjson.dumps(completion("Hi")), b"x"], 1),
+    "one torn line": ([result(F1)[:-1]], 1),
+}
 
 
-@pytest.mark.parametrize(("lines", "number"), NOT_REUSABLE)
+@cases("lines, number", NOT_REUSABLE)
 def test_a_file_to_reuse_without_a_result_line_is_bad_input(
     lines: list[bytes], number: int, files: Files
 ) -> None:
@@ -338,17 +336,17 @@ def test_a_file_to_reuse_without_a_result_line_is_bad_input(
     assert str(caught.value) == expected
 
 
-REUSABLE = [
-    pytest.param([], id="empty, as of a shard that got no lines"),
-    pytest.param([b"", b" \r"], id="blank"),
-    pytest.param([HEADER], id="a journal without a line"),
-    pytest.param([HEADER, b'{"torn'], id="a journal whose first line is torn"),
-    pytest.param([result(F1, "http")], id="failures only"),
-    pytest.param([b"junk", result(F1)], id="result lines after junk"),
-]
+REUSABLE: dict[str, Any] = {
+    "empty, as of a shard that got no lines": [],
+    "blank": [b"", b" \r"],
+    "a journal without a line": [HEADER],
+    "a journal whose first line is torn": [HEADER, b'{"torn'],
+    "failures only": [result(F1, "http")],
+    "result lines after junk": [b"junk", result(F1)],
+}
 
 
-@pytest.mark.parametrize("lines", REUSABLE)
+@cases("lines", REUSABLE)
 def test_a_file_to_reuse_may_hold_no_answer(lines: list[bytes], files: Files) -> None:
     files.recorded(reuse=[files.write("file", *lines)])
 
@@ -368,17 +366,17 @@ def test_a_name_that_exists_is_no_pattern(files: Files) -> None:
     assert (line_of(recorded, F1), line_of(recorded, F2)) == (result(F1), None)
 
 
-MISSING = [
-    pytest.param("none", "--reuse: cannot read 'none': no such file or directory", id="no file"),
-    pytest.param("none-*", "--reuse: no file matches 'none-*'", id="a pattern that fits nothing"),
-    pytest.param("folder", "--reuse: cannot read 'folder': not a regular file", id="a directory"),
-    pytest.param("fifo", "--reuse: cannot read 'fifo': not a regular file", id="a FIFO, not waited for"),
-    pytest.param("link", "--reuse: cannot read 'link': no such file or directory", id="a link to nowhere"),
-    pytest.param("a\0b", "--reuse: cannot read 'a\0b': embedded null byte", id="a NUL in the name"),
-]
+MISSING: dict[str, Any] = {
+    "no file": ("none", "--reuse: cannot read 'none': no such file or directory"),
+    "a pattern that fits nothing": ("none-*", "--reuse: no file matches 'none-*'"),
+    "a directory": ("folder", "--reuse: cannot read 'folder': not a regular file"),
+    "a FIFO, not waited for": ("fifo", "--reuse: cannot read 'fifo': not a regular file"),
+    "a link to nowhere": ("link", "--reuse: cannot read 'link': no such file or directory"),
+    "a NUL in the name": ("a\0b", "--reuse: cannot read 'a\0b': embedded null byte"),
+}
 
 
-@pytest.mark.parametrize(("name", "message"), MISSING)
+@cases("name, message", MISSING)
 def test_a_file_to_reuse_that_is_not_there_is_66(name: str, message: str, files: Files) -> None:
     os.mkfifo("fifo")
     Path("folder").mkdir()

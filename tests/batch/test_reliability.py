@@ -13,12 +13,13 @@ import pytest
 from batch.resuming import Shop, texts, write_rows
 from batch.weather import Weather, questions, wrong_results
 from loopback import Answer, Pause, Request, completion, error, reply, serve
+from parametrize import cases
 from process import run, start
 
 LINES = 1_000
 
 
-@pytest.mark.parametrize("stream", [pytest.param((), id="whole"), pytest.param(("--stream",), id="streamed")])
+@cases("stream", {"whole": (), "streamed": ("--stream",)})
 def test_in_bad_weather_every_line_gets_its_answer_and_no_rule_is_broken(stream: tuple[str, ...]) -> None:
     """None is sent again after its answer, and none before the server allowed it."""
     weather = Weather(seed=7, in_flight=32, calm=400, burst=12, faulty=12)

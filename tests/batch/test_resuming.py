@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from batch.resuming import Shop, names, outcomes, records, texts, write_rows
+from parametrize import cases
 from process import environment, sh
 from programs import program
 
@@ -66,14 +67,14 @@ def test_answers_that_come_in_another_order_are_put_in_the_inputs(shop: Shop, tm
     assert texts(tmp_path / "out.jsonl") == FIVE_ANSWERS
 
 
-@pytest.mark.parametrize(
-    ("line", "outcome", "status"),
-    [
-        pytest.param('{"prompt": "refused"}', "http", 1, id="the server fails"),
-        pytest.param('{"prompt": "cut"}', "truncated", 1, id="an answer is cut off"),
-        pytest.param('{"messages": 3}', "input", 1, id="a request is wrong"),
-        pytest.param("{", "input", 1, id="a line is not JSON"),
-    ],
+@cases(
+    "line, outcome, status",
+    {
+        "the server fails": ('{"prompt": "refused"}', "http", 1),
+        "an answer is cut off": ('{"prompt": "cut"}', "truncated", 1),
+        "a request is wrong": ('{"messages": 3}', "input", 1),
+        "a line is not JSON": ("{", "input", 1),
+    },
 )
 def test_a_failed_line_leaves_out_as_it_was_and_keeps_the_journal(
     line: str, outcome: str, status: int, shop: Shop, tmp_path: Path
@@ -217,9 +218,7 @@ def test_killed_at_any_moment_nothing_that_was_answered_is_sent_again(tmp_path: 
     assert [name for name in files(tmp_path) if not name.startswith(".")] == ["in.jsonl", "out.jsonl"]
 
 
-@pytest.mark.parametrize(
-    "number", [pytest.param(signal.SIGINT, id="Ctrl-C"), pytest.param(signal.SIGTERM, id="SIGTERM")]
-)
+@cases("number", {"Ctrl-C": signal.SIGINT, "SIGTERM": signal.SIGTERM})
 def test_a_signal_waits_for_what_is_in_flight_and_the_next_run_sends_the_rest(
     number: signal.Signals, shop: Shop, tmp_path: Path
 ) -> None:
@@ -355,14 +354,14 @@ def test_a_line_that_was_removed_is_not_in_out(shop: Shop, tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("five")
-@pytest.mark.parametrize(
+@cases(
     "option",
-    [
-        pytest.param(("-m", "other"), id="model"),
-        pytest.param(("--temperature", "0.5"), id="parameter"),
-        pytest.param(("-s", "Be brief."), id="system message"),
-        pytest.param(("--set", "top_k:=3"), id="unknown parameter"),
-    ],
+    {
+        "model": ("-m", "other"),
+        "parameter": ("--temperature", "0.5"),
+        "system message": ("-s", "Be brief."),
+        "unknown parameter": ("--set", "top_k:=3"),
+    },
 )
 def test_a_changed_request_is_sent(option: tuple[str, ...], shop: Shop, tmp_path: Path) -> None:
     assert shop.batch(*TO_OUT).status == 0
@@ -373,16 +372,16 @@ def test_a_changed_request_is_sent(option: tuple[str, ...], shop: Shop, tmp_path
 
 
 @pytest.mark.usefixtures("five")
-@pytest.mark.parametrize(
+@cases(
     "option",
-    [
-        pytest.param(("-j", "1"), id="in flight"),
-        pytest.param(("--retries", "2"), id="retries"),
-        pytest.param(("--timeout", "30"), id="timeout"),
-        pytest.param(("-H", "X-Trace: 1"), id="header"),
-        pytest.param(("-f", "string"), id="format"),
-        pytest.param(("-k",), id="order"),
-    ],
+    {
+        "in flight": ("-j", "1"),
+        "retries": ("--retries", "2"),
+        "timeout": ("--timeout", "30"),
+        "header": ("-H", "X-Trace: 1"),
+        "format": ("-f", "string"),
+        "order": ("-k",),
+    },
 )
 def test_what_is_not_of_the_request_may_change(option: tuple[str, ...], shop: Shop) -> None:
     assert shop.batch(*TO_OUT).status == 0
@@ -555,7 +554,7 @@ def write_with_repeats(folder: Path) -> list[str]:
     return prompts
 
 
-@pytest.mark.parametrize("to_out", [pytest.param(True, id="of -o"), pytest.param(False, id="of stdout")])
+@cases("to_out", {"of -o": True, "of stdout": False})
 def test_shards_are_gathered_without_sending(to_out: bool, shop: Shop, tmp_path: Path) -> None:
     prompts = write_with_repeats(tmp_path)
     for shard in (1, 2, 3):
@@ -648,13 +647,13 @@ def test_an_input_of_reuse_is_only_read(shop: Shop, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("five")
-@pytest.mark.parametrize(
-    ("name", "status"),
-    [
-        pytest.param("none.jsonl", 66, id="missing"),
-        pytest.param("none-*", 66, id="a pattern without a file"),
-        pytest.param("in.jsonl", 65, id="no result lines"),
-    ],
+@cases(
+    "name, status",
+    {
+        "missing": ("none.jsonl", 66),
+        "a pattern without a file": ("none-*", 66),
+        "no result lines": ("in.jsonl", 65),
+    },
 )
 def test_a_wrong_reuse_is_told_before_anything_is_sent(name: str, status: int, shop: Shop) -> None:
     done = shop.batch(*TO_OUT, "--reuse", name)
@@ -686,8 +685,8 @@ def test_one_more_of_the_same_request_is_one_more_sale(shop: Shop, tmp_path: Pat
     assert texts(tmp_path / "out.jsonl") == ["same #1", "same #2", "same #3"]
 
 
-@pytest.mark.parametrize("jobs", [pytest.param("1", id="in turn"), pytest.param("16", id="all in flight")])
-@pytest.mark.parametrize("to_out", [pytest.param(True, id="to a file"), pytest.param(False, id="to stdout")])
+@cases("jobs", {"in turn": "1", "all in flight": "16"})
+@cases("to_out", {"to a file": True, "to stdout": False})
 def test_dedupe_sends_the_same_request_once(to_out: bool, jobs: str, shop: Shop, tmp_path: Path) -> None:
     write_rows(tmp_path / "in.jsonl", "a", "a", "b", {"prompt": "a", "custom_id": "mine"}, "b", "a")
     shop.latency_s = 0.02
@@ -838,16 +837,16 @@ def test_a_limit_that_is_lifted_costs_only_the_rest(shop: Shop, tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("five")
-@pytest.mark.parametrize(
-    ("options", "is_kept"),
-    [
-        pytest.param((), False, id="result lines"),
-        pytest.param(("--keep-journal",), True, id="result lines, keep"),
-        pytest.param(("--no-keep-journal",), False, id="result lines, remove"),
-        pytest.param(("-f", "json"), True, id="another format"),
-        pytest.param(("-f", "json", "--keep-journal"), True, id="another format, keep"),
-        pytest.param(("-f", "json", "--no-keep-journal"), False, id="another format, remove"),
-    ],
+@cases(
+    "options, is_kept",
+    {
+        "result lines": ((), False),
+        "result lines, keep": (("--keep-journal",), True),
+        "result lines, remove": (("--no-keep-journal",), False),
+        "another format": (("-f", "json"), True),
+        "another format, keep": (("-f", "json", "--keep-journal"), True),
+        "another format, remove": (("-f", "json", "--no-keep-journal"), False),
+    },
 )
 def test_whether_a_run_that_is_done_keeps_its_journal(
     options: tuple[str, ...], is_kept: bool, shop: Shop, tmp_path: Path
@@ -890,13 +889,13 @@ def test_a_second_run_on_a_journal_that_is_held_sends_nothing(shop: Shop, tmp_pa
 
 
 @pytest.mark.usefixtures("five")
-@pytest.mark.parametrize(
+@cases(
     "content",
-    [
-        pytest.param(b"Dear diary,\n", id="text"),
-        pytest.param(b'{"prompt": "a"}\n', id="JSONL"),
-        pytest.param(b'{"chatpipe_journal":2}\n', id="a journal of a later version"),
-    ],
+    {
+        "text": b"Dear diary,\n",
+        "JSONL": b'{"prompt": "a"}\n',
+        "a journal of a later version": b'{"chatpipe_journal":2}\n',
+    },
 )
 def test_a_foreign_file_in_the_journals_place_is_not_touched(
     content: bytes, shop: Shop, tmp_path: Path

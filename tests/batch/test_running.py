@@ -32,6 +32,7 @@ from loopback import (
     steps_of,
     stream_of,
 )
+from parametrize import cases
 from process import CHATPIPE, Done, environment, run, sh, start
 
 SOON = {"retry-after-ms": "1"}
@@ -155,36 +156,32 @@ def messages_of(*pairs: str) -> list[dict[str, str]]:
     return [dict(zip(("role", "content"), pair.split(":"), strict=True)) for pair in pairs]
 
 
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        pytest.param(
+@cases(
+    "options, expected",
+    {
+        "nothing is added but the model": (
             [],
             [("own", None, ["system:Own", "user:q"]), ("m", None, ["user:r"])],
-            id="nothing is added but the model",
         ),
-        pytest.param(
+        "a system message of the line wins": (
             ["-s", "Default", "--seed", "1"],
             [("own", 1, ["system:Own", "user:q"]), ("m", 1, ["system:Default", "user:r"])],
-            id="a system message of the line wins",
         ),
-        pytest.param(
+        "examples stand between the system message and the line": (
             ["-s", "Default", "-u", "Q", "-a", "A"],
             [
                 ("own", None, ["system:Own", "user:Q", "assistant:A", "user:q"]),
                 ("m", None, ["system:Default", "user:Q", "assistant:A", "user:r"]),
             ],
-            id="examples stand between the system message and the line",
         ),
-        pytest.param(
+        "override turns it round": (
             ["--override", "-s", "Default", "-u", "Q", "-a", "A"],
             [
                 ("m", None, ["system:Default", "user:Q", "assistant:A", "user:q"]),
                 ("m", None, ["system:Default", "user:Q", "assistant:A", "user:r"]),
             ],
-            id="override turns it round",
         ),
-    ],
+    },
 )
 def test_options_are_defaults_of_every_line(
     options: list[str], expected: list[tuple[str, int | None, list[str]]]
@@ -215,24 +212,20 @@ def test_requests_of_bad_lines_are_told_with_their_place() -> None:
     assert done.stderr.startswith(b"chatpipe: <stdin>:3")
 
 
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        pytest.param(b'{"prompt": "x"', "<stdin>:3", id="not JSON"),
-        pytest.param(b'"caf\xe9"', "byte 0xe9 is not UTF-8", id="not UTF-8"),
-        pytest.param(b'"a\0b"', "<stdin>:3", id="a NUL"),
-        pytest.param(b"7", "is a number, not a request", id="a number"),
-        pytest.param(b"[]", "is an array, not a request", id="an array"),
-        pytest.param(
-            b'{"custom_id":7,"prompt":"x"}', "/custom_id: is a number", id="an id that is no string"
-        ),
-        pytest.param(b'{"custom_id":"x","body":[]}', "/body: is an array, not an object", id="no object"),
-        pytest.param(
-            b'{"prompt":"x","temperature":9}', "/temperature: is 9, more than 2", id="refused by the check"
-        ),
-        pytest.param(b'{"prompt":"x","max_token":9}', "did you mean 'max_tokens'", id="a slip"),
-        pytest.param(b'{"messages":[]}', "/messages: is empty", id="no messages"),
-    ],
+@cases(
+    "line, words",
+    {
+        "not JSON": (b'{"prompt": "x"', "<stdin>:3"),
+        "not UTF-8": (b'"caf\xe9"', "byte 0xe9 is not UTF-8"),
+        "a NUL": (b'"a\0b"', "<stdin>:3"),
+        "a number": (b"7", "is a number, not a request"),
+        "an array": (b"[]", "is an array, not a request"),
+        "an id that is no string": (b'{"custom_id":7,"prompt":"x"}', "/custom_id: is a number"),
+        "no object": (b'{"custom_id":"x","body":[]}', "/body: is an array, not an object"),
+        "refused by the check": (b'{"prompt":"x","temperature":9}', "/temperature: is 9, more than 2"),
+        "a slip": (b'{"prompt":"x","max_token":9}', "did you mean 'max_tokens'"),
+        "no messages": (b'{"messages":[]}', "/messages: is empty"),
+    },
 )
 def test_a_bad_line_is_a_result_with_its_place_and_the_others_go_on(line: bytes, words: str) -> None:
     with serve(answering) as server:
@@ -345,13 +338,13 @@ def test_unsent_lines_say_so() -> None:
     assert record["chatpipe"]["attempts"] == 0
 
 
-@pytest.mark.parametrize(
-    ("headers", "expected"),
-    [
-        pytest.param([("X-REQUEST-ID", "r1")], "r1", id="in any case"),
-        pytest.param([("x-request-id", "r1"), ("X-Request-Id", "r2")], "r1, r2", id="repeated"),
-        pytest.param([], None, id="not there"),
-    ],
+@cases(
+    "headers, expected",
+    {
+        "in any case": ([("X-REQUEST-ID", "r1")], "r1"),
+        "repeated": ([("x-request-id", "r1"), ("X-Request-Id", "r2")], "r1, r2"),
+        "not there": ([], None),
+    },
 )
 @pytest.mark.parametrize("status", [200, 400])
 def test_the_servers_name_of_a_request(
@@ -376,15 +369,15 @@ def test_the_servers_own_bytes_are_in_the_line() -> None:
     assert b'"a": 1.50}' in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("allow", "failed", "status"),
-    [
-        pytest.param("", ["cut", "no", "nothing", "400", "reset", "bad"], 1, id="nothing"),
-        pytest.param("truncated", ["no", "nothing", "400", "reset", "bad"], 1, id="truncated"),
-        pytest.param("refused,empty", ["cut", "400", "reset", "bad"], 1, id="two at once"),
-        pytest.param("failed", ["cut", "no", "nothing"], 1, id="failed is what has no answer"),
-        pytest.param("truncated,refused,empty,failed", [], 0, id="everything"),
-    ],
+@cases(
+    "allow, failed, status",
+    {
+        "nothing": ("", ["cut", "no", "nothing", "400", "reset", "bad"], 1),
+        "truncated": ("truncated", ["no", "nothing", "400", "reset", "bad"], 1),
+        "two at once": ("refused,empty", ["cut", "400", "reset", "bad"], 1),
+        "failed is what has no answer": ("failed", ["cut", "no", "nothing"], 1),
+        "everything": ("truncated,refused,empty,failed", [], 0),
+    },
 )
 def test_error_is_null_exactly_on_successes(allow: str, failed: list[str], status: int) -> None:
     texts = ["hi", "cut", "no", "nothing", "400", "reset"]
@@ -404,18 +397,19 @@ def test_error_is_null_exactly_on_successes(allow: str, failed: list[str], statu
 USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
 
 
-@pytest.mark.parametrize(
-    ("shape", "expected"),
-    [
-        pytest.param("string", b'"SLOW"\nnull\n"HI"\nnull\n', id="string"),
-        pytest.param("text", b"SLOW\n\nHI\n\n", id="text"),
-        pytest.param(
+@cases(
+    "shape, expected",
+    {
+        "string": ("string", b'"SLOW"\nnull\n"HI"\nnull\n'),
+        "text": ("text", b"SLOW\n\nHI\n\n"),
+        "message": (
             "message",
-            b'{"role":"assistant","content":"SLOW","refusal":null}\nnull\n'
-            b'{"role":"assistant","content":"HI","refusal":null}\nnull\n',
-            id="message",
+            (
+                b'{"role":"assistant","content":"SLOW","refusal":null}\nnull\n'
+                b'{"role":"assistant","content":"HI","refusal":null}\nnull\n'
+            ),
         ),
-        pytest.param(
+        "json": (
             "json",
             b"".join(
                 part + b"\n"
@@ -426,9 +420,8 @@ USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
                     b"null",
                 )
             ),
-            id="json",
         ),
-        pytest.param(
+        "usage": (
             "usage",
             b"".join(
                 line + b"\n"
@@ -439,10 +432,9 @@ USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
                     b"null",
                 )
             ),
-            id="usage",
         ),
-        pytest.param("tool-calls", b"[]\nnull\n[]\nnull\n", id="tool-calls"),
-    ],
+        "tool-calls": ("tool-calls", b"[]\nnull\n[]\nnull\n"),
+    },
 )
 def test_other_formats_are_one_record_a_request_in_input_order(shape: str, expected: bytes) -> None:
     """The first line is answered last; the second and the fourth fail."""
@@ -652,14 +644,14 @@ class Busy:
         return self.refusal if self.left >= 0 else answering(request)
 
 
-@pytest.mark.parametrize(
-    ("status", "headers", "pause_s"),
-    [
-        pytest.param(429, {"retry-after-ms": "400"}, 0.4, id="429, milliseconds"),
-        pytest.param(429, {"retry-after": "1"}, 1.0, id="429, seconds"),
-        pytest.param(503, {"retry-after-ms": "400"}, 0.4, id="503"),
-        pytest.param(429, {}, 0.375, id="429, no time said"),
-    ],
+@cases(
+    "status, headers, pause_s",
+    {
+        "429, milliseconds": (429, {"retry-after-ms": "400"}, 0.4),
+        "429, seconds": (429, {"retry-after": "1"}, 1.0),
+        "503": (503, {"retry-after-ms": "400"}, 0.4),
+        "429, no time said": (429, {}, 0.375),
+    },
 )
 def test_a_busy_server_pauses_the_whole_run_and_uses_up_no_try(
     status: int, headers: dict[str, str], pause_s: float
@@ -697,9 +689,7 @@ def test_faults_of_the_server_are_retried_up_to_retries() -> None:
     assert record["error"]["code"] == "http_500"
 
 
-@pytest.mark.parametrize(
-    "first", [pytest.param(REPLIES["500"], id="500"), pytest.param([Reset()], id="a reset")]
-)
+@cases("first", {"500": REPLIES["500"], "a reset": [Reset()]})
 def test_what_succeeds_at_the_second_try_is_one_good_line(first: Answer) -> None:
     seen: Counter[str] = Counter()
 
@@ -762,14 +752,14 @@ def test_what_would_hit_every_line_stops_the_run_soon(fault: str) -> None:
     assert done.stderr.count(b"\n") == 1
 
 
-@pytest.mark.parametrize(
-    ("texts", "count", "status"),
-    [
-        pytest.param(["403"] * 30, 3, 77, id="the first three answers"),
-        pytest.param(["hi", *["403"] * 9], 10, 1, id="after a success they are failures of lines"),
-        pytest.param(["403", "403", "hi", *["403"] * 7], 10, 1, id="two and a success"),
-        pytest.param(["400", *["403"] * 9], 10, 1, id="the first answer was another"),
-    ],
+@cases(
+    "texts, count, status",
+    {
+        "the first three answers": (["403"] * 30, 3, 77),
+        "after a success they are failures of lines": (["hi", *["403"] * 9], 10, 1),
+        "two and a success": (["403", "403", "hi", *["403"] * 7], 10, 1),
+        "the first answer was another": (["400", *["403"] * 9], 10, 1),
+    },
 )
 def test_403_is_about_the_key_only_when_it_is_all_there_is(texts: list[str], count: int, status: int) -> None:
     with serve(answering) as server:
@@ -778,14 +768,14 @@ def test_403_is_about_the_key_only_when_it_is_all_there_is(texts: list[str], cou
     assert (len(server.requests), done.status) == (count, status)
 
 
-@pytest.mark.parametrize(
-    ("rule", "texts", "count"),
-    [
-        pytest.param("soon,fail=2", ["a", "400", "b", "400", "c", "d"], 4, id="a number"),
-        pytest.param("now,fail=1", ["a", "400", "b"], 2, id="now"),
-        pytest.param("soon,fail=50%", ["400", *["a", "400"] * 20], 21, id="a share, from the 20th line on"),
-        pytest.param("soon,fail=60%", ["400", *["a", "400"] * 20], 41, id="a share that is not reached"),
-    ],
+@cases(
+    "rule, texts, count",
+    {
+        "a number": ("soon,fail=2", ["a", "400", "b", "400", "c", "d"], 4),
+        "now": ("now,fail=1", ["a", "400", "b"], 2),
+        "a share, from the 20th line on": ("soon,fail=50%", ["400", *["a", "400"] * 20], 21),
+        "a share that is not reached": ("soon,fail=60%", ["400", *["a", "400"] * 20], 41),
+    },
 )
 def test_halt_rules(rule: str, texts: list[str], count: int) -> None:
     with serve(answering) as server:
@@ -891,9 +881,7 @@ def test_a_budget_of_money_goes_on_after_failures(tmp_path: Path) -> None:
     assert (first.status, again.status) == (1, 0)
 
 
-@pytest.mark.parametrize(
-    "options", [pytest.param(["--max-cost", "9"], id="a budget"), pytest.param(["--dry-run"], id="dry run")]
-)
+@cases("options", {"a budget": ["--max-cost", "9"], "dry run": ["--dry-run"]})
 def test_a_model_without_a_price_is_78(options: list[str], tmp_path: Path) -> None:
     (tmp_path / "prices.toml").write_bytes(PRICES.replace(b"[m]", b"[other]"))
     with serve(answering) as server:
@@ -995,20 +983,20 @@ def test_a_good_run_says_nothing(options: list[str]) -> None:
 # How a run ends
 
 
-@pytest.mark.parametrize(
-    ("stdin", "status"),
-    [
-        pytest.param(b"", 0, id="no lines"),
-        pytest.param(b"\n \n", 0, id="blank lines"),
-        pytest.param(prompts("a", "b"), 0, id="all good"),
-        pytest.param(prompts("a", "400"), 1, id="some failed"),
-        pytest.param(prompts("cut", "400"), 1, id="all failed, not alike"),
-        pytest.param(prompts("cut", "cut"), 3, id="all cut off"),
-        pytest.param(prompts("no", "nothing"), 4, id="all refused or empty"),
-        pytest.param(prompts("400", "400"), 65, id="all 400"),
-        pytest.param(b"oops\n[]\n", 65, id="all bad lines"),
-        pytest.param(prompts("500", "500"), 69, id="all 500"),
-    ],
+@cases(
+    "stdin, status",
+    {
+        "no lines": (b"", 0),
+        "blank lines": (b"\n \n", 0),
+        "all good": (prompts("a", "b"), 0),
+        "some failed": (prompts("a", "400"), 1),
+        "all failed, not alike": (prompts("cut", "400"), 1),
+        "all cut off": (prompts("cut", "cut"), 3),
+        "all refused or empty": (prompts("no", "nothing"), 4),
+        "all 400": (prompts("400", "400"), 65),
+        "all bad lines": (b"oops\n[]\n", 65),
+        "all 500": (prompts("500", "500"), 69),
+    },
 )
 def test_exit_status(stdin: bytes, status: int) -> None:
     with serve(answering) as server:
@@ -1019,10 +1007,10 @@ def test_exit_status(stdin: bytes, status: int) -> None:
     assert done.stderr.count(b"\n") == (0 if status == 0 else 1)
 
 
-ENDING = [pytest.param(signal.SIGINT, id="Ctrl-C"), pytest.param(signal.SIGTERM, id="SIGTERM")]
+ENDING: dict[str, Any] = {"Ctrl-C": signal.SIGINT, "SIGTERM": signal.SIGTERM}
 
 
-@pytest.mark.parametrize("number", ENDING)
+@cases("number", ENDING)
 def test_the_first_signal_waits_for_what_is_in_flight(number: signal.Signals, tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_bytes(many(50))
     gate = threading.Event()
@@ -1042,7 +1030,7 @@ def test_the_first_signal_waits_for_what_is_in_flight(number: signal.Signals, tm
     assert b"interrupted after 4 lines" in stderr
 
 
-@pytest.mark.parametrize("number", ENDING)
+@cases("number", ENDING)
 def test_the_second_signal_ends_at_once(number: signal.Signals, tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_bytes(prompts("hi") + many(50))
     with (
@@ -1121,13 +1109,13 @@ def test_a_signal_while_nothing_is_in_flight_ends_the_run_at_once() -> None:
         assert process.wait(timeout=5) == -signal.SIGINT
 
 
-@pytest.mark.parametrize(
-    ("options", "refusal"),
-    [
-        pytest.param(["--rpm", "120"], None, id="its turn"),
-        pytest.param([], error(429, "wait", headers={"retry-after-ms": "600"}), id="the end of a pause"),
-        pytest.param([], error(500, "broken", headers={"retry-after-ms": "600"}), id="another try"),
-    ],
+@cases(
+    "options, refusal",
+    {
+        "its turn": (["--rpm", "120"], None),
+        "the end of a pause": ([], error(429, "wait", headers={"retry-after-ms": "600"})),
+        "another try": ([], error(500, "broken", headers={"retry-after-ms": "600"})),
+    },
 )
 def test_after_a_signal_nothing_is_sent_that_waited_for(
     options: list[str], refusal: bytes | None, tmp_path: Path

@@ -19,6 +19,7 @@ from chatpipe.batch.results import Outcome, Result
 from chatpipe.batch.tally import Histogram, Tally, Usage, usage_of
 from chatpipe.batch.tokens import Estimator
 from chatpipe.errors import BadConfiguration, ChatpipeError, MissingInput, NoAccess, Status, TryLater
+from parametrize import cases
 
 ITEM = Item(1, "line-1", {"model": "m", "messages": []})
 
@@ -63,34 +64,26 @@ def bad(
 # Usage
 
 
-@pytest.mark.parametrize(
-    ("completion", "expected"),
-    [
-        pytest.param(None, (0, 0, 0, 0), id="no completion"),
-        pytest.param({}, (0, 0, 0, 0), id="no usage"),
-        pytest.param({"usage": None}, (0, 0, 0, 0), id="null"),
-        pytest.param({"usage": [1]}, (0, 0, 0, 0), id="no object"),
-        pytest.param(
-            {"usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}}, (5, 0, 2, 7), id="all"
-        ),
-        pytest.param(
-            {"usage": {"prompt_tokens": 5, "completion_tokens": 2}}, (5, 0, 2, 7), id="a sum that is not told"
-        ),
-        pytest.param({"usage": {"prompt_tokens": 5}}, (5, 0, 0, 5), id="prompt only, as for an empty answer"),
-        pytest.param(
+@cases(
+    "completion, expected",
+    {
+        "no completion": (None, (0, 0, 0, 0)),
+        "no usage": ({}, (0, 0, 0, 0)),
+        "null": ({"usage": None}, (0, 0, 0, 0)),
+        "no object": ({"usage": [1]}, (0, 0, 0, 0)),
+        "all": ({"usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}}, (5, 0, 2, 7)),
+        "a sum that is not told": ({"usage": {"prompt_tokens": 5, "completion_tokens": 2}}, (5, 0, 2, 7)),
+        "prompt only, as for an empty answer": ({"usage": {"prompt_tokens": 5}}, (5, 0, 0, 5)),
+        "cached": (
             {"usage": {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 4}}},
             (5, 4, 0, 5),
-            id="cached",
         ),
-        pytest.param(
-            {"usage": {"prompt_tokens": 5, "prompt_tokens_details": None}}, (5, 0, 0, 5), id="no details"
-        ),
-        pytest.param(
+        "no details": ({"usage": {"prompt_tokens": 5, "prompt_tokens_details": None}}, (5, 0, 0, 5)),
+        "no counts": (
             {"usage": {"prompt_tokens": "5", "completion_tokens": -2, "total_tokens": None}},
             (0, 0, 0, 0),
-            id="no counts",
         ),
-    ],
+    },
 )
 def test_usage_of_a_completion(
     completion: dict[str, Any] | None, expected: tuple[int, int, int, int]
@@ -162,39 +155,32 @@ def test_an_allowed_failure_is_counted_by_its_outcome_and_as_good() -> None:
     assert tally.outcomes == {"truncated": 1}
 
 
-@pytest.mark.parametrize(
-    ("results", "text"),
-    [
-        pytest.param(
+@cases(
+    "results, text",
+    {
+        "the most common first": (
             [bad(Outcome.network), *[bad(code="http_400")] * 3, good(), bad(Outcome.network)],
             "3 http_400, 2 network",
-            id="the most common first",
         ),
-        pytest.param([good(), bad(Outcome.empty)], "1 empty", id="one of two"),
-        pytest.param(
-            [bad(Outcome.input, message="in:3: x"), bad(code="http_500")], "1 input, 1 http_500", id="2"
-        ),
-        pytest.param(
+        "one of two": ([good(), bad(Outcome.empty)], "1 empty"),
+        "2": ([bad(Outcome.input, message="in:3: x"), bad(code="http_500")], "1 input, 1 http_500"),
+        "all alike": (
             [bad(code="http_400", message="no model 'x'"), bad(code="http_400", message="no model 'y'")],
             "http_400: no model 'x'",
-            id="all alike",
         ),
-        pytest.param(
+        "a long message": (
             [bad(code="http_400", message="long " * 100)],
             "http_400: " + "long " * 40 + "...",
-            id="a long message",
         ),
-        pytest.param(
+        "many kinds": (
             [bad(code=f"http_{number}") for number in (400, 404, 409, 410, 411, 412, 400)],
             "2 http_400, 1 http_404, 1 http_409, 1 http_410, 2 of other kinds",
-            id="many kinds",
         ),
-        pytest.param(
+        "five kinds": (
             [bad(code=f"http_{number}") for number in (400, 404, 409, 410, 411)],
             "1 http_400, 1 http_404, 1 http_409, 1 http_410, 1 http_411",
-            id="five kinds",
         ),
-    ],
+    },
 )
 def test_why_lines_failed_in_a_few_words(results: list[Result], text: str) -> None:
     tally = Tally()
@@ -253,18 +239,18 @@ def test_prices_are_per_million_tokens(tmp_path: Path) -> None:
     assert table["gpt-4o"].cost(Usage(4000, 3000, 500, 4500)) == pytest.approx(0.0025 + 0.00375 + 0.005)
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        pytest.param("[m", "is not TOML", id="no TOML"),
-        pytest.param("m = 3", "'m' is not a table", id="a number for a model"),
-        pytest.param("[m]\ninput = 1", "'m' has no price 'output'", id="a price is missing"),
-        pytest.param("[m]\noutput = 1", "'m' has no price 'input'", id="the first is missing"),
-        pytest.param("[m]\ninput = -1\noutput = 1", "'m' has no price 'input'", id="less than nothing"),
-        pytest.param('[m]\ninput = "1"\noutput = 1', "'m' has no price 'input'", id="a text"),
-        pytest.param("[m]\ninput = true\noutput = 1", "'m' has no price 'input'", id="a boolean"),
-        pytest.param("[m]\ninput = nan\noutput = 1", "'m' has no price 'input'", id="not a number"),
-    ],
+@cases(
+    "text, words",
+    {
+        "no TOML": ("[m", "is not TOML"),
+        "a number for a model": ("m = 3", "'m' is not a table"),
+        "a price is missing": ("[m]\ninput = 1", "'m' has no price 'output'"),
+        "the first is missing": ("[m]\noutput = 1", "'m' has no price 'input'"),
+        "less than nothing": ("[m]\ninput = -1\noutput = 1", "'m' has no price 'input'"),
+        "a text": ('[m]\ninput = "1"\noutput = 1', "'m' has no price 'input'"),
+        "a boolean": ("[m]\ninput = true\noutput = 1", "'m' has no price 'input'"),
+        "not a number": ("[m]\ninput = nan\noutput = 1", "'m' has no price 'input'"),
+    },
 )
 def test_prices_that_are_none_are_refused(text: str, words: str, tmp_path: Path) -> None:
     file = tmp_path / "prices.toml"
@@ -342,15 +328,15 @@ def test_a_budget_of_money() -> None:
     assert limited.reserve(line(2, max_tokens=4)) is None
 
 
-@pytest.mark.parametrize(
-    ("model", "cost"),
-    [
-        pytest.param("m", 5, id="named"),
-        pytest.param("m-2026-01-01", 5, id="named more exactly"),
-        pytest.param("mini-2026-01-01", 50, id="the longest name counts"),
-        pytest.param("other", 50, id="named otherwise: the dearest"),
-        pytest.param(None, 50, id="not named: the dearest"),
-    ],
+@cases(
+    "model, cost",
+    {
+        "named": ("m", 5),
+        "named more exactly": ("m-2026-01-01", 5),
+        "the longest name counts": ("mini-2026-01-01", 50),
+        "named otherwise: the dearest": ("other", 50),
+        "not named: the dearest": (None, 50),
+    },
 )
 def test_what_was_recorded_before_costs_no_less_than_it_did(model: object, cost: float) -> None:
     table = {"m": Price(MILLION, MILLION, 2 * MILLION), "mini": Price(10 * MILLION, 0, 20 * MILLION)}
@@ -433,15 +419,15 @@ def test_a_model_without_a_price_is_not_sent() -> None:
         budget(cost=1).reserve(Item(1, "line-1", {"model": "other"}))
 
 
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [
-        pytest.param({}, (None, 1), id="nothing said"),
-        pytest.param({"max_tokens": 5}, (5, 1), id="max_tokens"),
-        pytest.param({"max_completion_tokens": 6, "n": 3}, (6, 3), id="its successor, and choices"),
-        pytest.param({"max_tokens": "5", "n": "3"}, (None, 1), id="no numbers"),
-        pytest.param({"max_tokens": None, "n": None}, (None, 1), id="null"),
-    ],
+@cases(
+    "body, expected",
+    {
+        "nothing said": ({}, (None, 1)),
+        "max_tokens": ({"max_tokens": 5}, (5, 1)),
+        "its successor, and choices": ({"max_completion_tokens": 6, "n": 3}, (6, 3)),
+        "no numbers": ({"max_tokens": "5", "n": "3"}, (None, 1)),
+        "null": ({"max_tokens": None, "n": None}, (None, 1)),
+    },
 )
 def test_what_bounds_an_answer(body: dict[str, Any], expected: tuple[int | None, int]) -> None:
     assert answer_limits(body) == expected
@@ -483,18 +469,16 @@ CUT = bad(Outcome.truncated, Status.TRUNCATED, completion=spending(1, 1))
 UNREADABLE = bad(Outcome.input, latency_s=None, tries=0)
 
 
-@pytest.mark.parametrize(
-    ("results", "expected"),
-    [
-        pytest.param([FORBIDDEN] * 3, ["on", "on", "soon"], id="the first three"),
-        pytest.param(
-            [UNREADABLE, *[FORBIDDEN] * 3], ["on", "on", "on", "soon"], id="bad lines are no answers"
-        ),
-        pytest.param([good(), *[FORBIDDEN] * 5], ["on"] * 6, id="after a success"),
-        pytest.param([FORBIDDEN, FORBIDDEN, good(), FORBIDDEN], ["on"] * 4, id="a success among them"),
-        pytest.param([ANOTHER, *[FORBIDDEN] * 4], ["on"] * 5, id="the first was another"),
-        pytest.param([CUT, *[FORBIDDEN] * 4], ["on"] * 5, id="an answer came that was cut off"),
-    ],
+@cases(
+    "results, expected",
+    {
+        "the first three": ([FORBIDDEN] * 3, ["on", "on", "soon"]),
+        "bad lines are no answers": ([UNREADABLE, *[FORBIDDEN] * 3], ["on", "on", "on", "soon"]),
+        "after a success": ([good(), *[FORBIDDEN] * 5], ["on"] * 6),
+        "a success among them": ([FORBIDDEN, FORBIDDEN, good(), FORBIDDEN], ["on"] * 4),
+        "the first was another": ([ANOTHER, *[FORBIDDEN] * 4], ["on"] * 5),
+        "an answer came that was cut off": ([CUT, *[FORBIDDEN] * 4], ["on"] * 5),
+    },
 )
 def test_403_ends_a_run_only_at_its_start(results: list[Result], expected: list[str]) -> None:
     assert stops(course(), *results) == expected
@@ -504,28 +488,16 @@ def test_other_failures_are_failures_of_a_line() -> None:
     assert stops(course(), *[ANOTHER] * 50) == ["on"] * 50
 
 
-@pytest.mark.parametrize(
-    ("halt", "results", "expected"),
-    [
-        pytest.param(Halt(False, failures=2), [bad(), good(), bad()], ["on", "on", "soon"], id="two, soon"),
-        pytest.param(Halt(True, failures=1), [good(), bad()], ["on", "now"], id="one, now"),
-        pytest.param(
-            Halt(True, failures=3), [bad(), bad(), good()], ["on"] * 3, id="three that are not there"
-        ),
-        pytest.param(Halt(False, percent=10), [bad()] * 20, ["on"] * 19 + ["soon"], id="from the 20th on"),
-        pytest.param(
-            Halt(False, percent=10),
-            [good()] * 19 + [bad()] * 2,
-            ["on"] * 21,
-            id="two of 21 are less than 10 %",
-        ),
-        pytest.param(
-            Halt(False, percent=10),
-            [good()] * 18 + [bad()] * 2,
-            ["on"] * 19 + ["soon"],
-            id="two of 20 are not",
-        ),
-    ],
+@cases(
+    "halt, results, expected",
+    {
+        "two, soon": (Halt(False, failures=2), [bad(), good(), bad()], ["on", "on", "soon"]),
+        "one, now": (Halt(True, failures=1), [good(), bad()], ["on", "now"]),
+        "three that are not there": (Halt(True, failures=3), [bad(), bad(), good()], ["on"] * 3),
+        "from the 20th on": (Halt(False, percent=10), [bad()] * 20, ["on"] * 19 + ["soon"]),
+        "two of 21 are less than 10 %": (Halt(False, percent=10), [good()] * 19 + [bad()] * 2, ["on"] * 21),
+        "two of 20 are not": (Halt(False, percent=10), [good()] * 18 + [bad()] * 2, ["on"] * 19 + ["soon"]),
+    },
 )
 def test_halt_rules(halt: Halt, results: list[Result], expected: list[str]) -> None:
     assert stops(course(halt), *results) == expected

@@ -7,18 +7,19 @@ import random
 import pytest
 
 from chatpipe.batch.tokens import Estimator
+from parametrize import cases
 
 
-@pytest.mark.parametrize(
-    ("body_bytes", "max_tokens", "n", "tokens"),
-    [
-        pytest.param(400, 50, 1, 150, id="a quarter of the bytes and the limit"),
-        pytest.param(400, None, 1, 356, id="no limit is 256"),
-        pytest.param(400, None, 3, 868, id="256 a choice"),
-        pytest.param(400, 50, 3, 250, id="the limit holds for each choice"),
-        pytest.param(401, 0, 1, 101, id="rounded up"),
-        pytest.param(0, 0, 1, 1, id="never less than one"),
-    ],
+@cases(
+    "body_bytes, max_tokens, n, tokens",
+    {
+        "a quarter of the bytes and the limit": (400, 50, 1, 150),
+        "no limit is 256": (400, None, 1, 356),
+        "256 a choice": (400, None, 3, 868),
+        "the limit holds for each choice": (400, 50, 3, 250),
+        "rounded up": (401, 0, 1, 101),
+        "never less than one": (0, 0, 1, 1),
+    },
 )
 def test_first_estimate(body_bytes: int, max_tokens: int | None, n: int, tokens: int) -> None:
     assert Estimator().estimate(body_bytes, max_tokens, n) == tokens
@@ -31,14 +32,14 @@ def learned(*usages: tuple[int, int | None, int | None]) -> Estimator:
     return estimator
 
 
-@pytest.mark.parametrize(
-    ("max_tokens", "n", "tokens"),
-    [
-        pytest.param(None, 1, 230, id="mean of 20 and 40"),
-        pytest.param(1000, 1, 230, id="far below the limit"),
-        pytest.param(10, 1, 210, id="never above the limit"),
-        pytest.param(10, 2, 220, id="of all choices together"),
-    ],
+@cases(
+    "max_tokens, n, tokens",
+    {
+        "mean of 20 and 40": (None, 1, 230),
+        "far below the limit": (1000, 1, 230),
+        "never above the limit": (10, 1, 210),
+        "of all choices together": (10, 2, 220),
+    },
 )
 def test_completion_is_the_mean_of_those_seen(max_tokens: int | None, n: int, tokens: int) -> None:
     assert learned((800, 200, 20), (800, 200, 40)).estimate(800, max_tokens, n) == tokens
@@ -57,14 +58,14 @@ def test_one_picture_does_not_decide_for_the_texts_behind_it() -> None:
     assert estimator.estimate(1000, None, 1) > 240
 
 
-@pytest.mark.parametrize(
+@cases(
     "usage",
-    [
-        pytest.param((100, None, None), id="no usage"),
-        pytest.param((100, 0, None), id="no prompt"),
-        pytest.param((100, -5, -5), id="negative"),
-        pytest.param((0, 50, None), id="no body"),
-    ],
+    {
+        "no usage": (100, None, None),
+        "no prompt": (100, 0, None),
+        "negative": (100, -5, -5),
+        "no body": (0, 50, None),
+    },
 )
 def test_nothing_is_learned_from(usage: tuple[int, int | None, int | None]) -> None:
     assert learned(usage).estimate(400, None, 1) == 356
@@ -90,15 +91,15 @@ def test_follows_a_change_within_a_hundred_answers() -> None:
     assert estimator.estimate(1000, None, 1) == pytest.approx(1500, rel=0.04)
 
 
-@pytest.mark.parametrize(
-    ("answers", "max_tokens", "tokens"),
-    [
-        pytest.param(0, None, 356, id="the guess"),
-        pytest.param(1, None, 238, id="halfway to what is seen"),
-        pytest.param(3, None, 179, id="a quarter of the way back"),
-        pytest.param(1, 40, 130, id="the limit of the request is its guess"),
-        pytest.param(255, None, 121, id="hardly any"),
-    ],
+@cases(
+    "answers, max_tokens, tokens",
+    {
+        "the guess": (0, None, 356),
+        "halfway to what is seen": (1, None, 238),
+        "a quarter of the way back": (3, None, 179),
+        "the limit of the request is its guess": (1, 40, 130),
+        "hardly any": (255, None, 121),
+    },
 )
 def test_the_first_short_answers_do_not_let_all_others_go(
     answers: int, max_tokens: int | None, tokens: int

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from loopback import Answer, Pause, Request, chunk, completion, event, event_stream, reply, serve
+from parametrize import cases
 from process import Done, run, start
 
 LABEL = {
@@ -217,12 +218,8 @@ def prompts(count: int) -> bytes:
 
 
 @pytest.mark.parametrize("jobs", ["1", "3", "8"])
-@pytest.mark.parametrize(
-    "limit",
-    [
-        pytest.param(("--max-total-tokens", "2000"), id="tokens"),
-        pytest.param(("--max-cost", "2000", "--prices", "prices"), id="money"),
-    ],
+@cases(
+    "limit", {"tokens": ("--max-total-tokens", "2000"), "money": ("--max-cost", "2000", "--prices", "prices")}
 )
 def test_a_budget_ends_conversations_too(
     jobs: str, limit: tuple[str, ...], tool: tuple[str, ...], tmp_path: Path

@@ -11,6 +11,7 @@ from chatpipe.dialogue.converse import Rules, Talk, Tools, converse, total_usage
 from chatpipe.errors import TryLater
 from chatpipe.exchange import immediately
 from chatpipe.wire.answer import Answer
+from parametrize import cases
 
 ASKED = {"role": "user", "content": "Weather in Oslo?"}
 
@@ -120,28 +121,24 @@ def test_a_fault_ends_it_with_what_was_paid_before() -> None:
     assert (result.answer.tries, result.answer.earlier) == (6, ({"total_tokens": 10},))
 
 
-@pytest.mark.parametrize(
-    ("forced", "afterwards"),
-    [
-        pytest.param({"tool_choice": "required"}, {"tool_choice": "auto"}, id="required"),
-        pytest.param(
+@cases(
+    "forced, afterwards",
+    {
+        "required": ({"tool_choice": "required"}, {"tool_choice": "auto"}),
+        "function": (
             {"tool_choice": {"type": "function", "function": {"name": "a"}}},
             {"tool_choice": "auto"},
-            id="function",
         ),
-        pytest.param(
-            {"tool_choice": {"type": "custom", "custom": {"name": "a"}}}, {"tool_choice": "auto"}, id="custom"
-        ),
-        pytest.param({"tool_choice": "auto"}, {"tool_choice": "auto"}, id="auto"),
-        pytest.param({"tool_choice": "none"}, {"tool_choice": "none"}, id="none"),
-        pytest.param({}, {}, id="nothing"),
-        pytest.param({"function_call": {"name": "a"}}, {"function_call": "auto"}, id="function_call"),
-        pytest.param(
+        "custom": ({"tool_choice": {"type": "custom", "custom": {"name": "a"}}}, {"tool_choice": "auto"}),
+        "auto": ({"tool_choice": "auto"}, {"tool_choice": "auto"}),
+        "none": ({"tool_choice": "none"}, {"tool_choice": "none"}),
+        "nothing": ({}, {}),
+        "function_call": ({"function_call": {"name": "a"}}, {"function_call": "auto"}),
+        "allowed_tools": (
             {"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [1]}}},
             {"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [1]}}},
-            id="allowed_tools",
         ),
-    ],
+    },
 )
 def test_a_forced_choice_holds_for_the_first_turn(forced: dict[str, Any], afterwards: dict[str, Any]) -> None:
     server = Server(says(None, call("a")), says("done"))
@@ -201,21 +198,16 @@ def test_a_line_with_a_form_of_its_own_is_not_held_to_ours() -> None:
     assert rules.of({}).violation is None
 
 
-@pytest.mark.parametrize(
-    ("last", "earlier", "total"),
-    [
-        pytest.param({"a": 1}, [], {"a": 1}, id="one turn"),
-        pytest.param({"a": 1}, [{"a": 2}, {"a": 3}], {"a": 6}, id="counts"),
-        pytest.param({"d": {"c": 1}}, [{"d": {"c": 2, "x": 5}}], {"d": {"c": 3, "x": 5}}, id="details"),
-        pytest.param(None, [{"a": 2}], {"a": 2}, id="the last is silent"),
-        pytest.param({"a": 2}, [None], {"a": 2}, id="an earlier one is silent"),
-        pytest.param(
-            {"cost": 0.5, "ok": True},
-            [{"cost": 0.25, "ok": True}],
-            {"cost": 0.75, "ok": True},
-            id="no counts",
-        ),
-    ],
+@cases(
+    "last, earlier, total",
+    {
+        "one turn": ({"a": 1}, [], {"a": 1}),
+        "counts": ({"a": 1}, [{"a": 2}, {"a": 3}], {"a": 6}),
+        "details": ({"d": {"c": 1}}, [{"d": {"c": 2, "x": 5}}], {"d": {"c": 3, "x": 5}}),
+        "the last is silent": (None, [{"a": 2}], {"a": 2}),
+        "an earlier one is silent": ({"a": 2}, [None], {"a": 2}),
+        "no counts": ({"cost": 0.5, "ok": True}, [{"cost": 0.25, "ok": True}], {"cost": 0.75, "ok": True}),
+    },
 )
 def test_usage_of_all_turns(last: Any, earlier: list[Any], total: Any) -> None:
     assert total_usage(last, earlier) == total

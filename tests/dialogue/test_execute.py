@@ -19,6 +19,7 @@ from chatpipe.dialogue import execute
 from chatpipe.dialogue.child import Child, Ended
 from chatpipe.dialogue.execute import Stopped, Toolbox, check_commands, check_names, clean_environment
 from chatpipe.errors import Interrupted, MissingInput, UsageFault
+from parametrize import cases
 
 ENVIRON = {"PATH": os.environ["PATH"]}
 TOOLS = [{"type": "function", "function": {"name": "weather"}}, {"type": "custom", "custom": {"name": "sql"}}]
@@ -113,18 +114,18 @@ def test_custom_tool_gets_its_text_and_a_function_call_is_answered_by_name(
     assert box.run(legacy) == [{"role": "function", "name": "f", "content": "{}"}]
 
 
-@pytest.mark.parametrize(
-    ("script", "text"),
-    [
-        pytest.param("printf 'a\\n'", "a", id="one final newline removed"),
-        pytest.param("printf 'a\\n\\n'", "a\n", id="one only"),
-        pytest.param("printf ''", "", id="nothing"),
-        pytest.param("printf '\\377a'", "\ufffda", id="not UTF-8"),
-        pytest.param("printf 'a\\0b'", "a\ufffdb", id="NUL"),
-        pytest.param("echo out; echo err >&2", "out", id="stderr is not told"),
-        pytest.param("echo a; exec >&- 2>&-; sleep 0.1", "a", id="closes its pipes first"),
-        pytest.param("head -c 1048576 /dev/zero | tr '\\0' x", "x" * 1048576, id="as much as is allowed"),
-    ],
+@cases(
+    "script, text",
+    {
+        "one final newline removed": ("printf 'a\\n'", "a"),
+        "one only": ("printf 'a\\n\\n'", "a\n"),
+        "nothing": ("printf ''", ""),
+        "not UTF-8": ("printf '\\377a'", "\ufffda"),
+        "NUL": ("printf 'a\\0b'", "a\ufffdb"),
+        "stderr is not told": ("echo out; echo err >&2", "out"),
+        "closes its pipes first": ("echo a; exec >&- 2>&-; sleep 0.1", "a"),
+        "as much as is allowed": ("head -c 1048576 /dev/zero | tr '\\0' x", "x" * 1048576),
+    },
 )
 def test_result(toolbox: Callable[..., Toolbox], told: Told, script: str, text: str) -> None:
     assert result(toolbox({"f": sh(script)})) == text
@@ -483,18 +484,18 @@ def test_no_descriptor_is_left(toolbox: Callable[..., Toolbox]) -> None:
 # Whose calls they are
 
 
-@pytest.mark.parametrize(
-    ("message", "ours"),
-    [
-        pytest.param({"role": "assistant", "content": "hi"}, False, id="no calls"),
-        pytest.param(calling("sql"), True, id="has a command"),
-        pytest.param(calling("sql", "weather"), False, id="offered, without a command: the caller's"),
-        pytest.param(calling("wether"), True, id="never offered: a slip"),
-        pytest.param(calling("sql", "wether"), True, id="slip beside a good one"),
-        pytest.param(calling("weather", "wether"), False, id="slip beside the caller's"),
-        pytest.param({"function_call": {"name": "sql"}}, True, id="function_call"),
-        pytest.param({"function_call": {"name": "weather"}}, False, id="function_call of the caller"),
-    ],
+@cases(
+    "message, ours",
+    {
+        "no calls": ({"role": "assistant", "content": "hi"}, False),
+        "has a command": (calling("sql"), True),
+        "offered, without a command: the caller's": (calling("sql", "weather"), False),
+        "never offered: a slip": (calling("wether"), True),
+        "slip beside a good one": (calling("sql", "wether"), True),
+        "slip beside the caller's": (calling("weather", "wether"), False),
+        "function_call": ({"function_call": {"name": "sql"}}, True),
+        "function_call of the caller": ({"function_call": {"name": "weather"}}, False),
+    },
 )
 def test_can_answer(toolbox: Callable[..., Toolbox], message: dict[str, Any], ours: bool) -> None:
     assert toolbox({"sql": ["true"]}).can_answer(message, {"tools": TOOLS}) is ours
@@ -510,20 +511,13 @@ def test_commands_that_are_there(tmp_path: Path) -> None:
     check_commands({"a": ["sh", "-c", "x"], "b": [str(script)], "c": [sys.executable]})
 
 
-@pytest.mark.parametrize(
-    ("content", "mode", "error"),
-    [
-        pytest.param(None, 0, "--exec f: no program '{}': is it executable, and on PATH?", id="missing"),
-        pytest.param(
-            "#!/bin/sh\n",
-            0o644,
-            "--exec f: no program '{}': is it executable, and on PATH?",
-            id="not executable",
-        ),
-        pytest.param(
-            "echo\n", 0o755, "--exec f: '{}' does not say what runs it: begin it with '#!/bin/sh'", id="no #!"
-        ),
-    ],
+@cases(
+    "content, mode, error",
+    {
+        "missing": (None, 0, "--exec f: no program '{}': is it executable, and on PATH?"),
+        "not executable": ("#!/bin/sh\n", 0o644, "--exec f: no program '{}': is it executable, and on PATH?"),
+        "no #!": ("echo\n", 0o755, "--exec f: '{}' does not say what runs it: begin it with '#!/bin/sh'"),
+    },
 )
 def test_commands_that_cannot_be_run(tmp_path: Path, content: str | None, mode: int, error: str) -> None:
     script = tmp_path / "tool"
@@ -553,29 +547,14 @@ def test_names_that_are_offered(body: dict[str, Any]) -> None:
     check_names(["weather", "sql"], body)
 
 
-@pytest.mark.parametrize(
-    ("names", "body", "error"),
-    [
-        pytest.param(
-            ["wether"],
-            {"tools": TOOLS},
-            "the request has no tool 'wether': did you mean 'weather'?",
-            id="slip",
-        ),
-        pytest.param(
-            ["time"],
-            {"tools": TOOLS},
-            "the request has no tool 'time': offer it with --tool FILE",
-            id="other",
-        ),
-        pytest.param(["a"], {}, "the request has no tool 'a': offer it with --tool FILE", id="no tools"),
-        pytest.param(
-            ["weather"],
-            {"tools": TOOLS, "n": 2},
-            "one choice only can be followed: leave out --n",
-            id="choices",
-        ),
-    ],
+@cases(
+    "names, body, error",
+    {
+        "slip": (["wether"], {"tools": TOOLS}, "the request has no tool 'wether': did you mean 'weather'?"),
+        "other": (["time"], {"tools": TOOLS}, "the request has no tool 'time': offer it with --tool FILE"),
+        "no tools": (["a"], {}, "the request has no tool 'a': offer it with --tool FILE"),
+        "choices": (["weather"], {"tools": TOOLS, "n": 2}, "one choice only can be followed: leave out --n"),
+    },
 )
 def test_names_that_are_refused(names: list[str], body: dict[str, Any], error: str) -> None:
     with pytest.raises(UsageFault) as caught:

@@ -9,6 +9,7 @@ import pytest
 from chatpipe.dialogue import tools
 from chatpipe.dialogue.tools import Call
 from chatpipe.schema.rules import broken
+from parametrize import cases
 
 
 def calling(*calls: Any) -> dict[str, Any]:
@@ -20,98 +21,86 @@ def function(arguments: Any, **more: Any) -> dict[str, Any]:
     return {**called, **more}
 
 
-@pytest.mark.parametrize(
-    ("message", "calls"),
-    [
-        pytest.param({"role": "assistant", "content": "hi"}, [], id="none"),
-        pytest.param(calling(), [], id="empty list"),
-        pytest.param({"tool_calls": None, "function_call": None}, [], id="nulls"),
-        pytest.param({"tool_calls": "x", "function_call": "y"}, [], id="no shape at all"),
-        pytest.param(calling(5, "x", None), [], id="no objects"),
-        pytest.param(calling(function('{"a":1}')), [Call("1", "f", b'{"a":1}')], id="function"),
-        pytest.param(
+@cases(
+    "message, calls",
+    {
+        "none": ({"role": "assistant", "content": "hi"}, []),
+        "empty list": (calling(), []),
+        "nulls": ({"tool_calls": None, "function_call": None}, []),
+        "no shape at all": ({"tool_calls": "x", "function_call": "y"}, []),
+        "no objects": (calling(5, "x", None), []),
+        "function": (calling(function('{"a":1}')), [Call("1", "f", b'{"a":1}')]),
+        "arguments as they came": (
             calling(function('{ "a" : 1.0,\n"b":12345678901234567890 }')),
             [Call("1", "f", b'{ "a" : 1.0,\n"b":12345678901234567890 }')],
-            id="arguments as they came",
         ),
-        pytest.param(calling(function("")), [Call("1", "f", b"{}")], id="no arguments"),
-        pytest.param(calling(function(" \n")), [Call("1", "f", b"{}")], id="blank arguments"),
-        pytest.param(calling(function("null")), [Call("1", "f", b"{}")], id="arguments null in text"),
-        pytest.param(calling(function(None)), [Call("1", "f", b"{}")], id="arguments null"),
-        pytest.param(calling(function({"a": "ä"})), [Call("1", "f", '{"a":"ä"}'.encode())], id="an object"),
-        pytest.param(
-            calling({"id": "1", "function": {"name": "f"}}),
-            [Call("1", "f", b"{}")],
-            id="no type, no arguments",
-        ),
-        pytest.param(
+        "no arguments": (calling(function("")), [Call("1", "f", b"{}")]),
+        "blank arguments": (calling(function(" \n")), [Call("1", "f", b"{}")]),
+        "arguments null in text": (calling(function("null")), [Call("1", "f", b"{}")]),
+        "arguments null": (calling(function(None)), [Call("1", "f", b"{}")]),
+        "an object": (calling(function({"a": "ä"})), [Call("1", "f", '{"a":"ä"}'.encode())]),
+        "no type, no arguments": (calling({"id": "1", "function": {"name": "f"}}), [Call("1", "f", b"{}")]),
+        "no id": (
             calling(function("{}", id=None), function("{}", id=""), function("{}")),
             [Call("call_0", "f", b"{}"), Call("call_1", "f", b"{}"), Call("1", "f", b"{}")],
-            id="no id",
         ),
-        pytest.param(calling({"id": "1"}), [Call("1", "", b"{}")], id="no name"),
-        pytest.param(
+        "no name": (calling({"id": "1"}), [Call("1", "", b"{}")]),
+        "custom: text as it came": (
             calling({"id": "1", "type": "custom", "custom": {"name": "c", "input": "5\n"}}),
             [Call("1", "c", b"5\n", "custom")],
-            id="custom: text as it came",
         ),
-        pytest.param(
+        "custom without input": (
             calling({"id": "1", "custom": {"name": "c", "input": None}}),
             [Call("1", "c", b"", "custom")],
-            id="custom without input",
         ),
-        pytest.param(
+        "custom with half an emoji": (
             calling({"id": "1", "custom": {"name": "c", "input": "a\ud83db"}}),
             [Call("1", "c", b"a?b", "custom")],
-            id="custom with half an emoji",
         ),
-        pytest.param(
+        "function_call": (
             {"function_call": {"name": "f", "arguments": '{"a":1}'}},
             [Call("", "f", b'{"a":1}', "legacy")],
-            id="function_call",
         ),
-        pytest.param(
+        "several, in order": (
             calling(function("{}"), "x", function("{}", id="2")),
             [Call("1", "f", b"{}"), Call("2", "f", b"{}")],
-            id="several, in order",
         ),
-    ],
+    },
 )
 def test_calls(message: dict[str, Any], calls: list[Call]) -> None:
     assert tools.calls(message) == calls
 
 
-@pytest.mark.parametrize(
-    ("arguments", "problem"),
-    [
-        pytest.param(
+@cases(
+    "arguments, problem",
+    {
+        "cut": (
             '{"a": ',
-            "error: the arguments are not JSON: expecting value (line 1, column 7): "
-            "call the tool again with one JSON object, not '{\"a\":'",
-            id="cut",
+            (
+                "error: the arguments are not JSON: expecting value (line 1, column 7): "
+                "call the tool again with one JSON object, not '{\"a\":'"
+            ),
         ),
-        pytest.param(
+        "array": (
             "[1,\n 2]",
             "error: the arguments are not an object: call the tool again with one JSON object, not '[1, 2]'",
-            id="array",
         ),
-        pytest.param(
+        "array as it is": (
             [1],
             "error: the arguments are not an object: call the tool again with one JSON object, not '[1]'",
-            id="array as it is",
         ),
-        pytest.param(
+        "twice encoded": (
             '"{}"',
             "error: the arguments are not an object: call the tool again with one JSON object, not '\"{}\"'",
-            id="twice encoded",
         ),
-        pytest.param(
+        "half an emoji": (
             '{"a":"\ud83d"}',
-            "error: the arguments are not JSON: byte 0xed is not UTF-8 (line 1, column 7): "
-            'call the tool again with one JSON object, not \'{"a":"?"}\'',
-            id="half an emoji",
+            (
+                "error: the arguments are not JSON: byte 0xed is not UTF-8 (line 1, column 7): "
+                'call the tool again with one JSON object, not \'{"a":"?"}\''
+            ),
         ),
-    ],
+    },
 )
 def test_arguments_that_are_not_good_are_told_and_not_run(arguments: Any, problem: str) -> None:
     assert tools.calls(calling(function(arguments))) == [Call("1", "f", b"{}", "function", problem)]
@@ -136,30 +125,24 @@ def test_answer(call: Call, message: dict[str, Any]) -> None:
     assert tools.answer_message(call, "ok") == message
 
 
-@pytest.mark.parametrize(
-    ("message", "mended"),
-    [
-        pytest.param(calling(function('{"a":1}')), calling(function('{"a":1}')), id="good stays"),
-        pytest.param(calling(function("{}", id=None)), calling(function("{}", id="call_0")), id="id"),
-        pytest.param(calling(function({"a": 1})), calling(function('{"a":1}')), id="object becomes text"),
-        pytest.param(calling(function('{"a')), calling(function("{}")), id="no JSON"),
-        pytest.param(calling(function("")), calling(function("{}")), id="nothing"),
-        pytest.param(
+@cases(
+    "message, mended",
+    {
+        "good stays": (calling(function('{"a":1}')), calling(function('{"a":1}'))),
+        "id": (calling(function("{}", id=None)), calling(function("{}", id="call_0"))),
+        "object becomes text": (calling(function({"a": 1})), calling(function('{"a":1}'))),
+        "no JSON": (calling(function('{"a')), calling(function("{}"))),
+        "nothing": (calling(function("")), calling(function("{}"))),
+        "custom": (
             calling({"type": "custom", "custom": {"name": "c", "input": "x"}}),
             calling({"id": "call_0", "type": "custom", "custom": {"name": "c", "input": "x"}}),
-            id="custom",
         ),
-        pytest.param(
+        "function_call": (
             {"role": "assistant", "function_call": {"name": "f", "arguments": "x"}},
             {"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}},
-            id="function_call",
         ),
-        pytest.param(
-            {"role": "assistant", "content": "hi"},
-            {"role": "assistant", "content": "hi"},
-            id="nothing to mend",
-        ),
-    ],
+        "nothing to mend": ({"role": "assistant", "content": "hi"}, {"role": "assistant", "content": "hi"}),
+    },
 )
 def test_mended(message: dict[str, Any], mended: dict[str, Any]) -> None:
     before = repr(message)

@@ -12,6 +12,7 @@ import pytest
 
 from chatpipe.errors import Status
 from exchange.scripted import DONE, Body, Receiver, error, event, piece, plain, served, stream, whole
+from parametrize import cases
 
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
@@ -26,17 +27,17 @@ def content(answer: Any) -> Any:
     return answer.completion["choices"][0]["message"]["content"]
 
 
-@pytest.mark.parametrize(
+@cases(
     "pieces",
-    [
-        pytest.param([JSON], id="at once"),
-        pytest.param([JSON[index : index + 1] for index in range(len(JSON))], id="byte by byte"),
-        pytest.param([b"\n\n", b"\n", JSON], id="blank lines before, which keep the connection"),
-        pytest.param([b" " * 5000 + JSON], id="blanks before"),
-        pytest.param([JSON, b"\n\n"], id="blank lines behind"),
-        pytest.param([b"\xef\xbb\xbf" + JSON], id="byte order mark"),
-        pytest.param([b"", JSON], id="an empty piece first"),
-    ],
+    {
+        "at once": [JSON],
+        "byte by byte": [JSON[index : index + 1] for index in range(len(JSON))],
+        "blank lines before, which keep the connection": [b"\n\n", b"\n", JSON],
+        "blanks before": [b" " * 5000 + JSON],
+        "blank lines behind": [JSON, b"\n\n"],
+        "byte order mark": [b"\xef\xbb\xbf" + JSON],
+        "an empty piece first": [b"", JSON],
+    },
 )
 def test_whole_answer(pieces: list[bytes]) -> None:
     server, receiver = served(plain(*pieces)), Receiver()
@@ -47,21 +48,21 @@ def test_whole_answer(pieces: list[bytes]) -> None:
     assert (server.slept, server.notes) == ([], [])
 
 
-@pytest.mark.parametrize(
+@cases(
     "pieces",
-    [
-        pytest.param(STREAM, id="an event a piece"),
-        pytest.param([b"".join(STREAM)], id="at once"),
-        pytest.param([bytes([byte]) for byte in b"".join(STREAM)], id="byte by byte"),
-        pytest.param([b": wait\n\n", b"\n", *STREAM], id="a comment before"),
-        pytest.param([b"\n\n", *STREAM], id="blank lines before"),
-        pytest.param([b"\xef\xbb\xbf", *STREAM], id="byte order mark"),
-        pytest.param([part.replace(b"\n", b"\r\n") for part in STREAM], id="CRLF"),
-        pytest.param([*STREAM[:-1]], id="no [DONE], but a finish_reason"),
-        pytest.param([*STREAM[:2], piece("", None), DONE], id="no finish_reason, but [DONE]"),
-        pytest.param([*STREAM[:-1], b"data: [DONE]"], id="no line end behind [DONE]"),
-        pytest.param([*STREAM[:-2], STREAM[-2].rstrip()], id="no line end behind the last event"),
-    ],
+    {
+        "an event a piece": STREAM,
+        "at once": [b"".join(STREAM)],
+        "byte by byte": [bytes([byte]) for byte in b"".join(STREAM)],
+        "a comment before": [b": wait\n\n", b"\n", *STREAM],
+        "blank lines before": [b"\n\n", *STREAM],
+        "byte order mark": [b"\xef\xbb\xbf", *STREAM],
+        "CRLF": [part.replace(b"\n", b"\r\n") for part in STREAM],
+        "no [DONE], but a finish_reason": [*STREAM[:-1]],
+        "no finish_reason, but [DONE]": [*STREAM[:2], piece("", None), DONE],
+        "no line end behind [DONE]": [*STREAM[:-1], b"data: [DONE]"],
+        "no line end behind the last event": [*STREAM[:-2], STREAM[-2].rstrip()],
+    },
 )
 def test_streamed_answer(pieces: list[bytes]) -> None:
     server, receiver = served(stream(*pieces)), Receiver()
@@ -83,19 +84,19 @@ def test_streamed_answer(pieces: list[bytes]) -> None:
         "",
     ],
 )
-@pytest.mark.parametrize(
+@cases(
     "pieces",
-    [
-        pytest.param(STREAM, id="events"),
-        pytest.param([b": OPENROUTER PROCESSING\n\n", *STREAM], id="comment"),
-        pytest.param([b"event: message\n" + STREAM[0], *STREAM[1:]], id="event"),
-        pytest.param([b"id: 1\n" + STREAM[0], *STREAM[1:]], id="id"),
-        pytest.param([b"retry: 1\n", *STREAM], id="retry"),
-        pytest.param([b"\xef\xbb\xbf" + STREAM[0], *STREAM[1:]], id="byte order mark"),
-        pytest.param([b"\n", *STREAM], id="blank line"),
-        pytest.param([bytes([byte]) for byte in b"".join(STREAM)], id="byte by byte"),
-        pytest.param([b"", *STREAM], id="an empty piece first"),
-    ],
+    {
+        "events": STREAM,
+        "comment": [b": OPENROUTER PROCESSING\n\n", *STREAM],
+        "event": [b"event: message\n" + STREAM[0], *STREAM[1:]],
+        "id": [b"id: 1\n" + STREAM[0], *STREAM[1:]],
+        "retry": [b"retry: 1\n", *STREAM],
+        "byte order mark": [b"\xef\xbb\xbf" + STREAM[0], *STREAM[1:]],
+        "blank line": [b"\n", *STREAM],
+        "byte by byte": [bytes([byte]) for byte in b"".join(STREAM)],
+        "an empty piece first": [b"", *STREAM],
+    },
 )
 def test_stream_is_told_by_its_name_or_by_its_bytes(kind: str, pieces: list[bytes]) -> None:
     """Also for a request that did not ask for one: what it is, is for the server to say."""
@@ -103,15 +104,15 @@ def test_stream_is_told_by_its_name_or_by_its_bytes(kind: str, pieces: list[byte
     assert (content(answer), answer.fault) == ("hi", None)
 
 
-@pytest.mark.parametrize(
-    ("name", "pack"),
-    [
-        pytest.param("gzip", gzip.compress, id="gzip"),
-        pytest.param("GZIP", gzip.compress, id="GZIP"),
-        pytest.param("deflate", zlib.compress, id="deflate"),
-        pytest.param("identity", bytes, id="identity"),
-        pytest.param("Identity", bytes, id="Identity"),
-    ],
+@cases(
+    "name, pack",
+    {
+        "gzip": ("gzip", gzip.compress),
+        "GZIP": ("GZIP", gzip.compress),
+        "deflate": ("deflate", zlib.compress),
+        "identity": ("identity", bytes),
+        "Identity": ("Identity", bytes),
+    },
 )
 @pytest.mark.parametrize("size", [1, 7, 10_000])
 def test_server_that_compresses_though_not_asked_to(
@@ -161,30 +162,22 @@ def test_chunks_are_handed_on_as_they_were_sent() -> None:
 # What is no answer
 
 
-@pytest.mark.parametrize(
-    ("body", "what", "kept"),
-    [
-        pytest.param(b"", "the answer is empty", False, id="nothing"),
-        pytest.param(b" \n\n ", "the answer is empty", False, id="white space"),
-        pytest.param(
+@cases(
+    "body, what, kept",
+    {
+        "nothing": (b"", "the answer is empty", False),
+        "white space": (b" \n\n ", "the answer is empty", False),
+        "a page": (
             b"<html>Sign in</html>",
             "the answer is not JSON (expecting value): '<html>Sign in</html>'",
             True,
-            id="a page",
         ),
-        pytest.param(b'{"id":', "the answer is not JSON (expecting value): '{\"id\":'", True, id="cut JSON"),
-        pytest.param(b"[1]", "the answer is not a JSON object: '[1]'", True, id="array"),
-        pytest.param(b"null", "the answer is not a JSON object: 'null'", True, id="null"),
-        pytest.param(
-            b"\xff", "the answer is not JSON (byte 0xff is not UTF-8): '\ufffd'", True, id="no UTF-8"
-        ),
-        pytest.param(
-            b"x" * 500,
-            "the answer is not JSON (expecting value): '" + "x" * 77 + "...'",
-            True,
-            id="long",
-        ),
-    ],
+        "cut JSON": (b'{"id":', "the answer is not JSON (expecting value): '{\"id\":'", True),
+        "array": (b"[1]", "the answer is not a JSON object: '[1]'", True),
+        "null": (b"null", "the answer is not a JSON object: 'null'", True),
+        "no UTF-8": (b"\xff", "the answer is not JSON (byte 0xff is not UTF-8): '\ufffd'", True),
+        "long": (b"x" * 500, "the answer is not JSON (expecting value): '" + "x" * 77 + "...'", True),
+    },
 )
 def test_no_answer_is_76(body: bytes, what: str, kept: bool) -> None:
     answer = served(plain(body)).ask(retries=0)
@@ -193,21 +186,19 @@ def test_no_answer_is_76(body: bytes, what: str, kept: bool) -> None:
     assert (answer.completion, answer.body) == (None, body if kept else None)
 
 
-@pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        pytest.param({"error": {"message": "no credit", "code": 402}}, Status.NO_ACCESS, id="402"),
-        pytest.param({"error": {"message": "slow down", "code": 429}}, Status.TRY_LATER, id="429"),
-        pytest.param({"error": {"message": "down", "code": 502}}, Status.UNREACHABLE, id="502"),
-        pytest.param(
-            {"error": {"message": "odd", "code": "server_error"}}, Status.BROKEN_ANSWER, id="a word"
-        ),
-        pytest.param({"error": {"message": "odd", "code": True}}, Status.BROKEN_ANSWER, id="true"),
-        pytest.param({"error": {"message": "odd"}}, Status.BROKEN_ANSWER, id="no code"),
-        pytest.param({"error": "odd"}, Status.BROKEN_ANSWER, id="a string"),
-        pytest.param({"error": {"message": "odd"}, "choices": []}, Status.BROKEN_ANSWER, id="no choices"),
-        pytest.param({"error": {"code": "insufficient_quota"}}, Status.NO_ACCESS, id="quota"),
-    ],
+@cases(
+    "body, status",
+    {
+        "402": ({"error": {"message": "no credit", "code": 402}}, Status.NO_ACCESS),
+        "429": ({"error": {"message": "slow down", "code": 429}}, Status.TRY_LATER),
+        "502": ({"error": {"message": "down", "code": 502}}, Status.UNREACHABLE),
+        "a word": ({"error": {"message": "odd", "code": "server_error"}}, Status.BROKEN_ANSWER),
+        "true": ({"error": {"message": "odd", "code": True}}, Status.BROKEN_ANSWER),
+        "no code": ({"error": {"message": "odd"}}, Status.BROKEN_ANSWER),
+        "a string": ({"error": "odd"}, Status.BROKEN_ANSWER),
+        "no choices": ({"error": {"message": "odd"}, "choices": []}, Status.BROKEN_ANSWER),
+        "quota": ({"error": {"code": "insufficient_quota"}}, Status.NO_ACCESS),
+    },
 )
 def test_error_inside_200_ends_as_its_code_says(body: Any, status: Status) -> None:
     answer = served(plain(orjson.dumps(body))).ask(retries=0)
@@ -229,52 +220,42 @@ def test_error_that_is_none(value: Any) -> None:
     assert served(plain(orjson.dumps(body))).ask().fault is None
 
 
-@pytest.mark.parametrize(
-    ("pieces", "what", "text"),
-    [
-        pytest.param([], "the answer is empty", None, id="nothing"),
-        pytest.param(
-            [b": wait\n\n"], "the stream was cut: neither finish_reason nor [DONE]", None, id="comments only"
-        ),
-        pytest.param(STREAM[:2], "the stream was cut: neither finish_reason nor [DONE]", "hi", id="no end"),
-        pytest.param(
+@cases(
+    "pieces, what, text",
+    {
+        "nothing": ([], "the answer is empty", None),
+        "comments only": ([b": wait\n\n"], "the stream was cut: neither finish_reason nor [DONE]", None),
+        "no end": (STREAM[:2], "the stream was cut: neither finish_reason nor [DONE]", "hi"),
+        "inside an event": (
             [STREAM[0], STREAM[1][:-9]],
             "the stream was cut: neither finish_reason nor [DONE]",
             "h",
-            id="inside an event",
         ),
-        pytest.param(
+        "an event that is not JSON": (
             [STREAM[0], b"data: {broken\n\n", DONE],
-            "an event of the stream is not JSON "
-            "(expecting property name enclosed in double quotes): '{broken'",
+            (
+                "an event of the stream is not JSON "
+                "(expecting property name enclosed in double quotes): '{broken'"
+            ),
             "h",
-            id="an event that is not JSON",
         ),
-        pytest.param(
-            [STREAM[0], b"data: 5\n\n"],
-            "an event of the stream is not a JSON object: '5'",
-            "h",
-            id="a number",
-        ),
-        pytest.param(
+        "a number": ([STREAM[0], b"data: 5\n\n"], "an event of the stream is not a JSON object: '5'", "h"),
+        "connection lost": (
             [STREAM[0], httpx.ReadError("reset")],
             "the stream was cut: lost the connection to the server: reset",
             "h",
-            id="connection lost",
         ),
-        pytest.param(
+        "an error event": (
             [STREAM[0], event({"error": {"message": "out of  memory"}}), DONE],
             "the server reports an error in mid-stream: out of memory",
             "h",
-            id="an error event",
         ),
-        pytest.param(
+        "the server's words are cut": (
             [event({"error": {"message": "x" * 600}})],
             "the server reports an error in mid-stream: " + "x" * 497 + "...",
             None,
-            id="the server's words are cut",
         ),
-    ],
+    },
 )
 def test_broken_stream_is_76_and_what_came_is_kept(
     pieces: list[bytes | Exception], what: str, text: str | None

@@ -9,44 +9,41 @@ import pytest
 from chatpipe.errors import Status
 from chatpipe.wire.options import Limits
 from exchange.scripted import DONE, URL, Receiver, Step, error, event, piece, plain, served, stream, whole
+from parametrize import cases
 
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 CUT = "the stream was cut: neither finish_reason nor [DONE]"
 
 
-@pytest.mark.parametrize(
-    ("first", "waits"),
-    [
-        pytest.param([error(429)], [0.5], id="429"),
-        pytest.param([error(429, retry_after="7")], [7.0], id="429 with Retry-After"),
-        pytest.param([error(429, retry_after_ms="1500", retry_after="7")], [1.5], id="in milliseconds"),
-        pytest.param([error(429, retry_after="Tue, 14 Nov 2023 22:14:20 GMT")], [60.0], id="as a date"),
-        pytest.param([error(503, retry_after="120")], [120.0], id="the longest wait"),
-        pytest.param([error(503)], [0.5], id="503"),
-        pytest.param([error(500), error(502), error(504)], [0.5, 1.0, 2.0], id="doubling"),
-        pytest.param(
-            [error(408), error(409), error(529), error(500)], [0.5, 1.0, 2.0, 4.0], id="up to the last"
-        ),
-        pytest.param([error(400, x_should_retry="true")], [0.5], id="400, but the server says so"),
-        pytest.param([httpx.ConnectError("refused")], [0.5], id="no connection"),
-        pytest.param([httpx.ConnectTimeout("slow")], [0.5], id="connecting took too long"),
-        pytest.param([httpx.ReadTimeout("slow")], [0.5], id="no reply in time"),
-        pytest.param([httpx.RemoteProtocolError("closed")], [0.5], id="closed without a reply"),
-        pytest.param([plain(b"")], [0.5], id="an empty answer"),
-        pytest.param([plain(b'{"id"', httpx.ReadError("reset"))], [0.5], id="cut in an answer in one piece"),
-        pytest.param([plain(b"{", httpx.RemoteProtocolError("short"))], [0.5], id="ended early"),
-        pytest.param([stream(piece("h"))], [0.5], id="cut stream"),
-        pytest.param([stream(piece("h"), httpx.ReadError("reset"))], [0.5], id="connection lost in a stream"),
-        pytest.param([stream(httpx.ReadTimeout("slow"))], [0.5], id="silence in a stream"),
-        pytest.param([stream(b"data: {broken\n\n")], [0.5], id="an event that is not JSON"),
-        pytest.param(
-            [stream(event({"error": {"message": "busy", "code": 503}}))], [0.5], id="error event 503"
-        ),
-        pytest.param([stream(event({"error": {"message": "busy"}}))], [0.5], id="error event"),
-        pytest.param([plain(b'{"error":{"message":"busy","code":429}}')], [0.5], id="error in 200"),
-        pytest.param([error(500, retry_after="x")], [0.5], id="Retry-After that cannot be read"),
-    ],
+@cases(
+    "first, waits",
+    {
+        "429": ([error(429)], [0.5]),
+        "429 with Retry-After": ([error(429, retry_after="7")], [7.0]),
+        "in milliseconds": ([error(429, retry_after_ms="1500", retry_after="7")], [1.5]),
+        "as a date": ([error(429, retry_after="Tue, 14 Nov 2023 22:14:20 GMT")], [60.0]),
+        "the longest wait": ([error(503, retry_after="120")], [120.0]),
+        "503": ([error(503)], [0.5]),
+        "doubling": ([error(500), error(502), error(504)], [0.5, 1.0, 2.0]),
+        "up to the last": ([error(408), error(409), error(529), error(500)], [0.5, 1.0, 2.0, 4.0]),
+        "400, but the server says so": ([error(400, x_should_retry="true")], [0.5]),
+        "no connection": ([httpx.ConnectError("refused")], [0.5]),
+        "connecting took too long": ([httpx.ConnectTimeout("slow")], [0.5]),
+        "no reply in time": ([httpx.ReadTimeout("slow")], [0.5]),
+        "closed without a reply": ([httpx.RemoteProtocolError("closed")], [0.5]),
+        "an empty answer": ([plain(b"")], [0.5]),
+        "cut in an answer in one piece": ([plain(b'{"id"', httpx.ReadError("reset"))], [0.5]),
+        "ended early": ([plain(b"{", httpx.RemoteProtocolError("short"))], [0.5]),
+        "cut stream": ([stream(piece("h"))], [0.5]),
+        "connection lost in a stream": ([stream(piece("h"), httpx.ReadError("reset"))], [0.5]),
+        "silence in a stream": ([stream(httpx.ReadTimeout("slow"))], [0.5]),
+        "an event that is not JSON": ([stream(b"data: {broken\n\n")], [0.5]),
+        "error event 503": ([stream(event({"error": {"message": "busy", "code": 503}}))], [0.5]),
+        "error event": ([stream(event({"error": {"message": "busy"}}))], [0.5]),
+        "error in 200": ([plain(b'{"error":{"message":"busy","code":429}}')], [0.5]),
+        "Retry-After that cannot be read": ([error(500, retry_after="x")], [0.5]),
+    },
 )
 def test_sent_again(first: list[Step], waits: list[float]) -> None:
     server = served(*first, whole("late"))
@@ -60,40 +57,31 @@ def test_sent_again(first: list[Step], waits: list[float]) -> None:
     assert server.all_closed
 
 
-@pytest.mark.parametrize(
-    ("first", "status"),
-    [
-        pytest.param(error(400), Status.BAD_INPUT, id="400"),
-        pytest.param(error(401), Status.NO_ACCESS, id="401"),
-        pytest.param(error(402), Status.NO_ACCESS, id="402"),
-        pytest.param(error(403), Status.NO_ACCESS, id="403"),
-        pytest.param(error(404), Status.BAD_INPUT, id="404"),
-        pytest.param(error(413), Status.BAD_INPUT, id="413"),
-        pytest.param(error(422), Status.BAD_INPUT, id="422"),
-        pytest.param(error(429, "insufficient_quota"), Status.NO_ACCESS, id="quota"),
-        pytest.param(
-            error(429, "insufficient_quota", retry_after="1"), Status.NO_ACCESS, id="quota, with a wait"
-        ),
-        pytest.param(
-            error(503, x_should_retry="false"), Status.UNREACHABLE, id="503, but the server says so"
-        ),
-        pytest.param(plain(b"<html>"), Status.BROKEN_ANSWER, id="not JSON"),
-        pytest.param(plain(b"[]"), Status.BROKEN_ANSWER, id="no object"),
-        pytest.param(plain(b'{"error":{"code":402,"message":"x"}}'), Status.NO_ACCESS, id="402 in 200"),
-        pytest.param(
+@cases(
+    "first, status",
+    {
+        "400": (error(400), Status.BAD_INPUT),
+        "401": (error(401), Status.NO_ACCESS),
+        "402": (error(402), Status.NO_ACCESS),
+        "403": (error(403), Status.NO_ACCESS),
+        "404": (error(404), Status.BAD_INPUT),
+        "413": (error(413), Status.BAD_INPUT),
+        "422": (error(422), Status.BAD_INPUT),
+        "quota": (error(429, "insufficient_quota"), Status.NO_ACCESS),
+        "quota, with a wait": (error(429, "insufficient_quota", retry_after="1"), Status.NO_ACCESS),
+        "503, but the server says so": (error(503, x_should_retry="false"), Status.UNREACHABLE),
+        "not JSON": (plain(b"<html>"), Status.BROKEN_ANSWER),
+        "no object": (plain(b"[]"), Status.BROKEN_ANSWER),
+        "402 in 200": (plain(b'{"error":{"code":402,"message":"x"}}'), Status.NO_ACCESS),
+        "quota in an event": (
             stream(event({"error": {"code": "insufficient_quota", "message": "x"}})),
             Status.BROKEN_ANSWER,
-            id="quota in an event",
         ),
-        pytest.param(
-            stream(event({"error": {"code": 400, "message": "x"}})),
-            Status.BROKEN_ANSWER,
-            id="400 in an event",
-        ),
-        pytest.param(httpx.UnsupportedProtocol("x"), Status.BAD_CONFIGURATION, id="no such protocol"),
-        pytest.param(httpx.LocalProtocolError("x"), Status.BAD_CONFIGURATION, id="cannot be sent"),
-        pytest.param(httpx.InvalidURL("x"), Status.BAD_CONFIGURATION, id="no URL"),
-    ],
+        "400 in an event": (stream(event({"error": {"code": 400, "message": "x"}})), Status.BROKEN_ANSWER),
+        "no such protocol": (httpx.UnsupportedProtocol("x"), Status.BAD_CONFIGURATION),
+        "cannot be sent": (httpx.LocalProtocolError("x"), Status.BAD_CONFIGURATION),
+        "no URL": (httpx.InvalidURL("x"), Status.BAD_CONFIGURATION),
+    },
 )
 def test_not_sent_again(first: Step, status: Status) -> None:
     server = served(first)
@@ -104,26 +92,20 @@ def test_not_sent_again(first: Step, status: Status) -> None:
     assert server.all_closed
 
 
-@pytest.mark.parametrize(
-    ("pieces", "what"),
-    [
-        pytest.param([piece("h")], CUT, id="cut"),
-        pytest.param(
+@cases(
+    "pieces, what",
+    {
+        "cut": ([piece("h")], CUT),
+        "connection lost": (
             [piece("h"), httpx.ReadError("reset")],
             "the stream was cut: lost the connection to the server: reset",
-            id="connection lost",
         ),
-        pytest.param(
+        "error event": (
             [piece("h"), event({"error": {"message": "busy", "code": 503}})],
             "the server reports an error in mid-stream: busy",
-            id="error event",
         ),
-        pytest.param(
-            [piece("h"), b"data: x\n\n"],
-            "an event of the stream is not JSON (expecting value): 'x'",
-            id="broken",
-        ),
-    ],
+        "broken": ([piece("h"), b"data: x\n\n"], "an event of the stream is not JSON (expecting value): 'x'"),
+    },
 )
 def test_nothing_is_sent_again_once_something_was_written(pieces: list[Any], what: str) -> None:
     server = served(stream(*pieces))
@@ -203,14 +185,14 @@ def test_deadline_is_the_same_for_all_tries() -> None:
     assert [request.extensions["deadline"] for request in server.requests] == [130.0, 130.0, 130.0]
 
 
-@pytest.mark.parametrize(
-    ("deadline_s", "waits"),
-    [
-        pytest.param(0.4, [], id="the first wait would be too long"),
-        pytest.param(0.5, [], id="or end with it"),
-        pytest.param(0.6, [0.5], id="the second"),
-        pytest.param(3.0, [0.5, 1.0], id="the third"),
-    ],
+@cases(
+    "deadline_s, waits",
+    {
+        "the first wait would be too long": (0.4, []),
+        "or end with it": (0.5, []),
+        "the second": (0.6, [0.5]),
+        "the third": (3.0, [0.5, 1.0]),
+    },
 )
 def test_wait_that_would_outlast_the_deadline_is_not_begun(deadline_s: float, waits: list[float]) -> None:
     server = served(*[error(503) for _ in range(5)])
@@ -251,17 +233,17 @@ def test_redirect_within_the_origin_is_followed(status: int, location: str) -> N
     assert server.all_closed
 
 
-@pytest.mark.parametrize(
-    ("status", "location"),
-    [
-        pytest.param(307, "http://127.0.0.1:10/v1", id="another port"),
-        pytest.param(307, "https://127.0.0.1:9/v1", id="another scheme"),
-        pytest.param(308, "http://evil.example/v1", id="another host"),
-        pytest.param(307, "http://127.0.0.1.evil.example:9/v1", id="lookalike"),
-        pytest.param(301, "/v2", id="301"),
-        pytest.param(302, "/v2", id="302"),
-        pytest.param(303, "/v2", id="303"),
-    ],
+@cases(
+    "status, location",
+    {
+        "another port": (307, "http://127.0.0.1:10/v1"),
+        "another scheme": (307, "https://127.0.0.1:9/v1"),
+        "another host": (308, "http://evil.example/v1"),
+        "lookalike": (307, "http://127.0.0.1.evil.example:9/v1"),
+        "301": (301, "/v2"),
+        "302": (302, "/v2"),
+        "303": (303, "/v2"),
+    },
 )
 def test_any_other_redirect_is_78(status: int, location: str) -> None:
     server = served(moved(status, location))

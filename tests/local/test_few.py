@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
 from chatpipe.local.few import Few
+from parametrize import cases
 
 MORE = "there are more like these: elsewhere"
 
 
-@pytest.mark.parametrize(
-    ("count", "expected"),
-    [
-        pytest.param(0, [], id="none"),
-        pytest.param(2, [0, 1], id="some"),
-        pytest.param(10, list(range(10)), id="ten"),
-        pytest.param(11, [*range(10), MORE], id="one more"),
-        pytest.param(1000, [*range(10), MORE], id="many more"),
-    ],
+@cases(
+    "count, expected",
+    {
+        "none": (0, []),
+        "some": (2, [0, 1]),
+        "ten": (10, list(range(10))),
+        "one more": (11, [*range(10), MORE]),
+        "many more": (1000, [*range(10), MORE]),
+    },
 )
 def test_the_first_ten_are_told_and_all_are_counted(count: int, expected: list[int | str]) -> None:
     told: list[int | str] = []

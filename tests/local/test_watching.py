@@ -13,6 +13,7 @@ from chatpipe.local import watching
 from chatpipe.output.notices import Notices
 from chatpipe.output.options import Telling
 from chatpipe.output.progress import Watch
+from parametrize import cases
 
 MIB = 1 << 20
 LOUD = Telling()
@@ -22,15 +23,15 @@ def watch(file: str, *, telling: Telling = LOUD, asked: str | None = "bar") -> W
     return watching.watch(asked, Notices(telling), {}, file=file, output="-", errors=None, limit=None)
 
 
-@pytest.mark.parametrize(
-    ("data", "lines"),
-    [
-        pytest.param(b"", 0, id="empty"),
-        pytest.param(b"a\nb\n", 2, id="two"),
-        pytest.param(b"a\nb", 2, id="without a last line feed"),
-        pytest.param(b"\n\n\n", 3, id="blank"),
-        pytest.param((b"a" * 1023 + b"\n") * 1025, 1025, id="more than a block"),
-    ],
+@cases(
+    "data, lines",
+    {
+        "empty": (b"", 0),
+        "two": (b"a\nb\n", 2),
+        "without a last line feed": (b"a\nb", 2),
+        "blank": (b"\n\n\n", 3),
+        "more than a block": ((b"a" * 1023 + b"\n") * 1025, 1025),
+    },
 )
 def test_lines_of_a_file_are_counted(data: bytes, lines: int, tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(data)
