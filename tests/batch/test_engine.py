@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 import pytest
@@ -163,6 +163,11 @@ class Run:
         assert self._task.done()
         await self._task
 
+    async def finish(self) -> None:
+        """Answer everything, and expect the end."""
+        await self.reply_to_all()
+        await self.end()
+
     # What happened
 
     @property
@@ -173,80 +178,69 @@ class Run:
         return [line.removeprefix(f"{what} ") for line in self.log if line.startswith(f"{what} ")]
 
 
-def play(script: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(script)
+async def begun(texts: Iterable[str], **options: Any) -> Run:
+    """A run of these items, as far as it gets without an answer."""
+    run = Run(**options)
+    await run.begin(lines(texts))
+    return run
+
+
+def halt(text: str, *, now: bool = False) -> dict[str, Stop]:
+    """The result of this item ends the run."""
+    return {text: Stop(ChatpipeError("halted"), now=now)}
 
 
 # Places
 
 
-def test_the_next_is_sent_before_another_answer_of_the_same_burst_is_read() -> None:
-    async def script() -> None:
-        run = Run(places=3)
-        await run.begin(lines("abcdef"))
-        run.log.clear()
-        await run.reply("a", "b", "c")
-        assert [line for line in run.log if not line.startswith("asked")] == [
-            "out a",
-            "sent d",
-            "out b",
-            "sent e",
-            "out c",
-            "sent f",
-        ]
-        await run.reply_to_all()
-        await run.end()
-
-    play(script())
+async def test_the_next_is_sent_before_another_answer_of_the_same_burst_is_read() -> None:
+    run = await begun("abcdef", places=3)
+    run.log.clear()
+    await run.reply("a", "b", "c")
+    assert [line for line in run.log if not line.startswith("asked")] == [
+        "out a",
+        "sent d",
+        "out b",
+        "sent e",
+        "out c",
+        "sent f",
+    ]
+    await run.finish()
 
 
 @pytest.mark.parametrize("places", [1, 2, 5, 300])
-def test_all_places_are_used_and_no_more(places: int) -> None:
-    async def script() -> None:
-        run = Run(places=places)
-        texts = [f"p{number}" for number in range(1000)]
-        await run.begin(lines(texts))
-        assert len(run.flying) == places
-        await run.reply_to_all()
-        await run.end()
-        assert run.peak == places
-        assert run.logged("sent") == texts
-        assert sorted(run.logged("out")) == sorted(texts)
-
-    play(script())
+async def test_all_places_are_used_and_no_more(places: int) -> None:
+    run = Run(places=places)
+    texts = [f"p{number}" for number in range(1000)]
+    await run.begin(lines(texts))
+    assert len(run.flying) == places
+    await run.finish()
+    assert run.peak == places
+    assert run.logged("sent") == texts
+    assert sorted(run.logged("out")) == sorted(texts)
 
 
-def test_more_places_are_taken_with_the_next_answer() -> None:
-    async def script() -> None:
-        run = Run(places=2)
-        await run.begin(lines("abcdefgh"))
-        run.places = 4
-        await run.reply("a")
-        assert run.flying == ["b", "c", "d", "e"]
-        await run.reply_to_all()
-        await run.end()
-        assert run.peak == 4
-
-    play(script())
+async def test_more_places_are_taken_with_the_next_answer() -> None:
+    run = await begun("abcdefgh", places=2)
+    run.places = 4
+    await run.reply("a")
+    assert run.flying == ["b", "c", "d", "e"]
+    await run.finish()
+    assert run.peak == 4
 
 
-def test_fewer_places_are_left_empty_and_taken_again_when_there_are_more() -> None:
-    async def script() -> None:
-        run = Run(places=4)
-        await run.begin(lines("abcdefgh"))
-        run.places = 2
-        await run.reply("a")
-        assert run.flying == ["b", "c", "d"]
-        await run.reply("b", "c")
-        assert run.flying == ["d", "e"]
-        run.places = 3
-        await run.reply("d")
-        assert run.flying == ["e", "f", "g"]
-        await run.reply_to_all()
-        await run.end()
-        assert run.logged("sent") == list("abcdefgh")
-
-    play(script())
+async def test_fewer_places_are_left_empty_and_taken_again_when_there_are_more() -> None:
+    run = await begun("abcdefgh", places=4)
+    run.places = 2
+    await run.reply("a")
+    assert run.flying == ["b", "c", "d"]
+    await run.reply("b", "c")
+    assert run.flying == ["d", "e"]
+    run.places = 3
+    await run.reply("d")
+    assert run.flying == ["e", "f", "g"]
+    await run.finish()
+    assert run.logged("sent") == list("abcdefgh")
 
 
 # What is made ready
@@ -262,21 +256,16 @@ def test_fewer_places_are_left_empty_and_taken_again_when_there_are_more() -> No
         "a few if they are not small": (16, 1 << 20, 20),
     },
 )
-def test_so_much_is_read_ahead(places: int, size: int, expected: int) -> None:
+async def test_so_much_is_read_ahead(places: int, size: int, expected: int) -> None:
     """What is in flight, and as much again that is ready."""
-
-    async def script() -> None:
-        run = Run(places=places)
-        text = "x" * size
-        await run.begin(item(number, text) async for number, text in _endless(text))
-        assert len(run.flying) == places
-        assert run.read == expected
-        signal.raise_signal(signal.SIGTERM)
-        await some_turns()
-        await run.reply_to_all()
-        await run.end()
-
-    play(script())
+    run = Run(places=places)
+    text = "x" * size
+    await run.begin(item(number, text) async for number, text in _endless(text))
+    assert len(run.flying) == places
+    assert run.read == expected
+    signal.raise_signal(signal.SIGTERM)
+    await some_turns()
+    await run.finish()
 
 
 async def _endless(text: str) -> AsyncIterator[tuple[int, str]]:
@@ -286,46 +275,38 @@ async def _endless(text: str) -> AsyncIterator[tuple[int, str]]:
         yield number, text
 
 
-def test_an_item_is_sent_when_it_has_come_not_with_the_one_after_it() -> None:
-    async def script() -> None:
-        typed: asyncio.Queue[str | None] = asyncio.Queue()
+async def test_an_item_is_sent_when_it_has_come_not_with_the_one_after_it() -> None:
+    typed: asyncio.Queue[str | None] = asyncio.Queue()
 
-        async def items() -> AsyncIterator[Item]:
-            number = 0
-            while (text := await typed.get()) is not None:
-                number += 1
-                yield item(number, text)
+    async def items() -> AsyncIterator[Item]:
+        number = 0
+        while (text := await typed.get()) is not None:
+            number += 1
+            yield item(number, text)
 
-        run = Run(places=2)
-        await run.begin(items())
-        for text in "abc":
-            await typed.put(text)
-            await some_turns()
-            assert run.flying == [text]
-            await run.reply(text)
-            assert run.logged("out")[-1] == text
-        await typed.put(None)
-        await run.end()
-
-    play(script())
+    run = Run(places=2)
+    await run.begin(items())
+    for text in "abc":
+        await typed.put(text)
+        await some_turns()
+        assert run.flying == [text]
+        await run.reply(text)
+        assert run.logged("out")[-1] == text
+    await typed.put(None)
+    await run.end()
 
 
-def test_what_needs_no_answer_is_counted_after_those_before_it_are_on_their_way() -> None:
+async def test_what_needs_no_answer_is_counted_after_those_before_it_are_on_their_way() -> None:
     """A halt rule would otherwise end the run over a line that is far behind."""
-
-    async def script() -> None:
-        run = Run(places=2, halts={BAD: Stop(ChatpipeError("halted"))})
-        await run.begin(lines(["a", "b", "c", BAD, "d"]))
-        assert run.logged("out") == []
-        await run.reply("a")
-        assert run.logged("out") == ["a", BAD]
-        assert run.flying == ["b", "c"]
-        await run.reply("b", "c")
-        await run.end()
-        assert run.logged("out") == ["a", BAD, "b", "c"]
-        assert run.logged("sent") == ["a", "b", "c"]
-
-    play(script())
+    run = await begun(["a", "b", "c", BAD, "d"], places=2, halts=halt(BAD))
+    assert run.logged("out") == []
+    await run.reply("a")
+    assert run.logged("out") == ["a", BAD]
+    assert run.flying == ["b", "c"]
+    await run.reply("b", "c")
+    await run.end()
+    assert run.logged("out") == ["a", BAD, "b", "c"]
+    assert run.logged("sent") == ["a", "b", "c"]
 
 
 # In order
@@ -333,150 +314,112 @@ def test_what_needs_no_answer_is_counted_after_those_before_it_are_on_their_way(
 
 @pytest.mark.parametrize("places", [1, 2, 8])
 @pytest.mark.parametrize("window", [1, 2, 5])
-def test_a_slow_first_item_holds_the_others_within_the_window(window: int, places: int) -> None:
-    async def script() -> None:
-        texts = [f"p{number}" for number in range(12)]
-        run = Run(places=places, window=window)
-        await run.begin(lines(texts))
-        while others := [text for text in run.flying if text != "p0"]:
-            await run.reply(*others)
-        assert run.logged("sent") == texts[: window if places > 1 else 1]
-        assert run.logged("out") == []
-        await run.reply("p0")
-        await run.reply_to_all()
-        await run.end()
-        assert run.logged("out") == texts
-
-    play(script())
+async def test_a_slow_first_item_holds_the_others_within_the_window(window: int, places: int) -> None:
+    texts = [f"p{number}" for number in range(12)]
+    run = await begun(texts, places=places, window=window)
+    while others := [text for text in run.flying if text != "p0"]:
+        await run.reply(*others)
+    assert run.logged("sent") == texts[: window if places > 1 else 1]
+    assert run.logged("out") == []
+    await run.reply("p0")
+    await run.finish()
+    assert run.logged("out") == texts
 
 
-def test_the_window_counts_what_needs_no_answer_too() -> None:
-    async def script() -> None:
-        texts = ["a", *[f"{STORED} {number}" for number in range(9)], "b"]
-        run = Run(places=4, window=3)
-        await run.begin(lines(texts))
-        assert run.kept == [1, 2]
-        assert run.logged("out") == []
-        await run.reply("a")
-        assert run.flying == ["b"]
-        await run.reply("b")
-        await run.end()
-        assert run.logged("out") == texts
-
-    play(script())
+async def test_the_window_counts_what_needs_no_answer_too() -> None:
+    texts = ["a", *[f"{STORED} {number}" for number in range(9)], "b"]
+    run = await begun(texts, places=4, window=3)
+    assert run.kept == [1, 2]
+    assert run.logged("out") == []
+    await run.reply("a")
+    assert run.flying == ["b"]
+    await run.reply("b")
+    await run.end()
+    assert run.logged("out") == texts
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_every_item_has_one_result_whatever_comes_when(seed: int) -> None:
+async def test_every_item_has_one_result_whatever_comes_when(seed: int) -> None:
     """Any places that change, any window, any answers at hand, equal items, replies in any order."""
+    rng = random.Random(seed)
+    most = rng.choice([1, 2, 3, 8, 40])
+    window = rng.choice([None, None, 1, 2, 7, 50])
+    dedupe = rng.random() < 0.5
+    names = ["a", "b", "c", *(f"p{number}" for number in range(30)), BAD, f"{STORED} x", f"{STORED} y"]
+    texts = [rng.choice(names) for _ in range(rng.choice([0, 1, 5, 80]))]
+    run = await begun(texts, places=most, window=window, dedupe=dedupe)
+    while run.flying:
+        run.places = rng.randint(1, most)
+        await run.reply_to_some(rng)
+        if window is not None:
+            assert len(run.kept) - len(run.logged("out")) <= window
+    await run.end()
 
-    async def script() -> None:
-        rng = random.Random(seed)
-        most = rng.choice([1, 2, 3, 8, 40])
-        window = rng.choice([None, None, 1, 2, 7, 50])
-        dedupe = rng.random() < 0.5
-        names = ["a", "b", "c", *(f"p{number}" for number in range(30)), BAD, f"{STORED} x", f"{STORED} y"]
-        texts = [rng.choice(names) for _ in range(rng.choice([0, 1, 5, 80]))]
-        run = Run(places=most, window=window, dedupe=dedupe)
-        await run.begin(lines(texts))
-        while run.flying:
-            run.places = rng.randint(1, most)
-            await run.reply_to_some(rng)
-            if window is not None:
-                assert len(run.kept) - len(run.logged("out")) <= window
-        await run.end()
-
-        assert sorted(run.kept) == list(range(len(texts)))
-        assert sorted(run.came) == sorted(texts)
-        assert run.counted == run.logged("out")
-        assert sorted(run.logged("out")) == sorted(texts)
-        assert window is None or run.logged("out") == texts
-        assert run.peak <= most
-        assert sorted(run.logged("asked")) == sorted(run.logged("sent"))
-        to_send = [text for text in texts if text != BAD and not text.startswith(STORED)]
-        assert set(run.logged("sent")) == set(to_send)
-        assert dedupe or run.logged("asked") == to_send
-
-    play(script())
+    assert sorted(run.kept) == list(range(len(texts)))
+    assert sorted(run.came) == sorted(texts)
+    assert run.counted == run.logged("out")
+    assert sorted(run.logged("out")) == sorted(texts)
+    assert window is None or run.logged("out") == texts
+    assert run.peak <= most
+    assert sorted(run.logged("asked")) == sorted(run.logged("sent"))
+    to_send = [text for text in texts if text != BAD and not text.startswith(STORED)]
+    assert set(run.logged("sent")) == set(to_send)
+    assert dedupe or run.logged("asked") == to_send
 
 
 # Equal items
 
 
-def test_an_item_that_equals_one_in_line_is_not_sent() -> None:
-    async def script() -> None:
-        run = Run(places=1, dedupe=True)
-        await run.begin(lines("abbc"))
-        await run.reply("a")
-        await run.reply("b")
-        assert run.logged("out") == ["a", "b", "b"]
-        await run.reply("c")
-        await run.end()
-        assert run.logged("sent") == ["a", "b", "c"]
-        assert run.kept == [0, 1, 2, 3]
-
-    play(script())
+async def test_an_item_that_equals_one_in_line_is_not_sent() -> None:
+    run = await begun("abbc", places=1, dedupe=True)
+    await run.reply("a")
+    await run.reply("b")
+    assert run.logged("out") == ["a", "b", "b"]
+    await run.reply("c")
+    await run.end()
+    assert run.logged("sent") == ["a", "b", "c"]
+    assert run.kept == [0, 1, 2, 3]
 
 
-def test_an_item_that_equals_one_that_is_never_sent_has_no_result() -> None:
-    async def script() -> None:
-        run = Run(places=1, dedupe=True, halts={"a": Stop(ChatpipeError("halted"))})
-        await run.begin(lines("abbb"))
-        await run.reply("a")
-        await run.end()
-        assert run.logged("out") == run.logged("sent") == ["a"]
-
-    play(script())
+async def test_an_item_that_equals_one_that_is_never_sent_has_no_result() -> None:
+    run = await begun("abbb", places=1, dedupe=True, halts=halt("a"))
+    await run.reply("a")
+    await run.end()
+    assert run.logged("out") == run.logged("sent") == ["a"]
 
 
-def test_no_more_than_so_many_wait_for_the_answer_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_more_than_so_many_wait_for_the_answer_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """An endless input of one question, with a slow answer to it, does not fill the memory."""
     monkeypatch.setattr("chatpipe.batch.run._FOLLOWERS", 3)
-
-    async def script() -> None:
-        run = Run(places=1, dedupe=True)
-        await run.begin(lines("a" * 8))
-        assert run.read == 5  # one is sent, three wait for it, and one is not put beside them
-        await run.reply("a")
-        await run.reply_to_all()
-        await run.end()
-        assert run.kept == list(range(8))
-
-    play(script())
+    run = await begun("a" * 8, places=1, dedupe=True)
+    assert run.read == 5  # one is sent, three wait for it, and one is not put beside them
+    await run.reply("a")
+    await run.finish()
+    assert run.kept == list(range(8))
 
 
 # The budget
 
 
-def test_the_budget_is_asked_once_an_item_when_its_place_is_there() -> None:
-    async def script() -> None:
-        run = Run(places=2)
-        await run.begin(lines("abcde"))
-        assert run.log == ["asked a", "asked b", "sent a", "sent b"]
-        await run.reply("b")
-        assert run.log[4:] == ["out b", "asked c", "sent c"]
-        await run.reply_to_all()
-        await run.end()
-        assert run.logged("asked") == list("abcde")
-
-    play(script())
+async def test_the_budget_is_asked_once_an_item_when_its_place_is_there() -> None:
+    run = await begun("abcde", places=2)
+    assert run.log == ["asked a", "asked b", "sent a", "sent b"]
+    await run.reply("b")
+    assert run.log[4:] == ["out b", "asked c", "sent c"]
+    await run.finish()
+    assert run.logged("asked") == list("abcde")
 
 
 @pytest.mark.parametrize("places", [1, 2, 8])
-def test_a_budget_that_is_used_up_stops_before_the_next_and_not_what_it_allowed(places: int) -> None:
-    async def script() -> None:
-        run = Run(places=places, budget=4)
-        await run.begin(lines("abcdefgh"))
-        await run.reply_to_all()
-        await run.end()
-        assert [*dict.fromkeys(run.logged("asked"))] == list("abcde")
-        assert run.logged("sent") == run.logged("out") == list("abcd")
-        assert run.engine.stop is not None
-
-    play(script())
+async def test_a_budget_that_is_used_up_stops_before_the_next_and_not_what_it_allowed(places: int) -> None:
+    run = await begun("abcdefgh", places=places, budget=4)
+    await run.finish()
+    assert [*dict.fromkeys(run.logged("asked"))] == list("abcde")
+    assert run.logged("sent") == run.logged("out") == list("abcd")
+    assert run.engine.stop is not None
 
 
-def test_what_is_in_flight_is_waited_for_before_a_budget_is_taken_for_used_up() -> None:
+async def test_what_is_in_flight_is_waited_for_before_a_budget_is_taken_for_used_up() -> None:
     class Refunded(Run):
         """Sets aside all that is left for each item, which then costs nothing."""
 
@@ -488,161 +431,123 @@ def test_what_is_in_flight_is_waited_for_before_a_budget_is_taken_for_used_up() 
             self.granted += 1
             return None
 
-    async def script() -> None:
-        run = Refunded(places=3)
-        await run.begin(lines("abc"))
-        for name in "abc":
-            assert run.logged("sent")[-1] == name
-            await run.reply(name)
-        await run.end()
-        assert run.logged("out") == list("abc")
-        assert run.engine.stop is None
-
-    play(script())
+    run = Refunded(places=3)
+    await run.begin(lines("abc"))
+    for name in "abc":
+        assert run.logged("sent")[-1] == name
+        await run.reply(name)
+    await run.end()
+    assert run.logged("out") == list("abc")
+    assert run.engine.stop is None
 
 
 # The end before the end
 
 
-def test_halt_soon_sends_nothing_of_what_is_ready_and_waits_for_what_is_in_flight() -> None:
-    async def script() -> None:
-        run = Run(places=3, halts={"b": Stop(ChatpipeError("halted"))})
-        await run.begin(lines("abcdefgh"))
-        await run.reply("b", "a")
-        assert run.logged("sent") == ["a", "b", "c"]
-        await run.reply("c")
-        await run.end()
-        assert run.logged("out") == ["b", "a", "c"]
-        assert run.log.count("let go") == 1
-
-    play(script())
+async def test_halt_soon_sends_nothing_of_what_is_ready_and_waits_for_what_is_in_flight() -> None:
+    run = await begun("abcdefgh", places=3, halts=halt("b"))
+    await run.reply("b", "a")
+    assert run.logged("sent") == ["a", "b", "c"]
+    await run.reply("c")
+    await run.end()
+    assert run.logged("out") == ["b", "a", "c"]
+    assert run.log.count("let go") == 1
 
 
 @pytest.mark.parametrize("now", [False, True], ids=["soon", "now"])
-def test_in_order_a_result_ends_the_run_when_it_comes_not_when_it_is_its_turn(now: bool) -> None:
-    async def script() -> None:
-        run = Run(places=4, window=16, halts={"b": Stop(ChatpipeError("halted"), now=now)})
-        await run.begin(lines("abcdefgh"))
-        await run.reply("d", "b")
-        assert run.logged("sent") == list("abcde")
-        assert run.flying == ([] if now else ["a", "c", "e"])
-        await run.reply_to_all()
+async def test_in_order_a_result_ends_the_run_when_it_comes_not_when_it_is_its_turn(now: bool) -> None:
+    run = await begun("abcdefgh", places=4, window=16, halts=halt("b", now=now))
+    await run.reply("d", "b")
+    assert run.logged("sent") == list("abcde")
+    assert run.flying == ([] if now else ["a", "c", "e"])
+    await run.finish()
+    assert run.logged("sent") == list("abcde")
+    assert run.logged("out") == run.counted == (list("bd") if now else list("abcde"))
+
+
+async def test_halt_now_gives_up_what_is_in_flight() -> None:
+    run = await begun("abcdefgh", places=3, halts=halt("b", now=True))
+    await run.reply("b")
+    await run.end()
+    assert (run.logged("out"), run.logged("sent"), run.flying) == (["b"], ["a", "b", "c"], [])
+
+
+async def test_what_was_held_for_its_turn_is_handed_on_when_the_run_is_halted() -> None:
+    run = await begun("abcdefgh", places=3, window=9, halts=halt("a", now=True))
+    await run.reply("c")
+    await run.reply("d", "a")
+    await run.end()
+    assert run.logged("out") == ["a", "c", "d"]
+
+
+async def test_the_first_signal_sends_no_more_and_the_second_waits_for_nothing() -> None:
+    run = await begun("abcdefgh", places=3)
+    signal.raise_signal(signal.SIGINT)
+    await some_turns()
+    await run.reply("a")
+    assert run.flying == ["b", "c"]
+    signal.raise_signal(signal.SIGTERM)
+    await run.end()
+    assert (run.logged("out"), run.logged("sent"), run.flying) == (["a"], ["a", "b", "c"], [])
+    assert run.engine.stop is not None
+    assert run.engine.stop.number == signal.SIGINT
+
+
+async def test_an_output_that_fails_ends_the_run_before_the_rest_of_a_burst_sends_more() -> None:
+    def full(result: Result) -> None:
+        raise CannotWrite("no space")
+
+    run = await begun("abcdefgh", places=4)
+    run.deliver = full
+    await run.reply("a", "b", "c", "d")
+    assert run.logged("sent") == ["a", "b", "c", "d"]
+    with pytest.raises(CannotWrite, match="no space"):
         await run.end()
-        assert run.logged("sent") == list("abcde")
-        assert run.logged("out") == run.counted == (list("bd") if now else list("abcde"))
-
-    play(script())
+    assert run.flying == []
 
 
-def test_halt_now_gives_up_what_is_in_flight() -> None:
-    async def script() -> None:
-        run = Run(places=3, halts={"b": Stop(ChatpipeError("halted"), now=True)})
-        await run.begin(lines("abcdefgh"))
-        await run.reply("b")
-        await run.end()
-        assert (run.logged("out"), run.logged("sent"), run.flying) == (["b"], ["a", "b", "c"], [])
-
-    play(script())
-
-
-def test_what_was_held_for_its_turn_is_handed_on_when_the_run_is_halted() -> None:
-    async def script() -> None:
-        run = Run(places=3, window=9, halts={"a": Stop(ChatpipeError("halted"), now=True)})
-        await run.begin(lines("abcdefgh"))
-        await run.reply("c")
-        await run.reply("d", "a")
-        await run.end()
-        assert run.logged("out") == ["a", "c", "d"]
-
-    play(script())
-
-
-def test_the_first_signal_sends_no_more_and_the_second_waits_for_nothing() -> None:
-    async def script() -> None:
-        run = Run(places=3)
-        await run.begin(lines("abcdefgh"))
-        signal.raise_signal(signal.SIGINT)
-        await some_turns()
-        await run.reply("a")
-        assert run.flying == ["b", "c"]
-        signal.raise_signal(signal.SIGTERM)
-        await run.end()
-        assert (run.logged("out"), run.logged("sent"), run.flying) == (["a"], ["a", "b", "c"], [])
-        assert run.engine.stop is not None
-        assert run.engine.stop.number == signal.SIGINT
-
-    play(script())
-
-
-def test_an_output_that_fails_ends_the_run_before_the_rest_of_a_burst_sends_more() -> None:
-    async def script() -> None:
-        def full(result: Result) -> None:
-            raise CannotWrite("no space")
-
-        run = Run(places=4)
-        await run.begin(lines("abcdefgh"))
-        run.deliver = full
-        await run.reply("a", "b", "c", "d")
-        assert run.logged("sent") == ["a", "b", "c", "d"]
-        with pytest.raises(CannotWrite, match="no space"):
-            await run.end()
-        assert run.flying == []
-
-    play(script())
-
-
-def test_a_reader_that_is_gone_ends_the_run_too() -> None:
+async def test_a_reader_that_is_gone_ends_the_run_too() -> None:
     """Its end is a signal's, which is no Exception."""
 
-    async def script() -> None:
-        def gone(result: Result) -> None:
-            raise Interrupted(signal.SIGPIPE)
+    def gone(result: Result) -> None:
+        raise Interrupted(signal.SIGPIPE)
 
-        run = Run(places=2)
-        await run.begin(lines("abcd"))
-        run.deliver = gone
-        await run.reply("a")
-        with pytest.raises(Interrupted):
-            await run.end()
-        assert run.logged("sent") == ["a", "b"]
-
-    play(script())
+    run = await begun("abcd", places=2)
+    run.deliver = gone
+    await run.reply("a")
+    with pytest.raises(Interrupted):
+        await run.end()
+    assert run.logged("sent") == ["a", "b"]
 
 
-def test_an_input_that_fails_sends_nothing_of_what_is_ready_and_loses_nothing_in_flight() -> None:
-    async def script() -> None:
-        async def items() -> AsyncIterator[Item]:
-            for number, text in enumerate("abc", 1):
-                yield item(number, text)
-            raise MissingInput("cannot read")
+async def test_an_input_that_fails_sends_nothing_of_what_is_ready_and_loses_nothing_in_flight() -> None:
+    async def items() -> AsyncIterator[Item]:
+        for number, text in enumerate("abc", 1):
+            yield item(number, text)
+        raise MissingInput("cannot read")
 
-        run = Run(places=2)
-        await run.begin(items())
-        await run.reply("b", "a")
-        with pytest.raises(MissingInput, match="cannot read"):
-            await run.end()
-        assert run.logged("sent") == ["a", "b"]
-        assert run.logged("out") == ["b", "a"]
-
-    play(script())
+    run = Run(places=2)
+    await run.begin(items())
+    await run.reply("b", "a")
+    with pytest.raises(MissingInput, match="cannot read"):
+        await run.end()
+    assert run.logged("sent") == ["a", "b"]
+    assert run.logged("out") == ["b", "a"]
 
 
-def test_a_budget_that_fails_in_the_turn_of_an_answer_is_the_end_of_the_run() -> None:
+async def test_a_budget_that_fails_in_the_turn_of_an_answer_is_the_end_of_the_run() -> None:
     """A model without a price: known only when its line is to be sent."""
 
-    async def script() -> None:
-        class NoPrice(Run):
-            def may_send(self, item: Item) -> Stop | None:
-                if item.custom_id == "c":
-                    raise ChatpipeError("no price")
-                return super().may_send(item)
+    class NoPrice(Run):
+        def may_send(self, item: Item) -> Stop | None:
+            if item.custom_id == "c":
+                raise ChatpipeError("no price")
+            return super().may_send(item)
 
-        run = NoPrice(places=1)
-        await run.begin(lines("abcd"))
-        await run.reply("a")
-        await run.reply("b")
-        with pytest.raises(ChatpipeError, match="no price"):
-            await run.end()
-        assert run.logged("out") == ["a", "b"]
-
-    play(script())
+    run = NoPrice(places=1)
+    await run.begin(lines("abcd"))
+    await run.reply("a")
+    await run.reply("b")
+    with pytest.raises(ChatpipeError, match="no price"):
+        await run.end()
+    assert run.logged("out") == ["a", "b"]
