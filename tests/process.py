@@ -78,6 +78,23 @@ class Process(subprocess.Popen[bytes]):
         self.kill()
         super().__exit__(*error)
 
+    def send(self, data: bytes) -> None:
+        """Write to its stdin, a pipe, at once."""
+        assert self.stdin is not None
+        self.stdin.write(data)
+        self.stdin.flush()
+
+    def hang_up(self) -> None:
+        """Close its stdin, so that `communicate` may follow."""
+        assert self.stdin is not None
+        self.stdin.close()
+        self.stdin = None
+
+    def line(self) -> bytes:
+        """The next line of its stdout, a pipe."""
+        assert self.stdout is not None
+        return self.stdout.readline()
+
 
 def start(
     *arguments: str | bytes,

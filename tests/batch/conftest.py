@@ -1,11 +1,15 @@
-"""For the tests of this folder: an event loop for each test that is a coroutine."""
+"""For the tests of this folder: an event loop for coroutines, and a shop with an input of five prompts."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from batch.resuming import Shop
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -16,3 +20,17 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     names = inspect.signature(pyfuncitem.obj).parameters
     asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
     return True
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    """A shop whose in.jsonl has the prompts a to e, unless a test writes another."""
+    with Shop(tmp_path) as shop:
+        shop.write(*"abcde")
+        yield shop
+
+
+@pytest.fixture
+def answered(shop: Shop) -> None:
+    """A run of the five prompts that came to its end."""
+    assert shop.buy() == (0, [*"abcde"])

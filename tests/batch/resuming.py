@@ -7,10 +7,16 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from batch.result_lines import names, outcomes, records, texts
+from batch.runs import command
 from loopback import Pause, Request, Server, Step, WaitFor, completion, error, reply
 from process import Done, Process, run, start
+
+__all__ = ["TO_OUT", "Shop", "names", "outcomes", "records", "texts", "write_rows"]
+
+TO_OUT = ("in.jsonl", "-o", "out.jsonl")
 
 
 class Shop:
@@ -20,6 +26,10 @@ class Shop:
     is cut off unless the request has max_tokens; what is in late, and all sales from the held-th on,
     waits until gate is set.
     """
+
+    name = "batch"  # the command that buys
+    template: tuple[str, ...] = ()  # its arguments before the input
+    source, target = "in.jsonl", "out.jsonl"
 
     def __init__(self, folder: Path, *, port: int = 0, latency_s: float = 0.0) -> None:
         self.folder = folder
@@ -34,7 +44,7 @@ class Shop:
         self._counts: Counter[str] = Counter()
         self._seen = 0
 
-    def __enter__(self) -> Shop:
+    def __enter__(self) -> Self:
         self.server.__enter__()
         return self
 
@@ -45,6 +55,43 @@ class Shop:
     def port(self) -> int:
         return self.server.port
 
+    @property
+    def input(self) -> Path:
+        return self.folder / self.source
+
+    @property
+    def out(self) -> Path:
+        return self.folder / self.target
+
+    @property
+    def journal(self) -> Path:
+        return self.folder / f"{self.target}.journal"
+
+    def files(self) -> list[str]:
+        """The names in the folder, sorted."""
+        return sorted(path.name for path in self.folder.iterdir())
+
+    def write(self, *rows: str | dict[str, Any]) -> None:
+        """Replace the input."""
+        write_rows(self.input, *rows)
+
+    def resume(self, *options: str) -> Done:
+        """One run from source to target, to its end."""
+        return self.batch(*self._to_out(options))
+
+    def begin(self, *options: str) -> Process:
+        """The same run, under way."""
+        return self.start(*self._to_out(options))
+
+    def buy(self, *options: str) -> tuple[int, list[str]]:
+        """The status of one run from source to target, and the prompts that were sent since `sold`."""
+        return self.resume(*options).status, self.sold()
+
+    def finish(self, *options: str) -> list[str]:
+        """Make such a run, which has to succeed without a word: the prompts that were sent since `sold`."""
+        assert self.resume(*options) == (0, b"", b"")
+        return self.sold()
+
     def batch(self, *arguments: str, stdin: bytes | None = None) -> Done:
         """One run in the folder, to its end."""
         return run(*self._command(arguments), stdin=stdin, cwd=self.folder)
@@ -53,7 +100,7 @@ class Shop:
         return start(*self._command(arguments), cwd=self.folder)
 
     def sold(self) -> list[str]:
-        """The prompts since this was asked before, sorted: ask when nothing is under way."""
+        """The prompts that were sent since the last call, sorted. Call it when nothing is under way."""
         new = sorted(self.sales[self._seen :])
         self._seen = len(self.sales)
         return new
@@ -62,8 +109,11 @@ class Shop:
         """Wait until so many requests have come, all in all."""
         self.server.until(lambda: len(self.sales) >= number)
 
+    def _to_out(self, options: Sequence[str]) -> tuple[str, ...]:
+        return (*self.template, self.source, "-o", self.target, *options)
+
     def _command(self, arguments: Sequence[str]) -> tuple[str, ...]:
-        return ("batch", "--base-url", self.server.url, "-m", "m", "--retries", "0", *arguments)
+        return command(self.server, "--retries", "0", *arguments, name=self.name)
 
     def _answer(self, request: Request) -> Iterator[Step]:
         body = request.json()
@@ -87,31 +137,3 @@ def write_rows(path: Path, *rows: str | dict[str, Any]) -> None:
     """A line each; a str is a prompt."""
     records = [{"prompt": row} if isinstance(row, str) else row for row in rows]
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
-
-
-def records(data: bytes | Path) -> list[dict[str, Any]]:
-    """The result lines of stdout, or of a file; a journal's header is left out."""
-    lines = (data.read_bytes() if isinstance(data, Path) else data).splitlines()
-    parsed = [json.loads(line) for line in lines]
-    return [record for record in parsed if "chatpipe_journal" not in record]
-
-
-def texts(data: bytes | Path) -> list[str | None]:
-    """What was answered to each line, in the order of the result lines; None to a line without answer."""
-    return [_text(record) for record in records(data)]
-
-
-def names(data: bytes | Path) -> list[tuple[int, str]]:
-    """`line` and `custom_id` of each result line."""
-    return [(record["chatpipe"]["line"], record["custom_id"]) for record in records(data)]
-
-
-def outcomes(data: bytes | Path) -> list[str]:
-    return [record["chatpipe"]["outcome"] for record in records(data)]
-
-
-def _text(record: dict[str, Any]) -> str | None:
-    if record["response"] is None or record["response"]["status_code"] != 200:
-        return None
-    text: str = record["response"]["body"]["choices"][0]["message"]["content"]
-    return text

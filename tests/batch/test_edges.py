@@ -9,37 +9,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import orjson
 import pytest
 
-from batch.resuming import Shop, outcomes, records, texts, write_rows
-from loopback import Answer, Request, Stall, WaitFor, closed_port, completion, error, reply, serve
+from batch.result_lines import names, outcomes, records, texts
+from batch.resuming import TO_OUT, Shop
+from batch.runs import answer, batch, command, jsonl, prompt, started
+from loopback import Answer, Request, Stall, WaitFor, closed_port, error, steps_of
 from parametrize import cases
 from process import environment, run, sh, start
 from programs import program
-
-TO_OUT = ("in.jsonl", "-o", "out.jsonl")
-
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Shop]:
-    with Shop(tmp_path) as shop:
-        yield shop
-
-
-@pytest.fixture
-def five(tmp_path: Path, shop: Shop) -> None:
-    """A run of five prompts, a to e, that came to its end."""
-    write_rows(tmp_path / "in.jsonl", *"abcde")
-    assert shop.batch(*TO_OUT).status == 0
-    assert shop.sold() == list("abcde")
-
-
-def files(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
 
 
 def kept(count: str, path: str = "out.jsonl.journal") -> bytes:
@@ -50,122 +32,119 @@ def kept(count: str, path: str = "out.jsonl.journal") -> bytes:
 # Answers that no line asks for any more
 
 
-@pytest.mark.usefixtures("five")
-def test_answers_to_removed_lines_are_kept_until_they_are_asked_for_again(shop: Shop, tmp_path: Path) -> None:
-    write_rows(tmp_path / "in.jsonl", *"ae")
-    assert shop.batch(*TO_OUT) == (0, b"", kept("3 answers"))
-    assert texts(tmp_path / "out.jsonl") == ["a #1", "e #1"]
-    assert texts(tmp_path / "out.jsonl.journal") == ["b #1", "c #1", "d #1"]  # and nothing that OUT has
-    write_rows(tmp_path / "in.jsonl", *"edcba")
-    assert shop.batch(*TO_OUT) == (0, b"", b"")
-    assert texts(tmp_path / "out.jsonl") == ["e #1", "d #1", "c #1", "b #1", "a #1"]
-    assert files(tmp_path) == ["in.jsonl", "out.jsonl"]
+@pytest.mark.usefixtures("answered")
+def test_answers_to_removed_lines_are_kept_until_they_are_asked_for_again(shop: Shop) -> None:
+    shop.write(*"ae")
+    assert shop.resume() == (0, b"", kept("3 answers"))
+    assert texts(shop.out) == ["a #1", "e #1"]
+    assert texts(shop.journal) == ["b #1", "c #1", "d #1"]  # and nothing that OUT has
+    shop.write(*"edcba")
+    assert shop.resume() == (0, b"", b"")
+    assert texts(shop.out) == ["e #1", "d #1", "c #1", "b #1", "a #1"]
+    assert shop.files() == ["in.jsonl", "out.jsonl"]
     assert shop.sold() == []
 
 
-@pytest.mark.usefixtures("five")
-def test_what_is_beyond_a_limit_is_not_bought_again(shop: Shop, tmp_path: Path) -> None:
-    assert shop.batch(*TO_OUT, "--limit", "1") == (0, b"", kept("4 answers"))
-    assert texts(tmp_path / "out.jsonl") == ["a #1"]
-    assert shop.batch(*TO_OUT).status == 0
-    assert texts(tmp_path / "out.jsonl") == ["a #1", "b #1", "c #1", "d #1", "e #1"]
-    assert files(tmp_path) == ["in.jsonl", "out.jsonl"]
+@pytest.mark.usefixtures("answered")
+def test_what_is_beyond_a_limit_is_not_bought_again(shop: Shop) -> None:
+    assert shop.resume("--limit", "1") == (0, b"", kept("4 answers"))
+    assert texts(shop.out) == ["a #1"]
+    assert shop.resume().status == 0
+    assert texts(shop.out) == ["a #1", "b #1", "c #1", "d #1", "e #1"]
+    assert shop.files() == ["in.jsonl", "out.jsonl"]
     assert shop.sold() == []
 
 
-@pytest.mark.usefixtures("five")
-def test_what_was_kept_is_told_once_and_stays_as_it_is(shop: Shop, tmp_path: Path) -> None:
-    assert shop.batch(*TO_OUT, "--limit", "4") == (0, b"", kept("1 answer"))
-    before = (tmp_path / "out.jsonl.journal").read_bytes()
-    assert shop.batch(*TO_OUT, "--limit", "4") == (0, b"", b"")
-    assert (tmp_path / "out.jsonl.journal").read_bytes() == before
-    assert shop.batch(*TO_OUT, "--limit", "3") == (0, b"", kept("1 answer"))
-    assert texts(tmp_path / "out.jsonl.journal") == ["d #1", "e #1"]
+@pytest.mark.usefixtures("answered")
+def test_what_was_kept_is_told_once_and_stays_as_it_is(shop: Shop) -> None:
+    assert shop.resume("--limit", "4") == (0, b"", kept("1 answer"))
+    before = shop.journal.read_bytes()
+    assert shop.resume("--limit", "4") == (0, b"", b"")
+    assert shop.journal.read_bytes() == before
+    assert shop.resume("--limit", "3") == (0, b"", kept("1 answer"))
+    assert texts(shop.journal) == ["d #1", "e #1"]
     assert shop.sold() == []
 
 
-@pytest.mark.usefixtures("five")
+@pytest.mark.usefixtures("answered")
 @pytest.mark.parametrize("option", ["--no-keep-journal", "--fresh"])
-def test_what_is_not_wanted_is_dropped(option: str, shop: Shop, tmp_path: Path) -> None:
-    assert shop.batch(*TO_OUT, "--limit", "1", option) == (0, b"", b"")
-    assert files(tmp_path) == ["in.jsonl", "out.jsonl"]
+def test_what_is_not_wanted_is_dropped(option: str, shop: Shop) -> None:
+    assert shop.resume("--limit", "1", option) == (0, b"", b"")
+    assert shop.files() == ["in.jsonl", "out.jsonl"]
 
 
-def test_an_edited_line_of_a_run_that_failed_leaves_its_answer(shop: Shop, tmp_path: Path) -> None:
-    write_rows(tmp_path / "in.jsonl", *"abc")
+def test_an_edited_line_of_a_run_that_failed_leaves_its_answer(shop: Shop) -> None:
+    shop.write(*"abc")
     shop.refused = {"c"}
-    assert shop.batch(*TO_OUT).status == 1
-    write_rows(tmp_path / "in.jsonl", *"aBc")
+    assert shop.resume().status == 1
+    shop.write(*"aBc")
     shop.refused = set()
-    assert shop.batch(*TO_OUT) == (0, b"", kept("1 answer"))
-    assert texts(tmp_path / "out.jsonl") == ["a #1", "B #1", "c #2"]
-    assert texts(tmp_path / "out.jsonl.journal") == ["b #1"]
+    assert shop.resume() == (0, b"", kept("1 answer"))
+    assert texts(shop.out) == ["a #1", "B #1", "c #2"]
+    assert texts(shop.journal) == ["b #1"]
 
 
-@pytest.mark.usefixtures("five")
+@pytest.mark.usefixtures("answered")
 def test_a_named_journal_gets_what_out_alone_had(shop: Shop, tmp_path: Path) -> None:
-    assert shop.batch(*TO_OUT, "--limit", "3", "--journal", "j") == (0, b"", kept("2 answers", "j"))
+    assert shop.resume("--limit", "3", "--journal", "j") == (0, b"", kept("2 answers", "j"))
     assert texts(tmp_path / "j") == ["d #1", "e #1"]
-    assert shop.batch(*TO_OUT, "--journal", "j") == (0, b"", b"")
-    assert shop.sold() == []
+    assert shop.finish("--journal", "j") == []
 
 
-@pytest.mark.usefixtures("five")
-def test_an_out_that_becomes_texts_loses_nothing(shop: Shop, tmp_path: Path) -> None:
-    assert shop.batch(*TO_OUT, "--limit", "2", "-f", "string").status == 0
-    assert (tmp_path / "out.jsonl").read_bytes() == b'"a #1"\n"b #1"\n'
-    assert sorted(texts(tmp_path / "out.jsonl.journal"), key=str) == ["a #1", "b #1", "c #1", "d #1", "e #1"]
-    assert shop.batch(*TO_OUT, "-f", "string") == (0, b"", b"")
-    assert shop.sold() == []
+@pytest.mark.usefixtures("answered")
+def test_an_out_that_becomes_texts_loses_nothing(shop: Shop) -> None:
+    assert shop.resume("--limit", "2", "-f", "string").status == 0
+    assert shop.out.read_bytes() == b'"a #1"\n"b #1"\n'
+    assert sorted(texts(shop.journal), key=str) == ["a #1", "b #1", "c #1", "d #1", "e #1"]
+    assert shop.finish("-f", "string") == []
 
 
-@pytest.mark.usefixtures("five")
-def test_a_line_found_by_its_id_is_in_use(shop: Shop, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("answered")
+def test_a_line_found_by_its_id_is_in_use(shop: Shop) -> None:
     rows = [{"prompt": each, "custom_id": each} for each in "abcde"]
-    write_rows(tmp_path / "in.jsonl", *rows)
-    assert shop.batch(*TO_OUT).status == 0
-    done = shop.batch(*TO_OUT, "--match", "id", "--temperature", "1", "--limit", "4")
+    shop.write(*rows)
+    assert shop.resume().status == 0
+    done = shop.resume("--match", "id", "--temperature", "1", "--limit", "4")
     assert done == (0, b"", kept("1 answer"))
-    assert texts(tmp_path / "out.jsonl.journal") == ["e #1"]
+    assert texts(shop.journal) == ["e #1"]
     assert shop.sold() == []
 
 
-@pytest.mark.usefixtures("five")
-def test_a_failure_leaves_all_where_it_was(shop: Shop, tmp_path: Path) -> None:
-    before = (tmp_path / "out.jsonl").read_bytes()
+@pytest.mark.usefixtures("answered")
+def test_a_failure_leaves_all_where_it_was(shop: Shop) -> None:
+    before = shop.out.read_bytes()
     shop.refused = {"x"}
-    write_rows(tmp_path / "in.jsonl", "a", "x")
-    assert shop.batch(*TO_OUT).status == 1
-    assert (tmp_path / "out.jsonl").read_bytes() == before
-    write_rows(tmp_path / "in.jsonl", *"abcde")
-    assert shop.batch(*TO_OUT) == (0, b"", b"")
-    assert files(tmp_path) == ["in.jsonl", "out.jsonl"]
+    shop.write("a", "x")
+    assert shop.resume().status == 1
+    assert shop.out.read_bytes() == before
+    shop.write(*"abcde")
+    assert shop.resume() == (0, b"", b"")
+    assert shop.files() == ["in.jsonl", "out.jsonl"]
     assert shop.sold() == ["x"]
 
 
 # A budget counts each answer once, and only this job's
 
 
-def test_a_line_that_moved_does_not_cost_twice(shop: Shop, tmp_path: Path) -> None:
+def test_a_line_that_moved_does_not_cost_twice(shop: Shop) -> None:
     """Each answer uses 7 tokens; what the next may take is estimated at some 20 to 30 with this limit."""
-    write_rows(tmp_path / "in.jsonl", *"abcdefgh", "x")
+    shop.write(*"abcdefgh", "x")
     shop.refused = {"x"}
-    assert shop.batch(*TO_OUT, "--max-tokens", "2").status == 1
+    assert shop.resume("--max-tokens", "2").status == 1
     for order in ("hgfedcba", "abcdefgh", "bahgfedc"):  # 16, 24 and 32 lines of answers in the journal
-        write_rows(tmp_path / "in.jsonl", *order, "x")
-        assert shop.batch(*TO_OUT, "--max-tokens", "2", "--max-total-tokens", "110").status == 1
-    assert len(records(tmp_path / "out.jsonl.journal")) > 20
+        shop.write(*order, "x")
+        assert shop.resume("--max-tokens", "2", "--max-total-tokens", "110").status == 1
+    assert len(records(shop.journal)) > 20
     shop.refused = set()
-    assert shop.batch(*TO_OUT, "--max-tokens", "2", "--max-total-tokens", "110").status == 0
+    assert shop.resume("--max-tokens", "2", "--max-total-tokens", "110").status == 0
 
 
-@pytest.mark.usefixtures("five")
-def test_what_a_finished_run_left_over_is_not_in_the_budget(shop: Shop, tmp_path: Path) -> None:
-    write_rows(tmp_path / "in.jsonl", "x")
-    assert shop.batch(*TO_OUT, "--max-tokens", "2") == (0, b"", kept("5 answers"))
-    write_rows(tmp_path / "in.jsonl", "y")
-    assert shop.batch(*TO_OUT, "--max-tokens", "2", "--max-total-tokens", "40").status == 0
-    assert shop.sold() == ["x", "y"]
+@pytest.mark.usefixtures("answered")
+def test_what_a_finished_run_left_over_is_not_in_the_budget(shop: Shop) -> None:
+    shop.write("x")
+    assert shop.resume("--max-tokens", "2") == (0, b"", kept("5 answers"))
+    shop.write("y")
+    assert shop.buy("--max-tokens", "2", "--max-total-tokens", "40") == (0, ["x", "y"])
 
 
 # What is read is not written
@@ -204,40 +183,38 @@ def test_an_output_that_is_an_input_is_refused_before_anything_is_written(
     name, _, rest = command.partition(" ")
     profile = "" if name in ("show", "build") else "-p echo"
     done = sh(f"chatpipe {name} {profile} {rest}", cwd=tmp_path)
-    assert done.status == 2
-    assert done.stdout == b""
+    assert (done.status, done.stdout) == (2, b"")
     assert done.stderr.count(b"\n") == 1
-    assert files(tmp_path) == ["hard.jsonl", "in.jsonl", "old.jsonl"]
-    assert (tmp_path / "in.jsonl").read_bytes() == (tmp_path / "old.jsonl").read_bytes() == content
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == dict.fromkeys(
+        ("hard.jsonl", "in.jsonl", "old.jsonl"), content
+    )
 
 
 # Kills
 
 
-def test_killed_while_it_waits_it_leaves_no_temporary_file(shop: Shop, tmp_path: Path) -> None:
-    write_rows(tmp_path / "in.jsonl", *"ab")
+def test_killed_while_it_waits_it_leaves_no_temporary_file(shop: Shop) -> None:
+    shop.write(*"ab")
     shop.held = 2
-    with shop.start(*TO_OUT) as process:
+    with shop.begin() as process:
         shop.until_sold(2)
         process.send_signal(signal.SIGKILL)
         process.wait(10)
     shop.gate.set()
-    assert files(tmp_path) == ["in.jsonl", "out.jsonl.journal"]
+    assert shop.files() == ["in.jsonl", "out.jsonl.journal"]
 
 
-def test_of_a_journal_that_was_removed_the_user_hears_though_the_run_fails(
-    shop: Shop, tmp_path: Path
-) -> None:
-    write_rows(tmp_path / "in.jsonl", *"ab")
+def test_of_a_journal_that_was_removed_the_user_hears_though_the_run_fails(shop: Shop) -> None:
+    shop.write(*"ab")
     shop.held = 2
     shop.refused = {"a", "b"}
-    with shop.start(*TO_OUT) as process:
+    with shop.begin() as process:
         shop.until_sold(2)
-        (tmp_path / "out.jsonl.journal").unlink()
+        shop.journal.unlink()
         shop.gate.set()
         stderr = process.communicate(timeout=20)[1]
     assert b"the journal was removed during the run: its answers were saved as" in stderr
-    assert outcomes(tmp_path / "out.jsonl.journal") == ["http", "http"]
+    assert outcomes(shop.journal) == ["http", "http"]
 
 
 def test_an_id_that_is_half_a_character_comes_back_as_it_is() -> None:
@@ -249,15 +226,15 @@ def test_an_id_that_is_half_a_character_comes_back_as_it_is() -> None:
 # Why a run failed
 
 
-def test_the_last_line_says_why(shop: Shop, tmp_path: Path) -> None:
-    write_rows(tmp_path / "in.jsonl", *"abcd", {"messages": "none"})
+def test_the_last_line_says_why(shop: Shop) -> None:
+    shop.write(*"abcd", {"messages": "none"})
     shop.refused = set("abc")
     done = shop.batch("in.jsonl")
     assert done.status == 1
     why = b"chatpipe: 4 of 5 lines failed: 3 http_500, 1 input"
     with_journal = b"with -o FILE or --journal FILE the next run sends only these again"
     assert done.stderr == why + b": see select(.error), " + with_journal + b"\n"
-    done = shop.batch(*TO_OUT)
+    done = shop.resume()
     assert done.stderr.endswith(
         b"1 input: see select(.error) in 'out.jsonl.journal', run the same command again\n"
     )
@@ -271,16 +248,14 @@ def test_the_last_line_says_why(shop: Shop, tmp_path: Path) -> None:
         "texts": (("-f", "text", "--journal", "j"), "see select(.error) in 'j'"),
     },
 )
-def test_lines_that_are_wrong_are_to_be_mended(
-    options: tuple[str, ...], where: str, shop: Shop, tmp_path: Path
-) -> None:
-    write_rows(tmp_path / "in.jsonl", "a", {"messages": "none"}, {"messages": "none"})
+def test_lines_that_are_wrong_are_to_be_mended(options: tuple[str, ...], where: str, shop: Shop) -> None:
+    shop.write("a", {"messages": "none"}, {"messages": "none"})
     done = shop.batch("in.jsonl", *options)
     assert done.stderr.decode() == f"chatpipe: 2 of 3 lines failed: 2 input: {where}, mend these lines\n"
 
 
-def test_of_texts_on_stdout_nothing_can_be_looked_at(shop: Shop, tmp_path: Path) -> None:
-    write_rows(tmp_path / "in.jsonl", *"ab")
+def test_of_texts_on_stdout_nothing_can_be_looked_at(shop: Shop) -> None:
+    shop.write(*"ab")
     shop.refused = {"b"}
     done = shop.batch("in.jsonl", "-f", "text")
     advice = b": with -o FILE or --journal FILE the next run sends only these again\n"
@@ -294,10 +269,8 @@ def test_of_texts_on_stdout_nothing_can_be_looked_at(shop: Shop, tmp_path: Path)
         "with one": (("--journal", "j"), "run the same command again"),
     },
 )
-def test_to_raise_a_budget_is_half_of_the_advice(
-    options: tuple[str, ...], advice: str, shop: Shop, tmp_path: Path
-) -> None:
-    write_rows(tmp_path / "in.jsonl", *"ab")
+def test_to_raise_a_budget_is_half_of_the_advice(options: tuple[str, ...], advice: str, shop: Shop) -> None:
+    shop.write(*"ab")
     done = shop.batch("in.jsonl", "--max-total-tokens", "1", *options)
     assert done.status == 7
     assert done.stderr.decode().endswith(f": raise --max-total-tokens, {advice}\n")
@@ -306,45 +279,44 @@ def test_to_raise_a_budget_is_half_of_the_advice(
 # The end of a run whose output is in order
 
 
-@cases("status, options, ends", {"no key": (401, (), 77), "a halt rule": (500, ("--halt", "soon,fail=1"), 1)})
+@cases(
+    "status, options, ends",
+    {"no key": (401, (), 77), "a halt rule": (500, ("--halt", "soon,fail=1"), 1)},
+)
 def test_in_order_no_more_is_sent_than_out_of_order(
     status: int, options: tuple[str, ...], ends: int, tmp_path: Path
 ) -> None:
     gate = threading.Event()
 
-    def answering(request: Request) -> Answer:
-        prompt = request.json()["messages"][-1]["content"]
-        if prompt == "b":
+    def handler(request: Request) -> Answer:
+        if prompt(request) == "b":
             return error(status, "no")
-        return [WaitFor(gate), reply(200, completion(prompt.upper()))]
+        return [WaitFor(gate), *steps_of(answer(request))]
 
-    write_rows(tmp_path / "in.jsonl", *"abcdefghijklmnop")
-    with serve(answering) as server:
-        command = ("batch", "--base-url", server.url, "-m", "m", "--retries", "0", "-j4", "-f", "string")
-        with start(*command, *options, "in.jsonl", cwd=tmp_path) as process:
-            server.until(lambda: len(server.requests) >= 4)
-            time.sleep(0.2)  # in which many more would come
-            gate.set()
-            stdout, _ = process.communicate(timeout=20)
-        assert len(server.requests) == 4
+    options = ("--retries", "0", "-j4", "-f", "string", *options)
+    lines = jsonl(*"abcdefghijklmnop")
+    with started(*options, folder=tmp_path, lines=lines, handler=handler) as (server, process):
+        server.until(lambda: len(server.requests) >= 4)
+        time.sleep(0.2)  # in which many more would come
+        gate.set()
+        stdout, _ = process.communicate(timeout=20)
+    assert len(server.requests) == 4
     assert (process.returncode, stdout) == (ends, b'"A"\nnull\n"C"\n"D"\n')
 
 
-def test_in_order_halt_now_waits_for_nobody(tmp_path: Path) -> None:
-    def answering(request: Request) -> Answer:
-        prompt = request.json()["messages"][-1]["content"]
-        return error(500, "no") if prompt == "b" else [Stall()]
+def test_in_order_halt_now_waits_for_nobody() -> None:
+    def handler(request: Request) -> Answer:
+        return error(500, "no") if prompt(request) == "b" else [Stall()]
 
-    write_rows(tmp_path / "in.jsonl", *"abcd")
-    with serve(answering) as server:
-        command = ("batch", "--base-url", server.url, "-m", "m", "--retries", "0", "-j4", "-k")
-        done = run(*command, "--halt", "now,fail=1", "in.jsonl", cwd=tmp_path, timeout=10)
-    assert done.status == 1
-    assert [orjson.loads(line)["chatpipe"]["line"] for line in done.stdout.splitlines()] == [2]
+    began = time.monotonic()
+    options = ("--retries", "0", "-j4", "-k", "--halt", "now,fail=1")
+    done = batch(*options, stdin=jsonl(*"abcd"), handler=handler)
+    assert (done.status, done.lines) == (1, [2])
+    assert time.monotonic() - began < 10
 
 
-def test_where_all_fail_alike_it_says_what_the_server_said(shop: Shop, tmp_path: Path) -> None:
-    write_rows(tmp_path / "in.jsonl", *"abc")
+def test_where_all_fail_alike_it_says_what_the_server_said(shop: Shop) -> None:
+    shop.write(*"abc")
     shop.refused = set("abc")
     done = shop.batch("in.jsonl")
     assert done.status == 69
@@ -366,26 +338,25 @@ def test_a_dry_run_tells_the_first_bad_lines_and_counts_all() -> None:
 # Large inputs
 
 
-def test_of_ten_thousand_lines_the_twelve_that_were_cut_are_bought_again_alone(tmp_path: Path) -> None:
+def test_of_ten_thousand_lines_the_twelve_that_were_cut_are_bought_again_alone(shop: Shop) -> None:
     cut = range(700, 10_000, 800)
     rows = [
         {"custom_id": f"id-{number}", "prompt": "many words " * 9 if number in cut else "few"}
         for number in range(10_000)
     ]
-    write_rows(tmp_path / "in.jsonl", *rows)
+    shop.write(*rows)
     first = ("batch", "-p", "echo", *TO_OUT, "--report", "report")
-    done = run(*first, "--max-tokens", "9", cwd=tmp_path)
+    done = run(*first, "--max-tokens", "9", cwd=shop.folder)
     assert done.status == 1
     assert b"12 of 10000 lines failed: 12 truncated" in done.stderr
     options = ("--match", "id", "--resend", "truncated", "--max-tokens", "400")
-    assert run(*first, *options, cwd=tmp_path) == (0, b"", b"")
-    report = orjson.loads((tmp_path / "report").read_bytes())
+    assert run(*first, *options, cwd=shop.folder) == (0, b"", b"")
+    report = orjson.loads((shop.folder / "report").read_bytes())
     assert (report["lines"], report["reused"], report["outcomes"]) == (10_000, 9_988, {"ok": 10_000})
-    results = records(tmp_path / "out.jsonl")
-    assert [record["custom_id"] for record in results] == [row["custom_id"] for row in rows]
-    lengths = [len(text or "") for text in texts(tmp_path / "out.jsonl")]
+    assert names(shop.out) == [(line, f"id-{line - 1}") for line in range(1, 10_001)]
+    lengths = [len(text or "") for text in texts(shop.out)]
     assert [number for number, length in enumerate(lengths) if length > 50] == list(cut)
-    assert files(tmp_path) == ["in.jsonl", "out.jsonl", "report"]
+    assert shop.files() == ["in.jsonl", "out.jsonl", "report"]
 
 
 BAD_LINES = {1: b"{not JSON", 2: b'"\xff\xfe"', 3: b"[1]", 4: b'{"messages":[{"role":"nobody"}]}'}
@@ -428,13 +399,12 @@ def serving(port: int) -> subprocess.Popen[bytes]:
     return server
 
 
-def test_a_server_that_is_started_again_in_mid_run_loses_and_doubles_nothing(tmp_path: Path) -> None:
+def test_a_server_that_is_started_again_in_mid_run_loses_and_doubles_nothing(shop: Shop) -> None:
     port = closed_port()
-    write_rows(tmp_path / "in.jsonl", *(f"p{number}" for number in range(300)))
-    options = ("--base-url", f"http://127.0.0.1:{port}/v1", "-m", "m", "-j", "8", "--retries", "9")
-    journal = tmp_path / "out.jsonl.journal"
-    with serving(port) as server, start("batch", *TO_OUT, *options, cwd=tmp_path) as process:
-        while not journal.exists() or journal.read_bytes().count(b"\n") < 50:
+    shop.write(*(f"p{number}" for number in range(300)))
+    command_line = command(f"http://127.0.0.1:{port}/v1", "-j", "8", "--retries", "9", *TO_OUT)
+    with serving(port) as server, start(*command_line, cwd=shop.folder) as process:
+        while not shop.journal.exists() or shop.journal.read_bytes().count(b"\n") < 50:
             assert process.poll() is None
             time.sleep(0.005)
         server.kill()
@@ -443,8 +413,8 @@ def test_a_server_that_is_started_again_in_mid_run_loses_and_doubles_nothing(tmp
             _, stderr = process.communicate(timeout=60)
             again.kill()
     assert (process.returncode, stderr) == (0, b"")
-    assert texts(tmp_path / "out.jsonl") == [f"p{number}" for number in range(300)]
-    assert max(record["chatpipe"]["attempts"] for record in records(tmp_path / "out.jsonl")) > 1
+    assert texts(shop.out) == [f"p{number}" for number in range(300)]
+    assert max(record["chatpipe"]["attempts"] for record in records(shop.out)) > 1
 
 
 MAKEFILE = """\
@@ -459,9 +429,9 @@ def test_make_that_is_stopped_and_run_again_costs_only_the_rest(
     number: signal.Signals, shop: Shop, tmp_path: Path
 ) -> None:
     make = program("make")
-    write_rows(tmp_path / "in.jsonl", *"abcdefghij")
-    (tmp_path / "out.jsonl").write_text("old\n")
-    os.utime(tmp_path / "out.jsonl", (1, 1))
+    shop.write(*"abcdefghij")
+    shop.out.write_text("old\n")
+    os.utime(shop.out, (1, 1))
     (tmp_path / "Makefile").write_text(MAKEFILE.format(url=shop.server.url))
     shop.held = 6
     with subprocess.Popen(
@@ -471,14 +441,14 @@ def test_make_that_is_stopped_and_run_again_costs_only_the_rest(
         os.killpg(process.pid, number)  # as Ctrl-C does: make, its shell and chatpipe
         process.communicate(timeout=20)
     assert process.returncode != 0
-    assert (tmp_path / "out.jsonl").read_text() == "old\n"
-    assert sorted(texts(tmp_path / "out.jsonl.journal"), key=str) == [f"{each} #1" for each in "abcde"]
+    assert shop.out.read_text() == "old\n"
+    assert sorted(texts(shop.journal), key=str) == [f"{each} #1" for each in "abcde"]
     shop.held = None
     shop.gate.set()
     shop.sold()
     assert sh(f"{make} -s", cwd=tmp_path) == (0, b"", b"")
     assert shop.sold() == [*"fghij"]
-    assert files(tmp_path) == ["Makefile", "in.jsonl", "out.jsonl"]
+    assert shop.files() == ["Makefile", "in.jsonl", "out.jsonl"]
 
 
 # The recipes of the manual for what cannot be run here: their commands, in the environment that they get
@@ -498,23 +468,21 @@ RECIPES = {
 
 @pytest.mark.parametrize(("pattern", "settings"), RECIPES.values(), ids=RECIPES)
 def test_shards_of_a_recipe_are_gathered(
-    pattern: str, settings: Callable[[int], dict[str, str]], tmp_path: Path
+    pattern: str, settings: Callable[[int], dict[str, str]], shop: Shop, tmp_path: Path
 ) -> None:
     page = (Path(__file__).parents[2] / "man" / "chatpipe-batch.1").read_text()
     page = page.replace("\\-", "-").replace("\\(aq", "'")
-    shard, gather = (
-        re.search(pattern, page),
-        re.search(r"^chatpipe batch .* --no-send .*$", page, re.MULTILINE),
-    )
+    shard = re.search(pattern, page)
+    gather = re.search(r"^chatpipe batch .* --no-send .*$", page, re.MULTILINE)
     assert shard is not None
     assert gather is not None
-    write_rows(tmp_path / "in.jsonl", *(f"p{number}" for number in range(20)), *"aaa")
-    for k in range(1, 9):
-        command = shard[1].replace("chatpipe batch", "chatpipe batch -p echo")
-        assert sh(command, cwd=tmp_path, env=settings(k)) == (0, b"", b"")
-    done = sh(gather[0].replace("chatpipe batch", "chatpipe batch -p echo"), cwd=tmp_path)
-    assert done == (0, b"", b"")
-    assert texts(tmp_path / "out.jsonl") == [*(f"p{number}" for number in range(20)), *"aaa"]
+    prompts = [*(f"p{number}" for number in range(20)), *"aaa"]
+    shop.write(*prompts)
+    commands = [(shard[1], settings(k)) for k in range(1, 9)]
+    for recipe, environ in (*commands, (gather[0], {})):
+        echoed = recipe.replace("chatpipe batch", "chatpipe batch -p echo")
+        assert sh(echoed, cwd=tmp_path, env=environ) == (0, b"", b"")
+    assert texts(shop.out) == prompts
 
 
 # Memory

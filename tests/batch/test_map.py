@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import signal
 import subprocess
@@ -15,18 +16,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from batch import runs
+from batch.result_lines import records
 from batch.resuming import Shop
-from loopback import Answer, Pause, Request, Server, Step, WaitFor, completion, error, reply, serve
+from batch.runs import jsonl, prompt
+from loopback import Answer, Pause, Request, Step, WaitFor, completion, error, reply
 from parametrize import cases
 from process import Done, run, sh, start
 
 PNG = b"\x89PNG\r\n\x1a\nrest"
 REVIEWS = b'id,text\n1,"Good, ""really"""\n2,"two\nlines"\n3,bad\n'
-
-
-def prompt(request: Request) -> str:
-    text: str = request.json()["messages"][-1]["content"]
-    return text
 
 
 def answering(request: Request) -> Answer:
@@ -37,9 +36,7 @@ def answering(request: Request) -> Answer:
     return reply(200, completion(text.upper(), finish_reason="length" if text == "cut" else "stop"))
 
 
-def map_(server: Server, *arguments: str, stdin: bytes | None, cwd: Path | None = None) -> Done:
-    command = ("map", "--base-url", server.url, "-m", "m", "--retries", "0", *arguments)
-    return run(*command, stdin=stdin, cwd=cwd)
+map_ = functools.partial(runs.batch, "--retries", "0", name="map", handler=answering)
 
 
 def echoed(*arguments: str, stdin: bytes, cwd: Path | None = None) -> Done:
@@ -51,11 +48,7 @@ def requests(*arguments: str, stdin: bytes, cwd: Path | None = None) -> list[dic
     """The bodies that would be sent."""
     done = run("map", "-m", "m", "-f", "requests", *arguments, stdin=stdin, cwd=cwd)
     assert (done.status, done.stderr) == (0, b"")
-    return [json.loads(line)["body"] for line in done.stdout.splitlines()]
-
-
-def jsonl(*rows: Any) -> bytes:
-    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+    return [row["body"] for row in records(done.stdout)]
 
 
 # Rows in, rows out
@@ -168,9 +161,8 @@ def test_the_first_answer_may_come_last(options: list[str], expected: list[str])
             yield Pause(0.05)
             gate.set()
 
-    with serve(last) as server:
-        done = map_(server, "-j", "2", *options, "{{line}}", "--lines", stdin=b"late\na\nb\n")
-    assert [json.loads(line)["answer"] for line in done.stdout.splitlines()] == expected
+    done = map_("-j", "2", *options, "{{line}}", "--lines", stdin=b"late\na\nb\n", handler=last)
+    assert [row["answer"] for row in records(done.stdout)] == expected
 
 
 # The template
@@ -278,9 +270,8 @@ def test_wrong_calls(arguments: list[str], words: str) -> None:
 def test_nothing_is_sent_and_no_file_made(
     arguments: list[str], stdin: bytes, line: str, tmp_path: Path
 ) -> None:
-    with serve(answering) as server:
-        done = map_(server, *arguments, "-o", "out", stdin=stdin, cwd=tmp_path)
-    assert (done.status, done.stdout, server.requests) == (65, b"", [])
+    done = map_(*arguments, "-o", "out", stdin=stdin, cwd=tmp_path)
+    assert (done.status, done.stdout, done.requests) == (65, b"", [])
     assert done.stderr.startswith(f"chatpipe: {line}".encode())
     assert done.stderr.count(b"\n") == 1
     assert list(tmp_path.iterdir()) == []
@@ -289,18 +280,16 @@ def test_nothing_is_sent_and_no_file_made(
 @pytest.mark.parametrize("folder", ["nowhere", "", "file"])
 def test_a_folder_of_images_that_is_not_there_is_66_and_nothing_is_sent(folder: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    options = ("--image-field", "i", "--image-root", folder)
-    with serve(answering) as server:
-        done = map_(server, "{{t}}", *options, stdin=jsonl({"t": "a", "i": "https://h/i.png"}), cwd=tmp_path)
-    assert (done.status, done.stdout, server.requests) == (66, b"", [])
+    options = ("{{t}}", "--image-field", "i", "--image-root", folder)
+    done = map_(*options, stdin=jsonl({"t": "a", "i": "https://h/i.png"}), cwd=tmp_path)
+    assert (done.status, done.stdout, done.requests) == (66, b"", [])
     assert done.stderr.startswith(f"chatpipe: --image-root: cannot read '{folder}': ".encode())
 
 
 @pytest.mark.parametrize("report", ["nowhere/report", "."])
 def test_a_report_that_cannot_be_written_is_said_before_anything_is_sent(report: str, tmp_path: Path) -> None:
-    with serve(answering) as server:
-        done = map_(server, "{{t}}", "--report", report, "-o", "out", stdin=jsonl({"t": "a"}), cwd=tmp_path)
-    assert (done.status, done.stdout, server.requests) == (74, b"", [])
+    done = map_("{{t}}", "--report", report, "-o", "out", stdin=jsonl({"t": "a"}), cwd=tmp_path)
+    assert (done.status, done.stdout, done.requests) == (74, b"", [])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -319,18 +308,21 @@ def test_a_table_that_is_read_as_json_says_which_option_is_missing(tmp_path: Pat
 
 def test_a_failed_row_of_json_has_null_and_why() -> None:
     stdin = b'{"t":"a"}\n{"t":"bad"}\nnope\n{"x":1}\n{"t":"cut"}\n{"t":"b"}\n'
-    with serve(answering) as server:
-        done = map_(server, "{{t}}", stdin=stdin)
+    done = map_("{{t}}", stdin=stdin)
     assert done.status == 1
-    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+    assert records(done.stdout) == [
         {"t": "a", "answer": "A"},
-        {"t": "bad", "answer": None, "answer_error": f"500 from '{server.url}/chat/completions': broken"},
+        {
+            "t": "bad",
+            "answer": None,
+            "answer_error": f"500 from '{done.server.url}/chat/completions': broken",
+        },
         {"answer": None, "answer_error": "<stdin>:3: not JSON: expecting value (column 1)"},
         {"x": 1, "answer": None, "answer_error": "<stdin>:4: no field 't'"},
         {"t": "cut", "answer": None, "answer_error": "the answer was cut off (finish_reason 'length')"},
         {"t": "b", "answer": "B"},
     ]
-    assert sorted(map(prompt, server.requests)) == ["a", "b", "bad", "cut"]
+    assert sorted(done.prompts) == ["a", "b", "bad", "cut"]
 
 
 def test_a_field_that_names_what_is_not_the_reason_may_be_called_so() -> None:
@@ -339,16 +331,14 @@ def test_a_field_that_names_what_is_not_the_reason_may_be_called_so() -> None:
 
 
 def test_what_was_paid_for_is_counted_though_it_is_no_good() -> None:
-    with serve(answering) as server:
-        done = map_(server, "{{t}}", "--usage-into", "u", stdin=jsonl({"t": "cut"}, {"t": "bad"}))
-    cut, bad = (json.loads(line) for line in done.stdout.splitlines())
+    done = map_("{{t}}", "--usage-into", "u", stdin=jsonl({"t": "cut"}, {"t": "bad"}))
+    cut, bad = records(done.stdout)
     assert (cut["answer"], bad["answer"], bad["u"]) == (None, None, None)
     assert cut["u"]["total_tokens"] > 0
 
 
 def test_without_a_journal_the_last_line_says_how_to_have_one() -> None:
-    with serve(answering) as server:
-        done = map_(server, "{{t}}", stdin=jsonl({"t": "cut"}, {"t": "one"}))
+    done = map_("{{t}}", stdin=jsonl({"t": "cut"}, {"t": "one"}))
     assert done.stderr.endswith(b": with -o FILE or --journal FILE the next run sends only these again\n")
 
 
@@ -358,26 +348,24 @@ def test_rows_that_are_wrong_are_to_be_mended() -> None:
 
 
 def test_what_is_allowed_is_an_answer() -> None:
-    with serve(answering) as server:
-        done = map_(server, "{{t}}", "--allow", "truncated", stdin=jsonl({"t": "cut"}))
+    done = map_("{{t}}", "--allow", "truncated", stdin=jsonl({"t": "cut"}))
     assert (done.status, done.stdout) == (0, b'{"t": "cut","answer":"CUT"}\n')
 
 
 def test_a_failed_row_of_a_table_is_told_and_its_cell_is_empty(tmp_path: Path) -> None:
     stdin = b"t,n\na,1\nbad,2\nragged\nb,3,4\n"
-    with serve(answering) as server:
-        done = map_(server, "{{t}}", "--csv", "--errors", "errors", stdin=stdin, cwd=tmp_path)
+    done = map_("{{t}}", "--csv", "--errors", "errors", stdin=stdin, cwd=tmp_path)
     assert (done.status, done.stdout) == (1, b"t,n,answer\na,1,A\nbad,2,\nragged,,\nb,3,\n")
     told = done.stderr.splitlines()
     assert told[:3] == [
-        f"chatpipe: <stdin>:3: 500 from '{server.url}/chat/completions': broken".encode(),
+        f"chatpipe: <stdin>:3: 500 from '{done.server.url}/chat/completions': broken".encode(),
         b"chatpipe: <stdin>:4: 1 cell, where there are 2 columns",
         b"chatpipe: <stdin>:5: 3 cells, where there are 2 columns",
     ]
     assert len(told) == 4
-    failed = [json.loads(line) for line in (tmp_path / "errors").read_bytes().splitlines()]
+    failed = records(tmp_path / "errors")
     assert [each["chatpipe"]["line"] for each in failed] == [3, 4, 5]
-    assert len(server.requests) == 2
+    assert len(done.requests) == 2
 
 
 def test_only_the_first_failures_of_a_table_are_told() -> None:
@@ -390,10 +378,9 @@ def test_only_the_first_failures_of_a_table_are_told() -> None:
 
 
 def test_requests_are_written_and_not_sent_and_bad_rows_told() -> None:
-    with serve(answering) as server:
-        done = map_(server, "{{a}}", "--csv", "-f", "requests", stdin=b"custom_id,a\nx,1\n2\ny,3\n")
-    assert (done.status, server.requests) == (65, [])
-    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+    done = map_("{{a}}", "--csv", "-f", "requests", stdin=b"custom_id,a\nx,1\n2\ny,3\n")
+    assert (done.status, done.requests) == (65, [])
+    assert records(done.stdout) == [
         {
             "custom_id": name,
             "method": "POST",
@@ -418,8 +405,8 @@ def test_shards_count_rows_not_lines() -> None:
     stdin = b"a\n" + b'"1\n1"\n"2\n2"\n"3\n3"\n4\n'
     first = echoed("{{a}}", "--csv", "--shard", "1/2", "--to", "jsonl", stdin=stdin)
     second = echoed("{{a}}", "--csv", "--shard", "2/2", "--to", "jsonl", stdin=stdin)
-    assert [json.loads(line)["a"] for line in first.stdout.splitlines()] == ["1\n1", "3\n3"]
-    assert [json.loads(line)["a"] for line in second.stdout.splitlines()] == ["2\n2", "4"]
+    assert [row["a"] for row in records(first.stdout)] == ["1\n1", "3\n3"]
+    assert [row["a"] for row in records(second.stdout)] == ["2\n2", "4"]
 
 
 def test_a_limit_counts_rows() -> None:
@@ -428,10 +415,9 @@ def test_a_limit_counts_rows() -> None:
 
 
 def test_the_same_request_is_sent_once_with_dedupe() -> None:
-    with serve(answering) as server:
-        done = map_(server, "{{a}}", "--csv", "--dedupe", stdin=b"id,a\n1,x\n2,x\n3,y\n")
+    done = map_("{{a}}", "--csv", "--dedupe", stdin=b"id,a\n1,x\n2,x\n3,y\n")
     assert (done.status, done.stdout) == (0, b"id,a,answer\n1,x,X\n2,x,X\n3,y,Y\n")
-    assert sorted(map(prompt, server.requests)) == ["x", "y"]
+    assert sorted(done.prompts) == ["x", "y"]
 
 
 # Images
@@ -494,143 +480,124 @@ def test_an_image_that_cannot_be_is_the_failure_of_its_row(name: Any, words: str
 # A file of results
 
 
+class Table(Shop):
+    """A shop for the rows of in.csv, which are a to f unless a test writes others."""
+
+    name = "map"
+    template = ("{{t}}", "--csv")
+    source, target = "in.csv", "out.csv"
+
+
 @pytest.fixture
-def rows(tmp_path: Path) -> Path:
-    path = tmp_path / "in.csv"
-    path.write_text("n,t\n" + "".join(f"{number},{text}\n" for number, text in enumerate("abcdef", 1)))
-    return path
-
-
-def shopping(shop: Shop, *more: str) -> tuple[str, ...]:
-    options = ("--base-url", shop.server.url, "-m", "m", "--retries", "0")
-    return ("map", "{{t}}", "--csv", "in.csv", "-o", "out.csv", *options, *more)
+def table(tmp_path: Path) -> Iterator[Table]:
+    with Table(tmp_path) as table:
+        table.input.write_text("n,t\n" + "".join(f"{n},{text}\n" for n, text in enumerate("abcdef", 1)))
+        yield table
 
 
 ALL = "n,t,answer\n" + "".join(f"{number},{text},{text} #1\n" for number, text in enumerate("abcdef", 1))
 
 
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+def test_a_file_is_replaced_when_every_row_is_good_and_the_journal_stays(table: Table) -> None:
+    for sold in ([*"abcdef"], []):
+        assert table.finish() == sold
+        assert table.out.read_text() == ALL
+        assert table.files() == ["in.csv", "out.csv", "out.csv.journal"]
 
 
-@pytest.mark.usefixtures("rows")
-def test_a_file_is_replaced_when_every_row_is_good_and_the_journal_stays(tmp_path: Path) -> None:
-    with Shop(tmp_path) as shop:
-        assert run(*shopping(shop), cwd=tmp_path) == (0, b"", b"")
-        assert (tmp_path / "out.csv").read_text() == ALL
-        assert names(tmp_path) == ["in.csv", "out.csv", "out.csv.journal"]
-        assert shop.sold() == [*"abcdef"]
-        assert run(*shopping(shop), cwd=tmp_path) == (0, b"", b"")
-        assert (shop.sold(), (tmp_path / "out.csv").read_text()) == ([], ALL)
-
-
-@pytest.mark.usefixtures("rows")
-def test_a_killed_run_is_made_again_for_the_price_of_the_rest(tmp_path: Path) -> None:
-    (tmp_path / "out.csv").write_text("old\n")
-    with Shop(tmp_path) as shop:
-        shop.held = 4
-        with start(*shopping(shop, "-j", "2"), cwd=tmp_path) as process:
-            shop.until_sold(5)
-            process.send_signal(signal.SIGKILL)
-            process.wait(10)
-        shop.gate.set()
-        assert (tmp_path / "out.csv").read_text() == "old\n"
-        assert len(shop.sold()) == 5
-        shop.held = None
-        done = run(*shopping(shop), cwd=tmp_path)
-        assert (done.status, done.stderr) == (0, b"")
-        assert shop.sold() == ["d", "e", "f"]
-    lines = (tmp_path / "out.csv").read_text().splitlines()
+def test_a_killed_run_is_made_again_for_the_price_of_the_rest(table: Table) -> None:
+    table.out.write_text("old\n")
+    table.held = 4
+    with table.begin("-j", "2") as process:
+        table.until_sold(5)
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+    table.gate.set()
+    assert table.out.read_text() == "old\n"
+    assert len(table.sold()) == 5
+    table.held = None
+    assert table.finish() == ["d", "e", "f"]
+    lines = table.out.read_text().splitlines()
     assert lines[:4] == ["n,t,answer", "1,a,a #1", "2,b,b #1", "3,c,c #1"]
     assert [line.partition(" ")[0] for line in lines[4:]] == ["4,d,d", "5,e,e", "6,f,f"]
 
 
-@pytest.mark.usefixtures("rows")
-def test_a_failed_row_leaves_the_file_and_keeps_the_rows_beside_it(tmp_path: Path) -> None:
-    (tmp_path / "out.csv").write_text("old\n")
-    with Shop(tmp_path) as shop:
-        shop.refused = {"c"}
-        done = run(*shopping(shop), cwd=tmp_path)
-        assert done.status == 1
-        assert b"what came is in 'out.csv.part', run the same command again" in done.stderr
-        assert (tmp_path / "out.csv").read_text() == "old\n"
-        assert (tmp_path / "out.csv.part").read_text() == ALL.replace("3,c,c #1", "3,c,")
-        shop.sold()
-        shop.refused = set()
-        assert run(*shopping(shop), cwd=tmp_path).status == 0
-        assert shop.sold() == ["c"]
-    assert (tmp_path / "out.csv").read_text() == ALL.replace("c #1", "c #2")
-
-
-@pytest.mark.usefixtures("rows")
-def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
-    with Shop(tmp_path) as shop:
-        shop.held = 4
-        with start(*shopping(shop, "-j", "2", "--grace", "0.1"), cwd=tmp_path) as process:
-            shop.until_sold(5)
-            process.send_signal(signal.SIGINT)
-            assert process.wait(10) == -signal.SIGINT
-        shop.gate.set()
-        assert not (tmp_path / "out.csv").exists()
-        shop.sold()
-        shop.held = None
-        assert run(*shopping(shop), cwd=tmp_path).status == 0
-        assert shop.sold() == ["d", "e", "f"]
-
-
-@pytest.mark.usefixtures("rows")
-def test_an_edited_row_is_all_that_is_asked_again(tmp_path: Path, rows: Path) -> None:
-    with Shop(tmp_path) as shop:
-        assert run(*shopping(shop), cwd=tmp_path).status == 0
-        shop.sold()
-        rows.write_text("note,n,t\n" + "".join(f"x,{n},{t}\n" for n, t in enumerate("fbXa")))
-        assert run(*shopping(shop), cwd=tmp_path).status == 0
-        assert shop.sold() == ["X"]
-    assert (tmp_path / "out.csv").read_text() == (
-        "note,n,t,answer\nx,0,f,f #1\nx,1,b,b #1\nx,2,X,X #1\nx,3,a,a #1\n"
-    )
-
-
-def test_answers_are_found_by_the_id_of_a_row(tmp_path: Path) -> None:
-    rows = tmp_path / "in.csv"
-    rows.write_text("custom_id,t\nx,a\ny,b\n")
-    with Shop(tmp_path) as shop:
-        assert run(*shopping(shop), cwd=tmp_path).status == 0
-        shop.sold()
-        rows.write_text("custom_id,t\nx,A\nz,c\n")
-        assert run(*shopping(shop, "--match", "id"), cwd=tmp_path).status == 0
-        assert shop.sold() == ["c"]
-    assert (tmp_path / "out.csv").read_text() == "custom_id,t,answer\nx,A,a #1\nz,c,c #1\n"
-
-
-def test_of_two_rows_with_an_id_the_second_gets_no_answer(tmp_path: Path) -> None:
-    rows = tmp_path / "in.csv"
-    rows.write_text("custom_id,t\nx,a\n")
-    with Shop(tmp_path) as shop:
-        assert run(*shopping(shop), cwd=tmp_path).status == 0
-        rows.write_text('custom_id,t\nx,A\n"y","b\nb"\nx,c\n')
-        done = run(*shopping(shop, "--match", "id"), cwd=tmp_path)
-        assert shop.sold() == ["a", "b\nb"]
+def test_a_failed_row_leaves_the_file_and_keeps_the_rows_beside_it(table: Table) -> None:
+    table.out.write_text("old\n")
+    table.refused = {"c"}
+    done = table.resume()
     assert done.status == 1
+    assert b"what came is in 'out.csv.part', run the same command again" in done.stderr
+    assert table.out.read_text() == "old\n"
+    assert (table.folder / "out.csv.part").read_text() == ALL.replace("3,c,c #1", "3,c,")
+    table.sold()
+    table.refused = set()
+    assert table.buy() == (0, ["c"])
+    assert table.out.read_text() == ALL.replace("c #1", "c #2")
+
+
+def test_an_interrupted_run_goes_on_where_it_was(table: Table) -> None:
+    table.held = 4
+    with table.begin("-j", "2", "--grace", "0.1") as process:
+        table.until_sold(5)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == -signal.SIGINT
+    table.gate.set()
+    assert not table.out.exists()
+    table.sold()
+    table.held = None
+    assert table.buy() == (0, ["d", "e", "f"])
+
+
+@cases(
+    "before, after, options, sold, out",
+    {
+        "by request": (
+            "n,t\n1,a\n2,b\n3,f\n",
+            "note,n,t\nx,0,f\nx,1,b\nx,2,X\nx,3,a\n",
+            (),
+            ["X"],
+            "note,n,t,answer\nx,0,f,f #1\nx,1,b,b #1\nx,2,X,X #1\nx,3,a,a #1\n",
+        ),
+        "by id": (
+            "custom_id,t\nx,a\ny,b\n",
+            "custom_id,t\nx,A\nz,c\n",
+            ("--match", "id"),
+            ["c"],
+            "custom_id,t,answer\nx,A,a #1\nz,c,c #1\n",
+        ),
+    },
+)
+def test_answers_to_rows_are_found_again(
+    before: str, after: str, options: tuple[str, ...], sold: list[str], out: str, table: Table
+) -> None:
+    table.input.write_text(before)
+    assert table.buy()[0] == 0
+    table.input.write_text(after)
+    assert table.buy(*options) == (0, sold)
+    assert table.out.read_text() == out
+
+
+def test_of_two_rows_with_an_id_the_second_gets_no_answer(table: Table) -> None:
+    table.input.write_text("custom_id,t\nx,a\n")
+    assert table.resume().status == 0
+    table.input.write_text('custom_id,t\nx,A\n"y","b\nb"\nx,c\n')
+    done = table.resume("--match", "id")
+    assert (done.status, table.sold()) == (1, ["a", "b\nb"])
     assert done.stderr.startswith(b"chatpipe: in.csv:5: custom_id 'x' is on another line, too: ")
 
 
-def test_an_empty_cell_is_no_id(tmp_path: Path) -> None:
-    rows = tmp_path / "in.csv"
-    rows.write_text("custom_id,t\n,a\n,b\n")
-    with Shop(tmp_path) as shop:
-        assert run(*shopping(shop), cwd=tmp_path).status == 0
-        shop.sold()
-        rows.write_text("custom_id,t\n,c\n,b\n")
-        assert run(*shopping(shop, "--match", "id"), cwd=tmp_path).status == 0
-        assert shop.sold() == ["c"]
-    assert rows.with_name("out.csv").read_text().splitlines()[1].startswith(",c,c")
+def test_an_empty_cell_is_no_id(table: Table) -> None:
+    table.input.write_text("custom_id,t\n,a\n,b\n")
+    assert table.buy()[0] == 0
+    table.input.write_text("custom_id,t\n,c\n,b\n")
+    assert table.buy("--match", "id") == (0, ["c"])
+    assert table.out.read_text().splitlines()[1].startswith(",c,c")
 
 
-@pytest.mark.usefixtures("rows")
-def test_an_output_may_not_be_the_input(tmp_path: Path) -> None:
-    done = run("map", "-p", "echo", "{{t}}", "--csv", "in.csv", "-o", "in.csv", cwd=tmp_path)
-    assert (done.status, names(tmp_path)) == (2, ["in.csv"])
+def test_an_output_may_not_be_the_input(table: Table) -> None:
+    done = run("map", "-p", "echo", "{{t}}", "--csv", "in.csv", "-o", "in.csv", cwd=table.folder)
+    assert (done.status, table.files()) == (2, ["in.csv"])
 
 
 # Pipes
@@ -638,19 +605,14 @@ def test_an_output_may_not_be_the_input(tmp_path: Path) -> None:
 
 def test_rows_come_while_the_input_goes_on() -> None:
     with start("map", "-p", "echo", "{{a}}", "--csv", stdin=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(b"a,b\n1,")
-        process.stdin.flush()
-        assert process.stdout.readline() == b"a,b,answer\n"
-        process.stdin.write(b'2\n"x\ny",')
-        process.stdin.flush()
-        assert process.stdout.readline() == b"1,2,1\n"
-        process.stdin.write(b"z\n")
-        process.stdin.flush()
-        assert process.stdout.readline() + process.stdout.readline() == b'"x\ny",z,"x\n'
-        process.stdin.close()
-        assert process.stdout.read() == b'y"\n'
+        process.send(b"a,b\n1,")
+        assert process.line() == b"a,b,answer\n"
+        process.send(b'2\n"x\ny",')
+        assert process.line() == b"1,2,1\n"
+        process.send(b"z\n")
+        assert process.line() + process.line() == b'"x\ny",z,"x\n'
+        process.hang_up()
+        assert process.line() + process.line() == b'y"\n'
         assert process.wait(10) == 0
 
 

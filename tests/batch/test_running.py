@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import signal
 import subprocess
@@ -15,6 +16,8 @@ from typing import Any
 import orjson
 import pytest
 
+from batch.result_lines import numbers, records
+from batch.runs import REFUSING, REPLIES, SOON, answer, batch, command, jsonl, prompt, started
 from loopback import (
     Answer,
     Handler,
@@ -33,61 +36,12 @@ from loopback import (
     stream_of,
 )
 from parametrize import cases
-from process import CHATPIPE, Done, environment, run, sh, start
-
-SOON = {"retry-after-ms": "1"}
-CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}
-CALLING = {"role": "assistant", "content": None, "refusal": None, "tool_calls": [CALL]}
-REFUSING = {"role": "assistant", "content": None, "refusal": "I cannot"}
-REPLIES: dict[str, Answer] = {
-    "cut": reply(200, completion("Once upon", finish_reason="length")),
-    "no": reply(200, completion(None, message=REFUSING)),
-    "nothing": reply(200, completion("")),
-    "call": reply(200, completion(None, message=CALLING, finish_reason="tool_calls")),
-    "400": error(400, "no such thing", code="bad", headers={"x-request-id": "req-400"}),
-    "401": error(401, "wrong key"),
-    "402": error(402, "pay first"),
-    "403": error(403, "not yours"),
-    "quota": error(429, "out of credit", type="insufficient_quota", code="insufficient_quota"),
-    "500": error(500, "broken", headers=SOON),
-    "reset": [Reset()],
-}
-
-
-def prompt(request: Request) -> str:
-    text: str = request.json()["messages"][-1]["content"]
-    return text
-
-
-def answering(request: Request) -> Answer:
-    """The reply that the prompt names, else the prompt in capitals."""
-    text = prompt(request)
-    return REPLIES.get(text) or reply(200, completion(text.upper()), {"x-request-id": f"req-{len(text)}"})
-
-
-def batch(server: Server, *arguments: str, stdin: bytes, cwd: Path | None = None) -> Done:
-    return run("batch", "--base-url", server.url, "-m", "m", *arguments, stdin=stdin, cwd=cwd)
-
-
-def prompts(*texts: str) -> bytes:
-    return b"".join(orjson.dumps(text) + b"\n" for text in texts)
+from process import CHATPIPE, environment, run, sh, start
 
 
 def many(count: int) -> bytes:
-    return prompts(*(f"p{number}" for number in range(count)))
-
-
-def records(data: bytes) -> list[dict[str, Any]]:
-    """The objects of JSONL."""
-    return [orjson.loads(line) for line in data.split(b"\n") if line]
-
-
-def outcomes(done: Done) -> list[str]:
-    return [record["chatpipe"]["outcome"] for record in records(done.stdout)]
-
-
-def sent(server: Server) -> list[str]:
-    return [prompt(request) for request in server.requests]
+    """Prompts p0, p1 and so on."""
+    return jsonl(*(f"p{number}" for number in range(count)))
 
 
 # The input
@@ -103,12 +57,10 @@ def test_all_shapes_of_a_line_in_one_stream() -> None:
     body = {"messages": [{"role": "user", "content": "two"}], "temperature": 0}
     row = {"custom_id": "c", "prompt": "three", "system": "Be brief.", "seed": 7}
     stdin = b"\n".join([*map(orjson.dumps, (batch_line, body, row)), b"", b'"four"', b'{"prompt":"five"}\r'])
-    with serve(answering) as server:
-        done = batch(server, "-j1", stdin=stdin)
-
+    done = batch("-j1", stdin=stdin)
     assert done.status == 0
     assert done.stderr == b""
-    assert [request.json() for request in server.requests] == [
+    assert [request.json() for request in done.requests] == [
         {"model": "own", "messages": [{"role": "user", "content": "one"}], "n": 1},
         {"model": "m", "messages": [{"role": "user", "content": "two"}], "temperature": 0},
         {
@@ -119,7 +71,7 @@ def test_all_shapes_of_a_line_in_one_stream() -> None:
         {"model": "m", "messages": [{"role": "user", "content": "four"}]},
         {"model": "m", "messages": [{"role": "user", "content": "five"}]},
     ]
-    assert [(each["custom_id"], each["chatpipe"]["line"]) for each in records(done.stdout)] == [
+    assert [(each["custom_id"], each["chatpipe"]["line"]) for each in done.records] == [
         ("a", 1),
         ("line-2", 2),
         ("c", 3),
@@ -129,27 +81,21 @@ def test_all_shapes_of_a_line_in_one_stream() -> None:
 
 
 def test_plain_lines_are_prompts_as_they_are() -> None:
-    with serve(answering) as server:
-        done = batch(server, "--lines", "-j1", stdin=b'  {"prompt": "x"} \n\n[1]\nlast')
-
+    done = batch("--lines", "-j1", stdin=b'  {"prompt": "x"} \n\n[1]\nlast')
     assert done.status == 0
-    assert sent(server) == ['  {"prompt": "x"} ', "[1]", "last"]
-    assert [each["chatpipe"]["line"] for each in records(done.stdout)] == [1, 3, 4]
+    assert done.prompts == ['  {"prompt": "x"} ', "[1]", "last"]
+    assert done.lines == [1, 3, 4]
 
 
 def test_a_file_is_read_as_stdin_is(tmp_path: Path) -> None:
-    (tmp_path / "in.jsonl").write_bytes(prompts("one", "two"))
-    with serve(answering) as server:
-        done = run("batch", "--base-url", server.url, "-m", "m", "in.jsonl", cwd=tmp_path)
-
-    assert (done.status, sorted(sent(server))) == (0, ["one", "two"])
+    (tmp_path / "in.jsonl").write_bytes(jsonl("one", "two"))
+    done = batch("in.jsonl", stdin=None, cwd=tmp_path)
+    assert (done.status, sorted(done.prompts)) == (0, ["one", "two"])
 
 
 def test_a_missing_file_is_66_and_nothing_is_sent() -> None:
-    with serve(answering) as server:
-        done = run("batch", "--base-url", server.url, "-m", "m", "no-such-file")
-
-    assert (done.status, done.stdout, server.requests) == (66, b"", [])
+    done = batch("no-such-file", stdin=None)
+    assert (done.status, done.stdout, done.requests) == (66, b"", [])
 
 
 def messages_of(*pairs: str) -> list[dict[str, str]]:
@@ -188,11 +134,9 @@ def test_options_are_defaults_of_every_line(
 ) -> None:
     """-f requests writes what would be sent, as Batch lines, and sends nothing."""
     stdin = b'{"custom_id":"x","prompt":"q","system":"Own","model":"own"}\n"r"\n'
-    with serve(answering) as server:
-        done = batch(server, "-f", "requests", *options, stdin=stdin)
-
-    assert (done.status, server.requests) == (0, [])
-    written = records(done.stdout)
+    done = batch("-f", "requests", *options, stdin=stdin)
+    assert (done.status, done.requests) == (0, [])
+    written = done.records
     assert [(each["custom_id"], each["method"], each["url"]) for each in written] == [
         ("x", "POST", "/v1/chat/completions"),
         ("line-2", "POST", "/v1/chat/completions"),
@@ -204,11 +148,9 @@ def test_options_are_defaults_of_every_line(
 
 
 def test_requests_of_bad_lines_are_told_with_their_place() -> None:
-    with serve(answering) as server:
-        done = batch(server, "-f", "requests", stdin=b'"a"\n\n{"a\n"b"\n')
-
-    assert (done.status, server.requests) == (65, [])
-    assert [each["custom_id"] for each in records(done.stdout)] == ["line-1", "line-4"]
+    done = batch("-f", "requests", stdin=b'"a"\n\n{"a\n"b"\n')
+    assert (done.status, done.requests) == (65, [])
+    assert [each["custom_id"] for each in done.records] == ["line-1", "line-4"]
     assert done.stderr.startswith(b"chatpipe: <stdin>:3")
 
 
@@ -228,12 +170,10 @@ def test_requests_of_bad_lines_are_told_with_their_place() -> None:
     },
 )
 def test_a_bad_line_is_a_result_with_its_place_and_the_others_go_on(line: bytes, words: str) -> None:
-    with serve(answering) as server:
-        done = batch(server, "-k", stdin=b'"a"\n \n' + line + b'\n"b"\n')
-
+    done = batch("-k", stdin=b'"a"\n \n' + line + b'\n"b"\n')
     assert done.status == 1
-    assert sorted(sent(server)) == ["a", "b"]
-    written = records(done.stdout)
+    assert sorted(done.prompts) == ["a", "b"]
+    written = done.records
     assert [each["chatpipe"]["line"] for each in written] == [1, 3, 4]
     bad = written[1]
     assert bad["response"] is None
@@ -246,9 +186,7 @@ def test_a_bad_line_is_a_result_with_its_place_and_the_others_go_on(line: bytes,
 
 def test_a_line_of_three_megabytes_goes_through() -> None:
     text = "long " * 600_000
-    with serve(answering) as server:
-        done = batch(server, "-f", "string", stdin=prompts("a", text, "b"))
-
+    done = batch("-f", "string", stdin=jsonl("a", text, "b"))
     assert done.status == 0
     assert [orjson.loads(line) for line in done.stdout.splitlines()] == ["A", text.upper(), "B"]
 
@@ -272,11 +210,9 @@ def about(line: int, outcome: str, attempts: int = 1) -> dict[str, Any]:
 
 
 def test_result_lines_of_every_outcome() -> None:
-    stdin = prompts("hi", "cut", "no", "nothing", "400", "500", "reset") + b"oops\n"
-    with serve(answering) as server:
-        done = batch(server, "-k", "--retries", "0", stdin=stdin)
-
-    written = [unlike_each_run(each) for each in records(done.stdout)]
+    stdin = jsonl("hi", "cut", "no", "nothing", "400", "500", "reset") + b"oops\n"
+    done = batch("-k", "--retries", "0", stdin=stdin)
+    written = [unlike_each_run(each) for each in done.records]
     messages = [each["error"] and each["error"].pop("message") for each in written]
     bad_request = {
         "error": {
@@ -290,14 +226,14 @@ def test_result_lines_of_every_outcome() -> None:
         "error": {"message": "broken", "type": "invalid_request_error", "param": None, "code": None}
     }
 
-    def answer(body: dict[str, Any], request_id: str | None = None) -> dict[str, Any]:
+    def good(body: dict[str, Any], request_id: str | None = None) -> dict[str, Any]:
         return {"status_code": 200, "request_id": request_id, "body": body}
 
     expected: list[tuple[Any, Any, str, int]] = [
-        (answer(completion("HI"), "req-2"), None, "ok", 1),
-        (answer(completion("Once upon", finish_reason="length")), {"code": "truncated"}, "truncated", 1),
-        (answer(completion(None, message=REFUSING)), {"code": "refused"}, "refused", 1),
-        (answer(completion("")), {"code": "empty"}, "empty", 1),
+        (good(completion("HI"), "req-2"), None, "ok", 1),
+        (good(completion("Once upon", finish_reason="length")), {"code": "truncated"}, "truncated", 1),
+        (good(completion(None, message=REFUSING)), {"code": "refused"}, "refused", 1),
+        (good(completion("")), {"code": "empty"}, "empty", 1),
         (
             {"status_code": 400, "request_id": "req-400", "body": bad_request},
             {"code": "http_400"},
@@ -326,11 +262,9 @@ def test_result_lines_of_every_outcome() -> None:
 
 
 def test_unsent_lines_say_so() -> None:
-    with serve(answering) as server:
-        done = batch(server, "--no-send", stdin=prompts("hi"))
-
-    assert server.requests == []
-    [record] = records(done.stdout)
+    done = batch("--no-send", stdin=jsonl("hi"))
+    assert done.requests == []
+    [record] = done.records
     assert done.status == 1
     assert record["response"] is None
     assert record["error"] == {"code": "unsent", "message": "--no-send"}
@@ -351,10 +285,8 @@ def test_the_servers_name_of_a_request(
     status: int, headers: list[tuple[str, str]], expected: str | None
 ) -> None:
     body = completion("hi") if status == 200 else {"error": {"message": "no"}}
-    with serve(lambda _: reply(status, body, headers)) as server:
-        done = batch(server, stdin=prompts("a"))
-
-    assert [each["response"]["request_id"] for each in records(done.stdout)] == [expected]
+    done = batch(stdin=jsonl("a"), handler=lambda _: reply(status, body, headers))
+    assert [each["response"]["request_id"] for each in done.records] == [expected]
 
 
 def test_the_servers_own_bytes_are_in_the_line() -> None:
@@ -362,9 +294,8 @@ def test_the_servers_own_bytes_are_in_the_line() -> None:
     body = (
         b'{\r\n "choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "stop"}],\n "a": 1.50}'
     )
-    with serve(lambda _: reply(200, body, {"content-type": "application/json"})) as server:
-        done = batch(server, stdin=prompts("hi"))
-
+    sent = reply(200, body, {"content-type": "application/json"})
+    done = batch(stdin=jsonl("hi"), handler=lambda _: sent)
     assert done.stdout.count(b"\n") == 1
     assert b'"a": 1.50}' in done.stdout
 
@@ -383,87 +314,51 @@ def test_error_is_null_exactly_on_successes(allow: str, failed: list[str], statu
     texts = ["hi", "cut", "no", "nothing", "400", "reset"]
     stdin = b"".join(orjson.dumps({"custom_id": text, "prompt": text}) + b"\n" for text in texts)
     stdin += b'{"custom_id":"bad","prompt":"bad","n":"one"}\n'
-    with serve(answering) as server:
-        options = ["--allow", allow] if allow else []
-        done = batch(server, "-k", "--retries", "0", *options, stdin=stdin)
-
-    written = records(done.stdout)
+    options = ["--allow", allow] if allow else []
+    done = batch("-k", "--retries", "0", *options, stdin=stdin)
+    written = done.records
     assert len(written) == 7
     assert [each["custom_id"] for each in written if each["error"] is not None] == failed
-    assert outcomes(done) == ["ok", "truncated", "refused", "empty", "http", "network", "input"]
+    assert done.outcomes == ["ok", "truncated", "refused", "empty", "http", "network", "input"]
     assert done.status == status
 
 
 USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
 
 
-@cases(
-    "shape, expected",
-    {
-        "string": ("string", b'"SLOW"\nnull\n"HI"\nnull\n'),
-        "text": ("text", b"SLOW\n\nHI\n\n"),
-        "message": (
-            "message",
-            (
-                b'{"role":"assistant","content":"SLOW","refusal":null}\nnull\n'
-                b'{"role":"assistant","content":"HI","refusal":null}\nnull\n'
-            ),
-        ),
-        "json": (
-            "json",
-            b"".join(
-                part + b"\n"
-                for part in (
-                    orjson.dumps(completion("SLOW")),
-                    b"null",
-                    orjson.dumps(completion("HI")),
-                    b"null",
-                )
-            ),
-        ),
-        "usage": (
-            "usage",
-            b"".join(
-                line + b"\n"
-                for line in (
-                    orjson.dumps({"model": "m", **USAGE}),
-                    b"null",
-                    orjson.dumps({"model": "m", **USAGE}),
-                    b"null",
-                )
-            ),
-        ),
-        "tool-calls": ("tool-calls", b"[]\nnull\n[]\nnull\n"),
-    },
-)
+FORMATS = {
+    "string": jsonl("SLOW", None, "HI", None),
+    "text": b"SLOW\n\nHI\n\n",
+    "message": jsonl(
+        {"role": "assistant", "content": "SLOW", "refusal": None},
+        None,
+        {"role": "assistant", "content": "HI", "refusal": None},
+        None,
+    ),
+    "json": jsonl(completion("SLOW"), None, completion("HI"), None),
+    "usage": jsonl({"model": "m", **USAGE}, None, {"model": "m", **USAGE}, None),
+    "tool-calls": jsonl([], None, [], None),
+}
+
+
+@pytest.mark.parametrize(("shape", "expected"), FORMATS.items(), ids=FORMATS)
 def test_other_formats_are_one_record_a_request_in_input_order(shape: str, expected: bytes) -> None:
     """The first line is answered last; the second and the fourth fail."""
-
-    def handler(request: Request) -> Answer:
-        return [*([Pause(0.1)] if prompt(request) == "slow" else []), *steps_of(answering(request))]
-
-    with serve(handler) as server:
-        done = batch(server, "-f", shape, stdin=prompts("slow", "400", "hi") + b"oops\n")
-
-    assert done.status == 1
-    assert done.stdout == expected
+    done = batch("-f", shape, stdin=jsonl("slow", "400", "hi") + b"oops\n", handler=paused(slow=0.1))
+    assert (done.status, done.stdout) == (1, expected)
 
 
 def test_tool_calls_are_final_only_where_text_is_written() -> None:
-    with serve(answering) as server:
-        text = batch(server, "-f", "string", stdin=prompts("call"))
-        calls = batch(server, "-f", "tool-calls", stdin=prompts("call"))
-        results = batch(server, stdin=prompts("call"))
-
+    text = batch("-f", "string", stdin=jsonl("call"))
+    calls = batch("-f", "tool-calls", stdin=jsonl("call"))
+    results = batch(stdin=jsonl("call"))
     assert (text.status, text.stdout) == (6, b"null\n")
     assert (calls.status, calls.stdout) == (0, b'[{"id":"c1","name":"f","arguments":{"x":1}}]\n')
-    assert (results.status, outcomes(results)) == (0, ["ok"])
+    assert (results.status, results.outcomes) == (0, ["ok"])
 
 
 def test_null_ends_texts_that_have_newlines() -> None:
-    with serve(answering) as server:
-        done = batch(server, "-f", "text", "-0", stdin=prompts("a\nb", "400", "c\n"))
-
+    done = batch("-f", "text", "-0", stdin=jsonl("a\nb", "400", "c\n"))
     assert done.stdout == b"A\nB\0\0C\n\0"
 
 
@@ -474,9 +369,14 @@ def gated(event: threading.Event, *texts: str) -> Handler:
     """These prompts are answered when the event is set, the others at once."""
 
     def handler(request: Request) -> Answer:
-        return [*([WaitFor(event)] if prompt(request) in texts else []), *steps_of(answering(request))]
+        return [*([WaitFor(event)] if prompt(request) in texts else []), *steps_of(answer(request))]
 
     return handler
+
+
+def paused(seconds: float = 0.0, **slow: float) -> Handler:
+    """Every answer takes that long, unless its prompt is named."""
+    return lambda request: [Pause(slow.get(prompt(request), seconds)), *steps_of(answer(request))]
 
 
 def test_results_come_in_the_order_of_completion() -> None:
@@ -487,10 +387,8 @@ def test_results_come_in_the_order_of_completion() -> None:
             gate.set()
         return gated(gate, "p0")(request)
 
-    with serve(handler) as server:
-        done = batch(server, "-j2", stdin=many(10))
-
-    lines = [each["chatpipe"]["line"] for each in records(done.stdout)]
+    done = batch("-j2", stdin=many(10), handler=handler)
+    lines = done.lines
     assert sorted(lines) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
     assert lines[0] == 2
     assert 1 in lines[-2:]
@@ -498,134 +396,96 @@ def test_results_come_in_the_order_of_completion() -> None:
 
 def test_keep_order_holds_no_more_than_its_window() -> None:
     gate = threading.Event()
-    with serve(gated(gate, "p0")) as server:
-        arguments = ("batch", "--base-url", server.url, "-m", "m", "-k", "--window", "4", "-j8")
-        with start(*arguments, stdin=subprocess.PIPE) as process:
-            assert process.stdin is not None
-            process.stdin.write(many(30))
-            process.stdin.close()
-            process.stdin = None
-            server.until(lambda: len(server.requests) == 4 and server.busy == 1)
-            time.sleep(0.1)  # for a fifth to come, which it must not
-            held = len(server.requests)
-            gate.set()
-            stdout, _ = process.communicate(timeout=20)
-
+    with started("-k", "--window", "4", "-j8", handler=gated(gate, "p0")) as (server, process):
+        process.send(many(30))
+        process.hang_up()
+        server.until(lambda: len(server.requests) == 4 and server.busy == 1)
+        time.sleep(0.1)  # for a fifth to come, which it must not
+        held = len(server.requests)
+        gate.set()
+        stdout, _ = process.communicate(timeout=20)
     assert held == 4
     assert process.returncode == 0
-    assert [each["chatpipe"]["line"] for each in records(stdout)] == [*range(1, 31)]
+    assert numbers(stdout) == [*range(1, 31)]
 
 
 def test_an_answer_that_waits_for_its_turn_is_in_the_journal_already(tmp_path: Path) -> None:
     """It was paid for: nothing that comes later may lose it."""
-    gate = threading.Event()
-    journal = tmp_path / "journal"
-    (tmp_path / "in.jsonl").write_bytes(many(3))
-    with serve(gated(gate, "p0")) as server:
-        arguments = ("batch", "--base-url", server.url, "-m", "m", "-k", "--journal", str(journal))
-        with start(*arguments, "in.jsonl", cwd=tmp_path) as process:
-            server.until(lambda: len(server.requests) == 3 and server.busy == 1)
-            server.until(lambda: journal.exists() and b"P2" in journal.read_bytes(), timeout_s=2)
-            gate.set()
-            assert len(records(process.communicate(timeout=10)[0])) == 3
+    gate, journal = threading.Event(), tmp_path / "journal"
+    options = ("-k", "--journal", "journal")
+    with started(*options, folder=tmp_path, lines=many(3), handler=gated(gate, "p0")) as (server, process):
+        server.until(lambda: len(server.requests) == 3 and server.busy == 1)
+        server.until(lambda: journal.exists() and b"P2" in journal.read_bytes(), timeout_s=2)
+        gate.set()
+        assert len(records(process.communicate(timeout=10)[0])) == 3
 
 
 def test_the_window_also_holds_for_lines_that_need_no_answer(tmp_path: Path) -> None:
     """Else everything behind one slow line would be read into memory."""
-    gate = threading.Event()
-    (tmp_path / "in.jsonl").write_bytes(many(1) + b"not JSON\n" * 1000 + prompts("last"))
-    with serve(gated(gate, "p0")) as server:
-        arguments = ("batch", "--base-url", server.url, "-m", "m", "-k", "--window", "5", "--journal", "kept")
-        with start(*arguments, "in.jsonl", cwd=tmp_path) as process:
-            kept = tmp_path / "kept"
-            server.until(lambda: kept.exists() and kept.read_bytes().count(b"\n") == 1 + 4)
-            server.until(lambda: len(server.requests) == 1)
-            gate.set()
-            assert len(records(process.communicate(timeout=10)[0])) == 1002
+    gate, journal = threading.Event(), tmp_path / "kept"
+    options = ("-k", "--window", "5", "--journal", "kept")
+    lines = many(1) + b"not JSON\n" * 1000 + jsonl("last")
+    with started(*options, folder=tmp_path, lines=lines, handler=gated(gate, "p0")) as (server, process):
+        server.until(lambda: journal.exists() and journal.read_bytes().count(b"\n") == 1 + 4)
+        server.until(lambda: len(server.requests) == 1)
+        gate.set()
+        assert len(records(process.communicate(timeout=10)[0])) == 1002
 
 
 def test_results_come_while_stdin_stays_open() -> None:
     """As behind `tail -f`: each line is answered before the next is there."""
-    with (
-        serve(answering) as server,
-        start(
-            "batch", "--base-url", server.url, "-m", "m", "-f", "string", stdin=subprocess.PIPE, bufsize=0
-        ) as process,
-    ):
-        assert process.stdin is not None
-        assert process.stdout is not None
+    with started("-f", "string", bufsize=0) as (_, process):
         for text in ("one", "two", "three"):
-            process.stdin.write(prompts(text))
-            assert process.stdout.readline() == prompts(text.upper())
-        process.stdin.write(b'"no end of line"')
-        process.stdin.close()
-        process.stdin = None
+            process.send(jsonl(text))
+            assert process.line() == jsonl(text.upper())
+        process.send(b'"no end of line"')
+        process.hang_up()
         assert process.communicate(timeout=10) == (b'"NO END OF LINE"\n', b"")
     assert process.returncode == 0
 
 
-def paused(seconds: float) -> Handler:
-    return lambda request: [Pause(seconds), *steps_of(answering(request))]
-
-
 @pytest.mark.parametrize("jobs", [1, 5, 40])
 def test_no_more_than_jobs_are_in_flight_and_no_fewer(jobs: int) -> None:
-    """Nothing is answered before so many are there, and then some time passes for one too many."""
+    """Nothing is answered before that number has come, and then some time passes for one too many."""
     all_there = threading.Event()
+    seen = itertools.count(1)
 
     def handler(request: Request) -> Answer:
-        if len(server.requests) == jobs:
+        count = next(seen)
+        if count == jobs:
             all_there.set()
-        return [
-            WaitFor(all_there),
-            Pause(0.05 if len(server.requests) <= jobs else 0),
-            *steps_of(answering(request)),
-        ]
+        return [WaitFor(all_there), Pause(0.05 if count <= jobs else 0), *steps_of(answer(request))]
 
-    with serve(handler) as server:
-        done = batch(server, f"-j{jobs}", stdin=many(60))
-
+    done = batch(f"-j{jobs}", stdin=many(60), handler=handler)
     assert done.status == 0
-    assert server.peak == jobs
-    assert len(server.requests) == 60
+    assert done.server.peak == jobs
+    assert len(done.requests) == 60
 
 
 def test_the_number_in_flight_finds_itself() -> None:
-    with serve(paused(0.01)) as server:
-        done = batch(server, "-j", "auto,12", stdin=many(400))
-
+    done = batch("-j", "auto,12", stdin=many(400), handler=paused(0.01))
     assert done.status == 0
-    assert len(server.requests) == 400
-    assert 4 < server.peak <= 12
+    assert len(done.requests) == 400
+    assert 4 < done.server.peak <= 12
 
 
 def test_requests_per_minute_are_kept() -> None:
-    with serve(answering) as server:
-        done = batch(server, "--rpm", "1200", stdin=many(17))
-
-    at = [request.at for request in server.requests]
+    done = batch("--rpm", "1200", stdin=many(17))
+    at = [request.at for request in done.requests]
     assert done.status == 0
     assert at[16] - at[0] >= 0.7  # 16 intervals of 50 ms, less the burst of a tenth of a second
 
 
 def test_shard_counts_physical_lines_and_limit_what_is_left() -> None:
     stdin = b'"1"\n"2"\n\n"4"\n"5"\n"6"\n"7"\n"8"\n'
-    with serve(answering) as server:
-        done = batch(server, "--shard", "2/3", "--limit", "2", "-j1", stdin=stdin)
-
-    assert (done.status, sent(server)) == (0, ["2", "5"])
-    assert [each["custom_id"] for each in records(done.stdout)] == ["line-2", "line-5"]
+    done = batch("--shard", "2/3", "--limit", "2", "-j1", stdin=stdin)
+    assert (done.status, done.prompts) == (0, ["2", "5"])
+    assert [each["custom_id"] for each in done.records] == ["line-2", "line-5"]
 
 
 def test_limit_does_not_wait_for_the_rest_of_the_input() -> None:
-    with (
-        serve(answering) as server,
-        start(
-            "batch", "--base-url", server.url, "-m", "m", "--limit", "1", stdin=subprocess.PIPE, bufsize=0
-        ) as process,
-    ):
-        assert process.stdin is not None
-        process.stdin.write(prompts("a"))
+    with started("--limit", "1", bufsize=0) as (_, process):
+        process.send(jsonl("a"))
         assert process.wait(timeout=10) == 0
 
 
@@ -641,7 +501,7 @@ class Busy:
 
     def __call__(self, request: Request) -> Answer:
         self.left -= 1
-        return self.refusal if self.left >= 0 else answering(request)
+        return self.refusal if self.left >= 0 else answer(request)
 
 
 @cases(
@@ -657,34 +517,33 @@ def test_a_busy_server_pauses_the_whole_run_and_uses_up_no_try(
     status: int, headers: dict[str, str], pause_s: float
 ) -> None:
     busy = Busy(4, error(status, "slow down", headers=headers))
-    with serve(busy) as server:
-        done = batch(server, "-j4", "--retries", "0", stdin=many(12))
-
+    done = batch("-j4", "--retries", "0", stdin=many(12), handler=busy)
     assert done.status == 0
-    assert outcomes(done) == ["ok"] * 12
-    assert {each["chatpipe"]["attempts"] for each in records(done.stdout)} == {1}
-    assert sorted(Counter(sent(server)).values()) == [1] * 8 + [2] * 4
-    assert server.requests[4].at - server.requests[0].at >= pause_s
+    assert done.outcomes == ["ok"] * 12
+    assert {each["chatpipe"]["attempts"] for each in done.records} == {1}
+    assert sorted(Counter(done.prompts).values()) == [1] * 8 + [2] * 4
+    assert done.requests[4].at - done.requests[0].at >= pause_s
+
+
+def busy(seconds: str) -> Handler:
+    """429 to every request, with this Retry-After."""
+    return lambda _: error(429, "wait", headers={"retry-after": seconds})
 
 
 def test_the_longest_pause_ends_the_run() -> None:
     began = time.monotonic()
-    with serve(lambda _: error(429, "tomorrow", headers={"retry-after": "3600"})) as server:
-        done = batch(server, "-j2", "--max-pause", "2", stdin=many(50))
-
+    done = batch("-j2", "--max-pause", "2", stdin=many(50), handler=busy("3600"))
     assert done.status == 75
-    assert len(server.requests) == 2
+    assert len(done.requests) == 2
     assert time.monotonic() - began < 5
-    assert all(each["error"]["code"] == "http_429" for each in records(done.stdout))
+    assert all(each["error"]["code"] == "http_429" for each in done.records)
 
 
 def test_faults_of_the_server_are_retried_up_to_retries() -> None:
-    with serve(answering) as server:
-        done = batch(server, "--retries", "2", stdin=prompts("500"))
-
-    [record] = records(done.stdout)
+    done = batch("--retries", "2", stdin=jsonl("500"))
+    [record] = done.records
     assert done.status == 69
-    assert len(server.requests) == 3
+    assert len(done.requests) == 3
     assert record["chatpipe"]["attempts"] == 3
     assert record["error"]["code"] == "http_500"
 
@@ -695,47 +554,38 @@ def test_what_succeeds_at_the_second_try_is_one_good_line(first: Answer) -> None
 
     def handler(request: Request) -> Answer:
         seen[prompt(request)] += 1
-        return first if seen[prompt(request)] == 1 and prompt(request) == "p1" else answering(request)
+        return first if seen[prompt(request)] == 1 and prompt(request) == "p1" else answer(request)
 
-    with serve(handler) as server:
-        done = batch(server, "-k", stdin=many(3))
-
+    done = batch("-k", stdin=many(3), handler=handler)
     assert done.status == 0
     assert seen == {"p0": 1, "p1": 2, "p2": 1}
-    assert [each["chatpipe"]["attempts"] for each in records(done.stdout)] == [1, 2, 1]
+    assert [each["chatpipe"]["attempts"] for each in done.records] == [1, 2, 1]
 
 
 def test_a_deadline_counts_from_the_first_try() -> None:
     """Waiting for its turn is no fault of a line, nor of the server."""
-    with serve(answering) as server:
-        done = batch(server, "--rpm", "120", "--deadline", "0.8", stdin=many(4))
-
-    assert done.status == 0
-    assert outcomes(done) == ["ok"] * 4
+    done = batch("--rpm", "120", "--deadline", "0.8", stdin=many(4))
+    assert (done.status, done.outcomes) == (0, ["ok"] * 4)
 
 
 def test_a_deadline_holds_in_a_pause() -> None:
     began = time.monotonic()
-    with serve(lambda _: error(429, "wait", headers={"retry-after": "8"})) as server:
-        done = batch(server, "--deadline", "0.5", stdin=prompts("a"))
-
-    assert (done.status, len(server.requests)) == (75, 1)
+    done = batch("--deadline", "0.5", stdin=jsonl("a"), handler=busy("8"))
+    assert (done.status, len(done.requests)) == (75, 1)
     assert time.monotonic() - began < 4
 
 
 def test_a_silent_server_is_a_network_failure() -> None:
-    with serve(lambda _: [Stall()]) as server:
-        done = batch(server, "--timeout", "0.2", "--retries", "0", stdin=many(2))
-
-    assert (done.status, outcomes(done)) == (75, ["network", "network"])
+    done = batch("--timeout", "0.2", "--retries", "0", stdin=many(2), handler=lambda _: [Stall()])
+    assert (done.status, done.outcomes) == (75, ["network", "network"])
 
 
 def test_streams_are_folded_into_the_same_result_lines() -> None:
-    with serve(lambda _: event_stream(stream_of(["He", "llo"], usage=USAGE))) as server:
-        done = batch(server, "--stream", stdin=prompts("a"))
-
-    [record] = records(done.stdout)
-    assert server.requests[0].json()["stream"] is True
+    done = batch(
+        "--stream", stdin=jsonl("a"), handler=lambda _: event_stream(stream_of(["He", "llo"], usage=USAGE))
+    )
+    [record] = done.records
+    assert done.requests[0].json()["stream"] is True
     assert record["response"]["body"]["object"] == "chat.completion"
     assert record["response"]["body"]["choices"][0]["message"]["content"] == "Hello"
     assert record["response"]["body"]["usage"] == USAGE
@@ -743,12 +593,10 @@ def test_streams_are_folded_into_the_same_result_lines() -> None:
 
 @pytest.mark.parametrize("fault", ["401", "402", "quota"])
 def test_what_would_hit_every_line_stops_the_run_soon(fault: str) -> None:
-    with serve(lambda _: REPLIES[fault]) as server:
-        done = batch(server, "-j4", stdin=many(200))
-
+    done = batch("-j4", stdin=many(200), handler=lambda _: REPLIES[fault])
     assert done.status == 77
-    assert len(server.requests) <= 8
-    assert outcomes(done) == ["http"] * len(server.requests)  # nothing that came is lost
+    assert len(done.requests) <= 8
+    assert done.outcomes == ["http"] * len(done.requests)  # nothing that came is lost
     assert done.stderr.count(b"\n") == 1
 
 
@@ -762,10 +610,8 @@ def test_what_would_hit_every_line_stops_the_run_soon(fault: str) -> None:
     },
 )
 def test_403_is_about_the_key_only_when_it_is_all_there_is(texts: list[str], count: int, status: int) -> None:
-    with serve(answering) as server:
-        done = batch(server, "-j1", stdin=prompts(*texts))
-
-    assert (len(server.requests), done.status) == (count, status)
+    done = batch("-j1", stdin=jsonl(*texts))
+    assert (len(done.requests), done.status) == (count, status)
 
 
 @cases(
@@ -778,32 +624,19 @@ def test_403_is_about_the_key_only_when_it_is_all_there_is(texts: list[str], cou
     },
 )
 def test_halt_rules(rule: str, texts: list[str], count: int) -> None:
-    with serve(answering) as server:
-        done = batch(server, "-j1", "--halt", rule, stdin=prompts(*texts))
-
+    done = batch("-j1", "--halt", rule, stdin=jsonl(*texts))
     assert done.status == 1
-    assert len(server.requests) == len(records(done.stdout)) == count
+    assert len(done.requests) == len(done.records) == count
 
 
 def test_halt_soon_waits_for_what_is_in_flight_and_now_does_not() -> None:
-    def handler(request: Request) -> Answer:
-        match prompt(request):
-            case "slow":
-                return [Pause(0.5), *steps_of(answering(request))]
-            case "400":  # when the slow one is here for sure
-                return [Pause(0.1), *steps_of(answering(request))]
-        return answering(request)
-
-    with serve(handler) as server:
-        soon = batch(server, "-j2", "--halt", "soon,fail=1", stdin=prompts("slow", "400", "never"))
-        server.requests.clear()
-        now = batch(server, "-j2", "--halt", "now,fail=1", stdin=prompts("slow", "400", "never"))
-        asked = sent(server)
-
-    assert (soon.status, outcomes(soon)) == (1, ["http", "ok"])
-    assert (now.status, outcomes(now)) == (1, ["http"])
-    assert sorted(asked) == ["400", "slow"]
-    assert server.disconnects == 1
+    late = {"slow": 0.5, "400": 0.1}  # the failure comes when the slow one is there for sure
+    stdin = jsonl("slow", "400", "never")
+    soon = batch("-j2", "--halt", "soon,fail=1", stdin=stdin, handler=paused(**late))
+    now = batch("-j2", "--halt", "now,fail=1", stdin=stdin, handler=paused(**late))
+    assert (soon.status, soon.outcomes, soon.server.disconnects) == (1, ["http", "ok"], 0)
+    assert (now.status, now.outcomes, now.server.disconnects) == (1, ["http"], 1)
+    assert sorted(now.prompts) == ["400", "slow"]
 
 
 def test_bursts_of_faults_leave_one_right_result_a_line() -> None:
@@ -824,15 +657,13 @@ def test_bursts_of_faults_leave_one_right_result_a_line() -> None:
         if hash_of(text) % 50 == 1 and seen[text] == 1:
             return [Reset()]
         good[text] += 1
-        return answering(request)
+        return answer(request)
 
     def hash_of(text: str) -> int:
         return int(text[1:]) * 7919 // 3
 
-    with serve(handler) as server:
-        done = batch(server, "-j64", stdin=many(2000))
-
-    written = records(done.stdout)
+    done = batch("-j64", stdin=many(2000), handler=handler)
+    written = done.records
     assert done.status == 0
     assert sorted(each["chatpipe"]["line"] for each in written) == [*range(1, 2001)]
     for each in written:
@@ -846,13 +677,11 @@ def test_bursts_of_faults_leave_one_right_result_a_line() -> None:
 
 
 def test_a_budget_of_tokens_stops_the_run() -> None:
-    with serve(answering) as server:
-        done = batch(server, "-j1", "--max-tokens", "2", "--max-total-tokens", "60", stdin=many(40))
-
+    done = batch("-j1", "--max-tokens", "2", "--max-total-tokens", "60", stdin=many(40))
     assert done.status == 7
     # 7 tokens an answer; what the next one may take is estimated
-    assert 3 <= len(server.requests) <= 8
-    assert outcomes(done) == ["ok"] * len(server.requests)
+    assert 3 <= len(done.requests) <= 8
+    assert done.outcomes == ["ok"] * len(done.requests)
     assert b"--max-total-tokens" in done.stderr
 
 
@@ -862,47 +691,38 @@ PRICES = b"[m]\ninput = 1_000_000\noutput = 2_000_000\n"
 def test_a_budget_of_money_stops_the_run(tmp_path: Path) -> None:
     (tmp_path / "prices.toml").write_bytes(PRICES)
     options = ("-j1", "--max-tokens", "2", "--max-cost", "100", "--prices", "prices.toml")
-    with serve(answering) as server:
-        done = batch(server, *options, stdin=many(40), cwd=tmp_path)
-
+    done = batch(*options, stdin=many(40), cwd=tmp_path)
     assert done.status == 7
     # 5 + 2 x 2 = 9 an answer
-    assert 5 <= len(server.requests) <= 11
+    assert 5 <= len(done.requests) <= 11
 
 
 def test_a_budget_of_money_goes_on_after_failures(tmp_path: Path) -> None:
     """The reply to a bad request does not say which model it was for."""
     (tmp_path / "prices.toml").write_bytes(PRICES)
-    options = ("-o", "out", "--max-cost", "9000", "--prices", "prices.toml")
-    with serve(answering) as server:
-        first = batch(server, *options, stdin=prompts("a", "400"), cwd=tmp_path)
-        again = batch(server, *options, stdin=prompts("a", "b"), cwd=tmp_path)
-
-    assert (first.status, again.status) == (1, 0)
+    with serve(answer) as server:
+        again = command(server, "-o", "out", "--max-cost", "9000", "--prices", "prices.toml")
+        assert run(*again, stdin=jsonl("a", "400"), cwd=tmp_path).status == 1
+        assert run(*again, stdin=jsonl("a", "b"), cwd=tmp_path).status == 0
 
 
 @cases("options", {"a budget": ["--max-cost", "9"], "dry run": ["--dry-run"]})
 def test_a_model_without_a_price_is_78(options: list[str], tmp_path: Path) -> None:
     (tmp_path / "prices.toml").write_bytes(PRICES.replace(b"[m]", b"[other]"))
-    with serve(answering) as server:
-        done = batch(server, *options, "--prices", "prices.toml", stdin=many(3), cwd=tmp_path)
-
-    assert (done.status, server.requests) == (78, [])
+    done = batch(*options, "--prices", "prices.toml", stdin=many(3), cwd=tmp_path)
+    assert (done.status, done.requests) == (78, [])
     assert b"no price for model 'm'" in done.stderr
 
 
 def test_a_dry_run_counts_and_sends_nothing(tmp_path: Path) -> None:
     (tmp_path / "prices.toml").write_bytes(PRICES)
-    with serve(answering) as server:
-        done = batch(
-            server,
-            *("--dry-run", "--max-tokens", "10", "--prices", "prices.toml"),
-            stdin=b'"hello"\n\n"world"\noops\n',
-            cwd=tmp_path,
-        )
-
-    [record] = records(done.stdout)
-    assert (done.status, server.requests) == (65, [])
+    done = batch(
+        *("--dry-run", "--max-tokens", "10", "--prices", "prices.toml"),
+        stdin=b'"hello"\n\n"world"\noops\n',
+        cwd=tmp_path,
+    )
+    [record] = done.records
+    assert (done.status, done.requests) == (65, [])
     assert (record["lines"], record["bad"]) == (3, 1)
     assert done.stderr.startswith(b"chatpipe: <stdin>:4: not JSON")
     # {"max_tokens":10,"model":"m","messages":[{"role":"user","content":"hello"}]}, 4 bytes a token, and 10
@@ -913,17 +733,11 @@ def test_a_dry_run_counts_and_sends_nothing(tmp_path: Path) -> None:
 
 def test_failed_lines_are_in_the_errors_file_too(tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_text("of the last run\n")
-    with serve(answering) as server:
-        done = batch(
-            server,
-            *("-k", "--errors", "bad.jsonl"),
-            stdin=prompts("a", "400", "cut", "b") + b"oops\n",
-            cwd=tmp_path,
-        )
-
+    stdin = jsonl("a", "400", "cut", "b") + b"oops\n"
+    done = batch("-k", "--errors", "bad.jsonl", stdin=stdin, cwd=tmp_path)
     assert done.status == 1
     failed = (tmp_path / "bad.jsonl").read_bytes()
-    assert sorted(each["chatpipe"]["line"] for each in records(failed)) == [2, 3, 5]
+    assert sorted(numbers(failed)) == [2, 3, 5]
     assert sorted(failed.splitlines()) == sorted(
         line for line in done.stdout.splitlines() if orjson.loads(line)["error"]
     )
@@ -931,21 +745,16 @@ def test_failed_lines_are_in_the_errors_file_too(tmp_path: Path) -> None:
 
 def test_the_errors_file_is_emptied_when_nothing_fails(tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_text("of the last run\n")
-    with serve(answering) as server:
-        done = batch(server, "--errors", "bad.jsonl", stdin=prompts("a"), cwd=tmp_path)
-
+    done = batch("--errors", "bad.jsonl", stdin=jsonl("a"), cwd=tmp_path)
     assert (done.status, (tmp_path / "bad.jsonl").read_bytes()) == (0, b"")
 
 
 def test_the_report_counts(tmp_path: Path) -> None:
-    with serve(answering) as server:
-        done = batch(
-            server,
-            *("--retries", "1", "--report", "report.json"),
-            stdin=prompts("a", "b", "cut", "400", "500") + b"oops\n",
-            cwd=tmp_path,
-        )
-
+    done = batch(
+        *("--retries", "1", "--report", "report.json"),
+        stdin=jsonl("a", "b", "cut", "400", "500") + b"oops\n",
+        cwd=tmp_path,
+    )
     report = orjson.loads((tmp_path / "report.json").read_bytes())
     wall_s, per_s, latency = report.pop("wall_s"), report.pop("requests_per_s"), report.pop("latency_s")
     assert done.status == 1
@@ -964,9 +773,7 @@ def test_the_report_counts(tmp_path: Path) -> None:
 
 
 def test_progress_is_json_on_stderr() -> None:
-    with serve(paused(0.5)) as server:
-        done = batch(server, "-j1", "--progress", "json", stdin=many(3))
-
+    done = batch("-j1", "--progress", "json", stdin=many(3), handler=paused(0.5))
     told = records(done.stderr)
     assert done.status == 0
     assert [each["lines"] for each in told] == sorted(each["lines"] for each in told)
@@ -976,8 +783,7 @@ def test_progress_is_json_on_stderr() -> None:
 
 @pytest.mark.parametrize("options", [["-q"], []], ids=["quiet", "not quiet, no terminal"])
 def test_a_good_run_says_nothing(options: list[str]) -> None:
-    with serve(answering) as server:
-        assert batch(server, *options, stdin=many(2)).stderr == b""
+    assert batch(*options, stdin=many(2)).stderr == b""
 
 
 # How a run ends
@@ -988,22 +794,20 @@ def test_a_good_run_says_nothing(options: list[str]) -> None:
     {
         "no lines": (b"", 0),
         "blank lines": (b"\n \n", 0),
-        "all good": (prompts("a", "b"), 0),
-        "some failed": (prompts("a", "400"), 1),
-        "all failed, not alike": (prompts("cut", "400"), 1),
-        "all cut off": (prompts("cut", "cut"), 3),
-        "all refused or empty": (prompts("no", "nothing"), 4),
-        "all 400": (prompts("400", "400"), 65),
+        "all good": (jsonl("a", "b"), 0),
+        "some failed": (jsonl("a", "400"), 1),
+        "all failed, not alike": (jsonl("cut", "400"), 1),
+        "all cut off": (jsonl("cut", "cut"), 3),
+        "all refused or empty": (jsonl("no", "nothing"), 4),
+        "all 400": (jsonl("400", "400"), 65),
         "all bad lines": (b"oops\n[]\n", 65),
-        "all 500": (prompts("500", "500"), 69),
+        "all 500": (jsonl("500", "500"), 69),
     },
 )
 def test_exit_status(stdin: bytes, status: int) -> None:
-    with serve(answering) as server:
-        done = batch(server, "--retries", "0", stdin=stdin)
-
+    done = batch("--retries", "0", stdin=stdin)
     assert done.status == status
-    assert len(records(done.stdout)) == len([line for line in stdin.split(b"\n") if line.strip()])
+    assert len(done.records) == len([line for line in stdin.split(b"\n") if line.strip()])
     assert done.stderr.count(b"\n") == (0 if status == 0 else 1)
 
 
@@ -1012,99 +816,72 @@ ENDING: dict[str, Any] = {"Ctrl-C": signal.SIGINT, "SIGTERM": signal.SIGTERM}
 
 @cases("number", ENDING)
 def test_the_first_signal_waits_for_what_is_in_flight(number: signal.Signals, tmp_path: Path) -> None:
-    (tmp_path / "in.jsonl").write_bytes(many(50))
     gate = threading.Event()
-    with (
-        serve(gated(gate, "p0", "p1", "p2", "p3")) as server,
-        start("batch", "--base-url", server.url, "-m", "m", "-j4", "in.jsonl", cwd=tmp_path) as process,
-    ):
+    slow = gated(gate, "p0", "p1", "p2", "p3")
+    with started("-j4", folder=tmp_path, lines=many(50), handler=slow) as (server, process):
         server.until(lambda: server.busy == 4)
         process.send_signal(number)
         time.sleep(0.3)  # for the signal to arrive before the answers do
         gate.set()
         stdout, stderr = process.communicate(timeout=10)
-
     assert process.returncode == -number
-    assert sorted(each["chatpipe"]["line"] for each in records(stdout)) == [1, 2, 3, 4]
+    assert sorted(numbers(stdout)) == [1, 2, 3, 4]
     assert len(server.requests) == 4
     assert b"interrupted after 4 lines" in stderr
 
 
+def silent_to(*texts: str, but: str = "") -> Handler:
+    """These prompts are never answered; with but, all except that one."""
+    return lambda request: (
+        [Stall()] if prompt(request) in texts or (but and prompt(request) != but) else answer(request)
+    )
+
+
 @cases("number", ENDING)
 def test_the_second_signal_ends_at_once(number: signal.Signals, tmp_path: Path) -> None:
-    (tmp_path / "in.jsonl").write_bytes(prompts("hi") + many(50))
-    with (
-        serve(lambda request: answering(request) if prompt(request) == "hi" else [Stall()]) as server,
-        start("batch", "--base-url", server.url, "-m", "m", "-j4", "in.jsonl", cwd=tmp_path) as process,
-    ):
-        assert process.stdout is not None
-        first = process.stdout.readline()
+    lines = jsonl("hi") + many(50)
+    with started("-j4", folder=tmp_path, lines=lines, handler=silent_to(but="hi")) as (server, process):
+        first = process.line()
         server.until(lambda: server.busy == 4)
         process.send_signal(number)
         time.sleep(0.3)  # two signals that come at once are one
         assert process.poll() is None
         process.send_signal(number)
         rest, _ = process.communicate(timeout=5)
-
     assert process.returncode == -number
-    assert (orjson.loads(first)["chatpipe"]["line"], rest) == (1, b"")
+    assert (numbers(first), rest) == ([1], b"")
 
 
 def test_what_waits_for_its_turn_is_written_when_a_run_is_cut_short(tmp_path: Path) -> None:
-    (tmp_path / "in.jsonl").write_bytes(many(3))
-    with (
-        serve(lambda request: [Stall()] if prompt(request) == "p0" else answering(request)) as server,
-        start(
-            *("batch", "--base-url", server.url, "-m", "m", "-k", "--grace", "0.2", "in.jsonl"),
-            cwd=tmp_path,
-        ) as process,
-    ):
+    options = ("-k", "--grace", "0.2")
+    with started(*options, folder=tmp_path, lines=many(3), handler=silent_to("p0")) as (server, process):
         server.until(lambda: len(server.requests) == 3 and server.busy == 1)
         process.send_signal(signal.SIGINT)
         stdout, _ = process.communicate(timeout=5)
-
     assert process.returncode == -signal.SIGINT
-    assert [each["chatpipe"]["line"] for each in records(stdout)] == [2, 3]
+    assert numbers(stdout) == [2, 3]
 
 
 def test_the_grace_ends_by_itself(tmp_path: Path) -> None:
-    (tmp_path / "in.jsonl").write_bytes(many(3))
-    with (
-        serve(lambda _: [Stall()]) as server,
-        start(
-            *("batch", "--base-url", server.url, "-m", "m", "--grace", "0.2", "in.jsonl"), cwd=tmp_path
-        ) as process,
-    ):
+    silent = silent_to("p0", "p1", "p2")
+    with started("--grace", "0.2", folder=tmp_path, lines=many(3), handler=silent) as (server, process):
         server.until(lambda: server.busy == 3)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=5) == -signal.SIGINT
 
 
 def test_a_signal_while_waiting_for_a_pause_or_for_stdin_ends_the_run() -> None:
-    with (
-        serve(lambda _: error(429, "wait", headers={"retry-after": "60"})) as server,
-        start(
-            *("batch", "--base-url", server.url, "-m", "m", "--grace", "0.1"),
-            stdin=subprocess.PIPE,
-            bufsize=0,
-        ) as process,
-    ):
-        assert process.stdin is not None
-        process.stdin.write(prompts("a"))
+    with started("--grace", "0.1", handler=busy("60"), bufsize=0) as (server, process):
+        process.send(jsonl("a"))
         server.until(lambda: server.requests and not server.busy)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=5) == -signal.SIGTERM
 
 
 def test_a_signal_while_nothing_is_in_flight_ends_the_run_at_once() -> None:
-    with (
-        serve(answering) as server,
-        start("batch", "--base-url", server.url, "-m", "m", stdin=subprocess.PIPE, bufsize=0) as process,
-    ):
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(prompts("a"))
-        process.stdout.readline()
+    with started(bufsize=0) as (_, process):
+        process.send(jsonl("a"))
+        process.line()
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=5) == -signal.SIGINT
 
@@ -1120,25 +897,19 @@ def test_a_signal_while_nothing_is_in_flight_ends_the_run_at_once() -> None:
 def test_after_a_signal_nothing_is_sent_that_waited_for(
     options: list[str], refusal: bytes | None, tmp_path: Path
 ) -> None:
-    (tmp_path / "in.jsonl").write_bytes(many(4))
-    with (
-        serve(lambda request: answering(request) if refusal is None else refusal) as server,
-        start(
-            *("batch", "--base-url", server.url, "-m", "m", "--grace", "1.5", *options, "in.jsonl"),
-            cwd=tmp_path,
-        ) as process,
-    ):
+    handler: Handler = answer if refusal is None else lambda _: refusal
+    options = ["--grace", "1.5", *options]
+    with started(*options, folder=tmp_path, lines=many(4), handler=handler) as (server, process):
         server.until(lambda: server.requests and not server.busy)
         time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         before = len(server.requests)
         assert process.wait(timeout=10) == -signal.SIGINT
-
     assert len(server.requests) == before
 
 
 def test_a_reader_that_goes_away_is_the_quiet_end(tmp_path: Path) -> None:
-    with serve(answering) as server:
+    with serve(answer) as server:
         done = sh(
             """yes '"hi"' | { chatpipe batch --base-url $URL -m m; echo $? > status; } | head -1""",
             env={"URL": server.url},
@@ -1153,7 +924,7 @@ def test_a_reader_that_goes_away_is_the_quiet_end(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_stops_sending_at_once() -> None:
-    with serve(answering) as server:
+    with serve(answer) as server:
         done = sh(f"""yes '"hi"' | chatpipe batch --base-url {server.url} -m m -j4 > /dev/full""")
 
     assert done.status == 74
@@ -1162,41 +933,36 @@ def test_a_full_disk_stops_sending_at_once() -> None:
 
 
 def test_a_full_disk_for_errors_is_74_too(tmp_path: Path) -> None:
-    with serve(answering) as server:
-        done = batch(server, "-j2", "--errors", "/dev/full", stdin=prompts("400") + many(50), cwd=tmp_path)
-
+    done = batch("-j2", "--errors", "/dev/full", stdin=jsonl("400") + many(50), cwd=tmp_path)
     assert done.status == 74
-    assert len(server.requests) < 20
+    assert len(done.requests) < 20
 
 
 # Beside one another
 
 
-def test_two_processes_share_one_pace(tmp_path: Path) -> None:
-    (tmp_path / "in.jsonl").write_bytes(many(10))
-    with serve(answering) as server:
-        arguments = ("batch", "--base-url", server.url, "-m", "m", "--rpm", "1200")
-        shared = ("--pace-file", "pace.json", "in.jsonl")
-        with start(*arguments, *shared, cwd=tmp_path) as one, start(*arguments, *shared, cwd=tmp_path) as two:
+def side_by_side(options: str, folder: Path, lines: bytes, handler: Handler = answer) -> Server:
+    """Two runs of the same input at a time, which share pace.json; the server that they used."""
+    (folder / "in.jsonl").write_bytes(lines)
+    with serve(handler) as server:
+        arguments = command(server, *options.split(), "--pace-file", "pace.json", "in.jsonl")
+        with start(*arguments, cwd=folder) as one, start(*arguments, cwd=folder) as two:
             assert one.communicate(timeout=20)[1] == b""
             assert two.communicate(timeout=20)[1] == b""
+    assert (one.returncode, two.returncode) == (0, 0)
+    return server
 
+
+def test_two_processes_share_one_pace(tmp_path: Path) -> None:
+    server = side_by_side("--rpm 1200", tmp_path, many(10))
     at = [request.at for request in server.requests]
-    assert (one.returncode, two.returncode, len(at)) == (0, 0, 20)
+    assert len(at) == 20
     assert at[19] - at[0] >= 0.85  # 19 intervals of 50 ms, less the burst of a tenth of a second
 
 
 def test_two_processes_share_the_number_in_flight(tmp_path: Path) -> None:
-    (tmp_path / "in.jsonl").write_bytes(many(20))
-    with serve(paused(0.02)) as server:
-        arguments = ("batch", "--base-url", server.url, "-m", "m", "-j8", "in.jsonl")
-        shared = ("--pace-file", "pace.json", "--pace-jobs", "3")
-        with start(*arguments, *shared, cwd=tmp_path) as one, start(*arguments, *shared, cwd=tmp_path) as two:
-            assert one.communicate(timeout=20)[1] == b""
-            assert two.communicate(timeout=20)[1] == b""
-
-    assert (one.returncode, two.returncode, len(server.requests)) == (0, 0, 40)
-    assert server.peak == 3
+    server = side_by_side("-j8 --pace-jobs 3", tmp_path, many(20), paused(0.02))
+    assert (len(server.requests), server.peak) == (40, 3)
 
 
 # Memory

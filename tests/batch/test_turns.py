@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shlex
 import signal
@@ -12,9 +13,12 @@ from typing import Any
 
 import pytest
 
+from batch import runs
+from batch.result_lines import outcomes, records
+from batch.runs import command, jsonl, prompt, started
 from loopback import Answer, Pause, Request, chunk, completion, event, event_stream, reply, serve
 from parametrize import cases
-from process import Done, run, start
+from process import run
 
 LABEL = {
     "type": "object",
@@ -23,21 +27,10 @@ LABEL = {
     "additionalProperties": False,
 }
 SCHEMA = ("--schema-json", json.dumps(LABEL))
-LINES = b'{"prompt":"one"}\n{"prompt":"two"}\n'
 
 
-def lines_of(done: Done) -> list[dict[str, Any]]:
-    return sorted(
-        (json.loads(line) for line in done.stdout.splitlines()), key=lambda each: each["chatpipe"]["line"]
-    )
-
-
-def outcomes(done: Done) -> list[str]:
-    return [line["chatpipe"]["outcome"] for line in lines_of(done)]
-
-
-def batch(url: str, *options: str, stdin: bytes = LINES, cwd: Path | None = None) -> Done:
-    return run("batch", "--base-url", f"{url}/v1", "-m", "m", *options, stdin=stdin, cwd=cwd)
+TWO = jsonl({"prompt": "one"}, {"prompt": "two"})
+batch = functools.partial(runs.batch, stdin=TWO)
 
 
 def counted(text: str, tokens: int = 10) -> dict[str, Any]:
@@ -53,9 +46,8 @@ def wrong_for_one(request: Request) -> list[bytes]:
 
 
 def test_what_does_not_fit_is_a_mismatch_with_its_place() -> None:
-    with serve(wrong_for_one) as server:
-        done = batch(server.url, *SCHEMA)
-    one, two = lines_of(done)
+    done = batch(*SCHEMA, handler=wrong_for_one)
+    one, two = done.in_order
     assert done.status == 1
     assert (one["chatpipe"]["outcome"], two["chatpipe"]["outcome"]) == ("mismatch", "ok")
     assert one["error"]["code"] == "mismatch"
@@ -64,15 +56,13 @@ def test_what_does_not_fit_is_a_mismatch_with_its_place() -> None:
 
 
 def test_all_mismatches_are_status_5() -> None:
-    with serve(lambda request: [reply(200, counted("no JSON"))]) as server:
-        assert batch(server.url, *SCHEMA).status == 5
+    assert batch(*SCHEMA, handler=lambda _: [reply(200, counted("no JSON"))]).status == 5
 
 
 def test_allowed_mismatches_are_good() -> None:
-    with serve(wrong_for_one) as server:
-        done = batch(server.url, *SCHEMA, "--allow", "mismatch")
+    done = batch(*SCHEMA, "--allow", "mismatch", handler=wrong_for_one)
     assert done.status == 0
-    assert [line["error"] for line in lines_of(done)] == [None, None]
+    assert [line["error"] for line in done.in_order] == [None, None]
 
 
 def test_reasking_tells_the_violation_and_counts_every_turn(tmp_path: Path) -> None:
@@ -82,10 +72,9 @@ def test_reasking_tells_the_violation_and_counts_every_turn(tmp_path: Path) -> N
         seen.append(request.json())
         return wrong_for_one(request)
 
-    with serve(watched) as server:
-        done = batch(server.url, *SCHEMA, "--reask", "1", "--report", "report.json", cwd=tmp_path)
-    one, two = lines_of(done)
-    assert (done.status, outcomes(done)) == (0, ["ok", "ok"])
+    done = batch(*SCHEMA, "--reask", "1", "--report", "report.json", cwd=tmp_path, handler=watched)
+    one, two = done.in_order
+    assert (done.status, done.outcomes) == (0, ["ok", "ok"])
     again = next(body for body in seen if len(body["messages"]) == 3)["messages"]
     assert [message["role"] for message in again] == ["user", "assistant", "user"]
     assert again[1]["content"] == '{"label":"fair"}'
@@ -100,19 +89,18 @@ def test_a_reask_counts_for_the_budget_of_the_next_run_too(tmp_path: Path) -> No
     """30 tokens are spent in the first run; what the journal says of earlier turns is among them."""
     spent = ("--max-total-tokens", "30", "-o", "out", "--journal", "j", "--max-completion-tokens", "1")
     with serve(wrong_for_one) as server:
-        first = batch(server.url, *SCHEMA, "--reask", "1", *spent[2:], cwd=tmp_path)
+        again = command(server, *SCHEMA, "--reask", "1")
+        first = run(*again, *spent[2:], stdin=TWO, cwd=tmp_path)
         assert first.status == 0
-        more = LINES + b'{"prompt":"three"}\n'
-        done = batch(server.url, *SCHEMA, "--reask", "1", *spent, stdin=more, cwd=tmp_path)
+        done = run(*again, *spent, stdin=TWO + jsonl({"prompt": "three"}), cwd=tmp_path)
     assert done.status == 7
     assert b"30 are spent" in done.stderr
 
 
 def test_a_line_with_a_form_of_its_own_is_not_held_to_ours() -> None:
     body = {"messages": [{"role": "user", "content": "x"}], "response_format": {"type": "text"}}
-    with serve(lambda request: [reply(200, counted("plain"))]) as server:
-        done = batch(server.url, *SCHEMA, stdin=json.dumps(body).encode())
-    assert (done.status, outcomes(done)) == (0, ["ok"])
+    done = batch(*SCHEMA, stdin=jsonl(body), handler=lambda _: [reply(200, counted("plain"))])
+    assert (done.status, done.outcomes) == (0, ["ok"])
 
 
 def test_mismatches_are_bought_again_only_when_that_is_asked(tmp_path: Path) -> None:
@@ -123,10 +111,11 @@ def test_mismatches_are_bought_again_only_when_that_is_asked(tmp_path: Path) -> 
         return [reply(200, counted('{"label":"fair"}' if len(sent) <= 2 else '{"label":"good"}'))]
 
     with serve(watched) as server:
-        assert batch(server.url, *SCHEMA, "-o", "out", cwd=tmp_path).status == 5
-        assert batch(server.url, *SCHEMA, "-o", "out", cwd=tmp_path).status == 5
+        again = command(server, *SCHEMA, "-o", "out")
+        assert run(*again, stdin=TWO, cwd=tmp_path).status == 5
+        assert run(*again, stdin=TWO, cwd=tmp_path).status == 5
         assert len(sent) == 2
-        assert batch(server.url, *SCHEMA, "-o", "out", "--resend", "mismatch", cwd=tmp_path).status == 0
+        assert run(*again, "--resend", "mismatch", stdin=TWO, cwd=tmp_path).status == 0
     assert len(sent) == 4
 
 
@@ -142,35 +131,33 @@ def tool(tmp_path: Path) -> tuple[str, ...]:
     return "--tool", "weather.json", "--exec", "weather=./weather.sh"
 
 
-def calls_then_answers(request: Request) -> list[bytes]:
-    messages = request.json()["messages"]
-    if messages[-1]["role"] == "tool":
-        return [reply(200, counted(f"says {messages[-1]['content']}"))]
-    call = {
-        "id": "c1",
-        "type": "function",
-        "function": {"name": "weather", "arguments": json.dumps({"city": messages[-1]["content"]})},
-    }
+def calling(arguments: dict[str, str], usage: dict[str, int]) -> bytes:
+    """An answer that calls the tool."""
+    function = {"name": "weather", "arguments": json.dumps(arguments)}
+    call = {"id": "c1", "type": "function", "function": function}
     message = {"role": "assistant", "content": None, "tool_calls": [call]}
-    choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
-    return [reply(200, {**counted(""), "choices": [choice]})]
+    return reply(200, completion(None, message=message, finish_reason="tool_calls", usage=usage))
+
+
+def calls_then_answers(request: Request) -> list[bytes]:
+    if request.json()["messages"][-1]["role"] == "tool":
+        return [reply(200, counted(f"says {prompt(request)}"))]
+    return [calling({"city": prompt(request)}, counted("")["usage"])]
 
 
 def test_tools_run_for_every_line(tool: tuple[str, ...], tmp_path: Path) -> None:
-    with serve(calls_then_answers) as server:
-        done = batch(server.url, *tool, "-f", "string", cwd=tmp_path)
+    done = batch(*tool, "-f", "string", cwd=tmp_path, handler=calls_then_answers)
     assert done.status == 0
-    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+    assert done.records == [
         'says {"city": "one"}: 12',
         'says {"city": "two"}: 12',
     ]
 
 
 def test_the_last_turn_that_still_calls_is_that_line_s_failure(tool: tuple[str, ...], tmp_path: Path) -> None:
-    with serve(calls_then_answers) as server:
-        done = batch(server.url, *tool, "--max-turns", "1", cwd=tmp_path)
-    assert (done.status, outcomes(done)) == (6, ["tool-calls", "tool-calls"])
-    assert lines_of(done)[0]["error"]["message"] == "it still calls tools in turn 1"
+    done = batch(*tool, "--max-turns", "1", cwd=tmp_path, handler=calls_then_answers)
+    assert (done.status, done.outcomes) == (6, ["tool-calls", "tool-calls"])
+    assert done.in_order[0]["error"]["message"] == "it still calls tools in turn 1"
 
 
 def test_a_line_may_have_tools_of_its_own(tool: tuple[str, ...], tmp_path: Path) -> None:
@@ -178,26 +165,22 @@ def test_a_line_may_have_tools_of_its_own(tool: tuple[str, ...], tmp_path: Path)
         "messages": [{"role": "user", "content": "Oslo"}],
         "tools": [{"type": "function", "function": WEATHER}],
     }
-    with serve(calls_then_answers) as server:
-        done = batch(server.url, *tool[2:], "-f", "string", stdin=json.dumps(body).encode(), cwd=tmp_path)
+    done = batch(*tool[2:], "-f", "string", stdin=jsonl(body), cwd=tmp_path, handler=calls_then_answers)
     assert (done.status, done.stdout) == (0, b'"says {\\"city\\": \\"Oslo\\"}: 12"\n')
 
 
 def test_many_lines_with_tools_at_once(tool: tuple[str, ...], tmp_path: Path) -> None:
-    prompts = b"".join(b'{"prompt":"%d"}\n' % number for number in range(100))
-    with serve(calls_then_answers) as server:
-        done = batch(server.url, *tool, "-j", "32", "-f", "string", stdin=prompts, cwd=tmp_path)
+    done = batch(
+        *tool, "-j", "32", "-f", "string", stdin=prompts(100), cwd=tmp_path, handler=calls_then_answers
+    )
     assert done.status == 0
-    assert [json.loads(line) for line in done.stdout.splitlines()] == [
-        f'says {{"city": "{number}"}}: 12' for number in range(100)
-    ]
+    assert done.records == [f'says {{"city": "{number}"}}: 12' for number in range(100)]
 
 
 def test_a_stream_that_is_cut_keeps_the_part_that_came() -> None:
     begun = event_stream([event(chunk("Half of"))])
-    with serve(lambda request: begun) as server:
-        done = batch(server.url, "--stream", "--retries", "0", stdin=b'{"prompt":"x"}\n')
-    (line,) = lines_of(done)
+    done = batch("--stream", "--retries", "0", stdin=jsonl("x"), handler=lambda _: begun)
+    (line,) = done.in_order
     assert (done.status, line["chatpipe"]["outcome"]) == (76, "network")
     assert line["response"]["body"]["choices"][0]["message"]["content"] == "Half of"
     assert line["error"]["code"] == "network"
@@ -206,15 +189,11 @@ def test_a_stream_that_is_cut_keeps_the_part_that_came() -> None:
 def always_calls(request: Request, answer: int = 5) -> list[bytes]:
     """A token is four bytes of a request."""
     used = len(request.body) // 4
-    usage = {"prompt_tokens": used, "completion_tokens": answer, "total_tokens": used + answer}
-    call = {"id": "c", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
-    message = {"role": "assistant", "content": None, "tool_calls": [call]}
-    choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
-    return [reply(200, {**completion(""), "usage": usage, "choices": [choice]})]
+    return [calling({}, {"prompt_tokens": used, "completion_tokens": answer, "total_tokens": used + answer})]
 
 
 def prompts(count: int) -> bytes:
-    return b"".join(b'{"prompt":"%d"}\n' % number for number in range(count))
+    return jsonl(*({"prompt": str(number)} for number in range(count)))
 
 
 @pytest.mark.parametrize("jobs", ["1", "3", "8"])
@@ -225,30 +204,31 @@ def test_a_budget_ends_conversations_too(
     jobs: str, limit: tuple[str, ...], tool: tuple[str, ...], tmp_path: Path
 ) -> None:
     (tmp_path / "prices").write_text("[m]\ninput = 1e6\noutput = 1e6\n")
+    options = (*tool, "--max-tokens", "5", "-j", jobs, *limit, "--report", "report", "--journal", "j")
     with serve(always_calls) as server:
-        options = (*tool, "--max-tokens", "5", "-j", jobs, *limit, "--report", "report", "--journal", "j")
-        done = batch(server.url, *options, stdin=prompts(8), cwd=tmp_path)
+        done = run(*command(server, *options), stdin=prompts(8), cwd=tmp_path)
         sent = len(server.requests)
-        again = batch(server.url, *options, stdin=prompts(8), cwd=tmp_path)
+        again = run(*command(server, *options), stdin=prompts(8), cwd=tmp_path)
         spent = sum(len(request.body) // 4 + 5 for request in server.requests)
     assert (done.status, again.status) == (7, 7)
     assert 1000 < spent <= 2000
     assert b"and the next turn may take" in done.stderr
-    report = json.loads((tmp_path / "report").read_text())
-    assert report["retries"] == 0
-    stopped = [line for line in lines_of(done) if line["chatpipe"]["outcome"] == "unsent"]
+    assert json.loads((tmp_path / "report").read_text())["retries"] == 0
+    lines = records(done.stdout)
+    stopped = [line for line in lines if line["chatpipe"]["outcome"] == "unsent"]
     assert stopped
     for line in stopped:
         about = line["chatpipe"]
         assert line["error"]["code"] == "unsent"
         assert about["turns"] == about["attempts"] == len(about["earlier_usage"])
-    assert sum(line["chatpipe"].get("turns", 1) for line in lines_of(done)) == sent
+    assert sum(line["chatpipe"].get("turns", 1) for line in lines) == sent
 
 
 def test_a_budget_that_suffices_stops_no_conversation(tool: tuple[str, ...], tmp_path: Path) -> None:
-    with serve(calls_then_answers) as server:
-        done = batch(server.url, *tool, "--max-tokens", "5", "--max-total-tokens", "500", cwd=tmp_path)
-    assert (done.status, outcomes(done)) == (0, ["ok", "ok"])
+    done = batch(
+        *tool, "--max-tokens", "5", "--max-total-tokens", "500", cwd=tmp_path, handler=calls_then_answers
+    )
+    assert (done.status, done.outcomes) == (0, ["ok", "ok"])
 
 
 def test_a_turn_waits_for_what_others_have_set_aside_and_do_not_use(
@@ -264,54 +244,52 @@ def test_a_turn_waits_for_what_others_have_set_aside_and_do_not_use(
             return always_calls(request, answer=300)
         return [Pause(0.3), *always_calls(request)]
 
-    with serve(honest) as server:
-        options = (*tool, "--max-tokens", "300", "--max-total-tokens", "1500", "-j8")
-        done = batch(server.url, *options, stdin=prompts(4), cwd=tmp_path)
-    assert (done.status, outcomes(done)) == (0, ["ok"] * 4)
+    options = (*tool, "--max-tokens", "300", "--max-total-tokens", "1500", "-j8")
+    done = batch(*options, stdin=prompts(4), cwd=tmp_path, handler=honest)
+    assert (done.status, done.outcomes) == (0, ["ok"] * 4)
 
 
 def test_a_budget_ends_reasking_too(tmp_path: Path) -> None:
-    with serve(lambda request: [reply(200, counted("no JSON", 100))]) as server:
-        options = (*SCHEMA, "--reask", "5", "--max-tokens", "5", "--max-total-tokens", "330", "-j1")
-        done = batch(server.url, *options, cwd=tmp_path)
-        assert len(server.requests) <= 3
-    assert (done.status, outcomes(done)) == (7, ["unsent"])
+    options = (*SCHEMA, "--reask", "5", "--max-tokens", "5", "--max-total-tokens", "330", "-j1")
+    done = batch(*options, cwd=tmp_path, handler=lambda _: [reply(200, counted("no JSON", 100))])
+    assert len(done.requests) <= 3
+    assert (done.status, done.outcomes) == (7, ["unsent"])
 
 
 def test_a_tool_may_ask_in_the_place_that_its_conversation_has_left(
     tool: tuple[str, ...], tmp_path: Path
 ) -> None:
+    pace = ("--pace-file", "pace", "--pace-jobs", "1")
     with serve(calls_then_answers) as server:
-        options = ("--base-url", f"{server.url}/v1", "-m", "m", "--pace-file", "pace", "--pace-jobs", "1")
-        asks = shlex.join(["chatpipe", "ask", *options, "--no-stream", "--no-stdin", "inner"])
-        (tmp_path / "weather.sh").write_text(f"#!/bin/sh\nexec {asks} >/dev/null\n")
+        asks = ["chatpipe", *command(server, *pace, "--no-stream", "--no-stdin", "inner", name="ask")]
+        (tmp_path / "weather.sh").write_text(f"#!/bin/sh\nexec {shlex.join(asks)} >/dev/null\n")
         started = time.monotonic()
-        done = batch(server.url, *tool, *options[4:], "--exec-timeout", "5", stdin=prompts(2), cwd=tmp_path)
+        run_it = command(server, *tool, *pace, "--exec-timeout", "5")
+        done = run(*run_it, stdin=prompts(2), cwd=tmp_path)
         texts = [request.json()["messages"][0]["content"] for request in server.requests]
     assert time.monotonic() - started < 5
-    assert (done.status, outcomes(done)) == (0, ["ok", "ok"])
+    assert (done.status, outcomes(done.stdout)) == (0, ["ok", "ok"])
     assert sorted(texts) == ["0", "0", "1", "1", "inner", "inner"]
 
 
-def test_in_a_run_only_the_first_failures_of_tools_are_told(tool: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_run_reports_only_the_first_failures_of_tools(tool: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "weather.sh").write_text("#!/bin/sh\nexit 3\n")
-    with serve(calls_then_answers) as server:
-        done = batch(server.url, *tool, "-j4", stdin=prompts(15), cwd=tmp_path)
-        told = done.stderr.splitlines()
-        assert told == [
-            *[b"chatpipe: tool 'weather' ended with status 3: the model is told"] * 10,
-            b"chatpipe: there are more like these: -v shows each",
-        ]
-        shown = batch(server.url, *tool, "-v", stdin=prompts(15), cwd=tmp_path)
-    assert done.status == 0
-    assert shown.stderr.count(b"< tool weather: ended with status 3") == 15
+    few, all_of_them = (
+        batch(*tool, option, stdin=prompts(15), cwd=tmp_path, handler=calls_then_answers)
+        for option in ("-j4", "-v")
+    )
+    assert few.status == 0
+    assert few.stderr.splitlines() == [
+        *[b"chatpipe: tool 'weather' ended with status 3: the model is told"] * 10,
+        b"chatpipe: there are more like these: -v shows each",
+    ]
+    assert all_of_them.stderr.count(b"< tool weather: ended with status 3") == 15
 
 
 def test_the_server_s_own_code_is_in_the_message() -> None:
     body = {"error": {"message": "no such thing", "type": "invalid_request_error", "code": "model_not_found"}}
-    with serve(lambda request: [reply(404, body)]) as server:
-        done = batch(server.url, stdin=b'{"prompt":"x"}\n')
-    (line,) = lines_of(done)
+    done = batch(stdin=jsonl("x"), handler=lambda _: [reply(404, body)])
+    (line,) = done.in_order
     assert line["error"]["code"] == "http_404"
     assert line["error"]["message"].endswith("no such thing (model_not_found)")
 
@@ -327,15 +305,13 @@ def test_turns_that_were_paid_are_known_when_the_run_is_stopped_between_them(
             return [reply(429, {"error": {"message": "slow down"}}, {"Retry-After": "60"})]
         return calls_then_answers(request)
 
-    (tmp_path / "in.jsonl").write_bytes(b'{"prompt":"one"}\n')
-    with serve(busy_later) as server:
-        command = ("batch", "--base-url", f"{server.url}/v1", "-m", "m", *tool, "in.jsonl", "-o", "out")
-        with start(*command, cwd=tmp_path) as process:
-            server.until(lambda: len(server.requests) == 2)
-            for _ in range(signals):
-                process.send_signal(signal.SIGINT)
-            process.communicate(timeout=10)
+    options = (*tool, "-o", "out")
+    with started(*options, folder=tmp_path, lines=jsonl("one"), handler=busy_later) as (server, process):
+        server.until(lambda: len(server.requests) == 2)
+        for _ in range(signals):
+            process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
     assert process.returncode == -signal.SIGINT
-    (line,) = [json.loads(each) for each in (tmp_path / "out.journal").read_text().splitlines()[1:]]
+    (line,) = records(tmp_path / "out.journal")
     assert (line["response"], line["chatpipe"]["outcome"]) == (None, "unsent")
     assert [usage["total_tokens"] for usage in line["chatpipe"]["earlier_usage"]] == [10]
