@@ -79,9 +79,9 @@ class Shop:
         """One run from source to target, to its end."""
         return self.batch(*self._to_out(options))
 
-    def begin(self, *options: str) -> Process:
-        """The same run, under way."""
-        return self.start(*self._to_out(options))
+    def begin(self, *options: str, through: Sequence[str] = ()) -> Process:
+        """The same run, under way; through is a command that runs it."""
+        return self.start(*self._to_out(options), through=through)
 
     def buy(self, *options: str) -> tuple[int, list[str]]:
         """The status of one run from source to target, and the prompts that were sent since `sold`."""
@@ -96,8 +96,8 @@ class Shop:
         """One run in the folder, to its end."""
         return run(*self._command(arguments), stdin=stdin, cwd=self.folder)
 
-    def start(self, *arguments: str) -> Process:
-        return start(*self._command(arguments), cwd=self.folder)
+    def start(self, *arguments: str, through: Sequence[str] = ()) -> Process:
+        return start(*self._command(arguments), cwd=self.folder, through=through)
 
     def sold(self) -> list[str]:
         """The prompts that were sent since the last call, sorted. Call it when nothing is under way."""

@@ -7,10 +7,11 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import orjson
 import pytest
 
-from batch.weather import questions, wrong_results
+from batch.result_lines import records
+from batch.runs import command, prompt
+from batch.weather import questions, right, wrong_results
 from loopback import (
     Answer,
     Close,
@@ -22,11 +23,9 @@ from loopback import (
     chunked,
     closed_port,
     completion,
-    event_stream,
     reply,
     serve,
     silent,
-    stream_of,
     tls_contexts,
 )
 from parametrize import cases
@@ -37,15 +36,8 @@ KEY = "sk-test-0123456789"
 LINES = 60
 
 
-def answering(request: Request) -> Answer:
-    body = request.json()
-    text = f"answer to {body['messages'][-1]['content']}"
-    return event_stream(stream_of([text])) if body.get("stream") else reply(200, completion(text))
-
-
 def batch(url: str, *arguments: str, env: dict[str, str] | None = None, lines: int = LINES) -> Done:
-    stdin = questions(lines)
-    return run("batch", "--base-url", url, "-m", "m", "-j8", *arguments, stdin=stdin, env=env)
+    return run(*command(url, "-j8", *arguments), stdin=questions(lines), env=env)
 
 
 def assert_all_answered(done: Done) -> None:
@@ -54,16 +46,16 @@ def assert_all_answered(done: Done) -> None:
 
 
 def messages(done: Done) -> set[str]:
-    return {orjson.loads(line)["error"]["message"] for line in done.stdout.splitlines()}
+    return {record["error"]["message"] for record in records(done.stdout)}
 
 
 def codes(done: Done) -> set[str]:
-    return {orjson.loads(line)["error"]["code"] for line in done.stdout.splitlines()}
+    return {record["error"]["code"] for record in records(done.stdout)}
 
 
 @pytest.fixture
 def secure() -> Iterator[Server]:
-    with serve(answering, tls=tls_contexts().server) as server:
+    with serve(right, tls=tls_contexts().server) as server:
         yield server
 
 
@@ -98,7 +90,7 @@ def test_a_certificate_that_is_not_good_is_69_and_nothing_is_sent(
     context: str, arguments: tuple[str, ...]
 ) -> None:
     made: ssl.SSLContext = getattr(tls_contexts(), context)
-    with serve(answering, tls=made) as server:
+    with serve(right, tls=made) as server:
         done = batch(server.url, *arguments, env={"OPENAI_API_KEY": KEY}, lines=5)
         assert server.requests == []
     assert (done.status, codes(done)) == (69, {"network"})
@@ -109,7 +101,7 @@ def test_a_certificate_that_is_not_good_is_69_and_nothing_is_sent(
 def test_a_client_certificate_is_shown_to_a_server_that_asks() -> None:
     tls = tls_contexts()
     certificate = ("--client-cert", str(tls.client_cert), "--client-key", str(tls.client_key))
-    with serve(answering, tls=tls.asks_client) as server:
+    with serve(right, tls=tls.asks_client) as server:
         assert_all_answered(batch(server.url, "--cacert", str(tls.ca_pem), *certificate))
         without = batch(server.url, "--cacert", str(tls.ca_pem), "--retries", "0", lines=1)
         assert len(server.requests) == LINES
@@ -122,7 +114,7 @@ def test_a_client_certificate_is_shown_to_a_server_that_asks() -> None:
 
 
 def test_http_goes_to_the_proxy_in_full(tmp_path: Path) -> None:
-    with Proxy() as proxy, serve(answering) as server:
+    with Proxy() as proxy, serve(right) as server:
         assert_all_answered(batch(server.url, "--proxy", proxy.url))
         assert {asked.method for asked in proxy.asked} == {"POST"}
         assert {asked.target for asked in proxy.asked} == {f"{server.url}/chat/completions"}
@@ -147,7 +139,7 @@ def test_https_goes_through_tunnels_that_do_not_see_the_key(secure: Server) -> N
 
 
 def test_no_proxy_goes_straight() -> None:
-    with Proxy() as proxy, serve(answering) as server:
+    with Proxy() as proxy, serve(right) as server:
         assert_all_answered(batch(server.url, env={"http_proxy": proxy.url, "no_proxy": "127.0.0.1"}))
         assert proxy.asked == []
 
@@ -156,14 +148,14 @@ def test_no_proxy_goes_straight() -> None:
 @cases("stream", {"whole": (), "streamed": ("--stream",)})
 def test_through_tinyproxy(stream: tuple[str, ...], is_secure: bool, tmp_path: Path) -> None:
     tls = tls_contexts()
-    with tinyproxy(tmp_path) as proxy, serve(answering, tls=tls.server if is_secure else None) as server:
+    with tinyproxy(tmp_path) as proxy, serve(right, tls=tls.server if is_secure else None) as server:
         assert_all_answered(batch(server.url, "--cacert", str(tls.ca_pem), "--proxy", proxy, *stream))
         assert len(server.requests) == LINES
 
 
 def test_a_proxy_with_a_wrong_password_ends_the_run(tmp_path: Path) -> None:
     """It would hit every line: 77, as with a wrong key, and the password is not shown."""
-    with tinyproxy(tmp_path) as proxy, serve(answering) as server:
+    with tinyproxy(tmp_path) as proxy, serve(right) as server:
         done = batch(server.url, "--proxy", proxy.replace("pass", "wrong-secret"), "-j1")
         assert server.requests == []
     assert done.status == 77
@@ -172,7 +164,7 @@ def test_a_proxy_with_a_wrong_password_ends_the_run(tmp_path: Path) -> None:
 
 
 def test_a_proxy_that_is_not_there_is_69() -> None:
-    with serve(answering) as server:
+    with serve(right) as server:
         gone = f"http://127.0.0.1:{closed_port()}"
         done = batch(server.url, "--retries", "0", env={"http_proxy": gone}, lines=3)
         assert server.requests == []
@@ -185,7 +177,7 @@ def test_a_proxy_that_is_not_there_is_69() -> None:
 
 def test_an_untrusted_server_behind_a_proxy_is_each_lines_failure() -> None:
     """More lines than may be on their way at a time: none of them waits for another's connection."""
-    with Proxy() as proxy, serve(answering, tls=tls_contexts().server) as server:
+    with Proxy() as proxy, serve(right, tls=tls_contexts().server) as server:
         done = batch(server.url, "--proxy", proxy.url, "--connect-timeout", "5", lines=20)
         assert server.requests == []
     assert (done.status, codes(done)) == (69, {"network"})
@@ -208,7 +200,7 @@ def test_a_proxy_that_stalls_is_waited_for_as_long_as_allowed(limit: str, said: 
         done = batch(url, "--proxy", proxy, limit, "0.4", "--retries", "0", "--insecure", lines=3)
     assert (done.status, codes(done)) == (75, {"network"})
     assert messages(done) == {said.format(there=f"{url}/chat/completions")}
-    took = [orjson.loads(line)["chatpipe"]["latency_s"] for line in done.stdout.splitlines()]
+    took = [record["chatpipe"]["latency_s"] for record in records(done.stdout)]
     assert all(0.35 <= each < 1.5 for each in took), took
 
 
@@ -223,7 +215,7 @@ def test_a_deadline_holds_for_an_answer_that_never_ends() -> None:
         limits = ("--deadline", "0.4", "--retries", "0")
         done = batch(server.url, "--stream", "--proxy", proxy.url, *limits, lines=3)
     assert (done.status, codes(done)) == (75, {"network"})
-    took = [orjson.loads(line)["chatpipe"]["latency_s"] for line in done.stdout.splitlines()]
+    took = [record["chatpipe"]["latency_s"] for record in records(done.stdout)]
     assert all(0.35 <= each < 1.5 for each in took), took
 
 
@@ -264,8 +256,8 @@ def test_a_proxy_that_cannot_be_used_is_78_before_anything_is_read(
     option = ("--proxy", proxy) if by == "--proxy" else ()
     env = {} if option else {"all_proxy": proxy}
     out = tmp_path / "out.jsonl"
-    command = ("batch", "--base-url", "http://h.example/v1", "-m", "m", "-o", str(out), *option)
-    with start(*command, env=env, stdin=subprocess.PIPE) as process:  # nothing comes, and no end either
+    arguments = command("http://h.example/v1", "-o", str(out), *option)
+    with start(*arguments, env=env, stdin=subprocess.PIPE) as process:  # nothing comes, and no end either
         assert process.stderr is not None
         assert process.stderr.read().decode() == f"chatpipe: {by}: {said}\n"
         assert process.wait(timeout=10) == 78
@@ -291,13 +283,13 @@ def test_a_request_that_was_taken_is_not_sent_again_on_the_quiet() -> None:
     """The connection was used before, so it might have been idle too long: but it ended much too late."""
 
     def handler(request: Request) -> Answer:
-        if request.json()["messages"][-1]["content"] == "q1":
+        if prompt(request) == "q1":
             return [Pause(1.2), Close()]
         return reply(200, completion("fine"))
 
     with serve(handler) as server:
         done = batch(server.url, "-j1", "--retries", "0", lines=2)
-        asked = [request.json()["messages"][-1]["content"] for request in server.requests]
+        asked = [prompt(request) for request in server.requests]
         assert server.connections == 1
     assert (done.status, asked) == (1, ["q0", "q1"])
     assert b"peer closed connection without a reply" in done.stdout
@@ -309,7 +301,7 @@ def test_a_request_that_was_taken_is_not_sent_again_on_the_quiet() -> None:
 def test_a_refused_connection_is_69_after_all_tries() -> None:
     done = batch(f"http://127.0.0.1:{closed_port()}/v1", "--retries", "1", lines=3)
     assert (done.status, codes(done)) == (69, {"network"})
-    tries = [orjson.loads(line)["chatpipe"]["attempts"] for line in done.stdout.splitlines()]
+    tries = [record["chatpipe"]["attempts"] for record in records(done.stdout)]
     assert tries == [2, 2, 2]
 
 

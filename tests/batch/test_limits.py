@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from batch.weather import questions, wrong_results
-from loopback import Answer, Pause, Request, Reset, Server, completion, error, reply, serve
+from batch.runs import batch, command, prompt
+from batch.weather import questions, right, wrong_results
+from loopback import Answer, Handler, Pause, Request, Reset, Server, completion, error, reply, serve
 from parametrize import cases
 from process import run, start
 
@@ -15,13 +16,9 @@ PER_SECOND = 140
 LINES = 40
 
 
-def answering(request: Request) -> Answer:
-    return [Pause(0.005), _answer(request)]
-
-
-def _answer(request: Request) -> bytes:
-    prompt = request.json()["messages"][-1]["content"]
-    return reply(200, completion(f"answer to {prompt}"))
+def after(seconds: float) -> Handler:
+    """The right answers, each after this time."""
+    return lambda request: [Pause(seconds), right(request)]
 
 
 def took_s(server: Server) -> float:
@@ -35,25 +32,23 @@ def least_s(requests: int) -> float:
 
 def test_tokens_per_minute_are_kept_as_the_server_counts_them() -> None:
     """Not as they are guessed: a guess of three times as many is corrected by the answers."""
-    with serve(answering) as server:
-        limits = ("-j4", "--tpm", str(60 * PER_SECOND), "--max-tokens", "3")
-        done = run("batch", "--base-url", server.url, "-m", "m", *limits, stdin=questions(LINES))
+    limits = ("-j4", "--tpm", str(60 * PER_SECOND), "--max-tokens", "3")
+    done = batch(*limits, stdin=questions(LINES), handler=after(0.005))
     assert (done.status, wrong_results(done.stdout, LINES)) == (0, [])
-    assert 0.9 * least_s(LINES) <= took_s(server) <= 2 * least_s(LINES)
+    assert 0.9 * least_s(LINES) <= took_s(done.server) <= 2 * least_s(LINES)
 
 
 def test_without_usage_the_guess_counts() -> None:
     """72 bytes of request are 18 tokens, and an answer may have 3 more."""
 
     def silent(request: Request) -> Answer:
-        prompt = request.json()["messages"][-1]["content"]
-        answer = completion(f"answer to {prompt}")
+        answer = completion(f"answer to {prompt(request)}")
         del answer["usage"]
         return reply(200, answer)
 
     with serve(silent) as server:
-        command = ("batch", "--base-url", server.url, "-m", "m", "--max-tokens", "3", "--tpm", "2400")
-        done = run(*command, stdin=questions(4))
+        arguments = command(server, "--max-tokens", "3", "--tpm", "2400")
+        done = run(*arguments, stdin=questions(4))
         sizes = {len(request.body) for request in server.requests}
     assert (done.status, wrong_results(done.stdout, 4)) == (0, [])
     assert sizes == {72}
@@ -62,10 +57,10 @@ def test_without_usage_the_guess_counts() -> None:
 
 def test_processes_share_the_tokens(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_bytes(questions(LINES // 2))
-    with serve(answering) as server:
+    with serve(after(0.005)) as server:
         limits = ("--tpm", str(60 * PER_SECOND), "--pace-file", "pace.json", "--max-tokens", "3")
-        command = ("batch", "--base-url", server.url, "-m", "m", "-j4", *limits, "in.jsonl")
-        with start(*command, cwd=tmp_path) as one, start(*command, cwd=tmp_path) as two:
+        arguments = command(server, "-j4", *limits, "in.jsonl")
+        with start(*arguments, cwd=tmp_path) as one, start(*arguments, cwd=tmp_path) as two:
             for process in (one, two):
                 stdout, stderr = process.communicate(timeout=20)
                 assert (process.returncode, stderr) == (0, b"")
@@ -88,12 +83,10 @@ def test_a_server_that_says_that_nothing_is_left_is_left_alone(headers: dict[str
     def handler(request: Request) -> Answer:
         nonlocal left
         left -= 1
-        prompt = request.json()["messages"][-1]["content"]
-        return reply(200, completion(f"answer to {prompt}"), headers if left == 0 else {})
+        return reply(200, completion(f"answer to {prompt(request)}"), headers if left == 0 else {})
 
-    with serve(handler) as server:
-        done = run("batch", "--base-url", server.url, "-m", "m", "-j1", stdin=questions(8))
-    at = [request.at for request in server.requests]
+    done = batch("-j1", stdin=questions(8), handler=handler)
+    at = [request.at for request in done.requests]
     assert (done.status, wrong_results(done.stdout, 8)) == (0, [])
     assert at[5] - at[4] >= 0.6
     assert at[4] - at[0] < 0.6
@@ -101,10 +94,9 @@ def test_a_server_that_says_that_nothing_is_left_is_left_alone(headers: dict[str
 
 def test_a_limit_of_tokens_that_a_request_is_over_does_not_stop_it() -> None:
     """A server that cannot take it says so itself: the run does not wait for ever."""
-    with serve(lambda _: error(400, "more tokens than a minute has")) as server:
-        done = run("batch", "--base-url", server.url, "-m", "m", "--tpm", "1", stdin=questions(1))
-    assert done.status == 65
-    assert len(server.requests) == 1
+    refusal = error(400, "more tokens than a minute has")
+    done = batch("--tpm", "1", stdin=questions(1), handler=lambda _: refusal)
+    assert (done.status, len(done.requests)) == (65, 1)
 
 
 @cases("jobs, service_s", {"quick answers": ("4", 0.005), "slow ones, many at once": ("64", 0.08)})
@@ -114,16 +106,11 @@ def test_the_first_guess_does_not_hold_up_the_run(jobs: str, service_s: float) -
     Nor is the limit left: of any stretch of time the server counts what is allowed in it, a tenth of
     a second more, and the one that was begun.
     """
-
-    def slow(request: Request) -> Answer:
-        return [Pause(service_s), _answer(request)]
-
-    with serve(slow) as server:
-        limits = (f"-j{jobs}", "--tpm", str(60 * PER_SECOND))
-        done = run("batch", "--base-url", server.url, "-m", "m", *limits, stdin=questions(LINES))
+    limits = (f"-j{jobs}", "--tpm", str(60 * PER_SECOND))
+    done = batch(*limits, stdin=questions(LINES), handler=after(service_s))
     assert (done.status, wrong_results(done.stdout, LINES)) == (0, [])
-    assert 0.9 * least_s(LINES) <= took_s(server) <= 2 * least_s(LINES)
-    at = sorted(request.at for request in server.requests)
+    assert 0.9 * least_s(LINES) <= took_s(done.server) <= 2 * least_s(LINES)
+    at = sorted(request.at for request in done.requests)
     late_s = 0.15  # what the way to the server may take more for one than for another
     for first in range(LINES):
         for last in range(first, LINES):
@@ -147,7 +134,7 @@ class Full:
             self.refused += 1
             return self._refuse()
         self._free_at.append(request.at + self.service_s)
-        return [Pause(self.service_s), _answer(request)]
+        return [Pause(self.service_s), right(request)]
 
     def used(self, server: Server) -> float:
         """The share of its places that it had something to do in."""
@@ -157,17 +144,15 @@ class Full:
 def test_a_refusal_that_comes_again_at_once_is_not_another() -> None:
     """Retry-After is shorter than an answer: what is in flight is too much until some of it is over."""
     full = Full(6, 0.05, lambda: error(429, "no more at a time", headers={"retry-after-ms": "20"}))
-    with serve(full) as server:
-        done = run("batch", "--base-url", server.url, "-m", "m", "-jauto", stdin=questions(240))
+    done = batch("-jauto", stdin=questions(240), handler=full)
     assert (done.status, wrong_results(done.stdout, 240)) == (0, [])
-    assert full.used(server) > 0.5
+    assert full.used(done.server) > 0.5
     assert full.refused < 16
 
 
 def test_a_server_that_resets_what_is_too_many_gets_less() -> None:
     full = Full(32, 0.02, lambda: [Reset()])
-    with serve(full) as server:
-        done = run("batch", "--base-url", server.url, "-m", "m", "-jauto", stdin=questions(1500))
+    done = batch("-jauto", stdin=questions(1500), handler=full)
     assert (done.status, wrong_results(done.stdout, 1500)) == (0, [])
     assert full.refused < 120
 
@@ -175,9 +160,12 @@ def test_a_server_that_resets_what_is_too_many_gets_less() -> None:
 def test_processes_hand_over_their_places_at_once(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_bytes(questions(200))
     shared = ("--pace-file", "pace.json", "--pace-jobs", "4", "-o")
-    with serve(lambda request: [Pause(0.01), _answer(request)]) as server:
-        command = ("batch", "--base-url", server.url, "-m", "m", "in.jsonl", *shared)
-        with start(*command, "1.jsonl", cwd=tmp_path) as one, start(*command, "2.jsonl", cwd=tmp_path) as two:
+    with serve(after(0.01)) as server:
+        arguments = command(server, "in.jsonl", *shared)
+        with (
+            start(*arguments, "1.jsonl", cwd=tmp_path) as one,
+            start(*arguments, "2.jsonl", cwd=tmp_path) as two,
+        ):
             for process in (one, two):
                 assert process.communicate(timeout=20) == (b"", b"")
     for name in ("1.jsonl", "2.jsonl"):

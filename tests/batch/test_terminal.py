@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from batch.weather import questions
+from batch.runs import command, prompt
+from batch.weather import questions, right
 from loopback import Answer, Pause, Request, completion, error, reply, serve
 from process import run, start
 
@@ -43,22 +44,22 @@ def ends() -> Iterator[tuple[int, int]]:
             os.close(fd)
 
 
-def answering(request: Request) -> Answer:
+def handler(request: Request) -> Answer:
     """After so long that the bar has something to show: it moves ten times a second at most."""
-    text = request.json()["messages"][-1]["content"]
-    if text == "bad":
-        return [Pause(0.06), error(400, "bad thing")]
-    if text == "no key":
-        return [Pause(0.3), error(401, "who are you")]
-    if text == "q5":
-        return [Pause(0.06), reply(200, completion(WILD))]
-    return [Pause(0.06), reply(200, completion(f"answer to {text}"))]
+    match prompt(request):
+        case "bad":
+            return [Pause(0.06), error(400, "bad thing")]
+        case "no key":
+            return [Pause(0.3), error(401, "who are you")]
+        case "q5":
+            return [Pause(0.06), reply(200, completion(WILD))]
+    return [Pause(0.06), right(request)]
 
 
 def shown(
     ends: tuple[int, int],
     *arguments: str,
-    command: tuple[str, ...] = ("batch",),
+    name: str = "batch",
     streams: tuple[str, ...] = ("stderr",),
     stdin: bytes | None = None,
     env: Mapping[str, str] | None = None,
@@ -66,13 +67,12 @@ def shown(
     """A run of some lines, two at a time, with these streams at the terminal."""
     ours, theirs = ends
     on_terminal: dict[str, Any] = dict.fromkeys(streams, theirs)
-    with serve(answering) as server:
-        whole = (*command, "--base-url", server.url, "-m", "m", "-j2", *arguments)
+    with serve(handler) as server:
+        whole = command(server, "-j2", *arguments, name=name)
         with start(*whole, env=env, stdin=subprocess.PIPE, **on_terminal) as process:
             os.close(theirs)
-            assert process.stdin is not None
-            process.stdin.write(questions(LINES) if stdin is None else stdin)
-            process.stdin.close()
+            process.send(questions(LINES) if stdin is None else stdin)
+            process.hang_up()
             said = _rest(ours)
             piped = b"" if process.stdout is None else process.stdout.read()
             status = process.wait(timeout=10)
@@ -150,10 +150,10 @@ def test_there_is_no_bar_where_none_is_wanted(option: tuple[str, ...], ends: tup
 
 
 def test_there_is_no_bar_in_a_pipe_unless_it_is_asked_for() -> None:
-    with serve(answering) as server:
-        command = ("batch", "--base-url", server.url, "-m", "m")
-        assert run(*command, stdin=questions(2)).stderr == b""
-        asked = run(*command, "-j1", "--progress", "bar", stdin=questions(LINES)).stderr
+    with serve(handler) as server:
+        arguments = command(server)
+        assert run(*arguments, stdin=questions(2)).stderr == b""
+        asked = run(*arguments, "-j1", "--progress", "bar", stdin=questions(LINES)).stderr
     assert re.match(rb"\rchatpipe: \d+ done", asked)
     assert asked.count(b" done") == 1  # the next would come after a second
 
@@ -171,8 +171,8 @@ CSV = b"q\n" + b"".join(b"q%d\n" % number for number in range(6)) + b"bad\n" + b
 )
 def test_what_is_told_meanwhile_has_a_line_of_its_own(format: str, told: str, ends: tuple[int, int]) -> None:
     """And the bar comes again after it."""
-    arguments = ("--csv", "--error-format", format)
-    done = shown(ends, *arguments, command=("map", "{{q}}"), stdin=CSV)
+    arguments = ("{{q}}", "--csv", "--error-format", format)
+    done = shown(ends, *arguments, name="map", stdin=CSV)
     seen = screen(done.terminal)
     assert done.status == 1
     assert len(seen) == 2
@@ -226,9 +226,9 @@ def test_a_bar_that_is_asked_for_makes_room_for_results(ends: tuple[int, int]) -
 
 def test_a_terminal_that_is_typed_on_has_no_bar(ends: tuple[int, int]) -> None:
     ours, theirs = ends
-    with serve(answering) as server:
-        command = ("batch", "--base-url", server.url, "-m", "m", "-j1", "--lines")
-        with start(*command, stdin=theirs, stderr=theirs) as process:
+    with serve(handler) as server:
+        arguments = command(server, "-j1", "--lines")
+        with start(*arguments, stdin=theirs, stderr=theirs) as process:
             os.close(theirs)
             os.write(ours, b"q\n" * 6 + b"\x04")
             assert b" done" not in _rest(ours)
@@ -264,18 +264,16 @@ def test_a_run_that_stops_wipes_the_bar(ends: tuple[int, int]) -> None:
 def test_a_run_whose_reader_leaves_wipes_the_bar(ends: tuple[int, int]) -> None:
     """And ends as SIGPIPE ends a program, without a word."""
     ours, theirs = ends
-    with serve(answering) as server:
-        command = ("batch", "--base-url", server.url, "-m", "m", "-j1")
-        with start(*command, stdin=subprocess.PIPE, stderr=theirs) as process:
+    with serve(handler) as server:
+        arguments = command(server, "-j1")
+        with start(*arguments, stdin=subprocess.PIPE, stderr=theirs) as process:
             os.close(theirs)
-            assert process.stdin is not None
             assert process.stdout is not None
-            process.stdin.write(questions(LINES))
-            process.stdin.flush()
+            process.send(questions(LINES))
             server.until(lambda: len(server.requests) >= LINES - 1)
             process.stdout.close()
-            process.stdin.write(questions(LINES))
-            process.stdin.close()
+            process.send(questions(LINES))
+            process.hang_up()
             said = _rest(ours).decode()
             assert process.wait(timeout=10) == -signal.SIGPIPE
     assert states(said)
@@ -325,13 +323,12 @@ def test_a_terminal_without_a_size_is_given_one(
 
 def test_ctrl_c_wipes_the_bar_and_says_how_to_go_on(ends: tuple[int, int]) -> None:
     ours, theirs = ends
-    with serve(answering) as server:
-        command = ("batch", "--base-url", server.url, "-m", "m", "-j2", "--grace", "0.1")
-        with start(*command, stdin=subprocess.PIPE, stderr=theirs) as process:
+    with serve(handler) as server:
+        arguments = command(server, "-j2", "--grace", "0.1")
+        with start(*arguments, stdin=subprocess.PIPE, stderr=theirs) as process:
             os.close(theirs)
-            assert process.stdin is not None
-            process.stdin.write(questions(500))
-            process.stdin.close()
+            process.send(questions(500))
+            process.hang_up()
             server.until(lambda: len(server.requests) >= 6)
             process.send_signal(signal.SIGINT)
             said = _rest(ours).decode()
@@ -345,8 +342,8 @@ def test_ctrl_c_wipes_the_bar_and_says_how_to_go_on(ends: tuple[int, int]) -> No
 def test_texts_are_escaped_on_a_terminal_and_only_there(ends: tuple[int, int]) -> None:
     arguments = ("--lines", "-f", "text", "-q")
     done = shown(ends, *arguments, streams=("stdout",), stdin=b"q5\n")
-    with serve(answering) as server:
-        piped = run("batch", "--base-url", server.url, "-m", "m", *arguments, stdin=b"q5\n")
+    with serve(handler) as server:
+        piped = run(*command(server, *arguments), stdin=b"q5\n")
     assert (done.status, done.terminal) == (0, TAME)
     assert piped.stdout.decode() == WILD + "\n"
 
@@ -354,9 +351,8 @@ def test_texts_are_escaped_on_a_terminal_and_only_there(ends: tuple[int, int]) -
 def test_prompts_can_be_typed_and_are_answered_one_by_one(ends: tuple[int, int]) -> None:
     ours, theirs = ends
     with start("batch", "-p", "echo", "-m", "m", "--lines", "-f", "text", stdin=theirs) as process:
-        assert process.stdout is not None
         for typed in (b"first\n", b"second\n"):
             os.write(ours, typed)
-            assert process.stdout.readline() == typed
+            assert process.line() == typed
         os.write(ours, b"\x04")
         assert process.wait(timeout=10) == 0

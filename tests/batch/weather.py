@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-import orjson
-
+from batch.result_lines import records
+from batch.runs import jsonl, prompt
 from loopback import Answer, Close, Request, Reset, Step, completion, error, event_stream, reply, stream_of
 
 # The least that a first backoff takes, where the server names no time: 0.5 s less a quarter.
@@ -82,22 +82,21 @@ class Weather:
         self._used: set[int] = set()  # connections that are not new
 
     def __call__(self, request: Request) -> Answer:
-        body = request.json()
-        prompt: str = body["messages"][-1]["content"]
-        self._look(prompt, request.at)
+        question = prompt(request)
+        self._look(question, request.at)
         was_used = request.connection in self._used
         self._used.add(request.connection)
         self._number += 1
         if self._number % self._calm < self._burst:
-            return self._refuse(prompt, request.at)
-        answer = _answer(prompt, streams=bool(body.get("stream")))
-        if self._random.randrange(self._faulty) == 0 and self.faults[prompt] < _FAULTS:
-            self.faults[prompt] += 1
+            return self._refuse(question, request.at)
+        answer = right(request)
+        if self._random.randrange(self._faulty) == 0 and self.faults[question] < _FAULTS:
+            self.faults[question] += 1
             fault = self._random.choice(_FAULT_KINDS)
             at_once = fault.is_silent and was_used
-            self._allowed[prompt] = request.at + (0.0 if at_once else fault.wait_s)
+            self._allowed[question] = request.at + (0.0 if at_once else fault.wait_s)
             return fault.steps(answer)
-        self.sold.add(prompt)
+        self.sold.add(question)
         return answer
 
     def _look(self, prompt: str, now: float) -> None:
@@ -136,17 +135,21 @@ def _answer(prompt: str, *, streams: bool) -> bytes:
     return b"".join(step for step in steps if isinstance(step, bytes))
 
 
+def right(request: Request) -> bytes:
+    """The right answer to a question, whole or streamed, as the request wants it."""
+    return _answer(prompt(request), streams=bool(request.json().get("stream")))
+
+
 def questions(count: int) -> bytes:
     """So many prompts, each another."""
-    return b"".join(orjson.dumps(f"q{number}") + b"\n" for number in range(count))
+    return jsonl(*(f"q{number}" for number in range(count)))
 
 
 def wrong_results(data: bytes, count: int) -> list[str]:
     """What is wrong with the result lines of questions(count): nothing, when each was answered once."""
     wrong = []
     seen: Counter[int] = Counter()
-    for text in data.splitlines():
-        record = orjson.loads(text)
+    for record in records(data):
         line = record["chatpipe"]["line"]
         seen[line] += 1
         if record["error"] is not None:

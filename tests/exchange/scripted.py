@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from chatpipe.errors import ChatpipeError
 from chatpipe.exchange import World, ask, immediately
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.options import Limits
@@ -156,6 +157,21 @@ class Server:
         request = request or httpx.Request("POST", URL, content=b'{"a":1}')
         taker = receiver or Receiver()
         return immediately(ask(request, world, taker, limits or Limits(), Policy(retries=retries)))
+
+    def failure(self, *arguments: Any, **named: Any) -> tuple[Answer, ChatpipeError]:
+        """The answer to `ask` and its fault; there has to be one."""
+        answer = self.ask(*arguments, **named)
+        assert answer.fault is not None
+        return answer, answer.fault
+
+    def fault(self, *arguments: Any, **named: Any) -> ChatpipeError:
+        return self.failure(*arguments, **named)[1]
+
+
+def content(answer: Answer) -> Any:
+    """The text of the first choice."""
+    assert answer.completion is not None
+    return answer.completion["choices"][0]["message"]["content"]
 
 
 def served(*steps: Step) -> Server:

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from chatpipe.errors import Status
-from exchange.scripted import DONE, Body, Receiver, error, event, piece, plain, served, stream, whole
+from exchange.scripted import DONE, Body, Receiver, content, error, event, piece, plain, served, stream, whole
 from parametrize import cases
 
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
@@ -21,10 +21,6 @@ JSON = (
     b'"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}'
 )
 STREAM = [piece("h"), piece("i"), piece("", "stop"), DONE]
-
-
-def content(answer: Any) -> Any:
-    return answer.completion["choices"][0]["message"]["content"]
 
 
 @cases(
@@ -127,9 +123,8 @@ def test_server_that_compresses_though_not_asked_to(
 
 def test_compressed_error_is_read_as_well() -> None:
     body = gzip.compress(b'{"error":{"message":"too hot"}}')
-    answer = served(plain(body, status=400, headers={"content-encoding": "gzip"})).ask()
-    assert answer.fault is not None
-    assert "too hot" in answer.fault.what
+    fault = served(plain(body, status=400, headers={"content-encoding": "gzip"})).fault()
+    assert "too hot" in fault.what
 
 
 def test_nothing_is_read_behind_done() -> None:
@@ -180,9 +175,8 @@ def test_chunks_are_handed_on_as_they_were_sent() -> None:
     },
 )
 def test_no_answer_is_76(body: bytes, what: str, kept: bool) -> None:
-    answer = served(plain(body)).ask(retries=0)
-    assert answer.fault is not None
-    assert (answer.fault.status, answer.fault.what) == (Status.BROKEN_ANSWER, what)
+    answer, fault = served(plain(body)).failure(retries=0)
+    assert (fault.status, fault.what) == (Status.BROKEN_ANSWER, what)
     assert (answer.completion, answer.body) == (None, body if kept else None)
 
 
@@ -201,10 +195,9 @@ def test_no_answer_is_76(body: bytes, what: str, kept: bool) -> None:
     },
 )
 def test_error_inside_200_ends_as_its_code_says(body: Any, status: Status) -> None:
-    answer = served(plain(orjson.dumps(body))).ask(retries=0)
-    assert answer.fault is not None
-    assert (answer.fault.status, answer.completion) == (status, None)
-    assert answer.fault.body == orjson.dumps(body)
+    answer, fault = served(plain(orjson.dumps(body))).failure(retries=0)
+    assert (fault.status, answer.completion) == (status, None)
+    assert fault.body == orjson.dumps(body)
 
 
 def test_answer_beside_an_error_is_an_answer() -> None:
@@ -261,11 +254,10 @@ def test_broken_stream_is_76_and_what_came_is_kept(
     pieces: list[bytes | Exception], what: str, text: str | None
 ) -> None:
     receiver = Receiver(started_at=1)
-    answer = served(stream(*pieces)).ask(receiver, retries=0)
-    assert answer.fault is not None
-    assert answer.fault.status == Status.BROKEN_ANSWER
+    answer, fault = served(stream(*pieces)).failure(receiver, retries=0)
+    assert fault.status == Status.BROKEN_ANSWER
     if pieces:
-        assert answer.fault.what == what
+        assert fault.what == what
     assert (content(answer) if answer.completion else None) == text
 
 
@@ -275,10 +267,9 @@ def test_connection_lost_behind_the_last_event_is_no_fault() -> None:
 
 
 def test_facts_of_the_reply_are_in_the_fault() -> None:
-    answer = served(error(400, "x", x_request_id="r1")).ask()
-    assert answer.fault is not None
-    assert (answer.fault.http_status, answer.fault.request_id) == (400, "r1")
-    assert answer.fault.body == b'{"error":{"message":"no","type":null,"param":null,"code":"x"}}'
+    fault = served(error(400, "x", x_request_id="r1")).fault()
+    assert (fault.http_status, fault.request_id) == (400, "r1")
+    assert fault.body == b'{"error":{"message":"no","type":null,"param":null,"code":"x"}}'
 
 
 class Full(Exception):

@@ -54,8 +54,7 @@ def test_every_class_of_httpx_has_a_row() -> None:
 def test_before_the_reply(kind: type[Exception]) -> None:
     status, again = AT_SEND[kind]
     server = served(kind("why"), kind("why"))
-    fault = server.ask(retries=1).fault
-    assert fault is not None
+    fault = server.fault(retries=1)
     assert fault.status == status
     assert len(server.slept) == again
     assert len(server.requests) == 1 + again
@@ -65,9 +64,8 @@ def test_before_the_reply(kind: type[Exception]) -> None:
 def test_in_the_body_of_an_answer(kind: type[Exception]) -> None:
     status, again = AT_SEND[kind]
     server = served(plain(b'{"id":', kind("why")), plain(b"", kind("why")))
-    answer = server.ask(retries=1)
-    assert answer.fault is not None
-    assert answer.fault.status == status
+    answer, fault = server.failure(retries=1)
+    assert fault.status == status
     assert (answer.completion, answer.body) == (None, None)
     assert len(server.slept) == again
     assert server.all_closed
@@ -77,8 +75,7 @@ def test_in_the_body_of_an_answer(kind: type[Exception]) -> None:
 def test_in_the_body_of_an_error(kind: type[Exception]) -> None:
     """Its status has been told: that counts, not that the connection broke behind it."""
     server = served(plain(b'{"error":', kind("why"), status=400))
-    fault = server.ask(retries=0).fault
-    assert fault is not None
+    fault = server.fault(retries=0)
     assert fault.status == Status.BAD_INPUT
     assert server.all_closed
 
@@ -86,10 +83,9 @@ def test_in_the_body_of_an_error(kind: type[Exception]) -> None:
 @CLASSES
 def test_in_a_stream(kind: type[Exception]) -> None:
     server = served(stream(piece("h"), kind("why")))
-    answer = server.ask(Receiver(started_at=1))
-    assert answer.fault is not None
-    assert answer.fault.status == Status.BROKEN_ANSWER
-    assert answer.fault.what.startswith("the stream was cut: ")
+    answer, fault = server.failure(Receiver(started_at=1))
+    assert fault.status == Status.BROKEN_ANSWER
+    assert fault.what.startswith("the stream was cut: ")
     assert answer.completion is not None
     assert server.all_closed
 

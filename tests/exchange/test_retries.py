@@ -8,7 +8,20 @@ import pytest
 
 from chatpipe.errors import Status
 from chatpipe.wire.options import Limits
-from exchange.scripted import DONE, URL, Receiver, Step, error, event, piece, plain, served, stream, whole
+from exchange.scripted import (
+    DONE,
+    URL,
+    Receiver,
+    Step,
+    content,
+    error,
+    event,
+    piece,
+    plain,
+    served,
+    stream,
+    whole,
+)
 from parametrize import cases
 
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
@@ -49,8 +62,7 @@ def test_sent_again(first: list[Step], waits: list[float]) -> None:
     server = served(*first, whole("late"))
     answer = server.ask()
     assert answer.fault is None
-    assert answer.completion is not None
-    assert answer.completion["choices"][0]["message"]["content"] == "late"
+    assert content(answer) == "late"
     assert server.slept == waits
     assert len(server.notes) == len(waits)
     assert [request.content for request in server.requests] == [b'{"a":1}'] * (len(waits) + 1)
@@ -85,9 +97,8 @@ def test_sent_again(first: list[Step], waits: list[float]) -> None:
 )
 def test_not_sent_again(first: Step, status: Status) -> None:
     server = served(first)
-    answer = server.ask()
-    assert answer.fault is not None
-    assert answer.fault.status == status
+    fault = server.fault()
+    assert fault.status == status
     assert (server.slept, server.notes) == ([], [])
     assert server.all_closed
 
@@ -109,18 +120,15 @@ def test_not_sent_again(first: Step, status: Status) -> None:
 )
 def test_nothing_is_sent_again_once_something_was_written(pieces: list[Any], what: str) -> None:
     server = served(stream(*pieces))
-    answer = server.ask(Receiver(started_at=1))
-    assert answer.fault is not None
-    assert (answer.fault.what, answer.fault.status) == (what, Status.BROKEN_ANSWER)
-    assert answer.completion is not None
-    assert answer.completion["choices"][0]["message"]["content"] == "h"
+    answer, fault = server.failure(Receiver(started_at=1))
+    assert (fault.what, fault.status) == (what, Status.BROKEN_ANSWER)
+    assert content(answer) == "h"
     assert len(server.requests) == 1
 
 
 def test_given_up_after_all_tries() -> None:
     server = served(*[error(503) for _ in range(5)])
-    fault = server.ask().fault
-    assert fault is not None
+    fault = server.fault()
     assert fault.what == f"503 from '{URL}': no, after 5 tries"
     assert fault.status == Status.UNREACHABLE
     assert server.slept == [0.5, 1.0, 2.0, 4.0]
@@ -129,23 +137,20 @@ def test_given_up_after_all_tries() -> None:
 
 
 def test_fault_of_the_last_try_counts() -> None:
-    fault = served(error(503), error(429), error(401)).ask().fault
-    assert fault is not None
+    fault = served(error(503), error(429), error(401)).fault()
     assert (fault.status, fault.what) == (Status.NO_ACCESS, f"401 from '{URL}': no, after 3 tries")
 
 
 def test_no_retries() -> None:
     server = served(error(503))
-    fault = server.ask(retries=0).fault
-    assert fault is not None
+    fault = server.fault(retries=0)
     assert (fault.what, server.slept) == (f"503 from '{URL}': no", [])
 
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_too_long_a_wait_is_75_and_says_how_long(status: int) -> None:
     server = served(error(status, retry_after="121", x_request_id="r1"))
-    fault = server.ask().fault
-    assert fault is not None
+    fault = server.fault()
     assert str(fault) == f"{status} from '{URL}': no, and to wait 121 s: try again then"
     assert (fault.status, fault.http_status, fault.request_id) == (Status.TRY_LATER, status, "r1")
     assert server.slept == []
@@ -154,8 +159,7 @@ def test_too_long_a_wait_is_75_and_says_how_long(status: int) -> None:
 def test_streamed_answer_behind_a_cut_one_is_not_mixed_with_it() -> None:
     server, receiver = served(stream(piece("a")), stream(piece("b", "stop"), DONE)), Receiver()
     answer = server.ask(receiver)
-    assert answer.completion is not None
-    assert answer.completion["choices"][0]["message"]["content"] == "b"
+    assert content(answer) == "b"
 
 
 # The deadline and the limits
@@ -196,8 +200,7 @@ def test_deadline_is_the_same_for_all_tries() -> None:
 )
 def test_wait_that_would_outlast_the_deadline_is_not_begun(deadline_s: float, waits: list[float]) -> None:
     server = served(*[error(503) for _ in range(5)])
-    fault = server.ask(limits=Limits(deadline_s=deadline_s)).fault
-    assert fault is not None
+    server.fault(limits=Limits(deadline_s=deadline_s))
     assert server.slept == waits
     assert len(server.requests) == len(waits) + 1
 
@@ -247,8 +250,7 @@ def test_redirect_within_the_origin_is_followed(status: int, location: str) -> N
 )
 def test_any_other_redirect_is_78(status: int, location: str) -> None:
     server = served(moved(status, location))
-    fault = server.ask().fault
-    assert fault is not None
+    fault = server.fault()
     assert fault.status == Status.BAD_CONFIGURATION
     assert len(server.requests) == 1
     assert server.all_closed
@@ -256,8 +258,7 @@ def test_any_other_redirect_is_78(status: int, location: str) -> None:
 
 def test_redirects_that_lead_to_one_another_are_78() -> None:
     server = served(*[moved(307, "/v1/chat/completions") for _ in range(9)])
-    fault = server.ask().fault
-    assert fault is not None
+    fault = server.fault()
     assert fault.status == Status.BAD_CONFIGURATION
     assert server.slept == []
     assert server.all_closed
@@ -266,7 +267,6 @@ def test_redirects_that_lead_to_one_another_are_78() -> None:
 @pytest.mark.parametrize("location", ["http://[::1", "http://a:b:c/", "\x7f"])
 def test_redirect_to_nowhere_is_a_fault_and_closes_the_connection(location: str) -> None:
     server = served(moved(307, location))
-    fault = server.ask().fault
-    assert fault is not None
+    fault = server.fault()
     assert fault.status == Status.BAD_CONFIGURATION
     assert server.all_closed

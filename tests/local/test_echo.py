@@ -50,7 +50,7 @@ def asked(**fields: Any) -> echo.Reply:
 def completion(**fields: Any) -> Any:
     reply = asked(**fields)
     assert reply.status == 200
-    return orjson.loads(b"".join(reply.pieces))
+    return parsed(reply)
 
 
 def chunks(**fields: Any) -> list[Any]:
@@ -67,10 +67,14 @@ def said(**fields: Any) -> Any:
     return completion(**fields)["choices"][0]["message"]["content"]
 
 
+def parsed(reply: echo.Reply) -> Any:
+    return orjson.loads(b"".join(reply.pieces))
+
+
 def refused(data: bytes) -> Any:
     reply = echo.answer("POST", "/v1/chat/completions", data)
     assert reply.status == 400
-    return orjson.loads(b"".join(reply.pieces))["error"]
+    return parsed(reply)["error"]
 
 
 # The whole object, once
@@ -134,64 +138,50 @@ def test_stream_is_role_then_tokens_then_end() -> None:
 
 # What it says
 
+
+def user(content: Any) -> dict[str, Any]:
+    """The messages of a request, in which the user says this."""
+    return {"messages": [{"role": "user", "content": content}]}
+
+
+def schema(name: str, **more: Any) -> dict[str, Any]:
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": name, **more}}}
+
+
+NUMBER_AND_TEXT = {
+    "type": "object",
+    "properties": {"n": {"type": "integer", "minimum": 1}, "s": {"type": "string"}},
+    "required": ["n", "s"],
+}
+TEST = "Say this is a test"
+
 SAID: dict[str, tuple[dict[str, Any], Any]] = {
     "last-user-message": (
         {"messages": [*USER, {"role": "assistant", "content": "no"}, {"role": "user", "content": "yes"}]},
         "yes",
     ),
-    "user-before-an-assistant": (
-        {"messages": [*USER, {"role": "assistant", "content": "no"}]},
-        "Say this is a test",
-    ),
+    "user-before-an-assistant": ({"messages": [*USER, {"role": "assistant", "content": "no"}]}, TEST),
     "no-user-message": (
         {"messages": [{"role": "system", "content": "a"}, {"role": "assistant", "content": "b"}]},
         "b",
     ),
     "no-content": ({"messages": [{"role": "user"}]}, ""),
-    "white-space-kept": ({"messages": [{"role": "user", "content": " a\n\n b\t "}]}, " a\n\n b\t "),
-    "separators-of-unicode": (
-        {"messages": [{"role": "user", "content": "a\u2028b\u00a0c\u0085"}]},
-        "a\u2028b\u00a0c\u0085",
-    ),
-    "text-parts": (
-        {
-            "messages": [
-                {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b c"}]}
-            ]
-        },
-        "a\nb c",
-    ),
+    "white-space-kept": (user(" a\n\n b\t "), " a\n\n b\t "),
+    "separators-of-unicode": (user("a\u2028b\u00a0c\u0085"), "a\u2028b\u00a0c\u0085"),
+    "text-parts": (user([{"type": "text", "text": "a"}, {"type": "text", "text": "b c"}]), "a\nb c"),
     "max-tokens": ({"max_tokens": 2}, "Say this"),
     "max-completion-tokens": ({"max_completion_tokens": 1}, "Say"),
     "the-lower-of-both-limits": ({"max_completion_tokens": 3, "max_tokens": 2}, "Say this"),
-    "limit-of-null": ({"max_tokens": None}, "Say this is a test"),
+    "limit-of-null": ({"max_tokens": None}, TEST),
     "stop-string": ({"stop": "is"}, "Say th"),
     "stop-list-takes-the-first-place": ({"stop": ["test", "a", "none"]}, "S"),
-    "stop-not-there": ({"stop": ["none"]}, "Say this is a test"),
-    "stop-null": ({"stop": None}, "Say this is a test"),
-    "stop-empty-string": ({"stop": ""}, "Say this is a test"),
+    "stop-not-there": ({"stop": ["none"]}, TEST),
+    "stop-null": ({"stop": None}, TEST),
+    "stop-empty-string": ({"stop": ""}, TEST),
     "json-object": ({"response_format": {"type": "json_object"}}, '{"echo":"Say this is a test"}'),
-    "format-text": ({"response_format": {"type": "text"}}, "Say this is a test"),
-    "json-schema": (
-        {
-            "response_format": {
-                "type": "json_schema",
-                "json_schema": {
-                    "name": "x",
-                    "schema": {
-                        "type": "object",
-                        "properties": {"n": {"type": "integer", "minimum": 1}, "s": {"type": "string"}},
-                        "required": ["n", "s"],
-                    },
-                },
-            }
-        },
-        '{"n":1,"s":"Say this is a test"}',
-    ),
-    "json-schema-without-schema": (
-        {"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}},
-        '{"echo":"Say this is a test"}',
-    ),
+    "format-text": ({"response_format": {"type": "text"}}, TEST),
+    "json-schema": (schema("x", schema=NUMBER_AND_TEXT), '{"n":1,"s":"Say this is a test"}'),
+    "json-schema-without-schema": (schema("x"), '{"echo":"Say this is a test"}'),
     "tool-results": ({"messages": RESULTS, "tools": [WEATHER]}, "20 C\nrain"),
     "tool-results-although-forced": (
         {"messages": RESULTS, "tools": [WEATHER], "tool_choice": "required"},
@@ -201,24 +191,15 @@ SAID: dict[str, tuple[dict[str, Any], Any]] = {
         {"messages": [*USER, {"role": "function", "name": "f", "content": "4"}], "functions": LEGACY},
         "4",
     ),
-    "tool-choice-none": ({"tools": [WEATHER], "tool_choice": "none"}, "Say this is a test"),
-    "no-tools": ({"tools": []}, "Say this is a test"),
-    "function-call-none": ({"functions": LEGACY, "function_call": "none"}, "Say this is a test"),
+    "tool-choice-none": ({"tools": [WEATHER], "tool_choice": "none"}, TEST),
+    "no-tools": ({"tools": []}, TEST),
+    "function-call-none": ({"functions": LEGACY, "function_call": "none"}, TEST),
     "the-rest-is-ignored": (
-        {
-            "temperature": 0,
-            "seed": 1,
-            "reasoning_effort": "high",
-            "verbosity": "low",
-            "unheard_of": {},
-            "store": True,
-        },
-        "Say this is a test",
+        {"temperature": 0, "seed": 1, "reasoning_effort": "high", "verbosity": "low", "unheard_of": {}}
+        | {"store": True},
+        TEST,
     ),
-    "wrong-types-are-ignored": (
-        {"stop": 3, "tools": "x", "stream": "yes", "response_format": 1},
-        "Say this is a test",
-    ),
+    "wrong-types-are-ignored": ({"stop": 3, "tools": "x", "stream": "yes", "response_format": 1}, TEST),
 }
 
 
@@ -227,40 +208,36 @@ def test_said(fields: dict[str, Any], text: str) -> None:
     assert said(**fields) == text
 
 
+def image(url: str) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+def file(data: str, **more: str) -> dict[str, Any]:
+    return {"type": "file", "file": {**more, "file_data": data}}
+
+
 PARTS: dict[str, tuple[Any, str]] = {
-    "image-data": (
-        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}},
-        "[image: image/png, 70 bytes]",
-    ),
-    "image-url": (
-        {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
-        "[image: https://example.com/a.png]",
-    ),
+    "image-data": (image(f"data:image/png;base64,{PNG}"), "[image: image/png, 70 bytes]"),
+    "image-url": (image("https://example.com/a.png"), "[image: https://example.com/a.png]"),
     "image-bare-string": (
         {"type": "image_url", "image_url": "https://example.com/a"},
         "[image: https://example.com/a]",
     ),
-    "data-not-base64": (
-        {"type": "image_url", "image_url": {"url": "data:,a%20b"}},
-        "[image: text/plain, 3 bytes]",
-    ),
+    "data-not-base64": (image("data:,a%20b"), "[image: text/plain, 3 bytes]"),
     "audio": (
         {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
         "[audio: wav, 3 bytes]",
     ),
     "file-data": (
-        {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,AAA="}},
+        file("data:application/pdf;base64,AAA=", filename="a.pdf"),
         "[file: a.pdf, application/pdf, 2 bytes]",
     ),
-    "file-base64": (
-        {"type": "file", "file": {"filename": "a.pdf", "file_data": "AA=="}},
-        "[file: a.pdf, 1 bytes]",
-    ),
+    "file-base64": (file("AA==", filename="a.pdf"), "[file: a.pdf, 1 bytes]"),
     "file-url": (
-        {"type": "file", "file": {"filename": "a.pdf", "file_data": "https://example.com/a.pdf"}},
+        file("https://example.com/a.pdf", filename="a.pdf"),
         "[file: a.pdf, https://example.com/a.pdf]",
     ),
-    "file-without-name": ({"type": "file", "file": {"file_data": "AA=="}}, "[file: 1 bytes]"),
+    "file-without-name": (file("AA=="), "[file: 1 bytes]"),
     "file-id": ({"type": "file", "file": {"file_id": "file-1"}}, "[file: file-1]"),
     "refusal": ({"type": "refusal", "refusal": "no"}, "no"),
     "unknown": ({"type": "video_url", "video_url": {"url": "x"}}, "[video_url]"),
@@ -298,47 +275,37 @@ def test_finish_reason(fields: dict[str, Any], reason: str) -> None:
 # Calls
 
 ARGUMENTS = '{"city":"Say this is a test","unit":"C"}'
+
+
+def function(name: str, arguments: str = "{}") -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def custom(text: str) -> dict[str, Any]:
+    return {"type": "custom", "custom": {"name": "patch", "input": text}}
+
+
+ONLY_NOW = {
+    "type": "allowed_tools",
+    "allowed_tools": {"mode": "auto", "tools": [{"type": "function", "function": {"name": "now"}}]},
+}
 CALLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "first-tool": (
-        {"tools": [WEATHER, NOW]},
-        {"type": "function", "function": {"name": "weather", "arguments": ARGUMENTS}},
-    ),
-    "required": (
-        {"tools": [NOW], "tool_choice": "required"},
-        {"type": "function", "function": {"name": "now", "arguments": "{}"}},
-    ),
+    "first-tool": ({"tools": [WEATHER, NOW]}, function("weather", ARGUMENTS)),
+    "required": ({"tools": [NOW], "tool_choice": "required"}, function("now")),
     "named": (
         {"tools": [NOW, WEATHER], "tool_choice": {"type": "function", "function": {"name": "weather"}}},
-        {"type": "function", "function": {"name": "weather", "arguments": ARGUMENTS}},
+        function("weather", ARGUMENTS),
     ),
-    "custom": (
-        {"tools": [PATCH]},
-        {"type": "custom", "custom": {"name": "patch", "input": "Say this is a test"}},
-    ),
+    "custom": ({"tools": [PATCH]}, custom(TEST)),
     "named-custom": (
         {"tools": [NOW, PATCH], "tool_choice": {"type": "custom", "custom": {"name": "patch"}}},
-        {"type": "custom", "custom": {"name": "patch", "input": "Say this is a test"}},
+        custom(TEST),
     ),
-    "allowed": (
-        {
-            "tools": [WEATHER, NOW],
-            "tool_choice": {
-                "type": "allowed_tools",
-                "allowed_tools": {
-                    "mode": "auto",
-                    "tools": [{"type": "function", "function": {"name": "now"}}],
-                },
-            },
-        },
-        {"type": "function", "function": {"name": "now", "arguments": "{}"}},
-    ),
-    "not-cut-by-a-limit": (
-        {"tools": [WEATHER], "max_tokens": 1},
-        {"type": "function", "function": {"name": "weather", "arguments": ARGUMENTS}},
-    ),
+    "allowed": ({"tools": [WEATHER, NOW], "tool_choice": ONLY_NOW}, function("now")),
+    "not-cut-by-a-limit": ({"tools": [WEATHER], "max_tokens": 1}, function("weather", ARGUMENTS)),
     "after-an-older-result": (
         {"messages": [*RESULTS, {"role": "user", "content": "again"}], "tools": [PATCH]},
-        {"type": "custom", "custom": {"name": "patch", "input": "again"}},
+        custom("again"),
     ),
 }
 
@@ -398,16 +365,9 @@ def test_calls_of_several_choices_have_ids_of_their_own() -> None:
 
 def test_streamed_choices_take_turns_by_token() -> None:
     found = [chunk["choices"][0] for chunk in chunks(n=2, max_tokens=2)]
-    assert [(choice["index"], choice["delta"].get("content")) for choice in found] == [
-        (0, ""),
-        (1, ""),
-        (0, "Say"),
-        (1, "Say"),
-        (0, " this"),
-        (1, " this"),
-        (0, None),
-        (1, None),
-    ]
+    assert [choice["index"] for choice in found] == [0, 1] * 4
+    contents = [choice["delta"].get("content") for choice in found]
+    assert contents == ["", "", "Say", "Say", " this", " this", None, None]
 
 
 def test_log_probabilities_are_a_distribution_over_the_token_and_made_up_others() -> None:
@@ -445,12 +405,8 @@ def test_no_log_probabilities_unless_asked_for_and_there_is_text(fields: dict[st
 
 def test_streamed_log_probabilities_are_those_of_the_token_in_the_chunk() -> None:
     found = [chunk["choices"][0]["logprobs"] for chunk in chunks(logprobs=True, max_tokens=2)]
-    assert [part and [token["token"] for token in part["content"]] for part in found] == [
-        None,
-        ["Say"],
-        [" this"],
-        None,
-    ]
+    tokens = [part and [token["token"] for token in part["content"]] for part in found]
+    assert tokens == [None, ["Say"], [" this"], None]
 
 
 USAGE: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
@@ -459,16 +415,14 @@ USAGE: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
     "choices-are-each-counted": ({"n": 3}, (5, 15, 20)),
     "all-messages": ({"messages": [{"role": "system", "content": "Be brief."}, *USER]}, (7, 5, 12)),
     "call": ({"tools": [NOW]}, (5, 2, 7)),
-    "nothing": ({"messages": [{"role": "user", "content": ""}]}, (0, 0, 0)),
+    "nothing": (user(""), (0, 0, 0)),
 }
 
 
 @pytest.mark.parametrize(("fields", "counts"), USAGE.values(), ids=USAGE)
 def test_usage(fields: dict[str, Any], counts: tuple[int, int, int]) -> None:
-    for usage in (
-        completion(**fields)["usage"],
-        chunks(stream_options={"include_usage": True}, **fields)[-1]["usage"],
-    ):
+    streamed = chunks(stream_options={"include_usage": True}, **fields)[-1]
+    for usage in (completion(**fields)["usage"], streamed["usage"]):
         assert (usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]) == counts
 
 
@@ -510,10 +464,8 @@ def test_streamed_samples_come_in_a_piece_for_each_word_each_encoded_for_itself(
 
 
 def test_a_stream_of_another_format_is_refused_as_the_api_does() -> None:
-    body = orjson.dumps({"messages": USER, "stream": True, **spoken("wav")})
-    refused = echo.answer("POST", "/chat/completions", body)
-    assert refused.status == 400
-    assert orjson.loads(b"".join(refused.pieces))["error"] == {
+    body = {"messages": USER, "stream": True, **spoken("wav")}
+    assert refused(orjson.dumps(body)) == {
         "message": "Unsupported value: 'audio.format' does not support 'wav' when stream=true."
         " Supported values are: 'pcm16'.",
         "type": "invalid_request_error",
@@ -630,7 +582,7 @@ def test_any_prefix_is_taken(path: str) -> None:
 
 
 def got(path: str) -> Any:
-    return orjson.loads(b"".join(echo.answer("GET", path, b"").pieces))
+    return parsed(echo.answer("GET", path, b""))
 
 
 def test_models() -> None:
@@ -656,13 +608,18 @@ def test_wrong_address_is_an_error_of_the_api(method: str, path: str, status: in
     reply = echo.answer(method, path, b"")
     assert reply.status == status
     assert ("content-type", "application/json") in reply.headers
-    error = orjson.loads(b"".join(reply.pieces))["error"]
+    error = parsed(reply)["error"]
     assert list(error) == ["message", "type", "param", "code"]
     assert (error["type"], error["code"]) == ("invalid_request_error", code)
 
 
 def test_wrong_method_names_the_right_one() -> None:
     assert ("allow", "POST") in echo.answer("GET", "/v1/chat/completions", b"").headers
+
+
+def with_message(**fields: Any) -> bytes:
+    """A request whose message is empty."""
+    return orjson.dumps({"messages": [{}], **fields})
 
 
 REFUSED: dict[str, tuple[bytes, str | None, str | None]] = {
@@ -675,23 +632,23 @@ REFUSED: dict[str, tuple[bytes, str | None, str | None]] = {
     "messages-not-an-array": (b'{"messages":"hi"}', "messages", "invalid_type"),
     "messages-empty": (b'{"messages":[]}', "messages", "empty_array"),
     "message-not-an-object": (b'{"messages":[{},"hi"]}', "messages[1]", "invalid_type"),
-    "n-zero": (b'{"messages":[{}],"n":0}', "n", "integer_below_min_value"),
-    "n-too-many": (b'{"messages":[{}],"n":129}', "n", "integer_above_max_value"),
-    "n-true": (b'{"messages":[{}],"n":true}', "n", "invalid_type"),
-    "max-tokens-text": (b'{"messages":[{}],"max_tokens":"5"}', "max_tokens", "invalid_type"),
+    "n-zero": (with_message(n=0), "n", "integer_below_min_value"),
+    "n-too-many": (with_message(n=129), "n", "integer_above_max_value"),
+    "n-true": (with_message(n=True), "n", "invalid_type"),
+    "max-tokens-text": (with_message(max_tokens="5"), "max_tokens", "invalid_type"),
     "max-completion-tokens-zero": (
-        b'{"messages":[{}],"max_completion_tokens":0}',
+        with_message(max_completion_tokens=0),
         "max_completion_tokens",
         "integer_below_min_value",
     ),
-    "top-logprobs": (b'{"messages":[{}],"top_logprobs":21}', "top_logprobs", "integer_above_max_value"),
+    "top-logprobs": (with_message(top_logprobs=21), "top_logprobs", "integer_above_max_value"),
     "tool-not-there": (
-        b'{"messages":[{}],"tools":[{}],"tool_choice":{"type":"function","function":{"name":"b"}}}',
+        with_message(tools=[{}], tool_choice={"type": "function", "function": {"name": "b"}}),
         "tool_choice",
         "invalid_value",
     ),
     "function-not-there": (
-        b'{"messages":[{}],"functions":[{"name":"a"}],"function_call":{"name":"b"}}',
+        with_message(functions=[{"name": "a"}], function_call={"name": "b"}),
         "function_call",
         "invalid_value",
     ),
