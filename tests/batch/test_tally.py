@@ -61,6 +61,17 @@ def bad(
     return Result(ITEM, outcome, line, completion, False, status, tries, latency_s, fault)
 
 
+def tally_of(*results: Result) -> Tally:
+    tally = Tally()
+    for result in results:
+        tally.add(result)
+    return tally
+
+
+def status_of(fault: ChatpipeError | None) -> Status | None:
+    return fault.status if fault else None
+
+
 # Usage
 
 
@@ -105,11 +116,8 @@ def test_quantiles_are_nearest_ranks() -> None:
     histogram = Histogram()
     for hundredths in range(100, 0, -1):
         histogram.add(hundredths / 100)
-
-    assert histogram.quantile(0.5) == pytest.approx(0.50, rel=0.0101)
-    assert histogram.quantile(0.95) == pytest.approx(0.95, rel=0.0101)
-    assert histogram.quantile(0.99) == pytest.approx(0.99, rel=0.0101)
-    assert histogram.quantile(1.0) == pytest.approx(1.00, rel=0.0101)
+    for share in (0.5, 0.95, 0.99, 1.0):
+        assert histogram.quantile(share) == pytest.approx(share, rel=0.0101)
 
 
 def test_of_no_latencies_there_is_no_quantile() -> None:
@@ -126,12 +134,13 @@ def test_no_time_at_all_is_a_latency_too() -> None:
 
 
 def test_a_tally_counts_outcomes_failures_tries_and_tokens() -> None:
-    tally = Tally()
-    tally.add(good(spending(5, 2, cached=3), tries=3))
-    tally.add(good(spending(10, 20), latency_s=None))  # recorded by a run before
-    tally.add(bad(tries=2))
-    tally.add(bad(Outcome.truncated, Status.TRUNCATED, completion=spending(1, 1)))
-    tally.add(bad(Outcome.input, latency_s=None, tries=0))
+    tally = tally_of(
+        good(spending(5, 2, cached=3), tries=3),
+        good(spending(10, 20), latency_s=None),  # recorded by a run before
+        bad(tries=2),
+        bad(Outcome.truncated, Status.TRUNCATED, completion=spending(1, 1)),
+        bad(Outcome.input, latency_s=None, tries=0),
+    )
 
     assert (tally.finished, tally.good, tally.failed, tally.reused, tally.retries) == (5, 2, 3, 1, 3)
     assert tally.outcomes == {"ok": 2, "http": 1, "truncated": 1, "input": 1}
@@ -149,8 +158,7 @@ def test_what_was_unsent_after_some_turns_was_not_retried() -> None:
 
 
 def test_an_allowed_failure_is_counted_by_its_outcome_and_as_good() -> None:
-    tally = Tally()
-    tally.add(bad(Outcome.truncated)._replace(is_good=True))
+    tally = tally_of(bad(Outcome.truncated)._replace(is_good=True))
     assert (tally.good, tally.failed, tally.failures) == (1, 0, {})
     assert tally.outcomes == {"truncated": 1}
 
@@ -183,17 +191,15 @@ def test_an_allowed_failure_is_counted_by_its_outcome_and_as_good() -> None:
     },
 )
 def test_why_lines_failed_in_a_few_words(results: list[Result], text: str) -> None:
-    tally = Tally()
-    for result in results:
-        tally.add(result)
-    assert tally.failures_text() == text
+    assert tally_of(*results).failures_text() == text
 
 
 def test_the_report() -> None:
-    tally = Tally()
-    tally.add(good(spending(5, 2)))
-    tally.add(good(spending(5, 2), latency_s=None))
-    tally.add(bad(Outcome.input, latency_s=None, tries=0))
+    tally = tally_of(
+        good(spending(5, 2)),
+        good(spending(5, 2), latency_s=None),
+        bad(Outcome.input, latency_s=None, tries=0),
+    )
     report = tally.report(2.0)
 
     assert {name: round(value, 2) for name, value in report.pop("latency_s").items()} == {
@@ -221,8 +227,7 @@ def test_the_report_of_a_run_without_lines() -> None:
 
 
 def test_what_was_not_sent_is_no_request() -> None:
-    tally = Tally()
-    tally.add(bad(Outcome.unsent, Status.SOME_FAILED, latency_s=None, tries=0))
+    tally = tally_of(bad(Outcome.unsent, Status.SOME_FAILED, latency_s=None, tries=0))
     assert tally.report(1.0)["requests_per_s"] == 0
 
 
@@ -295,9 +300,7 @@ def test_without_a_budget_nothing_is_set_aside() -> None:
 def test_a_budget_counts_what_is_in_flight() -> None:
     limited = budget(tokens=36)
     assert [limited.reserve(line(number)) is None for number in (1, 2, 3)] == [True, True, True]
-    fault = limited.reserve(line(4))
-    assert fault is not None
-    assert fault.status == Status.BUDGET
+    assert status_of(limited.reserve(line(4))) == Status.BUDGET
 
 
 def test_what_was_really_used_is_what_counts() -> None:
@@ -320,9 +323,7 @@ def test_what_was_recorded_before_is_not_counted_again() -> None:
 def test_a_budget_of_money() -> None:
     limited = budget(cost=30)
     assert limited.reserve(line(1)) is None  # 10 in, 2 out at 2
-    fault = limited.reserve(line(2, max_tokens=4))
-    assert fault is not None
-    assert fault.status == Status.BUDGET
+    assert status_of(limited.reserve(line(2, max_tokens=4))) == Status.BUDGET
     limited.settle(good(spending(3, 1), item=line(1)))
     assert limited.spent_cost == 5
     assert limited.reserve(line(2, max_tokens=4)) is None
@@ -408,9 +409,7 @@ def test_turns_are_counted_in_money_too() -> None:
     limited = budget(cost=30)
     limited.reserve(line(1))  # 10 in, 2 out at 2
     assert turn(1, Usage(8, 0, 2, 10), limited) is None  # 12 spent, 14 set aside
-    fault = turn(1, Usage(16, 0, 4, 20), limited)  # 24 spent
-    assert fault is not None
-    assert fault.status == Status.BUDGET
+    assert status_of(turn(1, Usage(16, 0, 4, 20), limited)) == Status.BUDGET  # 24 spent
     assert limited.spent_cost == 24
 
 
@@ -517,15 +516,9 @@ def test_what_comes_steers_the_run_and_what_is_handed_on_is_counted() -> None:
     assert (tally.finished, tally.failed) == (1, 1)
 
 
-def test_pauses_beyond_the_longest_end_a_run() -> None:
+@cases("pause_s, expected", {"beyond": ("700", "soon"), "within": ("500", "on")})
+def test_pauses_beyond_the_longest_end_a_run(pause_s: str, expected: str) -> None:
     pace = Pace()
-    pace.hear({"retry-after": "700"}, 429, 0.0, 0.0)
+    pace.hear({"retry-after": pause_s}, 429, 0.0, 0.0)
     busy = bad(status=Status.TRY_LATER, fault=TryLater("busy", http_status=429))
-    assert stops(course(pace=pace), busy) == ["soon"]
-
-
-def test_pauses_within_the_longest_do_not() -> None:
-    pace = Pace()
-    pace.hear({"retry-after": "500"}, 429, 0.0, 0.0)
-    busy = bad(status=Status.TRY_LATER, fault=TryLater("busy", http_status=429))
-    assert stops(course(pace=pace), busy) == ["on"]
+    assert stops(course(pace=pace), busy) == [expected]

@@ -22,6 +22,7 @@ from chatpipe.errors import Interrupted, MissingInput, UsageFault
 from parametrize import cases
 
 ENVIRON = {"PATH": os.environ["PATH"]}
+Make = Callable[..., Toolbox]
 TOOLS = [{"type": "function", "function": {"name": "weather"}}, {"type": "custom", "custom": {"name": "sql"}}]
 
 
@@ -96,7 +97,7 @@ def until(condition: Callable[[], bool], patience: float = 5.0) -> None:
 # What a command gets and gives
 
 
-def test_arguments_on_stdin_result_from_stdout(toolbox: Callable[..., Toolbox], told: Told) -> None:
+def test_arguments_on_stdin_result_from_stdout(toolbox: Make, told: Told) -> None:
     box = toolbox({"f": ["cat"]})
     assert box.run(calling("f", arguments='{"city": "Tromsø"}')) == [
         {"role": "tool", "tool_call_id": "0", "content": '{"city": "Tromsø"}'}
@@ -105,7 +106,7 @@ def test_arguments_on_stdin_result_from_stdout(toolbox: Callable[..., Toolbox], 
 
 
 def test_custom_tool_gets_its_text_and_a_function_call_is_answered_by_name(
-    toolbox: Callable[..., Toolbox],
+    toolbox: Make,
 ) -> None:
     box = toolbox({"f": ["cat"]})
     custom = {"id": "x", "type": "custom", "custom": {"name": "f", "input": "a\nb\n\n"}}
@@ -127,35 +128,35 @@ def test_custom_tool_gets_its_text_and_a_function_call_is_answered_by_name(
         "as much as is allowed": ("head -c 1048576 /dev/zero | tr '\\0' x", "x" * 1048576),
     },
 )
-def test_result(toolbox: Callable[..., Toolbox], told: Told, script: str, text: str) -> None:
+def test_result(toolbox: Make, told: Told, script: str, text: str) -> None:
     assert result(toolbox({"f": sh(script)})) == text
     assert told.notes == []
 
 
-def test_no_shell_sees_the_command(toolbox: Callable[..., Toolbox]) -> None:
+def test_no_shell_sees_the_command(toolbox: Make) -> None:
     box = toolbox({"f": ["echo", "$HOME", ";", "*", "`x`"]})
     assert result(box) == "$HOME ; * `x`"
 
 
+LONG = '{"a":"' + "x" * 10_000_000 + '"}'
+
+
 @pytest.mark.parametrize("script", ["exit 0", "exec <&-; echo", "head -c 1 >/dev/null"])
-def test_a_tool_need_not_read_its_arguments(toolbox: Callable[..., Toolbox], told: Told, script: str) -> None:
-    long = '{"a":"' + "x" * 10_000_000 + '"}'
-    assert result(toolbox({"f": sh(script)}), calling("f", arguments=long)) == ""
+def test_a_tool_need_not_read_its_arguments(toolbox: Make, told: Told, script: str) -> None:
+    assert result(toolbox({"f": sh(script)}), calling("f", arguments=LONG)) == ""
     assert told.notes == []
 
 
-def test_long_arguments_arrive_whole(toolbox: Callable[..., Toolbox]) -> None:
-    long = '{"a":"' + "x" * 10_000_000 + '"}'
-    assert result(toolbox({"f": ["wc", "-c"]}), calling("f", arguments=long)).strip() == "10000008"
+def test_long_arguments_arrive_whole(toolbox: Make) -> None:
+    assert result(toolbox({"f": ["wc", "-c"]}), calling("f", arguments=LONG)).strip() == "10000008"
 
 
-def test_a_tool_that_writes_before_it_reads_does_not_lock(toolbox: Callable[..., Toolbox]) -> None:
+def test_a_tool_that_writes_before_it_reads_does_not_lock(toolbox: Make) -> None:
     box = toolbox({"f": sh("head -c 500000 /dev/zero >&2; head -c 500000 /dev/zero | tr '\\0' x; wc -c")})
-    long = '{"a":"' + "x" * 1_000_000 + '"}'
-    assert result(box, calling("f", arguments=long)).lstrip("x").strip() == "1000008"
+    assert result(box, calling("f", arguments=LONG)).lstrip("x").strip() == "10000008"
 
 
-def test_a_command_gets_its_environment_and_pipes_and_nothing_else(toolbox: Callable[..., Toolbox]) -> None:
+def test_a_command_gets_its_environment_and_pipes_and_nothing_else(toolbox: Make) -> None:
     script = """
         import os, signal
         handed_on = []
@@ -178,7 +179,7 @@ def test_a_command_gets_its_environment_and_pipes_and_nothing_else(toolbox: Call
         os.close(write)
 
 
-def test_signals_have_their_default_meaning(toolbox: Callable[..., Toolbox], told: Told) -> None:
+def test_signals_have_their_default_meaning(toolbox: Make, told: Told) -> None:
     """Python ignores SIGPIPE, and so would every `yes | head` of a script."""
     assert result(toolbox({"f": sh("kill -s PIPE $$; echo ignored")})) == (
         "error: the tool was killed by SIGPIPE"
@@ -189,7 +190,7 @@ def test_signals_have_their_default_meaning(toolbox: Callable[..., Toolbox], tol
 # Several
 
 
-def test_calls_run_at_the_same_time_and_are_answered_in_order(toolbox: Callable[..., Toolbox]) -> None:
+def test_calls_run_at_the_same_time_and_are_answered_in_order(toolbox: Make) -> None:
     box = toolbox({"a": sh("sleep 0.3; echo slow"), "b": sh("sleep 0.2; echo less"), "c": sh("echo quick")})
     since = time.monotonic()
     answers = box.run(calling("a", "b", "a", "c"))
@@ -199,23 +200,28 @@ def test_calls_run_at_the_same_time_and_are_answered_in_order(toolbox: Callable[
     ]
 
 
-def test_more_calls_than_run_at_once_in_all_threads(
-    toolbox: Callable[..., Toolbox], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(execute, "_MAX_CONCURRENT", 2)
-    box = toolbox({"f": sh(f"touch {tmp_path}/$$; sleep 0.03; ls {tmp_path} | wc -l; rm {tmp_path}/$$")})
-    answers: list[dict[str, Any]] = []
-    threads = [threading.Thread(target=lambda: answers.extend(box.run(calling(*"fff")))) for _ in range(3)]
+def in_threads(count: int, work: Callable[[int], None]) -> None:
+    """Do this in so many threads at a time, to the end of all."""
+    threads = [threading.Thread(target=work, args=[number]) for number in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def test_more_calls_than_run_at_once_in_all_threads(
+    toolbox: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(execute, "_MAX_CONCURRENT", 2)
+    box = toolbox({"f": sh(f"touch {tmp_path}/$$; sleep 0.03; ls {tmp_path} | wc -l; rm {tmp_path}/$$")})
+    answers: list[dict[str, Any]] = []
+    in_threads(3, lambda _: answers.extend(box.run(calling(*"fff"))))
     assert sorted(answer["tool_call_id"] for answer in answers) == list("000111222")
     assert {int(answer["content"]) for answer in answers} <= {1, 2}
 
 
 def test_where_the_system_has_no_room_for_more_they_wait(
-    toolbox: Callable[..., Toolbox], told: Told, monkeypatch: pytest.MonkeyPatch
+    toolbox: Make, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = Child.__init__
     box = toolbox({"f": ["echo", "x"]})
@@ -230,7 +236,7 @@ def test_where_the_system_has_no_room_for_more_they_wait(
     assert told.notes == []
 
 
-def test_one_that_fails_takes_nothing_from_the_others(toolbox: Callable[..., Toolbox]) -> None:
+def test_one_that_fails_takes_nothing_from_the_others(toolbox: Make) -> None:
     box = toolbox({"a": sh("exit 1"), "b": ["/nonexistent"], "c": sh("sleep 0.05; echo fine")})
     assert [answer["content"] for answer in box.run(calling("a", "b", "c"))] == [
         "error: the tool ended with status 1",
@@ -239,25 +245,25 @@ def test_one_that_fails_takes_nothing_from_the_others(toolbox: Callable[..., Too
     ]
 
 
-def test_nothing_called_nothing_answered(toolbox: Callable[..., Toolbox]) -> None:
+def test_nothing_called_nothing_answered(toolbox: Make) -> None:
     assert toolbox({}).run({"role": "assistant", "content": "hi"}) == []
 
 
 # What goes wrong is told
 
 
-def test_status_is_told_with_both_outputs(toolbox: Callable[..., Toolbox], told: Told) -> None:
+def test_status_is_told_with_both_outputs(toolbox: Make, told: Told) -> None:
     box = toolbox({"f": sh("echo half; echo 'no such city' >&2; exit 3")})
     assert result(box) == "error: the tool ended with status 3\nstdout:\nhalf\nstderr:\nno such city"
     assert told.notes == ["tool 'f' ended with status 3: the model is told"]
 
 
-def test_only_the_end_of_a_long_stderr_is_told(toolbox: Callable[..., Toolbox]) -> None:
+def test_only_the_end_of_a_long_stderr_is_told(toolbox: Make) -> None:
     box = toolbox({"f": python("import sys; sys.stderr.write('ä' * 100_000 + 'b'); sys.exit(1)")})
     assert result(box) == "error: the tool ended with status 1\nstderr:\n" + "ä" * 999 + "b"
 
 
-def test_what_cannot_be_run_is_told(toolbox: Callable[..., Toolbox], told: Told) -> None:
+def test_what_cannot_be_run_is_told(toolbox: Make, told: Told) -> None:
     box = toolbox({"f": ["cat"]})
     calls = calling("wether", "f", arguments="[")
     slip, bad = (answer["content"] for answer in box.run(calls, ["weather", "f"]))
@@ -273,11 +279,14 @@ def test_what_cannot_be_run_is_told(toolbox: Callable[..., Toolbox], told: Told)
     assert told.details == []
 
 
-@pytest.mark.parametrize("ignores", ["", "trap '' TERM;"], ids=["ends by SIGTERM", "ignores SIGTERM"])
-def test_time_out_ends_the_whole_tree(
-    toolbox: Callable[..., Toolbox], told: Told, tmp_path: Path, ignores: str
-) -> None:
-    """The grandchild holds the pipe: who waits for its end would wait for a minute."""
+IGNORES = pytest.mark.parametrize(
+    "ignores", ["", "trap '' TERM;"], ids=["ends by SIGTERM", "ignores SIGTERM"]
+)
+
+
+@IGNORES
+def test_time_out_ends_the_whole_tree(toolbox: Make, told: Told, tmp_path: Path, ignores: str) -> None:
+    """The grandchild holds the pipe: a parent that waits for its end would wait for a minute."""
     script = f"{ignores} sh -c '{ignores} echo $$ >{tmp_path}/pid; echo half; sleep 60; :' & wait; wait"
     since = time.monotonic()
     text = result(toolbox({"f": sh(script)}, timeout_s=0.3))
@@ -288,7 +297,7 @@ def test_time_out_ends_the_whole_tree(
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="nothing tells what is in a session")
-def test_time_out_ends_what_has_a_group_of_its_own(toolbox: Callable[..., Toolbox], tmp_path: Path) -> None:
+def test_time_out_ends_what_has_a_group_of_its_own(toolbox: Make, tmp_path: Path) -> None:
     """As timeout(1) makes one, and every job of a shell with job control."""
     script = f"""
         import os, subprocess
@@ -301,9 +310,7 @@ def test_time_out_ends_what_has_a_group_of_its_own(toolbox: Callable[..., Toolbo
     until(lambda: is_gone(int((tmp_path / "pid").read_text())))
 
 
-def test_what_a_tool_leaves_in_the_background_is_not_waited_for_nor_killed(
-    toolbox: Callable[..., Toolbox], told: Told
-) -> None:
+def test_what_a_tool_leaves_in_the_background_is_not_waited_for_nor_killed(toolbox: Make, told: Told) -> None:
     since = time.monotonic()
     text = result(toolbox({"f": sh("sleep 60 & echo $!")}))
     assert time.monotonic() - since < 2
@@ -312,11 +319,11 @@ def test_what_a_tool_leaves_in_the_background_is_not_waited_for_nor_killed(
     os.kill(int(text), signal.SIGKILL)
 
 
-def test_output_behind_the_end_of_the_command_is_still_read(toolbox: Callable[..., Toolbox]) -> None:
+def test_output_behind_the_end_of_the_command_is_still_read(toolbox: Make) -> None:
     assert result(toolbox({"f": sh("(sleep 0.1; echo late) & echo soon")})) == "soon\nlate"
 
 
-def test_too_much_output_ends_the_tool(toolbox: Callable[..., Toolbox], told: Told) -> None:
+def test_too_much_output_ends_the_tool(toolbox: Make, told: Told) -> None:
     since = time.monotonic()
     text = result(toolbox({"f": ["yes", "n"]}))
     assert time.monotonic() - since < 2
@@ -325,7 +332,7 @@ def test_too_much_output_ends_the_tool(toolbox: Callable[..., Toolbox], told: To
 
 
 def test_what_is_written_until_the_end_by_force_is_not_kept(
-    toolbox: Callable[..., Toolbox], monkeypatch: pytest.MonkeyPatch
+    toolbox: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[int] = []
     close = Child.close
@@ -341,11 +348,11 @@ def test_what_is_written_until_the_end_by_force_is_not_kept(
     assert kept[0] <= 1_048_576 + 65_536
 
 
-def test_endless_stderr_is_cut_and_not_kept(toolbox: Callable[..., Toolbox]) -> None:
+def test_endless_stderr_is_cut_and_not_kept(toolbox: Make) -> None:
     assert result(toolbox({"f": sh("head -c 50000000 /dev/zero >&2; echo ok")}, detail=None)) == "ok"
 
 
-def test_details(toolbox: Callable[..., Toolbox], told: Told) -> None:
+def test_details(toolbox: Make, told: Told) -> None:
     box = toolbox({"f": sh("echo one >&2; echo two >&2; echo result")})
     box.run(calling("f", arguments='{"a": "' + "x" * 500 + '"}'))
     first, end, *stderr = told.details
@@ -371,10 +378,8 @@ def interrupting() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("interrupting")
-@pytest.mark.parametrize("ignores", ["", "trap '' TERM;"], ids=["ends by SIGTERM", "ignores SIGTERM"])
-def test_interrupt_leaves_nothing_behind(
-    toolbox: Callable[..., Toolbox], tmp_path: Path, ignores: str
-) -> None:
+@IGNORES
+def test_interrupt_leaves_nothing_behind(toolbox: Make, tmp_path: Path, ignores: str) -> None:
     script = f"{ignores} echo $$ >{tmp_path}/$$; sleep 60 & echo $! >{tmp_path}/$!; wait; wait"
 
     def hit() -> None:
@@ -399,7 +404,7 @@ def test_interrupt_leaves_nothing_behind(
 
 @pytest.mark.usefixtures("interrupting")
 def test_interrupt_while_a_command_is_started_leaves_nothing_behind(
-    toolbox: Callable[..., Toolbox], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    toolbox: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     start = Child.__init__
     started: list[int] = []
@@ -416,7 +421,7 @@ def test_interrupt_while_a_command_is_started_leaves_nothing_behind(
     assert is_gone(started[0])
 
 
-def test_stop_from_another_thread_kills_and_refuses(toolbox: Callable[..., Toolbox], tmp_path: Path) -> None:
+def test_stop_from_another_thread_kills_and_refuses(toolbox: Make, tmp_path: Path) -> None:
     box = toolbox({"f": sh(f"trap '' TERM; echo $$ >{tmp_path}/pid; sleep 60; :")})
     raised: list[BaseException] = []
 
@@ -440,7 +445,7 @@ def test_stop_from_another_thread_kills_and_refuses(toolbox: Callable[..., Toolb
 
 
 def test_what_stop_has_killed_is_told_to_nobody(
-    toolbox: Callable[..., Toolbox], told: Told, monkeypatch: pytest.MonkeyPatch
+    toolbox: Make, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between two looks: the command is over, and only because of that."""
     box = toolbox({"f": ["sleep", "60"]})
@@ -456,24 +461,20 @@ def test_what_stop_has_killed_is_told_to_nobody(
     assert told.notes == []
 
 
-def test_runs_beside_each_other_in_threads(toolbox: Callable[..., Toolbox]) -> None:
+def test_runs_beside_each_other_in_threads(toolbox: Make) -> None:
     box = toolbox({"f": sh("sleep 0.2; cat")})
     answers: dict[int, str] = {}
 
     def work(number: int) -> None:
         answers[number] = result(box, calling("f", arguments=f'{{"n":{number}}}'))
 
-    threads = [threading.Thread(target=work, args=[number]) for number in range(8)]
     since = time.monotonic()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(8, work)
     assert time.monotonic() - since < 1.2
     assert answers == {number: f'{{"n":{number}}}' for number in range(8)}
 
 
-def test_no_descriptor_is_left(toolbox: Callable[..., Toolbox]) -> None:
+def test_no_descriptor_is_left(toolbox: Make) -> None:
     box = toolbox({"a": ["true"], "b": ["false"], "c": ["/nonexistent"], "f": ["yes"]}, timeout_s=0.05)
     box.run(calling("a"))
     before = len(os.listdir("/proc/self/fd"))
@@ -497,7 +498,7 @@ def test_no_descriptor_is_left(toolbox: Callable[..., Toolbox]) -> None:
         "function_call of the caller": ({"function_call": {"name": "weather"}}, False),
     },
 )
-def test_can_answer(toolbox: Callable[..., Toolbox], message: dict[str, Any], ours: bool) -> None:
+def test_can_answer(toolbox: Make, message: dict[str, Any], ours: bool) -> None:
     assert toolbox({"sql": ["true"]}).can_answer(message, {"tools": TOOLS}) is ours
 
 
@@ -514,9 +515,9 @@ def test_commands_that_are_there(tmp_path: Path) -> None:
 @cases(
     "content, mode, error",
     {
-        "missing": (None, 0, "--exec f: no program '{}': is it executable, and on PATH?"),
-        "not executable": ("#!/bin/sh\n", 0o644, "--exec f: no program '{}': is it executable, and on PATH?"),
-        "no #!": ("echo\n", 0o755, "--exec f: '{}' does not say what runs it: begin it with '#!/bin/sh'"),
+        "missing": (None, 0, "no program '{}': is it executable, and on PATH?"),
+        "not executable": ("#!/bin/sh\n", 0o644, "no program '{}': is it executable, and on PATH?"),
+        "no #!": ("echo\n", 0o755, "'{}' does not say what runs it: begin it with '#!/bin/sh'"),
     },
 )
 def test_commands_that_cannot_be_run(tmp_path: Path, content: str | None, mode: int, error: str) -> None:
@@ -526,7 +527,7 @@ def test_commands_that_cannot_be_run(tmp_path: Path, content: str | None, mode: 
         script.chmod(mode)
     with pytest.raises(MissingInput) as caught:
         check_commands({"a": ["sh"], "f": [str(script), "x"]})
-    assert str(caught.value) == error.format(script)
+    assert str(caught.value) == f"--exec f: {error.format(script)}"
 
 
 def test_a_folder_is_no_command(tmp_path: Path) -> None:
@@ -534,31 +535,31 @@ def test_a_folder_is_no_command(tmp_path: Path) -> None:
         check_commands({"f": [str(tmp_path)]})
 
 
-@pytest.mark.parametrize(
+@cases(
     "body",
-    [
-        {"tools": TOOLS},
-        {"tools": TOOLS, "n": 1},
-        {"tools": TOOLS, "n": None},
-        {"functions": [{"name": "weather"}, {"name": "sql"}]},
-    ],
+    {
+        "tools": {"tools": TOOLS},
+        "one choice": {"tools": TOOLS, "n": 1},
+        "null": {"tools": TOOLS, "n": None},
+        "functions": {"functions": [{"name": "weather"}, {"name": "sql"}]},
+    },
 )
 def test_names_that_are_offered(body: dict[str, Any]) -> None:
     check_names(["weather", "sql"], body)
 
 
 @cases(
-    "names, body, error",
+    "name, body, error",
     {
-        "slip": (["wether"], {"tools": TOOLS}, "the request has no tool 'wether': did you mean 'weather'?"),
-        "other": (["time"], {"tools": TOOLS}, "the request has no tool 'time': offer it with --tool FILE"),
-        "no tools": (["a"], {}, "the request has no tool 'a': offer it with --tool FILE"),
-        "choices": (["weather"], {"tools": TOOLS, "n": 2}, "one choice only can be followed: leave out --n"),
+        "slip": ("wether", {"tools": TOOLS}, "the request has no tool 'wether': did you mean 'weather'?"),
+        "other": ("time", {"tools": TOOLS}, "the request has no tool 'time': offer it with --tool FILE"),
+        "no tools": ("a", {}, "the request has no tool 'a': offer it with --tool FILE"),
+        "choices": ("weather", {"tools": TOOLS, "n": 2}, "one choice only can be followed: leave out --n"),
     },
 )
-def test_names_that_are_refused(names: list[str], body: dict[str, Any], error: str) -> None:
+def test_names_that_are_refused(name: str, body: dict[str, Any], error: str) -> None:
     with pytest.raises(UsageFault) as caught:
-        check_names(names, body)
+        check_names([name], body)
     assert str(caught.value) == f"--exec: {error}"
 
 

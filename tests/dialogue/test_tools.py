@@ -72,38 +72,24 @@ def test_calls(message: dict[str, Any], calls: list[Call]) -> None:
 
 
 @cases(
-    "arguments, problem",
+    "arguments, problem, quoted",
     {
-        "cut": (
-            '{"a": ',
-            (
-                "error: the arguments are not JSON: expecting value (line 1, column 7): "
-                "call the tool again with one JSON object, not '{\"a\":'"
-            ),
-        ),
-        "array": (
-            "[1,\n 2]",
-            "error: the arguments are not an object: call the tool again with one JSON object, not '[1, 2]'",
-        ),
-        "array as it is": (
-            [1],
-            "error: the arguments are not an object: call the tool again with one JSON object, not '[1]'",
-        ),
-        "twice encoded": (
-            '"{}"',
-            "error: the arguments are not an object: call the tool again with one JSON object, not '\"{}\"'",
-        ),
+        "cut": ('{"a": ', "not JSON: expecting value (line 1, column 7)", '{"a":'),
+        "array": ("[1,\n 2]", "not an object", "[1, 2]"),
+        "array as it is": ([1], "not an object", "[1]"),
+        "twice encoded": ('"{}"', "not an object", '"{}"'),
         "half an emoji": (
             '{"a":"\ud83d"}',
-            (
-                "error: the arguments are not JSON: byte 0xed is not UTF-8 (line 1, column 7): "
-                'call the tool again with one JSON object, not \'{"a":"?"}\''
-            ),
+            "not JSON: byte 0xed is not UTF-8 (line 1, column 7)",
+            '{"a":"?"}',
         ),
     },
 )
-def test_arguments_that_are_not_good_are_told_and_not_run(arguments: Any, problem: str) -> None:
-    assert tools.calls(calling(function(arguments))) == [Call("1", "f", b"{}", "function", problem)]
+def test_arguments_that_are_not_good_are_reported_and_not_run(
+    arguments: Any, problem: str, quoted: str
+) -> None:
+    said = f"error: the arguments are {problem}: call the tool again with one JSON object, not '{quoted}'"
+    assert tools.calls(calling(function(arguments))) == [Call("1", "f", b"{}", "function", said)]
 
 
 def test_long_arguments_are_not_repeated_whole() -> None:
