@@ -116,11 +116,7 @@ def test_throughput_over_a_long_run(places: int, refuses: bool) -> None:
     assert ran.rate() >= 0.85 * places  # the search from 4 included
 
 
-@pytest.mark.parametrize(
-    ("places", "answers"),
-    [(1, 400), (8, 50), (32, 150), (100, 500)],
-    ids=["1", "8", "32", "100"],
-)
+@cases("places, answers", {"1": (1, 400), "8": (8, 50), "32": (32, 150), "100": (100, 500)})
 def test_it_is_there_after_so_many_answers(places: int, answers: int) -> None:
     ran = simulate(Auto(), lambda now: places, answers=answers, service=noise("steady", 0))
     assert any(0.7 * places <= limit <= 1.5 * places for limit in ran.limits)
@@ -232,14 +228,13 @@ def test_a_fixed_number_stays() -> None:
     assert set(ran.limits) == {16}
 
 
-@pytest.mark.parametrize(
-    ("maximum", "expected"),
-    [
-        (1, (1,)),
-        (7, (1, 2, 3, 4, 5, 6, 7)),
-        (40, (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 19, 24, 30, 38, 40)),
-    ],
-    ids=["1", "7", "40"],
+@cases(
+    "maximum, expected",
+    {
+        "1": (1, (1,)),
+        "7": (7, (1, 2, 3, 4, 5, 6, 7)),
+        "40": (40, (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 19, 24, 30, 38, 40)),
+    },
 )
 def test_levels(maximum: int, expected: tuple[int, ...]) -> None:
     assert levels(maximum) == expected

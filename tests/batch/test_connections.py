@@ -144,7 +144,7 @@ def test_no_proxy_goes_straight() -> None:
         assert proxy.asked == []
 
 
-@pytest.mark.parametrize("is_secure", [False, True], ids=["http", "https"])
+@cases("is_secure", {"http": False, "https": True})
 @cases("stream", {"whole": (), "streamed": ("--stream",)})
 def test_through_tinyproxy(stream: tuple[str, ...], is_secure: bool, tmp_path: Path) -> None:
     tls = tls_contexts()

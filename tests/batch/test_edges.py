@@ -534,7 +534,7 @@ print((resident() - before) / LINES)
 """
 
 
-@pytest.mark.parametrize("recorded_lines", [0, 100_000], ids=["a new run", "half of it recorded"])
+@cases("recorded_lines", {"a new run": 0, "half of it recorded": 100_000})
 def test_order_and_dedupe_and_an_index_take_40_bytes_a_line(recorded_lines: int, tmp_path: Path) -> None:
     command = (sys.executable, "-c", MEMORY, str(recorded_lines))
     done = subprocess.run(

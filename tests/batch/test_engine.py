@@ -454,7 +454,7 @@ async def test_halt_soon_sends_nothing_of_what_is_ready_and_waits_for_what_is_in
     assert run.log.count("let go") == 1
 
 
-@pytest.mark.parametrize("now", [False, True], ids=["soon", "now"])
+@cases("now", {"soon": False, "now": True})
 async def test_in_order_a_result_ends_the_run_when_it_comes_not_when_it_is_its_turn(now: bool) -> None:
     run = await begun("abcdefgh", places=4, window=16, halts=halt("b", now=now))
     await run.reply("d", "b")

@@ -165,7 +165,7 @@ def test_shapes_of_a_line(data: bytes, custom_id: str, body: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("data", [b"", b"  ", b"\t", b"\r"])
-@pytest.mark.parametrize("plain", [False, True], ids=["JSONL", "plain lines"])
+@cases("plain", {"JSONL": False, "plain lines": True})
 def test_a_blank_line_is_none(data: bytes, plain: bool) -> None:
     assert reader(plain=plain).item(Source("in.jsonl", data, 3)) is None
 

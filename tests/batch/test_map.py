@@ -94,6 +94,11 @@ def requests(*arguments: str, stdin: bytes, cwd: Path | None = None) -> list[dic
             b'{"line":"a,b","answer":"<a,b>"}\n{"line":"{}","answer":"<{}>"}\n',
         ),
         "lines to CSV": (["<{{line}}>", "--lines", "--to", "csv"], b"a,b\n", b'line,answer\n"a,b","<a,b>"\n'),
+        "CSV, a limit of rows": (
+            ["{{a}}", "--csv", "--limit", "2"],
+            b"a\n1\n2\n3\n",
+            b"a,answer\n1,1\n2,2\n",
+        ),
         "CSV to JSONL": (
             ["{{a}}", "--csv", "--to", "jsonl"],
             b"a,b\n1,\n",
@@ -144,10 +149,9 @@ def test_every_cell_comes_out_as_it_went_in(rows: list[tuple[str, str]]) -> None
     assert third.stdout == done.stdout
 
 
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [([], ["LATE", "A", "B"]), (["--no-keep-order"], ["A", "B", "LATE"])],
-    ids=["in order", "as they are ready"],
+@cases(
+    "options, expected",
+    {"in order": ([], ["LATE", "A", "B"]), "as they are ready": (["--no-keep-order"], ["A", "B", "LATE"])},
 )
 def test_the_first_answer_may_come_last(options: list[str], expected: list[str]) -> None:
     gate = threading.Event()
@@ -348,7 +352,7 @@ def test_rows_that_are_wrong_are_to_be_mended() -> None:
 
 
 def test_what_is_allowed_is_an_answer() -> None:
-    done = map_("{{t}}", "--allow", "truncated", stdin=jsonl({"t": "cut"}))
+    done = map_("{{t}}", "--allow", "truncated", stdin=b'{"t": "cut"}\n')
     assert (done.status, done.stdout) == (0, b'{"t": "cut","answer":"CUT"}\n')
 
 
@@ -401,17 +405,11 @@ def test_a_dry_run_counts_rows() -> None:
 # Which rows
 
 
-def test_shards_count_rows_not_lines() -> None:
+@cases("shard, rows", {"first": ("1/2", ["1\n1", "3\n3"]), "second": ("2/2", ["2\n2", "4"])})
+def test_shards_count_rows_not_lines(shard: str, rows: list[str]) -> None:
     stdin = b"a\n" + b'"1\n1"\n"2\n2"\n"3\n3"\n4\n'
-    first = echoed("{{a}}", "--csv", "--shard", "1/2", "--to", "jsonl", stdin=stdin)
-    second = echoed("{{a}}", "--csv", "--shard", "2/2", "--to", "jsonl", stdin=stdin)
-    assert [row["a"] for row in records(first.stdout)] == ["1\n1", "3\n3"]
-    assert [row["a"] for row in records(second.stdout)] == ["2\n2", "4"]
-
-
-def test_a_limit_counts_rows() -> None:
-    done = echoed("{{a}}", "--csv", "--limit", "2", stdin=b"a\n1\n2\n3\n")
-    assert done.stdout == b"a,answer\n1,1\n2,2\n"
+    done = echoed("{{a}}", "--csv", "--shard", shard, "--to", "jsonl", stdin=stdin)
+    assert [row["a"] for row in records(done.stdout)] == rows
 
 
 def test_the_same_request_is_sent_once_with_dedupe() -> None:
@@ -425,8 +423,8 @@ def test_the_same_request_is_sent_once_with_dedupe() -> None:
 
 def test_images_are_parts_of_the_last_user_message(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
-    (tmp_path / "images" / "a.jpg").write_bytes(PNG)
-    (tmp_path / "secret.png").write_bytes(PNG)
+    for name in ("images/a.jpg", "secret.png"):
+        (tmp_path / name).write_bytes(PNG)
     stdin = jsonl(
         {"i": "a.jpg", "t": "x"},
         {"i": "https://h/b.png", "t": "y"},
@@ -436,20 +434,13 @@ def test_images_are_parts_of_the_last_user_message(tmp_path: Path) -> None:
     options = ("--image-field", "i", "--image-root", "images")
     done = run("map", "-m", "m", "{{t}}", *options, "-f", "requests", stdin=stdin, cwd=tmp_path)
     assert done.status == 65
-    bodies = [json.loads(line)["body"]["messages"] for line in done.stdout.splitlines()]
+    bodies = [record["body"]["messages"] for record in records(done.stdout)]
     url = "data:image/png;base64," + base64.b64encode(PNG).decode()
-    assert bodies == [
-        [
-            {
-                "role": "user",
-                "content": [
-                    {"type": "text", "text": text},
-                    {"type": "image_url", "image_url": {"url": each}},
-                ],
-            }
-        ]
+    sent = [
+        [{"type": "text", "text": text}, {"type": "image_url", "image_url": {"url": each}}]
         for text, each in (("x", url), ("y", "https://h/b.png"))
     ]
+    assert bodies == [[{"role": "user", "content": parts}] for parts in sent]
     assert done.stderr.splitlines() == [
         b"chatpipe: <stdin>:3: '../secret.png' is not inside 'images'",
         b"chatpipe: <stdin>:4: no field 'i'",

@@ -781,7 +781,7 @@ def test_progress_is_json_on_stderr() -> None:
     assert told[-1]["lines"] == told[-1]["good"] == 3
 
 
-@pytest.mark.parametrize("options", [["-q"], []], ids=["quiet", "not quiet, no terminal"])
+@cases("options", {"quiet": ["-q"], "not quiet, no terminal": []})
 def test_a_good_run_says_nothing(options: list[str]) -> None:
     assert batch(*options, stdin=many(2)).stderr == b""
 

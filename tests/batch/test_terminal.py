@@ -18,6 +18,7 @@ import pytest
 from batch.runs import command, prompt
 from batch.weather import questions, right
 from loopback import Answer, Pause, Request, completion, error, reply, serve
+from parametrize import cases
 from process import run, start
 
 LINES = 12  # in all at least 0.36 s: the bar comes after 0.2 s
@@ -124,7 +125,7 @@ def test_what_a_pipe_holds_has_no_percentage(ends: tuple[int, int]) -> None:
     assert all(re.fullmatch(form, state) for state in states(shown(ends).terminal))
 
 
-@pytest.mark.parametrize("blank", [b"", b"\n"], ids=["a line each", "blank lines between"])
+@cases("blank", {"a line each": b"", "blank lines between": b"\n"})
 def test_of_a_file_the_bar_knows_the_share(blank: bytes, ends: tuple[int, int], tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(questions(LINES).replace(b"\n", b"\n" + blank))
     done = shown(ends, str(tmp_path / "in"))
@@ -140,13 +141,22 @@ def test_failed_lines_are_counted(ends: tuple[int, int]) -> None:
     assert ", 2 failed, " in states(done.terminal)[-1]
 
 
-def test_a_run_that_is_over_at_once_shows_no_bar(ends: tuple[int, int]) -> None:
-    assert shown(ends, stdin=questions(1)).terminal == ""
+@cases(
+    "arguments, given",
+    {
+        "a run that is over at once": ((), {"stdin": questions(1)}),
+        "-q": (("-q",), {}),
+        "--progress none": (("--progress", "none"), {}),
+        "a dumb terminal": ((), {"env": {"TERM": "dumb"}}),
+        "-q wins over --progress bar": (("-q", "--progress", "bar"), {}),
+    },
+)
+def test_there_is_no_bar(arguments: tuple[str, ...], given: dict[str, Any], ends: tuple[int, int]) -> None:
+    assert shown(ends, *arguments, **given).terminal == ""
 
 
-@pytest.mark.parametrize("option", [("-q",), ("--progress", "none")], ids=["-q", "--progress none"])
-def test_there_is_no_bar_where_none_is_wanted(option: tuple[str, ...], ends: tuple[int, int]) -> None:
-    assert shown(ends, *option).terminal == ""
+def test_a_dumb_terminal_has_the_bar_that_is_asked_for(ends: tuple[int, int]) -> None:
+    assert states(shown(ends, "--progress", "bar", env={"TERM": "dumb"}).terminal)
 
 
 def test_there_is_no_bar_in_a_pipe_unless_it_is_asked_for() -> None:
@@ -161,13 +171,12 @@ def test_there_is_no_bar_in_a_pipe_unless_it_is_asked_for() -> None:
 CSV = b"q\n" + b"".join(b"q%d\n" % number for number in range(6)) + b"bad\n" + b"q\n" * 6
 
 
-@pytest.mark.parametrize(
-    ("format", "told"),
-    [
-        ("text", "chatpipe: <stdin>:8: 400 from "),
-        ("json", '{"error":{"status":65,"type":"bad_input","message":"400 from '),
-    ],
-    ids=["text", "json"],
+@cases(
+    "format, told",
+    {
+        "text": ("text", "chatpipe: <stdin>:8: 400 from "),
+        "json": ("json", '{"error":{"status":65,"type":"bad_input","message":"400 from '),
+    },
 )
 def test_what_is_told_meanwhile_has_a_line_of_its_own(format: str, told: str, ends: tuple[int, int]) -> None:
     """And the bar comes again after it."""
@@ -191,10 +200,12 @@ def test_details_are_not_glued_to_the_bar(ends: tuple[int, int]) -> None:
     assert " done" not in "".join(seen)
 
 
+EXPECTED = [f"answer to q{number}" if number != 5 else TAME.rstrip() for number in range(LINES)]
+
+
 def test_where_results_are_shown_there_is_no_bar(ends: tuple[int, int]) -> None:
     done = shown(ends, "-f", "text", "-k", streams=("stdout", "stderr"))
-    expected = [f"answer to q{number}" if number != 5 else TAME.rstrip() for number in range(LINES)]
-    assert done.terminal.split("\r\n") == [*expected, ""]
+    assert done.terminal.split("\r\n") == [*EXPECTED, ""]
 
 
 def test_where_a_file_gets_the_results_there_is_one(ends: tuple[int, int], tmp_path: Path) -> None:
@@ -203,10 +214,13 @@ def test_where_a_file_gets_the_results_there_is_one(ends: tuple[int, int], tmp_p
     assert (tmp_path / "out").read_bytes().count(b"\n") == LINES
 
 
-@pytest.mark.parametrize(
+@cases(
     "output",
-    [("-o", "/dev/stdout"), ("-o", "/dev/stderr"), ("--errors", "/dev/stderr", "-o", "out")],
-    ids=["-o /dev/stdout", "-o /dev/stderr", "--errors"],
+    {
+        "-o /dev/stdout": ("-o", "/dev/stdout"),
+        "-o /dev/stderr": ("-o", "/dev/stderr"),
+        "--errors": ("--errors", "/dev/stderr", "-o", "out"),
+    },
 )
 def test_a_device_that_is_the_terminal_has_no_bar(
     output: tuple[str, ...], ends: tuple[int, int], tmp_path: Path
@@ -219,9 +233,8 @@ def test_a_device_that_is_the_terminal_has_no_bar(
 
 def test_a_bar_that_is_asked_for_makes_room_for_results(ends: tuple[int, int]) -> None:
     done = shown(ends, "-f", "text", "-k", "--progress", "bar", streams=("stdout", "stderr"))
-    expected = [f"answer to q{number}" if number != 5 else TAME.rstrip() for number in range(LINES)]
     assert states(done.terminal)
-    assert screen(done.terminal + "\r\n") == [*expected, ""]
+    assert screen(done.terminal + "\r\n") == [*EXPECTED, ""]
 
 
 def test_a_terminal_that_is_typed_on_has_no_bar(ends: tuple[int, int]) -> None:
@@ -288,18 +301,6 @@ def test_the_bar_has_no_colour(env: dict[str, str], ends: tuple[int, int]) -> No
     assert "\x1b" not in done.terminal
 
 
-def test_a_dumb_terminal_has_a_bar_only_where_it_is_asked_for(ends: tuple[int, int]) -> None:
-    assert shown(ends, env={"TERM": "dumb"}).terminal == ""
-
-
-def test_a_dumb_terminal_has_the_bar_that_is_asked_for(ends: tuple[int, int]) -> None:
-    assert states(shown(ends, "--progress", "bar", env={"TERM": "dumb"}).terminal)
-
-
-def test_quiet_wins(ends: tuple[int, int]) -> None:
-    assert shown(ends, "-q", "--progress", "bar").terminal == ""
-
-
 def test_a_narrow_terminal_is_not_overrun(ends: tuple[int, int]) -> None:
     termios.tcsetwinsize(ends[1], (24, 20))
     done = shown(ends)
@@ -307,10 +308,14 @@ def test_a_narrow_terminal_is_not_overrun(ends: tuple[int, int]) -> None:
     assert max(map(len, done.terminal.split("\r"))) == 19  # none in the last column
 
 
-@pytest.mark.parametrize(
-    ("env", "width"),
-    [({}, 79), ({"COLUMNS": "60"}, 59), ({"COLUMNS": "wide"}, 79), ({"COLUMNS": "0"}, 79)],
-    ids=["80", "COLUMNS", "no number", "zero"],
+@cases(
+    "env, width",
+    {
+        "80": ({}, 79),
+        "COLUMNS": ({"COLUMNS": "60"}, 59),
+        "no number": ({"COLUMNS": "wide"}, 79),
+        "zero": ({"COLUMNS": "0"}, 79),
+    },
 )
 def test_a_terminal_without_a_size_is_given_one(
     env: dict[str, str], width: int, ends: tuple[int, int], tmp_path: Path

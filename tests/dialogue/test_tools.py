@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from chatpipe.dialogue import tools
 from chatpipe.dialogue.tools import Call
 from chatpipe.schema.rules import broken
@@ -98,14 +96,13 @@ def test_long_arguments_are_not_repeated_whole() -> None:
     assert len(call.problem) < 400
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (Call("1", "f", b""), {"role": "tool", "tool_call_id": "1", "content": "ok"}),
-        (Call("1", "c", b"", "custom"), {"role": "tool", "tool_call_id": "1", "content": "ok"}),
-        (Call("", "f", b"", "legacy"), {"role": "function", "name": "f", "content": "ok"}),
-    ],
-    ids=["function", "custom", "legacy"],
+@cases(
+    "call, message",
+    {
+        "function": (Call("1", "f", b""), {"role": "tool", "tool_call_id": "1", "content": "ok"}),
+        "custom": (Call("1", "c", b"", "custom"), {"role": "tool", "tool_call_id": "1", "content": "ok"}),
+        "legacy": (Call("", "f", b"", "legacy"), {"role": "function", "name": "f", "content": "ok"}),
+    },
 )
 def test_answer(call: Call, message: dict[str, Any]) -> None:
     assert tools.answer_message(call, "ok") == message

@@ -135,10 +135,9 @@ def test_nothing_is_read_behind_done() -> None:
     assert (body.taken, body.closed) == (4, True)
 
 
-@pytest.mark.parametrize(
+@cases(
     "rest",
-    [event({"choices": []}), b'data: {"choices":[]}', b"data: {", DONE],
-    ids=["event", "open", "cut", "again"],
+    {"event": event({"choices": []}), "open": b'data: {"choices":[]}', "cut": b"data: {", "again": DONE},
 )
 def test_what_follows_done_is_handed_to_nobody(rest: bytes) -> None:
     receiver = Receiver()

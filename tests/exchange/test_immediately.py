@@ -10,6 +10,7 @@ from collections.abc import Generator
 import pytest
 
 from chatpipe.exchange import immediately
+from parametrize import cases
 
 
 class Suspends:
@@ -41,7 +42,7 @@ def test_what_it_raises_passes_through() -> None:
         immediately(fails())
 
 
-@pytest.mark.parametrize("waiting", [Suspends, lambda: asyncio.sleep(0)], ids=["bare", "asyncio.sleep"])
+@cases("waiting", {"bare": Suspends, "asyncio.sleep": lambda: asyncio.sleep(0)})
 def test_one_that_suspends_is_refused_and_cleaned_up(waiting: type[Suspends]) -> None:
     ended = []
 

@@ -17,6 +17,7 @@ import orjson
 import pytest
 
 from chatpipe.local import echo
+from parametrize import cases
 
 API = Path(__file__).parents[2].parent / "shared" / "api"
 PNG = base64.b64encode(bytes(70)).decode()
@@ -319,14 +320,13 @@ def test_calls_a_tool(fields: dict[str, Any], call: dict[str, Any]) -> None:
     assert made == call
 
 
-@pytest.mark.parametrize(
-    ("fields", "call"),
-    [
-        ({}, {"name": "now", "arguments": "{}"}),
-        ({"function_call": "auto"}, {"name": "now", "arguments": "{}"}),
-        ({"function_call": {"name": "weather"}}, {"name": "weather", "arguments": ARGUMENTS}),
-    ],
-    ids=["first", "auto", "named"],
+@cases(
+    "fields, call",
+    {
+        "first": ({}, {"name": "now", "arguments": "{}"}),
+        "auto": ({"function_call": "auto"}, {"name": "now", "arguments": "{}"}),
+        "named": ({"function_call": {"name": "weather"}}, {"name": "weather", "arguments": ARGUMENTS}),
+    },
 )
 def test_calls_a_function_of_the_old_form(fields: dict[str, Any], call: dict[str, str]) -> None:
     message = completion(functions=LEGACY, **fields)["choices"][0]["message"]
@@ -447,7 +447,7 @@ def test_audio_is_a_short_silent_wave_with_the_text_as_transcript(style: str) ->
         assert sound.readframes(24000) == bytes(4800)
 
 
-@pytest.mark.parametrize("fields", [spoken("pcm16"), {"modalities": ["audio"]}], ids=["named", "not named"])
+@cases("fields", {"named": spoken("pcm16"), "not named": {"modalities": ["audio"]}})
 def test_samples_are_bare(fields: dict[str, Any]) -> None:
     audio = completion(**fields)["choices"][0]["message"]["audio"]
     assert base64.b64decode(audio["data"]) == bytes(4800)

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 import httpx
 import orjson
-import pytest
 
 from chatpipe.local import echo
 from chatpipe.local.inprocess import EchoTransport
+from parametrize import cases
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ async def in_parts() -> AsyncIterator[bytes]:
     yield BODY[10:]
 
 
-@pytest.mark.parametrize("content", [BODY, in_parts()], ids=["bytes", "async-iterator"])
+@cases("content", {"bytes": BODY, "async-iterator": in_parts()})
 def test_reply_without_an_event_loop(content: Any) -> None:
     response, pieces = driven(exchanged(httpx.Request("POST", URL, content=content)))
     assert response.status_code == 200

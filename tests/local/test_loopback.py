@@ -19,6 +19,7 @@ import pytest
 
 import loopback
 from loopback import Close, Handler, Pause, Request, Reset, Server, Stall, Step, WaitFor, serve
+from parametrize import cases
 
 CHAT = b'{"messages":[{"role":"user","content":"hi you"}]}'
 
@@ -206,10 +207,14 @@ def test_what_is_not_http_gets_400() -> None:
         assert server.requests == []
 
 
-@pytest.mark.parametrize(
+@cases(
     "steps",
-    [[b"a", Stall()], [b"a", Pause(60)], [b"a", WaitFor(threading.Event())], [b"a", b"x" * 30_000_000]],
-    ids=["stall", "pause", "wait", "write"],
+    {
+        "stall": [b"a", Stall()],
+        "pause": [b"a", Pause(60)],
+        "wait": [b"a", WaitFor(threading.Event())],
+        "write": [b"a", b"x" * 30_000_000],
+    },
 )
 def test_client_that_leaves_during_a_reply_is_counted(steps: list[Step]) -> None:
     with serve(lambda _: steps) as server:
@@ -491,15 +496,14 @@ def test_proxy_stops_with_a_tunnel_open() -> None:
 # As a program
 
 
-@pytest.mark.parametrize(
-    ("options", "text"),
-    [
-        ([], b'"content":"hi you"'),
-        (["--latency", "0.01"], b'"content":"hi you"'),
-        (["--canned"], b"made beforehand"),
-        (["--chunks", "3", "--per-write", "2"], b"piece 000002 of text"),
-    ],
-    ids=["echo", "latency", "canned", "chunks"],
+@cases(
+    "options, text",
+    {
+        "echo": ([], b'"content":"hi you"'),
+        "latency": (["--latency", "0.01"], b'"content":"hi you"'),
+        "canned": (["--canned"], b"made beforehand"),
+        "chunks": (["--chunks", "3", "--per-write", "2"], b"piece 000002 of text"),
+    },
 )
 def test_program_prints_its_url_and_serves(options: list[str], text: bytes) -> None:
     command = [sys.executable, str(Path(loopback.__file__)), "--port", "0", *options]
