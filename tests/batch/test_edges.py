@@ -22,6 +22,7 @@ from loopback import Answer, Request, Stall, WaitFor, closed_port, error, steps_
 from parametrize import cases
 from process import environment, run, sh, start
 from programs import program
+from resident import measured
 
 
 def kept(count: str, path: str = "out.jsonl.journal") -> bytes:
@@ -489,7 +490,7 @@ def test_shards_of_a_recipe_are_gathered(
 
 
 MEMORY = """
-import os, sys
+import sys
 from chatpipe.batch import fingerprint
 from chatpipe.batch.journal import Journal
 from chatpipe.batch.lines import Item
@@ -502,10 +503,6 @@ from chatpipe.errors import Status
 LINES = 200_000
 ABOUT = '"chatpipe":{"line":1,"outcome":"ok","fingerprint":"%s","attempts":1,"latency_s":0.5}'
 LINE = '{"id":"","custom_id":"1","response":{"body":{}},"error":null,' + ABOUT + '}'
-
-def resident():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 def answered(number):
     digest = fingerprint.digest({"p": number})
@@ -536,8 +533,5 @@ print((resident() - before) / LINES)
 
 @cases("recorded_lines", {"a new run": 0, "half of it recorded": 100_000})
 def test_order_and_dedupe_and_an_index_take_40_bytes_a_line(recorded_lines: int, tmp_path: Path) -> None:
-    command = (sys.executable, "-c", MEMORY, str(recorded_lines))
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment(), capture_output=True, check=True, timeout=60
-    )
-    assert 20 < float(done.stdout) < 40
+    (each,) = measured(MEMORY, str(recorded_lines), cwd=tmp_path)
+    assert 20 < each < 40

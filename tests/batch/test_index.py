@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import random
-import subprocess
-import sys
 import tracemalloc
 from collections import defaultdict
 from pathlib import Path
@@ -20,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from chatpipe.batch.index import Shelf, Table, is_good, is_used, open_regular, pack, unpack, used
 from chatpipe.errors import MissingInput
 from parametrize import cases
-from programs import missing
+from resident import measured
 
 LARGEST = 2**64 - 1
 
@@ -117,13 +115,9 @@ def test_a_line_takes_18_bytes_also_while_the_table_grows() -> None:
 
 
 MILLION = """
-import os, random, sys
+import random
 from chatpipe.batch.fingerprint import Occurrences
 from chatpipe.batch.index import Table
-
-def resident():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 numbers = random.Random(1)
 table, occurrences = Table(), Occurrences()
@@ -138,11 +132,7 @@ print((between - before) / 1e6, (resident() - between) / 1e6)
 
 
 def test_a_million_lines_take_at_most_40_bytes_each_of_real_memory() -> None:
-    """Of the system, not of Python's allocator: what fragmentation wastes counts."""
-    if not Path("/proc/self/statm").exists():
-        missing("no /proc/self/statm, which tells the resident memory")
-    done = subprocess.run([sys.executable, "-c", MILLION], capture_output=True, check=True, timeout=50)
-    table, occurrences = map(float, done.stdout.split())
+    table, occurrences = measured(MILLION)
     print(f"index {table:.1f}, occurrences {occurrences:.1f} bytes a line")
     assert table < 24
     assert table + occurrences < 40

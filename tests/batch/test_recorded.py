@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import os
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +20,7 @@ from chatpipe.batch.recorded import Match, Recorded
 from chatpipe.errors import BadInput, MissingInput, Status
 from chatpipe.inputs.values import Value
 from parametrize import cases
+from resident import measured
 
 F1, F2, F3 = "1" * 32, "2" * 32, "3" * 32
 HEADER = b'{"chatpipe_journal":1,"chatpipe":"0.1.0"}'
@@ -591,12 +590,8 @@ def hash_of(identity: str) -> int:
 
 
 LOAD = """
-import os, sys
+import sys
 from chatpipe.batch.recorded import Recorded
-
-def resident():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 small = Recorded(out=sys.argv[1])
 before = resident()
@@ -615,10 +610,7 @@ def test_200000_lines_are_read_in_little_memory(files: Files) -> None:
             fingerprint = numbers.randbytes(16).hex().encode()
             file.write(template.replace(b"@" * 32, fingerprint) + b"\n")
     start = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", LOAD, small, "out"], capture_output=True, check=True, timeout=50
-    )
-    count, each = done.stdout.split()
-    print(f"{time.perf_counter() - start:.2f} s, {float(each):.1f} bytes a line")
-    assert int(count) == 200_000
-    assert float(each) < 30  # 21 of them the index; the rest is what reading leaves behind
+    count, each = measured(LOAD, small, "out")
+    print(f"{time.perf_counter() - start:.2f} s, {each:.1f} bytes a line")
+    assert count == 200_000
+    assert each < 30  # 21 of them the index; the rest is what reading leaves behind

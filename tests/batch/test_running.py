@@ -205,42 +205,26 @@ def unlike_each_run(record: dict[str, Any]) -> dict[str, Any]:
     return record
 
 
-def about(line: int, outcome: str, attempts: int = 1) -> dict[str, Any]:
-    return {"line": line, "outcome": outcome, "attempts": attempts}
-
-
 def test_result_lines_of_every_outcome() -> None:
     stdin = jsonl("hi", "cut", "no", "nothing", "400", "500", "reset") + b"oops\n"
     done = batch("-k", "--retries", "0", stdin=stdin)
     written = [unlike_each_run(each) for each in done.records]
     messages = [each["error"] and each["error"].pop("message") for each in written]
-    bad_request = {
-        "error": {
-            "message": "no such thing",
-            "type": "invalid_request_error",
-            "param": None,
-            "code": "bad",
-        }
-    }
-    server_error = {
-        "error": {"message": "broken", "type": "invalid_request_error", "param": None, "code": None}
-    }
 
     def good(body: dict[str, Any], request_id: str | None = None) -> dict[str, Any]:
         return {"status_code": 200, "request_id": request_id, "body": body}
+
+    def failed(status: int, message: str, code: str | None, request_id: str | None) -> dict[str, Any]:
+        what = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
+        return {"status_code": status, "request_id": request_id, "body": {"error": what}}
 
     expected: list[tuple[Any, Any, str, int]] = [
         (good(completion("HI"), "req-2"), None, "ok", 1),
         (good(completion("Once upon", finish_reason="length")), {"code": "truncated"}, "truncated", 1),
         (good(completion(None, message=REFUSING)), {"code": "refused"}, "refused", 1),
         (good(completion("")), {"code": "empty"}, "empty", 1),
-        (
-            {"status_code": 400, "request_id": "req-400", "body": bad_request},
-            {"code": "http_400"},
-            "http",
-            1,
-        ),
-        ({"status_code": 500, "request_id": None, "body": server_error}, {"code": "http_500"}, "http", 1),
+        (failed(400, "no such thing", "bad", "req-400"), {"code": "http_400"}, "http", 1),
+        (failed(500, "broken", None, None), {"code": "http_500"}, "http", 1),
         (None, {"code": "network"}, "network", 1),
         (None, {"code": "input"}, "input", 0),
     ]
@@ -251,7 +235,7 @@ def test_result_lines_of_every_outcome() -> None:
             "custom_id": f"line-{line}",
             "response": response,
             "error": fault,
-            "chatpipe": about(line, outcome, attempts),
+            "chatpipe": {"line": line, "outcome": outcome, "attempts": attempts},
         }
         for line, (response, fault, outcome, attempts) in enumerate(expected, 1)
     ]

@@ -121,32 +121,33 @@ def test_a_fault_ends_it_with_what_was_paid_before() -> None:
     assert (result.answer.tries, result.answer.earlier) == (6, ({"total_tokens": 10},))
 
 
+def allowed(mode: str) -> dict[str, Any]:
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": [1]}}
+
+
 @cases(
     "forced, afterwards",
     {
-        "required": ({"tool_choice": "required"}, {"tool_choice": "auto"}),
-        "function": (
-            {"tool_choice": {"type": "function", "function": {"name": "a"}}},
-            {"tool_choice": "auto"},
-        ),
-        "custom": ({"tool_choice": {"type": "custom", "custom": {"name": "a"}}}, {"tool_choice": "auto"}),
-        "auto": ({"tool_choice": "auto"}, {"tool_choice": "auto"}),
-        "none": ({"tool_choice": "none"}, {"tool_choice": "none"}),
-        "nothing": ({}, {}),
-        "function_call": ({"function_call": {"name": "a"}}, {"function_call": "auto"}),
-        "allowed_tools": (
-            {"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [1]}}},
-            {"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [1]}}},
-        ),
+        "required": ("required", "auto"),
+        "function": ({"type": "function", "function": {"name": "a"}}, "auto"),
+        "custom": ({"type": "custom", "custom": {"name": "a"}}, "auto"),
+        "auto": ("auto", "auto"),
+        "none": ("none", "none"),
+        "nothing": (None, None),
+        "allowed_tools": (allowed("required"), allowed("auto")),
     },
 )
-def test_a_forced_choice_holds_for_the_first_turn(forced: dict[str, Any], afterwards: dict[str, Any]) -> None:
+def test_a_forced_choice_holds_for_the_first_turn(forced: Any, afterwards: Any) -> None:
     server = Server(says(None, call("a")), says("done"))
-    talk(server, Rules(tools()), **forced)
-    first, second = (
-        {k: v for k, v in body.items() if k.endswith(("choice", "call"))} for body in server.bodies
-    )
-    assert (first, second) == (forced, afterwards)
+    talk(server, Rules(tools()), **({} if forced is None else {"tool_choice": forced}))
+    assert [body.get("tool_choice") for body in server.bodies] == [forced, afterwards]
+    assert ["tool_choice" in body for body in server.bodies] == [forced is not None] * 2
+
+
+def test_a_forced_function_call_holds_for_the_first_turn() -> None:
+    server = Server(says(None, call("a")), says("done"))
+    talk(server, Rules(tools()), function_call={"name": "a"})
+    assert [body["function_call"] for body in server.bodies] == [{"name": "a"}, "auto"]
 
 
 def test_what_does_not_fit_is_told_with_the_answer_before_it() -> None:

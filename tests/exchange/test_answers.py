@@ -20,6 +20,7 @@ JSON = (
     b'{"id":"c1","choices":[{"index":0,'
     b'"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}'
 )
+CUT = "the stream was cut: neither finish_reason nor [DONE]"
 STREAM = [piece("h"), piece("i"), piece("", "stop"), DONE]
 
 
@@ -216,13 +217,9 @@ def test_error_that_is_none(value: Any) -> None:
     "pieces, what, text",
     {
         "nothing": ([], "the answer is empty", None),
-        "comments only": ([b": wait\n\n"], "the stream was cut: neither finish_reason nor [DONE]", None),
-        "no end": (STREAM[:2], "the stream was cut: neither finish_reason nor [DONE]", "hi"),
-        "inside an event": (
-            [STREAM[0], STREAM[1][:-9]],
-            "the stream was cut: neither finish_reason nor [DONE]",
-            "h",
-        ),
+        "comments only": ([b": wait\n\n"], CUT, None),
+        "no end": (STREAM[:2], CUT, "hi"),
+        "inside an event": ([STREAM[0], STREAM[1][:-9]], CUT, "h"),
         "an event that is not JSON": (
             [STREAM[0], b"data: {broken\n\n", DONE],
             (

@@ -53,6 +53,30 @@ def always(*steps: Step) -> Handler:
     return lambda _: steps
 
 
+@contextlib.contextmanager
+def asking(*steps: Step, tls: bool = False) -> Iterator[tuple[Server, socket.socket]]:
+    """A server that always answers this, and a connection on which a request was sent to it."""
+    context = loopback.tls_contexts().server if tls else None
+    with (
+        serve(always(*steps), tls=context) as server,
+        connected(server.port) as plain,
+        trusting(plain) if tls else contextlib.nullcontext(plain) as sock,
+    ):
+        sock.sendall(request())
+        yield server, sock
+
+
+def assert_silent(sock: socket.socket) -> None:
+    sock.settimeout(0.02)
+    with pytest.raises(TimeoutError):
+        sock.recv(10)
+    sock.settimeout(10)
+
+
+def trusting(sock: socket.socket) -> ssl.SSLSocket:
+    return loopback.tls_contexts().client.wrap_socket(sock, server_hostname="127.0.0.1")
+
+
 # What a handler may say
 
 
@@ -83,8 +107,7 @@ def test_streamed_echo_is_chunked_one_event_a_chunk() -> None:
 
 
 def test_pause_waits_that_long() -> None:
-    with serve(always(b"a", Pause(0.05), b"b", Close())) as server, connected(server.port) as sock:
-        sock.sendall(request())
+    with asking(b"a", Pause(0.05), b"b", Close()) as (_, sock):
         assert sock.recv(10) == b"a"
         before = time.monotonic()
         assert sock.recv(10) == b"b"
@@ -93,13 +116,9 @@ def test_pause_waits_that_long() -> None:
 
 def test_wait_for_holds_until_the_event_is_set() -> None:
     event = threading.Event()
-    with serve(always(b"a", WaitFor(event), b"b", Close())) as server, connected(server.port) as sock:
-        sock.sendall(request())
+    with asking(b"a", WaitFor(event), b"b", Close()) as (_, sock):
         assert sock.recv(10) == b"a"
-        sock.settimeout(0.02)
-        with pytest.raises(TimeoutError):
-            sock.recv(10)
-        sock.settimeout(10)
+        assert_silent(sock)
         event.set()
         assert sock.recv(10) == b"b"
 
@@ -110,9 +129,7 @@ def test_stall_says_nothing_until_the_server_stops() -> None:
             sock = stack.enter_context(connected(server.port))
             sock.sendall(request())
             assert sock.recv(10) == b"a"
-            sock.settimeout(0.02)
-            with pytest.raises(TimeoutError):
-                sock.recv(10)
+            assert_silent(sock)
         assert sock.recv(10) == b""
     assert server.disconnects == 0
 
@@ -352,10 +369,6 @@ def test_samples() -> None:
 # TLS, ports, proxy
 
 
-def trusting(sock: socket.socket) -> ssl.SSLSocket:
-    return loopback.tls_contexts().client.wrap_socket(sock, server_hostname="127.0.0.1")
-
-
 def test_tls() -> None:
     with serve(always(loopback.reply(200, b"ok")), tls=loopback.tls_contexts().server) as server:
         assert server.url == f"https://127.0.0.1:{server.port}/v1"
@@ -423,19 +436,16 @@ def test_server_stops_during_a_tls_handshake() -> None:
 
 @pytest.mark.parametrize("step", [Stall(), Reset(), Close(), Pause(60)])
 def test_steps_over_tls(step: Step) -> None:
-    with serve(always(b"a", step), tls=loopback.tls_contexts().server) as server:
-        with connected(server.port) as sock, trusting(sock) as secure:
-            secure.sendall(request())
-            assert secure.recv(1) == b"a"
+    with asking(b"a", step, tls=True) as (server, secure):
+        assert secure.recv(1) == b"a"
+        secure.close()
         server.until(lambda: not server.open)
 
 
 def test_silent_port_connects_and_says_nothing() -> None:
     with loopback.silent() as port, connected(port) as sock:
         sock.sendall(request())
-        sock.settimeout(0.02)
-        with pytest.raises(TimeoutError):
-            sock.recv(10)
+        assert_silent(sock)
 
 
 def test_closed_port_refuses() -> None:
