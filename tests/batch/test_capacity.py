@@ -117,7 +117,7 @@ def test_throughput_over_a_long_run(places: int, refuses: bool) -> None:
 
 
 @cases("places, answers", {"1": (1, 400), "8": (8, 50), "32": (32, 150), "100": (100, 500)})
-def test_it_is_there_after_so_many_answers(places: int, answers: int) -> None:
+def test_the_limit_is_found_within_this_number_of_answers(places: int, answers: int) -> None:
     ran = simulate(Auto(), lambda now: places, answers=answers, service=noise("steady", 0))
     assert any(0.7 * places <= limit <= 1.5 * places for limit in ran.limits)
 

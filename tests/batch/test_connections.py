@@ -271,7 +271,7 @@ def test_a_certificate_that_is_not_there_is_66_before_anything_is_made(tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_sends_nothing_needs_no_proxy() -> None:
+def test_a_run_that_sends_nothing_needs_no_proxy() -> None:
     done = batch("http://h.example/v1", "--proxy", "ftp://h", "-f", "requests", lines=2)
     assert (done.status, done.stderr, done.stdout.count(b"\n")) == (0, b"", 2)
 

@@ -47,7 +47,7 @@ def test_answers_to_removed_lines_are_kept_until_they_are_asked_for_again(shop: 
 
 
 @pytest.mark.usefixtures("answered")
-def test_what_is_beyond_a_limit_is_not_bought_again(shop: Shop) -> None:
+def test_answers_beyond_a_limit_are_kept(shop: Shop) -> None:
     assert shop.resume("--limit", "1") == (0, b"", kept("4 answers"))
     assert texts(shop.out) == ["a #1"]
     assert shop.resume().status == 0
@@ -57,7 +57,7 @@ def test_what_is_beyond_a_limit_is_not_bought_again(shop: Shop) -> None:
 
 
 @pytest.mark.usefixtures("answered")
-def test_what_was_kept_is_told_once_and_stays_as_it_is(shop: Shop) -> None:
+def test_kept_answers_are_reported_once_and_stay_unchanged(shop: Shop) -> None:
     assert shop.resume("--limit", "4") == (0, b"", kept("1 answer"))
     before = shop.journal.read_bytes()
     assert shop.resume("--limit", "4") == (0, b"", b"")
@@ -69,7 +69,7 @@ def test_what_was_kept_is_told_once_and_stays_as_it_is(shop: Shop) -> None:
 
 @pytest.mark.usefixtures("answered")
 @pytest.mark.parametrize("option", ["--no-keep-journal", "--fresh"])
-def test_what_is_not_wanted_is_dropped(option: str, shop: Shop) -> None:
+def test_unused_answers_are_dropped_on_request(option: str, shop: Shop) -> None:
     assert shop.resume("--limit", "1", option) == (0, b"", b"")
     assert shop.files() == ["in.jsonl", "out.jsonl"]
 
@@ -86,7 +86,7 @@ def test_an_edited_line_of_a_run_that_failed_leaves_its_answer(shop: Shop) -> No
 
 
 @pytest.mark.usefixtures("answered")
-def test_a_named_journal_gets_what_out_alone_had(shop: Shop, tmp_path: Path) -> None:
+def test_a_named_journal_keeps_answers_that_only_out_had(shop: Shop, tmp_path: Path) -> None:
     assert shop.resume("--limit", "3", "--journal", "j") == (0, b"", kept("2 answers", "j"))
     assert texts(tmp_path / "j") == ["d #1", "e #1"]
     assert shop.finish("--journal", "j") == []
@@ -112,7 +112,7 @@ def test_a_line_found_by_its_id_is_in_use(shop: Shop) -> None:
 
 
 @pytest.mark.usefixtures("answered")
-def test_a_failure_leaves_all_where_it_was(shop: Shop) -> None:
+def test_a_failure_leaves_all_files_unchanged(shop: Shop) -> None:
     before = shop.out.read_bytes()
     shop.refused = {"x"}
     shop.write("a", "x")
@@ -141,7 +141,7 @@ def test_a_line_that_moved_does_not_cost_twice(shop: Shop) -> None:
 
 
 @pytest.mark.usefixtures("answered")
-def test_what_a_finished_run_left_over_is_not_in_the_budget(shop: Shop) -> None:
+def test_leftovers_of_a_finished_run_do_not_count_against_the_budget(shop: Shop) -> None:
     shop.write("x")
     assert shop.resume("--max-tokens", "2") == (0, b"", kept("5 answers"))
     shop.write("y")
@@ -205,7 +205,7 @@ def test_killed_while_it_waits_it_leaves_no_temporary_file(shop: Shop) -> None:
     assert shop.files() == ["in.jsonl", "out.jsonl.journal"]
 
 
-def test_of_a_journal_that_was_removed_the_user_hears_though_the_run_fails(shop: Shop) -> None:
+def test_a_removed_journal_is_reported_even_if_the_run_fails(shop: Shop) -> None:
     shop.write(*"ab")
     shop.held = 2
     shop.refused = {"a", "b"}
@@ -316,7 +316,7 @@ def test_in_order_halt_now_waits_for_nobody() -> None:
     assert time.monotonic() - began < 10
 
 
-def test_where_all_fail_alike_it_says_what_the_server_said(shop: Shop) -> None:
+def test_the_message_of_the_server_is_shown_if_all_lines_fail_alike(shop: Shop) -> None:
     shop.write(*"abc")
     shop.refused = set("abc")
     done = shop.batch("in.jsonl")
@@ -325,7 +325,7 @@ def test_where_all_fail_alike_it_says_what_the_server_said(shop: Shop) -> None:
     assert b"out of order" in done.stderr
 
 
-def test_a_dry_run_tells_the_first_bad_lines_and_counts_all() -> None:
+def test_a_dry_run_shows_the_first_bad_lines_and_counts_all() -> None:
     done = run("batch", "-p", "echo", "--dry-run", stdin=b'"a"\n' + b"oops\n" * 15)
     assert done.status == 65
     assert orjson.loads(done.stdout)["bad"] == 15
@@ -339,7 +339,7 @@ def test_a_dry_run_tells_the_first_bad_lines_and_counts_all() -> None:
 # Large inputs
 
 
-def test_of_ten_thousand_lines_the_twelve_that_were_cut_are_bought_again_alone(shop: Shop) -> None:
+def test_only_the_twelve_truncated_lines_of_ten_thousand_are_sent_again(shop: Shop) -> None:
     cut = range(700, 10_000, 800)
     rows = [
         {"custom_id": f"id-{number}", "prompt": "many words " * 9 if number in cut else "few"}

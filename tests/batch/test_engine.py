@@ -296,7 +296,7 @@ async def test_an_item_is_sent_when_it_has_come_not_with_the_one_after_it() -> N
     await run.end()
 
 
-async def test_what_needs_no_answer_is_counted_after_those_before_it_are_on_their_way() -> None:
+async def test_a_line_without_a_request_counts_only_after_earlier_lines_are_sent() -> None:
     """A halt rule would otherwise end the run over a line that is far behind."""
     run = await begun(["a", "b", "c", BAD, "d"], places=2, halts=halt(BAD))
     assert run.logged("out") == []
@@ -326,7 +326,7 @@ async def test_a_slow_first_item_holds_the_others_within_the_window(window: int,
     assert run.logged("out") == texts
 
 
-async def test_the_window_counts_what_needs_no_answer_too() -> None:
+async def test_the_window_also_counts_lines_without_a_request() -> None:
     texts = ["a", *[f"{STORED} {number}" for number in range(9)], "b"]
     run = await begun(texts, places=4, window=3)
     assert run.kept == [1, 2]
@@ -339,7 +339,7 @@ async def test_the_window_counts_what_needs_no_answer_too() -> None:
 
 
 @pytest.mark.parametrize("seed", range(60))
-async def test_every_item_has_one_result_whatever_comes_when(seed: int) -> None:
+async def test_every_item_has_exactly_one_result_in_any_order_of_replies(seed: int) -> None:
     """Any places that change, any window, any answers at hand, equal items, replies in any order."""
     rng = random.Random(seed)
     most = rng.choice([1, 2, 3, 8, 40])
@@ -388,7 +388,9 @@ async def test_an_item_that_equals_one_that_is_never_sent_has_no_result() -> Non
     assert run.logged("out") == run.logged("sent") == ["a"]
 
 
-async def test_no_more_than_so_many_wait_for_the_answer_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_number_of_duplicates_that_wait_for_one_answer_is_limited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """An endless input of one question, with a slow answer to it, does not fill the memory."""
     monkeypatch.setattr("chatpipe.batch.run._FOLLOWERS", 3)
     run = await begun("a" * 8, places=1, dedupe=True)
@@ -411,7 +413,7 @@ async def test_the_budget_is_asked_once_an_item_when_its_place_is_there() -> Non
 
 
 @pytest.mark.parametrize("places", [1, 2, 8])
-async def test_a_budget_that_is_used_up_stops_before_the_next_and_not_what_it_allowed(places: int) -> None:
+async def test_an_exhausted_budget_stops_the_next_item_but_none_it_allowed(places: int) -> None:
     run = await begun("abcdefgh", places=places, budget=4)
     await run.finish()
     assert [*dict.fromkeys(run.logged("asked"))] == list("abcde")
@@ -419,7 +421,7 @@ async def test_a_budget_that_is_used_up_stops_before_the_next_and_not_what_it_al
     assert run.engine.stop is not None
 
 
-async def test_what_is_in_flight_is_waited_for_before_a_budget_is_taken_for_used_up() -> None:
+async def test_a_budget_is_exhausted_only_when_nothing_is_in_flight() -> None:
     class Refunded(Run):
         """Sets aside all that is left for each item, which then costs nothing."""
 
@@ -444,7 +446,7 @@ async def test_what_is_in_flight_is_waited_for_before_a_budget_is_taken_for_used
 # The end before the end
 
 
-async def test_halt_soon_sends_nothing_of_what_is_ready_and_waits_for_what_is_in_flight() -> None:
+async def test_halt_soon_sends_nothing_more_and_waits_for_requests_in_flight() -> None:
     run = await begun("abcdefgh", places=3, halts=halt("b"))
     await run.reply("b", "a")
     assert run.logged("sent") == ["a", "b", "c"]
@@ -465,14 +467,14 @@ async def test_in_order_a_result_ends_the_run_when_it_comes_not_when_it_is_its_t
     assert run.logged("out") == run.counted == (list("bd") if now else list("abcde"))
 
 
-async def test_halt_now_gives_up_what_is_in_flight() -> None:
+async def test_halt_now_abandons_requests_in_flight() -> None:
     run = await begun("abcdefgh", places=3, halts=halt("b", now=True))
     await run.reply("b")
     await run.end()
     assert (run.logged("out"), run.logged("sent"), run.flying) == (["b"], ["a", "b", "c"], [])
 
 
-async def test_what_was_held_for_its_turn_is_handed_on_when_the_run_is_halted() -> None:
+async def test_results_held_for_order_are_delivered_when_the_run_halts() -> None:
     run = await begun("abcdefgh", places=3, window=9, halts=halt("a", now=True))
     await run.reply("c")
     await run.reply("d", "a")
@@ -520,7 +522,7 @@ async def test_a_reader_that_is_gone_ends_the_run_too() -> None:
     assert run.logged("sent") == ["a", "b"]
 
 
-async def test_an_input_that_fails_sends_nothing_of_what_is_ready_and_loses_nothing_in_flight() -> None:
+async def test_a_failing_input_sends_nothing_more_and_loses_nothing_in_flight() -> None:
     async def items() -> AsyncIterator[Item]:
         for number, text in enumerate("abc", 1):
             yield item(number, text)

@@ -61,7 +61,7 @@ SAME: dict[str, Any] = {
 
 
 @cases("one, other", SAME)
-def test_what_is_the_same_body_has_one_digest(one: bytes, other: bytes) -> None:
+def test_equal_bodies_have_the_same_digest(one: bytes, other: bytes) -> None:
     assert digest(body(one)) == digest(body(other))
 
 
@@ -79,11 +79,11 @@ DIFFERENT: dict[str, Any] = {
 
 
 @cases("one, other", DIFFERENT)
-def test_what_is_another_body_has_another_digest(one: bytes, other: bytes) -> None:
+def test_different_bodies_have_different_digests(one: bytes, other: bytes) -> None:
     assert digest(body(one)) != digest(body(other))
 
 
-def test_what_orjson_cannot_write_is_hashed_in_escapes() -> None:
+def test_a_body_that_orjson_cannot_write_is_hashed_in_escapes() -> None:
     """Printed by `b2sum -l 128` for {"a":"\\ud83d","n":123456789012345678901234567890,"z":"\\u00e9"}."""
     odd = body(b'{"z":"\\u00e9","n":123456789012345678901234567890,"a":"\\ud83d"}')
     assert digest(odd).hex() == "729534817437dfd5f4e2518583452e98"

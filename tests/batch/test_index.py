@@ -175,7 +175,7 @@ def test_lines_are_read_in_order_and_by_place(
     shelf.close()
 
 
-def test_a_file_is_taken_once_by_whatever_name(tmp_path: Path) -> None:
+def test_a_file_is_added_once_under_any_of_its_names(tmp_path: Path) -> None:
     shelf, number = shelved(tmp_path / "file", b"a\n")
     os.link(tmp_path / "file", tmp_path / "hard")
     (tmp_path / "soft").symlink_to("file")
@@ -203,7 +203,7 @@ def test_a_file_that_can_no_longer_be_read_is_named(tmp_path: Path) -> None:
     shelf.close()
 
 
-def test_what_is_no_regular_file_is_not_opened(tmp_path: Path) -> None:
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     assert open_regular(str(tmp_path / "fifo")) is None
     assert open_regular(str(tmp_path)) is None

@@ -49,7 +49,7 @@ def test_a_journal_is_a_header_and_the_lines(path: Path) -> None:
     assert [WHOLE[start:].partition(b"\n")[0] for start in offsets] == LINES
 
 
-def test_a_journal_is_gone_on_with(path: Path) -> None:
+def test_a_journal_is_continued(path: Path) -> None:
     for line in LINES:
         with Journal(str(path)) as journal:
             journal.append(line)
@@ -66,7 +66,7 @@ def test_a_new_journal_has_the_mode_that_the_umask_leaves(path: Path) -> None:
 
 
 @pytest.mark.parametrize("length", range(len(WHOLE) + 1))
-def test_cut_at_any_byte_it_goes_on_with_the_lines_that_were_whole(length: int, path: Path) -> None:
+def test_a_journal_cut_at_any_byte_continues_with_its_whole_lines(length: int, path: Path) -> None:
     """A line that lacks nothing but its newline is whole: it was paid for."""
     path.write_bytes(WHOLE[:length])
     with Journal(str(path)) as journal:
@@ -131,7 +131,7 @@ def test_a_journal_of_a_newer_chatpipe_is_not_touched(path: Path) -> None:
     assert path.read_bytes() == b'{"chatpipe_journal":2,"chatpipe":"9.0"}\n{"torn'
 
 
-def test_a_link_is_refused_and_what_it_leads_to_not_made(path: Path, tmp_path: Path) -> None:
+def test_a_link_is_refused_and_its_target_not_created(path: Path, tmp_path: Path) -> None:
     path.symlink_to(tmp_path / "precious")
     with pytest.raises(BadInput) as caught:
         Journal(str(path))
@@ -173,7 +173,7 @@ CANNOT_OPEN: dict[str, Any] = {
 
 
 @cases("name, message", CANNOT_OPEN)
-def test_what_cannot_be_opened_is_74(
+def test_a_journal_that_cannot_be_opened_is_74(
     name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -184,7 +184,7 @@ def test_what_cannot_be_opened_is_74(
     assert caught.value.status == Status.CANNOT_WRITE
 
 
-def test_a_second_run_is_told_that_another_holds_it(path: Path) -> None:
+def test_a_second_run_reports_that_another_holds_the_journal(path: Path) -> None:
     with Journal(str(path)) as journal:
         journal.append(LINES[0])
         with pytest.raises(TryLater) as caught:
@@ -379,7 +379,7 @@ def test_a_part_that_could_not_be_taken_back_is_before_the_next_line(
     assert path.read_bytes() == WHOLE
 
 
-def test_a_full_disk_at_the_header_is_74_and_can_be_gone_on_with(path: Path) -> None:
+def test_a_full_disk_at_the_header_is_74_and_can_be_continued(path: Path) -> None:
     with largest_file(7), pytest.raises(CannotWrite, match="cannot write the journal: file too large"):
         Journal(str(path))
     with Journal(str(path)) as journal:
@@ -398,7 +398,7 @@ def test_a_journal_that_was_removed_during_the_run_is_written_anew(path: Path) -
     assert path.read_bytes() == HEADER + LINES[0] + b"\n" + LINES[1] + b"\n"
 
 
-def test_where_another_file_has_the_name_it_becomes_a_part(path: Path) -> None:
+def test_a_journal_whose_name_was_taken_is_saved_as_a_part(path: Path) -> None:
     told: list[str] = []
     journal = Journal(str(path), notice=told.append)
     journal.append(LINES[0])
@@ -449,7 +449,7 @@ def test_a_journal_that_somebody_emptied_is_one_again(path: Path) -> None:
     assert offset == len(HEADER)
 
 
-def test_of_a_run_that_fails_it_is_told_too(path: Path) -> None:
+def test_a_removed_journal_is_also_reported_if_the_run_fails(path: Path) -> None:
     told: list[str] = []
     journal = Journal(str(path), notice=told.append)
     journal.append(LINES[0])
@@ -500,7 +500,7 @@ def test_keep_only_works_with_the_longest_name(tmp_path: Path) -> None:
     assert path.read_bytes() == HEADER + MARK
 
 
-def test_where_there_is_no_room_keep_only_leaves_all(path: Path) -> None:
+def test_keep_only_leaves_all_lines_if_the_disk_is_full(path: Path) -> None:
     journal = Journal(str(path))
     for line in LINES:
         journal.append(line)

@@ -61,7 +61,7 @@ def test_killed_twenty_times_it_has_every_line_it_reported_once(tmp_path: Path) 
     recorded.close()
 
 
-def test_of_two_processes_one_is_told(tmp_path: Path) -> None:
+def test_the_second_of_two_processes_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "out.journal"
     with started(HOLDER, path, stdin=subprocess.PIPE) as first:
         assert first.stdout is not None

@@ -150,7 +150,7 @@ def test_a_refusal_that_comes_again_at_once_is_not_another() -> None:
     assert full.refused < 16
 
 
-def test_a_server_that_resets_what_is_too_many_gets_less() -> None:
+def test_a_server_that_resets_excess_connections_gets_fewer() -> None:
     full = Full(32, 0.02, lambda: [Reset()])
     done = batch("-jauto", stdin=questions(1500), handler=full)
     assert (done.status, wrong_results(done.stdout, 1500)) == (0, [])

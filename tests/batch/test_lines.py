@@ -183,7 +183,7 @@ def test_a_blank_line_is_none(data: bytes, plain: bool) -> None:
         "no object": (b'{"custom_id":"a","body":"x"}', "in.jsonl:3: /body: is a string, not an object"),
     },
 )
-def test_what_is_no_request_says_so(data: bytes, message: str) -> None:
+def test_a_line_that_is_no_request_says_why(data: bytes, message: str) -> None:
     assert fault_of(read(data)) == message
 
 
@@ -198,7 +198,7 @@ def test_what_is_no_request_says_so(data: bytes, message: str) -> None:
         "too deep": (b"[" * 2000 + b"]" * 2000, "nested too deeply"),
     },
 )
-def test_what_is_no_json_says_where(data: bytes, words: str) -> None:
+def test_a_line_that_is_not_json_says_where(data: bytes, words: str) -> None:
     fault = fault_of(read(data))
     assert fault.startswith("in.jsonl:3")
     assert words in fault
@@ -231,7 +231,7 @@ def test_a_line_is_checked_as_a_request(data: bytes, words: list[str]) -> None:
 WARNED = b'{"prompt":"x","max_tokens":1,"max_completion_tokens":2}'
 
 
-def test_a_warning_is_told_and_the_line_is_sent() -> None:
+def test_a_warning_is_reported_and_the_line_is_sent() -> None:
     item = read(WARNED)
     assert item.fault is None
     assert item.body is not None
@@ -249,7 +249,7 @@ def test_unchecked_lines_are_sent_as_they_are() -> None:
     assert item.body == {"model": "m", "messages": said("user:x"), "temperature": 9, "max_token": 1}
 
 
-def test_integers_stay_what_they_are() -> None:
+def test_large_integers_stay_exact() -> None:
     item = read(b'{"prompt":"x","extra":12345678901234567890123}', reader(unchecked=True))
     assert item.body is not None
     assert item.body["extra"] == 12345678901234567890123

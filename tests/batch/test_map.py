@@ -172,7 +172,7 @@ def test_the_first_answer_may_come_last(options: list[str], expected: list[str])
 # The template
 
 
-def test_the_template_stands_behind_the_messages_of_options_which_are_templates_too(tmp_path: Path) -> None:
+def test_the_template_follows_the_messages_of_options_which_are_also_templates(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("File {{t}}\n")
     (tmp_path / "body.json").write_bytes(
         b'{"temperature": 0, "messages": [{"role": "user", "content": "literal {{t}}"}]}'
@@ -291,7 +291,7 @@ def test_a_folder_of_images_that_is_not_there_is_66_and_nothing_is_sent(folder: 
 
 
 @pytest.mark.parametrize("report", ["nowhere/report", "."])
-def test_a_report_that_cannot_be_written_is_said_before_anything_is_sent(report: str, tmp_path: Path) -> None:
+def test_an_unwritable_report_is_refused_before_anything_is_sent(report: str, tmp_path: Path) -> None:
     done = map_("{{t}}", "--report", report, "-o", "out", stdin=jsonl({"t": "a"}), cwd=tmp_path)
     assert (done.status, done.stdout, done.requests) == (74, b"", [])
     assert list(tmp_path.iterdir()) == []
@@ -329,12 +329,12 @@ def test_a_failed_row_of_json_has_null_and_why() -> None:
     assert sorted(done.prompts) == ["a", "b", "bad", "cut"]
 
 
-def test_a_field_that_names_what_is_not_the_reason_may_be_called_so() -> None:
+def test_another_field_may_have_the_default_name_of_the_error_field() -> None:
     done = echoed("{{a}}", "--usage-into", "answer_error", "--error-into", "e", stdin=b'{"a":"1"}\n')
     assert (done.status, json.loads(done.stdout)["e"]) == (0, None)
 
 
-def test_what_was_paid_for_is_counted_though_it_is_no_good() -> None:
+def test_usage_is_reported_even_if_the_answer_fails() -> None:
     done = map_("{{t}}", "--usage-into", "u", stdin=jsonl({"t": "cut"}, {"t": "bad"}))
     cut, bad = records(done.stdout)
     assert (cut["answer"], bad["answer"], bad["u"]) == (None, None, None)
@@ -351,12 +351,12 @@ def test_rows_that_are_wrong_are_to_be_mended() -> None:
     assert done.stderr == b"chatpipe: 1 of 2 lines failed: 1 input: mend this line\n"
 
 
-def test_what_is_allowed_is_an_answer() -> None:
+def test_an_allowed_outcome_counts_as_an_answer() -> None:
     done = map_("{{t}}", "--allow", "truncated", stdin=b'{"t": "cut"}\n')
     assert (done.status, done.stdout) == (0, b'{"t": "cut","answer":"CUT"}\n')
 
 
-def test_a_failed_row_of_a_table_is_told_and_its_cell_is_empty(tmp_path: Path) -> None:
+def test_a_failed_row_of_a_table_is_reported_and_its_cell_is_empty(tmp_path: Path) -> None:
     stdin = b"t,n\na,1\nbad,2\nragged\nb,3,4\n"
     done = map_("{{t}}", "--csv", "--errors", "errors", stdin=stdin, cwd=tmp_path)
     assert (done.status, done.stdout) == (1, b"t,n,answer\na,1,A\nbad,2,\nragged,,\nb,3,\n")
@@ -372,7 +372,7 @@ def test_a_failed_row_of_a_table_is_told_and_its_cell_is_empty(tmp_path: Path) -
     assert len(done.requests) == 2
 
 
-def test_only_the_first_failures_of_a_table_are_told() -> None:
+def test_only_the_first_failures_of_a_table_are_reported() -> None:
     done = echoed("{{a}}", "--csv", stdin=b"a\n" + b"1,2\n" * 25)
     told = done.stderr.splitlines()
     assert len(told) == 12
@@ -381,7 +381,7 @@ def test_only_the_first_failures_of_a_table_are_told() -> None:
     assert told[11].startswith(b"chatpipe: 25 of 25 lines failed")
 
 
-def test_requests_are_written_and_not_sent_and_bad_rows_told() -> None:
+def test_requests_are_written_not_sent_and_bad_rows_are_reported() -> None:
     done = map_("{{a}}", "--csv", "-f", "requests", stdin=b"custom_id,a\nx,1\n2\ny,3\n")
     assert (done.status, done.requests) == (65, [])
     assert records(done.stdout) == [
@@ -463,7 +463,7 @@ def test_a_detail_is_one_of_the_images_of_rows_too() -> None:
         (7, "field 'i' is a number, not a path or URL"),
     ],
 )
-def test_an_image_that_cannot_be_is_the_failure_of_its_row(name: Any, words: str) -> None:
+def test_an_unusable_image_fails_its_row(name: Any, words: str) -> None:
     done = echoed("x", "--image-field", "i", stdin=jsonl({"i": name}))
     assert json.loads(done.stdout)["answer_error"] == f"<stdin>:1: {words}"
 
@@ -527,7 +527,7 @@ def test_a_failed_row_leaves_the_file_and_keeps_the_rows_beside_it(table: Table)
     assert table.out.read_text() == ALL.replace("c #1", "c #2")
 
 
-def test_an_interrupted_run_goes_on_where_it_was(table: Table) -> None:
+def test_an_interrupted_run_resumes(table: Table) -> None:
     table.held = 4
     with table.begin("-j", "2", "--grace", "0.1") as process:
         table.until_sold(5)
@@ -594,7 +594,7 @@ def test_an_output_may_not_be_the_input(table: Table) -> None:
 # Pipes
 
 
-def test_rows_come_while_the_input_goes_on() -> None:
+def test_rows_are_written_while_the_input_is_still_open() -> None:
     with start("map", "-p", "echo", "{{a}}", "--csv", stdin=subprocess.PIPE) as process:
         process.send(b"a,b\n1,")
         assert process.line() == b"a,b,answer\n"
@@ -618,7 +618,7 @@ def test_a_full_disk_is_74() -> None:
     assert done.stderr == b"chatpipe: stdout: cannot write: no space left on device: free some space\n"
 
 
-def test_closed_stdin_is_said() -> None:
+def test_closed_stdin_is_reported() -> None:
     done = sh("chatpipe map -p echo '{{a}}' --csv <&-")
     assert done.status == 66
     assert done.stderr.startswith(b"chatpipe: <stdin>: ")

@@ -286,7 +286,7 @@ def test_a_pause_of_an_hour_is_known_at_once() -> None:
     assert heard(429, after("3600")).paused_s == 3600
 
 
-def test_a_pause_puts_off_what_is_booked() -> None:
+def test_a_pause_postpones_reserved_requests() -> None:
     pace = Pace(rpm=60)
     assert starts(pace, 3, now=10.0) == [10, 11, 12]
     heard(429, after("20"), 10.5, pace)
@@ -366,7 +366,7 @@ def test_a_server_that_says_what_is_left_hardly_ever_has_to_refuse() -> None:
     assert answers[429] < 0.01 * answers[200]
 
 
-def test_what_is_booked_is_forgotten_when_it_has_started() -> None:
+def test_a_reservation_is_forgotten_once_its_request_has_started() -> None:
     """A long run under a limit, with a server that sends no headers, keeps no list of its requests."""
     pace, now = Pace(rpm=6000), 0.0
     for _ in range(5000):
@@ -383,7 +383,7 @@ def test_nothing_is_taken_before_it_may_start() -> None:
     assert pace.reserve(1, 10.5) == 0.5
 
 
-def test_what_is_given_back_is_an_earlier_turn() -> None:
+def test_returned_tokens_bring_the_next_turn_forward() -> None:
     pace = Pace(tpm=600)
     assert pace.take(600, 10.0, 10.0) == 0
     assert pace.take(300, 10.0, 10.0) == 60
@@ -410,7 +410,7 @@ def test_nothing_is_taken_in_a_pause() -> None:
     assert pace.take(1, 32.0, 32.0) == 0
 
 
-def test_what_is_taken_is_in_flight() -> None:
+def test_a_taken_slot_counts_as_in_flight() -> None:
     pace = Pace()
     for _ in range(4):
         assert pace.take(100, 100.0, 100.0) == 0

@@ -81,14 +81,14 @@ def test_settled_for_all(path: str) -> None:
     assert waits(other, 1, tpm=600) == [30]
 
 
-def test_another_limit_keeps_what_is_booked(path: str) -> None:
+def test_a_changed_limit_keeps_reservations(path: str) -> None:
     one, other = PaceFile(path), PaceFile(path)
     assert waits(one, 3, rpm=60) == [0, 1, 2]
     assert waits(other, 2, rpm=6) == [3, 13]
     assert waits(one, 2, rpm=60) == [23, 24]
 
 
-def test_a_pause_is_for_all_and_puts_off_what_is_booked(path: str) -> None:
+def test_a_pause_holds_for_all_and_postpones_reservations(path: str) -> None:
     one, other = PaceFile(path), PaceFile(path)
     assert waits(one, 3, rpm=60) == [0, 1, 2]
     other.pause_until(HOST, NOW + 20, NOW)
@@ -244,7 +244,7 @@ def test_a_torn_file_starts_afresh(path: str, data: bytes) -> None:
     assert list(content(path)["origins"]) == [HOST]
 
 
-def test_what_is_not_a_file_is_refused(tmp_path: Path) -> None:
+def test_only_regular_files_are_accepted(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(BadInput, match="not a regular file"):

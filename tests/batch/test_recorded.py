@@ -105,7 +105,7 @@ def test_answers_are_found_in_out_its_journal_and_reused_files(files: Files) -> 
     assert len(recorded) == 3
 
 
-def test_nothing_is_found_where_nothing_is(files: Files) -> None:
+def test_missing_files_hold_no_answers(files: Files) -> None:
     recorded = files.recorded(out="none", journal="none.journal")
     assert line_of(recorded, F1) is None
     assert len(recorded) == 0
@@ -115,18 +115,18 @@ KEPT = ["ok", "truncated", "refused", "empty", "mismatch", "tool-calls"]
 
 
 @pytest.mark.parametrize("outcome", KEPT)
-def test_what_was_paid_for_is_found(outcome: str, files: Files) -> None:
+def test_paid_answers_are_found(outcome: str, files: Files) -> None:
     found = files.recorded(journal=files.write("j", HEADER, result(F1, outcome))).find(F1)
     assert found is not None
     assert (found.line, found.outcome) == (result(F1, outcome), outcome)
 
 
 @pytest.mark.parametrize("outcome", ["http", "network", "input", "unsent", "", "new one"])
-def test_what_was_not_paid_for_is_not(outcome: str, files: Files) -> None:
+def test_unpaid_results_are_not_found(outcome: str, files: Files) -> None:
     assert files.recorded(journal=files.write("j", HEADER, result(F1, outcome))).find(F1) is None
 
 
-def test_what_is_to_be_resent_is_not_found_but_the_rest_is(files: Files) -> None:
+def test_outcomes_to_resend_are_not_found_and_others_are(files: Files) -> None:
     journal = files.write("j", HEADER, result(F1, "truncated"), result(F2, "refused"), result(F3))
     recorded = files.recorded(journal=journal, resend=frozenset({"truncated"}))
     assert line_of(recorded, F1) is None
@@ -162,7 +162,7 @@ def test_of_several_answers_to_one_request_counts(
     assert line_of(files.recorded(reuse=spread, good=good), F1) == expected
 
 
-def test_to_resend_what_was_unwelcome_last_finds_the_success_before(files: Files) -> None:
+def test_resend_falls_back_to_an_earlier_success(files: Files) -> None:
     journal = files.write("j", HEADER, result(F1, "ok", "good"), result(F1, "truncated"))
     recorded = files.recorded(journal=journal, resend=frozenset({"truncated"}))
     assert line_of(recorded, F1) == result(F1, "ok", "good")
@@ -177,7 +177,7 @@ def test_the_journal_is_newer_than_out_and_out_than_reused_files(files: Files) -
     assert line_of(files.recorded(reuse=reuse[::-1]), F1) == result(text="a")
 
 
-def test_by_id_answers_are_found_whatever_was_asked(files: Files) -> None:
+def test_answers_are_found_by_id_even_if_the_request_has_changed(files: Files) -> None:
     out = files.write("out", result(F1, custom_id='é \\ " 1'), result(F1, "truncated", "cut", custom_id="2"))
     recorded = files.recorded(out=out, match="id")
     assert line_of(recorded, 'é \\ " 1') == result(F1, custom_id='é \\ " 1')
@@ -425,7 +425,7 @@ def test_a_run_reads_its_own_lines_in_the_order_of_its_input(files: Files) -> No
         ]
 
 
-def test_what_was_copied_from_a_reused_file_is_no_purchase(files: Files) -> None:
+def test_a_line_copied_from_a_reused_file_is_no_purchase(files: Files) -> None:
     reused = files.write("part", result(F1), result(F2))
     with Journal("journal") as journal:
         for line in (result(F1), result(F3)):
@@ -457,7 +457,7 @@ def test_an_answer_is_one_purchase_however_often_it_was_copied(files: Files) -> 
     assert list(recorded.purchases()) == [orjson.loads(line) for line in (first, second, lines[5])]
 
 
-def test_what_a_finished_run_left_over_is_no_purchase_of_this_job(files: Files) -> None:
+def test_leftovers_of_a_finished_run_are_no_purchases_of_this_job(files: Files) -> None:
     journal = Journal("j")
     journal.append(result(F1))
     journal.keep_only([result(F2)])
@@ -500,7 +500,7 @@ def test_an_answer_that_just_came_serves_the_same_request_again(files: Files) ->
         assert recorded.unused().tolist() == []
 
 
-def test_fresh_finds_nothing_but_what_just_came(files: Files) -> None:
+def test_fresh_finds_only_answers_of_this_run(files: Files) -> None:
     out = files.write("out", result(F1))
     with Journal("j") as journal:
         journal.append(result(F2))
@@ -538,7 +538,7 @@ def test_a_file_that_is_replaced_is_still_read(files: Files) -> None:
 
 
 @pytest.mark.parametrize("bits", [0, 1, 3])
-def test_requests_that_share_their_8_bytes_are_told_apart(bits: int, files: Files) -> None:
+def test_requests_that_share_their_8_bytes_are_distinguished(bits: int, files: Files) -> None:
     def short(identity: str) -> int:
         return hash(identity) & (1 << bits) - 1
 

@@ -212,7 +212,7 @@ def test_a_last_line_that_is_torn_is_dropped(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("kept_bytes", [1, 40, -1])
-def test_a_torn_answer_is_bought_again_and_no_other(kept_bytes: int, shop: Shop) -> None:
+def test_only_a_torn_answer_is_sent_again(kept_bytes: int, shop: Shop) -> None:
     """The refused line comes first, so that the journal ends with an answer: that to e."""
     shop.refused = {"a"}
     assert shop.buy("-j", "1")[0] == 1
@@ -328,7 +328,7 @@ def test_another_server_is_another_request_unless_any_server_will_do(shop: Shop,
     assert texts(tmp_path / "any.jsonl") == [f"{each} #2" for each in FIVE]
 
 
-def test_what_a_fresh_run_bought_counts_before_what_is_older(shop: Shop) -> None:
+def test_answers_of_a_fresh_run_take_precedence(shop: Shop) -> None:
     assert shop.resume().status == 0
     shop.refused = {"e"}
     assert shop.resume("--fresh").status == 1
@@ -346,7 +346,7 @@ def named(name: str, prompts: str = "abcde") -> list[dict[str, str]]:
     return [{"prompt": prompt, "custom_id": name.format(prompt)} for prompt in prompts]
 
 
-def test_an_answer_that_is_not_welcome_is_not_bought_again_by_itself(shop: Shop) -> None:
+def test_an_unwelcome_answer_is_not_sent_again_by_itself(shop: Shop) -> None:
     shop.write(*named("id-{}"))
     shop.cut = {"b", "d"}
     assert shop.buy()[0] == 1
@@ -465,7 +465,7 @@ def test_shards_that_failed_in_part_are_gathered_from_their_journals(shop: Shop)
     assert texts(shop.out) == ["a #1", "b #1", "c #2", "d #1", "e #1", "f #1"]
 
 
-def test_what_was_gathered_in_part_is_in_the_journal(shop: Shop, tmp_path: Path) -> None:
+def test_partly_gathered_answers_are_in_the_journal(shop: Shop, tmp_path: Path) -> None:
     assert shop.batch("in.jsonl", "--shard", "2/2", "-o", "part-2").status == 0
     assert shop.resume("--reuse", "part-2", "--no-send").status == 1
     assert outcomes(shop.journal) == ["unsent", "ok", "unsent", "ok", "unsent"]
@@ -474,7 +474,7 @@ def test_what_was_gathered_in_part_is_in_the_journal(shop: Shop, tmp_path: Path)
     assert shop.buy() == (0, ["a", "c", "e"])
 
 
-def test_no_send_marks_what_it_lacks(shop: Shop, tmp_path: Path) -> None:
+def test_no_send_marks_missing_answers(shop: Shop, tmp_path: Path) -> None:
     write_rows(tmp_path / "some.jsonl", "b", "d")
     assert shop.batch("some.jsonl", "-o", "answers.jsonl").status == 0
     shop.sold()
@@ -570,7 +570,7 @@ def test_a_failure_of_a_request_that_many_lines_make_is_theirs_too(shop: Shop) -
     assert texts(shop.out) == ["a #2", "a #2", "a #2"]
 
 
-def test_dedupe_goes_on_where_it_stopped(shop: Shop) -> None:
+def test_dedupe_resumes_where_it_stopped(shop: Shop) -> None:
     shop.write("a", "b", "a", "b")
     shop.refused = {"b"}
     assert shop.buy("--dedupe")[0] == 1

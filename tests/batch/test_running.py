@@ -147,7 +147,7 @@ def test_options_are_defaults_of_every_line(
     ]
 
 
-def test_requests_of_bad_lines_are_told_with_their_place() -> None:
+def test_bad_lines_are_reported_with_their_place_instead_of_requests() -> None:
     done = batch("-f", "requests", stdin=b'"a"\n\n{"a\n"b"\n')
     assert (done.status, done.requests) == (65, [])
     assert [each["custom_id"] for each in done.records] == ["line-1", "line-4"]
@@ -245,7 +245,7 @@ def test_result_lines_of_every_outcome() -> None:
     assert "finish_reason 'length'" in messages[1]
 
 
-def test_unsent_lines_say_so() -> None:
+def test_unsent_lines_have_their_own_outcome() -> None:
     done = batch("--no-send", stdin=jsonl("hi"))
     assert done.requests == []
     [record] = done.records
@@ -393,7 +393,7 @@ def test_keep_order_holds_no_more_than_its_window() -> None:
     assert numbers(stdout) == [*range(1, 31)]
 
 
-def test_an_answer_that_waits_for_its_turn_is_in_the_journal_already(tmp_path: Path) -> None:
+def test_an_answer_held_for_order_is_already_in_the_journal(tmp_path: Path) -> None:
     """It was paid for: nothing that comes later may lose it."""
     gate, journal = threading.Event(), tmp_path / "journal"
     options = ("-k", "--journal", "journal")
@@ -446,7 +446,7 @@ def test_no_more_than_jobs_are_in_flight_and_no_fewer(jobs: int) -> None:
     assert len(done.requests) == 60
 
 
-def test_the_number_in_flight_finds_itself() -> None:
+def test_the_number_in_flight_adapts() -> None:
     done = batch("-j", "auto,12", stdin=many(400), handler=paused(0.01))
     assert done.status == 0
     assert len(done.requests) == 400
@@ -497,7 +497,7 @@ class Busy:
         "429, no time said": (429, {}, 0.375),
     },
 )
-def test_a_busy_server_pauses_the_whole_run_and_uses_up_no_try(
+def test_a_busy_server_pauses_the_whole_run_and_costs_no_attempt(
     status: int, headers: dict[str, str], pause_s: float
 ) -> None:
     busy = Busy(4, error(status, "slow down", headers=headers))
@@ -533,7 +533,7 @@ def test_faults_of_the_server_are_retried_up_to_retries() -> None:
 
 
 @cases("first", {"500": REPLIES["500"], "a reset": [Reset()]})
-def test_what_succeeds_at_the_second_try_is_one_good_line(first: Answer) -> None:
+def test_a_line_that_succeeds_at_the_second_attempt_is_one_good_line(first: Answer) -> None:
     seen: Counter[str] = Counter()
 
     def handler(request: Request) -> Answer:
@@ -576,7 +576,7 @@ def test_streams_are_folded_into_the_same_result_lines() -> None:
 
 
 @pytest.mark.parametrize("fault", ["401", "402", "quota"])
-def test_what_would_hit_every_line_stops_the_run_soon(fault: str) -> None:
+def test_a_fault_that_would_hit_every_line_stops_the_run_soon(fault: str) -> None:
     done = batch("-j4", stdin=many(200), handler=lambda _: REPLIES[fault])
     assert done.status == 77
     assert len(done.requests) <= 8
@@ -613,7 +613,7 @@ def test_halt_rules(rule: str, texts: list[str], count: int) -> None:
     assert len(done.requests) == len(done.records) == count
 
 
-def test_halt_soon_waits_for_what_is_in_flight_and_now_does_not() -> None:
+def test_halt_soon_waits_for_requests_in_flight_and_now_does_not() -> None:
     late = {"slow": 0.5, "400": 0.1}  # the failure comes when the slow one is there for sure
     stdin = jsonl("slow", "400", "never")
     soon = batch("-j2", "--halt", "soon,fail=1", stdin=stdin, handler=paused(**late))
@@ -681,7 +681,7 @@ def test_a_budget_of_money_stops_the_run(tmp_path: Path) -> None:
     assert 5 <= len(done.requests) <= 11
 
 
-def test_a_budget_of_money_goes_on_after_failures(tmp_path: Path) -> None:
+def test_a_budget_of_money_survives_failures(tmp_path: Path) -> None:
     """The reply to a bad request does not say which model it was for."""
     (tmp_path / "prices.toml").write_bytes(PRICES)
     with serve(answer) as server:
@@ -799,7 +799,7 @@ ENDING: dict[str, Any] = {"Ctrl-C": signal.SIGINT, "SIGTERM": signal.SIGTERM}
 
 
 @cases("number", ENDING)
-def test_the_first_signal_waits_for_what_is_in_flight(number: signal.Signals, tmp_path: Path) -> None:
+def test_the_first_signal_waits_for_requests_in_flight(number: signal.Signals, tmp_path: Path) -> None:
     gate = threading.Event()
     slow = gated(gate, "p0", "p1", "p2", "p3")
     with started("-j4", folder=tmp_path, lines=many(50), handler=slow) as (server, process):
@@ -836,7 +836,7 @@ def test_the_second_signal_ends_at_once(number: signal.Signals, tmp_path: Path) 
     assert (numbers(first), rest) == ([1], b"")
 
 
-def test_what_waits_for_its_turn_is_written_when_a_run_is_cut_short(tmp_path: Path) -> None:
+def test_results_held_for_order_are_written_when_a_run_is_cut_short(tmp_path: Path) -> None:
     options = ("-k", "--grace", "0.2")
     with started(*options, folder=tmp_path, lines=many(3), handler=silent_to("p0")) as (server, process):
         server.until(lambda: len(server.requests) == 3 and server.busy == 1)
@@ -878,7 +878,7 @@ def test_a_signal_while_nothing_is_in_flight_ends_the_run_at_once() -> None:
         "another try": ([], error(500, "broken", headers={"retry-after-ms": "600"})),
     },
 )
-def test_after_a_signal_nothing_is_sent_that_waited_for(
+def test_after_a_signal_no_waiting_request_is_sent(
     options: list[str], refusal: bytes | None, tmp_path: Path
 ) -> None:
     handler: Handler = answer if refusal is None else lambda _: refusal

@@ -106,7 +106,7 @@ def test_usage_of_a_completion(
 
 
 @pytest.mark.parametrize("seconds", [0.001, 0.0123, 0.5, 1.0, 7.77, 599.0])
-def test_a_latency_is_told_within_one_percent(seconds: float) -> None:
+def test_a_latency_is_reported_within_one_percent(seconds: float) -> None:
     histogram = Histogram()
     histogram.add(seconds)
     assert histogram.quantile(0.5) == pytest.approx(seconds, rel=0.0101)
@@ -149,7 +149,7 @@ def test_a_tally_counts_outcomes_failures_tries_and_tokens() -> None:
     assert tally.spent == Usage(6, 3, 3, 9)
 
 
-def test_what_was_unsent_after_some_turns_was_not_retried() -> None:
+def test_an_unsent_line_after_some_turns_counts_no_retry() -> None:
     tally = Tally()
     used = {"prompt_tokens": 3, "completion_tokens": 1}
     tally.add(bad(Outcome.unsent, Status.BUDGET, tries=2)._replace(earlier=(used, used)))
@@ -226,7 +226,7 @@ def test_the_report_of_a_run_without_lines() -> None:
     assert report["latency_s"] == {"p50": None, "p95": None, "p99": None}
 
 
-def test_what_was_not_sent_is_no_request() -> None:
+def test_an_unsent_line_is_no_request() -> None:
     tally = tally_of(bad(Outcome.unsent, Status.SOME_FAILED, latency_s=None, tries=0))
     assert tally.report(1.0)["requests_per_s"] == 0
 
@@ -303,7 +303,7 @@ def test_a_budget_counts_what_is_in_flight() -> None:
     assert status_of(limited.reserve(line(4))) == Status.BUDGET
 
 
-def test_what_was_really_used_is_what_counts() -> None:
+def test_actual_usage_replaces_the_estimate() -> None:
     limited = budget(tokens=36)
     for number in (1, 2, 3):
         limited.reserve(line(number))
@@ -313,7 +313,7 @@ def test_what_was_really_used_is_what_counts() -> None:
     assert limited.reserve(line(5)) is not None
 
 
-def test_what_was_recorded_before_is_not_counted_again() -> None:
+def test_recorded_answers_are_not_counted_again() -> None:
     limited = budget(tokens=100)
     limited.spend(Usage(30, 0, 20, 50), "m")
     limited.settle(good(spending(30, 20), latency_s=None))
@@ -339,7 +339,7 @@ def test_a_budget_of_money() -> None:
         "not named: the dearest": (None, 50),
     },
 )
-def test_what_was_recorded_before_costs_no_less_than_it_did(model: object, cost: float) -> None:
+def test_a_recorded_answer_costs_no_less_than_it_did(model: object, cost: float) -> None:
     table = {"m": Price(MILLION, MILLION, 2 * MILLION), "mini": Price(10 * MILLION, 0, 20 * MILLION)}
     limited = Budget(None, 100, table, Estimator())
     limited.spend(Usage(3, 0, 1, 4), model)
@@ -428,7 +428,7 @@ def test_a_model_without_a_price_is_not_sent() -> None:
         "null": ({"max_tokens": None, "n": None}, (None, 1)),
     },
 )
-def test_what_bounds_an_answer(body: dict[str, Any], expected: tuple[int | None, int]) -> None:
+def test_limits_of_an_answer(body: dict[str, Any], expected: tuple[int | None, int]) -> None:
     assert answer_limits(body) == expected
 
 
@@ -507,7 +507,7 @@ def test_a_line_that_may_not_go_on_ends_the_run() -> None:
     assert stops(course(), bad(Outcome.unsent, Status.BUDGET, fault)) == ["soon"]
 
 
-def test_what_comes_steers_the_run_and_what_is_handed_on_is_counted() -> None:
+def test_arrived_results_steer_the_run_and_delivered_ones_are_counted() -> None:
     tally = Tally()
     run = Course(Capacity(3), Pace(), 600, tally, Halt(False, failures=2), budget())
     assert stops(run, bad(), bad()) == ["on", "soon"]

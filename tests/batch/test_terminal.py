@@ -120,13 +120,13 @@ def test_a_bar_counts_the_lines_and_is_gone_at_the_end(ends: tuple[int, int]) ->
     assert len(wiped) >= len(states(done.terminal)[-1])
 
 
-def test_what_a_pipe_holds_has_no_percentage(ends: tuple[int, int]) -> None:
+def test_input_from_a_pipe_has_no_percentage(ends: tuple[int, int]) -> None:
     form = r"chatpipe: \d+ done, \d+/s, \d+ tokens, 00:0\d *"
     assert all(re.fullmatch(form, state) for state in states(shown(ends).terminal))
 
 
 @cases("blank", {"a line each": b"", "blank lines between": b"\n"})
-def test_of_a_file_the_bar_knows_the_share(blank: bytes, ends: tuple[int, int], tmp_path: Path) -> None:
+def test_the_bar_shows_the_share_of_a_file(blank: bytes, ends: tuple[int, int], tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(questions(LINES).replace(b"\n", b"\n" + blank))
     done = shown(ends, str(tmp_path / "in"))
     form = re.compile(r"chatpipe: +(\d+)%\|[# ]+\| (\d+) done, \d+/s, \d+ tokens, 00:0\d left *")
@@ -178,7 +178,7 @@ CSV = b"q\n" + b"".join(b"q%d\n" % number for number in range(6)) + b"bad\n" + b
         "json": ("json", '{"error":{"status":65,"type":"bad_input","message":"400 from '),
     },
 )
-def test_what_is_told_meanwhile_has_a_line_of_its_own(format: str, told: str, ends: tuple[int, int]) -> None:
+def test_a_notice_during_the_run_has_a_line_of_its_own(format: str, told: str, ends: tuple[int, int]) -> None:
     """And the bar comes again after it."""
     arguments = ("{{q}}", "--csv", "--error-format", format)
     done = shown(ends, *arguments, name="map", stdin=CSV)
@@ -203,12 +203,12 @@ def test_details_are_not_glued_to_the_bar(ends: tuple[int, int]) -> None:
 EXPECTED = [f"answer to q{number}" if number != 5 else TAME.rstrip() for number in range(LINES)]
 
 
-def test_where_results_are_shown_there_is_no_bar(ends: tuple[int, int]) -> None:
+def test_no_bar_where_results_are_shown(ends: tuple[int, int]) -> None:
     done = shown(ends, "-f", "text", "-k", streams=("stdout", "stderr"))
     assert done.terminal.split("\r\n") == [*EXPECTED, ""]
 
 
-def test_where_a_file_gets_the_results_there_is_one(ends: tuple[int, int], tmp_path: Path) -> None:
+def test_a_bar_where_results_go_to_a_file(ends: tuple[int, int], tmp_path: Path) -> None:
     done = shown(ends, "-o", str(tmp_path / "out"), streams=("stdout", "stderr"))
     assert states(done.terminal)
     assert (tmp_path / "out").read_bytes().count(b"\n") == LINES
@@ -256,7 +256,7 @@ def test_json_progress_is_whole_lines_on_a_terminal(ends: tuple[int, int]) -> No
     assert all(line.startswith('{"lines":') and line.endswith("}") for line in lines)
 
 
-def test_what_is_told_at_the_end_has_a_line_of_its_own(ends: tuple[int, int]) -> None:
+def test_a_notice_at_the_end_has_a_line_of_its_own(ends: tuple[int, int]) -> None:
     done = shown(ends, stdin=questions(LINES) + b"{\n")
     before, failed, told = done.terminal.partition("chatpipe: 1 of 13 lines failed")
     assert done.status == 1

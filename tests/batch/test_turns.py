@@ -45,7 +45,7 @@ def wrong_for_one(request: Request) -> list[bytes]:
     return [reply(200, counted('{"label":"fair"}' if is_first else '{"label":"good"}'))]
 
 
-def test_what_does_not_fit_is_a_mismatch_with_its_place() -> None:
+def test_an_answer_that_does_not_fit_is_a_mismatch_with_its_place() -> None:
     done = batch(*SCHEMA, handler=wrong_for_one)
     one, two = done.in_order
     assert done.status == 1
@@ -65,7 +65,7 @@ def test_allowed_mismatches_are_good() -> None:
     assert [line["error"] for line in done.in_order] == [None, None]
 
 
-def test_reasking_tells_the_violation_and_counts_every_turn(tmp_path: Path) -> None:
+def test_reasking_names_the_violation_and_counts_every_turn(tmp_path: Path) -> None:
     seen: list[Any] = []
 
     def watched(request: Request) -> list[bytes]:
@@ -97,13 +97,13 @@ def test_a_reask_counts_for_the_budget_of_the_next_run_too(tmp_path: Path) -> No
     assert b"30 are spent" in done.stderr
 
 
-def test_a_line_with_a_form_of_its_own_is_not_held_to_ours() -> None:
+def test_a_line_with_its_own_format_is_not_checked_against_ours() -> None:
     body = {"messages": [{"role": "user", "content": "x"}], "response_format": {"type": "text"}}
     done = batch(*SCHEMA, stdin=jsonl(body), handler=lambda _: [reply(200, counted("plain"))])
     assert (done.status, done.outcomes) == (0, ["ok"])
 
 
-def test_mismatches_are_bought_again_only_when_that_is_asked(tmp_path: Path) -> None:
+def test_mismatches_are_sent_again_only_on_request(tmp_path: Path) -> None:
     sent: list[str] = []
 
     def watched(request: Request) -> list[bytes]:
@@ -231,9 +231,7 @@ def test_a_budget_that_suffices_stops_no_conversation(tool: tuple[str, ...], tmp
     assert (done.status, done.outcomes) == (0, ["ok", "ok"])
 
 
-def test_a_turn_waits_for_what_others_have_set_aside_and_do_not_use(
-    tool: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_a_turn_waits_for_budget_that_others_have_reserved(tool: tuple[str, ...], tmp_path: Path) -> None:
     """The first answer is a long one, so that for the next turn as much is set aside as for the others."""
 
     def honest(request: Request) -> Answer:

@@ -113,7 +113,7 @@ def test_calls_in_an_answer_that_broke_off_are_not_run(reason: str) -> None:
     assert talk(server, Rules(tools())).steps == ()
 
 
-def test_a_fault_ends_it_with_what_was_paid_before() -> None:
+def test_a_fault_ends_the_conversation_with_the_usage_of_earlier_turns() -> None:
     fault = TryLater("rate limit")
     server = Server(says(None, call("a")), Answer(None, None, fault, tries=5))
     result = talk(server, Rules(tools()))
@@ -150,7 +150,7 @@ def test_a_forced_function_call_holds_for_the_first_turn() -> None:
     assert [body["function_call"] for body in server.bodies] == [{"name": "a"}, "auto"]
 
 
-def test_what_does_not_fit_is_told_with_the_answer_before_it() -> None:
+def test_a_complaint_follows_the_answer_that_does_not_fit() -> None:
     server = Server(says("no"), says("{}"))
     result = talk(server, Rules(violation=only_json, reasks=1))
     answer, complaint = server.bodies[1]["messages"][1:]
@@ -161,14 +161,14 @@ def test_what_does_not_fit_is_told_with_the_answer_before_it() -> None:
     assert result.answer.earlier == ({"total_tokens": 10},)
 
 
-def test_why_it_asks_again_is_a_detail() -> None:
+def test_the_reason_for_reasking_is_a_detail() -> None:
     details: list[str] = []
     talk(Server(says("no"), says("{}")), Rules(violation=only_json, reasks=1, detail=details.append))
     assert details == ["the answer does not fit the schema: is not JSON: asking again"]
 
 
 @pytest.mark.parametrize(("reasks", "asked"), [(0, 1), (1, 2), (3, 4)])
-def test_asks_again_so_many_times_and_no_more(reasks: int, asked: int) -> None:
+def test_reasking_stops_at_its_limit(reasks: int, asked: int) -> None:
     server = Server(*[says("no")] * 9)
     result = talk(server, Rules(violation=only_json, reasks=reasks))
     assert len(server.bodies) == asked
@@ -191,7 +191,7 @@ def test_tools_and_a_schema_together() -> None:
     assert [message["role"] for message in result.steps] == ["assistant", "tool"]
 
 
-def test_a_line_with_a_form_of_its_own_is_not_held_to_ours() -> None:
+def test_a_line_with_its_own_format_is_not_checked_against_ours() -> None:
     ours = {"type": "json_schema"}
     rules = Rules(violation=only_json, reasks=2, response_format=ours)
     assert rules.of({"response_format": ours}) is rules

@@ -220,7 +220,7 @@ def test_more_calls_than_run_at_once_in_all_threads(
     assert {int(answer["content"]) for answer in answers} <= {1, 2}
 
 
-def test_where_the_system_has_no_room_for_more_they_wait(
+def test_calls_wait_if_the_system_has_no_descriptors_left(
     toolbox: Make, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = Child.__init__
@@ -252,18 +252,18 @@ def test_nothing_called_nothing_answered(toolbox: Make) -> None:
 # What goes wrong is told
 
 
-def test_status_is_told_with_both_outputs(toolbox: Make, told: Told) -> None:
+def test_a_failed_status_is_reported_with_both_outputs(toolbox: Make, told: Told) -> None:
     box = toolbox({"f": sh("echo half; echo 'no such city' >&2; exit 3")})
     assert result(box) == "error: the tool ended with status 3\nstdout:\nhalf\nstderr:\nno such city"
     assert told.notes == ["tool 'f' ended with status 3: the model is told"]
 
 
-def test_only_the_end_of_a_long_stderr_is_told(toolbox: Make) -> None:
+def test_only_the_end_of_a_long_stderr_is_reported(toolbox: Make) -> None:
     box = toolbox({"f": python("import sys; sys.stderr.write('ä' * 100_000 + 'b'); sys.exit(1)")})
     assert result(box) == "error: the tool ended with status 1\nstderr:\n" + "ä" * 999 + "b"
 
 
-def test_what_cannot_be_run_is_told(toolbox: Make, told: Told) -> None:
+def test_a_call_that_cannot_run_is_reported_to_the_model(toolbox: Make, told: Told) -> None:
     box = toolbox({"f": ["cat"]})
     calls = calling("wether", "f", arguments="[")
     slip, bad = (answer["content"] for answer in box.run(calls, ["weather", "f"]))
@@ -297,7 +297,7 @@ def test_time_out_ends_the_whole_tree(toolbox: Make, told: Told, tmp_path: Path,
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="nothing tells what is in a session")
-def test_time_out_ends_what_has_a_group_of_its_own(toolbox: Make, tmp_path: Path) -> None:
+def test_a_time_out_also_ends_other_process_groups(toolbox: Make, tmp_path: Path) -> None:
     """As timeout(1) makes one, and every job of a shell with job control."""
     script = f"""
         import os, subprocess
@@ -310,7 +310,7 @@ def test_time_out_ends_what_has_a_group_of_its_own(toolbox: Make, tmp_path: Path
     until(lambda: is_gone(int((tmp_path / "pid").read_text())))
 
 
-def test_what_a_tool_leaves_in_the_background_is_not_waited_for_nor_killed(toolbox: Make, told: Told) -> None:
+def test_a_background_process_of_a_tool_is_neither_awaited_nor_killed(toolbox: Make, told: Told) -> None:
     since = time.monotonic()
     text = result(toolbox({"f": sh("sleep 60 & echo $!")}))
     assert time.monotonic() - since < 2
@@ -331,9 +331,7 @@ def test_too_much_output_ends_the_tool(toolbox: Make, told: Told) -> None:
     assert told.notes == ["tool 'f' wrote more than 1,048,576 bytes: the model is told"]
 
 
-def test_what_is_written_until_the_end_by_force_is_not_kept(
-    toolbox: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_output_after_the_limit_is_not_kept(toolbox: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[int] = []
     close = Child.close
 
@@ -444,7 +442,7 @@ def test_stop_from_another_thread_kills_and_refuses(toolbox: Make, tmp_path: Pat
         box.run(calling("f"))
 
 
-def test_what_stop_has_killed_is_told_to_nobody(
+def test_a_tool_killed_by_stop_is_not_reported(
     toolbox: Make, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between two looks: the command is over, and only because of that."""

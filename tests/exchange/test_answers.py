@@ -95,7 +95,7 @@ def test_streamed_answer(pieces: list[bytes]) -> None:
         "an empty piece first": [b"", *STREAM],
     },
 )
-def test_stream_is_told_by_its_name_or_by_its_bytes(kind: str, pieces: list[bytes]) -> None:
+def test_a_stream_is_recognized_by_its_type_or_by_its_bytes(kind: str, pieces: list[bytes]) -> None:
     """Also for a request that did not ask for one: what it is, is for the server to say."""
     answer = served(stream(*pieces, kind=kind)).ask()
     assert (content(answer), answer.fault) == ("hi", None)
@@ -140,7 +140,7 @@ def test_nothing_is_read_behind_done() -> None:
     "rest",
     {"event": event({"choices": []}), "open": b'data: {"choices":[]}', "cut": b"data: {", "again": DONE},
 )
-def test_what_follows_done_is_handed_to_nobody(rest: bytes) -> None:
+def test_bytes_after_done_are_ignored(rest: bytes) -> None:
     receiver = Receiver()
     answer = served(stream(b"".join(STREAM) + rest)).ask(receiver)
     assert (content(answer), answer.fault) == ("hi", None)
@@ -246,7 +246,7 @@ def test_error_that_is_none(value: Any) -> None:
         ),
     },
 )
-def test_broken_stream_is_76_and_what_came_is_kept(
+def test_a_broken_stream_is_76_and_its_beginning_is_kept(
     pieces: list[bytes | Exception], what: str, text: str | None
 ) -> None:
     receiver = Receiver(started_at=1)
@@ -273,7 +273,7 @@ class Full(Exception):
 
 
 @pytest.mark.parametrize("behind", [0, 1])
-def test_what_the_receiver_raises_passes_through_and_the_connection_is_closed(behind: int) -> None:
+def test_an_exception_of_the_receiver_propagates_and_closes_the_connection(behind: int) -> None:
     server = served(stream(*STREAM[:behind], *STREAM))
     with pytest.raises(Full):
         server.ask(Receiver(raised=Full()))

@@ -99,9 +99,7 @@ def test_in_a_stream_that_is_whole(kind: type[Exception]) -> None:
 
 @pytest.mark.parametrize("error", [RuntimeError("x"), OSError("x"), KeyboardInterrupt()])
 @pytest.mark.parametrize("where", ["body", "stream"])
-def test_what_is_none_of_httpx_is_not_swallowed_and_closes_the_connection(
-    where: str, error: BaseException
-) -> None:
+def test_other_exceptions_propagate_and_close_the_connection(where: str, error: BaseException) -> None:
     pieces = (piece("h"), error) if where == "stream" else (b"{", error)
     server = served(stream(*pieces) if where == "stream" else plain(*pieces))
     with pytest.raises(type(error)):

@@ -34,7 +34,7 @@ def test_none_is_a_result() -> None:
     immediately(nothing())
 
 
-def test_what_it_raises_passes_through() -> None:
+def test_an_exception_of_the_coroutine_propagates() -> None:
     async def fails() -> None:
         raise KeyError("x")
 

@@ -50,7 +50,7 @@ def test_echo_opens_no_socket(monkeypatch: pytest.MonkeyPatch, stream: bool) -> 
     assert (answer.body is None) is stream
 
 
-def test_proxy_that_cannot_be_used_is_told_before_anything_is_sent() -> None:
+def test_an_unusable_proxy_is_reported_before_anything_is_sent() -> None:
     connection = Connection(base_url="http://b.example/v1", proxy="ftp://p")
     with (
         pytest.raises(BadConfiguration) as fault,

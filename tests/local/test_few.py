@@ -20,7 +20,7 @@ MORE = "there are more like these: elsewhere"
         "many more": (1000, [*range(10), MORE]),
     },
 )
-def test_the_first_ten_are_told_and_all_are_counted(count: int, expected: list[int | str]) -> None:
+def test_the_first_ten_are_reported_and_all_are_counted(count: int, expected: list[int | str]) -> None:
     told: list[int | str] = []
     few: Few[int] = Few(told.append, told.append, "elsewhere")
     for number in range(count):
@@ -28,7 +28,7 @@ def test_the_first_ten_are_told_and_all_are_counted(count: int, expected: list[i
     assert (told, few.count) == (expected, count)
 
 
-def test_threads_tell_no_more_than_one() -> None:
+def test_threads_together_report_no_more_than_one_thread() -> None:
     told: list[int | str] = []
     few: Few[int] = Few(told.append, told.append, "elsewhere")
     with ThreadPoolExecutor(8) as pool:

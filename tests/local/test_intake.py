@@ -77,7 +77,7 @@ TORTURE = (
 
 
 @pytest.mark.parametrize("size", [*range(1, 20), 1 << 16])
-def test_a_table_is_the_same_in_whatever_blocks_it_comes(
+def test_a_table_is_the_same_in_blocks_of_any_size(
     source: Callable[[bytes], Lines], size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "_BLOCK_BYTES", size)
@@ -96,7 +96,7 @@ def test_a_table_is_the_same_in_whatever_blocks_it_comes(
     ]
 
 
-def test_of_nothing_there_is_no_line(source: Callable[[bytes], Lines]) -> None:
+def test_an_empty_input_has_no_line(source: Callable[[bytes], Lines]) -> None:
     lines = source(b"")
     assert lines.next() is None
     assert asyncio.run(rest(lines)) == []
@@ -115,7 +115,7 @@ def test_a_descriptor_that_does_not_block_is_waited_for_all_the_same() -> None:
         os.close(write)
 
 
-def test_what_cannot_be_read_is_missing(tmp_path: Path) -> None:
+def test_an_unreadable_input_is_missing(tmp_path: Path) -> None:
     descriptor = os.open(tmp_path, os.O_RDONLY)
     try:
         with pytest.raises(MissingInput, match="cannot read 'in': is a directory"):
@@ -170,7 +170,7 @@ def test_a_head_that_is_refused_is_raised_at_once(source: Callable[[bytes], Line
         intake.read_head()
 
 
-def test_an_input_without_a_head_is_told_that_it_is_over(source: Callable[[bytes], Lines]) -> None:
+def test_the_reader_learns_that_an_empty_input_has_ended(source: Callable[[bytes], Lines]) -> None:
     reader = Words()
     intake = Intake(source(b""), reader, Feeding(), Notices(Telling()))
     intake.read_head()

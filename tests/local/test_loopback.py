@@ -218,7 +218,7 @@ def test_connection_closes_when_the_client_wants_it(version: bytes) -> None:
         assert answered(server, b"GET / " + version + b"\r\n").endswith(b"\r\n\r\nok")
 
 
-def test_what_is_not_http_gets_400() -> None:
+def test_a_request_that_is_not_http_gets_400() -> None:
     with serve() as server:
         assert answered(server, b"\x16\x03\x01\r\n\r\n").startswith(b"HTTP/1.1 400 Bad Request\r\n")
         assert server.requests == []
@@ -281,7 +281,7 @@ def test_three_hundred_connections_at_once() -> None:
         assert server.connections == 300
 
 
-def test_waiting_for_what_does_not_happen_ends() -> None:
+def test_waiting_times_out() -> None:
     with serve() as server, pytest.raises(TimeoutError):
         server.until(lambda: False, timeout_s=0.01)
 

@@ -38,7 +38,7 @@ def test_lines_of_a_file_are_counted(data: bytes, lines: int, tmp_path: Path) ->
     assert watch(str(tmp_path / "in")).lines == lines
 
 
-def test_those_of_a_large_file_are_estimated(tmp_path: Path) -> None:
+def test_the_lines_of_a_large_file_are_estimated(tmp_path: Path) -> None:
     """By the first 16 MiB."""
     with (tmp_path / "in").open("wb") as file:
         file.write((b"a" * 1023 + b"\n") * (16 * 1024))
@@ -46,13 +46,13 @@ def test_those_of_a_large_file_are_estimated(tmp_path: Path) -> None:
     assert watch(str(tmp_path / "in")).lines == 64 * 1024
 
 
-def test_a_large_file_whose_first_line_has_no_end_is_a_riddle(tmp_path: Path) -> None:
+def test_a_large_file_without_a_line_end_has_no_estimate(tmp_path: Path) -> None:
     with (tmp_path / "in").open("wb") as file:
         file.truncate(64 * MIB)
     assert watch(str(tmp_path / "in")).lines is None
 
 
-def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     assert watch(str(tmp_path / "fifo")).lines is None
     assert watch("/dev/null").lines is None
@@ -60,7 +60,7 @@ def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
     assert watch("a\0b").lines is None
 
 
-def test_of_stdin_what_is_left_is_counted_and_stays(tmp_path: Path) -> None:
+def test_the_rest_of_stdin_is_counted_and_not_consumed(tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(b"a\nb\nc\n")
     code = (
         "import os\n"
