@@ -9,6 +9,21 @@ import pytest
 
 from chatpipe.local.fit import fit
 
+
+def properties(required: str = "", /, **described: Any) -> dict[str, Any]:
+    """A schema of these properties; required names some, separated by blanks."""
+    return {"properties": described, **({"required": required.split()} if required else {})}
+
+
+def ref(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def optional(schema: Any, other: Any) -> dict[str, Any]:
+    return {"anyOf": [schema, other]}
+
+
+INTEGER = {"n": {"type": "integer"}}
 TABLE: dict[str, tuple[Any, Any]] = {
     "anything": ({}, "hi"),
     "true": (True, "hi"),
@@ -54,25 +69,16 @@ TABLE: dict[str, tuple[Any, Any]] = {
     "unique-numbers": ({"items": {"type": "integer"}, "minItems": 3, "uniqueItems": True}, [0, 1, 2]),
     "unique-enum": ({"items": {"enum": ["a", "b"]}, "minItems": 2, "uniqueItems": True}, ["a", "b"]),
     "unique-booleans": ({"items": {"type": "boolean"}, "minItems": 2, "uniqueItems": True}, [False, True]),
-    "object-only-required": (
-        {"type": "object", "properties": {"a": {"type": "string"}, "b": {}}, "required": ["a"]},
-        {"a": "hi"},
-    ),
-    "object-nested": (
-        {"properties": {"a": {"properties": {"b": {"type": "null"}}, "required": ["b"]}}, "required": ["a"]},
-        {"a": {"b": None}},
-    ),
-    "object-in-order-of-properties": (
-        {"properties": {"b": {}, "a": {}}, "required": ["a", "b"]},
-        {"b": "hi", "a": "hi"},
-    ),
+    "object-only-required": ({"type": "object", **properties("a", a={"type": "string"}, b={})}, {"a": "hi"}),
+    "object-nested": (properties("a", a=properties("b", b={"type": "null"})), {"a": {"b": None}}),
+    "object-in-order-of-properties": (properties("a b", b={}, a={}), {"b": "hi", "a": "hi"}),
     "object-required-not-described": (
         {"required": ["x"], "additionalProperties": {"type": "integer"}},
         {"x": 0},
     ),
     "object-pattern-properties": ({"required": ["n1"], "patternProperties": {"^n": {"const": 1}}}, {"n1": 1}),
     "object-min-properties": (
-        {"properties": {"a": {"const": 1}}, "minProperties": 2, "additionalProperties": {"const": 2}},
+        {**properties(a={"const": 1}), "minProperties": 2, "additionalProperties": {"const": 2}},
         {"a": 1, "key1": 2},
     ),
     "object-dependent": (
@@ -81,63 +87,47 @@ TABLE: dict[str, tuple[Any, Any]] = {
     ),
     "any-of-first": ({"anyOf": [{"type": "integer"}, {"type": "string"}]}, 0),
     "one-of-with-siblings": (
-        {
-            "type": "object",
-            "properties": {"a": {"const": 1}},
-            "oneOf": [{"required": ["a"]}, {"required": ["b"]}],
-        },
+        {"type": "object", **properties(a={"const": 1}), "oneOf": [{"required": ["a"]}, {"required": ["b"]}]},
         {"a": 1},
     ),
     "any-of-past-a-dead-end": ({"anyOf": [False, {"enum": []}, {"const": 5}]}, 5),
     "all-of": (
         {
             "allOf": [
-                {"properties": {"a": {"type": "number", "minimum": 2}}, "required": ["a"]},
-                {"properties": {"a": {"type": "integer", "minimum": 1}, "b": {}}, "required": ["b"]},
+                properties("a", a={"type": "number", "minimum": 2}),
+                properties("b", a={"type": "integer", "minimum": 1}, b={}),
             ]
         },
         {"a": 2, "b": "hi"},
     ),
     "all-of-enums": ({"allOf": [{"enum": [1, 2, 3]}, {"enum": [3, 2]}]}, 2),
-    "ref": ({"$ref": "#/$defs/n", "$defs": {"n": {"type": "integer"}}}, 0),
-    "ref-with-siblings": ({"$ref": "#/$defs/n", "minimum": 4, "$defs": {"n": {"type": "integer"}}}, 4),
+    "ref": ({**ref("n"), "$defs": INTEGER}, 0),
+    "ref-with-siblings": ({**ref("n"), "minimum": 4, "$defs": INTEGER}, 4),
     "ref-escaped": ({"$ref": "#/$defs/a~1b~0c", "$defs": {"a/b~c": {"const": 1}}}, 1),
     "ref-used-twice": (
-        {
-            "properties": {"a": {"$ref": "#/$defs/n"}, "b": {"$ref": "#/$defs/n"}},
-            "required": ["a", "b"],
-            "$defs": {"n": {"const": 1}},
-        },
+        {**properties("a b", a=ref("n"), b=ref("n")), "$defs": {"n": {"const": 1}}},
         {"a": 1, "b": 1},
     ),
     "ref-inside-itself-but-finite": (
-        {
-            "$ref": "#/$defs/base",
-            "properties": {"b": {"$ref": "#/$defs/base"}},
-            "required": ["b"],
-            "$defs": {"base": {"type": "object"}},
-        },
+        {**ref("base"), **properties("b", b=ref("base")), "$defs": {"base": {"type": "object"}}},
         {"b": {}},
     ),
     "linked-list": (
         {
             "type": "object",
-            "properties": {
-                "value": {"type": "integer"},
-                "next": {"anyOf": [{"$ref": "#"}, {"type": "null"}]},
-            },
-            "required": ["value", "next"],
+            **properties(
+                "value next", value={"type": "integer"}, next=optional({"$ref": "#"}, {"type": "null"})
+            ),
         },
         {"value": 0, "next": {"value": 0, "next": None}},
     ),
     "tree": (
         {
-            "$ref": "#/$defs/node",
+            **ref("node"),
             "$defs": {
                 "node": {
                     "type": "object",
-                    "properties": {"children": {"type": "array", "items": {"$ref": "#/$defs/node"}}},
-                    "required": ["children"],
+                    **properties("children", children={"type": "array", "items": ref("node")}),
                 }
             },
         },
@@ -145,11 +135,8 @@ TABLE: dict[str, tuple[Any, Any]] = {
     ),
     "mutual": (
         {
-            "$ref": "#/$defs/a",
-            "$defs": {
-                "a": {"properties": {"b": {"$ref": "#/$defs/b"}}, "required": ["b"]},
-                "b": {"anyOf": [{"$ref": "#/$defs/a"}, {"const": "end"}]},
-            },
+            **ref("a"),
+            "$defs": {"a": properties("b", b=ref("b")), "b": optional(ref("a"), {"const": "end"})},
         },
         {"b": "end"},
     ),
