@@ -79,6 +79,9 @@ class Files:
         for recorded in self._opened:
             recorded.close()
 
+    def journal(self, *lines: bytes) -> str:
+        return self.write("j", HEADER, *lines)
+
     def write(self, name: str, *lines: bytes) -> str:
         Path(name).write_bytes(b"".join(line + b"\n" for line in lines))
         return name
@@ -116,18 +119,18 @@ KEPT = ["ok", "truncated", "refused", "empty", "mismatch", "tool-calls"]
 
 @pytest.mark.parametrize("outcome", KEPT)
 def test_paid_answers_are_found(outcome: str, files: Files) -> None:
-    found = files.recorded(journal=files.write("j", HEADER, result(F1, outcome))).find(F1)
+    found = files.recorded(journal=files.journal(result(F1, outcome))).find(F1)
     assert found is not None
     assert (found.line, found.outcome) == (result(F1, outcome), outcome)
 
 
 @pytest.mark.parametrize("outcome", ["http", "network", "input", "unsent", "", "new one"])
 def test_unpaid_results_are_not_found(outcome: str, files: Files) -> None:
-    assert files.recorded(journal=files.write("j", HEADER, result(F1, outcome))).find(F1) is None
+    assert files.recorded(journal=files.journal(result(F1, outcome))).find(F1) is None
 
 
 def test_outcomes_to_resend_are_not_found_and_others_are(files: Files) -> None:
-    journal = files.write("j", HEADER, result(F1, "truncated"), result(F2, "refused"), result(F3))
+    journal = files.journal(result(F1, "truncated"), result(F2, "refused"), result(F3))
     recorded = files.recorded(journal=journal, resend=frozenset({"truncated"}))
     assert line_of(recorded, F1) is None
     assert line_of(recorded, F2) == result(F2, "refused")
@@ -157,20 +160,20 @@ def test_of_several_answers_to_one_request_counts(
 ) -> None:
     lines = [result(F1, outcome, str(number)) for number, outcome in enumerate(outcomes)]
     expected = None if which is None else lines[which]
-    assert line_of(files.recorded(journal=files.write("j", HEADER, *lines), good=good), F1) == expected
+    assert line_of(files.recorded(journal=files.journal(*lines), good=good), F1) == expected
     spread = [files.write(f"part-{number}", line) for number, line in enumerate(lines)]
     assert line_of(files.recorded(reuse=spread, good=good), F1) == expected
 
 
 def test_resend_falls_back_to_an_earlier_success(files: Files) -> None:
-    journal = files.write("j", HEADER, result(F1, "ok", "good"), result(F1, "truncated"))
+    journal = files.journal(result(F1, "ok", "good"), result(F1, "truncated"))
     recorded = files.recorded(journal=journal, resend=frozenset({"truncated"}))
     assert line_of(recorded, F1) == result(F1, "ok", "good")
 
 
 def test_the_journal_is_newer_than_out_and_out_than_reused_files(files: Files) -> None:
     reuse = [files.write("a", result(text="a")), files.write("b", result(text="b"))]
-    out, journal = files.write("out", result(text="out")), files.write("j", HEADER, result(text="j"))
+    out, journal = files.write("out", result(text="out")), files.journal(result(text="j"))
     assert line_of(files.recorded(reuse=reuse, out=out, journal=journal), F1) == result(text="j")
     assert line_of(files.recorded(reuse=reuse, out=out), F1) == result(text="out")
     assert line_of(files.recorded(reuse=reuse), F1) == result(text="b")
@@ -288,7 +291,7 @@ def test_damaged_lines_are_passed_over(files: Files) -> None:
     lines = [line for each in damaged for line in (each, result(F1))]
     for recorded in (
         files.recorded(out=files.write("out", result(F1), *lines)),
-        files.recorded(journal=files.write("j", HEADER, *lines)),
+        files.recorded(journal=files.journal(*lines)),
         files.recorded(reuse=[files.write("reuse", *lines)]),
     ):
         assert line_of(recorded, F1) == result(F1)
@@ -297,9 +300,9 @@ def test_damaged_lines_are_passed_over(files: Files) -> None:
 
 def test_a_line_damaged_in_its_middle_does_not_displace_a_whole_one(files: Files) -> None:
     newer = result(F1, text="newer and longer").replace(b"newer", b"\0\0\0\0\0")
-    assert line_of(files.recorded(journal=files.write("j", HEADER, result(F1), newer)), F1) == result(F1)
-    assert line_of(files.recorded(journal=files.write("j", HEADER, newer)), F1) is None
-    assert line_of(files.recorded(journal=files.write("j", HEADER, newer, result(F1))), F1) == result(F1)
+    assert line_of(files.recorded(journal=files.journal(result(F1), newer)), F1) == result(F1)
+    assert line_of(files.recorded(journal=files.journal(newer)), F1) is None
+    assert line_of(files.recorded(journal=files.journal(newer, result(F1))), F1) == result(F1)
 
 
 @pytest.mark.parametrize("missing", [0, 1, 2, 40])
@@ -436,7 +439,7 @@ def test_a_line_copied_from_a_reused_file_is_no_purchase(files: Files) -> None:
 
 def test_purchases_are_the_lines_of_the_journal_failures_too(files: Files) -> None:
     lines = [result(F1, "http"), result(F1)]
-    journal = files.write("j", HEADER, lines[0], b"damaged", lines[1])
+    journal = files.journal(lines[0], b"damaged", lines[1])
     recorded = files.recorded(out=files.write("out", result(F2)), journal=journal)
     assert list(recorded.purchases()) == [orjson.loads(line) for line in lines]
     assert list(files.recorded(out="out").purchases()) == []
@@ -453,7 +456,7 @@ def moved(line: bytes, number: int) -> bytes:
 def test_an_answer_is_one_purchase_however_often_it_was_copied(files: Files) -> None:
     first, second = result(F1, "truncated"), result(F1, "truncated").replace(b"0.5", b"0.25")
     lines = [first, moved(first, 2), second, moved(first, 3), moved(second, 3), result(F2, "truncated")]
-    recorded = files.recorded(journal=files.write("j", HEADER, *lines))
+    recorded = files.recorded(journal=files.journal(*lines))
     assert list(recorded.purchases()) == [orjson.loads(line) for line in (first, second, lines[5])]
 
 
@@ -476,7 +479,7 @@ def test_leftovers_of_a_finished_run_are_no_purchases_of_this_job(files: Files) 
 def test_unused_are_the_answers_of_out_and_journal_that_were_not_used(files: Files) -> None:
     reuse = files.write("part", result("4" * 32))
     out = files.write("out", result(F1), result(F2), result("5" * 32))
-    journal = files.write("j", HEADER, result(F3), result("6" * 32), result("5" * 32))
+    journal = files.journal(result(F3), result("6" * 32), result("5" * 32))
     recorded = files.recorded(reuse=[reuse], out=out, journal=journal)
     for fingerprint in (F2, "6" * 32):
         found = recorded.find(fingerprint)
@@ -545,7 +548,7 @@ def test_requests_that_share_their_8_bytes_are_distinguished(bits: int, files: F
     names = [f"{number:032x}" for number in range(20)]
     lines = [result(name, "truncated", text=f"old {name}") for name in names]
     lines += [result(name, text=name) for name in names[:10]]
-    recorded = files.recorded(journal=files.write("j", HEADER, *lines), key=short)
+    recorded = files.recorded(journal=files.journal(*lines), key=short)
     assert len(recorded) == 20
     for name in names[:10]:
         assert line_of(recorded, name) == result(name, text=name)
