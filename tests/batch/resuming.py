@@ -106,7 +106,7 @@ class Shop:
         return new
 
     def until_sold(self, number: int) -> None:
-        """Wait until so many requests have come, all in all."""
+        """Wait until this number of requests has come in total."""
         self.server.until(lambda: len(self.sales) >= number)
 
     def _to_out(self, options: Sequence[str]) -> tuple[str, ...]:

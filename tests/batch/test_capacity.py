@@ -1,4 +1,4 @@
-"""How many in flight: simulated servers of known capacity, that queue or refuse, steady or not."""
+"""The number in flight, against simulated servers of known capacity that queue or refuse, steady or not."""
 
 from __future__ import annotations
 

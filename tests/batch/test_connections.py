@@ -1,4 +1,4 @@
-"""How a run gets to its server: TLS, proxies, connections that are kept, and what cannot be reached."""
+"""The way of a run to its server: TLS, proxies, kept connections, and servers that cannot be reached."""
 
 from __future__ import annotations
 

@@ -257,7 +257,7 @@ async def test_fewer_places_are_left_empty_and_taken_again_when_there_are_more()
     },
 )
 async def test_so_much_is_read_ahead(places: int, size: int, expected: int) -> None:
-    """What is in flight, and as much again that is ready."""
+    """The engine reads the items in flight and the same number ahead."""
     run = Run(places=places)
     text = "x" * size
     await run.begin(item(number, text) async for number, text in _endless(text))

@@ -330,7 +330,7 @@ def test_a_disk_that_cannot_sync_is_74(path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("room", range(len(LINES[1]) + 1))
 def test_a_full_disk_damages_nothing_that_was_written(room: int, path: Path) -> None:
-    """However much of the line still fits; and when there is space again, it goes on."""
+    """This holds for any part of the line that still fits. With space again, the journal continues."""
     journal = Journal(str(path))
     journal.append(LINES[0])
     with (

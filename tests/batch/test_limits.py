@@ -26,7 +26,7 @@ def took_s(server: Server) -> float:
 
 
 def least_s(requests: int) -> float:
-    """What so many take under the limit: the last one only starts, and a tenth of a second is given."""
+    """Seconds that these requests take under the limit: the last only starts, and the burst is 0.1 s."""
     return (requests - 1) * TOKENS / PER_SECOND - 0.1
 
 
@@ -101,7 +101,7 @@ def test_a_limit_of_tokens_that_a_request_is_over_does_not_stop_it() -> None:
 
 @cases("jobs, service_s", {"quick answers": ("4", 0.005), "slow ones, many at once": ("64", 0.08)})
 def test_the_first_guess_does_not_hold_up_the_run(jobs: str, service_s: float) -> None:
-    """Answers of 7 tokens, each booked as 270 at first: who waits goes on with what is learnt meanwhile.
+    """Answers use 7 tokens, and each is reserved as 270 at first: waiting requests use what was learnt since.
 
     Nor is the limit left: of any stretch of time the server counts what is allowed in it, a tenth of
     a second more, and the one that was begun.
@@ -119,7 +119,7 @@ def test_the_first_guess_does_not_hold_up_the_run(jobs: str, service_s: float) -
 
 
 class Full:
-    """A server of so many places. What does not fit is refused as `refuse` says."""
+    """A server with this many places. refuse makes its answer to a request that does not fit."""
 
     def __init__(self, places: int, service_s: float, refuse: Callable[[], Answer]) -> None:
         self.places = places

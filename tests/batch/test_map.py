@@ -28,7 +28,7 @@ PNG = b"\x89PNG\r\n\x1a\nrest"
 REVIEWS = b'id,text\n1,"Good, ""really"""\n2,"two\nlines"\n3,bad\n'
 
 
-def answering(request: Request) -> Answer:
+def handler(request: Request) -> Answer:
     """The prompt in capitals; a 500 to `bad`, an answer that is cut off to `cut`."""
     text = prompt(request)
     if text == "bad":
@@ -36,7 +36,7 @@ def answering(request: Request) -> Answer:
     return reply(200, completion(text.upper(), finish_reason="length" if text == "cut" else "stop"))
 
 
-map_ = functools.partial(runs.batch, "--retries", "0", name="map", handler=answering)
+map_ = functools.partial(runs.batch, "--retries", "0", name="map", handler=handler)
 
 
 def echoed(*arguments: str, stdin: bytes, cwd: Path | None = None) -> Done:

@@ -17,7 +17,7 @@ UNIX = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 
 
 def starts(pace: Pace, count: int, tokens: int = 1, now: float = 0.0) -> list[float]:
-    """When `count` requests start that all come at once."""
+    """The start times of `count` requests that arrive at once."""
     return [now + pace.reserve(tokens, now) for _ in range(count)]
 
 
@@ -376,7 +376,7 @@ def test_a_reservation_is_forgotten_once_its_request_has_started() -> None:
 
 
 def test_nothing_is_taken_before_it_may_start() -> None:
-    """Who asks again and again does not push itself back, nor what was reserved behind it."""
+    """A caller that asks repeatedly postpones neither itself nor later reservations."""
     pace = Pace(rpm=60)
     assert pace.take(1, 10.0, 10.0) == 0
     assert [pace.take(1, now, 11.0) for now in (10.0, 10.25, 10.5)] == [1, 0.75, 0.5]

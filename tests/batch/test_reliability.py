@@ -32,7 +32,7 @@ def test_in_bad_weather_every_line_gets_its_answer_and_no_rule_is_broken(stream:
 
 
 class Crowded:
-    """A server of so many places, which refuses what does not fit: it may come again when places are free."""
+    """A server with this many places. It refuses other requests until places are free."""
 
     def __init__(self, places: int, status: int, service_s: float) -> None:
         self.places = places
@@ -111,7 +111,7 @@ def test_an_output_that_cannot_be_written_keeps_the_answers(shop: Shop) -> None:
 @pytest.mark.usefixtures("many")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_no_temporary_file_is_left_where_it_can_be_mistaken(number: signal.Signals, shop: Shop) -> None:
-    """However a run ends, a file beside OUT is OUT, its journal, or hidden."""
+    """After any end of a run, each file in the folder of OUT is OUT, its journal, or hidden."""
     with shop.begin("-j4", "--grace", "0.1") as process:
         shop.until_sold(50)
         process.send_signal(number)

@@ -130,7 +130,7 @@ def test_a_file_that_a_run_needs_may_not_be_written_twice(arguments: str, shop: 
 
 
 def test_killed_at_any_moment_nothing_that_was_answered_is_sent_again(shop: Shop) -> None:
-    """What was in flight may be sent again, and nothing else: at most -j requests a kill."""
+    """Only requests in flight may be sent again: at most -j of them for each kill."""
     kills, jobs, lines = 8, 16, 300
     prompts = [f"p{number}" for number in range(lines)]
     shop.write(*prompts)
@@ -681,7 +681,7 @@ def test_no_keep_journal_keeps_the_journal_of_a_run_that_failed(shop: Shop) -> N
 
 
 def test_a_journal_beside_a_whole_out_is_used_and_removed(shop: Shop) -> None:
-    """As a run leaves it that was killed between its last two steps."""
+    """A run that is killed between its last two steps leaves both."""
     assert shop.buy("--keep-journal")[0] == 0
     assert shop.finish() == []
     assert texts(shop.out) == FIVE_ANSWERS

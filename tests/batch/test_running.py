@@ -194,7 +194,7 @@ def test_a_line_of_three_megabytes_goes_through() -> None:
 # The result lines
 
 
-def unlike_each_run(record: dict[str, Any]) -> dict[str, Any]:
+def without_variable_parts(record: dict[str, Any]) -> dict[str, Any]:
     """A result line without its time, in seconds, and its fingerprint, where something was sent."""
     latency_s, fingerprint = record["chatpipe"].pop("latency_s"), record["chatpipe"].pop("fingerprint")
     if fingerprint is not None:
@@ -208,7 +208,7 @@ def unlike_each_run(record: dict[str, Any]) -> dict[str, Any]:
 def test_result_lines_of_every_outcome() -> None:
     stdin = jsonl("hi", "cut", "no", "nothing", "400", "500", "reset") + b"oops\n"
     done = batch("-k", "--retries", "0", stdin=stdin)
-    written = [unlike_each_run(each) for each in done.records]
+    written = [without_variable_parts(each) for each in done.records]
     messages = [each["error"] and each["error"].pop("message") for each in written]
 
     def good(body: dict[str, Any], request_id: str | None = None) -> dict[str, Any]:
@@ -274,7 +274,7 @@ def test_the_servers_name_of_a_request(
 
 
 def test_the_servers_own_bytes_are_in_the_line() -> None:
-    """What a server pretty-prints comes on one line, unknown fields and odd numbers kept."""
+    """A pretty-printed answer is written on one line. Unknown fields and odd numbers are kept."""
     body = (
         b'{\r\n "choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "stop"}],\n "a": 1.50}'
     )
@@ -417,7 +417,7 @@ def test_the_window_also_holds_for_lines_that_need_no_answer(tmp_path: Path) -> 
 
 
 def test_results_come_while_stdin_stays_open() -> None:
-    """As behind `tail -f`: each line is answered before the next is there."""
+    """Each line is answered before the next arrives, for example from `tail -f`."""
     with started("-f", "string", bufsize=0) as (_, process):
         for text in ("one", "two", "three"):
             process.send(jsonl(text))
@@ -960,7 +960,7 @@ print(process.wait(), lines, resource.getrusage(resource.RUSAGE_CHILDREN).ru_max
 
 
 def peak_kb(lines: int) -> int:
-    """The most memory that a run of so many lines was given, in kB."""
+    """The peak memory of a run of this many lines, in kB."""
     run_it = f'yes \'{{"prompt":"hi"}}\' | head -{lines} | "$@"'
     command = (sys.executable, "-c", _PEAK_KB, *CHATPIPE, "batch", "-p", "echo", "-m", "m", "-q")
     done = subprocess.run(

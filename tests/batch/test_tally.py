@@ -1,4 +1,4 @@
-"""What a run counts, what it costs, and when it is to stop."""
+"""The counts of a run, its cost, and the rules that stop it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ITEM = Item(1, "line-1", {"model": "m", "messages": []})
 
 
 def spending(prompt: int, completion: int, cached: int = 0) -> dict[str, Any]:
-    """A completion that has used so many tokens."""
+    """A completion that has used these tokens."""
     return {
         "choices": [],
         "usage": {
@@ -354,7 +354,7 @@ def test_turns_before_a_failure_were_paid_for() -> None:
 
 
 def turn(number: int, usage: Usage, limited: Budget, size: int = 0) -> ChatpipeError | None:
-    """A further turn of a line, with so many tokens more in its body."""
+    """A further turn of a line, whose body has `size` more tokens."""
     item = line(number)
     return limited.again(item._replace(body={**(item.body or {}), "x": "y" * (4 + 4 * size)}), usage)
 
@@ -440,7 +440,7 @@ def course(halt: Halt | None = None, *, pace: Pace | None = None, max_pause_s: f
 
 
 def stops(run: Course, *results: Result) -> list[str]:
-    """What each result makes of the run: `on`, `soon` or `now`."""
+    """The effect of each result on the run: `on`, `soon` or `now`."""
     said = []
     for result in results:
         stop = run.arrived(result)

@@ -90,7 +90,7 @@ def _rest(ours: int) -> bytes:
 
 
 def states(said: str) -> list[str]:
-    """What the bar's line held, one after another."""
+    """The states of the bar, in order."""
     return [state for state in re.split(r"[\r\n]+", said) if " done" in state]
 
 

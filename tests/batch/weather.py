@@ -1,5 +1,5 @@
 """A server in bad weather, for tests of runs: refusals in bursts, faults and broken connections, and a
-book of who came when, in which each rule that a client broke is written down."""
+log that records each rule that a client broke."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def questions(count: int) -> bytes:
 
 
 def wrong_results(data: bytes, count: int) -> list[str]:
-    """What is wrong with the result lines of questions(count): nothing, when each was answered once."""
+    """Problems of the result lines of questions(count): none if each was answered once."""
     wrong = []
     seen: Counter[int] = Counter()
     for record in records(data):

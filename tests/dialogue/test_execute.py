@@ -27,7 +27,7 @@ TOOLS = [{"type": "function", "function": {"name": "weather"}}, {"type": "custom
 
 
 class Told:
-    """What a toolbox said: notes for the user, details for -v."""
+    """The output of a toolbox: notes for the user, details for -v."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -71,14 +71,14 @@ def calling(*names: str, arguments: str = "{}") -> dict[str, Any]:
 
 
 def result(box: Toolbox, message: dict[str, Any] | None = None) -> str:
-    """What the model is told of the one call."""
+    """The text that the model gets for the one call."""
     (answer,) = box.run(message or calling("f"))
     text: str = answer["content"]
     return text
 
 
 def is_gone(pid: int) -> bool:
-    """Whether no such process runs; a zombie that waits for its parent does not run."""
+    """Return True if no such process runs. A zombie that waits for its parent does not run."""
     try:
         os.kill(pid, 0)
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -201,7 +201,7 @@ def test_calls_run_at_the_same_time_and_are_answered_in_order(toolbox: Make) -> 
 
 
 def in_threads(count: int, work: Callable[[int], None]) -> None:
-    """Do this in so many threads at a time, to the end of all."""
+    """Do this in each of `count` threads, and wait for all."""
     threads = [threading.Thread(target=work, args=[number]) for number in range(count)]
     for thread in threads:
         thread.start()
@@ -298,7 +298,7 @@ def test_time_out_ends_the_whole_tree(toolbox: Make, told: Told, tmp_path: Path,
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="nothing tells what is in a session")
 def test_a_time_out_also_ends_other_process_groups(toolbox: Make, tmp_path: Path) -> None:
-    """As timeout(1) makes one, and every job of a shell with job control."""
+    """timeout(1) makes such a group, and so does a shell with job control for each job."""
     script = f"""
         import os, subprocess
         inner = subprocess.Popen(["sleep", "60"], process_group=0)

@@ -1,4 +1,4 @@
-"""What a message calls, and what the model is told: shapes and words."""
+"""The calls of a message, and the answers to the model: shapes and words."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def error(status: int, code: str | int | None = None, **headers: str) -> httpx.R
 
 @dataclass
 class Receiver:
-    """What was handed on. started_at: after so many chunks something was written; None is never."""
+    """The data that a receiver got. started_at: number of chunks after which it wrote; None is never."""
 
     started_at: int | None = None
     data: bytes = b""

@@ -269,7 +269,7 @@ def test_facts_of_the_reply_are_in_the_fault() -> None:
 
 
 class Full(Exception):
-    """What a receiver may raise."""
+    """An exception of a receiver."""
 
 
 @pytest.mark.parametrize("behind", [0, 1])

@@ -1,4 +1,4 @@
-"""When a request is sent again, after how long, and what is said when it no longer is."""
+"""Retries: their conditions, their delays, and the message when there are no more."""
 
 from __future__ import annotations
 

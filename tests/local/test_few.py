@@ -1,4 +1,4 @@
-"""What is told ten times, however often it happens."""
+"""Notices that are printed ten times at most."""
 
 from __future__ import annotations
 

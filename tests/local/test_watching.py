@@ -1,4 +1,4 @@
-"""How many lines a bar takes its input to have."""
+"""The number of input lines that a bar assumes."""
 
 from __future__ import annotations
 
