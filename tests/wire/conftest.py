@@ -1,63 +1,32 @@
+"""Senders through the two transports."""
+
 from __future__ import annotations
 
 import contextlib
 import gc
-import socket
-import threading
-from collections.abc import Callable, Coroutine, Iterator
+import ssl
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+import loopback
+from chatpipe.exchange import immediately
 from chatpipe.wire.blocking import BlockingTransport
+from chatpipe.wire.pool import PoolTransport
+from senders import AsyncSender, Sender, client_context, event_loop
+from wire.servers import Resolver
 
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
-
-LIMITS = {"connect": 10.0, "read": 10.0, "write": 10.0, "pool": None}
-
-
-def drive(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run it as the program does, without an event loop: no await may suspend."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        return done.value
-    coroutine.close()
-    raise AssertionError("it suspended")
-
-
-class Sender:
-    """Sends through one transport, reads the whole reply, and closes it."""
-
-    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
-        self.transport = transport
-
-    def open(self, url: str, body: bytes = b"{}", **extensions: Any) -> httpx.Response:
-        """The reply, its body not read. extensions are time-outs by name, and deadline."""
-        deadline = extensions.pop("deadline", None)
-        made = {"timeout": {**LIMITS, **extensions}, "deadline": deadline}
-        request = httpx.Request("POST", url, content=body, extensions=made)
-        response = drive(self.transport.handle_async_request(request))
-        assert isinstance(response, httpx.Response)
-        return response
-
-    def __call__(self, url: str, body: bytes = b"{}", **extensions: Any) -> tuple[int, bytes]:
-        response = self.open(url, body, **extensions)
-        try:
-            return response.status_code, drive(response.aread())
-        finally:
-            drive(response.aclose())
-
-    def close(self) -> None:
-        drive(self.transport.aclose())
 
 
 @pytest.fixture
 def make_sender() -> Iterator[Callable[[httpx.AsyncBaseTransport], Sender]]:
+    """Makes a sender through a transport that blocks."""
     made: list[Sender] = []
 
     def make(transport: httpx.AsyncBaseTransport) -> Sender:
-        made.append(Sender(transport))
+        made.append(Sender(AsyncSender(transport)))
         return made[-1]
 
     yield make
@@ -66,30 +35,53 @@ def make_sender() -> Iterator[Callable[[httpx.AsyncBaseTransport], Sender]]:
     gc.collect()  # a socket left open is a ResourceWarning now, and so an error of this test
 
 
-@pytest.fixture
-def send(make_sender: Callable[[httpx.AsyncBaseTransport], Sender]) -> Sender:
-    return make_sender(BlockingTransport())
-
-
 @contextlib.contextmanager
-def raw_server(talk: Callable[[socket.socket], None]) -> Iterator[str]:
-    """A server of one connection, for what is said before a request is read. Yields its URL."""
+def _senders(pool: bool) -> Iterator[Callable[..., Sender]]:
+    with contextlib.ExitStack() as stack:
+        run = stack.enter_context(event_loop()) if pool else immediately
 
-    def run() -> None:
-        connection, _ = listener.accept()
-        with connection, contextlib.suppress(OSError):
-            talk(connection)
+        def make(ssl_context: Any = client_context, **options: Any) -> Sender:
+            transport = PoolTransport(ssl_context, **options) if pool else BlockingTransport(ssl_context)
+            sender = Sender(AsyncSender(transport), run)
+            stack.callback(close, sender)
+            return sender
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-        thread.join(10)
-        assert not thread.is_alive()
+        def close(sender: Sender) -> None:
+            sender.close()
+            assert sender.held == sender.idle == 0, (sender.held, sender.idle)
+
+        yield make
+    gc.collect()  # a socket left open is a ResourceWarning now, and so an error of this test
 
 
-@pytest.fixture(name="raw_server")
-def raw_server_fixture() -> Callable[
-    [Callable[[socket.socket], None]], contextlib.AbstractContextManager[str]
-]:
-    return raw_server
+@pytest.fixture(params=["blocking", "pool"])
+def make_send(request: pytest.FixtureRequest) -> Iterator[Callable[..., Sender]]:
+    """Makes a sender through each of the two transports. All options but ssl_context are the pool's."""
+    with _senders(request.param == "pool") as make:
+        yield make
+
+
+@pytest.fixture
+def send(make_send: Callable[..., Sender]) -> Sender:
+    return make_send()
+
+
+@pytest.fixture
+def make_pool() -> Iterator[Callable[..., Sender]]:
+    with _senders(pool=True) as make:
+        yield make
+
+
+@pytest.fixture
+def pool(make_pool: Callable[..., Sender]) -> Sender:
+    return make_pool()
+
+
+@pytest.fixture(params=["http", "https"])
+def server_tls(request: pytest.FixtureRequest) -> ssl.SSLContext | None:
+    return loopback.tls_contexts().server if request.param == "https" else None
+
+
+@pytest.fixture
+def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolver:
+    return Resolver(monkeypatch)

@@ -10,6 +10,7 @@ from chatpipe import __version__
 from chatpipe.errors import BadConfiguration, ChatpipeError, NoAccess, Status, UsageFault
 from chatpipe.wire.endpoints import Endpoint, authorized, header, resolve
 from chatpipe.wire.options import Connection
+from refusals import refused
 
 ROUTE = "/chat/completions"
 OURS = (
@@ -194,17 +195,14 @@ def test_no_url_is_78_and_placed(base_url: str, what: str) -> None:
         ({"environ": {"CHATPIPE_BASE_URL": base_url}}, "CHATPIPE_BASE_URL"),
         ({"environ": {"OPENAI_BASE_URL": base_url}}, "OPENAI_BASE_URL"),
     ):
-        with pytest.raises(BadConfiguration) as bad:
+        with refused(BadConfiguration, what=what, place=place, status=Status.BAD_CONFIGURATION):
             endpoint(**found)
-        assert (bad.value.what, bad.value.place) == (what, place)
-        assert bad.value.status == Status.BAD_CONFIGURATION
 
 
 def test_empty_base_url_as_an_option_does_not_lead_to_another_server() -> None:
     """`--base-url "$UNSET"` is a slip, and the prompt is not to go to api.openai.com for it."""
-    with pytest.raises(ChatpipeError) as fault:
+    with refused(ChatpipeError, place="--base-url"):
         endpoint(base_url="")
-    assert fault.value.place == "--base-url"
 
 
 def test_final_newline_of_a_variable_is_no_fault() -> None:
@@ -220,9 +218,8 @@ def test_final_newline_of_a_variable_is_no_fault() -> None:
     ],
 )
 def test_unknown_profile_is_78(options: dict[str, Any], environ: dict[str, str], place: str) -> None:
-    with pytest.raises(BadConfiguration) as bad:
+    with refused(BadConfiguration, place=place, fix="there are openai, echo"):
         endpoint(environ, **options)
-    assert (bad.value.place, bad.value.fix) == (place, "there are openai, echo")
 
 
 @pytest.mark.parametrize(
@@ -327,9 +324,8 @@ def test_no_header_is_2_and_its_value_is_not_shown(line: str, what: str) -> None
     ],
 )
 def test_place_of_a_bad_header(environ: dict[str, str], file: list[str], place: str) -> None:
-    with pytest.raises(UsageFault) as fault:
+    with refused(UsageFault, place=place):
         endpoint(environ, *file)
-    assert fault.value.place == place
 
 
 # The key
@@ -370,10 +366,12 @@ def test_key_in_a_header_is_a_key(name: str) -> None:
 )
 def test_no_key_where_one_is_needed_is_77(options: dict[str, Any]) -> None:
     found = endpoint(**options)
-    with pytest.raises(NoAccess) as fault:
+    with refused(
+        NoAccess,
+        what=f"no API key for '{found.base_url}'",
+        fix="set OPENAI_API_KEY, pass --key-file, or try -p echo, which needs none",
+    ):
         authorized(found, None, allow_http=False)
-    assert fault.value.what == f"no API key for '{found.base_url}'"
-    assert fault.value.fix == "set OPENAI_API_KEY, pass --key-file, or try -p echo, which needs none"
 
 
 def test_no_key_message_shows_no_query() -> None:
@@ -404,9 +402,8 @@ def test_openai_on_this_machine_needs_no_key() -> None:
 )
 def test_key_does_not_go_over_plain_http_to_another_machine(host: str, headers: tuple[str, ...]) -> None:
     found = endpoint(base_url=f"http://{host}/v1", headers=headers)
-    with pytest.raises(BadConfiguration) as fault:
+    with refused(BadConfiguration, what=f"the key would go unencrypted to '{host.strip('[]')}'"):
         authorized(found, None if headers else "k", allow_http=False)
-    assert fault.value.what == f"the key would go unencrypted to '{host.strip('[]')}'"
     assert authorized(found, "k", allow_http=True) != ()
 
 
@@ -428,9 +425,10 @@ def test_nor_through_a_proxy_on_another_machine(proxy: str) -> None:
 @pytest.mark.parametrize("line", ["x-goog-api-key: x", "X-Auth-Token: x", "Cookie: a=b"])
 def test_nor_does_any_other_header_that_is_kept_out_of_sight(line: str) -> None:
     found = endpoint(base_url="http://b.example/v1", headers=(line,))
-    with pytest.raises(BadConfiguration) as fault:
+    with refused(
+        BadConfiguration, what=f"the header '{line.partition(':')[0]}' would go unencrypted to 'b.example'"
+    ):
         authorized(found, None, allow_http=False)
-    assert fault.value.what == f"the header '{line.partition(':')[0]}' would go unencrypted to 'b.example'"
     assert authorized(found, None, allow_http=True) == found.headers
 
 

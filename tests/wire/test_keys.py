@@ -11,6 +11,7 @@ import pytest
 from chatpipe.errors import ChatpipeError, MissingInput, NoAccess, Status, UsageFault
 from chatpipe.wire.keys import find, header_lines
 from chatpipe.wire.options import KeySource
+from refusals import refused
 
 ENVIRON = {"A_KEY": "from-variable"}
 
@@ -72,10 +73,8 @@ def test_file_that_cannot_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, why: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(NoAccess) as fault:
+    with refused(NoAccess, f"--key-file: cannot read '{name}': {why}", status=Status.NO_ACCESS):
         find(KeySource(file=name), "A_KEY", ENVIRON)
-    assert str(fault.value) == f"--key-file: cannot read '{name}': {why}"
-    assert fault.value.status == Status.NO_ACCESS
 
 
 def test_command() -> None:
@@ -111,9 +110,8 @@ def test_command_reads_nothing_of_our_stdin() -> None:
     ],
 )
 def test_command_that_gives_no_key_is_77(line: str, what: str) -> None:
-    with pytest.raises(NoAccess) as fault:
+    with refused(NoAccess, what=what, place="--key-command"):
         find(KeySource(command=line), "A_KEY", ENVIRON)
-    assert (fault.value.what, fault.value.place) == (what, "--key-command")
 
 
 def test_command_that_dies_by_a_signal_is_77() -> None:
@@ -123,9 +121,8 @@ def test_command_that_dies_by_a_signal_is_77() -> None:
 
 @pytest.mark.parametrize("line", ["", "  ", "'open"])
 def test_command_that_is_none_is_2(line: str) -> None:
-    with pytest.raises(UsageFault) as fault:
+    with refused(UsageFault, place="--key-command"):
         find(KeySource(command=line), "A_KEY", ENVIRON)
-    assert fault.value.place == "--key-command"
 
 
 @pytest.mark.parametrize("key_env", ["OPENAI_API_KEY", "A_KEY", None])
@@ -236,6 +233,5 @@ def test_header_file_that_cannot_be_read_is_66(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(MissingInput) as fault:
+    with refused(MissingInput, place="--header-file"):
         header_lines(name)
-    assert fault.value.place == "--header-file"

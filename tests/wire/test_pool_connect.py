@@ -1,15 +1,13 @@
-"""From an origin to a connection: names, several addresses, TLS, and the time all of it may take."""
+"""From an origin to a connection of the pool: names that many look up, and several addresses."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
@@ -18,100 +16,55 @@ from chatpipe.wire import connect, faults
 from chatpipe.wire.connect import Address, interleaved
 from chatpipe.wire.timeouts import DEADLINE
 from loopback import closed_port, reply, serve
-from pooled import Pool, client_context, run, turns
+from senders import HI, AsyncSender, Sender, client_context, run, turns
+from wire.servers import Resolver, full_backlog
 
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
-HI = (200, b"hi")
-
-
-class Resolver:
-    """What the system answers to any name: it is the one thing that is not on loopback."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.asked: list[tuple[Any, ...]] = []
-        self.answers: list[tuple[str, int]] | Exception = []
-        self.held: threading.Event | None = None
-        monkeypatch.setattr(socket, "getaddrinfo", self._answer)
-
-    def _answer(self, *names: Any, **_: Any) -> list[tuple[Any, ...]]:
-        self.asked.append(names)
-        if self.held is not None:
-            self.held.wait(10)
-        if isinstance(self.answers, Exception):
-            raise self.answers
-        entry = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
-        return [(*entry, address) for address in self.answers]
-
-
-@pytest.fixture
-def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolver:
-    return Resolver(monkeypatch)
-
-
-@contextlib.contextmanager
-def full_backlog() -> Iterator[int]:
-    """A port that answers no further connection: Linux drops a SYN when the backlog is full."""
-    with socket.socket() as listener, contextlib.ExitStack() as stack:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(3):
-            client = stack.enter_context(socket.socket())
-            client.setblocking(False)
-            client.connect_ex(listener.getsockname())
-        yield listener.getsockname()[1]
-
+CLOSING = reply(200, b"hi", {"connection": "close"})
 
 # Names
 
 
-def test_a_name_is_looked_up_once_for_all_who_ask(resolver: Resolver) -> None:
-    async def main(send: Pool) -> None:
-        resolver.answers = [("127.0.0.1", server.port)]
+def test_a_name_is_looked_up_once_for_all_who_ask(resolver: Resolver, pool: Sender) -> None:
+    with serve(lambda _: CLOSING) as server:
+        resolver.ports = [server.port]
         for _ in range(3):
             url = f"http://one.example:{server.port}/v1"
-            assert await asyncio.gather(*(send(url) for _ in range(20))) == [HI] * 20
+            assert pool.at_once(20, url) == [HI] * 20
         assert resolver.asked == [(b"one.example", server.port)]
-        assert await send(f"http://two.example:{server.port}/v1") == HI
+        assert pool(f"http://two.example:{server.port}/v1") == HI
         assert len(resolver.asked) == 2
-
-    with serve(lambda _: reply(200, b"hi", {"connection": "close"})) as server:
-        run(main)
         assert server.requests[0].headers["host"] == f"one.example:{server.port}"
 
 
-def test_a_name_is_looked_up_again_after_a_while(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def main(send: Pool) -> None:
-        resolver.answers = [("127.0.0.1", server.port)]
-        for _ in range(2):
-            await send("http://one.example/v1")
-
+def test_a_name_is_looked_up_again_after_a_while(
+    resolver: Resolver, pool: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(connect, "NAMES_KEPT_S", 0.0)
-    with serve(lambda _: reply(200, b"", {"connection": "close"})) as server:
-        run(main)
+    with serve(lambda _: CLOSING) as server:
+        resolver.ports = [server.port]
+        for _ in range(2):
+            pool("http://one.example/v1")
     assert len(resolver.asked) == 2
 
 
-def test_a_name_is_looked_up_again_when_nobody_listens_there_any_more(resolver: Resolver) -> None:
-    async def main(send: Pool) -> None:
-        resolver.answers = [("127.0.0.1", closed_port())]
+def test_a_name_is_looked_up_again_when_nobody_listens_there_any_more(
+    resolver: Resolver, pool: Sender
+) -> None:
+    with serve(lambda _: reply(200, b"hi")) as server:
+        resolver.ports = [closed_port()]
         with pytest.raises(httpx.ConnectError, match="Connection refused"):
-            await send("http://one.example/v1")
-        resolver.answers = [("127.0.0.1", server.port)]
-        assert await send("http://one.example/v1") == HI
+            pool("http://one.example/v1")
+        resolver.ports = [server.port]
+        assert pool("http://one.example/v1") == HI
 
+
+def test_addresses_are_not_looked_up(resolver: Resolver, pool: Sender) -> None:
     with serve(lambda _: reply(200, b"hi")) as server:
-        run(main)
-
-
-def test_addresses_are_not_looked_up(resolver: Resolver) -> None:
-    async def main(send: Pool) -> None:
-        assert await send(server.url) == HI
+        assert pool(server.url) == HI
         with pytest.raises(httpx.ConnectError):
-            await send("http://[::1]:9/", connect=1.0)
-
-    with serve(lambda _: reply(200, b"hi")) as server:
-        run(main)
+            pool("http://[::1]:9/", connect=1.0)
     assert resolver.asked == []
 
 
@@ -126,8 +79,8 @@ def test_addresses_are_not_looked_up(resolver: Resolver) -> None:
 def test_an_unknown_name_is_a_connect_error_for_all_who_ask(
     resolver: Resolver, failure: Exception, message: str
 ) -> None:
-    async def main(send: Pool) -> None:
-        resolver.answers = failure
+    async def main(send: AsyncSender) -> None:
+        resolver.failure = failure
         for _ in range(2):  # it is not remembered
             jobs = [send("http://none.example/v1") for _ in range(5)]
             results = await asyncio.gather(*jobs, return_exceptions=True)
@@ -140,9 +93,9 @@ def test_an_unknown_name_is_a_connect_error_for_all_who_ask(
     run(main, max_connections=5)
 
 
-def test_who_gives_up_on_a_look_up_does_not_spoil_it_for_the_others(resolver: Resolver) -> None:
-    async def main(send: Pool) -> None:
-        resolver.answers = [("127.0.0.1", server.port)]
+def test_a_cancelled_look_up_does_not_disturb_the_others(resolver: Resolver) -> None:
+    async def main(send: AsyncSender) -> None:
+        resolver.ports = [server.port]
         impatient, patient = (asyncio.create_task(send("http://one.example/v1")) for _ in range(2))
         await turns(3)
         impatient.cancel()
@@ -157,10 +110,10 @@ def test_who_gives_up_on_a_look_up_does_not_spoil_it_for_the_others(resolver: Re
         run(main)
 
 
-def test_a_slow_look_up_is_a_connect_time_out_and_holds_nobody_up(resolver: Resolver) -> None:
-    """Neither the end of the loop waits for it, nor does its late answer find anybody surprised."""
+def test_a_slow_look_up_is_a_connect_time_out_and_does_not_delay_the_end(resolver: Resolver) -> None:
+    """The end of the loop does not wait for it, and its late answer is ignored."""
 
-    async def main(send: Pool) -> None:
+    async def main(send: AsyncSender) -> None:
         with pytest.raises(httpx.ConnectTimeout, match=r"^no connection within 0\.05 s$"):
             await send("http://one.example/v1", connect=0.05)
         with pytest.raises(httpx.ConnectTimeout, match=f"^{DEADLINE}$"):
@@ -168,7 +121,7 @@ def test_a_slow_look_up_is_a_connect_time_out_and_holds_nobody_up(resolver: Reso
         assert len(resolver.asked) == 1
 
     resolver.held = threading.Event()
-    resolver.answers = OSError("late")
+    resolver.failure = OSError("late")
     started = time.monotonic()
     run(main)
     assert time.monotonic() - started < 2
@@ -181,43 +134,27 @@ def test_a_slow_look_up_is_a_connect_time_out_and_holds_nobody_up(resolver: Reso
 # Several addresses
 
 
-def test_all_addresses_of_a_name_are_tried(resolver: Resolver) -> None:
-    async def main(send: Pool) -> None:
-        resolver.answers = [("127.0.0.1", closed_port()), ("127.0.0.1", server.port)]
+def test_an_address_that_swallows_packets_is_overtaken_by_the_next(resolver: Resolver, pool: Sender) -> None:
+    with full_backlog() as swallowing, serve(lambda _: reply(200, b"hi")) as server:
+        resolver.ports = [swallowing, server.port]
         started = time.monotonic()
-        assert await send("http://two.example/v1") == HI
-        assert time.monotonic() - started < connect.STAGGER_S  # a failure lets the next one start
-
-    with serve(lambda _: reply(200, b"hi")) as server:
-        run(main)
-
-
-def test_an_address_that_swallows_packets_is_overtaken_by_the_next(resolver: Resolver) -> None:
-    async def main(send: Pool) -> None:
-        resolver.answers = [("127.0.0.1", swallowing), ("127.0.0.1", server.port)]
-        started = time.monotonic()
-        assert await send("http://two.example/v1") == HI
+        assert pool("http://two.example/v1") == HI
         assert connect.STAGGER_S <= time.monotonic() - started < 2
 
-    with full_backlog() as swallowing, serve(lambda _: reply(200, b"hi")) as server:
-        run(main)
 
-
-def test_when_all_fail_the_first_failure_is_told(resolver: Resolver) -> None:
-    async def main(send: Pool) -> None:
-        resolver.answers = [("127.0.0.1", closed_port()), ("255.255.255.255", 9)]
-        with pytest.raises(httpx.ConnectError, match=r"^Connection refused$"):
-            await send("http://two.example/v1")
-
-    run(main)
+def test_the_first_failure_is_reported_when_all_fail(resolver: Resolver, pool: Sender) -> None:
+    resolver.ports = [closed_port()]
+    resolver.addresses = [("255.255.255.255", 9)]
+    with pytest.raises(httpx.ConnectError, match=r"^Connection refused$"):
+        pool("http://two.example/v1")
 
 
 @pytest.mark.parametrize("count", range(8))
 def test_a_race_that_is_cancelled_leaves_no_socket(resolver: Resolver, count: int) -> None:
-    """What is left open is found by the garbage collector, and told by `run`."""
+    """The garbage collector finds a socket that is left open, and `run` then fails."""
 
-    async def main(send: Pool) -> None:
-        resolver.answers = [("127.0.0.1", swallowing), ("127.0.0.1", server.port), ("127.0.0.1", server.port)]
+    async def main(send: AsyncSender) -> None:
+        resolver.ports = [swallowing, server.port, server.port]
         task = asyncio.create_task(send("http://two.example/v1"))
         await asyncio.sleep(connect.STAGGER_S * 0.99 if count else 0)
         await turns(count, 0.001)
@@ -231,7 +168,7 @@ def test_a_race_that_is_cancelled_leaves_no_socket(resolver: Resolver, count: in
         server.until(lambda: not server.open)
 
 
-def test_the_families_take_turns() -> None:
+def test_the_address_families_take_turns() -> None:
     four = [Address(socket.AF_INET, (f"10.0.0.{at}", 80)) for at in range(3)]
     six = [Address(socket.AF_INET6, (f"fd::{at}", 80, 0, 0)) for at in range(2)]
     assert interleaved([*six, *four]) == [six[0], four[0], six[1], four[1], four[2]]
@@ -240,201 +177,39 @@ def test_the_families_take_turns() -> None:
     assert interleaved([]) == []
 
 
-# Time, and nobody there
+# The limits of the machine, and many handshakes
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
-def test_refused(scheme: str) -> None:
-    async def main(send: Pool) -> None:
-        with pytest.raises(httpx.ConnectError, match=r"^Connection refused$") as caught:
-            await send(f"{scheme}://127.0.0.1:{closed_port()}/v1")
-        assert isinstance(caught.value.__cause__, ConnectionRefusedError)
-        assert faults.is_passing(caught.value)
-        assert send.held == 0
-
-    run(main)
-
-
-def test_no_answer_to_a_connection_is_a_connect_time_out() -> None:
-    async def main(send: Pool) -> None:
-        with pytest.raises(httpx.ConnectTimeout, match=r"^no connection within 0\.1 s$"):
-            await send(f"http://127.0.0.1:{port}/v1", connect=0.1)
-        with pytest.raises(httpx.ConnectTimeout, match=f"^{DEADLINE}$"):
-            await send(f"http://127.0.0.1:{port}/v1", deadline=time.monotonic() + 0.1)
-        assert send.held == 0
-
-    with full_backlog() as port:
-        run(main)
-
-
-def test_a_stalled_handshake_is_a_connect_time_out() -> None:
-    async def main(send: Pool) -> None:
-        with pytest.raises(httpx.ConnectTimeout, match=r"^no TLS handshake within 0\.1 s$"):
-            await send(f"https://127.0.0.1:{port}/v1", connect=0.1)
-        assert send.held == 0
-
-    with loopback.silent() as port:
-        run(main)
-
-
-def test_no_descriptor_left_is_a_connect_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def main(send: Pool) -> None:
-        real = socket.socket
-
-        def refuse(*_: object) -> socket.socket:
-            raise OSError(24, "Too many open files")
-
-        monkeypatch.setattr(socket, "socket", refuse)
-        with pytest.raises(httpx.ConnectError, match=r"^Too many open files$"):
-            await send(url)
-        monkeypatch.setattr(socket, "socket", real)
-        assert send.held == 0
+def test_no_descriptor_left_is_a_connect_error(pool: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> socket.socket:
+        raise OSError(24, "Too many open files")
 
     url = f"http://127.0.0.1:{closed_port()}/v1"
-    run(main)
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "socket", refuse)
+        with pytest.raises(httpx.ConnectError, match=r"^Too many open files$"):
+            pool(url)
+    assert pool.held == 0
 
 
-# TLS
-
-
-def test_an_unknown_authority_is_said_in_plain_words() -> None:
-    async def main(send: Pool) -> None:
-        with pytest.raises(
-            httpx.ConnectError, match=r"^certificate verify failed: unable to get local issuer"
-        ) as caught:
-            await send(server.url)
-        assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
-        assert not faults.is_passing(caught.value)
-        assert send.held == 0
-
-    with serve(tls=loopback.tls_contexts().server) as server:
-        run(main, ssl_context=ssl.create_default_context)
-
-
-def test_a_certificate_for_another_name_is_refused() -> None:
-    async def main(send: Pool) -> None:
-        with pytest.raises(httpx.ConnectError, match=r"certificate is not valid for '127\.0\.0\.1'"):
-            await send(server.url)
-
-    with serve(tls=loopback.tls_contexts().wrong_name) as server:
-        run(main)
-
-
-def test_the_name_is_sent_to_the_server_and_checked(resolver: Resolver) -> None:
-    async def main(send: Pool) -> None:
-        resolver.answers = [("127.0.0.1", server.port)]
-        assert await send(f"https://localhost.:{server.port}/v1") == HI
-        with pytest.raises(httpx.ConnectError, match=r"not valid for 'other.example'"):
-            await send("https://other.example/v1")
-
-    names = []
-    context = loopback.tls_contexts().server
-    context.sni_callback = lambda _, name, __: names.append(name)
-    try:
-        with serve(lambda _: reply(200, b"hi"), tls=context) as server:
-            run(main)
-    finally:
-        context.sni_callback = None
-    assert names == ["localhost", "other.example"]
-
-
-def test_a_name_that_no_certificate_can_have(resolver: Resolver) -> None:
-    async def main(send: Pool) -> None:
-        resolver.answers = [("127.0.0.1", server.port)]
-        with pytest.raises(httpx.ConnectError):
-            await send(f"https://{'a' * 70}.example:{server.port}/v1")
-        assert send.held == 0
-
-    with serve(tls=loopback.tls_contexts().server) as server:
-        run(main)
-
-
-def test_tls_to_a_server_without_it() -> None:
-    async def main(send: Pool) -> None:
-        with pytest.raises(httpx.ConnectError, match=r"(?i)^(wrong version|record layer|http request)"):
-            await send(server.url.replace("http:", "https:"))
-        assert send.held == 0
-
-    with serve() as server:
-        run(main)
-
-
-def test_no_tls_to_a_server_with_it() -> None:
-    async def main(send: Pool) -> None:
-        with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
-            await send(server.url.replace("https:", "http:"))
-        assert send.held == 0
-
-    with serve(tls=loopback.tls_contexts().server) as server:
-        run(main)
-
-
-def test_a_server_that_hangs_up_in_the_handshake(raw_server: Any) -> None:
-    async def main(send: Pool) -> None:
-        with pytest.raises(httpx.ConnectError) as caught:
-            await send(url.replace("http:", "https:"))
-        assert str(caught.value)
-        assert send.held == 0
-
-    with raw_server(lambda connection: connection.recv(1)) as url:
-        run(main)
-
-
-def test_a_client_certificate_that_is_wanted_and_missing(raw_server: Any) -> None:
-    """In TLS 1.3 the alert comes after our handshake is done, as the first thing that is read."""
-
-    async def main(send: Pool) -> None:
-        with pytest.raises(httpx.ReadError, match=r"(?i)alert certificate required"):
-            await send(url.replace("http:", "https:"))
-        assert send.held == 0
-
-    def talk(connection: socket.socket) -> None:
-        context = loopback.tls_contexts().asks_client
-        with context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False) as wrapped:
-            with contextlib.suppress(ssl.SSLError):
-                wrapped.do_handshake()
-            while socket.socket.recv(wrapped, 1000):  # so that no reset overtakes the alert
-                pass
-
-    with raw_server(talk) as url:
-        run(main)
-
-
-def test_a_client_certificate_is_shown() -> None:
-    async def main(send: Pool) -> None:
-        assert await send(server.url) == HI
-
-    made = loopback.tls_contexts()
-    context = ssl.create_default_context(cafile=made.ca_pem)
-    context.load_cert_chain(made.client_cert, made.client_key)
-    with serve(lambda _: reply(200, b"hi"), tls=made.asks_client) as server:
-        run(main, ssl_context=context)
-
-
-def test_a_context_is_made_at_the_first_https_url_and_only_once() -> None:
-    async def main(send: Pool) -> None:
-        await send(plain.url)
-        assert made == []
-        await asyncio.gather(*(send(server.url) for _ in range(5)))
-
+def test_a_context_is_made_once_for_many_connections(make_pool: Callable[..., Sender]) -> None:
     made = []
 
     def make() -> ssl.SSLContext:
         made.append(1)
         return client_context()
 
-    closing = reply(200, b"", {"connection": "close"})
+    pool = make_pool(make)
     with (
-        serve(lambda _: closing) as plain,
-        serve(lambda _: closing, tls=loopback.tls_contexts().server) as server,
+        serve(lambda _: CLOSING) as plain,
+        serve(lambda _: CLOSING, tls=loopback.tls_contexts().server) as server,
     ):
-        run(main, ssl_context=make)
+        pool(plain.url)
+        assert made == []
+        pool.at_once(5, server.url)
     assert made == [1]
 
 
-def test_a_hundred_handshakes_at_a_time() -> None:
-    async def main(send: Pool) -> None:
-        assert await asyncio.gather(*(send(server.url) for _ in range(100))) == [HI] * 100
-
+def test_a_hundred_handshakes_at_a_time(pool: Sender) -> None:
     with serve(lambda _: reply(200, b"hi"), tls=loopback.tls_contexts().server) as server:
-        run(main)
+        assert pool.at_once(100, server.url) == [HI] * 100

@@ -1,4 +1,4 @@
-"""The two transports through a proxy, one at a time and many: they are told the same and say the same."""
+"""The two transports through a proxy, one at a time and many: same input, same messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import gc
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -21,52 +21,13 @@ from chatpipe.wire.client import Dial, open_pool, open_transport
 from chatpipe.wire.proxied import ProxiedTransport
 from chatpipe.wire.timeouts import DEADLINE
 from loopback import Close, Pause, Proxy, Stall, chunked, closed_port, reply, serve, silent
+from refusals import refused
+from senders import HI, AsyncSender, Sender, event_loop
+from wire.servers import raw_server
 
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
-LIMITS = {"connect": 10.0, "read": 10.0, "write": 10.0, "pool": 10.0}
 JOBS = 2
-
-
-class Sender:
-    """Sends through one transport; run drives a coroutine to its end."""
-
-    def __init__(
-        self, transport: httpx.AsyncBaseTransport, run: Callable[[Coroutine[Any, Any, Any]], Any]
-    ) -> None:
-        self._transport = transport
-        self._run = run
-
-    def __call__(self, url: str, **extensions: Any) -> tuple[int, bytes]:
-        """Status and body. extensions are time-outs by name, and deadline."""
-        status, body = self._run(self.exchange(url, **extensions))
-        return status, body
-
-    def at_once(self, count: int, url: str) -> list[tuple[int, bytes]]:
-        async def all_of_them() -> list[tuple[int, bytes]]:
-            return await asyncio.gather(*(self.exchange(url) for _ in range(count)))
-
-        sent: list[tuple[int, bytes]] = self._run(all_of_them())
-        return sent
-
-    async def exchange(self, url: str, **extensions: Any) -> tuple[int, bytes]:
-        deadline = extensions.pop("deadline", None)
-        made = {"timeout": {**LIMITS, **extensions}, "deadline": deadline}
-        request = httpx.Request("POST", url, stream=httpx.ByteStream(b"{}"), extensions=made)
-        request.headers["Host"] = request.url.netloc.decode()
-        before = list(request.headers.raw)
-        try:
-            response = await self._transport.handle_async_request(request)
-        finally:
-            assert made == {"timeout": {**LIMITS, **extensions}, "deadline": deadline}  # the next try's
-            assert request.headers.raw == before
-        try:
-            return response.status_code, await response.aread()
-        finally:
-            await response.aclose()
-
-    def close(self) -> None:
-        self._run(self._transport.aclose())
 
 
 Through = Callable[..., Sender]
@@ -75,7 +36,7 @@ Through = Callable[..., Sender]
 @contextlib.contextmanager
 def senders(many: bool) -> Iterator[Through]:
     with contextlib.ExitStack() as stack:
-        run = stack.enter_context(asyncio.Runner()).run if many else immediately
+        run = stack.enter_context(event_loop()) if many else immediately
 
         def make(
             proxy: str | None, url: str = "http://h/", environ: dict[str, str] | None = None, **dial: Any
@@ -83,7 +44,8 @@ def senders(many: bool) -> Iterator[Through]:
             made = Dial(proxy=proxy, **dial)
             there = httpx.URL(url)
             opened = open_pool(made, there, environ or {}, JOBS) if many else None
-            sender = Sender(opened or open_transport(made, there, environ or {}), run)
+            transport = opened or open_transport(made, there, environ or {})
+            sender = Sender(AsyncSender(transport, host_header=True), run)
             stack.callback(sender.close)
             return sender
 
@@ -103,7 +65,7 @@ def through(request: pytest.FixtureRequest) -> Iterator[Through]:
 def test_plain_http_goes_through_a_proxy_in_absolute_form(through: Through) -> None:
     with Proxy() as proxy, serve(lambda _: chunked([b"hi"])) as server:
         send = through(proxy.url.replace("//", "//user:pass@"))
-        assert send(server.url) == (200, b"hi")
+        assert send(server.url) == HI
     assert [(asked.method, asked.target) for asked in proxy.asked] == [("POST", server.url)]
     assert proxy.asked[0].headers["proxy-authorization"] == "Basic dXNlcjpwYXNz"
     assert "proxy-authorization" not in server.requests[0].headers
@@ -113,9 +75,9 @@ def test_plain_http_goes_through_a_proxy_in_absolute_form(through: Through) -> N
 
 def test_https_goes_through_a_tunnel(through: Through) -> None:
     tls = loopback.tls_contexts()
-    with Proxy() as proxy, serve(lambda _: reply(200, b"hi"), tls=tls.server) as server:
+    with Proxy() as proxy, serve(lambda _: reply(*HI), tls=tls.server) as server:
         send = through(proxy.url.replace("//", "//user:pass@"), server.url, cacert=str(tls.ca_pem))
-        assert send(server.url) == (200, b"hi")
+        assert send(server.url) == HI
     assert [(asked.method, asked.target) for asked in proxy.asked] == [
         ("CONNECT", f"127.0.0.1:{server.port}")
     ]
@@ -124,21 +86,21 @@ def test_https_goes_through_a_tunnel(through: Through) -> None:
 
 
 def test_the_environment_names_a_proxy(through: Through) -> None:
-    with Proxy() as proxy, serve(lambda _: reply(200, b"hi")) as server:
+    with Proxy() as proxy, serve(lambda _: reply(*HI)) as server:
         send = through(None, server.url, {"http_proxy": proxy.url})
-        assert send(server.url) == (200, b"hi")
+        assert send(server.url) == HI
     assert len(proxy.asked) == 1
 
 
-def test_many_at_once() -> None:
-    with Proxy() as proxy, serve(lambda _: [Pause(0.02), reply(200, b"hi")]) as server, senders(True) as make:
-        assert make(proxy.url).at_once(30, server.url) == [(200, b"hi")] * 30
+def test_many_requests_at_once_go_through_one_proxy() -> None:
+    with Proxy() as proxy, serve(lambda _: [Pause(0.02), reply(*HI)]) as server, senders(True) as make:
+        assert make(proxy.url).at_once(30, server.url) == [HI] * 30
 
 
 # Proxies that do not do it
 
 
-def test_a_proxy_that_refuses_the_tunnel(through: Through) -> None:
+def test_a_proxy_that_refuses_the_tunnel_is_a_proxy_error(through: Through) -> None:
     with Proxy(refuse=407) as proxy:
         send = through(proxy.url, "https://h.example/", insecure=True)
         with pytest.raises(httpx.ProxyError, match="407") as caught:
@@ -147,7 +109,7 @@ def test_a_proxy_that_refuses_the_tunnel(through: Through) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://h.example/v1", "https://h.example/v1"])
-def test_a_proxy_that_is_not_there_is_told_from_the_server(url: str, through: Through) -> None:
+def test_a_proxy_that_is_not_there_is_distinct_from_the_server(url: str, through: Through) -> None:
     send = through(f"http://127.0.0.1:{closed_port()}", url, insecure=True)
     with pytest.raises(
         httpx.ProxyError, match="the proxy itself cannot be reached: connection refused"
@@ -159,7 +121,7 @@ def test_a_proxy_that_is_not_there_is_told_from_the_server(url: str, through: Th
     assert faults.is_passing(caught.value)
 
 
-def test_a_name_with_several_addresses_none_of_which_answers(through: Through) -> None:
+def test_a_proxy_name_whose_addresses_all_refuse_is_a_proxy_error(through: Through) -> None:
     send = through(f"http://localhost:{closed_port()}")
     with pytest.raises(httpx.ProxyError, match="the proxy itself cannot be reached: connection refused"):
         send("http://h.example/v1")
@@ -179,7 +141,7 @@ def test_an_untrusted_server_behind_a_tunnel_is_not_the_proxys_fault(through: Th
 
 
 @pytest.mark.parametrize("url", ["http://h.example/v1", "https://h.example/v1"])
-def test_a_proxy_that_says_nothing(url: str, through: Through) -> None:
+def test_a_silent_proxy_is_a_read_time_out(url: str, through: Through) -> None:
     with silent() as port:
         send = through(f"http://127.0.0.1:{port}", url, insecure=True)
         with pytest.raises(httpx.ReadTimeout, match=r"^no byte for 0\.1 s$"):
@@ -204,7 +166,9 @@ def test_a_proxy_that_says_nothing(url: str, through: Through) -> None:
         ),
     ],
 )
-def test_faults_behind_a_proxy(steps: Any, kind: type[Exception], message: str, through: Through) -> None:
+def test_faults_behind_a_proxy_are_those_of_the_server(
+    steps: Any, kind: type[Exception], message: str, through: Through
+) -> None:
     with Proxy() as proxy, serve(lambda _: steps) as server:
         send = through(proxy.url)
         with pytest.raises(kind, match=message):
@@ -225,7 +189,9 @@ def test_faults_behind_a_proxy(steps: Any, kind: type[Exception], message: str, 
         ),
     ],
 )
-def test_a_reset(sent: bytes, kind: type[Exception], message: str, through: Through, raw_server: Any) -> None:
+def test_a_reset_behind_a_proxy_names_the_server(
+    sent: bytes, kind: type[Exception], message: str, through: Through
+) -> None:
     def talk(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.sendall(sent)
@@ -248,7 +214,7 @@ def forever(_: loopback.Request) -> Iterator[loopback.Step]:
 
 
 @pytest.mark.parametrize("handler", [lambda _: [Stall()], forever], ids=["stall", "a stream that never ends"])
-def test_a_deadline_behind_a_proxy(handler: loopback.Handler, through: Through) -> None:
+def test_a_deadline_holds_behind_a_proxy(handler: loopback.Handler, through: Through) -> None:
     with Proxy() as proxy, serve(handler) as server:
         send = through(proxy.url)
         started = time.monotonic()
@@ -275,22 +241,22 @@ def test_a_deadline_that_has_passed_sends_nothing(through: Through) -> None:
         assert proxy.asked == []
 
 
-def test_the_deadline_of_many_is_each_ones_own() -> None:
+def test_each_request_of_many_has_its_own_deadline() -> None:
     """One that is late is cut, and the others go on."""
 
     def handler(request: loopback.Request) -> loopback.Answer:
-        return [Stall()] if request.target == "/late" else [Pause(0.3), reply(200, b"hi")]
+        return [Stall()] if request.target == "/late" else [Pause(0.3), reply(*HI)]
 
     with Proxy() as proxy, serve(handler) as server, senders(True) as make:
         send = make(proxy.url)
 
         async def both() -> Any:
-            late = send.exchange(f"{server.url}/late", deadline=time.monotonic() + 0.1)
-            return await asyncio.gather(late, send.exchange(server.url), return_exceptions=True)
+            late = send.asynchronous(f"{server.url}/late", deadline=time.monotonic() + 0.1)
+            return await asyncio.gather(late, send.asynchronous(server.url), return_exceptions=True)
 
-        late, whole = send._run(both())
+        late, whole = send.run(both())
     assert (type(late), str(late)) == (httpx.ReadTimeout, DEADLINE)
-    assert whole == (200, b"hi")
+    assert whole == HI
 
 
 @pytest.mark.parametrize(
@@ -304,15 +270,16 @@ def test_the_deadline_of_many_is_each_ones_own() -> None:
         pytest.param(httpx.ConnectError("odd"), httpx.ConnectError, "odd", id="not the system's"),
     ],
 )
-def test_what_httpcore_says(raised: Exception, kind: type[Exception], message: str) -> None:
+def test_the_messages_of_httpcore_are_replaced(
+    raised: Exception, kind: type[Exception], message: str
+) -> None:
     class Failing(httpx.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             raise raised
 
     transport = ProxiedTransport(Failing(), lambda _: contextlib.nullcontext())
-    with pytest.raises(kind) as caught:
-        Sender(transport, immediately)("http://h/")
-    assert str(caught.value) == message
+    with refused(kind, message):
+        Sender(AsyncSender(transport))("http://h/")
 
 
 def test_a_body_is_handed_on_as_it_comes_and_closed_once_it_is_left() -> None:
@@ -347,17 +314,16 @@ def test_a_body_is_handed_on_as_it_comes_and_closed_once_it_is_left() -> None:
 
 @pytest.mark.parametrize("proxy", ["ftp://h:1", "http://", "http://h:port", "socks4://h:1"])
 def test_a_malformed_proxy_is_bad_configuration(proxy: str, through: Through) -> None:
-    with pytest.raises(BadConfiguration) as caught:
+    with refused(BadConfiguration, place="--proxy"):
         through(proxy)
-    assert caught.value.place == "--proxy"
 
 
 def test_a_malformed_proxy_is_shown_without_its_password(through: Through) -> None:
-    with pytest.raises(BadConfiguration) as caught:
+    with refused(
+        BadConfiguration,
+        "proxy variable: 'ftp://h' is not the URL of a proxy: http://, https:// or socks5://HOST:PORT",
+    ):
         through(None, environ={"http_proxy": "ftp://user:s3cret@h"})
-    assert str(caught.value) == (
-        "proxy variable: 'ftp://h' is not the URL of a proxy: http://, https:// or socks5://HOST:PORT"
-    )
 
 
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h"])

@@ -1,0 +1,234 @@
+"""Transports in tests: senders of requests, and a run of an event loop that ends clean or fails the test."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import ssl
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import loopback
+from chatpipe.exchange import immediately
+from chatpipe.wire.blocking import BlockingTransport
+from chatpipe.wire.pool import PoolTransport
+
+import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
+
+# Later collections skip the objects of pytest and httpx: each gc.collect() below takes 1 ms and not 30.
+gc.collect()
+gc.freeze()
+
+T = TypeVar("T")
+HI = (200, b"hi")
+LIMITS = {"connect": 10.0, "read": 10.0, "write": 10.0, "pool": 10.0}
+_LONGEST_S = 20.0
+
+
+class AsyncSender:
+    """Sends through one transport. host_header adds the header Host, which httpcore does not add."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport, host_header: bool = False) -> None:
+        self.transport = transport
+        self._host_header = host_header
+
+    async def open(
+        self,
+        url: str,
+        body: bytes | httpx.AsyncByteStream = b"{}",
+        method: str = "POST",
+        headers: Mapping[str, str] | None = None,
+        **extensions: Any,
+    ) -> httpx.Response:
+        """The reply as the transport gives it. extensions are time-outs by name, and deadline.
+
+        The transport must leave the request as it is: a retry sends the same one.
+        """
+        stream = httpx.ByteStream(body) if isinstance(body, bytes) else body
+        deadline = extensions.pop("deadline", None)
+        made = {"timeout": {**LIMITS, **extensions}, "deadline": deadline}
+        request = httpx.Request(method, url, headers=headers, stream=stream, extensions=made)
+        if self._host_header:
+            request.headers["Host"] = request.url.netloc.decode()
+        before = list(request.headers.raw)
+        try:
+            return await self.transport.handle_async_request(request)
+        finally:
+            assert made == {"timeout": {**LIMITS, **extensions}, "deadline": deadline}
+            assert request.headers.raw == before
+
+    async def __call__(self, url: str, *body: Any, **extensions: Any) -> tuple[int, bytes]:
+        """Status and body; the reply is closed, however it ends."""
+        response = await self.open(url, *body, **extensions)
+        try:
+            return response.status_code, await read(response)
+        finally:
+            await response.aclose()
+
+    async def at_once(self, count: int, url: str, *body: Any) -> list[tuple[int, bytes]]:
+        return await asyncio.gather(*(self(url, *body) for _ in range(count)))
+
+    @property
+    def links(self) -> set[Any]:
+        assert isinstance(self.transport, BlockingTransport | PoolTransport)
+        return set(self.transport._links)
+
+    @property
+    def held(self) -> int:
+        """The number of connections, and of places for them: those of requests and idle ones."""
+        if isinstance(self.transport, PoolTransport):
+            return self.transport._places.taken
+        return len(self.links)
+
+    @property
+    def idle(self) -> int:
+        if isinstance(self.transport, PoolTransport):
+            return sum(map(len, self.transport._places._idle.values()))
+        assert isinstance(self.transport, BlockingTransport)
+        return int(self.transport._idle is not None)
+
+
+async def read(response: httpx.Response) -> bytes:
+    if isinstance(response.stream, httpx.ByteStream):
+        return b"".join(response.stream)
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    return b"".join([piece async for piece in response.stream])
+
+
+class Sender:
+    """An AsyncSender without its `await`s; run drives a coroutine to its end."""
+
+    def __init__(
+        self, asynchronous: AsyncSender, run: Callable[[Coroutine[Any, Any, Any]], Any] = immediately
+    ) -> None:
+        self.asynchronous = asynchronous
+        self.run = run
+
+    @property
+    def transport(self) -> httpx.AsyncBaseTransport:
+        return self.asynchronous.transport
+
+    @property
+    def blocks(self) -> bool:
+        return self.run is immediately
+
+    def open(self, url: str, *body: Any, **extensions: Any) -> httpx.Response:
+        response = self.run(self.asynchronous.open(url, *body, **extensions))
+        assert isinstance(response, httpx.Response)
+        return response
+
+    def __call__(self, url: str, *body: Any, **extensions: Any) -> tuple[int, bytes]:
+        status, data = self.run(self.asynchronous(url, *body, **extensions))
+        return status, data
+
+    def at_once(self, count: int, url: str, *body: Any) -> list[tuple[int, bytes]]:
+        """The replies to `count` requests that are sent at the same time."""
+        replies: list[tuple[int, bytes]] = self.run(self.asynchronous.at_once(count, url, *body))
+        return replies
+
+    def read(self, response: httpx.Response) -> bytes:
+        data = self.run(read(response))
+        assert isinstance(data, bytes)
+        return data
+
+    def next(self, pieces: Any) -> bytes | None:
+        """The next piece of a stream, None at its end."""
+
+        async def piece() -> bytes | None:
+            return await anext(pieces, None)
+
+        data: bytes | None = self.run(piece())
+        return data
+
+    def close(self, response: httpx.Response | None = None) -> None:
+        """Close a reply, or else the transport."""
+        self.run((response or self.transport).aclose())
+
+    def until(self, condition: Callable[[], object], limit_s: float = 10.0) -> None:
+        """Wait for an event in the server's thread, or in the loop."""
+        end = time.monotonic() + limit_s
+        while not condition():
+            if time.monotonic() > end:
+                raise TimeoutError("the condition of the test did not become true")
+            self.pause(0.001)
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass, in the loop if there is one."""
+        if self.blocks:
+            time.sleep(seconds)
+        else:
+            self.run(asyncio.sleep(seconds))
+
+    @property
+    def links(self) -> set[Any]:
+        return self.asynchronous.links
+
+    @property
+    def held(self) -> int:
+        return self.asynchronous.held
+
+    @property
+    def idle(self) -> int:
+        return self.asynchronous.idle
+
+
+@contextmanager
+def event_loop() -> Iterator[Callable[[Coroutine[Any, Any, Any]], Any]]:
+    """A function that runs a coroutine in one loop. No task and no exception may be left at its end."""
+    stray: list[dict[str, Any]] = []
+
+    async def limited(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        async with asyncio.timeout(_LONGEST_S):
+            return await coroutine
+
+    async def clean() -> None:
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    try:
+        with asyncio.Runner() as runner:
+            runner.get_loop().set_exception_handler(lambda _, context: stray.append(context))
+            yield lambda coroutine: runner.run(limited(coroutine))
+            runner.run(clean())
+    finally:
+        gc.collect()  # a socket left open is a ResourceWarning now, and so an error of the test
+        assert stray == []
+
+
+def run(main: Callable[[AsyncSender], Coroutine[Any, Any, T]], ssl_context: Any = None, **options: Any) -> T:
+    """The result of main(sender of a pool), when nothing is left: no place, no socket, no exception."""
+
+    async def whole() -> T:
+        send = AsyncSender(PoolTransport(ssl_context or client_context, **options))
+        try:
+            result = await main(send)
+        finally:
+            await send.transport.aclose()
+        assert send.held == send.idle == 0, (send.held, send.idle)
+        return result
+
+    with event_loop() as run_in_loop:
+        result: T = run_in_loop(whole())
+        return result
+
+
+def client_context() -> ssl.SSLContext:
+    return loopback.tls_contexts().client
+
+
+async def until(condition: Callable[[], object], limit_s: float = 10.0) -> None:
+    """Wait for an event in another thread, or on another connection."""
+    end = time.monotonic() + limit_s
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError("the condition of the test did not become true")
+        await asyncio.sleep(0.001)
+
+
+async def turns(count: int, pause_s: float = 0.0) -> None:
+    """Let the loop turn `count` times, and give the server's thread some time before each turn."""
+    for _ in range(count):
+        if pause_s:
+            time.sleep(pause_s)  # the loop is to stand still
+        await asyncio.sleep(0)

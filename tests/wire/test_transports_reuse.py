@@ -1,0 +1,197 @@
+"""Reuse of a connection by both transports, one request after the other, as the server sees it."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+import loopback
+from chatpipe.wire import blocking, faults
+from loopback import Close, Pause, Reset, Stall, chunked, event_stream, in_turn, reply, serve
+from senders import HI, Sender
+from wire.servers import drain
+
+import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+ONE, TWO = (200, b"one"), (200, b"two")
+BROKEN = (httpx.RemoteProtocolError, httpx.ReadError)
+
+
+def test_a_connection_is_used_again(send: Sender, server_tls: ssl.SSLContext | None) -> None:
+    with serve(lambda _: chunked([b"hi"]), tls=server_tls) as server:
+        for _ in range(5):
+            assert send(server.url) == HI
+        assert send.held == send.idle == 1
+        assert (server.connections, len(server.requests)) == (1, 5)
+
+
+NOT_AGAIN: dict[str, loopback.Answer] = {
+    "connection: close": reply(200, b"hi", {"connection": "close"}),
+    "HTTP/1.0": b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+    "ends by close": [HEAD + b"\r\nhi", Close()],
+    "bytes after it": reply(200, b"hi") + b"x",
+    "a second reply after it": reply(200, b"hi") * 2,
+    "bytes a little later": [reply(200, b"hi"), Pause(0.01), b"x"],
+    "408 while idle": [reply(200, b"hi"), Pause(0.01), reply(408, b"", {"connection": "close"}), Close()],
+    "closed by the server": [reply(200, b"hi"), Close()],
+    "reset by the server": [reply(200, b"hi"), Pause(0.05), Reset()],
+}
+
+
+@pytest.mark.parametrize("answer", NOT_AGAIN.values(), ids=NOT_AGAIN)
+def test_a_connection_that_is_not_clean_is_not_used_again(
+    answer: loopback.Answer, send: Sender, server_tls: ssl.SSLContext | None
+) -> None:
+    with serve(lambda _: answer, tls=server_tls) as server:
+        for _ in range(2):
+            assert send(server.url) == HI
+            if send.blocks:
+                send.pause(0.1)  # it looks at the connection when it takes it up again
+            else:
+                send.until(lambda: send.held == 0)
+        assert (server.connections, len(server.requests)) == (2, 2)
+
+
+@pytest.mark.parametrize("count", [0, 1], ids=["unread", "half way"])
+def test_a_reply_that_is_closed_before_its_end_closes_its_connection(
+    count: int, send: Sender, server_tls: ssl.SSLContext | None
+) -> None:
+    with serve(lambda _: [*event_stream([b"hi"], end=False), Stall()], tls=server_tls) as server:
+        response = send.open(server.url)
+        pieces = aiter(response.stream)  # type: ignore[arg-type]
+        assert [send.next(pieces) for _ in range(count)] == [b"hi"] * count
+        assert send.held == 1
+        send.close(response)
+        assert send.held == 0
+        send.until(lambda: server.disconnects == 1)
+
+
+def test_closing_an_old_response_does_not_touch_the_connection_it_had(send: Sender) -> None:
+    slow = [event_stream([piece, b""], pace=0.02) for piece in (b"one", b"two")]
+    with serve(in_turn(*slow)) as server:
+        first = send.open(server.url)
+        assert send.read(first) == b"one"
+        second = send.open(server.url)
+        send.close(first)
+        assert send.read(second) == b"two"
+        assert send.idle == 1
+        assert server.connections == 1
+
+
+def test_two_replies_at_once_have_a_connection_each(send: Sender) -> None:
+    with serve(lambda _: chunked([b"hi"])) as server:
+        one, two = send.open(server.url), send.open(server.url)
+        assert [send.read(one), send.read(two)] == [b"hi", b"hi"]
+    assert server.connections == (2 if send.blocks else 1)  # the pool waits for JSON, and has it whole
+
+
+# Stale connections
+
+
+def test_a_kept_connection_that_dies_without_a_byte_is_replaced_once(
+    make_send: Callable[..., Sender], server_tls: ssl.SSLContext | None
+) -> None:
+    """The server reads the second request and closes: the idle connection looked well until then."""
+    send = make_send(max_connections=1)
+    with serve(in_turn(reply(200, b"one"), [Close()], reply(200, b"two")), tls=server_tls) as server:
+        assert [send(server.url), send(server.url)] == [ONE, TWO]
+        assert send.held == 1
+        assert (server.connections, len(server.requests)) == (2, 3)
+
+
+@pytest.mark.parametrize("size", [2, 1_000_000])
+def test_a_kept_connection_that_is_reset_without_a_byte_is_replaced(
+    size: int, make_send: Callable[..., Sender]
+) -> None:
+    send = make_send(max_connections=1)
+    with serve(in_turn(reply(200, b"one"), [Reset()], reply(200, b"two"))) as server:
+        assert [send(server.url, b"x" * size), send(server.url, b"x" * size)] == [ONE, TWO]
+        assert (server.connections, len(server.requests)) == (2, 3)
+
+
+@pytest.mark.parametrize("end", [Close(), Reset()], ids=["close", "reset"])
+def test_a_kept_connection_that_dies_late_is_a_fault_like_any_other(
+    end: loopback.Step,
+    make_send: Callable[..., Sender],
+    server_tls: ssl.SSLContext | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The server may have begun to work on it: only the user may decide to pay twice."""
+    monkeypatch.setattr(blocking, "RACE_S", 0.1)
+    send = make_send(max_connections=1)
+    with serve(in_turn(reply(200, b"one"), [Pause(0.2), end], reply(200, b"two")), tls=server_tls) as server:
+        assert send(server.url) == ONE
+        with pytest.raises(BROKEN) as caught:
+            send(server.url)
+        assert len(server.requests) == 2
+        assert faults.is_passing(caught.value)
+        assert send(server.url) == TWO
+        assert send.held == 1
+
+
+def test_a_kept_connection_that_dies_before_the_request_was_there_is_replaced_however_late(
+    make_send: Callable[..., Sender], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocking, "RACE_S", 0.0)
+    send = make_send(max_connections=1)
+    body = b"x" * 20_000_000
+
+    def talk() -> None:
+        first, _ = listener.accept()
+        with first:
+            first.recv(65536)
+            first.sendall(reply(200, b"one"))
+            first.recv(65536)  # some of the second
+            time.sleep(0.05)
+        second, _ = listener.accept()
+        with second:
+            drain(second, len(body))
+            second.sendall(reply(200, b"two"))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        thread = threading.Thread(target=talk, daemon=True)
+        thread.start()
+        assert [send(url), send(url, body)] == [ONE, TWO]
+        thread.join(10)
+
+
+def test_a_kept_connection_is_replaced_only_once(send: Sender) -> None:
+    with serve(in_turn(reply(200, b"hi"), [Close()], [Close()], reply(200, b"hi"))) as server:
+        assert send(server.url) == HI
+        with pytest.raises(httpx.RemoteProtocolError, match="without a reply"):
+            send(server.url)
+        assert send.held == 0
+        assert send(server.url) == HI
+        assert (server.connections, len(server.requests)) == (3, 4)
+
+
+@pytest.mark.parametrize("steps", [[HEAD, Close()], [HEAD, Pause(0.02), Reset()], [b"H", Close()]])
+def test_a_kept_connection_that_dies_after_a_byte_is_not_replaced(
+    steps: list[loopback.Step], send: Sender
+) -> None:
+    with serve(in_turn(reply(200, b"hi"), steps, reply(200, b"two"))) as server:
+        assert send(server.url) == HI
+        with pytest.raises(BROKEN):
+            send(server.url)
+        assert len(server.requests) == 2
+
+
+def test_a_fresh_connection_that_dies_is_not_replaced(send: Sender) -> None:
+    with serve(lambda _: [Close()]) as server, pytest.raises(httpx.RemoteProtocolError):
+        send(server.url)
+    assert len(server.requests) == 1
+
+
+def test_a_time_out_on_a_kept_connection_is_not_repeated(send: Sender) -> None:
+    with serve(in_turn(reply(200, b"hi"), [Stall()])) as server:
+        assert send(server.url) == HI
+        with pytest.raises(httpx.ReadTimeout):
+            send(server.url, read=0.05)
+        assert len(server.requests) == 2
