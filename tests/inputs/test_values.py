@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatpipe.inputs.values import NotJSON, dumps, loads, loads_exactly, strict_line
+from refusals import refused
 
 
 @pytest.mark.parametrize(
@@ -77,9 +78,8 @@ def test_refused_with_line_and_column(
 
 
 def test_byte_that_is_not_utf8_is_the_right_one_behind_a_byte_order_mark() -> None:
-    with pytest.raises(NotJSON) as refused:
+    with refused(NotJSON, what="byte 0xfe is not UTF-8", line=1):
         loads(b'\xef\xbb\xbf"a\xfe"')
-    assert (refused.value.what, refused.value.line) == ("byte 0xfe is not UTF-8", 1)
 
 
 def test_more_digits_than_python_reads_are_refused() -> None:
@@ -101,9 +101,8 @@ NOT_FINITE = pytest.mark.parametrize(
 
 @NOT_FINITE
 def test_what_the_user_gives_holds_no_number_that_json_has_not(data: bytes, what: str, value: str) -> None:
-    with pytest.raises(NotJSON) as refused:
+    with refused(NotJSON, what=what, line=1, column=1):
         loads_exactly(data)
-    assert (refused.value.what, refused.value.line, refused.value.column) == (what, 1, 1)
 
 
 @NOT_FINITE

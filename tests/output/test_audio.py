@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pty
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +20,11 @@ from chatpipe.output.notices import Notices
 from chatpipe.output.options import Printing, Target, Telling
 from chatpipe.output.target import opened
 from chatpipe.wire.answer import Answer
+from output.collected import Sink
+from refusals import refused
 
 Json = dict[str, Any]
 SPOKEN: Json = {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}}
-
-
-class Sink:
-    def __init__(self) -> None:
-        self.pieces: list[bytes] = []
-
-    def write(self, data: bytes) -> None:
-        self.pieces.append(data)
-
-    @property
-    def data(self) -> bytes:
-        return b"".join(self.pieces)
 
 
 def silent(text: str) -> None:
@@ -49,9 +41,14 @@ def chunk(data: str | None, answer_id: str = "c", index: int = 0) -> Json:
     return {"id": answer_id, "choices": [{"index": index, "delta": {"audio": audio}}]}
 
 
-def played(made: Audio, *chunks: Json) -> None:
+def written(*chunks: Json, end: Json) -> list[bytes]:
+    """The writes of chunks, then of the whole answer. What fails at the end is raised."""
+    sink = Sink()
+    made = Audio(sink, silent)
     for each in chunks:
         made.chunk(b"", each)
+    made.end(end, None)
+    return sink.pieces
 
 
 # Base64
@@ -100,7 +97,7 @@ def test_base64_character_by_character_leaves_as_soon_as_it_is_known(text: str, 
         pytest.param("AA-_", id="the alphabet of URLs"),
     ],
 )
-def test_what_is_not_base64_is_found_however_it_is_cut(text: str) -> None:
+def test_text_that_is_not_base64_is_found_however_it_is_cut(text: str) -> None:
     for cut in range(len(text) + 1):
         with pytest.raises(ValueError):  # noqa: PT011 - binascii.Error and ours
             play(Decoder(), text[:cut], text[cut:])
@@ -109,59 +106,58 @@ def test_what_is_not_base64_is_found_however_it_is_cut(text: str) -> None:
 # The writer
 
 
-def test_whole_answer_is_one_write() -> None:
+def test_a_whole_answer_is_one_write() -> None:
     sink = Sink()
     Audio(sink, silent).end(whole({"id": "a", "data": "AAECAw==", "transcript": "hi"}), b"{}")
     assert sink.pieces == [b"\0\1\2\3"]
 
 
-def test_streamed_answer_is_written_as_it_comes() -> None:
+def test_a_streamed_answer_is_written_as_it_comes() -> None:
     sink = Sink()
     made = Audio(sink, silent)
-    played(made, chunk(None), chunk("AAEC"), chunk("Aw"), chunk("==B"), chunk("AUG"))
+    for each in (chunk(None), chunk("AAEC"), chunk("Aw"), chunk("==B"), chunk("AUG")):
+        made.chunk(b"", each)
     assert sink.pieces == [b"\0\1\2", b"\3", b"\4\5\6"]
     made.end(whole({"data": "never looked at"}), None)
     assert sink.data == b"\0\1\2\3\4\5\6"
 
 
-def test_of_several_choices_the_first_is_written() -> None:
-    sink = Sink()
-    made = Audio(sink, silent)
-    played(made, chunk("AAEC"), chunk("/////", index=1), chunk("AAEC"))
-    made.end(whole({}), None)
-    assert sink.data == b"\0\1\2\0\1\2"
-
-
-def test_whole_answer_to_a_stream_is_written_too() -> None:
-    """One server sends it as an event, with a message in place of a delta."""
-    sink = Sink()
-    made = Audio(sink, silent)
-    played(made, whole({"data": "AAEC"}))
-    made.end(whole({"data": "AAEC"}), None)
-    assert sink.data == b"\0\1\2"
-
-
-def test_a_try_that_failed_before_a_byte_is_forgotten() -> None:
-    sink = Sink()
-    made = Audio(sink, silent)
-    played(made, chunk("AAE", "try 1"), chunk("BAUG", "try 2"))
-    made.end(whole({"data": "BAUG"}), None)
-    assert sink.data == b"\4\5\6"
+@pytest.mark.parametrize(
+    ("chunks", "end", "data"),
+    [
+        pytest.param(
+            [chunk("AAEC"), chunk("/////", index=1), chunk("AAEC")],
+            {},
+            b"\0\1\2\0\1\2",
+            id="the first of several choices",
+        ),
+        # One server sends it as an event, with a message in place of a delta.
+        pytest.param([whole({"data": "AAEC"})], {"data": "AAEC"}, b"\0\1\2", id="a whole answer to a stream"),
+        pytest.param(
+            [chunk("AAE", "try 1"), chunk("BAUG", "try 2")],
+            {"data": "BAUG"},
+            b"\4\5\6",
+            id="not a try that failed before a byte",
+        ),
+    ],
+)
+def test_the_sound_of_one_answer_is_written_once(chunks: list[Json], end: Json, data: bytes) -> None:
+    assert b"".join(written(*chunks, end=whole(end))) == data
 
 
 @pytest.mark.parametrize("data", ["AAE", "AAECA", "A!EC", "AAEC=A=="])
 def test_bad_base64_in_a_whole_answer_writes_nothing(data: str) -> None:
     sink = Sink()
-    with pytest.raises(BrokenAnswer) as broken:
+    with refused(BrokenAnswer, "the audio of the answer is not base64: try again"):
         Audio(sink, silent).end(whole({"data": data}), b"{}")
-    assert str(broken.value) == "the audio of the answer is not base64: try again"
     assert sink.pieces == []
 
 
-def test_bad_base64_in_a_stream_ends_what_is_written() -> None:
+def test_bad_base64_in_a_stream_ends_the_writing() -> None:
     sink = Sink()
     made = Audio(sink, silent)
-    played(made, chunk("AAEC"), chunk("!!!!"), chunk("AAEC"))
+    for data in ("AAEC", "!!!!", "AAEC"):
+        made.chunk(b"", chunk(data))
     with pytest.raises(BrokenAnswer):
         made.end(whole({"data": "AAEC"}), None)
     assert sink.pieces == [b"\0\1\2"]
@@ -221,14 +217,14 @@ CALL = [{"id": "k", "type": "function", "function": {"name": "f", "arguments": "
         pytest.param(whole({"data": "AAEC"}), "", None, id="sound"),
     ],
 )
-def test_status(
+def test_an_answer_without_sound_has_a_status(
     value: Json, allow: str, status: Status | None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     fault = delivered(value, str(tmp_path / "a"), allow=frozenset(allow.split()))
     assert (fault and fault.status) == status
 
 
-def test_no_audio_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_missing_audio_is_reported(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     fault = delivered(whole(None, content="Only text."), str(tmp_path / "a"))
     expected = "there is no audio in the answer: ask with --modality audio, --audio-voice and --audio-format"
     assert str(fault) == expected
@@ -266,46 +262,47 @@ def test_an_answer_with_bad_base64_is_kept_as_it_came(tmp_path: Path) -> None:
         pytest.param(Printing("audio"), Target("a"), None, "audio", id="a recording, named"),
     ],
 )
-def test_format_that_is_settled(printing: Printing, target: Target, body: Json | None, format: str) -> None:
+def test_the_format_is_audio_only_for_a_file_and_a_spoken_answer(
+    printing: Printing, target: Target, body: Json | None, format: str
+) -> None:
     settled = settle(printing, target, body)
     assert settled.format == format
     assert settled.escape == (format != "audio")
 
 
 def test_several_choices_in_one_sound_are_2() -> None:
-    with pytest.raises(UsageFault) as fault:
+    with refused(UsageFault, "--n: 2 choices in one sound: use -f json"):
         settle(Printing("audio"), Target("a"), {**SPOKEN, "n": 2})
-    assert str(fault.value) == "--n: 2 choices in one sound: use -f json"
     assert settle(Printing("audio"), Target("a"), {**SPOKEN, "n": 1}).format == "audio"
 
 
-def test_sound_for_a_terminal_is_2_unless_stdout_is_named() -> None:
-    controller, terminal = pty.openpty()
+@contextmanager
+def stdout_is(open_pair: Callable[[], tuple[int, int]]) -> Iterator[None]:
+    """Standard output as the second descriptor of a pair."""
+    pair = open_pair()
     stdout = os.dup(1)
-    os.dup2(terminal, 1)
+    os.dup2(pair[1], 1)
     try:
-        with pytest.raises(UsageFault) as fault:
+        yield
+    finally:
+        os.dup2(stdout, 1)
+        for fd in (stdout, *pair):
+            os.close(fd)
+
+
+def test_sound_for_a_terminal_is_2_unless_stdout_is_named() -> None:
+    line = "--format: audio would go to a terminal: use -o FILE, or -o -"
+    with stdout_is(pty.openpty):
+        with refused(UsageFault, line):
             settle(Printing("audio"), Target())
         assert settle(Printing("audio"), Target("-")).escape is False
         assert settle(Printing("audio"), Target("a.wav")).format == "audio"
         assert settle(Printing("text"), Target()).format == "text"
-    finally:
-        os.dup2(stdout, 1)
-        for fd in (stdout, controller, terminal):
-            os.close(fd)
-    assert str(fault.value) == "--format: audio would go to a terminal: use -o FILE, or -o -"
 
 
 def test_sound_for_a_pipe_needs_no_name() -> None:
-    reader, writer = os.pipe()
-    stdout = os.dup(1)
-    os.dup2(writer, 1)
-    try:
+    with stdout_is(os.pipe):
         assert settle(Printing("audio"), Target()).format == "audio"
-    finally:
-        os.dup2(stdout, 1)
-        for fd in (stdout, reader, writer):
-            os.close(fd)
 
 
 @pytest.mark.parametrize(
@@ -322,7 +319,9 @@ def test_sound_for_a_pipe_needs_no_name() -> None:
         pytest.param({"modalities": ["audio"], "audio": {"format": "pcm16"}}, "audio", None, id="audio"),
     ],
 )
-def test_who_decides_to_stream_a_spoken_answer(given: Json, format: str, stream: bool | None) -> None:
+def test_a_spoken_answer_is_streamed_only_where_it_can_be(
+    given: Json, format: str, stream: bool | None
+) -> None:
     body = dict(given)
     decide_stream(body, Printing(format=format))
     assert body.get("stream") is stream

@@ -17,26 +17,18 @@ from chatpipe.output.notices import Notices
 from chatpipe.output.options import Printing, Target, Telling
 from chatpipe.output.target import Opened, opened
 from chatpipe.wire.answer import Answer
+from refusals import refused
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def completion(content: str | None = "hi", finish: str = "stop", **message: Any) -> dict[str, Any]:
-    return {
-        "model": "m",
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": content, **message},
-                "finish_reason": finish,
-            }
-        ],
-        "usage": {"total_tokens": 5},
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": content, **message},
+        "finish_reason": finish,
     }
+    return {"model": "m", "choices": [choice], "usage": {"total_tokens": 5}}
 
 
 def answer(value: dict[str, Any], fault: ChatpipeError | None = None) -> Answer:
@@ -53,36 +45,36 @@ def delivered(out: Opened, given: Answer, **printing: Any) -> ChatpipeError | No
     return Delivery(out, Printing(**printing), Notices(Telling())).finish(given)
 
 
+def concluded(given: Answer, path: str | None = "out") -> int:
+    with output(path) as out:
+        return conclude(out, delivered(out, given))
+
+
+CUT = completion(finish="length")
+REFUSED = completion(None, refusal="no")
 CALL = [{"id": "k", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+CALLING = completion(None, tool_calls=CALL)
 
 
 @pytest.mark.parametrize(
     ("value", "printing", "status"),
     [
         pytest.param(completion(), {}, 0, id="good"),
-        pytest.param(completion(finish="length"), {}, 3, id="truncated"),
-        pytest.param(completion(finish="length"), {"format": "json"}, 3, id="truncated, in every format"),
-        pytest.param(
-            completion(finish="length"), {"allow": frozenset({"truncated"})}, 0, id="truncated, allowed"
-        ),
-        pytest.param(completion(None, refusal="no"), {}, 4, id="refused"),
-        pytest.param(
-            completion(None, refusal="no"), {"allow": frozenset({"refused"})}, 0, id="refused, allowed"
-        ),
+        pytest.param(CUT, {}, 3, id="truncated"),
+        pytest.param(CUT, {"format": "json"}, 3, id="truncated, in every format"),
+        pytest.param(CUT, {"allow": frozenset({"truncated"})}, 0, id="truncated, allowed"),
+        pytest.param(REFUSED, {}, 4, id="refused"),
+        pytest.param(REFUSED, {"allow": frozenset({"refused"})}, 0, id="refused, allowed"),
         pytest.param(completion(""), {"format": "usage"}, 4, id="empty"),
-        pytest.param(completion(None, tool_calls=CALL), {}, 6, id="tool calls, as text"),
-        pytest.param(
-            completion(None, tool_calls=CALL), {"format": "tool-calls"}, 0, id="tool calls, handed on"
-        ),
-        pytest.param(completion(None, tool_calls=CALL), {"format": "json"}, 0, id="tool calls, as json"),
-        pytest.param(
-            completion(None, tool_calls=CALL), {"allow": frozenset({"tool-calls"})}, 0, id="allowed"
-        ),
+        pytest.param(CALLING, {}, 6, id="tool calls, as text"),
+        pytest.param(CALLING, {"format": "tool-calls"}, 0, id="tool calls, handed on"),
+        pytest.param(CALLING, {"format": "json"}, 0, id="tool calls, as json"),
+        pytest.param(CALLING, {"allow": frozenset({"tool-calls"})}, 0, id="allowed"),
         pytest.param({"choices": []}, {"format": "json"}, 76, id="no choices"),
         pytest.param({**completion(), "error": {"message": "x"}}, {}, 76, id="an error beside an answer"),
     ],
 )
-def test_status(value: dict[str, Any], printing: dict[str, Any], status: int) -> None:
+def test_a_verdict_gives_the_status(value: dict[str, Any], printing: dict[str, Any], status: int) -> None:
     with output("out") as out:
         fault = delivered(out, answer(value), **printing)
     assert (fault.status if fault else 0) == status
@@ -91,10 +83,10 @@ def test_status(value: dict[str, Any], printing: dict[str, Any], status: int) ->
 def test_fault_of_the_exchange_comes_before_the_verdict() -> None:
     cut = BrokenAnswer("cut")
     with output("out") as out:
-        assert delivered(out, answer(completion(finish="length"), cut)) is cut
+        assert delivered(out, answer(CUT, cut)) is cut
 
 
-def test_started_from_the_first_byte_on() -> None:
+def test_an_answer_has_started_from_its_first_byte_on() -> None:
     with output("out") as out:
         delivery = Delivery(out, Printing(), Notices(Telling()))
         assert not delivery.started
@@ -104,7 +96,7 @@ def test_started_from_the_first_byte_on() -> None:
         assert delivery.started
 
 
-def test_format_that_waits_has_not_started() -> None:
+def test_a_format_that_waits_has_not_started() -> None:
     with output("out") as out:
         delivery = Delivery(out, Printing(format="json"), Notices(Telling()))
         delivery.raw(b"data: {}\n\n")
@@ -114,15 +106,14 @@ def test_format_that_waits_has_not_started() -> None:
 
 def test_good_answer_replaces_the_file() -> None:
     Path("out").write_text("old")
-    with output("out") as out:
-        assert conclude(out, delivered(out, answer(completion()))) == 0
+    assert concluded(answer(completion())) == 0
     assert (Path("out").read_text(), os.listdir()) == ("hi\n", ["out"])
 
 
-def test_answer_that_is_not_good_is_kept_beside_the_file_and_said() -> None:
+def test_an_answer_that_is_not_good_is_kept_beside_the_file_and_reported() -> None:
     Path("out").write_text("old")
-    with output("out") as out, pytest.raises(ChatpipeError) as raised:
-        conclude(out, delivered(out, answer(completion(finish="length"))))
+    with pytest.raises(ChatpipeError) as raised:
+        concluded(answer(CUT))
     assert (Path("out").read_text(), Path("out.part").read_text()) == ("old", "hi\n")
     assert raised.value.status == Status.TRUNCATED
     assert str(raised.value) == (
@@ -134,42 +125,43 @@ def test_answer_that_is_not_good_is_kept_beside_the_file_and_said() -> None:
 @pytest.mark.parametrize("fault", [BrokenAnswer("b"), BrokenAnswer("b", fix="try again")])
 def test_part_of_an_answer_is_kept_too(fault: BrokenAnswer) -> None:
     expected = "b: what came is in 'out.part'" + (", try again" if fault.fix else "")
-    with output("out") as out, pytest.raises(BrokenAnswer) as raised:
-        conclude(out, delivered(out, Answer(completion("par", ""), None, fault)))
-    assert str(raised.value) == expected
+    with refused(BrokenAnswer, expected):
+        concluded(Answer(completion("par", ""), None, fault))
     assert Path("out.part").read_text() == "par\n"
 
 
 def test_no_answer_leaves_nothing() -> None:
     fault = BrokenAnswer("b", fix="f")
-    with output("out") as out, pytest.raises(BrokenAnswer) as raised:
-        conclude(out, delivered(out, Answer(None, None, fault)))
+    with pytest.raises(BrokenAnswer) as raised:
+        concluded(Answer(None, None, fault))
     assert (str(raised.value), os.listdir()) == ("b: f", [])
 
 
-def test_what_is_no_answer_is_kept_beside_a_file() -> None:
-    with output("out") as out, pytest.raises(BrokenAnswer):
-        conclude(out, delivered(out, Answer(None, b"<html>", BrokenAnswer("b"))))
+def test_a_body_that_is_no_answer_is_kept_beside_a_file() -> None:
+    with pytest.raises(BrokenAnswer):
+        concluded(Answer(None, b"<html>", BrokenAnswer("b")))
     assert os.listdir() == ["out.part"]
     assert Path("out.part").read_bytes() == b"<html>"
 
 
 @pytest.mark.parametrize("path", [None, "-"])
-def test_what_is_no_answer_does_not_go_to_stdout(capfd: pytest.CaptureFixture[str], path: str | None) -> None:
-    with output(path) as out, pytest.raises(BrokenAnswer):
-        conclude(out, delivered(out, Answer(None, b"<html>", BrokenAnswer("b"))))
+def test_a_body_that_is_no_answer_does_not_go_to_stdout(
+    capfd: pytest.CaptureFixture[str], path: str | None
+) -> None:
+    with pytest.raises(BrokenAnswer):
+        concluded(Answer(None, b"<html>", BrokenAnswer("b")), path)
     assert capfd.readouterr().out == ""
 
 
 def test_usage_goes_to_stderr_also_for_an_answer_that_is_not_good(capfd: pytest.CaptureFixture[str]) -> None:
     with output() as out:
-        delivered(out, answer(completion(finish="length")), usage=True)
+        delivered(out, answer(CUT), usage=True)
     out_, err = capfd.readouterr()
     assert out_ == "hi\n"
     assert err == '{"model":"m","prompt_tokens":null,"completion_tokens":null,"total_tokens":5}\n'
 
 
-def test_missing_logprobs_are_said(capfd: pytest.CaptureFixture[str]) -> None:
+def test_missing_logprobs_are_reported(capfd: pytest.CaptureFixture[str]) -> None:
     with output() as out:
         assert delivered(out, answer(completion()), format="logprobs") is None
     assert capfd.readouterr() == (
@@ -181,29 +173,28 @@ def test_missing_logprobs_are_said(capfd: pytest.CaptureFixture[str]) -> None:
 # The target
 
 
-def test_output_that_is_an_input_is_2() -> None:
+@pytest.mark.parametrize(
+    ("target", "line"),
+    [
+        pytest.param(Target("b"), "--output: 'b'", id="the output, by another link"),
+        pytest.param(Target("c", depfile="./a"), "--depfile: './a'", id="the rule"),
+    ],
+)
+def test_an_output_that_is_an_input_is_2(target: Target, line: str) -> None:
     Path("a").write_text("x")
     os.link("a", "b")
-    with pytest.raises(UsageFault) as fault, opened(Target("b"), ["a"], escape=True):
+    message = f"{line} is an input, too: write to another file"
+    with refused(UsageFault, message), opened(target, ["a"], escape=True):
         pass
-    assert str(fault.value) == "--output: 'b' is an input, too: write to another file"
     assert Path("a").read_text() == "x"
-
-
-def test_a_rule_that_would_replace_an_input_is_2() -> None:
-    Path("a").write_text("x")
-    with pytest.raises(UsageFault) as fault, opened(Target("b", depfile="./a"), ["a"], escape=True):
-        pass
-    assert str(fault.value) == "--depfile: './a' is an input, too: write to another file"
-    assert os.listdir() == ["a"]
+    assert sorted(os.listdir()) == ["a", "b"]
 
 
 def test_closed_stdout_is_74_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout", None)
     with pytest.raises(CannotWrite), output():
         pass
-    with output("out") as out:  # a file is another matter
-        assert conclude(out, delivered(out, answer(completion()))) == 0
+    assert concluded(answer(completion())) == 0  # a file is another matter
 
 
 def test_depfile_names_inputs_and_is_written_only_when_all_is_good() -> None:
@@ -218,25 +209,23 @@ def test_depfile_names_inputs_and_is_written_only_when_all_is_good() -> None:
     assert Path("out.d").read_text() == "out: \\\n  a \\\n  b\n\na:\n\nb:\n"
 
 
-def written_until(error: BaseException, data: bytes = b"par") -> None:
-    with output("out") as out:
-        out.write(data)
-        raise error
+@pytest.mark.parametrize(
+    ("error", "data", "left"),
+    [
+        pytest.param(Interrupted(2), b"par", ["out.part"], id="interrupted: the part is kept"),
+        pytest.param(Interrupted(2), b"", [], id="interrupted before a byte"),
+        pytest.param(ValueError("x"), b"par", [], id="failed otherwise"),
+    ],
+)
+def test_a_part_is_kept_of_a_run_that_is_interrupted_only(
+    error: BaseException, data: bytes, left: list[str]
+) -> None:
+    def fail() -> None:
+        with output("out") as out:
+            out.write(data)
+            raise error
 
-
-def test_part_of_an_answer_is_kept_when_the_run_is_interrupted() -> None:
-    with pytest.raises(Interrupted):
-        written_until(Interrupted(2))
-    assert os.listdir() == ["out.part"]
-
-
-def test_nothing_is_kept_of_a_run_that_failed_otherwise() -> None:
-    with pytest.raises(ValueError, match="x"):
-        written_until(ValueError("x"))
-    assert os.listdir() == []
-
-
-def test_interrupted_before_a_byte_leaves_nothing() -> None:
-    with pytest.raises(Interrupted):
-        written_until(Interrupted(2), b"")
-    assert os.listdir() == []
+    with pytest.raises(type(error)) as caught:
+        fail()
+    assert caught.value is error
+    assert os.listdir() == left

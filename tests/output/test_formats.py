@@ -11,22 +11,10 @@ from chatpipe.errors import UsageFault
 from chatpipe.output.formats import WRITERS, decide_stream, writer
 from chatpipe.output.options import FORMATS, Printing
 from chatpipe.response.assemble import Assembly
+from output.collected import Sink
+from refusals import refused
 
 Json = dict[str, Any]
-
-
-class Sink:
-    """Collects what is written; pieces tells when."""
-
-    def __init__(self) -> None:
-        self.pieces: list[bytes] = []
-
-    def write(self, data: bytes) -> None:
-        self.pieces.append(data)
-
-    @property
-    def data(self) -> bytes:
-        return b"".join(self.pieces)
 
 
 class Out(NamedTuple):
@@ -71,6 +59,11 @@ def delta(fields: str, index: int = 0, finish: str | None = None, more: str = ""
     return f'{{"index":{index},"delta":{fields},"finish_reason":{reason}{more}}}'
 
 
+def piece(fields: str, index: int = 0, finish: str | None = None, more: str = "") -> str:
+    """An event of one delta."""
+    return event(delta(fields, index, finish, more))
+
+
 def body(*choices: str, more: str = "") -> str:
     return f'{{"id":"c1","object":"chat.completion","model":"m","choices":[{",".join(choices)}]{more}}}'
 
@@ -90,6 +83,14 @@ class Case(NamedTuple):
     whole: str
     events: list[str]
     expected: dict[str, str]
+
+
+def case(whole: str, events: list[str], string: str, message: str, **others: str) -> Case:
+    """string and message are the lines of these formats; json is the answer as it came."""
+    no_more = {"text": "", "tool-calls": "", "logprobs": "", "usage": NO_COUNTS}
+    given = {name.replace("_", "-"): text for name, text in others.items()}
+    lines = {"string": string + "\n", "json": whole + "\n", "message": message + "\n"}
+    return Case(whole, events, {**no_more, **lines, **given})
 
 
 NO_COUNTS = '{"model":"m","prompt_tokens":null,"completion_tokens":null,"total_tokens":null}\n'
@@ -117,211 +118,131 @@ EMPTY = body(choice(message('""')))
 SEVERAL_LINES = body(choice(message('"a\\nb\\n\\n"')))
 
 CASES = {
-    "plain": Case(
+    "plain": case(
         PLAIN,
         [
-            event(delta('{"role":"assistant","content":""}')),
-            event(delta('{"content":"hi "}')),
-            event(delta('{"content":"ä"}')),
-            event(delta("{}", finish="stop")),
+            piece('{"role":"assistant","content":""}'),
+            piece('{"content":"hi "}'),
+            piece('{"content":"ä"}'),
+            piece("{}", finish="stop"),
             event(
                 usage={"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5, "details": {"x": 1}},
             ),
         ],
-        {
-            "text": "hi ä\n",
-            "string": '"hi ä"\n',
-            "json": PLAIN + "\n",
-            "message": '{"role":"assistant","content":"hi ä","refusal":null}\n',
-            "tool-calls": "",
-            "logprobs": "",
-            "usage": (
-                '{"model":"m","prompt_tokens":3,"completion_tokens":2,"total_tokens":5,"details":{"x":1}}\n'
-            ),
-        },
+        '"hi ä"',
+        '{"role":"assistant","content":"hi ä","refusal":null}',
+        text="hi ä\n",
+        usage='{"model":"m","prompt_tokens":3,"completion_tokens":2,"total_tokens":5,"details":{"x":1}}\n',
     ),
-    "two choices": Case(
+    "two choices": case(
         TWO,
         [
             event(delta('{"role":"assistant","content":"a"}'), delta('{"role":"assistant","content":""}', 1)),
-            event(delta('{"content":"b"}', 1)),
-            event(delta('{"content":"\\n"}')),
-            event(delta("{}", 1, "stop")),
-            event(delta("{}", finish="stop")),
+            piece('{"content":"b"}', 1),
+            piece('{"content":"\\n"}'),
+            piece("{}", 1, "stop"),
+            piece("{}", finish="stop"),
         ],
-        {
-            "text": "a\nb\n",
-            "string": '"a\\n"\n"b"\n',
-            "json": TWO + "\n",
-            "message": (
-                '{"role":"assistant","content":"a\\n","refusal":null}\n'
-                '{"role":"assistant","content":"b","refusal":null}\n'
-            ),
-            "tool-calls": "",
-            "logprobs": "",
-            "usage": NO_COUNTS,
-        },
+        '"a\\n"\n"b"',
+        '{"role":"assistant","content":"a\\n","refusal":null}\n'
+        '{"role":"assistant","content":"b","refusal":null}',
+        text="a\nb\n",
     ),
-    "tool calls": Case(
+    "tool calls": case(
         CALLS,
         [
-            event(
-                delta(
-                    '{"role":"assistant","content":null,"tool_calls":[{"index":0,"id":"k1","type":"function",'
-                    '"function":{"name":"f","arguments":""}}]}'
-                )
+            piece(
+                '{"role":"assistant","content":null,"tool_calls":[{"index":0,"id":"k1","type":"function",'
+                '"function":{"name":"f","arguments":""}}]}'
             ),
-            event(delta('{"tool_calls":[{"index":0,"function":{"arguments":"{\\"a\\": [1,"}}]}')),
-            event(delta('{"tool_calls":[{"index":0,"function":{"arguments":" 2.50]}"}}]}')),
-            event(
-                delta(
-                    '{"tool_calls":[{"index":1,"id":"k2","type":"function",'
-                    '"function":{"name":"g","arguments":"{\\"a\\":"}}]}'
-                )
+            piece('{"tool_calls":[{"index":0,"function":{"arguments":"{\\"a\\": [1,"}}]}'),
+            piece('{"tool_calls":[{"index":0,"function":{"arguments":" 2.50]}"}}]}'),
+            piece(
+                '{"tool_calls":[{"index":1,"id":"k2","type":"function",'
+                '"function":{"name":"g","arguments":"{\\"a\\":"}}]}'
             ),
-            event(
-                delta(
-                    '{"tool_calls":[{"index":2,"id":"k3","type":"custom","custom":{"name":"c","input":"5"}}]}'
-                )
-            ),
-            event(delta("{}", finish="tool_calls")),
+            piece('{"tool_calls":[{"index":2,"id":"k3","type":"custom","custom":{"name":"c","input":"5"}}]}'),
+            piece("{}", finish="tool_calls"),
         ],
-        {
-            "text": "",
-            "string": "null\n",
-            "json": CALLS + "\n",
-            "message": message("null", f',"tool_calls":[{CALL},{BROKEN},{CUSTOM}]') + "\n",
-            "tool-calls": (
-                '{"id":"k1","name":"f","arguments":{"a":[1,2.5]}}\n'
-                '{"id":"k2","name":"g","raw":"{\\"a\\":"}\n'
-                '{"id":"k3","name":"c","raw":"5"}\n'
-            ),
-            "logprobs": "",
-            "usage": NO_COUNTS,
-        },
+        "null",
+        message("null", f',"tool_calls":[{CALL},{BROKEN},{CUSTOM}]'),
+        tool_calls=(
+            '{"id":"k1","name":"f","arguments":{"a":[1,2.5]}}\n'
+            '{"id":"k2","name":"g","raw":"{\\"a\\":"}\n'
+            '{"id":"k3","name":"c","raw":"5"}\n'
+        ),
     ),
-    "legacy function call": Case(
+    "legacy function call": case(
         LEGACY,
         [
-            event(delta('{"role":"assistant","content":null,"function_call":{"name":"f","arguments":""}}')),
-            event(delta('{"function_call":{"arguments":"{}"}}')),
-            event(delta("{}", finish="function_call")),
+            piece('{"role":"assistant","content":null,"function_call":{"name":"f","arguments":""}}'),
+            piece('{"function_call":{"arguments":"{}"}}'),
+            piece("{}", finish="function_call"),
         ],
-        {
-            "text": "",
-            "string": "null\n",
-            "json": LEGACY + "\n",
-            "message": message("null", ',"function_call":{"name":"f","arguments":"{}"}') + "\n",
-            "tool-calls": '{"id":null,"name":"f","arguments":{}}\n',
-            "logprobs": "",
-            "usage": NO_COUNTS,
-        },
+        "null",
+        message("null", ',"function_call":{"name":"f","arguments":"{}"}'),
+        tool_calls='{"id":null,"name":"f","arguments":{}}\n',
     ),
-    "refusal": Case(
+    "refusal": case(
         REFUSAL,
         [
-            event(delta('{"role":"assistant","content":null,"refusal":"No,"}')),
-            event(delta('{"refusal":" sorry."}')),
-            event(delta("{}", finish="stop")),
+            piece('{"role":"assistant","content":null,"refusal":"No,"}'),
+            piece('{"refusal":" sorry."}'),
+            piece("{}", finish="stop"),
         ],
-        {
-            "text": "",
-            "string": "null\n",
-            "json": REFUSAL + "\n",
-            "message": '{"role":"assistant","content":null,"refusal":"No, sorry."}\n',
-            "tool-calls": "",
-            "logprobs": "",
-            "usage": NO_COUNTS,
-        },
+        "null",
+        '{"role":"assistant","content":null,"refusal":"No, sorry."}',
     ),
-    "reasoning": Case(
+    "reasoning": case(
         REASONING,
         [
-            event(delta('{"role":"assistant","content":null,"reasoning_content":"Six times"}')),
-            event(delta('{"content":null,"reasoning_content":" seven."}')),
-            event(delta('{"content":"42","reasoning_content":null}')),
-            event(delta("{}", finish="stop")),
+            piece('{"role":"assistant","content":null,"reasoning_content":"Six times"}'),
+            piece('{"content":null,"reasoning_content":" seven."}'),
+            piece('{"content":"42","reasoning_content":null}'),
+            piece("{}", finish="stop"),
         ],
-        {
-            "text": "42\n",
-            "string": '"42"\n',
-            "json": REASONING + "\n",
-            "message": message('"42"', ',"reasoning_content":"Six times seven."') + "\n",
-            "tool-calls": "",
-            "logprobs": "",
-            "usage": NO_COUNTS,
-        },
+        '"42"',
+        message('"42"', ',"reasoning_content":"Six times seven."'),
+        text="42\n",
     ),
-    "logprobs": Case(
+    "logprobs": case(
         WITH_LOGPROBS,
         [
-            event(
-                delta(
-                    '{"role":"assistant","content":"h"}',
-                    more=',"logprobs":{"content":[{"token":"h","logprob":-0.5,"bytes":[104],"top_logprobs":'
-                    '[{"token":"h","logprob":-0.5,"bytes":null},'
-                    '{"token":"\\t\\n","logprob":-9999.0,"bytes":null}]}]}',
-                )
+            piece(
+                '{"role":"assistant","content":"h"}',
+                more=',"logprobs":{"content":[{"token":"h","logprob":-0.5,"bytes":[104],"top_logprobs":'
+                '[{"token":"h","logprob":-0.5,"bytes":null},'
+                '{"token":"\\t\\n","logprob":-9999.0,"bytes":null}]}]}',
             ),
-            event(
-                delta(
-                    '{"content":"ä"}',
-                    more=',"logprobs":{"content":[{"token":"ä","logprob":-1,"bytes":null,"top_logprobs":[]}]}',
-                )
+            piece(
+                '{"content":"ä"}',
+                more=',"logprobs":{"content":[{"token":"ä","logprob":-1,"bytes":null,"top_logprobs":[]}]}',
             ),
-            event(delta("{}", finish="stop", more=',"logprobs":null')),
+            piece("{}", finish="stop", more=',"logprobs":null'),
         ],
-        {
-            "text": "hä\n",
-            "string": '"hä"\n',
-            "json": WITH_LOGPROBS + "\n",
-            "message": message('"hä"') + "\n",
-            "tool-calls": "",
-            "logprobs": '0\t0\t"h"\t-0.5\t"h"\t-0.5\t"\\t\\n"\t-9999.0\n0\t1\t"ä"\t-1\n',
-            "usage": NO_COUNTS,
-        },
+        '"hä"',
+        message('"hä"'),
+        text="hä\n",
+        logprobs='0\t0\t"h"\t-0.5\t"h"\t-0.5\t"\\t\\n"\t-9999.0\n0\t1\t"ä"\t-1\n',
     ),
-    "null content": Case(
+    "null content": case(
         NULL,
-        [event(delta('{"role":"assistant","content":null}')), event(delta("{}", finish="stop"))],
-        {
-            "text": "",
-            "string": "null\n",
-            "json": NULL + "\n",
-            "message": message("null") + "\n",
-            "tool-calls": "",
-            "logprobs": "",
-            "usage": NO_COUNTS,
-        },
+        [piece('{"role":"assistant","content":null}'), piece("{}", finish="stop")],
+        "null",
+        message("null"),
     ),
-    "empty content": Case(
+    "empty content": case(
         EMPTY,
-        [event(delta('{"role":"assistant","content":""}')), event(delta("{}", finish="stop"))],
-        {
-            "text": "",
-            "string": '""\n',
-            "json": EMPTY + "\n",
-            "message": message('""') + "\n",
-            "tool-calls": "",
-            "logprobs": "",
-            "usage": NO_COUNTS,
-        },
+        [piece('{"role":"assistant","content":""}'), piece("{}", finish="stop")],
+        '""',
+        message('""'),
     ),
-    "several lines": Case(
+    "several lines": case(
         SEVERAL_LINES,
-        [
-            event(delta('{"role":"assistant","content":"a\\nb"}')),
-            event(delta('{"content":"\\n\\n"}', finish="stop")),
-        ],
-        {
-            "text": "a\nb\n\n",
-            "string": '"a\\nb\\n\\n"\n',
-            "json": SEVERAL_LINES + "\n",
-            "message": message('"a\\nb\\n\\n"') + "\n",
-            "tool-calls": "",
-            "logprobs": "",
-            "usage": NO_COUNTS,
-        },
+        [piece('{"role":"assistant","content":"a\\nb"}'), piece('{"content":"\\n\\n"}', finish="stop")],
+        '"a\\nb\\n\\n"',
+        message('"a\\nb\\n\\n"'),
+        text="a\nb\n\n",
     ),
 }
 EACH = pytest.mark.parametrize(
@@ -335,7 +256,7 @@ EACH = pytest.mark.parametrize(
 
 
 @EACH
-def test_whole_answer(case: Case, format: str, stdout: str) -> None:
+def test_each_format_writes_a_whole_answer(case: Case, format: str, stdout: str) -> None:
     assert whole(case.whole, format).stdout == stdout
 
 
@@ -412,16 +333,16 @@ SPOKEN = body(
     choice('{"role":"assistant","content":null,"audio":{"id":"a","data":"AAEC","transcript":"Hi."}}')
 )
 SPOKEN_EVENTS = [
-    event(delta('{"role":"assistant","content":null,"audio":{"id":"a","transcript":"Hi"}}')),
-    event(delta('{"audio":{"data":"AAEC"}}')),
-    event(delta('{"audio":{"transcript":"."}}')),
-    event(delta('{"audio":{"expires_at":5}}')),
-    event(delta("{}", finish="stop")),
+    piece('{"role":"assistant","content":null,"audio":{"id":"a","transcript":"Hi"}}'),
+    piece('{"audio":{"data":"AAEC"}}'),
+    piece('{"audio":{"transcript":"."}}'),
+    piece('{"audio":{"expires_at":5}}'),
+    piece("{}", finish="stop"),
 ]
 
 
 @pytest.mark.parametrize(("format", "stdout"), [("text", "Hi.\n"), ("string", '"Hi."\n')])
-def test_words_of_audio(format: str, stdout: str) -> None:
+def test_the_words_of_audio_are_its_text(format: str, stdout: str) -> None:
     assert whole(SPOKEN, format) == (stdout, "")
     assert streamed(SPOKEN_EVENTS, format) == (stdout, "")
 
@@ -459,12 +380,12 @@ def test_words_of_audio_stand_in_for_missing_text_only(told: str, stdout: str) -
         pytest.param([None, "b"], "\nb\n", "\0b\0", id="the first is empty"),
     ],
 )
-def test_end_of_a_text(contents: list[str | None], plain: str, null: str) -> None:
+def test_each_text_ends_in_one_newline_or_nul(contents: list[str | None], plain: str, null: str) -> None:
     choices = [
         choice(message(orjson.dumps(content).decode()), index) for index, content in enumerate(contents)
     ]
     events = [
-        event(delta(f'{{"content":{orjson.dumps(content).decode()}}}', index, "stop"))
+        piece(f'{{"content":{orjson.dumps(content).decode()}}}', index, "stop")
         for index, content in enumerate(contents)
     ]
     assert whole(body(*choices), "text").stdout == plain
@@ -513,7 +434,7 @@ HALF = body(choice(message('"a\\ud83d"')))
         ("message", '{"role":"assistant","content":"a\\ud83d","refusal":null}\n'),
     ],
 )
-def test_lone_surrogate(format: str, stdout: str) -> None:
+def test_a_lone_surrogate_is_replaced_in_text_only(format: str, stdout: str) -> None:
     completion = {"choices": [{"message": {"role": "assistant", "content": "a\ud83d", "refusal": None}}]}
     assert played([], completion, HALF.encode(), format).stdout == stdout
 
@@ -534,7 +455,7 @@ def test_reasoning_never_mixes_with_content(field: str, reasoning: str, stdout: 
     assert streamed(events, "text", reasoning=reasoning) == (stdout, aside)
 
 
-def test_reasoning_as_a_string() -> None:
+def test_reasoning_alone_can_be_a_string() -> None:
     assert whole(REASONING, "string", reasoning="only").stdout == '"Six times seven."\n'
     assert streamed(CASES["reasoning"].events, "string", reasoning="only").stdout == '"Six times seven."\n'
 
@@ -546,10 +467,10 @@ def test_reasoning_as_a_string() -> None:
 def test_reasoning_and_text_that_come_as_parts(reasoning: str, stdout: str, aside: str) -> None:
     """Mistral's models that reason stream lists of parts: thinking, then text."""
     events = [
-        event(delta('{"role":"assistant","content":""}')),
-        event(delta('{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]}]}')),
-        event(delta('{"content":[{"type":"text","text":"y"}]}')),
-        event(delta('{"content":"es"}', finish="stop")),
+        piece('{"role":"assistant","content":""}'),
+        piece('{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]}]}'),
+        piece('{"content":[{"type":"text","text":"y"}]}'),
+        piece('{"content":"es"}', finish="stop"),
     ]
     assert streamed(events, "text", reasoning=reasoning) == (stdout, aside)
 
@@ -586,7 +507,7 @@ def test_parts_in_a_whole_answer_are_joined() -> None:
         ),
     ],
 )
-def test_arguments_of_a_call(arguments: str, line: str) -> None:
+def test_arguments_of_a_call_are_parsed_where_they_are_json(arguments: str, line: str) -> None:
     call = f'{{"id":"k","type":"function","function":{{"name":"f","arguments":{arguments}}}}}'
     text = body(choice(message("null", f',"tool_calls":[{call}]')))
     assert whole(text, "tool-calls").stdout == line + "\n"
@@ -612,7 +533,7 @@ def test_logprobs_of_a_refusal_follow_and_of_each_choice() -> None:
         ),
     ],
 )
-def test_usage_that_is_not_all_there(usage: str, line: str) -> None:
+def test_missing_counts_of_usage_are_null(usage: str, line: str) -> None:
     assert whole(body(more=usage), "usage").stdout == line
 
 
@@ -650,7 +571,7 @@ def test_nothing_a_server_sends_stops_a_writer(format: str, text: str) -> None:
 
 def test_whole_answer_on_a_second_try_is_written_though_a_first_one_streamed() -> None:
     """The first try was cut before anything was written; the second came in one piece."""
-    first = event(delta('{"role":"assistant","content":""}')).encode()
+    first = piece('{"role":"assistant","content":""}').encode()
     text = body(choice(message('"hi"')))
     assert played([first], orjson.loads(text), text.encode(), "text").stdout == "hi\n"
 
@@ -680,7 +601,9 @@ def test_whole_completion_as_an_event_is_written() -> None:
         (True, "chunks", True),
     ],
 )
-def test_who_decides_to_stream(stream: bool | None, format: str, decided: bool | None) -> None:
+def test_the_format_decides_on_a_stream_where_the_body_does_not(
+    stream: bool | None, format: str, decided: bool | None
+) -> None:
     given: Json = {} if stream is None else {"stream": stream}
     decide_stream(given, Printing(format=format))
     assert given == ({} if decided is None else {"stream": decided})
@@ -694,9 +617,8 @@ def test_null_decides_nothing() -> None:
 
 @pytest.mark.parametrize("format", ["chunks", "sse"])
 def test_chunks_without_a_stream_are_2(format: str) -> None:
-    with pytest.raises(UsageFault) as fault:
+    with refused(UsageFault, what=f"format '{format}' needs a stream"):
         decide_stream({"stream": False}, Printing(format=format))
-    assert fault.value.what == f"format '{format}' needs a stream"
 
 
 @pytest.mark.parametrize(
@@ -715,7 +637,7 @@ def test_chunks_without_a_stream_are_2(format: str) -> None:
         pytest.param({"stream_options": None}, {"include_usage": True}, id="null"),
     ],
 )
-def test_usage_of_a_stream(given: Json, options: Json) -> None:
+def test_usage_is_asked_for_in_a_stream(given: Json, options: Json) -> None:
     decide_stream(given, Printing(usage=True))
     assert given["stream_options"] == options
 

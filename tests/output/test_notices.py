@@ -1,4 +1,4 @@
-"""What is told on stderr: lines, JSON, and text that is kept out of stdout."""
+"""Notices on stderr: lines, JSON, and text that is kept out of stdout."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chatpipe.output.options import Telling
 LOUD, QUIET, VERBOSE = Telling(), Telling(quiet=True), Telling(verbose=True)
 
 
-def tell(told: Notices) -> None:
+def report_all(told: Notices) -> None:
     told.note("n")
     told.warning("w")
     told.warnings(["x", "y"])
@@ -33,8 +33,10 @@ def tell(told: Notices) -> None:
         pytest.param(Telling(quiet=True, verbose=True), ["d", "p: e: f"], id="both"),
     ],
 )
-def test_how_much_is_told(capfd: pytest.CaptureFixture[str], telling: Telling, lines: list[str]) -> None:
-    tell(Notices(telling))
+def test_quiet_and_verbose_decide_what_is_reported(
+    capfd: pytest.CaptureFixture[str], telling: Telling, lines: list[str]
+) -> None:
+    report_all(Notices(telling))
     out, err = capfd.readouterr()
     assert (out, err.splitlines()) == ("", [f"chatpipe: {line}" for line in lines])
 
@@ -50,7 +52,7 @@ def test_how_much_is_told(capfd: pytest.CaptureFixture[str], telling: Telling, l
         pytest.param("äö", "äö", id="other text as it is"),
     ],
 )
-def test_line_is_escaped(capfd: pytest.CaptureFixture[str], text: str, line: str) -> None:
+def test_a_line_is_escaped(capfd: pytest.CaptureFixture[str], text: str, line: str) -> None:
     Notices(LOUD).note(text)
     assert capfd.readouterr().err == f"chatpipe: {line}\n"
 
@@ -72,64 +74,33 @@ def test_each_line_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(written) == 2
 
 
+def as_json(status: int, type: str, message: str, **fields: object) -> dict[str, object]:
+    nothing = {"place": None, "http_status": None, "request_id": None, "body": None}
+    return {"status": status, "type": type, "message": message, **nothing, **fields}
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
         pytest.param(
-            BadInput("e", place="p", fix="f"),
-            {
-                "status": 65,
-                "type": "bad_input",
-                "message": "e: f",
-                "place": "p",
-                "http_status": None,
-                "request_id": None,
-                "body": None,
-            },
-            id="plain",
+            BadInput("e", place="p", fix="f"), as_json(65, "bad_input", "e: f", place="p"), id="plain"
         ),
         pytest.param(
             Unreachable("e", http_status=503, request_id="r", body=b'{"error": [1.50]}'),
-            {
-                "status": 69,
-                "type": "unreachable",
-                "message": "e",
-                "place": None,
-                "http_status": 503,
-                "request_id": "r",
-                "body": {"error": [1.5]},
-            },
+            as_json(69, "unreachable", "e", http_status=503, request_id="r", body={"error": [1.5]}),
             id="of a reply",
         ),
         pytest.param(
             BrokenAnswer("e", body=b"<html>\xff"),
-            {
-                "status": 76,
-                "type": "broken_answer",
-                "message": "e",
-                "place": None,
-                "http_status": None,
-                "request_id": None,
-                "body": "<html>\ufffd",
-            },
+            as_json(76, "broken_answer", "e", body="<html>\ufffd"),
             id="of a reply that is not JSON",
         ),
-        pytest.param(
-            ChatpipeError("a\nb"),
-            {
-                "status": 70,
-                "type": "bug",
-                "message": "a\nb",
-                "place": None,
-                "http_status": None,
-                "request_id": None,
-                "body": None,
-            },
-            id="a newline in it",
-        ),
+        pytest.param(ChatpipeError("a\nb"), as_json(70, "bug", "a\nb"), id="a newline in it"),
     ],
 )
-def test_error_as_json(capfd: pytest.CaptureFixture[str], error: ChatpipeError, expected: object) -> None:
+def test_an_error_can_be_json(
+    capfd: pytest.CaptureFixture[str], error: ChatpipeError, expected: object
+) -> None:
     assert record(error) == expected
     Notices(Telling(error_format="json", quiet=True)).error(error)
     err = capfd.readouterr().err
@@ -138,7 +109,7 @@ def test_error_as_json(capfd: pytest.CaptureFixture[str], error: ChatpipeError, 
 
 
 @pytest.mark.parametrize(("place", "escaped"), [("f\udcff", "f\\udcff"), ("h\ud83d", "h\\ud83d")])
-def test_odd_names_in_json(capfd: pytest.CaptureFixture[str], place: str, escaped: str) -> None:
+def test_odd_names_are_escaped_in_json(capfd: pytest.CaptureFixture[str], place: str, escaped: str) -> None:
     Notices(Telling(error_format="json")).error(BadInput("e", place=place))
     assert f'"place":"{escaped}"' in capfd.readouterr().err
 
@@ -172,7 +143,7 @@ def stderr_is(descriptor: int) -> Iterator[None]:
 def test_full_stderr_stops_nothing() -> None:
     full = os.open("/dev/full", os.O_WRONLY)
     with stderr_is(full):
-        tell(Notices(VERBOSE))
+        report_all(Notices(VERBOSE))
         Notices(LOUD).aside("x")
     os.close(full)
 
@@ -181,5 +152,5 @@ def test_stderr_that_nobody_reads_stops_nothing() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with stderr_is(writer):
-        tell(Notices(VERBOSE))
+        report_all(Notices(VERBOSE))
     os.close(writer)

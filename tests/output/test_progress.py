@@ -43,11 +43,7 @@ def tally(finished: int, failed: int = 0, tokens: int = 0) -> Tally:
             id="of a file",
         ),
         pytest.param(
-            tally(0),
-            1000,
-            0.0,
-            "chatpipe:   0%|" + " " * 52 + "| 0 done",
-            id="of a file, nothing yet",
+            tally(0), 1000, 0.0, "chatpipe:   0%|" + " " * 52 + "| 0 done", id="of a file, nothing yet"
         ),
         pytest.param(
             tally(12),
@@ -59,7 +55,7 @@ def tally(finished: int, failed: int = 0, tokens: int = 0) -> Tally:
         pytest.param(tally(0), 0, 0.0, "chatpipe:   0%|" + " " * 52 + "| 0 done", id="of an empty file"),
     ],
 )
-def test_line(counts: Tally, total: float | None, speed: float, expected: str) -> None:
+def test_the_line_of_the_bar(counts: Tally, total: float | None, speed: float, expected: str) -> None:
     width = 75 if total is not None else 80
     assert bar.line(counts, total=total, elapsed_s=65.0, speed=speed, width=width) == expected
 

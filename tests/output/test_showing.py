@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,31 +28,31 @@ class Shown(NamedTuple):
     stderr: str
 
 
+Runner = Callable[..., Shown]
+
+
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def shown(capfd: pytest.CaptureFixture[str], folder: Path) -> Runner:
+    """Shows files with these texts, named 1, 2, ..., as `chatpipe show` does."""
 
+    def run(*texts: str, output: str | None = None, **printing: Any) -> Shown:
+        told = Notices(Telling())
+        sources = Sources(Stdin(-1, False, told.note))
+        status: int
+        try:
+            with opened(Target(output), (), escape=True) as out:
+                show = Show(lambda: Delivery(out, Printing(**printing), told))
+                for number, text in enumerate(texts, 1):
+                    Path(str(number)).write_bytes(text.encode("utf-8", "surrogateescape"))
+                    show.play(steps(sources.lines(str(number), "FILE")))
+                    show.close()
+                status = show.conclude(out, told)
+        except ChatpipeError as fault:
+            told.error(fault)
+            status = fault.status
+        return Shown(int(status), *capfd.readouterr())
 
-def shown(
-    capfd: pytest.CaptureFixture[str], *texts: str, output: str | None = None, **printing: Any
-) -> Shown:
-    """What `chatpipe show` makes of files with these texts, named 1, 2, ..."""
-    told = Notices(Telling())
-    sources = Sources(Stdin(-1, False, told.note))
-    status: int
-    try:
-        with opened(Target(output), (), escape=True) as out:
-            show = Show(lambda: Delivery(out, Printing(**printing), told))
-            for number, text in enumerate(texts, 1):
-                Path(str(number)).write_bytes(text.encode("utf-8", "surrogateescape"))
-                show.play(steps(sources.lines(str(number), "FILE")))
-                show.close()
-            status = show.conclude(out, told)
-    except ChatpipeError as fault:
-        told.error(fault)
-        status = fault.status
-    return Shown(int(status), *capfd.readouterr())
+    return run
 
 
 def chunk(
@@ -80,6 +81,14 @@ def result(body: str) -> str:
 FAILED = '{"custom_id":"x7","response":null,"error":{"code":"http_500","message":"down"}}\n'
 DONE = "data: [DONE]\n\n"
 CUT = "chatpipe: 1:1: the recorded stream was cut: neither finish_reason nor [DONE]\n"
+TRUNCATED = (
+    "chatpipe: the answer was cut off (finish_reason 'length'): "
+    "raise --max-completion-tokens or --max-tokens, or --allow truncated\n"
+)
+EMPTY = "chatpipe: the answer is empty: change the prompt, or --allow empty\n"
+NO_ANSWER = "chatpipe: there is no answer in the recording\n"
+RUBBISH = "chatpipe: 1:1: neither JSON nor an event stream: see chatpipe show --help\n"
+CALLING = '{"choices":[{"message":{"tool_calls":[{"id":"x"}]},"finish_reason":"tool_calls"}]}\n'
 
 SPREAD = """{
   "choices": [
@@ -89,18 +98,20 @@ SPREAD = """{
 """
 
 ONE = chunk("o", role=True) + chunk("ne") + chunk("", "stop")
+TWO_CHOICES = "".join(
+    chunk(text, index=index, role=True) + chunk("", "stop", index=index)
+    for index, text in enumerate(("a", "b"))
+)
 TWO = chunk("t", id="b", role=True) + chunk("wo", "stop", id="b")
 
 
-@pytest.mark.usefixtures("folder")
-def test_chunk_on_several_lines_is_one_line_of_an_event(capfd: pytest.CaptureFixture[str]) -> None:
+def test_chunk_on_several_lines_is_one_line_of_an_event(shown: Runner) -> None:
     """Else the next to read the stream would take its second line for no field."""
-    events = shown(capfd, SPREAD, format="sse").stdout
+    events = shown(SPREAD, format="sse").stdout
     assert events.count("\n") == 4
-    assert shown(capfd, events) == (0, "one\n", "")
+    assert shown(events) == (0, "one\n", "")
 
 
-@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
     ("text", "stdout"),
     [
@@ -162,34 +173,19 @@ def test_chunk_on_several_lines_is_one_line_of_an_event(capfd: pytest.CaptureFix
             "one\ntwo\n",
             id="a comment before the second",
         ),
-        pytest.param(
-            chunk("a", role=True)
-            + chunk("", "stop")
-            + chunk("b", index=1, role=True)
-            + chunk("", "stop", index=1),
-            "a\nb\n",
-            id="two choices, one after the other",
-        ),
+        pytest.param(TWO_CHOICES, "a\nb\n", id="two choices, one after the other"),
     ],
 )
-def test_good_recording(capfd: pytest.CaptureFixture[str], text: str, stdout: str) -> None:
-    assert shown(capfd, text) == (0, stdout, "")
+def test_a_good_recording_is_shown(shown: Runner, text: str, stdout: str) -> None:
+    assert shown(text) == (0, stdout, "")
 
 
-@pytest.mark.usefixtures("folder")
-def test_choices_one_after_the_other_are_one_answer(capfd: pytest.CaptureFixture[str]) -> None:
+def test_choices_one_after_the_other_are_one_answer(shown: Runner) -> None:
     """The same id, and a choice that has not been there before."""
-    text = (
-        chunk("a", role=True)
-        + chunk("", "stop")
-        + chunk("b", index=1, role=True)
-        + chunk("", "stop", index=1)
-    )
-    assert shown(capfd, text, format="message").stdout.count("\n") == 2
-    assert shown(capfd, text, format="json").stdout.count("\n") == 1
+    assert shown(TWO_CHOICES, format="message").stdout.count("\n") == 2
+    assert shown(TWO_CHOICES, format="json").stdout.count("\n") == 1
 
 
-@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
     ("text", "status", "stdout", "stderr"),
     [
@@ -200,21 +196,8 @@ def test_choices_one_after_the_other_are_one_answer(capfd: pytest.CaptureFixture
             TWO + chunk("one"), 76, "two\none\n", CUT.replace("1:1", "1:3"), id="the second of two is cut"
         ),
         pytest.param(chunk("one") + whole("two"), 76, "one\ntwo\n", CUT, id="cut before a completion"),
-        pytest.param(
-            chunk("one", "length"),
-            3,
-            "one\n",
-            "chatpipe: the answer was cut off (finish_reason 'length'): "
-            "raise --max-completion-tokens or --max-tokens, or --allow truncated\n",
-            id="truncated",
-        ),
-        pytest.param(
-            whole("", "stop"),
-            4,
-            "",
-            "chatpipe: the answer is empty: change the prompt, or --allow empty\n",
-            id="empty",
-        ),
+        pytest.param(chunk("one", "length"), 3, "one\n", TRUNCATED, id="truncated"),
+        pytest.param(whole("", "stop"), 4, "", EMPTY, id="empty"),
         pytest.param(FAILED, 1, "", "chatpipe: 1:1: 'x7': down\n", id="a failed line"),
         pytest.param(
             whole("one") + FAILED,
@@ -227,9 +210,7 @@ def test_choices_one_after_the_other_are_one_answer(capfd: pytest.CaptureFixture
             FAILED + whole("one", "length"),
             3,
             "one\n",
-            "chatpipe: 1:1: 'x7': down\n"
-            "chatpipe: the answer was cut off (finish_reason 'length'): "
-            "raise --max-completion-tokens or --max-tokens, or --allow truncated\n",
+            "chatpipe: 1:1: 'x7': down\n" + TRUNCATED,
             id="of several faults the first of the order counts",
         ),
         pytest.param(
@@ -239,100 +220,71 @@ def test_choices_one_after_the_other_are_one_answer(capfd: pytest.CaptureFixture
             "chatpipe: 1:3: an error was recorded: out of memory\n",
             id="an error in a stream",
         ),
-        pytest.param(
-            "hello\n",
-            65,
-            "",
-            "chatpipe: 1:1: neither JSON nor an event stream: see chatpipe show --help\n",
-            id="no recording",
-        ),
+        pytest.param("hello\n", 65, "", RUBBISH, id="no recording"),
         pytest.param(
             whole("one") + "hello\n",
             65,
             "one\n",
-            "chatpipe: 1:2: neither JSON nor an event stream: see chatpipe show --help\n",
+            RUBBISH.replace("1:1", "1:2"),
             id="rubbish behind an answer",
         ),
-        pytest.param("", 65, "", "chatpipe: there is no answer in the recording\n", id="nothing"),
-        pytest.param("\n\n", 65, "", "chatpipe: there is no answer in the recording\n", id="blank lines"),
-        pytest.param(
-            ": ping\n\n", 65, "", "chatpipe: there is no answer in the recording\n", id="comments only"
-        ),
+        pytest.param("", 65, "", NO_ANSWER, id="nothing"),
+        pytest.param("\n\n", 65, "", NO_ANSWER, id="blank lines"),
+        pytest.param(": ping\n\n", 65, "", NO_ANSWER, id="comments only"),
     ],
 )
-def test_recording_that_is_not_good(
-    capfd: pytest.CaptureFixture[str], text: str, status: int, stdout: str, stderr: str
+def test_a_recording_that_is_not_good_is_reported(
+    shown: Runner, text: str, status: int, stdout: str, stderr: str
 ) -> None:
-    assert shown(capfd, text) == (status, stdout, stderr)
+    assert shown(text) == (status, stdout, stderr)
 
 
-@pytest.mark.usefixtures("folder")
-def test_cut_answer_of_several_files_says_which(capfd: pytest.CaptureFixture[str]) -> None:
-    assert "2" in shown(capfd, ONE, chunk("cut"), TWO).stderr
+def test_cut_answer_of_several_files_says_which(shown: Runner) -> None:
+    assert "2" in shown(ONE, chunk("cut"), TWO).stderr
 
 
-@pytest.mark.usefixtures("folder")
-def test_an_answer_ends_with_its_file(capfd: pytest.CaptureFixture[str]) -> None:
-    assert shown(capfd, chunk("one"), chunk("", "stop")) == (
-        76,
-        "one\n",
-        CUT + ("chatpipe: the answer is empty: change the prompt, or --allow empty\n"),
-    )
+def test_an_answer_ends_with_its_file(shown: Runner) -> None:
+    assert shown(chunk("one"), chunk("", "stop")) == (76, "one\n", CUT + EMPTY)
 
 
-@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
     ("text", "status"),
     [
         pytest.param(whole("one", "length") + whole(""), 4, id="4 before 3"),
         pytest.param(whole("one", "length") + chunk("cut"), 76, id="76 before 3"),
         pytest.param(whole("one", "length") + FAILED, 3, id="3 before 1"),
-        pytest.param(
-            whole("one", "length")
-            + '{"choices":[{"message":{"tool_calls":[{"id":"x"}]},"finish_reason":"tool_calls"}]}\n',
-            3,
-            id="3 before 6",
-        ),
-        pytest.param(
-            FAILED + '{"choices":[{"message":{"tool_calls":[{"id":"x"}]},"finish_reason":"tool_calls"}]}\n',
-            6,
-            id="6 before 1",
-        ),
+        pytest.param(whole("one", "length") + CALLING, 3, id="3 before 6"),
+        pytest.param(FAILED + CALLING, 6, id="6 before 1"),
     ],
 )
-def test_status_of_several_faults(capfd: pytest.CaptureFixture[str], text: str, status: int) -> None:
-    assert shown(capfd, text).status == status
+def test_the_first_fault_of_the_order_gives_the_status(shown: Runner, text: str, status: int) -> None:
+    assert shown(text).status == status
 
 
-@pytest.mark.usefixtures("folder")
-def test_allowed_outcome_is_good(capfd: pytest.CaptureFixture[str]) -> None:
-    assert shown(capfd, whole("one", "length"), allow=frozenset({"truncated"})) == (0, "one\n", "")
+def test_allowed_outcome_is_good(shown: Runner) -> None:
+    assert shown(whole("one", "length"), allow=frozenset({"truncated"})) == (0, "one\n", "")
 
 
-@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("format", ["text", "json", "message", "chunks"])
-def test_output_is_replaced_only_when_every_answer_is_good(
-    capfd: pytest.CaptureFixture[str], format: str
-) -> None:
+def test_output_is_replaced_only_when_every_answer_is_good(shown: Runner, format: str) -> None:
     Path("out").write_text("old")
-    bad = shown(capfd, whole("one") + FAILED, output="out", format=format)
+    bad = shown(whole("one") + FAILED, output="out", format=format)
     assert (bad.status, bad.stdout, Path("out").read_text()) == (1, "", "old")
     assert "one" in Path("out.part").read_text()
     assert bad.stderr.endswith("chatpipe: what could be shown is in 'out.part'\n")
-    good = shown(capfd, whole("one"), output="out", format=format)
+    good = shown(whole("one"), output="out", format=format)
     assert (good.status, good.stdout, good.stderr) == (0, "", "")
     assert "one" in Path("out").read_text()
 
 
-@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
     "tail",
     [pytest.param("hello\n", id="rubbish"), pytest.param("data: {broken\n\n", id="a broken event")],
 )
-def test_what_could_be_shown_before_rubbish_is_kept(capfd: pytest.CaptureFixture[str], tail: str) -> None:
+def test_answers_before_rubbish_are_kept(shown: Runner, tail: str) -> None:
     """An answer came (from the recording), and it is not good: FILE stays, and FILE.part has it."""
     Path("out").write_text("old")
-    ran = shown(capfd, whole("one") + tail, output="out")
+    ran = shown(whole("one") + tail, output="out")
     assert ran.status in (65, 76)
     assert Path("out").read_text() == "old"
     assert Path("out.part").read_text() == "one\n"
@@ -343,44 +295,38 @@ PRETTY = (
 )
 
 
-@pytest.mark.usefixtures("folder")
-def test_completions_printed_for_people(capfd: pytest.CaptureFixture[str]) -> None:
-    assert shown(capfd, PRETTY) == (0, "hi\n", "")
-    assert shown(capfd, PRETTY, PRETTY) == (0, "hi\nhi\n", "")
-    assert shown(capfd, PRETTY, format="json").stdout.count("\n") == 1
+def test_completions_printed_for_people_are_read(shown: Runner) -> None:
+    assert shown(PRETTY) == (0, "hi\n", "")
+    assert shown(PRETTY, PRETTY) == (0, "hi\nhi\n", "")
+    assert shown(PRETTY, format="json").stdout.count("\n") == 1
 
 
-@pytest.mark.usefixtures("folder")
-def test_completions_printed_for_people_one_after_the_other(capfd: pytest.CaptureFixture[str]) -> None:
-    """What `jq . results.jsonl` writes."""
-    assert shown(capfd, PRETTY + PRETTY) == (0, "hi\nhi\n", "")
+def test_completions_printed_for_people_one_after_the_other_are_read(shown: Runner) -> None:
+    """The output of `jq . results.jsonl`."""
+    assert shown(PRETTY + PRETTY) == (0, "hi\nhi\n", "")
 
 
-@pytest.mark.usefixtures("folder")
-def test_event_stream_comes_out_as_it_went_in(capfd: pytest.CaptureFixture[str]) -> None:
+def test_event_stream_comes_out_as_it_went_in(shown: Runner) -> None:
     text = ": ping\n\n" + event(chunk("one")) + "event: x\n" + event(chunk("", "stop")) + DONE
-    assert shown(capfd, text, format="sse") == (0, text, "")
+    assert shown(text, format="sse") == (0, text, "")
     text = text.replace("\n", "\r\n")
-    assert shown(capfd, text, format="sse") == (0, text, "")
+    assert shown(text, format="sse") == (0, text, "")
 
 
-@pytest.mark.usefixtures("folder")
-def test_formats_of_several_answers(capfd: pytest.CaptureFixture[str]) -> None:
+def test_formats_write_several_answers_one_by_one(shown: Runner) -> None:
     text = ONE + whole("two") + TWO
-    assert shown(capfd, text, format="string").stdout == '"one"\n"two"\n"two"\n'
-    assert shown(capfd, text, null=True).stdout == "one\0two\0two\0"
-    assert shown(capfd, text, format="chunks").stdout == text
+    assert shown(text, format="string").stdout == '"one"\n"two"\n"two"\n'
+    assert shown(text, null=True).stdout == "one\0two\0two\0"
+    assert shown(text, format="chunks").stdout == text
 
 
-@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("name", sorted(path.stem for path in SAMPLES.glob("*.sse")))
 @pytest.mark.parametrize("format", ["text", "json", "chunks", "sse", "tool-calls", "logprobs", "usage"])
-def test_every_sample_can_be_shown(capfd: pytest.CaptureFixture[str], name: str, format: str) -> None:
+def test_every_sample_can_be_shown(shown: Runner, name: str, format: str) -> None:
     text = (SAMPLES / f"{name}.sse").read_bytes().decode("utf-8", "surrogateescape")
-    assert shown(capfd, text, format=format).status in (0, 3, 4, 6, 76)
+    assert shown(text, format=format).status in (0, 3, 4, 6, 76)
 
 
-@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
     "line",
     [
@@ -391,8 +337,8 @@ def test_every_sample_can_be_shown(capfd: pytest.CaptureFixture[str], name: str,
         '{"choices":[],"id":[]}',
     ],
 )
-def test_odd_chunks_are_no_bug_of_ours(capfd: pytest.CaptureFixture[str], line: str) -> None:
-    ran = shown(capfd, event(line + "\n") + event(chunk("one", "stop")) + DONE)
+def test_odd_chunks_are_no_bug_of_ours(shown: Runner, line: str) -> None:
+    ran = shown(event(line + "\n") + event(chunk("one", "stop")) + DONE)
     assert ran.status in (0, 76)
     assert "one" in ran.stdout
 

@@ -30,9 +30,11 @@ LONG_ACCENTS = "é" * 127 + "x"  # 255 bytes, cut at any even number within a ch
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def out(folder: Path) -> Path:
+    """An output that is there already."""
+    path = folder / "out"
+    path.write_bytes(b"old")
+    return path
 
 
 @pytest.fixture
@@ -75,26 +77,24 @@ def mode_of(path: Path) -> int:
 # replaced
 
 
-def test_a_new_file(folder: Path) -> None:
+def test_a_new_file_is_made(folder: Path) -> None:
     replace("out", b"new")
     assert listing(folder) == {"out": b"new"}
 
 
-def test_an_old_file_stays_until_commit(folder: Path) -> None:
-    (folder / "out").write_bytes(b"old")
-    with open_output("out") as out:
-        out.write(b"ne")
-        out.write(b"w")
-        assert (folder / "out").read_bytes() == b"old"
-        out.commit()
-        assert (folder / "out").read_bytes() == b"new"
-    assert listing(folder) == {"out": b"new"}
+def test_an_old_file_stays_until_commit(out: Path) -> None:
+    with open_output("out") as writer:
+        writer.write(b"ne")
+        writer.write(b"w")
+        assert out.read_bytes() == b"old"
+        writer.commit()
+        assert out.read_bytes() == b"new"
+    assert listing(out.parent) == {"out": b"new"}
 
 
-def test_nothing_written_makes_an_empty_file(folder: Path) -> None:
-    (folder / "out").write_bytes(b"old")
+def test_nothing_written_makes_an_empty_file(out: Path) -> None:
     replace("out", b"")
-    assert listing(folder) == {"out": b""}
+    assert listing(out.parent) == {"out": b""}
 
 
 def test_the_temporary_file_has_the_documented_name(folder: Path) -> None:
@@ -106,14 +106,13 @@ def test_the_temporary_file_has_the_documented_name(folder: Path) -> None:
     assert len(name) == len(".out.txt.0123456789ab.tmp")
 
 
-def test_a_kill_before_the_first_byte_leaves_nothing(folder: Path) -> None:
-    """There is no temporary file yet: that it can be made was only tried."""
-    (folder / "out").write_bytes(b"old")
+def test_a_kill_before_the_first_byte_leaves_nothing(out: Path) -> None:
+    """There is no temporary file yet: one was made and removed as a trial."""
     with open_output("out"):
-        assert listing(folder) == {"out": b"old"}
+        assert listing(out.parent) == {"out": b"old"}
 
 
-def test_what_is_over_cannot_be_committed_again(folder: Path) -> None:
+def test_a_finished_output_cannot_be_committed_again(folder: Path) -> None:
     with open_output("out") as out:
         out.write(b"new")
         out.commit()
@@ -123,12 +122,12 @@ def test_what_is_over_cannot_be_committed_again(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [LONG, LONG_ACCENTS], ids=["ascii", "accents"])
-def test_a_name_of_255_bytes(folder: Path, name: str) -> None:
+def test_a_name_of_255_bytes_is_written(folder: Path, name: str) -> None:
     replace(name, b"new")
     assert listing(folder) == {name: b"new"}
 
 
-def test_a_name_that_is_not_utf_8(folder: Path) -> None:
+def test_a_name_that_is_not_utf_8_is_written(folder: Path) -> None:
     replace(os.fsdecode(b"\xff"), b"new")
     assert os.listdir(os.fsencode(folder)) == [b"\xff"]
 
@@ -146,18 +145,17 @@ def test_a_link_is_followed_and_stays(folder: Path) -> None:
     assert listing(folder / "data") == {"real": b"new"}
 
 
-def test_what_a_dangling_link_leads_to_is_made(folder: Path) -> None:
+def test_the_target_of_a_dangling_link_is_made(folder: Path) -> None:
     os.symlink("made", "link")
     replace("link", b"new")
     assert os.readlink("link") == "made"
     assert (folder / "made").read_bytes() == b"new"
 
 
-def test_another_hard_link_keeps_the_old_content(folder: Path) -> None:
-    (folder / "out").write_bytes(b"old")
+def test_another_hard_link_keeps_the_old_content(out: Path) -> None:
     os.link("out", "other")
     replace("out", b"new")
-    assert listing(folder) == {"out": b"new", "other": b"old"}
+    assert listing(out.parent) == {"out": b"new", "other": b"old"}
 
 
 @pytest.mark.parametrize(
@@ -165,11 +163,10 @@ def test_another_hard_link_keeps_the_old_content(folder: Path) -> None:
     [(0o644, 0o644), (0o600, 0o600), (0o666, 0o666), (0o751, 0o751), (0o6755, 0o755)],
     ids=oct,
 )
-def test_the_mode_is_kept_but_not_setuid(folder: Path, old: int, kept: int) -> None:
-    (folder / "out").write_bytes(b"old")
-    (folder / "out").chmod(old)
+def test_the_mode_is_kept_but_not_setuid(out: Path, old: int, kept: int) -> None:
+    out.chmod(old)
     replace("out", b"new")
-    assert mode_of(folder / "out") == kept
+    assert mode_of(out) == kept
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0, 0o666)], ids=oct)
@@ -182,25 +179,23 @@ def test_a_new_file_obeys_the_umask(folder: Path, umask: int, mode: int) -> None
     assert mode_of(folder / "out") == mode
 
 
-def test_a_private_file_is_never_readable_to_others(folder: Path) -> None:
-    (folder / "out").write_bytes(b"old")
-    (folder / "out").chmod(0o600)
-    with open_output("out") as out:
-        out.write(b"n")
-        (temporary,) = folder.glob(".out.*")
+def test_a_private_file_is_never_readable_to_others(out: Path) -> None:
+    out.chmod(0o600)
+    with open_output("out") as writer:
+        writer.write(b"n")
+        (temporary,) = out.parent.glob(".out.*")
         assert mode_of(temporary) == 0o600
 
 
 def test_where_modes_cannot_be_set_a_replaced_file_is_private(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(fd: int, mode: int) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "fchmod", refuse)
-    (folder / "out").write_bytes(b"old")
     replace("out", b"new")
-    assert mode_of(folder / "out") == 0o600
+    assert mode_of(out) == 0o600
 
 
 def test_the_content_is_on_disk_before_the_name_and_the_name_before_the_end(
@@ -223,12 +218,11 @@ def test_the_content_is_on_disk_before_the_name_and_the_name_before_the_end(
     assert steps == ["fsync file", f"rename to {folder}/out", "fsync directory"]
 
 
-def test_owner_and_group_are_kept(folder: Path) -> None:
-    (folder / "out").write_bytes(b"old")
+def test_owner_and_group_are_kept(out: Path) -> None:
     owner = (12345, 23456) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
     os.chown("out", *owner)
     replace("out", b"new")
-    now = (folder / "out").stat()
+    now = out.stat()
     assert (now.st_uid, now.st_gid) == owner
     assert now.st_size == 3
 
@@ -261,7 +255,9 @@ def test_a_reader_never_sees_half_a_file(folder: Path) -> None:
     assert os.listdir(folder) == ["out"]
 
 
-def test_a_taken_temporary_name_is_another_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_temporary_name_that_is_taken_is_left_to_its_owner(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / ".out.000000000000.tmp").write_bytes(b"theirs")
     random = iter([bytes(6), b"\1" * 6, bytes(6), b"\1" * 6])
     monkeypatch.setattr(os, "urandom", lambda size: next(random))
@@ -315,11 +311,10 @@ def test_if_changed_makes_a_missing_file(folder: Path) -> None:
 # not replaced
 
 
-def test_leaving_without_commit_leaves_nothing(folder: Path) -> None:
-    (folder / "out").write_bytes(b"old")
-    with open_output("out") as out:
-        out.write(b"new")
-    assert listing(folder) == {"out": b"old"}
+def test_leaving_without_commit_leaves_nothing(out: Path) -> None:
+    with open_output("out") as writer:
+        writer.write(b"new")
+    assert listing(out.parent) == {"out": b"old"}
 
 
 def test_an_exception_leaves_nothing(folder: Path) -> None:
@@ -338,7 +333,7 @@ def test_discard_may_be_repeated_and_harms_no_commit(folder: Path) -> None:
     assert listing(folder) == {"out": b"new"}
 
 
-def interrupted(path: str, line: int) -> bool:
+def is_interrupted(path: str, line: int) -> bool:
     """Replace path, with Ctrl-C at the line-th line that is run in the module. False: it had fewer lines."""
     left = line
 
@@ -363,10 +358,10 @@ def interrupted(path: str, line: int) -> bool:
 
 
 def test_interrupted_at_any_line_the_file_is_old_or_new_and_alone(folder: Path) -> None:
-    """What no `with` block can catch, discard_all cleans up."""
+    """discard_all cleans up after an interrupt that no `with` block can catch."""
     (folder / "out").write_bytes(b"old")
     line = 1
-    while interrupted("out", line):
+    while is_interrupted("out", line):
         files.discard_all()
         assert listing(folder) in ({"out": b"old"}, {"out": b"new"}), f"at line {line}"
         (folder / "out").write_bytes(b"old")
@@ -410,56 +405,39 @@ def test_a_signal_leaves_nothing(folder: Path, number: signal.Signals) -> None:
 # refused before anything is sent
 
 
-def refused(path: str) -> str:
+def what_is_refused(path: str) -> str:
     with pytest.raises(CannotWrite) as caught:
         open_output(path)
     assert caught.value.place == path
     return caught.value.what
 
 
-def test_a_directory(folder: Path) -> None:
-    assert refused(str(folder)) == "cannot write: is a directory"
+UNWRITABLE = {
+    "a directory": ("{folder}", "cannot write: is a directory"),
+    "a link to a directory": ("here", "cannot write: is a directory"),
+    "a name that ends in a slash": ("new/", "cannot write: no such file or directory"),
+    "an empty name": ("", "cannot write: the name is empty"),
+    "a NUL in the name": ("a\0b", "cannot write: embedded null byte"),
+    "in a missing directory": (
+        "missing/out",
+        "cannot make a file in '{folder}/missing': no such file or directory",
+    ),
+    "a dangling link into a missing directory": (
+        "nowhere",
+        "cannot make a file in '{folder}/missing': no such file or directory",
+    ),
+    "a path below a file": ("file/out", "cannot write: not a directory"),
+    "links in a circle": ("one", "cannot write: too many levels of symbolic links"),
+    "a name that is too long": ("n" * 256, "cannot write: file name too long"),
+}
 
 
-def test_a_link_to_a_directory(folder: Path) -> None:
-    os.symlink(".", "link")
-    assert refused("link") == "cannot write: is a directory"
-
-
-def test_a_name_that_ends_in_a_slash(folder: Path) -> None:
-    assert refused("new/") == "cannot write: no such file or directory"
-
-
-def test_an_empty_name(folder: Path) -> None:
-    assert refused("") == "cannot write: the name is empty"
-
-
-def test_a_nul_in_the_name(folder: Path) -> None:
-    assert refused("a\0b") == "cannot write: embedded null byte"
-
-
-def test_a_missing_directory(folder: Path) -> None:
-    assert refused("missing/out") == f"cannot make a file in '{folder}/missing': no such file or directory"
-
-
-def test_a_dangling_link_into_a_missing_directory(folder: Path) -> None:
-    os.symlink("missing/out", "link")
-    assert refused("link") == f"cannot make a file in '{folder}/missing': no such file or directory"
-
-
-def test_a_path_below_a_file(folder: Path) -> None:
+@pytest.mark.parametrize(("name", "line"), UNWRITABLE.values(), ids=UNWRITABLE)
+def test_a_name_that_cannot_be_written_is_refused(folder: Path, name: str, line: str) -> None:
     (folder / "file").write_bytes(b"")
-    assert refused("file/out") == "cannot write: not a directory"
-
-
-def test_links_in_a_circle(folder: Path) -> None:
-    os.symlink("two", "one")
-    os.symlink("one", "two")
-    assert refused("one") == "cannot write: too many levels of symbolic links"
-
-
-def test_a_name_that_is_too_long(folder: Path) -> None:
-    assert refused("n" * 256) == "cannot write: file name too long"
+    for link, target in (("here", "."), ("nowhere", "missing/out"), ("one", "two"), ("two", "one")):
+        os.symlink(target, link)
+    assert what_is_refused(name.format(folder=folder)) == line.format(folder=folder)
 
 
 def test_a_directory_that_we_may_not_write(public: Path) -> None:
@@ -467,14 +445,14 @@ def test_a_directory_that_we_may_not_write(public: Path) -> None:
     (public / "out").chmod(0o666)
     public.chmod(0o555)
     with without_rights():
-        assert refused(str(public / "out")) == f"cannot make a file in '{public}': permission denied"
+        assert what_is_refused(str(public / "out")) == f"cannot make a file in '{public}': permission denied"
 
 
 def test_a_file_that_we_may_not_write(public: Path) -> None:
     (public / "out").write_bytes(b"old")
     (public / "out").chmod(0o444)
     with without_rights():
-        assert refused(str(public / "out")) == "cannot write: permission denied"
+        assert what_is_refused(str(public / "out")) == "cannot write: permission denied"
     assert listing(public) == {"out": b"old"}
 
 
@@ -491,7 +469,7 @@ def test_a_file_of_someone_else_that_we_may_write_becomes_ours(public: Path) -> 
 # faults later on
 
 
-def test_a_file_size_limit(folder: Path) -> None:
+def test_a_file_size_limit_is_reported_and_leaves_nothing(folder: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with open_output("out") as out:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
@@ -523,12 +501,11 @@ def keep(path: str, data: bytes) -> str | None:
         return out.keep_part()
 
 
-def test_what_came_is_kept_beside_the_old_file(folder: Path) -> None:
-    (folder / "out").write_bytes(b"old")
-    (folder / "out").chmod(0o640)
+def test_a_part_is_kept_beside_the_old_file(out: Path) -> None:
+    out.chmod(0o640)
     assert keep("out", b"half") == "out.part"
-    assert listing(folder) == {"out": b"old", "out.part": b"half"}
-    assert mode_of(folder / "out.part") == 0o640
+    assert listing(out.parent) == {"out": b"old", "out.part": b"half"}
+    assert mode_of(out.parent / "out.part") == 0o640
 
 
 def test_a_part_replaces_an_older_one(folder: Path) -> None:
@@ -551,7 +528,7 @@ def test_the_part_is_beside_the_name_that_the_user_gave(folder: Path) -> None:
     assert os.listdir("data") == []
 
 
-def test_where_that_cannot_be_it_is_beside_the_file_itself(folder: Path) -> None:
+def test_a_part_is_beside_the_file_itself_where_the_given_name_is_taken(folder: Path) -> None:
     (folder / "data").mkdir()
     os.symlink("data/real", "link")
     os.mkdir("link.part")
@@ -598,7 +575,7 @@ def test_a_side_file_is_replaced(folder: Path) -> None:
     assert listing(folder) == {"out.d": b"new"}
 
 
-def test_a_side_file_that_did_not_change(folder: Path) -> None:
+def test_a_side_file_that_did_not_change_is_left_alone(folder: Path) -> None:
     (folder / "out.d").write_bytes(b"same")
     os.utime("out.d", ns=(1, 1))
     write_side_file("out.d", b"same", if_changed=True)
@@ -642,7 +619,9 @@ SAME = {
 
 
 @pytest.mark.parametrize(("output", "inputs", "found"), SAME.values(), ids=SAME)
-def test_same_file(folder: Path, output: str, inputs: list[str], found: str | None) -> None:
+def test_an_output_that_is_an_input_is_found(
+    folder: Path, output: str, inputs: list[str], found: str | None
+) -> None:
     for name in ("in", "other"):
         (folder / name).write_bytes(b"")
     os.symlink("in", "link")

@@ -28,6 +28,7 @@ from chatpipe.errors import (
 from chatpipe.output import transcript
 from chatpipe.output.options import Target
 from chatpipe.output.sink import BrokenPipe
+from refusals import refused
 
 Q = {"role": "user", "content": "q"}
 A = {"role": "assistant", "content": "ä\u2028 \n"}
@@ -35,7 +36,7 @@ Q_LINE = b'{"role":"user","content":"q"}\n'
 A_LINE = '{"role":"assistant","content":"ä\u2028 \\n"}\n'.encode()
 
 
-def untold(text: str) -> None:
+def unexpected(text: str) -> None:
     raise AssertionError(text)
 
 
@@ -48,7 +49,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @contextmanager
 def opened(path: Path) -> Iterator[transcript.Transcript]:
-    with transcript.opened(str(path), untold) as talk:
+    with transcript.opened(str(path), unexpected) as talk:
         assert talk is not None
         yield talk
 
@@ -61,7 +62,7 @@ def values(path: Path) -> list[Any]:
 # Adding to it
 
 
-def test_new_file_holds_what_was_appended_and_is_its_owners(path: Path) -> None:
+def test_a_new_file_holds_the_appended_lines_and_is_private(path: Path) -> None:
     with opened(path) as talk:
         assert talk.messages() == []
         talk.append([Q, A])
@@ -70,7 +71,7 @@ def test_new_file_holds_what_was_appended_and_is_its_owners(path: Path) -> None:
     assert values(path) == [Q, A]
 
 
-def test_what_is_there_stays_byte_by_byte_with_its_mode(path: Path) -> None:
+def test_old_lines_stay_byte_by_byte_with_their_mode(path: Path) -> None:
     old = b'\xef\xbb\xbf{ "role":"user" , "content":"q","x":1e2}\r\n\n'
     path.write_bytes(old)
     path.chmod(0o640)
@@ -107,12 +108,12 @@ def test_lines_of_others_without_a_lock_stay(path: Path) -> None:
 
 
 def test_no_path_no_transcript() -> None:
-    with transcript.opened(None, untold) as talk:
+    with transcript.opened(None, unexpected) as talk:
         assert talk is None
-    assert transcript.read(None, untold) is None
+    assert transcript.read(None, unexpected) is None
 
 
-# Nothing is left of what did not end well
+# Nothing is left of a call that failed
 
 
 def call(path: Path, new: list[Any], error: BaseException) -> None:
@@ -133,7 +134,7 @@ PART = CannotWrite("cannot replace the file", place="out.txt")
     [PART, Interrupted(2), BrokenPipe("stdout"), ValueError()],
     ids=lambda error: type(error).__name__,
 )
-def test_what_was_appended_is_taken_back(path: Path, old: bytes, error: BaseException) -> None:
+def test_appended_lines_are_taken_back_after_a_failure(path: Path, old: bytes, error: BaseException) -> None:
     if old:
         path.write_bytes(old)
     with pytest.raises(type(error)):
@@ -177,7 +178,7 @@ def test_file_that_replaced_ours_is_not_touched(path: Path, again: bytes) -> Non
     assert path.read_bytes() == again
 
 
-def test_file_that_was_removed_is_told(path: Path) -> None:
+def test_a_removed_file_is_reported(path: Path) -> None:
     path.write_bytes(Q_LINE)
     with opened(path) as talk:
         path.unlink()
@@ -232,19 +233,20 @@ def test_disk_that_fails_late_leaves_the_file_as_it_was(path: Path, monkeypatch:
     ids=["no role", "role", "batch line", "number", "torn inside", "NUL", "UTF-8", "array", "torn end"],
 )
 @pytest.mark.parametrize("how", ["opened", "read"])
-def test_what_is_no_message_is_told_with_its_line(path: Path, text: bytes, complaint: str, how: str) -> None:
+def test_a_line_that_is_no_message_is_reported_with_its_place(
+    path: Path, text: bytes, complaint: str, how: str
+) -> None:
     path.write_bytes(text)
     with pytest.raises(BadInput) as bad:
-        transcript.read(str(path), untold) if how == "read" else values(path)
+        transcript.read(str(path), unexpected) if how == "read" else values(path)
     assert str(bad.value).startswith(complaint)
     assert path.read_bytes() == text
 
 
-def test_torn_end_is_told_as_what_it_is(path: Path) -> None:
+def test_a_torn_end_has_its_own_hint(path: Path) -> None:
     path.write_bytes(Q_LINE + A_LINE[:20])
-    with pytest.raises(BadInput) as bad:
+    with refused(BadInput, fix="it is the last line and has no end: remove it if it was cut off"):
         values(path)
-    assert bad.value.fix == "it is the last line and has no end: remove it if it was cut off"
 
 
 def test_places_are_lines_of_the_file(path: Path) -> None:
@@ -261,32 +263,34 @@ def test_large_file_is_read_whole(path: Path) -> None:
 
 
 def test_reading_makes_and_changes_nothing(path: Path) -> None:
-    assert transcript.read(str(path), untold) == []
+    assert transcript.read(str(path), unexpected) == []
     assert os.listdir() == []
     path.write_bytes(Q_LINE[:-1])
     path.chmod(0o400)
-    assert [found.value for found in transcript.read(str(path), untold) or []] == [Q]
+    assert [found.value for found in transcript.read(str(path), unexpected) or []] == [Q]
     assert path.read_bytes() == Q_LINE[:-1]
 
 
-def test_what_cannot_be_opened(path: Path) -> None:
+def test_a_file_that_cannot_be_opened_is_reported(path: Path) -> None:
     """A link that leads to itself, as root may open anything else."""
     path.symlink_to(path)
     with pytest.raises(MissingInput) as missing:
-        transcript.read(str(path), untold)
+        transcript.read(str(path), unexpected)
     assert str(missing.value).startswith("--transcript: cannot read 't.jsonl': too many ")
     with pytest.raises(CannotWrite) as fault, opened(path):
         pass
     assert str(fault.value).startswith("t.jsonl: cannot write: too many ")
 
 
-def test_folder_that_is_missing(path: Path) -> None:
-    with pytest.raises(CannotWrite) as fault, opened(Path("no/t.jsonl")):
+def test_a_missing_folder_is_reported(path: Path) -> None:
+    with (
+        refused(CannotWrite, "no/t.jsonl: cannot write: no such file or directory"),
+        opened(Path("no/t.jsonl")),
+    ):
         pass
-    assert str(fault.value) == "no/t.jsonl: cannot write: no such file or directory"
 
 
-# What else it may not be
+# Files that it may not share
 
 
 @pytest.mark.parametrize(
@@ -319,7 +323,7 @@ def test_shared_output_is_refused_before_it_is_there(path: Path, target: Target)
         transcript.refuse_shared("t.jsonl", target, [], is_stdin_read=False)
 
 
-def test_others_are_not_refused(path: Path) -> None:
+def test_other_files_are_not_refused(path: Path) -> None:
     path.touch()
     Path("a").touch()
     transcript.refuse_shared("t.jsonl", Target("o", depfile="d"), ["a", "b"], is_stdin_read=True)
@@ -354,12 +358,9 @@ for turn in range(int(sys.argv[2])):
 def test_processes_at_once_lose_nothing_and_never_mix(path: Path) -> None:
     """Each sees all that was there before its own lines; the file comes and goes while it is new."""
     processes, turns = 8, 15
+    command, pipes = [sys.executable, "-c", _HAMMER], {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     running = [
-        subprocess.Popen(
-            [sys.executable, "-c", _HAMMER, str(number), str(turns)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+        subprocess.Popen([*command, str(number), str(turns)], **pipes)  # type: ignore[call-overload]
         for number in range(processes)
     ]
     said = [process.communicate(timeout=60)[0] for process in running]

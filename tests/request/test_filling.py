@@ -13,6 +13,7 @@ from chatpipe.inputs.place import Source
 from chatpipe.request.build import Built, Material, Turn, build
 from chatpipe.request.filling import Filling, images_of
 from chatpipe.request.placeholders import Missing
+from refusals import refused
 
 ROW = {"a": "A", "n": 1, "image": "https://h/i.png"}
 
@@ -125,6 +126,5 @@ def test_placeholders_are_told_with_their_option() -> None:
 
 
 def test_what_cannot_be_parsed_names_its_option() -> None:
-    with pytest.raises(BadInput) as refused:
+    with refused(BadInput, place="--system"):
         Filling(build(Material(turns=[turn("system", "{{", "--system")])))
-    assert refused.value.place == "--system"

@@ -1,10 +1,11 @@
-"""What is named on the command line, read: stdin by its owner, files of tools, texts."""
+"""Inputs that the command line names: stdin by its owner, files of tools, texts."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from pipes import filled
 from typing import Any, NamedTuple
 
 import pytest
@@ -18,13 +19,14 @@ from chatpipe.request.build import Material
 from chatpipe.request.material import continued, gather
 from chatpipe.request.parameters import TABLE, Parameters
 from chatpipe.request.prompt import Attachment, Prompt, Typed
+from refusals import refused
 
 BY_OPTION = {parameter.option: parameter for parameter in TABLE}
 PIPE, FILE, NULL, CLOSED, TERMINAL = "pipe", "file", "null", "closed", "terminal"
 
 
 class Given(NamedTuple):
-    """Descriptor 0 as a caller left it, what was told, and whether its bytes are still there."""
+    """Descriptor 0 as a caller left it, and the notices about it."""
 
     stdin: Stdin
     said: list[str]
@@ -39,9 +41,7 @@ def given(tmp_path: Path) -> Iterator[Callable[..., Given]]:
         said: list[str] = []
         match kind:
             case "pipe":
-                reader, writer = os.pipe()
-                os.write(writer, data)
-                os.close(writer)
+                reader = filled(data)
             case "file":
                 (tmp_path / "stdin").write_bytes(data)
                 reader = os.open(tmp_path / "stdin", os.O_RDONLY)
@@ -70,6 +70,15 @@ def gathered(prompt: Prompt, stdin: Stdin, **options: Any) -> Material:
 
 def words(*texts: str, **others: Any) -> Prompt:
     return Prompt(words=texts, **others)
+
+
+def typed(option: str, role: str, value: str, tool_call_id: str | None = None) -> Typed:
+    return Typed(option, role, value, option.endswith("-file"), tool_call_id)
+
+
+def attached(kind: Any, value: str, option: str) -> Prompt:
+    """The prompt "a" with one attachment."""
+    return words("a", attachments=(Attachment(kind, value, option),))
 
 
 HI = Typed("--user", "user", "hi", False)
@@ -106,7 +115,9 @@ SYSTEM = Typed("--system", "system", "s", False)
         pytest.param(words("@f"), NULL, b"", "@f", id="no value is a file because of how it begins"),
     ],
 )
-def test_prompt(given: Callable[..., Given], prompt: Prompt, kind: str, data: bytes, text: str) -> None:
+def test_a_prompt_is_made_of_words_and_stdin(
+    given: Callable[..., Given], prompt: Prompt, kind: str, data: bytes, text: str
+) -> None:
     stdin, said = given(kind, data)
     assert gathered(prompt, stdin).prompt == text
     assert said == []
@@ -123,6 +134,8 @@ def test_terminal_behind_a_system_message_is_read_as_well(given: Callable[..., G
     assert gathered(words(typed=(SYSTEM,)), stdin).prompt == "hello"
 
 
+NO_PROMPT = ("no prompt: give one as an operand or on stdin", Status.USAGE)
+EMPTY_STDIN = ("<stdin>: stdin is empty: there is nothing to ask", Status.BAD_INPUT)
 IMAGE_URL = Attachment("image", "https://e.com/a.png", "--image")
 RESULT = Typed("--tool-result", "tool", "r", False, "c")
 
@@ -148,62 +161,15 @@ def test_no_prompt_is_needed_beside(
 @pytest.mark.parametrize(
     ("prompt", "kind", "data", "line", "status"),
     [
+        pytest.param(words(), NULL, b"", *NO_PROMPT, id="nothing at all"),
+        pytest.param(words(), CLOSED, b"", *NO_PROMPT, id="nothing, stdin closed"),
         pytest.param(
-            words(),
-            NULL,
-            b"",
-            "no prompt: give one as an operand or on stdin",
-            Status.USAGE,
-            id="nothing at all",
+            words(typed=(SYSTEM,)), NULL, b"", *NO_PROMPT, id="a system message is nothing to answer"
         ),
-        pytest.param(
-            words(),
-            CLOSED,
-            b"",
-            "no prompt: give one as an operand or on stdin",
-            Status.USAGE,
-            id="nothing, stdin closed",
-        ),
-        pytest.param(
-            words(typed=(SYSTEM,)),
-            NULL,
-            b"",
-            "no prompt: give one as an operand or on stdin",
-            Status.USAGE,
-            id="a system message is nothing to answer",
-        ),
-        pytest.param(
-            words(read_stdin=False),
-            PIPE,
-            b"x",
-            "no prompt: give one as an operand or on stdin",
-            Status.USAGE,
-            id="--no-stdin without a prompt",
-        ),
-        pytest.param(
-            words(),
-            PIPE,
-            b"",
-            "<stdin>: stdin is empty: there is nothing to ask",
-            Status.BAD_INPUT,
-            id="empty pipe",
-        ),
-        pytest.param(
-            words(),
-            PIPE,
-            b"\n",
-            "<stdin>: stdin is empty: there is nothing to ask",
-            Status.BAD_INPUT,
-            id="a newline alone",
-        ),
-        pytest.param(
-            words("-"),
-            NULL,
-            b"",
-            "<stdin>: stdin is empty: there is nothing to ask",
-            Status.BAD_INPUT,
-            id="- and nothing there",
-        ),
+        pytest.param(words(read_stdin=False), PIPE, b"x", *NO_PROMPT, id="--no-stdin without a prompt"),
+        pytest.param(words(), PIPE, b"", *EMPTY_STDIN, id="empty pipe"),
+        pytest.param(words(), PIPE, b"\n", *EMPTY_STDIN, id="a newline alone"),
+        pytest.param(words("-"), NULL, b"", *EMPTY_STDIN, id="- and nothing there"),
         pytest.param(
             words(""), NULL, b"", "PROMPT: the prompt is empty", Status.BAD_INPUT, id="an empty operand"
         ),
@@ -233,13 +199,11 @@ def test_no_prompt_is_needed_beside(
         ),
     ],
 )
-def test_refused(
+def test_a_missing_or_unreadable_prompt_is_refused(
     given: Callable[..., Given], prompt: Prompt, kind: str, data: bytes, line: str, status: Status
 ) -> None:
-    with pytest.raises(ChatpipeError) as fault:
+    with refused(ChatpipeError, line, status=status):
         gathered(prompt, given(kind, data).stdin)
-    assert str(fault.value) == line
-    assert fault.value.status == status
 
 
 def test_operand_that_is_not_utf8_is_refused(given: Callable[..., Given]) -> None:
@@ -251,7 +215,7 @@ def test_operand_that_is_not_utf8_is_refused(given: Callable[..., Given]) -> Non
 # A transcript
 
 
-def told(*roles: str) -> list[Found]:
+def messages(*roles: str) -> list[Found]:
     return [Found({"role": role, "content": "x"}, Source("t", b"")) for role in roles]
 
 
@@ -261,7 +225,7 @@ ANSWERED = [(), ("system",), ("user", "assistant")]
 
 
 def gathered_with(prompt: Prompt, stdin: Stdin, *roles: str) -> Material:
-    return gather(prompt, Parameters(), Sources(stdin), None, transcript=lambda: told(*roles))
+    return gather(prompt, Parameters(), Sources(stdin), None, transcript=lambda: messages(*roles))
 
 
 @pytest.mark.parametrize("roles", WAITING, ids=" ".join)
@@ -272,7 +236,7 @@ def test_transcript_that_waits_for_an_answer_needs_no_prompt(
     stdin, said = given(kind, data)
     material = gathered_with(TALK, stdin, *roles)
     assert (material.prompt, said) == (None, [])
-    assert continued(material, TALK, told(*roles)).transcript == told(*roles)
+    assert continued(material, TALK, messages(*roles)).transcript == messages(*roles)
 
 
 @pytest.mark.parametrize("roles", ANSWERED, ids=" ".join)
@@ -313,9 +277,8 @@ def test_transcript_is_not_looked_at_where_something_is_asked(
 
 def test_transcript_that_was_answered_meanwhile_is_refused(given: Callable[..., Given]) -> None:
     material = gathered_with(TALK, given(NULL).stdin, "user")
-    with pytest.raises(UsageFault) as fault:
-        continued(material, TALK, told("user", "assistant"))
-    assert str(fault.value) == "no prompt, and nothing in the transcript that waits for an answer"
+    with refused(UsageFault, "no prompt, and nothing in the transcript that waits for an answer"):
+        continued(material, TALK, messages("user", "assistant"))
 
 
 def test_without_a_transcript_material_is_what_was_gathered(given: Callable[..., Given]) -> None:
@@ -334,19 +297,15 @@ BODY = b'{"messages":[{"role":"user","content":"q"}]}'
         pytest.param(words("a", request="-"), {}, BODY, "a", id="--request"),
         pytest.param(words(request="-"), {}, BODY, None, id="--request, no prompt"),
         pytest.param(words("a", messages="-"), {}, b"[]", "a", id="--messages"),
+        pytest.param(words("a", typed=(typed("--user-file", "user", "-"),)), {}, b"x", "a", id="--user-file"),
         pytest.param(
-            words("a", typed=(Typed("--user-file", "user", "-", True),)), {}, b"x", "a", id="--user-file"
-        ),
-        pytest.param(
-            words("a", typed=(Typed("--tool-result-file", "tool", "-", True, "c"),)),
+            words("a", typed=(typed("--tool-result-file", "tool", "-", "c"),)),
             {},
             b"x",
             "a",
             id="--tool-result-file",
         ),
-        pytest.param(
-            words("a", attachments=(Attachment("file", "-", "--file"),)), {}, b"x", "a", id="--file"
-        ),
+        pytest.param(attached("file", "-", "--file"), {}, b"x", "a", id="--file"),
         pytest.param(words("a"), {"tool": ["-"]}, b'{"name":"f"}', "a", id="--tool"),
         pytest.param(words("a"), {"function": ["-"]}, b'{"name":"f"}', "a", id="--function"),
         pytest.param(words("a"), {"prediction_file": "-"}, b"x", "a", id="--prediction-file"),
@@ -380,9 +339,8 @@ def test_owner_gets_stdin_and_the_prompt_does_not(
 def test_two_owners_are_a_wrong_call_before_anything_is_read(
     prompt: Prompt, options: dict[str, Any], owners: tuple[str, str]
 ) -> None:
-    with pytest.raises(UsageFault) as fault:
+    with refused(UsageFault, what=f"{owners[0]} and {owners[1]} both read stdin"):
         gathered(prompt, Stdin(-1, True, print), **options)
-    assert fault.value.what == f"{owners[0]} and {owners[1]} both read stdin"
 
 
 @pytest.mark.parametrize(
@@ -401,19 +359,17 @@ def test_a_dash_that_is_no_file_owns_nothing(given: Callable[..., Given], prompt
 # Turns
 
 
-def test_turns_in_their_order_with_the_text_of_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: Callable[..., Given]
-) -> None:
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("folder")
+def test_turns_in_their_order_with_the_text_of_files(given: Callable[..., Given]) -> None:
     Path("f").write_bytes(b"from file\n\n")
-    typed = (
+    turns = (
         Typed("--system-file", "system", "f", True),
         HI,
         Typed("--assistant", "assistant", "f", False),
         Typed("--tool-result-file", "tool", "f", True, "c1"),
         Typed("--tool-result", "tool", "", False, "c2"),
     )
-    material = gathered(words(typed=typed), given(NULL).stdin)
+    material = gathered(words(typed=turns), given(NULL).stdin)
     assert [(dict(turn.message), turn.option) for turn in material.turns] == [
         ({"role": "system", "content": "from file\n"}, "--system-file"),
         ({"role": "user", "content": "hi"}, "--user"),
@@ -423,10 +379,8 @@ def test_turns_in_their_order_with_the_text_of_files(
     ]
 
 
-def test_every_file_is_a_prerequisite(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: Callable[..., Given]
-) -> None:
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("folder")
+def test_every_file_is_a_prerequisite(given: Callable[..., Given]) -> None:
     files = {"r": BODY, "m": b"[]", "s": b"s", "i": b"GIF89a", "t": b'{"name":"f"}', "p": b"p"}
     for name, data in files.items():
         Path(name).write_bytes(data)
@@ -435,7 +389,7 @@ def test_every_file_is_a_prerequisite(
         "a",
         request="r",
         messages="m",
-        typed=(Typed("--system-file", "system", "s", True),),
+        typed=(typed("--system-file", "system", "s"),),
         attachments=(IMAGE_URL, Attachment("image", "i", "--image")),
     )
     parameters = Parameters(((BY_OPTION["tool"], ["t"]), (BY_OPTION["prediction-file"], "p")))
@@ -443,34 +397,24 @@ def test_every_file_is_a_prerequisite(
     assert sources.names == ["r", "m", "s", "i", "t", "p"]
 
 
+@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
     ("prompt", "options", "option"),
     [
         pytest.param(words("a", request="no"), {}, "--request", id="request"),
         pytest.param(words("a", messages="no"), {}, "--messages", id="messages"),
-        pytest.param(
-            words("a", typed=(Typed("--user-file", "user", "no", True),)), {}, "--user-file", id="text"
-        ),
-        pytest.param(
-            words("a", attachments=(Attachment("image", "no", "--image"),)), {}, "--image", id="image"
-        ),
+        pytest.param(words("a", typed=(typed("--user-file", "user", "no"),)), {}, "--user-file", id="text"),
+        pytest.param(attached("image", "no", "--image"), {}, "--image", id="image"),
         pytest.param(words("a"), {"tool": ["no"]}, "--tool", id="tool"),
         pytest.param(words("a"), {"function": ["no"]}, "--function", id="function"),
         pytest.param(words("a"), {"prediction_file": "no"}, "--prediction-file", id="prediction"),
     ],
 )
 def test_missing_file_is_66_at_its_option(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    given: Callable[..., Given],
-    prompt: Prompt,
-    options: dict[str, Any],
-    option: str,
+    given: Callable[..., Given], prompt: Prompt, options: dict[str, Any], option: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(MissingInput) as missing:
+    with refused(MissingInput, f"{option}: cannot read 'no': no such file or directory"):
         gathered(prompt, given(NULL).stdin, **options)
-    assert str(missing.value) == f"{option}: cannot read 'no': no such file or directory"
 
 
 # Files of tools
@@ -478,30 +422,25 @@ def test_missing_file_is_66_at_its_option(
 FUNCTION = {"name": "f", "parameters": {"type": "object"}}
 TOOL = {"type": "function", "function": FUNCTION}
 CUSTOM = {"type": "custom", "custom": {"name": "c"}}
+FUNCTION_TEXT = '{"name":"f","parameters":{"type":"object"}}'
+TOOL_TEXT = f'{{"type":"function","function":{FUNCTION_TEXT}}}'
+CUSTOM_TEXT = '{"type":"custom","custom":{"name":"c"}}'
 
 
 @pytest.mark.parametrize(
     ("files", "tools"),
     [
-        pytest.param(
-            ['{"type":"function","function":{"name":"f","parameters":{"type":"object"}}}'], [TOOL], id="tool"
-        ),
-        pytest.param(['{"name":"f","parameters":{"type":"object"}}'], [TOOL], id="bare function"),
-        pytest.param(['{"type":"custom","custom":{"name":"c"}}'], [CUSTOM], id="custom tool"),
-        pytest.param(
-            ['[{"name":"f","parameters":{"type":"object"}},\n{"type":"custom","custom":{"name":"c"}}]'],
-            [TOOL, CUSTOM],
-            id="array of both",
-        ),
+        pytest.param([TOOL_TEXT], [TOOL], id="tool"),
+        pytest.param([FUNCTION_TEXT], [TOOL], id="bare function"),
+        pytest.param([CUSTOM_TEXT], [CUSTOM], id="custom tool"),
+        pytest.param([f"[{FUNCTION_TEXT},\n{CUSTOM_TEXT}]"], [TOOL, CUSTOM], id="array of both"),
         pytest.param(["[]"], [], id="empty array"),
-        pytest.param(
-            ['{"type":"custom","custom":{"name":"c"}}', '[{"name":"f","parameters":{"type":"object"}}]'],
-            [CUSTOM, TOOL],
-            id="several files, in order",
-        ),
+        pytest.param([CUSTOM_TEXT, f"[{FUNCTION_TEXT}]"], [CUSTOM, TOOL], id="several files, in order"),
     ],
 )
-def test_tools(tmp_path: Path, given: Callable[..., Given], files: list[str], tools: list[Any]) -> None:
+def test_tools_are_read_from_files(
+    tmp_path: Path, given: Callable[..., Given], files: list[str], tools: list[Any]
+) -> None:
     names = []
     for number, text in enumerate(files):
         (tmp_path / str(number)).write_text(text)
@@ -511,7 +450,7 @@ def test_tools(tmp_path: Path, given: Callable[..., Given], files: list[str], to
 
 
 def test_functions_are_not_wrapped(tmp_path: Path, given: Callable[..., Given]) -> None:
-    (tmp_path / "f").write_text('[{"name":"f","parameters":{"type":"object"}}]')
+    (tmp_path / "f").write_text(f"[{FUNCTION_TEXT}]")
     [(_, value)] = gathered(words("a"), given(NULL).stdin, function=[str(tmp_path / "f")]).parameters.given
     assert value == [FUNCTION]
 
@@ -529,14 +468,13 @@ def test_functions_are_not_wrapped(tmp_path: Path, given: Callable[..., Given]) 
     ],
 )
 @pytest.mark.parametrize("option", ["tool", "function"])
-def test_rubbish_for_a_tool(
+def test_a_file_that_is_no_tool_is_refused(
     tmp_path: Path, given: Callable[..., Given], option: str, text: str, line: int, what: str
 ) -> None:
     path = tmp_path / "f"
     path.write_text(text)
-    with pytest.raises(BadInput) as bad:
+    with refused(BadInput, place=f"{path}:{line}", what=what):
         gathered(words("a"), given(NULL).stdin, **{option: [str(path)]})
-    assert (bad.value.place, bad.value.what) == (f"{path}:{line}", what)
 
 
 def test_prediction_is_the_text_of_its_file(tmp_path: Path, given: Callable[..., Given]) -> None:

@@ -14,6 +14,7 @@ from chatpipe.request import edits
 from chatpipe.request.build import Built, Material, Turn, build
 from chatpipe.request.parameters import TABLE, Parameters
 from chatpipe.request.stored import new_messages, refuse_unfit
+from refusals import refused
 
 ROLES = {"s": "system", "d": "developer", "u": "user", "a": "assistant", "t": "tool"}
 IMAGE = {"type": "image_url", "image_url": {"url": "https://e.com/a.png"}}
@@ -44,6 +45,12 @@ def made(transcript: str, typed: str = "", *edited: str, **more: Any) -> Built:
     )
 
 
+def check(built: Built, sent: str, stored: str, is_new: bool = False) -> None:
+    """The contents of the messages that are sent, and of those that are stored."""
+    assert contents(built.body["messages"]) == sent
+    assert contents(new_messages(built, is_new_transcript=is_new)) == stored
+
+
 def contents(values: list[Any]) -> str:
     return " ".join(value["content"] for value in values)
 
@@ -65,10 +72,8 @@ def contents(values: list[Any]) -> str:
         pytest.param("u a", "t", "u a t+ p", "t+ p", id="a tool result"),
     ],
 )
-def test_what_is_sent_and_what_is_stored(transcript: str, typed: str, sent: str, stored: str) -> None:
-    built = made(transcript, typed, prompt="p")
-    assert contents(built.body["messages"]) == sent
-    assert contents(new_messages(built, is_new_transcript=not transcript)) == stored
+def test_new_messages_are_sent_and_stored(transcript: str, typed: str, sent: str, stored: str) -> None:
+    check(made(transcript, typed, prompt="p"), sent, stored, is_new=not transcript)
 
 
 @pytest.mark.parametrize(
@@ -85,15 +90,12 @@ def test_messages_of_other_files_are_sent_and_not_stored(
     transcript: str, typed: str, sent: str, stored: str
 ) -> None:
     built = made(transcript, typed, prompt="p", messages=history("s u a", "m"))
-    assert contents(built.body["messages"]) == sent
-    assert contents(new_messages(built, is_new_transcript=not transcript)) == stored
+    check(built, sent, stored, is_new=not transcript)
 
 
 def test_messages_of_the_request_file_are_not_stored() -> None:
     request = documents.request(Source("r", b'{"messages":[{"role":"user","content":"r"}],"seed":1}'))
-    built = made("u a", "", prompt="p", request=request)
-    assert contents(built.body["messages"]) == "r u a p"
-    assert contents(new_messages(built, is_new_transcript=False)) == "p"
+    check(made("u a", "", prompt="p", request=request), "r u a p", "p")
 
 
 def test_nothing_new_is_nothing_to_store() -> None:
@@ -135,9 +137,7 @@ def test_new_message_that_was_edited_is_stored_as_sent() -> None:
 
 @pytest.mark.parametrize("edit", ["messages[0].content=x", 'messages[0]:={"role":"user","content":"x"}'])
 def test_old_message_that_was_edited_is_not_stored_again(edit: str) -> None:
-    built = made("u a", "", edit, prompt="p")
-    assert contents(built.body["messages"]) == "x a p"
-    assert contents(new_messages(built, is_new_transcript=False)) == "p"
+    check(made("u a", "", edit, prompt="p"), "x a p", "p")
 
 
 def test_message_that_was_added_is_stored() -> None:
@@ -168,11 +168,10 @@ def _of(**fields: Any) -> Built:
 
 
 def test_several_answers_are_refused() -> None:
-    with pytest.raises(UsageFault) as fault:
+    with refused(
+        UsageFault, "--n: a transcript goes on with one answer, not 2: leave out --n, or --transcript"
+    ):
         refuse_unfit(_of(n=2))
-    assert str(fault.value) == (
-        "--n: a transcript goes on with one answer, not 2: leave out --n, or --transcript"
-    )
 
 
 def test_messages_set_as_a_whole_are_refused() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from pipes import filled
 from typing import Any
 
 import pytest
@@ -18,24 +19,20 @@ from chatpipe.request.material import gather, gather_defaults
 from chatpipe.request.parameters import Parameters
 from chatpipe.request.prompt import Prompt
 from chatpipe.request.structure import Structure
+from refusals import refused
 
 SCHEMA = b'{\n  "type": "object",\n  "properties": {}\n}'
 NOBODY = Stdin(-1, False, lambda _: None)
+
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 @pytest.fixture
 def piped() -> Iterator[Stdin]:
     """A stdin with SCHEMA in it."""
-    reader, writer = os.pipe()
-    os.write(writer, SCHEMA)
-    os.close(writer)
+    reader = filled(SCHEMA)
     yield Stdin(reader, True, lambda _: None)
     os.close(reader)
-
-
-@pytest.fixture(autouse=True)
-def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def file(name: str, data: bytes = SCHEMA) -> Structure:
@@ -59,7 +56,7 @@ def test_without_a_schema_nothing_is_asked_for() -> None:
     assert "response_format" not in built(Structure()).body
 
 
-def test_response_format() -> None:
+def test_a_schema_is_the_response_format() -> None:
     assert built(file("person.json")).body == {
         "model": "m",
         "messages": [{"role": "user", "content": "q"}],
@@ -144,15 +141,13 @@ def test_schema_on_stdin_is_not_the_prompt(piped: Stdin) -> None:
     ids=["--request", "operand"],
 )
 def test_stdin_has_one_owner(prompt: Prompt, owners: str) -> None:
-    with pytest.raises(UsageFault) as raised:
+    with refused(UsageFault, what=owners):
         gather(prompt, Parameters(), Sources(NOBODY), "m", Structure(file="-"))
-    assert raised.value.what == owners
 
 
-def test_stdin_is_the_input_of_a_run() -> None:
-    with pytest.raises(UsageFault) as raised:
+def test_a_schema_on_stdin_is_refused_in_a_run() -> None:
+    with refused(UsageFault, what="--schema and FILE both read stdin"):
         gather_defaults(Prompt(), Parameters(), Sources(NOBODY), "-", Structure(file="-"))
-    assert raised.value.what == "--schema and FILE both read stdin"
 
 
 def test_defaults_of_a_run_have_it() -> None:
@@ -164,6 +159,9 @@ def test_file_is_among_what_was_read() -> None:
     sources = Sources(NOBODY)
     read(file("s.json"), sources)
     assert sources.names == ["s.json"]
+
+
+NO_OBJECT = "--schema-json: a schema to ask with is an object, not"
 
 
 @pytest.mark.parametrize(
@@ -182,16 +180,11 @@ def test_file_is_among_what_was_read() -> None:
             " the name of a file goes to --schema",
             id="text is not JSON",
         ),
-        pytest.param(
-            Structure(text="[1]"),
-            BadInput,
-            "--schema-json: a schema to ask with is an object, not an array",
-            id="text is an array",
-        ),
+        pytest.param(Structure(text="[1]"), BadInput, f"{NO_OBJECT} an array", id="text is an array"),
         pytest.param(
             Structure(text="true"),
             BadInput,
-            "--schema-json: a schema to ask with is an object, not a boolean",
+            f"{NO_OBJECT} a boolean",
             id="text is a boolean, which the drafts allow and the API does not",
         ),
         pytest.param(
@@ -202,10 +195,11 @@ def test_file_is_among_what_was_read() -> None:
         ),
     ],
 )
-def test_what_cannot_be_read(structure: Structure, error: type[ChatpipeError], line: str) -> None:
-    with pytest.raises(error) as raised:
+def test_a_schema_that_cannot_be_read_is_refused(
+    structure: Structure, error: type[ChatpipeError], line: str
+) -> None:
+    with refused(error, line):
         form(structure)
-    assert str(raised.value) == line
 
 
 @pytest.mark.parametrize(
@@ -217,10 +211,9 @@ def test_what_cannot_be_read(structure: Structure, error: type[ChatpipeError], l
     ],
     ids=["not JSON", "array", "empty"],
 )
-def test_file_that_is_no_schema(data: bytes, line: str) -> None:
-    with pytest.raises(BadInput) as raised:
+def test_a_file_that_is_no_schema_is_refused_with_its_line(data: bytes, line: str) -> None:
+    with refused(BadInput, line, status=Status.BAD_INPUT):
         form(file("s.json", data))
-    assert (raised.value.status, str(raised.value)) == (Status.BAD_INPUT, line)
 
 
 def test_places_of_a_file_and_of_the_command_line() -> None:
@@ -246,8 +239,7 @@ def test_one_answer_can_be_sent_back(body: dict[str, Any]) -> None:
     refuse_choices(body, Structure(text="{}", reask=2))
 
 
-def test_several_answers_cannot() -> None:
-    with pytest.raises(UsageFault) as raised:
+def test_several_answers_cannot_be_sent_back() -> None:
+    with refused(UsageFault, "--reask: one answer can be sent back, not one of 3: ask for one with -n 1"):
         refuse_choices({"n": 3}, Structure(text="{}", reask=2))
-    assert str(raised.value) == "--reask: one answer can be sent back, not one of 3: ask for one with -n 1"
     refuse_choices({"n": 3}, Structure(text="{}"))

@@ -10,6 +10,7 @@ import pytest
 from chatpipe.errors import BadInput, ChatpipeError
 from chatpipe.inputs.place import Source
 from chatpipe.response.recorded import Chunk, Done, Failed, Raw, Step, Whole, steps
+from refusals import refused
 
 CHUNK = '{"id":"a","choices":[{"index":0,"delta":{"content":"hi"}}]}'
 CHUNK_VALUE: dict[str, Any] = {"id": "a", "choices": [{"index": 0, "delta": {"content": "hi"}}]}
@@ -210,16 +211,14 @@ def test_recorded_error(line: str, what: str) -> None:
     ],
 )
 def test_what_is_no_recording_is_65_with_its_place(text: str | bytes, line: str) -> None:
-    with pytest.raises(BadInput) as bad:
+    with refused(BadInput, line):
         played(text)
-    assert str(bad.value) == line
 
 
 @pytest.mark.parametrize("data", ["{broken", "5", "[]"])
 def test_event_that_is_no_chunk_has_its_place(data: str) -> None:
-    with pytest.raises(ChatpipeError) as fault:
+    with refused(ChatpipeError, place="f:3"):
         played(f"data: {CHUNK}\n\ndata: {data}\n\n")
-    assert fault.value.place == "f:3"
 
 
 def test_steps_come_as_the_lines_do() -> None:
