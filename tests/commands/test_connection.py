@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from commands.asking import ask, words
 from loopback import (
+    Answer,
     Close,
     Handler,
     Pause,
     Proxy,
     Reset,
     Stall,
-    Step,
     chunk,
     closed_port,
     echoing,
@@ -30,13 +31,13 @@ from loopback import (
     tls_contexts,
 )
 from process import CHATPIPE, environment, run, sh, start
+from tables import table
 from tinyproxy import tinyproxy as real_proxy
 
 KEY = "sk-test-0123456789"
 
 
-def ask(url: str, *arguments: str) -> tuple[str, ...]:
-    return ("ask", "--base-url", url, "-m", "m", *arguments, "Hello")
+HELLO = (0, b"Hello\n", b"")
 
 
 # Retries
@@ -44,7 +45,7 @@ def ask(url: str, *arguments: str) -> tuple[str, ...]:
 
 def test_retry_after_is_waited_for_and_the_second_try_counts() -> None:
     with serve(in_turn(reply(429, headers={"Retry-After": "1"}), event_stream(stream_of("now")))) as server:
-        done = run(*ask(server.url))
+        done = ask(server.url)
         first, second = server.requests
     assert (done.status, done.stdout) == (0, b"now\n")
     assert done.stderr.endswith(b"too many requests: trying again in 1.0 s (1 of 4)\n")
@@ -52,51 +53,65 @@ def test_retry_after_is_waited_for_and_the_second_try_counts() -> None:
     assert first.body == second.body
 
 
-def test_a_lost_connection_is_tried_again() -> None:
-    with serve(in_turn([Reset()], event_stream(stream_of("now")))) as server:
-        done = run(*ask(server.url, "-q"))
-        assert len(server.requests) == 2
-    assert done == (0, b"now\n", b"")
+HALF = event_stream([event(chunk("Half of"))], end=False)
+# As of tinyproxy and others that answer before they have read the request, and hang up.
+CUT_ERROR = reply(401, b"bad key, and so on", {"Content-Length": "1000"})
+ONCE = ("--retries", "0")
 
 
-def test_a_stream_that_has_begun_is_not_tried_again() -> None:
-    """What is on stdout cannot be taken back."""
-    begun = [*event_stream([event(chunk("Half of"))], end=False), Reset()]
-    with serve(in_turn(begun, event_stream(stream_of("never")))) as server:
-        done = run(*ask(server.url))
-        assert len(server.requests) == 1
-    assert (done.status, done.stdout) == (76, b"Half of\n")
+@table(
+    ("replies", "options", "requests", "status", "stdout", "words"),
+    {
+        "a lost connection": ([[Reset()], event_stream(stream_of("now"))], ("-q",), 2, 0, b"now\n", b""),
+        # What is on stdout cannot be taken back.
+        "a stream that has begun is not tried again": (
+            [[*HALF, Reset()], event_stream(stream_of("never"))],
+            (),
+            1,
+            76,
+            b"Half of\n",
+            b"",
+        ),
+        "no retries": ([reply(500)], ONCE, 1, 69, b"", b""),
+        "a time-out": (
+            [[Stall()]],
+            ("--timeout", "0.2", *ONCE),
+            1,
+            75,
+            b"",
+            b"no byte for 0.2 s: raise --timeout",
+        ),
+        "a stream that stalls": ([[*HALF, Stall()]], ("--timeout", "0.2"), 1, 76, b"Half of\n", b""),
+        "an error whose body is cut": ([[CUT_ERROR, Close()]], ONCE, 1, 77, b"", b"401"),
+        "an error whose body is reset": ([[CUT_ERROR, Reset()]], ONCE, 1, 77, b"", b"401"),
+    },
+)
+def test_a_fault_has_its_tries_and_its_status(
+    replies: list[Answer],
+    options: tuple[str, ...],
+    requests: int,
+    status: int,
+    stdout: bytes,
+    words: bytes,
+) -> None:
+    with serve(in_turn(*replies)) as server:
+        done = ask(server.url, *options)
+        assert len(server.requests) == requests
+    assert (done.status, done.stdout) == (status, stdout)
+    assert words in done.stderr
+    assert "-q" not in options or done.stderr == b""
 
 
 def test_a_refused_connection_is_69_after_all_tries() -> None:
-    done = run(*ask(f"http://127.0.0.1:{closed_port()}/v1", "--retries", "1"))
+    done = ask(f"http://127.0.0.1:{closed_port()}/v1", "--retries", "1")
     assert (done.status, done.stdout) == (69, b"")
     assert done.stderr.count(b"\n") == 2
     assert b"connection refused, after 2 tries" in done.stderr
 
 
-def test_no_retries_is_one_request() -> None:
-    with serve(lambda _: reply(500)) as server:
-        assert run(*ask(server.url, "--retries", "0")).status == 69
-        assert len(server.requests) == 1
-
-
-def test_a_time_out_is_75() -> None:
-    with serve(lambda _: [Stall()]) as server:
-        done = run(*ask(server.url, "--timeout", "0.2", "--retries", "0"))
-    assert done.status == 75
-    assert b"no byte for 0.2 s: raise --timeout" in done.stderr
-
-
-def test_a_stream_that_stalls_is_76_with_what_came() -> None:
-    with serve(lambda _: [*event_stream([event(chunk("Half of"))], end=False), Stall()]) as server:
-        done = run(*ask(server.url, "--timeout", "0.2"))
-    assert (done.status, done.stdout) == (76, b"Half of\n")
-
-
 def test_a_deadline_ends_all_tries_together() -> None:
     with serve(lambda _: [Pause(0.1), reply(500)]) as server:
-        done = run(*ask(server.url, "--deadline", "0.4", "-q"))
+        done = ask(server.url, "--deadline", "0.4", "-q")
         assert 1 <= len(server.requests) <= 2
     assert done.status in (69, 75)
 
@@ -104,19 +119,9 @@ def test_a_deadline_ends_all_tries_together() -> None:
 def test_a_server_that_never_answers_the_handshake_is_75() -> None:
     with silent() as port:
         url = f"https://127.0.0.1:{port}/v1"
-        done = run(*ask(url, "--connect-timeout", "0.2", "--retries", "0", "--insecure"))
+        done = ask(url, "--connect-timeout", "0.2", "--retries", "0", "--insecure")
     assert done.status == 75
     assert b"--connect-timeout" in done.stderr
-
-
-@pytest.mark.parametrize("ending", [Close(), Reset()], ids=["closed", "reset"])
-def test_an_error_whose_body_is_cut_is_told_by_its_status(ending: Step) -> None:
-    """As tinyproxy and others do that answer before they have read the request, and hang up."""
-    begun = reply(401, b"bad key, and so on", {"Content-Length": "1000"})
-    with serve(lambda _: [begun, ending]) as server:
-        done = run(*ask(server.url, "--retries", "0"))
-    assert done.status == 77
-    assert b"401" in done.stderr
 
 
 # Redirects
@@ -127,7 +132,7 @@ def test_a_redirect_to_another_origin_never_gets_the_key(status: int) -> None:
     with serve() as elsewhere:
         there = reply(status, headers={"Location": f"{elsewhere.url}/chat/completions"})
         with serve(lambda _: there) as server:
-            done = run(*ask(server.url), env={"OPENAI_API_KEY": KEY})
+            done = ask(server.url, env={"OPENAI_API_KEY": KEY})
             assert len(server.requests) == 1
         assert elsewhere.requests == []
         assert elsewhere.connections == 0
@@ -147,23 +152,23 @@ def tinyproxy(tmp_path: Path) -> Iterator[str]:
 @pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
 def test_a_proxy_of_the_environment_is_used(name: str) -> None:
     with Proxy() as proxy, serve() as server:
-        done = run(*ask(server.url), env={name: proxy.url})
+        done = ask(server.url, env={name: proxy.url})
         assert [asked.method for asked in proxy.asked] == ["POST"]
         assert len(server.requests) == 1
-    assert done == (0, b"Hello\n", b"")
+    assert done == HELLO
 
 
 @pytest.mark.parametrize("no_proxy", ["127.0.0.1", "*", "localhost,127.0.0.0/8"])
 def test_no_proxy_goes_straight(no_proxy: str) -> None:
     with Proxy() as proxy, serve() as server:
-        done = run(*ask(server.url), env={"http_proxy": proxy.url, "no_proxy": no_proxy})
+        done = ask(server.url, env={"http_proxy": proxy.url, "no_proxy": no_proxy})
         assert proxy.asked == []
-    assert done == (0, b"Hello\n", b"")
+    assert done == HELLO
 
 
 def test_the_option_wins_over_no_proxy() -> None:
     with Proxy() as proxy, serve() as server:
-        done = run(*ask(server.url, "--proxy", proxy.url), env={"no_proxy": "*"})
+        done = ask(server.url, "--proxy", proxy.url, env={"no_proxy": "*"})
         assert len(proxy.asked) == 1
     assert done.status == 0
 
@@ -171,22 +176,22 @@ def test_the_option_wins_over_no_proxy() -> None:
 def test_https_goes_through_a_tunnel_that_does_not_see_the_key() -> None:
     tls = tls_contexts()
     with Proxy() as proxy, serve(tls=tls.server) as server:
-        done = run(
-            *ask(server.url, "--cacert", str(tls.ca_pem)),
+        done = ask(
+            server.url,
+            "--cacert",
+            str(tls.ca_pem),
             env={"https_proxy": proxy.url, "OPENAI_API_KEY": KEY},
         )
         (asked,) = proxy.asked
         assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
-    assert done == (0, b"Hello\n", b"")
+    assert done == HELLO
     assert (asked.method, asked.target) == ("CONNECT", f"127.0.0.1:{server.port}")
     assert "authorization" not in asked.headers
 
 
 def test_a_proxy_that_is_not_there_is_69() -> None:
     with serve() as server:
-        done = run(
-            *ask(server.url, "--retries", "0"), env={"http_proxy": f"http://127.0.0.1:{closed_port()}"}
-        )
+        done = ask(server.url, "--retries", "0", env={"http_proxy": f"http://127.0.0.1:{closed_port()}"})
         assert server.requests == []
     assert done.status == 69
     assert b"proxy" in done.stderr
@@ -194,7 +199,7 @@ def test_a_proxy_that_is_not_there_is_69() -> None:
 
 def test_a_proxy_that_says_no_is_77() -> None:
     with Proxy(refuse=407) as proxy, serve() as server:
-        done = run(*ask(server.url, "--retries", "0"), env={"http_proxy": proxy.url})
+        done = ask(server.url, "--retries", "0", env={"http_proxy": proxy.url})
     assert done.status == 77
     assert b"--proxy" in done.stderr
 
@@ -203,7 +208,7 @@ def test_a_proxy_that_says_no_is_77() -> None:
 def test_through_tinyproxy(secure: bool, tinyproxy: str) -> None:
     tls = tls_contexts()
     with serve(tls=tls.server if secure else None) as server:
-        done = run(*ask(server.url, "--cacert", str(tls.ca_pem), "-v", "--proxy", tinyproxy))
+        done = ask(server.url, "--cacert", str(tls.ca_pem), "-v", "--proxy", tinyproxy)
         assert len(server.requests) == 1
     assert (done.status, done.stdout) == (0, b"Hello\n")
     assert b"pass" not in done.stderr
@@ -211,7 +216,7 @@ def test_through_tinyproxy(secure: bool, tinyproxy: str) -> None:
 
 def test_tinyproxy_with_a_wrong_password_is_77(tinyproxy: str) -> None:
     with serve() as server:
-        done = run(*ask(server.url, "--retries", "0", "--proxy", tinyproxy.replace("pass", "wrong-secret")))
+        done = ask(server.url, "--retries", "0", "--proxy", tinyproxy.replace("pass", "wrong-secret"))
         assert server.requests == []
     assert done.status == 77
     assert b"wrong-secret" not in done.stderr
@@ -223,13 +228,13 @@ def test_tinyproxy_with_a_wrong_password_is_77(tinyproxy: str) -> None:
 def test_an_authority_that_is_named_is_trusted() -> None:
     tls = tls_contexts()
     with serve(tls=tls.server) as server:
-        assert run(*ask(server.url, "--cacert", str(tls.ca_pem))) == (0, b"Hello\n", b"")
-        assert run(*ask(server.url), env={"SSL_CERT_FILE": str(tls.ca_pem)}) == (0, b"Hello\n", b"")
+        assert ask(server.url, "--cacert", str(tls.ca_pem)) == HELLO
+        assert ask(server.url, env={"SSL_CERT_FILE": str(tls.ca_pem)}) == HELLO
 
 
 def test_an_authority_that_is_not_named_is_69_and_gets_nothing() -> None:
     with serve(tls=tls_contexts().server) as server:
-        done = run(*ask(server.url), env={"OPENAI_API_KEY": KEY})
+        done = ask(server.url, env={"OPENAI_API_KEY": KEY})
         assert server.requests == []
     assert done.status == 69
     assert b"cannot trust" in done.stderr
@@ -239,7 +244,7 @@ def test_an_authority_that_is_not_named_is_69_and_gets_nothing() -> None:
 def test_a_certificate_for_another_name_is_69_at_once() -> None:
     tls = tls_contexts()
     with serve(tls=tls.wrong_name) as server:
-        done = run(*ask(server.url, "--cacert", str(tls.ca_pem)))
+        done = ask(server.url, "--cacert", str(tls.ca_pem))
         assert server.requests == []
     assert done.status == 69
     assert done.stderr.count(b"\n") == 1
@@ -248,21 +253,21 @@ def test_a_certificate_for_another_name_is_69_at_once() -> None:
 
 def test_insecure_takes_any_certificate() -> None:
     with serve(tls=tls_contexts().wrong_name) as server:
-        assert run(*ask(server.url, "--insecure")) == (0, b"Hello\n", b"")
+        assert ask(server.url, "--insecure") == HELLO
 
 
 def test_a_client_certificate_is_shown() -> None:
     tls = tls_contexts()
     with serve(tls=tls.asks_client) as server:
         shown = ("--client-cert", str(tls.client_cert), "--client-key", str(tls.client_key))
-        assert run(*ask(server.url, "--cacert", str(tls.ca_pem), *shown)) == (0, b"Hello\n", b"")
-        assert run(*ask(server.url, "--cacert", str(tls.ca_pem), "--retries", "0")).status != 0
+        assert ask(server.url, "--cacert", str(tls.ca_pem), *shown) == HELLO
+        assert ask(server.url, "--cacert", str(tls.ca_pem), "--retries", "0").status != 0
         assert len(server.requests) == 1
 
 
-def test_http_where_https_is_spoken_is_told() -> None:
+def test_http_behind_an_https_url_is_reported() -> None:
     with serve() as server:
-        done = run(*ask(server.url.replace("http:", "https:"), "--insecure"))
+        done = ask(server.url.replace("http:", "https:"), "--insecure")
     assert done.status == 69
     assert b"is it http rather than https?" in done.stderr
 
@@ -270,15 +275,15 @@ def test_http_where_https_is_spoken_is_told() -> None:
 # The key
 
 
-@pytest.mark.parametrize(
+@table(
     "command",
-    [
-        pytest.param("OPENAI_API_KEY=$KEY chatpipe $ASK", id="OPENAI_API_KEY"),
-        pytest.param("printf '%s\\n' $KEY > key; chatpipe $ASK --key-file key", id="--key-file"),
-        pytest.param("chatpipe $ASK --key-command \"echo '$KEY'\"", id="--key-command"),
-        pytest.param("echo $KEY > key; chatpipe $ASK --key-fd 3 3< key", id="--key-fd"),
-        pytest.param("mkfifo p; echo $KEY > p & chatpipe $ASK --key-file p; wait", id="a FIFO"),
-    ],
+    {
+        "OPENAI_API_KEY": "OPENAI_API_KEY=$KEY chatpipe $ASK",
+        "--key-file": "printf '%s\\n' $KEY > key; chatpipe $ASK --key-file key",
+        "--key-command": "chatpipe $ASK --key-command \"echo '$KEY'\"",
+        "--key-fd": "echo $KEY > key; chatpipe $ASK --key-fd 3 3< key",
+        "a FIFO": "mkfifo p; echo $KEY > p & chatpipe $ASK --key-file p; wait",
+    },
 )
 def test_the_key_comes_from_each_of_its_places(command: str, tmp_path: Path) -> None:
     with serve() as server:
@@ -293,8 +298,12 @@ def test_the_key_comes_from_each_of_its_places(command: str, tmp_path: Path) -> 
 def test_the_first_place_wins(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("sk-file")
     with serve() as server:
-        done = run(
-            *ask(server.url, "--key-file", str(tmp_path / "key"), "--key-command", "echo sk-command"),
+        done = ask(
+            server.url,
+            "--key-file",
+            str(tmp_path / "key"),
+            "--key-command",
+            "echo sk-command",
             env={"OPENAI_API_KEY": "sk-environment"},
         )
         assert server.requests[0].headers["authorization"] == "Bearer sk-file"
@@ -315,7 +324,7 @@ LEAKS: list[tuple[str, Handler, tuple[str, ...]]] = [
 @pytest.mark.parametrize(("handler", "options"), [pytest.param(h, o, id=name) for name, h, o in LEAKS])
 def test_the_key_is_never_shown(handler: Handler, options: tuple[str, ...]) -> None:
     with serve(handler) as server:
-        arguments = ask(server.url, "-v", "--debug", "--retries", "0", *options)
+        arguments = words(server.url, "-v", "--debug", "--retries", "0", *options)
         done = run(*arguments, env={"OPENAI_API_KEY": KEY})
     assert KEY.encode() not in done.stdout
     assert KEY.encode() not in done.stderr
@@ -328,7 +337,7 @@ def test_the_key_is_not_in_the_arguments_nor_in_the_environment_of_children(tmp_
     look.write_text(f"#!/bin/sh\nenv > {tmp_path / 'seen'}\ncat {tmp_path / 'key'}\n")
     look.chmod(0o755)
     with serve(lambda _: [Stall()]) as server:
-        arguments = ask(server.url, "--key-command", str(look))
+        arguments = words(server.url, "--key-command", str(look))
         with start(*arguments, env={"OPENAI_API_KEY": "sk-of-the-environment"}) as process:
             server.until(lambda: server.requests)
             command_line = Path(f"/proc/{process.pid}/cmdline").read_bytes()
@@ -337,18 +346,18 @@ def test_the_key_is_not_in_the_arguments_nor_in_the_environment_of_children(tmp_
     assert "sk-of-the-environment" not in (tmp_path / "seen").read_text()
 
 
-@pytest.mark.parametrize(
+@table(
     ("arguments", "status"),
-    [
-        pytest.param(("--key-file", "nope"), 77, id="a missing file"),
-        pytest.param(("--key-file", "empty"), 77, id="an empty file"),
-        pytest.param(("--key-file", "two"), 77, id="two lines"),
-        pytest.param(("--key-command", "false"), 77, id="a command that fails"),
-        pytest.param(("--key-command", "no-such-program"), 77, id="a command that there is not"),
-        pytest.param(("--key-command", "echo sk-a; echo sk-b"), 77, id="no shell"),
-        pytest.param(("--key-command", "echo 'open"), 2, id="an open quote"),
-        pytest.param(("--key-fd", "9"), 77, id="a descriptor that is not open"),
-    ],
+    {
+        "a missing file": (("--key-file", "nope"), 77),
+        "an empty file": (("--key-file", "empty"), 77),
+        "two lines": (("--key-file", "two"), 77),
+        "a command that fails": (("--key-command", "false"), 77),
+        "a command that there is not": (("--key-command", "no-such-program"), 77),
+        "no shell": (("--key-command", "echo sk-a; echo sk-b"), 77),
+        "an open quote": (("--key-command", "echo 'open"), 2),
+        "a descriptor that is not open": (("--key-fd", "9"), 77),
+    },
 )
 def test_a_key_that_cannot_be_had_stops_before_sending(
     arguments: tuple[str, ...], status: int, tmp_path: Path
@@ -357,7 +366,7 @@ def test_a_key_that_cannot_be_had_stops_before_sending(
     (tmp_path / "empty").touch()
     (tmp_path / "two").write_text("sk-one\nsk-two\n")
     with serve() as server:
-        done = run(*ask(server.url, *arguments), env={"OPENAI_API_KEY": KEY}, cwd=tmp_path)
+        done = ask(server.url, *arguments, env={"OPENAI_API_KEY": KEY}, cwd=tmp_path)
         assert server.requests == []
     assert done.status == status
     assert done.stderr.count(b"\n") == 1
@@ -396,10 +405,10 @@ def test_echo_opens_no_socket_and_needs_no_home(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["choices"][0]["message"]["content"] == "Hello"
 
 
-def test_that_trap_works(tmp_path: Path) -> None:
-    """The same request over the network runs into it."""
+def test_a_request_over_the_network_runs_into_the_trap(tmp_path: Path) -> None:
+    """The trap of the test above works."""
     (tmp_path / "sitecustomize.py").write_text(NO_SOCKETS)
-    done = run(*ask("http://127.0.0.1:9/v1", "--retries", "0"), env={"PYTHONPATH": str(tmp_path)})
+    done = ask("http://127.0.0.1:9/v1", "--retries", "0", env={"PYTHONPATH": str(tmp_path)})
     assert done.status == 70
     assert b"a socket" in done.stderr
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from process import run
+from tables import table
 
 
 def roles(*arguments: str, stdin: bytes | None = None) -> str:
@@ -19,25 +18,25 @@ def roles(*arguments: str, stdin: bytes | None = None) -> str:
     return " ".join(f"{each['role'][0]}:{each['content']}" for each in json.loads(done.stdout)["messages"])
 
 
-@pytest.mark.parametrize(
+@table(
     ("arguments", "expected"),
-    [
-        pytest.param("-u 1 -a 2 -u 3", "u:1 a:2 u:3", id="an example"),
-        pytest.param("-u 1 -u 2 -a 3 -a 4 -u 5", "u:1 u:2 a:3 a:4 u:5", id="repeated"),
-        pytest.param("-a 1 -u 2 -a 3", "a:1 u:2 a:3", id="the other way round"),
-        pytest.param("-s 0 -u 1 -a 2 3", "s:0 u:1 a:2 u:3", id="with a prompt"),
-        pytest.param("3 -u 1 -a 2", "u:1 a:2 u:3", id="the prompt first, and still last"),
-        pytest.param("-u 1 3 -a 2 4", "u:1 a:2 u:3 4", id="the prompt in between"),
-        pytest.param("--user 1 --assistant 2 -u 3 --assistant=4", "u:1 a:2 u:3 a:4", id="long and short"),
-        pytest.param("-u1 -a2 -u3", "u:1 a:2 u:3", id="joined to their letters"),
-        pytest.param("-qu 1 -a 2 -qu 3", "u:1 a:2 u:3", id="behind a flag's letter"),
-        pytest.param("-u 1 --temperature 0 -a 2 --seed 1 -u 3", "u:1 a:2 u:3", id="others in between"),
-        pytest.param("-u 1 -s 2 -u 3", "u:1 s:2 u:3", id="a later system message keeps its place"),
-        pytest.param("--developer 1 -s 2 -u 3", "d:1 s:2 u:3", id="both heads"),
-        pytest.param("-u -a -a -u 3", "u:-a a:-u u:3", id="values that look like options"),
-        pytest.param("-u 1 -a 2 -- -u 3", "u:1 a:2 u:-u 3", id="after the end of options"),
-        pytest.param("-u 1 -a 2 --tool-result c=3", "u:1 a:2 t:3", id="a tool's result"),
-    ],
+    {
+        "an example": ("-u 1 -a 2 -u 3", "u:1 a:2 u:3"),
+        "repeated": ("-u 1 -u 2 -a 3 -a 4 -u 5", "u:1 u:2 a:3 a:4 u:5"),
+        "the other way round": ("-a 1 -u 2 -a 3", "a:1 u:2 a:3"),
+        "with a prompt": ("-s 0 -u 1 -a 2 3", "s:0 u:1 a:2 u:3"),
+        "the prompt first, and still last": ("3 -u 1 -a 2", "u:1 a:2 u:3"),
+        "the prompt in between": ("-u 1 3 -a 2 4", "u:1 a:2 u:3 4"),
+        "long and short": ("--user 1 --assistant 2 -u 3 --assistant=4", "u:1 a:2 u:3 a:4"),
+        "joined to their letters": ("-u1 -a2 -u3", "u:1 a:2 u:3"),
+        "behind a flag's letter": ("-qu 1 -a 2 -qu 3", "u:1 a:2 u:3"),
+        "others in between": ("-u 1 --temperature 0 -a 2 --seed 1 -u 3", "u:1 a:2 u:3"),
+        "a later system message keeps its place": ("-u 1 -s 2 -u 3", "u:1 s:2 u:3"),
+        "both heads": ("--developer 1 -s 2 -u 3", "d:1 s:2 u:3"),
+        "values that look like options": ("-u -a -a -u 3", "u:-a a:-u u:3"),
+        "after the end of options": ("-u 1 -a 2 -- -u 3", "u:1 a:2 u:-u 3"),
+        "a tool's result": ("-u 1 -a 2 --tool-result c=3", "u:1 a:2 t:3"),
+    },
 )
 def test_messages_come_in_the_order_typed(arguments: str, expected: str) -> None:
     assert roles("--no-check", *arguments.split()) == expected

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from commands.asking import ask
 from loopback import (
     Handler,
     Request,
@@ -25,14 +26,11 @@ from loopback import (
 )
 from process import Process, begun, environment, run, sh, start
 from programs import program
+from tables import table
 
 
 def saying(text: str) -> Handler:
     return lambda _: event_stream(stream_of(text))
-
-
-def ask(url: str, *arguments: str) -> tuple[str, ...]:
-    return ("ask", "--base-url", url, "-m", "m", *arguments, "Hello")
 
 
 # Where the answer goes
@@ -87,16 +85,16 @@ def test_dev_null_takes_everything() -> None:
     assert not Path("/dev/null").is_file()
 
 
-@pytest.mark.parametrize(
+@table(
     ("name", "words"),
-    [
-        pytest.param("folder", "is a directory", id="a directory"),
-        pytest.param("folder/", "is a directory", id="a directory with a slash"),
-        pytest.param("nowhere/out.txt", "no such file or directory", id="in no directory"),
-        pytest.param("file/out.txt", "not a directory", id="in a file"),
-        pytest.param("loop", "too many levels of symbolic links", id="a link to itself"),
-        pytest.param("", "the name is empty", id="an empty name"),
-    ],
+    {
+        "a directory": ("folder", "is a directory"),
+        "a directory with a slash": ("folder/", "is a directory"),
+        "in no directory": ("nowhere/out.txt", "no such file or directory"),
+        "in a file": ("file/out.txt", "not a directory"),
+        "a link to itself": ("loop", "too many levels of symbolic links"),
+        "an empty name": ("", "the name is empty"),
+    },
 )
 def test_an_output_that_cannot_be_is_74_before_anything_is_sent(
     name: str, words: str, tmp_path: Path
@@ -106,7 +104,7 @@ def test_an_output_that_cannot_be_is_74_before_anything_is_sent(
     (tmp_path / "loop").symlink_to("loop")
     before = sorted(path.name for path in tmp_path.rglob("*"))
     with serve() as server:
-        done = run(*ask(server.url, "-o", name), cwd=tmp_path)
+        done = ask(server.url, "-o", name, cwd=tmp_path)
         assert server.requests == []
     assert done.status == 74
     assert words in done.stderr.decode()
@@ -121,28 +119,31 @@ def test_nothing_is_written_into_the_home_directory(tmp_path: Path) -> None:
 # What is no answer
 
 
-@pytest.mark.parametrize(
-    ("size", "shown", "fix"),
-    [
-        pytest.param(4096, 4096, "is the base URL right?", id="4 KiB"),
-        pytest.param(
-            4097, 0, "--output FILE keeps the 4097 bytes that came, is the base URL right?", id="more"
+@table(
+    ("body", "shown", "line"),
+    {
+        "4 KiB": (
+            b"x" * 4096,
+            b"x" * 4096 + b"\n",
+            f"(expecting value): '{'x' * 77}...': is the base URL right?\n",
         ),
-    ],
+        "more than 4 KiB are not shown": (
+            b"x" * 4097,
+            b"",
+            (
+                f"(expecting value): '{'x' * 77}...': "
+                "--output FILE keeps the 4097 bytes that came, is the base URL right?\n"
+            ),
+        ),
+        "bytes that are no text": (b"\xff\n", b"\\xff\n", "(byte 0xff is not UTF-8)"),
+    },
 )
-def test_what_is_no_answer_is_shown_up_to_4_kib(size: int, shown: int, fix: str) -> None:
-    with serve(lambda _: reply(200, b"x" * size)) as server:
-        done = run(*ask(server.url))
-    *before, line = done.stderr.decode().splitlines()
-    assert before == ["x" * shown] * bool(shown)
-    assert line == f"chatpipe: the answer is not JSON (expecting value): '{'x' * 77}...': {fix}"
+def test_a_body_that_is_no_answer_is_shown_up_to_4_kib(body: bytes, shown: bytes, line: str) -> None:
+    with serve(lambda _: reply(200, body)) as server:
+        done = ask(server.url)
+    assert done.stderr.startswith(shown + b"chatpipe: the answer is not JSON " + line.encode())
+    assert not line.endswith("\n") or done.stderr.endswith(line.encode())
     assert (done.status, done.stdout) == (76, b"")
-
-
-def test_what_is_no_answer_shows_bytes_that_are_no_text() -> None:
-    with serve(lambda _: reply(200, b"\xff\n")) as server:
-        done = run(*ask(server.url))
-    assert done.stderr.startswith(b"\\xff\nchatpipe: the answer is not JSON (byte 0xff is not UTF-8)")
 
 
 # When it is replaced
@@ -150,7 +151,7 @@ def test_what_is_no_answer_shows_bytes_that_are_no_text() -> None:
 
 def test_a_retry_leaves_nothing_of_the_first_try(tmp_path: Path) -> None:
     with serve(in_turn(reply(500), event_stream(stream_of("second")))) as server:
-        done = run(*ask(server.url, "-q", "-o", "out.txt"), cwd=tmp_path)
+        done = ask(server.url, "-q", "-o", "out.txt", cwd=tmp_path)
     assert done == (0, b"", b"")
     assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
     assert (tmp_path / "out.txt").read_text() == "second\n"
@@ -203,18 +204,18 @@ def test_a_disk_that_fills_up_is_74_and_leaves_the_file(tmp_path: Path) -> None:
 # What was paid for is not lost
 
 
-@pytest.mark.parametrize(
+@table(
     ("options", "status"),
-    [
-        pytest.param(("-M", "/dev/full"), 74, id="the dependencies cannot be written"),
-        pytest.param(("-M", "folder"), 74, id="they would replace a directory"),
-    ],
+    {
+        "the dependencies cannot be written": (("-M", "/dev/full"), 74),
+        "they would replace a directory": (("-M", "folder"), 74),
+    },
 )
 def test_an_answer_outlives_a_failed_side_file(options: tuple[str, ...], status: int, tmp_path: Path) -> None:
     """Found out before sending, or else the answer is kept as FILE.part, and the line says so."""
     (tmp_path / "folder").mkdir()
     with serve(saying("paid for")) as server:
-        done = run(*ask(server.url, "-o", "out.txt", *options), cwd=tmp_path)
+        done = ask(server.url, "-o", "out.txt", *options, cwd=tmp_path)
         sent = len(server.requests)
     assert done.status == status
     assert not (tmp_path / "out.txt").exists()
@@ -223,19 +224,19 @@ def test_an_answer_outlives_a_failed_side_file(options: tuple[str, ...], status:
         assert b"'out.txt.part'" in done.stderr
 
 
-@pytest.mark.parametrize(
+@table(
     "options",
-    [
-        pytest.param(("-o", "a;b"), id="the target"),
-        pytest.param(("-o", "out.txt", "--system-file", "new\nline"), id="an input"),
-    ],
+    {
+        "the target": ("-o", "a;b"),
+        "an input": ("-o", "out.txt", "--system-file", "new\nline"),
+    },
 )
 def test_a_name_that_make_cannot_read_is_refused_before_sending(
     options: tuple[str, ...], tmp_path: Path
 ) -> None:
     (tmp_path / "new\nline").write_text("x")
     with serve(saying("paid for")) as server:
-        done = run(*ask(server.url, "-M", "out.d", *options), cwd=tmp_path)
+        done = ask(server.url, "-M", "out.d", *options, cwd=tmp_path)
         assert server.requests == []
     assert done.status == 2
     assert b"make cannot read the name" in done.stderr

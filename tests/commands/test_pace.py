@@ -7,10 +7,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pytest
-
 from loopback import Answer, Pause, Request, completion, in_turn, reply, serve
 from process import Done, run
+from tables import table
 
 
 class Watch:
@@ -31,7 +30,7 @@ def ask_all(count: int, *options: str, url: str, cwd: Path) -> list[Done]:
         return list(pool.map(lambda _: run(*command, cwd=cwd), range(count)))
 
 
-def test_so_many_at_once_in_all_processes(tmp_path: Path) -> None:
+def test_processes_share_the_number_of_requests_at_once(tmp_path: Path) -> None:
     """With one place, each request comes when the one before it has been answered."""
     watch = Watch(busy_s=0.2)
     with serve(watch) as server:
@@ -41,7 +40,7 @@ def test_so_many_at_once_in_all_processes(tmp_path: Path) -> None:
     assert all(gap >= 0.19 for gap in gaps), gaps
 
 
-def test_so_many_a_minute_in_all_processes(tmp_path: Path) -> None:
+def test_processes_share_the_requests_a_minute(tmp_path: Path) -> None:
     watch = Watch()
     with serve(watch) as server:
         done = ask_all(4, "--pace-file", "pace", "--rpm", "200", url=server.url, cwd=tmp_path)
@@ -50,7 +49,7 @@ def test_so_many_a_minute_in_all_processes(tmp_path: Path) -> None:
     assert watch.at[-1] - watch.at[0] >= 0.7
 
 
-def test_a_pause_that_one_is_told_holds_for_the_next(tmp_path: Path) -> None:
+def test_a_pause_that_a_server_asks_one_process_for_holds_for_the_next(tmp_path: Path) -> None:
     busy = reply(429, {"error": {"message": "slow down"}}, {"Retry-After": "1"})
     with serve(in_turn(busy, reply(200, completion("hi")))) as server:
         command = ("ask", "--base-url", f"{server.url}/v1", "-m", "m", "--pace-file", "pace", "Hello")
@@ -80,13 +79,13 @@ def test_tokens_are_booked_as_used(tmp_path: Path) -> None:
     assert watch.at[1] - watch.at[0] >= 0.7  # 100 tokens at 100 a second, from the turn of the first
 
 
-@pytest.mark.parametrize(
+@table(
     ("options", "error"),
-    [
-        pytest.param(("--pace-jobs", "2"), "--pace-jobs: nothing to share the number in", id="jobs"),
-        pytest.param(("--rpm", "2"), "--rpm: one request alone needs no limit", id="rpm"),
-        pytest.param(("--tpm", "2"), "--tpm: one request alone needs no limit", id="tpm"),
-    ],
+    {
+        "jobs": (("--pace-jobs", "2"), "--pace-jobs: nothing to share the number in"),
+        "rpm": (("--rpm", "2"), "--rpm: one request alone needs no limit"),
+        "tpm": (("--tpm", "2"), "--tpm: one request alone needs no limit"),
+    },
 )
 def test_a_limit_that_nobody_shares_is_refused(options: tuple[str, ...], error: str) -> None:
     done = run("ask", "-p", "echo", "--no-stdin", *options, "Hello")

@@ -17,36 +17,32 @@ import pytest
 from loopback import Server, Step, WaitFor, chunk, completion, event, event_stream, serve
 from process import Process, begun, run, sh, start
 from programs import program
+from tables import table
 
 PIECES = ["one ", "two ", "three"]
 
 
-class Gates:
+def gated() -> tuple[Server, list[threading.Event]]:
     """An event stream whose every piece waits until the test lets it go."""
+    gates = [threading.Event() for _ in PIECES]
 
-    def __init__(self) -> None:
-        self.gates = [threading.Event() for _ in PIECES]
-
-    def steps(self) -> Iterator[Step]:
+    def steps() -> Iterator[Step]:
         yield from event_stream([event(chunk({"role": "assistant", "content": ""}))], end=False)
-        for gate, piece in zip(self.gates, PIECES, strict=True):
+        for gate, piece in zip(gates, PIECES, strict=True):
             yield WaitFor(gate)
             yield from event_stream([event(chunk(piece))], end=False)[1:]
         yield from event_stream([event(chunk(finish_reason="stop")), event(b"[DONE]")])[1:]
 
-
-def gated() -> tuple[Server, list[threading.Event]]:
-    stream = Gates()
-    return serve(lambda _: stream.steps()), stream.gates
+    return serve(lambda _: steps()), gates
 
 
-@pytest.mark.parametrize(
+@table(
     ("format", "expected"),
-    [
-        pytest.param("text", [piece.encode() for piece in PIECES], id="text"),
-        pytest.param("chunks", [b'"one "', b'"two "', b'"three"'], id="chunks"),
-        pytest.param("sse", [b'"one "', b'"two "', b'"three"'], id="sse"),
-    ],
+    {
+        "text": ("text", [piece.encode() for piece in PIECES]),
+        "chunks": ("chunks", [b'"one "', b'"two "', b'"three"']),
+        "sse": ("sse", [b'"one "', b'"two "', b'"three"']),
+    },
 )
 def test_each_piece_is_out_before_the_next_is_sent(format: str, expected: list[bytes]) -> None:
     server, gates = gated()
@@ -99,16 +95,16 @@ def broken_pipe() -> Iterator[int]:
     os.close(writing)
 
 
-@pytest.mark.parametrize(
+@table(
     "arguments",
-    [
-        pytest.param(("ask", "-p", "echo", "x"), id="ask"),
-        pytest.param(("build", "-m", "m", "x"), id="build"),
-        pytest.param(("--help",), id="help"),
-        pytest.param(("ask", "--help"), id="help of a command"),
-        pytest.param(("--version",), id="version"),
-        pytest.param(("completion", "bash"), id="completion"),
-    ],
+    {
+        "ask": ("ask", "-p", "echo", "x"),
+        "build": ("build", "-m", "m", "x"),
+        "help": ("--help",),
+        "help of a command": ("ask", "--help"),
+        "version": ("--version",),
+        "completion": ("completion", "bash"),
+    },
 )
 def test_a_pipe_without_a_reader_is_the_quiet_end(arguments: tuple[str, ...], broken_pipe: int) -> None:
     with start(*arguments, stdout=broken_pipe) as process:
@@ -116,12 +112,12 @@ def test_a_pipe_without_a_reader_is_the_quiet_end(arguments: tuple[str, ...], br
     assert (process.returncode, stderr) == (-signal.SIGPIPE, b"")
 
 
-@pytest.mark.parametrize(
+@table(
     ("line", "arguments"),
-    [
-        pytest.param("{}", ("check",), id="check"),
-        pytest.param(orjson.dumps(completion("again")).decode(), ("show",), id="show"),
-    ],
+    {
+        "check": ("{}", ("check",)),
+        "show": (orjson.dumps(completion("again")).decode(), ("show",)),
+    },
 )
 def test_endless_input_is_worked_on_as_it_comes(line: str, arguments: tuple[str, ...]) -> None:
     with (
@@ -197,14 +193,14 @@ def test_a_closed_stdout_is_nothing_to_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full"])
-@pytest.mark.parametrize(
+@table(
     ("arguments", "status", "stdout"),
-    [
-        pytest.param("--usage -v Hello", 0, b"Hello\n", id="an answer"),
-        pytest.param("--usage --max-tokens 1 Hello there", 3, b"Hello\n", id="an answer that is not good"),
-        pytest.param("--nope", 2, b"", id="a wrong option"),
-        pytest.param("-r nope.json", 66, b"", id="a missing file"),
-    ],
+    {
+        "an answer": ("--usage -v Hello", 0, b"Hello\n"),
+        "an answer that is not good": ("--usage --max-tokens 1 Hello there", 3, b"Hello\n"),
+        "a wrong option": ("--nope", 2, b""),
+        "a missing file": ("-r nope.json", 66, b""),
+    },
 )
 def test_a_stderr_that_takes_nothing_changes_no_status(
     arguments: str, status: int, stdout: bytes, stderr: str
@@ -245,17 +241,17 @@ def test_with_xargs_in_parallel() -> None:
     assert done.stdout.decode().splitlines() == [f'"number {n}"' for n in range(1, 7)]
 
 
-@pytest.mark.parametrize(
+@table(
     ("options", "expected"),
-    [
-        pytest.param(("--no-stream",), b"one two\n", id="text"),
-        pytest.param(("--no-stream", "-0"), b"one two\0", id="text with a NUL"),
-        pytest.param(("-f", "string"), b'"one two"\n', id="string"),
-        pytest.param(("-f", "tool-calls", "--allow", "empty"), b"", id="no records"),
-        pytest.param(("-f", "string", "-n", "2"), b'"one two"\n"one two"\n', id="two choices"),
-    ],
+    {
+        "text": (("--no-stream",), b"one two\n"),
+        "text with a NUL": (("--no-stream", "-0"), b"one two\0"),
+        "string": (("-f", "string"), b'"one two"\n'),
+        "no records": (("-f", "tool-calls", "--allow", "empty"), b""),
+        "two choices": (("-f", "string", "-n", "2"), b'"one two"\n"one two"\n'),
+    },
 )
-def test_what_is_not_streamed_is_one_write(options: tuple[str, ...], expected: bytes) -> None:
+def test_an_answer_that_is_not_streamed_is_one_write(options: tuple[str, ...], expected: bytes) -> None:
     """A datagram is a write: whatever else goes to the same place cannot come in between."""
     reading, writing = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with (

@@ -1,4 +1,4 @@
-"""Signals: a process that is told to stop dies by that signal, closes its connection and leaves no mess."""
+"""Signals: a process that gets one dies by it, closes its connection and leaves no mess."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from commands.asking import ask, hit, words
 from loopback import Server, Stall, WaitFor, chunk, event, event_stream, reply, serve, stream_of
 from process import begun, run, start
 from programs import program
+from tables import table
 
 ENDING = [
     pytest.param(signal.SIGINT, id="Ctrl-C"),
@@ -27,31 +29,28 @@ def first_piece_then_silence() -> Server:
 
 
 def written(folder: Path) -> Callable[[], bool]:
-    """Whether some of the answer is in the temporary file that will become the output."""
+    """True if some of the answer is in the temporary file that will become the output."""
     return lambda: begun(folder) != b""
 
 
 @pytest.mark.parametrize("number", ENDING)
-def test_before_the_first_byte_nothing_is_left(number: signal.Signals, tmp_path: Path) -> None:
+def test_a_signal_before_the_first_byte_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
     (tmp_path / "out.txt").write_text("old")
     with serve(lambda _: [Stall()]) as server:
-        with start("ask", "--base-url", server.url, "-m", "m", "-o", "out.txt", "x", cwd=tmp_path) as process:
+        with start(*words(server.url, "-o", "out.txt"), cwd=tmp_path) as process:
             server.until(lambda: server.requests)
-            process.send_signal(number)
-            stdout, stderr = process.communicate(timeout=10)
+            assert hit(process, number) == (-number, b"", b"")
         server.until(lambda: server.disconnects == 1)
 
-    assert process.returncode == -number
-    assert (stdout, stderr) == (b"", b"")
     assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
     assert (tmp_path / "out.txt").read_text() == "old"
 
 
 @pytest.mark.parametrize("number", ENDING)
-def test_in_mid_stream_what_came_is_kept_as_a_part(number: signal.Signals, tmp_path: Path) -> None:
+def test_a_signal_in_mid_stream_keeps_the_part(number: signal.Signals, tmp_path: Path) -> None:
     (tmp_path / "out.txt").write_text("old")
     with first_piece_then_silence() as server:
-        with start("ask", "--base-url", server.url, "-m", "m", "-o", "out.txt", "x", cwd=tmp_path) as process:
+        with start(*words(server.url, "-o", "out.txt"), cwd=tmp_path) as process:
             server.until(written(tmp_path))
             process.send_signal(number)
             process.wait(timeout=10)
@@ -64,24 +63,20 @@ def test_in_mid_stream_what_came_is_kept_as_a_part(number: signal.Signals, tmp_p
 
 
 @pytest.mark.parametrize("number", ENDING)
-def test_in_mid_stream_stdout_has_what_came(number: signal.Signals) -> None:
+def test_a_signal_in_mid_stream_leaves_the_part_on_stdout(number: signal.Signals) -> None:
     with first_piece_then_silence() as server:
-        with start("ask", "--base-url", server.url, "-m", "m", "x") as process:
+        with start(*words(server.url)) as process:
             assert process.stdout is not None
             assert process.stdout.read(7) == b"Half of"
-            process.send_signal(number)
-            stdout, stderr = process.communicate(timeout=10)
+            assert hit(process, number) == (-number, b"", b"")
         server.until(lambda: server.disconnects == 1)
-
-    assert process.returncode == -number
-    assert (stdout, stderr) == (b"", b"")
 
 
 def test_kill_leaves_the_file_alone_and_the_next_run_works(tmp_path: Path) -> None:
     """Nothing can be tidied after kill -9; the random name of the temporary file keeps it out of the way."""
     (tmp_path / "out.txt").write_text("old")
     with first_piece_then_silence() as server:
-        arguments = ("ask", "--base-url", server.url, "-m", "m", "-o", "out.txt", "x")
+        arguments = words(server.url, "-o", "out.txt")
         with start(*arguments, cwd=tmp_path) as process:
             server.until(written(tmp_path))
             process.kill()
@@ -96,21 +91,17 @@ def test_kill_leaves_the_file_alone_and_the_next_run_works(tmp_path: Path) -> No
 def test_ctrl_c_ends_a_wait_between_tries() -> None:
     with (
         serve(lambda _: reply(429, headers={"Retry-After": "60"})) as server,
-        start("ask", "--base-url", server.url, "-m", "m", "x") as process,
+        start(*words(server.url)) as process,
     ):
         assert process.stderr is not None
         note = process.stderr.readline()
-        process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=10)
-
-    assert process.returncode == -signal.SIGINT
+        assert hit(process, signal.SIGINT) == (-signal.SIGINT, b"", b"")
     assert note.endswith(b"trying again in 60.0 s (1 of 4)\n")
-    assert stderr == b""
 
 
 def test_ctrl_c_while_stdin_is_read_sends_nothing() -> None:
     with serve() as server:
-        arguments = ("ask", "--base-url", server.url, "-m", "m", "Sum up:")
+        arguments = words(server.url, prompt="Sum up:")
         with start(*arguments, stdin=subprocess.PIPE) as process:
             assert process.stdin is not None
             assert process.stderr is not None
@@ -118,24 +109,18 @@ def test_ctrl_c_while_stdin_is_read_sends_nothing() -> None:
             assert process.stderr.readline().startswith(b"chatpipe: waiting for stdin")
             process.stdin.write(b"the beginning of a prompt")
             process.stdin.flush()
-            process.send_signal(signal.SIGINT)
-            _, stderr = process.communicate(timeout=10)
+            assert hit(process, signal.SIGINT) == (-signal.SIGINT, b"", b"")
         assert server.requests == []
 
-    assert process.returncode == -signal.SIGINT
-    assert stderr == b""
 
-
-@pytest.mark.parametrize(
-    "name", [pytest.param("HUP", id="nohup"), pytest.param("INT", id="in the background")]
-)
+@table("name", {"nohup": "HUP", "in the background": "INT"})
 def test_an_ignored_signal_stays_ignored(name: str) -> None:
     """nohup ignores SIGHUP, and a script's `command &` SIGINT: the answer is waited for all the same."""
     go = threading.Event()
     deaf = ("sh", "-c", f'trap "" {name}; exec "$@"', "-")
     with (
         serve(lambda _: [WaitFor(go), *event_stream(stream_of("late"))]) as server,
-        start("ask", "--base-url", server.url, "-m", "m", "x", through=deaf) as process,
+        start(*words(server.url), through=deaf) as process,
     ):
         server.until(lambda: server.requests)
         process.send_signal(signal.Signals[f"SIG{name}"])
@@ -151,8 +136,7 @@ def test_ctrl_c_stops_a_shell_loop() -> None:
     loop = (program("bash"), "-c", 'for i in 1 2 3; do "$@"; done; echo not reached', "-")
     with serve(lambda _: [Stall()]) as server:
         # A session of its own: the signal reaches the shell and the command, as from a terminal.
-        arguments = ("ask", "--base-url", server.url, "-m", "m", "x")
-        with start(*arguments, through=loop, start_new_session=True) as process:
+        with start(*words(server.url), through=loop, start_new_session=True) as process:
             server.until(lambda: server.requests)
             os.killpg(process.pid, signal.SIGINT)
             stdout, _ = process.communicate(timeout=10)
@@ -168,7 +152,7 @@ def test_a_signal_while_starting_ends_it_at_once(module: str, number: signal.Sig
     """At the worst moments of a start: orjson's own, which imports uuid, must not be broken into."""
     (tmp_path / "sitecustomize.py").write_text(STRIKING.format(module=module, number=int(number)))
     with serve() as server:
-        done = run("ask", "--base-url", server.url, "-m", "m", "x", env={"PYTHONPATH": str(tmp_path)})
+        done = ask(server.url, env={"PYTHONPATH": str(tmp_path)})
         assert server.requests == []
 
     assert (done.status, done.stderr) == (-number, b"")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
-
+from commands.asking import words
 from loopback import serve, tls_contexts
 from process import Done, run
+from tables import table
 
 # Leaves the names of all modules behind. The program ends by os._exit, so atexit comes too late.
 WATCH = """
@@ -39,7 +39,7 @@ ssl.create_default_context = made
 def modules(
     folder: Path, *arguments: str, env: Mapping[str, str] | None = None, contexts: bool = False
 ) -> tuple[Done, set[str]]:
-    """What came of `chatpipe ARGUMENTS`, and the modules that it imported."""
+    """The end of `chatpipe ARGUMENTS`, and the modules that it imported."""
     seen = folder / "modules"
     watch = WATCH.format(path=str(seen)) + (WATCH_CONTEXTS if contexts else "")
     (folder / "sitecustomize.py").write_text(watch)
@@ -58,20 +58,19 @@ def test_version_imports_nothing_that_is_not_python_s(tmp_path: Path) -> None:
     assert not families(seen) & {"click", "orjson", "httpx", "jsonschema", "importlib.metadata", "json"}
 
 
-@pytest.mark.parametrize(
+@table(
     ("arguments", "env"),
-    [
-        pytest.param(("--help",), {}, id="help"),
-        pytest.param(("ask", "--help"), {}, id="help of ask"),
-        pytest.param(("show", "--help"), {}, id="help of show"),
-        pytest.param(("map", "--help"), {}, id="help of map"),
-        pytest.param(("completion", "bash"), {}, id="completion script"),
-        pytest.param(
+    {
+        "help": (("--help",), {}),
+        "help of ask": (("ask", "--help"), {}),
+        "help of show": (("show", "--help"), {}),
+        "help of map": (("map", "--help"), {}),
+        "completion script": (("completion", "bash"), {}),
+        "completion of a word": (
             (),
             {"_CHATPIPE_COMPLETE": "bash_complete", "COMP_WORDS": "chatpipe ask --f", "COMP_CWORD": "2"},
-            id="completion of a word",
         ),
-    ],
+    },
 )
 def test_help_and_completion_import_neither_httpx_nor_jsonschema(
     arguments: tuple[str, ...], env: dict[str, str], tmp_path: Path
@@ -80,38 +79,18 @@ def test_help_and_completion_import_neither_httpx_nor_jsonschema(
     assert (done.status, done.stderr) == (0, b"")
     assert done.stdout
     assert "click" in seen
-    assert not families(seen) & {
-        "httpx",
-        "httpcore",
-        "jsonschema",
-        "httptools",
-        "ssl",
-        "asyncio",
-        "chatpipe.exchange",
-    }
+    heavy = {"httpx", "httpcore", "jsonschema", "httptools", "ssl", "asyncio", "chatpipe.exchange"}
+    assert not families(seen) & heavy
 
 
 def test_an_accepted_request_over_http_imports_little(tmp_path: Path) -> None:
     with serve() as server:
-        arguments = ("ask", "--base-url", server.url, "-m", "m", "Hello")
-        done, seen = modules(tmp_path, *arguments, contexts=True)
+        done, seen = modules(tmp_path, *words(server.url), contexts=True)
     assert done == (0, b"Hello\n", b"")
     assert {"httpx", "httptools", "click", "orjson"} <= seen
     assert not families(seen) & {
-        "jsonschema",
-        "referencing",
-        "httpcore",
-        "h11",
-        "h2",
-        "asyncio",
-        "anyio",
-        "rich",
-        "pygments",
-        "certifi",
-        "importlib.metadata",
-        "subprocess",
-        "chatpipe.local.echo",
-        "a-tls-context",
+        *("jsonschema", "referencing", "httpcore", "h11", "h2", "asyncio", "anyio", "rich", "pygments"),
+        *("certifi", "importlib.metadata", "subprocess", "chatpipe.local.echo", "a-tls-context"),
     }
 
 
@@ -120,7 +99,7 @@ def test_httpx_does_not_bring_its_own_command_line(tmp_path: Path) -> None:
     (tmp_path / "rich").mkdir()
     (tmp_path / "rich" / "__init__.py").write_text("raise AssertionError('rich was imported')")
     with serve() as server:
-        done, seen = modules(tmp_path, "ask", "--base-url", server.url, "-m", "m", "Hello")
+        done, seen = modules(tmp_path, *words(server.url))
     assert done == (0, b"Hello\n", b"")
     assert "rich" not in seen
 
@@ -137,7 +116,7 @@ def test_a_context_is_made_for_https_only(tmp_path: Path) -> None:
     """The other side again: the watch on contexts works."""
     tls = tls_contexts()
     with serve(tls=tls.server) as server:
-        arguments = ("ask", "--base-url", server.url, "--cacert", str(tls.ca_pem), "-m", "m", "Hello")
+        arguments = words(server.url, "--cacert", str(tls.ca_pem))
         done, seen = modules(tmp_path, *arguments, contexts=True)
     assert done == (0, b"Hello\n", b"")
     assert "a-tls-context" in seen

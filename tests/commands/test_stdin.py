@@ -7,21 +7,23 @@ from pathlib import Path
 
 import pytest
 
+from commands.asking import ask
 from loopback import completion, reply, serve
 from process import run, sh, start
 from programs import program
+from tables import table
 
 MEGABYTES_10 = 10 * 1000 * 1000
 
 
-@pytest.mark.parametrize(
+@table(
     "redirection",
-    [
-        pytest.param("< /dev/null", id="a device"),
-        pytest.param("<&-", id="closed"),
-        pytest.param("< empty", id="an empty file"),
-        pytest.param("< /dev/zero", id="an endless device"),
-    ],
+    {
+        "a device": "< /dev/null",
+        "closed": "<&-",
+        "an empty file": "< empty",
+        "an endless device": "< /dev/zero",
+    },
 )
 def test_with_a_prompt_an_absent_stdin_adds_nothing(redirection: str, tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
@@ -48,7 +50,7 @@ def test_a_closed_stdin_that_is_asked_for_is_66(arguments: str) -> None:
     assert done.stderr == b"chatpipe: <stdin>: stdin is closed: pipe something in or name a file\n"
 
 
-def test_a_slow_producer_is_waited_for_and_said_so_once() -> None:
+def test_a_slow_producer_is_waited_for_with_one_notice() -> None:
     with start("ask", "-p", "echo", "Sum up:", stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stderr is not None
@@ -85,7 +87,7 @@ def test_a_prompt_of_10_mb_arrives_whole() -> None:
 def test_an_answer_of_10_mb_on_one_line_arrives_whole() -> None:
     text = "x" * MEGABYTES_10
     with serve(lambda _: reply(200, completion(text))) as server:
-        done = run("ask", "--base-url", server.url, "-m", "m", "-f", "json", "Hello")
+        done = ask(server.url, "-f", "json")
         shown = run("show", stdin=done.stdout)
     assert done.status == 0
     assert shown == (0, text.encode() + b"\n", b"")
@@ -103,25 +105,25 @@ def body(more: bytes) -> bytes:
     return b'{"model": "m", "messages": [{"role": "user", "content": "x"}], "x": ' + more + b"}"
 
 
-@pytest.mark.parametrize(
+@table(
     ("data", "words"),
-    [
-        pytest.param(b"", "nothing there", id="nothing"),
-        pytest.param(b"[1]", "a request is a JSON object, not an array", id="an array"),
-        pytest.param(b'"x"', "a request is a JSON object, not a string", id="a string"),
-        pytest.param(b"5", "a request is a JSON object, not a number", id="a number"),
-        pytest.param(b"null", "a request is a JSON object, not null", id="null"),
-        pytest.param(b"{", "not JSON", id="cut off"),
-        pytest.param(b'{"model": "m"\0}', "not JSON", id="a NUL"),
-        pytest.param(body(b'"\xff"'), "byte 0xff is not UTF-8", id="not UTF-8"),
-        pytest.param(body(b"NaN"), "'NaN' is not JSON", id="NaN"),
-        pytest.param(body(b"[" * 100_000 + b"]" * 100_000), "nested too deeply", id="deep"),
-        pytest.param(body(b"[" * 995 + b"]" * 995), "nested too deeply", id="almost too deep"),
-        pytest.param(b'{"model": "m", "messages": 5}', "/messages: is a number", id="messages no array"),
-        pytest.param(b'{"model": "m", "messages": [5]}', "/messages/0: is 5", id="a message no object"),
-    ],
+    {
+        "nothing": (b"", "nothing there"),
+        "an array": (b"[1]", "a request is a JSON object, not an array"),
+        "a string": (b'"x"', "a request is a JSON object, not a string"),
+        "a number": (b"5", "a request is a JSON object, not a number"),
+        "null": (b"null", "a request is a JSON object, not null"),
+        "cut off": (b"{", "not JSON"),
+        "a NUL": (b'{"model": "m"\0}', "not JSON"),
+        "not UTF-8": (body(b'"\xff"'), "byte 0xff is not UTF-8"),
+        "NaN": (body(b"NaN"), "'NaN' is not JSON"),
+        "deep": (body(b"[" * 100_000 + b"]" * 100_000), "nested too deeply"),
+        "almost too deep": (body(b"[" * 995 + b"]" * 995), "nested too deeply"),
+        "messages no array": (b'{"model": "m", "messages": 5}', "/messages: is a number"),
+        "a message no object": (b'{"model": "m", "messages": [5]}', "/messages/0: is 5"),
+    },
 )
-def test_what_is_no_request_is_65_and_not_sent(data: bytes, words: str) -> None:
+def test_input_that_is_no_request_is_65_and_not_sent(data: bytes, words: str) -> None:
     with serve() as server:
         done = run("ask", "--base-url", server.url, "-r", "-", stdin=data)
         assert server.requests == []
@@ -144,32 +146,32 @@ def test_a_deep_body_can_be_edited() -> None:
 @pytest.mark.parametrize(
     "option", ["-r", "--messages", "--system-file", "--image", "--audio-file", "--file", "--tool"]
 )
-@pytest.mark.parametrize(
+@table(
     ("name", "words"),
-    [
-        pytest.param("nope", "no such file or directory", id="missing"),
-        pytest.param(".", "is a directory", id="a directory"),
-        pytest.param("x" * 300, "file name too long", id="a name that is too long"),
-        pytest.param("", "", id="an empty name"),
-    ],
+    {
+        "missing": ("nope", "no such file or directory"),
+        "a directory": (".", "is a directory"),
+        "a name that is too long": ("x" * 300, "file name too long"),
+        "an empty name": ("", ""),
+    },
 )
 def test_a_file_that_cannot_be_read_is_66_and_nothing_is_sent(option: str, name: str, words: str) -> None:
     with serve() as server:
-        done = run("ask", "--base-url", server.url, "-m", "m", option, name, "Hello")
+        done = ask(server.url, option, name)
         assert server.requests == []
     assert (done.status, done.stdout) == (66, b"")
     assert words in done.stderr.decode()
     assert done.stderr.count(b"\n") == 1
 
 
-@pytest.mark.parametrize(
+@table(
     "arguments",
-    [
-        pytest.param(("-m", "m", b"a\xffb"), id="the prompt"),
-        pytest.param(("-m", "m", "-s", b"a\xffb", "x"), id="a system message"),
-        pytest.param(("-m", b"a\xffb", "x"), id="the model"),
-        pytest.param(("-m", "m", "--set", b"a=\xff", "x"), id="--set"),
-    ],
+    {
+        "the prompt": ("-m", "m", b"a\xffb"),
+        "a system message": ("-m", "m", "-s", b"a\xffb", "x"),
+        "the model": ("-m", b"a\xffb", "x"),
+        "--set": ("-m", "m", "--set", b"a=\xff", "x"),
+    },
 )
 def test_an_argument_that_is_not_utf_8_is_65_and_not_sent(arguments: tuple[str | bytes, ...]) -> None:
     """Sent as it is it would be a lone surrogate, which is not what was typed, and not Unicode."""
@@ -180,17 +182,17 @@ def test_an_argument_that_is_not_utf_8_is_65_and_not_sent(arguments: tuple[str |
     assert b"UTF-8" in done.stderr
 
 
-@pytest.mark.parametrize(
+@table(
     "command",
-    [
-        pytest.param("yes | chatpipe ask -p echo", id="stdin"),
-        pytest.param("yes | chatpipe ask -p echo -r -", id="stdin of a request"),
-        pytest.param("chatpipe ask -p echo --system-file /dev/zero hi", id="a device"),
-        pytest.param("chatpipe ask -p echo -r /dev/zero hi", id="a device as a request"),
-        pytest.param("chatpipe ask -p echo --image /dev/zero hi", id="a device as an image"),
-    ],
+    {
+        "stdin": "yes | chatpipe ask -p echo",
+        "stdin of a request": "yes | chatpipe ask -p echo -r -",
+        "a device": "chatpipe ask -p echo --system-file /dev/zero hi",
+        "a device as a request": "chatpipe ask -p echo -r /dev/zero hi",
+        "a device as an image": "chatpipe ask -p echo --image /dev/zero hi",
+    },
 )
-def test_what_never_ends_is_refused_before_it_fills_the_memory(command: str) -> None:
+def test_endless_input_is_refused_before_it_fills_the_memory(command: str) -> None:
     done = sh(f"ulimit -v 1500000; {command}")
     assert (done.status, done.stdout) == (65, b"")
     assert done.stderr.count(b"\n") == 1

@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from commands.asking import ended, hit, words
 from loopback import chunk, error, event, event_stream, reply, serve, stream_of
 from process import run, start
+from tables import table
 
 # Red, bell, right-to-left override, C1, DEL.
 WILD = "a\x1b[31mb\x07c\u202ed\x85e\x7ff\tg\n"
@@ -61,41 +63,42 @@ def shown(terminal: Terminal, stream: str, *arguments: str, env: Mapping[str, st
     return data.replace(b"\r\n", b"\n").decode()
 
 
+def shown_of_stream(terminal: Terminal, text: str | list[str], *arguments: str) -> str:
+    """The terminal's view of a streamed answer."""
+    with serve(lambda _: event_stream(stream_of(text))) as server:
+        return shown(terminal, "stdout", *words(server.url, *arguments))
+
+
 @pytest.mark.parametrize("format", ["text", "sse"])
 def test_an_answer_is_escaped_on_a_terminal(terminal: Terminal, format: str) -> None:
-    with serve(lambda _: event_stream(stream_of(WILD))) as server:
-        said = shown(terminal, "stdout", "ask", "--base-url", server.url, "-m", "m", "-f", format, "x")
+    said = shown_of_stream(terminal, WILD, "-f", format)
     assert not any(character in said for character in "\x1b\x07\u202e\x85\x7f")
     if format == "text":
         assert said == TAME
 
 
 def test_an_escape_sequence_cut_in_two_is_escaped_as_well(terminal: Terminal) -> None:
-    with serve(lambda _: event_stream(stream_of(["a\x1b", "[31mb\u202e", "é\n"]))) as server:
-        assert shown(terminal, "stdout", "ask", "--base-url", server.url, "-m", "m", "x") == (
-            "a\\x1b[31mb\\u202eé\n"
-        )
+    said = shown_of_stream(terminal, ["a\x1b", "[31mb\u202e", "é\n"])
+    assert said == "a\\x1b[31mb\\u202eé\n"
 
 
 def test_no_escape_lets_them_through(terminal: Terminal) -> None:
-    with serve(lambda _: event_stream(stream_of("a\x1b[31mb\n"))) as server:
-        arguments = ("ask", "--base-url", server.url, "-m", "m", "--no-escape", "x")
-        assert shown(terminal, "stdout", *arguments) == "a\x1b[31mb\n"
+    assert shown_of_stream(terminal, "a\x1b[31mb\n", "--no-escape") == "a\x1b[31mb\n"
 
 
 def test_stdout_is_the_same_in_a_pipe_but_for_escaping(terminal: Terminal) -> None:
     with serve(lambda _: event_stream(stream_of(WILD))) as server:
-        piped = run("ask", "--base-url", server.url, "-m", "m", "x")
-        on_terminal = shown(terminal, "stdout", "ask", "--base-url", server.url, "-m", "m", "x")
+        piped = run(*words(server.url))
+        on_terminal = shown(terminal, "stdout", *words(server.url))
     assert piped.stdout.decode() == WILD
     assert on_terminal == TAME
 
 
-def test_what_the_server_says_on_stderr_is_escaped_on_a_terminal(terminal: Terminal) -> None:
+def test_the_servers_words_on_stderr_are_escaped_on_a_terminal(terminal: Terminal) -> None:
     refusal = {"role": "assistant", "content": None, "refusal": WILD}
     answer = {"choices": [{"index": 0, "message": refusal, "finish_reason": "stop"}]}
     with serve(lambda _: reply(200, answer)) as server:
-        arguments = ("ask", "--base-url", server.url, "-m", "m", "x")
+        arguments = words(server.url)
         said = shown(terminal, "stderr", *arguments)
         piped = run(*arguments).stderr.decode()
     assert said.startswith(TAME)
@@ -105,7 +108,7 @@ def test_what_the_server_says_on_stderr_is_escaped_on_a_terminal(terminal: Termi
 @pytest.mark.parametrize("format", ["text", "json"])
 def test_an_error_line_is_escaped_everywhere(terminal: Terminal, format: str) -> None:
     with serve(lambda _: error(400, "bad \x1b[31m\u202e thing")) as server:
-        arguments = ("ask", "--base-url", server.url, "-m", "m", "--error-format", format, "x")
+        arguments = words(server.url, "--error-format", format)
         said = shown(terminal, "stderr", *arguments)
         piped = run(*arguments).stderr.decode()
     for text in (said, piped):
@@ -117,13 +120,13 @@ def test_an_error_line_is_escaped_everywhere(terminal: Terminal, format: str) ->
 def test_reasoning_streams_to_a_terminal_escaped(terminal: Terminal) -> None:
     events = [event(chunk({"reasoning": "h\x1bm"})), event(chunk("y")), event(b"[DONE]")]
     with serve(lambda _: event_stream(events)) as server:
-        arguments = ("ask", "--base-url", server.url, "-m", "m", "--reasoning", "stderr", "x")
+        arguments = words(server.url, "--reasoning", "stderr")
         assert shown(terminal, "stderr", *arguments) == "h\\x1bm\n"
 
 
 def test_details_do_not_break_the_last_line_of_an_answer(terminal: Terminal) -> None:
     with serve(lambda _: event_stream(stream_of("Hi"))) as server:
-        arguments = ("ask", "--base-url", server.url, "-m", "m", "-v", "Hello")
+        arguments = words(server.url, "-v")
         with start(*arguments, stdout=terminal.theirs, stderr=terminal.theirs) as process:
             os.close(terminal.theirs)
             lines = terminal.read(b"").decode().split("\r\n")
@@ -150,43 +153,39 @@ def test_help_has_no_escapes_on_a_terminal(terminal: Terminal, env: dict[str, st
 # Typing
 
 
-def test_a_prompt_can_be_typed(terminal: Terminal) -> None:
-    with start("ask", "-p", "echo", stdin=terminal.theirs) as process:
-        assert process.stderr is not None
-        assert process.stderr.readline() == b"chatpipe: type the prompt, then Ctrl-D\n"
-        terminal.write(b"typed\n\x04")
-        stdout, _ = process.communicate(timeout=10)
-    assert (process.returncode, stdout) == (0, b"typed\n")
-
-
-@pytest.mark.parametrize("command", [("batch", "--lines", "-f", "text"), ("map", "--lines", "{{line}}")])
-def test_the_input_of_a_run_can_be_typed(command: tuple[str, ...], terminal: Terminal) -> None:
+@table(
+    ("command", "thing", "stdout"),
+    {
+        "ask": (("ask",), "prompt", b"typed\n"),
+        "batch": (("batch", "--lines", "-f", "text"), "input", b"typed"),
+        "map": (("map", "--lines", "{{line}}"), "input", b"typed"),
+    },
+)
+def test_a_prompt_and_the_input_of_a_run_can_be_typed(
+    command: tuple[str, ...], thing: str, stdout: bytes, terminal: Terminal
+) -> None:
     with start(*command, "-p", "echo", stdin=terminal.theirs) as process:
         assert process.stderr is not None
-        assert process.stderr.readline() == b"chatpipe: type the input, then Ctrl-D\n"
+        assert process.stderr.readline() == f"chatpipe: type the {thing}, then Ctrl-D\n".encode()
         terminal.write(b"typed\n\x04")
-        stdout, _ = process.communicate(timeout=10)
-    assert process.returncode == 0
-    assert b"typed" in stdout
+        status, written, _ = ended(process)
+    assert status == 0
+    assert written == stdout if command == ("ask",) else stdout in written
 
 
 def test_with_a_prompt_a_terminal_is_not_read(terminal: Terminal) -> None:
     with start("ask", "-p", "echo", "Hello", stdin=terminal.theirs) as process:
-        stdout, stderr = process.communicate(timeout=10)
-    assert (process.returncode, stdout, stderr) == (0, b"Hello\n", b"")
+        assert ended(process) == (0, b"Hello\n", b"")
 
 
 def test_the_operand_dash_reads_a_terminal(terminal: Terminal) -> None:
     with start("ask", "-p", "echo", "before", "-", stdin=terminal.theirs) as process:
         terminal.write(b"typed\n\x04")
-        stdout, _ = process.communicate(timeout=10)
-    assert (process.returncode, stdout) == (0, b"before\n\ntyped\n")
+        assert ended(process)[:2] == (0, b"before\n\ntyped\n")
 
 
-def test_ctrl_c_while_typing(terminal: Terminal) -> None:
+def test_ctrl_c_while_typing_ends_it_quietly(terminal: Terminal) -> None:
     with start("ask", "-p", "echo", stdin=terminal.theirs) as process:
         assert process.stderr is not None
         process.stderr.readline()
-        process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=10)
-    assert (process.returncode, stdout, stderr) == (-signal.SIGINT, b"", b"")
+        assert hit(process, signal.SIGINT) == (-signal.SIGINT, b"", b"")

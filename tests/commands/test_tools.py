@@ -15,6 +15,7 @@ import pytest
 
 from loopback import Answer, Server, chunk, completion, event, event_stream, in_turn, reply, serve
 from process import Done, run, start
+from tables import table
 
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 CLOCK = {"type": "function", "function": {"name": "clock"}}
@@ -170,43 +171,41 @@ def test_a_forced_choice_holds_for_the_first_turn(agent: Agent, choice: str) -> 
     assert second == "auto"
 
 
-# What goes wrong is told to the model, and the user knows
+# Failures are told to the model, and reported to the user
 
 
-@pytest.mark.parametrize(
+@table(
     ("command", "made", "told", "stderr"),
-    [
-        pytest.param(
+    {
+        "fails": (
             "sh -c 'echo half; echo why >&2; exit 3'",
             call("1", "weather"),
             "error: the tool ended with status 3\nstdout:\nhalf\nstderr:\nwhy",
             "tool 'weather' ended with status 3: the model is told",
-            id="fails",
         ),
-        pytest.param(
+        "is too slow": (
             "sleep 30",
             call("1", "weather"),
             "error: the tool took longer than 0.2 s",
             "tool 'weather' took longer than 0.2 s: the model is told",
-            id="is too slow",
         ),
-        pytest.param(
+        "writes too much": (
             "yes",
             call("1", "weather"),
             "error: the tool wrote more than 1,048,576 bytes\nstdout:\n" + "y\n" * 999 + "y",
             "tool 'weather' wrote more than 1,048,576 bytes: the model is told",
-            id="writes too much",
         ),
-        pytest.param(
+        "is not there": (
             "cat",
             call("1", "wether"),
             "error: there is no tool 'wether': the tools are 'clock', 'sql', 'weather'",
             "the model called 'wether', which is no tool: it is told",
-            id="is not there",
         ),
-    ],
+    },
 )
-def test_told(agent: Agent, command: str, made: dict[str, Any], told: str, stderr: str) -> None:
+def test_the_model_is_told_of_a_tool_that_fails(
+    agent: Agent, command: str, made: dict[str, Any], told: str, stderr: str
+) -> None:
     done = agent.ask(
         *("--exec", f"weather={command}", "--exec-timeout", "0.2" if command == "sleep 30" else "20"),
         answers=(calls(made), says("Sorry.")),
@@ -215,7 +214,7 @@ def test_told(agent: Agent, command: str, made: dict[str, Any], told: str, stder
     assert agent.sent()[1] == [{"role": "assistant", "tool_calls": [made]}, result("1", told)]
 
 
-def test_arguments_that_are_not_json(agent: Agent) -> None:
+def test_the_model_is_told_of_arguments_that_are_not_json(agent: Agent) -> None:
     """They are told, and not sent back as they are: servers that parse them would refuse the rest, too."""
     done = agent.ask(
         *("--exec", "weather=touch ran"), answers=(calls(call("1", "weather", '{"city": ')), says("Sorry."))
@@ -244,7 +243,7 @@ def test_quiet_tells_nobody_but_the_model(agent: Agent) -> None:
 # Where it ends
 
 
-def test_max_turns(agent: Agent) -> None:
+def test_max_turns_ends_the_loop_with_6(agent: Agent) -> None:
     done = agent.ask(
         *("--exec", "weather=sh -c 'echo >>ran'", "--max-turns", "3", "-o", "out"),
         answers=(calls(call("1", "weather")),),
@@ -380,36 +379,34 @@ def test_a_signal_while_tools_run_leaves_nothing(agent: Agent, number: signal.Si
 # Before anything is sent
 
 
-@pytest.mark.parametrize(
+@table(
     ("words", "status", "stderr"),
-    [
-        pytest.param(
+    {
+        "slip": (
             ["--exec", "wether=cat"],
             2,
             "--exec: the request has no tool 'wether': did you mean 'weather'?",
-            id="slip",
         ),
-        pytest.param(
+        "missing": (
             ["--exec", "weather=./missing"],
             66,
             "--exec weather: no program './missing': is it executable, and on PATH?",
-            id="missing",
         ),
-        pytest.param(
+        "choices": (
             ["--exec", "weather=cat", "-n", "2"],
             2,
             "--exec: one choice only can be followed: leave out --n",
-            id="choices",
         ),
-        pytest.param(
+        "nothing to run": (
             ["--max-turns", "2"],
             2,
             "--max-turns: there is no tool to run: add --exec NAME=COMMAND",
-            id="nothing to run",
         ),
-    ],
+    },
 )
-def test_refused(agent: Agent, words: list[str], status: int, stderr: str) -> None:
+def test_a_wrong_call_is_refused_before_anything_is_sent(
+    agent: Agent, words: list[str], status: int, stderr: str
+) -> None:
     done = agent.ask(*words, "-o", "out", answers=(says("Fine."),))
     assert done == (status, b"", f"chatpipe: {stderr}\n".encode())
     assert agent.server.requests == []

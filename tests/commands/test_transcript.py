@@ -12,6 +12,7 @@ import pytest
 
 from loopback import Server, Stall, chunk, echoing, event, event_stream, serve
 from process import run, sh, start
+from tables import table
 
 OLD = b'{"role":"user","content":"q"}\n{"role":"assistant","content":"a"}\n'
 
@@ -123,18 +124,18 @@ def test_calls_that_wait_are_answered_in_the_next_call(talk: Path) -> None:
 # What does not end well leaves no trace
 
 
-@pytest.mark.parametrize(
+@table(
     ("words", "status"),
-    [
-        pytest.param(["--max-tokens", "1", "one two"], 3, id="cut off"),
-        pytest.param(["-n", "2", "x"], 2, id="two answers"),
-        pytest.param(["--temperature", "9", "x"], 65, id="a request that the check refuses"),
-        pytest.param(["--image", "none.png", "x"], 66, id="a file that is missing"),
-        pytest.param(["-o", "talk.jsonl", "x"], 2, id="the output"),
-        pytest.param(["-M", "talk.jsonl", "-o", "out", "x"], 2, id="the depfile"),
-        pytest.param(["-o", "no/out", "x"], 74, id="an output that cannot be written"),
-        pytest.param(["--base-url", "http://127.0.0.1:9/v1", "x"], 2, id="a server that cannot be"),
-    ],
+    {
+        "cut off": (["--max-tokens", "1", "one two"], 3),
+        "two answers": (["-n", "2", "x"], 2),
+        "a request that the check refuses": (["--temperature", "9", "x"], 65),
+        "a file that is missing": (["--image", "none.png", "x"], 66),
+        "the output": (["-o", "talk.jsonl", "x"], 2),
+        "the depfile": (["-M", "talk.jsonl", "-o", "out", "x"], 2),
+        "an output that cannot be written": (["-o", "no/out", "x"], 74),
+        "a server that cannot be": (["--base-url", "http://127.0.0.1:9/v1", "x"], 2),
+    },
 )
 @pytest.mark.parametrize("old", [b"", OLD], ids=["new", "old"])
 def test_any_other_status_leaves_it_as_it_was(talk: Path, words: list[str], status: int, old: bytes) -> None:

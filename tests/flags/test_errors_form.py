@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,84 +10,72 @@ from typing import Any
 import orjson
 import pytest
 
+from tables import table
+
 Chatpipe = Callable[..., Any]
 
 
-@pytest.mark.parametrize(
+@table(
     ("words", "status", "line"),
-    [
-        pytest.param(
-            ["aks", "hi"],
+    {
+        "near command": ("aks hi", 2, "no command 'aks', did you mean 'ask'?: see chatpipe --help"),
+        "unknown command": ("zzz", 2, "no command 'zzz': see chatpipe --help"),
+        "option before the command": (
+            "-p echo ask hi",
             2,
-            "chatpipe: no command 'aks', did you mean 'ask'?: see chatpipe --help\n",
-            id="near command",
+            "option '-p' stands before the command: chatpipe ask -p ...",
         ),
-        pytest.param(["zzz"], 2, "chatpipe: no command 'zzz': see chatpipe --help\n", id="unknown command"),
-        pytest.param(
-            ["-p", "echo", "ask", "hi"],
-            2,
-            "chatpipe: option '-p' stands before the command: chatpipe ask -p ...\n",
-            id="option before the command",
-        ),
-        pytest.param(
-            ["ask"],
-            2,
-            "chatpipe: no prompt: give one as an operand or on stdin\n",
-            id="no prompt",
-        ),
-        pytest.param(
-            ["build", "-r", "no", "hi"],
+        "no prompt": ("ask", 2, "no prompt: give one as an operand or on stdin"),
+        "missing file": (
+            "build -r no hi",
             66,
-            "chatpipe: --request: cannot read 'no': no such file or directory\n",
-            id="missing file",
+            "--request: cannot read 'no': no such file or directory",
         ),
-        pytest.param(
-            ["build", "-r", "a\nb", "hi"],
+        "a newline in a name": (
+            "build -r 'a\nb' hi",
             66,
-            "chatpipe: --request: cannot read 'a\\nb': no such file or directory\n",
-            id="a newline in a name",
+            "--request: cannot read 'a\\nb': no such file or directory",
         ),
-        pytest.param(
-            ["build", "-m", "m", "--temperature", "9", "hi"],
+        "a problem at its option": (
+            "build -m m --temperature 9 hi",
             65,
-            "chatpipe: --temperature: /temperature: is 9, more than 2\n",
-            id="a problem at its option",
+            "--temperature: /temperature: is 9, more than 2",
         ),
-        pytest.param(
-            ["build", "-m", "m", "--set", "seed:=9223372036854775808", "hi"],
+        "a problem at --set": (
+            "build -m m --set seed:=9223372036854775808 hi",
             65,
-            "chatpipe: --set: /seed: is 9223372036854775808, more than 9223372036854775807\n",
-            id="a problem at --set",
+            "--set: /seed: is 9223372036854775808, more than 9223372036854775807",
         ),
-        pytest.param(
-            ["ask", "hi"],
+        "a problem nobody typed": (
+            "ask hi",
             65,
-            "chatpipe: the request has no 'model': pass -m MODEL or set CHATPIPE_MODEL\n",
-            id="a problem nobody typed",
+            "the request has no 'model': pass -m MODEL or set CHATPIPE_MODEL",
         ),
-        pytest.param(
-            ["ask", "-m", "m", "hi"],
+        "no key": (
+            "ask -m m hi",
             77,
-            "chatpipe: no API key for 'https://api.openai.com/v1': "
-            "set OPENAI_API_KEY, pass --key-file, or try -p echo, which needs none\n",
-            id="no key",
+            (
+                "no API key for 'https://api.openai.com/v1': "
+                "set OPENAI_API_KEY, pass --key-file, or try -p echo, which needs none"
+            ),
         ),
-        pytest.param(
-            ["ask", "-p", "nope", "hi"],
-            78,
-            "chatpipe: --profile: no profile 'nope': there are openai, echo\n",
-            id="no profile",
+        "no profile": ("ask -p nope hi", 78, "--profile: no profile 'nope': there are openai, echo"),
+        "no command": ("", 2, "missing command: see chatpipe --help"),
+        "no value": (
+            "ask hi --temperature",
+            2,
+            "option '--temperature' requires an argument: see chatpipe ask --help",
         ),
-    ],
+        # JSON that deep could not be written.
+        "an endless path": (
+            f"build -m m --set {'a.' * 50_000}b=1 hi",
+            2,
+            "--set: a path of more than 100 steps",
+        ),
+    },
 )
-def test_line(chatpipe: Chatpipe, words: list[str], status: int, line: str) -> None:
-    ran = chatpipe(*words)
-    assert (ran.status, ran.stdout, ran.stderr) == (status, "", line)
-
-
-def test_no_command_is_2_and_says_where_help_is(chatpipe: Chatpipe) -> None:
-    ran = chatpipe()
-    assert (ran.status, ran.stdout, ran.stderr) == (2, "", "chatpipe: missing command: see chatpipe --help\n")
+def test_a_fault_is_one_line(chatpipe: Chatpipe, words: str, status: int, line: str) -> None:
+    assert chatpipe(*shlex.split(words)) == (status, "", f"chatpipe: {line}\n")
 
 
 def test_unknown_option_is_named_with_where_help_is(chatpipe: Chatpipe) -> None:
@@ -99,7 +88,7 @@ def test_unknown_option_is_named_with_where_help_is(chatpipe: Chatpipe) -> None:
     assert ran.stderr.count("\n") == 1
 
 
-def test_all_problems_are_told_at_once_each_in_its_place(chatpipe: Chatpipe, tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once_each_in_its_place(chatpipe: Chatpipe, tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text('{"messages": [\n{"role": "sytem", "content": "x"}],\n"top_p": 3}')
     ran = chatpipe("build", "-r", "r.json", "--temperature", "9", "-n0", "hi")
     assert ran.status == 65
@@ -120,7 +109,7 @@ def test_level_of_detail_of_an_image_is_at_fault_in_its_own_place(chatpipe: Chat
 
 @pytest.mark.parametrize("form", [["--error-format", "json"], ["--error-format=json"]])
 @pytest.mark.parametrize("front", [True, False])
-def test_error_as_json(chatpipe: Chatpipe, form: list[str], front: bool) -> None:
+def test_an_error_can_be_json(chatpipe: Chatpipe, form: list[str], front: bool) -> None:
     words = ["-r", "no", "hi"]
     ran = chatpipe("build", *(form + words if front else words + form))
     assert ran.status == 66
@@ -139,7 +128,7 @@ def test_error_as_json(chatpipe: Chatpipe, form: list[str], front: bool) -> None
 
 
 @pytest.mark.parametrize("words", [["--nope"], ["--temperature", "x"], []])
-def test_wrong_call_as_json(chatpipe: Chatpipe, words: list[str]) -> None:
+def test_a_wrong_call_can_be_json(chatpipe: Chatpipe, words: list[str]) -> None:
     ran = chatpipe("ask", *words, "--error-format", "json")
     assert ran.status == 2
     assert orjson.loads(ran.stderr)["error"]["type"] == "usage"
@@ -174,7 +163,7 @@ def test_help_is_on_stdout_and_0(chatpipe: Chatpipe, words: list[str]) -> None:
     assert ran.stdout.startswith("Usage: chatpipe")
 
 
-def test_warning_is_told_and_quiet_is_not(chatpipe: Chatpipe) -> None:
+def test_a_warning_is_reported_unless_quiet(chatpipe: Chatpipe) -> None:
     words = ["build", "-m", "m", "--max-tokens", "1", "--max-completion-tokens", "1", "hi"]
     loud, quiet = chatpipe(*words), chatpipe(*words, "-q")
     assert loud.stderr.startswith("chatpipe: warning: ")
@@ -185,18 +174,7 @@ def test_warning_is_told_and_quiet_is_not(chatpipe: Chatpipe) -> None:
     assert chatpipe(*words, "--no-check").stderr == ""
 
 
-def test_image_detail_without_an_image_is_told(chatpipe: Chatpipe) -> None:
+def test_image_detail_without_an_image_is_reported(chatpipe: Chatpipe) -> None:
     """An option that has no effect is a slip in the command."""
     ran = chatpipe("build", "-m", "m", "--image-detail", "low", "hi")
     assert ran.status == 2 or "--image-detail" in ran.stderr
-
-
-def test_option_without_its_value_leads_to_the_help_of_its_command(chatpipe: Chatpipe) -> None:
-    ran = chatpipe("ask", "hi", "--temperature")
-    assert ran.stderr == "chatpipe: option '--temperature' requires an argument: see chatpipe ask --help\n"
-
-
-def test_endless_path_is_a_wrong_call(chatpipe: Chatpipe) -> None:
-    """JSON that deep could not be written."""
-    ran = chatpipe("build", "-m", "m", "--set", "a." * 50_000 + "b=1", "hi")
-    assert (ran.status, ran.stderr) == (2, "chatpipe: --set: a path of more than 100 steps\n")

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import click
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chatpipe.flags import prompt
 from chatpipe.flags.types import Command
 from chatpipe.request.prompt import Prompt
+from tables import table
 
 # letter or name, role
 SPELLINGS = {
@@ -42,39 +42,26 @@ def conversation(words: list[str]) -> list[tuple[str, str]]:
     return [(typed.role, typed.value) for typed in parsed(words).typed]
 
 
-@pytest.mark.parametrize(
+@table(
     ("words", "typed"),
-    [
-        pytest.param(["-u", "1", "-a", "2", "-u", "3"], ["user 1", "assistant 2", "user 3"], id="few-shot"),
-        pytest.param(
-            ["-a", "1", "-u", "2", "-s", "3"], ["assistant 1", "user 2", "system 3"], id="not by kind"
-        ),
-        pytest.param(
-            ["-u1", "-a2", "-u3"], ["user 1", "assistant 2", "user 3"], id="values stuck to letters"
-        ),
-        pytest.param(["-qu1", "-qa", "2"], ["user 1", "assistant 2"], id="bundled with a flag"),
-        pytest.param(
-            ["--user=1", "--assistant=2", "-u", "3"], ["user 1", "assistant 2", "user 3"], id="with ="
-        ),
-        pytest.param(
-            ["-u", "-a", "-a", "-u"], ["user -a", "assistant -u"], id="values that look like options"
-        ),
-        pytest.param(["-u", "--", "-a", "x"], ["user --", "assistant x"], id="a value that is --"),
-        pytest.param(
-            ["-u", "1", "word", "-a", "2", "word"], ["user 1", "assistant 2"], id="operands between"
-        ),
-        pytest.param(["-u", "1", "--", "-a", "2"], ["user 1"], id="nothing behind -- is an option"),
-        pytest.param(["--user=", "-a", ""], ["user ", "assistant "], id="empty values"),
-        pytest.param(
-            ["-u", "1", "--user-file", "f", "-u", "2"], ["user 1", "user f", "user 2"], id="with files"
-        ),
-        pytest.param(
+    {
+        "few-shot": (["-u", "1", "-a", "2", "-u", "3"], ["user 1", "assistant 2", "user 3"]),
+        "not by kind": (["-a", "1", "-u", "2", "-s", "3"], ["assistant 1", "user 2", "system 3"]),
+        "values stuck to letters": (["-u1", "-a2", "-u3"], ["user 1", "assistant 2", "user 3"]),
+        "bundled with a flag": (["-qu1", "-qa", "2"], ["user 1", "assistant 2"]),
+        "with =": (["--user=1", "--assistant=2", "-u", "3"], ["user 1", "assistant 2", "user 3"]),
+        "values that look like options": (["-u", "-a", "-a", "-u"], ["user -a", "assistant -u"]),
+        "a value that is --": (["-u", "--", "-a", "x"], ["user --", "assistant x"]),
+        "operands between": (["-u", "1", "word", "-a", "2", "word"], ["user 1", "assistant 2"]),
+        "nothing behind -- is an option": (["-u", "1", "--", "-a", "2"], ["user 1"]),
+        "empty values": (["--user=", "-a", ""], ["user ", "assistant "]),
+        "with files": (["-u", "1", "--user-file", "f", "-u", "2"], ["user 1", "user f", "user 2"]),
+        "tools": (
             ["--tool-result", "c=1", "-u", "2", "--tool-result", "d=3=4"],
             ["tool 1", "user 2", "tool 3=4"],
-            id="tools",
         ),
-        pytest.param(["-q", "-u", "1", "-q"], ["user 1"], id="other options do not count"),
-    ],
+        "other options do not count": (["-q", "-u", "1", "-q"], ["user 1"]),
+    },
 )
 def test_order(words: list[str], typed: list[str]) -> None:
     assert [f"{role} {value}" for role, value in conversation(words)] == typed

@@ -9,10 +9,15 @@ from typing import Any
 import pytest
 
 from chatpipe.request.parameters import TABLE
+from tables import table
 
 Build = Callable[..., Any]
 
-WHERE = ("web_search_options", "user_location")
+
+def near(**place: str) -> dict[str, Any]:
+    """The field of a web search near a place."""
+    return {"web_search_options": {"user_location": {"type": "approximate", "approximate": place}}}
+
 
 # option: (words of the command line, what they add to the body)
 ROWS: dict[str, tuple[list[str], dict[str, Any]]] = {
@@ -77,33 +82,12 @@ ROWS: dict[str, tuple[list[str], dict[str, Any]]] = {
         ["--web-search-context-size", "low"],
         {"web_search_options": {"search_context_size": "low"}},
     ),
-    "web-search-country": (
-        ["--web-search-country", "SE"],
-        {"web_search_options": {"user_location": {"type": "approximate", "approximate": {"country": "SE"}}}},
-    ),
-    "web-search-region": (
-        ["--web-search-region", "Uppland"],
-        {
-            "web_search_options": {
-                "user_location": {"type": "approximate", "approximate": {"region": "Uppland"}}
-            }
-        },
-    ),
-    "web-search-city": (
-        ["--web-search-city", "Uppsala"],
-        {
-            "web_search_options": {
-                "user_location": {"type": "approximate", "approximate": {"city": "Uppsala"}}
-            }
-        },
-    ),
+    "web-search-country": (["--web-search-country", "SE"], near(country="SE")),
+    "web-search-region": (["--web-search-region", "Uppland"], near(region="Uppland")),
+    "web-search-city": (["--web-search-city", "Uppsala"], near(city="Uppsala")),
     "web-search-timezone": (
         ["--web-search-timezone", "Europe/Stockholm"],
-        {
-            "web_search_options": {
-                "user_location": {"type": "approximate", "approximate": {"timezone": "Europe/Stockholm"}}
-            }
-        },
+        near(timezone="Europe/Stockholm"),
     ),
     "function": (["--function", "tool.json"], {"functions": [{"name": "f"}]}),
     "function-call": (["--function-call", "f"], {"function_call": {"name": "f"}}),
@@ -142,52 +126,45 @@ def test_every_field_of_the_api_has_an_option() -> None:
     assert {parameter.path[0] for parameter in TABLE} == fields
 
 
-@pytest.mark.parametrize(
+@table(
     ("words", "fields"),
-    [
-        pytest.param(["-m", "x"], {"model": "x"}, id="-m"),
-        pytest.param(["-n2"], {"n": 2}, id="-n2"),
-        pytest.param(["--stop", "a"], {"stop": "a"}, id="one stop is a string"),
-        pytest.param(["--stop", ""], {"stop": ""}, id="an empty stop"),
-        pytest.param(["--modality", "text"], {"modalities": ["text"]}, id="one modality is still an array"),
-        pytest.param(["--no-logprobs"], {"logprobs": False}, id="--no-logprobs"),
-        pytest.param(["--no-store"], {"store": False}, id="--no-store"),
-        pytest.param(["--no-stream"], {"stream": False}, id="--no-stream"),
-        pytest.param(["--stream", "--no-stream"], {"stream": False}, id="of a switch the last"),
-        pytest.param(["--parallel-tool-calls"], {"parallel_tool_calls": True}, id="--parallel-tool-calls"),
-        pytest.param(
-            ["--temperature", "1", "--temperature", "2"], {"temperature": 2}, id="of a number the last"
-        ),
-        pytest.param(["--temperature", "1.0"], {"temperature": 1.0}, id="a float stays one"),
-        pytest.param(["--temperature", "1e-3"], {"temperature": 0.001}, id="exponent"),
-        pytest.param(["--temperature", "0"], {"temperature": 0}, id="zero is something"),
-        pytest.param(["--seed", "0"], {"seed": 0}, id="so is seed 0"),
-        pytest.param(["--metadata", "a=b=c"], {"metadata": {"a": "b=c"}}, id="the first = counts"),
-        pytest.param(
-            ["--metadata", "a=1", "--metadata", "a=2"], {"metadata": {"a": "2"}}, id="of a key the last"
-        ),
-        pytest.param(["--metadata", "a=1"], {"metadata": {"a": "1"}}, id="metadata are texts"),
-        pytest.param(["--tool-choice", "auto"], {"tool_choice": "auto"}, id="tool choice auto"),
-        pytest.param(["--tool-choice", "none"], {"tool_choice": "none"}, id="none"),
-        pytest.param(["--tool-choice", "required"], {"tool_choice": "required"}, id="required"),
-        pytest.param(
+    {
+        "-m": (["-m", "x"], {"model": "x"}),
+        "-n2": (["-n2"], {"n": 2}),
+        "one stop is a string": (["--stop", "a"], {"stop": "a"}),
+        "an empty stop": (["--stop", ""], {"stop": ""}),
+        "one modality is still an array": (["--modality", "text"], {"modalities": ["text"]}),
+        "--no-logprobs": (["--no-logprobs"], {"logprobs": False}),
+        "--no-store": (["--no-store"], {"store": False}),
+        "--no-stream": (["--no-stream"], {"stream": False}),
+        "of a switch the last": (["--stream", "--no-stream"], {"stream": False}),
+        "--parallel-tool-calls": (["--parallel-tool-calls"], {"parallel_tool_calls": True}),
+        "of a number the last": (["--temperature", "1", "--temperature", "2"], {"temperature": 2}),
+        "a float stays one": (["--temperature", "1.0"], {"temperature": 1.0}),
+        "exponent": (["--temperature", "1e-3"], {"temperature": 0.001}),
+        "zero is something": (["--temperature", "0"], {"temperature": 0}),
+        "so is seed 0": (["--seed", "0"], {"seed": 0}),
+        "the first = counts": (["--metadata", "a=b=c"], {"metadata": {"a": "b=c"}}),
+        "of a key the last": (["--metadata", "a=1", "--metadata", "a=2"], {"metadata": {"a": "2"}}),
+        "metadata are texts": (["--metadata", "a=1"], {"metadata": {"a": "1"}}),
+        "tool choice auto": (["--tool-choice", "auto"], {"tool_choice": "auto"}),
+        "none": (["--tool-choice", "none"], {"tool_choice": "none"}),
+        "required": (["--tool-choice", "required"], {"tool_choice": "required"}),
+        "JSON": (
             ["--tool-choice", '{"type":"allowed_tools","allowed_tools":{"mode":"auto","tools":[]}}'],
             {"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}},
-            id="JSON",
         ),
-        pytest.param(["--function-call", "auto"], {"function_call": "auto"}, id="function call auto"),
-        pytest.param(["--function-call", "none"], {"function_call": "none"}, id="function call none"),
-        pytest.param(
+        "function call auto": (["--function-call", "auto"], {"function_call": "auto"}),
+        "function call none": (["--function-call", "none"], {"function_call": "none"}),
+        "required is a name there": (
             ["--function-call", "required"],
             {"function_call": {"name": "required"}},
-            id="required is a name there",
         ),
-        pytest.param(
+        "web search and its size": (
             ["--web-search", "--web-search-context-size", "high"],
             {"web_search_options": {"search_context_size": "high"}},
-            id="web search and its size",
         ),
-        pytest.param(
+        "one object of several options": (
             ["--moderation-output", "block", "--moderation-model", "o", "--moderation-input", "score"],
             {
                 "moderation": {
@@ -195,19 +172,18 @@ def test_every_field_of_the_api_has_an_option() -> None:
                     "policy": {"input": {"mode": "score"}, "output": {"mode": "block"}},
                 }
             },
-            id="one object of several options",
         ),
-        pytest.param(
-            ["--reasoning-effort", "ultra"], {"reasoning_effort": "ultra"}, id="words are not enforced"
-        ),
-        pytest.param(["--unset", "a", "--set", "a=b"], {"a": "b"}, id="--unset, then --set"),
-        pytest.param(["--set", "a=b", "--unset", "a"], {}, id="--set, then --unset"),
-        pytest.param(["--set=top_k:=40"], {"top_k": 40}, id="--set="),
-        pytest.param(["--set", 'provider.order:=["a"]'], {"provider": {"order": ["a"]}}, id="--set deep"),
-        pytest.param(["--set", "temperature:=1", "--temperature", "2"], {"temperature": 1}, id="--set wins"),
-    ],
+        "words are not enforced": (["--reasoning-effort", "ultra"], {"reasoning_effort": "ultra"}),
+        "--unset, then --set": (["--unset", "a", "--set", "a=b"], {"a": "b"}),
+        "--set, then --unset": (["--set", "a=b", "--unset", "a"], {}),
+        "--set=": (["--set=top_k:=40"], {"top_k": 40}),
+        "--set deep": (["--set", 'provider.order:=["a"]'], {"provider": {"order": ["a"]}}),
+        "--set wins": (["--set", "temperature:=1", "--temperature", "2"], {"temperature": 1}),
+    },
 )
-def test_form_of_an_option(build: Build, words: list[str], fields: dict[str, Any]) -> None:
+def test_each_form_of_an_option_reaches_the_body(
+    build: Build, words: list[str], fields: dict[str, Any]
+) -> None:
     assert build(*words, "hi") == {"messages": [{"role": "user", "content": "hi"}], **fields}
 
 

@@ -8,38 +8,38 @@ from typing import Any
 
 import pytest
 
+from tables import table
+
 SECRET = "sk-s3cr3t"
 
 
-@pytest.mark.parametrize(
+@table(
     "words",
-    [
-        pytest.param(["ask", "--key", SECRET, "hi"], id="--key"),
-        pytest.param(["ask", f"--key={SECRET}", "hi"], id="--key="),
-        pytest.param(["ask", "--api-key", SECRET, "hi"], id="--api-key"),
-        pytest.param(["ask", f"--api-key={SECRET}", "hi"], id="--api-key="),
-        pytest.param(["ask", "hi", "--key", SECRET, "-p", "echo"], id="behind the prompt, with echo"),
-        pytest.param(["build", "--key", SECRET, "hi"], id="build"),
-        pytest.param(["ask", "--key", SECRET, "--temperature", "x"], id="beside another fault"),
-        pytest.param(["ask", "--temperature", "x", "--key", SECRET], id="behind another fault"),
-        pytest.param(["ask", "--error-format", "json", "--key", SECRET, "hi"], id="error as JSON"),
-        pytest.param(["ask", "--debug", "--key", SECRET, "hi"], id="with a traceback"),
-        pytest.param(["ask", "--ke", SECRET, "hi"], id="cut name"),
-        pytest.param(["ask", f"--apikey={SECRET}", "hi"], id="another name"),
-        pytest.param(["--key", SECRET, "ask", "hi"], id="before the command"),
-        pytest.param([f"--key={SECRET}", "ask", "hi"], id="before the command, with ="),
-        pytest.param(["--key", SECRET], id="without a command"),
-        pytest.param(["-H", f"Authorization: Bearer {SECRET}", "ask", "hi"], id="header before the command"),
-        pytest.param(["ask", "-H", f"{SECRET}", "hi"], id="header without a colon"),
-        pytest.param(
-            ["ask", "-H", f"A: {SECRET}\n", "-H", f"B: {SECRET}\x01", "hi"], id="header with a control"
-        ),
-        pytest.param(["ask", "--key-fd", SECRET, "hi"], id="--key-fd"),
-        pytest.param(["ask", "--base-url", f"https://user:{SECRET}@example.com", "hi"], id="in a URL"),
-        pytest.param(["ask", "--base-url", f"htps://user:{SECRET}@example.com", "hi"], id="in a broken URL"),
-        pytest.param(["ask", "--base-url", f"https://user:{SECRET}@[::1", "hi"], id="in a very broken URL"),
-        pytest.param(["show", "--key", SECRET], id="a command that takes none"),
-    ],
+    {
+        "--key": ["ask", "--key", SECRET, "hi"],
+        "--key=": ["ask", f"--key={SECRET}", "hi"],
+        "--api-key": ["ask", "--api-key", SECRET, "hi"],
+        "--api-key=": ["ask", f"--api-key={SECRET}", "hi"],
+        "behind the prompt, with echo": ["ask", "hi", "--key", SECRET, "-p", "echo"],
+        "build": ["build", "--key", SECRET, "hi"],
+        "beside another fault": ["ask", "--key", SECRET, "--temperature", "x"],
+        "behind another fault": ["ask", "--temperature", "x", "--key", SECRET],
+        "error as JSON": ["ask", "--error-format", "json", "--key", SECRET, "hi"],
+        "with a traceback": ["ask", "--debug", "--key", SECRET, "hi"],
+        "cut name": ["ask", "--ke", SECRET, "hi"],
+        "another name": ["ask", f"--apikey={SECRET}", "hi"],
+        "before the command": ["--key", SECRET, "ask", "hi"],
+        "before the command, with =": [f"--key={SECRET}", "ask", "hi"],
+        "without a command": ["--key", SECRET],
+        "header before the command": ["-H", f"Authorization: Bearer {SECRET}", "ask", "hi"],
+        "header without a colon": ["ask", "-H", f"{SECRET}", "hi"],
+        "header with a control": ["ask", "-H", f"A: {SECRET}\n", "-H", f"B: {SECRET}\x01", "hi"],
+        "--key-fd": ["ask", "--key-fd", SECRET, "hi"],
+        "in a URL": ["ask", "--base-url", f"https://user:{SECRET}@example.com", "hi"],
+        "in a broken URL": ["ask", "--base-url", f"htps://user:{SECRET}@example.com", "hi"],
+        "in a very broken URL": ["ask", "--base-url", f"https://user:{SECRET}@[::1", "hi"],
+        "a command that takes none": ["show", "--key", SECRET],
+    },
 )
 def test_secret_is_refused_and_not_shown(chatpipe: Callable[..., Any], words: list[str]) -> None:
     ran = chatpipe(*words)

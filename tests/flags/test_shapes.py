@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from chatpipe import __version__, main
+from tables import table
 
 Chatpipe = Callable[..., Any]
 BODY = {"model": "m", "messages": [{"role": "user", "content": "it's $HOME `x` ä"}]}
@@ -49,37 +50,30 @@ HEADERS = [
 ]
 
 
-@pytest.mark.parametrize(
+@table(
     ("words", "url", "auth", "flags"),
-    [
-        pytest.param(
-            [], "https://api.openai.com/v1", ["Authorization: Bearer $OPENAI_API_KEY"], [], id="openai"
-        ),
-        pytest.param(
-            ["--base-url", "http://127.0.0.1:1/v1"], "http://127.0.0.1:1/v1", [], [], id="no key needed"
-        ),
-        pytest.param(
+    {
+        "openai": ([], "https://api.openai.com/v1", ["Authorization: Bearer $OPENAI_API_KEY"], []),
+        "no key needed": (["--base-url", "http://127.0.0.1:1/v1"], "http://127.0.0.1:1/v1", [], []),
+        "file": (
             ["--key-file", "a key"],
             "https://api.openai.com/v1",
             ["Authorization: Bearer $(cat 'a key')"],
             [],
-            id="file",
         ),
-        pytest.param(
+        "command": (
             ["--key-command", "pass show k"],
             "https://api.openai.com/v1",
             ["Authorization: Bearer $(pass show k)"],
             [],
-            id="command",
         ),
-        pytest.param(
+        "stream": (
             ["--stream"],
             "https://api.openai.com/v1",
             ["Authorization: Bearer $OPENAI_API_KEY"],
             ["-N"],
-            id="stream",
         ),
-    ],
+    },
 )
 def test_curl_command(
     chatpipe: Chatpipe, words: list[str], url: str, auth: list[str], flags: list[str]

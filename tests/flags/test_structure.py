@@ -13,6 +13,10 @@ from chatpipe.flags import structure
 from chatpipe.flags.types import Command
 from chatpipe.request.structure import Structure
 from refusals import refused
+from tables import table
+
+NO_SCHEMA = "there is no schema: name one with --schema"
+ANSWER = {"name": "answer", "schema": {"type": "object"}, "strict": True}
 
 
 def read(*words: str, group: Any = structure.options) -> Structure:
@@ -26,51 +30,38 @@ def read(*words: str, group: Any = structure.options) -> Structure:
     return got[0]
 
 
-@pytest.mark.parametrize(
+@table(
     ("words", "record"),
-    [
-        pytest.param([], Structure(), id="nothing"),
-        pytest.param(["--schema", "s.json"], Structure(file="s.json"), id="a file"),
-        pytest.param(["--schema", "-"], Structure(file="-"), id="stdin"),
-        pytest.param(["--schema-json", "{}"], Structure(text="{}"), id="inline"),
-        pytest.param(
-            ["--schema", "s", "--schema-name", "a_B-9"], Structure(file="s", name="a_B-9"), id="name"
-        ),
-        pytest.param(["--schema", "s", "--schema-strict"], Structure(file="s"), id="strict"),
-        pytest.param(
-            ["--schema", "s", "--no-schema-strict"], Structure(file="s", strict=False), id="not strict"
-        ),
-        pytest.param(["--schema-json", "1", "--reask", "3"], Structure(text="1", reask=3), id="reask"),
-        pytest.param(["--reask", "0"], Structure(), id="reask 0 is as if not given"),
-    ],
+    {
+        "nothing": ([], Structure()),
+        "a file": (["--schema", "s.json"], Structure(file="s.json")),
+        "stdin": (["--schema", "-"], Structure(file="-")),
+        "inline": (["--schema-json", "{}"], Structure(text="{}")),
+        "name": (["--schema", "s", "--schema-name", "a_B-9"], Structure(file="s", name="a_B-9")),
+        "strict": (["--schema", "s", "--schema-strict"], Structure(file="s")),
+        "not strict": (["--schema", "s", "--no-schema-strict"], Structure(file="s", strict=False)),
+        "reask": (["--schema-json", "1", "--reask", "3"], Structure(text="1", reask=3)),
+        "reask 0 is as if not given": (["--reask", "0"], Structure()),
+    },
 )
-def test_record(words: list[str], record: Structure) -> None:
+def test_the_options_make_a_record(words: list[str], record: Structure) -> None:
     assert read(*words) == record
 
 
-@pytest.mark.parametrize(
+@table(
     ("words", "line"),
-    [
-        pytest.param(
+    {
+        "two schemas": (
             ["--schema", "s", "--schema-json", "{}"],
             "--schema and --schema-json contradict each other: choose one",
-            id="two schemas",
         ),
-        pytest.param(
-            ["--schema-name", "a"], "--schema-name: there is no schema: name one with --schema", id="name"
-        ),
-        pytest.param(
-            ["--schema-strict"], "--schema-strict: there is no schema: name one with --schema", id="strict"
-        ),
-        pytest.param(
-            ["--no-schema-strict"],
-            "--no-schema-strict: there is no schema: name one with --schema",
-            id="not strict",
-        ),
-        pytest.param(["--reask", "1"], "--reask: there is no schema: name one with --schema", id="reask"),
-    ],
+        "name": (["--schema-name", "a"], f"--schema-name: {NO_SCHEMA}"),
+        "strict": (["--schema-strict"], f"--schema-strict: {NO_SCHEMA}"),
+        "not strict": (["--no-schema-strict"], f"--no-schema-strict: {NO_SCHEMA}"),
+        "reask": (["--reask", "1"], f"--reask: {NO_SCHEMA}"),
+    },
 )
-def test_contradiction(words: list[str], line: str) -> None:
+def test_a_contradiction_is_refused(words: list[str], line: str) -> None:
     with refused(UsageFault, line):
         read(*words)
 
@@ -82,7 +73,7 @@ def test_name_is_one_that_the_api_takes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["a", "_", "-a-", "a" * 64])
-def test_name_at_the_edges(name: str) -> None:
+def test_a_name_at_the_limits_is_taken(name: str) -> None:
     assert read("--schema", "s", f"--schema-name={name}").name == name
 
 
@@ -98,63 +89,37 @@ def test_without_an_answer_nothing_is_asked_again() -> None:
         read("--schema", "s", "--reask", "1", group=structure.writing)
 
 
-@pytest.mark.parametrize(
-    ("words", "body", "stderr"),
-    [
-        pytest.param(
+@table(
+    ("words", "body", "other"),
+    {
+        "a description is added": (
             ["--set", "response_format.json_schema.description=d"],
-            {
-                "type": "json_schema",
-                "json_schema": {
-                    "name": "answer",
-                    "schema": {"type": "object"},
-                    "strict": True,
-                    "description": "d",
-                },
-            },
+            {"type": "json_schema", "json_schema": {**ANSWER, "description": "d"}},
             "",
-            id="a description is added",
         ),
-        pytest.param(["--set", "response_format.x:=1"], None, None, id="a field of the server's is added"),
-        pytest.param(
-            ["--response-format", "text"],
-            None,
-            "--schema-json and --response-format both set response_format: choose one",
-            id="--response-format",
-        ),
-        pytest.param(
+        "a field of the server's is added": (["--set", "response_format.x:=1"], None, None),
+        "--response-format": (["--response-format", "text"], None, "--response-format"),
+        "--set all": (
             ["--set", 'response_format:={"type":"text"}'],
             None,
-            '--schema-json and --set response_format:={"type":"text"} both set response_format: choose one',
-            id="--set all",
+            '--set response_format:={"type":"text"}',
         ),
-        pytest.param(
-            ["--set", "response_format.type=text"],
-            None,
-            "--schema-json and --set response_format.type=text both set response_format: choose one",
-            id="--set type",
-        ),
-        pytest.param(
+        "--set type": (["--set", "response_format.type=text"], None, "--set response_format.type=text"),
+        "--set inside the schema": (
             ["--set", "response_format.json_schema.schema.type=array"],
             None,
-            "--schema-json and --set response_format.json_schema.schema.type=array both set response_format:"
-            " choose one",
-            id="--set inside the schema",
+            "--set response_format.json_schema.schema.type=array",
         ),
-        pytest.param(
-            ["--unset", "response_format"],
-            None,
-            "--schema-json and --unset response_format both set response_format: choose one",
-            id="--unset",
-        ),
-    ],
+        "--unset": (["--unset", "response_format"], None, "--unset response_format"),
+    },
 )
-def test_other_options_that_set_the_form(
-    chatpipe: Callable[..., Any], words: list[str], body: Any, stderr: str | None
+def test_another_option_that_sets_the_response_format_is_refused(
+    chatpipe: Callable[..., Any], words: list[str], body: Any, other: str | None
 ) -> None:
     ran = chatpipe("build", "-q", "-m", "m", "q", "--schema-json", '{"type":"object"}', *words)
-    if stderr:
-        assert (ran.status, ran.stderr) == (2, f"chatpipe: {stderr}\n")
+    if other:
+        line = f"chatpipe: --schema-json and {other} both set response_format: choose one\n"
+        assert (ran.status, ran.stderr) == (2, line)
     else:
         form = ran.body["response_format"]
         assert form == (body or {**form, "x": 1})

@@ -11,6 +11,7 @@ from chatpipe.errors import UsageFault
 from chatpipe.flags import tooling
 from chatpipe.flags.types import Command
 from refusals import refused
+from tables import table
 
 
 def read(*words: str) -> Tooling:
@@ -28,61 +29,50 @@ def read(*words: str) -> Tooling:
     return got[0]
 
 
-@pytest.mark.parametrize(
+@table(
     ("words", "record"),
-    [
-        pytest.param([], Tooling((), 60.0, 8), id="nothing"),
-        pytest.param(["--exec", "a=b c"], Tooling((("a", "b c"),), 60.0, 8), id="one"),
-        pytest.param(
-            ["--exec", "b=x", "--exec", "a=y"],
-            Tooling((("b", "x"), ("a", "y")), 60.0, 8),
-            id="order as typed",
-        ),
-        pytest.param(["--exec", "a=b x=y"], Tooling((("a", "b x=y"),), 60.0, 8), id="= in the command"),
-        pytest.param(["--exec", "a=b 'c d'"], Tooling((("a", "b 'c d'"),), 60.0, 8), id="quotes are kept"),
-        pytest.param(
+    {
+        "nothing": ([], Tooling((), 60.0, 8)),
+        "one": (["--exec", "a=b c"], Tooling((("a", "b c"),), 60.0, 8)),
+        "order as typed": (["--exec", "b=x", "--exec", "a=y"], Tooling((("b", "x"), ("a", "y")), 60.0, 8)),
+        "= in the command": (["--exec", "a=b x=y"], Tooling((("a", "b x=y"),), 60.0, 8)),
+        "quotes are kept": (["--exec", "a=b 'c d'"], Tooling((("a", "b 'c d'"),), 60.0, 8)),
+        "all": (
             ["--exec", "a=b", "--exec-timeout", "0.5", "--max-turns", "1"],
             Tooling((("a", "b"),), 0.5, 1),
-            id="all",
         ),
-    ],
+    },
 )
 def test_is_read(words: list[str], record: Tooling) -> None:
     assert read(*words) == record
 
 
-@pytest.mark.parametrize(
+@table(
     ("words", "error"),
-    [
-        pytest.param(["--exec", "weather"], "--exec: 'weather' names no tool: write NAME=COMMAND", id="no ="),
-        pytest.param(["--exec", "=cat"], "--exec: '=cat' names no tool: write NAME=COMMAND", id="no name"),
-        pytest.param(["--exec", "a="], "--exec a: an empty command: write NAME=COMMAND", id="no command"),
-        pytest.param(["--exec", "a=  "], "--exec a: an empty command: write NAME=COMMAND", id="blanks"),
-        pytest.param(["--exec", "a='' b"], "--exec a: an empty command: write NAME=COMMAND", id="no program"),
-        pytest.param(
+    {
+        "no =": (["--exec", "weather"], "--exec: 'weather' names no tool: write NAME=COMMAND"),
+        "no name": (["--exec", "=cat"], "--exec: '=cat' names no tool: write NAME=COMMAND"),
+        "no command": (["--exec", "a="], "--exec a: an empty command: write NAME=COMMAND"),
+        "blanks": (["--exec", "a=  "], "--exec a: an empty command: write NAME=COMMAND"),
+        "no program": (["--exec", "a='' b"], "--exec a: an empty command: write NAME=COMMAND"),
+        "quote": (
             ["--exec", "a=b 'c"],
             "--exec a: the command cannot be split into words: no closing quotation",
-            id="quote",
         ),
-        pytest.param(
+        "backslash": (
             ["--exec", "a=b \\"],
             "--exec a: the command cannot be split into words: no escaped character",
-            id="backslash",
         ),
-        pytest.param(
-            ["--exec", "a=b", "--exec", "a=c"], "--exec: 'a' has two commands: give it one", id="twice"
-        ),
-        pytest.param(
+        "twice": (["--exec", "a=b", "--exec", "a=c"], "--exec: 'a' has two commands: give it one"),
+        "time-out of nothing": (
             ["--exec-timeout", "60"],
             "--exec-timeout: there is no tool to run: add --exec NAME=COMMAND",
-            id="time-out of nothing",
         ),
-        pytest.param(
+        "turns of nothing": (
             ["--max-turns", "8"],
             "--max-turns: there is no tool to run: add --exec NAME=COMMAND",
-            id="turns of nothing",
         ),
-    ],
+    },
 )
 def test_is_refused(words: list[str], error: str) -> None:
     with refused(UsageFault, error):

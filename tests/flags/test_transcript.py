@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tables import table
 
 Q = '{"role":"user","content":"q"}\n'
 A = '{"role":"assistant","content":"a"}\n'
@@ -34,39 +34,38 @@ def test_question_that_waits_is_the_request(build: Callable[..., Any]) -> None:
     assert build("--transcript", "t")["messages"] == [{"role": "user", "content": "q"}]
 
 
-@pytest.mark.parametrize(
+@table(
     ("words", "status", "line"),
-    [
-        (["--transcript", "-", "x"], 2, "--transcript: stdin cannot be appended to: name a file"),
-        (["--transcript", "", "x"], 2, "--transcript: the name is empty: name a file"),
-        (["--transcript", ".", "x"], 2, "'.' is not a regular file: name a file"),
-        (
+    {
+        "stdin": (["--transcript", "-", "x"], 2, "--transcript: stdin cannot be appended to: name a file"),
+        "no name": (["--transcript", "", "x"], 2, "--transcript: the name is empty: name a file"),
+        "folder": (["--transcript", ".", "x"], 2, "'.' is not a regular file: name a file"),
+        "no prompt": (
             ["--transcript", "t"],
             2,
             "no prompt: give one as an operand or on stdin",
         ),
-        (
+        "n": (
             ["--transcript", "t", "-n", "2", "x"],
             2,
             "--n: a transcript goes on with one answer, not 2: leave out --n, or --transcript",
         ),
-        (
+        "output": (
             ["--transcript", "t", "-o", "t", "x"],
             2,
             "--output: 't' is an input, too: write to another file",
         ),
-        (
+        "array": (
             ["--transcript", "a", "x"],
             65,
             "a: a transcript has a message on each line, not an array: see jq -c '.[]'",
         ),
-        (
+        "no message": (
             ["--transcript", "bad", "x"],
             65,
             "bad:2: not a message: it has no 'role'",
         ),
-    ],
-    ids=["stdin", "no name", "folder", "no prompt", "n", "output", "array", "no message"],
+    },
 )
 def test_refused(chatpipe: Callable[..., Any], words: list[str], status: int, line: str) -> None:
     Path("t").write_text(Q + A, encoding="utf-8")

@@ -10,6 +10,7 @@ from chatpipe.errors import BadInput
 from chatpipe.inputs.messages import Found, conversation, document, kind, request
 from chatpipe.inputs.place import Source
 from refusals import refused
+from tables import table
 
 USER = {"role": "user", "content": "q"}
 BOT = {"role": "assistant", "content": "a"}
@@ -19,33 +20,30 @@ def source(text: str, line: int = 1) -> Source:
     return Source("f", text.encode(), line)
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "messages", "places"),
-    [
-        pytest.param('[{"role":"user","content":"q"}]', [USER], ["f:1"], id="array"),
-        pytest.param(
+    {
+        "array": ('[{"role":"user","content":"q"}]', [USER], ["f:1"]),
+        "array, pretty, behind a byte order mark": (
             '\ufeff \n[\n{"role":"user",\n"content":"q"},\n{"role":"assistant","content":"a"}]',
             [USER, BOT],
             ["f:3", "f:5"],
-            id="array, pretty, behind a byte order mark",
         ),
-        pytest.param("[]", [], [], id="empty array"),
-        pytest.param(
+        "empty array": ("[]", [], []),
+        "JSONL with a blank line": (
             '{"role":"user","content":"q"}\n\n{"role":"assistant","content":"a"}\n',
             [USER, BOT],
             ["f:1", "f:3"],
-            id="JSONL with a blank line",
         ),
-        pytest.param(
+        "CRLF, no final newline": (
             '{"role":"user","content":"q"}\r\n{"role":"assistant","content":"a"}',
             [USER, BOT],
             ["f:1", "f:2"],
-            id="CRLF, no final newline",
         ),
-        pytest.param('{"role":"user","content":"q"}', [USER], ["f:1"], id="one message"),
-        pytest.param("", [], [], id="empty file"),
-        pytest.param('["text"]', ["text"], ["f:1"], id="what an item is, is for the check"),
-    ],
+        "one message": ('{"role":"user","content":"q"}', [USER], ["f:1"]),
+        "empty file": ("", [], []),
+        "what an item is, is for the check": ('["text"]', ["text"], ["f:1"]),
+    },
 )
 def test_conversation(text: str, messages: list[Any], places: list[str]) -> None:
     found = conversation(source(text))
@@ -61,26 +59,19 @@ def test_a_place_inside_a_message_is_where_it_stands() -> None:
     assert lines[1].place("/content") == "f:2"
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "line"),
-    [
-        pytest.param(
-            '{"role":"user"}\n{"role":}\n',
-            "f:2: not JSON: expecting value (column 9)",
-            id="broken line",
-        ),
-        pytest.param(
+    {
+        "broken line": ('{"role":"user"}\n{"role":}\n', "f:2: not JSON: expecting value (column 9)"),
+        "broken array": (
             '[{"role":"user"},\n{]',
             "f:2: not JSON: expecting property name enclosed in double quotes (column 2)",
-            id="broken array",
         ),
-        pytest.param(
-            '{"role":"user"}\n"text"\n', "f:2: a message is a JSON object, not a string", id="a string"
-        ),
-        pytest.param("5", "f:1: a message is a JSON object, not a number", id="a number"),
-        pytest.param("null", "f:1: a message is a JSON object, not null", id="null"),
-        pytest.param("[] []", "f:1: not JSON: extra data (column 4)", id="two arrays"),
-    ],
+        "a string": ('{"role":"user"}\n"text"\n', "f:2: a message is a JSON object, not a string"),
+        "a number": ("5", "f:1: a message is a JSON object, not a number"),
+        "null": ("null", "f:1: a message is a JSON object, not null"),
+        "two arrays": ("[] []", "f:1: not JSON: extra data (column 4)"),
+    },
 )
 def test_conversation_refused(text: str, line: str) -> None:
     with refused(BadInput, line):
@@ -93,25 +84,23 @@ def test_request() -> None:
     assert found.place("/messages") == "f:3"
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "line"),
-    [
-        pytest.param("", "f:1: not JSON: nothing there (column 1)", id="empty"),
-        pytest.param("[]", "f:1: a request is a JSON object, not an array", id="array"),
-        pytest.param("\n\n true", "f:3: a request is a JSON object, not a boolean", id="boolean, placed"),
-        pytest.param(
+    {
+        "empty": ("", "f:1: not JSON: nothing there (column 1)"),
+        "array": ("[]", "f:1: a request is a JSON object, not an array"),
+        "boolean, placed": ("\n\n true", "f:3: a request is a JSON object, not a boolean"),
+        "JSONL": (
             '{"model":"m"}\n{"model":"n"}\n',
             "f: several JSON values, where one request is wanted: send them with chatpipe batch",
-            id="JSONL",
         ),
-        pytest.param(
+        "Batch line": (
             '{"custom_id":"a","body":{}}',
             "f:1: this is a Batch line: the request is its 'body': jq .body",
-            id="Batch line",
         ),
-        pytest.param('{"a":1}\n{b\n', "f:2: not JSON: extra data (column 1)", id="a value and rubbish"),
-        pytest.param('{\n"a":\n}', "f:3: not JSON: expecting value (column 1)", id="broken"),
-    ],
+        "a value and rubbish": ('{"a":1}\n{b\n', "f:2: not JSON: extra data (column 1)"),
+        "broken": ('{\n"a":\n}', "f:3: not JSON: expecting value (column 1)"),
+    },
 )
 def test_request_refused(text: str, line: str) -> None:
     with refused(BadInput, line):

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatpipe.inputs.place import Source, locate
+from tables import table
 
 PRETTY = b"""{
   "model": "m",
@@ -27,59 +28,59 @@ PRETTY = b"""{
 ONE_LINE = '{"ä": "öü", "b": [10, {"c": 2}], "b": [30, 40]}'.encode()
 
 
-@pytest.mark.parametrize(
+@table(
     ("pointer", "line", "column"),
-    [
-        pytest.param("", 1, 1, id="the whole"),
-        pytest.param("/model", 2, 12, id="a member"),
-        pytest.param("/messages", 3, 15, id="an array"),
-        pytest.param("/messages/0", 4, 5, id="an item"),
-        pytest.param("/messages/0/content", 5, 17, id="a member of an item"),
-        pytest.param("/messages/1/role", 7, 15, id="of the second item"),
-        pytest.param("/messages/1/content", 6, 5, id="missing member: its parent"),
-        pytest.param("/messages/9/content/1", 3, 15, id="missing item: the array"),
-        pytest.param("/messages/x", 3, 15, id="a word for an index"),
-        pytest.param("/messages/01", 3, 15, id="no leading zeros"),
-        pytest.param("/a~1b", 10, 10, id="a slash in a key"),
-        pytest.param("/a~1b/c~0d", 10, 18, id="a tilde in a key"),
-        pytest.param("/", 11, 7, id="the empty key"),
-        pytest.param("/model/deeper", 2, 12, id="inside a string: the string"),
-        pytest.param("/nothing", 1, 1, id="missing at the top"),
-    ],
+    {
+        "the whole": ("", 1, 1),
+        "a member": ("/model", 2, 12),
+        "an array": ("/messages", 3, 15),
+        "an item": ("/messages/0", 4, 5),
+        "a member of an item": ("/messages/0/content", 5, 17),
+        "of the second item": ("/messages/1/role", 7, 15),
+        "missing member: its parent": ("/messages/1/content", 6, 5),
+        "missing item: the array": ("/messages/9/content/1", 3, 15),
+        "a word for an index": ("/messages/x", 3, 15),
+        "no leading zeros": ("/messages/01", 3, 15),
+        "a slash in a key": ("/a~1b", 10, 10),
+        "a tilde in a key": ("/a~1b/c~0d", 10, 18),
+        "the empty key": ("/", 11, 7),
+        "inside a string: the string": ("/model/deeper", 2, 12),
+        "missing at the top": ("/nothing", 1, 1),
+    },
 )
 def test_pretty_document(pointer: str, line: int, column: int) -> None:
     assert locate(PRETTY, pointer) == (line, column)
 
 
-@pytest.mark.parametrize(
+@table(
     ("pointer", "column"),
-    [
-        pytest.param("", 1, id="the whole"),
-        pytest.param("/ä", 7, id="columns are characters"),
-        pytest.param("/b", 39, id="of a repeated key the last"),
-        pytest.param("/b/1", 44, id="inside the last"),
-        pytest.param("/b/1/c", 44, id="what only the first had is not there"),
-    ],
+    {
+        "the whole": ("", 1),
+        "columns are characters": ("/ä", 7),
+        "of a repeated key the last": ("/b", 39),
+        "inside the last": ("/b/1", 44),
+        "what only the first had is not there": ("/b/1/c", 44),
+    },
 )
 def test_document_on_one_line(pointer: str, column: int) -> None:
     assert locate(ONE_LINE, pointer) == (1, column)
 
 
-@pytest.mark.parametrize(
+@table(
     ("data", "pointer", "place"),
-    [
-        pytest.param(b'{"a\\"b": 1, "\\u00e4": 2}', "/ä", (1, 23), id="escaped key"),
-        pytest.param(b'{"a\\"b": 1}', '/a"b', (1, 10), id="escaped quote"),
-        pytest.param(b'\n\n  {"a": 1}', "/a", (3, 9), id="blank lines before"),
-        pytest.param(b'\n\n  {"a": 1}', "", (3, 3), id="the whole behind blank lines"),
-        pytest.param(b'{\r\n"a": 1}', "/a", (2, 6), id="CRLF"),
-        pytest.param(b"[[1, 2], [3, 4]]", "/1/0", (1, 11), id="arrays in arrays"),
-        pytest.param(b"[]", "/0", (1, 1), id="empty array"),
-        pytest.param(b"{}", "/a", (1, 1), id="empty object"),
-        pytest.param(b'{"a":{},"b":[],"c":3}', "/c", (1, 20), id="empty ones before"),
-        pytest.param('{"a\u2028":1,\n"b":2}'.encode(), "/b", (2, 5), id="U+2028 ends no line"),
-        pytest.param(b"5", "/a", (1, 1), id="a number"),
-    ],
+    {
+        "escaped key": (b'{"a\\"b": 1, "\\u00e4": 2}', "/ä", (1, 23)),
+        "escaped quote": (b'{"a\\"b": 1}', '/a"b', (1, 10)),
+        "blank lines before": (b'\n\n  {"a": 1}', "/a", (3, 9)),
+        "the whole behind blank lines": (b'\n\n  {"a": 1}', "", (3, 3)),
+        "CRLF": (b'{\r\n"a": 1}', "/a", (2, 6)),
+        "arrays in arrays": (b"[[1, 2], [3, 4]]", "/1/0", (1, 11)),
+        "empty array": (b"[]", "/0", (1, 1)),
+        "empty object": (b"{}", "/a", (1, 1)),
+        "empty ones before": (b'{"a":{},"b":[],"c":3}', "/c", (1, 20)),
+        "U+2028 ends no line": ('{"a\u2028":1,\n"b":2}'.encode(), "/b", (2, 5)),
+        "a number": (b"5", "/a", (1, 1)),
+    },
 )
 def test_odd_documents(data: bytes, pointer: str, place: tuple[int, int]) -> None:
     assert locate(data, pointer) == place

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from chatpipe.inputs import quoted
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.quoted import CsvRecords, Record, Records, TsvRecords
+from tables import table
 
 
 def read(records: Records, data: bytes) -> list[Record]:
@@ -37,57 +38,55 @@ def faults(data: bytes) -> list[str | None]:
     return [None if each.fault is None else str(each.fault) for each in read(CsvRecords(), data)]
 
 
-@pytest.mark.parametrize(
+@table(
     ("data", "expected"),
-    [
-        pytest.param(b"", [], id="nothing"),
-        pytest.param(b"a,b\n1,2\n", [["a", "b"], ["1", "2"]], id="plain"),
-        pytest.param(b"a,b\n1,2", [["a", "b"], ["1", "2"]], id="no last newline"),
-        pytest.param(b"a,b\r\n1,2\r\n", [["a", "b"], ["1", "2"]], id="CRLF"),
-        pytest.param(b"\n\na\n\n", [["a"]], id="blank lines are no records"),
-        pytest.param(b" \n", [[" "]], id="a space is a cell"),
-        pytest.param(b'""\n', [[""]], id="an empty cell alone"),
-        pytest.param(b",\n,,\n", [["", ""], ["", "", ""]], id="empty cells"),
-        pytest.param(b'"a","b"\n', [["a", "b"]], id="all quoted"),
-        pytest.param(b'"a,b",c\n', [["a,b", "c"]], id="a comma in quotes"),
-        pytest.param(b'"say ""hi""",c\n', [['say "hi"', "c"]], id="doubled quotes"),
-        pytest.param(b'"""",""""""\n', [['"', '""']], id="only quotes"),
-        pytest.param(b'"a\nb",c\nd,e\n', [["a\nb", "c"], ["d", "e"]], id="a newline in quotes"),
-        pytest.param(b'"a\r\nb",c\r\n', [["a\r\nb", "c"]], id="CRLF in quotes stays CRLF"),
-        pytest.param(b'"a\rb",c\n', [["a\rb", "c"]], id="CR in quotes"),
-        pytest.param(b'"\n\n\n"\n', [["\n\n\n"]], id="blank lines in quotes"),
-        pytest.param(b'a,"\n",b,"\n"\n', [["a", "\n", "b", "\n"]], id="open, closed and open again"),
-        pytest.param(b'"a\n"",""\nb"\n', [['a\n","\nb']], id="doubled, then on"),
-        pytest.param(b'5" pipe,x\n', [['5" pipe', "x"]], id="a quote inside an unquoted cell is itself"),
-        pytest.param(b'a"b"c,"d\ne"\n', [['a"b"c', "d\ne"]], id="and does not open one"),
-        pytest.param(b'a, "b"\n', [["a", ' "b"']], id="a space before a quote"),
-        pytest.param("é,\u2028,\x0b\x1c\n".encode(), [["é", "\u2028", "\x0b\x1c"]], id="other line ends"),
-        pytest.param('"日\n本"\n'.encode(), [["日\n本"]], id="UTF-8 in quotes"),
-    ],
+    {
+        "nothing": (b"", []),
+        "plain": (b"a,b\n1,2\n", [["a", "b"], ["1", "2"]]),
+        "no last newline": (b"a,b\n1,2", [["a", "b"], ["1", "2"]]),
+        "CRLF": (b"a,b\r\n1,2\r\n", [["a", "b"], ["1", "2"]]),
+        "blank lines are no records": (b"\n\na\n\n", [["a"]]),
+        "a space is a cell": (b" \n", [[" "]]),
+        "an empty cell alone": (b'""\n', [[""]]),
+        "empty cells": (b",\n,,\n", [["", ""], ["", "", ""]]),
+        "all quoted": (b'"a","b"\n', [["a", "b"]]),
+        "a comma in quotes": (b'"a,b",c\n', [["a,b", "c"]]),
+        "doubled quotes": (b'"say ""hi""",c\n', [['say "hi"', "c"]]),
+        "only quotes": (b'"""",""""""\n', [['"', '""']]),
+        "a newline in quotes": (b'"a\nb",c\nd,e\n', [["a\nb", "c"], ["d", "e"]]),
+        "CRLF in quotes stays CRLF": (b'"a\r\nb",c\r\n', [["a\r\nb", "c"]]),
+        "CR in quotes": (b'"a\rb",c\n', [["a\rb", "c"]]),
+        "blank lines in quotes": (b'"\n\n\n"\n', [["\n\n\n"]]),
+        "open, closed and open again": (b'a,"\n",b,"\n"\n', [["a", "\n", "b", "\n"]]),
+        "doubled, then on": (b'"a\n"",""\nb"\n', [['a\n","\nb']]),
+        "a quote inside an unquoted cell is itself": (b'5" pipe,x\n', [['5" pipe', "x"]]),
+        "and does not open one": (b'a"b"c,"d\ne"\n', [['a"b"c', "d\ne"]]),
+        "a space before a quote": (b'a, "b"\n', [["a", ' "b"']]),
+        "other line ends": ("é,\u2028,\x0b\x1c\n".encode(), [["é", "\u2028", "\x0b\x1c"]]),
+        "UTF-8 in quotes": ('"日\n本"\n'.encode(), [["日\n本"]]),
+    },
 )
 def test_csv(data: bytes, expected: list[list[str]]) -> None:
     assert cells(data) == expected
 
 
-@pytest.mark.parametrize(
+@table(
     ("data", "expected"),
-    [
-        pytest.param(
+    {
+        "text behind a quote": (
             b'"a"b,c\nd,e\n',
             ["t.csv:1: text behind a closing quote: a quote inside a cell is doubled", None],
-            id="text behind a quote",
         ),
-        pytest.param(b'a\n"b,c\nd\n', [None, "t.csv:2: a quote is never closed"], id="never closed"),
-        pytest.param(b'"', ["t.csv:1: a quote is never closed"], id="a quote alone"),
-        pytest.param(b"a\rb\nc\n", ["t.csv:1: a carriage return outside quotes", None], id="CR"),
-        pytest.param(b"a\0b\nc\n", ["t.csv:1: binary data, a NUL", None], id="NUL"),
-        pytest.param(b'"a\nb\0"\nc\n', ["t.csv:1: binary data, a NUL", None], id="NUL on another line"),
-        pytest.param(
+        "never closed": (b'a\n"b,c\nd\n', [None, "t.csv:2: a quote is never closed"]),
+        "a quote alone": (b'"', ["t.csv:1: a quote is never closed"]),
+        "CR": (b"a\rb\nc\n", ["t.csv:1: a carriage return outside quotes", None]),
+        "NUL": (b"a\0b\nc\n", ["t.csv:1: binary data, a NUL", None]),
+        "NUL on another line": (b'"a\nb\0"\nc\n', ["t.csv:1: binary data, a NUL", None]),
+        "Latin-1": (
             b"a\n\xff,b\n",
             [None, "t.csv:2: byte 0xff is not UTF-8: convert it first, for example with iconv -t UTF-8"],
-            id="Latin-1",
         ),
-    ],
+    },
 )
 def test_what_is_wrong_is_one_record_with_its_place(data: bytes, expected: list[str | None]) -> None:
     assert faults(data) == expected
@@ -154,18 +153,18 @@ def test_any_text_gives_the_records_of_the_csv_module(text: str) -> None:
         assert any(record.fault is not None for record in found)
 
 
-@pytest.mark.parametrize(
+@table(
     ("data", "expected"),
-    [
-        pytest.param(b"a\tb\n", [["a", "b"]], id="plain"),
-        pytest.param(b'"a\t"b"\n', [['"a', '"b"']], id="quotes are nothing"),
-        pytest.param(b"\t\n", [["", ""]], id="empty cells"),
-        pytest.param(rb"1\t2" + b"\t" + rb"3\n4\r5\\n" + b"\n", [["1\t2", "3\n4\r5\\n"]], id="escapes"),
-        pytest.param(rb"C:\path\x" + b"\n", [["C:\\path\\x"]], id="other backslashes are themselves"),
-        pytest.param(b"a\\\n", [["a\\"]], id="one at the end"),
-        pytest.param(b"a\r\n", [["a"]], id="CRLF"),
-        pytest.param(b"\na\n", [["a"]], id="blank"),
-    ],
+    {
+        "plain": (b"a\tb\n", [["a", "b"]]),
+        "quotes are nothing": (b'"a\t"b"\n', [['"a', '"b"']]),
+        "empty cells": (b"\t\n", [["", ""]]),
+        "escapes": (rb"1\t2" + b"\t" + rb"3\n4\r5\\n" + b"\n", [["1\t2", "3\n4\r5\\n"]]),
+        "other backslashes are themselves": (rb"C:\path\x" + b"\n", [["C:\\path\\x"]]),
+        "one at the end": (b"a\\\n", [["a\\"]]),
+        "CRLF": (b"a\r\n", [["a"]]),
+        "blank": (b"\na\n", [["a"]]),
+    },
 )
 def test_tsv(data: bytes, expected: list[list[str]]) -> None:
     found = read(TsvRecords(), data)

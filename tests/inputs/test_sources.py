@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from pipes import filled
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from chatpipe.inputs.place import Source
 from chatpipe.inputs.sources import Limit, Sources, one_owner, text_of
 from chatpipe.inputs.stdin import Stdin
 from refusals import refused
+from tables import table
 
 
 def nothing_said(text: str) -> None:
@@ -26,10 +28,7 @@ def sources(descriptor: int = -1) -> Sources:
 
 def piped(data: bytes) -> Sources:
     """Sources whose stdin is a pipe that holds these bytes (64 KiB at most)."""
-    reader, writer = os.pipe()
-    os.write(writer, data)
-    os.close(writer)
-    return sources(reader)
+    return sources(filled(data))
 
 
 LINES = [
@@ -118,21 +117,18 @@ def test_names_are_kept_as_typed_and_in_order(tmp_path: Path, monkeypatch: pytes
     assert read.names == ["./b", "a", f"../{tmp_path.name}/b"]
 
 
-@pytest.mark.parametrize(
+@table(
     ("name", "why"),
-    [
-        pytest.param("missing", "no such file or directory", id="missing"),
-        pytest.param("", "no such file or directory", id="no name"),
-        pytest.param(".", "is a directory", id="a directory"),
-        pytest.param("a\0b", "embedded null byte", id="a NUL in the name"),
-        pytest.param("x" * 300, "file name too long", id="a name too long"),
-    ],
+    {
+        "missing": ("missing", "no such file or directory"),
+        "no name": ("", "no such file or directory"),
+        "a directory": (".", "is a directory"),
+        "a NUL in the name": ("a\0b", "embedded null byte"),
+        "a name too long": ("x" * 300, "file name too long"),
+    },
 )
 @pytest.mark.parametrize("way", ["read", "text", "lines"])
-def test_file_that_cannot_be_read_is_66_and_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, why: str, way: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_file_that_cannot_be_read_is_66_and_named(name: str, why: str, way: str) -> None:
     read = sources()
     with refused(MissingInput, f"--messages: cannot read '{name}': {why}", status=Status.NO_INPUT):
         list(getattr(read, way)(name, "--messages"))
@@ -145,65 +141,52 @@ def test_stdin_that_is_closed_is_66(way: str) -> None:
         list(getattr(sources(), way)("-", "--messages"))
 
 
-@pytest.mark.parametrize(
+@table(
     ("data", "text"),
-    [
-        pytest.param(b"", "", id="nothing"),
-        pytest.param(b"a", "a", id="no newline"),
-        pytest.param(b"a\n", "a", id="one newline"),
-        pytest.param(b"a\n\n", "a\n", id="one of two newlines"),
-        pytest.param(b"a\r\n", "a", id="CRLF"),
-        pytest.param(b"a\r", "a\r", id="a CR alone stays"),
-        pytest.param(b"\n", "", id="a newline alone"),
-        pytest.param(b" a \n", " a ", id="blanks stay"),
-        pytest.param(b"\xef\xbb\xbfa\n", "a", id="byte order mark"),
-        pytest.param("ä\u2028".encode(), "ä\u2028", id="not ASCII"),
-        pytest.param(b"a\r\nb\r\n", "a\r\nb", id="inner CRLF stay"),
-    ],
+    {
+        "nothing": (b"", ""),
+        "no newline": (b"a", "a"),
+        "one newline": (b"a\n", "a"),
+        "one of two newlines": (b"a\n\n", "a\n"),
+        "CRLF": (b"a\r\n", "a"),
+        "a CR alone stays": (b"a\r", "a\r"),
+        "a newline alone": (b"\n", ""),
+        "blanks stay": (b" a \n", " a "),
+        "byte order mark": (b"\xef\xbb\xbfa\n", "a"),
+        "not ASCII": ("ä\u2028".encode(), "ä\u2028"),
+        "inner CRLF stay": (b"a\r\nb\r\n", "a\r\nb"),
+    },
 )
-def test_text(data: bytes, text: str) -> None:
+def test_one_final_newline_is_removed(data: bytes, text: str) -> None:
     assert text_of(Source("f", data)) == text
 
 
-@pytest.mark.parametrize(
+NOT_UTF_8 = "is not UTF-8: convert it first, for example with iconv -t UTF-8"
+
+
+@table(
     ("data", "line"),
-    [
-        pytest.param(
-            b"a\nb\xff\n",
-            "f:2: byte 0xff is not UTF-8: convert it first, for example with iconv -t UTF-8",
-            id="byte",
-        ),
-        pytest.param(
-            b"\xc3",
-            "f:1: byte 0xc3 is not UTF-8: convert it first, for example with iconv -t UTF-8",
-            id="cut",
-        ),
-        pytest.param(
-            b"\xed\xa0\xbd",
-            "f:1: byte 0xed is not UTF-8: convert it first, for example with iconv -t UTF-8",
-            id="surrogate",
-        ),
-        pytest.param(
-            b"\xef\xbb\xbf\nab\xfe",
-            "f:2: byte 0xfe is not UTF-8: convert it first, for example with iconv -t UTF-8",
-            id="behind a byte order mark",
-        ),
-        pytest.param(b"a\0", "f: binary data, a NUL at byte 1: a prompt is text in UTF-8", id="NUL"),
-    ],
+    {
+        "byte": (b"a\nb\xff\n", f"f:2: byte 0xff {NOT_UTF_8}"),
+        "cut": (b"\xc3", f"f:1: byte 0xc3 {NOT_UTF_8}"),
+        "surrogate": (b"\xed\xa0\xbd", f"f:1: byte 0xed {NOT_UTF_8}"),
+        "behind a byte order mark": (b"\xef\xbb\xbf\nab\xfe", f"f:2: byte 0xfe {NOT_UTF_8}"),
+        "NUL": (b"a\0", "f: binary data, a NUL at byte 1: a prompt is text in UTF-8"),
+    },
 )
-def test_what_is_not_text_is_65(data: bytes, line: str) -> None:
+def test_bytes_that_are_not_text_are_65(data: bytes, line: str) -> None:
     with refused(BadInput, line, status=Status.BAD_INPUT):
         text_of(Source("f", data))
 
 
-@pytest.mark.parametrize(
+@table(
     ("claims", "owner"),
-    [
-        pytest.param([], None, id="nobody"),
-        pytest.param([("--request", "f"), ("--messages", "")], None, id="files only"),
-        pytest.param([("--request", "f"), ("--messages", "-")], "--messages", id="one"),
-        pytest.param([("--request", "./-")], None, id="a file named -"),
-    ],
+    {
+        "nobody": ([], None),
+        "files only": ([("--request", "f"), ("--messages", "")], None),
+        "one": ([("--request", "f"), ("--messages", "-")], "--messages"),
+        "a file named -": ([("--request", "./-")], None),
+    },
 )
 def test_owner_of_stdin(claims: list[tuple[str, str]], owner: str | None) -> None:
     assert one_owner(claims) == owner
@@ -239,7 +222,7 @@ def test_one_byte_more_is_65_and_told(tmp_path: Path) -> None:
         sources().read_within(FIVE, str(path), "--file")
 
 
-def test_limit_of_stdin() -> None:
+def test_stdin_has_the_limit_too() -> None:
     assert piped(b"x" * 9).read_within(Limit(9, ""), "-", "--file") == Source("<stdin>", b"x" * 9)
     with refused(BadInput, "--file: '<stdin>' has more than 0 MB: send less"):
         piped(b"x" * 10).read_within(Limit(9, "send less"), "-", "--file")

@@ -5,27 +5,27 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chatpipe.inputs.splice import spliced
+from tables import table
 
 
-@pytest.mark.parametrize(
+@table(
     ("data", "fields", "expected"),
-    [
-        pytest.param(b'{"a":1}', {"b": "x"}, b'{"a":1,"b":"x"}', id="behind"),
-        pytest.param(b"{}", {"b": None}, b'{"b":null}', id="into nothing"),
-        pytest.param(b"{ }", {"b": 1, "c": [2]}, b'{"b":1,"c":[2]}', id="into a space"),
-        pytest.param(b'{ "a" : 1.10 } ', {"b": 1}, b'{ "a" : 1.10,"b":1}', id="spaces and numbers stay"),
-        pytest.param(b'{"a":1,"b":{"a":2}}', {"a": "x"}, b'{"a":"x","b":{"a":2}}', id="in its place"),
-        pytest.param(b'{"a" : 1e400 , "b":2}', {"a": 3, "c": 4}, b'{"a" : 3 , "b":2,"c":4}', id="both"),
-        pytest.param(b'{"a":1,"a":2}', {"a": 3}, b'{"a":3,"a":3}', id="a name that comes twice"),
-        pytest.param(b'{"\\u0061":1}', {"a": 3}, b'{"\\u0061":3}', id="a name that is written as an escape"),
-        pytest.param('{"é":"}","a":1}'.encode(), {"é": "ü"}, '{"é":"ü","a":1}'.encode(), id="not ASCII"),
-        pytest.param(b'{"a":' + b"9" * 5000 + b"}", {"a": 1}, b'{"a":1}', id="more digits than int() takes"),
-    ],
+    {
+        "behind": (b'{"a":1}', {"b": "x"}, b'{"a":1,"b":"x"}'),
+        "into nothing": (b"{}", {"b": None}, b'{"b":null}'),
+        "into a space": (b"{ }", {"b": 1, "c": [2]}, b'{"b":1,"c":[2]}'),
+        "spaces and numbers stay": (b'{ "a" : 1.10 } ', {"b": 1}, b'{ "a" : 1.10,"b":1}'),
+        "in its place": (b'{"a":1,"b":{"a":2}}', {"a": "x"}, b'{"a":"x","b":{"a":2}}'),
+        "both": (b'{"a" : 1e400 , "b":2}', {"a": 3, "c": 4}, b'{"a" : 3 , "b":2,"c":4}'),
+        "a name that comes twice": (b'{"a":1,"a":2}', {"a": 3}, b'{"a":3,"a":3}'),
+        "a name that is written as an escape": (b'{"\\u0061":1}', {"a": 3}, b'{"\\u0061":3}'),
+        "not ASCII": ('{"é":"}","a":1}'.encode(), {"é": "ü"}, '{"é":"ü","a":1}'.encode()),
+        "more digits than int() takes": (b'{"a":' + b"9" * 5000 + b"}", {"a": 1}, b'{"a":1}'),
+    },
 )
 def test_spliced(data: bytes, fields: dict[str, Any], expected: bytes) -> None:
     present = json.loads(data, parse_int=str)

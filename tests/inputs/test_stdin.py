@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pipes import pipe
 
 import pytest
 
@@ -25,21 +26,8 @@ def opened(path: str, flags: int = os.O_RDONLY) -> Iterator[int]:
         os.close(descriptor)
 
 
-@contextmanager
-def pipe() -> Iterator[tuple[int, int]]:
-    reader, writer = os.pipe()
-    try:
-        yield reader, writer
-    finally:
-        for descriptor in (reader, writer):
-            try:
-                os.close(descriptor)
-            except OSError:
-                continue  # closed by the test
-
-
 class Said(list[str]):
-    """What was told; to be handed over as the notice."""
+    """The notices; to be handed over as the function that takes them."""
 
     def __call__(self, text: str) -> None:
         self.append(text)
@@ -107,7 +95,7 @@ def test_directory_as_stdin_is_missing(tmp_path: Path) -> None:
         Stdin(descriptor, True, print).read()
 
 
-def test_silent_producer_is_told_of_once_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_producer_is_waited_for_with_one_notice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stdin, "PATIENCE_S", 0.01)
     with pipe() as (reader, writer):
         said = Said()
@@ -129,7 +117,7 @@ def test_silent_producer_is_told_of_once_and_waited_for(monkeypatch: pytest.Monk
     assert said == ["waiting"]
 
 
-def test_prompt_producer_is_not_told_of() -> None:
+def test_a_prompt_producer_gets_no_notice() -> None:
     with pipe() as (reader, writer):
         os.write(writer, b"a")
         os.close(writer)
@@ -146,7 +134,7 @@ def test_end_without_a_byte_is_no_silence() -> None:
     assert said == []
 
 
-def test_reader_who_asked_for_stdin_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_that_asked_for_stdin_gets_no_notice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stdin, "PATIENCE_S", 0.0)
     with pipe() as (reader, writer):
         timer = threading.Timer(0.02, os.close, [writer])

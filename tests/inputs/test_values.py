@@ -11,36 +11,37 @@ from hypothesis import strategies as st
 
 from chatpipe.inputs.values import NotJSON, dumps, loads, loads_exactly, strict_line
 from refusals import refused
+from tables import table
 
 
-@pytest.mark.parametrize(
+@table(
     ("data", "value"),
-    [
-        pytest.param(b'{"a":[1,2.5,"x",true,null]}', {"a": [1, 2.5, "x", True, None]}, id="plain"),
-        pytest.param(b' \t\r\n"a" \n', "a", id="white space around"),
-        pytest.param(b'\xef\xbb\xbf{"a":1}', {"a": 1}, id="byte order mark"),
-        pytest.param(b'"\\ud83d"', "\ud83d", id="half of an emoji"),
-        pytest.param(b'"\\ud83d\\ude00"', "\U0001f600", id="both halves"),
-        pytest.param(b"18446744073709551615", 18446744073709551615, id="the last of 64 bits"),
-        pytest.param(b"-9223372036854775808", -9223372036854775808, id="the first of 64 bits"),
-        pytest.param(b'{"a":1,"a":2}', {"a": 2}, id="of a repeated key the last"),
-        pytest.param('"a\u2028b\u0085c"'.encode(), "a\u2028b\u0085c", id="line separators in a string"),
-        pytest.param(b'"a\\u0000b"', "a\0b", id="escaped NUL"),
-    ],
+    {
+        "plain": (b'{"a":[1,2.5,"x",true,null]}', {"a": [1, 2.5, "x", True, None]}),
+        "white space around": (b' \t\r\n"a" \n', "a"),
+        "byte order mark": (b'\xef\xbb\xbf{"a":1}', {"a": 1}),
+        "half of an emoji": (b'"\\ud83d"', "\ud83d"),
+        "both halves": (b'"\\ud83d\\ude00"', "\U0001f600"),
+        "the last of 64 bits": (b"18446744073709551615", 18446744073709551615),
+        "the first of 64 bits": (b"-9223372036854775808", -9223372036854775808),
+        "of a repeated key the last": (b'{"a":1,"a":2}', {"a": 2}),
+        "line separators in a string": ('"a\u2028b\u0085c"'.encode(), "a\u2028b\u0085c"),
+        "escaped NUL": (b'"a\\u0000b"', "a\0b"),
+    },
 )
 def test_read(data: bytes, value: Any) -> None:
     assert loads(data) == value
     assert loads_exactly(data) == value
 
 
-@pytest.mark.parametrize(
+@table(
     "digits",
-    [
-        pytest.param("18446744073709551616", id="the first beyond 64 bits"),
-        pytest.param("-9223372036854775809", id="below 64 bits"),
-        pytest.param("123456789012345678901234567890", id="30 digits"),
-        pytest.param("9" * 4300, id="4300 digits"),
-    ],
+    {
+        "the first beyond 64 bits": "18446744073709551616",
+        "below 64 bits": "-9223372036854775809",
+        "30 digits": "123456789012345678901234567890",
+        "4300 digits": "9" * 4300,
+    },
 )
 def test_what_the_user_gives_keeps_every_digit(digits: str) -> None:
     value = loads_exactly(b'{"a":[' + digits.encode() + b"]}")["a"][0]
@@ -49,22 +50,22 @@ def test_what_the_user_gives_keeps_every_digit(digits: str) -> None:
     assert dumps(value) == digits.encode()
 
 
-@pytest.mark.parametrize(
+@table(
     ("data", "what", "line", "column"),
-    [
-        pytest.param(b"", "nothing there", 1, 1, id="nothing"),
-        pytest.param(b" \n\t\n", "nothing there", 1, 1, id="white space only"),
-        pytest.param(b"\xef\xbb\xbf", "nothing there", 1, 1, id="byte order mark only"),
-        pytest.param(b"{", "expecting property name enclosed in double quotes", 1, 2, id="open brace"),
-        pytest.param(b'{"a": 1,\n "b" 2}', "expecting ':' delimiter", 2, 6, id="second line"),
-        pytest.param('{"äöü": x}'.encode(), "expecting value", 1, 9, id="column in characters"),
-        pytest.param(b"[1] [2]", "extra data", 1, 5, id="two values"),
-        pytest.param(b'"a', "unterminated string starting at", 1, 1, id="open string"),
-        pytest.param(b'{"a":\n "b\xffc"}', "byte 0xff is not UTF-8", 2, 4, id="invalid UTF-8"),
-        pytest.param('"ä'.encode() + b'\xc3"', "byte 0xc3 is not UTF-8", 1, 3, id="cut character"),
-        pytest.param(b'"\xed\xa0\xbd"', "byte 0xed is not UTF-8", 1, 2, id="a surrogate in raw bytes"),
-        pytest.param(b"[" * 100_000, "nested too deeply", 1, 1, id="deep"),
-    ],
+    {
+        "nothing": (b"", "nothing there", 1, 1),
+        "white space only": (b" \n\t\n", "nothing there", 1, 1),
+        "byte order mark only": (b"\xef\xbb\xbf", "nothing there", 1, 1),
+        "open brace": (b"{", "expecting property name enclosed in double quotes", 1, 2),
+        "second line": (b'{"a": 1,\n "b" 2}', "expecting ':' delimiter", 2, 6),
+        "column in characters": ('{"äöü": x}'.encode(), "expecting value", 1, 9),
+        "two values": (b"[1] [2]", "extra data", 1, 5),
+        "open string": (b'"a', "unterminated string starting at", 1, 1),
+        "invalid UTF-8": (b'{"a":\n "b\xffc"}', "byte 0xff is not UTF-8", 2, 4),
+        "cut character": ('"ä'.encode() + b'\xc3"', "byte 0xc3 is not UTF-8", 1, 3),
+        "a surrogate in raw bytes": (b'"\xed\xa0\xbd"', "byte 0xed is not UTF-8", 1, 2),
+        "deep": (b"[" * 100_000, "nested too deeply", 1, 1),
+    },
 )
 @pytest.mark.parametrize("read", [loads, loads_exactly])
 def test_refused_with_line_and_column(
@@ -110,37 +111,36 @@ def test_of_a_server_it_is_taken(data: bytes, what: str, value: str) -> None:
     assert str(loads(data)) == value
 
 
-@pytest.mark.parametrize(
+@table(
     ("data", "line"),
-    [
-        pytest.param(b'{"a": [NaN, 1.50]}', b'{"a":[null,1.5]}', id="NaN"),
-        pytest.param(b'{"a": [-Infinity]}', b'{"a":[null]}', id="minus infinity"),
-        pytest.param(
+    {
+        "NaN": (b'{"a": [NaN, 1.50]}', b'{"a":[null,1.5]}'),
+        "minus infinity": (b'{"a": [-Infinity]}', b'{"a":[null]}'),
+        "beside what orjson refuses": (
             b'[NaN, "\\ud83d", 18446744073709551616]',
             b'[null,"\\ud83d",18446744073709551616]',
-            id="beside what orjson refuses",
         ),
-        pytest.param(b'{"a": "NaN",\n "b": 1.50}', b'{"a": "NaN",  "b": 1.50}', id="in a text: as it came"),
-        pytest.param(b'{"a": 1e400}', b'{"a": 1e400}', id="what is JSON, as it came"),
-    ],
+        "in a text: as it came": (b'{"a": "NaN",\n "b": 1.50}', b'{"a": "NaN",  "b": 1.50}'),
+        "what is JSON, as it came": (b'{"a": 1e400}', b'{"a": 1e400}'),
+    },
 )
 def test_a_line_for_any_reader(data: bytes, line: bytes) -> None:
     assert strict_line(data) == line
 
 
-@pytest.mark.parametrize(
+@table(
     ("value", "data"),
-    [
-        pytest.param({"b": 1, "a": [True, None]}, b'{"b":1,"a":[true,null]}', id="keys in their order"),
-        pytest.param("äöü\u2028\U0001f600", '"äöü\u2028\U0001f600"'.encode(), id="not ASCII, as it is"),
-        pytest.param("a\nb\x01\x7f", b'"a\\nb\\u0001\x7f"', id="controls escaped: always one line"),
-        pytest.param(2**64, b"18446744073709551616", id="beyond 64 bits"),
-        pytest.param([-(2**70), "ä"], '[-1180591620717411303424,"ä"]'.encode(), id="huge beside not ASCII"),
-        pytest.param("\ud83d", b'"\\ud83d"', id="lone surrogate"),
-        pytest.param({"ä": "\udcff"}, b'{"\\u00e4":"\\udcff"}', id="lone surrogate beside not ASCII"),
-        pytest.param(1.0, b"1.0", id="a float stays one"),
-        pytest.param(0.1, b"0.1", id="shortest form"),
-    ],
+    {
+        "keys in their order": ({"b": 1, "a": [True, None]}, b'{"b":1,"a":[true,null]}'),
+        "not ASCII, as it is": ("äöü\u2028\U0001f600", '"äöü\u2028\U0001f600"'.encode()),
+        "controls escaped: always one line": ("a\nb\x01\x7f", b'"a\\nb\\u0001\x7f"'),
+        "beyond 64 bits": (2**64, b"18446744073709551616"),
+        "huge beside not ASCII": ([-(2**70), "ä"], '[-1180591620717411303424,"ä"]'.encode()),
+        "lone surrogate": ("\ud83d", b'"\\ud83d"'),
+        "lone surrogate beside not ASCII": ({"ä": "\udcff"}, b'{"\\u00e4":"\\udcff"}'),
+        "a float stays one": (1.0, b"1.0"),
+        "shortest form": (0.1, b"0.1"),
+    },
 )
 def test_written(value: Any, data: bytes) -> None:
     assert dumps(value) == data

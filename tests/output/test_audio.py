@@ -22,6 +22,7 @@ from chatpipe.output.target import opened
 from chatpipe.wire.answer import Answer
 from output.collected import Sink
 from refusals import refused
+from tables import table
 
 Json = dict[str, Any]
 SPOKEN: Json = {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}}
@@ -83,19 +84,19 @@ def test_base64_character_by_character_leaves_as_soon_as_it_is_known(text: str, 
     assert not any(piece for at, piece in enumerate(pieces) if at % 4 != 3)
 
 
-@pytest.mark.parametrize(
+@table(
     "text",
-    [
-        pytest.param("AAE", id="cut short"),
-        pytest.param("A", id="one character"),
-        pytest.param("AA=A", id="padding in the middle of four"),
-        pytest.param("====", id="padding alone"),
-        pytest.param("AA==A===", id="too much padding"),
-        pytest.param("AA!A", id="another character"),
-        pytest.param("AA\nA", id="a newline"),
-        pytest.param("AAÄA", id="not ASCII"),
-        pytest.param("AA-_", id="the alphabet of URLs"),
-    ],
+    {
+        "cut short": "AAE",
+        "one character": "A",
+        "padding in the middle of four": "AA=A",
+        "padding alone": "====",
+        "too much padding": "AA==A===",
+        "another character": "AA!A",
+        "a newline": "AA\nA",
+        "not ASCII": "AAÄA",
+        "the alphabet of URLs": "AA-_",
+    },
 )
 def test_text_that_is_not_base64_is_found_however_it_is_cut(text: str) -> None:
     for cut in range(len(text) + 1):
@@ -122,24 +123,22 @@ def test_a_streamed_answer_is_written_as_it_comes() -> None:
     assert sink.data == b"\0\1\2\3\4\5\6"
 
 
-@pytest.mark.parametrize(
+@table(
     ("chunks", "end", "data"),
-    [
-        pytest.param(
+    {
+        "the first of several choices": (
             [chunk("AAEC"), chunk("/////", index=1), chunk("AAEC")],
             {},
             b"\0\1\2\0\1\2",
-            id="the first of several choices",
         ),
         # One server sends it as an event, with a message in place of a delta.
-        pytest.param([whole({"data": "AAEC"})], {"data": "AAEC"}, b"\0\1\2", id="a whole answer to a stream"),
-        pytest.param(
+        "a whole answer to a stream": ([whole({"data": "AAEC"})], {"data": "AAEC"}, b"\0\1\2"),
+        "not a try that failed before a byte": (
             [chunk("AAE", "try 1"), chunk("BAUG", "try 2")],
             {"data": "BAUG"},
             b"\4\5\6",
-            id="not a try that failed before a byte",
         ),
-    ],
+    },
 )
 def test_the_sound_of_one_answer_is_written_once(chunks: list[Json], end: Json, data: bytes) -> None:
     assert b"".join(written(*chunks, end=whole(end))) == data
@@ -163,17 +162,17 @@ def test_bad_base64_in_a_stream_ends_the_writing() -> None:
     assert sink.pieces == [b"\0\1\2"]
 
 
-@pytest.mark.parametrize(
+@table(
     ("message", "aside"),
-    [
-        pytest.param({"content": "Only text."}, "Only text.\n", id="text"),
-        pytest.param({"content": "a\n"}, "a\n", id="text with a newline"),
-        pytest.param({"refusal": "No, sorry."}, "No, sorry.\n", id="refusal"),
-        pytest.param({"audio": {"transcript": "Said."}}, "Said.\n", id="transcript"),
-        pytest.param({}, "", id="nothing"),
-        pytest.param({"audio": {"data": 5}}, "", id="data that is no text"),
-        pytest.param({"audio": "x"}, "", id="audio that is no object"),
-    ],
+    {
+        "text": ({"content": "Only text."}, "Only text.\n"),
+        "text with a newline": ({"content": "a\n"}, "a\n"),
+        "refusal": ({"refusal": "No, sorry."}, "No, sorry.\n"),
+        "transcript": ({"audio": {"transcript": "Said."}}, "Said.\n"),
+        "nothing": ({}, ""),
+        "data that is no text": ({"audio": {"data": 5}}, ""),
+        "audio that is no object": ({"audio": "x"}, ""),
+    },
 )
 def test_without_sound_the_words_go_aside(message: Json, aside: str) -> None:
     sink, told = Sink(), list[str]()
@@ -204,18 +203,18 @@ def test_sound_goes_to_the_file(tmp_path: Path) -> None:
 CALL = [{"id": "k", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
 
 
-@pytest.mark.parametrize(
+@table(
     ("value", "allow", "status"),
-    [
-        pytest.param(whole(None, content="text"), "", Status.REFUSED, id="text instead"),
-        pytest.param(whole({"id": "a"}), "", Status.REFUSED, id="no data"),
-        pytest.param(whole(None), "", Status.REFUSED, id="nothing"),
-        pytest.param(whole(None, content="text"), "empty", None, id="text instead, allowed"),
-        pytest.param(whole(None, refusal="no"), "", Status.REFUSED, id="refused"),
-        pytest.param(whole(None, tool_calls=CALL), "", Status.TOOL_CALLS, id="calls"),
-        pytest.param(whole(None, tool_calls=CALL), "tool-calls", None, id="calls, allowed"),
-        pytest.param(whole({"data": "AAEC"}), "", None, id="sound"),
-    ],
+    {
+        "text instead": (whole(None, content="text"), "", Status.REFUSED),
+        "no data": (whole({"id": "a"}), "", Status.REFUSED),
+        "nothing": (whole(None), "", Status.REFUSED),
+        "text instead, allowed": (whole(None, content="text"), "empty", None),
+        "refused": (whole(None, refusal="no"), "", Status.REFUSED),
+        "calls": (whole(None, tool_calls=CALL), "", Status.TOOL_CALLS),
+        "calls, allowed": (whole(None, tool_calls=CALL), "tool-calls", None),
+        "sound": (whole({"data": "AAEC"}), "", None),
+    },
 )
 def test_an_answer_without_sound_has_a_status(
     value: Json, allow: str, status: Status | None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
@@ -245,22 +244,20 @@ def test_an_answer_with_bad_base64_is_kept_as_it_came(tmp_path: Path) -> None:
 # When sound is written
 
 
-@pytest.mark.parametrize(
+@table(
     ("printing", "target", "body", "format"),
-    [
-        pytest.param(Printing(named=False), Target("a.wav"), SPOKEN, "audio", id="a file, no format"),
-        pytest.param(Printing(named=False), Target(), SPOKEN, "text", id="stdout"),
-        pytest.param(Printing(named=False), Target("-"), SPOKEN, "text", id="stdout by name"),
-        pytest.param(Printing(), Target("a.txt"), SPOKEN, "text", id="text named"),
-        pytest.param(Printing("json"), Target("a"), SPOKEN, "json", id="another named"),
-        pytest.param(Printing(named=False, null=True), Target("a"), SPOKEN, "text", id="a NUL wanted"),
-        pytest.param(Printing(named=False), Target("a"), {}, "text", id="no sound asked for"),
-        pytest.param(
-            Printing(named=False), Target("a"), {"modalities": "audio"}, "text", id="odd modalities"
-        ),
-        pytest.param(Printing(named=False), Target("a"), None, "text", id="a recording"),
-        pytest.param(Printing("audio"), Target("a"), None, "audio", id="a recording, named"),
-    ],
+    {
+        "a file, no format": (Printing(named=False), Target("a.wav"), SPOKEN, "audio"),
+        "stdout": (Printing(named=False), Target(), SPOKEN, "text"),
+        "stdout by name": (Printing(named=False), Target("-"), SPOKEN, "text"),
+        "text named": (Printing(), Target("a.txt"), SPOKEN, "text"),
+        "another named": (Printing("json"), Target("a"), SPOKEN, "json"),
+        "a NUL wanted": (Printing(named=False, null=True), Target("a"), SPOKEN, "text"),
+        "no sound asked for": (Printing(named=False), Target("a"), {}, "text"),
+        "odd modalities": (Printing(named=False), Target("a"), {"modalities": "audio"}, "text"),
+        "a recording": (Printing(named=False), Target("a"), None, "text"),
+        "a recording, named": (Printing("audio"), Target("a"), None, "audio"),
+    },
 )
 def test_the_format_is_audio_only_for_a_file_and_a_spoken_answer(
     printing: Printing, target: Target, body: Json | None, format: str
@@ -305,19 +302,17 @@ def test_sound_for_a_pipe_needs_no_name() -> None:
         assert settle(Printing("audio"), Target()).format == "audio"
 
 
-@pytest.mark.parametrize(
+@table(
     ("given", "format", "stream"),
-    [
-        pytest.param(SPOKEN, "text", None, id="text: a WAV cannot be streamed"),
-        pytest.param({"modalities": ["audio"]}, "text", None, id="text: no format is known"),
-        pytest.param(
-            {"modalities": ["audio"], "audio": {"format": "pcm16"}}, "text", True, id="text: samples can"
-        ),
-        pytest.param({"audio": {"format": "wav"}}, "text", True, id="text: no sound asked for"),
-        pytest.param(SPOKEN, "chunks", True, id="chunks are asked for all the same"),
-        pytest.param(SPOKEN | {"stream": True}, "text", True, id="the body says it"),
-        pytest.param({"modalities": ["audio"], "audio": {"format": "pcm16"}}, "audio", None, id="audio"),
-    ],
+    {
+        "text: a WAV cannot be streamed": (SPOKEN, "text", None),
+        "text: no format is known": ({"modalities": ["audio"]}, "text", None),
+        "text: samples can": ({"modalities": ["audio"], "audio": {"format": "pcm16"}}, "text", True),
+        "text: no sound asked for": ({"audio": {"format": "wav"}}, "text", True),
+        "chunks are asked for all the same": (SPOKEN, "chunks", True),
+        "the body says it": (SPOKEN | {"stream": True}, "text", True),
+        "audio": ({"modalities": ["audio"], "audio": {"format": "pcm16"}}, "audio", None),
+    },
 )
 def test_a_spoken_answer_is_streamed_only_where_it_can_be(
     given: Json, format: str, stream: bool | None

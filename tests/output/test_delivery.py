@@ -18,6 +18,7 @@ from chatpipe.output.options import Printing, Target, Telling
 from chatpipe.output.target import Opened, opened
 from chatpipe.wire.answer import Answer
 from refusals import refused
+from tables import table
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -56,23 +57,23 @@ CALL = [{"id": "k", "type": "function", "function": {"name": "f", "arguments": "
 CALLING = completion(None, tool_calls=CALL)
 
 
-@pytest.mark.parametrize(
+@table(
     ("value", "printing", "status"),
-    [
-        pytest.param(completion(), {}, 0, id="good"),
-        pytest.param(CUT, {}, 3, id="truncated"),
-        pytest.param(CUT, {"format": "json"}, 3, id="truncated, in every format"),
-        pytest.param(CUT, {"allow": frozenset({"truncated"})}, 0, id="truncated, allowed"),
-        pytest.param(REFUSED, {}, 4, id="refused"),
-        pytest.param(REFUSED, {"allow": frozenset({"refused"})}, 0, id="refused, allowed"),
-        pytest.param(completion(""), {"format": "usage"}, 4, id="empty"),
-        pytest.param(CALLING, {}, 6, id="tool calls, as text"),
-        pytest.param(CALLING, {"format": "tool-calls"}, 0, id="tool calls, handed on"),
-        pytest.param(CALLING, {"format": "json"}, 0, id="tool calls, as json"),
-        pytest.param(CALLING, {"allow": frozenset({"tool-calls"})}, 0, id="allowed"),
-        pytest.param({"choices": []}, {"format": "json"}, 76, id="no choices"),
-        pytest.param({**completion(), "error": {"message": "x"}}, {}, 76, id="an error beside an answer"),
-    ],
+    {
+        "good": (completion(), {}, 0),
+        "truncated": (CUT, {}, 3),
+        "truncated, in every format": (CUT, {"format": "json"}, 3),
+        "truncated, allowed": (CUT, {"allow": frozenset({"truncated"})}, 0),
+        "refused": (REFUSED, {}, 4),
+        "refused, allowed": (REFUSED, {"allow": frozenset({"refused"})}, 0),
+        "empty": (completion(""), {"format": "usage"}, 4),
+        "tool calls, as text": (CALLING, {}, 6),
+        "tool calls, handed on": (CALLING, {"format": "tool-calls"}, 0),
+        "tool calls, as json": (CALLING, {"format": "json"}, 0),
+        "allowed": (CALLING, {"allow": frozenset({"tool-calls"})}, 0),
+        "no choices": ({"choices": []}, {"format": "json"}, 76),
+        "an error beside an answer": ({**completion(), "error": {"message": "x"}}, {}, 76),
+    },
 )
 def test_a_verdict_gives_the_status(value: dict[str, Any], printing: dict[str, Any], status: int) -> None:
     with output("out") as out:
@@ -173,12 +174,12 @@ def test_missing_logprobs_are_reported(capfd: pytest.CaptureFixture[str]) -> Non
 # The target
 
 
-@pytest.mark.parametrize(
+@table(
     ("target", "line"),
-    [
-        pytest.param(Target("b"), "--output: 'b'", id="the output, by another link"),
-        pytest.param(Target("c", depfile="./a"), "--depfile: './a'", id="the rule"),
-    ],
+    {
+        "the output, by another link": (Target("b"), "--output: 'b'"),
+        "the rule": (Target("c", depfile="./a"), "--depfile: './a'"),
+    },
 )
 def test_an_output_that_is_an_input_is_2(target: Target, line: str) -> None:
     Path("a").write_text("x")
@@ -209,13 +210,13 @@ def test_depfile_names_inputs_and_is_written_only_when_all_is_good() -> None:
     assert Path("out.d").read_text() == "out: \\\n  a \\\n  b\n\na:\n\nb:\n"
 
 
-@pytest.mark.parametrize(
+@table(
     ("error", "data", "left"),
-    [
-        pytest.param(Interrupted(2), b"par", ["out.part"], id="interrupted: the part is kept"),
-        pytest.param(Interrupted(2), b"", [], id="interrupted before a byte"),
-        pytest.param(ValueError("x"), b"par", [], id="failed otherwise"),
-    ],
+    {
+        "interrupted: the part is kept": (Interrupted(2), b"par", ["out.part"]),
+        "interrupted before a byte": (Interrupted(2), b"", []),
+        "failed otherwise": (ValueError("x"), b"par", []),
+    },
 )
 def test_a_part_is_kept_of_a_run_that_is_interrupted_only(
     error: BaseException, data: bytes, left: list[str]

@@ -13,6 +13,7 @@ from chatpipe.output.options import FORMATS, Printing
 from chatpipe.response.assemble import Assembly
 from output.collected import Sink
 from refusals import refused
+from tables import table
 
 Json = dict[str, Any]
 
@@ -347,16 +348,16 @@ def test_the_words_of_audio_are_its_text(format: str, stdout: str) -> None:
     assert streamed(SPOKEN_EVENTS, format) == (stdout, "")
 
 
-@pytest.mark.parametrize(
+@table(
     ("told", "stdout"),
-    [
-        pytest.param('{"content":"Text.","audio":{"transcript":"Hi."}}', '"Text."\n', id="text comes first"),
-        pytest.param('{"content":"","audio":{"transcript":"Hi."}}', '"Hi."\n', id="an empty text"),
-        pytest.param('{"content":[],"audio":{"transcript":"Hi."}}', '"Hi."\n', id="no parts"),
-        pytest.param('{"content":"","audio":{"transcript":5}}', '""\n', id="no words"),
-        pytest.param('{"content":null,"audio":null}', "null\n", id="no audio"),
-        pytest.param('{"content":null,"audio":"x"}', "null\n", id="audio that is no object"),
-    ],
+    {
+        "text comes first": ('{"content":"Text.","audio":{"transcript":"Hi."}}', '"Text."\n'),
+        "an empty text": ('{"content":"","audio":{"transcript":"Hi."}}', '"Hi."\n'),
+        "no parts": ('{"content":[],"audio":{"transcript":"Hi."}}', '"Hi."\n'),
+        "no words": ('{"content":"","audio":{"transcript":5}}', '""\n'),
+        "no audio": ('{"content":null,"audio":null}', "null\n"),
+        "audio that is no object": ('{"content":null,"audio":"x"}', "null\n"),
+    },
 )
 def test_words_of_audio_stand_in_for_missing_text_only(told: str, stdout: str) -> None:
     assert whole(body(choice(told)), "string").stdout == stdout
@@ -365,20 +366,20 @@ def test_words_of_audio_stand_in_for_missing_text_only(told: str, stdout: str) -
 # Line ends
 
 
-@pytest.mark.parametrize(
+@table(
     ("contents", "plain", "null"),
-    [
-        pytest.param(["a"], "a\n", "a\0", id="a newline is added"),
-        pytest.param(["a\n"], "a\n", "a\n\0", id="not a second one"),
-        pytest.param(["a\n\n"], "a\n\n", "a\n\n\0", id="nor one of two taken away"),
-        pytest.param(["\n"], "\n", "\n\0", id="a newline alone"),
-        pytest.param(["a\r\n"], "a\r\n", "a\r\n\0", id="CRLF"),
-        pytest.param(["a\0"], "a\0\n", "a\0\0", id="a NUL in the content stays"),
-        pytest.param(["a\u2028"], "a\u2028\n", "a\u2028\0", id="U+2028 is no line end"),
-        pytest.param(["a", "b\n"], "a\nb\n", "a\0b\n\0", id="two"),
-        pytest.param(["a", None, "c"], "a\n\nc\n", "a\0\0c\0", id="one of three is empty: it has its line"),
-        pytest.param([None, "b"], "\nb\n", "\0b\0", id="the first is empty"),
-    ],
+    {
+        "a newline is added": (["a"], "a\n", "a\0"),
+        "not a second one": (["a\n"], "a\n", "a\n\0"),
+        "nor one of two taken away": (["a\n\n"], "a\n\n", "a\n\n\0"),
+        "a newline alone": (["\n"], "\n", "\n\0"),
+        "CRLF": (["a\r\n"], "a\r\n", "a\r\n\0"),
+        "a NUL in the content stays": (["a\0"], "a\0\n", "a\0\0"),
+        "U+2028 is no line end": (["a\u2028"], "a\u2028\n", "a\u2028\0"),
+        "two": (["a", "b\n"], "a\nb\n", "a\0b\n\0"),
+        "one of three is empty: it has its line": (["a", None, "c"], "a\n\nc\n", "a\0\0c\0"),
+        "the first is empty": ([None, "b"], "\nb\n", "\0b\0"),
+    },
 )
 def test_each_text_ends_in_one_newline_or_nul(contents: list[str | None], plain: str, null: str) -> None:
     choices = [
@@ -490,22 +491,21 @@ def test_parts_in_a_whole_answer_are_joined() -> None:
     assert whole(text, "string").stdout == '"ab"\n'
 
 
-@pytest.mark.parametrize(
+@table(
     ("arguments", "line"),
-    [
-        pytest.param('""', '{"id":"k","name":"f","arguments":{}}', id="none, as an empty string"),
-        pytest.param("null", '{"id":"k","name":"f","arguments":{}}', id="null"),
-        pytest.param('"[1]"', '{"id":"k","name":"f","arguments":[1]}', id="an array"),
-        pytest.param('{"a":1}', '{"id":"k","name":"f","arguments":{"a":1}}', id="the object itself"),
-        pytest.param('"{\\"a\\":NaN}"', '{"id":"k","name":"f","raw":"{\\"a\\":NaN}"}', id="NaN is not JSON"),
-        pytest.param('"{} {}"', '{"id":"k","name":"f","raw":"{} {}"}', id="two values"),
-        pytest.param("5", '{"id":"k","name":"f","raw":5}', id="a number"),
-        pytest.param(
+    {
+        "none, as an empty string": ('""', '{"id":"k","name":"f","arguments":{}}'),
+        "null": ("null", '{"id":"k","name":"f","arguments":{}}'),
+        "an array": ('"[1]"', '{"id":"k","name":"f","arguments":[1]}'),
+        "the object itself": ('{"a":1}', '{"id":"k","name":"f","arguments":{"a":1}}'),
+        "NaN is not JSON": ('"{\\"a\\":NaN}"', '{"id":"k","name":"f","raw":"{\\"a\\":NaN}"}'),
+        "two values": ('"{} {}"', '{"id":"k","name":"f","raw":"{} {}"}'),
+        "a number": ("5", '{"id":"k","name":"f","raw":5}'),
+        "every digit of a long id": (
             '"{\\"id\\":123456789012345678901}"',
             '{"id":"k","name":"f","arguments":{"id":123456789012345678901}}',
-            id="every digit of a long id",
         ),
-    ],
+    },
 )
 def test_arguments_of_a_call_are_parsed_where_they_are_json(arguments: str, line: str) -> None:
     call = f'{{"id":"k","type":"function","function":{{"name":"f","arguments":{arguments}}}}}'
@@ -521,17 +521,16 @@ def test_logprobs_of_a_refusal_follow_and_of_each_choice() -> None:
     assert whole(text, "logprobs").stdout == '0\t0\t"a"\t-1\n0\t1\t"b"\t-2\n1\t0\t"a"\t-1\n1\t1\t"b"\t-2\n'
 
 
-@pytest.mark.parametrize(
+@table(
     ("usage", "line"),
-    [
-        pytest.param(',"usage":null', NO_COUNTS, id="null"),
-        pytest.param(',"usage":5', NO_COUNTS, id="no object"),
-        pytest.param(
+    {
+        "null": (',"usage":null', NO_COUNTS),
+        "no object": (',"usage":5', NO_COUNTS),
+        "in part": (
             ',"usage":{"cost":0.1,"total_tokens":5}',
             '{"model":"m","prompt_tokens":null,"completion_tokens":null,"total_tokens":5,"cost":0.1}\n',
-            id="in part",
         ),
-    ],
+    },
 )
 def test_missing_counts_of_usage_are_null(usage: str, line: str) -> None:
     assert whole(body(more=usage), "usage").stdout == line
@@ -621,21 +620,18 @@ def test_chunks_without_a_stream_are_2(format: str) -> None:
         decide_stream({"stream": False}, Printing(format=format))
 
 
-@pytest.mark.parametrize(
+@table(
     ("given", "options"),
-    [
-        pytest.param({"stream": True}, {"include_usage": True}, id="asked for"),
-        pytest.param({}, {"include_usage": True}, id="also when the format decides"),
-        pytest.param(
+    {
+        "asked for": ({"stream": True}, {"include_usage": True}),
+        "also when the format decides": ({}, {"include_usage": True}),
+        "beside others": (
             {"stream_options": {"include_obfuscation": False}},
             {"include_usage": True, "include_obfuscation": False},
-            id="beside others",
         ),
-        pytest.param(
-            {"stream_options": {"include_usage": False}}, {"include_usage": False}, id="not against a no"
-        ),
-        pytest.param({"stream_options": None}, {"include_usage": True}, id="null"),
-    ],
+        "not against a no": ({"stream_options": {"include_usage": False}}, {"include_usage": False}),
+        "null": ({"stream_options": None}, {"include_usage": True}),
+    },
 )
 def test_usage_is_asked_for_in_a_stream(given: Json, options: Json) -> None:
     decide_stream(given, Printing(usage=True))

@@ -12,6 +12,7 @@ import pytest
 from chatpipe.errors import BadInput, BrokenAnswer, ChatpipeError, Unreachable
 from chatpipe.output.notices import Notices, record
 from chatpipe.output.options import Telling
+from tables import table
 
 LOUD, QUIET, VERBOSE = Telling(), Telling(quiet=True), Telling(verbose=True)
 
@@ -24,14 +25,14 @@ def report_all(told: Notices) -> None:
     told.error(BadInput("e", place="p", fix="f"))
 
 
-@pytest.mark.parametrize(
+@table(
     ("telling", "lines"),
-    [
-        pytest.param(LOUD, ["n", "warning: w", "warning: x", "warning: y", "p: e: f"], id="loud"),
-        pytest.param(QUIET, ["p: e: f"], id="quiet: errors are still told"),
-        pytest.param(VERBOSE, ["n", "warning: w", "warning: x", "warning: y", "d", "p: e: f"], id="verbose"),
-        pytest.param(Telling(quiet=True, verbose=True), ["d", "p: e: f"], id="both"),
-    ],
+    {
+        "loud": (LOUD, ["n", "warning: w", "warning: x", "warning: y", "p: e: f"]),
+        "quiet: errors are still told": (QUIET, ["p: e: f"]),
+        "verbose": (VERBOSE, ["n", "warning: w", "warning: x", "warning: y", "d", "p: e: f"]),
+        "both": (Telling(quiet=True, verbose=True), ["d", "p: e: f"]),
+    },
 )
 def test_quiet_and_verbose_decide_what_is_reported(
     capfd: pytest.CaptureFixture[str], telling: Telling, lines: list[str]
@@ -41,16 +42,16 @@ def test_quiet_and_verbose_decide_what_is_reported(
     assert (out, err.splitlines()) == ("", [f"chatpipe: {line}" for line in lines])
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "line"),
-    [
-        pytest.param("a\nb\tc\rd", "a\\nb\\tc\\rd", id="always one line"),
-        pytest.param("a\x1b[31m", "a\\x1b[31m", id="no control reaches a terminal"),
-        pytest.param("a\u202eb\u2028", "a\\u202eb\\u2028", id="nor what turns a line round or ends it"),
-        pytest.param("f\udcff", "f\\xff", id="a byte of a name that is not UTF-8"),
-        pytest.param("h\ud83d", "h\\ud83d", id="half a character"),
-        pytest.param("äö", "äö", id="other text as it is"),
-    ],
+    {
+        "always one line": ("a\nb\tc\rd", "a\\nb\\tc\\rd"),
+        "no control reaches a terminal": ("a\x1b[31m", "a\\x1b[31m"),
+        "nor what turns a line round or ends it": ("a\u202eb\u2028", "a\\u202eb\\u2028"),
+        "a byte of a name that is not UTF-8": ("f\udcff", "f\\xff"),
+        "half a character": ("h\ud83d", "h\\ud83d"),
+        "other text as it is": ("äö", "äö"),
+    },
 )
 def test_a_line_is_escaped(capfd: pytest.CaptureFixture[str], text: str, line: str) -> None:
     Notices(LOUD).note(text)
@@ -79,24 +80,20 @@ def as_json(status: int, type: str, message: str, **fields: object) -> dict[str,
     return {"status": status, "type": type, "message": message, **nothing, **fields}
 
 
-@pytest.mark.parametrize(
+@table(
     ("error", "expected"),
-    [
-        pytest.param(
-            BadInput("e", place="p", fix="f"), as_json(65, "bad_input", "e: f", place="p"), id="plain"
-        ),
-        pytest.param(
+    {
+        "plain": (BadInput("e", place="p", fix="f"), as_json(65, "bad_input", "e: f", place="p")),
+        "of a reply": (
             Unreachable("e", http_status=503, request_id="r", body=b'{"error": [1.50]}'),
             as_json(69, "unreachable", "e", http_status=503, request_id="r", body={"error": [1.5]}),
-            id="of a reply",
         ),
-        pytest.param(
+        "of a reply that is not JSON": (
             BrokenAnswer("e", body=b"<html>\xff"),
             as_json(76, "broken_answer", "e", body="<html>\ufffd"),
-            id="of a reply that is not JSON",
         ),
-        pytest.param(ChatpipeError("a\nb"), as_json(70, "bug", "a\nb"), id="a newline in it"),
-    ],
+        "a newline in it": (ChatpipeError("a\nb"), as_json(70, "bug", "a\nb")),
+    },
 )
 def test_an_error_can_be_json(
     capfd: pytest.CaptureFixture[str], error: ChatpipeError, expected: object

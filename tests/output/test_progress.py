@@ -14,6 +14,7 @@ from chatpipe.output import bar, notices
 from chatpipe.output.notices import Notices
 from chatpipe.output.options import Telling
 from chatpipe.output.progress import Progress, Watch
+from tables import table
 
 
 def tally(finished: int, failed: int = 0, tokens: int = 0) -> Tally:
@@ -23,37 +24,32 @@ def tally(finished: int, failed: int = 0, tokens: int = 0) -> Tally:
     return counts
 
 
-@pytest.mark.parametrize(
+@table(
     ("counts", "total", "speed", "expected"),
-    [
-        pytest.param(tally(0), None, 0.0, "chatpipe: 0 done, 01:05", id="nothing yet"),
-        pytest.param(tally(412), None, 35.2, "chatpipe: 412 done, 35/s, 01:05", id="of a pipe"),
-        pytest.param(
+    {
+        "nothing yet": (tally(0), None, 0.0, "chatpipe: 0 done, 01:05"),
+        "of a pipe": (tally(412), None, 35.2, "chatpipe: 412 done, 35/s, 01:05"),
+        "all there is": (
             tally(412, 3, 1_240_000),
             None,
             0.05,
             "chatpipe: 412 done, 3 failed, 3.0/min, 1.24M tokens, 01:05",
-            id="all there is",
         ),
-        pytest.param(
+        "of a file": (
             tally(412, 3, 999),
             1000,
             35.0,
             "chatpipe:  41%|####      | 412 done, 3 failed, 35/s, 999 tokens, 00:16 left",
-            id="of a file",
         ),
-        pytest.param(
-            tally(0), 1000, 0.0, "chatpipe:   0%|" + " " * 52 + "| 0 done", id="of a file, nothing yet"
-        ),
-        pytest.param(
+        "of a file, nothing yet": (tally(0), 1000, 0.0, "chatpipe:   0%|" + " " * 52 + "| 0 done"),
+        "never more than all": (
             tally(12),
             10.4,
             2.0,
             "chatpipe: 100%|" + "#" * 32 + "| 12 done, 2.0/s, 00:00 left",
-            id="never more than all",
         ),
-        pytest.param(tally(0), 0, 0.0, "chatpipe:   0%|" + " " * 52 + "| 0 done", id="of an empty file"),
-    ],
+        "of an empty file": (tally(0), 0, 0.0, "chatpipe:   0%|" + " " * 52 + "| 0 done"),
+    },
 )
 def test_the_line_of_the_bar(counts: Tally, total: float | None, speed: float, expected: str) -> None:
     width = 75 if total is not None else 80
@@ -101,16 +97,14 @@ async def _each(items: list[Item]) -> AsyncIterator[Item]:
         yield one
 
 
-@pytest.mark.parametrize(
+@table(
     ("items", "limit", "share"),
-    [
-        pytest.param([item(1), item(2)], None, "  2%", id="every line is an item"),
-        pytest.param([item(2), item(4)], None, "  4%", id="every other line is blank"),
-        pytest.param(
-            [item(1, is_ours=False), item(2), item(3, is_ours=False), item(4)], None, "  4%", id="a shard"
-        ),
-        pytest.param([item(1), item(2)], 10, " 20%", id="no more than the limit"),
-    ],
+    {
+        "every line is an item": ([item(1), item(2)], None, "  2%"),
+        "every other line is blank": ([item(2), item(4)], None, "  4%"),
+        "a shard": ([item(1, is_ours=False), item(2), item(3, is_ours=False), item(4)], None, "  4%"),
+        "no more than the limit": ([item(1), item(2)], 10, " 20%"),
+    },
 )
 def test_share_of_what_will_be_an_item(
     items: list[Item], limit: int | None, share: str, capfd: pytest.CaptureFixture[str]

@@ -18,6 +18,7 @@ from chatpipe.output.options import Printing, Target, Telling
 from chatpipe.output.showing import Show
 from chatpipe.output.target import opened
 from chatpipe.response.recorded import steps
+from tables import table
 
 SAMPLES = Path(__file__).parents[1] / "response" / "samples"
 
@@ -112,69 +113,59 @@ def test_chunk_on_several_lines_is_one_line_of_an_event(shown: Runner) -> None:
     assert shown(events) == (0, "one\n", "")
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "stdout"),
-    [
-        pytest.param(ONE, "one\n", id="chunks"),
-        pytest.param("".join(event(line + "\n") for line in ONE.splitlines()) + DONE, "one\n", id="events"),
-        pytest.param(whole("one"), "one\n", id="completion"),
-        pytest.param(result(whole("one")), "one\n", id="result"),
-        pytest.param(ONE + TWO, "one\ntwo\n", id="chunks of two answers"),
-        pytest.param(whole("one") + whole("two"), "one\ntwo\n", id="two completions"),
-        pytest.param(ONE + whole("two") + result(whole("three")), "one\ntwo\nthree\n", id="of every kind"),
-        pytest.param(whole("zero") + ONE + "\n" + TWO, "zero\none\ntwo\n", id="chunks behind a completion"),
-        pytest.param(
-            event(chunk("one")) + DONE + event(chunk("two")) + DONE, "one\ntwo\n", id="two streams, one id"
-        ),
-        pytest.param(
+    {
+        "chunks": (ONE, "one\n"),
+        "events": ("".join(event(line + "\n") for line in ONE.splitlines()) + DONE, "one\n"),
+        "completion": (whole("one"), "one\n"),
+        "result": (result(whole("one")), "one\n"),
+        "chunks of two answers": (ONE + TWO, "one\ntwo\n"),
+        "two completions": (whole("one") + whole("two"), "one\ntwo\n"),
+        "of every kind": (ONE + whole("two") + result(whole("three")), "one\ntwo\nthree\n"),
+        "chunks behind a completion": (whole("zero") + ONE + "\n" + TWO, "zero\none\ntwo\n"),
+        "two streams, one id": (event(chunk("one")) + DONE + event(chunk("two")) + DONE, "one\ntwo\n"),
+        "blank lines": (
             event(chunk("one")) + "\n" + DONE + "\n\n" + event(chunk("two")) + DONE,
             "one\ntwo\n",
-            id="blank lines",
         ),
-        pytest.param(ONE + ONE, "one\none\n", id="the same id twice, as from a model that repeats itself"),
-        pytest.param(
+        "the same id twice, as from a model that repeats itself": (ONE + ONE, "one\none\n"),
+        "no ids": (
             chunk("o", id=None, role=True)
             + chunk("ne", "stop", id=None)
             + chunk("two", "stop", id=None, role=True),
             "one\ntwo\n",
-            id="no ids",
         ),
-        pytest.param(
+        "the role with every chunk": (
             chunk("o", id=None, role=True)
             + chunk("n", id=None, role=True)
             + chunk("e", "stop", id=None, role=True),
             "one\n",
-            id="the role with every chunk",
         ),
-        pytest.param(
+        "Azure's first chunk has no id": (
             '{"id":"","choices":[],"prompt_filter_results":[]}\n' + ONE,
             "one\n",
-            id="Azure's first chunk has no id",
         ),
-        pytest.param(
+        "nor have those in between": (
             chunk("one")
             + '{"id":"","choices":[{"index":0,"content_filter_offsets":{}}]}\n'
             + chunk("", "stop"),
             "one\n",
-            id="nor have those in between",
         ),
-        pytest.param(ONE + '{"id":"a","choices":[],"usage":{}}\n' + TWO, "one\ntwo\n", id="usage at the end"),
-        pytest.param(": ping\n\n" + event(chunk("one", "stop")) + DONE, "one\n", id="a comment before"),
-        pytest.param(event(chunk("one", "stop")) + DONE + ": bye\n\n", "one\n", id="a comment behind [DONE]"),
-        pytest.param(
-            event(chunk("one")) + ": ping\n\n" + event(chunk("", "stop")), "one\n", id="a comment between"
-        ),
-        pytest.param(
+        "usage at the end": (ONE + '{"id":"a","choices":[],"usage":{}}\n' + TWO, "one\ntwo\n"),
+        "a comment before": (": ping\n\n" + event(chunk("one", "stop")) + DONE, "one\n"),
+        "a comment behind [DONE]": (event(chunk("one", "stop")) + DONE + ": bye\n\n", "one\n"),
+        "a comment between": (event(chunk("one")) + ": ping\n\n" + event(chunk("", "stop")), "one\n"),
+        "a comment before the second": (
             event(chunk("one", "stop"))
             + DONE
             + ": PROCESSING\n\n"
             + event(chunk("two", "stop", id="b"))
             + DONE,
             "one\ntwo\n",
-            id="a comment before the second",
         ),
-        pytest.param(TWO_CHOICES, "a\nb\n", id="two choices, one after the other"),
-    ],
+        "two choices, one after the other": (TWO_CHOICES, "a\nb\n"),
+    },
 )
 def test_a_good_recording_is_shown(shown: Runner, text: str, stdout: str) -> None:
     assert shown(text) == (0, stdout, "")
@@ -186,52 +177,36 @@ def test_choices_one_after_the_other_are_one_answer(shown: Runner) -> None:
     assert shown(TWO_CHOICES, format="json").stdout.count("\n") == 1
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "status", "stdout", "stderr"),
-    [
-        pytest.param(chunk("one"), 76, "one\n", CUT, id="cut"),
-        pytest.param(event(chunk("one")), 76, "one\n", CUT, id="cut event stream"),
-        pytest.param(chunk("one") + TWO, 76, "one\ntwo\n", CUT, id="the first of two is cut"),
-        pytest.param(
-            TWO + chunk("one"), 76, "two\none\n", CUT.replace("1:1", "1:3"), id="the second of two is cut"
-        ),
-        pytest.param(chunk("one") + whole("two"), 76, "one\ntwo\n", CUT, id="cut before a completion"),
-        pytest.param(chunk("one", "length"), 3, "one\n", TRUNCATED, id="truncated"),
-        pytest.param(whole("", "stop"), 4, "", EMPTY, id="empty"),
-        pytest.param(FAILED, 1, "", "chatpipe: 1:1: 'x7': down\n", id="a failed line"),
-        pytest.param(
-            whole("one") + FAILED,
-            1,
-            "one\n",
-            "chatpipe: 1:2: 'x7': down\n",
-            id="a failed line among good ones",
-        ),
-        pytest.param(
+    {
+        "cut": (chunk("one"), 76, "one\n", CUT),
+        "cut event stream": (event(chunk("one")), 76, "one\n", CUT),
+        "the first of two is cut": (chunk("one") + TWO, 76, "one\ntwo\n", CUT),
+        "the second of two is cut": (TWO + chunk("one"), 76, "two\none\n", CUT.replace("1:1", "1:3")),
+        "cut before a completion": (chunk("one") + whole("two"), 76, "one\ntwo\n", CUT),
+        "truncated": (chunk("one", "length"), 3, "one\n", TRUNCATED),
+        "empty": (whole("", "stop"), 4, "", EMPTY),
+        "a failed line": (FAILED, 1, "", "chatpipe: 1:1: 'x7': down\n"),
+        "a failed line among good ones": (whole("one") + FAILED, 1, "one\n", "chatpipe: 1:2: 'x7': down\n"),
+        "of several faults the first of the order counts": (
             FAILED + whole("one", "length"),
             3,
             "one\n",
             "chatpipe: 1:1: 'x7': down\n" + TRUNCATED,
-            id="of several faults the first of the order counts",
         ),
-        pytest.param(
+        "an error in a stream": (
             event(chunk("one")) + event('{"error":{"message":"out of  memory"}}\n') + DONE,
             76,
             "one\n",
             "chatpipe: 1:3: an error was recorded: out of memory\n",
-            id="an error in a stream",
         ),
-        pytest.param("hello\n", 65, "", RUBBISH, id="no recording"),
-        pytest.param(
-            whole("one") + "hello\n",
-            65,
-            "one\n",
-            RUBBISH.replace("1:1", "1:2"),
-            id="rubbish behind an answer",
-        ),
-        pytest.param("", 65, "", NO_ANSWER, id="nothing"),
-        pytest.param("\n\n", 65, "", NO_ANSWER, id="blank lines"),
-        pytest.param(": ping\n\n", 65, "", NO_ANSWER, id="comments only"),
-    ],
+        "no recording": ("hello\n", 65, "", RUBBISH),
+        "rubbish behind an answer": (whole("one") + "hello\n", 65, "one\n", RUBBISH.replace("1:1", "1:2")),
+        "nothing": ("", 65, "", NO_ANSWER),
+        "blank lines": ("\n\n", 65, "", NO_ANSWER),
+        "comments only": (": ping\n\n", 65, "", NO_ANSWER),
+    },
 )
 def test_a_recording_that_is_not_good_is_reported(
     shown: Runner, text: str, status: int, stdout: str, stderr: str
@@ -247,15 +222,15 @@ def test_an_answer_ends_with_its_file(shown: Runner) -> None:
     assert shown(chunk("one"), chunk("", "stop")) == (76, "one\n", CUT + EMPTY)
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "status"),
-    [
-        pytest.param(whole("one", "length") + whole(""), 4, id="4 before 3"),
-        pytest.param(whole("one", "length") + chunk("cut"), 76, id="76 before 3"),
-        pytest.param(whole("one", "length") + FAILED, 3, id="3 before 1"),
-        pytest.param(whole("one", "length") + CALLING, 3, id="3 before 6"),
-        pytest.param(FAILED + CALLING, 6, id="6 before 1"),
-    ],
+    {
+        "4 before 3": (whole("one", "length") + whole(""), 4),
+        "76 before 3": (whole("one", "length") + chunk("cut"), 76),
+        "3 before 1": (whole("one", "length") + FAILED, 3),
+        "3 before 6": (whole("one", "length") + CALLING, 3),
+        "6 before 1": (FAILED + CALLING, 6),
+    },
 )
 def test_the_first_fault_of_the_order_gives_the_status(shown: Runner, text: str, status: int) -> None:
     assert shown(text).status == status
@@ -277,9 +252,9 @@ def test_output_is_replaced_only_when_every_answer_is_good(shown: Runner, format
     assert "one" in Path("out").read_text()
 
 
-@pytest.mark.parametrize(
+@table(
     "tail",
-    [pytest.param("hello\n", id="rubbish"), pytest.param("data: {broken\n\n", id="a broken event")],
+    {"rubbish": "hello\n", "a broken event": "data: {broken\n\n"},
 )
 def test_answers_before_rubbish_are_kept(shown: Runner, tail: str) -> None:
     """An answer came (from the recording), and it is not good: FILE stays, and FILE.part has it."""

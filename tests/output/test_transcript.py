@@ -29,6 +29,7 @@ from chatpipe.output import transcript
 from chatpipe.output.options import Target
 from chatpipe.output.sink import BrokenPipe
 from refusals import refused
+from tables import table
 
 Q = {"role": "user", "content": "q"}
 A = {"role": "assistant", "content": "ä\u2028 \n"}
@@ -293,17 +294,17 @@ def test_a_missing_folder_is_reported(path: Path) -> None:
 # Files that it may not share
 
 
-@pytest.mark.parametrize(
+@table(
     ("target", "inputs", "complaint"),
-    [
-        pytest.param(Target("t.jsonl"), [], "an output", id="-o"),
-        pytest.param(Target("./t.jsonl"), [], "an output", id="-o by another name"),
-        pytest.param(Target("link"), [], "an output", id="-o by a link"),
-        pytest.param(Target("out", depfile="t.jsonl"), [], "an output", id="--depfile"),
-        pytest.param(Target(), ["a", "t.jsonl"], "an input", id="an input"),
-        pytest.param(Target(), ["link"], "an input", id="an input by a link"),
-        pytest.param(Target(), ["hard"], "an input", id="an input by another link"),
-    ],
+    {
+        "-o": (Target("t.jsonl"), [], "an output"),
+        "-o by another name": (Target("./t.jsonl"), [], "an output"),
+        "-o by a link": (Target("link"), [], "an output"),
+        "--depfile": (Target("out", depfile="t.jsonl"), [], "an output"),
+        "an input": (Target(), ["a", "t.jsonl"], "an input"),
+        "an input by a link": (Target(), ["link"], "an input"),
+        "an input by another link": (Target(), ["hard"], "an input"),
+    },
 )
 def test_shared_file_is_refused(path: Path, target: Target, inputs: list[str], complaint: str) -> None:
     Path("link").symlink_to("t.jsonl")

@@ -15,6 +15,7 @@ from chatpipe.request import edits
 from chatpipe.request.build import Built, Material, Turn, build
 from chatpipe.request.parameters import TABLE, Parameters
 from refusals import refused
+from tables import table
 
 BY_OPTION = {parameter.option: parameter for parameter in TABLE}
 
@@ -107,27 +108,27 @@ def test_tool_results_stand_where_they_were_typed() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@table(
     ("old", "typed", "roles"),
-    [
-        pytest.param("", "s+", "s+", id="none there: put first"),
-        pytest.param("u", "s+", "s+ u", id="before a user message"),
-        pytest.param("s u", "s+", "s+ u", id="the system message is replaced"),
-        pytest.param("d u", "s+", "s+ d u", id="another role stays, behind"),
-        pytest.param("d s u", "s+", "d s+ u", id="replaced in its place"),
-        pytest.param("s d u", "d+", "s d+ u", id="developer, too"),
-        pytest.param("s s u", "s+", "s+ u", id="all of that role"),
-        pytest.param("s d s u", "s+", "s+ d u", id="all of that role, at the first one's place"),
-        pytest.param("s u", "s+ s+", "s+ s+ u", id="by several"),
-        pytest.param("s d u", "s+ d+", "s+ d+ u", id="both"),
-        pytest.param("s d u", "d+ s+", "s+ d+ u", id="both, typed the other way round"),
-        pytest.param("u", "d+ s+", "d+ s+ u", id="both new, as typed"),
-        pytest.param("u s a", "s+", "s+ u s a", id="one behind a user message is none of the head"),
-        pytest.param("s u", "u+ s+", "s u u+ s+", id="typed behind a user message it stays there"),
-        pytest.param("s u", "s+ u+ s+", "s+ u u+ s+", id="only those before it go to the head"),
-        pytest.param("s u", "t+ s+", "s u t+ s+", id="a tool result counts as one"),
-        pytest.param("s", "s+", "s+", id="a head alone"),
-    ],
+    {
+        "none there: put first": ("", "s+", "s+"),
+        "before a user message": ("u", "s+", "s+ u"),
+        "the system message is replaced": ("s u", "s+", "s+ u"),
+        "another role stays, behind": ("d u", "s+", "s+ d u"),
+        "replaced in its place": ("d s u", "s+", "d s+ u"),
+        "developer, too": ("s d u", "d+", "s d+ u"),
+        "all of that role": ("s s u", "s+", "s+ u"),
+        "all of that role, at the first one's place": ("s d s u", "s+", "s+ d u"),
+        "by several": ("s u", "s+ s+", "s+ s+ u"),
+        "both": ("s d u", "s+ d+", "s+ d+ u"),
+        "both, typed the other way round": ("s d u", "d+ s+", "s+ d+ u"),
+        "both new, as typed": ("u", "d+ s+", "d+ s+ u"),
+        "one behind a user message is none of the head": ("u s a", "s+", "s+ u s a"),
+        "typed behind a user message it stays there": ("s u", "u+ s+", "s u u+ s+"),
+        "only those before it go to the head": ("s u", "s+ u+ s+", "s+ u u+ s+"),
+        "a tool result counts as one": ("s u", "t+ s+", "s u t+ s+"),
+        "a head alone": ("s", "s+", "s+"),
+    },
 )
 @pytest.mark.parametrize("source", ["request", "messages"])
 def test_head_of_the_conversation(source: str, old: str, typed: str, roles: str) -> None:
@@ -163,46 +164,41 @@ AUDIO = {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}
 PARTS = [Turn(IMAGE, "--image"), Turn(AUDIO, "--audio-file")]
 
 
-@pytest.mark.parametrize(
+@table(
     ("conversation", "expected"),
-    [
-        pytest.param({}, [message("user", [IMAGE, AUDIO])], id="no message: one is made"),
-        pytest.param(
-            {"prompt": "p"}, [message("user", [{"type": "text", "text": "p"}, IMAGE, AUDIO])], id="the prompt"
-        ),
-        pytest.param(
+    {
+        "no message: one is made": ({}, [message("user", [IMAGE, AUDIO])]),
+        "the prompt": ({"prompt": "p"}, [message("user", [{"type": "text", "text": "p"}, IMAGE, AUDIO])]),
+        "the last of several": (
             {"turns": [turn("user", "q"), turn("assistant", "a")], "prompt": "p"},
             [
                 message("user", "q"),
                 message("assistant", "a"),
                 message("user", [{"type": "text", "text": "p"}, IMAGE, AUDIO]),
             ],
-            id="the last of several",
         ),
-        pytest.param(
+        "the last user message, though not the last": (
             {"turns": [turn("user", "q"), turn("assistant", "a")]},
             [message("user", [{"type": "text", "text": "q"}, IMAGE, AUDIO]), message("assistant", "a")],
-            id="the last user message, though not the last",
         ),
-        pytest.param(
+        "a system message alone": (
             {"turns": [turn("system", "s")]},
             [message("system", "s"), message("user", [IMAGE, AUDIO])],
-            id="a system message alone",
         ),
-    ],
+    },
 )
 def test_attachments_go_into_the_last_user_message(conversation: Any, expected: Any) -> None:
     assert made(parts=PARTS, **conversation)["messages"] == expected
 
 
-@pytest.mark.parametrize(
+@table(
     ("content", "before"),
-    [
-        pytest.param('"q"', [{"type": "text", "text": "q"}], id="string"),
-        pytest.param('[{"type":"text","text":"q"}]', [{"type": "text", "text": "q"}], id="parts"),
-        pytest.param("[]", [], id="no parts"),
-        pytest.param("null", [], id="null"),
-    ],
+    {
+        "string": ('"q"', [{"type": "text", "text": "q"}]),
+        "parts": ('[{"type":"text","text":"q"}]', [{"type": "text", "text": "q"}]),
+        "no parts": ("[]", []),
+        "null": ("null", []),
+    },
 )
 def test_attachments_follow_the_content_of_a_file(content: str, before: list[Any]) -> None:
     found = request(f'{{"messages":[{{"role":"user","content":{content},"name":"n"}}]}}')
@@ -270,17 +266,17 @@ def test_what_a_file_says_of_the_place_of_a_search_is_left_alone(location: str) 
     assert made(request=found) == found.value
 
 
-@pytest.mark.parametrize(
+@table(
     ("choice", "expected"),
-    [
-        pytest.param("auto", "auto", id="auto"),
-        pytest.param("none", "none", id="none"),
-        pytest.param("required", "required", id="required"),
-        pytest.param("f", {"type": "function", "function": {"name": "f"}}, id="a function"),
-        pytest.param("c", {"type": "custom", "custom": {"name": "c"}}, id="a custom tool"),
-        pytest.param("x", {"type": "function", "function": {"name": "x"}}, id="an unknown name"),
-        pytest.param({"type": "x"}, {"type": "x"}, id="JSON as it is"),
-    ],
+    {
+        "auto": ("auto", "auto"),
+        "none": ("none", "none"),
+        "required": ("required", "required"),
+        "a function": ("f", {"type": "function", "function": {"name": "f"}}),
+        "a custom tool": ("c", {"type": "custom", "custom": {"name": "c"}}),
+        "an unknown name": ("x", {"type": "function", "function": {"name": "x"}}),
+        "JSON as it is": ({"type": "x"}, {"type": "x"}),
+    },
 )
 def test_a_tool_choice_names_its_tool(choice: Any, expected: Any) -> None:
     tools = [{"type": "function", "function": {"name": "f"}}, {"type": "custom", "custom": {"name": "c"}}]
@@ -297,27 +293,23 @@ def test_tool_choice_beside_odd_tools_leaves_them_to_the_check(tools: str) -> No
     assert body["tool_choice"] == {"type": "function", "function": {"name": "f"}}
 
 
-@pytest.mark.parametrize(
+@table(
     ("parts", "model"),
-    [
-        pytest.param({}, None, id="none"),
-        pytest.param({"default_model": "d"}, "d", id="the default"),
-        pytest.param(
-            {"default_model": "d", "request": '{"model":"r","messages":[]}'}, "r", id="of the request"
-        ),
-        pytest.param(
+    {
+        "none": ({}, None),
+        "the default": ({"default_model": "d"}, "d"),
+        "of the request": ({"default_model": "d", "request": '{"model":"r","messages":[]}'}, "r"),
+        "of the option": (
             {"default_model": "d", "request": '{"model":"r","messages":[]}', "parameters": given(model="o")},
             "o",
-            id="of the option",
         ),
-        pytest.param({"default_model": "d", "parameters": edited("model=e", model="o")}, "e", id="of --set"),
-        pytest.param({"default_model": "d", "parameters": edited("model")}, None, id="none, by --unset"),
-        pytest.param(
+        "of --set": ({"default_model": "d", "parameters": edited("model=e", model="o")}, "e"),
+        "none, by --unset": ({"default_model": "d", "parameters": edited("model")}, None),
+        "none, by --unset of the request's": (
             {"default_model": "d", "request": '{"model":"r","messages":[]}', "parameters": edited("model")},
             None,
-            id="none, by --unset of the request's",
         ),
-    ],
+    },
 )
 def test_the_model_is_the_last_that_was_given(parts: dict[str, Any], model: str | None) -> None:
     if "request" in parts:
@@ -400,35 +392,33 @@ def full() -> Built:
     )
 
 
-@pytest.mark.parametrize(
+@table(
     ("pointer", "place"),
-    [
-        pytest.param("", "r.json:1", id="the whole"),
-        pytest.param("/messages", "r.json:2", id="all messages"),
-        pytest.param("/messages/0", "--system", id="put before the request's"),
-        pytest.param("/messages/0/content", "--system", id="inside it"),
-        pytest.param("/messages/1/content", "r.json:3", id="the request's first"),
-        pytest.param("/messages/2/content", "r.json:5", id="its second, on its own line"),
-        pytest.param("/messages/2/nothing", "r.json:4", id="what it lacks"),
-        pytest.param("/messages/3/role", "h.jsonl:2", id="of --messages"),
-        pytest.param("/messages/4", "h.jsonl:3", id="its second"),
-        pytest.param("/messages/5", "--user-file", id="a role option"),
-        pytest.param("/messages/6", "PROMPT", id="the prompt"),
-        pytest.param("/messages/6/content/0/text", "PROMPT", id="its text"),
-        pytest.param("/messages/6/content/1/image_url/detail", "--image", id="an image of it"),
-        pytest.param("/messages/6/content/2", "--audio-file", id="a sound of it"),
-        pytest.param("/tools/0/function", "r.json:7", id="a field of the request"),
-        pytest.param("/temperature", "r.json:8", id="another"),
-        pytest.param("/audio/voice", "--audio-voice", id="an option"),
-        pytest.param("/tool_choice/function/name", "--tool-choice", id="inside an option's value"),
-        pytest.param(
-            "/web_search_options/user_location/approximate/country", "--web-search-country", id="deep"
-        ),
-        pytest.param("/top_k", "--set", id="an assignment"),
-        pytest.param("/provider/order/0", "--set", id="a deep one"),
-        pytest.param("/seed", "--unset", id="a removal"),
-        pytest.param("/nothing", "r.json:1", id="what nobody gave"),
-    ],
+    {
+        "the whole": ("", "r.json:1"),
+        "all messages": ("/messages", "r.json:2"),
+        "put before the request's": ("/messages/0", "--system"),
+        "inside it": ("/messages/0/content", "--system"),
+        "the request's first": ("/messages/1/content", "r.json:3"),
+        "its second, on its own line": ("/messages/2/content", "r.json:5"),
+        "what it lacks": ("/messages/2/nothing", "r.json:4"),
+        "of --messages": ("/messages/3/role", "h.jsonl:2"),
+        "its second": ("/messages/4", "h.jsonl:3"),
+        "a role option": ("/messages/5", "--user-file"),
+        "the prompt": ("/messages/6", "PROMPT"),
+        "its text": ("/messages/6/content/0/text", "PROMPT"),
+        "an image of it": ("/messages/6/content/1/image_url/detail", "--image"),
+        "a sound of it": ("/messages/6/content/2", "--audio-file"),
+        "a field of the request": ("/tools/0/function", "r.json:7"),
+        "another": ("/temperature", "r.json:8"),
+        "an option": ("/audio/voice", "--audio-voice"),
+        "inside an option's value": ("/tool_choice/function/name", "--tool-choice"),
+        "deep": ("/web_search_options/user_location/approximate/country", "--web-search-country"),
+        "an assignment": ("/top_k", "--set"),
+        "a deep one": ("/provider/order/0", "--set"),
+        "a removal": ("/seed", "--unset"),
+        "what nobody gave": ("/nothing", "r.json:1"),
+    },
 )
 def test_every_part_of_a_body_has_its_place(pointer: str, place: str) -> None:
     assert full().place(pointer) == place

@@ -7,19 +7,18 @@ from typing import Any
 import pytest
 
 from chatpipe.request.lines import Line, Shape, recognise
+from tables import table
 
 ASK = {"messages": [{"role": "user", "content": "q"}]}
 
 
-@pytest.mark.parametrize(
+@table(
     ("value", "line"),
-    [
-        pytest.param("q", Line(Shape.STRING, ASK), id="string"),
-        pytest.param(
-            "", Line(Shape.STRING, {"messages": [{"role": "user", "content": ""}]}), id="empty string"
-        ),
-        pytest.param({"prompt": "q"}, Line(Shape.ROW, ASK), id="row"),
-        pytest.param(
+    {
+        "string": ("q", Line(Shape.STRING, ASK)),
+        "empty string": ("", Line(Shape.STRING, {"messages": [{"role": "user", "content": ""}]})),
+        "row": ({"prompt": "q"}, Line(Shape.ROW, ASK)),
+        "row with a system text, an id and a field": (
             {"prompt": "q", "system": "s", "custom_id": "c", "temperature": 0},
             Line(
                 Shape.ROW,
@@ -29,31 +28,21 @@ ASK = {"messages": [{"role": "user", "content": "q"}]}
                 },
                 "c",
             ),
-            id="row with a system text, an id and a field",
         ),
-        pytest.param({"prompt": "q", "system": None}, Line(Shape.ROW, ASK), id="row, system null"),
-        pytest.param(
-            {"prompt": 5},
-            Line(Shape.ROW, {"messages": [{"role": "user", "content": 5}]}),
-            id="row, odd prompt",
-        ),
-        pytest.param(
+        "row, system null": ({"prompt": "q", "system": None}, Line(Shape.ROW, ASK)),
+        "row, odd prompt": ({"prompt": 5}, Line(Shape.ROW, {"messages": [{"role": "user", "content": 5}]})),
+        "Batch line": (
             {"custom_id": "c", "method": "POST", "url": "/v1/chat/completions", "body": ASK},
             Line(Shape.BATCH_LINE, ASK, "c", "/body"),
-            id="Batch line",
         ),
-        pytest.param({"body": 5}, Line(Shape.BATCH_LINE, 5, None, "/body"), id="Batch line, odd"),
-        pytest.param(
-            {"body": {}, "prompt": "q"}, Line(Shape.BATCH_LINE, {}, None, "/body"), id="body before prompt"
-        ),
-        pytest.param(ASK, Line(Shape.BODY, ASK), id="body"),
-        pytest.param(
-            {**ASK, "prompt": "q"}, Line(Shape.BODY, {**ASK, "prompt": "q"}), id="messages before prompt"
-        ),
-        pytest.param({**ASK, "body": {}}, Line(Shape.BODY, {**ASK, "body": {}}), id="messages before body"),
-        pytest.param({}, Line(Shape.BODY, {}), id="an empty object"),
-        pytest.param({"model": "m"}, Line(Shape.BODY, {"model": "m"}), id="a body that lacks its messages"),
-    ],
+        "Batch line, odd": ({"body": 5}, Line(Shape.BATCH_LINE, 5, None, "/body")),
+        "body before prompt": ({"body": {}, "prompt": "q"}, Line(Shape.BATCH_LINE, {}, None, "/body")),
+        "body": (ASK, Line(Shape.BODY, ASK)),
+        "messages before prompt": ({**ASK, "prompt": "q"}, Line(Shape.BODY, {**ASK, "prompt": "q"})),
+        "messages before body": ({**ASK, "body": {}}, Line(Shape.BODY, {**ASK, "body": {}})),
+        "an empty object": ({}, Line(Shape.BODY, {})),
+        "a body that lacks its messages": ({"model": "m"}, Line(Shape.BODY, {"model": "m"})),
+    },
 )
 def test_recognised(value: Any, line: Line) -> None:
     assert recognise(value) == line

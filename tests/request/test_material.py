@@ -20,6 +20,7 @@ from chatpipe.request.material import continued, gather
 from chatpipe.request.parameters import TABLE, Parameters
 from chatpipe.request.prompt import Attachment, Prompt, Typed
 from refusals import refused
+from tables import table
 
 BY_OPTION = {parameter.option: parameter for parameter in TABLE}
 PIPE, FILE, NULL, CLOSED, TERMINAL = "pipe", "file", "null", "closed", "terminal"
@@ -85,35 +86,35 @@ HI = Typed("--user", "user", "hi", False)
 SYSTEM = Typed("--system", "system", "s", False)
 
 
-@pytest.mark.parametrize(
+@table(
     ("prompt", "kind", "data", "text"),
-    [
-        pytest.param(words("a"), NULL, b"", "a", id="a word"),
-        pytest.param(words("a", "b  c", "d"), NULL, b"", "a b  c d", id="words are joined by spaces"),
-        pytest.param(words("a"), CLOSED, b"", "a", id="stdin closed"),
-        pytest.param(words("a"), TERMINAL, b"x\n", "a", id="a terminal is not read beside a prompt"),
-        pytest.param(words("a"), PIPE, b"x\n", "a\n\nx", id="piped text follows after a blank line"),
-        pytest.param(words("a"), FILE, b"x\n", "a\n\nx", id="a file, too"),
-        pytest.param(words("a"), PIPE, b"x\n\n", "a\n\nx\n", id="one final newline is removed"),
-        pytest.param(words("a"), PIPE, b"x\r\n", "a\n\nx", id="or CRLF"),
-        pytest.param(words("a"), PIPE, b"", "a", id="nothing piped, nothing joined"),
-        pytest.param(words("a"), PIPE, b"\n", "a", id="nothing left, nothing joined"),
-        pytest.param(words("a"), PIPE, b" \n", "a\n\n ", id="a blank is something"),
-        pytest.param(words(), PIPE, b"x\n", "x", id="piped text alone"),
-        pytest.param(words(), FILE, b"x", "x", id="a file alone"),
-        pytest.param(words("a", "-"), PIPE, b"x\n", "a\n\nx", id="- at the end"),
-        pytest.param(words("-", "b"), PIPE, b"x\n", "x\n\nb", id="- at the start"),
-        pytest.param(words("a", "b", "-", "c", "d"), PIPE, b"x\n", "a b\n\nx\n\nc d", id="- in the middle"),
-        pytest.param(words("-"), PIPE, b"x\n", "x", id="- alone"),
-        pytest.param(words("-"), TERMINAL, b"x\n", "x", id="- reads a terminal"),
-        pytest.param(words("a", "-"), NULL, b"", "a", id="- and nothing there"),
-        pytest.param(words("a", "-", read_stdin=False), PIPE, b"x", "a\n\nx", id="- wins over --no-stdin"),
-        pytest.param(words("a", "--"), PIPE, b"x", "a --\n\nx", id="two dashes are a word"),
-        pytest.param(words("a", read_stdin=False), PIPE, b"x\n", "a", id="--no-stdin"),
-        pytest.param(words("a"), PIPE, "\ufeffä\u2028\n".encode(), "a\n\nä\u2028", id="byte order mark"),
-        pytest.param(words(typed=(HI,)), PIPE, b"x", "x", id="piped text behind role options"),
-        pytest.param(words("@f"), NULL, b"", "@f", id="no value is a file because of how it begins"),
-    ],
+    {
+        "a word": (words("a"), NULL, b"", "a"),
+        "words are joined by spaces": (words("a", "b  c", "d"), NULL, b"", "a b  c d"),
+        "stdin closed": (words("a"), CLOSED, b"", "a"),
+        "a terminal is not read beside a prompt": (words("a"), TERMINAL, b"x\n", "a"),
+        "piped text follows after a blank line": (words("a"), PIPE, b"x\n", "a\n\nx"),
+        "a file, too": (words("a"), FILE, b"x\n", "a\n\nx"),
+        "one final newline is removed": (words("a"), PIPE, b"x\n\n", "a\n\nx\n"),
+        "or CRLF": (words("a"), PIPE, b"x\r\n", "a\n\nx"),
+        "nothing piped, nothing joined": (words("a"), PIPE, b"", "a"),
+        "nothing left, nothing joined": (words("a"), PIPE, b"\n", "a"),
+        "a blank is something": (words("a"), PIPE, b" \n", "a\n\n "),
+        "piped text alone": (words(), PIPE, b"x\n", "x"),
+        "a file alone": (words(), FILE, b"x", "x"),
+        "- at the end": (words("a", "-"), PIPE, b"x\n", "a\n\nx"),
+        "- at the start": (words("-", "b"), PIPE, b"x\n", "x\n\nb"),
+        "- in the middle": (words("a", "b", "-", "c", "d"), PIPE, b"x\n", "a b\n\nx\n\nc d"),
+        "- alone": (words("-"), PIPE, b"x\n", "x"),
+        "- reads a terminal": (words("-"), TERMINAL, b"x\n", "x"),
+        "- and nothing there": (words("a", "-"), NULL, b"", "a"),
+        "- wins over --no-stdin": (words("a", "-", read_stdin=False), PIPE, b"x", "a\n\nx"),
+        "two dashes are a word": (words("a", "--"), PIPE, b"x", "a --\n\nx"),
+        "--no-stdin": (words("a", read_stdin=False), PIPE, b"x\n", "a"),
+        "byte order mark": (words("a"), PIPE, "\ufeffä\u2028\n".encode(), "a\n\nä\u2028"),
+        "piped text behind role options": (words(typed=(HI,)), PIPE, b"x", "x"),
+        "no value is a file because of how it begins": (words("@f"), NULL, b"", "@f"),
+    },
 )
 def test_a_prompt_is_made_of_words_and_stdin(
     given: Callable[..., Given], prompt: Prompt, kind: str, data: bytes, text: str
@@ -140,14 +141,14 @@ IMAGE_URL = Attachment("image", "https://e.com/a.png", "--image")
 RESULT = Typed("--tool-result", "tool", "r", False, "c")
 
 
-@pytest.mark.parametrize(
+@table(
     "prompt",
-    [
-        pytest.param(words(typed=(HI,)), id="a user message"),
-        pytest.param(words(typed=(SYSTEM, HI)), id="behind a system message"),
-        pytest.param(words(typed=(RESULT,)), id="a tool result"),
-        pytest.param(words(attachments=(IMAGE_URL,)), id="an image"),
-    ],
+    {
+        "a user message": words(typed=(HI,)),
+        "behind a system message": words(typed=(SYSTEM, HI)),
+        "a tool result": words(typed=(RESULT,)),
+        "an image": words(attachments=(IMAGE_URL,)),
+    },
 )
 @pytest.mark.parametrize(("kind", "data"), [(TERMINAL, b"x\n"), (NULL, b""), (CLOSED, b""), (PIPE, b"")])
 def test_no_prompt_is_needed_beside(
@@ -158,46 +159,39 @@ def test_no_prompt_is_needed_beside(
     assert said == []
 
 
-@pytest.mark.parametrize(
+@table(
     ("prompt", "kind", "data", "line", "status"),
-    [
-        pytest.param(words(), NULL, b"", *NO_PROMPT, id="nothing at all"),
-        pytest.param(words(), CLOSED, b"", *NO_PROMPT, id="nothing, stdin closed"),
-        pytest.param(
-            words(typed=(SYSTEM,)), NULL, b"", *NO_PROMPT, id="a system message is nothing to answer"
-        ),
-        pytest.param(words(read_stdin=False), PIPE, b"x", *NO_PROMPT, id="--no-stdin without a prompt"),
-        pytest.param(words(), PIPE, b"", *EMPTY_STDIN, id="empty pipe"),
-        pytest.param(words(), PIPE, b"\n", *EMPTY_STDIN, id="a newline alone"),
-        pytest.param(words("-"), NULL, b"", *EMPTY_STDIN, id="- and nothing there"),
-        pytest.param(
-            words(""), NULL, b"", "PROMPT: the prompt is empty", Status.BAD_INPUT, id="an empty operand"
-        ),
-        pytest.param(
+    {
+        "nothing at all": (words(), NULL, b"", *NO_PROMPT),
+        "nothing, stdin closed": (words(), CLOSED, b"", *NO_PROMPT),
+        "a system message is nothing to answer": (words(typed=(SYSTEM,)), NULL, b"", *NO_PROMPT),
+        "--no-stdin without a prompt": (words(read_stdin=False), PIPE, b"x", *NO_PROMPT),
+        "empty pipe": (words(), PIPE, b"", *EMPTY_STDIN),
+        "a newline alone": (words(), PIPE, b"\n", *EMPTY_STDIN),
+        "- and nothing there": (words("-"), NULL, b"", *EMPTY_STDIN),
+        "an empty operand": (words(""), NULL, b"", "PROMPT: the prompt is empty", Status.BAD_INPUT),
+        "- and stdin closed": (
             words("-"),
             CLOSED,
             b"",
             "<stdin>: stdin is closed: pipe something in or name a file",
             Status.NO_INPUT,
-            id="- and stdin closed",
         ),
-        pytest.param(
+        "invalid UTF-8": (
             words("a"),
             PIPE,
             b"x\n\xff\n",
             "<stdin>:2: byte 0xff is not UTF-8: convert it first, for example with iconv -t UTF-8",
             Status.BAD_INPUT,
-            id="invalid UTF-8",
         ),
-        pytest.param(
+        "binary data": (
             words("a"),
             PIPE,
             b"x\0",
             "<stdin>: binary data, a NUL at byte 1: a prompt is text in UTF-8",
             Status.BAD_INPUT,
-            id="binary data",
         ),
-    ],
+    },
 )
 def test_a_missing_or_unreadable_prompt_is_refused(
     given: Callable[..., Given], prompt: Prompt, kind: str, data: bytes, line: str, status: Status
@@ -252,15 +246,15 @@ def test_transcript_that_is_answered_needs_one(given: Callable[..., Given], role
     assert str(bad.value).startswith("<stdin>: stdin is empty: ")
 
 
-@pytest.mark.parametrize(
+@table(
     ("prompt", "kind"),
-    [
-        pytest.param(words("a", transcript="t"), NULL, id="an operand"),
-        pytest.param(words("a", transcript="t"), TERMINAL, id="an operand at a terminal"),
-        pytest.param(TALK, PIPE, id="a pipe"),
-        pytest.param(words(transcript="t", typed=(RESULT,)), NULL, id="a tool result"),
-        pytest.param(words(transcript="t", attachments=(IMAGE_URL,)), TERMINAL, id="an image"),
-    ],
+    {
+        "an operand": (words("a", transcript="t"), NULL),
+        "an operand at a terminal": (words("a", transcript="t"), TERMINAL),
+        "a pipe": (TALK, PIPE),
+        "a tool result": (words(transcript="t", typed=(RESULT,)), NULL),
+        "an image": (words(transcript="t", attachments=(IMAGE_URL,)), TERMINAL),
+    },
 )
 def test_transcript_is_not_looked_at_where_something_is_asked(
     given: Callable[..., Given], prompt: Prompt, kind: str
@@ -291,25 +285,24 @@ def test_without_a_transcript_material_is_what_was_gathered(given: Callable[...,
 BODY = b'{"messages":[{"role":"user","content":"q"}]}'
 
 
-@pytest.mark.parametrize(
+@table(
     ("prompt", "options", "data", "text"),
-    [
-        pytest.param(words("a", request="-"), {}, BODY, "a", id="--request"),
-        pytest.param(words(request="-"), {}, BODY, None, id="--request, no prompt"),
-        pytest.param(words("a", messages="-"), {}, b"[]", "a", id="--messages"),
-        pytest.param(words("a", typed=(typed("--user-file", "user", "-"),)), {}, b"x", "a", id="--user-file"),
-        pytest.param(
+    {
+        "--request": (words("a", request="-"), {}, BODY, "a"),
+        "--request, no prompt": (words(request="-"), {}, BODY, None),
+        "--messages": (words("a", messages="-"), {}, b"[]", "a"),
+        "--user-file": (words("a", typed=(typed("--user-file", "user", "-"),)), {}, b"x", "a"),
+        "--tool-result-file": (
             words("a", typed=(typed("--tool-result-file", "tool", "-", "c"),)),
             {},
             b"x",
             "a",
-            id="--tool-result-file",
         ),
-        pytest.param(attached("file", "-", "--file"), {}, b"x", "a", id="--file"),
-        pytest.param(words("a"), {"tool": ["-"]}, b'{"name":"f"}', "a", id="--tool"),
-        pytest.param(words("a"), {"function": ["-"]}, b'{"name":"f"}', "a", id="--function"),
-        pytest.param(words("a"), {"prediction_file": "-"}, b"x", "a", id="--prediction-file"),
-    ],
+        "--file": (attached("file", "-", "--file"), {}, b"x", "a"),
+        "--tool": (words("a"), {"tool": ["-"]}, b'{"name":"f"}', "a"),
+        "--function": (words("a"), {"function": ["-"]}, b'{"name":"f"}', "a"),
+        "--prediction-file": (words("a"), {"prediction_file": "-"}, b"x", "a"),
+    },
 )
 def test_owner_gets_stdin_and_the_prompt_does_not(
     given: Callable[..., Given], prompt: Prompt, options: dict[str, Any], data: bytes, text: str | None
@@ -317,24 +310,19 @@ def test_owner_gets_stdin_and_the_prompt_does_not(
     assert gathered(prompt, given(PIPE, data).stdin, **options).prompt == text
 
 
-@pytest.mark.parametrize(
+@table(
     ("prompt", "options", "owners"),
-    [
-        pytest.param(words(request="-", messages="-"), {}, ("--request", "--messages"), id="two files"),
-        pytest.param(
-            words("-", request="-"), {}, ("--request", "the operand '-'"), id="a file and the operand"
-        ),
-        pytest.param(words("-", "-"), {}, ("the operand '-'", "the operand '-'"), id="the operand twice"),
-        pytest.param(
+    {
+        "two files": (words(request="-", messages="-"), {}, ("--request", "--messages")),
+        "a file and the operand": (words("-", request="-"), {}, ("--request", "the operand '-'")),
+        "the operand twice": (words("-", "-"), {}, ("the operand '-'", "the operand '-'")),
+        "tool": (
             words(attachments=(Attachment("image", "-", "--image"),)),
             {"tool": ["f", "-"]},
             ("--image", "--tool"),
-            id="tool",
         ),
-        pytest.param(
-            words("-"), {"prediction_file": "-"}, ("--prediction-file", "the operand '-'"), id="prediction"
-        ),
-    ],
+        "prediction": (words("-"), {"prediction_file": "-"}, ("--prediction-file", "the operand '-'")),
+    },
 )
 def test_two_owners_are_a_wrong_call_before_anything_is_read(
     prompt: Prompt, options: dict[str, Any], owners: tuple[str, str]
@@ -343,14 +331,12 @@ def test_two_owners_are_a_wrong_call_before_anything_is_read(
         gathered(prompt, Stdin(-1, True, print), **options)
 
 
-@pytest.mark.parametrize(
+@table(
     "prompt",
-    [
-        pytest.param(words("-", typed=(Typed("--user", "user", "-", False),)), id="a text that is -"),
-        pytest.param(
-            words("-", attachments=(Attachment("file-id", "-", "--file-id"),)), id="a file id that is -"
-        ),
-    ],
+    {
+        "a text that is -": words("-", typed=(Typed("--user", "user", "-", False),)),
+        "a file id that is -": words("-", attachments=(Attachment("file-id", "-", "--file-id"),)),
+    },
 )
 def test_a_dash_that_is_no_file_owns_nothing(given: Callable[..., Given], prompt: Prompt) -> None:
     assert gathered(prompt, given(PIPE, b"x").stdin).prompt == "x"
@@ -398,17 +384,17 @@ def test_every_file_is_a_prerequisite(given: Callable[..., Given]) -> None:
 
 
 @pytest.mark.usefixtures("folder")
-@pytest.mark.parametrize(
+@table(
     ("prompt", "options", "option"),
-    [
-        pytest.param(words("a", request="no"), {}, "--request", id="request"),
-        pytest.param(words("a", messages="no"), {}, "--messages", id="messages"),
-        pytest.param(words("a", typed=(typed("--user-file", "user", "no"),)), {}, "--user-file", id="text"),
-        pytest.param(attached("image", "no", "--image"), {}, "--image", id="image"),
-        pytest.param(words("a"), {"tool": ["no"]}, "--tool", id="tool"),
-        pytest.param(words("a"), {"function": ["no"]}, "--function", id="function"),
-        pytest.param(words("a"), {"prediction_file": "no"}, "--prediction-file", id="prediction"),
-    ],
+    {
+        "request": (words("a", request="no"), {}, "--request"),
+        "messages": (words("a", messages="no"), {}, "--messages"),
+        "text": (words("a", typed=(typed("--user-file", "user", "no"),)), {}, "--user-file"),
+        "image": (attached("image", "no", "--image"), {}, "--image"),
+        "tool": (words("a"), {"tool": ["no"]}, "--tool"),
+        "function": (words("a"), {"function": ["no"]}, "--function"),
+        "prediction": (words("a"), {"prediction_file": "no"}, "--prediction-file"),
+    },
 )
 def test_missing_file_is_66_at_its_option(
     given: Callable[..., Given], prompt: Prompt, options: dict[str, Any], option: str
@@ -427,16 +413,16 @@ TOOL_TEXT = f'{{"type":"function","function":{FUNCTION_TEXT}}}'
 CUSTOM_TEXT = '{"type":"custom","custom":{"name":"c"}}'
 
 
-@pytest.mark.parametrize(
+@table(
     ("files", "tools"),
-    [
-        pytest.param([TOOL_TEXT], [TOOL], id="tool"),
-        pytest.param([FUNCTION_TEXT], [TOOL], id="bare function"),
-        pytest.param([CUSTOM_TEXT], [CUSTOM], id="custom tool"),
-        pytest.param([f"[{FUNCTION_TEXT},\n{CUSTOM_TEXT}]"], [TOOL, CUSTOM], id="array of both"),
-        pytest.param(["[]"], [], id="empty array"),
-        pytest.param([CUSTOM_TEXT, f"[{FUNCTION_TEXT}]"], [CUSTOM, TOOL], id="several files, in order"),
-    ],
+    {
+        "tool": ([TOOL_TEXT], [TOOL]),
+        "bare function": ([FUNCTION_TEXT], [TOOL]),
+        "custom tool": ([CUSTOM_TEXT], [CUSTOM]),
+        "array of both": ([f"[{FUNCTION_TEXT},\n{CUSTOM_TEXT}]"], [TOOL, CUSTOM]),
+        "empty array": (["[]"], []),
+        "several files, in order": ([CUSTOM_TEXT, f"[{FUNCTION_TEXT}]"], [CUSTOM, TOOL]),
+    },
 )
 def test_tools_are_read_from_files(
     tmp_path: Path, given: Callable[..., Given], files: list[str], tools: list[Any]
@@ -455,17 +441,17 @@ def test_functions_are_not_wrapped(tmp_path: Path, given: Callable[..., Given]) 
     assert value == [FUNCTION]
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "line", "what"),
-    [
-        pytest.param("{}", 1, "not a tool: an object without 'name' or 'type'", id="an empty object"),
-        pytest.param('\n"f"', 2, "not a tool: a string", id="a name"),
-        pytest.param('[\n{"name":"f"},\n5]', 3, "not a tool: a number", id="a number among tools"),
-        pytest.param('[[{"name":"f"}]]', 1, "not a tool: an array", id="an array in an array"),
-        pytest.param("null", 1, "not a tool: null", id="null"),
-        pytest.param('{"name":"f"\n', 2, "not JSON: expecting ',' delimiter (column 1)", id="cut"),
-        pytest.param("", 1, "not JSON: nothing there (column 1)", id="empty"),
-    ],
+    {
+        "an empty object": ("{}", 1, "not a tool: an object without 'name' or 'type'"),
+        "a name": ('\n"f"', 2, "not a tool: a string"),
+        "a number among tools": ('[\n{"name":"f"},\n5]', 3, "not a tool: a number"),
+        "an array in an array": ('[[{"name":"f"}]]', 1, "not a tool: an array"),
+        "null": ("null", 1, "not a tool: null"),
+        "cut": ('{"name":"f"\n', 2, "not JSON: expecting ',' delimiter (column 1)"),
+        "empty": ("", 1, "not JSON: nothing there (column 1)"),
+    },
 )
 @pytest.mark.parametrize("option", ["tool", "function"])
 def test_a_file_that_is_no_tool_is_refused(

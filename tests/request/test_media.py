@@ -17,6 +17,7 @@ from chatpipe.inputs.stdin import Stdin
 from chatpipe.request import media
 from chatpipe.request.prompt import Attachment, MediaKind
 from refusals import refused
+from tables import table
 
 PNG = b"\x89PNG\r\n\x1a\n rest"
 OPTIONS: dict[MediaKind, str] = {
@@ -73,32 +74,32 @@ def test_anything_else_is_a_path(name: str) -> None:
         part("image", name)
 
 
-@pytest.mark.parametrize(
+@table(
     ("data", "media_type"),
-    [
-        pytest.param(PNG, "image/png", id="PNG"),
-        pytest.param(b"\xff\xd8\xff\xe0 rest", "image/jpeg", id="JPEG"),
-        pytest.param(b"GIF87a rest", "image/gif", id="GIF 87"),
-        pytest.param(b"GIF89a rest", "image/gif", id="GIF 89"),
-        pytest.param(b"RIFF\x10\0\0\0WEBPVP8 ", "image/webp", id="WebP"),
-    ],
+    {
+        "PNG": (PNG, "image/png"),
+        "JPEG": (b"\xff\xd8\xff\xe0 rest", "image/jpeg"),
+        "GIF 87": (b"GIF87a rest", "image/gif"),
+        "GIF 89": (b"GIF89a rest", "image/gif"),
+        "WebP": (b"RIFF\x10\0\0\0WEBPVP8 ", "image/webp"),
+    },
 )
 def test_an_image_is_told_by_its_bytes(file: Callable[[bytes], str], data: bytes, media_type: str) -> None:
     url = f"data:{media_type};base64,{coded(data)}"
     assert part("image", file(data)) == {"type": "image_url", "image_url": {"url": url}}
 
 
-@pytest.mark.parametrize(
+@table(
     "data",
-    [
-        pytest.param(b"%PDF-1.7", id="PDF"),
-        pytest.param(b"<svg xmlns='http://www.w3.org/2000/svg'/>", id="SVG"),
-        pytest.param(b"BM rest", id="BMP"),
-        pytest.param(b"RIFF\x10\0\0\0WAVEfmt ", id="WAV"),
-        pytest.param(b"\x89PNG\n\x1a\n", id="a PNG that went through a text filter"),
-        pytest.param(b"GIF88a", id="no GIF"),
-        pytest.param(b"\xff\xd8", id="two bytes"),
-    ],
+    {
+        "PDF": b"%PDF-1.7",
+        "SVG": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        "BMP": b"BM rest",
+        "WAV": b"RIFF\x10\0\0\0WAVEfmt ",
+        "a PNG that went through a text filter": b"\x89PNG\n\x1a\n",
+        "no GIF": b"GIF88a",
+        "two bytes": b"\xff\xd8",
+    },
 )
 def test_another_file_is_no_image(file: Callable[[bytes], str], data: bytes) -> None:
     path = file(data)
@@ -106,32 +107,32 @@ def test_another_file_is_no_image(file: Callable[[bytes], str], data: bytes) -> 
         part("image", path)
 
 
-@pytest.mark.parametrize(
+@table(
     ("data", "name"),
-    [
-        pytest.param(b"RIFF\x10\0\0\0WAVEfmt ", "wav", id="WAV"),
-        pytest.param(b"ID3\x04 rest", "mp3", id="MP3 with a tag"),
-        pytest.param(b"\xff\xfb\x90\x00", "mp3", id="MPEG 1 layer III"),
-        pytest.param(b"\xff\xf3\x90\x00", "mp3", id="MPEG 2 layer III"),
-        pytest.param(b"\xff\xe3\x90\x00", "mp3", id="MPEG 2.5 layer III"),
-    ],
+    {
+        "WAV": (b"RIFF\x10\0\0\0WAVEfmt ", "wav"),
+        "MP3 with a tag": (b"ID3\x04 rest", "mp3"),
+        "MPEG 1 layer III": (b"\xff\xfb\x90\x00", "mp3"),
+        "MPEG 2 layer III": (b"\xff\xf3\x90\x00", "mp3"),
+        "MPEG 2.5 layer III": (b"\xff\xe3\x90\x00", "mp3"),
+    },
 )
 def test_a_sound_is_told_by_its_bytes(file: Callable[[bytes], str], data: bytes, name: str) -> None:
     sound = {"data": coded(data), "format": name}
     assert part("audio", file(data), "low") == {"type": "input_audio", "input_audio": sound}
 
 
-@pytest.mark.parametrize(
+@table(
     "data",
-    [
-        pytest.param(b"fLaC", id="FLAC"),
-        pytest.param(b"OggS", id="Ogg"),
-        pytest.param(b"\xff\xd8\xff\xe0", id="JPEG"),
-        pytest.param(b"\xff\xf9\x50", id="AAC"),
-        pytest.param(b"\xff", id="one byte"),
-        pytest.param(b"RIFF\x10\0\0\0WEBP", id="WebP"),
-        pytest.param(b"text", id="text"),
-    ],
+    {
+        "FLAC": b"fLaC",
+        "Ogg": b"OggS",
+        "JPEG": b"\xff\xd8\xff\xe0",
+        "AAC": b"\xff\xf9\x50",
+        "one byte": b"\xff",
+        "WebP": b"RIFF\x10\0\0\0WEBP",
+        "text": b"text",
+    },
 )
 def test_another_file_is_no_sound(file: Callable[[bytes], str], data: bytes) -> None:
     path = file(data)
@@ -143,17 +144,17 @@ ZIP = b"PK\x03\x04[Content_Types].xml"
 OFFICE = "application/vnd.openxmlformats-officedocument."
 
 
-@pytest.mark.parametrize(
+@table(
     ("data", "media_type"),
-    [
-        pytest.param(b"%PDF-1.7 \xff", "application/pdf", id="PDF"),
-        pytest.param(PNG, "image/png", id="image"),
-        pytest.param("Grüße".encode(), "text/plain", id="text"),
-        pytest.param(b"PK\x03\x04 a.txt", "application/zip", id="zip"),
-        pytest.param(ZIP + b" word/document.xml", OFFICE + "wordprocessingml.document", id="docx"),
-        pytest.param(ZIP + b" xl/workbook.xml", OFFICE + "spreadsheetml.sheet", id="xlsx"),
-        pytest.param(ZIP + b" ppt/presentation.xml", OFFICE + "presentationml.presentation", id="pptx"),
-    ],
+    {
+        "PDF": (b"%PDF-1.7 \xff", "application/pdf"),
+        "image": (PNG, "image/png"),
+        "text": ("Grüße".encode(), "text/plain"),
+        "zip": (b"PK\x03\x04 a.txt", "application/zip"),
+        "docx": (ZIP + b" word/document.xml", OFFICE + "wordprocessingml.document"),
+        "xlsx": (ZIP + b" xl/workbook.xml", OFFICE + "spreadsheetml.sheet"),
+        "pptx": (ZIP + b" ppt/presentation.xml", OFFICE + "presentationml.presentation"),
+    },
 )
 def test_a_document_has_its_media_type(file: Callable[[bytes], str], data: bytes, media_type: str) -> None:
     document = {"filename": "some name.bin", "file_data": f"data:{media_type};base64,{coded(data)}"}

@@ -10,6 +10,7 @@ import pytest
 from chatpipe.errors import BadInput
 from chatpipe.request.placeholders import Missing, named, parse, written
 from refusals import refused
+from tables import table
 
 ROW: dict[str, Any] = {
     "text": "hello",
@@ -30,39 +31,39 @@ ROW: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(
+@table(
     ("template", "filled"),
-    [
-        pytest.param("plain", "plain", id="no placeholder"),
-        pytest.param("", "", id="empty"),
-        pytest.param("<{{text}}>", "<hello>", id="a string"),
-        pytest.param("{{text}}{{text}}", "hellohello", id="twice, side by side"),
-        pytest.param("{{ text }}", "hello", id="space inside"),
-        pytest.param("{{n}} {{yes}}", "3 true", id="other values are JSON"),
-        pytest.param("{{price}}", "1.10", id="a number as it came"),
-        pytest.param("[{{no}}]", "[]", id="null is nothing"),
-        pytest.param("{{list}}", '["a",2]', id="an array"),
-        pytest.param("{{list.0}} {{list.1}}", "a 2", id="items of an array"),
-        pytest.param("{{a.b}}", "flat", id="a name with a dot goes before a path"),
-        pytest.param("{{a.b.c}}", "deep", id="a path"),
-        pytest.param('{{"a".b}}', '{"c":"deep"}', id="quotes: never the whole name"),
-        pytest.param('{{a."d.e"}}', "dotted", id="a quoted step"),
-        pytest.param("{{my field}}", "spaced", id="a name with a space"),
-        pytest.param('{{"my field"}}', "spaced", id="the same, quoted"),
-        pytest.param('{{""}}', "nameless", id="the empty name"),
-        pytest.param("{{0}}", "zero", id="a name of digits"),
-        pytest.param("{{brace}d}}", "odd", id="one brace in a name"),
-        pytest.param(r'{{"say \"hi\""}}', "quoted", id="quotes in a name"),
-        pytest.param(r'{{"\u00e9"}}{{é}}', "accentaccent", id="any character"),
-        pytest.param("{{tricky}}", "{{text}} {{{{", id="a value is never a template"),
-        pytest.param("{text} {}", "{text} {}", id="one brace is itself"),
-        pytest.param('{"a":{"b":1}}', '{"a":{"b":1}}', id="JSON"),
-        pytest.param("{{{{text}}", "{{text}}", id="four braces are two"),
-        pytest.param("{{{text}}}", "{hello}", id="a value in braces"),
-        pytest.param("{{{{{text}}}", "{{{text}}}", id="five braces: two, and one"),
-        pytest.param("}} {{text}} }}", "}} hello }}", id="braces that close nothing"),
-        pytest.param("a\n{{text}}\n", "a\nhello\n", id="lines"),
-    ],
+    {
+        "no placeholder": ("plain", "plain"),
+        "empty": ("", ""),
+        "a string": ("<{{text}}>", "<hello>"),
+        "twice, side by side": ("{{text}}{{text}}", "hellohello"),
+        "space inside": ("{{ text }}", "hello"),
+        "other values are JSON": ("{{n}} {{yes}}", "3 true"),
+        "a number as it came": ("{{price}}", "1.10"),
+        "null is nothing": ("[{{no}}]", "[]"),
+        "an array": ("{{list}}", '["a",2]'),
+        "items of an array": ("{{list.0}} {{list.1}}", "a 2"),
+        "a name with a dot goes before a path": ("{{a.b}}", "flat"),
+        "a path": ("{{a.b.c}}", "deep"),
+        "quotes: never the whole name": ('{{"a".b}}', '{"c":"deep"}'),
+        "a quoted step": ('{{a."d.e"}}', "dotted"),
+        "a name with a space": ("{{my field}}", "spaced"),
+        "the same, quoted": ('{{"my field"}}', "spaced"),
+        "the empty name": ('{{""}}', "nameless"),
+        "a name of digits": ("{{0}}", "zero"),
+        "one brace in a name": ("{{brace}d}}", "odd"),
+        "quotes in a name": (r'{{"say \"hi\""}}', "quoted"),
+        "any character": (r'{{"\u00e9"}}{{é}}', "accentaccent"),
+        "a value is never a template": ("{{tricky}}", "{{text}} {{{{"),
+        "one brace is itself": ("{text} {}", "{text} {}"),
+        "JSON": ('{"a":{"b":1}}', '{"a":{"b":1}}'),
+        "four braces are two": ("{{{{text}}", "{{text}}"),
+        "a value in braces": ("{{{text}}}", "{hello}"),
+        "five braces: two, and one": ("{{{{{text}}}", "{{{text}}}"),
+        "braces that close nothing": ("}} {{text}} }}", "}} hello }}"),
+        "lines": ("a\n{{text}}\n", "a\nhello\n"),
+    },
 )
 def test_filled(template: str, filled: str) -> None:
     assert parse(template, "TEMPLATE").fill(ROW) == filled

@@ -15,6 +15,7 @@ from chatpipe.request.build import Built, Material, Turn, build
 from chatpipe.request.parameters import TABLE, Parameters
 from chatpipe.request.stored import new_messages, refuse_unfit
 from refusals import refused
+from tables import table
 
 ROLES = {"s": "system", "d": "developer", "u": "user", "a": "assistant", "t": "tool"}
 IMAGE = {"type": "image_url", "image_url": {"url": "https://e.com/a.png"}}
@@ -55,36 +56,36 @@ def contents(values: list[Any]) -> str:
     return " ".join(value["content"] for value in values)
 
 
-@pytest.mark.parametrize(
+@table(
     ("transcript", "typed", "sent", "stored"),
-    [
-        pytest.param("", "", "p", "p", id="the prompt"),
-        pytest.param("u a", "", "u a p", "p", id="the prompt behind an old one"),
-        pytest.param("", "s", "s+ p", "s+ p", id="a system message is the first line of a new one"),
-        pytest.param("s u a", "s", "s+ u a p", "p", id="in an old one it holds for this call"),
-        pytest.param("u a", "s", "s+ u a p", "p", id="also where there was none"),
-        pytest.param("s", "s", "s+ p", "p", id="also where it replaces all that was there"),
-        pytest.param("", "s d", "s+ d+ p", "s+ d+ p", id="both of the head"),
-        pytest.param("", "u a", "u+ a+ p", "u+ a+ p", id="examples"),
-        pytest.param("s u a", "u a", "s u a u+ a+ p", "u+ a+ p", id="turns of options"),
-        pytest.param("u a", "s u a", "s+ u a u+ a+ p", "u+ a+ p", id="turns behind a head"),
-        pytest.param("u a", "u s", "u a u+ s+ p", "u+ s+ p", id="a system message that stands behind a turn"),
-        pytest.param("u a", "t", "u a t+ p", "t+ p", id="a tool result"),
-    ],
+    {
+        "the prompt": ("", "", "p", "p"),
+        "the prompt behind an old one": ("u a", "", "u a p", "p"),
+        "a system message is the first line of a new one": ("", "s", "s+ p", "s+ p"),
+        "in an old one it holds for this call": ("s u a", "s", "s+ u a p", "p"),
+        "also where there was none": ("u a", "s", "s+ u a p", "p"),
+        "also where it replaces all that was there": ("s", "s", "s+ p", "p"),
+        "both of the head": ("", "s d", "s+ d+ p", "s+ d+ p"),
+        "examples": ("", "u a", "u+ a+ p", "u+ a+ p"),
+        "turns of options": ("s u a", "u a", "s u a u+ a+ p", "u+ a+ p"),
+        "turns behind a head": ("u a", "s u a", "s+ u a u+ a+ p", "u+ a+ p"),
+        "a system message that stands behind a turn": ("u a", "u s", "u a u+ s+ p", "u+ s+ p"),
+        "a tool result": ("u a", "t", "u a t+ p", "t+ p"),
+    },
 )
 def test_new_messages_are_sent_and_stored(transcript: str, typed: str, sent: str, stored: str) -> None:
     check(made(transcript, typed, prompt="p"), sent, stored, is_new=not transcript)
 
 
-@pytest.mark.parametrize(
+@table(
     ("transcript", "typed", "sent", "stored"),
-    [
-        pytest.param("", "", "s u a p", "p", id="new"),
-        pytest.param("u a", "", "s u a u a p", "p", id="old"),
-        pytest.param("", "s", "s+ u a p", "s+ p", id="new, the system message of the file replaced"),
-        pytest.param("", "d", "d+ s u a p", "d+ p", id="new, another put first"),
-        pytest.param("u a", "d", "d+ s u a u a p", "p", id="old, another put first"),
-    ],
+    {
+        "new": ("", "", "s u a p", "p"),
+        "old": ("u a", "", "s u a u a p", "p"),
+        "new, the system message of the file replaced": ("", "s", "s+ u a p", "s+ p"),
+        "new, another put first": ("", "d", "d+ s u a p", "d+ p"),
+        "old, another put first": ("u a", "d", "d+ s u a u a p", "p"),
+    },
 )
 def test_messages_of_other_files_are_sent_and_not_stored(
     transcript: str, typed: str, sent: str, stored: str

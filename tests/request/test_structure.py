@@ -20,6 +20,7 @@ from chatpipe.request.parameters import Parameters
 from chatpipe.request.prompt import Prompt
 from chatpipe.request.structure import Structure
 from refusals import refused
+from tables import table
 
 SCHEMA = b'{\n  "type": "object",\n  "properties": {}\n}'
 NOBODY = Stdin(-1, False, lambda _: None)
@@ -132,13 +133,12 @@ def test_schema_on_stdin_is_not_the_prompt(piped: Stdin) -> None:
     assert made.body["response_format"]["json_schema"]["schema"]["type"] == "object"
 
 
-@pytest.mark.parametrize(
+@table(
     ("prompt", "owners"),
-    [
-        (Prompt(request="-"), "--request and --schema both read stdin"),
-        (Prompt(words=("q", "-")), "--schema and the operand '-' both read stdin"),
-    ],
-    ids=["--request", "operand"],
+    {
+        "--request": (Prompt(request="-"), "--request and --schema both read stdin"),
+        "operand": (Prompt(words=("q", "-")), "--schema and the operand '-' both read stdin"),
+    },
 )
 def test_stdin_has_one_owner(prompt: Prompt, owners: str) -> None:
     with refused(UsageFault, what=owners):
@@ -164,36 +164,34 @@ def test_file_is_among_what_was_read() -> None:
 NO_OBJECT = "--schema-json: a schema to ask with is an object, not"
 
 
-@pytest.mark.parametrize(
+@table(
     ("structure", "error", "line"),
-    [
-        pytest.param(
+    {
+        "missing": (
             Structure(file="nowhere.json"),
             MissingInput,
             "--schema: cannot read 'nowhere.json': no such file or directory",
-            id="missing",
         ),
-        pytest.param(
+        "text is not JSON": (
             Structure(text="person.json"),
             UsageFault,
-            "--schema-json: not JSON: expecting value (line 1, column 1):"
-            " the name of a file goes to --schema",
-            id="text is not JSON",
+            (
+                "--schema-json: not JSON: expecting value (line 1, column 1):"
+                " the name of a file goes to --schema"
+            ),
         ),
-        pytest.param(Structure(text="[1]"), BadInput, f"{NO_OBJECT} an array", id="text is an array"),
-        pytest.param(
+        "text is an array": (Structure(text="[1]"), BadInput, f"{NO_OBJECT} an array"),
+        "text is a boolean, which the drafts allow and the API does not": (
             Structure(text="true"),
             BadInput,
             f"{NO_OBJECT} a boolean",
-            id="text is a boolean, which the drafts allow and the API does not",
         ),
-        pytest.param(
+        "bytes": (
             Structure(text="\udcff"),
             BadInput,
             "--schema-json: not UTF-8: is the terminal set to UTF-8?",
-            id="bytes",
         ),
-    ],
+    },
 )
 def test_a_schema_that_cannot_be_read_is_refused(
     structure: Structure, error: type[ChatpipeError], line: str
@@ -202,14 +200,13 @@ def test_a_schema_that_cannot_be_read_is_refused(
         form(structure)
 
 
-@pytest.mark.parametrize(
+@table(
     ("data", "line"),
-    [
-        (b'{\n"a" 1}', "s.json:2: not JSON: expecting ':' delimiter (column 5)"),
-        (b"\n\n[]", "s.json:3: a schema to ask with is an object, not an array"),
-        (b"", "s.json:1: not JSON: nothing there (column 1)"),
-    ],
-    ids=["not JSON", "array", "empty"],
+    {
+        "not JSON": (b'{\n"a" 1}', "s.json:2: not JSON: expecting ':' delimiter (column 5)"),
+        "array": (b"\n\n[]", "s.json:3: a schema to ask with is an object, not an array"),
+        "empty": (b"", "s.json:1: not JSON: nothing there (column 1)"),
+    },
 )
 def test_a_file_that_is_no_schema_is_refused_with_its_line(data: bytes, line: str) -> None:
     with refused(BadInput, line, status=Status.BAD_INPUT):
@@ -234,7 +231,7 @@ def test_form_of_the_request_file_is_replaced_as_a_whole() -> None:
     assert sorted(made.body["response_format"]) == ["json_schema", "type"]
 
 
-@pytest.mark.parametrize("body", [{}, {"n": 1}, {"n": None}], ids=["no n", "1", "null"])
+@table("body", {"no n": {}, "1": {"n": 1}, "null": {"n": None}})
 def test_one_answer_can_be_sent_back(body: dict[str, Any]) -> None:
     refuse_choices(body, Structure(text="{}", reask=2))
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from chatpipe.inputs import values
 from chatpipe.response.assemble import Assembly
+from tables import table
 
 Json = dict[str, Any]
 
@@ -81,123 +82,91 @@ def test_nothing_is_made_up_for_keys_that_no_chunk_had() -> None:
     }
 
 
-@pytest.mark.parametrize(
+@table(
     ("chunks", "fields"),
-    [
-        pytest.param([{"id": "a"}, {"id": "b"}], {"id": "b"}, id="the last stays"),
-        pytest.param(
-            [{"id": "a", "created": 7}, {"id": "", "created": 0}], {"id": "a", "created": 7}, id="azure"
-        ),
-        pytest.param(
-            [{"id": "", "created": 0}, {"id": "a", "created": 7}], {"id": "a", "created": 7}, id="azure 1st"
-        ),
-        pytest.param([{"id": "", "created": 0}], {"id": "", "created": 0}, id="nothing better came"),
-        pytest.param([{"service_tier": None}], {"service_tier": None}, id="null alone"),
-        pytest.param(
-            [{"system_fingerprint": None}, {"system_fingerprint": "f"}],
-            {"system_fingerprint": "f"},
-            id="late",
-        ),
-        pytest.param(
-            [{"x": "f"}, {"x": None}, {"x": ""}, {"x": []}, {"x": {}}], {"x": "f"}, id="empty does not win"
-        ),
-        pytest.param([{"left": 3}, {"left": 0}], {"left": 0}, id="zero wins"),
-        pytest.param([{"busy": True}, {"busy": False}], {"busy": False}, id="false wins"),
-        pytest.param([{"usage": None}, {"usage": None}], {}, id="no usage came"),
-        pytest.param(
-            [{"usage": {"n": 1}}, {"usage": {"n": 2}}, {"usage": None}], {"usage": {"n": 2}}, id="usage"
-        ),
-        pytest.param([{"obfuscation": "xyz"}], {}, id="obfuscation"),
-        pytest.param([{"object": "other"}], {}, id="object"),
-        pytest.param([{"timings": {"a": 1}}, {"timings": {"b": 2}}], {"timings": {"b": 2}}, id="not merged"),
-        pytest.param(
-            [{"choices": "x"}, {"choices": None}, {"choices": {"index": 0}}], {}, id="choices no list"
-        ),
-        pytest.param([{"choices": [None, 1, "x", []]}], {}, id="choices no objects"),
-    ],
+    {
+        "the last stays": ([{"id": "a"}, {"id": "b"}], {"id": "b"}),
+        "azure": ([{"id": "a", "created": 7}, {"id": "", "created": 0}], {"id": "a", "created": 7}),
+        "azure 1st": ([{"id": "", "created": 0}, {"id": "a", "created": 7}], {"id": "a", "created": 7}),
+        "nothing better came": ([{"id": "", "created": 0}], {"id": "", "created": 0}),
+        "null alone": ([{"service_tier": None}], {"service_tier": None}),
+        "late": ([{"system_fingerprint": None}, {"system_fingerprint": "f"}], {"system_fingerprint": "f"}),
+        "empty does not win": ([{"x": "f"}, {"x": None}, {"x": ""}, {"x": []}, {"x": {}}], {"x": "f"}),
+        "zero wins": ([{"left": 3}, {"left": 0}], {"left": 0}),
+        "false wins": ([{"busy": True}, {"busy": False}], {"busy": False}),
+        "no usage came": ([{"usage": None}, {"usage": None}], {}),
+        "usage": ([{"usage": {"n": 1}}, {"usage": {"n": 2}}, {"usage": None}], {"usage": {"n": 2}}),
+        "obfuscation": ([{"obfuscation": "xyz"}], {}),
+        "object": ([{"object": "other"}], {}),
+        "not merged": ([{"timings": {"a": 1}}, {"timings": {"b": 2}}], {"timings": {"b": 2}}),
+        "choices no list": ([{"choices": "x"}, {"choices": None}, {"choices": {"index": 0}}], {}),
+        "choices no objects": ([{"choices": [None, 1, "x", []]}], {}),
+    },
 )
 def test_top_level_fields(chunks: list[Json], fields: Json) -> None:
     assert assembled(*chunks) == {"object": "chat.completion", "choices": [], **fields}
 
 
-@pytest.mark.parametrize(
+@table(
     ("deltas", "fields"),
-    [
-        pytest.param([{"content": "a"}, {"content": "b"}], {"content": "ab"}, id="content"),
-        pytest.param([{"content": None}, {"content": "b"}, {"content": None}], {"content": "b"}, id="nulls"),
-        pytest.param([{"content": ""}], {"content": ""}, id="empty content stays"),
-        pytest.param([{"content": None}], {"content": None}, id="no content"),
-        pytest.param(
-            [{"content": 5}, {"content": {"a": 1}}, {"content": "b"}], {"content": "b"}, id="content odd"
-        ),
-        pytest.param(
-            [{"content": "a"}, {"content": 5}, {"content": True}], {"content": "a"}, id="content odd later"
-        ),
-        pytest.param([{"refusal": "n"}, {"refusal": "o"}], {"refusal": "no"}, id="refusal"),
-        pytest.param([{"refusal": ["n"]}], {"refusal": None}, id="refusal odd"),
-        pytest.param(
+    {
+        "content": ([{"content": "a"}, {"content": "b"}], {"content": "ab"}),
+        "nulls": ([{"content": None}, {"content": "b"}, {"content": None}], {"content": "b"}),
+        "empty content stays": ([{"content": ""}], {"content": ""}),
+        "no content": ([{"content": None}], {"content": None}),
+        "content odd": ([{"content": 5}, {"content": {"a": 1}}, {"content": "b"}], {"content": "b"}),
+        "content odd later": ([{"content": "a"}, {"content": 5}, {"content": True}], {"content": "a"}),
+        "refusal": ([{"refusal": "n"}, {"refusal": "o"}], {"refusal": "no"}),
+        "refusal odd": ([{"refusal": ["n"]}], {"refusal": None}),
+        "reasoning, each under its name": (
             [{"reasoning": "a"}, {"reasoning_content": "x"}, {"reasoning": "b", "reasoning_content": "y"}],
             {"reasoning": "ab", "reasoning_content": "xy"},
-            id="reasoning, each under its name",
         ),
-        pytest.param([{"reasoning": None}], {}, id="no reasoning"),
-        pytest.param(
-            [{"role": "assistant"}, {"role": "assistant"}], {"role": "assistant"}, id="role repeated"
-        ),
-        pytest.param([{"role": "tool"}, {"role": ""}], {"role": "tool"}, id="role as it came"),
-        pytest.param([{"role": None}, {"role": 3}], {"role": "assistant"}, id="role odd"),
-        pytest.param([{"x": "a"}, {"x": "b"}], {"x": "ab"}, id="unknown strings concatenate"),
-        pytest.param([{"x": 1}, {"x": 2}, {"x": 0.5}], {"x": 3.5}, id="unknown numbers add"),
-        pytest.param([{"x": True}, {"x": False}], {"x": False}, id="booleans do not add"),
-        pytest.param([{"x": None}, {"x": 2}], {"x": 2}, id="null is replaced"),
-        pytest.param(
+        "no reasoning": ([{"reasoning": None}], {}),
+        "role repeated": ([{"role": "assistant"}, {"role": "assistant"}], {"role": "assistant"}),
+        "role as it came": ([{"role": "tool"}, {"role": ""}], {"role": "tool"}),
+        "role odd": ([{"role": None}, {"role": 3}], {"role": "assistant"}),
+        "unknown strings concatenate": ([{"x": "a"}, {"x": "b"}], {"x": "ab"}),
+        "unknown numbers add": ([{"x": 1}, {"x": 2}, {"x": 0.5}], {"x": 3.5}),
+        "booleans do not add": ([{"x": True}, {"x": False}], {"x": False}),
+        "null is replaced": ([{"x": None}, {"x": 2}], {"x": 2}),
+        "objects merge": (
             [{"x": {"a": "1", "b": 1}}, {"x": {"a": "2", "c": []}}],
             {"x": {"a": "12", "b": 1, "c": []}},
-            id="objects merge",
         ),
-        pytest.param([{"x": [1]}, {"x": ["b", None]}], {"x": [1, "b", None]}, id="lists grow"),
-        pytest.param(
+        "lists grow": ([{"x": [1]}, {"x": ["b", None]}], {"x": [1, "b", None]}),
+        "lists merge by index": (
             [
                 {"x": [{"index": 1, "type": "t", "s": "b"}]},
                 {"x": [{"index": 0, "s": "a"}, {"index": 1, "type": "t", "s": "c"}, {"index": 1, "id": "i"}]},
             ],
             {"x": [{"index": 1, "type": "t", "s": "bc", "id": "i"}, {"index": 0, "s": "a"}]},
-            id="lists merge by index",
         ),
-        pytest.param(
-            [{"x": [{"a": "1"}]}, {"x": [{"a": "1"}]}], {"x": [{"a": "1"}, {"a": "1"}]}, id="no index"
-        ),
-        pytest.param(
-            [{"x": "a"}, {"x": 1}, {"x": {}}, {"x": []}], {"x": "a"}, id="other type after a string"
-        ),
-        pytest.param(
-            [{"x": {"a": 1}}, {"x": "a"}, {"x": [1]}, {"x": 2}], {"x": {"a": 1}}, id="after an object"
-        ),
-        pytest.param([{"x": [1]}, {"x": "a"}, {"x": {"a": 1}}, {"x": 2}], {"x": [1]}, id="after a list"),
-        pytest.param([{"x": 10**400}, {"x": 0.5}], {"x": 10**400}, id="a sum that does not exist"),
-        pytest.param(
+        "no index": ([{"x": [{"a": "1"}]}, {"x": [{"a": "1"}]}], {"x": [{"a": "1"}, {"a": "1"}]}),
+        "other type after a string": ([{"x": "a"}, {"x": 1}, {"x": {}}, {"x": []}], {"x": "a"}),
+        "after an object": ([{"x": {"a": 1}}, {"x": "a"}, {"x": [1]}, {"x": 2}], {"x": {"a": 1}}),
+        "after a list": ([{"x": [1]}, {"x": "a"}, {"x": {"a": 1}}, {"x": 2}], {"x": [1]}),
+        "a sum that does not exist": ([{"x": 10**400}, {"x": 0.5}], {"x": 10**400}),
+        "annotations": (
             [{"annotations": [{"n": 1}]}, {"annotations": [{"n": 2}]}],
             {"annotations": [{"n": 1}, {"n": 2}]},
-            id="annotations",
         ),
-        pytest.param(
+        "function_call in pieces": (
             [
                 {"function_call": {"name": "get_"}},
                 {"function_call": {"name": "it", "arguments": "{"}},
                 {"function_call": {"name": None, "arguments": "}"}},
             ],
             {"function_call": {"name": "get_it", "arguments": "{}"}},
-            id="function_call in pieces",
         ),
-        pytest.param([{"function_call": None}], {}, id="no function_call"),
-        pytest.param(
+        "no function_call": ([{"function_call": None}], {}),
+        "function_call odd": (
             [{"function_call": "f"}, {"content": "a"}],
             {"function_call": "f", "content": "a"},
-            id="function_call odd",
         ),
-        pytest.param([None, "x", 5, [{"content": "a"}]], {}, id="delta no object"),
-        pytest.param([{}], {}, id="delta empty"),
-        pytest.param(
+        "delta no object": ([None, "x", 5, [{"content": "a"}]], {}),
+        "delta empty": ([{}], {}),
+        "content as parts": (
             [
                 {
                     "content": [
@@ -210,9 +179,8 @@ def test_top_level_fields(chunks: list[Json], fields: Json) -> None:
                 {"content": "b"},
             ],
             {"content": "ab", "reasoning_content": "hm"},
-            id="content as parts",
         ),
-    ],
+    },
 )
 def test_message(deltas: list[Any], fields: Json) -> None:
     assert message(*deltas) == {"role": "assistant", "content": None, "refusal": None, **fields}
@@ -238,135 +206,103 @@ A_WITHOUT_ID = {"type": "function", "function": {"name": "f", "arguments": "{1}"
 B_WITHOUT_ID = {"type": "function", "function": {"name": "g", "arguments": "{2}"}}
 
 
-@pytest.mark.parametrize(
+@table(
     ("deltas", "made"),
-    [
-        pytest.param([[call("a", "f", "{", index=0)], [bare(0, "1}")]], [A], id="plain"),
-        pytest.param(
-            [[call("a", "f", "{1}", index=0), call("b", "g", "{2}", index=1)]], [A, B], id="whole, in one"
-        ),
-        pytest.param(
-            [[call("b", "g", "{2}", index=1)], [call("a", "f", "{1}", index=0)]],
-            [A, B],
-            id="in order of index",
-        ),
-        pytest.param(
+    {
+        "plain": ([[call("a", "f", "{", index=0)], [bare(0, "1}")]], [A]),
+        "whole, in one": ([[call("a", "f", "{1}", index=0), call("b", "g", "{2}", index=1)]], [A, B]),
+        "in order of index": ([[call("b", "g", "{2}", index=1)], [call("a", "f", "{1}", index=0)]], [A, B]),
+        "id and name repeated": (
             [[call("a", "f", "{", index=0)], [call("a", "f", "1", index=0)], [call("", "", "}", index=0)]],
             [A],
-            id="id and name repeated",
         ),
-        pytest.param(
-            [[call(None, None, "{", index=0)], [call("a", "f", "1}", index=0)]], [A], id="id and name late"
-        ),
-        pytest.param(
+        "id and name late": ([[call(None, None, "{", index=0)], [call("a", "f", "1}", index=0)]], [A]),
+        "another id, no name: same call": (
             [[call("a", "f", "{", index=0)], [{"index": 0, "id": "z", "function": {"arguments": "1}"}}]],
             [A],
-            id="another id, no name: same call",
         ),
-        pytest.param(
+        "another id and a name: another call": (
             [[call("a", "f", "{1}", index=0)], [call("b", "g", "{", index=0)], [bare(0, "2}")]],
             [A, B],
-            id="another id and a name: another call",
         ),
-        pytest.param([[call("a", "f", None, index=0), bare(0, "{1}")]], [A], id="one index twice in a chunk"),
-        pytest.param(
-            [[call("a", "f", "{")], [call("", None, "1}")]],
-            [A],
-            id="no index, id empty: the last",
-        ),
-        pytest.param(
-            [[call("a", "f", "{")], [call("a", "f", "1}")], [call("b", "g", "{2}")]],
-            [A, B],
-            id="no index: by id",
-        ),
-        pytest.param(
+        "one index twice in a chunk": ([[call("a", "f", None, index=0), bare(0, "{1}")]], [A]),
+        "no index, id empty: the last": ([[call("a", "f", "{")], [call("", None, "1}")]], [A]),
+        "no index: by id": ([[call("a", "f", "{")], [call("a", "f", "1}")], [call("b", "g", "{2}")]], [A, B]),
+        "no index: back to an id": (
             [[call("a", "f", "{")], [call("b", "g", "{2")], [call("a", None, "1}")], [call("b", None, "}")]],
             [A, B],
-            id="no index: back to an id",
         ),
-        pytest.param(
+        "no index, no id: the last": (
             [
                 [call("a", "f", "{")],
                 [{"function": {"arguments": "1"}}],
                 [{"id": None, "index": None, "function": {"arguments": "}"}}],
             ],
             [A],
-            id="no index, no id: the last",
         ),
-        pytest.param(
+        "names alone, in one chunk": (
             [[call(None, "f", "{1}"), call(None, "f", "{1}")]],
             [A_WITHOUT_ID, A_WITHOUT_ID],
-            id="names alone, in one chunk",
         ),
-        pytest.param(
+        "names alone, one after the other": (
             [[call(None, "f", "{1}")], [call(None, "g", "{2}")]],
             [A_WITHOUT_ID, B_WITHOUT_ID],
-            id="names alone, one after the other",
         ),
-        pytest.param(
-            [[call("a", "f", "{1}", index=3)], [call("b", "g", "{2}")]], [A, B], id="index, then none"
-        ),
-        pytest.param(
+        "index, then none": ([[call("a", "f", "{1}", index=3)], [call("b", "g", "{2}")]], [A, B]),
+        "index odd: none": (
             [[call("a", "f", "{1}", index="0")], [call("b", "g", "{2}", index=True)]],
             [A, B],
-            id="index odd: none",
         ),
-        pytest.param([call("a", "f", "{1}")], [A], id="a call that is not in a list"),
-        pytest.param(
+        "a call that is not in a list": ([call("a", "f", "{1}")], [A]),
+        "no type, no arguments": (
             [[{"index": 0, "function": {"name": "f"}}]],
             [{"type": "function", "function": {"name": "f", "arguments": ""}}],
-            id="no type, no arguments",
         ),
-        pytest.param(
+        "arguments an object": (
             [[call("a", "f", {"x": 1}, index=0)]],
             [{**A, "function": {"name": "f", "arguments": '{"x":1}'}}],
-            id="arguments an object",
         ),
-        pytest.param(
+        "arguments an empty object": (
             [[call("a", "f", {}, index=0)]],
             [{**A, "function": {"name": "f", "arguments": "{}"}}],
-            id="arguments an empty object",
         ),
-        pytest.param(
+        "custom": (
             [
                 [{"index": 0, "id": "a", "custom": {"name": "q", "input": "x"}}],
                 [{"index": 0, "custom": {"input": "y"}}],
             ],
             [{"id": "a", "type": "custom", "custom": {"name": "q", "input": "xy"}}],
-            id="custom",
         ),
-        pytest.param(
+        "unknown fields": (
             [
                 [{**call("a", "f", "{1}", index=0), "extra": {"sig": "x"}}],
                 [{"index": 0, "extra": {"sig": "y", "n": 1}}],
             ],
             [{**A, "extra": {"sig": "xy", "n": 1}}],
-            id="unknown fields",
         ),
-        pytest.param([[], None, "x", 5, [None, 1, [], {}]], [], id="no calls"),
-        pytest.param(
+        "no calls": ([[], None, "x", 5, [None, 1, [], {}]], []),
+        "impossible types are kept": (
             [[{"index": 0, "id": 5, "function": "f"}]],
             [{"id": 5, "function": "f"}],
-            id="impossible types are kept",
         ),
-    ],
+    },
 )
 def test_tool_calls(deltas: list[Any], made: list[Json]) -> None:
     assert calls(*deltas) == made
 
 
-@pytest.mark.parametrize(
+@table(
     ("pieces", "whole"),
-    [
-        pytest.param(["QUJD", "REVG"], "QUJDREVG", id="multiples of four"),
-        pytest.param(["QUJ", "DREV", "G"], "QUJDREVG", id="cut anywhere"),
-        pytest.param(["QUI=", "Q0RFRg=="], "QUJDREVG", id="each padded"),
-        pytest.param(["QQ", "==Q", "kNERUY", "="], "QUJDREVG", id="padded and cut anywhere"),
-        pytest.param(["QUJD", "RA=="], "QUJDRA==", id="padded at the end"),
-        pytest.param(["Q=", "?=", "x"], "Q=?=x", id="not base64"),
-        pytest.param(["QUI=", "é"], "QUI=é", id="not even ASCII"),
-        pytest.param([], "", id="none"),
-    ],
+    {
+        "multiples of four": (["QUJD", "REVG"], "QUJDREVG"),
+        "cut anywhere": (["QUJ", "DREV", "G"], "QUJDREVG"),
+        "each padded": (["QUI=", "Q0RFRg=="], "QUJDREVG"),
+        "padded and cut anywhere": (["QQ", "==Q", "kNERUY", "="], "QUJDREVG"),
+        "padded at the end": (["QUJD", "RA=="], "QUJDRA=="),
+        "not base64": (["Q=", "?=", "x"], "Q=?=x"),
+        "not even ASCII": (["QUI=", "é"], "QUI=é"),
+        "none": ([], ""),
+    },
 )
 def test_audio_data_is_one_base64(pieces: list[str], whole: str) -> None:
     made = message({"audio": {"id": "i", "data": ""}}, *({"audio": {"data": piece}} for piece in pieces))
@@ -383,20 +319,14 @@ def test_audio_fields() -> None:
     assert made["audio"] == {"id": "i", "transcript": "Hello", "expires_at": 20}
 
 
-@pytest.mark.parametrize(
+@table(
     ("pieces", "fields"),
-    [
-        pytest.param(
-            [{"finish_reason": "stop"}, {"finish_reason": None}], {"finish_reason": "stop"}, id="finish"
-        ),
-        pytest.param(
-            [{"finish_reason": "stop"}, {"finish_reason": "length"}], {"finish_reason": "length"}, id="last"
-        ),
-        pytest.param(
-            [{"finish_reason": ""}, {"finish_reason": 5}, {"finish_reason": ["stop"]}], {}, id="finish odd"
-        ),
-        pytest.param([{"logprobs": None}, {"logprobs": "x"}], {}, id="no logprobs"),
-        pytest.param(
+    {
+        "finish": ([{"finish_reason": "stop"}, {"finish_reason": None}], {"finish_reason": "stop"}),
+        "last": ([{"finish_reason": "stop"}, {"finish_reason": "length"}], {"finish_reason": "length"}),
+        "finish odd": ([{"finish_reason": ""}, {"finish_reason": 5}, {"finish_reason": ["stop"]}], {}),
+        "no logprobs": ([{"logprobs": None}, {"logprobs": "x"}], {}),
+        "logprobs": (
             [
                 {"logprobs": {"content": None}},
                 {"logprobs": {"content": [1]}},
@@ -404,54 +334,38 @@ def test_audio_fields() -> None:
                 {"logprobs": {"content": None, "refusal": [3]}},
             ],
             {"logprobs": {"content": [1, 2], "refusal": [3]}},
-            id="logprobs",
         ),
-        pytest.param(
-            [{"stop_reason": None}, {"stop_reason": 7}, {"stop_reason": None}],
-            {"stop_reason": 7},
-            id="unknown",
-        ),
-        pytest.param([{"stop_reason": None}], {}, id="unknown and null"),
-        pytest.param(
-            [{"token_ids": [1]}, {"token_ids": [2, 3]}], {"token_ids": [1, 2, 3]}, id="unknown list grows"
-        ),
-        pytest.param(
+        "unknown": ([{"stop_reason": None}, {"stop_reason": 7}, {"stop_reason": None}], {"stop_reason": 7}),
+        "unknown and null": ([{"stop_reason": None}], {}),
+        "unknown list grows": ([{"token_ids": [1]}, {"token_ids": [2, 3]}], {"token_ids": [1, 2, 3]}),
+        "unknown object merges, the last stays": (
             [
                 {"r": {"hate": {"filtered": False, "s": "safe"}, "l": [1]}},
                 {"r": {"hate": {"filtered": True}, "l": [2]}},
             ],
             {"r": {"hate": {"filtered": True, "s": "safe"}, "l": [2]}},
-            id="unknown object merges, the last stays",
         ),
-        pytest.param(
-            [{"r": {"a": 1}}, {"r": 5}, {"r": [1]}, {"r": {"b": 2}}],
-            {"r": {"b": 2}},
-            id="unknown of many types",
-        ),
-        pytest.param(
+        "unknown of many types": ([{"r": {"a": 1}}, {"r": 5}, {"r": [1]}, {"r": {"b": 2}}], {"r": {"b": 2}}),
+        "message instead of deltas": (
             [{"message": {"role": "assistant", "content": "all", "x": 1}}],
             {"message": {"role": "assistant", "content": "all", "refusal": None, "x": 1}},
-            id="message instead of deltas",
         ),
-        pytest.param(
+        "message beside the delta": (
             [
                 {"delta": {"content": "a"}, "message": {"content": "a"}},
                 {"delta": {"content": "b"}, "message": {"content": "ab"}},
             ],
             {"message": {"role": "assistant", "content": "ab", "refusal": None}},
-            id="message beside the delta",
         ),
-        pytest.param(
+        "message after the deltas": (
             [{"delta": {"content": "a"}}, {"message": {"content": "a"}}],
             {"message": {"role": "assistant", "content": "a", "refusal": None}},
-            id="message after the deltas",
         ),
-        pytest.param(
+        "message after a role": (
             [{"delta": {"role": "assistant"}}, {"message": {"content": "a"}}, {"message": 5}],
             {"message": {"role": "assistant", "content": "a", "refusal": None}},
-            id="message after a role",
         ),
-    ],
+    },
 )
 def test_choice(pieces: list[Json], fields: Json) -> None:
     empty = {"role": "assistant", "content": None, "refusal": None}
@@ -464,39 +378,31 @@ def test_choice(pieces: list[Json], fields: Json) -> None:
     }
 
 
-@pytest.mark.parametrize(
+@table(
     ("chunks", "contents"),
-    [
-        pytest.param([[(1, "b")], [(0, "a")], [(1, "d"), (0, "c")]], {0: "ac", 1: "bd"}, id="interleaved"),
-        pytest.param(
-            [[(None, "a"), (None, "b")], [(None, "c"), (None, "d")]], {0: "ac", 1: "bd"}, id="by place"
-        ),
-        pytest.param([[("0", "a")], [(False, "b")], [(1.0, "c")]], {0: "abc"}, id="index odd"),
-        pytest.param([[(7, "a")], [(-1, "b")]], {-1: "b", 7: "a"}, id="numbers of their own"),
-    ],
+    {
+        "interleaved": ([[(1, "b")], [(0, "a")], [(1, "d"), (0, "c")]], {0: "ac", 1: "bd"}),
+        "by place": ([[(None, "a"), (None, "b")], [(None, "c"), (None, "d")]], {0: "ac", 1: "bd"}),
+        "index odd": ([[("0", "a")], [(False, "b")], [(1.0, "c")]], {0: "abc"}),
+        "numbers of their own": ([[(7, "a")], [(-1, "b")]], {-1: "b", 7: "a"}),
+    },
 )
 def test_choices_by_index(chunks: list[list[tuple[Any, str]]], contents: dict[int, str]) -> None:
     made = assembled(*(chunk(*({"index": i, "delta": {"content": c}} for i, c in each)) for each in chunks))
     assert [(each["index"], each["message"]["content"]) for each in made["choices"]] == list(contents.items())
 
 
-@pytest.mark.parametrize(
+@table(
     ("chunks", "finished"),
-    [
-        pytest.param([], False, id="nothing"),
-        pytest.param([chunk(usage={"n": 1})], False, id="no choice"),
-        pytest.param([chunk({"index": 0, "finish_reason": None})], False, id="not yet"),
-        pytest.param([chunk({"index": 0, "finish_reason": "stop"})], True, id="one"),
-        pytest.param(
-            [chunk({"index": 0, "finish_reason": "stop"}), chunk({"index": 0, "delta": {}})], True, id="after"
-        ),
-        pytest.param(
-            [chunk({"index": 0, "finish_reason": "stop"}, {"index": 1, "delta": {}})], False, id="one of two"
-        ),
-        pytest.param(
-            [chunk({"index": 0, "finish_reason": "stop"}, {"index": 1, "finish_reason": "x"})], True, id="two"
-        ),
-    ],
+    {
+        "nothing": ([], False),
+        "no choice": ([chunk(usage={"n": 1})], False),
+        "not yet": ([chunk({"index": 0, "finish_reason": None})], False),
+        "one": ([chunk({"index": 0, "finish_reason": "stop"})], True),
+        "after": ([chunk({"index": 0, "finish_reason": "stop"}), chunk({"index": 0, "delta": {}})], True),
+        "one of two": ([chunk({"index": 0, "finish_reason": "stop"}, {"index": 1, "delta": {}})], False),
+        "two": ([chunk({"index": 0, "finish_reason": "stop"}, {"index": 1, "finish_reason": "x"})], True),
+    },
 )
 def test_finished(chunks: list[Json], finished: bool) -> None:
     assembly = Assembly()
@@ -586,13 +492,13 @@ def test_no_shape_of_chunk_raises_or_is_changed(chunks: list[Json]) -> None:
 
 
 @pytest.mark.timeout(10)
-@pytest.mark.parametrize(
+@table(
     "delta",
-    [
-        pytest.param({"content": "x" * 20}, id="content"),
-        pytest.param({"reasoning_details": [{"index": 0, "text": "x" * 20}]}, id="text in a list"),
-        pytest.param({"tool_calls": [{"index": 0, "function": {"arguments": "x" * 20}}]}, id="arguments"),
-    ],
+    {
+        "content": {"content": "x" * 20},
+        "text in a list": {"reasoning_details": [{"index": 0, "text": "x" * 20}]},
+        "arguments": {"tool_calls": [{"index": 0, "function": {"arguments": "x" * 20}}]},
+    },
 )
 def test_time_is_linear_in_the_number_of_chunks(delta: Json) -> None:
     assembly = Assembly()

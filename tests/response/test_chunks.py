@@ -11,43 +11,35 @@ from chatpipe.errors import BrokenAnswer, Status
 from chatpipe.response import chunks
 from chatpipe.response.chunks import StreamError
 from response.streams import SHARED, needs_shared
+from tables import table
 
 
-@pytest.mark.parametrize(
+@table(
     ("payload", "value"),
-    [
-        pytest.param(b'{"choices":[]}', {"choices": []}, id="chunk"),
-        pytest.param(b" {} ", {}, id="white space around"),
-        pytest.param(b'{"choices":\n[]}', {"choices": []}, id="data lines joined"),
-        pytest.param(b'{"a":"\\ud83d"}', {"a": "\ud83d"}, id="lone surrogate"),
-        pytest.param(b'{"a":9007199254740993}', {"a": 9007199254740993}, id="an integer beyond doubles"),
-    ],
+    {
+        "chunk": (b'{"choices":[]}', {"choices": []}),
+        "white space around": (b" {} ", {}),
+        "data lines joined": (b'{"choices":\n[]}', {"choices": []}),
+        "lone surrogate": (b'{"a":"\\ud83d"}', {"a": "\ud83d"}),
+        "an integer beyond doubles": (b'{"a":9007199254740993}', {"a": 9007199254740993}),
+    },
 )
 def test_payload_is_parsed(payload: bytes, value: dict[str, Any]) -> None:
     assert chunks.parse(payload) == value
 
 
-@pytest.mark.parametrize(
+@table(
     ("payload", "what"),
-    [
-        pytest.param(b"[1]", "an event of the stream is not a JSON object: '[1]'", id="list"),
-        pytest.param(b"null", "an event of the stream is not a JSON object: 'null'", id="null"),
-        pytest.param(
+    {
+        "list": (b"[1]", "an event of the stream is not a JSON object: '[1]'"),
+        "null": (b"null", "an event of the stream is not a JSON object: 'null'"),
+        "html": (
             b"<html> oops\n</html>",
             "an event of the stream is not JSON (expecting value): '<html> oops </html>'",
-            id="html",
         ),
-        pytest.param(
-            b"{\xff}",
-            "an event of the stream is not JSON (byte 0xff is not UTF-8): '{\ufffd}'",
-            id="not UTF-8",
-        ),
-        pytest.param(
-            b"x" * 1000,
-            "an event of the stream is not JSON (expecting value): '" + "x" * 77 + "...'",
-            id="long",
-        ),
-    ],
+        "not UTF-8": (b"{\xff}", "an event of the stream is not JSON (byte 0xff is not UTF-8): '{\ufffd}'"),
+        "long": (b"x" * 1000, "an event of the stream is not JSON (expecting value): '" + "x" * 77 + "...'"),
+    },
 )
 def test_payload_that_is_no_object_is_a_broken_answer(payload: bytes, what: str) -> None:
     with pytest.raises(BrokenAnswer) as caught:
@@ -57,89 +49,79 @@ def test_payload_that_is_no_object_is_a_broken_answer(payload: bytes, what: str)
     assert caught.value.status is Status.BROKEN_ANSWER
 
 
-@pytest.mark.parametrize(
+@table(
     ("value", "error"),
-    [
-        pytest.param(
+    {
+        "openai": (
             {"error": {"message": "m", "type": "t", "param": "p", "code": "c"}},
             StreamError("m", "t", "c", "p"),
-            id="openai",
         ),
-        pytest.param(
+        "nulls": (
             {"error": {"message": "m", "type": "server_error", "param": None, "code": None}},
             StreamError("m", "server_error", None, None),
-            id="nulls",
         ),
-        pytest.param(
+        "llama.cpp": (
             {"error": {"code": 500, "message": "m", "type": "server_error"}},
             StreamError("m", "server_error", 500),
-            id="llama.cpp",
         ),
-        pytest.param(
+        "openrouter, with choices": (
             {
                 "id": "g",
                 "error": {"code": 429, "message": "m", "metadata": {"error_type": "slow"}},
                 "choices": [{}],
             },
             StreamError("m", "slow", 429),
-            id="openrouter, with choices",
         ),
-        pytest.param(
-            {"error": {"code": "429", "message": "m"}}, StreamError("m", None, "429"), id="code a string"
-        ),
-        pytest.param(
+        "code a string": ({"error": {"code": "429", "message": "m"}}, StreamError("m", None, "429")),
+        "gemini, in a list": (
             [{"error": {"code": 400, "message": "m", "status": "INVALID_ARGUMENT"}}],
             StreamError("m", "INVALID_ARGUMENT", 400),
-            id="gemini, in a list",
         ),
-        pytest.param({"error": "m"}, StreamError("m"), id="bare string"),
-        pytest.param({"error": "m", "choices": []}, StreamError("m"), id="bare string, with choices"),
-        pytest.param({"detail": "m"}, StreamError("m"), id="detail"),
-        pytest.param(
+        "bare string": ({"error": "m"}, StreamError("m")),
+        "bare string, with choices": ({"error": "m", "choices": []}, StreamError("m")),
+        "detail": ({"detail": "m"}, StreamError("m")),
+        "detail, a list": (
             {"detail": [{"loc": ["body", "messages", 0], "msg": "too short"}, {"msg": "bad"}]},
             StreamError("body.messages.0: too short; bad"),
-            id="detail, a list",
         ),
-        pytest.param({"error": {"detail": "m"}}, StreamError("m"), id="detail inside"),
-        pytest.param(
+        "detail inside": ({"error": {"detail": "m"}}, StreamError("m")),
+        "no wrapper": (
             {"object": "error", "message": "m", "type": "BadRequestError", "param": None, "code": 400},
             StreamError("m", "BadRequestError", 400),
-            id="no wrapper",
         ),
-        pytest.param({"message": "no route"}, StreamError("no route"), id="gateway"),
-        pytest.param({"error": {"reason": "x"}}, StreamError('{"reason":"x"}'), id="no message: all of it"),
-        pytest.param({"error": {"message": {"en": "x"}}}, StreamError('{"en":"x"}'), id="message an object"),
-        pytest.param({"error": True}, StreamError("true"), id="true"),
-        pytest.param({"error": 503}, StreamError("503"), id="a number"),
-        pytest.param({"error": [1, "x"]}, StreamError('[1,"x"]'), id="a list"),
-        pytest.param(
+        "gateway": ({"message": "no route"}, StreamError("no route")),
+        "no message: all of it": ({"error": {"reason": "x"}}, StreamError('{"reason":"x"}')),
+        "message an object": ({"error": {"message": {"en": "x"}}}, StreamError('{"en":"x"}')),
+        "true": ({"error": True}, StreamError("true")),
+        "a number": ({"error": 503}, StreamError("503")),
+        "a list": ({"error": [1, "x"]}, StreamError('[1,"x"]')),
+        "impossible types": (
             {"error": {"message": "m", "type": 3, "code": True, "param": ["p"], "metadata": "x"}},
             StreamError("m"),
-            id="impossible types",
         ),
-    ],
+    },
 )
 def test_error_is_found(value: Any, error: StreamError) -> None:
     assert chunks.error_of(value) == error
 
 
-@pytest.mark.parametrize(
+@table(
     "value",
-    [
-        pytest.param({"choices": []}, id="chunk"),
-        pytest.param({"choices": [], "error": None}, id="null"),
-        pytest.param({"choices": [], "error": {}}, id="empty object"),
-        pytest.param({"choices": [], "error": ""}, id="empty string"),
-        pytest.param({"choices": [], "detail": "x", "message": "y"}, id="other fields of a chunk"),
-        pytest.param({"prompt_progress": {"total": 3}}, id="no choices"),
-        pytest.param({"message": {"role": "assistant"}}, id="a message, not words"),
-        pytest.param({"message": ""}, id="empty message"),
-        pytest.param({}, id="empty"),
-        pytest.param([{"error": "m"}, {}], id="list of several"),
-        pytest.param([], id="empty list"),
-        pytest.param("error", id="string"),
-        pytest.param(None, id="nothing"),
-    ],
+    {
+        "chunk": {"choices": []},
+        "null": {"choices": [], "error": None},
+        "empty object": {"choices": [], "error": {}},
+        "empty string": {"choices": [], "error": ""},
+        "other fields of a chunk": {"choices": [], "detail": "x", "message": "y"},
+        "no choices": {"prompt_progress": {"total": 3}},
+        "a message, not words": {"message": {"role": "assistant"}},
+        "empty message": {"message": ""},
+        "empty": {},
+        "list of several": [{"error": "m"}, {}],
+        "empty list": [],
+        "string": "error",
+        "nothing": None,
+    },
 )
 def test_no_error_is_found(value: Any) -> None:
     assert chunks.error_of(value) is None

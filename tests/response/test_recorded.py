@@ -11,6 +11,7 @@ from chatpipe.errors import BadInput, ChatpipeError
 from chatpipe.inputs.place import Source
 from chatpipe.response.recorded import Chunk, Done, Failed, Raw, Step, Whole, steps
 from refusals import refused
+from tables import table
 
 CHUNK = '{"id":"a","choices":[{"index":0,"delta":{"content":"hi"}}]}'
 CHUNK_VALUE: dict[str, Any] = {"id": "a", "choices": [{"index": 0, "delta": {"content": "hi"}}]}
@@ -54,39 +55,33 @@ def test_event_stream() -> None:
     assert rest == [Raw(b"data: [DONE]\n"), Raw(b"\n"), Done()]
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "kinds"),
-    [
-        pytest.param("", [], id="empty"),
-        pytest.param("\n\n \n", [], id="blank lines"),
-        pytest.param(f"{CHUNK}\n\n{CHUNK}\n", ["Chunk", "Chunk"], id="chunks"),
-        pytest.param(f"{CHUNK}\r\n{CHUNK}\r\n", ["Chunk", "Chunk"], id="CRLF"),
-        pytest.param(f"\ufeff{CHUNK}\n", ["Chunk"], id="byte order mark"),
-        pytest.param(f"\ufeffdata: {CHUNK}\n\n", ["Chunk"], id="byte order mark before an event"),
-        pytest.param(f"{CHUNK}\n{WHOLE}\n{CHUNK}\n", ["Chunk", "Whole", "Chunk"], id="mixed"),
-        pytest.param(
-            f"data: {CHUNK}\n\n{WHOLE}\ndata: [DONE]\n\n", ["Chunk", "Whole", "Done"], id="events and JSON"
-        ),
-        pytest.param(f"data: {CHUNK}\n{WHOLE}\n", ["Chunk", "Whole"], id="an open event before JSON"),
-        pytest.param(f"data:{CHUNK}\n\n", ["Chunk"], id="no blank behind the colon"),
-        pytest.param(f": ping\n\n: ping\n\ndata: {CHUNK}\n\n", ["Chunk"], id="comments"),
-        pytest.param(f"event: x\nid: 1\nretry: 5\ndata: {CHUNK}\n\n", ["Chunk"], id="other fields"),
-        pytest.param(
-            f"data: {CHUNK}\n\nfoo: bar\nbaz\ndata\n\ndata: [DONE]\n\n",
-            ["Chunk", "Done"],
-            id="unknown fields",
-        ),
-        pytest.param('data: {"id":"a",\ndata: "choices":[]}\n\n', ["Chunk"], id="an event of two lines"),
-        pytest.param(f"data: {CHUNK}\r\rdata: [DONE]\r\r", ["Chunk", "Done"], id="CR alone"),
-        pytest.param(f"data: {CHUNK}\n\ndata: [DONE]", ["Chunk", "Done"], id="no line end behind [DONE]"),
-        pytest.param(f"data: {CHUNK}", ["Chunk"], id="no line end behind an event"),
-        pytest.param(f"data: {CHUNK[:-3]}", [], id="cut inside an event"),
-        pytest.param(f"data: {CHUNK}\n\n\n\ndata: {CHUNK}\n\n", ["Chunk", "Chunk"], id="blank lines between"),
-        pytest.param('{"id":"a","choices":[]}\n', ["Chunk"], id="a chunk without choices"),
-        pytest.param(f"\n\n{WHOLE}\n", ["Whole"], id="blank lines before, as DeepSeek sends them"),
-        pytest.param(f"  {WHOLE}\n", ["Whole"], id="blanks before"),
-        pytest.param(f" {CHUNK}\n\t{CHUNK}\n", ["Chunk", "Chunk"], id="blanks before chunks"),
-    ],
+    {
+        "empty": ("", []),
+        "blank lines": ("\n\n \n", []),
+        "chunks": (f"{CHUNK}\n\n{CHUNK}\n", ["Chunk", "Chunk"]),
+        "CRLF": (f"{CHUNK}\r\n{CHUNK}\r\n", ["Chunk", "Chunk"]),
+        "byte order mark": (f"\ufeff{CHUNK}\n", ["Chunk"]),
+        "byte order mark before an event": (f"\ufeffdata: {CHUNK}\n\n", ["Chunk"]),
+        "mixed": (f"{CHUNK}\n{WHOLE}\n{CHUNK}\n", ["Chunk", "Whole", "Chunk"]),
+        "events and JSON": (f"data: {CHUNK}\n\n{WHOLE}\ndata: [DONE]\n\n", ["Chunk", "Whole", "Done"]),
+        "an open event before JSON": (f"data: {CHUNK}\n{WHOLE}\n", ["Chunk", "Whole"]),
+        "no blank behind the colon": (f"data:{CHUNK}\n\n", ["Chunk"]),
+        "comments": (f": ping\n\n: ping\n\ndata: {CHUNK}\n\n", ["Chunk"]),
+        "other fields": (f"event: x\nid: 1\nretry: 5\ndata: {CHUNK}\n\n", ["Chunk"]),
+        "unknown fields": (f"data: {CHUNK}\n\nfoo: bar\nbaz\ndata\n\ndata: [DONE]\n\n", ["Chunk", "Done"]),
+        "an event of two lines": ('data: {"id":"a",\ndata: "choices":[]}\n\n', ["Chunk"]),
+        "CR alone": (f"data: {CHUNK}\r\rdata: [DONE]\r\r", ["Chunk", "Done"]),
+        "no line end behind [DONE]": (f"data: {CHUNK}\n\ndata: [DONE]", ["Chunk", "Done"]),
+        "no line end behind an event": (f"data: {CHUNK}", ["Chunk"]),
+        "cut inside an event": (f"data: {CHUNK[:-3]}", []),
+        "blank lines between": (f"data: {CHUNK}\n\n\n\ndata: {CHUNK}\n\n", ["Chunk", "Chunk"]),
+        "a chunk without choices": ('{"id":"a","choices":[]}\n', ["Chunk"]),
+        "blank lines before, as DeepSeek sends them": (f"\n\n{WHOLE}\n", ["Whole"]),
+        "blanks before": (f"  {WHOLE}\n", ["Whole"]),
+        "blanks before chunks": (f" {CHUNK}\n\t{CHUNK}\n", ["Chunk", "Chunk"]),
+    },
 )
 def test_kinds(text: str, kinds: list[str]) -> None:
     assert told(text) == kinds
@@ -117,44 +112,42 @@ def test_pretty_completion_may_begin_on_its_first_line() -> None:
     assert told('{"id": "w",\n "choices": [{"message": {}}]}\n') == ["Whole"]
 
 
-@pytest.mark.parametrize(
+@table(
     ("line", "body"),
-    [
-        pytest.param(
+    {
+        "of the Batch API": (
             f'{{"id":"b","custom_id":"x","response":{{"status_code":200,"body":{WHOLE}}},"error":null}}',
             WHOLE,
-            id="of the Batch API",
         ),
-        pytest.param(
-            f'{{"custom_id":"x","response":{{"body":{WHOLE}}},"error":{{"code":"truncated","message":"m"}},'
-            '"chatpipe":{"line":1}}',
+        "of a run, not good but there": (
+            (
+                f'{{"custom_id":"x","response":{{"body":{WHOLE}}},"error":{{"code":"truncated","message":"m"}},'
+                '"chatpipe":{"line":1}}'
+            ),
             WHOLE,
-            id="of a run, not good but there",
         ),
-        pytest.param(f'{{"response":{{"body":{WHOLE}}},"error":null}}', WHOLE, id="without an id"),
-    ],
+        "without an id": (f'{{"response":{{"body":{WHOLE}}},"error":null}}', WHOLE),
+    },
 )
 def test_result_line_with_an_answer(line: str, body: str) -> None:
     assert played(line) == [Whole(body.encode(), WHOLE_VALUE)]
 
 
-@pytest.mark.parametrize(
+@table(
     ("line", "what"),
-    [
-        pytest.param(
+    {
+        "no response": (
             '{"custom_id":"x","response":null,"error":{"code":"batch_expired","message":"too late"}}',
             "too late",
-            id="no response",
         ),
-        pytest.param(
+        "an error as its body": (
             '{"custom_id":"x","response":{"status_code":400,"body":{"error":{"message":"bad"}}},"error":null}',
             "bad",
-            id="an error as its body",
         ),
-        pytest.param('{"custom_id":"x","response":null,"error":null}', "no answer", id="nothing said"),
-        pytest.param('{"custom_id":"x","response":{"body":null},"error":null}', "no answer", id="body null"),
-        pytest.param('{"custom_id":"x","response":5}', "no answer", id="odd"),
-    ],
+        "nothing said": ('{"custom_id":"x","response":null,"error":null}', "no answer"),
+        "body null": ('{"custom_id":"x","response":{"body":null},"error":null}', "no answer"),
+        "odd": ('{"custom_id":"x","response":5}', "no answer"),
+    },
 )
 def test_result_line_without_an_answer(line: str, what: str) -> None:
     assert played(f"{WHOLE}\n{line}\n")[1] == Failed("f:2: 'x'", what)
@@ -172,43 +165,27 @@ def test_recorded_error(line: str, what: str) -> None:
     assert played(f"\n{line}") == [Failed("f:2", what)]
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "line"),
-    [
-        pytest.param("hello\n", "f:1: neither JSON nor an event stream: see chatpipe show --help", id="text"),
-        pytest.param(
-            f"{CHUNK}\nhello\n",
-            "f:2: neither JSON nor an event stream: see chatpipe show --help",
-            id="behind",
-        ),
-        pytest.param(
-            "[1]\n", "f:1: neither JSON nor an event stream: see chatpipe show --help", id="an array"
-        ),
-        pytest.param(
+    {
+        "text": ("hello\n", "f:1: neither JSON nor an event stream: see chatpipe show --help"),
+        "behind": (f"{CHUNK}\nhello\n", "f:2: neither JSON nor an event stream: see chatpipe show --help"),
+        "an array": ("[1]\n", "f:1: neither JSON nor an event stream: see chatpipe show --help"),
+        "another object": (
             '{"a":1}\n',
             "f:1: neither a chunk, a completion nor a result: see chatpipe show --help",
-            id="another object",
         ),
-        pytest.param(
+        "a request": (
             '\n{"messages":[]}\n',
             "f:2: neither a chunk, a completion nor a result: see chatpipe show --help",
-            id="a request",
         ),
-        pytest.param(
-            f"{CHUNK}\n{CHUNK[:-3]}\n", "f:2: not JSON: expecting ',' delimiter (column 57)", id="a cut line"
-        ),
-        pytest.param(
-            "\n" + PRETTY[:-2], "f:11: not JSON: expecting ',' delimiter (column 4)", id="a cut page"
-        ),
-        pytest.param('{"id":\n', "f:1: not JSON: expecting value (column 7)", id="cut on its first line"),
-        pytest.param(
-            b'{"a":"\xff"}\n', "f:1: not JSON: byte 0xff is not UTF-8 (column 7)", id="invalid UTF-8"
-        ),
-        pytest.param(
-            b"\x00\x01\n", "f:1: neither JSON nor an event stream: see chatpipe show --help", id="binary"
-        ),
-        pytest.param(f"{CHUNK}{CHUNK}\n", "f:1: not JSON: extra data (column 60)", id="two on a line"),
-    ],
+        "a cut line": (f"{CHUNK}\n{CHUNK[:-3]}\n", "f:2: not JSON: expecting ',' delimiter (column 57)"),
+        "a cut page": ("\n" + PRETTY[:-2], "f:11: not JSON: expecting ',' delimiter (column 4)"),
+        "cut on its first line": ('{"id":\n', "f:1: not JSON: expecting value (column 7)"),
+        "invalid UTF-8": (b'{"a":"\xff"}\n', "f:1: not JSON: byte 0xff is not UTF-8 (column 7)"),
+        "binary": (b"\x00\x01\n", "f:1: neither JSON nor an event stream: see chatpipe show --help"),
+        "two on a line": (f"{CHUNK}{CHUNK}\n", "f:1: not JSON: extra data (column 60)"),
+    },
 )
 def test_what_is_no_recording_is_65_with_its_place(text: str | bytes, line: str) -> None:
     with refused(BadInput, line):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from chatpipe.response import sse
 from response.streams import decode
+from tables import table
 
 MARK = b"\xef\xbb\xbf"
 
@@ -20,61 +21,56 @@ def fed(*pieces: bytes) -> list[bytes]:
     return [payload for piece in pieces for payload in decoder.feed(piece)]
 
 
-@pytest.mark.parametrize(
+@table(
     ("data", "payloads"),
-    [
-        pytest.param(b"data: a\n\n", [b"a"], id="one event"),
-        pytest.param(b"data: a\n\ndata: b\n\n", [b"a", b"b"], id="two events"),
-        pytest.param(b"data: a\r\n\r\n", [b"a"], id="CRLF"),
-        pytest.param(b"data: a\r\r", [b"a"], id="CR"),
-        pytest.param(b"data: a\r\n\ndata: b\n\r\ndata: c\r\r\n", [b"a", b"b", b"c"], id="line ends mixed"),
-        pytest.param(b"data: a\n\rdata: b\n\n", [b"a", b"b"], id="LF CR are two line ends"),
-        pytest.param(b"data:a\n\n", [b"a"], id="no space"),
-        pytest.param(b"data:  a \n\n", [b" a "], id="only one space goes"),
-        pytest.param(b"data:\ta\n\n", [b"\ta"], id="a tab stays"),
-        pytest.param(b"data: a\ndata: b\n\n", [b"a\nb"], id="data lines join"),
-        pytest.param(
-            b"data: a\r\ndata\r\ndata:\r\ndata: b\r\n\r\n", [b"a\n\n\nb"], id="empty data lines count"
-        ),
-        pytest.param(b": hi\n\n:\n\n:data: a\n\n", [], id="comments"),
-        pytest.param(b"data: a\n: hi\ndata: b\n\n", [b"a\nb"], id="comment inside an event"),
-        pytest.param(b"event: x\nid: 1\nretry: 5\n\n", [], id="no data, no event"),
-        pytest.param(b"event: x\nid\nfoo: y\ndata: a\nbar\n\n", [b"a"], id="other fields"),
-        pytest.param(b"data: \n\ndata\n\ndata:\n\n", [], id="empty data is a keep-alive"),
-        pytest.param(b"datax: a\nDATA: a\n data: a\n\n", [], id="names that are not data"),
-        pytest.param(b"\n\n\r\n\r\rdata: a\n\n\n\n", [b"a"], id="blank lines"),
-        pytest.param(MARK + b"data: a\n\n", [b"a"], id="byte order mark"),
-        pytest.param(MARK + MARK + b"data: a\n\n", [], id="a second mark belongs to the name"),
-        pytest.param(b"\n" + MARK + b"data: a\n\n", [], id="a later mark belongs to the name"),
-        pytest.param(b"data: " + MARK + b"a\n\n", [MARK + b"a"], id="a mark inside stays"),
-        pytest.param(
+    {
+        "one event": (b"data: a\n\n", [b"a"]),
+        "two events": (b"data: a\n\ndata: b\n\n", [b"a", b"b"]),
+        "CRLF": (b"data: a\r\n\r\n", [b"a"]),
+        "CR": (b"data: a\r\r", [b"a"]),
+        "line ends mixed": (b"data: a\r\n\ndata: b\n\r\ndata: c\r\r\n", [b"a", b"b", b"c"]),
+        "LF CR are two line ends": (b"data: a\n\rdata: b\n\n", [b"a", b"b"]),
+        "no space": (b"data:a\n\n", [b"a"]),
+        "only one space goes": (b"data:  a \n\n", [b" a "]),
+        "a tab stays": (b"data:\ta\n\n", [b"\ta"]),
+        "data lines join": (b"data: a\ndata: b\n\n", [b"a\nb"]),
+        "empty data lines count": (b"data: a\r\ndata\r\ndata:\r\ndata: b\r\n\r\n", [b"a\n\n\nb"]),
+        "comments": (b": hi\n\n:\n\n:data: a\n\n", []),
+        "comment inside an event": (b"data: a\n: hi\ndata: b\n\n", [b"a\nb"]),
+        "no data, no event": (b"event: x\nid: 1\nretry: 5\n\n", []),
+        "other fields": (b"event: x\nid\nfoo: y\ndata: a\nbar\n\n", [b"a"]),
+        "empty data is a keep-alive": (b"data: \n\ndata\n\ndata:\n\n", []),
+        "names that are not data": (b"datax: a\nDATA: a\n data: a\n\n", []),
+        "blank lines": (b"\n\n\r\n\r\rdata: a\n\n\n\n", [b"a"]),
+        "byte order mark": (MARK + b"data: a\n\n", [b"a"]),
+        "a second mark belongs to the name": (MARK + MARK + b"data: a\n\n", []),
+        "a later mark belongs to the name": (b"\n" + MARK + b"data: a\n\n", []),
+        "a mark inside stays": (b"data: " + MARK + b"a\n\n", [MARK + b"a"]),
+        "no other line ends": (
             b"data: a\xe2\x80\xa8b\xc2\x85c\x0bd\x0ce\x1cf\n\n",
             [b"a\xe2\x80\xa8b\xc2\x85c\x0bd\x0ce\x1cf"],
-            id="no other line ends",
         ),
-        pytest.param(b"data: \xff\xfe\x00\n\n", [b"\xff\xfe\x00"], id="not UTF-8"),
-        pytest.param(b"data: a: b\n\n", [b"a: b"], id="colon in the value"),
-        pytest.param(b"", [], id="nothing"),
-    ],
+        "not UTF-8": (b"data: \xff\xfe\x00\n\n", [b"\xff\xfe\x00"]),
+        "colon in the value": (b"data: a: b\n\n", [b"a: b"]),
+        "nothing": (b"", []),
+    },
 )
 def test_stream_gives_these_events(data: bytes, payloads: list[bytes]) -> None:
     assert fed(data) == payloads
     assert fed(*(data[at : at + 1] for at in range(len(data)))) == payloads
 
 
-@pytest.mark.parametrize(
+@table(
     ("pieces", "payloads"),
-    [
-        pytest.param((b"data: a\r", b"\n\r", b"\n"), [b"a"], id="CRLF cut inside"),
-        pytest.param((b"data: a\r", b"\r"), [b"a"], id="CR CR are two"),
-        pytest.param((b"data: a\r", b"", b"\ndata: b\n\n"), [b"a\nb"], id="an empty read between CR and LF"),
-        pytest.param(
-            (b"data: a\r\n\r", b"\ndata: b\r\n\r", b"\n"), [b"a", b"b"], id="LF of the last read's CR"
-        ),
-        pytest.param((MARK[:1], MARK[1:2], MARK[2:] + b"da", b"ta: a\n\n"), [b"a"], id="byte order mark cut"),
-        pytest.param((b"\xef\xbbdata: a\n\n",), [], id="half a mark is none"),
-        pytest.param((b"da", b"ta", b":", b" ", b"a", b"\n", b"\n"), [b"a"], id="the name cut"),
-    ],
+    {
+        "CRLF cut inside": ((b"data: a\r", b"\n\r", b"\n"), [b"a"]),
+        "CR CR are two": ((b"data: a\r", b"\r"), [b"a"]),
+        "an empty read between CR and LF": ((b"data: a\r", b"", b"\ndata: b\n\n"), [b"a\nb"]),
+        "LF of the last read's CR": ((b"data: a\r\n\r", b"\ndata: b\r\n\r", b"\n"), [b"a", b"b"]),
+        "byte order mark cut": ((MARK[:1], MARK[1:2], MARK[2:] + b"da", b"ta: a\n\n"), [b"a"]),
+        "half a mark is none": ((b"\xef\xbbdata: a\n\n",), []),
+        "the name cut": ((b"da", b"ta", b":", b" ", b"a", b"\n", b"\n"), [b"a"]),
+    },
 )
 def test_pieces_give_these_events(pieces: tuple[bytes, ...], payloads: list[bytes]) -> None:
     assert fed(*pieces) == payloads
@@ -87,33 +83,31 @@ def test_event_is_given_as_soon_as_its_last_byte_is_there() -> None:
     assert decoder.feed(b"\ndata: b\n\n") == [b"b"]
 
 
-@pytest.mark.parametrize(
+@table(
     ("data", "payloads", "pending"),
-    [
-        pytest.param(b"data: [DONE]", [b"[DONE]"], False, id="done"),
-        pytest.param(b"data: [DONE]\n", [b"[DONE]"], False, id="done, its line ended"),
-        pytest.param(b"data:[DONE]\r", [b"[DONE]"], False, id="done, CR"),
-        pytest.param(b'data: {"a":1}', [b'{"a":1}'], False, id="object"),
-        pytest.param(b'data: {"a":1}\n', [b'{"a":1}'], False, id="object, its line ended"),
-        pytest.param(b'data: {"a":\ndata: 1}', [b'{"a":\n1}'], False, id="object of two lines"),
-        pytest.param(MARK + b"data: {}", [b"{}"], False, id="byte order mark"),
-        pytest.param(b'data: {"a":1}\nda', [b'{"a":1}'], False, id="object, then half a name"),
-        pytest.param(
-            b'data: {"a":"\\ud83d"}', [b'{"a":"\\ud83d"}'], False, id="object with a lone surrogate"
-        ),
-        pytest.param(b"data: [DONE", [], True, id="half of done"),
-        pytest.param(b'data: {"a":1', [], True, id="half an object"),
-        pytest.param(b'data: {"a":1}}', [], True, id="more than an object"),
-        pytest.param(b'data: {"a":"\xff"}', [], True, id="object that is not UTF-8"),
-        pytest.param(b"data: 1", [], True, id="a number may go on"),
-        pytest.param(b'data: {"a":\n', [], True, id="object that was to go on"),
-        pytest.param(b"data:", [], True, id="no data yet"),
-        pytest.param(b"dat", [], True, id="half a name"),
-        pytest.param(b": comm", [], False, id="half a comment"),
-        pytest.param(b"event: x\n", [], False, id="other field"),
-        pytest.param(b"data: {}\n\n", [], False, id="nothing left"),
-        pytest.param(b"", [], False, id="nothing at all"),
-    ],
+    {
+        "done": (b"data: [DONE]", [b"[DONE]"], False),
+        "done, its line ended": (b"data: [DONE]\n", [b"[DONE]"], False),
+        "done, CR": (b"data:[DONE]\r", [b"[DONE]"], False),
+        "object": (b'data: {"a":1}', [b'{"a":1}'], False),
+        "object, its line ended": (b'data: {"a":1}\n', [b'{"a":1}'], False),
+        "object of two lines": (b'data: {"a":\ndata: 1}', [b'{"a":\n1}'], False),
+        "byte order mark": (MARK + b"data: {}", [b"{}"], False),
+        "object, then half a name": (b'data: {"a":1}\nda', [b'{"a":1}'], False),
+        "object with a lone surrogate": (b'data: {"a":"\\ud83d"}', [b'{"a":"\\ud83d"}'], False),
+        "half of done": (b"data: [DONE", [], True),
+        "half an object": (b'data: {"a":1', [], True),
+        "more than an object": (b'data: {"a":1}}', [], True),
+        "object that is not UTF-8": (b'data: {"a":"\xff"}', [], True),
+        "a number may go on": (b"data: 1", [], True),
+        "object that was to go on": (b'data: {"a":\n', [], True),
+        "no data yet": (b"data:", [], True),
+        "half a name": (b"dat", [], True),
+        "half a comment": (b": comm", [], False),
+        "other field": (b"event: x\n", [], False),
+        "nothing left": (b"data: {}\n\n", [], False),
+        "nothing at all": (b"", [], False),
+    },
 )
 def test_end_of_the_body_keeps_what_is_whole(data: bytes, payloads: list[bytes], pending: bool) -> None:
     decoder = sse.Decoder()

@@ -8,6 +8,7 @@ import pytest
 
 from chatpipe.inputs.place import Source
 from chatpipe.schema.documents import Checker, Located, documents
+from tables import table
 
 BODY = '{"model":"m","messages":[{"role":"user","content":"q"}]}'
 
@@ -37,20 +38,20 @@ def batch(custom_id: str, body: str = BODY, method: str = "POST", url: str = "/v
     return f'{{"custom_id":"{custom_id}","method":"{method}","url":"{url}","body":{body}}}\n'
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "texts"),
-    [
-        pytest.param("", [], id="empty"),
-        pytest.param("\n \n", [], id="blank lines"),
-        pytest.param("1\n\n2\n", [(1, "1"), (3, "2")], id="JSONL"),
-        pytest.param('{"a":1}\n{"b":\n', [(1, '{"a":1}'), (2, '{"b":')], id="a broken line of JSONL is one"),
-        pytest.param('{"a":\n{"b":1}', [(1, '{"a":\n{"b":1}')], id="but a first one that goes on is not"),
-        pytest.param('\n{\n"a":1\n}\n', [(2, '{\n"a":1\n}')], id="a document printed for people"),
-        pytest.param('{"a": 1,\n"b": 2}', [(1, '{"a": 1,\n"b": 2}')], id="begun on its first line"),
-        pytest.param("[\n1\n]", [(1, "[\n1\n]")], id="an array"),
-        pytest.param('"a,"\n"b"', [(1, '"a,"'), (2, '"b"')], id="a string"),
-        pytest.param('{"a":1}x\n{"b":2}', [(1, '{"a":1}x'), (2, '{"b":2}')], id="rubbish first"),
-    ],
+    {
+        "empty": ("", []),
+        "blank lines": ("\n \n", []),
+        "JSONL": ("1\n\n2\n", [(1, "1"), (3, "2")]),
+        "a broken line of JSONL is one": ('{"a":1}\n{"b":\n', [(1, '{"a":1}'), (2, '{"b":')]),
+        "but a first one that goes on is not": ('{"a":\n{"b":1}', [(1, '{"a":\n{"b":1}')]),
+        "a document printed for people": ('\n{\n"a":1\n}\n', [(2, '{\n"a":1\n}')]),
+        "begun on its first line": ('{"a": 1,\n"b": 2}', [(1, '{"a": 1,\n"b": 2}')]),
+        "an array": ("[\n1\n]", [(1, "[\n1\n]")]),
+        "a string": ('"a,"\n"b"', [(1, '"a,"'), (2, '"b"')]),
+        "rubbish first": ('{"a":1}x\n{"b":2}', [(1, '{"a":1}x'), (2, '{"b":2}')]),
+    },
 )
 def test_documents_of_a_file(text: str, texts: list[tuple[int, str]]) -> None:
     assert [(source.line, source.data.decode()) for source in documents(lines(text))] == texts
@@ -64,44 +65,37 @@ def test_jsonl_is_read_line_by_line() -> None:
     assert next(documents(endless())).data == b"1"
 
 
-@pytest.mark.parametrize(
+@table(
     "text",
-    [
-        pytest.param(BODY, id="body"),
-        pytest.param(f"{BODY}\n\n{BODY}\n", id="bodies"),
-        pytest.param(batch("a") + batch("b"), id="Batch lines"),
-        pytest.param(f'{{"custom_id":"a","body":{BODY}}}', id="without method and url"),
-        pytest.param('"q"\n"r"', id="strings"),
-        pytest.param(
-            '{"prompt":"q"}\n{"prompt":"r","system":"s","custom_id":"c","temperature":1}', id="rows"
-        ),
-        pytest.param('{"prompt":"q","system":null}', id="row, system null"),
-        pytest.param(f'\ufeff{BODY}\n"q"', id="byte order mark"),
-        pytest.param(f'{BODY}\n{batch("a")}"q"\n{{"prompt":"r"}}', id="mixed"),
-        pytest.param("", id="empty"),
-    ],
+    {
+        "body": BODY,
+        "bodies": f"{BODY}\n\n{BODY}\n",
+        "Batch lines": batch("a") + batch("b"),
+        "without method and url": f'{{"custom_id":"a","body":{BODY}}}',
+        "strings": '"q"\n"r"',
+        "rows": '{"prompt":"q"}\n{"prompt":"r","system":"s","custom_id":"c","temperature":1}',
+        "row, system null": '{"prompt":"q","system":null}',
+        "byte order mark": f'\ufeff{BODY}\n"q"',
+        "mixed": f'{BODY}\n{batch("a")}"q"\n{{"prompt":"r"}}',
+        "empty": "",
+    },
 )
 def test_nothing_wrong(text: str) -> None:
     assert said(text) == []
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "problems"),
-    [
-        pytest.param(
-            "{x}", ["1:2 : is not JSON: expecting property name enclosed in double quotes"], id="not JSON"
-        ),
-        pytest.param(
+    {
+        "not JSON": ("{x}", ["1:2 : is not JSON: expecting property name enclosed in double quotes"]),
+        "not JSON, among good ones": (
             f"{BODY}\n\n{{x}}\n{BODY}",
             ["3:2 : is not JSON: expecting property name enclosed in double quotes"],
-            id="not JSON, among good ones",
         ),
-        pytest.param(
-            '{\n"a":\n}', ["3:1 : is not JSON: expecting value"], id="not JSON in a document of several lines"
-        ),
-        pytest.param("5", ["1:1 : is a number, not an object"], id="a number"),
-        pytest.param(f"[{BODY}]", ["1:1 : is an array, not an object"], id="an array"),
-        pytest.param(
+        "not JSON in a document of several lines": ('{\n"a":\n}', ["3:1 : is not JSON: expecting value"]),
+        "a number": ("5", ["1:1 : is a number, not an object"]),
+        "an array": (f"[{BODY}]", ["1:1 : is an array, not an object"]),
+        "inside a body": (
             '{"model":"m","messages":[{"role":"sytem","content":"q"}]}',
             [
                 (
@@ -109,14 +103,12 @@ def test_nothing_wrong(text: str) -> None:
                     "developer, system, user, assistant, tool, function"
                 )
             ],
-            id="inside a body",
         ),
-        pytest.param(
+        "inside a document of several lines": (
             '{\n "model": "m",\n "messages": [\n  {"role": "user",\n   "content": 5}]\n}',
             ["5:15 /messages/0/content: is 5, not a string or an array"],
-            id="inside a document of several lines",
         ),
-        pytest.param(
+        "rows": (
             '{"prompt":5}\n{"prompt":""}\n{"prompt":"q","system":[]}\n{"prompt":"q","temperature":9}',
             [
                 "1:11 /prompt: is a number, not a string",
@@ -124,44 +116,37 @@ def test_nothing_wrong(text: str) -> None:
                 "3:24 /system: is an array, not a string",
                 "4:29 /temperature: is 9, more than 2",
             ],
-            id="rows",
         ),
-        pytest.param(
+        "the envelope of a Batch line": (
             '{"custom_id":"a","method":"GET","url":5,"body":5}',
             [
                 "1:27 /method: is 'GET', not 'POST'",
                 "1:39 /url: is a number, not a string",
                 "1:48 /body: is 5, not an object",
             ],
-            id="the envelope of a Batch line",
         ),
-        pytest.param(f'{{"body":{BODY}}}', ["1:1 : has no 'custom_id'"], id="a Batch line without an id"),
-        pytest.param(
+        "a Batch line without an id": (f'{{"body":{BODY}}}', ["1:1 : has no 'custom_id'"]),
+        "an id of a wrong type": (
             f'{{"custom_id":5,"body":{BODY}}}',
             ["1:14 /custom_id: is a number, not a string"],
-            id="an id of a wrong type",
         ),
-        pytest.param(
+        "inside the body of a Batch line": (
             batch("a", '{"model":"m","messages":[],"n":0}'),
             ["1:94 /body/messages: is empty", "1:101 /body/n: is 0, less than 1"],
-            id="inside the body of a Batch line",
         ),
-        pytest.param(
+        "an id twice": (
             batch("a") + "\n" + batch("b") + batch("a"),
             ["4:14 /custom_id: 'a' is on line 1, too"],
-            id="an id twice",
         ),
-        pytest.param(
+        "an id twice, in a row": (
             batch("a") + '{"prompt":"q","custom_id":"a"}',
             ["2:27 /custom_id: 'a' is on line 1, too"],
-            id="an id twice, in a row",
         ),
-        pytest.param(
+        "two urls": (
             batch("a") + batch("b", url="/v1/embeddings"),
             ["2:40 /url: is '/v1/embeddings', but '/v1/chat/completions' on line 1"],
-            id="two urls",
         ),
-    ],
+    },
 )
 def test_problems_with_their_places(text: str, problems: list[str]) -> None:
     assert said(text) == problems

@@ -13,6 +13,7 @@ from chatpipe.inputs.place import Source
 from chatpipe.request.form import Form
 from chatpipe.schema.refuse import refuse_form
 from chatpipe.schema.strict import Finding, lint, warnings
+from tables import table
 
 Json = dict[str, Any]
 NO_OBJECT = "strict mode wants 'type': 'object' at the root"
@@ -32,93 +33,67 @@ def form(schema: Json, *, strict: bool = True, text: bytes | None = None) -> For
     return Form("--schema", "n", Found(schema, Source("s.json", text)), strict)
 
 
-@pytest.mark.parametrize(
+@table(
     "schema",
-    [
-        pytest.param(CLOSED, id="no properties"),
-        pytest.param(closed(a={"type": "string"}, b={"type": ["integer", "null"]}), id="types"),
-        pytest.param(closed(a=closed(b={"type": "null"})), id="nested"),
-        pytest.param(closed(a={"anyOf": [CLOSED, {"type": "null"}]}), id="anyOf inside"),
-        pytest.param(closed(a={"type": "array", "items": CLOSED, "minItems": 1, "maxItems": 9}), id="array"),
-        pytest.param(closed(a={"$ref": "#"}), id="recursive"),
-        pytest.param({**closed(a={"$ref": "#/$defs/b"}), "$defs": {"b": CLOSED}}, id="$defs"),
-        pytest.param(closed(a={"enum": ["x", 1, None]}, b={"const": "c"}), id="enum and const"),
-        pytest.param(
-            closed(
-                a={"type": "string", "pattern": "^a", "format": "date-time", "minLength": 1, "maxLength": 2},
-                b={"type": "number", "minimum": 0, "exclusiveMaximum": 1, "multipleOf": 0.5},
-            ),
-            id="limits",
+    {
+        "no properties": CLOSED,
+        "types": closed(a={"type": "string"}, b={"type": ["integer", "null"]}),
+        "nested": closed(a=closed(b={"type": "null"})),
+        "anyOf inside": closed(a={"anyOf": [CLOSED, {"type": "null"}]}),
+        "array": closed(a={"type": "array", "items": CLOSED, "minItems": 1, "maxItems": 9}),
+        "recursive": closed(a={"$ref": "#"}),
+        "$defs": {**closed(a={"$ref": "#/$defs/b"}), "$defs": {"b": CLOSED}},
+        "enum and const": closed(a={"enum": ["x", 1, None]}, b={"const": "c"}),
+        "limits": closed(
+            a={"type": "string", "pattern": "^a", "format": "date-time", "minLength": 1, "maxLength": 2},
+            b={"type": "number", "minimum": 0, "exclusiveMaximum": 1, "multipleOf": 0.5},
         ),
-        pytest.param(
-            {**closed(a={"title": "A", "description": "d", "examples": [1], "default": 1}), "$schema": "x"},
-            id="annotations",
-        ),
-        pytest.param(closed(allOf={"type": "string"}, oneOf={"enum": ["not"]}), id="keywords as names"),
-        pytest.param(closed(a={"const": {"allOf": []}}), id="keywords in a value"),
-        pytest.param({**CLOSED, "$defs": 5}, id="a later draft's keyword, holding anything"),
-        pytest.param(
-            {**CLOSED, "$defs": {"a": {"format": [], "enum": 5, "$defs": 5}}}, id="and what is in it"
-        ),
-    ],
+        "annotations": {
+            **closed(a={"title": "A", "description": "d", "examples": [1], "default": 1}),
+            "$schema": "x",
+        },
+        "keywords as names": closed(allOf={"type": "string"}, oneOf={"enum": ["not"]}),
+        "keywords in a value": closed(a={"const": {"allOf": []}}),
+        "a later draft's keyword, holding anything": {**CLOSED, "$defs": 5},
+        "and what is in it": {**CLOSED, "$defs": {"a": {"format": [], "enum": 5, "$defs": 5}}},
+    },
 )
 def test_taken(schema: Json) -> None:
     assert lint(schema) == []
 
 
-@pytest.mark.parametrize(
+@table(
     ("schema", "findings"),
-    [
-        pytest.param({}, [("", NO_OBJECT)], id="anything"),
-        pytest.param({"type": "array", "items": CLOSED}, [("", NO_OBJECT)], id="array"),
-        pytest.param(
-            {"$ref": "#/$defs/a", "$defs": {"a": CLOSED}},
-            [("", NO_OBJECT)],
-            id="$ref at the root",
-        ),
-        pytest.param({"anyOf": [CLOSED]}, [("", UNION)], id="anyOf at the root"),
-        pytest.param({"type": "object"}, [("", OPEN)], id="open"),
-        pytest.param(
-            {**CLOSED, "additionalProperties": {"type": "string"}},
-            [("", OPEN)],
-            id="a map",
-        ),
-        pytest.param(
+    {
+        "anything": ({}, [("", NO_OBJECT)]),
+        "array": ({"type": "array", "items": CLOSED}, [("", NO_OBJECT)]),
+        "$ref at the root": ({"$ref": "#/$defs/a", "$defs": {"a": CLOSED}}, [("", NO_OBJECT)]),
+        "anyOf at the root": ({"anyOf": [CLOSED]}, [("", UNION)]),
+        "open": ({"type": "object"}, [("", OPEN)]),
+        "a map": ({**CLOSED, "additionalProperties": {"type": "string"}}, [("", OPEN)]),
+        "optional": (
             {**closed(a={}, b={}), "required": ["b"]},
             [("/properties/a", "strict mode wants it in 'required' (with null among its types if optional)")],
-            id="optional",
         ),
-        pytest.param(
-            closed(a={"type": ["object", "null"]}),
-            [("/properties/a", OPEN)],
-            id="open inside",
-        ),
-        pytest.param(
-            closed(a={"properties": {}}),
-            [("/properties/a", OPEN)],
-            id="an object that does not say so",
-        ),
-        pytest.param(
+        "open inside": (closed(a={"type": ["object", "null"]}), [("/properties/a", OPEN)]),
+        "an object that does not say so": (closed(a={"properties": {}}), [("/properties/a", OPEN)]),
+        "in anyOf": (
             closed(a={"anyOf": [{"type": "null"}, {"type": "object"}]}),
             [("/properties/a/anyOf/1", OPEN)],
-            id="in anyOf",
         ),
-        pytest.param(
+        "in $defs": (
             {**CLOSED, "$defs": {"a/b": {"type": "array", "items": {"type": "object"}}}},
             [("/$defs/a~1b/items", OPEN)],
-            id="in $defs",
         ),
-        pytest.param(
+        "format": (
             closed(a={"type": "string", "format": "uri"}),
             [("/properties/a/format", "strict mode knows no format 'uri'")],
-            id="format",
         ),
-        pytest.param(
+        "keywords": (
             {**CLOSED, "allOf": [{}], "not": {"type": "null"}},
             [("/allOf", "strict mode takes no 'allOf'"), ("/not", "strict mode takes no 'not'")],
-            id="keywords",
         ),
-    ],
+    },
 )
 def test_refused(schema: Json, findings: list[tuple[str, str]]) -> None:
     assert lint(schema) == [Finding(*each) for each in findings]
@@ -155,40 +130,33 @@ def many(count: int, length: int = 1) -> list[str]:
     return [str(number).rjust(length, "x") for number in range(count)]
 
 
-@pytest.mark.parametrize(
+@table(
     ("schema", "whats"),
-    [
-        (closed(**{key: {} for key in many(5000)}), []),
-        (closed(**{key: {} for key in many(5001)}), ["5001 properties: strict mode takes 5000 at most"]),
-        (closed(a={"enum": many(500)}, b={"enum": many(500)}), []),
-        (
+    {
+        "5000 properties": (closed(**{key: {} for key in many(5000)}), []),
+        "5001": (
+            closed(**{key: {} for key in many(5001)}),
+            ["5001 properties: strict mode takes 5000 at most"],
+        ),
+        "1000 values": (closed(a={"enum": many(500)}, b={"enum": many(500)}), []),
+        "1001": (
             closed(a={"enum": many(500)}, b={"enum": many(501)}),
             ["1001 values in 'enum': strict mode takes 1000 at most"],
         ),
-        (closed(a={"enum": many(250, 100)}), []),
-        (
+        "250 long values": (closed(a={"enum": many(250, 100)}), []),
+        "251": (
             closed(a={"enum": many(251, 60)}),
             ["15060 characters in an 'enum' of 251 values: strict mode takes 15000 at most"],
         ),
-        (closed(**{key: {} for key in many(1000, 100)}, a={"const": "x" * 19_999}), []),
-        (
+        "120000 letters": (closed(**{key: {} for key in many(1000, 100)}, a={"const": "x" * 19_999}), []),
+        "120002": (
             {
                 **closed(**{key: {} for key in many(1000, 100)}, a={"const": "x" * 19_999}),
                 "$defs": {"bc": {}},
             },
             ["120002 characters in names and values: strict mode takes 120000 at most"],
         ),
-    ],
-    ids=[
-        "5000 properties",
-        "5001",
-        "1000 values",
-        "1001",
-        "250 long values",
-        "251",
-        "120000 letters",
-        "120002",
-    ],
+    },
 )
 def test_sizes(schema: Json, whats: list[str]) -> None:
     assert [(finding.pointer, finding.what) for finding in lint(schema)] == [("", what) for what in whats]

@@ -20,6 +20,7 @@ from chatpipe.wire.client import Dial, open_transport, proxy_for
 from loopback import reply, serve
 from refusals import refused
 from senders import HI, Sender
+from tables import table
 from wire.servers import raw_server
 
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
@@ -30,41 +31,33 @@ P = "http://proxy:3128"
 # Proxies
 
 
-@pytest.mark.parametrize(
+@table(
     ("url", "option", "environ", "proxy"),
-    [
-        pytest.param("http://h/", None, {}, None, id="nothing set"),
-        pytest.param("http://h/", P, {}, P, id="option"),
-        pytest.param("http://h/", "proxy:3128", {}, P, id="option without scheme"),
-        pytest.param("http://h/", P, {"http_proxy": "http://other"}, P, id="option wins"),
-        pytest.param("http://h/", P, {"no_proxy": "*"}, P, id="option wins over no_proxy"),
-        pytest.param("http://h/", "", {"http_proxy": P}, None, id="empty option is no proxy"),
-        pytest.param("http://h/", None, {"http_proxy": P}, P, id="http_proxy"),
-        pytest.param("http://h/", None, {"HTTP_PROXY": P}, P, id="HTTP_PROXY"),
-        pytest.param("http://h/", None, {"http_proxy": "proxy:3128"}, P, id="variable without scheme"),
-        pytest.param("https://h/", None, {"http_proxy": P}, None, id="http_proxy is not for https"),
-        pytest.param("https://h/", None, {"https_proxy": P}, P, id="https_proxy"),
-        pytest.param("http://h/", None, {"https_proxy": P}, None, id="https_proxy is not for http"),
-        pytest.param("http://h/", None, {"all_proxy": P}, P, id="all_proxy"),
-        pytest.param("https://h/", None, {"ALL_PROXY": "socks5://h:1"}, "socks5://h:1", id="ALL_PROXY"),
-        pytest.param(
-            "http://h/", None, {"http_proxy": P, "all_proxy": "http://other"}, P, id="own scheme first"
-        ),
-        pytest.param(
-            "http://h/", None, {"http_proxy": P, "HTTP_PROXY": "http://other"}, P, id="lower case wins"
-        ),
-        pytest.param(
-            "http://h/", None, {"http_proxy": "", "HTTP_PROXY": P}, None, id="lower case wins, empty too"
-        ),
-        pytest.param("http://h/", None, {"http_proxy": "", "all_proxy": P}, None, id="empty is not unset"),
-        pytest.param("http://h/", None, {"HTTP_PROXY": P, "REQUEST_METHOD": "GET"}, None, id="CGI"),
-        pytest.param("http://h/", None, {"http_proxy": P, "REQUEST_METHOD": "GET"}, P, id="CGI, lower case"),
-        pytest.param("https://h/", None, {"HTTPS_PROXY": P, "REQUEST_METHOD": "GET"}, P, id="CGI, https"),
-        pytest.param("http://h/", None, {"http_proxy": P, "NO_PROXY": "h"}, None, id="NO_PROXY"),
-        pytest.param(
-            "http://h/", None, {"http_proxy": P, "no_proxy": "", "NO_PROXY": "h"}, P, id="no_proxy wins"
-        ),
-    ],
+    {
+        "nothing set": ("http://h/", None, {}, None),
+        "option": ("http://h/", P, {}, P),
+        "option without scheme": ("http://h/", "proxy:3128", {}, P),
+        "option wins": ("http://h/", P, {"http_proxy": "http://other"}, P),
+        "option wins over no_proxy": ("http://h/", P, {"no_proxy": "*"}, P),
+        "empty option is no proxy": ("http://h/", "", {"http_proxy": P}, None),
+        "http_proxy": ("http://h/", None, {"http_proxy": P}, P),
+        "HTTP_PROXY": ("http://h/", None, {"HTTP_PROXY": P}, P),
+        "variable without scheme": ("http://h/", None, {"http_proxy": "proxy:3128"}, P),
+        "http_proxy is not for https": ("https://h/", None, {"http_proxy": P}, None),
+        "https_proxy": ("https://h/", None, {"https_proxy": P}, P),
+        "https_proxy is not for http": ("http://h/", None, {"https_proxy": P}, None),
+        "all_proxy": ("http://h/", None, {"all_proxy": P}, P),
+        "ALL_PROXY": ("https://h/", None, {"ALL_PROXY": "socks5://h:1"}, "socks5://h:1"),
+        "own scheme first": ("http://h/", None, {"http_proxy": P, "all_proxy": "http://other"}, P),
+        "lower case wins": ("http://h/", None, {"http_proxy": P, "HTTP_PROXY": "http://other"}, P),
+        "lower case wins, empty too": ("http://h/", None, {"http_proxy": "", "HTTP_PROXY": P}, None),
+        "empty is not unset": ("http://h/", None, {"http_proxy": "", "all_proxy": P}, None),
+        "CGI": ("http://h/", None, {"HTTP_PROXY": P, "REQUEST_METHOD": "GET"}, None),
+        "CGI, lower case": ("http://h/", None, {"http_proxy": P, "REQUEST_METHOD": "GET"}, P),
+        "CGI, https": ("https://h/", None, {"HTTPS_PROXY": P, "REQUEST_METHOD": "GET"}, P),
+        "NO_PROXY": ("http://h/", None, {"http_proxy": P, "NO_PROXY": "h"}, None),
+        "no_proxy wins": ("http://h/", None, {"http_proxy": P, "no_proxy": "", "NO_PROXY": "h"}, P),
+    },
 )
 def test_proxy_for(url: str, option: str | None, environ: dict[str, str], proxy: str | None) -> None:
     assert proxy_for(httpx.URL(url), option, environ) == proxy
@@ -208,29 +201,24 @@ def files(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(
+@table(
     ("dial", "environ", "kind", "place"),
-    [
-        pytest.param({"cacert": "none"}, {}, MissingInput, "--cacert", id="cacert missing"),
-        pytest.param({"cacert": "text.pem"}, {}, BadConfiguration, "--cacert", id="cacert not PEM"),
-        pytest.param({"cacert": "empty.pem"}, {}, BadConfiguration, "--cacert", id="cacert empty"),
-        pytest.param({}, {"SSL_CERT_FILE": "none"}, MissingInput, "SSL_CERT_FILE", id="variable"),
-        pytest.param({"client_cert": "none"}, {}, MissingInput, "--client-cert", id="client cert missing"),
-        pytest.param(
-            {"client_cert": "folder"}, {}, MissingInput, "--client-cert", id="client cert is a folder"
-        ),
-        pytest.param(
-            {"client_cert": "text.pem"}, {}, BadConfiguration, "--client-cert", id="client cert not PEM"
-        ),
-        pytest.param(
+    {
+        "cacert missing": ({"cacert": "none"}, {}, MissingInput, "--cacert"),
+        "cacert not PEM": ({"cacert": "text.pem"}, {}, BadConfiguration, "--cacert"),
+        "cacert empty": ({"cacert": "empty.pem"}, {}, BadConfiguration, "--cacert"),
+        "variable": ({}, {"SSL_CERT_FILE": "none"}, MissingInput, "SSL_CERT_FILE"),
+        "client cert missing": ({"client_cert": "none"}, {}, MissingInput, "--client-cert"),
+        "client cert is a folder": ({"client_cert": "folder"}, {}, MissingInput, "--client-cert"),
+        "client cert not PEM": ({"client_cert": "text.pem"}, {}, BadConfiguration, "--client-cert"),
+        "client key missing": (
             {"client_cert": "text.pem", "client_key": "none"},
             {},
             MissingInput,
             "--client-key",
-            id="client key missing",
         ),
-        pytest.param({"client_key": "text.pem"}, {}, BadConfiguration, "--client-key", id="client key alone"),
-    ],
+        "client key alone": ({"client_key": "text.pem"}, {}, BadConfiguration, "--client-key"),
+    },
 )
 def test_files_that_cannot_be_used(
     dial: dict[str, str], environ: dict[str, str], kind: type[Exception], place: str, files: Path

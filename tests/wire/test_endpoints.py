@@ -11,6 +11,7 @@ from chatpipe.errors import BadConfiguration, ChatpipeError, NoAccess, Status, U
 from chatpipe.wire.endpoints import Endpoint, authorized, header, resolve
 from chatpipe.wire.options import Connection
 from refusals import refused
+from tables import table
 
 ROUTE = "/chat/completions"
 OURS = (
@@ -31,60 +32,46 @@ CHATPIPE = {"CHATPIPE_BASE_URL": "https://c.example/v1", "CHATPIPE_MODEL": "c"}
 OPENAI = {"OPENAI_BASE_URL": "https://o.example/v1", "OPENAI_MODEL": "o"}
 
 
-@pytest.mark.parametrize(
+@table(
     ("options", "environ", "url", "model"),
-    [
-        pytest.param({}, {}, "https://api.openai.com/v1", None, id="nothing"),
-        pytest.param({}, OPENAI, "https://o.example/v1", "o", id="OPENAI_*"),
-        pytest.param({}, CHATPIPE | OPENAI, "https://c.example/v1", "c", id="CHATPIPE_* before OPENAI_*"),
-        pytest.param(
-            {"base_url": "https://b.example"},
-            CHATPIPE | OPENAI,
-            "https://b.example",
-            "c",
-            id="option before all",
-        ),
-        pytest.param(
-            {"profile": "openai"}, OPENAI, "https://o.example/v1", "o", id="profile openai reads OPENAI_*"
-        ),
-        pytest.param(
+    {
+        "nothing": ({}, {}, "https://api.openai.com/v1", None),
+        "OPENAI_*": ({}, OPENAI, "https://o.example/v1", "o"),
+        "CHATPIPE_* before OPENAI_*": ({}, CHATPIPE | OPENAI, "https://c.example/v1", "c"),
+        "option before all": ({"base_url": "https://b.example"}, CHATPIPE | OPENAI, "https://b.example", "c"),
+        "profile openai reads OPENAI_*": ({"profile": "openai"}, OPENAI, "https://o.example/v1", "o"),
+        "also when from its variable": (
             {},
             {"CHATPIPE_PROFILE": "openai"} | OPENAI,
             "https://o.example/v1",
             "o",
-            id="also when from its variable",
         ),
-        pytest.param({"profile": "openai"}, {}, "https://api.openai.com/v1", None, id="profile openai"),
-        pytest.param(
-            {"profile": "echo"}, CHATPIPE | OPENAI, "http://echo.invalid/v1", "echo", id="echo reads none"
-        ),
-        pytest.param(
+        "profile openai": ({"profile": "openai"}, {}, "https://api.openai.com/v1", None),
+        "echo reads none": ({"profile": "echo"}, CHATPIPE | OPENAI, "http://echo.invalid/v1", "echo"),
+        "echo from its variable reads no other": (
             {},
             {"CHATPIPE_PROFILE": "echo"} | CHATPIPE | OPENAI,
             "http://echo.invalid/v1",
             "echo",
-            id="echo from its variable reads no other",
         ),
-        pytest.param(
+        "-p before CHATPIPE_PROFILE": (
             {"profile": "openai"},
             {"CHATPIPE_PROFILE": "echo"},
             "https://api.openai.com/v1",
             None,
-            id="-p before CHATPIPE_PROFILE",
         ),
-        pytest.param(
+        "empty variables are none": (
             {},
             {"CHATPIPE_BASE_URL": "", "CHATPIPE_MODEL": "", "CHATPIPE_PROFILE": ""} | OPENAI,
             "https://o.example/v1",
             "o",
-            id="empty variables are none",
         ),
-        pytest.param(
-            {}, {"OPENAI_BASE_URL": ""}, "https://api.openai.com/v1", None, id="empty OPENAI_BASE_URL"
-        ),
-    ],
+        "empty OPENAI_BASE_URL": ({}, {"OPENAI_BASE_URL": ""}, "https://api.openai.com/v1", None),
+    },
 )
-def test_who_wins(options: dict[str, Any], environ: dict[str, str], url: str, model: str | None) -> None:
+def test_options_win_over_variables_and_these_over_profiles(
+    options: dict[str, Any], environ: dict[str, str], url: str, model: str | None
+) -> None:
     found = endpoint(environ, **options)
     assert (found.url, found.base_url, found.model) == (url + ROUTE, url, model)
 
@@ -101,93 +88,75 @@ def test_echo_is_in_process_and_takes_nothing_from_outside() -> None:
     assert found == Endpoint("http://echo.invalid/v1" + ROUTE, OURS, "echo", True, None, False)
 
 
-@pytest.mark.parametrize(
+@table(
     ("options", "environ", "key_env", "needs_key"),
-    [
-        pytest.param({}, {}, "OPENAI_API_KEY", True, id="api.openai.com"),
-        pytest.param({"profile": "openai"}, {}, "OPENAI_API_KEY", True, id="profile openai"),
-        pytest.param({"base_url": "https://api.openai.com/v1"}, {}, "OPENAI_API_KEY", True, id="by its URL"),
-        pytest.param({"base_url": "https://API.OpenAI.com/v1"}, {}, "OPENAI_API_KEY", True, id="in capitals"),
-        pytest.param({"base_url": "https://b.example"}, {}, "OPENAI_API_KEY", False, id="another server"),
-        pytest.param(
-            {"base_url": "https://b.example", "profile": "openai"},
-            {},
-            "OPENAI_API_KEY",
-            True,
-            id="named openai",
-        ),
-        pytest.param(
-            {"base_url": "https://api.openai.com.evil.example"}, {}, "OPENAI_API_KEY", False, id="lookalike"
-        ),
-    ],
+    {
+        "api.openai.com": ({}, {}, "OPENAI_API_KEY", True),
+        "profile openai": ({"profile": "openai"}, {}, "OPENAI_API_KEY", True),
+        "by its URL": ({"base_url": "https://api.openai.com/v1"}, {}, "OPENAI_API_KEY", True),
+        "in capitals": ({"base_url": "https://API.OpenAI.com/v1"}, {}, "OPENAI_API_KEY", True),
+        "another server": ({"base_url": "https://b.example"}, {}, "OPENAI_API_KEY", False),
+        "named openai": ({"base_url": "https://b.example", "profile": "openai"}, {}, "OPENAI_API_KEY", True),
+        "lookalike": ({"base_url": "https://api.openai.com.evil.example"}, {}, "OPENAI_API_KEY", False),
+    },
 )
-def test_key(options: dict[str, Any], environ: dict[str, str], key_env: str | None, needs_key: bool) -> None:
+def test_a_key_is_needed_by_openai_only(
+    options: dict[str, Any], environ: dict[str, str], key_env: str | None, needs_key: bool
+) -> None:
     found = endpoint(environ, **options)
     assert (found.key_env, found.needs_key, found.in_process) == (key_env, needs_key, False)
 
 
-@pytest.mark.parametrize(
+@table(
     ("base_url", "url"),
-    [
-        pytest.param("https://a.example/v1", "https://a.example/v1/chat/completions", id="plain"),
-        pytest.param("https://a.example/v1/", "https://a.example/v1/chat/completions", id="final slash"),
-        pytest.param("https://a.example/v1//", "https://a.example/v1/chat/completions", id="final slashes"),
-        pytest.param("https://a.example", "https://a.example/chat/completions", id="no path"),
-        pytest.param("https://a.example/", "https://a.example/chat/completions", id="root"),
-        pytest.param(
+    {
+        "plain": ("https://a.example/v1", "https://a.example/v1/chat/completions"),
+        "final slash": ("https://a.example/v1/", "https://a.example/v1/chat/completions"),
+        "final slashes": ("https://a.example/v1//", "https://a.example/v1/chat/completions"),
+        "no path": ("https://a.example", "https://a.example/chat/completions"),
+        "root": ("https://a.example/", "https://a.example/chat/completions"),
+        "the route itself": (
             "https://a.example/v1/chat/completions",
             "https://a.example/v1/chat/completions",
-            id="the route itself",
         ),
-        pytest.param(
-            "https://a.example/v1/chat/completions/",
-            "https://a.example/v1/chat/completions",
-            id="with a slash",
-        ),
-        pytest.param(
+        "with a slash": ("https://a.example/v1/chat/completions/", "https://a.example/v1/chat/completions"),
+        "query kept": (
             "https://a.example/d/x?api-version=1",
             "https://a.example/d/x/chat/completions?api-version=1",
-            id="query kept",
         ),
-        pytest.param(
-            "https://a.example/v1#x", "https://a.example/v1/chat/completions", id="fragment dropped"
-        ),
-        pytest.param("http://127.0.0.1:8080/v1", "http://127.0.0.1:8080/v1/chat/completions", id="port"),
-        pytest.param("http://[::1]:8080/v1", "http://[::1]:8080/v1/chat/completions", id="IPv6"),
-        pytest.param("HTTP://LOCALHOST/v1", "http://LOCALHOST/v1/chat/completions", id="scheme in capitals"),
-        pytest.param(" https://a.example/v1 ", "https://a.example/v1/chat/completions", id="blanks around"),
-        pytest.param(
-            "https://a.example/%7Eu/v1", "https://a.example/%7Eu/v1/chat/completions", id="escapes kept"
-        ),
-    ],
+        "fragment dropped": ("https://a.example/v1#x", "https://a.example/v1/chat/completions"),
+        "port": ("http://127.0.0.1:8080/v1", "http://127.0.0.1:8080/v1/chat/completions"),
+        "IPv6": ("http://[::1]:8080/v1", "http://[::1]:8080/v1/chat/completions"),
+        "scheme in capitals": ("HTTP://LOCALHOST/v1", "http://LOCALHOST/v1/chat/completions"),
+        "blanks around": (" https://a.example/v1 ", "https://a.example/v1/chat/completions"),
+        "escapes kept": ("https://a.example/%7Eu/v1", "https://a.example/%7Eu/v1/chat/completions"),
+    },
 )
-def test_url(base_url: str, url: str) -> None:
+def test_the_route_is_added_to_a_base_url(base_url: str, url: str) -> None:
     assert endpoint(base_url=base_url).url == url
     assert endpoint({"CHATPIPE_BASE_URL": base_url}).url == url
 
 
-@pytest.mark.parametrize(
+@table(
     ("base_url", "what"),
-    [
-        pytest.param("a.example/v1", "'a.example/v1' is not an http or https URL", id="no scheme"),
-        pytest.param("localhost:8080", "'localhost:8080' is not an http or https URL", id="host and port"),
-        pytest.param("ftp://a.example", "'ftp://a.example' is not an http or https URL", id="ftp"),
-        pytest.param("https://", "'https://' is not an http or https URL", id="no host"),
-        pytest.param("https:///v1", "'https:///v1' is not an http or https URL", id="empty host"),
-        pytest.param("https://a:x/v1", "'https://a:x/v1' is not an http or https URL", id="port a word"),
-        pytest.param("https://a:99999", "'https://a:99999' is not an http or https URL", id="port too high"),
-        pytest.param("https://a:0", "'https://a:0' is not an http or https URL", id="port 0"),
-        pytest.param("https://[::1/v1", "'https://[::1/v1' is not an http or https URL", id="open bracket"),
-        pytest.param("https://u:p@a.example", "a base URL holds no user or password", id="password"),
-        pytest.param("https://u@a.example", "a base URL holds no user or password", id="user"),
-        pytest.param("https://a.example/a b", "the base URL has a character that no URL has", id="blank"),
-        pytest.param("https://ä.example", "the base URL has a character that no URL has", id="not ASCII"),
-        pytest.param(
-            "https://a.exam\nple", "the base URL has a character that no URL has", id="newline inside"
-        ),
-        pytest.param("https://a.exam\tple", "the base URL has a character that no URL has", id="tab inside"),
-        pytest.param("https://a.example/\x00", "the base URL has a character that no URL has", id="NUL"),
-    ],
+    {
+        "no scheme": ("a.example/v1", "'a.example/v1' is not an http or https URL"),
+        "host and port": ("localhost:8080", "'localhost:8080' is not an http or https URL"),
+        "ftp": ("ftp://a.example", "'ftp://a.example' is not an http or https URL"),
+        "no host": ("https://", "'https://' is not an http or https URL"),
+        "empty host": ("https:///v1", "'https:///v1' is not an http or https URL"),
+        "port a word": ("https://a:x/v1", "'https://a:x/v1' is not an http or https URL"),
+        "port too high": ("https://a:99999", "'https://a:99999' is not an http or https URL"),
+        "port 0": ("https://a:0", "'https://a:0' is not an http or https URL"),
+        "open bracket": ("https://[::1/v1", "'https://[::1/v1' is not an http or https URL"),
+        "password": ("https://u:p@a.example", "a base URL holds no user or password"),
+        "user": ("https://u@a.example", "a base URL holds no user or password"),
+        "blank": ("https://a.example/a b", "the base URL has a character that no URL has"),
+        "not ASCII": ("https://ä.example", "the base URL has a character that no URL has"),
+        "newline inside": ("https://a.exam\nple", "the base URL has a character that no URL has"),
+        "tab inside": ("https://a.exam\tple", "the base URL has a character that no URL has"),
+        "NUL": ("https://a.example/\x00", "the base URL has a character that no URL has"),
+    },
 )
 def test_no_url_is_78_and_placed(base_url: str, what: str) -> None:
     for found, place in (
@@ -209,13 +178,13 @@ def test_final_newline_of_a_variable_is_no_fault() -> None:
     assert endpoint({"CHATPIPE_BASE_URL": "https://a.example/v1\n"}).base_url == "https://a.example/v1"
 
 
-@pytest.mark.parametrize(
+@table(
     ("options", "environ", "place"),
-    [
-        pytest.param({"profile": "x"}, {}, "--profile", id="option"),
-        pytest.param({"profile": ""}, {}, "--profile", id="empty option"),
-        pytest.param({}, {"CHATPIPE_PROFILE": "x"}, "CHATPIPE_PROFILE", id="variable"),
-    ],
+    {
+        "option": ({"profile": "x"}, {}, "--profile"),
+        "empty option": ({"profile": ""}, {}, "--profile"),
+        "variable": ({}, {"CHATPIPE_PROFILE": "x"}, "CHATPIPE_PROFILE"),
+    },
 )
 def test_unknown_profile_is_78(options: dict[str, Any], environ: dict[str, str], place: str) -> None:
     with refused(BadConfiguration, place=place, fix="there are openai, echo"):
@@ -235,78 +204,65 @@ def test_echo_has_no_base_url(options: dict[str, Any], environ: dict[str, str]) 
 # Headers
 
 
-@pytest.mark.parametrize(
+@table(
     ("environ", "file", "typed", "headers"),
-    [
-        pytest.param({}, [], (), OURS, id="ours"),
-        pytest.param({}, [], ("X-A: 1",), (*OURS, ("X-A", "1")), id="one more"),
-        pytest.param(
+    {
+        "ours": ({}, [], (), OURS),
+        "one more": ({}, [], ("X-A: 1",), (*OURS, ("X-A", "1"))),
+        "organization and project": (
             {"OPENAI_ORG_ID": "o", "OPENAI_PROJECT_ID": "p"},
             [],
             (),
             (*OURS, ("OpenAI-Organization", "o"), ("OpenAI-Project", "p")),
-            id="organization and project",
         ),
-        pytest.param(
+        "custom": (
             {"OPENAI_CUSTOM_HEADERS": "X-A: 1\n\nX-B: 2\n"},
             [],
             (),
             (*OURS, ("X-A", "1"), ("X-B", "2")),
-            id="custom",
         ),
-        pytest.param(
+        "option before file before variable, in any case of letters": (
             {"OPENAI_CUSTOM_HEADERS": "X-A: 1"},
             ["X-A: 2", "X-B: 2"],
             ("x-b: 3",),
             (*OURS, ("X-A", "2"), ("x-b", "3")),
-            id="option before file before variable, in any case of letters",
         ),
-        pytest.param({}, [], ("X-A: 1", "X-A: 2"), (*OURS, ("X-A", "2")), id="of two the last"),
-        pytest.param(
-            {}, [], ("user-agent: me",), (OURS[0], OURS[2], ("user-agent", "me")), id="ours replaced"
-        ),
-        pytest.param({}, [], ("Accept-Encoding:",), OURS[:2], id="ours removed"),
-        pytest.param({}, ["X-A: 1"], ("X-A:",), OURS, id="the file's removed"),
-        pytest.param({}, [], ("X-A:", "X-A: 1"), (*OURS, ("X-A", "1")), id="removed and set again"),
-        pytest.param(
-            {}, [], ("X-A:  a b:c ",), (*OURS, ("X-A", "a b:c")), id="blanks around a value, a colon in it"
-        ),
-        pytest.param({}, [], ("X-A: a\tb",), (*OURS, ("X-A", "a\tb")), id="a tab in a value"),
-    ],
+        "of two the last": ({}, [], ("X-A: 1", "X-A: 2"), (*OURS, ("X-A", "2"))),
+        "ours replaced": ({}, [], ("user-agent: me",), (OURS[0], OURS[2], ("user-agent", "me"))),
+        "ours removed": ({}, [], ("Accept-Encoding:",), OURS[:2]),
+        "the file's removed": ({}, ["X-A: 1"], ("X-A:",), OURS),
+        "removed and set again": ({}, [], ("X-A:", "X-A: 1"), (*OURS, ("X-A", "1"))),
+        "blanks around a value, a colon in it": ({}, [], ("X-A:  a b:c ",), (*OURS, ("X-A", "a b:c"))),
+        "a tab in a value": ({}, [], ("X-A: a\tb",), (*OURS, ("X-A", "a\tb"))),
+    },
 )
-def test_headers(
+def test_headers_come_from_variables_a_file_and_options(
     environ: dict[str, str], file: list[str], typed: tuple[str, ...], headers: tuple[tuple[str, str], ...]
 ) -> None:
     assert endpoint(environ, *file, headers=typed).headers == headers
 
 
-@pytest.mark.parametrize(
+@table(
     ("line", "what"),
-    [
-        pytest.param("secret", "not a header", id="no colon"),
-        pytest.param(": secret", "not a header", id="no name"),
-        pytest.param("a b: secret", "not a header", id="blank in the name"),
-        pytest.param("ä: secret", "not a header", id="name not ASCII"),
-        pytest.param(
-            "A\n: secret\nB: x", "header 'A' has a character that cannot be sent", id="newline behind a name"
-        ),
-        pytest.param(
-            "A: secret\r\nB: x", "header 'A' has a character that cannot be sent", id="another header in it"
-        ),
-        pytest.param("A: sec\x00ret", "header 'A' has a character that cannot be sent", id="NUL"),
-        pytest.param("A: sécret", "header 'A' has a character that cannot be sent", id="value not ASCII"),
-        pytest.param("A: sec\x7fret", "header 'A' has a character that cannot be sent", id="DEL"),
-        pytest.param(
+    {
+        "no colon": ("secret", "not a header"),
+        "no name": (": secret", "not a header"),
+        "blank in the name": ("a b: secret", "not a header"),
+        "name not ASCII": ("ä: secret", "not a header"),
+        "newline behind a name": ("A\n: secret\nB: x", "header 'A' has a character that cannot be sent"),
+        "another header in it": ("A: secret\r\nB: x", "header 'A' has a character that cannot be sent"),
+        "NUL": ("A: sec\x00ret", "header 'A' has a character that cannot be sent"),
+        "value not ASCII": ("A: sécret", "header 'A' has a character that cannot be sent"),
+        "DEL": ("A: sec\x7fret", "header 'A' has a character that cannot be sent"),
+        "length": (
             "Content-Length: 3",
             "header 'Content-Length' says where the body ends, which follows from the body",
-            id="length",
         ),
-        pytest.param(
+        "framing": (
             "transfer-encoding: chunked",
             "header 'transfer-encoding' says where the body ends, which follows from the body",
-            id="framing",
         ),
-    ],
+    },
 )
 def test_no_header_is_2_and_its_value_is_not_shown(line: str, what: str) -> None:
     with pytest.raises(UsageFault) as fault:
@@ -315,13 +271,13 @@ def test_no_header_is_2_and_its_value_is_not_shown(line: str, what: str) -> None
     assert "secret" not in str(fault.value)
 
 
-@pytest.mark.parametrize(
+@table(
     ("environ", "file", "place"),
-    [
-        pytest.param({"OPENAI_ORG_ID": "a\nb"}, [], "OPENAI_ORG_ID", id="organization"),
-        pytest.param({"OPENAI_CUSTOM_HEADERS": "x"}, [], "OPENAI_CUSTOM_HEADERS", id="custom"),
-        pytest.param({}, ["x"], "--header-file", id="file"),
-    ],
+    {
+        "organization": ({"OPENAI_ORG_ID": "a\nb"}, [], "OPENAI_ORG_ID"),
+        "custom": ({"OPENAI_CUSTOM_HEADERS": "x"}, [], "OPENAI_CUSTOM_HEADERS"),
+        "file": ({}, ["x"], "--header-file"),
+    },
 )
 def test_place_of_a_bad_header(environ: dict[str, str], file: list[str], place: str) -> None:
     with refused(UsageFault, place=place):

@@ -23,6 +23,7 @@ from chatpipe.errors import (
 from chatpipe.inputs import values
 from chatpipe.wire import faults
 from chatpipe.wire.timeouts import DEADLINE
+from tables import table
 
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
@@ -217,30 +218,26 @@ def test_an_error_of_ours_stays_what_it_is() -> None:
     assert faults.from_exception(error, URL) is error
 
 
-@pytest.mark.parametrize(
+@table(
     ("error", "passing"),
-    [
-        pytest.param(caused(httpx.ConnectError("x"), REFUSED), True, id="refused"),
-        pytest.param(
-            caused(httpx.ConnectError("x"), socket.gaierror(socket.EAI_AGAIN, "x")), True, id="resolver down"
-        ),
-        pytest.param(caused(httpx.ProxyError("x"), REFUSED), True, id="proxy refused"),
-        pytest.param(httpx.ReadTimeout("no byte for 1 s"), True, id="time-out"),
-        pytest.param(httpx.ConnectTimeout("timed out"), True, id="connect time-out"),
-        pytest.param(httpx.ReadError("x"), True, id="read"),
-        pytest.param(httpx.RemoteProtocolError("x"), True, id="cut"),
-        pytest.param(caused(httpx.ConnectError("x"), untrusted("expired")), False, id="certificate"),
-        pytest.param(caused(httpx.ConnectError("x"), ssl.SSLError(1, "x")), False, id="tls"),
-        pytest.param(
-            caused(httpx.ConnectError("x"), socket.gaierror(socket.EAI_NONAME, "x")), False, id="no such host"
-        ),
-        pytest.param(httpx.ProxyError("407"), False, id="proxy says no"),
-        pytest.param(httpx.ReadTimeout(DEADLINE), False, id="deadline"),
-        pytest.param(httpx.LocalProtocolError("x"), False, id="bad header"),
-        pytest.param(httpx.UnsupportedProtocol("x"), False, id="scheme"),
-        pytest.param(httpx.InvalidURL("x"), False, id="url"),
-        pytest.param(BadInput("x"), False, id="ours"),
-    ],
+    {
+        "refused": (caused(httpx.ConnectError("x"), REFUSED), True),
+        "resolver down": (caused(httpx.ConnectError("x"), socket.gaierror(socket.EAI_AGAIN, "x")), True),
+        "proxy refused": (caused(httpx.ProxyError("x"), REFUSED), True),
+        "time-out": (httpx.ReadTimeout("no byte for 1 s"), True),
+        "connect time-out": (httpx.ConnectTimeout("timed out"), True),
+        "read": (httpx.ReadError("x"), True),
+        "cut": (httpx.RemoteProtocolError("x"), True),
+        "certificate": (caused(httpx.ConnectError("x"), untrusted("expired")), False),
+        "tls": (caused(httpx.ConnectError("x"), ssl.SSLError(1, "x")), False),
+        "no such host": (caused(httpx.ConnectError("x"), socket.gaierror(socket.EAI_NONAME, "x")), False),
+        "proxy says no": (httpx.ProxyError("407"), False),
+        "deadline": (httpx.ReadTimeout(DEADLINE), False),
+        "bad header": (httpx.LocalProtocolError("x"), False),
+        "scheme": (httpx.UnsupportedProtocol("x"), False),
+        "url": (httpx.InvalidURL("x"), False),
+        "ours": (BadInput("x"), False),
+    },
 )
 def test_is_passing(error: Exception, passing: bool) -> None:
     assert faults.is_passing(error) is passing
@@ -289,26 +286,20 @@ def test_each_status_has_its_exit_status_and_hint(status: int, exit_status: int,
     assert (int(fault.status), fault.fix, fault.http_status) == (exit_status, fix, status)
 
 
-@pytest.mark.parametrize(
+@table(
     ("body", "ours"),
-    [
-        pytest.param(
-            api_error("The model 'x' does not exist", code='"model_not_found"'), False, id="OpenAI, model"
-        ),
-        pytest.param(api_error("Not found the model x or Permission denied"), False, id="Moonshot, model"),
-        pytest.param(api_error("model 'x' not found"), False, id="Ollama, model"),
-        pytest.param(api_error("Invalid URL (POST /v1/v1/chat/completions)"), True, id="OpenAI, path"),
-        pytest.param(
-            b'{"error":{"code":404,"message":"File Not Found","type":"not_found_error"}}',
-            True,
-            id="llama.cpp",
-        ),
-        pytest.param(b'{"detail":"Not Found"}', True, id="FastAPI"),
-        pytest.param(b'{"error":"Unexpected endpoint or method. (POST /chat)"}', True, id="LM Studio"),
-        pytest.param(b"404 page not found", True, id="Go"),
-        pytest.param(b"<html><title>404 Not Found</title></html>", True, id="nginx"),
-        pytest.param(b"", True, id="empty"),
-    ],
+    {
+        "OpenAI, model": (api_error("The model 'x' does not exist", code='"model_not_found"'), False),
+        "Moonshot, model": (api_error("Not found the model x or Permission denied"), False),
+        "Ollama, model": (api_error("model 'x' not found"), False),
+        "OpenAI, path": (api_error("Invalid URL (POST /v1/v1/chat/completions)"), True),
+        "llama.cpp": (b'{"error":{"code":404,"message":"File Not Found","type":"not_found_error"}}', True),
+        "FastAPI": (b'{"detail":"Not Found"}', True),
+        "LM Studio": (b'{"error":"Unexpected endpoint or method. (POST /chat)"}', True),
+        "Go": (b"404 page not found", True),
+        "nginx": (b"<html><title>404 Not Found</title></html>", True),
+        "empty": (b"", True),
+    },
 )
 def test_a_404_that_is_not_about_the_request_is_about_the_base_url(body: bytes, ours: bool) -> None:
     fault = from_reply(404, body)
@@ -316,52 +307,42 @@ def test_a_404_that_is_not_about_the_request_is_about_the_base_url(body: bytes, 
     assert ("base URL" in fault.fix) is ours
 
 
-@pytest.mark.parametrize(
+@table(
     ("body", "said"),
-    [
-        pytest.param(api_error("Bad thing"), "Bad thing", id="OpenAI"),
-        pytest.param(
-            b'{"error":{"code":400,"message":"Too long","type":"x","n_ctx":5}}', "Too long", id="llama.cpp"
-        ),
-        pytest.param(
-            b'[{"error":{"code":400,"message":"Bad key","status":"INVALID"}}]', "Bad key", id="Gemini"
-        ),
-        pytest.param(b'{"error":"just words"}', "just words", id="error is a string"),
-        pytest.param(b'{"message":"Unauthorized"}', "Unauthorized", id="message on top"),
-        pytest.param(
-            b'{"object":"error","message":"vLLM of old","code":400}', "vLLM of old", id="vLLM of old"
-        ),
-        pytest.param(b'{"detail":"Nope"}', "Nope", id="detail"),
-        pytest.param(
+    {
+        "OpenAI": (api_error("Bad thing"), "Bad thing"),
+        "llama.cpp": (b'{"error":{"code":400,"message":"Too long","type":"x","n_ctx":5}}', "Too long"),
+        "Gemini": (b'[{"error":{"code":400,"message":"Bad key","status":"INVALID"}}]', "Bad key"),
+        "error is a string": (b'{"error":"just words"}', "just words"),
+        "message on top": (b'{"message":"Unauthorized"}', "Unauthorized"),
+        "vLLM of old": (b'{"object":"error","message":"vLLM of old","code":400}', "vLLM of old"),
+        "detail": (b'{"detail":"Nope"}', "Nope"),
+        "detail is a list": (
             b'{"detail":[{"loc":["body","n"],"msg":"too small"}]}',
             '[{"loc":["body","n"],"msg":"too small"}]',
-            id="detail is a list",
         ),
-        pytest.param(b'{"error":{"code":7}}', '{"code":7}', id="error without message"),
-        pytest.param(b'{"error":{"message":""}}', '{"message":""}', id="empty message"),
-        pytest.param(b'"bare string"', "bare string", id="JSON string"),
-        pytest.param(b'{"a":1}', '{"a":1}', id="another object"),
-        pytest.param(b"plain  text\n", "plain text", id="text"),
-        pytest.param(b"caf\xe9", "caf\ufffd", id="not UTF-8"),
-        pytest.param(b"", "bad request", id="empty"),
-        pytest.param(b" \n", "bad request", id="blank"),
-        pytest.param(
+        "error without message": (b'{"error":{"code":7}}', '{"code":7}'),
+        "empty message": (b'{"error":{"message":""}}', '{"message":""}'),
+        "JSON string": (b'"bare string"', "bare string"),
+        "another object": (b'{"a":1}', '{"a":1}'),
+        "text": (b"plain  text\n", "plain text"),
+        "not UTF-8": (b"caf\xe9", "caf\ufffd"),
+        "empty": (b"", "bad request"),
+        "blank": (b" \n", "bad request"),
+        "HTML with title": (
             b"<!DOCTYPE html>\n<html><head><TITLE>502 &amp; Bad\n Gateway</TITLE></head><p>x</p></html>",
             "502 & Bad Gateway",
-            id="HTML with title",
         ),
-        pytest.param(
+        "HTML without title": (
             b"<html><style>p{}</style><script>x=1</script><body><h1>Blocked</h1> by <b>us</b></body>",
             "Blocked by us",
-            id="HTML without title",
         ),
-        pytest.param(b"a <b> c", "a <b> c", id="no HTML"),
-        pytest.param(
+        "no HTML": (b"a <b> c", "a <b> c"),
+        "controls": (
             b'{"error":{"message":"a\\u001b[2J\\u009b\\u202eb\\ud83d\\n\\tc"}}',
             "a\\x1b[2J\\u009b\\u202eb\\ud83d c",
-            id="controls",
         ),
-    ],
+    },
 )
 def test_the_server_is_quoted_whatever_the_shape_of_its_body(body: bytes, said: str) -> None:
     fault = from_reply(400, body)
@@ -395,28 +376,26 @@ def test_a_rate_limit_is_not_a_quota() -> None:
     assert type(fault) is TryLater
 
 
-@pytest.mark.parametrize(
+@table(
     "body",
-    [
-        pytest.param(api_error("Too many", code='"context_length_exceeded"'), id="OpenAI"),
-        pytest.param(
-            b'{"error":{"code":400,"message":"x","type":"exceed_context_size_error"}}', id="llama.cpp"
-        ),
-        pytest.param(api_error("This model's maximum context length is 5 tokens"), id="vLLM"),
-    ],
+    {
+        "OpenAI": api_error("Too many", code='"context_length_exceeded"'),
+        "llama.cpp": b'{"error":{"code":400,"message":"x","type":"exceed_context_size_error"}}',
+        "vLLM": api_error("This model's maximum context length is 5 tokens"),
+    },
 )
 def test_a_prompt_that_is_too_long_gets_its_hint(body: bytes) -> None:
     assert from_reply(400, body).fix == "shorten the messages or lower --max-tokens"
 
 
-@pytest.mark.parametrize(
+@table(
     ("location", "shown"),
-    [
-        pytest.param("https://other.example/v1?token=s3cret", "https://other.example", id="another origin"),
-        pytest.param("https://me:s3cret@other.example/", "https://other.example", id="userinfo"),
-        pytest.param("/v2", "http://127.0.0.1:9", id="same origin"),
-        pytest.param("http://h:port", "nowhere", id="no URL"),
-    ],
+    {
+        "another origin": ("https://other.example/v1?token=s3cret", "https://other.example"),
+        "userinfo": ("https://me:s3cret@other.example/", "https://other.example"),
+        "same origin": ("/v2", "http://127.0.0.1:9"),
+        "no URL": ("http://h:port", "nowhere"),
+    },
 )
 def test_a_redirect_is_told_with_the_origin_it_leads_to(location: str, shown: str) -> None:
     assert (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from pipes import filled
 
 import pytest
 
@@ -12,6 +13,7 @@ from chatpipe.errors import ChatpipeError, MissingInput, NoAccess, Status, Usage
 from chatpipe.wire.keys import find, header_lines
 from chatpipe.wire.options import KeySource
 from refusals import refused
+from tables import table
 
 ENVIRON = {"A_KEY": "from-variable"}
 
@@ -21,34 +23,33 @@ def command(code: str) -> str:
     return f"'{sys.executable}' -c '{code}'"
 
 
-@pytest.mark.parametrize(
+@table(
     ("data", "key"),
-    [
-        pytest.param(b"k", "k", id="plain"),
-        pytest.param(b"k\n", "k", id="final newline"),
-        pytest.param(b"k\r\n", "k", id="CRLF"),
-        pytest.param(b"\n  k \t\n\n", "k", id="white space around"),
-        pytest.param(b"sk-" + b"x" * 500, "sk-" + "x" * 500, id="long"),
-    ],
+    {
+        "plain": (b"k", "k"),
+        "final newline": (b"k\n", "k"),
+        "CRLF": (b"k\r\n", "k"),
+        "white space around": (b"\n  k \t\n\n", "k"),
+        "long": (b"sk-" + b"x" * 500, "sk-" + "x" * 500),
+    },
 )
-def test_file(tmp_path: Path, data: bytes, key: str) -> None:
-    path = tmp_path / "key"
-    path.write_bytes(data)
-    assert find(KeySource(file=str(path)), "A_KEY", ENVIRON) == key
+def test_a_key_file_is_stripped(folder: Path, data: bytes, key: str) -> None:
+    (folder / "key").write_bytes(data)
+    assert find(KeySource(file="key"), "A_KEY", ENVIRON) == key
 
 
-@pytest.mark.parametrize(
+@table(
     ("data", "what"),
-    [
-        pytest.param(b"", "the key is empty", id="empty"),
-        pytest.param(b" \n", "the key is empty", id="white space"),
-        pytest.param(b"a\nb\n", "the key has characters that no key has", id="two lines"),
-        pytest.param(b"KEY=a b", "the key has characters that no key has", id="a blank"),
-        pytest.param(b"a\0", "the key has characters that no key has", id="NUL"),
-        pytest.param(b"a\x1bb", "the key has characters that no key has", id="a control"),
-        pytest.param("ä".encode(), "the key has characters that no key has", id="not ASCII"),
-        pytest.param(b"\xff\xfea\0", "the key has characters that no key has", id="UTF-16"),
-    ],
+    {
+        "empty": (b"", "the key is empty"),
+        "white space": (b" \n", "the key is empty"),
+        "two lines": (b"a\nb\n", "the key has characters that no key has"),
+        "a blank": (b"KEY=a b", "the key has characters that no key has"),
+        "NUL": (b"a\0", "the key has characters that no key has"),
+        "a control": (b"a\x1bb", "the key has characters that no key has"),
+        "not ASCII": ("ä".encode(), "the key has characters that no key has"),
+        "UTF-16": (b"\xff\xfea\0", "the key has characters that no key has"),
+    },
 )
 def test_unusable_key_is_77_and_not_shown(tmp_path: Path, data: bytes, what: str) -> None:
     path = tmp_path / "key"
@@ -59,15 +60,14 @@ def test_unusable_key_is_77_and_not_shown(tmp_path: Path, data: bytes, what: str
     assert fault.value.fix in ("", "one line of printable ASCII is wanted")
 
 
-@pytest.mark.parametrize(
+@table(
     ("name", "why"),
-    [
-        ("missing", "no such file or directory"),
-        ("", "no such file or directory"),
-        (".", "is a directory"),
-        ("a\0b", "embedded null byte"),
-    ],
-    ids=["missing", "no name", "directory", "NUL"],
+    {
+        "missing": ("missing", "no such file or directory"),
+        "no name": ("", "no such file or directory"),
+        "directory": (".", "is a directory"),
+        "NUL": ("a\0b", "embedded null byte"),
+    },
 )
 def test_file_that_cannot_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, why: str
@@ -77,7 +77,7 @@ def test_file_that_cannot_be_read(
         find(KeySource(file=name), "A_KEY", ENVIRON)
 
 
-def test_command() -> None:
+def test_a_command_prints_the_key() -> None:
     assert find(KeySource(command=command("print(42)")), "A_KEY", ENVIRON) == "42"
 
 
@@ -94,20 +94,16 @@ def test_command_reads_nothing_of_our_stdin() -> None:
     assert find(KeySource(command=command("import sys; print(len(sys.stdin.read()))")), None, {}) == "0"
 
 
-@pytest.mark.parametrize(
+@table(
     ("line", "what"),
-    [
-        pytest.param(
-            "no-such-program-x y", "cannot run 'no-such-program-x': no such file or directory", id="missing"
-        ),
-        pytest.param(command("exit(3)"), f"'{sys.executable}' ended with status 3", id="status"),
-        pytest.param(
-            command("print(1); exit(3)"), f"'{sys.executable}' ended with status 3", id="key, but status"
-        ),
-        pytest.param(command("pass"), "the key is empty", id="prints nothing"),
-        pytest.param(command("print(); print()"), "the key is empty", id="prints newlines"),
-        pytest.param(command("print(1); print(2)"), "the key has characters that no key has", id="two lines"),
-    ],
+    {
+        "missing": ("no-such-program-x y", "cannot run 'no-such-program-x': no such file or directory"),
+        "status": (command("exit(3)"), f"'{sys.executable}' ended with status 3"),
+        "key, but status": (command("print(1); exit(3)"), f"'{sys.executable}' ended with status 3"),
+        "prints nothing": (command("pass"), "the key is empty"),
+        "prints newlines": (command("print(); print()"), "the key is empty"),
+        "two lines": (command("print(1); print(2)"), "the key has characters that no key has"),
+    },
 )
 def test_command_that_gives_no_key_is_77(line: str, what: str) -> None:
     with refused(NoAccess, what=what, place="--key-command"):
@@ -136,18 +132,13 @@ def test_no_other_key_is_passed_to_the_command(
     assert find(KeySource(command=line), key_env, os.environ) == "0"
 
 
-def test_descriptor() -> None:
-    reader, writer = os.pipe()
-    os.write(writer, b"k\n")
-    os.close(writer)
-    assert find(KeySource(descriptor=reader), "A_KEY", ENVIRON) == "k"
+def test_a_descriptor_holds_the_key() -> None:
+    assert find(KeySource(descriptor=filled(b"k\n")), "A_KEY", ENVIRON) == "k"
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_standard_descriptor_stays_open(number: int) -> None:
-    reader, writer = os.pipe()
-    os.write(writer, b"k")
-    os.close(writer)
+    reader = filled(b"k")
     kept = os.dup(number)
     try:
         os.dup2(reader, number)
@@ -160,10 +151,8 @@ def test_standard_descriptor_stays_open(number: int) -> None:
 
 
 def test_empty_descriptor_is_77() -> None:
-    reader, writer = os.pipe()
-    os.close(writer)
     with pytest.raises(NoAccess, match="the key is empty"):
-        find(KeySource(descriptor=reader), "A_KEY", ENVIRON)
+        find(KeySource(descriptor=filled(b"")), "A_KEY", ENVIRON)
 
 
 @pytest.mark.parametrize("number", [987, 2**31 - 1, 2**40])
@@ -174,18 +163,18 @@ def test_descriptor_that_is_not_open_is_77(number: int) -> None:
     assert fault.value.status in (Status.NO_ACCESS, Status.USAGE)
 
 
-@pytest.mark.parametrize(
+@table(
     ("environ", "key"),
-    [
-        pytest.param({"A_KEY": "k"}, "k", id="set"),
-        pytest.param({"A_KEY": " k\n"}, "k", id="with white space"),
-        pytest.param({}, None, id="not set"),
-        pytest.param({"A_KEY": ""}, None, id="empty"),
-        pytest.param({"A_KEY": " \n"}, None, id="white space"),
-        pytest.param({"OPENAI_API_KEY": "k"}, None, id="another one"),
-    ],
+    {
+        "set": ({"A_KEY": "k"}, "k"),
+        "with white space": ({"A_KEY": " k\n"}, "k"),
+        "not set": ({}, None),
+        "empty": ({"A_KEY": ""}, None),
+        "white space": ({"A_KEY": " \n"}, None),
+        "another one": ({"OPENAI_API_KEY": "k"}, None),
+    },
 )
-def test_variable(environ: dict[str, str], key: str | None) -> None:
+def test_a_variable_holds_the_key(environ: dict[str, str], key: str | None) -> None:
     assert find(KeySource(), "A_KEY", environ) == key
     assert find(KeySource(), None, environ) is None
 
@@ -200,9 +189,7 @@ def test_unusable_variable_is_77_by_its_name() -> None:
 def test_first_of_file_command_descriptor_variable(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text("file")
-    reader, writer = os.pipe()
-    os.write(writer, b"descriptor")
-    os.close(writer)
+    reader = filled(b"descriptor")
     by_command = command("print(7)")
     assert find(KeySource(str(path), by_command, reader), "A_KEY", ENVIRON) == "file"
     assert find(KeySource(None, by_command, reader), "A_KEY", ENVIRON) == "7"
@@ -210,21 +197,21 @@ def test_first_of_file_command_descriptor_variable(tmp_path: Path) -> None:
     assert find(KeySource(), "A_KEY", ENVIRON) == "from-variable"
 
 
-@pytest.mark.parametrize(
+@table(
     ("data", "lines"),
-    [
-        pytest.param(b"", [], id="empty"),
-        pytest.param(b"A: b\nC: d\n", ["A: b", "C: d"], id="two"),
-        pytest.param(b"\nA: b\r\n\n  \nC: d", ["A: b", "C: d"], id="blank lines and CRLF"),
-    ],
+    {
+        "empty": (b"", []),
+        "two": (b"A: b\nC: d\n", ["A: b", "C: d"]),
+        "blank lines and CRLF": (b"\nA: b\r\n\n  \nC: d", ["A: b", "C: d"]),
+    },
 )
-def test_header_file(tmp_path: Path, data: bytes, lines: list[str]) -> None:
+def test_a_header_file_has_a_header_on_each_line(tmp_path: Path, data: bytes, lines: list[str]) -> None:
     path = tmp_path / "headers"
     path.write_bytes(data)
     assert [line.strip() for line in header_lines(str(path))] == lines
 
 
-def test_no_header_file() -> None:
+def test_without_a_header_file_there_are_no_lines() -> None:
     assert header_lines(None) == []
 
 

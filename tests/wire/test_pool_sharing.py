@@ -20,6 +20,7 @@ import loopback
 from chatpipe.wire.pool import PoolTransport
 from loopback import Close, Pause, Stall, WaitFor, chunked, event_stream, in_turn, reply, serve
 from senders import HI, AsyncSender, Sender, read, run, turns, until
+from tables import table
 
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
@@ -150,12 +151,12 @@ def test_the_cap_holds_and_requests_are_sent_in_order() -> None:
     assert all(abs(place - at) <= 3 for place, at in enumerate(order))
 
 
-@pytest.mark.parametrize(
+@table(
     ("answer", "count", "connections"),
-    [
-        pytest.param(reply(200, b"hi"), 50, 1, id="one connection serves it"),
-        pytest.param(reply(200, b"hi", {"connection": "close"}), 10, 10, id="a place is passed on alone"),
-    ],
+    {
+        "one connection serves it": (reply(200, b"hi"), 50, 1),
+        "a place is passed on alone": (reply(200, b"hi", {"connection": "close"}), 10, 10),
+    },
 )
 def test_the_queue_is_served_in_order(answer: bytes, count: int, connections: int) -> None:
     async def main(send: AsyncSender) -> None:

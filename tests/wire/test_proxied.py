@@ -23,6 +23,7 @@ from chatpipe.wire.timeouts import DEADLINE
 from loopback import Close, Pause, Proxy, Stall, chunked, closed_port, reply, serve, silent
 from refusals import refused
 from senders import HI, AsyncSender, Sender, event_loop
+from tables import table
 from wire.servers import raw_server
 
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
@@ -153,18 +154,17 @@ def test_a_silent_proxy_is_a_read_time_out(url: str, through: Through) -> None:
 # Faults behind it
 
 
-@pytest.mark.parametrize(
+@table(
     ("steps", "kind", "message"),
-    [
-        pytest.param([*chunked([b"a"], end=None), Close()], httpx.RemoteProtocolError, "without", id="cut"),
-        pytest.param([Stall()], httpx.ReadTimeout, r"^no byte for 0\.1 s$", id="stall"),
-        pytest.param(
+    {
+        "cut": ([*chunked([b"a"], end=None), Close()], httpx.RemoteProtocolError, "without"),
+        "stall": ([Stall()], httpx.ReadTimeout, r"^no byte for 0\.1 s$"),
+        "stall in the body": (
             [*chunked([b"a"], end=None), Stall()],
             httpx.ReadTimeout,
             r"^no byte for 0\.1 s$",
-            id="stall in the body",
         ),
-    ],
+    },
 )
 def test_faults_behind_a_proxy_are_those_of_the_server(
     steps: Any, kind: type[Exception], message: str, through: Through
@@ -175,19 +175,16 @@ def test_faults_behind_a_proxy_are_those_of_the_server(
             send(server.url, read=0.1 if kind is httpx.ReadTimeout else 10.0)
 
 
-@pytest.mark.parametrize(
+@table(
     ("sent", "kind", "message"),
-    [
-        pytest.param(
-            b"", httpx.ReadError, "lost the connection to 'http://h/': connection reset by peer", id="before"
-        ),
-        pytest.param(
+    {
+        "before": (b"", httpx.ReadError, "lost the connection to 'http://h/': connection reset by peer"),
+        "in the body": (
             b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
             httpx.RemoteProtocolError,
             "broken answer from 'http://h/': connection reset by peer before the end of the reply",
-            id="in the body",
         ),
-    ],
+    },
 )
 def test_a_reset_behind_a_proxy_names_the_server(
     sent: bytes, kind: type[Exception], message: str, through: Through
@@ -259,16 +256,14 @@ def test_each_request_of_many_has_its_own_deadline() -> None:
     assert whole == HI
 
 
-@pytest.mark.parametrize(
+@table(
     ("raised", "kind", "message"),
-    [
-        pytest.param(
-            httpx.ConnectTimeout(""), httpx.ConnectTimeout, "no connection within 10 s", id="connect"
-        ),
-        pytest.param(httpx.WriteTimeout(""), httpx.WriteTimeout, "nothing taken for 10 s", id="write"),
-        pytest.param(httpx.ReadTimeout("timed out"), httpx.ReadTimeout, "no byte for 10 s", id="read"),
-        pytest.param(httpx.ConnectError("odd"), httpx.ConnectError, "odd", id="not the system's"),
-    ],
+    {
+        "connect": (httpx.ConnectTimeout(""), httpx.ConnectTimeout, "no connection within 10 s"),
+        "write": (httpx.WriteTimeout(""), httpx.WriteTimeout, "nothing taken for 10 s"),
+        "read": (httpx.ReadTimeout("timed out"), httpx.ReadTimeout, "no byte for 10 s"),
+        "not the system's": (httpx.ConnectError("odd"), httpx.ConnectError, "odd"),
+    },
 )
 def test_the_messages_of_httpcore_are_replaced(
     raised: Exception, kind: type[Exception], message: str

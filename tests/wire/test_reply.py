@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from chatpipe.wire.http1 import MAX_HEAD_BYTES, MAX_HEADERS, ReplyParser
+from tables import table
 
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
@@ -165,44 +166,35 @@ def test_started_says_whether_a_byte_came() -> None:
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-@pytest.mark.parametrize(
+@table(
     ("data", "message"),
-    [
-        pytest.param(b"SSH-2.0-OpenSSH_9.6\r\n", "not a reply in HTTP", id="another protocol"),
-        pytest.param(b"\x16\x03\x01\x02\x00", "not a reply in HTTP", id="tls"),
-        pytest.param(b"HTTP/2.0 200 OK\r\n\r\n", "in HTTP/2.0", id="version 2.0"),
-        pytest.param(b"HTTP/1.1 20x OK\r\n\r\n", "not a reply in HTTP", id="status not a number"),
-        pytest.param(b"HTTP/1.1 099 OK\r\n\r\n", "unexpected status 99", id="status below 100"),
-        pytest.param(b"HTTP/1.1 101 Up\r\n\r\nx", "unexpected status 101", id="101"),
-        pytest.param(
+    {
+        "another protocol": (b"SSH-2.0-OpenSSH_9.6\r\n", "not a reply in HTTP"),
+        "tls": (b"\x16\x03\x01\x02\x00", "not a reply in HTTP"),
+        "version 2.0": (b"HTTP/2.0 200 OK\r\n\r\n", "in HTTP/2.0"),
+        "status not a number": (b"HTTP/1.1 20x OK\r\n\r\n", "not a reply in HTTP"),
+        "status below 100": (b"HTTP/1.1 099 OK\r\n\r\n", "unexpected status 99"),
+        "101": (b"HTTP/1.1 101 Up\r\n\r\nx", "unexpected status 101"),
+        "101 with upgrade": (
             b"HTTP/1.1 101 Up\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\nx",
             "unexpected status 101",
-            id="101 with upgrade",
         ),
-        pytest.param(
-            b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", "content-length", id="length not a number"
-        ),
-        pytest.param(
+        "length not a number": (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", "content-length"),
+        "two lengths": (
             b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
             "content-length",
-            id="two lengths",
         ),
-        pytest.param(
+        "length and chunked": (
             b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
             "content-length",
-            id="length and chunked",
         ),
-        pytest.param(
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
-            "'gzip, chunked'",
-            id="gzip, chunked",
-        ),
-        pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "'gzip'", id="gzip"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nX: a\x00b\r\n\r\n", "invalid header value", id="NUL in header"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nX y: z\r\n\r\n", "invalid header token", id="space in name"),
-        pytest.param(CHUNKED + b"zz\r\n", "invalid character in chunk size", id="chunk size not a number"),
-        pytest.param(CHUNKED + b"2\r\nhixx", "not a reply in HTTP", id="chunk longer than it says"),
-    ],
+        "gzip, chunked": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "'gzip, chunked'"),
+        "gzip": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "'gzip'"),
+        "NUL in header": (b"HTTP/1.1 200 OK\r\nX: a\x00b\r\n\r\n", "invalid header value"),
+        "space in name": (b"HTTP/1.1 200 OK\r\nX y: z\r\n\r\n", "invalid header token"),
+        "chunk size not a number": (CHUNKED + b"zz\r\n", "invalid character in chunk size"),
+        "chunk longer than it says": (CHUNKED + b"2\r\nhixx", "not a reply in HTTP"),
+    },
 )
 def test_what_is_no_reply_is_refused(data: bytes, message: str) -> None:
     for pieces in ways(data):
@@ -214,18 +206,18 @@ OK = b"HTTP/1.1 200 OK\r\n"
 LONG = MAX_HEAD_BYTES
 
 
-@pytest.mark.parametrize(
+@table(
     "data",
-    [
-        pytest.param(OK + b"X: " + b"a" * LONG, id="endless header"),
-        pytest.param(OK + b"".join(b"X-%05d: %050d\r\n" % (at, at) for at in range(250)) * 5, id="long head"),
-        pytest.param(OK + b"X: a\r\n" * (MAX_HEADERS + 1) + b"\r\n", id="many headers"),
-        pytest.param(b"HTTP/1.1 200 " + b"a" * LONG * 2, id="endless status line"),
-        pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n" * (LONG // 20), id="endless 100 Continue"),
-        pytest.param(CHUNKED + b"0\r\nX: " + b"a" * LONG, id="endless trailer"),
-        pytest.param(CHUNKED + b"0\r\n" + b"X: a\r\n" * LONG, id="endless trailers"),
-        pytest.param(CHUNKED + b"2;" + b"a" * LONG * 2, id="endless extension"),
-    ],
+    {
+        "endless header": OK + b"X: " + b"a" * LONG,
+        "long head": OK + b"".join(b"X-%05d: %050d\r\n" % (at, at) for at in range(250)) * 5,
+        "many headers": OK + b"X: a\r\n" * (MAX_HEADERS + 1) + b"\r\n",
+        "endless status line": b"HTTP/1.1 200 " + b"a" * LONG * 2,
+        "endless 100 Continue": b"HTTP/1.1 100 Continue\r\n\r\n" * (LONG // 20),
+        "endless trailer": CHUNKED + b"0\r\nX: " + b"a" * LONG,
+        "endless trailers": CHUNKED + b"0\r\n" + b"X: a\r\n" * LONG,
+        "endless extension": CHUNKED + b"2;" + b"a" * LONG * 2,
+    },
 )
 @pytest.mark.parametrize("step", [1000, 1 << 30], ids=["in reads", "at once"])
 def test_heads_and_trailers_have_limits(data: bytes, step: int) -> None:

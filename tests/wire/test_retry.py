@@ -17,6 +17,7 @@ from chatpipe.wire.retry import (
     decide,
     parse_duration,
 )
+from tables import table
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 
@@ -39,15 +40,15 @@ def test_not_retried(status: int) -> None:
     assert decision(status) == GiveUp(Reason.NOT_RETRYABLE)
 
 
-@pytest.mark.parametrize(
+@table(
     ("status", "value", "retried"),
-    [
-        pytest.param(400, "true", True, id="true wins over 400"),
-        pytest.param(503, "false", False, id="false wins over 503"),
-        pytest.param(400, " TRUE ", True, id="case and space"),
-        pytest.param(400, "yes", False, id="another word says nothing"),
-        pytest.param(503, "no", True, id="nor does no"),
-    ],
+    {
+        "true wins over 400": (400, "true", True),
+        "false wins over 503": (503, "false", False),
+        "case and space": (400, " TRUE ", True),
+        "another word says nothing": (400, "yes", False),
+        "nor does no": (503, "no", True),
+    },
 )
 def test_x_should_retry_decides_before_the_status(status: int, value: str, retried: bool) -> None:
     assert isinstance(decision(status, x_should_retry=value), Wait) is retried
@@ -76,33 +77,33 @@ def test_backoff_doubles_up_to_8_s_and_takes_off_a_quarter_at_most(tries: int, s
     assert backoff(tries, lambda: 1.0) == seconds * 0.75
 
 
-@pytest.mark.parametrize(
+@table(
     ("headers", "seconds"),
-    [
-        pytest.param({"retry-after": "7"}, 7.0, id="seconds"),
-        pytest.param({"retry-after": " 1.5 "}, 1.5, id="fraction"),
-        pytest.param({"retry-after-ms": "250"}, 0.25, id="milliseconds"),
-        pytest.param({"retry-after-ms": "12.5", "retry-after": "7"}, 0.0125, id="milliseconds first"),
-        pytest.param({"retry-after-ms": "soon", "retry-after": "7"}, 7.0, id="illegible milliseconds"),
-        pytest.param({"retry-after": "Tue, 14 Nov 2023 22:13:30 GMT"}, 10.0, id="date"),
-        pytest.param({"retry-after": "Tuesday, 14-Nov-23 22:13:30 GMT"}, 10.0, id="RFC 850 date"),
-        pytest.param({"retry-after": "Tue Nov 14 22:13:30 2023"}, 10.0, id="asctime date, in GMT too"),
-        pytest.param({"retry-after": "Tue, 14 Nov 2023 23:13:30 +0100"}, 10.0, id="date with offset"),
-        pytest.param({"retry-after": "120"}, 120.0, id="120 s"),
-        pytest.param({}, None, id="none"),
-        pytest.param({"retry-after": "0"}, None, id="zero"),
-        pytest.param({"retry-after": "-5"}, None, id="negative"),
-        pytest.param({"retry-after-ms": "0", "retry-after": "7"}, None, id="zero milliseconds"),
-        pytest.param({"retry-after": "Tue, 14 Nov 2023 22:13:20 GMT"}, None, id="date just now"),
-        pytest.param({"retry-after": "Mon, 13 Nov 2023 22:13:20 GMT"}, None, id="date in the past"),
-        pytest.param({"retry-after": "soon"}, None, id="word"),
-        pytest.param({"retry-after": ""}, None, id="empty"),
-        pytest.param({"retry-after": "nan"}, None, id="nan"),
-        pytest.param({"retry-after": "inf"}, None, id="inf"),
-        pytest.param({"retry-after": "1_0"}, None, id="underscore"),
-        pytest.param({"retry-after": "9" * 400}, None, id="many digits"),
-        pytest.param({"retry-after": "Tue, 99 Foo 2023 22:13:30 GMT"}, None, id="no such date"),
-    ],
+    {
+        "seconds": ({"retry-after": "7"}, 7.0),
+        "fraction": ({"retry-after": " 1.5 "}, 1.5),
+        "milliseconds": ({"retry-after-ms": "250"}, 0.25),
+        "milliseconds first": ({"retry-after-ms": "12.5", "retry-after": "7"}, 0.0125),
+        "illegible milliseconds": ({"retry-after-ms": "soon", "retry-after": "7"}, 7.0),
+        "date": ({"retry-after": "Tue, 14 Nov 2023 22:13:30 GMT"}, 10.0),
+        "RFC 850 date": ({"retry-after": "Tuesday, 14-Nov-23 22:13:30 GMT"}, 10.0),
+        "asctime date, in GMT too": ({"retry-after": "Tue Nov 14 22:13:30 2023"}, 10.0),
+        "date with offset": ({"retry-after": "Tue, 14 Nov 2023 23:13:30 +0100"}, 10.0),
+        "120 s": ({"retry-after": "120"}, 120.0),
+        "none": ({}, None),
+        "zero": ({"retry-after": "0"}, None),
+        "negative": ({"retry-after": "-5"}, None),
+        "zero milliseconds": ({"retry-after-ms": "0", "retry-after": "7"}, None),
+        "date just now": ({"retry-after": "Tue, 14 Nov 2023 22:13:20 GMT"}, None),
+        "date in the past": ({"retry-after": "Mon, 13 Nov 2023 22:13:20 GMT"}, None),
+        "word": ({"retry-after": "soon"}, None),
+        "empty": ({"retry-after": ""}, None),
+        "nan": ({"retry-after": "nan"}, None),
+        "inf": ({"retry-after": "inf"}, None),
+        "underscore": ({"retry-after": "1_0"}, None),
+        "many digits": ({"retry-after": "9" * 400}, None),
+        "no such date": ({"retry-after": "Tue, 99 Foo 2023 22:13:30 GMT"}, None),
+    },
 )
 def test_what_the_server_asks_for(headers: dict[str, str], seconds: float | None) -> None:
     assert asked_wait(headers, NOW) == seconds
