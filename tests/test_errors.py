@@ -68,7 +68,7 @@ def test_what_is_nobody_s_fault_is_ours() -> None:
         ({"place": "--x", "fix": "do"}, "--x: what: do"),
     ],
 )
-def test_line(parts: dict[str, str], line: str) -> None:
+def test_an_error_is_one_line(parts: dict[str, str], line: str) -> None:
     assert str(ChatpipeError("what", **parts)) == line  # type: ignore[arg-type]  # only strings are given
 
 
@@ -97,5 +97,5 @@ def test_problems_hold_each_fault() -> None:
         pytest.param(OSError(), "", id="nothing said"),
     ],
 )
-def test_reason(error: OSError | ValueError, text: str) -> None:
+def test_the_reason_of_an_error_is_in_lower_case(error: OSError | ValueError, text: str) -> None:
     assert reason(error) == text

@@ -65,7 +65,7 @@ def test_attachments_come_in_the_order_typed() -> None:
     assert parts[3]["image_url"]["url"] == "http://a/3"
 
 
-def test_an_unknown_option_is_told_once() -> None:
+def test_an_unknown_option_is_reported_once() -> None:
     """The options are parsed twice, for the order; a mistake is still one line."""
     done = run("build", "-m", "m", "-u", "1", "--nope")
     assert done.status == 2

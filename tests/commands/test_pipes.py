@@ -135,17 +135,17 @@ def test_endless_input_is_worked_on_as_it_comes(line: str, arguments: tuple[str,
 
 # Full, closed
 
-WRITING = [
-    pytest.param("ask --base-url $URL -m m x", id="ask"),
-    pytest.param("build -m m x", id="build"),
-    pytest.param("check bad.json", id="check"),
-    pytest.param("show answer.json", id="show"),
-    pytest.param("map -p echo {{line}} --lines bad.json", id="map"),
-    pytest.param("--help", id="help"),
-    pytest.param("ask --help", id="help of a command"),
-    pytest.param("--version", id="version"),
-    pytest.param("completion bash", id="completion"),
-]
+WRITING = {
+    "ask": "ask --base-url $URL -m m x",
+    "build": "build -m m x",
+    "check": "check bad.json",
+    "show": "show answer.json",
+    "map": "map -p echo {{line}} --lines bad.json",
+    "help": "--help",
+    "help of a command": "ask --help",
+    "version": "--version",
+    "completion": "completion bash",
+}
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("command", WRITING)
+@table("command", WRITING)
 def test_a_full_disk_is_74(command: str, folder: Path) -> None:
     with serve() as server:
         done = sh(f"chatpipe {command} > /dev/full", env={"URL": server.url}, cwd=folder)
@@ -165,7 +165,7 @@ def test_a_full_disk_is_74(command: str, folder: Path) -> None:
     assert done.stderr.count(b"\n") == 1
 
 
-@pytest.mark.parametrize("command", WRITING)
+@table("command", WRITING)
 def test_a_closed_stdout_is_74_before_anything_is_sent(command: str, folder: Path) -> None:
     with serve() as server:
         done = sh(f"chatpipe {command} >&-", env={"URL": server.url}, cwd=folder)

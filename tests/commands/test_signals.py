@@ -17,11 +17,11 @@ from process import begun, run, start
 from programs import program
 from tables import table
 
-ENDING = [
-    pytest.param(signal.SIGINT, id="Ctrl-C"),
-    pytest.param(signal.SIGTERM, id="SIGTERM"),
-    pytest.param(signal.SIGHUP, id="the terminal is gone"),
-]
+ENDING = {
+    "Ctrl-C": signal.SIGINT,
+    "SIGTERM": signal.SIGTERM,
+    "the terminal is gone": signal.SIGHUP,
+}
 
 
 def first_piece_then_silence() -> Server:
@@ -33,7 +33,7 @@ def written(folder: Path) -> Callable[[], bool]:
     return lambda: begun(folder) != b""
 
 
-@pytest.mark.parametrize("number", ENDING)
+@table("number", ENDING)
 def test_a_signal_before_the_first_byte_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
     (tmp_path / "out.txt").write_text("old")
     with serve(lambda _: [Stall()]) as server:
@@ -46,7 +46,7 @@ def test_a_signal_before_the_first_byte_leaves_nothing(number: signal.Signals, t
     assert (tmp_path / "out.txt").read_text() == "old"
 
 
-@pytest.mark.parametrize("number", ENDING)
+@table("number", ENDING)
 def test_a_signal_in_mid_stream_keeps_the_part(number: signal.Signals, tmp_path: Path) -> None:
     (tmp_path / "out.txt").write_text("old")
     with first_piece_then_silence() as server:
@@ -62,7 +62,7 @@ def test_a_signal_in_mid_stream_keeps_the_part(number: signal.Signals, tmp_path:
     assert (tmp_path / "out.txt.part").read_text() == "Half of"
 
 
-@pytest.mark.parametrize("number", ENDING)
+@table("number", ENDING)
 def test_a_signal_in_mid_stream_leaves_the_part_on_stdout(number: signal.Signals) -> None:
     with first_piece_then_silence() as server:
         with start(*words(server.url)) as process:
@@ -146,7 +146,7 @@ def test_ctrl_c_stops_a_shell_loop() -> None:
     assert stdout == b""
 
 
-@pytest.mark.parametrize("number", ENDING)
+@table("number", ENDING)
 @pytest.mark.parametrize("module", ["click", "orjson.orjson", "uuid", "httpx", "chatpipe.exchange"])
 def test_a_signal_while_starting_ends_it_at_once(module: str, number: signal.Signals, tmp_path: Path) -> None:
     """At the worst moments of a start: orjson's own, which imports uuid, must not be broken into."""

@@ -203,7 +203,7 @@ def test_a_forced_choice_holds_for_the_first_turn(agent: Agent, choice: str) -> 
         ),
     },
 )
-def test_the_model_is_told_of_a_tool_that_fails(
+def test_a_failed_tool_is_reported_to_the_model(
     agent: Agent, command: str, made: dict[str, Any], told: str, stderr: str
 ) -> None:
     done = agent.ask(
@@ -214,7 +214,7 @@ def test_the_model_is_told_of_a_tool_that_fails(
     assert agent.sent()[1] == [{"role": "assistant", "tool_calls": [made]}, result("1", told)]
 
 
-def test_the_model_is_told_of_arguments_that_are_not_json(agent: Agent) -> None:
+def test_arguments_that_are_not_json_are_reported_to_the_model(agent: Agent) -> None:
     """They are told, and not sent back as they are: servers that parse them would refuse the rest, too."""
     done = agent.ask(
         *("--exec", "weather=touch ran"), answers=(calls(call("1", "weather", '{"city": ')), says("Sorry."))
@@ -235,7 +235,7 @@ def test_the_model_is_told_of_arguments_that_are_not_json(agent: Agent) -> None:
     assert not (agent.folder / "ran").exists()
 
 
-def test_quiet_tells_nobody_but_the_model(agent: Agent) -> None:
+def test_quiet_reports_to_the_model_only(agent: Agent) -> None:
     done = agent.ask("-q", "--exec", "weather=false", answers=(calls(call("1", "weather")), says("Sorry.")))
     assert done == (0, b"Sorry.\n", b"")
 

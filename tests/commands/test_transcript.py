@@ -47,7 +47,7 @@ def test_turns_follow_each_other(talk: Path) -> None:
     assert stat.S_IMODE(talk.stat().st_mode) == 0o600
 
 
-def test_what_is_sent_is_all_that_was_said(talk: Path) -> None:
+def test_the_whole_conversation_is_sent(talk: Path) -> None:
     talk.write_bytes(OLD)
     with serve(echoing) as server:
         words = ("--base-url", server.url, "-m", "m", "--transcript", talk.name, "-s", "now", "more")

@@ -8,27 +8,25 @@ import pytest
 
 from completion import shells
 from process import run
+from tables import table
 
 # What is typed before TAB, and the words that are on the line after it.
-CASES = [
-    pytest.param("chatpipe as", ["chatpipe", "ask"], id="command"),
-    pytest.param("chatpipe ask --temper", ["chatpipe", "ask", "--temperature"], id="option"),
-    pytest.param("chatpipe check --str", ["chatpipe", "check", "--strict"], id="option of another command"),
-    pytest.param(
-        'chatpipe ask "it\'s" --temper', ["chatpipe", "ask", "it's", "--temperature"], id="behind quotes"
-    ),
-    pytest.param("chatpipe ask -f tool-", ["chatpipe", "ask", "-f", "tool-calls"], id="format"),
-    pytest.param("chatpipe build -f ba", ["chatpipe", "build", "-f", "batch"], id="format of build"),
-    pytest.param(
+CASES = {
+    "command": ("chatpipe as", ["chatpipe", "ask"]),
+    "option": ("chatpipe ask --temper", ["chatpipe", "ask", "--temperature"]),
+    "option of another command": ("chatpipe check --str", ["chatpipe", "check", "--strict"]),
+    "behind quotes": ('chatpipe ask "it\'s" --temper', ["chatpipe", "ask", "it's", "--temperature"]),
+    "format": ("chatpipe ask -f tool-", ["chatpipe", "ask", "-f", "tool-calls"]),
+    "format of build": ("chatpipe build -f ba", ["chatpipe", "build", "-f", "batch"]),
+    "word that is known but not enforced": (
         "chatpipe ask --reasoning-effort xh",
         ["chatpipe", "ask", "--reasoning-effort", "xhigh"],
-        id="word that is known but not enforced",
     ),
-    pytest.param("chatpipe ask -p ec", ["chatpipe", "ask", "-p", "echo"], id="profile"),
-    pytest.param("chatpipe ask -r requ", ["chatpipe", "ask", "-r", "request.json"], id="file"),
-    pytest.param("chatpipe show requ", ["chatpipe", "show", "request.json"], id="operand that is a file"),
-    pytest.param("chatpipe completion zs", ["chatpipe", "completion", "zsh"], id="shell"),
-]
+    "profile": ("chatpipe ask -p ec", ["chatpipe", "ask", "-p", "echo"]),
+    "file": ("chatpipe ask -r requ", ["chatpipe", "ask", "-r", "request.json"]),
+    "operand that is a file": ("chatpipe show requ", ["chatpipe", "show", "request.json"]),
+    "shell": ("chatpipe completion zs", ["chatpipe", "completion", "zsh"]),
+}
 
 
 @pytest.fixture
@@ -38,17 +36,17 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(("line", "completed"), CASES)
+@table(("line", "completed"), CASES)
 def test_bash_completes(line: str, completed: list[str], folder: Path) -> None:
     assert shells.bash(line, folder) == completed
 
 
-@pytest.mark.parametrize(("line", "completed"), CASES)
+@table(("line", "completed"), CASES)
 def test_zsh_completes(line: str, completed: list[str], folder: Path) -> None:
     assert shells.zsh(line, folder) == completed
 
 
-@pytest.mark.parametrize(("line", "completed"), CASES)
+@table(("line", "completed"), CASES)
 def test_fish_completes(line: str, completed: list[str], folder: Path) -> None:
     assert shells.fish(line, folder) == completed[-1:]
 
@@ -59,7 +57,7 @@ def test_name_with_a_blank_stays_one_word(shell: shells.Shell, folder: Path) -> 
 
 
 @pytest.mark.parametrize("shell", [shells.bash, shells.zsh], ids=["bash", "zsh"])
-def test_what_nothing_fits_stays_as_it_was_typed(shell: shells.Shell, folder: Path) -> None:
+def test_a_word_that_nothing_fits_stays_as_typed(shell: shells.Shell, folder: Path) -> None:
     assert shell("chatpipe ask --no-such", folder) == ["chatpipe", "ask", "--no-such"]
 
 

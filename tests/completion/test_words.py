@@ -92,7 +92,7 @@ def offered(*words: str) -> list[str]:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_offered(words: tuple[str, ...], expected: list[str]) -> None:
+def test_words_are_offered_where_they_fit(words: tuple[str, ...], expected: list[str]) -> None:
     assert offered(*words) == expected
 
 

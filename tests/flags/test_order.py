@@ -63,7 +63,7 @@ def conversation(words: list[str]) -> list[tuple[str, str]]:
         "other options do not count": (["-q", "-u", "1", "-q"], ["user 1"]),
     },
 )
-def test_order(words: list[str], typed: list[str]) -> None:
+def test_role_options_keep_their_order(words: list[str], typed: list[str]) -> None:
     assert [f"{role} {value}" for role, value in conversation(words)] == typed
 
 

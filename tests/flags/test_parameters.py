@@ -187,63 +187,59 @@ def test_each_form_of_an_option_reaches_the_body(
     assert build(*words, "hi") == {"messages": [{"role": "user", "content": "hi"}], **fields}
 
 
-def test_what_is_not_given_is_not_sent(build: Build) -> None:
+def test_a_field_that_is_not_given_is_not_sent(build: Build) -> None:
     assert build("hi") == {"messages": [{"role": "user", "content": "hi"}]}
 
 
-BAD: list[Any] = [
-    pytest.param(["--temperature", "warm"], "'warm' is not a number", id="number"),
-    pytest.param(["--temperature", "nan"], "'nan' is not a number", id="nan"),
-    pytest.param(["--top-p", "inf"], "'inf' is not a number", id="infinity"),
-    pytest.param(["--temperature", "1e999"], "'1e999' is not a number", id="beyond all floats"),
-    pytest.param(["--temperature", "9" * 400], "is not a number", id="an integer beyond all floats"),
-    pytest.param(["--temperature", ""], "'' is not a number", id="empty"),
-    pytest.param(["--temperature", "1,5"], "'1,5' is not a number", id="comma"),
-    pytest.param(["--temperature", "0x10"], "'0x10' is not a number", id="hexadecimal"),
-    pytest.param(["--temperature", "1_0"], "'1_0' is not a number", id="underscore"),
-    pytest.param(["--max-tokens", "1.5"], "'1.5' is not a whole number", id="integer"),
-    pytest.param(["--max-tokens", "1_000"], "'1_000' is not a whole number", id="underscore in an integer"),
-    pytest.param(["--max-tokens", "٣"], "is not a whole number", id="digits of another script"),
-    pytest.param(["--n", "1e3"], "'1e3' is not a whole number", id="integer with an exponent"),
-    pytest.param(["--seed", "x"], "'x' is not a whole number", id="seed"),
-    pytest.param(["--logit-bias", "5"], "'5' is not of the form TOKEN=BIAS", id="pair"),
-    pytest.param(["--logit-bias", "5=x"], "'x' is not a number", id="pair of a number"),
-    pytest.param(["--logit-bias", "=1"], "'=1' is not of the form TOKEN=BIAS", id="pair without a key"),
-    pytest.param(["--metadata", "a"], "'a' is not of the form KEY=VALUE", id="pair of a text"),
-    pytest.param(["--tool-choice", "{"], "--tool-choice: not JSON", id="tool choice"),
-    pytest.param(["--function-call", "{x}"], "--function-call: not JSON", id="function call"),
-    pytest.param(["--set", "a"], "--set: 'a' has no '='", id="set"),
-    pytest.param(["--set", "a:=x"], "--set: 'x' is not JSON", id="set JSON"),
-    pytest.param(["--unset", ".."], "--unset: '..' is not a path", id="unset"),
-    pytest.param(["--tool-result", "x"], "--tool-result: 'x' has no id", id="tool result"),
-    pytest.param(["--tool-result", "=x"], "--tool-result: '=x' has no id", id="tool result without an id"),
-    pytest.param(["--tool-result-file", "x"], "--tool-result-file: 'x' has no id", id="tool result file"),
-    pytest.param(["--timeout", "0"], "'0' is not a number of seconds above 0", id="no time"),
-    pytest.param(["--timeout", "-1"], "'-1' is not a number of seconds above 0", id="negative time"),
-    pytest.param(["--deadline", "nan"], "'nan' is not a number of seconds above 0", id="time nan"),
-    pytest.param(["--connect-timeout", "inf"], "'inf' is not a number of seconds above 0", id="for ever"),
-    pytest.param(["--timeout", "1m"], "'1m' is not a number of seconds above 0", id="a unit"),
-    pytest.param(["--key-fd", "-1"], "'--key-fd': a descriptor is a number, 0 or above", id="descriptor"),
-    pytest.param(
-        ["--key-fd", "x"], "'--key-fd': a descriptor is a number, 0 or above", id="descriptor a word"
-    ),
-    pytest.param(["--error-format", "xml"], "'xml' is not one of 'text', 'json'", id="error format"),
-    pytest.param(["--format", "xml"], "'xml' is not one of", id="format"),
-    pytest.param(
-        ["--strict", "--no-check"], "--strict and --no-check contradict each other", id="contradiction"
-    ),
-    pytest.param(["--if-changed"], "--if-changed: there is no file to leave alone", id="no file"),
-    pytest.param(["--if-changed", "-o", "-"], "--if-changed: there is no file to leave alone", id="stdout"),
-    pytest.param(["-M", "d"], "--depfile: no target for the rule", id="no target"),
-    pytest.param(["-M", "d", "-o", "-"], "--depfile: no target for the rule", id="stdout is no target"),
-    pytest.param(["--nope"], "no such option", id="unknown option"),
-    pytest.param(["-Z"], "no such option", id="unknown letter"),
-    pytest.param(["--model"], "option '--model' requires an argument", id="no value"),
-    pytest.param(["--stream=yes"], "option '--stream' does not take a value", id="a value too many"),
-]
+BAD: dict[str, Any] = {
+    "number": (["--temperature", "warm"], "'warm' is not a number"),
+    "nan": (["--temperature", "nan"], "'nan' is not a number"),
+    "infinity": (["--top-p", "inf"], "'inf' is not a number"),
+    "beyond all floats": (["--temperature", "1e999"], "'1e999' is not a number"),
+    "an integer beyond all floats": (["--temperature", "9" * 400], "is not a number"),
+    "empty": (["--temperature", ""], "'' is not a number"),
+    "comma": (["--temperature", "1,5"], "'1,5' is not a number"),
+    "hexadecimal": (["--temperature", "0x10"], "'0x10' is not a number"),
+    "underscore": (["--temperature", "1_0"], "'1_0' is not a number"),
+    "integer": (["--max-tokens", "1.5"], "'1.5' is not a whole number"),
+    "underscore in an integer": (["--max-tokens", "1_000"], "'1_000' is not a whole number"),
+    "digits of another script": (["--max-tokens", "٣"], "is not a whole number"),
+    "integer with an exponent": (["--n", "1e3"], "'1e3' is not a whole number"),
+    "seed": (["--seed", "x"], "'x' is not a whole number"),
+    "pair": (["--logit-bias", "5"], "'5' is not of the form TOKEN=BIAS"),
+    "pair of a number": (["--logit-bias", "5=x"], "'x' is not a number"),
+    "pair without a key": (["--logit-bias", "=1"], "'=1' is not of the form TOKEN=BIAS"),
+    "pair of a text": (["--metadata", "a"], "'a' is not of the form KEY=VALUE"),
+    "tool choice": (["--tool-choice", "{"], "--tool-choice: not JSON"),
+    "function call": (["--function-call", "{x}"], "--function-call: not JSON"),
+    "set": (["--set", "a"], "--set: 'a' has no '='"),
+    "set JSON": (["--set", "a:=x"], "--set: 'x' is not JSON"),
+    "unset": (["--unset", ".."], "--unset: '..' is not a path"),
+    "tool result": (["--tool-result", "x"], "--tool-result: 'x' has no id"),
+    "tool result without an id": (["--tool-result", "=x"], "--tool-result: '=x' has no id"),
+    "tool result file": (["--tool-result-file", "x"], "--tool-result-file: 'x' has no id"),
+    "no time": (["--timeout", "0"], "'0' is not a number of seconds above 0"),
+    "negative time": (["--timeout", "-1"], "'-1' is not a number of seconds above 0"),
+    "time nan": (["--deadline", "nan"], "'nan' is not a number of seconds above 0"),
+    "for ever": (["--connect-timeout", "inf"], "'inf' is not a number of seconds above 0"),
+    "a unit": (["--timeout", "1m"], "'1m' is not a number of seconds above 0"),
+    "descriptor": (["--key-fd", "-1"], "'--key-fd': a descriptor is a number, 0 or above"),
+    "descriptor a word": (["--key-fd", "x"], "'--key-fd': a descriptor is a number, 0 or above"),
+    "error format": (["--error-format", "xml"], "'xml' is not one of 'text', 'json'"),
+    "format": (["--format", "xml"], "'xml' is not one of"),
+    "contradiction": (["--strict", "--no-check"], "--strict and --no-check contradict each other"),
+    "no file": (["--if-changed"], "--if-changed: there is no file to leave alone"),
+    "stdout": (["--if-changed", "-o", "-"], "--if-changed: there is no file to leave alone"),
+    "no target": (["-M", "d"], "--depfile: no target for the rule"),
+    "stdout is no target": (["-M", "d", "-o", "-"], "--depfile: no target for the rule"),
+    "unknown option": (["--nope"], "no such option"),
+    "unknown letter": (["-Z"], "no such option"),
+    "no value": (["--model"], "option '--model' requires an argument"),
+    "a value too many": (["--stream=yes"], "option '--stream' does not take a value"),
+}
 
 
-@pytest.mark.parametrize(("words", "what"), BAD)
+@table(("words", "what"), BAD)
 @pytest.mark.parametrize("command", ["build", "ask"])
 def test_bad_value_is_2_on_one_line(
     chatpipe: Callable[..., Any], command: str, words: list[str], what: str
@@ -257,31 +253,22 @@ def test_bad_value_is_2_on_one_line(
     assert not ran.stderr.endswith(".\n")
 
 
-ONLY_ASK: list[Any] = [
-    pytest.param(["--retries", "-1"], "-1 is not in the range x>=0", id="retries"),
-    pytest.param(
-        ["--allow", "x"], "'x' is not one of empty, mismatch, refused, tool-calls, truncated", id="allow"
-    ),
-    pytest.param(["--reasoning", "x"], "'x' is not one of 'drop', 'stderr', 'only'", id="reasoning"),
-    pytest.param(["--json", "--raw"], "--format: formats chunks and json at once", id="two formats"),
-    pytest.param(
+ONLY_ASK: dict[str, Any] = {
+    "retries": (["--retries", "-1"], "-1 is not in the range x>=0"),
+    "allow": (["--allow", "x"], "'x' is not one of empty, mismatch, refused, tool-calls, truncated"),
+    "reasoning": (["--reasoning", "x"], "'x' is not one of 'drop', 'stderr', 'only'"),
+    "two formats": (["--json", "--raw"], "--format: formats chunks and json at once"),
+    "a NUL behind what is no text": (
         ["--json", "-0"],
         "--null: format 'json' has no text to end: use it with -f text",
-        id="a NUL behind what is no text",
     ),
-    pytest.param(
-        ["-f", "text", "--json"], "--format: formats json and text at once", id="two formats, one long"
-    ),
-    pytest.param(
-        ["--raw", "--no-stream"], "--no-stream: format 'chunks' needs a stream", id="chunks, no stream"
-    ),
-    pytest.param(
-        ["-f", "sse", "--no-stream"], "--no-stream: format 'sse' needs a stream", id="sse, no stream"
-    ),
-]
+    "two formats, one long": (["-f", "text", "--json"], "--format: formats json and text at once"),
+    "chunks, no stream": (["--raw", "--no-stream"], "--no-stream: format 'chunks' needs a stream"),
+    "sse, no stream": (["-f", "sse", "--no-stream"], "--no-stream: format 'sse' needs a stream"),
+}
 
 
-@pytest.mark.parametrize(("words", "what"), ONLY_ASK)
+@table(("words", "what"), ONLY_ASK)
 def test_bad_value_of_ask_is_2(chatpipe: Callable[..., Any], words: list[str], what: str) -> None:
     ran = chatpipe("ask", "-p", "echo", "hi", *words)
     assert (ran.status, ran.stdout) == (2, "")

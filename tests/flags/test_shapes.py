@@ -24,7 +24,7 @@ def test_body_is_one_line(chatpipe: Chatpipe) -> None:
 
 
 @pytest.mark.parametrize(("words", "custom_id"), [([], "line-1"), (["--custom-id", "a b"], "a b")])
-def test_batch_line(chatpipe: Chatpipe, words: list[str], custom_id: str) -> None:
+def test_a_batch_line_has_an_id(chatpipe: Chatpipe, words: list[str], custom_id: str) -> None:
     ran = chatpipe("build", "-f", "batch", "-m", "m", *words, PROMPT)
     assert ran.stdout.count("\n") == 1
     assert ran.body == {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": BODY}
@@ -75,7 +75,7 @@ HEADERS = [
         ),
     },
 )
-def test_curl_command(
+def test_a_curl_command_sends_the_request(
     chatpipe: Chatpipe, words: list[str], url: str, auth: list[str], flags: list[str]
 ) -> None:
     ran = chatpipe("build", "-f", "curl", "-m", "m", *words, PROMPT)

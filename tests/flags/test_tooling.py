@@ -43,7 +43,7 @@ def read(*words: str) -> Tooling:
         ),
     },
 )
-def test_is_read(words: list[str], record: Tooling) -> None:
+def test_the_options_of_tools_make_a_record(words: list[str], record: Tooling) -> None:
     assert read(*words) == record
 
 
@@ -74,13 +74,13 @@ def test_is_read(words: list[str], record: Tooling) -> None:
         ),
     },
 )
-def test_is_refused(words: list[str], error: str) -> None:
+def test_a_wrong_option_of_tools_is_refused(words: list[str], error: str) -> None:
     with refused(UsageFault, error):
         read(*words)
 
 
 @pytest.mark.parametrize("words", [["--max-turns", "0"], ["--max-turns", "x"], ["--exec-timeout", "0"]])
-def test_numbers_that_are_none(words: list[str]) -> None:
+def test_numbers_out_of_range_are_refused(words: list[str]) -> None:
     with pytest.raises(click.BadParameter):
         read("--exec", "a=b", *words)
 

@@ -67,7 +67,9 @@ def test_question_that_waits_is_the_request(build: Callable[..., Any]) -> None:
         ),
     },
 )
-def test_refused(chatpipe: Callable[..., Any], words: list[str], status: int, line: str) -> None:
+def test_a_transcript_that_cannot_be_used_is_refused(
+    chatpipe: Callable[..., Any], words: list[str], status: int, line: str
+) -> None:
     Path("t").write_text(Q + A, encoding="utf-8")
     Path("a").write_text("[]", encoding="utf-8")
     Path("bad").write_text(Q + '{"content":"x"}\n', encoding="utf-8")

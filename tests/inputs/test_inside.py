@@ -27,7 +27,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("name", "content"), [("a", b"A"), ("sub/b", b"B"), ("sub/../a", b"A"), ("./a", b"A"), ("//a", None)]
 )
-def test_what_is_inside(root: Path, name: str, content: bytes | None) -> None:
+def test_only_a_path_inside_the_folder_is_read(root: Path, name: str, content: bytes | None) -> None:
     if content is None:
         with pytest.raises(BadInput):
             inside.read(str(root), name, 10)

@@ -45,7 +45,7 @@ def source(text: str, line: int = 1) -> Source:
         "what an item is, is for the check": ('["text"]', ["text"], ["f:1"]),
     },
 )
-def test_conversation(text: str, messages: list[Any], places: list[str]) -> None:
+def test_a_conversation_is_an_array_or_lines(text: str, messages: list[Any], places: list[str]) -> None:
     found = conversation(source(text))
     assert [each.value for each in found] == messages
     assert [each.place() for each in found] == places
@@ -78,7 +78,7 @@ def test_conversation_refused(text: str, line: str) -> None:
         conversation(source(text))
 
 
-def test_request() -> None:
+def test_a_request_is_an_object() -> None:
     found = request(source('\n{"model":"m",\n"messages":[]}'))
     assert found.value == {"model": "m", "messages": []}
     assert found.place("/messages") == "f:3"
@@ -129,5 +129,5 @@ def test_document_inside_a_longer_file_is_placed_there() -> None:
         ({}, "an object"),
     ],
 )
-def test_kind(value: Any, name: str) -> None:
+def test_each_type_of_json_has_a_name(value: Any, name: str) -> None:
     assert kind(value) == name

@@ -82,7 +82,7 @@ def test_document_on_one_line(pointer: str, column: int) -> None:
         "a number": (b"5", "/a", (1, 1)),
     },
 )
-def test_odd_documents(data: bytes, pointer: str, place: tuple[int, int]) -> None:
+def test_odd_documents_have_places(data: bytes, pointer: str, place: tuple[int, int]) -> None:
     assert locate(data, pointer) == place
 
 
@@ -92,7 +92,7 @@ def test_odd_documents(data: bytes, pointer: str, place: tuple[int, int]) -> Non
     ids=["nothing", "brace", "key", "colon", "comma", "no comma", "half a word", "no text", "deep"],
 )
 @pytest.mark.parametrize("pointer", ["", "/a", "/b/0", "/1"])
-def test_what_is_not_json_has_some_place(data: bytes, pointer: str) -> None:
+def test_text_that_is_not_json_has_some_place(data: bytes, pointer: str) -> None:
     line, column = locate(data, pointer)
     assert line >= 1
     assert column >= 1
@@ -132,7 +132,7 @@ def leaves(value: Any, pointer: str = "") -> list[tuple[str, Any]]:
 
 
 @given(DOCUMENTS, st.sampled_from([None, 1]), st.booleans())
-def test_what_begins_at_the_place_is_the_value(document: Any, indent: int | None, ascii_only: bool) -> None:
+def test_the_value_begins_at_its_place(document: Any, indent: int | None, ascii_only: bool) -> None:
     text = json.dumps(document, indent=indent, ensure_ascii=ascii_only)
     lines = text.split("\n")
     for pointer, value in leaves(document):

@@ -66,7 +66,7 @@ def faults(data: bytes) -> list[str | None]:
         "UTF-8 in quotes": ('"日\n本"\n'.encode(), [["日\n本"]]),
     },
 )
-def test_csv(data: bytes, expected: list[list[str]]) -> None:
+def test_csv_is_read_as_records(data: bytes, expected: list[list[str]]) -> None:
     assert cells(data) == expected
 
 
@@ -88,7 +88,7 @@ def test_csv(data: bytes, expected: list[list[str]]) -> None:
         ),
     },
 )
-def test_what_is_wrong_is_one_record_with_its_place(data: bytes, expected: list[str | None]) -> None:
+def test_a_fault_is_one_record_with_its_place(data: bytes, expected: list[str | None]) -> None:
     assert faults(data) == expected
 
 
@@ -124,7 +124,7 @@ _CELL = st.text(st.sampled_from('ab,"\n\r\t\\ é'), max_size=6)
     st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
     st.sampled_from(["\n", "\r\n"]),
 )
-def test_what_the_csv_module_writes_is_read(rows: list[list[str]], quoting: int, end: str) -> None:
+def test_output_of_the_csv_module_is_read(rows: list[list[str]], quoting: int, end: str) -> None:
     file = io.StringIO(newline="")
     # With CRLF as its end the module quotes both CR and LF, whatever its version.
     csv.writer(file, quoting=quoting, lineterminator="\r\n").writerows(rows)  # type: ignore[arg-type]
@@ -166,7 +166,7 @@ def test_any_text_gives_the_records_of_the_csv_module(text: str) -> None:
         "blank": (b"\na\n", [["a"]]),
     },
 )
-def test_tsv(data: bytes, expected: list[list[str]]) -> None:
+def test_tsv_is_read_as_records(data: bytes, expected: list[list[str]]) -> None:
     found = read(TsvRecords(), data)
     assert [list(record.cells) for record in found] == expected
     assert [record.fault for record in found] == [None] * len(found)

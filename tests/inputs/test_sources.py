@@ -207,7 +207,7 @@ FIVE = Limit(5_000_000, "send less")
 
 
 @pytest.mark.parametrize("size", [0, 1, 4_999_999, 5_000_000])
-def test_what_is_within_the_limit_is_read_whole(tmp_path: Path, size: int) -> None:
+def test_a_file_within_the_limit_is_read_whole(tmp_path: Path, size: int) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"x" * size)
     found = sources()
@@ -215,7 +215,7 @@ def test_what_is_within_the_limit_is_read_whole(tmp_path: Path, size: int) -> No
     assert found.names == [str(path)]
 
 
-def test_one_byte_more_is_65_and_told(tmp_path: Path) -> None:
+def test_one_byte_above_the_limit_is_65(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"x" * 5_000_001)
     with refused(BadInput, f"--file: '{path}' has 5.0 MB, more than the 5 MB that are taken: send less"):

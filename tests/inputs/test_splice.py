@@ -38,7 +38,7 @@ _OBJECT = st.dictionaries(
 
 
 @given(_OBJECT, _OBJECT, st.sampled_from([None, 1]))
-def test_what_comes_out_is_both(old: dict[str, Any], new: dict[str, Any], indent: int | None) -> None:
+def test_the_result_is_both_objects(old: dict[str, Any], new: dict[str, Any], indent: int | None) -> None:
     data = json.dumps(old, indent=indent).replace("\n", " ").encode()
     both = json.loads(spliced(data, old, new))
     assert both == {**old, **new}

@@ -29,7 +29,7 @@ from tables import table
         "escaped NUL": (b'"a\\u0000b"', "a\0b"),
     },
 )
-def test_read(data: bytes, value: Any) -> None:
+def test_json_is_read(data: bytes, value: Any) -> None:
     assert loads(data) == value
     assert loads_exactly(data) == value
 
@@ -43,7 +43,7 @@ def test_read(data: bytes, value: Any) -> None:
         "4300 digits": "9" * 4300,
     },
 )
-def test_what_the_user_gives_keeps_every_digit(digits: str) -> None:
+def test_input_of_the_user_keeps_every_digit(digits: str) -> None:
     value = loads_exactly(b'{"a":[' + digits.encode() + b"]}")["a"][0]
     assert type(value) is int
     assert str(value) == digits
@@ -101,13 +101,13 @@ NOT_FINITE = pytest.mark.parametrize(
 
 
 @NOT_FINITE
-def test_what_the_user_gives_holds_no_number_that_json_has_not(data: bytes, what: str, value: str) -> None:
+def test_input_of_the_user_holds_no_number_that_is_not_json(data: bytes, what: str, value: str) -> None:
     with refused(NotJSON, what=what, line=1, column=1):
         loads_exactly(data)
 
 
 @NOT_FINITE
-def test_of_a_server_it_is_taken(data: bytes, what: str, value: str) -> None:
+def test_a_server_may_send_numbers_that_are_not_json(data: bytes, what: str, value: str) -> None:
     assert str(loads(data)) == value
 
 
@@ -142,7 +142,7 @@ def test_a_line_for_any_reader(data: bytes, line: bytes) -> None:
         "shortest form": (0.1, b"0.1"),
     },
 )
-def test_written(value: Any, data: bytes) -> None:
+def test_values_are_written_as_json(value: Any, data: bytes) -> None:
     assert dumps(value) == data
 
 
@@ -164,7 +164,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_what_is_written_is_one_line_and_reads_back_the_same(value: Any) -> None:
+def test_written_json_is_one_line_and_reads_back_the_same(value: Any) -> None:
     data = dumps(value)
     assert b"\n" not in data
     assert b"\r" not in data

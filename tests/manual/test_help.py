@@ -46,7 +46,7 @@ def test_defaults_are_shown(command: str) -> None:
             assert f"[default: {option.default}" in shown, option.names
 
 
-def test_without_a_command_the_way_to_help_is_told_in_one_line() -> None:
+def test_without_a_command_one_line_names_the_help() -> None:
     done = run()
     assert (done.status, done.stdout) == (2, b"")
     assert done.stderr == b"chatpipe: missing command: see chatpipe --help\n"

@@ -114,7 +114,7 @@ def test_outcomes_of_a_run_are_described() -> None:
     assert described == [str(outcome) for outcome in Outcome]
 
 
-def test_keys_of_the_report_are_told() -> None:
+def test_every_key_of_the_report_is_described() -> None:
     text = "\n".join(pages.options(PAGES["batch"])[("--report",)].text)
     told = re.findall(r"^\.Va (\w+)", text, re.MULTILINE)
     report = Tally().report(1.0)
@@ -127,7 +127,7 @@ def test_keys_of_the_report_are_told() -> None:
 
 
 @pytest.mark.parametrize(("one", "other"), list(combinations(PAGES, 2)))
-def test_option_of_two_commands_is_told_in_the_same_words(one: str, other: str) -> None:
+def test_an_option_of_two_commands_is_described_in_the_same_words(one: str, other: str) -> None:
     """mdoc(7) has no way to include a text that mandoc would lint, so these are copies."""
     left, right = commands.options(one), commands.options(other)
     for names in left.keys() & right.keys():

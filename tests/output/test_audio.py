@@ -59,23 +59,23 @@ def play(decoder: Decoder, *pieces: str) -> bytes:
     return b"".join(decoder.feed(piece) for piece in pieces) + decoder.end()
 
 
-TEXTS = [
-    pytest.param("", b"", id="nothing"),
-    pytest.param("AAEC", b"\0\1\2", id="three bytes"),
-    pytest.param("AAECAw==", b"\0\1\2\3", id="two paddings"),
-    pytest.param("AAECAwQ=", b"\0\1\2\3\4", id="one padding"),
-    pytest.param("AA==AQ==Ag==", b"\0\1\2", id="each byte encoded for itself"),
-    pytest.param("AAE=AgME/+8=", b"\0\1\2\3\4\xff\xef", id="padding inside"),
-]
+TEXTS = {
+    "nothing": ("", b""),
+    "three bytes": ("AAEC", b"\0\1\2"),
+    "two paddings": ("AAECAw==", b"\0\1\2\3"),
+    "one padding": ("AAECAwQ=", b"\0\1\2\3\4"),
+    "each byte encoded for itself": ("AA==AQ==Ag==", b"\0\1\2"),
+    "padding inside": ("AAE=AgME/+8=", b"\0\1\2\3\4\xff\xef"),
+}
 
 
-@pytest.mark.parametrize(("text", "data"), TEXTS)
+@table(("text", "data"), TEXTS)
 def test_base64_in_two_pieces_cut_anywhere(text: str, data: bytes) -> None:
     for cut in range(len(text) + 1):
         assert play(Decoder(), text[:cut], text[cut:]) == data
 
 
-@pytest.mark.parametrize(("text", "data"), TEXTS)
+@table(("text", "data"), TEXTS)
 def test_base64_character_by_character_leaves_as_soon_as_it_is_known(text: str, data: bytes) -> None:
     decoder = Decoder()
     pieces = [decoder.feed(character) for character in text]

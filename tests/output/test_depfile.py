@@ -60,7 +60,7 @@ RULES = {
 
 
 @pytest.mark.parametrize(("target", "prerequisites", "text"), RULES.values(), ids=RULES)
-def test_rule(target: str, prerequisites: list[str], text: bytes) -> None:
+def test_a_rule_escapes_names_as_make_reads_them(target: str, prerequisites: list[str], text: bytes) -> None:
     assert rule(target, prerequisites) == text
 
 

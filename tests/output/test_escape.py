@@ -64,7 +64,7 @@ LINES = {
 
 
 @pytest.mark.parametrize(("text", "shown"), LINES.values(), ids=LINES)
-def test_line(text: str, shown: str) -> None:
+def test_a_line_is_escaped_whole(text: str, shown: str) -> None:
     assert line(text) == shown
 
 
@@ -109,7 +109,7 @@ def test_only_an_unfinished_character_is_held_back() -> None:
 
 
 @given(st.lists(st.binary(max_size=6)))
-def test_cutting_changes_nothing(pieces: list[bytes]) -> None:
+def test_cutting_bytes_changes_nothing(pieces: list[bytes]) -> None:
     cut, whole = ByteEscaper(), ByteEscaper()
     data = b"".join(pieces)
     assert b"".join(map(cut.feed, pieces)) + cut.end() == whole.feed(data) + whole.end()

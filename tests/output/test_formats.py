@@ -536,31 +536,22 @@ def test_missing_counts_of_usage_are_null(usage: str, line: str) -> None:
     assert whole(body(more=usage), "usage").stdout == line
 
 
-ODD = [
-    pytest.param('{"choices":5}', id="choices a number"),
-    pytest.param('{"choices":{"a":1}}', id="choices an object"),
-    pytest.param('{"choices":[5,null,"x",[]]}', id="no choices"),
-    pytest.param('{"choices":[{"index":0,"delta":"x","message":"x"}]}', id="a string for a message"),
-    pytest.param(
-        '{"choices":[{"index":0,"delta":{"content":5,"tool_calls":5,"reasoning":5},'
-        '"message":{"content":5,"tool_calls":5,"function_call":5,"refusal":5}}]}',
-        id="numbers for all fields",
-    ),
-    pytest.param(
-        '{"choices":[{"index":0,"message":{"tool_calls":[5,{"function":"x"},{"custom":"x"},'
-        '{"type":"custom"},{"function":{"arguments":[]}}]}}]}',
-        id="odd calls",
-    ),
-    pytest.param(
-        '{"choices":[{"index":0,"logprobs":{"content":5},"message":{}},'
-        '{"index":"x","logprobs":{"content":[5,{"top_logprobs":[5]},{"top_logprobs":5}]},"message":{}}]}',
-        id="odd log probabilities",
-    ),
-    pytest.param('{"usage":[],"model":{},"choices":null}', id="odd at the top"),
-]
+ODD = {
+    "choices a number": '{"choices":5}',
+    "choices an object": '{"choices":{"a":1}}',
+    "no choices": '{"choices":[5,null,"x",[]]}',
+    "a string for a message": '{"choices":[{"index":0,"delta":"x","message":"x"}]}',
+    "numbers for all fields": '{"choices":[{"index":0,"delta":{"content":5,"tool_calls":5,"reasoning":5},'
+    '"message":{"content":5,"tool_calls":5,"function_call":5,"refusal":5}}]}',
+    "odd calls": '{"choices":[{"index":0,"message":{"tool_calls":[5,{"function":"x"},{"custom":"x"},'
+    '{"type":"custom"},{"function":{"arguments":[]}}]}}]}',
+    "odd log probabilities": '{"choices":[{"index":0,"logprobs":{"content":5},"message":{}},'
+    '{"index":"x","logprobs":{"content":[5,{"top_logprobs":[5]},{"top_logprobs":5}]},"message":{}}]}',
+    "odd at the top": '{"usage":[],"model":{},"choices":null}',
+}
 
 
-@pytest.mark.parametrize("text", ODD)
+@table("text", ODD)
 @pytest.mark.parametrize("format", list(FORMATS))
 def test_nothing_a_server_sends_stops_a_writer(format: str, text: str) -> None:
     """An answer that was paid for is not thrown away for a field of an odd type."""

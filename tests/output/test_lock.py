@@ -101,7 +101,7 @@ def test_readers_do_not_wait_for_each_other(path: str) -> None:
     os.close(first)
 
 
-def test_waiting_is_told_once_after_two_seconds(path: str, take: Callable[..., int]) -> None:
+def test_waiting_is_reported_once_after_two_seconds(path: str, take: Callable[..., int]) -> None:
     fd = take()
     clock = Clock(7.0, lambda: fcntl.flock(fd, fcntl.LOCK_UN))
     got(path, clock)
@@ -110,7 +110,7 @@ def test_waiting_is_told_once_after_two_seconds(path: str, take: Callable[..., i
     assert 7.0 <= clock.now < 7.1
 
 
-def test_short_wait_is_not_told(path: str, take: Callable[..., int]) -> None:
+def test_a_short_wait_is_not_reported(path: str, take: Callable[..., int]) -> None:
     fd = take()
     clock = Clock(1.9, lambda: fcntl.flock(fd, fcntl.LOCK_UN))
     got(path, clock)
@@ -160,7 +160,7 @@ def test_signal_ends_the_waiting_and_leaves_no_descriptor(path: str, take: Calla
 
 @pytest.mark.parametrize("access", [os.O_RDWR, os.O_RDONLY], ids=["to write", "to read"])
 @pytest.mark.parametrize("what", ["folder", "fifo", "device", "link to a folder"])
-def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, what: str, access: int) -> None:
+def test_a_path_that_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, what: str, access: int) -> None:
     path = tmp_path / "x"
     match what:
         case "folder":
@@ -176,7 +176,7 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, what: str
 
 
 @pytest.mark.parametrize("name", ["", "no/t", "t/", "loop"])
-def test_what_cannot_be_opened_is_for_the_caller_to_tell(
+def test_a_path_that_cannot_be_opened_raises_the_systems_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -132,16 +132,14 @@ def shown() -> Iterator[bar.Bar]:
     it.close()
 
 
-def test_a_line_that_is_told_takes_the_place_of_the_bar(
-    shown: bar.Bar, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_notice_takes_the_place_of_the_bar(shown: bar.Bar, capfd: pytest.CaptureFixture[str]) -> None:
     shown.draw("abc")
     Notices(Telling()).note("x")
     shown.draw("abc")
     assert capfd.readouterr().err == "\rabc\r   \rchatpipe: x\n\rabc"
 
 
-def test_a_line_that_is_told_is_one_write(shown: bar.Bar, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_notice_is_one_write(shown: bar.Bar, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[bytes] = []
     monkeypatch.setattr(notices, "put", written.append)
     shown.draw("abc")

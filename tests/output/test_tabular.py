@@ -77,7 +77,7 @@ def test_a_failure_that_counts_as_good_is_null() -> None:
         ("\ud83d", b'"\\ud83d"'),
     ],
 )
-def test_contents(content: Any, written: bytes) -> None:
+def test_content_is_written_as_a_json_text(content: Any, written: bytes) -> None:
     assert json(good(row(b"{}"), content), into="x") == b'{"x":' + written + b"}\n"
 
 
@@ -154,7 +154,7 @@ def test_csv_lines_are_quoted_where_they_have_to_be(cells: list[str], line: str)
     assert tabular.csv_line(cells) == line
 
 
-def test_tsv_escapes() -> None:
+def test_tsv_escapes_tabs_and_line_ends() -> None:
     tsv = table("tsv", "a\tb", into="x")
     assert tsv.head() == b"a\\tb\tx\n"
     assert tsv.row(good(row(**{"a\tb": "1\\n"}), "two\n\r\tlines")) == b"1\\\\n\ttwo\\n\\r\\tlines\n"
@@ -173,7 +173,7 @@ _CELLS = st.lists(
 
 
 @given(_CELLS, st.sampled_from(["csv", "tsv"]))
-def test_what_is_written_is_read_again(cells: list[str], shape: str) -> None:
+def test_written_cells_are_read_again(cells: list[str], shape: str) -> None:
     line = tabular.csv_line(cells) if shape == "csv" else tabular.tsv_line(cells)
     records = CsvRecords() if shape == "csv" else TsvRecords()
     read = []

@@ -159,7 +159,7 @@ def test_include_usage_is_in_the_last_chunk(url: str) -> None:
     assert not any(chunk.get("usage") for chunk in chunks[:-1])
 
 
-def test_tool_calls(url: str) -> None:
+def test_tool_calls_are_handed_over(url: str) -> None:
     done = ask(url, "-m", "caller", "-f", "tool-calls")
     assert done == (0, b'{"id":"call_1","name":"get_weather","arguments":{"city":"Oslo"}}\n', b"")
 
@@ -178,7 +178,7 @@ def test_tool_calls_in_text_are_6(url: str) -> None:
         pytest.param(("-m", "small", "--no-stream"), 65, "context window", id="too long a prompt"),
     ],
 )
-def test_its_errors(url: str, arguments: tuple[str, ...], status: int, words: str) -> None:
+def test_its_errors_have_our_statuses(url: str, arguments: tuple[str, ...], status: int, words: str) -> None:
     done = ask(url, *arguments)
     assert (done.status, done.stdout) == (status, b"")
     assert words in done.stderr.decode()
@@ -196,7 +196,7 @@ def test_a_wrong_path_is_78(url: str) -> None:
     assert ask(url.replace("/v1", "/v9"), "-m", "mock").status == 78
 
 
-def test_what_build_writes_curl_sends(url: str) -> None:
+def test_curl_sends_the_output_of_build(url: str) -> None:
     curl, jq = program("curl"), program("jq")
     command = (
         f"chatpipe build -m mock --base-url {url} -f curl Hello | sh | {jq} -r '.choices[0].message.content'"
@@ -205,7 +205,7 @@ def test_what_build_writes_curl_sends(url: str) -> None:
     assert sh(command, env={"OPENAI_API_KEY": KEY}).stdout.decode() == f"{SAYS}\n"
 
 
-def test_many_at_once(url: str) -> None:
+def test_many_processes_at_once_are_answered(url: str) -> None:
     """What people do today for want of a batch: xargs -P, a line of JSON each."""
     ask_one = f"chatpipe ask --base-url {url} -m mock -f string --no-stdin 'say %'"
     done = sh(f"seq 24 | {program('xargs')} -P 8 -I % {ask_one}", env={"OPENAI_API_KEY": KEY})

@@ -260,7 +260,7 @@ def test_place_of_a_web_search_gets_its_type() -> None:
 
 
 @pytest.mark.parametrize("location", ['"Oslo"', "5", '{"approximate":{"country":"NO"}}'])
-def test_what_a_file_says_of_the_place_of_a_search_is_left_alone(location: str) -> None:
+def test_the_place_of_a_search_in_a_file_is_left_alone(location: str) -> None:
     """Nothing is sent that was not asked for, and what is wrong is for the check to tell."""
     found = request(f'{{"messages":[],"web_search_options":{{"user_location":{location}}}}}')
     assert made(request=found) == found.value

@@ -102,7 +102,7 @@ def test_odd_messages_are_for_the_check() -> None:
     assert filled(built) == body
 
 
-def test_an_image_in_a_folder_is_told_by_its_content(tmp_path: Path) -> None:
+def test_an_image_in_a_folder_is_recognised_by_its_content(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"GIF89a...")
     (tmp_path / "b.png").write_bytes(b"text")
     filling = Filling(build(Material(turns=[turn("user", "x")])), images_of("image", str(tmp_path), None))
@@ -114,7 +114,7 @@ def test_an_image_in_a_folder_is_told_by_its_content(tmp_path: Path) -> None:
         filling.body({})
 
 
-def test_placeholders_are_told_with_their_option() -> None:
+def test_placeholders_are_listed_with_their_option() -> None:
     turns = [turn("system", "{{b}}", "--system"), turn("user", "{{a}} {{b.c}}")]
     filling = Filling(build(Material(turns=turns)), images_of("i", None, None))
     assert [(each.name, option) for each, option in filling.placeholders] == [
@@ -125,6 +125,6 @@ def test_placeholders_are_told_with_their_option() -> None:
     ]
 
 
-def test_what_cannot_be_parsed_names_its_option() -> None:
+def test_a_template_that_cannot_be_parsed_names_its_option() -> None:
     with refused(BadInput, place="--system"):
         Filling(build(Material(turns=[turn("system", "{{", "--system")])))

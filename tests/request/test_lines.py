@@ -44,7 +44,7 @@ ASK = {"messages": [{"role": "user", "content": "q"}]}
         "a body that lacks its messages": ({"model": "m"}, Line(Shape.BODY, {"model": "m"})),
     },
 )
-def test_recognised(value: Any, line: Line) -> None:
+def test_each_kind_of_line_is_recognised(value: Any, line: Line) -> None:
     assert recognise(value) == line
 
 

@@ -84,7 +84,9 @@ def test_anything_else_is_a_path(name: str) -> None:
         "WebP": (b"RIFF\x10\0\0\0WEBPVP8 ", "image/webp"),
     },
 )
-def test_an_image_is_told_by_its_bytes(file: Callable[[bytes], str], data: bytes, media_type: str) -> None:
+def test_an_image_is_recognised_by_its_bytes(
+    file: Callable[[bytes], str], data: bytes, media_type: str
+) -> None:
     url = f"data:{media_type};base64,{coded(data)}"
     assert part("image", file(data)) == {"type": "image_url", "image_url": {"url": url}}
 
@@ -117,7 +119,7 @@ def test_another_file_is_no_image(file: Callable[[bytes], str], data: bytes) -> 
         "MPEG 2.5 layer III": (b"\xff\xe3\x90\x00", "mp3"),
     },
 )
-def test_a_sound_is_told_by_its_bytes(file: Callable[[bytes], str], data: bytes, name: str) -> None:
+def test_a_sound_is_recognised_by_its_bytes(file: Callable[[bytes], str], data: bytes, name: str) -> None:
     sound = {"data": coded(data), "format": name}
     assert part("audio", file(data), "low") == {"type": "input_audio", "input_audio": sound}
 

@@ -65,7 +65,7 @@ ROW: dict[str, Any] = {
         "lines": ("a\n{{text}}\n", "a\nhello\n"),
     },
 )
-def test_filled(template: str, filled: str) -> None:
+def test_placeholders_are_filled(template: str, filled: str) -> None:
     assert parse(template, "TEMPLATE").fill(ROW) == filled
 
 
@@ -125,7 +125,7 @@ def test_columns_hold_texts_which_have_no_insides(name: str, columns: set[str], 
     assert named(name, "TEMPLATE").is_in(frozenset(columns)) is expected
 
 
-def test_placeholders_are_told_in_order() -> None:
+def test_placeholders_are_listed_in_order() -> None:
     assert [each.name for each in parse("{{b}} {{a.c}} {{{{x}} {{b}}", "T").placeholders] == ["b", "a.c", "b"]
 
 

@@ -103,7 +103,7 @@ def test_nothing_is_made_up_for_keys_that_no_chunk_had() -> None:
         "choices no objects": ([{"choices": [None, 1, "x", []]}], {}),
     },
 )
-def test_top_level_fields(chunks: list[Json], fields: Json) -> None:
+def test_chunks_make_the_top_level_fields(chunks: list[Json], fields: Json) -> None:
     assert assembled(*chunks) == {"object": "chat.completion", "choices": [], **fields}
 
 
@@ -182,7 +182,7 @@ def test_top_level_fields(chunks: list[Json], fields: Json) -> None:
         ),
     },
 )
-def test_message(deltas: list[Any], fields: Json) -> None:
+def test_deltas_make_a_message(deltas: list[Any], fields: Json) -> None:
     assert message(*deltas) == {"role": "assistant", "content": None, "refusal": None, **fields}
 
 
@@ -287,7 +287,7 @@ B_WITHOUT_ID = {"type": "function", "function": {"name": "g", "arguments": "{2}"
         ),
     },
 )
-def test_tool_calls(deltas: list[Any], made: list[Json]) -> None:
+def test_pieces_of_tool_calls_make_calls(deltas: list[Any], made: list[Json]) -> None:
     assert calls(*deltas) == made
 
 
@@ -309,7 +309,7 @@ def test_audio_data_is_one_base64(pieces: list[str], whole: str) -> None:
     assert made["audio"] == {"id": "i", "data": whole}
 
 
-def test_audio_fields() -> None:
+def test_pieces_of_audio_make_one_object() -> None:
     made = message(
         {"audio": {"id": "i", "transcript": "Hel"}},
         {"audio": {"id": "i", "transcript": "lo", "expires_at": 10}},
@@ -367,7 +367,7 @@ def test_audio_fields() -> None:
         ),
     },
 )
-def test_choice(pieces: list[Json], fields: Json) -> None:
+def test_pieces_make_a_choice(pieces: list[Json], fields: Json) -> None:
     empty = {"role": "assistant", "content": None, "refusal": None}
     assert choice(*pieces) == {
         "index": 0,
@@ -404,7 +404,7 @@ def test_choices_by_index(chunks: list[list[tuple[Any, str]]], contents: dict[in
         "two": ([chunk({"index": 0, "finish_reason": "stop"}, {"index": 1, "finish_reason": "x"})], True),
     },
 )
-def test_finished(chunks: list[Json], finished: bool) -> None:
+def test_a_stream_is_finished_when_every_choice_is(chunks: list[Json], finished: bool) -> None:
     assembly = Assembly()
     for each in chunks:
         assembly.add(each)

@@ -38,16 +38,16 @@ def told(text: str | bytes) -> list[str]:
     return [type(step).__name__ for step in played(text) if not isinstance(step, Raw)]
 
 
-def test_chunk_line() -> None:
+def test_a_line_may_be_a_chunk() -> None:
     source = Source("f", CHUNK.encode(), 1)
     assert played(CHUNK + "\n") == [Chunk(CHUNK.encode(), CHUNK_VALUE, source)]
 
 
-def test_completion_line() -> None:
+def test_a_line_may_be_a_completion() -> None:
     assert played(WHOLE) == [Whole(WHOLE.encode(), WHOLE_VALUE)]
 
 
-def test_event_stream() -> None:
+def test_lines_may_be_an_event_stream() -> None:
     first, second, chunk, *rest = played(f"data: {CHUNK}\n\ndata: [DONE]\n\n")
     assert (first, second) == (Raw(f"data: {CHUNK}\n".encode()), Raw(b"\n"))
     assert isinstance(chunk, Chunk)
@@ -83,7 +83,7 @@ def test_event_stream() -> None:
         "blanks before chunks": (f" {CHUNK}\n\t{CHUNK}\n", ["Chunk", "Chunk"]),
     },
 )
-def test_kinds(text: str, kinds: list[str]) -> None:
+def test_each_line_is_recognised_by_itself(text: str, kinds: list[str]) -> None:
     assert told(text) == kinds
 
 
@@ -161,7 +161,7 @@ def test_result_line_without_an_answer(line: str, what: str) -> None:
         ('{"detail":"Not Found"}', "an error was recorded: Not Found"),
     ],
 )
-def test_recorded_error(line: str, what: str) -> None:
+def test_an_error_is_a_failed_answer(line: str, what: str) -> None:
     assert played(f"\n{line}") == [Failed("f:2", what)]
 
 
@@ -187,7 +187,7 @@ def test_recorded_error(line: str, what: str) -> None:
         "two on a line": (f"{CHUNK}{CHUNK}\n", "f:1: not JSON: extra data (column 60)"),
     },
 )
-def test_what_is_no_recording_is_65_with_its_place(text: str | bytes, line: str) -> None:
+def test_text_that_is_no_recording_is_65_with_its_place(text: str | bytes, line: str) -> None:
     with refused(BadInput, line):
         played(text)
 
@@ -208,14 +208,14 @@ def test_steps_come_as_the_lines_do() -> None:
     assert isinstance(next(steps(endless())), Chunk)
 
 
-ODD = [
-    pytest.param('{"choices":[5,"x",null]}', id="no choices"),
-    pytest.param('{"choices":[{"delta":"x"}]}', id="a string for a delta"),
-    pytest.param('{"choices":[{"message":5}]}', id="a number for a message"),
-]
+ODD = {
+    "no choices": '{"choices":[5,"x",null]}',
+    "a string for a delta": '{"choices":[{"delta":"x"}]}',
+    "a number for a message": '{"choices":[{"message":5}]}',
+}
 
 
-@pytest.mark.parametrize("line", ODD)
+@table("line", ODD)
 def test_odd_values_are_no_reason_to_stop(line: str) -> None:
     assert told(line) in (["Chunk"], ["Whole"])
     assert told(f"data: {line}\n\n") == ["Chunk"]

@@ -74,7 +74,9 @@ def said(**members: Any) -> dict[str, Any]:
         "not even a role": ({}, said(content="")),
     },
 )
-def test_what_is_kept(message: dict[str, Any], kept: dict[str, Any]) -> None:
+def test_a_stored_answer_keeps_what_a_server_takes_back(
+    message: dict[str, Any], kept: dict[str, Any]
+) -> None:
     before = copy.deepcopy(message)
     assert as_message(message) == kept
     assert message == before

@@ -126,7 +126,7 @@ def test_second_end_gives_nothing() -> None:
     ("payload", "done"),
     [(b"[DONE]", True), (b"[DONE] bye", True), (b'"[DONE]"', False), (b"{}", False), (b"[DON", False)],
 )
-def test_done(payload: bytes, done: bool) -> None:
+def test_done_is_recognised(payload: bytes, done: bool) -> None:
     assert sse.is_done(payload) is done
 
 

@@ -241,12 +241,12 @@ def test_line_is_short_however_long_the_value(schema: Any, content: str) -> None
     assert len(found.what) <= 200
 
 
-def test_answer_that_is_too_deep_for_a_recursive_schema_is_told() -> None:
+def test_an_answer_too_deep_for_a_recursive_schema_is_reported() -> None:
     found = violation({"items": {"$ref": "#"}}, "[" * 800 + "]" * 800)
     assert found == "it holds a value that is too deep or too long"
 
 
-def test_what_jsonschema_itself_stumbles_over_is_told() -> None:
+def test_a_schema_that_jsonschema_stumbles_over_is_reported() -> None:
     schema = {"$schema": DRAFT_2019, "items": True, "unevaluatedItems": False}
     found = violation(schema, "[1]")
     assert found is None or found.startswith("the schema cannot be applied (")
@@ -418,7 +418,7 @@ def test_a_fault_of_a_schema_has_its_place() -> None:
         Expected(json.loads(text), Source("s.json", text).place)
 
 
-def test_schema_that_is_nested_very_deeply_is_told() -> None:
+def test_a_schema_that_is_nested_very_deeply_is_reported() -> None:
     schema: dict[str, Any] = {}
     for _ in range(400):
         schema = {"items": schema}

@@ -227,7 +227,7 @@ def test_body_that_is_no_object_is_refused(body: object, message: str) -> None:
     assert told(body) == [("", "type", message, "")]
 
 
-def test_all_problems_are_told_in_document_order() -> None:
+def test_all_problems_are_listed_in_document_order() -> None:
     body = {
         "top_k": 3,
         "max_token": 5,
@@ -248,7 +248,7 @@ def test_all_problems_are_told_in_document_order() -> None:
     ]
 
 
-def test_every_missing_key_is_told() -> None:
+def test_every_missing_key_is_reported() -> None:
     assert told({}) == [
         ("", "required", "has no 'model'", "pass -m MODEL or set CHATPIPE_MODEL"),
         ("", "required", "has no 'messages'", "give a prompt, -u TEXT or --messages FILE"),

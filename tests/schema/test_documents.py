@@ -80,7 +80,7 @@ def test_jsonl_is_read_line_by_line() -> None:
         "empty": "",
     },
 )
-def test_nothing_wrong(text: str) -> None:
+def test_good_files_have_no_problems(text: str) -> None:
     assert said(text) == []
 
 

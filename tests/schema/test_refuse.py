@@ -27,7 +27,7 @@ def test_warnings_are_lines_with_their_places() -> None:
     assert line.startswith("--max-tokens: /max_tokens: ")
 
 
-def test_errors_are_told_all_at_once_and_warnings_are_not_among_them() -> None:
+def test_all_errors_are_reported_at_once_without_the_warnings() -> None:
     body = {**GOOD, "temperature": 9, "n": 0, "max_tokens": 1, "max_completion_tokens": 1}
     source = Source("r.json", b'{"model":"m",\n"n":0}')
     origins: dict[str, Found | str] = {**ORIGINS, "": Found({}, source)}

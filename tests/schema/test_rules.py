@@ -276,7 +276,7 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
 
 
 @pytest.mark.parametrize("name", FINDS)
-def test_rule_finds(name: str) -> None:
+def test_each_rule_finds_its_problem(name: str) -> None:
     severity, rule, change, pointer, message, hint = FINDS[name]
     found = [problem for problem in check(request(change)) if problem.keyword == rule]
     assert found == [Problem(pointer, rule, message, hint, severity)]  # type: ignore[arg-type]  # a Literal
@@ -335,7 +335,7 @@ LEFT_ALONE: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("name", LEFT_ALONE)
-def test_rules_leave_alone(name: str) -> None:
+def test_the_rules_leave_these_requests_alone(name: str) -> None:
     assert check(request(LEFT_ALONE[name])) == []
 
 
@@ -354,7 +354,7 @@ def test_rules_leave_alone(name: str) -> None:
     ],
     ids=str,
 )
-def test_nearest_word(word: str, nearest: str | None) -> None:
+def test_the_nearest_word_is_found(word: str, nearest: str | None) -> None:
     assert rules.nearest(word, frozenset(("max_tokens", "stop", "seed"))) == nearest
 
 

@@ -58,7 +58,7 @@ def form(schema: Json, *, strict: bool = True, text: bytes | None = None) -> For
         "and what is in it": {**CLOSED, "$defs": {"a": {"format": [], "enum": 5, "$defs": 5}}},
     },
 )
-def test_taken(schema: Json) -> None:
+def test_strict_mode_takes_these_schemas(schema: Json) -> None:
     assert lint(schema) == []
 
 
@@ -95,7 +95,7 @@ def test_taken(schema: Json) -> None:
         ),
     },
 )
-def test_refused(schema: Json, findings: list[tuple[str, str]]) -> None:
+def test_strict_mode_is_likely_to_refuse_these_schemas(schema: Json, findings: list[tuple[str, str]]) -> None:
     assert lint(schema) == [Finding(*each) for each in findings]
 
 
@@ -158,7 +158,7 @@ def many(count: int, length: int = 1) -> list[str]:
         ),
     },
 )
-def test_sizes(schema: Json, whats: list[str]) -> None:
+def test_strict_mode_limits_sizes(schema: Json, whats: list[str]) -> None:
     assert [(finding.pointer, finding.what) for finding in lint(schema)] == [("", what) for what in whats]
 
 
@@ -176,7 +176,7 @@ def test_no_warnings_where_the_server_is_not_to_hold_to_it() -> None:
     assert warnings(form({}, strict=False), strict=True) == []
 
 
-def test_ten_warnings_are_told() -> None:
+def test_ten_warnings_are_listed() -> None:
     eleven = {**CLOSED, "properties": {key: {"type": "string"} for key in many(11)}}
     lines = warnings(form({**eleven, "properties": {key: {} for key in many(10)}}))
     assert len(lines) == 10

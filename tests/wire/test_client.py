@@ -59,7 +59,9 @@ P = "http://proxy:3128"
         "no_proxy wins": ("http://h/", None, {"http_proxy": P, "no_proxy": "", "NO_PROXY": "h"}, P),
     },
 )
-def test_proxy_for(url: str, option: str | None, environ: dict[str, str], proxy: str | None) -> None:
+def test_the_proxy_is_that_of_the_option_or_the_environment(
+    url: str, option: str | None, environ: dict[str, str], proxy: str | None
+) -> None:
     assert proxy_for(httpx.URL(url), option, environ) == proxy
 
 
@@ -106,7 +108,7 @@ def test_proxy_for(url: str, option: str | None, environ: dict[str, str], proxy:
         ("10.0.0.0/8", "http://h.example/", False),
     ],
 )
-def test_no_proxy(no_proxy: str, url: str, direct: bool) -> None:
+def test_no_proxy_names_hosts_that_are_reached_directly(no_proxy: str, url: str, direct: bool) -> None:
     assert (proxy_for(httpx.URL(url), None, {"all_proxy": P, "no_proxy": no_proxy}) is None) is direct
 
 
@@ -121,12 +123,8 @@ def test_cacert_is_trusted(make_sender: Make, tmp_path: Path) -> None:
     tls = loopback.tls_contexts()
     folder = tmp_path / "authorities"
     folder.mkdir()
-    hashed = subprocess.run(
-        ["openssl", "x509", "-hash", "-noout", "-in", str(tls.ca_pem)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    command = ["openssl", "x509", "-hash", "-noout", "-in", str(tls.ca_pem)]
+    hashed = subprocess.run(command, capture_output=True, text=True, check=True)
     (folder / f"{hashed.stdout.strip()}.0").write_bytes(tls.ca_pem.read_bytes())
     ways = [
         (Dial(cacert=str(tls.ca_pem)), {}),
@@ -169,7 +167,7 @@ def test_a_client_certificate_is_shown(make_sender: Make, tmp_path: Path) -> Non
             assert send(server.url) == HI
 
 
-def test_a_missing_client_certificate_is_told(make_sender: Make) -> None:
+def test_a_missing_client_certificate_is_reported(make_sender: Make) -> None:
     """In TLS 1.3 the handshake is over for the client before the server has refused it."""
     tls = loopback.tls_contexts()
 
@@ -220,7 +218,7 @@ def files(tmp_path: Path) -> Path:
         "client key alone": ({"client_key": "text.pem"}, {}, BadConfiguration, "--client-key"),
     },
 )
-def test_files_that_cannot_be_used(
+def test_files_that_cannot_be_used_are_reported(
     dial: dict[str, str], environ: dict[str, str], kind: type[Exception], place: str, files: Path
 ) -> None:
     named: dict[str, Any] = {name: str(files / value) for name, value in dial.items()}
@@ -241,17 +239,8 @@ def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:
 def test_an_encrypted_key_is_refused_and_no_password_asked_for(tmp_path: Path) -> None:
     tls = loopback.tls_contexts()
     encrypted = tmp_path / "encrypted.key"
-    command = [
-        "openssl",
-        "pkey",
-        "-aes256",
-        "-passout",
-        "pass:x",
-        "-in",
-        str(tls.client_key),
-        "-out",
-        str(encrypted),
-    ]
+    names = ["-passout", "pass:x", "-in", str(tls.client_key), "-out", str(encrypted)]
+    command = ["openssl", "pkey", "-aes256", *names]
     subprocess.run(command, capture_output=True, check=True)
     with pytest.raises(BadConfiguration, match="the key is encrypted"):
         client.tls_context(Dial(client_cert=str(tls.client_cert), client_key=str(encrypted)), {})

@@ -77,13 +77,8 @@ def test_options_win_over_variables_and_these_over_profiles(
 
 
 def test_echo_is_in_process_and_takes_nothing_from_outside() -> None:
-    environ = {
-        "OPENAI_API_KEY": "k",
-        "OPENAI_ORG_ID": "o",
-        "OPENAI_PROJECT_ID": "p",
-        "OPENAI_CUSTOM_HEADERS": "A: b",
-        "CHATPIPE_MODEL": "m",
-    }
+    openai = {"OPENAI_API_KEY": "k", "OPENAI_ORG_ID": "o", "OPENAI_PROJECT_ID": "p"}
+    environ = {**openai, "OPENAI_CUSTOM_HEADERS": "A: b", "CHATPIPE_MODEL": "m"}
     found = endpoint(environ, profile="echo")
     assert found == Endpoint("http://echo.invalid/v1" + ROUTE, OURS, "echo", True, None, False)
 
@@ -345,15 +340,8 @@ def test_openai_on_this_machine_needs_no_key() -> None:
 @pytest.mark.parametrize(
     "host",
     [
-        "b.example",
-        "10.0.0.1",
-        "0.0.0.0",
-        "127.0.0.1.evil.example",
-        "localhost.evil.example",
-        "notlocalhost",
-        "[::2]",
-        "[fe80::1]",
-        "127.1.evil",
+        *("b.example", "10.0.0.1", "0.0.0.0", "127.0.0.1.evil.example", "localhost.evil.example"),
+        *("notlocalhost", "[::2]", "[fe80::1]", "127.1.evil"),
     ],
 )
 def test_key_does_not_go_over_plain_http_to_another_machine(host: str, headers: tuple[str, ...]) -> None:
@@ -366,7 +354,7 @@ def test_key_does_not_go_over_plain_http_to_another_machine(host: str, headers: 
 @pytest.mark.parametrize(
     "proxy", ["http://proxy.example:3128", "https://u:p@proxy.example", "socks5://10.0.0.1"]
 )
-def test_nor_through_a_proxy_on_another_machine(proxy: str) -> None:
+def test_the_key_does_not_go_over_plain_http_through_a_proxy_elsewhere(proxy: str) -> None:
     """It reads what goes over http, also what is for this machine."""
     found = endpoint(base_url="http://127.0.0.1:1/v1")
     with pytest.raises(BadConfiguration, match="the key would go unencrypted to"):
@@ -379,7 +367,7 @@ def test_nor_through_a_proxy_on_another_machine(proxy: str) -> None:
 
 
 @pytest.mark.parametrize("line", ["x-goog-api-key: x", "X-Auth-Token: x", "Cookie: a=b"])
-def test_nor_does_any_other_header_that_is_kept_out_of_sight(line: str) -> None:
+def test_no_other_secret_header_goes_over_plain_http(line: str) -> None:
     found = endpoint(base_url="http://b.example/v1", headers=(line,))
     with refused(
         BadConfiguration, what=f"the header '{line.partition(':')[0]}' would go unencrypted to 'b.example'"

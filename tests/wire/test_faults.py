@@ -37,6 +37,10 @@ def caused(error: httpx.TransportError, cause: Exception) -> httpx.TransportErro
     return error
 
 
+def unconnected(cause: Exception) -> httpx.TransportError:
+    return caused(httpx.ConnectError("x"), cause)
+
+
 REFUSED = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
 
 
@@ -115,37 +119,27 @@ LINES: dict[str, tuple[Exception, str]] = {
         f"cannot reach {SHOWN}: connection refused: check the base URL and that the server runs",
     ),
     "refused, by httpcore": (
-        caused(
-            httpx.ConnectError("[Errno 111] Connection refused"), caused(httpx.ConnectError("x"), REFUSED)
-        ),
+        caused(httpx.ConnectError("[Errno 111] Connection refused"), unconnected(REFUSED)),
         f"cannot reach {SHOWN}: connection refused: check the base URL and that the server runs",
     ),
     "unknown name": (
-        caused(httpx.ConnectError("x"), socket.gaierror(socket.EAI_NONAME, "Name or service not known")),
+        unconnected(socket.gaierror(socket.EAI_NONAME, "Name or service not known")),
         f"cannot reach {SHOWN}: name or service not known: check the base URL and that the server runs",
     ),
     "unknown authority": (
-        caused(httpx.ConnectError("x"), untrusted("unable to get local issuer certificate")),
+        unconnected(untrusted("unable to get local issuer certificate")),
         f"cannot trust {SHOWN}: {UNTRUSTED}: if the server's authority is your own, name it with --cacert",
     ),
     "wrong name": (
-        caused(
-            httpx.ConnectError("x"),
-            untrusted(MISMATCH),
-        ),
+        unconnected(untrusted(MISMATCH)),
         f"cannot trust {SHOWN}: certificate verify failed: {MISMATCH}: check the host name in the base URL",
     ),
     "expired": (
-        caused(httpx.ConnectError("x"), untrusted("certificate has expired")),
+        unconnected(untrusted("certificate has expired")),
         f"cannot trust {SHOWN}: {EXPIRED}: the server needs a new certificate",
     ),
     "tls alert": (
-        caused(
-            httpx.ConnectError("x"),
-            ssl.SSLError(
-                1, "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert certificate required (_ssl.c:1)"
-            ),
-        ),
+        unconnected(ssl.SSLError(1, f"[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] {ALERT} (_ssl.c:1)")),
         f"no TLS with {SHOWN}: {ALERT}: the server wants a --client-cert that it knows",
     ),
     "connect time-out": (
@@ -192,7 +186,7 @@ LINES: dict[str, tuple[Exception, str]] = {
 
 
 @pytest.mark.parametrize(("error", "line"), LINES.values(), ids=LINES)
-def test_line(error: Exception, line: str) -> None:
+def test_an_exception_has_its_line(error: Exception, line: str) -> None:
     assert str(faults.from_exception(error, URL)) == line
 
 
@@ -201,9 +195,7 @@ def test_without_a_url_it_is_the_server() -> None:
 
 
 def test_plain_http_behind_https_gets_its_hint() -> None:
-    error = caused(
-        httpx.ConnectError("x"), ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl)")
-    )
+    error = unconnected(ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl)"))
     fault = faults.from_exception(error, "https://127.0.0.1:9/v1")
     assert (fault.status, fault.fix) == (Status.UNREACHABLE, "is it http rather than https?")
 
@@ -221,16 +213,16 @@ def test_an_error_of_ours_stays_what_it_is() -> None:
 @table(
     ("error", "passing"),
     {
-        "refused": (caused(httpx.ConnectError("x"), REFUSED), True),
-        "resolver down": (caused(httpx.ConnectError("x"), socket.gaierror(socket.EAI_AGAIN, "x")), True),
+        "refused": (unconnected(REFUSED), True),
+        "resolver down": (unconnected(socket.gaierror(socket.EAI_AGAIN, "x")), True),
         "proxy refused": (caused(httpx.ProxyError("x"), REFUSED), True),
         "time-out": (httpx.ReadTimeout("no byte for 1 s"), True),
         "connect time-out": (httpx.ConnectTimeout("timed out"), True),
         "read": (httpx.ReadError("x"), True),
         "cut": (httpx.RemoteProtocolError("x"), True),
-        "certificate": (caused(httpx.ConnectError("x"), untrusted("expired")), False),
-        "tls": (caused(httpx.ConnectError("x"), ssl.SSLError(1, "x")), False),
-        "no such host": (caused(httpx.ConnectError("x"), socket.gaierror(socket.EAI_NONAME, "x")), False),
+        "certificate": (unconnected(untrusted("expired")), False),
+        "tls": (unconnected(ssl.SSLError(1, "x")), False),
+        "no such host": (unconnected(socket.gaierror(socket.EAI_NONAME, "x")), False),
         "proxy says no": (httpx.ProxyError("407"), False),
         "deadline": (httpx.ReadTimeout(DEADLINE), False),
         "bad header": (httpx.LocalProtocolError("x"), False),
@@ -239,7 +231,7 @@ def test_an_error_of_ours_stays_what_it_is() -> None:
         "ours": (BadInput("x"), False),
     },
 )
-def test_is_passing(error: Exception, passing: bool) -> None:
+def test_only_passing_faults_may_be_retried(error: Exception, passing: bool) -> None:
     assert faults.is_passing(error) is passing
 
 
@@ -397,7 +389,7 @@ def test_a_prompt_that_is_too_long_gets_its_hint(body: bytes) -> None:
         "no URL": ("http://h:port", "nowhere"),
     },
 )
-def test_a_redirect_is_told_with_the_origin_it_leads_to(location: str, shown: str) -> None:
+def test_a_redirect_is_reported_with_its_origin(location: str, shown: str) -> None:
     assert (
         from_reply(301, b"<title>Moved</title>", location=location).what
         == f"301 from {SHOWN}: leads on to '{shown}'"
@@ -423,7 +415,7 @@ def test_an_error_inside_200_counts_by_its_code(code: str, kind: type[ChatpipeEr
         (b"", set()),
     ],
 )
-def test_error_codes(body: bytes, codes: set[str]) -> None:
+def test_error_codes_are_found_in_a_body(body: bytes, codes: set[str]) -> None:
     assert faults.error_codes(body) == codes
 
 

@@ -473,7 +473,7 @@ def test_an_unused_transport_can_be_closed() -> None:
     run(lambda send: send.transport.aclose())
 
 
-def test_it_is_an_async_context_manager() -> None:
+def test_a_pool_is_an_async_context_manager() -> None:
     async def main() -> None:
         async with PoolTransport() as transport:
             request = httpx.Request("POST", server.url, stream=httpx.ByteStream(b"{}"))

@@ -25,7 +25,7 @@ from chatpipe.wire import redact
         ("OpenAI-Project", "Bearer s3cret"),
     ],
 )
-def test_header(name: str, shown: str) -> None:
+def test_a_secret_header_is_hidden(name: str, shown: str) -> None:
     assert redact.header(name, "Bearer s3cret") == shown
 
 
@@ -47,5 +47,5 @@ def test_an_authorization_without_a_scheme_is_hidden_whole() -> None:
         ("", ""),
     ],
 )
-def test_url(url: str, shown: str) -> None:
+def test_secrets_in_a_url_are_hidden(url: str, shown: str) -> None:
     assert redact.url(url) == shown

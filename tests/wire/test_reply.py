@@ -196,7 +196,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         "chunk longer than it says": (CHUNKED + b"2\r\nhixx", "not a reply in HTTP"),
     },
 )
-def test_what_is_no_reply_is_refused(data: bytes, message: str) -> None:
+def test_bytes_that_are_no_reply_are_refused(data: bytes, message: str) -> None:
     for pieces in ways(data):
         with pytest.raises(httpx.RemoteProtocolError, match=f"(?i){message}"):
             parse(pieces)

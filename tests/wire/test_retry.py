@@ -31,12 +31,12 @@ def decision(
 
 
 @pytest.mark.parametrize("status", [None, 408, 409, 429, 500, 502, 503, 529, 599])
-def test_retried(status: int | None) -> None:
+def test_a_passing_fault_is_retried(status: int | None) -> None:
     assert decision(status) == Wait(0.5, asked=False)
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 402, 403, 404, 410, 413, 422, 451])
-def test_not_retried(status: int) -> None:
+def test_another_fault_is_not_retried(status: int) -> None:
     assert decision(status) == GiveUp(Reason.NOT_RETRYABLE)
 
 
@@ -105,7 +105,7 @@ def test_backoff_doubles_up_to_8_s_and_takes_off_a_quarter_at_most(tries: int, s
         "no such date": ({"retry-after": "Tue, 99 Foo 2023 22:13:30 GMT"}, None),
     },
 )
-def test_what_the_server_asks_for(headers: dict[str, str], seconds: float | None) -> None:
+def test_the_server_may_ask_for_a_delay(headers: dict[str, str], seconds: float | None) -> None:
     assert asked_wait(headers, NOW) == seconds
 
 
@@ -118,7 +118,7 @@ def test_an_illegible_wait_is_a_backoff() -> None:
 
 
 @pytest.mark.parametrize("value", ["120.001", "3600", "Thu, 01 Jan 2099 00:00:00 GMT"])
-def test_a_wait_above_two_minutes_ends_it_and_is_told(value: str) -> None:
+def test_a_wait_above_two_minutes_ends_it_and_is_reported(value: str) -> None:
     decided = decision(429, retry_after=value)
     assert isinstance(decided, GiveUp)
     assert decided.reason is Reason.WAIT_TOO_LONG
@@ -168,5 +168,5 @@ def test_no_header_value_raises(value: str) -> None:
     ],
     ids=repr,
 )
-def test_duration(text: str, seconds: float | None) -> None:
+def test_a_duration_is_parsed(text: str, seconds: float | None) -> None:
     assert parse_duration(text) == (None if seconds is None else pytest.approx(seconds))
