@@ -79,13 +79,13 @@ class AsyncSender:
     def held(self) -> int:
         """The number of connections, and of places for them: those of requests and idle ones."""
         if isinstance(self.transport, PoolTransport):
-            return self.transport._places.taken
+            return self.transport._slots.taken
         return len(self.links)
 
     @property
     def idle(self) -> int:
         if isinstance(self.transport, PoolTransport):
-            return sum(map(len, self.transport._places._idle.values()))
+            return sum(map(len, self.transport._slots._idle.values()))
         assert isinstance(self.transport, BlockingTransport)
         return int(self.transport._idle is not None)
 

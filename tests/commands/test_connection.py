@@ -30,8 +30,8 @@ from loopback import (
     stream_of,
     tls_contexts,
 )
+from parametrize import cases
 from process import CHATPIPE, environment, run, sh, start
-from tables import table
 from tinyproxy import tinyproxy as real_proxy
 
 KEY = "sk-test-0123456789"
@@ -59,7 +59,7 @@ CUT_ERROR = reply(401, b"bad key, and so on", {"Content-Length": "1000"})
 ONCE = ("--retries", "0")
 
 
-@table(
+@cases(
     ("replies", "options", "requests", "status", "stdout", "words"),
     {
         "a lost connection": ([[Reset()], event_stream(stream_of("now"))], ("-q",), 2, 0, b"now\n", b""),
@@ -275,7 +275,7 @@ def test_http_behind_an_https_url_is_reported() -> None:
 # The key
 
 
-@table(
+@cases(
     "command",
     {
         "OPENAI_API_KEY": "OPENAI_API_KEY=$KEY chatpipe $ASK",
@@ -346,7 +346,7 @@ def test_the_key_is_not_in_the_arguments_nor_in_the_environment_of_children(tmp_
     assert "sk-of-the-environment" not in (tmp_path / "seen").read_text()
 
 
-@table(
+@cases(
     ("arguments", "status"),
     {
         "a missing file": (("--key-file", "nope"), 77),

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 
+from parametrize import cases
 from process import run
-from tables import table
 
 
 def roles(*arguments: str, stdin: bytes | None = None) -> str:
@@ -18,7 +18,7 @@ def roles(*arguments: str, stdin: bytes | None = None) -> str:
     return " ".join(f"{each['role'][0]}:{each['content']}" for each in json.loads(done.stdout)["messages"])
 
 
-@table(
+@cases(
     ("arguments", "expected"),
     {
         "an example": ("-u 1 -a 2 -u 3", "u:1 a:2 u:3"),

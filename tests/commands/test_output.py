@@ -24,9 +24,9 @@ from loopback import (
     serve,
     stream_of,
 )
+from parametrize import cases
 from process import Process, begun, environment, run, sh, start
 from programs import program
-from tables import table
 
 
 def saying(text: str) -> Handler:
@@ -85,7 +85,7 @@ def test_dev_null_takes_everything() -> None:
     assert not Path("/dev/null").is_file()
 
 
-@table(
+@cases(
     ("name", "words"),
     {
         "a directory": ("folder", "is a directory"),
@@ -119,7 +119,7 @@ def test_nothing_is_written_into_the_home_directory(tmp_path: Path) -> None:
 # What is no answer
 
 
-@table(
+@cases(
     ("body", "shown", "line"),
     {
         "4 KiB": (
@@ -204,7 +204,7 @@ def test_a_disk_that_fills_up_is_74_and_leaves_the_file(tmp_path: Path) -> None:
 # What was paid for is not lost
 
 
-@table(
+@cases(
     ("options", "status"),
     {
         "the dependencies cannot be written": (("-M", "/dev/full"), 74),
@@ -224,7 +224,7 @@ def test_an_answer_outlives_a_failed_side_file(options: tuple[str, ...], status:
         assert b"'out.txt.part'" in done.stderr
 
 
-@table(
+@cases(
     "options",
     {
         "the target": ("-o", "a;b"),

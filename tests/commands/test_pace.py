@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from loopback import Answer, Pause, Request, completion, in_turn, reply, serve
+from parametrize import cases
 from process import Done, run
-from tables import table
 
 
 class Watch:
@@ -79,7 +79,7 @@ def test_tokens_are_booked_as_used(tmp_path: Path) -> None:
     assert watch.at[1] - watch.at[0] >= 0.7  # 100 tokens at 100 a second, from the turn of the first
 
 
-@table(
+@cases(
     ("options", "error"),
     {
         "jobs": (("--pace-jobs", "2"), "--pace-jobs: nothing to share the number in"),

@@ -15,9 +15,9 @@ import orjson
 import pytest
 
 from loopback import Server, Step, WaitFor, chunk, completion, event, event_stream, serve
+from parametrize import cases
 from process import Process, begun, run, sh, start
 from programs import program
-from tables import table
 
 PIECES = ["one ", "two ", "three"]
 
@@ -36,7 +36,7 @@ def gated() -> tuple[Server, list[threading.Event]]:
     return serve(lambda _: steps()), gates
 
 
-@table(
+@cases(
     ("format", "expected"),
     {
         "text": ("text", [piece.encode() for piece in PIECES]),
@@ -95,7 +95,7 @@ def broken_pipe() -> Iterator[int]:
     os.close(writing)
 
 
-@table(
+@cases(
     "arguments",
     {
         "ask": ("ask", "-p", "echo", "x"),
@@ -112,7 +112,7 @@ def test_a_pipe_without_a_reader_is_the_quiet_end(arguments: tuple[str, ...], br
     assert (process.returncode, stderr) == (-signal.SIGPIPE, b"")
 
 
-@table(
+@cases(
     ("line", "arguments"),
     {
         "check": ("{}", ("check",)),
@@ -156,7 +156,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@table("command", WRITING)
+@cases("command", WRITING)
 def test_a_full_disk_is_74(command: str, folder: Path) -> None:
     with serve() as server:
         done = sh(f"chatpipe {command} > /dev/full", env={"URL": server.url}, cwd=folder)
@@ -165,7 +165,7 @@ def test_a_full_disk_is_74(command: str, folder: Path) -> None:
     assert done.stderr.count(b"\n") == 1
 
 
-@table("command", WRITING)
+@cases("command", WRITING)
 def test_a_closed_stdout_is_74_before_anything_is_sent(command: str, folder: Path) -> None:
     with serve() as server:
         done = sh(f"chatpipe {command} >&-", env={"URL": server.url}, cwd=folder)
@@ -193,7 +193,7 @@ def test_a_closed_stdout_is_nothing_to_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full"])
-@table(
+@cases(
     ("arguments", "status", "stdout"),
     {
         "an answer": ("--usage -v Hello", 0, b"Hello\n"),
@@ -241,7 +241,7 @@ def test_with_xargs_in_parallel() -> None:
     assert done.stdout.decode().splitlines() == [f'"number {n}"' for n in range(1, 7)]
 
 
-@table(
+@cases(
     ("options", "expected"),
     {
         "text": (("--no-stream",), b"one two\n"),

@@ -13,9 +13,9 @@ import pytest
 
 from commands.asking import ask, hit, words
 from loopback import Server, Stall, WaitFor, chunk, event, event_stream, reply, serve, stream_of
+from parametrize import cases
 from process import begun, run, start
 from programs import program
-from tables import table
 
 ENDING = {
     "Ctrl-C": signal.SIGINT,
@@ -33,7 +33,7 @@ def written(folder: Path) -> Callable[[], bool]:
     return lambda: begun(folder) != b""
 
 
-@table("number", ENDING)
+@cases("number", ENDING)
 def test_a_signal_before_the_first_byte_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
     (tmp_path / "out.txt").write_text("old")
     with serve(lambda _: [Stall()]) as server:
@@ -46,7 +46,7 @@ def test_a_signal_before_the_first_byte_leaves_nothing(number: signal.Signals, t
     assert (tmp_path / "out.txt").read_text() == "old"
 
 
-@table("number", ENDING)
+@cases("number", ENDING)
 def test_a_signal_in_mid_stream_keeps_the_part(number: signal.Signals, tmp_path: Path) -> None:
     (tmp_path / "out.txt").write_text("old")
     with first_piece_then_silence() as server:
@@ -62,7 +62,7 @@ def test_a_signal_in_mid_stream_keeps_the_part(number: signal.Signals, tmp_path:
     assert (tmp_path / "out.txt.part").read_text() == "Half of"
 
 
-@table("number", ENDING)
+@cases("number", ENDING)
 def test_a_signal_in_mid_stream_leaves_the_part_on_stdout(number: signal.Signals) -> None:
     with first_piece_then_silence() as server:
         with start(*words(server.url)) as process:
@@ -113,7 +113,7 @@ def test_ctrl_c_while_stdin_is_read_sends_nothing() -> None:
         assert server.requests == []
 
 
-@table("name", {"nohup": "HUP", "in the background": "INT"})
+@cases("name", {"nohup": "HUP", "in the background": "INT"})
 def test_an_ignored_signal_stays_ignored(name: str) -> None:
     """nohup ignores SIGHUP, and a script's `command &` SIGINT: the answer is waited for all the same."""
     go = threading.Event()
@@ -146,7 +146,7 @@ def test_ctrl_c_stops_a_shell_loop() -> None:
     assert stdout == b""
 
 
-@table("number", ENDING)
+@cases("number", ENDING)
 @pytest.mark.parametrize("module", ["click", "orjson.orjson", "uuid", "httpx", "chatpipe.exchange"])
 def test_a_signal_while_starting_ends_it_at_once(module: str, number: signal.Signals, tmp_path: Path) -> None:
     """At the worst moments of a start: orjson's own, which imports uuid, must not be broken into."""

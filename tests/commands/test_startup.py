@@ -7,8 +7,8 @@ from pathlib import Path
 
 from commands.asking import words
 from loopback import serve, tls_contexts
+from parametrize import cases
 from process import Done, run
-from tables import table
 
 # Leaves the names of all modules behind. The program ends by os._exit, so atexit comes too late.
 WATCH = """
@@ -58,7 +58,7 @@ def test_version_imports_nothing_that_is_not_python_s(tmp_path: Path) -> None:
     assert not families(seen) & {"click", "orjson", "httpx", "jsonschema", "importlib.metadata", "json"}
 
 
-@table(
+@cases(
     ("arguments", "env"),
     {
         "help": (("--help",), {}),

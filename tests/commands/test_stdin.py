@@ -9,14 +9,14 @@ import pytest
 
 from commands.asking import ask
 from loopback import completion, reply, serve
+from parametrize import cases
 from process import run, sh, start
 from programs import program
-from tables import table
 
 MEGABYTES_10 = 10 * 1000 * 1000
 
 
-@table(
+@cases(
     "redirection",
     {
         "a device": "< /dev/null",
@@ -105,7 +105,7 @@ def body(more: bytes) -> bytes:
     return b'{"model": "m", "messages": [{"role": "user", "content": "x"}], "x": ' + more + b"}"
 
 
-@table(
+@cases(
     ("data", "words"),
     {
         "nothing": (b"", "nothing there"),
@@ -146,7 +146,7 @@ def test_a_deep_body_can_be_edited() -> None:
 @pytest.mark.parametrize(
     "option", ["-r", "--messages", "--system-file", "--image", "--audio-file", "--file", "--tool"]
 )
-@table(
+@cases(
     ("name", "words"),
     {
         "missing": ("nope", "no such file or directory"),
@@ -164,7 +164,7 @@ def test_a_file_that_cannot_be_read_is_66_and_nothing_is_sent(option: str, name:
     assert done.stderr.count(b"\n") == 1
 
 
-@table(
+@cases(
     "arguments",
     {
         "the prompt": ("-m", "m", b"a\xffb"),
@@ -182,7 +182,7 @@ def test_an_argument_that_is_not_utf_8_is_65_and_not_sent(arguments: tuple[str |
     assert b"UTF-8" in done.stderr
 
 
-@table(
+@cases(
     "command",
     {
         "stdin": "yes | chatpipe ask -p echo",

@@ -14,8 +14,8 @@ import pytest
 
 from commands.asking import ended, hit, words
 from loopback import chunk, error, event, event_stream, reply, serve, stream_of
+from parametrize import cases
 from process import run, start
-from tables import table
 
 # Red, bell, right-to-left override, C1, DEL.
 WILD = "a\x1b[31mb\x07c\u202ed\x85e\x7ff\tg\n"
@@ -153,7 +153,7 @@ def test_help_has_no_escapes_on_a_terminal(terminal: Terminal, env: dict[str, st
 # Typing
 
 
-@table(
+@cases(
     ("command", "thing", "stdout"),
     {
         "ask": (("ask",), "prompt", b"typed\n"),

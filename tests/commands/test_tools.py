@@ -14,8 +14,8 @@ import orjson
 import pytest
 
 from loopback import Answer, Server, chunk, completion, event, event_stream, in_turn, reply, serve
+from parametrize import cases
 from process import Done, run, start
-from tables import table
 
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 CLOCK = {"type": "function", "function": {"name": "clock"}}
@@ -174,7 +174,7 @@ def test_a_forced_choice_holds_for_the_first_turn(agent: Agent, choice: str) -> 
 # Failures are told to the model, and reported to the user
 
 
-@table(
+@cases(
     ("command", "made", "told", "stderr"),
     {
         "fails": (
@@ -379,7 +379,7 @@ def test_a_signal_while_tools_run_leaves_nothing(agent: Agent, number: signal.Si
 # Before anything is sent
 
 
-@table(
+@cases(
     ("words", "status", "stderr"),
     {
         "slip": (

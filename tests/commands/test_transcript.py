@@ -11,8 +11,8 @@ import orjson
 import pytest
 
 from loopback import Server, Stall, chunk, echoing, event, event_stream, serve
+from parametrize import cases
 from process import run, sh, start
-from tables import table
 
 OLD = b'{"role":"user","content":"q"}\n{"role":"assistant","content":"a"}\n'
 
@@ -124,7 +124,7 @@ def test_calls_that_wait_are_answered_in_the_next_call(talk: Path) -> None:
 # What does not end well leaves no trace
 
 
-@table(
+@cases(
     ("words", "status"),
     {
         "cut off": (["--max-tokens", "1", "one two"], 3),

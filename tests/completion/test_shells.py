@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from completion import shells
+from parametrize import cases
 from process import run
-from tables import table
 
 # What is typed before TAB, and the words that are on the line after it.
 CASES = {
@@ -36,17 +36,17 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@table(("line", "completed"), CASES)
+@cases(("line", "completed"), CASES)
 def test_bash_completes(line: str, completed: list[str], folder: Path) -> None:
     assert shells.bash(line, folder) == completed
 
 
-@table(("line", "completed"), CASES)
+@cases(("line", "completed"), CASES)
 def test_zsh_completes(line: str, completed: list[str], folder: Path) -> None:
     assert shells.zsh(line, folder) == completed
 
 
-@table(("line", "completed"), CASES)
+@cases(("line", "completed"), CASES)
 def test_fish_completes(line: str, completed: list[str], folder: Path) -> None:
     assert shells.fish(line, folder) == completed[-1:]
 

@@ -10,12 +10,12 @@ from typing import Any
 import orjson
 import pytest
 
-from tables import table
+from parametrize import cases
 
 Chatpipe = Callable[..., Any]
 
 
-@table(
+@cases(
     ("words", "status", "line"),
     {
         "near command": ("aks hi", 2, "no command 'aks', did you mean 'ask'?: see chatpipe --help"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from chatpipe.flags import prompt
 from chatpipe.flags.types import Command
 from chatpipe.request.prompt import Prompt
-from tables import table
+from parametrize import cases
 
 # letter or name, role
 SPELLINGS = {
@@ -42,7 +42,7 @@ def conversation(words: list[str]) -> list[tuple[str, str]]:
     return [(typed.role, typed.value) for typed in parsed(words).typed]
 
 
-@table(
+@cases(
     ("words", "typed"),
     {
         "few-shot": (["-u", "1", "-a", "2", "-u", "3"], ["user 1", "assistant 2", "user 3"]),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chatpipe.request.parameters import TABLE
-from tables import table
+from parametrize import cases
 
 Build = Callable[..., Any]
 
@@ -126,7 +126,7 @@ def test_every_field_of_the_api_has_an_option() -> None:
     assert {parameter.path[0] for parameter in TABLE} == fields
 
 
-@table(
+@cases(
     ("words", "fields"),
     {
         "-m": (["-m", "x"], {"model": "x"}),
@@ -239,7 +239,7 @@ BAD: dict[str, Any] = {
 }
 
 
-@table(("words", "what"), BAD)
+@cases(("words", "what"), BAD)
 @pytest.mark.parametrize("command", ["build", "ask"])
 def test_bad_value_is_2_on_one_line(
     chatpipe: Callable[..., Any], command: str, words: list[str], what: str
@@ -268,7 +268,7 @@ ONLY_ASK: dict[str, Any] = {
 }
 
 
-@table(("words", "what"), ONLY_ASK)
+@cases(("words", "what"), ONLY_ASK)
 def test_bad_value_of_ask_is_2(chatpipe: Callable[..., Any], words: list[str], what: str) -> None:
     ran = chatpipe("ask", "-p", "echo", "hi", *words)
     assert (ran.status, ran.stdout) == (2, "")

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from tables import table
+from parametrize import cases
 
 SECRET = "sk-s3cr3t"
 
 
-@table(
+@cases(
     "words",
     {
         "--key": ["ask", "--key", SECRET, "hi"],

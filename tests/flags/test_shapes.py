@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from chatpipe import __version__, main
-from tables import table
+from parametrize import cases
 
 Chatpipe = Callable[..., Any]
 BODY = {"model": "m", "messages": [{"role": "user", "content": "it's $HOME `x` ä"}]}
@@ -50,7 +50,7 @@ HEADERS = [
 ]
 
 
-@table(
+@cases(
     ("words", "url", "auth", "flags"),
     {
         "openai": ([], "https://api.openai.com/v1", ["Authorization: Bearer $OPENAI_API_KEY"], []),

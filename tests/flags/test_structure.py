@@ -12,8 +12,8 @@ from chatpipe.errors import UsageFault
 from chatpipe.flags import structure
 from chatpipe.flags.types import Command
 from chatpipe.request.structure import Structure
+from parametrize import cases
 from refusals import refused
-from tables import table
 
 NO_SCHEMA = "there is no schema: name one with --schema"
 ANSWER = {"name": "answer", "schema": {"type": "object"}, "strict": True}
@@ -30,7 +30,7 @@ def read(*words: str, group: Any = structure.options) -> Structure:
     return got[0]
 
 
-@table(
+@cases(
     ("words", "record"),
     {
         "nothing": ([], Structure()),
@@ -48,7 +48,7 @@ def test_the_options_make_a_record(words: list[str], record: Structure) -> None:
     assert read(*words) == record
 
 
-@table(
+@cases(
     ("words", "line"),
     {
         "two schemas": (
@@ -89,7 +89,7 @@ def test_without_an_answer_nothing_is_asked_again() -> None:
         read("--schema", "s", "--reask", "1", group=structure.writing)
 
 
-@table(
+@cases(
     ("words", "body", "other"),
     {
         "a description is added": (

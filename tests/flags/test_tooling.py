@@ -10,8 +10,8 @@ from chatpipe.dialogue.options import Tooling, split
 from chatpipe.errors import UsageFault
 from chatpipe.flags import tooling
 from chatpipe.flags.types import Command
+from parametrize import cases
 from refusals import refused
-from tables import table
 
 
 def read(*words: str) -> Tooling:
@@ -29,7 +29,7 @@ def read(*words: str) -> Tooling:
     return got[0]
 
 
-@table(
+@cases(
     ("words", "record"),
     {
         "nothing": ([], Tooling((), 60.0, 8)),
@@ -47,7 +47,7 @@ def test_the_options_of_tools_make_a_record(words: list[str], record: Tooling) -
     assert read(*words) == record
 
 
-@table(
+@cases(
     ("words", "error"),
     {
         "no =": (["--exec", "weather"], "--exec: 'weather' names no tool: write NAME=COMMAND"),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tables import table
+from parametrize import cases
 
 Q = '{"role":"user","content":"q"}\n'
 A = '{"role":"assistant","content":"a"}\n'
@@ -34,7 +34,7 @@ def test_question_that_waits_is_the_request(build: Callable[..., Any]) -> None:
     assert build("--transcript", "t")["messages"] == [{"role": "user", "content": "q"}]
 
 
-@table(
+@cases(
     ("words", "status", "line"),
     {
         "stdin": (["--transcript", "-", "x"], 2, "--transcript: stdin cannot be appended to: name a file"),

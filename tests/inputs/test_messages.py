@@ -9,8 +9,8 @@ import pytest
 from chatpipe.errors import BadInput
 from chatpipe.inputs.messages import Found, conversation, document, kind, request
 from chatpipe.inputs.place import Source
+from parametrize import cases
 from refusals import refused
-from tables import table
 
 USER = {"role": "user", "content": "q"}
 BOT = {"role": "assistant", "content": "a"}
@@ -20,7 +20,7 @@ def source(text: str, line: int = 1) -> Source:
     return Source("f", text.encode(), line)
 
 
-@table(
+@cases(
     ("text", "messages", "places"),
     {
         "array": ('[{"role":"user","content":"q"}]', [USER], ["f:1"]),
@@ -59,7 +59,7 @@ def test_a_place_inside_a_message_is_where_it_stands() -> None:
     assert lines[1].place("/content") == "f:2"
 
 
-@table(
+@cases(
     ("text", "line"),
     {
         "broken line": ('{"role":"user"}\n{"role":}\n', "f:2: not JSON: expecting value (column 9)"),
@@ -84,7 +84,7 @@ def test_a_request_is_an_object() -> None:
     assert found.place("/messages") == "f:3"
 
 
-@table(
+@cases(
     ("text", "line"),
     {
         "empty": ("", "f:1: not JSON: nothing there (column 1)"),

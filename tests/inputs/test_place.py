@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatpipe.inputs.place import Source, locate
-from tables import table
+from parametrize import cases
 
 PRETTY = b"""{
   "model": "m",
@@ -28,7 +28,7 @@ PRETTY = b"""{
 ONE_LINE = '{"ä": "öü", "b": [10, {"c": 2}], "b": [30, 40]}'.encode()
 
 
-@table(
+@cases(
     ("pointer", "line", "column"),
     {
         "the whole": ("", 1, 1),
@@ -52,7 +52,7 @@ def test_pretty_document(pointer: str, line: int, column: int) -> None:
     assert locate(PRETTY, pointer) == (line, column)
 
 
-@table(
+@cases(
     ("pointer", "column"),
     {
         "the whole": ("", 1),
@@ -66,7 +66,7 @@ def test_document_on_one_line(pointer: str, column: int) -> None:
     assert locate(ONE_LINE, pointer) == (1, column)
 
 
-@table(
+@cases(
     ("data", "pointer", "place"),
     {
         "escaped key": (b'{"a\\"b": 1, "\\u00e4": 2}', "/ä", (1, 23)),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from chatpipe.inputs import quoted
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.quoted import CsvRecords, Record, Records, TsvRecords
-from tables import table
+from parametrize import cases
 
 
 def read(records: Records, data: bytes) -> list[Record]:
@@ -38,7 +38,7 @@ def faults(data: bytes) -> list[str | None]:
     return [None if each.fault is None else str(each.fault) for each in read(CsvRecords(), data)]
 
 
-@table(
+@cases(
     ("data", "expected"),
     {
         "nothing": (b"", []),
@@ -70,7 +70,7 @@ def test_csv_is_read_as_records(data: bytes, expected: list[list[str]]) -> None:
     assert cells(data) == expected
 
 
-@table(
+@cases(
     ("data", "expected"),
     {
         "text behind a quote": (
@@ -153,7 +153,7 @@ def test_any_text_gives_the_records_of_the_csv_module(text: str) -> None:
         assert any(record.fault is not None for record in found)
 
 
-@table(
+@cases(
     ("data", "expected"),
     {
         "plain": (b"a\tb\n", [["a", "b"]]),

@@ -14,8 +14,8 @@ from chatpipe.errors import BadInput, MissingInput, Status, UsageFault
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.sources import Limit, Sources, one_owner, text_of
 from chatpipe.inputs.stdin import Stdin
+from parametrize import cases
 from refusals import refused
-from tables import table
 
 
 def nothing_said(text: str) -> None:
@@ -117,7 +117,7 @@ def test_names_are_kept_as_typed_and_in_order(tmp_path: Path, monkeypatch: pytes
     assert read.names == ["./b", "a", f"../{tmp_path.name}/b"]
 
 
-@table(
+@cases(
     ("name", "why"),
     {
         "missing": ("missing", "no such file or directory"),
@@ -141,7 +141,7 @@ def test_stdin_that_is_closed_is_66(way: str) -> None:
         list(getattr(sources(), way)("-", "--messages"))
 
 
-@table(
+@cases(
     ("data", "text"),
     {
         "nothing": (b"", ""),
@@ -164,7 +164,7 @@ def test_one_final_newline_is_removed(data: bytes, text: str) -> None:
 NOT_UTF_8 = "is not UTF-8: convert it first, for example with iconv -t UTF-8"
 
 
-@table(
+@cases(
     ("data", "line"),
     {
         "byte": (b"a\nb\xff\n", f"f:2: byte 0xff {NOT_UTF_8}"),
@@ -179,7 +179,7 @@ def test_bytes_that_are_not_text_are_65(data: bytes, line: str) -> None:
         text_of(Source("f", data))
 
 
-@table(
+@cases(
     ("claims", "owner"),
     {
         "nobody": ([], None),

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatpipe.inputs.splice import spliced
-from tables import table
+from parametrize import cases
 
 
-@table(
+@cases(
     ("data", "fields", "expected"),
     {
         "behind": (b'{"a":1}', {"b": "x"}, b'{"a":1,"b":"x"}'),

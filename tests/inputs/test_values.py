@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatpipe.inputs.values import NotJSON, dumps, loads, loads_exactly, strict_line
+from parametrize import cases
 from refusals import refused
-from tables import table
 
 
-@table(
+@cases(
     ("data", "value"),
     {
         "plain": (b'{"a":[1,2.5,"x",true,null]}', {"a": [1, 2.5, "x", True, None]}),
@@ -34,7 +34,7 @@ def test_json_is_read(data: bytes, value: Any) -> None:
     assert loads_exactly(data) == value
 
 
-@table(
+@cases(
     "digits",
     {
         "the first beyond 64 bits": "18446744073709551616",
@@ -50,7 +50,7 @@ def test_input_of_the_user_keeps_every_digit(digits: str) -> None:
     assert dumps(value) == digits.encode()
 
 
-@table(
+@cases(
     ("data", "what", "line", "column"),
     {
         "nothing": (b"", "nothing there", 1, 1),
@@ -111,7 +111,7 @@ def test_a_server_may_send_numbers_that_are_not_json(data: bytes, what: str, val
     assert str(loads(data)) == value
 
 
-@table(
+@cases(
     ("data", "line"),
     {
         "NaN": (b'{"a": [NaN, 1.50]}', b'{"a":[null,1.5]}'),
@@ -128,7 +128,7 @@ def test_a_line_for_any_reader(data: bytes, line: bytes) -> None:
     assert strict_line(data) == line
 
 
-@table(
+@cases(
     ("value", "data"),
     {
         "keys in their order": ({"b": 1, "a": [True, None]}, b'{"b":1,"a":[true,null]}'),

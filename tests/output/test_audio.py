@@ -21,8 +21,8 @@ from chatpipe.output.options import Printing, Target, Telling
 from chatpipe.output.target import opened
 from chatpipe.wire.answer import Answer
 from output.collected import Sink
+from parametrize import cases
 from refusals import refused
-from tables import table
 
 Json = dict[str, Any]
 SPOKEN: Json = {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}}
@@ -69,13 +69,13 @@ TEXTS = {
 }
 
 
-@table(("text", "data"), TEXTS)
+@cases(("text", "data"), TEXTS)
 def test_base64_in_two_pieces_cut_anywhere(text: str, data: bytes) -> None:
     for cut in range(len(text) + 1):
         assert play(Decoder(), text[:cut], text[cut:]) == data
 
 
-@table(("text", "data"), TEXTS)
+@cases(("text", "data"), TEXTS)
 def test_base64_character_by_character_leaves_as_soon_as_it_is_known(text: str, data: bytes) -> None:
     decoder = Decoder()
     pieces = [decoder.feed(character) for character in text]
@@ -84,7 +84,7 @@ def test_base64_character_by_character_leaves_as_soon_as_it_is_known(text: str, 
     assert not any(piece for at, piece in enumerate(pieces) if at % 4 != 3)
 
 
-@table(
+@cases(
     "text",
     {
         "cut short": "AAE",
@@ -123,7 +123,7 @@ def test_a_streamed_answer_is_written_as_it_comes() -> None:
     assert sink.data == b"\0\1\2\3\4\5\6"
 
 
-@table(
+@cases(
     ("chunks", "end", "data"),
     {
         "the first of several choices": (
@@ -162,7 +162,7 @@ def test_bad_base64_in_a_stream_ends_the_writing() -> None:
     assert sink.pieces == [b"\0\1\2"]
 
 
-@table(
+@cases(
     ("message", "aside"),
     {
         "text": ({"content": "Only text."}, "Only text.\n"),
@@ -203,7 +203,7 @@ def test_sound_goes_to_the_file(tmp_path: Path) -> None:
 CALL = [{"id": "k", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
 
 
-@table(
+@cases(
     ("value", "allow", "status"),
     {
         "text instead": (whole(None, content="text"), "", Status.REFUSED),
@@ -244,7 +244,7 @@ def test_an_answer_with_bad_base64_is_kept_as_it_came(tmp_path: Path) -> None:
 # When sound is written
 
 
-@table(
+@cases(
     ("printing", "target", "body", "format"),
     {
         "a file, no format": (Printing(named=False), Target("a.wav"), SPOKEN, "audio"),
@@ -302,7 +302,7 @@ def test_sound_for_a_pipe_needs_no_name() -> None:
         assert settle(Printing("audio"), Target()).format == "audio"
 
 
-@table(
+@cases(
     ("given", "format", "stream"),
     {
         "text: a WAV cannot be streamed": (SPOKEN, "text", None),

@@ -17,8 +17,8 @@ from chatpipe.output.notices import Notices
 from chatpipe.output.options import Printing, Target, Telling
 from chatpipe.output.target import Opened, opened
 from chatpipe.wire.answer import Answer
+from parametrize import cases
 from refusals import refused
-from tables import table
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -57,7 +57,7 @@ CALL = [{"id": "k", "type": "function", "function": {"name": "f", "arguments": "
 CALLING = completion(None, tool_calls=CALL)
 
 
-@table(
+@cases(
     ("value", "printing", "status"),
     {
         "good": (completion(), {}, 0),
@@ -174,7 +174,7 @@ def test_missing_logprobs_are_reported(capfd: pytest.CaptureFixture[str]) -> Non
 # The target
 
 
-@table(
+@cases(
     ("target", "line"),
     {
         "the output, by another link": (Target("b"), "--output: 'b'"),
@@ -210,7 +210,7 @@ def test_depfile_names_inputs_and_is_written_only_when_all_is_good() -> None:
     assert Path("out.d").read_text() == "out: \\\n  a \\\n  b\n\na:\n\nb:\n"
 
 
-@table(
+@cases(
     ("error", "data", "left"),
     {
         "interrupted: the part is kept": (Interrupted(2), b"par", ["out.part"]),

@@ -12,8 +12,8 @@ from chatpipe.output.formats import WRITERS, decide_stream, writer
 from chatpipe.output.options import FORMATS, Printing
 from chatpipe.response.assemble import Assembly
 from output.collected import Sink
+from parametrize import cases
 from refusals import refused
-from tables import table
 
 Json = dict[str, Any]
 
@@ -348,7 +348,7 @@ def test_the_words_of_audio_are_its_text(format: str, stdout: str) -> None:
     assert streamed(SPOKEN_EVENTS, format) == (stdout, "")
 
 
-@table(
+@cases(
     ("told", "stdout"),
     {
         "text comes first": ('{"content":"Text.","audio":{"transcript":"Hi."}}', '"Text."\n'),
@@ -366,7 +366,7 @@ def test_words_of_audio_stand_in_for_missing_text_only(told: str, stdout: str) -
 # Line ends
 
 
-@table(
+@cases(
     ("contents", "plain", "null"),
     {
         "a newline is added": (["a"], "a\n", "a\0"),
@@ -491,7 +491,7 @@ def test_parts_in_a_whole_answer_are_joined() -> None:
     assert whole(text, "string").stdout == '"ab"\n'
 
 
-@table(
+@cases(
     ("arguments", "line"),
     {
         "none, as an empty string": ('""', '{"id":"k","name":"f","arguments":{}}'),
@@ -521,7 +521,7 @@ def test_logprobs_of_a_refusal_follow_and_of_each_choice() -> None:
     assert whole(text, "logprobs").stdout == '0\t0\t"a"\t-1\n0\t1\t"b"\t-2\n1\t0\t"a"\t-1\n1\t1\t"b"\t-2\n'
 
 
-@table(
+@cases(
     ("usage", "line"),
     {
         "null": (',"usage":null', NO_COUNTS),
@@ -551,7 +551,7 @@ ODD = {
 }
 
 
-@table("text", ODD)
+@cases("text", ODD)
 @pytest.mark.parametrize("format", list(FORMATS))
 def test_nothing_a_server_sends_stops_a_writer(format: str, text: str) -> None:
     """An answer that was paid for is not thrown away for a field of an odd type."""
@@ -611,7 +611,7 @@ def test_chunks_without_a_stream_are_2(format: str) -> None:
         decide_stream({"stream": False}, Printing(format=format))
 
 
-@table(
+@cases(
     ("given", "options"),
     {
         "asked for": ({"stream": True}, {"include_usage": True}),

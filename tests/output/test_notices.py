@@ -12,7 +12,7 @@ import pytest
 from chatpipe.errors import BadInput, BrokenAnswer, ChatpipeError, Unreachable
 from chatpipe.output.notices import Notices, record
 from chatpipe.output.options import Telling
-from tables import table
+from parametrize import cases
 
 LOUD, QUIET, VERBOSE = Telling(), Telling(quiet=True), Telling(verbose=True)
 
@@ -25,7 +25,7 @@ def report_all(told: Notices) -> None:
     told.error(BadInput("e", place="p", fix="f"))
 
 
-@table(
+@cases(
     ("telling", "lines"),
     {
         "loud": (LOUD, ["n", "warning: w", "warning: x", "warning: y", "p: e: f"]),
@@ -42,7 +42,7 @@ def test_quiet_and_verbose_decide_what_is_reported(
     assert (out, err.splitlines()) == ("", [f"chatpipe: {line}" for line in lines])
 
 
-@table(
+@cases(
     ("text", "line"),
     {
         "always one line": ("a\nb\tc\rd", "a\\nb\\tc\\rd"),
@@ -80,7 +80,7 @@ def as_json(status: int, type: str, message: str, **fields: object) -> dict[str,
     return {"status": status, "type": type, "message": message, **nothing, **fields}
 
 
-@table(
+@cases(
     ("error", "expected"),
     {
         "plain": (BadInput("e", place="p", fix="f"), as_json(65, "bad_input", "e: f", place="p")),

@@ -14,7 +14,7 @@ from chatpipe.output import bar, notices
 from chatpipe.output.notices import Notices
 from chatpipe.output.options import Telling
 from chatpipe.output.progress import Progress, Watch
-from tables import table
+from parametrize import cases
 
 
 def tally(finished: int, failed: int = 0, tokens: int = 0) -> Tally:
@@ -24,7 +24,7 @@ def tally(finished: int, failed: int = 0, tokens: int = 0) -> Tally:
     return counts
 
 
-@table(
+@cases(
     ("counts", "total", "speed", "expected"),
     {
         "nothing yet": (tally(0), None, 0.0, "chatpipe: 0 done, 01:05"),
@@ -97,7 +97,7 @@ async def _each(items: list[Item]) -> AsyncIterator[Item]:
         yield one
 
 
-@table(
+@cases(
     ("items", "limit", "share"),
     {
         "every line is an item": ([item(1), item(2)], None, "  2%"),

@@ -18,7 +18,7 @@ from chatpipe.output.options import Printing, Target, Telling
 from chatpipe.output.showing import Show
 from chatpipe.output.target import opened
 from chatpipe.response.recorded import steps
-from tables import table
+from parametrize import cases
 
 SAMPLES = Path(__file__).parents[1] / "response" / "samples"
 
@@ -113,7 +113,7 @@ def test_chunk_on_several_lines_is_one_line_of_an_event(shown: Runner) -> None:
     assert shown(events) == (0, "one\n", "")
 
 
-@table(
+@cases(
     ("text", "stdout"),
     {
         "chunks": (ONE, "one\n"),
@@ -177,7 +177,7 @@ def test_choices_one_after_the_other_are_one_answer(shown: Runner) -> None:
     assert shown(TWO_CHOICES, format="json").stdout.count("\n") == 1
 
 
-@table(
+@cases(
     ("text", "status", "stdout", "stderr"),
     {
         "cut": (chunk("one"), 76, "one\n", CUT),
@@ -222,7 +222,7 @@ def test_an_answer_ends_with_its_file(shown: Runner) -> None:
     assert shown(chunk("one"), chunk("", "stop")) == (76, "one\n", CUT + EMPTY)
 
 
-@table(
+@cases(
     ("text", "status"),
     {
         "4 before 3": (whole("one", "length") + whole(""), 4),
@@ -252,7 +252,7 @@ def test_output_is_replaced_only_when_every_answer_is_good(shown: Runner, format
     assert "one" in Path("out").read_text()
 
 
-@table(
+@cases(
     "tail",
     {"rubbish": "hello\n", "a broken event": "data: {broken\n\n"},
 )

@@ -28,8 +28,8 @@ from chatpipe.errors import (
 from chatpipe.output import transcript
 from chatpipe.output.options import Target
 from chatpipe.output.sink import BrokenPipe
+from parametrize import cases
 from refusals import refused
-from tables import table
 
 Q = {"role": "user", "content": "q"}
 A = {"role": "assistant", "content": "ä\u2028 \n"}
@@ -294,7 +294,7 @@ def test_a_missing_folder_is_reported(path: Path) -> None:
 # Files that it may not share
 
 
-@table(
+@cases(
     ("target", "inputs", "complaint"),
     {
         "-o": (Target("t.jsonl"), [], "an output"),

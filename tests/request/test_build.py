@@ -14,8 +14,8 @@ from chatpipe.inputs.place import Source
 from chatpipe.request import edits
 from chatpipe.request.build import Built, Material, Turn, build
 from chatpipe.request.parameters import TABLE, Parameters
+from parametrize import cases
 from refusals import refused
-from tables import table
 
 BY_OPTION = {parameter.option: parameter for parameter in TABLE}
 
@@ -108,7 +108,7 @@ def test_tool_results_stand_where_they_were_typed() -> None:
     ]
 
 
-@table(
+@cases(
     ("old", "typed", "roles"),
     {
         "none there: put first": ("", "s+", "s+"),
@@ -164,7 +164,7 @@ AUDIO = {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}
 PARTS = [Turn(IMAGE, "--image"), Turn(AUDIO, "--audio-file")]
 
 
-@table(
+@cases(
     ("conversation", "expected"),
     {
         "no message: one is made": ({}, [message("user", [IMAGE, AUDIO])]),
@@ -191,7 +191,7 @@ def test_attachments_go_into_the_last_user_message(conversation: Any, expected: 
     assert made(parts=PARTS, **conversation)["messages"] == expected
 
 
-@table(
+@cases(
     ("content", "before"),
     {
         "string": ('"q"', [{"type": "text", "text": "q"}]),
@@ -266,7 +266,7 @@ def test_the_place_of_a_search_in_a_file_is_left_alone(location: str) -> None:
     assert made(request=found) == found.value
 
 
-@table(
+@cases(
     ("choice", "expected"),
     {
         "auto": ("auto", "auto"),
@@ -293,7 +293,7 @@ def test_tool_choice_beside_odd_tools_leaves_them_to_the_check(tools: str) -> No
     assert body["tool_choice"] == {"type": "function", "function": {"name": "f"}}
 
 
-@table(
+@cases(
     ("parts", "model"),
     {
         "none": ({}, None),
@@ -392,7 +392,7 @@ def full() -> Built:
     )
 
 
-@table(
+@cases(
     ("pointer", "place"),
     {
         "the whole": ("", "r.json:1"),

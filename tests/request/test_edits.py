@@ -10,11 +10,11 @@ import pytest
 from chatpipe.errors import Status, UsageFault
 from chatpipe.request import edits
 from chatpipe.request.parameters import Edit
+from parametrize import cases
 from refusals import refused
-from tables import table
 
 
-@table(
+@cases(
     ("text", "steps"),
     {
         "a key": ("a", ("a",)),
@@ -63,7 +63,7 @@ def test_a_text_that_is_no_path_is_refused(text: str, option: str) -> None:
         edits.steps(text, option)
 
 
-@table(
+@cases(
     ("text", "path", "value"),
     {
         "text": ("a=b", ("a",), "b"),
@@ -88,7 +88,7 @@ def test_an_assignment_has_a_path_and_a_value(text: str, path: tuple[str | int, 
 TEXT = "PATH=TEXT takes text without quotes"
 
 
-@table(
+@cases(
     ("text", "line"),
     {
         "no =": ("a", "--set: 'a' has no '=': write PATH=TEXT or PATH:=JSON"),
@@ -108,7 +108,7 @@ def test_a_removal_has_a_path() -> None:
     assert edits.removal("a.b[0]") == Edit(("a", "b", 0), None, True, "a.b[0]")
 
 
-@table(
+@cases(
     ("body", "text", "after"),
     {
         "new key": ({}, "a=b", {"a": "b"}),
@@ -129,7 +129,7 @@ def test_an_assignment_changes_one_value(body: dict[str, Any], text: str, after:
     assert list(body) == list(after)
 
 
-@table(
+@cases(
     ("body", "text", "line"),
     {
         "string": ({"a": "x"}, "a.b=c", "'b' is looked for in a string, not an object"),
@@ -145,7 +145,7 @@ def test_an_assignment_where_it_cannot_go_is_refused(body: dict[str, Any], text:
         edits.apply(body, edits.assignment(text))
 
 
-@table(
+@cases(
     ("path", "after"),
     {
         "a key": ("a", {"b": [1, {"c": 2}]}),

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from chatpipe.request.lines import Line, Shape, recognise
-from tables import table
+from parametrize import cases
 
 ASK = {"messages": [{"role": "user", "content": "q"}]}
 
 
-@table(
+@cases(
     ("value", "line"),
     {
         "string": ("q", Line(Shape.STRING, ASK)),

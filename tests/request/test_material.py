@@ -19,8 +19,8 @@ from chatpipe.request.build import Material
 from chatpipe.request.material import continued, gather
 from chatpipe.request.parameters import TABLE, Parameters
 from chatpipe.request.prompt import Attachment, Prompt, Typed
+from parametrize import cases
 from refusals import refused
-from tables import table
 
 BY_OPTION = {parameter.option: parameter for parameter in TABLE}
 PIPE, FILE, NULL, CLOSED, TERMINAL = "pipe", "file", "null", "closed", "terminal"
@@ -86,7 +86,7 @@ HI = Typed("--user", "user", "hi", False)
 SYSTEM = Typed("--system", "system", "s", False)
 
 
-@table(
+@cases(
     ("prompt", "kind", "data", "text"),
     {
         "a word": (words("a"), NULL, b"", "a"),
@@ -141,7 +141,7 @@ IMAGE_URL = Attachment("image", "https://e.com/a.png", "--image")
 RESULT = Typed("--tool-result", "tool", "r", False, "c")
 
 
-@table(
+@cases(
     "prompt",
     {
         "a user message": words(typed=(HI,)),
@@ -159,7 +159,7 @@ def test_no_prompt_is_needed_beside(
     assert said == []
 
 
-@table(
+@cases(
     ("prompt", "kind", "data", "line", "status"),
     {
         "nothing at all": (words(), NULL, b"", *NO_PROMPT),
@@ -246,7 +246,7 @@ def test_transcript_that_is_answered_needs_one(given: Callable[..., Given], role
     assert str(bad.value).startswith("<stdin>: stdin is empty: ")
 
 
-@table(
+@cases(
     ("prompt", "kind"),
     {
         "an operand": (words("a", transcript="t"), NULL),
@@ -285,7 +285,7 @@ def test_without_a_transcript_material_is_what_was_gathered(given: Callable[...,
 BODY = b'{"messages":[{"role":"user","content":"q"}]}'
 
 
-@table(
+@cases(
     ("prompt", "options", "data", "text"),
     {
         "--request": (words("a", request="-"), {}, BODY, "a"),
@@ -310,7 +310,7 @@ def test_owner_gets_stdin_and_the_prompt_does_not(
     assert gathered(prompt, given(PIPE, data).stdin, **options).prompt == text
 
 
-@table(
+@cases(
     ("prompt", "options", "owners"),
     {
         "two files": (words(request="-", messages="-"), {}, ("--request", "--messages")),
@@ -331,7 +331,7 @@ def test_two_owners_are_a_wrong_call_before_anything_is_read(
         gathered(prompt, Stdin(-1, True, print), **options)
 
 
-@table(
+@cases(
     "prompt",
     {
         "a text that is -": words("-", typed=(Typed("--user", "user", "-", False),)),
@@ -384,7 +384,7 @@ def test_every_file_is_a_prerequisite(given: Callable[..., Given]) -> None:
 
 
 @pytest.mark.usefixtures("folder")
-@table(
+@cases(
     ("prompt", "options", "option"),
     {
         "request": (words("a", request="no"), {}, "--request"),
@@ -413,7 +413,7 @@ TOOL_TEXT = f'{{"type":"function","function":{FUNCTION_TEXT}}}'
 CUSTOM_TEXT = '{"type":"custom","custom":{"name":"c"}}'
 
 
-@table(
+@cases(
     ("files", "tools"),
     {
         "tool": ([TOOL_TEXT], [TOOL]),
@@ -441,7 +441,7 @@ def test_functions_are_not_wrapped(tmp_path: Path, given: Callable[..., Given]) 
     assert value == [FUNCTION]
 
 
-@table(
+@cases(
     ("text", "line", "what"),
     {
         "an empty object": ("{}", 1, "not a tool: an object without 'name' or 'type'"),

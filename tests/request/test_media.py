@@ -16,8 +16,8 @@ from chatpipe.inputs.sources import Sources
 from chatpipe.inputs.stdin import Stdin
 from chatpipe.request import media
 from chatpipe.request.prompt import Attachment, MediaKind
+from parametrize import cases
 from refusals import refused
-from tables import table
 
 PNG = b"\x89PNG\r\n\x1a\n rest"
 OPTIONS: dict[MediaKind, str] = {
@@ -74,7 +74,7 @@ def test_anything_else_is_a_path(name: str) -> None:
         part("image", name)
 
 
-@table(
+@cases(
     ("data", "media_type"),
     {
         "PNG": (PNG, "image/png"),
@@ -91,7 +91,7 @@ def test_an_image_is_recognised_by_its_bytes(
     assert part("image", file(data)) == {"type": "image_url", "image_url": {"url": url}}
 
 
-@table(
+@cases(
     "data",
     {
         "PDF": b"%PDF-1.7",
@@ -109,7 +109,7 @@ def test_another_file_is_no_image(file: Callable[[bytes], str], data: bytes) -> 
         part("image", path)
 
 
-@table(
+@cases(
     ("data", "name"),
     {
         "WAV": (b"RIFF\x10\0\0\0WAVEfmt ", "wav"),
@@ -124,7 +124,7 @@ def test_a_sound_is_recognised_by_its_bytes(file: Callable[[bytes], str], data: 
     assert part("audio", file(data), "low") == {"type": "input_audio", "input_audio": sound}
 
 
-@table(
+@cases(
     "data",
     {
         "FLAC": b"fLaC",
@@ -146,7 +146,7 @@ ZIP = b"PK\x03\x04[Content_Types].xml"
 OFFICE = "application/vnd.openxmlformats-officedocument."
 
 
-@table(
+@cases(
     ("data", "media_type"),
     {
         "PDF": (b"%PDF-1.7 \xff", "application/pdf"),

@@ -9,8 +9,8 @@ import pytest
 
 from chatpipe.errors import BadInput
 from chatpipe.request.placeholders import Missing, named, parse, written
+from parametrize import cases
 from refusals import refused
-from tables import table
 
 ROW: dict[str, Any] = {
     "text": "hello",
@@ -31,7 +31,7 @@ ROW: dict[str, Any] = {
 }
 
 
-@table(
+@cases(
     ("template", "filled"),
     {
         "no placeholder": ("plain", "plain"),

@@ -14,8 +14,8 @@ from chatpipe.request import edits
 from chatpipe.request.build import Built, Material, Turn, build
 from chatpipe.request.parameters import TABLE, Parameters
 from chatpipe.request.stored import new_messages, refuse_unfit
+from parametrize import cases
 from refusals import refused
-from tables import table
 
 ROLES = {"s": "system", "d": "developer", "u": "user", "a": "assistant", "t": "tool"}
 IMAGE = {"type": "image_url", "image_url": {"url": "https://e.com/a.png"}}
@@ -56,7 +56,7 @@ def contents(values: list[Any]) -> str:
     return " ".join(value["content"] for value in values)
 
 
-@table(
+@cases(
     ("transcript", "typed", "sent", "stored"),
     {
         "the prompt": ("", "", "p", "p"),
@@ -77,7 +77,7 @@ def test_new_messages_are_sent_and_stored(transcript: str, typed: str, sent: str
     check(made(transcript, typed, prompt="p"), sent, stored, is_new=not transcript)
 
 
-@table(
+@cases(
     ("transcript", "typed", "sent", "stored"),
     {
         "new": ("", "", "s u a p", "p"),

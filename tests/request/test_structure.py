@@ -19,8 +19,8 @@ from chatpipe.request.material import gather, gather_defaults
 from chatpipe.request.parameters import Parameters
 from chatpipe.request.prompt import Prompt
 from chatpipe.request.structure import Structure
+from parametrize import cases
 from refusals import refused
-from tables import table
 
 SCHEMA = b'{\n  "type": "object",\n  "properties": {}\n}'
 NOBODY = Stdin(-1, False, lambda _: None)
@@ -133,7 +133,7 @@ def test_schema_on_stdin_is_not_the_prompt(piped: Stdin) -> None:
     assert made.body["response_format"]["json_schema"]["schema"]["type"] == "object"
 
 
-@table(
+@cases(
     ("prompt", "owners"),
     {
         "--request": (Prompt(request="-"), "--request and --schema both read stdin"),
@@ -164,7 +164,7 @@ def test_file_is_among_what_was_read() -> None:
 NO_OBJECT = "--schema-json: a schema to ask with is an object, not"
 
 
-@table(
+@cases(
     ("structure", "error", "line"),
     {
         "missing": (
@@ -200,7 +200,7 @@ def test_a_schema_that_cannot_be_read_is_refused(
         form(structure)
 
 
-@table(
+@cases(
     ("data", "line"),
     {
         "not JSON": (b'{\n"a" 1}', "s.json:2: not JSON: expecting ':' delimiter (column 5)"),
@@ -231,7 +231,7 @@ def test_form_of_the_request_file_is_replaced_as_a_whole() -> None:
     assert sorted(made.body["response_format"]) == ["json_schema", "type"]
 
 
-@table("body", {"no n": {}, "1": {"n": 1}, "null": {"n": None}})
+@cases("body", {"no n": {}, "1": {"n": 1}, "null": {"n": None}})
 def test_one_answer_can_be_sent_back(body: dict[str, Any]) -> None:
     refuse_choices(body, Structure(text="{}", reask=2))
 

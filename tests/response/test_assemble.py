@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from chatpipe.inputs import values
 from chatpipe.response.assemble import Assembly
-from tables import table
+from parametrize import cases
 
 Json = dict[str, Any]
 
@@ -82,7 +82,7 @@ def test_nothing_is_made_up_for_keys_that_no_chunk_had() -> None:
     }
 
 
-@table(
+@cases(
     ("chunks", "fields"),
     {
         "the last stays": ([{"id": "a"}, {"id": "b"}], {"id": "b"}),
@@ -107,7 +107,7 @@ def test_chunks_make_the_top_level_fields(chunks: list[Json], fields: Json) -> N
     assert assembled(*chunks) == {"object": "chat.completion", "choices": [], **fields}
 
 
-@table(
+@cases(
     ("deltas", "fields"),
     {
         "content": ([{"content": "a"}, {"content": "b"}], {"content": "ab"}),
@@ -206,7 +206,7 @@ A_WITHOUT_ID = {"type": "function", "function": {"name": "f", "arguments": "{1}"
 B_WITHOUT_ID = {"type": "function", "function": {"name": "g", "arguments": "{2}"}}
 
 
-@table(
+@cases(
     ("deltas", "made"),
     {
         "plain": ([[call("a", "f", "{", index=0)], [bare(0, "1}")]], [A]),
@@ -291,7 +291,7 @@ def test_pieces_of_tool_calls_make_calls(deltas: list[Any], made: list[Json]) ->
     assert calls(*deltas) == made
 
 
-@table(
+@cases(
     ("pieces", "whole"),
     {
         "multiples of four": (["QUJD", "REVG"], "QUJDREVG"),
@@ -319,7 +319,7 @@ def test_pieces_of_audio_make_one_object() -> None:
     assert made["audio"] == {"id": "i", "transcript": "Hello", "expires_at": 20}
 
 
-@table(
+@cases(
     ("pieces", "fields"),
     {
         "finish": ([{"finish_reason": "stop"}, {"finish_reason": None}], {"finish_reason": "stop"}),
@@ -378,7 +378,7 @@ def test_pieces_make_a_choice(pieces: list[Json], fields: Json) -> None:
     }
 
 
-@table(
+@cases(
     ("chunks", "contents"),
     {
         "interleaved": ([[(1, "b")], [(0, "a")], [(1, "d"), (0, "c")]], {0: "ac", 1: "bd"}),
@@ -392,7 +392,7 @@ def test_choices_by_index(chunks: list[list[tuple[Any, str]]], contents: dict[in
     assert [(each["index"], each["message"]["content"]) for each in made["choices"]] == list(contents.items())
 
 
-@table(
+@cases(
     ("chunks", "finished"),
     {
         "nothing": ([], False),
@@ -492,7 +492,7 @@ def test_no_shape_of_chunk_raises_or_is_changed(chunks: list[Json]) -> None:
 
 
 @pytest.mark.timeout(10)
-@table(
+@cases(
     "delta",
     {
         "content": {"content": "x" * 20},

@@ -10,11 +10,11 @@ import pytest
 from chatpipe.errors import BrokenAnswer, Status
 from chatpipe.response import chunks
 from chatpipe.response.chunks import StreamError
+from parametrize import cases
 from response.streams import SHARED, needs_shared
-from tables import table
 
 
-@table(
+@cases(
     ("payload", "value"),
     {
         "chunk": (b'{"choices":[]}', {"choices": []}),
@@ -28,7 +28,7 @@ def test_payload_is_parsed(payload: bytes, value: dict[str, Any]) -> None:
     assert chunks.parse(payload) == value
 
 
-@table(
+@cases(
     ("payload", "what"),
     {
         "list": (b"[1]", "an event of the stream is not a JSON object: '[1]'"),
@@ -49,7 +49,7 @@ def test_payload_that_is_no_object_is_a_broken_answer(payload: bytes, what: str)
     assert caught.value.status is Status.BROKEN_ANSWER
 
 
-@table(
+@cases(
     ("value", "error"),
     {
         "openai": (
@@ -105,7 +105,7 @@ def test_error_is_found(value: Any, error: StreamError) -> None:
     assert chunks.error_of(value) == error
 
 
-@table(
+@cases(
     "value",
     {
         "chunk": {"choices": []},

@@ -6,7 +6,7 @@ from typing import Any
 
 from chatpipe.errors import Status
 from chatpipe.response.judge import Outcome, Verdict, judge, verdict
-from tables import table
+from parametrize import cases
 
 Json = dict[str, Any]
 CALLS = [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
@@ -20,7 +20,7 @@ def choice(finish: Any = "stop", content: Any = "a", index: int = 0, **fields: A
     }
 
 
-@table(
+@cases(
     ("answer", "outcome"),
     {
         "stop": (choice(), "ok"),
@@ -88,7 +88,7 @@ def numbered(*choices: Any) -> Json:
     return {"choices": [{**each, "index": index} for index, each in enumerate(choices)]}
 
 
-@table(
+@cases(
     ("choices", "allow", "status", "index"),
     {
         "good": ([GOOD], "", None, None),
@@ -141,7 +141,7 @@ MODEL_REFUSED = ("refused", 0, "the model refused", "change the prompt, or --all
 BE_FULLER = "change the prompt, or --allow empty"
 
 
-@table(
+@cases(
     ("completion", "outcome", "index", "what", "fix"),
     {
         "nothing": ({}, *NO_CHOICES),
@@ -223,7 +223,7 @@ def bad(content: Any) -> str | None:
 BAD = choice(content="bad")
 
 
-@table(
+@cases(
     ("choices", "allow", "status", "index"),
     {
         "fits": ([GOOD], "", None, None),

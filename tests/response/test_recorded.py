@@ -10,8 +10,8 @@ import pytest
 from chatpipe.errors import BadInput, ChatpipeError
 from chatpipe.inputs.place import Source
 from chatpipe.response.recorded import Chunk, Done, Failed, Raw, Step, Whole, steps
+from parametrize import cases
 from refusals import refused
-from tables import table
 
 CHUNK = '{"id":"a","choices":[{"index":0,"delta":{"content":"hi"}}]}'
 CHUNK_VALUE: dict[str, Any] = {"id": "a", "choices": [{"index": 0, "delta": {"content": "hi"}}]}
@@ -55,7 +55,7 @@ def test_lines_may_be_an_event_stream() -> None:
     assert rest == [Raw(b"data: [DONE]\n"), Raw(b"\n"), Done()]
 
 
-@table(
+@cases(
     ("text", "kinds"),
     {
         "empty": ("", []),
@@ -112,7 +112,7 @@ def test_pretty_completion_may_begin_on_its_first_line() -> None:
     assert told('{"id": "w",\n "choices": [{"message": {}}]}\n') == ["Whole"]
 
 
-@table(
+@cases(
     ("line", "body"),
     {
         "of the Batch API": (
@@ -133,7 +133,7 @@ def test_result_line_with_an_answer(line: str, body: str) -> None:
     assert played(line) == [Whole(body.encode(), WHOLE_VALUE)]
 
 
-@table(
+@cases(
     ("line", "what"),
     {
         "no response": (
@@ -165,7 +165,7 @@ def test_an_error_is_a_failed_answer(line: str, what: str) -> None:
     assert played(f"\n{line}") == [Failed("f:2", what)]
 
 
-@table(
+@cases(
     ("text", "line"),
     {
         "text": ("hello\n", "f:1: neither JSON nor an event stream: see chatpipe show --help"),
@@ -215,7 +215,7 @@ ODD = {
 }
 
 
-@table("line", ODD)
+@cases("line", ODD)
 def test_odd_values_are_no_reason_to_stop(line: str) -> None:
     assert told(line) in (["Chunk"], ["Whole"])
     assert told(f"data: {line}\n\n") == ["Chunk"]

@@ -9,7 +9,7 @@ import pytest
 
 from chatpipe.response.reply import as_message
 from chatpipe.schema.check import check
-from tables import table
+from parametrize import cases
 
 CALL: dict[str, Any] = {"id": "c1", "type": "function", "function": {"name": "w", "arguments": "{}"}}
 CUSTOM = {"id": "c2", "type": "custom", "custom": {"name": "sql", "input": "select 1"}}
@@ -19,7 +19,7 @@ def said(**members: Any) -> dict[str, Any]:
     return {"role": "assistant", **members}
 
 
-@table(
+@cases(
     ("message", "kept"),
     {
         "text": (said(content="Hi"), said(content="Hi")),
@@ -91,7 +91,7 @@ def test_thoughts_go_back_with_calls_and_not_behind_a_final_answer(name: str) ->
     assert as_message(said(content="Hi", tool_calls=[], **{name: "hm"})) == said(content="Hi")
 
 
-@table(
+@cases(
     "message",
     {
         "calls that are no list": said(tool_calls=5),
@@ -108,7 +108,7 @@ def test_call_without_a_body_stays_for_the_check() -> None:
     assert as_message(said(tool_calls=[{"id": "c1", "function": "x"}])) == said(tool_calls=[{"id": "c1"}])
 
 
-@table(
+@cases(
     "message",
     {
         "text": said(content="Hi"),

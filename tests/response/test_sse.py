@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatpipe.response import sse
+from parametrize import cases
 from response.streams import decode
-from tables import table
 
 MARK = b"\xef\xbb\xbf"
 
@@ -21,7 +21,7 @@ def fed(*pieces: bytes) -> list[bytes]:
     return [payload for piece in pieces for payload in decoder.feed(piece)]
 
 
-@table(
+@cases(
     ("data", "payloads"),
     {
         "one event": (b"data: a\n\n", [b"a"]),
@@ -60,7 +60,7 @@ def test_stream_gives_these_events(data: bytes, payloads: list[bytes]) -> None:
     assert fed(*(data[at : at + 1] for at in range(len(data)))) == payloads
 
 
-@table(
+@cases(
     ("pieces", "payloads"),
     {
         "CRLF cut inside": ((b"data: a\r", b"\n\r", b"\n"), [b"a"]),
@@ -83,7 +83,7 @@ def test_event_is_given_as_soon_as_its_last_byte_is_there() -> None:
     assert decoder.feed(b"\ndata: b\n\n") == [b"b"]
 
 
-@table(
+@cases(
     ("data", "payloads", "pending"),
     {
         "done": (b"data: [DONE]", [b"[DONE]"], False),

@@ -16,9 +16,9 @@ from chatpipe.errors import BadInput, Status
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.values import NotJSON
 from chatpipe.schema.answer import Expected, Violation
+from parametrize import cases
 from process import environment
 from refusals import refused
-from tables import table
 
 DRAFT_3 = "http://json-schema.org/draft-03/schema#"
 DRAFT_4 = "http://json-schema.org/draft-04/schema#"
@@ -60,7 +60,7 @@ def violation(schema: Any, content: Any) -> str | None:
     return None if found is None else str(found)
 
 
-@table(
+@cases(
     ("schema", "content"),
     {
         "object": (LABEL, '{"label":"a","score":0}'),
@@ -106,7 +106,7 @@ def test_an_answer_that_fits_has_no_violation(schema: Any, content: Any) -> None
     assert violation(schema, content) is None
 
 
-@table(
+@cases(
     ("schema", "content", "line"),
     {
         "enum": (LABEL, '{"label":"x","score":0}', "/label: 'x' is not one of 'a', 'b'"),
@@ -185,7 +185,7 @@ def test_an_answer_that_does_not_fit_has_its_line(schema: Any, content: str, lin
     assert violation(schema, content) == line
 
 
-@table(
+@cases(
     ("content", "line"),
     {
         "empty": ("", "it is not JSON (nothing there at line 1, column 1)"),
@@ -219,7 +219,7 @@ def test_violation_has_its_pointer() -> None:
 LONG_NAMES = ["k" * 50 + str(number) for number in range(99)]
 
 
-@table(
+@cases(
     ("schema", "content"),
     {
         "string": ({"type": "object"}, json.dumps("y" * 100_000)),
@@ -279,7 +279,7 @@ NO_DRAFT = (
 INTEGER = {"type": "integer"}
 
 
-@table(
+@cases(
     "schema",
     {
         "$defs": {"$defs": {"n": INTEGER}, "items": {"$ref": "#/$defs/n"}},
@@ -329,7 +329,7 @@ def test_a_reference_within_the_schema_is_followed(schema: Any) -> None:
     assert expected.violation('["a"]') is not None
 
 
-@table(
+@cases(
     ("schema", "line"),
     {
         "nothing there": (
@@ -375,7 +375,7 @@ def test_nothing_is_ever_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
 # Schemas
 
 
-@table(
+@cases(
     ("schema", "line"),
     {
         "type": ({"type": "strng"}, f"/type: 'strng' is not {TYPES}"),
@@ -460,7 +460,7 @@ def test_pattern_is_searched_as_python_does() -> None:
     assert violation({"pattern": "^a$"}, '"a\\n"') is None
 
 
-@table(
+@cases(
     ("words", "is_imported"),
     {
         "no schema": (["build", "-m", "m", "q"], False),

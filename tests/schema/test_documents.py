@@ -8,7 +8,7 @@ import pytest
 
 from chatpipe.inputs.place import Source
 from chatpipe.schema.documents import Checker, Located, documents
-from tables import table
+from parametrize import cases
 
 BODY = '{"model":"m","messages":[{"role":"user","content":"q"}]}'
 
@@ -38,7 +38,7 @@ def batch(custom_id: str, body: str = BODY, method: str = "POST", url: str = "/v
     return f'{{"custom_id":"{custom_id}","method":"{method}","url":"{url}","body":{body}}}\n'
 
 
-@table(
+@cases(
     ("text", "texts"),
     {
         "empty": ("", []),
@@ -65,7 +65,7 @@ def test_jsonl_is_read_line_by_line() -> None:
     assert next(documents(endless())).data == b"1"
 
 
-@table(
+@cases(
     "text",
     {
         "body": BODY,
@@ -84,7 +84,7 @@ def test_good_files_have_no_problems(text: str) -> None:
     assert said(text) == []
 
 
-@table(
+@cases(
     ("text", "problems"),
     {
         "not JSON": ("{x}", ["1:2 : is not JSON: expecting property name enclosed in double quotes"]),

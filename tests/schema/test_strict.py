@@ -13,7 +13,7 @@ from chatpipe.inputs.place import Source
 from chatpipe.request.form import Form
 from chatpipe.schema.refuse import refuse_form
 from chatpipe.schema.strict import Finding, lint, warnings
-from tables import table
+from parametrize import cases
 
 Json = dict[str, Any]
 NO_OBJECT = "strict mode wants 'type': 'object' at the root"
@@ -33,7 +33,7 @@ def form(schema: Json, *, strict: bool = True, text: bytes | None = None) -> For
     return Form("--schema", "n", Found(schema, Source("s.json", text)), strict)
 
 
-@table(
+@cases(
     "schema",
     {
         "no properties": CLOSED,
@@ -62,7 +62,7 @@ def test_strict_mode_takes_these_schemas(schema: Json) -> None:
     assert lint(schema) == []
 
 
-@table(
+@cases(
     ("schema", "findings"),
     {
         "anything": ({}, [("", NO_OBJECT)]),
@@ -130,7 +130,7 @@ def many(count: int, length: int = 1) -> list[str]:
     return [str(number).rjust(length, "x") for number in range(count)]
 
 
-@table(
+@cases(
     ("schema", "whats"),
     {
         "5000 properties": (closed(**{key: {} for key in many(5000)}), []),

@@ -18,9 +18,9 @@ from chatpipe.wire import client, faults
 from chatpipe.wire.blocking import BlockingTransport
 from chatpipe.wire.client import Dial, open_transport, proxy_for
 from loopback import reply, serve
+from parametrize import cases
 from refusals import refused
 from senders import HI, Sender
-from tables import table
 from wire.servers import raw_server
 
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
@@ -31,7 +31,7 @@ P = "http://proxy:3128"
 # Proxies
 
 
-@table(
+@cases(
     ("url", "option", "environ", "proxy"),
     {
         "nothing set": ("http://h/", None, {}, None),
@@ -199,7 +199,7 @@ def files(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@table(
+@cases(
     ("dial", "environ", "kind", "place"),
     {
         "cacert missing": ({"cacert": "none"}, {}, MissingInput, "--cacert"),

@@ -10,8 +10,8 @@ from chatpipe import __version__
 from chatpipe.errors import BadConfiguration, ChatpipeError, NoAccess, Status, UsageFault
 from chatpipe.wire.endpoints import Endpoint, authorized, header, resolve
 from chatpipe.wire.options import Connection
+from parametrize import cases
 from refusals import refused
-from tables import table
 
 ROUTE = "/chat/completions"
 OURS = (
@@ -32,7 +32,7 @@ CHATPIPE = {"CHATPIPE_BASE_URL": "https://c.example/v1", "CHATPIPE_MODEL": "c"}
 OPENAI = {"OPENAI_BASE_URL": "https://o.example/v1", "OPENAI_MODEL": "o"}
 
 
-@table(
+@cases(
     ("options", "environ", "url", "model"),
     {
         "nothing": ({}, {}, "https://api.openai.com/v1", None),
@@ -83,7 +83,7 @@ def test_echo_is_in_process_and_takes_nothing_from_outside() -> None:
     assert found == Endpoint("http://echo.invalid/v1" + ROUTE, OURS, "echo", True, None, False)
 
 
-@table(
+@cases(
     ("options", "environ", "key_env", "needs_key"),
     {
         "api.openai.com": ({}, {}, "OPENAI_API_KEY", True),
@@ -102,7 +102,7 @@ def test_a_key_is_needed_by_openai_only(
     assert (found.key_env, found.needs_key, found.in_process) == (key_env, needs_key, False)
 
 
-@table(
+@cases(
     ("base_url", "url"),
     {
         "plain": ("https://a.example/v1", "https://a.example/v1/chat/completions"),
@@ -132,7 +132,7 @@ def test_the_route_is_added_to_a_base_url(base_url: str, url: str) -> None:
     assert endpoint({"CHATPIPE_BASE_URL": base_url}).url == url
 
 
-@table(
+@cases(
     ("base_url", "what"),
     {
         "no scheme": ("a.example/v1", "'a.example/v1' is not an http or https URL"),
@@ -173,7 +173,7 @@ def test_final_newline_of_a_variable_is_no_fault() -> None:
     assert endpoint({"CHATPIPE_BASE_URL": "https://a.example/v1\n"}).base_url == "https://a.example/v1"
 
 
-@table(
+@cases(
     ("options", "environ", "place"),
     {
         "option": ({"profile": "x"}, {}, "--profile"),
@@ -199,7 +199,7 @@ def test_echo_has_no_base_url(options: dict[str, Any], environ: dict[str, str]) 
 # Headers
 
 
-@table(
+@cases(
     ("environ", "file", "typed", "headers"),
     {
         "ours": ({}, [], (), OURS),
@@ -237,7 +237,7 @@ def test_headers_come_from_variables_a_file_and_options(
     assert endpoint(environ, *file, headers=typed).headers == headers
 
 
-@table(
+@cases(
     ("line", "what"),
     {
         "no colon": ("secret", "not a header"),
@@ -266,7 +266,7 @@ def test_no_header_is_2_and_its_value_is_not_shown(line: str, what: str) -> None
     assert "secret" not in str(fault.value)
 
 
-@table(
+@cases(
     ("environ", "file", "place"),
     {
         "organization": ({"OPENAI_ORG_ID": "a\nb"}, [], "OPENAI_ORG_ID"),

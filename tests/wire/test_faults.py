@@ -23,7 +23,7 @@ from chatpipe.errors import (
 from chatpipe.inputs import values
 from chatpipe.wire import faults
 from chatpipe.wire.timeouts import DEADLINE
-from tables import table
+from parametrize import cases
 
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
@@ -210,7 +210,7 @@ def test_an_error_of_ours_stays_what_it_is() -> None:
     assert faults.from_exception(error, URL) is error
 
 
-@table(
+@cases(
     ("error", "passing"),
     {
         "refused": (unconnected(REFUSED), True),
@@ -278,7 +278,7 @@ def test_each_status_has_its_exit_status_and_hint(status: int, exit_status: int,
     assert (int(fault.status), fault.fix, fault.http_status) == (exit_status, fix, status)
 
 
-@table(
+@cases(
     ("body", "ours"),
     {
         "OpenAI, model": (api_error("The model 'x' does not exist", code='"model_not_found"'), False),
@@ -299,7 +299,7 @@ def test_a_404_that_is_not_about_the_request_is_about_the_base_url(body: bytes, 
     assert ("base URL" in fault.fix) is ours
 
 
-@table(
+@cases(
     ("body", "said"),
     {
         "OpenAI": (api_error("Bad thing"), "Bad thing"),
@@ -368,7 +368,7 @@ def test_a_rate_limit_is_not_a_quota() -> None:
     assert type(fault) is TryLater
 
 
-@table(
+@cases(
     "body",
     {
         "OpenAI": api_error("Too many", code='"context_length_exceeded"'),
@@ -380,7 +380,7 @@ def test_a_prompt_that_is_too_long_gets_its_hint(body: bytes) -> None:
     assert from_reply(400, body).fix == "shorten the messages or lower --max-tokens"
 
 
-@table(
+@cases(
     ("location", "shown"),
     {
         "another origin": ("https://other.example/v1?token=s3cret", "https://other.example"),

@@ -12,8 +12,8 @@ import pytest
 from chatpipe.errors import ChatpipeError, MissingInput, NoAccess, Status, UsageFault
 from chatpipe.wire.keys import find, header_lines
 from chatpipe.wire.options import KeySource
+from parametrize import cases
 from refusals import refused
-from tables import table
 
 ENVIRON = {"A_KEY": "from-variable"}
 
@@ -23,7 +23,7 @@ def command(code: str) -> str:
     return f"'{sys.executable}' -c '{code}'"
 
 
-@table(
+@cases(
     ("data", "key"),
     {
         "plain": (b"k", "k"),
@@ -38,7 +38,7 @@ def test_a_key_file_is_stripped(folder: Path, data: bytes, key: str) -> None:
     assert find(KeySource(file="key"), "A_KEY", ENVIRON) == key
 
 
-@table(
+@cases(
     ("data", "what"),
     {
         "empty": (b"", "the key is empty"),
@@ -60,7 +60,7 @@ def test_unusable_key_is_77_and_not_shown(tmp_path: Path, data: bytes, what: str
     assert fault.value.fix in ("", "one line of printable ASCII is wanted")
 
 
-@table(
+@cases(
     ("name", "why"),
     {
         "missing": ("missing", "no such file or directory"),
@@ -94,7 +94,7 @@ def test_command_reads_nothing_of_our_stdin() -> None:
     assert find(KeySource(command=command("import sys; print(len(sys.stdin.read()))")), None, {}) == "0"
 
 
-@table(
+@cases(
     ("line", "what"),
     {
         "missing": ("no-such-program-x y", "cannot run 'no-such-program-x': no such file or directory"),
@@ -163,7 +163,7 @@ def test_descriptor_that_is_not_open_is_77(number: int) -> None:
     assert fault.value.status in (Status.NO_ACCESS, Status.USAGE)
 
 
-@table(
+@cases(
     ("environ", "key"),
     {
         "set": ({"A_KEY": "k"}, "k"),
@@ -197,7 +197,7 @@ def test_first_of_file_command_descriptor_variable(tmp_path: Path) -> None:
     assert find(KeySource(), "A_KEY", ENVIRON) == "from-variable"
 
 
-@table(
+@cases(
     ("data", "lines"),
     {
         "empty": (b"", []),

@@ -19,8 +19,8 @@ import pytest
 import loopback
 from chatpipe.wire.pool import PoolTransport
 from loopback import Close, Pause, Stall, WaitFor, chunked, event_stream, in_turn, reply, serve
+from parametrize import cases
 from senders import HI, AsyncSender, Sender, read, run, turns, until
-from tables import table
 
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
@@ -151,7 +151,7 @@ def test_the_cap_holds_and_requests_are_sent_in_order() -> None:
     assert all(abs(place - at) <= 3 for place, at in enumerate(order))
 
 
-@table(
+@cases(
     ("answer", "count", "connections"),
     {
         "one connection serves it": (reply(200, b"hi"), 50, 1),

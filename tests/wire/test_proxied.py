@@ -21,9 +21,9 @@ from chatpipe.wire.client import Dial, open_pool, open_transport
 from chatpipe.wire.proxied import ProxiedTransport
 from chatpipe.wire.timeouts import DEADLINE
 from loopback import Close, Pause, Proxy, Stall, chunked, closed_port, reply, serve, silent
+from parametrize import cases
 from refusals import refused
 from senders import HI, AsyncSender, Sender, event_loop
-from tables import table
 from wire.servers import raw_server
 
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
@@ -154,7 +154,7 @@ def test_a_silent_proxy_is_a_read_time_out(url: str, through: Through) -> None:
 # Faults behind it
 
 
-@table(
+@cases(
     ("steps", "kind", "message"),
     {
         "cut": ([*chunked([b"a"], end=None), Close()], httpx.RemoteProtocolError, "without"),
@@ -175,7 +175,7 @@ def test_faults_behind_a_proxy_are_those_of_the_server(
             send(server.url, read=0.1 if kind is httpx.ReadTimeout else 10.0)
 
 
-@table(
+@cases(
     ("sent", "kind", "message"),
     {
         "before": (b"", httpx.ReadError, "lost the connection to 'http://h/': connection reset by peer"),
@@ -256,7 +256,7 @@ def test_each_request_of_many_has_its_own_deadline() -> None:
     assert whole == HI
 
 
-@table(
+@cases(
     ("raised", "kind", "message"),
     {
         "connect": (httpx.ConnectTimeout(""), httpx.ConnectTimeout, "no connection within 10 s"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from chatpipe.wire.http1 import MAX_HEAD_BYTES, MAX_HEADERS, ReplyParser
-from tables import table
+from parametrize import cases
 
 import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
@@ -166,7 +166,7 @@ def test_started_says_whether_a_byte_came() -> None:
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-@table(
+@cases(
     ("data", "message"),
     {
         "another protocol": (b"SSH-2.0-OpenSSH_9.6\r\n", "not a reply in HTTP"),
@@ -206,7 +206,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
 LONG = MAX_HEAD_BYTES
 
 
-@table(
+@cases(
     "data",
     {
         "endless header": OK + b"X: " + b"a" * LONG,

@@ -17,7 +17,7 @@ from chatpipe.wire.retry import (
     decide,
     parse_duration,
 )
-from tables import table
+from parametrize import cases
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 
@@ -40,7 +40,7 @@ def test_another_fault_is_not_retried(status: int) -> None:
     assert decision(status) == GiveUp(Reason.NOT_RETRYABLE)
 
 
-@table(
+@cases(
     ("status", "value", "retried"),
     {
         "true wins over 400": (400, "true", True),
@@ -77,7 +77,7 @@ def test_backoff_doubles_up_to_8_s_and_takes_off_a_quarter_at_most(tries: int, s
     assert backoff(tries, lambda: 1.0) == seconds * 0.75
 
 
-@table(
+@cases(
     ("headers", "seconds"),
     {
         "seconds": ({"retry-after": "7"}, 7.0),

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 
 import loopback
-from chatpipe.wire.blocking import DEADLINE
+from chatpipe.wire.timeouts import DEADLINE
 from loopback import Close, Pause, Reset, Stall, WaitFor, chunked, event_stream, in_turn, reply, serve
 from senders import HI, Sender
 from wire.servers import drain, drain_to_end, raw_server

@@ -12,7 +12,7 @@ import pytest
 
 import loopback
 from chatpipe.wire import connect, faults
-from chatpipe.wire.blocking import DEADLINE
+from chatpipe.wire.timeouts import DEADLINE
 from loopback import closed_port, reply, serve
 from senders import HI, Sender, client_context
 from wire.servers import Resolver, full_backlog, raw_server
