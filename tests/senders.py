@@ -10,12 +10,12 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import httpx
+
 import loopback
 from chatpipe.exchange import immediately
 from chatpipe.wire.blocking import BlockingTransport
 from chatpipe.wire.pool import PoolTransport
-
-import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 # Later collections skip the objects of pytest and httpx: each gc.collect() below takes 1 ms and not 30.
 gc.collect()

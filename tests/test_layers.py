@@ -195,8 +195,8 @@ def test_commands_do_not_import_each_other() -> None:
 
 @EACH
 def test_inner_packages_are_empty(path: Path) -> None:
-    """No re-exports: they make cycles. The one of wire has a reason, and says it."""
-    if path.name == "__init__.py" and path.parent != PACKAGE and path.parent.name != "wire":
+    """No re-exports: they make cycles."""
+    if path.name == "__init__.py" and path.parent != PACKAGE:
         assert path.read_text(encoding="utf-8") == ""
 
 
@@ -206,16 +206,6 @@ def test_no_drawer_for_odds_and_ends(path: Path) -> None:
         return
     assert path.stem not in {"utils", "util", "helpers", "helper", "common", "misc", "tools", "base"}
     assert not path.stem.startswith("_") or path.stem in {"__init__", "__main__"}
-
-
-@EACH
-def test_httpx_is_reached_through_wire(path: Path) -> None:
-    """wire/__init__.py keeps httpx's own command line, and with it rich, from being imported."""
-    modules = list(imported(tree_of(path)))
-    if "httpx" not in modules or name_of(path).startswith("wire."):
-        return
-    before = modules[: modules.index("httpx")]
-    assert any(module == "chatpipe.wire" or module.startswith("chatpipe.wire.") for module in before)
 
 
 @EACH

@@ -15,14 +15,14 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, NamedTuple, TypeVar
 
+import httpx
+
 from chatpipe.errors import TryLater
 from chatpipe.inputs.values import Value
 from chatpipe.wire import redact, retry
 from chatpipe.wire.answer import Answer, Receiver, answer_from_error, headers_by_name, read_reply
 from chatpipe.wire.options import Limits
 from chatpipe.wire.retry import Failure, GiveUp, Policy, Wait
-
-import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 _T = TypeVar("_T")
 _MAX_REDIRECTS = 5

@@ -22,9 +22,9 @@ from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
-from chatpipe.wire.pool import PoolTransport
+import httpx
 
-import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
+from chatpipe.wire.pool import PoolTransport
 
 _SERVER = Path(__file__).parents[1] / "loopback.py"
 _BODY = b'{"model":"m","messages":[{"role":"user","content":"%b"}]}' % (b"word " * 60)

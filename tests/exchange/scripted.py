@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
 import orjson
 
 from chatpipe.errors import ChatpipeError
@@ -13,8 +14,6 @@ from chatpipe.exchange import World, ask, immediately
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.options import Limits
 from chatpipe.wire.retry import Policy
-
-import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 URL = "http://127.0.0.1:9/v1/chat/completions"

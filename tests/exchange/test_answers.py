@@ -7,14 +7,13 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import orjson
 import pytest
 
 from chatpipe.errors import Status
 from exchange.scripted import DONE, Body, Receiver, content, error, event, piece, plain, served, stream, whole
 from parametrize import cases
-
-import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 JSON = (
     b'{"id":"c1","choices":[{"index":0,'

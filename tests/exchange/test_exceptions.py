@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from chatpipe.errors import Status
 from exchange.scripted import DONE, Receiver, piece, plain, served, stream, whole
-
-import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 # The status at the end, and whether the request is sent again before.
 AT_SEND: dict[type[Exception], tuple[Status, bool]] = {

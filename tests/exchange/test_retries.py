@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
 
 from chatpipe.errors import Status
@@ -23,8 +24,6 @@ from exchange.scripted import (
     whole,
 )
 from parametrize import cases
-
-import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 CUT = "the stream was cut: neither finish_reason nor [DONE]"
 

@@ -7,6 +7,7 @@ import signal
 from itertools import combinations
 from typing import Any
 
+import httpx
 import pytest
 
 import chatpipe
@@ -20,8 +21,6 @@ from chatpipe.request.parameters import TABLE, Kind, Parameter
 from chatpipe.wire import client, endpoints, keys
 from chatpipe.wire.options import Connection, KeySource
 from manual import commands, pages
-
-import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 PAGES = {command: f"{pages.WHOLE}-{command}" for command in commands.COMMANDS}
 CONNECTING = (pages.WHOLE, *(PAGES[each] for each in ("ask", "batch", "build", "map")))

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 import loopback
@@ -16,8 +17,6 @@ from chatpipe.wire.blocking import BlockingTransport
 from chatpipe.wire.pool import PoolTransport
 from senders import AsyncSender, Sender, client_context, event_loop
 from wire.servers import Resolver
-
-import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 
 @pytest.fixture

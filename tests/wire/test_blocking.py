@@ -13,6 +13,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 
 from chatpipe.wire import blocking
@@ -21,8 +22,6 @@ from chatpipe.wire.http1 import request_head
 from loopback import Stall, WaitFor, chunked, reply, serve
 from senders import HI, Sender, client_context
 from wire.servers import Resolver, full_backlog
-
-import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 CUT = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"
 

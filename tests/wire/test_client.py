@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 import loopback
@@ -22,8 +23,6 @@ from parametrize import cases
 from refusals import refused
 from senders import HI, Sender
 from wire.servers import raw_server
-
-import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 Make = Callable[[httpx.AsyncBaseTransport], Sender]
 P = "http://proxy:3128"

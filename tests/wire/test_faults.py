@@ -7,6 +7,7 @@ import socket
 import ssl
 import unicodedata
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,8 +25,6 @@ from chatpipe.inputs import values
 from chatpipe.wire import faults
 from chatpipe.wire.timeouts import DEADLINE
 from parametrize import cases
-
-import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 URL = "http://127.0.0.1:9/v1/chat/completions"
 SHOWN = f"'{URL}'"

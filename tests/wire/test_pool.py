@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 
+import httpx
 import pytest
 
 import loopback
@@ -15,8 +16,6 @@ from chatpipe.wire import link as link_module
 from loopback import Close, Pause, Stall, chunked, event_stream, reply, serve
 from senders import Sender
 from wire.servers import raw_server
-
-import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 
+import httpx
 import pytest
 
 import loopback
@@ -18,8 +19,6 @@ from chatpipe.wire.timeouts import DEADLINE
 from loopback import closed_port, reply, serve
 from senders import HI, AsyncSender, Sender, client_context, run, turns
 from wire.servers import Resolver, full_backlog
-
-import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 CLOSING = reply(200, b"hi", {"connection": "close"})
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import httpx
 import pytest
 
 import loopback
@@ -21,8 +22,6 @@ from chatpipe.wire.pool import PoolTransport
 from loopback import Close, Pause, Stall, WaitFor, chunked, event_stream, in_turn, reply, serve
 from parametrize import cases
 from senders import HI, AsyncSender, Sender, read, run, turns, until
-
-import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 CUT = HEAD + b"Content-Length: 10\r\n\r\nabc"

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 import loopback
@@ -25,8 +26,6 @@ from parametrize import cases
 from refusals import refused
 from senders import HI, AsyncSender, Sender, event_loop
 from wire.servers import raw_server
-
-import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 JOBS = 2
 

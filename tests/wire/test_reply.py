@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import httpx
 import pytest
 
 from chatpipe.wire.http1 import MAX_HEAD_BYTES, MAX_HEADERS, ReplyParser
 from parametrize import cases
-
-import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 
 @dataclass(frozen=True)

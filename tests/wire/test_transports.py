@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 
+import httpx
 import pytest
 
 import loopback
@@ -17,8 +18,6 @@ from chatpipe.wire.timeouts import DEADLINE
 from loopback import Close, Pause, Reset, Stall, WaitFor, chunked, event_stream, in_turn, reply, serve
 from senders import HI, Sender
 from wire.servers import drain, drain_to_end, raw_server
-
-import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 CUT = HEAD + b"Content-Length: 10\r\n\r\nabc"

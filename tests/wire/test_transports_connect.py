@@ -8,6 +8,7 @@ import ssl
 import time
 from collections.abc import Callable
 
+import httpx
 import pytest
 
 import loopback
@@ -16,8 +17,6 @@ from chatpipe.wire.timeouts import DEADLINE
 from loopback import closed_port, reply, serve
 from senders import HI, Sender, client_context
 from wire.servers import Resolver, full_backlog, raw_server
-
-import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 CLOSING = reply(200, b"hi", {"connection": "close"})
 

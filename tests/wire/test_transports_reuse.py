@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
+import httpx
 import pytest
 
 import loopback
@@ -15,8 +16,6 @@ from chatpipe.wire import blocking, faults, link
 from loopback import Close, Pause, Reset, Stall, chunked, event_stream, in_turn, reply, serve
 from senders import HI, Sender
 from wire.servers import drain
-
-import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 ONE, TWO = (200, b"one"), (200, b"two")

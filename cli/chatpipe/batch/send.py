@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
+import httpx
+
 from chatpipe import exchange
 from chatpipe.batch.capacity import Capacity
 from chatpipe.batch.course import answer_limits
@@ -29,8 +31,6 @@ from chatpipe.wire import retry
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.options import Limits
 from chatpipe.wire.retry import Failure, GiveUp, Policy, Reason, Wait
-
-import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 # The server is too busy for all of us, not for this one line: the whole run waits, and no try is used up.
 _BUSY = (429, 503)

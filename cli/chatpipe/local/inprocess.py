@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 
-import chatpipe.wire  # noqa: F401 - keeps httpx from importing its command line
-from chatpipe.local import echo
+import httpx
 
-import httpx  # isort: skip - after chatpipe.wire
+from chatpipe.local import echo
 
 
 class EchoTransport(httpx.AsyncBaseTransport):

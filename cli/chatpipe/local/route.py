@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+import httpx
+
 from chatpipe.exchange import World, immediately
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
@@ -13,8 +15,6 @@ from chatpipe.output.notices import Notices
 from chatpipe.wire import client
 from chatpipe.wire.endpoints import Endpoint, Headers
 from chatpipe.wire.options import Connection
-
-import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 
 @contextmanager

@@ -9,6 +9,8 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 
+import httpx
+
 from chatpipe.batch.course import counted
 from chatpipe.batch.journal import Journal
 from chatpipe.batch.leftovers import Leftovers
@@ -32,8 +34,6 @@ from chatpipe.output.options import Target
 from chatpipe.output.progress import Watch
 from chatpipe.output.target import Opened, kept, opened
 from chatpipe.wire import client, endpoints, keys, redact
-
-import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 
 class SomeFailed(ChatpipeError):

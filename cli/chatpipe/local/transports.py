@@ -6,11 +6,11 @@ import contextlib
 import resource
 from collections.abc import Mapping
 
+import httpx
+
 from chatpipe.wire import client
 from chatpipe.wire.endpoints import Endpoint
 from chatpipe.wire.options import Connection
-
-import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 Headers = httpx.Headers
 

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
+import httpx
+
 from chatpipe.wire.causes import system_message
 from chatpipe.wire.link import Link
 from chatpipe.wire.origin import Origin
 from chatpipe.wire.timeouts import Waits, within
-
-import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 if TYPE_CHECKING:
     import ssl

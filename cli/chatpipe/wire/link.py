@@ -13,12 +13,12 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, cast
 
+import httpx
+
 from chatpipe.wire.causes import system_message
 from chatpipe.wire.http1 import READ_BYTES, WRITE_BYTES, Head, ReplyParser
 from chatpipe.wire.origin import Origin
 from chatpipe.wire.timeouts import RACE_S, Waits, spell
-
-import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 if TYPE_CHECKING:
     import ssl

@@ -11,11 +11,11 @@ import time
 from collections import OrderedDict
 from typing import NamedTuple
 
+import httpx
+
 from chatpipe.wire.link import Link
 from chatpipe.wire.origin import Origin
 from chatpipe.wire.timeouts import Waits, within
-
-import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 
 class _SlotRequest(NamedTuple):

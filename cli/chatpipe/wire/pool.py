@@ -12,14 +12,14 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
+import httpx
+
 from chatpipe.wire.connect import Dialler
 from chatpipe.wire.http1 import WRITE_BYTES, Head, outgoing, request_head
 from chatpipe.wire.link import Link
 from chatpipe.wire.origin import Origin, origin_of
 from chatpipe.wire.places import Places
 from chatpipe.wire.timeouts import IDLE_S, Waits
-
-import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 if TYPE_CHECKING:
     from chatpipe.wire.origin import Context

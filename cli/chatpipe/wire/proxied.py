@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import httpx
+
 from chatpipe.errors import BadConfiguration
 from chatpipe.wire import redact
 from chatpipe.wire.causes import system_error, system_message
 from chatpipe.wire.timeouts import DEADLINE, Waits, spell, within
-
-import httpx  # isort: skip - after chatpipe.wire, which keeps httpx's own command line out
 
 if TYPE_CHECKING:
     import ssl
