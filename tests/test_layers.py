@@ -18,8 +18,22 @@ PACKAGE = Path(__file__).parents[1] / "cli" / "chatpipe"
 
 # Lowest first: a module imports from its own layer and lower ones.
 LAYERS = (
-    *("errors", "inputs", "request", "schema", "response", "wire", "exchange", "dialogue"),
-    *("batch", "output", "local", "flags", "commands", "main", "__main__"),
+    "errors",
+    "options",
+    "inputs",
+    "request",
+    "schema",
+    "response",
+    "wire",
+    "exchange",
+    "dialogue",
+    "batch",
+    "output",
+    "local",
+    "flags",
+    "commands",
+    "main",
+    "__main__",
 )
 
 # What a module may do to the world, and why it is that one. Everything else is a function of its arguments.

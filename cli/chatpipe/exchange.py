@@ -19,9 +19,9 @@ import httpx
 
 from chatpipe.errors import TryLater
 from chatpipe.inputs.values import Value
+from chatpipe.options.server import Limits
 from chatpipe.wire import redact, retry
 from chatpipe.wire.answer import Answer, Receiver, answer_from_error, headers_by_name, read_reply
-from chatpipe.wire.options import Limits
 from chatpipe.wire.retry import Failure, GiveUp, Policy, Wait
 
 _T = TypeVar("_T")

@@ -71,8 +71,8 @@ def run(arguments: Sequence[str]) -> int:
 def _report(error: Exception, arguments: Sequence[str]) -> int:
     """Report the fault on stderr, one line for each of several, and return its exit status."""
     from chatpipe.errors import ChatpipeError, Problems
+    from chatpipe.options.output import Telling
     from chatpipe.output.notices import Notices
-    from chatpipe.output.options import Telling
 
     fault = error if isinstance(error, ChatpipeError) else _bug_fault(error)
     if "--debug" in arguments and not isinstance(fault, Problems):

@@ -494,7 +494,7 @@ import sys
 from chatpipe.batch import fingerprint
 from chatpipe.batch.journal import Journal
 from chatpipe.batch.lines import Item
-from chatpipe.batch.options import Resuming
+from chatpipe.options.run import Resuming
 from chatpipe.batch.recorded import Recorded
 from chatpipe.batch.results import Outcome, Result
 from chatpipe.batch.store import Store

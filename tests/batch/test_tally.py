@@ -12,13 +12,13 @@ from chatpipe.batch import prices
 from chatpipe.batch.capacity import Capacity
 from chatpipe.batch.course import Budget, BudgetReached, Course, answer_limits
 from chatpipe.batch.lines import Item
-from chatpipe.batch.options import Halt
 from chatpipe.batch.pace import Pace
 from chatpipe.batch.prices import Price
 from chatpipe.batch.results import Outcome, Result
 from chatpipe.batch.tally import Histogram, Tally, Usage, usage_of
 from chatpipe.batch.tokens import Estimator
 from chatpipe.errors import BadConfiguration, ChatpipeError, MissingInput, NoAccess, Status, TryLater
+from chatpipe.options.run import Halt
 from parametrize import cases
 
 ITEM = Item(1, "line-1", {"model": "m", "messages": []})

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import firehose  # type: ignore[import-not-found]  # beside this file: it runs as a script
 
-from chatpipe.output.options import Printing
+from chatpipe.options.output import Printing
 from chatpipe.output.sink import Stdout
 from chatpipe.output.text import Text
 from chatpipe.response import chunks, sse

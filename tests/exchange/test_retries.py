@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from chatpipe.errors import Status
-from chatpipe.wire.options import Limits
+from chatpipe.options.server import Limits
 from exchange.scripted import (
     DONE,
     URL,

@@ -10,11 +10,11 @@ import pytest
 from chatpipe.errors import BadConfiguration
 from chatpipe.exchange import ask, immediately
 from chatpipe.local import route
+from chatpipe.options.output import Telling
+from chatpipe.options.server import Connection, Limits
 from chatpipe.output.notices import Notices
-from chatpipe.output.options import Telling
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.endpoints import Endpoint, resolve
-from chatpipe.wire.options import Connection, Limits
 from chatpipe.wire.retry import Policy
 from exchange.scripted import Receiver
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from chatpipe.flags import prompt
 from chatpipe.flags.types import Command
-from chatpipe.request.prompt import Prompt
+from chatpipe.options.prompt import Prompt
 from parametrize import cases
 
 # letter or name, role

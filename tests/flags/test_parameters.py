@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chatpipe.request.parameters import TABLE
+from chatpipe.options.parameters import TABLE
 from parametrize import cases
 
 Build = Callable[..., Any]

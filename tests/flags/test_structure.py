@@ -11,7 +11,7 @@ import pytest
 from chatpipe.errors import UsageFault
 from chatpipe.flags import structure
 from chatpipe.flags.types import Command
-from chatpipe.request.structure import Structure
+from chatpipe.options.structured_output import Structure
 from parametrize import cases
 from refusals import refused
 

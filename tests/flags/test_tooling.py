@@ -6,10 +6,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from chatpipe.dialogue.options import Tooling, split
 from chatpipe.errors import UsageFault
 from chatpipe.flags import tooling
 from chatpipe.flags.types import Command
+from chatpipe.options.tool_commands import Tooling, split
 from parametrize import cases
 from refusals import refused
 

@@ -13,14 +13,14 @@ import pytest
 from chatpipe.batch import feed
 from chatpipe.batch.feed import Lines
 from chatpipe.batch.lines import Item
-from chatpipe.batch.options import Feeding
 from chatpipe.errors import BadInput, MissingInput
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.quoted import CsvRecords
 from chatpipe.inputs.rows import CellRows
 from chatpipe.local.intake import Intake
+from chatpipe.options.output import Telling
+from chatpipe.options.run import Feeding
 from chatpipe.output.notices import Notices
-from chatpipe.output.options import Telling
 
 DATA = b"one\r\n\ntwo\nthree"
 SOURCES = [

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from chatpipe.local import watching
+from chatpipe.options.output import Telling
 from chatpipe.output.notices import Notices
-from chatpipe.output.options import Telling
 from chatpipe.output.progress import Watch
 from parametrize import cases
 
@@ -66,7 +66,7 @@ def test_the_rest_of_stdin_is_counted_and_not_consumed(tmp_path: Path) -> None:
         "import os\n"
         "from chatpipe.local import watching\n"
         "from chatpipe.output.notices import Notices\n"
-        "from chatpipe.output.options import Telling\n"
+        "from chatpipe.options.output import Telling\n"
         "os.read(0, 2)\n"
         "print(watching.watch('bar', Notices(Telling()), {}, file='-', output='-', errors=None, limit=None)"
         ".lines, os.read(0, 9))\n"

@@ -12,14 +12,14 @@ import pytest
 
 import chatpipe
 from chatpipe import main
-from chatpipe.batch.options import RESENDABLE
 from chatpipe.batch.results import Outcome
 from chatpipe.batch.tally import Tally
 from chatpipe.errors import Status
-from chatpipe.output.options import ALLOWABLE, FORMATS, RUN_ALLOWABLE
-from chatpipe.request.parameters import TABLE, Kind, Parameter
+from chatpipe.options.output import ALLOWABLE, FORMATS, RUN_ALLOWABLE
+from chatpipe.options.parameters import TABLE, Kind, Parameter
+from chatpipe.options.run import RESENDABLE
+from chatpipe.options.server import Connection, KeySource
 from chatpipe.wire import client, endpoints, keys
-from chatpipe.wire.options import Connection, KeySource
 from manual import commands, pages
 
 PAGES = {command: f"{pages.WHOLE}-{command}" for command in commands.COMMANDS}

@@ -13,11 +13,11 @@ import orjson
 import pytest
 
 from chatpipe.errors import BrokenAnswer, ChatpipeError, Status, UsageFault
+from chatpipe.options.output import Printing, Target, Telling
 from chatpipe.output.audio import Audio, Decoder
 from chatpipe.output.delivery import Delivery, conclude
 from chatpipe.output.formats import decide_stream, settle
 from chatpipe.output.notices import Notices
-from chatpipe.output.options import Printing, Target, Telling
 from chatpipe.output.target import opened
 from chatpipe.wire.answer import Answer
 from output.collected import Sink

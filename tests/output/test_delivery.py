@@ -12,9 +12,9 @@ import orjson
 import pytest
 
 from chatpipe.errors import BrokenAnswer, CannotWrite, ChatpipeError, Interrupted, Status, UsageFault
+from chatpipe.options.output import Printing, Target, Telling
 from chatpipe.output.delivery import Delivery, conclude
 from chatpipe.output.notices import Notices
-from chatpipe.output.options import Printing, Target, Telling
 from chatpipe.output.target import Opened, opened
 from chatpipe.wire.answer import Answer
 from parametrize import cases

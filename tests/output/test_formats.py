@@ -8,8 +8,8 @@ import orjson
 import pytest
 
 from chatpipe.errors import UsageFault
+from chatpipe.options.output import FORMATS, Printing
 from chatpipe.output.formats import WRITERS, decide_stream, writer
-from chatpipe.output.options import FORMATS, Printing
 from chatpipe.response.assemble import Assembly
 from output.collected import Sink
 from parametrize import cases

@@ -10,8 +10,8 @@ import orjson
 import pytest
 
 from chatpipe.errors import BadInput, BrokenAnswer, ChatpipeError, Unreachable
+from chatpipe.options.output import Telling
 from chatpipe.output.notices import Notices, record
-from chatpipe.output.options import Telling
 from parametrize import cases
 
 LOUD, QUIET, VERBOSE = Telling(), Telling(quiet=True), Telling(verbose=True)

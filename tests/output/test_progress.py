@@ -10,9 +10,9 @@ import pytest
 
 from chatpipe.batch.lines import Item
 from chatpipe.batch.tally import Tally, Usage
+from chatpipe.options.output import Telling
 from chatpipe.output import bar, notices
 from chatpipe.output.notices import Notices
-from chatpipe.output.options import Telling
 from chatpipe.output.progress import Progress, Watch
 from parametrize import cases
 

@@ -12,9 +12,9 @@ import pytest
 from chatpipe.errors import BadInput, ChatpipeError
 from chatpipe.inputs.sources import Sources
 from chatpipe.inputs.stdin import Stdin
+from chatpipe.options.output import Printing, Target, Telling
 from chatpipe.output.delivery import Delivery
 from chatpipe.output.notices import Notices
-from chatpipe.output.options import Printing, Target, Telling
 from chatpipe.output.showing import Show
 from chatpipe.output.target import opened
 from chatpipe.response.recorded import steps

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatpipe.batch.lines import Item
-from chatpipe.batch.options import Carrying
 from chatpipe.batch.results import Outcome, Result
 from chatpipe.errors import Status
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.quoted import CsvRecords, TsvRecords
 from chatpipe.inputs.rows import Row
+from chatpipe.options.run import Carrying
 from chatpipe.output import tabular
 from chatpipe.output.tabular import Answers
 

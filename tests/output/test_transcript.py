@@ -25,8 +25,8 @@ from chatpipe.errors import (
     Status,
     UsageFault,
 )
+from chatpipe.options.output import Target
 from chatpipe.output import transcript
-from chatpipe.output.options import Target
 from chatpipe.output.sink import BrokenPipe
 from parametrize import cases
 from refusals import refused

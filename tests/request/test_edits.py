@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from chatpipe.errors import Status, UsageFault
+from chatpipe.options.parameters import Edit
 from chatpipe.request import edits
-from chatpipe.request.parameters import Edit
 from parametrize import cases
 from refusals import refused
 

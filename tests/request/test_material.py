@@ -15,10 +15,10 @@ from chatpipe.inputs.messages import Found
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.sources import Sources
 from chatpipe.inputs.stdin import Stdin
+from chatpipe.options.parameters import TABLE, Parameters
+from chatpipe.options.prompt import Attachment, Prompt, Typed
 from chatpipe.request.build import Material
 from chatpipe.request.material import continued, gather
-from chatpipe.request.parameters import TABLE, Parameters
-from chatpipe.request.prompt import Attachment, Prompt, Typed
 from parametrize import cases
 from refusals import refused
 

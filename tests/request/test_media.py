@@ -14,8 +14,8 @@ import pytest
 from chatpipe.errors import BadInput, MissingInput, UsageFault
 from chatpipe.inputs.sources import Sources
 from chatpipe.inputs.stdin import Stdin
+from chatpipe.options.prompt import Attachment, MediaKind
 from chatpipe.request import media
-from chatpipe.request.prompt import Attachment, MediaKind
 from parametrize import cases
 from refusals import refused
 

@@ -13,12 +13,12 @@ import pytest
 from chatpipe.errors import BadInput, ChatpipeError, MissingInput, Status, UsageFault
 from chatpipe.inputs.sources import Sources
 from chatpipe.inputs.stdin import Stdin
+from chatpipe.options.parameters import Parameters
+from chatpipe.options.prompt import Prompt
+from chatpipe.options.structured_output import Structure
 from chatpipe.request.build import Built, build
 from chatpipe.request.form import Form, read, refuse_choices
 from chatpipe.request.material import gather, gather_defaults
-from chatpipe.request.parameters import Parameters
-from chatpipe.request.prompt import Prompt
-from chatpipe.request.structure import Structure
 from parametrize import cases
 from refusals import refused
 

@@ -8,8 +8,8 @@ import pytest
 
 from chatpipe import __version__
 from chatpipe.errors import BadConfiguration, ChatpipeError, NoAccess, Status, UsageFault
+from chatpipe.options.server import Connection
 from chatpipe.wire.endpoints import Endpoint, authorized, header, resolve
-from chatpipe.wire.options import Connection
 from parametrize import cases
 from refusals import refused
 

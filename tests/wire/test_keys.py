@@ -10,8 +10,8 @@ from pipes import filled
 import pytest
 
 from chatpipe.errors import ChatpipeError, MissingInput, NoAccess, Status, UsageFault
+from chatpipe.options.server import KeySource
 from chatpipe.wire.keys import find, header_lines
-from chatpipe.wire.options import KeySource
 from parametrize import cases
 from refusals import refused
 

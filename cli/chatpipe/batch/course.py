@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from chatpipe.batch.capacity import Capacity
 from chatpipe.batch.lines import Item
-from chatpipe.batch.options import Halt
 from chatpipe.batch.pace import Pace
 from chatpipe.batch.prices import Price, price_of
 from chatpipe.batch.results import Result
@@ -17,6 +16,7 @@ from chatpipe.batch.tokens import Estimator
 from chatpipe.errors import ChatpipeError, Status, TryLater
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.options.run import Halt
 
 # Below this many lines that have come a share of failures says nothing.
 _ENOUGH_FOR_A_SHARE = 20

@@ -27,9 +27,9 @@ from chatpipe.errors import ChatpipeError, Status
 from chatpipe.exchange import World
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.options.server import Limits
 from chatpipe.wire import retry
 from chatpipe.wire.answer import Answer
-from chatpipe.wire.options import Limits
 from chatpipe.wire.retry import Failure, GiveUp, Policy, Reason, Wait
 
 # The server is too busy for all of us, not for this one line: the whole run waits, and no try is used up.

@@ -9,10 +9,10 @@ from chatpipe.batch import fingerprint as fingerprints
 from chatpipe.batch.fingerprint import Occurrences
 from chatpipe.batch.journal import Journal
 from chatpipe.batch.lines import Item
-from chatpipe.batch.options import Resuming
 from chatpipe.batch.recorded import Found, Recorded
 from chatpipe.batch.results import PAID, Result
 from chatpipe.inputs import values
+from chatpipe.options.run import Resuming
 
 
 class Store:

@@ -7,7 +7,6 @@ import os
 import click
 
 from chatpipe.batch.sharing import Sharing
-from chatpipe.dialogue.options import Tooling
 from chatpipe.flags import (
     checking,
     connection,
@@ -23,11 +22,12 @@ from chatpipe.flags import (
 )
 from chatpipe.flags.checking import Checking
 from chatpipe.flags.types import Command
-from chatpipe.output.options import Printing, Target, Telling
-from chatpipe.request.parameters import Parameters
-from chatpipe.request.prompt import Prompt
-from chatpipe.request.structure import Structure
-from chatpipe.wire.options import Connection
+from chatpipe.options.output import Printing, Target, Telling
+from chatpipe.options.parameters import Parameters
+from chatpipe.options.prompt import Prompt
+from chatpipe.options.server import Connection
+from chatpipe.options.structured_output import Structure
+from chatpipe.options.tool_commands import Tooling
 from chatpipe.wire.retry import Policy
 
 

@@ -6,8 +6,6 @@ import os
 
 import click
 
-from chatpipe.batch.options import Feeding, Pacing, Resuming, Showing
-from chatpipe.dialogue.options import Tooling
 from chatpipe.flags import (
     checking,
     connection,
@@ -23,11 +21,13 @@ from chatpipe.flags import (
 from chatpipe.flags.checking import Checking
 from chatpipe.flags.printing import ends_texts
 from chatpipe.flags.types import FILE, Command, words_of
-from chatpipe.output.options import RESULTS, RUN_ALLOWABLE, RUN_SHAPES, Target, Telling
-from chatpipe.request.parameters import Parameters
-from chatpipe.request.prompt import Prompt
-from chatpipe.request.structure import Structure
-from chatpipe.wire.options import Connection
+from chatpipe.options.output import RESULTS, RUN_ALLOWABLE, RUN_SHAPES, Target, Telling
+from chatpipe.options.parameters import Parameters
+from chatpipe.options.prompt import Prompt
+from chatpipe.options.run import Feeding, Pacing, Resuming, Showing
+from chatpipe.options.server import Connection
+from chatpipe.options.structured_output import Structure
+from chatpipe.options.tool_commands import Tooling
 from chatpipe.wire.retry import Policy
 
 

@@ -9,11 +9,11 @@ import click
 from chatpipe.flags import checking, connection, output, parameters, prompt, structure, telling
 from chatpipe.flags.checking import Checking
 from chatpipe.flags.types import Command
-from chatpipe.output.options import REQUEST_SHAPES, Target, Telling
-from chatpipe.request.parameters import Parameters
-from chatpipe.request.prompt import Prompt
-from chatpipe.request.structure import Structure
-from chatpipe.wire.options import Connection
+from chatpipe.options.output import REQUEST_SHAPES, Target, Telling
+from chatpipe.options.parameters import Parameters
+from chatpipe.options.prompt import Prompt
+from chatpipe.options.server import Connection
+from chatpipe.options.structured_output import Structure
 
 
 @click.command(cls=Command)

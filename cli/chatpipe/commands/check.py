@@ -7,7 +7,7 @@ import click
 from chatpipe.errors import MissingInput, Status
 from chatpipe.flags import telling
 from chatpipe.flags.types import FILE, Command
-from chatpipe.output.options import PROBLEM_SHAPES, Target, Telling
+from chatpipe.options.output import PROBLEM_SHAPES, Target, Telling
 
 
 @click.command(cls=Command)

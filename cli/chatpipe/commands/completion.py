@@ -18,7 +18,7 @@ def completion(shell: str) -> int:
     \b
     chatpipe completion bash > ~/.local/share/bash-completion/completions/chatpipe
     """
-    from chatpipe.output.options import Target
+    from chatpipe.options.output import Target
     from chatpipe.output.target import opened
 
     with opened(Target(), (), escape=False) as out:

@@ -6,8 +6,6 @@ import os
 
 import click
 
-from chatpipe.batch.options import Carrying, Feeding, Pacing, Resuming, Showing
-from chatpipe.dialogue.options import Tooling
 from chatpipe.errors import UsageFault
 from chatpipe.flags import carrying as rows
 from chatpipe.flags import (
@@ -25,11 +23,13 @@ from chatpipe.flags import (
 from chatpipe.flags.checking import Checking
 from chatpipe.flags.prompt import refuse_idle_detail
 from chatpipe.flags.types import FILE, Command, words_of
-from chatpipe.output.options import ROW_SHAPES, RUN_ALLOWABLE, Target, Telling
-from chatpipe.request.parameters import Parameters
-from chatpipe.request.prompt import Prompt, Typed
-from chatpipe.request.structure import Structure
-from chatpipe.wire.options import Connection
+from chatpipe.options.output import ROW_SHAPES, RUN_ALLOWABLE, Target, Telling
+from chatpipe.options.parameters import Parameters
+from chatpipe.options.prompt import Prompt, Typed
+from chatpipe.options.run import Carrying, Feeding, Pacing, Resuming, Showing
+from chatpipe.options.server import Connection
+from chatpipe.options.structured_output import Structure
+from chatpipe.options.tool_commands import Tooling
 from chatpipe.wire.retry import Policy
 
 

@@ -6,7 +6,7 @@ import click
 
 from chatpipe.flags import output, printing, telling
 from chatpipe.flags.types import FILE, Command
-from chatpipe.output.options import Printing, Target, Telling
+from chatpipe.options.output import Printing, Target, Telling
 
 
 @click.command(cls=Command)

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from chatpipe.dialogue.options import Tooling
+from chatpipe.options.tool_commands import Tooling
 from chatpipe.request.form import Form
 
 

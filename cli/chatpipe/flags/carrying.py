@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from chatpipe.batch.options import ROW_FORMATS, Carrying
 from chatpipe.errors import UsageFault
 from chatpipe.flags.types import FILE, group
+from chatpipe.options.run import ROW_FORMATS, Carrying
 
 _JSONL = "jsonl"
 

@@ -8,7 +8,7 @@ import click
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags.types import FILE, Integer, Seconds, Word, group
-from chatpipe.wire.options import PROFILES, Connection, KeySource, Limits
+from chatpipe.options.server import PROFILES, Connection, KeySource, Limits
 
 
 def _refuse_key(ctx: click.Context, param: click.Parameter, value: str | None) -> None:

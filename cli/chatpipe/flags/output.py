@@ -6,7 +6,7 @@ import click
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags.types import FILE, group
-from chatpipe.output.options import Target
+from chatpipe.options.output import Target
 
 
 def _read(output: str | None, if_changed: bool, depfile: str | None, depfile_target: str | None) -> Target:

@@ -10,7 +10,7 @@ import click
 from chatpipe.errors import UsageFault
 from chatpipe.flags.types import FILE, Integer, Number, Pair, Word, group, in_order
 from chatpipe.inputs.argument import argument
-from chatpipe.request.parameters import FILE_KINDS, TABLE, Kind, Parameter, Parameters
+from chatpipe.options.parameters import FILE_KINDS, TABLE, Kind, Parameter, Parameters
 
 _MANY = (
     Kind.TEXTS,

@@ -8,7 +8,7 @@ import click
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags.types import group, words_of
-from chatpipe.output.options import ALLOWABLE, FORMATS, REASONING, Printing
+from chatpipe.options.output import ALLOWABLE, FORMATS, REASONING, Printing
 
 
 def _read(format: str | None, json: bool, raw: bool, null: bool, no_escape: bool, **others: Any) -> Printing:

@@ -8,7 +8,7 @@ import click
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags.types import FILE, group, in_order
-from chatpipe.request.prompt import Attachment, MediaKind, Prompt, Typed
+from chatpipe.options.prompt import Attachment, MediaKind, Prompt, Typed
 
 _ROLES = {
     "system": ("s", "System message; before any -u or -a it replaces the conversation's own"),

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from chatpipe.batch.options import RESENDABLE, Feeding, Halt, Jobs, Pacing, Resuming, Showing
 from chatpipe.errors import UsageFault
 from chatpipe.flags import pace
 from chatpipe.flags.types import FILE, Seconds, Word, group, words_of
+from chatpipe.options.run import RESENDABLE, Feeding, Halt, Jobs, Pacing, Resuming, Showing
 
 _MOST_AUTO = 256
 

@@ -8,7 +8,7 @@ import click
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags.types import FILE, group
-from chatpipe.request.structure import LONGEST_NAME, NAME_LETTERS, Structure
+from chatpipe.options.structured_output import LONGEST_NAME, NAME_LETTERS, Structure
 
 
 def _read(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from chatpipe.flags.types import group
-from chatpipe.output.options import ERROR_FORMATS, Telling
+from chatpipe.options.output import ERROR_FORMATS, Telling
 
 options = group(
     "telling",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from chatpipe.dialogue.options import Tooling, split
 from chatpipe.errors import UsageFault
 from chatpipe.flags.types import Seconds, group
+from chatpipe.options.tool_commands import Tooling, split
 
 _DEFAULTS = Tooling()
 

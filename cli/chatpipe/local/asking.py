@@ -13,15 +13,15 @@ from chatpipe.errors import ChatpipeError, Status
 from chatpipe.exchange import Ask, World, immediately
 from chatpipe.inputs.values import Value
 from chatpipe.local import route
+from chatpipe.options.output import Printing
+from chatpipe.options.server import Connection
 from chatpipe.output.delivery import Delivery
 from chatpipe.output.notices import Notices
-from chatpipe.output.options import Printing
 from chatpipe.output.target import Opened
 from chatpipe.response.reply import as_message
 from chatpipe.wire import redact
 from chatpipe.wire.answer import Answer, Receiver
 from chatpipe.wire.endpoints import Endpoint, Headers
-from chatpipe.wire.options import Connection
 from chatpipe.wire.retry import Policy
 
 

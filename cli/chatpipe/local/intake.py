@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Iterator
 from chatpipe.batch.feed import Lines
 from chatpipe.batch.fingerprint import Occurrences, digest
 from chatpipe.batch.lines import Item, Reader, in_shard
-from chatpipe.batch.options import Feeding
 from chatpipe.errors import BadInput
 from chatpipe.inputs.sources import STDIN, STDIN_NAME, Sources, missing
 from chatpipe.inputs.stdin import Kind
 from chatpipe.local.few import Few
+from chatpipe.options.run import Feeding
 from chatpipe.output.notices import Notices
 from chatpipe.response.chunks import shorten
 

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from chatpipe.batch.lines import Reader
-from chatpipe.batch.options import Feeding, Pacing, Resuming, Showing
 from chatpipe.dialogue.wanted import Wanted
 from chatpipe.inputs.values import Value
+from chatpipe.options.output import Target
+from chatpipe.options.run import Feeding, Pacing, Resuming, Showing
+from chatpipe.options.server import Connection
 from chatpipe.output.notices import Notices
-from chatpipe.output.options import Target
 from chatpipe.output.rows import Writing
 from chatpipe.wire.endpoints import Endpoint
-from chatpipe.wire.options import Connection
 from chatpipe.wire.retry import Policy
 
 

@@ -11,10 +11,10 @@ import httpx
 from chatpipe.exchange import World, immediately
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.options.server import Connection
 from chatpipe.output.notices import Notices
 from chatpipe.wire import client
 from chatpipe.wire.endpoints import Endpoint, Headers
-from chatpipe.wire.options import Connection
 
 
 @contextmanager

@@ -29,8 +29,8 @@ from chatpipe.local.engine import Run
 from chatpipe.local.failures import Teller, errors_file
 from chatpipe.local.intake import Intake
 from chatpipe.local.job import Job
+from chatpipe.options.output import Target
 from chatpipe.output import files, notices
-from chatpipe.output.options import Target
 from chatpipe.output.progress import Watch
 from chatpipe.output.target import Opened, kept, opened
 from chatpipe.wire import client, endpoints, keys, redact

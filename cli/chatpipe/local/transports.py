@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 import httpx
 
+from chatpipe.options.server import Connection
 from chatpipe.wire import client
 from chatpipe.wire.endpoints import Endpoint
-from chatpipe.wire.options import Connection
 
 Headers = httpx.Headers
 

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 from chatpipe.dialogue import execute, tools
 from chatpipe.dialogue.converse import Message, Rules, Tools
-from chatpipe.dialogue.options import split
 from chatpipe.dialogue.wanted import Wanted
 from chatpipe.inputs.values import Value
 from chatpipe.local.few import Few
+from chatpipe.options.tool_commands import split
 from chatpipe.output.notices import Notices
 
 

@@ -7,10 +7,10 @@ from typing import Protocol
 
 from chatpipe.errors import BrokenAnswer, ChatpipeError
 from chatpipe.inputs.values import Value
+from chatpipe.options.output import Printing
 from chatpipe.output import notices
 from chatpipe.output.formats import writer
 from chatpipe.output.notices import Notices
-from chatpipe.output.options import Printing
 from chatpipe.output.records import call_lines, choices, usage_line
 from chatpipe.output.target import Opened, kept
 from chatpipe.response import judge

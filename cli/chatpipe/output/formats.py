@@ -12,8 +12,8 @@ from typing import Protocol
 
 from chatpipe.errors import UsageFault
 from chatpipe.inputs.values import Value
+from chatpipe.options.output import FORMATS, Printing, Target
 from chatpipe.output.audio import Audio
-from chatpipe.output.options import FORMATS, Printing, Target
 from chatpipe.output.raw import Chunks, EventStream
 from chatpipe.output.records import Completion, Message, String, ToolCalls, Usage
 from chatpipe.output.sink import Sink, is_terminal

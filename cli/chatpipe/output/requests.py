@@ -10,9 +10,9 @@ from math import ceil
 from chatpipe.errors import UsageFault
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.options.server import Connection, KeySource, Limits
 from chatpipe.wire import endpoints, redact
 from chatpipe.wire.endpoints import Endpoint
-from chatpipe.wire.options import Connection, KeySource, Limits
 
 # The body is a single line that begins with `{`, so it cannot equal this terminator.
 _END = "END_OF_REQUEST"

@@ -8,7 +8,7 @@ from typing import Protocol
 from chatpipe.batch.results import Result
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.output.options import RESULTS
+from chatpipe.options.output import RESULTS
 from chatpipe.output.records import calls_of, content_of, messages, usage_line
 
 

@@ -17,9 +17,9 @@ from chatpipe.inputs.messages import Found
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.sources import STDIN, missing
 from chatpipe.inputs.values import Value, dumps
+from chatpipe.options.output import Target
 from chatpipe.output.files import same_file
 from chatpipe.output.lock import Patience, is_named, locked
-from chatpipe.output.options import Target
 from chatpipe.output.sink import failure, write_all
 from chatpipe.output.target import interruptible
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from chatpipe.errors import BadInput
 from chatpipe.inputs.messages import Found, kind
 from chatpipe.inputs.values import Value
+from chatpipe.options.parameters import COMPANIONS, Kind, Parameters
 from chatpipe.request import edits
 from chatpipe.request.form import Form
-from chatpipe.request.parameters import COMPANIONS, Kind, Parameters
 
 HEAD_ROLES = ("system", "developer")
 

@@ -15,7 +15,7 @@ from chatpipe.errors import UsageFault
 from chatpipe.inputs import values
 from chatpipe.inputs.messages import kind
 from chatpipe.inputs.values import NotJSON, Value
-from chatpipe.request.parameters import Edit
+from chatpipe.options.parameters import Edit
 
 # Far deeper than any field, and far below the depth at which JSON cannot be written.
 _MAX_STEPS = 100

@@ -10,8 +10,8 @@ from chatpipe.inputs.messages import Found, kind
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.sources import STDIN, Sources
 from chatpipe.inputs.values import NotJSON, Value
-from chatpipe.request.parameters import Parameters
-from chatpipe.request.structure import LONGEST_NAME, NAME_LETTERS, Structure
+from chatpipe.options.parameters import Parameters
+from chatpipe.options.structured_output import LONGEST_NAME, NAME_LETTERS, Structure
 
 _DEFAULT_NAME = "answer"
 _FIELD = "response_format"

@@ -12,11 +12,11 @@ from chatpipe.inputs.place import Source
 from chatpipe.inputs.sources import STDIN, STDIN_NAME, Sources, one_owner, text_of
 from chatpipe.inputs.stdin import Kind as StdinKind
 from chatpipe.inputs.values import Value
+from chatpipe.options.parameters import FILE_KINDS, Kind, Parameter, Parameters
+from chatpipe.options.prompt import Prompt, Typed
+from chatpipe.options.structured_output import Structure
 from chatpipe.request import form
 from chatpipe.request.build import Material, Turn
-from chatpipe.request.parameters import FILE_KINDS, Kind, Parameter, Parameters
-from chatpipe.request.prompt import Prompt, Typed
-from chatpipe.request.structure import Structure
 
 _NO_STRUCTURE = Structure()
 _HEAD_OPTIONS = ("--system", "--system-file", "--developer", "--developer-file")

@@ -18,7 +18,7 @@ from chatpipe.errors import BadInput, MissingInput, UsageFault
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.sources import STDIN, Limit, Sources
 from chatpipe.inputs.values import Value
-from chatpipe.request.prompt import Attachment
+from chatpipe.options.prompt import Attachment
 
 _URLS = ("http://", "https://", "data:")
 # The image types that vision models accept. Source: the provider's vision guide, 2026.

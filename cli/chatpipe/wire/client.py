@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import httpx
 
 from chatpipe.errors import BadConfiguration, ChatpipeError, MissingInput
+from chatpipe.options.server import Connection
 from chatpipe.wire.blocking import BlockingTransport
 from chatpipe.wire.causes import system_message
-from chatpipe.wire.options import Connection
 
 if TYPE_CHECKING:
     import ssl

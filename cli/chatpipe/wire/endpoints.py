@@ -12,8 +12,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from chatpipe import __version__
 from chatpipe.errors import BadConfiguration, NoAccess, UsageFault
+from chatpipe.options.server import PROFILES, Connection
 from chatpipe.wire import redact
-from chatpipe.wire.options import PROFILES, Connection
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 _ROUTE = "/chat/completions"

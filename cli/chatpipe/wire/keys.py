@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 
 from chatpipe.errors import MissingInput, NoAccess, UsageFault, reason
-from chatpipe.wire.options import KeySource
+from chatpipe.options.server import KeySource
 
 _KEY_VARIABLES = ("OPENAI_API_KEY", "OPENAI_CUSTOM_HEADERS")
 
