@@ -19,10 +19,10 @@ import httpx
 
 from chatpipe.errors import TryLater
 from chatpipe.inputs.values import Value
-from chatpipe.options.server import Limits
+from chatpipe.options.server import Limits, Policy
 from chatpipe.wire import redact, retry
 from chatpipe.wire.answer import Answer, Receiver, answer_from_error, headers_by_name, read_reply
-from chatpipe.wire.retry import Failure, GiveUp, Policy, Wait
+from chatpipe.wire.retry import Failure, GiveUp, Wait
 
 _T = TypeVar("_T")
 _MAX_REDIRECTS = 5

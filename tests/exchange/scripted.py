@@ -11,9 +11,8 @@ import orjson
 
 from chatpipe.errors import ChatpipeError
 from chatpipe.exchange import World, ask, immediately
-from chatpipe.options.server import Limits
+from chatpipe.options.server import Limits, Policy
 from chatpipe.wire.answer import Answer
-from chatpipe.wire.retry import Policy
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 URL = "http://127.0.0.1:9/v1/chat/completions"

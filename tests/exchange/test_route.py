@@ -11,11 +11,10 @@ from chatpipe.errors import BadConfiguration
 from chatpipe.exchange import ask, immediately
 from chatpipe.local import route
 from chatpipe.options.output import Telling
-from chatpipe.options.server import Connection, Limits
+from chatpipe.options.server import Connection, Limits, Policy
 from chatpipe.output.notices import Notices
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.endpoints import Endpoint, resolve
-from chatpipe.wire.retry import Policy
 from exchange.scripted import Receiver
 
 ECHO = Connection(profile="echo")

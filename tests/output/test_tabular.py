@@ -16,7 +16,7 @@ from chatpipe.errors import Status
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.quoted import CsvRecords, TsvRecords
 from chatpipe.inputs.rows import Row
-from chatpipe.options.run import Carrying
+from chatpipe.options.rows import Carrying
 from chatpipe.output import tabular
 from chatpipe.output.tabular import Answers
 

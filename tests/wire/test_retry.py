@@ -6,17 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatpipe.wire.retry import (
-    Failure,
-    GiveUp,
-    Policy,
-    Reason,
-    Wait,
-    asked_wait,
-    backoff,
-    decide,
-    parse_duration,
-)
+from chatpipe.options.server import Policy
+from chatpipe.wire.retry import Failure, GiveUp, Reason, Wait, asked_wait, backoff, decide, parse_duration
 from parametrize import cases
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT

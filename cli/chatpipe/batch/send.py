@@ -27,10 +27,10 @@ from chatpipe.errors import ChatpipeError, Status
 from chatpipe.exchange import World
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.options.server import Limits
+from chatpipe.options.server import Limits, Policy
 from chatpipe.wire import retry
 from chatpipe.wire.answer import Answer
-from chatpipe.wire.retry import Failure, GiveUp, Policy, Reason, Wait
+from chatpipe.wire.retry import Failure, GiveUp, Reason, Wait
 
 # The server is too busy for all of us, not for this one line: the whole run waits, and no try is used up.
 _BUSY = (429, 503)

@@ -6,7 +6,6 @@ import os
 
 import click
 
-from chatpipe.batch.sharing import Sharing
 from chatpipe.flags import (
     checking,
     connection,
@@ -20,15 +19,15 @@ from chatpipe.flags import (
     telling,
     tooling,
 )
-from chatpipe.flags.checking import Checking
 from chatpipe.flags.types import Command
+from chatpipe.options.check import Checking
 from chatpipe.options.output import Printing, Target, Telling
 from chatpipe.options.parameters import Parameters
 from chatpipe.options.prompt import Prompt
-from chatpipe.options.server import Connection
+from chatpipe.options.run import Sharing
+from chatpipe.options.server import Connection, Policy
 from chatpipe.options.structured_output import Structure
 from chatpipe.options.tool_commands import Tooling
-from chatpipe.wire.retry import Policy
 
 
 @click.command(cls=Command)

@@ -18,17 +18,16 @@ from chatpipe.flags import (
     telling,
     tooling,
 )
-from chatpipe.flags.checking import Checking
 from chatpipe.flags.printing import ends_texts
 from chatpipe.flags.types import FILE, Command, words_of
+from chatpipe.options.check import Checking
 from chatpipe.options.output import RESULTS, RUN_ALLOWABLE, RUN_SHAPES, Target, Telling
 from chatpipe.options.parameters import Parameters
 from chatpipe.options.prompt import Prompt
 from chatpipe.options.run import Feeding, Pacing, Resuming, Showing
-from chatpipe.options.server import Connection
+from chatpipe.options.server import Connection, Policy
 from chatpipe.options.structured_output import Structure
 from chatpipe.options.tool_commands import Tooling
-from chatpipe.wire.retry import Policy
 
 
 @click.command(cls=Command)

@@ -7,8 +7,8 @@ import os
 import click
 
 from chatpipe.flags import checking, connection, output, parameters, prompt, structure, telling
-from chatpipe.flags.checking import Checking
 from chatpipe.flags.types import Command
+from chatpipe.options.check import Checking
 from chatpipe.options.output import REQUEST_SHAPES, Target, Telling
 from chatpipe.options.parameters import Parameters
 from chatpipe.options.prompt import Prompt

@@ -8,7 +8,7 @@ import click
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags.types import FILE, group
-from chatpipe.options.run import ROW_FORMATS, Carrying
+from chatpipe.options.rows import ROW_FORMATS, Carrying
 
 _JSONL = "jsonl"
 

@@ -1,18 +1,10 @@
 """The options of the check that comes before sending."""
 
-from typing import NamedTuple
-
 import click
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags.types import group
-
-
-class Checking(NamedTuple):
-    """strict: warnings and unknown fields are errors. off: send as it is."""
-
-    strict: bool
-    off: bool
+from chatpipe.options.check import Checking
 
 
 def _read(strict: bool, no_check: bool) -> Checking:

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from chatpipe.batch.sharing import Sharing
 from chatpipe.errors import UsageFault
 from chatpipe.flags.types import FILE, group
+from chatpipe.options.run import Sharing
 
 ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from chatpipe.flags.types import group
-from chatpipe.wire.retry import Policy
+from chatpipe.options.server import Policy
 
 options = group(
     "policy",

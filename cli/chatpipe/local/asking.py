@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from chatpipe import exchange
-from chatpipe.batch.sharing import Sharing
 from chatpipe.dialogue.wanted import Wanted
 from chatpipe.errors import ChatpipeError, Status
 from chatpipe.exchange import Ask, World, immediately
 from chatpipe.inputs.values import Value
 from chatpipe.local import route
 from chatpipe.options.output import Printing
-from chatpipe.options.server import Connection
+from chatpipe.options.run import Sharing
+from chatpipe.options.server import Connection, Policy
 from chatpipe.output.delivery import Delivery
 from chatpipe.output.notices import Notices
 from chatpipe.output.target import Opened
@@ -22,7 +22,6 @@ from chatpipe.response.reply import as_message
 from chatpipe.wire import redact
 from chatpipe.wire.answer import Answer, Receiver
 from chatpipe.wire.endpoints import Endpoint, Headers
-from chatpipe.wire.retry import Policy
 
 
 class Asked(NamedTuple):

@@ -11,11 +11,10 @@ from chatpipe.dialogue.wanted import Wanted
 from chatpipe.inputs.values import Value
 from chatpipe.options.output import Target
 from chatpipe.options.run import Feeding, Pacing, Resuming, Showing
-from chatpipe.options.server import Connection
+from chatpipe.options.server import Connection, Policy
 from chatpipe.output.notices import Notices
 from chatpipe.output.rows import Writing
 from chatpipe.wire.endpoints import Endpoint
-from chatpipe.wire.retry import Policy
 
 
 class Job(NamedTuple):

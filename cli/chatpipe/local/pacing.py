@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from chatpipe.batch.course import answer_limits
 from chatpipe.batch.pace import Pace, turn
 from chatpipe.batch.pacefile import PaceFile, Share
-from chatpipe.batch.sharing import Sharing
 from chatpipe.batch.tally import usage_of
 from chatpipe.batch.tokens import Estimator
 from chatpipe.exchange import Ask, World
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.local.transports import origin
+from chatpipe.options.run import Sharing
 from chatpipe.wire.answer import Answer, Receiver
 
 # A wait that is longer is told: a call that hangs in silence looks broken.

@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 # What `--resend` takes: outcomes that were paid for and may be unwelcome.
 RESENDABLE = ("truncated", "refused", "empty", "mismatch", "tool-calls")
-# What `map --to` writes; it reads these, and lines.
-ROW_FORMATS = ("jsonl", "csv", "tsv")
 
 
 class Jobs(NamedTuple):
@@ -33,28 +31,6 @@ class Feeding(NamedTuple):
     shard: tuple[int, int] | None = None
     override: bool = False
     dedupe: bool = False
-
-
-class Carrying(NamedTuple):
-    """Rows of `map`: how they come and go, and what is put beside them.
-
-    source and target are names of ROW_FORMATS; columns those of --fields.
-    """
-
-    source: str = "jsonl"
-    target: str = "jsonl"
-    columns: tuple[str, ...] | None = None
-    into: str = "answer"
-    error_into: str | None = None
-    usage_into: str | None = None
-    image_field: str | None = None
-    image_root: str | None = None
-    template_file: str | None = None
-
-    @property
-    def reason_field(self) -> str:
-        """The field for why a row of JSON failed; in others it is there with --error-into only."""
-        return self.error_into or f"{self.into}_error"
 
 
 class Resuming(NamedTuple):
@@ -95,3 +71,12 @@ class Showing(NamedTuple):
     report: str | None = None
     progress: str | None = None
     dry_run: bool = False
+
+
+class Sharing(NamedTuple):
+    """`--pace-file` and what holds in it: requests and tokens a minute, and the number in flight."""
+
+    rpm: float | None = None
+    tpm: float | None = None
+    pace_file: str | None = None
+    pace_jobs: int | None = None

@@ -57,3 +57,10 @@ class Connection(NamedTuple):
         """The files that these options name: not part of the request, and never valid output files."""
         named = (self.header_file, self.key.file, self.cacert, self.client_cert, self.client_key)
         return [name for name in named if name]
+
+
+class Policy(NamedTuple):
+    """Retry limits. retries excludes the first attempt. A server may request at most longest_wait_s."""
+
+    retries: int = 4
+    longest_wait_s: float = 120.0

@@ -13,7 +13,7 @@ from chatpipe.inputs.quoted import CsvRecords, TsvRecords
 from chatpipe.inputs.rows import CellRows, JsonRows, LineRows, Rows
 from chatpipe.inputs.splice import spliced
 from chatpipe.inputs.values import NotJSON, Value
-from chatpipe.options.run import Carrying
+from chatpipe.options.rows import Carrying
 from chatpipe.output.records import content_of, messages
 from chatpipe.output.rows import Writing, message_of
 from chatpipe.request.placeholders import as_text

@@ -10,6 +10,8 @@ from collections.abc import Callable, Collection, Mapping
 from enum import Enum
 from typing import NamedTuple
 
+from chatpipe.options.server import Policy
+
 # Waiting does not help a 429 with one of these in `error.code` or `error.type`: somebody has to act.
 # The first two are documented; the others appear in bug reports.
 QUOTA_CODES = frozenset(
@@ -25,13 +27,6 @@ _UNIT_S = {"d": 86400, "h": 3600, "m": 60, "s": 1, "ms": 1e-3, "us": 1e-6, "µs"
 
 FIRST_BACKOFF_S = 0.5
 DOUBLINGS = 4  # limits the backoff to 8 s
-
-
-class Policy(NamedTuple):
-    """Retry limits. retries excludes the first attempt. A server may request at most longest_wait_s."""
-
-    retries: int = 4
-    longest_wait_s: float = 120.0
 
 
 class Failure(NamedTuple):

@@ -1,0 +1,10 @@
+"""Options of the check that runs before a request is sent."""
+
+from typing import NamedTuple
+
+
+class Checking(NamedTuple):
+    """strict: warnings and unknown fields are errors. off: send as it is."""
+
+    strict: bool
+    off: bool

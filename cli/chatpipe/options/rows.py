@@ -1,0 +1,30 @@
+"""Options of `map`: how rows are read and written, and which fields it adds."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+# What `map --to` writes; it reads these, and lines.
+ROW_FORMATS = ("jsonl", "csv", "tsv")
+
+
+class Carrying(NamedTuple):
+    """Rows of `map`: how they come and go, and what is put beside them.
+
+    source and target are names of ROW_FORMATS; columns those of --fields.
+    """
+
+    source: str = "jsonl"
+    target: str = "jsonl"
+    columns: tuple[str, ...] | None = None
+    into: str = "answer"
+    error_into: str | None = None
+    usage_into: str | None = None
+    image_field: str | None = None
+    image_root: str | None = None
+    template_file: str | None = None
+
+    @property
+    def reason_field(self) -> str:
+        """The field for why a row of JSON failed; in others it is there with --error-into only."""
+        return self.error_into or f"{self.into}_error"
