@@ -20,6 +20,7 @@ PACKAGE = Path(__file__).parents[1] / "cli" / "chatpipe"
 LAYERS = (
     "errors",
     "options",
+    "system",
     "inputs",
     "request",
     "schema",
@@ -115,14 +116,14 @@ WORLD: dict[str, dict[str, str]] = {
     "batch.send": {"asyncio": "waits that end with the run"},
     "batch.recorded": {"os": "which files there are, and the journal's descriptor"},
     "batch.run": {"asyncio": "the workers", "signal": "the end of a run"},
-    "output.sink": {
+    "system.descriptor": {
         "os": "descriptors that are written",
         "select": "waits for a full pipe",
         "socket": "-o SOCKET",
         "fcntl": "whether a descriptor can be written",
     },
-    "output.files": {"os": "files that are replaced", "open": "the old file, to compare"},
-    "output.lock": {
+    "system.replace": {"os": "files that are replaced", "open": "the old file, to compare"},
+    "system.lock": {
         "os": "a file that processes share",
         "fcntl": "its lock",
         "time": "default of what is passed in",
@@ -133,7 +134,7 @@ WORLD: dict[str, dict[str, str]] = {
     },
     "output.target": {"sys": "whether stdout is closed", "signal": "ends the writing, cleanly"},
     "output.requests": {"os": "whether --cacert is a folder"},
-    "output.notices": {"os": "descriptor 2"},
+    "system.console": {"os": "descriptor 2"},
     "output.bar": {"os": "the width of the terminal", "threading": "tools tell what they do in theirs"},
     "output.progress": {"asyncio": "from time to time", "time": "wall time"},
     "local.job": {"os": "whether the output is, or would be, a file"},

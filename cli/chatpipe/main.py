@@ -72,7 +72,7 @@ def _report(error: Exception, arguments: Sequence[str]) -> int:
     """Report the fault on stderr, one line for each of several, and return its exit status."""
     from chatpipe.errors import ChatpipeError, Problems
     from chatpipe.options.output import Telling
-    from chatpipe.output.notices import Notices
+    from chatpipe.system.console import Notices
 
     fault = error if isinstance(error, ChatpipeError) else _bug_fault(error)
     if "--debug" in arguments and not isinstance(fault, Problems):
@@ -89,7 +89,7 @@ def _command(arguments: Sequence[str]) -> int:
 
     from chatpipe.commands.table import cli, refuse_misplaced
     from chatpipe.errors import CannotWrite, reason
-    from chatpipe.output.sink import BrokenPipe
+    from chatpipe.system.descriptor import BrokenPipe
 
     try:
         if instruction := os.environ.get(_COMPLETION_VARIABLE):
@@ -198,7 +198,7 @@ def _open_standard_descriptors() -> None:
 
 def _clean_up() -> None:
     """Remove a temporary file that was created just before the signal and has no owner yet."""
-    if (files := sys.modules.get("chatpipe.output.files")) is not None:
+    if (files := sys.modules.get("chatpipe.system.replace")) is not None:
         files.discard_all()
 
 
@@ -212,6 +212,6 @@ def _end_by_signal(number: int) -> NoReturn:
 def _show_traceback(error: Exception) -> None:
     import traceback
 
-    from chatpipe.output import notices
+    from chatpipe.system import console as notices
 
     notices.write(notices.hidden("".join(traceback.format_exception(error))).encode("utf-8", "replace"))

@@ -13,10 +13,10 @@ from collections.abc import Callable
 import firehose  # type: ignore[import-not-found]  # beside this file: it runs as a script
 
 from chatpipe.options.output import Printing
-from chatpipe.output.sink import Stdout
 from chatpipe.output.text import Text
 from chatpipe.response import chunks, sse
 from chatpipe.response.assemble import Assembly
+from chatpipe.system.descriptor import Stdout
 from chatpipe.wire.answer import _StreamReader
 from chatpipe.wire.http1 import ReplyParser
 

@@ -12,7 +12,7 @@ from chatpipe.exchange import ask, immediately
 from chatpipe.local import route
 from chatpipe.options.output import Telling
 from chatpipe.options.server import Connection, Limits, Policy
-from chatpipe.output.notices import Notices
+from chatpipe.system.console import Notices
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.endpoints import Endpoint, resolve
 from exchange.scripted import Receiver

@@ -20,7 +20,7 @@ from chatpipe.inputs.rows import CellRows
 from chatpipe.local.intake import Intake
 from chatpipe.options.output import Telling
 from chatpipe.options.run import Feeding
-from chatpipe.output.notices import Notices
+from chatpipe.system.console import Notices
 
 DATA = b"one\r\n\ntwo\nthree"
 SOURCES = [

@@ -11,8 +11,8 @@ import pytest
 
 from chatpipe.local import watching
 from chatpipe.options.output import Telling
-from chatpipe.output.notices import Notices
 from chatpipe.output.progress import Watch
+from chatpipe.system.console import Notices
 from parametrize import cases
 
 MIB = 1 << 20
@@ -65,7 +65,7 @@ def test_the_rest_of_stdin_is_counted_and_not_consumed(tmp_path: Path) -> None:
     code = (
         "import os\n"
         "from chatpipe.local import watching\n"
-        "from chatpipe.output.notices import Notices\n"
+        "from chatpipe.system.console import Notices\n"
         "from chatpipe.options.output import Telling\n"
         "os.read(0, 2)\n"
         "print(watching.watch('bar', Notices(Telling()), {}, file='-', output='-', errors=None, limit=None)"

@@ -17,8 +17,8 @@ from chatpipe.options.output import Printing, Target, Telling
 from chatpipe.output.audio import Audio, Decoder
 from chatpipe.output.delivery import Delivery, conclude
 from chatpipe.output.formats import decide_stream, settle
-from chatpipe.output.notices import Notices
 from chatpipe.output.target import opened
+from chatpipe.system.console import Notices
 from chatpipe.wire.answer import Answer
 from output.collected import Sink
 from parametrize import cases

@@ -14,8 +14,8 @@ import pytest
 from chatpipe.errors import BrokenAnswer, CannotWrite, ChatpipeError, Interrupted, Status, UsageFault
 from chatpipe.options.output import Printing, Target, Telling
 from chatpipe.output.delivery import Delivery, conclude
-from chatpipe.output.notices import Notices
 from chatpipe.output.target import Opened, opened
+from chatpipe.system.console import Notices
 from chatpipe.wire.answer import Answer
 from parametrize import cases
 from refusals import refused

@@ -11,9 +11,10 @@ import pytest
 from chatpipe.batch.lines import Item
 from chatpipe.batch.tally import Tally, Usage
 from chatpipe.options.output import Telling
-from chatpipe.output import bar, notices
-from chatpipe.output.notices import Notices
+from chatpipe.output import bar
 from chatpipe.output.progress import Progress, Watch
+from chatpipe.system import console
+from chatpipe.system.console import Notices
 from parametrize import cases
 
 
@@ -141,7 +142,7 @@ def test_a_notice_takes_the_place_of_the_bar(shown: bar.Bar, capfd: pytest.Captu
 
 def test_a_notice_is_one_write(shown: bar.Bar, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[bytes] = []
-    monkeypatch.setattr(notices, "put", written.append)
+    monkeypatch.setattr(console, "put", written.append)
     shown.draw("abc")
     Notices(Telling()).note("x")
     Notices(Telling()).note("y")

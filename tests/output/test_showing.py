@@ -14,10 +14,10 @@ from chatpipe.inputs.sources import Sources
 from chatpipe.inputs.stdin import Stdin
 from chatpipe.options.output import Printing, Target, Telling
 from chatpipe.output.delivery import Delivery
-from chatpipe.output.notices import Notices
 from chatpipe.output.showing import Show
 from chatpipe.output.target import opened
 from chatpipe.response.recorded import steps
+from chatpipe.system.console import Notices
 from parametrize import cases
 
 SAMPLES = Path(__file__).parents[1] / "response" / "samples"

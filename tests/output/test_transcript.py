@@ -27,7 +27,7 @@ from chatpipe.errors import (
 )
 from chatpipe.options.output import Target
 from chatpipe.output import transcript
-from chatpipe.output.sink import BrokenPipe
+from chatpipe.system.descriptor import BrokenPipe
 from parametrize import cases
 from refusals import refused
 

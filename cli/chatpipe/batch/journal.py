@@ -38,7 +38,7 @@ _OPEN_FLAGS = (
 _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK_BYTES = 1 << 18
 _HEAD_BYTES = 4096
-_NAME_BYTES = 120  # of the journal's name in that of a temporary file: see output/files.py
+_NAME_BYTES = 120  # of the journal's name in that of a temporary file: see system/replace.py
 _SYNC_EVERY_S = 1.0
 # fdatasync flushes the data and the size of the file, but not its times. macOS has only fsync.
 _sync = getattr(os, "fdatasync", os.fsync)

@@ -70,16 +70,17 @@ def ask(
     from chatpipe.flags.stdin import stdin
     from chatpipe.inputs.sources import Sources
     from chatpipe.local.asking import Asking
-    from chatpipe.output import notices, transcript
+    from chatpipe.output import transcript
     from chatpipe.output.delivery import conclude
     from chatpipe.output.formats import decide_stream, settle
-    from chatpipe.output.notices import Notices
     from chatpipe.output.target import opened
     from chatpipe.request.build import build
     from chatpipe.request.form import refuse_choices
     from chatpipe.request.material import continued, gather
     from chatpipe.request.stored import new_messages, refuse_unfit
     from chatpipe.schema.refuse import refuse, refuse_form
+    from chatpipe.system import console
+    from chatpipe.system.console import Notices
     from chatpipe.wire import client, endpoints, keys, redact
 
     told = Notices(telling)
@@ -106,7 +107,7 @@ def ask(
         proxy = client.proxy_of(endpoint.url, connection, os.environ)
         headers = endpoints.authorized(endpoint, key, allow_http=connection.allow_http, proxy=proxy)
         for secret in redact.secrets(headers):
-            notices.hide(secret)
+            console.hide(secret)
         wanted = Wanted(tooling, material.form, structure.reask)
         asking = Asking(endpoint, headers, connection, policy, sharing, wanted, printing, told, os.environ)
         with opened(target, sources.names, escape=printing.escape, beside=beside) as out:

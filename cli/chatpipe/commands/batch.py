@@ -95,12 +95,12 @@ def batch(
     from chatpipe.inputs.sources import Sources
     from chatpipe.local.job import Job
     from chatpipe.local.running import Running
-    from chatpipe.output.notices import Notices
     from chatpipe.output.rows import Parts
     from chatpipe.request.build import build
     from chatpipe.request.form import refuse_choices
     from chatpipe.request.material import gather_defaults
     from chatpipe.schema.refuse import refuse_form
+    from chatpipe.system.console import Notices
     from chatpipe.wire import endpoints, keys
 
     told = Notices(telling)

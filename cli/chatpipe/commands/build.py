@@ -58,13 +58,13 @@ def build(
     from chatpipe.flags.stdin import stdin
     from chatpipe.inputs.sources import Sources
     from chatpipe.output import transcript
-    from chatpipe.output.notices import Notices
     from chatpipe.output.requests import written
     from chatpipe.output.target import opened
     from chatpipe.request.build import build as build_body
     from chatpipe.request.material import continued, gather
     from chatpipe.request.stored import refuse_unfit
     from chatpipe.schema.refuse import refuse, refuse_form
+    from chatpipe.system.console import Notices
     from chatpipe.wire import endpoints, keys
 
     told = Notices(telling)

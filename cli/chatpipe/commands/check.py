@@ -34,10 +34,10 @@ def check(files: tuple[str, ...], shape: str, strict: bool, telling: Telling) ->
     """
     from chatpipe.flags.stdin import stdin
     from chatpipe.inputs.sources import STDIN, Sources
-    from chatpipe.output.notices import Notices
     from chatpipe.output.problems import written
     from chatpipe.output.target import opened
     from chatpipe.schema.documents import Checker, documents
+    from chatpipe.system.console import Notices
 
     told = Notices(telling)
     sources = Sources(stdin(told))

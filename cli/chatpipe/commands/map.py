@@ -100,13 +100,13 @@ def map(
     from chatpipe.local.job import Job
     from chatpipe.local.running import Running
     from chatpipe.output import tabular
-    from chatpipe.output.notices import Notices
     from chatpipe.output.tabular import Answers, as_it_came, as_json
     from chatpipe.request.build import build
     from chatpipe.request.filling import Filling, images_of
     from chatpipe.request.form import refuse_choices
     from chatpipe.request.material import gather_defaults
     from chatpipe.schema.refuse import refuse_form
+    from chatpipe.system.console import Notices
     from chatpipe.wire import endpoints, keys
 
     template, source = _operands(operands, carrying)

@@ -25,10 +25,10 @@ def show(files: tuple[str, ...], printing: Printing, target: Target, telling: Te
     from chatpipe.inputs.sources import STDIN, Sources, one_owner
     from chatpipe.output.delivery import Delivery
     from chatpipe.output.formats import settle
-    from chatpipe.output.notices import Notices
     from chatpipe.output.showing import Show
     from chatpipe.output.target import opened
     from chatpipe.response.recorded import steps
+    from chatpipe.system.console import Notices
 
     told = Notices(telling)
     printing = settle(printing, target)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from chatpipe.inputs.stdin import Stdin
-from chatpipe.output.notices import Notices
+from chatpipe.system.console import Notices
 
 
 def stdin(told: Notices, *, is_taken: bool = False) -> Stdin:

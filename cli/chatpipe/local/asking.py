@@ -16,9 +16,9 @@ from chatpipe.options.output import Printing
 from chatpipe.options.run import Sharing
 from chatpipe.options.server import Connection, Policy
 from chatpipe.output.delivery import Delivery
-from chatpipe.output.notices import Notices
 from chatpipe.output.target import Opened
 from chatpipe.response.reply import as_message
+from chatpipe.system.console import Notices
 from chatpipe.wire import redact
 from chatpipe.wire.answer import Answer, Receiver
 from chatpipe.wire.endpoints import Endpoint, Headers

@@ -14,8 +14,8 @@ from chatpipe.inputs.sources import STDIN, STDIN_NAME, Sources, missing
 from chatpipe.inputs.stdin import Kind
 from chatpipe.local.few import Few
 from chatpipe.options.run import Feeding
-from chatpipe.output.notices import Notices
 from chatpipe.response.chunks import shorten
+from chatpipe.system.console import Notices
 
 _ID_SHOWN = 80  # characters
 

@@ -12,8 +12,8 @@ from chatpipe.inputs.values import Value
 from chatpipe.options.output import Target
 from chatpipe.options.run import Feeding, Pacing, Resuming, Showing
 from chatpipe.options.server import Connection, Policy
-from chatpipe.output.notices import Notices
 from chatpipe.output.rows import Writing
+from chatpipe.system.console import Notices
 from chatpipe.wire.endpoints import Endpoint
 
 

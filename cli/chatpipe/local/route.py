@@ -12,7 +12,7 @@ from chatpipe.exchange import World, immediately
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.options.server import Connection
-from chatpipe.output.notices import Notices
+from chatpipe.system.console import Notices
 from chatpipe.wire import client
 from chatpipe.wire.endpoints import Endpoint, Headers
 

@@ -30,9 +30,9 @@ from chatpipe.local.failures import Teller, errors_file
 from chatpipe.local.intake import Intake
 from chatpipe.local.job import Job
 from chatpipe.options.output import Target
-from chatpipe.output import files, notices
 from chatpipe.output.progress import Watch
 from chatpipe.output.target import Opened, kept, opened
+from chatpipe.system import console, replace
 from chatpipe.wire import client, endpoints, keys, redact
 
 
@@ -76,7 +76,7 @@ class Running:
 
     def _refuse_same(self, inputs: list[str]) -> None:
         """What is written may be neither an input nor written twice. Raises UsageFault, CannotWrite."""
-        if self._job.target.path in (None, "-") and files.same_file(1, [self._job.file]):
+        if self._job.target.path in (None, "-") and replace.same_file(1, [self._job.file]):
             raise UsageFault("stdout is the input, too: the run would never end", fix="write to another file")
         journal = self._job.resuming.journal
         taken = [*inputs, *self._job.connection.files, "/dev/fd/0", "/dev/fd/1"]
@@ -89,14 +89,14 @@ class Running:
         self._refuse("--errors", self._job.showing.errors, taken)
         self._refuse("--report", self._job.showing.report, taken)
         if self._job.showing.report is not None:
-            files.try_side_file(self._job.showing.report)
+            replace.try_side_file(self._job.showing.report)
 
     def _refuse(self, option: str, path: str | None, taken: list[str]) -> None:
         if path is None:
             return
         if path == "-" and (option != "--report" or self._job.target.path in (None, "-")):
             raise UsageFault("stdout is for the results", place=option, fix="name a file")
-        if path in taken or files.same_file(path, taken):
+        if path in taken or replace.same_file(path, taken):
             raise UsageFault(f"'{path}' is an input or an output, too", place=option, fix="name another file")
         taken.append(path)
 
@@ -195,7 +195,7 @@ class Running:
         proxy = client.proxy_of(endpoint.url, connection, environ)
         headers = endpoints.authorized(endpoint, key, allow_http=connection.allow_http, proxy=proxy)
         for secret in redact.secrets(headers):
-            notices.hide(secret)
+            console.hide(secret)
         host = httpx.URL(endpoint.url).netloc
         return httpx.Headers([("Host", host.decode()), *headers])
 
@@ -227,7 +227,7 @@ class Running:
     def _report(self, tally: Tally, wall_s: float) -> None:
         if self._job.showing.report is not None:
             data = values.dumps(tally.report(wall_s)) + b"\n"
-            files.write_side_file(self._job.showing.report, data)
+            replace.write_side_file(self._job.showing.report, data)
 
     def _fault(self, stop: Stop | None, tally: Tally) -> ChatpipeError | None:
         """What the run ends in: why it stopped, else the failures of its lines."""

@@ -13,7 +13,7 @@ from chatpipe.dialogue.wanted import Wanted
 from chatpipe.inputs.values import Value
 from chatpipe.local.few import Few
 from chatpipe.options.tool_commands import split
-from chatpipe.output.notices import Notices
+from chatpipe.system.console import Notices
 
 
 @contextmanager

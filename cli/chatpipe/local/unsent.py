@@ -13,8 +13,8 @@ from chatpipe.errors import BadInput, Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.local.few import Few
-from chatpipe.output.notices import Notices
 from chatpipe.output.target import Opened
+from chatpipe.system.console import Notices
 
 
 async def write_requests(items: AsyncIterator[Item], out: Opened, told: Notices) -> int:

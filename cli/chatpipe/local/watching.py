@@ -7,8 +7,8 @@ import stat
 from collections.abc import Mapping
 
 from chatpipe.inputs.sources import STDIN
-from chatpipe.output.notices import Notices
 from chatpipe.output.progress import Watch
+from chatpipe.system.console import Notices
 
 _STDIN, _STDOUT, _STDERR = range(3)
 _COLUMNS = 80

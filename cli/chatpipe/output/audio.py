@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from chatpipe.errors import BrokenAnswer
 from chatpipe.inputs.values import Value
 from chatpipe.output.records import audio_of, choices, content_of, messages
-from chatpipe.output.sink import Sink
+from chatpipe.system.descriptor import Sink
 
 
 class Decoder:

@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from chatpipe.output import notices
+from chatpipe.system import console
 
 if TYPE_CHECKING:
     from chatpipe.batch.tally import Tally
@@ -32,25 +32,25 @@ class Bar:
         self._lock = threading.Lock()  # tools run in threads and print their steps
 
     def open(self) -> None:
-        notices.through(self.push)
+        console.through(self.push)
 
     def draw(self, text: str) -> None:
         with self._lock:
             if text != self._shown:
-                notices.put(f"\r{text.ljust(len(self._shown))}".encode())
+                console.put(f"\r{text.ljust(len(self._shown))}".encode())
                 self._shown = text
 
     def push(self, data: bytes) -> None:
         """Write data in place of the bar, which the next tick draws again."""
         with self._lock:
-            notices.put(self._wiped() + data)
+            console.put(self._wiped() + data)
 
     def wipe(self) -> None:
         self.push(b"")
 
     def close(self) -> None:
         self.wipe()
-        notices.past(self.push)
+        console.past(self.push)
 
     @property
     def width(self) -> int:

@@ -8,12 +8,12 @@ from typing import Protocol
 from chatpipe.errors import BrokenAnswer, ChatpipeError
 from chatpipe.inputs.values import Value
 from chatpipe.options.output import Printing
-from chatpipe.output import notices
 from chatpipe.output.formats import writer
-from chatpipe.output.notices import Notices
 from chatpipe.output.records import call_lines, choices, usage_line
 from chatpipe.output.target import Opened, kept
 from chatpipe.response import judge
+from chatpipe.system import console
+from chatpipe.system.console import Notices
 from chatpipe.wire.answer import Answer
 
 Fits = Callable[[Value], object | None]
@@ -75,7 +75,7 @@ class Delivery:
             with_total if self._options.format == "usage" else answer.completion, answer.body
         )
         if self._options.usage:
-            notices.write(usage_line(with_total) + b"\n")
+            console.write(usage_line(with_total) + b"\n")
         fault = answer.fault or format_fault
         if fault is not None:
             self._emit_calls(answer.completion, is_result=False)

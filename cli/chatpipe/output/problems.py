@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from chatpipe.inputs import values
-from chatpipe.output import escape
 from chatpipe.schema.documents import Located
 from chatpipe.schema.refuse import described
+from chatpipe.system import escape
 
 
 def written(format: str, located: Located) -> bytes:

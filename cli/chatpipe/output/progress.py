@@ -10,7 +10,8 @@ from typing import NamedTuple
 from chatpipe.batch.lines import Item
 from chatpipe.batch.tally import Tally
 from chatpipe.inputs import values
-from chatpipe.output import bar, notices
+from chatpipe.output import bar
+from chatpipe.system import console
 
 # A run that ends earlier shows no bar: it would only flash.
 _DELAY_S = 0.2
@@ -106,4 +107,4 @@ class Progress:
         )
 
     def _write(self) -> None:
-        notices.write(values.dumps(self._tally.report(time.monotonic() - self._started)) + b"\n")
+        console.write(values.dumps(self._tally.report(time.monotonic() - self._started)) + b"\n")

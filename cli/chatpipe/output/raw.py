@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from chatpipe.inputs.values import Value, one_line
-from chatpipe.output.sink import Sink
+from chatpipe.system.descriptor import Sink
 
 
 class Chunks:

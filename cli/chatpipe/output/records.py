@@ -8,8 +8,8 @@ from typing import Any
 
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
-from chatpipe.output.sink import Sink
 from chatpipe.response.chunks import REASONING_FIELDS
+from chatpipe.system.descriptor import Sink
 
 
 def messages(completion: Mapping[str, Value]) -> Iterator[dict[str, Value]]:

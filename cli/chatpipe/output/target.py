@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from chatpipe.errors import CannotWrite, ChatpipeError, Interrupted, UsageFault
 from chatpipe.options.output import Target
-from chatpipe.output import files
+from chatpipe.system import replace as files
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _STDOUT_NAMES = (None, "-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")

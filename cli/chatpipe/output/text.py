@@ -7,7 +7,7 @@ from typing import Any
 
 from chatpipe.inputs.values import Value
 from chatpipe.output.records import choices, content_of, messages, reasoning_of
-from chatpipe.output.sink import Sink
+from chatpipe.system.descriptor import Sink
 
 
 class Text:

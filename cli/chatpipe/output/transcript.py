@@ -18,10 +18,10 @@ from chatpipe.inputs.place import Source
 from chatpipe.inputs.sources import STDIN, missing
 from chatpipe.inputs.values import Value, dumps
 from chatpipe.options.output import Target
-from chatpipe.output.files import same_file
-from chatpipe.output.lock import Patience, is_named, locked
-from chatpipe.output.sink import failure, write_all
 from chatpipe.output.target import interruptible
+from chatpipe.system.descriptor import failure, write_all
+from chatpipe.system.lock import Patience, is_named, locked
+from chatpipe.system.replace import same_file
 
 _OPTION = "--transcript"
 # Conversations are private.

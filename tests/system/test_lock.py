@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from chatpipe.errors import CannotWrite, Interrupted, Status, UsageFault
-from chatpipe.output.lock import Patience, is_named, locked
+from chatpipe.system.lock import Patience, is_named, locked
 from refusals import refused
 
 

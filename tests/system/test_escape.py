@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatpipe.output.escape import ByteEscaper, line, visible
+from chatpipe.system.escape import ByteEscaper, line, visible
 
 ESCAPED = {
     "nul": ("a\0b", r"a\x00b"),

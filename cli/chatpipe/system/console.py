@@ -8,7 +8,7 @@ from typing import Any
 
 from chatpipe.errors import ChatpipeError
 from chatpipe.options.output import Telling
-from chatpipe.output import escape
+from chatpipe.system import escape
 
 _STDERR = 2
 # Every key is longer. Masking a shorter text, such as `a`, would mask half of every line.

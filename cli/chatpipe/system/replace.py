@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from chatpipe.errors import CannotWrite, reason
-from chatpipe.output.sink import Stdout, failure, special, write_all
+from chatpipe.system.descriptor import Stdout, failure, special, write_all
 
 # O_RDWR: --if-changed reads the new content back
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -20,8 +20,8 @@ from pipes import pipe
 import pytest
 
 from chatpipe.errors import CannotWrite
-from chatpipe.output.files import open_output
-from chatpipe.output.sink import BrokenPipe, Direct, Stdout, special
+from chatpipe.system.descriptor import BrokenPipe, Direct, Stdout, special
+from chatpipe.system.replace import open_output
 from refusals import refused
 
 
@@ -267,7 +267,7 @@ def test_a_name_of_stdout_goes_on_where_stdout_stands(path: str, tmp_path: Path)
         stdout.write(b"before ")
         inode = file.stat().st_ino
         run(
-            "import sys; from chatpipe.output.files import open_output\n"
+            "import sys; from chatpipe.system.replace import open_output\n"
             f"with open_output({path!r}) as out: out.write(b'x'); out.commit()",
             stdout=stdout.fileno(),
         )

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from chatpipe.errors import CannotWrite, reason
-from chatpipe.output.escape import ByteEscaper
+from chatpipe.system.escape import ByteEscaper
 
 _FIXES = {
     errno.ENOSPC: "free some space",

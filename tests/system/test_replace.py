@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 
 from chatpipe.errors import CannotWrite
-from chatpipe.output import files
-from chatpipe.output.files import Replacement, open_output, same_file, write_side_file
+from chatpipe.system import replace as files
+from chatpipe.system.replace import Replacement, open_output, same_file, write_side_file
 
 NOBODY = 65534
 LONG = "n" * 255
@@ -385,7 +385,7 @@ def test_discard_all_does_not_touch_what_is_finished(folder: Path) -> None:
 def test_a_signal_leaves_nothing(folder: Path, number: signal.Signals) -> None:
     code = """if True:
         import signal, sys
-        from chatpipe.output.files import open_output
+        from chatpipe.system.replace import open_output
         def stop(number, frame): raise SystemExit(9)
         for number in (signal.SIGTERM, signal.SIGINT): signal.signal(number, stop)
         with open_output("out") as out:
@@ -631,7 +631,7 @@ def test_an_output_that_is_an_input_is_found(
 
 
 def test_same_file_as_redirected_stdin(folder: Path) -> None:
-    code = "from chatpipe.output.files import same_file; print(same_file('in', ['-']))"
+    code = "from chatpipe.system.replace import same_file; print(same_file('in', ['-']))"
     (folder / "in").write_bytes(b"")
     with open("in", "rb") as stdin:
         done = subprocess.run([sys.executable, "-c", code], stdin=stdin, capture_output=True, check=True)

@@ -11,7 +11,7 @@ import pytest
 
 from chatpipe.errors import BadInput, BrokenAnswer, ChatpipeError, Unreachable
 from chatpipe.options.output import Telling
-from chatpipe.output.notices import Notices, record
+from chatpipe.system.console import Notices, record
 from parametrize import cases
 
 LOUD, QUIET, VERBOSE = Telling(), Telling(quiet=True), Telling(verbose=True)
