@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator
 
 from chatpipe.batch.results import Result
 from chatpipe.errors import CannotWrite, ChatpipeError, reason
-from chatpipe.local.few import Few
 from chatpipe.output.rows import message_of
-from chatpipe.system.console import Notices
+from chatpipe.system.console import Few, Notices
 
 
 @contextlib.contextmanager

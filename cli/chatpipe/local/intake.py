@@ -12,10 +12,9 @@ from chatpipe.batch.lines import Item, Reader, in_shard
 from chatpipe.errors import BadInput
 from chatpipe.inputs.sources import STDIN, STDIN_NAME, Sources, missing
 from chatpipe.inputs.stdin import Kind
-from chatpipe.local.few import Few
 from chatpipe.options.run import Feeding
 from chatpipe.response.chunks import shorten
-from chatpipe.system.console import Notices
+from chatpipe.system.console import Few, Notices
 
 _ID_SHOWN = 80  # characters
 

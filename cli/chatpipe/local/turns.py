@@ -11,9 +11,8 @@ from chatpipe.dialogue import execute, tools
 from chatpipe.dialogue.converse import Message, Rules, Tools
 from chatpipe.dialogue.wanted import Wanted
 from chatpipe.inputs.values import Value
-from chatpipe.local.few import Few
 from chatpipe.options.tool_commands import split
-from chatpipe.system.console import Notices
+from chatpipe.system.console import Few, Notices
 
 
 @contextmanager

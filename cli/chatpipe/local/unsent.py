@@ -12,9 +12,8 @@ from chatpipe.batch.tokens import Estimator
 from chatpipe.errors import BadInput, Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.local.few import Few
 from chatpipe.output.target import Opened
-from chatpipe.system.console import Notices
+from chatpipe.system.console import Few, Notices
 
 
 async def write_requests(items: AsyncIterator[Item], out: Opened, told: Notices) -> int:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from chatpipe.errors import ChatpipeError
 from chatpipe.options.output import Telling
@@ -122,3 +123,28 @@ def put(data: bytes) -> None:
             data = data[os.write(_STDERR, data) :]
     except OSError:
         return
+
+
+_MOST_TOLD = 10
+
+
+_T = TypeVar("_T")
+
+
+class Few(Generic[_T]):
+    """Tells the first of many, then once that there are more, and where all of them are. From any thread."""
+
+    def __init__(self, tell: Callable[[_T], None], note: Callable[[str], None], where: str) -> None:
+        self._tell = tell
+        self._note = note
+        self._where = where
+        self._lock = threading.Lock()  # what runs tools has threads
+        self.count = 0
+
+    def tell(self, thing: _T) -> None:
+        with self._lock:
+            self.count += 1
+            if self.count <= _MOST_TOLD:
+                self._tell(thing)
+            elif self.count == _MOST_TOLD + 1:
+                self._note(f"there are more like these: {self._where}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from chatpipe.local.few import Few
+from chatpipe.system.console import Few
 from parametrize import cases
 
 MORE = "there are more like these: elsewhere"
