@@ -98,7 +98,7 @@ WORLD: dict[str, dict[str, str]] = {
         "shutil": "whether a command is there",
         "open": "whether a script says what runs it",
     },
-    "batch.feed": {
+    "inputs.lines": {
         "asyncio": "waits beside what is in flight",
         "os": "the descriptor that is read",
         "select": "waits for a header before anything is in flight",

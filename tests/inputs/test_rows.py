@@ -8,8 +8,8 @@ import pytest
 
 from chatpipe.errors import BadInput
 from chatpipe.inputs import values
+from chatpipe.inputs.delimited import CsvRecords, TsvRecords
 from chatpipe.inputs.place import Source
-from chatpipe.inputs.quoted import CsvRecords, TsvRecords
 from chatpipe.inputs.rows import CellRows, JsonRows, LineRows, Row, Rows
 
 

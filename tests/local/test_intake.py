@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from chatpipe.batch import feed
-from chatpipe.batch.feed import Lines
 from chatpipe.batch.lines import Item
 from chatpipe.errors import BadInput, MissingInput
+from chatpipe.inputs import lines as feed
+from chatpipe.inputs.delimited import CsvRecords
+from chatpipe.inputs.lines import Lines
 from chatpipe.inputs.place import Source
-from chatpipe.inputs.quoted import CsvRecords
 from chatpipe.inputs.rows import CellRows
 from chatpipe.local.intake import Intake
 from chatpipe.options.output import Telling

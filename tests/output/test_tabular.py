@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from chatpipe.batch.lines import Item
 from chatpipe.batch.results import Outcome, Result
 from chatpipe.errors import Status
+from chatpipe.inputs.delimited import CsvRecords, TsvRecords
 from chatpipe.inputs.place import Source
-from chatpipe.inputs.quoted import CsvRecords, TsvRecords
 from chatpipe.inputs.rows import Row
 from chatpipe.options.rows import Carrying
 from chatpipe.output import tabular

@@ -17,8 +17,8 @@ from chatpipe.options.parameters import Parameters
 from chatpipe.options.prompt import Prompt
 from chatpipe.options.structured_output import Structure
 from chatpipe.request.build import Built, build
-from chatpipe.request.form import Form, read, refuse_choices
-from chatpipe.request.material import gather, gather_defaults
+from chatpipe.request.gather import gather, gather_defaults
+from chatpipe.request.response_format import Form, read, refuse_choices
 from parametrize import cases
 from refusals import refused
 

@@ -10,7 +10,7 @@ import pytest
 from chatpipe.errors import BadInput, Problems, Status
 from chatpipe.inputs.messages import Found
 from chatpipe.inputs.place import Source
-from chatpipe.request.form import Form
+from chatpipe.request.response_format import Form
 from chatpipe.schema.refuse import refuse_form
 from chatpipe.schema.strict import Finding, lint, warnings
 from parametrize import cases

@@ -11,7 +11,7 @@ from chatpipe.inputs.messages import kind, not_json
 from chatpipe.inputs.place import LINE_BYTES, Source
 from chatpipe.inputs.rows import Row
 from chatpipe.inputs.values import NotJSON, Value
-from chatpipe.request.lines import Line, Shape, recognise
+from chatpipe.request.batch_line import Line, Shape, recognise
 from chatpipe.schema.check import check
 from chatpipe.schema.refuse import described
 

@@ -75,8 +75,8 @@ def ask(
     from chatpipe.output.formats import decide_stream, settle
     from chatpipe.output.target import opened
     from chatpipe.request.build import build
-    from chatpipe.request.form import refuse_choices
-    from chatpipe.request.material import continued, gather
+    from chatpipe.request.gather import continued, gather
+    from chatpipe.request.response_format import refuse_choices
     from chatpipe.request.stored import new_messages, refuse_unfit
     from chatpipe.schema.refuse import refuse, refuse_form
     from chatpipe.system import console

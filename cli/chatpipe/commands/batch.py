@@ -97,8 +97,8 @@ def batch(
     from chatpipe.local.running import Running
     from chatpipe.output.rows import Parts
     from chatpipe.request.build import build
-    from chatpipe.request.form import refuse_choices
-    from chatpipe.request.material import gather_defaults
+    from chatpipe.request.gather import gather_defaults
+    from chatpipe.request.response_format import refuse_choices
     from chatpipe.schema.refuse import refuse_form
     from chatpipe.system.console import Notices
     from chatpipe.wire import endpoints, keys

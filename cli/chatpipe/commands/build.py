@@ -61,7 +61,7 @@ def build(
     from chatpipe.output.requests import written
     from chatpipe.output.target import opened
     from chatpipe.request.build import build as build_body
-    from chatpipe.request.material import continued, gather
+    from chatpipe.request.gather import continued, gather
     from chatpipe.request.stored import refuse_unfit
     from chatpipe.schema.refuse import refuse, refuse_form
     from chatpipe.system.console import Notices

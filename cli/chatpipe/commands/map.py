@@ -103,8 +103,8 @@ def map(
     from chatpipe.output.tabular import Answers, as_it_came, as_json
     from chatpipe.request.build import build
     from chatpipe.request.filling import Filling, images_of
-    from chatpipe.request.form import refuse_choices
-    from chatpipe.request.material import gather_defaults
+    from chatpipe.request.gather import gather_defaults
+    from chatpipe.request.response_format import refuse_choices
     from chatpipe.schema.refuse import refuse_form
     from chatpipe.system.console import Notices
     from chatpipe.wire import endpoints, keys

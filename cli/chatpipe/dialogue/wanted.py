@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from chatpipe.options.tool_commands import Tooling
-from chatpipe.request.form import Form
+from chatpipe.request.response_format import Form
 
 
 class Wanted(NamedTuple):

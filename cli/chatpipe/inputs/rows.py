@@ -13,9 +13,9 @@ import orjson
 
 from chatpipe.errors import BadInput
 from chatpipe.inputs import values
+from chatpipe.inputs.delimited import Record, Records, decoded, too_long
 from chatpipe.inputs.messages import kind, not_json
 from chatpipe.inputs.place import LINE_BYTES, Source
-from chatpipe.inputs.quoted import Record, Records, decoded, too_long
 from chatpipe.inputs.values import NotJSON, Value
 
 LINE = "line"

@@ -6,10 +6,10 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Iterator
 
-from chatpipe.batch.feed import Lines
 from chatpipe.batch.fingerprint import Occurrences, digest
 from chatpipe.batch.lines import Item, Reader, in_shard
 from chatpipe.errors import BadInput
+from chatpipe.inputs.lines import Lines
 from chatpipe.inputs.sources import STDIN, STDIN_NAME, Sources, missing
 from chatpipe.inputs.stdin import Kind
 from chatpipe.options.run import Feeding

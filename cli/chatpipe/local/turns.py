@@ -38,7 +38,7 @@ def opened(
     detail = told.detail if told.telling.verbose else None
     rules = Rules(detail=detail)
     if wanted.form is not None:
-        from chatpipe.schema.answer import Expected
+        from chatpipe.schema.expected import Expected
 
         expected = Expected(wanted.form.schema.value, wanted.form.place)
         asked_for = body.get("response_format")

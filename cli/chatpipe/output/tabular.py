@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from chatpipe.batch.results import Result
 from chatpipe.dialogue.converse import total_usage
 from chatpipe.inputs import values
-from chatpipe.inputs.quoted import CsvRecords, TsvRecords
+from chatpipe.inputs.delimited import CsvRecords, TsvRecords
 from chatpipe.inputs.rows import CellRows, JsonRows, LineRows, Rows
 from chatpipe.inputs.splice import spliced
 from chatpipe.inputs.values import NotJSON, Value

@@ -12,7 +12,7 @@ from chatpipe.inputs.messages import Found, kind
 from chatpipe.inputs.values import Value
 from chatpipe.options.parameters import COMPANIONS, Kind, Parameters
 from chatpipe.request import edits
-from chatpipe.request.form import Form
+from chatpipe.request.response_format import Form
 
 HEAD_ROLES = ("system", "developer")
 

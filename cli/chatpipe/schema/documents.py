@@ -11,7 +11,7 @@ from chatpipe.inputs import values
 from chatpipe.inputs.messages import kind
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.values import NotJSON, Value
-from chatpipe.request.lines import Line, Shape, recognise
+from chatpipe.request.batch_line import Line, Shape, recognise
 from chatpipe.schema.check import Problem, check
 
 

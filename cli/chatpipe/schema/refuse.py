@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chatpipe.errors import BadInput, Problems
 from chatpipe.request.build import Built
-from chatpipe.request.form import Form
+from chatpipe.request.response_format import Form
 from chatpipe.schema.check import Problem, check
 
 
@@ -24,10 +24,10 @@ def refuse_form(form: Form | None, *, strict: bool = False) -> list[str]:
     """
     if form is None:
         return []
-    from chatpipe.schema import resolve  # imports jsonschema
+    from chatpipe.schema import json_schema  # imports jsonschema
     from chatpipe.schema.strict import warnings
 
-    resolve.checked(form.schema.value, form.place)
+    json_schema.checked(form.schema.value, form.place)
     return warnings(form, strict=strict)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from chatpipe.errors import BadInput, Problems
-from chatpipe.request.form import Form
+from chatpipe.request.response_format import Form
 from chatpipe.schema.rules import pointer_of
 
 _MAX_PROPERTIES = 5000

@@ -19,7 +19,7 @@ from referencing.jsonschema import SchemaRegistry, specification_with
 from chatpipe.errors import BadInput
 from chatpipe.inputs.messages import kind
 from chatpipe.inputs.values import Value
-from chatpipe.schema import wording
+from chatpipe.schema import explain
 from chatpipe.schema.rules import pointer_of
 
 _Schema = dict[str, Any]
@@ -72,7 +72,7 @@ def _draft_of(schema: _Schema, place: Callable[[str], str]) -> type[Validator]:
     name = schema.get("$schema", "https://json-schema.org/draft/2020-12/schema")
     found = _validator_for(name) if isinstance(name, str) else None
     if found is None:
-        what = f"/$schema: {wording.shown(name)} is not a draft of JSON Schema that is known"
+        what = f"/$schema: {explain.shown(name)} is not a draft of JSON Schema that is known"
         raise BadInput(what, place=place("/$schema"), fix=_DRAFTS)
     return found
 
@@ -89,7 +89,7 @@ def _check_by_meta_schema(part: _Schema, draft: type[Validator]) -> None:
     """Check by the meta-schema, without its formats: _check_patterns reports more about a pattern."""
     errors = list(draft(draft.META_SCHEMA).iter_errors(part))
     if errors:
-        raise Wrong(part, *wording.told(errors))
+        raise Wrong(part, *explain.told(errors))
 
 
 class _Walk:
@@ -129,16 +129,16 @@ class _Walk:
     def _target(self, node: _Schema, keyword: str, resolver: Any) -> tuple[Resource[Any], Any]:
         reference = node[keyword]
         if not isinstance(reference, str):  # the meta-schemas of drafts 3 and 4 allow that
-            raise Wrong(node, f"/{keyword}", f"{wording.shown(reference)} is not a string")
+            raise Wrong(node, f"/{keyword}", f"{explain.shown(reference)} is not a string")
         try:
             found = resolver.lookup(reference)
         except (Unresolvable, ValueError) as error:
             is_outside = type(error) is Unresolvable  # subclasses: failures inside a known resource
-            what = f"{wording.quoted(reference)} {_OUTSIDE if is_outside else _NOTHING}"
+            what = f"{explain.quoted(reference)} {_OUTSIDE if is_outside else _NOTHING}"
             raise Wrong(node, f"/{keyword}", what, _COPY if is_outside else "") from error
         target = found.contents
         if not isinstance(target, dict | bool):
-            what = f"{wording.quoted(reference)} leads to {kind(target)}, not a schema"
+            what = f"{explain.quoted(reference)} leads to {kind(target)}, not a schema"
             raise Wrong(node, f"/{keyword}", what)
         self._edges[id(node)].append(id(target))
         return self._specification.create_resource(target), found.resolver
@@ -207,7 +207,7 @@ def _check_patterns(node: _Schema) -> None:
         try:
             re.compile(pattern)
         except (re.error, OverflowError) as error:
-            what = f"{wording.quoted(pattern)} is not a regular expression as Python has them"
+            what = f"{explain.quoted(pattern)} is not a regular expression as Python has them"
             raise Wrong(node, key, f"{what} ({error})") from error
 
 
@@ -215,8 +215,8 @@ def _check_types(node: _Schema) -> None:
     """Raise Wrong for an unknown type name: draft 3 allows any, and jsonschema then fails to apply it."""
     names = node.get("type")
     for name in names if isinstance(names, list) else [names]:
-        if isinstance(name, str) and name not in wording.ARTICLES:
-            raise Wrong(node, "/type", f"{wording.quoted(name)} is not a type")
+        if isinstance(name, str) and name not in explain.ARTICLES:
+            raise Wrong(node, "/type", f"{explain.quoted(name)} is not a type")
 
 
 def _pointer_to(schema: Value, node: object) -> str:

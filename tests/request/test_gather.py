@@ -18,7 +18,7 @@ from chatpipe.inputs.stdin import Stdin
 from chatpipe.options.parameters import TABLE, Parameters
 from chatpipe.options.prompt import Attachment, Prompt, Typed
 from chatpipe.request.build import Material
-from chatpipe.request.material import continued, gather
+from chatpipe.request.gather import continued, gather
 from parametrize import cases
 from refusals import refused
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chatpipe.request.lines import Line, Shape, recognise
+from chatpipe.request.batch_line import Line, Shape, recognise
 from parametrize import cases
 
 ASK = {"messages": [{"role": "user", "content": "q"}]}

@@ -15,7 +15,7 @@ from referencing import Registry
 from chatpipe.inputs import values
 from chatpipe.inputs.messages import kind
 from chatpipe.inputs.values import NotJSON, Value
-from chatpipe.schema import resolve, wording
+from chatpipe.schema import explain, json_schema
 
 
 class Violation(NamedTuple):
@@ -33,7 +33,7 @@ class Expected:
 
     def __init__(self, schema: dict[str, Any], place: Callable[[str], str]) -> None:
         """Raise BadInput if the schema is invalid under its draft. place maps a pointer to `file:line`."""
-        draft = resolve.checked(schema, place)
+        draft = json_schema.checked(schema, place)
         # $schema is removed: with it, jsonschema would switch from our class back to the draft's own.
         plain = {key: value for key, value in schema.items() if key != "$schema"}
         overrides = {"multipleOf": _multiple_of} if "multipleOf" in draft.VALIDATORS else {}
@@ -49,7 +49,7 @@ class Expected:
             value = _parse(text)
             if self._validator.is_valid(value):
                 return None
-            return Violation(*wording.told(self._validator.iter_errors(value)))
+            return Violation(*explain.told(self._validator.iter_errors(value)))
         except NotJSON as error:
             return Violation("", f"it is not JSON ({_json_fault(error, text)})")
         except (RecursionError, ArithmeticError, ValueError):

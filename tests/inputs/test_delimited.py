@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatpipe.inputs import quoted
+from chatpipe.inputs import delimited
+from chatpipe.inputs.delimited import CsvRecords, Record, Records, TsvRecords
 from chatpipe.inputs.place import Source
-from chatpipe.inputs.quoted import CsvRecords, Record, Records, TsvRecords
 from parametrize import cases
 
 
@@ -103,7 +103,7 @@ def test_a_cell_of_megabytes() -> None:
 
 
 def test_a_quote_that_is_never_closed_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quoted, "LINE_BYTES", 1 << 20)
+    monkeypatch.setattr(delimited, "LINE_BYTES", 1 << 20)
     records = CsvRecords()
     line = b"x" * 1000
     assert records.record(Source("t.csv", b'"', 7)) is None

@@ -15,7 +15,7 @@ import pytest
 from chatpipe.errors import BadInput, Status
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.values import NotJSON
-from chatpipe.schema.answer import Expected, Violation
+from chatpipe.schema.expected import Expected, Violation
 from parametrize import cases
 from process import environment
 from refusals import refused

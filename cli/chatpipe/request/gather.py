@@ -15,7 +15,7 @@ from chatpipe.inputs.values import Value
 from chatpipe.options.parameters import FILE_KINDS, Kind, Parameter, Parameters
 from chatpipe.options.prompt import Prompt, Typed
 from chatpipe.options.structured_output import Structure
-from chatpipe.request import form
+from chatpipe.request import response_format
 from chatpipe.request.build import Material, Turn
 
 _NO_STRUCTURE = Structure()
@@ -77,7 +77,7 @@ def _read_files(
     default_model: str | None,
     structure: Structure,
 ) -> Material:
-    form.refuse_rivals(structure, parameters)
+    response_format.refuse_rivals(structure, parameters)
     request = (
         messages.request(sources.read(prompt.request, "--request")) if prompt.request is not None else None
     )
@@ -91,7 +91,7 @@ def _read_files(
     parameters = parameters._replace(
         given=tuple((each, _load(each, value, sources)) for each, value in parameters.given)
     )
-    answer_form = form.read(structure, sources)
+    answer_form = response_format.read(structure, sources)
     return Material(request, history, turns, None, parts, parameters, default_model, form=answer_form)
 
 
