@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 from chatpipe.errors import BrokenAnswer
 from chatpipe.inputs.values import Value
-from chatpipe.output.records import audio_of, choices, content_of, messages
+from chatpipe.response.completion import audio_of, choices, content_of, messages
 from chatpipe.system.descriptor import Sink
 
 

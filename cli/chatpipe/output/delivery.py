@@ -9,9 +9,10 @@ from chatpipe.errors import BrokenAnswer, ChatpipeError
 from chatpipe.inputs.values import Value
 from chatpipe.options.output import Printing
 from chatpipe.output.formats import writer
-from chatpipe.output.records import call_lines, choices, usage_line
+from chatpipe.output.records import call_lines, usage_line
 from chatpipe.output.target import Opened, kept
 from chatpipe.response import judge
+from chatpipe.response.completion import choices
 from chatpipe.system import console
 from chatpipe.system.console import Notices
 from chatpipe.wire.answer import Answer

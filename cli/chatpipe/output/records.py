@@ -4,53 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from chatpipe.inputs import values
-from chatpipe.inputs.values import NotJSON, Value
-from chatpipe.response.chunks import REASONING_FIELDS
+from chatpipe.inputs.values import Value
+from chatpipe.response.completion import calls_of, content_of, messages, reasoning_of
 from chatpipe.system.descriptor import Sink
-
-
-def messages(completion: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
-    """The message of each choice, in the order of indexes. A choice without a message yields an empty one."""
-    for choice in in_order(choices(completion)):
-        message = choice.get("message") if isinstance(choice, dict) else None
-        yield message if isinstance(message, dict) else {}
-
-
-def choices(value: Mapping[str, Value]) -> list[Value]:
-    """The choices of a completion or chunk; empty if the server sent something else there."""
-    return items(value.get("choices"))
-
-
-def in_order(choices: list[Value]) -> list[Value]:
-    """Choices sorted by index, or as received if one has none. A server may send them as they get ready."""
-    if len(choices) < 2 or not all(
-        isinstance(each, dict) and type(each.get("index")) is int for each in choices
-    ):
-        return choices
-    return sorted(choices, key=lambda choice: int(choice["index"]))
-
-
-def items(value: Value) -> list[Value]:
-    """The value if it is a list, or else an empty list: a server may send anything."""
-    return value if isinstance(value, list) else []
-
-
-def reasoning_of(message: Mapping[str, Value]) -> str:
-    """The reasoning text of a message or delta, under any of the names that servers use."""
-    for field in REASONING_FIELDS:
-        if isinstance(text := message.get(field), str) and text:
-            return text
-    thoughts = [part.get("thinking") for part in items(message.get("content")) if isinstance(part, dict)]
-    return "".join(_texts(thought) for thought in thoughts)
-
-
-def _texts(parts: Value) -> str:
-    """The text of content parts, joined."""
-    texts = [part.get("text") for part in items(parts) if isinstance(part, dict)]
-    return "".join(text for text in texts if isinstance(text, str))
 
 
 class Whole(ABC):
@@ -99,29 +57,6 @@ class String(Whole):
             yield values.dumps(reasoning_of(message) if self.reasoning else content_of(message))
 
 
-def content_of(message: Mapping[str, Value]) -> str | None:
-    """The text of a message or delta; if there is none, the transcript of its audio.
-
-    Some servers answer in content parts like those of a request. The texts of these are joined.
-    """
-    content = message.get("content")
-    if isinstance(content, list):
-        content = _texts(content)
-    elif not isinstance(content, str):
-        content = None
-    if not content and isinstance(audio := message.get("audio"), dict):
-        transcript = audio.get("transcript")
-        return transcript if isinstance(transcript, str) else content
-    return content
-
-
-def audio_of(message: Mapping[str, Value]) -> str:
-    """The audio of a message or delta in base64; empty if there is none."""
-    audio = message.get("audio")
-    data = audio.get("data") if isinstance(audio, dict) else None
-    return data if isinstance(data, str) else ""
-
-
 class Usage(Whole):
     """The token counts, with the model's name."""
 
@@ -149,37 +84,3 @@ def call_lines(completion: Mapping[str, Value]) -> Iterator[bytes]:
     """The lines of ToolCalls, with newlines."""
     for message in messages(completion):
         yield from (values.dumps(record) + b"\n" for record in calls_of(message))
-
-
-def calls_of(message: Mapping[str, Any]) -> Iterator[dict[str, Value]]:
-    """One record a call: `{"id","name","arguments"}`, with `raw` instead for arguments that are no JSON."""
-    for call in items(message.get("tool_calls")):
-        if not isinstance(call, dict):
-            continue
-        if call.get("type") == "custom" or "custom" in call:
-            # A custom tool's input is free text. It is never parsed: `5` must not become a number.
-            custom = _mapping(call.get("custom"))
-            yield {"id": call.get("id"), "name": custom.get("name"), "raw": custom.get("input")}
-        else:
-            yield _call(call.get("id"), _mapping(call.get("function")))
-    if isinstance(legacy := message.get("function_call"), dict):
-        yield _call(None, legacy)
-
-
-def _mapping(value: Value) -> dict[str, Value]:
-    return value if isinstance(value, dict) else {}
-
-
-def _call(call_id: Value, function: Mapping[str, Any]) -> dict[str, Value]:
-    """The record of one call: parsed arguments, or the text under `raw` if it is no JSON.
-
-    Servers may send no arguments at all for a tool without parameters.
-    """
-    text = function.get("arguments")
-    record: dict[str, Value] = {"id": call_id, "name": function.get("name")}
-    if isinstance(text, dict):  # some servers send the object itself
-        return {**record, "arguments": text}
-    try:
-        return {**record, "arguments": values.loads_exactly((text or "{}").encode("utf-8", "surrogatepass"))}
-    except (NotJSON, AttributeError):
-        return {**record, "raw": text}

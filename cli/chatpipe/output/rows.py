@@ -9,7 +9,8 @@ from chatpipe.batch.results import Result
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.options.output import RESULTS
-from chatpipe.output.records import calls_of, content_of, messages, usage_line
+from chatpipe.output.records import usage_line
+from chatpipe.response.completion import calls_of, content_of, messages
 
 
 class Writing(Protocol):

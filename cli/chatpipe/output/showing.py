@@ -9,10 +9,10 @@ from chatpipe.inputs import values
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.values import Value
 from chatpipe.output.delivery import Delivery
-from chatpipe.output.records import choices
 from chatpipe.output.target import Opened
 from chatpipe.response import chunks
 from chatpipe.response.assemble import Assembly
+from chatpipe.response.completion import choices
 from chatpipe.response.recorded import Chunk, Done, Failed, Raw, Step, Whole
 from chatpipe.system.console import Notices
 from chatpipe.wire.answer import Answer

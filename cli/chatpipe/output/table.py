@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.output.records import Whole, choices, in_order, items
+from chatpipe.output.records import Whole
+from chatpipe.response.completion import choices, in_order, items
 
 
 class Logprobs(Whole):

@@ -14,9 +14,9 @@ from chatpipe.inputs.rows import CellRows, JsonRows, LineRows, Rows
 from chatpipe.inputs.splice import spliced
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.options.rows import Carrying
-from chatpipe.output.records import content_of, messages
 from chatpipe.output.rows import Writing, message_of
 from chatpipe.request.placeholders import as_text
+from chatpipe.response.completion import content_of, messages
 
 _ESCAPED = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _TO_ESCAPE = re.compile(r"[\\\t\n\r]")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from chatpipe.inputs.values import Value
-from chatpipe.output.records import choices, content_of, messages, reasoning_of
+from chatpipe.response.completion import choices, content_of, messages, reasoning_of
 from chatpipe.system.descriptor import Sink
 
 
