@@ -25,6 +25,7 @@ LAYERS = (
     "request",
     "schema",
     "response",
+    "server",
     "wire",
     "exchange",
     "dialogue",
@@ -68,7 +69,7 @@ WORLD: dict[str, dict[str, str]] = {
         "time": "how long an address is known",
     },
     "wire.faults": {"socket": "the numbers of its errors, only"},
-    "wire.keys": {
+    "server.keys": {
         "open": "the key and the headers from files",
         "os": "a key from a descriptor",
         "subprocess": "a key from a command",

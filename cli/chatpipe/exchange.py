@@ -20,7 +20,8 @@ import httpx
 from chatpipe.errors import TryLater
 from chatpipe.inputs.values import Value
 from chatpipe.options.server import Limits, Policy
-from chatpipe.wire import redact, retry
+from chatpipe.server import redact
+from chatpipe.wire import retry
 from chatpipe.wire.answer import Answer, Receiver, answer_from_error, headers_by_name, read_reply
 from chatpipe.wire.retry import Failure, GiveUp, Wait
 

@@ -12,9 +12,9 @@ from chatpipe.exchange import ask, immediately
 from chatpipe.local import route
 from chatpipe.options.output import Telling
 from chatpipe.options.server import Connection, Limits, Policy
+from chatpipe.server.endpoints import Endpoint, resolve
 from chatpipe.system.console import Notices
 from chatpipe.wire.answer import Answer
-from chatpipe.wire.endpoints import Endpoint, resolve
 from exchange.scripted import Receiver
 
 ECHO = Connection(profile="echo")

@@ -19,7 +19,8 @@ from chatpipe.options.output import ALLOWABLE, FORMATS, RUN_ALLOWABLE
 from chatpipe.options.parameters import TABLE, Kind, Parameter
 from chatpipe.options.run import RESENDABLE
 from chatpipe.options.server import Connection, KeySource
-from chatpipe.wire import client, endpoints, keys
+from chatpipe.server import endpoints, keys
+from chatpipe.wire import client
 from manual import commands, pages
 
 PAGES = {command: f"{pages.WHOLE}-{command}" for command in commands.COMMANDS}

@@ -79,9 +79,10 @@ def ask(
     from chatpipe.request.response_format import refuse_choices
     from chatpipe.request.stored import new_messages, refuse_unfit
     from chatpipe.schema.refuse import refuse, refuse_form
+    from chatpipe.server import endpoints, keys, redact
     from chatpipe.system import console
     from chatpipe.system.console import Notices
-    from chatpipe.wire import client, endpoints, keys, redact
+    from chatpipe.wire import client
 
     told = Notices(telling)
     sources = Sources(stdin(told, is_taken=connection.key.descriptor == 0))

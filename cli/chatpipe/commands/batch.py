@@ -100,8 +100,8 @@ def batch(
     from chatpipe.request.gather import gather_defaults
     from chatpipe.request.response_format import refuse_choices
     from chatpipe.schema.refuse import refuse_form
+    from chatpipe.server import endpoints, keys
     from chatpipe.system.console import Notices
-    from chatpipe.wire import endpoints, keys
 
     told = Notices(telling)
     sources = Sources(stdin(told))

@@ -64,8 +64,8 @@ def build(
     from chatpipe.request.gather import continued, gather
     from chatpipe.request.stored import refuse_unfit
     from chatpipe.schema.refuse import refuse, refuse_form
+    from chatpipe.server import endpoints, keys
     from chatpipe.system.console import Notices
-    from chatpipe.wire import endpoints, keys
 
     told = Notices(telling)
     sources = Sources(stdin(told, is_taken=connection.key.descriptor == 0))

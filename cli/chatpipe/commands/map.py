@@ -106,8 +106,8 @@ def map(
     from chatpipe.request.gather import gather_defaults
     from chatpipe.request.response_format import refuse_choices
     from chatpipe.schema.refuse import refuse_form
+    from chatpipe.server import endpoints, keys
     from chatpipe.system.console import Notices
-    from chatpipe.wire import endpoints, keys
 
     template, source = _operands(operands, carrying)
     if carrying.image_field is None:

@@ -18,10 +18,10 @@ from chatpipe.options.server import Connection, Policy
 from chatpipe.output.delivery import Delivery
 from chatpipe.output.target import Opened
 from chatpipe.response.reply import as_message
+from chatpipe.server import redact
+from chatpipe.server.endpoints import Endpoint, Headers
 from chatpipe.system.console import Notices
-from chatpipe.wire import redact
 from chatpipe.wire.answer import Answer, Receiver
-from chatpipe.wire.endpoints import Endpoint, Headers
 
 
 class Asked(NamedTuple):

@@ -13,8 +13,8 @@ from chatpipe.options.output import Target
 from chatpipe.options.run import Feeding, Pacing, Resuming, Showing
 from chatpipe.options.server import Connection, Policy
 from chatpipe.output.rows import Writing
+from chatpipe.server.endpoints import Endpoint
 from chatpipe.system.console import Notices
-from chatpipe.wire.endpoints import Endpoint
 
 
 class Job(NamedTuple):

@@ -12,9 +12,9 @@ from chatpipe.exchange import World, immediately
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.options.server import Connection
+from chatpipe.server.endpoints import Endpoint, Headers
 from chatpipe.system.console import Notices
 from chatpipe.wire import client
-from chatpipe.wire.endpoints import Endpoint, Headers
 
 
 @contextmanager

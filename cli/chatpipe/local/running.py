@@ -32,8 +32,9 @@ from chatpipe.local.job import Job
 from chatpipe.options.output import Target
 from chatpipe.output.progress import Watch
 from chatpipe.output.target import Opened, kept, opened
+from chatpipe.server import endpoints, keys, redact
 from chatpipe.system import console, replace
-from chatpipe.wire import client, endpoints, keys, redact
+from chatpipe.wire import client
 
 
 class SomeFailed(ChatpipeError):

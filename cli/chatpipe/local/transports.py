@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import httpx
 
 from chatpipe.options.server import Connection
+from chatpipe.server.endpoints import Endpoint
 from chatpipe.wire import client
-from chatpipe.wire.endpoints import Endpoint
 
 Headers = httpx.Headers
 

@@ -11,8 +11,8 @@ from chatpipe.errors import UsageFault
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.options.server import Connection, KeySource, Limits
-from chatpipe.wire import endpoints, redact
-from chatpipe.wire.endpoints import Endpoint
+from chatpipe.server import endpoints, redact
+from chatpipe.server.endpoints import Endpoint
 
 # The body is a single line that begins with `{`, so it cannot equal this terminator.
 _END = "END_OF_REQUEST"

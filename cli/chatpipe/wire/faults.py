@@ -23,7 +23,8 @@ from chatpipe.errors import (
     Unreachable,
 )
 from chatpipe.inputs import values
-from chatpipe.wire import redact, retry
+from chatpipe.server import redact
+from chatpipe.wire import retry
 from chatpipe.wire.causes import system_error, system_message
 from chatpipe.wire.timeouts import DEADLINE
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import httpx
 
 from chatpipe.errors import BadConfiguration
-from chatpipe.wire import redact
+from chatpipe.server import redact
 from chatpipe.wire.causes import system_error, system_message
 from chatpipe.wire.timeouts import DEADLINE, Waits, spell, within
 

@@ -9,7 +9,7 @@ import pytest
 from chatpipe import __version__
 from chatpipe.errors import BadConfiguration, ChatpipeError, NoAccess, Status, UsageFault
 from chatpipe.options.server import Connection
-from chatpipe.wire.endpoints import Endpoint, authorized, header, resolve
+from chatpipe.server.endpoints import Endpoint, authorized, header, resolve
 from parametrize import cases
 from refusals import refused
 

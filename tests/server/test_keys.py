@@ -11,7 +11,7 @@ import pytest
 
 from chatpipe.errors import ChatpipeError, MissingInput, NoAccess, Status, UsageFault
 from chatpipe.options.server import KeySource
-from chatpipe.wire.keys import find, header_lines
+from chatpipe.server.keys import find, header_lines
 from parametrize import cases
 from refusals import refused
 

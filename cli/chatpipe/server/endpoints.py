@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 from chatpipe import __version__
 from chatpipe.errors import BadConfiguration, NoAccess, UsageFault
 from chatpipe.options.server import PROFILES, Connection
-from chatpipe.wire import redact
+from chatpipe.server import redact
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 _ROUTE = "/chat/completions"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from chatpipe.wire import redact
+from chatpipe.server import redact
 
 
 @pytest.mark.parametrize(
