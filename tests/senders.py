@@ -14,8 +14,8 @@ import httpx
 
 import loopback
 from chatpipe.exchange import immediately
-from chatpipe.wire.blocking import BlockingTransport
 from chatpipe.wire.pool import PoolTransport
+from chatpipe.wire.sync import BlockingTransport
 
 # Later collections skip the objects of pytest and httpx: each gc.collect() below takes 1 ms and not 30.
 gc.collect()

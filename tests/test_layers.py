@@ -54,13 +54,13 @@ WORLD: dict[str, dict[str, str]] = {
     "inputs.stdin": {"os": "descriptor 0", "select": "whether something is there"},
     "schema.check": {"open": "the schema, which is a part of the package"},
     "exchange": {"time": "default clock of World", "random": "default of World"},
-    "wire.blocking": {
+    "wire.sync": {
         "socket": "the connection",
         "ssl": "its encryption",
         "time": "time-outs, and how long a connection is idle",
         "select": "whether an idle connection is still there",
     },
-    "wire.client": {"open": "certificates", "os": "a folder of certificates", "ssl": "contexts"},
+    "wire.transports": {"open": "certificates", "os": "a folder of certificates", "ssl": "contexts"},
     "wire.connect": {
         "asyncio": "connections beside each other",
         "socket": "the connection",
@@ -74,16 +74,16 @@ WORLD: dict[str, dict[str, str]] = {
         "os": "a key from a descriptor",
         "subprocess": "a key from a command",
     },
-    "wire.link": {
+    "wire.connection": {
         "asyncio": "one connection under an event loop",
         "socket": "the connection",
         "ssl": "its encryption",
         "time": "time-outs and the deadline",
     },
     "wire.origin": {"ssl": "the type of a context, only"},
-    "wire.places": {"asyncio": "those who wait for a connection", "time": "how long one is idle"},
+    "wire.slots": {"asyncio": "those who wait for a connection", "time": "how long one is idle"},
     "wire.pool": {"asyncio": "sweeps idle connections", "time": "how long they are idle"},
-    "wire.proxied": {"asyncio": "the deadline of one of many requests", "ssl": "one that trusts nobody"},
+    "wire.proxy": {"asyncio": "the deadline of one of many requests", "ssl": "one that trusts nobody"},
     "wire.timeouts": {"time": "how much is left until the deadline"},
     "dialogue.child": {
         "os": "its pipes, and signals to its group",

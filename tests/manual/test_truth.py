@@ -19,8 +19,8 @@ from chatpipe.options.output import ALLOWABLE, FORMATS, RUN_ALLOWABLE
 from chatpipe.options.parameters import TABLE, Kind, Parameter
 from chatpipe.options.run import RESENDABLE
 from chatpipe.options.server import Connection, KeySource
-from chatpipe.server import endpoints, keys
-from chatpipe.wire import client
+from chatpipe.server import endpoints, keys, tls
+from chatpipe.wire import transports
 from manual import commands, pages
 
 PAGES = {command: f"{pages.WHOLE}-{command}" for command in commands.COMMANDS}
@@ -201,7 +201,7 @@ def _asked_for() -> set[str]:
     endpoint = endpoints.resolve(Connection(), asked)
     keys.find(KeySource(), endpoint.key_env, asked)
     for url in ("http://example.invalid/v1", "https://example.invalid/v1"):
-        transport = client.open_transport(client.Dial(), httpx.URL(url), asked)
+        transport = transports.open_transport(tls.Dial(), httpx.URL(url), asked)
         assert transport is not None
     return asked.names
 

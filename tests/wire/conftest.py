@@ -13,8 +13,8 @@ import pytest
 
 import loopback
 from chatpipe.exchange import immediately
-from chatpipe.wire.blocking import BlockingTransport
 from chatpipe.wire.pool import PoolTransport
+from chatpipe.wire.sync import BlockingTransport
 from senders import AsyncSender, Sender, client_context, event_loop
 from wire.servers import Resolver
 

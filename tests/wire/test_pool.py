@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 import loopback
-from chatpipe.wire import link as link_module
+from chatpipe.wire import connection as link_module
 from loopback import Close, Pause, Stall, chunked, event_stream, reply, serve
 from senders import Sender
 from wire.servers import raw_server

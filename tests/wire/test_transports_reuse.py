@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 import loopback
-from chatpipe.wire import blocking, faults, link
+from chatpipe.wire import connection, faults, sync
 from loopback import Close, Pause, Reset, Stall, chunked, event_stream, in_turn, reply, serve
 from senders import HI, Sender
 from wire.servers import drain
@@ -122,7 +122,7 @@ def test_a_kept_connection_that_dies_late_is_a_fault_like_any_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The server may have begun to work on it: only the user may decide to pay twice."""
-    for module in (blocking, link):
+    for module in (sync, connection):
         monkeypatch.setattr(module, "RACE_S", 0.1)
     send = make_send(max_connections=1)
     with serve(in_turn(reply(200, b"one"), [Pause(0.2), end], reply(200, b"two")), tls=server_tls) as server:
@@ -138,7 +138,7 @@ def test_a_kept_connection_that_dies_late_is_a_fault_like_any_other(
 def test_a_kept_connection_that_dies_before_the_request_was_there_is_replaced_however_late(
     make_send: Callable[..., Sender], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (blocking, link):
+    for module in (sync, connection):
         monkeypatch.setattr(module, "RACE_S", 0.0)
     send = make_send(max_connections=1)
     body = b"x" * 20_000_000

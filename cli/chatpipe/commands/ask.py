@@ -79,10 +79,9 @@ def ask(
     from chatpipe.request.response_format import refuse_choices
     from chatpipe.request.stored import new_messages, refuse_unfit
     from chatpipe.schema.refuse import refuse, refuse_form
-    from chatpipe.server import endpoints, keys, redact
+    from chatpipe.server import endpoints, keys, proxies, redact
     from chatpipe.system import console
     from chatpipe.system.console import Notices
-    from chatpipe.wire import client
 
     told = Notices(telling)
     sources = Sources(stdin(told, is_taken=connection.key.descriptor == 0))
@@ -105,7 +104,7 @@ def ask(
         if not checking.off:
             told.warnings(refuse(built, strict=checking.strict))
         key = keys.find(connection.key, endpoint.key_env, os.environ)
-        proxy = client.proxy_of(endpoint.url, connection, os.environ)
+        proxy = proxies.proxy_of(endpoint.url, connection, os.environ)
         headers = endpoints.authorized(endpoint, key, allow_http=connection.allow_http, proxy=proxy)
         for secret in redact.secrets(headers):
             console.hide(secret)

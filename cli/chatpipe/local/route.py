@@ -12,9 +12,10 @@ from chatpipe.exchange import World, immediately
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.options.server import Connection
+from chatpipe.server import tls
 from chatpipe.server.endpoints import Endpoint, Headers
 from chatpipe.system.console import Notices
-from chatpipe.wire import client
+from chatpipe.wire import transports
 
 
 @contextmanager
@@ -41,7 +42,7 @@ def _transport(
         from chatpipe.local.inprocess import EchoTransport
 
         return EchoTransport()
-    return client.open_transport(client.dial_of(connection), httpx.URL(endpoint.url), environ)
+    return transports.open_transport(tls.dial_of(connection), httpx.URL(endpoint.url), environ)
 
 
 async def _sleep(seconds: float) -> None:

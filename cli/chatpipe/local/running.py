@@ -32,9 +32,8 @@ from chatpipe.local.job import Job
 from chatpipe.options.output import Target
 from chatpipe.output.progress import Watch
 from chatpipe.output.target import Opened, kept, opened
-from chatpipe.server import endpoints, keys, redact
+from chatpipe.server import endpoints, keys, proxies, redact
 from chatpipe.system import console, replace
-from chatpipe.wire import client
 
 
 class SomeFailed(ChatpipeError):
@@ -193,7 +192,7 @@ class Running:
         key = keys.find(connection.key, endpoint.key_env, environ)
         if self._job.resuming.no_send:
             return httpx.Headers()
-        proxy = client.proxy_of(endpoint.url, connection, environ)
+        proxy = proxies.proxy_of(endpoint.url, connection, environ)
         headers = endpoints.authorized(endpoint, key, allow_http=connection.allow_http, proxy=proxy)
         for secret in redact.secrets(headers):
             console.hide(secret)

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 import httpx
 
 from chatpipe.options.server import Connection
+from chatpipe.server import tls
 from chatpipe.server.endpoints import Endpoint
-from chatpipe.wire import client
+from chatpipe.wire import transports
 
 Headers = httpx.Headers
 
@@ -26,13 +27,13 @@ def transport_for(
         from chatpipe.local.inprocess import EchoTransport
 
         return EchoTransport()
-    return client.open_pool(client.dial_of(connection), httpx.URL(endpoint.url), environ, jobs)
+    return transports.open_pool(tls.dial_of(connection), httpx.URL(endpoint.url), environ, jobs)
 
 
 def check(endpoint: Endpoint, connection: Connection, environ: Mapping[str, str]) -> None:
     """Raise what transport_for() would, for a proxy or a certificate, before anything is read or made."""
     if not endpoint.in_process:
-        client.check(client.dial_of(connection), httpx.URL(endpoint.url), environ)
+        transports.check(tls.dial_of(connection), httpx.URL(endpoint.url), environ)
 
 
 def raise_descriptor_limit(jobs: int) -> None:

@@ -49,9 +49,9 @@ def _curl(
     if endpoint.in_process:
         raise UsageFault("profile 'echo' has no address for curl", place="--profile", fix="name a --base-url")
     command = ["curl -sS --fail-with-body" + (" -N" if streamed else ""), shlex.quote(endpoint.url)]
-    from chatpipe.wire import client  # it loads httpx, which the other formats do not need
+    from chatpipe.server import proxies  # it loads httpx, which the other formats do not need
 
-    proxy = client.proxy_of(endpoint.url, connection, environ)
+    proxy = proxies.proxy_of(endpoint.url, connection, environ)
     data_option, key_lines = "--data-binary @-", ""
     bearer = _bearer(endpoint, connection.key, environ)
     # The one header added to the endpoint's own is the key, here the shell words that read it.

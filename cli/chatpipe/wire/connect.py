@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 
-from chatpipe.wire.causes import system_message
-from chatpipe.wire.link import Link
+from chatpipe.system.causes import system_message
+from chatpipe.wire.connection import Link
 from chatpipe.wire.origin import Origin
 from chatpipe.wire.timeouts import Waits, within
 

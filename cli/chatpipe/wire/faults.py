@@ -24,8 +24,8 @@ from chatpipe.errors import (
 )
 from chatpipe.inputs import values
 from chatpipe.server import redact
+from chatpipe.system.causes import system_error, system_message
 from chatpipe.wire import retry
-from chatpipe.wire.causes import system_error, system_message
 from chatpipe.wire.timeouts import DEADLINE
 
 WORDS_MAX = 500

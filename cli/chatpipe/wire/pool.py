@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import httpx
 
 from chatpipe.wire.connect import Dialler
+from chatpipe.wire.connection import Link
 from chatpipe.wire.http1 import WRITE_BYTES, Head, outgoing, request_head
-from chatpipe.wire.link import Link
 from chatpipe.wire.origin import Origin, origin_of
-from chatpipe.wire.places import Places
+from chatpipe.wire.slots import Places
 from chatpipe.wire.timeouts import IDLE_S, Waits
 
 if TYPE_CHECKING:

@@ -15,9 +15,12 @@ import pytest
 
 import loopback
 from chatpipe.errors import BadConfiguration, MissingInput
-from chatpipe.wire import client, faults
-from chatpipe.wire.blocking import BlockingTransport
-from chatpipe.wire.client import Dial, open_transport, proxy_for
+from chatpipe.server import tls
+from chatpipe.server.proxies import proxy_for
+from chatpipe.server.tls import Dial, tls_context
+from chatpipe.wire import faults
+from chatpipe.wire.sync import BlockingTransport
+from chatpipe.wire.transports import open_transport
 from loopback import reply, serve
 from parametrize import cases
 from refusals import refused
@@ -232,7 +235,7 @@ def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:
     other = tmp_path / "other.key"
     subprocess.run(["openssl", "genrsa", "-out", str(other), "2048"], capture_output=True, check=True)
     with refused(BadConfiguration, place="--client-cert"):
-        client.tls_context(Dial(client_cert=str(tls.client_cert), client_key=str(other)), {})
+        tls_context(Dial(client_cert=str(tls.client_cert), client_key=str(other)), {})
 
 
 def test_an_encrypted_key_is_refused_and_no_password_asked_for(tmp_path: Path) -> None:
@@ -242,17 +245,17 @@ def test_an_encrypted_key_is_refused_and_no_password_asked_for(tmp_path: Path) -
     command = ["openssl", "pkey", "-aes256", *names]
     subprocess.run(command, capture_output=True, check=True)
     with pytest.raises(BadConfiguration, match="the key is encrypted"):
-        client.tls_context(Dial(client_cert=str(tls.client_cert), client_key=str(encrypted)), {})
+        tls_context(Dial(client_cert=str(tls.client_cert), client_key=str(encrypted)), {})
 
 
 def test_a_context_checks_names_and_speaks_http_1() -> None:
-    context = client.tls_context(Dial(), {})
+    context = tls_context(Dial(), {})
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
-    assert context.cert_store_stats()["x509_ca"] or client._has_system_folder()
+    assert context.cert_store_stats()["x509_ca"] or tls._has_system_folder()
 
 
 def test_certifi_fills_in_where_the_system_has_no_authorities(monkeypatch: pytest.MonkeyPatch) -> None:
     empty = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     monkeypatch.setattr(ssl, "create_default_context", lambda: empty)
-    monkeypatch.setattr(client, "_has_system_folder", lambda: False)
-    assert client.tls_context(Dial(), {}).cert_store_stats()["x509_ca"] > 50
+    monkeypatch.setattr(tls, "_has_system_folder", lambda: False)
+    assert tls_context(Dial(), {}).cert_store_stats()["x509_ca"] > 50

@@ -17,10 +17,11 @@ import pytest
 import loopback
 from chatpipe.errors import BadConfiguration
 from chatpipe.exchange import immediately
+from chatpipe.server.tls import Dial
 from chatpipe.wire import faults
-from chatpipe.wire.client import Dial, open_pool, open_transport
-from chatpipe.wire.proxied import ProxiedTransport
+from chatpipe.wire.proxy import ProxiedTransport
 from chatpipe.wire.timeouts import DEADLINE
+from chatpipe.wire.transports import open_pool, open_transport
 from loopback import Close, Pause, Proxy, Stall, chunked, closed_port, reply, serve, silent
 from parametrize import cases
 from refusals import refused

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import httpx
 
-from chatpipe.wire.link import Link
+from chatpipe.wire.connection import Link
 from chatpipe.wire.origin import Origin
 from chatpipe.wire.timeouts import Waits, within
 

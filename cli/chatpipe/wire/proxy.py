@@ -17,7 +17,7 @@ import httpx
 
 from chatpipe.errors import BadConfiguration
 from chatpipe.server import redact
-from chatpipe.wire.causes import system_error, system_message
+from chatpipe.system.causes import system_error, system_message
 from chatpipe.wire.timeouts import DEADLINE, Waits, spell, within
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from chatpipe.wire.causes import system_message
+from chatpipe.system.causes import system_message
 from chatpipe.wire.http1 import READ_BYTES, WRITE_BYTES, ReplyParser, outgoing
 from chatpipe.wire.origin import origin_of
 from chatpipe.wire.timeouts import IDLE_S, RACE_S, Waits, spell, within

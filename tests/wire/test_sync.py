@@ -16,9 +16,9 @@ from typing import Any
 import httpx
 import pytest
 
-from chatpipe.wire import blocking
-from chatpipe.wire.blocking import BlockingTransport
+from chatpipe.wire import sync
 from chatpipe.wire.http1 import request_head
+from chatpipe.wire.sync import BlockingTransport
 from loopback import Stall, WaitFor, chunked, reply, serve
 from senders import HI, Sender, client_context
 from wire.servers import Resolver, full_backlog
@@ -83,7 +83,7 @@ def test_line_ends_in_the_target_are_refused() -> None:
 
 
 def test_a_connection_kept_too_long_is_not_used(send: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocking, "IDLE_S", 0.0)
+    monkeypatch.setattr(sync, "IDLE_S", 0.0)
     with serve(lambda _: reply(200, b"hi")) as server:
         send(server.url)
         send(server.url)
@@ -117,7 +117,7 @@ def test_ctrl_c_in_a_wait_leaves_no_socket_open(place: str, monkeypatch: pytest.
     transport = BlockingTransport()
     with serve(lambda _: [CUT, Stall()]) as server:
         # Not in the module itself: the server's sockets come from there
-        monkeypatch.setattr(blocking, "socket", SimpleNamespace(**{**vars(socket), "socket": Interrupted}))
+        monkeypatch.setattr(sync, "socket", SimpleNamespace(**{**vars(socket), "socket": Interrupted}))
         with pytest.raises(KeyboardInterrupt):
             transport.handle_async_request(httpx.Request("POST", server.url, content=b"{}")).send(None)
         server.until(lambda: server.connections == (place != "connect") and not server.open)
@@ -137,7 +137,7 @@ def test_closing_the_transport_closes_a_reply_that_is_being_read(send: Sender) -
 PLAIN_REQUEST = """
 import sys
 before = set(sys.modules)
-from chatpipe.wire.blocking import BlockingTransport
+from chatpipe.wire.sync import BlockingTransport
 import httpx
 by_httpx = set(sys.modules)
 transport = BlockingTransport()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 import httpx
 
-from chatpipe.wire.causes import system_message
+from chatpipe.system.causes import system_message
 from chatpipe.wire.http1 import READ_BYTES, WRITE_BYTES, Head, ReplyParser
 from chatpipe.wire.origin import Origin
 from chatpipe.wire.timeouts import RACE_S, Waits, spell
