@@ -34,7 +34,7 @@ from urllib.parse import urlsplit
 import httptools
 import orjson
 
-from chatpipe.local import echo
+from chatpipe.local import model
 
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 
@@ -84,7 +84,7 @@ class Close:
 
 
 Step = bytes | Pause | WaitFor | Stall | Reset | Close
-Answer = bytes | echo.Reply | Iterable[Step]
+Answer = bytes | model.Reply | Iterable[Step]
 Handler = Callable[[Request], Answer]
 
 
@@ -161,8 +161,8 @@ def in_turn(*replies: Answer) -> Handler:
     return handler
 
 
-def echoing(request: Request) -> echo.Reply:
-    return echo.answer(request.method, request.target, request.body)
+def echoing(request: Request) -> model.Reply:
+    return model.answer(request.method, request.target, request.body)
 
 
 def _framed(piece: bytes) -> bytes:
@@ -531,7 +531,7 @@ def _from(handler: Handler, request: Request) -> Iterator[Step]:
 def steps_of(answer: Answer) -> Iterable[Step]:
     if isinstance(answer, bytes):
         return [answer]
-    if not isinstance(answer, echo.Reply):
+    if not isinstance(answer, model.Reply):
         return answer
     headers = dict(answer.headers)
     if headers["content-type"].startswith("text/event-stream"):

@@ -141,7 +141,7 @@ WORLD: dict[str, dict[str, str]] = {
     "local.job": {"os": "whether the output is, or would be, a file"},
     "local.watching": {"os": "what is at the terminal, and how many lines the input has"},
     "local.pacing": {"time": "the pace file's clock"},
-    "local.route": {"time": "sleeps between tries"},
+    "wire.route": {"time": "sleeps between tries"},
     "local.turns": {"asyncio": "tools run beside the event loop of a run"},
     "local.engine": {"asyncio": "what a run has beside its requests", "time": "the pace file's clock"},
     "local.few": {"threading": "tools fail in threads of their own"},

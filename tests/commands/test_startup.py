@@ -90,7 +90,7 @@ def test_an_accepted_request_over_http_imports_little(tmp_path: Path) -> None:
     assert {"httpx", "httptools", "click", "orjson"} <= seen
     assert not families(seen) & {
         *("jsonschema", "referencing", "httpcore", "h11", "h2", "asyncio", "anyio", "rich", "pygments"),
-        *("certifi", "importlib.metadata", "subprocess", "chatpipe.local.echo", "a-tls-context"),
+        *("certifi", "importlib.metadata", "subprocess", "chatpipe.local.model", "a-tls-context"),
     }
 
 

@@ -11,7 +11,6 @@ from chatpipe.dialogue.wanted import Wanted
 from chatpipe.errors import ChatpipeError, Status
 from chatpipe.exchange import Ask, World, immediately
 from chatpipe.inputs.values import Value
-from chatpipe.local import route
 from chatpipe.options.output import Printing
 from chatpipe.options.run import Sharing
 from chatpipe.options.server import Connection, Policy
@@ -21,6 +20,7 @@ from chatpipe.response.reply import as_message
 from chatpipe.server import redact
 from chatpipe.server.endpoints import Endpoint, Headers
 from chatpipe.system.console import Notices
+from chatpipe.wire import route
 from chatpipe.wire.answer import Answer, Receiver
 
 

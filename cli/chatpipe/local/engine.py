@@ -23,9 +23,9 @@ from chatpipe.dialogue.converse import Rules
 from chatpipe.exchange import World
 from chatpipe.local.failures import Teller
 from chatpipe.local.job import Job
-from chatpipe.local.transports import Headers, origin, raise_descriptor_limit, transport_for
 from chatpipe.output.progress import Progress, Watch
 from chatpipe.output.target import Opened
+from chatpipe.wire.pooled import Headers, origin, raise_descriptor_limit, transport_for
 
 _WINDOW_PER_JOB = 4
 

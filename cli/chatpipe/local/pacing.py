@@ -14,9 +14,9 @@ from chatpipe.batch.tokens import Estimator
 from chatpipe.exchange import Ask, World
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.local.transports import origin
 from chatpipe.options.run import Sharing
 from chatpipe.wire.answer import Answer, Receiver
+from chatpipe.wire.pooled import origin
 
 # A wait that is longer is told: a call that hangs in silence looks broken.
 _SILENT_S = 2.0

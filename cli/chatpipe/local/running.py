@@ -24,7 +24,7 @@ from chatpipe.dialogue.converse import Rules
 from chatpipe.errors import ChatpipeError, Interrupted, Status, UsageFault
 from chatpipe.inputs import values
 from chatpipe.inputs.sources import STDIN, STDIN_NAME, Sources
-from chatpipe.local import intake, transports, unsent, watching
+from chatpipe.local import intake, unsent, watching
 from chatpipe.local.engine import Run
 from chatpipe.local.failures import Teller, errors_file
 from chatpipe.local.intake import Intake
@@ -34,6 +34,7 @@ from chatpipe.output.progress import Watch
 from chatpipe.output.target import Opened, kept, opened
 from chatpipe.server import endpoints, keys, proxies, redact
 from chatpipe.system import console, replace
+from chatpipe.wire import pooled
 
 
 class SomeFailed(ChatpipeError):
@@ -63,7 +64,7 @@ class Running:
             inputs = [*sources.names, *([] if self._job.file == STDIN else [self._job.file])]
             self._refuse_same(inputs)
             if not (self._job.only_requests or self._job.showing.dry_run):
-                transports.check(self._job.endpoint, self._job.connection, self._job.environ)
+                pooled.check(self._job.endpoint, self._job.connection, self._job.environ)
             watch = self._watch()  # a part of stdin is read after that
             source.read_head()
             if self._job.showing.dry_run:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 
 import httpx
 
-from chatpipe.local import echo
+from chatpipe.local import model
 
 
 class EchoTransport(httpx.AsyncBaseTransport):
@@ -18,7 +18,7 @@ class EchoTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         body = await request.aread()
-        reply = echo.answer(request.method, request.url.raw_path.decode("ascii"), body)
+        reply = model.answer(request.method, request.url.raw_path.decode("ascii"), body)
         return httpx.Response(reply.status, headers=list(reply.headers), stream=_ReplyStream(reply.pieces))
 
 

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import httpx
 import orjson
 
-from chatpipe.local import echo
-from chatpipe.local.inprocess import EchoTransport
+from chatpipe.local import model
+from chatpipe.local.transport import EchoTransport
 from parametrize import cases
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ def test_reply_without_an_event_loop(content: Any) -> None:
 def test_stream_comes_one_event_a_piece() -> None:
     response, pieces = driven(exchanged(httpx.Request("POST", URL, content=STREAM)))
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
-    assert pieces == list(echo.answer("POST", "/v1/chat/completions", STREAM).pieces)
+    assert pieces == list(model.answer("POST", "/v1/chat/completions", STREAM).pieces)
     assert len(pieces) == 5
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from chatpipe.local.fit import fit
+from chatpipe.local.sample import fit
 
 
 def properties(required: str = "", /, **described: Any) -> dict[str, Any]:

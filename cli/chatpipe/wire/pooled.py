@@ -24,7 +24,7 @@ def transport_for(
 ) -> httpx.AsyncBaseTransport:
     """The transport for as many requests in flight. Raises MissingInput and BadConfiguration."""
     if endpoint.in_process:
-        from chatpipe.local.inprocess import EchoTransport
+        from chatpipe.local.transport import EchoTransport
 
         return EchoTransport()
     return transports.open_pool(tls.dial_of(connection), httpx.URL(endpoint.url), environ, jobs)

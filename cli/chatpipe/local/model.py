@@ -20,7 +20,7 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.local.fit import fit
+from chatpipe.local.sample import fit
 
 MODEL = "echo"
 CREATED = 1_700_000_000  # 2023-11-14: any moment works if it never changes

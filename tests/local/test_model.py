@@ -16,7 +16,7 @@ import jsonschema
 import orjson
 import pytest
 
-from chatpipe.local import echo
+from chatpipe.local import model as echo
 from parametrize import cases
 
 API = Path(__file__).parents[2].parent / "shared" / "api"
@@ -673,6 +673,6 @@ def test_request_id_comes_with_every_answer_to_a_chat() -> None:
 
 def test_importing_it_imports_no_http_client() -> None:
     unwanted = {"httpx", "asyncio", "jsonschema", "socket"}
-    code = f"import sys, chatpipe.local.echo; print({unwanted} & set(sys.modules))"
+    code = f"import sys, chatpipe.local.model; print({unwanted} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout == "set()\n"

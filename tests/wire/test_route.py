@@ -9,11 +9,11 @@ import pytest
 
 from chatpipe.errors import BadConfiguration
 from chatpipe.exchange import ask, immediately
-from chatpipe.local import route
 from chatpipe.options.output import Telling
 from chatpipe.options.server import Connection, Limits, Policy
 from chatpipe.server.endpoints import Endpoint, resolve
 from chatpipe.system.console import Notices
+from chatpipe.wire import route
 from chatpipe.wire.answer import Answer
 from exchange.scripted import Receiver
 

@@ -39,7 +39,7 @@ def _transport(
     endpoint: Endpoint, connection: Connection, environ: Mapping[str, str]
 ) -> httpx.AsyncBaseTransport:
     if endpoint.in_process:
-        from chatpipe.local.inprocess import EchoTransport
+        from chatpipe.local.transport import EchoTransport
 
         return EchoTransport()
     return transports.open_transport(tls.dial_of(connection), httpx.URL(endpoint.url), environ)
