@@ -8,16 +8,16 @@ from typing import Any
 import orjson
 import pytest
 
-from chatpipe.batch import prices
-from chatpipe.batch.capacity import Capacity
-from chatpipe.batch.course import Budget, BudgetReached, Course, answer_limits
+from chatpipe.batch.course import Budget, BudgetReached, Course
 from chatpipe.batch.lines import Item
-from chatpipe.batch.pace import Pace
-from chatpipe.batch.prices import Price
 from chatpipe.batch.results import Outcome, Result
 from chatpipe.batch.tally import Histogram, Tally, Usage, usage_of
-from chatpipe.batch.tokens import Estimator
 from chatpipe.errors import BadConfiguration, ChatpipeError, MissingInput, NoAccess, Status, TryLater
+from chatpipe.limits import prices
+from chatpipe.limits.concurrency import Capacity
+from chatpipe.limits.prices import Price
+from chatpipe.limits.rate import Pace
+from chatpipe.limits.tokens import Estimator, answer_limits
 from chatpipe.options.run import Halt
 from parametrize import cases
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from chatpipe.batch.capacity import Capacity
 from chatpipe.batch.lines import Item
-from chatpipe.batch.pace import Pace
-from chatpipe.batch.prices import Price, price_of
 from chatpipe.batch.results import Result
 from chatpipe.batch.run import Stop
 from chatpipe.batch.tally import Tally, Usage, spent_on
-from chatpipe.batch.tokens import Estimator
 from chatpipe.errors import ChatpipeError, Status, TryLater
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.limits.concurrency import Capacity
+from chatpipe.limits.prices import Price, price_of
+from chatpipe.limits.rate import Pace
+from chatpipe.limits.tokens import Estimator, answer_limits
 from chatpipe.options.run import Halt
 
 # Below this many lines that have come a share of failures says nothing.
@@ -152,13 +152,6 @@ class Budget:
             price = price_of(self._prices, body.get("model"))
             cost = price.cost(Usage(prompt, 0, max(0, tokens - prompt), tokens))
         return tokens, cost
-
-
-def answer_limits(body: Mapping[str, Value]) -> tuple[int | None, int]:
-    """What bounds the answer: its limit of tokens, if there is one, and the number of choices."""
-    limit = body.get("max_completion_tokens") or body.get("max_tokens")
-    choices = body.get("n")
-    return limit if isinstance(limit, int) else None, choices if isinstance(choices, int) else 1
 
 
 def counted(lines: int) -> str:

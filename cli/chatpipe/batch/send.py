@@ -16,17 +16,16 @@ from typing import Protocol
 import httpx
 
 from chatpipe import exchange
-from chatpipe.batch.capacity import Capacity
-from chatpipe.batch.course import answer_limits
 from chatpipe.batch.lines import Item
-from chatpipe.batch.pace import Pace, Timetable, turn
 from chatpipe.batch.tally import Usage, added, usage_of
-from chatpipe.batch.tokens import Estimator
 from chatpipe.dialogue.converse import Rules, converse
 from chatpipe.errors import ChatpipeError, Status
 from chatpipe.exchange import World
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.limits.concurrency import Capacity
+from chatpipe.limits.rate import Pace, Timetable, turn
+from chatpipe.limits.tokens import Estimator, answer_limits
 from chatpipe.options.server import Limits, Policy
 from chatpipe.wire import retry
 from chatpipe.wire.answer import Answer

@@ -98,9 +98,9 @@ class Asking(NamedTuple):
         if self.sharing.pace_file is None:
             yield self._exchange
             return
-        from chatpipe.local import pacing  # few calls share one
+        from chatpipe.limits import paced  # few calls share one
 
-        with pacing.opened(self.sharing, self.endpoint.url, world, self._exchange) as ask:
+        with paced.opened(self.sharing, self.endpoint.url, world, self._exchange) as ask:
             yield ask
 
     async def _exchange(self, body: dict[str, Value], world: World, receiver: Receiver) -> Answer:

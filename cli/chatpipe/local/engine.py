@@ -6,21 +6,21 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 
-from chatpipe.batch import prices
-from chatpipe.batch.capacity import Auto, Capacity
 from chatpipe.batch.course import Budget, Course
 from chatpipe.batch.lines import Item
-from chatpipe.batch.pace import Pace, Timetable
-from chatpipe.batch.pacefile import PaceFile, Share
 from chatpipe.batch.recorded import Recorded
 from chatpipe.batch.results import Maker, Result
 from chatpipe.batch.run import Engine, Stop
 from chatpipe.batch.send import Sender
 from chatpipe.batch.store import Store
 from chatpipe.batch.tally import Tally, spent_in
-from chatpipe.batch.tokens import Estimator
 from chatpipe.dialogue.converse import Rules
 from chatpipe.exchange import World
+from chatpipe.limits import prices
+from chatpipe.limits.concurrency import Auto, Capacity
+from chatpipe.limits.rate import Pace, Timetable
+from chatpipe.limits.shared import PaceFile, Share
+from chatpipe.limits.tokens import Estimator
 from chatpipe.local.failures import Teller
 from chatpipe.local.job import Job
 from chatpipe.output.progress import Progress, Watch

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from chatpipe.batch import prices
-from chatpipe.batch.course import answer_limits
 from chatpipe.batch.lines import Item
 from chatpipe.batch.tally import Usage
-from chatpipe.batch.tokens import Estimator
 from chatpipe.errors import BadInput, Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.limits import prices
+from chatpipe.limits.tokens import Estimator, answer_limits
 from chatpipe.output.target import Opened
 from chatpipe.system.console import Few, Notices
 

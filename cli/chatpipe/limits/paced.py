@@ -6,14 +6,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from chatpipe.batch.course import answer_limits
-from chatpipe.batch.pace import Pace, turn
-from chatpipe.batch.pacefile import PaceFile, Share
 from chatpipe.batch.tally import usage_of
-from chatpipe.batch.tokens import Estimator
 from chatpipe.exchange import Ask, World
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.limits.rate import Pace, turn
+from chatpipe.limits.shared import PaceFile, Share
+from chatpipe.limits.tokens import Estimator, answer_limits
 from chatpipe.options.run import Sharing
 from chatpipe.wire.answer import Answer, Receiver
 from chatpipe.wire.pooled import origin

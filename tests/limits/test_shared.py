@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from chatpipe.batch.pacefile import LEASE_S, PaceFile, Share
 from chatpipe.errors import BadInput, CannotWrite
+from chatpipe.limits.shared import LEASE_S, PaceFile, Share
 from parametrize import cases
 
 HOST = "https://api.example.com"
@@ -268,7 +268,7 @@ def test_a_file_that_was_removed_is_made_again(path: str) -> None:
 
 RESERVING = """
 import sys, time
-from chatpipe.batch.pacefile import PaceFile
+from chatpipe.limits.shared import PaceFile
 file = PaceFile(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
@@ -278,7 +278,7 @@ for _ in range(50):
 
 HOLDING = """
 import sys, time
-from chatpipe.batch.pacefile import PaceFile
+from chatpipe.limits.shared import PaceFile
 file = PaceFile(sys.argv[1])
 print(file.enter("https://a", 1, time.time()), flush=True)
 time.sleep(60)
@@ -286,7 +286,7 @@ time.sleep(60)
 
 ENTERING = """
 import os, sys, time
-from chatpipe.batch.pacefile import PaceFile
+from chatpipe.limits.shared import PaceFile
 file = PaceFile(sys.argv[1])
 sys.stderr.write("ready\\n")
 sys.stdin.readline()
@@ -301,7 +301,7 @@ for _ in range(15):
 
 WRITING = """
 import sys, time
-from chatpipe.batch.pacefile import PaceFile
+from chatpipe.limits.shared import PaceFile
 file = PaceFile(sys.argv[1])
 print(flush=True)
 while True:

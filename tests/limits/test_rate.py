@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from chatpipe.batch.pace import Pace, turn
+from chatpipe.limits.rate import Pace, turn
 from parametrize import cases
 
 UNIX = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT

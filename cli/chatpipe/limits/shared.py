@@ -25,9 +25,9 @@ import stat
 from collections.abc import Callable
 from typing import TypeVar
 
-from chatpipe.batch.pace import Bucket
 from chatpipe.errors import BadInput, CannotWrite, reason
 from chatpipe.inputs.values import NotJSON, Value, dumps, loads
+from chatpipe.limits.rate import Bucket
 
 _T = TypeVar("_T")
 _MAGIC = b'{"chatpipe_pace":1,'

@@ -7,6 +7,9 @@ minute only needs estimates that are right on average; the error of each is sett
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+
+from chatpipe.inputs.values import Value
 
 FIRST_RATIO = 1 / 4  # tokens per byte of body, for English prose in JSON
 FIRST_COMPLETION = 256
@@ -66,3 +69,10 @@ class Estimator:
             weight = max(1 / self._answers, _LEAST_WEIGHT)
             before = self.completion or 0.0
             self.completion = before + (completion_tokens - before) * weight
+
+
+def answer_limits(body: Mapping[str, Value]) -> tuple[int | None, int]:
+    """What bounds the answer: its limit of tokens, if there is one, and the number of choices."""
+    limit = body.get("max_completion_tokens") or body.get("max_tokens")
+    choices = body.get("n")
+    return limit if isinstance(limit, int) else None, choices if isinstance(choices, int) else 1

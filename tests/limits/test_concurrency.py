@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from chatpipe.batch.capacity import Auto, Capacity, levels
+from chatpipe.limits.concurrency import Auto, Capacity, levels
 from parametrize import cases
 
 SERVICE_S = 1.0

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from chatpipe.batch.tokens import Estimator
+from chatpipe.limits.tokens import Estimator
 from parametrize import cases
 
 
