@@ -85,14 +85,14 @@ WORLD: dict[str, dict[str, str]] = {
     "wire.pool": {"asyncio": "sweeps idle connections", "time": "how long they are idle"},
     "wire.proxy": {"asyncio": "the deadline of one of many requests", "ssl": "one that trusts nobody"},
     "wire.timeouts": {"time": "how much is left until the deadline"},
-    "dialogue.child": {
+    "conversation.process": {
         "os": "its pipes, and signals to its group",
         "subprocess": "starts it",
         "selectors": "which of its pipes are ready",
         "signal": "ends it, and waits while it is started",
         "threading": "signals come to the main thread only",
     },
-    "dialogue.execute": {
+    "conversation.execute": {
         "selectors": "waits for all commands at once",
         "time": "how long they take, and turns to wait",
         "threading": "stop() comes from another thread",
@@ -129,7 +129,7 @@ WORLD: dict[str, dict[str, str]] = {
         "fcntl": "its lock",
         "time": "default of what is passed in",
     },
-    "output.transcript": {
+    "conversation.transcript": {
         "os": "the file that is read and appended to",
         "open": "removes it if it stays empty",
     },
@@ -142,7 +142,7 @@ WORLD: dict[str, dict[str, str]] = {
     "local.watching": {"os": "what is at the terminal, and how many lines the input has"},
     "limits.paced": {"time": "the pace file's clock"},
     "wire.route": {"time": "sleeps between tries"},
-    "local.turns": {"asyncio": "tools run beside the event loop of a run"},
+    "conversation.setup": {"asyncio": "tools run beside the event loop of a run"},
     "local.engine": {"asyncio": "what a run has beside its requests", "time": "the pace file's clock"},
     "local.few": {"threading": "tools fail in threads of their own"},
     "local.failures": {"open": "--errors"},
@@ -218,7 +218,7 @@ def test_inner_packages_are_empty(path: Path) -> None:
 
 @EACH
 def test_no_drawer_for_odds_and_ends(path: Path) -> None:
-    if name_of(path) == "dialogue.tools":  # the API's word for the API's thing
+    if name_of(path) == "conversation.tool_calls":  # the API's word for the API's thing
         return
     assert path.stem not in {"utils", "util", "helpers", "helper", "common", "misc", "tools", "base"}
     assert not path.stem.startswith("_") or path.stem in {"__init__", "__main__"}

@@ -16,7 +16,7 @@ from chatpipe.options.output import Printing, Target, Telling
 from chatpipe.output.delivery import Delivery
 from chatpipe.output.showing import Show
 from chatpipe.output.target import opened
-from chatpipe.response.recorded import steps
+from chatpipe.response.capture import steps
 from chatpipe.system.console import Notices
 from parametrize import cases
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import orjson
 
 from chatpipe.batch.lines import Item
-from chatpipe.dialogue.converse import Rules
+from chatpipe.conversation.loop import Rules
 from chatpipe.errors import ChatpipeError, Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value

@@ -18,7 +18,7 @@ import httpx
 from chatpipe import exchange
 from chatpipe.batch.lines import Item
 from chatpipe.batch.tally import Usage, added, usage_of
-from chatpipe.dialogue.converse import Rules, converse
+from chatpipe.conversation.loop import Rules, converse
 from chatpipe.errors import ChatpipeError, Status
 from chatpipe.exchange import World
 from chatpipe.inputs import values

@@ -66,18 +66,18 @@ def ask(
     # The stages, and httpx with them, come in only now: --help and completion do without.
     from functools import partial
 
-    from chatpipe.dialogue.wanted import Wanted
+    from chatpipe.conversation import transcript
+    from chatpipe.conversation.new_messages import new_messages, refuse_unfit
+    from chatpipe.conversation.wanted import Wanted
     from chatpipe.flags.stdin import stdin
     from chatpipe.inputs.sources import Sources
     from chatpipe.local.asking import Asking
-    from chatpipe.output import transcript
     from chatpipe.output.delivery import conclude
     from chatpipe.output.formats import decide_stream, settle
     from chatpipe.output.target import opened
     from chatpipe.request.build import build
     from chatpipe.request.gather import continued, gather
     from chatpipe.request.response_format import refuse_choices
-    from chatpipe.request.stored import new_messages, refuse_unfit
     from chatpipe.schema.refuse import refuse, refuse_form
     from chatpipe.server import endpoints, keys, proxies, redact
     from chatpipe.system import console

@@ -90,7 +90,7 @@ def batch(
     jq -c '{prompt: .question}' faq.jsonl | chatpipe batch -s "Be brief." -k -f string
     """
     from chatpipe.batch.lines import Requests, Template
-    from chatpipe.dialogue.wanted import Wanted
+    from chatpipe.conversation.wanted import Wanted
     from chatpipe.flags.stdin import stdin
     from chatpipe.inputs.sources import Sources
     from chatpipe.local.job import Job

@@ -55,14 +55,14 @@ def build(
     """
     from functools import partial
 
+    from chatpipe.conversation import transcript
+    from chatpipe.conversation.new_messages import refuse_unfit
     from chatpipe.flags.stdin import stdin
     from chatpipe.inputs.sources import Sources
-    from chatpipe.output import transcript
     from chatpipe.output.requests import written
     from chatpipe.output.target import opened
     from chatpipe.request.build import build as build_body
     from chatpipe.request.gather import continued, gather
-    from chatpipe.request.stored import refuse_unfit
     from chatpipe.schema.refuse import refuse, refuse_form
     from chatpipe.server import endpoints, keys
     from chatpipe.system.console import Notices

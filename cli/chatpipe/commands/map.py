@@ -94,7 +94,7 @@ def map(
     chatpipe map -s 'Translate into French.' '{{title}}' --csv books.csv -o fr.csv
     """
     from chatpipe.batch.mapping import RowRequests
-    from chatpipe.dialogue.wanted import Wanted
+    from chatpipe.conversation.wanted import Wanted
     from chatpipe.flags.stdin import stdin
     from chatpipe.inputs.sources import STDIN_NAME, Sources
     from chatpipe.local.job import Job

@@ -27,7 +27,7 @@ def show(files: tuple[str, ...], printing: Printing, target: Target, telling: Te
     from chatpipe.output.formats import settle
     from chatpipe.output.showing import Show
     from chatpipe.output.target import opened
-    from chatpipe.response.recorded import steps
+    from chatpipe.response.capture import steps
     from chatpipe.system.console import Notices
 
     told = Notices(telling)

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from chatpipe import exchange
-from chatpipe.dialogue.wanted import Wanted
+from chatpipe.conversation.history import as_message
+from chatpipe.conversation.wanted import Wanted
 from chatpipe.errors import ChatpipeError, Status
 from chatpipe.exchange import Ask, World, immediately
 from chatpipe.inputs.values import Value
@@ -16,7 +17,6 @@ from chatpipe.options.run import Sharing
 from chatpipe.options.server import Connection, Policy
 from chatpipe.output.delivery import Delivery
 from chatpipe.output.target import Opened
-from chatpipe.response.reply import as_message
 from chatpipe.server import redact
 from chatpipe.server.endpoints import Endpoint, Headers
 from chatpipe.system.console import Notices
@@ -72,13 +72,13 @@ class Asking(NamedTuple):
 
     def _converse(self, body: dict[str, Value], world: World, ask: Ask, out: Opened) -> Asked:
         """Turn by turn. Of an answer nothing is written before it is known to be the last, and what it is."""
-        from chatpipe.dialogue.converse import Rules  # plain calls do without
-        from chatpipe.dialogue.held import follow
-        from chatpipe.local import turns
+        from chatpipe.conversation import setup
+        from chatpipe.conversation.loop import Rules  # plain calls do without
+        from chatpipe.conversation.replay import follow
 
         secrets = redact.secrets(self.headers)
         key_names = [name for name in (self.endpoint.key_env,) if name is not None]
-        with turns.opened(
+        with setup.opened(
             self.wanted, body, self.told, environ=self.environ, secrets=secrets, key_names=key_names
         ) as rules:
             talk, held = immediately(follow(body, world, ask, rules or Rules()))

@@ -14,7 +14,7 @@ from chatpipe.batch.run import Engine, Stop
 from chatpipe.batch.send import Sender
 from chatpipe.batch.store import Store
 from chatpipe.batch.tally import Tally, spent_in
-from chatpipe.dialogue.converse import Rules
+from chatpipe.conversation.loop import Rules
 from chatpipe.exchange import World
 from chatpipe.limits import prices
 from chatpipe.limits.concurrency import Auto, Capacity

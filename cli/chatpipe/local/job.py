@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from chatpipe.batch.lines import Reader
-from chatpipe.dialogue.wanted import Wanted
+from chatpipe.conversation.wanted import Wanted
 from chatpipe.inputs.values import Value
 from chatpipe.options.output import Target
 from chatpipe.options.run import Feeding, Pacing, Resuming, Showing

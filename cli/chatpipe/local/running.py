@@ -20,7 +20,7 @@ from chatpipe.batch.results import Outcome
 from chatpipe.batch.run import Stop
 from chatpipe.batch.store import Store
 from chatpipe.batch.tally import Tally
-from chatpipe.dialogue.converse import Rules
+from chatpipe.conversation.loop import Rules
 from chatpipe.errors import ChatpipeError, Interrupted, Status, UsageFault
 from chatpipe.inputs import values
 from chatpipe.inputs.sources import STDIN, STDIN_NAME, Sources
@@ -170,10 +170,10 @@ class Running:
     def _rules(self, headers: httpx.Headers, stack: contextlib.ExitStack) -> Rules | None:
         if self._job.wanted.is_plain or self._job.resuming.no_send:
             return None
-        from chatpipe.local import turns  # most runs have one turn a line
+        from chatpipe.conversation import setup  # most runs have one turn a line
 
         return stack.enter_context(
-            turns.opened(
+            setup.opened(
                 self._job.wanted,
                 self._job.defaults,
                 self._job.told,

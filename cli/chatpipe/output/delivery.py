@@ -148,7 +148,7 @@ def _with_total_usage(answer: Answer) -> dict[str, Value]:
     completion = answer.completion or {}
     if not answer.earlier:
         return completion
-    from chatpipe.dialogue.converse import total_usage
+    from chatpipe.conversation.loop import total_usage
 
     return {**completion, "usage": total_usage(completion.get("usage"), answer.earlier)}
 

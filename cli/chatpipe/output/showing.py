@@ -12,8 +12,8 @@ from chatpipe.output.delivery import Delivery
 from chatpipe.output.target import Opened
 from chatpipe.response import chunks
 from chatpipe.response.assemble import Assembly
+from chatpipe.response.capture import Chunk, Done, Failed, Raw, Step, Whole
 from chatpipe.response.completion import choices
-from chatpipe.response.recorded import Chunk, Done, Failed, Raw, Step, Whole
 from chatpipe.system.console import Notices
 from chatpipe.wire.answer import Answer
 

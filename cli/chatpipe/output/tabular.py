@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from chatpipe.batch.results import Result
-from chatpipe.dialogue.converse import total_usage
+from chatpipe.conversation.loop import total_usage
 from chatpipe.inputs import values
 from chatpipe.inputs.delimited import CsvRecords, TsvRecords
 from chatpipe.inputs.rows import CellRows, JsonRows, LineRows, Rows

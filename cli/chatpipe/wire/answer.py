@@ -44,7 +44,7 @@ class Answer(NamedTuple):
     the answer is not complete. completion is then the part that arrived, or None if nothing
     readable arrived.
 
-    After earlier turns (dialogue/converse.py), earlier holds the usage of each, null if the server
+    After earlier turns (conversation/loop.py), earlier holds the usage of each, null if the server
     did not report it. is_exhausted is true if the answer calls tools but no further turn is allowed.
     """
 

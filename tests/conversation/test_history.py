@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chatpipe.response.reply import as_message
+from chatpipe.conversation.history import as_message
 from chatpipe.schema.check import check
 from parametrize import cases
 

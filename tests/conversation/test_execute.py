@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from chatpipe.dialogue import execute
-from chatpipe.dialogue.child import Child, Ended
-from chatpipe.dialogue.execute import Stopped, Toolbox, check_commands, check_names, clean_environment
+from chatpipe.conversation import execute
+from chatpipe.conversation.execute import Stopped, Toolbox, check_commands, check_names, clean_environment
+from chatpipe.conversation.process import Child, Ended
 from chatpipe.errors import Interrupted, MissingInput, UsageFault
 from parametrize import cases
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from chatpipe.conversation.new_messages import new_messages, refuse_unfit
 from chatpipe.errors import UsageFault
 from chatpipe.inputs import messages as documents
 from chatpipe.inputs.messages import Found
@@ -13,7 +14,6 @@ from chatpipe.inputs.place import Source
 from chatpipe.options.parameters import TABLE, Parameters
 from chatpipe.request import edits
 from chatpipe.request.build import Built, Material, Turn, build
-from chatpipe.request.stored import new_messages, refuse_unfit
 from parametrize import cases
 from refusals import refused
 

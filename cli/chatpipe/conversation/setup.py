@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from chatpipe.dialogue import execute, tools
-from chatpipe.dialogue.converse import Message, Rules, Tools
-from chatpipe.dialogue.wanted import Wanted
+from chatpipe.conversation import execute, tool_calls
+from chatpipe.conversation.loop import Message, Rules, Tools
+from chatpipe.conversation.wanted import Wanted
 from chatpipe.inputs.values import Value
 from chatpipe.options.tool_commands import split
 from chatpipe.system.console import Few, Notices
@@ -47,7 +47,7 @@ def opened(
         yield rules
         return
     commands = {name: split(command) for name, command in wanted.tooling.commands}
-    if workers is None or tools.names(body):  # the lines of a run may have tools of their own
+    if workers is None or tool_calls.names(body):  # the lines of a run may have tools of their own
         execute.check_names(commands, body)
     execute.check_commands(commands)
     toolbox = execute.Toolbox(
@@ -60,7 +60,7 @@ def opened(
     pool = None if workers is None else ThreadPoolExecutor(workers, "tool")
 
     async def run(message: Mapping[str, Value], body: Mapping[str, Value]) -> Sequence[Message]:
-        offered = tools.names(body)
+        offered = tool_calls.names(body)
         if pool is None:
             return toolbox.run(message, offered)
         return await asyncio.get_running_loop().run_in_executor(pool, toolbox.run, message, offered)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from chatpipe.dialogue.converse import Rules, Talk, converse
+from chatpipe.conversation.loop import Rules, Talk, converse
 from chatpipe.exchange import Ask, World
 from chatpipe.inputs.values import Value
 from chatpipe.wire.answer import Receiver

@@ -9,7 +9,7 @@ import pytest
 
 from chatpipe.errors import BadInput, ChatpipeError
 from chatpipe.inputs.place import Source
-from chatpipe.response.recorded import Chunk, Done, Failed, Raw, Step, Whole, steps
+from chatpipe.response.capture import Chunk, Done, Failed, Raw, Step, Whole, steps
 from parametrize import cases
 from refusals import refused
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chatpipe.dialogue.converse import Rules, Talk, Tools, converse, total_usage
+from chatpipe.conversation.loop import Rules, Talk, Tools, converse, total_usage
 from chatpipe.errors import TryLater
 from chatpipe.exchange import immediately
 from chatpipe.wire.answer import Answer

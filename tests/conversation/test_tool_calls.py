@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from chatpipe.dialogue import tools
-from chatpipe.dialogue.tools import Call
+from chatpipe.conversation import tool_calls
+from chatpipe.conversation.tool_calls import Call
 from chatpipe.schema.rules import broken
 from parametrize import cases
 
@@ -66,7 +66,7 @@ def function(arguments: Any, **more: Any) -> dict[str, Any]:
     },
 )
 def test_calls(message: dict[str, Any], calls: list[Call]) -> None:
-    assert tools.calls(message) == calls
+    assert tool_calls.calls(message) == calls
 
 
 @cases(
@@ -87,11 +87,11 @@ def test_arguments_that_are_not_good_are_reported_and_not_run(
     arguments: Any, problem: str, quoted: str
 ) -> None:
     said = f"error: the arguments are {problem}: call the tool again with one JSON object, not '{quoted}'"
-    assert tools.calls(calling(function(arguments))) == [Call("1", "f", b"{}", "function", said)]
+    assert tool_calls.calls(calling(function(arguments))) == [Call("1", "f", b"{}", "function", said)]
 
 
 def test_long_arguments_are_not_repeated_whole() -> None:
-    (call,) = tools.calls(calling(function("x" * 10_000_000)))
+    (call,) = tool_calls.calls(calling(function("x" * 10_000_000)))
     assert call.problem is not None
     assert len(call.problem) < 400
 
@@ -105,7 +105,7 @@ def test_long_arguments_are_not_repeated_whole() -> None:
     },
 )
 def test_answer(call: Call, message: dict[str, Any]) -> None:
-    assert tools.answer_message(call, "ok") == message
+    assert tool_calls.answer_message(call, "ok") == message
 
 
 @cases(
@@ -129,15 +129,15 @@ def test_answer(call: Call, message: dict[str, Any]) -> None:
 )
 def test_mended(message: dict[str, Any], mended: dict[str, Any]) -> None:
     before = repr(message)
-    assert tools.mended(message) == mended
+    assert tool_calls.mended(message) == mended
     assert repr(message) == before
 
 
 def test_a_mended_message_and_its_answers_pass_the_check() -> None:
     message = calling(function("{}", id=None), function("{", id=""), function("{}"))
-    answers = [tools.answer_message(call, "ok") for call in tools.calls(message)]
+    answers = [tool_calls.answer_message(call, "ok") for call in tool_calls.calls(message)]
     asked = {"role": "user", "content": "?"}
-    body = {"model": "m", "messages": [asked, tools.mended(message), *answers]}
+    body = {"model": "m", "messages": [asked, tool_calls.mended(message), *answers]}
     assert list(broken(body, strict=False)) == []
 
 
@@ -152,15 +152,15 @@ def test_names_of_a_request() -> None:
         ],
         "functions": [{"name": "old"}, 5],
     }
-    assert tools.names(body) == {"f", "c", "old"}
-    assert tools.names({"tools": None, "functions": "x"}) == frozenset()
+    assert tool_calls.names(body) == {"f", "c", "old"}
+    assert tool_calls.names({"tools": None, "functions": "x"}) == frozenset()
 
 
 def test_what_the_model_is_told() -> None:
-    assert tools.no_such_tool("wether", {"time", "weather"}) == (
+    assert tool_calls.no_such_tool("wether", {"time", "weather"}) == (
         "error: there is no tool 'wether': the tools are 'time', 'weather'"
     )
-    assert tools.failure("ended with status 3", "half", "no city\n") == (
+    assert tool_calls.failure("ended with status 3", "half", "no city\n") == (
         "error: the tool ended with status 3\nstdout:\nhalf\nstderr:\nno city\n"
     )
-    assert tools.failure("took longer than 60 s", "", "") == "error: the tool took longer than 60 s"
+    assert tool_calls.failure("took longer than 60 s", "", "") == "error: the tool took longer than 60 s"

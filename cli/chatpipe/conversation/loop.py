@@ -11,10 +11,10 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from chatpipe.dialogue import tools
+from chatpipe.conversation import tool_calls as tools
+from chatpipe.conversation.history import as_message
 from chatpipe.inputs.values import Value
 from chatpipe.response import judge
-from chatpipe.response.reply import as_message
 from chatpipe.wire.answer import Answer
 
 Message = dict[str, Value]

@@ -15,9 +15,9 @@ from selectors import PollSelector
 from time import monotonic, sleep
 from typing import NamedTuple
 
-from chatpipe.dialogue import tools
-from chatpipe.dialogue.child import GRACE_S, STDOUT_LIMIT, Child, Ended, signals_held
-from chatpipe.dialogue.tools import Call
+from chatpipe.conversation import tool_calls
+from chatpipe.conversation.process import GRACE_S, STDOUT_LIMIT, Child, Ended, signals_held
+from chatpipe.conversation.tool_calls import Call
 from chatpipe.errors import MissingInput, UsageFault, reason
 from chatpipe.inputs.values import Value
 from chatpipe.response.chunks import shorten
@@ -79,8 +79,8 @@ class Toolbox:
         We leave it to the caller if it calls a tool that body offers and that has no command. A name
         that was never offered is a mistake of the model: run() answers it with an error.
         """
-        calls = tools.calls(message)
-        offered = tools.names(body)
+        calls = tool_calls.calls(message)
+        offered = tool_calls.names(body)
         return bool(calls) and all(call.name in self._commands or call.name not in offered for call in calls)
 
     def run(self, message: Mapping[str, Value], offered: Iterable[str] = ()) -> list[dict[str, Value]]:
@@ -89,7 +89,7 @@ class Toolbox:
         If the model called an unknown tool, its error lists offered beside the tools with a command.
         Raises Stopped after stop(). Whatever is raised, no process is left behind.
         """
-        calls = tools.calls(message)
+        calls = tool_calls.calls(message)
         texts: dict[int, str] = {}
         queue = deque(enumerate(calls))
         running: list[_RunningCall] = []
@@ -106,7 +106,7 @@ class Toolbox:
             finally:
                 self._abandon(running, selector)
         self._raise_if_stopped()
-        return [tools.answer_message(call, texts[position]) for position, call in enumerate(calls)]
+        return [tool_calls.answer_message(call, texts[position]) for position, call in enumerate(calls)]
 
     def stop(self) -> None:
         """Kill all running commands, in every thread. run() raises Stopped there, and from now on.
@@ -127,7 +127,7 @@ class Toolbox:
         shown = shorten(call.name, _SHOWN)
         if call.name not in self._commands:
             self._note(f"the model called '{shown}', which is no tool: it is told")
-            return tools.no_such_tool(call.name, {*self._commands, *offered})
+            return tool_calls.no_such_tool(call.name, {*self._commands, *offered})
         if call.problem is not None:
             self._note(f"the model called '{shown}' with arguments that are no JSON object: it is told")
         return call.problem
@@ -201,7 +201,7 @@ class Toolbox:
         stdout = ended.stdout[:_STDOUT_REPORTED] if len(ended.stdout) > STDOUT_LIMIT else ended.stdout
         # A character that lost its first bytes to the cut carries no meaning.
         stderr = _text(ended.stderr[-_STDERR_REPORTED:]).lstrip("\ufffd")
-        return tools.failure(problem, _text(stdout).removesuffix("\n"), stderr.removesuffix("\n"))
+        return tool_calls.failure(problem, _text(stdout).removesuffix("\n"), stderr.removesuffix("\n"))
 
     def _abandon(self, running: list[_RunningCall], selector: PollSelector) -> None:
         """End all commands that still run: SIGTERM, then SIGKILL after GRACE_S. Delay a second signal."""
@@ -282,7 +282,7 @@ def _has_no_interpreter(path: str) -> bool:
 
 def check_names(commands: Iterable[str], body: Mapping[str, Value]) -> None:
     """Raise UsageFault for a command whose tool is not in the request, and for more than one choice."""
-    offered = tools.names(body)
+    offered = tool_calls.names(body)
     for name in commands:
         if name not in offered:
             near = nearest(name, offered, least=3)

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 import pytest
 
+from chatpipe.conversation import transcript
 from chatpipe.errors import (
     BadInput,
     CannotWrite,
@@ -26,7 +27,6 @@ from chatpipe.errors import (
     UsageFault,
 )
 from chatpipe.options.output import Target
-from chatpipe.output import transcript
 from chatpipe.system.descriptor import BrokenPipe
 from parametrize import cases
 from refusals import refused
@@ -339,7 +339,7 @@ _HAMMER = """
 import sys
 from pathlib import Path
 from chatpipe.errors import CannotWrite
-from chatpipe.output.transcript import opened
+from chatpipe.conversation.transcript import opened
 
 def line(role, seen):
     return {"role": role, "content": f"{sys.argv[1]} {turn} {seen} " + "x" * turn * 500}
@@ -383,7 +383,7 @@ def test_processes_at_once_lose_nothing_and_never_mix(path: Path) -> None:
 
 # Makes a new file or finds one, and gives it up.
 _COMES_AND_GOES = """
-from chatpipe.output.transcript import opened
+from chatpipe.conversation.transcript import opened
 for _ in range(200):
     with opened("t.jsonl", print) as talk:
         assert talk.messages() == []
@@ -399,7 +399,7 @@ def test_new_file_may_come_and_go_in_many_processes(path: Path) -> None:
 
 _HOLDS = """
 import sys
-from chatpipe.output.transcript import opened
+from chatpipe.conversation.transcript import opened
 with opened("t.jsonl", print) as talk:
     print("locked", flush=True)
     sys.stdin.read()
