@@ -134,7 +134,7 @@ WORLD: dict[str, dict[str, str]] = {
         "open": "removes it if it stays empty",
     },
     "output.target": {"sys": "whether stdout is closed", "signal": "ends the writing, cleanly"},
-    "output.requests": {"os": "whether --cacert is a folder"},
+    "output.curl": {"os": "whether --cacert is a folder"},
     "system.console": {"os": "descriptor 2"},
     "output.bar": {"os": "the width of the terminal", "threading": "tools tell what they do in theirs"},
     "output.progress": {"asyncio": "from time to time", "time": "wall time"},

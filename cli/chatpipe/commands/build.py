@@ -59,7 +59,7 @@ def build(
     from chatpipe.conversation.new_messages import refuse_unfit
     from chatpipe.flags.stdin import stdin
     from chatpipe.inputs.sources import Sources
-    from chatpipe.output.requests import written
+    from chatpipe.output.curl import written
     from chatpipe.output.target import opened
     from chatpipe.request.build import build as build_body
     from chatpipe.request.gather import continued, gather

@@ -25,7 +25,7 @@ def show(files: tuple[str, ...], printing: Printing, target: Target, telling: Te
     from chatpipe.inputs.sources import STDIN, Sources, one_owner
     from chatpipe.output.delivery import Delivery
     from chatpipe.output.formats import settle
-    from chatpipe.output.showing import Show
+    from chatpipe.output.show import Show
     from chatpipe.output.target import opened
     from chatpipe.response.capture import steps
     from chatpipe.system.console import Notices

@@ -14,9 +14,9 @@ from chatpipe.errors import UsageFault
 from chatpipe.inputs.values import Value
 from chatpipe.options.output import FORMATS, Printing, Target
 from chatpipe.output.audio import Audio
+from chatpipe.output.logprobs import Logprobs
 from chatpipe.output.raw import Chunks, EventStream
 from chatpipe.output.records import Completion, Message, String, ToolCalls, Usage
-from chatpipe.output.table import Logprobs
 from chatpipe.output.text import Text
 from chatpipe.system.descriptor import Sink, is_terminal
 

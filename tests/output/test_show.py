@@ -14,7 +14,7 @@ from chatpipe.inputs.sources import Sources
 from chatpipe.inputs.stdin import Stdin
 from chatpipe.options.output import Printing, Target, Telling
 from chatpipe.output.delivery import Delivery
-from chatpipe.output.showing import Show
+from chatpipe.output.show import Show
 from chatpipe.output.target import opened
 from chatpipe.response.capture import steps
 from chatpipe.system.console import Notices
