@@ -104,8 +104,8 @@ WORLD: dict[str, dict[str, str]] = {
         "os": "the descriptor that is read",
         "select": "waits for a header before anything is in flight",
     },
-    "batch.index": {"os": "the files that recorded answers are in"},
-    "batch.journal": {
+    "batch.journal.index": {"os": "the files that recorded answers are in"},
+    "batch.journal.journal": {
         "os": "the journal",
         "fcntl": "its lock",
         "open": "it is read",
@@ -115,7 +115,7 @@ WORLD: dict[str, dict[str, str]] = {
     "limits.shared": {"os": "the file that processes share", "fcntl": "its lock"},
     "limits.prices": {"open": "the user's prices"},
     "batch.send": {"asyncio": "waits that end with the run"},
-    "batch.recorded": {"os": "which files there are, and the journal's descriptor"},
+    "batch.journal.answers": {"os": "which files there are, and the journal's descriptor"},
     "batch.run": {"asyncio": "the workers", "signal": "the end of a run"},
     "system.descriptor": {
         "os": "descriptors that are written",

@@ -492,12 +492,12 @@ def test_shards_of_a_recipe_are_gathered(
 MEMORY = """
 import sys
 from chatpipe.batch import fingerprint
-from chatpipe.batch.journal import Journal
+from chatpipe.batch.journal.journal import Journal
 from chatpipe.batch.lines import Item
 from chatpipe.options.run import Resuming
-from chatpipe.batch.recorded import Recorded
+from chatpipe.batch.journal.answers import Recorded
 from chatpipe.batch.results import Outcome, Result
-from chatpipe.batch.store import Store
+from chatpipe.batch.journal.store import Store
 from chatpipe.errors import Status
 
 LINES = 200_000

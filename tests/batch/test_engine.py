@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from chatpipe.batch.journal.answers import Found
 from chatpipe.batch.lines import Item
-from chatpipe.batch.recorded import Found
 from chatpipe.batch.results import Maker, Result
 from chatpipe.batch.run import Engine, Stop
 from chatpipe.errors import BadInput, CannotWrite, ChatpipeError, Interrupted, MissingInput

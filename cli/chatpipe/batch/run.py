@@ -20,8 +20,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
+from chatpipe.batch.journal.answers import Found
 from chatpipe.batch.lines import Item
-from chatpipe.batch.recorded import Found
 from chatpipe.batch.results import Maker, Result
 from chatpipe.errors import ChatpipeError, MissingInput
 from chatpipe.inputs.values import Value

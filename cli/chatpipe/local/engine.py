@@ -7,12 +7,12 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from chatpipe.batch.course import Budget, Course
+from chatpipe.batch.journal.answers import Recorded
+from chatpipe.batch.journal.store import Store
 from chatpipe.batch.lines import Item
-from chatpipe.batch.recorded import Recorded
 from chatpipe.batch.results import Maker, Result
 from chatpipe.batch.run import Engine, Stop
 from chatpipe.batch.send import Sender
-from chatpipe.batch.store import Store
 from chatpipe.batch.tally import Tally, spent_in
 from chatpipe.conversation.loop import Rules
 from chatpipe.exchange import World

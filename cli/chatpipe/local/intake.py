@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Iterator
 
-from chatpipe.batch.fingerprint import Occurrences, digest
+from chatpipe.batch.journal.fingerprint import Occurrences, digest
 from chatpipe.batch.lines import Item, Reader, in_shard
 from chatpipe.errors import BadInput
 from chatpipe.inputs.lines import Lines

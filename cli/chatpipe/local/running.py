@@ -12,13 +12,13 @@ from collections.abc import AsyncIterator
 import httpx
 
 from chatpipe.batch.course import counted
-from chatpipe.batch.journal import Journal
-from chatpipe.batch.leftovers import Leftovers
+from chatpipe.batch.journal.answers import Match, Recorded, expanded
+from chatpipe.batch.journal.journal import Journal
+from chatpipe.batch.journal.store import Store
+from chatpipe.batch.journal.unused import Leftovers
 from chatpipe.batch.lines import Item
-from chatpipe.batch.recorded import Match, Recorded, expanded
 from chatpipe.batch.results import Outcome
 from chatpipe.batch.run import Stop
-from chatpipe.batch.store import Store
 from chatpipe.batch.tally import Tally
 from chatpipe.conversation.loop import Rules
 from chatpipe.errors import ChatpipeError, Interrupted, Status, UsageFault

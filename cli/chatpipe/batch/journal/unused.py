@@ -5,8 +5,8 @@ They were paid for, and belong to lines that were removed or edited, or are beyo
 
 from __future__ import annotations
 
-from chatpipe.batch.journal import Journal
-from chatpipe.batch.recorded import Recorded
+from chatpipe.batch.journal.answers import Recorded
+from chatpipe.batch.journal.journal import Journal
 
 
 class Leftovers:

@@ -17,7 +17,7 @@ from hashlib import blake2b
 
 import orjson
 
-from chatpipe.batch.index import Table
+from chatpipe.batch.journal.index import Table
 from chatpipe.inputs.values import Value
 
 _SIZE_BYTES = 16

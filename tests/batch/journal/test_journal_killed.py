@@ -8,15 +8,15 @@ import sys
 import time
 from pathlib import Path
 
-from chatpipe.batch.journal import Journal
-from chatpipe.batch.recorded import Recorded
+from chatpipe.batch.journal.answers import Recorded
+from chatpipe.batch.journal.journal import Journal
 from process import environment
 
 # Appends lines as fast as it can, and says so after each: what it says is on disk has to be there.
 # Lines are of very different lengths, so that kills hit long writes too.
 WRITER = """
 import os, sys
-from chatpipe.batch.journal import Journal
+from chatpipe.batch.journal.journal import Journal
 
 journal = Journal(sys.argv[1])
 name = int(sys.argv[2])
@@ -32,7 +32,7 @@ while True:
 
 HOLDER = """
 import sys
-from chatpipe.batch.journal import Journal
+from chatpipe.batch.journal.journal import Journal
 
 journal = Journal(sys.argv[1])
 print("held", flush=True)

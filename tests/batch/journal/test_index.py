@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from chatpipe.batch.index import Shelf, Table, is_good, is_used, open_regular, pack, unpack, used
+from chatpipe.batch.journal.index import Shelf, Table, is_good, is_used, open_regular, pack, unpack, used
 from chatpipe.errors import MissingInput
 from parametrize import cases
 from resident import measured
@@ -116,8 +116,8 @@ def test_a_line_takes_18_bytes_also_while_the_table_grows() -> None:
 
 MILLION = """
 import random
-from chatpipe.batch.fingerprint import Occurrences
-from chatpipe.batch.index import Table
+from chatpipe.batch.journal.fingerprint import Occurrences
+from chatpipe.batch.journal.index import Table
 
 numbers = random.Random(1)
 table, occurrences = Table(), Occurrences()

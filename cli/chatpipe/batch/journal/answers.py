@@ -16,8 +16,8 @@ from typing import Literal, NamedTuple
 
 import orjson
 
-from chatpipe.batch.index import Shelf, Table, is_good, is_used, open_regular, pack, unpack, used
-from chatpipe.batch.journal import Journal
+from chatpipe.batch.journal.index import Shelf, Table, is_good, is_used, open_regular, pack, unpack, used
+from chatpipe.batch.journal.journal import Journal
 from chatpipe.batch.results import PAID
 from chatpipe.errors import BadInput, MissingInput, reason
 from chatpipe.inputs import values

@@ -2,7 +2,7 @@
 
 A journal is a header line followed by result lines, as they are written to OUT. Only the holder of
 its lock may append, and only complete lines count. A run opens the Journal, which drops a line that
-an earlier run left incomplete; loads the recorded answers (batch/recorded.py); appends each answer
+an earlier run left incomplete; loads the recorded answers (batch/journal/answers.py); appends each answer
 before it is counted; and finally closes the journal, or removes it if OUT has all answers.
 """
 

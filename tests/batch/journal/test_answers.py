@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatpipe.batch.journal import Journal
-from chatpipe.batch.recorded import Match, Recorded
+from chatpipe.batch.journal.answers import Match, Recorded
+from chatpipe.batch.journal.journal import Journal
 from chatpipe.errors import BadInput, MissingInput, Status
 from chatpipe.inputs.values import Value
 from parametrize import cases
@@ -594,7 +594,7 @@ def hash_of(identity: str) -> int:
 
 LOAD = """
 import sys
-from chatpipe.batch.recorded import Recorded
+from chatpipe.batch.journal.answers import Recorded
 
 small = Recorded(out=sys.argv[1])
 before = resident()

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from chatpipe import __version__
-from chatpipe.batch import journal as module
-from chatpipe.batch.journal import Journal
+from chatpipe.batch.journal import journal as module
+from chatpipe.batch.journal.journal import Journal
 from chatpipe.errors import BadInput, CannotWrite, Status, TryLater
 from parametrize import cases
 

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from chatpipe.batch.fingerprint import Occurrences, digest, fingerprint, mix
+from chatpipe.batch.journal.fingerprint import Occurrences, digest, fingerprint, mix
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from parametrize import cases
