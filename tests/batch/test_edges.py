@@ -493,10 +493,10 @@ MEMORY = """
 import sys
 from chatpipe.batch import fingerprint
 from chatpipe.batch.journal.journal import Journal
-from chatpipe.batch.lines import Item
+from chatpipe.batch.items import Item
 from chatpipe.options.run import Resuming
 from chatpipe.batch.journal.answers import Recorded
-from chatpipe.batch.results import Outcome, Result
+from chatpipe.batch.result import Outcome, Result
 from chatpipe.batch.journal.store import Store
 from chatpipe.errors import Status
 

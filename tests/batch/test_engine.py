@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from chatpipe.batch.engine import Engine, Stop
+from chatpipe.batch.items import Item
 from chatpipe.batch.journal.answers import Found
-from chatpipe.batch.lines import Item
-from chatpipe.batch.results import Maker, Result
-from chatpipe.batch.run import Engine, Stop
+from chatpipe.batch.result import Maker, Result
 from chatpipe.errors import BadInput, CannotWrite, ChatpipeError, Interrupted, MissingInput
 from chatpipe.wire.answer import Answer
 from parametrize import cases
@@ -392,7 +392,7 @@ async def test_the_number_of_duplicates_that_wait_for_one_answer_is_limited(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An endless input of one question, with a slow answer to it, does not fill the memory."""
-    monkeypatch.setattr("chatpipe.batch.run._FOLLOWERS", 3)
+    monkeypatch.setattr("chatpipe.batch.engine._FOLLOWERS", 3)
     run = await begun("a" * 8, places=1, dedupe=True)
     assert run.read == 5  # one is sent, three wait for it, and one is not put beside them
     await run.reply("a")

@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 import pytest
 
-from chatpipe.batch.course import Budget, BudgetReached, Course
-from chatpipe.batch.lines import Item
-from chatpipe.batch.results import Outcome, Result
+from chatpipe.batch.items import Item
+from chatpipe.batch.result import Outcome, Result
+from chatpipe.batch.stop import Budget, BudgetReached, Course
 from chatpipe.batch.tally import Histogram, Tally, Usage, usage_of
 from chatpipe.errors import BadConfiguration, ChatpipeError, MissingInput, NoAccess, Status, TryLater
 from chatpipe.limits import prices

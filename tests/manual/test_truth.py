@@ -12,7 +12,7 @@ import pytest
 
 import chatpipe
 from chatpipe import main
-from chatpipe.batch.results import Outcome
+from chatpipe.batch.result import Outcome
 from chatpipe.batch.tally import Tally
 from chatpipe.errors import Status
 from chatpipe.options.output import ALLOWABLE, FORMATS, RUN_ALLOWABLE

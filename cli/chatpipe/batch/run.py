@@ -1,327 +1,294 @@
-"""Many exchanges at once: items in, results out as they come. The one place that has tasks.
-
-    items -> answered before? -> in line -> a place in flight -> exchange -> result -> out
-
-Some items are made ready before there is a place for them. Replies come in bursts, and the next item
-is sent in the very turn of the event loop in which an answer has come: no server waits for us to
-read the answers of all others first.
-
-A run stops before its input ends for a signal, for a failure that would hit every line (no key, no
-credit), a budget, a halt rule, or an output that cannot be written: soon, waiting for what is in
-flight, or now. Whatever has come is handed on first.
-"""
+"""One run of many requests, put together: input, memory, output, and what it ends in."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from typing import NamedTuple, Protocol
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterator
 
-from chatpipe.batch.journal.answers import Found
-from chatpipe.batch.lines import Item
-from chatpipe.batch.results import Maker, Result
-from chatpipe.errors import ChatpipeError, MissingInput
-from chatpipe.inputs.values import Value
-from chatpipe.wire.answer import Answer
+import httpx
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# Items made ready beside those in flight: one for each place, for the worst of bursts, but no more
-# than so many; and characters of them, as of large ones (images) one is enough.
-_READY = 256
-_READY_SIZE = 4 << 20
-_FOLLOWERS = 10_000
-
-
-class Stop(NamedTuple):
-    """Why a run ends before its input does: a fault, or a signal's number."""
-
-    fault: ChatpipeError | None = None
-    now: bool = False
-    number: int | None = None
-
-
-class _Ready(NamedTuple):
-    """An item that is to be sent, in line for a place. size: about its characters."""
-
-    number: int
-    item: Item
-    fingerprint: str
-    size: int
+from chatpipe.batch import dry_run, input
+from chatpipe.batch import watch as watching
+from chatpipe.batch.engine import Stop
+from chatpipe.batch.failures import Teller, errors_file
+from chatpipe.batch.input import Intake
+from chatpipe.batch.items import Item
+from chatpipe.batch.job import Job
+from chatpipe.batch.journal.answers import Match, Recorded, expanded
+from chatpipe.batch.journal.journal import Journal
+from chatpipe.batch.journal.store import Store
+from chatpipe.batch.journal.unused import Leftovers
+from chatpipe.batch.progress import Watch
+from chatpipe.batch.result import Outcome
+from chatpipe.batch.session import Run
+from chatpipe.batch.stop import counted
+from chatpipe.batch.tally import Tally
+from chatpipe.conversation.loop import Rules
+from chatpipe.errors import ChatpipeError, Interrupted, Status, UsageFault
+from chatpipe.inputs import values
+from chatpipe.inputs.sources import STDIN, STDIN_NAME, Sources
+from chatpipe.options.output import Target
+from chatpipe.output.target import Opened, kept, opened
+from chatpipe.server import endpoints, keys, proxies, redact
+from chatpipe.system import console, replace
+from chatpipe.wire import pooled
 
 
-class Known(Protocol):
-    """What was answered before, and what is kept for the next time, numbered in input order from 0."""
+class SomeFailed(ChatpipeError):
+    """Lines of a run failed; status is theirs when all of them failed alike."""
 
-    def fingerprint(self, item: Item) -> str: ...
-
-    def answer(self, item: Item, fingerprint: str) -> Found | None: ...
-
-    def keep(self, number: int, result: Result) -> None: ...
+    def __init__(self, what: str, status: Status, fix: str) -> None:
+        self.status = status
+        super().__init__(what, fix=fix)
 
 
-class Course(Protocol):
-    """Follows a run and steers it: how many may be in flight, and whether it is to stop."""
+class Running:
+    """One run of a job, from its input to its end."""
 
-    @property
-    def places(self) -> int: ...
+    def __init__(self, job: Job) -> None:
+        self._job = job
 
-    def may_send(self, item: Item) -> Stop | None: ...
+    def run(self, sources: Sources) -> int:
+        """The status. Raises the ChatpipeError that the run ends in, and Interrupted."""
+        with input.opened(self._job.file, sources) as lines:
+            source = Intake(
+                lines,
+                self._job.reader,
+                self._job.feeding,
+                self._job.told,
+                own_ids_once=self._job.resuming.match == "id",
+            )
+            inputs = [*sources.names, *([] if self._job.file == STDIN else [self._job.file])]
+            self._refuse_same(inputs)
+            if not (self._job.only_requests or self._job.showing.dry_run):
+                pooled.check(self._job.endpoint, self._job.connection, self._job.environ)
+            watch = self._watch()  # a part of stdin is read after that
+            source.read_head()
+            if self._job.showing.dry_run:
+                return self._estimate(source.items())
+            beside = self._job.connection.files
+            with opened(self._job.target, inputs, escape=True, beside=beside) as out:
+                if self._job.only_requests:
+                    return asyncio.run(dry_run.write_requests(source.items(), out, self._job.told))
+                return self._answer(source.items(), out, watch)
 
-    def arrived(self, result: Result) -> Stop | None:
-        """It has come, and is kept; in an ordered output others may have to be handed on before it."""
+    def _refuse_same(self, inputs: list[str]) -> None:
+        """What is written may be neither an input nor written twice. Raises UsageFault, CannotWrite."""
+        if self._job.target.path in (None, "-") and replace.same_file(1, [self._job.file]):
+            raise UsageFault("stdout is the input, too: the run would never end", fix="write to another file")
+        journal = self._job.resuming.journal
+        taken = [*inputs, *self._job.connection.files, "/dev/fd/0", "/dev/fd/1"]
+        if self._job.to_file and self._job.target.path is not None:
+            taken.append(self._job.target.path)
+        self._refuse("--journal", journal, taken)
+        if self._job.journal_path is not None:
+            taken.append(self._job.journal_path)
+        taken += expanded(self._job.resuming.reuse)
+        self._refuse("--errors", self._job.showing.errors, taken)
+        self._refuse("--report", self._job.showing.report, taken)
+        if self._job.showing.report is not None:
+            replace.try_side_file(self._job.showing.report)
 
-    def handed_on(self, result: Result) -> None:
-        """It is on disk or on stdout, and may be counted."""
+    def _refuse(self, option: str, path: str | None, taken: list[str]) -> None:
+        if path is None:
+            return
+        if path == "-" and (option != "--report" or self._job.target.path in (None, "-")):
+            raise UsageFault("stdout is for the results", place=option, fix="name a file")
+        if path in taken or replace.same_file(path, taken):
+            raise UsageFault(f"'{path}' is an input or an output, too", place=option, fix="name another file")
+        taken.append(path)
 
+    def _estimate(self, items: AsyncIterator[Item]) -> int:
+        """To look before spending: bad lines are status 65, as for check."""
+        record = asyncio.run(dry_run.estimate(items, self._job.pacing.prices, self._job.told))
+        with opened(Target(), (), escape=True) as out:
+            out.write(values.dumps(record) + b"\n")
+        return Status.BAD_INPUT if record["bad"] else Status.OK
 
-class Engine:
-    """One run. send answers one item; deliver gets each result; let_go ends the waits before sending.
+    def _answer(self, items: AsyncIterator[Item], out: Opened, watch: Watch) -> int:
+        headers = self._headers()
+        tally = Tally()
+        started = time.monotonic()
+        with contextlib.ExitStack() as stack:
+            journal = self._journal(stack)
+            recorded = self._recorded(journal, "body", stack)
+            by_id = self._recorded(journal, "id", stack) if self._job.resuming.match == "id" else None
+            store = Store(
+                self._job.resuming,
+                base_url=self._job.endpoint.base_url,
+                journal=journal,
+                recorded=recorded,
+                by_id=by_id,
+                dedupe=self._job.feeding.dedupe,
+                keeps_order=self._job.writes_at_the_end,
+                keeps_all=not self._job.writing.is_whole,
+                is_shard=self._job.feeding.shard is not None,
+            )
+            run = Run(
+                self._job,
+                store,
+                tally,
+                out,
+                errors=stack.enter_context(errors_file(self._job.showing.errors)),
+                teller=self._teller(),
+                recorded=recorded,
+                started=started,
+                watch=watch,
+                rules=self._rules(headers, stack),
+            )
+            if not self._job.writes_at_the_end:
+                out.write(self._job.writing.head())
+            try:
+                stop = asyncio.run(run.go(items, headers))
+            finally:
+                self._report(tally, time.monotonic() - started)
+            fault = self._fault(stop, tally)
+            if stop is None and fault is None:
+                self._finish(store, out, recorded, journal)
+        if stop is not None and stop.number is not None:
+            self._job.told.note(f"interrupted after {counted(tally.finished)}: {self._again('goes on')}")
+            raise Interrupted(stop.number)
+        if fault is not None:
+            raise kept(out, fault)
+        return Status.OK
 
-    Results come as they are ready, or in input order when there is a window: the most items that
-    may wait for the one before them.
-    """
+    def _watch(self) -> Watch:
+        job = self._job
+        return watching.watch(
+            job.showing.progress,
+            job.told,
+            job.environ,
+            file=job.file,
+            output=job.target.path,
+            errors=job.showing.errors,
+            limit=job.feeding.limit,
+        )
 
-    def __init__(
-        self,
-        *,
-        send: Callable[[Item], Awaitable[tuple[Answer, float]]],
-        deliver: Callable[[Result], None],
-        known: Known,
-        course: Course,
-        maker: Maker,
-        let_go: Callable[[], None],
-        window: int | None = None,
-        dedupe: bool = False,
-        no_send: bool = False,
-        grace_s: float = 20.0,
-    ) -> None:
-        self._send = send
-        self._deliver = deliver
-        self._known = known
-        self._course = course
-        self._maker = maker
-        self._let_go = let_go
-        self._window = window
-        self._dedupe = dedupe
-        self._may_not_send = no_send
-        self._grace_s = grace_s
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._in_flight = 0
-        self._ready: deque[_Ready] = deque()
-        self._ready_size = 0
-        self._feeder: asyncio.Task[None] | None = None
-        self._freed = asyncio.Event()
-        self._numbered = 0  # items so far
-        self._emitted = 0  # of them handed on, when in order
-        self._held: dict[int, Result] = {}
-        self._followers: dict[str, list[tuple[int, Item]]] = {}
-        self._following = 0  # all of these together
-        self._fatal: BaseException | None = None
-        self.stop: Stop | None = None
-
-    async def run(self, items: AsyncIterator[Item]) -> None:
-        """To the end of items, or of what is in flight when it stops. Raises what deliver raised."""
-        self._feeder = asyncio.create_task(self._feed(items))
-        self._feeder.add_done_callback(self._fed)
-        with self._signals():
-            await asyncio.wait([self._feeder])
-            await self._drain()
-        if self._fatal is not None:
-            raise self._fatal
-
-    async def _feed(self, items: AsyncIterator[Item]) -> None:
-        async for item in items:
-            if self.stop is not None:  # a result that was at hand has stopped the run
-                return
-            if not item.is_ours:
-                if item.fault is None:
-                    self._known.fingerprint(item)  # repeated bodies are counted over all shards
-                continue
-            number = self._numbered
-            self._numbered += 1
-            await self._turn(number)
-            fingerprint = "" if item.fault is not None else self._known.fingerprint(item)
-            await self._until_few_follow(fingerprint)
-            result = self._at_hand(item, fingerprint)
-            if result is not None:
-                # In its turn: a halt rule that counts it must have seen those before it on their way.
-                await self._until_ready(0)
-                self._finish(number, result)
-            elif self._dedupe and fingerprint in self._followers:
-                self._followers[fingerprint].append((number, item))
-                self._following += 1
-            else:
-                await self._line_up(number, item, fingerprint)
-
-    async def _turn(self, number: int) -> None:
-        """In order: wait while this item is too far ahead of the slowest. What is known waits, too."""
-        while self._window is not None and number >= self._emitted + self._window:
-            self._freed.clear()
-            await self._freed.wait()
-
-    async def _until_few_follow(self, fingerprint: str) -> None:
-        """Wait while so many have the question of one in flight that they would fill the memory."""
-        while self._following >= _FOLLOWERS and fingerprint in self._followers:
-            self._freed.clear()
-            await self._freed.wait()
-
-    def _at_hand(self, item: Item, fingerprint: str) -> Result | None:
-        """The result of an item that is not to be sent."""
-        if item.fault is not None:
-            return self._maker.of_input(item)
-        recorded = self._known.answer(item, fingerprint)
-        if recorded is not None:
-            return self._maker.of_record(item, recorded.line, recorded.outcome)
-        return self._maker.of_unsent(item, fingerprint, "--no-send") if self._may_not_send else None
-
-    async def _line_up(self, number: int, item: Item, fingerprint: str) -> None:
-        """Send an item as soon as there is a place, and come back when another may be made ready."""
-        assert item.body is not None
-        if self._dedupe:
-            self._followers[fingerprint] = []
-        ready = _Ready(number, item, fingerprint, _size(item.body.get("messages")))
-        self._ready.append(ready)
-        self._ready_size += ready.size
-        self._start()
-        await self._until_ready(min(self._course.places, _READY) - 1)
-
-    async def _until_ready(self, count: int) -> None:
-        """Wait until no more than so many items are ready, and those not too large."""
-        while len(self._ready) > count or self._ready_size > _READY_SIZE:
-            self._freed.clear()
-            await self._freed.wait()
-
-    def _start(self) -> None:
-        """Put what is ready in flight, as far as there are places."""
-        while (ready := self._next()) is not None:
-            task = asyncio.create_task(self._place(ready))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    def _next(self) -> _Ready | None:
-        """Take the first in line into flight, if there is a place and the run goes on."""
-        if not self._ready or self.stop is not None or self._in_flight >= self._course.places:
+    def _rules(self, headers: httpx.Headers, stack: contextlib.ExitStack) -> Rules | None:
+        if self._job.wanted.is_plain or self._job.resuming.no_send:
             return None
-        if (stop := self._course.may_send(self._ready[0].item)) is not None:
-            # What is in flight may come to less than was set aside for it: its answers are waited for.
-            if not self._in_flight:
-                self._halt(stop)
+        from chatpipe.conversation import setup  # most runs have one turn a line
+
+        return stack.enter_context(
+            setup.opened(
+                self._job.wanted,
+                self._job.defaults,
+                self._job.told,
+                environ=self._job.environ,
+                secrets=redact.secrets(headers.items()),
+                key_names=[name for name in (self._job.endpoint.key_env,) if name is not None],
+                workers=self._job.pacing.jobs.limit,
+            )
+        )
+
+    def _teller(self) -> Teller | None:
+        name = STDIN_NAME if self._job.file == STDIN else self._job.file
+        return Teller(self._job.told, name) if self._job.tells_failures else None
+
+    def _headers(self) -> httpx.Headers:
+        endpoint, connection, environ = self._job.endpoint, self._job.connection, self._job.environ
+        key = keys.find(connection.key, endpoint.key_env, environ)
+        if self._job.resuming.no_send:
+            return httpx.Headers()
+        proxy = proxies.proxy_of(endpoint.url, connection, environ)
+        headers = endpoints.authorized(endpoint, key, allow_http=connection.allow_http, proxy=proxy)
+        for secret in redact.secrets(headers):
+            console.hide(secret)
+        host = httpx.URL(endpoint.url).netloc
+        return httpx.Headers([("Host", host.decode()), *headers])
+
+    def _journal(self, stack: contextlib.ExitStack) -> Journal | None:
+        """The journal of the run: named, beside OUT, or for --dedupe one that goes with the process."""
+        path = self._job.journal_path
+        if path is None and self._job.feeding.dedupe:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="chatpipe-"))
+            path = os.path.join(folder, "journal")
+        return None if path is None else stack.enter_context(Journal(path, notice=self._job.told.note))
+
+    def _recorded(
+        self, journal: Journal | None, match: Match, stack: contextlib.ExitStack
+    ) -> Recorded | None:
+        if journal is None and not self._job.resuming.reuse:
             return None
-        ready = self._ready.popleft()
-        self._ready_size -= ready.size
-        self._in_flight += 1
-        return ready
+        recorded = Recorded(
+            reuse=self._job.resuming.reuse,
+            out=self._job.target.path if self._job.writes_at_the_end else None,
+            journal=journal,
+            match=match,
+            resend=self._job.resuming.resend,
+            good=self._job.allow | {"ok"},
+            fresh=self._job.resuming.fresh,
+        )
+        stack.callback(recorded.close)
+        return recorded
 
-    async def _place(self, ready: _Ready) -> None:
-        """A place in flight: one item after the other, until it is one too many or none is ready."""
-        following: _Ready | None = ready
-        try:
-            while following is not None:
-                await self._one(following)
-                following = self._next()
-                self._start()  # there may be more places now
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:
-            # Here, not when the task is over: the next task to run has an answer and would send another.
-            self._fail(error)
+    def _report(self, tally: Tally, wall_s: float) -> None:
+        if self._job.showing.report is not None:
+            data = values.dumps(tally.report(wall_s)) + b"\n"
+            replace.write_side_file(self._job.showing.report, data)
 
-    async def _one(self, ready: _Ready) -> None:
-        number, item, fingerprint, _ = ready
-        try:
-            answer, latency_s = await self._send(item)
-        finally:
-            self._in_flight -= 1
-        result = self._maker.of_answer(item, fingerprint, answer, latency_s)
-        self._finish(number, result)
-        followers = self._followers.pop(fingerprint, [])
-        self._following -= len(followers)
-        for follower, same in followers:
-            shared = self._maker.of_record(same, result.line, result.outcome)
-            self._finish(follower, shared._replace(status=result.status))
-        self._freed.set()
-
-    def _fed(self, task: asyncio.Task[None]) -> None:
-        """The input is over, or cannot be gone on with."""
-        if not task.cancelled() and (error := task.exception()) is not None:
-            # What is in flight has nothing to do with an input that cannot be read.
-            self._fail(error, now=not isinstance(error, MissingInput))
-
-    def _finish(self, number: int, result: Result) -> None:
-        """Keep a result, and hand it on, or hold it until those before it have come.
-
-        Whether the run goes on is decided now: an answer in front of this one may be long in coming.
-        """
-        self._known.keep(number, result)
-        stop = self._course.arrived(result)
-        if self._window is None:
-            self._hand_on(result)
-        else:
-            self._held[number] = result
-            while (ready := self._held.pop(self._emitted, None)) is not None:
-                self._emitted += 1
-                self._hand_on(ready)
+    def _fault(self, stop: Stop | None, tally: Tally) -> ChatpipeError | None:
+        """What the run ends in: why it stopped, else the failures of its lines."""
         if stop is not None:
-            self._halt(stop)
+            fault = stop.fault
+            if fault is not None and fault.status in (Status.BUDGET, Status.TRY_LATER):
+                fault.fix = f"{fault.fix}, {self._again('goes on')}"
+            return fault
+        if not tally.failed:
+            return None
+        what = f"{tally.failed} of {counted(tally.finished)} failed: {tally.failures_text()}"
+        alike = (
+            next(iter(tally.failures)) if not tally.good and len(tally.failures) == 1 else Status.SOME_FAILED
+        )
+        return SomeFailed(what, alike, self._fix(tally))
 
-    def _hand_on(self, result: Result) -> None:
-        self._deliver(result)
-        self._course.handed_on(result)
+    def _fix(self, tally: Tally) -> str:
+        """Where to look, and what to do."""
+        job = self._job
+        fixes = []
+        if job.writing.is_whole and not job.writes_at_the_end:
+            fixes.append("see select(.error)")
+        elif job.journal_path is not None and not job.tells_failures:
+            fixes.append(f"see select(.error) in '{job.journal_path}'")
+        if tally.codes[Outcome.input] == tally.failed:
+            fixes.append("mend these lines" if tally.failed > 1 else "mend this line")
+        else:
+            fixes.append(self._again("sends only these again"))
+        return ", ".join(fixes)
 
-    def _fail(self, error: BaseException, *, now: bool = True) -> None:
-        """What cannot be gone on from: a full disk, a reader that is gone, a bug."""
-        self._fatal = self._fatal or error
-        self._halt(Stop(now=now))
+    def _again(self, what: str) -> str:
+        """The way on. Without a journal the same command would buy everything again."""
+        if self._job.journal_path is not None:
+            return "run the same command again"
+        return f"with -o FILE or --journal FILE the next run {what}"
 
-    def _halt(self, stop: Stop) -> None:
-        """No new requests; with now, none at all. The first reason is the one that is told."""
-        if self.stop is None or (stop.number is not None and self.stop.number is None):
-            self.stop = stop
-        if self._feeder is not None:
-            self._feeder.cancel()
-        self._let_go()
-        if stop.now:
-            for task in self._tasks:
-                task.cancel()
+    def _finish(self, store: Store, out: Opened, recorded: Recorded | None, journal: Journal | None) -> None:
+        """Every line is good: OUT is written whole, in the order of the input, then the journal may go."""
+        if self._job.to_file and self._job.writing.recorded is not None:
+            for line in store.lines():
+                out.write(self._job.writing.recorded(line))
+        if journal is None or recorded is None:
+            out.replace()
+            return
+        left = Leftovers(recorded, journal) if self._job.keeps_leftovers else None
+        if left is not None:
+            left.save()
+        out.replace()
+        self._settle_journal(journal, left)
 
-    async def _drain(self) -> None:
-        """Wait for what is in flight: after a signal for the grace only."""
-        while self._tasks:
-            limit_s = self._grace_s if self.stop is not None and self.stop.number is not None else None
-            done, _ = await asyncio.wait(self._tasks, timeout=limit_s)
-            if not done:
-                self._halt(Stop(now=True))
-        # What was held for its turn is handed on all the same: it was paid for.
-        for number in sorted(self._held):
-            self._hand_on(self._held.pop(number))
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        taken = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-        before = {number: signal.getsignal(number) for number in taken}
-        for number in taken:
-            loop.add_signal_handler(number, self._signalled, number)
-        try:
-            yield
-        finally:
-            for number in taken:
-                loop.remove_signal_handler(number)
-                signal.signal(number, before[number])
-
-    def _signalled(self, number: int) -> None:
-        """The first: no new requests, and what is in flight has its grace. The second: now."""
-        self._halt(Stop(number=number, now=self.stop is not None))
-        asyncio.get_running_loop().call_later(self._grace_s, self._halt, Stop(now=True))
-
-
-def _size(value: Value) -> int:
-    """About as many characters as it has: what a request holds in memory."""
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, dict):
-        return sum(map(_size, value.values()))
-    return sum(map(_size, value)) if isinstance(value, list) else 1
+    def _settle_journal(self, journal: Journal, left: Leftovers | None) -> None:
+        """What OUT holds whole needs no journal; of every other form it is the only copy."""
+        keep = self._job.resuming.keep_journal
+        if keep is None:
+            keep = self._job.resuming.journal is not None or not self._job.writing.is_whole
+        if left is not None:
+            if (notice := left.settle(whole=keep)) is not None:
+                self._job.told.note(notice)
+        elif keep:
+            journal.close()
+        else:
+            journal.remove()

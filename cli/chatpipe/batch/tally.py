@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from chatpipe.batch.results import Outcome, Result, turns_of
+from chatpipe.batch.result import Outcome, Result, turns_of
 from chatpipe.errors import Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value

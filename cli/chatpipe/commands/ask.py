@@ -66,12 +66,12 @@ def ask(
     # The stages, and httpx with them, come in only now: --help and completion do without.
     from functools import partial
 
+    from chatpipe.ask import Asking
     from chatpipe.conversation import transcript
     from chatpipe.conversation.new_messages import new_messages, refuse_unfit
     from chatpipe.conversation.wanted import Wanted
     from chatpipe.flags.stdin import stdin
     from chatpipe.inputs.sources import Sources
-    from chatpipe.local.asking import Asking
     from chatpipe.output.delivery import conclude
     from chatpipe.output.formats import decide_stream, settle
     from chatpipe.output.target import opened

@@ -89,13 +89,13 @@ def batch(
     chatpipe batch prompts.jsonl -o answers.jsonl
     jq -c '{prompt: .question}' faq.jsonl | chatpipe batch -s "Be brief." -k -f string
     """
-    from chatpipe.batch.lines import Requests, Template
+    from chatpipe.batch.items import Requests, Template
+    from chatpipe.batch.job import Job
+    from chatpipe.batch.records import Parts
+    from chatpipe.batch.run import Running
     from chatpipe.conversation.wanted import Wanted
     from chatpipe.flags.stdin import stdin
     from chatpipe.inputs.sources import Sources
-    from chatpipe.local.job import Job
-    from chatpipe.local.running import Running
-    from chatpipe.output.rows import Parts
     from chatpipe.request.build import build
     from chatpipe.request.gather import gather_defaults
     from chatpipe.request.response_format import refuse_choices

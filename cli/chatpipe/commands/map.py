@@ -93,16 +93,16 @@ def map(
     chatpipe map 'Classify: {{text}}' --into label reviews.jsonl
     chatpipe map -s 'Translate into French.' '{{title}}' --csv books.csv -o fr.csv
     """
-    from chatpipe.batch.mapping import RowRequests
+    from chatpipe.batch.job import Job
+    from chatpipe.batch.run import Running
+    from chatpipe.batch.tables import writer
+    from chatpipe.batch.tables.bodies import Filling, images_of
+    from chatpipe.batch.tables.row_items import RowRequests
+    from chatpipe.batch.tables.writer import Answers, as_it_came, as_json
     from chatpipe.conversation.wanted import Wanted
     from chatpipe.flags.stdin import stdin
     from chatpipe.inputs.sources import STDIN_NAME, Sources
-    from chatpipe.local.job import Job
-    from chatpipe.local.running import Running
-    from chatpipe.output import tabular
-    from chatpipe.output.tabular import Answers, as_it_came, as_json
     from chatpipe.request.build import build
-    from chatpipe.request.filling import Filling, images_of
     from chatpipe.request.gather import gather_defaults
     from chatpipe.request.response_format import refuse_choices
     from chatpipe.schema.refuse import refuse_form
@@ -120,7 +120,7 @@ def map(
     told.warnings(refuse_form(material.form, strict=checking.strict))
     built = build(material)
     refuse_choices(built.body, structure)
-    table = tabular.rows_of(carrying, STDIN_NAME if source == "-" else source)
+    table = writer.rows_of(carrying, STDIN_NAME if source == "-" else source)
     images = images_of(carrying.image_field, carrying.image_root, prompt.image_detail)
     filling = Filling(built, images, default_model=endpoint.model)
     if not any(filling.placeholders):
@@ -129,7 +129,7 @@ def map(
     job = Job(
         file=source,
         reader=RowRequests(table, filling, strict=checking.strict, unchecked=checking.off),
-        writing=tabular.writing(carrying, table, answers),
+        writing=writer.writing(carrying, table, answers),
         only_requests=shape == "requests",
         tells_failures=carrying.target != "jsonl",
         endpoint=endpoint,

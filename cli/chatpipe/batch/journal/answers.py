@@ -18,7 +18,7 @@ import orjson
 
 from chatpipe.batch.journal.index import Shelf, Table, is_good, is_used, open_regular, pack, unpack, used
 from chatpipe.batch.journal.journal import Journal
-from chatpipe.batch.results import PAID
+from chatpipe.batch.result import PAID
 from chatpipe.errors import BadInput, MissingInput, reason
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value

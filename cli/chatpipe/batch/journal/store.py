@@ -5,12 +5,12 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 
+from chatpipe.batch.items import Item
 from chatpipe.batch.journal import fingerprint as fingerprints
 from chatpipe.batch.journal.answers import Found, Recorded
 from chatpipe.batch.journal.fingerprint import Occurrences
 from chatpipe.batch.journal.journal import Journal
-from chatpipe.batch.lines import Item
-from chatpipe.batch.results import PAID, Result
+from chatpipe.batch.result import PAID, Result
 from chatpipe.inputs import values
 from chatpipe.options.run import Resuming
 

@@ -6,8 +6,8 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Iterator
 
+from chatpipe.batch.items import Item, Reader, in_shard
 from chatpipe.batch.journal.fingerprint import Occurrences, digest
-from chatpipe.batch.lines import Item, Reader, in_shard
 from chatpipe.errors import BadInput
 from chatpipe.inputs.lines import Lines
 from chatpipe.inputs.sources import STDIN, STDIN_NAME, Sources, missing

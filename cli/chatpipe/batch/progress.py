@@ -7,10 +7,10 @@ import time
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from chatpipe.batch.lines import Item
+from chatpipe.batch import bar
+from chatpipe.batch.items import Item
 from chatpipe.batch.tally import Tally
 from chatpipe.inputs import values
-from chatpipe.output import bar
 from chatpipe.system import console
 
 # A run that ends earlier shows no bar: it would only flash.

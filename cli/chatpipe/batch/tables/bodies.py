@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from chatpipe.batch.tables import template
+from chatpipe.batch.tables.template import Placeholder, Text
 from chatpipe.errors import BadInput
 from chatpipe.inputs import inside
 from chatpipe.inputs.messages import kind
 from chatpipe.inputs.values import Value
-from chatpipe.request import media, placeholders
+from chatpipe.request import media
 from chatpipe.request.build import Built
-from chatpipe.request.placeholders import Placeholder, Text
 
 
 class Images(NamedTuple):
@@ -75,7 +76,7 @@ def images_of(field: str | None, root: str | None, detail: str | None) -> Images
         return None
     if root is not None:
         inside.refuse_missing(root, "--image-root")
-    return Images(placeholders.named(field, "--image-field"), root, detail)
+    return Images(template.named(field, "--image-field"), root, detail)
 
 
 class _MessageTemplate:
@@ -86,13 +87,13 @@ class _MessageTemplate:
         self.option = str(built.origins[pointer])
         self._message = message
         content = message.get("content")
-        self._text = placeholders.parse(content, self.option) if isinstance(content, str) else None
+        self._text = template.parse(content, self.option) if isinstance(content, str) else None
         self._parts: dict[int, Text] = {}
         for at, part in enumerate(content if isinstance(content, list) else ()):
             # A part with an origin of its own is from another option: a document is not a template.
             text = part.get("text") if isinstance(part, dict) else None
             if isinstance(text, str) and f"{pointer}/content/{at}" not in built.origins:
-                self._parts[at] = placeholders.parse(text, self.option)
+                self._parts[at] = template.parse(text, self.option)
 
     @property
     def texts(self) -> tuple[Text, ...]:

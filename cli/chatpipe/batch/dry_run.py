@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from chatpipe.batch.lines import Item
+from chatpipe.batch.items import Item
 from chatpipe.batch.tally import Usage
 from chatpipe.errors import BadInput, Status
 from chatpipe.inputs import values

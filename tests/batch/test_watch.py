@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from chatpipe.local import watching
+from chatpipe.batch import watch as watching
+from chatpipe.batch.progress import Watch
 from chatpipe.options.output import Telling
-from chatpipe.output.progress import Watch
 from chatpipe.system.console import Notices
 from parametrize import cases
 

@@ -6,8 +6,8 @@ import os
 import stat
 from collections.abc import Mapping
 
+from chatpipe.batch.progress import Watch
 from chatpipe.inputs.sources import STDIN
-from chatpipe.output.progress import Watch
 from chatpipe.system.console import Notices
 
 _STDIN, _STDOUT, _STDERR = range(3)

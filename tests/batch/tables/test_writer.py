@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatpipe.batch.lines import Item
-from chatpipe.batch.results import Outcome, Result
+from chatpipe.batch.items import Item
+from chatpipe.batch.result import Outcome, Result
+from chatpipe.batch.tables import writer
+from chatpipe.batch.tables.writer import Answers
 from chatpipe.errors import Status
 from chatpipe.inputs.delimited import CsvRecords, TsvRecords
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.rows import Row
 from chatpipe.options.rows import Carrying
-from chatpipe.output import tabular
-from chatpipe.output.tabular import Answers
 
 USAGE = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
 
@@ -40,7 +40,7 @@ def failed(row: Row, message: str) -> Result:
 
 def json(result: Result, **how: Any) -> bytes:
     carrying = Carrying(**how)
-    return tabular.JsonTable(carrying, Answers(carrying)).row(result)
+    return writer.JsonTable(carrying, Answers(carrying)).row(result)
 
 
 def test_an_answer_stands_behind_the_fields() -> None:
@@ -83,7 +83,7 @@ def test_content_is_written_as_a_json_text(content: Any, written: bytes) -> None
 
 def test_a_value_may_be_made_of_the_text() -> None:
     carrying = Carrying(into="x")
-    table = tabular.JsonTable(carrying, Answers(carrying, tabular.as_json))
+    table = writer.JsonTable(carrying, Answers(carrying, writer.as_json))
     assert table.row(good(row(b"{}"), '{"a": 1}')) == b'{"x":{"a":1}}\n'
     assert table.row(good(row(b"{}"), "no JSON")) == b'{"x":"no JSON"}\n'
     assert table.row(good(row(b"{}"), None)) == b'{"x":null}\n'
@@ -103,10 +103,10 @@ class _Columns:
     def end(self) -> None: ...
 
 
-def table(target: str, *columns: str, **how: Any) -> tabular.CellTable:
+def table(target: str, *columns: str, **how: Any) -> writer.CellTable:
     carrying = Carrying(target=target, **how)
-    written = tabular.writing(carrying, _Columns(*columns), Answers(carrying))
-    assert isinstance(written, tabular.CellTable)
+    written = writer.writing(carrying, _Columns(*columns), Answers(carrying))
+    assert isinstance(written, writer.CellTable)
     return written
 
 
@@ -136,7 +136,7 @@ def test_without_columns_there_is_no_header() -> None:
     carrying = Carrying(target="csv")
     unknown = _Columns()
     unknown.columns = None
-    assert tabular.writing(carrying, unknown, Answers(carrying)).head() == b""
+    assert writer.writing(carrying, unknown, Answers(carrying)).head() == b""
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_without_columns_there_is_no_header() -> None:
     ],
 )
 def test_csv_lines_are_quoted_where_they_have_to_be(cells: list[str], line: str) -> None:
-    assert tabular.csv_line(cells) == line
+    assert writer.csv_line(cells) == line
 
 
 def test_tsv_escapes_tabs_and_line_ends() -> None:
@@ -174,7 +174,7 @@ _CELLS = st.lists(
 
 @given(_CELLS, st.sampled_from(["csv", "tsv"]))
 def test_written_cells_are_read_again(cells: list[str], shape: str) -> None:
-    line = tabular.csv_line(cells) if shape == "csv" else tabular.tsv_line(cells)
+    line = writer.csv_line(cells) if shape == "csv" else writer.tsv_line(cells)
     records = CsvRecords() if shape == "csv" else TsvRecords()
     read = []
     for text in line.encode().removesuffix(b"\n").split(b"\n"):

@@ -6,13 +6,13 @@ import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from chatpipe.batch.lines import Reader
+from chatpipe.batch.items import Reader
+from chatpipe.batch.records import Writing
 from chatpipe.conversation.wanted import Wanted
 from chatpipe.inputs.values import Value
 from chatpipe.options.output import Target
 from chatpipe.options.run import Feeding, Pacing, Resuming, Showing
 from chatpipe.options.server import Connection, Policy
-from chatpipe.output.rows import Writing
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.system.console import Notices
 

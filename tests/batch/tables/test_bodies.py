@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from chatpipe.batch.tables.bodies import Filling, images_of
+from chatpipe.batch.tables.template import Missing
 from chatpipe.errors import BadInput
 from chatpipe.inputs.messages import Found
 from chatpipe.inputs.place import Source
 from chatpipe.request.build import Built, Material, Turn, build
-from chatpipe.request.filling import Filling, images_of
-from chatpipe.request.placeholders import Missing
 from refusals import refused
 
 ROW = {"a": "A", "n": 1, "image": "https://h/i.png"}

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from chatpipe.batch.lines import Item
+from chatpipe.batch import bar
+from chatpipe.batch.items import Item
+from chatpipe.batch.progress import Progress, Watch
 from chatpipe.batch.tally import Tally, Usage
 from chatpipe.options.output import Telling
-from chatpipe.output import bar
-from chatpipe.output.progress import Progress, Watch
 from chatpipe.system import console
 from chatpipe.system.console import Notices
 from parametrize import cases

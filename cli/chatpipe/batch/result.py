@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import orjson
 
-from chatpipe.batch.lines import Item
+from chatpipe.batch.items import Item
 from chatpipe.conversation.loop import Rules
 from chatpipe.errors import ChatpipeError, Status
 from chatpipe.inputs import values

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
-from chatpipe.batch.results import Result
+from chatpipe.batch.records import message_of
+from chatpipe.batch.result import Result
 from chatpipe.errors import CannotWrite, ChatpipeError, reason
-from chatpipe.output.rows import message_of
 from chatpipe.system.console import Few, Notices
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chatpipe.batch.lines import Item, Requests, Template, in_shard
+from chatpipe.batch.items import Item, Requests, Template, in_shard
 from chatpipe.inputs.place import Source
 from parametrize import cases
 

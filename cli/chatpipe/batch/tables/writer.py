@@ -6,16 +6,16 @@ import csv
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from chatpipe.batch.results import Result
+from chatpipe.batch.records import Writing, message_of
+from chatpipe.batch.result import Result
+from chatpipe.batch.tables.splice import spliced
+from chatpipe.batch.tables.template import as_text
 from chatpipe.conversation.loop import total_usage
 from chatpipe.inputs import values
 from chatpipe.inputs.delimited import CsvRecords, TsvRecords
 from chatpipe.inputs.rows import CellRows, JsonRows, LineRows, Rows
-from chatpipe.inputs.splice import spliced
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.options.rows import Carrying
-from chatpipe.output.rows import Writing, message_of
-from chatpipe.request.placeholders import as_text
 from chatpipe.response.completion import content_of, messages
 
 _ESCAPED = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}

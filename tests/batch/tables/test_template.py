@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
+from chatpipe.batch.tables.template import Missing, named, parse, written
 from chatpipe.errors import BadInput
-from chatpipe.request.placeholders import Missing, named, parse, written
 from parametrize import cases
 from refusals import refused
 

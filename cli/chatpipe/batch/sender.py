@@ -16,7 +16,7 @@ from typing import Protocol
 import httpx
 
 from chatpipe import exchange
-from chatpipe.batch.lines import Item
+from chatpipe.batch.items import Item
 from chatpipe.batch.tally import Usage, added, usage_of
 from chatpipe.conversation.loop import Rules, converse
 from chatpipe.errors import ChatpipeError, Status

@@ -6,13 +6,16 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 
-from chatpipe.batch.course import Budget, Course
+from chatpipe.batch.engine import Engine, Stop
+from chatpipe.batch.failures import Teller
+from chatpipe.batch.items import Item
+from chatpipe.batch.job import Job
 from chatpipe.batch.journal.answers import Recorded
 from chatpipe.batch.journal.store import Store
-from chatpipe.batch.lines import Item
-from chatpipe.batch.results import Maker, Result
-from chatpipe.batch.run import Engine, Stop
-from chatpipe.batch.send import Sender
+from chatpipe.batch.progress import Progress, Watch
+from chatpipe.batch.result import Maker, Result
+from chatpipe.batch.sender import Sender
+from chatpipe.batch.stop import Budget, Course
 from chatpipe.batch.tally import Tally, spent_in
 from chatpipe.conversation.loop import Rules
 from chatpipe.exchange import World
@@ -21,9 +24,6 @@ from chatpipe.limits.concurrency import Auto, Capacity
 from chatpipe.limits.rate import Pace, Timetable
 from chatpipe.limits.shared import PaceFile, Share
 from chatpipe.limits.tokens import Estimator
-from chatpipe.local.failures import Teller
-from chatpipe.local.job import Job
-from chatpipe.output.progress import Progress, Watch
 from chatpipe.output.target import Opened
 from chatpipe.wire.pooled import Headers, origin, raise_descriptor_limit, transport_for
 

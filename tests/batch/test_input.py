@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from chatpipe.batch.lines import Item
+from chatpipe.batch.input import Intake
+from chatpipe.batch.items import Item
 from chatpipe.errors import BadInput, MissingInput
 from chatpipe.inputs import lines as feed
 from chatpipe.inputs.delimited import CsvRecords
 from chatpipe.inputs.lines import Lines
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.rows import CellRows
-from chatpipe.local.intake import Intake
 from chatpipe.options.output import Telling
 from chatpipe.options.run import Feeding
 from chatpipe.system.console import Notices

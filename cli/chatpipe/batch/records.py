@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from chatpipe.batch.results import Result
+from chatpipe.batch.result import Result
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.options.output import RESULTS

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from chatpipe.batch.lines import Item
-from chatpipe.batch.results import Result
-from chatpipe.batch.run import Stop
+from chatpipe.batch.engine import Stop
+from chatpipe.batch.items import Item
+from chatpipe.batch.result import Result
 from chatpipe.batch.tally import Tally, Usage, spent_on
 from chatpipe.errors import ChatpipeError, Status, TryLater
 from chatpipe.inputs import values

@@ -6,13 +6,13 @@ import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from chatpipe.batch.lines import Item, checked
+from chatpipe.batch.items import Item, checked
+from chatpipe.batch.tables.bodies import Filling
+from chatpipe.batch.tables.template import Missing, written
 from chatpipe.errors import BadInput
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.rows import Row, Rows
 from chatpipe.inputs.values import Value
-from chatpipe.request.filling import Filling
-from chatpipe.request.placeholders import Missing, written
 
 _COLUMNS_SHOWN = 8
 

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatpipe.inputs.splice import spliced
+from chatpipe.batch.tables.splice import spliced
 from parametrize import cases
 
 
