@@ -6,19 +6,13 @@ import os
 
 import click
 
-from chatpipe.flags import (
-    checking,
-    connection,
-    output,
-    pace,
-    parameters,
-    printing,
-    prompt,
-    retries,
-    structure,
-    telling,
-    tooling,
-)
+from chatpipe.flags import check as checking
+from chatpipe.flags import console as telling
+from chatpipe.flags import format as printing
+from chatpipe.flags import limits, output, parameters, prompt, retries
+from chatpipe.flags import server as connection
+from chatpipe.flags import structured_output as structure
+from chatpipe.flags import tool_commands as tooling
 from chatpipe.flags.types import Command
 from chatpipe.options.check import Checking
 from chatpipe.options.output import Printing, Target, Telling
@@ -38,7 +32,7 @@ from chatpipe.options.tool_commands import Tooling
 @checking.options
 @connection.options
 @retries.options
-@pace.options
+@limits.options
 @printing.options
 @output.options
 @telling.options

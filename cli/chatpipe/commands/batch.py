@@ -6,19 +6,13 @@ import os
 
 import click
 
-from chatpipe.flags import (
-    checking,
-    connection,
-    output,
-    parameters,
-    prompt,
-    retries,
-    running,
-    structure,
-    telling,
-    tooling,
-)
-from chatpipe.flags.printing import ends_texts
+from chatpipe.flags import check as checking
+from chatpipe.flags import console as telling
+from chatpipe.flags import output, parameters, prompt, retries, run
+from chatpipe.flags import server as connection
+from chatpipe.flags import structured_output as structure
+from chatpipe.flags import tool_commands as tooling
+from chatpipe.flags.format import ends_texts
 from chatpipe.flags.types import FILE, Command, words_of
 from chatpipe.options.check import Checking
 from chatpipe.options.output import RESULTS, RUN_ALLOWABLE, RUN_SHAPES, Target, Telling
@@ -32,7 +26,7 @@ from chatpipe.options.tool_commands import Tooling
 
 @click.command(cls=Command)
 @click.argument("source", default="-", metavar="[FILE]", type=FILE)
-@running.feeding
+@run.feeding
 @prompt.defaults
 @parameters.options
 @structure.options
@@ -40,8 +34,8 @@ from chatpipe.options.tool_commands import Tooling
 @checking.options
 @connection.options
 @retries.options
-@running.pacing
-@running.resuming
+@run.pacing
+@run.resuming
 @click.option(
     "--format",
     "-f",
@@ -59,7 +53,7 @@ from chatpipe.options.tool_commands import Tooling
     callback=words_of(RUN_ALLOWABLE),
     help="Count these outcomes as good",
 )
-@running.showing
+@run.showing
 @output.options
 @telling.options
 def batch(

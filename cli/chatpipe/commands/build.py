@@ -6,7 +6,11 @@ import os
 
 import click
 
-from chatpipe.flags import checking, connection, output, parameters, prompt, structure, telling
+from chatpipe.flags import check as checking
+from chatpipe.flags import console as telling
+from chatpipe.flags import output, parameters, prompt
+from chatpipe.flags import server as connection
+from chatpipe.flags import structured_output as structure
 from chatpipe.flags.types import Command
 from chatpipe.options.check import Checking
 from chatpipe.options.output import REQUEST_SHAPES, Target, Telling

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from chatpipe.errors import MissingInput, Status
-from chatpipe.flags import telling
+from chatpipe.flags import console as telling
 from chatpipe.flags.types import FILE, Command
 from chatpipe.options.output import PROBLEM_SHAPES, Target, Telling
 

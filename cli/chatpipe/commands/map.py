@@ -7,19 +7,12 @@ import os
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags import carrying as rows
-from chatpipe.flags import (
-    checking,
-    connection,
-    output,
-    parameters,
-    prompt,
-    retries,
-    running,
-    structure,
-    telling,
-    tooling,
-)
+from chatpipe.flags import check as checking
+from chatpipe.flags import console as telling
+from chatpipe.flags import output, parameters, prompt, retries, rows, run
+from chatpipe.flags import server as connection
+from chatpipe.flags import structured_output as structure
+from chatpipe.flags import tool_commands as tooling
 from chatpipe.flags.prompt import refuse_idle_detail
 from chatpipe.flags.types import FILE, Command, words_of
 from chatpipe.options.check import Checking
@@ -36,7 +29,7 @@ from chatpipe.options.tool_commands import Tooling
 @click.command(cls=Command)
 @click.argument("operands", nargs=-1, metavar="TEMPLATE [FILE]", type=FILE)
 @rows.options
-@running.row_feeding
+@run.row_feeding
 @prompt.row_defaults
 @parameters.options
 @structure.options
@@ -44,8 +37,8 @@ from chatpipe.options.tool_commands import Tooling
 @checking.options
 @connection.options
 @retries.options
-@running.pacing
-@running.resuming
+@run.pacing
+@run.resuming
 @click.option(
     "--format",
     "-f",
@@ -62,7 +55,7 @@ from chatpipe.options.tool_commands import Tooling
     callback=words_of(RUN_ALLOWABLE),
     help="Count these outcomes as good",
 )
-@running.row_showing
+@run.row_showing
 @output.options
 @telling.options
 def map(

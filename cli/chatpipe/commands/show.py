@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import click
 
-from chatpipe.flags import output, printing, telling
+from chatpipe.flags import console as telling
+from chatpipe.flags import format as printing
+from chatpipe.flags import output
 from chatpipe.flags.types import FILE, Command
 from chatpipe.options.output import Printing, Target, Telling
 

@@ -9,7 +9,7 @@ import click
 import pytest
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags import structure
+from chatpipe.flags import structured_output as structure
 from chatpipe.flags.types import Command
 from chatpipe.options.structured_output import Structure
 from parametrize import cases

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags import tooling
+from chatpipe.flags import tool_commands as tooling
 from chatpipe.flags.types import Command
 from chatpipe.options.tool_commands import Tooling, split
 from parametrize import cases

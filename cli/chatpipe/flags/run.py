@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags import pace
+from chatpipe.flags import limits
 from chatpipe.flags.types import FILE, Seconds, Word, group, words_of
 from chatpipe.options.run import RESENDABLE, Feeding, Halt, Jobs, Pacing, Resuming, Showing
 
@@ -71,7 +71,7 @@ def _read_pacing(**values: Any) -> Pacing:
     values["grace_s"] = values.pop("grace")
     if values["max_cost"] is not None and values["prices"] is None:
         raise UsageFault("a cost needs prices", place="--max-cost", fix="add --prices FILE")
-    pace.refuse_alone(values["pace_file"], values["pace_jobs"])
+    limits.refuse_alone(values["pace_file"], values["pace_jobs"])
     return Pacing(**values)
 
 
@@ -150,7 +150,7 @@ pacing = group(
             show_default=True,
             help="Requests in flight",
         ),
-        *pace.shared,
+        *limits.shared,
         click.option(
             "--max-pause",
             metavar="S",
@@ -177,7 +177,10 @@ pacing = group(
             help="Stop when so many tokens are used",
         ),
         click.option(
-            "--max-cost", metavar="X", type=pace.ABOVE_ZERO, help="Stop when so much is spent; needs --prices"
+            "--max-cost",
+            metavar="X",
+            type=limits.ABOVE_ZERO,
+            help="Stop when so much is spent; needs --prices",
         ),
         click.option("--prices", metavar="FILE", type=FILE, help="Prices per million tokens, as TOML"),
     ],
