@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import httpx
 
 import loopback
-from chatpipe.exchange import immediately
+from chatpipe.exchange import run_without_loop
 from chatpipe.wire.pool import PoolTransport
 from chatpipe.wire.sync import BlockingTransport
 
@@ -79,7 +79,7 @@ class AsyncSender:
     def held(self) -> int:
         """The number of connections, and of places for them: those of requests and idle ones."""
         if isinstance(self.transport, PoolTransport):
-            return self.transport._slots.taken
+            return self.transport._slots.used
         return len(self.links)
 
     @property
@@ -101,7 +101,7 @@ class Sender:
     """An AsyncSender without its `await`s; run drives a coroutine to its end."""
 
     def __init__(
-        self, asynchronous: AsyncSender, run: Callable[[Coroutine[Any, Any, Any]], Any] = immediately
+        self, asynchronous: AsyncSender, run: Callable[[Coroutine[Any, Any, Any]], Any] = run_without_loop
     ) -> None:
         self.asynchronous = asynchronous
         self.run = run
@@ -112,7 +112,7 @@ class Sender:
 
     @property
     def blocks(self) -> bool:
-        return self.run is immediately
+        return self.run is run_without_loop
 
     def open(self, url: str, *body: Any, **extensions: Any) -> httpx.Response:
         response = self.run(self.asynchronous.open(url, *body, **extensions))

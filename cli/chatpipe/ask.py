@@ -7,24 +7,24 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from chatpipe import exchange
-from chatpipe.conversation.history import as_message
-from chatpipe.conversation.wanted import Wanted
+from chatpipe.conversation.history import history_message
+from chatpipe.conversation.wanted import TurnOptions
 from chatpipe.errors import ChatpipeError, Status
-from chatpipe.exchange import Ask, World, immediately
+from chatpipe.exchange import ExchangeContext, SendRequest, run_without_loop
 from chatpipe.inputs.values import Value
-from chatpipe.options.output import Printing
-from chatpipe.options.run import Sharing
-from chatpipe.options.server import Connection, Policy
+from chatpipe.options.output import FormatOptions
+from chatpipe.options.run import SharedLimits
+from chatpipe.options.server import RetryPolicy, ServerOptions
 from chatpipe.output.delivery import Delivery
-from chatpipe.output.target import Opened
+from chatpipe.output.target import OpenOutput
 from chatpipe.server import redact
 from chatpipe.server.endpoints import Endpoint, Headers
-from chatpipe.system.console import Notices
+from chatpipe.system.console import Console
 from chatpipe.wire import route
 from chatpipe.wire.answer import Answer, Receiver
 
 
-class Asked(NamedTuple):
+class CallResult(NamedTuple):
     """What came of it. fault is what is not good about the answer; steps as in converse.Talk."""
 
     answer: Answer
@@ -40,75 +40,77 @@ class Asked(NamedTuple):
     def messages(self) -> list[dict[str, Value]]:
         """What the conversation has more now: the steps, and the answer."""
         choices = (self.answer.completion or {}).get("choices") or [{}]
-        return [*self.steps, as_message(choices[0].get("message") or {})]
+        return [*self.steps, history_message(choices[0].get("message") or {})]
 
 
-class Asking(NamedTuple):
+class Call(NamedTuple):
     """What a call needs beside its request."""
 
     endpoint: Endpoint
     headers: Headers
-    connection: Connection
-    policy: Policy
-    sharing: Sharing
-    wanted: Wanted
-    printing: Printing
-    told: Notices
+    connection: ServerOptions
+    policy: RetryPolicy
+    shared_limits: SharedLimits
+    turns: TurnOptions
+    format: FormatOptions
+    console: Console
     environ: Mapping[str, str]
 
-    def run(self, body: dict[str, Value], out: Opened) -> Asked:
+    def run(self, body: dict[str, Value], out: OpenOutput) -> CallResult:
         """Ask, and write the answer: as it comes where the first one is the last."""
-        way = route.opened(self.endpoint, self.connection, self.environ, self.told)
+        way = route.opened(self.endpoint, self.connection, self.environ, self.console)
         with way as world, self._ask(world) as ask:
-            if not self.wanted.is_plain:
+            if not self.turns.is_single_turn:
                 return self._converse(body, world, ask, out)
-            delivery = Delivery(out, self.printing, self.told)
+            delivery = Delivery(out, self.format, self.console)
             late: list[str] = []
-            answer = immediately(ask(body, _behind(world, out, late), delivery))
-            asked = Asked(answer, delivery.finish(answer))
+            answer = run_without_loop(ask(body, _behind(world, out, late), delivery))
+            asked = CallResult(answer, delivery.finish(answer))
             for text in late:
-                self.told.detail(text)
+                self.console.detail(text)
             return asked
 
-    def _converse(self, body: dict[str, Value], world: World, ask: Ask, out: Opened) -> Asked:
+    def _converse(
+        self, body: dict[str, Value], world: ExchangeContext, ask: SendRequest, out: OpenOutput
+    ) -> CallResult:
         """Turn by turn. Of an answer nothing is written before it is known to be the last, and what it is."""
         from chatpipe.conversation import setup
-        from chatpipe.conversation.loop import Rules  # plain calls do without
-        from chatpipe.conversation.replay import follow
+        from chatpipe.conversation.loop import TurnRules  # plain calls do without
+        from chatpipe.conversation.replay import converse_buffered
 
         secrets = redact.secrets(self.headers)
         key_names = [name for name in (self.endpoint.key_env,) if name is not None]
-        with setup.opened(
-            self.wanted, body, self.told, environ=self.environ, secrets=secrets, key_names=key_names
+        with setup.open_rules(
+            self.turns, body, self.console, environ=self.environ, secrets=secrets, key_names=key_names
         ) as rules:
-            talk, held = immediately(follow(body, world, ask, rules or Rules()))
+            talk, held = run_without_loop(converse_buffered(body, world, ask, rules or TurnRules()))
             fits = None if rules is None else rules.violation
-        delivery = Delivery(out, self.printing, self.told, fits)
+        delivery = Delivery(out, self.format, self.console, fits)
         verdict = delivery.verdict(talk.answer)
         if verdict is not None and verdict.status is Status.MISMATCH and not out.is_kept:
-            in_words = self.printing.format == "audio"  # stderr is for people
-            printing = self.printing._replace(format="text") if in_words else self.printing
-            delivery = Delivery(Aside(self.told), printing, self.told, fits)
-        held.play(delivery)
-        return Asked(talk.answer, delivery.finish(talk.answer), talk.steps)
+            in_words = self.format.format == "audio"  # stderr is for people
+            printing = self.format._replace(format="text") if in_words else self.format
+            delivery = Delivery(StderrOut(self.console), printing, self.console, fits)
+        held.replay(delivery)
+        return CallResult(talk.answer, delivery.finish(talk.answer), talk.steps)
 
     @contextmanager
-    def _ask(self, world: World) -> Iterator[Ask]:
+    def _ask(self, world: ExchangeContext) -> Iterator[SendRequest]:
         """How one request is asked: alone, or at the pace that processes share."""
-        if self.sharing.pace_file is None:
+        if self.shared_limits.pace_file is None:
             yield self._exchange
             return
         from chatpipe.limits import paced  # few calls share one
 
-        with paced.opened(self.sharing, self.endpoint.url, world, self._exchange) as ask:
+        with paced.open_paced(self.shared_limits, self.endpoint.url, world, self._exchange) as ask:
             yield ask
 
-    async def _exchange(self, body: dict[str, Value], world: World, receiver: Receiver) -> Answer:
+    async def _exchange(self, body: dict[str, Value], world: ExchangeContext, receiver: Receiver) -> Answer:
         request = route.request(self.endpoint.url, self.headers, body)
         return await exchange.ask(request, world, receiver, self.connection.limits, self.policy)
 
 
-def _behind(world: World, out: Opened, late: list[str]) -> World:
+def _behind(world: ExchangeContext, out: OpenOutput, late: list[str]) -> ExchangeContext:
     """A world whose details wait in late once the answer has begun: on a terminal its line is not over."""
     detail = world.detail
     if detail is None:
@@ -116,18 +118,18 @@ def _behind(world: World, out: Opened, late: list[str]) -> World:
     return world._replace(detail=lambda text: late.append(text) if out.started else detail(text))
 
 
-class Aside:
+class StderrOut:
     """Takes an answer that is no result to stderr: a schema has refused it, and no file keeps it."""
 
     started = False
     is_kept = False
 
-    def __init__(self, told: Notices) -> None:
-        self._told = told
+    def __init__(self, console: Console) -> None:
+        self._console = console
 
     def write(self, data: bytes) -> None:
-        self._told.aside(data.decode("utf-8", "replace"))
+        self._console.server_text(data.decode("utf-8", "replace"))
 
-    def keep_unreadable(self, data: bytes) -> bool:
+    def keep_reply(self, data: bytes) -> bool:
         """It is the content that the schema has refused: the rest is readable."""
         return False

@@ -19,17 +19,17 @@ import httpx
 
 from chatpipe.errors import TryLater
 from chatpipe.inputs.values import Value
-from chatpipe.options.server import Limits, Policy
+from chatpipe.options.server import RetryPolicy, TimeLimits
 from chatpipe.server import redact
 from chatpipe.wire import retry
 from chatpipe.wire.answer import Answer, Receiver, answer_from_error, headers_by_name, read_reply
-from chatpipe.wire.retry import Failure, GiveUp, Wait
+from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter
 
 _T = TypeVar("_T")
 _MAX_REDIRECTS = 5
 
 
-class World(NamedTuple):
+class ExchangeContext(NamedTuple):
     """The outside world of an exchange: transport, sleep, clocks, random numbers and messages to the user.
 
     note() prints a message. detail() prints a line of -v and is None without -v. A run of many
@@ -46,14 +46,14 @@ class World(NamedTuple):
     random: Callable[[], float] = random.random
     before: Callable[[], Awaitable[None]] | None = None
     heard: Callable[[int, Mapping[str, str]], None] | None = None
-    decide: Callable[..., Wait | GiveUp] = retry.decide
+    decide: Callable[..., RetryAfter | GiveUp] = retry.decide
 
 
 # Sends one request body. The receiver gets the answer as it arrives.
-Ask = Callable[[dict[str, Value], World, Receiver], Coroutine[Any, Any, Answer]]
+SendRequest = Callable[[dict[str, Value], ExchangeContext, Receiver], Coroutine[Any, Any, Answer]]
 
 
-def immediately(coroutine: Coroutine[Any, Any, _T]) -> _T:
+def run_without_loop(coroutine: Coroutine[Any, Any, _T]) -> _T:
     """Run a coroutine that never suspends, without an event loop."""
     try:
         coroutine.send(None)
@@ -66,7 +66,11 @@ def immediately(coroutine: Coroutine[Any, Any, _T]) -> _T:
 
 
 async def ask(
-    request: httpx.Request, world: World, receiver: Receiver, limits: Limits, policy: Policy
+    request: httpx.Request,
+    world: ExchangeContext,
+    receiver: Receiver,
+    limits: TimeLimits,
+    policy: RetryPolicy,
 ) -> Answer:
     """Send the request until an answer arrives or no retry can help. Answer.fault is the last attempt's.
 
@@ -87,13 +91,13 @@ async def ask(
             deadline = world.monotonic() + limits.deadline_s if limits.deadline_s is not None else math.inf
             request.extensions["deadline"] = None if limits.deadline_s is None else deadline
         answer, failure = await _attempt(request, world, receiver)
-        answer = answer._replace(tries=tries)
+        answer = answer._replace(attempts=tries)
         if answer.fault is None:
             return answer
         decision = _decide(answer, failure, receiver, world, policy)
-        if not isinstance(decision, Wait) or world.monotonic() + decision.seconds >= deadline:
+        if not isinstance(decision, RetryAfter) or world.monotonic() + decision.seconds >= deadline:
             return _final_answer(answer, decision)
-        if not decision.free:
+        if not decision.uncounted:
             retry_text = f"trying again in {decision.seconds:.1f} s ({tries} of {policy.retries})"
             world.note(f"{answer.fault.what}: {retry_text}")
             tries += 1
@@ -101,30 +105,36 @@ async def ask(
 
 
 def _decide(
-    answer: Answer, failure: Failure | None, receiver: Receiver, world: World, policy: Policy
-) -> Wait | GiveUp | None:
+    answer: Answer,
+    failure: FailedAttempt | None,
+    receiver: Receiver,
+    world: ExchangeContext,
+    policy: RetryPolicy,
+) -> RetryAfter | GiveUp | None:
     """The retry decision. None if output has already been written or no retry can help."""
     if failure is None or receiver.started:
         return None
-    return world.decide(answer.tries, failure, policy, now=world.now(), random=world.random)
+    return world.decide(answer.attempts, failure, policy, now=world.now(), random=world.random)
 
 
-def _final_answer(answer: Answer, decision: Wait | GiveUp | None) -> Answer:
+def _final_answer(answer: Answer, decision: RetryAfter | GiveUp | None) -> Answer:
     """The final answer after a failure. Its fault says how many attempts were made."""
     fault = answer.fault
     assert fault is not None
-    if isinstance(decision, GiveUp) and decision.asked_s is not None:
+    if isinstance(decision, GiveUp) and decision.requested_s is not None:
         later = TryLater(
-            f"{fault.what}, and to wait {decision.asked_s:.0f} s", place=fault.place, fix="try again then"
+            f"{fault.what}, and to wait {decision.requested_s:.0f} s", place=fault.place, fix="try again then"
         )
         later.http_status, later.request_id, later.body = fault.http_status, fault.request_id, fault.body
         fault = later
-    elif answer.tries > 1:
-        fault.what += f", after {answer.tries} tries"
+    elif answer.attempts > 1:
+        fault.what += f", after {answer.attempts} tries"
     return answer._replace(fault=fault)
 
 
-async def _attempt(request: httpx.Request, world: World, receiver: Receiver) -> tuple[Answer, Failure | None]:
+async def _attempt(
+    request: httpx.Request, world: ExchangeContext, receiver: Receiver
+) -> tuple[Answer, FailedAttempt | None]:
     """Send the request once. The Failure is the input of the retry decision, None if no retry can help."""
     started = world.monotonic()
     try:
@@ -146,7 +156,7 @@ async def _attempt(request: httpx.Request, world: World, receiver: Receiver) -> 
             world.detail(f"< end after {world.monotonic() - started:.3f} s")
 
 
-async def _send(request: httpx.Request, world: World) -> httpx.Response:
+async def _send(request: httpx.Request, world: ExchangeContext) -> httpx.Response:
     """Send the request, follow redirects within the origin, and return the reply after its head."""
     for _ in range(_MAX_REDIRECTS):
         _show_request(request, world)
@@ -181,7 +191,7 @@ def _redirect_target(response: httpx.Response, url: httpx.URL) -> httpx.URL | No
     return target if is_same_origin else None
 
 
-def _show_request(request: httpx.Request, world: World) -> None:
+def _show_request(request: httpx.Request, world: ExchangeContext) -> None:
     if world.detail is None:
         return
     world.detail(f"> {request.method} {redact.url(str(request.url))}")
@@ -189,7 +199,7 @@ def _show_request(request: httpx.Request, world: World) -> None:
         world.detail(f"> {name}: {redact.header(name, value)}")
 
 
-def _show_reply(response: httpx.Response, world: World, started: float) -> None:
+def _show_reply(response: httpx.Response, world: ExchangeContext, started: float) -> None:
     if world.detail is None:
         return
     world.detail(f"< {response.status_code} after {world.monotonic() - started:.3f} s")

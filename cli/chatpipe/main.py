@@ -26,7 +26,7 @@ _COMPLETION_VARIABLE = "_CHATPIPE_COMPLETE"
 _WRITE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
-class ReaderGone(BaseException):
+class OutputClosed(BaseException):
     """The reader of our output closed the pipe. A filter then ends quietly."""
 
 
@@ -45,7 +45,7 @@ def main() -> NoReturn:
     except Interrupted as interrupted:
         _clean_up()
         _end_by_signal(interrupted.number)
-    except ReaderGone:
+    except OutputClosed:
         _end_by_signal(signal.SIGPIPE)
     # Everything has been written. A regular shutdown of a few hundred modules would cost another 5 ms.
     os._exit(status)
@@ -71,13 +71,13 @@ def run(arguments: Sequence[str]) -> int:
 def _report(error: Exception, arguments: Sequence[str]) -> int:
     """Report the fault on stderr, one line for each of several, and return its exit status."""
     from chatpipe.errors import ChatpipeError, Problems
-    from chatpipe.options.output import Telling
-    from chatpipe.system.console import Notices
+    from chatpipe.options.output import ConsoleOptions
+    from chatpipe.system.console import Console
 
     fault = error if isinstance(error, ChatpipeError) else _bug_fault(error)
     if "--debug" in arguments and not isinstance(fault, Problems):
         _show_traceback(error)
-    console = Notices(Telling(error_format=_error_format(arguments)))
+    console = Console(ConsoleOptions(error_format=_error_format(arguments)))
     for each in fault.faults if isinstance(fault, Problems) else [fault]:
         console.error(each)
     return fault.status
@@ -103,10 +103,10 @@ def _command(arguments: Sequence[str]) -> int:
     except click.UsageError as error:
         raise _usage_fault(error, arguments) from error
     except BrokenPipe as error:
-        raise ReaderGone from error
+        raise OutputClosed from error
     except OSError as error:
         if error.errno == errno.EPIPE:
-            raise ReaderGone from error
+            raise OutputClosed from error
         if error.errno in _WRITE_ERRNOS:
             raise CannotWrite(f"cannot write: {reason(error)}", place="stdout") from error
         raise
@@ -124,7 +124,7 @@ def _print_version() -> int:
         _stdout().write(f"chatpipe {__version__}\n")
         return _flush(0)
     except BrokenPipeError as error:
-        raise ReaderGone from error
+        raise OutputClosed from error
     except OSError as error:
         from chatpipe.errors import CannotWrite, reason
 
@@ -214,4 +214,4 @@ def _show_traceback(error: Exception) -> None:
 
     from chatpipe.system import console as notices
 
-    notices.write(notices.hidden("".join(traceback.format_exception(error))).encode("utf-8", "replace"))
+    notices.write(notices.mask_secrets("".join(traceback.format_exception(error))).encode("utf-8", "replace"))

@@ -491,13 +491,13 @@ def test_shards_of_a_recipe_are_gathered(
 
 MEMORY = """
 import sys
-from chatpipe.batch import fingerprint
+from chatpipe.batch.journal import fingerprint
 from chatpipe.batch.journal.journal import Journal
 from chatpipe.batch.items import Item
-from chatpipe.options.run import Resuming
-from chatpipe.batch.journal.answers import Recorded
+from chatpipe.options.run import ResumeOptions
+from chatpipe.batch.journal.answers import AnswerIndex
 from chatpipe.batch.result import Outcome, Result
-from chatpipe.batch.journal.store import Store
+from chatpipe.batch.journal.store import RunStore
 from chatpipe.errors import Status
 
 LINES = 200_000
@@ -505,8 +505,8 @@ ABOUT = '"chatpipe":{"line":1,"outcome":"ok","fingerprint":"%s","attempts":1,"la
 LINE = '{"id":"","custom_id":"1","response":{"body":{}},"error":null,' + ABOUT + '}'
 
 def answered(number):
-    digest = fingerprint.digest({"p": number})
-    return (LINE % fingerprint.mix(digest, "u", 1)).encode()
+    digest = fingerprint.body_digest({"p": number})
+    return (LINE % fingerprint.fingerprint_of(digest, "u", 1)).encode()
 
 recorded_lines = int(sys.argv[1])
 with open("out", "wb") as file:
@@ -514,19 +514,19 @@ with open("out", "wb") as file:
         file.write(answered(number) + b"\\n")
 journal = Journal("journal", clock=lambda: 0.0)
 before = resident()
-recorded = Recorded(out="out", journal=journal)
-store = Store(
-    Resuming(), base_url="u", journal=journal, recorded=recorded, by_id=None,
+recorded = AnswerIndex(out="out", journal=journal)
+store = RunStore(
+    ResumeOptions(), base_url="u", journal=journal, recorded=recorded, by_id=None,
     dedupe=True, keeps_order=True, keeps_all=False, is_shard=False,
 )
 for number in range(LINES):
     item = Item(number + 1, "1", {"p": number})
     name = store.fingerprint(item)
-    found = store.answer(item, name)
+    found = store.find_answer(item, name)
     assert (found is not None) == (number < recorded_lines)
     line = found.line if found else answered(number)
     latency_s = None if found else 0.5
-    store.keep(number, Result(item, Outcome.ok, line, None, True, Status.OK, 1, latency_s, None, name))
+    store.record(number, Result(item, Outcome.ok, line, None, True, Status.OK, 1, latency_s, None, name))
 print((resident() - before) / LINES)
 """
 

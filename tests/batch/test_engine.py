@@ -12,13 +12,13 @@ import pytest
 
 from chatpipe.batch.engine import Engine, Stop
 from chatpipe.batch.items import Item
-from chatpipe.batch.journal.answers import Found
-from chatpipe.batch.result import Maker, Result
+from chatpipe.batch.journal.answers import RecordedAnswer
+from chatpipe.batch.result import Result, ResultBuilder
 from chatpipe.errors import BadInput, CannotWrite, ChatpipeError, Interrupted, MissingInput
 from chatpipe.wire.answer import Answer
 from parametrize import cases
 
-MAKER = Maker(frozenset(), calls_are_final=False)
+MAKER = ResultBuilder(frozenset(), calls_are_final=False)
 BAD = "bad"  # a line that is no request
 STORED = "stored"  # what a line that was answered before begins with
 
@@ -86,10 +86,10 @@ class Run:
     def fingerprint(self, item: Item) -> str:
         return item.custom_id
 
-    def answer(self, item: Item, fingerprint: str) -> Found | None:
-        return Found(b"{}", "ok", 0) if item.custom_id.startswith(STORED) else None
+    def find_answer(self, item: Item, fingerprint: str) -> RecordedAnswer | None:
+        return RecordedAnswer(b"{}", "ok", 0) if item.custom_id.startswith(STORED) else None
 
-    def keep(self, number: int, result: Result) -> None:
+    def record(self, number: int, result: Result) -> None:
         self.kept.append(number)
 
     # Course

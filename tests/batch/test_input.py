@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from chatpipe.batch.input import Intake
+from chatpipe.batch.input import RunInput
 from chatpipe.batch.items import Item
 from chatpipe.errors import BadInput, MissingInput
 from chatpipe.inputs import lines as feed
-from chatpipe.inputs.delimited import CsvRecords
-from chatpipe.inputs.lines import Lines
+from chatpipe.inputs.delimited import CsvDecoder
+from chatpipe.inputs.lines import LineReader
 from chatpipe.inputs.place import Source
-from chatpipe.inputs.rows import CellRows
-from chatpipe.options.output import Telling
-from chatpipe.options.run import Feeding
-from chatpipe.system.console import Notices
+from chatpipe.inputs.rows import CellRowDecoder
+from chatpipe.options.output import ConsoleOptions
+from chatpipe.options.run import InputOptions
+from chatpipe.system.console import Console
 
 DATA = b"one\r\n\ntwo\nthree"
 SOURCES = [
@@ -47,23 +47,25 @@ def opened(folder: Path, data: bytes) -> int:
 
 
 @pytest.fixture(params=["pipe", "file"])
-def source(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[bytes], Lines]:
-    def lines(data: bytes) -> Lines:
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[bytes], LineReader]:
+    def lines(data: bytes) -> LineReader:
         descriptor = piped(data) if request.param == "pipe" else opened(tmp_path, data)
         request.addfinalizer(lambda: os.close(descriptor))
-        return Lines(descriptor, "in")
+        return LineReader(descriptor, "in")
 
     return lines
 
 
-async def rest(lines: Lines) -> list[Source]:
+async def rest(lines: LineReader) -> list[Source]:
     return [line async for line in lines]
 
 
 @pytest.mark.parametrize("ahead", range(6))
-def test_lines_are_the_same_however_many_are_read_ahead(source: Callable[[bytes], Lines], ahead: int) -> None:
+def test_lines_are_the_same_however_many_are_read_ahead(
+    source: Callable[[bytes], LineReader], ahead: int
+) -> None:
     lines = source(DATA)
-    before = [lines.next() for _ in range(ahead)]
+    before = [lines.read_line() for _ in range(ahead)]
     assert before[:4] == SOURCES[:ahead]
     assert before[4:] == [None] * (ahead - 4)
     assert asyncio.run(rest(lines)) == SOURCES[ahead:]
@@ -78,13 +80,13 @@ TORTURE = (
 
 @pytest.mark.parametrize("size", [*range(1, 20), 1 << 16])
 def test_a_table_is_the_same_in_blocks_of_any_size(
-    source: Callable[[bytes], Lines], size: int, monkeypatch: pytest.MonkeyPatch
+    source: Callable[[bytes], LineReader], size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "_BLOCK_BYTES", size)
     lines = source(TORTURE)
-    table = CellRows(CsvRecords())
-    rows = [table.row(line) for line in asyncio.run(rest(lines))]
-    found = [row for row in [*rows, table.end()] if row is not None]
+    table = CellRowDecoder(CsvDecoder())
+    rows = [table.feed(line) for line in asyncio.run(rest(lines))]
+    found = [row for row in [*rows, table.finish()] if row is not None]
     assert table.columns == ("id", 'a "b"')
     assert [(row.source.line, tuple(row.fields.values()), row.fault is None) for row in found] == [
         (2, ("1", 'x\r\ny,"z"'), True),
@@ -96,9 +98,9 @@ def test_a_table_is_the_same_in_blocks_of_any_size(
     ]
 
 
-def test_an_empty_input_has_no_line(source: Callable[[bytes], Lines]) -> None:
+def test_an_empty_input_has_no_line(source: Callable[[bytes], LineReader]) -> None:
     lines = source(b"")
-    assert lines.next() is None
+    assert lines.read_line() is None
     assert asyncio.run(rest(lines)) == []
 
 
@@ -108,7 +110,7 @@ def test_a_descriptor_that_does_not_block_is_waited_for_all_the_same() -> None:
     writer = threading.Timer(0.05, os.write, (write, b"one\n"))
     writer.start()
     try:
-        assert Lines(read, "in").next() == Source("in", b"one")
+        assert LineReader(read, "in").read_line() == Source("in", b"one")
     finally:
         writer.join()
         os.close(read)
@@ -119,7 +121,7 @@ def test_an_unreadable_input_is_missing(tmp_path: Path) -> None:
     descriptor = os.open(tmp_path, os.O_RDONLY)
     try:
         with pytest.raises(MissingInput, match="cannot read 'in': is a directory"):
-            Lines(descriptor, "in").next()
+            LineReader(descriptor, "in").read_line()
     finally:
         os.close(descriptor)
 
@@ -132,7 +134,7 @@ class Words:
         self.ended = 0
 
     @property
-    def wants_head(self) -> bool:
+    def needs_head(self) -> bool:
         return self.header is None
 
     def item(self, source: Source) -> Item | None:
@@ -144,40 +146,42 @@ class Words:
             return None
         return Item(source.line, f"{self.header}-{text}", {}) if text else None
 
-    def end(self) -> Item | None:
+    def finish(self) -> Item | None:
         self.ended += 1
         return Item(99, "end", {}) if self.header is not None else None
 
 
-def items(intake: Intake) -> list[tuple[str, bool]]:
+def items(intake: RunInput) -> list[tuple[str, bool]]:
     async def collected() -> list[tuple[str, bool]]:
         return [(item.custom_id, item.is_ours) async for item in intake.items()]
 
     return asyncio.run(collected())
 
 
-def test_the_head_is_read_before_anything_else(source: Callable[[bytes], Lines]) -> None:
+def test_the_head_is_read_before_anything_else(source: Callable[[bytes], LineReader]) -> None:
     reader = Words()
-    intake = Intake(source(DATA), reader, Feeding(), Notices(Telling()))
+    intake = RunInput(source(DATA), reader, InputOptions(), Console(ConsoleOptions()))
     intake.read_head()
     assert (reader.header, reader.ended) == ("one", 0)
     assert items(intake) == [("one-two", True), ("one-three", True), ("end", True)]
 
 
-def test_a_head_that_is_refused_is_raised_at_once(source: Callable[[bytes], Lines]) -> None:
-    intake = Intake(source(b"refuse\nx\n"), Words(), Feeding(), Notices(Telling()))
+def test_a_head_that_is_refused_is_raised_at_once(source: Callable[[bytes], LineReader]) -> None:
+    intake = RunInput(source(b"refuse\nx\n"), Words(), InputOptions(), Console(ConsoleOptions()))
     with pytest.raises(BadInput):
         intake.read_head()
 
 
-def test_the_reader_learns_that_an_empty_input_has_ended(source: Callable[[bytes], Lines]) -> None:
+def test_the_reader_learns_that_an_empty_input_has_ended(source: Callable[[bytes], LineReader]) -> None:
     reader = Words()
-    intake = Intake(source(b""), reader, Feeding(), Notices(Telling()))
+    intake = RunInput(source(b""), reader, InputOptions(), Console(ConsoleOptions()))
     intake.read_head()
     assert reader.ended == 1
 
 
-def test_shards_and_limits(source: Callable[[bytes], Lines]) -> None:
-    intake = Intake(source(b"h\na\nb\nc\nd\n"), Words(), Feeding(shard=(2, 2), limit=2), Notices(Telling()))
+def test_shards_and_limits(source: Callable[[bytes], LineReader]) -> None:
+    intake = RunInput(
+        source(b"h\na\nb\nc\nd\n"), Words(), InputOptions(shard=(2, 2), limit=2), Console(ConsoleOptions())
+    )
     intake.read_head()
     assert items(intake) == [("h-a", True), ("h-b", False), ("h-c", True)]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chatpipe.batch.items import Item, Requests, Template, in_shard
+from chatpipe.batch.items import Item, LineTemplate, RequestReader, in_shard
 from chatpipe.inputs.place import Source
 from parametrize import cases
 
@@ -23,12 +23,12 @@ def reader(
     strict: bool = False,
     unchecked: bool = False,
     override: bool = False,
-) -> Requests:
-    made = Template({"model": "m"} if template is None else template, override=override)
-    return Requests(made, plain=plain, strict=strict, unchecked=unchecked)
+) -> RequestReader:
+    made = LineTemplate({"model": "m"} if template is None else template, override=override)
+    return RequestReader(made, plain=plain, strict=strict, unchecked=unchecked)
 
 
-def read(data: bytes, using: Requests | None = None) -> Item:
+def read(data: bytes, using: RequestReader | None = None) -> Item:
     item = (using or reader()).item(Source("in.jsonl", data, 3))
     assert item is not None
     return item
@@ -72,7 +72,7 @@ SYSTEM, DEVELOPER = "system:S", "developer:D"
     },
 )
 def test_messages_of_options_and_line(options: list[str], line: list[str], expected: list[str]) -> None:
-    template = Template({"messages": said(*options)})
+    template = LineTemplate({"messages": said(*options)})
     assert template.apply({"messages": said(*line)}) == {"messages": said(*expected)}
 
 
@@ -92,7 +92,7 @@ def test_messages_of_options_and_line(options: list[str], line: list[str], expec
 def test_override_lets_the_options_messages_win(
     options: list[str], line: list[str], expected: list[str]
 ) -> None:
-    template = Template({"messages": said(*options)}, override=True)
+    template = LineTemplate({"messages": said(*options)}, override=True)
     assert template.apply({"messages": said(*line)}) == {"messages": said(*expected)}
 
 
@@ -105,12 +105,12 @@ def test_override_lets_the_options_messages_win(
 )
 def test_fields_of_options_and_line(override: bool, expected: dict[str, Any]) -> None:
     """A null is a value like another."""
-    template = Template({"model": "m", "temperature": 0.5, "seed": 2}, override=override)
+    template = LineTemplate({"model": "m", "temperature": 0.5, "seed": 2}, override=override)
     assert template.apply({"model": "own", "n": 1, "temperature": None}) == expected
 
 
 def test_a_line_does_not_change_the_next_one() -> None:
-    template = Template({"messages": said(SYSTEM)})
+    template = LineTemplate({"messages": said(SYSTEM)})
     line = {"messages": said("user:q")}
     first = template.apply(line)
     first["messages"].append({"role": "user", "content": "more"})
@@ -121,7 +121,7 @@ def test_a_line_does_not_change_the_next_one() -> None:
 
 @pytest.mark.parametrize("messages", [None, "text", {"role": "user"}, 7])
 def test_messages_that_are_no_array_are_left_to_the_check(messages: object) -> None:
-    assert Template({"messages": said(SYSTEM)}).apply({"messages": messages}) == {"messages": messages}
+    assert LineTemplate({"messages": said(SYSTEM)}).apply({"messages": messages}) == {"messages": messages}
 
 
 # Reader

@@ -360,13 +360,13 @@ def test_a_failed_row_of_a_table_is_reported_and_its_cell_is_empty(tmp_path: Pat
     stdin = b"t,n\na,1\nbad,2\nragged\nb,3,4\n"
     done = map_("{{t}}", "--csv", "--errors", "errors", stdin=stdin, cwd=tmp_path)
     assert (done.status, done.stdout) == (1, b"t,n,answer\na,1,A\nbad,2,\nragged,,\nb,3,\n")
-    told = done.stderr.splitlines()
-    assert told[:3] == [
+    console = done.stderr.splitlines()
+    assert console[:3] == [
         f"chatpipe: <stdin>:3: 500 from '{done.server.url}/chat/completions': broken".encode(),
         b"chatpipe: <stdin>:4: 1 cell, where there are 2 columns",
         b"chatpipe: <stdin>:5: 3 cells, where there are 2 columns",
     ]
-    assert len(told) == 4
+    assert len(console) == 4
     failed = records(tmp_path / "errors")
     assert [each["chatpipe"]["line"] for each in failed] == [3, 4, 5]
     assert len(done.requests) == 2
@@ -374,11 +374,11 @@ def test_a_failed_row_of_a_table_is_reported_and_its_cell_is_empty(tmp_path: Pat
 
 def test_only_the_first_failures_of_a_table_are_reported() -> None:
     done = echoed("{{a}}", "--csv", stdin=b"a\n" + b"1,2\n" * 25)
-    told = done.stderr.splitlines()
-    assert len(told) == 12
-    assert told[9].startswith(b"chatpipe: <stdin>:11: ")
-    assert told[10] == b"chatpipe: there are more like these: --errors FILE has them all"
-    assert told[11].startswith(b"chatpipe: 25 of 25 lines failed")
+    console = done.stderr.splitlines()
+    assert len(console) == 12
+    assert console[9].startswith(b"chatpipe: <stdin>:11: ")
+    assert console[10] == b"chatpipe: there are more like these: --errors FILE has them all"
+    assert console[11].startswith(b"chatpipe: 25 of 25 lines failed")
 
 
 def test_requests_are_written_not_sent_and_bad_rows_are_reported() -> None:

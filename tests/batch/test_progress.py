@@ -10,11 +10,11 @@ import pytest
 
 from chatpipe.batch import bar
 from chatpipe.batch.items import Item
-from chatpipe.batch.progress import Progress, Watch
+from chatpipe.batch.progress import Progress, ProgressOptions
 from chatpipe.batch.tally import Tally, Usage
-from chatpipe.options.output import Telling
+from chatpipe.options.output import ConsoleOptions
 from chatpipe.system import console
-from chatpipe.system.console import Notices
+from chatpipe.system.console import Console
 from parametrize import cases
 
 
@@ -54,13 +54,13 @@ def tally(finished: int, failed: int = 0, tokens: int = 0) -> Tally:
 )
 def test_the_line_of_the_bar(counts: Tally, total: float | None, speed: float, expected: str) -> None:
     width = 75 if total is not None else 80
-    assert bar.line(counts, total=total, elapsed_s=65.0, speed=speed, width=width) == expected
+    assert bar.format_bar(counts, total=total, elapsed_s=65.0, speed=speed, width=width) == expected
 
 
 @pytest.mark.parametrize("total", [None, 1000.0], ids=["pipe", "file"])
 @pytest.mark.parametrize("width", [1, 10, 19, 40])
 def test_line_is_never_wider_than_the_terminal(width: int, total: float | None) -> None:
-    text = bar.line(tally(412, 3, 10**6), total=total, elapsed_s=65.0, speed=35.0, width=width)
+    text = bar.format_bar(tally(412, 3, 10**6), total=total, elapsed_s=65.0, speed=35.0, width=width)
     assert len(text) <= width
     assert "chatpipe: ".startswith(text[:10])
 
@@ -70,7 +70,7 @@ def test_line_is_never_wider_than_the_terminal(width: int, total: float | None) 
     [(350.4, "350/s"), (35.0, "35/s"), (1.0, "1.0/s"), (0.5, "30/min"), (0.02, "1.2/min"), (0.01, "36/h")],
 )
 def test_speed_in_a_unit_that_people_can_read(speed: float, expected: str) -> None:
-    assert bar.per_time(speed) == expected
+    assert bar.format_speed(speed) == expected
 
 
 def test_speed_is_that_of_late() -> None:
@@ -111,11 +111,11 @@ def test_share_of_what_will_be_an_item(
     items: list[Item], limit: int | None, share: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Of 100 lines some are read, and two items are finished."""
-    watch = Watch("bar", every_s=60, lines=100, limit=limit)
+    watch = ProgressOptions("bar", every_s=60, lines=100, limit=limit)
     progress = Progress(watch, tally(2), time.monotonic() - 1)
 
     async def run() -> None:
-        async for _ in progress.following(_each(items)):
+        async for _ in progress.count_items(_each(items)):
             pass
         ticking = asyncio.create_task(progress.tick())
         await asyncio.sleep(0.3)
@@ -126,30 +126,34 @@ def test_share_of_what_will_be_an_item(
 
 
 @pytest.fixture
-def shown() -> Iterator[bar.Bar]:
-    it = bar.Bar(80)
+def shown() -> Iterator[bar.ProgressBar]:
+    it = bar.ProgressBar(80)
     it.open()
     yield it
     it.close()
 
 
-def test_a_notice_takes_the_place_of_the_bar(shown: bar.Bar, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_notice_takes_the_place_of_the_bar(
+    shown: bar.ProgressBar, capfd: pytest.CaptureFixture[str]
+) -> None:
     shown.draw("abc")
-    Notices(Telling()).note("x")
+    Console(ConsoleOptions()).note("x")
     shown.draw("abc")
     assert capfd.readouterr().err == "\rabc\r   \rchatpipe: x\n\rabc"
 
 
-def test_a_notice_is_one_write(shown: bar.Bar, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_notice_is_one_write(shown: bar.ProgressBar, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[bytes] = []
-    monkeypatch.setattr(console, "put", written.append)
+    monkeypatch.setattr(console, "write_raw", written.append)
     shown.draw("abc")
-    Notices(Telling()).note("x")
-    Notices(Telling()).note("y")
+    Console(ConsoleOptions()).note("x")
+    Console(ConsoleOptions()).note("y")
     assert written == [b"\rabc", b"\r   \rchatpipe: x\n", b"chatpipe: y\n"]
 
 
-def test_the_bar_is_written_where_it_changes_only(shown: bar.Bar, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_bar_is_written_where_it_changes_only(
+    shown: bar.ProgressBar, capfd: pytest.CaptureFixture[str]
+) -> None:
     for text in ("abc", "abc", "d", "d", "ef"):
         shown.draw(text)
     shown.wipe()
@@ -158,9 +162,9 @@ def test_the_bar_is_written_where_it_changes_only(shown: bar.Bar, capfd: pytest.
 
 
 def test_a_closed_bar_is_out_of_the_way(capfd: pytest.CaptureFixture[str]) -> None:
-    it = bar.Bar(80)
+    it = bar.ProgressBar(80)
     it.open()
     it.draw("abc")
     it.close()
-    Notices(Telling()).note("x")
+    Console(ConsoleOptions()).note("x")
     assert capfd.readouterr().err == "\rabc\r   \rchatpipe: x\n"

@@ -758,11 +758,11 @@ def test_the_report_counts(tmp_path: Path) -> None:
 
 def test_progress_is_json_on_stderr() -> None:
     done = batch("-j1", "--progress", "json", stdin=many(3), handler=paused(0.5))
-    told = records(done.stderr)
+    console = records(done.stderr)
     assert done.status == 0
-    assert [each["lines"] for each in told] == sorted(each["lines"] for each in told)
-    assert len(told) >= 2
-    assert told[-1]["lines"] == told[-1]["good"] == 3
+    assert [each["lines"] for each in console] == sorted(each["lines"] for each in console)
+    assert len(console) >= 2
+    assert console[-1]["lines"] == console[-1]["good"] == 3
 
 
 @cases("options", {"quiet": ["-q"], "not quiet, no terminal": []})

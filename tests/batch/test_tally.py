@@ -10,15 +10,15 @@ import pytest
 
 from chatpipe.batch.items import Item
 from chatpipe.batch.result import Outcome, Result
-from chatpipe.batch.stop import Budget, BudgetReached, Course
+from chatpipe.batch.stop import Budget, BudgetReached, StopRules
 from chatpipe.batch.tally import Histogram, Tally, Usage, usage_of
 from chatpipe.errors import BadConfiguration, ChatpipeError, MissingInput, NoAccess, Status, TryLater
 from chatpipe.limits import prices
-from chatpipe.limits.concurrency import Capacity
-from chatpipe.limits.prices import Price
-from chatpipe.limits.rate import Pace
-from chatpipe.limits.tokens import Estimator, answer_limits
-from chatpipe.options.run import Halt
+from chatpipe.limits.concurrency import ConcurrencyLimit
+from chatpipe.limits.prices import ModelPrice
+from chatpipe.limits.rate import RateLimiter
+from chatpipe.limits.tokens import TokenEstimator, answer_limits
+from chatpipe.options.run import HaltRule
 from parametrize import cases
 
 ITEM = Item(1, "line-1", {"model": "m", "messages": []})
@@ -152,8 +152,8 @@ def test_a_tally_counts_outcomes_failures_tries_and_tokens() -> None:
 def test_an_unsent_line_after_some_turns_counts_no_retry() -> None:
     tally = Tally()
     used = {"prompt_tokens": 3, "completion_tokens": 1}
-    tally.add(bad(Outcome.unsent, Status.BUDGET, tries=2)._replace(earlier=(used, used)))
-    tally.add(bad(Outcome.http, tries=3)._replace(earlier=(used,)))
+    tally.add(bad(Outcome.unsent, Status.BUDGET, tries=2)._replace(earlier_usage=(used, used)))
+    tally.add(bad(Outcome.http, tries=3)._replace(earlier_usage=(used,)))
     assert (tally.retries, tally.spent.total) == (1, 12)
 
 
@@ -237,7 +237,7 @@ def test_an_unsent_line_is_no_request() -> None:
 def test_prices_are_per_million_tokens(tmp_path: Path) -> None:
     file = tmp_path / "prices.toml"
     file.write_text('["gpt-4o"]\ninput = 2.5\ncached_input = 1.25\noutput = 10\n[m]\ninput = 1\noutput = 0\n')
-    table = prices.load(str(file))
+    table = prices.load_prices(str(file))
 
     assert table == {"gpt-4o": (2.5, 1.25, 10.0), "m": (1.0, 1.0, 0.0)}
     # 1,000 fresh and 3,000 cached tokens in, 500 out
@@ -261,19 +261,19 @@ def test_prices_that_are_none_are_refused(text: str, words: str, tmp_path: Path)
     file = tmp_path / "prices.toml"
     file.write_text(text)
     with pytest.raises(BadConfiguration) as caught:
-        prices.load(str(file))
+        prices.load_prices(str(file))
     assert words in str(caught.value)
 
 
 def test_prices_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(MissingInput):
-        prices.load(str(tmp_path / "none.toml"))
+        prices.load_prices(str(tmp_path / "none.toml"))
 
 
 @pytest.mark.parametrize("model", ["other", None, 7, ["m"]])
 def test_an_unknown_model_is_never_free(model: object) -> None:
     with pytest.raises(BadConfiguration):
-        prices.price_of({"m": Price(1, 1, 1)}, model)
+        prices.price_of({"m": ModelPrice(1, 1, 1)}, model)
 
 
 # The budget
@@ -283,7 +283,7 @@ MILLION = 1_000_000
 
 def budget(tokens: int | None = None, cost: float | None = None) -> Budget:
     """An estimate by it is a token for four bytes of body, and max_tokens."""
-    return Budget(tokens, cost, {"m": Price(MILLION, MILLION, 2 * MILLION)}, Estimator())
+    return Budget(tokens, cost, {"m": ModelPrice(MILLION, MILLION, 2 * MILLION)}, TokenEstimator())
 
 
 def line(number: int, max_tokens: int = 2) -> Item:
@@ -340,15 +340,18 @@ def test_a_budget_of_money() -> None:
     },
 )
 def test_a_recorded_answer_costs_no_less_than_it_did(model: object, cost: float) -> None:
-    table = {"m": Price(MILLION, MILLION, 2 * MILLION), "mini": Price(10 * MILLION, 0, 20 * MILLION)}
-    limited = Budget(None, 100, table, Estimator())
+    table = {
+        "m": ModelPrice(MILLION, MILLION, 2 * MILLION),
+        "mini": ModelPrice(10 * MILLION, 0, 20 * MILLION),
+    }
+    limited = Budget(None, 100, table, TokenEstimator())
     limited.spend(Usage(3, 0, 1, 4), model)
     assert limited.spent_cost == cost
 
 
 def test_turns_before_a_failure_were_paid_for() -> None:
     limited = budget(cost=100)
-    failed = good(None, item=line(1))._replace(earlier=({"prompt_tokens": 3, "completion_tokens": 1},))
+    failed = good(None, item=line(1))._replace(earlier_usage=({"prompt_tokens": 3, "completion_tokens": 1},))
     limited.settle(failed)
     assert limited.spent_cost == 5
 
@@ -356,7 +359,7 @@ def test_turns_before_a_failure_were_paid_for() -> None:
 def turn(number: int, usage: Usage, limited: Budget, size: int = 0) -> ChatpipeError | None:
     """A further turn of a line, whose body has `size` more tokens."""
     item = line(number)
-    return limited.again(item._replace(body={**(item.body or {}), "x": "y" * (4 + 4 * size)}), usage)
+    return limited.reserve_turn(item._replace(body={**(item.body or {}), "x": "y" * (4 + 4 * size)}), usage)
 
 
 def test_without_a_budget_there_is_always_another_turn() -> None:
@@ -370,7 +373,7 @@ def test_the_turns_before_are_spent_and_the_next_one_is_set_aside() -> None:
     assert limited.spent_tokens == 10
     assert limited.reserve(line(2)) is not None
     assert limited.reserve(line(2, max_tokens=0)) is not None
-    limited.settle(good(spending(9, 1), item=line(1))._replace(earlier=({"total_tokens": 10},)))
+    limited.settle(good(spending(9, 1), item=line(1))._replace(earlier_usage=({"total_tokens": 10},)))
     assert limited.spent_tokens == 20
     assert limited.reserve(line(2)) is None
 
@@ -385,7 +388,7 @@ def test_no_further_turn_beyond_the_budget_and_what_was_paid_stays_spent() -> No
     assert "13 are spent, and the next turn may take 12" in str(fault)
     assert limited.spent_tokens == 13
     unsent = bad(Outcome.unsent, Status.BUDGET, fault)._replace(item=line(1))
-    limited.settle(unsent._replace(earlier=({"prompt_tokens": 10, "completion_tokens": 3},)))
+    limited.settle(unsent._replace(earlier_usage=({"prompt_tokens": 10, "completion_tokens": 3},)))
     assert limited.spent_tokens == 13
     assert limited.reserve(line(3, max_tokens=1)) is None  # nothing is set aside for line 1 any more
     assert limited.reserve(line(4, max_tokens=0)) is not None
@@ -435,11 +438,13 @@ def test_limits_of_an_answer(body: dict[str, Any], expected: tuple[int | None, i
 # The course
 
 
-def course(halt: Halt | None = None, *, pace: Pace | None = None, max_pause_s: float = 600) -> Course:
-    return Course(Capacity(3), pace or Pace(), max_pause_s, Tally(), halt, budget())
+def course(
+    halt: HaltRule | None = None, *, pace: RateLimiter | None = None, max_pause_s: float = 600
+) -> StopRules:
+    return StopRules(ConcurrencyLimit(3), pace or RateLimiter(), max_pause_s, Tally(), halt, budget())
 
 
-def stops(run: Course, *results: Result) -> list[str]:
+def stops(run: StopRules, *results: Result) -> list[str]:
     """The effect of each result on the run: `on`, `soon` or `now`."""
     said = []
     for result in results:
@@ -490,15 +495,23 @@ def test_other_failures_are_failures_of_a_line() -> None:
 @cases(
     "halt, results, expected",
     {
-        "two, soon": (Halt(False, failures=2), [bad(), good(), bad()], ["on", "on", "soon"]),
-        "one, now": (Halt(True, failures=1), [good(), bad()], ["on", "now"]),
-        "three that are not there": (Halt(True, failures=3), [bad(), bad(), good()], ["on"] * 3),
-        "from the 20th on": (Halt(False, percent=10), [bad()] * 20, ["on"] * 19 + ["soon"]),
-        "two of 21 are less than 10 %": (Halt(False, percent=10), [good()] * 19 + [bad()] * 2, ["on"] * 21),
-        "two of 20 are not": (Halt(False, percent=10), [good()] * 18 + [bad()] * 2, ["on"] * 19 + ["soon"]),
+        "two, soon": (HaltRule(False, failures=2), [bad(), good(), bad()], ["on", "on", "soon"]),
+        "one, now": (HaltRule(True, failures=1), [good(), bad()], ["on", "now"]),
+        "three that are not there": (HaltRule(True, failures=3), [bad(), bad(), good()], ["on"] * 3),
+        "from the 20th on": (HaltRule(False, percent=10), [bad()] * 20, ["on"] * 19 + ["soon"]),
+        "two of 21 are less than 10 %": (
+            HaltRule(False, percent=10),
+            [good()] * 19 + [bad()] * 2,
+            ["on"] * 21,
+        ),
+        "two of 20 are not": (
+            HaltRule(False, percent=10),
+            [good()] * 18 + [bad()] * 2,
+            ["on"] * 19 + ["soon"],
+        ),
     },
 )
-def test_halt_rules(halt: Halt, results: list[Result], expected: list[str]) -> None:
+def test_halt_rules(halt: HaltRule, results: list[Result], expected: list[str]) -> None:
     assert stops(course(halt), *results) == expected
 
 
@@ -509,7 +522,7 @@ def test_a_line_that_may_not_go_on_ends_the_run() -> None:
 
 def test_arrived_results_steer_the_run_and_delivered_ones_are_counted() -> None:
     tally = Tally()
-    run = Course(Capacity(3), Pace(), 600, tally, Halt(False, failures=2), budget())
+    run = StopRules(ConcurrencyLimit(3), RateLimiter(), 600, tally, HaltRule(False, failures=2), budget())
     assert stops(run, bad(), bad()) == ["on", "soon"]
     assert tally.finished == 0
     run.handed_on(bad())
@@ -518,7 +531,7 @@ def test_arrived_results_steer_the_run_and_delivered_ones_are_counted() -> None:
 
 @cases("pause_s, expected", {"beyond": ("700", "soon"), "within": ("500", "on")})
 def test_pauses_beyond_the_longest_end_a_run(pause_s: str, expected: str) -> None:
-    pace = Pace()
-    pace.hear({"retry-after": pause_s}, 429, 0.0, 0.0)
+    pace = RateLimiter()
+    pace.observe_reply({"retry-after": pause_s}, 429, 0.0, 0.0)
     busy = bad(status=Status.TRY_LATER, fault=TryLater("busy", http_status=429))
     assert stops(course(pace=pace), busy) == [expected]

@@ -178,15 +178,17 @@ CSV = b"q\n" + b"".join(b"q%d\n" % number for number in range(6)) + b"bad\n" + b
         "json": ("json", '{"error":{"status":65,"type":"bad_input","message":"400 from '),
     },
 )
-def test_a_notice_during_the_run_has_a_line_of_its_own(format: str, told: str, ends: tuple[int, int]) -> None:
+def test_a_notice_during_the_run_has_a_line_of_its_own(
+    format: str, console: str, ends: tuple[int, int]
+) -> None:
     """And the bar comes again after it."""
     arguments = ("{{q}}", "--csv", "--error-format", format)
     done = shown(ends, *arguments, name="map", stdin=CSV)
     seen = screen(done.terminal)
     assert done.status == 1
     assert len(seen) == 2
-    assert seen[0].startswith(told)
-    before, _, after = done.terminal.partition(told)
+    assert seen[0].startswith(console)
+    before, _, after = done.terminal.partition(console)
     assert states(before)
     assert states(after)
 
@@ -258,20 +260,20 @@ def test_json_progress_is_whole_lines_on_a_terminal(ends: tuple[int, int]) -> No
 
 def test_a_notice_at_the_end_has_a_line_of_its_own(ends: tuple[int, int]) -> None:
     done = shown(ends, stdin=questions(LINES) + b"{\n")
-    before, failed, told = done.terminal.partition("chatpipe: 1 of 13 lines failed")
+    before, failed, console = done.terminal.partition("chatpipe: 1 of 13 lines failed")
     assert done.status == 1
     assert failed
-    assert told.count("\n") == 1
-    assert told.endswith("\r\n")
+    assert console.count("\n") == 1
+    assert console.endswith("\r\n")
     assert before.endswith(" \r")  # the bar was wiped first
 
 
 def test_a_run_that_stops_wipes_the_bar(ends: tuple[int, int]) -> None:
     done = shown(ends, stdin=b'"no key"\n')
     assert states(done.terminal)
-    (told,) = screen(done.terminal)
-    assert told.startswith("chatpipe: ")
-    assert "who are you" in told
+    (console,) = screen(done.terminal)
+    assert console.startswith("chatpipe: ")
+    assert "who are you" in console
 
 
 def test_a_run_whose_reader_leaves_wipes_the_bar(ends: tuple[int, int]) -> None:
@@ -338,10 +340,10 @@ def test_ctrl_c_wipes_the_bar_and_says_how_to_go_on(ends: tuple[int, int]) -> No
             process.send_signal(signal.SIGINT)
             said = _rest(ours).decode()
             assert process.wait(timeout=10) == -signal.SIGINT
-    bar, _, told = said.rpartition("\r\n")[0].rpartition("\r")
+    bar, _, console = said.rpartition("\r\n")[0].rpartition("\r")
     assert bar.rpartition("\r")[2].strip() == ""
-    assert told.startswith("chatpipe: interrupted after ")
-    assert told.endswith(" lines: with -o FILE or --journal FILE the next run goes on")
+    assert console.startswith("chatpipe: interrupted after ")
+    assert console.endswith(" lines: with -o FILE or --journal FILE the next run goes on")
 
 
 def test_texts_are_escaped_on_a_terminal_and_only_there(ends: tuple[int, int]) -> None:

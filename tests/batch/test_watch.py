@@ -10,17 +10,19 @@ from pathlib import Path
 import pytest
 
 from chatpipe.batch import watch as watching
-from chatpipe.batch.progress import Watch
-from chatpipe.options.output import Telling
-from chatpipe.system.console import Notices
+from chatpipe.batch.progress import ProgressOptions
+from chatpipe.options.output import ConsoleOptions
+from chatpipe.system.console import Console
 from parametrize import cases
 
 MIB = 1 << 20
-LOUD = Telling()
+LOUD = ConsoleOptions()
 
 
-def watch(file: str, *, telling: Telling = LOUD, asked: str | None = "bar") -> Watch:
-    return watching.watch(asked, Notices(telling), {}, file=file, output="-", errors=None, limit=None)
+def watch(file: str, *, telling: ConsoleOptions = LOUD, asked: str | None = "bar") -> ProgressOptions:
+    return watching.progress_options(
+        asked, Console(telling), {}, file=file, output="-", errors=None, limit=None
+    )
 
 
 @cases(
@@ -64,12 +66,13 @@ def test_the_rest_of_stdin_is_counted_and_not_consumed(tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(b"a\nb\nc\n")
     code = (
         "import os\n"
-        "from chatpipe.local import watching\n"
-        "from chatpipe.system.console import Notices\n"
-        "from chatpipe.options.output import Telling\n"
+        "from chatpipe.batch import watch\n"
+        "from chatpipe.system.console import Console\n"
+        "from chatpipe.options.output import ConsoleOptions\n"
         "os.read(0, 2)\n"
-        "print(watching.watch('bar', Notices(Telling()), {}, file='-', output='-', errors=None, limit=None)"
-        ".lines, os.read(0, 9))\n"
+        "console = Console(ConsoleOptions())\n"
+        "made = watch.progress_options('bar', console, {}, file='-', output='-', errors=None, limit=None)\n"
+        "print(made.lines, os.read(0, 9))\n"
     )
     with (tmp_path / "in").open("rb") as stdin:
         done = subprocess.run([sys.executable, "-c", code], stdin=stdin, capture_output=True, check=True)
@@ -83,4 +86,4 @@ def test_without_a_bar_nothing_is_counted(asked: str | None, tmp_path: Path) -> 
 
 
 def test_quiet_has_none(tmp_path: Path) -> None:
-    assert watch("-", telling=Telling(quiet=True)) == Watch("none")
+    assert watch("-", telling=ConsoleOptions(quiet=True)) == ProgressOptions("none")

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import firehose  # type: ignore[import-not-found]  # beside this file: it runs as a script
 
-from chatpipe.options.output import Printing
-from chatpipe.output.text import Text
+from chatpipe.options.output import FormatOptions
+from chatpipe.output.text import TextWriter
 from chatpipe.response import chunks, sse
 from chatpipe.response.assemble import Assembly
 from chatpipe.system.descriptor import Stdout
@@ -61,12 +61,12 @@ def _bodies(reads: list[bytes]) -> list[bytes]:
     bodies = []
     for data in reads:
         reply.feed(data)
-        bodies.append(reply.take())
+        bodies.append(reply.take_body())
     return bodies
 
 
 def _decoded(bodies: list[bytes]) -> int:
-    decoder = sse.Decoder()
+    decoder = sse.EventDecoder()
     return sum(len(decoder.feed(body)) for body in bodies)
 
 
@@ -77,8 +77,10 @@ def _assembled(parsed: list[dict[str, object]]) -> object:
     return assembly.completion()
 
 
-def _text(null: int) -> Text:
-    return Text(Stdout(fd=null), null=False, reasoning=Printing().reasoning, aside=lambda text: None)
+def _text(null: int) -> TextWriter:
+    return TextWriter(
+        Stdout(fd=null), null=False, reasoning=FormatOptions().reasoning, aside=lambda text: None
+    )
 
 
 def _written(payloads: list[bytes], parsed: list[dict[str, object]], null: int) -> None:

@@ -204,14 +204,14 @@ def test_a_forced_choice_holds_for_the_first_turn(agent: Agent, choice: str) -> 
     },
 )
 def test_a_failed_tool_is_reported_to_the_model(
-    agent: Agent, command: str, made: dict[str, Any], told: str, stderr: str
+    agent: Agent, command: str, made: dict[str, Any], console: str, stderr: str
 ) -> None:
     done = agent.ask(
         *("--exec", f"weather={command}", "--exec-timeout", "0.2" if command == "sleep 30" else "20"),
         answers=(calls(made), says("Sorry.")),
     )
     assert done == (0, b"Sorry.\n", f"chatpipe: {stderr}\n".encode())
-    assert agent.sent()[1] == [{"role": "assistant", "tool_calls": [made]}, result("1", told)]
+    assert agent.sent()[1] == [{"role": "assistant", "tool_calls": [made]}, result("1", console)]
 
 
 def test_arguments_that_are_not_json_are_reported_to_the_model(agent: Agent) -> None:
@@ -338,10 +338,10 @@ def test_a_tool_gets_no_key(agent: Agent, source: str) -> None:
     made = calls(call("1", "weather"))
     done = agent.ask("-v", "--exec", "weather=env", *words, answers=(made, says("Fine.")), env=env)
     assert done.status == 0
-    told = agent.sent()[1][1]["content"]
-    assert "HARMLESS=yes" in told
-    assert "sk-secret-1" not in told
-    assert "OPENAI_" not in told
+    console = agent.sent()[1][1]["content"]
+    assert "HARMLESS=yes" in console
+    assert "sk-secret-1" not in console
+    assert "OPENAI_" not in console
     assert b"sk-secret-1" not in done.stderr
 
 

@@ -16,8 +16,14 @@ from typing import Any
 import pytest
 
 from chatpipe.conversation import execute
-from chatpipe.conversation.execute import Stopped, Toolbox, check_commands, check_names, clean_environment
-from chatpipe.conversation.process import Child, Ended
+from chatpipe.conversation.execute import (
+    Toolbox,
+    ToolsStopped,
+    check_commands,
+    check_names,
+    clean_environment,
+)
+from chatpipe.conversation.process import ChildProcess, CommandResult
 from chatpipe.errors import Interrupted, MissingInput, UsageFault
 from parametrize import cases
 
@@ -35,18 +41,18 @@ class Told:
 
 
 @pytest.fixture
-def told() -> Told:
+def console() -> Told:
     return Told()
 
 
 @pytest.fixture
-def toolbox(told: Told) -> Callable[..., Toolbox]:
+def toolbox(console: Told) -> Callable[..., Toolbox]:
     def make(commands: dict[str, list[str]], **more: Any) -> Toolbox:
         given = {
             "timeout_s": 20.0,
             "environ": ENVIRON,
-            "detail": told.details.append,
-            "note": told.notes.append,
+            "detail": console.details.append,
+            "note": console.notes.append,
         }
         return Toolbox(commands, **{**given, **more})
 
@@ -97,12 +103,12 @@ def until(condition: Callable[[], bool], patience: float = 5.0) -> None:
 # What a command gets and gives
 
 
-def test_arguments_on_stdin_result_from_stdout(toolbox: Make, told: Told) -> None:
+def test_arguments_on_stdin_result_from_stdout(toolbox: Make, console: Told) -> None:
     box = toolbox({"f": ["cat"]})
     assert box.run(calling("f", arguments='{"city": "Tromsø"}')) == [
         {"role": "tool", "tool_call_id": "0", "content": '{"city": "Tromsø"}'}
     ]
-    assert told.notes == []
+    assert console.notes == []
 
 
 def test_custom_tool_gets_its_text_and_a_function_call_is_answered_by_name(
@@ -128,9 +134,9 @@ def test_custom_tool_gets_its_text_and_a_function_call_is_answered_by_name(
         "as much as is allowed": ("head -c 1048576 /dev/zero | tr '\\0' x", "x" * 1048576),
     },
 )
-def test_result(toolbox: Make, told: Told, script: str, text: str) -> None:
+def test_result(toolbox: Make, console: Told, script: str, text: str) -> None:
     assert result(toolbox({"f": sh(script)})) == text
-    assert told.notes == []
+    assert console.notes == []
 
 
 def test_no_shell_sees_the_command(toolbox: Make) -> None:
@@ -142,9 +148,9 @@ LONG = '{"a":"' + "x" * 10_000_000 + '"}'
 
 
 @pytest.mark.parametrize("script", ["exit 0", "exec <&-; echo", "head -c 1 >/dev/null"])
-def test_a_tool_need_not_read_its_arguments(toolbox: Make, told: Told, script: str) -> None:
+def test_a_tool_need_not_read_its_arguments(toolbox: Make, console: Told, script: str) -> None:
     assert result(toolbox({"f": sh(script)}), calling("f", arguments=LONG)) == ""
-    assert told.notes == []
+    assert console.notes == []
 
 
 def test_long_arguments_arrive_whole(toolbox: Make) -> None:
@@ -179,12 +185,12 @@ def test_a_command_gets_its_environment_and_pipes_and_nothing_else(toolbox: Make
         os.close(write)
 
 
-def test_signals_have_their_default_meaning(toolbox: Make, told: Told) -> None:
+def test_signals_have_their_default_meaning(toolbox: Make, console: Told) -> None:
     """Python ignores SIGPIPE, and so would every `yes | head` of a script."""
     assert result(toolbox({"f": sh("kill -s PIPE $$; echo ignored")})) == (
         "error: the tool was killed by SIGPIPE"
     )
-    assert told.notes == ["tool 'f' was killed by SIGPIPE: the model is told"]
+    assert console.notes == ["tool 'f' was killed by SIGPIPE: the model is told"]
 
 
 # Several
@@ -221,9 +227,9 @@ def test_more_calls_than_run_at_once_in_all_threads(
 
 
 def test_calls_wait_if_the_system_has_no_descriptors_left(
-    toolbox: Make, told: Told, monkeypatch: pytest.MonkeyPatch
+    toolbox: Make, console: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start = Child.__init__
+    start = ChildProcess.__init__
     box = toolbox({"f": ["echo", "x"]})
 
     def started_with_room(self: Any, *values: Any, **more: Any) -> None:
@@ -231,9 +237,9 @@ def test_calls_wait_if_the_system_has_no_descriptors_left(
             raise OSError(errno.EMFILE, "too many open files")
         start(self, *values, **more)
 
-    monkeypatch.setattr(Child, "__init__", started_with_room)
+    monkeypatch.setattr(ChildProcess, "__init__", started_with_room)
     assert [answer["content"] for answer in box.run(calling(*"fffff"))] == ["x"] * 5
-    assert told.notes == []
+    assert console.notes == []
 
 
 def test_one_that_fails_takes_nothing_from_the_others(toolbox: Make) -> None:
@@ -252,10 +258,10 @@ def test_nothing_called_nothing_answered(toolbox: Make) -> None:
 # What goes wrong is told
 
 
-def test_a_failed_status_is_reported_with_both_outputs(toolbox: Make, told: Told) -> None:
+def test_a_failed_status_is_reported_with_both_outputs(toolbox: Make, console: Told) -> None:
     box = toolbox({"f": sh("echo half; echo 'no such city' >&2; exit 3")})
     assert result(box) == "error: the tool ended with status 3\nstdout:\nhalf\nstderr:\nno such city"
-    assert told.notes == ["tool 'f' ended with status 3: the model is told"]
+    assert console.notes == ["tool 'f' ended with status 3: the model is told"]
 
 
 def test_only_the_end_of_a_long_stderr_is_reported(toolbox: Make) -> None:
@@ -263,7 +269,7 @@ def test_only_the_end_of_a_long_stderr_is_reported(toolbox: Make) -> None:
     assert result(box) == "error: the tool ended with status 1\nstderr:\n" + "ä" * 999 + "b"
 
 
-def test_a_call_that_cannot_run_is_reported_to_the_model(toolbox: Make, told: Told) -> None:
+def test_a_call_that_cannot_run_is_reported_to_the_model(toolbox: Make, console: Told) -> None:
     box = toolbox({"f": ["cat"]})
     calls = calling("wether", "f", arguments="[")
     slip, bad = (answer["content"] for answer in box.run(calls, ["weather", "f"]))
@@ -272,11 +278,11 @@ def test_a_call_that_cannot_run_is_reported_to_the_model(toolbox: Make, told: To
         "error: the arguments are not JSON: expecting value (line 1, column 2): "
         "call the tool again with one JSON object, not '['"
     )
-    assert told.notes == [
+    assert console.notes == [
         "the model called 'wether', which is no tool: it is told",
         "the model called 'f' with arguments that are no JSON object: it is told",
     ]
-    assert told.details == []
+    assert console.details == []
 
 
 IGNORES = pytest.mark.parametrize(
@@ -285,14 +291,14 @@ IGNORES = pytest.mark.parametrize(
 
 
 @IGNORES
-def test_time_out_ends_the_whole_tree(toolbox: Make, told: Told, tmp_path: Path, ignores: str) -> None:
+def test_time_out_ends_the_whole_tree(toolbox: Make, console: Told, tmp_path: Path, ignores: str) -> None:
     """The grandchild holds the pipe: a parent that waits for its end would wait for a minute."""
     script = f"{ignores} sh -c '{ignores} echo $$ >{tmp_path}/pid; echo half; sleep 60; :' & wait; wait"
     since = time.monotonic()
     text = result(toolbox({"f": sh(script)}, timeout_s=0.3))
     assert 0.3 <= time.monotonic() - since < 2
     assert text == "error: the tool took longer than 0.3 s\nstdout:\nhalf"
-    assert told.notes == ["tool 'f' took longer than 0.3 s: the model is told"]
+    assert console.notes == ["tool 'f' took longer than 0.3 s: the model is told"]
     until(lambda: is_gone(int((tmp_path / "pid").read_text())))
 
 
@@ -310,11 +316,11 @@ def test_a_time_out_also_ends_other_process_groups(toolbox: Make, tmp_path: Path
     until(lambda: is_gone(int((tmp_path / "pid").read_text())))
 
 
-def test_a_background_process_of_a_tool_is_neither_awaited_nor_killed(toolbox: Make, told: Told) -> None:
+def test_a_background_process_of_a_tool_is_neither_awaited_nor_killed(toolbox: Make, console: Told) -> None:
     since = time.monotonic()
     text = result(toolbox({"f": sh("sleep 60 & echo $!")}))
     assert time.monotonic() - since < 2
-    assert told.notes == []
+    assert console.notes == []
     assert not is_gone(int(text))
     os.kill(int(text), signal.SIGKILL)
 
@@ -323,24 +329,24 @@ def test_output_behind_the_end_of_the_command_is_still_read(toolbox: Make) -> No
     assert result(toolbox({"f": sh("(sleep 0.1; echo late) & echo soon")})) == "soon\nlate"
 
 
-def test_too_much_output_ends_the_tool(toolbox: Make, told: Told) -> None:
+def test_too_much_output_ends_the_tool(toolbox: Make, console: Told) -> None:
     since = time.monotonic()
     text = result(toolbox({"f": ["yes", "n"]}))
     assert time.monotonic() - since < 2
     assert text == "error: the tool wrote more than 1,048,576 bytes\nstdout:\n" + "n\n" * 999 + "n"
-    assert told.notes == ["tool 'f' wrote more than 1,048,576 bytes: the model is told"]
+    assert console.notes == ["tool 'f' wrote more than 1,048,576 bytes: the model is told"]
 
 
 def test_output_after_the_limit_is_not_kept(toolbox: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[int] = []
-    close = Child.close
+    close = ChildProcess.close
 
-    def closed(self: Child) -> Ended:
+    def closed(self: ChildProcess) -> CommandResult:
         ended = close(self)
         kept.append(len(ended.stdout))
         return ended
 
-    monkeypatch.setattr(Child, "close", closed)
+    monkeypatch.setattr(ChildProcess, "close", closed)
     text = result(toolbox({"f": sh("trap '' TERM; while :; do head -c 100000 /dev/zero; done")}))
     assert text.startswith("error: the tool wrote more than 1,048,576 bytes\n")
     assert kept[0] <= 1_048_576 + 65_536
@@ -350,10 +356,10 @@ def test_endless_stderr_is_cut_and_not_kept(toolbox: Make) -> None:
     assert result(toolbox({"f": sh("head -c 50000000 /dev/zero >&2; echo ok")}, detail=None)) == "ok"
 
 
-def test_details(toolbox: Make, told: Told) -> None:
+def test_details(toolbox: Make, console: Told) -> None:
     box = toolbox({"f": sh("echo one >&2; echo two >&2; echo result")})
     box.run(calling("f", arguments='{"a": "' + "x" * 500 + '"}'))
-    first, end, *stderr = told.details
+    first, end, *stderr = console.details
     assert first == '> tool f: {"a": "' + "x" * 190 + "..."
     assert end.startswith("< tool f: ended with status 0 after 0.")
     assert end.endswith(" s, 7 bytes")
@@ -404,7 +410,7 @@ def test_interrupt_leaves_nothing_behind(toolbox: Make, tmp_path: Path, ignores:
 def test_interrupt_while_a_command_is_started_leaves_nothing_behind(
     toolbox: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    start = Child.__init__
+    start = ChildProcess.__init__
     started: list[int] = []
 
     def started_and_hit(self: Any, *values: Any, **more: Any) -> None:
@@ -412,7 +418,7 @@ def test_interrupt_while_a_command_is_started_leaves_nothing_behind(
         started.append(self._process.pid)
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(Child, "__init__", started_and_hit)
+    monkeypatch.setattr(ChildProcess, "__init__", started_and_hit)
     with pytest.raises(Interrupted):
         toolbox({"f": ["sleep", "60"]}).run(calling("f", "f"))
     assert len(started) == 1
@@ -426,7 +432,7 @@ def test_stop_from_another_thread_kills_and_refuses(toolbox: Make, tmp_path: Pat
     def work() -> None:
         try:
             box.run(calling("f"))
-        except Stopped as error:
+        except ToolsStopped as error:
             raised.append(error)
 
     thread = threading.Thread(target=work)
@@ -438,25 +444,25 @@ def test_stop_from_another_thread_kills_and_refuses(toolbox: Make, tmp_path: Pat
     thread.join()
     assert time.monotonic() - since < 1
     assert len(raised) == 1
-    with pytest.raises(Stopped):
+    with pytest.raises(ToolsStopped):
         box.run(calling("f"))
 
 
 def test_a_tool_killed_by_stop_is_not_reported(
-    toolbox: Make, told: Told, monkeypatch: pytest.MonkeyPatch
+    toolbox: Make, console: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between two looks: the command is over, and only because of that."""
     box = toolbox({"f": ["sleep", "60"]})
 
-    def stopped_just_then(self: Child, now: float) -> bool:
+    def stopped_just_then(self: ChildProcess, now: float) -> bool:
         box.stop()
         until(lambda: is_gone(self._process.pid))
         return True
 
-    monkeypatch.setattr(Child, "is_over", stopped_just_then)
-    with pytest.raises(Stopped):
+    monkeypatch.setattr(ChildProcess, "is_over", stopped_just_then)
+    with pytest.raises(ToolsStopped):
         box.run(calling("f"))
-    assert told.notes == []
+    assert console.notes == []
 
 
 def test_runs_beside_each_other_in_threads(toolbox: Make) -> None:

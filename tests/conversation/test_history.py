@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chatpipe.conversation.history import as_message
+from chatpipe.conversation.history import history_message
 from chatpipe.schema.check import check
 from parametrize import cases
 
@@ -78,17 +78,19 @@ def test_a_stored_answer_keeps_what_a_server_takes_back(
     message: dict[str, Any], kept: dict[str, Any]
 ) -> None:
     before = copy.deepcopy(message)
-    assert as_message(message) == kept
+    assert history_message(message) == kept
     assert message == before
 
 
 @pytest.mark.parametrize("name", ["reasoning_content", "reasoning", "reasoning_details"])
 def test_thoughts_go_back_with_calls_and_not_behind_a_final_answer(name: str) -> None:
-    assert as_message(said(tool_calls=[CALL], **{name: "hm"})) == said(tool_calls=[CALL], **{name: "hm"})
+    assert history_message(said(tool_calls=[CALL], **{name: "hm"})) == said(tool_calls=[CALL], **{name: "hm"})
     call = {"name": "w", "arguments": "{}"}
-    assert as_message(said(function_call=call, **{name: "hm"})) == said(function_call=call, **{name: "hm"})
-    assert as_message(said(content="Hi", **{name: "hm"})) == said(content="Hi")
-    assert as_message(said(content="Hi", tool_calls=[], **{name: "hm"})) == said(content="Hi")
+    assert history_message(said(function_call=call, **{name: "hm"})) == said(
+        function_call=call, **{name: "hm"}
+    )
+    assert history_message(said(content="Hi", **{name: "hm"})) == said(content="Hi")
+    assert history_message(said(content="Hi", tool_calls=[], **{name: "hm"})) == said(content="Hi")
 
 
 @cases(
@@ -101,11 +103,13 @@ def test_thoughts_go_back_with_calls_and_not_behind_a_final_answer(name: str) ->
     },
 )
 def test_odd_shapes_count_as_nothing(message: dict[str, Any]) -> None:
-    assert as_message(message) == said(content="")
+    assert history_message(message) == said(content="")
 
 
 def test_call_without_a_body_stays_for_the_check() -> None:
-    assert as_message(said(tool_calls=[{"id": "c1", "function": "x"}])) == said(tool_calls=[{"id": "c1"}])
+    assert history_message(said(tool_calls=[{"id": "c1", "function": "x"}])) == said(
+        tool_calls=[{"id": "c1"}]
+    )
 
 
 @cases(
@@ -119,5 +123,5 @@ def test_call_without_a_body_stays_for_the_check() -> None:
     },
 )
 def test_result_passes_the_check(message: dict[str, Any]) -> None:
-    body = {"model": "m", "messages": [{"role": "user", "content": "q"}, as_message(message)]}
+    body = {"model": "m", "messages": [{"role": "user", "content": "q"}, history_message(message)]}
     assert [problem for problem in check(body, strict=False) if problem.severity == "error"] == []

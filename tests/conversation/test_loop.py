@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from chatpipe.conversation.loop import Rules, Talk, Tools, converse, total_usage
+from chatpipe.conversation.loop import Conversation, ToolRunner, TurnRules, converse, total_usage
 from chatpipe.errors import TryLater
-from chatpipe.exchange import immediately
+from chatpipe.exchange import run_without_loop
 from chatpipe.wire.answer import Answer
 from exchange.scripted import content
 from parametrize import cases
@@ -42,11 +42,11 @@ class Server:
         return self.answers.pop(0)
 
 
-def talk(server: Server, rules: Rules, **body: Any) -> Talk:
-    return immediately(converse({"model": "m", "messages": [ASKED], **body}, server.send, rules))
+def talk(server: Server, rules: TurnRules, **body: Any) -> Conversation:
+    return run_without_loop(converse({"model": "m", "messages": [ASKED], **body}, server.send, rules))
 
 
-def tools(*, max_turns: int = 8, foreign: str = "") -> Tools:
+def tools(*, max_turns: int = 8, foreign: str = "") -> ToolRunner:
     """Every call gets `ran NAME`; those of the tool called foreign are not ours to answer."""
 
     def can_answer(message: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
@@ -59,7 +59,7 @@ def tools(*, max_turns: int = 8, foreign: str = "") -> Tools:
             for each in message["tool_calls"]
         ]
 
-    return Tools(can_answer, run, max_turns)
+    return ToolRunner(can_answer, run, max_turns)
 
 
 def only_json(content: Any) -> str | None:
@@ -68,14 +68,14 @@ def only_json(content: Any) -> str | None:
 
 def test_without_calls_the_first_answer_is_final() -> None:
     server = Server(says("12 degrees"))
-    result = talk(server, Rules(tools()))
+    result = talk(server, TurnRules(tools()))
     assert content(result.answer) == "12 degrees"
-    assert (result.steps, result.answer.earlier, len(server.bodies)) == ((), (), 1)
+    assert (result.steps, result.answer.earlier_usage, len(server.bodies)) == ((), (), 1)
 
 
 def test_results_of_calls_are_asked_with_behind_the_calls() -> None:
     server = Server(says(None, call("a", call_id="1"), call("b", call_id="2")), says("done"))
-    result = talk(server, Rules(tools()))
+    result = talk(server, TurnRules(tools()))
     steps = [
         {"role": "assistant", "tool_calls": [call("a", call_id="1"), call("b", call_id="2")]},
         {"role": "tool", "tool_call_id": "1", "content": "ran a"},
@@ -83,42 +83,42 @@ def test_results_of_calls_are_asked_with_behind_the_calls() -> None:
     ]
     assert [m for m in server.bodies[1]["messages"] if m.get("content") != ""] == [ASKED, *steps]
     assert len(result.steps) == 3
-    assert result.answer.earlier == ({"total_tokens": 10},)
+    assert result.answer.earlier_usage == ({"total_tokens": 10},)
 
 
 def test_the_first_body_stays_as_it_was() -> None:
     server = Server(says(None, call("a")), says("done"))
-    talk(server, Rules(tools()))
+    talk(server, TurnRules(tools()))
     assert server.bodies[0]["messages"] == [ASKED]
 
 
 def test_the_last_turn_that_still_calls_is_exhausted() -> None:
     server = Server(*[says(None, call("a"))] * 3)
-    result = talk(server, Rules(tools(max_turns=3)))
-    assert result.answer.is_exhausted
+    result = talk(server, TurnRules(tools(max_turns=3)))
+    assert result.answer.turns_exhausted
     assert len(server.bodies) == 3
     assert [message["role"] for message in result.steps] == ["assistant", "tool"] * 2
 
 
 def test_calls_that_are_not_ours_end_it() -> None:
     server = Server(says(None, call("a"), call("theirs")))
-    result = talk(server, Rules(tools(foreign="theirs")))
-    assert not result.answer.is_exhausted
+    result = talk(server, TurnRules(tools(foreign="theirs")))
+    assert not result.answer.turns_exhausted
     assert (len(server.bodies), result.steps) == (1, ())
 
 
 @pytest.mark.parametrize("reason", ["length", "content_filter", "error"])
 def test_calls_in_an_answer_that_broke_off_are_not_run(reason: str) -> None:
     server = Server(says(None, call("a", '{"x": '), reason=reason))
-    assert talk(server, Rules(tools())).steps == ()
+    assert talk(server, TurnRules(tools())).steps == ()
 
 
 def test_a_fault_ends_the_conversation_with_the_usage_of_earlier_turns() -> None:
     fault = TryLater("rate limit")
-    server = Server(says(None, call("a")), Answer(None, None, fault, tries=5))
-    result = talk(server, Rules(tools()))
+    server = Server(says(None, call("a")), Answer(None, None, fault, attempts=5))
+    result = talk(server, TurnRules(tools()))
     assert result.answer.fault is fault
-    assert (result.answer.tries, result.answer.earlier) == (6, ({"total_tokens": 10},))
+    assert (result.answer.attempts, result.answer.earlier_usage) == (6, ({"total_tokens": 10},))
 
 
 def allowed(mode: str) -> dict[str, Any]:
@@ -139,52 +139,52 @@ def allowed(mode: str) -> dict[str, Any]:
 )
 def test_a_forced_choice_holds_for_the_first_turn(forced: Any, afterwards: Any) -> None:
     server = Server(says(None, call("a")), says("done"))
-    talk(server, Rules(tools()), **({} if forced is None else {"tool_choice": forced}))
+    talk(server, TurnRules(tools()), **({} if forced is None else {"tool_choice": forced}))
     assert [body.get("tool_choice") for body in server.bodies] == [forced, afterwards]
     assert ["tool_choice" in body for body in server.bodies] == [forced is not None] * 2
 
 
 def test_a_forced_function_call_holds_for_the_first_turn() -> None:
     server = Server(says(None, call("a")), says("done"))
-    talk(server, Rules(tools()), function_call={"name": "a"})
+    talk(server, TurnRules(tools()), function_call={"name": "a"})
     assert [body["function_call"] for body in server.bodies] == [{"name": "a"}, "auto"]
 
 
 def test_a_complaint_follows_the_answer_that_does_not_fit() -> None:
     server = Server(says("no"), says("{}"))
-    result = talk(server, Rules(violation=only_json, reasks=1))
+    result = talk(server, TurnRules(violation=only_json, reasks=1))
     answer, complaint = server.bodies[1]["messages"][1:]
     assert answer == {"role": "assistant", "content": "no"}
     assert complaint["role"] == "user"
     assert "is not JSON" in complaint["content"]
     assert result.steps == ()
-    assert result.answer.earlier == ({"total_tokens": 10},)
+    assert result.answer.earlier_usage == ({"total_tokens": 10},)
 
 
 def test_the_reason_for_reasking_is_a_detail() -> None:
     details: list[str] = []
-    talk(Server(says("no"), says("{}")), Rules(violation=only_json, reasks=1, detail=details.append))
+    talk(Server(says("no"), says("{}")), TurnRules(violation=only_json, reasks=1, detail=details.append))
     assert details == ["the answer does not fit the schema: is not JSON: asking again"]
 
 
 @pytest.mark.parametrize(("reasks", "asked"), [(0, 1), (1, 2), (3, 4)])
 def test_reasking_stops_at_its_limit(reasks: int, asked: int) -> None:
     server = Server(*[says("no")] * 9)
-    result = talk(server, Rules(violation=only_json, reasks=reasks))
+    result = talk(server, TurnRules(violation=only_json, reasks=reasks))
     assert len(server.bodies) == asked
-    assert len(result.answer.earlier) == asked - 1
+    assert len(result.answer.earlier_usage) == asked - 1
 
 
 @pytest.mark.parametrize("reason", ["length", "content_filter"])
 def test_an_answer_that_is_bad_otherwise_is_not_asked_for_again(reason: str) -> None:
     server = Server(says("no", reason=reason))
-    talk(server, Rules(violation=only_json, reasks=2))
+    talk(server, TurnRules(violation=only_json, reasks=2))
     assert len(server.bodies) == 1
 
 
 def test_tools_and_a_schema_together() -> None:
     server = Server(says(None, call("a")), says("no"), says("{}"))
-    result = talk(server, Rules(tools(), only_json, 1))
+    result = talk(server, TurnRules(tools(), only_json, 1))
     assert [message["role"] for message in server.bodies[2]["messages"]] == [
         *("user", "assistant", "tool", "assistant", "user"),
     ]
@@ -193,10 +193,10 @@ def test_tools_and_a_schema_together() -> None:
 
 def test_a_line_with_its_own_format_is_not_checked_against_ours() -> None:
     ours = {"type": "json_schema"}
-    rules = Rules(violation=only_json, reasks=2, response_format=ours)
-    assert rules.of({"response_format": ours}) is rules
-    assert rules.of({"response_format": {"type": "json_schema"}}) == Rules(None, None, 0, ours)
-    assert rules.of({}).violation is None
+    rules = TurnRules(violation=only_json, reasks=2, response_format=ours)
+    assert rules.for_line({"response_format": ours}) is rules
+    assert rules.for_line({"response_format": {"type": "json_schema"}}) == TurnRules(None, None, 0, ours)
+    assert rules.for_line({}).violation is None
 
 
 @cases(

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from chatpipe.conversation.new_messages import new_messages, refuse_unfit
+from chatpipe.conversation.new_messages import new_messages, refuse_unstorable
 from chatpipe.errors import UsageFault
 from chatpipe.inputs import messages as documents
-from chatpipe.inputs.messages import Found
+from chatpipe.inputs.messages import LocatedValue
 from chatpipe.inputs.place import Source
 from chatpipe.options.parameters import TABLE, Parameters
 from chatpipe.request import edits
-from chatpipe.request.build import Built, Material, Turn, build
+from chatpipe.request.build import BuiltRequest, RequestParts, TypedPart, build
 from parametrize import cases
 from refusals import refused
 
@@ -21,23 +21,24 @@ ROLES = {"s": "system", "d": "developer", "u": "user", "a": "assistant", "t": "t
 IMAGE = {"type": "image_url", "image_url": {"url": "https://e.com/a.png"}}
 
 
-def history(roles: str, name: str = "h") -> list[Found]:
+def history(roles: str, name: str = "h") -> list[LocatedValue]:
     """Messages of a file, their content the letter of the role."""
     lines = "\n".join(f'{{"role":"{ROLES[letter]}","content":"{letter}"}}' for letter in roles.split())
-    return documents.conversation(Source(name, lines.encode()))
+    return documents.parse_messages(Source(name, lines.encode()))
 
 
-def turns(letters: str) -> list[Turn]:
+def turns(letters: str) -> list[TypedPart]:
     """Messages of options, their content the letter of the role with a plus."""
     return [
-        Turn({"role": ROLES[each], "content": f"{each}+"}, f"--{ROLES[each]}") for each in letters.split()
+        TypedPart({"role": ROLES[each], "content": f"{each}+"}, f"--{ROLES[each]}")
+        for each in letters.split()
     ]
 
 
-def made(transcript: str, typed: str = "", *edited: str, **more: Any) -> Built:
-    changes = tuple(edits.assignment(text) for text in edited)
+def made(transcript: str, typed: str = "", *edited: str, **more: Any) -> BuiltRequest:
+    changes = tuple(edits.parse_set(text) for text in edited)
     return build(
-        Material(
+        RequestParts(
             turns=turns(typed),
             transcript=history(transcript, "t"),
             parameters=Parameters(edits=changes),
@@ -46,7 +47,7 @@ def made(transcript: str, typed: str = "", *edited: str, **more: Any) -> Built:
     )
 
 
-def check(built: Built, sent: str, stored: str, is_new: bool = False) -> None:
+def check(built: BuiltRequest, sent: str, stored: str, is_new: bool = False) -> None:
     """The contents of the messages that are sent, and of those that are stored."""
     assert contents(built.body["messages"]) == sent
     assert contents(new_messages(built, is_new_transcript=is_new)) == stored
@@ -95,20 +96,20 @@ def test_messages_of_other_files_are_sent_and_not_stored(
 
 
 def test_messages_of_the_request_file_are_not_stored() -> None:
-    request = documents.request(Source("r", b'{"messages":[{"role":"user","content":"r"}],"seed":1}'))
+    request = documents.parse_request(Source("r", b'{"messages":[{"role":"user","content":"r"}],"seed":1}'))
     check(made("u a", "", prompt="p", request=request), "r u a p", "p")
 
 
 def test_nothing_new_is_nothing_to_store() -> None:
     assert new_messages(made("u"), is_new_transcript=False) == []
-    assert new_messages(Built({}, {}), is_new_transcript=True) == []
+    assert new_messages(BuiltRequest({}, {}), is_new_transcript=True) == []
 
 
 # Parts
 
 
 def test_parts_are_stored_as_sent() -> None:
-    built = made("u a", prompt="p", parts=[Turn(IMAGE, "--image")])
+    built = made("u a", prompt="p", parts=[TypedPart(IMAGE, "--image")])
     stored = [{"role": "user", "content": [{"type": "text", "text": "p"}, IMAGE]}]
     assert built.body["messages"][2:] == stored
     assert new_messages(built, is_new_transcript=False) == stored
@@ -117,14 +118,14 @@ def test_parts_are_stored_as_sent() -> None:
 @pytest.mark.parametrize("transcript", ["", "u", "u a", "s"])
 def test_parts_without_a_new_user_message_make_one(transcript: str) -> None:
     """An old message is not changed, nor one of another file: those are not stored."""
-    built = made(transcript, messages=history("u", "m"), parts=[Turn(IMAGE, "--image")])
+    built = made(transcript, messages=history("u", "m"), parts=[TypedPart(IMAGE, "--image")])
     read = history(f"u {transcript}")
     assert built.body["messages"] == [found.value for found in read] + [{"role": "user", "content": [IMAGE]}]
     assert new_messages(built, is_new_transcript=not transcript) == [{"role": "user", "content": [IMAGE]}]
 
 
 def test_without_a_transcript_they_go_into_an_old_message() -> None:
-    built = build(Material(messages=history("u"), parts=[Turn(IMAGE, "--image")]))
+    built = build(RequestParts(messages=history("u"), content_parts=[TypedPart(IMAGE, "--image")]))
     assert built.body["messages"] == [{"role": "user", "content": [{"type": "text", "text": "u"}, IMAGE]}]
 
 
@@ -162,26 +163,26 @@ def test_places_are_lines_of_the_transcript() -> None:
 # What does not fit
 
 
-def _of(**fields: Any) -> Built:
+def _of(**fields: Any) -> BuiltRequest:
     by_option = {parameter.option: parameter for parameter in TABLE}
     given = tuple((by_option[name], value) for name, value in fields.items())
-    return build(Material(prompt="p", transcript=(), parameters=Parameters(given)))
+    return build(RequestParts(prompt="p", transcript=(), parameters=Parameters(given)))
 
 
 def test_several_answers_are_refused() -> None:
     with refused(
         UsageFault, "--n: a transcript goes on with one answer, not 2: leave out --n, or --transcript"
     ):
-        refuse_unfit(_of(n=2))
+        refuse_unstorable(_of(n=2))
 
 
 def test_messages_set_as_a_whole_are_refused() -> None:
     with pytest.raises(UsageFault) as fault:
-        refuse_unfit(made("u", "", "messages:=[]"))
+        refuse_unstorable(made("u", "", "messages:=[]"))
     assert str(fault.value).startswith("--set: 'messages' as a whole cannot be set beside --transcript: ")
 
 
 def test_one_answer_is_not_refused() -> None:
-    refuse_unfit(_of())
-    refuse_unfit(_of(n=1))
-    refuse_unfit(made("u", "", "n:=null", "messages[0].name=x"))
+    refuse_unstorable(_of())
+    refuse_unstorable(_of(n=1))
+    refuse_unstorable(made("u", "", "n:=null", "messages[0].name=x"))

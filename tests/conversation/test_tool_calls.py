@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from chatpipe.conversation import tool_calls
-from chatpipe.conversation.tool_calls import Call
-from chatpipe.schema.rules import broken
+from chatpipe.conversation.tool_calls import ToolCall
+from chatpipe.schema.rules import breaches
 from parametrize import cases
 
 
@@ -27,46 +27,49 @@ def function(arguments: Any, **more: Any) -> dict[str, Any]:
         "nulls": ({"tool_calls": None, "function_call": None}, []),
         "no shape at all": ({"tool_calls": "x", "function_call": "y"}, []),
         "no objects": (calling(5, "x", None), []),
-        "function": (calling(function('{"a":1}')), [Call("1", "f", b'{"a":1}')]),
+        "function": (calling(function('{"a":1}')), [ToolCall("1", "f", b'{"a":1}')]),
         "arguments as they came": (
             calling(function('{ "a" : 1.0,\n"b":12345678901234567890 }')),
-            [Call("1", "f", b'{ "a" : 1.0,\n"b":12345678901234567890 }')],
+            [ToolCall("1", "f", b'{ "a" : 1.0,\n"b":12345678901234567890 }')],
         ),
-        "no arguments": (calling(function("")), [Call("1", "f", b"{}")]),
-        "blank arguments": (calling(function(" \n")), [Call("1", "f", b"{}")]),
-        "arguments null in text": (calling(function("null")), [Call("1", "f", b"{}")]),
-        "arguments null": (calling(function(None)), [Call("1", "f", b"{}")]),
-        "an object": (calling(function({"a": "ä"})), [Call("1", "f", '{"a":"ä"}'.encode())]),
-        "no type, no arguments": (calling({"id": "1", "function": {"name": "f"}}), [Call("1", "f", b"{}")]),
+        "no arguments": (calling(function("")), [ToolCall("1", "f", b"{}")]),
+        "blank arguments": (calling(function(" \n")), [ToolCall("1", "f", b"{}")]),
+        "arguments null in text": (calling(function("null")), [ToolCall("1", "f", b"{}")]),
+        "arguments null": (calling(function(None)), [ToolCall("1", "f", b"{}")]),
+        "an object": (calling(function({"a": "ä"})), [ToolCall("1", "f", '{"a":"ä"}'.encode())]),
+        "no type, no arguments": (
+            calling({"id": "1", "function": {"name": "f"}}),
+            [ToolCall("1", "f", b"{}")],
+        ),
         "no id": (
             calling(function("{}", id=None), function("{}", id=""), function("{}")),
-            [Call("call_0", "f", b"{}"), Call("call_1", "f", b"{}"), Call("1", "f", b"{}")],
+            [ToolCall("call_0", "f", b"{}"), ToolCall("call_1", "f", b"{}"), ToolCall("1", "f", b"{}")],
         ),
-        "no name": (calling({"id": "1"}), [Call("1", "", b"{}")]),
+        "no name": (calling({"id": "1"}), [ToolCall("1", "", b"{}")]),
         "custom: text as it came": (
             calling({"id": "1", "type": "custom", "custom": {"name": "c", "input": "5\n"}}),
-            [Call("1", "c", b"5\n", "custom")],
+            [ToolCall("1", "c", b"5\n", "custom")],
         ),
         "custom without input": (
             calling({"id": "1", "custom": {"name": "c", "input": None}}),
-            [Call("1", "c", b"", "custom")],
+            [ToolCall("1", "c", b"", "custom")],
         ),
         "custom with half an emoji": (
             calling({"id": "1", "custom": {"name": "c", "input": "a\ud83db"}}),
-            [Call("1", "c", b"a?b", "custom")],
+            [ToolCall("1", "c", b"a?b", "custom")],
         ),
         "function_call": (
             {"function_call": {"name": "f", "arguments": '{"a":1}'}},
-            [Call("", "f", b'{"a":1}', "legacy")],
+            [ToolCall("", "f", b'{"a":1}', "legacy")],
         ),
         "several, in order": (
             calling(function("{}"), "x", function("{}", id="2")),
-            [Call("1", "f", b"{}"), Call("2", "f", b"{}")],
+            [ToolCall("1", "f", b"{}"), ToolCall("2", "f", b"{}")],
         ),
     },
 )
-def test_calls(message: dict[str, Any], calls: list[Call]) -> None:
-    assert tool_calls.calls(message) == calls
+def test_calls(message: dict[str, Any], calls: list[ToolCall]) -> None:
+    assert tool_calls.calls_of(message) == calls
 
 
 @cases(
@@ -87,11 +90,11 @@ def test_arguments_that_are_not_good_are_reported_and_not_run(
     arguments: Any, problem: str, quoted: str
 ) -> None:
     said = f"error: the arguments are {problem}: call the tool again with one JSON object, not '{quoted}'"
-    assert tool_calls.calls(calling(function(arguments))) == [Call("1", "f", b"{}", "function", said)]
+    assert tool_calls.calls_of(calling(function(arguments))) == [ToolCall("1", "f", b"{}", "function", said)]
 
 
 def test_long_arguments_are_not_repeated_whole() -> None:
-    (call,) = tool_calls.calls(calling(function("x" * 10_000_000)))
+    (call,) = tool_calls.calls_of(calling(function("x" * 10_000_000)))
     assert call.problem is not None
     assert len(call.problem) < 400
 
@@ -99,12 +102,12 @@ def test_long_arguments_are_not_repeated_whole() -> None:
 @cases(
     "call, message",
     {
-        "function": (Call("1", "f", b""), {"role": "tool", "tool_call_id": "1", "content": "ok"}),
-        "custom": (Call("1", "c", b"", "custom"), {"role": "tool", "tool_call_id": "1", "content": "ok"}),
-        "legacy": (Call("", "f", b"", "legacy"), {"role": "function", "name": "f", "content": "ok"}),
+        "function": (ToolCall("1", "f", b""), {"role": "tool", "tool_call_id": "1", "content": "ok"}),
+        "custom": (ToolCall("1", "c", b"", "custom"), {"role": "tool", "tool_call_id": "1", "content": "ok"}),
+        "legacy": (ToolCall("", "f", b"", "legacy"), {"role": "function", "name": "f", "content": "ok"}),
     },
 )
-def test_answer(call: Call, message: dict[str, Any]) -> None:
+def test_answer(call: ToolCall, message: dict[str, Any]) -> None:
     assert tool_calls.answer_message(call, "ok") == message
 
 
@@ -129,16 +132,16 @@ def test_answer(call: Call, message: dict[str, Any]) -> None:
 )
 def test_mended(message: dict[str, Any], mended: dict[str, Any]) -> None:
     before = repr(message)
-    assert tool_calls.mended(message) == mended
+    assert tool_calls.repaired(message) == mended
     assert repr(message) == before
 
 
 def test_a_mended_message_and_its_answers_pass_the_check() -> None:
     message = calling(function("{}", id=None), function("{", id=""), function("{}"))
-    answers = [tool_calls.answer_message(call, "ok") for call in tool_calls.calls(message)]
+    answers = [tool_calls.answer_message(call, "ok") for call in tool_calls.calls_of(message)]
     asked = {"role": "user", "content": "?"}
-    body = {"model": "m", "messages": [asked, tool_calls.mended(message), *answers]}
-    assert list(broken(body, strict=False)) == []
+    body = {"model": "m", "messages": [asked, tool_calls.repaired(message), *answers]}
+    assert list(breaches(body, strict=False)) == []
 
 
 def test_names_of_a_request() -> None:
@@ -152,15 +155,15 @@ def test_names_of_a_request() -> None:
         ],
         "functions": [{"name": "old"}, 5],
     }
-    assert tool_calls.names(body) == {"f", "c", "old"}
-    assert tool_calls.names({"tools": None, "functions": "x"}) == frozenset()
+    assert tool_calls.offered_names(body) == {"f", "c", "old"}
+    assert tool_calls.offered_names({"tools": None, "functions": "x"}) == frozenset()
 
 
 def test_what_the_model_is_told() -> None:
     assert tool_calls.no_such_tool("wether", {"time", "weather"}) == (
         "error: there is no tool 'wether': the tools are 'time', 'weather'"
     )
-    assert tool_calls.failure("ended with status 3", "half", "no city\n") == (
+    assert tool_calls.failure_text("ended with status 3", "half", "no city\n") == (
         "error: the tool ended with status 3\nstdout:\nhalf\nstderr:\nno city\n"
     )
-    assert tool_calls.failure("took longer than 60 s", "", "") == "error: the tool took longer than 60 s"
+    assert tool_calls.failure_text("took longer than 60 s", "", "") == "error: the tool took longer than 60 s"

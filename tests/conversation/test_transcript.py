@@ -26,7 +26,7 @@ from chatpipe.errors import (
     Status,
     UsageFault,
 )
-from chatpipe.options.output import Target
+from chatpipe.options.output import OutputOptions
 from chatpipe.system.descriptor import BrokenPipe
 from parametrize import cases
 from refusals import refused
@@ -50,7 +50,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @contextmanager
 def opened(path: Path) -> Iterator[transcript.Transcript]:
-    with transcript.opened(str(path), unexpected) as talk:
+    with transcript.open_transcript(str(path), unexpected) as talk:
         assert talk is not None
         yield talk
 
@@ -109,9 +109,9 @@ def test_lines_of_others_without_a_lock_stay(path: Path) -> None:
 
 
 def test_no_path_no_transcript() -> None:
-    with transcript.opened(None, unexpected) as talk:
+    with transcript.open_transcript(None, unexpected) as talk:
         assert talk is None
-    assert transcript.read(None, unexpected) is None
+    assert transcript.read_messages(None, unexpected) is None
 
 
 # Nothing is left of a call that failed
@@ -239,7 +239,7 @@ def test_a_line_that_is_no_message_is_reported_with_its_place(
 ) -> None:
     path.write_bytes(text)
     with pytest.raises(BadInput) as bad:
-        transcript.read(str(path), unexpected) if how == "read" else values(path)
+        transcript.read_messages(str(path), unexpected) if how == "read" else values(path)
     assert str(bad.value).startswith(complaint)
     assert path.read_bytes() == text
 
@@ -264,11 +264,11 @@ def test_large_file_is_read_whole(path: Path) -> None:
 
 
 def test_reading_makes_and_changes_nothing(path: Path) -> None:
-    assert transcript.read(str(path), unexpected) == []
+    assert transcript.read_messages(str(path), unexpected) == []
     assert os.listdir() == []
     path.write_bytes(Q_LINE[:-1])
     path.chmod(0o400)
-    assert [found.value for found in transcript.read(str(path), unexpected) or []] == [Q]
+    assert [found.value for found in transcript.read_messages(str(path), unexpected) or []] == [Q]
     assert path.read_bytes() == Q_LINE[:-1]
 
 
@@ -276,7 +276,7 @@ def test_a_file_that_cannot_be_opened_is_reported(path: Path) -> None:
     """A link that leads to itself, as root may open anything else."""
     path.symlink_to(path)
     with pytest.raises(MissingInput) as missing:
-        transcript.read(str(path), unexpected)
+        transcript.read_messages(str(path), unexpected)
     assert str(missing.value).startswith("--transcript: cannot read 't.jsonl': too many ")
     with pytest.raises(CannotWrite) as fault, opened(path):
         pass
@@ -297,16 +297,16 @@ def test_a_missing_folder_is_reported(path: Path) -> None:
 @cases(
     ("target", "inputs", "complaint"),
     {
-        "-o": (Target("t.jsonl"), [], "an output"),
-        "-o by another name": (Target("./t.jsonl"), [], "an output"),
-        "-o by a link": (Target("link"), [], "an output"),
-        "--depfile": (Target("out", depfile="t.jsonl"), [], "an output"),
-        "an input": (Target(), ["a", "t.jsonl"], "an input"),
-        "an input by a link": (Target(), ["link"], "an input"),
-        "an input by another link": (Target(), ["hard"], "an input"),
+        "-o": (OutputOptions("t.jsonl"), [], "an output"),
+        "-o by another name": (OutputOptions("./t.jsonl"), [], "an output"),
+        "-o by a link": (OutputOptions("link"), [], "an output"),
+        "--depfile": (OutputOptions("out", depfile="t.jsonl"), [], "an output"),
+        "an input": (OutputOptions(), ["a", "t.jsonl"], "an input"),
+        "an input by a link": (OutputOptions(), ["link"], "an input"),
+        "an input by another link": (OutputOptions(), ["hard"], "an input"),
     },
 )
-def test_shared_file_is_refused(path: Path, target: Target, inputs: list[str], complaint: str) -> None:
+def test_shared_file_is_refused(path: Path, target: OutputOptions, inputs: list[str], complaint: str) -> None:
     Path("link").symlink_to("t.jsonl")
     path.touch()
     os.link(path, "hard")
@@ -316,9 +316,15 @@ def test_shared_file_is_refused(path: Path, target: Target, inputs: list[str], c
 
 
 @pytest.mark.parametrize(
-    "target", [Target("t.jsonl"), Target("./t.jsonl"), Target("link"), Target("out", depfile="t.jsonl")]
+    "target",
+    [
+        OutputOptions("t.jsonl"),
+        OutputOptions("./t.jsonl"),
+        OutputOptions("link"),
+        OutputOptions("out", depfile="t.jsonl"),
+    ],
 )
-def test_shared_output_is_refused_before_it_is_there(path: Path, target: Target) -> None:
+def test_shared_output_is_refused_before_it_is_there(path: Path, target: OutputOptions) -> None:
     Path("link").symlink_to("t.jsonl")
     with pytest.raises(UsageFault):
         transcript.refuse_shared("t.jsonl", target, [], is_stdin_read=False)
@@ -327,9 +333,9 @@ def test_shared_output_is_refused_before_it_is_there(path: Path, target: Target)
 def test_other_files_are_not_refused(path: Path) -> None:
     path.touch()
     Path("a").touch()
-    transcript.refuse_shared("t.jsonl", Target("o", depfile="d"), ["a", "b"], is_stdin_read=True)
-    transcript.refuse_shared("t.jsonl", Target("-"), [], is_stdin_read=True)
-    transcript.refuse_shared("t.jsonl", Target("/dev/null"), ["/dev/null"], is_stdin_read=True)
+    transcript.refuse_shared("t.jsonl", OutputOptions("o", depfile="d"), ["a", "b"], is_stdin_read=True)
+    transcript.refuse_shared("t.jsonl", OutputOptions("-"), [], is_stdin_read=True)
+    transcript.refuse_shared("t.jsonl", OutputOptions("/dev/null"), ["/dev/null"], is_stdin_read=True)
 
 
 # Several processes

@@ -10,8 +10,8 @@ import httpx
 import orjson
 
 from chatpipe.errors import ChatpipeError
-from chatpipe.exchange import World, ask, immediately
-from chatpipe.options.server import Limits, Policy
+from chatpipe.exchange import ExchangeContext, ask, run_without_loop
+from chatpipe.options.server import RetryPolicy, TimeLimits
 from chatpipe.wire.answer import Answer
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
@@ -139,11 +139,11 @@ class Server:
     def ask(
         self,
         receiver: Receiver | None = None,
-        limits: Limits | None = None,
+        limits: TimeLimits | None = None,
         retries: int = 4,
         request: httpx.Request | None = None,
     ) -> Answer:
-        world = World(
+        world = ExchangeContext(
             httpx.MockTransport(self.handle),
             self.sleep,
             self.notes.append,
@@ -154,7 +154,9 @@ class Server:
         )
         request = request or httpx.Request("POST", URL, content=b'{"a":1}')
         taker = receiver or Receiver()
-        return immediately(ask(request, world, taker, limits or Limits(), Policy(retries=retries)))
+        return run_without_loop(
+            ask(request, world, taker, limits or TimeLimits(), RetryPolicy(retries=retries))
+        )
 
     def failure(self, *arguments: Any, **named: Any) -> tuple[Answer, ChatpipeError]:
         """The answer to `ask` and its fault; there has to be one."""

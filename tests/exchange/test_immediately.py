@@ -9,7 +9,7 @@ from collections.abc import Generator
 
 import pytest
 
-from chatpipe.exchange import immediately
+from chatpipe.exchange import run_without_loop
 from parametrize import cases
 
 
@@ -25,13 +25,13 @@ def test_result_of_a_coroutine_that_never_suspends() -> None:
     async def outer() -> int:
         return await inner() + await inner() + 2
 
-    assert immediately(outer()) == 42
+    assert run_without_loop(outer()) == 42
 
 
 def test_none_is_a_result() -> None:
     async def nothing() -> None: ...
 
-    immediately(nothing())
+    run_without_loop(nothing())
 
 
 def test_an_exception_of_the_coroutine_propagates() -> None:
@@ -39,7 +39,7 @@ def test_an_exception_of_the_coroutine_propagates() -> None:
         raise KeyError("x")
 
     with pytest.raises(KeyError):
-        immediately(fails())
+        run_without_loop(fails())
 
 
 @cases("waiting", {"bare": Suspends, "asyncio.sleep": lambda: asyncio.sleep(0)})
@@ -53,7 +53,7 @@ def test_one_that_suspends_is_refused_and_cleaned_up(waiting: type[Suspends]) ->
             ended.append(True)
 
     with pytest.raises(RuntimeError, match="it suspended"):
-        immediately(suspends())
+        run_without_loop(suspends())
     assert ended == [True]
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from chatpipe.flags import prompt
 from chatpipe.flags.types import Command
-from chatpipe.options.prompt import Prompt
+from chatpipe.options.prompt import PromptOptions
 from parametrize import cases
 
 # letter or name, role
@@ -24,14 +24,14 @@ SPELLINGS = {
 }
 
 
-def parsed(words: list[str]) -> Prompt:
+def parsed(words: list[str]) -> PromptOptions:
     """The record that a command with these options is given."""
-    seen: list[Prompt] = []
+    seen: list[PromptOptions] = []
 
     @click.command(cls=Command)
     @click.option("--quiet", "-q", is_flag=True)
     @prompt.options
-    def command(prompt: Prompt, quiet: bool) -> None:
+    def command(prompt: PromptOptions, quiet: bool) -> None:
         seen.append(prompt)
 
     command.main(words, standalone_mode=False)
@@ -39,7 +39,7 @@ def parsed(words: list[str]) -> Prompt:
 
 
 def conversation(words: list[str]) -> list[tuple[str, str]]:
-    return [(typed.role, typed.value) for typed in parsed(words).typed]
+    return [(typed.role, typed.value) for typed in parsed(words).role_options]
 
 
 @cases(
@@ -72,7 +72,9 @@ def test_operands_behind_two_dashes_are_words() -> None:
 
 
 def test_every_typed_option_knows_its_name_and_whether_it_is_a_file() -> None:
-    typed = parsed(["-s", "a", "--developer-file", "b", "--tool-result-file", "c=d", "--assistant=e"]).typed
+    typed = parsed(
+        ["-s", "a", "--developer-file", "b", "--tool-result-file", "c=d", "--assistant=e"]
+    ).role_options
     assert [(each.option, each.role, each.value, each.is_file, each.tool_call_id) for each in typed] == [
         ("--system", "system", "a", False, None),
         ("--developer-file", "developer", "b", True, None),

@@ -11,7 +11,7 @@ import pytest
 from chatpipe.errors import UsageFault
 from chatpipe.flags import structured_output as structure
 from chatpipe.flags.types import Command
-from chatpipe.options.structured_output import Structure
+from chatpipe.options.structured_output import SchemaOptions
 from parametrize import cases
 from refusals import refused
 
@@ -19,11 +19,11 @@ NO_SCHEMA = "there is no schema: name one with --schema"
 ANSWER = {"name": "answer", "schema": {"type": "object"}, "strict": True}
 
 
-def read(*words: str, group: Any = structure.options) -> Structure:
+def read(*words: str, group: Any = structure.options) -> SchemaOptions:
     """The record that a command gets. Raises what it raises."""
-    got: list[Structure] = []
+    got: list[SchemaOptions] = []
 
-    def command(structure: Structure) -> None:
+    def command(structure: SchemaOptions) -> None:
         got.append(structure)
 
     click.command(cls=Command)(group(command)).main(list(words), standalone_mode=False)
@@ -33,18 +33,18 @@ def read(*words: str, group: Any = structure.options) -> Structure:
 @cases(
     ("words", "record"),
     {
-        "nothing": ([], Structure()),
-        "a file": (["--schema", "s.json"], Structure(file="s.json")),
-        "stdin": (["--schema", "-"], Structure(file="-")),
-        "inline": (["--schema-json", "{}"], Structure(text="{}")),
-        "name": (["--schema", "s", "--schema-name", "a_B-9"], Structure(file="s", name="a_B-9")),
-        "strict": (["--schema", "s", "--schema-strict"], Structure(file="s")),
-        "not strict": (["--schema", "s", "--no-schema-strict"], Structure(file="s", strict=False)),
-        "reask": (["--schema-json", "1", "--reask", "3"], Structure(text="1", reask=3)),
-        "reask 0 is as if not given": (["--reask", "0"], Structure()),
+        "nothing": ([], SchemaOptions()),
+        "a file": (["--schema", "s.json"], SchemaOptions(file="s.json")),
+        "stdin": (["--schema", "-"], SchemaOptions(file="-")),
+        "inline": (["--schema-json", "{}"], SchemaOptions(text="{}")),
+        "name": (["--schema", "s", "--schema-name", "a_B-9"], SchemaOptions(file="s", name="a_B-9")),
+        "strict": (["--schema", "s", "--schema-strict"], SchemaOptions(file="s")),
+        "not strict": (["--schema", "s", "--no-schema-strict"], SchemaOptions(file="s", strict=False)),
+        "reask": (["--schema-json", "1", "--reask", "3"], SchemaOptions(text="1", reask=3)),
+        "reask 0 is as if not given": (["--reask", "0"], SchemaOptions()),
     },
 )
-def test_the_options_make_a_record(words: list[str], record: Structure) -> None:
+def test_the_options_make_a_record(words: list[str], record: SchemaOptions) -> None:
     assert read(*words) == record
 
 
@@ -84,7 +84,7 @@ def test_reask_is_a_count(number: str) -> None:
 
 
 def test_without_an_answer_nothing_is_asked_again() -> None:
-    assert read("--schema", "s", group=structure.writing) == Structure(file="s")
+    assert read("--schema", "s", group=structure.writing) == SchemaOptions(file="s")
     with pytest.raises(click.NoSuchOption):
         read("--schema", "s", "--reask", "1", group=structure.writing)
 

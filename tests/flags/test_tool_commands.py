@@ -9,18 +9,18 @@ from click.testing import CliRunner
 from chatpipe.errors import UsageFault
 from chatpipe.flags import tool_commands as tooling
 from chatpipe.flags.types import Command
-from chatpipe.options.tool_commands import Tooling, split
+from chatpipe.options.tool_commands import ToolOptions, split_command
 from parametrize import cases
 from refusals import refused
 
 
-def read(*words: str) -> Tooling:
+def read(*words: str) -> ToolOptions:
     """The record that a command gets. Raises what the group raises."""
-    got: list[Tooling] = []
+    got: list[ToolOptions] = []
 
     @click.command(cls=Command)
     @tooling.options
-    def command(tooling: Tooling) -> None:
+    def command(tooling: ToolOptions) -> None:
         got.append(tooling)
 
     result = CliRunner().invoke(command, words, standalone_mode=False)
@@ -32,18 +32,21 @@ def read(*words: str) -> Tooling:
 @cases(
     ("words", "record"),
     {
-        "nothing": ([], Tooling((), 60.0, 8)),
-        "one": (["--exec", "a=b c"], Tooling((("a", "b c"),), 60.0, 8)),
-        "order as typed": (["--exec", "b=x", "--exec", "a=y"], Tooling((("b", "x"), ("a", "y")), 60.0, 8)),
-        "= in the command": (["--exec", "a=b x=y"], Tooling((("a", "b x=y"),), 60.0, 8)),
-        "quotes are kept": (["--exec", "a=b 'c d'"], Tooling((("a", "b 'c d'"),), 60.0, 8)),
+        "nothing": ([], ToolOptions((), 60.0, 8)),
+        "one": (["--exec", "a=b c"], ToolOptions((("a", "b c"),), 60.0, 8)),
+        "order as typed": (
+            ["--exec", "b=x", "--exec", "a=y"],
+            ToolOptions((("b", "x"), ("a", "y")), 60.0, 8),
+        ),
+        "= in the command": (["--exec", "a=b x=y"], ToolOptions((("a", "b x=y"),), 60.0, 8)),
+        "quotes are kept": (["--exec", "a=b 'c d'"], ToolOptions((("a", "b 'c d'"),), 60.0, 8)),
         "all": (
             ["--exec", "a=b", "--exec-timeout", "0.5", "--max-turns", "1"],
-            Tooling((("a", "b"),), 0.5, 1),
+            ToolOptions((("a", "b"),), 0.5, 1),
         ),
     },
 )
-def test_the_options_of_tools_make_a_record(words: list[str], record: Tooling) -> None:
+def test_the_options_of_tools_make_a_record(words: list[str], record: ToolOptions) -> None:
     assert read(*words) == record
 
 
@@ -86,6 +89,6 @@ def test_numbers_out_of_range_are_refused(words: list[str]) -> None:
 
 
 def test_words_are_those_of_a_shell_with_nothing_expanded() -> None:
-    assert split("jq -r '.a b' \"$HOME\" *.txt a\\ b # c;d|e") == [
+    assert split_command("jq -r '.a b' \"$HOME\" *.txt a\\ b # c;d|e") == [
         *("jq", "-r", ".a b", "$HOME", "*.txt", "a b", "#", "c;d|e")
     ]

@@ -10,32 +10,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatpipe.inputs import delimited
-from chatpipe.inputs.delimited import CsvRecords, Record, Records, TsvRecords
+from chatpipe.inputs.delimited import CsvDecoder, Record, RecordDecoder, TsvDecoder
 from chatpipe.inputs.place import Source
 from parametrize import cases
 
 
-def read(records: Records, data: bytes) -> list[Record]:
+def read(records: RecordDecoder, data: bytes) -> list[Record]:
     """The records of a whole input, cut into lines as a feed cuts it."""
     found = []
     *whole, last = data.split(b"\n")
     for number, line in enumerate(whole, 1):
         text, end = (line[:-1], b"\r\n") if line.endswith(b"\r") else (line, b"\n")
-        found.append(records.record(Source("t.csv", text, number, end)))
+        found.append(records.feed(Source("t.csv", text, number, end)))
     if last:
-        found.append(records.record(Source("t.csv", last, len(whole) + 1, b"")))
-    found.append(records.end())
+        found.append(records.feed(Source("t.csv", last, len(whole) + 1, b"")))
+    found.append(records.finish())
     return [record for record in found if record is not None]
 
 
 def cells(data: bytes) -> list[list[str]]:
-    found = read(CsvRecords(), data)
+    found = read(CsvDecoder(), data)
     assert [record.fault for record in found] == [None] * len(found)
     return [list(record.cells) for record in found]
 
 
 def faults(data: bytes) -> list[str | None]:
-    return [None if each.fault is None else str(each.fault) for each in read(CsvRecords(), data)]
+    return [None if each.fault is None else str(each.fault) for each in read(CsvDecoder(), data)]
 
 
 @cases(
@@ -93,7 +93,7 @@ def test_a_fault_is_one_record_with_its_place(data: bytes, expected: list[str | 
 
 
 def test_bytes_that_are_not_utf_8_are_there_to_be_written_again() -> None:
-    [record] = read(CsvRecords(), b'\xff,"\xfe"\n')
+    [record] = read(CsvDecoder(), b'\xff,"\xfe"\n')
     assert [cell.encode("utf-8", "surrogateescape") for cell in record.cells] == [b"\xff", b"\xfe"]
 
 
@@ -104,16 +104,16 @@ def test_a_cell_of_megabytes() -> None:
 
 def test_a_quote_that_is_never_closed_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delimited, "LINE_BYTES", 1 << 20)
-    records = CsvRecords()
+    records = CsvDecoder()
     line = b"x" * 1000
-    assert records.record(Source("t.csv", b'"', 7)) is None
+    assert records.feed(Source("t.csv", b'"', 7)) is None
     for _ in range(3000):
-        assert records.record(Source("t.csv", line)) is None
+        assert records.feed(Source("t.csv", line)) is None
     assert sum(map(len, records._buffer)) < 1 << 20
-    last = records.record(Source("t.csv", b'"', 3008))
+    last = records.feed(Source("t.csv", b'"', 3008))
     assert last is not None
     assert str(last.fault) == "t.csv:7: longer than 1 MiB"
-    assert records.record(Source("t.csv", b"a,b", 3009)) == Record(Source("t.csv", b"a,b", 3009), ["a", "b"])
+    assert records.feed(Source("t.csv", b"a,b", 3009)) == Record(Source("t.csv", b"a,b", 3009), ["a", "b"])
 
 
 _CELL = st.text(st.sampled_from('ab,"\n\r\t\\ é'), max_size=6)
@@ -144,7 +144,7 @@ def test_any_text_gives_the_records_of_the_csv_module(text: str) -> None:
         is_good = True
     except csv.Error:
         is_good = False
-    found = read(CsvRecords(), text.encode())
+    found = read(CsvDecoder(), text.encode())
     good = [list(record.cells) for record in found if record.fault is None]
     if is_good:
         assert [record.fault for record in found] == [None] * len(found)
@@ -167,11 +167,11 @@ def test_any_text_gives_the_records_of_the_csv_module(text: str) -> None:
     },
 )
 def test_tsv_is_read_as_records(data: bytes, expected: list[list[str]]) -> None:
-    found = read(TsvRecords(), data)
+    found = read(TsvDecoder(), data)
     assert [list(record.cells) for record in found] == expected
     assert [record.fault for record in found] == [None] * len(found)
 
 
 def test_tsv_of_bytes_that_are_no_text() -> None:
-    found = read(TsvRecords(), b"a\n\xff\tb\n")
+    found = read(TsvDecoder(), b"a\n\xff\tb\n")
     assert [record.fault is None for record in found] == [True, False]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chatpipe.errors import BadInput
-from chatpipe.inputs.messages import Found, conversation, document, kind, request
+from chatpipe.inputs.messages import LocatedValue, json_type, parse_document, parse_messages, parse_request
 from chatpipe.inputs.place import Source
 from parametrize import cases
 from refusals import refused
@@ -46,16 +46,16 @@ def source(text: str, line: int = 1) -> Source:
     },
 )
 def test_a_conversation_is_an_array_or_lines(text: str, messages: list[Any], places: list[str]) -> None:
-    found = conversation(source(text))
+    found = parse_messages(source(text))
     assert [each.value for each in found] == messages
     assert [each.place() for each in found] == places
 
 
 def test_a_place_inside_a_message_is_where_it_stands() -> None:
-    found = conversation(source('[\n {"role": "user",\n  "content": [\n   {"type": "x"}]}]'))
+    found = parse_messages(source('[\n {"role": "user",\n  "content": [\n   {"type": "x"}]}]'))
     assert found[0].place("/content/0/type") == "f:4"
     assert found[0].place("/role") == "f:2"
-    lines = conversation(source('{"role":"user"}\n{"role":"user","content":1}'))
+    lines = parse_messages(source('{"role":"user"}\n{"role":"user","content":1}'))
     assert lines[1].place("/content") == "f:2"
 
 
@@ -75,11 +75,11 @@ def test_a_place_inside_a_message_is_where_it_stands() -> None:
 )
 def test_conversation_refused(text: str, line: str) -> None:
     with refused(BadInput, line):
-        conversation(source(text))
+        parse_messages(source(text))
 
 
 def test_a_request_is_an_object() -> None:
-    found = request(source('\n{"model":"m",\n"messages":[]}'))
+    found = parse_request(source('\n{"model":"m",\n"messages":[]}'))
     assert found.value == {"model": "m", "messages": []}
     assert found.place("/messages") == "f:3"
 
@@ -104,17 +104,17 @@ def test_a_request_is_an_object() -> None:
 )
 def test_request_refused(text: str, line: str) -> None:
     with refused(BadInput, line):
-        request(source(text))
+        parse_request(source(text))
 
 
 def test_request_with_messages_may_have_a_body_field() -> None:
-    assert request(source('{"messages":[],"body":1}')).value == {"messages": [], "body": 1}
+    assert parse_request(source('{"messages":[],"body":1}')).value == {"messages": [], "body": 1}
 
 
 def test_document_inside_a_longer_file_is_placed_there() -> None:
-    assert document(source("5", 7)) == Found(5, source("5", 7))
+    assert parse_document(source("5", 7)) == LocatedValue(5, source("5", 7))
     with refused(BadInput, "f:8: not JSON: expecting value (column 3)"):
-        document(source("[\n1,]", 7))
+        parse_document(source("[\n1,]", 7))
 
 
 @pytest.mark.parametrize(
@@ -130,4 +130,4 @@ def test_document_inside_a_longer_file_is_placed_there() -> None:
     ],
 )
 def test_each_type_of_json_has_a_name(value: Any, name: str) -> None:
-    assert kind(value) == name
+    assert json_type(value) == name

@@ -8,14 +8,14 @@ import pytest
 
 from chatpipe.errors import BadInput
 from chatpipe.inputs import values
-from chatpipe.inputs.delimited import CsvRecords, TsvRecords
+from chatpipe.inputs.delimited import CsvDecoder, TsvDecoder
 from chatpipe.inputs.place import Source
-from chatpipe.inputs.rows import CellRows, JsonRows, LineRows, Row, Rows
+from chatpipe.inputs.rows import CellRowDecoder, JsonRowDecoder, LineRowDecoder, Row, RowDecoder
 
 
-def read(rows: Rows, *lines: bytes) -> list[Row]:
-    found = [rows.row(Source("t", line, number)) for number, line in enumerate(lines, 1)]
-    return [row for row in [*found, rows.end()] if row is not None]
+def read(rows: RowDecoder, *lines: bytes) -> list[Row]:
+    found = [rows.feed(Source("t", line, number)) for number, line in enumerate(lines, 1)]
+    return [row for row in [*found, rows.finish()] if row is not None]
 
 
 def fields(row: Row) -> Any:
@@ -31,7 +31,7 @@ def fault(row: Row) -> str | None:
 
 
 def test_json_rows_have_fields_of_their_own_and_their_text() -> None:
-    rows = read(JsonRows("t"), b'{"a": 1}', b"", b'  {"b": [true, null]} ', b"{}")
+    rows = read(JsonRowDecoder("t"), b'{"a": 1}', b"", b'  {"b": [true, null]} ', b"{}")
     assert [row.fields for row in rows] == [{"a": 1}, {"b": [True, None]}, {}]
     assert [row.data for row in rows] == [b'{"a": 1}', b'{"b": [true, null]}', b"{}"]
     assert [(row.number, row.source.line) for row in rows] == [(1, 1), (2, 3), (3, 4)]
@@ -42,12 +42,12 @@ def test_json_rows_have_fields_of_their_own_and_their_text() -> None:
     ["1.10", "1e400", "-0.0", "1E5", "12345678901234567890123", "-9223372036854775809", "0.1", "7", "1.0"],
 )
 def test_a_number_stays_as_it_was_written(number: str) -> None:
-    [row] = read(JsonRows("t"), f'{{"a":{number},"b":[{number}]}}'.encode())
+    [row] = read(JsonRowDecoder("t"), f'{{"a":{number},"b":[{number}]}}'.encode())
     assert fields(row) == f'{{"a":{number},"b":[{number}]}}'.encode()
 
 
 def test_an_integer_of_any_length_is_taken() -> None:
-    [row] = read(JsonRows("t"), b'{"a":' + b"9" * 5000 + b"}")
+    [row] = read(JsonRowDecoder("t"), b'{"a":' + b"9" * 5000 + b"}")
     assert fields(row) == b'{"a":' + b"9" * 5000 + b"}"
 
 
@@ -66,13 +66,13 @@ def test_an_integer_of_any_length_is_taken() -> None:
     ],
 )
 def test_a_line_that_is_no_object_is_a_row_with_a_fault(line: bytes, expected: str) -> None:
-    first, second, third = read(JsonRows("t"), b"{}", line, b"{}")
+    first, second, third = read(JsonRowDecoder("t"), b"{}", line, b"{}")
     assert (first.fault, fault(second), third.fault) == (None, expected, None)
     assert (second.fields, second.data) == ({}, b"")
 
 
 def test_the_first_line_also_tells_of_other_inputs() -> None:
-    [row] = read(JsonRows("t"), b"a,b")
+    [row] = read(JsonRowDecoder("t"), b"a,b")
     assert (
         fault(row)
         == "t:1: not JSON: expecting value (column 1): name another input with --csv, --tsv or --lines"
@@ -81,32 +81,34 @@ def test_the_first_line_also_tells_of_other_inputs() -> None:
 
 @pytest.mark.parametrize("name", ["t.csv", "T.TSV"])
 def test_a_file_that_is_called_a_table_has_to_begin_with_json(name: str) -> None:
-    rows = JsonRows(name)
-    assert rows.wants_head
+    rows = JsonRowDecoder(name)
+    assert rows.needs_head
     with pytest.raises(BadInput, match="name another input with --csv"):
-        rows.row(Source(name, b"a,b"))
+        rows.feed(Source(name, b"a,b"))
 
 
 def test_a_file_that_is_called_a_table_may_be_json() -> None:
-    rows = JsonRows("t.csv")
-    assert rows.row(Source("t.csv", b"{}")) is not None
-    assert not rows.wants_head
+    rows = JsonRowDecoder("t.csv")
+    assert rows.feed(Source("t.csv", b"{}")) is not None
+    assert not rows.needs_head
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_row() -> None:
-    assert [row.fields for row in read(JsonRows("t"), b"\xef\xbb\xbf{}")] == [{}]
-    assert [row.fields for row in read(LineRows(), b"\xef\xbb\xbfa")] == [{"line": "a"}]
-    assert [row.fields for row in read(CellRows(CsvRecords()), b'\xef\xbb\xbf"a"', b"1")] == [{"a": "1"}]
-    assert [row.fields for row in read(CellRows(TsvRecords()), b"\xef\xbb\xbfa", b"1")] == [{"a": "1"}]
+    assert [row.fields for row in read(JsonRowDecoder("t"), b"\xef\xbb\xbf{}")] == [{}]
+    assert [row.fields for row in read(LineRowDecoder(), b"\xef\xbb\xbfa")] == [{"line": "a"}]
+    assert [row.fields for row in read(CellRowDecoder(CsvDecoder()), b'\xef\xbb\xbf"a"', b"1")] == [
+        {"a": "1"}
+    ]
+    assert [row.fields for row in read(CellRowDecoder(TsvDecoder()), b"\xef\xbb\xbfa", b"1")] == [{"a": "1"}]
 
 
 def test_columns_are_those_of_the_first_row() -> None:
-    rows = JsonRows("t", has_columns=True)
-    assert rows.wants_head
+    rows = JsonRowDecoder("t", has_columns=True)
+    assert rows.needs_head
     first, other_order, too_few, too_many = read(
         rows, b'{"a":1,"b":2}', b'{"b":3,"a":4}', b'{"b":5}', b'{"a":6,"b":7,"c":8}'
     )
-    assert not rows.wants_head
+    assert not rows.needs_head
     assert rows.columns == ("a", "b")
     assert (first.fields, other_order.fields) == ({"a": 1, "b": 2}, {"a": 4, "b": 3})
     assert (too_few.fields, too_few.fault) == ({"a": None, "b": 5}, None)
@@ -117,8 +119,8 @@ def test_columns_are_those_of_the_first_row() -> None:
 
 
 def test_columns_may_be_given() -> None:
-    rows = JsonRows("t", ("b", "c"), has_columns=True)
-    assert not rows.wants_head
+    rows = JsonRowDecoder("t", ("b", "c"), has_columns=True)
+    assert not rows.needs_head
     first, second = read(rows, b'{"c":1}', b'{"a":1}')
     assert (first.fields, first.fault) == ({"b": None, "c": 1}, None)
     assert second.fault is not None
@@ -126,14 +128,14 @@ def test_columns_may_be_given() -> None:
 
 def test_without_a_first_row_there_are_no_columns() -> None:
     with pytest.raises(BadInput, match="is an array, not an object"):
-        read(JsonRows("t", has_columns=True), b"[]")
+        read(JsonRowDecoder("t", has_columns=True), b"[]")
 
 
 # Lines
 
 
 def test_lines_are_rows_of_one_field() -> None:
-    rows = read(LineRows(), b"one", b" ", b'  "two" ')
+    rows = read(LineRowDecoder(), b"one", b" ", b'  "two" ')
     assert [row.fields for row in rows] == [{"line": "one"}, {"line": '  "two" '}]
     assert [(row.number, row.source.line) for row in rows] == [(1, 1), (2, 3)]
 
@@ -143,7 +145,7 @@ def test_lines_are_rows_of_one_field() -> None:
     [(b"a\0", "t:1: binary data, a NUL"), (b"\xff", "t:1: byte 0xff is not UTF-8: convert it first")],
 )
 def test_a_line_that_is_no_text_is_a_row_with_a_fault(line: bytes, expected: str) -> None:
-    [row] = read(LineRows(), line)
+    [row] = read(LineRowDecoder(), line)
     assert (fault(row) or "").startswith(expected)
 
 
@@ -151,8 +153,8 @@ def test_a_line_that_is_no_text_is_a_row_with_a_fault(line: bytes, expected: str
 
 
 def test_the_first_record_names_the_columns() -> None:
-    rows = CellRows(CsvRecords())
-    assert (rows.columns, rows.wants_head) == (None, True)
+    rows = CellRowDecoder(CsvDecoder())
+    assert (rows.columns, rows.needs_head) == (None, True)
     found = read(rows, b"", b'a,"b c"', b"1,2", b"3,")
     assert rows.columns == ("a", "b c")
     assert [row.fields for row in found] == [{"a": "1", "b c": "2"}, {"a": "3", "b c": ""}]
@@ -160,13 +162,13 @@ def test_the_first_record_names_the_columns() -> None:
 
 
 def test_columns_that_are_given_leave_the_first_line_a_row() -> None:
-    rows = CellRows(CsvRecords(), ("x", "y"))
-    assert not rows.wants_head
+    rows = CellRowDecoder(CsvDecoder(), ("x", "y"))
+    assert not rows.needs_head
     assert [row.fields for row in read(rows, b"1,2")] == [{"x": "1", "y": "2"}]
 
 
 def test_a_row_of_several_lines_has_the_place_of_its_first() -> None:
-    first, second = read(CellRows(CsvRecords(), ("x",)), b'"1', b"", b'2"', b"3")
+    first, second = read(CellRowDecoder(CsvDecoder(), ("x",)), b'"1', b"", b'2"', b"3")
     assert (first.fields, first.source.line, first.number) == ({"x": "1\n\n2"}, 1, 1)
     assert (second.fields, second.source.line, second.number) == ({"x": "3"}, 4, 2)
 
@@ -181,7 +183,7 @@ def test_a_row_of_several_lines_has_the_place_of_its_first() -> None:
     ],
 )
 def test_a_ragged_row_is_one_with_a_fault(line: bytes, cells: dict[str, str], expected: str) -> None:
-    ragged, good = read(CellRows(CsvRecords()), b"a,b", line, b"x,y")[:2]
+    ragged, good = read(CellRowDecoder(CsvDecoder()), b"a,b", line, b"x,y")[:2]
     assert ragged.fields == cells
     assert (fault(ragged) or "").startswith(expected)
     assert (good.fields, good.fault) == ({"a": "x", "b": "y"}, None)
@@ -199,10 +201,10 @@ def test_a_ragged_row_is_one_with_a_fault(line: bytes, cells: dict[str, str], ex
 )
 def test_a_header_that_cannot_be_ends_it(line: bytes, expected: str) -> None:
     with pytest.raises(BadInput) as refused:
-        read(CellRows(CsvRecords()), line, b"1,2,3")
+        read(CellRowDecoder(CsvDecoder()), line, b"1,2,3")
     assert str(refused.value).startswith(expected)
 
 
 def test_one_column_may_have_no_name() -> None:
     """As tables have whose first column numbers the rows."""
-    assert [row.fields for row in read(CellRows(CsvRecords()), b",a", b"0,x")] == [{"": "0", "a": "x"}]
+    assert [row.fields for row in read(CellRowDecoder(CsvDecoder()), b",a", b"0,x")] == [{"": "0", "a": "x"}]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from chatpipe.errors import BadInput, MissingInput, Status, UsageFault
 from chatpipe.inputs.place import Source
-from chatpipe.inputs.sources import Limit, Sources, one_owner, text_of
+from chatpipe.inputs.sources import SizeLimit, Sources, stdin_owner, text_of
 from chatpipe.inputs.stdin import Stdin
 from parametrize import cases
 from refusals import refused
@@ -189,7 +189,7 @@ def test_bytes_that_are_not_text_are_65(data: bytes, line: str) -> None:
     },
 )
 def test_owner_of_stdin(claims: list[tuple[str, str]], owner: str | None) -> None:
-    assert one_owner(claims) == owner
+    assert stdin_owner(claims) == owner
 
 
 def test_two_owners_of_stdin_are_2() -> None:
@@ -198,12 +198,12 @@ def test_two_owners_of_stdin_are_2() -> None:
         "--request and --user-file both read stdin: give one of them a file: stdin has one owner",
         status=Status.USAGE,
     ):
-        one_owner([("--request", "-"), ("--image", "x"), ("--user-file", "-")])
+        stdin_owner([("--request", "-"), ("--image", "x"), ("--user-file", "-")])
 
 
 # Limits
 
-FIVE = Limit(5_000_000, "send less")
+FIVE = SizeLimit(5_000_000, "send less")
 
 
 @pytest.mark.parametrize("size", [0, 1, 4_999_999, 5_000_000])
@@ -211,7 +211,7 @@ def test_a_file_within_the_limit_is_read_whole(tmp_path: Path, size: int) -> Non
     path = tmp_path / "file"
     path.write_bytes(b"x" * size)
     found = sources()
-    assert found.read_within(FIVE, str(path), "--file") == Source(str(path), b"x" * size)
+    assert found.read_limited(FIVE, str(path), "--file") == Source(str(path), b"x" * size)
     assert found.names == [str(path)]
 
 
@@ -219,15 +219,15 @@ def test_one_byte_above_the_limit_is_65(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"x" * 5_000_001)
     with refused(BadInput, f"--file: '{path}' has 5.0 MB, more than the 5 MB that are taken: send less"):
-        sources().read_within(FIVE, str(path), "--file")
+        sources().read_limited(FIVE, str(path), "--file")
 
 
 def test_stdin_has_the_limit_too() -> None:
-    assert piped(b"x" * 9).read_within(Limit(9, ""), "-", "--file") == Source("<stdin>", b"x" * 9)
+    assert piped(b"x" * 9).read_limited(SizeLimit(9, ""), "-", "--file") == Source("<stdin>", b"x" * 9)
     with refused(BadInput, "--file: '<stdin>' has more than 0 MB: send less"):
-        piped(b"x" * 10).read_within(Limit(9, "send less"), "-", "--file")
+        piped(b"x" * 10).read_limited(SizeLimit(9, "send less"), "-", "--file")
 
 
 def test_no_file_within_a_limit_is_66() -> None:
     with refused(MissingInput, "--file: cannot read '/none': no such file or directory"):
-        sources().read_within(FIVE, "/none", "--file")
+        sources().read_limited(FIVE, "/none", "--file")

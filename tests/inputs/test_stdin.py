@@ -13,7 +13,7 @@ import pytest
 
 from chatpipe.errors import MissingInput
 from chatpipe.inputs import stdin
-from chatpipe.inputs.stdin import Kind, Stdin
+from chatpipe.inputs.stdin import Stdin, StdinKind
 from refusals import refused
 
 
@@ -35,36 +35,36 @@ class Said(list[str]):
 
 def test_pipe_is_data() -> None:
     with pipe() as (reader, _):
-        assert Stdin(reader, True, print).kind() is Kind.DATA
+        assert Stdin(reader, True, print).kind() is StdinKind.DATA
 
 
 def test_file_is_data(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"")
     with opened(str(path)) as descriptor:
-        assert Stdin(descriptor, True, print).kind() is Kind.DATA
+        assert Stdin(descriptor, True, print).kind() is StdinKind.DATA
 
 
 def test_dev_null_is_a_device() -> None:
     with opened(os.devnull) as descriptor:
-        assert Stdin(descriptor, True, print).kind() is Kind.DEVICE
+        assert Stdin(descriptor, True, print).kind() is StdinKind.DEVICE
 
 
 def test_terminal_is_a_terminal() -> None:
     screen, terminal = os.openpty()
     with os.fdopen(screen, "rb"), os.fdopen(terminal, "rb"):
-        assert Stdin(terminal, True, print).kind() is Kind.TERMINAL
+        assert Stdin(terminal, True, print).kind() is StdinKind.TERMINAL
 
 
 def test_closed_descriptor_is_closed() -> None:
     with pipe() as (reader, _):
         os.close(reader)
-        assert Stdin(reader, True, print).kind() is Kind.CLOSED
+        assert Stdin(reader, True, print).kind() is StdinKind.CLOSED
 
 
 def test_descriptor_taken_by_another_file_is_still_closed() -> None:
     with pipe() as (reader, _):
-        assert Stdin(reader, False, print).kind() is Kind.CLOSED
+        assert Stdin(reader, False, print).kind() is StdinKind.CLOSED
 
 
 def test_reads_to_the_end() -> None:
@@ -96,17 +96,17 @@ def test_directory_as_stdin_is_missing(tmp_path: Path) -> None:
 
 
 def test_a_silent_producer_is_waited_for_with_one_notice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stdin, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(stdin, "NOTICE_DELAY_S", 0.01)
     with pipe() as (reader, writer):
         said = Said()
-        told = threading.Event()
+        console = threading.Event()
 
         def notice(text: str) -> None:
             said(text)
-            told.set()
+            console.set()
 
         def produce() -> None:
-            told.wait(10)
+            console.wait(10)
             os.write(writer, b"late")
             os.close(writer)
 
@@ -135,7 +135,7 @@ def test_end_without_a_byte_is_no_silence() -> None:
 
 
 def test_a_reader_that_asked_for_stdin_gets_no_notice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stdin, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(stdin, "NOTICE_DELAY_S", 0.0)
     with pipe() as (reader, writer):
         timer = threading.Timer(0.02, os.close, [writer])
         timer.start()
@@ -146,7 +146,7 @@ def test_a_reader_that_asked_for_stdin_gets_no_notice(monkeypatch: pytest.Monkey
 
 
 def test_patience_is_two_seconds() -> None:
-    assert stdin.PATIENCE_S == 2.0
+    assert stdin.NOTICE_DELAY_S == 2.0
 
 
 def test_pipe_left_non_blocking_is_waited_for() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatpipe.inputs.values import NotJSON, dumps, loads, loads_exactly, strict_line
+from chatpipe.inputs.values import NotJSON, dumps, loads, loads_strict, standard_line
 from parametrize import cases
 from refusals import refused
 
@@ -31,7 +31,7 @@ from refusals import refused
 )
 def test_json_is_read(data: bytes, value: Any) -> None:
     assert loads(data) == value
-    assert loads_exactly(data) == value
+    assert loads_strict(data) == value
 
 
 @cases(
@@ -44,7 +44,7 @@ def test_json_is_read(data: bytes, value: Any) -> None:
     },
 )
 def test_input_of_the_user_keeps_every_digit(digits: str) -> None:
-    value = loads_exactly(b'{"a":[' + digits.encode() + b"]}")["a"][0]
+    value = loads_strict(b'{"a":[' + digits.encode() + b"]}")["a"][0]
     assert type(value) is int
     assert str(value) == digits
     assert dumps(value) == digits.encode()
@@ -67,7 +67,7 @@ def test_input_of_the_user_keeps_every_digit(digits: str) -> None:
         "deep": (b"[" * 100_000, "nested too deeply", 1, 1),
     },
 )
-@pytest.mark.parametrize("read", [loads, loads_exactly])
+@pytest.mark.parametrize("read", [loads, loads_strict])
 def test_refused_with_line_and_column(
     read: Callable[[bytes], Any], data: bytes, what: str, line: int, column: int
 ) -> None:
@@ -85,7 +85,7 @@ def test_byte_that_is_not_utf8_is_the_right_one_behind_a_byte_order_mark() -> No
 
 def test_more_digits_than_python_reads_are_refused() -> None:
     with pytest.raises(NotJSON, match="4300 digits"):
-        loads_exactly(b"1" * 5000)
+        loads_strict(b"1" * 5000)
 
 
 NOT_FINITE = pytest.mark.parametrize(
@@ -103,7 +103,7 @@ NOT_FINITE = pytest.mark.parametrize(
 @NOT_FINITE
 def test_input_of_the_user_holds_no_number_that_is_not_json(data: bytes, what: str, value: str) -> None:
     with refused(NotJSON, what=what, line=1, column=1):
-        loads_exactly(data)
+        loads_strict(data)
 
 
 @NOT_FINITE
@@ -125,7 +125,7 @@ def test_a_server_may_send_numbers_that_are_not_json(data: bytes, what: str, val
     },
 )
 def test_a_line_for_any_reader(data: bytes, line: bytes) -> None:
-    assert strict_line(data) == line
+    assert standard_line(data) == line
 
 
 @cases(
@@ -168,7 +168,7 @@ def test_written_json_is_one_line_and_reads_back_the_same(value: Any) -> None:
     data = dumps(value)
     assert b"\n" not in data
     assert b"\r" not in data
-    assert loads_exactly(data) == value
+    assert loads_strict(data) == value
 
 
 @given(st.binary(max_size=40))

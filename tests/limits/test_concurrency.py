@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from chatpipe.limits.concurrency import Auto, Capacity, levels
+from chatpipe.limits.concurrency import AdaptiveLimit, ConcurrencyLimit, levels
 from parametrize import cases
 
 SERVICE_S = 1.0
@@ -34,7 +34,7 @@ class Ran(NamedTuple):
 
 
 def simulate(
-    jobs: Capacity,
+    jobs: ConcurrencyLimit,
     places: Callable[[float], int],
     *,
     answers: int,
@@ -77,7 +77,7 @@ def simulate(
             done.append(now)
         refused += not ok
         serve()
-        jobs.finished(ok, not ok, now - sent, now)
+        jobs.record_finished(ok, not ok, now - sent, now)
         limits.append(jobs.limit)
     return Ran(limits, done, refused, now)
 
@@ -101,7 +101,9 @@ SEEDS = [1, 2, 3]
 @pytest.mark.parametrize("places", SERVERS)
 def test_capacity_is_found(places: int, kind: str, refuses: bool) -> None:
     for seed in SEEDS:
-        ran = simulate(Auto(), lambda now: places, answers=8000, refuses=refuses, service=noise(kind, seed))
+        ran = simulate(
+            AdaptiveLimit(), lambda now: places, answers=8000, refuses=refuses, service=noise(kind, seed)
+        )
         assert 0.7 * places <= ran.at_rest() <= 1.5 * places
         assert max(ran.limits[2000:]) <= 2 * places + 1  # a probe at most, never MAX
         assert min(ran.limits[2000:]) >= 0.5 * places
@@ -112,13 +114,15 @@ def test_capacity_is_found(places: int, kind: str, refuses: bool) -> None:
 @pytest.mark.parametrize("places", SERVERS)
 def test_throughput_over_a_long_run(places: int, refuses: bool) -> None:
     answers = max(8000, 250 * places)
-    ran = simulate(Auto(), lambda now: places, answers=answers, refuses=refuses, service=noise("noisy", 4))
+    ran = simulate(
+        AdaptiveLimit(), lambda now: places, answers=answers, refuses=refuses, service=noise("noisy", 4)
+    )
     assert ran.rate() >= 0.85 * places  # the search from 4 included
 
 
 @cases("places, answers", {"1": (1, 400), "8": (8, 50), "32": (32, 150), "100": (100, 500)})
 def test_the_limit_is_found_within_this_number_of_answers(places: int, answers: int) -> None:
-    ran = simulate(Auto(), lambda now: places, answers=answers, service=noise("steady", 0))
+    ran = simulate(AdaptiveLimit(), lambda now: places, answers=answers, service=noise("steady", 0))
     assert any(0.7 * places <= limit <= 1.5 * places for limit in ran.limits)
 
 
@@ -131,7 +135,7 @@ def test_capacity_that_changes_in_mid_run(before: int, after: int, refuses: bool
     changes_s = 4000 / before
     for seed in range(4):
         ran = simulate(
-            Auto(),
+            AdaptiveLimit(),
             lambda now: before if now < changes_s else after,
             answers=16_000,
             refuses=refuses,
@@ -146,13 +150,15 @@ def test_capacity_that_changes_in_mid_run(before: int, after: int, refuses: bool
 def test_the_most_uneven_answers_do_not_mislead_it_for_long(places: int) -> None:
     """Exponential times: half of the answers take a tenth of what the slowest take."""
     for seed in SEEDS:
-        ran = simulate(Auto(), lambda now: places, answers=12_000, service=noise("wild", seed))
+        ran = simulate(AdaptiveLimit(), lambda now: places, answers=12_000, service=noise("wild", seed))
         assert 0.7 * places <= ran.at_rest() <= 1.6 * places
 
 
 def test_an_outage_does_not_leave_it_at_one() -> None:
     """A minute in which everything is refused: back to where it was, within some minutes."""
-    ran = simulate(Auto(), lambda now: 64, answers=22_000, service=noise("noisy", 6), outage=(60.0, 120.0))
+    ran = simulate(
+        AdaptiveLimit(), lambda now: 64, answers=22_000, service=noise("noisy", 6), outage=(60.0, 120.0)
+    )
     fallen = ran.limits.index(1)
     assert any(limit >= 45 for limit in ran.limits[fallen : fallen + 5000])
     assert 45 <= ran.at_rest() <= 96
@@ -164,52 +170,52 @@ def test_a_server_that_slows_down_as_it_fills() -> None:
     def rate(limit: int) -> float:
         return limit / (1 + limit / 40)
 
-    jobs, now = Auto(), 0.0
+    jobs, now = AdaptiveLimit(), 0.0
     for _ in range(20_000):
         now += 1 / rate(jobs.limit)
-        jobs.finished(True, False, jobs.limit / rate(jobs.limit), now)
+        jobs.record_finished(True, False, jobs.limit / rate(jobs.limit), now)
     assert rate(jobs.limit) > 0.7 * 40
     assert jobs.limit < 256
 
 
 def test_max_is_reached_and_kept_where_the_server_has_more() -> None:
-    ran = simulate(Auto(48), lambda now: 1000, answers=10_000)
+    ran = simulate(AdaptiveLimit(48), lambda now: 1000, answers=10_000)
     assert ran.at_rest() > 44
     assert max(ran.limits) == 48
 
 
 @pytest.mark.parametrize(("maximum", "first"), [(1, 1), (2, 2), (4, 4), (5, 4), (256, 4)])
 def test_starts_at_four_or_max(maximum: int, first: int) -> None:
-    assert Auto(maximum).limit == first
+    assert AdaptiveLimit(maximum).limit == first
 
 
 @pytest.mark.parametrize("refuses", [True, False])
 @pytest.mark.parametrize("maximum", [1, 2])
 def test_no_room_to_search(maximum: int, refuses: bool) -> None:
-    ran = simulate(Auto(maximum), lambda now: 1, answers=2000, refuses=refuses)
+    ran = simulate(AdaptiveLimit(maximum), lambda now: 1, answers=2000, refuses=refuses)
     assert set(ran.limits) <= {1, maximum}
 
 
 def test_it_does_not_grow_while_something_else_holds_the_requests_back() -> None:
     """Five in flight because of a limit a minute: that says nothing about what 40 would do."""
-    ran = simulate(Auto(), lambda now: 100, answers=5000, service=noise("noisy", 8), demand=5)
+    ran = simulate(AdaptiveLimit(), lambda now: 100, answers=5000, service=noise("noisy", 8), demand=5)
     assert max(ran.limits) <= 15  # a probe with fewer than half of that in flight is not believed
 
 
 def test_one_wave_of_refusals_is_one_step_down() -> None:
-    jobs = Auto()
+    jobs = AdaptiveLimit()
     for answer in range(20):
-        jobs.finished(False, True, 1.0, 1.0 + answer / 1000)  # all sent before the first came back
+        jobs.record_finished(False, True, 1.0, 1.0 + answer / 1000)  # all sent before the first came back
     assert jobs.limit == 2
 
 
 def test_a_refusal_at_one_does_not_hold_it_there() -> None:
-    jobs, now = Auto(2), 0.0
+    jobs, now = AdaptiveLimit(2), 0.0
     limits = []
     for answer in range(400):
         now += 1 / jobs.limit
         refused = answer in (0, 100)  # at 2, and when it was at 1 for a round
-        jobs.finished(not refused, refused, 0.99 if answer else 0.0, now)
+        jobs.record_finished(not refused, refused, 0.99 if answer else 0.0, now)
         limits.append(jobs.limit)
     assert limits[:101] == [1] * 101
     assert 2 in limits[101:250]
@@ -217,14 +223,14 @@ def test_a_refusal_at_one_does_not_hold_it_there() -> None:
 
 def test_faults_of_requests_are_not_taken_for_speed() -> None:
     """Refused at once with 400: neither an answer to measure, nor a sign of overload."""
-    jobs = Auto()
+    jobs = AdaptiveLimit()
     for answer in range(1000):
-        jobs.finished(False, False, 0.004, 1 + answer / 1000)
+        jobs.record_finished(False, False, 0.004, 1 + answer / 1000)
     assert jobs.limit == 4
 
 
 def test_a_fixed_number_stays() -> None:
-    ran = simulate(Capacity(16), lambda now: 8, answers=500, refuses=True)
+    ran = simulate(ConcurrencyLimit(16), lambda now: 8, answers=500, refuses=True)
     assert set(ran.limits) == {16}
 
 
@@ -240,15 +246,15 @@ def test_levels(maximum: int, expected: tuple[int, ...]) -> None:
     assert levels(maximum) == expected
 
 
-def lose(jobs: Auto, tries: str) -> list[int]:
+def lose(jobs: AdaptiveLimit, tries: str) -> list[int]:
     """The limit after each of these, 10 ms apart: `.` is an answer, `x` a broken connection."""
     limits = []
     for number, each in enumerate(tries):
         now = 1 + number / 100
         if each == "x":
-            jobs.lost(0.005, now)
+            jobs.record_lost(0.005, now)
         else:
-            jobs.finished(True, False, 0.005, now)
+            jobs.record_finished(True, False, 0.005, now)
         limits.append(jobs.limit)
     return limits
 
@@ -263,18 +269,18 @@ def lose(jobs: Auto, tries: str) -> list[int]:
     },
 )
 def test_many_broken_connections_are_a_refusal(tries: str, limit: int) -> None:
-    assert lose(Auto(), tries)[-1] == limit
+    assert lose(AdaptiveLimit(), tries)[-1] == limit
 
 
 def test_connections_from_before_the_step_down_do_not_count() -> None:
-    jobs = Auto()
+    jobs = AdaptiveLimit()
     for number in range(40):
-        jobs.lost(1.0, 1.0 + number / 1000)
+        jobs.record_lost(1.0, 1.0 + number / 1000)
     assert jobs.limit == 2
 
 
 def test_a_fixed_number_stays_when_connections_break() -> None:
-    jobs = Capacity(16)
+    jobs = ConcurrencyLimit(16)
     for number in range(40):
-        jobs.lost(0.1, number / 10)
+        jobs.record_lost(0.1, number / 10)
     assert jobs.limit == 16

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from chatpipe.limits.rate import Pace, turn
+from chatpipe.limits.rate import RateLimiter, wait_for_start
 from parametrize import cases
 
 UNIX = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 
 
-def starts(pace: Pace, count: int, tokens: int = 1, now: float = 0.0) -> list[float]:
+def starts(pace: RateLimiter, count: int, tokens: int = 1, now: float = 0.0) -> list[float]:
     """The start times of `count` requests that arrive at once."""
     return [now + pace.reserve(tokens, now) for _ in range(count)]
 
@@ -35,15 +35,15 @@ def heard(
     status: int = 200,
     headers: dict[str, str] | None = None,
     now: float = 100.0,
-    pace: Pace | None = None,
+    pace: RateLimiter | None = None,
     started: float | None = None,
-) -> Pace:
-    pace = pace or Pace(random=lambda: 0.0)
-    pace.hear(headers or {}, status, now, UNIX, started=started)
+) -> RateLimiter:
+    pace = pace or RateLimiter(random=lambda: 0.0)
+    pace.observe_reply(headers or {}, status, now, UNIX, started=started)
     return pace
 
 
-def row(pace: Pace) -> tuple[float | None, float]:
+def row(pace: RateLimiter) -> tuple[float | None, float]:
     return pace.paused_since, pace.paused_s
 
 
@@ -62,7 +62,7 @@ def after(seconds: str) -> dict[str, str]:
     },
 )
 def test_requests_in_any_minute(rpm: float, most: int) -> None:
-    assert most_in_a_minute(starts(Pace(rpm=rpm), 3 * int(rpm))) == most
+    assert most_in_a_minute(starts(RateLimiter(rpm=rpm), 3 * int(rpm))) == most
 
 
 @cases(
@@ -79,11 +79,11 @@ def test_requests_in_any_minute(rpm: float, most: int) -> None:
 def test_each_waits_behind_the_one_before(
     limits: tuple[float | None, float | None], expected: list[float]
 ) -> None:
-    assert starts(Pace(*limits), 4, tokens=20) == pytest.approx(expected)
+    assert starts(RateLimiter(*limits), 4, tokens=20) == pytest.approx(expected)
 
 
 def test_time_without_requests_is_not_saved_up() -> None:
-    pace = Pace(rpm=60)
+    pace = RateLimiter(rpm=60)
     starts(pace, 5)
     assert starts(pace, 3, now=3600.0) == [3600, 3601, 3602]
 
@@ -91,7 +91,7 @@ def test_time_without_requests_is_not_saved_up() -> None:
 def test_random_arrivals_keep_within_both_limits() -> None:
     """Neither timetable gives away places that were held up by the other."""
     rng = random.Random(7)
-    pace, now = Pace(rpm=120, tpm=30_000), 0.0
+    pace, now = RateLimiter(rpm=120, tpm=30_000), 0.0
     times, costs = [], []
     for block in range(60):
         tokens = rng.choice([1, 50, 2000])
@@ -105,7 +105,7 @@ def test_random_arrivals_keep_within_both_limits() -> None:
 
 
 def test_no_drift_over_a_million_requests() -> None:
-    pace, now = Pace(rpm=7000, tpm=21_000_000), 1e6
+    pace, now = RateLimiter(rpm=7000, tpm=21_000_000), 1e6
     for number in range(1_000_000):
         wait_s = pace.reserve(3000, now)
         if number % 1000 == 0:
@@ -125,18 +125,18 @@ def test_no_drift_over_a_million_requests() -> None:
     },
 )
 def test_settled_after_the_answer(used: int | None, next_wait: float) -> None:
-    pace = Pace(tpm=600)
+    pace = RateLimiter(tpm=600)
     pace.reserve(600, 0.0)
     pace.settle(600, used, 0.0)
     assert pace.reserve(1, 0.0) == pytest.approx(next_wait)
 
 
 def test_settled_when_nothing_is_owed() -> None:
-    pace = Pace(tpm=600)
+    pace = RateLimiter(tpm=600)
     pace.reserve(10, 0.0)
     pace.settle(10, 110, 500.0)
     assert pace.reserve(1, 500.0) == pytest.approx(10.0)  # 100 more than it should have been, from now on
-    pace = Pace(tpm=600)
+    pace = RateLimiter(tpm=600)
     pace.reserve(600, 0.0)
     pace.settle(600, 0, 500.0)
     assert starts(pace, 2, tokens=20, now=500.0) == pytest.approx([500, 502])  # not filled beyond full
@@ -164,8 +164,8 @@ def test_pauses(status: int, headers: dict[str, str], pause_s: float) -> None:
 
 
 def limits(kind: str, remaining: str, reset: str | None, limit: str | None = None) -> dict[str, str]:
-    told = {"remaining": remaining, "reset": reset, "limit": limit}
-    return {f"x-ratelimit-{what}-{kind}": value for what, value in told.items() if value is not None}
+    console = {"remaining": remaining, "reset": reset, "limit": limit}
+    return {f"x-ratelimit-{what}-{kind}": value for what, value in console.items() if value is not None}
 
 
 @cases(
@@ -191,14 +191,14 @@ def limits(kind: str, remaining: str, reset: str | None, limit: str | None = Non
     },
 )
 def test_remaining_is_heeded_by_the_run(headers: dict[str, str], pause_s: float) -> None:
-    pace = Pace()
+    pace = RateLimiter()
     for _ in range(10):
         pace.reserve(100, 100.0)
     assert heard(200, headers, pace=pace).pause_left(100.0) == pytest.approx(pause_s)
 
 
 def test_those_that_wait_for_their_turn_are_not_in_flight() -> None:
-    pace = Pace(rpm=60)
+    pace = RateLimiter(rpm=60)
     for _ in range(10):
         pace.reserve(100, 100.0)  # at 100, 101, ... 109
     heard(200, limits("requests", "3", "30s"), 102.5, pace)  # three have started
@@ -208,7 +208,7 @@ def test_those_that_wait_for_their_turn_are_not_in_flight() -> None:
 
 
 def test_nor_are_their_tokens() -> None:
-    pace = Pace(rpm=60)
+    pace = RateLimiter(rpm=60)
     for _ in range(10):
         pace.reserve(100, 100.0)
     assert heard(200, limits("tokens", "300", "30s"), 102.5, pace).pause_left(102.5) == 0
@@ -223,7 +223,7 @@ def test_a_refusal_names_its_own_delay() -> None:
 
 
 def test_backoff_of_the_run_doubles_up_to_a_minute_and_ends_with_a_success() -> None:
-    pace, now, pauses = Pace(random=lambda: 0.0), 0.0, []
+    pace, now, pauses = RateLimiter(random=lambda: 0.0), 0.0, []
     for _ in range(9):
         heard(429, None, now, pace)
         pauses.append(pace.pause_left(now))
@@ -238,11 +238,11 @@ def test_backoff_of_the_run_doubles_up_to_a_minute_and_ends_with_a_success() -> 
 
 
 def test_backoff_is_jittered_by_a_quarter() -> None:
-    assert heard(429, pace=Pace(random=lambda: 0.8)).pause_left(100.0) == pytest.approx(0.4)
+    assert heard(429, pace=RateLimiter(random=lambda: 0.8)).pause_left(100.0) == pytest.approx(0.4)
 
 
 def test_a_wave_of_refusals_is_one_pause() -> None:
-    pace = Pace(random=lambda: 0.0)
+    pace = RateLimiter(random=lambda: 0.0)
     for number in range(256):
         heard(429, None, 10.0 + number / 100, pace, started=9.0)  # goes on after the pause is over
     assert pace.paused_s == 0.5
@@ -252,7 +252,7 @@ def test_a_wave_of_refusals_is_one_pause() -> None:
 
 
 def test_without_its_start_a_refusal_in_a_pause_belongs_to_the_wave() -> None:
-    pace = Pace(random=lambda: 0.0)
+    pace = RateLimiter(random=lambda: 0.0)
     for number in range(40):
         heard(429, None, 10.0 + number / 100, pace)
     assert pace.paused_s == 0.5
@@ -287,7 +287,7 @@ def test_a_pause_of_an_hour_is_known_at_once() -> None:
 
 
 def test_a_pause_postpones_reserved_requests() -> None:
-    pace = Pace(rpm=60)
+    pace = RateLimiter(rpm=60)
     assert starts(pace, 3, now=10.0) == [10, 11, 12]
     heard(429, after("20"), 10.5, pace)
     assert pace.postponed_s(10.5) == 20
@@ -324,10 +324,10 @@ class Clock:
 
 def test_sleepers_do_not_start_together_after_a_pause() -> None:
     async def run() -> list[float]:
-        clock, pace, begun = Clock(), Pace(rpm=60), []
+        clock, pace, begun = Clock(), RateLimiter(rpm=60), []
 
         async def one() -> None:
-            await turn(pace, 1, clock, clock.sleep)
+            await wait_for_start(pace, 1, clock, clock.sleep)
             begun.append(clock.now)
 
         async with asyncio.TaskGroup() as group:
@@ -343,23 +343,23 @@ def test_sleepers_do_not_start_together_after_a_pause() -> None:
 
 def test_a_server_that_says_what_is_left_hardly_ever_has_to_refuse() -> None:
     """500 a minute in a bucket, asked as often as it lets us, with 8 in flight and no limit of our own."""
-    pace, left, seen, now = Pace(), 500.0, 0.0, 0.0
+    pace, left, seen, now = RateLimiter(), 500.0, 0.0, 0.0
     flying: deque[tuple[float, int, dict[str, str]]] = deque()
     answers = {200: 0, 429: 0}
     while now < 300.0:
         if len(flying) < 8 and not pace.pause_left(now):
             left, seen = min(500.0, left + (now - seen) * 500 / 60), now
-            told = after("1")
+            console = after("1")
             if left >= 1:
                 left -= 1
-                told = limits("requests", str(int(left)), f"{(500 - left) * 60 / 500:.3f}s", "500")
-            status = 429 if "retry-after" in told else 200
+                console = limits("requests", str(int(left)), f"{(500 - left) * 60 / 500:.3f}s", "500")
+            status = 429 if "retry-after" in console else 200
             answers[status] += 1
             pace.reserve(10, now)
-            flying.append((now + 0.2, status, told))
+            flying.append((now + 0.2, status, console))
         while flying and flying[0][0] <= now:
-            _, status, told = flying.popleft()
-            heard(status, told, now, pace, started=now - 0.2)
+            _, status, console = flying.popleft()
+            heard(status, console, now, pace, started=now - 0.2)
             pace.settle(10, 10, now)
         now += 0.01
     assert answers[200] > 0.9 * 300 * 500 / 60
@@ -368,7 +368,7 @@ def test_a_server_that_says_what_is_left_hardly_ever_has_to_refuse() -> None:
 
 def test_a_reservation_is_forgotten_once_its_request_has_started() -> None:
     """A long run under a limit, with a server that sends no headers, keeps no list of its requests."""
-    pace, now = Pace(rpm=6000), 0.0
+    pace, now = RateLimiter(rpm=6000), 0.0
     for _ in range(5000):
         now += pace.reserve(1, now)
         pace.settle(1, 1, now)
@@ -377,26 +377,28 @@ def test_a_reservation_is_forgotten_once_its_request_has_started() -> None:
 
 def test_nothing_is_taken_before_it_may_start() -> None:
     """A caller that asks repeatedly postpones neither itself nor later reservations."""
-    pace = Pace(rpm=60)
-    assert pace.take(1, 10.0, 10.0) == 0
-    assert [pace.take(1, now, 11.0) for now in (10.0, 10.25, 10.5)] == [1, 0.75, 0.5]
+    pace = RateLimiter(rpm=60)
+    assert pace.try_reserve(1, 10.0, 10.0) == 0
+    assert [pace.try_reserve(1, now, 11.0) for now in (10.0, 10.25, 10.5)] == [1, 0.75, 0.5]
     assert pace.reserve(1, 10.5) == 0.5
 
 
 def test_returned_tokens_bring_the_next_turn_forward() -> None:
-    pace = Pace(tpm=600)
-    assert pace.take(600, 10.0, 10.0) == 0
-    assert pace.take(300, 10.0, 10.0) == 60
+    pace = RateLimiter(tpm=600)
+    assert pace.try_reserve(600, 10.0, 10.0) == 0
+    assert pace.try_reserve(300, 10.0, 10.0) == 60
     pace.settle(600, 20, 14.0)
-    assert pace.take(300, 14.0, 70.0) == 0
-    assert pace.take(1, 14.0, 14.0) == 30  # behind the 300 from now on: the time before is not made up for
+    assert pace.try_reserve(300, 14.0, 70.0) == 0
+    assert (
+        pace.try_reserve(1, 14.0, 14.0) == 30
+    )  # behind the 300 from now on: the time before is not made up for
 
 
 def test_a_timer_that_comes_late_costs_no_turn() -> None:
-    pace, now = Pace(rpm=600), 0.0
+    pace, now = RateLimiter(rpm=600), 0.0
     for _ in range(600):
         due = now
-        while wait_s := pace.take(1, now, due):
+        while wait_s := pace.try_reserve(1, now, due):
             due = now + wait_s
             now = due + 0.004
     assert now == pytest.approx(599 * 0.1, abs=0.01)
@@ -404,15 +406,15 @@ def test_a_timer_that_comes_late_costs_no_turn() -> None:
 
 def test_nothing_is_taken_in_a_pause() -> None:
     pace = heard(429, after("5"), 10.0)
-    assert pace.take(1, 11.0, 11.0) == 4
+    assert pace.try_reserve(1, 11.0, 11.0) == 4
     heard(429, after("20"), 12.0, pace)
-    assert pace.take(1, 15.0, 15.0) == 17
-    assert pace.take(1, 32.0, 32.0) == 0
+    assert pace.try_reserve(1, 15.0, 15.0) == 17
+    assert pace.try_reserve(1, 32.0, 32.0) == 0
 
 
 def test_a_taken_slot_counts_as_in_flight() -> None:
-    pace = Pace()
+    pace = RateLimiter()
     for _ in range(4):
-        assert pace.take(100, 100.0, 100.0) == 0
+        assert pace.try_reserve(100, 100.0, 100.0) == 0
     assert heard(200, limits("requests", "4", "30s"), pace=pace).pause_left(100.0) == 0
     assert heard(200, limits("requests", "3", "30s"), pace=pace).pause_left(100.0) == 30

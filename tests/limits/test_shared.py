@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from chatpipe.errors import BadInput, CannotWrite
-from chatpipe.limits.shared import LEASE_S, PaceFile, Share
+from chatpipe.limits.shared import LEASE_S, PaceFile, SharedRateLimiter
 from parametrize import cases
 
 HOST = "https://api.example.com"
@@ -101,7 +101,7 @@ def test_a_pause_holds_for_all_and_postpones_reservations(path: str) -> None:
 
 def test_share_is_one_origin(path: str) -> None:
     file = PaceFile(path)
-    share = Share(file, HOST, None, 600)
+    share = SharedRateLimiter(file, HOST, None, 600)
     assert share.reserve(600, NOW) == 0
     share.settle(600, 300, NOW)
     assert share.reserve(1, NOW) == 30
@@ -111,25 +111,29 @@ def test_share_is_one_origin(path: str) -> None:
 
 def test_places(path: str) -> None:
     one, other = PaceFile(path), PaceFile(path)
-    assert [one.enter(HOST, 2, NOW), other.enter(HOST, 2, NOW), one.enter(HOST, 2, NOW)] == [0, 0, 0.05]
-    other.leave(HOST, NOW)
-    assert one.enter(HOST, 2, NOW) == 0
-    one.leave(HOST, NOW)
-    one.leave(HOST, NOW)
+    assert [
+        one.acquire_slot(HOST, 2, NOW),
+        other.acquire_slot(HOST, 2, NOW),
+        one.acquire_slot(HOST, 2, NOW),
+    ] == [0, 0, 0.05]
+    other.release_slot(HOST, NOW)
+    assert one.acquire_slot(HOST, 2, NOW) == 0
+    one.release_slot(HOST, NOW)
+    one.release_slot(HOST, NOW)
     assert content(path)["origins"] == {}  # nothing is left behind
 
 
 def test_processes_take_turns(path: str) -> None:
     """A batch that always wants the next place does not shut out a single ask."""
     batch, ask = PaceFile(path), PaceFile(path)
-    assert batch.enter(HOST, 1, NOW) == 0
-    assert ask.enter(HOST, 1, NOW) > 0
-    assert batch.enter(HOST, 1, NOW) > 0
-    batch.leave(HOST, NOW + 0.01)
-    assert batch.enter(HOST, 1, NOW + 0.01) > 0
-    assert ask.enter(HOST, 1, NOW + 0.05) == 0
-    ask.leave(HOST, NOW + 1)
-    assert batch.enter(HOST, 1, NOW + 1) == 0
+    assert batch.acquire_slot(HOST, 1, NOW) == 0
+    assert ask.acquire_slot(HOST, 1, NOW) > 0
+    assert batch.acquire_slot(HOST, 1, NOW) > 0
+    batch.release_slot(HOST, NOW + 0.01)
+    assert batch.acquire_slot(HOST, 1, NOW + 0.01) > 0
+    assert ask.acquire_slot(HOST, 1, NOW + 0.05) == 0
+    ask.release_slot(HOST, NOW + 1)
+    assert batch.acquire_slot(HOST, 1, NOW + 1) == 0
 
 
 @cases(
@@ -148,30 +152,30 @@ def test_places_are_looked_for_as_often_as_they_are_freed(
     """By the next in turn; those behind it look later."""
     holder, *others = [PaceFile(path) for _ in range(4)]
     for _ in range(2):
-        assert holder.enter(HOST, 2, NOW) == 0
+        assert holder.acquire_slot(HOST, 2, NOW) == 0
     for freed in freed_s:
-        holder.leave(HOST, NOW + freed)
-        assert holder.enter(HOST, 2, NOW + freed) == 0
-    found = [other.enter(HOST, 2, NOW + asked_s) for other in others]
+        holder.release_slot(HOST, NOW + freed)
+        assert holder.acquire_slot(HOST, 2, NOW + freed) == 0
+    found = [other.acquire_slot(HOST, 2, NOW + asked_s) for other in others]
     assert found == pytest.approx(waits, abs=2e-4)
 
 
 def test_one_that_asks_no_more_holds_up_nobody(path: str) -> None:
     one, other = PaceFile(path), PaceFile(path)
-    assert one.enter(HOST, 1, NOW) == 0
-    assert other.enter(HOST, 1, NOW) > 0
-    one.leave(HOST, NOW)
-    assert one.enter(HOST, 1, NOW + 1.9) > 0
-    assert one.enter(HOST, 1, NOW + 2.1) == 0
+    assert one.acquire_slot(HOST, 1, NOW) == 0
+    assert other.acquire_slot(HOST, 1, NOW) > 0
+    one.release_slot(HOST, NOW)
+    assert one.acquire_slot(HOST, 1, NOW + 1.9) > 0
+    assert one.acquire_slot(HOST, 1, NOW + 2.1) == 0
 
 
 def test_a_lease_runs_out_unless_it_is_renewed(path: str) -> None:
     """For processes that cannot be seen from here, in another container."""
     one, other = PaceFile(path), PaceFile(path)
-    assert one.enter(HOST, 1, NOW) == 0
+    assert one.acquire_slot(HOST, 1, NOW) == 0
     assert waits(one, 1, NOW + 100) == [0]
-    assert other.enter(HOST, 1, NOW + LEASE_S + 99) > 0
-    assert other.enter(HOST, 1, NOW + LEASE_S + 101) == 0
+    assert other.acquire_slot(HOST, 1, NOW + LEASE_S + 99) > 0
+    assert other.acquire_slot(HOST, 1, NOW + LEASE_S + 101) == 0
 
 
 def test_a_clock_set_back_takes_everything_with_it(path: str) -> None:
@@ -223,7 +227,7 @@ def test_a_file_that_becomes_foreign_is_left_alone(path: str) -> None:
     file = PaceFile(path)
     Path(path).write_bytes(b"precious\n")
     with pytest.raises(BadInput):
-        file.enter(HOST, 1, NOW)
+        file.acquire_slot(HOST, 1, NOW)
     assert Path(path).read_bytes() == b"precious\n"
 
 
@@ -342,10 +346,10 @@ def test_a_killed_holder_frees_its_place(path: str) -> None:
     with python(HOLDING, path) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"0.0\n"
-        assert file.enter("https://a", 1, time.time()) > 0
+        assert file.acquire_slot("https://a", 1, time.time()) > 0
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-    assert file.enter("https://a", 1, time.time()) == 0
+    assert file.acquire_slot("https://a", 1, time.time()) == 0
 
 
 def test_no_more_than_the_places_are_taken_at_a_time(path: str, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from chatpipe.limits.tokens import Estimator
+from chatpipe.limits.tokens import TokenEstimator
 from parametrize import cases
 
 
@@ -22,11 +22,11 @@ from parametrize import cases
     },
 )
 def test_first_estimate(body_bytes: int, max_tokens: int | None, n: int, tokens: int) -> None:
-    assert Estimator().estimate(body_bytes, max_tokens, n) == tokens
+    assert TokenEstimator().estimate(body_bytes, max_tokens, n) == tokens
 
 
-def learned(*usages: tuple[int, int | None, int | None]) -> Estimator:
-    estimator = Estimator()
+def learned(*usages: tuple[int, int | None, int | None]) -> TokenEstimator:
+    estimator = TokenEstimator()
     for usage in usages:
         estimator.learn(*usage)
     return estimator
@@ -47,10 +47,10 @@ def test_completion_is_the_mean_of_those_seen(max_tokens: int | None, n: int, to
 
 def test_ratio_moves_from_a_quarter_to_what_is_seen() -> None:
     estimator = learned((1000, 500, 0))
-    assert estimator.ratio == 0.375  # halfway: the quarter counts as one answer
+    assert estimator.tokens_per_byte == 0.375  # halfway: the quarter counts as one answer
     for _ in range(300):
         estimator.learn(1000, 500, 0)
-    assert estimator.ratio == pytest.approx(0.5, abs=1e-4)
+    assert estimator.tokens_per_byte == pytest.approx(0.5, abs=1e-4)
 
 
 def test_one_picture_does_not_decide_for_the_texts_behind_it() -> None:
@@ -77,7 +77,7 @@ def test_an_answer_without_tokens_counts() -> None:
 
 def test_estimates_are_right_on_average() -> None:
     rng = random.Random(1)
-    estimator, estimated, used = Estimator(), 0, 0
+    estimator, estimated, used = TokenEstimator(), 0, 0
     for _ in range(3000):
         size, completion = rng.randrange(200, 20_000), int(rng.expovariate(1 / 300))
         estimated += estimator.estimate(size, None, 1)
@@ -106,8 +106,8 @@ def test_the_first_short_answers_do_not_let_all_others_go(
 ) -> None:
     """Answers of 20 tokens; those of 256 and more are still on their way."""
     estimator = learned(*[(400, 100, 20)] * answers)
-    assert estimator.booking(400, max_tokens, 1) == tokens
+    assert estimator.estimate_to_reserve(400, max_tokens, 1) == tokens
 
 
 def test_no_less_is_booked_than_is_expected() -> None:
-    assert learned((400, 100, 2000)).booking(400, None, 1) == 2100
+    assert learned((400, 100, 2000)).estimate_to_reserve(400, None, 1) == 2100

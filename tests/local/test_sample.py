@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from chatpipe.local.sample import fit
+from chatpipe.local.sample import sample_value
 
 
 def properties(required: str = "", /, **described: Any) -> dict[str, Any]:
@@ -161,7 +161,7 @@ NOTHING_FITS: dict[str, Any] = {
 
 @pytest.mark.parametrize(("schema", "value"), TABLE.values(), ids=TABLE)
 def test_made_value(schema: Any, value: Any) -> None:
-    made = fit(schema, "hi")
+    made = sample_value(schema, "hi")
     assert made == value
     assert type(made) is type(value)
 
@@ -170,25 +170,25 @@ def test_made_value(schema: Any, value: Any) -> None:
 @pytest.mark.parametrize("text", ["", "hi", "A rather long text: with 12 digits, \n and \N{GRINNING FACE}"])
 def test_value_fits_whatever_the_text(schema: Any, text: str) -> None:
     validator = jsonschema.Draft202012Validator(schema)
-    assert [error.message for error in validator.iter_errors(fit(schema, text))] == []
+    assert [error.message for error in validator.iter_errors(sample_value(schema, text))] == []
 
 
 @pytest.mark.parametrize("schema", NOTHING_FITS.values(), ids=NOTHING_FITS)
 def test_nothing_fits_is_null_and_never_an_exception(schema: Any) -> None:
-    assert fit(schema, "hi") is None
+    assert sample_value(schema, "hi") is None
 
 
 def test_draft_7_items_list_is_a_prefix() -> None:
-    assert fit({"type": "array", "items": [{"const": 1}], "minItems": 2}, "hi") == [1, "hi"]
+    assert sample_value({"type": "array", "items": [{"const": 1}], "minItems": 2}, "hi") == [1, "hi"]
 
 
 def test_nesting_deeper_than_the_stack_is_null() -> None:
     schema: dict[str, Any] = {"type": "null"}
     for _ in range(3000):
         schema = {"properties": {"a": schema}, "required": ["a"]}
-    assert fit(schema) is None
+    assert sample_value(schema) is None
 
 
 def test_same_schema_same_value_with_keys_in_order() -> None:
     schema = {"properties": {"z": {}, "a": {"type": "integer"}}, "required": ["a", "z"]}
-    assert str(fit(schema, "t")) == str(fit(schema, "t")) == "{'z': 't', 'a': 0}"
+    assert str(sample_value(schema, "t")) == str(sample_value(schema, "t")) == "{'z': 't', 'a': 0}"

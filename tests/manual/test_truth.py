@@ -16,9 +16,9 @@ from chatpipe.batch.result import Outcome
 from chatpipe.batch.tally import Tally
 from chatpipe.errors import Status
 from chatpipe.options.output import ALLOWABLE, FORMATS, RUN_ALLOWABLE
-from chatpipe.options.parameters import TABLE, Kind, Parameter
+from chatpipe.options.parameters import TABLE, Parameter, ParameterKind
 from chatpipe.options.run import RESENDABLE
-from chatpipe.options.server import Connection, KeySource
+from chatpipe.options.server import KeySource, ServerOptions
 from chatpipe.server import endpoints, keys, tls
 from chatpipe.wire import transports
 from manual import commands, pages
@@ -87,7 +87,7 @@ def test_entry_of_a_parameter_names_its_field_and_its_words(parameter: Parameter
     field = ".".join(parameter.path)
     if field != parameter.name:
         assert re.search(rf"^\.Va {re.escape(field)}(?: |$)", text, re.MULTILINE)
-    if parameter.kind is not Kind.SWITCH:
+    if parameter.kind is not ParameterKind.BOOLEAN:
         assert tuple(re.findall(r"^\.Cm (\S+)", text, re.MULTILINE)) == parameter.words
 
 
@@ -116,11 +116,11 @@ def test_outcomes_of_a_run_are_described() -> None:
 
 def test_every_key_of_the_report_is_described() -> None:
     text = "\n".join(pages.options(PAGES["batch"])[("--report",)].text)
-    told = re.findall(r"^\.Va (\w+)", text, re.MULTILINE)
+    console = re.findall(r"^\.Va (\w+)", text, re.MULTILINE)
     report = Tally().report(1.0)
     keys = {*report, *report["latency_s"]}
-    assert set(told) == keys
-    assert len(told) == len(keys)
+    assert set(console) == keys
+    assert len(console) == len(keys)
 
 
 # What is repeated
@@ -198,10 +198,10 @@ class _Asked(dict[str, str]):
 def _asked_for() -> set[str]:
     """The variables that a request looks at on its way, over http and over https."""
     asked = _Asked()
-    endpoint = endpoints.resolve(Connection(), asked)
-    keys.find(KeySource(), endpoint.key_env, asked)
+    endpoint = endpoints.resolve(ServerOptions(), asked)
+    keys.find_key(KeySource(), endpoint.key_env, asked)
     for url in ("http://example.invalid/v1", "https://example.invalid/v1"):
-        transport = transports.open_transport(tls.Dial(), httpx.URL(url), asked)
+        transport = transports.open_transport(tls.TransportOptions(), httpx.URL(url), asked)
         assert transport is not None
     return asked.names
 

@@ -13,12 +13,12 @@ import orjson
 import pytest
 
 from chatpipe.errors import BrokenAnswer, ChatpipeError, Status, UsageFault
-from chatpipe.options.output import Printing, Target, Telling
-from chatpipe.output.audio import Audio, Decoder
-from chatpipe.output.delivery import Delivery, conclude
-from chatpipe.output.formats import decide_stream, settle
-from chatpipe.output.target import opened
-from chatpipe.system.console import Notices
+from chatpipe.options.output import ConsoleOptions, FormatOptions, OutputOptions
+from chatpipe.output.audio import AudioWriter, Base64Decoder
+from chatpipe.output.delivery import Delivery, finish_output
+from chatpipe.output.formats import choose_format, decide_stream
+from chatpipe.output.target import open_target
+from chatpipe.system.console import Console
 from chatpipe.wire.answer import Answer
 from output.collected import Sink
 from parametrize import cases
@@ -33,8 +33,8 @@ def silent(text: str) -> None:
 
 
 def whole(audio: Any, **message: Any) -> Json:
-    told = {"role": "assistant", "content": None, "audio": audio, **message}
-    return {"id": "c", "choices": [{"index": 0, "message": told, "finish_reason": "stop"}]}
+    console = {"role": "assistant", "content": None, "audio": audio, **message}
+    return {"id": "c", "choices": [{"index": 0, "message": console, "finish_reason": "stop"}]}
 
 
 def chunk(data: str | None, answer_id: str = "c", index: int = 0) -> Json:
@@ -45,7 +45,7 @@ def chunk(data: str | None, answer_id: str = "c", index: int = 0) -> Json:
 def written(*chunks: Json, end: Json) -> list[bytes]:
     """The writes of chunks, then of the whole answer. What fails at the end is raised."""
     sink = Sink()
-    made = Audio(sink, silent)
+    made = AudioWriter(sink, silent)
     for each in chunks:
         made.chunk(b"", each)
     made.end(end, None)
@@ -55,7 +55,7 @@ def written(*chunks: Json, end: Json) -> list[bytes]:
 # Base64
 
 
-def play(decoder: Decoder, *pieces: str) -> bytes:
+def play(decoder: Base64Decoder, *pieces: str) -> bytes:
     return b"".join(decoder.feed(piece) for piece in pieces) + decoder.end()
 
 
@@ -72,12 +72,12 @@ TEXTS = {
 @cases(("text", "data"), TEXTS)
 def test_base64_in_two_pieces_cut_anywhere(text: str, data: bytes) -> None:
     for cut in range(len(text) + 1):
-        assert play(Decoder(), text[:cut], text[cut:]) == data
+        assert play(Base64Decoder(), text[:cut], text[cut:]) == data
 
 
 @cases(("text", "data"), TEXTS)
 def test_base64_character_by_character_leaves_as_soon_as_it_is_known(text: str, data: bytes) -> None:
-    decoder = Decoder()
+    decoder = Base64Decoder()
     pieces = [decoder.feed(character) for character in text]
     assert b"".join(pieces) == data
     assert all(pieces[3::4])
@@ -101,7 +101,7 @@ def test_base64_character_by_character_leaves_as_soon_as_it_is_known(text: str, 
 def test_text_that_is_not_base64_is_found_however_it_is_cut(text: str) -> None:
     for cut in range(len(text) + 1):
         with pytest.raises(ValueError):  # noqa: PT011 - binascii.Error and ours
-            play(Decoder(), text[:cut], text[cut:])
+            play(Base64Decoder(), text[:cut], text[cut:])
 
 
 # The writer
@@ -109,13 +109,13 @@ def test_text_that_is_not_base64_is_found_however_it_is_cut(text: str) -> None:
 
 def test_a_whole_answer_is_one_write() -> None:
     sink = Sink()
-    Audio(sink, silent).end(whole({"id": "a", "data": "AAECAw==", "transcript": "hi"}), b"{}")
+    AudioWriter(sink, silent).end(whole({"id": "a", "data": "AAECAw==", "transcript": "hi"}), b"{}")
     assert sink.pieces == [b"\0\1\2\3"]
 
 
 def test_a_streamed_answer_is_written_as_it_comes() -> None:
     sink = Sink()
-    made = Audio(sink, silent)
+    made = AudioWriter(sink, silent)
     for each in (chunk(None), chunk("AAEC"), chunk("Aw"), chunk("==B"), chunk("AUG")):
         made.chunk(b"", each)
     assert sink.pieces == [b"\0\1\2", b"\3", b"\4\5\6"]
@@ -148,13 +148,13 @@ def test_the_sound_of_one_answer_is_written_once(chunks: list[Json], end: Json, 
 def test_bad_base64_in_a_whole_answer_writes_nothing(data: str) -> None:
     sink = Sink()
     with refused(BrokenAnswer, "the audio of the answer is not base64: try again"):
-        Audio(sink, silent).end(whole({"data": data}), b"{}")
+        AudioWriter(sink, silent).end(whole({"data": data}), b"{}")
     assert sink.pieces == []
 
 
 def test_bad_base64_in_a_stream_ends_the_writing() -> None:
     sink = Sink()
-    made = Audio(sink, silent)
+    made = AudioWriter(sink, silent)
     for data in ("AAEC", "!!!!", "AAEC"):
         made.chunk(b"", chunk(data))
     with pytest.raises(BrokenAnswer):
@@ -175,20 +175,20 @@ def test_bad_base64_in_a_stream_ends_the_writing() -> None:
     },
 )
 def test_without_sound_the_words_go_aside(message: Json, aside: str) -> None:
-    sink, told = Sink(), list[str]()
-    Audio(sink, told.append).end(whole(**{"audio": None, **message}), b"{}")
-    assert (sink.data, "".join(told)) == (b"", aside)
+    sink, console = Sink(), list[str]()
+    AudioWriter(sink, console.append).end(whole(**{"audio": None, **message}), b"{}")
+    assert (sink.data, "".join(console)) == (b"", aside)
 
 
 # The verdict, and what is kept
 
 
 def delivered(value: Json, path: str | None, **printing: Any) -> ChatpipeError | None:
-    with opened(Target(path), (), escape=False) as out:
-        how = Printing(format="audio", **printing)
-        fault = Delivery(out, how, Notices(Telling())).finish(Answer(value, orjson.dumps(value)))
+    with open_target(OutputOptions(path), (), escape=False) as out:
+        how = FormatOptions(format="audio", **printing)
+        fault = Delivery(out, how, Console(ConsoleOptions())).finish(Answer(value, orjson.dumps(value)))
         try:
-            conclude(out, fault)
+            finish_output(out, fault)
         except ChatpipeError as error:
             return error
         return None
@@ -247,30 +247,35 @@ def test_an_answer_with_bad_base64_is_kept_as_it_came(tmp_path: Path) -> None:
 @cases(
     ("printing", "target", "body", "format"),
     {
-        "a file, no format": (Printing(named=False), Target("a.wav"), SPOKEN, "audio"),
-        "stdout": (Printing(named=False), Target(), SPOKEN, "text"),
-        "stdout by name": (Printing(named=False), Target("-"), SPOKEN, "text"),
-        "text named": (Printing(), Target("a.txt"), SPOKEN, "text"),
-        "another named": (Printing("json"), Target("a"), SPOKEN, "json"),
-        "a NUL wanted": (Printing(named=False, null=True), Target("a"), SPOKEN, "text"),
-        "no sound asked for": (Printing(named=False), Target("a"), {}, "text"),
-        "odd modalities": (Printing(named=False), Target("a"), {"modalities": "audio"}, "text"),
-        "a recording": (Printing(named=False), Target("a"), None, "text"),
-        "a recording, named": (Printing("audio"), Target("a"), None, "audio"),
+        "a file, no format": (FormatOptions(is_format_given=False), OutputOptions("a.wav"), SPOKEN, "audio"),
+        "stdout": (FormatOptions(is_format_given=False), OutputOptions(), SPOKEN, "text"),
+        "stdout by name": (FormatOptions(is_format_given=False), OutputOptions("-"), SPOKEN, "text"),
+        "text named": (FormatOptions(), OutputOptions("a.txt"), SPOKEN, "text"),
+        "another named": (FormatOptions("json"), OutputOptions("a"), SPOKEN, "json"),
+        "a NUL wanted": (FormatOptions(is_format_given=False, null=True), OutputOptions("a"), SPOKEN, "text"),
+        "no sound asked for": (FormatOptions(is_format_given=False), OutputOptions("a"), {}, "text"),
+        "odd modalities": (
+            FormatOptions(is_format_given=False),
+            OutputOptions("a"),
+            {"modalities": "audio"},
+            "text",
+        ),
+        "a recording": (FormatOptions(is_format_given=False), OutputOptions("a"), None, "text"),
+        "a recording, named": (FormatOptions("audio"), OutputOptions("a"), None, "audio"),
     },
 )
 def test_the_format_is_audio_only_for_a_file_and_a_spoken_answer(
-    printing: Printing, target: Target, body: Json | None, format: str
+    printing: FormatOptions, target: OutputOptions, body: Json | None, format: str
 ) -> None:
-    settled = settle(printing, target, body)
+    settled = choose_format(printing, target, body)
     assert settled.format == format
     assert settled.escape == (format != "audio")
 
 
 def test_several_choices_in_one_sound_are_2() -> None:
     with refused(UsageFault, "--n: 2 choices in one sound: use -f json"):
-        settle(Printing("audio"), Target("a"), {**SPOKEN, "n": 2})
-    assert settle(Printing("audio"), Target("a"), {**SPOKEN, "n": 1}).format == "audio"
+        choose_format(FormatOptions("audio"), OutputOptions("a"), {**SPOKEN, "n": 2})
+    assert choose_format(FormatOptions("audio"), OutputOptions("a"), {**SPOKEN, "n": 1}).format == "audio"
 
 
 @contextmanager
@@ -291,15 +296,15 @@ def test_sound_for_a_terminal_is_2_unless_stdout_is_named() -> None:
     line = "--format: audio would go to a terminal: use -o FILE, or -o -"
     with stdout_is(pty.openpty):
         with refused(UsageFault, line):
-            settle(Printing("audio"), Target())
-        assert settle(Printing("audio"), Target("-")).escape is False
-        assert settle(Printing("audio"), Target("a.wav")).format == "audio"
-        assert settle(Printing("text"), Target()).format == "text"
+            choose_format(FormatOptions("audio"), OutputOptions())
+        assert choose_format(FormatOptions("audio"), OutputOptions("-")).escape is False
+        assert choose_format(FormatOptions("audio"), OutputOptions("a.wav")).format == "audio"
+        assert choose_format(FormatOptions("text"), OutputOptions()).format == "text"
 
 
 def test_sound_for_a_pipe_needs_no_name() -> None:
     with stdout_is(os.pipe):
-        assert settle(Printing("audio"), Target()).format == "audio"
+        assert choose_format(FormatOptions("audio"), OutputOptions()).format == "audio"
 
 
 @cases(
@@ -318,5 +323,5 @@ def test_a_spoken_answer_is_streamed_only_where_it_can_be(
     given: Json, format: str, stream: bool | None
 ) -> None:
     body = dict(given)
-    decide_stream(body, Printing(format=format))
+    decide_stream(body, FormatOptions(format=format))
     assert body.get("stream") is stream

@@ -12,10 +12,10 @@ import orjson
 import pytest
 
 from chatpipe.errors import BrokenAnswer, CannotWrite, ChatpipeError, Interrupted, Status, UsageFault
-from chatpipe.options.output import Printing, Target, Telling
-from chatpipe.output.delivery import Delivery, conclude
-from chatpipe.output.target import Opened, opened
-from chatpipe.system.console import Notices
+from chatpipe.options.output import ConsoleOptions, FormatOptions, OutputOptions
+from chatpipe.output.delivery import Delivery, finish_output
+from chatpipe.output.target import OpenOutput, open_target
+from chatpipe.system.console import Console
 from chatpipe.wire.answer import Answer
 from parametrize import cases
 from refusals import refused
@@ -37,18 +37,18 @@ def answer(value: dict[str, Any], fault: ChatpipeError | None = None) -> Answer:
 
 
 @contextmanager
-def output(path: str | None = None, **options: Any) -> Iterator[Opened]:
-    with opened(Target(path, **options), (), escape=True) as out:
+def output(path: str | None = None, **options: Any) -> Iterator[OpenOutput]:
+    with open_target(OutputOptions(path, **options), (), escape=True) as out:
         yield out
 
 
-def delivered(out: Opened, given: Answer, **printing: Any) -> ChatpipeError | None:
-    return Delivery(out, Printing(**printing), Notices(Telling())).finish(given)
+def delivered(out: OpenOutput, given: Answer, **printing: Any) -> ChatpipeError | None:
+    return Delivery(out, FormatOptions(**printing), Console(ConsoleOptions())).finish(given)
 
 
 def concluded(given: Answer, path: str | None = "out") -> int:
     with output(path) as out:
-        return conclude(out, delivered(out, given))
+        return finish_output(out, delivered(out, given))
 
 
 CUT = completion(finish="length")
@@ -89,7 +89,7 @@ def test_fault_of_the_exchange_comes_before_the_verdict() -> None:
 
 def test_an_answer_has_started_from_its_first_byte_on() -> None:
     with output("out") as out:
-        delivery = Delivery(out, Printing(), Notices(Telling()))
+        delivery = Delivery(out, FormatOptions(), Console(ConsoleOptions()))
         assert not delivery.started
         delivery.chunk(b"", {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
         assert not delivery.started
@@ -99,7 +99,7 @@ def test_an_answer_has_started_from_its_first_byte_on() -> None:
 
 def test_a_format_that_waits_has_not_started() -> None:
     with output("out") as out:
-        delivery = Delivery(out, Printing(format="json"), Notices(Telling()))
+        delivery = Delivery(out, FormatOptions(format="json"), Console(ConsoleOptions()))
         delivery.raw(b"data: {}\n\n")
         delivery.chunk(b"{}", {"choices": [{"index": 0, "delta": {"content": "a"}}]})
         assert not delivery.started
@@ -177,15 +177,15 @@ def test_missing_logprobs_are_reported(capfd: pytest.CaptureFixture[str]) -> Non
 @cases(
     ("target", "line"),
     {
-        "the output, by another link": (Target("b"), "--output: 'b'"),
-        "the rule": (Target("c", depfile="./a"), "--depfile: './a'"),
+        "the output, by another link": (OutputOptions("b"), "--output: 'b'"),
+        "the rule": (OutputOptions("c", depfile="./a"), "--depfile: './a'"),
     },
 )
-def test_an_output_that_is_an_input_is_2(target: Target, line: str) -> None:
+def test_an_output_that_is_an_input_is_2(target: OutputOptions, line: str) -> None:
     Path("a").write_text("x")
     os.link("a", "b")
     message = f"{line} is an input, too: write to another file"
-    with refused(UsageFault, message), opened(target, ["a"], escape=True):
+    with refused(UsageFault, message), open_target(target, ["a"], escape=True):
         pass
     assert Path("a").read_text() == "x"
     assert sorted(os.listdir()) == ["a", "b"]
@@ -199,14 +199,14 @@ def test_closed_stdout_is_74_before_anything_is_sent(monkeypatch: pytest.MonkeyP
 
 
 def test_depfile_names_inputs_and_is_written_only_when_all_is_good() -> None:
-    target = Target("out", depfile="out.d")
+    target = OutputOptions("out", depfile="out.d")
     for name in ("a", "b"):
         Path(name).write_text("")
-    with opened(target, ["a", "b"], escape=True) as out, pytest.raises(ChatpipeError):
-        conclude(out, delivered(out, answer(completion(""))))
+    with open_target(target, ["a", "b"], escape=True) as out, pytest.raises(ChatpipeError):
+        finish_output(out, delivered(out, answer(completion(""))))
     assert not Path("out.d").exists()
-    with opened(target, ["a", "b"], escape=True) as out:
-        conclude(out, delivered(out, answer(completion())))
+    with open_target(target, ["a", "b"], escape=True) as out:
+        finish_output(out, delivered(out, answer(completion())))
     assert Path("out.d").read_text() == "out: \\\n  a \\\n  b\n\na:\n\nb:\n"
 
 

@@ -8,8 +8,8 @@ import orjson
 import pytest
 
 from chatpipe.errors import UsageFault
-from chatpipe.options.output import FORMATS, Printing
-from chatpipe.output.formats import WRITERS, decide_stream, writer
+from chatpipe.options.output import FORMATS, FormatOptions
+from chatpipe.output.formats import WRITERS, create_writer, decide_stream
 from chatpipe.response.assemble import Assembly
 from output.collected import Sink
 from parametrize import cases
@@ -28,7 +28,7 @@ def played(
 ) -> Out:
     """What a writer makes of chunks and then of the end; without a completion that of the chunks."""
     sink, aside = Sink(), list[str]()
-    made = writer(Printing(format=format, **printing), sink, aside.append)
+    made = create_writer(FormatOptions(format=format, **printing), sink, aside.append)
     assembly = Assembly()
     for payload in payloads:
         made.raw(b"data: " + payload + b"\n\n")
@@ -291,7 +291,7 @@ def test_whole_answer_is_the_only_chunk_and_the_only_event(name: str) -> None:
 
 def test_text_of_choice_0_comes_piece_by_piece_and_the_others_wait() -> None:
     sink = Sink()
-    made = writer(Printing(), sink, lambda text: None)
+    made = create_writer(FormatOptions(), sink, lambda text: None)
     seen = []
     assembly = Assembly()
     for each in CASES["two choices"].events:
@@ -307,7 +307,7 @@ def test_text_of_choice_0_comes_piece_by_piece_and_the_others_wait() -> None:
 @pytest.mark.parametrize("format", ["string", "json", "message", "tool-calls", "logprobs", "usage"])
 def test_other_formats_write_once_at_the_end(format: str) -> None:
     sink = Sink()
-    made = writer(Printing(format=format), sink, lambda text: None)
+    made = create_writer(FormatOptions(format=format), sink, lambda text: None)
     for each in CASES["plain"].events:
         made.raw(each.encode())
         made.chunk(each.encode(), orjson.loads(each))
@@ -320,7 +320,7 @@ def test_other_formats_write_once_at_the_end(format: str) -> None:
 def test_each_chunk_is_one_write(format: str) -> None:
     """Several commands may append to one file."""
     sink = Sink()
-    made = writer(Printing(format=format), sink, lambda text: None)
+    made = create_writer(FormatOptions(format=format), sink, lambda text: None)
     for each in CASES["plain"].events:
         made.raw(b"data: " + each.encode() + b"\n\n")
         made.chunk(each.encode(), orjson.loads(each))
@@ -359,8 +359,8 @@ def test_the_words_of_audio_are_its_text(format: str, stdout: str) -> None:
         "audio that is no object": ('{"content":null,"audio":"x"}', "null\n"),
     },
 )
-def test_words_of_audio_stand_in_for_missing_text_only(told: str, stdout: str) -> None:
-    assert whole(body(choice(told)), "string").stdout == stdout
+def test_words_of_audio_stand_in_for_missing_text_only(console: str, stdout: str) -> None:
+    assert whole(body(choice(console)), "string").stdout == stdout
 
 
 # Line ends
@@ -595,20 +595,20 @@ def test_the_format_decides_on_a_stream_where_the_body_does_not(
     stream: bool | None, format: str, decided: bool | None
 ) -> None:
     given: Json = {} if stream is None else {"stream": stream}
-    decide_stream(given, Printing(format=format))
+    decide_stream(given, FormatOptions(format=format))
     assert given == ({} if decided is None else {"stream": decided})
 
 
 def test_null_decides_nothing() -> None:
     given: Json = {"stream": None}
-    decide_stream(given, Printing())
+    decide_stream(given, FormatOptions())
     assert given == {"stream": True}
 
 
 @pytest.mark.parametrize("format", ["chunks", "sse"])
 def test_chunks_without_a_stream_are_2(format: str) -> None:
     with refused(UsageFault, what=f"format '{format}' needs a stream"):
-        decide_stream({"stream": False}, Printing(format=format))
+        decide_stream({"stream": False}, FormatOptions(format=format))
 
 
 @cases(
@@ -625,19 +625,19 @@ def test_chunks_without_a_stream_are_2(format: str) -> None:
     },
 )
 def test_usage_is_asked_for_in_a_stream(given: Json, options: Json) -> None:
-    decide_stream(given, Printing(usage=True))
+    decide_stream(given, FormatOptions(usage=True))
     assert given["stream_options"] == options
 
 
 def test_usage_without_a_stream_adds_nothing() -> None:
     given: Json = {"stream": False}
-    decide_stream(given, Printing(usage=True, format="json"))
+    decide_stream(given, FormatOptions(usage=True, format="json"))
     assert given == {"stream": False}
-    decide_stream(given, Printing(format="text"))
+    decide_stream(given, FormatOptions(format="text"))
     assert given == {"stream": False}
 
 
 def test_odd_stream_options_are_left_to_the_check() -> None:
     given: Json = {"stream": True, "stream_options": "x"}
-    decide_stream(given, Printing(usage=True))
+    decide_stream(given, FormatOptions(usage=True))
     assert given["stream_options"] == "x"

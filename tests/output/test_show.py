@@ -12,12 +12,12 @@ import pytest
 from chatpipe.errors import BadInput, ChatpipeError
 from chatpipe.inputs.sources import Sources
 from chatpipe.inputs.stdin import Stdin
-from chatpipe.options.output import Printing, Target, Telling
+from chatpipe.options.output import ConsoleOptions, FormatOptions, OutputOptions
 from chatpipe.output.delivery import Delivery
-from chatpipe.output.show import Show
-from chatpipe.output.target import opened
-from chatpipe.response.capture import steps
-from chatpipe.system.console import Notices
+from chatpipe.output.show import RecordingPlayer
+from chatpipe.output.target import open_target
+from chatpipe.response.capture import read_capture
+from chatpipe.system.console import Console
 from parametrize import cases
 
 SAMPLES = Path(__file__).parents[1] / "response" / "samples"
@@ -37,19 +37,19 @@ def shown(capfd: pytest.CaptureFixture[str], folder: Path) -> Runner:
     """Shows files with these texts, named 1, 2, ..., as `chatpipe show` does."""
 
     def run(*texts: str, output: str | None = None, **printing: Any) -> Shown:
-        told = Notices(Telling())
-        sources = Sources(Stdin(-1, False, told.note))
+        console = Console(ConsoleOptions())
+        sources = Sources(Stdin(-1, False, console.note))
         status: int
         try:
-            with opened(Target(output), (), escape=True) as out:
-                show = Show(lambda: Delivery(out, Printing(**printing), told))
+            with open_target(OutputOptions(output), (), escape=True) as out:
+                show = RecordingPlayer(lambda: Delivery(out, FormatOptions(**printing), console))
                 for number, text in enumerate(texts, 1):
                     Path(str(number)).write_bytes(text.encode("utf-8", "surrogateescape"))
-                    show.play(steps(sources.lines(str(number), "FILE")))
+                    show.play(read_capture(sources.lines(str(number), "FILE")))
                     show.close()
-                status = show.conclude(out, told)
+                status = show.conclude(out, console)
         except ChatpipeError as fault:
-            told.error(fault)
+            console.error(fault)
             status = fault.status
         return Shown(int(status), *capfd.readouterr())
 
@@ -319,7 +319,7 @@ def test_odd_chunks_are_no_bug_of_ours(shown: Runner, line: str) -> None:
 
 
 def test_nothing_to_show_is_bad_input(folder: Path) -> None:
-    told = Notices(Telling())
-    with opened(Target("out"), (), escape=True) as out, pytest.raises(BadInput):
-        Show(lambda: Delivery(out, Printing(), told)).conclude(out, told)
+    console = Console(ConsoleOptions())
+    with open_target(OutputOptions("out"), (), escape=True) as out, pytest.raises(BadInput):
+        RecordingPlayer(lambda: Delivery(out, FormatOptions(), console)).conclude(out, console)
     assert os.listdir(folder) == []

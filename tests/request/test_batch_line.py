@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chatpipe.request.batch_line import Line, Shape, recognise
+from chatpipe.request.batch_line import LineFormat, RequestLine, parse_line
 from parametrize import cases
 
 ASK = {"messages": [{"role": "user", "content": "q"}]}
@@ -15,13 +15,13 @@ ASK = {"messages": [{"role": "user", "content": "q"}]}
 @cases(
     ("value", "line"),
     {
-        "string": ("q", Line(Shape.STRING, ASK)),
-        "empty string": ("", Line(Shape.STRING, {"messages": [{"role": "user", "content": ""}]})),
-        "row": ({"prompt": "q"}, Line(Shape.ROW, ASK)),
+        "string": ("q", RequestLine(LineFormat.STRING, ASK)),
+        "empty string": ("", RequestLine(LineFormat.STRING, {"messages": [{"role": "user", "content": ""}]})),
+        "row": ({"prompt": "q"}, RequestLine(LineFormat.ROW, ASK)),
         "row with a system text, an id and a field": (
             {"prompt": "q", "system": "s", "custom_id": "c", "temperature": 0},
-            Line(
-                Shape.ROW,
+            RequestLine(
+                LineFormat.ROW,
                 {
                     "messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}],
                     "temperature": 0,
@@ -29,31 +29,40 @@ ASK = {"messages": [{"role": "user", "content": "q"}]}
                 "c",
             ),
         ),
-        "row, system null": ({"prompt": "q", "system": None}, Line(Shape.ROW, ASK)),
-        "row, odd prompt": ({"prompt": 5}, Line(Shape.ROW, {"messages": [{"role": "user", "content": 5}]})),
+        "row, system null": ({"prompt": "q", "system": None}, RequestLine(LineFormat.ROW, ASK)),
+        "row, odd prompt": (
+            {"prompt": 5},
+            RequestLine(LineFormat.ROW, {"messages": [{"role": "user", "content": 5}]}),
+        ),
         "Batch line": (
             {"custom_id": "c", "method": "POST", "url": "/v1/chat/completions", "body": ASK},
-            Line(Shape.BATCH_LINE, ASK, "c", "/body"),
+            RequestLine(LineFormat.BATCH_LINE, ASK, "c", "/body"),
         ),
-        "Batch line, odd": ({"body": 5}, Line(Shape.BATCH_LINE, 5, None, "/body")),
-        "body before prompt": ({"body": {}, "prompt": "q"}, Line(Shape.BATCH_LINE, {}, None, "/body")),
-        "body": (ASK, Line(Shape.BODY, ASK)),
-        "messages before prompt": ({**ASK, "prompt": "q"}, Line(Shape.BODY, {**ASK, "prompt": "q"})),
-        "messages before body": ({**ASK, "body": {}}, Line(Shape.BODY, {**ASK, "body": {}})),
-        "an empty object": ({}, Line(Shape.BODY, {})),
-        "a body that lacks its messages": ({"model": "m"}, Line(Shape.BODY, {"model": "m"})),
+        "Batch line, odd": ({"body": 5}, RequestLine(LineFormat.BATCH_LINE, 5, None, "/body")),
+        "body before prompt": (
+            {"body": {}, "prompt": "q"},
+            RequestLine(LineFormat.BATCH_LINE, {}, None, "/body"),
+        ),
+        "body": (ASK, RequestLine(LineFormat.BODY, ASK)),
+        "messages before prompt": (
+            {**ASK, "prompt": "q"},
+            RequestLine(LineFormat.BODY, {**ASK, "prompt": "q"}),
+        ),
+        "messages before body": ({**ASK, "body": {}}, RequestLine(LineFormat.BODY, {**ASK, "body": {}})),
+        "an empty object": ({}, RequestLine(LineFormat.BODY, {})),
+        "a body that lacks its messages": ({"model": "m"}, RequestLine(LineFormat.BODY, {"model": "m"})),
     },
 )
-def test_each_kind_of_line_is_recognised(value: Any, line: Line) -> None:
-    assert recognise(value) == line
+def test_each_kind_of_line_is_recognised(value: Any, line: RequestLine) -> None:
+    assert parse_line(value) == line
 
 
 @pytest.mark.parametrize("value", [None, True, 5, 1.5, [], [ASK]])
 def test_nothing_a_request_could_be_in(value: Any) -> None:
-    assert recognise(value) is None
+    assert parse_line(value) is None
 
 
 def test_value_is_left_as_it_was() -> None:
     row = {"prompt": "q", "system": "s", "custom_id": "c", "seed": 1}
-    recognise(row)
+    parse_line(row)
     assert row == {"prompt": "q", "system": "s", "custom_id": "c", "seed": 1}

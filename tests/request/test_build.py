@@ -9,11 +9,11 @@ import pytest
 
 from chatpipe.errors import BadInput, UsageFault
 from chatpipe.inputs import messages as documents
-from chatpipe.inputs.messages import Found
+from chatpipe.inputs.messages import LocatedValue
 from chatpipe.inputs.place import Source
 from chatpipe.options.parameters import TABLE, Parameters
 from chatpipe.request import edits
-from chatpipe.request.build import Built, Material, Turn, build
+from chatpipe.request.build import BuiltRequest, RequestParts, TypedPart, build
 from parametrize import cases
 from refusals import refused
 
@@ -24,16 +24,16 @@ def message(role: str, content: Any) -> dict[str, Any]:
     return {"role": role, "content": content}
 
 
-def turn(role: str, text: str, option: str | None = None) -> Turn:
-    return Turn({"role": role, "content": text}, option or f"--{role}")
+def turn(role: str, text: str, option: str | None = None) -> TypedPart:
+    return TypedPart({"role": role, "content": text}, option or f"--{role}")
 
 
-def request(text: str) -> Found:
-    return documents.request(Source("r.json", text.encode()))
+def request(text: str) -> LocatedValue:
+    return documents.parse_request(Source("r.json", text.encode()))
 
 
-def history(text: str) -> list[Found]:
-    return documents.conversation(Source("h.jsonl", text.encode()))
+def history(text: str) -> list[LocatedValue]:
+    return documents.parse_messages(Source("h.jsonl", text.encode()))
 
 
 def given(**options: Any) -> Parameters:
@@ -43,12 +43,12 @@ def given(**options: Any) -> Parameters:
 
 def edited(*texts: str, **options: Any) -> Parameters:
     """Assignments as of --set; a text without `=` is an --unset."""
-    made = tuple(edits.assignment(text) if "=" in text else edits.removal(text) for text in texts)
+    made = tuple(edits.parse_set(text) if "=" in text else edits.parse_unset(text) for text in texts)
     return given(**options)._replace(edits=made)
 
 
 def made(**parts: Any) -> dict[str, Any]:
-    return build(Material(**parts)).body
+    return build(RequestParts(**parts)).body
 
 
 # The order of messages
@@ -99,7 +99,7 @@ def test_empty_messages_of_a_request_stay_there_for_the_check() -> None:
 
 
 def test_tool_results_stand_where_they_were_typed() -> None:
-    result = Turn({"role": "tool", "content": "21", "tool_call_id": "c1"}, "--tool-result")
+    result = TypedPart({"role": "tool", "content": "21", "tool_call_id": "c1"}, "--tool-result")
     body = made(messages=history('[{"role":"user","content":"q"}]'), turns=[result, turn("user", "go on")])
     assert body["messages"] == [
         message("user", "q"),
@@ -161,7 +161,7 @@ def test_items_that_are_no_messages_are_left_to_the_check() -> None:
 
 IMAGE = {"type": "image_url", "image_url": {"url": "https://e.com/a.png"}}
 AUDIO = {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}}
-PARTS = [Turn(IMAGE, "--image"), Turn(AUDIO, "--audio-file")]
+PARTS = [TypedPart(IMAGE, "--image"), TypedPart(AUDIO, "--audio-file")]
 
 
 @cases(
@@ -212,7 +212,7 @@ def test_attachments_follow_the_content_of_a_file(content: str, before: list[Any
 def test_attachment_to_content_of_an_impossible_type_is_bad_input(content: str) -> None:
     found = request(f'{{"messages":[\n{{"role":"user","content":{content}}}]}}')
     with refused(BadInput, place="r.json:2"):
-        build(Material(request=found, parts=PARTS))
+        build(RequestParts(request=found, content_parts=PARTS))
 
 
 # Parameters and edits
@@ -281,7 +281,7 @@ def test_the_place_of_a_search_in_a_file_is_left_alone(location: str) -> None:
 def test_a_tool_choice_names_its_tool(choice: Any, expected: Any) -> None:
     tools = [{"type": "function", "function": {"name": "f"}}, {"type": "custom", "custom": {"name": "c"}}]
     assert made(parameters=given(tool=tools, tool_choice=choice))["tool_choice"] == expected
-    in_file = Found({"tools": tools}, Source("r.json", b"{}"))
+    in_file = LocatedValue({"tools": tools}, Source("r.json", b"{}"))
     assert made(request=in_file, parameters=given(tool_choice=choice))["tool_choice"] == expected
 
 
@@ -371,14 +371,14 @@ REQUEST = """{"model": "m",
 HISTORY = '\n{"role":"user","content":"h"}\n{"role":"assistant","content":"h"}\n'
 
 
-def full() -> Built:
+def full() -> BuiltRequest:
     return build(
-        Material(
+        RequestParts(
             request=request(REQUEST),
             messages=history(HISTORY),
             turns=[turn("system", "s"), turn("user", "u", "--user-file")],
             prompt="p",
-            parts=PARTS,
+            content_parts=PARTS,
             parameters=edited(
                 "top_k:=4",
                 "provider.order[0]=a",
@@ -425,7 +425,7 @@ def test_every_part_of_a_body_has_its_place(pointer: str, place: str) -> None:
 
 
 def test_place_without_a_request_file() -> None:
-    built = build(Material(prompt="p", default_model="m"))
+    built = build(RequestParts(prompt="p", default_model="m"))
     assert built.place("/messages/0/content") == "PROMPT"
     assert built.place("/model") == ""
     assert built.place("") == ""
@@ -434,7 +434,7 @@ def test_place_without_a_request_file() -> None:
 def test_place_of_a_message_that_was_replaced_or_edited() -> None:
     found = request('{"messages":[\n{"role":"system","content":"r"},\n{"role":"user","content":"r"}]}')
     parameters = edited("messages[1].content:=5")
-    built = build(Material(request=found, turns=[turn("system", "s")], parameters=parameters))
+    built = build(RequestParts(request=found, turns=[turn("system", "s")], parameters=parameters))
     assert built.place("/messages/0/content") == "--system"
     assert built.place("/messages/1/content") == "--set"
     assert built.place("/messages/1/role") == "r.json:3"
@@ -442,13 +442,13 @@ def test_place_of_a_message_that_was_replaced_or_edited() -> None:
 
 def test_place_of_a_field_that_an_option_overrides() -> None:
     found = request('{"messages":[],\n"temperature":1,\n"seed":1}')
-    built = build(Material(request=found, parameters=given(temperature=9)))
+    built = build(RequestParts(request=found, parameters=given(temperature=9)))
     assert built.place("/temperature") == "--temperature"
     assert built.place("/seed") == "r.json:3"
 
 
 def test_place_of_what_moved_up_when_another_was_removed() -> None:
     turns = [turn("user", "a"), turn("assistant", "b", "--assistant-file")]
-    built = build(Material(turns=turns, prompt="p", parameters=edited("messages[0]")))
+    built = build(RequestParts(turns=turns, prompt="p", parameters=edited("messages[0]")))
     assert built.place("/messages/0/content") == "--assistant-file"
     assert built.place("/messages/1/content") == "PROMPT"

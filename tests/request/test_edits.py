@@ -31,7 +31,7 @@ from refusals import refused
     },
 )
 def test_a_path_is_split_into_steps(text: str, steps: tuple[str | int, ...]) -> None:
-    assert edits.steps(text, "--set") == steps
+    assert edits.parse_path(text, "--set") == steps
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_path_is_split_into_steps(text: str, steps: tuple[str | int, ...]) -> 
 @pytest.mark.parametrize("option", ["--set", "--unset"])
 def test_a_text_that_is_no_path_is_refused(text: str, option: str) -> None:
     with refused(UsageFault, f"{option}: '{text}' is not a path: write a.b or a.b[0]"):
-        edits.steps(text, option)
+        edits.parse_path(text, option)
 
 
 @cases(
@@ -82,7 +82,7 @@ def test_a_text_that_is_no_path_is_refused(text: str, option: str) -> None:
     },
 )
 def test_an_assignment_has_a_path_and_a_value(text: str, path: tuple[str | int, ...], value: Any) -> None:
-    assert edits.assignment(text) == Edit(path, value, False, text)
+    assert edits.parse_set(text) == Edit(path, value, False, text)
 
 
 TEXT = "PATH=TEXT takes text without quotes"
@@ -101,11 +101,11 @@ TEXT = "PATH=TEXT takes text without quotes"
 )
 def test_a_text_that_is_no_assignment_is_refused(text: str, line: str) -> None:
     with refused(UsageFault, line, status=Status.USAGE):
-        edits.assignment(text)
+        edits.parse_set(text)
 
 
 def test_a_removal_has_a_path() -> None:
-    assert edits.removal("a.b[0]") == Edit(("a", "b", 0), None, True, "a.b[0]")
+    assert edits.parse_unset("a.b[0]") == Edit(("a", "b", 0), None, True, "a.b[0]")
 
 
 @cases(
@@ -124,7 +124,7 @@ def test_a_removal_has_a_path() -> None:
     },
 )
 def test_an_assignment_changes_one_value(body: dict[str, Any], text: str, after: dict[str, Any]) -> None:
-    edits.apply(body, edits.assignment(text))
+    edits.apply(body, edits.parse_set(text))
     assert body == after
     assert list(body) == list(after)
 
@@ -142,7 +142,7 @@ def test_an_assignment_changes_one_value(body: dict[str, Any], text: str, after:
 )
 def test_an_assignment_where_it_cannot_go_is_refused(body: dict[str, Any], text: str, line: str) -> None:
     with refused(UsageFault, f"--set: '{text}': {line}"):
-        edits.apply(body, edits.assignment(text))
+        edits.apply(body, edits.parse_set(text))
 
 
 @cases(
@@ -156,7 +156,7 @@ def test_an_assignment_where_it_cannot_go_is_refused(body: dict[str, Any], text:
 )
 def test_a_removal_takes_one_value_away(path: str, after: dict[str, Any]) -> None:
     body = {"a": 1, "b": [1, {"c": 2}]}
-    edits.apply(body, edits.removal(path))
+    edits.apply(body, edits.parse_unset(path))
     assert body == after
 
 
@@ -164,5 +164,5 @@ def test_a_removal_takes_one_value_away(path: str, after: dict[str, Any]) -> Non
 def test_unset_of_what_is_not_there_changes_nothing(path: str) -> None:
     body = {"a": 1, "b": [1, {"c": 2}]}
     before = copy.deepcopy(body)
-    edits.apply(body, edits.removal(path))
+    edits.apply(body, edits.parse_unset(path))
     assert body == before

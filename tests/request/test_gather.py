@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 import pytest
 
 from chatpipe.errors import BadInput, ChatpipeError, MissingInput, Status, UsageFault
-from chatpipe.inputs.messages import Found
+from chatpipe.inputs.messages import LocatedValue
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.sources import Sources
 from chatpipe.inputs.stdin import Stdin
 from chatpipe.options.parameters import TABLE, Parameters
-from chatpipe.options.prompt import Attachment, Prompt, Typed
-from chatpipe.request.build import Material
-from chatpipe.request.gather import continued, gather
+from chatpipe.options.prompt import Attachment, PromptOptions, RoleOption
+from chatpipe.request.build import RequestParts
+from chatpipe.request.gather import add_transcript, gather_request
 from parametrize import cases
 from refusals import refused
 
@@ -62,28 +62,28 @@ def given(tmp_path: Path) -> Iterator[Callable[..., Given]]:
         os.close(descriptor)
 
 
-def gathered(prompt: Prompt, stdin: Stdin, **options: Any) -> Material:
+def gathered(prompt: PromptOptions, stdin: Stdin, **options: Any) -> RequestParts:
     parameters = Parameters(
         tuple((BY_OPTION[name.replace("_", "-")], value) for name, value in options.items())
     )
-    return gather(prompt, parameters, Sources(stdin), "d")
+    return gather_request(prompt, parameters, Sources(stdin), "d")
 
 
-def words(*texts: str, **others: Any) -> Prompt:
-    return Prompt(words=texts, **others)
+def words(*texts: str, **others: Any) -> PromptOptions:
+    return PromptOptions(words=texts, **others)
 
 
-def typed(option: str, role: str, value: str, tool_call_id: str | None = None) -> Typed:
-    return Typed(option, role, value, option.endswith("-file"), tool_call_id)
+def typed(option: str, role: str, value: str, tool_call_id: str | None = None) -> RoleOption:
+    return RoleOption(option, role, value, option.endswith("-file"), tool_call_id)
 
 
-def attached(kind: Any, value: str, option: str) -> Prompt:
+def attached(kind: Any, value: str, option: str) -> PromptOptions:
     """The prompt "a" with one attachment."""
     return words("a", attachments=(Attachment(kind, value, option),))
 
 
-HI = Typed("--user", "user", "hi", False)
-SYSTEM = Typed("--system", "system", "s", False)
+HI = RoleOption("--user", "user", "hi", False)
+SYSTEM = RoleOption("--system", "system", "s", False)
 
 
 @cases(
@@ -117,7 +117,7 @@ SYSTEM = Typed("--system", "system", "s", False)
     },
 )
 def test_a_prompt_is_made_of_words_and_stdin(
-    given: Callable[..., Given], prompt: Prompt, kind: str, data: bytes, text: str
+    given: Callable[..., Given], prompt: PromptOptions, kind: str, data: bytes, text: str
 ) -> None:
     stdin, said = given(kind, data)
     assert gathered(prompt, stdin).prompt == text
@@ -138,7 +138,7 @@ def test_terminal_behind_a_system_message_is_read_as_well(given: Callable[..., G
 NO_PROMPT = ("no prompt: give one as an operand or on stdin", Status.USAGE)
 EMPTY_STDIN = ("<stdin>: stdin is empty: there is nothing to ask", Status.BAD_INPUT)
 IMAGE_URL = Attachment("image", "https://e.com/a.png", "--image")
-RESULT = Typed("--tool-result", "tool", "r", False, "c")
+RESULT = RoleOption("--tool-result", "tool", "r", False, "c")
 
 
 @cases(
@@ -152,7 +152,7 @@ RESULT = Typed("--tool-result", "tool", "r", False, "c")
 )
 @pytest.mark.parametrize(("kind", "data"), [(TERMINAL, b"x\n"), (NULL, b""), (CLOSED, b""), (PIPE, b"")])
 def test_no_prompt_is_needed_beside(
-    given: Callable[..., Given], prompt: Prompt, kind: str, data: bytes
+    given: Callable[..., Given], prompt: PromptOptions, kind: str, data: bytes
 ) -> None:
     stdin, said = given(kind, data)
     assert gathered(prompt, stdin).prompt is None
@@ -194,7 +194,7 @@ def test_no_prompt_is_needed_beside(
     },
 )
 def test_a_missing_or_unreadable_prompt_is_refused(
-    given: Callable[..., Given], prompt: Prompt, kind: str, data: bytes, line: str, status: Status
+    given: Callable[..., Given], prompt: PromptOptions, kind: str, data: bytes, line: str, status: Status
 ) -> None:
     with refused(ChatpipeError, line, status=status):
         gathered(prompt, given(kind, data).stdin)
@@ -209,8 +209,8 @@ def test_operand_that_is_not_utf8_is_refused(given: Callable[..., Given]) -> Non
 # A transcript
 
 
-def messages(*roles: str) -> list[Found]:
-    return [Found({"role": role, "content": "x"}, Source("t", b"")) for role in roles]
+def messages(*roles: str) -> list[LocatedValue]:
+    return [LocatedValue({"role": role, "content": "x"}, Source("t", b"")) for role in roles]
 
 
 TALK = words(transcript="t")
@@ -218,8 +218,8 @@ WAITING = [("user",), ("system", "user"), ("user", "assistant", "tool"), ("funct
 ANSWERED = [(), ("system",), ("user", "assistant")]
 
 
-def gathered_with(prompt: Prompt, stdin: Stdin, *roles: str) -> Material:
-    return gather(prompt, Parameters(), Sources(stdin), None, transcript=lambda: messages(*roles))
+def gathered_with(prompt: PromptOptions, stdin: Stdin, *roles: str) -> RequestParts:
+    return gather_request(prompt, Parameters(), Sources(stdin), None, transcript=lambda: messages(*roles))
 
 
 @pytest.mark.parametrize("roles", WAITING, ids=" ".join)
@@ -230,7 +230,7 @@ def test_transcript_that_waits_for_an_answer_needs_no_prompt(
     stdin, said = given(kind, data)
     material = gathered_with(TALK, stdin, *roles)
     assert (material.prompt, said) == (None, [])
-    assert continued(material, TALK, messages(*roles)).transcript == messages(*roles)
+    assert add_transcript(material, TALK, messages(*roles)).transcript == messages(*roles)
 
 
 @pytest.mark.parametrize("roles", ANSWERED, ids=" ".join)
@@ -257,27 +257,27 @@ def test_transcript_that_is_answered_needs_one(given: Callable[..., Given], role
     },
 )
 def test_transcript_is_not_looked_at_where_something_is_asked(
-    given: Callable[..., Given], prompt: Prompt, kind: str
+    given: Callable[..., Given], prompt: PromptOptions, kind: str
 ) -> None:
     """It may be another call's still, whose output is this one's stdin."""
 
-    def look() -> list[Found]:
+    def look() -> list[LocatedValue]:
         raise AssertionError("looked at")
 
     stdin, _ = given(kind, b"x\n")
-    material = gather(prompt, Parameters(), Sources(stdin), None, transcript=look)
+    material = gather_request(prompt, Parameters(), Sources(stdin), None, transcript=look)
     assert material.transcript is None
 
 
 def test_transcript_that_was_answered_meanwhile_is_refused(given: Callable[..., Given]) -> None:
     material = gathered_with(TALK, given(NULL).stdin, "user")
     with refused(UsageFault, "no prompt, and nothing in the transcript that waits for an answer"):
-        continued(material, TALK, messages("user", "assistant"))
+        add_transcript(material, TALK, messages("user", "assistant"))
 
 
 def test_without_a_transcript_material_is_what_was_gathered(given: Callable[..., Given]) -> None:
     material = gathered(words("a"), given(NULL).stdin)
-    assert continued(material, words("a"), None) == material
+    assert add_transcript(material, words("a"), None) == material
 
 
 # The owner of stdin
@@ -305,7 +305,7 @@ BODY = b'{"messages":[{"role":"user","content":"q"}]}'
     },
 )
 def test_owner_gets_stdin_and_the_prompt_does_not(
-    given: Callable[..., Given], prompt: Prompt, options: dict[str, Any], data: bytes, text: str | None
+    given: Callable[..., Given], prompt: PromptOptions, options: dict[str, Any], data: bytes, text: str | None
 ) -> None:
     assert gathered(prompt, given(PIPE, data).stdin, **options).prompt == text
 
@@ -325,7 +325,7 @@ def test_owner_gets_stdin_and_the_prompt_does_not(
     },
 )
 def test_two_owners_are_a_wrong_call_before_anything_is_read(
-    prompt: Prompt, options: dict[str, Any], owners: tuple[str, str]
+    prompt: PromptOptions, options: dict[str, Any], owners: tuple[str, str]
 ) -> None:
     with refused(UsageFault, what=f"{owners[0]} and {owners[1]} both read stdin"):
         gathered(prompt, Stdin(-1, True, print), **options)
@@ -334,11 +334,11 @@ def test_two_owners_are_a_wrong_call_before_anything_is_read(
 @cases(
     "prompt",
     {
-        "a text that is -": words("-", typed=(Typed("--user", "user", "-", False),)),
+        "a text that is -": words("-", typed=(RoleOption("--user", "user", "-", False),)),
         "a file id that is -": words("-", attachments=(Attachment("file-id", "-", "--file-id"),)),
     },
 )
-def test_a_dash_that_is_no_file_owns_nothing(given: Callable[..., Given], prompt: Prompt) -> None:
+def test_a_dash_that_is_no_file_owns_nothing(given: Callable[..., Given], prompt: PromptOptions) -> None:
     assert gathered(prompt, given(PIPE, b"x").stdin).prompt == "x"
 
 
@@ -349,14 +349,14 @@ def test_a_dash_that_is_no_file_owns_nothing(given: Callable[..., Given], prompt
 def test_turns_in_their_order_with_the_text_of_files(given: Callable[..., Given]) -> None:
     Path("f").write_bytes(b"from file\n\n")
     turns = (
-        Typed("--system-file", "system", "f", True),
+        RoleOption("--system-file", "system", "f", True),
         HI,
-        Typed("--assistant", "assistant", "f", False),
-        Typed("--tool-result-file", "tool", "f", True, "c1"),
-        Typed("--tool-result", "tool", "", False, "c2"),
+        RoleOption("--assistant", "assistant", "f", False),
+        RoleOption("--tool-result-file", "tool", "f", True, "c1"),
+        RoleOption("--tool-result", "tool", "", False, "c2"),
     )
     material = gathered(words(typed=turns), given(NULL).stdin)
-    assert [(dict(turn.message), turn.option) for turn in material.turns] == [
+    assert [(dict(turn.value), turn.option) for turn in material.turns] == [
         ({"role": "system", "content": "from file\n"}, "--system-file"),
         ({"role": "user", "content": "hi"}, "--user"),
         ({"role": "assistant", "content": "f"}, "--assistant"),
@@ -379,7 +379,7 @@ def test_every_file_is_a_prerequisite(given: Callable[..., Given]) -> None:
         attachments=(IMAGE_URL, Attachment("image", "i", "--image")),
     )
     parameters = Parameters(((BY_OPTION["tool"], ["t"]), (BY_OPTION["prediction-file"], "p")))
-    gather(prompt, parameters, sources, None)
+    gather_request(prompt, parameters, sources, None)
     assert sources.names == ["r", "m", "s", "i", "t", "p"]
 
 
@@ -397,7 +397,7 @@ def test_every_file_is_a_prerequisite(given: Callable[..., Given]) -> None:
     },
 )
 def test_missing_file_is_66_at_its_option(
-    given: Callable[..., Given], prompt: Prompt, options: dict[str, Any], option: str
+    given: Callable[..., Given], prompt: PromptOptions, options: dict[str, Any], option: str
 ) -> None:
     with refused(MissingInput, f"{option}: cannot read 'no': no such file or directory"):
         gathered(prompt, given(NULL).stdin, **options)
@@ -431,13 +431,13 @@ def test_tools_are_read_from_files(
     for number, text in enumerate(files):
         (tmp_path / str(number)).write_text(text)
         names.append(str(tmp_path / str(number)))
-    [(parameter, value)] = gathered(words("a"), given(NULL).stdin, tool=names).parameters.given
+    [(parameter, value)] = gathered(words("a"), given(NULL).stdin, tool=names).parameters.values
     assert (parameter.option, value) == ("tool", tools)
 
 
 def test_functions_are_not_wrapped(tmp_path: Path, given: Callable[..., Given]) -> None:
     (tmp_path / "f").write_text(f"[{FUNCTION_TEXT}]")
-    [(_, value)] = gathered(words("a"), given(NULL).stdin, function=[str(tmp_path / "f")]).parameters.given
+    [(_, value)] = gathered(words("a"), given(NULL).stdin, function=[str(tmp_path / "f")]).parameters.values
     assert value == [FUNCTION]
 
 
@@ -467,14 +467,14 @@ def test_prediction_is_the_text_of_its_file(tmp_path: Path, given: Callable[...,
     (tmp_path / "f").write_text("old text\n")
     [(_, value)] = gathered(
         words("a"), given(NULL).stdin, prediction_file=str(tmp_path / "f")
-    ).parameters.given
+    ).parameters.values
     assert value == {"type": "content", "content": "old text"}
 
 
 def test_slow_producer_beside_a_prompt_is_waited_for_aloud(monkeypatch: pytest.MonkeyPatch) -> None:
     from chatpipe.inputs import stdin as module
 
-    monkeypatch.setattr(module, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(module, "NOTICE_DELAY_S", 0.0)
     reader, writer = os.pipe()
     said: list[str] = []
 

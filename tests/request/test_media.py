@@ -29,7 +29,7 @@ OPTIONS: dict[MediaKind, str] = {
 
 
 def part(kind: MediaKind, value: str, detail: str | None = None, stdin: int = -1) -> dict[str, Any]:
-    return media.part(
+    return media.content_part(
         Attachment(kind, value, OPTIONS[kind]), detail, Sources(Stdin(stdin, stdin >= 0, print))
     )
 

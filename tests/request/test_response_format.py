@@ -14,11 +14,11 @@ from chatpipe.errors import BadInput, ChatpipeError, MissingInput, Status, Usage
 from chatpipe.inputs.sources import Sources
 from chatpipe.inputs.stdin import Stdin
 from chatpipe.options.parameters import Parameters
-from chatpipe.options.prompt import Prompt
-from chatpipe.options.structured_output import Structure
-from chatpipe.request.build import Built, build
-from chatpipe.request.gather import gather, gather_defaults
-from chatpipe.request.response_format import Form, read, refuse_choices
+from chatpipe.options.prompt import PromptOptions
+from chatpipe.options.structured_output import SchemaOptions
+from chatpipe.request.build import BuiltRequest, build
+from chatpipe.request.gather import gather_defaults, gather_request
+from chatpipe.request.response_format import ResponseFormat, read, refuse_several_choices
 from parametrize import cases
 from refusals import refused
 
@@ -36,25 +36,25 @@ def piped() -> Iterator[Stdin]:
     os.close(reader)
 
 
-def file(name: str, data: bytes = SCHEMA) -> Structure:
+def file(name: str, data: bytes = SCHEMA) -> SchemaOptions:
     Path(name).parent.mkdir(parents=True, exist_ok=True)
     Path(name).write_bytes(data)
-    return Structure(file=name)
+    return SchemaOptions(file=name)
 
 
-def form(structure: Structure, stdin: Stdin = NOBODY) -> Form:
+def form(structure: SchemaOptions, stdin: Stdin = NOBODY) -> ResponseFormat:
     found = read(structure, Sources(stdin))
     assert found is not None
     return found
 
 
-def built(structure: Structure, prompt: Prompt = Prompt(words=("q",))) -> Built:  # noqa: B008 - a tuple
-    return build(gather(prompt, Parameters(), Sources(NOBODY), "m", structure))
+def built(structure: SchemaOptions, prompt: PromptOptions = PromptOptions(words=("q",))) -> BuiltRequest:  # noqa: B008 - a tuple
+    return build(gather_request(prompt, Parameters(), Sources(NOBODY), "m", structure))
 
 
 def test_without_a_schema_nothing_is_asked_for() -> None:
-    assert read(Structure(), Sources(NOBODY)) is None
-    assert "response_format" not in built(Structure()).body
+    assert read(SchemaOptions(), Sources(NOBODY)) is None
+    assert "response_format" not in built(SchemaOptions()).body
 
 
 def test_a_schema_is_the_response_format() -> None:
@@ -73,12 +73,12 @@ def test_a_schema_is_the_response_format() -> None:
 
 
 def test_strict_is_sent_as_the_option_says() -> None:
-    sent = built(Structure(text="{}", strict=False)).body["response_format"]
+    sent = built(SchemaOptions(text="{}", strict=False)).body["response_format"]
     assert sent["json_schema"] == {"name": "answer", "schema": {}, "strict": False}
 
 
 def test_numbers_of_any_size_stay_what_they_are() -> None:
-    sent = built(Structure(text='{"const": 123456789012345678901234567890}')).body["response_format"]
+    sent = built(SchemaOptions(text='{"const": 123456789012345678901234567890}')).body["response_format"]
     assert sent["json_schema"]["schema"]["const"] == 123456789012345678901234567890
 
 
@@ -110,11 +110,11 @@ def test_name_is_of_the_title_or_the_file(name: str, title: Any, expected: str) 
 
 
 def test_name_that_is_given_wins() -> None:
-    assert form(Structure(text='{"title": "Order"}', name="mine")).name == "mine"
+    assert form(SchemaOptions(text='{"title": "Order"}', name="mine")).name == "mine"
 
 
 def test_stdin_has_no_name(piped: Stdin) -> None:
-    found = form(Structure(file="-"), piped)
+    found = form(SchemaOptions(file="-"), piped)
     assert (found.name, found.schema.value) == ("answer", {"type": "object", "properties": {}})
 
 
@@ -122,13 +122,17 @@ def test_descriptor_has_no_name() -> None:
     """`--schema <(jq ...)`: its number would make another request of the same one."""
     descriptor = os.open(file("person.json").file or "", os.O_RDONLY)
     try:
-        assert form(Structure(file=f"/dev/fd/{descriptor}")).name == "answer"
+        assert form(SchemaOptions(file=f"/dev/fd/{descriptor}")).name == "answer"
     finally:
         os.close(descriptor)
 
 
 def test_schema_on_stdin_is_not_the_prompt(piped: Stdin) -> None:
-    made = build(gather(Prompt(words=("q",)), Parameters(), Sources(piped), "m", Structure(file="-")))
+    made = build(
+        gather_request(
+            PromptOptions(words=("q",)), Parameters(), Sources(piped), "m", SchemaOptions(file="-")
+        )
+    )
     assert made.body["messages"] == [{"role": "user", "content": "q"}]
     assert made.body["response_format"]["json_schema"]["schema"]["type"] == "object"
 
@@ -136,22 +140,24 @@ def test_schema_on_stdin_is_not_the_prompt(piped: Stdin) -> None:
 @cases(
     ("prompt", "owners"),
     {
-        "--request": (Prompt(request="-"), "--request and --schema both read stdin"),
-        "operand": (Prompt(words=("q", "-")), "--schema and the operand '-' both read stdin"),
+        "--request": (PromptOptions(request="-"), "--request and --schema both read stdin"),
+        "operand": (PromptOptions(words=("q", "-")), "--schema and the operand '-' both read stdin"),
     },
 )
-def test_stdin_has_one_owner(prompt: Prompt, owners: str) -> None:
+def test_stdin_has_one_owner(prompt: PromptOptions, owners: str) -> None:
     with refused(UsageFault, what=owners):
-        gather(prompt, Parameters(), Sources(NOBODY), "m", Structure(file="-"))
+        gather_request(prompt, Parameters(), Sources(NOBODY), "m", SchemaOptions(file="-"))
 
 
 def test_a_schema_on_stdin_is_refused_in_a_run() -> None:
     with refused(UsageFault, what="--schema and FILE both read stdin"):
-        gather_defaults(Prompt(), Parameters(), Sources(NOBODY), "-", Structure(file="-"))
+        gather_defaults(PromptOptions(), Parameters(), Sources(NOBODY), "-", SchemaOptions(file="-"))
 
 
 def test_defaults_of_a_run_have_it() -> None:
-    made = build(gather_defaults(Prompt(), Parameters(), Sources(NOBODY), "-", Structure(text="{}")))
+    made = build(
+        gather_defaults(PromptOptions(), Parameters(), Sources(NOBODY), "-", SchemaOptions(text="{}"))
+    )
     assert made.body["response_format"]["json_schema"]["name"] == "answer"
 
 
@@ -168,33 +174,33 @@ NO_OBJECT = "--schema-json: a schema to ask with is an object, not"
     ("structure", "error", "line"),
     {
         "missing": (
-            Structure(file="nowhere.json"),
+            SchemaOptions(file="nowhere.json"),
             MissingInput,
             "--schema: cannot read 'nowhere.json': no such file or directory",
         ),
         "text is not JSON": (
-            Structure(text="person.json"),
+            SchemaOptions(text="person.json"),
             UsageFault,
             (
                 "--schema-json: not JSON: expecting value (line 1, column 1):"
                 " the name of a file goes to --schema"
             ),
         ),
-        "text is an array": (Structure(text="[1]"), BadInput, f"{NO_OBJECT} an array"),
+        "text is an array": (SchemaOptions(text="[1]"), BadInput, f"{NO_OBJECT} an array"),
         "text is a boolean, which the drafts allow and the API does not": (
-            Structure(text="true"),
+            SchemaOptions(text="true"),
             BadInput,
             f"{NO_OBJECT} a boolean",
         ),
         "bytes": (
-            Structure(text="\udcff"),
+            SchemaOptions(text="\udcff"),
             BadInput,
             "--schema-json: not UTF-8: is the terminal set to UTF-8?",
         ),
     },
 )
 def test_a_schema_that_cannot_be_read_is_refused(
-    structure: Structure, error: type[ChatpipeError], line: str
+    structure: SchemaOptions, error: type[ChatpipeError], line: str
 ) -> None:
     with refused(error, line):
         form(structure)
@@ -217,26 +223,26 @@ def test_places_of_a_file_and_of_the_command_line() -> None:
     made = built(file("s.json"))
     assert made.place("/response_format/json_schema/name") == "--schema"
     assert made.place("/response_format/json_schema/schema/properties") == "s.json:3"
-    made = built(Structure(text=SCHEMA.decode()))
+    made = built(SchemaOptions(text=SCHEMA.decode()))
     assert made.place("/response_format/json_schema/schema/properties") == "--schema-json"
     assert form(file("s.json")).place("/properties") == "s.json:3"
-    assert form(Structure(text="{}")).place("/properties") == "--schema-json"
+    assert form(SchemaOptions(text="{}")).place("/properties") == "--schema-json"
 
 
 def test_form_of_the_request_file_is_replaced_as_a_whole() -> None:
     Path("r.json").write_text(
         '{"messages": [], "response_format": {"type": "text", "x": 1}}', encoding="utf-8"
     )
-    made = built(Structure(text="{}"), Prompt(words=("q",), request="r.json"))
+    made = built(SchemaOptions(text="{}"), PromptOptions(words=("q",), request="r.json"))
     assert sorted(made.body["response_format"]) == ["json_schema", "type"]
 
 
 @cases("body", {"no n": {}, "1": {"n": 1}, "null": {"n": None}})
 def test_one_answer_can_be_sent_back(body: dict[str, Any]) -> None:
-    refuse_choices(body, Structure(text="{}", reask=2))
+    refuse_several_choices(body, SchemaOptions(text="{}", reask=2))
 
 
 def test_several_answers_cannot_be_sent_back() -> None:
     with refused(UsageFault, "--reask: one answer can be sent back, not one of 3: ask for one with -n 1"):
-        refuse_choices({"n": 3}, Structure(text="{}", reask=2))
-    refuse_choices({"n": 3}, Structure(text="{}"))
+        refuse_several_choices({"n": 3}, SchemaOptions(text="{}", reask=2))
+    refuse_several_choices({"n": 3}, SchemaOptions(text="{}"))

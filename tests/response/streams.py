@@ -46,10 +46,10 @@ class Fold:
 
 def decode(pieces: list[bytes]) -> tuple[list[bytes], bool]:
     """The payloads of a body that arrives in these pieces, and whether it ended inside an event."""
-    decoder = sse.Decoder()
+    decoder = sse.EventDecoder()
     payloads = [payload for piece in pieces for payload in decoder.feed(piece)]
     payloads += decoder.end()
-    return payloads, decoder.pending
+    return payloads, decoder.is_incomplete
 
 
 def fold(pieces: list[bytes]) -> Fold:
@@ -67,7 +67,7 @@ def fold(pieces: list[bytes]) -> Fold:
     return Fold(
         events=len(payloads),
         done=any(map(sse.is_done, payloads)),
-        finished=assembly.finished(),
+        finished=assembly.is_finished(),
         pending=pending,
         error=error,
         completion=assembly.completion(),

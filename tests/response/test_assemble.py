@@ -408,7 +408,7 @@ def test_a_stream_is_finished_when_every_choice_is(chunks: list[Json], finished:
     assembly = Assembly()
     for each in chunks:
         assembly.add(each)
-    assert assembly.finished() is finished
+    assert assembly.is_finished() is finished
 
 
 def test_completion_may_be_asked_on_the_way() -> None:

@@ -9,7 +9,15 @@ import pytest
 
 from chatpipe.errors import BadInput, ChatpipeError
 from chatpipe.inputs.place import Source
-from chatpipe.response.capture import Chunk, Done, Failed, Raw, Step, Whole, steps
+from chatpipe.response.capture import (
+    CapturedAnswer,
+    CapturedFailure,
+    CaptureItem,
+    Chunk,
+    RawBytes,
+    StreamEnd,
+    read_capture,
+)
 from parametrize import cases
 from refusals import refused
 
@@ -29,13 +37,13 @@ def lines(text: str | bytes) -> Iterator[Source]:
         yield Source("f", line, number)
 
 
-def played(text: str | bytes) -> list[Step]:
-    return list(steps(lines(text)))
+def played(text: str | bytes) -> list[CaptureItem]:
+    return list(read_capture(lines(text)))
 
 
-def told(text: str | bytes) -> list[str]:
+def console(text: str | bytes) -> list[str]:
     """The kinds of the steps, raw bytes left out."""
-    return [type(step).__name__ for step in played(text) if not isinstance(step, Raw)]
+    return [type(step).__name__ for step in played(text) if not isinstance(step, RawBytes)]
 
 
 def test_a_line_may_be_a_chunk() -> None:
@@ -44,15 +52,15 @@ def test_a_line_may_be_a_chunk() -> None:
 
 
 def test_a_line_may_be_a_completion() -> None:
-    assert played(WHOLE) == [Whole(WHOLE.encode(), WHOLE_VALUE)]
+    assert played(WHOLE) == [CapturedAnswer(WHOLE.encode(), WHOLE_VALUE)]
 
 
 def test_lines_may_be_an_event_stream() -> None:
     first, second, chunk, *rest = played(f"data: {CHUNK}\n\ndata: [DONE]\n\n")
-    assert (first, second) == (Raw(f"data: {CHUNK}\n".encode()), Raw(b"\n"))
+    assert (first, second) == (RawBytes(f"data: {CHUNK}\n".encode()), RawBytes(b"\n"))
     assert isinstance(chunk, Chunk)
     assert (chunk.payload, chunk.chunk) == (CHUNK.encode(), CHUNK_VALUE)
-    assert rest == [Raw(b"data: [DONE]\n"), Raw(b"\n"), Done()]
+    assert rest == [RawBytes(b"data: [DONE]\n"), RawBytes(b"\n"), StreamEnd()]
 
 
 @cases(
@@ -84,7 +92,7 @@ def test_lines_may_be_an_event_stream() -> None:
     },
 )
 def test_each_line_is_recognised_by_itself(text: str, kinds: list[str]) -> None:
-    assert told(text) == kinds
+    assert console(text) == kinds
 
 
 PRETTY = """{
@@ -103,13 +111,13 @@ PRETTY = """{
 
 def test_completion_printed_for_people() -> None:
     [step] = played("\n" + PRETTY)
-    assert isinstance(step, Whole)
+    assert isinstance(step, CapturedAnswer)
     assert step.completion == WHOLE_VALUE
     assert step.body.startswith(b'{\n  "id"')
 
 
 def test_pretty_completion_may_begin_on_its_first_line() -> None:
-    assert told('{"id": "w",\n "choices": [{"message": {}}]}\n') == ["Whole"]
+    assert console('{"id": "w",\n "choices": [{"message": {}}]}\n') == ["Whole"]
 
 
 @cases(
@@ -130,7 +138,7 @@ def test_pretty_completion_may_begin_on_its_first_line() -> None:
     },
 )
 def test_result_line_with_an_answer(line: str, body: str) -> None:
-    assert played(line) == [Whole(body.encode(), WHOLE_VALUE)]
+    assert played(line) == [CapturedAnswer(body.encode(), WHOLE_VALUE)]
 
 
 @cases(
@@ -150,7 +158,7 @@ def test_result_line_with_an_answer(line: str, body: str) -> None:
     },
 )
 def test_result_line_without_an_answer(line: str, what: str) -> None:
-    assert played(f"{WHOLE}\n{line}\n")[1] == Failed("f:2: 'x'", what)
+    assert played(f"{WHOLE}\n{line}\n")[1] == CapturedFailure("f:2: 'x'", what)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +170,7 @@ def test_result_line_without_an_answer(line: str, what: str) -> None:
     ],
 )
 def test_an_error_is_a_failed_answer(line: str, what: str) -> None:
-    assert played(f"\n{line}") == [Failed("f:2", what)]
+    assert played(f"\n{line}") == [CapturedFailure("f:2", what)]
 
 
 @cases(
@@ -205,7 +213,7 @@ def test_steps_come_as_the_lines_do() -> None:
         yield Source("f", CHUNK.encode(), 1)
         raise AssertionError("asked for more")
 
-    assert isinstance(next(steps(endless())), Chunk)
+    assert isinstance(next(read_capture(endless())), Chunk)
 
 
 ODD = {
@@ -217,5 +225,5 @@ ODD = {
 
 @cases("line", ODD)
 def test_odd_values_are_no_reason_to_stop(line: str) -> None:
-    assert told(line) in (["Chunk"], ["Whole"])
-    assert told(f"data: {line}\n\n") == ["Chunk"]
+    assert console(line) in (["Chunk"], ["Whole"])
+    assert console(f"data: {line}\n\n") == ["Chunk"]

@@ -9,7 +9,7 @@ import pytest
 
 from chatpipe.errors import BrokenAnswer, Status
 from chatpipe.response import chunks
-from chatpipe.response.chunks import StreamError
+from chatpipe.response.chunks import ServerError
 from parametrize import cases
 from response.streams import SHARED, needs_shared
 
@@ -54,15 +54,15 @@ def test_payload_that_is_no_object_is_a_broken_answer(payload: bytes, what: str)
     {
         "openai": (
             {"error": {"message": "m", "type": "t", "param": "p", "code": "c"}},
-            StreamError("m", "t", "c", "p"),
+            ServerError("m", "t", "c", "p"),
         ),
         "nulls": (
             {"error": {"message": "m", "type": "server_error", "param": None, "code": None}},
-            StreamError("m", "server_error", None, None),
+            ServerError("m", "server_error", None, None),
         ),
         "llama.cpp": (
             {"error": {"code": 500, "message": "m", "type": "server_error"}},
-            StreamError("m", "server_error", 500),
+            ServerError("m", "server_error", 500),
         ),
         "openrouter, with choices": (
             {
@@ -70,38 +70,38 @@ def test_payload_that_is_no_object_is_a_broken_answer(payload: bytes, what: str)
                 "error": {"code": 429, "message": "m", "metadata": {"error_type": "slow"}},
                 "choices": [{}],
             },
-            StreamError("m", "slow", 429),
+            ServerError("m", "slow", 429),
         ),
-        "code a string": ({"error": {"code": "429", "message": "m"}}, StreamError("m", None, "429")),
+        "code a string": ({"error": {"code": "429", "message": "m"}}, ServerError("m", None, "429")),
         "gemini, in a list": (
             [{"error": {"code": 400, "message": "m", "status": "INVALID_ARGUMENT"}}],
-            StreamError("m", "INVALID_ARGUMENT", 400),
+            ServerError("m", "INVALID_ARGUMENT", 400),
         ),
-        "bare string": ({"error": "m"}, StreamError("m")),
-        "bare string, with choices": ({"error": "m", "choices": []}, StreamError("m")),
-        "detail": ({"detail": "m"}, StreamError("m")),
+        "bare string": ({"error": "m"}, ServerError("m")),
+        "bare string, with choices": ({"error": "m", "choices": []}, ServerError("m")),
+        "detail": ({"detail": "m"}, ServerError("m")),
         "detail, a list": (
             {"detail": [{"loc": ["body", "messages", 0], "msg": "too short"}, {"msg": "bad"}]},
-            StreamError("body.messages.0: too short; bad"),
+            ServerError("body.messages.0: too short; bad"),
         ),
-        "detail inside": ({"error": {"detail": "m"}}, StreamError("m")),
+        "detail inside": ({"error": {"detail": "m"}}, ServerError("m")),
         "no wrapper": (
             {"object": "error", "message": "m", "type": "BadRequestError", "param": None, "code": 400},
-            StreamError("m", "BadRequestError", 400),
+            ServerError("m", "BadRequestError", 400),
         ),
-        "gateway": ({"message": "no route"}, StreamError("no route")),
-        "no message: all of it": ({"error": {"reason": "x"}}, StreamError('{"reason":"x"}')),
-        "message an object": ({"error": {"message": {"en": "x"}}}, StreamError('{"en":"x"}')),
-        "true": ({"error": True}, StreamError("true")),
-        "a number": ({"error": 503}, StreamError("503")),
-        "a list": ({"error": [1, "x"]}, StreamError('[1,"x"]')),
+        "gateway": ({"message": "no route"}, ServerError("no route")),
+        "no message: all of it": ({"error": {"reason": "x"}}, ServerError('{"reason":"x"}')),
+        "message an object": ({"error": {"message": {"en": "x"}}}, ServerError('{"en":"x"}')),
+        "true": ({"error": True}, ServerError("true")),
+        "a number": ({"error": 503}, ServerError("503")),
+        "a list": ({"error": [1, "x"]}, ServerError('[1,"x"]')),
         "impossible types": (
             {"error": {"message": "m", "type": 3, "code": True, "param": ["p"], "metadata": "x"}},
-            StreamError("m"),
+            ServerError("m"),
         ),
     },
 )
-def test_error_is_found(value: Any, error: StreamError) -> None:
+def test_error_is_found(value: Any, error: ServerError) -> None:
     assert chunks.error_of(value) == error
 
 
@@ -131,7 +131,7 @@ def test_error_too_deep_to_show_is_still_an_error() -> None:
     deep: Any = "x"
     for _ in range(5000):
         deep = [deep]
-    assert chunks.error_of({"error": deep}) == StreamError("an error nested too deeply to show")
+    assert chunks.error_of({"error": deep}) == ServerError("an error nested too deeply to show")
 
 
 @pytest.mark.parametrize(
@@ -152,10 +152,10 @@ def test_words_of_the_server_are_shortened(text: str, short: str) -> None:
 @pytest.mark.parametrize(
     ("name", "error"),
     [
-        ("error-402-openrouter", StreamError("Insufficient credits", None, 402)),
+        ("error-402-openrouter", ServerError("Insufficient credits", None, 402)),
         (
             "error-429-quota",
-            StreamError(
+            ServerError(
                 "You exceeded your current quota, please check your plan and billing details.",
                 "insufficient_quota",
                 "insufficient_quota",
@@ -163,10 +163,10 @@ def test_words_of_the_server_are_shortened(text: str, short: str) -> None:
         ),
         (
             "error-503",
-            StreamError("The engine is currently overloaded, please try again later", "server_error"),
+            ServerError("The engine is currently overloaded, please try again later", "server_error"),
         ),
     ],
 )
-def test_error_body_of_the_api_notes(name: str, error: StreamError) -> None:
+def test_error_body_of_the_api_notes(name: str, error: ServerError) -> None:
     reply = json.loads((SHARED / f"{name}.http.json").read_text())
     assert chunks.error_of(reply["body"]) == error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from chatpipe.errors import Status
-from chatpipe.response.judge import Outcome, Verdict, judge, verdict
+from chatpipe.response.judge import Outcome, Verdict, outcome_of, verdict
 from parametrize import cases
 
 Json = dict[str, Any]
@@ -68,7 +68,7 @@ def choice(finish: Any = "stop", content: Any = "a", index: int = 0, **fields: A
     },
 )
 def test_an_answer_has_an_outcome(answer: Any, outcome: str) -> None:
-    assert judge(answer) is Outcome(outcome)
+    assert outcome_of(answer) is Outcome(outcome)
 
 
 def test_outcomes_are_words() -> None:

@@ -17,7 +17,7 @@ MARK = b"\xef\xbb\xbf"
 
 def fed(*pieces: bytes) -> list[bytes]:
     """The payloads before the end of the body is known."""
-    decoder = sse.Decoder()
+    decoder = sse.EventDecoder()
     return [payload for piece in pieces for payload in decoder.feed(piece)]
 
 
@@ -77,7 +77,7 @@ def test_pieces_give_these_events(pieces: tuple[bytes, ...], payloads: list[byte
 
 
 def test_event_is_given_as_soon_as_its_last_byte_is_there() -> None:
-    decoder = sse.Decoder()
+    decoder = sse.EventDecoder()
     assert decoder.feed(b"data: a\r\n") == []
     assert decoder.feed(b"\r") == [b"a"], "not held back for the LF that may follow"
     assert decoder.feed(b"\ndata: b\n\n") == [b"b"]
@@ -110,16 +110,16 @@ def test_event_is_given_as_soon_as_its_last_byte_is_there() -> None:
     },
 )
 def test_end_of_the_body_keeps_what_is_whole(data: bytes, payloads: list[bytes], pending: bool) -> None:
-    decoder = sse.Decoder()
+    decoder = sse.EventDecoder()
     decoder.feed(data)
     assert decoder.end() == payloads
-    assert decoder.pending is pending
+    assert decoder.is_incomplete is pending
 
 
 def test_second_end_gives_nothing() -> None:
-    decoder = sse.Decoder()
+    decoder = sse.EventDecoder()
     decoder.feed(b"data: [DONE]")
-    assert (decoder.end(), decoder.end(), decoder.pending) == ([b"[DONE]"], [], False)
+    assert (decoder.end(), decoder.end(), decoder.is_incomplete) == ([b"[DONE]"], [], False)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from schema.mutations import SAMPLES, mutated
 HELLO: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
 
-def told(body: object, **options: bool) -> list[tuple[str, str, str, str]]:
+def console(body: object, **options: bool) -> list[tuple[str, str, str, str]]:
     """What is said of the errors; no warning is expected."""
     problems = check(body, **options)
     assert {problem.severity for problem in problems} <= {"error"}
@@ -107,7 +107,7 @@ PARAMETERS: dict[str, tuple[dict[str, Any], tuple[str, str, str, str]]] = {
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_parameter_is_refused(name: str) -> None:
     change, problem = PARAMETERS[name]
-    assert told(HELLO | change) == [problem]
+    assert console(HELLO | change) == [problem]
 
 
 MESSAGES: dict[str, tuple[object, tuple[str, str, str, str]]] = {
@@ -180,7 +180,7 @@ MESSAGES: dict[str, tuple[object, tuple[str, str, str, str]]] = {
 @pytest.mark.parametrize("name", MESSAGES)
 def test_message_is_refused(name: str) -> None:
     message, (pointer, *rest) = MESSAGES[name]
-    assert told({"model": "m", "messages": [message]}) == [("/messages/0" + pointer, *rest)]
+    assert console({"model": "m", "messages": [message]}) == [("/messages/0" + pointer, *rest)]
 
 
 def test_misspelt_content_part_names_every_type_there_is() -> None:
@@ -188,7 +188,7 @@ def test_misspelt_content_part_names_every_type_there_is() -> None:
         "model": "m",
         "messages": [{"role": "user", "content": [{"type": "imge_url", "image_url": {"url": "x"}}]}],
     }
-    assert told(body) == [
+    assert console(body) == [
         (
             "/messages/0/content/0/type",
             "enum",
@@ -208,7 +208,7 @@ def test_arguments_that_are_an_object_are_refused() -> None:
         {"role": "assistant", "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "c", "content": "x"},
     ]
-    assert told({"model": "m", "messages": history}) == [
+    assert console({"model": "m", "messages": history}) == [
         (
             "/messages/0/tool_calls/0/function/arguments",
             "type",
@@ -224,7 +224,7 @@ def test_arguments_that_are_an_object_are_refused() -> None:
     ids=["array", "string", "null"],
 )
 def test_body_that_is_no_object_is_refused(body: object, message: str) -> None:
-    assert told(body) == [("", "type", message, "")]
+    assert console(body) == [("", "type", message, "")]
 
 
 def test_all_problems_are_listed_in_document_order() -> None:
@@ -249,7 +249,7 @@ def test_all_problems_are_listed_in_document_order() -> None:
 
 
 def test_every_missing_key_is_reported() -> None:
-    assert told({}) == [
+    assert console({}) == [
         ("", "required", "has no 'model'", "pass -m MODEL or set CHATPIPE_MODEL"),
         ("", "required", "has no 'messages'", "give a prompt, -u TEXT or --messages FILE"),
     ]
@@ -257,16 +257,16 @@ def test_every_missing_key_is_reported() -> None:
 
 def test_model_may_come_later() -> None:
     row = {"messages": HELLO["messages"]}
-    assert told(row, without_model=True) == []
+    assert console(row, without_model=True) == []
     assert row == {"messages": HELLO["messages"]}
 
 
 def test_model_that_came_is_checked_all_the_same() -> None:
-    assert told(HELLO | {"model": 5}, without_model=True) == [("/model", "type", "is 5, not a string", "")]
+    assert console(HELLO | {"model": 5}, without_model=True) == [("/model", "type", "is 5, not a string", "")]
 
 
 def test_everything_else_is_checked_without_a_model() -> None:
-    assert told({"messages": HELLO["messages"], "n": 0}, without_model=True) == [
+    assert console({"messages": HELLO["messages"], "n": 0}, without_model=True) == [
         ("/n", "minimum", "is 0, less than 1", "")
     ]
 
@@ -292,8 +292,8 @@ def test_strict_makes_errors_of_warnings() -> None:
 
 def test_strict_refuses_keys_that_no_server_takes() -> None:
     body = HELLO | {"top_k": 40, "flavour": "sour"}
-    assert told(body) == []
-    assert told(body, strict=True) == [
+    assert console(body) == []
+    assert console(body, strict=True) == [
         (
             "/flavour",
             "unlisted-key",
@@ -321,7 +321,7 @@ def test_value_too_big_to_write_out_is_refused_too(place: str, value: object) ->
 
 def test_deep_schema_is_none_of_our_business() -> None:
     tool = {"type": "function", "function": {"name": "f", "parameters": {"x": _nested(1000)}}}
-    assert told(HELLO | {"tools": [tool]}) == []
+    assert console(HELLO | {"tools": [tool]}) == []
 
 
 def test_check_never_raises_and_changes_nothing() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from chatpipe.inputs.place import Source
-from chatpipe.schema.documents import Checker, Located, documents
+from chatpipe.schema.documents import Checker, LocatedProblem, split_documents
 from parametrize import cases
 
 BODY = '{"model":"m","messages":[{"role":"user","content":"q"}]}'
@@ -20,9 +20,9 @@ def lines(text: str) -> Iterator[Source]:
         yield Source("f", line, number)
 
 
-def found(text: str, *, strict: bool = False) -> list[Located]:
+def found(text: str, *, strict: bool = False) -> list[LocatedProblem]:
     checker = Checker(strict=strict)
-    return [located for source in documents(lines(text)) for located in checker.problems(source)]
+    return [located for source in split_documents(lines(text)) for located in checker.problems(source)]
 
 
 def said(text: str, *, strict: bool = False) -> list[str]:
@@ -54,7 +54,7 @@ def batch(custom_id: str, body: str = BODY, method: str = "POST", url: str = "/v
     },
 )
 def test_documents_of_a_file(text: str, texts: list[tuple[int, str]]) -> None:
-    assert [(source.line, source.data.decode()) for source in documents(lines(text))] == texts
+    assert [(source.line, source.data.decode()) for source in split_documents(lines(text))] == texts
 
 
 def test_jsonl_is_read_line_by_line() -> None:
@@ -62,7 +62,7 @@ def test_jsonl_is_read_line_by_line() -> None:
         yield Source("f", b"1", 1)
         raise AssertionError("asked for more")
 
-    assert next(documents(endless())).data == b"1"
+    assert next(split_documents(endless())).data == b"1"
 
 
 @cases(

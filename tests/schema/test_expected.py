@@ -15,7 +15,7 @@ import pytest
 from chatpipe.errors import BadInput, Status
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.values import NotJSON
-from chatpipe.schema.expected import Expected, Violation
+from chatpipe.schema.expected import AnswerSchema, Violation
 from parametrize import cases
 from process import environment
 from refusals import refused
@@ -56,7 +56,7 @@ def nowhere(pointer: str) -> str:
 
 
 def violation(schema: Any, content: Any) -> str | None:
-    found = Expected(schema, nowhere).violation(content)
+    found = AnswerSchema(schema, nowhere).violation(content)
     return None if found is None else str(found)
 
 
@@ -211,7 +211,7 @@ def test_content_that_is_not_json_is_reported(content: Any, line: str | None) ->
 
 
 def test_violation_has_its_pointer() -> None:
-    assert Expected(LABEL, nowhere).violation('{"label":5,"score":1}') == Violation(
+    assert AnswerSchema(LABEL, nowhere).violation('{"label":5,"score":1}') == Violation(
         "/label", "5 is not one of 'a', 'b'"
     )
 
@@ -236,7 +236,7 @@ LONG_NAMES = ["k" * 50 + str(number) for number in range(99)]
     },
 )
 def test_line_is_short_however_long_the_value(schema: Any, content: str) -> None:
-    found = Expected(schema, nowhere).violation(content)
+    found = AnswerSchema(schema, nowhere).violation(content)
     assert found is not None
     assert len(found.what) <= 200
 
@@ -253,7 +253,7 @@ def test_a_schema_that_jsonschema_stumbles_over_is_reported() -> None:
 
 
 def test_the_value_of_an_answer_is_exact() -> None:
-    expected = Expected(LABEL, nowhere)
+    expected = AnswerSchema(LABEL, nowhere)
     assert expected.value(' {"label":"a","score":12345678901234567890123}') == {
         "label": "a",
         "score": 12345678901234567890123,
@@ -324,7 +324,7 @@ INTEGER = {"type": "integer"}
     },
 )
 def test_a_reference_within_the_schema_is_followed(schema: Any) -> None:
-    expected = Expected(schema, nowhere)
+    expected = AnswerSchema(schema, nowhere)
     assert expected.violation("[1]") is None
     assert expected.violation('["a"]') is not None
 
@@ -359,7 +359,7 @@ def test_a_reference_within_the_schema_is_followed(schema: Any) -> None:
 )
 def test_a_reference_that_leads_nowhere_is_refused(schema: Any, line: str) -> None:
     with refused(BadInput, line, status=Status.BAD_INPUT):
-        Expected(schema, lambda pointer: "")
+        AnswerSchema(schema, lambda pointer: "")
 
 
 def test_nothing_is_ever_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -369,7 +369,7 @@ def test_nothing_is_ever_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "socket", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     with pytest.raises(BadInput, match="leads out of the schema"):
-        Expected({"$ref": "http://127.0.0.1:9/s.json"}, nowhere)
+        AnswerSchema({"$ref": "http://127.0.0.1:9/s.json"}, nowhere)
 
 
 # Schemas
@@ -408,14 +408,14 @@ def test_nothing_is_ever_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_schema_that_cannot_be_used_is_refused(schema: Any, line: str | None) -> None:
     with pytest.raises(BadInput) as raised:
-        Expected(schema, lambda pointer: "")
+        AnswerSchema(schema, lambda pointer: "")
     assert str(raised.value) == (line or str(raised.value))
 
 
 def test_a_fault_of_a_schema_has_its_place() -> None:
     text = b'{\n"properties": {\n  "a": {},\n  "b": {"type":\n    7}}}'
     with refused(BadInput, place="s.json:5"):
-        Expected(json.loads(text), Source("s.json", text).place)
+        AnswerSchema(json.loads(text), Source("s.json", text).place)
 
 
 def test_a_schema_that_is_nested_very_deeply_is_reported() -> None:
@@ -423,7 +423,7 @@ def test_a_schema_that_is_nested_very_deeply_is_reported() -> None:
     for _ in range(400):
         schema = {"items": schema}
     with pytest.raises(BadInput, match="the schema is nested too deeply"):
-        Expected(schema, nowhere)
+        AnswerSchema(schema, nowhere)
 
 
 def test_schema_is_not_changed() -> None:
@@ -433,7 +433,7 @@ def test_schema_is_not_changed() -> None:
         "items": {"$ref": "#/definitions/a"},
     }
     before = json.dumps(schema)
-    Expected(schema, nowhere).violation("[1]")
+    AnswerSchema(schema, nowhere).violation("[1]")
     assert json.dumps(schema) == before
 
 
@@ -446,7 +446,7 @@ def test_the_draft_holds_in_all_of_the_schema() -> None:
 
 def test_small_answer_takes_less_than_a_tenth_of_a_millisecond() -> None:
     """13 us on the machine it was written on; the fastest of many, as other work goes on beside."""
-    expected = Expected(LABEL, nowhere)
+    expected = AnswerSchema(LABEL, nowhere)
     fastest = 1.0
     for _ in range(300):
         begin = time.perf_counter()

@@ -7,32 +7,32 @@ from typing import Any
 import pytest
 
 from chatpipe.errors import Problems, Status
-from chatpipe.inputs.messages import Found
+from chatpipe.inputs.messages import LocatedValue
 from chatpipe.inputs.place import Source
-from chatpipe.request.build import Built
+from chatpipe.request.build import BuiltRequest
 from chatpipe.schema.check import Problem
-from chatpipe.schema.refuse import described, refuse
+from chatpipe.schema.refuse import describe, refuse
 
 GOOD: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "q"}]}
 ORIGINS = {"/messages/0": "PROMPT", "/temperature": "--temperature"}
 
 
 def test_good_request_has_no_warnings() -> None:
-    assert refuse(Built(GOOD, ORIGINS)) == []
+    assert refuse(BuiltRequest(GOOD, ORIGINS)) == []
 
 
 def test_warnings_are_lines_with_their_places() -> None:
     body = {**GOOD, "max_tokens": 1, "max_completion_tokens": 1}
-    [line] = refuse(Built(body, {**ORIGINS, "/max_tokens": "--max-tokens"}))
+    [line] = refuse(BuiltRequest(body, {**ORIGINS, "/max_tokens": "--max-tokens"}))
     assert line.startswith("--max-tokens: /max_tokens: ")
 
 
 def test_all_errors_are_reported_at_once_without_the_warnings() -> None:
     body = {**GOOD, "temperature": 9, "n": 0, "max_tokens": 1, "max_completion_tokens": 1}
     source = Source("r.json", b'{"model":"m",\n"n":0}')
-    origins: dict[str, Found | str] = {**ORIGINS, "": Found({}, source)}
+    origins: dict[str, LocatedValue | str] = {**ORIGINS, "": LocatedValue({}, source)}
     with pytest.raises(Problems) as raised:
-        refuse(Built(body, origins))
+        refuse(BuiltRequest(body, origins))
     assert raised.value.status == Status.BAD_INPUT
     assert [str(fault) for fault in raised.value.faults] == [
         "--temperature: /temperature: is 9, more than 2",
@@ -43,15 +43,15 @@ def test_all_errors_are_reported_at_once_without_the_warnings() -> None:
 def test_strict_makes_errors_of_warnings() -> None:
     body = {**GOOD, "max_tokens": 1, "max_completion_tokens": 1}
     with pytest.raises(Problems) as raised:
-        refuse(Built(body, ORIGINS), strict=True)
+        refuse(BuiltRequest(body, ORIGINS), strict=True)
     assert len(raised.value.faults) == 1
 
 
 def test_model_may_come_later() -> None:
     body = {"messages": GOOD["messages"]}
-    assert refuse(Built(body, ORIGINS), without_model=True) == []
+    assert refuse(BuiltRequest(body, ORIGINS), without_model=True) == []
     with pytest.raises(Problems) as raised:
-        refuse(Built(body, ORIGINS))
+        refuse(BuiltRequest(body, ORIGINS))
     [fault] = raised.value.faults
     assert "has no 'model'" in fault.what
     assert fault.fix == "pass -m MODEL or set CHATPIPE_MODEL"
@@ -59,9 +59,9 @@ def test_model_may_come_later() -> None:
 
 def test_request_is_not_changed() -> None:
     body = {**GOOD, "messages": [{"role": "user", "content": "q"}]}
-    refuse(Built(body, ORIGINS), without_model=True)
+    refuse(BuiltRequest(body, ORIGINS), without_model=True)
     assert body == {"model": "m", "messages": [{"role": "user", "content": "q"}]}
 
 
 def test_pointer_stands_before_the_message() -> None:
-    assert described(Problem("/a/0", "type", "is 5, not a string", "", "error")) == "/a/0: is 5, not a string"
+    assert describe(Problem("/a/0", "type", "is 5, not a string", "", "error")) == "/a/0: is 5, not a string"

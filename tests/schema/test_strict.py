@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from chatpipe.errors import BadInput, Problems, Status
-from chatpipe.inputs.messages import Found
+from chatpipe.inputs.messages import LocatedValue
 from chatpipe.inputs.place import Source
-from chatpipe.request.response_format import Form
-from chatpipe.schema.refuse import refuse_form
-from chatpipe.schema.strict import Finding, lint, warnings
+from chatpipe.request.response_format import ResponseFormat
+from chatpipe.schema.refuse import refuse_schema
+from chatpipe.schema.strict import Finding, lint, lint_warnings
 from parametrize import cases
 
 Json = dict[str, Any]
@@ -27,10 +27,12 @@ def closed(**properties: Any) -> Json:
     return {**CLOSED, "properties": properties, "required": list(properties)}
 
 
-def form(schema: Json, *, strict: bool = True, text: bytes | None = None) -> Form:
+def form(schema: Json, *, strict: bool = True, text: bytes | None = None) -> ResponseFormat:
     if text is None:
-        return Form("--schema-json", "n", Found(schema, Source("--schema-json", b"")), strict)
-    return Form("--schema", "n", Found(schema, Source("s.json", text)), strict)
+        return ResponseFormat(
+            "--schema-json", "n", LocatedValue(schema, Source("--schema-json", b"")), strict
+        )
+    return ResponseFormat("--schema", "n", LocatedValue(schema, Source("s.json", text)), strict)
 
 
 @cases(
@@ -165,40 +167,40 @@ def test_strict_mode_limits_sizes(schema: Json, whats: list[str]) -> None:
 def test_warnings_are_lines_with_their_places() -> None:
     text = b'{"type": "object",\n "additionalProperties": false,\n "properties": {\n  "a": {}}}'
     schema = json.loads(text)
-    assert warnings(form(schema, text=text)) == [
+    assert lint_warnings(form(schema, text=text)) == [
         "s.json:4: /properties/a: strict mode wants it in 'required' (with null among its types if optional)"
     ]
-    assert warnings(form({})) == ["--schema-json: strict mode wants 'type': 'object' at the root"]
+    assert lint_warnings(form({})) == ["--schema-json: strict mode wants 'type': 'object' at the root"]
 
 
 def test_no_warnings_where_the_server_is_not_to_hold_to_it() -> None:
-    assert warnings(form({}, strict=False)) == []
-    assert warnings(form({}, strict=False), strict=True) == []
+    assert lint_warnings(form({}, strict=False)) == []
+    assert lint_warnings(form({}, strict=False), strict=True) == []
 
 
 def test_ten_warnings_are_listed() -> None:
     eleven = {**CLOSED, "properties": {key: {"type": "string"} for key in many(11)}}
-    lines = warnings(form({**eleven, "properties": {key: {} for key in many(10)}}))
+    lines = lint_warnings(form({**eleven, "properties": {key: {} for key in many(10)}}))
     assert len(lines) == 10
     assert lines[9].startswith("--schema-json: /properties/9: ")
-    lines = warnings(form(eleven))
+    lines = lint_warnings(form(eleven))
     assert len(lines) == 11
     assert lines[10] == "--schema-json: and 1 more of strict mode"
 
 
 def test_strict_check_makes_errors_of_all_of_them() -> None:
     with pytest.raises(Problems) as raised:
-        warnings(form({**CLOSED, "properties": {key: {} for key in many(11)}}), strict=True)
+        lint_warnings(form({**CLOSED, "properties": {key: {} for key in many(11)}}), strict=True)
     assert raised.value.status == Status.BAD_INPUT
     assert len(raised.value.faults) == 11
-    assert warnings(form(CLOSED), strict=True) == []
+    assert lint_warnings(form(CLOSED), strict=True) == []
 
 
 def test_refuse_form_looks_at_the_schema_first() -> None:
-    assert refuse_form(None) == []
-    assert refuse_form(form(CLOSED)) == []
-    assert refuse_form(form({"type": "array"})) == [
+    assert refuse_schema(None) == []
+    assert refuse_schema(form(CLOSED)) == []
+    assert refuse_schema(form({"type": "array"})) == [
         "--schema-json: strict mode wants 'type': 'object' at the root"
     ]
     with pytest.raises(BadInput, match="is not a number"):
-        refuse_form(form({"minimum": "a"}))
+        refuse_schema(form({"minimum": "a"}))

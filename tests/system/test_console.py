@@ -10,19 +10,19 @@ import orjson
 import pytest
 
 from chatpipe.errors import BadInput, BrokenAnswer, ChatpipeError, Unreachable
-from chatpipe.options.output import Telling
-from chatpipe.system.console import Notices, record
+from chatpipe.options.output import ConsoleOptions
+from chatpipe.system.console import Console, error_record
 from parametrize import cases
 
-LOUD, QUIET, VERBOSE = Telling(), Telling(quiet=True), Telling(verbose=True)
+LOUD, QUIET, VERBOSE = ConsoleOptions(), ConsoleOptions(quiet=True), ConsoleOptions(verbose=True)
 
 
-def report_all(told: Notices) -> None:
-    told.note("n")
-    told.warning("w")
-    told.warnings(["x", "y"])
-    told.detail("d")
-    told.error(BadInput("e", place="p", fix="f"))
+def report_all(console: Console) -> None:
+    console.note("n")
+    console.warning("w")
+    console.warnings(["x", "y"])
+    console.detail("d")
+    console.error(BadInput("e", place="p", fix="f"))
 
 
 @cases(
@@ -31,13 +31,13 @@ def report_all(told: Notices) -> None:
         "loud": (LOUD, ["n", "warning: w", "warning: x", "warning: y", "p: e: f"]),
         "quiet: errors are still told": (QUIET, ["p: e: f"]),
         "verbose": (VERBOSE, ["n", "warning: w", "warning: x", "warning: y", "d", "p: e: f"]),
-        "both": (Telling(quiet=True, verbose=True), ["d", "p: e: f"]),
+        "both": (ConsoleOptions(quiet=True, verbose=True), ["d", "p: e: f"]),
     },
 )
 def test_quiet_and_verbose_decide_what_is_reported(
-    capfd: pytest.CaptureFixture[str], telling: Telling, lines: list[str]
+    capfd: pytest.CaptureFixture[str], telling: ConsoleOptions, lines: list[str]
 ) -> None:
-    report_all(Notices(telling))
+    report_all(Console(telling))
     out, err = capfd.readouterr()
     assert (out, err.splitlines()) == ("", [f"chatpipe: {line}" for line in lines])
 
@@ -54,7 +54,7 @@ def test_quiet_and_verbose_decide_what_is_reported(
     },
 )
 def test_a_line_is_escaped(capfd: pytest.CaptureFixture[str], text: str, line: str) -> None:
-    Notices(LOUD).note(text)
+    Console(LOUD).note(text)
     assert capfd.readouterr().err == f"chatpipe: {line}\n"
 
 
@@ -68,8 +68,8 @@ def test_each_line_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
         return len(data)
 
     monkeypatch.setattr(os, "write", write)
-    Notices(LOUD).note("a")
-    Notices(Telling(error_format="json")).error(BadInput("b"))
+    Console(LOUD).note("a")
+    Console(ConsoleOptions(error_format="json")).error(BadInput("b"))
     assert written[0] == b"chatpipe: a\n"
     assert written[1].endswith(b"}\n")
     assert len(written) == 2
@@ -98,8 +98,8 @@ def as_json(status: int, type: str, message: str, **fields: object) -> dict[str,
 def test_an_error_can_be_json(
     capfd: pytest.CaptureFixture[str], error: ChatpipeError, expected: object
 ) -> None:
-    assert record(error) == expected
-    Notices(Telling(error_format="json", quiet=True)).error(error)
+    assert error_record(error) == expected
+    Console(ConsoleOptions(error_format="json", quiet=True)).error(error)
     err = capfd.readouterr().err
     assert err.count("\n") == 1
     assert orjson.loads(err) == {"error": expected}
@@ -107,14 +107,14 @@ def test_an_error_can_be_json(
 
 @pytest.mark.parametrize(("place", "escaped"), [("f\udcff", "f\\udcff"), ("h\ud83d", "h\\ud83d")])
 def test_odd_names_are_escaped_in_json(capfd: pytest.CaptureFixture[str], place: str, escaped: str) -> None:
-    Notices(Telling(error_format="json")).error(BadInput("e", place=place))
+    Console(ConsoleOptions(error_format="json")).error(BadInput("e", place=place))
     assert f'"place":"{escaped}"' in capfd.readouterr().err
 
 
 def test_aside_is_the_server_s_text_as_it_came(capfd: pytest.CaptureFixture[str]) -> None:
-    told = Notices(QUIET)
-    told.aside("a\x1b[0m")
-    told.aside("b\n\u2028\ud83d")
+    console = Console(QUIET)
+    console.server_text("a\x1b[0m")
+    console.server_text("b\n\u2028\ud83d")
     assert capfd.readouterr().err == "a\x1b[0mb\n\u2028?"
 
 
@@ -122,7 +122,7 @@ def test_aside_is_escaped_on_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(os, "isatty", lambda descriptor: descriptor == 2)
-    Notices(QUIET).aside("a\x1b[0m\n")
+    Console(QUIET).server_text("a\x1b[0m\n")
     assert capfd.readouterr().err == "a\\x1b[0m\n"
 
 
@@ -140,8 +140,8 @@ def stderr_is(descriptor: int) -> Iterator[None]:
 def test_full_stderr_stops_nothing() -> None:
     full = os.open("/dev/full", os.O_WRONLY)
     with stderr_is(full):
-        report_all(Notices(VERBOSE))
-        Notices(LOUD).aside("x")
+        report_all(Console(VERBOSE))
+        Console(LOUD).server_text("x")
     os.close(full)
 
 
@@ -149,5 +149,5 @@ def test_stderr_that_nobody_reads_stops_nothing() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with stderr_is(writer):
-        report_all(Notices(VERBOSE))
+        report_all(Console(VERBOSE))
     os.close(writer)

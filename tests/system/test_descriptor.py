@@ -20,7 +20,7 @@ from pipes import pipe
 import pytest
 
 from chatpipe.errors import CannotWrite
-from chatpipe.system.descriptor import BrokenPipe, Direct, Stdout, special
+from chatpipe.system.descriptor import BrokenPipe, DescriptorOutput, Stdout, open_special
 from chatpipe.system.replace import open_output
 from refusals import refused
 
@@ -296,14 +296,14 @@ def test_a_descriptor_that_is_not_open_is_reported() -> None:
 
 @pytest.mark.usefixtures("folder")
 def test_a_file_whose_name_is_a_number_is_a_file() -> None:
-    assert special("1") is None
+    assert open_special("1") is None
 
 
 def test_discard_closes_what_is_ours_once() -> None:
     with pipe() as (reader, writer):
         fd = os.dup(writer)
         os.close(writer)
-        out = Direct(fd, "out", close=True)
+        out = DescriptorOutput(fd, "out", close=True)
         out.discard()
         assert os.read(reader, 1) == b""
         os.dup2(reader, fd)  # somebody else gets the number

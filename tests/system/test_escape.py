@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatpipe.system.escape import ByteEscaper, line, visible
+from chatpipe.system.escape import ByteEscaper, escape_controls, one_line
 
 ESCAPED = {
     "nul": ("a\0b", r"a\x00b"),
@@ -44,12 +44,12 @@ LEFT_ALONE = {
 
 @pytest.mark.parametrize(("text", "shown"), ESCAPED.values(), ids=ESCAPED)
 def test_visible_escapes(text: str, shown: str) -> None:
-    assert visible(text) == shown
+    assert escape_controls(text) == shown
 
 
 @pytest.mark.parametrize("text", LEFT_ALONE.values(), ids=LEFT_ALONE)
 def test_visible_leaves_alone(text: str) -> None:
-    assert visible(text) is text
+    assert escape_controls(text) is text
 
 
 LINES = {
@@ -65,12 +65,12 @@ LINES = {
 
 @pytest.mark.parametrize(("text", "shown"), LINES.values(), ids=LINES)
 def test_a_line_is_escaped_whole(text: str, shown: str) -> None:
-    assert line(text) == shown
+    assert one_line(text) == shown
 
 
 @given(st.text())
 def test_a_line_is_one_line_and_can_be_encoded(text: str) -> None:
-    shown = line(text)
+    shown = one_line(text)
     assert shown.encode().decode().splitlines() in ([], [shown])
 
 

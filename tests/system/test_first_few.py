@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from chatpipe.system.console import Few
+from chatpipe.system.console import FirstFew
 from parametrize import cases
 
 MORE = "there are more like these: elsewhere"
@@ -21,16 +21,16 @@ MORE = "there are more like these: elsewhere"
     },
 )
 def test_the_first_ten_are_reported_and_all_are_counted(count: int, expected: list[int | str]) -> None:
-    told: list[int | str] = []
-    few: Few[int] = Few(told.append, told.append, "elsewhere")
+    console: list[int | str] = []
+    few: FirstFew[int] = FirstFew(console.append, console.append, "elsewhere")
     for number in range(count):
-        few.tell(number)
-    assert (told, few.count) == (expected, count)
+        few.report(number)
+    assert (console, few.count) == (expected, count)
 
 
 def test_threads_together_report_no_more_than_one_thread() -> None:
-    told: list[int | str] = []
-    few: Few[int] = Few(told.append, told.append, "elsewhere")
+    console: list[int | str] = []
+    few: FirstFew[int] = FirstFew(console.append, console.append, "elsewhere")
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(few.tell, range(500)))
-    assert (len(told), told[10], few.count) == (11, MORE, 500)
+        list(pool.map(few.report, range(500)))
+    assert (len(console), console[10], few.count) == (11, MORE, 500)

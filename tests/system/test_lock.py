@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from chatpipe.errors import CannotWrite, Interrupted, Status, UsageFault
-from chatpipe.system.lock import Patience, is_named, locked
+from chatpipe.system.lock import LockBackoff, is_current, open_locked
 from refusals import refused
 
 
@@ -20,7 +20,7 @@ class Clock:
 
     def __init__(self, at: float = 0.0, then: Callable[[], None] = lambda: None) -> None:
         self.now = 0.0
-        self.told: list[tuple[float, str]] = []
+        self.console: list[tuple[float, str]] = []
         self._at = at
         self._then: Callable[[], None] | None = then
 
@@ -30,8 +30,8 @@ class Clock:
             then, self._then = self._then, None
             then()
 
-    def patience(self) -> Patience:
-        return Patience(lambda text: self.told.append((self.now, text)), self.sleep, lambda: self.now)
+    def patience(self) -> LockBackoff:
+        return LockBackoff(lambda text: self.console.append((self.now, text)), self.sleep, lambda: self.now)
 
 
 @pytest.fixture
@@ -56,8 +56,8 @@ def take(path: str) -> Iterator[Callable[..., int]]:
 
 def got(path: str, clock: Clock | None = None, access: int = os.O_RDWR, mode: int | None = 0o600) -> bool:
     """Whether the file was made; it is locked and unlocked."""
-    fd, is_new = locked(path, access, (clock or Clock()).patience(), mode=mode)
-    assert is_named(path, fd)
+    fd, is_new = open_locked(path, access, (clock or Clock()).patience(), mode=mode)
+    assert is_current(path, fd)
     os.close(fd)
     return is_new
 
@@ -83,7 +83,7 @@ def test_link_leads_to_the_file_that_is_made_or_opened(tmp_path: Path, path: str
 
 
 def test_lock_keeps_others_out_until_it_is_closed(path: str) -> None:
-    fd, _ = locked(path, os.O_RDWR, Clock().patience(), mode=0o600)
+    fd, _ = open_locked(path, os.O_RDWR, Clock().patience(), mode=0o600)
     other = os.open(path, os.O_RDWR)
     with pytest.raises(BlockingIOError):
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -94,7 +94,7 @@ def test_lock_keeps_others_out_until_it_is_closed(path: str) -> None:
 
 def test_readers_do_not_wait_for_each_other(path: str) -> None:
     Path(path).touch()
-    first, _ = locked(path, os.O_RDONLY, Clock().patience())
+    first, _ = open_locked(path, os.O_RDONLY, Clock().patience())
     clock = Clock()
     assert not got(path, clock, os.O_RDONLY)
     assert clock.now == 0
@@ -105,8 +105,8 @@ def test_waiting_is_reported_once_after_two_seconds(path: str, take: Callable[..
     fd = take()
     clock = Clock(7.0, lambda: fcntl.flock(fd, fcntl.LOCK_UN))
     got(path, clock)
-    assert [text for _, text in clock.told] == [f"waiting for '{path}', which another process has locked"]
-    assert 2.0 <= clock.told[0][0] < 2.1
+    assert [text for _, text in clock.console] == [f"waiting for '{path}', which another process has locked"]
+    assert 2.0 <= clock.console[0][0] < 2.1
     assert 7.0 <= clock.now < 7.1
 
 
@@ -114,7 +114,7 @@ def test_a_short_wait_is_not_reported(path: str, take: Callable[..., int]) -> No
     fd = take()
     clock = Clock(1.9, lambda: fcntl.flock(fd, fcntl.LOCK_UN))
     got(path, clock)
-    assert clock.told == []
+    assert clock.console == []
 
 
 def test_free_file_is_not_waited_for(path: str) -> None:
@@ -141,7 +141,7 @@ def test_file_that_was_replaced_meanwhile_is_the_new_one(path: str, take: Callab
         os.replace(path + ".new", path)
         fcntl.flock(fd, fcntl.LOCK_UN)
 
-    got_fd, is_new = locked(path, os.O_RDWR, Clock(0.1, replace).patience(), mode=0o600)
+    got_fd, is_new = open_locked(path, os.O_RDWR, Clock(0.1, replace).patience(), mode=0o600)
     assert (os.pread(got_fd, 9, 0), is_new) == (b"new", False)
     os.close(got_fd)
 

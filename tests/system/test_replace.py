@@ -22,7 +22,7 @@ import pytest
 
 from chatpipe.errors import CannotWrite
 from chatpipe.system import replace as files
-from chatpipe.system.replace import Replacement, open_output, same_file, write_side_file
+from chatpipe.system.replace import Replacement, find_same_file, open_output, write_side_file
 
 NOBODY = 65534
 LONG = "n" * 255
@@ -627,11 +627,11 @@ def test_an_output_that_is_an_input_is_found(
     os.symlink("in", "link")
     os.link("in", "hard")
     with open("in", "rb") as file:
-        assert same_file(output.format(fd=file.fileno()), inputs) == found
+        assert find_same_file(output.format(fd=file.fileno()), inputs) == found
 
 
 def test_same_file_as_redirected_stdin(folder: Path) -> None:
-    code = "from chatpipe.system.replace import same_file; print(same_file('in', ['-']))"
+    code = "from chatpipe.system.replace import find_same_file; print(find_same_file('in', ['-']))"
     (folder / "in").write_bytes(b"")
     with open("in", "rb") as stdin:
         done = subprocess.run([sys.executable, "-c", code], stdin=stdin, capture_output=True, check=True)

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 import loopback
-from chatpipe.exchange import immediately
+from chatpipe.exchange import run_without_loop
 from chatpipe.wire.pool import PoolTransport
 from chatpipe.wire.sync import BlockingTransport
 from senders import AsyncSender, Sender, client_context, event_loop
@@ -37,7 +37,7 @@ def make_sender() -> Iterator[Callable[[httpx.AsyncBaseTransport], Sender]]:
 @contextlib.contextmanager
 def _senders(pool: bool) -> Iterator[Callable[..., Sender]]:
     with contextlib.ExitStack() as stack:
-        run = stack.enter_context(event_loop()) if pool else immediately
+        run = stack.enter_context(event_loop()) if pool else run_without_loop
 
         def make(ssl_context: Any = client_context, **options: Any) -> Sender:
             transport = PoolTransport(ssl_context, **options) if pool else BlockingTransport(ssl_context)

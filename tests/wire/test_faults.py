@@ -231,7 +231,7 @@ def test_an_error_of_ours_stays_what_it_is() -> None:
     },
 )
 def test_only_passing_faults_may_be_retried(error: Exception, passing: bool) -> None:
-    assert faults.is_passing(error) is passing
+    assert faults.is_transient(error) is passing
 
 
 # Replies

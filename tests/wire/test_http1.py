@@ -90,7 +90,7 @@ def parse(pieces: Iterable[bytes], method: str = "POST", eof: bool = False) -> t
     body = b""
     for piece in pieces:
         reply.feed(piece)
-        body += reply.take()
+        body += reply.take_body()
     if eof:
         reply.eof()
     return reply, body
@@ -144,7 +144,7 @@ def test_head_is_complete_but_for_its_body_before_the_end() -> None:
     reply.feed(b"HTTP/1.1 404 Not Here\r\nContent-Length: 4\r\n\r\nab")
     assert reply.head is not None
     assert (reply.head.status, reply.head.reason, reply.head.http_version) == (404, b"Not Here", b"HTTP/1.1")
-    assert (reply.done, reply.reusable, reply.take(), reply.take()) == (False, False, b"ab", b"")
+    assert (reply.done, reply.reusable, reply.take_body(), reply.take_body()) == (False, False, b"ab", b"")
 
 
 def test_pieces_before_a_fault_can_still_be_taken() -> None:
@@ -152,7 +152,7 @@ def test_pieces_before_a_fault_can_still_be_taken() -> None:
     reply.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n")
     with pytest.raises(httpx.RemoteProtocolError):
         reply.feed(b"zz\r\n")
-    assert reply.take() == b"hi"
+    assert reply.take_body() == b"hi"
 
 
 def test_started_says_whether_a_byte_came() -> None:

@@ -128,7 +128,9 @@ def test_a_reader_that_waits_holds_the_server_back(pool: Sender, server_tls: ssl
             still = len(written)
             pool.pause(0.1)
         (link,) = pool.links
-        assert link._ahead_bytes <= link_module.AHEAD_BYTES + 600_000  # what one read, or TLS, brings on top
+        assert (
+            link._ahead_bytes <= link_module.READ_AHEAD_BYTES + 600_000
+        )  # what one read, or TLS, brings on top
         assert sum(written) < 25_000_000  # the rest is in the buffers of the kernel
         while piece := pool.next(pieces):
             got += len(piece)
@@ -141,7 +143,7 @@ def test_a_long_reply_with_a_length_is_not_gathered_in_memory(pool: Sender) -> N
         response = pool.open(server.url)
         assert not isinstance(response.stream, httpx.ByteStream)
         (link,) = pool.links
-        assert link._ahead_bytes <= link_module.AHEAD_BYTES + 600_000
+        assert link._ahead_bytes <= link_module.READ_AHEAD_BYTES + 600_000
         assert len(pool.read(response)) == 20_000_000
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import loopback
 from chatpipe.wire import connect, faults
-from chatpipe.wire.connect import Address, interleaved
+from chatpipe.wire.connect import Address, interleave
 from chatpipe.wire.timeouts import DEADLINE
 from loopback import closed_port, reply, serve
 from senders import HI, AsyncSender, Sender, client_context, run, turns
@@ -40,7 +40,7 @@ def test_a_name_is_looked_up_once_for_all_who_ask(resolver: Resolver, pool: Send
 def test_a_name_is_looked_up_again_after_a_while(
     resolver: Resolver, pool: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connect, "NAMES_KEPT_S", 0.0)
+    monkeypatch.setattr(connect, "RESOLVER_CACHE_S", 0.0)
     with serve(lambda _: CLOSING) as server:
         resolver.ports = [server.port]
         for _ in range(2):
@@ -87,7 +87,7 @@ def test_an_unknown_name_is_a_connect_error_for_all_who_ask(
         assert len(resolver.asked) == 2
         assert send.held == 0
         assert isinstance(results[0], httpx.ConnectError)
-        assert faults.is_passing(results[0]) is not (getattr(failure, "errno", None) == socket.EAI_NONAME)
+        assert faults.is_transient(results[0]) is not (getattr(failure, "errno", None) == socket.EAI_NONAME)
 
     run(main, max_connections=5)
 
@@ -138,7 +138,7 @@ def test_an_address_that_swallows_packets_is_overtaken_by_the_next(resolver: Res
         resolver.ports = [swallowing, server.port]
         started = time.monotonic()
         assert pool("http://two.example/v1") == HI
-        assert connect.STAGGER_S <= time.monotonic() - started < 2
+        assert connect.ATTEMPT_DELAY_S <= time.monotonic() - started < 2
 
 
 def test_the_first_failure_is_reported_when_all_fail(resolver: Resolver, pool: Sender) -> None:
@@ -155,7 +155,7 @@ def test_a_race_that_is_cancelled_leaves_no_socket(resolver: Resolver, count: in
     async def main(send: AsyncSender) -> None:
         resolver.ports = [swallowing, server.port, server.port]
         task = asyncio.create_task(send("http://two.example/v1"))
-        await asyncio.sleep(connect.STAGGER_S * 0.99 if count else 0)
+        await asyncio.sleep(connect.ATTEMPT_DELAY_S * 0.99 if count else 0)
         await turns(count, 0.001)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -170,10 +170,10 @@ def test_a_race_that_is_cancelled_leaves_no_socket(resolver: Resolver, count: in
 def test_the_address_families_take_turns() -> None:
     four = [Address(socket.AF_INET, (f"10.0.0.{at}", 80)) for at in range(3)]
     six = [Address(socket.AF_INET6, (f"fd::{at}", 80, 0, 0)) for at in range(2)]
-    assert interleaved([*six, *four]) == [six[0], four[0], six[1], four[1], four[2]]
-    assert interleaved([*four, *six]) == [four[0], six[0], four[1], six[1], four[2]]
-    assert interleaved(four) == four
-    assert interleaved([]) == []
+    assert interleave([*six, *four]) == [six[0], four[0], six[1], four[1], four[2]]
+    assert interleave([*four, *six]) == [four[0], six[0], four[1], six[1], four[2]]
+    assert interleave(four) == four
+    assert interleave([]) == []
 
 
 # The limits of the machine, and many handshakes

@@ -462,7 +462,7 @@ def test_closing_at_the_moment_of_a_new_connection_sends_nothing(monkeypatch: py
         with pytest.raises(httpx.CloseError):
             await task
 
-    monkeypatch.setattr("chatpipe.wire.connect.Dialler.stop", lambda _: None)
+    monkeypatch.setattr("chatpipe.wire.connect.Connector.stop", lambda _: None)
     with serve(lambda _: reply(200, b"hi")) as server:
         run(main)
         assert server.requests == []

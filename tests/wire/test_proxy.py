@@ -16,8 +16,8 @@ import pytest
 
 import loopback
 from chatpipe.errors import BadConfiguration
-from chatpipe.exchange import immediately
-from chatpipe.server.tls import Dial
+from chatpipe.exchange import run_without_loop
+from chatpipe.server.tls import TransportOptions
 from chatpipe.wire import faults
 from chatpipe.wire.proxy import ProxiedTransport
 from chatpipe.wire.timeouts import DEADLINE
@@ -37,12 +37,12 @@ Through = Callable[..., Sender]
 @contextlib.contextmanager
 def senders(many: bool) -> Iterator[Through]:
     with contextlib.ExitStack() as stack:
-        run = stack.enter_context(event_loop()) if many else immediately
+        run = stack.enter_context(event_loop()) if many else run_without_loop
 
         def make(
             proxy: str | None, url: str = "http://h/", environ: dict[str, str] | None = None, **dial: Any
         ) -> Sender:
-            made = Dial(proxy=proxy, **dial)
+            made = TransportOptions(proxy=proxy, **dial)
             there = httpx.URL(url)
             opened = open_pool(made, there, environ or {}, JOBS) if many else None
             transport = opened or open_transport(made, there, environ or {})
@@ -106,7 +106,7 @@ def test_a_proxy_that_refuses_the_tunnel_is_a_proxy_error(through: Through) -> N
         send = through(proxy.url, "https://h.example/", insecure=True)
         with pytest.raises(httpx.ProxyError, match="407") as caught:
             send("https://h.example/v1")
-    assert not faults.is_passing(caught.value)
+    assert not faults.is_transient(caught.value)
 
 
 @pytest.mark.parametrize("url", ["http://h.example/v1", "https://h.example/v1"])
@@ -119,7 +119,7 @@ def test_a_proxy_that_is_not_there_is_distinct_from_the_server(url: str, through
     assert faults.from_exception(caught.value, url).what == (
         f"no way to '{url}' through the proxy: the proxy itself cannot be reached: connection refused"
     )
-    assert faults.is_passing(caught.value)
+    assert faults.is_transient(caught.value)
 
 
 def test_a_proxy_name_whose_addresses_all_refuse_is_a_proxy_error(through: Through) -> None:
@@ -138,7 +138,7 @@ def test_an_untrusted_server_behind_a_tunnel_is_not_the_proxys_fault(through: Th
     assert faults.from_exception(caught.value, server.url).what.startswith(
         f"cannot trust '{server.url}': certificate"
     )
-    assert not faults.is_passing(caught.value)
+    assert not faults.is_transient(caught.value)
 
 
 @pytest.mark.parametrize("url", ["http://h.example/v1", "https://h.example/v1"])
@@ -200,7 +200,7 @@ def test_a_reset_behind_a_proxy_names_the_server(
         with pytest.raises(kind) as caught:
             send("http://h/")
     assert faults.from_exception(caught.value, "http://h/").what == message
-    assert faults.is_passing(caught.value)
+    assert faults.is_transient(caught.value)
 
 
 def forever(_: loopback.Request) -> Iterator[loopback.Step]:
@@ -301,7 +301,7 @@ def test_a_body_is_handed_on_as_it_comes_and_closed_once_it_is_left() -> None:
 
     body = Body()
     transport = ProxiedTransport(Giving(), lambda _: contextlib.nullcontext())
-    assert (immediately(first()), body.closed) == (b"a", 1)
+    assert (run_without_loop(first()), body.closed) == (b"a", 1)
 
 
 # Proxies that cannot be used

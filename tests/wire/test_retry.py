@@ -6,8 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatpipe.options.server import Policy
-from chatpipe.wire.retry import Failure, GiveUp, Reason, Wait, asked_wait, backoff, decide, parse_duration
+from chatpipe.options.server import RetryPolicy
+from chatpipe.wire.retry import (
+    FailedAttempt,
+    GiveUp,
+    GiveUpReason,
+    RetryAfter,
+    backoff,
+    decide,
+    parse_duration,
+    requested_delay,
+)
 from parametrize import cases
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
@@ -15,20 +24,20 @@ NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 
 def decision(
     status: int | None = 429, tries: int = 1, codes: tuple[str, ...] = (), retries: int = 4, **headers: str
-) -> Wait | GiveUp:
+) -> RetryAfter | GiveUp:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    failure = Failure(status, named, codes)
-    return decide(tries, failure, Policy(retries=retries), now=NOW, random=lambda: 0.0)
+    failure = FailedAttempt(status, named, codes)
+    return decide(tries, failure, RetryPolicy(retries=retries), now=NOW, random=lambda: 0.0)
 
 
 @pytest.mark.parametrize("status", [None, 408, 409, 429, 500, 502, 503, 529, 599])
 def test_a_passing_fault_is_retried(status: int | None) -> None:
-    assert decision(status) == Wait(0.5, asked=False)
+    assert decision(status) == RetryAfter(0.5, server_requested=False)
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 402, 403, 404, 410, 413, 422, 451])
 def test_another_fault_is_not_retried(status: int) -> None:
-    assert decision(status) == GiveUp(Reason.NOT_RETRYABLE)
+    assert decision(status) == GiveUp(GiveUpReason.NOT_RETRYABLE)
 
 
 @cases(
@@ -42,14 +51,14 @@ def test_another_fault_is_not_retried(status: int) -> None:
     },
 )
 def test_x_should_retry_decides_before_the_status(status: int, value: str, retried: bool) -> None:
-    assert isinstance(decision(status, x_should_retry=value), Wait) is retried
+    assert isinstance(decision(status, x_should_retry=value), RetryAfter) is retried
 
 
 @pytest.mark.parametrize("code", ["insufficient_quota", "credit_balance_exhausted"])
 @pytest.mark.parametrize("status", [429, None])
 def test_exhausted_quota_is_never_retried(code: str, status: int | None) -> None:
-    assert decision(status, codes=(code, "x"), x_should_retry="true") == GiveUp(Reason.NOT_RETRYABLE)
-    assert isinstance(decision(status, codes=("rate_limit_exceeded",)), Wait)
+    assert decision(status, codes=(code, "x"), x_should_retry="true") == GiveUp(GiveUpReason.NOT_RETRYABLE)
+    assert isinstance(decision(status, codes=("rate_limit_exceeded",)), RetryAfter)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +66,7 @@ def test_exhausted_quota_is_never_retried(code: str, status: int | None) -> None
 )
 def test_tries_are_used_up(retries: int, tries: int, goes_on: bool) -> None:
     decided = decision(503, tries=tries, retries=retries)
-    assert isinstance(decided, Wait) if goes_on else decided == GiveUp(Reason.TRIES_USED_UP)
+    assert isinstance(decided, RetryAfter) if goes_on else decided == GiveUp(GiveUpReason.NO_ATTEMPTS_LEFT)
 
 
 @pytest.mark.parametrize(
@@ -97,35 +106,35 @@ def test_backoff_doubles_up_to_8_s_and_takes_off_a_quarter_at_most(tries: int, s
     },
 )
 def test_the_server_may_ask_for_a_delay(headers: dict[str, str], seconds: float | None) -> None:
-    assert asked_wait(headers, NOW) == seconds
+    assert requested_delay(headers, NOW) == seconds
 
 
 def test_an_asked_wait_is_obeyed_as_it_is() -> None:
-    assert decision(429, tries=3, retry_after="7") == Wait(7.0, asked=True)
+    assert decision(429, tries=3, retry_after="7") == RetryAfter(7.0, server_requested=True)
 
 
 def test_an_illegible_wait_is_a_backoff() -> None:
-    assert decision(429, tries=3, retry_after="soon") == Wait(2.0, asked=False)
+    assert decision(429, tries=3, retry_after="soon") == RetryAfter(2.0, server_requested=False)
 
 
 @pytest.mark.parametrize("value", ["120.001", "3600", "Thu, 01 Jan 2099 00:00:00 GMT"])
 def test_a_wait_above_two_minutes_ends_it_and_is_reported(value: str) -> None:
     decided = decision(429, retry_after=value)
     assert isinstance(decided, GiveUp)
-    assert decided.reason is Reason.WAIT_TOO_LONG
-    assert decided.asked_s is not None
-    assert decided.asked_s > 120
+    assert decided.reason is GiveUpReason.WAIT_TOO_LONG
+    assert decided.requested_s is not None
+    assert decided.requested_s > 120
 
 
 def test_the_longest_wait_is_a_setting() -> None:
-    failure = Failure(429, {"retry-after": "11"})
-    decided = decide(1, failure, Policy(longest_wait_s=10), now=NOW, random=lambda: 0.0)
-    assert decided == GiveUp(Reason.WAIT_TOO_LONG, 11.0)
+    failure = FailedAttempt(429, {"retry-after": "11"})
+    decided = decide(1, failure, RetryPolicy(max_delay_s=10), now=NOW, random=lambda: 0.0)
+    assert decided == GiveUp(GiveUpReason.WAIT_TOO_LONG, 11.0)
 
 
 @given(st.text(max_size=60) | st.from_regex(r"\w{3}, \d+ \w{3} \d+ \d+:\d+:\d+ \S+"))
 def test_no_header_value_raises(value: str) -> None:
-    waited = asked_wait({"retry-after": value, "retry-after-ms": value}, NOW)
+    waited = requested_delay({"retry-after": value, "retry-after-ms": value}, NOW)
     assert waited is None or waited > 0
     parse_duration(value)
 

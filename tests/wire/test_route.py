@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 
 from chatpipe.errors import BadConfiguration
-from chatpipe.exchange import ask, immediately
-from chatpipe.options.output import Telling
-from chatpipe.options.server import Connection, Limits, Policy
+from chatpipe.exchange import ask, run_without_loop
+from chatpipe.options.output import ConsoleOptions
+from chatpipe.options.server import RetryPolicy, ServerOptions, TimeLimits
 from chatpipe.server.endpoints import Endpoint, resolve
-from chatpipe.system.console import Notices
+from chatpipe.system.console import Console
 from chatpipe.wire import route
 from chatpipe.wire.answer import Answer
 from exchange.scripted import Receiver
 
-ECHO = Connection(profile="echo")
-TOLD = Notices(Telling())
+ECHO = ServerOptions(profile="echo")
+TOLD = Console(ConsoleOptions())
 
 
 def test_request_is_the_body_in_json_with_the_headers_given() -> None:
@@ -28,10 +28,10 @@ def test_request_is_the_body_in_json_with_the_headers_given() -> None:
     assert dict(request.headers) == {"a": "1", "user-agent": "u", "host": "h", "content-length": "40"}
 
 
-def asked(endpoint: Endpoint, connection: Connection, body: dict[str, Any]) -> Answer:
+def asked(endpoint: Endpoint, connection: ServerOptions, body: dict[str, Any]) -> Answer:
     request = route.request(endpoint.url, endpoint.headers, body)
     with route.opened(endpoint, connection, {}, TOLD) as world:
-        return immediately(ask(request, world, Receiver(), Limits(), Policy()))
+        return run_without_loop(ask(request, world, Receiver(), TimeLimits(), RetryPolicy()))
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -50,7 +50,7 @@ def test_echo_opens_no_socket(monkeypatch: pytest.MonkeyPatch, stream: bool) -> 
 
 
 def test_an_unusable_proxy_is_reported_before_anything_is_sent() -> None:
-    connection = Connection(base_url="http://b.example/v1", proxy="ftp://p")
+    connection = ServerOptions(base_url="http://b.example/v1", proxy="ftp://p")
     with (
         pytest.raises(BadConfiguration) as fault,
         route.opened(resolve(connection, {}), connection, {}, TOLD),

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from chatpipe.wire import sync
-from chatpipe.wire.http1 import request_head
+from chatpipe.wire.http1 import encode_head
 from chatpipe.wire.sync import BlockingTransport
 from loopback import Stall, WaitFor, chunked, reply, serve
 from senders import HI, Sender, client_context
@@ -57,18 +57,18 @@ def test_headers_are_sent_as_given_and_the_needed_ones_are_added() -> None:
     url = httpx.URL("http://h.example:81/v1/x?a=b")
     request = httpx.Request("POST", url, headers=[], stream=httpx.ByteStream(b""))
     request.headers = httpx.Headers([("X-A", "b")])
-    assert request_head(request, 3) == (
+    assert encode_head(request, 3) == (
         b"POST /v1/x?a=b HTTP/1.1\r\nHost: h.example:81\r\nX-A: b\r\nContent-Length: 3\r\n\r\n"
     )
     get = httpx.Request("GET", url)
-    assert b"Content-Length" not in request_head(get, 0)
+    assert b"Content-Length" not in encode_head(get, 0)
 
 
 @pytest.mark.parametrize("bad", ["a\r\nX: y", "a\n", "a\rb", "a\0b"], ids=repr)
 def test_line_ends_and_nul_in_headers_are_refused(bad: str) -> None:
     request = httpx.Request("POST", "http://127.0.0.1:9/", headers={"Authorization": f"Bearer {bad}"})
     with pytest.raises(httpx.LocalProtocolError, match="in header 'Authorization'") as caught:
-        request_head(request, 0)
+        encode_head(request, 0)
     assert "Bearer" not in str(caught.value)
 
 
@@ -76,7 +76,7 @@ def test_line_ends_in_the_target_are_refused() -> None:
     request = httpx.Request("POST", "http://127.0.0.1:9/a")
     request.method = "POST / HTTP/1.1\r\nX: y\r\n"
     with pytest.raises(httpx.LocalProtocolError, match="in header 'request line'"):
-        request_head(request, 0)
+        encode_head(request, 0)
 
 
 # One connection after the other

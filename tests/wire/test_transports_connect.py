@@ -26,7 +26,7 @@ def test_all_addresses_of_a_name_are_tried(resolver: Resolver, send: Sender) -> 
         resolver.ports = [closed_port(), server.port]
         started = time.monotonic()
         assert send("http://two.example/v1") == HI
-        assert time.monotonic() - started < connect.STAGGER_S  # a failure lets the next one start
+        assert time.monotonic() - started < connect.ATTEMPT_DELAY_S  # a failure lets the next one start
     assert server.requests[0].headers["host"] == "two.example"
 
 
@@ -41,7 +41,7 @@ def test_a_port_where_nobody_listens_refuses(scheme: str, send: Sender) -> None:
     with pytest.raises(httpx.ConnectError, match=r"^Connection refused$") as caught:
         send(f"{scheme}://127.0.0.1:{closed_port()}/v1")
     assert isinstance(caught.value.__cause__, ConnectionRefusedError)
-    assert faults.is_passing(caught.value)
+    assert faults.is_transient(caught.value)
     assert send.held == 0
 
 
@@ -75,7 +75,7 @@ def test_an_unknown_authority_is_reported_in_plain_words(make_send: Callable[...
     ):
         send(server.url)
     assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
-    assert not faults.is_passing(caught.value)
+    assert not faults.is_transient(caught.value)
     assert send.held == 0
 
 

@@ -130,7 +130,7 @@ def test_a_kept_connection_that_dies_late_is_a_fault_like_any_other(
         with pytest.raises(BROKEN) as caught:
             send(server.url)
         assert len(server.requests) == 2
-        assert faults.is_passing(caught.value)
+        assert faults.is_transient(caught.value)
         assert send(server.url) == TWO
         assert send.held == 1
 

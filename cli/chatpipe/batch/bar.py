@@ -23,7 +23,7 @@ _STDERR = 2
 _WINDOW_S = 30.0
 
 
-class Bar:
+class ProgressBar:
     """The progress bar. columns is its width if the terminal does not report one."""
 
     def __init__(self, columns: int) -> None:
@@ -32,25 +32,25 @@ class Bar:
         self._lock = threading.Lock()  # tools run in threads and print their steps
 
     def open(self) -> None:
-        console.through(self.push)
+        console.divert(self.write_above)
 
     def draw(self, text: str) -> None:
         with self._lock:
             if text != self._shown:
-                console.put(f"\r{text.ljust(len(self._shown))}".encode())
+                console.write_raw(f"\r{text.ljust(len(self._shown))}".encode())
                 self._shown = text
 
-    def push(self, data: bytes) -> None:
+    def write_above(self, data: bytes) -> None:
         """Write data in place of the bar, which the next tick draws again."""
         with self._lock:
-            console.put(self._wiped() + data)
+            console.write_raw(self._wiped() + data)
 
     def wipe(self) -> None:
-        self.push(b"")
+        self.write_above(b"")
 
     def close(self) -> None:
         self.wipe()
-        console.past(self.push)
+        console.restore(self.write_above)
 
     @property
     def width(self) -> int:
@@ -85,7 +85,7 @@ class Speed:
         return (count - count_then) / (time_s - since) if time_s > since else 0.0
 
 
-def line(tally: Tally, *, total: float | None, elapsed_s: float, speed: float, width: int) -> str:
+def format_bar(tally: Tally, *, total: float | None, elapsed_s: float, speed: float, width: int) -> str:
     """The text of the bar: ASCII, at most width long. total is the expected count of lines, if known."""
     from tqdm import tqdm  # 20 ms: too long for a run that ends before its bar appears
 
@@ -93,7 +93,7 @@ def line(tally: Tally, *, total: float | None, elapsed_s: float, speed: float, w
     if tally.failed:
         parts.append(f"{tally.failed} failed")
     if speed:
-        parts.append(per_time(speed))
+        parts.append(format_speed(speed))
     if tally.spent.total:
         count = tally.spent.total
         parts.append(f"{count if count < 1000 else tqdm.format_sizeof(count)} tokens")
@@ -103,13 +103,13 @@ def line(tally: Tally, *, total: float | None, elapsed_s: float, speed: float, w
         template = "chatpipe: {percentage:3.0f}%|{bar}| " + ", ".join(parts)
     else:
         template = f"chatpipe: {', '.join(parts)}, {{elapsed}}"
-    line = tqdm.format_meter(
+    format_bar = tqdm.format_meter(
         tally.finished, total or 0, elapsed_s, ncols=width, ascii=" #", rate=speed, bar_format=template
     )
-    return line[:width]  # tqdm before 4.67 cuts only a line with a bar in it
+    return format_bar[:width]  # tqdm before 4.67 cuts only a line with a bar in it
 
 
-def per_time(speed: float) -> str:
+def format_speed(speed: float) -> str:
     """A speed in lines a second; a minute or an hour if that is less than one."""
     unit, count = "s", speed
     if count < 1:

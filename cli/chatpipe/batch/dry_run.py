@@ -10,19 +10,19 @@ from chatpipe.errors import BadInput, Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.limits import prices
-from chatpipe.limits.tokens import Estimator, answer_limits
-from chatpipe.output.target import Opened
-from chatpipe.system.console import Few, Notices
+from chatpipe.limits.tokens import TokenEstimator, answer_limits
+from chatpipe.output.target import OpenOutput
+from chatpipe.system.console import Console, FirstFew
 
 
-async def write_requests(items: AsyncIterator[Item], out: Opened, told: Notices) -> int:
+async def write_requests(items: AsyncIterator[Item], out: OpenOutput, console: Console) -> int:
     """The Batch lines that would be sent; of bad lines the errors. Returns the status."""
-    bad = _bad(told)
+    bad = _bad(console)
     async for item in items:
         if not item.is_ours:
             continue
         if item.fault is not None:
-            bad.tell(item.fault)
+            bad.report(item.fault)
             continue
         line = {
             "custom_id": item.custom_id,
@@ -38,19 +38,19 @@ async def write_requests(items: AsyncIterator[Item], out: Opened, told: Notices)
     return Status.OK
 
 
-async def estimate(items: AsyncIterator[Item], prices_file: str | None, told: Notices) -> dict[str, Value]:
+async def estimate(items: AsyncIterator[Item], prices_file: str | None, console: Console) -> dict[str, Value]:
     """What a run would come to; nothing is sent and nothing looked up. Bad lines are told."""
-    table = prices.load(prices_file) if prices_file is not None else {}
-    estimator = Estimator()
+    table = prices.load_prices(prices_file) if prices_file is not None else {}
+    estimator = TokenEstimator()
     lines = size = tokens = 0
-    bad = _bad(told)
+    bad = _bad(console)
     cost = 0.0
     async for item in items:
         if not item.is_ours:
             continue
         lines += 1
         if item.fault is not None:
-            bad.tell(item.fault)
+            bad.report(item.fault)
             continue
         assert item.body is not None
         data = len(values.dumps(item.body))
@@ -67,6 +67,6 @@ async def estimate(items: AsyncIterator[Item], prices_file: str | None, told: No
     return record
 
 
-def _bad(told: Notices) -> Few[BadInput]:
+def _bad(console: Console) -> FirstFew[BadInput]:
     """Lines that could not be sent: the first are told, all are counted."""
-    return Few(told.error, told.note, "chatpipe check shows them all")
+    return FirstFew(console.error, console.note, "chatpipe check shows them all")

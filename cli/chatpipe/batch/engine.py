@@ -21,8 +21,8 @@ from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 from chatpipe.batch.items import Item
-from chatpipe.batch.journal.answers import Found
-from chatpipe.batch.result import Maker, Result
+from chatpipe.batch.journal.answers import RecordedAnswer
+from chatpipe.batch.result import Result, ResultBuilder
 from chatpipe.errors import ChatpipeError, MissingInput
 from chatpipe.inputs.values import Value
 from chatpipe.wire.answer import Answer
@@ -57,9 +57,9 @@ class Known(Protocol):
 
     def fingerprint(self, item: Item) -> str: ...
 
-    def answer(self, item: Item, fingerprint: str) -> Found | None: ...
+    def find_answer(self, item: Item, fingerprint: str) -> RecordedAnswer | None: ...
 
-    def keep(self, number: int, result: Result) -> None: ...
+    def record(self, number: int, result: Result) -> None: ...
 
 
 class Course(Protocol):
@@ -91,7 +91,7 @@ class Engine:
         deliver: Callable[[Result], None],
         known: Known,
         course: Course,
-        maker: Maker,
+        maker: ResultBuilder,
         let_go: Callable[[], None],
         window: int | None = None,
         dedupe: bool = False,
@@ -172,7 +172,7 @@ class Engine:
         """The result of an item that is not to be sent."""
         if item.fault is not None:
             return self._maker.of_input(item)
-        recorded = self._known.answer(item, fingerprint)
+        recorded = self._known.find_answer(item, fingerprint)
         if recorded is not None:
             return self._maker.of_record(item, recorded.line, recorded.outcome)
         return self._maker.of_unsent(item, fingerprint, "--no-send") if self._may_not_send else None
@@ -255,7 +255,7 @@ class Engine:
 
         Whether the run goes on is decided now: an answer in front of this one may be long in coming.
         """
-        self._known.keep(number, result)
+        self._known.record(number, result)
         stop = self._course.arrived(result)
         if self._window is None:
             self._hand_on(result)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
-from chatpipe.batch.records import message_of
+from chatpipe.batch.records import error_message
 from chatpipe.batch.result import Result
 from chatpipe.errors import CannotWrite, ChatpipeError, reason
-from chatpipe.system.console import Few, Notices
+from chatpipe.system.console import Console, FirstFew
 
 
 @contextlib.contextmanager
@@ -32,18 +32,18 @@ def errors_file(path: str | None) -> Iterator[Callable[[bytes], None] | None]:
         yield write
 
 
-class Teller:
+class FailureReporter:
     """Tells the first failures on stderr. name is the input's, for the place of what has none itself."""
 
-    def __init__(self, told: Notices, name: str) -> None:
-        self._few = Few(told.error, told.note, "--errors FILE has them all")
+    def __init__(self, console: Console, name: str) -> None:
+        self._few = FirstFew(console.error, console.note, "--errors FILE has them all")
         self._name = name
 
-    def tell(self, result: Result) -> None:
-        self._few.tell(result.item.fault or _Failed(result, f"{self._name}:{result.item.line}"))
+    def report(self, result: Result) -> None:
+        self._few.report(result.item.fault or _Failed(result, f"{self._name}:{result.item.line}"))
 
 
 class _Failed(ChatpipeError):
     def __init__(self, result: Result, place: str) -> None:
         self.status = result.status
-        super().__init__(message_of(result), place=place)
+        super().__init__(error_message(result), place=place)

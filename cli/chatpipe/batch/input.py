@@ -6,51 +6,57 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Iterator
 
-from chatpipe.batch.items import Item, Reader, in_shard
-from chatpipe.batch.journal.fingerprint import Occurrences, digest
+from chatpipe.batch.items import Item, ItemReader, in_shard
+from chatpipe.batch.journal.fingerprint import OccurrenceCounter, body_digest
 from chatpipe.errors import BadInput
-from chatpipe.inputs.lines import Lines
-from chatpipe.inputs.sources import STDIN, STDIN_NAME, Sources, missing
-from chatpipe.inputs.stdin import Kind
-from chatpipe.options.run import Feeding
+from chatpipe.inputs.lines import LineReader
+from chatpipe.inputs.sources import STDIN, STDIN_NAME, Sources, missing_input
+from chatpipe.inputs.stdin import StdinKind
+from chatpipe.options.run import InputOptions
 from chatpipe.response.chunks import shorten
-from chatpipe.system.console import Few, Notices
+from chatpipe.system.console import Console, FirstFew
 
 _ID_SHOWN = 80  # characters
 
 
 @contextlib.contextmanager
-def opened(file: str, sources: Sources) -> Iterator[Lines]:
+def open_lines(file: str, sources: Sources) -> Iterator[LineReader]:
     """The lines of a file, or of stdin for `-`. Raises MissingInput."""
     if file == STDIN:
-        if not sources.stdin.opened:
+        if not sources.stdin.is_open:
             sources.stdin.read()  # says that it is closed
-        if sources.stdin.kind() is Kind.TERMINAL:
+        if sources.stdin.kind() is StdinKind.TERMINAL:
             sources.stdin.notice("type the input, then Ctrl-D")
-        yield Lines(sources.stdin.descriptor, STDIN_NAME)
+        yield LineReader(sources.stdin.descriptor, STDIN_NAME)
         return
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
-        raise missing(file, "FILE", error) from error
+        raise missing_input(file, "FILE", error) from error
     try:
-        yield Lines(descriptor, file)
+        yield LineReader(descriptor, file)
     finally:
         os.close(descriptor)
 
 
-class Intake:
+class RunInput:
     """The items of one run."""
 
     def __init__(
-        self, lines: Lines, reader: Reader, feeding: Feeding, told: Notices, *, own_ids_once: bool = False
+        self,
+        lines: LineReader,
+        reader: ItemReader,
+        feeding: InputOptions,
+        console: Console,
+        *,
+        own_ids_once: bool = False,
     ) -> None:
         """own_ids_once: answers are found by them, and one line is not to get that of another."""
         self._lines = lines
         self._reader = reader
         self._feeding = feeding
-        self._warnings = Few(told.warning, told.warning, "chatpipe check shows them all")
-        self._ids = Occurrences() if own_ids_once else None
+        self._warnings = FirstFew(console.warning, console.warning, "chatpipe check shows them all")
+        self._ids = OccurrenceCounter() if own_ids_once else None
         self._ahead: list[Item] = []
 
     def read_head(self) -> None:
@@ -58,11 +64,11 @@ class Intake:
 
         Waits for it. Raises BadInput for what every line would suffer from.
         """
-        while self._reader.wants_head and (source := self._lines.next()) is not None:
+        while self._reader.needs_head and (source := self._lines.read_line()) is not None:
             if (item := self._reader.item(source)) is not None:
                 self._ahead.append(item)
-        if self._reader.wants_head:
-            self._reader.end()
+        if self._reader.needs_head:
+            self._reader.finish()
 
     async def items(self) -> AsyncIterator[Item]:
         """The items of this shard, up to the limit; those of other shards are marked."""
@@ -73,7 +79,7 @@ class Intake:
                 yield item._replace(is_ours=False)
                 continue
             for warning in item.warnings:
-                self._warnings.tell(warning)
+                self._warnings.report(warning)
             yield item
             taken += 1
             if taken == self._feeding.limit:
@@ -85,14 +91,14 @@ class Intake:
         async for source in self._lines:
             if (ready := self._reader.item(source)) is not None:
                 yield ready
-        if (last := self._reader.end()) is not None:
+        if (last := self._reader.finish()) is not None:
             yield last
 
     def _with_own_id(self, item: Item) -> Item:
         """The item, with a fault where the id that is to find its answer was an earlier line's."""
         if self._ids is None or not item.has_own_id:
             return item
-        if self._ids.next(digest({"custom_id": item.custom_id})) == 1 or item.fault is not None:
+        if self._ids.count(body_digest({"custom_id": item.custom_id})) == 1 or item.fault is not None:
             return item
         fault = BadInput(
             f"custom_id '{shorten(item.custom_id, _ID_SHOWN)}' is on another line, too",

@@ -7,13 +7,13 @@ from typing import NamedTuple, Protocol
 
 from chatpipe.errors import BadInput
 from chatpipe.inputs import values
-from chatpipe.inputs.messages import kind, not_json
-from chatpipe.inputs.place import LINE_BYTES, Source
+from chatpipe.inputs.messages import json_type, not_json
+from chatpipe.inputs.place import MAX_LINE_BYTES, Source
 from chatpipe.inputs.rows import Row
 from chatpipe.inputs.values import NotJSON, Value
-from chatpipe.request.batch_line import Line, Shape, recognise
+from chatpipe.request.batch_line import LineFormat, RequestLine, parse_line
 from chatpipe.schema.check import check
-from chatpipe.schema.refuse import described
+from chatpipe.schema.refuse import describe
 
 _HEAD_ROLES = ("system", "developer")
 
@@ -36,11 +36,11 @@ class Item(NamedTuple):
     row_number: int | None = None
 
 
-class Reader(Protocol):
+class ItemReader(Protocol):
     """Lines of the input -> Items."""
 
     @property
-    def wants_head(self) -> bool:
+    def needs_head(self) -> bool:
         """Whether it has not seen yet what has to be known before a run begins."""
 
     def item(self, source: Source) -> Item | None:
@@ -49,11 +49,11 @@ class Reader(Protocol):
         Raises BadInput for what is wrong with all lines, while wants_head only.
         """
 
-    def end(self) -> Item | None:
+    def finish(self) -> Item | None:
         """The input is over: the item of what was left unfinished. Raises as item does."""
 
 
-class Template:
+class LineTemplate:
     """What the options say of every line: fields, a head (system messages) and examples behind it.
 
     A line's own values win, its system message too; override turns that round.
@@ -97,12 +97,12 @@ def _head_length(messages: Sequence[Value]) -> int:
     return len(messages)
 
 
-class Requests:
+class RequestReader:
     """Lines that hold requests -> Items: see Reader. plain: every line is a prompt, as it is."""
 
-    wants_head = False
+    needs_head = False
 
-    def __init__(self, template: Template, *, plain: bool, strict: bool, unchecked: bool) -> None:
+    def __init__(self, template: LineTemplate, *, plain: bool, strict: bool, unchecked: bool) -> None:
         self._template = template
         self._plain = plain
         self._strict = strict
@@ -118,38 +118,38 @@ class Requests:
             return Item(source.line, f"line-{source.line}", None, fault)
         custom_id = line.custom_id if isinstance(line.custom_id, str) else f"line-{source.line}"
         if not isinstance(line.body, dict):
-            what = f"{line.pointer}: is {kind(line.body)}, not an object"
+            what = f"{line.pointer}: is {json_type(line.body)}, not an object"
             return Item(source.line, custom_id, None, BadInput(what, place=source.place()))
         body = self._template.apply(line.body)
         item = Item(source.line, custom_id, body, has_own_id=bool(line.custom_id))
-        return item if self._unchecked else checked(item, source, strict=self._strict)
+        return item if self._unchecked else check_item(item, source, strict=self._strict)
 
-    def end(self) -> None:
+    def finish(self) -> None:
         """Every line is whole in itself."""
 
-    def _line(self, source: Source) -> Line:
-        if len(source.data) > LINE_BYTES:
-            raise BadInput(f"longer than {LINE_BYTES >> 20} MiB", place=source.place())
+    def _line(self, source: Source) -> RequestLine:
+        if len(source.data) > MAX_LINE_BYTES:
+            raise BadInput(f"longer than {MAX_LINE_BYTES >> 20} MiB", place=source.place())
         if self._plain:
-            return Line(Shape.STRING, {"messages": [{"role": "user", "content": _text(source)}]})
+            return RequestLine(LineFormat.STRING, {"messages": [{"role": "user", "content": _text(source)}]})
         try:
-            value = values.loads_exactly(source.data)
+            value = values.loads_strict(source.data)
         except NotJSON as error:
             raise not_json(source, error) from error
-        line = recognise(value)
+        line = parse_line(value)
         if line is None:
-            raise BadInput(f"is {kind(value)}, not a request", place=source.place())
+            raise BadInput(f"is {json_type(value)}, not a request", place=source.place())
         if line.custom_id is not None and not isinstance(line.custom_id, str):
-            raise BadInput(f"/custom_id: is {kind(line.custom_id)}, not a string", place=source.place())
+            raise BadInput(f"/custom_id: is {json_type(line.custom_id)}, not a string", place=source.place())
         return line
 
 
-def checked(item: Item, source: Source, *, strict: bool) -> Item:
+def check_item(item: Item, source: Source, *, strict: bool) -> Item:
     """The item with the warnings of its body, or without a body that a server would refuse."""
     problems = check(item.body, strict=strict)
     if not problems:
         return item
-    texts = [f"{described(each)}" + (f": {each.hint}" if each.hint else "") for each in problems]
+    texts = [f"{describe(each)}" + (f": {each.hint}" if each.hint else "") for each in problems]
     if any(each.severity == "error" for each in problems):
         errors = [text for text, each in zip(texts, problems, strict=True) if each.severity == "error"]
         return item._replace(body=None, fault=BadInput("; ".join(errors), place=source.place()))

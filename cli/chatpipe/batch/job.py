@@ -6,15 +6,15 @@ import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from chatpipe.batch.items import Reader
-from chatpipe.batch.records import Writing
-from chatpipe.conversation.wanted import Wanted
+from chatpipe.batch.items import ItemReader
+from chatpipe.batch.records import RunFormat
+from chatpipe.conversation.wanted import TurnOptions
 from chatpipe.inputs.values import Value
-from chatpipe.options.output import Target
-from chatpipe.options.run import Feeding, Pacing, Resuming, Showing
-from chatpipe.options.server import Connection, Policy
+from chatpipe.options.output import OutputOptions
+from chatpipe.options.run import InputOptions, ReportOptions, ResumeOptions, RunLimits
+from chatpipe.options.server import RetryPolicy, ServerOptions
 from chatpipe.server.endpoints import Endpoint
-from chatpipe.system.console import Notices
+from chatpipe.system.console import Console
 
 
 class Job(NamedTuple):
@@ -25,22 +25,22 @@ class Job(NamedTuple):
     """
 
     file: str
-    reader: Reader
-    writing: Writing
+    reader: ItemReader
+    run_format: RunFormat
     only_requests: bool
-    tells_failures: bool
+    reports_failures: bool
     endpoint: Endpoint
-    connection: Connection
-    policy: Policy
-    feeding: Feeding
-    pacing: Pacing
-    resuming: Resuming
-    showing: Showing
-    target: Target
+    connection: ServerOptions
+    policy: RetryPolicy
+    input: InputOptions
+    limits: RunLimits
+    resume: ResumeOptions
+    report: ReportOptions
+    target: OutputOptions
     allow: frozenset[str]
-    told: Notices
+    console: Console
     environ: Mapping[str, str]
-    wanted: Wanted = Wanted()
+    turns: TurnOptions = TurnOptions()
     defaults: Mapping[str, Value] = {}
 
     @property
@@ -52,13 +52,13 @@ class Job(NamedTuple):
     @property
     def writes_at_the_end(self) -> bool:
         """Whether the output is written when all is good, from what was recorded."""
-        return self.to_file and self.writing.recorded is not None
+        return self.to_file and self.run_format.from_result_line is not None
 
     @property
     def journal_path(self) -> str | None:
-        return self.resuming.journal or (f"{self.target.path}.journal" if self.to_file else None)
+        return self.resume.journal or (f"{self.target.path}.journal" if self.to_file else None)
 
     @property
     def keeps_leftovers(self) -> bool:
         """Whether OUT, which is replaced, may hold what is worth keeping, and nobody said that it is not."""
-        return self.writes_at_the_end and self.resuming.keep_journal is not False and not self.resuming.fresh
+        return self.writes_at_the_end and self.resume.keep_journal is not False and not self.resume.fresh

@@ -18,7 +18,7 @@ _DELAY_S = 0.2
 _BAR_S = 0.1
 
 
-class Watch(NamedTuple):
+class ProgressOptions(NamedTuple):
     """Progress options: kind is `bar`, `json` or `none`. The other fields are for the bar.
 
     every_s is the shortest time between two draws. columns is its width if the terminal reports none.
@@ -29,7 +29,7 @@ class Watch(NamedTuple):
     kind: str = "none"
     every_s: float = _BAR_S
     columns: int = 80
-    among_lines: bool = False
+    shares_terminal: bool = False
     lines: float | None = None
     limit: int | None = None
 
@@ -37,11 +37,11 @@ class Watch(NamedTuple):
 class Progress:
     """The progress display of a run. It costs the run's lines nothing: it polls the tally."""
 
-    def __init__(self, watch: Watch, tally: Tally, started: float) -> None:
+    def __init__(self, watch: ProgressOptions, tally: Tally, started: float) -> None:
         self._watch = watch
         self._tally = tally
         self._started = started
-        self._bar = bar.Bar(watch.columns) if watch.kind == "bar" else None
+        self._bar = bar.ProgressBar(watch.columns) if watch.kind == "bar" else None
         self._speed = bar.Speed(started)
         self._taken = 0
         self._line = 0
@@ -50,13 +50,13 @@ class Progress:
         if self._bar is not None:
             self._bar.open()
 
-    def following(self, items: AsyncIterator[Item]) -> AsyncIterator[Item]:
+    def count_items(self, items: AsyncIterator[Item]) -> AsyncIterator[Item]:
         """Yield the items, and count them if that helps to estimate the total."""
         return items if self._bar is None or self._watch.lines is None else self._counted(items)
 
     def make_room(self) -> None:
         """Remove the bar before output that bypasses the console."""
-        if self._bar is not None and self._watch.among_lines:
+        if self._bar is not None and self._watch.shares_terminal:
             self._bar.wipe()
 
     async def tick(self) -> None:
@@ -94,10 +94,10 @@ class Progress:
         total = lines * self._taken / self._line if self._line else lines
         return total if limit is None else min(total, limit)
 
-    def _draw(self, progress_bar: bar.Bar) -> None:
+    def _draw(self, progress_bar: bar.ProgressBar) -> None:
         now = time.monotonic()
         progress_bar.draw(
-            bar.line(
+            bar.format_bar(
                 self._tally,
                 total=self._total(),
                 elapsed_s=now - self._started,

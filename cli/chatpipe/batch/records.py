@@ -10,10 +10,10 @@ from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.options.output import RESULTS
 from chatpipe.output.records import usage_line
-from chatpipe.response.completion import calls_of, content_of, messages
+from chatpipe.response.completion import call_records, content_of, messages
 
 
-class Writing(Protocol):
+class RunFormat(Protocol):
     """The output format of a run: one record a result.
 
     is_whole: records are the result lines themselves, so the output can serve as a journal.
@@ -21,7 +21,7 @@ class Writing(Protocol):
     calls_are_final: the output is text, so nobody can answer a tool call.
     """
 
-    is_whole: bool
+    writes_result_lines: bool
     needs_order: bool
     calls_are_final: bool
 
@@ -32,20 +32,20 @@ class Writing(Protocol):
         """The record of a result, with its terminator."""
 
     @property
-    def recorded(self) -> Callable[[bytes], bytes] | None:
+    def from_result_line(self) -> Callable[[bytes], bytes] | None:
         """The function from a recorded result line to its record.
 
         None if there is none: then a file, too, is written while results arrive.
         """
 
 
-class Parts:
+class PartFormat:
     """The formats with the result line or one part of the answer: see Writing. null: end texts with NUL."""
 
     def __init__(self, format: str, *, null: bool = False) -> None:
         self._format = format
         self._null = null
-        self.is_whole = format == RESULTS
+        self.writes_result_lines = format == RESULTS
         self.needs_order = format != RESULTS
         self.calls_are_final = format in ("text", "string")
 
@@ -53,13 +53,13 @@ class Parts:
         return b""
 
     def row(self, result: Result) -> bytes:
-        if self.is_whole:
+        if self.writes_result_lines:
             return result.line + b"\n"
         return self._part(result.completion if result.is_good else None)
 
-    def recorded(self, line: bytes) -> bytes:
+    def from_result_line(self, line: bytes) -> bytes:
         """The record of a result line, without its item."""
-        if self.is_whole:
+        if self.writes_result_lines:
             return line + b"\n"
         record = values.loads(line)
         response = None if record.get("error") else record.get("response")
@@ -84,11 +84,11 @@ class Parts:
         elif format == "message":
             value = message
         elif format == "tool-calls":
-            value = list(calls_of(message))
+            value = list(call_records(message))
         return values.dumps(value) + b"\n"
 
 
-def message_of(result: Result) -> str:
+def error_message(result: Result) -> str:
     """The reason why a line failed, as its result line states it."""
     error = values.loads(result.line).get("error")
     message = error.get("message") if isinstance(error, dict) else None

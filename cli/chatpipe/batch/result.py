@@ -9,7 +9,7 @@ from typing import NamedTuple
 import orjson
 
 from chatpipe.batch.items import Item
-from chatpipe.conversation.loop import Rules
+from chatpipe.conversation.loop import TurnRules
 from chatpipe.errors import ChatpipeError, Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
@@ -58,22 +58,24 @@ class Result(NamedTuple):
     completion: dict[str, Value] | None
     is_good: bool
     status: Status
-    tries: int = 0
+    attempts: int = 0
     latency_s: float | None = None
     fault: ChatpipeError | None = None
     fingerprint: str = ""
-    earlier: tuple[Value, ...] = ()
+    earlier_usage: tuple[Value, ...] = ()
 
 
 def turns_of(result: Result) -> int:
     """How many turns of a line were sent: what is unsent, in the end, was so behind those before it."""
-    return _turns(result.outcome, result.earlier)
+    return _turns(result.outcome, result.earlier_usage)
 
 
-class Maker:
+class ResultBuilder:
     """Makes the results of a run. allow: outcomes that count as good, `failed` for all without answer."""
 
-    def __init__(self, allow: frozenset[str], *, calls_are_final: bool, rules: Rules | None = None) -> None:
+    def __init__(
+        self, allow: frozenset[str], *, calls_are_final: bool, rules: TurnRules | None = None
+    ) -> None:
         """calls_are_final: text is written, so nobody can answer a tool call. rules: of the turns."""
         self._allow = allow
         self._calls_are_final = calls_are_final
@@ -89,15 +91,15 @@ class Maker:
         verdict = judge.verdict(
             completion,
             allow=frozenset(),
-            text_format=self._calls_are_final or answer.is_exhausted,
-            fits=None if self._rules is None else self._rules.of(item.body or {}).violation,
+            text_format=self._calls_are_final or answer.turns_exhausted,
+            fits=None if self._rules is None else self._rules.for_line(item.body or {}).violation,
         )
-        if answer.is_exhausted:
-            verdict = judge.exhausted(verdict, len(answer.earlier) + 1)
+        if answer.turns_exhausted:
+            verdict = judge.turns_verdict(verdict, len(answer.earlier_usage) + 1)
         outcome = Outcome.ok if verdict is None else _outcome(verdict)
         body: Value = completion
         if answer.body is not None and not _is_half(item.custom_id):
-            body = orjson.Fragment(values.strict_line(answer.body))
+            body = orjson.Fragment(values.standard_line(answer.body))
         response = {"status_code": 200, "request_id": answer.request_id, "body": body}
         error = None if verdict is None else {"code": str(outcome), "message": verdict.what}
         return self._result(
@@ -108,9 +110,9 @@ class Maker:
             error,
             completion=completion,
             status=Status.OK if verdict is None else verdict.status,
-            tries=answer.tries,
+            tries=answer.attempts,
             latency_s=latency_s,
-            earlier=answer.earlier,
+            earlier=answer.earlier_usage,
         )
 
     def of_input(self, item: Item) -> Result:
@@ -138,7 +140,7 @@ class Maker:
         name = about.get("fingerprint") or ""
         earlier = tuple(about.get("earlier_usage") or ())
         return Result(
-            item, Outcome(outcome), text, completion, is_good, status, fingerprint=name, earlier=earlier
+            item, Outcome(outcome), text, completion, is_good, status, fingerprint=name, earlier_usage=earlier
         )
 
     def _failed(
@@ -169,9 +171,9 @@ class Maker:
             {"code": code, "message": _with_code(fault)},
             fault=fault,
             status=fault.status,
-            tries=answer.tries,
+            tries=answer.attempts,
             latency_s=latency_s,
-            earlier=answer.earlier,
+            earlier=answer.earlier_usage,
         )
 
     def _result(

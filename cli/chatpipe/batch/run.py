@@ -14,25 +14,25 @@ import httpx
 from chatpipe.batch import dry_run, input
 from chatpipe.batch import watch as watching
 from chatpipe.batch.engine import Stop
-from chatpipe.batch.failures import Teller, errors_file
-from chatpipe.batch.input import Intake
+from chatpipe.batch.failures import FailureReporter, errors_file
+from chatpipe.batch.input import RunInput
 from chatpipe.batch.items import Item
 from chatpipe.batch.job import Job
-from chatpipe.batch.journal.answers import Match, Recorded, expanded
+from chatpipe.batch.journal.answers import AnswerIndex, MatchBy, expand_patterns
 from chatpipe.batch.journal.journal import Journal
-from chatpipe.batch.journal.store import Store
-from chatpipe.batch.journal.unused import Leftovers
-from chatpipe.batch.progress import Watch
+from chatpipe.batch.journal.store import RunStore
+from chatpipe.batch.journal.unused import UnusedAnswers
+from chatpipe.batch.progress import ProgressOptions
 from chatpipe.batch.result import Outcome
-from chatpipe.batch.session import Run
-from chatpipe.batch.stop import counted
+from chatpipe.batch.session import Session
+from chatpipe.batch.stop import count_lines
 from chatpipe.batch.tally import Tally
-from chatpipe.conversation.loop import Rules
+from chatpipe.conversation.loop import TurnRules
 from chatpipe.errors import ChatpipeError, Interrupted, Status, UsageFault
 from chatpipe.inputs import values
 from chatpipe.inputs.sources import STDIN, STDIN_NAME, Sources
-from chatpipe.options.output import Target
-from chatpipe.output.target import Opened, kept, opened
+from chatpipe.options.output import OutputOptions
+from chatpipe.output.target import OpenOutput, open_target, with_part
 from chatpipe.server import endpoints, keys, proxies, redact
 from chatpipe.system import console, replace
 from chatpipe.wire import pooled
@@ -46,7 +46,7 @@ class SomeFailed(ChatpipeError):
         super().__init__(what, fix=fix)
 
 
-class Running:
+class Run:
     """One run of a job, from its input to its end."""
 
     def __init__(self, job: Job) -> None:
@@ -54,86 +54,86 @@ class Running:
 
     def run(self, sources: Sources) -> int:
         """The status. Raises the ChatpipeError that the run ends in, and Interrupted."""
-        with input.opened(self._job.file, sources) as lines:
-            source = Intake(
+        with input.open_lines(self._job.file, sources) as lines:
+            source = RunInput(
                 lines,
                 self._job.reader,
-                self._job.feeding,
-                self._job.told,
-                own_ids_once=self._job.resuming.match == "id",
+                self._job.input,
+                self._job.console,
+                own_ids_once=self._job.resume.match == "id",
             )
             inputs = [*sources.names, *([] if self._job.file == STDIN else [self._job.file])]
             self._refuse_same(inputs)
-            if not (self._job.only_requests or self._job.showing.dry_run):
+            if not (self._job.only_requests or self._job.report.dry_run):
                 pooled.check(self._job.endpoint, self._job.connection, self._job.environ)
             watch = self._watch()  # a part of stdin is read after that
             source.read_head()
-            if self._job.showing.dry_run:
+            if self._job.report.dry_run:
                 return self._estimate(source.items())
             beside = self._job.connection.files
-            with opened(self._job.target, inputs, escape=True, beside=beside) as out:
+            with open_target(self._job.target, inputs, escape=True, beside=beside) as out:
                 if self._job.only_requests:
-                    return asyncio.run(dry_run.write_requests(source.items(), out, self._job.told))
+                    return asyncio.run(dry_run.write_requests(source.items(), out, self._job.console))
                 return self._answer(source.items(), out, watch)
 
     def _refuse_same(self, inputs: list[str]) -> None:
         """What is written may be neither an input nor written twice. Raises UsageFault, CannotWrite."""
-        if self._job.target.path in (None, "-") and replace.same_file(1, [self._job.file]):
+        if self._job.target.path in (None, "-") and replace.find_same_file(1, [self._job.file]):
             raise UsageFault("stdout is the input, too: the run would never end", fix="write to another file")
-        journal = self._job.resuming.journal
+        journal = self._job.resume.journal
         taken = [*inputs, *self._job.connection.files, "/dev/fd/0", "/dev/fd/1"]
         if self._job.to_file and self._job.target.path is not None:
             taken.append(self._job.target.path)
         self._refuse("--journal", journal, taken)
         if self._job.journal_path is not None:
             taken.append(self._job.journal_path)
-        taken += expanded(self._job.resuming.reuse)
-        self._refuse("--errors", self._job.showing.errors, taken)
-        self._refuse("--report", self._job.showing.report, taken)
-        if self._job.showing.report is not None:
-            replace.try_side_file(self._job.showing.report)
+        taken += expand_patterns(self._job.resume.reuse)
+        self._refuse("--errors", self._job.report.errors, taken)
+        self._refuse("--report", self._job.report.report, taken)
+        if self._job.report.report is not None:
+            replace.check_side_file(self._job.report.report)
 
     def _refuse(self, option: str, path: str | None, taken: list[str]) -> None:
         if path is None:
             return
         if path == "-" and (option != "--report" or self._job.target.path in (None, "-")):
             raise UsageFault("stdout is for the results", place=option, fix="name a file")
-        if path in taken or replace.same_file(path, taken):
+        if path in taken or replace.find_same_file(path, taken):
             raise UsageFault(f"'{path}' is an input or an output, too", place=option, fix="name another file")
         taken.append(path)
 
     def _estimate(self, items: AsyncIterator[Item]) -> int:
         """To look before spending: bad lines are status 65, as for check."""
-        record = asyncio.run(dry_run.estimate(items, self._job.pacing.prices, self._job.told))
-        with opened(Target(), (), escape=True) as out:
+        record = asyncio.run(dry_run.estimate(items, self._job.limits.prices, self._job.console))
+        with open_target(OutputOptions(), (), escape=True) as out:
             out.write(values.dumps(record) + b"\n")
         return Status.BAD_INPUT if record["bad"] else Status.OK
 
-    def _answer(self, items: AsyncIterator[Item], out: Opened, watch: Watch) -> int:
+    def _answer(self, items: AsyncIterator[Item], out: OpenOutput, watch: ProgressOptions) -> int:
         headers = self._headers()
         tally = Tally()
         started = time.monotonic()
         with contextlib.ExitStack() as stack:
             journal = self._journal(stack)
             recorded = self._recorded(journal, "body", stack)
-            by_id = self._recorded(journal, "id", stack) if self._job.resuming.match == "id" else None
-            store = Store(
-                self._job.resuming,
+            by_id = self._recorded(journal, "id", stack) if self._job.resume.match == "id" else None
+            store = RunStore(
+                self._job.resume,
                 base_url=self._job.endpoint.base_url,
                 journal=journal,
                 recorded=recorded,
                 by_id=by_id,
-                dedupe=self._job.feeding.dedupe,
+                dedupe=self._job.input.dedupe,
                 keeps_order=self._job.writes_at_the_end,
-                keeps_all=not self._job.writing.is_whole,
-                is_shard=self._job.feeding.shard is not None,
+                keeps_all=not self._job.run_format.writes_result_lines,
+                is_shard=self._job.input.shard is not None,
             )
-            run = Run(
+            run = Session(
                 self._job,
                 store,
                 tally,
                 out,
-                errors=stack.enter_context(errors_file(self._job.showing.errors)),
+                errors=stack.enter_context(errors_file(self._job.report.errors)),
                 teller=self._teller(),
                 recorded=recorded,
                 started=started,
@@ -141,7 +141,7 @@ class Running:
                 rules=self._rules(headers, stack),
             )
             if not self._job.writes_at_the_end:
-                out.write(self._job.writing.head())
+                out.write(self._job.run_format.head())
             try:
                 stop = asyncio.run(run.go(items, headers))
             finally:
@@ -150,86 +150,88 @@ class Running:
             if stop is None and fault is None:
                 self._finish(store, out, recorded, journal)
         if stop is not None and stop.number is not None:
-            self._job.told.note(f"interrupted after {counted(tally.finished)}: {self._again('goes on')}")
+            self._job.console.note(
+                f"interrupted after {count_lines(tally.finished)}: {self._again('goes on')}"
+            )
             raise Interrupted(stop.number)
         if fault is not None:
-            raise kept(out, fault)
+            raise with_part(out, fault)
         return Status.OK
 
-    def _watch(self) -> Watch:
+    def _watch(self) -> ProgressOptions:
         job = self._job
-        return watching.watch(
-            job.showing.progress,
-            job.told,
+        return watching.progress_options(
+            job.report.progress,
+            job.console,
             job.environ,
             file=job.file,
             output=job.target.path,
-            errors=job.showing.errors,
-            limit=job.feeding.limit,
+            errors=job.report.errors,
+            limit=job.input.limit,
         )
 
-    def _rules(self, headers: httpx.Headers, stack: contextlib.ExitStack) -> Rules | None:
-        if self._job.wanted.is_plain or self._job.resuming.no_send:
+    def _rules(self, headers: httpx.Headers, stack: contextlib.ExitStack) -> TurnRules | None:
+        if self._job.turns.is_single_turn or self._job.resume.no_send:
             return None
         from chatpipe.conversation import setup  # most runs have one turn a line
 
         return stack.enter_context(
-            setup.opened(
-                self._job.wanted,
+            setup.open_rules(
+                self._job.turns,
                 self._job.defaults,
-                self._job.told,
+                self._job.console,
                 environ=self._job.environ,
                 secrets=redact.secrets(headers.items()),
                 key_names=[name for name in (self._job.endpoint.key_env,) if name is not None],
-                workers=self._job.pacing.jobs.limit,
+                workers=self._job.limits.jobs.limit,
             )
         )
 
-    def _teller(self) -> Teller | None:
+    def _teller(self) -> FailureReporter | None:
         name = STDIN_NAME if self._job.file == STDIN else self._job.file
-        return Teller(self._job.told, name) if self._job.tells_failures else None
+        return FailureReporter(self._job.console, name) if self._job.reports_failures else None
 
     def _headers(self) -> httpx.Headers:
         endpoint, connection, environ = self._job.endpoint, self._job.connection, self._job.environ
-        key = keys.find(connection.key, endpoint.key_env, environ)
-        if self._job.resuming.no_send:
+        key = keys.find_key(connection.key, endpoint.key_env, environ)
+        if self._job.resume.no_send:
             return httpx.Headers()
-        proxy = proxies.proxy_of(endpoint.url, connection, environ)
-        headers = endpoints.authorized(endpoint, key, allow_http=connection.allow_http, proxy=proxy)
+        proxy = proxies.proxy_on_the_way(endpoint.url, connection, environ)
+        headers = endpoints.add_key(endpoint, key, allow_http=connection.allow_http, proxy=proxy)
         for secret in redact.secrets(headers):
-            console.hide(secret)
+            console.add_secret(secret)
         host = httpx.URL(endpoint.url).netloc
         return httpx.Headers([("Host", host.decode()), *headers])
 
     def _journal(self, stack: contextlib.ExitStack) -> Journal | None:
         """The journal of the run: named, beside OUT, or for --dedupe one that goes with the process."""
         path = self._job.journal_path
-        if path is None and self._job.feeding.dedupe:
+        if path is None and self._job.input.dedupe:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="chatpipe-"))
             path = os.path.join(folder, "journal")
-        return None if path is None else stack.enter_context(Journal(path, notice=self._job.told.note))
+        return None if path is None else stack.enter_context(Journal(path, notice=self._job.console.note))
 
     def _recorded(
-        self, journal: Journal | None, match: Match, stack: contextlib.ExitStack
-    ) -> Recorded | None:
-        if journal is None and not self._job.resuming.reuse:
+        self, journal: Journal | None, match: MatchBy, stack: contextlib.ExitStack
+    ) -> AnswerIndex | None:
+        if journal is None and not self._job.resume.reuse:
             return None
-        recorded = Recorded(
-            reuse=self._job.resuming.reuse,
+        recorded = AnswerIndex(
+            reuse=self._job.resume.reuse,
             out=self._job.target.path if self._job.writes_at_the_end else None,
             journal=journal,
             match=match,
-            resend=self._job.resuming.resend,
+            resend=self._job.resume.resend,
             good=self._job.allow | {"ok"},
-            fresh=self._job.resuming.fresh,
+            fresh=self._job.resume.fresh,
         )
         stack.callback(recorded.close)
         return recorded
 
     def _report(self, tally: Tally, wall_s: float) -> None:
-        if self._job.showing.report is not None:
+        if self._job.report.report is not None:
             data = values.dumps(tally.report(wall_s)) + b"\n"
-            replace.write_side_file(self._job.showing.report, data)
+            replace.write_side_file(self._job.report.report, data)
 
     def _fault(self, stop: Stop | None, tally: Tally) -> ChatpipeError | None:
         """What the run ends in: why it stopped, else the failures of its lines."""
@@ -240,7 +242,7 @@ class Running:
             return fault
         if not tally.failed:
             return None
-        what = f"{tally.failed} of {counted(tally.finished)} failed: {tally.failures_text()}"
+        what = f"{tally.failed} of {count_lines(tally.finished)} failed: {tally.failures_text()}"
         alike = (
             next(iter(tally.failures)) if not tally.good and len(tally.failures) == 1 else Status.SOME_FAILED
         )
@@ -250,9 +252,9 @@ class Running:
         """Where to look, and what to do."""
         job = self._job
         fixes = []
-        if job.writing.is_whole and not job.writes_at_the_end:
+        if job.run_format.writes_result_lines and not job.writes_at_the_end:
             fixes.append("see select(.error)")
-        elif job.journal_path is not None and not job.tells_failures:
+        elif job.journal_path is not None and not job.reports_failures:
             fixes.append(f"see select(.error) in '{job.journal_path}'")
         if tally.codes[Outcome.input] == tally.failed:
             fixes.append("mend these lines" if tally.failed > 1 else "mend this line")
@@ -266,28 +268,30 @@ class Running:
             return "run the same command again"
         return f"with -o FILE or --journal FILE the next run {what}"
 
-    def _finish(self, store: Store, out: Opened, recorded: Recorded | None, journal: Journal | None) -> None:
+    def _finish(
+        self, store: RunStore, out: OpenOutput, recorded: AnswerIndex | None, journal: Journal | None
+    ) -> None:
         """Every line is good: OUT is written whole, in the order of the input, then the journal may go."""
-        if self._job.to_file and self._job.writing.recorded is not None:
+        if self._job.to_file and self._job.run_format.from_result_line is not None:
             for line in store.lines():
-                out.write(self._job.writing.recorded(line))
+                out.write(self._job.run_format.from_result_line(line))
         if journal is None or recorded is None:
             out.replace()
             return
-        left = Leftovers(recorded, journal) if self._job.keeps_leftovers else None
+        left = UnusedAnswers(recorded, journal) if self._job.keeps_leftovers else None
         if left is not None:
             left.save()
         out.replace()
         self._settle_journal(journal, left)
 
-    def _settle_journal(self, journal: Journal, left: Leftovers | None) -> None:
+    def _settle_journal(self, journal: Journal, left: UnusedAnswers | None) -> None:
         """What OUT holds whole needs no journal; of every other form it is the only copy."""
-        keep = self._job.resuming.keep_journal
+        keep = self._job.resume.keep_journal
         if keep is None:
-            keep = self._job.resuming.journal is not None or not self._job.writing.is_whole
+            keep = self._job.resume.journal is not None or not self._job.run_format.writes_result_lines
         if left is not None:
-            if (notice := left.settle(whole=keep)) is not None:
-                self._job.told.note(notice)
+            if (notice := left.finish(whole=keep)) is not None:
+                self._job.console.note(notice)
         elif keep:
             journal.close()
         else:

@@ -18,18 +18,18 @@ import httpx
 from chatpipe import exchange
 from chatpipe.batch.items import Item
 from chatpipe.batch.tally import Usage, added, usage_of
-from chatpipe.conversation.loop import Rules, converse
+from chatpipe.conversation.loop import TurnRules, converse
 from chatpipe.errors import ChatpipeError, Status
-from chatpipe.exchange import World
+from chatpipe.exchange import ExchangeContext
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.limits.concurrency import Capacity
-from chatpipe.limits.rate import Pace, Timetable, turn
-from chatpipe.limits.tokens import Estimator, answer_limits
-from chatpipe.options.server import Limits, Policy
+from chatpipe.limits.concurrency import ConcurrencyLimit
+from chatpipe.limits.rate import RateLimiter, Schedule, wait_for_start
+from chatpipe.limits.tokens import TokenEstimator, answer_limits
+from chatpipe.options.server import RetryPolicy, TimeLimits
 from chatpipe.wire import retry
 from chatpipe.wire.answer import Answer
-from chatpipe.wire.retry import Failure, GiveUp, Reason, Wait
+from chatpipe.wire.retry import FailedAttempt, GiveUp, GiveUpReason, RetryAfter
 
 # The server is too busy for all of us, not for this one line: the whole run waits, and no try is used up.
 _BUSY = (429, 503)
@@ -71,17 +71,17 @@ class Sender:
         *,
         url: str,
         headers: httpx.Headers,
-        world: World,
-        limits: Limits,
-        policy: Policy,
-        pace: Pace,
-        timetables: tuple[tuple[Timetable, Callable[[], float]], ...],
-        capacity: Capacity,
-        estimator: Estimator,
+        world: ExchangeContext,
+        limits: TimeLimits,
+        policy: RetryPolicy,
+        pace: RateLimiter,
+        timetables: tuple[tuple[Schedule, Callable[[], float]], ...],
+        capacity: ConcurrencyLimit,
+        estimator: TokenEstimator,
         max_pause_s: float,
         share_pause: Callable[[float], None] | None = None,
         places: Places | None = None,
-        rules: Rules | None = None,
+        rules: TurnRules | None = None,
         may_go_on: Callable[[Item, Usage], ChatpipeError | None] | None = None,
     ) -> None:
         """timetables: that of the pace, then those that other processes share, and so are places.
@@ -166,13 +166,13 @@ class Sender:
             wait_s: float | None = None
             if self._under_way < self.capacity.limit:
                 booked, now = tokens(), clock()
-                wait_s = self.pace.take(booked, now, due)
+                wait_s = self.pace.try_reserve(booked, now, due)
                 if not wait_s:
                     break
                 due = now + wait_s
             await self._until_moved(wait_s)
         for timetable, clock in shared:
-            await turn(timetable, booked, clock, self.sleep)
+            await wait_for_start(timetable, booked, clock, self.sleep)
         return booked
 
     async def _until_moved(self, seconds: float | None) -> None:
@@ -208,9 +208,9 @@ class Sender:
         async def ask(body: dict[str, Value]) -> Answer:
             nonlocal latency_s, tries, used
             if used is not None and (fault := await self._refused(item._replace(body=body), used)):
-                return Answer(None, None, fault, tries=0)
+                return Answer(None, None, fault, attempts=0)
             answer, latency_s = await self._ask(body)
-            tries += answer.tries
+            tries += answer.attempts
             if answer.completion is not None:
                 paid.append(answer.completion.get("usage"))
             used = added(used or Usage(), usage_of(answer.completion))
@@ -218,13 +218,13 @@ class Sender:
 
         self._talks += 1
         try:
-            talk = await converse(item.body, ask, self._rules.of(item.body))
+            talk = await converse(item.body, ask, self._rules.for_line(item.body))
         except asyncio.CancelledError:
             if not paid:
                 raise
             # The run ends between two turns. The line has no answer, but what it cost is to be known.
             fault = Unfinished("the run was stopped between two turns")
-            return Answer(None, None, fault, tries=tries, earlier=tuple(paid)), latency_s
+            return Answer(None, None, fault, attempts=tries, earlier_usage=tuple(paid)), latency_s
         finally:
             self._talks -= 1
             self._wake()  # once the result is booked: nothing awaits in between
@@ -308,29 +308,35 @@ class _Trip:
         sender = self._sender
         if len(sender.timetables) == 1 and sender.pace.is_unlimited:
             return 0
-        return sender.estimator.booking(self._bytes, *answer_limits(self._body))
+        return sender.estimator.estimate_to_reserve(self._bytes, *answer_limits(self._body))
 
     def heard(self, status: int, headers: Mapping[str, str]) -> None:
         """The head of a reply is there: what it says of limits holds for the whole run."""
         sender, now = self._sender, self._sender.world.monotonic()
-        sender.pace.hear(headers, status, now, sender.world.now(), started=self._started)
+        sender.pace.observe_reply(headers, status, now, sender.world.now(), started=self._started)
         if status in _BUSY:
-            sender.capacity.finished(False, True, now - self._started, now)
+            sender.capacity.record_finished(False, True, now - self._started, now)
             if sender.share_pause is not None:
                 sender.share_pause(sender.pace.pause_left(now))
 
     def decide(
-        self, tries: int, failure: Failure, policy: Policy, *, now: float, random: Callable[[], float]
-    ) -> Wait | GiveUp:
+        self,
+        tries: int,
+        failure: FailedAttempt,
+        policy: RetryPolicy,
+        *,
+        now: float,
+        random: Callable[[], float],
+    ) -> RetryAfter | GiveUp:
         """Of a busy server the run waits out the pause, which costs no try, up to its longest."""
         if failure.status in _BUSY and retry.is_retryable(failure):
             if self._sender.pace.paused_s > self._sender.max_pause_s:
-                return GiveUp(Reason.TRIES_USED_UP)
+                return GiveUp(GiveUpReason.NO_ATTEMPTS_LEFT)
             left_s = self._sender.pace.pause_left(self._sender.world.monotonic())
-            return Wait(left_s, asked=True, free=True)
+            return RetryAfter(left_s, server_requested=True, uncounted=True)
         if failure.status is None:
             monotonic = self._sender.world.monotonic()
-            self._sender.capacity.lost(monotonic - self._started, monotonic)
+            self._sender.capacity.record_lost(monotonic - self._started, monotonic)
         return retry.decide(tries, failure, policy, now=now, random=random)
 
     def end(self, used: int | None) -> None:
@@ -346,7 +352,7 @@ class _Trip:
         fault = answer.fault
         if fault is None or fault.http_status not in _BUSY:
             is_late = fault is not None and fault.status is Status.TRY_LATER
-            sender.capacity.finished(fault is None, is_late, latency_s, now)
+            sender.capacity.record_finished(fault is None, is_late, latency_s, now)
         if answer.completion is not None:
             usage = usage_of(answer.completion)
             sender.estimator.learn(self._bytes, usage.prompt or None, usage.completion or None)

@@ -7,45 +7,45 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from chatpipe.batch.engine import Engine, Stop
-from chatpipe.batch.failures import Teller
+from chatpipe.batch.failures import FailureReporter
 from chatpipe.batch.items import Item
 from chatpipe.batch.job import Job
-from chatpipe.batch.journal.answers import Recorded
-from chatpipe.batch.journal.store import Store
-from chatpipe.batch.progress import Progress, Watch
-from chatpipe.batch.result import Maker, Result
+from chatpipe.batch.journal.answers import AnswerIndex
+from chatpipe.batch.journal.store import RunStore
+from chatpipe.batch.progress import Progress, ProgressOptions
+from chatpipe.batch.result import Result, ResultBuilder
 from chatpipe.batch.sender import Sender
-from chatpipe.batch.stop import Budget, Course
+from chatpipe.batch.stop import Budget, StopRules
 from chatpipe.batch.tally import Tally, spent_in
-from chatpipe.conversation.loop import Rules
-from chatpipe.exchange import World
+from chatpipe.conversation.loop import TurnRules
+from chatpipe.exchange import ExchangeContext
 from chatpipe.limits import prices
-from chatpipe.limits.concurrency import Auto, Capacity
-from chatpipe.limits.rate import Pace, Timetable
-from chatpipe.limits.shared import PaceFile, Share
-from chatpipe.limits.tokens import Estimator
-from chatpipe.output.target import Opened
+from chatpipe.limits.concurrency import AdaptiveLimit, ConcurrencyLimit
+from chatpipe.limits.rate import RateLimiter, Schedule
+from chatpipe.limits.shared import PaceFile, SharedRateLimiter
+from chatpipe.limits.tokens import TokenEstimator
+from chatpipe.output.target import OpenOutput
 from chatpipe.wire.pooled import Headers, origin, raise_descriptor_limit, transport_for
 
 _WINDOW_PER_JOB = 4
 
 
-class Run:
+class Session:
     """One run of a job. errors takes the result lines of failures, teller tells them."""
 
     def __init__(
         self,
         job: Job,
-        store: Store,
+        store: RunStore,
         tally: Tally,
-        out: Opened,
+        out: OpenOutput,
         *,
         errors: Callable[[bytes], None] | None,
-        teller: Teller | None,
-        recorded: Recorded | None,
+        teller: FailureReporter | None,
+        recorded: AnswerIndex | None,
         started: float,
-        watch: Watch,
-        rules: Rules | None,
+        watch: ProgressOptions,
+        rules: TurnRules | None,
     ) -> None:
         self._job = job
         self._rules = rules
@@ -60,16 +60,18 @@ class Run:
     async def go(self, items: AsyncIterator[Item], headers: Headers) -> Stop | None:
         """To the end; why it stopped before that, if it did."""
         job = self._job
-        pacing = job.pacing
-        capacity = Auto(pacing.jobs.limit) if pacing.jobs.auto else Capacity(pacing.jobs.limit)
+        pacing = job.limits
+        capacity = (
+            AdaptiveLimit(pacing.jobs.limit) if pacing.jobs.auto else ConcurrencyLimit(pacing.jobs.limit)
+        )
         raise_descriptor_limit(pacing.jobs.limit)
-        pace = Pace(pacing.rpm, pacing.tpm)
-        estimator = Estimator()
-        maker = Maker(job.allow, calls_are_final=job.writing.calls_are_final, rules=self._rules)
+        pace = RateLimiter(pacing.rpm, pacing.tpm)
+        estimator = TokenEstimator()
+        maker = ResultBuilder(job.allow, calls_are_final=job.run_format.calls_are_final, rules=self._rules)
         budget = self._budget(estimator)
         transport = transport_for(job.endpoint, job.connection, pacing.jobs.limit, job.environ)
-        world = World(
-            transport, asyncio.sleep, _silent, job.told.detail if job.told.telling.verbose else None
+        world = ExchangeContext(
+            transport, asyncio.sleep, _silent, job.console.detail if job.console.options.verbose else None
         )
         file = PaceFile(pacing.pace_file) if pacing.pace_file is not None else None
         sender = self._sender(headers, world, pace, file, capacity, estimator, budget)
@@ -78,17 +80,17 @@ class Run:
             deliver=self._deliver,
             let_go=sender.stop,
             known=self._store,
-            course=Course(capacity, pace, pacing.max_pause_s, self._tally, pacing.halt, budget),
+            course=StopRules(capacity, pace, pacing.max_pause_s, self._tally, pacing.halt, budget),
             maker=maker,
             window=self._window(),
-            dedupe=job.feeding.dedupe,
-            no_send=job.resuming.no_send,
+            dedupe=job.input.dedupe,
+            no_send=job.resume.no_send,
             grace_s=pacing.grace_s,
         )
         self._progress.open()
         ticking = asyncio.create_task(self._progress.tick())
         try:
-            await engine.run(self._progress.following(items))
+            await engine.run(self._progress.count_items(items))
         finally:
             ticking.cancel()
             self._progress.close()
@@ -97,14 +99,14 @@ class Run:
                 file.close()
         return engine.stop
 
-    def _budget(self, estimator: Estimator) -> Budget:
-        pacing = self._job.pacing
-        table = prices.load(pacing.prices) if pacing.prices is not None else {}
+    def _budget(self, estimator: TokenEstimator) -> Budget:
+        pacing = self._job.limits
+        table = prices.load_prices(pacing.prices) if pacing.prices is not None else {}
         budget = Budget(pacing.max_total_tokens, pacing.max_cost, table, estimator)
         if self._recorded is not None and (
             pacing.max_total_tokens is not None or pacing.max_cost is not None
         ):
-            for record in self._recorded.purchases():
+            for record in self._recorded.paid_records():
                 response = record.get("response")
                 body = response.get("body") if isinstance(response, dict) else None
                 budget.spend(spent_in(record), body.get("model") if isinstance(body, dict) else None)
@@ -113,19 +115,19 @@ class Run:
     def _sender(
         self,
         headers: Headers,
-        world: World,
-        pace: Pace,
+        world: ExchangeContext,
+        pace: RateLimiter,
         file: PaceFile | None,
-        capacity: Capacity,
-        estimator: Estimator,
+        capacity: ConcurrencyLimit,
+        estimator: TokenEstimator,
         budget: Budget,
     ) -> Sender:
-        job, pacing = self._job, self._job.pacing
-        timetables: tuple[tuple[Timetable, Callable[[], float]], ...] = ((pace, time.monotonic),)
+        job, pacing = self._job, self._job.limits
+        timetables: tuple[tuple[Schedule, Callable[[], float]], ...] = ((pace, time.monotonic),)
         share_pause = places = None
         if file is not None:
             place = origin(job.endpoint.url)
-            timetables += ((Share(file, place, pacing.rpm, pacing.tpm), time.time),)
+            timetables += ((SharedRateLimiter(file, place, pacing.rpm, pacing.tpm), time.time),)
 
             def share_pause(seconds: float) -> None:
                 now = time.time()
@@ -148,7 +150,7 @@ class Run:
             share_pause=share_pause,
             places=places,
             rules=self._rules,
-            may_go_on=budget.again,
+            may_go_on=budget.reserve_turn,
         )
 
     def _window(self) -> int | None:
@@ -157,9 +159,9 @@ class Run:
         What is put in order at the end, from the journal, need not wait for the slowest.
         """
         job = self._job
-        if job.writes_at_the_end or not (job.showing.keep_order or job.writing.needs_order):
+        if job.writes_at_the_end or not (job.report.keep_order or job.run_format.needs_order):
             return None
-        return job.showing.window or _WINDOW_PER_JOB * job.pacing.jobs.limit
+        return job.report.window or _WINDOW_PER_JOB * job.limits.jobs.limit
 
     def _deliver(self, result: Result) -> None:
         """Hand a result on, which the store has kept."""
@@ -169,9 +171,9 @@ class Run:
             if self._errors is not None:
                 self._errors(result.line + b"\n")
             if self._teller is not None:
-                self._teller.tell(result)
+                self._teller.report(result)
         if not job.writes_at_the_end:
-            self._out.write(job.writing.row(result))
+            self._out.write(job.run_format.row(result))
 
 
 class _Places:
@@ -183,10 +185,10 @@ class _Places:
         self._jobs = jobs
 
     def enter(self) -> float:
-        return self._file.enter(self._origin, self._jobs, time.time())
+        return self._file.acquire_slot(self._origin, self._jobs, time.time())
 
     def leave(self) -> None:
-        self._file.leave(self._origin, time.time())
+        self._file.release_slot(self._origin, time.time())
 
 
 def _silent(text: str) -> None:

@@ -12,11 +12,11 @@ from chatpipe.batch.tally import Tally, Usage, spent_on
 from chatpipe.errors import ChatpipeError, Status, TryLater
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.limits.concurrency import Capacity
-from chatpipe.limits.prices import Price, price_of
-from chatpipe.limits.rate import Pace
-from chatpipe.limits.tokens import Estimator, answer_limits
-from chatpipe.options.run import Halt
+from chatpipe.limits.concurrency import ConcurrencyLimit
+from chatpipe.limits.prices import ModelPrice, price_of
+from chatpipe.limits.rate import RateLimiter
+from chatpipe.limits.tokens import TokenEstimator, answer_limits
+from chatpipe.options.run import HaltRule
 
 # Below this many lines that have come a share of failures says nothing.
 _ENOUGH_FOR_A_SHARE = 20
@@ -47,7 +47,11 @@ class Budget:
     """
 
     def __init__(
-        self, tokens: int | None, cost: float | None, prices: Mapping[str, Price], estimator: Estimator
+        self,
+        tokens: int | None,
+        cost: float | None,
+        prices: Mapping[str, ModelPrice],
+        estimator: TokenEstimator,
     ) -> None:
         self._tokens = tokens
         self._cost = cost
@@ -68,7 +72,7 @@ class Budget:
             return BudgetReached("a turn of a line before this one waits for a part of the budget")
         return fault
 
-    def again(self, item: Item, usage: Usage) -> ChatpipeError | None:
+    def reserve_turn(self, item: Item, usage: Usage) -> ChatpipeError | None:
         """The same before each further turn of a line: item has the body of that turn.
 
         usage is of all its turns before. They are booked, whatever is said of the next one, for
@@ -114,7 +118,7 @@ class Budget:
         if self._cost is not None:
             self.spent_cost += max((price.cost(usage) for price in self._prices_paid(model)), default=0.0)
 
-    def _prices_paid(self, model: Value) -> list[Price]:
+    def _prices_paid(self, model: Value) -> list[ModelPrice]:
         """That of the model, which servers name more exactly: `m-2026-01-01`. Else it may be any."""
         names = [name for name in self._prices if isinstance(model, str) and model.startswith(name)]
         return [self._prices[max(names, key=len)]] if names else list(self._prices.values())
@@ -154,21 +158,21 @@ class Budget:
         return tokens, cost
 
 
-def counted(lines: int) -> str:
+def count_lines(lines: int) -> str:
     """`1 line`, `2 lines`."""
     return f"{lines} line" if lines == 1 else f"{lines} lines"
 
 
-class Course:
+class StopRules:
     """The course of one run: see run.Course."""
 
     def __init__(
         self,
-        capacity: Capacity,
-        pace: Pace,
+        capacity: ConcurrencyLimit,
+        pace: RateLimiter,
         max_pause_s: float,
         tally: Tally,
-        halt: Halt | None,
+        halt: HaltRule | None,
         budget: Budget,
     ) -> None:
         self._capacity = capacity
@@ -210,7 +214,7 @@ class Course:
         if fault.http_status in (429, 503) and self._pace.paused_s > self._max_pause_s:
             what = f"the server has paused this run for {self._pace.paused_s:.0f} s: {fault.what}"
             return Stop(TryLater(what, fix="wait, or raise --max-pause"))
-        if fault.status is Status.BUDGET:  # no further turn: see Budget.again
+        if fault.status is Status.BUDGET:  # no further turn: see Budget.reserve_turn
             return Stop(fault)
         if fault.status is not Status.NO_ACCESS:
             return None
@@ -225,13 +229,13 @@ class Course:
         if halt is None:
             return None
         if halt.failures is not None and failed >= halt.failures:
-            what = f"halted: {counted(failed)} failed"
+            what = f"halted: {count_lines(failed)} failed"
             return Stop(Halted(what, fix="see --halt"), now=halt.now)
         if (
             halt.percent is not None
             and arrived >= _ENOUGH_FOR_A_SHARE
             and failed * 100 >= halt.percent * arrived
         ):
-            what = f"halted: {failed} of {counted(arrived)} failed"
+            what = f"halted: {failed} of {count_lines(arrived)} failed"
             return Stop(Halted(what, fix="see --halt"), now=halt.now)
         return None

@@ -47,7 +47,7 @@ def usage_of(completion: dict[str, Value] | None) -> Usage:
 def spent_on(result: Result) -> Usage:
     """The counts of all turns that led to a result."""
     total = usage_of(result.completion)
-    for earlier in result.earlier:
+    for earlier in result.earlier_usage:
         total = added(total, usage_of({"usage": earlier}))
     return total
 
@@ -118,7 +118,7 @@ class Tally:
             self.reused += result.completion is not None
             return
         self.spent = added(self.spent, usage)
-        self.retries += result.tries - turns_of(result)  # a turn is no retry
+        self.retries += result.attempts - turns_of(result)  # a turn is no retry
         self.latencies.add(result.latency_s)
 
     @property

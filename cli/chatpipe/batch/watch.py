@@ -6,9 +6,9 @@ import os
 import stat
 from collections.abc import Mapping
 
-from chatpipe.batch.progress import Watch
+from chatpipe.batch.progress import ProgressOptions
 from chatpipe.inputs.sources import STDIN
-from chatpipe.system.console import Notices
+from chatpipe.system.console import Console
 
 _STDIN, _STDOUT, _STDERR = range(3)
 _COLUMNS = 80
@@ -17,16 +17,16 @@ _BLOCK_BYTES = 1 << 20
 _COUNTED_BYTES = 16 << 20
 
 
-def watch(
+def progress_options(
     asked: str | None,
-    told: Notices,
+    console: Console,
     environ: Mapping[str, str],
     *,
     file: str,
     output: str | None,
     errors: str | None,
     limit: int | None,
-) -> Watch:
+) -> ProgressOptions:
     """How the run is watched. Before anything is read of stdin. asked is `--progress`, None to choose.
 
     A bar is chosen where it has the terminal to itself: no results, no failed lines, no typing on it.
@@ -34,23 +34,23 @@ def watch(
     among_lines = _at_terminal(output, _STDOUT) or (errors is not None and _at_terminal(errors, None))
     kind = asked or (
         "bar"
-        if told.on_terminal
+        if console.on_terminal
         and environ.get("TERM") != "dumb"
         and not among_lines
         and not _at_terminal(file, _STDIN)
         else "none"
     )
-    if told.telling.quiet:
+    if console.options.quiet:
         kind = "none"
     if kind != "bar":
-        return Watch(kind)
+        return ProgressOptions(kind)
     columns = environ.get("COLUMNS", "")
-    return Watch(
+    return ProgressOptions(
         kind,
         # In a log every state of it stays.
-        every_s=Watch().every_s if told.on_terminal else 1.0,
+        every_s=ProgressOptions().every_s if console.on_terminal else 1.0,
         columns=int(columns) if columns.isdecimal() and int(columns) else _COLUMNS,
-        among_lines=among_lines,
+        shares_terminal=among_lines,
         lines=_lines_of(file),
         limit=limit,
     )

@@ -14,14 +14,14 @@ from chatpipe.flags import server as connection
 from chatpipe.flags import structured_output as structure
 from chatpipe.flags import tool_commands as tooling
 from chatpipe.flags.types import Command
-from chatpipe.options.check import Checking
-from chatpipe.options.output import Printing, Target, Telling
+from chatpipe.options.check import CheckOptions
+from chatpipe.options.output import ConsoleOptions, FormatOptions, OutputOptions
 from chatpipe.options.parameters import Parameters
-from chatpipe.options.prompt import Prompt
-from chatpipe.options.run import Sharing
-from chatpipe.options.server import Connection, Policy
-from chatpipe.options.structured_output import Structure
-from chatpipe.options.tool_commands import Tooling
+from chatpipe.options.prompt import PromptOptions
+from chatpipe.options.run import SharedLimits
+from chatpipe.options.server import RetryPolicy, ServerOptions
+from chatpipe.options.structured_output import SchemaOptions
+from chatpipe.options.tool_commands import ToolOptions
 
 
 @click.command(cls=Command)
@@ -37,17 +37,17 @@ from chatpipe.options.tool_commands import Tooling
 @output.options
 @telling.options
 def ask(
-    prompt: Prompt,
+    prompt: PromptOptions,
     parameters: Parameters,
-    structure: Structure,
-    tooling: Tooling,
-    checking: Checking,
-    connection: Connection,
-    policy: Policy,
-    sharing: Sharing,
-    printing: Printing,
-    target: Target,
-    telling: Telling,
+    structure: SchemaOptions,
+    tooling: ToolOptions,
+    checking: CheckOptions,
+    connection: ServerOptions,
+    policy: RetryPolicy,
+    sharing: SharedLimits,
+    printing: FormatOptions,
+    target: OutputOptions,
+    telling: ConsoleOptions,
 ) -> int:
     """Send one request and write the answer.
 
@@ -60,52 +60,51 @@ def ask(
     # The stages, and httpx with them, come in only now: --help and completion do without.
     from functools import partial
 
-    from chatpipe.ask import Asking
+    from chatpipe.ask import Call
     from chatpipe.conversation import transcript
-    from chatpipe.conversation.new_messages import new_messages, refuse_unfit
-    from chatpipe.conversation.wanted import Wanted
+    from chatpipe.conversation.new_messages import new_messages, refuse_unstorable
+    from chatpipe.conversation.wanted import TurnOptions
     from chatpipe.flags.stdin import stdin
     from chatpipe.inputs.sources import Sources
-    from chatpipe.output.delivery import conclude
-    from chatpipe.output.formats import decide_stream, settle
-    from chatpipe.output.target import opened
+    from chatpipe.output.delivery import finish_output
+    from chatpipe.output.formats import choose_format, decide_stream
+    from chatpipe.output.target import open_target
     from chatpipe.request.build import build
-    from chatpipe.request.gather import continued, gather
-    from chatpipe.request.response_format import refuse_choices
-    from chatpipe.schema.refuse import refuse, refuse_form
+    from chatpipe.request.gather import add_transcript, gather_request
+    from chatpipe.request.response_format import refuse_several_choices
+    from chatpipe.schema.refuse import refuse, refuse_schema
     from chatpipe.server import endpoints, keys, proxies, redact
-    from chatpipe.system import console
-    from chatpipe.system.console import Notices
+    from chatpipe.system.console import Console, add_secret
 
-    told = Notices(telling)
-    sources = Sources(stdin(told, is_taken=connection.key.descriptor == 0))
+    console = Console(telling)
+    sources = Sources(stdin(console, is_taken=connection.key.descriptor == 0))
     endpoint = endpoints.resolve(connection, os.environ, keys.header_lines(connection.header_file))
     beside = [*connection.files, *([sharing.pace_file] if sharing.pace_file else [])]
-    read = partial(transcript.read, prompt.transcript, told.note)
-    material = gather(prompt, parameters, sources, endpoint.model, structure, read)
-    told.warnings(refuse_form(material.form, strict=checking.strict))
+    read = partial(transcript.read_messages, prompt.transcript, console.note)
+    material = gather_request(prompt, parameters, sources, endpoint.model, structure, read)
+    console.warnings(refuse_schema(material.response_format, strict=checking.strict))
     if prompt.transcript is not None:
         others = [*sources.names, *beside]
         transcript.refuse_shared(prompt.transcript, target, others, is_stdin_read=prompt.read_stdin)
-    with transcript.opened(prompt.transcript, told.note) as history:
+    with transcript.open_transcript(prompt.transcript, console.note) as history:
         past = None if history is None else history.messages()
-        built = build(continued(material, prompt, past))
+        built = build(add_transcript(material, prompt, past))
         if history is not None:
-            refuse_unfit(built)
-        refuse_choices(built.body, structure)
-        printing = settle(printing, target, built.body)
+            refuse_unstorable(built)
+        refuse_several_choices(built.body, structure)
+        printing = choose_format(printing, target, built.body)
         decide_stream(built.body, printing, built.place("/stream"))
         if not checking.off:
-            told.warnings(refuse(built, strict=checking.strict))
-        key = keys.find(connection.key, endpoint.key_env, os.environ)
-        proxy = proxies.proxy_of(endpoint.url, connection, os.environ)
-        headers = endpoints.authorized(endpoint, key, allow_http=connection.allow_http, proxy=proxy)
+            console.warnings(refuse(built, strict=checking.strict))
+        key = keys.find_key(connection.key, endpoint.key_env, os.environ)
+        proxy = proxies.proxy_on_the_way(endpoint.url, connection, os.environ)
+        headers = endpoints.add_key(endpoint, key, allow_http=connection.allow_http, proxy=proxy)
         for secret in redact.secrets(headers):
-            console.hide(secret)
-        wanted = Wanted(tooling, material.form, structure.reask)
-        asking = Asking(endpoint, headers, connection, policy, sharing, wanted, printing, told, os.environ)
-        with opened(target, sources.names, escape=printing.escape, beside=beside) as out:
+            add_secret(secret)
+        wanted = TurnOptions(tooling, material.response_format, structure.reask)
+        asking = Call(endpoint, headers, connection, policy, sharing, wanted, printing, console, os.environ)
+        with open_target(target, sources.names, escape=printing.escape, beside=beside) as out:
             asked = asking.run(built.body, out)
             if history is not None and asked.is_worth_keeping:
                 history.append([*new_messages(built, is_new_transcript=not past), *asked.messages])
-            return conclude(out, asked.fault)
+            return finish_output(out, asked.fault)

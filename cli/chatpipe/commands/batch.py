@@ -14,14 +14,14 @@ from chatpipe.flags import structured_output as structure
 from chatpipe.flags import tool_commands as tooling
 from chatpipe.flags.format import ends_texts
 from chatpipe.flags.types import FILE, Command, words_of
-from chatpipe.options.check import Checking
-from chatpipe.options.output import RESULTS, RUN_ALLOWABLE, RUN_SHAPES, Target, Telling
+from chatpipe.options.check import CheckOptions
+from chatpipe.options.output import RESULTS, RUN_ALLOWABLE, RUN_FORMATS, ConsoleOptions, OutputOptions
 from chatpipe.options.parameters import Parameters
-from chatpipe.options.prompt import Prompt
-from chatpipe.options.run import Feeding, Pacing, Resuming, Showing
-from chatpipe.options.server import Connection, Policy
-from chatpipe.options.structured_output import Structure
-from chatpipe.options.tool_commands import Tooling
+from chatpipe.options.prompt import PromptOptions
+from chatpipe.options.run import InputOptions, ReportOptions, ResumeOptions, RunLimits
+from chatpipe.options.server import RetryPolicy, ServerOptions
+from chatpipe.options.structured_output import SchemaOptions
+from chatpipe.options.tool_commands import ToolOptions
 
 
 @click.command(cls=Command)
@@ -40,7 +40,7 @@ from chatpipe.options.tool_commands import Tooling
     "--format",
     "-f",
     "shape",
-    type=click.Choice(RUN_SHAPES),
+    type=click.Choice(RUN_FORMATS),
     default=RESULTS,
     show_default=True,
     help="What to write",
@@ -58,22 +58,22 @@ from chatpipe.options.tool_commands import Tooling
 @telling.options
 def batch(
     source: str,
-    feeding: Feeding,
-    prompt: Prompt,
+    feeding: InputOptions,
+    prompt: PromptOptions,
     parameters: Parameters,
-    structure: Structure,
-    tooling: Tooling,
-    checking: Checking,
-    connection: Connection,
-    policy: Policy,
-    pacing: Pacing,
-    resuming: Resuming,
+    structure: SchemaOptions,
+    tooling: ToolOptions,
+    checking: CheckOptions,
+    connection: ServerOptions,
+    policy: RetryPolicy,
+    pacing: RunLimits,
+    resuming: ResumeOptions,
     shape: str,
     null: bool,
     allow: frozenset[str],
-    showing: Showing,
-    target: Target,
-    telling: Telling,
+    showing: ReportOptions,
+    target: OutputOptions,
+    telling: ConsoleOptions,
 ) -> int:
     """Answer many requests from JSONL, in parallel.
 
@@ -83,46 +83,46 @@ def batch(
     chatpipe batch prompts.jsonl -o answers.jsonl
     jq -c '{prompt: .question}' faq.jsonl | chatpipe batch -s "Be brief." -k -f string
     """
-    from chatpipe.batch.items import Requests, Template
+    from chatpipe.batch.items import LineTemplate, RequestReader
     from chatpipe.batch.job import Job
-    from chatpipe.batch.records import Parts
-    from chatpipe.batch.run import Running
-    from chatpipe.conversation.wanted import Wanted
+    from chatpipe.batch.records import PartFormat
+    from chatpipe.batch.run import Run
+    from chatpipe.conversation.wanted import TurnOptions
     from chatpipe.flags.stdin import stdin
     from chatpipe.inputs.sources import Sources
     from chatpipe.request.build import build
     from chatpipe.request.gather import gather_defaults
-    from chatpipe.request.response_format import refuse_choices
-    from chatpipe.schema.refuse import refuse_form
+    from chatpipe.request.response_format import refuse_several_choices
+    from chatpipe.schema.refuse import refuse_schema
     from chatpipe.server import endpoints, keys
-    from chatpipe.system.console import Notices
+    from chatpipe.system.console import Console
 
-    told = Notices(telling)
-    sources = Sources(stdin(told))
+    console = Console(telling)
+    sources = Sources(stdin(console))
     endpoint = endpoints.resolve(connection, os.environ, keys.header_lines(connection.header_file))
     material = gather_defaults(prompt, parameters, sources, source, structure)
-    told.warnings(refuse_form(material.form, strict=checking.strict))
+    console.warnings(refuse_schema(material.response_format, strict=checking.strict))
     defaults = build(material)
-    refuse_choices(defaults.body, structure)
-    template = Template(defaults.body, override=feeding.override, default_model=endpoint.model)
+    refuse_several_choices(defaults.body, structure)
+    template = LineTemplate(defaults.body, override=feeding.override, default_model=endpoint.model)
     job = Job(
         file=source,
-        reader=Requests(template, plain=feeding.plain, strict=checking.strict, unchecked=checking.off),
-        writing=Parts(shape, null=ends_texts(null, shape)),
+        reader=RequestReader(template, plain=feeding.plain, strict=checking.strict, unchecked=checking.off),
+        run_format=PartFormat(shape, null=ends_texts(null, shape)),
         only_requests=shape == "requests",
-        tells_failures=False,
+        reports_failures=False,
         endpoint=endpoint,
         connection=connection,
         policy=policy,
-        feeding=feeding,
-        pacing=pacing,
-        resuming=resuming,
-        showing=showing,
+        input=feeding,
+        limits=pacing,
+        resume=resuming,
+        report=showing,
         target=target,
         allow=allow,
-        told=told,
+        console=console,
         environ=os.environ,
-        wanted=Wanted(tooling, material.form, structure.reask),
+        turns=TurnOptions(tooling, material.response_format, structure.reask),
         defaults=defaults.body,
     )
-    return Running(job).run(sources)
+    return Run(job).run(sources)

@@ -7,7 +7,7 @@ import click
 from chatpipe.errors import MissingInput, Status
 from chatpipe.flags import console as telling
 from chatpipe.flags.types import FILE, Command
-from chatpipe.options.output import PROBLEM_SHAPES, Target, Telling
+from chatpipe.options.output import PROBLEM_FORMATS, ConsoleOptions, OutputOptions
 
 
 @click.command(cls=Command)
@@ -16,14 +16,14 @@ from chatpipe.options.output import PROBLEM_SHAPES, Target, Telling
     "--format",
     "-f",
     "shape",
-    type=click.Choice(PROBLEM_SHAPES),
+    type=click.Choice(PROBLEM_FORMATS),
     default="text",
     show_default=True,
     help="How to tell",
 )
 @click.option("--strict", is_flag=True, help="Warnings and unknown fields are errors, too")
 @telling.options
-def check(files: tuple[str, ...], shape: str, strict: bool, telling: Telling) -> int:
+def check(files: tuple[str, ...], shape: str, strict: bool, telling: ConsoleOptions) -> int:
     """Find every problem in requests, Batch lines or rows, before a server does.
 
     Each FILE, or stdin, holds one request, or one a line.
@@ -34,27 +34,27 @@ def check(files: tuple[str, ...], shape: str, strict: bool, telling: Telling) ->
     """
     from chatpipe.flags.stdin import stdin
     from chatpipe.inputs.sources import STDIN, Sources
-    from chatpipe.output.problems import written
-    from chatpipe.output.target import opened
-    from chatpipe.schema.documents import Checker, documents
-    from chatpipe.system.console import Notices
+    from chatpipe.output.problems import format_problem
+    from chatpipe.output.target import open_target
+    from chatpipe.schema.documents import Checker, split_documents
+    from chatpipe.system.console import Console
 
-    told = Notices(telling)
-    sources = Sources(stdin(told))
+    console = Console(telling)
+    sources = Sources(stdin(console))
     status = Status.OK
-    with opened(Target(), (), escape=True) as out:
+    with open_target(OutputOptions(), (), escape=True) as out:
         for file in files or (STDIN,):
             checker = Checker(strict=strict)
             try:
-                lines = documents(sources.lines(file, "FILE"))
+                lines = split_documents(sources.lines(file, "FILE"))
                 for located in (each for line in lines for each in checker.problems(line)):
                     if located.problem.severity == "error":
                         status = Status.BAD_INPUT
                     elif telling.quiet:
                         continue
-                    out.write(written(shape, located))
+                    out.write(format_problem(shape, located))
             except MissingInput as fault:  # the other files are still looked at
-                told.error(fault)
+                console.error(fault)
                 status = status or Status.NO_INPUT
         out.replace()
     return status

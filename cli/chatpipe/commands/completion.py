@@ -18,10 +18,10 @@ def completion(shell: str) -> int:
     \b
     chatpipe completion bash > ~/.local/share/bash-completion/completions/chatpipe
     """
-    from chatpipe.options.output import Target
-    from chatpipe.output.target import opened
+    from chatpipe.options.output import OutputOptions
+    from chatpipe.output.target import open_target
 
-    with opened(Target(), (), escape=False) as out:
+    with open_target(OutputOptions(), (), escape=False) as out:
         out.write(script(shell).encode())
         out.replace()
     return 0

@@ -15,15 +15,15 @@ from chatpipe.flags import structured_output as structure
 from chatpipe.flags import tool_commands as tooling
 from chatpipe.flags.prompt import refuse_idle_detail
 from chatpipe.flags.types import FILE, Command, words_of
-from chatpipe.options.check import Checking
-from chatpipe.options.output import ROW_SHAPES, RUN_ALLOWABLE, Target, Telling
+from chatpipe.options.check import CheckOptions
+from chatpipe.options.output import MAP_FORMATS, RUN_ALLOWABLE, ConsoleOptions, OutputOptions
 from chatpipe.options.parameters import Parameters
-from chatpipe.options.prompt import Prompt, Typed
-from chatpipe.options.rows import Carrying
-from chatpipe.options.run import Feeding, Pacing, Resuming, Showing
-from chatpipe.options.server import Connection, Policy
-from chatpipe.options.structured_output import Structure
-from chatpipe.options.tool_commands import Tooling
+from chatpipe.options.prompt import PromptOptions, RoleOption
+from chatpipe.options.rows import RowOptions
+from chatpipe.options.run import InputOptions, ReportOptions, ResumeOptions, RunLimits
+from chatpipe.options.server import RetryPolicy, ServerOptions
+from chatpipe.options.structured_output import SchemaOptions
+from chatpipe.options.tool_commands import ToolOptions
 
 
 @click.command(cls=Command)
@@ -43,8 +43,8 @@ from chatpipe.options.tool_commands import Tooling
     "--format",
     "-f",
     "shape",
-    type=click.Choice(ROW_SHAPES),
-    default=ROW_SHAPES[0],
+    type=click.Choice(MAP_FORMATS),
+    default=MAP_FORMATS[0],
     show_default=True,
     help="What to write",
 )
@@ -60,22 +60,22 @@ from chatpipe.options.tool_commands import Tooling
 @telling.options
 def map(
     operands: tuple[str, ...],
-    carrying: Carrying,
-    feeding: Feeding,
-    prompt: Prompt,
+    carrying: RowOptions,
+    feeding: InputOptions,
+    prompt: PromptOptions,
     parameters: Parameters,
-    structure: Structure,
-    tooling: Tooling,
-    checking: Checking,
-    connection: Connection,
-    policy: Policy,
-    pacing: Pacing,
-    resuming: Resuming,
+    structure: SchemaOptions,
+    tooling: ToolOptions,
+    checking: CheckOptions,
+    connection: ServerOptions,
+    policy: RetryPolicy,
+    pacing: RunLimits,
+    resuming: ResumeOptions,
     shape: str,
     allow: frozenset[str],
-    showing: Showing,
-    target: Target,
-    telling: Telling,
+    showing: ReportOptions,
+    target: OutputOptions,
+    telling: ConsoleOptions,
 ) -> int:
     """Fill TEMPLATE from each row, and write the rows with the answers.
 
@@ -87,71 +87,71 @@ def map(
     chatpipe map -s 'Translate into French.' '{{title}}' --csv books.csv -o fr.csv
     """
     from chatpipe.batch.job import Job
-    from chatpipe.batch.run import Running
+    from chatpipe.batch.run import Run
     from chatpipe.batch.tables import writer
-    from chatpipe.batch.tables.bodies import Filling, images_of
-    from chatpipe.batch.tables.row_items import RowRequests
-    from chatpipe.batch.tables.writer import Answers, as_it_came, as_json
-    from chatpipe.conversation.wanted import Wanted
+    from chatpipe.batch.tables.bodies import RowTemplate, read_image_field
+    from chatpipe.batch.tables.row_items import RowReader
+    from chatpipe.batch.tables.writer import AnswerFields, as_json, as_text_value
+    from chatpipe.conversation.wanted import TurnOptions
     from chatpipe.flags.stdin import stdin
     from chatpipe.inputs.sources import STDIN_NAME, Sources
     from chatpipe.request.build import build
     from chatpipe.request.gather import gather_defaults
-    from chatpipe.request.response_format import refuse_choices
-    from chatpipe.schema.refuse import refuse_form
+    from chatpipe.request.response_format import refuse_several_choices
+    from chatpipe.schema.refuse import refuse_schema
     from chatpipe.server import endpoints, keys
-    from chatpipe.system.console import Notices
+    from chatpipe.system.console import Console
 
     template, source = _operands(operands, carrying)
     if carrying.image_field is None:
         refuse_idle_detail(prompt, fix="use it with --image or --image-field")
-    told = Notices(telling)
-    sources = Sources(stdin(told))
+    console = Console(telling)
+    sources = Sources(stdin(console))
     endpoint = endpoints.resolve(connection, os.environ, keys.header_lines(connection.header_file))
-    prompt = prompt._replace(typed=(*prompt.typed, template))
+    prompt = prompt._replace(role_options=(*prompt.role_options, template))
     material = gather_defaults(prompt, parameters, sources, source, structure)
-    told.warnings(refuse_form(material.form, strict=checking.strict))
+    console.warnings(refuse_schema(material.response_format, strict=checking.strict))
     built = build(material)
-    refuse_choices(built.body, structure)
-    table = writer.rows_of(carrying, STDIN_NAME if source == "-" else source)
-    images = images_of(carrying.image_field, carrying.image_root, prompt.image_detail)
-    filling = Filling(built, images, default_model=endpoint.model)
+    refuse_several_choices(built.body, structure)
+    table = writer.create_rows(carrying, STDIN_NAME if source == "-" else source)
+    images = read_image_field(carrying.image_field, carrying.image_root, prompt.image_detail)
+    filling = RowTemplate(built, images, default_model=endpoint.model)
     if not any(filling.placeholders):
-        told.warning("no {{field}} in the template: every row asks the same")
-    answers = Answers(carrying, as_it_came if material.form is None else as_json)
+        console.warning("no {{field}} in the template: every row asks the same")
+    answers = AnswerFields(carrying, as_text_value if material.response_format is None else as_json)
     job = Job(
         file=source,
-        reader=RowRequests(table, filling, strict=checking.strict, unchecked=checking.off),
-        writing=writer.writing(carrying, table, answers),
+        reader=RowReader(table, filling, strict=checking.strict, unchecked=checking.off),
+        run_format=writer.create_format(carrying, table, answers),
         only_requests=shape == "requests",
-        tells_failures=carrying.target != "jsonl",
+        reports_failures=carrying.target != "jsonl",
         endpoint=endpoint,
         connection=connection,
         policy=policy,
-        feeding=feeding,
-        pacing=pacing,
-        resuming=resuming,
-        showing=showing,
+        input=feeding,
+        limits=pacing,
+        resume=resuming,
+        report=showing,
         target=target,
         allow=allow,
-        told=told,
+        console=console,
         environ=os.environ,
-        wanted=Wanted(tooling, material.form, structure.reask),
+        turns=TurnOptions(tooling, material.response_format, structure.reask),
         defaults=built.body,
     )
-    return Running(job).run(sources)
+    return Run(job).run(sources)
 
 
-def _operands(operands: tuple[str, ...], carrying: Carrying) -> tuple[Typed, str]:
+def _operands(operands: tuple[str, ...], carrying: RowOptions) -> tuple[RoleOption, str]:
     """The template, as a user message behind those of other options, and the input. Raises UsageFault."""
     words = list(operands)
     if carrying.template_file is not None:
         if len(words) > 1:
             fix = "leave out one of them; chatpipe map --template-file FILE [FILE]"
             raise UsageFault("TEMPLATE and --template-file at once", fix=fix)
-        template = Typed("--template-file", "user", carrying.template_file, is_file=True)
+        template = RoleOption("--template-file", "user", carrying.template_file, is_file=True)
     elif words:
-        template = Typed("TEMPLATE", "user", words.pop(0), is_file=False)
+        template = RoleOption("TEMPLATE", "user", words.pop(0), is_file=False)
     else:
         fix = "chatpipe map 'Classify: {{text}}' rows.jsonl"
         raise UsageFault("no template", fix=fix)

@@ -8,7 +8,7 @@ from chatpipe.flags import console as telling
 from chatpipe.flags import format as printing
 from chatpipe.flags import output
 from chatpipe.flags.types import FILE, Command
-from chatpipe.options.output import Printing, Target, Telling
+from chatpipe.options.output import ConsoleOptions, FormatOptions, OutputOptions
 
 
 @click.command(cls=Command)
@@ -16,7 +16,9 @@ from chatpipe.options.output import Printing, Target, Telling
 @printing.options
 @output.options
 @telling.options
-def show(files: tuple[str, ...], printing: Printing, target: Target, telling: Telling) -> int:
+def show(
+    files: tuple[str, ...], printing: FormatOptions, target: OutputOptions, telling: ConsoleOptions
+) -> int:
     """Turn recorded chunks, event streams, completions or results into any output format.
 
     \b
@@ -24,20 +26,20 @@ def show(files: tuple[str, ...], printing: Printing, target: Target, telling: Te
     chatpipe show -f usage results.jsonl | jq -s "map(.total_tokens) | add"
     """
     from chatpipe.flags.stdin import stdin
-    from chatpipe.inputs.sources import STDIN, Sources, one_owner
+    from chatpipe.inputs.sources import STDIN, Sources, stdin_owner
     from chatpipe.output.delivery import Delivery
-    from chatpipe.output.formats import settle
-    from chatpipe.output.show import Show
-    from chatpipe.output.target import opened
-    from chatpipe.response.capture import steps
-    from chatpipe.system.console import Notices
+    from chatpipe.output.formats import choose_format
+    from chatpipe.output.show import RecordingPlayer
+    from chatpipe.output.target import open_target
+    from chatpipe.response.capture import read_capture
+    from chatpipe.system.console import Console
 
-    told = Notices(telling)
-    printing = settle(printing, target)
-    one_owner(("FILE", file) for file in files)
-    sources = Sources(stdin(told))
-    with opened(target, [file for file in files if file != STDIN], escape=printing.escape) as out:
-        shown = Show(lambda: Delivery(out, printing, told))
+    console = Console(telling)
+    printing = choose_format(printing, target)
+    stdin_owner(("FILE", file) for file in files)
+    sources = Sources(stdin(console))
+    with open_target(target, [file for file in files if file != STDIN], escape=printing.escape) as out:
+        shown = RecordingPlayer(lambda: Delivery(out, printing, console))
         for file in files or (STDIN,):
-            shown.play(steps(sources.lines(file, "FILE")))
-        return shown.conclude(out, told)
+            shown.play(read_capture(sources.lines(file, "FILE")))
+        return shown.conclude(out, console)

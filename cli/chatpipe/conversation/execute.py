@@ -16,8 +16,8 @@ from time import monotonic, sleep
 from typing import NamedTuple
 
 from chatpipe.conversation import tool_calls
-from chatpipe.conversation.process import GRACE_S, STDOUT_LIMIT, Child, Ended, signals_held
-from chatpipe.conversation.tool_calls import Call
+from chatpipe.conversation.process import GRACE_S, STDOUT_LIMIT, ChildProcess, CommandResult, delay_signals
+from chatpipe.conversation.tool_calls import ToolCall
 from chatpipe.errors import MissingInput, UsageFault, reason
 from chatpipe.inputs.values import Value
 from chatpipe.response.chunks import shorten
@@ -37,14 +37,14 @@ _SHOWN = 200  # characters of arguments that -v prints
 _KEY_VARIABLES = ("OPENAI_API_KEY", "OPENAI_CUSTOM_HEADERS")
 
 
-class Stopped(Exception):
+class ToolsStopped(Exception):
     """Raised by run() after stop() was called: nothing more runs."""
 
 
 class _RunningCall(NamedTuple):
     position: int
-    call: Call
-    child: Child
+    call: ToolCall
+    child: ChildProcess
     started: float
 
 
@@ -70,7 +70,7 @@ class Toolbox:
         self._detail = detail
         self._note = note
         self._stopped = threading.Event()
-        self._children: set[Child] = set()  # those of all threads, for stop()
+        self._children: set[ChildProcess] = set()  # those of all threads, for stop()
         self._lock = threading.RLock()  # a signal may call stop() in the thread that holds it
 
     def can_answer(self, message: Mapping[str, Value], body: Mapping[str, Value]) -> bool:
@@ -79,8 +79,8 @@ class Toolbox:
         We leave it to the caller if it calls a tool that body offers and that has no command. A name
         that was never offered is a mistake of the model: run() answers it with an error.
         """
-        calls = tool_calls.calls(message)
-        offered = tool_calls.names(body)
+        calls = tool_calls.calls_of(message)
+        offered = tool_calls.offered_names(body)
         return bool(calls) and all(call.name in self._commands or call.name not in offered for call in calls)
 
     def run(self, message: Mapping[str, Value], offered: Iterable[str] = ()) -> list[dict[str, Value]]:
@@ -89,7 +89,7 @@ class Toolbox:
         If the model called an unknown tool, its error lists offered beside the tools with a command.
         Raises Stopped after stop(). Whatever is raised, no process is left behind.
         """
-        calls = tool_calls.calls(message)
+        calls = tool_calls.calls_of(message)
         texts: dict[int, str] = {}
         queue = deque(enumerate(calls))
         running: list[_RunningCall] = []
@@ -120,9 +120,9 @@ class Toolbox:
 
     def _raise_if_stopped(self) -> None:
         if self._stopped.is_set():
-            raise Stopped
+            raise ToolsStopped
 
-    def _refusal(self, call: Call, offered: Iterable[str]) -> str | None:
+    def _refusal(self, call: ToolCall, offered: Iterable[str]) -> str | None:
         """The error for the model if the call cannot be run; None if it can."""
         shown = shorten(call.name, _SHOWN)
         if call.name not in self._commands:
@@ -134,7 +134,7 @@ class Toolbox:
 
     def _start_queued(
         self,
-        queue: deque[tuple[int, Call]],
+        queue: deque[tuple[int, ToolCall]],
         offered: Iterable[str],
         running: list[_RunningCall],
         selector: PollSelector,
@@ -150,20 +150,24 @@ class Toolbox:
             except (OSError, ValueError) as error:
                 if self._children and isinstance(error, OSError) and error.errno in _NO_ROOM:
                     break
-                refusal = self._report(call, Ended(None, f"cannot be started: {reason(error)}", b"", b""))
+                refusal = self._report(
+                    call, CommandResult(None, f"cannot be started: {reason(error)}", b"", b"")
+                )
             queue.popleft()
             if refusal is not None:
                 texts[position] = refusal
         return texts
 
-    def _start(self, position: int, call: Call, running: list[_RunningCall], selector: PollSelector) -> bool:
+    def _start(
+        self, position: int, call: ToolCall, running: list[_RunningCall], selector: PollSelector
+    ) -> bool:
         """Start the call's command; return False if too many are running. Raises OSError or ValueError."""
-        with signals_held(), self._lock:
+        with delay_signals(), self._lock:
             self._raise_if_stopped()
             if len(self._children) >= _MAX_CONCURRENT:
                 return False
             now = monotonic()
-            child = Child(
+            child = ChildProcess(
                 self._commands[call.name],
                 call.input,
                 environ=self._environ,
@@ -179,7 +183,7 @@ class Toolbox:
 
     def _finish(self, each: _RunningCall, running: list[_RunningCall]) -> str:
         """Release a command that is over, and return its result or its failure report for the model."""
-        with signals_held(), self._lock:
+        with delay_signals(), self._lock:
             ended = each.child.close()
             self._children.discard(each.child)
             running.remove(each)
@@ -192,7 +196,7 @@ class Toolbox:
             self._emit_detail(f"< tool {each.call.name}: stderr: {line}")
         return self._report(each.call, ended)
 
-    def _report(self, call: Call, ended: Ended) -> str:
+    def _report(self, call: ToolCall, ended: CommandResult) -> str:
         """The result for the model. A failure is also reported to the user."""
         problem = ended.failure
         if problem is None:
@@ -201,13 +205,13 @@ class Toolbox:
         stdout = ended.stdout[:_STDOUT_REPORTED] if len(ended.stdout) > STDOUT_LIMIT else ended.stdout
         # A character that lost its first bytes to the cut carries no meaning.
         stderr = _text(ended.stderr[-_STDERR_REPORTED:]).lstrip("\ufffd")
-        return tool_calls.failure(problem, _text(stdout).removesuffix("\n"), stderr.removesuffix("\n"))
+        return tool_calls.failure_text(problem, _text(stdout).removesuffix("\n"), stderr.removesuffix("\n"))
 
     def _abandon(self, running: list[_RunningCall], selector: PollSelector) -> None:
         """End all commands that still run: SIGTERM, then SIGKILL after GRACE_S. Delay a second signal."""
         if not running:
             return
-        with signals_held():
+        with delay_signals():
             now = monotonic()
             for each in running:
                 each.child.end("was stopped", now)
@@ -229,7 +233,7 @@ def _poll(selector: PollSelector, running: Sequence[_RunningCall]) -> None:
     if not running:  # the commands of other threads have to end first
         sleep(_TICK_S)
         return
-    all_heard = all(each.child.is_heard() for each in running)
+    all_heard = all(each.child.has_open_output() for each in running)
     for key, _ in selector.select(_TICK_S if all_heard else _SHORT_TICK_S):
         key.data()
 
@@ -282,7 +286,7 @@ def _has_no_interpreter(path: str) -> bool:
 
 def check_names(commands: Iterable[str], body: Mapping[str, Value]) -> None:
     """Raise UsageFault for a command whose tool is not in the request, and for more than one choice."""
-    offered = tool_calls.names(body)
+    offered = tool_calls.offered_names(body)
     for name in commands:
         if name not in offered:
             near = nearest(name, offered, least=3)

@@ -16,7 +16,7 @@ _CALL_FIELDS = ("id", "type", "extra_content")
 _CALL_BODIES = {"function": ("name", "arguments"), "custom": ("name", "input")}
 
 
-def as_message(message: Mapping[str, Value]) -> dict[str, Value]:
+def history_message(message: Mapping[str, Value]) -> dict[str, Value]:
     """The assistant message in the form that a request accepts, without nulls and answer-only fields.
 
     A spoken answer is reduced to its audio id, by which the server finds it. An empty answer gets an

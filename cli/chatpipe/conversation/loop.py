@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from chatpipe.conversation import tool_calls as tools
-from chatpipe.conversation.history import as_message
+from chatpipe.conversation.history import history_message
 from chatpipe.inputs.values import Value
 from chatpipe.response import judge
 from chatpipe.wire.answer import Answer
@@ -20,7 +20,7 @@ from chatpipe.wire.answer import Answer
 Message = dict[str, Value]
 
 
-class Tools(NamedTuple):
+class ToolRunner(NamedTuple):
     """The tools of a conversation. Both functions take a message and the body that it answers.
 
     can_answer returns True if we are to answer all calls of the message. run answers them and
@@ -32,7 +32,7 @@ class Tools(NamedTuple):
     max_turns: int = 8
 
 
-class Rules(NamedTuple):
+class TurnRules(NamedTuple):
     """The rules for further turns.
 
     violation checks a content and returns the violation, or None if the content fits. reasks limits
@@ -41,20 +41,20 @@ class Rules(NamedTuple):
     the reason for each re-ask.
     """
 
-    tools: Tools | None = None
+    tools: ToolRunner | None = None
     violation: Callable[[Value], object | None] | None = None
     reasks: int = 0
     response_format: Value = None
     detail: Callable[[str], None] | None = None
 
-    def of(self, body: Mapping[str, Value]) -> "Rules":
+    def for_line(self, body: Mapping[str, Value]) -> "TurnRules":
         """The rules for one line of a run."""
         if self.violation is None or body.get("response_format") is self.response_format:
             return self
         return self._replace(violation=None, reasks=0)
 
 
-class Talk(NamedTuple):
+class Conversation(NamedTuple):
     """A finished conversation.
 
     answer is the last one; its tries and its earlier usage cover all turns. steps are the messages
@@ -66,8 +66,8 @@ class Talk(NamedTuple):
 
 
 async def converse(
-    body: dict[str, Value], send: Callable[[dict[str, Value]], Awaitable[Answer]], rules: Rules
-) -> Talk:
+    body: dict[str, Value], send: Callable[[dict[str, Value]], Awaitable[Answer]], rules: TurnRules
+) -> Conversation:
     """Ask until an answer is final: good, or one that no further turn can improve. body is not modified.
 
     Only the first choice is followed, because one conversation cannot continue several.
@@ -77,11 +77,11 @@ async def converse(
     earlier: list[Value] = []
     while True:
         answer = await send(body)
-        tries += answer.tries
-        answer = answer._replace(tries=tries, earlier=tuple(earlier))
+        tries += answer.attempts
+        answer = answer._replace(attempts=tries, earlier_usage=tuple(earlier))
         completion = answer.completion
         if answer.fault is not None or completion is None:
-            return Talk(answer, tuple(steps))
+            return Conversation(answer, tuple(steps))
         message = _message(completion)
         if (
             rules.tools is not None
@@ -89,19 +89,19 @@ async def converse(
             and rules.tools.can_answer(message, body)
         ):
             if turns == rules.tools.max_turns:
-                return Talk(answer._replace(is_exhausted=True), tuple(steps))
+                return Conversation(answer._replace(turns_exhausted=True), tuple(steps))
             results = await rules.tools.run(message, body)
-            step = [as_message(tools.mended(message)), *results]
+            step = [history_message(tools.repaired(message)), *results]
             body = {**_unforced(body), "messages": [*body["messages"], *step]}
             steps += step
             turns += 1
         elif reasks and (violation := _violation(completion, rules)) is not None:
             if rules.detail is not None:
                 rules.detail(f"{violation}: asking again")
-            body = {**body, "messages": [*body["messages"], as_message(message), _complaint(violation)]}
+            body = {**body, "messages": [*body["messages"], history_message(message), _complaint(violation)]}
             reasks -= 1
         else:
-            return Talk(answer, tuple(steps))
+            return Conversation(answer, tuple(steps))
         earlier.append(completion.get("usage"))
 
 
@@ -119,7 +119,7 @@ def _has_complete_calls(completion: dict[str, Value]) -> bool:
     return verdict is not None and verdict.outcome is judge.Outcome.tool_calls
 
 
-def _violation(completion: dict[str, Value], rules: Rules) -> str | None:
+def _violation(completion: dict[str, Value], rules: TurnRules) -> str | None:
     """The schema violation of an answer that has no other defect; None in all other cases."""
     verdict = judge.verdict(completion, allow=frozenset(), text_format=True, fits=rules.violation)
     if verdict is None or verdict.outcome is not judge.Outcome.mismatch:

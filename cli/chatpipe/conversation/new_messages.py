@@ -2,10 +2,10 @@
 
 from chatpipe.errors import UsageFault
 from chatpipe.inputs.values import Value
-from chatpipe.request.build import HEAD_ROLES, Built
+from chatpipe.request.build import HEAD_ROLES, BuiltRequest
 
 
-def new_messages(built: Built, *, is_new_transcript: bool) -> list[Value]:
+def new_messages(built: BuiltRequest, *, is_new_transcript: bool) -> list[Value]:
     """The messages of options and the prompt as they are sent, with content parts and `--set` applied.
 
     Messages read from files are left out. System and developer messages at the head are included only
@@ -21,7 +21,7 @@ def new_messages(built: Built, *, is_new_transcript: bool) -> list[Value]:
     return first + messages[max(head, after_read) :]
 
 
-def refuse_unfit(built: Built) -> None:
+def refuse_unstorable(built: BuiltRequest) -> None:
     """Raise UsageFault for requests that a transcript cannot store: several choices, or all messages set."""
     choices = built.body.get("n")
     if choices is not None and choices != 1:

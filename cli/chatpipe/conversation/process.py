@@ -16,14 +16,14 @@ from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
 from typing import IO, NamedTuple
 
 STDOUT_LIMIT = 1 << 20  # bytes; the model reads this output again, at a price, in every later turn
-STDERR_KEPT = 1 << 16  # bytes, the last ones
+STDERR_LIMIT = 1 << 16  # bytes, the last ones
 GRACE_S = 0.5  # from SIGTERM to SIGKILL
 _LINGER_S = 0.5  # time to wait for output after the command itself has exited
 _PIPE_BYTES = 1 << 16  # capacity of a pipe on Linux
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Ended(NamedTuple):
+class CommandResult(NamedTuple):
     """The result of a command.
 
     status is the exit status: negative for a signal, as in subprocess, and None if the command never
@@ -32,21 +32,21 @@ class Ended(NamedTuple):
     """
 
     status: int | None
-    stopped: str
+    end_reason: str
     stdout: bytes
     stderr: bytes
 
     @property
     def failure(self) -> str | None:
         """The reason for a failure, as a phrase that completes `the tool ...`; None after success."""
-        if self.stopped:
-            return self.stopped
+        if self.end_reason:
+            return self.end_reason
         if self.status is not None and self.status < 0:
             return f"was killed by {_signal_name(-self.status)}"
         return f"ended with status {self.status}" if self.status else None
 
 
-class Child:
+class ChildProcess:
     """A running command, the leader of its own session.
 
     A signal to all process groups of that session reaches the whole process tree. Ctrl-C on the
@@ -91,17 +91,17 @@ class Child:
     def is_over(self, now: float) -> bool:
         """Return True if no more output will come. Also end, in steps, a command that exceeds a limit."""
         if self._kill_at is not None:
-            return now >= self._kill_at or not self.is_heard()
+            return now >= self._kill_at or not self.has_open_output()
         if len(self._out) > STDOUT_LIMIT:
             self.end(f"wrote more than {STDOUT_LIMIT:,} bytes", now)
         elif self._has_exited():
             self._stop_reading_at = self._stop_reading_at or now + _LINGER_S
-            return now >= self._stop_reading_at or not self.is_heard()
+            return now >= self._stop_reading_at or not self.has_open_output()
         elif now >= self._deadline:
             self.end(self._timeout_reason, now)
         return False
 
-    def is_heard(self) -> bool:
+    def has_open_output(self) -> bool:
         """Return True if some process may still write to stdout or stderr."""
         return any(
             stream is not None and not stream.closed
@@ -118,7 +118,7 @@ class Child:
         """Kill the command and everything it started. May be called from any thread."""
         self._signal(signal.SIGKILL)
 
-    def close(self) -> Ended:
+    def close(self) -> CommandResult:
         """Release the pipes and the process, and return the result.
 
         The command must be over, or end() must have been called; in that case it is killed now.
@@ -129,7 +129,7 @@ class Child:
             self._close(stream)
         with suppress(subprocess.TimeoutExpired):  # it belongs to another user, or is stuck in the kernel
             self._process.wait(GRACE_S)
-        return Ended(self._process.returncode, self._end_reason, bytes(self._out), bytes(self._err))
+        return CommandResult(self._process.returncode, self._end_reason, bytes(self._out), bytes(self._err))
 
     def _has_exited(self) -> bool:
         with self._lock:
@@ -173,7 +173,7 @@ class Child:
 
     def _read_err(self) -> None:
         self._err += self._read(self._process.stderr)
-        del self._err[:-STDERR_KEPT]
+        del self._err[:-STDERR_LIMIT]
 
     def _read(self, stream: IO[bytes] | None) -> bytes:
         """Read the data that is available. At the end of the stream, close it."""
@@ -209,7 +209,7 @@ def _signal_name(number: int) -> str:
 
 
 @contextmanager
-def signals_held() -> Iterator[None]:
+def delay_signals() -> Iterator[None]:
     """Delay signals until the end of the block, so that a handler's exception cannot lose a child.
 
     Only the main thread runs handlers, so other threads delay nothing. A signal mask would not do,

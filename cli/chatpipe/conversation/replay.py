@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
-from chatpipe.conversation.loop import Rules, Talk, converse
-from chatpipe.exchange import Ask, World
+from chatpipe.conversation.loop import Conversation, TurnRules, converse
+from chatpipe.exchange import ExchangeContext, SendRequest
 from chatpipe.inputs.values import Value
 from chatpipe.wire.answer import Receiver
 
 
-class Held:
+class AnswerBuffer:
     """A receiver that buffers. Nothing has been written yet, so an interrupted attempt can be repeated."""
 
     started = False
@@ -26,7 +26,7 @@ class Held:
     def chunk(self, payload: bytes, chunk: Mapping[str, Value]) -> None:
         self._pieces.append((payload, chunk))
 
-    def play(self, receiver: Receiver) -> None:
+    def replay(self, receiver: Receiver) -> None:
         """Pass everything to receiver, in the order of arrival."""
         for piece in self._pieces:
             if isinstance(piece, bytes):
@@ -35,9 +35,11 @@ class Held:
                 receiver.chunk(*piece)
 
 
-async def follow(body: dict[str, Value], world: World, ask: Ask, rules: Rules) -> tuple[Talk, Held]:
+async def converse_buffered(
+    body: dict[str, Value], world: ExchangeContext, ask: SendRequest, rules: TurnRules
+) -> tuple[Conversation, AnswerBuffer]:
     """Ask until an answer is final. The buffer holds the pieces of the last attempt of the last turn."""
-    buffer = Held()
+    buffer = AnswerBuffer()
     before_attempt = world.before
 
     async def begin() -> None:

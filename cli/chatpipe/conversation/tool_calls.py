@@ -11,13 +11,13 @@ from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response.chunks import shorten
 
-Kind = Literal["function", "custom", "legacy"]
+ToolCallKind = Literal["function", "custom", "legacy"]
 
 _NO_ARGUMENTS = ("", "null")
 _SHOWN = 200  # characters of arguments that are quoted to the model
 
 
-class Call(NamedTuple):
+class ToolCall(NamedTuple):
     """A tool call to answer.
 
     input is the stdin of its command: a JSON object, or a custom tool's text. id is generated if the
@@ -28,11 +28,11 @@ class Call(NamedTuple):
     id: str
     name: str
     input: bytes
-    kind: Kind = "function"
+    kind: ToolCallKind = "function"
     problem: str | None = None
 
 
-def calls(message: Mapping[str, Value]) -> list[Call]:
+def calls_of(message: Mapping[str, Value]) -> list[ToolCall]:
     """The calls of an assistant's message, in order. An entry that is no object is skipped. Never raises."""
     found = [_call(call, _id(call, index)) for index, call in _tool_calls(message)]
     if isinstance(legacy := message.get("function_call"), dict):
@@ -40,7 +40,7 @@ def calls(message: Mapping[str, Value]) -> list[Call]:
     return found
 
 
-def mended(message: Mapping[str, Value]) -> dict[str, Value]:
+def repaired(message: Mapping[str, Value]) -> dict[str, Value]:
     """The message in a form the next request can contain: each call has an id and JSON arguments.
 
     The ids are those of calls(). Arguments that are no object become `{}`, because vLLM and Ollama
@@ -59,14 +59,14 @@ def mended(message: Mapping[str, Value]) -> dict[str, Value]:
     return result
 
 
-def answer_message(call: Call, text: str) -> dict[str, Value]:
+def answer_message(call: ToolCall, text: str) -> dict[str, Value]:
     """The message that answers call with text."""
     if call.kind == "legacy":
         return {"role": "function", "name": call.name, "content": text}
     return {"role": "tool", "tool_call_id": call.id, "content": text}
 
 
-def names(body: Mapping[str, Value]) -> frozenset[str]:
+def offered_names(body: Mapping[str, Value]) -> frozenset[str]:
     """The names of the tools and functions that a request offers."""
     tools = [tool.get(kind) for tool in _objects(body.get("tools")) for kind in ("function", "custom")]
     named = [each.get("name") for each in (*_objects(tools), *_objects(body.get("functions")))]
@@ -79,7 +79,7 @@ def no_such_tool(name: str, known: Iterable[str]) -> str:
     return f"error: there is no tool '{shorten(name, _SHOWN)}': the tools are {offered}"
 
 
-def failure(what: str, stdout: str, stderr: str) -> str:
+def failure_text(what: str, stdout: str, stderr: str) -> str:
     """The answer to a call whose command failed. what is a phrase that completes `the tool ...`."""
     parts = [f"error: the tool {what}"]
     parts += [f"{name}:\n{text}" for name, text in (("stdout", stdout), ("stderr", stderr)) if text]
@@ -99,7 +99,7 @@ def _id(call: Mapping[str, Value], index: int) -> str:
     return received if isinstance(received, str) and received else f"call_{index}"
 
 
-def _call(call: Mapping[str, Value], call_id: str) -> Call:
+def _call(call: Mapping[str, Value], call_id: str) -> ToolCall:
     if call.get("type") != "custom" and "custom" not in call:
         return _function(call_id, _object(call.get("function")), "function")
     custom = _object(call.get("custom"))
@@ -107,12 +107,12 @@ def _call(call: Mapping[str, Value], call_id: str) -> Call:
     if not isinstance(text, str):
         text = "" if text is None else values.dumps(text).decode()
     # A lone surrogate, half an emoji, has no UTF-8 encoding.
-    return Call(call_id, _name(custom), text.encode("utf-8", "replace"), "custom")
+    return ToolCall(call_id, _name(custom), text.encode("utf-8", "replace"), "custom")
 
 
-def _function(call_id: str, function: Mapping[str, Value], kind: Kind) -> Call:
+def _function(call_id: str, function: Mapping[str, Value], kind: ToolCallKind) -> ToolCall:
     data, problem = _arguments(function)
-    return Call(call_id, _name(function), data, kind, problem)
+    return ToolCall(call_id, _name(function), data, kind, problem)
 
 
 def _name(called: Mapping[str, Value]) -> str:
@@ -131,7 +131,7 @@ def _arguments(function: Mapping[str, Value]) -> tuple[bytes, str | None]:
         received = values.dumps(received).decode()
     data = received.encode("utf-8", "surrogatepass")
     try:
-        what = "" if isinstance(values.loads_exactly(data), dict) else "not an object"
+        what = "" if isinstance(values.loads_strict(data), dict) else "not an object"
     except NotJSON as error:
         what = f"not JSON: {error}"
     if not what:

@@ -13,15 +13,15 @@ from contextlib import contextmanager
 
 from chatpipe.errors import BadInput, CannotWrite, ChatpipeError, Status, UsageFault
 from chatpipe.inputs import messages
-from chatpipe.inputs.messages import Found
+from chatpipe.inputs.messages import LocatedValue
 from chatpipe.inputs.place import Source
-from chatpipe.inputs.sources import STDIN, missing
+from chatpipe.inputs.sources import STDIN, missing_input
 from chatpipe.inputs.values import Value, dumps
-from chatpipe.options.output import Target
+from chatpipe.options.output import OutputOptions
 from chatpipe.output.target import interruptible
-from chatpipe.system.descriptor import failure, write_all
-from chatpipe.system.lock import Patience, is_named, locked
-from chatpipe.system.replace import same_file
+from chatpipe.system.descriptor import cannot_write, write_all
+from chatpipe.system.lock import LockBackoff, is_current, open_locked
+from chatpipe.system.replace import find_same_file
 
 _OPTION = "--transcript"
 # Conversations are private.
@@ -37,7 +37,7 @@ class Transcript:
         self._fd = fd
         self._size_before: int | None = None
 
-    def messages(self) -> list[Found]:
+    def messages(self) -> list[LocatedValue]:
         """All messages, each with its line; none if the file is new. Raises BadInput for an invalid line."""
         return _messages(self._path, self._fd)
 
@@ -46,7 +46,7 @@ class Transcript:
 
         If another process has written to the file without a lock, they follow its data.
         """
-        if not is_named(self._path, self._fd):
+        if not is_current(self._path, self._fd):
             raise CannotWrite("was replaced during the call: nothing was appended", place=self._path)
         lines = b"".join(dumps(message) + b"\n" for message in new)
         try:
@@ -57,12 +57,12 @@ class Transcript:
             write_all(self._fd, lines if ends_a_line else b"\n" + lines)
             os.fsync(self._fd)
         except BaseException as error:
-            self.take_back()
+            self.roll_back()
             if isinstance(error, OSError):
-                raise failure(self._path, error, "cannot append") from error
+                raise cannot_write(self._path, error, "cannot append") from error
             raise
 
-    def take_back(self) -> None:
+    def roll_back(self) -> None:
         """Remove the messages that were appended."""
         if self._size_before is not None:
             with contextlib.suppress(OSError):  # the error that led here matters more
@@ -71,7 +71,7 @@ class Transcript:
 
 
 @contextmanager
-def opened(path: str | None, note: Callable[[str], None]) -> Iterator[Transcript | None]:
+def open_transcript(path: str | None, note: Callable[[str], None]) -> Iterator[Transcript | None]:
     """Open and lock the transcript. A missing file is created, and removed again if nothing was appended.
 
     Yields None for the path None, so that callers need no second branch. note is called once if the lock
@@ -84,24 +84,24 @@ def opened(path: str | None, note: Callable[[str], None]) -> Iterator[Transcript
         return
     with interruptible():
         try:
-            fd, is_new = locked(path, os.O_RDWR | os.O_APPEND, Patience(note), mode=_MODE)
+            fd, is_new = open_locked(path, os.O_RDWR | os.O_APPEND, LockBackoff(note), mode=_MODE)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            raise failure(path, error) from error
+            raise cannot_write(path, error) from error
         transcript = Transcript(path, fd)
         try:
             yield transcript
         except BaseException as error:
             if not (isinstance(error, ChatpipeError) and error.status is Status.TOOL_CALLS):
-                transcript.take_back()
+                transcript.roll_back()
             raise
         finally:
-            if is_new and os.fstat(fd).st_size == 0 and is_named(path, fd):
+            if is_new and os.fstat(fd).st_size == 0 and is_current(path, fd):
                 with contextlib.suppress(OSError):
                     os.unlink(os.path.realpath(path))
             os.close(fd)
 
 
-def read(path: str | None, note: Callable[[str], None]) -> list[Found] | None:
+def read_messages(path: str | None, note: Callable[[str], None]) -> list[LocatedValue] | None:
     """The messages of the transcript, read after a call in progress has ended; empty if there is no file.
 
     Returns None for the path None. Raises UsageFault, BadInput, MissingInput.
@@ -109,34 +109,34 @@ def read(path: str | None, note: Callable[[str], None]) -> list[Found] | None:
     if path is None:
         return None
     try:
-        fd, _ = locked(path, os.O_RDONLY, Patience(note))
+        fd, _ = open_locked(path, os.O_RDONLY, LockBackoff(note))
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:
-        raise missing(path, _OPTION, error) from error
+        raise missing_input(path, _OPTION, error) from error
     try:
         return _messages(path, fd)
     finally:
         os.close(fd)
 
 
-def refuse_shared(path: str, target: Target, inputs: Sequence[str], *, is_stdin_read: bool) -> None:
+def refuse_shared(path: str, target: OutputOptions, inputs: Sequence[str], *, is_stdin_read: bool) -> None:
     """Raise UsageFault if the transcript is also an input or another output."""
     result = "/dev/stdout" if target.path in (None, STDIN) else target.path
     outputs = [name for name in (result, target.depfile) if name is not None]
     resolved = os.path.realpath(path)  # the files need not exist yet
-    if same_file(path, outputs) or any(os.path.realpath(name) == resolved for name in outputs):
+    if find_same_file(path, outputs) or any(os.path.realpath(name) == resolved for name in outputs):
         raise UsageFault(f"'{path}' is an output, too", place=_OPTION, fix="write to another file")
-    if same_file(path, [*inputs, STDIN] if is_stdin_read else inputs):
+    if find_same_file(path, [*inputs, STDIN] if is_stdin_read else inputs):
         raise UsageFault(f"'{path}' is an input, too", place=_OPTION, fix="name it once")
 
 
-def _messages(path: str, fd: int) -> list[Found]:
+def _messages(path: str, fd: int) -> list[LocatedValue]:
     try:
         size = os.fstat(fd).st_size
         data = b"".join(os.pread(fd, _BLOCK_BYTES, offset) for offset in range(0, size, _BLOCK_BYTES))
     except OSError as error:
-        raise missing(path, _OPTION, error) from error
+        raise missing_input(path, _OPTION, error) from error
     if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
         raise BadInput(
             "a transcript has a message on each line, not an array", place=path, fix="see jq -c '.[]'"
@@ -152,10 +152,12 @@ def _messages(path: str, fd: int) -> list[Found]:
     return found
 
 
-def _message(line: Source) -> Found:
-    found = messages.document(line)
+def _message(line: Source) -> LocatedValue:
+    found = messages.parse_document(line)
     if not isinstance(found.value, dict):
-        raise BadInput(f"a message is a JSON object, not {messages.kind(found.value)}", place=line.place())
+        raise BadInput(
+            f"a message is a JSON object, not {messages.json_type(found.value)}", place=line.place()
+        )
     if not isinstance(found.value.get("role"), str):
         raise BadInput("not a message: it has no 'role'", place=line.place())
     return found

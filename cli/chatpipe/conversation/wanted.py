@@ -2,18 +2,18 @@
 
 from typing import NamedTuple
 
-from chatpipe.options.tool_commands import Tooling
-from chatpipe.request.response_format import Form
+from chatpipe.options.tool_commands import ToolOptions
+from chatpipe.request.response_format import ResponseFormat
 
 
-class Wanted(NamedTuple):
+class TurnOptions(NamedTuple):
     """Turn options: the tools to run, the form that answers must have, and how often to ask again."""
 
-    tooling: Tooling = Tooling()
-    form: Form | None = None
+    tools: ToolOptions = ToolOptions()
+    response_format: ResponseFormat | None = None
     reasks: int = 0
 
     @property
-    def is_plain(self) -> bool:
+    def is_single_turn(self) -> bool:
         """True if the first answer is the last, and no form is checked."""
-        return self.form is None and not self.tooling.commands
+        return self.response_format is None and not self.tools.commands

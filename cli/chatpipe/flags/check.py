@@ -3,17 +3,17 @@
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import group
-from chatpipe.options.check import Checking
+from chatpipe.flags.types import option_group
+from chatpipe.options.check import CheckOptions
 
 
-def _read(strict: bool, no_check: bool) -> Checking:
+def _read(strict: bool, no_check: bool) -> CheckOptions:
     if strict and no_check:
         raise UsageFault("--strict and --no-check contradict each other", fix="choose one")
-    return Checking(strict, no_check)
+    return CheckOptions(strict, no_check)
 
 
-options = group(
+options = option_group(
     "checking",
     [
         click.option("--strict", is_flag=True, help="Warnings and unknown fields are errors, too"),

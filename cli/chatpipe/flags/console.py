@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from chatpipe.flags.types import group
-from chatpipe.options.output import ERROR_FORMATS, Telling
+from chatpipe.flags.types import option_group
+from chatpipe.options.output import ERROR_FORMATS, ConsoleOptions
 
-options = group(
+options = option_group(
     "telling",
     [
         click.option("--quiet", "-q", is_flag=True, help="No warnings and notes; errors are still told"),
@@ -23,5 +23,5 @@ options = group(
         ),
         click.option("--debug", is_flag=True, help="Show a traceback with an error"),
     ],
-    Telling,
+    ConsoleOptions,
 )

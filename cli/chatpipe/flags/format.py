@@ -7,17 +7,21 @@ from typing import Any
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import group, words_of
-from chatpipe.options.output import ALLOWABLE, FORMATS, REASONING, Printing
+from chatpipe.flags.types import option_group, words_of
+from chatpipe.options.output import ALLOWABLE, FORMATS, REASONING, FormatOptions
 
 
-def _read(format: str | None, json: bool, raw: bool, null: bool, no_escape: bool, **others: Any) -> Printing:
+def _read(
+    format: str | None, json: bool, raw: bool, null: bool, no_escape: bool, **others: Any
+) -> FormatOptions:
     named = {name for name, typed in ((format, format), ("json", json), ("chunks", raw)) if name and typed}
     if len(named) > 1:
         raise UsageFault(f"formats {' and '.join(sorted(named))} at once", place="--format", fix="choose one")
     chosen = next(iter(named), "text")
     null = ends_texts(null, chosen)
-    return Printing(format=chosen, named=bool(named), null=null, escape=not no_escape, **others)
+    return FormatOptions(
+        format=chosen, is_format_given=bool(named), null=null, escape=not no_escape, **others
+    )
 
 
 def ends_texts(null: bool, shape: str) -> bool:
@@ -27,7 +31,7 @@ def ends_texts(null: bool, shape: str) -> bool:
     return null
 
 
-options = group(
+options = option_group(
     "printing",
     [
         click.option(

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import FILE, group
-from chatpipe.options.run import Sharing
+from chatpipe.flags.types import FILE, option_group
+from chatpipe.options.run import SharedLimits
 
 ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
 
@@ -28,9 +28,9 @@ def refuse_alone(pace_file: str | None, pace_jobs: int | None) -> None:
         raise UsageFault("nothing to share the number in", place="--pace-jobs", fix="add --pace-file FILE")
 
 
-def _read(**values: Any) -> Sharing:
+def _read(**values: Any) -> SharedLimits:
     """For one request a limit means something only together with other processes."""
-    sharing = Sharing(**values)
+    sharing = SharedLimits(**values)
     refuse_alone(sharing.pace_file, sharing.pace_jobs)
     for option, value in (("--rpm", sharing.rpm), ("--tpm", sharing.tpm)):
         if value is not None and sharing.pace_file is None:
@@ -38,4 +38,4 @@ def _read(**values: Any) -> Sharing:
     return sharing
 
 
-options = group("sharing", shared, _read)
+options = option_group("sharing", shared, _read)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import FILE, group
-from chatpipe.options.output import Target
+from chatpipe.flags.types import FILE, option_group
+from chatpipe.options.output import OutputOptions
 
 
-def _read(output: str | None, if_changed: bool, depfile: str | None, depfile_target: str | None) -> Target:
-    target = Target(output, if_changed, depfile, depfile_target)
+def _read(
+    output: str | None, if_changed: bool, depfile: str | None, depfile_target: str | None
+) -> OutputOptions:
+    target = OutputOptions(output, if_changed, depfile, depfile_target)
     if if_changed and not target.is_file:
         raise UsageFault(
             "there is no file to leave alone", place="--if-changed", fix="use it with --output FILE"
@@ -24,7 +26,7 @@ def _read(output: str | None, if_changed: bool, depfile: str | None, depfile_tar
     return target
 
 
-options = group(
+options = option_group(
     "target",
     [
         click.option(

@@ -8,35 +8,35 @@ from typing import Any
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import FILE, Integer, Number, Pair, Word, group, in_order
-from chatpipe.inputs.argument import argument
-from chatpipe.options.parameters import FILE_KINDS, TABLE, Kind, Parameter, Parameters
+from chatpipe.flags.types import FILE, Integer, Number, Pair, Word, in_order, option_group
+from chatpipe.inputs.argument import utf8_argument
+from chatpipe.options.parameters import FILE_KINDS, TABLE, Parameter, ParameterKind, Parameters
 
 _MANY = (
-    Kind.TEXTS,
-    Kind.ONE_OR_MORE,
-    Kind.NUMBERS_BY_KEY,
-    Kind.TEXTS_BY_KEY,
-    Kind.TOOL_FILES,
-    Kind.FUNCTION_FILES,
+    ParameterKind.TEXTS,
+    ParameterKind.ONE_OR_MORE,
+    ParameterKind.NUMBERS_BY_KEY,
+    ParameterKind.TEXTS_BY_KEY,
+    ParameterKind.TOOL_FILES,
+    ParameterKind.FUNCTION_FILES,
 )
-_TYPES: dict[Kind, Any] = {
-    Kind.INTEGER: Integer(),
-    Kind.NUMBER: Number(),
-    Kind.NUMBERS_BY_KEY: Pair(numeric=True),
-    Kind.TEXTS_BY_KEY: Pair(numeric=False),
-    Kind.TOOL_FILES: FILE,
-    Kind.FUNCTION_FILES: FILE,
-    Kind.TEXT_FILE: FILE,
+_TYPES: dict[ParameterKind, Any] = {
+    ParameterKind.INTEGER: Integer(),
+    ParameterKind.NUMBER: Number(),
+    ParameterKind.NUMBERS_BY_KEY: Pair(numeric=True),
+    ParameterKind.TEXTS_BY_KEY: Pair(numeric=False),
+    ParameterKind.TOOL_FILES: FILE,
+    ParameterKind.FUNCTION_FILES: FILE,
+    ParameterKind.TEXT_FILE: FILE,
 }
 
 
 def _option(parameter: Parameter) -> Any:
-    if parameter.kind is Kind.SWITCH:
+    if parameter.kind is ParameterKind.BOOLEAN:
         flag = f"--{parameter.option}/--no-{parameter.option}"
         return click.option(flag, parameter.name, default=None, help=parameter.help)
-    names = [f"--{parameter.option}"] + ([f"-{parameter.letter}"] if parameter.letter else [])
-    if parameter.kind is Kind.MARK:
+    names = [f"--{parameter.option}"] + ([f"-{parameter.short_option}"] if parameter.short_option else [])
+    if parameter.kind is ParameterKind.EMPTY_OBJECT:
         return click.option(*names, parameter.name, is_flag=True, help=parameter.help)
     return click.option(
         *names,
@@ -55,7 +55,7 @@ def _read(**given: Any) -> Parameters:
     pairs = []
     for parameter in TABLE:
         value = given[parameter.name]
-        if value is None or value == () or (parameter.kind is Kind.MARK and not value):
+        if value is None or value == () or (parameter.kind is ParameterKind.EMPTY_OBJECT and not value):
             continue
         pairs.append((parameter, _value(parameter, value)))
     return Parameters(tuple(pairs), typed)
@@ -65,19 +65,19 @@ def _value(parameter: Parameter, value: Any) -> Any:
     """The JSON value of what Click made of an option; files are still names."""
     if parameter.kind not in FILE_KINDS:
         for text in _texts(value):
-            argument(text, f"--{parameter.option}")
+            utf8_argument(text, f"--{parameter.option}")
     match parameter.kind:
-        case Kind.ONE_OR_MORE:
+        case ParameterKind.ONE_OR_MORE:
             return value[0] if len(value) == 1 else list(value)
-        case Kind.TEXTS | Kind.TOOL_FILES | Kind.FUNCTION_FILES:
+        case ParameterKind.TEXTS | ParameterKind.TOOL_FILES | ParameterKind.FUNCTION_FILES:
             return list(value)
-        case Kind.NUMBERS_BY_KEY | Kind.TEXTS_BY_KEY:
+        case ParameterKind.NUMBERS_BY_KEY | ParameterKind.TEXTS_BY_KEY:
             return dict(value)
-        case Kind.MARK:
+        case ParameterKind.EMPTY_OBJECT:
             return {}
-        case Kind.TYPE:
+        case ParameterKind.TYPE:
             return {"type": value}
-        case Kind.CHOICE_OF_TOOL | Kind.CHOICE_OF_FUNCTION:
+        case ParameterKind.CHOICE_OF_TOOL | ParameterKind.CHOICE_OF_FUNCTION:
             return _choice(parameter, value)
     return value
 
@@ -97,10 +97,10 @@ def _choice(parameter: Parameter, text: str) -> Any:
         from chatpipe.inputs.values import NotJSON
 
         try:
-            return values.loads_exactly(text.encode("utf-8", "surrogateescape"))
+            return values.loads_strict(text.encode("utf-8", "surrogateescape"))
         except NotJSON as error:
             raise UsageFault(f"not JSON: {error.what}", place=f"--{parameter.option}") from error
-    if parameter.kind is Kind.CHOICE_OF_FUNCTION and text not in parameter.words:
+    if parameter.kind is ParameterKind.CHOICE_OF_FUNCTION and text not in parameter.words:
         return {"name": text}
     return text
 
@@ -108,14 +108,14 @@ def _choice(parameter: Parameter, text: str) -> Any:
 def _edits(given: dict[str, Any]) -> tuple[Any, ...]:
     from chatpipe.request import edits
 
-    make = {"set": edits.assignment, "unset": edits.removal}
+    make = {"set": edits.parse_set, "unset": edits.parse_unset}
     return tuple(
-        make[name](argument(text, f"--{name}"))
+        make[name](utf8_argument(text, f"--{name}"))
         for name, text in in_order({name: given.pop(name) for name in make})
     )
 
 
-options = group(
+options = option_group(
     "parameters",
     [
         *(_option(parameter) for parameter in TABLE),

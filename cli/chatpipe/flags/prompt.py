@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import FILE, group, in_order
-from chatpipe.options.prompt import Attachment, MediaKind, Prompt, Typed
+from chatpipe.flags.types import FILE, in_order, option_group
+from chatpipe.options.prompt import Attachment, MediaKind, PromptOptions, RoleOption
 
 _ROLES = {
     "system": ("s", "System message; before any -u or -a it replaces the conversation's own"),
@@ -73,16 +73,16 @@ def _prompt_of(
     no_stdin: bool = False,
     transcript: str | None = None,
     **repeated: tuple[str, ...],
-) -> Prompt:
+) -> PromptOptions:
     attachments = {name: repeated.pop(name) for name in _ATTACHMENTS}
     if transcript in ("", "-"):
         what = "stdin cannot be appended to" if transcript else "the name is empty"
         raise UsageFault(what, place="--transcript", fix="name a file")
-    return Prompt(
+    return PromptOptions(
         words=words,
         request=request,
         messages=messages,
-        typed=tuple(_typed(name, value) for name, value in in_order(repeated)),
+        role_options=tuple(_typed(name, value) for name, value in in_order(repeated)),
         attachments=tuple(
             Attachment(_ATTACHMENTS[name][0], value, f"--{name.replace('_', '-')}")
             for name, value in in_order(attachments)
@@ -93,30 +93,30 @@ def _prompt_of(
     )
 
 
-def _read(**values: Any) -> Prompt:
+def _read(**values: Any) -> PromptOptions:
     prompt = _prompt_of(**values)
     refuse_idle_detail(prompt, fix="use it with --image")
     return prompt
 
 
-def refuse_idle_detail(prompt: Prompt, *, fix: str) -> None:
+def refuse_idle_detail(prompt: PromptOptions, *, fix: str) -> None:
     """`--image-detail` is of images that options name. Raises UsageFault where there are none."""
     if prompt.image_detail is not None and not any(each.kind == "image" for each in prompt.attachments):
         raise UsageFault("there is no image", place="--image-detail", fix=fix)
 
 
-def _typed(name: str, value: str) -> Typed:
+def _typed(name: str, value: str) -> RoleOption:
     option = f"--{name.replace('_', '-')}"
     is_file = name.endswith("_file")
     role = name.removesuffix("_file")
     if role != "tool_result":
-        return Typed(option, role, value, is_file)
+        return RoleOption(option, role, value, is_file)
     call_id, separator, result = value.partition("=")
     if not separator or not call_id:
         raise UsageFault(
             f"'{value}' has no id", place=option, fix=f"write ID={'FILE' if is_file else 'TEXT'}"
         )
-    return Typed(option, "tool", result, is_file, call_id)
+    return RoleOption(option, "tool", result, is_file, call_id)
 
 
 _CONVERSATION = [
@@ -131,7 +131,7 @@ _CONVERSATION = [
     click.option("--image-detail", metavar="LEVEL", help="How closely to look at images: auto, low or high"),
 ]
 
-options = group(
+options = option_group(
     "prompt",
     [
         click.argument("words", nargs=-1, metavar="[PROMPT]..."),
@@ -145,7 +145,7 @@ options = group(
 )
 
 # The same as defaults for every line of a run, whose prompts are in its input.
-defaults = group("prompt", _CONVERSATION, _read)
+defaults = option_group("prompt", _CONVERSATION, _read)
 
 # The same for rows, which may name images themselves.
-row_defaults = group("prompt", _CONVERSATION, _prompt_of)
+row_defaults = option_group("prompt", _CONVERSATION, _prompt_of)

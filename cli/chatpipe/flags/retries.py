@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import click
 
-from chatpipe.flags.types import group
-from chatpipe.options.server import Policy
+from chatpipe.flags.types import option_group
+from chatpipe.options.server import RetryPolicy
 
-options = group(
+options = option_group(
     "policy",
     [
         click.option(
             "--retries",
             metavar="N",
             type=click.IntRange(min=0),
-            default=Policy().retries,
+            default=RetryPolicy().retries,
             show_default=True,
             help="Tries after the first, for 408, 409, 429, 5xx, time-outs and lost connections",
         )
     ],
-    Policy,
+    RetryPolicy,
 )

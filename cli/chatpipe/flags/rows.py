@@ -7,13 +7,13 @@ from typing import Any
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import FILE, group
-from chatpipe.options.rows import ROW_FORMATS, Carrying
+from chatpipe.flags.types import FILE, option_group
+from chatpipe.options.rows import ROW_FORMATS, RowOptions
 
 _JSONL = "jsonl"
 
 
-def _read(csv: bool, tsv: bool, lines: bool, to: str | None, fields: str | None, **others: Any) -> Carrying:
+def _read(csv: bool, tsv: bool, lines: bool, to: str | None, fields: str | None, **others: Any) -> RowOptions:
     named = [name for name, given in (("csv", csv), ("tsv", tsv), ("lines", lines)) if given]
     if len(named) > 1:
         raise UsageFault(f"--{named[0]} and --{named[1]} at once", fix="choose one")
@@ -23,7 +23,7 @@ def _read(csv: bool, tsv: bool, lines: bool, to: str | None, fields: str | None,
     if columns is not None and (source == "lines" or (source == _JSONL and target == _JSONL)):
         fix = "use it with --csv, --tsv or --to csv"
         raise UsageFault("there are no columns to name", place="--fields", fix=fix)
-    carrying = Carrying(source, target, columns, **others)
+    carrying = RowOptions(source, target, columns, **others)
     _refuse_names(carrying)
     if carrying.image_field == "":
         raise UsageFault("an empty name", place="--image-field", fix="name a field")
@@ -47,7 +47,7 @@ def _columns(text: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _refuse_names(carrying: Carrying) -> None:
+def _refuse_names(carrying: RowOptions) -> None:
     """What is put beside a row needs a name each. Raises UsageFault."""
     given = [
         (option, name)
@@ -70,7 +70,7 @@ def _refuse_names(carrying: Carrying) -> None:
         raise UsageFault(f"'{carrying.usage_into}' is for why a row failed", place="--usage-into", fix=fix)
 
 
-options = group(
+options = option_group(
     "carrying",
     [
         click.option("--csv", is_flag=True, help="Rows are CSV, with the names of columns in its first line"),

@@ -9,8 +9,16 @@ import click
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags import limits
-from chatpipe.flags.types import FILE, Seconds, Word, group, words_of
-from chatpipe.options.run import RESENDABLE, Feeding, Halt, Jobs, Pacing, Resuming, Showing
+from chatpipe.flags.types import FILE, Seconds, Word, option_group, words_of
+from chatpipe.options.run import (
+    RESENDABLE,
+    HaltRule,
+    InputOptions,
+    Jobs,
+    ReportOptions,
+    ResumeOptions,
+    RunLimits,
+)
 
 _MOST_AUTO = 256
 
@@ -53,33 +61,33 @@ class _Halt(Word):
         if match[3] and float(match[2]) > 100:
             return self.fail(f"'{value}' is more than all lines.", param, ctx)
         if match[3]:
-            return Halt(match[1] == "now", percent=float(match[2]))
-        return Halt(match[1] == "now", failures=int(match[2]))
+            return HaltRule(match[1] == "now", percent=float(match[2]))
+        return HaltRule(match[1] == "now", failures=int(match[2]))
 
 
-def _read_resuming(no_keep_journal: bool, keep_journal: bool, fresh: bool, **others: Any) -> Resuming:
+def _read_resuming(no_keep_journal: bool, keep_journal: bool, fresh: bool, **others: Any) -> ResumeOptions:
     if fresh and (others["reuse"] or others["no_send"]):
         raise UsageFault("--fresh looks nothing up", fix="leave out --reuse and --no-send")
     if keep_journal and no_keep_journal:
         raise UsageFault("--keep-journal and --no-keep-journal at once", fix="choose one")
     keep = True if keep_journal else False if no_keep_journal else None
-    return Resuming(keep_journal=keep, fresh=fresh, **others)
+    return ResumeOptions(keep_journal=keep, fresh=fresh, **others)
 
 
-def _read_pacing(**values: Any) -> Pacing:
+def _read_pacing(**values: Any) -> RunLimits:
     values["max_pause_s"] = values.pop("max_pause")
     values["grace_s"] = values.pop("grace")
     if values["max_cost"] is not None and values["prices"] is None:
         raise UsageFault("a cost needs prices", place="--max-cost", fix="add --prices FILE")
     limits.refuse_alone(values["pace_file"], values["pace_jobs"])
-    return Pacing(**values)
+    return RunLimits(**values)
 
 
 _DEDUPE = click.option(
     "--dedupe", is_flag=True, help="Send the same request once, and use its answer for all"
 )
 
-feeding = group(
+feeding = option_group(
     "feeding",
     [
         click.option("--lines", "plain", is_flag=True, help="Every line is a prompt, as it is"),
@@ -88,21 +96,21 @@ feeding = group(
         click.option("--override", is_flag=True, help="Options win over a line's own values"),
         _DEDUPE,
     ],
-    Feeding,
+    InputOptions,
 )
 
 # The same for rows, of which one may be several lines. They are no requests: there is nothing to override.
-row_feeding = group(
+row_feeding = option_group(
     "feeding",
     [
         click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Take the first N rows only"),
         click.option("--shard", metavar="K/N", type=_Shard(()), help="Take every Nth row, from the Kth"),
         _DEDUPE,
     ],
-    Feeding,
+    InputOptions,
 )
 
-resuming = group(
+resuming = option_group(
     "resuming",
     [
         click.option(
@@ -138,7 +146,7 @@ resuming = group(
     _read_resuming,
 )
 
-pacing = group(
+pacing = option_group(
     "pacing",
     [
         click.option(
@@ -204,22 +212,22 @@ _WATCHING = [
     click.option("--dry-run", is_flag=True, help="Count lines, tokens and cost; send nothing"),
 ]
 
-showing = group(
+showing = option_group(
     "showing",
     [
         click.option("--keep-order", "-k", is_flag=True, help="Write results in the order of the input"),
         *_WATCHING,
     ],
-    Showing,
+    ReportOptions,
 )
 
 
-def _read_row_showing(no_keep_order: bool, **others: Any) -> Showing:
-    return Showing(keep_order=not no_keep_order, **others)
+def _read_row_showing(no_keep_order: bool, **others: Any) -> ReportOptions:
+    return ReportOptions(keep_order=not no_keep_order, **others)
 
 
 # The same for rows, which stay in order unless told otherwise.
-row_showing = group(
+row_showing = option_group(
     "showing",
     [
         click.option("--no-keep-order", is_flag=True, help="Write rows as they are ready"),

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import FILE, Integer, Seconds, Word, group
-from chatpipe.options.server import PROFILES, Connection, KeySource, Limits
+from chatpipe.flags.types import FILE, Integer, Seconds, Word, option_group
+from chatpipe.options.server import PROFILES, KeySource, ServerOptions, TimeLimits
 
 
 def _refuse_key(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
@@ -54,24 +54,24 @@ def _read(
     deadline: float | None,
     header_file: str | None,
     **others: Any,
-) -> Connection:
+) -> ServerOptions:
     _refuse_empty("--cacert", others["cacert"])
     _refuse_empty("--client-cert", others["client_cert"])
     _refuse_empty("--client-key", others["client_key"])
     _refuse_stdin("--key-file", key_file, fix="use --key-fd 0")
     _refuse_stdin("--header-file", header_file, fix="name a file")
-    return Connection(
+    return ServerOptions(
         profile=profile,
         base_url=base_url,
         headers=header,
         header_file=header_file,
         key=KeySource(key_file, key_command, key_fd),
-        limits=Limits(connect_timeout, timeout, deadline),
+        limits=TimeLimits(connect_timeout, timeout, deadline),
         **others,
     )
 
 
-options = group(
+options = option_group(
     "connection",
     [
         click.option(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 from chatpipe.inputs.stdin import Stdin
-from chatpipe.system.console import Notices
+from chatpipe.system.console import Console
 
 
-def stdin(told: Notices, *, is_taken: bool = False) -> Stdin:
+def stdin(console: Console, *, is_taken: bool = False) -> Stdin:
     """Descriptor 0. Python makes sys.stdin None when it was closed. is_taken: the key is in it."""
-    return Stdin(0, sys.stdin is not None and not is_taken, told.note)
+    return Stdin(0, sys.stdin is not None and not is_taken, console.note)

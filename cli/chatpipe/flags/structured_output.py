@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import FILE, group
-from chatpipe.options.structured_output import LONGEST_NAME, NAME_LETTERS, Structure
+from chatpipe.flags.types import FILE, option_group
+from chatpipe.options.structured_output import MAX_NAME_LENGTH, NAME_CHARACTERS, SchemaOptions
 
 
 def _read(
@@ -17,7 +17,7 @@ def _read(
     schema_name: str | None,
     schema_strict: bool | None,
     reask: int = 0,
-) -> Structure:
+) -> SchemaOptions:
     if schema is not None and schema_json is not None:
         raise UsageFault("--schema and --schema-json contradict each other", fix="choose one")
     if schema is None and schema_json is None:
@@ -29,14 +29,14 @@ def _read(
         }
         if given := [option for option, is_given in lonely.items() if is_given]:
             raise UsageFault("there is no schema", place=given[0], fix="name one with --schema")
-    return Structure(schema, schema_json, schema_name, schema_strict is not False, reask)
+    return SchemaOptions(schema, schema_json, schema_name, schema_strict is not False, reask)
 
 
 def _name(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """A callback: the name as the API takes it, which with another answers status 400."""
-    if value is not None and not (0 < len(value) <= LONGEST_NAME and NAME_LETTERS.issuperset(value)):
+    if value is not None and not (0 < len(value) <= MAX_NAME_LENGTH and NAME_CHARACTERS.issuperset(value)):
         raise click.BadParameter(
-            f"'{value[: LONGEST_NAME + 1]}' is not of 1 to {LONGEST_NAME} characters a-z A-Z 0-9 _ -.",
+            f"'{value[: MAX_NAME_LENGTH + 1]}' is not of 1 to {MAX_NAME_LENGTH} characters a-z A-Z 0-9 _ -.",
             ctx,
             param,
         )
@@ -61,7 +61,7 @@ _WRITING: list[Any] = [
     ),
 ]
 
-options = group(
+options = option_group(
     "structure",
     [
         *_WRITING,
@@ -78,4 +78,4 @@ options = group(
 )
 
 # The same where nothing is answered.
-writing = group("structure", _WRITING, _read)
+writing = option_group("structure", _WRITING, _read)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import Seconds, group
-from chatpipe.options.tool_commands import Tooling, split
+from chatpipe.flags.types import Seconds, option_group
+from chatpipe.options.tool_commands import ToolOptions, split_command
 
-_DEFAULTS = Tooling()
+_DEFAULTS = ToolOptions()
 
 
-def _read(commands: tuple[str, ...], exec_timeout: float | None, max_turns: int | None) -> Tooling:
+def _read(commands: tuple[str, ...], exec_timeout: float | None, max_turns: int | None) -> ToolOptions:
     for value, option in ((exec_timeout, "--exec-timeout"), (max_turns, "--max-turns")):
         if value is not None and not commands:
             raise UsageFault("there is no tool to run", place=option, fix="add --exec NAME=COMMAND")
@@ -19,7 +19,7 @@ def _read(commands: tuple[str, ...], exec_timeout: float | None, max_turns: int 
     names = [name for name, _ in pairs]
     if twice := [name for name in names if names.count(name) > 1]:
         raise UsageFault(f"'{twice[0]}' has two commands", place="--exec", fix="give it one")
-    return Tooling(
+    return ToolOptions(
         tuple(pairs),
         _DEFAULTS.timeout_s if exec_timeout is None else exec_timeout,
         _DEFAULTS.max_turns if max_turns is None else max_turns,
@@ -31,7 +31,7 @@ def _pair(text: str) -> tuple[str, str]:
     if not separator or not name:
         raise UsageFault(f"'{text}' names no tool", place="--exec", fix="write NAME=COMMAND")
     try:
-        words = split(command)
+        words = split_command(command)
     except ValueError as error:
         what = f"the command cannot be split into words: {str(error).lower()}"
         raise UsageFault(what, place=f"--exec {name}") from error
@@ -41,7 +41,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 # None means not typed: either of the last two says something about commands only.
-options = group(
+options = option_group(
     "tooling",
     [
         click.option(

@@ -50,7 +50,7 @@ def in_order(given: dict[str, tuple[Any, ...]]) -> list[tuple[str, Any]]:
     return [(name, next(left[name])) for name in order if name in left]
 
 
-def group(name: str, options: Iterable[Decorator], read: Callable[..., Any]) -> Decorator:
+def option_group(name: str, options: Iterable[Decorator], read: Callable[..., Any]) -> Decorator:
     """A decorator that gives a command these options, and their values as the one argument called name.
 
     read takes the options' values as keyword arguments and returns the record.

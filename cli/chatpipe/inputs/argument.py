@@ -5,7 +5,7 @@ from __future__ import annotations
 from chatpipe.errors import BadInput
 
 
-def argument(text: str, option: str) -> str:
+def utf8_argument(text: str, option: str) -> str:
     """Return a command-line text unchanged. Raises BadInput if its bytes are not UTF-8.
 
     Python decodes such bytes to lone surrogates, which would be sent as if they were text.

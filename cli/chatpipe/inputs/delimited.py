@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from chatpipe.errors import BadInput
-from chatpipe.inputs.place import LINE_BYTES, Source
+from chatpipe.inputs.place import MAX_LINE_BYTES, Source
 
 _QUOTE, _COMMA = b'"', b","
 # Possessive, so that backtracking never splits a doubled quote to find an end.
@@ -19,7 +19,7 @@ _CLOSING = re.compile(rb'[^"]*+(?:""[^"]*+)*+"')
 _ESCAPE = re.compile(r"\\([tnr\\])")
 _UNESCAPED = {"t": "\t", "n": "\n", "r": "\r", "\\": "\\"}
 # The default limit of the csv module is 128 KiB per cell; a document in a cell is longer.
-csv.field_size_limit(LINE_BYTES)
+csv.field_size_limit(MAX_LINE_BYTES)
 
 
 class Record(NamedTuple):
@@ -33,17 +33,17 @@ class Record(NamedTuple):
     fault: BadInput | None = None
 
 
-class Records(Protocol):
+class RecordDecoder(Protocol):
     """A decoder of lines into records. It raises nothing: an error becomes the fault of its record."""
 
-    def record(self, source: Source) -> Record | None:
+    def feed(self, source: Source) -> Record | None:
         """Feed one line. Returns the record that it completes; None if there is none or the line is blank."""
 
-    def end(self) -> Record | None:
+    def finish(self) -> Record | None:
         """The incomplete record at the end of the input, if there is one."""
 
 
-class CsvRecords:
+class CsvDecoder:
     """A strict decoder of RFC 4180: only a comma or the end of the record may follow a closing quote."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class CsvRecords:
         self._buffer: list[bytes] = []
         self._buffer_bytes = 0
 
-    def record(self, source: Source) -> Record | None:
+    def feed(self, source: Source) -> Record | None:
         data = source.data
         if self._first is None:
             if not data:
@@ -70,7 +70,7 @@ class CsvRecords:
         self._append(data, b"")
         return self._take()
 
-    def end(self) -> Record | None:
+    def finish(self) -> Record | None:
         if self._first is None:
             return None
         record = self._take()
@@ -79,14 +79,14 @@ class CsvRecords:
 
     def _append(self, data: bytes, end: bytes) -> None:
         self._buffer_bytes += len(data) + len(end)
-        if self._buffer_bytes <= LINE_BYTES:  # a quote that is never closed must not fill the memory
+        if self._buffer_bytes <= MAX_LINE_BYTES:  # a quote that is never closed must not fill the memory
             self._buffer += (data, end)
 
     def _take(self) -> Record:
         assert self._first is not None
         first, pieces, size = self._first, self._buffer, self._buffer_bytes
         self._first, self._buffer, self._buffer_bytes = None, [], 0
-        if size > LINE_BYTES:
+        if size > MAX_LINE_BYTES:
             return Record(first, (), too_long(first))
         return _parse(first, b"".join(pieces))
 
@@ -114,7 +114,7 @@ def _ends_in_quotes(line: bytes, at: int, *, inside: bool) -> bool:
 
 def _parse(source: Source, data: bytes) -> Record:
     """Split one record into cells."""
-    text, fault = decoded(source, data)
+    text, fault = decode_text(source, data)
     try:
         cells = next(csv.reader([text], strict=True))
     except csv.Error as error:
@@ -132,22 +132,22 @@ def _explanation(error: str) -> str:
     return f"not CSV: {error}"
 
 
-class TsvRecords:
+class TsvDecoder:
     r"""A decoder of tab-separated cells, with the escapes `\t`, `\n`, `\r` and `\\`.
 
     Quotes are ordinary text.
     """
 
-    def record(self, source: Source) -> Record | None:
+    def feed(self, source: Source) -> Record | None:
         if not source.data:
             return None
-        text, fault = decoded(source, source.data)
+        text, fault = decode_text(source, source.data)
         cells = text.split("\t")
         if "\\" in text:
             cells = [_ESCAPE.sub(_unescape, cell) for cell in cells]
         return Record(source, cells, fault)
 
-    def end(self) -> None:
+    def finish(self) -> None:
         """Return None: every line is a complete record."""
 
 
@@ -155,12 +155,12 @@ def _unescape(match: re.Match[str]) -> str:
     return _UNESCAPED[match[1]]
 
 
-def decoded(source: Source, data: bytes) -> tuple[str, BadInput | None]:
+def decode_text(source: Source, data: bytes) -> tuple[str, BadInput | None]:
     """The text of data, and a fault if it is not UTF-8 text or is too long.
 
     Bytes that are not UTF-8 become lone surrogates (PEP 383). Data that is too long gives an empty text.
     """
-    if len(data) > LINE_BYTES:
+    if len(data) > MAX_LINE_BYTES:
         return "", too_long(source)
     if source.line == 1 and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         fix = "convert it first, for example with iconv -f UTF-16 -t UTF-8"
@@ -181,4 +181,4 @@ def decoded(source: Source, data: bytes) -> tuple[str, BadInput | None]:
 
 def too_long(source: Source) -> BadInput:
     """A BadInput for a row that exceeds LINE_BYTES, such as one that never ends."""
-    return BadInput(f"longer than {LINE_BYTES >> 20} MiB", place=source.place())
+    return BadInput(f"longer than {MAX_LINE_BYTES >> 20} MiB", place=source.place())

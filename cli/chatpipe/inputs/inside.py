@@ -7,19 +7,19 @@ import os
 import stat
 
 from chatpipe.errors import BadInput, reason
-from chatpipe.inputs.sources import missing
+from chatpipe.inputs.sources import missing_input
 
 
-def refuse_missing(folder: str, option: str) -> None:
+def refuse_missing_folder(folder: str, option: str) -> None:
     """Raise MissingInput if the folder does not exist: no file could be inside it."""
     try:
         if not stat.S_ISDIR(os.stat(folder).st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     except (OSError, ValueError) as error:
-        raise missing(folder, option, error) from error
+        raise missing_input(folder, option, error) from error
 
 
-def read(folder: str, name: str, max_bytes: int) -> bytes:
+def read_inside(folder: str, name: str, max_bytes: int) -> bytes:
     """The bytes of a regular file in folder or below it. Raises BadInput without a place.
 
     Symbolic links and `..` are followed if the resolved path is inside folder.

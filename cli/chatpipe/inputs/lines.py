@@ -10,12 +10,12 @@ from collections import deque
 from collections.abc import AsyncIterator
 
 from chatpipe.errors import MissingInput, reason
-from chatpipe.inputs.place import LINE_BYTES, Source
+from chatpipe.inputs.place import MAX_LINE_BYTES, Source
 
 _BLOCK_BYTES = 1 << 16
 
 
-class Lines:
+class LineReader:
     """Physical lines of a descriptor, split at LF, without their ends.
 
     A line that is too long is cut somewhere after LINE_BYTES. Lines is an asynchronous iterator;
@@ -34,7 +34,7 @@ class Lines:
         self._ready: deque[Source] = deque()
         self._is_at_end = False
 
-    def next(self) -> Source | None:
+    def read_line(self) -> Source | None:
         """The next line, or None at the end. Blocks until there is one."""
         while not self._ready and not self._is_at_end:
             if (block := self._read()) is not None:
@@ -74,7 +74,7 @@ class Lines:
                 self._ready.append(Source(self.name, b"".join(self._partial), self._number, b""))
             return
         first, *rest = block.split(b"\n")
-        if self._partial_bytes <= LINE_BYTES:
+        if self._partial_bytes <= MAX_LINE_BYTES:
             self._partial.append(first)
             self._partial_bytes += len(first)
         for piece in rest:

@@ -17,7 +17,7 @@ _KINDS = (
 )
 
 
-class Found(NamedTuple):
+class LocatedValue(NamedTuple):
     """A JSON value that was read, and its location: a JSON Pointer inside source."""
 
     value: Value
@@ -29,18 +29,18 @@ class Found(NamedTuple):
         return self.source.place(self.pointer + pointer)
 
 
-def document(source: Source) -> Found:
+def parse_document(source: Source) -> LocatedValue:
     """The single JSON value of a text. Raises BadInput with line and column."""
     try:
-        return Found(values.loads_exactly(source.data), source)
+        return LocatedValue(values.loads_strict(source.data), source)
     except NotJSON as error:
         raise not_json(source, error) from error
 
 
-def request(source: Source) -> Found:
+def parse_request(source: Source) -> LocatedValue:
     """A request body: one JSON object. Raises BadInput, which identifies a Batch line and JSONL."""
     try:
-        found = Found(values.loads_exactly(source.data), source)
+        found = LocatedValue(values.loads_strict(source.data), source)
     except NotJSON as error:
         if _is_jsonl(source):
             raise BadInput(
@@ -50,7 +50,7 @@ def request(source: Source) -> Found:
             ) from error
         raise not_json(source, error) from error
     if not isinstance(found.value, dict):
-        raise BadInput(f"a request is a JSON object, not {kind(found.value)}", place=source.place())
+        raise BadInput(f"a request is a JSON object, not {json_type(found.value)}", place=source.place())
     if "body" in found.value and "messages" not in found.value:
         raise BadInput(
             "this is a Batch line: the request is its 'body'",
@@ -60,17 +60,19 @@ def request(source: Source) -> Found:
     return found
 
 
-def conversation(source: Source) -> list[Found]:
+def parse_messages(source: Source) -> list[LocatedValue]:
     """Messages from a JSON array, or from JSONL with one message per line. Raises BadInput."""
     if source.data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
-        whole = document(source)
-        return [Found(message, source, f"/{index}") for index, message in enumerate(whole.value)]
+        whole = parse_document(source)
+        return [LocatedValue(message, source, f"/{index}") for index, message in enumerate(whole.value)]
     messages = []
     for number, line in enumerate(source.data.split(b"\n"), 1):
         if line.strip():
-            found = document(Source(source.name, line, number))
+            found = parse_document(Source(source.name, line, number))
             if not isinstance(found.value, dict):
-                raise BadInput(f"a message is a JSON object, not {kind(found.value)}", place=found.place())
+                raise BadInput(
+                    f"a message is a JSON object, not {json_type(found.value)}", place=found.place()
+                )
             messages.append(found)
     return messages
 
@@ -83,7 +85,7 @@ def not_json(source: Source, error: NotJSON) -> BadInput:
     )
 
 
-def kind(value: Value) -> str:
+def json_type(value: Value) -> str:
     """The JSON type name of a value, with its article: `an array`, `null`."""
     for kinds, name in _KINDS:
         if isinstance(value, kinds):

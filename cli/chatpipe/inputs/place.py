@@ -10,7 +10,7 @@ from json import JSONDecoder
 from typing import NamedTuple
 
 # Longer than any request that a server accepts, images included, and short enough for memory.
-LINE_BYTES = 256 << 20
+MAX_LINE_BYTES = 256 << 20
 
 
 class Source(NamedTuple):

@@ -13,12 +13,12 @@ import orjson
 
 from chatpipe.errors import BadInput
 from chatpipe.inputs import values
-from chatpipe.inputs.delimited import Record, Records, decoded, too_long
-from chatpipe.inputs.messages import kind, not_json
-from chatpipe.inputs.place import LINE_BYTES, Source
+from chatpipe.inputs.delimited import Record, RecordDecoder, decode_text, too_long
+from chatpipe.inputs.messages import json_type, not_json
+from chatpipe.inputs.place import MAX_LINE_BYTES, Source
 from chatpipe.inputs.values import NotJSON, Value
 
-LINE = "line"
+LINE_FIELD = "line"
 _BOM = b"\xef\xbb\xbf"
 # A number that a parser may return in another form: 1.10, 1e400, or more than 18 digits.
 _INEXACT = re.compile(rb"[0-9](?:\.[0-9]|[eE])|[0-9]{19}")
@@ -44,7 +44,7 @@ class Row(NamedTuple):
     fault: BadInput | None = None
 
 
-class Rows(Protocol):
+class RowDecoder(Protocol):
     """A decoder of one table format: lines in, rows out.
 
     columns holds the field names that all rows share. It is None if each row has its own fields or the
@@ -56,17 +56,17 @@ class Rows(Protocol):
     is_flat: bool
 
     @property
-    def wants_head(self) -> bool:
+    def needs_head(self) -> bool:
         """True while the facts about the whole table, such as its columns, are still unknown."""
 
-    def row(self, source: Source) -> Row | None:
+    def feed(self, source: Source) -> Row | None:
         """Feed one line. Returns the row that it completes, if any. Raises BadInput for an invalid head."""
 
-    def end(self) -> Row | None:
+    def finish(self) -> Row | None:
         """The incomplete row at the end of the input, if there is one."""
 
 
-class JsonRows:
+class JsonRowDecoder:
     """A decoder of JSONL: one JSON object per line.
 
     With has_columns, the fields are those of the first row or the given columns, and a row with any
@@ -83,16 +83,16 @@ class JsonRows:
         self._count = 0
 
     @property
-    def wants_head(self) -> bool:
+    def needs_head(self) -> bool:
         return (self._has_columns and self.columns is None) or (self._has_table_suffix and self._count == 0)
 
-    def row(self, source: Source) -> Row | None:
+    def feed(self, source: Source) -> Row | None:
         data = source.data
         if source.line == 1:
             data = data.removeprefix(_BOM)
         if not data.strip():
             return None
-        wants_head = self.wants_head
+        wants_head = self.needs_head
         self._count += 1
         try:
             fields = self._fields(source._replace(data=data))
@@ -109,18 +109,18 @@ class JsonRows:
                 return self._fit(source, fields, self.columns)
         return Row(source, self._count, fields, values.one_line(data))
 
-    def end(self) -> None:
+    def finish(self) -> None:
         """Return None: every line is a complete row."""
 
     def _fields(self, source: Source) -> dict[str, Value]:
-        if len(source.data) > LINE_BYTES:
+        if len(source.data) > MAX_LINE_BYTES:
             raise too_long(source)
         try:
             value = _loads_verbatim(source.data)
         except NotJSON as error:
             raise not_json(source, error) from error
         if not isinstance(value, dict):
-            raise BadInput(f"is {kind(value)}, not an object", place=source.place())
+            raise BadInput(f"is {json_type(value)}, not an object", place=source.place())
         return value
 
     def _fit(self, source: Source, fields: dict[str, Value], columns: Sequence[str]) -> Row:
@@ -141,11 +141,11 @@ def _loads_verbatim(data: bytes) -> Value:
     in a request.
     """
     if not _INEXACT.search(data) or _SURROGATE.search(data) or data.count(b"[") + data.count(b"{") > _DEEP:
-        return values.loads_exactly(data)
+        return values.loads_strict(data)
     try:
         return json.loads(data.decode(), parse_float=_verbatim, parse_int=_integer, parse_constant=_refuse)
     except (ValueError, RecursionError):
-        return values.loads_exactly(data)  # raises NotJSON with the reason
+        return values.loads_strict(data)  # raises NotJSON with the reason
 
 
 def _verbatim(text: str) -> Any:
@@ -160,31 +160,31 @@ def _refuse(name: str) -> Any:
     raise ValueError(name)
 
 
-class LineRows:
+class LineRowDecoder:
     """A decoder of plain text: each line is a row with one field. Blank lines are skipped."""
 
     is_flat = True
-    wants_head = False
+    needs_head = False
 
     def __init__(self) -> None:
-        self.columns: Sequence[str] | None = (LINE,)
+        self.columns: Sequence[str] | None = (LINE_FIELD,)
         self._count = 0
 
-    def row(self, source: Source) -> Row | None:
+    def feed(self, source: Source) -> Row | None:
         data = source.data
         if source.line == 1:
             data = data.removeprefix(_BOM)
         if not data.strip():
             return None
         self._count += 1
-        text, fault = decoded(source, data)
-        return Row(source, self._count, {LINE: text}, fault=fault)
+        text, fault = decode_text(source, data)
+        return Row(source, self._count, {LINE_FIELD: text}, fault=fault)
 
-    def end(self) -> None:
+    def finish(self) -> None:
         """Return None: every line is a complete row."""
 
 
-class CellRows:
+class CellRowDecoder:
     """A decoder of CSV or TSV. The first row names the columns, unless they are given.
 
     records splits the lines into cells.
@@ -192,23 +192,23 @@ class CellRows:
 
     is_flat = True
 
-    def __init__(self, records: Records, columns: Sequence[str] | None = None) -> None:
+    def __init__(self, records: RecordDecoder, columns: Sequence[str] | None = None) -> None:
         self.columns = columns
         self._records = records
         self._count = 0
 
     @property
-    def wants_head(self) -> bool:
+    def needs_head(self) -> bool:
         return self.columns is None
 
-    def row(self, source: Source) -> Row | None:
+    def feed(self, source: Source) -> Row | None:
         if source.line == 1:
             source = source._replace(data=source.data.removeprefix(_BOM))
-        record = self._records.record(source)
+        record = self._records.feed(source)
         return None if record is None else self._row(record)
 
-    def end(self) -> Row | None:
-        record = self._records.end()
+    def finish(self) -> Row | None:
+        record = self._records.finish()
         return None if record is None else self._row(record)
 
     def _row(self, record: Record) -> Row | None:
@@ -216,7 +216,7 @@ class CellRows:
         if self.columns is None:
             if fault is not None:
                 raise fault
-            self.columns = header(cells, source.place())
+            self.columns = column_names(cells, source.place())
             return None
         self._count += 1
         columns = self.columns
@@ -230,7 +230,7 @@ class CellRows:
         return Row(source, self._count, fields, fault=fault)
 
 
-def header(cells: Sequence[str], place: str) -> tuple[str, ...]:
+def column_names(cells: Sequence[str], place: str) -> tuple[str, ...]:
     """The column names. Raises BadInput if two are the same."""
     duplicate = next((name for at, name in enumerate(cells) if name in cells[:at]), None)
     if duplicate is not None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from chatpipe.errors import BadInput, MissingInput, UsageFault, reason
-from chatpipe.inputs.place import LINE_BYTES, Source
+from chatpipe.inputs.place import MAX_LINE_BYTES, Source
 from chatpipe.inputs.stdin import Stdin
 
 STDIN = "-"
@@ -19,14 +19,14 @@ STDIN_NAME = "<stdin>"
 _BLOCK = 65536
 
 
-class Limit(NamedTuple):
+class SizeLimit(NamedTuple):
     """The maximum size of a file, and the advice for one that exceeds it."""
 
     size_bytes: int
     fix: str
 
 
-_ANY = Limit(LINE_BYTES, "no request holds so much")
+_ANY = SizeLimit(MAX_LINE_BYTES, "no request holds so much")
 
 
 class Sources:
@@ -40,9 +40,9 @@ class Sources:
         """The bytes of a file, or of stdin for `-`. Raises BadInput, and MissingInput at the option."""
         if name == STDIN:
             return Source(STDIN_NAME, self.stdin.read())
-        return self.read_within(_ANY, name, option)
+        return self.read_limited(_ANY, name, option)
 
-    def read_within(self, limit: Limit, name: str, option: str) -> Source:
+    def read_limited(self, limit: SizeLimit, name: str, option: str) -> Source:
         """Read a file that may be huge. Raises BadInput if it has more bytes than the limit.
 
         A file whose known size exceeds the limit is not read at all. An endless device or pipe is read
@@ -57,7 +57,7 @@ class Sources:
                     raise _too_large(name, option, limit, size)
                 data = _joined(limit, iter(lambda: file.read(_BLOCK), b""), name, option)
         except (OSError, ValueError) as error:
-            raise missing(name, option, error) from error
+            raise missing_input(name, option, error) from error
         self.names.append(name)
         return Source(name, data)
 
@@ -73,13 +73,13 @@ class Sources:
         try:
             file = open(name, "rb")  # noqa: SIM115 - closed by the with below; this try covers only the opening
         except (OSError, ValueError) as error:
-            raise missing(name, option, error) from error
+            raise missing_input(name, option, error) from error
         self.names.append(name)
         with file:
             try:
                 yield from _split_lines(name, iter(lambda: file.read(_BLOCK), b""))
             except OSError as error:
-                raise missing(name, option, error) from error
+                raise missing_input(name, option, error) from error
 
 
 def text_of(source: Source) -> str:
@@ -105,7 +105,7 @@ def text_of(source: Source) -> str:
     return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
 
 
-def one_owner(claims: Iterable[tuple[str, str]]) -> str | None:
+def stdin_owner(claims: Iterable[tuple[str, str]]) -> str | None:
     """The option whose value is `-`, if any. claims are (option, value). Raises UsageFault for two."""
     owners = [option for option, value in claims if value == STDIN]
     if len(owners) > 1:
@@ -115,12 +115,12 @@ def one_owner(claims: Iterable[tuple[str, str]]) -> str | None:
     return owners[0] if owners else None
 
 
-def missing(name: str, option: str, error: OSError | ValueError) -> MissingInput:
+def missing_input(name: str, option: str, error: OSError | ValueError) -> MissingInput:
     """A MissingInput for a file that could not be opened or read."""
     return MissingInput(f"cannot read '{name}': {reason(error)}", place=option)
 
 
-def _joined(limit: Limit, blocks: Iterator[bytes], name: str, option: str) -> bytes:
+def _joined(limit: SizeLimit, blocks: Iterator[bytes], name: str, option: str) -> bytes:
     """All blocks joined. Raises BadInput as soon as they exceed the limit."""
     kept: list[bytes] = []
     size = 0
@@ -132,7 +132,7 @@ def _joined(limit: Limit, blocks: Iterator[bytes], name: str, option: str) -> by
     return b"".join(kept)
 
 
-def _too_large(name: str, option: str, limit: Limit, size: int | None) -> BadInput:
+def _too_large(name: str, option: str, limit: SizeLimit, size: int | None) -> BadInput:
     """A BadInput for a file above the limit. size is None if the exact size is unknown."""
     maximum = f"{limit.size_bytes / 1e6:.0f} MB"
     what = (

@@ -12,14 +12,14 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from chatpipe.errors import BadInput, MissingInput, reason
-from chatpipe.inputs.place import LINE_BYTES
+from chatpipe.inputs.place import MAX_LINE_BYTES
 
 # Long enough for `git log | chatpipe ask ...`, short enough that the program does not seem to hang.
-PATIENCE_S = 2.0
+NOTICE_DELAY_S = 2.0
 _BLOCK = 65536
 
 
-class Kind(Enum):
+class StdinKind(Enum):
     """The kind of file behind descriptor 0."""
 
     CLOSED = auto()
@@ -36,19 +36,19 @@ class Stdin(NamedTuple):
     """
 
     descriptor: int
-    opened: bool
+    is_open: bool
     notice: Callable[[str], None]
 
-    def kind(self) -> Kind:
-        if not self.opened:
-            return Kind.CLOSED
+    def kind(self) -> StdinKind:
+        if not self.is_open:
+            return StdinKind.CLOSED
         try:
             mode = os.fstat(self.descriptor).st_mode
         except OSError:
-            return Kind.CLOSED
+            return StdinKind.CLOSED
         if stat.S_ISCHR(mode):
-            return Kind.TERMINAL if os.isatty(self.descriptor) else Kind.DEVICE
-        return Kind.DATA
+            return StdinKind.TERMINAL if os.isatty(self.descriptor) else StdinKind.DEVICE
+        return StdinKind.DATA
 
     def read(self, notice: str = "") -> bytes:
         """All bytes up to the end. notice is shown if none has arrived after PATIENCE_S.
@@ -60,17 +60,19 @@ class Stdin(NamedTuple):
         for block in self.blocks(notice):
             blocks.append(block)
             size += len(block)
-            if size > LINE_BYTES:
+            if size > MAX_LINE_BYTES:
                 raise BadInput(
-                    f"has more than {LINE_BYTES >> 20} MiB", place="<stdin>", fix="no request holds so much"
+                    f"has more than {MAX_LINE_BYTES >> 20} MiB",
+                    place="<stdin>",
+                    fix="no request holds so much",
                 )
         return b"".join(blocks)
 
     def blocks(self, notice: str = "") -> Iterator[bytes]:
         """Yield the bytes as they arrive. Raises MissingInput if stdin is closed or unreadable."""
-        if self.kind() is Kind.CLOSED:
+        if self.kind() is StdinKind.CLOSED:
             raise MissingInput("stdin is closed", place="<stdin>", fix="pipe something in or name a file")
-        if notice and not self._ready(PATIENCE_S):
+        if notice and not self._ready(NOTICE_DELAY_S):
             self.notice(notice)
         while True:
             try:

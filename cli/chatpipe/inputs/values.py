@@ -51,7 +51,7 @@ def loads(data: bytes) -> Value:
         return _loads_slowly(data, parse_constant=float, parse_float=float)
 
 
-def loads_exactly(data: bytes) -> Value:
+def loads_strict(data: bytes) -> Value:
     """Like loads, but integers beyond 64 bits stay exact; orjson silently turns them into floats.
 
     For data from the user: the search for long integers is too slow for each chunk of a stream.
@@ -153,7 +153,7 @@ def one_line(body: bytes) -> bytes:
     return body.translate(_LINE_ENDS).strip(b" \t\xef\xbb\xbf")
 
 
-def strict_line(body: bytes) -> bytes:
+def standard_line(body: bytes) -> bytes:
     """Like one_line, but valid for every JSON reader: a text with NaN or Infinity is rewritten with null."""
     line = one_line(body)
     if b"NaN" in line or b"Infinity" in line:  # possibly only inside a string

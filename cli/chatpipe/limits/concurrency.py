@@ -36,7 +36,7 @@ _LOSS_LIMIT = (5, 1 / 6)
 _MIN_USE = 0.5  # share of the limit: with fewer in flight, the limit does not determine the throughput
 
 
-class Capacity:
+class ConcurrencyLimit:
     """The fixed limit of `-j N`: limit is the number of requests that may be in flight now."""
 
     __slots__ = ("limit",)
@@ -44,14 +44,14 @@ class Capacity:
     def __init__(self, limit: int) -> None:
         self.limit = limit
 
-    def finished(self, ok: bool, overloaded: bool, latency_s: float, now: float) -> None:
+    def record_finished(self, ok: bool, overloaded: bool, latency_s: float, now: float) -> None:
         """Record the end of a request.
 
         overloaded is for a 429, a 503 or a time-out. For a fault of the request itself both ok and
         overloaded are False.
         """
 
-    def lost(self, latency_s: float, now: float) -> None:
+    def record_lost(self, latency_s: float, now: float) -> None:
         """Record an attempt without a complete reply: its connection was refused, reset or cut."""
 
 
@@ -154,7 +154,7 @@ class _Gains:
         return mean >= steps * math.log(GROWTH)
 
 
-class Auto(Capacity):
+class AdaptiveLimit(ConcurrencyLimit):
     """The adaptive limit of `-j auto`: the lowest level from which one more step gains less than 5 %."""
 
     __slots__ = (
@@ -195,14 +195,14 @@ class Auto(Capacity):
         self._is_clean = True  # a round was completed since the last refusal
         self._round = _Round(self.limit, 0.0, 0.0, 0, self._needed())
 
-    def finished(self, ok: bool, overloaded: bool, latency_s: float, now: float) -> None:
+    def record_finished(self, ok: bool, overloaded: bool, latency_s: float, now: float) -> None:
         if overloaded:
             if now - latency_s >= self._round.since:  # else it was sent at an earlier level
                 self._step_down(now)
         elif self._round.add(ok, latency_s, now):
             self._finish_round(self._round.throughput(now), now)
 
-    def lost(self, latency_s: float, now: float) -> None:
+    def record_lost(self, latency_s: float, now: float) -> None:
         """Some servers never send 429: they reset the connections that they have no room for."""
         if self._round.add_lost(latency_s, now):
             self._step_down(now)

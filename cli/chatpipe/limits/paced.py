@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from chatpipe.batch.tally import usage_of
-from chatpipe.exchange import Ask, World
+from chatpipe.exchange import ExchangeContext, SendRequest
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.limits.rate import Pace, turn
-from chatpipe.limits.shared import PaceFile, Share
-from chatpipe.limits.tokens import Estimator, answer_limits
-from chatpipe.options.run import Sharing
+from chatpipe.limits.rate import RateLimiter, wait_for_start
+from chatpipe.limits.shared import PaceFile, SharedRateLimiter
+from chatpipe.limits.tokens import TokenEstimator, answer_limits
+from chatpipe.options.run import SharedLimits
 from chatpipe.wire.answer import Answer, Receiver
 from chatpipe.wire.pooled import origin
 
@@ -24,18 +24,20 @@ _SILENT_S = 2.0
 class Pacer:
     """The turns of one process in a pace file, and what it hears of the server's limits."""
 
-    def __init__(self, file: PaceFile, origin: str, sharing: Sharing, world: World, ask: Ask) -> None:
+    def __init__(
+        self, file: PaceFile, origin: str, sharing: SharedLimits, world: ExchangeContext, ask: SendRequest
+    ) -> None:
         self._ask = ask
         self._file = file
         self._origin = origin
         self._jobs = sharing.pace_jobs
-        self._share = Share(file, origin, sharing.rpm, sharing.tpm)
-        self._pace = Pace(None, None)  # reads the headers; the limits are in the file
-        self._estimator = Estimator()
+        self._share = SharedRateLimiter(file, origin, sharing.rpm, sharing.tpm)
+        self._pace = RateLimiter(None, None)  # reads the headers; the limits are in the file
+        self._estimator = TokenEstimator()
         self._world = world
         self._started = 0.0
 
-    async def ask(self, body: dict[str, Value], world: World, receiver: Receiver) -> Answer:
+    async def ask(self, body: dict[str, Value], world: ExchangeContext, receiver: Receiver) -> Answer:
         """Ask when it is our turn, each try anew; what the answer really used is booked in the end."""
         tokens = self._estimator.estimate(len(values.dumps(body)), *answer_limits(body))
         is_reserved = False
@@ -48,7 +50,7 @@ class Pacer:
             if is_reserved:
                 self._share.settle(tokens, 0, time.time())  # the try before was refused
             is_reserved = True
-            await turn(self._share, tokens, time.time, self._sleep)
+            await wait_for_start(self._share, tokens, time.time, self._sleep)
             self._started = time.monotonic()
 
         await self._enter()
@@ -61,7 +63,7 @@ class Pacer:
             return answer
         finally:
             if self._jobs is not None:
-                self._file.leave(self._origin, time.time())
+                self._file.release_slot(self._origin, time.time())
 
     async def _enter(self) -> None:
         """Wait for a place among those in flight."""
@@ -69,7 +71,7 @@ class Pacer:
             return
         asked = time.monotonic()
         is_told = False
-        while wait_s := self._file.enter(self._origin, self._jobs, time.time()):
+        while wait_s := self._file.acquire_slot(self._origin, self._jobs, time.time()):
             if not is_told and time.monotonic() - asked > _SILENT_S:
                 self._world.note(f"waiting for one of {self._jobs} places: --pace-jobs")
                 is_told = True
@@ -83,13 +85,15 @@ class Pacer:
     def _heard(self, status: int, headers: Mapping[str, str]) -> None:
         """A pause that the server asks for is one for all processes."""
         now = time.monotonic()
-        self._pace.hear(headers, status, now, time.time(), started=self._started)
+        self._pace.observe_reply(headers, status, now, time.time(), started=self._started)
         if (pause_s := self._pace.pause_left(now)) > 0:
             self._file.pause_until(self._origin, time.time() + pause_s, time.time())
 
 
 @contextmanager
-def opened(sharing: Sharing, url: str, world: World, ask: Ask) -> Iterator[Ask]:
+def open_paced(
+    sharing: SharedLimits, url: str, world: ExchangeContext, ask: SendRequest
+) -> Iterator[SendRequest]:
     """ask, at the pace of the file that pacing names. Raises BadInput, CannotWrite for that file."""
     assert sharing.pace_file is not None
     file = PaceFile(sharing.pace_file)

@@ -13,7 +13,7 @@ from chatpipe.errors import BadConfiguration, MissingInput, reason
 _MILLION = 1_000_000
 
 
-class Price(NamedTuple):
+class ModelPrice(NamedTuple):
     """Prices of one model, per million tokens, in the currency of the file."""
 
     input: float
@@ -26,7 +26,7 @@ class Price(NamedTuple):
         return parts / _MILLION
 
 
-def load(path: str) -> dict[str, Price]:
+def load_prices(path: str) -> dict[str, ModelPrice]:
     """Read prices by model from TOML: `["gpt-4o-mini"]` with `input`, `output`, optional `cached_input`.
 
     Raises MissingInput, BadConfiguration.
@@ -41,7 +41,7 @@ def load(path: str) -> dict[str, Price]:
     return {model: _price(path, model, table) for model, table in tables.items()}
 
 
-def _price(path: str, model: str, table: object) -> Price:
+def _price(path: str, model: str, table: object) -> ModelPrice:
     fix = f'write ["{model}"] with input = and output =, per million tokens'
     if not isinstance(table, dict):
         raise BadConfiguration(f"'{path}': '{model}' is not a table", place="--prices", fix=fix)
@@ -51,10 +51,10 @@ def _price(path: str, model: str, table: object) -> Price:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
             raise BadConfiguration(f"'{path}': '{model}' has no price '{key}'", place="--prices", fix=fix)
         numbers[key] = float(value)
-    return Price(numbers["input"], numbers["cached_input"], numbers["output"])
+    return ModelPrice(numbers["input"], numbers["cached_input"], numbers["output"])
 
 
-def price_of(prices: Mapping[str, Price], model: object) -> Price:
+def price_of(prices: Mapping[str, ModelPrice], model: object) -> ModelPrice:
     """The price of a model. Raises BadConfiguration for an unknown model, which is never free."""
     if isinstance(model, str) and model in prices:
         return prices[model]

@@ -14,14 +14,14 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
-from chatpipe.wire.retry import FIRST_BACKOFF_S, asked_wait, parse_duration
+from chatpipe.wire.retry import FIRST_BACKOFF_S, parse_duration, requested_delay
 
 # Providers say that they may enforce a limit of 60,000 a minute as 1,000 a second. A burst of one
 # second on top of the steady rate would double that in the first second. A tenth of a second is too
 # short for any server to notice, and makes up for late timers and event loops.
 BURST_S = 0.1
 # Limits are counted per minute, so trying less than once a minute gains nothing.
-LONGEST_BACKOFF_S = 60.0
+MAX_BACKOFF_S = 60.0
 _PAUSING = (429, 503)
 # A reset above this many seconds (30 years) is Unix time, which some gateways send, not a duration.
 _UNIX_TIME = 1e9
@@ -49,24 +49,24 @@ class Bucket:
         # The burst includes the one request that may start anyway.
         self._early_s = max(0.0, BURST_S - 60 / per_minute)
 
-    def paid_off(self) -> float:
+    def paid_off_at(self) -> float:
         return self.anchor + self.booked * 60 / self.per_minute
 
-    def opens(self) -> float:
+    def opens_at(self) -> float:
         """Earliest start of the next request, whatever it costs. A time in the past means now."""
         return self.anchor + self.booked * 60 / self.per_minute - self._early_s
 
     def book(self, cost: float, start: float) -> None:
         """Add cost to the schedule at start, which must not be before opens()."""
-        if self.paid_off() <= start:
+        if self.paid_off_at() <= start:
             self.anchor = start
             self.booked = cost
         else:
             self.booked += cost
 
-    def correct(self, more: float, now: float) -> None:
+    def adjust(self, more: float, now: float) -> None:
         """Add more, which may be negative, to the booked amount. Idle time before now is not credited."""
-        if more > 0 and self.paid_off() <= now:
+        if more > 0 and self.paid_off_at() <= now:
             self.anchor = now
             self.booked = more
         else:
@@ -76,7 +76,7 @@ class Bucket:
         self.anchor += seconds
 
 
-class Pace:
+class RateLimiter:
     """Rate limiter of one run against one server.
 
     rpm and tpm are requests and tokens per minute; None or 0 means no limit.
@@ -139,7 +139,7 @@ class Pace:
         self._waiting.append(start - self._postponed_s)
         return start - now
 
-    def take(self, tokens: int, now: float, due: float) -> float:
+    def try_reserve(self, tokens: int, now: float, due: float) -> float:
         """Book a request if it may start now, and return 0. Otherwise return the seconds to wait.
 
         due is the expected start of a request that asks again, so that a late timer does not delay
@@ -158,8 +158,8 @@ class Pace:
         """Earliest time, not before start, at which a request may start."""
         start = max(start, self._pause_end)
         if self._requests is not None:
-            start = max(start, self._requests.opens())
-        return start if self._tokens is None else max(start, self._tokens.opens())
+            start = max(start, self._requests.opens_at())
+        return start if self._tokens is None else max(start, self._tokens.opens_at())
 
     def _book(self, tokens: int, start: float) -> None:
         # Both are booked for the later of their two times. If the bucket that opens first were booked
@@ -177,7 +177,7 @@ class Pace:
         self._in_flight -= 1
         self._reserved -= reserved
         if self._tokens is not None and used is not None and used != reserved:
-            self._tokens.correct(used - reserved, now)
+            self._tokens.adjust(used - reserved, now)
 
     def postponed_s(self, now: float) -> float:
         """Total length of all pauses. A waiting request waits longer by the amount that this grows."""
@@ -187,7 +187,7 @@ class Pace:
         """Seconds until the current pause ends, 0 if there is none."""
         return max(0.0, self._pause_end - now)
 
-    def hear(
+    def observe_reply(
         self,
         headers: Mapping[str, str],
         status: int,
@@ -211,7 +211,7 @@ class Pace:
             self._backoffs = 0
             self.paused_since = None
             self.paused_s = 0.0
-        wait_s = asked_wait(headers, unix_now) if status in _PAUSING else None
+        wait_s = requested_delay(headers, unix_now) if status in _PAUSING else None
         if wait_s is None:
             wait_s = self._refill_s(headers, now, unix_now)
             if status in _PAUSING and not wait_s and not old:
@@ -238,7 +238,7 @@ class Pace:
 
     def _backoff(self) -> float:
         """0.5 s, doubled with each consecutive pause up to 60 s, less a random part of up to a quarter."""
-        longest: float = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(self._backoffs, 30))
+        longest: float = min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(self._backoffs, 30))
         self._backoffs += 1
         return longest * (1 - 0.25 * self._random())
 
@@ -296,7 +296,7 @@ def _count(text: str | None) -> float | None:
     return max(0.0, float(text))
 
 
-class Timetable(Protocol):
+class Schedule(Protocol):
     """Schedule of request starts: a Pace, or one origin of a pace file."""
 
     def reserve(self, tokens: int, now: float) -> float: ...
@@ -306,8 +306,8 @@ class Timetable(Protocol):
     def postponed_s(self, now: float) -> float: ...
 
 
-async def turn(
-    timetable: Timetable, tokens: int, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]
+async def wait_for_start(
+    timetable: Schedule, tokens: int, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]
 ) -> None:
     """Reserve a start and sleep until then. Each pause that begins meanwhile postpones it."""
     now = clock()

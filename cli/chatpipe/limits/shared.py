@@ -36,7 +36,7 @@ _MAGIC = b'{"chatpipe_pace":1,'
 LEASE_S = 900.0
 # The interval between two polls while all slots are taken. The lower bound costs hardly any CPU
 # time, and nobody notices the upper one. In between it is a quarter of the mean time between releases.
-ASK_AGAIN_S = (0.001, 0.05)
+POLL_INTERVAL_S = (0.001, 0.05)
 _GAP_SHARE = 1 / 4
 _GAP_WEIGHT = 1 / 8  # of the latest gap in the mean
 _QUEUE_TIMEOUT_S = 2.0  # a process that has not polled for this long leaves the queue
@@ -63,7 +63,7 @@ class _SharedState:
         self.postponed_s = float(value.get("postponed", 0.0))
         self.leases = {str(name): (int(slots), float(end)) for name, (slots, end) in _items(value, "held")}
         self.queue = {str(name): float(polled) for name, polled in _items(value, "waiting")}
-        at, gap_s = value.get("freed") or (0.0, ASK_AGAIN_S[1] / _GAP_SHARE)
+        at, gap_s = value.get("freed") or (0.0, POLL_INTERVAL_S[1] / _GAP_SHARE)
         self.freed = (float(at), float(gap_s))
 
     def value(self) -> Value:
@@ -87,7 +87,7 @@ class _SharedState:
         postponed_s.
         """
         is_busy = self.leases or self.queue or self.pause_end > now - LEASE_S
-        return not is_busy and all(bucket.paid_off() <= now for bucket in self.buckets())
+        return not is_busy and all(bucket.paid_off_at() <= now for bucket in self.buckets())
 
     def set_back(self, seconds: float) -> None:
         self.pause_end -= seconds
@@ -111,7 +111,7 @@ class _SharedState:
         """
         at, gap_s = self.freed
         gap_s = max(gap_s, now - at) if at else gap_s
-        least_s, most_s = ASK_AGAIN_S
+        least_s, most_s = POLL_INTERVAL_S
         return min(max(gap_s * (before_me + 1) * _GAP_SHARE, least_s), most_s)
 
 
@@ -142,7 +142,7 @@ class PaceFile:
             shared.requests = _with_limit(shared.requests, rpm)
             shared.tokens = _with_limit(shared.tokens, tpm)
             self._renew(shared, now)
-            start = max([now, shared.pause_end, *(bucket.opens() for bucket in shared.buckets())])
+            start = max([now, shared.pause_end, *(bucket.opens_at() for bucket in shared.buckets())])
             if shared.requests is not None:
                 shared.requests.book(1, start)
             if shared.tokens is not None:
@@ -159,7 +159,7 @@ class PaceFile:
 
         def correct(shared: _SharedState) -> None:
             if shared.tokens is not None:
-                shared.tokens.correct(more, now)
+                shared.tokens.adjust(more, now)
 
         self._change(origin, now, correct)
 
@@ -185,7 +185,7 @@ class PaceFile:
         """Like Pace.postponed_s."""
         return self._query(origin, now, lambda shared: shared.postponed_s)
 
-    def enter(self, origin: str, jobs: int, now: float) -> float:
+    def acquire_slot(self, origin: str, jobs: int, now: float) -> float:
         """Acquire one of jobs slots. Returns 0 if it is acquired, else the seconds until the next try.
 
         Processes get slots in the order in which they asked, one slot each, so a large batch and a
@@ -205,7 +205,7 @@ class PaceFile:
 
         return self._change(origin, now, take)
 
-    def leave(self, origin: str, now: float) -> None:
+    def release_slot(self, origin: str, now: float) -> None:
         """Release a slot that was acquired."""
 
         def release(shared: _SharedState) -> None:
@@ -319,7 +319,7 @@ class PaceFile:
         return CannotWrite(f"'{self._path}' cannot be used: {reason(error)}", place="--pace-file")
 
 
-class Share:
+class SharedRateLimiter:
     """One origin of a pace file, as a schedule for pace.turn()."""
 
     __slots__ = ("_file", "_origin", "_rpm", "_tpm")
@@ -355,7 +355,7 @@ def _with_limit(bucket: Bucket | None, per_minute: float | None) -> Bucket | Non
     """The bucket with another limit; what is booked keeps its time. None or 0 changes nothing."""
     if not per_minute or (bucket is not None and bucket.per_minute == per_minute):
         return bucket
-    return Bucket(per_minute, 0.0 if bucket is None else bucket.paid_off())
+    return Bucket(per_minute, 0.0 if bucket is None else bucket.paid_off_at())
 
 
 def _items(value: Value, key: str) -> list[tuple[str, Value]]:

@@ -11,48 +11,48 @@ from collections.abc import Mapping
 
 from chatpipe.inputs.values import Value
 
-FIRST_RATIO = 1 / 4  # tokens per byte of body, for English prose in JSON
-FIRST_COMPLETION = 256
+INITIAL_RATIO = 1 / 4  # tokens per byte of body, for English prose in JSON
+INITIAL_COMPLETION_TOKENS = 256
 # Weight of the latest answer in the mean, once there are 32. Until then all count alike.
 _LEAST_WEIGHT = 1 / 32
 
 
-class Estimator:
+class TokenEstimator:
     """Running means of prompt and completion tokens.
 
     ratio is prompt tokens per byte of body. completion is the tokens of an answer, None before the
     first answer.
     """
 
-    __slots__ = ("_answers", "_prompts", "completion", "ratio")
+    __slots__ = ("_answers", "_prompts", "completion_tokens", "tokens_per_byte")
 
     def __init__(self) -> None:
-        self.ratio = FIRST_RATIO
-        self.completion: float | None = None
+        self.tokens_per_byte = INITIAL_RATIO
+        self.completion_tokens: float | None = None
         self._prompts = 1  # the initial ratio counts as one observation
         self._answers = 0
 
     def estimate(self, body_bytes: int, max_tokens: int | None, n: int) -> int:
         """Expected tokens of the prompt and all n choices together, at least 1."""
-        if self.completion is None:
-            completion: float = n * (FIRST_COMPLETION if max_tokens is None else max_tokens)
+        if self.completion_tokens is None:
+            completion: float = n * (INITIAL_COMPLETION_TOKENS if max_tokens is None else max_tokens)
         elif max_tokens is None:
-            completion = self.completion
+            completion = self.completion_tokens
         else:
-            completion = min(self.completion, max_tokens * n)
-        return max(1, math.ceil(body_bytes * self.ratio + completion))
+            completion = min(self.completion_tokens, max_tokens * n)
+        return max(1, math.ceil(body_bytes * self.tokens_per_byte + completion))
 
-    def booking(self, body_bytes: int, max_tokens: int | None, n: int) -> int:
+    def estimate_to_reserve(self, body_bytes: int, max_tokens: int | None, n: int) -> int:
         """Like estimate, with the first guess counted as one more answer: to book before sending.
 
         The short answers come first. An estimate from them alone would be too low, and the server
         would refuse the excess. An estimate that is too high is given back.
         """
         estimate = self.estimate(body_bytes, max_tokens, n)
-        if self.completion is None:
+        if self.completion_tokens is None:
             return estimate
-        guess = n * (FIRST_COMPLETION if max_tokens is None else max_tokens)
-        return estimate + max(0, math.ceil((guess - self.completion) / (1 + self._answers)))
+        guess = n * (INITIAL_COMPLETION_TOKENS if max_tokens is None else max_tokens)
+        return estimate + max(0, math.ceil((guess - self.completion_tokens) / (1 + self._answers)))
 
     def learn(self, body_bytes: int, prompt_tokens: int | None, completion_tokens: int | None) -> None:
         """Learn from the `usage` of an answer with all its choices. None: the server did not report it.
@@ -63,12 +63,12 @@ class Estimator:
         if prompt_tokens and prompt_tokens > 0 and body_bytes > 0:
             self._prompts += 1
             weight = max(1 / self._prompts, _LEAST_WEIGHT)
-            self.ratio += (prompt_tokens / body_bytes - self.ratio) * weight
+            self.tokens_per_byte += (prompt_tokens / body_bytes - self.tokens_per_byte) * weight
         if completion_tokens is not None and completion_tokens >= 0:
             self._answers += 1
             weight = max(1 / self._answers, _LEAST_WEIGHT)
-            before = self.completion or 0.0
-            self.completion = before + (completion_tokens - before) * weight
+            before = self.completion_tokens or 0.0
+            self.completion_tokens = before + (completion_tokens - before) * weight
 
 
 def answer_limits(body: Mapping[str, Value]) -> tuple[int | None, int]:

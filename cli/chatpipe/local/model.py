@@ -20,7 +20,7 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.local.sample import fit
+from chatpipe.local.sample import sample_value
 
 MODEL = "echo"
 CREATED = 1_700_000_000  # 2023-11-14: any moment works if it never changes
@@ -316,7 +316,7 @@ def _cut_at_stop(text: str, stop: Value) -> str:
 def _formatted(response_format: Value, text: str) -> str:
     match response_format:
         case {"type": "json_schema", "json_schema": {"schema": schema}}:
-            return values.dumps(fit(schema, text)).decode()
+            return values.dumps(sample_value(schema, text)).decode()
         case {"type": "json_object" | "json_schema"}:
             return values.dumps({"echo": text}).decode()
     return text
@@ -338,7 +338,9 @@ def _call(body: _Object, text: str) -> _ToolCall | None:
         if name is None or definition.get("name") == name:
             payload = text
             if kind != "custom":
-                payload = values.dumps(fit(definition.get("parameters", {"type": "object"}), text)).decode()
+                payload = values.dumps(
+                    sample_value(definition.get("parameters", {"type": "object"}), text)
+                ).decode()
             return _ToolCall(str(kind), str(definition.get("name")), payload)
     raise _BadRequest(
         f"Invalid value for '{param}': '{name}' is not among the tools.", param, "invalid_value"

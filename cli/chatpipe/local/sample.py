@@ -56,7 +56,7 @@ class _NoFit(Exception):
     """No value fits on this path; another branch may have one."""
 
 
-def fit(schema: Value, text: str = "") -> Value:
+def sample_value(schema: Value, text: str = "") -> Value:
     """A value that fits schema, or None if none is found. Never raises.
 
     text is the value of unconstrained strings.

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 
-class Checking(NamedTuple):
+class CheckOptions(NamedTuple):
     """strict: warnings and unknown fields are errors. off: send as it is."""
 
     strict: bool

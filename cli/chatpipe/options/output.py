@@ -7,12 +7,12 @@ REASONING = ("drop", "stderr", "only")
 ERROR_FORMATS = ("text", "json")
 # Formats of a run: its result lines, or one part of each answer.
 RESULTS = "results"
-RUN_SHAPES = (RESULTS, "json", "string", "message", "tool-calls", "text", "usage", "requests")
+RUN_FORMATS = (RESULTS, "json", "string", "message", "tool-calls", "text", "usage", "requests")
 # Formats of `map`.
-ROW_SHAPES = ("rows", "requests")
+MAP_FORMATS = ("rows", "requests")
 # Formats of `build` and of `check`.
-REQUEST_SHAPES = ("body", "batch", "curl")
-PROBLEM_SHAPES = ("text", "problems")
+REQUEST_FORMATS = ("body", "batch", "curl")
+PROBLEM_FORMATS = ("text", "problems")
 # Outcomes of an answer that the user may accept as good.
 ALLOWABLE = frozenset({"truncated", "refused", "empty", "mismatch", "tool-calls"})
 # The same for a run, in which a line may also have no answer.
@@ -40,7 +40,7 @@ FORMATS: Mapping[str, Format] = {
 }
 
 
-class Printing(NamedTuple):
+class FormatOptions(NamedTuple):
     """Format options: the parts of an answer to write, and the outcomes to accept as good.
 
     named: the user chose the format. Otherwise the request may choose it (formats.settle).
@@ -52,10 +52,10 @@ class Printing(NamedTuple):
     null: bool = False
     escape: bool = True
     allow: frozenset[str] = frozenset()
-    named: bool = True
+    is_format_given: bool = True
 
 
-class Target(NamedTuple):
+class OutputOptions(NamedTuple):
     """The output options as typed."""
 
     path: str | None = None
@@ -69,7 +69,7 @@ class Target(NamedTuple):
         return self.path not in (None, "-")
 
 
-class Telling(NamedTuple):
+class ConsoleOptions(NamedTuple):
     """Console options, which every command has."""
 
     quiet: bool = False

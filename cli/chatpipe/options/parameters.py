@@ -11,14 +11,14 @@ from enum import Enum, auto
 from typing import Any, NamedTuple
 
 
-class Kind(Enum):
+class ParameterKind(Enum):
     """The conversion of an option's text to a JSON value."""
 
     TEXT = auto()
     INTEGER = auto()
     NUMBER = auto()
-    SWITCH = auto()  # --x / --no-x
-    MARK = auto()  # --x: an empty object, whose presence turns something on
+    BOOLEAN = auto()  # --x / --no-x
+    EMPTY_OBJECT = auto()  # --x: an empty object, whose presence turns something on
     TEXTS = auto()  # repeatable
     ONE_OR_MORE = auto()  # repeatable; a single value is sent bare, not in an array
     NUMBERS_BY_KEY = auto()  # repeatable KEY=NUMBER
@@ -32,7 +32,7 @@ class Kind(Enum):
 
 
 # Options of these kinds name files; the content becomes the value.
-FILE_KINDS = (Kind.TOOL_FILES, Kind.FUNCTION_FILES, Kind.TEXT_FILE)
+FILE_KINDS = (ParameterKind.TOOL_FILES, ParameterKind.FUNCTION_FILES, ParameterKind.TEXT_FILE)
 
 
 class Parameter(NamedTuple):
@@ -44,11 +44,11 @@ class Parameter(NamedTuple):
 
     option: str
     path: tuple[str, ...]
-    kind: Kind
+    kind: ParameterKind
     help: str
     words: tuple[str, ...] = ()
     metavar: str | None = None
-    letter: str | None = None
+    short_option: str | None = None
 
     @property
     def name(self) -> str:
@@ -61,14 +61,14 @@ class Edit(NamedTuple):
 
     path: tuple[str | int, ...]
     value: Any
-    remove: bool
+    is_removal: bool
     text: str
 
 
 class Parameters(NamedTuple):
     """The parameters of a request: (parameter, command-line value) pairs, then edits in the order typed."""
 
-    given: tuple[tuple[Parameter, Any], ...] = ()
+    values: tuple[tuple[Parameter, Any], ...] = ()
     edits: tuple[Edit, ...] = ()
 
 
@@ -76,74 +76,98 @@ _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _LEVELS = ("low", "medium", "high")
 
 
-def _field(option: str, kind: Kind, text: str, *words: str, metavar: str | None = None) -> Parameter:
+def _field(option: str, kind: ParameterKind, text: str, *words: str, metavar: str | None = None) -> Parameter:
     """A parameter whose option is the name of its top-level field with dashes."""
     return Parameter(option, (option.replace("-", "_"),), kind, text, words, metavar)
 
 
 TABLE: tuple[Parameter, ...] = (
-    Parameter("model", ("model",), Kind.TEXT, "Model to ask, e.g. gpt-4o-mini", (), "MODEL", "m"),
-    _field("temperature", Kind.NUMBER, "Sampling temperature, 0 to 2"),
-    _field("top-p", Kind.NUMBER, "Nucleus sampling: share of the probability mass, 0 to 1"),
-    Parameter("n", ("n",), Kind.INTEGER, "Number of choices, 1 to 128; each is billed", (), "N", "n"),
-    _field("max-completion-tokens", Kind.INTEGER, "Limit of the answer in tokens, reasoning included"),
-    _field("max-tokens", Kind.INTEGER, "The older limit, which many servers know alone"),
-    _field("stop", Kind.ONE_OR_MORE, "End the answer before this text; up to 4", metavar="TEXT"),
-    _field("seed", Kind.INTEGER, "Ask for the same sample each time, as far as the server can"),
-    _field("frequency-penalty", Kind.NUMBER, "Against repeating a token by its count, -2 to 2"),
-    _field("presence-penalty", Kind.NUMBER, "Against repeating a token at all, -2 to 2"),
-    _field("logit-bias", Kind.NUMBERS_BY_KEY, "Bias of a token id, -100 to 100", metavar="TOKEN=BIAS"),
-    _field("logprobs", Kind.SWITCH, "Return the log probability of each token"),
-    _field("top-logprobs", Kind.INTEGER, "Return that many alternatives a token, 0 to 20; needs --logprobs"),
+    Parameter("model", ("model",), ParameterKind.TEXT, "Model to ask, e.g. gpt-4o-mini", (), "MODEL", "m"),
+    _field("temperature", ParameterKind.NUMBER, "Sampling temperature, 0 to 2"),
+    _field("top-p", ParameterKind.NUMBER, "Nucleus sampling: share of the probability mass, 0 to 1"),
+    Parameter(
+        "n", ("n",), ParameterKind.INTEGER, "Number of choices, 1 to 128; each is billed", (), "N", "n"
+    ),
+    _field(
+        "max-completion-tokens", ParameterKind.INTEGER, "Limit of the answer in tokens, reasoning included"
+    ),
+    _field("max-tokens", ParameterKind.INTEGER, "The older limit, which many servers know alone"),
+    _field("stop", ParameterKind.ONE_OR_MORE, "End the answer before this text; up to 4", metavar="TEXT"),
+    _field("seed", ParameterKind.INTEGER, "Ask for the same sample each time, as far as the server can"),
+    _field("frequency-penalty", ParameterKind.NUMBER, "Against repeating a token by its count, -2 to 2"),
+    _field("presence-penalty", ParameterKind.NUMBER, "Against repeating a token at all, -2 to 2"),
+    _field(
+        "logit-bias", ParameterKind.NUMBERS_BY_KEY, "Bias of a token id, -100 to 100", metavar="TOKEN=BIAS"
+    ),
+    _field("logprobs", ParameterKind.BOOLEAN, "Return the log probability of each token"),
+    _field(
+        "top-logprobs",
+        ParameterKind.INTEGER,
+        "Return that many alternatives a token, 0 to 20; needs --logprobs",
+    ),
     Parameter(
         "response-format",
         ("response_format",),
-        Kind.TYPE,
+        ParameterKind.TYPE,
         "Form of the answer: text or json_object",
         ("text", "json_object"),
         "TYPE",
     ),
-    Parameter("tool", ("tools",), Kind.TOOL_FILES, "Tool, function or array of them, as JSON", (), "FILE"),
+    Parameter(
+        "tool", ("tools",), ParameterKind.TOOL_FILES, "Tool, function or array of them, as JSON", (), "FILE"
+    ),
     Parameter(
         "tool-choice",
         ("tool_choice",),
-        Kind.CHOICE_OF_TOOL,
+        ParameterKind.CHOICE_OF_TOOL,
         "Tool to call: auto, none, required, a name, or JSON",
         ("auto", "none", "required"),
         "CHOICE",
     ),
-    _field("parallel-tool-calls", Kind.SWITCH, "Allow several tool calls in one answer"),
-    _field("stream", Kind.SWITCH, "Ask for the answer piece by piece, or whole"),
+    _field("parallel-tool-calls", ParameterKind.BOOLEAN, "Allow several tool calls in one answer"),
+    _field("stream", ParameterKind.BOOLEAN, "Ask for the answer piece by piece, or whole"),
     Parameter(
         "include-usage",
         ("stream_options", "include_usage"),
-        Kind.SWITCH,
+        ParameterKind.BOOLEAN,
         "Ask for usage at the end of a stream",
     ),
     Parameter(
         "include-obfuscation",
         ("stream_options", "include_obfuscation"),
-        Kind.SWITCH,
+        ParameterKind.BOOLEAN,
         "Padding in stream chunks against traffic analysis",
     ),
     _field(
         "service-tier",
-        Kind.TEXT,
+        ParameterKind.TEXT,
         "Tier to be served in: auto, default, flex, scale, priority or fast",
         *("auto", "default", "flex", "scale", "priority", "fast"),
         metavar="TIER",
     ),
-    _field("store", Kind.SWITCH, "Let the provider keep the completion"),
-    _field("metadata", Kind.TEXTS_BY_KEY, "Tag of the stored completion; up to 16", metavar="KEY=VALUE"),
-    Parameter(
-        "user-id", ("user",), Kind.TEXT, "The API's 'user' (deprecated there for the next two)", (), "ID"
+    _field("store", ParameterKind.BOOLEAN, "Let the provider keep the completion"),
+    _field(
+        "metadata", ParameterKind.TEXTS_BY_KEY, "Tag of the stored completion; up to 16", metavar="KEY=VALUE"
     ),
-    _field("safety-identifier", Kind.TEXT, "Hashed id of the end user, up to 64 characters", metavar="ID"),
-    _field("prompt-cache-key", Kind.TEXT, "Key under which like prompts are cached", metavar="KEY"),
+    Parameter(
+        "user-id",
+        ("user",),
+        ParameterKind.TEXT,
+        "The API's 'user' (deprecated there for the next two)",
+        (),
+        "ID",
+    ),
+    _field(
+        "safety-identifier",
+        ParameterKind.TEXT,
+        "Hashed id of the end user, up to 64 characters",
+        metavar="ID",
+    ),
+    _field("prompt-cache-key", ParameterKind.TEXT, "Key under which like prompts are cached", metavar="KEY"),
     Parameter(
         "prompt-cache-mode",
         ("prompt_cache_options", "mode"),
-        Kind.TEXT,
+        ParameterKind.TEXT,
         "Breakpoints of the prompt cache: implicit or explicit",
         ("implicit", "explicit"),
         "MODE",
@@ -151,34 +175,41 @@ TABLE: tuple[Parameter, ...] = (
     Parameter(
         "prompt-cache-ttl",
         ("prompt_cache_options", "ttl"),
-        Kind.TEXT,
+        ParameterKind.TEXT,
         "Least life of a cached prompt",
         ("30m",),
         "TTL",
     ),
     _field(
         "prompt-cache-retention",
-        Kind.TEXT,
+        ParameterKind.TEXT,
         "Cache in_memory or for 24h (deprecated for --prompt-cache-ttl)",
         *("in_memory", "24h"),
         metavar="POLICY",
     ),
     _field(
         "reasoning-effort",
-        Kind.TEXT,
+        ParameterKind.TEXT,
         "Effort to reason with: none, minimal, low, medium, high, xhigh or max",
         *_EFFORTS,
         metavar="EFFORT",
     ),
-    _field("verbosity", Kind.TEXT, "How much to say: low, medium or high", *_LEVELS, metavar="LEVEL"),
-    Parameter(
-        "modality", ("modalities",), Kind.TEXTS, "Kind of output: text, audio", ("text", "audio"), "KIND"
+    _field(
+        "verbosity", ParameterKind.TEXT, "How much to say: low, medium or high", *_LEVELS, metavar="LEVEL"
     ),
-    Parameter("audio-voice", ("audio", "voice"), Kind.TEXT, "Voice of an audio answer", (), "VOICE"),
+    Parameter(
+        "modality",
+        ("modalities",),
+        ParameterKind.TEXTS,
+        "Kind of output: text, audio",
+        ("text", "audio"),
+        "KIND",
+    ),
+    Parameter("audio-voice", ("audio", "voice"), ParameterKind.TEXT, "Voice of an audio answer", (), "VOICE"),
     Parameter(
         "audio-format",
         ("audio", "format"),
-        Kind.TEXT,
+        ParameterKind.TEXT,
         "Format of an audio answer: wav, aac, mp3, flac, opus or pcm16",
         ("wav", "aac", "mp3", "flac", "opus", "pcm16"),
         "FORMAT",
@@ -186,18 +217,23 @@ TABLE: tuple[Parameter, ...] = (
     Parameter(
         "prediction-file",
         ("prediction",),
-        Kind.TEXT_FILE,
+        ParameterKind.TEXT_FILE,
         "Text that much of the answer will repeat",
         (),
         "FILE",
     ),
     Parameter(
-        "moderation-model", ("moderation", "model"), Kind.TEXT, "Moderate with this model", (), "MODEL"
+        "moderation-model",
+        ("moderation", "model"),
+        ParameterKind.TEXT,
+        "Moderate with this model",
+        (),
+        "MODEL",
     ),
     Parameter(
         "moderation-input",
         ("moderation", "policy", "input", "mode"),
-        Kind.TEXT,
+        ParameterKind.TEXT,
         "Moderation of what is sent: score or block",
         ("score", "block"),
         "MODE",
@@ -205,16 +241,18 @@ TABLE: tuple[Parameter, ...] = (
     Parameter(
         "moderation-output",
         ("moderation", "policy", "output", "mode"),
-        Kind.TEXT,
+        ParameterKind.TEXT,
         "Moderation of what is answered: score or block",
         ("score", "block"),
         "MODE",
     ),
-    Parameter("web-search", ("web_search_options",), Kind.MARK, "Let the model search the web"),
+    Parameter(
+        "web-search", ("web_search_options",), ParameterKind.EMPTY_OBJECT, "Let the model search the web"
+    ),
     Parameter(
         "web-search-context-size",
         ("web_search_options", "search_context_size"),
-        Kind.TEXT,
+        ParameterKind.TEXT,
         "How much of the web is read: low, medium or high",
         _LEVELS,
         "SIZE",
@@ -222,7 +260,7 @@ TABLE: tuple[Parameter, ...] = (
     Parameter(
         "web-search-country",
         ("web_search_options", "user_location", "approximate", "country"),
-        Kind.TEXT,
+        ParameterKind.TEXT,
         "Where to search from: two letters, e.g. SE",
         (),
         "CODE",
@@ -230,7 +268,7 @@ TABLE: tuple[Parameter, ...] = (
     Parameter(
         "web-search-region",
         ("web_search_options", "user_location", "approximate", "region"),
-        Kind.TEXT,
+        ParameterKind.TEXT,
         "Where to search from: region",
         (),
         "REGION",
@@ -238,7 +276,7 @@ TABLE: tuple[Parameter, ...] = (
     Parameter(
         "web-search-city",
         ("web_search_options", "user_location", "approximate", "city"),
-        Kind.TEXT,
+        ParameterKind.TEXT,
         "Where to search from: city",
         (),
         "CITY",
@@ -246,16 +284,16 @@ TABLE: tuple[Parameter, ...] = (
     Parameter(
         "web-search-timezone",
         ("web_search_options", "user_location", "approximate", "timezone"),
-        Kind.TEXT,
+        ParameterKind.TEXT,
         "Where to search from: time zone, e.g. Europe/Stockholm",
         (),
         "ZONE",
     ),
-    Parameter("function", ("functions",), Kind.FUNCTION_FILES, "The API's older --tool", (), "FILE"),
+    Parameter("function", ("functions",), ParameterKind.FUNCTION_FILES, "The API's older --tool", (), "FILE"),
     Parameter(
         "function-call",
         ("function_call",),
-        Kind.CHOICE_OF_FUNCTION,
+        ParameterKind.CHOICE_OF_FUNCTION,
         "The API's older --tool-choice: auto, none or a name",
         ("auto", "none"),
         "CHOICE",

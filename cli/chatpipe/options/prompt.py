@@ -16,7 +16,7 @@ class Attachment(NamedTuple):
     option: str
 
 
-class Typed(NamedTuple):
+class RoleOption(NamedTuple):
     """One role option as typed. value is the text, or the name of the file that holds it."""
 
     option: str
@@ -26,13 +26,13 @@ class Typed(NamedTuple):
     tool_call_id: str | None = None
 
 
-class Prompt(NamedTuple):
+class PromptOptions(NamedTuple):
     """The conversation as given on the command line, before any file is read."""
 
     words: tuple[str, ...] = ()
     request: str | None = None
     messages: str | None = None
-    typed: tuple[Typed, ...] = ()
+    role_options: tuple[RoleOption, ...] = ()
     attachments: tuple[Attachment, ...] = ()
     image_detail: str | None = None
     read_stdin: bool = True

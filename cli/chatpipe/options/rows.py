@@ -8,7 +8,7 @@ from typing import NamedTuple
 ROW_FORMATS = ("jsonl", "csv", "tsv")
 
 
-class Carrying(NamedTuple):
+class RowOptions(NamedTuple):
     """Rows of `map`: how they come and go, and what is put beside them.
 
     source and target are names of ROW_FORMATS; columns those of --fields.

@@ -15,7 +15,7 @@ class Jobs(NamedTuple):
     auto: bool = False
 
 
-class Halt(NamedTuple):
+class HaltRule(NamedTuple):
     """`--halt WHEN,fail=N` or `fail=N%`: now lets go of what is in flight, soon waits for it."""
 
     now: bool
@@ -23,7 +23,7 @@ class Halt(NamedTuple):
     percent: float | None = None
 
 
-class Feeding(NamedTuple):
+class InputOptions(NamedTuple):
     """Which lines are taken, and how they are read."""
 
     plain: bool = False
@@ -33,7 +33,7 @@ class Feeding(NamedTuple):
     dedupe: bool = False
 
 
-class Resuming(NamedTuple):
+class ResumeOptions(NamedTuple):
     """Where answers may be that were paid for already."""
 
     journal: str | None = None
@@ -46,7 +46,7 @@ class Resuming(NamedTuple):
     no_send: bool = False
 
 
-class Pacing(NamedTuple):
+class RunLimits(NamedTuple):
     """How fast, and when to stop."""
 
     jobs: Jobs = Jobs()
@@ -56,13 +56,13 @@ class Pacing(NamedTuple):
     pace_jobs: int | None = None
     max_pause_s: float = 600.0
     grace_s: float = 20.0
-    halt: Halt | None = None
+    halt: HaltRule | None = None
     max_total_tokens: int | None = None
     max_cost: float | None = None
     prices: str | None = None
 
 
-class Showing(NamedTuple):
+class ReportOptions(NamedTuple):
     """What is told of a run, and where."""
 
     keep_order: bool = False
@@ -73,7 +73,7 @@ class Showing(NamedTuple):
     dry_run: bool = False
 
 
-class Sharing(NamedTuple):
+class SharedLimits(NamedTuple):
     """`--pace-file` and what holds in it: requests and tokens a minute, and the number in flight."""
 
     rpm: float | None = None

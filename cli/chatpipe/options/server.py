@@ -28,7 +28,7 @@ class KeySource(NamedTuple):
     descriptor: int | None = None
 
 
-class Limits(NamedTuple):
+class TimeLimits(NamedTuple):
     """Time limits in seconds: to connect, between two reads or writes, and for the whole exchange."""
 
     connect_s: float = 10.0
@@ -36,7 +36,7 @@ class Limits(NamedTuple):
     deadline_s: float | None = None
 
 
-class Connection(NamedTuple):
+class ServerOptions(NamedTuple):
     """The connection options as given on the command line. None or empty means not given."""
 
     profile: str | None = None
@@ -50,7 +50,7 @@ class Connection(NamedTuple):
     client_cert: str | None = None
     client_key: str | None = None
     insecure: bool = False
-    limits: Limits = Limits()
+    limits: TimeLimits = TimeLimits()
 
     @property
     def files(self) -> list[str]:
@@ -59,8 +59,8 @@ class Connection(NamedTuple):
         return [name for name in named if name]
 
 
-class Policy(NamedTuple):
+class RetryPolicy(NamedTuple):
     """Retry limits. retries excludes the first attempt. A server may request at most longest_wait_s."""
 
     retries: int = 4
-    longest_wait_s: float = 120.0
+    max_delay_s: float = 120.0

@@ -6,11 +6,11 @@ The module is light because `--help` imports it, too.
 from typing import NamedTuple
 
 # The names that the API accepts for a schema, by its published description of 2026-08-21.
-LONGEST_NAME = 64
-NAME_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+MAX_NAME_LENGTH = 64
+NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 
 
-class Structure(NamedTuple):
+class SchemaOptions(NamedTuple):
     """`--schema` and its companions.
 
     file is the value of --schema, `-` for stdin. text is the value of --schema-json. strict asks the

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 
-class Tooling(NamedTuple):
+class ToolOptions(NamedTuple):
     """The tool options. commands are (NAME, COMMAND) as typed, in that order; split() parses a COMMAND."""
 
     commands: tuple[tuple[str, str], ...] = ()
@@ -11,7 +11,7 @@ class Tooling(NamedTuple):
     max_turns: int = 8
 
 
-def split(command: str) -> list[str]:
+def split_command(command: str) -> list[str]:
     """Split a command into words by a shell's quoting rules, and by none of its other rules.
 
     A word that begins with `#` is a word, not a comment. Raises ValueError for an unclosed quote.

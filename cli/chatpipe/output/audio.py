@@ -16,7 +16,7 @@ from chatpipe.response.completion import audio_of, choices, content_of, messages
 from chatpipe.system.descriptor import Sink
 
 
-class Decoder:
+class Base64Decoder:
     """Base64 cut anywhere -> bytes, as early as they are known. Padding may occur inside.
 
     feed() and end() raise ValueError for text that is not base64, also for text that is cut short.
@@ -39,7 +39,7 @@ class Decoder:
         return b""
 
 
-class Audio:
+class AudioWriter:
     """A writer that decodes the deltas of choice 0 as they come, or the message of the first choice.
 
     If there is no audio, the text sent instead goes to aside: it was paid for, and may give the reason.
@@ -86,7 +86,7 @@ class Audio:
             self.aside(text if text.endswith("\n") else text + "\n")
 
     def _reset(self) -> None:
-        self.decoder = Decoder()
+        self.decoder = Base64Decoder()
         self.streamed = False  # some of the audio came in a delta
         self.fault: ValueError | None = None
 

@@ -10,7 +10,7 @@ from math import ceil
 from chatpipe.errors import UsageFault
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.options.server import Connection, KeySource, Limits
+from chatpipe.options.server import KeySource, ServerOptions, TimeLimits
 from chatpipe.server import endpoints, redact
 from chatpipe.server.endpoints import Endpoint
 
@@ -19,12 +19,12 @@ _END = "END_OF_REQUEST"
 _END_OF_KEY = "END_OF_KEY"
 
 
-def written(
+def format_request(
     format: str,
     body: Mapping[str, Value],
     custom_id: str,
     endpoint: Endpoint,
-    connection: Connection,
+    connection: ServerOptions,
     environ: Mapping[str, str],
 ) -> bytes:
     """The request in one of options.REQUEST_SHAPES, with a final newline. It never contains a key.
@@ -40,7 +40,7 @@ def written(
 
 
 def _curl(
-    body: bytes, endpoint: Endpoint, connection: Connection, environ: Mapping[str, str], *, streamed: bool
+    body: bytes, endpoint: Endpoint, connection: ServerOptions, environ: Mapping[str, str], *, streamed: bool
 ) -> bytes:
     """The curl command, for a POSIX shell. That shell reads the key from the same source as we do.
 
@@ -51,11 +51,11 @@ def _curl(
     command = ["curl -sS --fail-with-body" + (" -N" if streamed else ""), shlex.quote(endpoint.url)]
     from chatpipe.server import proxies  # it loads httpx, which the other formats do not need
 
-    proxy = proxies.proxy_of(endpoint.url, connection, environ)
+    proxy = proxies.proxy_on_the_way(endpoint.url, connection, environ)
     data_option, key_lines = "--data-binary @-", ""
     bearer = _bearer(endpoint, connection.key, environ)
     # The one header added to the endpoint's own is the key, here the shell words that read it.
-    headers = endpoints.authorized(endpoint, bearer, allow_http=connection.allow_http, proxy=proxy)
+    headers = endpoints.add_key(endpoint, bearer, allow_http=connection.allow_http, proxy=proxy)
     if len(headers) > len(endpoint.headers):
         fd = 8 if connection.key.descriptor == 9 else 9
         command.append(f"-H @/dev/fd/{fd}")
@@ -70,7 +70,7 @@ def _curl(
     return text.encode() + body + f"\n{_END}\n".encode()
 
 
-def _connection_options(connection: Connection) -> Iterator[tuple[str, ...]]:
+def _connection_options(connection: ServerOptions) -> Iterator[tuple[str, ...]]:
     """The options of curl that match our connection options and time-outs, if these were given.
 
     An empty proxy means no proxy to curl, too. For `--timeout` curl accepts whole seconds only.
@@ -86,7 +86,7 @@ def _connection_options(connection: Connection) -> Iterator[tuple[str, ...]]:
         yield "--key", connection.client_key
     if connection.insecure:
         yield ("--insecure",)
-    limits, defaults = connection.limits, Limits()
+    limits, defaults = connection.limits, TimeLimits()
     if limits.connect_s != defaults.connect_s:
         yield "--connect-timeout", _seconds(limits.connect_s)
     if limits.between_bytes_s != defaults.between_bytes_s:

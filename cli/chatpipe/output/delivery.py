@@ -7,17 +7,17 @@ from typing import Protocol
 
 from chatpipe.errors import BrokenAnswer, ChatpipeError
 from chatpipe.inputs.values import Value
-from chatpipe.options.output import Printing
-from chatpipe.output.formats import writer
+from chatpipe.options.output import FormatOptions
+from chatpipe.output.formats import create_writer
 from chatpipe.output.records import call_lines, usage_line
-from chatpipe.output.target import Opened, kept
+from chatpipe.output.target import OpenOutput, with_part
 from chatpipe.response import judge
 from chatpipe.response.completion import choices
 from chatpipe.system import console
-from chatpipe.system.console import Notices
+from chatpipe.system.console import Console
 from chatpipe.wire.answer import Answer
 
-Fits = Callable[[Value], object | None]
+ContentCheck = Callable[[Value], object | None]
 # Formats that omit tool calls.
 _FINAL = ("text", "audio")
 # Formats that pass on whatever the server sent.
@@ -26,7 +26,7 @@ _ENTIRE = ("json", "chunks", "sse")
 _SHOWN_BYTES = 4096
 
 
-class Out(Protocol):
+class AnswerOutput(Protocol):
     """The output of one answer.
 
     started: some bytes have been written, to their destination or to a temporary file. is_kept: what
@@ -42,19 +42,21 @@ class Out(Protocol):
 
     def write(self, data: bytes) -> None: ...
 
-    def keep_unreadable(self, data: bytes) -> bool: ...
+    def keep_reply(self, data: bytes) -> bool: ...
 
 
 class Delivery:
     """A receiver that writes one answer in the format asked for. finish() returns its fault."""
 
-    def __init__(self, out: Out, options: Printing, told: Notices, fits: Fits | None = None) -> None:
+    def __init__(
+        self, out: AnswerOutput, options: FormatOptions, console: Console, fits: ContentCheck | None = None
+    ) -> None:
         """Write to out. fits checks a content against the form asked for; it returns a violation or None."""
         self._out = out
         self._options = options
-        self._told = told
+        self._console = console
         self._fits = fits
-        self._writer = writer(options, out, told.aside)
+        self._writer = create_writer(options, out, console.server_text)
 
     @property
     def started(self) -> bool:
@@ -82,7 +84,7 @@ class Delivery:
             self._emit_calls(answer.completion, is_result=False)
             return fault
         if self._options.format == "logprobs" and not self._out.started:
-            self._told.note("no log probabilities in the answer: ask with --logprobs")
+            self._console.note("no log probabilities in the answer: ask with --logprobs")
         verdict = self.verdict(answer)
         self._emit_calls(answer.completion, is_result=verdict is None)
         if verdict is None:
@@ -98,12 +100,14 @@ class Delivery:
         verdict = judge.verdict(
             answer.completion,
             allow=self._options.allow,
-            text_format=self._options.format in _FINAL or answer.is_exhausted,
+            text_format=self._options.format in _FINAL or answer.turns_exhausted,
             fits=self._fits,
         )
         if verdict is None and self._options.format == "audio":
-            return judge.without_audio(answer.completion, allow=self._options.allow)
-        return judge.exhausted(verdict, len(answer.earlier) + 1) if answer.is_exhausted else verdict
+            return judge.audio_verdict(answer.completion, allow=self._options.allow)
+        return (
+            judge.turns_verdict(verdict, len(answer.earlier_usage) + 1) if answer.turns_exhausted else verdict
+        )
 
     def _end(self, completion: dict[str, Value], body: bytes | None) -> BrokenAnswer | None:
         """Write the end. If the format cannot read an answer in one piece, keep its bytes as received."""
@@ -125,32 +129,32 @@ class Delivery:
         if self._options.format == "text" and self._out.is_kept and not is_result:
             self._out.write(lines)
         elif lines:
-            self._told.aside(lines.decode())
+            self._console.server_text(lines.decode())
 
     def _with_body(self, fault: ChatpipeError, body: bytes | None) -> ChatpipeError:
         """The fault, after the reply's body was kept in the file, printed, or reported as large."""
-        if not body or self._out.keep_unreadable(body):
+        if not body or self._out.keep_reply(body):
             return fault
         fault.body = body  # an error in JSON holds it
-        if self._told.telling.error_format == "json":
+        if self._console.options.error_format == "json":
             return fault
         if len(body) > _SHOWN_BYTES:
             fix = f"--output FILE keeps the {len(body)} bytes that came"
             fault.fix = fix + (f", {fault.fix}" if fault.fix else "")
         else:
             text = body.decode("utf-8", "backslashreplace")
-            self._told.aside(text if text.endswith("\n") else text + "\n")
+            self._console.server_text(text if text.endswith("\n") else text + "\n")
         return fault
 
 
 def _with_total_usage(answer: Answer) -> dict[str, Value]:
     """The completion with the usage of all turns: each of them was paid for."""
     completion = answer.completion or {}
-    if not answer.earlier:
+    if not answer.earlier_usage:
         return completion
     from chatpipe.conversation.loop import total_usage
 
-    return {**completion, "usage": total_usage(completion.get("usage"), answer.earlier)}
+    return {**completion, "usage": total_usage(completion.get("usage"), answer.earlier_usage)}
 
 
 class AnswerFault(ChatpipeError):
@@ -161,9 +165,9 @@ class AnswerFault(ChatpipeError):
         super().__init__(verdict.what, fix=verdict.fix)
 
 
-def conclude(out: Opened, fault: ChatpipeError | None) -> int:
+def finish_output(out: OpenOutput, fault: ChatpipeError | None) -> int:
     """Replace the output if there is no fault. Otherwise keep a partial file and raise the fault."""
     if fault is not None:
-        raise kept(out, fault)
+        raise with_part(out, fault)
     out.replace()
     return 0

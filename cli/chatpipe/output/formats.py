@@ -12,16 +12,22 @@ from typing import Protocol
 
 from chatpipe.errors import UsageFault
 from chatpipe.inputs.values import Value
-from chatpipe.options.output import FORMATS, Printing, Target
-from chatpipe.output.audio import Audio
-from chatpipe.output.logprobs import Logprobs
-from chatpipe.output.raw import Chunks, EventStream
-from chatpipe.output.records import Completion, Message, String, ToolCalls, Usage
-from chatpipe.output.text import Text
+from chatpipe.options.output import FORMATS, FormatOptions, OutputOptions
+from chatpipe.output.audio import AudioWriter
+from chatpipe.output.logprobs import LogprobsWriter
+from chatpipe.output.raw import ChunksWriter, EventStreamWriter
+from chatpipe.output.records import (
+    CompletionWriter,
+    MessageWriter,
+    StringWriter,
+    ToolCallsWriter,
+    UsageWriter,
+)
+from chatpipe.output.text import TextWriter
 from chatpipe.system.descriptor import Sink, is_terminal
 
 
-class Writer(Protocol):
+class FormatWriter(Protocol):
     """The interface of an output format. For a streamed answer, chunk() gets each piece before end()."""
 
     def raw(self, data: bytes) -> None:
@@ -34,32 +40,39 @@ class Writer(Protocol):
         """Take the whole answer. body is its bytes if it came in one piece, None if it was streamed."""
 
 
-WRITERS: Mapping[str, Callable[[Sink, Printing, Callable[[str], None]], Writer]] = {
-    "text": lambda out, options, aside: Text(out, options.null, options.reasoning, aside),
-    "string": lambda out, options, aside: String(out, options.reasoning == "only"),
-    "json": lambda out, options, aside: Completion(out),
-    "chunks": lambda out, options, aside: Chunks(out),
-    "sse": lambda out, options, aside: EventStream(out),
-    "message": lambda out, options, aside: Message(out),
-    "tool-calls": lambda out, options, aside: ToolCalls(out),
-    "logprobs": lambda out, options, aside: Logprobs(out),
-    "usage": lambda out, options, aside: Usage(out),
-    "audio": lambda out, options, aside: Audio(out, aside),
+WRITERS: Mapping[str, Callable[[Sink, FormatOptions, Callable[[str], None]], FormatWriter]] = {
+    "text": lambda out, options, aside: TextWriter(out, options.null, options.reasoning, aside),
+    "string": lambda out, options, aside: StringWriter(out, options.reasoning == "only"),
+    "json": lambda out, options, aside: CompletionWriter(out),
+    "chunks": lambda out, options, aside: ChunksWriter(out),
+    "sse": lambda out, options, aside: EventStreamWriter(out),
+    "message": lambda out, options, aside: MessageWriter(out),
+    "tool-calls": lambda out, options, aside: ToolCallsWriter(out),
+    "logprobs": lambda out, options, aside: LogprobsWriter(out),
+    "usage": lambda out, options, aside: UsageWriter(out),
+    "audio": lambda out, options, aside: AudioWriter(out, aside),
 }
 
 
-def writer(options: Printing, out: Sink, aside: Callable[[str], None]) -> Writer:
+def create_writer(options: FormatOptions, out: Sink, aside: Callable[[str], None]) -> FormatWriter:
     """Create the writer of the format asked for. aside takes text for stderr, in pieces."""
     return WRITERS[options.format](out, options, aside)
 
 
-def settle(options: Printing, target: Target, body: Mapping[str, Value] | None = None) -> Printing:
+def choose_format(
+    options: FormatOptions, target: OutputOptions, body: Mapping[str, Value] | None = None
+) -> FormatOptions:
     """The format options to use once the request is known; body is None if there is no request.
 
     A spoken answer is written as audio if it goes to a file and no format was named. Audio is never
     escaped. It goes to a terminal only with `-o -`, as in curl. Raises UsageFault.
     """
-    if body is not None and _is_spoken(body) and target.is_file and not (options.named or options.null):
+    if (
+        body is not None
+        and _is_spoken(body)
+        and target.is_file
+        and not (options.is_format_given or options.null)
+    ):
         options = options._replace(format="audio")
     if options.format != "audio":
         return options
@@ -81,7 +94,7 @@ def _can_be_streamed(body: Mapping[str, Value]) -> bool:
     return not _is_spoken(body) or (isinstance(audio, dict) and audio.get("format") == "pcm16")
 
 
-def decide_stream(body: dict[str, Value], options: Printing, place: str = "--stream") -> None:
+def decide_stream(body: dict[str, Value], options: FormatOptions, place: str = "--stream") -> None:
     """Set the body's `stream` as the format requires, if neither an option nor the request has set it.
 
     The text of a spoken answer is streamed only if its audio can be. With `--usage`, a streamed request

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.output.records import Whole
-from chatpipe.response.completion import choices, in_order, items
+from chatpipe.output.records import RecordWriter
+from chatpipe.response.completion import as_list, choices, sorted_by_index
 
 
-class Logprobs(Whole):
+class LogprobsWriter(RecordWriter):
     """TSV: choice, position, token, logprob, then token and logprob of each alternative.
 
     Tokens are JSON strings, so a tab or a newline inside one cannot break a column. The tokens of a
@@ -18,17 +18,17 @@ class Logprobs(Whole):
     """
 
     def records(self, completion: Mapping[str, Value], body: bytes | None) -> Iterator[bytes]:
-        for number, choice in enumerate(in_order(choices(completion))):
+        for number, choice in enumerate(sorted_by_index(choices(completion))):
             logprobs = choice.get("logprobs") if isinstance(choice, dict) else None
             if isinstance(logprobs, dict):
-                tokens = [*items(logprobs.get("content")), *items(logprobs.get("refusal"))]
+                tokens = [*as_list(logprobs.get("content")), *as_list(logprobs.get("refusal"))]
                 for position, token in enumerate(tokens):
                     yield _row([choice.get("index", number), position], token)
 
 
 def _row(cells: list[Value], token: Value) -> bytes:
     """The row of one token and its alternatives; null for values that the server omitted."""
-    alternatives = items(token.get("top_logprobs")) if isinstance(token, dict) else []
+    alternatives = as_list(token.get("top_logprobs")) if isinstance(token, dict) else []
     for each in (token, *alternatives):
         known = each if isinstance(each, dict) else {}
         cells += [known.get("token"), known.get("logprob")]

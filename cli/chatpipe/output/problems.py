@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from chatpipe.inputs import values
-from chatpipe.schema.documents import Located
-from chatpipe.schema.refuse import described
+from chatpipe.schema.documents import LocatedProblem
+from chatpipe.schema.refuse import describe
 from chatpipe.system import escape
 
 
-def written(format: str, located: Located) -> bytes:
+def format_problem(format: str, located: LocatedProblem) -> bytes:
     """The line of one problem, with its newline."""
     problem = located.problem
     if format == "problems":
@@ -25,5 +25,7 @@ def written(format: str, located: Located) -> bytes:
         return values.dumps(record) + b"\n"
     place = f"{located.file}:{located.line}"
     severity = "warning" if problem.severity == "warning" else ""
-    parts = (place, severity, described(problem), problem.hint)
-    return escape.line(": ".join(part for part in parts if part)).encode("utf-8", "backslashreplace") + b"\n"
+    parts = (place, severity, describe(problem), problem.hint)
+    return (
+        escape.one_line(": ".join(part for part in parts if part)).encode("utf-8", "backslashreplace") + b"\n"
+    )

@@ -8,7 +8,7 @@ from chatpipe.inputs.values import Value, one_line
 from chatpipe.system.descriptor import Sink
 
 
-class Chunks:
+class ChunksWriter:
     """Every chunk exactly as received, one a line. An answer that was not streamed is a single line."""
 
     def __init__(self, out: Sink) -> None:
@@ -27,7 +27,7 @@ class Chunks:
             self.out.write(one_line(body) + b"\n")
 
 
-class EventStream:
+class EventStreamWriter:
     """The bytes of the event stream, unchanged. An answer that was not streamed becomes one event."""
 
     def __init__(self, out: Sink) -> None:

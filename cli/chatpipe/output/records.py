@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.response.completion import calls_of, content_of, messages, reasoning_of
+from chatpipe.response.completion import call_records, content_of, messages, reasoning_of
 from chatpipe.system.descriptor import Sink
 
 
-class Whole(ABC):
+class RecordWriter(ABC):
     """A format that writes nothing before the answer is complete."""
 
     def __init__(self, out: Sink) -> None:
@@ -31,21 +31,21 @@ class Whole(ABC):
         """The lines to write, without newlines."""
 
 
-class Completion(Whole):
+class CompletionWriter(RecordWriter):
     """The completion object: the server's own bytes, or the assembled stream."""
 
     def records(self, completion: Mapping[str, Value], body: bytes | None) -> Iterator[bytes]:
         yield values.dumps(completion) if body is None else values.one_line(body)
 
 
-class Message(Whole):
+class MessageWriter(RecordWriter):
     """Each choice's message, in a form that can be added to a conversation."""
 
     def records(self, completion: Mapping[str, Value], body: bytes | None) -> Iterator[bytes]:
         yield from (values.dumps(message) for message in messages(completion))
 
 
-class String(Whole):
+class StringWriter(RecordWriter):
     """Each choice's content as a JSON string; null if there is none."""
 
     def __init__(self, out: Sink, reasoning: bool) -> None:
@@ -57,7 +57,7 @@ class String(Whole):
             yield values.dumps(reasoning_of(message) if self.reasoning else content_of(message))
 
 
-class Usage(Whole):
+class UsageWriter(RecordWriter):
     """The token counts, with the model's name."""
 
     def records(self, completion: Mapping[str, Value], body: bytes | None) -> Iterator[bytes]:
@@ -73,7 +73,7 @@ def usage_line(completion: Mapping[str, Value]) -> bytes:
     )
 
 
-class ToolCalls(Whole):
+class ToolCallsWriter(RecordWriter):
     """One line a tool call, with everything that a script needs to run it."""
 
     def records(self, completion: Mapping[str, Value], body: bytes | None) -> Iterator[bytes]:
@@ -83,4 +83,4 @@ class ToolCalls(Whole):
 def call_lines(completion: Mapping[str, Value]) -> Iterator[bytes]:
     """The lines of ToolCalls, with newlines."""
     for message in messages(completion):
-        yield from (values.dumps(record) + b"\n" for record in calls_of(message))
+        yield from (values.dumps(record) + b"\n" for record in call_records(message))

@@ -9,12 +9,12 @@ from chatpipe.inputs import values
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.values import Value
 from chatpipe.output.delivery import Delivery
-from chatpipe.output.target import Opened
+from chatpipe.output.target import OpenOutput
 from chatpipe.response import chunks
 from chatpipe.response.assemble import Assembly
-from chatpipe.response.capture import Chunk, Done, Failed, Raw, Step, Whole
+from chatpipe.response.capture import CapturedAnswer, CapturedFailure, CaptureItem, Chunk, RawBytes, StreamEnd
 from chatpipe.response.completion import choices
-from chatpipe.system.console import Notices
+from chatpipe.system.console import Console
 from chatpipe.wire.answer import Answer
 
 # With several bad answers, the first of these statuses that occurs is the exit status.
@@ -29,13 +29,13 @@ _PRECEDENCE = (
 )
 
 
-class Failure(ChatpipeError):
+class NoAnswer(ChatpipeError):
     """A line of a run without an answer to show."""
 
     status = Status.SOME_FAILED
 
 
-class Show:
+class RecordingPlayer:
     """A player of recordings. begin creates the delivery of one answer; faults collects the bad ones."""
 
     def __init__(self, begin: Callable[[], Delivery]) -> None:
@@ -52,7 +52,7 @@ class Show:
         self.answers = 0
         self.faults: list[ChatpipeError] = []
 
-    def play(self, steps: Iterable[Step]) -> None:
+    def play(self, steps: Iterable[CaptureItem]) -> None:
         """Show a recording up to its end, or up to invalid data, which becomes the last fault."""
         try:
             for step in steps:
@@ -67,22 +67,22 @@ class Show:
         if self._delivery is not None:
             self._end(done=False)
 
-    def _handle(self, step: Step) -> None:
+    def _handle(self, step: CaptureItem) -> None:
         match step:
-            case Raw(data):
+            case RawBytes(data):
                 self._raw(data)
             case Chunk():
                 self._chunk(step)
-            case Done():
+            case StreamEnd():
                 if self._delivery is not None:
                     self._end(done=True)
-            case Whole(body, completion):
+            case CapturedAnswer(body, completion):
                 self.close()
                 self._finish(self._begin(), Answer(completion, body))
-            case Failed(place, what):
+            case CapturedFailure(place, what):
                 self.close()
                 self.answers += 1
-                self.faults.append(Failure(what, place=place))
+                self.faults.append(NoAnswer(what, place=place))
 
     def _raw(self, data: bytes) -> None:
         delivery = self._delivery or self._last
@@ -91,7 +91,7 @@ class Show:
         else:
             delivery.raw(data)
 
-    def conclude(self, out: Opened, told: Notices) -> int:
+    def conclude(self, out: OpenOutput, console: Console) -> int:
         """Replace the output if every answer was good. Otherwise keep FILE.part and report each fault."""
         if not self.answers and not self.faults:
             raise BadInput("there is no answer in the recording")
@@ -100,9 +100,9 @@ class Show:
             return Status.OK
         part = out.keep()
         for fault in self.faults:
-            told.error(fault)
+            console.error(fault)
         if part is not None:
-            told.note(f"what could be shown is in '{part}'")
+            console.note(f"what could be shown is in '{part}'")
         statuses = {fault.status for fault in self.faults}
         return next(status for status in _PRECEDENCE if status in statuses)
 
@@ -145,7 +145,7 @@ class Show:
         self._last, self._delivery, self._assembly = delivery, None, Assembly()
         self._id, self._error = "", None
         self._finished.clear()
-        if error is None and not done and not assembly.finished():
+        if error is None and not done and not assembly.is_finished():
             what = "the recorded stream was cut: neither finish_reason nor [DONE]"
             error = BrokenAnswer(what, place=place)
         if error is None and not self._is_event:

@@ -10,17 +10,17 @@ from types import FrameType
 from typing import NoReturn
 
 from chatpipe.errors import CannotWrite, ChatpipeError, Interrupted, UsageFault
-from chatpipe.options.output import Target
+from chatpipe.options.output import OutputOptions
 from chatpipe.system import replace as files
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _STDOUT_NAMES = (None, "-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
-class Opened:
+class OpenOutput:
     """An open output. started: some bytes have been written, to the output or to its temporary file."""
 
-    def __init__(self, target: Target, rule: bytes, output: files.Output) -> None:
+    def __init__(self, target: OutputOptions, rule: bytes, output: files.ResultOutput) -> None:
         self._target = target
         self._rule = rule
         self._output = output
@@ -36,7 +36,7 @@ class Opened:
             self.started = True
             self._output.write(data)
 
-    def keep_unreadable(self, data: bytes) -> bool:
+    def keep_reply(self, data: bytes) -> bool:
         """Write a reply that is no answer: it is of interest in a FILE.part, but no result for stdout.
 
         Returns True if it was written.
@@ -51,7 +51,7 @@ class Opened:
             try:
                 files.write_side_file(self._target.depfile, self._rule, if_changed=self._target.if_changed)
             except CannotWrite as fault:
-                raise kept(self, fault) from fault
+                raise with_part(self, fault) from fault
         self._output.commit()
 
     def keep(self) -> str | None:
@@ -59,7 +59,7 @@ class Opened:
         return self._output.keep_part() if self.started else None
 
 
-def kept(out: Opened, fault: ChatpipeError) -> ChatpipeError:
+def with_part(out: OpenOutput, fault: ChatpipeError) -> ChatpipeError:
     """Keep the output. Returns the fault, which now names the FILE.part."""
     part = out.keep()
     if part is not None:
@@ -68,9 +68,9 @@ def kept(out: Opened, fault: ChatpipeError) -> ChatpipeError:
 
 
 @contextmanager
-def opened(
-    target: Target, inputs: Sequence[str], *, escape: bool, beside: Sequence[str] = ()
-) -> Iterator[Opened]:
+def open_target(
+    target: OutputOptions, inputs: Sequence[str], *, escape: bool, beside: Sequence[str] = ()
+) -> Iterator[OpenOutput]:
     """Open the output before anything is sent, so that an output that cannot be written costs nothing.
 
     beside lists files that are read but are no part of the request, such as the key file. Content that
@@ -83,7 +83,7 @@ def opened(
     rule = _rule(target, inputs)
     path = "-" if target.path is None else target.path
     with interruptible(), files.open_output(path, if_changed=target.if_changed, escape=escape) as output:
-        result = Opened(target, rule, output)
+        result = OpenOutput(target, rule, output)
         try:
             yield result
         except Interrupted:
@@ -91,22 +91,22 @@ def opened(
             raise
 
 
-def _refuse_inputs(target: Target, inputs: Sequence[str]) -> None:
+def _refuse_inputs(target: OutputOptions, inputs: Sequence[str]) -> None:
     """Refuse an output that is also an input. Redirected stdin counts as one, even if it is not read."""
     for option, path in (("--output", target.path), ("--depfile", target.depfile)):
-        if path is not None and files.same_file(path, (*inputs, "-")):
+        if path is not None and files.find_same_file(path, (*inputs, "-")):
             raise UsageFault(f"'{path}' is an input, too", place=option, fix="write to another file")
 
 
-def _rule(target: Target, inputs: Sequence[str]) -> bytes:
+def _rule(target: OutputOptions, inputs: Sequence[str]) -> bytes:
     """The rule of `--depfile`, made before anything is sent: its errors must not cost an answer."""
     if target.depfile is None:
         return b""
     if target.depfile == "-":
         raise UsageFault("stdout is for results only", place="--depfile", fix="name a file")
-    if target.is_file and files.is_one_place(target.depfile, target.path or ""):
+    if target.is_file and files.is_same_path(target.depfile, target.path or ""):
         raise UsageFault("the rule and the result in one place", place="--depfile", fix="name another file")
-    files.try_side_file(target.depfile)
+    files.check_side_file(target.depfile)
     from chatpipe.output import depfile  # few calls write one
 
     return depfile.rule(target.depfile_target or target.path or "", inputs)

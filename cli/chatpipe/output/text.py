@@ -10,7 +10,7 @@ from chatpipe.response.completion import choices, content_of, messages, reasonin
 from chatpipe.system.descriptor import Sink
 
 
-class Text:
+class TextWriter:
     """Choice 0 is streamed; the others are written in order at the end.
 
     A newline ends each choice, unless the choice has one; with null a NUL does. reasoning is `drop`,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from chatpipe.inputs.values import Value
 
 
-class Shape(Enum):
+class LineFormat(Enum):
     """The format of a JSONL line."""
 
     BATCH_LINE = auto()
@@ -21,30 +21,30 @@ class Shape(Enum):
     STRING = auto()
 
 
-class Line(NamedTuple):
+class RequestLine(NamedTuple):
     """A recognized line.
 
     pointer leads to the body inside the value. It is empty if the value is the body, and if the body was
     made from a row or a string.
     """
 
-    shape: Shape
+    format: LineFormat
     body: Value
     custom_id: Value = None
     pointer: str = ""
 
 
-def recognise(value: Value) -> Line | None:
+def parse_line(value: Value) -> RequestLine | None:
     """The request in a value; None if the value cannot hold a request."""
     if isinstance(value, str):
-        return Line(Shape.STRING, {"messages": [{"role": "user", "content": value}]})
+        return RequestLine(LineFormat.STRING, {"messages": [{"role": "user", "content": value}]})
     if not isinstance(value, dict):
         return None
     if "messages" not in value and "body" in value:
-        return Line(Shape.BATCH_LINE, value["body"], value.get("custom_id"), "/body")
+        return RequestLine(LineFormat.BATCH_LINE, value["body"], value.get("custom_id"), "/body")
     if "messages" not in value and "prompt" in value:
-        return Line(Shape.ROW, _body_of_row(value), value.get("custom_id"))
-    return Line(Shape.BODY, value)
+        return RequestLine(LineFormat.ROW, _body_of_row(value), value.get("custom_id"))
+    return RequestLine(LineFormat.BODY, value)
 
 
 def _body_of_row(row: dict[str, Value]) -> dict[str, Any]:

@@ -8,38 +8,38 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from chatpipe.errors import BadInput
-from chatpipe.inputs.messages import Found, kind
+from chatpipe.inputs.messages import LocatedValue, json_type
 from chatpipe.inputs.values import Value
-from chatpipe.options.parameters import COMPANIONS, Kind, Parameters
+from chatpipe.options.parameters import COMPANIONS, ParameterKind, Parameters
 from chatpipe.request import edits
-from chatpipe.request.response_format import Form
+from chatpipe.request.response_format import ResponseFormat
 
 HEAD_ROLES = ("system", "developer")
 
 
-class Turn(NamedTuple):
+class TypedPart(NamedTuple):
     """One message or content part from the command line. option gave it, and is the place of its errors."""
 
-    message: Mapping[str, Value]
+    value: Mapping[str, Value]
     option: str
 
 
-class Material(NamedTuple):
+class RequestParts(NamedTuple):
     """The parts of a request, read and parsed.
 
     parts are content parts for the last user message. transcript is None if none was asked for. With a
     transcript, parts are never added to a message that was read from a file.
     """
 
-    request: Found | None = None
-    messages: Sequence[Found] = ()
-    turns: Sequence[Turn] = ()
+    request: LocatedValue | None = None
+    messages: Sequence[LocatedValue] = ()
+    turns: Sequence[TypedPart] = ()
     prompt: str | None = None
-    parts: Sequence[Turn] = ()
+    content_parts: Sequence[TypedPart] = ()
     parameters: Parameters = Parameters()
     default_model: str | None = None
-    form: Form | None = None
-    transcript: Sequence[Found] | None = None
+    response_format: ResponseFormat | None = None
+    transcript: Sequence[LocatedValue] | None = None
 
 
 class _Message(NamedTuple):
@@ -50,18 +50,18 @@ class _Message(NamedTuple):
     """
 
     value: Value
-    origin: Found | str
+    origin: LocatedValue | str
     part_origins: tuple[tuple[str, str], ...] = ()
 
 
-class Built(NamedTuple):
+class BuiltRequest(NamedTuple):
     """A request body.
 
     origins maps the JSON Pointer of each part to the Found value or the option that gave it.
     """
 
     body: dict[str, Value]
-    origins: Mapping[str, Found | str]
+    origins: Mapping[str, LocatedValue | str]
 
     def place(self, pointer: str) -> str:
         """The place that gave the value at pointer: `file:line` or an option; empty if there is none."""
@@ -74,10 +74,10 @@ class Built(NamedTuple):
         return origin.place(pointer[len(prefix) :])
 
 
-def build(material: Material) -> Built:
+def build(material: RequestParts) -> BuiltRequest:
     """Assemble the request body. Raises BadInput, or UsageFault for a `--set` that cannot be applied."""
     body: dict[str, Value] = {}
-    origins: dict[str, Found | str] = {}
+    origins: dict[str, LocatedValue | str] = {}
     if material.request is not None:
         body.update(material.request.value)
         origins[""] = material.request
@@ -91,49 +91,49 @@ def build(material: Material) -> Built:
             )
     if material.default_model is not None:
         body.setdefault("model", material.default_model)
-    if material.form is not None:
-        _set_form(body, origins, material.form)
+    if material.response_format is not None:
+        _set_form(body, origins, material.response_format)
     _set_parameters(body, origins, material.parameters)
-    return Built(_in_reading_order(body), origins)
+    return BuiltRequest(_in_reading_order(body), origins)
 
 
-def _conversation(material: Material) -> list[_Message]:
+def _conversation(material: RequestParts) -> list[_Message]:
     messages = [
         *_messages_of(material.request),
         *(_Message(found.value, found) for found in (*material.messages, *(material.transcript or ()))),
     ]
     head, tail = _head_and_tail(material.turns)
     messages = _with_head(messages, head)
-    messages += [_Message(dict(turn.message), turn.option) for turn in tail]
+    messages += [_Message(dict(turn.value), turn.option) for turn in tail]
     if material.prompt is not None:
         messages.append(_Message({"role": "user", "content": material.prompt}, "PROMPT"))
-    return _with_parts(messages, material.parts, only_new=material.transcript is not None)
+    return _with_parts(messages, material.content_parts, only_new=material.transcript is not None)
 
 
-def _messages_of(request: Found | None) -> list[_Message]:
+def _messages_of(request: LocatedValue | None) -> list[_Message]:
     """The messages of the request file. Raises BadInput if they are not an array to append to."""
     if request is None or "messages" not in request.value:
         return []
     messages = request.value["messages"]
     if not isinstance(messages, list):
-        raise BadInput(f"/messages: is {kind(messages)}, not an array", place=request.place("/messages"))
+        raise BadInput(f"/messages: is {json_type(messages)}, not an array", place=request.place("/messages"))
     return [
-        _Message(message, Found(message, request.source, f"{request.pointer}/messages/{index}"))
+        _Message(message, LocatedValue(message, request.source, f"{request.pointer}/messages/{index}"))
         for index, message in enumerate(messages)
     ]
 
 
-def _head_and_tail(turns: Sequence[Turn]) -> tuple[list[Turn], list[Turn]]:
+def _head_and_tail(turns: Sequence[TypedPart]) -> tuple[list[TypedPart], list[TypedPart]]:
     """Split off the system and developer turns typed before any other; the rest keep their order."""
     for index, turn in enumerate(turns):
-        if turn.message["role"] not in HEAD_ROLES:
+        if turn.value["role"] not in HEAD_ROLES:
             return list(turns[:index]), list(turns[index:])
     return list(turns), []
 
 
-def _with_head(messages: list[_Message], head: Sequence[Turn]) -> list[_Message]:
+def _with_head(messages: list[_Message], head: Sequence[TypedPart]) -> list[_Message]:
     """Put head before messages. It replaces messages of the same role in their own head where they stand."""
-    new = [_Message(dict(turn.message), turn.option) for turn in head]
+    new = [_Message(dict(turn.value), turn.option) for turn in head]
     length = next((i for i, m in enumerate(messages) if _role(m) not in HEAD_ROLES), len(messages))
     old_roles = [_role(message) for message in messages[:length]]
     result = [message for message in new if _role(message) not in old_roles]
@@ -152,7 +152,7 @@ def _role(message: _Message) -> Any:
     return message.value.get("role") if isinstance(message.value, dict) else None
 
 
-def _with_parts(messages: list[_Message], parts: Sequence[Turn], *, only_new: bool) -> list[_Message]:
+def _with_parts(messages: list[_Message], parts: Sequence[TypedPart], *, only_new: bool) -> list[_Message]:
     """Append content parts to the last user message, or to a new one if there is none.
 
     only_new skips messages that were read from a file.
@@ -171,37 +171,39 @@ def _with_parts(messages: list[_Message], parts: Sequence[Turn], *, only_new: bo
     if content is not None and not isinstance(content, str | list):
         place = old.origin if isinstance(old.origin, str) else old.origin.place("/content")
         raise BadInput(
-            f"/messages/{index}/content: is {kind(content)}, not a string or an array", place=place
+            f"/messages/{index}/content: is {json_type(content)}, not a string or an array", place=place
         )
     existing = [{"type": "text", "text": content}] if isinstance(content, str) else list(content or [])
-    value = {**old.value, "content": [*existing, *(dict(part.message) for part in parts)]}
+    value = {**old.value, "content": [*existing, *(dict(part.value) for part in parts)]}
     part_origins = tuple((f"/content/{len(existing) + i}", part.option) for i, part in enumerate(parts))
     return [*messages[:index], _Message(value, old.origin, part_origins), *messages[index + 1 :]]
 
 
-def _set_form(body: dict[str, Value], origins: dict[str, Found | str], form: Form) -> None:
+def _set_form(body: dict[str, Value], origins: dict[str, LocatedValue | str], form: ResponseFormat) -> None:
     """Set the response format before the parameters, so that --set can add to it, such as a description."""
-    body["response_format"] = form.response_format
+    body["response_format"] = form.field
     pointer = _set_origin(origins, ("response_format",), form.option)
     origins[f"{pointer}/json_schema/schema"] = form.origin
 
 
-def _set_parameters(body: dict[str, Value], origins: dict[str, Found | str], parameters: Parameters) -> None:
-    for parameter, given in parameters.given:
-        value = _as_tool_choice(given, body) if parameter.kind is Kind.CHOICE_OF_TOOL else given
-        _put(body, parameter.path, value, keep=parameter.kind is Kind.MARK)
+def _set_parameters(
+    body: dict[str, Value], origins: dict[str, LocatedValue | str], parameters: Parameters
+) -> None:
+    for parameter, given in parameters.values:
+        value = _as_tool_choice(given, body) if parameter.kind is ParameterKind.CHOICE_OF_TOOL else given
+        _put(body, parameter.path, value, keep=parameter.kind is ParameterKind.EMPTY_OBJECT)
         _set_origin(origins, parameter.path, f"--{parameter.option}")
         for prefix, (companion, word) in COMPANIONS.items():
             if parameter.path[: len(prefix)] == prefix and _value_at(body, companion) is None:
                 _put(body, companion, word)
     for edit in parameters.edits:
         edits.apply(body, edit)
-        pointer = _set_origin(origins, edit.path, "--unset" if edit.remove else "--set")
-        if edit.remove and isinstance(edit.path[-1], int):
+        pointer = _set_origin(origins, edit.path, "--unset" if edit.is_removal else "--set")
+        if edit.is_removal and isinstance(edit.path[-1], int):
             _shift_origins(origins, pointer)
 
 
-def _set_origin(origins: dict[str, Found | str], path: Iterable[str | int], option: str) -> str:
+def _set_origin(origins: dict[str, LocatedValue | str], path: Iterable[str | int], option: str) -> str:
     """Record option as the origin of the value at path and of all inside. Returns the pointer of path."""
     pointer = "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
     for below in [known for known in origins if known.startswith(pointer + "/")]:
@@ -210,7 +212,7 @@ def _set_origin(origins: dict[str, Found | str], path: Iterable[str | int], opti
     return pointer
 
 
-def _shift_origins(origins: dict[str, Found | str], pointer: str) -> None:
+def _shift_origins(origins: dict[str, LocatedValue | str], pointer: str) -> None:
     """Shift the origins of the items behind a removed array item, which have moved up by one."""
     parent, _, position = pointer.rpartition("/")
     del origins[pointer]

@@ -13,7 +13,7 @@ from typing import Any
 
 from chatpipe.errors import UsageFault
 from chatpipe.inputs import values
-from chatpipe.inputs.messages import kind
+from chatpipe.inputs.messages import json_type
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.options.parameters import Edit
 
@@ -22,17 +22,17 @@ _MAX_STEPS = 100
 _STEP = re.compile(r"((?:[^.\[\]\\]|\\.)+)|\[(\d+)\]")
 
 
-def assignment(text: str) -> Edit:
+def parse_set(text: str) -> Edit:
     """Parse `PATH=TEXT` or `PATH:=JSON`. Raises UsageFault."""
     path, separator, value = text.partition("=")
     if not separator:
         raise UsageFault(f"'{text}' has no '='", place="--set", fix="write PATH=TEXT or PATH:=JSON")
     if not path.endswith(":"):
-        return Edit(steps(path, "--set"), value, False, text)
+        return Edit(parse_path(path, "--set"), value, False, text)
     try:
         return Edit(
-            steps(path[:-1], "--set"),
-            values.loads_exactly(value.encode("utf-8", "surrogateescape")),
+            parse_path(path[:-1], "--set"),
+            values.loads_strict(value.encode("utf-8", "surrogateescape")),
             False,
             text,
         )
@@ -44,12 +44,12 @@ def assignment(text: str) -> Edit:
         ) from error
 
 
-def removal(text: str) -> Edit:
+def parse_unset(text: str) -> Edit:
     """Parse the PATH of `--unset`. Raises UsageFault."""
-    return Edit(steps(text, "--unset"), None, True, text)
+    return Edit(parse_path(text, "--unset"), None, True, text)
 
 
-def steps(text: str, option: str) -> tuple[str | int, ...]:
+def parse_path(text: str, option: str) -> tuple[str | int, ...]:
     """Parse a path: `a.b[0]` -> ("a", "b", 0). A backslash escapes the next character. Raises UsageFault."""
     path: list[str | int] = []
     position = 0
@@ -78,7 +78,7 @@ def apply(body: dict[str, Value], edit: Edit) -> None:
 
     Missing parents are created. Raises UsageFault if the path meets a scalar.
     """
-    if edit.remove:
+    if edit.is_removal:
         _remove(body, edit.path)
         return
     parent: Any = body
@@ -102,7 +102,7 @@ def _put(parent: Any, step: str | int, value: Value, edit: Edit) -> None:
     else:
         expected = "an array" if isinstance(step, int) else "an object"
         raise UsageFault(
-            f"'{edit.text}': '{step}' is looked for in {kind(parent)}, not {expected}", place="--set"
+            f"'{edit.text}': '{step}' is looked for in {json_type(parent)}, not {expected}", place="--set"
         )
 
 

@@ -6,30 +6,30 @@ from collections.abc import Callable, Iterator, Sequence
 
 from chatpipe.errors import BadInput, UsageFault
 from chatpipe.inputs import messages
-from chatpipe.inputs.argument import argument
-from chatpipe.inputs.messages import Found
+from chatpipe.inputs.argument import utf8_argument
+from chatpipe.inputs.messages import LocatedValue
 from chatpipe.inputs.place import Source
-from chatpipe.inputs.sources import STDIN, STDIN_NAME, Sources, one_owner, text_of
-from chatpipe.inputs.stdin import Kind as StdinKind
+from chatpipe.inputs.sources import STDIN, STDIN_NAME, Sources, stdin_owner, text_of
+from chatpipe.inputs.stdin import StdinKind
 from chatpipe.inputs.values import Value
-from chatpipe.options.parameters import FILE_KINDS, Kind, Parameter, Parameters
-from chatpipe.options.prompt import Prompt, Typed
-from chatpipe.options.structured_output import Structure
+from chatpipe.options.parameters import FILE_KINDS, Parameter, ParameterKind, Parameters
+from chatpipe.options.prompt import PromptOptions, RoleOption
+from chatpipe.options.structured_output import SchemaOptions
 from chatpipe.request import response_format
-from chatpipe.request.build import Material, Turn
+from chatpipe.request.build import RequestParts, TypedPart
 
-_NO_STRUCTURE = Structure()
+_NO_STRUCTURE = SchemaOptions()
 _HEAD_OPTIONS = ("--system", "--system-file", "--developer", "--developer-file")
 
 
-def gather(
-    prompt: Prompt,
+def gather_request(
+    prompt: PromptOptions,
     parameters: Parameters,
     sources: Sources,
     default_model: str | None,
-    structure: Structure = _NO_STRUCTURE,
-    transcript: Callable[[], Sequence[Found] | None] = tuple,
-) -> Material:
+    structure: SchemaOptions = _NO_STRUCTURE,
+    transcript: Callable[[], Sequence[LocatedValue] | None] = tuple,
+) -> RequestParts:
     """Read all inputs except the transcript. Raises UsageFault, BadInput, MissingInput.
 
     Two owners of stdin are reported before anything is read.
@@ -38,7 +38,7 @@ def gather(
     that continues the same transcript. So continued() adds it later. The callable `transcript` reads it
     and releases the lock; it is called only if it decides whether a prompt is needed.
     """
-    owner = one_owner(_claims(prompt, parameters, structure))
+    owner = stdin_owner(_claims(prompt, parameters, structure))
     material = _read_files(prompt, parameters, sources, default_model, structure)
     return material._replace(
         prompt=_prompt(
@@ -47,7 +47,9 @@ def gather(
     )
 
 
-def continued(material: Material, prompt: Prompt, transcript: Sequence[Found] | None) -> Material:
+def add_transcript(
+    material: RequestParts, prompt: PromptOptions, transcript: Sequence[LocatedValue] | None
+) -> RequestParts:
     """Add the messages of a transcript to the gathered parts. transcript is None if there is none.
 
     Raises UsageFault if nothing is left to answer: another call may have answered since gather() looked.
@@ -59,55 +61,64 @@ def continued(material: Material, prompt: Prompt, transcript: Sequence[Found] | 
 
 
 def gather_defaults(
-    prompt: Prompt,
+    prompt: PromptOptions,
     parameters: Parameters,
     sources: Sources,
     input_file: str,
-    structure: Structure = _NO_STRUCTURE,
-) -> Material:
+    structure: SchemaOptions = _NO_STRUCTURE,
+) -> RequestParts:
     """Like gather, for the defaults of a run: no prompt, and stdin belongs to the input if that is `-`."""
-    one_owner([*_claims(prompt, parameters, structure), ("FILE", input_file)])
+    stdin_owner([*_claims(prompt, parameters, structure), ("FILE", input_file)])
     return _read_files(prompt, parameters, sources, None, structure)
 
 
 def _read_files(
-    prompt: Prompt,
+    prompt: PromptOptions,
     parameters: Parameters,
     sources: Sources,
     default_model: str | None,
-    structure: Structure,
-) -> Material:
-    response_format.refuse_rivals(structure, parameters)
+    structure: SchemaOptions,
+) -> RequestParts:
+    response_format.refuse_conflicts(structure, parameters)
     request = (
-        messages.request(sources.read(prompt.request, "--request")) if prompt.request is not None else None
+        messages.parse_request(sources.read(prompt.request, "--request"))
+        if prompt.request is not None
+        else None
     )
     history = (
-        messages.conversation(sources.read(prompt.messages, "--messages"))
+        messages.parse_messages(sources.read(prompt.messages, "--messages"))
         if prompt.messages is not None
         else []
     )
-    turns = [_turn(typed, sources) for typed in prompt.typed]
+    turns = [_turn(typed, sources) for typed in prompt.role_options]
     parts = _parts(prompt, sources) if prompt.attachments else []
     parameters = parameters._replace(
-        given=tuple((each, _load(each, value, sources)) for each, value in parameters.given)
+        values=tuple((each, _load(each, value, sources)) for each, value in parameters.values)
     )
     answer_form = response_format.read(structure, sources)
-    return Material(request, history, turns, None, parts, parameters, default_model, form=answer_form)
+    return RequestParts(
+        request, history, turns, None, parts, parameters, default_model, response_format=answer_form
+    )
 
 
-def _parts(prompt: Prompt, sources: Sources) -> list[Turn]:
+def _parts(prompt: PromptOptions, sources: Sources) -> list[TypedPart]:
     from chatpipe.request import media  # few requests have attachments
 
-    return [Turn(media.part(each, prompt.image_detail, sources), each.option) for each in prompt.attachments]
+    return [
+        TypedPart(media.content_part(each, prompt.image_detail, sources), each.option)
+        for each in prompt.attachments
+    ]
 
 
-def _claims(prompt: Prompt, parameters: Parameters, structure: Structure) -> Iterator[tuple[str, str]]:
+def _claims(
+    prompt: PromptOptions, parameters: Parameters, structure: SchemaOptions
+) -> Iterator[tuple[str, str]]:
     """Yield each option that takes a file, with its value: `-` makes it the owner of stdin."""
     yield "--request", prompt.request or ""
     yield "--messages", prompt.messages or ""
-    yield from ((typed.option, typed.value) for typed in prompt.typed if typed.is_file)
+    yield from ((typed.option, typed.value) for typed in prompt.role_options if typed.is_file)
     yield from ((each.option, each.value) for each in prompt.attachments if each.kind != "file-id")
-    for parameter, value in parameters.given:
+    for parameter, value in parameters.values:
         if parameter.kind in FILE_KINDS:
             names = [value] if isinstance(value, str) else value
             yield from ((f"--{parameter.option}", name) for name in names)
@@ -115,22 +126,24 @@ def _claims(prompt: Prompt, parameters: Parameters, structure: Structure) -> Ite
     yield from (("the operand '-'", word) for word in prompt.words if word == STDIN)
 
 
-def _turn(typed: Typed, sources: Sources) -> Turn:
-    text = sources.text(typed.value, typed.option) if typed.is_file else argument(typed.value, typed.option)
+def _turn(typed: RoleOption, sources: Sources) -> TypedPart:
+    text = (
+        sources.text(typed.value, typed.option) if typed.is_file else utf8_argument(typed.value, typed.option)
+    )
     message: dict[str, Value] = {"role": typed.role, "content": text}
     if typed.tool_call_id is not None:
         message["tool_call_id"] = typed.tool_call_id
-    return Turn(message, typed.option)
+    return TypedPart(message, typed.option)
 
 
 def _load(parameter: Parameter, value: Value, sources: Sources) -> Value:
     """The value for the body. Only options that name files still have something to read."""
     option = f"--{parameter.option}"
-    if parameter.kind is Kind.TOOL_FILES:
+    if parameter.kind is ParameterKind.TOOL_FILES:
         return [tool for name in value for tool in _tools(sources.read(name, option))]
-    if parameter.kind is Kind.FUNCTION_FILES:
+    if parameter.kind is ParameterKind.FUNCTION_FILES:
         return [function for name in value for function in _definitions(sources.read(name, option))]
-    if parameter.kind is Kind.TEXT_FILE:
+    if parameter.kind is ParameterKind.TEXT_FILE:
         return {"type": "content", "content": sources.text(value, option)}
     return value
 
@@ -145,29 +158,29 @@ def _tools(source: Source) -> list[Value]:
 
 def _definitions(source: Source) -> list[dict[str, Value]]:
     """The definitions in a file, which holds one or an array of them. Raises BadInput."""
-    found = messages.document(source)
+    found = messages.parse_document(source)
     items = found.value if isinstance(found.value, list) else [found.value]
     for index, item in enumerate(items):
         if not isinstance(item, dict) or not ("name" in item or "type" in item):
             pointer = f"/{index}" if isinstance(found.value, list) else ""
             raise BadInput(
-                f"not a tool: {messages.kind(item)} without 'name' or 'type'"
+                f"not a tool: {messages.json_type(item)} without 'name' or 'type'"
                 if isinstance(item, dict)
-                else f"not a tool: {messages.kind(item)}",
-                place=Found(item, source, pointer).place(),
+                else f"not a tool: {messages.json_type(item)}",
+                place=LocatedValue(item, source, pointer).place(),
                 fix='a tool is {"type": "function", "function": {"name": ...}}, or the function alone',
             )
     return items
 
 
 def _prompt(
-    prompt: Prompt, owner: str | None, sources: Sources, needs_answer: Callable[[], bool]
+    prompt: PromptOptions, owner: str | None, sources: Sources, needs_answer: Callable[[], bool]
 ) -> str | None:
     """PROMPT and stdin joined; None if both are absent.
 
     Raises BadInput or UsageFault if there is nothing to answer at all.
     """
-    before, has_dash, after = _around_stdin(tuple(argument(word, "PROMPT") for word in prompt.words))
+    before, has_dash, after = _around_stdin(tuple(utf8_argument(word, "PROMPT") for word in prompt.words))
     piped = (
         text_of(Source(STDIN_NAME, sources.stdin.read()))
         if has_dash
@@ -194,7 +207,7 @@ def _around_stdin(words: tuple[str, ...]) -> tuple[str, bool, str]:
 
 
 def _piped(
-    prompt: Prompt, owner: str | None, sources: Sources, needs_answer: Callable[[], bool]
+    prompt: PromptOptions, owner: str | None, sources: Sources, needs_answer: Callable[[], bool]
 ) -> str | None:
     """The text that stdin adds to the prompt without being named; None if stdin is not to be read."""
     stdin = sources.stdin
@@ -209,7 +222,7 @@ def _piped(
     return text_of(Source(STDIN_NAME, stdin.read("waiting for stdin: --no-stdin leaves it alone")))
 
 
-def _has_something_to_answer(prompt: Prompt, needs_answer: Callable[[], bool]) -> bool:
+def _has_something_to_answer(prompt: PromptOptions, needs_answer: Callable[[], bool]) -> bool:
     """True if there is a conversation to answer without a prompt. The check judges the content of files.
 
     needs_answer covers the rest: messages given by `--set`, and a transcript, which usually ends with an
@@ -217,15 +230,15 @@ def _has_something_to_answer(prompt: Prompt, needs_answer: Callable[[], bool]) -
     """
     if prompt.request is not None or prompt.messages is not None or prompt.attachments:
         return True
-    return any(typed.option not in _HEAD_OPTIONS for typed in prompt.typed) or needs_answer()
+    return any(typed.option not in _HEAD_OPTIONS for typed in prompt.role_options) or needs_answer()
 
 
 def _sets_messages(parameters: Parameters) -> bool:
     """True if `--set` gives messages."""
-    return any(edit.path[0] == "messages" and not edit.remove for edit in parameters.edits)
+    return any(edit.path[0] == "messages" and not edit.is_removal for edit in parameters.edits)
 
 
-def _needs_answer(transcript: Sequence[Found] | None) -> bool:
+def _needs_answer(transcript: Sequence[LocatedValue] | None) -> bool:
     """True if the last message needs an answer: a question, or the result of a tool."""
     if not transcript:
         return False

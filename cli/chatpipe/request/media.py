@@ -16,22 +16,22 @@ from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 from chatpipe.errors import BadInput, MissingInput, UsageFault
 from chatpipe.inputs.place import Source
-from chatpipe.inputs.sources import STDIN, Limit, Sources
+from chatpipe.inputs.sources import STDIN, SizeLimit, Sources
 from chatpipe.inputs.values import Value
 from chatpipe.options.prompt import Attachment
 
 _URLS = ("http://", "https://", "data:")
 # The image types that vision models accept. Source: the provider's vision guide, 2026.
 _IMAGES = "PNG, JPEG, GIF or WebP"
-MOST_BYTES = 100_000_000
+MAX_BYTES = 100_000_000
 _LIMITS = {
-    "image": Limit(MOST_BYTES, "make it smaller, or give its URL"),
-    "audio": Limit(MOST_BYTES, "cut it, or make an MP3 of it"),
-    "file": Limit(MOST_BYTES, "split it, or upload it and give its --file-id"),
+    "image": SizeLimit(MAX_BYTES, "make it smaller, or give its URL"),
+    "audio": SizeLimit(MAX_BYTES, "cut it, or make an MP3 of it"),
+    "file": SizeLimit(MAX_BYTES, "split it, or upload it and give its --file-id"),
 }
 
 
-def part(attachment: Attachment, detail: str | None, sources: Sources) -> dict[str, Value]:
+def content_part(attachment: Attachment, detail: str | None, sources: Sources) -> dict[str, Value]:
     """The content part. detail is for images only. Raises MissingInput, BadInput, UsageFault."""
     if attachment.kind == "image":
         image = {"url": _image_url(attachment, sources)}
@@ -121,7 +121,7 @@ def image_data_url(data: bytes, name: str, place: str = "") -> str:
 def _read(attachment: Attachment, sources: Sources) -> Source:
     if not attachment.value:
         raise MissingInput("an empty file name", place=attachment.option)
-    source = sources.read_within(_LIMITS[attachment.kind], attachment.value, attachment.option)
+    source = sources.read_limited(_LIMITS[attachment.kind], attachment.value, attachment.option)
     if not source.data:
         raise BadInput(f"'{source.name}' is empty", place=attachment.option)
     return source

@@ -5,13 +5,13 @@ from typing import NamedTuple
 
 from chatpipe.errors import BadInput, UsageFault
 from chatpipe.inputs import messages, values
-from chatpipe.inputs.argument import argument
-from chatpipe.inputs.messages import Found, kind
+from chatpipe.inputs.argument import utf8_argument
+from chatpipe.inputs.messages import LocatedValue, json_type
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.sources import STDIN, Sources
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.options.parameters import Parameters
-from chatpipe.options.structured_output import LONGEST_NAME, NAME_LETTERS, Structure
+from chatpipe.options.structured_output import MAX_NAME_LENGTH, NAME_CHARACTERS, SchemaOptions
 
 _DEFAULT_NAME = "answer"
 _FIELD = "response_format"
@@ -24,22 +24,22 @@ _OWN_PATHS = {
 }
 
 
-class Form(NamedTuple):
+class ResponseFormat(NamedTuple):
     """The required form of an answer: a schema with its location, and the option that gave it."""
 
     option: str
     name: str
-    schema: Found
+    schema: LocatedValue
     strict: bool
 
     @property
-    def response_format(self) -> dict[str, Value]:
+    def field(self) -> dict[str, Value]:
         """The `response_format` field of a request."""
         json_schema = {"name": self.name, "schema": self.schema.value, "strict": self.strict}
         return {"type": "json_schema", "json_schema": json_schema}
 
     @property
-    def origin(self) -> Found | str:
+    def origin(self) -> LocatedValue | str:
         """The origin of the schema: the file, which has lines, or the option, which has none."""
         return self.schema if self.option == "--schema" else self.option
 
@@ -48,28 +48,30 @@ class Form(NamedTuple):
         return self.origin if isinstance(self.origin, str) else self.origin.place(pointer)
 
 
-def read(structure: Structure, sources: Sources) -> Form | None:
+def read(structure: SchemaOptions, sources: Sources) -> ResponseFormat | None:
     """Read the required form; None if there is none. Raises UsageFault, BadInput, MissingInput."""
     if structure.file is not None:
-        schema = messages.document(sources.read(structure.file, "--schema"))
+        schema = messages.parse_document(sources.read(structure.file, "--schema"))
         stem = _stem(structure.file)
     elif structure.text is not None:
         schema = _parse(structure.text)
         stem = ""
     else:
         return None
-    form = Form(structure.option or "", "", schema, structure.strict)
+    form = ResponseFormat(structure.option or "", "", schema, structure.strict)
     if not isinstance(schema.value, dict):
-        raise BadInput(f"a schema to ask with is an object, not {kind(schema.value)}", place=form.place())
+        raise BadInput(
+            f"a schema to ask with is an object, not {json_type(schema.value)}", place=form.place()
+        )
     return form._replace(name=structure.name or _name((schema.value.get("title"), stem)))
 
 
-def _parse(text: str) -> Found:
+def _parse(text: str) -> LocatedValue:
     """Parse the value of --schema-json. Raises BadInput, UsageFault."""
-    argument(text, "--schema-json")
+    utf8_argument(text, "--schema-json")
     source = Source("--schema-json", text.encode())
     try:
-        return Found(values.loads_exactly(source.data), source)
+        return LocatedValue(values.loads_strict(source.data), source)
     except NotJSON as error:
         raise UsageFault(
             f"not JSON: {error}", place="--schema-json", fix="the name of a file goes to --schema"
@@ -91,20 +93,20 @@ def _name(candidates: Iterable[Value]) -> str:
     """The first candidate with valid characters. Underscores replace other characters between them."""
     for candidate in candidates:
         text = candidate if isinstance(candidate, str) else ""
-        spaced = "".join(character if character in NAME_LETTERS else " " for character in text)
-        if name := "_".join(spaced.split())[:LONGEST_NAME]:
+        spaced = "".join(character if character in NAME_CHARACTERS else " " for character in text)
+        if name := "_".join(spaced.split())[:MAX_NAME_LENGTH]:
             return name
     return _DEFAULT_NAME
 
 
-def refuse_rivals(structure: Structure, parameters: Parameters) -> None:
+def refuse_conflicts(structure: SchemaOptions, parameters: Parameters) -> None:
     """Raise UsageFault if another option also sets the form of the answer."""
     option = structure.option
     if option is None:
         return
-    conflicts = [f"--{parameter.option}" for parameter, _ in parameters.given if parameter.path == (_FIELD,)]
+    conflicts = [f"--{parameter.option}" for parameter, _ in parameters.values if parameter.path == (_FIELD,)]
     conflicts += [
-        f"--unset {edit.text}" if edit.remove else f"--set {edit.text}"
+        f"--unset {edit.text}" if edit.is_removal else f"--set {edit.text}"
         for edit in parameters.edits
         if edit.path[:3] in _OWN_PATHS
     ]
@@ -112,7 +114,7 @@ def refuse_rivals(structure: Structure, parameters: Parameters) -> None:
         raise UsageFault(f"{option} and {conflicts[0]} both set {_FIELD}", fix="choose one")
 
 
-def refuse_choices(body: Mapping[str, Value], structure: Structure) -> None:
+def refuse_several_choices(body: Mapping[str, Value], structure: SchemaOptions) -> None:
     """Raise UsageFault if --reask is combined with several choices."""
     if structure.reask and body.get("n") not in (None, 1):
         raise UsageFault(

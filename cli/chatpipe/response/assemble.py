@@ -70,7 +70,7 @@ class Assembly:
                 known = self._choices[index] = _Choice()
             known.add(choice)
 
-    def finished(self) -> bool:
+    def is_finished(self) -> bool:
         """Return True if there is a choice, and every choice so far has a finish_reason."""
         return bool(self._choices) and all(choice.finish_reason for choice in self._choices.values())
 

@@ -19,7 +19,7 @@ from chatpipe.response import chunks, sse
 _STREAM_START = re.compile(rb":|(?:data|event|id|retry)(?::|$)")
 
 
-class Raw(NamedTuple):
+class RawBytes(NamedTuple):
     """Bytes of an event stream."""
 
     data: bytes
@@ -37,28 +37,28 @@ class Chunk(NamedTuple):
     is_event: bool = False
 
 
-class Done(NamedTuple):
+class StreamEnd(NamedTuple):
     """The `[DONE]` marker, which ends a streamed answer."""
 
 
-class Whole(NamedTuple):
+class CapturedAnswer(NamedTuple):
     """A completion object."""
 
     body: bytes
     completion: dict[str, Value]
 
 
-class Failed(NamedTuple):
+class CapturedFailure(NamedTuple):
     """A request that got no answer. place is its `file:line`, and in a run also its custom_id."""
 
-    place: str
+    label: str
     what: str
 
 
-Step = Raw | Chunk | Done | Whole | Failed
+CaptureItem = RawBytes | Chunk | StreamEnd | CapturedAnswer | CapturedFailure
 
 
-def steps(lines: Iterator[Source]) -> Iterator[Step]:
+def read_capture(lines: Iterator[Source]) -> Iterator[CaptureItem]:
     """The contents of the lines, in order. Raises BadInput for anything that is not a recording."""
     events: _StreamReader | None = None
     for line in lines:
@@ -81,22 +81,22 @@ class _StreamReader:
     """An event stream inside a recording."""
 
     def __init__(self) -> None:
-        self._decoder = sse.Decoder()
+        self._decoder = sse.EventDecoder()
         self._event_line: Source | None = None  # the first data line of the current event
 
-    def feed(self, line: Source) -> Iterator[Step]:
+    def feed(self, line: Source) -> Iterator[CaptureItem]:
         if self._event_line is None and line.data.startswith(b"data"):
             self._event_line = line
-        yield Raw(line.data + line.end)
+        yield RawBytes(line.data + line.end)
         yield from self._items(self._decoder.feed(line.data + (line.end or b"\n")), line)
 
-    def end(self) -> Iterator[Step]:
+    def end(self) -> Iterator[CaptureItem]:
         yield from self._items(self._decoder.end(), Source("", b""))
 
-    def _items(self, payloads: list[bytes], line: Source) -> Iterator[Step]:
+    def _items(self, payloads: list[bytes], line: Source) -> Iterator[CaptureItem]:
         for payload in payloads:
             start, self._event_line = self._event_line or line, None
-            yield Done() if sse.is_done(payload) else Chunk(payload, _parse(payload, start), start, True)
+            yield StreamEnd() if sse.is_done(payload) else Chunk(payload, _parse(payload, start), start, True)
 
 
 def _parse(payload: bytes, line: Source) -> dict[str, Value]:
@@ -131,27 +131,27 @@ def _through_closing_brace(lines: Iterator[Source]) -> Iterator[Source]:
             return
 
 
-def _item_of_object(value: dict[str, Value], line: Source) -> Step:
+def _item_of_object(value: dict[str, Value], line: Source) -> CaptureItem:
     if "response" in value and ("custom_id" in value or "error" in value):
         return _item_of_result(value, line)
     choices = value.get("choices")
     if isinstance(choices, list):
         is_whole = any(isinstance(choice, dict) and "message" in choice for choice in choices)
-        return Whole(line.data, value) if is_whole else Chunk(line.data, value, line)
+        return CapturedAnswer(line.data, value) if is_whole else Chunk(line.data, value, line)
     error = chunks.error_of(value)
     if error is not None:
-        return Failed(line.place(), f"an error was recorded: {chunks.shorten(error.message)}")
+        return CapturedFailure(line.place(), f"an error was recorded: {chunks.shorten(error.message)}")
     raise BadInput(
         "neither a chunk, a completion nor a result", place=line.place(), fix="see chatpipe show --help"
     )
 
 
-def _item_of_result(value: dict[str, Value], line: Source) -> Step:
+def _item_of_result(value: dict[str, Value], line: Source) -> CaptureItem:
     """The item for a result line of a run or of the Batch API."""
     response = value.get("response")
     body = response.get("body") if isinstance(response, dict) else None
     if isinstance(body, dict) and isinstance(body.get("choices"), list):
-        return Whole(values.dumps(body), body)
+        return CapturedAnswer(values.dumps(body), body)
     error = chunks.error_of(value) or chunks.error_of(body)
     what = chunks.shorten(error.message) if error else "no answer"
-    return Failed(f"{line.place()}: '{chunks.shorten(str(value.get('custom_id')), 80)}'", what)
+    return CapturedFailure(f"{line.place()}: '{chunks.shorten(str(value.get('custom_id')), 80)}'", what)

@@ -14,7 +14,7 @@ _EXCERPT = 80  # characters of a broken payload that an error line shows
 _SERVER_WORDS = 500  # characters of the server's own words that an error line shows
 
 
-class StreamError(NamedTuple):
+class ServerError(NamedTuple):
     """An error as a server reports it. Servers disagree on code: 429, "429", "rate_limit_exceeded"."""
 
     message: str
@@ -45,7 +45,7 @@ def shorten(text: str, characters: int = _SERVER_WORDS) -> str:
     return line if len(line) <= characters else line[: characters - 3] + "..."
 
 
-def error_of(value: Value) -> StreamError | None:
+def error_of(value: Value) -> ServerError | None:
     """The error inside a chunk, a completion or an error body; None if there is none. Never raises.
 
     Known shapes: {"error": {...}} with or without choices next to it (OpenRouter sends both in one
@@ -69,9 +69,9 @@ def error_of(value: Value) -> StreamError | None:
     return None
 
 
-def _error(error: Value) -> StreamError:
+def _error(error: Value) -> ServerError:
     if type(error) is not dict:
-        return StreamError(_message(error))
+        return ServerError(_message(error))
     metadata = error.get("metadata")
     kinds = (
         error.get("type"),
@@ -79,7 +79,7 @@ def _error(error: Value) -> StreamError:
         error.get("status"),  # Google: "RESOURCE_EXHAUSTED"
     )
     code = error.get("code")
-    return StreamError(
+    return ServerError(
         message=_message(error.get("message") or error.get("detail") or error),
         type=next((kind for kind in kinds if type(kind) is str), None),
         code=code if type(code) in (str, int) else None,

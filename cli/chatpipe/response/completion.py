@@ -12,17 +12,17 @@ from chatpipe.response.chunks import REASONING_FIELDS
 
 def messages(completion: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
     """The message of each choice, in the order of indexes. A choice without a message yields an empty one."""
-    for choice in in_order(choices(completion)):
+    for choice in sorted_by_index(choices(completion)):
         message = choice.get("message") if isinstance(choice, dict) else None
         yield message if isinstance(message, dict) else {}
 
 
 def choices(value: Mapping[str, Value]) -> list[Value]:
     """The choices of a completion or chunk; empty if the server sent something else there."""
-    return items(value.get("choices"))
+    return as_list(value.get("choices"))
 
 
-def in_order(choices: list[Value]) -> list[Value]:
+def sorted_by_index(choices: list[Value]) -> list[Value]:
     """Choices sorted by index, or as received if one has none. A server may send them as they get ready."""
     if len(choices) < 2 or not all(
         isinstance(each, dict) and type(each.get("index")) is int for each in choices
@@ -31,7 +31,7 @@ def in_order(choices: list[Value]) -> list[Value]:
     return sorted(choices, key=lambda choice: int(choice["index"]))
 
 
-def items(value: Value) -> list[Value]:
+def as_list(value: Value) -> list[Value]:
     """The value if it is a list, or else an empty list: a server may send anything."""
     return value if isinstance(value, list) else []
 
@@ -41,13 +41,13 @@ def reasoning_of(message: Mapping[str, Value]) -> str:
     for field in REASONING_FIELDS:
         if isinstance(text := message.get(field), str) and text:
             return text
-    thoughts = [part.get("thinking") for part in items(message.get("content")) if isinstance(part, dict)]
+    thoughts = [part.get("thinking") for part in as_list(message.get("content")) if isinstance(part, dict)]
     return "".join(_texts(thought) for thought in thoughts)
 
 
 def _texts(parts: Value) -> str:
     """The text of content parts, joined."""
-    texts = [part.get("text") for part in items(parts) if isinstance(part, dict)]
+    texts = [part.get("text") for part in as_list(parts) if isinstance(part, dict)]
     return "".join(text for text in texts if isinstance(text, str))
 
 
@@ -74,9 +74,9 @@ def audio_of(message: Mapping[str, Value]) -> str:
     return data if isinstance(data, str) else ""
 
 
-def calls_of(message: Mapping[str, Any]) -> Iterator[dict[str, Value]]:
+def call_records(message: Mapping[str, Any]) -> Iterator[dict[str, Value]]:
     """One record a call: `{"id","name","arguments"}`, with `raw` instead for arguments that are no JSON."""
-    for call in items(message.get("tool_calls")):
+    for call in as_list(message.get("tool_calls")):
         if not isinstance(call, dict):
             continue
         if call.get("type") == "custom" or "custom" in call:
@@ -103,6 +103,6 @@ def _call(call_id: Value, function: Mapping[str, Any]) -> dict[str, Value]:
     if isinstance(text, dict):  # some servers send the object itself
         return {**record, "arguments": text}
     try:
-        return {**record, "arguments": values.loads_exactly((text or "{}").encode("utf-8", "surrogatepass"))}
+        return {**record, "arguments": values.loads_strict((text or "{}").encode("utf-8", "surrogatepass"))}
     except (NotJSON, AttributeError):
         return {**record, "raw": text}

@@ -75,7 +75,7 @@ class Verdict(NamedTuple):
     fix: str
 
 
-def judge(choice: Value) -> Outcome:
+def outcome_of(choice: Value) -> Outcome:
     """The outcome of one of a completion's choices. Never raises.
 
     A filter or refusal takes precedence over the length limit, and the limit over missing content: a
@@ -131,7 +131,7 @@ def verdict(
         accepted |= {Outcome.tool_calls}
     faults: list[tuple[Outcome, int, object]] = []
     for position, choice in enumerate(choices):
-        outcome = judge(choice)
+        outcome = outcome_of(choice)
         violation = fits(choice["message"].get("content")) if fits and outcome is Outcome.ok else None
         if violation is not None:
             outcome = Outcome.mismatch
@@ -145,18 +145,18 @@ def verdict(
     return _verdict(outcome, index, f"choice {index}: {what}" if len(choices) > 1 else what)
 
 
-def exhausted(found: Verdict | None, turns: int) -> Verdict | None:
+def turns_verdict(found: Verdict | None, turns: int) -> Verdict | None:
     """The verdict on the answer of the last allowed turn. Its tool calls cannot be executed any more."""
     if found is None or found.outcome is not Outcome.tool_calls:
         return found
     return found._replace(what=f"it still calls tools in turn {turns}", fix="raise --max-turns")
 
 
-def without_audio(completion: dict[str, Value], *, allow: frozenset[str]) -> Verdict | None:
+def audio_verdict(completion: dict[str, Value], *, allow: frozenset[str]) -> Verdict | None:
     """The verdict on an answer that must contain audio, after verdict() accepted it."""
     first = completion["choices"][0]
     audio = first["message"].get("audio") if type(first.get("message")) is dict else None
-    if allow & {Outcome.empty, judge(first)} or (type(audio) is dict and audio.get("data")):
+    if allow & {Outcome.empty, outcome_of(first)} or (type(audio) is dict and audio.get("data")):
         return None
     what = "there is no audio in the answer"
     return Verdict(Outcome.empty, None, _STATUSES[Outcome.empty], what, _ASK_FOR_AUDIO)

@@ -14,7 +14,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LF, _CR = b"\n\r"
 
 
-class Decoder:
+class EventDecoder:
     """Push decoder for one body: call feed() for each read, then end() once.
 
     Each payload is the data of one event, with its data lines joined by LF. Comments, other fields and
@@ -24,10 +24,10 @@ class Decoder:
     After end(), pending is True if the body stopped inside an event, which was then dropped.
     """
 
-    __slots__ = ("_after_cr", "_data", "_is_first_line", "_partial_line", "pending")
+    __slots__ = ("_after_cr", "_data", "_is_first_line", "_partial_line", "is_incomplete")
 
     def __init__(self) -> None:
-        self.pending = False
+        self.is_incomplete = False
         self._is_first_line = True  # no complete line yet: the first one may begin with a byte order mark
         self._after_cr = False  # a LF at the start of the next read completes a CRLF
         self._partial_line = bytearray()  # the incomplete last line; appending to a bytearray stays linear
@@ -73,7 +73,7 @@ class Decoder:
         if is_done(payload) or _is_object(payload):
             self._data.clear()
             return [payload]
-        self.pending = bool(self._data) or (rest != b"" and b"data:".startswith(rest))
+        self.is_incomplete = bool(self._data) or (rest != b"" and b"data:".startswith(rest))
         self._data.clear()
         return []
 

@@ -82,7 +82,7 @@ def check(body: object, *, strict: bool = False, without_model: bool = False) ->
         body = {**body, "model": ""}
     problems = [] if accepts(body) else _schema_problems(body)
     if isinstance(body, dict):
-        for rule, breach in rules.broken(body, strict=strict):
+        for rule, breach in rules.breaches(body, strict=strict):
             severity: Literal["error", "warning"] = (
                 "warning" if rule.severity == "warning" and not strict else "error"
             )
@@ -141,7 +141,7 @@ def _type(value: object, types: str | list[str]) -> tuple[str, str]:
 def _is_quoted(text: str, types: list[str]) -> bool:
     """Return True if text reads as a number or boolean of one of types, so only the quotes are wrong."""
     try:
-        value = values.loads_exactly(text[:40].encode())
+        value = values.loads_strict(text[:40].encode())
     except ValueError:
         return False
     if isinstance(value, bool):

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from chatpipe.inputs import values
-from chatpipe.inputs.messages import kind
+from chatpipe.inputs.messages import json_type
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.values import NotJSON, Value
-from chatpipe.request.batch_line import Line, Shape, recognise
+from chatpipe.request.batch_line import LineFormat, RequestLine, parse_line
 from chatpipe.schema.check import Problem, check
 
 
-class Located(NamedTuple):
+class LocatedProblem(NamedTuple):
     """A problem with its location. line and column count from 1."""
 
     file: str
@@ -24,7 +24,7 @@ class Located(NamedTuple):
     problem: Problem
 
 
-def documents(lines: Iterator[Source]) -> Iterator[Source]:
+def split_documents(lines: Iterator[Source]) -> Iterator[Source]:
     """The JSON texts in the lines of a file: one that spans all lines, or one for each non-blank line."""
     first = next((line for line in lines if line.data.strip()), None)
     if first is None:
@@ -60,34 +60,34 @@ class Checker:
         self._lines_by_id: dict[str, int] = {}
         self._first_url: tuple[Value, int] | None = None
 
-    def problems(self, source: Source) -> Iterator[Located]:
+    def problems(self, source: Source) -> Iterator[LocatedProblem]:
         """All problems of one document. Never raises."""
         try:
-            value = values.loads_exactly(source.data)
+            value = values.loads_strict(source.data)
         except NotJSON as error:
             problem = Problem("", "json", f"is not JSON: {error.what}", "", "error")
-            yield Located(source.name, source.line + error.line - 1, error.column, problem)
+            yield LocatedProblem(source.name, source.line + error.line - 1, error.column, problem)
             return
         for problem in self._check_value(value, source.line):
             line, column = source.at(problem.pointer)
-            yield Located(source.name, line, column, problem)
+            yield LocatedProblem(source.name, line, column, problem)
 
     def _check_value(self, value: Value, number: int) -> Iterator[Problem]:
-        line = recognise(value)
+        line = parse_line(value)
         if line is None:
             hint = "put one request on a line" if isinstance(value, list) else ""
-            yield Problem("", "type", f"is {kind(value)}, not an object", hint, "error")
+            yield Problem("", "type", f"is {json_type(value)}, not an object", hint, "error")
             return
-        if line.shape is Shape.BATCH_LINE:
+        if line.format is LineFormat.BATCH_LINE:
             yield from self._check_envelope(value, number)
-        elif line.shape is Shape.ROW:
+        elif line.format is LineFormat.ROW:
             yield from _check_row(value)
             if line.custom_id is not None:
                 yield from self._check_custom_id(line.custom_id, number)
         yield from self._check_body(line)
 
-    def _check_body(self, line: Line) -> Iterator[Problem]:
-        is_generated = line.shape in (Shape.ROW, Shape.STRING)
+    def _check_body(self, line: RequestLine) -> Iterator[Problem]:
+        is_generated = line.format in (LineFormat.ROW, LineFormat.STRING)
         for problem in check(line.body, strict=self._strict, without_model=is_generated):
             if is_generated and problem.pointer.startswith("/messages"):
                 continue  # the messages are made from the row's fields, which _check_row already checks
@@ -115,7 +115,7 @@ class Checker:
             yield Problem("/method", "enum", f"is {_quote(value['method'])}, not 'POST'", "", "error")
         url = value.get("url")
         if url is not None and not isinstance(url, str):
-            yield Problem("/url", "type", f"is {kind(url)}, not a string", "", "error")
+            yield Problem("/url", "type", f"is {json_type(url)}, not a string", "", "error")
         elif url is not None and self._first_url is None:
             self._first_url = (url, number)
         elif url is not None and self._first_url is not None and self._first_url[0] != url:
@@ -124,7 +124,7 @@ class Checker:
 
     def _check_custom_id(self, custom_id: Value, number: int) -> Iterator[Problem]:
         if not isinstance(custom_id, str):
-            yield Problem("/custom_id", "type", f"is {kind(custom_id)}, not a string", "", "error")
+            yield Problem("/custom_id", "type", f"is {json_type(custom_id)}, not a string", "", "error")
         elif custom_id in self._lines_by_id:
             first = self._lines_by_id[custom_id]
             yield Problem(
@@ -141,7 +141,7 @@ class Checker:
 def _check_row(row: dict[str, Value]) -> Iterator[Problem]:
     for key in ("prompt", "system"):
         if not isinstance(row.get(key, ""), str) and not (key == "system" and row[key] is None):
-            yield Problem(f"/{key}", "type", f"is {kind(row[key])}, not a string", "", "error")
+            yield Problem(f"/{key}", "type", f"is {json_type(row[key])}, not a string", "", "error")
     if row["prompt"] == "":
         yield Problem("/prompt", "minLength", "is empty", "", "error")
 

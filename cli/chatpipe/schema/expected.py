@@ -13,7 +13,7 @@ from jsonschema import ValidationError, validators
 from referencing import Registry
 
 from chatpipe.inputs import values
-from chatpipe.inputs.messages import kind
+from chatpipe.inputs.messages import json_type
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.schema import explain, json_schema
 
@@ -28,12 +28,12 @@ class Violation(NamedTuple):
         return f"{self.pointer}: {self.what}" if self.pointer else self.what
 
 
-class Expected:
+class AnswerSchema:
     """A schema that answers must satisfy. `format` is only an annotation, as the drafts define it."""
 
     def __init__(self, schema: dict[str, Any], place: Callable[[str], str]) -> None:
         """Raise BadInput if the schema is invalid under its draft. place maps a pointer to `file:line`."""
-        draft = json_schema.checked(schema, place)
+        draft = json_schema.validator_class(schema, place)
         # $schema is removed: with it, jsonschema would switch from our class back to the draft's own.
         plain = {key: value for key, value in schema.items() if key != "$schema"}
         overrides = {"multipleOf": _multiple_of} if "multipleOf" in draft.VALIDATORS else {}
@@ -44,12 +44,12 @@ class Expected:
         """The reason why the content of a message does not fit, or None if it fits. Never raises."""
         text = _text_of(content)
         if text is None:
-            return Violation("", f"its content is {kind(content)}, not text")
+            return Violation("", f"its content is {json_type(content)}, not text")
         try:
             value = _parse(text)
             if self._validator.is_valid(value):
                 return None
-            return Violation(*explain.told(self._validator.iter_errors(value)))
+            return Violation(*explain.explain(self._validator.iter_errors(value)))
         except NotJSON as error:
             return Violation("", f"it is not JSON ({_json_fault(error, text)})")
         except (RecursionError, ArithmeticError, ValueError):
@@ -75,7 +75,7 @@ def _text_of(content: Value) -> str | None:
 
 def _parse(text: str) -> Value:
     # UTF-8 cannot encode a lone surrogate, but JSON has an escape for it.
-    return values.loads_exactly(text.encode("utf-8", "backslashreplace"))
+    return values.loads_strict(text.encode("utf-8", "backslashreplace"))
 
 
 def _json_fault(error: NotJSON, text: str) -> str:

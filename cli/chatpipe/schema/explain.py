@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chatpipe.inputs import values
-from chatpipe.inputs.messages import kind
+from chatpipe.inputs.messages import json_type
 from chatpipe.schema.rules import pointer_of
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ ARTICLES = {
 }
 
 
-class Wording(NamedTuple):
+class Explanation(NamedTuple):
     """An error message with its location.
 
     pointer is a JSON Pointer into the value, "" for the whole. what is a full clause with its own
@@ -45,7 +45,7 @@ class Wording(NamedTuple):
     what: str
 
 
-def told(errors: Iterable[ValidationError]) -> Wording:
+def explain(errors: Iterable[ValidationError]) -> Explanation:
     """The error to report: the first of the outermost ones, traced into anyOf and oneOf."""
     error = min(errors, key=_depth)
     while branches := _branches(error):
@@ -58,7 +58,7 @@ def told(errors: Iterable[ValidationError]) -> Wording:
             return _none_of([each for each in tags if each.absolute_path == tags[0].absolute_path])
         nearest = min(branches, key=_distance)
         error = min(nearest, key=_depth)
-    return Wording(pointer_of(error.absolute_path), _cut(_message(error)))
+    return Explanation(pointer_of(error.absolute_path), _cut(_message(error)))
 
 
 def _depth(error: ValidationError) -> int:
@@ -89,11 +89,11 @@ def _distance(branch: list[ValidationError]) -> tuple[bool, int]:
     return _tag_mismatch(branch) is not None, len(branch)
 
 
-def _none_of(errors: list[ValidationError]) -> Wording:
+def _none_of(errors: list[ValidationError]) -> Explanation:
     """One message for a value that matches none of the alternatives that the errors expect."""
     expected = list(dict.fromkeys(alternative for error in errors for alternative in _expected(error)))
-    what = f"{shown(errors[0].instance)} is not {_or_list(expected)}"
-    return Wording(pointer_of(errors[0].absolute_path), _cut(what))
+    what = f"{summary(errors[0].instance)} is not {_or_list(expected)}"
+    return Explanation(pointer_of(errors[0].absolute_path), _cut(what))
 
 
 def _cut(text: str) -> str:
@@ -103,29 +103,29 @@ def _cut(text: str) -> str:
 def _message(error: ValidationError) -> str:
     value, limit = error.instance, error.validator_value
     if error.validator == "enum":
-        return f"{shown(value)} is not one of {', '.join(_expected(error))}"
+        return f"{summary(value)} is not one of {', '.join(_expected(error))}"
     if error.validator in ("type", "const"):
-        return f"{shown(value)} is not {_or_list(_expected(error))}"
+        return f"{summary(value)} is not {_or_list(_expected(error))}"
     if error.validator is None:  # the schema `false`, for which jsonschema gives no keyword
-        return f"{shown(value)} stands where nothing is allowed"
+        return f"{summary(value)} stands where nothing is allowed"
     if describe := _MESSAGES.get(str(error.validator)):
         text = describe(value, limit, error.schema)
     else:  # such as unevaluatedProperties: only jsonschema knows the names
         text = error.message[:1].lower() + error.message[1:]
-    return f"the name {shown(value)}: {text}" if "propertyNames" in error.relative_schema_path else text
+    return f"the name {summary(value)}: {text}" if "propertyNames" in error.relative_schema_path else text
 
 
-def shown(value: object) -> str:
+def summary(value: object) -> str:
     """The value itself if it is small, otherwise its type."""
     if isinstance(value, str):
-        return quoted(value)
+        return quote(value)
     if isinstance(value, list | dict):
-        return kind(value)
+        return json_type(value)
     text = values.dumps(value).decode()
     return text if len(text) <= _MAX_VALUE_LENGTH else f"a number of {len(text)} digits"
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     """Quote text on one line, cut at 60 characters."""
     return repr(text if len(text) <= _MAX_VALUE_LENGTH else text[: _MAX_VALUE_LENGTH - 3] + "...")
 
@@ -134,9 +134,9 @@ def _expected(error: ValidationError) -> list[str]:
     """The alternatives that an error of type, const or enum expects."""
     limit: Any = error.validator_value
     if error.validator == "const":
-        return [shown(limit)]
+        return [summary(limit)]
     if error.validator == "enum":
-        return [shown(each) for each in limit]
+        return [summary(each) for each in limit]
     types = [limit] if isinstance(limit, str | dict) else limit  # draft 3 allows schemas in the list
     return [ARTICLES[each] if isinstance(each, str) else "what it may be" for each in types]
 
@@ -149,14 +149,14 @@ def _or_list(words: list[str]) -> str:
 def _required(value: Mapping[str, object], names: list[str] | bool, schema: object) -> str:
     if isinstance(names, bool):  # draft 3: `required` is a boolean on the property itself
         return "a required property is missing"
-    missing = [quoted(name) for name in names if name not in value]
+    missing = [quote(name) for name in names if name not in value]
     return f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
 
 
 def _additional(value: Mapping[str, object], limit: object, schema: Mapping[str, Any]) -> str:
     patterns = schema.get("patternProperties", {})
     extra = [
-        quoted(name)
+        quote(name)
         for name in value
         if name not in schema.get("properties", {})
         and not any(re.search(pattern, name) for pattern in patterns)
@@ -165,22 +165,22 @@ def _additional(value: Mapping[str, object], limit: object, schema: Mapping[str,
 
 
 def _pattern(value: str, pattern: str, schema: object) -> str:
-    return f"{shown(value)} does not match the pattern {quoted(pattern)}"
+    return f"{summary(value)} does not match the pattern {quote(pattern)}"
 
 
 def _limit(relation: str) -> Callable[[Any, Any, Any], str]:
-    return lambda value, limit, schema: f"{shown(value)} is {relation} {shown(limit)}"
+    return lambda value, limit, schema: f"{summary(value)} is {relation} {summary(limit)}"
 
 
 def _size(unit: str, relation: str) -> Callable[[Any, Any, Any], str]:
-    return lambda value, limit, schema: f"{len(value)} {unit}, {relation.format(shown(limit))}"
+    return lambda value, limit, schema: f"{len(value)} {unit}, {relation.format(summary(limit))}"
 
 
 _MESSAGES: dict[str, Callable[[Any, Any, Any], str]] = {
     "required": _required,
     "additionalProperties": _additional,
-    "anyOf": lambda value, limit, schema: f"{shown(value)} fits none of the alternatives",
-    "oneOf": lambda value, limit, schema: f"{shown(value)} fits more than one of the alternatives",
+    "anyOf": lambda value, limit, schema: f"{summary(value)} fits none of the alternatives",
+    "oneOf": lambda value, limit, schema: f"{summary(value)} fits more than one of the alternatives",
     "pattern": _pattern,
     "minimum": _limit("less than"),
     "maximum": _limit("more than"),
@@ -194,6 +194,6 @@ _MESSAGES: dict[str, Callable[[Any, Any, Any], str]] = {
     "minProperties": _size("properties", "at least {} needed"),
     "maxProperties": _size("properties", "at most {} allowed"),
     "uniqueItems": lambda value, limit, schema: "two items are the same",
-    "not": lambda value, limit, schema: f"{shown(value)} is what the schema excludes",
+    "not": lambda value, limit, schema: f"{summary(value)} is what the schema excludes",
     "contains": lambda value, limit, schema: "too few or too many items of the kind that has to be there",
 }

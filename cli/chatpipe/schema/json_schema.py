@@ -17,7 +17,7 @@ from referencing.exceptions import Unresolvable
 from referencing.jsonschema import SchemaRegistry, specification_with
 
 from chatpipe.errors import BadInput
-from chatpipe.inputs.messages import kind
+from chatpipe.inputs.messages import json_type
 from chatpipe.inputs.values import Value
 from chatpipe.schema import explain
 from chatpipe.schema.rules import pointer_of
@@ -35,7 +35,7 @@ _ENDLESS = "leads back to itself without an end"
 _DRAFTS = "the drafts are 3, 4, 6, 7, 2019-09 and 2020-12: leave '$schema' out for the last"
 
 
-class Wrong(Exception):
+class SchemaFault(Exception):
     """A fault of a schema.
 
     node is the object inside the schema that has the fault. key is the JSON Pointer from there to the
@@ -50,7 +50,7 @@ class Wrong(Exception):
         super().__init__(what)
 
 
-def checked(schema: _Schema, place: Callable[[str], str]) -> type[Validator]:
+def validator_class(schema: _Schema, place: Callable[[str], str]) -> type[Validator]:
     """The jsonschema class for the draft of a schema, after all checks have passed.
 
     place maps a pointer into the schema to its `file:line`. Raises BadInput.
@@ -61,7 +61,7 @@ def checked(schema: _Schema, place: Callable[[str], str]) -> type[Validator]:
         _Walk(schema, draft).check()
     except RecursionError as error:
         raise BadInput("the schema is nested too deeply", place=place("")) from error
-    except Wrong as wrong:
+    except SchemaFault as wrong:
         pointer = _pointer_to(schema, wrong.node) + wrong.key
         text = f"{pointer}: {wrong.what}" if pointer else f"not a JSON Schema: {wrong.what}"
         raise BadInput(text, place=place(pointer), fix=wrong.fix) from wrong
@@ -72,7 +72,7 @@ def _draft_of(schema: _Schema, place: Callable[[str], str]) -> type[Validator]:
     name = schema.get("$schema", "https://json-schema.org/draft/2020-12/schema")
     found = _validator_for(name) if isinstance(name, str) else None
     if found is None:
-        what = f"/$schema: {explain.shown(name)} is not a draft of JSON Schema that is known"
+        what = f"/$schema: {explain.summary(name)} is not a draft of JSON Schema that is known"
         raise BadInput(what, place=place("/$schema"), fix=_DRAFTS)
     return found
 
@@ -89,7 +89,7 @@ def _check_by_meta_schema(part: _Schema, draft: type[Validator]) -> None:
     """Check by the meta-schema, without its formats: _check_patterns reports more about a pattern."""
     errors = list(draft(draft.META_SCHEMA).iter_errors(part))
     if errors:
-        raise Wrong(part, *explain.told(errors))
+        raise SchemaFault(part, *explain.explain(errors))
 
 
 class _Walk:
@@ -129,17 +129,17 @@ class _Walk:
     def _target(self, node: _Schema, keyword: str, resolver: Any) -> tuple[Resource[Any], Any]:
         reference = node[keyword]
         if not isinstance(reference, str):  # the meta-schemas of drafts 3 and 4 allow that
-            raise Wrong(node, f"/{keyword}", f"{explain.shown(reference)} is not a string")
+            raise SchemaFault(node, f"/{keyword}", f"{explain.summary(reference)} is not a string")
         try:
             found = resolver.lookup(reference)
         except (Unresolvable, ValueError) as error:
             is_outside = type(error) is Unresolvable  # subclasses: failures inside a known resource
-            what = f"{explain.quoted(reference)} {_OUTSIDE if is_outside else _NOTHING}"
-            raise Wrong(node, f"/{keyword}", what, _COPY if is_outside else "") from error
+            what = f"{explain.quote(reference)} {_OUTSIDE if is_outside else _NOTHING}"
+            raise SchemaFault(node, f"/{keyword}", what, _COPY if is_outside else "") from error
         target = found.contents
         if not isinstance(target, dict | bool):
-            what = f"{explain.quoted(reference)} leads to {kind(target)}, not a schema"
-            raise Wrong(node, f"/{keyword}", what)
+            what = f"{explain.quote(reference)} leads to {json_type(target)}, not a schema"
+            raise SchemaFault(node, f"/{keyword}", what)
         self._edges[id(node)].append(id(target))
         return self._specification.create_resource(target), found.resolver
 
@@ -166,7 +166,7 @@ class _Walk:
         in_cycles = [node for node, count in remaining.items() if count]
         if in_cycles:
             successor = {node: _first_remaining(successors[node], remaining) for node in in_cycles}
-            raise Wrong(*self._reference_in_cycle(successor), _ENDLESS)
+            raise SchemaFault(*self._reference_in_cycle(successor), _ENDLESS)
 
     def _reference_in_cycle(self, successor: dict[int, int]) -> tuple[_Schema, str]:
         """A subschema on a cycle that has a reference, and the pointer to that keyword.
@@ -207,8 +207,8 @@ def _check_patterns(node: _Schema) -> None:
         try:
             re.compile(pattern)
         except (re.error, OverflowError) as error:
-            what = f"{explain.quoted(pattern)} is not a regular expression as Python has them"
-            raise Wrong(node, key, f"{what} ({error})") from error
+            what = f"{explain.quote(pattern)} is not a regular expression as Python has them"
+            raise SchemaFault(node, key, f"{what} ({error})") from error
 
 
 def _check_types(node: _Schema) -> None:
@@ -216,7 +216,7 @@ def _check_types(node: _Schema) -> None:
     names = node.get("type")
     for name in names if isinstance(names, list) else [names]:
         if isinstance(name, str) and name not in explain.ARTICLES:
-            raise Wrong(node, "/type", f"{explain.quoted(name)} is not a type")
+            raise SchemaFault(node, "/type", f"{explain.quote(name)} is not a type")
 
 
 def _pointer_to(schema: Value, node: object) -> str:

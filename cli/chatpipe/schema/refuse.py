@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from chatpipe.errors import BadInput, Problems
-from chatpipe.request.build import Built
-from chatpipe.request.response_format import Form
+from chatpipe.request.build import BuiltRequest
+from chatpipe.request.response_format import ResponseFormat
 from chatpipe.schema.check import Problem, check
 
 
-def refuse(built: Built, *, strict: bool = False, without_model: bool = False) -> list[str]:
+def refuse(built: BuiltRequest, *, strict: bool = False, without_model: bool = False) -> list[str]:
     """The warnings, as lines. Raises Problems with all errors if there are any."""
     problems = check(built.body, strict=strict, without_model=without_model)
     faults = [_fault(built, problem) for problem in problems if problem.severity == "error"]
@@ -17,7 +17,7 @@ def refuse(built: Built, *, strict: bool = False, without_model: bool = False) -
     return [str(_fault(built, problem)) for problem in problems]
 
 
-def refuse_form(form: Form | None, *, strict: bool = False) -> list[str]:
+def refuse_schema(form: ResponseFormat | None, *, strict: bool = False) -> list[str]:
     """The warnings about the schema that answers must satisfy, as lines.
 
     Raises BadInput if it is not a valid schema, and Problems for its warnings if strict is set.
@@ -25,16 +25,16 @@ def refuse_form(form: Form | None, *, strict: bool = False) -> list[str]:
     if form is None:
         return []
     from chatpipe.schema import json_schema  # imports jsonschema
-    from chatpipe.schema.strict import warnings
+    from chatpipe.schema.strict import lint_warnings
 
-    json_schema.checked(form.schema.value, form.place)
-    return warnings(form, strict=strict)
-
-
-def _fault(built: Built, problem: Problem) -> BadInput:
-    return BadInput(described(problem), place=built.place(problem.pointer), fix=problem.hint)
+    json_schema.validator_class(form.schema.value, form.place)
+    return lint_warnings(form, strict=strict)
 
 
-def described(problem: Problem) -> str:
+def _fault(built: BuiltRequest, problem: Problem) -> BadInput:
+    return BadInput(describe(problem), place=built.place(problem.pointer), fix=problem.hint)
+
+
+def describe(problem: Problem) -> str:
     """`/messages/0/role: is 'sytem', ...`, or `the request has no 'model'` for the body itself."""
     return f"{problem.pointer}: {problem.message}" if problem.pointer else f"the request {problem.message}"

@@ -116,7 +116,7 @@ _EXTENSION_VALUES = {
 }
 
 
-class Found(NamedTuple):
+class Breach(NamedTuple):
     """A breach of a rule. pointer is a JSON Pointer into the body. A hint replaces the hint of the rule."""
 
     pointer: str
@@ -133,12 +133,12 @@ class Rule(NamedTuple):
 
     name: str
     severity: Literal["error", "warning", "strict"]
-    wakes: tuple[str, ...]
-    find: Callable[[Object], Iterable[Found]]
+    triggers: tuple[str, ...]
+    check: Callable[[Object], Iterable[Breach]]
     hint: str
 
 
-def broken(body: Object, *, strict: bool) -> Iterator[tuple[Rule, Found]]:
+def breaches(body: Object, *, strict: bool) -> Iterator[tuple[Rule, Breach]]:
     """All breaches, in the order of the table. Never raises."""
     triggers = _TRIGGERS & body.keys()
     if _is_plain(body.get("messages")):
@@ -146,8 +146,10 @@ def broken(body: Object, *, strict: bool) -> Iterator[tuple[Rule, Found]]:
     if not triggers and body.keys() <= _ACCEPTED and None not in body.values():
         return
     for rule in RULES:
-        if (strict or rule.severity != "strict") and not (rule.wakes and triggers.isdisjoint(rule.wakes)):
-            for breach in rule.find(body):
+        if (strict or rule.severity != "strict") and not (
+            rule.triggers and triggers.isdisjoint(rule.triggers)
+        ):
+            for breach in rule.check(body):
                 yield rule, breach
 
 
@@ -274,35 +276,35 @@ def _unaccepted_keys(body: Object) -> Iterator[tuple[str, str | None]]:
                 yield pointer + pointer_of([key]), nearest(key, published)
 
 
-def _unknown_key(body: Object) -> Iterator[Found]:
+def _unknown_key(body: Object) -> Iterator[Breach]:
     for pointer, known in _unaccepted_keys(body):
         if known:
-            yield Found(pointer, "is not a key that any server is known to take", f"did you mean '{known}'?")
+            yield Breach(pointer, "is not a key that any server is known to take", f"did you mean '{known}'?")
 
 
-def _unlisted_key(body: Object) -> Iterator[Found]:
+def _unlisted_key(body: Object) -> Iterator[Breach]:
     for pointer, known in _unaccepted_keys(body):
         if not known:
-            yield Found(pointer, "is not a key that any server is known to take")
+            yield Breach(pointer, "is not a key that any server is known to take")
 
 
-def _null_value(body: Object) -> Iterator[Found]:
+def _null_value(body: Object) -> Iterator[Breach]:
     for key in _NOT_NULLABLE:
         if key in body and body[key] is None:
-            yield Found("/" + key, "is null, which the API does not allow here")
+            yield Breach("/" + key, "is null, which the API does not allow here")
 
 
-def _top_logprobs_without_logprobs(body: Object) -> Iterator[Found]:
+def _top_logprobs_without_logprobs(body: Object) -> Iterator[Breach]:
     if body["top_logprobs"] and body.get("logprobs") is not True:
-        yield Found("/top_logprobs", "is set without 'logprobs': true")
+        yield Breach("/top_logprobs", "is set without 'logprobs': true")
 
 
-def _stream_options_without_stream(body: Object) -> Iterator[Found]:
+def _stream_options_without_stream(body: Object) -> Iterator[Breach]:
     if body["stream_options"] is not None and body.get("stream") is not True:
-        yield Found("/stream_options", "is set without 'stream': true")
+        yield Breach("/stream_options", "is set without 'stream': true")
 
 
-def _tool_message_without_call(body: Object) -> Iterator[Found]:
+def _tool_message_without_call(body: Object) -> Iterator[Breach]:
     call_ids: set[object] = set()
     for index, message in _objects(body.get("messages")):
         if message.get("role") == "assistant":
@@ -310,12 +312,12 @@ def _tool_message_without_call(body: Object) -> Iterator[Found]:
             call_ids.update(_string(call.get("id")) for _, call in _objects(message.get("tool_calls")))
         call_id = _string(message.get("tool_call_id"))
         if message.get("role") == "tool" and call_id is not None and call_ids.isdisjoint((call_id, None)):
-            yield Found(
+            yield Breach(
                 f"/messages/{index}/tool_call_id", f"is {shown(call_id)}, which answers no earlier tool call"
             )
 
 
-def _tool_call_without_answer(body: Object) -> Iterator[Found]:
+def _tool_call_without_answer(body: Object) -> Iterator[Breach]:
     open_calls: dict[str, str] = {}
     for index, message in _objects(body.get("messages")):
         if message.get("role") == "tool":
@@ -329,71 +331,71 @@ def _tool_call_without_answer(body: Object) -> Iterator[Found]:
     yield from _unanswered(open_calls)
 
 
-def _unanswered(open_calls: dict[str, str]) -> Iterator[Found]:
+def _unanswered(open_calls: dict[str, str]) -> Iterator[Breach]:
     for call_id, pointer in open_calls.items():
         if call_id:
-            yield Found(pointer, "is not answered by a tool message before the next turn")
+            yield Breach(pointer, "is not answered by a tool message before the next turn")
 
 
 def _string(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _tool_call_without_id(body: Object) -> Iterator[Found]:
+def _tool_call_without_id(body: Object) -> Iterator[Breach]:
     for index, message in _objects(body.get("messages")):
         for at, call in _objects(message.get("tool_calls")):
             for key in ("id", "type"):
                 if call.get(key) is None:
-                    yield Found(
+                    yield Breach(
                         f"/messages/{index}/tool_calls/{at}", f"has no '{key}', which the API asks for"
                     )
 
 
-def _empty_assistant_message(body: Object) -> Iterator[Found]:
+def _empty_assistant_message(body: Object) -> Iterator[Breach]:
     for index, message in _objects(body.get("messages")):
         empty = message.get("content") is None and not any(map(message.get, _CONTENT_KEYS))
         if empty and message.get("role") == "assistant":
-            yield Found(f"/messages/{index}", "has neither content nor calls")
+            yield Breach(f"/messages/{index}", "has neither content nor calls")
 
 
-def _part_of_another_role(body: Object) -> Iterator[Found]:
+def _part_of_another_role(body: Object) -> Iterator[Breach]:
     for pointer, role, part in _parts(body):
         kind = _string(part.get("type"))
         roles = _ROLES_OF_PART.get(kind) if kind else None
         if roles and role not in roles:
-            yield Found(
+            yield Breach(
                 pointer, f"is a part of type '{kind}', which OpenAI takes in {roles[0]} messages only"
             )
 
 
-def _image_not_base64(body: Object) -> Iterator[Found]:
+def _image_not_base64(body: Object) -> Iterator[Breach]:
     for pointer, _, part in _parts(body):
         image = part.get("image_url")
         url_pointer = "/image_url/url" if isinstance(image, dict) else "/image_url"
         url = image.get("url") if isinstance(image, dict) else image
         head = url[:200].partition(",")[0].lower() if isinstance(url, str) else ""
         if head.startswith("data:") and ";base64" not in head:
-            yield Found(pointer + url_pointer, "is a data: URL that is not base64")
+            yield Breach(pointer + url_pointer, "is a data: URL that is not base64")
 
 
-def _empty_file(body: Object) -> Iterator[Found]:
+def _empty_file(body: Object) -> Iterator[Breach]:
     for pointer, _, part in _parts(body):
         file = part.get("file") if part.get("type") == "file" else None
         if isinstance(file, dict) and not (file.get("file_id") or file.get("file_data")):
-            yield Found(pointer + "/file", "names no file")
+            yield Breach(pointer + "/file", "names no file")
 
 
-def _audio_input_format(body: Object) -> Iterator[Found]:
+def _audio_input_format(body: Object) -> Iterator[Breach]:
     for pointer, _, part in _parts(body):
         encoding = _object(part.get("input_audio")).get("format")
         if isinstance(encoding, str) and encoding not in ("wav", "mp3"):
-            yield Found(
+            yield Breach(
                 pointer + "/input_audio/format",
                 f"is {shown(encoding)}, and OpenAI takes wav and mp3 only",
             )
 
 
-def _too_much_inside(body: Object) -> Iterator[Found]:
+def _too_much_inside(body: Object) -> Iterator[Breach]:
     """The limit for inline data is 50 MB in a request.
 
     Source: OpenAI's guides to vision and to file inputs, 2026.
@@ -403,7 +405,7 @@ def _too_much_inside(body: Object) -> Iterator[Found]:
         total += _inline_bytes(part)
         if total > _MAX_INLINE_BYTES:
             size = f"{total / 1e6:.1f} MB"
-            yield Found(pointer, f"brings what is inside the request to {size}, and OpenAI takes 50 MB")
+            yield Breach(pointer, f"brings what is inside the request to {size}, and OpenAI takes 50 MB")
             return
 
 
@@ -418,7 +420,7 @@ def _inline_bytes(part: Object) -> int:
     return sum(len(data) for data in values if isinstance(data, str))
 
 
-def _named_tool_missing(body: Object) -> Iterator[Found]:
+def _named_tool_missing(body: Object) -> Iterator[Breach]:
     defined = {_type_and_name(tool) for _, tool in _objects(body.get("tools"))}
     choice = _object(body["tool_choice"])
     chosen = [("/tool_choice", choice)]
@@ -432,7 +434,7 @@ def _named_tool_missing(body: Object) -> Iterator[Found]:
             yield _undefined(f"{pointer}/{kind}/name", name, "tools", same_kind)
 
 
-def _named_function_missing(body: Object) -> Iterator[Found]:
+def _named_function_missing(body: Object) -> Iterator[Breach]:
     target = _object(body["function_call"]).get("name")
     names = [function.get("name") for _, function in _objects(body.get("functions"))]
     defined = [name for name in names if isinstance(name, str)]
@@ -440,10 +442,10 @@ def _named_function_missing(body: Object) -> Iterator[Found]:
         yield _undefined("/function_call/name", target, "functions", defined)
 
 
-def _undefined(pointer: str, name: str, array: str, defined: list[str]) -> Found:
+def _undefined(pointer: str, name: str, array: str, defined: list[str]) -> Breach:
     closest = nearest(name, frozenset(defined), least=3)
     hint = f"did you mean {shown(closest)}?" if closest else ""
-    return Found(pointer, f"is {shown(name)}, which is not in '{array}'", hint)
+    return Breach(pointer, f"is {shown(name)}, which is not in '{array}'", hint)
 
 
 def _definitions(body: Object) -> Iterator[tuple[str, str, str]]:
@@ -456,26 +458,26 @@ def _definitions(body: Object) -> Iterator[tuple[str, str, str]]:
             yield f"/functions/{index}/name", "function", name
 
 
-def _bad_name(body: Object) -> Iterator[Found]:
+def _bad_name(body: Object) -> Iterator[Breach]:
     names = [(pointer, name) for pointer, _, name in _definitions(body)]
     schema = _object(_object(body.get("response_format")).get("json_schema"))
     if isinstance(name := schema.get("name"), str):
         names.append(("/response_format/json_schema/name", name))
     for pointer, name in names:
         if not name:
-            yield Found(pointer, "is empty")
+            yield Breach(pointer, "is empty")
         elif len(name) > 64:
-            yield Found(pointer, f"has {len(name)} characters, at most 64 allowed")
+            yield Breach(pointer, f"has {len(name)} characters, at most 64 allowed")
         elif not _NAME_CHARACTERS.issuperset(name):
-            yield Found(pointer, f"is {shown(name)}, which has characters other than a-z A-Z 0-9 _ -")
+            yield Breach(pointer, f"is {shown(name)}, which has characters other than a-z A-Z 0-9 _ -")
 
 
-def _duplicate_tool(body: Object) -> Iterator[Found]:
+def _duplicate_tool(body: Object) -> Iterator[Breach]:
     seen: set[tuple[bool, str]] = set()
     for pointer, _, name in _definitions(body):
         entry = (pointer.startswith("/tools"), name)
         if entry in seen:
-            yield Found(pointer, f"is {shown(name)}, as is one before it")
+            yield Breach(pointer, f"is {shown(name)}, as is one before it")
         seen.add(entry)
 
 
@@ -487,48 +489,50 @@ def _unknown_tool_types(body: Object) -> Iterator[tuple[str, str, str | None]]:
             yield f"/tools/{index}/type", kind, nearest(kind, _TOOL_TYPES)
 
 
-def _misspelt_tool_type(body: Object) -> Iterator[Found]:
+def _misspelt_tool_type(body: Object) -> Iterator[Breach]:
     for pointer, kind, known in _unknown_tool_types(body):
         if known:
-            yield Found(pointer, f"is {shown(kind)}, not one of function, custom", f"did you mean '{known}'?")
+            yield Breach(
+                pointer, f"is {shown(kind)}, not one of function, custom", f"did you mean '{known}'?"
+            )
 
 
-def _other_servers_tool(body: Object) -> Iterator[Found]:
+def _other_servers_tool(body: Object) -> Iterator[Breach]:
     for pointer, kind, known in _unknown_tool_types(body):
         if not known:
-            yield Found(pointer, f"is {shown(kind)}, and OpenAI takes function and custom only")
+            yield Breach(pointer, f"is {shown(kind)}, and OpenAI takes function and custom only")
 
 
-def _too_many_tools(body: Object) -> Iterator[Found]:
+def _too_many_tools(body: Object) -> Iterator[Breach]:
     if isinstance(body["tools"], list) and len(body["tools"]) > 128:
-        yield Found("/tools", f"has {len(body['tools'])} items, at most 128 allowed")
+        yield Breach("/tools", f"has {len(body['tools'])} items, at most 128 allowed")
 
 
-def _tool_choice_without_tools(body: Object) -> Iterator[Found]:
+def _tool_choice_without_tools(body: Object) -> Iterator[Breach]:
     if body.get("tools"):
         return
     # the rule named-tool-missing handles a choice by name
     if isinstance(body.get("tool_choice"), str) and body["tool_choice"] != "none":
-        yield Found("/tool_choice", "is set without 'tools'")
+        yield Breach("/tool_choice", "is set without 'tools'")
     if body.get("parallel_tool_calls") is not None:
-        yield Found("/parallel_tool_calls", "is set without 'tools'")
+        yield Breach("/parallel_tool_calls", "is set without 'tools'")
 
 
-def _functions_with_tools(body: Object) -> Iterator[Found]:
+def _functions_with_tools(body: Object) -> Iterator[Breach]:
     if body["functions"] and body.get("tools"):
-        yield Found("/functions", "stands beside 'tools'")
+        yield Breach("/functions", "stands beside 'tools'")
 
 
-def _two_token_limits(body: Object) -> Iterator[Found]:
+def _two_token_limits(body: Object) -> Iterator[Breach]:
     if body["max_tokens"] is not None and body.get("max_completion_tokens") is not None:
-        yield Found("/max_tokens", "stands beside 'max_completion_tokens'")
+        yield Breach("/max_tokens", "stands beside 'max_completion_tokens'")
 
 
-def _no_tokens(body: Object) -> Iterator[Found]:
+def _no_tokens(body: Object) -> Iterator[Breach]:
     for key in ("max_tokens", "max_completion_tokens"):
         limit = body.get(key)
         if isinstance(limit, int) and not isinstance(limit, bool) and limit < 1:
-            yield Found("/" + key, "is less than 1")
+            yield Breach("/" + key, "is less than 1")
 
 
 def _requests_audio(body: Object) -> bool:
@@ -536,72 +540,72 @@ def _requests_audio(body: Object) -> bool:
     return isinstance(wanted, list) and "audio" in wanted
 
 
-def _audio_modality_without_audio(body: Object) -> Iterator[Found]:
+def _audio_modality_without_audio(body: Object) -> Iterator[Breach]:
     if _requests_audio(body) and body.get("audio") is None:
-        yield Found("/modalities", "has 'audio', but there is no 'audio' with a voice and a format")
+        yield Breach("/modalities", "has 'audio', but there is no 'audio' with a voice and a format")
 
 
-def _audio_without_modality(body: Object) -> Iterator[Found]:
+def _audio_without_modality(body: Object) -> Iterator[Breach]:
     if body["audio"] is not None and not _requests_audio(body):
-        yield Found("/audio", "is set, but 'modalities' does not ask for audio")
+        yield Breach("/audio", "is set, but 'modalities' does not ask for audio")
 
 
-def _audio_not_streamable(body: Object) -> Iterator[Found]:
+def _audio_not_streamable(body: Object) -> Iterator[Breach]:
     """A streamed request accepts pcm16 only. Source: the text of OpenAI's error, 2026."""
     encoding = _object(body["audio"]).get("format")
     is_streamed = body.get("stream") is True and _requests_audio(body)
     if is_streamed and isinstance(encoding, str) and encoding != "pcm16":
-        yield Found("/audio/format", f"is {shown(encoding)}, and OpenAI streams pcm16 only")
+        yield Breach("/audio/format", f"is {shown(encoding)}, and OpenAI streams pcm16 only")
 
 
-def _metadata_size(body: Object) -> Iterator[Found]:
+def _metadata_size(body: Object) -> Iterator[Breach]:
     metadata = _object(body["metadata"])
     if len(metadata) > 16:
-        yield Found("/metadata", f"has {len(metadata)} pairs, at most 16 allowed")
+        yield Breach("/metadata", f"has {len(metadata)} pairs, at most 16 allowed")
     for key, value in metadata.items():
         if len(str(key)) > 64:
-            yield Found("/metadata", f"has a key of {len(key)} characters, at most 64 allowed")
+            yield Breach("/metadata", f"has a key of {len(key)} characters, at most 64 allowed")
         if isinstance(value, str) and len(value) > 512:
-            yield Found("/metadata" + pointer_of([key]), f"has {len(value)} characters, at most 512 allowed")
+            yield Breach("/metadata" + pointer_of([key]), f"has {len(value)} characters, at most 512 allowed")
 
 
-def _logit_bias(body: Object) -> Iterator[Found]:
+def _logit_bias(body: Object) -> Iterator[Breach]:
     biases = body["logit_bias"]
     if isinstance(biases, list):
-        yield Found("/logit_bias", "is an array, which only llama.cpp takes")
+        yield Breach("/logit_bias", "is an array, which only llama.cpp takes")
     for token, bias in _object(biases).items():
         pointer = "/logit_bias" + pointer_of([token])
         if isinstance(bias, bool):
-            yield Found(pointer, "is a boolean, which only llama.cpp takes")
+            yield Breach(pointer, "is a boolean, which only llama.cpp takes")
         elif isinstance(bias, (int, float)) and not -100 <= bias <= 100:
-            yield Found(pointer, "is out of the range -100 to 100")
+            yield Breach(pointer, "is out of the range -100 to 100")
         elif isinstance(bias, float) and not bias.is_integer():
-            yield Found(pointer, "is a fraction, and OpenAI takes integers only")
+            yield Breach(pointer, "is a fraction, and OpenAI takes integers only")
 
 
-def _json_not_mentioned(body: Object) -> Iterator[Found]:
+def _json_not_mentioned(body: Object) -> Iterator[Breach]:
     if _object(body["response_format"]).get("type") != "json_object":
         return
     texts = [message.get("content") for _, message in _objects(body.get("messages"))]
     texts += [part.get("text") for _, _, part in _parts(body)]
     if not any(isinstance(text, str) and "json" in text.lower() for text in texts):
-        yield Found("/response_format", "asks for a JSON object, but no message has the word JSON")
+        yield Breach("/response_format", "asks for a JSON object, but no message has the word JSON")
 
 
-def _other_servers_word(body: Object) -> Iterator[Found]:
+def _other_servers_word(body: Object) -> Iterator[Breach]:
     for key, servers in _EXTENSION_VALUES.items():
         word = _string(body.get(key))
         if word is not None and word in servers:
-            yield Found("/" + key, f"is '{word}', which only {servers[word]} is known to take")
+            yield Breach("/" + key, f"is '{word}', which only {servers[word]} is known to take")
     format_type = _object(body.get("response_format")).get("type")
     if format_type in ("grammar", "structural_tag"):
         server = "OpenRouter" if format_type == "grammar" else "vLLM"
-        yield Found("/response_format/type", f"is '{format_type}', which only {server} is known to take")
+        yield Breach("/response_format/type", f"is '{format_type}', which only {server} is known to take")
     if isinstance(body.get("modalities"), list) and "image" in body["modalities"]:
         index = body["modalities"].index("image")
-        yield Found(f"/modalities/{index}", "is 'image', which only OpenRouter is known to take")
+        yield Breach(f"/modalities/{index}", "is 'image', which only OpenRouter is known to take")
     if body.get("top_logprobs") == -1:
-        yield Found("/top_logprobs", "is -1, which only vLLM is known to take")
+        yield Breach("/top_logprobs", "is -1, which only vLLM is known to take")
 
 
 _MESSAGES = ("messages",)
@@ -654,4 +658,4 @@ RULES = (
          _other_servers_word, _OTHER_SERVER),
 )  # fmt: skip
 
-_TRIGGERS = frozenset(key for rule in RULES for key in rule.wakes)
+_TRIGGERS = frozenset(key for rule in RULES for key in rule.triggers)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from chatpipe.errors import BadInput, Problems
-from chatpipe.request.response_format import Form
+from chatpipe.request.response_format import ResponseFormat
 from chatpipe.schema.rules import pointer_of
 
 _MAX_PROPERTIES = 5000
@@ -61,7 +61,7 @@ class _Subschema(NamedTuple):
     level: int
 
 
-def warnings(form: Form, *, strict: bool = False) -> list[str]:
+def lint_warnings(form: ResponseFormat, *, strict: bool = False) -> list[str]:
     """The first ten findings as lines, then a count of the rest; none unless form asks for strict mode.
 
     strict turns the findings into errors: it raises Problems.

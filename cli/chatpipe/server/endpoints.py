@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from chatpipe import __version__
 from chatpipe.errors import BadConfiguration, NoAccess, UsageFault
-from chatpipe.options.server import PROFILES, Connection
+from chatpipe.options.server import PROFILES, ServerOptions
 from chatpipe.server import redact
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
@@ -39,14 +39,16 @@ class Endpoint(NamedTuple):
     in_process: bool
     key_env: str | None
     needs_key: bool
-    keeps_key_back: bool = False
+    key_removed: bool = False
 
     @property
     def base_url(self) -> str:
         return self.url.removesuffix(_ROUTE)
 
 
-def resolve(connection: Connection, environ: Mapping[str, str], header_lines: Sequence[str] = ()) -> Endpoint:
+def resolve(
+    connection: ServerOptions, environ: Mapping[str, str], header_lines: Sequence[str] = ()
+) -> Endpoint:
     """The endpoint, with all headers but the key. header_lines are the lines of `--header-file`.
 
     Raises UsageFault and BadConfiguration, both with the option or variable as place.
@@ -98,7 +100,7 @@ def resolve(connection: Connection, environ: Mapping[str, str], header_lines: Se
     )
 
 
-def authorized(endpoint: Endpoint, key: str | None, *, allow_http: bool, proxy: str | None = None) -> Headers:
+def add_key(endpoint: Endpoint, key: str | None, *, allow_http: bool, proxy: str | None = None) -> Headers:
     """The headers of the endpoint with the key added. proxy is the URL of the proxy in use.
 
     Raises NoAccess if a required key is missing, and BadConfiguration if a secret would go
@@ -123,7 +125,7 @@ def authorized(endpoint: Endpoint, key: str | None, *, allow_http: bool, proxy: 
                     f"{secret} would go unencrypted to '{hop.hostname}'",
                     fix="use https, or --allow-http if the network is yours",
                 )
-    if key is None or "authorization" in names or endpoint.keeps_key_back:
+    if key is None or "authorization" in names or endpoint.key_removed:
         return endpoint.headers
     return (("Authorization", f"Bearer {key}"), *endpoint.headers)
 
@@ -134,7 +136,7 @@ def _secret_header(headers: Headers) -> str:
     return next((f"the header '{name}'" for name in hidden), "")
 
 
-def header(line: str, place: str) -> tuple[str, str]:
+def parse_header(line: str, place: str) -> tuple[str, str]:
     """Split `Name: value`. Raises UsageFault, whose text omits the value because it may be secret."""
     name, colon, value = line.partition(":")
     if not colon or not _HEADER_NAME.fullmatch(name.strip()):
@@ -187,11 +189,11 @@ def _all_headers(
     ]
     for variable, name in (("OPENAI_ORG_ID", "OpenAI-Organization"), ("OPENAI_PROJECT_ID", "OpenAI-Project")):
         if value := environ.get(variable):
-            headers.append(header(f"{name}: {value}", variable))
+            headers.append(parse_header(f"{name}: {value}", variable))
     custom = environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines()
-    headers += [header(line, "OPENAI_CUSTOM_HEADERS") for line in custom if line.strip()]
-    headers += [header(line, "--header-file") for line in file_lines]
-    return headers + [header(line, "--header") for line in options]
+    headers += [parse_header(line, "OPENAI_CUSTOM_HEADERS") for line in custom if line.strip()]
+    headers += [parse_header(line, "--header-file") for line in file_lines]
+    return headers + [parse_header(line, "--header") for line in options]
 
 
 def _merge(headers: Sequence[tuple[str, str]]) -> Headers:

@@ -11,7 +11,7 @@ from chatpipe.options.server import KeySource
 _KEY_VARIABLES = ("OPENAI_API_KEY", "OPENAI_CUSTOM_HEADERS")
 
 
-def find(source: KeySource, key_env: str | None, environ: Mapping[str, str]) -> str | None:
+def find_key(source: KeySource, key_env: str | None, environ: Mapping[str, str]) -> str | None:
     """The API key, or None if there is none. Raises NoAccess if a named source holds no usable key."""
     if source.file is not None:
         return _validated(_from_file(source.file), "--key-file")

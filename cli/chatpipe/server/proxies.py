@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from chatpipe.options.server import Connection
+from chatpipe.options.server import ServerOptions
 
 if TYPE_CHECKING:
     pass
 
 
-def proxy_of(url: str, connection: Connection, environ: Mapping[str, str]) -> str | None:
+def proxy_on_the_way(url: str, connection: ServerOptions, environ: Mapping[str, str]) -> str | None:
     """The URL of the proxy for url, None for a direct connection."""
-    return proxy_for(httpx.URL(url), connection.proxy, environ)
+    return select_proxy(httpx.URL(url), connection.proxy, environ)
 
 
-def proxy_for(url: httpx.URL, proxy: str | None, environ: Mapping[str, str]) -> str | None:
+def select_proxy(url: httpx.URL, proxy: str | None, environ: Mapping[str, str]) -> str | None:
     """The URL of the proxy for url, None for a direct connection.
 
     proxy is the option and overrides the environment, NO_PROXY included. A lower-case variable

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from chatpipe.errors import BadConfiguration, ChatpipeError, MissingInput
-from chatpipe.options.server import Connection
+from chatpipe.options.server import ServerOptions
 from chatpipe.system.causes import system_message
 
 if TYPE_CHECKING:
     import ssl
 
 
-class Dial(NamedTuple):
+class TransportOptions(NamedTuple):
     """Transport options: proxy and TLS.
 
     An empty proxy means none, whatever the environment says. cacert is a PEM file or a directory of
@@ -28,9 +28,9 @@ class Dial(NamedTuple):
     insecure: bool = False
 
 
-def dial_of(connection: Connection) -> Dial:
+def transport_options(connection: ServerOptions) -> TransportOptions:
     """Take the transport options from the connection options."""
-    return Dial(
+    return TransportOptions(
         connection.proxy,
         connection.cacert,
         connection.client_cert,
@@ -39,7 +39,7 @@ def dial_of(connection: Connection) -> Dial:
     )
 
 
-def tls_context(dial: Dial, environ: Mapping[str, str]) -> ssl.SSLContext:
+def tls_context(dial: TransportOptions, environ: Mapping[str, str]) -> ssl.SSLContext:
     """A context that trusts --cacert, else SSL_CERT_FILE and SSL_CERT_DIR, else the system store.
 
     The system store comes before certifi, unlike in httpx. curl and the machine's package manager
@@ -62,7 +62,7 @@ def tls_context(dial: Dial, environ: Mapping[str, str]) -> ssl.SSLContext:
     return context
 
 
-def _verifying_context(dial: Dial, environ: Mapping[str, str]) -> ssl.SSLContext:
+def _verifying_context(dial: TransportOptions, environ: Mapping[str, str]) -> ssl.SSLContext:
     import ssl
 
     if dial.cacert is not None:

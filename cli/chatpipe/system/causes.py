@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def system_error(error: BaseException | None) -> OSError | None:
+def root_os_error(error: BaseException | None) -> OSError | None:
     """The OSError that caused an httpx exception, or None if no system call failed."""
     # Follow the context too, because httpcore raises some of its exceptions in between `from None`.
     while error is not None and not isinstance(error, OSError):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from chatpipe.errors import ChatpipeError
-from chatpipe.options.output import Telling
+from chatpipe.options.output import ConsoleOptions
 from chatpipe.system import escape
 
 _STDERR = 2
@@ -21,21 +21,21 @@ _secrets: list[str] = []
 _writers: list[Callable[[bytes], None]] = []
 
 
-class Notices:
+class Console:
     """A console: lines for people on stderr. A failure to write them is ignored."""
 
-    def __init__(self, telling: Telling) -> None:
-        self.telling = telling
+    def __init__(self, telling: ConsoleOptions) -> None:
+        self.options = telling
         self.on_terminal = os.isatty(_STDERR)
 
     def note(self, text: str) -> None:
         """Print information that needs no action."""
-        if not self.telling.quiet:
+        if not self.options.quiet:
             self._print(text)
 
     def warning(self, text: str) -> None:
         """Print a problem that needs action but does not stop the run."""
-        if not self.telling.quiet:
+        if not self.options.quiet:
             self._print(f"warning: {text}")
 
     def warnings(self, texts: Iterable[str]) -> None:
@@ -45,42 +45,42 @@ class Notices:
 
     def detail(self, text: str) -> None:
         """Print a detail, with --verbose only."""
-        if self.telling.verbose:
+        if self.options.verbose:
             self._print(text)
 
     def error(self, error: ChatpipeError) -> None:
         """Print the reason for a status other than 0, as one line of text or of JSON."""
-        if self.telling.error_format == "json":
+        if self.options.error_format == "json":
             from chatpipe.inputs import values  # it loads orjson, which --help does not need
 
-            text = values.dumps({"error": record(error)}).decode("utf-8", "replace")
-            write(escape.json_text(hidden(text)).encode() + b"\n")
+            text = values.dumps({"error": error_record(error)}).decode("utf-8", "replace")
+            write(escape.escape_json(mask_secrets(text)).encode() + b"\n")
         else:
             self._print(str(error))
 
-    def aside(self, text: str) -> None:
+    def server_text(self, text: str) -> None:
         """Print text from the server that does not belong on stdout: reasoning, refusals."""
-        text = hidden(text)
-        write((escape.visible(text) if self.on_terminal else text).encode("utf-8", "replace"))
+        text = mask_secrets(text)
+        write((escape.escape_controls(text) if self.on_terminal else text).encode("utf-8", "replace"))
 
     def _print(self, text: str) -> None:
-        write(f"chatpipe: {escape.line(hidden(text))}\n".encode("utf-8", "backslashreplace"))
+        write(f"chatpipe: {escape.one_line(mask_secrets(text))}\n".encode("utf-8", "backslashreplace"))
 
 
-def hide(secret: str) -> None:
+def add_secret(secret: str) -> None:
     """Mask secret in all console output of this process, even if a server repeats it."""
     if len(secret) >= _SHORTEST_SECRET:
         _secrets.append(secret)
 
 
-def hidden(text: str) -> str:
+def mask_secrets(text: str) -> str:
     """The text with the secrets of this process masked."""
     for secret in _secrets:
         text = text.replace(secret, "***")
     return text
 
 
-def record(error: ChatpipeError) -> dict[str, Any]:
+def error_record(error: ChatpipeError) -> dict[str, Any]:
     """The error as `--error-format json` prints it. body is the server's reply, parsed if it is JSON."""
     from chatpipe.inputs import values
 
@@ -101,22 +101,22 @@ def record(error: ChatpipeError) -> dict[str, Any]:
     }
 
 
-def through(writer: Callable[[bytes], None]) -> None:
+def divert(writer: Callable[[bytes], None]) -> None:
     """Send all further output to writer, which prints it with put()."""
     _writers.append(writer)
 
 
-def past(writer: Callable[[bytes], None]) -> None:
+def restore(writer: Callable[[bytes], None]) -> None:
     """Stop sending output to writer."""
     _writers.remove(writer)
 
 
 def write(data: bytes) -> None:
     """Write all of data to stderr, through the owner of its last line if there is one. Never raises."""
-    (_writers[-1] if _writers else put)(data)
+    (_writers[-1] if _writers else write_raw)(data)
 
 
-def put(data: bytes) -> None:
+def write_raw(data: bytes) -> None:
     """Write all of data directly to stderr. Never raises: stops if stderr is closed, full or gone."""
     try:
         while data:
@@ -131,7 +131,7 @@ _MOST_TOLD = 10
 _T = TypeVar("_T")
 
 
-class Few(Generic[_T]):
+class FirstFew(Generic[_T]):
     """Tells the first of many, then once that there are more, and where all of them are. From any thread."""
 
     def __init__(self, tell: Callable[[_T], None], note: Callable[[str], None], where: str) -> None:
@@ -141,7 +141,7 @@ class Few(Generic[_T]):
         self._lock = threading.Lock()  # what runs tools has threads
         self.count = 0
 
-    def tell(self, thing: _T) -> None:
+    def report(self, thing: _T) -> None:
         with self._lock:
             self.count += 1
             if self.count <= _MOST_TOLD:

@@ -35,7 +35,7 @@ class BrokenPipe(Exception):
     """The reader has gone away. This is no fault: a filter then ends silently, as by SIGPIPE."""
 
 
-class Direct:
+class DescriptorOutput:
     """An unbuffered output to a descriptor, also for a FIFO or a device named by `-o`.
 
     On a terminal, control characters are escaped unless escape is False. An incomplete character is then
@@ -58,7 +58,7 @@ class Direct:
         try:
             os.close(os.dup(self._fd))  # NFS and quotas report errors at close, and we do not own stdout
         except OSError as error:
-            raise failure(self._name, error) from error
+            raise cannot_write(self._name, error) from error
 
     def keep_part(self) -> str | None:
         """Flush, and return None: everything has been written, so there is no partial file."""
@@ -90,10 +90,10 @@ class Direct:
         except (BrokenPipeError, ConnectionResetError) as error:
             raise BrokenPipe(self._name) from error
         except OSError as error:
-            raise failure(self._name, error) from error
+            raise cannot_write(self._name, error) from error
 
 
-class Stdout(Direct):
+class Stdout(DescriptorOutput):
     """An output to descriptor 1, which must be open."""
 
     def __init__(self, *, escape: bool = True, fd: int = 1) -> None:
@@ -105,14 +105,14 @@ def is_terminal() -> bool:
     return os.isatty(1)
 
 
-def special(path: str, *, escape: bool = True) -> Direct | None:
+def open_special(path: str, *, escape: bool = True) -> DescriptorOutput | None:
     """Open a special file for writing; return None for a regular file, a missing one, or a directory.
 
     Opening a FIFO waits for its reader, as in a shell. Raises CannotWrite with path as its place.
     """
     try:
         if (descriptor := _descriptor(path)) is not None:
-            return Direct(_duplicate(descriptor), path, escape=escape, close=True)
+            return DescriptorOutput(_duplicate(descriptor), path, escape=escape, close=True)
         kind = stat.S_IFMT(os.stat(path).st_mode)
         if kind in (stat.S_IFREG, stat.S_IFDIR):
             return None
@@ -121,11 +121,11 @@ def special(path: str, *, escape: bool = True) -> Direct | None:
             if kind == stat.S_IFSOCK
             else os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)
         )
-        return Direct(fd, path, escape=escape, close=True)
+        return DescriptorOutput(fd, path, escape=escape, close=True)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise failure(path, error) from error
+        raise cannot_write(path, error) from error
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -144,7 +144,7 @@ def write_all(fd: int, data: bytes) -> None:
             poll.poll()  # an error or a hang-up ends the wait too, and the next write reports it
 
 
-def failure(place: str, error: OSError | ValueError, what: str = "cannot write") -> CannotWrite:
+def cannot_write(place: str, error: OSError | ValueError, what: str = "cannot write") -> CannotWrite:
     """The system's error as a CannotWrite. place is the file name that the user gave, or `stdout`."""
     fix = _FIXES.get(error.errno or 0, "") if isinstance(error, OSError) else ""
     return CannotWrite(f"{what}: {reason(error)}", place=place, fix=fix)

@@ -24,17 +24,17 @@ _UNSAFE_IN_LINE = f"[\x00-\x0a{_CONTROLS}\u2028\u2029]"
 _NAMED = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
-def visible(text: str) -> str:
+def escape_controls(text: str) -> str:
     """The text with every control character except newline and tab escaped."""
     return text if text.isascii() and text.isprintable() else re.sub(_UNSAFE, _escape, text)
 
 
-def line(text: str) -> str:
+def one_line(text: str) -> str:
     """The text as one line, with newlines and tabs escaped too. For error lines and file names."""
     return text if text.isascii() and text.isprintable() else re.sub(_UNSAFE_IN_LINE, _escape, text)
 
 
-def json_text(text: str) -> str:
+def escape_json(text: str) -> str:
     """JSON text with the characters that line() escapes as JSON escapes. Its value is unchanged."""
     return re.sub(_UNSAFE_IN_LINE, lambda match: f"\\u{ord(match[0]):04x}", text)
 
@@ -58,8 +58,8 @@ class ByteEscaper:
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
 
     def feed(self, data: bytes) -> bytes:
-        return visible(self._decoder.decode(data)).encode()
+        return escape_controls(self._decoder.decode(data)).encode()
 
     def end(self) -> bytes:
         """Flush the buffer, which can only hold an incomplete character."""
-        return visible(self._decoder.decode(b"", final=True)).encode()
+        return escape_controls(self._decoder.decode(b"", final=True)).encode()

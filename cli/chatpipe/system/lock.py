@@ -21,7 +21,7 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.001, 0.05
 _FLAGS = os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 
 
-class Patience:
+class LockBackoff:
     """Backoff between attempts to lock a file. note is called once, after two seconds."""
 
     def __init__(
@@ -44,7 +44,9 @@ class Patience:
         self._wait_s = min(self._wait_s * 2, _LONGEST_WAIT_S)
 
 
-def locked(path: str, access: int, patience: Patience, *, mode: int | None = None) -> tuple[int, bool]:
+def open_locked(
+    path: str, access: int, patience: LockBackoff, *, mode: int | None = None
+) -> tuple[int, bool]:
     """Open and lock the regular file at path. Returns its descriptor, and True if it was created here.
 
     access is as for os.open: the lock is shared for O_RDONLY, and exclusive otherwise. A missing file is
@@ -56,7 +58,7 @@ def locked(path: str, access: int, patience: Patience, *, mode: int | None = Non
         fd, is_new = _open(path, access | _FLAGS, mode)
         try:
             _lock(path, fd, operation, patience)
-            if is_named(path, fd):
+            if is_current(path, fd):
                 return fd, is_new
         except BaseException:
             os.close(fd)
@@ -64,7 +66,7 @@ def locked(path: str, access: int, patience: Patience, *, mode: int | None = Non
         os.close(fd)
 
 
-def is_named(path: str, fd: int) -> bool:
+def is_current(path: str, fd: int) -> bool:
     """Return True if path refers to the file that is open as fd."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(fd))
@@ -92,7 +94,7 @@ def _open(path: str, flags: int, mode: int | None) -> tuple[int, bool]:
         raise _not_a_file(path)
 
 
-def _lock(path: str, fd: int, operation: int, patience: Patience) -> None:
+def _lock(path: str, fd: int, operation: int, patience: LockBackoff) -> None:
     while True:
         try:
             return fcntl.flock(fd, operation | fcntl.LOCK_NB)

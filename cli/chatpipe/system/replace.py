@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from chatpipe.errors import CannotWrite, reason
-from chatpipe.system.descriptor import Stdout, failure, special, write_all
+from chatpipe.system.descriptor import Stdout, cannot_write, open_special, write_all
 
 # O_RDWR: --if-changed reads the new content back
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -30,7 +30,7 @@ _BLOCK_BYTES = 1 << 18
 _unfinished: set[str] = set()
 
 
-class Output(Protocol):
+class ResultOutput(Protocol):
     """A sink for a result, with three ends: commit it, keep it as a partial file, or discard it."""
 
     def write(self, data: bytes) -> None: ...
@@ -43,14 +43,14 @@ class Output(Protocol):
     ) -> None: ...
 
 
-def open_output(path: str, *, if_changed: bool = False, escape: bool = True) -> Output:
+def open_output(path: str, *, if_changed: bool = False, escape: bool = True) -> ResultOutput:
     """Open the output of `-o path`: stdout for `-`, a special file itself, or else a Replacement.
 
     Opening a FIFO waits for its reader, as in a shell. Raises CannotWrite with path as its place.
     """
     if path == "-":
         return Stdout(escape=escape)
-    return special(path, escape=escape) or Replacement(path, if_changed=if_changed)
+    return open_special(path, escape=escape) or Replacement(path, if_changed=if_changed)
 
 
 def write_side_file(path: str, data: bytes, *, if_changed: bool = False) -> None:
@@ -63,22 +63,22 @@ def write_side_file(path: str, data: bytes, *, if_changed: bool = False) -> None
             out.commit()
 
 
-def try_side_file(path: str) -> None:
+def check_side_file(path: str) -> None:
     """Raise CannotWrite if the file could not be written at the end. Devices and pipes are not tried."""
     if path != "-" and (os.path.isfile(path) or os.path.isdir(path) or not os.path.exists(path)):
         Replacement(path)
 
 
-def is_one_place(path: str, other: str) -> bool:
+def is_same_path(path: str, other: str) -> bool:
     """Return True if both names refer to the same file, which need not exist yet."""
     return (
         path == other
         or os.path.realpath(path) == os.path.realpath(other)
-        or same_file(path, [other]) is not None
+        or find_same_file(path, [other]) is not None
     )
 
 
-def same_file(path: str | int, inputs: Iterable[str]) -> str | None:
+def find_same_file(path: str | int, inputs: Iterable[str]) -> str | None:
     """The first of inputs that is the same regular file as path, by any name or link; None if there is none.
 
     path may be a descriptor; the input `-` is stdin. Devices and FIFOs are ignored, because they may be
@@ -126,7 +126,7 @@ class Replacement:
             self._target = os.path.realpath(path)
             self._old = _stat_old(path)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            raise failure(path, error) from error
+            raise cannot_write(path, error) from error
         self._create_temporary()
         self._remove_temporary()
 
@@ -134,7 +134,7 @@ class Replacement:
         try:
             write_all(self._descriptor(), data)
         except OSError as error:
-            raise failure(self._path, error) from error
+            raise cannot_write(self._path, error) from error
 
     def commit(self) -> None:
         """Replace the file with the new content.
@@ -157,7 +157,7 @@ class Replacement:
                 os.replace(self._temporary, self._target)
                 _sync_directory(os.path.dirname(self._target))
         except OSError as error:
-            raise failure(self._path, error, "cannot replace the file") from error
+            raise cannot_write(self._path, error, "cannot replace the file") from error
         self.discard()
 
     def keep_part(self) -> str | None:
@@ -207,7 +207,7 @@ class Replacement:
             self._temporary, self._fd = _create(self._target, mode)
         except OSError as error:
             folder = os.path.dirname(self._target)
-            raise failure(self._path, error, f"cannot make a file in '{folder}'") from error
+            raise cannot_write(self._path, error, f"cannot make a file in '{folder}'") from error
         try:
             if self._old is not None:
                 _copy_attributes(self._fd, self._old)

@@ -16,9 +16,9 @@ from chatpipe.errors import BrokenAnswer, ChatpipeError
 from chatpipe.inputs.values import NotJSON, Value, loads
 from chatpipe.response import chunks, sse
 from chatpipe.response.assemble import Assembly
-from chatpipe.response.chunks import StreamError
+from chatpipe.response.chunks import ServerError
 from chatpipe.wire import faults
-from chatpipe.wire.retry import Failure
+from chatpipe.wire.retry import FailedAttempt
 from chatpipe.wire.timeouts import DEADLINE
 
 # The first bytes of an event stream, for servers that send it with another content type.
@@ -52,14 +52,14 @@ class Answer(NamedTuple):
     body: bytes | None = None
     fault: ChatpipeError | None = None
     request_id: str | None = None
-    tries: int = 1
-    earlier: tuple[Value, ...] = ()
-    is_exhausted: bool = False
+    attempts: int = 1
+    earlier_usage: tuple[Value, ...] = ()
+    turns_exhausted: bool = False
 
 
 async def read_reply(
     response: httpx.Response, headers: Mapping[str, str], request: httpx.Request, receiver: Receiver
-) -> tuple[Answer, Failure | None]:
+) -> tuple[Answer, FailedAttempt | None]:
     """Read the reply. The Failure is the input of the retry decision, None if no retry can help.
 
     headers have lower-case names. The caller closes the response. Never raises exceptions of httpx.
@@ -122,18 +122,18 @@ def _skip_bom_and_space(data: bytes) -> bytes:
 
 def _read_error(
     status: int, headers: Mapping[str, str], request: httpx.Request, body: bytes
-) -> tuple[Answer, Failure | None]:
+) -> tuple[Answer, FailedAttempt | None]:
     """An error reply."""
     fault = faults.from_reply(status, headers, body, str(request.url))
-    return Answer(None, None, fault), Failure(status, headers, faults.error_codes(body))
+    return Answer(None, None, fault), FailedAttempt(status, headers, faults.error_codes(body))
 
 
 def _read_json(
     status: int, headers: Mapping[str, str], request: httpx.Request, body: bytes
-) -> tuple[Answer, Failure | None]:
+) -> tuple[Answer, FailedAttempt | None]:
     """An answer in one piece."""
     if not body.strip():
-        return Answer(None, None, BrokenAnswer("the answer is empty", fix="try again")), Failure()
+        return Answer(None, None, BrokenAnswer("the answer is empty", fix="try again")), FailedAttempt()
     try:
         completion = loads(body)
     except NotJSON as error:
@@ -145,7 +145,9 @@ def _read_json(
     api_error = chunks.error_of(completion)
     if api_error is not None and not completion.get("choices"):  # inside HTTP 200; OpenRouter does so
         fault = faults.from_reply(status, headers, body, str(request.url))
-        return Answer(None, None, fault), Failure(_status_in(api_error), headers, faults.error_codes(body))
+        return Answer(None, None, fault), FailedAttempt(
+            _status_in(api_error), headers, faults.error_codes(body)
+        )
     return Answer(completion, body), None
 
 
@@ -161,10 +163,10 @@ class _StreamReader:
 
     def __init__(self, receiver: Receiver) -> None:
         self.assembly = Assembly()
-        self.error: StreamError | None = None
+        self.error: ServerError | None = None
         self.done = False
         self._receiver = receiver
-        self._decoder = sse.Decoder()
+        self._decoder = sse.EventDecoder()
 
     def feed(self, data: bytes) -> None:
         if data:
@@ -177,7 +179,7 @@ class _StreamReader:
 
     def is_whole(self) -> bool:
         """Return True if `[DONE]` came or every choice has a finish_reason."""
-        return self.done or self.assembly.finished()
+        return self.done or self.assembly.is_finished()
 
     def _take(self, payloads: list[bytes]) -> None:
         for payload in payloads:
@@ -194,14 +196,14 @@ class _StreamReader:
 
 async def _read_stream(
     first: bytes, pieces: AsyncIterator[bytes], receiver: Receiver
-) -> tuple[Answer, Failure | None]:
+) -> tuple[Answer, FailedAttempt | None]:
     """Read a streamed answer and pass on each chunk at once.
 
     Reading stops at `[DONE]`, because a server may keep the connection open after it.
     """
     stream = _StreamReader(receiver)
     fault: ChatpipeError | None = None
-    failure: Failure | None = Failure()
+    failure: FailedAttempt | None = FailedAttempt()
     try:
         data: bytes | None = first
         while data is not None and not stream.done:
@@ -222,15 +224,15 @@ async def _read_stream(
     return Answer(completion if completion["choices"] or fault is None else None, None, fault), failure
 
 
-def _event_fault(error: StreamError) -> tuple[ChatpipeError, Failure]:
+def _event_fault(error: ServerError) -> tuple[ChatpipeError, FailedAttempt]:
     """The fault for an error event in the middle of a stream."""
     status = _status_in(error)
     codes = [code for code in (error.type, error.code) if isinstance(code, str)]
     what = f"the server reports an error in mid-stream: {chunks.shorten(error.message)}"
-    return BrokenAnswer(what, fix="try again"), Failure(status, None, codes)
+    return BrokenAnswer(what, fix="try again"), FailedAttempt(status, None, codes)
 
 
-def _status_in(error: StreamError) -> int | None:
+def _status_in(error: ServerError) -> int | None:
     """The HTTP status in an error event or body, None if there is none. Many servers put it in `code`."""
     return error.code if isinstance(error.code, int) and 400 <= error.code < 600 else None
 
@@ -242,10 +244,10 @@ def _cut_fault(error: Exception) -> ChatpipeError:
     return BrokenAnswer(f"the stream was cut: {faults.from_exception(error, '').what}", fix="try again")
 
 
-def answer_from_error(error: Exception, request: httpx.Request) -> tuple[Answer, Failure | None]:
+def answer_from_error(error: Exception, request: httpx.Request) -> tuple[Answer, FailedAttempt | None]:
     """The answer if no complete reply arrived."""
     fault = faults.from_exception(error, str(request.url))
-    return Answer(None, None, fault), Failure() if faults.is_passing(error) else None
+    return Answer(None, None, fault), FailedAttempt() if faults.is_transient(error) else None
 
 
 def headers_by_name(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:

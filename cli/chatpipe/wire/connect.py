@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import httpx
 
 from chatpipe.system.causes import system_message
-from chatpipe.wire.connection import Link
+from chatpipe.wire.connection import PooledConnection
 from chatpipe.wire.origin import Origin
-from chatpipe.wire.timeouts import Waits, within
+from chatpipe.wire.timeouts import Timeouts, within_text
 
 if TYPE_CHECKING:
     import ssl
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from chatpipe.wire.origin import Context
 
 # RFC 8305 section 5, "Connection Attempt Delay".
-STAGGER_S = 0.25
-NAMES_KEPT_S = 60.0
+ATTEMPT_DELAY_S = 0.25
+RESOLVER_CACHE_S = 60.0
 # asyncio limits a handshake to 60 s by default. Here the connect time-out ends it instead.
 _HANDSHAKE_S = 86_400.0
 
@@ -37,12 +37,12 @@ class Address(NamedTuple):
     sockaddr: tuple[str, int] | tuple[str, int, int, int]
 
 
-class Dialler:
+class Connector:
     """Opens connections. A callable ssl_context runs at the first https origin. None: Python's default."""
 
     def __init__(self, ssl_context: Context | None = None) -> None:
         self._ssl_context = ssl_context
-        self._names = Names()
+        self._names = Resolver()
         self._running: set[asyncio.Timeout] = set()
 
     @property
@@ -55,15 +55,17 @@ class Dialler:
             if not timeout.expired():
                 timeout.reschedule(-1)
 
-    async def open(self, origin: Origin, timeouts: Waits, on_lost: Callable[[Link], None]) -> Link:
+    async def open(
+        self, origin: Origin, timeouts: Timeouts, on_lost: Callable[[PooledConnection], None]
+    ) -> PooledConnection:
         """Open a connection. Raises httpx.ConnectError and ConnectTimeout, and then leaves no socket open."""
         if origin.scheme not in ("http", "https"):
             raise httpx.UnsupportedProtocol(f"'{origin.scheme}' is not http or https")
         context = self._context() if origin.scheme == "https" else None
-        link = Link(origin, on_lost)
+        link = PooledConnection(origin, on_lost)
         timeout = None
         try:
-            async with asyncio.timeout(timeouts.cut(timeouts.connect)) as timeout:
+            async with asyncio.timeout(timeouts.capped(timeouts.connect)) as timeout:
                 self._running.add(timeout)
                 await self._connect(link, origin)
                 if context is not None:
@@ -72,7 +74,9 @@ class Dialler:
             link.close()
             if isinstance(error, TimeoutError):
                 what = "no TLS handshake" if link.connected else "no connection"
-                raise httpx.ConnectTimeout(timeouts.why(f"{what}{within(timeouts.connect)}")) from error
+                raise httpx.ConnectTimeout(
+                    timeouts.message(f"{what}{within_text(timeouts.connect)}")
+                ) from error
             if isinstance(error, (OSError, ValueError)):  # ValueError: a name that no certificate can contain
                 raise httpx.ConnectError(system_message(error)) from error
             raise
@@ -81,10 +85,10 @@ class Dialler:
                 self._running.discard(timeout)
         return link
 
-    async def _connect(self, link: Link, origin: Origin) -> None:
-        addresses = await self._names.look_up(origin.host, origin.port)
+    async def _connect(self, link: PooledConnection, origin: Origin) -> None:
+        addresses = await self._names.resolve(origin.host, origin.port)
         try:
-            connected = await race(addresses)
+            connected = await connect_fastest(addresses)
         except OSError:
             self._names.forget(origin.host, origin.port)  # the host may have a new address
             raise
@@ -102,7 +106,7 @@ class Dialler:
         return context
 
 
-class Names:
+class Resolver:
     """A cache of host addresses. Concurrent callers share one look-up, and its result is kept for a minute.
 
     Each look-up has its own thread instead of one of asyncio's six. The program waits for those at
@@ -113,7 +117,7 @@ class Names:
         self._cache: dict[tuple[bytes, int], tuple[float, list[Address]]] = {}
         self._pending: dict[tuple[bytes, int], asyncio.Future[list[Address]]] = {}
 
-    async def look_up(self, host: bytes, port: int) -> list[Address]:
+    async def resolve(self, host: bytes, port: int) -> list[Address]:
         """The addresses of host. Raises OSError (socket.gaierror) and UnicodeError."""
         literal = _parse_literal(host, port)
         if literal is not None:
@@ -139,7 +143,7 @@ class Names:
                 future.set_exception(found)
                 future.exception()  # marks it as retrieved even if nobody waits any more
             else:
-                self._cache[host, port] = time.monotonic() + NAMES_KEPT_S, found
+                self._cache[host, port] = time.monotonic() + RESOLVER_CACHE_S, found
                 future.set_result(found)
 
         def run() -> None:
@@ -158,10 +162,10 @@ class Names:
 def _look_up_now(host: bytes, port: int) -> list[Address]:
     # Bytes, because a str imports Python's idna codec with its tables, and the host is ASCII already.
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return interleaved(Address(family, sockaddr) for family, _, _, _, sockaddr in found)  # type: ignore[arg-type]  # typeshed adds a form for Pythons without IPv6
+    return interleave(Address(family, sockaddr) for family, _, _, _, sockaddr in found)  # type: ignore[arg-type]  # typeshed adds a form for Pythons without IPv6
 
 
-def interleaved(addresses: Iterable[Address]) -> list[Address]:
+def interleave(addresses: Iterable[Address]) -> list[Address]:
     """Alternate the two address families, starting with the first. Source: RFC 8305 section 4."""
     in_order = list(addresses)
     first = [address for address in in_order if address.family == in_order[0].family]
@@ -180,7 +184,7 @@ def _parse_literal(host: bytes, port: int) -> Address | None:
     return None
 
 
-async def race(addresses: Sequence[Address]) -> socket.socket:
+async def connect_fastest(addresses: Sequence[Address]) -> socket.socket:
     """A socket connected to the address that answers first.
 
     An attempt starts STAGGER_S after the previous one, or as soon as one fails. If all fail, raises
@@ -200,7 +204,7 @@ async def race(addresses: Sequence[Address]) -> socket.socket:
                 attempts[attempt] = None
                 running.add(attempt)
             await asyncio.wait(
-                running, timeout=STAGGER_S if remaining else None, return_when=asyncio.FIRST_COMPLETED
+                running, timeout=ATTEMPT_DELAY_S if remaining else None, return_when=asyncio.FIRST_COMPLETED
             )
             running = {attempt for attempt in running if not attempt.done()}
             winner = next((attempt for attempt in attempts if _has_won(attempt)), None)

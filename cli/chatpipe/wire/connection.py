@@ -18,26 +18,26 @@ import httpx
 from chatpipe.system.causes import system_message
 from chatpipe.wire.http1 import READ_BYTES, WRITE_BYTES, Head, ReplyParser
 from chatpipe.wire.origin import Origin
-from chatpipe.wire.timeouts import RACE_S, Waits, spell
+from chatpipe.wire.timeouts import STALE_CLOSE_S, Timeouts, format_seconds
 
 if TYPE_CHECKING:
     import ssl
 
 # The part of a reply that is read before the caller takes it. Together with one read (256 KiB in
 # asyncio) it limits the memory of a connection.
-AHEAD_BYTES = 256 * 1024
+READ_AHEAD_BYTES = 256 * 1024
 
 _NEVER = float("inf")
-_NO_TIMEOUTS = Waits(None, None, None, None)
+_NO_TIMEOUTS = Timeouts(None, None, None, None)
 
 
-class Link(asyncio.Protocol):
+class PooledConnection(asyncio.Protocol):
     """A connection to an origin. on_lost is called when it is gone, whichever side closed it.
 
     connected is true after the TCP handshake. places.py sets idle_since.
     """
 
-    def __init__(self, origin: Origin, on_lost: Callable[[Link], None]) -> None:
+    def __init__(self, origin: Origin, on_lost: Callable[[PooledConnection], None]) -> None:
         self.origin = origin
         self.idle_since = 0.0
         self.connected = False
@@ -75,16 +75,16 @@ class Link(asyncio.Protocol):
         return self._reply
 
     @property
-    def was_stale(self) -> bool:
+    def is_stale_failure(self) -> bool:
         """True if it failed like an idle connection that the server closes while we write; see RACE_S.
 
         Such a connection fails without a byte of reply, either at once or before the whole request
         was sent.
         """
-        at_once = time.monotonic() - self._sent_at < RACE_S
+        at_once = time.monotonic() - self._sent_at < STALE_CLOSE_S
         return not self.reply.started and (at_once or self._is_sending)
 
-    def begin(self, method: str, timeouts: Waits, data: bytes | None) -> None:
+    def start_exchange(self, method: str, timeouts: Timeouts, data: bytes | None) -> None:
         """Start an exchange. data is the whole request if it is small; if it is None, call send() next."""
         self._reply = ReplyParser(method)
         self._timeouts = timeouts
@@ -108,7 +108,7 @@ class Link(asyncio.Protocol):
         self._sent_all = True
         self._sent_at = time.monotonic()
 
-    async def head(self) -> Head:
+    async def read_head(self) -> Head:
         """Wait for the head of the reply. Raises httpx.TransportError."""
         reply = self.reply
         while reply.head is None:
@@ -117,7 +117,7 @@ class Link(asyncio.Protocol):
             await self._wait_for_event()
         return reply.head
 
-    async def whole(self) -> None:
+    async def wait_until_complete(self) -> None:
         """Wait for the end of the reply, or until AHEAD_BYTES of it have arrived.
 
         Never raises. piece() raises a failure, after the bytes that arrived before it.
@@ -125,14 +125,14 @@ class Link(asyncio.Protocol):
         while not self.reply.done and self._failure is None and not self._paused:
             await self._wait_for_event()
 
-    async def piece(self) -> bytes:
+    async def read_body(self) -> bytes:
         """Wait for more of the body and return it, empty at its end. Raises httpx.TransportError."""
         reply = self.reply
         deadline = self._timeouts.deadline
         if deadline is not None and time.monotonic() >= deadline and not reply.done:
             raise self._timed_out()  # checked here, because a reply that never pauses never waits
         while True:
-            data = reply.take()
+            data = reply.take_body()
             if data:
                 self._body_taken()
                 return data
@@ -142,7 +142,7 @@ class Link(asyncio.Protocol):
                 raise self._failure
             await self._wait_for_event()
 
-    def end(self) -> bool:
+    def finish_exchange(self) -> bool:
         """End the exchange. Returns True if another may follow, else the caller calls close()."""
         reusable = self.is_open and not self._is_sending and self.reply.reusable
         self._reply = None
@@ -201,7 +201,7 @@ class Link(asyncio.Protocol):
             return
         if not reply.done and reply.head is not None:
             self._ahead_bytes += len(data)
-            if self._ahead_bytes > AHEAD_BYTES and not self._paused:
+            if self._ahead_bytes > READ_AHEAD_BYTES and not self._paused:
                 self._paused = True
                 assert self._transport is not None
                 self._transport.pause_reading()
@@ -292,8 +292,10 @@ class Link(asyncio.Protocol):
 
     def _timed_out(self) -> Exception:
         if self._write_blocked:
-            return httpx.WriteTimeout(self._timeouts.why(f"nothing taken for {spell(self._timeouts.write)}"))
-        return httpx.ReadTimeout(self._timeouts.why(f"no byte for {spell(self._timeouts.read)}"))
+            return httpx.WriteTimeout(
+                self._timeouts.message(f"nothing taken for {format_seconds(self._timeouts.write)}")
+            )
+        return httpx.ReadTimeout(self._timeouts.message(f"no byte for {format_seconds(self._timeouts.read)}"))
 
     def _fail(self, error: Exception) -> None:
         if self._failure is None:

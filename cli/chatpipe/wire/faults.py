@@ -24,11 +24,11 @@ from chatpipe.errors import (
 )
 from chatpipe.inputs import values
 from chatpipe.server import redact
-from chatpipe.system.causes import system_error, system_message
+from chatpipe.system.causes import root_os_error, system_message
 from chatpipe.wire import retry
 from chatpipe.wire.timeouts import DEADLINE
 
-WORDS_MAX = 500
+MAX_LINE_CHARS = 500
 # The part of a proxy's error page that is searched for its message, which comes early.
 _PAGE_BYTES = 64 * 1024
 
@@ -54,7 +54,7 @@ def from_exception(error: Exception, where: str) -> ChatpipeError:
         return error
     if isinstance(error, httpx.HTTPStatusError):
         return from_reply(error.response.status_code, error.response.headers, _body_of(error.response), where)
-    url = f"'{words(redact.url(where))}'" if where else "the server"
+    url = f"'{printable_line(redact.url(where))}'" if where else "the server"
     text = _message_of(error)
     for classes, convert in _BY_CLASS:
         if isinstance(error, classes):
@@ -62,7 +62,7 @@ def from_exception(error: Exception, where: str) -> ChatpipeError:
     return ChatpipeError(f"unexpected {type(error).__name__} from {url}: {text}")
 
 
-def is_passing(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
     """True if the same request may succeed later.
 
     False for an unknown host, a failed TLS handshake, a refusal by the proxy and invalid settings.
@@ -70,7 +70,7 @@ def is_passing(error: Exception) -> bool:
     """
     if isinstance(error, httpx.TimeoutException):
         return str(error) != DEADLINE
-    cause = system_error(error)
+    cause = root_os_error(error)
     if isinstance(error, httpx.ProxyError):
         return cause is not None
     if isinstance(error, httpx.ConnectError):
@@ -79,7 +79,7 @@ def is_passing(error: Exception) -> bool:
 
 
 def _connect_error(url: str, text: str, error: Exception) -> ChatpipeError:
-    cause = system_error(error)
+    cause = root_os_error(error)
     if _is_certificate_fault(cause):
         fix = "if the server's authority is your own, name it with --cacert"
         if "mismatch" in text:
@@ -168,11 +168,11 @@ _BY_CLASS = (
 
 def _message_of(error: Exception) -> str:
     """The system's message if a system error is the cause, else the exception's; lower case, no full stop."""
-    cause = system_error(error)
+    cause = root_os_error(error)
     text = str(error) or type(error).__name__
     if cause is not None and isinstance(error, (httpx.NetworkError, OSError)):
         text = system_message(cause)
-    text = words(text).removesuffix(".")
+    text = printable_line(text).removesuffix(".")
     return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 
@@ -208,8 +208,8 @@ def from_reply(status: int, headers: Mapping[str, str], body: bytes, url: str) -
     api_error = _api_error(body)
     codes = error_codes(body)
     error_class, fix = _classify(_inner_status(status, api_error), headers, api_error, codes)
-    message = words(_server_message(body, api_error)) or _status_phrase(status)
-    where = words(redact.url(url))
+    message = printable_line(_server_message(body, api_error)) or _status_phrase(status)
+    where = printable_line(redact.url(url))
     if 300 <= status < 400 and "location" in headers:
         message = f"leads on to '{_redirect_origin(headers['location'], url)}'"
     return error_class(
@@ -229,11 +229,11 @@ def error_codes(body: bytes) -> frozenset[str]:
     return frozenset(code for code in (api_error.get("code"), api_error.get("type")) if isinstance(code, str))
 
 
-def words(text: str) -> str:
+def printable_line(text: str) -> str:
     """External text as part of an error line: on one line, control characters escaped, truncated."""
-    text = " ".join(text[: 4 * WORDS_MAX].split())
+    text = " ".join(text[: 4 * MAX_LINE_CHARS].split())
     text = re.sub(_CONTROLS, _escape, text)
-    return text if len(text) <= WORDS_MAX else text[: WORDS_MAX - 1] + "…"
+    return text if len(text) <= MAX_LINE_CHARS else text[: MAX_LINE_CHARS - 1] + "…"
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -357,4 +357,4 @@ def _redirect_origin(location: str, url: str) -> str:
         netloc = target.netloc.decode("ascii", "replace")
     except httpx.InvalidURL:
         return "nowhere"
-    return words(f"{target.scheme}://{netloc}")
+    return printable_line(f"{target.scheme}://{netloc}")

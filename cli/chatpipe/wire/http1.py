@@ -71,7 +71,7 @@ class ReplyParser:
         """True if another request may follow on the same connection."""
         return self.done and self.head is not None and self.head.keep_alive and not self._has_extra_bytes
 
-    def take(self) -> bytes:
+    def take_body(self) -> bytes:
         """The part of the body since the last call, maybe empty."""
         body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
@@ -182,12 +182,12 @@ def _lower_first(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-async def outgoing(request: httpx.Request) -> AsyncGenerator[bytes, None]:
+async def encode_request(request: httpx.Request) -> AsyncGenerator[bytes, None]:
     """Yield the bytes of the request. The first piece is the head, with the body if that is small."""
     stream = request.stream
     if isinstance(stream, httpx.ByteStream):
         body = b"".join(stream)
-        head = request_head(request, len(body))
+        head = encode_head(request, len(body))
         if len(body) <= WRITE_BYTES:
             yield head + body
             return
@@ -195,7 +195,7 @@ async def outgoing(request: httpx.Request) -> AsyncGenerator[bytes, None]:
         yield body
         return
     assert isinstance(stream, httpx.AsyncByteStream)
-    yield request_head(request, None)
+    yield encode_head(request, None)
     chunked = "chunked" in request.headers.get("transfer-encoding", "").lower()
     async for data in stream:
         if data:
@@ -204,7 +204,7 @@ async def outgoing(request: httpx.Request) -> AsyncGenerator[bytes, None]:
         yield b"0\r\n\r\n"
 
 
-def request_head(request: httpx.Request, body_bytes: int | None) -> bytes:
+def encode_head(request: httpx.Request, body_bytes: int | None) -> bytes:
     """Request line and headers including the blank line. Adds Host and Content-Length if missing.
 
     body_bytes is None if the length is unknown; then the headers must define the end of the body.

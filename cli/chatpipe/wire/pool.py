@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from chatpipe.wire.connect import Dialler
-from chatpipe.wire.connection import Link
-from chatpipe.wire.http1 import WRITE_BYTES, Head, outgoing, request_head
+from chatpipe.wire.connect import Connector
+from chatpipe.wire.connection import PooledConnection
+from chatpipe.wire.http1 import WRITE_BYTES, Head, encode_head, encode_request
 from chatpipe.wire.origin import Origin, origin_of
-from chatpipe.wire.slots import Places
-from chatpipe.wire.timeouts import IDLE_S, Waits
+from chatpipe.wire.slots import ConnectionSlots
+from chatpipe.wire.timeouts import MAX_IDLE_S, Timeouts
 
 if TYPE_CHECKING:
     from chatpipe.wire.origin import Context
@@ -45,33 +45,33 @@ class PoolTransport(httpx.AsyncBaseTransport):
         ssl_context: Context | None = None,
         *,
         max_connections: int | None = None,
-        idle_s: float = IDLE_S,
+        idle_s: float = MAX_IDLE_S,
     ) -> None:
-        self._dialler = Dialler(ssl_context)
-        self._slots = Places(max_connections, idle_s)
+        self._dialler = Connector(ssl_context)
+        self._slots = ConnectionSlots(max_connections, idle_s)
         self._encoder = _RequestEncoder()
-        self._links: set[Link] = set()
+        self._links: set[PooledConnection] = set()
         self._closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the reply after its head. Raises httpx.TransportError, with the OSError as its cause."""
         if self._closed:
             raise RuntimeError(_CLOSED)
-        timeouts = Waits.of(request)
+        timeouts = Timeouts.of(request)
         if timeouts.deadline is not None and time.monotonic() >= timeouts.deadline:
-            raise httpx.ConnectTimeout(timeouts.why(""))
+            raise httpx.ConnectTimeout(timeouts.message(""))
         origin = origin_of(request.url)
         data = self._encoder.encode(request)
         # A reused connection may turn out to be dead, so the body must be one that can be sent again.
         reuse = isinstance(request.stream, httpx.ByteStream)
         limit_s = request.extensions.get("timeout", {}).get("pool")
-        link = await self._slots.get(origin, reuse, limit_s, timeouts)
+        link = await self._slots.acquire(origin, reuse, limit_s, timeouts)
         try:
             if link is not None:
                 try:
                     return await self._exchange(link, request, timeouts, data)
                 except (httpx.NetworkError, httpx.RemoteProtocolError):
-                    if not link.was_stale:
+                    if not link.is_stale_failure:
                         raise
                 _drop(link)
             # Do not try another idle connection: after a server restart all of them are dead.
@@ -80,7 +80,7 @@ class PoolTransport(httpx.AsyncBaseTransport):
         except BaseException:
             if link is not None:
                 _drop(link)
-            self._slots.give()
+            self._slots.release()
             raise
 
     async def aclose(self) -> None:
@@ -96,7 +96,7 @@ class PoolTransport(httpx.AsyncBaseTransport):
         for _ in range(3):  # TLS, its transport and the socket close one another in turn
             await asyncio.sleep(0)
 
-    async def _open(self, origin: Origin, timeouts: Waits) -> Link:
+    async def _open(self, origin: Origin, timeouts: Timeouts) -> PooledConnection:
         if self._closed:
             raise httpx.CloseError(_CLOSED)
         try:
@@ -112,18 +112,18 @@ class PoolTransport(httpx.AsyncBaseTransport):
         return link
 
     async def _exchange(
-        self, link: Link, request: httpx.Request, timeouts: Waits, data: bytes | None
+        self, link: PooledConnection, request: httpx.Request, timeouts: Timeouts, data: bytes | None
     ) -> httpx.Response:
         """Send the request and return the reply. data is the whole request if it is small, else None."""
-        link.begin(request.method, timeouts, data)
+        link.start_exchange(request.method, timeouts, data)
         if data is None:
-            await link.send(outgoing(request))
-        head = await link.head()
+            await link.send(encode_request(request))
+        head = await link.read_head()
         if not link.reply.done and _is_single_piece(head):
-            await link.whole()
+            await link.wait_until_complete()
         stream: httpx.AsyncByteStream
         if link.reply.done:
-            stream = httpx.ByteStream(link.reply.take())
+            stream = httpx.ByteStream(link.reply.take_body())
             self._finish(link)
         else:
             stream = _PooledBody(link, self._finish)
@@ -135,21 +135,21 @@ class PoolTransport(httpx.AsyncBaseTransport):
             request=request,
         )
 
-    def _finish(self, link: Link) -> None:
+    def _finish(self, link: PooledConnection) -> None:
         """Keep the connection if its reply was read to the end, else close it."""
-        if link.end():
-            self._slots.keep(link)
+        if link.finish_exchange():
+            self._slots.release_connection(link)
         else:
             link.close()
-            self._slots.give()
+            self._slots.release()
 
-    def _connection_lost(self, link: Link) -> None:
+    def _connection_lost(self, link: PooledConnection) -> None:
         self._links.discard(link)
-        self._slots.lost(link)
+        self._slots.connection_lost(link)
 
 
-def _drop(link: Link) -> None:
-    link.end()
+def _drop(link: PooledConnection) -> None:
+    link.finish_exchange()
     link.close()
 
 
@@ -188,7 +188,7 @@ class _RequestEncoder:
         tail = b"Content-Length: %d\r\n\r\n" % size
         if key == self._cached_key and size:
             return self._cached_start + tail
-        head = request_head(request, size)
+        head = encode_head(request, size)
         if head.endswith(tail) and "content-length" not in request.headers:
             self._cached_key, self._cached_start = key, head.removesuffix(tail)
         return head
@@ -197,8 +197,8 @@ class _RequestEncoder:
 class _PooledBody(httpx.AsyncByteStream):
     """A reply body as a stream. Each read of the socket is passed on at once."""
 
-    def __init__(self, link: Link, finish: Callable[[Link], None]) -> None:
-        self._link: Link | None = link
+    def __init__(self, link: PooledConnection, finish: Callable[[PooledConnection], None]) -> None:
+        self._link: PooledConnection | None = link
         self._finish = finish
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -212,7 +212,7 @@ class _PooledBody(httpx.AsyncByteStream):
         if link is None:
             return b""
         try:
-            data = await link.piece()
+            data = await link.read_body()
         except BaseException:
             await self.aclose()
             raise

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import httpx
 
-from chatpipe.options.server import Connection
+from chatpipe.options.server import ServerOptions
 from chatpipe.server import tls
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.wire import transports
@@ -20,20 +20,22 @@ _OTHER_DESCRIPTORS = 64
 
 
 def transport_for(
-    endpoint: Endpoint, connection: Connection, jobs: int, environ: Mapping[str, str]
+    endpoint: Endpoint, connection: ServerOptions, jobs: int, environ: Mapping[str, str]
 ) -> httpx.AsyncBaseTransport:
     """The transport for as many requests in flight. Raises MissingInput and BadConfiguration."""
     if endpoint.in_process:
         from chatpipe.local.transport import EchoTransport
 
         return EchoTransport()
-    return transports.open_pool(tls.dial_of(connection), httpx.URL(endpoint.url), environ, jobs)
+    return transports.open_pool(tls.transport_options(connection), httpx.URL(endpoint.url), environ, jobs)
 
 
-def check(endpoint: Endpoint, connection: Connection, environ: Mapping[str, str]) -> None:
+def check(endpoint: Endpoint, connection: ServerOptions, environ: Mapping[str, str]) -> None:
     """Raise what transport_for() would, for a proxy or a certificate, before anything is read or made."""
     if not endpoint.in_process:
-        transports.check(tls.dial_of(connection), httpx.URL(endpoint.url), environ)
+        transports.check_transport_options(
+            tls.transport_options(connection), httpx.URL(endpoint.url), environ
+        )
 
 
 def raise_descriptor_limit(jobs: int) -> None:

@@ -17,17 +17,17 @@ import httpx
 
 from chatpipe.errors import BadConfiguration
 from chatpipe.server import redact
-from chatpipe.system.causes import system_error, system_message
-from chatpipe.wire.timeouts import DEADLINE, Waits, spell, within
+from chatpipe.system.causes import root_os_error, system_message
+from chatpipe.wire.timeouts import DEADLINE, Timeouts, format_seconds, within_text
 
 if TYPE_CHECKING:
     import ssl
 
 # Ends a step at the deadline, because httpcore has no deadlines.
-DeadlineGuard: TypeAlias = Callable[[Waits], AbstractAsyncContextManager[object]]
+DeadlineGuard: TypeAlias = Callable[[Timeouts], AbstractAsyncContextManager[object]]
 
 
-def checked(proxy: str, place: str) -> httpx.URL:
+def parse_proxy_url(proxy: str, place: str) -> httpx.URL:
     """Parse the URL of a usable proxy. Raises BadConfiguration, whose text omits the password."""
     redacted = redact.url(proxy)
     malformed = BadConfiguration(
@@ -50,12 +50,12 @@ def checked(proxy: str, place: str) -> httpx.URL:
     return url
 
 
-def one_at_a_time(proxy: httpx.URL, context: ssl.SSLContext | None) -> ProxiedTransport:
+def open_blocking(proxy: httpx.URL, context: ssl.SSLContext | None) -> ProxiedTransport:
     """A transport whose awaits never suspend. context comes from client.tls_context, None for plain http."""
     return ProxiedTransport(_SyncAdapter(httpx.HTTPTransport(**_settings(proxy, context))), _no_guard)
 
 
-def many(proxy: httpx.URL, context: ssl.SSLContext | None) -> ProxiedTransport:
+def open_concurrent(proxy: httpx.URL, context: ssl.SSLContext | None) -> ProxiedTransport:
     """A transport for asyncio. It keeps as many connections as there were concurrent requests.
 
     The caller limits their number. httpcore never stops counting a connection whose handshake
@@ -76,15 +76,15 @@ def _settings(proxy: httpx.URL, context: ssl.SSLContext | None) -> dict[str, Any
     }
 
 
-def _no_guard(timeouts: Waits) -> AbstractAsyncContextManager[object]:
+def _no_guard(timeouts: Timeouts) -> AbstractAsyncContextManager[object]:
     """No guard: httpcore waits at most for the time left at the start, so it is late by at most that."""
     return contextlib.nullcontext()
 
 
-def _asyncio_guard(timeouts: Waits) -> AbstractAsyncContextManager[object]:
+def _asyncio_guard(timeouts: Timeouts) -> AbstractAsyncContextManager[object]:
     import asyncio  # not needed for one request at a time
 
-    return asyncio.timeout(timeouts.cut(None))
+    return asyncio.timeout(timeouts.capped(None))
 
 
 class ProxiedTransport(httpx.AsyncBaseTransport):
@@ -96,7 +96,7 @@ class ProxiedTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the reply after its head. Raises httpx.TransportError, with the OSError among its causes."""
-        timeouts = Waits.of(request)
+        timeouts = Timeouts.of(request)
         limited = _with_time_limits(request, timeouts)
         with _converted_errors(timeouts):
             async with self._guard(timeouts):
@@ -114,13 +114,13 @@ class ProxiedTransport(httpx.AsyncBaseTransport):
         await self._transport.aclose()
 
 
-def _with_time_limits(request: httpx.Request, timeouts: Waits) -> httpx.Request:
+def _with_time_limits(request: httpx.Request, timeouts: Timeouts) -> httpx.Request:
     """A copy with time-outs for httpcore. The original keeps its time-outs for the next attempt."""
     try:
         limits = {
-            "connect": timeouts.cut(timeouts.connect),
-            "read": timeouts.cut(timeouts.read),
-            "write": timeouts.cut(timeouts.write),
+            "connect": timeouts.capped(timeouts.connect),
+            "read": timeouts.capped(timeouts.read),
+            "write": timeouts.capped(timeouts.write),
             "pool": None,
         }
     except TimeoutError as error:
@@ -138,7 +138,7 @@ def _with_time_limits(request: httpx.Request, timeouts: Waits) -> httpx.Request:
 
 
 class _ProxiedBody(httpx.AsyncByteStream):
-    def __init__(self, stream: httpx.AsyncByteStream, timeouts: Waits, guard: DeadlineGuard) -> None:
+    def __init__(self, stream: httpx.AsyncByteStream, timeouts: Timeouts, guard: DeadlineGuard) -> None:
         self._stream = stream
         self._timeouts = timeouts
         self._guard = guard
@@ -147,7 +147,7 @@ class _ProxiedBody(httpx.AsyncByteStream):
         pieces = aiter(self._stream)
         while True:
             with _converted_errors(self._timeouts, in_body=True):
-                self._timeouts.cut(None)  # ends a stream that never pauses
+                self._timeouts.capped(None)  # ends a stream that never pauses
                 async with self._guard(self._timeouts):
                     data = await anext(pieces, None)
             if data is None:
@@ -159,7 +159,7 @@ class _ProxiedBody(httpx.AsyncByteStream):
 
 
 @contextlib.contextmanager
-def _converted_errors(timeouts: Waits, *, in_body: bool = False) -> Iterator[None]:
+def _converted_errors(timeouts: Timeouts, *, in_body: bool = False) -> Iterator[None]:
     """Convert errors of httpcore to those that our own transports raise in the same case."""
     try:
         yield
@@ -172,19 +172,19 @@ def _converted_errors(timeouts: Waits, *, in_body: bool = False) -> Iterator[Non
             raise
         raise httpx.RemoteProtocolError(f"{_system_text(error)} before the end of the reply") from error
     except httpx.ConnectError as error:
-        cause = system_error(error)
+        cause = root_os_error(error)
         if cause is None or hasattr(cause, "library"):
             raise
         # Only the proxy gets a TCP connection. A server behind it fails in its TLS handshake or elsewhere.
         raise httpx.ProxyError(f"the proxy itself cannot be reached: {_system_text(error)}") from error
 
 
-def _timed_out(error: httpx.TimeoutException, timeouts: Waits) -> httpx.TimeoutException:
+def _timed_out(error: httpx.TimeoutException, timeouts: Timeouts) -> httpx.TimeoutException:
     if isinstance(error, httpx.ConnectTimeout):
-        return httpx.ConnectTimeout(timeouts.why(f"no connection{within(timeouts.connect)}"))
+        return httpx.ConnectTimeout(timeouts.message(f"no connection{within_text(timeouts.connect)}"))
     if isinstance(error, httpx.WriteTimeout):
-        return httpx.WriteTimeout(timeouts.why(f"nothing taken for {spell(timeouts.write)}"))
-    return httpx.ReadTimeout(timeouts.why(f"no byte for {spell(timeouts.read)}"))
+        return httpx.WriteTimeout(timeouts.message(f"nothing taken for {format_seconds(timeouts.write)}"))
+    return httpx.ReadTimeout(timeouts.message(f"no byte for {format_seconds(timeouts.read)}"))
 
 
 def _system_text(error: httpx.TransportError) -> str:
@@ -199,12 +199,12 @@ def _system_text(error: httpx.TransportError) -> str:
 
 def _first_cause(error: BaseException) -> OSError | None:
     """The innermost OSError. anyio adds another one for "all addresses failed"."""
-    cause = system_error(error)
+    cause = root_os_error(error)
     while cause is not None:
         previous = cause.__cause__ or cause.__context__
         if isinstance(previous, BaseExceptionGroup):
             previous = previous.exceptions[0]
-        inner = system_error(previous)
+        inner = root_os_error(previous)
         if inner is None:
             break
         cause = inner

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from enum import Enum
 from typing import NamedTuple
 
-from chatpipe.options.server import Policy
+from chatpipe.options.server import RetryPolicy
 
 # Waiting does not help a 429 with one of these in `error.code` or `error.type`: somebody has to act.
 # The first two are documented; the others appear in bug reports.
@@ -26,10 +26,10 @@ QUOTA_CODES = frozenset(
 _UNIT_S = {"d": 86400, "h": 3600, "m": 60, "s": 1, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
 FIRST_BACKOFF_S = 0.5
-DOUBLINGS = 4  # limits the backoff to 8 s
+MAX_DOUBLINGS = 4  # limits the backoff to 8 s
 
 
-class Failure(NamedTuple):
+class FailedAttempt(NamedTuple):
     """A failed attempt.
 
     status is None if no complete reply arrived: connection error, time-out, cut stream. headers
@@ -42,13 +42,13 @@ class Failure(NamedTuple):
     codes: Collection[str] = ()
 
 
-class Reason(Enum):
+class GiveUpReason(Enum):
     NOT_RETRYABLE = "the same request would fail again"
-    TRIES_USED_UP = "all tries are used up"
+    NO_ATTEMPTS_LEFT = "all tries are used up"
     WAIT_TOO_LONG = "the server asks for too long a wait"
 
 
-class Wait(NamedTuple):
+class RetryAfter(NamedTuple):
     """The pause before the next attempt, in seconds.
 
     asked is true if the server requested this time, false for our own backoff. If free is true, the
@@ -56,20 +56,20 @@ class Wait(NamedTuple):
     """
 
     seconds: float
-    asked: bool
-    free: bool = False
+    server_requested: bool
+    uncounted: bool = False
 
 
 class GiveUp(NamedTuple):
     """The decision not to retry. asked_s is the pause the server requested, set for WAIT_TOO_LONG only."""
 
-    reason: Reason
-    asked_s: float | None = None
+    reason: GiveUpReason
+    requested_s: float | None = None
 
 
 def decide(
-    attempt: int, failure: Failure, policy: Policy, *, now: float, random: Callable[[], float]
-) -> Wait | GiveUp:
+    attempt: int, failure: FailedAttempt, policy: RetryPolicy, *, now: float, random: Callable[[], float]
+) -> RetryAfter | GiveUp:
     """The next step after a failed attempt.
 
     attempt counts from 1. now is Unix time, used for the date form of Retry-After only. random
@@ -77,18 +77,18 @@ def decide(
     """
     headers = failure.headers or {}
     if not is_retryable(failure):
-        return GiveUp(Reason.NOT_RETRYABLE)
+        return GiveUp(GiveUpReason.NOT_RETRYABLE)
     if attempt > policy.retries:
-        return GiveUp(Reason.TRIES_USED_UP)
-    asked_s = asked_wait(headers, now)
+        return GiveUp(GiveUpReason.NO_ATTEMPTS_LEFT)
+    asked_s = requested_delay(headers, now)
     if asked_s is None:
-        return Wait(backoff(attempt, random), asked=False)
-    if asked_s > policy.longest_wait_s:
-        return GiveUp(Reason.WAIT_TOO_LONG, asked_s)
-    return Wait(asked_s, asked=True)
+        return RetryAfter(backoff(attempt, random), server_requested=False)
+    if asked_s > policy.max_delay_s:
+        return GiveUp(GiveUpReason.WAIT_TOO_LONG, asked_s)
+    return RetryAfter(asked_s, server_requested=True)
 
 
-def is_retryable(failure: Failure) -> bool:
+def is_retryable(failure: FailedAttempt) -> bool:
     """True if a retry may help. The quota codes decide first, then x-should-retry, then the status."""
     if not QUOTA_CODES.isdisjoint(failure.codes):
         return False
@@ -100,11 +100,11 @@ def is_retryable(failure: Failure) -> bool:
 
 def backoff(attempt: int, random: Callable[[], float]) -> float:
     """Exponential backoff in seconds: 0.5 s, doubled per attempt up to 8 s, minus up to a quarter."""
-    longest: float = FIRST_BACKOFF_S * 2 ** min(attempt - 1, DOUBLINGS)
+    longest: float = FIRST_BACKOFF_S * 2 ** min(attempt - 1, MAX_DOUBLINGS)
     return longest * (1 - 0.25 * random())
 
 
-def asked_wait(headers: Mapping[str, str], now: float) -> float | None:
+def requested_delay(headers: Mapping[str, str], now: float) -> float | None:
     """The pause in seconds that the server requests, above 0. None if absent or unreadable."""
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:

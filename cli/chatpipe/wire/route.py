@@ -8,26 +8,28 @@ from contextlib import contextmanager
 
 import httpx
 
-from chatpipe.exchange import World, immediately
+from chatpipe.exchange import ExchangeContext, run_without_loop
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.options.server import Connection
+from chatpipe.options.server import ServerOptions
 from chatpipe.server import tls
 from chatpipe.server.endpoints import Endpoint, Headers
-from chatpipe.system.console import Notices
+from chatpipe.system.console import Console
 from chatpipe.wire import transports
 
 
 @contextmanager
 def opened(
-    endpoint: Endpoint, connection: Connection, environ: Mapping[str, str], told: Notices
-) -> Iterator[World]:
+    endpoint: Endpoint, connection: ServerOptions, environ: Mapping[str, str], console: Console
+) -> Iterator[ExchangeContext]:
     """The world as an exchange sees it, its connections closed at the end. `echo` opens no socket."""
     transport = _transport(endpoint, connection, environ)
     try:
-        yield World(transport, _sleep, told.note, told.detail if told.telling.verbose else None)
+        yield ExchangeContext(
+            transport, _sleep, console.note, console.detail if console.options.verbose else None
+        )
     finally:
-        immediately(transport.aclose())
+        run_without_loop(transport.aclose())
 
 
 def request(url: str, headers: Headers, body: Mapping[str, Value]) -> httpx.Request:
@@ -36,13 +38,13 @@ def request(url: str, headers: Headers, body: Mapping[str, Value]) -> httpx.Requ
 
 
 def _transport(
-    endpoint: Endpoint, connection: Connection, environ: Mapping[str, str]
+    endpoint: Endpoint, connection: ServerOptions, environ: Mapping[str, str]
 ) -> httpx.AsyncBaseTransport:
     if endpoint.in_process:
         from chatpipe.local.transport import EchoTransport
 
         return EchoTransport()
-    return transports.open_transport(tls.dial_of(connection), httpx.URL(endpoint.url), environ)
+    return transports.open_transport(tls.transport_options(connection), httpx.URL(endpoint.url), environ)
 
 
 async def _sleep(seconds: float) -> None:

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import httpx
 
-from chatpipe.wire.connection import Link
+from chatpipe.wire.connection import PooledConnection
 from chatpipe.wire.origin import Origin
-from chatpipe.wire.timeouts import Waits, within
+from chatpipe.wire.timeouts import Timeouts, within_text
 
 
 class _SlotRequest(NamedTuple):
@@ -25,19 +25,21 @@ class _SlotRequest(NamedTuple):
     reuse: bool
 
 
-class Places:
+class ConnectionSlots:
     """The slots. limit is their number, None for no limit. An idle connection is closed after idle_s."""
 
     def __init__(self, limit: int | None, idle_s: float) -> None:
-        self.taken = 0
+        self.used = 0
         self._limit = limit
         self._idle_s = idle_s
         # By origin, the most recently used connection last.
-        self._idle: dict[Origin, OrderedDict[Link, None]] = {}
-        self._queue: OrderedDict[asyncio.Future[Link | None], _SlotRequest] = OrderedDict()
+        self._idle: dict[Origin, OrderedDict[PooledConnection, None]] = {}
+        self._queue: OrderedDict[asyncio.Future[PooledConnection | None], _SlotRequest] = OrderedDict()
         self._sweep_timer: asyncio.TimerHandle | None = None
 
-    async def get(self, origin: Origin, reuse: bool, limit_s: float | None, timeouts: Waits) -> Link | None:
+    async def acquire(
+        self, origin: Origin, reuse: bool, limit_s: float | None, timeouts: Timeouts
+    ) -> PooledConnection | None:
         """Take a slot, with an idle connection to the origin if one exists and reuse is true.
 
         Returns None for a slot without a connection. Raises httpx.PoolTimeout after limit_s.
@@ -49,15 +51,15 @@ class Places:
                 if link.is_open and time.monotonic() - link.idle_since < self._idle_s:
                     return link
                 link.close()
-                self.taken -= 1
-        if self._limit is None or self.taken < self._limit:
-            self.taken += 1
+                self.used -= 1
+        if self._limit is None or self.used < self._limit:
+            self.used += 1
             return None
         if self._evict():
             return None
         return await self._wait(_SlotRequest(origin, reuse), limit_s, timeouts)
 
-    def keep(self, link: Link) -> None:
+    def release_connection(self, link: PooledConnection) -> None:
         """Give a slot back together with its connection, which the next request may use."""
         first = self._next_waiter()
         if first is not None:
@@ -73,20 +75,20 @@ class Places:
         if self._sweep_timer is None:
             self._sweep_timer = asyncio.get_running_loop().call_later(self._idle_s, self._sweep)
 
-    def give(self) -> None:
+    def release(self) -> None:
         """Give a slot back without a connection."""
         first = self._next_waiter()
         if first is not None:
             first[0].set_result(None)
         else:
-            self.taken -= 1
+            self.used -= 1
 
-    def lost(self, link: Link) -> None:
+    def connection_lost(self, link: PooledConnection) -> None:
         """Free the slot of an idle connection that was lost. Does nothing for one that a request holds."""
         idle = self._idle.get(link.origin)
         if idle is not None and link in idle:
             del idle[link]
-            self.give()
+            self.release()
 
     def close(self, message: str) -> None:
         """Reject all waiting requests and stop the timer. The caller closes the idle connections."""
@@ -95,32 +97,34 @@ class Places:
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
 
-    def _next_waiter(self) -> tuple[asyncio.Future[Link | None], _SlotRequest] | None:
+    def _next_waiter(self) -> tuple[asyncio.Future[PooledConnection | None], _SlotRequest] | None:
         while self._queue:
             waiter, slot_request = self._queue.popitem(last=False)
             if not waiter.done():  # else its task was cancelled but has not run yet
                 return waiter, slot_request
         return None
 
-    async def _wait(self, slot_request: _SlotRequest, limit_s: float | None, timeouts: Waits) -> Link | None:
-        waiter: asyncio.Future[Link | None] = asyncio.get_running_loop().create_future()
+    async def _wait(
+        self, slot_request: _SlotRequest, limit_s: float | None, timeouts: Timeouts
+    ) -> PooledConnection | None:
+        waiter: asyncio.Future[PooledConnection | None] = asyncio.get_running_loop().create_future()
         self._queue[waiter] = slot_request
         try:
-            async with asyncio.timeout(timeouts.cut(limit_s)):
+            async with asyncio.timeout(timeouts.capped(limit_s)):
                 return await waiter
         except BaseException as error:
             if self._queue.pop(waiter, None) is None and not waiter.cancelled() and not waiter.exception():
                 self._pass_on(waiter.result())  # a slot was granted at the same moment
             if isinstance(error, TimeoutError):
-                text = timeouts.why(f"no free connection{within(limit_s)}")
+                text = timeouts.message(f"no free connection{within_text(limit_s)}")
                 raise httpx.PoolTimeout(text) from error
             raise
 
-    def _pass_on(self, link: Link | None) -> None:
+    def _pass_on(self, link: PooledConnection | None) -> None:
         if link is not None and link.is_open:
-            self.keep(link)
+            self.release_connection(link)
         else:
-            self.give()
+            self.release()
 
     def _evict(self) -> bool:
         """Close the longest idle connection of any origin, and leave its slot to the caller."""
@@ -149,7 +153,7 @@ class Places:
                     break
                 del idle[link]
                 link.close()
-                self.taken -= 1
+                self.used -= 1
             if not idle:
                 del self._idle[origin]
         if next_expiry is not None:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import httpx
 
 from chatpipe.system.causes import system_message
-from chatpipe.wire.http1 import READ_BYTES, WRITE_BYTES, ReplyParser, outgoing
+from chatpipe.wire.http1 import READ_BYTES, WRITE_BYTES, ReplyParser, encode_request
 from chatpipe.wire.origin import origin_of
-from chatpipe.wire.timeouts import IDLE_S, RACE_S, Waits, spell, within
+from chatpipe.wire.timeouts import MAX_IDLE_S, STALE_CLOSE_S, Timeouts, format_seconds, within_text
 
 if TYPE_CHECKING:
     import ssl
@@ -40,7 +40,7 @@ class BlockingTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the reply after its head. Raises httpx.TransportError, with the OSError as its cause."""
-        timeouts = Waits.of(request)
+        timeouts = Timeouts.of(request)
         link = self._take_idle(request)
         if link is not None:
             try:
@@ -67,7 +67,7 @@ class BlockingTransport(httpx.AsyncBaseTransport):
         self._close(link)
         return None
 
-    def _connect(self, url: httpx.URL, timeouts: Waits) -> _BlockingLink:
+    def _connect(self, url: httpx.URL, timeouts: Timeouts) -> _BlockingLink:
         if url.scheme not in ("http", "https"):
             raise httpx.UnsupportedProtocol(f"'{url.scheme}' is not http or https")
         link = _BlockingLink(url)
@@ -93,11 +93,13 @@ class BlockingTransport(httpx.AsyncBaseTransport):
         self._ssl_context = context
         return context
 
-    async def _exchange(self, link: _BlockingLink, request: httpx.Request, timeouts: Waits) -> httpx.Response:
+    async def _exchange(
+        self, link: _BlockingLink, request: httpx.Request, timeouts: Timeouts
+    ) -> httpx.Response:
         try:
             reply = link.begin(request.method, timeouts)
             send_error = None
-            async for data in outgoing(request):
+            async for data in encode_request(request):
                 send_error = link.send(data)
                 if send_error is not None:
                     break
@@ -148,7 +150,7 @@ class _BlockingBody(httpx.AsyncByteStream):
         reply = link.reply
         try:
             while True:
-                data = reply.take()
+                data = reply.take_body()
                 if data:
                     yield data
                 if reply.done:
@@ -173,13 +175,13 @@ class _BlockingLink:
         self.reply = ReplyParser()
         self._origin = origin_of(url)
         self._socket: socket.socket | None = None
-        self._timeouts = Waits(None, None, None, None)
+        self._timeouts = Timeouts(None, None, None, None)
         self._sent_all = False
         self._sent_at = 0.0
         # Raised by a non-blocking socket that would block; start_tls() adds OpenSSL's two errors.
         self._would_block: tuple[type[OSError], ...] = (BlockingIOError,)
 
-    def connect(self, timeouts: Waits, connect_by: float | None) -> None:
+    def connect(self, timeouts: Timeouts, connect_by: float | None) -> None:
         """Try every address of the host in turn until one accepts the connection.
 
         Each address gets an equal share of the remaining time, so that a first address that drops
@@ -194,7 +196,7 @@ class _BlockingLink:
         for index, (family, kind, protocol, _, address) in enumerate(addresses):
             try:
                 self._socket = socket.socket(family, kind, protocol)
-                self._socket.settimeout(timeouts.cut(_seconds_until(connect_by, len(addresses) - index)))
+                self._socket.settimeout(timeouts.capped(_seconds_until(connect_by, len(addresses) - index)))
                 self._socket.connect(address)
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError as error:
@@ -203,10 +205,12 @@ class _BlockingLink:
             else:
                 return
         if isinstance(failure, TimeoutError):
-            raise httpx.ConnectTimeout(timeouts.why(f"no connection{within(timeouts.connect)}")) from failure
+            raise httpx.ConnectTimeout(
+                timeouts.message(f"no connection{within_text(timeouts.connect)}")
+            ) from failure
         raise httpx.ConnectError(system_message(failure)) from failure
 
-    def start_tls(self, context: ssl.SSLContext, timeouts: Waits, connect_by: float | None) -> None:
+    def start_tls(self, context: ssl.SSLContext, timeouts: Timeouts, connect_by: float | None) -> None:
         import ssl
 
         assert self._socket is not None
@@ -218,14 +222,16 @@ class _BlockingLink:
             self._socket = context.wrap_socket(
                 self._socket, server_hostname=name, do_handshake_on_connect=False
             )
-            self._socket.settimeout(timeouts.cut(_seconds_until(connect_by)))
+            self._socket.settimeout(timeouts.capped(_seconds_until(connect_by)))
             self._socket.do_handshake()
         except TimeoutError as error:
-            raise httpx.ConnectTimeout(timeouts.why(f"no TLS handshake{within(timeouts.connect)}")) from error
+            raise httpx.ConnectTimeout(
+                timeouts.message(f"no TLS handshake{within_text(timeouts.connect)}")
+            ) from error
         except (OSError, ValueError) as error:  # ValueError: a host name that no certificate can contain
             raise httpx.ConnectError(system_message(error)) from error
 
-    def begin(self, method: str, timeouts: Waits) -> ReplyParser:
+    def begin(self, method: str, timeouts: Timeouts) -> ReplyParser:
         self._timeouts = timeouts
         self.reply = ReplyParser(method)
         return self.reply
@@ -240,7 +246,7 @@ class _BlockingLink:
         self._sent_all = False
         view = memoryview(data)
         try:
-            self._socket.settimeout(self._timeouts.cut(self._timeouts.write))
+            self._socket.settimeout(self._timeouts.capped(self._timeouts.write))
             view = view[self._socket.send(view[:WRITE_BYTES]) :]
             while view:
                 can_read, can_write = self._wait_to_write()
@@ -249,7 +255,7 @@ class _BlockingLink:
                 if can_write:
                     view = view[self._send_now(view[:WRITE_BYTES]) :]
         except TimeoutError as error:
-            text = self._timeouts.why(f"nothing taken for {spell(self._timeouts.write)}")
+            text = self._timeouts.message(f"nothing taken for {format_seconds(self._timeouts.write)}")
             raise httpx.WriteTimeout(text) from error
         except OSError as error:
             return error
@@ -261,10 +267,10 @@ class _BlockingLink:
         """Wait for more of the reply and feed it to the parser."""
         assert self._socket is not None
         try:
-            self._socket.settimeout(self._timeouts.cut(self._timeouts.read))
+            self._socket.settimeout(self._timeouts.capped(self._timeouts.read))
             data = self._socket.recv(READ_BYTES)
         except TimeoutError as error:
-            text = self._timeouts.why(f"no byte for {spell(self._timeouts.read)}")
+            text = self._timeouts.message(f"no byte for {format_seconds(self._timeouts.read)}")
             raise httpx.ReadTimeout(text) from error
         except OSError as error:
             if self.reply.head is None:
@@ -278,7 +284,7 @@ class _BlockingLink:
 
     def is_clean(self) -> bool:
         """True if the idle connection is recent and has received neither bytes nor a close."""
-        return time.monotonic() - self.idle_since < IDLE_S and not self._poll(select.POLLIN, 0)
+        return time.monotonic() - self.idle_since < MAX_IDLE_S and not self._poll(select.POLLIN, 0)
 
     @property
     def was_stale(self) -> bool:
@@ -287,7 +293,7 @@ class _BlockingLink:
         Such a connection fails without a byte of reply, either at once or before the whole request
         was sent.
         """
-        at_once = time.monotonic() - self._sent_at < RACE_S
+        at_once = time.monotonic() - self._sent_at < STALE_CLOSE_S
         return not self.reply.started and (at_once or not self._sent_all)
 
     def is_reusable(self) -> bool:
@@ -305,7 +311,7 @@ class _BlockingLink:
 
     def _wait_to_write(self) -> tuple[bool, bool]:
         """Wait until the socket is readable or writable. Returns (readable, writable)."""
-        events = self._poll(select.POLLIN | select.POLLOUT, self._timeouts.cut(self._timeouts.write))
+        events = self._poll(select.POLLIN | select.POLLOUT, self._timeouts.capped(self._timeouts.write))
         if not events:
             raise TimeoutError
         return bool(events & ~select.POLLOUT), bool(events & select.POLLOUT)

@@ -12,15 +12,15 @@ DEADLINE = "deadline"
 
 # An idle connection is reused for this long. Servers close idle connections after 5 s or more
 # (uvicorn 5, nginx 75), and a request that crosses such a close may or may not have been processed.
-IDLE_S = 4.0
+MAX_IDLE_S = 4.0
 # If the server closed a connection that it saw as idle, the close arrives within one round trip after
 # the request was sent. A later close may come from a server that had begun to work on the request.
 # The transport must not repeat such a request; a retry that the user allowed may (RFC 9110 section
 # 9.2.2, RFC 9112 section 9.3.1).
-RACE_S = 1.0
+STALE_CLOSE_S = 1.0
 
 
-class Waits(NamedTuple):
+class Timeouts(NamedTuple):
     """The time limits of one request in seconds; None means no limit.
 
     connect covers everything up to the end of the TLS handshake. It includes the system's name
@@ -34,7 +34,7 @@ class Waits(NamedTuple):
     deadline: float | None
 
     @classmethod
-    def of(cls, request: httpx.Request) -> Waits:
+    def of(cls, request: httpx.Request) -> Timeouts:
         """The limits in request.extensions: httpx's "timeout" and our "deadline". Either may be missing."""
         limits = request.extensions.get("timeout", {})
         return cls(
@@ -44,7 +44,7 @@ class Waits(NamedTuple):
             request.extensions.get("deadline"),
         )
 
-    def cut(self, limit: float | None) -> float | None:
+    def capped(self, limit: float | None) -> float | None:
         """The smaller of limit and the time until the deadline. Raises TimeoutError after the deadline."""
         if self.deadline is None:
             return limit
@@ -53,14 +53,14 @@ class Waits(NamedTuple):
             raise TimeoutError
         return left if limit is None else min(limit, left)
 
-    def why(self, otherwise: str) -> str:
+    def message(self, otherwise: str) -> str:
         """The message of a time-out that has just occurred: DEADLINE if that has passed, else otherwise."""
         return DEADLINE if self.deadline is not None and time.monotonic() >= self.deadline else otherwise
 
 
-def within(seconds: float | None) -> str:
-    return "" if seconds is None else f" within {spell(seconds)}"
+def within_text(seconds: float | None) -> str:
+    return "" if seconds is None else f" within {format_seconds(seconds)}"
 
 
-def spell(seconds: float | None) -> str:
+def format_seconds(seconds: float | None) -> str:
     return "a long time" if seconds is None else f"{seconds:g} s"

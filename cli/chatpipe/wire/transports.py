@@ -10,36 +10,38 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from chatpipe.server.proxies import proxy_for
-from chatpipe.server.tls import Dial, tls_context
+from chatpipe.server.proxies import select_proxy
+from chatpipe.server.tls import TransportOptions, tls_context
 from chatpipe.wire.sync import BlockingTransport
 
 if TYPE_CHECKING:
     import ssl
 
 
-def open_transport(dial: Dial, url: httpx.URL, environ: Mapping[str, str]) -> httpx.AsyncBaseTransport:
+def open_transport(
+    dial: TransportOptions, url: httpx.URL, environ: Mapping[str, str]
+) -> httpx.AsyncBaseTransport:
     """A transport for one request at a time to the origin of url. None of its awaits suspends.
 
     Raises MissingInput and BadConfiguration for unusable certificates and proxies.
     """
-    proxy = checked_proxy(dial, url, environ)
+    proxy = valid_proxy_for(dial, url, environ)
     context = _context_for(dial, url, proxy, environ)
     if proxy is None:
         return BlockingTransport(context)
     from chatpipe.wire import proxy as proxied  # few users have a proxy
 
-    return proxied.one_at_a_time(proxy, context)
+    return proxied.open_blocking(proxy, context)
 
 
 def open_pool(
-    dial: Dial, url: httpx.URL, environ: Mapping[str, str], max_connections: int
+    dial: TransportOptions, url: httpx.URL, environ: Mapping[str, str], max_connections: int
 ) -> httpx.AsyncBaseTransport:
     """A transport for max_connections concurrent requests under asyncio. Raises like open_transport().
 
     The caller must keep to max_connections, because a transport through a proxy does not enforce it.
     """
-    proxy = checked_proxy(dial, url, environ)
+    proxy = valid_proxy_for(dial, url, environ)
     context = _context_for(dial, url, proxy, environ)
     if proxy is None:
         from chatpipe.wire.pool import PoolTransport  # imports asyncio
@@ -47,22 +49,22 @@ def open_pool(
         return PoolTransport(context, max_connections=max_connections)
     from chatpipe.wire import proxy as proxied
 
-    return proxied.many(proxy, context)
+    return proxied.open_concurrent(proxy, context)
 
 
-def check(dial: Dial, url: httpx.URL, environ: Mapping[str, str]) -> None:
+def check_transport_options(dial: TransportOptions, url: httpx.URL, environ: Mapping[str, str]) -> None:
     """Raise what open_transport() and open_pool() would raise, without opening a transport.
 
     The system's certificates are not loaded, because that takes 25 ms.
     """
-    proxy = checked_proxy(dial, url, environ)
+    proxy = valid_proxy_for(dial, url, environ)
     files = (dial.cacert, dial.client_cert, dial.client_key, environ.get("SSL_CERT_FILE"))
     if any(files):
         _context_for(dial, url, proxy, environ)
 
 
 def _context_for(
-    dial: Dial, url: httpx.URL, proxy: httpx.URL | None, environ: Mapping[str, str]
+    dial: TransportOptions, url: httpx.URL, proxy: httpx.URL | None, environ: Mapping[str, str]
 ) -> ssl.SSLContext | None:
     # Created here and not at the first request, so that a bad file is reported before anything else happens.
     needs_tls = url.scheme == "https" or (proxy is not None and proxy.scheme == "https")
@@ -72,14 +74,14 @@ def _context_for(
 # Proxies
 
 
-def checked_proxy(dial: Dial, url: httpx.URL, environ: Mapping[str, str]) -> httpx.URL | None:
+def valid_proxy_for(dial: TransportOptions, url: httpx.URL, environ: Mapping[str, str]) -> httpx.URL | None:
     """The proxy for url, None for a direct connection. Raises BadConfiguration for an unusable one."""
-    proxy = proxy_for(url, dial.proxy, environ)
+    proxy = select_proxy(url, dial.proxy, environ)
     if proxy is None:
         return None
     from chatpipe.wire import proxy as proxied
 
-    return proxied.checked(proxy, place="--proxy" if dial.proxy else "proxy variable")
+    return proxied.parse_proxy_url(proxy, place="--proxy" if dial.proxy else "proxy variable")
 
 
 # TLS

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatpipe.batch.journal.answers import Match, Recorded
+from chatpipe.batch.journal.answers import AnswerIndex, MatchBy
 from chatpipe.batch.journal.journal import Journal
 from chatpipe.errors import BadInput, MissingInput, Status
 from chatpipe.inputs.values import Value
@@ -58,7 +58,7 @@ def batch_api(custom_id: str, body: Value, status: int = 200) -> bytes:
     return f'{{"id": "b_1", "custom_id": "{custom_id}", "response": {response}, "error": null}}'.encode()
 
 
-def line_of(recorded: Recorded, identity: str) -> bytes | None:
+def line_of(recorded: AnswerIndex, identity: str) -> bytes | None:
     """The recorded answer to a request; None when there is none."""
     found = recorded.find(identity)
     return found.line if found else None
@@ -68,11 +68,11 @@ class Files:
     """Files of lines in a directory that the test is in, so that their names are short."""
 
     def __init__(self) -> None:
-        self._opened: list[Recorded] = []
+        self._opened: list[AnswerIndex] = []
 
-    def recorded(self, **options: Any) -> Recorded:
-        """Recorded(**options), closed at the end of the test."""
-        self._opened.append(Recorded(**options))
+    def recorded(self, **options: Any) -> AnswerIndex:
+        """AnswerIndex(**options), closed at the end of the test."""
+        self._opened.append(AnswerIndex(**options))
         return self._opened[-1]
 
     def close(self) -> None:
@@ -264,7 +264,7 @@ NO_NAMES: dict[str, Any] = {
 
 @cases("fields", NO_NAMES)
 @pytest.mark.parametrize("match", ["body", "id"])
-def test_lines_that_say_too_little_hold_no_answer(fields: Value, match: Match, files: Files) -> None:
+def test_lines_that_say_too_little_hold_no_answer(fields: Value, match: MatchBy, files: Files) -> None:
     plain = {"id": "x", "custom_id": fields["custom_id"], "response": None, "error": None}
     line = orjson.dumps({**plain, "chatpipe": fields["chatpipe"]})
     assert len(files.recorded(out=files.write("out", line), match=match)) == 0
@@ -409,7 +409,7 @@ def test_the_journal_of_this_run_may_be_among_the_reused_files(files: Files) -> 
         recorded = files.recorded(reuse=["part-*"], journal=journal)
         assert line_of(recorded, F1) == result(F1)
         assert len(recorded) == 1
-        place = recorded.place(journal.append(result(F2)), "ok")
+        place = recorded.journal_location(journal.append(result(F2)), "ok")
         assert list(recorded.lines([place])) == [result(F2)]
 
 
@@ -419,9 +419,9 @@ def test_a_run_reads_its_own_lines_in_the_order_of_its_input(files: Files) -> No
         recorded = files.recorded(out=files.write("out", result(F2)), journal=journal)
         found = recorded.find(F2)
         assert found is not None
-        third = recorded.place(journal.append(result(F3, "http")), "http")
-        first = recorded.place(journal.append(result(F1)), "ok")
-        assert list(recorded.lines([first, found.place, third])) == [
+        third = recorded.journal_location(journal.append(result(F3, "http")), "http")
+        first = recorded.journal_location(journal.append(result(F1)), "ok")
+        assert list(recorded.lines([first, found.location, third])) == [
             result(F1),
             result(F2),
             result(F3, "http"),
@@ -434,15 +434,15 @@ def test_a_line_copied_from_a_reused_file_is_no_purchase(files: Files) -> None:
         for line in (result(F1), result(F3)):
             journal.append(line)
         recorded = files.recorded(reuse=[reused], journal=journal)
-        assert list(recorded.purchases()) == [orjson.loads(result(F3))]
+        assert list(recorded.paid_records()) == [orjson.loads(result(F3))]
 
 
 def test_purchases_are_the_lines_of_the_journal_failures_too(files: Files) -> None:
     lines = [result(F1, "http"), result(F1)]
     journal = files.journal(lines[0], b"damaged", lines[1])
     recorded = files.recorded(out=files.write("out", result(F2)), journal=journal)
-    assert list(recorded.purchases()) == [orjson.loads(line) for line in lines]
-    assert list(files.recorded(out="out").purchases()) == []
+    assert list(recorded.paid_records()) == [orjson.loads(line) for line in lines]
+    assert list(files.recorded(out="out").paid_records()) == []
 
 
 def moved(line: bytes, number: int) -> bytes:
@@ -457,20 +457,20 @@ def test_an_answer_is_one_purchase_however_often_it_was_copied(files: Files) -> 
     first, second = result(F1, "truncated"), result(F1, "truncated").replace(b"0.5", b"0.25")
     lines = [first, moved(first, 2), second, moved(first, 3), moved(second, 3), result(F2, "truncated")]
     recorded = files.recorded(journal=files.journal(*lines))
-    assert list(recorded.purchases()) == [orjson.loads(line) for line in (first, second, lines[5])]
+    assert list(recorded.paid_records()) == [orjson.loads(line) for line in (first, second, lines[5])]
 
 
 def test_leftovers_of_a_finished_run_are_no_purchases_of_this_job(files: Files) -> None:
     journal = Journal("j")
     journal.append(result(F1))
-    journal.keep_only([result(F2)])
+    journal.compact([result(F2)])
     with Journal("j") as journal:
         journal.append(result(F3))
         recorded = files.recorded(journal=journal)
-        assert list(recorded.purchases()) == [orjson.loads(result(F3))]
+        assert list(recorded.paid_records()) == [orjson.loads(result(F3))]
         found = [recorded.find(each) for each in (F1, F2, F3)]
         assert found[0] is None
-        assert [recorded.is_of_finished_run(each.place) for each in found if each] == [True, False]
+        assert [recorded.is_of_finished_run(each.location) for each in found if each] == [True, False]
 
 
 # What nobody asked for
@@ -484,12 +484,12 @@ def test_unused_are_the_answers_of_out_and_journal_that_were_not_used(files: Fil
     for fingerprint in (F2, "6" * 32):
         found = recorded.find(fingerprint)
         assert found is not None
-        recorded.use(fingerprint, found)
+        recorded.mark_used(fingerprint, found)
         again = recorded.find(fingerprint)
         assert again is not None
-        recorded.use(fingerprint, again)
+        recorded.mark_used(fingerprint, again)
         assert again.line == found.line
-    assert list(recorded.lines(recorded.unused())) == [result(F1), result(F3), result("5" * 32)]
+    assert list(recorded.lines(recorded.unused_locations())) == [result(F1), result(F3), result("5" * 32)]
 
 
 def test_an_answer_that_just_came_serves_the_same_request_again(files: Files) -> None:
@@ -497,10 +497,12 @@ def test_an_answer_that_just_came_serves_the_same_request_again(files: Files) ->
     with Journal("j") as journal:
         recorded = files.recorded(journal=journal, resend=frozenset({"truncated"}))
         for fingerprint, outcome in ((F1, "ok"), (F3, "truncated")):
-            recorded.learn(fingerprint, recorded.place(journal.append(result(fingerprint, outcome)), outcome))
+            recorded.add(
+                fingerprint, recorded.journal_location(journal.append(result(fingerprint, outcome)), outcome)
+            )
         assert line_of(recorded, F1) == result(F1)
         assert line_of(recorded, F3) == result(F3, "truncated")
-        assert recorded.unused().tolist() == []
+        assert recorded.unused_locations().tolist() == []
 
 
 def test_fresh_finds_only_answers_of_this_run(files: Files) -> None:
@@ -509,9 +511,9 @@ def test_fresh_finds_only_answers_of_this_run(files: Files) -> None:
         journal.append(result(F2))
         recorded = files.recorded(out=out, reuse=["out"], journal=journal, fresh=True)
         assert [recorded.find(each) for each in (F1, F2)] == [None, None]
-        recorded.learn(F1, recorded.place(journal.append(result(F1, text="new")), "ok"))
+        recorded.add(F1, recorded.journal_location(journal.append(result(F1, text="new")), "ok"))
         assert line_of(recorded, F1) == result(F1, text="new")
-        assert recorded.unused().tolist() == []
+        assert recorded.unused_locations().tolist() == []
 
 
 def test_a_torn_line_is_dropped_before_the_journal_is_read(files: Files) -> None:
@@ -581,7 +583,7 @@ def test_any_history_is_read_as_a_simple_program_would(
     lines = [result(name * 32, outcome, str(number)) for number, (name, outcome) in enumerate(history)]
     path.write_bytes(b"".join(line + b"\n" for line in lines))
     key = (lambda _: 7) if collide else hash_of
-    recorded = Recorded(out=str(path), resend=resend, key=key)
+    recorded = AnswerIndex(out=str(path), resend=resend, key=key)
     for name in "abcd":
         wanted = lines[expected[name][1]] if name in expected else None
         assert line_of(recorded, name * 32) == wanted
@@ -594,11 +596,11 @@ def hash_of(identity: str) -> int:
 
 LOAD = """
 import sys
-from chatpipe.batch.journal.answers import Recorded
+from chatpipe.batch.journal.answers import AnswerIndex
 
-small = Recorded(out=sys.argv[1])
+small = AnswerIndex(out=sys.argv[1])
 before = resident()
-recorded = Recorded(out=sys.argv[2])
+recorded = AnswerIndex(out=sys.argv[2])
 print(len(recorded), (resident() - before) / len(recorded))
 """
 

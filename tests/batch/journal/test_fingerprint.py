@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from chatpipe.batch.journal.fingerprint import Occurrences, digest, fingerprint, mix
+from chatpipe.batch.journal.fingerprint import OccurrenceCounter, body_digest, fingerprint, fingerprint_of
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from parametrize import cases
@@ -32,7 +32,7 @@ def test_fingerprints_are_the_same_in_every_version(
     base_url: str | None, occurrence: int, expected: str
 ) -> None:
     assert fingerprint(BODY, base_url, occurrence) == expected
-    assert mix(digest(BODY), base_url, occurrence) == expected
+    assert fingerprint_of(body_digest(BODY), base_url, occurrence) == expected
 
 
 def test_a_shell_can_compute_them() -> None:
@@ -42,7 +42,7 @@ def test_a_shell_can_compute_them() -> None:
         )
         return done.stdout[:32].decode()
 
-    assert digest(BODY).hex() == b2sum(CANONICAL)
+    assert body_digest(BODY).hex() == b2sum(CANONICAL)
     assert fingerprint(BODY, "http://h/v1", 3) == b2sum(f"{b2sum(CANONICAL)} 3 http://h/v1")
 
 
@@ -62,7 +62,7 @@ SAME: dict[str, Any] = {
 
 @cases("one, other", SAME)
 def test_equal_bodies_have_the_same_digest(one: bytes, other: bytes) -> None:
-    assert digest(body(one)) == digest(body(other))
+    assert body_digest(body(one)) == body_digest(body(other))
 
 
 DIFFERENT: dict[str, Any] = {
@@ -80,13 +80,13 @@ DIFFERENT: dict[str, Any] = {
 
 @cases("one, other", DIFFERENT)
 def test_different_bodies_have_different_digests(one: bytes, other: bytes) -> None:
-    assert digest(body(one)) != digest(body(other))
+    assert body_digest(body(one)) != body_digest(body(other))
 
 
 def test_a_body_that_orjson_cannot_write_is_hashed_in_escapes() -> None:
     """Printed by `b2sum -l 128` for {"a":"\\ud83d","n":123456789012345678901234567890,"z":"\\u00e9"}."""
     odd = body(b'{"z":"\\u00e9","n":123456789012345678901234567890,"a":"\\ud83d"}')
-    assert digest(odd).hex() == "729534817437dfd5f4e2518583452e98"
+    assert body_digest(odd).hex() == "729534817437dfd5f4e2518583452e98"
 
 
 def test_parts_do_not_run_into_each_other() -> None:
@@ -100,37 +100,40 @@ def test_a_deep_body_is_hashed_too() -> None:
     deep = body(b'{"a":' + b"[" * 300 + b"]" * 300 + b"}")
     with pytest.raises(orjson.JSONEncodeError):
         orjson.dumps(deep)
-    assert len(digest(deep)) == 16
+    assert len(body_digest(deep)) == 16
 
 
 def test_repeated_bodies_are_counted_each_for_itself() -> None:
-    occurrences = Occurrences()
-    one, other = digest({"a": 1}), digest({"a": 2})
-    assert [occurrences.next(each) for each in (one, one, other, one, other)] == [1, 2, 1, 3, 2]
+    occurrences = OccurrenceCounter()
+    one, other = body_digest({"a": 1}), body_digest({"a": 2})
+    assert [occurrences.count(each) for each in (one, one, other, one, other)] == [1, 2, 1, 3, 2]
 
 
 def test_a_body_may_come_more_often_than_a_byte_counts() -> None:
-    occurrences = Occurrences()
-    one, other = digest({"a": 1}), digest({"a": 2})
-    assert [occurrences.next(one) for _ in range(600)] == list(range(1, 601))
-    assert occurrences.next(other) == 1
-    assert occurrences.next(one) == 601
+    occurrences = OccurrenceCounter()
+    one, other = body_digest({"a": 1}), body_digest({"a": 2})
+    assert [occurrences.count(one) for _ in range(600)] == list(range(1, 601))
+    assert occurrences.count(other) == 1
+    assert occurrences.count(one) == 601
 
 
 def test_bodies_that_share_8_bytes_of_a_digest_still_get_different_fingerprints() -> None:
-    occurrences = Occurrences()
+    occurrences = OccurrenceCounter()
     one, other = b"8 bytes.and more", b"8 bytes.and else"
-    first, second = mix(one, None, occurrences.next(one)), mix(other, None, occurrences.next(other))
+    first, second = (
+        fingerprint_of(one, None, occurrences.count(one)),
+        fingerprint_of(other, None, occurrences.count(other)),
+    )
     assert first != second
 
 
 def test_counting_takes_11_bytes_a_line() -> None:
     lines = 50_000
     digits = random.Random(1)
-    occurrences = Occurrences()
+    occurrences = OccurrenceCounter()
     tracemalloc.start()
     for _ in range(lines):
-        occurrences.next(digits.randbytes(16))
+        occurrences.count(digits.randbytes(16))
     kept, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert kept / lines < 11.5
@@ -138,6 +141,6 @@ def test_counting_takes_11_bytes_a_line() -> None:
 
 
 def body(text: bytes) -> dict[str, Value]:
-    value = values.loads_exactly(text)
+    value = values.loads_strict(text)
     assert isinstance(value, dict)
     return value

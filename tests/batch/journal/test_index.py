@@ -15,7 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from chatpipe.batch.journal.index import Shelf, Table, is_good, is_used, open_regular, pack, unpack, used
+from chatpipe.batch.journal.index import (
+    LineFiles,
+    SortedIndex,
+    is_good,
+    is_used,
+    mark_used,
+    open_regular,
+    pack_location,
+    unpack_location,
+)
 from chatpipe.errors import MissingInput
 from parametrize import cases
 from resident import measured
@@ -33,7 +42,7 @@ class AgainstDict(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.table = Table()
+        self.table = SortedIndex()
         self.model: dict[int, list[int]] = defaultdict(list)
 
     @rule(key=keys, value=places)
@@ -77,7 +86,7 @@ TestAgainstDict.settings = settings(max_examples=25, stateful_step_count=20, dea
 
 
 def test_a_value_is_replaced_at_its_own_key() -> None:
-    table = Table()
+    table = SortedIndex()
     for key in (1, 2, 3):
         table.add(key, 7)
     table.replace(2, 7, 8)
@@ -87,7 +96,7 @@ def test_a_value_is_replaced_at_its_own_key() -> None:
 def test_many_keys_are_all_found_and_no_others() -> None:
     numbers = random.Random(3)
     keys = [numbers.getrandbits(64) for _ in range(50_000)]
-    table = Table()
+    table = SortedIndex()
     for value, key in enumerate(keys):
         table.add(key, value)
     assert all(table.find(key) == [value] for value, key in enumerate(keys))
@@ -95,7 +104,7 @@ def test_many_keys_are_all_found_and_no_others() -> None:
 
 
 def test_keys_in_order_are_no_worst_case() -> None:
-    table = Table()
+    table = SortedIndex()
     for key in range(30_000):
         table.add(key << 40, key)
     assert [table.find(key << 40) for key in (0, 1, 29_999, 30_000)] == [[0], [1], [29_999], []]
@@ -104,7 +113,7 @@ def test_keys_in_order_are_no_worst_case() -> None:
 def test_a_line_takes_18_bytes_also_while_the_table_grows() -> None:
     lines = 50_000
     numbers = random.Random(1)
-    table = Table()
+    table = SortedIndex()
     tracemalloc.start()
     for place in range(lines):
         table.add(numbers.getrandbits(64), place)
@@ -140,12 +149,12 @@ def test_a_million_lines_take_at_most_40_bytes_each_of_real_memory() -> None:
 
 @given(st.integers(0, 2**15 - 1), st.integers(0, 2**47 - 1), st.booleans())
 def test_a_place_fits_8_bytes(file: int, offset: int, good: bool) -> None:
-    place = pack(file, offset, is_good=good)
+    place = pack_location(file, offset, is_good=good)
     assert 0 <= place <= LARGEST
-    assert unpack(place) == unpack(used(place)) == (file, offset)
-    assert is_good(place) == is_good(used(place)) == good
-    assert [is_used(place), is_used(used(place))] == [False, True]
-    assert used(place) == used(used(place)) <= LARGEST
+    assert unpack_location(place) == unpack_location(mark_used(place)) == (file, offset)
+    assert is_good(place) == is_good(mark_used(place)) == good
+    assert [is_used(place), is_used(mark_used(place))] == [False, True]
+    assert mark_used(place) == mark_used(mark_used(place)) <= LARGEST
 
 
 LINES: dict[str, Any] = {
@@ -196,7 +205,7 @@ def test_descriptors_are_closed(tmp_path: Path) -> None:
 
 def test_a_file_that_can_no_longer_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"a\n")
-    shelf = Shelf()
+    shelf = LineFiles()
     number, _ = shelf.add(os.open(tmp_path / "file", os.O_WRONLY), "the file")
     with pytest.raises(MissingInput, match="cannot read 'the file': bad file descriptor"):
         shelf.line(number, 0)
@@ -210,9 +219,9 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     assert open_regular("/dev/null") is None
 
 
-def shelved(path: Path, content: bytes) -> tuple[Shelf, int]:
+def shelved(path: Path, content: bytes) -> tuple[LineFiles, int]:
     path.write_bytes(content)
-    shelf = Shelf()
+    shelf = LineFiles()
     number, is_new = shelf.add(opened(path), path.name)
     assert is_new
     return shelf, number

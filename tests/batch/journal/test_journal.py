@@ -388,24 +388,24 @@ def test_a_full_disk_at_the_header_is_74_and_can_be_continued(path: Path) -> Non
 
 
 def test_a_journal_that_was_removed_during_the_run_is_written_anew(path: Path) -> None:
-    told: list[str] = []
-    journal = Journal(str(path), notice=told.append)
+    console: list[str] = []
+    journal = Journal(str(path), notice=console.append)
     journal.append(LINES[0])
     path.unlink()
     journal.append(LINES[1])
     journal.close()
-    assert told == [f"{path}: the journal was removed during the run: its answers were saved as '{path}'"]
+    assert console == [f"{path}: the journal was removed during the run: its answers were saved as '{path}'"]
     assert path.read_bytes() == HEADER + LINES[0] + b"\n" + LINES[1] + b"\n"
 
 
 def test_a_journal_whose_name_was_taken_is_saved_as_a_part(path: Path) -> None:
-    told: list[str] = []
-    journal = Journal(str(path), notice=told.append)
+    console: list[str] = []
+    journal = Journal(str(path), notice=console.append)
     journal.append(LINES[0])
     path.unlink()
     path.write_bytes(b"another's")
     journal.close()
-    assert told == [
+    assert console == [
         f"{path}: the journal was removed during the run: its answers were saved as '{path}.part'"
     ]
     assert path.read_bytes() == b"another's"
@@ -431,12 +431,12 @@ def test_a_directory_that_was_removed_with_it_is_74(tmp_path: Path) -> None:
 
 
 def test_a_journal_that_was_renamed_is_left_there(path: Path, tmp_path: Path) -> None:
-    told: list[str] = []
-    journal = Journal(str(path), notice=told.append)
+    console: list[str] = []
+    journal = Journal(str(path), notice=console.append)
     journal.append(LINES[0])
     path.rename(tmp_path / "renamed")
     journal.close()
-    assert told == [f"{path}: the journal was renamed during the run: its answers are under the new name"]
+    assert console == [f"{path}: the journal was renamed during the run: its answers are under the new name"]
     assert os.listdir(tmp_path) == ["renamed"]
 
 
@@ -450,13 +450,13 @@ def test_a_journal_that_somebody_emptied_is_one_again(path: Path) -> None:
 
 
 def test_a_removed_journal_is_also_reported_if_the_run_fails(path: Path) -> None:
-    told: list[str] = []
-    journal = Journal(str(path), notice=told.append)
+    console: list[str] = []
+    journal = Journal(str(path), notice=console.append)
     journal.append(LINES[0])
     path.unlink()
     with pytest.raises(RuntimeError, match="the cause"), journal:
         raise RuntimeError("the cause")
-    assert told == [f"{path}: the journal was removed during the run: its answers were saved as '{path}'"]
+    assert console == [f"{path}: the journal was removed during the run: its answers were saved as '{path}'"]
     assert path.read_bytes() == HEADER + LINES[0] + b"\n"
 
 
@@ -464,11 +464,11 @@ def test_an_error_on_its_way_is_not_hidden_by_closing(path: Path, monkeypatch: p
     def broken(fd: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    told: list[str] = []
+    console: list[str] = []
     monkeypatch.setattr(module, "_sync", broken)
-    with pytest.raises(RuntimeError, match="the cause"), Journal(str(path), notice=told.append):
+    with pytest.raises(RuntimeError, match="the cause"), Journal(str(path), notice=console.append):
         raise RuntimeError("the cause")
-    assert told == [f"{path}: cannot write the journal: input/output error"]
+    assert console == [f"{path}: cannot write the journal: input/output error"]
 
 
 # keeping less
@@ -482,7 +482,7 @@ def test_keep_only_leaves_these_lines_and_a_mark(path: Path) -> None:
     for line in LINES:
         journal.append(line)
     path.chmod(0o640)
-    journal.keep_only(iter([LINES[1]]))
+    journal.compact(iter([LINES[1]]))
     assert path.read_bytes() == HEADER + LINES[1] + b"\n" + MARK
     assert path.stat().st_mode & 0o777 == 0o640
     assert os.listdir(path.parent) == [path.name]
@@ -496,7 +496,7 @@ def test_keep_only_works_with_the_longest_name(tmp_path: Path) -> None:
     path = tmp_path / ("é" * 127)
     journal = Journal(str(path))
     journal.append(LINES[0])
-    journal.keep_only([])
+    journal.compact([])
     assert path.read_bytes() == HEADER + MARK
 
 
@@ -506,22 +506,22 @@ def test_keep_only_leaves_all_lines_if_the_disk_is_full(path: Path) -> None:
         journal.append(line)
     before = path.read_bytes()
     with largest_file(len(HEADER) + 1):
-        journal.keep_only(iter([LINES[1]]))
+        journal.compact(iter([LINES[1]]))
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == [path.name]
     assert not is_locked(path)
 
 
 def test_keep_only_does_not_replace_a_file_that_took_the_name(path: Path) -> None:
-    told: list[str] = []
-    journal = Journal(str(path), notice=told.append)
+    console: list[str] = []
+    journal = Journal(str(path), notice=console.append)
     journal.append(LINES[0])
     path.unlink()
     path.write_bytes(b"another's")
-    journal.keep_only([])
+    journal.compact([])
     assert path.read_bytes() == b"another's"
     assert Path(f"{path}.part").read_bytes() == HEADER + LINES[0] + b"\n"
-    assert len(told) == 1
+    assert len(console) == 1
 
 
 def test_interrupted_while_it_keeps_less_it_has_all(path: Path) -> None:
@@ -533,7 +533,7 @@ def test_interrupted_while_it_keeps_less_it_has_all(path: Path) -> None:
     journal.append(LINES[0])
     journal.append(LINES[1])
     with pytest.raises(KeyboardInterrupt), journal:
-        journal.keep_only(lines())
+        journal.compact(lines())
     assert path.read_bytes() == HEADER + LINES[0] + b"\n" + LINES[1] + b"\n"
     assert os.listdir(path.parent) == [path.name]
 

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from chatpipe.batch.journal.answers import Recorded
+from chatpipe.batch.journal.answers import AnswerIndex
 from chatpipe.batch.journal.journal import Journal
 from process import environment
 
@@ -48,7 +48,7 @@ def test_killed_twenty_times_it_has_every_line_it_reported_once(tmp_path: Path) 
         last = write_and_be_killed(path, name, after_s=moments.uniform(0.0, 0.03))
         reported |= {f"{name:016x}{number:016x}" for number in range(1, last + 1)}
     assert len(reported) > 100
-    recorded = Recorded(journal=str(path))
+    recorded = AnswerIndex(journal=str(path))
     assert all(recorded.find(fingerprint) is not None for fingerprint in reported)
     # a line may have been written and not yet reported, one for each kill
     assert len(reported) <= len(recorded) <= len(reported) + 20

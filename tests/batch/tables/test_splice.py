@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatpipe.batch.tables.splice import spliced
+from chatpipe.batch.tables.splice import set_fields
 from parametrize import cases
 
 
@@ -29,7 +29,7 @@ from parametrize import cases
 )
 def test_spliced(data: bytes, fields: dict[str, Any], expected: bytes) -> None:
     present = json.loads(data, parse_int=str)
-    assert spliced(data, present, fields) == expected
+    assert set_fields(data, present, fields) == expected
 
 
 _OBJECT = st.dictionaries(
@@ -40,6 +40,6 @@ _OBJECT = st.dictionaries(
 @given(_OBJECT, _OBJECT, st.sampled_from([None, 1]))
 def test_the_result_is_both_objects(old: dict[str, Any], new: dict[str, Any], indent: int | None) -> None:
     data = json.dumps(old, indent=indent).replace("\n", " ").encode()
-    both = json.loads(spliced(data, old, new))
+    both = json.loads(set_fields(data, old, new))
     assert both == {**old, **new}
     assert list(both) == list({**old, **new})

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from chatpipe.batch.tables.template import Missing, named, parse, written
+from chatpipe.batch.tables.template import MissingField, parse_placeholder, parse_template, quote_name
 from chatpipe.errors import BadInput
 from parametrize import cases
 from refusals import refused
@@ -66,7 +66,7 @@ ROW: dict[str, Any] = {
     },
 )
 def test_placeholders_are_filled(template: str, filled: str) -> None:
-    assert parse(template, "TEMPLATE").fill(ROW) == filled
+    assert parse_template(template, "TEMPLATE").fill(ROW) == filled
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def test_placeholders_are_filled(template: str, filled: str) -> None:
     ],
 )
 def test_a_field_that_is_not_there_is_missing_under_its_written_name(template: str, name: str) -> None:
-    with refused(Missing, name=name):
-        parse(template, "TEMPLATE").fill(ROW)
+    with refused(MissingField, name=name):
+        parse_template(template, "TEMPLATE").fill(ROW)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_field_that_is_not_there_is_missing_under_its_written_name(template: s
 )
 def test_braces_that_make_no_sense_are_refused(template: str, what: str) -> None:
     with refused(BadInput, place="--system", what=what):
-        parse(template, "--system")
+        parse_template(template, "--system")
 
 
 @pytest.mark.parametrize(
@@ -122,18 +122,22 @@ def test_braces_that_make_no_sense_are_refused(template: str, what: str) -> None
     ],
 )
 def test_columns_hold_texts_which_have_no_insides(name: str, columns: set[str], expected: bool) -> None:
-    assert named(name, "TEMPLATE").is_in(frozenset(columns)) is expected
+    assert parse_placeholder(name, "TEMPLATE").is_in(frozenset(columns)) is expected
 
 
 def test_placeholders_are_listed_in_order() -> None:
-    assert [each.name for each in parse("{{b}} {{a.c}} {{{{x}} {{b}}", "T").placeholders] == ["b", "a.c", "b"]
+    assert [each.name for each in parse_template("{{b}} {{a.c}} {{{{x}} {{b}}", "T").placeholders] == [
+        "b",
+        "a.c",
+        "b",
+    ]
 
 
 @pytest.mark.parametrize("name", ["a", "a.b", " a", "a ", "", 'say "a"', "{a}", "a\\", "\u00e9", "a\tb"])
 def test_the_name_of_a_field_can_be_written(name: str) -> None:
-    text = parse("{{" + written(name) + "}}", "t")
+    text = parse_template("{{" + quote_name(name) + "}}", "t")
     assert text.fill({name: "value"}) == "value"
 
 
 def test_a_plain_name_is_written_as_it_is() -> None:
-    assert (written("first name"), written(" a")) == ("first name", '" a"')
+    assert (quote_name("first name"), quote_name(" a")) == ("first name", '" a"')

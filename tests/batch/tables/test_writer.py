@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from chatpipe.batch.items import Item
 from chatpipe.batch.result import Outcome, Result
 from chatpipe.batch.tables import writer
-from chatpipe.batch.tables.writer import Answers
+from chatpipe.batch.tables.writer import AnswerFields
 from chatpipe.errors import Status
-from chatpipe.inputs.delimited import CsvRecords, TsvRecords
+from chatpipe.inputs.delimited import CsvDecoder, TsvDecoder
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.rows import Row
-from chatpipe.options.rows import Carrying
+from chatpipe.options.rows import RowOptions
 
 USAGE = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
 
@@ -39,8 +39,8 @@ def failed(row: Row, message: str) -> Result:
 
 
 def json(result: Result, **how: Any) -> bytes:
-    carrying = Carrying(**how)
-    return writer.JsonTable(carrying, Answers(carrying)).row(result)
+    carrying = RowOptions(**how)
+    return writer.JsonRowsFormat(carrying, AnswerFields(carrying)).row(result)
 
 
 def test_an_answer_stands_behind_the_fields() -> None:
@@ -82,8 +82,8 @@ def test_content_is_written_as_a_json_text(content: Any, written: bytes) -> None
 
 
 def test_a_value_may_be_made_of_the_text() -> None:
-    carrying = Carrying(into="x")
-    table = writer.JsonTable(carrying, Answers(carrying, writer.as_json))
+    carrying = RowOptions(into="x")
+    table = writer.JsonRowsFormat(carrying, AnswerFields(carrying, writer.as_json))
     assert table.row(good(row(b"{}"), '{"a": 1}')) == b'{"x":{"a":1}}\n'
     assert table.row(good(row(b"{}"), "no JSON")) == b'{"x":"no JSON"}\n'
     assert table.row(good(row(b"{}"), None)) == b'{"x":null}\n'
@@ -93,20 +93,20 @@ class _Columns:
     """Rows whose columns are known."""
 
     is_flat = True
-    wants_head = False
+    needs_head = False
 
     def __init__(self, *columns: str) -> None:
         self.columns: Sequence[str] | None = columns
 
-    def row(self, source: Source) -> None: ...
+    def feed(self, source: Source) -> None: ...
 
-    def end(self) -> None: ...
+    def finish(self) -> None: ...
 
 
-def table(target: str, *columns: str, **how: Any) -> writer.CellTable:
-    carrying = Carrying(target=target, **how)
-    written = writer.writing(carrying, _Columns(*columns), Answers(carrying))
-    assert isinstance(written, writer.CellTable)
+def table(target: str, *columns: str, **how: Any) -> writer.CellRowsFormat:
+    carrying = RowOptions(target=target, **how)
+    written = writer.create_format(carrying, _Columns(*columns), AnswerFields(carrying))
+    assert isinstance(written, writer.CellRowsFormat)
     return written
 
 
@@ -133,10 +133,10 @@ def test_cells_of_json_values_are_json() -> None:
 
 
 def test_without_columns_there_is_no_header() -> None:
-    carrying = Carrying(target="csv")
+    carrying = RowOptions(target="csv")
     unknown = _Columns()
     unknown.columns = None
-    assert writer.writing(carrying, unknown, Answers(carrying)).head() == b""
+    assert writer.create_format(carrying, unknown, AnswerFields(carrying)).head() == b""
 
 
 @pytest.mark.parametrize(
@@ -175,11 +175,11 @@ _CELLS = st.lists(
 @given(_CELLS, st.sampled_from(["csv", "tsv"]))
 def test_written_cells_are_read_again(cells: list[str], shape: str) -> None:
     line = writer.csv_line(cells) if shape == "csv" else writer.tsv_line(cells)
-    records = CsvRecords() if shape == "csv" else TsvRecords()
+    records = CsvDecoder() if shape == "csv" else TsvDecoder()
     read = []
     for text in line.encode().removesuffix(b"\n").split(b"\n"):
         is_crlf = text.endswith(b"\r")
         source = Source("t", text[:-1], 1, b"\r\n") if is_crlf else Source("t", text)
-        if (record := records.record(source)) is not None:
+        if (record := records.feed(source)) is not None:
             read.append(list(record.cells))
     assert read == [cells]

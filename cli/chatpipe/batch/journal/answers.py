@@ -1,6 +1,6 @@
 """Recorded answers: result lines in OUT, in the journal and in the files of --reuse.
 
-The lines stay in their files; memory has only the location of each. A run creates Recorded once the
+The lines stay in their files; memory has only the location of each. A run creates an AnswerIndex once the
 Journal is open, calls find before each request, and finally gets the lines for OUT from lines.
 """
 
@@ -16,7 +16,16 @@ from typing import Literal, NamedTuple
 
 import orjson
 
-from chatpipe.batch.journal.index import Shelf, Table, is_good, is_used, open_regular, pack, unpack, used
+from chatpipe.batch.journal.index import (
+    LineFiles,
+    SortedIndex,
+    is_good,
+    is_used,
+    mark_used,
+    open_regular,
+    pack_location,
+    unpack_location,
+)
 from chatpipe.batch.journal.journal import Journal
 from chatpipe.batch.result import PAID
 from chatpipe.errors import BadInput, MissingInput, reason
@@ -24,7 +33,7 @@ from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response import judge
 
-Match = Literal["body", "id"]
+MatchBy = Literal["body", "id"]
 
 # The last object of our result lines can be found without parsing the text before it: inside a
 # string its quotes would be escaped, and inside another object a second brace would follow.
@@ -35,30 +44,30 @@ _BOM = b"\xef\xbb\xbf"
 _KEY_MASK = (1 << 64) - 1
 
 
-class Entry(NamedTuple):
+class LineKey(NamedTuple):
     """The fingerprint or custom_id that a result line is found by, and its outcome; None if absent."""
 
     identity: str | None
     outcome: str | None
 
 
-_HEADER_ENTRY = Entry(None, None)
+_HEADER_ENTRY = LineKey(None, None)
 
 
-class Found(NamedTuple):
+class RecordedAnswer(NamedTuple):
     """A recorded answer: its line without the newline, its outcome, and its location."""
 
     line: bytes
     outcome: str
-    place: int
+    location: int
 
 
-def key_of(identity: str) -> int:
+def hash_key(identity: str) -> int:
     """8-byte key of a fingerprint or custom_id, valid only in this process."""
     return hash(identity) & _KEY_MASK
 
 
-class Recorded:
+class AnswerIndex:
     """Index of the answers that were paid for, by fingerprint or by custom_id."""
 
     def __init__(
@@ -67,11 +76,11 @@ class Recorded:
         reuse: Sequence[str] = (),
         out: str | None = None,
         journal: Journal | str | None = None,
-        match: Match = "body",
+        match: MatchBy = "body",
         resend: frozenset[str] = frozenset(),
         good: frozenset[str] = frozenset({"ok"}),
         fresh: bool = False,
-        key: Callable[[str], int] = key_of,
+        key: Callable[[str], int] = hash_key,
     ) -> None:
         """Read all files. Of several answers to one request, the newest good one counts.
 
@@ -89,13 +98,13 @@ class Recorded:
         self._good = good
         self._fresh = fresh
         self._key = key
-        self._files = Shelf()
-        self._index = Table()
+        self._files = LineFiles()
+        self._index = SortedIndex()
         self._headers: dict[int, int] = {}  # offset of the last header, by file
         self._out: int | None = None
         self._journal: int | None = None
         try:
-            for path in expanded(reuse):
+            for path in expand_patterns(reuse):
                 self._add_reused(path)
             if out is not None:
                 self._out = self._add_own(out)
@@ -111,53 +120,53 @@ class Recorded:
         """Number of requests that have an answer."""
         return len(self._index)
 
-    def find(self, identity: str) -> Found | None:
+    def find(self, identity: str) -> RecordedAnswer | None:
         """The recorded answer to a request. Compares the whole identity. Raises MissingInput."""
         for location in self._index.find(self._key(identity)):
             line = self._line(location)
             entry = _parsed(line, self._match)
             if entry is not None and entry.identity == identity and entry.outcome in PAID:
-                return Found(line, entry.outcome, location)
+                return RecordedAnswer(line, entry.outcome, location)
         return None
 
-    def use(self, identity: str, found: Found) -> None:
+    def mark_used(self, identity: str, found: RecordedAnswer) -> None:
         """Mark an answer that find returned as used, so that unused leaves it out."""
-        if not is_used(found.place):
-            self._index.replace(self._key(identity), found.place, used(found.place))
+        if not is_used(found.location):
+            self._index.replace(self._key(identity), found.location, mark_used(found.location))
 
-    def learn(self, identity: str, location: int) -> None:
+    def add(self, identity: str, location: int) -> None:
         """Add an answer that this run appended to the journal, so that find returns it."""
-        self._index.add(self._key(identity), used(location))
+        self._index.add(self._key(identity), mark_used(location))
 
-    def unused(self) -> array[int]:
+    def unused_locations(self) -> array[int]:
         """Locations of the answers in out and the journal that no request used, in file order."""
         own = (self._out, self._journal)
         locations = (location for location in self._index.values() if not is_used(location))
-        return array("Q", sorted(location for location in locations if unpack(location)[0] in own))
+        return array("Q", sorted(location for location in locations if unpack_location(location)[0] in own))
 
-    def place(self, offset: int, outcome: str) -> int:
+    def journal_location(self, offset: int, outcome: str) -> int:
         """Location of a line that this run appended to the journal."""
         assert self._journal is not None
-        return pack(self._journal, offset, is_good=outcome in self._good)
+        return pack_location(self._journal, offset, is_good=outcome in self._good)
 
     def is_in_journal(self, location: int) -> bool:
         """Return True if a line is in the journal of this run, which stays where it is."""
-        return self._journal is not None and unpack(location)[0] == self._journal
+        return self._journal is not None and unpack_location(location)[0] == self._journal
 
     def is_in_out(self, location: int) -> bool:
         """Return True if a line is in OUT, which stays until it is replaced."""
-        return self._out is not None and unpack(location)[0] == self._out
+        return self._out is not None and unpack_location(location)[0] == self._out
 
     def is_of_finished_run(self, location: int) -> bool:
         """Return True if a journal line comes before the finished header of Journal.keep_only."""
-        file, offset = unpack(location)
+        file, offset = unpack_location(location)
         return file == self._journal and offset < self._headers.get(file, 0)
 
     def lines(self, locations: Iterable[int]) -> Iterator[bytes]:
         """The unchanged lines at locations, in that order, so the order of OUT needs 8 bytes per line."""
         return map(self._line, locations)
 
-    def purchases(self) -> Iterator[dict[str, Value]]:
+    def paid_records(self) -> Iterator[dict[str, Value]]:
         """The result lines of the journal, oldest first, failures included, each paid answer once.
 
         An answer may be there several times, under the names of lines that moved or are identical.
@@ -166,7 +175,7 @@ class Recorded:
         """
         if self._journal is None:
             return
-        seen = Table("I")
+        seen = SortedIndex("I")
         reused = (file for file in range(len(self._files)) if file not in (self._out, self._journal))
         for key, _ in chain.from_iterable(map(self._keyed_records, reused)):
             if not seen.find(key):
@@ -244,7 +253,7 @@ class Recorded:
                 self._headers[file] = offset
             identity, outcome = entry
             if outcome in self._reusable and identity is not None and not self._fresh:
-                self._add_location(identity, pack(file, offset, is_good=outcome in self._good))
+                self._add_location(identity, pack_location(file, offset, is_good=outcome in self._good))
         return None if is_ours else foreign
 
     def _add_location(self, identity: str, new: int) -> None:
@@ -260,12 +269,12 @@ class Recorded:
         self._index.add(key, new)
 
     def _line(self, location: int) -> bytes:
-        file, offset = unpack(location)
+        file, offset = unpack_location(location)
         line = self._files.line(file, offset).removesuffix(b"\r")
         return line if offset else line.removeprefix(_BOM)
 
 
-def expanded(names: Iterable[str]) -> Iterator[str]:
+def expand_patterns(names: Iterable[str]) -> Iterator[str]:
     """The files of --reuse, with patterns expanded. A name that exists is not taken as a pattern.
 
     Raises MissingInput.
@@ -280,7 +289,7 @@ def expanded(names: Iterable[str]) -> Iterator[str]:
         yield from paths
 
 
-def _entry(line: bytes, match: Match) -> Entry | None:
+def _entry(line: bytes, match: MatchBy) -> LineKey | None:
     """Like _parsed, but reads only the ends of a line that we wrote: a third of the time, or less."""
     start = line.rfind(_METADATA)
     if start < 0 or not line.startswith(_START):
@@ -288,14 +297,14 @@ def _entry(line: bytes, match: Match) -> Entry | None:
     try:
         metadata = orjson.loads(line[start + len(_METADATA) : -1])
         if match == "body":
-            return Entry(_text(metadata["fingerprint"]), _text(metadata["outcome"]))
+            return LineKey(_text(metadata["fingerprint"]), _text(metadata["outcome"]))
         head = _ID.match(line)
-        return Entry(orjson.loads(head[1]), _text(metadata["outcome"])) if head else _parsed(line, match)
+        return LineKey(orjson.loads(head[1]), _text(metadata["outcome"])) if head else _parsed(line, match)
     except (ValueError, LookupError, TypeError):  # spaces, a carriage return, keys in another order
         return _parsed(line, match)
 
 
-def _parsed(line: bytes, match: Match) -> Entry | None:
+def _parsed(line: bytes, match: MatchBy) -> LineKey | None:
     """The entry of a result line of a run or of the Batch API; None for any other line."""
     try:
         record = values.loads(line)
@@ -309,16 +318,16 @@ def _parsed(line: bytes, match: Match) -> Entry | None:
         return None
     metadata = record.get("chatpipe")
     if type(metadata) is not dict:  # a line of the Batch API
-        metadata = {"outcome": outcome_of(record["response"])}
+        metadata = {"outcome": batch_api_outcome(record["response"])}
     identity = metadata.get("fingerprint") if match == "body" else record.get("custom_id")
-    return Entry(_text(identity), _text(metadata.get("outcome")))
+    return LineKey(_text(identity), _text(metadata.get("outcome")))
 
 
 def _text(value: Value) -> str | None:
     return value if type(value) is str else None
 
 
-def outcome_of(response: Value) -> str | None:
+def batch_api_outcome(response: Value) -> str | None:
     """Outcome of the `response` of a Batch API output line; None if it is not an answer. Never raises."""
     body = response.get("body") if type(response) is dict else None
     if type(body) is not dict or response.get("status_code") != 200:

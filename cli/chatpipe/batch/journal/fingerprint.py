@@ -17,7 +17,7 @@ from hashlib import blake2b
 
 import orjson
 
-from chatpipe.batch.journal.index import Table
+from chatpipe.batch.journal.index import SortedIndex
 from chatpipe.inputs.values import Value
 
 _SIZE_BYTES = 16
@@ -29,15 +29,15 @@ def fingerprint(body: Mapping[str, Value], base_url: str | None, occurrence: int
 
     occurrence is 1 for the first line of a run with this body. base_url is None for any server.
     """
-    return mix(digest(body), base_url, occurrence)
+    return fingerprint_of(body_digest(body), base_url, occurrence)
 
 
-def digest(body: Mapping[str, Value]) -> bytes:
+def body_digest(body: Mapping[str, Value]) -> bytes:
     """Digest of a body, 16 bytes. The order of keys does not matter; 1 and 1.0 are different."""
     return blake2b(_canonical(body), digest_size=_SIZE_BYTES).digest()
 
 
-def mix(body_digest: bytes, base_url: str | None, occurrence: int) -> str:
+def fingerprint_of(body_digest: bytes, base_url: str | None, occurrence: int) -> str:
     """Fingerprint of the body with this digest."""
     text = (
         f"{body_digest.hex()} {occurrence}"
@@ -47,7 +47,7 @@ def mix(body_digest: bytes, base_url: str | None, occurrence: int) -> str:
     return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=_SIZE_BYTES).hexdigest()
 
 
-class Occurrences:
+class OccurrenceCounter:
     """Counter of identical bodies, in 11 bytes of memory per distinct body.
 
     It keeps only 8 bytes of each digest. Two bodies that share these are counted as one. The second
@@ -55,10 +55,10 @@ class Occurrences:
     """
 
     def __init__(self) -> None:
-        self._counts = Table("B")
+        self._counts = SortedIndex("B")
         self._large: dict[int, int] = {}  # counts that do not fit into a byte
 
-    def next(self, body_digest: bytes) -> int:
+    def count(self, body_digest: bytes) -> int:
         """Count a body: 1 for the first with this digest, 2 for the second."""
         key = int.from_bytes(body_digest[:8], "big")
         counts = self._counts.find(key)

@@ -28,7 +28,7 @@ _FIRST_READ_BYTES = 4096
 _OFFSET_BITS = 47  # 128 TiB
 
 
-class Table:
+class SortedIndex:
     """Multimap from unsigned, evenly distributed 8-byte keys to unsigned integers.
 
     Values take 8 bytes ("Q"), 4 ("I") or 1 ("B"). A key may have several values: a caller that
@@ -87,12 +87,12 @@ class Table:
             self._values += (old_values[:cut], old_values[cut:])
 
 
-def pack(file: int, offset: int, *, is_good: bool) -> int:
+def pack_location(file: int, offset: int, *, is_good: bool) -> int:
     """A location in 64 bits: 15 for the number of the file, 47 for the byte offset, is_used, is_good."""
     return file << (_OFFSET_BITS + 2) | offset << 2 | is_good
 
 
-def unpack(location: int) -> tuple[int, int]:
+def unpack_location(location: int) -> tuple[int, int]:
     """File number and offset."""
     return location >> (_OFFSET_BITS + 2), location >> 2 & (1 << _OFFSET_BITS) - 1
 
@@ -102,7 +102,7 @@ def is_good(location: int) -> bool:
     return bool(location & 1)
 
 
-def used(location: int) -> int:
+def mark_used(location: int) -> int:
     """The same location, marked as used by this run."""
     return location | 2
 
@@ -111,7 +111,7 @@ def is_used(location: int) -> bool:
     return bool(location & 2)
 
 
-class Shelf:
+class LineFiles:
     """Regular files of lines, each opened once and known by a number, with random access to lines."""
 
     def __init__(self) -> None:

@@ -123,7 +123,7 @@ class Journal:
         finally:
             self._release()
 
-    def keep_only(self, lines: Iterable[bytes]) -> None:
+    def compact(self, lines: Iterable[bytes]) -> None:
         """Replace the content by these lines and a finished header, and release the lock.
 
         For a job that has ended. If the new content cannot be written, the old one stays. Raises

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 
 from chatpipe.batch.items import Item
 from chatpipe.batch.journal import fingerprint as fingerprints
-from chatpipe.batch.journal.answers import Found, Recorded
-from chatpipe.batch.journal.fingerprint import Occurrences
+from chatpipe.batch.journal.answers import AnswerIndex, RecordedAnswer
+from chatpipe.batch.journal.fingerprint import OccurrenceCounter
 from chatpipe.batch.journal.journal import Journal
 from chatpipe.batch.result import PAID, Result
 from chatpipe.inputs import values
-from chatpipe.options.run import Resuming
+from chatpipe.options.run import ResumeOptions
 
 
-class Store:
+class RunStore:
     """Recorded and new answers of one run; it has neither without a journal, --reuse and --dedupe.
 
     by_id is set with --match id. It finds, by the line's own custom_id, an answer that its body does
@@ -26,12 +26,12 @@ class Store:
 
     def __init__(
         self,
-        resuming: Resuming,
+        resuming: ResumeOptions,
         *,
         base_url: str,
         journal: Journal | None,
-        recorded: Recorded | None,
-        by_id: Recorded | None,
+        recorded: AnswerIndex | None,
+        by_id: AnswerIndex | None,
         dedupe: bool,
         keeps_order: bool,
         keeps_all: bool,
@@ -43,11 +43,11 @@ class Store:
         self._by_id = by_id
         self._keeps_all = keeps_all
         self._counts_occurrences = (recorded is not None or is_shard) and not dedupe
-        self._occurrences = Occurrences()
+        self._occurrences = OccurrenceCounter()
         self._dedupe = dedupe
         # Location of the result of each line, in input order, in 8 bytes. 0 if there is none yet.
         self._locations: array[int] | None = array("Q") if keeps_order else None
-        self._found: dict[int, Found] = {}  # by line number
+        self._found: dict[int, RecordedAnswer] = {}  # by line number
 
     def fingerprint(self, item: Item) -> str:
         """Fingerprint of a request.
@@ -55,22 +55,22 @@ class Store:
         Identical bodies share one if no answers are looked up, because counting them takes memory.
         """
         assert item.body is not None
-        digest = fingerprints.digest(item.body)
-        occurrence = self._occurrences.next(digest) if self._counts_occurrences else 1
-        return fingerprints.mix(digest, self._base_url, occurrence)
+        digest = fingerprints.body_digest(item.body)
+        occurrence = self._occurrences.count(digest) if self._counts_occurrences else 1
+        return fingerprints.fingerprint_of(digest, self._base_url, occurrence)
 
-    def answer(self, item: Item, fingerprint: str) -> Found | None:
+    def find_answer(self, item: Item, fingerprint: str) -> RecordedAnswer | None:
         """The recorded answer to an item. With dedupe it may be from another line of this run."""
         if self._recorded is None:
             return None
         found = self._recorded.find(fingerprint)
         if found is None:
             return self._by_own_id(item)
-        self._recorded.use(fingerprint, found)
+        self._recorded.mark_used(fingerprint, found)
         self._found[item.line] = found
         return found
 
-    def keep(self, number: int, result: Result) -> None:
+    def record(self, number: int, result: Result) -> None:
         """Append a result to the journal before it is counted.
 
         An identical line that is recorded already stays where it is. number is the position of the
@@ -80,11 +80,11 @@ class Store:
         if self._journal is None or self._recorded is None:
             return
         if found is not None and found.line == result.line and self._is_safe(found):
-            location = found.place
+            location = found.location
         else:
-            location = self._recorded.place(self._journal.append(result.line), str(result.outcome))
+            location = self._recorded.journal_location(self._journal.append(result.line), str(result.outcome))
         if self._dedupe and result.outcome in PAID and result.latency_s is not None:
-            self._recorded.learn(result.fingerprint, location)
+            self._recorded.add(result.fingerprint, location)
         if self._locations is not None:
             if number >= len(self._locations):
                 self._locations.extend([0] * (number + 1 - len(self._locations)))
@@ -96,18 +96,18 @@ class Store:
         assert self._locations is not None
         return self._recorded.lines(self._locations)
 
-    def _is_safe(self, found: Found) -> bool:
+    def _is_safe(self, found: RecordedAnswer) -> bool:
         """Return True if the next run will find a recorded answer where it is.
 
         OUT may be about to be replaced by texts only, and the next run may not name the files of
         --reuse.
         """
         assert self._recorded is not None
-        if self._recorded.is_in_journal(found.place):
+        if self._recorded.is_in_journal(found.location):
             return True
-        return not self._keeps_all and self._recorded.is_in_out(found.place)
+        return not self._keeps_all and self._recorded.is_in_out(found.location)
 
-    def _by_own_id(self, item: Item) -> Found | None:
+    def _by_own_id(self, item: Item) -> RecordedAnswer | None:
         """The answer recorded under the item's own custom_id.
 
         Its location belongs to by_id, not to recorded, so it is not put into _found.
@@ -119,5 +119,5 @@ class Store:
         if found is not None:
             fingerprint = (values.loads(found.line).get("chatpipe") or {}).get("fingerprint") or ""
             if (same := self._recorded.find(fingerprint)) is not None:
-                self._recorded.use(fingerprint, same)
+                self._recorded.mark_used(fingerprint, same)
         return found

@@ -5,17 +5,17 @@ They were paid for, and belong to lines that were removed or edited, or are beyo
 
 from __future__ import annotations
 
-from chatpipe.batch.journal.answers import Recorded
+from chatpipe.batch.journal.answers import AnswerIndex
 from chatpipe.batch.journal.journal import Journal
 
 
-class Leftovers:
+class UnusedAnswers:
     """Unused answers in OUT and in the journal. Call save(), replace OUT, then call settle()."""
 
-    def __init__(self, recorded: Recorded, journal: Journal) -> None:
+    def __init__(self, recorded: AnswerIndex, journal: Journal) -> None:
         self._recorded = recorded
         self._journal = journal
-        self._locations = recorded.unused()
+        self._locations = recorded.unused_locations()
         self._new = 0  # answers that no earlier finished run left over
 
     def save(self) -> None:
@@ -24,10 +24,10 @@ class Leftovers:
             self._new += not self._recorded.is_of_finished_run(location)
             if not self._recorded.is_in_journal(location):
                 line = next(self._recorded.lines([location]))
-                self._locations[index] = self._recorded.place(self._journal.append(line), "")
+                self._locations[index] = self._recorded.journal_location(self._journal.append(line), "")
         self._journal.sync()
 
-    def settle(self, *, whole: bool) -> str | None:
+    def finish(self, *, whole: bool) -> str | None:
         """Reduce the journal to the unused answers, or remove it if there are none.
 
         With whole, keep all of it. Returns a message for the user, or None.
@@ -35,7 +35,7 @@ class Leftovers:
         if whole:
             self._journal.close()
         elif self._locations:
-            self._journal.keep_only(self._recorded.lines(self._locations))
+            self._journal.compact(self._recorded.lines(self._locations))
         else:
             self._journal.remove()
         if not self._new:

@@ -6,16 +6,16 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from chatpipe.batch.tables import template
-from chatpipe.batch.tables.template import Placeholder, Text
+from chatpipe.batch.tables.template import Placeholder, TextTemplate
 from chatpipe.errors import BadInput
 from chatpipe.inputs import inside
-from chatpipe.inputs.messages import kind
+from chatpipe.inputs.messages import json_type
 from chatpipe.inputs.values import Value
 from chatpipe.request import media
-from chatpipe.request.build import Built
+from chatpipe.request.build import BuiltRequest
 
 
-class Images(NamedTuple):
+class ImageField(NamedTuple):
     """The images of rows: field holds a path inside root, or a URL. Without a root, only URLs are accepted.
 
     detail is the `detail` of each image.
@@ -26,7 +26,7 @@ class Images(NamedTuple):
     detail: str | None
 
 
-class Filling:
+class RowTemplate:
     """A template that makes the request of each row.
 
     Only texts from the command line, given by an option or by its file, can have placeholders. The
@@ -34,7 +34,7 @@ class Filling:
     """
 
     def __init__(
-        self, built: Built, images: Images | None = None, *, default_model: str | None = None
+        self, built: BuiltRequest, images: ImageField | None = None, *, default_model: str | None = None
     ) -> None:
         """Raises BadInput for a text that cannot be parsed. default_model is used if built has no model."""
         self._fields = {key: value for key, value in built.body.items() if key != "messages"}
@@ -67,7 +67,7 @@ class Filling:
         return {**first, "messages": messages, **self._fields}
 
 
-def images_of(field: str | None, root: str | None, detail: str | None) -> Images | None:
+def read_image_field(field: str | None, root: str | None, detail: str | None) -> ImageField | None:
     """The images of `--image-field` and its companions; None without it. field may be a dotted path.
 
     Raises BadInput if field is not a valid name, and MissingInput if root does not exist.
@@ -75,28 +75,28 @@ def images_of(field: str | None, root: str | None, detail: str | None) -> Images
     if field is None:
         return None
     if root is not None:
-        inside.refuse_missing(root, "--image-root")
-    return Images(template.named(field, "--image-field"), root, detail)
+        inside.refuse_missing_folder(root, "--image-root")
+    return ImageField(template.parse_placeholder(field, "--image-field"), root, detail)
 
 
 class _MessageTemplate:
     """A message with placeholders. Its content is one text, or parts of which some are texts."""
 
-    def __init__(self, message: Mapping[str, Value], built: Built, index: int) -> None:
+    def __init__(self, message: Mapping[str, Value], built: BuiltRequest, index: int) -> None:
         pointer = f"/messages/{index}"
         self.option = str(built.origins[pointer])
         self._message = message
         content = message.get("content")
-        self._text = template.parse(content, self.option) if isinstance(content, str) else None
-        self._parts: dict[int, Text] = {}
+        self._text = template.parse_template(content, self.option) if isinstance(content, str) else None
+        self._parts: dict[int, TextTemplate] = {}
         for at, part in enumerate(content if isinstance(content, list) else ()):
             # A part with an origin of its own is from another option: a document is not a template.
             text = part.get("text") if isinstance(part, dict) else None
             if isinstance(text, str) and f"{pointer}/content/{at}" not in built.origins:
-                self._parts[at] = template.parse(text, self.option)
+                self._parts[at] = template.parse_template(text, self.option)
 
     @property
-    def texts(self) -> tuple[Text, ...]:
+    def texts(self) -> tuple[TextTemplate, ...]:
         return (*self._parts.values(),) if self._text is None else (self._text,)
 
     def fill(self, fields: Mapping[str, Value]) -> dict[str, Value]:
@@ -124,10 +124,10 @@ def _add_part(messages: list[Value], part: Value) -> None:
     messages[users[-1]] = {**messages[users[-1]], "content": [*existing, part]}
 
 
-def _image(images: Images, fields: Mapping[str, Value]) -> dict[str, Value]:
+def _image(images: ImageField, fields: Mapping[str, Value]) -> dict[str, Value]:
     name = images.field.value(fields)
     if not isinstance(name, str) or not name:
-        what = "is empty" if name in ("", None) else f"is {kind(name)}, not a path or URL"
+        what = "is empty" if name in ("", None) else f"is {json_type(name)}, not a path or URL"
         raise BadInput(f"field '{images.field.name}' {what}")
     image: dict[str, Value] = {"url": name if media.is_url(name) else _data_url(images, name)}
     if images.detail is not None:
@@ -135,7 +135,7 @@ def _image(images: Images, fields: Mapping[str, Value]) -> dict[str, Value]:
     return {"type": "image_url", "image_url": image}
 
 
-def _data_url(images: Images, name: str) -> str:
+def _data_url(images: ImageField, name: str) -> str:
     if images.root is None:
         raise BadInput(f"'{name}' is no URL", fix="say with --image-root where the files are")
-    return media.image_data_url(inside.read(images.root, name, media.MOST_BYTES), name)
+    return media.image_data_url(inside.read_inside(images.root, name, media.MAX_BYTES), name)

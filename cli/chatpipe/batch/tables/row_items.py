@@ -6,21 +6,21 @@ import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from chatpipe.batch.items import Item, checked
-from chatpipe.batch.tables.bodies import Filling
-from chatpipe.batch.tables.template import Missing, written
+from chatpipe.batch.items import Item, check_item
+from chatpipe.batch.tables.bodies import RowTemplate
+from chatpipe.batch.tables.template import MissingField, quote_name
 from chatpipe.errors import BadInput
 from chatpipe.inputs.place import Source
-from chatpipe.inputs.rows import Row, Rows
+from chatpipe.inputs.rows import Row, RowDecoder
 from chatpipe.inputs.values import Value
 
 _COLUMNS_SHOWN = 8
 
 
-class RowRequests:
+class RowReader:
     """Reader of table lines: see lines.Reader. A bad row becomes an Item with a fault."""
 
-    def __init__(self, rows: Rows, filling: Filling, *, strict: bool, unchecked: bool) -> None:
+    def __init__(self, rows: RowDecoder, filling: RowTemplate, *, strict: bool, unchecked: bool) -> None:
         """Raises BadInput if the columns are known already and a template names another field."""
         self._rows = rows
         self._template = filling
@@ -30,17 +30,17 @@ class RowRequests:
         self._check_names("")
 
     @property
-    def wants_head(self) -> bool:
-        return self._rows.wants_head
+    def needs_head(self) -> bool:
+        return self._rows.needs_head
 
     def item(self, source: Source) -> Item | None:
-        row = self._rows.row(source)
+        row = self._rows.feed(source)
         if not self._has_checked_names:
             self._check_names(source.place())
         return None if row is None else self._item(row)
 
-    def end(self) -> Item | None:
-        row = self._rows.end()
+    def finish(self) -> Item | None:
+        row = self._rows.finish()
         return None if row is None else self._item(row)
 
     def _item(self, row: Row) -> Item:
@@ -57,7 +57,7 @@ class RowRequests:
             row=row,
             row_number=row.number,
         )
-        return item if body is None or self._unchecked else checked(item, row.source, strict=self._strict)
+        return item if body is None or self._unchecked else check_item(item, row.source, strict=self._strict)
 
     def _request(self, row: Row) -> tuple[dict[str, Value] | None, BadInput | None]:
         """The request of a row, or the fault that prevents it."""
@@ -65,7 +65,7 @@ class RowRequests:
             return None, row.fault
         try:
             return self._template.body(row.fields), None
-        except Missing as missing:
+        except MissingField as missing:
             return None, BadInput(f"no field '{missing.name}'", place=row.source.place())
         except BadInput as fault:
             fault.place = row.source.place()
@@ -91,7 +91,7 @@ def _unknown_column(name: str, option: str, columns: Sequence[str], place: str) 
     listed = ", ".join(columns[:_COLUMNS_SHOWN]) + (", ..." if len(columns) > _COLUMNS_SHOWN else "")
     fix = f"there is {listed}"
     if close:
-        text = written(close[0])
+        text = quote_name(close[0])
         fix = f"did you mean '{close[0]}'?" if text == close[0] else f"write {{{{{text}}}}}"
     if len(columns) == 1 and re.search(r"[;,\t|]", columns[0]):
         fix = f"the only column is '{columns[0]}': cells stand between commas in CSV, between tabs in TSV"

@@ -9,7 +9,7 @@ from chatpipe.inputs.place import members
 from chatpipe.inputs.values import Value
 
 
-def spliced(data: bytes, present: Mapping[str, Value], fields: Mapping[str, Value]) -> bytes:
+def set_fields(data: bytes, present: Mapping[str, Value], fields: Mapping[str, Value]) -> bytes:
     """Set fields in data, one line of valid JSON whose parsed object is present.
 
     A field that exists is replaced where it stands; a new one is appended.

@@ -25,7 +25,7 @@ _PAST_END = 10**9  # past any array: so many items need more bytes than a row ma
 _STEP = re.compile(rf"({_STRING})|[^.\"]+")
 
 
-class Missing(Exception):
+class MissingField(Exception):
     """A row has no value for a placeholder. name is the placeholder as it was written."""
 
     def __init__(self, name: str) -> None:
@@ -42,11 +42,11 @@ class Placeholder(NamedTuple):
 
     name: str
     path: tuple[str, ...]
-    whole: bool
+    is_plain_name: bool
 
     def value(self, fields: Mapping[str, Value]) -> Value:
         """The value in a row. Raises Missing."""
-        if self.whole and self.name in fields:
+        if self.is_plain_name and self.name in fields:
             return fields[self.name]
         value: Value = fields
         for step in self.path:
@@ -55,12 +55,14 @@ class Placeholder(NamedTuple):
             elif isinstance(value, list) and (index := _index(step)) < len(value):
                 value = value[index]
             else:
-                raise Missing(self.name)
+                raise MissingField(self.name)
         return value
 
     def is_in(self, columns: frozenset[str]) -> bool:
         """True if rows that have these fields, all of them texts, have this value."""
-        return (self.whole and self.name in columns) or (len(self.path) == 1 and self.path[0] in columns)
+        return (self.is_plain_name and self.name in columns) or (
+            len(self.path) == 1 and self.path[0] in columns
+        )
 
 
 def _index(step: str) -> int:
@@ -71,7 +73,7 @@ def _index(step: str) -> int:
     return int(step) if step.isdecimal() and len(step) < 10 else _PAST_END
 
 
-class Text:
+class TextTemplate:
     """A parsed text with its placeholders."""
 
     def __init__(self, pieces: tuple[str | Placeholder, ...]) -> None:
@@ -92,7 +94,7 @@ def as_text(value: Value) -> str:
     return "" if value is None else values.dumps(value).decode()
 
 
-def parse(text: str, place: str) -> Text:
+def parse_template(text: str, place: str) -> TextTemplate:
     """Parse a text. Raises BadInput for unclosed braces and for invalid names."""
     pieces: list[str | Placeholder] = []
     at = 0
@@ -106,22 +108,22 @@ def parse(text: str, place: str) -> Text:
         if inside is None:
             what = f"'{{{{{text[at : at + 20]}' is never closed"
             raise BadInput(what, place=place, fix="close it with }}, or write {{{{ for two braces")
-        pieces.append(named(inside[1].strip(), place))
+        pieces.append(parse_placeholder(inside[1].strip(), place))
         at = inside.end()
     pieces.append(text[at:])
-    return Text(tuple(piece for piece in pieces if piece != ""))
+    return TextTemplate(tuple(piece for piece in pieces if piece != ""))
 
 
-def named(name: str, place: str) -> Placeholder:
+def parse_placeholder(name: str, place: str) -> Placeholder:
     """Parse the text between the braces. Raises BadInput."""
     path = _quoted_path(name) if '"' in name else tuple(name.split("."))
     if not name or path is None:
         fix = 'write {{name}}, {{a.b}} or {{"a name"}}'
         raise BadInput(f"'{{{{{name}}}}}' names no field", place=place, fix=fix)
-    return Placeholder(name, path, whole='"' not in name)
+    return Placeholder(name, path, is_plain_name='"' not in name)
 
 
-def written(name: str) -> str:
+def quote_name(name: str) -> str:
     """The text between the braces that refers to the field of this name."""
     is_plain = name == name.strip() and name and not any(character in name for character in '"{}')
     return name if is_plain else json.dumps(name, ensure_ascii=False)

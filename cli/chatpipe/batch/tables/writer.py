@@ -6,23 +6,23 @@ import csv
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from chatpipe.batch.records import Writing, message_of
+from chatpipe.batch.records import RunFormat, error_message
 from chatpipe.batch.result import Result
-from chatpipe.batch.tables.splice import spliced
+from chatpipe.batch.tables.splice import set_fields
 from chatpipe.batch.tables.template import as_text
 from chatpipe.conversation.loop import total_usage
 from chatpipe.inputs import values
-from chatpipe.inputs.delimited import CsvRecords, TsvRecords
-from chatpipe.inputs.rows import CellRows, JsonRows, LineRows, Rows
+from chatpipe.inputs.delimited import CsvDecoder, TsvDecoder
+from chatpipe.inputs.rows import CellRowDecoder, JsonRowDecoder, LineRowDecoder, RowDecoder
 from chatpipe.inputs.values import NotJSON, Value
-from chatpipe.options.rows import Carrying
+from chatpipe.options.rows import RowOptions
 from chatpipe.response.completion import content_of, messages
 
 _ESCAPED = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _TO_ESCAPE = re.compile(r"[\\\t\n\r]")
 
 
-def as_it_came(content: str | None) -> Value:
+def as_text_value(content: str | None) -> Value:
     """The text of an answer, as its value."""
     return content
 
@@ -32,15 +32,15 @@ def as_json(content: str | None) -> Value:
     if content is None:
         return None
     try:
-        return values.loads_exactly(content.encode("utf-8", "backslashreplace"))
+        return values.loads_strict(content.encode("utf-8", "backslashreplace"))
     except NotJSON:
         return content
 
 
-class Answers:
+class AnswerFields:
     """The fields that are added to each row."""
 
-    def __init__(self, options: Carrying, value: Callable[[str | None], Value] = as_it_came) -> None:
+    def __init__(self, options: RowOptions, value: Callable[[str | None], Value] = as_text_value) -> None:
         """Use value to turn the text of an answer, None if there is none, into the value of its field."""
         self._options = options
         self._value = value
@@ -50,7 +50,7 @@ class Answers:
         options = self._options
         return [name for name in (options.into, options.usage_into, options.error_into) if name is not None]
 
-    def of(self, result: Result) -> dict[str, Value]:
+    def for_result(self, result: Result) -> dict[str, Value]:
         """The added fields of a result. A failed one has usage, but no answer. The first choice counts."""
         options = self._options
         completion = result.completion if result.is_good else None
@@ -58,43 +58,43 @@ class Answers:
         fields = {options.into: self._value(content_of(message)) if message else None}
         if options.usage_into is not None:
             last = None if result.completion is None else result.completion.get("usage")
-            fields[options.usage_into] = total_usage(last, result.earlier)
+            fields[options.usage_into] = total_usage(last, result.earlier_usage)
         if options.error_into is not None:
-            fields[options.error_into] = None if result.is_good else message_of(result)
+            fields[options.error_into] = None if result.is_good else error_message(result)
         return fields
 
 
-def rows_of(options: Carrying, name: str) -> Rows:
+def create_rows(options: RowOptions, name: str) -> RowDecoder:
     """Create the reader of the input. name is the name of the input in errors."""
     if options.source == "csv":
-        return CellRows(CsvRecords(), options.columns)
+        return CellRowDecoder(CsvDecoder(), options.columns)
     if options.source == "tsv":
-        return CellRows(TsvRecords(), options.columns)
+        return CellRowDecoder(TsvDecoder(), options.columns)
     if options.source == "lines":
-        return LineRows()
-    return JsonRows(name, options.columns, has_columns=options.target != "jsonl")
+        return LineRowDecoder()
+    return JsonRowDecoder(name, options.columns, has_columns=options.target != "jsonl")
 
 
-def writing(options: Carrying, rows: Rows, answers: Answers) -> Writing:
+def create_format(options: RowOptions, rows: RowDecoder, answers: AnswerFields) -> RunFormat:
     """Create the output format for the rows that rows reads."""
     if options.target == "jsonl":
-        return JsonTable(options, answers)
-    return CellTable(rows, answers, csv_line if options.target == "csv" else tsv_line)
+        return JsonRowsFormat(options, answers)
+    return CellRowsFormat(rows, answers, csv_line if options.target == "csv" else tsv_line)
 
 
 class _Tabular:
     """The properties that all tables share: each row identifies itself, and the answers are text."""
 
-    is_whole = False
+    writes_result_lines = False
     needs_order = False
-    recorded = None
+    from_result_line = None
     calls_are_final = True
 
 
-class JsonTable(_Tabular):
+class JsonRowsFormat(_Tabular):
     """One JSON object a row. Fields of a JSON input are copied byte by byte."""
 
-    def __init__(self, options: Carrying, answers: Answers) -> None:
+    def __init__(self, options: RowOptions, answers: AnswerFields) -> None:
         self._error = options.reason_field
         self._answers = answers
 
@@ -104,18 +104,18 @@ class JsonTable(_Tabular):
     def row(self, result: Result) -> bytes:
         row = result.item.row
         assert row is not None
-        fields = self._answers.of(result)
+        fields = self._answers.for_result(result)
         if not result.is_good:
-            fields[self._error] = message_of(result)
+            fields[self._error] = error_message(result)
         if row.data:
-            return spliced(row.data, row.fields, fields) + b"\n"
+            return set_fields(row.data, row.fields, fields) + b"\n"
         return values.dumps({**row.fields, **fields}) + b"\n"
 
 
-class CellTable(_Tabular):
+class CellRowsFormat(_Tabular):
     """A line of column names, then one line of cells a row. join turns cells into a line with its newline."""
 
-    def __init__(self, rows: Rows, answers: Answers, join: Callable[[Sequence[str]], str]) -> None:
+    def __init__(self, rows: RowDecoder, answers: AnswerFields, join: Callable[[Sequence[str]], str]) -> None:
         self._rows = rows
         self._answers = answers
         self._join = join
@@ -131,7 +131,7 @@ class CellTable(_Tabular):
     def row(self, result: Result) -> bytes:
         row = result.item.row
         assert row is not None
-        fields: Mapping[str, Value] = {**row.fields, **self._answers.of(result)}
+        fields: Mapping[str, Value] = {**row.fields, **self._answers.for_result(result)}
         return _encoded(self._join([as_text(fields.get(name)) for name in self._names]))
 
 
