@@ -195,8 +195,14 @@ def test_a_line_with_its_own_format_is_not_checked_against_ours() -> None:
     ours = {"type": "json_schema"}
     rules = TurnRules(violation=only_json, reasks=2, response_format=ours)
     assert rules.for_line({"response_format": ours}) is rules
-    assert rules.for_line({"response_format": {"type": "json_schema"}}) == TurnRules(None, None, 0, ours)
+    assert rules.for_line({"response_format": {"type": "json_object"}}) == TurnRules(None, None, 0, ours)
     assert rules.for_line({}).violation is None
+
+
+def test_a_line_with_an_equal_format_of_its_own_is_checked() -> None:
+    """A body that was copied, pickled or read from a file has another object with the same value."""
+    rules = TurnRules(violation=only_json, reasks=2, response_format={"type": "json_schema"})
+    assert rules.for_line({"response_format": {"type": "json_schema"}}) is rules
 
 
 @cases(

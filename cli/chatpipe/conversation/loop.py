@@ -48,8 +48,13 @@ class TurnRules(NamedTuple):
     detail: Callable[[str], None] | None = None
 
     def for_line(self, body: Mapping[str, Value]) -> "TurnRules":
-        """The rules for one line of a run."""
-        if self.violation is None or body.get("response_format") is self.response_format:
+        """The rules for one line of a run.
+
+        The response formats are compared by value: a line may carry the same one itself.
+        """
+        asked_for = body.get("response_format")
+        # Most lines share one object, which need not be compared.
+        if self.violation is None or asked_for is self.response_format or asked_for == self.response_format:
             return self
         return self._replace(violation=None, reasks=0)
 
