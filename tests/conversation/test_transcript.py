@@ -345,14 +345,14 @@ _HAMMER = """
 import sys
 from pathlib import Path
 from chatpipe.errors import CannotWrite
-from chatpipe.conversation.transcript import opened
+from chatpipe.conversation.transcript import open_transcript
 
 def line(role, seen):
     return {"role": role, "content": f"{sys.argv[1]} {turn} {seen} " + "x" * turn * 500}
 
 for turn in range(int(sys.argv[2])):
     try:
-        with opened("t.jsonl", print) as talk:
+        with open_transcript("t.jsonl", print) as talk:
             seen = len(talk.messages())
             if turn % 3 == 0:
                 raise CannotWrite("given up")
@@ -389,9 +389,9 @@ def test_processes_at_once_lose_nothing_and_never_mix(path: Path) -> None:
 
 # Makes a new file or finds one, and gives it up.
 _COMES_AND_GOES = """
-from chatpipe.conversation.transcript import opened
+from chatpipe.conversation.transcript import open_transcript
 for _ in range(200):
-    with opened("t.jsonl", print) as talk:
+    with open_transcript("t.jsonl", print) as talk:
         assert talk.messages() == []
 """
 
@@ -405,8 +405,8 @@ def test_new_file_may_come_and_go_in_many_processes(path: Path) -> None:
 
 _HOLDS = """
 import sys
-from chatpipe.conversation.transcript import opened
-with opened("t.jsonl", print) as talk:
+from chatpipe.conversation.transcript import open_transcript
+with open_transcript("t.jsonl", print) as talk:
     print("locked", flush=True)
     sys.stdin.read()
     talk.append([{"role": "user", "content": "q"}])
