@@ -91,8 +91,8 @@ WORLD: dict[str, dict[str, str]] = {
         "os": "its pipes, and signals to its group",
         "subprocess": "starts it",
         "selectors": "which of its pipes are ready",
-        "signal": "ends it, and waits while it is started",
-        "threading": "signals come to the main thread only",
+        "signal": "ends it",
+        "threading": "any thread may kill it",
     },
     "conversation.execute": {
         "selectors": "waits for all commands at once",
@@ -131,11 +131,16 @@ WORLD: dict[str, dict[str, str]] = {
         "fcntl": "its lock",
         "time": "default of what is passed in",
     },
+    "system.signals": {
+        "signal": "those that end the program, and their handlers",
+        "threading": "handlers run in the main thread only",
+        "asyncio": "the type of an event loop, only",
+    },
     "conversation.transcript": {
         "os": "the file that is read and appended to",
         "open": "removes it if it stays empty",
     },
-    "output.target": {"sys": "whether stdout is closed", "signal": "ends the writing, cleanly"},
+    "output.target": {"sys": "whether stdout is closed"},
     "output.curl": {"os": "whether --cacert is a folder"},
     "system.console": {"os": "descriptor 2"},
     "batch.bar": {"os": "the width of the terminal", "threading": "tools tell what they do in theirs"},

@@ -16,12 +16,13 @@ from time import monotonic, sleep
 from typing import NamedTuple
 
 from chatpipe.conversation import tool_calls
-from chatpipe.conversation.process import GRACE_S, STDOUT_LIMIT, ChildProcess, CommandResult, delay_signals
+from chatpipe.conversation.process import GRACE_S, STDOUT_LIMIT, ChildProcess, CommandResult
 from chatpipe.conversation.tool_calls import ToolCall
 from chatpipe.errors import MissingInput, UsageFault, reason
 from chatpipe.inputs.values import Value
 from chatpipe.response.chunks import shorten
 from chatpipe.schema.rules import nearest
+from chatpipe.system.signals import delay_signals
 
 _TICK_S = 0.02  # latency of events that no pipe reports: a process exits, a time limit passes
 _SHORT_TICK_S = 0.001  # the same for a process with closed pipes: it is about to exit

@@ -10,8 +10,8 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
 from typing import IO, NamedTuple
 
@@ -20,7 +20,6 @@ STDERR_LIMIT = 1 << 16  # bytes, the last ones
 GRACE_S = 0.5  # from SIGTERM to SIGKILL
 _LINGER_S = 0.5  # time to wait for output after the command itself has exited
 _PIPE_BYTES = 1 << 16  # capacity of a pipe on Linux
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class CommandResult(NamedTuple):
@@ -206,26 +205,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:  # a real-time signal
         return f"signal {number}"
-
-
-@contextmanager
-def delay_signals() -> Iterator[None]:
-    """Delay signals until the end of the block, so that a handler's exception cannot lose a child.
-
-    Only the main thread runs handlers, so other threads delay nothing. A signal mask would not do,
-    because commands would inherit it.
-    """
-    received: list[int] = []
-    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
-    if threading.current_thread() is not threading.main_thread():
-        handlers = {}
-    delayed = [number for number, handler in handlers.items() if callable(handler)]
-    try:
-        for number in delayed:
-            signal.signal(number, lambda number, _: received.append(number))
-        yield
-    finally:
-        for number in delayed:
-            signal.signal(number, handlers[number])
-        if received:
-            signal.raise_signal(received[0])

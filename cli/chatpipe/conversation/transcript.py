@@ -18,10 +18,10 @@ from chatpipe.inputs.place import Source
 from chatpipe.inputs.sources import STDIN, missing_input
 from chatpipe.inputs.values import Value, dumps
 from chatpipe.options.output import OutputOptions
-from chatpipe.output.target import interruptible
 from chatpipe.system.descriptor import cannot_write, write_all
 from chatpipe.system.lock import LockBackoff, is_current, open_locked
 from chatpipe.system.replace import find_same_file
+from chatpipe.system.signals import interruptible
 
 _OPTION = "--transcript"
 # Conversations are private.

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
-from typing import NoReturn
 
 from chatpipe.errors import CannotWrite, ChatpipeError, Interrupted, UsageFault
 from chatpipe.options.output import OutputOptions
 from chatpipe.system import replace as files
+from chatpipe.system.signals import interruptible
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _STDOUT_NAMES = (None, "-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
@@ -110,21 +107,3 @@ def _rule(target: OutputOptions, inputs: Sequence[str]) -> bytes:
     from chatpipe.output import depfile  # few calls write one
 
     return depfile.rule(target.depfile_target or target.path or "", inputs)
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Turn a signal inside the block into Interrupted, for a clean end. Ignored signals stay ignored."""
-    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
-    caught = [number for number in _SIGNALS if handlers[number] is not signal.SIG_IGN]  # as under nohup
-    for number in caught:
-        signal.signal(number, _interrupt)
-    try:
-        yield
-    finally:
-        for number in caught:
-            signal.signal(number, handlers[number])
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise Interrupted(number)
