@@ -284,7 +284,7 @@ HOLDING = """
 import sys, time
 from chatpipe.limits.shared import PaceFile
 file = PaceFile(sys.argv[1])
-print(file.enter("https://a", 1, time.time()), flush=True)
+print(file.acquire_slot("https://a", 1, time.time()), flush=True)
 time.sleep(60)
 """
 
@@ -295,12 +295,12 @@ file = PaceFile(sys.argv[1])
 sys.stderr.write("ready\\n")
 sys.stdin.readline()
 for _ in range(15):
-    while file.enter("https://a", 2, time.time()):
+    while file.acquire_slot("https://a", 2, time.time()):
         time.sleep(0.002)
     os.write(1, b"+")
     time.sleep(0.001)
     os.write(1, b"-")
-    file.leave("https://a", time.time())
+    file.release_slot("https://a", time.time())
 """
 
 WRITING = """

@@ -31,9 +31,6 @@ from chatpipe.wire import retry
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.retry import FailedAttempt, GiveUp, GiveUpReason, RetryAfter
 
-# The server is too busy for all of us, not for this one line: the whole run waits, and no try is used up.
-_BUSY = (429, 503)
-
 
 class Unfinished(ChatpipeError):
     """A conversation was paid for in part, and has no answer."""
@@ -314,7 +311,7 @@ class _Trip:
         """The head of a reply is there: what it says of limits holds for the whole run."""
         sender, now = self._sender, self._sender.world.monotonic()
         sender.pace.observe_reply(headers, status, now, sender.world.now(), started=self._started)
-        if status in _BUSY:
+        if retry.is_busy(status):
             sender.capacity.record_finished(False, True, now - self._started, now)
             if sender.share_pause is not None:
                 sender.share_pause(sender.pace.pause_left(now))
@@ -329,7 +326,7 @@ class _Trip:
         random: Callable[[], float],
     ) -> RetryAfter | GiveUp:
         """Of a busy server the run waits out the pause, which costs no try, up to its longest."""
-        if failure.status in _BUSY and retry.is_retryable(failure):
+        if retry.is_busy(failure.status) and retry.is_retryable(failure):
             if self._sender.pace.paused_s > self._sender.max_pause_s:
                 return GiveUp(GiveUpReason.NO_ATTEMPTS_LEFT)
             left_s = self._sender.pace.pause_left(self._sender.world.monotonic())
@@ -350,7 +347,7 @@ class _Trip:
         sender, now = self._sender, self._sender.world.monotonic()
         latency_s = now - self._started
         fault = answer.fault
-        if fault is None or fault.http_status not in _BUSY:
+        if fault is None or not retry.is_busy(fault.http_status):
             is_late = fault is not None and fault.status is Status.TRY_LATER
             sender.capacity.record_finished(fault is None, is_late, latency_s, now)
         if answer.completion is not None:

@@ -17,6 +17,7 @@ from chatpipe.limits.prices import ModelPrice, price_of
 from chatpipe.limits.rate import RateLimiter
 from chatpipe.limits.tokens import TokenEstimator, answer_limits
 from chatpipe.options.run import HaltRule
+from chatpipe.wire import retry
 
 # Below this many lines that have come a share of failures says nothing.
 _ENOUGH_FOR_A_SHARE = 20
@@ -211,7 +212,7 @@ class StopRules:
         fault = result.fault
         if fault is None:
             return None
-        if fault.http_status in (429, 503) and self._pace.paused_s > self._max_pause_s:
+        if retry.is_busy(fault.http_status) and self._pace.paused_s > self._max_pause_s:
             what = f"the server has paused this run for {self._pace.paused_s:.0f} s: {fault.what}"
             return Stop(TryLater(what, fix="wait, or raise --max-pause"))
         if fault.status is Status.BUDGET:  # no further turn: see Budget.reserve_turn

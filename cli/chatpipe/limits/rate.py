@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
-from chatpipe.wire.retry import FIRST_BACKOFF_S, parse_duration, requested_delay
+from chatpipe.wire.retry import FIRST_BACKOFF_S, is_busy, parse_duration, requested_delay
 
 # Providers say that they may enforce a limit of 60,000 a minute as 1,000 a second. A burst of one
 # second on top of the steady rate would double that in the first second. A tenth of a second is too
@@ -22,7 +22,6 @@ from chatpipe.wire.retry import FIRST_BACKOFF_S, parse_duration, requested_delay
 BURST_S = 0.1
 # Limits are counted per minute, so trying less than once a minute gains nothing.
 MAX_BACKOFF_S = 60.0
-_PAUSING = (429, 503)
 # A reset above this many seconds (30 years) is Unix time, which some gateways send, not a duration.
 _UNIX_TIME = 1e9
 _COUNT = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]*)?")
@@ -198,7 +197,7 @@ class RateLimiter:
     ) -> None:
         """Learn from the header of a reply; the request itself is settled later.
 
-        Header names are lower case. status is 0 if no reply came. 429 and 503 pause the run, and so
+        Header names are lower case. status is 0 if no reply came. A busy server pauses the run, and so
         does any reply that leaves less of a limit than is in flight. 408 and server faults (500,
         502) affect only the one request and pause nothing.
 
@@ -211,10 +210,11 @@ class RateLimiter:
             self._backoffs = 0
             self.paused_since = None
             self.paused_s = 0.0
-        wait_s = requested_delay(headers, unix_now) if status in _PAUSING else None
+        busy = is_busy(status)
+        wait_s = requested_delay(headers, unix_now) if busy else None
         if wait_s is None:
             wait_s = self._refill_s(headers, now, unix_now)
-            if status in _PAUSING and not wait_s and not old:
+            if busy and not wait_s and not old:
                 wait_s = self._backoff()
         if wait_s:
             self.pause(now + wait_s, now)

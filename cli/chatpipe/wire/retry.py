@@ -23,6 +23,10 @@ QUOTA_CODES = frozenset(
     }
 )
 
+# The server is too busy for every client, not for one request. A run pauses as a whole, shares the pause
+# through the pace file and counts no attempt; an adaptive concurrency steps down.
+BUSY = frozenset({429, 503})
+
 _UNIT_S = {"d": 86400, "h": 3600, "m": 60, "s": 1, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
 FIRST_BACKOFF_S = 0.5
@@ -95,7 +99,13 @@ def is_retryable(failure: FailedAttempt) -> bool:
     should_retry = (failure.headers or {}).get("x-should-retry", "").strip().lower()
     if should_retry in ("true", "false"):
         return should_retry == "true"
-    return failure.status is None or failure.status in (408, 409, 429) or failure.status >= 500
+    status = failure.status
+    return status is None or status in (408, 409) or status >= 500 or is_busy(status)
+
+
+def is_busy(status: int | None) -> bool:
+    """True if a reply with this status means that the server has no room at all for now."""
+    return status in BUSY
 
 
 def backoff(attempt: int, random: Callable[[], float]) -> float:
