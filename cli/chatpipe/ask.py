@@ -18,7 +18,7 @@ from chatpipe.options.server import RetryPolicy, ServerOptions
 from chatpipe.output.delivery import Delivery
 from chatpipe.output.target import OpenOutput
 from chatpipe.server import redact
-from chatpipe.server.endpoints import Endpoint, Headers
+from chatpipe.server.endpoints import COMPLETIONS, Endpoint, Headers
 from chatpipe.system.console import Console
 from chatpipe.wire import route
 from chatpipe.wire.answer import Answer, Receiver
@@ -79,7 +79,7 @@ class Call(NamedTuple):
         from chatpipe.conversation.replay import converse_buffered
 
         secrets = redact.secrets(self.headers)
-        key_names = [name for name in (self.endpoint.key_env,) if name is not None]
+        key_names = [name for name in (self.endpoint.profile.key_env,) if name is not None]
         with setup.open_rules(
             self.turns, body, self.console, environ=self.environ, secrets=secrets, key_names=key_names
         ) as rules:
@@ -102,11 +102,13 @@ class Call(NamedTuple):
             return
         from chatpipe.limits import paced  # few calls share one
 
-        with paced.open_paced(self.shared_limits, self.endpoint.url, world, self._exchange) as ask:
+        with paced.open_paced(
+            self.shared_limits, self.endpoint.url(COMPLETIONS), world, self._exchange
+        ) as ask:
             yield ask
 
     async def _exchange(self, body: dict[str, Value], world: ExchangeContext, receiver: Receiver) -> Answer:
-        request = route.request(self.endpoint.url, self.headers, body)
+        request = route.request(self.endpoint.url(COMPLETIONS), self.headers, body)
         return await exchange.ask(request, world, receiver, self.connection.limits, self.policy)
 
 

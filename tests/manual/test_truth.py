@@ -199,7 +199,7 @@ def _asked_for() -> set[str]:
     """The variables that a request looks at on its way, over http and over https."""
     asked = _Asked()
     endpoint = endpoints.resolve(ServerOptions(), asked)
-    keys.find_key(KeySource(), endpoint.key_env, asked)
+    keys.find_key(KeySource(), endpoint.profile.key_env, asked)
     for url in ("http://example.invalid/v1", "https://example.invalid/v1"):
         transport = transports.open_transport(tls.TransportOptions(), httpx.URL(url), asked)
         assert transport is not None

@@ -10,6 +10,7 @@ from chatpipe import __version__
 from chatpipe.errors import BadConfiguration, ChatpipeError, NoAccess, Status, UsageFault
 from chatpipe.options.server import ServerOptions
 from chatpipe.server.endpoints import Endpoint, add_key, parse_header, resolve
+from chatpipe.server.profiles import PROFILES
 from parametrize import cases
 from refusals import refused
 
@@ -73,14 +74,15 @@ def test_options_win_over_variables_and_these_over_profiles(
     options: dict[str, Any], environ: dict[str, str], url: str, model: str | None
 ) -> None:
     found = endpoint(environ, **options)
-    assert (found.url, found.base_url, found.model) == (url + ROUTE, url, model)
+    assert (found.url(ROUTE), found.base_url, found.model) == (url + ROUTE, url, model)
 
 
 def test_echo_is_in_process_and_takes_nothing_from_outside() -> None:
     openai = {"OPENAI_API_KEY": "k", "OPENAI_ORG_ID": "o", "OPENAI_PROJECT_ID": "p"}
     environ = {**openai, "OPENAI_CUSTOM_HEADERS": "A: b", "CHATPIPE_MODEL": "m"}
     found = endpoint(environ, profile="echo")
-    assert found == Endpoint("http://echo.invalid/v1" + ROUTE, OURS, "echo", True, None, False)
+    assert found == Endpoint("http://echo.invalid/v1", OURS, "echo", PROFILES["echo"])
+    assert found.in_process
 
 
 @cases(
@@ -99,7 +101,7 @@ def test_a_key_is_needed_by_openai_only(
     options: dict[str, Any], environ: dict[str, str], key_env: str | None, needs_key: bool
 ) -> None:
     found = endpoint(environ, **options)
-    assert (found.key_env, found.needs_key, found.in_process) == (key_env, needs_key, False)
+    assert (found.profile.key_env, found.needs_key, found.in_process) == (key_env, needs_key, False)
 
 
 @cases(
@@ -128,8 +130,25 @@ def test_a_key_is_needed_by_openai_only(
     },
 )
 def test_the_route_is_added_to_a_base_url(base_url: str, url: str) -> None:
-    assert endpoint(base_url=base_url).url == url
-    assert endpoint({"CHATPIPE_BASE_URL": base_url}).url == url
+    assert endpoint(base_url=base_url).url(ROUTE) == url
+    assert endpoint({"CHATPIPE_BASE_URL": base_url}).url(ROUTE) == url
+
+
+@cases(
+    ("base_url", "journal_name"),
+    {
+        "plain": ("https://a.example/v1/", "https://a.example/v1"),
+        "query": ("https://a.example/d?v=1", "https://a.example/d/chat/completions?v=1"),
+    },
+)
+def test_name_of_a_server_in_fingerprints_never_changes(base_url: str, journal_name: str) -> None:
+    """A journal of an earlier release holds it; another name would send every request again."""
+    assert endpoint(base_url=base_url).journal_name == journal_name
+
+
+def test_every_route_has_the_same_base_and_query() -> None:
+    found = endpoint(base_url="https://a.example/v1/chat/completions?v=1")
+    assert found.url("/models") == "https://a.example/v1/models?v=1"
 
 
 @cases(

@@ -11,7 +11,7 @@ from chatpipe.errors import BadConfiguration
 from chatpipe.exchange import ask, run_without_loop
 from chatpipe.options.output import ConsoleOptions
 from chatpipe.options.server import RetryPolicy, ServerOptions, TimeLimits
-from chatpipe.server.endpoints import Endpoint, resolve
+from chatpipe.server.endpoints import COMPLETIONS, Endpoint, resolve
 from chatpipe.system.console import Console
 from chatpipe.wire import route
 from chatpipe.wire.answer import Answer
@@ -29,7 +29,7 @@ def test_request_is_the_body_in_json_with_the_headers_given() -> None:
 
 
 def asked(endpoint: Endpoint, connection: ServerOptions, body: dict[str, Any]) -> Answer:
-    request = route.request(endpoint.url, endpoint.headers, body)
+    request = route.request(endpoint.url(COMPLETIONS), endpoint.headers, body)
     with route.opened(endpoint, connection, {}, TOLD) as world:
         return run_without_loop(ask(request, world, Receiver(), TimeLimits(), RetryPolicy()))
 

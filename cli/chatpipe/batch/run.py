@@ -34,6 +34,7 @@ from chatpipe.inputs.sources import STDIN, STDIN_NAME, Sources
 from chatpipe.options.output import OutputOptions
 from chatpipe.output.target import OpenOutput, open_target, with_part
 from chatpipe.server import endpoints, keys, proxies, redact
+from chatpipe.server.endpoints import COMPLETIONS
 from chatpipe.system import console, replace
 from chatpipe.wire import pooled
 
@@ -119,7 +120,7 @@ class Run:
             by_id = self._recorded(journal, "id", stack) if self._job.resume.match == "id" else None
             store = RunStore(
                 self._job.resume,
-                base_url=self._job.endpoint.base_url,
+                base_url=self._job.endpoint.journal_name,
                 journal=journal,
                 recorded=recorded,
                 by_id=by_id,
@@ -182,7 +183,7 @@ class Run:
                 self._job.console,
                 environ=self._job.environ,
                 secrets=redact.secrets(headers.items()),
-                key_names=[name for name in (self._job.endpoint.key_env,) if name is not None],
+                key_names=[name for name in (self._job.endpoint.profile.key_env,) if name is not None],
                 workers=self._job.limits.jobs.limit,
             )
         )
@@ -193,14 +194,15 @@ class Run:
 
     def _headers(self) -> httpx.Headers:
         endpoint, connection, environ = self._job.endpoint, self._job.connection, self._job.environ
-        key = keys.find_key(connection.key, endpoint.key_env, environ)
+        key = keys.find_key(connection.key, endpoint.profile.key_env, environ)
         if self._job.resume.no_send:
             return httpx.Headers()
-        proxy = proxies.proxy_on_the_way(endpoint.url, connection, environ)
+        url = endpoint.url(COMPLETIONS)
+        proxy = proxies.proxy_on_the_way(url, connection, environ)
         headers = endpoints.add_key(endpoint, key, allow_http=connection.allow_http, proxy=proxy)
         for secret in redact.secrets(headers):
             console.add_secret(secret)
-        host = httpx.URL(endpoint.url).netloc
+        host = httpx.URL(url).netloc
         return httpx.Headers([("Host", host.decode()), *headers])
 
     def _journal(self, stack: contextlib.ExitStack) -> Journal | None:

@@ -25,6 +25,7 @@ from chatpipe.limits.rate import RateLimiter, Schedule
 from chatpipe.limits.shared import PaceFile, SharedRateLimiter
 from chatpipe.limits.tokens import TokenEstimator
 from chatpipe.output.target import OpenOutput
+from chatpipe.server.endpoints import COMPLETIONS
 from chatpipe.wire.pooled import Headers, origin, raise_descriptor_limit, transport_for
 
 _WINDOW_PER_JOB = 4
@@ -126,7 +127,7 @@ class Session:
         timetables: tuple[tuple[Schedule, Callable[[], float]], ...] = ((pace, time.monotonic),)
         share_pause = places = None
         if file is not None:
-            place = origin(job.endpoint.url)
+            place = origin(job.endpoint.url(COMPLETIONS))
             timetables += ((SharedRateLimiter(file, place, pacing.rpm, pacing.tpm), time.time),)
 
             def share_pause(seconds: float) -> None:
@@ -137,7 +138,7 @@ class Session:
                 places = _Places(file, place, pacing.pace_jobs)
 
         return Sender(
-            url=job.endpoint.url,
+            url=job.endpoint.url(COMPLETIONS),
             headers=headers,
             world=world,
             limits=job.connection.limits,

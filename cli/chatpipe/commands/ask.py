@@ -96,8 +96,8 @@ def ask(
         decide_stream(built.body, printing, built.place("/stream"))
         if not checking.off:
             console.warnings(refuse(built, strict=checking.strict))
-        key = keys.find_key(connection.key, endpoint.key_env, os.environ)
-        proxy = proxies.proxy_on_the_way(endpoint.url, connection, os.environ)
+        key = keys.find_key(connection.key, endpoint.profile.key_env, os.environ)
+        proxy = proxies.proxy_on_the_way(endpoint.url(endpoints.COMPLETIONS), connection, os.environ)
         headers = endpoints.add_key(endpoint, key, allow_http=connection.allow_http, proxy=proxy)
         for secret in redact.secrets(headers):
             add_secret(secret)

@@ -22,6 +22,7 @@ from chatpipe.errors import MissingInput, UsageFault, reason
 from chatpipe.inputs.values import Value
 from chatpipe.response.chunks import shorten
 from chatpipe.schema.rules import nearest
+from chatpipe.server.profiles import SECRET_VARIABLES
 from chatpipe.system.signals import delay_signals
 
 _TICK_S = 0.02  # latency of events that no pipe reports: a process exits, a time limit passes
@@ -35,7 +36,6 @@ _STDERR_REPORTED = 2000  # bytes of stderr, the last ones, in a failure report t
 _STDOUT_REPORTED = 2000  # bytes, the first ones, of an output over the limit in such a report
 _SHORTEST_SECRET = 6  # half of all texts contain a shorter one by chance
 _SHOWN = 200  # characters of arguments that -v prints
-_KEY_VARIABLES = ("OPENAI_API_KEY", "OPENAI_CUSTOM_HEADERS")
 
 
 class ToolsStopped(Exception):
@@ -248,7 +248,7 @@ def clean_environment(
     environ: Mapping[str, str], secrets: Iterable[str], key_names: Iterable[str] = ()
 ) -> dict[str, str]:
     """The environment without the variables that are known to hold a key or that contain a secret."""
-    dropped = {*_KEY_VARIABLES, *key_names}
+    dropped = {*SECRET_VARIABLES, *key_names}
     hidden = [secret for secret in secrets if secret]
     return {
         name: value

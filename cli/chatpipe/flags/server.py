@@ -8,7 +8,8 @@ import click
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags.types import FILE, Integer, Seconds, Word, option_group
-from chatpipe.options.server import PROFILES, KeySource, ServerOptions, TimeLimits
+from chatpipe.options.server import KeySource, ServerOptions, TimeLimits
+from chatpipe.server.profiles import PROFILES
 
 
 def _refuse_key(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
@@ -29,6 +30,12 @@ class _Descriptor(Integer):
         if not str(value).isdecimal():
             return self.fail("a descriptor is a number, 0 or above.", param, ctx)
         return int(value)
+
+
+def _listed_profiles() -> str:
+    """The profiles as a phrase: `a, b, or c (no network)`."""
+    *others, last = (f"{row.name} (no network)" if row.in_process else row.name for row in PROFILES.values())
+    return ", ".join([*others, f"or {last}"])
 
 
 def _refuse_empty(option: str, name: str | None) -> None:
@@ -79,7 +86,7 @@ options = option_group(
             "-p",
             metavar="NAME",
             type=Word(tuple(PROFILES)),
-            help="Provider: openai, or echo (no network)",
+            help=f"Provider: {_listed_profiles()}",
         ),
         click.option(
             "--base-url", metavar="URL", help="Server to ask  [env var: CHATPIPE_BASE_URL, OPENAI_BASE_URL]"

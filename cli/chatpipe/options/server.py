@@ -1,23 +1,6 @@
 """Connection options as plain records. `--help` imports this module, so it stays light."""
 
-from collections.abc import Mapping
 from typing import NamedTuple
-
-
-class Profile(NamedTuple):
-    """The defaults of a provider. needs_key is true if it rejects every request without a key."""
-
-    base_url: str | None
-    key_env: str | None = None
-    model: str | None = None
-    needs_key: bool = False
-
-
-# `openai` has no base URL here, so that OPENAI_BASE_URL still applies to it.
-PROFILES: Mapping[str, Profile] = {
-    "openai": Profile(None, "OPENAI_API_KEY", needs_key=True),
-    "echo": Profile("http://echo.invalid/v1", model="echo"),
-}
 
 
 class KeySource(NamedTuple):

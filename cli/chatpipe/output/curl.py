@@ -12,7 +12,7 @@ from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.options.server import KeySource, ServerOptions, TimeLimits
 from chatpipe.server import endpoints, redact
-from chatpipe.server.endpoints import Endpoint
+from chatpipe.server.endpoints import COMPLETIONS, Endpoint
 
 # The body is a single line that begins with `{`, so it cannot equal this terminator.
 _END = "END_OF_REQUEST"
@@ -47,11 +47,13 @@ def _curl(
     The key reaches curl through a descriptor, because everybody could read it on its command line.
     """
     if endpoint.in_process:
-        raise UsageFault("profile 'echo' has no address for curl", place="--profile", fix="name a --base-url")
-    command = ["curl -sS --fail-with-body" + (" -N" if streamed else ""), shlex.quote(endpoint.url)]
+        what = f"profile '{endpoint.profile.name}' has no address for curl"
+        raise UsageFault(what, place="--profile", fix="name a --base-url")
+    url = endpoint.url(COMPLETIONS)
+    command = ["curl -sS --fail-with-body" + (" -N" if streamed else ""), shlex.quote(url)]
     from chatpipe.server import proxies  # it loads httpx, which the other formats do not need
 
-    proxy = proxies.proxy_on_the_way(endpoint.url, connection, environ)
+    proxy = proxies.proxy_on_the_way(url, connection, environ)
     data_option, key_lines = "--data-binary @-", ""
     bearer = _bearer(endpoint, connection.key, environ)
     # The one header added to the endpoint's own is the key, here the shell words that read it.
@@ -60,7 +62,7 @@ def _curl(
         fd = 8 if connection.key.descriptor == 9 else 9
         command.append(f"-H @/dev/fd/{fd}")
         data_option += f" {fd}<<{_END_OF_KEY}"
-        key_lines = f"Authorization: Bearer {bearer}\n{_END_OF_KEY}\n"
+        key_lines = f"{': '.join(headers[0])}\n{_END_OF_KEY}\n"
     command += [shlex.join(option) for option in _connection_options(connection)]
     command += [
         f"-H {shlex.quote(f'{name}: {redact.header(name, value)}')}" for name, value in endpoint.headers
@@ -119,6 +121,5 @@ def _bearer(endpoint: Endpoint, key: KeySource, environ: Mapping[str, str]) -> s
         return f"$({shlex.join(shlex.split(key.command))})"
     if key.descriptor is not None:
         return f"$(cat <&{key.descriptor})"
-    if endpoint.key_env is not None and (endpoint.needs_key or environ.get(endpoint.key_env)):
-        return f"${endpoint.key_env}"
-    return None
+    key_env = endpoint.profile.key_env
+    return f"${key_env}" if key_env is not None and (endpoint.needs_key or environ.get(key_env)) else None

@@ -1,8 +1,7 @@
 """Options and environment -> URL and headers of the request.
 
 Precedence: an option, the profile named by `-p`, `CHATPIPE_*`, `OPENAI_*`, the default. `OPENAI_*`
-applies only if no profile is chosen or the profile is `openai`, so that one provider's key never
-goes to another.
+applies only to profiles that read it, so that one provider's key never goes to another.
 """
 
 import re
@@ -12,92 +11,132 @@ from urllib.parse import SplitResult, urlsplit
 
 from chatpipe import __version__
 from chatpipe.errors import BadConfiguration, NoAccess, UsageFault
-from chatpipe.options.server import PROFILES, ServerOptions
-from chatpipe.server import redact
+from chatpipe.options.server import ServerOptions
+from chatpipe.server import profiles, redact
+from chatpipe.server.profiles import PROFILES, Profile
 
-DEFAULT_BASE_URL = "https://api.openai.com/v1"
-_ROUTE = "/chat/completions"
+# The route of the only requests that are sent today.
+COMPLETIONS = "/chat/completions"
 # RFC 9110 section 5.6.2: a header name is a token.
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # A wrong value makes the server split the request in two, or wait for bytes that never come.
 _FRAMING = frozenset({"content-length", "transfer-encoding"})
+# Headers that carry a key to one provider or another.
+_CREDENTIALS = ("authorization", "api-key", "x-api-key")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 Headers = tuple[tuple[str, str], ...]
 
 
 class Endpoint(NamedTuple):
-    """The target of a request.
+    """The target of requests.
 
-    key_env names the variable that should hold the key. keeps_key_back is true if the user removed
+    base_url is the URL without a route; it may have a query. headers are all but the key. needs_key
+    is true if a request without a key would be rejected. key_removed is true if the user removed
     the header that would carry the key.
     """
 
-    url: str
+    base_url: str
     headers: Headers
     model: str | None
-    in_process: bool
-    key_env: str | None
-    needs_key: bool
+    profile: Profile
+    needs_key: bool = False
     key_removed: bool = False
 
     @property
-    def base_url(self) -> str:
-        return self.url.removesuffix(_ROUTE)
+    def in_process(self) -> bool:
+        return self.profile.in_process
+
+    def url(self, route: str) -> str:
+        """The URL of a route such as COMPLETIONS. The query of the base URL goes behind the route."""
+        base = urlsplit(self.base_url)
+        return base._replace(path=base.path + route).geturl()
+
+    @property
+    def journal_name(self) -> str:
+        """The server as the fingerprints of answers name it.
+
+        It is the base URL; if that has a query, it is the URL of COMPLETIONS. This cannot change,
+        because the fingerprints in existing journals contain it.
+        """
+        return self.url(COMPLETIONS) if urlsplit(self.base_url).query else self.base_url
 
 
-def resolve(
-    connection: ServerOptions, environ: Mapping[str, str], header_lines: Sequence[str] = ()
-) -> Endpoint:
+def resolve(options: ServerOptions, environ: Mapping[str, str], header_lines: Sequence[str] = ()) -> Endpoint:
     """The endpoint, with all headers but the key. header_lines are the lines of `--header-file`.
 
     Raises UsageFault and BadConfiguration, both with the option or variable as place.
     """
-    name, place = connection.profile, "--profile"
-    if name is None and (name := environ.get("CHATPIPE_PROFILE") or None):
-        place = "CHATPIPE_PROFILE"
-    if name is not None and name not in PROFILES:
-        raise BadConfiguration(f"no profile '{name}'", place=place, fix=f"there are {', '.join(PROFILES)}")
-    profile = PROFILES[name or "openai"]
-    in_process = name == "echo"
-    if in_process:
-        if connection.base_url is not None:
-            raise UsageFault(
-                "profile 'echo' has no base URL", place="--base-url", fix="leave one of the two out"
-            )
-        environ = {}
-    elif name not in (None, "openai"):
-        environ = {key: value for key, value in environ.items() if not key.startswith("OPENAI_")}
-    if connection.base_url == "":  # an unset variable in a script must not send the request to another server
-        raise BadConfiguration("an empty base URL", place="--base-url", fix="leave it out, or name a server")
-    base, base_place = _first_set(
-        (connection.base_url, "--base-url"),
-        (profile.base_url if connection.profile else None, "profile"),
-        (environ.get("CHATPIPE_BASE_URL"), "CHATPIPE_BASE_URL"),
-        (profile.base_url, "profile"),
-        (environ.get("OPENAI_BASE_URL"), "OPENAI_BASE_URL"),
-        (DEFAULT_BASE_URL, ""),
-    )
+    name, place = options.profile, "--profile"
+    if name is None:
+        name, place = environ.get("CHATPIPE_PROFILE") or None, "CHATPIPE_PROFILE"
+    profile = _profile(name, place)
+    _refuse_base_url(profile, options.base_url)
+    environ = _visible_environment(profile, environ)
+    base = _base_url(profile, options, environ)
     model, _ = _first_set(
-        (profile.model if connection.profile else None, ""),
+        (profile.model if options.profile else None, ""),
         (environ.get("CHATPIPE_MODEL"), ""),
         (profile.model, ""),
         (environ.get("OPENAI_MODEL"), ""),
         (None, ""),
     )
-    url = _completions_url(base or "", base_place)
-    is_openai = url.hostname == "api.openai.com"
-    headers = _all_headers(environ, connection.headers, header_lines)
+    headers = _all_headers(environ, options.headers, header_lines)
     removed = {name.lower() for name, value in headers if not value}
     return Endpoint(
-        url.geturl(),
+        base.geturl(),
         _merge(headers),
         model,
-        in_process,
-        profile.key_env,
-        is_openai or name == "openai",
-        "authorization" in removed,
+        profile,
+        needs_key=(name is not None and profile.needs_key) or _rejects_anonymous(base),
+        key_removed=profile.auth.name.lower() in removed,
     )
+
+
+def _profile(name: str | None, place: str) -> Profile:
+    """The row that name stands for, the default row without a name."""
+    if name is None:
+        return profiles.DEFAULT
+    if name not in PROFILES:
+        raise BadConfiguration(f"no profile '{name}'", place=place, fix=f"there are {', '.join(PROFILES)}")
+    return PROFILES[name]
+
+
+def _refuse_base_url(profile: Profile, base_url: str | None) -> None:
+    """Raise for a `--base-url` that contradicts the profile or is empty."""
+    if profile.in_process and base_url is not None:
+        what = f"profile '{profile.name}' has no base URL"
+        raise UsageFault(what, place="--base-url", fix="leave one of the two out")
+    if base_url == "":  # an unset variable in a script must not send the request to another server
+        raise BadConfiguration("an empty base URL", place="--base-url", fix="leave it out, or name a server")
+
+
+def _visible_environment(profile: Profile, environ: Mapping[str, str]) -> Mapping[str, str]:
+    if profile.in_process:
+        return {}
+    if profile.reads_openai_environment:
+        return environ
+    return {name: value for name, value in environ.items() if not name.startswith("OPENAI_")}
+
+
+def _base_url(profile: Profile, options: ServerOptions, environ: Mapping[str, str]) -> SplitResult:
+    own = None if profile.reads_openai_environment else profile.base_url
+    return _parse_base_url(
+        *_first_set(
+            (options.base_url, "--base-url"),
+            (own if options.profile else None, "profile"),
+            (environ.get("CHATPIPE_BASE_URL"), "CHATPIPE_BASE_URL"),
+            (own, "profile"),
+            (environ.get("OPENAI_BASE_URL"), "OPENAI_BASE_URL"),
+            (profile.base_url, "profile"),
+        )
+    )
+
+
+def _rejects_anonymous(base: SplitResult) -> bool:
+    """True if the host is that of a profile whose requests all need a key."""
+    hosts = (urlsplit(row.base_url).hostname for row in PROFILES.values() if row.needs_key)
+    return base.hostname in hosts
 
 
 def add_key(endpoint: Endpoint, key: str | None, *, allow_http: bool, proxy: str | None = None) -> Headers:
@@ -108,14 +147,12 @@ def add_key(endpoint: Endpoint, key: str | None, *, allow_http: bool, proxy: str
     """
     if endpoint.in_process:
         return endpoint.headers
-    url = urlsplit(endpoint.url)
+    url = urlsplit(endpoint.base_url)
+    auth = endpoint.profile.auth
     names = {name.lower() for name, _ in endpoint.headers}
-    has_credentials = bool(names & {"authorization", "api-key", "x-api-key"})
+    has_credentials = bool(names & {auth.name.lower(), *_CREDENTIALS})
     if key is None and not has_credentials and endpoint.needs_key and not _is_loopback(url):
-        raise NoAccess(
-            f"no API key for '{redact.url(endpoint.url).removesuffix(_ROUTE)}'",
-            fix=f"set {endpoint.key_env}, pass --key-file, or try -p echo, which needs none",
-        )
+        raise _no_key(endpoint)
     secret = "the key" if key is not None or has_credentials else _secret_header(endpoint.headers)
     if secret and url.scheme == "http" and not allow_http:
         # A proxy can read every request over http.
@@ -125,9 +162,19 @@ def add_key(endpoint: Endpoint, key: str | None, *, allow_http: bool, proxy: str
                     f"{secret} would go unencrypted to '{hop.hostname}'",
                     fix="use https, or --allow-http if the network is yours",
                 )
-    if key is None or "authorization" in names or endpoint.key_removed:
+    if key is None or auth.name.lower() in names or endpoint.key_removed:
         return endpoint.headers
-    return (("Authorization", f"Bearer {key}"), *endpoint.headers)
+    return (auth.header(key), *endpoint.headers)
+
+
+def _no_key(endpoint: Endpoint) -> NoAccess:
+    free = next(row.name for row in PROFILES.values() if row.in_process)
+    ways = [
+        *([f"set {endpoint.profile.key_env}"] if endpoint.profile.key_env else []),
+        "pass --key-file",
+        f"or try -p {free}, which needs none",
+    ]
+    return NoAccess(f"no API key for '{redact.url(endpoint.base_url)}'", fix=", ".join(ways))
 
 
 def _secret_header(headers: Headers) -> str:
@@ -155,9 +202,9 @@ def _first_set(*candidates: tuple[str | None, str]) -> tuple[str | None, str]:
     return next((candidate for candidate in candidates if candidate[0]), candidates[-1])
 
 
-def _completions_url(base_url: str, place: str) -> SplitResult:
-    """The completions URL under a base URL. A base URL that already ends in the route is accepted."""
-    base_url = base_url.strip()
+def _parse_base_url(base_url: str | None, place: str) -> SplitResult:
+    """The parsed base URL, without final slashes. One that ends in the route COMPLETIONS is accepted."""
+    base_url = (base_url or "").strip()
     # Check before parsing, because urlsplit silently drops tabs and line ends.
     if _CONTROL.search(base_url) or "\t" in base_url or " " in base_url or not base_url.isascii():
         what = "the base URL has a character that no URL has"
@@ -173,8 +220,7 @@ def _completions_url(base_url: str, place: str) -> SplitResult:
     if url.username is not None or url.password is not None:
         what = "a base URL holds no user or password"
         raise BadConfiguration(what, place=place, fix="use --header or --key-file")
-    path = url.path.rstrip("/").removesuffix(_ROUTE)
-    return url._replace(path=path + _ROUTE, fragment="")
+    return url._replace(path=url.path.rstrip("/").removesuffix(COMPLETIONS), fragment="")
 
 
 def _all_headers(

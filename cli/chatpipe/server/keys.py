@@ -7,8 +7,7 @@ from collections.abc import Mapping
 
 from chatpipe.errors import MissingInput, NoAccess, UsageFault, reason
 from chatpipe.options.server import KeySource
-
-_KEY_VARIABLES = ("OPENAI_API_KEY", "OPENAI_CUSTOM_HEADERS")
+from chatpipe.server.profiles import SECRET_VARIABLES
 
 
 def find_key(source: KeySource, key_env: str | None, environ: Mapping[str, str]) -> str | None:
@@ -17,7 +16,7 @@ def find_key(source: KeySource, key_env: str | None, environ: Mapping[str, str])
         return _validated(_from_file(source.file), "--key-file")
     if source.command is not None:
         # The command gets no key, not even the one it replaces, and no headers that may contain one.
-        dropped = {key_env, *_KEY_VARIABLES}
+        dropped = {key_env, *SECRET_VARIABLES}
         child_environ = {name: value for name, value in environ.items() if name not in dropped}
         return _validated(_from_command(source.command, child_environ), "--key-command")
     if source.descriptor is not None:

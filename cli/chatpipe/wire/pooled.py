@@ -10,7 +10,7 @@ import httpx
 
 from chatpipe.options.server import ServerOptions
 from chatpipe.server import tls
-from chatpipe.server.endpoints import Endpoint
+from chatpipe.server.endpoints import COMPLETIONS, Endpoint
 from chatpipe.wire import transports
 
 Headers = httpx.Headers
@@ -27,14 +27,16 @@ def transport_for(
         from chatpipe.local.transport import EchoTransport
 
         return EchoTransport()
-    return transports.open_pool(tls.transport_options(connection), httpx.URL(endpoint.url), environ, jobs)
+    return transports.open_pool(
+        tls.transport_options(connection), httpx.URL(endpoint.url(COMPLETIONS)), environ, jobs
+    )
 
 
 def check(endpoint: Endpoint, connection: ServerOptions, environ: Mapping[str, str]) -> None:
     """Raise what transport_for() would, for a proxy or a certificate, before anything is read or made."""
     if not endpoint.in_process:
         transports.check_transport_options(
-            tls.transport_options(connection), httpx.URL(endpoint.url), environ
+            tls.transport_options(connection), httpx.URL(endpoint.url(COMPLETIONS)), environ
         )
 
 

@@ -13,7 +13,7 @@ from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.options.server import ServerOptions
 from chatpipe.server import tls
-from chatpipe.server.endpoints import Endpoint, Headers
+from chatpipe.server.endpoints import COMPLETIONS, Endpoint, Headers
 from chatpipe.system.console import Console
 from chatpipe.wire import transports
 
@@ -44,7 +44,9 @@ def _transport(
         from chatpipe.local.transport import EchoTransport
 
         return EchoTransport()
-    return transports.open_transport(tls.transport_options(connection), httpx.URL(endpoint.url), environ)
+    return transports.open_transport(
+        tls.transport_options(connection), httpx.URL(endpoint.url(COMPLETIONS)), environ
+    )
 
 
 async def _sleep(seconds: float) -> None:
