@@ -125,17 +125,17 @@ def test_a_line_takes_18_bytes_also_while_the_table_grows() -> None:
 
 MILLION = """
 import random
-from chatpipe.batch.journal.fingerprint import Occurrences
-from chatpipe.batch.journal.index import Table
+from chatpipe.batch.journal.fingerprint import OccurrenceCounter
+from chatpipe.batch.journal.index import SortedIndex
 
 numbers = random.Random(1)
-table, occurrences = Table(), Occurrences()
+table, occurrences = SortedIndex(), OccurrenceCounter()
 before = resident()
 for place in range(1_000_000):
     table.add(numbers.getrandbits(64), place)
 between = resident()
 for _ in range(1_000_000):
-    occurrences.next(numbers.randbytes(16))
+    occurrences.count(numbers.randbytes(16))
 print((between - before) / 1e6, (resident() - between) / 1e6)
 """
 
