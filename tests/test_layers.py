@@ -114,7 +114,7 @@ WORLD: dict[str, dict[str, str]] = {
         "time": "fsync once a second",
     },
     "limits.rate": {"random": "default of what is passed in"},
-    "limits.shared": {"os": "the file that processes share", "fcntl": "its lock"},
+    "limits.shared": {"os": "the file that processes share, and which of them run"},
     "limits.prices": {"open": "the user's prices"},
     "batch.sender": {"asyncio": "waits that end with the run"},
     "batch.journal.answers": {"os": "which files there are, and the journal's descriptor"},

@@ -20,7 +20,15 @@ from pipes import pipe
 import pytest
 
 from chatpipe.errors import CannotWrite
-from chatpipe.system.descriptor import BrokenPipe, DescriptorOutput, Stdout, open_special
+from chatpipe.system.descriptor import (
+    BrokenPipe,
+    DescriptorOutput,
+    Stdout,
+    open_regular,
+    open_special,
+    read_blocks,
+    write_all_at,
+)
 from chatpipe.system.replace import open_output
 from refusals import refused
 
@@ -309,3 +317,29 @@ def test_discard_closes_what_is_ours_once() -> None:
         os.dup2(reader, fd)  # somebody else gets the number
         out.discard()
         os.close(fd)
+
+
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    assert open_regular(str(tmp_path / "fifo")) is None
+    assert open_regular(str(tmp_path)) is None
+    assert open_regular("/dev/null") is None
+
+
+def test_a_write_at_an_offset_and_a_read_leave_the_position_alone(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"0123456789")
+    fd = os.open(tmp_path / "file", os.O_RDWR)
+    os.lseek(fd, 4, os.SEEK_SET)
+    write_all_at(fd, b"abc", 2)
+    assert b"".join(read_blocks(fd)) == b"01abc56789"
+    assert os.lseek(fd, 0, os.SEEK_CUR) == 4
+    os.close(fd)
+
+
+def test_a_file_of_several_blocks_is_read_to_its_end(tmp_path: Path) -> None:
+    data = os.urandom((5 << 20) // 2)
+    (tmp_path / "file").write_bytes(data)
+    fd = os.open(tmp_path / "file", os.O_RDONLY)
+    assert [len(block) for block in read_blocks(fd)] == [1 << 20, 1 << 20, 1 << 19]
+    assert b"".join(read_blocks(fd)) == data
+    os.close(fd)

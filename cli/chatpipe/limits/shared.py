@@ -18,16 +18,16 @@ a reboot, and that clock does not. If the clock is set back, all times in the fi
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import os
-import stat
 from collections.abc import Callable
 from typing import TypeVar
 
 from chatpipe.errors import BadInput, CannotWrite, reason
 from chatpipe.inputs.values import NotJSON, Value, dumps, loads
 from chatpipe.limits.rate import Bucket
+from chatpipe.system.descriptor import open_regular, read_blocks, write_all_at
+from chatpipe.system.lock import LockedFile
 
 _T = TypeVar("_T")
 _MAGIC = b'{"chatpipe_pace":1,'
@@ -125,15 +125,15 @@ class PaceFile:
     def __init__(self, path: str) -> None:
         self._path = path
         self._process = f"{_namespace()}/{os.getpid()}/{os.urandom(4).hex()}"
-        self._fd = self._open()
+        self._file = LockedFile(self._open)
         try:
             self._locked(lambda: self._read(0.0))
         except BaseException:
-            os.close(self._fd)
+            self._file.close()
             raise
 
     def close(self) -> None:
-        os.close(self._fd)
+        self._file.close()
 
     def reserve(self, origin: str, tokens: int, rpm: float | None, tpm: float | None, now: float) -> float:
         """Like Pace.reserve, for all processes together. rpm and tpm are the caller's limits."""
@@ -254,15 +254,7 @@ class PaceFile:
 
     def _locked(self, action: Callable[[], _T]) -> _T:
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
-            while os.fstat(self._fd).st_nlink == 0:  # somebody deleted it: the others use a new one
-                deleted, self._fd = self._fd, self._open()
-                os.close(deleted)
-                fcntl.flock(self._fd, fcntl.LOCK_EX)
-            try:
-                return action()
-            finally:
-                fcntl.flock(self._fd, fcntl.LOCK_UN)
+            return self._file.run(action)
         except OSError as error:
             raise self._unusable(error) from error
 
@@ -270,19 +262,16 @@ class PaceFile:
         # NOFOLLOW, NONBLOCK: do not follow a link or wait for a FIFO that somebody put in its place
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
-            fd = os.open(self._path, flags, 0o600)
+            fd = open_regular(self._path, flags, 0o600)
         except (OSError, ValueError) as error:
             raise self._unusable(error) from error
-        if stat.S_ISREG(os.fstat(fd).st_mode):
-            return fd
-        os.close(fd)
-        raise self._foreign("not a regular file")
+        if fd is None:
+            raise self._foreign("not a regular file")
+        return fd
 
     def _read(self, now: float) -> tuple[dict[str, _SharedState], int]:
         """The origins in the file, and its size in bytes. An empty, cut or torn file has no origins."""
-        data = b""
-        while piece := os.pread(self._fd, 1 << 20, len(data)):
-            data += piece
+        data = b"".join(read_blocks(self._file.fd))
         size = len(data)
         if not data.strip(b"\0 \n"):  # NULs are what some file systems leave after a power cut
             return {}, size
@@ -308,9 +297,7 @@ class PaceFile:
         # Padding to the old length is still JSON. It avoids a truncation in a second call: a kill
         # between the two calls would leave the end of the old text behind the new one.
         data = data[:-1].ljust(size - 1) + b"\n"
-        written = os.pwrite(self._fd, data, 0)
-        while written < len(data):
-            written += os.pwrite(self._fd, data[written:], written)
+        write_all_at(self._file.fd, data, 0)
 
     def _foreign(self, what: str) -> BadInput:
         return BadInput(f"'{self._path}' is {what}", place="--pace-file", fix="name another, or remove it")

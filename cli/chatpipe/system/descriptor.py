@@ -11,6 +11,7 @@ import errno
 import os
 import select
 import stat
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -23,6 +24,8 @@ _FIXES = {
     errno.EFBIG: "raise the limit that 'ulimit -f' shows",
 }
 _DESCRIPTORS = ("/dev/fd", "/proc/self/fd")
+_BLOCK_BYTES = 1 << 20
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 class Sink(Protocol):
@@ -142,6 +145,38 @@ def write_all(fd: int, data: bytes) -> None:
             poll = select.poll()
             poll.register(fd, select.POLLOUT)
             poll.poll()  # an error or a hang-up ends the wait too, and the next write reports it
+
+
+def open_regular(path: str, flags: int = _READ, mode: int = 0o666) -> int | None:
+    """Open a regular file, by default for reading; return None for any other kind.
+
+    flags must have O_NONBLOCK, so that a FIFO does not block. Raises OSError, and ValueError for a NUL
+    in the name.
+    """
+    fd = os.open(path, flags, mode)
+    try:
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            return fd
+    except BaseException:
+        os.close(fd)
+        raise
+    os.close(fd)
+    return None
+
+
+def write_all_at(fd: int, data: bytes, offset: int) -> None:
+    """Write all of data to a regular file at offset, in one call if possible. Raises OSError."""
+    written = os.pwrite(fd, data, offset)
+    while written < len(data):
+        written += os.pwrite(fd, memoryview(data)[written:], offset + written)
+
+
+def read_blocks(fd: int) -> Iterator[bytes]:
+    """Yield the content of a regular file. The position of the descriptor stays unchanged. Raises OSError."""
+    offset = 0
+    while block := os.pread(fd, _BLOCK_BYTES, offset):
+        yield block
+        offset += len(block)
 
 
 def cannot_write(place: str, error: OSError | ValueError, what: str = "cannot write") -> CannotWrite:

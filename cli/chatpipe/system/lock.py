@@ -2,23 +2,56 @@
 
 The lock is a flock on the file itself, so no second file is needed, and it ends with the process,
 however that ends. The file may be removed or replaced while a process waits for its lock. Its name then
-refers to another file, with a lock of its own. Therefore the name is checked again once the lock is held.
+refers to another file, with a lock of its own. Therefore the file is checked again once the lock is held.
+
+    open_locked()    the lock is held until the descriptor is closed
+    LockedFile       the file stays open, and each action takes the lock and releases it
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import stat
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from chatpipe.errors import CannotWrite, UsageFault, reason
+from chatpipe.system.descriptor import open_regular
 
 _NOTE_AFTER_S = 2.0  # as with stdin
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.001, 0.05
 # NONBLOCK: refuse a FIFO without waiting for its writer. NOCTTY: do not acquire a controlling terminal.
 _FLAGS = os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+
+_T = TypeVar("_T")
+
+
+class LockedFile:
+    """A file that stays open and is locked for one action at a time.
+
+    open_file opens or creates it, and is called again if somebody deleted it. fd is the descriptor.
+    Raises OSError, and everything that open_file raises.
+    """
+
+    def __init__(self, open_file: Callable[[], int]) -> None:
+        self._open = open_file
+        self.fd = open_file()
+
+    def run(self, action: Callable[[], _T]) -> _T:
+        """Call action while this process alone has the file. Blocks until then."""
+        fcntl.flock(self.fd, fcntl.LOCK_EX)
+        while os.fstat(self.fd).st_nlink == 0:  # somebody deleted it: the others use a new one
+            deleted, self.fd = self.fd, self._open()
+            os.close(deleted)
+            fcntl.flock(self.fd, fcntl.LOCK_EX)
+        try:
+            return action()
+        finally:
+            fcntl.flock(self.fd, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        os.close(self.fd)
 
 
 class LockBackoff:
@@ -77,7 +110,7 @@ def is_current(path: str, fd: int) -> bool:
 def _open(path: str, flags: int, mode: int | None) -> tuple[int, bool]:
     while True:
         try:
-            fd, is_new = os.open(path, flags), False
+            fd, is_new = open_regular(path, flags), False
         except IsADirectoryError as error:
             raise _not_a_file(path) from error
         except FileNotFoundError:
@@ -85,13 +118,12 @@ def _open(path: str, flags: int, mode: int | None) -> tuple[int, bool]:
                 raise
             try:
                 # O_EXCL shows who created the file, but it does not follow links: resolve them first.
-                fd, is_new = os.open(os.path.realpath(path), flags | os.O_CREAT | os.O_EXCL, mode), True
+                fd, is_new = open_regular(os.path.realpath(path), flags | os.O_CREAT | os.O_EXCL, mode), True
             except FileExistsError:  # another process created it first
                 continue
-        if stat.S_ISREG(os.fstat(fd).st_mode):
-            return fd, is_new
-        os.close(fd)
-        raise _not_a_file(path)
+        if fd is None:
+            raise _not_a_file(path)
+        return fd, is_new
 
 
 def _lock(path: str, fd: int, operation: int, patience: LockBackoff) -> None:

@@ -21,11 +21,11 @@ from chatpipe.batch.journal.index import (
     is_good,
     is_used,
     mark_used,
-    open_regular,
     pack_location,
     unpack_location,
 )
 from chatpipe.errors import MissingInput
+from chatpipe.system.descriptor import open_regular
 from parametrize import cases
 from resident import measured
 
@@ -210,13 +210,6 @@ def test_a_file_that_can_no_longer_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingInput, match="cannot read 'the file': bad file descriptor"):
         shelf.line(number, 0)
     shelf.close()
-
-
-def test_only_regular_files_are_opened(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "fifo")
-    assert open_regular(str(tmp_path / "fifo")) is None
-    assert open_regular(str(tmp_path)) is None
-    assert open_regular("/dev/null") is None
 
 
 def shelved(path: Path, content: bytes) -> tuple[LineFiles, int]:

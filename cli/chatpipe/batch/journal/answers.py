@@ -22,7 +22,6 @@ from chatpipe.batch.journal.index import (
     is_good,
     is_used,
     mark_used,
-    open_regular,
     pack_location,
     unpack_location,
 )
@@ -32,6 +31,7 @@ from chatpipe.errors import BadInput, MissingInput, reason
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response import judge
+from chatpipe.system.descriptor import open_regular
 
 MatchBy = Literal["body", "id"]
 

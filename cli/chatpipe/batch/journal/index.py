@@ -8,7 +8,6 @@ in C, no memory goes into empty slots, and growth needs memory for only one more
 from __future__ import annotations
 
 import os
-import stat
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
@@ -178,15 +177,3 @@ class LineFiles:
             return os.pread(self._descriptors[file], size, offset)
         except OSError as error:
             raise MissingInput(f"cannot read '{self._names[file]}': {reason(error)}") from error
-
-
-def open_regular(path: str) -> int | None:
-    """Open a regular file for reading. Returns None for any other kind; a FIFO does not block.
-
-    Raises OSError, and ValueError for a NUL in the name.
-    """
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    if stat.S_ISREG(os.fstat(fd).st_mode):
-        return fd
-    os.close(fd)
-    return None
