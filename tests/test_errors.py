@@ -1,16 +1,29 @@
-"""The exception tree as it is drawn, its statuses, and the lines that are made of it."""
+"""The drawn tree of errors, their statuses, and the lines that they print."""
 
 from __future__ import annotations
 
 import errno
+import importlib
 import os
+import pkgutil
 import re
 from collections.abc import Iterator
 
 import pytest
 
+import chatpipe
 from chatpipe import errors
-from chatpipe.errors import BadInput, ChatpipeError, Problems, Status, reason
+from chatpipe.errors import (
+    AnswerFault,
+    BadInput,
+    ChatpipeError,
+    LineFailed,
+    OutcomeFault,
+    Problems,
+    SomeFailed,
+    Status,
+    reason,
+)
 
 # chatpipe(1), EXIT STATUS; but for those of a signal
 STATUSES = {
@@ -39,20 +52,30 @@ def test_statuses_are_those_of_the_manual() -> None:
     assert {status.name: int(status) for status in Status} == STATUSES
 
 
-def tree(kind: type[ChatpipeError], depth: int = 0) -> Iterator[tuple[int, str, int]]:
+def tree(kind: type[ChatpipeError], depth: int = 0) -> Iterator[tuple[int, str, str]]:
+    """Depth, name and status of each class: `*` if its instances bring their own status."""
+    yield depth, kind.__name__, "*" if issubclass(kind, OutcomeFault) else str(int(kind.status))
     for each in kind.__subclasses__():
-        if each.__module__ == errors.__name__:
-            yield depth + 1, each.__name__, int(each.status)
-            yield from tree(each, depth + 1)
+        yield from tree(each, depth + 1)
 
 
-def test_tree_is_the_one_that_is_drawn() -> None:
+def test_the_drawing_shows_every_error_with_its_status() -> None:
+    """Classes that other modules define are found too: the whole package is imported."""
+    for module in pkgutil.walk_packages(chatpipe.__path__, "chatpipe."):
+        if module.name != "chatpipe.__main__":
+            importlib.import_module(module.name)
     assert errors.__doc__ is not None
     drawn = [
-        (len(match[1]) // 2 - 2, match[2], int(match[3]))
-        for match in re.finditer(r"^( +)(\w+) +(\d+)  ", errors.__doc__, re.MULTILINE)
+        (len(match[1]) // 2 - 2, match[2], match[3])
+        for match in re.finditer(r"^( +)(\w+) +(\d+|\*)  ", errors.__doc__, re.MULTILINE)
     ]
     assert drawn == list(tree(ChatpipeError))
+
+
+@pytest.mark.parametrize("kind", [AnswerFault, LineFailed, SomeFailed])
+def test_an_outcome_gives_its_status(kind: type[OutcomeFault]) -> None:
+    error = kind("what", Status.REFUSED, place="f:1", fix="do")
+    assert (error.status, str(error)) == (4, "f:1: what: do")
 
 
 def test_what_is_nobody_s_fault_is_ours() -> None:

@@ -1,19 +1,27 @@
-"""What can go wrong, and the exit status each ends in.
+"""The errors that end a command, and the exit status of each.
 
-    ChatpipeError             one line on stderr, then exit with .status
-      UsageFault          2   the command line contradicts itself
-      BadInput           65   a request, a line or a file is wrong
-        Problems         65   several at once
-      MissingInput       66   a file that was named cannot be read
-      Unreachable        69   no server there, or 5xx after all retries
-      CannotWrite        74   stdout, -o or a side file
-      TryLater           75   rate limit or time-out after all retries
-      BrokenAnswer       76   cut stream, not JSON, an error event in a stream
-      NoAccess           77   key, permission or credit
-      BadConfiguration   78   settings that cannot work
-    AnswerFault         3-6   not an exception: an answer came, but it is not good (response/judge.py)
+    ChatpipeError             70   the base class; raised itself, it is a bug
+      UsageFault               2   the command line contradicts itself
+      BudgetReached            7   --max-total-tokens or --max-cost leaves no room for a request
+      BadInput                65   a request, a line or a file is wrong
+        Problems              65   several of them, each reported on a line of its own
+      MissingInput            66   a named file cannot be read
+      Unreachable             69   no server answers, or 5xx after all retries
+      CannotWrite             74   stdout, -o or a side file
+      TryLater                75   rate limit or time-out after all retries
+      BrokenAnswer            76   cut stream, not JSON, an error event in a stream
+      NoAccess                77   key, permission or credit
+      BadConfiguration        78   settings that cannot work
+      Halted                   1   --halt ended the run
+      NoAnswer                 1   a recorded line has no answer to show
+      UnfinishedConversation   1   the run ended between two turns of a line
+      OutcomeFault             *   an answer or a line is not good; its outcome gives the status
+        AnswerFault            *   one answer: 3 to 6, or 76 (response/judge.py)
+        LineFailed             *   one line of a run
+        SomeFailed             *   lines of a run: 1, or their status if all failed alike
 
-`main.py` is the only place that turns these into a line and a status.
+Interrupted is not one of them: a signal ends the process. `main.py` is the only place that turns an
+error into a line on stderr and an exit status.
 """
 
 from __future__ import annotations
@@ -23,7 +31,7 @@ from enum import IntEnum
 
 
 class Status(IntEnum):
-    """Every exit status but those of a signal. Listed in chatpipe(1); never reused."""
+    """Every exit status except those of signals. chatpipe(1) lists them. None is ever reused."""
 
     OK = 0
     SOME_FAILED = 1
@@ -48,9 +56,9 @@ class Status(IntEnum):
 class ChatpipeError(Exception):
     """One line for people, and the facts behind it for programs.
 
-    what says the cause, in lower case and without a full stop; place is where it was found
-    (`file:line`, `<stdin>`, an option) and fix what to do, either may be empty. http_status,
-    request_id and body are those of the server's reply when one came; body is its raw bytes.
+    what names the cause, in lower case and without a full stop. place is where it was found:
+    `file:line`, `<stdin>`, an option. fix says what to do. place and fix may be empty. http_status,
+    request_id and body come from the server's reply, if there was one. body is its raw bytes.
     """
 
     status = Status.BUG
@@ -74,7 +82,7 @@ class ChatpipeError(Exception):
         super().__init__(what)
 
     def __str__(self) -> str:
-        # A server's words may end in a full stop, which a colon must not follow.
+        # The text of a server may end in a full stop, and no colon may follow one.
         what = self.what.removesuffix(".") if self.fix else self.what
         return ": ".join(part for part in (self.place, what, self.fix) if part)
 
@@ -83,12 +91,16 @@ class UsageFault(ChatpipeError):
     status = Status.USAGE
 
 
+class BudgetReached(ChatpipeError):
+    status = Status.BUDGET
+
+
 class BadInput(ChatpipeError):
     status = Status.BAD_INPUT
 
 
 class Problems(BadInput):
-    """Everything that is wrong with the data, told at once: each a line of its own."""
+    """All problems of the data at once. Each is reported on a line of its own."""
 
     def __init__(self, faults: Sequence[BadInput]) -> None:
         self.faults = faults
@@ -123,8 +135,42 @@ class BadConfiguration(ChatpipeError):
     status = Status.BAD_CONFIGURATION
 
 
+class Halted(ChatpipeError):
+    status = Status.SOME_FAILED
+
+
+class NoAnswer(ChatpipeError):
+    status = Status.SOME_FAILED
+
+
+class UnfinishedConversation(ChatpipeError):
+    """Some turns of a line were paid for, but there is no final answer."""
+
+    status = Status.SOME_FAILED
+
+
+class OutcomeFault(ChatpipeError):
+    """An answer or a line that is not good. status is that of its outcome."""
+
+    def __init__(self, what: str, status: Status, *, place: str = "", fix: str = "") -> None:
+        self.status = status
+        super().__init__(what, place=place, fix=fix)
+
+
+class AnswerFault(OutcomeFault):
+    pass
+
+
+class LineFailed(OutcomeFault):
+    pass
+
+
+class SomeFailed(OutcomeFault):
+    pass
+
+
 class Interrupted(BaseException):
-    """A signal came that ends the run. Not an Exception: only what cleans up may catch it."""
+    """A signal that ends the run. It is not an Exception, so that only code that cleans up catches it."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -132,6 +178,6 @@ class Interrupted(BaseException):
 
 
 def reason(error: OSError | ValueError) -> str:
-    """The system's words, as a clause: `no such file or directory`. A NUL in a name is a ValueError."""
+    """The system's message as a clause: `no such file or directory`. A NUL in a name is a ValueError."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)
     return text[:1].lower() + text[1:]

@@ -10,9 +10,17 @@ import pytest
 
 from chatpipe.batch.items import Item
 from chatpipe.batch.result import Outcome, Result
-from chatpipe.batch.stop import Budget, BudgetReached, StopRules
+from chatpipe.batch.stop import Budget, StopRules
 from chatpipe.batch.tally import Histogram, Tally, Usage, usage_of
-from chatpipe.errors import BadConfiguration, ChatpipeError, MissingInput, NoAccess, Status, TryLater
+from chatpipe.errors import (
+    BadConfiguration,
+    BudgetReached,
+    ChatpipeError,
+    MissingInput,
+    NoAccess,
+    Status,
+    TryLater,
+)
 from chatpipe.limits import prices
 from chatpipe.limits.concurrency import ConcurrencyLimit
 from chatpipe.limits.prices import ModelPrice

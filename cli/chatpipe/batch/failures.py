@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from chatpipe.batch.records import error_message
 from chatpipe.batch.result import Result
-from chatpipe.errors import CannotWrite, ChatpipeError, reason
+from chatpipe.errors import CannotWrite, LineFailed, reason
 from chatpipe.system.console import Console, FirstFew
 
 
@@ -40,10 +40,5 @@ class FailureReporter:
         self._name = name
 
     def report(self, result: Result) -> None:
-        self._few.report(result.item.fault or _Failed(result, f"{self._name}:{result.item.line}"))
-
-
-class _Failed(ChatpipeError):
-    def __init__(self, result: Result, place: str) -> None:
-        self.status = result.status
-        super().__init__(error_message(result), place=place)
+        place = f"{self._name}:{result.item.line}"
+        self._few.report(result.item.fault or LineFailed(error_message(result), result.status, place=place))

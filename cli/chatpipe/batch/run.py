@@ -28,7 +28,7 @@ from chatpipe.batch.session import Session
 from chatpipe.batch.stop import count_lines
 from chatpipe.batch.tally import Tally
 from chatpipe.conversation.loop import TurnRules
-from chatpipe.errors import ChatpipeError, Interrupted, Status, UsageFault
+from chatpipe.errors import ChatpipeError, Interrupted, SomeFailed, Status, UsageFault
 from chatpipe.inputs import values
 from chatpipe.inputs.sources import STDIN, STDIN_NAME, Sources
 from chatpipe.options.output import OutputOptions
@@ -37,14 +37,6 @@ from chatpipe.server import endpoints, keys, proxies, redact
 from chatpipe.server.endpoints import COMPLETIONS
 from chatpipe.system import console, replace
 from chatpipe.wire import pooled
-
-
-class SomeFailed(ChatpipeError):
-    """Lines of a run failed; status is theirs when all of them failed alike."""
-
-    def __init__(self, what: str, status: Status, fix: str) -> None:
-        self.status = status
-        super().__init__(what, fix=fix)
 
 
 class Run:
@@ -248,7 +240,7 @@ class Run:
         alike = (
             next(iter(tally.failures)) if not tally.good and len(tally.failures) == 1 else Status.SOME_FAILED
         )
-        return SomeFailed(what, alike, self._fix(tally))
+        return SomeFailed(what, alike, fix=self._fix(tally))
 
     def _fix(self, tally: Tally) -> str:
         """Where to look, and what to do."""

@@ -19,7 +19,7 @@ from chatpipe import exchange
 from chatpipe.batch.items import Item
 from chatpipe.batch.tally import Usage, added, usage_of
 from chatpipe.conversation.loop import TurnRules, converse
-from chatpipe.errors import ChatpipeError, Status
+from chatpipe.errors import ChatpipeError, Status, UnfinishedConversation
 from chatpipe.exchange import ExchangeContext
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
@@ -30,12 +30,6 @@ from chatpipe.options.server import RetryPolicy, TimeLimits
 from chatpipe.wire import retry
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.retry import FailedAttempt, GiveUp, GiveUpReason, RetryAfter
-
-
-class Unfinished(ChatpipeError):
-    """A conversation was paid for in part, and has no answer."""
-
-    status = Status.SOME_FAILED
 
 
 class Silent:
@@ -220,7 +214,7 @@ class Sender:
             if not paid:
                 raise
             # The run ends between two turns. The line has no answer, but what it cost is to be known.
-            fault = Unfinished("the run was stopped between two turns")
+            fault = UnfinishedConversation("the run was stopped between two turns")
             return Answer(None, None, fault, attempts=tries, earlier_usage=tuple(paid)), latency_s
         finally:
             self._talks -= 1

@@ -9,7 +9,7 @@ from chatpipe.batch.engine import Stop
 from chatpipe.batch.items import Item
 from chatpipe.batch.result import Result
 from chatpipe.batch.tally import Tally, Usage, spent_on
-from chatpipe.errors import ChatpipeError, Status, TryLater
+from chatpipe.errors import BudgetReached, ChatpipeError, Halted, Status, TryLater
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.limits.concurrency import ConcurrencyLimit
@@ -23,14 +23,6 @@ from chatpipe.wire import retry
 _ENOUGH_FOR_A_SHARE = 20
 # So many answers of 403, before anything has succeeded, are about the key and not about a line.
 _FORBIDDEN_AT_THE_START = 3
-
-
-class BudgetReached(ChatpipeError):
-    status = Status.BUDGET
-
-
-class Halted(ChatpipeError):
-    status = Status.SOME_FAILED
 
 
 class _Held(NamedTuple):

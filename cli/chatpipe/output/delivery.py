@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from chatpipe.errors import BrokenAnswer, ChatpipeError
+from chatpipe.errors import AnswerFault, BrokenAnswer, ChatpipeError
 from chatpipe.inputs.values import Value
 from chatpipe.options.output import FormatOptions
 from chatpipe.output.formats import create_writer
@@ -89,9 +89,10 @@ class Delivery:
         self._emit_calls(answer.completion, is_result=verdict is None)
         if verdict is None:
             return None
+        unfit = AnswerFault(verdict.what, verdict.status, fix=verdict.fix)
         if not choices(answer.completion) and self._options.format not in _ENTIRE:
-            return self._with_body(AnswerFault(verdict), answer.body)
-        return AnswerFault(verdict)
+            return self._with_body(unfit, answer.body)
+        return unfit
 
     def verdict(self, answer: Answer) -> judge.Verdict | None:
         """The verdict on a whole answer; None if it is good, or if no whole answer came."""
@@ -155,14 +156,6 @@ def _with_total_usage(answer: Answer) -> dict[str, Value]:
     from chatpipe.conversation.loop import total_usage
 
     return {**completion, "usage": total_usage(completion.get("usage"), answer.earlier_usage)}
-
-
-class AnswerFault(ChatpipeError):
-    """An answer that is not good: status 3 to 6, or 76."""
-
-    def __init__(self, verdict: judge.Verdict) -> None:
-        self.status = verdict.status
-        super().__init__(verdict.what, fix=verdict.fix)
 
 
 def finish_output(out: OpenOutput, fault: ChatpipeError | None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from chatpipe.errors import BadInput, BrokenAnswer, ChatpipeError, Status
+from chatpipe.errors import BadInput, BrokenAnswer, ChatpipeError, NoAnswer, Status
 from chatpipe.inputs import values
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.values import Value
@@ -27,12 +27,6 @@ _PRECEDENCE = (
     Status.TOOL_CALLS,
     Status.SOME_FAILED,
 )
-
-
-class NoAnswer(ChatpipeError):
-    """A line of a run without an answer to show."""
-
-    status = Status.SOME_FAILED
 
 
 class RecordingPlayer:
