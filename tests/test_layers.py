@@ -55,7 +55,10 @@ WORLD: dict[str, dict[str, str]] = {
     },
     "inputs.stdin": {"os": "descriptor 0", "select": "whether something is there"},
     "schema.check": {"open": "the schema, which is a part of the package"},
-    "exchange": {"time": "default clock of World", "random": "default of World"},
+    "exchange": {
+        "time": "default clock, and sleeps where there is no loop",
+        "random": "default of a context",
+    },
     "wire.sync": {
         "socket": "the connection",
         "ssl": "its encryption",
@@ -148,7 +151,6 @@ WORLD: dict[str, dict[str, str]] = {
     "batch.job": {"os": "whether the output is, or would be, a file"},
     "batch.watch": {"os": "what is at the terminal, and how many lines the input has"},
     "limits.paced": {"time": "the pace file's clock"},
-    "wire.route": {"time": "sleeps between tries"},
     "conversation.setup": {"asyncio": "tools run beside the event loop of a run"},
     "batch.session": {"asyncio": "what a run has beside its requests", "time": "the pace file's clock"},
     "local.few": {"threading": "tools fail in threads of their own"},

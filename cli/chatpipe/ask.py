@@ -10,7 +10,14 @@ from chatpipe import exchange
 from chatpipe.conversation.history import history_message
 from chatpipe.conversation.wanted import TurnOptions
 from chatpipe.errors import ChatpipeError, Status
-from chatpipe.exchange import ExchangeContext, SendRequest, run_without_loop
+from chatpipe.exchange import (
+    NO_HOOKS,
+    ExchangeContext,
+    Hooks,
+    SendRequest,
+    run_without_loop,
+    sleep_without_loop,
+)
 from chatpipe.inputs.values import Value
 from chatpipe.options.output import FormatOptions
 from chatpipe.options.run import SharedLimits
@@ -58,21 +65,17 @@ class Call(NamedTuple):
 
     def run(self, body: dict[str, Value], out: OpenOutput) -> CallResult:
         """Ask, and write the answer: as it comes where the first one is the last."""
-        way = route.opened(self.endpoint, self.connection, self.environ, self.console)
-        with way as world, self._ask(world) as ask:
+        details = _Details(self.console, out)
+        with self._sender(details) as ask:
             if not self.turns.is_single_turn:
-                return self._converse(body, world, ask, out)
+                return self._converse(body, ask, out)
             delivery = Delivery(out, self.format, self.console)
-            late: list[str] = []
-            answer = run_without_loop(ask(body, _behind(world, out, late), delivery))
+            answer = run_without_loop(ask(body, delivery, NO_HOOKS))
             asked = CallResult(answer, delivery.finish(answer))
-            for text in late:
-                self.console.detail(text)
+            details.flush()
             return asked
 
-    def _converse(
-        self, body: dict[str, Value], world: ExchangeContext, ask: SendRequest, out: OpenOutput
-    ) -> CallResult:
+    def _converse(self, body: dict[str, Value], ask: SendRequest, out: OpenOutput) -> CallResult:
         """Turn by turn. Of an answer nothing is written before it is known to be the last, and what it is."""
         from chatpipe.conversation import setup
         from chatpipe.conversation.loop import TurnRules  # plain calls do without
@@ -83,7 +86,7 @@ class Call(NamedTuple):
         with setup.open_rules(
             self.turns, body, self.console, environ=self.environ, secrets=secrets, key_names=key_names
         ) as rules:
-            talk, held = run_without_loop(converse_buffered(body, world, ask, rules or TurnRules()))
+            talk, held = run_without_loop(converse_buffered(body, ask, rules or TurnRules()))
             fits = None if rules is None else rules.violation
         delivery = Delivery(out, self.format, self.console, fits)
         verdict = delivery.verdict(talk.answer)
@@ -95,29 +98,50 @@ class Call(NamedTuple):
         return CallResult(talk.answer, delivery.finish(talk.answer), talk.steps)
 
     @contextmanager
-    def _ask(self, world: ExchangeContext) -> Iterator[SendRequest]:
-        """How one request is asked: alone, or at the pace that processes share."""
-        if self.shared_limits.pace_file is None:
-            yield self._exchange
-            return
-        from chatpipe.limits import paced  # few calls share one
+    def _sender(self, details: _Details) -> Iterator[SendRequest]:
+        """The function that sends one request, within the limits of the pace file if there is one."""
+        url = self.endpoint.url(COMPLETIONS)
+        transport = route.transport_for(self.endpoint, self.connection, self.environ)
+        context = ExchangeContext(
+            transport,
+            sleep_without_loop,
+            self.console.note,
+            details.add if self.console.options.verbose else None,
+        )
 
-        with paced.open_paced(
-            self.shared_limits, self.endpoint.url(COMPLETIONS), world, self._exchange
-        ) as ask:
-            yield ask
+        async def send(body: dict[str, Value], receiver: Receiver, hooks: Hooks) -> Answer:
+            request = route.request(url, self.headers, body)
+            return await exchange.ask(request, context, receiver, self.connection.limits, self.policy, hooks)
 
-    async def _exchange(self, body: dict[str, Value], world: ExchangeContext, receiver: Receiver) -> Answer:
-        request = route.request(self.endpoint.url(COMPLETIONS), self.headers, body)
-        return await exchange.ask(request, world, receiver, self.connection.limits, self.policy)
+        try:
+            if self.shared_limits.pace_file is None:
+                yield send
+                return
+            from chatpipe.limits import paced  # few calls share their limits
+
+            with paced.open_paced(self.shared_limits, url, context, send) as paced_send:
+                yield paced_send
+        finally:
+            run_without_loop(transport.aclose())
 
 
-def _behind(world: ExchangeContext, out: OpenOutput, late: list[str]) -> ExchangeContext:
-    """A world whose details wait in late once the answer has begun: on a terminal its line is not over."""
-    detail = world.detail
-    if detail is None:
-        return world
-    return world._replace(detail=lambda text: late.append(text) if out.started else detail(text))
+class _Details:
+    """The lines of -v. They wait once the answer has begun, because the terminal is in mid-line."""
+
+    def __init__(self, console: Console, out: OpenOutput) -> None:
+        self._console = console
+        self._out = out
+        self._late: list[str] = []
+
+    def add(self, text: str) -> None:
+        if self._out.started:
+            self._late.append(text)
+        else:
+            self._console.detail(text)
+
+    def flush(self) -> None:
+        for text in self._late:
+            self._console.detail(text)
 
 
 class StderrOut:

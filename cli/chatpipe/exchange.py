@@ -4,9 +4,11 @@
                   ^         |
                   +-- wait <+   while a retry can help and nothing has been written
 
+Others take part through hooks: see `Hooks` and `chain`.
+
 The code exists once, as coroutines over a transport and a sleep that are passed in. A run of many
 requests drives them with an event loop. A single request needs none: over a blocking transport no
-await ever suspends, and `immediately` runs the coroutine to its end.
+await ever suspends, and `run_without_loop` runs the coroutine to its end.
 """
 
 import math
@@ -30,11 +32,10 @@ _MAX_REDIRECTS = 5
 
 
 class ExchangeContext(NamedTuple):
-    """The outside world of an exchange: transport, sleep, clocks, random numbers and messages to the user.
+    """The environment of an exchange: transport, sleep, clocks, random numbers, messages to the user.
 
-    note() prints a message. detail() prints a line of -v and is None without -v. A run of many
-    requests adds hooks: before() is awaited before each attempt, heard() gets the status and
-    headers of each reply, and decide() replaces retry.decide.
+    It is built once for a call or a run. note() prints a message. detail() prints a line of -v and
+    is None without -v.
     """
 
     transport: httpx.AsyncBaseTransport
@@ -44,13 +45,63 @@ class ExchangeContext(NamedTuple):
     monotonic: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
-    before: Callable[[], Awaitable[None]] | None = None
-    heard: Callable[[int, Mapping[str, str]], None] | None = None
-    decide: Callable[..., RetryAfter | GiveUp] = retry.decide
 
+
+class Hooks:
+    """Hooks of one request. Those of this class do nothing.
+
+        before_attempt -> attempt -> on_reply -> answer, or a failure -> decide -> sleep -> ...
+
+    An exception of a hook ends the exchange and propagates.
+    """
+
+    async def before_attempt(self) -> None:
+        """Prepare for the next attempt, and return when it may be sent."""
+
+    def on_reply(self, status: int, headers: Mapping[str, str]) -> None:
+        """Learn from the head of a reply, before its body is read. Header names are lower case."""
+
+    def decide(self, failure: FailedAttempt) -> RetryAfter | GiveUp | None:
+        """Decide whether to retry a failed attempt. None leaves the decision to retry.decide()."""
+        return None
+
+
+class _Chain(Hooks):
+    def __init__(self, hooks: tuple[Hooks, ...]) -> None:
+        self._hooks = hooks
+
+    async def before_attempt(self) -> None:
+        for hooks in self._hooks:
+            await hooks.before_attempt()
+
+    def on_reply(self, status: int, headers: Mapping[str, str]) -> None:
+        for hooks in self._hooks:
+            hooks.on_reply(status, headers)
+
+    def decide(self, failure: FailedAttempt) -> RetryAfter | GiveUp | None:
+        decisions = (hooks.decide(failure) for hooks in self._hooks)
+        return next((decision for decision in decisions if decision is not None), None)
+
+
+def chain(*hooks: Hooks) -> Hooks:
+    """Several hooks as one, called in this order. The first decision that is not None holds.
+
+        of a conversation  discard the pieces of the attempt before        conversation/replay.py
+        of the pace        one call: wait for a start in the pace file      limits/paced.py
+                           a run: wait in its queue, for its concurrency,
+                           its own rate limit, then the pace file           batch/sender.py
+        no hook            retry.decide(), unless the pace has decided: a
+                           run waits out the pause of a busy server
+
+    The wait for the pace comes last, so that an attempt is sent as soon as it may start.
+    """
+    return hooks[0] if len(hooks) == 1 else _Chain(hooks)
+
+
+NO_HOOKS = Hooks()
 
 # Sends one request body. The receiver gets the answer as it arrives.
-SendRequest = Callable[[dict[str, Value], ExchangeContext, Receiver], Coroutine[Any, Any, Answer]]
+SendRequest = Callable[[dict[str, Value], Receiver, Hooks], Coroutine[Any, Any, Answer]]
 
 
 def run_without_loop(coroutine: Coroutine[Any, Any, _T]) -> _T:
@@ -65,12 +116,18 @@ def run_without_loop(coroutine: Coroutine[Any, Any, _T]) -> _T:
     raise RuntimeError("a transport that blocks was expected, and it suspended")
 
 
+async def sleep_without_loop(seconds: float) -> None:
+    """The sleep of a context whose coroutines run without an event loop."""
+    time.sleep(seconds)
+
+
 async def ask(
     request: httpx.Request,
-    world: ExchangeContext,
+    context: ExchangeContext,
     receiver: Receiver,
     limits: TimeLimits,
     policy: RetryPolicy,
+    hooks: Hooks = NO_HOOKS,
 ) -> Answer:
     """Send the request until an answer arrives or no retry can help. Answer.fault is the last attempt's.
 
@@ -85,36 +142,26 @@ async def ask(
     }
     tries = 1
     while True:
-        if world.before is not None:
-            await world.before()
+        await hooks.before_attempt()
         if deadline is None:  # the wait before the first attempt does not count
-            deadline = world.monotonic() + limits.deadline_s if limits.deadline_s is not None else math.inf
+            deadline = context.monotonic() + limits.deadline_s if limits.deadline_s is not None else math.inf
             request.extensions["deadline"] = None if limits.deadline_s is None else deadline
-        answer, failure = await _attempt(request, world, receiver)
+        answer, failure = await _attempt(request, context, receiver, hooks)
         answer = answer._replace(attempts=tries)
         if answer.fault is None:
             return answer
-        decision = _decide(answer, failure, receiver, world, policy)
-        if not isinstance(decision, RetryAfter) or world.monotonic() + decision.seconds >= deadline:
+        if failure is None or receiver.started:  # no retry can help, or part of the answer is written
+            return _final_answer(answer, None)
+        decision = hooks.decide(failure)
+        if decision is None:
+            decision = retry.decide(tries, failure, policy, now=context.now(), random=context.random)
+        if not isinstance(decision, RetryAfter) or context.monotonic() + decision.seconds >= deadline:
             return _final_answer(answer, decision)
         if not decision.uncounted:
             retry_text = f"trying again in {decision.seconds:.1f} s ({tries} of {policy.retries})"
-            world.note(f"{answer.fault.what}: {retry_text}")
+            context.note(f"{answer.fault.what}: {retry_text}")
             tries += 1
-        await world.sleep(decision.seconds)
-
-
-def _decide(
-    answer: Answer,
-    failure: FailedAttempt | None,
-    receiver: Receiver,
-    world: ExchangeContext,
-    policy: RetryPolicy,
-) -> RetryAfter | GiveUp | None:
-    """The retry decision. None if output has already been written or no retry can help."""
-    if failure is None or receiver.started:
-        return None
-    return world.decide(answer.attempts, failure, policy, now=world.now(), random=world.random)
+        await context.sleep(decision.seconds)
 
 
 def _final_answer(answer: Answer, decision: RetryAfter | GiveUp | None) -> Answer:
@@ -133,34 +180,33 @@ def _final_answer(answer: Answer, decision: RetryAfter | GiveUp | None) -> Answe
 
 
 async def _attempt(
-    request: httpx.Request, world: ExchangeContext, receiver: Receiver
+    request: httpx.Request, context: ExchangeContext, receiver: Receiver, hooks: Hooks
 ) -> tuple[Answer, FailedAttempt | None]:
-    """Send the request once. The Failure is the input of the retry decision, None if no retry can help."""
-    started = world.monotonic()
+    """Send the request once. The FailedAttempt is for the retry decision, None if no retry can help."""
+    started = context.monotonic()
     try:
-        response = await _send(request, world)
+        response = await _send(request, context)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return answer_from_error(error, request)
-    _show_reply(response, world, started)
+    _show_reply(response, context, started)
     headers = headers_by_name(response.headers.raw)
     stream = response.stream
     assert isinstance(stream, httpx.AsyncByteStream)
     try:
-        if world.heard is not None:
-            world.heard(response.status_code, headers)
+        hooks.on_reply(response.status_code, headers)
         answer, failure = await read_reply(response, headers, request, receiver)
         return answer._replace(request_id=headers.get("x-request-id")), failure
     finally:
         await stream.aclose()
-        if world.detail is not None:
-            world.detail(f"< end after {world.monotonic() - started:.3f} s")
+        if context.detail is not None:
+            context.detail(f"< end after {context.monotonic() - started:.3f} s")
 
 
-async def _send(request: httpx.Request, world: ExchangeContext) -> httpx.Response:
+async def _send(request: httpx.Request, context: ExchangeContext) -> httpx.Response:
     """Send the request, follow redirects within the origin, and return the reply after its head."""
     for _ in range(_MAX_REDIRECTS):
-        _show_request(request, world)
-        response = await world.transport.handle_async_request(request)
+        _show_request(request, context)
+        response = await context.transport.handle_async_request(request)
         target = _redirect_target(response, request.url)
         if target is None:
             return response
@@ -191,17 +237,17 @@ def _redirect_target(response: httpx.Response, url: httpx.URL) -> httpx.URL | No
     return target if is_same_origin else None
 
 
-def _show_request(request: httpx.Request, world: ExchangeContext) -> None:
-    if world.detail is None:
+def _show_request(request: httpx.Request, context: ExchangeContext) -> None:
+    if context.detail is None:
         return
-    world.detail(f"> {request.method} {redact.url(str(request.url))}")
+    context.detail(f"> {request.method} {redact.url(str(request.url))}")
     for name, value in request.headers.items():
-        world.detail(f"> {name}: {redact.header(name, value)}")
+        context.detail(f"> {name}: {redact.header(name, value)}")
 
 
-def _show_reply(response: httpx.Response, world: ExchangeContext, started: float) -> None:
-    if world.detail is None:
+def _show_reply(response: httpx.Response, context: ExchangeContext, started: float) -> None:
+    if context.detail is None:
         return
-    world.detail(f"< {response.status_code} after {world.monotonic() - started:.3f} s")
+    context.detail(f"< {response.status_code} after {context.monotonic() - started:.3f} s")
     for name, value in response.headers.items():
-        world.detail(f"< {name}: {redact.header(name, value)}")
+        context.detail(f"< {name}: {redact.header(name, value)}")

@@ -8,17 +8,14 @@ from typing import Any
 import pytest
 
 from chatpipe.errors import BadConfiguration
-from chatpipe.exchange import ask, run_without_loop
-from chatpipe.options.output import ConsoleOptions
+from chatpipe.exchange import ExchangeContext, ask, run_without_loop, sleep_without_loop
 from chatpipe.options.server import RetryPolicy, ServerOptions, TimeLimits
 from chatpipe.server.endpoints import COMPLETIONS, Endpoint, resolve
-from chatpipe.system.console import Console
 from chatpipe.wire import route
 from chatpipe.wire.answer import Answer
 from exchange.scripted import Receiver
 
 ECHO = ServerOptions(profile="echo")
-TOLD = Console(ConsoleOptions())
 
 
 def test_request_is_the_body_in_json_with_the_headers_given() -> None:
@@ -30,8 +27,8 @@ def test_request_is_the_body_in_json_with_the_headers_given() -> None:
 
 def asked(endpoint: Endpoint, connection: ServerOptions, body: dict[str, Any]) -> Answer:
     request = route.request(endpoint.url(COMPLETIONS), endpoint.headers, body)
-    with route.opened(endpoint, connection, {}, TOLD) as world:
-        return run_without_loop(ask(request, world, Receiver(), TimeLimits(), RetryPolicy()))
+    context = ExchangeContext(route.transport_for(endpoint, connection, {}), sleep_without_loop, print)
+    return run_without_loop(ask(request, context, Receiver(), TimeLimits(), RetryPolicy()))
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -51,9 +48,6 @@ def test_echo_opens_no_socket(monkeypatch: pytest.MonkeyPatch, stream: bool) -> 
 
 def test_an_unusable_proxy_is_reported_before_anything_is_sent() -> None:
     connection = ServerOptions(base_url="http://b.example/v1", proxy="ftp://p")
-    with (
-        pytest.raises(BadConfiguration) as fault,
-        route.opened(resolve(connection, {}), connection, {}, TOLD),
-    ):
-        pass
+    with pytest.raises(BadConfiguration) as fault:
+        route.transport_for(resolve(connection, {}), connection, {})
     assert fault.value.place == "--proxy"

@@ -20,7 +20,7 @@ from chatpipe.batch.items import Item
 from chatpipe.batch.tally import Usage, added, usage_of
 from chatpipe.conversation.loop import TurnRules, converse
 from chatpipe.errors import ChatpipeError, Status, UnfinishedConversation
-from chatpipe.exchange import ExchangeContext
+from chatpipe.exchange import ExchangeContext, Hooks
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.limits.concurrency import ConcurrencyLimit
@@ -62,7 +62,8 @@ class Sender:
         *,
         url: str,
         headers: httpx.Headers,
-        world: ExchangeContext,
+        transport: httpx.AsyncBaseTransport,
+        detail: Callable[[str], None] | None,
         limits: TimeLimits,
         policy: RetryPolicy,
         pace: RateLimiter,
@@ -82,7 +83,7 @@ class Sender:
         """
         self._url = httpx.URL(url)
         self._headers = headers
-        self.world = world
+        self.context = ExchangeContext(transport, self.sleep, _silent, detail)
         self._limits = limits
         self._policy = policy
         self.pace = pace
@@ -267,17 +268,20 @@ class Sender:
         data = values.dumps(body)
         trip = _Trip(self, len(data), body)
         request = httpx.Request("POST", self._url, headers=self._headers, stream=httpx.ByteStream(data))
-        world = self.world._replace(
-            sleep=self.sleep, before=trip.before, heard=trip.heard, decide=trip.decide
-        )
         try:
-            answer = await exchange.ask(request, world, self._receiver, self._limits, self._policy)
+            answer = await exchange.ask(
+                request, self.context, self._receiver, self._limits, self._policy, trip
+            )
             return answer, trip.finished(answer)
         finally:
             trip.end(None)
 
 
-class _Trip:
+def _silent(text: str) -> None:
+    """A run prints no note for each attempt: the report counts them."""
+
+
+class _Trip(Hooks):
     """The tries of one request: what each has booked, and what was heard."""
 
     __slots__ = ("_body", "_booked", "_bytes", "_sender", "_started")
@@ -289,11 +293,11 @@ class _Trip:
         self._booked: int | None = None  # by the try that is under way
         self._started = 0.0
 
-    async def before(self) -> None:
+    async def before_attempt(self) -> None:
         """Wait for the turn of the next try."""
         self.end(0)  # the one before was refused
         self._booked = await self._sender.begin(self._tokens)
-        self._started = self._sender.world.monotonic()
+        self._started = self._sender.context.monotonic()
 
     def _tokens(self) -> int:
         sender = self._sender
@@ -301,34 +305,26 @@ class _Trip:
             return 0
         return sender.estimator.estimate_to_reserve(self._bytes, *answer_limits(self._body))
 
-    def heard(self, status: int, headers: Mapping[str, str]) -> None:
+    def on_reply(self, status: int, headers: Mapping[str, str]) -> None:
         """The head of a reply is there: what it says of limits holds for the whole run."""
-        sender, now = self._sender, self._sender.world.monotonic()
-        sender.pace.observe_reply(headers, status, now, sender.world.now(), started=self._started)
+        sender, now = self._sender, self._sender.context.monotonic()
+        sender.pace.observe_reply(headers, status, now, sender.context.now(), started=self._started)
         if retry.is_busy(status):
             sender.capacity.record_finished(False, True, now - self._started, now)
             if sender.share_pause is not None:
                 sender.share_pause(sender.pace.pause_left(now))
 
-    def decide(
-        self,
-        tries: int,
-        failure: FailedAttempt,
-        policy: RetryPolicy,
-        *,
-        now: float,
-        random: Callable[[], float],
-    ) -> RetryAfter | GiveUp:
+    def decide(self, failure: FailedAttempt) -> RetryAfter | GiveUp | None:
         """Of a busy server the run waits out the pause, which costs no try, up to its longest."""
         if retry.is_busy(failure.status) and retry.is_retryable(failure):
             if self._sender.pace.paused_s > self._sender.max_pause_s:
                 return GiveUp(GiveUpReason.NO_ATTEMPTS_LEFT)
-            left_s = self._sender.pace.pause_left(self._sender.world.monotonic())
+            left_s = self._sender.pace.pause_left(self._sender.context.monotonic())
             return RetryAfter(left_s, server_requested=True, uncounted=True)
         if failure.status is None:
-            monotonic = self._sender.world.monotonic()
+            monotonic = self._sender.context.monotonic()
             self._sender.capacity.record_lost(monotonic - self._started, monotonic)
-        return retry.decide(tries, failure, policy, now=now, random=random)
+        return None
 
     def end(self, used: int | None) -> None:
         """The last try is over, if there was one."""
@@ -338,7 +334,7 @@ class _Trip:
 
     def finished(self, answer: Answer) -> float:
         """Learn from the answer. Returns the seconds of the last try."""
-        sender, now = self._sender, self._sender.world.monotonic()
+        sender, now = self._sender, self._sender.context.monotonic()
         latency_s = now - self._started
         fault = answer.fault
         if fault is None or not retry.is_busy(fault.http_status):

@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 
+import httpx
+
 from chatpipe.batch.engine import Engine, Stop
 from chatpipe.batch.failures import FailureReporter
 from chatpipe.batch.items import Item
@@ -18,7 +20,6 @@ from chatpipe.batch.sender import Sender
 from chatpipe.batch.stop import Budget, StopRules
 from chatpipe.batch.tally import Tally, spent_in
 from chatpipe.conversation.loop import TurnRules
-from chatpipe.exchange import ExchangeContext
 from chatpipe.limits import prices
 from chatpipe.limits.concurrency import AdaptiveLimit, ConcurrencyLimit
 from chatpipe.limits.rate import RateLimiter, Schedule
@@ -71,11 +72,8 @@ class Session:
         maker = ResultBuilder(job.allow, calls_are_final=job.run_format.calls_are_final, rules=self._rules)
         budget = self._budget(estimator)
         transport = transport_for(job.endpoint, job.connection, pacing.jobs.limit, job.environ)
-        world = ExchangeContext(
-            transport, asyncio.sleep, _silent, job.console.detail if job.console.options.verbose else None
-        )
         file = PaceFile(pacing.pace_file) if pacing.pace_file is not None else None
-        sender = self._sender(headers, world, pace, file, capacity, estimator, budget)
+        sender = self._sender(headers, transport, pace, file, capacity, estimator, budget)
         engine = Engine(
             send=sender.send,
             deliver=self._deliver,
@@ -116,7 +114,7 @@ class Session:
     def _sender(
         self,
         headers: Headers,
-        world: ExchangeContext,
+        transport: httpx.AsyncBaseTransport,
         pace: RateLimiter,
         file: PaceFile | None,
         capacity: ConcurrencyLimit,
@@ -140,7 +138,8 @@ class Session:
         return Sender(
             url=job.endpoint.url(COMPLETIONS),
             headers=headers,
-            world=world,
+            transport=transport,
+            detail=job.console.detail if job.console.options.verbose else None,
             limits=job.connection.limits,
             policy=job.policy,
             pace=pace,
@@ -190,7 +189,3 @@ class _Places:
 
     def leave(self) -> None:
         self._file.release_slot(self._origin, time.time())
-
-
-def _silent(text: str) -> None:
-    """A run says nothing of each try: the report counts them."""

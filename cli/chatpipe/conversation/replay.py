@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 
 from chatpipe.conversation.loop import Conversation, TurnRules, converse
-from chatpipe.exchange import ExchangeContext, SendRequest
+from chatpipe.exchange import Hooks, SendRequest
 from chatpipe.inputs.values import Value
 from chatpipe.wire.answer import Receiver
 
 
-class AnswerBuffer:
+class AnswerBuffer(Hooks):
     """A receiver that buffers. Nothing has been written yet, so an interrupted attempt can be repeated."""
 
     started = False
@@ -16,8 +16,8 @@ class AnswerBuffer:
     def __init__(self) -> None:
         self._pieces: list[bytes | tuple[bytes, Mapping[str, Value]]] = []
 
-    async def begin(self) -> None:
-        """Discard the buffer. Another attempt or the next turn begins, and replaces what came before."""
+    async def before_attempt(self) -> None:
+        """Discard the buffer. Another attempt or the next turn replaces what came before."""
         self._pieces.clear()
 
     def raw(self, data: bytes) -> None:
@@ -36,16 +36,8 @@ class AnswerBuffer:
 
 
 async def converse_buffered(
-    body: dict[str, Value], world: ExchangeContext, ask: SendRequest, rules: TurnRules
+    body: dict[str, Value], ask: SendRequest, rules: TurnRules
 ) -> tuple[Conversation, AnswerBuffer]:
     """Ask until an answer is final. The buffer holds the pieces of the last attempt of the last turn."""
     buffer = AnswerBuffer()
-    before_attempt = world.before
-
-    async def begin() -> None:
-        await buffer.begin()
-        if before_attempt is not None:
-            await before_attempt()
-
-    buffered_world = world._replace(before=begin)
-    return await converse(body, lambda turn: ask(turn, buffered_world, buffer), rules), buffer
+    return await converse(body, lambda turn: ask(turn, buffer, buffer), rules), buffer
