@@ -11,8 +11,9 @@ import pytest
 from chatpipe.batch import bar
 from chatpipe.batch.items import Item
 from chatpipe.batch.progress import Progress, ProgressOptions
-from chatpipe.batch.tally import Tally, Usage
+from chatpipe.batch.tally import Tally
 from chatpipe.options.output import ConsoleOptions
+from chatpipe.response.usage import Usage
 from chatpipe.system import console
 from chatpipe.system.console import Console
 from parametrize import cases

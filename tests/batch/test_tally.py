@@ -11,7 +11,7 @@ import pytest
 from chatpipe.batch.items import Item
 from chatpipe.batch.result import Outcome, Result
 from chatpipe.batch.stop import Budget, StopRules
-from chatpipe.batch.tally import Histogram, Tally, Usage, usage_of
+from chatpipe.batch.tally import Histogram, Tally
 from chatpipe.errors import (
     BadConfiguration,
     BudgetReached,
@@ -27,6 +27,7 @@ from chatpipe.limits.prices import ModelPrice
 from chatpipe.limits.rate import RateLimiter
 from chatpipe.limits.tokens import TokenEstimator, answer_limits
 from chatpipe.options.run import HaltRule
+from chatpipe.response.usage import Usage
 from parametrize import cases
 
 ITEM = Item(1, "line-1", {"model": "m", "messages": []})
@@ -78,36 +79,6 @@ def tally_of(*results: Result) -> Tally:
 
 def status_of(fault: ChatpipeError | None) -> Status | None:
     return fault.status if fault else None
-
-
-# Usage
-
-
-@cases(
-    "completion, expected",
-    {
-        "no completion": (None, (0, 0, 0, 0)),
-        "no usage": ({}, (0, 0, 0, 0)),
-        "null": ({"usage": None}, (0, 0, 0, 0)),
-        "no object": ({"usage": [1]}, (0, 0, 0, 0)),
-        "all": ({"usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}}, (5, 0, 2, 7)),
-        "a sum that is not told": ({"usage": {"prompt_tokens": 5, "completion_tokens": 2}}, (5, 0, 2, 7)),
-        "prompt only, as for an empty answer": ({"usage": {"prompt_tokens": 5}}, (5, 0, 0, 5)),
-        "cached": (
-            {"usage": {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 4}}},
-            (5, 4, 0, 5),
-        ),
-        "no details": ({"usage": {"prompt_tokens": 5, "prompt_tokens_details": None}}, (5, 0, 0, 5)),
-        "no counts": (
-            {"usage": {"prompt_tokens": "5", "completion_tokens": -2, "total_tokens": None}},
-            (0, 0, 0, 0),
-        ),
-    },
-)
-def test_usage_of_a_completion(
-    completion: dict[str, Any] | None, expected: tuple[int, int, int, int]
-) -> None:
-    assert usage_of(completion) == expected
 
 
 # Latencies

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chatpipe.conversation.loop import Conversation, ToolRunner, TurnRules, converse, total_usage
+from chatpipe.conversation.loop import Conversation, ToolRunner, TurnRules, converse
 from chatpipe.errors import TryLater
 from chatpipe.exchange import run_without_loop
 from chatpipe.wire.answer import Answer
@@ -203,18 +203,3 @@ def test_a_line_with_an_equal_format_of_its_own_is_checked() -> None:
     """A body that was copied, pickled or read from a file has another object with the same value."""
     rules = TurnRules(violation=only_json, reasks=2, response_format={"type": "json_schema"})
     assert rules.for_line({"response_format": {"type": "json_schema"}}) is rules
-
-
-@cases(
-    "last, earlier, total",
-    {
-        "one turn": ({"a": 1}, [], {"a": 1}),
-        "counts": ({"a": 1}, [{"a": 2}, {"a": 3}], {"a": 6}),
-        "details": ({"d": {"c": 1}}, [{"d": {"c": 2, "x": 5}}], {"d": {"c": 3, "x": 5}}),
-        "the last is silent": (None, [{"a": 2}], {"a": 2}),
-        "an earlier one is silent": ({"a": 2}, [None], {"a": 2}),
-        "no counts": ({"cost": 0.5, "ok": True}, [{"cost": 0.25, "ok": True}], {"cost": 0.75, "ok": True}),
-    },
-)
-def test_usage_of_all_turns(last: Any, earlier: list[Any], total: Any) -> None:
-    assert total_usage(last, earlier) == total

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from chatpipe.batch.items import Item
-from chatpipe.batch.tally import Usage
 from chatpipe.errors import BadInput, Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.limits import prices
 from chatpipe.limits.tokens import TokenEstimator, answer_limits
 from chatpipe.output.target import OpenOutput
+from chatpipe.response.usage import Usage
 from chatpipe.system.console import Console, FirstFew
 
 

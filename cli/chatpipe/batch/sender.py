@@ -17,7 +17,6 @@ import httpx
 
 from chatpipe import exchange
 from chatpipe.batch.items import Item
-from chatpipe.batch.tally import Usage, added, usage_of
 from chatpipe.conversation.loop import TurnRules, converse
 from chatpipe.errors import ChatpipeError, Status, UnfinishedConversation
 from chatpipe.exchange import ExchangeContext, Hooks
@@ -27,6 +26,7 @@ from chatpipe.limits.concurrency import ConcurrencyLimit
 from chatpipe.limits.rate import RateLimiter, Schedule, wait_for_start
 from chatpipe.limits.tokens import TokenEstimator, answer_limits
 from chatpipe.options.server import RetryPolicy, TimeLimits
+from chatpipe.response.usage import Usage, usage_of
 from chatpipe.wire import retry
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.retry import FailedAttempt, GiveUp, GiveUpReason, RetryAfter
@@ -205,7 +205,7 @@ class Sender:
             tries += answer.attempts
             if answer.completion is not None:
                 paid.append(answer.completion.get("usage"))
-            used = added(used or Usage(), usage_of(answer.completion))
+            used = (used or Usage()).plus(usage_of(answer.completion))
             return answer
 
         self._talks += 1

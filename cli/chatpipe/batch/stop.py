@@ -8,7 +8,7 @@ from typing import NamedTuple
 from chatpipe.batch.engine import Stop
 from chatpipe.batch.items import Item
 from chatpipe.batch.result import Result
-from chatpipe.batch.tally import Tally, Usage, spent_on
+from chatpipe.batch.tally import Tally, spent_on
 from chatpipe.errors import BudgetReached, ChatpipeError, Halted, Status, TryLater
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
@@ -17,6 +17,7 @@ from chatpipe.limits.prices import ModelPrice, price_of
 from chatpipe.limits.rate import RateLimiter
 from chatpipe.limits.tokens import TokenEstimator, answer_limits
 from chatpipe.options.run import HaltRule
+from chatpipe.response.usage import Usage
 from chatpipe.wire import retry
 
 # Below this many lines that have come a share of failures says nothing.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
 from chatpipe.batch.result import Outcome, Result, turns_of
 from chatpipe.errors import Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.response.usage import Usage, spent_usage
 
 # Each bucket is 2 % wide, so that its middle is within 1 % of whatever is in it.
 _GROWTH = math.log(1.02)
@@ -20,50 +20,17 @@ _CODES = 5
 _MESSAGE_LENGTH = 200
 
 
-class Usage(NamedTuple):
-    """Token counts of an answer, 0 where the server does not say."""
-
-    prompt: int = 0
-    cached: int = 0
-    completion: int = 0
-    total: int = 0
-
-
-def usage_of(completion: dict[str, Value] | None) -> Usage:
-    """The counts in a completion. What is no count is 0."""
-    usage = (completion or {}).get("usage")
-    if not isinstance(usage, dict):
-        return Usage()
-    details = usage.get("prompt_tokens_details")
-    prompt, completed = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
-    return Usage(
-        prompt,
-        _count(details.get("cached_tokens")) if isinstance(details, dict) else 0,
-        completed,
-        _count(usage.get("total_tokens")) or prompt + completed,
-    )
-
-
 def spent_on(result: Result) -> Usage:
     """The counts of all turns that led to a result."""
-    total = usage_of(result.completion)
-    for earlier in result.earlier_usage:
-        total = added(total, usage_of({"usage": earlier}))
-    return total
+    return spent_usage(result.completion, result.earlier_usage)
 
 
 def spent_in(record: Mapping[str, Value]) -> Usage:
-    """The same of a result line that was recorded."""
-    response, about = record.get("response"), record.get("chatpipe")
+    """The counts of all turns that led to a recorded result line."""
+    response, metadata = record.get("response"), record.get("chatpipe")
     body = response.get("body") if isinstance(response, dict) else None
-    total = usage_of(body if isinstance(body, dict) else None)
-    for earlier in (about.get("earlier_usage") if isinstance(about, dict) else None) or ():
-        total = added(total, usage_of({"usage": earlier}))
-    return total
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and value > 0 else 0
+    earlier = (metadata.get("earlier_usage") if isinstance(metadata, dict) else None) or ()
+    return spent_usage(body if isinstance(body, dict) else None, earlier)
 
 
 class Histogram:
@@ -113,11 +80,11 @@ class Tally:
             self.failures[result.status] = self.failures.get(result.status, 0) + 1
             self._add_error(result)
         usage = spent_on(result)
-        self.usage = added(self.usage, usage)
+        self.usage = self.usage.plus(usage)
         if result.latency_s is None:
             self.reused += result.completion is not None
             return
-        self.spent = added(self.spent, usage)
+        self.spent = self.spent.plus(usage)
         self.retries += result.attempts - turns_of(result)  # a turn is no retry
         self.latencies.add(result.latency_s)
 
@@ -171,10 +138,6 @@ class Tally:
             },
             "wall_s": round(wall_s, 3),
         }
-
-
-def added(one: Usage, other: Usage) -> Usage:
-    return Usage(*(a + b for a, b in zip(one, other, strict=True)))
 
 
 def _rounded(seconds: float | None) -> float | None:

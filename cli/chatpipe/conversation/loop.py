@@ -149,27 +149,3 @@ def _unforced(body: dict[str, Value]) -> dict[str, Value]:
     if isinstance(body.get("function_call"), dict):
         return {**body, "function_call": "auto"}
     return body
-
-
-def total_usage(last: Value, earlier: Sequence[Value]) -> Value:
-    """The usage of all turns: the sum of all counts, nested ones included.
-
-    Any other value comes from the last turn that has it.
-    """
-    total = last
-    for usage in reversed(earlier):
-        total = _sum(usage, total)
-    return total
-
-
-def _sum(one: Value, other: Value) -> Value:
-    if isinstance(one, dict) and isinstance(other, dict):
-        total = {key: _sum(one.get(key), value) for key, value in other.items()}
-        return {**total, **{key: value for key, value in one.items() if key not in total}}
-    if _is_count(one) and _is_count(other):
-        return one + other
-    return one if other is None else other
-
-
-def _is_count(value: Value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

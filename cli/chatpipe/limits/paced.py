@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from chatpipe.batch.tally import usage_of
 from chatpipe.exchange import ExchangeContext, Hooks, SendRequest, chain
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
@@ -14,6 +13,7 @@ from chatpipe.limits.rate import RateLimiter, wait_for_start
 from chatpipe.limits.shared import PaceFile, SharedRateLimiter
 from chatpipe.limits.tokens import TokenEstimator, answer_limits
 from chatpipe.options.run import SharedLimits
+from chatpipe.response.usage import usage_of
 from chatpipe.wire.answer import Answer, Receiver
 from chatpipe.wire.pooled import origin
 

@@ -7,8 +7,8 @@ import tomllib
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from chatpipe.batch.tally import Usage
 from chatpipe.errors import BadConfiguration, MissingInput, reason
+from chatpipe.response.usage import Usage
 
 _MILLION = 1_000_000
 

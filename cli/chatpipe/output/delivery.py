@@ -13,6 +13,7 @@ from chatpipe.output.records import call_lines, usage_line
 from chatpipe.output.target import OpenOutput, with_part
 from chatpipe.response import judge
 from chatpipe.response.completion import choices
+from chatpipe.response.usage import total_usage
 from chatpipe.system import console
 from chatpipe.system.console import Console
 from chatpipe.wire.answer import Answer
@@ -153,8 +154,6 @@ def _with_total_usage(answer: Answer) -> dict[str, Value]:
     completion = answer.completion or {}
     if not answer.earlier_usage:
         return completion
-    from chatpipe.conversation.loop import total_usage
-
     return {**completion, "usage": total_usage(completion.get("usage"), answer.earlier_usage)}
 
 

@@ -10,13 +10,13 @@ from chatpipe.batch.records import RunFormat, error_message
 from chatpipe.batch.result import Result
 from chatpipe.batch.tables.splice import set_fields
 from chatpipe.batch.tables.template import as_text
-from chatpipe.conversation.loop import total_usage
 from chatpipe.inputs import values
 from chatpipe.inputs.delimited import CsvDecoder, TsvDecoder
 from chatpipe.inputs.rows import CellRowDecoder, JsonRowDecoder, LineRowDecoder, RowDecoder
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.options.rows import RowOptions
 from chatpipe.response.completion import content_of, messages
+from chatpipe.response.usage import total_usage
 
 _ESCAPED = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _TO_ESCAPE = re.compile(r"[\\\t\n\r]")
