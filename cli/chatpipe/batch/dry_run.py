@@ -11,6 +11,7 @@ from chatpipe.inputs.values import Value
 from chatpipe.limits import prices
 from chatpipe.limits.tokens import TokenEstimator, answer_limits
 from chatpipe.output.target import OpenOutput
+from chatpipe.request.batch_line import batch_line
 from chatpipe.response.usage import Usage
 from chatpipe.system.console import Console, FirstFew
 
@@ -24,13 +25,8 @@ async def write_requests(items: AsyncIterator[Item], out: OpenOutput, console: C
         if item.fault is not None:
             bad.report(item.fault)
             continue
-        line = {
-            "custom_id": item.custom_id,
-            "method": "POST",
-            "url": "/v1/chat/completions",
-            "body": item.body,
-        }
-        out.write(values.dumps(line) + b"\n")
+        assert item.body is not None
+        out.write(values.dumps(batch_line(item.custom_id, item.body)) + b"\n")
     if bad.count:
         out.keep()
         return Status.BAD_INPUT

@@ -11,6 +11,7 @@ from chatpipe.errors import UsageFault
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.options.server import KeySource, ServerOptions, TimeLimits
+from chatpipe.request.batch_line import batch_line
 from chatpipe.server import endpoints, redact
 from chatpipe.server.endpoints import COMPLETIONS, Endpoint
 
@@ -32,8 +33,7 @@ def format_request(
     The curl command raises the same errors that keep `ask` from sending: UsageFault, BadConfiguration.
     """
     if format == "batch":
-        line = {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body}
-        return values.dumps(line) + b"\n"
+        return values.dumps(batch_line(custom_id, body)) + b"\n"
     if format == "curl":
         return _curl(values.dumps(body), endpoint, connection, environ, streamed=body.get("stream") is True)
     return values.dumps(body) + b"\n"

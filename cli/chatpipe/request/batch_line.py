@@ -1,4 +1,6 @@
-"""One value of a JSONL stream -> the request in it, recognized by its keys.
+"""Lines of requests: a value of a JSONL stream -> the request in it, and a body -> its Batch line.
+
+A request is recognized by its keys:
 
 {"custom_id", "method", "url", "body"}     a Batch line
 {"prompt", "system"?, "custom_id"?, ...}   a row; its other fields are fields of the body
@@ -6,6 +8,7 @@
 "text"                                     a prompt
 """
 
+from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
@@ -45,6 +48,14 @@ def parse_line(value: Value) -> RequestLine | None:
     if "messages" not in value and "prompt" in value:
         return RequestLine(LineFormat.ROW, _body_of_row(value), value.get("custom_id"))
     return RequestLine(LineFormat.BODY, value)
+
+
+def batch_line(custom_id: str, body: Mapping[str, Value]) -> dict[str, Value]:
+    """The line of the Batch API's input file for one request.
+
+    Source: the Batch API guide of OpenAI. Its url is the path at that API, whatever the server is.
+    """
+    return {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body}
 
 
 def _body_of_row(row: dict[str, Value]) -> dict[str, Any]:
