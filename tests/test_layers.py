@@ -112,8 +112,7 @@ WORLD: dict[str, dict[str, str]] = {
     "batch.journal.index": {"os": "the files that recorded answers are in"},
     "batch.journal.journal": {
         "os": "the journal",
-        "fcntl": "its lock",
-        "open": "it is read",
+        "open": "removes it when OUT has all answers",
         "time": "fsync once a second",
     },
     "limits.rate": {"random": "default of what is passed in"},
@@ -128,6 +127,11 @@ WORLD: dict[str, dict[str, str]] = {
         "socket": "-o SOCKET",
         "fcntl": "whether a descriptor can be written",
     },
+    "system.atomic": {
+        "os": "files that are written whole, and their directories",
+        "open": "removes a temporary file",
+    },
+    "system.same_file": {"os": "which file a name or a descriptor refers to"},
     "system.replace": {"os": "files that are replaced", "open": "the old file, to compare"},
     "system.lock": {
         "os": "a file that processes share",

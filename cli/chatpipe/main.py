@@ -198,7 +198,7 @@ def _open_standard_descriptors() -> None:
 
 def _clean_up() -> None:
     """Remove a temporary file that was created just before the signal and has no owner yet."""
-    if (files := sys.modules.get("chatpipe.system.replace")) is not None:
+    if (files := sys.modules.get("chatpipe.system.atomic")) is not None:
         files.discard_all()
 
 

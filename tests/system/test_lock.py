@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from chatpipe.errors import CannotWrite, Interrupted, Status, UsageFault
-from chatpipe.system.lock import LockBackoff, is_current, open_locked
+from chatpipe.system.lock import LockBackoff, open_locked
+from chatpipe.system.same_file import is_current
 from refusals import refused
 
 

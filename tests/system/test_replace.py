@@ -21,8 +21,10 @@ from typing import Any
 import pytest
 
 from chatpipe.errors import CannotWrite
+from chatpipe.system import atomic
 from chatpipe.system import replace as files
-from chatpipe.system.replace import Replacement, find_same_file, open_output, write_side_file
+from chatpipe.system.replace import Replacement, open_output, write_side_file
+from chatpipe.system.same_file import find_same_file
 
 NOBODY = 65534
 LONG = "n" * 255
@@ -334,12 +336,12 @@ def test_discard_may_be_repeated_and_harms_no_commit(folder: Path) -> None:
 
 
 def is_interrupted(path: str, line: int) -> bool:
-    """Replace path, with Ctrl-C at the line-th line that is run in the module. False: it had fewer lines."""
+    """Replace path, with Ctrl-C at the line-th line run in the two modules. False: they had fewer."""
     left = line
 
     def trace(frame: FrameType, event: str, argument: object) -> Any:
         nonlocal left
-        if frame.f_code.co_filename != files.__file__:
+        if frame.f_code.co_filename not in (files.__file__, atomic.__file__):
             return None
         left -= event == "line"
         if left == 0:
@@ -362,7 +364,7 @@ def test_interrupted_at_any_line_the_file_is_old_or_new_and_alone(folder: Path) 
     (folder / "out").write_bytes(b"old")
     line = 1
     while is_interrupted("out", line):
-        files.discard_all()
+        atomic.discard_all()
         assert listing(folder) in ({"out": b"old"}, {"out": b"new"}), f"at line {line}"
         (folder / "out").write_bytes(b"old")
         line += 1
@@ -376,7 +378,7 @@ def test_discard_all_does_not_touch_what_is_finished(folder: Path) -> None:
     kept.keep_part()
     replace("done", b"new")
     lost = Replacement("lost")
-    files.discard_all()
+    atomic.discard_all()
     assert listing(folder) == {"kept.part": b"part", "done": b"new"}
     lost.discard()
 
@@ -552,7 +554,7 @@ def test_if_nothing_else_can_be_done_the_temporary_file_stays_and_is_named(folde
         out.write(b"half")
         with pytest.raises(CannotWrite) as caught:
             out.keep_part()
-    files.discard_all()
+    atomic.discard_all()
     ((name, data),) = listing(folder).items()
     assert data == b"half"
     assert caught.value.fix == f"it is in '{folder}/{name}'"
@@ -631,7 +633,7 @@ def test_an_output_that_is_an_input_is_found(
 
 
 def test_same_file_as_redirected_stdin(folder: Path) -> None:
-    code = "from chatpipe.system.replace import find_same_file; print(find_same_file('in', ['-']))"
+    code = "from chatpipe.system.same_file import find_same_file; print(find_same_file('in', ['-']))"
     (folder / "in").write_bytes(b"")
     with open("in", "rb") as stdin:
         done = subprocess.run([sys.executable, "-c", code], stdin=stdin, capture_output=True, check=True)

@@ -36,6 +36,7 @@ from chatpipe.output.target import OpenOutput, open_target, with_part
 from chatpipe.server import endpoints, keys, proxies, redact
 from chatpipe.server.endpoints import COMPLETIONS
 from chatpipe.system import console, replace
+from chatpipe.system.same_file import find_same_file
 from chatpipe.wire import pooled
 
 
@@ -71,7 +72,7 @@ class Run:
 
     def _refuse_same(self, inputs: list[str]) -> None:
         """What is written may be neither an input nor written twice. Raises UsageFault, CannotWrite."""
-        if self._job.target.path in (None, "-") and replace.find_same_file(1, [self._job.file]):
+        if self._job.target.path in (None, "-") and find_same_file(1, [self._job.file]):
             raise UsageFault("stdout is the input, too: the run would never end", fix="write to another file")
         journal = self._job.resume.journal
         taken = [*inputs, *self._job.connection.files, "/dev/fd/0", "/dev/fd/1"]
@@ -91,7 +92,7 @@ class Run:
             return
         if path == "-" and (option != "--report" or self._job.target.path in (None, "-")):
             raise UsageFault("stdout is for the results", place=option, fix="name a file")
-        if path in taken or replace.find_same_file(path, taken):
+        if path in taken or find_same_file(path, taken):
             raise UsageFault(f"'{path}' is an input or an output, too", place=option, fix="name another file")
         taken.append(path)
 

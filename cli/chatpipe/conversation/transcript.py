@@ -18,15 +18,14 @@ from chatpipe.inputs.place import Source
 from chatpipe.inputs.sources import STDIN, missing_input
 from chatpipe.inputs.values import Value, dumps
 from chatpipe.options.output import OutputOptions
-from chatpipe.system.descriptor import cannot_write, write_all
-from chatpipe.system.lock import LockBackoff, is_current, open_locked
-from chatpipe.system.replace import find_same_file
+from chatpipe.system.descriptor import cannot_write, read_blocks, write_all
+from chatpipe.system.lock import LockBackoff, open_locked
+from chatpipe.system.same_file import find_same_file, is_current
 from chatpipe.system.signals import interruptible
 
 _OPTION = "--transcript"
 # Conversations are private.
 _MODE = 0o600
-_BLOCK_BYTES = 1 << 20
 
 
 class Transcript:
@@ -133,8 +132,7 @@ def refuse_shared(path: str, target: OutputOptions, inputs: Sequence[str], *, is
 
 def _messages(path: str, fd: int) -> list[LocatedValue]:
     try:
-        size = os.fstat(fd).st_size
-        data = b"".join(os.pread(fd, _BLOCK_BYTES, offset) for offset in range(0, size, _BLOCK_BYTES))
+        data = b"".join(read_blocks(fd))
     except OSError as error:
         raise missing_input(path, _OPTION, error) from error
     if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):

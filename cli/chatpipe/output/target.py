@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from chatpipe.errors import CannotWrite, ChatpipeError, Interrupted, UsageFault
 from chatpipe.options.output import OutputOptions
 from chatpipe.system import replace as files
+from chatpipe.system.same_file import find_same_file, is_same_path
 from chatpipe.system.signals import interruptible
 
 _STDOUT_NAMES = (None, "-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
@@ -91,7 +92,7 @@ def open_target(
 def _refuse_inputs(target: OutputOptions, inputs: Sequence[str]) -> None:
     """Refuse an output that is also an input. Redirected stdin counts as one, even if it is not read."""
     for option, path in (("--output", target.path), ("--depfile", target.depfile)):
-        if path is not None and files.find_same_file(path, (*inputs, "-")):
+        if path is not None and find_same_file(path, (*inputs, "-")):
             raise UsageFault(f"'{path}' is an input, too", place=option, fix="write to another file")
 
 
@@ -101,7 +102,7 @@ def _rule(target: OutputOptions, inputs: Sequence[str]) -> bytes:
         return b""
     if target.depfile == "-":
         raise UsageFault("stdout is for results only", place="--depfile", fix="name a file")
-    if target.is_file and files.is_same_path(target.depfile, target.path or ""):
+    if target.is_file and is_same_path(target.depfile, target.path or ""):
         raise UsageFault("the rule and the result in one place", place="--depfile", fix="name another file")
     files.check_side_file(target.depfile)
     from chatpipe.output import depfile  # few calls write one

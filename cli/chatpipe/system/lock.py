@@ -4,12 +4,14 @@ The lock is a flock on the file itself, so no second file is needed, and it ends
 however that ends. The file may be removed or replaced while a process waits for its lock. Its name then
 refers to another file, with a lock of its own. Therefore the file is checked again once the lock is held.
 
-    open_locked()    the lock is held until the descriptor is closed
-    LockedFile       the file stays open, and each action takes the lock and releases it
+    open_locked()     the lock is held until the descriptor is closed
+    open_current()    the same with the caller's own way to open the file and to wait
+    LockedFile        the file stays open, and each action takes the lock and releases it
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
@@ -18,6 +20,7 @@ from typing import TypeVar
 
 from chatpipe.errors import CannotWrite, UsageFault, reason
 from chatpipe.system.descriptor import open_regular
+from chatpipe.system.same_file import is_current
 
 _NOTE_AFTER_S = 2.0  # as with stdin
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.001, 0.05
@@ -87,24 +90,59 @@ def open_locked(
     and CannotWrite if the file system has no locks.
     """
     operation = fcntl.LOCK_SH if access & os.O_ACCMODE == os.O_RDONLY else fcntl.LOCK_EX
-    while True:
+    is_new = False
+
+    def open_file() -> int:
+        nonlocal is_new
         fd, is_new = _open(path, access | _FLAGS, mode)
+        return fd
+
+    def wait_for_lock(fd: int) -> None:
         try:
-            _lock(path, fd, operation, patience)
-            if is_current(path, fd):
-                return fd, is_new
+            while not try_lock(fd, operation):
+                patience.wait(path)
+        except OSError as error:
+            raise CannotWrite(f"cannot be locked: {reason(error)}", place=path) from error
+
+    return open_current(open_file, wait_for_lock, lambda fd: is_current(path, fd)), is_new
+
+
+def open_current(
+    open_file: Callable[[], int], lock: Callable[[int], None], has_name: Callable[[int], bool]
+) -> int:
+    """Open and lock a file, again and again until the locked file still has its name.
+
+    Without its name it was removed or replaced by the previous holder of the lock, and writes to it would
+    be lost. Raises everything that the callables raise.
+    """
+    while True:
+        fd = open_file()
+        try:
+            lock(fd)
+            if has_name(fd):
+                return fd
         except BaseException:
             os.close(fd)
             raise
         os.close(fd)
 
 
-def is_current(path: str, fd: int) -> bool:
-    """Return True if path refers to the file that is open as fd."""
+def try_lock(fd: int, operation: int = fcntl.LOCK_EX) -> bool:
+    """Lock the file without waiting. Returns False if another process has locked it.
+
+    Raises OSError: ENOLCK or EOPNOTSUPP on network file systems without locks.
+    """
     try:
-        return os.path.samestat(os.stat(path), os.fstat(fd))
-    except OSError:
+        fcntl.flock(fd, operation | fcntl.LOCK_NB)
+    except BlockingIOError:
         return False
+    return True
+
+
+def unlock(fd: int) -> None:
+    """Release the lock now. Closing does not, while a duplicate of the descriptor is open."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(fd, fcntl.LOCK_UN)
 
 
 def _open(path: str, flags: int, mode: int | None) -> tuple[int, bool]:
@@ -124,16 +162,6 @@ def _open(path: str, flags: int, mode: int | None) -> tuple[int, bool]:
         if fd is None:
             raise _not_a_file(path)
         return fd, is_new
-
-
-def _lock(path: str, fd: int, operation: int, patience: LockBackoff) -> None:
-    while True:
-        try:
-            return fcntl.flock(fd, operation | fcntl.LOCK_NB)
-        except BlockingIOError:
-            patience.wait(path)
-        except OSError as error:
-            raise CannotWrite(f"cannot be locked: {reason(error)}", place=path) from error
 
 
 def _not_a_file(path: str) -> UsageFault:

@@ -1,9 +1,9 @@
 """`-o FILE` and side files: a file is replaced whole on success, and otherwise not touched.
 
-Data goes to a temporary file `.NAME.RANDOM.tmp` in the directory of the file, or of the target of a link.
-Creating it is tried before anything is sent, so that a missing or read-only directory costs nothing. It
-exists from the first byte on, so that a run killed earlier leaves nothing behind. commit() renames it
-over the file. keep_part() keeps it as FILE.part. Leaving the `with` block in any other way removes it.
+Data goes to a temporary file in the directory of the file, or of the target of a link. Creating it is
+tried before anything is sent, so that a missing or read-only directory costs nothing. It exists from the
+first byte on, so that a run killed earlier leaves nothing behind. commit() renames it over the file.
+keep_part() keeps it as FILE.part. Leaving the `with` block in any other way removes it.
 At the end of a run the side files are written first, then commit() is called.
 """
 
@@ -13,21 +13,14 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterable
 from types import TracebackType
 from typing import Protocol, Self
 
 from chatpipe.errors import CannotWrite, reason
+from chatpipe.system import atomic
 from chatpipe.system.descriptor import Stdout, cannot_write, open_special, write_all
 
-# O_RDWR: --if-changed reads the new content back
-_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-# bytes of NAME in temporary names: 18 more fit into the 143 of eCryptfs, the strictest limit in use
-_NAME_BYTES = 120
 _BLOCK_BYTES = 1 << 18
-
-# temporary files that exist or are about to exist
-_unfinished: set[str] = set()
 
 
 class ResultOutput(Protocol):
@@ -67,41 +60,6 @@ def check_side_file(path: str) -> None:
     """Raise CannotWrite if the file could not be written at the end. Devices and pipes are not tried."""
     if path != "-" and (os.path.isfile(path) or os.path.isdir(path) or not os.path.exists(path)):
         Replacement(path)
-
-
-def is_same_path(path: str, other: str) -> bool:
-    """Return True if both names refer to the same file, which need not exist yet."""
-    return (
-        path == other
-        or os.path.realpath(path) == os.path.realpath(other)
-        or find_same_file(path, [other]) is not None
-    )
-
-
-def find_same_file(path: str | int, inputs: Iterable[str]) -> str | None:
-    """The first of inputs that is the same regular file as path, by any name or link; None if there is none.
-
-    path may be a descriptor; the input `-` is stdin. Devices and FIFOs are ignored, because they may be
-    both read and written.
-    """
-    target = _stat(path) if path != "-" else None
-    if target is None or not stat.S_ISREG(target.st_mode):
-        return None
-    for name in inputs:
-        found = _stat(0 if name == "-" else name)
-        if found is not None and os.path.samestat(found, target):
-            return name
-    return None
-
-
-def discard_all() -> None:
-    """Remove the temporary files of outputs that were neither committed nor kept.
-
-    The program calls this at its end. A `with` block does the same, but a signal's exception may be
-    raised between the creation of the file and the start of the block.
-    """
-    for path in tuple(_unfinished):
-        _remove(path)
 
 
 class Replacement:
@@ -155,7 +113,7 @@ class Replacement:
             if not (self._if_changed and _has_content_of(self._target, fd)):
                 os.fsync(fd)
                 os.replace(self._temporary, self._target)
-                _sync_directory(os.path.dirname(self._target))
+                atomic.sync_directory(os.path.dirname(self._target))
         except OSError as error:
             raise cannot_write(self._path, error, "cannot replace the file") from error
         self.discard()
@@ -175,7 +133,7 @@ class Replacement:
         try:
             part = self._rename_to_part()
         except OSError as error:
-            _unfinished.discard(self._temporary)
+            atomic.keep_temporary(self._temporary)
             self.discard()
             what = f"cannot keep the answer as '{self._path}.part': {reason(error)}"
             raise CannotWrite(what, place=self._path, fix=f"it is in '{self._temporary}'") from error
@@ -204,7 +162,8 @@ class Replacement:
     def _create_temporary(self) -> None:
         mode = 0o666 if self._old is None else 0o600
         try:
-            self._temporary, self._fd = _create(self._target, mode)
+            # O_RDWR: --if-changed reads the new content back
+            self._temporary, self._fd = atomic.create_temporary(self._target, mode, os.O_RDWR)
         except OSError as error:
             folder = os.path.dirname(self._target)
             raise cannot_write(self._path, error, f"cannot make a file in '{folder}'") from error
@@ -217,7 +176,7 @@ class Replacement:
 
     def _remove_temporary(self) -> None:
         self._close()
-        _remove(self._temporary)
+        atomic.remove_temporary(self._temporary)
 
     def _rename_to_part(self) -> str:
         """Rename the temporary file and return its new name. Raises the OSError of the last name tried."""
@@ -226,7 +185,7 @@ class Replacement:
             with contextlib.suppress(OSError):
                 os.replace(self._temporary, part)
                 return part
-        part = os.path.join(folder, f"{_truncate(name)}.part")
+        part = os.path.join(folder, f"{atomic.truncate_name(name)}.part")
         os.replace(self._temporary, part)
         return part
 
@@ -234,33 +193,6 @@ class Replacement:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             os.close(fd)
-
-
-def _create(target: str, mode: int) -> tuple[str, int]:
-    """Create a file beside target. Returns its name, and a descriptor to write and read it."""
-    folder, name = os.path.split(target)
-    while True:
-        temporary = os.path.join(folder, f".{_truncate(name)}.{os.urandom(6).hex()}.tmp")
-        _unfinished.add(temporary)  # before it exists: see discard_all
-        try:
-            return temporary, os.open(temporary, _CREATE, mode)
-        except FileExistsError:  # another run's
-            _unfinished.discard(temporary)
-        except BaseException:
-            _remove(temporary)
-            raise
-
-
-def _remove(temporary: str) -> None:
-    if temporary in _unfinished:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        _unfinished.discard(temporary)
-
-
-def _truncate(name: str) -> str:
-    encoded = os.fsencode(name)
-    return name if len(encoded) <= _NAME_BYTES else encoded[:_NAME_BYTES].decode(errors="ignore")
 
 
 def _stat_old(path: str) -> os.stat_result | None:
@@ -305,23 +237,3 @@ def _has_content_of(path: str, fd: int) -> bool:
             offset += len(block)
         return True
     return False
-
-
-def _sync_directory(path: str) -> None:
-    """Make a rename survive a power failure, if the file system supports that.
-
-    A failure is ignored: the file has been replaced, so the run must end in status 0.
-    """
-    with contextlib.suppress(OSError):
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-
-
-def _stat(file: str | int) -> os.stat_result | None:
-    try:
-        return os.stat(file)
-    except (OSError, ValueError):
-        return None

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import stat
 import time
@@ -23,6 +22,10 @@ from chatpipe import __version__
 from chatpipe.errors import BadInput, CannotWrite, MissingInput, TryLater, reason
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON
+from chatpipe.system.atomic import replace_whole, sync_directory, write_new
+from chatpipe.system.descriptor import read_blocks, write_all
+from chatpipe.system.lock import open_current, try_lock, unlock
+from chatpipe.system.same_file import is_current_entry
 
 VERSION = 1
 _HEADER_START = b'{"chatpipe_journal":'
@@ -35,10 +38,8 @@ _FINISHED = _HEADER_START + f'{VERSION},"chatpipe":"{__version__}","finished":tr
 _OPEN_FLAGS = (
     os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 )
-_CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK_BYTES = 1 << 18
 _HEAD_BYTES = 4096
-_NAME_BYTES = 120  # of the journal's name in that of a temporary file: see system/replace.py
 _SYNC_EVERY_S = 1.0
 # fdatasync flushes the data and the size of the file, but not its times. macOS has only fsync.
 _sync = getattr(os, "fdatasync", os.fsync)
@@ -85,7 +86,7 @@ class Journal:
         try:
             self._drop_torn()
             start = self._torn = self._end()
-            _write_all(self._fd, line + b"\n")
+            write_all(self._fd, line + b"\n")  # one write, unless the disk or a quota is nearly full
             self._torn = None
         except OSError as error:
             # If this fails too, the torn line goes before the next append or when the journal is opened.
@@ -116,7 +117,7 @@ class Journal:
             with contextlib.suppress(OSError):
                 self._drop_torn()
             self.sync()
-            if not _leads_to(self.path, self._fd):
+            if not is_current_entry(self.path, self._fd):
                 self._rescue()
         except OSError as error:
             raise self._failure("cannot read the journal", error) from error
@@ -130,14 +131,14 @@ class Journal:
         like close.
         """
         with contextlib.suppress(OSError, MissingInput):
-            if self._fd >= 0 and _leads_to(self.path, self._fd):
+            if self._fd >= 0 and is_current_entry(self.path, self._fd):
                 self._rewrite(lines)
         self.close()
 
     def remove(self) -> None:
         """Remove the journal, unless its name now leads to another file. Raises CannotWrite."""
         try:
-            if self._fd >= 0 and _leads_to(self.path, self._fd):
+            if self._fd >= 0 and is_current_entry(self.path, self._fd):
                 os.unlink(self.path)
         except OSError as error:
             raise self._failure("cannot remove the journal", error) from error
@@ -165,7 +166,7 @@ class Journal:
             if _is_torn_header(head):
                 os.ftruncate(self._fd, 0)
                 self._end()
-                _sync_directory(os.path.dirname(self.path))
+                sync_directory(os.path.dirname(self.path))
                 return
             _check_header(head, self.path)
             self._repair_tail()
@@ -179,7 +180,7 @@ class Journal:
         if start == size:
             return
         if _is_json(os.pread(self._fd, size - start, start)):
-            _write_all(self._fd, b"\n")
+            write_all(self._fd, b"\n")
         else:
             os.ftruncate(self._fd, start)
 
@@ -187,7 +188,7 @@ class Journal:
         """Offset of the next line. An empty file gets its header, also if somebody emptied it."""
         end = os.lseek(self._fd, 0, os.SEEK_END)
         if end == 0:
-            _write_all(self._fd, _HEADER)
+            write_all(self._fd, _HEADER)
             end = len(_HEADER)
         return end
 
@@ -205,7 +206,7 @@ class Journal:
             return
         for path in (self.path, f"{self.path}.part"):
             try:
-                _copy(self._fd, path)
+                write_new(path, stat.S_IMODE(os.fstat(self._fd).st_mode), read_blocks(self._fd))
             except FileExistsError:
                 continue
             except OSError as error:
@@ -219,25 +220,14 @@ class Journal:
         raise CannotWrite(what, place=self.path)
 
     def _rewrite(self, lines: Iterable[bytes]) -> None:
-        folder, name = os.path.split(self.path)
-        start = os.fsencode(name)[:_NAME_BYTES].decode(errors="ignore")
-        temporary = os.path.join(folder, f".{start}.{os.urandom(6).hex()}.tmp")
         mode = stat.S_IMODE(os.fstat(self._fd).st_mode)
-        try:
-            _write_new(temporary, mode, chain((_HEADER,), (line + b"\n" for line in lines), (_FINISHED,)))
-            os.replace(temporary, self.path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-        _sync_directory(folder)
+        replace_whole(self.path, mode, chain((_HEADER,), (line + b"\n" for line in lines), (_FINISHED,)))
         self._release()
 
     def _release(self) -> None:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
-            with contextlib.suppress(OSError):  # closing does not unlock while a duplicate is open
-                fcntl.flock(fd, fcntl.LOCK_UN)
+            unlock(fd)
             os.close(fd)
 
     def _failure(self, what: str, error: OSError) -> CannotWrite:
@@ -248,19 +238,12 @@ class Journal:
 
 def _open_locked(path: str) -> int:
     """Open the file, creating it if necessary, and lock it. Raises like Journal."""
-    while True:
-        fd = _open(path)
-        try:
-            _lock(fd, path)
-            if _leads_to(path, fd):
-                return fd
-        except OSError as error:
-            os.close(fd)
-            raise CannotWrite(f"cannot open the journal: {reason(error)}", place=path) from error
-        except BaseException:
-            os.close(fd)
-            raise
-        os.close(fd)  # the previous holder of the lock removed the file: writes to it would be lost
+    try:
+        return open_current(
+            lambda: _open(path), lambda fd: _lock(fd, path), lambda fd: is_current_entry(path, fd)
+        )
+    except OSError as error:
+        raise CannotWrite(f"cannot open the journal: {reason(error)}", place=path) from error
 
 
 def _open(path: str) -> int:
@@ -288,24 +271,17 @@ def _refuse_special(status: os.stat_result, path: str) -> None:
 
 def _lock(fd: int, path: str) -> None:
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise TryLater(
-            "another run holds this journal", place=path, fix="wait until it has ended, or name another file"
-        ) from error
-    except OSError as error:  # ENOLCK, EOPNOTSUPP: network file systems
+        is_locked = try_lock(fd)
+    except OSError as error:
         raise CannotWrite(
             f"cannot lock the journal: {reason(error)}",
             place=path,
             fix="name a file on a local disk with --journal",
         ) from error
-
-
-def _leads_to(path: str, fd: int) -> bool:
-    try:
-        return os.path.samestat(os.lstat(path), os.fstat(fd))
-    except (FileNotFoundError, NotADirectoryError):
-        return False
+    if not is_locked:
+        raise TryLater(
+            "another run holds this journal", place=path, fix="wait until it has ended, or name another file"
+        )
 
 
 def _is_torn_header(head: bytes) -> bool:
@@ -355,38 +331,3 @@ def _last_line(fd: int, size: int) -> int:
             return start + newline + 1
         end = start
     return 0
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    """Write in one call; more are needed only if the disk or a quota is nearly full."""
-    done = os.write(fd, data)
-    while done < len(data):
-        done += os.write(fd, memoryview(data)[done:])
-
-
-def _copy(fd: int, path: str) -> None:
-    """Copy an open file to a new one. Raises OSError, including FileExistsError."""
-    offsets = range(0, os.fstat(fd).st_size, _BLOCK_BYTES)
-    blocks = (os.pread(fd, _BLOCK_BYTES, offset) for offset in offsets)
-    _write_new(path, stat.S_IMODE(os.fstat(fd).st_mode), blocks)
-
-
-def _write_new(path: str, mode: int, blocks: Iterable[bytes]) -> None:
-    """Write a new file and flush it to disk. Raises OSError, including FileExistsError."""
-    fd = os.open(path, _CREATE_FLAGS, mode)
-    try:
-        for block in blocks:
-            _write_all(fd, block)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _sync_directory(path: str) -> None:
-    """Make a new name survive a power failure, if the file system supports that."""
-    with contextlib.suppress(OSError):
-        fd = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
