@@ -14,8 +14,12 @@ import httpx
 
 import loopback
 from chatpipe.exchange import run_without_loop
+from chatpipe.options.server import ServerOptions
+from chatpipe.server.endpoints import resolve
+from chatpipe.server.server import with_key
 from chatpipe.wire.pool import PoolTransport
 from chatpipe.wire.sync import BlockingTransport
+from chatpipe.wire.transports import open_transport
 
 # Later collections skip the objects of pytest and httpx: each gc.collect() below takes 1 ms and not 30.
 gc.collect()
@@ -25,6 +29,15 @@ T = TypeVar("T")
 HI = (200, b"hi")
 LIMITS = {"connect": 10.0, "read": 10.0, "write": 10.0, "pool": 10.0}
 _LONGEST_S = 20.0
+
+
+def transport_to(
+    url: str, environ: Mapping[str, str] | None = None, max_connections: int | None = None, **options: Any
+) -> httpx.AsyncBaseTransport:
+    """The transport to the server at url, with these options of ServerOptions and without a key."""
+    made = ServerOptions(base_url=url, **options)
+    server = with_key(resolve(made, environ or {}), made, environ or {}, None)
+    return open_transport(server, environ or {}, max_connections)
 
 
 class AsyncSender:

@@ -65,7 +65,8 @@ WORLD: dict[str, dict[str, str]] = {
         "time": "time-outs, and how long a connection is idle",
         "select": "whether an idle connection is still there",
     },
-    "wire.transports": {"open": "certificates", "os": "a folder of certificates", "ssl": "contexts"},
+    "server.tls": {"open": "certificates", "os": "a folder of certificates", "ssl": "contexts"},
+    "wire.transports": {"ssl": "the type of a context, only"},
     "wire.connect": {
         "asyncio": "connections beside each other",
         "socket": "the connection",

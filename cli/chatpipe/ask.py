@@ -21,14 +21,13 @@ from chatpipe.exchange import (
 from chatpipe.inputs.values import Value
 from chatpipe.options.output import FormatOptions
 from chatpipe.options.run import SharedLimits
-from chatpipe.options.server import RetryPolicy, ServerOptions
+from chatpipe.options.server import RetryPolicy
 from chatpipe.output.delivery import Delivery
 from chatpipe.output.target import OpenOutput
-from chatpipe.server import redact
-from chatpipe.server.endpoints import COMPLETIONS, Endpoint, Headers
+from chatpipe.server.server import Server
 from chatpipe.system.console import Console
-from chatpipe.wire import route
 from chatpipe.wire.answer import Answer, Receiver
+from chatpipe.wire.transports import open_transport
 
 
 class CallResult(NamedTuple):
@@ -53,9 +52,7 @@ class CallResult(NamedTuple):
 class Call(NamedTuple):
     """What a call needs beside its request."""
 
-    endpoint: Endpoint
-    headers: Headers
-    connection: ServerOptions
+    server: Server
     policy: RetryPolicy
     shared_limits: SharedLimits
     turns: TurnOptions
@@ -81,10 +78,13 @@ class Call(NamedTuple):
         from chatpipe.conversation.loop import TurnRules  # plain calls do without
         from chatpipe.conversation.replay import converse_buffered
 
-        secrets = redact.secrets(self.headers)
-        key_names = [name for name in (self.endpoint.profile.key_env,) if name is not None]
         with setup.open_rules(
-            self.turns, body, self.console, environ=self.environ, secrets=secrets, key_names=key_names
+            self.turns,
+            body,
+            self.console,
+            environ=self.environ,
+            secrets=self.server.secrets,
+            key_names=self.server.key_names,
         ) as rules:
             talk, held = run_without_loop(converse_buffered(body, ask, rules or TurnRules()))
             fits = None if rules is None else rules.violation
@@ -100,8 +100,8 @@ class Call(NamedTuple):
     @contextmanager
     def _sender(self, details: _Details) -> Iterator[SendRequest]:
         """The function that sends one request, within the limits of the pace file if there is one."""
-        url = self.endpoint.url(COMPLETIONS)
-        transport = route.transport_for(self.endpoint, self.connection, self.environ)
+        server = self.server
+        transport = open_transport(server, self.environ)
         context = ExchangeContext(
             transport,
             sleep_without_loop,
@@ -110,8 +110,8 @@ class Call(NamedTuple):
         )
 
         async def send(body: dict[str, Value], receiver: Receiver, hooks: Hooks) -> Answer:
-            request = route.request(url, self.headers, body)
-            return await exchange.ask(request, context, receiver, self.connection.limits, self.policy, hooks)
+            request = exchange.completion_request(server, body)
+            return await exchange.ask(request, context, receiver, server.limits, self.policy, hooks)
 
         try:
             if self.shared_limits.pace_file is None:
@@ -119,7 +119,7 @@ class Call(NamedTuple):
                 return
             from chatpipe.limits import paced  # few calls share their limits
 
-            with paced.open_paced(self.shared_limits, url, context, send) as paced_send:
+            with paced.open_paced(self.shared_limits, server.origin, context, send) as paced_send:
                 yield paced_send
         finally:
             run_without_loop(transport.aclose())

@@ -20,9 +20,11 @@ from typing import Any, NamedTuple, TypeVar
 import httpx
 
 from chatpipe.errors import TryLater
+from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.options.server import RetryPolicy, TimeLimits
 from chatpipe.server import redact
+from chatpipe.server.server import Server
 from chatpipe.wire import retry
 from chatpipe.wire.answer import Answer, Receiver, answer_from_error, headers_by_name, read_reply
 from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter
@@ -119,6 +121,12 @@ def run_without_loop(coroutine: Coroutine[Any, Any, _T]) -> _T:
 async def sleep_without_loop(seconds: float) -> None:
     """The sleep of a context whose coroutines run without an event loop."""
     time.sleep(seconds)
+
+
+def completion_request(server: Server, body: Mapping[str, Value]) -> httpx.Request:
+    """The POST that requests a completion of body."""
+    headers = list(server.headers)
+    return httpx.Request("POST", server.completions_url, headers=headers, content=values.dumps(body))
 
 
 async def ask(

@@ -7,7 +7,6 @@ import signal
 from itertools import combinations
 from typing import Any
 
-import httpx
 import pytest
 
 import chatpipe
@@ -18,9 +17,10 @@ from chatpipe.errors import Status
 from chatpipe.options.output import ALLOWABLE, FORMATS, RUN_ALLOWABLE
 from chatpipe.options.parameters import TABLE, Parameter, ParameterKind
 from chatpipe.options.run import RESENDABLE
-from chatpipe.options.server import KeySource, ServerOptions
-from chatpipe.server import endpoints, keys, tls
-from chatpipe.wire import transports
+from chatpipe.options.server import ServerOptions
+from chatpipe.server.endpoints import resolve
+from chatpipe.server.server import open_server
+from chatpipe.wire.transports import open_transport
 from manual import commands, pages
 
 PAGES = {command: f"{pages.WHOLE}-{command}" for command in commands.COMMANDS}
@@ -198,11 +198,11 @@ class _Asked(dict[str, str]):
 def _asked_for() -> set[str]:
     """The variables that a request looks at on its way, over http and over https."""
     asked = _Asked()
-    endpoint = endpoints.resolve(ServerOptions(), asked)
-    keys.find_key(KeySource(), endpoint.profile.key_env, asked)
+    resolve(ServerOptions(), asked)
     for url in ("http://example.invalid/v1", "https://example.invalid/v1"):
-        transport = transports.open_transport(tls.TransportOptions(), httpx.URL(url), asked)
-        assert transport is not None
+        options = ServerOptions(base_url=url)
+        server = open_server(resolve(options, asked), options, asked)
+        assert open_transport(server, asked) is not None
     return asked.names
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from chatpipe import __version__
-from chatpipe.errors import BadConfiguration, ChatpipeError, NoAccess, Status, UsageFault
+from chatpipe.errors import BadConfiguration, ChatpipeError, Status, UsageFault
 from chatpipe.options.server import ServerOptions
-from chatpipe.server.endpoints import Endpoint, add_key, parse_header, resolve
+from chatpipe.server.endpoints import Endpoint, parse_header, resolve
 from chatpipe.server.profiles import PROFILES
 from parametrize import cases
 from refusals import refused
@@ -296,114 +296,3 @@ def test_no_header_is_2_and_its_value_is_not_shown(line: str, what: str) -> None
 def test_place_of_a_bad_header(environ: dict[str, str], file: list[str], place: str) -> None:
     with refused(UsageFault, place=place):
         endpoint(environ, *file)
-
-
-# The key
-
-
-def test_key_goes_first_as_a_bearer() -> None:
-    found = endpoint(headers=("X-A: 1",))
-    assert add_key(found, "k", allow_http=False) == (("Authorization", "Bearer k"), *OURS, ("X-A", "1"))
-
-
-@pytest.mark.parametrize("base_url", ["https://b.example", "http://b.example"])
-def test_no_key_no_header(base_url: str) -> None:
-    assert add_key(endpoint(base_url=base_url), None, allow_http=False) == OURS
-
-
-def test_own_authorization_is_left_alone() -> None:
-    found = endpoint(headers=("authorization: Basic x",))
-    assert add_key(found, "k", allow_http=False) == (*OURS, ("authorization", "Basic x"))
-    assert add_key(found, None, allow_http=False) == (*OURS, ("authorization", "Basic x"))
-
-
-def test_authorization_removed_by_an_empty_header_is_not_sent() -> None:
-    """`-H Authorization:` removes a header, as in curl."""
-    found = endpoint(base_url="https://b.example", headers=("Authorization:",))
-    assert add_key(found, "k", allow_http=False) == OURS
-
-
-@pytest.mark.parametrize("name", ["api-key", "X-Api-Key", "Authorization"])
-def test_key_in_a_header_is_a_key(name: str) -> None:
-    found = endpoint(headers=(f"{name}: x",))
-    assert add_key(found, None, allow_http=False) == (*OURS, (name, "x"))
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"profile": "openai"}, {"profile": "openai", "base_url": "https://b.example/v1"}],
-    ids=["default", "openai", "openai elsewhere"],
-)
-def test_no_key_where_one_is_needed_is_77(options: dict[str, Any]) -> None:
-    found = endpoint(**options)
-    with refused(
-        NoAccess,
-        what=f"no API key for '{found.base_url}'",
-        fix="set OPENAI_API_KEY, pass --key-file, or try -p echo, which needs none",
-    ):
-        add_key(found, None, allow_http=False)
-
-
-def test_no_key_message_shows_no_query() -> None:
-    with pytest.raises(NoAccess) as fault:
-        add_key(endpoint(base_url="https://api.openai.com/v1?sig=secret"), None, allow_http=False)
-    assert "secret" not in str(fault.value)
-
-
-def test_openai_on_this_machine_needs_no_key() -> None:
-    found = endpoint(profile="openai", base_url="http://localhost:8080/v1")
-    assert add_key(found, None, allow_http=False) == OURS
-
-
-@pytest.mark.parametrize("headers", [(), ("Authorization: Bearer x",), ("api-key: x",), ("X-API-Key: x",)])
-@pytest.mark.parametrize(
-    "host",
-    [
-        *("b.example", "10.0.0.1", "0.0.0.0", "127.0.0.1.evil.example", "localhost.evil.example"),
-        *("notlocalhost", "[::2]", "[fe80::1]", "127.1.evil"),
-    ],
-)
-def test_key_does_not_go_over_plain_http_to_another_machine(host: str, headers: tuple[str, ...]) -> None:
-    found = endpoint(base_url=f"http://{host}/v1", headers=headers)
-    with refused(BadConfiguration, what=f"the key would go unencrypted to '{host.strip('[]')}'"):
-        add_key(found, None if headers else "k", allow_http=False)
-    assert add_key(found, "k", allow_http=True) != ()
-
-
-@pytest.mark.parametrize(
-    "proxy", ["http://proxy.example:3128", "https://u:p@proxy.example", "socks5://10.0.0.1"]
-)
-def test_the_key_does_not_go_over_plain_http_through_a_proxy_elsewhere(proxy: str) -> None:
-    """It reads what goes over http, also what is for this machine."""
-    found = endpoint(base_url="http://127.0.0.1:1/v1")
-    with pytest.raises(BadConfiguration, match="the key would go unencrypted to"):
-        add_key(found, "k", allow_http=False, proxy=proxy)
-    assert add_key(found, "k", allow_http=True, proxy=proxy) != ()
-    assert add_key(found, None, allow_http=False, proxy=proxy) == found.headers
-    assert add_key(found, "k", allow_http=False, proxy="http://localhost:3128") != ()
-    secure = endpoint(base_url="https://b.example/v1")
-    assert add_key(secure, "k", allow_http=False, proxy=proxy) != ()
-
-
-@pytest.mark.parametrize("line", ["x-goog-api-key: x", "X-Auth-Token: x", "Cookie: a=b"])
-def test_no_other_secret_header_goes_over_plain_http(line: str) -> None:
-    found = endpoint(base_url="http://b.example/v1", headers=(line,))
-    with refused(
-        BadConfiguration, what=f"the header '{line.partition(':')[0]}' would go unencrypted to 'b.example'"
-    ):
-        add_key(found, None, allow_http=False)
-    assert add_key(found, None, allow_http=True) == found.headers
-
-
-@pytest.mark.parametrize(
-    "host", ["localhost", "LOCALHOST", "localhost.", "a.localhost", "127.0.0.1", "127.8.9.10", "[::1]"]
-)
-def test_key_goes_over_plain_http_to_this_machine(host: str) -> None:
-    found = endpoint(base_url=f"http://{host}:8080/v1")
-    assert add_key(found, "k", allow_http=False) == (("Authorization", "Bearer k"), *OURS)
-
-
-@pytest.mark.parametrize("headers", [(), ("Authorization: x",)], ids=["key", "header"])
-def test_echo_takes_a_key_and_sends_it_nowhere(headers: tuple[str, ...]) -> None:
-    """A script that names its key, run with -p echo: nothing leaves, so nothing can leak."""
-    add_key(endpoint(profile="echo", headers=headers), "k", allow_http=False)

@@ -10,8 +10,9 @@ import pytest
 from chatpipe.conversation.execute import clean_environment
 from chatpipe.errors import NoAccess
 from chatpipe.options.server import ServerOptions
-from chatpipe.server.endpoints import add_key, resolve
+from chatpipe.server.endpoints import resolve
 from chatpipe.server.profiles import PROFILES, AuthHeader, Profile
+from chatpipe.server.server import with_key
 from loopback import serve
 from manual import commands, pages
 from process import run
@@ -50,7 +51,7 @@ def test_openai_variables_are_read_by_profiles_that_say_so(row: Profile) -> None
 
 
 def test_key_goes_into_the_header_of_the_profile_and_nowhere_in_process(row: Profile) -> None:
-    sent = add_key(resolve(ServerOptions(row.name), {}), "k3y", allow_http=False)
+    sent = with_key(resolve(ServerOptions(row.name), {}), ServerOptions(), {}, "k3y").headers
     expected = [] if row.in_process else [row.auth.header("k3y")]
     assert [header for header in sent if "k3y" in header[1]] == expected
 
@@ -58,7 +59,7 @@ def test_key_goes_into_the_header_of_the_profile_and_nowhere_in_process(row: Pro
 def test_header_that_the_user_gives_or_removes_replaces_the_key(row: Profile) -> None:
     for line, kept in ((f"{row.auth.name.lower()}: own", "own"), (f"{row.auth.name}:", None)):
         found = resolve(ServerOptions(row.name, headers=(line,)), {})
-        sent = {name.lower(): value for name, value in add_key(found, "k3y", allow_http=False)}
+        sent = {name.lower(): value for name, value in with_key(found, ServerOptions(), {}, "k3y").headers}
         assert sent.get(row.auth.name.lower()) == kept
 
 
@@ -66,9 +67,9 @@ def test_needed_key_that_is_missing_is_77(row: Profile) -> None:
     found = resolve(ServerOptions(row.name), {})
     if row.needs_key:
         with pytest.raises(NoAccess, match=f"set {row.key_env}, pass --key-file"):
-            add_key(found, None, allow_http=False)
+            with_key(found, ServerOptions(), {}, None)
     else:
-        assert add_key(found, None, allow_http=False) == found.headers
+        assert with_key(found, ServerOptions(), {}, None).headers == found.headers
 
 
 def test_server_of_a_profile_that_needs_a_key_needs_it_without_the_profile_too(row: Profile) -> None:

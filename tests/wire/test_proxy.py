@@ -17,15 +17,13 @@ import pytest
 import loopback
 from chatpipe.errors import BadConfiguration
 from chatpipe.exchange import run_without_loop
-from chatpipe.server.tls import TransportOptions
 from chatpipe.wire import faults
 from chatpipe.wire.proxy import ProxiedTransport
 from chatpipe.wire.timeouts import DEADLINE
-from chatpipe.wire.transports import open_pool, open_transport
 from loopback import Close, Pause, Proxy, Stall, chunked, closed_port, reply, serve, silent
 from parametrize import cases
 from refusals import refused
-from senders import HI, AsyncSender, Sender, event_loop
+from senders import HI, AsyncSender, Sender, event_loop, transport_to
 from wire.servers import raw_server
 
 JOBS = 2
@@ -40,12 +38,9 @@ def senders(many: bool) -> Iterator[Through]:
         run = stack.enter_context(event_loop()) if many else run_without_loop
 
         def make(
-            proxy: str | None, url: str = "http://h/", environ: dict[str, str] | None = None, **dial: Any
+            proxy: str | None, url: str = "http://h/", environ: dict[str, str] | None = None, **options: Any
         ) -> Sender:
-            made = TransportOptions(proxy=proxy, **dial)
-            there = httpx.URL(url)
-            opened = open_pool(made, there, environ or {}, JOBS) if many else None
-            transport = opened or open_transport(made, there, environ or {})
+            transport = transport_to(url, environ, JOBS if many else None, proxy=proxy, **options)
             sender = Sender(AsyncSender(transport, host_header=True), run)
             stack.callback(sender.close)
             return sender

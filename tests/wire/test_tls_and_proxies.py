@@ -15,16 +15,16 @@ import pytest
 
 import loopback
 from chatpipe.errors import BadConfiguration, MissingInput
+from chatpipe.options.server import ServerOptions
 from chatpipe.server import tls
-from chatpipe.server.proxies import select_proxy
-from chatpipe.server.tls import TransportOptions, tls_context
+from chatpipe.server.proxies import proxy_on_the_way
+from chatpipe.server.tls import tls_context
 from chatpipe.wire import faults
 from chatpipe.wire.sync import BlockingTransport
-from chatpipe.wire.transports import open_transport
 from loopback import reply, serve
 from parametrize import cases
 from refusals import refused
-from senders import HI, Sender
+from senders import HI, Sender, transport_to
 from wire.servers import raw_server
 
 Make = Callable[[httpx.AsyncBaseTransport], Sender]
@@ -64,7 +64,7 @@ P = "http://proxy:3128"
 def test_the_proxy_is_that_of_the_option_or_the_environment(
     url: str, option: str | None, environ: dict[str, str], proxy: str | None
 ) -> None:
-    assert select_proxy(httpx.URL(url), option, environ) == proxy
+    assert proxy_on_the_way(url, option, environ) == proxy
 
 
 @pytest.mark.parametrize(
@@ -111,11 +111,11 @@ def test_the_proxy_is_that_of_the_option_or_the_environment(
     ],
 )
 def test_no_proxy_names_hosts_that_are_reached_directly(no_proxy: str, url: str, direct: bool) -> None:
-    assert (select_proxy(httpx.URL(url), None, {"all_proxy": P, "no_proxy": no_proxy}) is None) is direct
+    assert (proxy_on_the_way(url, None, {"all_proxy": P, "no_proxy": no_proxy}) is None) is direct
 
 
 def test_direct_connections_are_our_own() -> None:
-    assert type(open_transport(TransportOptions(), httpx.URL("http://h/"), {})) is BlockingTransport
+    assert type(transport_to("http://h/")) is BlockingTransport
 
 
 # TLS
@@ -128,30 +128,30 @@ def test_cacert_is_trusted(make_sender: Make, tmp_path: Path) -> None:
     command = ["openssl", "x509", "-hash", "-noout", "-in", str(tls.ca_pem)]
     hashed = subprocess.run(command, capture_output=True, text=True, check=True)
     (folder / f"{hashed.stdout.strip()}.0").write_bytes(tls.ca_pem.read_bytes())
-    ways = [
-        (TransportOptions(cacert=str(tls.ca_pem)), {}),
-        (TransportOptions(cacert=str(folder)), {}),
-        (TransportOptions(), {"SSL_CERT_FILE": str(tls.ca_pem)}),
-        (TransportOptions(), {"SSL_CERT_DIR": str(folder), "SSL_CERT_FILE": ""}),
-        (TransportOptions(cacert=str(tls.ca_pem)), {"SSL_CERT_FILE": "/nowhere"}),
-        (TransportOptions(insecure=True), {}),
+    ways: list[tuple[dict[str, Any], dict[str, str]]] = [
+        ({"cacert": str(tls.ca_pem)}, {}),
+        ({"cacert": str(folder)}, {}),
+        ({}, {"SSL_CERT_FILE": str(tls.ca_pem)}),
+        ({}, {"SSL_CERT_DIR": str(folder), "SSL_CERT_FILE": ""}),
+        ({"cacert": str(tls.ca_pem)}, {"SSL_CERT_FILE": "/nowhere"}),
+        ({"insecure": True}, {}),
     ]
     with serve(lambda _: reply(*HI), tls=tls.server) as server:
-        for dial, environ in ways:
-            send = make_sender(open_transport(dial, httpx.URL(server.url), environ))
-            assert send(server.url) == HI, (dial, environ)
+        for options, environ in ways:
+            send = make_sender(transport_to(server.url, environ, **options))
+            assert send(server.url) == HI, (options, environ)
 
 
 def test_an_own_authority_is_not_trusted_unless_named(make_sender: Make) -> None:
     with serve(tls=loopback.tls_contexts().server) as server:
-        send = make_sender(open_transport(TransportOptions(), httpx.URL(server.url), {}))
+        send = make_sender(transport_to(server.url))
         with pytest.raises(httpx.ConnectError, match="certificate verify failed"):
             send(server.url)
 
 
 def test_insecure_also_takes_a_wrong_name(make_sender: Make) -> None:
     with serve(lambda _: reply(*HI), tls=loopback.tls_contexts().wrong_name) as server:
-        send = make_sender(open_transport(TransportOptions(insecure=True), httpx.URL(server.url), {}))
+        send = make_sender(transport_to(server.url, insecure=True))
         assert send(server.url) == HI
 
 
@@ -161,11 +161,12 @@ def test_a_client_certificate_is_shown(make_sender: Make, tmp_path: Path) -> Non
     both.write_bytes(tls.client_cert.read_bytes() + tls.client_key.read_bytes())
     ca = str(tls.ca_pem)
     with serve(lambda _: reply(*HI), tls=tls.asks_client) as server:
-        for dial in (
-            TransportOptions(cacert=ca, client_cert=str(tls.client_cert), client_key=str(tls.client_key)),
-            TransportOptions(cacert=ca, client_cert=str(both)),
-        ):
-            send = make_sender(open_transport(dial, httpx.URL(server.url), {}))
+        ways: tuple[dict[str, Any], ...] = (
+            {"cacert": ca, "client_cert": str(tls.client_cert), "client_key": str(tls.client_key)},
+            {"cacert": ca, "client_cert": str(both)},
+        )
+        for options in ways:
+            send = make_sender(transport_to(server.url, **options))
             assert send(server.url) == HI
 
 
@@ -184,7 +185,7 @@ def test_a_missing_client_certificate_is_reported(make_sender: Make) -> None:
 
     with raw_server(talk) as url:
         url = url.replace("http:", "https:")
-        send = make_sender(open_transport(TransportOptions(cacert=str(tls.ca_pem)), httpx.URL(url), {}))
+        send = make_sender(transport_to(url, cacert=str(tls.ca_pem)))
         with pytest.raises(httpx.ReadError) as caught:
             send(url)
     assert str(faults.from_exception(caught.value, url)) == (
@@ -224,10 +225,9 @@ def test_files_that_cannot_be_used_are_reported(
     dial: dict[str, str], environ: dict[str, str], kind: type[Exception], place: str, files: Path
 ) -> None:
     named: dict[str, Any] = {name: str(files / value) for name, value in dial.items()}
-    made = TransportOptions(**named)
     there = {name: str(files / value) for name, value in environ.items()}
     with refused(kind, place=place):
-        open_transport(made, httpx.URL("https://127.0.0.1/"), there)
+        transport_to("https://127.0.0.1/", there, **named)
 
 
 def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:
     other = tmp_path / "other.key"
     subprocess.run(["openssl", "genrsa", "-out", str(other), "2048"], capture_output=True, check=True)
     with refused(BadConfiguration, place="--client-cert"):
-        tls_context(TransportOptions(client_cert=str(tls.client_cert), client_key=str(other)), {})
+        tls_context(ServerOptions(client_cert=str(tls.client_cert), client_key=str(other)), {})
 
 
 def test_an_encrypted_key_is_refused_and_no_password_asked_for(tmp_path: Path) -> None:
@@ -245,11 +245,11 @@ def test_an_encrypted_key_is_refused_and_no_password_asked_for(tmp_path: Path) -
     command = ["openssl", "pkey", "-aes256", *names]
     subprocess.run(command, capture_output=True, check=True)
     with pytest.raises(BadConfiguration, match="the key is encrypted"):
-        tls_context(TransportOptions(client_cert=str(tls.client_cert), client_key=str(encrypted)), {})
+        tls_context(ServerOptions(client_cert=str(tls.client_cert), client_key=str(encrypted)), {})
 
 
 def test_a_context_checks_names_and_speaks_http_1() -> None:
-    context = tls_context(TransportOptions(), {})
+    context = tls_context(ServerOptions(), {})
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
     assert context.cert_store_stats()["x509_ca"] or tls._has_system_folder()
 
@@ -258,4 +258,4 @@ def test_certifi_fills_in_where_the_system_has_no_authorities(monkeypatch: pytes
     empty = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     monkeypatch.setattr(ssl, "create_default_context", lambda: empty)
     monkeypatch.setattr(tls, "_has_system_folder", lambda: False)
-    assert tls_context(TransportOptions(), {}).cert_store_stats()["x509_ca"] > 50
+    assert tls_context(ServerOptions(), {}).cert_store_stats()["x509_ca"] > 50

@@ -9,8 +9,6 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 
-import httpx
-
 from chatpipe.batch import dry_run, input
 from chatpipe.batch import watch as watching
 from chatpipe.batch.engine import Stop
@@ -33,11 +31,10 @@ from chatpipe.inputs import values
 from chatpipe.inputs.sources import STDIN, STDIN_NAME, Sources
 from chatpipe.options.output import OutputOptions
 from chatpipe.output.target import OpenOutput, open_target, with_part
-from chatpipe.server import endpoints, keys, proxies, redact
-from chatpipe.server.endpoints import COMPLETIONS
-from chatpipe.system import console, replace
+from chatpipe.server.server import Server, open_server
+from chatpipe.system import replace
 from chatpipe.system.same_file import find_same_file
-from chatpipe.wire import pooled
+from chatpipe.wire.transports import check_transport
 
 
 class Run:
@@ -59,7 +56,7 @@ class Run:
             inputs = [*sources.names, *([] if self._job.file == STDIN else [self._job.file])]
             self._refuse_same(inputs)
             if not (self._job.only_requests or self._job.report.dry_run):
-                pooled.check(self._job.endpoint, self._job.connection, self._job.environ)
+                check_transport(self._job.endpoint, self._job.connection, self._job.environ)
             watch = self._watch()  # a part of stdin is read after that
             source.read_head()
             if self._job.report.dry_run:
@@ -104,7 +101,8 @@ class Run:
         return Status.BAD_INPUT if record["bad"] else Status.OK
 
     def _answer(self, items: AsyncIterator[Item], out: OpenOutput, watch: ProgressOptions) -> int:
-        headers = self._headers()
+        job = self._job
+        server = open_server(job.endpoint, job.connection, job.environ, sends=not job.resume.no_send)
         tally = Tally()
         started = time.monotonic()
         with contextlib.ExitStack() as stack:
@@ -132,12 +130,12 @@ class Run:
                 recorded=recorded,
                 started=started,
                 watch=watch,
-                rules=self._rules(headers, stack),
+                rules=self._rules(server, stack),
             )
             if not self._job.writes_at_the_end:
                 out.write(self._job.run_format.head())
             try:
-                stop = asyncio.run(run.go(items, headers))
+                stop = asyncio.run(run.go(items, server))
             finally:
                 self._report(tally, time.monotonic() - started)
             fault = self._fault(stop, tally)
@@ -164,7 +162,7 @@ class Run:
             limit=job.input.limit,
         )
 
-    def _rules(self, headers: httpx.Headers, stack: contextlib.ExitStack) -> TurnRules | None:
+    def _rules(self, server: Server, stack: contextlib.ExitStack) -> TurnRules | None:
         if self._job.turns.is_single_turn or self._job.resume.no_send:
             return None
         from chatpipe.conversation import setup  # most runs have one turn a line
@@ -175,8 +173,8 @@ class Run:
                 self._job.defaults,
                 self._job.console,
                 environ=self._job.environ,
-                secrets=redact.secrets(headers.items()),
-                key_names=[name for name in (self._job.endpoint.profile.key_env,) if name is not None],
+                secrets=server.secrets,
+                key_names=server.key_names,
                 workers=self._job.limits.jobs.limit,
             )
         )
@@ -184,19 +182,6 @@ class Run:
     def _teller(self) -> FailureReporter | None:
         name = STDIN_NAME if self._job.file == STDIN else self._job.file
         return FailureReporter(self._job.console, name) if self._job.reports_failures else None
-
-    def _headers(self) -> httpx.Headers:
-        endpoint, connection, environ = self._job.endpoint, self._job.connection, self._job.environ
-        key = keys.find_key(connection.key, endpoint.profile.key_env, environ)
-        if self._job.resume.no_send:
-            return httpx.Headers()
-        url = endpoint.url(COMPLETIONS)
-        proxy = proxies.proxy_on_the_way(url, connection, environ)
-        headers = endpoints.add_key(endpoint, key, allow_http=connection.allow_http, proxy=proxy)
-        for secret in redact.secrets(headers):
-            console.add_secret(secret)
-        host = httpx.URL(url).netloc
-        return httpx.Headers([("Host", host.decode()), *headers])
 
     def _journal(self, stack: contextlib.ExitStack) -> Journal | None:
         """The journal of the run: named, beside OUT, or for --dedupe one that goes with the process."""

@@ -25,8 +25,9 @@ from chatpipe.inputs.values import Value
 from chatpipe.limits.concurrency import ConcurrencyLimit
 from chatpipe.limits.rate import RateLimiter, Schedule, wait_for_start
 from chatpipe.limits.tokens import TokenEstimator, answer_limits
-from chatpipe.options.server import RetryPolicy, TimeLimits
+from chatpipe.options.server import RetryPolicy
 from chatpipe.response.usage import Usage, usage_of
+from chatpipe.server.server import Server
 from chatpipe.wire import retry
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.retry import FailedAttempt, GiveUp, GiveUpReason, RetryAfter
@@ -60,11 +61,9 @@ class Sender:
     def __init__(
         self,
         *,
-        url: str,
-        headers: httpx.Headers,
+        server: Server,
         transport: httpx.AsyncBaseTransport,
         detail: Callable[[str], None] | None,
-        limits: TimeLimits,
         policy: RetryPolicy,
         pace: RateLimiter,
         timetables: tuple[tuple[Schedule, Callable[[], float]], ...],
@@ -81,10 +80,11 @@ class Sender:
         rules: what may follow an answer, None when it always is the last. may_go_on is asked before
         each further turn, with its body and the usage of those before it, for why there is none.
         """
-        self._url = httpx.URL(url)
-        self._headers = headers
+        self._url = httpx.URL(server.completions_url)
+        # httpx adds the header Host to requests with a body, but not to those with a stream.
+        self._headers = httpx.Headers([("Host", self._url.netloc.decode()), *server.headers])
         self.context = ExchangeContext(transport, self.sleep, _silent, detail)
-        self._limits = limits
+        self._limits = server.limits
         self._policy = policy
         self.pace = pace
         self.timetables = timetables

@@ -26,8 +26,9 @@ from chatpipe.limits.rate import RateLimiter, Schedule
 from chatpipe.limits.shared import PaceFile, SharedRateLimiter
 from chatpipe.limits.tokens import TokenEstimator
 from chatpipe.output.target import OpenOutput
-from chatpipe.server.endpoints import COMPLETIONS
-from chatpipe.wire.pooled import Headers, origin, raise_descriptor_limit, transport_for
+from chatpipe.server.server import Server
+from chatpipe.system.descriptor import raise_descriptor_limit
+from chatpipe.wire.transports import open_transport
 
 _WINDOW_PER_JOB = 4
 
@@ -59,7 +60,7 @@ class Session:
         self._recorded = recorded
         self._progress = Progress(watch, tally, started)
 
-    async def go(self, items: AsyncIterator[Item], headers: Headers) -> Stop | None:
+    async def go(self, items: AsyncIterator[Item], server: Server) -> Stop | None:
         """To the end; why it stopped before that, if it did."""
         job = self._job
         pacing = job.limits
@@ -71,9 +72,9 @@ class Session:
         estimator = TokenEstimator()
         maker = ResultBuilder(job.allow, calls_are_final=job.run_format.calls_are_final, rules=self._rules)
         budget = self._budget(estimator)
-        transport = transport_for(job.endpoint, job.connection, pacing.jobs.limit, job.environ)
+        transport = open_transport(server, job.environ, pacing.jobs.limit)
         file = PaceFile(pacing.pace_file) if pacing.pace_file is not None else None
-        sender = self._sender(headers, transport, pace, file, capacity, estimator, budget)
+        sender = self._sender(server, transport, pace, file, capacity, estimator, budget)
         engine = Engine(
             send=sender.send,
             deliver=self._deliver,
@@ -113,7 +114,7 @@ class Session:
 
     def _sender(
         self,
-        headers: Headers,
+        server: Server,
         transport: httpx.AsyncBaseTransport,
         pace: RateLimiter,
         file: PaceFile | None,
@@ -125,7 +126,7 @@ class Session:
         timetables: tuple[tuple[Schedule, Callable[[], float]], ...] = ((pace, time.monotonic),)
         share_pause = places = None
         if file is not None:
-            place = origin(job.endpoint.url(COMPLETIONS))
+            place = server.origin
             timetables += ((SharedRateLimiter(file, place, pacing.rpm, pacing.tpm), time.time),)
 
             def share_pause(seconds: float) -> None:
@@ -136,11 +137,9 @@ class Session:
                 places = _Places(file, place, pacing.pace_jobs)
 
         return Sender(
-            url=job.endpoint.url(COMPLETIONS),
-            headers=headers,
+            server=server,
             transport=transport,
             detail=job.console.detail if job.console.options.verbose else None,
-            limits=job.connection.limits,
             policy=job.policy,
             pace=pace,
             timetables=timetables,

@@ -73,8 +73,9 @@ def ask(
     from chatpipe.request.gather import add_transcript, gather_request
     from chatpipe.request.response_format import refuse_several_choices
     from chatpipe.schema.refuse import refuse, refuse_schema
-    from chatpipe.server import endpoints, keys, proxies, redact
-    from chatpipe.system.console import Console, add_secret
+    from chatpipe.server import endpoints, keys
+    from chatpipe.server.server import open_server
+    from chatpipe.system.console import Console
 
     console = Console(telling)
     sources = Sources(stdin(console, is_taken=connection.key.descriptor == 0))
@@ -96,13 +97,9 @@ def ask(
         decide_stream(built.body, printing, built.place("/stream"))
         if not checking.off:
             console.warnings(refuse(built, strict=checking.strict))
-        key = keys.find_key(connection.key, endpoint.profile.key_env, os.environ)
-        proxy = proxies.proxy_on_the_way(endpoint.url(endpoints.COMPLETIONS), connection, os.environ)
-        headers = endpoints.add_key(endpoint, key, allow_http=connection.allow_http, proxy=proxy)
-        for secret in redact.secrets(headers):
-            add_secret(secret)
+        server = open_server(endpoint, connection, os.environ)
         wanted = TurnOptions(tooling, material.response_format, structure.reask)
-        asking = Call(endpoint, headers, connection, policy, sharing, wanted, printing, console, os.environ)
+        asking = Call(server, policy, sharing, wanted, printing, console, os.environ)
         with open_target(target, sources.names, escape=printing.escape, beside=beside) as out:
             asked = asking.run(built.body, out)
             if history is not None and asked.is_worth_keeping:

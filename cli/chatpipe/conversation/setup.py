@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -23,7 +23,7 @@ def open_rules(
     *,
     environ: Mapping[str, str],
     secrets: Sequence[str],
-    key_names: Sequence[str],
+    key_names: Iterable[str],
     workers: int | None = None,
 ) -> Iterator[TurnRules | None]:
     """The rules, None where there are none. At the end no tool runs any more.

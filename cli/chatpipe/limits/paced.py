@@ -15,7 +15,6 @@ from chatpipe.limits.tokens import TokenEstimator, answer_limits
 from chatpipe.options.run import SharedLimits
 from chatpipe.response.usage import usage_of
 from chatpipe.wire.answer import Answer, Receiver
-from chatpipe.wire.pooled import origin
 
 # A wait that is longer is told: a call that hangs in silence looks broken.
 _SILENT_S = 2.0
@@ -99,12 +98,12 @@ class _SharedAttempts(Hooks):
 
 @contextmanager
 def open_paced(
-    sharing: SharedLimits, url: str, context: ExchangeContext, ask: SendRequest
+    sharing: SharedLimits, origin: str, context: ExchangeContext, ask: SendRequest
 ) -> Iterator[SendRequest]:
     """ask, at the pace of the file that pacing names. Raises BadInput, CannotWrite for that file."""
     assert sharing.pace_file is not None
     file = PaceFile(sharing.pace_file)
     try:
-        yield Pacer(file, origin(url), sharing, context, ask).ask
+        yield Pacer(file, origin, sharing, context, ask).ask
     finally:
         file.close()

@@ -12,8 +12,8 @@ from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.options.server import KeySource, ServerOptions, TimeLimits
 from chatpipe.request.batch_line import batch_line
-from chatpipe.server import endpoints, redact
-from chatpipe.server.endpoints import COMPLETIONS, Endpoint
+from chatpipe.server import redact
+from chatpipe.server.endpoints import Endpoint
 
 # The body is a single line that begins with `{`, so it cannot equal this terminator.
 _END = "END_OF_REQUEST"
@@ -49,20 +49,17 @@ def _curl(
     if endpoint.in_process:
         what = f"profile '{endpoint.profile.name}' has no address for curl"
         raise UsageFault(what, place="--profile", fix="name a --base-url")
-    url = endpoint.url(COMPLETIONS)
-    command = ["curl -sS --fail-with-body" + (" -N" if streamed else ""), shlex.quote(url)]
-    from chatpipe.server import proxies  # it loads httpx, which the other formats do not need
+    from chatpipe.server.server import with_key  # it loads httpx, which the other formats do not need
 
-    proxy = proxies.proxy_on_the_way(url, connection, environ)
+    # The key is here the shell words that read it.
+    server = with_key(endpoint, connection, environ, _bearer(endpoint, connection.key, environ))
+    command = ["curl -sS --fail-with-body" + (" -N" if streamed else ""), shlex.quote(server.completions_url)]
     data_option, key_lines = "--data-binary @-", ""
-    bearer = _bearer(endpoint, connection.key, environ)
-    # The one header added to the endpoint's own is the key, here the shell words that read it.
-    headers = endpoints.add_key(endpoint, bearer, allow_http=connection.allow_http, proxy=proxy)
-    if len(headers) > len(endpoint.headers):
+    if server.key_header is not None:
         fd = 8 if connection.key.descriptor == 9 else 9
         command.append(f"-H @/dev/fd/{fd}")
         data_option += f" {fd}<<{_END_OF_KEY}"
-        key_lines = f"{': '.join(headers[0])}\n{_END_OF_KEY}\n"
+        key_lines = f"{': '.join(server.key_header)}\n{_END_OF_KEY}\n"
     command += [shlex.join(option) for option in _connection_options(connection)]
     command += [
         f"-H {shlex.quote(f'{name}: {redact.header(name, value)}')}" for name, value in endpoint.headers

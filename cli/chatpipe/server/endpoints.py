@@ -1,4 +1,4 @@
-"""Options and environment -> URL and headers of the request.
+"""Options and environment -> URL of the server and headers of a request, without the key.
 
 Precedence: an option, the profile named by `-p`, `CHATPIPE_*`, `OPENAI_*`, the default. `OPENAI_*`
 applies only to profiles that read it, so that one provider's key never goes to another.
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from chatpipe import __version__
-from chatpipe.errors import BadConfiguration, NoAccess, UsageFault
+from chatpipe.errors import BadConfiguration, UsageFault
 from chatpipe.options.server import ServerOptions
 from chatpipe.server import profiles, redact
 from chatpipe.server.profiles import PROFILES, Profile
@@ -21,8 +21,6 @@ COMPLETIONS = "/chat/completions"
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # A wrong value makes the server split the request in two, or wait for bytes that never come.
 _FRAMING = frozenset({"content-length", "transfer-encoding"})
-# Headers that carry a key to one provider or another.
-_CREDENTIALS = ("authorization", "api-key", "x-api-key")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 Headers = tuple[tuple[str, str], ...]
@@ -139,50 +137,6 @@ def _rejects_anonymous(base: SplitResult) -> bool:
     return base.hostname in hosts
 
 
-def add_key(endpoint: Endpoint, key: str | None, *, allow_http: bool, proxy: str | None = None) -> Headers:
-    """The headers of the endpoint with the key added. proxy is the URL of the proxy in use.
-
-    Raises NoAccess if a required key is missing, and BadConfiguration if a secret would go
-    unencrypted over a network without allow_http.
-    """
-    if endpoint.in_process:
-        return endpoint.headers
-    url = urlsplit(endpoint.base_url)
-    auth = endpoint.profile.auth
-    names = {name.lower() for name, _ in endpoint.headers}
-    has_credentials = bool(names & {auth.name.lower(), *_CREDENTIALS})
-    if key is None and not has_credentials and endpoint.needs_key and not _is_loopback(url):
-        raise _no_key(endpoint)
-    secret = "the key" if key is not None or has_credentials else _secret_header(endpoint.headers)
-    if secret and url.scheme == "http" and not allow_http:
-        # A proxy can read every request over http.
-        for hop in (url, urlsplit(proxy)) if proxy else (url,):
-            if not _is_loopback(hop):
-                raise BadConfiguration(
-                    f"{secret} would go unencrypted to '{hop.hostname}'",
-                    fix="use https, or --allow-http if the network is yours",
-                )
-    if key is None or auth.name.lower() in names or endpoint.key_removed:
-        return endpoint.headers
-    return (auth.header(key), *endpoint.headers)
-
-
-def _no_key(endpoint: Endpoint) -> NoAccess:
-    free = next(row.name for row in PROFILES.values() if row.in_process)
-    ways = [
-        *([f"set {endpoint.profile.key_env}"] if endpoint.profile.key_env else []),
-        "pass --key-file",
-        f"or try -p {free}, which needs none",
-    ]
-    return NoAccess(f"no API key for '{redact.url(endpoint.base_url)}'", fix=", ".join(ways))
-
-
-def _secret_header(headers: Headers) -> str:
-    """A phrase that names the first secret header, or "" if there is none."""
-    hidden = (name for name, value in headers if redact.header(name, value) != value)
-    return next((f"the header '{name}'" for name in hidden), "")
-
-
 def parse_header(line: str, place: str) -> tuple[str, str]:
     """Split `Name: value`. Raises UsageFault, whose text omits the value because it may be secret."""
     name, colon, value = line.partition(":")
@@ -252,7 +206,7 @@ def _merge(headers: Sequence[tuple[str, str]]) -> Headers:
     return tuple(merged.values())
 
 
-def _is_loopback(url: SplitResult) -> bool:
+def is_loopback(url: SplitResult) -> bool:
     """True if the host is this machine. Only the name is checked, because a resolver may answer anything."""
     host = (url.hostname or "").rstrip(".")
     return (

@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import httpx
 
-from chatpipe.options.server import ServerOptions
 
-if TYPE_CHECKING:
-    pass
-
-
-def proxy_on_the_way(url: str, connection: ServerOptions, environ: Mapping[str, str]) -> str | None:
-    """The URL of the proxy for url, None for a direct connection."""
-    return select_proxy(httpx.URL(url), connection.proxy, environ)
-
-
-def select_proxy(url: httpx.URL, proxy: str | None, environ: Mapping[str, str]) -> str | None:
-    """The URL of the proxy for url, None for a direct connection.
+def proxy_on_the_way(base_url: str, proxy: str | None, environ: Mapping[str, str]) -> str | None:
+    """The URL of the proxy on the way to base_url, None for a direct connection.
 
     proxy is the option and overrides the environment, NO_PROXY included. A lower-case variable
     overrides its upper-case form, even if it is empty: that means no proxy. HTTP_PROXY in upper case
@@ -28,6 +17,7 @@ def select_proxy(url: httpx.URL, proxy: str | None, environ: Mapping[str, str]) 
 
     Source: curl 8 manual, "Environment"; urllib.request.getproxies_environment.
     """
+    url = httpx.URL(base_url)
     if proxy is None:
         if _is_in_no_proxy(url, _proxy_variable("no_proxy", environ) or ""):
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from chatpipe.errors import BadConfiguration, ChatpipeError, MissingInput
 from chatpipe.options.server import ServerOptions
@@ -14,32 +14,7 @@ if TYPE_CHECKING:
     import ssl
 
 
-class TransportOptions(NamedTuple):
-    """Transport options: proxy and TLS.
-
-    An empty proxy means none, whatever the environment says. cacert is a PEM file or a directory of
-    hashed certificates. The file client_cert may contain the client key too.
-    """
-
-    proxy: str | None = None
-    cacert: str | None = None
-    client_cert: str | None = None
-    client_key: str | None = None
-    insecure: bool = False
-
-
-def transport_options(connection: ServerOptions) -> TransportOptions:
-    """Take the transport options from the connection options."""
-    return TransportOptions(
-        connection.proxy,
-        connection.cacert,
-        connection.client_cert,
-        connection.client_key,
-        connection.insecure,
-    )
-
-
-def tls_context(dial: TransportOptions, environ: Mapping[str, str]) -> ssl.SSLContext:
+def tls_context(options: ServerOptions, environ: Mapping[str, str]) -> ssl.SSLContext:
     """A context that trusts --cacert, else SSL_CERT_FILE and SSL_CERT_DIR, else the system store.
 
     The system store comes before certifi, unlike in httpx. curl and the machine's package manager
@@ -48,27 +23,27 @@ def tls_context(dial: TransportOptions, environ: Mapping[str, str]) -> ssl.SSLCo
     """
     import ssl
 
-    if dial.client_key is not None and dial.client_cert is None:
+    if options.client_key is not None and options.client_cert is None:
         raise BadConfiguration("a key without its certificate", place="--client-key", fix="add --client-cert")
-    if dial.insecure:
+    if options.insecure:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     else:
-        context = _verifying_context(dial, environ)
+        context = _verifying_context(options, environ)
     context.set_alpn_protocols(["http/1.1"])
-    if dial.client_cert is not None:
-        _load_client_certificate(context, dial.client_cert, dial.client_key)
+    if options.client_cert is not None:
+        _load_client_certificate(context, options.client_cert, options.client_key)
     return context
 
 
-def _verifying_context(dial: TransportOptions, environ: Mapping[str, str]) -> ssl.SSLContext:
+def _verifying_context(options: ServerOptions, environ: Mapping[str, str]) -> ssl.SSLContext:
     import ssl
 
-    if dial.cacert is not None:
-        if os.path.isdir(dial.cacert):
-            return ssl.create_default_context(capath=dial.cacert)
-        return _context_from_file(dial.cacert, None, place="--cacert")
+    if options.cacert is not None:
+        if os.path.isdir(options.cacert):
+            return ssl.create_default_context(capath=options.cacert)
+        return _context_from_file(options.cacert, None, place="--cacert")
     file = environ.get("SSL_CERT_FILE")
     folder = environ.get("SSL_CERT_DIR")
     if file:

@@ -23,6 +23,8 @@ _FIXES = {
     errno.EDQUOT: "free some of your quota",
     errno.EFBIG: "raise the limit that 'ulimit -f' shows",
 }
+# Beside the connections of a run: the standard ones, input, journal, recorded files, those of asyncio.
+_OTHER_DESCRIPTORS = 64
 _DESCRIPTORS = ("/dev/fd", "/proc/self/fd")
 _BLOCK_BYTES = 1 << 20
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -215,3 +217,15 @@ def _connect(path: str) -> int:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(path)
         return connection.detach()
+
+
+def raise_descriptor_limit(connections: int) -> None:
+    """Raise the limit of open descriptors for this many connections, as far as the system permits."""
+    import resource  # a single request does without
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _OTHER_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))

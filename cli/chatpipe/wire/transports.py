@@ -1,6 +1,6 @@
-"""Connection options -> the transport to a server: our own, or one through a proxy (proxied.py).
+"""The one factory of transports: the model in this process, a proxy, one blocking connection, or a pool.
 
-Only this module creates TLS contexts and reads proxy variables.
+Only this module makes TLS contexts and parses the URLs of proxies.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from chatpipe.server.proxies import select_proxy
-from chatpipe.server.tls import TransportOptions, tls_context
+from chatpipe.options.server import ServerOptions
+from chatpipe.server.endpoints import Endpoint
+from chatpipe.server.proxies import proxy_on_the_way
+from chatpipe.server.server import Server
+from chatpipe.server.tls import tls_context
 from chatpipe.wire.sync import BlockingTransport
 
 if TYPE_CHECKING:
@@ -19,69 +22,61 @@ if TYPE_CHECKING:
 
 
 def open_transport(
-    dial: TransportOptions, url: httpx.URL, environ: Mapping[str, str]
+    server: Server, environ: Mapping[str, str], max_connections: int | None = None
 ) -> httpx.AsyncBaseTransport:
-    """A transport for one request at a time to the origin of url. None of its awaits suspends.
+    """A transport for max_connections concurrent requests under asyncio.
 
-    Raises MissingInput and BadConfiguration for unusable certificates and proxies.
+    Without max_connections it is for one request at a time, and none of its awaits suspends, so it
+    needs no event loop. The caller must keep to max_connections, because a transport through a
+    proxy does not enforce it. Raises MissingInput and BadConfiguration for unusable certificates
+    and proxies.
     """
-    proxy = valid_proxy_for(dial, url, environ)
-    context = _context_for(dial, url, proxy, environ)
-    if proxy is None:
+    if server.in_process:
+        from chatpipe.local.transport import EchoTransport
+
+        return EchoTransport()
+    proxy = _parse_proxy(server.proxy, server.options)
+    context = _tls_context(server.endpoint, proxy, server.options, environ)
+    if proxy is not None:
+        from chatpipe.wire import proxy as proxied  # few users have a proxy
+
+        is_blocking = max_connections is None
+        return (proxied.open_blocking if is_blocking else proxied.open_concurrent)(proxy, context)
+    if max_connections is None:
         return BlockingTransport(context)
-    from chatpipe.wire import proxy as proxied  # few users have a proxy
+    from chatpipe.wire.pool import PoolTransport  # imports asyncio
 
-    return proxied.open_blocking(proxy, context)
-
-
-def open_pool(
-    dial: TransportOptions, url: httpx.URL, environ: Mapping[str, str], max_connections: int
-) -> httpx.AsyncBaseTransport:
-    """A transport for max_connections concurrent requests under asyncio. Raises like open_transport().
-
-    The caller must keep to max_connections, because a transport through a proxy does not enforce it.
-    """
-    proxy = valid_proxy_for(dial, url, environ)
-    context = _context_for(dial, url, proxy, environ)
-    if proxy is None:
-        from chatpipe.wire.pool import PoolTransport  # imports asyncio
-
-        return PoolTransport(context, max_connections=max_connections)
-    from chatpipe.wire import proxy as proxied
-
-    return proxied.open_concurrent(proxy, context)
+    return PoolTransport(context, max_connections=max_connections)
 
 
-def check_transport_options(dial: TransportOptions, url: httpx.URL, environ: Mapping[str, str]) -> None:
-    """Raise what open_transport() and open_pool() would raise, without opening a transport.
+def check_transport(endpoint: Endpoint, options: ServerOptions, environ: Mapping[str, str]) -> None:
+    """Raise what open_transport() would raise, without a key and without opening a transport.
 
     The system's certificates are not loaded, because that takes 25 ms.
     """
-    proxy = valid_proxy_for(dial, url, environ)
-    files = (dial.cacert, dial.client_cert, dial.client_key, environ.get("SSL_CERT_FILE"))
+    if endpoint.in_process:
+        return
+    proxy = _parse_proxy(proxy_on_the_way(endpoint.base_url, options.proxy, environ), options)
+    files = (options.cacert, options.client_cert, options.client_key, environ.get("SSL_CERT_FILE"))
     if any(files):
-        _context_for(dial, url, proxy, environ)
+        _tls_context(endpoint, proxy, options, environ)
 
 
-def _context_for(
-    dial: TransportOptions, url: httpx.URL, proxy: httpx.URL | None, environ: Mapping[str, str]
-) -> ssl.SSLContext | None:
-    # Created here and not at the first request, so that a bad file is reported before anything else happens.
-    needs_tls = url.scheme == "https" or (proxy is not None and proxy.scheme == "https")
-    return tls_context(dial, environ) if needs_tls else None
-
-
-# Proxies
-
-
-def valid_proxy_for(dial: TransportOptions, url: httpx.URL, environ: Mapping[str, str]) -> httpx.URL | None:
-    """The proxy for url, None for a direct connection. Raises BadConfiguration for an unusable one."""
-    proxy = select_proxy(url, dial.proxy, environ)
+def _parse_proxy(proxy: str | None, options: ServerOptions) -> httpx.URL | None:
+    """The URL of a proxy, None for a direct connection. Raises BadConfiguration for an unusable one."""
     if proxy is None:
         return None
     from chatpipe.wire import proxy as proxied
 
-    return proxied.parse_proxy_url(proxy, place="--proxy" if dial.proxy else "proxy variable")
+    return proxied.parse_proxy_url(proxy, place="--proxy" if options.proxy else "proxy variable")
 
 
-# TLS
+def _tls_context(
+    endpoint: Endpoint, proxy: httpx.URL | None, options: ServerOptions, environ: Mapping[str, str]
+) -> ssl.SSLContext | None:
+    """The TLS context, None if no connection on the way uses TLS.
+
+    It is made here and not at the first request, so that a bad file is reported before anything else happens.
+    """
+    needs_tls = endpoint.base_url.startswith("https:") or (proxy is not None and proxy.scheme == "https")
+    return tls_context(options, environ) if needs_tls else None

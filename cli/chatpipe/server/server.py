@@ -1,0 +1,140 @@
+"""An endpoint -> the server that is asked: find the key, choose the proxy, add the key, mask the secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+from chatpipe.errors import BadConfiguration, NoAccess
+from chatpipe.options.server import ServerOptions, TimeLimits
+from chatpipe.server import keys, redact
+from chatpipe.server.endpoints import COMPLETIONS, Endpoint, Headers, is_loopback
+from chatpipe.server.profiles import PROFILES, SECRET_VARIABLES
+from chatpipe.server.proxies import proxy_on_the_way
+from chatpipe.system import console
+
+# Headers that carry a key to one provider or another.
+_CREDENTIALS = ("authorization", "api-key", "x-api-key")
+
+
+class Server(NamedTuple):
+    """A server and all that a request to it needs.
+
+    headers include the key. proxy is the URL of the proxy on the way, None for a direct connection.
+    options hold the TLS settings and the time limits.
+    """
+
+    endpoint: Endpoint
+    headers: Headers
+    proxy: str | None
+    options: ServerOptions
+
+    @property
+    def in_process(self) -> bool:
+        return self.endpoint.in_process
+
+    @property
+    def limits(self) -> TimeLimits:
+        return self.options.limits
+
+    @property
+    def completions_url(self) -> str:
+        return self.endpoint.url(COMPLETIONS)
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port: the limits of a server are the same for all its paths."""
+        import httpx  # `build` does without it
+
+        url = httpx.URL(self.endpoint.base_url)
+        return f"{url.scheme}://{url.netloc.decode()}"
+
+    @property
+    def key_header(self) -> tuple[str, str] | None:
+        """The header that was added for the key, None if there is none."""
+        return self.headers[0] if len(self.headers) > len(self.endpoint.headers) else None
+
+    @property
+    def secrets(self) -> list[str]:
+        """The secret values among the headers."""
+        return redact.secrets(self.headers)
+
+    @property
+    def key_names(self) -> frozenset[str]:
+        """The variables that may hold a key."""
+        own = self.endpoint.profile.key_env
+        return SECRET_VARIABLES if own is None else SECRET_VARIABLES | {own}
+
+
+def open_server(
+    endpoint: Endpoint, options: ServerOptions, environ: Mapping[str, str], *, sends: bool = True
+) -> Server:
+    """The server with its key. The console masks all of its secrets from now on.
+
+    With sends False nothing will be sent: an unusable key is still an error, but none is required,
+    and the server has no headers. Raises NoAccess, BadConfiguration and UsageFault.
+    """
+    key = keys.find_key(options.key, endpoint.profile.key_env, environ)
+    if not sends:
+        return Server(endpoint, (), None, options)
+    server = with_key(endpoint, options, environ, key)
+    for secret in server.secrets:
+        console.add_secret(secret)
+    return server
+
+
+def with_key(
+    endpoint: Endpoint, options: ServerOptions, environ: Mapping[str, str], key: str | None
+) -> Server:
+    """The server with this key, or with the text that stands for one.
+
+    Raises NoAccess if a required key is missing, and BadConfiguration if a secret would go
+    unencrypted over a network without --allow-http.
+    """
+    if endpoint.in_process:
+        return Server(endpoint, endpoint.headers, None, options)
+    proxy = proxy_on_the_way(endpoint.base_url, options.proxy, environ)
+    headers = _add_key(endpoint, key, allow_http=options.allow_http, proxy=proxy)
+    return Server(endpoint, headers, proxy, options)
+
+
+def _add_key(endpoint: Endpoint, key: str | None, *, allow_http: bool, proxy: str | None) -> Headers:
+    url = urlsplit(endpoint.base_url)
+    auth = endpoint.profile.auth
+    names = {name.lower() for name, _ in endpoint.headers}
+    has_credentials = bool(names & {auth.name.lower(), *_CREDENTIALS})
+    if key is None and not has_credentials and endpoint.needs_key and not is_loopback(url):
+        raise _no_key(endpoint)
+    secret = "the key" if key is not None or has_credentials else _secret_header(endpoint.headers)
+    if secret and url.scheme == "http" and not allow_http:
+        _refuse_plain_http(secret, url, proxy)
+    if key is None or auth.name.lower() in names or endpoint.key_removed:
+        return endpoint.headers
+    return (auth.header(key), *endpoint.headers)
+
+
+def _no_key(endpoint: Endpoint) -> NoAccess:
+    free = next(row.name for row in PROFILES.values() if row.in_process)
+    ways = [
+        *([f"set {endpoint.profile.key_env}"] if endpoint.profile.key_env else []),
+        "pass --key-file",
+        f"or try -p {free}, which needs none",
+    ]
+    return NoAccess(f"no API key for '{redact.url(endpoint.base_url)}'", fix=", ".join(ways))
+
+
+def _refuse_plain_http(secret: str, url: SplitResult, proxy: str | None) -> None:
+    """Raise if the secret would go unencrypted to another machine. A proxy can read every such request."""
+    for hop in (url, urlsplit(proxy)) if proxy else (url,):
+        if not is_loopback(hop):
+            raise BadConfiguration(
+                f"{secret} would go unencrypted to '{hop.hostname}'",
+                fix="use https, or --allow-http if the network is yours",
+            )
+
+
+def _secret_header(headers: Headers) -> str:
+    """A phrase that names the first secret header, or "" if there is none."""
+    hidden = (name for name, value in headers if redact.header(name, value) != value)
+    return next((f"the header '{name}'" for name in hidden), "")
