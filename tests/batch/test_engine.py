@@ -1,8 +1,9 @@
-"""The engine by itself: what it sends when, with a server that answers when the test says so."""
+"""A driver and its engine: the order of what is sent, with a server that answers when the test says so."""
 
 from __future__ import annotations
 
 import asyncio
+import pickle
 import random
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -10,11 +11,15 @@ from typing import Any
 
 import pytest
 
-from chatpipe.batch.engine import Engine, Stop
+from chatpipe.batch.async_engine import AsyncEngine
+from chatpipe.batch.driver import Driver, DriverOptions
+from chatpipe.batch.engine import Callbacks, RunRequest
 from chatpipe.batch.items import Item
 from chatpipe.batch.journal.answers import RecordedAnswer
 from chatpipe.batch.result import Result, ResultBuilder
-from chatpipe.errors import BadInput, CannotWrite, ChatpipeError, Interrupted, MissingInput
+from chatpipe.batch.stop import Stop
+from chatpipe.errors import BadInput, CannotWrite, ChatpipeError, Interrupted, MissingInput, NoAccess
+from chatpipe.limits.concurrency import ConcurrencyLimit
 from chatpipe.wire.answer import Answer
 from parametrize import cases
 
@@ -58,30 +63,22 @@ class Run:
         halts: dict[str, Stop] | None = None,
     ) -> None:
         """budget: items that may be sent. halts: results that end the run, by their ids."""
-        self.places = places
+        self.capacity = ConcurrencyLimit(places)
         self.log: list[str] = []
         self.read = 0
         self.kept: list[int] = []
         self.came: list[str] = []
-        self.counted: list[str] = []
         self.peak = 0
         self._left = budget
         self._halts = halts or {}
         self._flying: dict[int, tuple[str, asyncio.Future[Answer]]] = {}
-        self.deliver: Callable[[Result], None] = lambda result: None
-        self.engine = Engine(
-            send=self._send,
-            deliver=self._deliver,
-            known=self,
-            course=self,
-            maker=MAKER,
-            let_go=lambda: self.log.append("let go"),
-            window=window,
-            dedupe=dedupe,
+        self.write: Callable[[Result], None] = lambda result: None
+        self.driver = Driver(
+            AsyncEngine(self, self.capacity), self, self, MAKER, self._emit, DriverOptions(window, dedupe)
         )
         self._task: asyncio.Task[None] | None = None
 
-    # Known
+    # The answer store
 
     def fingerprint(self, item: Item) -> str:
         return item.custom_id
@@ -92,36 +89,37 @@ class Run:
     def record(self, number: int, result: Result) -> None:
         self.kept.append(number)
 
-    # Course
+    # The stop policy
 
-    def may_send(self, item: Item) -> Stop | None:
-        self.log.append(f"asked {item.custom_id}")
+    def reserve(self, request: RunRequest) -> Stop | None:
+        self.log.append(f"asked {request.custom_id}")
         self._left -= 1
         return Stop(ChatpipeError("no money")) if self._left < 0 else None
 
-    def arrived(self, result: Result) -> Stop | None:
+    def observe(self, result: Result) -> Stop | None:
         self.came.append(result.item.custom_id)
         return self._halts.get(result.item.custom_id)
 
-    def handed_on(self, result: Result) -> None:
-        assert self.log[-1] == f"out {result.item.custom_id}"  # nothing is counted before it is written
-        self.counted.append(result.item.custom_id)
+    # The sender
 
-    # The world
-
-    async def _send(self, item: Item) -> tuple[Answer, float]:
-        self.log.append(f"sent {item.custom_id}")
+    async def send(self, request: RunRequest) -> tuple[Answer, float]:
+        self.log.append(f"sent {request.custom_id}")
         future = asyncio.get_running_loop().create_future()
-        self._flying[item.line] = item.custom_id, future
+        self._flying[request.line] = request.custom_id, future
         self.peak = max(self.peak, len(self._flying))
         try:
             return await future, 0.1
         finally:
-            del self._flying[item.line]
+            del self._flying[request.line]
 
-    def _deliver(self, result: Result) -> None:
+    def stop(self) -> None:
+        self.log.append("let go")
+
+    # The output
+
+    def _emit(self, result: Result) -> None:
         assert result.item.custom_id in self.came
-        self.deliver(result)
+        self.write(result)
         self.log.append(f"out {result.item.custom_id}")
 
     async def _counted(self, items: AsyncIterator[Item]) -> AsyncIterator[Item]:
@@ -130,7 +128,7 @@ class Run:
             yield each
 
     async def begin(self, items: AsyncIterator[Item]) -> None:
-        self._task = asyncio.create_task(self.engine.run(self._counted(items)))
+        self._task = asyncio.create_task(self.driver.run(self._counted(items)))
         await some_turns()
 
     async def reply(self, *texts: str) -> None:
@@ -222,7 +220,7 @@ async def test_all_places_are_used_and_no_more(places: int) -> None:
 
 async def test_more_places_are_taken_with_the_next_answer() -> None:
     run = await begun("abcdefgh", places=2)
-    run.places = 4
+    run.capacity.limit = 4
     await run.reply("a")
     assert run.flying == ["b", "c", "d", "e"]
     await run.finish()
@@ -231,12 +229,12 @@ async def test_more_places_are_taken_with_the_next_answer() -> None:
 
 async def test_fewer_places_are_left_empty_and_taken_again_when_there_are_more() -> None:
     run = await begun("abcdefgh", places=4)
-    run.places = 2
+    run.capacity.limit = 2
     await run.reply("a")
     assert run.flying == ["b", "c", "d"]
     await run.reply("b", "c")
     assert run.flying == ["d", "e"]
-    run.places = 3
+    run.capacity.limit = 3
     await run.reply("d")
     assert run.flying == ["e", "f", "g"]
     await run.finish()
@@ -349,7 +347,7 @@ async def test_every_item_has_exactly_one_result_in_any_order_of_replies(seed: i
     texts = [rng.choice(names) for _ in range(rng.choice([0, 1, 5, 80]))]
     run = await begun(texts, places=most, window=window, dedupe=dedupe)
     while run.flying:
-        run.places = rng.randint(1, most)
+        run.capacity.limit = rng.randint(1, most)
         await run.reply_to_some(rng)
         if window is not None:
             assert len(run.kept) - len(run.logged("out")) <= window
@@ -357,7 +355,6 @@ async def test_every_item_has_exactly_one_result_in_any_order_of_replies(seed: i
 
     assert sorted(run.kept) == list(range(len(texts)))
     assert sorted(run.came) == sorted(texts)
-    assert run.counted == run.logged("out")
     assert sorted(run.logged("out")) == sorted(texts)
     assert window is None or run.logged("out") == texts
     assert run.peak <= most
@@ -392,7 +389,7 @@ async def test_the_number_of_duplicates_that_wait_for_one_answer_is_limited(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An endless input of one question, with a slow answer to it, does not fill the memory."""
-    monkeypatch.setattr("chatpipe.batch.engine._FOLLOWERS", 3)
+    monkeypatch.setattr("chatpipe.batch.driver._FOLLOWERS", 3)
     run = await begun("a" * 8, places=1, dedupe=True)
     assert run.read == 5  # one is sent, three wait for it, and one is not put beside them
     await run.reply("a")
@@ -418,7 +415,7 @@ async def test_an_exhausted_budget_stops_the_next_item_but_none_it_allowed(place
     await run.finish()
     assert [*dict.fromkeys(run.logged("asked"))] == list("abcde")
     assert run.logged("sent") == run.logged("out") == list("abcd")
-    assert run.engine.stop is not None
+    assert run.driver.stop is not None
 
 
 async def test_a_budget_is_exhausted_only_when_nothing_is_in_flight() -> None:
@@ -427,7 +424,7 @@ async def test_a_budget_is_exhausted_only_when_nothing_is_in_flight() -> None:
 
         granted = 0
 
-        def may_send(self, item: Item) -> Stop | None:
+        def reserve(self, request: RunRequest) -> Stop | None:
             if self.granted > len(self.logged("out")):
                 return Stop(ChatpipeError("no money"))
             self.granted += 1
@@ -440,7 +437,7 @@ async def test_a_budget_is_exhausted_only_when_nothing_is_in_flight() -> None:
         await run.reply(name)
     await run.end()
     assert run.logged("out") == list("abc")
-    assert run.engine.stop is None
+    assert run.driver.stop is None
 
 
 # The end before the end
@@ -464,7 +461,7 @@ async def test_in_order_a_result_ends_the_run_when_it_comes_not_when_it_is_its_t
     assert run.flying == ([] if now else ["a", "c", "e"])
     await run.finish()
     assert run.logged("sent") == list("abcde")
-    assert run.logged("out") == run.counted == (list("bd") if now else list("abcde"))
+    assert run.logged("out") == (list("bd") if now else list("abcde"))
 
 
 async def test_halt_now_abandons_requests_in_flight() -> None:
@@ -491,8 +488,8 @@ async def test_the_first_signal_sends_no_more_and_the_second_waits_for_nothing()
     signal.raise_signal(signal.SIGTERM)
     await run.end()
     assert (run.logged("out"), run.logged("sent"), run.flying) == (["a"], ["a", "b", "c"], [])
-    assert run.engine.stop is not None
-    assert run.engine.stop.number == signal.SIGINT
+    assert run.driver.stop is not None
+    assert run.driver.stop.signal == signal.SIGINT
 
 
 async def test_an_output_that_fails_ends_the_run_before_the_rest_of_a_burst_sends_more() -> None:
@@ -500,7 +497,7 @@ async def test_an_output_that_fails_ends_the_run_before_the_rest_of_a_burst_send
         raise CannotWrite("no space")
 
     run = await begun("abcdefgh", places=4)
-    run.deliver = full
+    run.write = full
     await run.reply("a", "b", "c", "d")
     assert run.logged("sent") == ["a", "b", "c", "d"]
     with pytest.raises(CannotWrite, match="no space"):
@@ -515,7 +512,7 @@ async def test_a_reader_that_is_gone_ends_the_run_too() -> None:
         raise Interrupted(signal.SIGPIPE)
 
     run = await begun("abcd", places=2)
-    run.deliver = gone
+    run.write = gone
     await run.reply("a")
     with pytest.raises(Interrupted):
         await run.end()
@@ -541,10 +538,10 @@ async def test_a_budget_that_fails_in_the_turn_of_an_answer_is_the_end_of_the_ru
     """A model without a price: known only when its line is to be sent."""
 
     class NoPrice(Run):
-        def may_send(self, item: Item) -> Stop | None:
-            if item.custom_id == "c":
+        def reserve(self, request: RunRequest) -> Stop | None:
+            if request.custom_id == "c":
                 raise ChatpipeError("no price")
-            return super().may_send(item)
+            return super().reserve(request)
 
     run = NoPrice(places=1)
     await run.begin(lines("abcd"))
@@ -553,3 +550,107 @@ async def test_a_budget_that_fails_in_the_turn_of_an_answer_is_the_end_of_the_ru
     with pytest.raises(ChatpipeError, match="no price"):
         await run.end()
     assert run.logged("out") == ["a", "b"]
+
+
+# The seam
+
+
+class FileEngine:
+    """Another engine: it sends requests in files of four, and all answers to a file come at once."""
+
+    def __init__(self) -> None:
+        self.files: list[str] = []
+        self._queue: list[RunRequest] = []
+        self._open: list[RunRequest] = []
+        self._sent: list[list[RunRequest]] = []
+        self._replied = asyncio.Event()
+
+    def start(self, callbacks: Callbacks) -> None:
+        self._callbacks = callbacks
+
+    def submit(self, request: RunRequest) -> None:
+        self._queue.append(pickle.loads(pickle.dumps(request)))
+        self._collect()
+
+    async def room(self) -> None:
+        while self._queue:
+            await self._reply_after_flush()
+
+    def flush(self) -> None:
+        if self._open:
+            self.files.append("".join(request.custom_id for request in self._open))
+            self._sent.append(self._open)
+            self._open = []
+            asyncio.get_running_loop().call_soon(self._reply)
+
+    async def drain(self) -> None:
+        while self._open or self._sent:
+            await self._reply_after_flush()
+
+    def stop(self, *, now: bool) -> None:
+        """Requests in the queue are refused by the driver."""
+
+    def _collect(self) -> None:
+        while self._queue and self._callbacks.may_send(self._queue[0]):
+            self._open.append(self._queue.pop(0))
+            if len(self._open) == 4:
+                self.flush()
+
+    async def _reply_after_flush(self) -> None:
+        self.flush()
+        self._replied.clear()
+        await self._replied.wait()
+
+    def _reply(self) -> None:
+        for request in reversed(self._sent.pop(0)):
+            copy = pickle.loads(pickle.dumps(answer(request.custom_id)))
+            self._callbacks.answered(request.number, copy, 3600.0)
+        self._collect()
+        self._replied.set()
+
+
+class FileRun(Run):
+    """A run with another engine."""
+
+    def __init__(self, options: DriverOptions, **more: Any) -> None:
+        super().__init__(**more)
+        self.file_engine = FileEngine()
+        self.driver = Driver(self.file_engine, self, self, MAKER, self._emit, options)
+
+
+@cases(
+    "options, files, out",
+    {
+        "whole files": (DriverOptions(), ["abcd", "efga"], "dcbaagfe"),
+        "in order": (DriverOptions(window=100), ["abcd", "efga"], "abcdefga"),
+        "a window smaller than a file": (DriverOptions(window=3), ["abc", "def", "ga"], "abcdefga"),
+        "duplicates": (DriverOptions(dedupe=True), ["abcd", "efg"], "dcbaagfe"),
+    },
+)
+async def test_a_driver_needs_no_more_of_an_engine_than_the_protocol(
+    options: DriverOptions, files: list[str], out: str
+) -> None:
+    run = FileRun(options)
+    await run.begin(lines("abcdefga"))
+    await run.end()
+    assert run.file_engine.files == files
+    assert sorted(run.logged("out")) == sorted(out)
+    assert options.window is None or run.logged("out") == list(out)
+    assert sorted(run.kept) == list(range(8))
+
+
+async def test_a_budget_ends_another_engine_too() -> None:
+    run = FileRun(DriverOptions(), budget=6)
+    await run.begin(lines("abcdefgh"))
+    await run.end()
+    assert run.file_engine.files == ["abcd", "ef"]
+    assert sorted(run.logged("out")) == list("abcdef")
+    assert run.driver.stop is not None
+
+
+def test_records_that_cross_the_seam_can_be_pickled() -> None:
+    request = RunRequest(0, 1, "a", {"model": "m", "messages": []}, "f")
+    assert pickle.loads(pickle.dumps(request)) == request
+    fault = NoAccess("no", place="here", fix="look", http_status=403, request_id="r", body=b"{}")
+    copy = pickle.loads(pickle.dumps(Answer(None, None, fault))).fault
+    assert (str(copy), vars(copy), type(copy)) == (str(fault), vars(fault), NoAccess)

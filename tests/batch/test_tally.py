@@ -8,9 +8,10 @@ from typing import Any
 import orjson
 import pytest
 
+from chatpipe.batch.budget import Budget
 from chatpipe.batch.items import Item
 from chatpipe.batch.result import Outcome, Result
-from chatpipe.batch.stop import Budget, StopRules
+from chatpipe.batch.stop import StopRules
 from chatpipe.batch.tally import Histogram, Tally
 from chatpipe.errors import (
     BadConfiguration,
@@ -22,7 +23,6 @@ from chatpipe.errors import (
     TryLater,
 )
 from chatpipe.limits import prices
-from chatpipe.limits.concurrency import ConcurrencyLimit
 from chatpipe.limits.prices import ModelPrice
 from chatpipe.limits.rate import RateLimiter
 from chatpipe.limits.tokens import TokenEstimator, answer_limits
@@ -420,24 +420,20 @@ def test_limits_of_an_answer(body: dict[str, Any], expected: tuple[int | None, i
 def course(
     halt: HaltRule | None = None, *, pace: RateLimiter | None = None, max_pause_s: float = 600
 ) -> StopRules:
-    return StopRules(ConcurrencyLimit(3), pace or RateLimiter(), max_pause_s, Tally(), halt, budget())
+    return StopRules(pace or RateLimiter(), max_pause_s, halt, budget())
 
 
 def stops(run: StopRules, *results: Result) -> list[str]:
     """The effect of each result on the run: `on`, `soon` or `now`."""
     said = []
     for result in results:
-        stop = run.arrived(result)
+        stop = run.observe(result)
         said.append("on" if stop is None else "now" if stop.now else "soon")
     return said
 
 
 def no_access(http_status: int) -> Result:
     return bad(status=Status.NO_ACCESS, fault=NoAccess("no", http_status=http_status))
-
-
-def test_places_are_those_of_the_capacity() -> None:
-    assert course().places == 3
 
 
 @pytest.mark.parametrize("http_status", [401, 402, 429])
@@ -497,15 +493,6 @@ def test_halt_rules(halt: HaltRule, results: list[Result], expected: list[str]) 
 def test_a_line_that_may_not_go_on_ends_the_run() -> None:
     fault = BudgetReached("no")
     assert stops(course(), bad(Outcome.unsent, Status.BUDGET, fault)) == ["soon"]
-
-
-def test_arrived_results_steer_the_run_and_delivered_ones_are_counted() -> None:
-    tally = Tally()
-    run = StopRules(ConcurrencyLimit(3), RateLimiter(), 600, tally, HaltRule(False, failures=2), budget())
-    assert stops(run, bad(), bad()) == ["on", "soon"]
-    assert tally.finished == 0
-    run.handed_on(bad())
-    assert (tally.finished, tally.failed) == (1, 1)
 
 
 @cases("pause_s, expected", {"beyond": ("700", "soon"), "within": ("500", "on")})

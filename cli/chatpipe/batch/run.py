@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 
 from chatpipe.batch import dry_run, input
 from chatpipe.batch import watch as watching
-from chatpipe.batch.engine import Stop
 from chatpipe.batch.failures import FailureReporter, errors_file
 from chatpipe.batch.input import RunInput
 from chatpipe.batch.items import Item
@@ -23,7 +22,7 @@ from chatpipe.batch.journal.unused import UnusedAnswers
 from chatpipe.batch.progress import ProgressOptions
 from chatpipe.batch.result import Outcome
 from chatpipe.batch.session import Session
-from chatpipe.batch.stop import count_lines
+from chatpipe.batch.stop import Stop, count_lines
 from chatpipe.batch.tally import Tally
 from chatpipe.conversation.loop import TurnRules
 from chatpipe.errors import ChatpipeError, Interrupted, SomeFailed, Status, UsageFault
@@ -141,11 +140,11 @@ class Run:
             fault = self._fault(stop, tally)
             if stop is None and fault is None:
                 self._finish(store, out, recorded, journal)
-        if stop is not None and stop.number is not None:
+        if stop is not None and stop.signal is not None:
             self._job.console.note(
                 f"interrupted after {count_lines(tally.finished)}: {self._again('goes on')}"
             )
-            raise Interrupted(stop.number)
+            raise Interrupted(stop.signal)
         if fault is not None:
             raise with_part(out, fault)
         return Status.OK

@@ -16,7 +16,7 @@ from typing import Protocol
 import httpx
 
 from chatpipe import exchange
-from chatpipe.batch.items import Item
+from chatpipe.batch.engine import RunRequest
 from chatpipe.conversation.loop import TurnRules, converse
 from chatpipe.errors import ChatpipeError, Status, UnfinishedConversation
 from chatpipe.exchange import ExchangeContext, Hooks
@@ -73,7 +73,7 @@ class Sender:
         share_pause: Callable[[float], None] | None = None,
         places: Places | None = None,
         rules: TurnRules | None = None,
-        may_go_on: Callable[[Item, Usage], ChatpipeError | None] | None = None,
+        may_go_on: Callable[[RunRequest, Usage], ChatpipeError | None] | None = None,
     ) -> None:
         """timetables: that of the pace, then those that other processes share, and so are places.
 
@@ -188,18 +188,18 @@ class Sender:
             timetable.settle(booked, used, clock())
         self.move()
 
-    async def send(self, item: Item) -> tuple[Answer, float]:
+    async def send(self, request: RunRequest) -> tuple[Answer, float]:
         """The last answer, and the seconds that its last try took."""
-        assert item.body is not None
+        assert request.body is not None
         if self._rules is None:
-            return await self._ask(item.body)
+            return await self._ask(request.body)
         latency_s, tries = 0.0, 0
         used: Usage | None = None  # by the turns so far
         paid: list[Value] = []  # what the server said that each of them used
 
         async def ask(body: dict[str, Value]) -> Answer:
             nonlocal latency_s, tries, used
-            if used is not None and (fault := await self._refused(item._replace(body=body), used)):
+            if used is not None and (fault := await self._refused(request._replace(body=body), used)):
                 return Answer(None, None, fault, attempts=0)
             answer, latency_s = await self._ask(body)
             tries += answer.attempts
@@ -210,7 +210,7 @@ class Sender:
 
         self._talks += 1
         try:
-            talk = await converse(item.body, ask, self._rules.for_line(item.body))
+            talk = await converse(request.body, ask, self._rules.for_line(request.body))
         except asyncio.CancelledError:
             if not paid:
                 raise
@@ -222,11 +222,11 @@ class Sender:
             self._wake()  # once the result is booked: nothing awaits in between
         return talk.answer, latency_s
 
-    async def _refused(self, item: Item, used: Usage) -> ChatpipeError | None:
+    async def _refused(self, request: RunRequest, used: Usage) -> ChatpipeError | None:
         """Why there is no further turn. While others go on, which may free what it needs, it waits."""
         if self._may_go_on is None:
             return None
-        while (fault := self._may_go_on(item, used)) is not None:
+        while (fault := self._may_go_on(request, used)) is not None:
             if self._has_stopped or len(self._held) + 1 >= self._talks:
                 return fault
             waits: asyncio.Future[None] = asyncio.get_running_loop().create_future()

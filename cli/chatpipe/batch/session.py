@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator, Callable
 
 import httpx
 
-from chatpipe.batch.engine import Engine, Stop
+from chatpipe.batch.async_engine import AsyncEngine
+from chatpipe.batch.budget import Budget
+from chatpipe.batch.driver import Driver, DriverOptions
 from chatpipe.batch.failures import FailureReporter
 from chatpipe.batch.items import Item
 from chatpipe.batch.job import Job
@@ -17,7 +19,7 @@ from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.progress import Progress, ProgressOptions
 from chatpipe.batch.result import Result, ResultBuilder
 from chatpipe.batch.sender import Sender
-from chatpipe.batch.stop import Budget, StopRules
+from chatpipe.batch.stop import Stop, StopRules
 from chatpipe.batch.tally import Tally, spent_in
 from chatpipe.conversation.loop import TurnRules
 from chatpipe.limits import prices
@@ -75,29 +77,25 @@ class Session:
         transport = open_transport(server, job.environ, pacing.jobs.limit)
         file = PaceFile(pacing.pace_file) if pacing.pace_file is not None else None
         sender = self._sender(server, transport, pace, file, capacity, estimator, budget)
-        engine = Engine(
-            send=sender.send,
-            deliver=self._deliver,
-            let_go=sender.stop,
-            known=self._store,
-            course=StopRules(capacity, pace, pacing.max_pause_s, self._tally, pacing.halt, budget),
-            maker=maker,
-            window=self._window(),
-            dedupe=job.input.dedupe,
-            no_send=job.resume.no_send,
-            grace_s=pacing.grace_s,
+        driver = Driver(
+            AsyncEngine(sender, capacity),
+            self._store,
+            StopRules(pace, pacing.max_pause_s, pacing.halt, budget),
+            maker,
+            self._emit,
+            DriverOptions(self._window(), job.input.dedupe, job.resume.no_send, pacing.grace_s),
         )
         self._progress.open()
         ticking = asyncio.create_task(self._progress.tick())
         try:
-            await engine.run(self._progress.count_items(items))
+            await driver.run(self._progress.count_items(items))
         finally:
             ticking.cancel()
             self._progress.close()
             await transport.aclose()
             if file is not None:
                 file.close()
-        return engine.stop
+        return driver.stop
 
     def _budget(self, estimator: TokenEstimator) -> Budget:
         pacing = self._job.limits
@@ -162,8 +160,8 @@ class Session:
             return None
         return job.report.window or _WINDOW_PER_JOB * job.limits.jobs.limit
 
-    def _deliver(self, result: Result) -> None:
-        """Hand a result on, which the store has kept."""
+    def _emit(self, result: Result) -> None:
+        """Write a result that the store has recorded, then count it."""
         job = self._job
         self._progress.make_room()
         if not result.is_good:
@@ -173,6 +171,7 @@ class Session:
                 self._teller.report(result)
         if not job.writes_at_the_end:
             self._out.write(job.run_format.row(result))
+        self._tally.add(result)
 
 
 class _Places:

@@ -1,0 +1,133 @@
+"""The engine that sends from this process: asyncio tasks, one for each slot in flight.
+
+    queue -> slot -> sender -> answer -> the next request of the queue, in the same slot
+
+Some requests are ready before there is a slot for them. Replies arrive in bursts, and the next request is
+sent in the same turn of the event loop in which an answer arrived: no server waits until we have read all
+the other answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import NamedTuple, Protocol
+
+from chatpipe.batch.engine import Callbacks, RunRequest
+from chatpipe.inputs.values import Value
+from chatpipe.limits.concurrency import ConcurrencyLimit
+from chatpipe.wire.answer import Answer
+
+# The largest queue: one request for each slot, for the worst burst, but never more than this number, ...
+_QUEUED = 256
+# ... nor more than these characters. One large request (images) is enough.
+_QUEUED_SIZE = 4 << 20
+
+
+class RequestSender(Protocol):
+    """Sends one request to its final answer."""
+
+    async def send(self, request: RunRequest) -> tuple[Answer, float]:
+        """The answer, and the seconds that its last attempt took."""
+
+    def stop(self) -> None:
+        """End all waits that precede an attempt: their requests raise CancelledError."""
+
+
+class _Queued(NamedTuple):
+    """A request in the queue. size is its approximate number of characters."""
+
+    request: RunRequest
+    size: int
+
+
+class AsyncEngine:
+    """Keeps as many requests in flight as capacity allows. See Engine."""
+
+    def __init__(self, sender: RequestSender, capacity: ConcurrencyLimit) -> None:
+        self._sender = sender
+        self._capacity = capacity
+        self._callbacks: Callbacks
+        self._slots: set[asyncio.Task[None]] = set()
+        self._in_flight = 0
+        self._queue: deque[_Queued] = deque()
+        self._queued_size = 0
+        self._answer_came = asyncio.Event()
+
+    def start(self, callbacks: Callbacks) -> None:
+        self._callbacks = callbacks
+
+    def submit(self, request: RunRequest) -> None:
+        queued = _Queued(request, _size(request.body.get("messages")))
+        self._queue.append(queued)
+        self._queued_size += queued.size
+        self._fill_slots()
+
+    async def room(self) -> None:
+        most = min(self._capacity.limit, _QUEUED) - 1
+        while len(self._queue) > most or self._queued_size > _QUEUED_SIZE:
+            self._answer_came.clear()
+            await self._answer_came.wait()
+
+    def flush(self) -> None:
+        """Do nothing: every request is sent as soon as there is a slot."""
+
+    async def drain(self) -> None:
+        while self._slots:
+            await asyncio.wait(self._slots)
+
+    def stop(self, *, now: bool) -> None:
+        self._sender.stop()
+        if now:
+            for slot in self._slots:
+                slot.cancel()
+
+    def _fill_slots(self) -> None:
+        """Put requests in flight while there are free slots."""
+        while (request := self._next()) is not None:
+            slot = asyncio.create_task(self._run_slot(request))
+            self._slots.add(slot)
+            slot.add_done_callback(self._slots.discard)
+
+    def _next(self) -> RunRequest | None:
+        """Take the first request of the queue, if there is a free slot and the driver agrees."""
+        if not self._queue or self._in_flight >= self._capacity.limit:
+            return None
+        request, size = self._queue[0]
+        if not self._callbacks.may_send(request):
+            return None
+        self._queue.popleft()
+        self._queued_size -= size
+        self._in_flight += 1
+        return request
+
+    async def _run_slot(self, request: RunRequest) -> None:
+        """Send one request after another, until the queue is empty or there are too many slots."""
+        following: RunRequest | None = request
+        try:
+            while following is not None:
+                await self._send(following)
+                following = self._next()
+                self._fill_slots()  # the limit may have risen
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            # Here, not when the task is over: the next task to run has an answer and would send another.
+            self._callbacks.failed(error)
+
+    async def _send(self, request: RunRequest) -> None:
+        try:
+            answer, latency_s = await self._sender.send(request)
+        finally:
+            self._in_flight -= 1
+        self._callbacks.answered(request.number, answer, latency_s)
+        self._answer_came.set()
+
+
+def _size(value: Value) -> int:
+    """The approximate number of characters of a value, and so of the memory that it takes."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(_size, value.values()))
+    return sum(map(_size, value)) if isinstance(value, list) else 1

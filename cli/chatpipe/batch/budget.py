@@ -1,0 +1,153 @@
+"""The budget of a run: tokens and money that it has spent, and that its requests in flight may spend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+from chatpipe.batch.result import Result
+from chatpipe.batch.tally import spent_on
+from chatpipe.errors import BudgetReached, ChatpipeError
+from chatpipe.inputs import values
+from chatpipe.inputs.values import Value
+from chatpipe.limits.prices import ModelPrice, price_of
+from chatpipe.limits.tokens import TokenEstimator, answer_limits
+from chatpipe.response.usage import Usage
+
+
+class Billable(Protocol):
+    """A request that uses tokens: the number of its line, and its body."""
+
+    @property
+    def line(self) -> int: ...
+
+    @property
+    def body(self) -> dict[str, Value] | None: ...
+
+
+class _Reservation(NamedTuple):
+    """The reservation for the next turn of a line. recorded is the usage of its earlier turns."""
+
+    tokens: int = 0
+    cost: float = 0.0
+    recorded: Usage = Usage()
+
+
+class Budget:
+    """`--max-total-tokens` and `--max-cost`. Earlier runs of the same journal count as well.
+
+    Each turn of a conversation has its own reservation, made after the usage of the turn before it
+    was recorded.
+    """
+
+    def __init__(
+        self,
+        tokens: int | None,
+        cost: float | None,
+        prices: Mapping[str, ModelPrice],
+        estimator: TokenEstimator,
+    ) -> None:
+        self._tokens = tokens
+        self._cost = cost
+        self._prices = prices
+        self._estimator = estimator
+        self._reservations: dict[int, _Reservation] = {}  # by line
+        self._waiting: set[int] = set()  # lines whose next turn had no room: they come before new ones
+        self._reserved_tokens = 0
+        self._reserved_cost = 0.0
+        self.spent_tokens = 0
+        self.spent_cost = 0.0
+
+    @property
+    def is_unlimited(self) -> bool:
+        return self._tokens is None and self._cost is None
+
+    def reserve(self, request: Billable) -> ChatpipeError | None:
+        """Reserve the estimated usage of a request. Returns the reason if there is not enough left."""
+        fault = self._reserve(request, Usage(), "line")
+        if fault is None and self._waiting:
+            self._release(request)
+            return BudgetReached("a turn of a line before this one waits for a part of the budget")
+        return fault
+
+    def reserve_turn(self, request: Billable, usage: Usage) -> ChatpipeError | None:
+        """Reserve the estimated usage of a further turn of a line: request has the body of that turn.
+
+        usage is that of all earlier turns. It is recorded even if the turn is refused. The caller may
+        ask again, because other requests may use less than was reserved for them.
+        """
+        if self.is_unlimited:
+            return None
+        self._record(request, usage, self._release(request))
+        fault = self._reserve(request, usage, "turn")
+        if fault is not None:
+            self._reservations[request.line] = _Reservation(recorded=usage)
+            self._waiting.add(request.line)
+        return fault
+
+    def spend(self, usage: Usage, model: Value) -> None:
+        """Record usage of an earlier run. model is the name in the answer, None for a failure."""
+        self.spent_tokens += usage.total
+        if self._cost is not None:
+            self.spent_cost += max((price.cost(usage) for price in self._possible_prices(model)), default=0.0)
+
+    def settle(self, result: Result) -> None:
+        """Record the real usage of a line, and release its reservation."""
+        if self.is_unlimited:
+            return
+        if result.latency_s is None:  # recorded: the journal had it already, or another run paid for it
+            return
+        self._record(result.item, spent_on(result), self._release(result.item))
+
+    def _reserve(self, request: Billable, recorded: Usage, what: str) -> ChatpipeError | None:
+        if self.is_unlimited:
+            return None
+        tokens, cost = self._estimate(request)
+        if self._tokens is not None and self.spent_tokens + self._reserved_tokens + tokens > self._tokens:
+            return BudgetReached(
+                f"the budget of {self._tokens} tokens is reached: {self.spent_tokens} are spent, "
+                f"and the next {what} may take {tokens}",
+                fix="raise --max-total-tokens",
+            )
+        if self._cost is not None and self.spent_cost + self._reserved_cost + cost > self._cost:
+            return BudgetReached(
+                f"the budget of {self._cost:g} is reached: {self.spent_cost:.4g} is spent, "
+                f"and the next {what} may take {cost:.4g}",
+                fix="raise --max-cost",
+            )
+        self._reservations[request.line] = _Reservation(tokens, cost, recorded)
+        self._reserved_tokens += tokens
+        self._reserved_cost += cost
+        return None
+
+    def _possible_prices(self, model: Value) -> list[ModelPrice]:
+        """The price of a model, whose name in answers is more exact: `m-2026-01-01`. Else all prices."""
+        names = [name for name in self._prices if isinstance(model, str) and model.startswith(name)]
+        return [self._prices[max(names, key=len)]] if names else list(self._prices.values())
+
+    def _release(self, request: Billable) -> Usage:
+        """Release the reservation for a line. Returns the usage of the line that is already recorded."""
+        reservation = self._reservations.pop(request.line, _Reservation())
+        self._waiting.discard(request.line)
+        self._reserved_tokens -= reservation.tokens
+        self._reserved_cost -= reservation.cost
+        return reservation.recorded
+
+    def _record(self, request: Billable, usage: Usage, recorded: Usage) -> None:
+        """Record the usage of all turns of a line, minus the part that is already recorded."""
+        self.spent_tokens += usage.total - recorded.total
+        if self._prices and any(usage) and request.body is not None:
+            price = price_of(self._prices, request.body.get("model"))
+            self.spent_cost += price.cost(usage) - price.cost(recorded)
+
+    def _estimate(self, request: Billable) -> tuple[int, float]:
+        """The tokens and the cost that a request may come to."""
+        body = request.body or {}
+        size = len(values.dumps(body))
+        tokens = self._estimator.estimate(size, *answer_limits(body))
+        cost = 0.0
+        if self._cost is not None:
+            prompt = self._estimator.estimate(size, 0, 1)
+            price = price_of(self._prices, body.get("model"))
+            cost = price.cost(Usage(prompt, 0, max(0, tokens - prompt), tokens))
+        return tokens, cost

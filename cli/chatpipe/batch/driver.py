@@ -1,0 +1,290 @@
+"""The driver of a run: items in, results out. It decides what an engine sends, and when the run stops.
+
+    items -> recorded answer? -> same request in flight? -> engine -> result -> journal -> output
+
+A run stops before its input ends for a signal, for a failure that would hit every line (no key, no
+credit), a budget, a halt rule, or an output that cannot be written. It stops at once, or after the
+requests in flight. Results that have arrived are always written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol
+
+from chatpipe.batch.engine import Engine, RunRequest
+from chatpipe.batch.items import Item
+from chatpipe.batch.journal.answers import RecordedAnswer
+from chatpipe.batch.result import Result, ResultBuilder
+from chatpipe.batch.stop import Stop
+from chatpipe.errors import MissingInput
+from chatpipe.wire.answer import Answer
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Duplicates that may wait for one answer. They are in memory.
+_FOLLOWERS = 10_000
+
+
+class AnswerStore(Protocol):
+    """The recorded answers, and the journal of this run."""
+
+    def fingerprint(self, item: Item) -> str: ...
+
+    def find_answer(self, item: Item, fingerprint: str) -> RecordedAnswer | None: ...
+
+    def record(self, number: int, result: Result) -> None:
+        """Record a result. number is the position of its item in the input, from 0."""
+
+
+class StopPolicy(Protocol):
+    """Decides when a run stops."""
+
+    def reserve(self, request: RunRequest) -> Stop | None:
+        """Reserve the budget of a request, or return the reason why it must not be sent."""
+
+    def observe(self, result: Result) -> Stop | None:
+        """Count a result that has arrived and is recorded.
+
+        In an ordered output it may be written much later.
+        """
+
+
+class DriverOptions(NamedTuple):
+    """Options of a driver.
+
+    window, for results in input order, is the number of results that may wait for an earlier one; None
+    means the order of arrival. With dedupe, identical requests share one answer. With no_send, only
+    recorded answers are used. After a signal, requests in flight have grace_s seconds.
+    """
+
+    window: int | None = None
+    dedupe: bool = False
+    no_send: bool = False
+    grace_s: float = 20.0
+
+
+class _Submitted(NamedTuple):
+    """An item whose request the engine has."""
+
+    item: Item
+    fingerprint: str
+
+
+class Driver:
+    """One run. emit writes a result. stop is the reason for an early end, or None."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        store: AnswerStore,
+        policy: StopPolicy,
+        builder: ResultBuilder,
+        emit: Callable[[Result], None],
+        options: DriverOptions,
+    ) -> None:
+        self._engine = engine
+        self._store = store
+        self._policy = policy
+        self._builder = builder
+        self._emit = emit
+        self._options = options
+        self._reader: asyncio.Task[None] | None = None
+        self._submitted: dict[int, _Submitted] = {}
+        self._queued = 0  # submitted but not yet sent
+        self._in_flight = 0
+        self._moved = asyncio.Event()  # a request was sent or answered
+        self._numbered = 0
+        self._emitted = 0  # with a window only
+        self._reordered: dict[int, Result] = {}  # results that wait for an earlier one
+        self._followers: dict[
+            str, list[tuple[int, Item]]
+        ] = {}  # by fingerprint, items that wait for an answer
+        self._following = 0  # the number of items in _followers
+        self._error: BaseException | None = None
+        self.stop: Stop | None = None
+
+    async def run(self, items: AsyncIterator[Item]) -> None:
+        """Answer all items, or stop early. Raises the error of the input, of emit or of the engine."""
+        self._engine.start(self)
+        self._reader = asyncio.create_task(self._read(items))
+        self._reader.add_done_callback(self._reader_ended)
+        with self._signals():
+            await asyncio.wait([self._reader])
+            await self._engine.drain()
+            # Results that still wait for an earlier one are written too, because they were paid for.
+            for number in sorted(self._reordered):
+                self._emit(self._reordered.pop(number))
+        if self._error is not None:
+            raise self._error
+
+    # Input
+
+    async def _read(self, items: AsyncIterator[Item]) -> None:
+        async for item in items:
+            if self.stop is not None:  # a recorded result has stopped the run
+                return
+            if not item.is_ours:
+                if item.fault is None:
+                    self._store.fingerprint(item)  # duplicates are counted over all shards
+                continue
+            number = self._numbered
+            self._numbered += 1
+            await self._wait_for_window(number)
+            fingerprint = "" if item.fault is not None else self._store.fingerprint(item)
+            await self._wait_for_followers(fingerprint)
+            result = self._known_result(item, fingerprint)
+            if result is not None:
+                # Only after all earlier items were sent: a halt rule must not count a line far ahead of them.
+                await self._wait_for_queue()
+                self._finish(number, result)
+            elif self._options.dedupe and fingerprint in self._followers:
+                self._followers[fingerprint].append((number, item))
+                self._following += 1
+            else:
+                await self._submit(number, item, fingerprint)
+
+    async def _wait_for_window(self, number: int) -> None:
+        """Wait while an item is too far ahead of the first one without a result.
+
+        Recorded results wait as well.
+        """
+        window = self._options.window
+        while window is not None and number >= self._emitted + window:
+            await self._wait_until_moved()
+
+    async def _wait_for_followers(self, fingerprint: str) -> None:
+        """Wait while too many items wait for the answer to this request: they would fill the memory."""
+        while self._following >= _FOLLOWERS and fingerprint in self._followers:
+            await self._wait_until_moved()
+
+    async def _wait_for_queue(self) -> None:
+        """Wait until everything that was submitted has been sent."""
+        while self._queued:
+            await self._wait_until_moved()
+
+    async def _wait_until_moved(self) -> None:
+        self._engine.flush()
+        self._moved.clear()
+        await self._moved.wait()
+
+    def _known_result(self, item: Item, fingerprint: str) -> Result | None:
+        """The result of an item that is not sent, or None."""
+        if item.fault is not None:
+            return self._builder.of_input(item)
+        recorded = self._store.find_answer(item, fingerprint)
+        if recorded is not None:
+            return self._builder.of_record(item, recorded.line, recorded.outcome)
+        return self._builder.of_unsent(item, fingerprint, "--no-send") if self._options.no_send else None
+
+    async def _submit(self, number: int, item: Item, fingerprint: str) -> None:
+        """Give an item to the engine, and wait until the engine wants another."""
+        assert item.body is not None
+        if self._options.dedupe:
+            self._followers[fingerprint] = []
+        self._submitted[number] = _Submitted(item, fingerprint)
+        self._queued += 1
+        self._engine.submit(RunRequest(number, item.line, item.custom_id, item.body, fingerprint))
+        await self._engine.room()
+
+    def _reader_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # An input that cannot be read does not affect the requests in flight.
+            self._fail(error, now=not isinstance(error, MissingInput))
+
+    # Callbacks of the engine
+
+    def may_send(self, request: RunRequest) -> bool:
+        if self.stop is not None:
+            return False
+        try:
+            stop = self._policy.reserve(request)
+        except BaseException as error:
+            self.failed(error)
+            return False
+        if stop is not None:
+            # The answers in flight may cost less than was reserved for them: wait for them.
+            if not self._in_flight:
+                self._halt(stop)
+            return False
+        self._queued -= 1
+        self._in_flight += 1
+        self._moved.set()
+        return True
+
+    def answered(self, number: int, answer: Answer, latency_s: float) -> None:
+        self._in_flight -= 1
+        try:
+            self._finish_answered(number, answer, latency_s)
+        except BaseException as error:
+            self.failed(error)
+        self._moved.set()
+
+    def failed(self, error: BaseException) -> None:
+        self._fail(error, now=True)
+
+    # Results
+
+    def _finish_answered(self, number: int, answer: Answer, latency_s: float) -> None:
+        """Finish a request that was sent, and the identical ones that wait for its answer."""
+        item, fingerprint = self._submitted.pop(number)
+        result = self._builder.of_answer(item, fingerprint, answer, latency_s)
+        self._finish(number, result)
+        followers = self._followers.pop(fingerprint, [])
+        self._following -= len(followers)
+        for follower, same in followers:
+            shared = self._builder.of_record(same, result.line, result.outcome)
+            self._finish(follower, shared._replace(status=result.status))
+
+    def _finish(self, number: int, result: Result) -> None:
+        """Record a result, then write it, or keep it until all earlier ones are written.
+
+        The decision whether the run stops is made now: an earlier answer may take long to arrive.
+        """
+        self._store.record(number, result)
+        stop = self._policy.observe(result)
+        if self._options.window is None:
+            self._emit(result)
+        else:
+            self._reordered[number] = result
+            while (ready := self._reordered.pop(self._emitted, None)) is not None:
+                self._emitted += 1
+                self._emit(ready)
+        if stop is not None:
+            self._halt(stop)
+
+    # The end
+
+    def _fail(self, error: BaseException, *, now: bool) -> None:
+        """Stop for an error that the run cannot survive: a full disk, a reader that is gone, a bug."""
+        self._error = self._error or error
+        self._halt(Stop(now=now))
+
+    def _halt(self, stop: Stop) -> None:
+        """Stop the run. The first reason is the one that is reported, but a signal replaces others."""
+        if self.stop is None or (stop.signal is not None and self.stop.signal is None):
+            self.stop = stop
+        if self._reader is not None:
+            self._reader.cancel()
+        self._engine.stop(now=stop.now)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        taken = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        before = {number: signal.getsignal(number) for number in taken}
+        for number in taken:
+            loop.add_signal_handler(number, self._signalled, number)
+        try:
+            yield
+        finally:
+            for number in taken:
+                loop.remove_signal_handler(number)
+                signal.signal(number, before[number])
+
+    def _signalled(self, number: int) -> None:
+        """Stop at the first signal, with a grace for the requests in flight; at the second, at once."""
+        self._halt(Stop(signal=number, now=self.stop is not None))
+        asyncio.get_running_loop().call_later(self._options.grace_s, self._halt, Stop(now=True))
