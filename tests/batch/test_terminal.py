@@ -172,14 +172,14 @@ CSV = b"q\n" + b"".join(b"q%d\n" % number for number in range(6)) + b"bad\n" + b
 
 
 @cases(
-    "format, told",
+    "format, notice",
     {
         "text": ("text", "chatpipe: <stdin>:8: 400 from "),
         "json": ("json", '{"error":{"status":65,"type":"bad_input","message":"400 from '),
     },
 )
 def test_a_notice_during_the_run_has_a_line_of_its_own(
-    format: str, console: str, ends: tuple[int, int]
+    format: str, notice: str, ends: tuple[int, int]
 ) -> None:
     """And the bar comes again after it."""
     arguments = ("{{q}}", "--csv", "--error-format", format)
@@ -187,8 +187,8 @@ def test_a_notice_during_the_run_has_a_line_of_its_own(
     seen = screen(done.terminal)
     assert done.status == 1
     assert len(seen) == 2
-    assert seen[0].startswith(console)
-    before, _, after = done.terminal.partition(console)
+    assert seen[0].startswith(notice)
+    before, _, after = done.terminal.partition(notice)
     assert states(before)
     assert states(after)
 
