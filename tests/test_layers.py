@@ -122,7 +122,7 @@ WORLD: dict[str, dict[str, str]] = {
     "batch.sender": {"asyncio": "waits that end with the run"},
     "batch.journal.answers": {"os": "which files there are, and the journal's descriptor"},
     "batch.async_engine": {"asyncio": "a task for each slot in flight"},
-    "batch.driver": {"asyncio": "reads the input beside the engine", "signal": "the end of a run"},
+    "batch.driver": {"asyncio": "reads the input beside the engine"},
     "system.descriptor": {
         "os": "descriptors that are written",
         "select": "waits for a full pipe",

@@ -10,9 +10,7 @@ requests in flight. Results that have arrived are always written.
 from __future__ import annotations
 
 import asyncio
-import signal
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple, Protocol
 
 from chatpipe.batch.engine import Engine, RunRequest
@@ -21,9 +19,9 @@ from chatpipe.batch.journal.answers import RecordedAnswer
 from chatpipe.batch.result import Result, ResultBuilder
 from chatpipe.batch.stop import Stop
 from chatpipe.errors import MissingInput
+from chatpipe.system.signals import call_on_signal
 from chatpipe.wire.answer import Answer
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Duplicates that may wait for one answer. They are in memory.
 _FOLLOWERS = 10_000
 
@@ -111,7 +109,7 @@ class Driver:
         self._engine.start(self)
         self._reader = asyncio.create_task(self._read(items))
         self._reader.add_done_callback(self._reader_ended)
-        with self._signals():
+        with call_on_signal(asyncio.get_running_loop(), self._signalled):
             await asyncio.wait([self._reader])
             await self._engine.drain()
             # Results that still wait for an earlier one are written too, because they were paid for.
@@ -269,20 +267,6 @@ class Driver:
         if self._reader is not None:
             self._reader.cancel()
         self._engine.stop(now=stop.now)
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        taken = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-        before = {number: signal.getsignal(number) for number in taken}
-        for number in taken:
-            loop.add_signal_handler(number, self._signalled, number)
-        try:
-            yield
-        finally:
-            for number in taken:
-                loop.remove_signal_handler(number)
-                signal.signal(number, before[number])
 
     def _signalled(self, number: int) -> None:
         """Stop at the first signal, with a grace for the requests in flight; at the second, at once."""
