@@ -91,7 +91,7 @@ class Call(NamedTuple):
         delivery = Delivery(out, self.format, self.console, fits)
         verdict = delivery.verdict(talk.answer)
         if verdict is not None and verdict.status is Status.MISMATCH and not out.is_kept:
-            in_words = self.format.format == "audio"  # stderr is for people
+            in_words = self.format.properties.is_audio  # stderr is for people
             printing = self.format._replace(format="text") if in_words else self.format
             delivery = Delivery(StderrOut(self.console), printing, self.console, fits)
         held.replay(delivery)

@@ -78,9 +78,7 @@ def _assembled(parsed: list[dict[str, object]]) -> object:
 
 
 def _text(null: int) -> TextWriter:
-    return TextWriter(
-        Stdout(fd=null), null=False, reasoning=FormatOptions().reasoning, aside=lambda text: None
-    )
+    return TextWriter(Stdout(fd=null), FormatOptions(), lambda text: None)
 
 
 def _written(payloads: list[bytes], parsed: list[dict[str, object]], null: int) -> None:

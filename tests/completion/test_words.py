@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from chatpipe.options.output import ANSWER_FORMATS, MAP_FORMATS, RUN_FORMATS
 from manual import commands
 from process import run
 
@@ -111,3 +112,9 @@ def test_all_long_options_are_offered_and_no_hidden_one(command: str) -> None:
 )
 def test_files_are_offered_where_a_file_is_taken(option: str) -> None:
     assert offered("ask", option, "") == [FILES]
+
+
+@pytest.mark.parametrize("command", ["ask", "show", "batch", "map"])
+def test_every_format_is_offered_after_f(command: str) -> None:
+    names = {"batch": RUN_FORMATS, "map": MAP_FORMATS}.get(command, ANSWER_FORMATS)
+    assert offered(command, "-f", "") == list(names)

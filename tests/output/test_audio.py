@@ -45,7 +45,7 @@ def chunk(data: str | None, answer_id: str = "c", index: int = 0) -> Json:
 def written(*chunks: Json, end: Json) -> list[bytes]:
     """The writes of chunks, then of the whole answer. What fails at the end is raised."""
     sink = Sink()
-    made = AudioWriter(sink, silent)
+    made = AudioWriter(sink, FormatOptions("audio"), silent)
     for each in chunks:
         made.chunk(b"", each)
     made.end(end, None)
@@ -109,13 +109,15 @@ def test_text_that_is_not_base64_is_found_however_it_is_cut(text: str) -> None:
 
 def test_a_whole_answer_is_one_write() -> None:
     sink = Sink()
-    AudioWriter(sink, silent).end(whole({"id": "a", "data": "AAECAw==", "transcript": "hi"}), b"{}")
+    AudioWriter(sink, FormatOptions("audio"), silent).end(
+        whole({"id": "a", "data": "AAECAw==", "transcript": "hi"}), b"{}"
+    )
     assert sink.pieces == [b"\0\1\2\3"]
 
 
 def test_a_streamed_answer_is_written_as_it_comes() -> None:
     sink = Sink()
-    made = AudioWriter(sink, silent)
+    made = AudioWriter(sink, FormatOptions("audio"), silent)
     for each in (chunk(None), chunk("AAEC"), chunk("Aw"), chunk("==B"), chunk("AUG")):
         made.chunk(b"", each)
     assert sink.pieces == [b"\0\1\2", b"\3", b"\4\5\6"]
@@ -148,13 +150,13 @@ def test_the_sound_of_one_answer_is_written_once(chunks: list[Json], end: Json, 
 def test_bad_base64_in_a_whole_answer_writes_nothing(data: str) -> None:
     sink = Sink()
     with refused(BrokenAnswer, "the audio of the answer is not base64: try again"):
-        AudioWriter(sink, silent).end(whole({"data": data}), b"{}")
+        AudioWriter(sink, FormatOptions("audio"), silent).end(whole({"data": data}), b"{}")
     assert sink.pieces == []
 
 
 def test_bad_base64_in_a_stream_ends_the_writing() -> None:
     sink = Sink()
-    made = AudioWriter(sink, silent)
+    made = AudioWriter(sink, FormatOptions("audio"), silent)
     for data in ("AAEC", "!!!!", "AAEC"):
         made.chunk(b"", chunk(data))
     with pytest.raises(BrokenAnswer):
@@ -176,7 +178,7 @@ def test_bad_base64_in_a_stream_ends_the_writing() -> None:
 )
 def test_without_sound_the_words_go_aside(message: Json, aside: str) -> None:
     sink, console = Sink(), list[str]()
-    AudioWriter(sink, console.append).end(whole(**{"audio": None, **message}), b"{}")
+    AudioWriter(sink, FormatOptions("audio"), console.append).end(whole(**{"audio": None, **message}), b"{}")
     assert (sink.data, "".join(console)) == (b"", aside)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
-from chatpipe.batch.records import error_message
 from chatpipe.batch.result import Result
+from chatpipe.batch.run_format import error_message
 from chatpipe.errors import CannotWrite, LineFailed, reason
 from chatpipe.system.console import Console, FirstFew
 

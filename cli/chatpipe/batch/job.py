@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from chatpipe.batch.items import ItemReader
-from chatpipe.batch.records import RunFormat
+from chatpipe.batch.run_format import RunFormat
 from chatpipe.conversation.wanted import TurnOptions
 from chatpipe.inputs.values import Value
 from chatpipe.options.output import OutputOptions

@@ -15,7 +15,14 @@ from chatpipe.flags import tool_commands as tooling
 from chatpipe.flags.format import ends_texts
 from chatpipe.flags.types import FILE, Command, words_of
 from chatpipe.options.check import CheckOptions
-from chatpipe.options.output import RESULTS, RUN_ALLOWABLE, RUN_FORMATS, ConsoleOptions, OutputOptions
+from chatpipe.options.output import (
+    FORMATS,
+    RUN_ALLOWABLE,
+    RUN_FORMATS,
+    ConsoleOptions,
+    FormatOptions,
+    OutputOptions,
+)
 from chatpipe.options.parameters import Parameters
 from chatpipe.options.prompt import PromptOptions
 from chatpipe.options.run import InputOptions, ReportOptions, ResumeOptions, RunLimits
@@ -41,7 +48,7 @@ from chatpipe.options.tool_commands import ToolOptions
     "-f",
     "shape",
     type=click.Choice(RUN_FORMATS),
-    default=RESULTS,
+    default=RUN_FORMATS[0],
     show_default=True,
     help="What to write",
 )
@@ -85,8 +92,8 @@ def batch(
     """
     from chatpipe.batch.items import LineTemplate, RequestReader
     from chatpipe.batch.job import Job
-    from chatpipe.batch.records import PartFormat
     from chatpipe.batch.run import Run
+    from chatpipe.batch.run_format import create_run_format
     from chatpipe.conversation.wanted import TurnOptions
     from chatpipe.flags.stdin import stdin
     from chatpipe.inputs.sources import Sources
@@ -108,8 +115,8 @@ def batch(
     job = Job(
         file=source,
         reader=RequestReader(template, plain=feeding.plain, strict=checking.strict, unchecked=checking.off),
-        run_format=PartFormat(shape, null=ends_texts(null, shape)),
-        only_requests=shape == "requests",
+        run_format=create_run_format(FormatOptions(shape, null=ends_texts(null, shape))),
+        only_requests=not FORMATS[shape].sends,
         reports_failures=False,
         endpoint=endpoint,
         connection=connection,

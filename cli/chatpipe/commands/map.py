@@ -16,7 +16,7 @@ from chatpipe.flags import tool_commands as tooling
 from chatpipe.flags.prompt import refuse_idle_detail
 from chatpipe.flags.types import FILE, Command, words_of
 from chatpipe.options.check import CheckOptions
-from chatpipe.options.output import MAP_FORMATS, RUN_ALLOWABLE, ConsoleOptions, OutputOptions
+from chatpipe.options.output import FORMATS, MAP_FORMATS, RUN_ALLOWABLE, ConsoleOptions, OutputOptions
 from chatpipe.options.parameters import Parameters
 from chatpipe.options.prompt import PromptOptions, RoleOption
 from chatpipe.options.rows import RowOptions
@@ -123,7 +123,7 @@ def map(
         file=source,
         reader=RowReader(table, filling, strict=checking.strict, unchecked=checking.off),
         run_format=writer.create_format(carrying, table, answers),
-        only_requests=shape == "requests",
+        only_requests=not FORMATS[shape].sends,
         reports_failures=carrying.target != "jsonl",
         endpoint=endpoint,
         connection=connection,

@@ -8,7 +8,7 @@ import click
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags.types import option_group, words_of
-from chatpipe.options.output import ALLOWABLE, FORMATS, REASONING, FormatOptions
+from chatpipe.options.output import ALLOWABLE, ANSWER_FORMATS, FORMATS, REASONING, FormatOptions
 
 
 def _read(
@@ -26,7 +26,7 @@ def _read(
 
 def ends_texts(null: bool, shape: str) -> bool:
     """`--null` as typed. Raises UsageFault beside a format that has no text for it to end."""
-    if null and shape != "text":
+    if null and not FORMATS[shape].is_text:
         raise UsageFault(f"format '{shape}' has no text to end", place="--null", fix="use it with -f text")
     return null
 
@@ -35,7 +35,7 @@ options = option_group(
     "printing",
     [
         click.option(
-            "--format", "-f", type=click.Choice(list(FORMATS)), help="What to write  [default: text]"
+            "--format", "-f", type=click.Choice(ANSWER_FORMATS), help="What to write  [default: text]"
         ),
         click.option("--json", is_flag=True, help="Short for -f json"),
         click.option("--raw", is_flag=True, help="Short for -f chunks"),

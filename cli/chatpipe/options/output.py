@@ -1,15 +1,10 @@
-"""Output options as records, and the names of formats. Kept light, because `--help` imports it."""
+"""Output options as records, and the table of formats. Kept light, because `--help` imports it."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 REASONING = ("drop", "stderr", "only")
 ERROR_FORMATS = ("text", "json")
-# Formats of a run: its result lines, or one part of each answer.
-RESULTS = "results"
-RUN_FORMATS = (RESULTS, "json", "string", "message", "tool-calls", "text", "usage", "requests")
-# Formats of `map`.
-MAP_FORMATS = ("rows", "requests")
 # Formats of `build` and of `check`.
 REQUEST_FORMATS = ("body", "batch", "curl")
 PROBLEM_FORMATS = ("text", "problems")
@@ -20,30 +15,82 @@ RUN_ALLOWABLE = ALLOWABLE | {"failed"}
 
 
 class Format(NamedTuple):
-    """An output format. streams: stream by default. needs_stream: it cannot be written without a stream."""
+    """A row of FORMATS. It answers every question about a format, so no code compares a format's name.
 
+    Where it is offered:
+    writer is `module:Class` in chatpipe.output, imported on first use. `ask` and `show` offer each format
+    that has one. run_position is the position among the formats of `batch`, from 1, or 0 if `batch` does
+    not offer it. If there is a writer, too, its class has record(). in_map: `map` offers it.
+
+    What it does with one answer:
+    streams: the request asks for a stream by default. needs_stream: the format cannot be written without.
+    is_text: a NUL can end each text. Lines may follow the text in a partial file.
+    is_audio: the output is the audio of one choice. It is never escaped or printed among lines.
+    omits_calls: tool calls are not in the output, so they go to stderr or into the partial file.
+    is_verbatim: the output has whatever the server sent, even if it has no choices.
+    counts_all_turns: the usage in the output is that of all turns, not of the last.
+    note_if_empty is printed if nothing was written of a complete answer.
+
+    What it does in a run:
+    sends: requests are sent. writes_result_lines: a record is a result line, so the output can serve as
+    a journal. needs_order: only its position in the output identifies a record. calls_are_final: nobody
+    who reads the output can answer tool calls, so they are a fault.
+    """
+
+    writer: str = ""
+    run_position: int = 0
+    in_map: bool = False
     streams: bool = False
     needs_stream: bool = False
+    is_text: bool = False
+    is_audio: bool = False
+    omits_calls: bool = False
+    is_verbatim: bool = False
+    counts_all_turns: bool = False
+    note_if_empty: str = ""
+    sends: bool = True
+    writes_result_lines: bool = False
+    needs_order: bool = True
+    calls_are_final: bool = False
 
 
 FORMATS: Mapping[str, Format] = {
-    "text": Format(streams=True),
-    "string": Format(),
-    "json": Format(),
-    "chunks": Format(streams=True, needs_stream=True),
-    "sse": Format(streams=True, needs_stream=True),
-    "message": Format(),
-    "tool-calls": Format(),
-    "logprobs": Format(),
-    "usage": Format(),
-    "audio": Format(),
+    "text": Format(
+        "text:TextWriter", run_position=6, streams=True, is_text=True, omits_calls=True, calls_are_final=True
+    ),
+    "string": Format("records:StringWriter", run_position=3, calls_are_final=True),
+    "json": Format("records:CompletionWriter", run_position=2, is_verbatim=True),
+    "chunks": Format("raw:ChunksWriter", streams=True, needs_stream=True, is_verbatim=True),
+    "sse": Format("raw:EventStreamWriter", streams=True, needs_stream=True, is_verbatim=True),
+    "message": Format("records:MessageWriter", run_position=4),
+    "tool-calls": Format("records:ToolCallsWriter", run_position=5),
+    "logprobs": Format(
+        "logprobs:LogprobsWriter",
+        note_if_empty="no log probabilities in the answer: ask with --logprobs",
+    ),
+    "usage": Format("records:UsageWriter", run_position=7, counts_all_turns=True),
+    "audio": Format("audio:AudioWriter", is_audio=True, omits_calls=True),
+    "results": Format(run_position=1, writes_result_lines=True, needs_order=False),
+    "rows": Format(in_map=True, needs_order=False, calls_are_final=True),
+    "requests": Format(run_position=8, in_map=True, sends=False),
 }
+# Formats of `ask` and `show`.
+ANSWER_FORMATS = tuple(name for name, format in FORMATS.items() if format.writer)
+# Formats of `batch`, the default first.
+RUN_FORMATS = tuple(
+    sorted(
+        (name for name, format in FORMATS.items() if format.run_position),
+        key=lambda name: FORMATS[name].run_position,
+    )
+)
+# Formats of `map`, the default first.
+MAP_FORMATS = tuple(name for name, format in FORMATS.items() if format.in_map)
 
 
 class FormatOptions(NamedTuple):
     """Format options: the parts of an answer to write, and the outcomes to accept as good.
 
-    named: the user chose the format. Otherwise the request may choose it (formats.settle).
+    is_format_given: the user chose the format. Otherwise the request may choose it: see choose_format.
     """
 
     format: str = "text"
@@ -53,6 +100,11 @@ class FormatOptions(NamedTuple):
     escape: bool = True
     allow: frozenset[str] = frozenset()
     is_format_given: bool = True
+
+    @property
+    def properties(self) -> Format:
+        """The row of the format."""
+        return FORMATS[self.format]
 
 
 class OutputOptions(NamedTuple):

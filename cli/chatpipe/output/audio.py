@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping
 
 from chatpipe.errors import BrokenAnswer
 from chatpipe.inputs.values import Value
-from chatpipe.response.completion import audio_of, choices, content_of, messages
+from chatpipe.options.output import FormatOptions
+from chatpipe.output.formats import FormatWriter
+from chatpipe.response.completion import audio_of, choices, content_of, first_message
 from chatpipe.system.descriptor import Sink
 
 
@@ -39,22 +41,18 @@ class Base64Decoder:
         return b""
 
 
-class AudioWriter:
+class AudioWriter(FormatWriter):
     """A writer that decodes the deltas of choice 0 as they come, or the message of the first choice.
 
     If there is no audio, the text sent instead goes to aside: it was paid for, and may give the reason.
     end() raises BrokenAnswer for audio that is not base64. An answer in one piece is then not written.
     """
 
-    def __init__(self, out: Sink, aside: Callable[[str], None]) -> None:
-        self.out = out
-        self.aside = aside
+    def __init__(self, out: Sink, options: FormatOptions, aside: Callable[[str], None]) -> None:
+        super().__init__(out, options, aside)
         self.answer_id: Value = None
         self.wrote = False
         self._reset()
-
-    def raw(self, data: bytes) -> None:
-        """Do nothing: chunk() writes the audio."""
 
     def chunk(self, payload: bytes, chunk: Mapping[str, Value]) -> None:
         answer_id = chunk.get("id")
@@ -69,7 +67,7 @@ class AudioWriter:
     def end(self, completion: Mapping[str, Value], body: bytes | None) -> None:
         if body is not None or not self.streamed:
             self._reset()
-            message = next(messages(completion), {})
+            message = first_message(completion)
             data = self._decode(audio_of(message))
             if not audio_of(message):
                 self._print_text(message)

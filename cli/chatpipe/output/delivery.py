@@ -19,10 +19,6 @@ from chatpipe.system.console import Console
 from chatpipe.wire.answer import Answer
 
 ContentCheck = Callable[[Value], object | None]
-# Formats that omit tool calls.
-_FINAL = ("text", "audio")
-# Formats that pass on whatever the server sent.
-_ENTIRE = ("json", "chunks", "sse")
 # The largest reply that is printed if it is not an answer and no file takes it.
 _SHOWN_BYTES = 4096
 
@@ -73,25 +69,23 @@ class Delivery:
         """Write the rest of the answer. Returns the reason why it is not good; None if it is."""
         if answer.completion is None:
             return None if answer.fault is None else self._with_body(answer.fault, answer.body)
+        format = self._options.properties
         with_total = _with_total_usage(answer)
-        # Every format but `usage` shows the last answer as it arrived.
-        format_fault = self._end(
-            with_total if self._options.format == "usage" else answer.completion, answer.body
-        )
+        format_fault = self._end(with_total if format.counts_all_turns else answer.completion, answer.body)
         if self._options.usage:
             console.write(usage_line(with_total) + b"\n")
         fault = answer.fault or format_fault
         if fault is not None:
             self._emit_calls(answer.completion, is_result=False)
             return fault
-        if self._options.format == "logprobs" and not self._out.started:
-            self._console.note("no log probabilities in the answer: ask with --logprobs")
+        if format.note_if_empty and not self._out.started:
+            self._console.note(format.note_if_empty)
         verdict = self.verdict(answer)
         self._emit_calls(answer.completion, is_result=verdict is None)
         if verdict is None:
             return None
         unfit = AnswerFault(verdict.what, verdict.status, fix=verdict.fix)
-        if not choices(answer.completion) and self._options.format not in _ENTIRE:
+        if not choices(answer.completion) and not format.is_verbatim:
             return self._with_body(unfit, answer.body)
         return unfit
 
@@ -102,10 +96,10 @@ class Delivery:
         verdict = judge.verdict(
             answer.completion,
             allow=self._options.allow,
-            text_format=self._options.format in _FINAL or answer.turns_exhausted,
+            text_format=self._options.properties.omits_calls or answer.turns_exhausted,
             fits=self._fits,
         )
-        if verdict is None and self._options.format == "audio":
+        if verdict is None and self._options.properties.is_audio:
             return judge.audio_verdict(answer.completion, allow=self._options.allow)
         return (
             judge.turns_verdict(verdict, len(answer.earlier_usage) + 1) if answer.turns_exhausted else verdict
@@ -125,10 +119,10 @@ class Delivery:
 
         They go into the partial file or to stderr, but never into a result or into audio.
         """
-        if self._options.format not in _FINAL:
+        if not self._options.properties.omits_calls:
             return
         lines = b"".join(call_lines(completion))
-        if self._options.format == "text" and self._out.is_kept and not is_result:
+        if self._options.properties.is_text and self._out.is_kept and not is_result:
             self._out.write(lines)
         elif lines:
             self._console.server_text(lines.decode())

@@ -1,62 +1,62 @@
-"""Writers of the output formats.
+"""Output formats: the base class of their writers, and the format that a request gets.
 
 A writer receives each piece of an answer as it arrives and the whole answer at the end, and writes bytes
-to its sink. A new format needs one class, one row here, and one row in `options.FORMATS`, from which
-`--format` and its completion are generated.
+to its sink. A new format needs one class and one row in `options.output.FORMATS`, which names the class.
+`--format` and its completion are generated from that table.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from importlib import import_module
 
 from chatpipe.errors import UsageFault
 from chatpipe.inputs.values import Value
 from chatpipe.options.output import FORMATS, FormatOptions, OutputOptions
-from chatpipe.output.audio import AudioWriter
-from chatpipe.output.logprobs import LogprobsWriter
-from chatpipe.output.raw import ChunksWriter, EventStreamWriter
-from chatpipe.output.records import (
-    CompletionWriter,
-    MessageWriter,
-    StringWriter,
-    ToolCallsWriter,
-    UsageWriter,
-)
-from chatpipe.output.text import TextWriter
 from chatpipe.system.descriptor import Sink, is_terminal
 
+_AUDIO = next(name for name, format in FORMATS.items() if format.is_audio)
 
-class FormatWriter(Protocol):
-    """The interface of an output format. For a streamed answer, chunk() gets each piece before end()."""
 
-    def raw(self, data: bytes) -> None:
+class FormatWriter(ABC):
+    """The writer of one answer. For a streamed answer, chunk() gets each piece before end()."""
+
+    def __init__(self, out: Sink, options: FormatOptions, aside: Callable[[str], None]) -> None:
+        """Write to out. aside takes text for stderr, in pieces."""
+        self.out = out
+        self.options = options
+        self.aside = aside
+
+    def raw(self, data: bytes) -> None:  # noqa: B027 - most formats do not need it
         """Take bytes of the event stream, exactly as the server sent them."""
 
-    def chunk(self, payload: bytes, chunk: Mapping[str, Value]) -> None:
+    def chunk(self, payload: bytes, chunk: Mapping[str, Value]) -> None:  # noqa: B027 - as above
         """Take the data of one event: payload is its bytes, chunk the value parsed from them."""
 
+    @abstractmethod
     def end(self, completion: Mapping[str, Value], body: bytes | None) -> None:
         """Take the whole answer. body is its bytes if it came in one piece, None if it was streamed."""
 
+    @classmethod
+    def record(cls, completion: Mapping[str, Value] | None, options: FormatOptions) -> bytes:
+        """The one record of an answer in a run, with its terminator. The first choice counts.
 
-WRITERS: Mapping[str, Callable[[Sink, FormatOptions, Callable[[str], None]], FormatWriter]] = {
-    "text": lambda out, options, aside: TextWriter(out, options.null, options.reasoning, aside),
-    "string": lambda out, options, aside: StringWriter(out, options.reasoning == "only"),
-    "json": lambda out, options, aside: CompletionWriter(out),
-    "chunks": lambda out, options, aside: ChunksWriter(out),
-    "sse": lambda out, options, aside: EventStreamWriter(out),
-    "message": lambda out, options, aside: MessageWriter(out),
-    "tool-calls": lambda out, options, aside: ToolCallsWriter(out),
-    "logprobs": lambda out, options, aside: LogprobsWriter(out),
-    "usage": lambda out, options, aside: UsageWriter(out),
-    "audio": lambda out, options, aside: AudioWriter(out, aside),
-}
+        completion is None if there is no good answer. Only formats that runs offer have it.
+        """
+        raise NotImplementedError
+
+
+def writer_class(format: str) -> type[FormatWriter]:
+    """The class of a format that has a writer. Its module is imported now: a call uses only one."""
+    module, name = FORMATS[format].writer.split(":")
+    found: type[FormatWriter] = getattr(import_module(f"chatpipe.output.{module}"), name)
+    return found
 
 
 def create_writer(options: FormatOptions, out: Sink, aside: Callable[[str], None]) -> FormatWriter:
     """Create the writer of the format asked for. aside takes text for stderr, in pieces."""
-    return WRITERS[options.format](out, options, aside)
+    return writer_class(options.format)(out, options, aside)
 
 
 def choose_format(
@@ -73,8 +73,8 @@ def choose_format(
         and target.is_file
         and not (options.is_format_given or options.null)
     ):
-        options = options._replace(format="audio")
-    if options.format != "audio":
+        options = options._replace(format=_AUDIO)
+    if not options.properties.is_audio:
         return options
     if body is not None and isinstance(body.get("n"), int) and body["n"] > 1:
         raise UsageFault(f"{body['n']} choices in one sound", place="--n", fix="use -f json")
@@ -101,7 +101,7 @@ def decide_stream(body: dict[str, Value], options: FormatOptions, place: str = "
     asks the server for the counts. Raises UsageFault if the format needs a stream and `stream` is false;
     place is the option or the `file:line` that set it.
     """
-    properties = FORMATS[options.format]
+    properties = options.properties
     if (
         body.get("stream") is None
         and properties.streams

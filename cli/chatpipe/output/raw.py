@@ -5,17 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from chatpipe.inputs.values import Value, one_line
-from chatpipe.system.descriptor import Sink
+from chatpipe.output.formats import FormatWriter
 
 
-class ChunksWriter:
+class ChunksWriter(FormatWriter):
     """Every chunk exactly as received, one a line. An answer that was not streamed is a single line."""
-
-    def __init__(self, out: Sink) -> None:
-        self.out = out
-
-    def raw(self, data: bytes) -> None:
-        """Do nothing: chunk() writes the lines."""
 
     def chunk(self, payload: bytes, chunk: Mapping[str, Value]) -> None:
         if b"\n" in payload or b"\r" in payload:
@@ -27,17 +21,11 @@ class ChunksWriter:
             self.out.write(one_line(body) + b"\n")
 
 
-class EventStreamWriter:
+class EventStreamWriter(FormatWriter):
     """The bytes of the event stream, unchanged. An answer that was not streamed becomes one event."""
-
-    def __init__(self, out: Sink) -> None:
-        self.out = out
 
     def raw(self, data: bytes) -> None:
         self.out.write(data)
-
-    def chunk(self, payload: bytes, chunk: Mapping[str, Value]) -> None:
-        """Do nothing: raw() has written the bytes."""
 
     def end(self, completion: Mapping[str, Value], body: bytes | None) -> None:
         if body is not None:

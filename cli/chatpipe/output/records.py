@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.response.completion import call_records, content_of, messages, reasoning_of
-from chatpipe.system.descriptor import Sink
+from chatpipe.options.output import FormatOptions
+from chatpipe.output.formats import FormatWriter
+from chatpipe.response.completion import call_records, content_of, first_message, messages, reasoning_of
 
 
-class RecordWriter(ABC):
-    """A format that writes nothing before the answer is complete."""
-
-    def __init__(self, out: Sink) -> None:
-        self.out = out
-
-    def raw(self, data: bytes) -> None:  # noqa: B027 - none of these formats needs it
-        """Do nothing: the bytes of the event stream are not needed."""
-
-    def chunk(self, payload: bytes, chunk: Mapping[str, Value]) -> None:  # noqa: B027 - as above
-        """Do nothing: the caller assembles the chunks."""
+class RecordWriter(FormatWriter):
+    """A format that writes nothing before the answer is complete. In a run, a record is a JSON value."""
 
     def end(self, completion: Mapping[str, Value], body: bytes | None) -> None:
         self.out.write(b"".join(record + b"\n" for record in self.records(completion, body)))
@@ -30,12 +22,25 @@ class RecordWriter(ABC):
     def records(self, completion: Mapping[str, Value], body: bytes | None) -> Iterator[bytes]:
         """The lines to write, without newlines."""
 
+    @classmethod
+    def record(cls, completion: Mapping[str, Value] | None, options: FormatOptions) -> bytes:
+        return (b"null" if completion is None else values.dumps(cls.part(completion))) + b"\n"
+
+    @classmethod
+    def part(cls, completion: Mapping[str, Value]) -> Value:
+        """The part of an answer that is its record in a run."""
+        raise NotImplementedError
+
 
 class CompletionWriter(RecordWriter):
     """The completion object: the server's own bytes, or the assembled stream."""
 
     def records(self, completion: Mapping[str, Value], body: bytes | None) -> Iterator[bytes]:
         yield values.dumps(completion) if body is None else values.one_line(body)
+
+    @classmethod
+    def part(cls, completion: Mapping[str, Value]) -> Value:
+        return completion
 
 
 class MessageWriter(RecordWriter):
@@ -44,17 +49,22 @@ class MessageWriter(RecordWriter):
     def records(self, completion: Mapping[str, Value], body: bytes | None) -> Iterator[bytes]:
         yield from (values.dumps(message) for message in messages(completion))
 
+    @classmethod
+    def part(cls, completion: Mapping[str, Value]) -> Value:
+        return first_message(completion)
+
 
 class StringWriter(RecordWriter):
-    """Each choice's content as a JSON string; null if there is none."""
-
-    def __init__(self, out: Sink, reasoning: bool) -> None:
-        super().__init__(out)
-        self.reasoning = reasoning
+    """Each choice's content, or with `--reasoning only` its reasoning, as a JSON string; null if none."""
 
     def records(self, completion: Mapping[str, Value], body: bytes | None) -> Iterator[bytes]:
+        is_reasoning = self.options.reasoning == "only"
         for message in messages(completion):
-            yield values.dumps(reasoning_of(message) if self.reasoning else content_of(message))
+            yield values.dumps(reasoning_of(message) if is_reasoning else content_of(message))
+
+    @classmethod
+    def part(cls, completion: Mapping[str, Value]) -> Value:
+        return content_of(first_message(completion))
 
 
 class UsageWriter(RecordWriter):
@@ -63,24 +73,35 @@ class UsageWriter(RecordWriter):
     def records(self, completion: Mapping[str, Value], body: bytes | None) -> Iterator[bytes]:
         yield usage_line(completion)
 
+    @classmethod
+    def part(cls, completion: Mapping[str, Value]) -> Value:
+        return usage_record(completion)
 
-def usage_line(completion: Mapping[str, Value]) -> bytes:
+
+def usage_record(completion: Mapping[str, Value]) -> dict[str, Value]:
     """`{"model","prompt_tokens","completion_tokens","total_tokens",...}`; null for what the server omits."""
     counts = {"prompt_tokens": None, "completion_tokens": None, "total_tokens": None}
     usage = completion.get("usage")
-    return values.dumps(
-        {"model": completion.get("model"), **counts, **(usage if isinstance(usage, dict) else {})}
-    )
+    return {"model": completion.get("model"), **counts, **(usage if isinstance(usage, dict) else {})}
+
+
+def usage_line(completion: Mapping[str, Value]) -> bytes:
+    """The usage record as JSON, without a newline."""
+    return values.dumps(usage_record(completion))
 
 
 class ToolCallsWriter(RecordWriter):
-    """One line a tool call, with everything that a script needs to run it."""
+    """One line a tool call, with everything that a script needs to run it. In a run, one array an answer."""
 
     def records(self, completion: Mapping[str, Value], body: bytes | None) -> Iterator[bytes]:
         yield from (line[:-1] for line in call_lines(completion))
 
+    @classmethod
+    def part(cls, completion: Mapping[str, Value]) -> Value:
+        return list(call_records(first_message(completion)))
+
 
 def call_lines(completion: Mapping[str, Value]) -> Iterator[bytes]:
-    """The lines of ToolCalls, with newlines."""
+    """The lines of ToolCallsWriter, with newlines."""
     for message in messages(completion):
         yield from (values.dumps(record) + b"\n" for record in call_records(message))

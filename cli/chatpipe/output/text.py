@@ -6,29 +6,26 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from chatpipe.inputs.values import Value
-from chatpipe.response.completion import choices, content_of, messages, reasoning_of
+from chatpipe.options.output import FormatOptions
+from chatpipe.output.formats import FormatWriter
+from chatpipe.response.completion import choices, content_of, first_message, messages, reasoning_of
 from chatpipe.system.descriptor import Sink
 
 
-class TextWriter:
+class TextWriter(FormatWriter):
     """Choice 0 is streamed; the others are written in order at the end.
 
-    A newline ends each choice, unless the choice has one; with null a NUL does. reasoning is `drop`,
-    `stderr` or `only`. The text of a refusal goes to aside.
+    A newline ends each choice, unless the choice has one; with `--null` a NUL does. Reasoning goes where
+    `--reasoning` says: `drop`, `stderr` or `only`. The text of a refusal goes to aside.
     """
 
-    def __init__(self, out: Sink, null: bool, reasoning: str, aside: Callable[[str], None]) -> None:
-        self.out = out
-        self.null = null
-        self.reasoning = reasoning
-        self.aside = aside
+    def __init__(self, out: Sink, options: FormatOptions, aside: Callable[[str], None]) -> None:
+        super().__init__(out, options, aside)
+        self.reasoning = options.reasoning
         self.last = ""  # the last piece written of the current choice: is a newline missing?
         self.half = ""  # the first half of a surrogate pair that was cut
         self.streamed = False
         self.has_reasoned = False
-
-    def raw(self, data: bytes) -> None:
-        """Do nothing: chunk() writes the text."""
 
     def chunk(self, payload: bytes, chunk: Mapping[str, Any]) -> None:
         for choice in choices(chunk):
@@ -88,6 +85,16 @@ class TextWriter:
             return whole.encode()
 
     def _terminator(self) -> bytes:
-        if self.null:
-            return b"\0"
-        return b"" if self.last.endswith("\n") else b"\n"
+        return _terminator(self.options, has_newline=self.last.endswith("\n"))
+
+    @classmethod
+    def record(cls, completion: Mapping[str, Value] | None, options: FormatOptions) -> bytes:
+        message = {} if completion is None else first_message(completion)
+        text = (content_of(message) or "").encode("utf-8", "replace")
+        return text + _terminator(options, has_newline=text.endswith(b"\n"))
+
+
+def _terminator(options: FormatOptions, *, has_newline: bool) -> bytes:
+    if options.null:
+        return b"\0"
+    return b"" if has_newline else b"\n"

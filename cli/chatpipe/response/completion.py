@@ -17,6 +17,11 @@ def messages(completion: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
         yield message if isinstance(message, dict) else {}
 
 
+def first_message(completion: Mapping[str, Value]) -> dict[str, Value]:
+    """The message of the first choice; empty if there is none."""
+    return next(messages(completion), {})
+
+
 def choices(value: Mapping[str, Value]) -> list[Value]:
     """The choices of a completion or chunk; empty if the server sent something else there."""
     return as_list(value.get("choices"))

@@ -1,4 +1,4 @@
-"""Results of a run over rows -> the same rows with the answer in a new field: see rows.Writing."""
+"""Results of a run over rows -> the same rows with the answer in a new field: see RunFormat."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import csv
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from chatpipe.batch.records import RunFormat, error_message
 from chatpipe.batch.result import Result
+from chatpipe.batch.run_format import RunFormat, error_message
 from chatpipe.batch.tables.splice import set_fields
 from chatpipe.batch.tables.template import as_text
 from chatpipe.inputs import values
 from chatpipe.inputs.delimited import CsvDecoder, TsvDecoder
 from chatpipe.inputs.rows import CellRowDecoder, JsonRowDecoder, LineRowDecoder, RowDecoder
 from chatpipe.inputs.values import NotJSON, Value
+from chatpipe.options.output import FORMATS
 from chatpipe.options.rows import RowOptions
-from chatpipe.response.completion import content_of, messages
+from chatpipe.response.completion import content_of, first_message
 from chatpipe.response.usage import total_usage
 
 _ESCAPED = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
@@ -54,7 +55,7 @@ class AnswerFields:
         """The added fields of a result. A failed one has usage, but no answer. The first choice counts."""
         options = self._options
         completion = result.completion if result.is_good else None
-        message = next(messages(completion), {}) if completion is not None else {}
+        message = first_message(completion) if completion is not None else {}
         fields = {options.into: self._value(content_of(message)) if message else None}
         if options.usage_into is not None:
             last = None if result.completion is None else result.completion.get("usage")
@@ -82,24 +83,17 @@ def create_format(options: RowOptions, rows: RowDecoder, answers: AnswerFields) 
     return CellRowsFormat(rows, answers, csv_line if options.target == "csv" else tsv_line)
 
 
-class _Tabular:
-    """The properties that all tables share: each row identifies itself, and the answers are text."""
-
-    writes_result_lines = False
-    needs_order = False
-    from_result_line = None
-    calls_are_final = True
+# Each row identifies itself, and the answers are text.
+_PROPERTIES = FORMATS["rows"]
 
 
-class JsonRowsFormat(_Tabular):
+class JsonRowsFormat(RunFormat):
     """One JSON object a row. Fields of a JSON input are copied byte by byte."""
 
     def __init__(self, options: RowOptions, answers: AnswerFields) -> None:
+        super().__init__(_PROPERTIES)
         self._error = options.reason_field
         self._answers = answers
-
-    def head(self) -> bytes:
-        return b""
 
     def row(self, result: Result) -> bytes:
         row = result.item.row
@@ -112,10 +106,11 @@ class JsonRowsFormat(_Tabular):
         return values.dumps({**row.fields, **fields}) + b"\n"
 
 
-class CellRowsFormat(_Tabular):
+class CellRowsFormat(RunFormat):
     """A line of column names, then one line of cells a row. join turns cells into a line with its newline."""
 
     def __init__(self, rows: RowDecoder, answers: AnswerFields, join: Callable[[Sequence[str]], str]) -> None:
+        super().__init__(_PROPERTIES)
         self._rows = rows
         self._answers = answers
         self._join = join

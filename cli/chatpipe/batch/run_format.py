@@ -1,0 +1,82 @@
+"""Results of a run -> one record a request: the result line, or one part of the answer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from chatpipe.batch.result import Result
+from chatpipe.inputs import values
+from chatpipe.options.output import Format, FormatOptions
+from chatpipe.output.formats import writer_class
+
+
+class RunFormat(ABC):
+    """The output format of a run: one record a result. The row of the format says how records are used.
+
+    from_result_line turns a recorded result line into its record. It is None if there is no such
+    function: then a file, too, is written while results arrive.
+    """
+
+    from_result_line: Callable[[bytes], bytes] | None = None
+
+    def __init__(self, properties: Format) -> None:
+        self.writes_result_lines = properties.writes_result_lines
+        self.needs_order = properties.needs_order
+        self.calls_are_final = properties.calls_are_final
+
+    def head(self) -> bytes:
+        """The bytes before the first record."""
+        return b""
+
+    @abstractmethod
+    def row(self, result: Result) -> bytes:
+        """The record of a result, with its terminator."""
+
+
+class ResultLines(RunFormat):
+    """The result lines as they are."""
+
+    def __init__(self, properties: Format) -> None:
+        super().__init__(properties)
+        self.from_result_line = _with_newline
+
+    def row(self, result: Result) -> bytes:
+        return _with_newline(result.line)
+
+
+class AnswerRecords(RunFormat):
+    """One part of each good answer. A result without one gives null or an empty text."""
+
+    def __init__(self, options: FormatOptions) -> None:
+        super().__init__(options.properties)
+        self._options = options
+        self._record = writer_class(options.format).record
+        self.from_result_line = self._from_result_line
+
+    def row(self, result: Result) -> bytes:
+        return self._record(result.completion if result.is_good else None, self._options)
+
+    def _from_result_line(self, line: bytes) -> bytes:
+        record = values.loads(line)
+        response = None if record.get("error") else record.get("response")
+        body = response.get("body") if isinstance(response, dict) else None
+        is_answer = isinstance(body, dict) and "choices" in body
+        return self._record(body if is_answer else None, self._options)
+
+
+def _with_newline(line: bytes) -> bytes:
+    return line + b"\n"
+
+
+def create_run_format(options: FormatOptions) -> RunFormat:
+    """Create the format asked for, one of RUN_FORMATS."""
+    properties = options.properties
+    return AnswerRecords(options) if properties.writer else ResultLines(properties)
+
+
+def error_message(result: Result) -> str:
+    """The reason why a line failed, as its result line states it."""
+    error = values.loads(result.line).get("error")
+    message = error.get("message") if isinstance(error, dict) else None
+    return message if isinstance(message, str) else str(result.outcome)
