@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from chatpipe.errors import BadInput
-from chatpipe.inputs.messages import LocatedValue, json_type, parse_document, parse_messages, parse_request
+from chatpipe.inputs.messages import LocatedValue, parse_document, parse_messages, parse_request
 from chatpipe.inputs.place import Source
+from chatpipe.inputs.values import json_type
 from parametrize import cases
 from refusals import refused
 

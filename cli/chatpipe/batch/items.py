@@ -7,10 +7,10 @@ from typing import NamedTuple, Protocol
 
 from chatpipe.errors import BadInput
 from chatpipe.inputs import values
-from chatpipe.inputs.messages import json_type, not_json
+from chatpipe.inputs.messages import not_json
 from chatpipe.inputs.place import MAX_LINE_BYTES, Source
 from chatpipe.inputs.rows import Row
-from chatpipe.inputs.values import NotJSON, Value
+from chatpipe.inputs.values import NotJSON, Value, json_type
 from chatpipe.request.batch_line import LineFormat, RequestLine, parse_line
 from chatpipe.schema.check import check
 from chatpipe.schema.refuse import describe

@@ -16,7 +16,7 @@ from chatpipe.inputs import messages
 from chatpipe.inputs.messages import LocatedValue
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.sources import STDIN, missing_input
-from chatpipe.inputs.values import Value, dumps
+from chatpipe.inputs.values import Value, dumps, json_type
 from chatpipe.options.output import OutputOptions
 from chatpipe.system.descriptor import cannot_write, read_blocks, write_all
 from chatpipe.system.lock import LockBackoff, open_locked
@@ -153,9 +153,7 @@ def _messages(path: str, fd: int) -> list[LocatedValue]:
 def _message(line: Source) -> LocatedValue:
     found = messages.parse_document(line)
     if not isinstance(found.value, dict):
-        raise BadInput(
-            f"a message is a JSON object, not {messages.json_type(found.value)}", place=line.place()
-        )
+        raise BadInput(f"a message is a JSON object, not {json_type(found.value)}", place=line.place())
     if not isinstance(found.value.get("role"), str):
         raise BadInput("not a message: it has no 'role'", place=line.place())
     return found

@@ -5,16 +5,7 @@ from typing import NamedTuple
 from chatpipe.errors import BadInput
 from chatpipe.inputs import values
 from chatpipe.inputs.place import Source
-from chatpipe.inputs.values import NotJSON, Value
-
-# bool comes before int because it is a subclass of int
-_KINDS = (
-    (bool, "a boolean"),
-    ((int, float), "a number"),
-    (str, "a string"),
-    (list, "an array"),
-    (dict, "an object"),
-)
+from chatpipe.inputs.values import NotJSON, Value, json_type
 
 
 class LocatedValue(NamedTuple):
@@ -83,14 +74,6 @@ def not_json(source: Source, error: NotJSON) -> BadInput:
         f"not JSON: {error.what} (column {error.column})",
         place=f"{source.name}:{source.line + error.line - 1}",
     )
-
-
-def json_type(value: Value) -> str:
-    """The JSON type name of a value, with its article: `an array`, `null`."""
-    for kinds, name in _KINDS:
-        if isinstance(value, kinds):
-            return name
-    return "null"
 
 
 def _is_jsonl(source: Source) -> bool:

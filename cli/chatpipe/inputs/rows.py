@@ -14,9 +14,9 @@ import orjson
 from chatpipe.errors import BadInput
 from chatpipe.inputs import values
 from chatpipe.inputs.delimited import Record, RecordDecoder, decode_text, too_long
-from chatpipe.inputs.messages import json_type, not_json
+from chatpipe.inputs.messages import not_json
 from chatpipe.inputs.place import MAX_LINE_BYTES, Source
-from chatpipe.inputs.values import NotJSON, Value
+from chatpipe.inputs.values import NotJSON, Value, json_type
 
 LINE_FIELD = "line"
 _BOM = b"\xef\xbb\xbf"

@@ -26,6 +26,15 @@ Value = Any
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
 
 
+# bool comes before int because it is a subclass of int
+_KINDS = (
+    (bool, "a boolean"),
+    ((int, float), "a number"),
+    (str, "a string"),
+    (list, "an array"),
+    (dict, "an object"),
+)
+
 # json.dumps recurses, and the recursion limit is about 1,000. A request has about ten levels.
 _MAX_DEPTH = 900
 
@@ -162,3 +171,11 @@ def standard_line(body: bytes) -> bytes:
         except NotJSON:
             return dumps(loads(line))
     return line
+
+
+def json_type(value: Value) -> str:
+    """The JSON type name of a value, with its article: `an array`, `null`."""
+    for kinds, name in _KINDS:
+        if isinstance(value, kinds):
+            return name
+    return "null"

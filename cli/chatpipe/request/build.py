@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from chatpipe.errors import BadInput
-from chatpipe.inputs.messages import LocatedValue, json_type
-from chatpipe.inputs.values import Value
+from chatpipe.inputs.messages import LocatedValue
+from chatpipe.inputs.values import Value, json_type
 from chatpipe.options.parameters import COMPANIONS, ParameterKind, Parameters
 from chatpipe.request import edits
 from chatpipe.request.response_format import ResponseFormat

@@ -13,8 +13,7 @@ from typing import Any
 
 from chatpipe.errors import UsageFault
 from chatpipe.inputs import values
-from chatpipe.inputs.messages import json_type
-from chatpipe.inputs.values import NotJSON, Value
+from chatpipe.inputs.values import NotJSON, Value, json_type
 from chatpipe.options.parameters import Edit
 
 # Far deeper than any field, and far below the depth at which JSON cannot be written.

@@ -11,7 +11,7 @@ from chatpipe.inputs.messages import LocatedValue
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.sources import STDIN, STDIN_NAME, Sources, stdin_owner, text_of
 from chatpipe.inputs.stdin import StdinKind
-from chatpipe.inputs.values import Value
+from chatpipe.inputs.values import Value, json_type
 from chatpipe.options.parameters import FILE_KINDS, Parameter, ParameterKind, Parameters
 from chatpipe.options.prompt import PromptOptions, RoleOption
 from chatpipe.options.structured_output import SchemaOptions
@@ -164,9 +164,9 @@ def _definitions(source: Source) -> list[dict[str, Value]]:
         if not isinstance(item, dict) or not ("name" in item or "type" in item):
             pointer = f"/{index}" if isinstance(found.value, list) else ""
             raise BadInput(
-                f"not a tool: {messages.json_type(item)} without 'name' or 'type'"
+                f"not a tool: {json_type(item)} without 'name' or 'type'"
                 if isinstance(item, dict)
-                else f"not a tool: {messages.json_type(item)}",
+                else f"not a tool: {json_type(item)}",
                 place=LocatedValue(item, source, pointer).place(),
                 fix='a tool is {"type": "function", "function": {"name": ...}}, or the function alone',
             )

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from chatpipe.inputs import values
-from chatpipe.inputs.messages import json_type
 from chatpipe.inputs.place import Source
-from chatpipe.inputs.values import NotJSON, Value
+from chatpipe.inputs.values import NotJSON, Value, json_type
 from chatpipe.request.batch_line import LineFormat, RequestLine, parse_line
 from chatpipe.schema.check import Problem, check
 

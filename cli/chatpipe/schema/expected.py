@@ -13,8 +13,7 @@ from jsonschema import ValidationError, validators
 from referencing import Registry
 
 from chatpipe.inputs import values
-from chatpipe.inputs.messages import json_type
-from chatpipe.inputs.values import NotJSON, Value
+from chatpipe.inputs.values import NotJSON, Value, json_type
 from chatpipe.schema import explain, json_schema
 
 

@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chatpipe.inputs import values
-from chatpipe.inputs.messages import json_type
+from chatpipe.inputs.values import json_type
 from chatpipe.schema.rules import pointer_of
 
 if TYPE_CHECKING:

@@ -17,8 +17,7 @@ from referencing.exceptions import Unresolvable
 from referencing.jsonschema import SchemaRegistry, specification_with
 
 from chatpipe.errors import BadInput
-from chatpipe.inputs.messages import json_type
-from chatpipe.inputs.values import Value
+from chatpipe.inputs.values import Value, json_type
 from chatpipe.schema import explain
 from chatpipe.schema.rules import pointer_of
 

@@ -9,8 +9,7 @@ from chatpipe.batch.tables import template
 from chatpipe.batch.tables.template import Placeholder, TextTemplate
 from chatpipe.errors import BadInput
 from chatpipe.inputs import inside
-from chatpipe.inputs.messages import json_type
-from chatpipe.inputs.values import Value
+from chatpipe.inputs.values import Value, json_type
 from chatpipe.request import media
 from chatpipe.request.build import BuiltRequest
 
