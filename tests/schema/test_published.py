@@ -13,9 +13,9 @@ import pytest
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
+from chatpipe.inputs.place import pointer_of
 from chatpipe.schema.accept import accepts
 from chatpipe.schema.check import check
-from chatpipe.schema.rules import pointer_of
 from schema.generate_accept import SCHEMA
 from schema.mutations import mutated
 

@@ -21,7 +21,7 @@ from chatpipe.conversation.tool_calls import ToolCall
 from chatpipe.errors import MissingInput, UsageFault, reason
 from chatpipe.inputs.values import Value
 from chatpipe.response.chunks import shorten
-from chatpipe.schema.rules import nearest
+from chatpipe.schema.wording import nearest
 from chatpipe.server.profiles import SECRET_VARIABLES
 from chatpipe.system.signals import delay_signals
 

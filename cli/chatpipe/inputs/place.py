@@ -5,7 +5,7 @@ to find one value, but only when there is a problem to report.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from json import JSONDecoder
 from typing import NamedTuple
 
@@ -38,6 +38,11 @@ class Source(NamedTuple):
 _SPACE = re.compile(r"[ \t\r\n]*")
 # Numbers stay strings: their values are not used, and int() rejects more than 4,300 digits.
 _DECODER = JSONDecoder(parse_int=str, parse_float=str)
+
+
+def pointer_of(path: Iterable[object]) -> str:
+    """The JSON Pointer (RFC 6901) for a path of keys and indexes."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
 def locate(data: bytes, pointer: str) -> tuple[int, int]:

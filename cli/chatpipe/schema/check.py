@@ -7,14 +7,16 @@ file. jsonschema decides and supplies the pointers; this module writes the messa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from chatpipe.inputs import values
+from chatpipe.inputs.place import pointer_of
 from chatpipe.schema import rules
 from chatpipe.schema.accept import accepts
+from chatpipe.schema.wording import ARTICLES, nearest, or_list, quote
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -23,15 +25,6 @@ if TYPE_CHECKING:
 # importlib.resources would cost more at start-up than the whole check.
 _SCHEMA = Path(__file__).with_name("request.schema.json")
 
-_ARTICLES = {
-    "null": "null",
-    "boolean": "a boolean",
-    "integer": "an integer",
-    "number": "a number",
-    "string": "a string",
-    "array": "an array",
-    "object": "an object",
-}
 _HINT_FOR_MISSING = {
     "model": "pass -m MODEL or set CHATPIPE_MODEL",
     "messages": "give a prompt, -u TEXT or --messages FILE",
@@ -114,7 +107,7 @@ def _validator() -> Draft202012Validator:
 def _explain(error: ValidationError) -> Iterator[Problem]:
     """One problem for each error, and for "required" one for each missing key."""
     path = list(error.absolute_path)
-    pointer = rules.pointer_of(path)
+    pointer = pointer_of(path)
     keyword = str(error.validator)
     limit: Any = error.validator_value
     value: Any = error.instance
@@ -135,7 +128,7 @@ def _type(value: object, types: str | list[str]) -> tuple[str, str]:
     hint = ""
     if isinstance(value, str) and _is_quoted(value, expected):
         hint = f"write {value.strip()} without quotes"
-    return f"is {_summary(value)}, not {_or_list(_ARTICLES[name] for name in expected)}", hint
+    return f"is {_summary(value)}, not {or_list(ARTICLES[name] for name in expected)}", hint
 
 
 def _is_quoted(text: str, types: list[str]) -> bool:
@@ -152,7 +145,7 @@ def _is_quoted(text: str, types: list[str]) -> bool:
 
 def _enum(value: object, words: list[str | None]) -> tuple[str, str]:
     allowed = [word for word in words if word is not None]
-    near = rules.nearest(value, frozenset(allowed), least=3) if isinstance(value, str) else None
+    near = nearest(value, frozenset(allowed), least=3) if isinstance(value, str) else None
     return (
         f"is {_summary(value)}, not one of {', '.join(allowed)}",
         f"did you mean '{near}'?" if near else "",
@@ -203,7 +196,7 @@ _MESSAGES: dict[str, Callable[[Any, Any], tuple[str, str]]] = {
 def _summary(value: object) -> str:
     """The value itself if it is small, otherwise its type."""
     if isinstance(value, str):
-        return rules.shown(value)
+        return quote(value)
     if isinstance(value, list):
         return "an array"
     if isinstance(value, dict):
@@ -212,11 +205,6 @@ def _summary(value: object) -> str:
         return "an integer of more than 60 digits"
     is_plain = value is None or isinstance(value, (bool, int, float))
     return values.dumps(value).decode() if is_plain else type(value).__name__
-
-
-def _or_list(words: Iterable[str]) -> str:
-    *most, last = words
-    return f"{', '.join(most)} or {last}" if most else last
 
 
 def _document_order(pointer: str, body: object) -> list[int]:

@@ -13,25 +13,15 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chatpipe.inputs import values
+from chatpipe.inputs.place import pointer_of
 from chatpipe.inputs.values import json_type
-from chatpipe.schema.rules import pointer_of
+from chatpipe.schema.wording import ARTICLES, or_list, quote
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
 _MAX_LENGTH = 200
 _MAX_VALUE_LENGTH = 60
-# `any` is a type of draft 3 only.
-ARTICLES = {
-    "null": "null",
-    "boolean": "a boolean",
-    "integer": "an integer",
-    "number": "a number",
-    "string": "a string",
-    "array": "an array",
-    "object": "an object",
-    "any": "any value",
-}
 
 
 class Explanation(NamedTuple):
@@ -92,7 +82,7 @@ def _distance(branch: list[ValidationError]) -> tuple[bool, int]:
 def _none_of(errors: list[ValidationError]) -> Explanation:
     """One message for a value that matches none of the alternatives that the errors expect."""
     expected = list(dict.fromkeys(alternative for error in errors for alternative in _expected(error)))
-    what = f"{summary(errors[0].instance)} is not {_or_list(expected)}"
+    what = f"{summary(errors[0].instance)} is not {or_list(expected)}"
     return Explanation(pointer_of(errors[0].absolute_path), _cut(what))
 
 
@@ -105,7 +95,7 @@ def _message(error: ValidationError) -> str:
     if error.validator == "enum":
         return f"{summary(value)} is not one of {', '.join(_expected(error))}"
     if error.validator in ("type", "const"):
-        return f"{summary(value)} is not {_or_list(_expected(error))}"
+        return f"{summary(value)} is not {or_list(_expected(error))}"
     if error.validator is None:  # the schema `false`, for which jsonschema gives no keyword
         return f"{summary(value)} stands where nothing is allowed"
     if describe := _MESSAGES.get(str(error.validator)):
@@ -125,11 +115,6 @@ def summary(value: object) -> str:
     return text if len(text) <= _MAX_VALUE_LENGTH else f"a number of {len(text)} digits"
 
 
-def quote(text: str) -> str:
-    """Quote text on one line, cut at 60 characters."""
-    return repr(text if len(text) <= _MAX_VALUE_LENGTH else text[: _MAX_VALUE_LENGTH - 3] + "...")
-
-
 def _expected(error: ValidationError) -> list[str]:
     """The alternatives that an error of type, const or enum expects."""
     limit: Any = error.validator_value
@@ -139,11 +124,6 @@ def _expected(error: ValidationError) -> list[str]:
         return [summary(each) for each in limit]
     types = [limit] if isinstance(limit, str | dict) else limit  # draft 3 allows schemas in the list
     return [ARTICLES[each] if isinstance(each, str) else "what it may be" for each in types]
-
-
-def _or_list(words: list[str]) -> str:
-    *most, last = words
-    return f"{', '.join(most)} or {last}" if most else last
 
 
 def _required(value: Mapping[str, object], names: list[str] | bool, schema: object) -> str:

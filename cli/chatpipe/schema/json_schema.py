@@ -17,9 +17,10 @@ from referencing.exceptions import Unresolvable
 from referencing.jsonschema import SchemaRegistry, specification_with
 
 from chatpipe.errors import BadInput
+from chatpipe.inputs.place import pointer_of
 from chatpipe.inputs.values import Value, json_type
 from chatpipe.schema import explain
-from chatpipe.schema.rules import pointer_of
+from chatpipe.schema.wording import ARTICLES, quote
 
 _Schema = dict[str, Any]
 
@@ -133,11 +134,11 @@ class _Walk:
             found = resolver.lookup(reference)
         except (Unresolvable, ValueError) as error:
             is_outside = type(error) is Unresolvable  # subclasses: failures inside a known resource
-            what = f"{explain.quote(reference)} {_OUTSIDE if is_outside else _NOTHING}"
+            what = f"{quote(reference)} {_OUTSIDE if is_outside else _NOTHING}"
             raise SchemaFault(node, f"/{keyword}", what, _COPY if is_outside else "") from error
         target = found.contents
         if not isinstance(target, dict | bool):
-            what = f"{explain.quote(reference)} leads to {json_type(target)}, not a schema"
+            what = f"{quote(reference)} leads to {json_type(target)}, not a schema"
             raise SchemaFault(node, f"/{keyword}", what)
         self._edges[id(node)].append(id(target))
         return self._specification.create_resource(target), found.resolver
@@ -206,7 +207,7 @@ def _check_patterns(node: _Schema) -> None:
         try:
             re.compile(pattern)
         except (re.error, OverflowError) as error:
-            what = f"{explain.quote(pattern)} is not a regular expression as Python has them"
+            what = f"{quote(pattern)} is not a regular expression as Python has them"
             raise SchemaFault(node, key, f"{what} ({error})") from error
 
 
@@ -214,8 +215,8 @@ def _check_types(node: _Schema) -> None:
     """Raise Wrong for an unknown type name: draft 3 allows any, and jsonschema then fails to apply it."""
     names = node.get("type")
     for name in names if isinstance(names, list) else [names]:
-        if isinstance(name, str) and name not in explain.ARTICLES:
-            raise SchemaFault(node, "/type", f"{explain.quote(name)} is not a type")
+        if isinstance(name, str) and name not in ARTICLES:
+            raise SchemaFault(node, "/type", f"{quote(name)} is not a type")
 
 
 def _pointer_to(schema: Value, node: object) -> str:

@@ -8,8 +8,10 @@ documentation of the named servers, as of 2026.
 
 import string
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
 from typing import Any, Literal, NamedTuple
+
+from chatpipe.inputs.place import pointer_of
+from chatpipe.schema.wording import nearest, quote
 
 Object = dict[str, Any]
 
@@ -168,59 +170,6 @@ def _is_plain(messages: object) -> bool:
     return True
 
 
-def nearest(word: str, words: frozenset[str], least: int = 5) -> str | None:
-    """The entry of words that word is likely a typo of, or None.
-
-    A typo is a different case, a different dash, a missing plural s, or one wrong, missing, doubled or
-    swapped letter (two in words of eight letters or more). Words shorter than least letters are
-    compared only for case, dashes and plural.
-    """
-    return _nearest(word, words, least) if len(word) <= 64 else None
-
-
-@lru_cache(maxsize=1024)  # a batch may repeat the same unknown key a million times
-def _nearest(word: str, words: frozenset[str], least: int) -> str | None:
-    folded = _fold(word)
-    for candidate in sorted(words):
-        if _fold(candidate) == folded:
-            return candidate
-    if len(word) < least:
-        return None
-    limit = 1 if len(word) < 8 else 2
-    candidates = [other for other in sorted(words) if abs(len(other) - len(word)) <= limit]
-    distances = {other: _edit_distance(word.lower(), other.lower()) for other in candidates}
-    best = min(candidates, key=distances.__getitem__, default=None)
-    return best if best is not None and distances[best] <= limit else None
-
-
-def _fold(word: str) -> str:
-    return "".join(filter(str.isalnum, word.lower())).removesuffix("s")
-
-
-def _edit_distance(a: str, b: str) -> int:
-    """The edit distance: letters to add, drop, replace or swap (optimal string alignment)."""
-    two_back: list[int] = []
-    previous = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        row = [i]
-        for j, y in enumerate(b, 1):
-            row.append(min(previous[j] + 1, row[j - 1] + 1, previous[j - 1] + (x != y)))
-            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
-                row[j] = min(row[j], two_back[j - 2] + 1)
-        two_back, previous = previous, row
-    return previous[-1]
-
-
-def shown(text: str) -> str:
-    """Quote text on one line, cut at 60 characters."""
-    return repr(text if len(text) <= 60 else text[:57] + "...")
-
-
-def pointer_of(path: Iterable[object]) -> str:
-    """The JSON Pointer (RFC 6901) for a path of keys and indexes."""
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
-
-
 def _objects(value: object) -> list[tuple[int, Object]]:
     """The objects in an array with their indexes; none if value is not an array."""
     if not isinstance(value, list):
@@ -313,7 +262,7 @@ def _tool_message_without_call(body: Object) -> Iterator[Breach]:
         call_id = _string(message.get("tool_call_id"))
         if message.get("role") == "tool" and call_id is not None and call_ids.isdisjoint((call_id, None)):
             yield Breach(
-                f"/messages/{index}/tool_call_id", f"is {shown(call_id)}, which answers no earlier tool call"
+                f"/messages/{index}/tool_call_id", f"is {quote(call_id)}, which answers no earlier tool call"
             )
 
 
@@ -391,7 +340,7 @@ def _audio_input_format(body: Object) -> Iterator[Breach]:
         if isinstance(encoding, str) and encoding not in ("wav", "mp3"):
             yield Breach(
                 pointer + "/input_audio/format",
-                f"is {shown(encoding)}, and OpenAI takes wav and mp3 only",
+                f"is {quote(encoding)}, and OpenAI takes wav and mp3 only",
             )
 
 
@@ -444,8 +393,8 @@ def _named_function_missing(body: Object) -> Iterator[Breach]:
 
 def _undefined(pointer: str, name: str, array: str, defined: list[str]) -> Breach:
     closest = nearest(name, frozenset(defined), least=3)
-    hint = f"did you mean {shown(closest)}?" if closest else ""
-    return Breach(pointer, f"is {shown(name)}, which is not in '{array}'", hint)
+    hint = f"did you mean {quote(closest)}?" if closest else ""
+    return Breach(pointer, f"is {quote(name)}, which is not in '{array}'", hint)
 
 
 def _definitions(body: Object) -> Iterator[tuple[str, str, str]]:
@@ -469,7 +418,7 @@ def _bad_name(body: Object) -> Iterator[Breach]:
         elif len(name) > 64:
             yield Breach(pointer, f"has {len(name)} characters, at most 64 allowed")
         elif not _NAME_CHARACTERS.issuperset(name):
-            yield Breach(pointer, f"is {shown(name)}, which has characters other than a-z A-Z 0-9 _ -")
+            yield Breach(pointer, f"is {quote(name)}, which has characters other than a-z A-Z 0-9 _ -")
 
 
 def _duplicate_tool(body: Object) -> Iterator[Breach]:
@@ -477,7 +426,7 @@ def _duplicate_tool(body: Object) -> Iterator[Breach]:
     for pointer, _, name in _definitions(body):
         entry = (pointer.startswith("/tools"), name)
         if entry in seen:
-            yield Breach(pointer, f"is {shown(name)}, as is one before it")
+            yield Breach(pointer, f"is {quote(name)}, as is one before it")
         seen.add(entry)
 
 
@@ -493,14 +442,14 @@ def _misspelt_tool_type(body: Object) -> Iterator[Breach]:
     for pointer, kind, known in _unknown_tool_types(body):
         if known:
             yield Breach(
-                pointer, f"is {shown(kind)}, not one of function, custom", f"did you mean '{known}'?"
+                pointer, f"is {quote(kind)}, not one of function, custom", f"did you mean '{known}'?"
             )
 
 
 def _other_servers_tool(body: Object) -> Iterator[Breach]:
     for pointer, kind, known in _unknown_tool_types(body):
         if not known:
-            yield Breach(pointer, f"is {shown(kind)}, and OpenAI takes function and custom only")
+            yield Breach(pointer, f"is {quote(kind)}, and OpenAI takes function and custom only")
 
 
 def _too_many_tools(body: Object) -> Iterator[Breach]:
@@ -555,7 +504,7 @@ def _audio_not_streamable(body: Object) -> Iterator[Breach]:
     encoding = _object(body["audio"]).get("format")
     is_streamed = body.get("stream") is True and _requests_audio(body)
     if is_streamed and isinstance(encoding, str) and encoding != "pcm16":
-        yield Breach("/audio/format", f"is {shown(encoding)}, and OpenAI streams pcm16 only")
+        yield Breach("/audio/format", f"is {quote(encoding)}, and OpenAI streams pcm16 only")
 
 
 def _metadata_size(body: Object) -> Iterator[Breach]:

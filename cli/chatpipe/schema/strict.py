@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from chatpipe.errors import BadInput, Problems
+from chatpipe.inputs.place import pointer_of
 from chatpipe.request.response_format import ResponseFormat
-from chatpipe.schema.rules import pointer_of
 
 _MAX_PROPERTIES = 5000
 _MAX_LEVELS = 10
