@@ -496,7 +496,8 @@ from chatpipe.batch.journal.journal import Journal
 from chatpipe.batch.items import Item
 from chatpipe.options.run import ResumeOptions
 from chatpipe.batch.journal.answers import AnswerIndex
-from chatpipe.batch.result import Outcome, Result
+from chatpipe.batch.result import Result
+from chatpipe.options.outcomes import Outcome
 from chatpipe.batch.journal.store import RunStore
 from chatpipe.errors import Status
 

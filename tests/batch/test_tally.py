@@ -10,7 +10,7 @@ import pytest
 
 from chatpipe.batch.budget import Budget
 from chatpipe.batch.items import Item
-from chatpipe.batch.result import Outcome, Result
+from chatpipe.batch.result import Result
 from chatpipe.batch.stop import StopRules
 from chatpipe.batch.tally import Histogram, Tally
 from chatpipe.errors import (
@@ -26,6 +26,7 @@ from chatpipe.limits import prices
 from chatpipe.limits.prices import ModelPrice
 from chatpipe.limits.rate import RateLimiter
 from chatpipe.limits.tokens import TokenEstimator, answer_limits
+from chatpipe.options.outcomes import Outcome
 from chatpipe.options.run import HaltRule
 from chatpipe.response.usage import Usage
 from parametrize import cases

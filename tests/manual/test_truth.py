@@ -11,12 +11,11 @@ import pytest
 
 import chatpipe
 from chatpipe import main
-from chatpipe.batch.result import Outcome
 from chatpipe.batch.tally import Tally
 from chatpipe.errors import Status
-from chatpipe.options.output import ALLOWABLE, ANSWER_FORMATS, FORMATS, RUN_ALLOWABLE
+from chatpipe.options.outcomes import ALLOWABLE, RESENDABLE, RUN_ALLOWABLE, Outcome
+from chatpipe.options.output import ANSWER_FORMATS, FORMATS
 from chatpipe.options.parameters import TABLE, Parameter, ParameterKind
-from chatpipe.options.run import RESENDABLE
 from chatpipe.options.server import ServerOptions
 from chatpipe.server.endpoints import resolve
 from chatpipe.server.server import open_server
@@ -96,9 +95,9 @@ def test_entry_of_a_parameter_names_its_field_and_its_words(parameter: Parameter
     [
         ("ask", "--allow", ALLOWABLE),
         ("batch", "--allow", RUN_ALLOWABLE),
-        ("batch", "--resend", frozenset(RESENDABLE)),
+        ("batch", "--resend", RESENDABLE),
         ("map", "--allow", RUN_ALLOWABLE),
-        ("map", "--resend", frozenset(RESENDABLE)),
+        ("map", "--resend", RESENDABLE),
     ],
     ids=["ask --allow", "batch --allow", "batch --resend", "map --allow", "map --resend"],
 )

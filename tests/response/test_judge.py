@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from chatpipe.errors import Status
-from chatpipe.response.judge import Outcome, Verdict, outcome_of, verdict
+from chatpipe.options.outcomes import Outcome
+from chatpipe.response.judge import Verdict, outcome_of, verdict
 from parametrize import cases
 
 Json = dict[str, Any]
@@ -57,14 +58,14 @@ def choice(finish: Any = "stop", content: Any = "a", index: int = 0, **fields: A
         "calls, finish stop": (choice("stop", "", tool_calls=CALLS), "tool-calls"),
         "calls and content": (choice("tool_calls", "I look", tool_calls=CALLS), "tool-calls"),
         "function_call": (choice("function_call", None, function_call={"name": "f"}), "tool-calls"),
-        "error": (choice("error"), "broken"),
-        "error before refusal": (choice("error", None, refusal="no"), "broken"),
-        "abort": (choice("abort"), "broken"),
-        "deepseek out of machines": (choice("insufficient_system_resource"), "broken"),
-        "no message": ({"index": 0, "finish_reason": "stop"}, "broken"),
-        "message odd": ({"index": 0, "message": "a", "finish_reason": "stop"}, "broken"),
-        "no object": (None, "broken"),
-        "a string": ("stop", "broken"),
+        "error": (choice("error"), "network"),
+        "error before refusal": (choice("error", None, refusal="no"), "network"),
+        "abort": (choice("abort"), "network"),
+        "deepseek out of machines": (choice("insufficient_system_resource"), "network"),
+        "no message": ({"index": 0, "finish_reason": "stop"}, "network"),
+        "message odd": ({"index": 0, "message": "a", "finish_reason": "stop"}, "network"),
+        "no object": (None, "network"),
+        "a string": ("stop", "network"),
     },
 )
 def test_an_answer_has_an_outcome(answer: Any, outcome: str) -> None:
@@ -73,7 +74,8 @@ def test_an_answer_has_an_outcome(answer: Any, outcome: str) -> None:
 
 def test_outcomes_are_words() -> None:
     words = [str(outcome) for outcome in Outcome]
-    assert words == ["ok", "truncated", "refused", "empty", "mismatch", "tool-calls", "broken"]
+    judged = ["ok", "truncated", "refused", "empty", "mismatch", "tool-calls"]
+    assert words == [*judged, "http", "network", "input", "unsent"]
 
 
 GOOD = choice()
@@ -110,7 +112,7 @@ def numbered(*choices: Any) -> Json:
         "refused alone allowed": ([FILTERED, EMPTY], "refused", 4, 1),
         "tool calls allowed": ([CALLING], "tool-calls", None, None),
         "the next that is not allowed": ([CUT, CALLING], "truncated mismatch", 6, 1),
-        "broken cannot be allowed": ([BROKEN], "broken", 76, 0),
+        "broken cannot be allowed": ([BROKEN], "network", 76, 0),
         "another allowed": ([CUT], "ok refused", 3, 0),
     },
 )
@@ -135,8 +137,8 @@ def test_other_faults_hold_in_every_format() -> None:
     assert found.status is Status.TRUNCATED
 
 
-NO_CHOICES = ("broken", None, "the answer has no choices", "try again")
-REPORTED = ("broken", None, "the server reports an error: too busy", "try again")
+NO_CHOICES = ("network", None, "the answer has no choices", "try again")
+REPORTED = ("network", None, "the server reports an error: too busy", "try again")
 MODEL_REFUSED = ("refused", 0, "the model refused", "change the prompt, or --allow refused")
 BE_FULLER = "change the prompt, or --allow empty"
 
@@ -147,19 +149,19 @@ BE_FULLER = "change the prompt, or --allow empty"
         "nothing": ({}, *NO_CHOICES),
         "no choices": ({"choices": []}, *NO_CHOICES),
         "choices an object": ({"choices": {"0": GOOD}}, *NO_CHOICES),
-        "no message": ({"choices": [None]}, "broken", 0, "the answer has no message", "try again"),
+        "no message": ({"choices": [None]}, "network", 0, "the answer has no message", "try again"),
         "an error": ({"error": {"message": "too busy"}}, *REPORTED),
         "an error beside an answer": ({"error": {"message": "too busy"}, "choices": [GOOD]}, *REPORTED),
         "given up": (
             {"choices": [BROKEN]},
-            "broken",
+            "network",
             0,
             "the server gave up (finish_reason 'error')",
             "try again",
         ),
         "given up, with a reason": (
             {"choices": [{**BROKEN, "error": {"code": 502, "message": "gone"}}]},
-            "broken",
+            "network",
             0,
             "the server gave up (finish_reason 'error'): gone",
             "try again",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import NamedTuple
 
 import orjson
@@ -13,36 +12,10 @@ from chatpipe.conversation.loop import TurnRules
 from chatpipe.errors import ChatpipeError, Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
+from chatpipe.options.outcomes import OUTCOMES, Outcome, is_accepted
 from chatpipe.response import judge
 from chatpipe.response.chunks import shorten
 from chatpipe.wire.answer import Answer
-
-# Outcomes that were paid for: their answers are kept, and not bought again unless --resend says so.
-PAID = frozenset({"ok", "truncated", "refused", "empty", "mismatch", "tool-calls"})
-
-
-_STATUS = {
-    "truncated": Status.TRUNCATED,
-    "refused": Status.REFUSED,
-    "empty": Status.REFUSED,
-    "mismatch": Status.MISMATCH,
-    "tool-calls": Status.TOOL_CALLS,
-}
-
-
-class Outcome(StrEnum):
-    """What came of a line; the words of `--allow`, `--resend` and reports."""
-
-    ok = "ok"
-    truncated = "truncated"
-    refused = "refused"
-    empty = "empty"
-    mismatch = "mismatch"
-    tool_calls = "tool-calls"
-    http = "http"
-    network = "network"
-    input = "input"
-    unsent = "unsent"
 
 
 class Result(NamedTuple):
@@ -96,7 +69,7 @@ class ResultBuilder:
         )
         if answer.turns_exhausted:
             verdict = judge.turns_verdict(verdict, len(answer.earlier_usage) + 1)
-        outcome = Outcome.ok if verdict is None else _outcome(verdict)
+        outcome = Outcome.ok if verdict is None else verdict.outcome
         body: Value = completion
         if answer.body is not None and not _is_half(item.custom_id):
             body = orjson.Fragment(values.standard_line(answer.body))
@@ -131,12 +104,12 @@ class ResultBuilder:
         record = values.loads(line)
         response = record.get("response")
         completion = response.get("body") if isinstance(response, dict) else None
-        is_good = self._is_good(Outcome(outcome))
+        is_good = is_accepted(Outcome(outcome), self._allow)
         error = None if is_good else record.get("error") or {"code": outcome, "message": "as recorded"}
         about = {**(record.get("chatpipe") or {}), "line": item.line, "outcome": outcome}
         renamed = {**record, "custom_id": item.custom_id, "error": error, "chatpipe": about}
         text = line if renamed == record else values.dumps(renamed)
-        status = Status.OK if is_good else _STATUS.get(outcome, Status.SOME_FAILED)
+        status = Status.OK if is_good else OUTCOMES[Outcome(outcome)].status
         name = about.get("fingerprint") or ""
         earlier = tuple(about.get("earlier_usage") or ())
         return Result(
@@ -191,7 +164,7 @@ class ResultBuilder:
         latency_s: float | None = None,
         earlier: tuple[Value, ...] = (),
     ) -> Result:
-        is_good = self._is_good(outcome)
+        is_good = is_accepted(outcome, self._allow)
         turns: dict[str, Value] = (
             {"turns": _turns(outcome, earlier), "earlier_usage": list(earlier)} if earlier else {}
         )
@@ -214,11 +187,6 @@ class ResultBuilder:
             item, outcome, line, completion, is_good, status, tries, latency_s, fault, fingerprint, earlier
         )
 
-    def _is_good(self, outcome: Outcome) -> bool:
-        if outcome is Outcome.ok or outcome in self._allow:
-            return True
-        return "failed" in self._allow and outcome not in PAID
-
 
 def _is_half(text: str) -> bool:
     """Whether it has half a surrogate pair, which JSON may name and orjson does not write."""
@@ -231,13 +199,6 @@ def _is_half(text: str) -> bool:
 
 def _turns(outcome: Outcome, earlier: Sequence[Value]) -> int:
     return len(earlier) + (outcome is not Outcome.unsent)
-
-
-def _outcome(verdict: judge.Verdict) -> Outcome:
-    """A choice that broke off is no answer: it is bought again."""
-    if verdict.outcome is judge.Outcome.broken:
-        return Outcome.network
-    return Outcome(verdict.outcome)
 
 
 def _with_code(fault: ChatpipeError) -> str:

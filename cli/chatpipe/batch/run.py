@@ -20,7 +20,6 @@ from chatpipe.batch.journal.journal import Journal
 from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.journal.unused import UnusedAnswers
 from chatpipe.batch.progress import ProgressOptions
-from chatpipe.batch.result import Outcome
 from chatpipe.batch.session import Session
 from chatpipe.batch.stop import Stop, count_lines
 from chatpipe.batch.tally import Tally
@@ -28,6 +27,7 @@ from chatpipe.conversation.loop import TurnRules
 from chatpipe.errors import ChatpipeError, Interrupted, SomeFailed, Status, UsageFault
 from chatpipe.inputs import values
 from chatpipe.inputs.sources import STDIN, STDIN_NAME, Sources
+from chatpipe.options.outcomes import Outcome
 from chatpipe.options.output import OutputOptions
 from chatpipe.output.target import OpenOutput, open_target, with_part
 from chatpipe.server.server import Server, open_server

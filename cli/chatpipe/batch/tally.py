@@ -6,10 +6,11 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 
-from chatpipe.batch.result import Outcome, Result, turns_of
+from chatpipe.batch.result import Result, turns_of
 from chatpipe.errors import Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.options.outcomes import Outcome
 from chatpipe.response.usage import Usage, spent_usage
 
 # Each bucket is 2 % wide, so that its middle is within 1 % of whatever is in it.

@@ -15,14 +15,8 @@ from chatpipe.flags import tool_commands as tooling
 from chatpipe.flags.format import ends_texts
 from chatpipe.flags.types import FILE, Command, words_of
 from chatpipe.options.check import CheckOptions
-from chatpipe.options.output import (
-    FORMATS,
-    RUN_ALLOWABLE,
-    RUN_FORMATS,
-    ConsoleOptions,
-    FormatOptions,
-    OutputOptions,
-)
+from chatpipe.options.outcomes import RUN_ALLOWABLE
+from chatpipe.options.output import FORMATS, RUN_FORMATS, ConsoleOptions, FormatOptions, OutputOptions
 from chatpipe.options.parameters import Parameters
 from chatpipe.options.prompt import PromptOptions
 from chatpipe.options.run import InputOptions, ReportOptions, ResumeOptions, RunLimits

@@ -16,7 +16,8 @@ from chatpipe.flags import tool_commands as tooling
 from chatpipe.flags.prompt import refuse_idle_detail
 from chatpipe.flags.types import FILE, Command, words_of
 from chatpipe.options.check import CheckOptions
-from chatpipe.options.output import FORMATS, MAP_FORMATS, RUN_ALLOWABLE, ConsoleOptions, OutputOptions
+from chatpipe.options.outcomes import RUN_ALLOWABLE
+from chatpipe.options.output import FORMATS, MAP_FORMATS, ConsoleOptions, OutputOptions
 from chatpipe.options.parameters import Parameters
 from chatpipe.options.prompt import PromptOptions, RoleOption
 from chatpipe.options.rows import RowOptions

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from chatpipe.conversation import tool_calls as tools
 from chatpipe.conversation.history import history_message
 from chatpipe.inputs.values import Value
+from chatpipe.options.outcomes import Outcome
 from chatpipe.response import judge
 from chatpipe.wire.answer import Answer
 
@@ -121,13 +122,13 @@ def _message(completion: Mapping[str, Any]) -> Message:
 def _has_complete_calls(completion: dict[str, Value]) -> bool:
     """Return True if the only finding is that tools are called. A call cut by the limit must not run."""
     verdict = judge.verdict(completion, allow=frozenset(), text_format=True)
-    return verdict is not None and verdict.outcome is judge.Outcome.tool_calls
+    return verdict is not None and verdict.outcome is Outcome.tool_calls
 
 
 def _violation(completion: dict[str, Value], rules: TurnRules) -> str | None:
     """The schema violation of an answer that has no other defect; None in all other cases."""
     verdict = judge.verdict(completion, allow=frozenset(), text_format=True, fits=rules.violation)
-    if verdict is None or verdict.outcome is not judge.Outcome.mismatch:
+    if verdict is None or verdict.outcome is not Outcome.mismatch:
         return None
     return verdict.what
 

@@ -8,7 +8,8 @@ import click
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags.types import option_group, words_of
-from chatpipe.options.output import ALLOWABLE, ANSWER_FORMATS, FORMATS, REASONING, FormatOptions
+from chatpipe.options.outcomes import ALLOWABLE
+from chatpipe.options.output import ANSWER_FORMATS, FORMATS, REASONING, FormatOptions
 
 
 def _read(

@@ -10,8 +10,8 @@ import click
 from chatpipe.errors import UsageFault
 from chatpipe.flags import limits
 from chatpipe.flags.types import FILE, Seconds, Word, option_group, words_of
+from chatpipe.options.outcomes import RESENDABLE
 from chatpipe.options.run import (
-    RESENDABLE,
     HaltRule,
     InputOptions,
     Jobs,

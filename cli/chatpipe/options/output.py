@@ -8,10 +8,6 @@ ERROR_FORMATS = ("text", "json")
 # Formats of `build` and of `check`.
 REQUEST_FORMATS = ("body", "batch", "curl")
 PROBLEM_FORMATS = ("text", "problems")
-# Outcomes of an answer that the user may accept as good.
-ALLOWABLE = frozenset({"truncated", "refused", "empty", "mismatch", "tool-calls"})
-# The same for a run, in which a line may also have no answer.
-RUN_ALLOWABLE = ALLOWABLE | {"failed"}
 
 
 class Format(NamedTuple):

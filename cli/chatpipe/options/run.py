@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-# What `--resend` takes: outcomes that were paid for and may be unwelcome.
-RESENDABLE = ("truncated", "refused", "empty", "mismatch", "tool-calls")
-
 
 class Jobs(NamedTuple):
     """How many requests are in flight; with auto, limit is the most there may be."""

@@ -8,6 +8,7 @@ from chatpipe.errors import BadInput, BrokenAnswer, ChatpipeError, NoAnswer, Sta
 from chatpipe.inputs import values
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.values import Value
+from chatpipe.options.outcomes import leading_status
 from chatpipe.output.delivery import Delivery
 from chatpipe.output.target import OpenOutput
 from chatpipe.response import chunks
@@ -16,17 +17,6 @@ from chatpipe.response.capture import CapturedAnswer, CapturedFailure, CaptureIt
 from chatpipe.response.completion import choices
 from chatpipe.system.console import Console
 from chatpipe.wire.answer import Answer
-
-# With several bad answers, the first of these statuses that occurs is the exit status.
-_PRECEDENCE = (
-    Status.BAD_INPUT,
-    Status.BROKEN_ANSWER,
-    Status.REFUSED,
-    Status.TRUNCATED,
-    Status.MISMATCH,
-    Status.TOOL_CALLS,
-    Status.SOME_FAILED,
-)
 
 
 class RecordingPlayer:
@@ -97,8 +87,7 @@ class RecordingPlayer:
             console.error(fault)
         if part is not None:
             console.note(f"what could be shown is in '{part}'")
-        statuses = {fault.status for fault in self.faults}
-        return next(status for status in _PRECEDENCE if status in statuses)
+        return leading_status(fault.status for fault in self.faults)
 
     def _chunk(self, step: Chunk) -> None:
         if self._is_new_answer(step.chunk):

@@ -4,11 +4,11 @@ Outcomes depend only on the completion. `allow` names the outcomes that the user
 """
 
 from collections.abc import Callable
-from enum import StrEnum
 from typing import NamedTuple
 
 from chatpipe.errors import Status
 from chatpipe.inputs.values import Value
+from chatpipe.options.outcomes import ALLOWABLE, OUTCOMES, PRECEDENCE, Outcome
 from chatpipe.response import chunks
 
 # Mistral distinguishes the model's own limit from the requested one.
@@ -23,41 +23,6 @@ _GAVE_UP = frozenset({"error", "abort", "insufficient_system_resource"})
 # Text, or parts that hold text; None if there are only calls, audio, or nothing.
 _CONTENT = (str, list, type(None))
 
-
-class Outcome(StrEnum):
-    """The outcome of one choice. The values are the words of `--allow` and of result lines."""
-
-    ok = "ok"
-    truncated = "truncated"
-    refused = "refused"
-    empty = "empty"
-    mismatch = "mismatch"
-    tool_calls = "tool-calls"
-    broken = "broken"
-
-
-# The first status in _PRECEDENCE that applies to any choice wins: chatpipe(1), EXIT STATUS.
-_STATUSES = {
-    Outcome.broken: Status.BROKEN_ANSWER,
-    Outcome.refused: Status.REFUSED,
-    Outcome.empty: Status.REFUSED,
-    Outcome.truncated: Status.TRUNCATED,
-    Outcome.mismatch: Status.MISMATCH,
-    Outcome.tool_calls: Status.TOOL_CALLS,
-}
-_PRECEDENCE = (
-    *(Status.BROKEN_ANSWER, Status.REFUSED, Status.TRUNCATED),
-    *(Status.MISMATCH, Status.TOOL_CALLS),
-)
-
-_FIXES = {
-    Outcome.broken: "try again",
-    Outcome.refused: "change the prompt, or --allow refused",
-    Outcome.empty: "change the prompt, or --allow empty",
-    Outcome.truncated: "raise --max-completion-tokens or --max-tokens, or --allow truncated",
-    Outcome.mismatch: "--reask, or --allow mismatch",
-    Outcome.tool_calls: "take them with -f tool-calls, answer with --tool-result",
-}
 
 _ASK_FOR_AUDIO = "ask with --modality audio, --audio-voice and --audio-format"
 
@@ -116,9 +81,9 @@ def verdict(
 ) -> Verdict | None:
     """The verdict for the first of the statuses 76, 4, 3, 5, 6 that applies to any choice, or None.
 
-    allow holds names of outcomes; broken cannot be allowed. Tool calls are a fault only if the output
-    is text (text_format), because every other format includes them. fits gets the content of each
-    choice whose outcome is ok; it returns the schema violation, or None. Never raises.
+    allow holds names of outcomes. A broken answer cannot be allowed. Tool calls are a fault only if the
+    output is text (text_format), because every other format includes them. fits gets the content of
+    each choice whose outcome is ok; it returns the schema violation, or None. Never raises.
     """
     error = chunks.error_of(completion)  # OpenRouter sends some with HTTP 200
     if error:
@@ -126,7 +91,7 @@ def verdict(
     choices = completion.get("choices")
     if type(choices) is not list or not choices:
         return _verdict(Outcome.broken, None, "the answer has no choices")
-    accepted = (allow - {Outcome.broken}) | {Outcome.ok}
+    accepted = (allow & ALLOWABLE) | {Outcome.ok}
     if not text_format:
         accepted |= {Outcome.tool_calls}
     faults: list[tuple[Outcome, int, object]] = []
@@ -139,7 +104,7 @@ def verdict(
             faults.append((outcome, position, violation))
     if not faults:
         return None
-    outcome, position, violation = min(faults, key=lambda fault: _PRECEDENCE.index(_STATUSES[fault[0]]))
+    outcome, position, violation = min(faults, key=lambda fault: PRECEDENCE.index(OUTCOMES[fault[0]].status))
     index = _index(choices[position], position)
     what = _description(outcome, choices[position], violation)
     return _verdict(outcome, index, f"choice {index}: {what}" if len(choices) > 1 else what)
@@ -159,11 +124,12 @@ def audio_verdict(completion: dict[str, Value], *, allow: frozenset[str]) -> Ver
     if allow & {Outcome.empty, outcome_of(first)} or (type(audio) is dict and audio.get("data")):
         return None
     what = "there is no audio in the answer"
-    return Verdict(Outcome.empty, None, _STATUSES[Outcome.empty], what, _ASK_FOR_AUDIO)
+    return _verdict(Outcome.empty, None, what)._replace(fix=_ASK_FOR_AUDIO)
 
 
 def _verdict(outcome: Outcome, choice: int | None, what: str) -> Verdict:
-    return Verdict(outcome, choice, _STATUSES[outcome], what, _FIXES[outcome])
+    row = OUTCOMES[outcome]
+    return Verdict(outcome, choice, row.status, what, row.fix)
 
 
 def _reason(choice: dict[str, Value]) -> str:

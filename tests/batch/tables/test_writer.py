@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatpipe.batch.items import Item
-from chatpipe.batch.result import Outcome, Result
+from chatpipe.batch.result import Result
 from chatpipe.batch.tables import writer
 from chatpipe.batch.tables.writer import AnswerFields
 from chatpipe.errors import Status
 from chatpipe.inputs.delimited import CsvDecoder, TsvDecoder
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.rows import Row
+from chatpipe.options.outcomes import Outcome
 from chatpipe.options.rows import RowOptions
 
 USAGE = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}

@@ -26,10 +26,10 @@ from chatpipe.batch.journal.index import (
     unpack_location,
 )
 from chatpipe.batch.journal.journal import Journal
-from chatpipe.batch.result import PAID
 from chatpipe.errors import BadInput, MissingInput, reason
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
+from chatpipe.options.outcomes import PAID, Outcome
 from chatpipe.response import judge
 from chatpipe.system.descriptor import open_regular
 
@@ -335,4 +335,4 @@ def batch_api_outcome(response: Value) -> str | None:
     verdict = judge.verdict(body, allow=frozenset(), text_format=False)
     if verdict is None:
         return "ok"
-    return None if verdict.outcome is judge.Outcome.broken else str(verdict.outcome)
+    return None if verdict.outcome is Outcome.broken else str(verdict.outcome)

@@ -10,8 +10,9 @@ from chatpipe.batch.journal import fingerprint as fingerprints
 from chatpipe.batch.journal.answers import AnswerIndex, RecordedAnswer
 from chatpipe.batch.journal.fingerprint import OccurrenceCounter
 from chatpipe.batch.journal.journal import Journal
-from chatpipe.batch.result import PAID, Result
+from chatpipe.batch.result import Result
 from chatpipe.inputs import values
+from chatpipe.options.outcomes import PAID
 from chatpipe.options.run import ResumeOptions
 
 
