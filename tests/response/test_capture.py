@@ -72,22 +72,28 @@ def test_lines_may_be_an_event_stream() -> None:
         "CRLF": (f"{CHUNK}\r\n{CHUNK}\r\n", ["Chunk", "Chunk"]),
         "byte order mark": (f"\ufeff{CHUNK}\n", ["Chunk"]),
         "byte order mark before an event": (f"\ufeffdata: {CHUNK}\n\n", ["Chunk"]),
-        "mixed": (f"{CHUNK}\n{WHOLE}\n{CHUNK}\n", ["Chunk", "Whole", "Chunk"]),
-        "events and JSON": (f"data: {CHUNK}\n\n{WHOLE}\ndata: [DONE]\n\n", ["Chunk", "Whole", "Done"]),
-        "an open event before JSON": (f"data: {CHUNK}\n{WHOLE}\n", ["Chunk", "Whole"]),
+        "mixed": (f"{CHUNK}\n{WHOLE}\n{CHUNK}\n", ["Chunk", "CapturedAnswer", "Chunk"]),
+        "events and JSON": (
+            f"data: {CHUNK}\n\n{WHOLE}\ndata: [DONE]\n\n",
+            ["Chunk", "CapturedAnswer", "StreamEnd"],
+        ),
+        "an open event before JSON": (f"data: {CHUNK}\n{WHOLE}\n", ["Chunk", "CapturedAnswer"]),
         "no blank behind the colon": (f"data:{CHUNK}\n\n", ["Chunk"]),
         "comments": (f": ping\n\n: ping\n\ndata: {CHUNK}\n\n", ["Chunk"]),
         "other fields": (f"event: x\nid: 1\nretry: 5\ndata: {CHUNK}\n\n", ["Chunk"]),
-        "unknown fields": (f"data: {CHUNK}\n\nfoo: bar\nbaz\ndata\n\ndata: [DONE]\n\n", ["Chunk", "Done"]),
+        "unknown fields": (
+            f"data: {CHUNK}\n\nfoo: bar\nbaz\ndata\n\ndata: [DONE]\n\n",
+            ["Chunk", "StreamEnd"],
+        ),
         "an event of two lines": ('data: {"id":"a",\ndata: "choices":[]}\n\n', ["Chunk"]),
-        "CR alone": (f"data: {CHUNK}\r\rdata: [DONE]\r\r", ["Chunk", "Done"]),
-        "no line end behind [DONE]": (f"data: {CHUNK}\n\ndata: [DONE]", ["Chunk", "Done"]),
+        "CR alone": (f"data: {CHUNK}\r\rdata: [DONE]\r\r", ["Chunk", "StreamEnd"]),
+        "no line end behind [DONE]": (f"data: {CHUNK}\n\ndata: [DONE]", ["Chunk", "StreamEnd"]),
         "no line end behind an event": (f"data: {CHUNK}", ["Chunk"]),
         "cut inside an event": (f"data: {CHUNK[:-3]}", []),
         "blank lines between": (f"data: {CHUNK}\n\n\n\ndata: {CHUNK}\n\n", ["Chunk", "Chunk"]),
         "a chunk without choices": ('{"id":"a","choices":[]}\n', ["Chunk"]),
-        "blank lines before, as DeepSeek sends them": (f"\n\n{WHOLE}\n", ["Whole"]),
-        "blanks before": (f"  {WHOLE}\n", ["Whole"]),
+        "blank lines before, as DeepSeek sends them": (f"\n\n{WHOLE}\n", ["CapturedAnswer"]),
+        "blanks before": (f"  {WHOLE}\n", ["CapturedAnswer"]),
         "blanks before chunks": (f" {CHUNK}\n\t{CHUNK}\n", ["Chunk", "Chunk"]),
     },
 )
@@ -117,7 +123,7 @@ def test_completion_printed_for_people() -> None:
 
 
 def test_pretty_completion_may_begin_on_its_first_line() -> None:
-    assert console('{"id": "w",\n "choices": [{"message": {}}]}\n') == ["Whole"]
+    assert console('{"id": "w",\n "choices": [{"message": {}}]}\n') == ["CapturedAnswer"]
 
 
 @cases(
@@ -225,5 +231,5 @@ ODD = {
 
 @cases("line", ODD)
 def test_odd_values_are_no_reason_to_stop(line: str) -> None:
-    assert console(line) in (["Chunk"], ["Whole"])
+    assert console(line) in (["Chunk"], ["CapturedAnswer"])
     assert console(f"data: {line}\n\n") == ["Chunk"]

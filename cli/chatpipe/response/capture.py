@@ -28,7 +28,7 @@ class RawBytes(NamedTuple):
 class Chunk(NamedTuple):
     """One chunk of a streamed answer, with its line.
 
-    is_event is True if the chunk came as an event, so that its Raw bytes were yielded before it.
+    is_event is True if the chunk came as an event, so that its RawBytes were yielded before it.
     """
 
     payload: bytes
