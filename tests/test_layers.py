@@ -32,6 +32,7 @@ LAYERS = (
     "conversation",
     "limits",
     "output",
+    "prepare",
     "ask",
     "batch",
     "flags",
@@ -53,7 +54,11 @@ WORLD: dict[str, dict[str, str]] = {
         "open": "every file that goes into a request is read here",
         "os": "how large one is, before it is read",
     },
-    "inputs.stdin": {"os": "descriptor 0", "select": "whether something is there"},
+    "inputs.stdin": {
+        "os": "descriptor 0",
+        "sys": "whether it was closed at the start",
+        "select": "whether something is there",
+    },
     "schema.check": {"open": "the schema, which is a part of the package"},
     "exchange": {
         "time": "default clock, and sleeps where there is no loop",
@@ -167,7 +172,6 @@ WORLD: dict[str, dict[str, str]] = {
         "tempfile": "the journal of --dedupe",
         "time": "wall time",
     },
-    "flags.stdin": {"sys": "whether stdin is closed"},
     "commands.ask": {"environ": "hands it on"},
     "commands.batch": {"environ": "hands it on"},
     "commands.build": {"environ": "hands it on"},

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from chatpipe import exchange
+from chatpipe.conversation import transcript
 from chatpipe.conversation.history import history_message
+from chatpipe.conversation.new_messages import new_messages
 from chatpipe.conversation.wanted import TurnOptions
 from chatpipe.errors import ChatpipeError, Status
 from chatpipe.exchange import (
@@ -19,15 +21,47 @@ from chatpipe.exchange import (
     sleep_without_loop,
 )
 from chatpipe.inputs.values import Value
-from chatpipe.options.output import FormatOptions
-from chatpipe.options.run import SharedLimits
+from chatpipe.options.output import FormatOptions, OutputOptions
+from chatpipe.options.run import CallOptions, SharedLimits
 from chatpipe.options.server import RetryPolicy
-from chatpipe.output.delivery import Delivery
-from chatpipe.output.target import OpenOutput
-from chatpipe.server.server import Server
+from chatpipe.output.delivery import Delivery, finish_output
+from chatpipe.output.formats import choose_format, decide_stream
+from chatpipe.output.target import OpenOutput, open_target
+from chatpipe.prepare import Draft
+from chatpipe.request.build import BuiltRequest
+from chatpipe.server.server import Server, open_server
 from chatpipe.system.console import Console
 from chatpipe.wire.answer import Answer, Receiver
 from chatpipe.wire.transports import open_transport
+
+
+def answer(draft: Draft, call: CallOptions, format: FormatOptions, output: OutputOptions) -> int:
+    """Send the request of a draft, write the answer, and append both to the transcript. The exit status.
+
+    The transcript is locked from reading to appending. Raises the fault that the call ends in.
+    """
+    prompt, console = draft.options.prompt, draft.console
+    beside = [*draft.options.server.files, *([call.limits.pace_file] if call.limits.pace_file else [])]
+    if prompt.transcript is not None:
+        others = [*draft.sources.names, *beside]
+        transcript.refuse_shared(prompt.transcript, output, others, is_stdin_read=prompt.read_stdin)
+    with transcript.open_transcript(prompt.transcript, console.note) as history:
+        past = None if history is None else history.messages()
+
+        def choose_stream(built: BuiltRequest) -> None:
+            nonlocal format
+            format = choose_format(format, output, built.body)
+            decide_stream(built.body, format, built.place("/stream"))
+
+        prepared = draft.prepare(past, finish=choose_stream)
+        server = open_server(prepared.endpoint, draft.options.server, draft.environ)
+        asking = Call(server, call.retry, call.limits, prepared.turns, format, console, draft.environ)
+        with open_target(output, draft.sources.names, escape=format.escape, beside=beside) as out:
+            result = asking.run(prepared.body, out)
+            if history is not None and result.is_worth_keeping:
+                new = new_messages(prepared.built, is_new_transcript=not past)
+                history.append([*new, *result.messages])
+            return finish_output(out, result.fault)
 
 
 class CallResult(NamedTuple):

@@ -8,6 +8,7 @@ import pytest
 
 from chatpipe.batch.items import Item, LineTemplate, RequestReader, in_shard
 from chatpipe.inputs.place import Source
+from chatpipe.options.check import CheckOptions
 from parametrize import cases
 
 
@@ -25,7 +26,7 @@ def reader(
     override: bool = False,
 ) -> RequestReader:
     made = LineTemplate({"model": "m"} if template is None else template, override=override)
-    return RequestReader(made, plain=plain, strict=strict, unchecked=unchecked)
+    return RequestReader(made, plain=plain, check=CheckOptions(strict, unchecked))
 
 
 def read(data: bytes, using: RequestReader | None = None) -> Item:

@@ -17,6 +17,7 @@ from chatpipe.inputs.sources import Sources
 from chatpipe.inputs.stdin import Stdin
 from chatpipe.options.parameters import TABLE, Parameters
 from chatpipe.options.prompt import Attachment, PromptOptions, RoleOption
+from chatpipe.options.request import RequestOptions
 from chatpipe.request.build import RequestParts
 from chatpipe.request.gather import add_transcript, gather_request
 from parametrize import cases
@@ -66,7 +67,7 @@ def gathered(prompt: PromptOptions, stdin: Stdin, **options: Any) -> RequestPart
     parameters = Parameters(
         tuple((BY_OPTION[name.replace("_", "-")], value) for name, value in options.items())
     )
-    return gather_request(prompt, parameters, Sources(stdin), "d")
+    return gather_request(RequestOptions(prompt, parameters), Sources(stdin), "d")
 
 
 def words(*texts: str, **others: Any) -> PromptOptions:
@@ -112,7 +113,7 @@ SYSTEM = RoleOption("--system", "system", "s", False)
         "two dashes are a word": (words("a", "--"), PIPE, b"x", "a --\n\nx"),
         "--no-stdin": (words("a", read_stdin=False), PIPE, b"x\n", "a"),
         "byte order mark": (words("a"), PIPE, "\ufeffä\u2028\n".encode(), "a\n\nä\u2028"),
-        "piped text behind role options": (words(typed=(HI,)), PIPE, b"x", "x"),
+        "piped text behind role options": (words(role_options=(HI,)), PIPE, b"x", "x"),
         "no value is a file because of how it begins": (words("@f"), NULL, b"", "@f"),
     },
 )
@@ -132,7 +133,7 @@ def test_terminal_without_a_prompt_is_read_to_its_end_after_a_note(given: Callab
 
 def test_terminal_behind_a_system_message_is_read_as_well(given: Callable[..., Given]) -> None:
     stdin, _ = given(TERMINAL, b"hello\n")
-    assert gathered(words(typed=(SYSTEM,)), stdin).prompt == "hello"
+    assert gathered(words(role_options=(SYSTEM,)), stdin).prompt == "hello"
 
 
 NO_PROMPT = ("no prompt: give one as an operand or on stdin", Status.USAGE)
@@ -144,9 +145,9 @@ RESULT = RoleOption("--tool-result", "tool", "r", False, "c")
 @cases(
     "prompt",
     {
-        "a user message": words(typed=(HI,)),
-        "behind a system message": words(typed=(SYSTEM, HI)),
-        "a tool result": words(typed=(RESULT,)),
+        "a user message": words(role_options=(HI,)),
+        "behind a system message": words(role_options=(SYSTEM, HI)),
+        "a tool result": words(role_options=(RESULT,)),
         "an image": words(attachments=(IMAGE_URL,)),
     },
 )
@@ -164,7 +165,7 @@ def test_no_prompt_is_needed_beside(
     {
         "nothing at all": (words(), NULL, b"", *NO_PROMPT),
         "nothing, stdin closed": (words(), CLOSED, b"", *NO_PROMPT),
-        "a system message is nothing to answer": (words(typed=(SYSTEM,)), NULL, b"", *NO_PROMPT),
+        "a system message is nothing to answer": (words(role_options=(SYSTEM,)), NULL, b"", *NO_PROMPT),
         "--no-stdin without a prompt": (words(read_stdin=False), PIPE, b"x", *NO_PROMPT),
         "empty pipe": (words(), PIPE, b"", *EMPTY_STDIN),
         "a newline alone": (words(), PIPE, b"\n", *EMPTY_STDIN),
@@ -219,7 +220,7 @@ ANSWERED = [(), ("system",), ("user", "assistant")]
 
 
 def gathered_with(prompt: PromptOptions, stdin: Stdin, *roles: str) -> RequestParts:
-    return gather_request(prompt, Parameters(), Sources(stdin), None, transcript=lambda: messages(*roles))
+    return gather_request(RequestOptions(prompt), Sources(stdin), None, lambda: messages(*roles))
 
 
 @pytest.mark.parametrize("roles", WAITING, ids=" ".join)
@@ -252,7 +253,7 @@ def test_transcript_that_is_answered_needs_one(given: Callable[..., Given], role
         "an operand": (words("a", transcript="t"), NULL),
         "an operand at a terminal": (words("a", transcript="t"), TERMINAL),
         "a pipe": (TALK, PIPE),
-        "a tool result": (words(transcript="t", typed=(RESULT,)), NULL),
+        "a tool result": (words(transcript="t", role_options=(RESULT,)), NULL),
         "an image": (words(transcript="t", attachments=(IMAGE_URL,)), TERMINAL),
     },
 )
@@ -265,7 +266,7 @@ def test_transcript_is_not_looked_at_where_something_is_asked(
         raise AssertionError("looked at")
 
     stdin, _ = given(kind, b"x\n")
-    material = gather_request(prompt, Parameters(), Sources(stdin), None, transcript=look)
+    material = gather_request(RequestOptions(prompt), Sources(stdin), None, look)
     assert material.transcript is None
 
 
@@ -291,9 +292,9 @@ BODY = b'{"messages":[{"role":"user","content":"q"}]}'
         "--request": (words("a", request="-"), {}, BODY, "a"),
         "--request, no prompt": (words(request="-"), {}, BODY, None),
         "--messages": (words("a", messages="-"), {}, b"[]", "a"),
-        "--user-file": (words("a", typed=(typed("--user-file", "user", "-"),)), {}, b"x", "a"),
+        "--user-file": (words("a", role_options=(typed("--user-file", "user", "-"),)), {}, b"x", "a"),
         "--tool-result-file": (
-            words("a", typed=(typed("--tool-result-file", "tool", "-", "c"),)),
+            words("a", role_options=(typed("--tool-result-file", "tool", "-", "c"),)),
             {},
             b"x",
             "a",
@@ -334,7 +335,7 @@ def test_two_owners_are_a_wrong_call_before_anything_is_read(
 @cases(
     "prompt",
     {
-        "a text that is -": words("-", typed=(RoleOption("--user", "user", "-", False),)),
+        "a text that is -": words("-", role_options=(RoleOption("--user", "user", "-", False),)),
         "a file id that is -": words("-", attachments=(Attachment("file-id", "-", "--file-id"),)),
     },
 )
@@ -355,7 +356,7 @@ def test_turns_in_their_order_with_the_text_of_files(given: Callable[..., Given]
         RoleOption("--tool-result-file", "tool", "f", True, "c1"),
         RoleOption("--tool-result", "tool", "", False, "c2"),
     )
-    material = gathered(words(typed=turns), given(NULL).stdin)
+    material = gathered(words(role_options=turns), given(NULL).stdin)
     assert [(dict(turn.value), turn.option) for turn in material.turns] == [
         ({"role": "system", "content": "from file\n"}, "--system-file"),
         ({"role": "user", "content": "hi"}, "--user"),
@@ -375,11 +376,11 @@ def test_every_file_is_a_prerequisite(given: Callable[..., Given]) -> None:
         "a",
         request="r",
         messages="m",
-        typed=(typed("--system-file", "system", "s"),),
+        role_options=(typed("--system-file", "system", "s"),),
         attachments=(IMAGE_URL, Attachment("image", "i", "--image")),
     )
     parameters = Parameters(((BY_OPTION["tool"], ["t"]), (BY_OPTION["prediction-file"], "p")))
-    gather_request(prompt, parameters, sources, None)
+    gather_request(RequestOptions(prompt, parameters), sources, None)
     assert sources.names == ["r", "m", "s", "i", "t", "p"]
 
 
@@ -389,7 +390,7 @@ def test_every_file_is_a_prerequisite(given: Callable[..., Given]) -> None:
     {
         "request": (words("a", request="no"), {}, "--request"),
         "messages": (words("a", messages="no"), {}, "--messages"),
-        "text": (words("a", typed=(typed("--user-file", "user", "no"),)), {}, "--user-file"),
+        "text": (words("a", role_options=(typed("--user-file", "user", "no"),)), {}, "--user-file"),
         "image": (attached("image", "no", "--image"), {}, "--image"),
         "tool": (words("a"), {"tool": ["no"]}, "--tool"),
         "function": (words("a"), {"function": ["no"]}, "--function"),

@@ -13,8 +13,8 @@ import pytest
 from chatpipe.errors import BadInput, ChatpipeError, MissingInput, Status, UsageFault
 from chatpipe.inputs.sources import Sources
 from chatpipe.inputs.stdin import Stdin
-from chatpipe.options.parameters import Parameters
 from chatpipe.options.prompt import PromptOptions
+from chatpipe.options.request import RequestOptions
 from chatpipe.options.structured_output import SchemaOptions
 from chatpipe.request.build import BuiltRequest, build
 from chatpipe.request.gather import gather_defaults, gather_request
@@ -49,7 +49,7 @@ def form(structure: SchemaOptions, stdin: Stdin = NOBODY) -> ResponseFormat:
 
 
 def built(structure: SchemaOptions, prompt: PromptOptions = PromptOptions(words=("q",))) -> BuiltRequest:  # noqa: B008 - a tuple
-    return build(gather_request(prompt, Parameters(), Sources(NOBODY), "m", structure))
+    return build(gather_request(RequestOptions(prompt, schema=structure), Sources(NOBODY), "m"))
 
 
 def test_without_a_schema_nothing_is_asked_for() -> None:
@@ -130,7 +130,7 @@ def test_descriptor_has_no_name() -> None:
 def test_schema_on_stdin_is_not_the_prompt(piped: Stdin) -> None:
     made = build(
         gather_request(
-            PromptOptions(words=("q",)), Parameters(), Sources(piped), "m", SchemaOptions(file="-")
+            RequestOptions(PromptOptions(words=("q",)), schema=SchemaOptions(file="-")), Sources(piped), "m"
         )
     )
     assert made.body["messages"] == [{"role": "user", "content": "q"}]
@@ -146,18 +146,16 @@ def test_schema_on_stdin_is_not_the_prompt(piped: Stdin) -> None:
 )
 def test_stdin_has_one_owner(prompt: PromptOptions, owners: str) -> None:
     with refused(UsageFault, what=owners):
-        gather_request(prompt, Parameters(), Sources(NOBODY), "m", SchemaOptions(file="-"))
+        gather_request(RequestOptions(prompt, schema=SchemaOptions(file="-")), Sources(NOBODY), "m")
 
 
 def test_a_schema_on_stdin_is_refused_in_a_run() -> None:
     with refused(UsageFault, what="--schema and FILE both read stdin"):
-        gather_defaults(PromptOptions(), Parameters(), Sources(NOBODY), "-", SchemaOptions(file="-"))
+        gather_defaults(RequestOptions(schema=SchemaOptions(file="-")), Sources(NOBODY), "-")
 
 
 def test_defaults_of_a_run_have_it() -> None:
-    made = build(
-        gather_defaults(PromptOptions(), Parameters(), Sources(NOBODY), "-", SchemaOptions(text="{}"))
-    )
+    made = build(gather_defaults(RequestOptions(schema=SchemaOptions(text="{}")), Sources(NOBODY), "-"))
     assert made.body["response_format"]["json_schema"]["name"] == "answer"
 
 

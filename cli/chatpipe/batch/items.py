@@ -11,6 +11,7 @@ from chatpipe.inputs.messages import not_json
 from chatpipe.inputs.place import MAX_LINE_BYTES, Source
 from chatpipe.inputs.rows import Row
 from chatpipe.inputs.values import NotJSON, Value, json_type
+from chatpipe.options.check import CheckOptions
 from chatpipe.request.batch_line import LineFormat, RequestLine, parse_line
 from chatpipe.schema.check import check
 from chatpipe.schema.refuse import describe
@@ -102,11 +103,10 @@ class RequestReader:
 
     needs_head = False
 
-    def __init__(self, template: LineTemplate, *, plain: bool, strict: bool, unchecked: bool) -> None:
+    def __init__(self, template: LineTemplate, *, plain: bool, check: CheckOptions) -> None:
         self._template = template
         self._plain = plain
-        self._strict = strict
-        self._unchecked = unchecked
+        self._check = check
 
     def item(self, source: Source) -> Item | None:
         """The item of a line, None for a blank one. Never raises: what is wrong with a line is its fault."""
@@ -122,7 +122,7 @@ class RequestReader:
             return Item(source.line, custom_id, None, BadInput(what, place=source.place()))
         body = self._template.apply(line.body)
         item = Item(source.line, custom_id, body, has_own_id=bool(line.custom_id))
-        return item if self._unchecked else check_item(item, source, strict=self._strict)
+        return item if self._check.off else check_item(item, source, strict=self._check.strict)
 
     def finish(self) -> None:
         """Every line is whole in itself."""

@@ -1,4 +1,4 @@
-"""What a run of many requests was asked for, put together of the options."""
+"""The description of a run: its input, its requests, its options and its output."""
 
 from __future__ import annotations
 
@@ -10,48 +10,90 @@ from chatpipe.batch.items import ItemReader
 from chatpipe.batch.run_format import RunFormat
 from chatpipe.conversation.wanted import TurnOptions
 from chatpipe.inputs.values import Value
-from chatpipe.options.output import OutputOptions
-from chatpipe.options.run import InputOptions, ReportOptions, ResumeOptions, RunLimits
+from chatpipe.options.output import FORMATS, OutputOptions
+from chatpipe.options.run import InputOptions, ReportOptions, ResumeOptions, RunLimits, RunOptions
 from chatpipe.options.server import RetryPolicy, ServerOptions
+from chatpipe.prepare import Draft, Prepared
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.system.console import Console
 
 
 class Job(NamedTuple):
-    """What was asked for. reader makes items of lines, writing makes records of their results.
+    """The description of a run. prepared has the server, and the body that all lines share.
 
-    only_requests: the Batch lines are written, and nothing is sent. tells_failures: each is told on
-    stderr, too. wanted: what may follow an answer; defaults: the body of every line that has no other.
+    draft has the console, the environment and the open sources that prepared was made with.
+    reader makes items of input lines, run_format makes records of results. With reports_failures each
+    failed line is also reported on stderr.
     """
 
     file: str
+    input: InputOptions
     reader: ItemReader
     run_format: RunFormat
-    only_requests: bool
-    reports_failures: bool
-    endpoint: Endpoint
-    connection: ServerOptions
-    policy: RetryPolicy
-    input: InputOptions
-    limits: RunLimits
-    resume: ResumeOptions
-    report: ReportOptions
+    draft: Draft
+    prepared: Prepared
+    options: RunOptions
     target: OutputOptions
-    allow: frozenset[str]
-    console: Console
-    environ: Mapping[str, str]
-    turns: TurnOptions = TurnOptions()
-    defaults: Mapping[str, Value] = {}
+    reports_failures: bool = False
+
+    @property
+    def console(self) -> Console:
+        return self.draft.console
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        return self.draft.environ
+
+    @property
+    def connection(self) -> ServerOptions:
+        return self.draft.options.server
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self.prepared.endpoint
+
+    @property
+    def turns(self) -> TurnOptions:
+        return self.prepared.turns
+
+    @property
+    def defaults(self) -> Mapping[str, Value]:
+        return self.prepared.body
+
+    @property
+    def policy(self) -> RetryPolicy:
+        return self.options.retry
+
+    @property
+    def limits(self) -> RunLimits:
+        return self.options.limits
+
+    @property
+    def resume(self) -> ResumeOptions:
+        return self.options.resume
+
+    @property
+    def report(self) -> ReportOptions:
+        return self.options.report
+
+    @property
+    def allow(self) -> frozenset[str]:
+        return self.options.results.allow
+
+    @property
+    def only_requests(self) -> bool:
+        """True if the run writes Batch lines and sends nothing."""
+        return not FORMATS[self.options.results.format].sends
 
     @property
     def to_file(self) -> bool:
-        """Whether results go into a file that is replaced at the end. A device gets them as they come."""
+        """True if results go into a file that is replaced at the end. A device gets them as they come."""
         path = self.target.path
         return self.target.is_file and path is not None and (os.path.isfile(path) or not os.path.exists(path))
 
     @property
     def writes_at_the_end(self) -> bool:
-        """Whether the output is written when all is good, from what was recorded."""
+        """True if the output is written at the end of a successful run, from the recorded answers."""
         return self.to_file and self.run_format.from_result_line is not None
 
     @property
@@ -60,5 +102,5 @@ class Job(NamedTuple):
 
     @property
     def keeps_leftovers(self) -> bool:
-        """Whether OUT, which is replaced, may hold what is worth keeping, and nobody said that it is not."""
+        """True if answers in OUT that this run did not use are kept when OUT is replaced."""
         return self.writes_at_the_end and self.resume.keep_journal is not False and not self.resume.fresh

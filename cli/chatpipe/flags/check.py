@@ -14,7 +14,7 @@ def _read(strict: bool, no_check: bool) -> CheckOptions:
 
 
 options = option_group(
-    "checking",
+    "check",
     [
         click.option("--strict", is_flag=True, help="Warnings and unknown fields are errors, too"),
         click.option("--no-check", is_flag=True, help="Send the request as it is"),

@@ -8,7 +8,7 @@ from chatpipe.flags.types import option_group
 from chatpipe.options.output import ERROR_FORMATS, ConsoleOptions
 
 options = option_group(
-    "telling",
+    "console",
     [
         click.option("--quiet", "-q", is_flag=True, help="No warnings and notes; errors are still told"),
         click.option(

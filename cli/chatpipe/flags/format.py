@@ -33,7 +33,7 @@ def ends_texts(null: bool, shape: str) -> bool:
 
 
 options = option_group(
-    "printing",
+    "format",
     [
         click.option(
             "--format", "-f", type=click.Choice(ANSWER_FORMATS), help="What to write  [default: text]"

@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import FILE, option_group
-from chatpipe.options.run import SharedLimits
+from chatpipe.flags import retries
+from chatpipe.flags.types import FILE, bundle, option_group
+from chatpipe.options.run import CallOptions, SharedLimits
 
 ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
 
@@ -38,4 +39,6 @@ def _read(**values: Any) -> SharedLimits:
     return sharing
 
 
-options = option_group("sharing", shared, _read)
+_shared = option_group("limits", shared, _read)
+
+options = bundle("call", CallOptions, {"retry": retries.options, "limits": _shared})

@@ -27,7 +27,7 @@ def _read(
 
 
 options = option_group(
-    "target",
+    "output",
     [
         click.option(
             "--output", "-o", metavar="FILE", type=FILE, help="Replace FILE, if and only if the status is 0"

@@ -8,7 +8,7 @@ from chatpipe.flags.types import option_group
 from chatpipe.options.server import RetryPolicy
 
 options = option_group(
-    "policy",
+    "retry",
     [
         click.option(
             "--retries",

@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import FILE, option_group
-from chatpipe.options.rows import ROW_FORMATS, RowOptions
+from chatpipe.flags import run
+from chatpipe.flags.types import FILE, bundle, option_group
+from chatpipe.options.rows import ROW_FORMATS, MapOptions, RowOptions
 
 _JSONL = "jsonl"
 
@@ -70,8 +71,8 @@ def _refuse_names(carrying: RowOptions) -> None:
         raise UsageFault(f"'{carrying.usage_into}' is for why a row failed", place="--usage-into", fix=fix)
 
 
-options = option_group(
-    "carrying",
+_rows = option_group(
+    "rows",
     [
         click.option("--csv", is_flag=True, help="Rows are CSV, with the names of columns in its first line"),
         click.option("--tsv", is_flag=True, help="Rows are TSV, in the same way"),
@@ -95,3 +96,5 @@ options = option_group(
     ],
     _read,
 )
+
+options = bundle("mapping", MapOptions, {"rows": _rows, "input": run.row_input})

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags import limits
-from chatpipe.flags.types import FILE, Seconds, Word, option_group, words_of
-from chatpipe.options.outcomes import RESENDABLE
+from chatpipe.flags import limits, retries
+from chatpipe.flags.format import ends_texts
+from chatpipe.flags.types import FILE, Decorator, Seconds, Word, bundle, option_group, words_of
+from chatpipe.options.outcomes import RESENDABLE, RUN_ALLOWABLE
+from chatpipe.options.output import MAP_FORMATS, RUN_FORMATS, FormatOptions
 from chatpipe.options.run import (
     HaltRule,
     InputOptions,
@@ -18,6 +21,7 @@ from chatpipe.options.run import (
     ReportOptions,
     ResumeOptions,
     RunLimits,
+    RunOptions,
 )
 
 _MOST_AUTO = 256
@@ -65,7 +69,7 @@ class _Halt(Word):
         return HaltRule(match[1] == "now", failures=int(match[2]))
 
 
-def _read_resuming(no_keep_journal: bool, keep_journal: bool, fresh: bool, **others: Any) -> ResumeOptions:
+def _read_resume(no_keep_journal: bool, keep_journal: bool, fresh: bool, **others: Any) -> ResumeOptions:
     if fresh and (others["reuse"] or others["no_send"]):
         raise UsageFault("--fresh looks nothing up", fix="leave out --reuse and --no-send")
     if keep_journal and no_keep_journal:
@@ -74,7 +78,7 @@ def _read_resuming(no_keep_journal: bool, keep_journal: bool, fresh: bool, **oth
     return ResumeOptions(keep_journal=keep, fresh=fresh, **others)
 
 
-def _read_pacing(**values: Any) -> RunLimits:
+def _read_limits(**values: Any) -> RunLimits:
     values["max_pause_s"] = values.pop("max_pause")
     values["grace_s"] = values.pop("grace")
     if values["max_cost"] is not None and values["prices"] is None:
@@ -87,8 +91,8 @@ _DEDUPE = click.option(
     "--dedupe", is_flag=True, help="Send the same request once, and use its answer for all"
 )
 
-feeding = option_group(
-    "feeding",
+line_input = option_group(
+    "input",
     [
         click.option("--lines", "plain", is_flag=True, help="Every line is a prompt, as it is"),
         click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Take the first N lines only"),
@@ -100,8 +104,8 @@ feeding = option_group(
 )
 
 # The same for rows, of which one may be several lines. They are no requests: there is nothing to override.
-row_feeding = option_group(
-    "feeding",
+row_input = option_group(
+    "input",
     [
         click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Take the first N rows only"),
         click.option("--shard", metavar="K/N", type=_Shard(()), help="Take every Nth row, from the Kth"),
@@ -110,8 +114,8 @@ row_feeding = option_group(
     InputOptions,
 )
 
-resuming = option_group(
-    "resuming",
+_resume = option_group(
+    "resume",
     [
         click.option(
             "--journal", metavar="FILE", type=FILE, help="Keep answers here  [default: OUT.journal, with -o]"
@@ -143,11 +147,11 @@ resuming = option_group(
         click.option("--fresh", is_flag=True, help="Look nothing up: send every line"),
         click.option("--no-send", is_flag=True, help="Send nothing: unanswered lines are 'unsent'"),
     ],
-    _read_resuming,
+    _read_resume,
 )
 
-pacing = option_group(
-    "pacing",
+_limits = option_group(
+    "limits",
     [
         click.option(
             "--jobs",
@@ -192,10 +196,10 @@ pacing = option_group(
         ),
         click.option("--prices", metavar="FILE", type=FILE, help="Prices per million tokens, as TOML"),
     ],
-    _read_pacing,
+    _read_limits,
 )
 
-_WATCHING = [
+_REPORT = [
     click.option(
         "--window",
         metavar="N",
@@ -212,26 +216,71 @@ _WATCHING = [
     click.option("--dry-run", is_flag=True, help="Count lines, tokens and cost; send nothing"),
 ]
 
-showing = option_group(
-    "showing",
+_report = option_group(
+    "report",
     [
         click.option("--keep-order", "-k", is_flag=True, help="Write results in the order of the input"),
-        *_WATCHING,
+        *_REPORT,
     ],
     ReportOptions,
 )
 
 
-def _read_row_showing(no_keep_order: bool, **others: Any) -> ReportOptions:
+def _read_row_report(no_keep_order: bool, **others: Any) -> ReportOptions:
     return ReportOptions(keep_order=not no_keep_order, **others)
 
 
 # The same for rows, which stay in order unless told otherwise.
-row_showing = option_group(
-    "showing",
+_row_report = option_group(
+    "report",
     [
         click.option("--no-keep-order", is_flag=True, help="Write rows as they are ready"),
-        *_WATCHING,
+        *_REPORT,
     ],
-    _read_row_showing,
+    _read_row_report,
 )
+
+
+_ALLOW = click.option(
+    "--allow",
+    multiple=True,
+    metavar="OUTCOME,...",
+    callback=words_of(RUN_ALLOWABLE),
+    help="Count these outcomes as good",
+)
+
+
+def _format_option(formats: Sequence[str]) -> Decorator:
+    return click.option(
+        "--format",
+        "-f",
+        type=click.Choice(formats),
+        default=formats[0],
+        show_default=True,
+        help="What to write",
+    )
+
+
+def _read_results(format: str, null: bool, allow: frozenset[str]) -> FormatOptions:
+    return FormatOptions(format, null=ends_texts(null, format), allow=allow)
+
+
+_results = option_group(
+    "results",
+    [
+        _format_option(RUN_FORMATS),
+        click.option("--null", "-0", is_flag=True, help="End each text with a NUL instead of a newline"),
+        _ALLOW,
+    ],
+    _read_results,
+)
+_row_results = option_group("results", [_format_option(MAP_FORMATS), _ALLOW], FormatOptions)
+
+
+def _bundle(results: Decorator, report: Decorator) -> Decorator:
+    groups = {"retry": retries.options, "limits": _limits, "resume": _resume}
+    return bundle("run", RunOptions, {**groups, "results": results, "report": report})
+
+
+options = _bundle(_results, _report)
+row_options = _bundle(_row_results, _row_report)

@@ -79,7 +79,7 @@ def _read(
 
 
 options = option_group(
-    "connection",
+    "server",
     [
         click.option(
             "--profile",

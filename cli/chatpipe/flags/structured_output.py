@@ -62,7 +62,7 @@ _WRITING: list[Any] = [
 ]
 
 options = option_group(
-    "structure",
+    "schema",
     [
         *_WRITING,
         click.option(
@@ -78,4 +78,4 @@ options = option_group(
 )
 
 # The same where nothing is answered.
-writing = option_group("structure", _WRITING, _read)
+writing = option_group("schema", _WRITING, _read)

@@ -42,7 +42,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 # None means not typed: either of the last two says something about commands only.
 options = option_group(
-    "tooling",
+    "tools",
     [
         click.option(
             "--exec",

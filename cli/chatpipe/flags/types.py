@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,25 @@ def option_group(name: str, options: Iterable[Decorator], read: Callable[..., An
             result = decorator(result)
         ours = result.__dict__["__click_params__"][before:]
         names = [parameter.name for parameter in ours if parameter.expose_value]
+        return result
+
+    return decorate
+
+
+def bundle(name: str, record: Callable[..., Any], groups: Mapping[str, Decorator]) -> Decorator:
+    """A decorator that joins option groups, in their order, to the one argument called name.
+
+    The keys of groups are the names of the groups, and the fields of record.
+    """
+
+    def decorate(command: Any) -> Any:
+        @wraps(command)
+        def run(**values: Any) -> Any:
+            return command(**{name: record(**{field: values.pop(field) for field in groups})}, **values)
+
+        result = run
+        for group in reversed(list(groups.values())):
+            result = group(result)
         return result
 
     return decorate

@@ -7,6 +7,7 @@ owner; this module only reads.
 import os
 import select
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from typing import NamedTuple
@@ -88,3 +89,11 @@ class Stdin(NamedTuple):
 
     def _ready(self, timeout_s: float | None) -> bool:
         return bool(select.select([self.descriptor], [], [], timeout_s)[0])
+
+
+def process_stdin(notice: Callable[[str], None], *, is_taken: bool = False) -> Stdin:
+    """Standard input of this process. is_taken is True if it is not for a prompt or an input.
+
+    Python sets sys.stdin to None if descriptor 0 was closed at the start.
+    """
+    return Stdin(0, sys.stdin is not None and not is_taken, notice)

@@ -6,5 +6,5 @@ from typing import NamedTuple
 class CheckOptions(NamedTuple):
     """strict: warnings and unknown fields are errors. off: send as it is."""
 
-    strict: bool
-    off: bool
+    strict: bool = False
+    off: bool = False

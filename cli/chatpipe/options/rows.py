@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from chatpipe.options.run import InputOptions
+
 # What `map --to` writes; it reads these, and lines.
 ROW_FORMATS = ("jsonl", "csv", "tsv")
 
@@ -28,3 +30,10 @@ class RowOptions(NamedTuple):
     def reason_field(self) -> str:
         """The field for why a row of JSON failed; in others it is there with --error-into only."""
         return self.error_into or f"{self.into}_error"
+
+
+class MapOptions(NamedTuple):
+    """The rows of `map`: their formats and added fields, and which of them are taken."""
+
+    rows: RowOptions = RowOptions()
+    input: InputOptions = InputOptions()

@@ -1,19 +1,22 @@
-"""What the user asks of a run, as records: light, as `--help` imports them too."""
+"""Options of a run and of the limits that processes share."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from chatpipe.options.output import FormatOptions
+from chatpipe.options.server import RetryPolicy
+
 
 class Jobs(NamedTuple):
-    """How many requests are in flight; with auto, limit is the most there may be."""
+    """The number of requests in flight. With auto, limit is its maximum."""
 
     limit: int = 16
     auto: bool = False
 
 
 class HaltRule(NamedTuple):
-    """`--halt WHEN,fail=N` or `fail=N%`: now lets go of what is in flight, soon waits for it."""
+    """`--halt WHEN,fail=N` or `fail=N%`. now abandons the requests in flight, soon waits for them."""
 
     now: bool
     failures: int | None = None
@@ -21,7 +24,7 @@ class HaltRule(NamedTuple):
 
 
 class InputOptions(NamedTuple):
-    """Which lines are taken, and how they are read."""
+    """The lines that a run takes, and how it reads them."""
 
     plain: bool = False
     limit: int | None = None
@@ -31,7 +34,7 @@ class InputOptions(NamedTuple):
 
 
 class ResumeOptions(NamedTuple):
-    """Where answers may be that were paid for already."""
+    """Files that may hold answers from earlier runs, and how they are used."""
 
     journal: str | None = None
     keep_journal: bool | None = None
@@ -43,8 +46,24 @@ class ResumeOptions(NamedTuple):
     no_send: bool = False
 
 
+class SharedLimits(NamedTuple):
+    """Limits in a `--pace-file`: requests a minute, tokens a minute, and requests in flight."""
+
+    rpm: float | None = None
+    tpm: float | None = None
+    pace_file: str | None = None
+    pace_jobs: int | None = None
+
+
+class CallOptions(NamedTuple):
+    """Options of a single request: how often to try, and the limits that it shares with other processes."""
+
+    retry: RetryPolicy = RetryPolicy()
+    limits: SharedLimits = SharedLimits()
+
+
 class RunLimits(NamedTuple):
-    """How fast, and when to stop."""
+    """The speed of a run, and its stop rules."""
 
     jobs: Jobs = Jobs()
     rpm: float | None = None
@@ -60,7 +79,7 @@ class RunLimits(NamedTuple):
 
 
 class ReportOptions(NamedTuple):
-    """What is told of a run, and where."""
+    """The order of results, and the reports about a run."""
 
     keep_order: bool = False
     window: int | None = None
@@ -70,10 +89,11 @@ class ReportOptions(NamedTuple):
     dry_run: bool = False
 
 
-class SharedLimits(NamedTuple):
-    """`--pace-file` and what holds in it: requests and tokens a minute, and the number in flight."""
+class RunOptions(NamedTuple):
+    """Everything about a run but its input and its requests."""
 
-    rpm: float | None = None
-    tpm: float | None = None
-    pace_file: str | None = None
-    pace_jobs: int | None = None
+    retry: RetryPolicy = RetryPolicy()
+    limits: RunLimits = RunLimits()
+    resume: ResumeOptions = ResumeOptions()
+    results: FormatOptions = FormatOptions()
+    report: ReportOptions = ReportOptions()

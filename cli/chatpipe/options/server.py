@@ -36,6 +36,11 @@ class ServerOptions(NamedTuple):
     limits: TimeLimits = TimeLimits()
 
     @property
+    def reads_stdin(self) -> bool:
+        """True if the key is read from stdin, which then is neither a prompt nor an input."""
+        return self.key.descriptor == 0
+
+    @property
     def files(self) -> list[str]:
         """The files that these options name: not part of the request, and never valid output files."""
         named = (self.header_file, self.key.file, self.cacert, self.client_cert, self.client_key)

@@ -14,20 +14,17 @@ from chatpipe.inputs.stdin import StdinKind
 from chatpipe.inputs.values import Value, json_type
 from chatpipe.options.parameters import FILE_KINDS, Parameter, ParameterKind, Parameters
 from chatpipe.options.prompt import PromptOptions, RoleOption
-from chatpipe.options.structured_output import SchemaOptions
+from chatpipe.options.request import RequestOptions
 from chatpipe.request import response_format
 from chatpipe.request.build import RequestParts, TypedPart
 
-_NO_STRUCTURE = SchemaOptions()
 _HEAD_OPTIONS = ("--system", "--system-file", "--developer", "--developer-file")
 
 
 def gather_request(
-    prompt: PromptOptions,
-    parameters: Parameters,
+    options: RequestOptions,
     sources: Sources,
     default_model: str | None,
-    structure: SchemaOptions = _NO_STRUCTURE,
     transcript: Callable[[], Sequence[LocatedValue] | None] = tuple,
 ) -> RequestParts:
     """Read all inputs except the transcript. Raises UsageFault, BadInput, MissingInput.
@@ -35,51 +32,40 @@ def gather_request(
     Two owners of stdin are reported before anything is read.
 
     The lock of the transcript must not be held while stdin is read: the piped data may come from a call
-    that continues the same transcript. So continued() adds it later. The callable `transcript` reads it
-    and releases the lock; it is called only if it decides whether a prompt is needed.
+    that continues the same transcript. So add_transcript() adds it later. The callable `transcript` reads
+    it and releases the lock; it is called only if it decides whether a prompt is needed.
     """
-    owner = stdin_owner(_claims(prompt, parameters, structure))
-    material = _read_files(prompt, parameters, sources, default_model, structure)
-    return material._replace(
-        prompt=_prompt(
-            prompt, owner, sources, lambda: _sets_messages(parameters) or _needs_answer(transcript())
-        )
-    )
+    owner = stdin_owner(_claims(options))
+    parts = _read_files(options, sources, default_model)
+
+    def needs_no_prompt() -> bool:
+        return _sets_messages(options.parameters) or _needs_answer(transcript())
+
+    return parts._replace(prompt=_prompt(options.prompt, owner, sources, needs_no_prompt))
 
 
 def add_transcript(
-    material: RequestParts, prompt: PromptOptions, transcript: Sequence[LocatedValue] | None
+    parts: RequestParts, prompt: PromptOptions, transcript: Sequence[LocatedValue] | None
 ) -> RequestParts:
     """Add the messages of a transcript to the gathered parts. transcript is None if there is none.
 
-    Raises UsageFault if nothing is left to answer: another call may have answered since gather() looked.
+    Raises UsageFault if nothing is left to answer, because another call has answered in the meantime.
     """
-    has_prompt = transcript is None or material.prompt is not None or _sets_messages(material.parameters)
+    has_prompt = transcript is None or parts.prompt is not None or _sets_messages(parts.parameters)
     if not has_prompt and not _has_something_to_answer(prompt, lambda: _needs_answer(transcript)):
         raise UsageFault("no prompt, and nothing in the transcript that waits for an answer")
-    return material._replace(transcript=transcript)
+    return parts._replace(transcript=transcript)
 
 
-def gather_defaults(
-    prompt: PromptOptions,
-    parameters: Parameters,
-    sources: Sources,
-    input_file: str,
-    structure: SchemaOptions = _NO_STRUCTURE,
-) -> RequestParts:
-    """Like gather, for the defaults of a run: no prompt, and stdin belongs to the input if that is `-`."""
-    stdin_owner([*_claims(prompt, parameters, structure), ("FILE", input_file)])
-    return _read_files(prompt, parameters, sources, None, structure)
+def gather_defaults(options: RequestOptions, sources: Sources, input_file: str) -> RequestParts:
+    """Like gather_request, for the defaults of a run: no prompt, and stdin is the input if that is `-`."""
+    stdin_owner([*_claims(options), ("FILE", input_file)])
+    return _read_files(options, sources, None)
 
 
-def _read_files(
-    prompt: PromptOptions,
-    parameters: Parameters,
-    sources: Sources,
-    default_model: str | None,
-    structure: SchemaOptions,
-) -> RequestParts:
-    response_format.refuse_conflicts(structure, parameters)
+def _read_files(options: RequestOptions, sources: Sources, default_model: str | None) -> RequestParts:
+    prompt, parameters = options.prompt, options.parameters
+    response_format.refuse_conflicts(options.schema, parameters)
     request = (
         messages.parse_request(sources.read(prompt.request, "--request"))
         if prompt.request is not None
@@ -95,7 +81,7 @@ def _read_files(
     parameters = parameters._replace(
         values=tuple((each, _load(each, value, sources)) for each, value in parameters.values)
     )
-    answer_form = response_format.read(structure, sources)
+    answer_form = response_format.read(options.schema, sources)
     return RequestParts(
         request, history, turns, None, parts, parameters, default_model, response_format=answer_form
     )
@@ -110,19 +96,20 @@ def _parts(prompt: PromptOptions, sources: Sources) -> list[TypedPart]:
     ]
 
 
-def _claims(
-    prompt: PromptOptions, parameters: Parameters, structure: SchemaOptions
-) -> Iterator[tuple[str, str]]:
+def _claims(options: RequestOptions) -> Iterator[tuple[str, str]]:
     """Yield each option that takes a file, with its value: `-` makes it the owner of stdin."""
+    prompt = options.prompt
+    if options.server.reads_stdin:
+        yield "--key-fd", STDIN
     yield "--request", prompt.request or ""
     yield "--messages", prompt.messages or ""
     yield from ((typed.option, typed.value) for typed in prompt.role_options if typed.is_file)
     yield from ((each.option, each.value) for each in prompt.attachments if each.kind != "file-id")
-    for parameter, value in parameters.values:
+    for parameter, value in options.parameters.values:
         if parameter.kind in FILE_KINDS:
             names = [value] if isinstance(value, str) else value
             yield from ((f"--{parameter.option}", name) for name in names)
-    yield "--schema", structure.file or ""
+    yield "--schema", options.schema.file or ""
     yield from (("the operand '-'", word) for word in prompt.words if word == STDIN)
 
 

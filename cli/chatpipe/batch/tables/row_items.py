@@ -13,6 +13,7 @@ from chatpipe.errors import BadInput
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.rows import Row, RowDecoder
 from chatpipe.inputs.values import Value
+from chatpipe.options.check import CheckOptions
 
 _COLUMNS_SHOWN = 8
 
@@ -20,12 +21,11 @@ _COLUMNS_SHOWN = 8
 class RowReader:
     """Reader of table lines: see lines.Reader. A bad row becomes an Item with a fault."""
 
-    def __init__(self, rows: RowDecoder, filling: RowTemplate, *, strict: bool, unchecked: bool) -> None:
+    def __init__(self, rows: RowDecoder, template: RowTemplate, check: CheckOptions) -> None:
         """Raises BadInput if the columns are known already and a template names another field."""
         self._rows = rows
-        self._template = filling
-        self._strict = strict
-        self._unchecked = unchecked
+        self._template = template
+        self._check = check
         self._has_checked_names = not rows.is_flat  # rows of JSON have different fields: see _request
         self._check_names("")
 
@@ -57,7 +57,9 @@ class RowReader:
             row=row,
             row_number=row.number,
         )
-        return item if body is None or self._unchecked else check_item(item, row.source, strict=self._strict)
+        if body is None or self._check.off:
+            return item
+        return check_item(item, row.source, strict=self._check.strict)
 
     def _request(self, row: Row) -> tuple[dict[str, Value] | None, BadInput | None]:
         """The request of a row, or the fault that prevents it."""

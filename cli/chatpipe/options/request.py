@@ -1,0 +1,21 @@
+"""Options that say what is asked, and of whom: one bundle for every command that builds requests."""
+
+from typing import NamedTuple
+
+from chatpipe.options.check import CheckOptions
+from chatpipe.options.parameters import Parameters
+from chatpipe.options.prompt import PromptOptions
+from chatpipe.options.server import ServerOptions
+from chatpipe.options.structured_output import SchemaOptions
+from chatpipe.options.tool_commands import ToolOptions
+
+
+class RequestOptions(NamedTuple):
+    """Everything that shapes a request. In a run it gives the defaults of every line."""
+
+    prompt: PromptOptions = PromptOptions()
+    parameters: Parameters = Parameters()
+    schema: SchemaOptions = SchemaOptions()
+    check: CheckOptions = CheckOptions()
+    server: ServerOptions = ServerOptions()
+    tools: ToolOptions = ToolOptions()

@@ -1,0 +1,117 @@
+"""Options -> a request that is ready to be sent: the one sequence of stages, for every command.
+
+    options -> server, stdin, files -> schema checked        draft()
+            -> transcript -> body -> one choice? -> checked  Draft.prepare()
+            -> body -> one choice?                           Draft.defaults()
+
+A draft is made without the lock of a transcript: stdin may be slow, and what it waits for may need
+the same transcript. A run has no transcript, and checks each of its lines by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from chatpipe.conversation import new_messages, transcript
+from chatpipe.conversation.wanted import TurnOptions
+from chatpipe.inputs.messages import LocatedValue
+from chatpipe.inputs.sources import Sources
+from chatpipe.inputs.stdin import process_stdin
+from chatpipe.inputs.values import Value
+from chatpipe.options.request import RequestOptions
+from chatpipe.request.build import BuiltRequest, RequestParts, build
+from chatpipe.request.gather import add_transcript, gather_defaults, gather_request
+from chatpipe.request.response_format import refuse_several_choices
+from chatpipe.schema.refuse import refuse, refuse_schema
+from chatpipe.server import endpoints, keys
+from chatpipe.server.endpoints import Endpoint
+from chatpipe.system.console import Console
+
+
+class Prepared(NamedTuple):
+    """A request that is ready to be sent, or the part of it that all lines of a run share.
+
+    origins knows the place of every value of body. endpoint is the server, still without the key.
+    """
+
+    built: BuiltRequest
+    endpoint: Endpoint
+    turns: TurnOptions
+
+    @property
+    def body(self) -> dict[str, Value]:
+        return self.built.body
+
+
+class Draft(NamedTuple):
+    """A request whose options have been resolved and whose files, but for a transcript, have been read."""
+
+    options: RequestOptions
+    endpoint: Endpoint
+    parts: RequestParts
+    sources: Sources
+    console: Console
+    environ: Mapping[str, str]
+
+    def read_transcript(self) -> Sequence[LocatedValue] | None:
+        """Read the transcript without keeping its lock; None if there is none. It becomes an input."""
+        path = self.options.prompt.transcript
+        past = transcript.read_messages(path, self.console.note)
+        if past and path is not None:
+            self.sources.names.append(path)
+        return past
+
+    def prepare(
+        self,
+        past: Sequence[LocatedValue] | None = None,
+        *,
+        finish: Callable[[BuiltRequest], None] | None = None,
+        needs_model: bool = True,
+    ) -> Prepared:
+        """Build the body behind the messages of a transcript, and check it. Warnings go to the console.
+
+        past is None without a transcript. finish may change the body before it is checked. needs_model is
+        False for a body that gets its model later. Raises UsageFault, BadInput.
+        """
+        built = build(add_transcript(self.parts, self.options.prompt, past))
+        if past is not None:
+            new_messages.refuse_unstorable(built)
+        refuse_several_choices(built.body, self.options.schema)
+        if finish is not None:
+            finish(built)
+        check = self.options.check
+        if not check.off:
+            self.console.warnings(refuse(built, strict=check.strict, without_model=not needs_model))
+        return self._prepared(built)
+
+    def defaults(self) -> Prepared:
+        """Build the body that lines of a run are merged with. Raises UsageFault, BadInput."""
+        built = build(self.parts)
+        refuse_several_choices(built.body, self.options.schema)
+        return self._prepared(built)
+
+    def _prepared(self, built: BuiltRequest) -> Prepared:
+        turns = TurnOptions(self.options.tools, self.parts.response_format, self.options.schema.reask)
+        return Prepared(built, self.endpoint, turns)
+
+
+def draft(
+    options: RequestOptions, console: Console, environ: Mapping[str, str], input_file: str | None = None
+) -> Draft:
+    """Resolve the server, give stdin to its owner, read every file that is named, and check the schema.
+
+    input_file is the input of a run, None for a single request. Raises UsageFault, BadConfiguration,
+    BadInput, MissingInput. The warnings about the schema go to the console.
+    """
+    server = options.server
+    sources = Sources(process_stdin(console.note, is_taken=server.reads_stdin))
+    endpoint = endpoints.resolve(server, environ, keys.header_lines(server.header_file))
+    if input_file is None:
+        read = partial(transcript.read_messages, options.prompt.transcript, console.note)
+        parts = gather_request(options, sources, endpoint.model, read)
+    else:
+        parts = gather_defaults(options, sources, input_file)
+    console.warnings(refuse_schema(parts.response_format, strict=options.check.strict))
+    return Draft(options, endpoint, parts, sources, console, environ)
