@@ -113,5 +113,5 @@ def draft(
         parts = gather_request(options, sources, endpoint.model, read)
     else:
         parts = gather_defaults(options, sources, input_file)
-    console.warnings(refuse_schema(parts.response_format, strict=options.check.strict))
+    console.warnings(refuse_schema(parts.response_format, options.check))
     return Draft(options, endpoint, parts, sources, console, environ)

@@ -9,7 +9,7 @@ import click
 import pytest
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags import structured_output as structure
+from chatpipe.flags import structured_output
 from chatpipe.flags.types import Command
 from chatpipe.options.structured_output import SchemaOptions
 from parametrize import cases
@@ -19,12 +19,12 @@ NO_SCHEMA = "there is no schema: name one with --schema"
 ANSWER = {"name": "answer", "schema": {"type": "object"}, "strict": True}
 
 
-def read(*words: str, group: Any = structure.options) -> SchemaOptions:
+def read(*words: str, group: Any = structured_output.options) -> SchemaOptions:
     """The record that a command gets. Raises what it raises."""
     got: list[SchemaOptions] = []
 
-    def command(structure: SchemaOptions) -> None:
-        got.append(structure)
+    def command(schema: SchemaOptions) -> None:
+        got.append(schema)
 
     click.command(cls=Command)(group(command)).main(list(words), standalone_mode=False)
     return got[0]
@@ -84,9 +84,9 @@ def test_reask_is_a_count(number: str) -> None:
 
 
 def test_without_an_answer_nothing_is_asked_again() -> None:
-    assert read("--schema", "s", group=structure.writing) == SchemaOptions(file="s")
+    assert read("--schema", "s", group=structured_output.writing) == SchemaOptions(file="s")
     with pytest.raises(click.NoSuchOption):
-        read("--schema", "s", "--reask", "1", group=structure.writing)
+        read("--schema", "s", "--reask", "1", group=structured_output.writing)
 
 
 @cases(

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags import tool_commands as tooling
+from chatpipe.flags import tool_commands
 from chatpipe.flags.types import Command
 from chatpipe.options.tool_commands import ToolOptions, split_command
 from parametrize import cases
@@ -19,9 +19,9 @@ def read(*words: str) -> ToolOptions:
     got: list[ToolOptions] = []
 
     @click.command(cls=Command)
-    @tooling.options
-    def command(tooling: ToolOptions) -> None:
-        got.append(tooling)
+    @tool_commands.options
+    def command(tools: ToolOptions) -> None:
+        got.append(tools)
 
     result = CliRunner().invoke(command, words, standalone_mode=False)
     if result.exception is not None:

@@ -188,7 +188,7 @@ PARTS = [TypedPart(IMAGE, "--image"), TypedPart(AUDIO, "--audio-file")]
     },
 )
 def test_attachments_go_into_the_last_user_message(conversation: Any, expected: Any) -> None:
-    assert made(parts=PARTS, **conversation)["messages"] == expected
+    assert made(content_parts=PARTS, **conversation)["messages"] == expected
 
 
 @cases(
@@ -203,7 +203,7 @@ def test_attachments_go_into_the_last_user_message(conversation: Any, expected: 
 def test_attachments_follow_the_content_of_a_file(content: str, before: list[Any]) -> None:
     found = request(f'{{"messages":[{{"role":"user","content":{content},"name":"n"}}]}}')
     as_read = copy.deepcopy(found.value)
-    body = made(request=found, parts=PARTS)
+    body = made(request=found, content_parts=PARTS)
     assert body["messages"] == [{"role": "user", "content": [*before, IMAGE, AUDIO], "name": "n"}]
     assert found.value == as_read
 

@@ -10,6 +10,7 @@ import pytest
 from chatpipe.errors import BadInput, Problems, Status
 from chatpipe.inputs.messages import LocatedValue
 from chatpipe.inputs.place import Source
+from chatpipe.options.check import CheckOptions
 from chatpipe.request.response_format import ResponseFormat
 from chatpipe.schema.refuse import refuse_schema
 from chatpipe.schema.strict import Finding, lint, lint_warnings
@@ -196,11 +197,18 @@ def test_strict_check_makes_errors_of_all_of_them() -> None:
     assert lint_warnings(form(CLOSED), strict=True) == []
 
 
-def test_refuse_form_looks_at_the_schema_first() -> None:
-    assert refuse_schema(None) == []
-    assert refuse_schema(form(CLOSED)) == []
-    assert refuse_schema(form({"type": "array"})) == [
+def test_a_schema_is_checked_before_its_warnings() -> None:
+    check = CheckOptions()
+    assert refuse_schema(None, check) == []
+    assert refuse_schema(form(CLOSED), check) == []
+    assert refuse_schema(form({"type": "array"}), check) == [
         "--schema-json: strict mode wants 'type': 'object' at the root"
     ]
     with pytest.raises(BadInput, match="is not a number"):
-        refuse_schema(form({"minimum": "a"}))
+        refuse_schema(form({"minimum": "a"}), check)
+
+
+def test_without_a_check_a_schema_must_still_be_valid() -> None:
+    assert refuse_schema(form({"type": "array"}), CheckOptions(off=True)) == []
+    with pytest.raises(BadInput, match="is not a number"):
+        refuse_schema(form({"minimum": "a"}), CheckOptions(off=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chatpipe.errors import BadInput, Problems
+from chatpipe.options.check import CheckOptions
 from chatpipe.request.build import BuiltRequest
 from chatpipe.request.response_format import ResponseFormat
 from chatpipe.schema.check import Problem, check
@@ -17,10 +18,11 @@ def refuse(built: BuiltRequest, *, strict: bool = False, without_model: bool = F
     return [str(_fault(built, problem)) for problem in problems]
 
 
-def refuse_schema(form: ResponseFormat | None, *, strict: bool = False) -> list[str]:
-    """The warnings about the schema that answers must satisfy, as lines.
+def refuse_schema(form: ResponseFormat | None, check: CheckOptions) -> list[str]:
+    """The warnings about the schema that answers must satisfy, as lines; none with --no-check.
 
-    Raises BadInput if it is not a valid schema, and Problems for its warnings if strict is set.
+    Raises BadInput if it is not a valid schema, whatever check says, because no answer could be held to
+    it. Raises Problems for its warnings if check is strict.
     """
     if form is None:
         return []
@@ -28,7 +30,7 @@ def refuse_schema(form: ResponseFormat | None, *, strict: bool = False) -> list[
     from chatpipe.schema.strict import lint_warnings
 
     json_schema.validator_class(form.schema.value, form.place)
-    return lint_warnings(form, strict=strict)
+    return [] if check.off else lint_warnings(form, strict=check.strict)
 
 
 def _fault(built: BuiltRequest, problem: Problem) -> BadInput:
