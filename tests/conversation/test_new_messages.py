@@ -109,7 +109,7 @@ def test_nothing_new_is_nothing_to_store() -> None:
 
 
 def test_parts_are_stored_as_sent() -> None:
-    built = made("u a", prompt="p", parts=[TypedPart(IMAGE, "--image")])
+    built = made("u a", prompt="p", content_parts=[TypedPart(IMAGE, "--image")])
     stored = [{"role": "user", "content": [{"type": "text", "text": "p"}, IMAGE]}]
     assert built.body["messages"][2:] == stored
     assert new_messages(built, is_new_transcript=False) == stored
@@ -118,7 +118,7 @@ def test_parts_are_stored_as_sent() -> None:
 @pytest.mark.parametrize("transcript", ["", "u", "u a", "s"])
 def test_parts_without_a_new_user_message_make_one(transcript: str) -> None:
     """An old message is not changed, nor one of another file: those are not stored."""
-    built = made(transcript, messages=history("u", "m"), parts=[TypedPart(IMAGE, "--image")])
+    built = made(transcript, messages=history("u", "m"), content_parts=[TypedPart(IMAGE, "--image")])
     read = history(f"u {transcript}")
     assert built.body["messages"] == [found.value for found in read] + [{"role": "user", "content": [IMAGE]}]
     assert new_messages(built, is_new_transcript=not transcript) == [{"role": "user", "content": [IMAGE]}]
