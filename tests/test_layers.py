@@ -20,8 +20,8 @@ PACKAGE = Path(__file__).parents[1] / "cli" / "chatpipe"
 LAYERS = (
     "errors",
     "options",
-    "system",
     "inputs",
+    "system",
     "request",
     "schema",
     "response",
@@ -156,7 +156,7 @@ WORLD: dict[str, dict[str, str]] = {
     },
     "output.target": {"sys": "whether stdout is closed"},
     "output.curl": {"os": "whether --cacert is a folder"},
-    "system.console": {"os": "descriptor 2"},
+    "system.console": {"os": "descriptor 2", "threading": "tools fail in threads of their own"},
     "batch.bar": {"os": "the width of the terminal", "threading": "tools tell what they do in theirs"},
     "batch.progress": {"asyncio": "from time to time", "time": "wall time"},
     "batch.job": {"os": "whether the output is, or would be, a file"},
@@ -164,7 +164,6 @@ WORLD: dict[str, dict[str, str]] = {
     "limits.paced": {"time": "the pace file's clock"},
     "conversation.setup": {"asyncio": "tools run beside the event loop of a run"},
     "batch.session": {"asyncio": "what a run has beside its requests", "time": "the pace file's clock"},
-    "local.few": {"threading": "tools fail in threads of their own"},
     "batch.failures": {"open": "--errors"},
     "batch.input": {"os": "the input"},
     "batch.run": {

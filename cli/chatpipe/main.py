@@ -212,6 +212,6 @@ def _end_by_signal(number: int) -> NoReturn:
 def _show_traceback(error: Exception) -> None:
     import traceback
 
-    from chatpipe.system import console as notices
+    from chatpipe.system import console
 
-    notices.write(notices.mask_secrets("".join(traceback.format_exception(error))).encode("utf-8", "replace"))
+    console.write(console.mask_secrets("".join(traceback.format_exception(error))).encode("utf-8", "replace"))

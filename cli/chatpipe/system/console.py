@@ -14,6 +14,9 @@ from chatpipe.system import escape
 _STDERR = 2
 # Every key is longer. Masking a shorter text, such as `a`, would mask half of every line.
 _SHORTEST_SECRET = 6
+_MOST_REPORTED = 10  # of many things of one kind
+
+_T = TypeVar("_T")
 
 # Global to the process: the code that ends it prints the error, and does not know the keys.
 _secrets: list[str] = []
@@ -24,8 +27,8 @@ _writers: list[Callable[[bytes], None]] = []
 class Console:
     """A console: lines for people on stderr. A failure to write them is ignored."""
 
-    def __init__(self, telling: ConsoleOptions) -> None:
-        self.options = telling
+    def __init__(self, options: ConsoleOptions) -> None:
+        self.options = options
         self.on_terminal = os.isatty(_STDERR)
 
     def note(self, text: str) -> None:
@@ -125,26 +128,23 @@ def write_raw(data: bytes) -> None:
         return
 
 
-_MOST_TOLD = 10
-
-
-_T = TypeVar("_T")
-
-
 class FirstFew(Generic[_T]):
-    """Tells the first of many, then once that there are more, and where all of them are. From any thread."""
+    """Reporter of many things: the first ten one by one, then one note that there are more.
+
+    where names the place that has all of them. May be used from any thread.
+    """
 
     def __init__(self, tell: Callable[[_T], None], note: Callable[[str], None], where: str) -> None:
         self._tell = tell
         self._note = note
         self._where = where
-        self._lock = threading.Lock()  # what runs tools has threads
+        self._lock = threading.Lock()  # tools report from threads of their own
         self.count = 0
 
     def report(self, thing: _T) -> None:
         with self._lock:
             self.count += 1
-            if self.count <= _MOST_TOLD:
+            if self.count <= _MOST_REPORTED:
                 self._tell(thing)
-            elif self.count == _MOST_TOLD + 1:
+            elif self.count == _MOST_REPORTED + 1:
                 self._note(f"there are more like these: {self._where}")
