@@ -11,11 +11,16 @@ import pytest
 
 from chatpipe.errors import ChatpipeError, MissingInput, NoAccess, Status, UsageFault
 from chatpipe.options.server import KeySource
-from chatpipe.server.keys import find_key, header_lines
+from chatpipe.server.keys import KEY_WAYS, find_key, header_lines
 from parametrize import cases
 from refusals import refused
 
 ENVIRON = {"A_KEY": "from-variable"}
+
+
+def given(**values: str | int) -> tuple[KeySource, ...]:
+    """The sources that options give, by what their values name."""
+    return tuple(KeySource(way, str(values[way.names])) for way in KEY_WAYS if way.names in values)
 
 
 def command(code: str) -> str:
@@ -35,7 +40,7 @@ def command(code: str) -> str:
 )
 def test_a_key_file_is_stripped(folder: Path, data: bytes, key: str) -> None:
     (folder / "key").write_bytes(data)
-    assert find_key(KeySource(file="key"), "A_KEY", ENVIRON) == key
+    assert find_key(given(file="key"), "A_KEY", ENVIRON) == key
 
 
 @cases(
@@ -55,7 +60,7 @@ def test_unusable_key_is_77_and_not_shown(tmp_path: Path, data: bytes, what: str
     path = tmp_path / "key"
     path.write_bytes(data)
     with pytest.raises(NoAccess) as fault:
-        find_key(KeySource(file=str(path)), "A_KEY", ENVIRON)
+        find_key(given(file=str(path)), "A_KEY", ENVIRON)
     assert (fault.value.what, fault.value.place) == (what, "--key-file")
     assert fault.value.fix in ("", "one line of printable ASCII is wanted")
 
@@ -74,11 +79,11 @@ def test_file_that_cannot_be_read(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with refused(NoAccess, f"--key-file: cannot read '{name}': {why}", status=Status.NO_ACCESS):
-        find_key(KeySource(file=name), "A_KEY", ENVIRON)
+        find_key(given(file=name), "A_KEY", ENVIRON)
 
 
 def test_a_command_prints_the_key() -> None:
-    assert find_key(KeySource(command=command("print(42)")), "A_KEY", ENVIRON) == "42"
+    assert find_key(given(command=command("print(42)")), "A_KEY", ENVIRON) == "42"
 
 
 def test_command_is_split_as_shell_words_and_no_shell_runs(tmp_path: Path) -> None:
@@ -87,11 +92,11 @@ def test_command_is_split_as_shell_words_and_no_shell_runs(tmp_path: Path) -> No
     script.write_text(f"#!{sys.executable}\nimport sys\nprint('/'.join(sys.argv[1:]))\n")
     script.chmod(0o755)
     line = f"'{script}' $HOME ~ * a;b \"c'd\" `id` $(id)"
-    assert find_key(KeySource(command=line), "A_KEY", ENVIRON) == "$HOME/~/*/a;b/c'd/`id`/$(id)"
+    assert find_key(given(command=line), "A_KEY", ENVIRON) == "$HOME/~/*/a;b/c'd/`id`/$(id)"
 
 
 def test_command_reads_nothing_of_our_stdin() -> None:
-    assert find_key(KeySource(command=command("import sys; print(len(sys.stdin.read()))")), None, {}) == "0"
+    assert find_key(given(command=command("import sys; print(len(sys.stdin.read()))")), None, {}) == "0"
 
 
 @cases(
@@ -107,18 +112,18 @@ def test_command_reads_nothing_of_our_stdin() -> None:
 )
 def test_command_that_gives_no_key_is_77(line: str, what: str) -> None:
     with refused(NoAccess, what=what, place="--key-command"):
-        find_key(KeySource(command=line), "A_KEY", ENVIRON)
+        find_key(given(command=line), "A_KEY", ENVIRON)
 
 
 def test_command_that_dies_by_a_signal_is_77() -> None:
     with pytest.raises(NoAccess):
-        find_key(KeySource(command=command("import os; os.kill(os.getpid(), 9)")), "A_KEY", ENVIRON)
+        find_key(given(command=command("import os; os.kill(os.getpid(), 9)")), "A_KEY", ENVIRON)
 
 
 @pytest.mark.parametrize("line", ["", "  ", "'open"])
 def test_command_that_is_none_is_2(line: str) -> None:
     with refused(UsageFault, place="--key-command"):
-        find_key(KeySource(command=line), "A_KEY", ENVIRON)
+        find_key(given(command=line), "A_KEY", ENVIRON)
 
 
 @pytest.mark.parametrize("key_env", ["OPENAI_API_KEY", "A_KEY", None])
@@ -129,11 +134,11 @@ def test_no_other_key_is_passed_to_the_command(
     """A key goes to no child: what asks a keyring for one key needs none of the others."""
     monkeypatch.setenv(f"OPENAI_{rest}", "from-environment")
     line = command(f'import os; print(os.environ.get(chr(79)+"PENAI_{rest}", 0))')
-    assert find_key(KeySource(command=line), key_env, os.environ) == "0"
+    assert find_key(given(command=line), key_env, os.environ) == "0"
 
 
 def test_a_descriptor_holds_the_key() -> None:
-    assert find_key(KeySource(descriptor=filled(b"k\n")), "A_KEY", ENVIRON) == "k"
+    assert find_key(given(descriptor=filled(b"k\n")), "A_KEY", ENVIRON) == "k"
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
@@ -142,7 +147,7 @@ def test_standard_descriptor_stays_open(number: int) -> None:
     kept = os.dup(number)
     try:
         os.dup2(reader, number)
-        assert find_key(KeySource(descriptor=number), "A_KEY", ENVIRON) == "k"
+        assert find_key(given(descriptor=number), "A_KEY", ENVIRON) == "k"
         os.fstat(number)
     finally:
         os.dup2(kept, number)
@@ -152,13 +157,13 @@ def test_standard_descriptor_stays_open(number: int) -> None:
 
 def test_empty_descriptor_is_77() -> None:
     with pytest.raises(NoAccess, match="the key is empty"):
-        find_key(KeySource(descriptor=filled(b"")), "A_KEY", ENVIRON)
+        find_key(given(descriptor=filled(b"")), "A_KEY", ENVIRON)
 
 
 @pytest.mark.parametrize("number", [987, 2**31 - 1, 2**40])
 def test_descriptor_that_is_not_open_is_77(number: int) -> None:
     with pytest.raises(ChatpipeError) as fault:
-        find_key(KeySource(descriptor=number), "A_KEY", ENVIRON)
+        find_key(given(descriptor=number), "A_KEY", ENVIRON)
     assert fault.value.place == "--key-fd"
     assert fault.value.status in (Status.NO_ACCESS, Status.USAGE)
 
@@ -175,13 +180,13 @@ def test_descriptor_that_is_not_open_is_77(number: int) -> None:
     },
 )
 def test_a_variable_holds_the_key(environ: dict[str, str], key: str | None) -> None:
-    assert find_key(KeySource(), "A_KEY", environ) == key
-    assert find_key(KeySource(), None, environ) is None
+    assert find_key((), "A_KEY", environ) == key
+    assert find_key((), None, environ) is None
 
 
 def test_unusable_variable_is_77_by_its_name() -> None:
     with pytest.raises(NoAccess) as fault:
-        find_key(KeySource(), "A_KEY", {"A_KEY": "a b"})
+        find_key((), "A_KEY", {"A_KEY": "a b"})
     assert fault.value.place == "A_KEY"
     assert "a b" not in str(fault.value)
 
@@ -191,10 +196,10 @@ def test_first_of_file_command_descriptor_variable(tmp_path: Path) -> None:
     path.write_text("file")
     reader = filled(b"descriptor")
     by_command = command("print(7)")
-    assert find_key(KeySource(str(path), by_command, reader), "A_KEY", ENVIRON) == "file"
-    assert find_key(KeySource(None, by_command, reader), "A_KEY", ENVIRON) == "7"
-    assert find_key(KeySource(None, None, reader), "A_KEY", ENVIRON) == "descriptor"
-    assert find_key(KeySource(), "A_KEY", ENVIRON) == "from-variable"
+    assert find_key(given(file=str(path), command=by_command, descriptor=reader), "A_KEY", ENVIRON) == "file"
+    assert find_key(given(command=by_command, descriptor=reader), "A_KEY", ENVIRON) == "7"
+    assert find_key(given(descriptor=reader), "A_KEY", ENVIRON) == "descriptor"
+    assert find_key((), "A_KEY", ENVIRON) == "from-variable"
 
 
 @cases(

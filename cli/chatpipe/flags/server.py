@@ -1,4 +1,4 @@
-"""The options that say where to connect, with which key, and how long to wait."""
+"""Connection options: the server, its key, proxy and certificates, and time limits."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ import click
 from chatpipe.errors import UsageFault
 from chatpipe.flags.types import FILE, Integer, Seconds, Word, option_group
 from chatpipe.options.server import KeySource, ServerOptions, TimeLimits
-from chatpipe.server.profiles import PROFILES
+from chatpipe.server.keys import KEY_WAYS
+from chatpipe.server.profiles import DEFAULT, PROFILES
 
 
 def _refuse_key(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
-    """What is in argv can be read by everybody on the machine: no option takes a key."""
+    """Refuse an option that would take the key itself: everybody on the machine can read argv."""
     if value is not None:
+        ways = ", ".join(f"{way.option} {way.metavar}" for way in KEY_WAYS)
         raise click.UsageError(
-            "a key on the command line can be read by everyone: "
-            "use --key-file FILE, --key-command CMD, --key-fd N or OPENAI_API_KEY"
+            f"a key on the command line can be read by everyone: use {ways} or {DEFAULT.key_env}"
         )
 
 
 class _Descriptor(Integer):
-    """A descriptor's number. What was given instead is not shown: it may be the key itself."""
+    """The number of a descriptor, as text. Errors omit the value, because it may be the key itself."""
 
     name = "descriptor"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not str(value).isdecimal():
             return self.fail("a descriptor is a number, 0 or above.", param, ctx)
-        return int(value)
+        return str(int(value))
 
 
 def _listed_profiles() -> str:
@@ -39,7 +40,7 @@ def _listed_profiles() -> str:
 
 
 def _refuse_empty(option: str, name: str | None) -> None:
-    """An unset variable in a script must not mean what leaving the option out means."""
+    """Raise for an empty name: an unset variable in a script must not count as an option left out."""
     if name == "":
         raise UsageFault("the name is empty", place=option, fix="name a file, or leave it out")
 
@@ -50,33 +51,24 @@ def _refuse_stdin(option: str, name: str | None, *, fix: str) -> None:
 
 
 def _read(
-    profile: str | None,
-    base_url: str | None,
-    header: tuple[str, ...],
-    key_file: str | None,
-    key_command: str | None,
-    key_fd: int | None,
-    timeout: float,
-    connect_timeout: float,
-    deadline: float | None,
-    header_file: str | None,
-    **others: Any,
+    *, header: tuple[str, ...], timeout: float, connect_timeout: float, deadline: float | None, **others: Any
 ) -> ServerOptions:
+    """The record. others are the values of the other options by name, those of keys.KEY_WAYS included."""
+    values = [(way, others.pop(way.parameter)) for way in KEY_WAYS]
+    sources = tuple(KeySource(way, value) for way, value in values if value is not None)
     _refuse_empty("--cacert", others["cacert"])
     _refuse_empty("--client-cert", others["client_cert"])
     _refuse_empty("--client-key", others["client_key"])
-    _refuse_stdin("--key-file", key_file, fix="use --key-fd 0")
-    _refuse_stdin("--header-file", header_file, fix="name a file")
+    for source in sources:
+        _refuse_stdin(source.way.option, source.file, fix="use --key-fd 0")
+    _refuse_stdin("--header-file", others["header_file"], fix="name a file")
     return ServerOptions(
-        profile=profile,
-        base_url=base_url,
-        headers=header,
-        header_file=header_file,
-        key=KeySource(key_file, key_command, key_fd),
-        limits=TimeLimits(connect_timeout, timeout, deadline),
-        **others,
+        headers=header, keys=sources, limits=TimeLimits(connect_timeout, timeout, deadline), **others
     )
 
+
+# Click's type of the value of each way to give the key.
+_KEY_TYPES = {"file": FILE, "command": None, "descriptor": _Descriptor()}
 
 options = option_group(
     "server",
@@ -95,9 +87,10 @@ options = option_group(
             "--header", "-H", multiple=True, metavar="'NAME: VALUE'", help="Header to add; empty removes one"
         ),
         click.option("--header-file", metavar="FILE", type=FILE, help="Headers to add, one a line"),
-        click.option("--key-file", metavar="FILE", type=FILE, help="File with the API key"),
-        click.option("--key-command", metavar="CMD", help="Command that prints the API key; no shell"),
-        click.option("--key-fd", metavar="N", type=_Descriptor(), help="Descriptor to read the API key from"),
+        *(
+            click.option(way.option, metavar=way.metavar, type=_KEY_TYPES[way.names], help=way.help)
+            for way in KEY_WAYS
+        ),
         click.option("--key", "--api-key", expose_value=False, hidden=True, callback=_refuse_key),
         click.option("--allow-http", is_flag=True, help="Send a key over plain http to another machine"),
         click.option(

@@ -1,14 +1,43 @@
 """Connection options as plain records. `--help` imports this module, so it stays light."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple
+
+
+class KeyWay(NamedTuple):
+    """A way to give the API key: one option.
+
+    names says what the option's value names. read returns the text that holds the key; its second
+    argument is an environment for child processes, without keys. shell_words returns the
+    expression with which a POSIX shell reads the same text in a here-document.
+    """
+
+    option: str
+    metavar: str
+    help: str
+    names: Literal["file", "command", "descriptor"]
+    read: Callable[[str, Mapping[str, str]], str]
+    shell_words: Callable[[str], str]
+
+    @property
+    def parameter(self) -> str:
+        """The name that click gives to the value of the option."""
+        return self.option.removeprefix("--").replace("-", "_")
 
 
 class KeySource(NamedTuple):
-    """The options that locate the API key. The first one that is set wins."""
+    """A place that holds the API key: the option that was given and its value."""
 
-    file: str | None = None
-    command: str | None = None
-    descriptor: int | None = None
+    way: KeyWay
+    value: str
+
+    @property
+    def file(self) -> str | None:
+        return self.value if self.way.names == "file" else None
+
+    @property
+    def descriptor(self) -> int | None:
+        return int(self.value) if self.way.names == "descriptor" else None
 
 
 class TimeLimits(NamedTuple):
@@ -20,13 +49,16 @@ class TimeLimits(NamedTuple):
 
 
 class ServerOptions(NamedTuple):
-    """The connection options as given on the command line. None or empty means not given."""
+    """The connection options as given on the command line. None or empty means not given.
+
+    Of several keys the first counts. They are in the order of the table keys.KEY_WAYS.
+    """
 
     profile: str | None = None
     base_url: str | None = None
     headers: tuple[str, ...] = ()
     header_file: str | None = None
-    key: KeySource = KeySource()
+    keys: tuple[KeySource, ...] = ()
     allow_http: bool = False
     proxy: str | None = None
     cacert: str | None = None
@@ -38,12 +70,13 @@ class ServerOptions(NamedTuple):
     @property
     def reads_stdin(self) -> bool:
         """True if the key is read from stdin, which then is neither a prompt nor an input."""
-        return self.key.descriptor == 0
+        return any(source.descriptor == 0 for source in self.keys)
 
     @property
     def files(self) -> list[str]:
         """The files that these options name: not part of the request, and never valid output files."""
-        named = (self.header_file, self.key.file, self.cacert, self.client_cert, self.client_key)
+        keys = (source.file for source in self.keys)
+        named = (self.header_file, *keys, self.cacert, self.client_cert, self.client_key)
         return [name for name in named if name]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 
 from chatpipe.errors import UsageFault
@@ -12,7 +12,7 @@ from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.options.server import KeySource, ServerOptions, TimeLimits
 from chatpipe.request.batch_line import batch_line
-from chatpipe.server import redact
+from chatpipe.server import keys, redact
 from chatpipe.server.endpoints import Endpoint
 
 # The body is a single line that begins with `{`, so it cannot equal this terminator.
@@ -52,11 +52,11 @@ def _curl(
     from chatpipe.server.server import with_key  # it loads httpx, which the other formats do not need
 
     # The key is here the shell words that read it.
-    server = with_key(endpoint, connection, environ, _bearer(endpoint, connection.key, environ))
+    server = with_key(endpoint, connection, environ, _key_words(endpoint, connection.keys, environ))
     command = ["curl -sS --fail-with-body" + (" -N" if streamed else ""), shlex.quote(server.completions_url)]
     data_option, key_lines = "--data-binary @-", ""
     if server.key_header is not None:
-        fd = 8 if connection.key.descriptor == 9 else 9
+        fd = 8 if any(source.descriptor == 9 for source in connection.keys) else 9
         command.append(f"-H @/dev/fd/{fd}")
         data_option += f" {fd}<<{_END_OF_KEY}"
         key_lines = f"{': '.join(server.key_header)}\n{_END_OF_KEY}\n"
@@ -109,14 +109,8 @@ def _seconds(number: float) -> str:
     return f"{number:.3f}".rstrip("0").rstrip(".")
 
 
-def _bearer(endpoint: Endpoint, key: KeySource, environ: Mapping[str, str]) -> str | None:
+def _key_words(endpoint: Endpoint, sources: Sequence[KeySource], environ: Mapping[str, str]) -> str | None:
     """The shell expression for the key in a here-document; None if no key would be sent."""
-    if key.file is not None:
-        return f"$(cat {shlex.quote(key.file)})"
-    if key.command is not None:
-        # Split into words, because we run it without a shell: nothing is expanded.
-        return f"$({shlex.join(shlex.split(key.command))})"
-    if key.descriptor is not None:
-        return f"$(cat <&{key.descriptor})"
     key_env = endpoint.profile.key_env
-    return f"${key_env}" if key_env is not None and (endpoint.needs_key or environ.get(key_env)) else None
+    is_set = key_env is not None and (endpoint.needs_key or bool(environ.get(key_env)))
+    return keys.shell_words(sources, key_env if is_set else None)

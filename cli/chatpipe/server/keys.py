@@ -1,29 +1,39 @@
-"""Read secrets: the API key from a file, command, descriptor or variable, and headers from a file."""
+"""The ways to give the API key, one row each, and the files with headers.
+
+`--help` imports this module, so it stays light.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from chatpipe.errors import MissingInput, NoAccess, UsageFault, reason
-from chatpipe.options.server import KeySource
+from chatpipe.options.server import KeySource, KeyWay
 from chatpipe.server.profiles import SECRET_VARIABLES
 
 
-def find_key(source: KeySource, key_env: str | None, environ: Mapping[str, str]) -> str | None:
-    """The API key, or None if there is none. Raises NoAccess if a named source holds no usable key."""
-    if source.file is not None:
-        return _validated(_from_file(source.file), "--key-file")
-    if source.command is not None:
-        # The command gets no key, not even the one it replaces, and no headers that may contain one.
-        dropped = {key_env, *SECRET_VARIABLES}
-        child_environ = {name: value for name, value in environ.items() if name not in dropped}
-        return _validated(_from_command(source.command, child_environ), "--key-command")
-    if source.descriptor is not None:
-        return _validated(_from_descriptor(source.descriptor), "--key-fd")
+def find_key(sources: Sequence[KeySource], key_env: str | None, environ: Mapping[str, str]) -> str | None:
+    """The API key of the first source, else of the variable key_env, None if there is none.
+
+    Raises NoAccess if the source holds no usable key.
+    """
+    if sources:
+        way, value = sources[0]
+        # A command gets no key, not even the one it replaces, and no headers that may contain one.
+        hidden = {key_env, *SECRET_VARIABLES}
+        child_environ = {name: text for name, text in environ.items() if name not in hidden}
+        return _validated(way.read(value, child_environ), way.option)
     if key_env is not None and environ.get(key_env, "").strip():
         return _validated(environ[key_env], key_env)
     return None
+
+
+def shell_words(sources: Sequence[KeySource], key_env: str | None) -> str | None:
+    """The shell expression that reads the key of the first source, else the variable key_env."""
+    if sources:
+        return sources[0].way.shell_words(sources[0].value)
+    return None if key_env is None else f"${key_env}"
 
 
 def header_lines(path: str | None) -> list[str]:
@@ -49,7 +59,7 @@ def _validated(text: str, place: str) -> str:
     return key
 
 
-def _from_file(path: str) -> str:
+def _read_file(path: str, environ: Mapping[str, str]) -> str:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read(65536)
@@ -57,7 +67,14 @@ def _from_file(path: str) -> str:
         raise NoAccess(f"cannot read '{path}': {reason(error)}", place="--key-file") from error
 
 
-def _from_descriptor(descriptor: int) -> str:
+def _cat(path: str) -> str:
+    import shlex
+
+    return f"$(cat {shlex.quote(path)})"
+
+
+def _read_descriptor(number: str, environ: Mapping[str, str]) -> str:
+    descriptor = int(number)
     try:
         # Keep standard descriptors open: stderr is still needed, and no socket may get number 0, 1 or 2.
         with os.fdopen(descriptor, encoding="utf-8", errors="replace", closefd=descriptor > 2) as file:
@@ -68,16 +85,14 @@ def _from_descriptor(descriptor: int) -> str:
         ) from error
 
 
-def _from_command(command: str, environ: Mapping[str, str]) -> str:
-    import shlex  # this and subprocess take 10 ms, and few keys come from a command
-    import subprocess
+def _cat_descriptor(number: str) -> str:
+    return f"$(cat <&{number})"
 
-    try:
-        arguments = shlex.split(command)
-    except ValueError as error:
-        raise UsageFault(f"cannot be split into words: {error}", place="--key-command") from error
-    if not arguments:
-        raise UsageFault("an empty command", place="--key-command")
+
+def _run_command(command: str, environ: Mapping[str, str]) -> str:
+    import subprocess  # it takes 10 ms with shlex, and few keys come from a command
+
+    arguments = _split(command)
     try:
         completed = subprocess.run(
             arguments, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False
@@ -89,5 +104,46 @@ def _from_command(command: str, environ: Mapping[str, str]) -> str:
     return completed.stdout.decode("utf-8", "replace")
 
 
+def _substitute_command(command: str) -> str:
+    import shlex
+
+    # Split and quoted again, because we run it without a shell: nothing is expanded.
+    return f"$({shlex.join(_split(command))})"
+
+
+def _split(command: str) -> list[str]:
+    import shlex
+
+    try:
+        arguments = shlex.split(command)
+    except ValueError as error:
+        raise UsageFault(f"cannot be split into words: {error}", place="--key-command") from error
+    if not arguments:
+        raise UsageFault("an empty command", place="--key-command")
+    return arguments
+
+
 def _descriptor_message(error: Exception) -> str:
     return reason(error) if isinstance(error, OSError) else "not a descriptor"
+
+
+# The first that is given counts.
+KEY_WAYS = (
+    KeyWay("--key-file", "FILE", "File with the API key", "file", _read_file, _cat),
+    KeyWay(
+        "--key-command",
+        "CMD",
+        "Command that prints the API key; no shell",
+        "command",
+        _run_command,
+        _substitute_command,
+    ),
+    KeyWay(
+        "--key-fd",
+        "N",
+        "Descriptor to read the API key from",
+        "descriptor",
+        _read_descriptor,
+        _cat_descriptor,
+    ),
+)

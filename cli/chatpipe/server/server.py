@@ -75,7 +75,7 @@ def open_server(
     With sends False nothing will be sent: an unusable key is still an error, but none is required,
     and the server has no headers. Raises NoAccess, BadConfiguration and UsageFault.
     """
-    key = keys.find_key(options.key, endpoint.profile.key_env, environ)
+    key = keys.find_key(options.keys, endpoint.profile.key_env, environ)
     if not sends:
         return Server(endpoint, (), None, options)
     server = with_key(endpoint, options, environ, key)
