@@ -1,4 +1,4 @@
-"""One call of `ask`, from the checked request to what is written: its turns, and where the answer goes."""
+"""One call of `ask`: from the draft of a request to the written answer, with its turns and its transcript."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def answer(draft: Draft, call: CallOptions, format: FormatOptions, output: Outpu
 
 
 class CallResult(NamedTuple):
-    """What came of it. fault is what is not good about the answer; steps as in converse.Talk."""
+    """The result of a call. fault is None for a good answer; steps are those of its Conversation."""
 
     answer: Answer
     fault: ChatpipeError | None
@@ -73,18 +73,18 @@ class CallResult(NamedTuple):
 
     @property
     def is_worth_keeping(self) -> bool:
-        """Whether a transcript goes on with it: it is good, or its calls wait for their results."""
+        """True if a transcript keeps it: the answer is good, or its tool calls wait for their results."""
         return self.fault is None or self.fault.status is Status.TOOL_CALLS
 
     @property
     def messages(self) -> list[dict[str, Value]]:
-        """What the conversation has more now: the steps, and the answer."""
+        """The messages that the call adds to the conversation: the steps, and the answer."""
         choices = (self.answer.completion or {}).get("choices") or [{}]
         return [*self.steps, history_message(choices[0].get("message") or {})]
 
 
 class Call(NamedTuple):
-    """What a call needs beside its request."""
+    """The environment of one call: everything but its request."""
 
     server: Server
     policy: RetryPolicy

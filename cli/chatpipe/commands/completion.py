@@ -1,4 +1,4 @@
-"""`chatpipe completion SHELL`: the script that teaches a shell our words."""
+"""`chatpipe completion SHELL`: the completion script of a shell."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def completion(shell: str) -> int:
 
 
 def script(shell: str) -> str:
-    """The script as Click makes it. It asks the installed chatpipe, so it needs no renewal with it."""
+    """The script as Click makes it. It asks the installed chatpipe, so an upgrade needs no new script."""
     from chatpipe.commands.table import cli
 
     found = get_completion_class(shell)

@@ -63,7 +63,7 @@ def _with_template(prompt: PromptOptions, template: RoleOption) -> PromptOptions
 
 
 def _operands(operands: tuple[str, ...], template_file: str | None) -> tuple[RoleOption, str]:
-    """The template, as a user message behind those of other options, and the input. Raises UsageFault."""
+    """Return the template, as the last user message, and the input file. Raises UsageFault."""
     words = list(operands)
     if template_file is not None:
         if len(words) > 1:

@@ -1,4 +1,4 @@
-"""The commands by name, each with its line of help, and imported only when it runs."""
+"""The table of commands. A command is imported when it runs; its line of help stands here."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMMANDS = {
 
 
 class Table(click.Group):
-    """A group that knows its commands by name and finds the module of one when it is asked for."""
+    """A group that imports the module of a command on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -36,12 +36,12 @@ class Table(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The table, so that `chatpipe --help` imports no command."""
+        """Write the table, so that `chatpipe --help` imports no command."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
-        """Names and their helps from the table as well. Click's own would import every command."""
+        """Complete from the table. Click's own method would import every command."""
         from click.shell_completion import CompletionItem
 
         return [
@@ -65,7 +65,7 @@ class Table(click.Group):
 
 
 def refuse_misplaced(arguments: Sequence[str]) -> None:
-    """For `-p echo ask hello`, raise UsageFault with the right order; values, maybe secrets, left out."""
+    """Raise UsageFault for an option before the command. Its value may be a secret and is not shown."""
     option = arguments[0].partition("=")[0] if arguments else ""
     if not option.startswith("-") or option in ("-h", "--help", "--version"):
         return

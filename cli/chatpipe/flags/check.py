@@ -1,4 +1,4 @@
-"""The options of the check that comes before sending."""
+"""Options of the check before a request is sent."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""The options that say how much is told on stderr."""
+"""Options of the messages on stderr."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options that say what is written of an answer."""
+"""Options of the output format of an answer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _read(
 
 
 def ends_texts(null: bool, shape: str) -> bool:
-    """`--null` as typed. Raises UsageFault beside a format that has no text for it to end."""
+    """Return null. Raises UsageFault if it is set for a format that has no text to end."""
     if null and not FORMATS[shape].is_text:
         raise UsageFault(f"format '{shape}' has no text to end", place="--null", fix="use it with -f text")
     return null

@@ -1,4 +1,4 @@
-"""The limits that several processes share, for every command that sends."""
+"""Limits that several processes share, for every command that sends requests."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ shared = [
 
 
 def refuse_alone(pace_file: str | None, pace_jobs: int | None) -> None:
-    """Raise UsageFault for a number in flight that nobody shares."""
+    """Raise UsageFault for `--pace-jobs` without the file that shares it."""
     if pace_jobs is not None and pace_file is None:
         raise UsageFault("nothing to share the number in", place="--pace-jobs", fix="add --pace-file FILE")
 
 
 def _read(**values: Any) -> SharedLimits:
-    """For one request a limit means something only together with other processes."""
+    """Make the record. Raises UsageFault for a limit without `--pace-file`: one request needs none."""
     sharing = SharedLimits(**values)
     refuse_alone(sharing.pace_file, sharing.pace_jobs)
     for option, value in (("--rpm", sharing.rpm), ("--tpm", sharing.tpm)):

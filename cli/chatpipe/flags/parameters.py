@@ -1,4 +1,4 @@
-"""An option for every parameter of the API, made from the table; and --set, --unset for all the others."""
+"""One option for each parameter of the API, made from the table; --set and --unset for all other fields."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _read(**given: Any) -> Parameters:
 
 
 def _value(parameter: Parameter, value: Any) -> Any:
-    """The JSON value of what Click made of an option; files are still names."""
+    """Convert an option's value from Click to JSON. Files are still names."""
     if parameter.kind not in FILE_KINDS:
         for text in _texts(value):
             utf8_argument(text, f"--{parameter.option}")
@@ -91,7 +91,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _choice(parameter: Parameter, text: str) -> Any:
-    """A word or a name as it is, an object when it is JSON. The API wants a function's name in an object."""
+    """Convert a choice: JSON becomes an object, a word stays text, a function's name becomes an object."""
     if text.startswith("{"):
         from chatpipe.inputs import values
         from chatpipe.inputs.values import NotJSON

@@ -1,4 +1,4 @@
-"""The options that make the conversation: roles in the order typed, files, images, stdin."""
+"""Options of the conversation: roles in the order typed, files, images, stdin."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _read(**values: Any) -> PromptOptions:
 
 
 def refuse_idle_detail(prompt: PromptOptions, *, fix: str) -> None:
-    """`--image-detail` is of images that options name. Raises UsageFault where there are none."""
+    """Raise UsageFault for `--image-detail` without an image that an option names."""
     if prompt.image_detail is not None and not any(each.kind == "image" for each in prompt.attachments):
         raise UsageFault("there is no image", place="--image-detail", fix=fix)
 

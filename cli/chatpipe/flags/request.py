@@ -1,4 +1,4 @@
-"""The options that shape a request, as one bundle a command: in help they stand in this order."""
+"""The request options as one bundle for each kind of command. Help lists them in this order."""
 
 from __future__ import annotations
 

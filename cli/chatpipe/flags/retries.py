@@ -1,4 +1,4 @@
-"""The option that says how often to try."""
+"""The option that limits retries."""
 
 from __future__ import annotations
 

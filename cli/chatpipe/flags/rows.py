@@ -1,4 +1,4 @@
-"""The options of `map` that say how rows come and go, and what is put beside them."""
+"""Options of `map`: the formats of rows, and the fields that it adds to them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _read(csv: bool, tsv: bool, lines: bool, to: str | None, fields: str | None,
 
 
 def _columns(text: str) -> tuple[str, ...]:
-    """The names, as the header line of a CSV file has them."""
+    """Split column names as in the header line of a CSV file."""
     import csv  # for this rare case only
 
     try:
@@ -49,7 +49,7 @@ def _columns(text: str) -> tuple[str, ...]:
 
 
 def _refuse_names(carrying: RowOptions) -> None:
-    """What is put beside a row needs a name each. Raises UsageFault."""
+    """Raise UsageFault for added fields without a name, or with the same name."""
     given = [
         (option, name)
         for option, name in (

@@ -1,4 +1,4 @@
-"""The options of a run of many requests: which lines, how many at once, how fast, what is kept and told."""
+"""Options of a run: its lines, limits, journal, format and reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options that run tools."""
+"""Options that run tools."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Click's types and commands as this program needs them: a record a group of options, in the order typed."""
+"""Click types, a command that remembers the order of its options, and groups of options that make records."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FILE = click.Path(allow_dash=True, readable=False)
 
 
 class Command(click.Command):
-    """A command that also remembers in which order its options came.
+    """A command that remembers the order of its options.
 
     Click hands over one list an option, so `-u Q -a A -u Q2` arrives as two lists whose order among
     each other is lost. Its parser knows it, though, and is asked here, in this one place.
@@ -51,7 +51,7 @@ def in_order(given: dict[str, tuple[Any, ...]]) -> list[tuple[str, Any]]:
 
 
 def option_group(name: str, options: Iterable[Decorator], read: Callable[..., Any]) -> Decorator:
-    """A decorator that gives a command these options, and their values as the one argument called name.
+    """Make a decorator that adds options to a command, and passes their values as one record called name.
 
     read takes the options' values as keyword arguments and returns the record.
     """
@@ -76,7 +76,7 @@ def option_group(name: str, options: Iterable[Decorator], read: Callable[..., An
 
 
 def bundle(name: str, record: Callable[..., Any], groups: Mapping[str, Decorator]) -> Decorator:
-    """A decorator that joins option groups, in their order, to the one argument called name.
+    """Make a decorator that joins groups of options, in their order, to one record called name.
 
     The keys of groups are the names of the groups, and the fields of record.
     """
@@ -100,7 +100,7 @@ _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 class Number(_Type):
-    """A JSON number: an integer stays one, so that what was typed is what is sent."""
+    """A JSON number. An integer stays an integer, so that the number is sent as typed."""
 
     name = "number"
 
@@ -113,7 +113,7 @@ class Number(_Type):
 
 
 class Integer(_Type):
-    """An integer of any size; what range is right, the schema says."""
+    """An integer of any size. The schema checks its range."""
 
     name = "integer"
 
@@ -124,7 +124,7 @@ class Integer(_Type):
 
 
 class Seconds(_Type):
-    """A length of time in seconds, above zero."""
+    """A duration in seconds, above zero."""
 
     name = "seconds"
 
@@ -156,7 +156,7 @@ class Pair(_Type):
 
 
 class Word(_Type):
-    """Free text for which some words are known: completed, not enforced, as servers know more than we do."""
+    """Text for which some words are known. They are completed but not enforced, because servers know more."""
 
     name = "text"
 
@@ -170,7 +170,7 @@ class Word(_Type):
 
 
 def words_of(allowed: Iterable[str]) -> Callable[..., frozenset[str]]:
-    """A callback for a repeatable option that takes names of these, several between commas."""
+    """Make a callback for a repeatable option whose values are names from allowed, separated by commas."""
     known = sorted(allowed)
 
     def read(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> frozenset[str]:

@@ -72,7 +72,7 @@ class TokenEstimator:
 
 
 def answer_limits(body: Mapping[str, Value]) -> tuple[int | None, int]:
-    """What bounds the answer: its limit of tokens, if there is one, and the number of choices."""
+    """The bounds of an answer: its token limit, if there is one, and the number of choices."""
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
     choices = body.get("n")
     return limit if isinstance(limit, int) else None, choices if isinstance(choices, int) else 1

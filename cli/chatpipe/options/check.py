@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class CheckOptions(NamedTuple):
-    """strict: warnings and unknown fields are errors. off: send as it is."""
+    """The check options. strict makes warnings and unknown fields errors; off sends a request unchecked."""
 
     strict: bool = False
     off: bool = False

@@ -1,4 +1,4 @@
-"""Options that say what is asked, and of whom: one bundle for every command that builds requests."""
+"""Options of a request and of its server, as one bundle for every command that builds requests."""
 
 from typing import NamedTuple
 

@@ -11,7 +11,7 @@ ROW_FORMATS = ("jsonl", "csv", "tsv")
 
 
 class RowOptions(NamedTuple):
-    """Rows of `map`: how they come and go, and what is put beside them.
+    """The formats of rows, and the names of the fields that `map` adds.
 
     source and target are names of ROW_FORMATS; columns those of --fields.
     """
@@ -28,12 +28,12 @@ class RowOptions(NamedTuple):
 
     @property
     def reason_field(self) -> str:
-        """The field for why a row of JSON failed; in others it is there with --error-into only."""
+        """The field with the error of a failed JSON row. Other formats have it only with --error-into."""
         return self.error_into or f"{self.into}_error"
 
 
 class MapOptions(NamedTuple):
-    """The rows of `map`: their formats and added fields, and which of them are taken."""
+    """The rows of `map`, and the part of them that is taken."""
 
     rows: RowOptions = RowOptions()
     input: InputOptions = InputOptions()

@@ -56,7 +56,7 @@ class SharedLimits(NamedTuple):
 
 
 class CallOptions(NamedTuple):
-    """Options of a single request: how often to try, and the limits that it shares with other processes."""
+    """Options of a single request: retries, and the limits that it shares with other processes."""
 
     retry: RetryPolicy = RetryPolicy()
     limits: SharedLimits = SharedLimits()
