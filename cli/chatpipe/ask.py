@@ -10,7 +10,7 @@ from chatpipe import exchange
 from chatpipe.conversation import transcript
 from chatpipe.conversation.history import history_message
 from chatpipe.conversation.new_messages import new_messages
-from chatpipe.conversation.wanted import TurnOptions
+from chatpipe.conversation.rules import TurnOptions, TurnRules
 from chatpipe.errors import ChatpipeError, Status
 from chatpipe.exchange import (
     NO_HOOKS,
@@ -109,16 +109,10 @@ class Call(NamedTuple):
     def _converse(self, body: dict[str, Value], ask: SendRequest, out: OpenOutput) -> CallResult:
         """Turn by turn. Of an answer nothing is written before it is known to be the last, and what it is."""
         from chatpipe.conversation import setup
-        from chatpipe.conversation.loop import TurnRules  # plain calls do without
         from chatpipe.conversation.replay import converse_buffered
 
         with setup.open_rules(
-            self.turns,
-            body,
-            self.console,
-            environ=self.environ,
-            secrets=self.server.secrets,
-            key_names=self.server.key_names,
+            self.turns, body, self.console, environ=self.environ, server=self.server
         ) as rules:
             talk, held = run_without_loop(converse_buffered(body, ask, rules or TurnRules()))
             fits = None if rules is None else rules.violation

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from chatpipe.conversation.loop import Conversation, ToolRunner, TurnRules, converse
+from chatpipe.conversation.loop import Conversation, converse
+from chatpipe.conversation.rules import ToolRunner, TurnRules
 from chatpipe.errors import TryLater
 from chatpipe.exchange import run_without_loop
 from chatpipe.wire.answer import Answer

@@ -23,7 +23,7 @@ from chatpipe.batch.progress import ProgressOptions
 from chatpipe.batch.session import Session
 from chatpipe.batch.stop import Stop, count_lines
 from chatpipe.batch.tally import Tally
-from chatpipe.conversation.loop import TurnRules
+from chatpipe.conversation.rules import TurnRules
 from chatpipe.errors import ChatpipeError, Interrupted, SomeFailed, Status, UsageFault
 from chatpipe.inputs import values
 from chatpipe.inputs.sources import STDIN, STDIN_NAME, Sources
@@ -172,8 +172,7 @@ class Run:
                 self._job.defaults,
                 self._job.console,
                 environ=self._job.environ,
-                secrets=server.secrets,
-                key_names=server.key_names,
+                server=server,
                 workers=self._job.limits.jobs.limit,
             )
         )

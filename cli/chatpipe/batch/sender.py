@@ -17,7 +17,8 @@ import httpx
 
 from chatpipe import exchange
 from chatpipe.batch.engine import RunRequest
-from chatpipe.conversation.loop import TurnRules, converse
+from chatpipe.conversation.loop import converse
+from chatpipe.conversation.rules import TurnRules
 from chatpipe.errors import ChatpipeError, Status, UnfinishedConversation
 from chatpipe.exchange import ExchangeContext, Hooks
 from chatpipe.inputs import values

@@ -21,7 +21,7 @@ from chatpipe.batch.result import Result, ResultBuilder
 from chatpipe.batch.sender import Sender
 from chatpipe.batch.stop import Stop, StopRules
 from chatpipe.batch.tally import Tally, spent_in
-from chatpipe.conversation.loop import TurnRules
+from chatpipe.conversation.rules import TurnRules
 from chatpipe.limits import prices
 from chatpipe.limits.concurrency import AdaptiveLimit, ConcurrencyLimit
 from chatpipe.limits.rate import RateLimiter, Schedule

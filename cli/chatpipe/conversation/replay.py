@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from chatpipe.conversation.loop import Conversation, TurnRules, converse
+from chatpipe.conversation.loop import Conversation, converse
+from chatpipe.conversation.rules import TurnRules
 from chatpipe.exchange import Hooks, SendRequest
 from chatpipe.inputs.values import Value
 from chatpipe.wire.answer import Receiver

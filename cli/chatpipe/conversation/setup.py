@@ -1,75 +1,114 @@
-"""What may follow an answer, made of the options: tools that run, a schema to fit. For `ask` and for runs."""
+"""Turn options -> the rules of a conversation: commands that answer tool calls, and a schema to fit.
+
+`ask` and runs share this code.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from chatpipe.conversation import execute, tool_calls
-from chatpipe.conversation.loop import Message, ToolRunner, TurnRules
-from chatpipe.conversation.wanted import TurnOptions
+from chatpipe.conversation.execute import Toolbox
+from chatpipe.conversation.rules import Message, ToolRunner, TurnOptions, TurnRules
 from chatpipe.inputs.values import Value
-from chatpipe.options.tool_commands import split_command
+from chatpipe.options.tool_commands import ToolOptions, split_command
+from chatpipe.server.server import Server
 from chatpipe.system.console import Console, FirstFew
 
 
 @contextmanager
 def open_rules(
-    wanted: TurnOptions,
+    options: TurnOptions,
     body: Mapping[str, Value],
     console: Console,
     *,
     environ: Mapping[str, str],
-    secrets: Sequence[str],
-    key_names: Iterable[str],
+    server: Server,
     workers: int | None = None,
 ) -> Iterator[TurnRules | None]:
-    """The rules, None where there are none. At the end no tool runs any more.
+    """Make the rules, or None if the first answer is the last. No tool is running when the block ends.
 
-    body is the request, or what every line of a run has: it offers the tools that have a command.
-    They get environ without the variables named or holding a secret, and run in the thread that asks,
-    or in so many workers beside an event loop. Raises UsageFault, MissingInput, BadInput.
+    body is the request, or the part that every line of a run has. It offers the tools that have a command.
+    Commands get environ without the keys of server. They run in the thread that asks, or in as many
+    workers next to the event loop of a run. Raises UsageFault, MissingInput, BadInput.
     """
-    if wanted.is_single_turn:
+    if options.is_single_turn:
         yield None
         return
-    detail = console.detail if console.options.verbose else None
-    rules = TurnRules(detail=detail)
-    if wanted.response_format is not None:
-        from chatpipe.schema.expected import AnswerSchema
-
-        expected = AnswerSchema(wanted.response_format.schema.value, wanted.response_format.place)
-        asked_for = body.get("response_format")
-        rules = rules._replace(violation=expected.violation, reasks=wanted.reasks, response_format=asked_for)
-    if not wanted.tools.commands:
+    rules = _schema_rules(options, body)._replace(detail=_detail(console))
+    if not options.tools.commands:
         yield rules
         return
-    commands = {name: split_command(command) for name, command in wanted.tools.commands}
-    if workers is None or tool_calls.offered_names(body):  # the lines of a run may have tools of their own
+    _check_tools(options.tools, body, is_run=workers is not None)
+    clean = execute.clean_environment(environ, server.secrets, server.key_names)
+    with _open_tools(options.tools, clean, console, workers) as tools:
+        yield rules._replace(tools=tools)
+
+
+def _schema_rules(options: TurnOptions, body: Mapping[str, Value]) -> TurnRules:
+    """The rules of a schema, with the response format that asks for it. Raises BadInput."""
+    if options.response_format is None:
+        return TurnRules()
+    from chatpipe.schema.expected import AnswerSchema  # jsonschema, which most calls do without
+
+    schema = AnswerSchema(options.response_format.schema.value, options.response_format.place)
+    return TurnRules(
+        violation=schema.violation, reasks=options.reasks, response_format=body.get("response_format")
+    )
+
+
+def _detail(console: Console) -> Callable[[str], None] | None:
+    return console.detail if console.options.verbose else None
+
+
+def _check_tools(options: ToolOptions, body: Mapping[str, Value], *, is_run: bool) -> None:
+    """Raise UsageFault for a command whose tool nobody offers, and MissingInput for one that cannot run."""
+    commands = _commands(options)
+    if not is_run or tool_calls.offered_names(body):  # the lines of a run may have tools of their own
         execute.check_names(commands, body)
     execute.check_commands(commands)
-    toolbox = execute.Toolbox(
-        commands,
-        timeout_s=wanted.tools.timeout_s,
-        environ=execute.clean_environment(environ, secrets, key_names),
-        detail=detail,
-        note=console.note
-        if workers is None
-        else FirstFew(console.note, console.note, "-v shows each").report,
+
+
+def _commands(options: ToolOptions) -> dict[str, list[str]]:
+    return {name: split_command(command) for name, command in options.commands}
+
+
+@contextmanager
+def _open_tools(
+    options: ToolOptions, environ: Mapping[str, str], console: Console, workers: int | None
+) -> Iterator[ToolRunner]:
+    """Yield a runner of the commands, and stop them at the end."""
+    is_run = workers is not None
+    toolbox = Toolbox(
+        _commands(options),
+        timeout_s=options.timeout_s,
+        environ=environ,
+        detail=_detail(console),
+        # A run may report as many failures as it has lines.
+        note=FirstFew(console.note, console.note, "-v shows each").report if is_run else console.note,
     )
-    pool = None if workers is None else ThreadPoolExecutor(workers, "tool")
-
-    async def run(message: Mapping[str, Value], body: Mapping[str, Value]) -> Sequence[Message]:
-        offered = tool_calls.offered_names(body)
-        if pool is None:
-            return toolbox.run(message, offered)
-        return await asyncio.get_running_loop().run_in_executor(pool, toolbox.run, message, offered)
-
+    pool = ThreadPoolExecutor(workers, "tool") if is_run else None
     try:
-        yield rules._replace(tools=ToolRunner(toolbox.can_answer, run, wanted.tools.max_turns))
+        yield ToolRunner(toolbox.can_answer, _ThreadedTools(toolbox, pool).run, options.max_turns)
     finally:
         toolbox.stop()
         if pool is not None:
             pool.shutdown(cancel_futures=True)
+
+
+class _ThreadedTools:
+    """Tools that run in a thread of pool, or without a pool in the thread that asks."""
+
+    def __init__(self, toolbox: Toolbox, pool: ThreadPoolExecutor | None) -> None:
+        self._toolbox = toolbox
+        self._pool = pool
+
+    async def run(self, message: Mapping[str, Value], body: Mapping[str, Value]) -> Sequence[Message]:
+        offered = tool_calls.offered_names(body)
+        if self._pool is None:
+            return self._toolbox.run(message, offered)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, self._toolbox.run, message, offered)

@@ -36,8 +36,16 @@ class AnswerSchema:
         # $schema is removed: with it, jsonschema would switch from our class back to the draft's own.
         plain = {key: value for key, value in schema.items() if key != "$schema"}
         overrides = {"multipleOf": _multiple_of} if "multipleOf" in draft.VALIDATORS else {}
+        self._schema = schema
         extended = validators.extend(draft, overrides)  # type: ignore[no-untyped-call]  # of the stubs
         self._validator = extended(plain, registry=Registry())  # it never retrieves anything
+
+    def __reduce__(self) -> tuple[type[AnswerSchema], tuple[dict[str, Any], Callable[[str], str]]]:
+        """Pickle the schema alone: its validator is a class that was made at run time.
+
+        It has been found valid, so the copy never needs a place.
+        """
+        return AnswerSchema, (self._schema, str)
 
     def violation(self, content: Value) -> Violation | None:
         """The reason why the content of a message does not fit, or None if it fits. Never raises."""
