@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from chatpipe import exchange
 from chatpipe.conversation import transcript
@@ -17,6 +17,7 @@ from chatpipe.exchange import (
     ExchangeContext,
     Hooks,
     SendRequest,
+    chain,
     run_without_loop,
     sleep_without_loop,
 )
@@ -33,6 +34,9 @@ from chatpipe.server.server import Server, open_server
 from chatpipe.system.console import Console
 from chatpipe.wire.answer import Answer, Receiver
 from chatpipe.wire.transports import open_transport
+
+if TYPE_CHECKING:
+    from chatpipe.limits.paced import CallPacer
 
 
 def answer(draft: Draft, call: CallOptions, format: FormatOptions, output: OutputOptions) -> int:
@@ -139,18 +143,33 @@ class Call(NamedTuple):
 
         async def send(body: dict[str, Value], receiver: Receiver, hooks: Hooks) -> Answer:
             request = exchange.completion_request(server, body)
-            return await exchange.ask(request, context, receiver, server.limits, self.policy, hooks)
+            limits, policy = server.limits, self.policy
+            if pacer is None:
+                return await exchange.ask(request, context, receiver, limits, policy, hooks)
+            answer, _ = await pacer.ask(
+                body,
+                len(request.content),
+                lambda paced: exchange.ask(request, context, receiver, limits, policy, chain(hooks, paced)),
+            )
+            return answer
 
         try:
-            if self.shared_limits.pace_file is None:
+            with self._pacer(context) as pacer:
                 yield send
-                return
-            from chatpipe.limits import paced  # few calls share their limits
-
-            with paced.open_paced(self.shared_limits, server.origin, context, send) as paced_send:
-                yield paced_send
         finally:
             run_without_loop(transport.aclose())
+
+    @contextmanager
+    def _pacer(self, context: ExchangeContext) -> Iterator[CallPacer | None]:
+        """The limits that other processes share with this call, None without a pace file."""
+        if self.shared_limits.pace_file is None:
+            yield None
+            return
+        from chatpipe.limits.paced import CallPacer  # few calls share their limits
+        from chatpipe.limits.shared import open_shared
+
+        with open_shared(self.shared_limits, self.server.origin) as shared:
+            yield None if shared is None else CallPacer(context, shared)
 
 
 class _Details:

@@ -166,8 +166,8 @@ async def ask(
         if not isinstance(decision, RetryAfter) or context.monotonic() + decision.seconds >= deadline:
             return _final_answer(answer, decision)
         if not decision.uncounted:
-            retry_text = f"trying again in {decision.seconds:.1f} s ({tries} of {policy.retries})"
-            context.note(f"{answer.fault.what}: {retry_text}")
+            again = f"trying again in {decision.seconds:.1f} s ({tries} of {policy.retries})"
+            context.note(f"{answer.fault.what}: {again}")
             tries += 1
         await context.sleep(decision.seconds)
 

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from chatpipe.errors import BadInput, CannotWrite
-from chatpipe.limits.shared import LEASE_S, PaceFile, SharedRateLimiter
+from chatpipe.limits.shared import LEASE_S, PaceFile, SharedPace
+from chatpipe.options.run import SharedLimits
 from parametrize import cases
 
 HOST = "https://api.example.com"
@@ -99,13 +100,13 @@ def test_a_pause_holds_for_all_and_postpones_reservations(path: str) -> None:
     assert one.pause_left(HOST, NOW + 21) == 0
 
 
-def test_share_is_one_origin(path: str) -> None:
+def test_a_shared_pace_is_one_origin(path: str) -> None:
     file = PaceFile(path)
-    share = SharedRateLimiter(file, HOST, None, 600)
+    share = SharedPace(file, HOST, SharedLimits(tpm=600))
     assert share.reserve(600, NOW) == 0
     share.settle(600, 300, NOW)
     assert share.reserve(1, NOW) == 30
-    file.pause_until(HOST, NOW + 7, NOW)
+    share.pause(7, NOW)
     assert share.postponed_s(NOW) == 7
 
 

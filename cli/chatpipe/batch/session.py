@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
-
-import httpx
 
 from chatpipe.batch.async_engine import AsyncEngine
 from chatpipe.batch.budget import Budget
@@ -22,11 +19,12 @@ from chatpipe.batch.sender import Sender
 from chatpipe.batch.stop import Stop, StopRules
 from chatpipe.batch.tally import Tally, spent_in
 from chatpipe.conversation.rules import TurnRules
+from chatpipe.exchange import ExchangeContext
 from chatpipe.limits import prices
-from chatpipe.limits.concurrency import AdaptiveLimit, ConcurrencyLimit
-from chatpipe.limits.rate import RateLimiter, Schedule
-from chatpipe.limits.shared import PaceFile, SharedRateLimiter
+from chatpipe.limits.queue import RunPacer, RunWaits
+from chatpipe.limits.shared import open_shared
 from chatpipe.limits.tokens import TokenEstimator
+from chatpipe.options.run import SharedLimits
 from chatpipe.output.target import OpenOutput
 from chatpipe.server.server import Server
 from chatpipe.system.descriptor import raise_descriptor_limit
@@ -64,38 +62,39 @@ class Session:
 
     async def go(self, items: AsyncIterator[Item], server: Server) -> Stop | None:
         """To the end; why it stopped before that, if it did."""
-        job = self._job
-        pacing = job.limits
-        capacity = (
-            AdaptiveLimit(pacing.jobs.limit) if pacing.jobs.auto else ConcurrencyLimit(pacing.jobs.limit)
-        )
-        raise_descriptor_limit(pacing.jobs.limit)
-        pace = RateLimiter(pacing.rpm, pacing.tpm)
+        job, limits = self._job, self._job.limits
+        raise_descriptor_limit(limits.jobs.limit)
         estimator = TokenEstimator()
-        maker = ResultBuilder(job.allow, calls_are_final=job.run_format.calls_are_final, rules=self._rules)
         budget = self._budget(estimator)
-        transport = open_transport(server, job.environ, pacing.jobs.limit)
-        file = PaceFile(pacing.pace_file) if pacing.pace_file is not None else None
-        sender = self._sender(server, transport, pace, file, capacity, estimator, budget)
-        driver = Driver(
-            AsyncEngine(sender, capacity),
-            self._store,
-            StopRules(pace, pacing.max_pause_s, pacing.halt, budget),
-            maker,
-            self._emit,
-            DriverOptions(self._window(), job.input.dedupe, job.resume.no_send, pacing.grace_s),
-        )
-        self._progress.open()
-        ticking = asyncio.create_task(self._progress.tick())
-        try:
-            await driver.run(self._progress.count_items(items))
-        finally:
-            ticking.cancel()
-            self._progress.close()
-            await transport.aclose()
-            if file is not None:
-                file.close()
+        transport = open_transport(server, job.environ, limits.jobs.limit)
+        shared_limits = SharedLimits(limits.rpm, limits.tpm, limits.pace_file, limits.pace_jobs)
+        with open_shared(shared_limits, server.origin) as shared:
+            waits = RunWaits()
+            detail = job.console.detail if job.console.options.verbose else None
+            context = ExchangeContext(transport, waits.sleep, _no_note, detail)
+            pacer = RunPacer(context, waits, limits, shared, estimator)
+            sender = Sender(server, job.policy, pacer, self._rules, budget.reserve_turn)
+            driver = self._driver(sender, pacer, budget)
+            self._progress.open()
+            ticking = asyncio.create_task(self._progress.tick())
+            try:
+                await driver.run(self._progress.count_items(items))
+            finally:
+                ticking.cancel()
+                self._progress.close()
+                await transport.aclose()
         return driver.stop
+
+    def _driver(self, sender: Sender, pacer: RunPacer, budget: Budget) -> Driver:
+        job, limits = self._job, self._job.limits
+        return Driver(
+            AsyncEngine(sender, pacer.concurrency),
+            self._store,
+            StopRules(pacer.rate, limits.max_pause_s, limits.halt, budget),
+            ResultBuilder(job.allow, calls_are_final=job.run_format.calls_are_final, rules=self._rules),
+            self._emit,
+            DriverOptions(self._window(), job.input.dedupe, job.resume.no_send, limits.grace_s),
+        )
 
     def _budget(self, estimator: TokenEstimator) -> Budget:
         pacing = self._job.limits
@@ -109,46 +108,6 @@ class Session:
                 body = response.get("body") if isinstance(response, dict) else None
                 budget.spend(spent_in(record), body.get("model") if isinstance(body, dict) else None)
         return budget
-
-    def _sender(
-        self,
-        server: Server,
-        transport: httpx.AsyncBaseTransport,
-        pace: RateLimiter,
-        file: PaceFile | None,
-        capacity: ConcurrencyLimit,
-        estimator: TokenEstimator,
-        budget: Budget,
-    ) -> Sender:
-        job, pacing = self._job, self._job.limits
-        timetables: tuple[tuple[Schedule, Callable[[], float]], ...] = ((pace, time.monotonic),)
-        share_pause = places = None
-        if file is not None:
-            place = server.origin
-            timetables += ((SharedRateLimiter(file, place, pacing.rpm, pacing.tpm), time.time),)
-
-            def share_pause(seconds: float) -> None:
-                now = time.time()
-                file.pause_until(place, now + seconds, now)
-
-            if pacing.pace_jobs is not None:
-                places = _Places(file, place, pacing.pace_jobs)
-
-        return Sender(
-            server=server,
-            transport=transport,
-            detail=job.console.detail if job.console.options.verbose else None,
-            policy=job.policy,
-            pace=pace,
-            timetables=timetables,
-            capacity=capacity,
-            estimator=estimator,
-            max_pause_s=pacing.max_pause_s,
-            share_pause=share_pause,
-            places=places,
-            rules=self._rules,
-            may_go_on=budget.reserve_turn,
-        )
 
     def _window(self) -> int | None:
         """In order where it was asked for, and in every form of which one record is a bare value.
@@ -174,16 +133,5 @@ class Session:
         self._tally.add(result)
 
 
-class _Places:
-    """The places at one server that a pace file has for all processes."""
-
-    def __init__(self, file: PaceFile, origin: str, jobs: int) -> None:
-        self._file = file
-        self._origin = origin
-        self._jobs = jobs
-
-    def enter(self) -> float:
-        return self._file.acquire_slot(self._origin, self._jobs, time.time())
-
-    def leave(self) -> None:
-        self._file.release_slot(self._origin, time.time())
+def _no_note(text: str) -> None:
+    """A run prints no note for each attempt: the report counts them."""

@@ -1,109 +1,179 @@
-"""`ask` within limits that processes share: `xargs -P` and `make -j` stay under one of them."""
+"""The limits that the attempts of a process keep, in one sequence for one call and for a run.
+
+    slot -> start reserved -> attempt -> reply observed -> reservation settled -> slot released
+                   ^                            |
+                   +------ next attempt --------+
+
+One call keeps only limits that processes share: `xargs -P` and `make -j` stay within one of them.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 
-from chatpipe.exchange import ExchangeContext, Hooks, SendRequest, chain
-from chatpipe.inputs import values
+from chatpipe.exchange import ExchangeContext, Hooks
 from chatpipe.inputs.values import Value
 from chatpipe.limits.rate import RateLimiter, wait_for_start
-from chatpipe.limits.shared import PaceFile, SharedRateLimiter
+from chatpipe.limits.shared import SharedPace
 from chatpipe.limits.tokens import TokenEstimator, answer_limits
-from chatpipe.options.run import SharedLimits
-from chatpipe.response.usage import usage_of
-from chatpipe.wire.answer import Answer, Receiver
+from chatpipe.response.usage import Usage, usage_of
+from chatpipe.wire.answer import Answer
+from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter
 
-# A wait that is longer is told: a call that hangs in silence looks broken.
+# A call that waits longer prints a note, because a call that hangs in silence looks broken.
 _SILENT_S = 2.0
 
 
 class Pacer:
-    """The turns of one process in a pace file, and what it hears of the server's limits."""
+    """The limits of one process at one server.
+
+    rate follows what the replies report. shared is None if no process shares a limit with this one.
+    Times of rate are those of context.monotonic(), times of shared those of context.now().
+    """
 
     def __init__(
-        self, file: PaceFile, origin: str, sharing: SharedLimits, context: ExchangeContext, ask: SendRequest
+        self,
+        context: ExchangeContext,
+        rate: RateLimiter,
+        shared: SharedPace | None,
+        estimator: TokenEstimator,
     ) -> None:
-        self._ask = ask
-        self._file = file
-        self._origin = origin
-        self._jobs = sharing.pace_jobs
-        self.share = SharedRateLimiter(file, origin, sharing.rpm, sharing.tpm)
-        self._pace = RateLimiter(None, None)  # reads the headers; the limits are in the file
-        self._estimator = TokenEstimator()
-        self._context = context
+        self.context = context
+        self.rate = rate
+        self.shared = shared
+        self.estimator = estimator
 
-    async def ask(self, body: dict[str, Value], receiver: Receiver, hooks: Hooks) -> Answer:
-        """Ask when it is our turn, each try anew; what the answer really used is booked in the end."""
-        attempts = _SharedAttempts(
-            self, self._estimator.estimate(len(values.dumps(body)), *answer_limits(body))
-        )
-        await self._enter()
+    async def ask(
+        self, body: Mapping[str, Value], size_bytes: int, send: Callable[[Hooks], Awaitable[Answer]]
+    ) -> tuple[Answer, float]:
+        """Ask within the limits. Returns the answer, and the seconds that its last attempt took.
+
+        send makes the exchange of body, which has size_bytes as JSON, with the hooks that it gets. The
+        request has a slot while it is at the server and not during a tool call, which may need one.
+        """
+        shared = self.shared
+        if shared is None or not shared.has_slots:
+            return await self._ask(body, size_bytes, send)
+        await self.acquire_slot(shared)
         try:
-            answer = await self._ask(body, receiver, chain(hooks, attempts))
-            used = usage_of(answer.completion).total
-            if used:
-                self.share.settle(attempts.tokens, used, time.time())
-            return answer
+            return await self._ask(body, size_bytes, send)
         finally:
-            if self._jobs is not None:
-                self._file.release_slot(self._origin, time.time())
+            shared.release_slot(self.context.now())
 
-    async def _enter(self) -> None:
-        """Wait for a place among those in flight."""
-        if self._jobs is None:
-            return
-        asked = time.monotonic()
-        is_told = False
-        while wait_s := self._file.acquire_slot(self._origin, self._jobs, time.time()):
-            if not is_told and time.monotonic() - asked > _SILENT_S:
-                self._context.note(f"waiting for one of {self._jobs} places: --pace-jobs")
-                is_told = True
-            await self._context.sleep(wait_s)
+    async def _ask(
+        self, body: Mapping[str, Value], size_bytes: int, send: Callable[[Hooks], Awaitable[Answer]]
+    ) -> tuple[Answer, float]:
+        attempts = PacedAttempts(self, body, size_bytes)
+        try:
+            answer = await send(attempts)
+            return answer, attempts.finish(answer)
+        finally:
+            attempts.settle(None)
 
-    async def sleep(self, seconds: float) -> None:
-        if seconds > _SILENT_S:
-            self._context.note(f"waiting {seconds:.0f} s for the turn of this request: --pace-file")
-        await self._context.sleep(seconds)
+    async def acquire_slot(self, shared: SharedPace) -> None:
+        """Wait for a slot among those that processes share."""
+        raise NotImplementedError
+
+    async def start(self, tokens: Callable[[], int]) -> int:
+        """Wait until an attempt may be sent. Returns the number of tokens reserved for it.
+
+        tokens estimates that number; it may be called several times, because estimates improve.
+        """
+        raise NotImplementedError
+
+    def settle(self, reserved: int, used: int | None) -> None:
+        """End an attempt. Tokens that it reserved and did not use are returned; None: use unknown."""
+        if self.shared is not None:
+            self.shared.settle(reserved, used, self.context.now())
 
     def observe_reply(self, status: int, headers: Mapping[str, str], started: float) -> None:
-        """Share a pause that the server asks for with all processes."""
-        now = time.monotonic()
-        self._pace.observe_reply(headers, status, now, time.time(), started=started)
-        if (pause_s := self._pace.pause_left(now)) > 0:
-            self._file.pause_until(self._origin, time.time() + pause_s, time.time())
+        """Learn from the head of a reply to an attempt that was sent at started."""
+        now = self.context.monotonic()
+        self.rate.observe_reply(headers, status, now, self.context.now(), started=started)
+
+    def observe_answer(self, answer: Answer, usage: Usage | None, size_bytes: int, latency_s: float) -> None:
+        """Learn from the end of a request. usage is None if there is no completion."""
+
+    def decide(self, failure: FailedAttempt, started: float) -> RetryAfter | GiveUp | None:
+        """The retry decision, see Hooks.decide()."""
+        return None
+
+    def share_pause(self) -> None:
+        """Make the current pause, if there is one, a pause of all processes."""
+        pause_s = self.rate.pause_left(self.context.monotonic())
+        if self.shared is not None and pause_s > 0:
+            self.shared.pause(pause_s, self.context.now())
 
 
-class _SharedAttempts(Hooks):
-    """The attempts of one request: each reserves its start in the pace file."""
+class PacedAttempts(Hooks):
+    """The attempts of one request: each reserves its start, and is settled when it has ended."""
 
-    def __init__(self, pacer: Pacer, tokens: int) -> None:
-        self.tokens = tokens
+    __slots__ = ("_body", "_pacer", "_reserved", "_size_bytes", "_started")
+
+    def __init__(self, pacer: Pacer, body: Mapping[str, Value], size_bytes: int) -> None:
         self._pacer = pacer
-        self._is_reserved = False
+        self._body = body
+        self._size_bytes = size_bytes
+        self._reserved: int | None = None  # tokens, of the attempt in progress
         self._started = 0.0
 
     async def before_attempt(self) -> None:
-        if self._is_reserved:
-            self._pacer.share.settle(self.tokens, 0, time.time())  # the attempt before was refused
-        self._is_reserved = True
-        await wait_for_start(self._pacer.share, self.tokens, time.time, self._pacer.sleep)
-        self._started = time.monotonic()
+        self.settle(0)  # the attempt before was refused
+        self._reserved = await self._pacer.start(self._tokens)
+        self._started = self._pacer.context.monotonic()
+
+    def _tokens(self) -> int:
+        return self._pacer.estimator.estimate_to_reserve(self._size_bytes, *answer_limits(self._body))
 
     def on_reply(self, status: int, headers: Mapping[str, str]) -> None:
         self._pacer.observe_reply(status, headers, self._started)
 
+    def decide(self, failure: FailedAttempt) -> RetryAfter | GiveUp | None:
+        return self._pacer.decide(failure, self._started)
 
-@contextmanager
-def open_paced(
-    sharing: SharedLimits, origin: str, context: ExchangeContext, ask: SendRequest
-) -> Iterator[SendRequest]:
-    """ask, at the pace of the file that pacing names. Raises BadInput, CannotWrite for that file."""
-    assert sharing.pace_file is not None
-    file = PaceFile(sharing.pace_file)
-    try:
-        yield Pacer(file, origin, sharing, context, ask).ask
-    finally:
-        file.close()
+    def settle(self, used: int | None) -> None:
+        """Settle the last attempt, unless it is settled. used is None if nobody knows the tokens."""
+        reserved, self._reserved = self._reserved, None
+        if reserved is not None:
+            self._pacer.settle(reserved, used)
+
+    def finish(self, answer: Answer) -> float:
+        """Learn from the answer. Returns the seconds that the last attempt took."""
+        latency_s = self._pacer.context.monotonic() - self._started
+        usage = None if answer.completion is None else usage_of(answer.completion)
+        self._pacer.observe_answer(answer, usage, self._size_bytes, latency_s)
+        if usage is not None:
+            self.settle(usage.total or None)
+        return latency_s
+
+
+class CallPacer(Pacer):
+    """The limits of a single call: those of the pace file. It needs no event loop."""
+
+    def __init__(self, context: ExchangeContext, shared: SharedPace) -> None:
+        super().__init__(context, RateLimiter(), shared, TokenEstimator())
+        self._schedule = shared
+
+    async def acquire_slot(self, shared: SharedPace) -> None:
+        asked = self.context.monotonic()
+        is_noted = False
+        while wait_s := shared.acquire_slot(self.context.now()):
+            if not is_noted and self.context.monotonic() - asked > _SILENT_S:
+                self.context.note(f"waiting for one of {shared.jobs} places: --pace-jobs")
+                is_noted = True
+            await self.context.sleep(wait_s)
+
+    async def start(self, tokens: Callable[[], int]) -> int:
+        reserved = tokens()
+        await wait_for_start(self._schedule, reserved, self.context.now, self._sleep)
+        return reserved
+
+    async def _sleep(self, seconds: float) -> None:
+        if seconds > _SILENT_S:
+            self.context.note(f"waiting {seconds:.0f} s for the turn of this request: --pace-file")
+        await self.context.sleep(seconds)
+
+    def observe_reply(self, status: int, headers: Mapping[str, str], started: float) -> None:
+        """Share every pause: also one before which the server has refused nothing."""
+        super().observe_reply(status, headers, started)
+        self.share_pause()

@@ -81,7 +81,7 @@ class RateLimiter:
     rpm and tpm are requests and tokens per minute; None or 0 means no limit.
 
     During a pause, which the server asks for, nothing starts. A pause postpones everything booked
-    by its length, so requests that slept through it do not all start at its end. See turn().
+    by its length, so requests that slept through it do not all start at its end. See wait_for_start().
 
     paused_since is the start of the first of several consecutive pauses, or None if a success came
     after the last. paused_s is the total length of these pauses, including what is left of the
@@ -297,7 +297,7 @@ def _count(text: str | None) -> float | None:
 
 
 class Schedule(Protocol):
-    """Schedule of request starts: a Pace, or one origin of a pace file."""
+    """Schedule of request starts: a RateLimiter, or the SharedPace of a pace file."""
 
     def reserve(self, tokens: int, now: float) -> float: ...
 
@@ -307,14 +307,14 @@ class Schedule(Protocol):
 
 
 async def wait_for_start(
-    timetable: Schedule, tokens: int, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]
+    schedule: Schedule, tokens: int, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]
 ) -> None:
     """Reserve a start and sleep until then. Each pause that begins meanwhile postpones it."""
     now = clock()
-    wait_s = timetable.reserve(tokens, now)
+    wait_s = schedule.reserve(tokens, now)
     if not wait_s:
         return
-    start = now + wait_s - timetable.postponed_s(now)
-    while (left_s := start + timetable.postponed_s(now) - now) > 0:
+    start = now + wait_s - schedule.postponed_s(now)
+    while (left_s := start + schedule.postponed_s(now) - now) > 0:
         await sleep(left_s)
         now = clock()

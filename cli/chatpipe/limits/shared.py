@@ -20,12 +20,14 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from chatpipe.errors import BadInput, CannotWrite, reason
 from chatpipe.inputs.values import NotJSON, Value, dumps, loads
 from chatpipe.limits.rate import Bucket
+from chatpipe.options.run import SharedLimits
 from chatpipe.system.descriptor import open_regular, read_blocks, write_all_at
 from chatpipe.system.lock import LockedFile
 
@@ -136,7 +138,7 @@ class PaceFile:
         self._file.close()
 
     def reserve(self, origin: str, tokens: int, rpm: float | None, tpm: float | None, now: float) -> float:
-        """Like Pace.reserve, for all processes together. rpm and tpm are the caller's limits."""
+        """Like RateLimiter.reserve, for all processes together. rpm and tpm are the caller's limits."""
 
         def book(shared: _SharedState) -> float:
             shared.requests = _with_limit(shared.requests, rpm)
@@ -152,7 +154,7 @@ class PaceFile:
         return self._change(origin, now, book)
 
     def settle(self, origin: str, reserved: int, used: int | None, now: float) -> None:
-        """Like Pace.settle."""
+        """Like RateLimiter.settle."""
         if used is None or used == reserved:
             return
         more = used - reserved
@@ -164,7 +166,7 @@ class PaceFile:
         self._change(origin, now, correct)
 
     def pause_until(self, origin: str, until: float, now: float) -> None:
-        """Like Pace.pause, for all processes."""
+        """Like RateLimiter.pause, for all processes."""
 
         def pause(shared: _SharedState) -> None:
             longer_s = until - max(now, shared.pause_end)
@@ -178,11 +180,11 @@ class PaceFile:
         self._change(origin, now, pause)
 
     def pause_left(self, origin: str, now: float) -> float:
-        """Like Pace.pause_left."""
+        """Like RateLimiter.pause_left."""
         return self._query(origin, now, lambda shared: max(0.0, shared.pause_end - now))
 
     def postponed_s(self, origin: str, now: float) -> float:
-        """Like Pace.postponed_s."""
+        """Like RateLimiter.postponed_s."""
         return self._query(origin, now, lambda shared: shared.postponed_s)
 
     def acquire_slot(self, origin: str, jobs: int, now: float) -> float:
@@ -306,16 +308,25 @@ class PaceFile:
         return CannotWrite(f"'{self._path}' cannot be used: {reason(error)}", place="--pace-file")
 
 
-class SharedRateLimiter:
-    """One origin of a pace file, as a schedule for pace.turn()."""
+class SharedPace:
+    """The limits of one server in a pace file, for one call and for a run. A Schedule in Unix time.
 
-    __slots__ = ("_file", "_origin", "_rpm", "_tpm")
+    jobs is the number of slots, None if the processes share none. Every method raises BadInput and
+    CannotWrite.
+    """
 
-    def __init__(self, file: PaceFile, origin: str, rpm: float | None, tpm: float | None) -> None:
+    __slots__ = ("_file", "_origin", "_rpm", "_tpm", "jobs")
+
+    def __init__(self, file: PaceFile, origin: str, limits: SharedLimits) -> None:
         self._file = file
         self._origin = origin
-        self._rpm = rpm
-        self._tpm = tpm
+        self._rpm = limits.rpm
+        self._tpm = limits.tpm
+        self.jobs = limits.pace_jobs
+
+    @property
+    def has_slots(self) -> bool:
+        return self.jobs is not None
 
     def reserve(self, tokens: int, now: float) -> float:
         return self._file.reserve(self._origin, tokens, self._rpm, self._tpm, now)
@@ -325,6 +336,31 @@ class SharedRateLimiter:
 
     def postponed_s(self, now: float) -> float:
         return self._file.postponed_s(self._origin, now)
+
+    def pause(self, seconds: float, now: float) -> None:
+        """Pause all processes for at least this long."""
+        self._file.pause_until(self._origin, now + seconds, now)
+
+    def acquire_slot(self, now: float) -> float:
+        """Acquire a slot. Returns 0 if it is acquired, else the seconds until the next try."""
+        assert self.jobs is not None
+        return self._file.acquire_slot(self._origin, self.jobs, now)
+
+    def release_slot(self, now: float) -> None:
+        self._file.release_slot(self._origin, now)
+
+
+@contextmanager
+def open_shared(limits: SharedLimits, origin: str) -> Iterator[SharedPace | None]:
+    """The limits that processes share for the server at origin, None without a pace file."""
+    if limits.pace_file is None:
+        yield None
+        return
+    file = PaceFile(limits.pace_file)
+    try:
+        yield SharedPace(file, origin, limits)
+    finally:
+        file.close()
 
 
 def _bucket(row: Value) -> Bucket | None:

@@ -1,0 +1,173 @@
+"""The limits of a run: its attempts queue, and only the first in the queue waits for a start.
+
+    queue -> below the concurrency limit -> the run's rate limit -> the pace file -> sent
+
+Those behind the first reserve nothing yet. They profit from what the answers teach about the size of
+others, and from the tokens that these return.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from chatpipe.errors import Status
+from chatpipe.exchange import ExchangeContext
+from chatpipe.limits.concurrency import AdaptiveLimit, ConcurrencyLimit
+from chatpipe.limits.paced import Pacer
+from chatpipe.limits.rate import RateLimiter, wait_for_start
+from chatpipe.limits.shared import SharedPace
+from chatpipe.limits.tokens import TokenEstimator
+from chatpipe.options.run import RunLimits
+from chatpipe.response.usage import Usage
+from chatpipe.wire import retry
+from chatpipe.wire.answer import Answer
+from chatpipe.wire.retry import FailedAttempt, GiveUp, GiveUpReason, RetryAfter
+
+
+class RunWaits:
+    """The waits of a run. All of them end when the run stops: the waiting tasks are cancelled."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[object]] = set()
+        self.has_stopped = False
+
+    def stop(self) -> None:
+        self.has_stopped = True
+        for task in self._tasks:
+            task.cancel()
+
+    @contextmanager
+    def until_stop(self) -> Iterator[None]:
+        """A block in which the current task is cancelled if the run stops, or has stopped."""
+        task = asyncio.current_task()
+        assert task is not None
+        if self.has_stopped:
+            raise asyncio.CancelledError
+        self._tasks.add(task)
+        try:
+            yield
+        finally:
+            self._tasks.discard(task)
+
+    async def sleep(self, seconds: float) -> None:
+        with self.until_stop():
+            await asyncio.sleep(seconds)
+
+    async def acquire(self, queue: asyncio.Lock) -> None:
+        if queue.locked():
+            with self.until_stop():
+                await queue.acquire()
+        else:
+            await queue.acquire()
+
+
+class RunPacer(Pacer):
+    """The limits of a run: concurrency, rate, and those that it shares with other processes."""
+
+    def __init__(
+        self,
+        context: ExchangeContext,
+        waits: RunWaits,
+        limits: RunLimits,
+        shared: SharedPace | None,
+        estimator: TokenEstimator,
+    ) -> None:
+        super().__init__(context, RateLimiter(limits.rpm, limits.tpm), shared, estimator)
+        self.waits = waits
+        self.max_pause_s = limits.max_pause_s
+        jobs = limits.jobs
+        self.concurrency = AdaptiveLimit(jobs.limit) if jobs.auto else ConcurrencyLimit(jobs.limit)
+        self._needs_tokens = shared is not None or not self.rate.is_unlimited
+        self._queue = asyncio.Lock()
+        self._slot_queue = asyncio.Lock()
+        self._moved: asyncio.Future[None] | None = None  # the first in the queue waits for it
+        self._in_flight = 0  # attempts at the server
+
+    async def acquire_slot(self, shared: SharedPace) -> None:
+        """Wait for a slot. One request of the run asks at a time: processes get slots in turn."""
+        await self.waits.acquire(self._slot_queue)
+        try:
+            while wait_s := shared.acquire_slot(self.context.now()):
+                await self.waits.sleep(wait_s)
+        finally:
+            self._slot_queue.release()
+
+    async def start(self, tokens: Callable[[], int]) -> int:
+        """Wait until an attempt may be sent. Returns the number of tokens reserved for it.
+
+        A retry queues like all others. When the limit has fallen below the number in flight, the
+        server does not see all of these attempts again and again.
+        """
+        await self.waits.acquire(self._queue)
+        try:
+            reserved = await self._reserve(tokens)
+            if self.shared is not None:
+                await wait_for_start(self.shared, reserved, self.context.now, self.waits.sleep)
+            self._in_flight += 1
+            return reserved
+        finally:
+            self._queue.release()
+
+    async def _reserve(self, tokens: Callable[[], int]) -> int:
+        """Wait until the concurrency and the rate admit an attempt. Every answer may change both."""
+        clock = self.context.monotonic
+        due = clock()
+        while True:
+            wait_s: float | None = None
+            if self._in_flight < self.concurrency.limit:
+                reserved, now = tokens() if self._needs_tokens else 0, clock()
+                wait_s = self.rate.try_reserve(reserved, now, due)
+                if not wait_s:
+                    return reserved
+                due = now + wait_s
+            await self._wait_for_move(wait_s)
+
+    async def _wait_for_move(self, seconds: float | None) -> None:
+        """Wait this long, or less if an attempt may start earlier. None waits for move() only."""
+        self._moved = asyncio.get_running_loop().create_future()
+        try:
+            with self.waits.until_stop():
+                await asyncio.wait([self._moved], timeout=seconds)
+        finally:
+            self._moved = None
+
+    def move(self) -> None:
+        """Let the first in the queue look again: the limits may admit it, or admit it earlier."""
+        if self._moved is not None and not self._moved.done():
+            self._moved.set_result(None)
+
+    def settle(self, reserved: int, used: int | None) -> None:
+        self._in_flight -= 1
+        self.rate.settle(reserved, used, self.context.monotonic())
+        super().settle(reserved, used)
+        self.move()
+
+    def observe_reply(self, status: int, headers: Mapping[str, str], started: float) -> None:
+        """Learn from the head of a reply. Only the pause of a busy server concerns other processes."""
+        super().observe_reply(status, headers, started)
+        if retry.is_busy(status):
+            now = self.context.monotonic()
+            self.concurrency.record_finished(False, True, now - started, now)
+            self.share_pause()
+
+    def decide(self, failure: FailedAttempt, started: float) -> RetryAfter | GiveUp | None:
+        """Wait out the pause of a busy server, up to --max-pause. It counts as no attempt."""
+        if retry.is_busy(failure.status) and retry.is_retryable(failure):
+            if self.rate.paused_s > self.max_pause_s:
+                return GiveUp(GiveUpReason.NO_ATTEMPTS_LEFT)
+            left_s = self.rate.pause_left(self.context.monotonic())
+            return RetryAfter(left_s, server_requested=True, uncounted=True)
+        if failure.status is None:
+            now = self.context.monotonic()
+            self.concurrency.record_lost(now - started, now)
+        return None
+
+    def observe_answer(self, answer: Answer, usage: Usage | None, size_bytes: int, latency_s: float) -> None:
+        fault = answer.fault
+        if fault is None or not retry.is_busy(fault.http_status):  # else recorded with its reply
+            is_late = fault is not None and fault.status is Status.TRY_LATER
+            self.concurrency.record_finished(fault is None, is_late, latency_s, self.context.monotonic())
+        if usage is not None:
+            self.estimator.learn(size_bytes, usage.prompt or None, usage.completion or None)
