@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from chatpipe.conversation import new_messages, transcript
+from chatpipe.conversation import history, transcript
 from chatpipe.conversation.rules import TurnOptions
 from chatpipe.inputs.messages import LocatedValue
 from chatpipe.inputs.sources import Sources
@@ -77,7 +77,7 @@ class Draft(NamedTuple):
         """
         built = build(add_transcript(self.parts, self.options.prompt, past))
         if past is not None:
-            new_messages.refuse_unstorable(built)
+            history.refuse_unstorable(built)
         refuse_several_choices(built.body, self.options.schema)
         if finish is not None:
             finish(built)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chatpipe.conversation.new_messages import new_messages, refuse_unstorable
+from chatpipe.conversation.history import new_messages, refuse_unstorable
 from chatpipe.errors import UsageFault
 from chatpipe.inputs import messages as documents
 from chatpipe.inputs.messages import LocatedValue
