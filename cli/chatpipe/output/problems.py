@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from chatpipe.inputs import values
 from chatpipe.schema.documents import LocatedProblem
 from chatpipe.schema.refuse import describe
@@ -9,10 +11,14 @@ from chatpipe.system import escape
 
 
 def format_problem(format: str, located: LocatedProblem) -> bytes:
-    """The line of one problem, with its newline."""
+    """The line of one problem, with its newline. format is one of PROBLEM_FORMATS."""
+    return _LINES[format](located) + b"\n"
+
+
+def _record(located: LocatedProblem) -> bytes:
     problem = located.problem
-    if format == "problems":
-        record = {
+    return values.dumps(
+        {
             "file": located.file,
             "line": located.line,
             "column": located.column,
@@ -22,10 +28,15 @@ def format_problem(format: str, located: LocatedProblem) -> bytes:
             "hint": problem.hint,
             "severity": problem.severity,
         }
-        return values.dumps(record) + b"\n"
+    )
+
+
+def _text(located: LocatedProblem) -> bytes:
+    problem = located.problem
     place = f"{located.file}:{located.line}"
     severity = "warning" if problem.severity == "warning" else ""
     parts = (place, severity, describe(problem), problem.hint)
-    return (
-        escape.one_line(": ".join(part for part in parts if part)).encode("utf-8", "backslashreplace") + b"\n"
-    )
+    return escape.one_line(": ".join(part for part in parts if part)).encode("utf-8", "backslashreplace")
+
+
+_LINES: Mapping[str, Callable[[LocatedProblem], bytes]] = {"text": _text, "problems": _record}
