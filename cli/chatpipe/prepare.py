@@ -106,7 +106,7 @@ def draft(
     BadInput, MissingInput. The warnings about the schema go to the console.
     """
     server = options.server
-    sources = Sources(process_stdin(console.note, is_taken=server.reads_stdin))
+    sources = Sources(process_stdin(console.note, is_taken=server.stdin_option is not None))
     endpoint = endpoints.resolve(server, environ, keys.header_lines(server.header_file))
     if input_file is None:
         read = partial(transcript.read_messages, options.prompt.transcript, console.note)

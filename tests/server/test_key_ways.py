@@ -118,7 +118,7 @@ def test_source_survives_pickling(way: KeyWay) -> None:
 @EACH
 def test_stdin_and_files_of_a_source_belong_to_it(way: KeyWay) -> None:
     options = ServerOptions(keys=(KeySource(way, "0"),))
-    assert options.reads_stdin is (way.names == "descriptor")
+    assert options.stdin_option == (way.option if way.names == "descriptor" else None)
     assert options.files == (["0"] if way.names == "file" else [])
 
 

@@ -68,9 +68,9 @@ class ServerOptions(NamedTuple):
     limits: TimeLimits = TimeLimits()
 
     @property
-    def reads_stdin(self) -> bool:
-        """True if the key is read from stdin, which then is neither a prompt nor an input."""
-        return any(source.descriptor == 0 for source in self.keys)
+    def stdin_option(self) -> str | None:
+        """The option that reads the key from stdin, which is then neither a prompt nor an input."""
+        return next((source.way.option for source in self.keys if source.descriptor == 0), None)
 
     @property
     def files(self) -> list[str]:

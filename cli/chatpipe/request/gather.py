@@ -99,8 +99,8 @@ def _parts(prompt: PromptOptions, sources: Sources) -> list[TypedPart]:
 def _claims(options: RequestOptions) -> Iterator[tuple[str, str]]:
     """Yield each option that takes a file, with its value: `-` makes it the owner of stdin."""
     prompt = options.prompt
-    if options.server.reads_stdin:
-        yield "--key-fd", STDIN
+    if options.server.stdin_option is not None:
+        yield options.server.stdin_option, STDIN
     yield "--request", prompt.request or ""
     yield "--messages", prompt.messages or ""
     yield from ((typed.option, typed.value) for typed in prompt.role_options if typed.is_file)
