@@ -34,7 +34,7 @@ _NO_TIMEOUTS = Timeouts(None, None, None, None)
 class PooledConnection(asyncio.Protocol):
     """A connection to an origin. on_lost is called when it is gone, whichever side closed it.
 
-    connected is true after the TCP handshake. places.py sets idle_since.
+    connected is true after the TCP handshake. slots.py sets idle_since.
     """
 
     def __init__(self, origin: Origin, on_lost: Callable[[PooledConnection], None]) -> None:

@@ -1,8 +1,8 @@
 """Connection pool: concurrent requests under asyncio, behind httpx's transport interface.
 
-places.py limits and queues the requests, connect.py opens connections, link.py is one connection.
+slots.py limits and queues the requests, connect.py opens connections, connection.py is one of them.
 httpx's own pool scans all its connections at each step, and 256 concurrent requests keep it busy
-for ever. Proxies are not supported here; see client.py.
+for ever. Proxies are not supported here; see proxy.py.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def parse_proxy_url(proxy: str, place: str) -> httpx.URL:
 
 
 def open_blocking(proxy: httpx.URL, context: ssl.SSLContext | None) -> ProxiedTransport:
-    """A transport whose awaits never suspend. context comes from client.tls_context, None for plain http."""
+    """A transport whose awaits never suspend. context comes from tls.tls_context, None for plain http."""
     return ProxiedTransport(_SyncAdapter(httpx.HTTPTransport(**_settings(proxy, context))), _no_guard)
 
 

@@ -2,7 +2,7 @@
 
 No await in this module ever suspends. A coroutine that awaits nothing else therefore needs no event
 loop: one `send(None)` runs it to its end. asyncio would cost a one-shot command twice the start-up
-time of Python. Proxies are not supported here; see client.py.
+time of Python. Proxies are not supported here; see proxy.py.
 """
 
 from __future__ import annotations
