@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from chatpipe import exchange
 from chatpipe.conversation import transcript
 from chatpipe.conversation.history import history_message, new_messages
-from chatpipe.conversation.rules import TurnOptions, TurnRules
+from chatpipe.conversation.turns import TurnOptions, TurnRules
 from chatpipe.errors import ChatpipeError, Status
 from chatpipe.exchange import (
     NO_HOOKS,

@@ -15,7 +15,7 @@ from functools import partial
 from typing import NamedTuple
 
 from chatpipe.conversation import history, transcript
-from chatpipe.conversation.rules import TurnOptions
+from chatpipe.conversation.turns import TurnOptions
 from chatpipe.inputs.messages import LocatedValue
 from chatpipe.inputs.sources import Sources
 from chatpipe.inputs.stdin import process_stdin

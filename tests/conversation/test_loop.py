@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chatpipe.conversation.loop import Conversation, converse
-from chatpipe.conversation.rules import ToolRunner, TurnRules
+from chatpipe.conversation.turns import ToolRunner, TurnRules
 from chatpipe.errors import TryLater
 from chatpipe.exchange import run_without_loop
 from chatpipe.wire.answer import Answer

@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from chatpipe.conversation import setup
-from chatpipe.conversation.rules import TurnOptions
+from chatpipe.conversation.turns import TurnOptions
 from chatpipe.errors import UsageFault
 from chatpipe.inputs.messages import LocatedValue
 from chatpipe.inputs.place import Source

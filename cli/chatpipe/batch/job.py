@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from chatpipe.batch.items import ItemReader
 from chatpipe.batch.run_format import RunFormat
-from chatpipe.conversation.rules import TurnOptions
+from chatpipe.conversation.turns import TurnOptions
 from chatpipe.inputs.values import Value
 from chatpipe.options.output import FORMATS, OutputOptions
 from chatpipe.options.run import InputOptions, ReportOptions, ResumeOptions, RunLimits, RunOptions

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import orjson
 
 from chatpipe.batch.items import Item
-from chatpipe.conversation.rules import TurnRules
+from chatpipe.conversation.turns import TurnRules
 from chatpipe.errors import ChatpipeError, Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value

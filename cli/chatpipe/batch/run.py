@@ -23,7 +23,7 @@ from chatpipe.batch.progress import ProgressOptions
 from chatpipe.batch.session import Session
 from chatpipe.batch.stop import Stop, count_lines
 from chatpipe.batch.tally import Tally
-from chatpipe.conversation.rules import TurnRules
+from chatpipe.conversation.turns import TurnRules
 from chatpipe.errors import ChatpipeError, Interrupted, SomeFailed, Status, UsageFault
 from chatpipe.inputs import values
 from chatpipe.inputs.sources import STDIN, STDIN_NAME, Sources

@@ -14,7 +14,7 @@ import httpx
 from chatpipe import exchange
 from chatpipe.batch.engine import RunRequest
 from chatpipe.conversation.loop import converse
-from chatpipe.conversation.rules import TurnRules
+from chatpipe.conversation.turns import TurnRules
 from chatpipe.errors import ChatpipeError, UnfinishedConversation
 from chatpipe.exchange import Hooks
 from chatpipe.inputs import values

@@ -18,7 +18,7 @@ from chatpipe.batch.result import Result, ResultBuilder
 from chatpipe.batch.sender import Sender
 from chatpipe.batch.stop import Stop, StopRules
 from chatpipe.batch.tally import Tally, spent_in
-from chatpipe.conversation.rules import TurnRules
+from chatpipe.conversation.turns import TurnRules
 from chatpipe.exchange import ExchangeContext
 from chatpipe.limits import prices
 from chatpipe.limits.queue import RunPacer, RunWaits

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from chatpipe.conversation import tool_calls as tools
 from chatpipe.conversation.history import history_message
-from chatpipe.conversation.rules import Message, TurnRules
+from chatpipe.conversation.turns import Message, TurnRules
 from chatpipe.inputs.values import Value
 from chatpipe.options.outcomes import Outcome
 from chatpipe.response import judge

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from chatpipe.conversation.loop import Conversation, converse
-from chatpipe.conversation.rules import TurnRules
+from chatpipe.conversation.turns import TurnRules
 from chatpipe.exchange import Hooks, SendRequest
 from chatpipe.inputs.values import Value
 from chatpipe.wire.answer import Receiver

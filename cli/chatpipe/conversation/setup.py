@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from chatpipe.conversation import execute, tool_calls
 from chatpipe.conversation.execute import Toolbox
-from chatpipe.conversation.rules import Message, ToolRunner, TurnOptions, TurnRules
+from chatpipe.conversation.turns import Message, ToolRunner, TurnOptions, TurnRules
 from chatpipe.inputs.values import Value
 from chatpipe.options.tool_commands import ToolOptions, split_command
 from chatpipe.server.server import Server

@@ -47,7 +47,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class _ToolCall:
+class _EchoCall:
     """A tool or function call. kind is its key in the API; payload is its arguments or input."""
 
     kind: str  # "function", "custom", or "function_call" for the deprecated form
@@ -69,7 +69,7 @@ class _EchoAnswer:
     choices: int
     tokens: Sequence[str]
     finish_reason: str
-    call: _ToolCall | None
+    call: _EchoCall | None
     audio_format: str | None  # the audio format of a spoken answer; None for text
     top_logprobs: int | None  # number of top_logprobs for each token; None for no log probabilities
 
@@ -322,7 +322,7 @@ def _formatted(response_format: Value, text: str) -> str:
     return text
 
 
-def _call(body: _Object, text: str) -> _ToolCall | None:
+def _call(body: _Object, text: str) -> _EchoCall | None:
     """A call of the tool that the request chooses, otherwise of the first tool; None without tools.
 
     Raises _BadRequest.
@@ -341,7 +341,7 @@ def _call(body: _Object, text: str) -> _ToolCall | None:
                 payload = values.dumps(
                     sample_value(definition.get("parameters", {"type": "object"}), text)
                 ).decode()
-            return _ToolCall(str(kind), str(definition.get("name")), payload)
+            return _EchoCall(str(kind), str(definition.get("name")), payload)
     raise _BadRequest(
         f"Invalid value for '{param}': '{name}' is not among the tools.", param, "invalid_value"
     )
@@ -405,7 +405,7 @@ def _message(answer: _EchoAnswer, index: int) -> _Object:
     return message
 
 
-def _call_fields(answer: _EchoAnswer, index: int, call: _ToolCall, payload: str) -> _Object:
+def _call_fields(answer: _EchoAnswer, index: int, call: _EchoCall, payload: str) -> _Object:
     """The message fields that make the call, with payload as its arguments or input."""
     inner = {"name": call.name, call.field: payload}
     if call.kind == "function_call":
@@ -482,7 +482,7 @@ def _deltas(answer: _EchoAnswer, index: int) -> Iterator[tuple[_Object, Sequence
         yield from (({"content": token}, (token,)) for token in answer.tokens)
 
 
-def _call_deltas(answer: _EchoAnswer, index: int, call: _ToolCall) -> Iterator[_Object]:
+def _call_deltas(answer: _EchoAnswer, index: int, call: _EchoCall) -> Iterator[_Object]:
     opening = _call_fields(answer, index, call, "")
     pieces = [
         call.payload[at : at + _ARGUMENTS_PIECE] for at in range(0, len(call.payload), _ARGUMENTS_PIECE)

@@ -60,7 +60,7 @@ CaptureItem = RawBytes | Chunk | StreamEnd | CapturedAnswer | CapturedFailure
 
 def read_capture(lines: Iterator[Source]) -> Iterator[CaptureItem]:
     """The contents of the lines, in order. Raises BadInput for anything that is not a recording."""
-    events: _StreamReader | None = None
+    events: _CapturedStream | None = None
     for line in lines:
         data = line.data.removeprefix(b"\xef\xbb\xbf") if line.line == 1 else line.data
         if data.lstrip().startswith(b"{"):
@@ -68,7 +68,7 @@ def read_capture(lines: Iterator[Source]) -> Iterator[CaptureItem]:
             events = None
             yield _item_of_object(*_read_object(line._replace(data=data), lines))
         elif events is not None or _STREAM_START.match(data):
-            events = events or _StreamReader()
+            events = events or _CapturedStream()
             yield from events.feed(line)
         elif data.strip():
             raise BadInput(
@@ -77,7 +77,7 @@ def read_capture(lines: Iterator[Source]) -> Iterator[CaptureItem]:
     yield from events.end() if events else ()
 
 
-class _StreamReader:
+class _CapturedStream:
     """An event stream inside a recording."""
 
     def __init__(self) -> None:
