@@ -142,12 +142,7 @@ async def ask(
     An exception of the receiver (a full disk, a closed pipe) closes the connection and propagates.
     """
     deadline: float | None = None
-    request.extensions["timeout"] = {
-        "connect": limits.connect_s,
-        "read": limits.between_bytes_s,
-        "write": limits.between_bytes_s,
-        "pool": limits.connect_s,
-    }
+    request.extensions["timeout"] = _timeouts(limits)
     tries = 1
     while True:
         await hooks.before_attempt()
@@ -170,6 +165,12 @@ async def ask(
             context.note(f"{answer.fault.what}: {again}")
             tries += 1
         await context.sleep(decision.seconds)
+
+
+def _timeouts(limits: TimeLimits) -> dict[str, float]:
+    """The time limits under the names of httpx."""
+    connect_s, between_bytes_s = limits.connect_s, limits.between_bytes_s
+    return {"connect": connect_s, "read": between_bytes_s, "write": between_bytes_s, "pool": connect_s}
 
 
 def _final_answer(answer: Answer, decision: RetryAfter | GiveUp | None) -> Answer:

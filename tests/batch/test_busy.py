@@ -1,0 +1,160 @@
+"""A busy server: each status of BUSY holds up the whole run, and so would one that is added to it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+
+from chatpipe.batch.budget import Budget
+from chatpipe.batch.engine import RunRequest
+from chatpipe.batch.items import Item
+from chatpipe.batch.result import ResultBuilder
+from chatpipe.batch.sender import Sender
+from chatpipe.batch.stop import Stop, StopRules
+from chatpipe.commands.batch import batch
+from chatpipe.errors import Status
+from chatpipe.exchange import ExchangeContext, ask, completion_request, run_without_loop, sleep_without_loop
+from chatpipe.limits.paced import CallPacer
+from chatpipe.limits.queue import RunPacer, RunWaits
+from chatpipe.limits.shared import PaceFile, open_shared
+from chatpipe.limits.tokens import TokenEstimator
+from chatpipe.options.run import Jobs, RunLimits, SharedLimits
+from chatpipe.options.server import RetryPolicy, ServerOptions
+from chatpipe.server.endpoints import resolve
+from chatpipe.server.server import Server
+from chatpipe.wire import retry
+from chatpipe.wire.answer import Answer
+from exchange.scripted import Receiver, error, whole
+
+ADDED = 420
+BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+OPTIONS = ServerOptions(base_url="http://127.0.0.1:9/v1")
+SERVER = Server(resolve(OPTIONS, {}), (), None, OPTIONS)
+
+
+@pytest.fixture(params=[*sorted(retry.BUSY), ADDED])
+def busy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """A status of BUSY, or one that stands there from now on."""
+    status: int = request.param
+    monkeypatch.setattr(retry, "BUSY", retry.BUSY | {status})
+    return status
+
+
+class Sent(NamedTuple):
+    answer: Answer
+    latency_s: float
+    pacer: RunPacer
+    at: list[float]  # when each attempt came to the server
+
+
+def send(
+    replies: Iterable[httpx.Response],
+    limits: RunLimits = RunLimits(),  # noqa: B008 - it is frozen
+    retries: int = 0,
+    shared_limits: SharedLimits = SharedLimits(),  # noqa: B008
+) -> Sent:
+    """One request of a run, to a server with these replies."""
+    left, at = list(replies), []
+
+    def handle(_: httpx.Request) -> httpx.Response:
+        at.append(time.monotonic())
+        return left.pop(0)
+
+    async def run() -> Sent:
+        waits = RunWaits()
+        context = ExchangeContext(httpx.MockTransport(handle), waits.sleep, print)
+        with open_shared(shared_limits, SERVER.origin) as shared:
+            pacer = RunPacer(context, waits, limits, shared, TokenEstimator())
+            sender = Sender(SERVER, RetryPolicy(retries), pacer, None, lambda _, used: None)
+            answer, latency_s = await sender.send(RunRequest(0, 1, "a", BODY, "f"))
+        return Sent(answer, latency_s, pacer, at)
+
+    return asyncio.run(run())
+
+
+def test_pauses_the_run_and_uses_up_no_attempt(busy: int) -> None:
+    sent = send([error(busy, retry_after_ms="20"), error(busy, retry_after_ms="20"), whole()])
+    assert sent.answer.fault is None
+    assert sent.answer.attempts == 1
+    assert all(later - earlier >= 0.02 for earlier, later in zip(sent.at, sent.at[1:], strict=False))
+
+
+def test_makes_the_concurrency_step_down(busy: int) -> None:
+    sent = send([error(busy, retry_after_ms="1"), whole()], RunLimits(jobs=Jobs(64, auto=True)))
+    assert sent.answer.fault is None
+    assert sent.pacer.concurrency.limit == 2  # two levels below 4
+
+
+def test_a_run_shares_its_pause(busy: int, tmp_path: Path) -> None:
+    shared = SharedLimits(pace_file=str(tmp_path / "pace"))
+    send([error(busy, retry_after="100")], RunLimits(max_pause_s=1.0), shared_limits=shared)
+    assert 90 < shared_pause_s(tmp_path / "pace") <= 100
+
+
+def test_a_call_shares_its_pause(busy: int, tmp_path: Path) -> None:
+    context = ExchangeContext(
+        httpx.MockTransport(lambda _: error(busy, retry_after="100")), sleep_without_loop, print
+    )
+    request = completion_request(SERVER, BODY)
+    with open_shared(SharedLimits(pace_file=str(tmp_path / "pace")), SERVER.origin) as shared:
+        assert shared is not None
+        answer, _ = run_without_loop(
+            CallPacer(context, shared).ask(
+                BODY,
+                1,
+                lambda hooks: ask(request, context, Receiver(), OPTIONS.limits, RetryPolicy(0), hooks),
+            )
+        )
+    assert answer.fault is not None
+    assert 90 < shared_pause_s(tmp_path / "pace") <= 100
+
+
+def test_counts_for_the_longest_pause(busy: int) -> None:
+    sent = send([error(busy, retry_after="1000")], retries=9)
+    stop = stop_after(sent)
+    assert len(sent.at) == 1
+    assert stop is not None
+    assert stop.fault is not None
+    assert stop.fault.status is Status.TRY_LATER
+    assert stop.fault.what.startswith("the server has paused this run for 1000 s")
+
+
+def test_is_retried_by_a_single_call(busy: int) -> None:
+    assert retry.is_retryable(retry.FailedAttempt(busy))
+
+
+def test_is_named_in_the_help(busy: int) -> None:
+    helps = [option.help for option in batch.params if option.name == "max_pause"]
+    assert busy == ADDED or str(busy) in str(helps)
+
+
+@pytest.mark.parametrize("status", [ADDED, 408, 409, 500, 502])
+def test_another_failure_concerns_its_request_only(status: int, tmp_path: Path) -> None:
+    shared = SharedLimits(pace_file=str(tmp_path / "pace"))
+    sent = send([error(status, retry_after="1000")], shared_limits=shared)
+    assert (sent.answer.fault is not None, sent.answer.attempts, len(sent.at)) == (True, 1, 1)
+    assert sent.pacer.rate.paused_s == 0
+    assert shared_pause_s(tmp_path / "pace") == 0
+    assert stop_after(sent) is None
+
+
+def shared_pause_s(path: Path) -> float:
+    file = PaceFile(str(path))
+    try:
+        return file.pause_left(SERVER.origin, time.time())
+    finally:
+        file.close()
+
+
+def stop_after(sent: Sent) -> Stop | None:
+    """The decision of the stop rules about the result."""
+    maker = ResultBuilder(frozenset(), calls_are_final=False)
+    result = maker.of_answer(Item(1, "a", BODY), "f", sent.answer, sent.latency_s)
+    budget = Budget(None, None, {}, TokenEstimator())
+    return StopRules(sent.pacer.rate, sent.pacer.max_pause_s, None, budget).observe(result)
