@@ -103,7 +103,7 @@ def test_a_cell_of_megabytes() -> None:
 
 
 def test_a_quote_that_is_never_closed_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delimited, "LINE_BYTES", 1 << 20)
+    monkeypatch.setattr(delimited, "MAX_LINE_BYTES", 1 << 20)
     records = CsvDecoder()
     line = b"x" * 1000
     assert records.feed(Source("t.csv", b'"', 7)) is None
