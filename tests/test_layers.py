@@ -49,10 +49,9 @@ WORLD: dict[str, dict[str, str]] = {
         "signal": "turns signals into an end, and an end into a signal",
         "environ": "whether a shell asks for completion",
     },
-    "inputs.inside": {"os": "a file that a row names", "open": "it is read"},
     "inputs.sources": {
         "open": "every file that goes into a request is read here",
-        "os": "how large one is, before it is read",
+        "os": "how large one is, before it is read, and where a file leads that a row names",
     },
     "inputs.stdin": {
         "os": "descriptor 0",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chatpipe.errors import BadInput
-from chatpipe.inputs import inside
+from chatpipe.inputs.sources import read_inside
 
 
 @pytest.fixture
@@ -30,23 +30,23 @@ def root(tmp_path: Path) -> Path:
 def test_only_a_path_inside_the_folder_is_read(root: Path, name: str, content: bytes | None) -> None:
     if content is None:
         with pytest.raises(BadInput):
-            inside.read_inside(str(root), name, 10)
+            read_inside(str(root), name, 10)
         return
-    assert inside.read_inside(str(root), name, 10) == content
+    assert read_inside(str(root), name, 10) == content
 
 
 def test_an_absolute_path_that_leads_inside(root: Path) -> None:
-    assert inside.read_inside(str(root), str(root / "sub" / "b"), 10) == b"B"
+    assert read_inside(str(root), str(root / "sub" / "b"), 10) == b"B"
 
 
 def test_a_link_that_leads_inside(root: Path) -> None:
     (root / "link").symlink_to("sub/b")
-    assert inside.read_inside(str(root), "link", 10) == b"B"
+    assert read_inside(str(root), "link", 10) == b"B"
 
 
 def test_the_folder_may_be_a_link_itself(root: Path, tmp_path: Path) -> None:
     (tmp_path / "way").symlink_to(root)
-    assert inside.read_inside(str(tmp_path / "way"), "a", 10) == b"A"
+    assert read_inside(str(tmp_path / "way"), "a", 10) == b"A"
 
 
 @pytest.mark.parametrize(
@@ -72,5 +72,5 @@ def test_what_is_refused(root: Path, name: str, what: str) -> None:
     os.mkfifo(root / "fifo")
     (root / "large").write_bytes(b"x" * 11)
     with pytest.raises(BadInput) as refused:
-        inside.read_inside(str(root), name, 10)
+        read_inside(str(root), name, 10)
     assert what in refused.value.what

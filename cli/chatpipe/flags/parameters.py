@@ -9,8 +9,8 @@ import click
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags.types import FILE, Integer, Number, Pair, Word, in_order, option_group
-from chatpipe.inputs.argument import utf8_argument
 from chatpipe.options.parameters import FILE_KINDS, TABLE, Parameter, ParameterKind, Parameters
+from chatpipe.options.prompt import utf8_argument
 
 _MANY = (
     ParameterKind.TEXTS,

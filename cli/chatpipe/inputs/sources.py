@@ -1,12 +1,15 @@
 """Named inputs -> bytes and text that know their place.
 
 Every file that goes into a request is read through one `Sources`, which records the names: they
-are the prerequisites in `--depfile`, and `-o` must not name one of them.
+are the prerequisites in `--depfile`, and `-o` must not name one of them. A file that only a row names
+is read by `read_inside`, because rows are untrusted.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -105,6 +108,37 @@ def text_of(source: Source) -> str:
     return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
 
 
+def refuse_missing_folder(folder: str, option: str) -> None:
+    """Raise MissingInput if the folder does not exist: no file could be inside it."""
+    try:
+        if not stat.S_ISDIR(os.stat(folder).st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    except (OSError, ValueError) as error:
+        raise missing_input(folder, option, error) from error
+
+
+def read_inside(folder: str, name: str, max_bytes: int) -> bytes:
+    """The bytes of a regular file that untrusted data names, in folder or below it.
+
+    Symbolic links and `..` are followed if the resolved path is inside folder. Raises BadInput without
+    a place.
+    """
+    root = os.path.realpath(folder)
+    try:
+        path = os.path.realpath(os.path.join(root, name))
+        if os.path.commonpath((root, path)) != root:
+            raise BadInput(f"'{name}' is not inside '{folder}'")
+        # O_NONBLOCK: opening a FIFO must not block the run. O_NOFOLLOW: links are resolved above, so
+        # a link at this path was put there since.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            return _content(descriptor, name, max_bytes)
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise BadInput(f"cannot read '{name}': {reason(error)}") from error
+
+
 def stdin_owner(claims: Iterable[tuple[str, str]]) -> str | None:
     """The option whose value is `-`, if any. claims are (option, value). Raises UsageFault for two."""
     owners = [option for option, value in claims if value == STDIN]
@@ -118,6 +152,16 @@ def stdin_owner(claims: Iterable[tuple[str, str]]) -> str | None:
 def missing_input(name: str, option: str, error: OSError | ValueError) -> MissingInput:
     """A MissingInput for a file that could not be opened or read."""
     return MissingInput(f"cannot read '{name}': {reason(error)}", place=option)
+
+
+def _content(descriptor: int, name: str, max_bytes: int) -> bytes:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise BadInput(f"'{name}' is not a file")
+    if status.st_size > max_bytes:
+        raise BadInput(f"'{name}' is larger than {max_bytes // 1_000_000} MB")
+    with open(descriptor, "rb", closefd=False) as file:
+        return file.read()
 
 
 def _joined(limit: SizeLimit, blocks: Iterator[bytes], name: str, option: str) -> bytes:

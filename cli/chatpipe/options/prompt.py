@@ -5,6 +5,8 @@ The module is light because `--help` imports it, too.
 
 from typing import Literal, NamedTuple
 
+from chatpipe.errors import BadInput
+
 MediaKind = Literal["image", "audio", "file", "file-id"]
 
 
@@ -37,3 +39,15 @@ class PromptOptions(NamedTuple):
     image_detail: str | None = None
     read_stdin: bool = True
     transcript: str | None = None
+
+
+def utf8_argument(text: str, option: str) -> str:
+    """Return a command-line text unchanged. Raises BadInput if its bytes are not UTF-8.
+
+    Python decodes such bytes to lone surrogates, which would be sent as if they were text.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadInput("not UTF-8", place=option, fix="is the terminal set to UTF-8?") from error
+    return text

@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 from chatpipe.errors import BadInput, UsageFault
 from chatpipe.inputs import messages
-from chatpipe.inputs.argument import utf8_argument
 from chatpipe.inputs.messages import LocatedValue
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.sources import STDIN, STDIN_NAME, Sources, stdin_owner, text_of
 from chatpipe.inputs.stdin import StdinKind
 from chatpipe.inputs.values import Value, json_type
 from chatpipe.options.parameters import FILE_KINDS, Parameter, ParameterKind, Parameters
-from chatpipe.options.prompt import PromptOptions, RoleOption
+from chatpipe.options.prompt import PromptOptions, RoleOption, utf8_argument
 from chatpipe.options.request import RequestOptions
 from chatpipe.request import response_format
 from chatpipe.request.build import RequestParts, TypedPart

@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 from chatpipe.errors import BadInput, UsageFault
 from chatpipe.inputs import messages, values
-from chatpipe.inputs.argument import utf8_argument
 from chatpipe.inputs.messages import LocatedValue
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.sources import STDIN, Sources
 from chatpipe.inputs.values import NotJSON, Value, json_type
 from chatpipe.options.parameters import Parameters
+from chatpipe.options.prompt import utf8_argument
 from chatpipe.options.structured_output import MAX_NAME_LENGTH, NAME_CHARACTERS, SchemaOptions
 
 _DEFAULT_NAME = "answer"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from chatpipe.batch.tables import template
 from chatpipe.batch.tables.template import Placeholder, TextTemplate
 from chatpipe.errors import BadInput
-from chatpipe.inputs import inside
+from chatpipe.inputs.sources import read_inside, refuse_missing_folder
 from chatpipe.inputs.values import Value, json_type
 from chatpipe.request import media
 from chatpipe.request.build import BuiltRequest
@@ -74,7 +74,7 @@ def read_image_field(field: str | None, root: str | None, detail: str | None) ->
     if field is None:
         return None
     if root is not None:
-        inside.refuse_missing_folder(root, "--image-root")
+        refuse_missing_folder(root, "--image-root")
     return ImageField(template.parse_placeholder(field, "--image-field"), root, detail)
 
 
@@ -137,4 +137,4 @@ def _image(images: ImageField, fields: Mapping[str, Value]) -> dict[str, Value]:
 def _data_url(images: ImageField, name: str) -> str:
     if images.root is None:
         raise BadInput(f"'{name}' is no URL", fix="say with --image-root where the files are")
-    return media.image_data_url(inside.read_inside(images.root, name, media.MAX_BYTES), name)
+    return media.image_data_url(read_inside(images.root, name, media.MAX_BYTES), name)
