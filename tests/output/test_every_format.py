@@ -19,17 +19,25 @@ from chatpipe.inputs.place import Source
 from chatpipe.options.output import (
     ANSWER_FORMATS,
     FORMATS,
+    PROBLEM_FORMATS,
+    REQUEST_FORMATS,
     RUN_FORMATS,
     ConsoleOptions,
     FormatOptions,
     OutputOptions,
 )
+from chatpipe.options.server import ServerOptions
+from chatpipe.output.curl import UnsentRequest, format_request
 from chatpipe.output.delivery import Delivery
 from chatpipe.output.formats import FormatWriter, create_writer, decide_stream, writer_class
+from chatpipe.output.problems import format_problem
 from chatpipe.output.show import RecordingPlayer
 from chatpipe.output.target import open_target
 from chatpipe.response.assemble import Assembly
 from chatpipe.response.capture import read_capture
+from chatpipe.schema.check import Problem
+from chatpipe.schema.documents import LocatedProblem
+from chatpipe.server import endpoints
 from chatpipe.system.console import Console
 from chatpipe.wire.answer import Answer
 from output.collected import Sink
@@ -239,3 +247,22 @@ def test_the_writer_of_a_format_is_found(format: str) -> None:
 def test_no_two_formats_share_a_writer() -> None:
     for one, other in itertools.combinations(ANSWER_FORMATS, 2):
         assert writer_class(one) is not writer_class(other)
+
+
+@pytest.mark.parametrize("format", REQUEST_FORMATS)
+def test_build_writes_the_body_in_every_format(format: str) -> None:
+    options = ServerOptions(base_url="http://127.0.0.1:1/v1")
+    body = {"model": "m", "messages": [], "stream": True}
+    request = UnsentRequest(body, "line-1", endpoints.resolve(options, {}, ()), options, {})
+    text = format_request(format, request)
+    assert orjson.dumps(body) in text
+    assert text.endswith(b"\n")
+
+
+@pytest.mark.parametrize("format", PROBLEM_FORMATS)
+def test_check_writes_a_problem_on_one_line_in_every_format(format: str) -> None:
+    problem = Problem("/a\nb", "type", "is a string", "", "error")
+    line = format_problem(format, LocatedProblem("f.jsonl", 3, 1, problem))
+    assert line.count(b"\n") == 1
+    assert b"f.jsonl" in line
+    assert b"is a string" in line

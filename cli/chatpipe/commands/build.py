@@ -19,8 +19,8 @@ from chatpipe.options.request import RequestOptions
 @click.option(
     "--format",
     "-f",
-    type=click.Choice(REQUEST_FORMATS),
-    default="body",
+    type=click.Choice(list(REQUEST_FORMATS)),
+    default=next(iter(REQUEST_FORMATS)),
     show_default=True,
     help="What to write",
 )
@@ -38,17 +38,15 @@ def build(
     chatpipe build -m gpt-4o-mini "Hello" | jq .
     chatpipe build "Hello" | chatpipe ask -p echo -r - --raw | chatpipe show
     """
-    from chatpipe.output.curl import format_request
+    from chatpipe.output.curl import UnsentRequest, format_request
     from chatpipe.output.target import open_target
     from chatpipe.prepare import draft
     from chatpipe.system.console import Console
 
     drafted = draft(request, Console(console), os.environ)
-    # A body may still get its model from whoever sends it; a Batch line or a curl command may not.
-    prepared = drafted.prepare(drafted.read_transcript(), needs_model=format != "body")
-    text = format_request(
-        format, prepared.body, custom_id, prepared.endpoint, request.server, drafted.environ
-    )
+    prepared = drafted.prepare(drafted.read_transcript(), needs_model=REQUEST_FORMATS[format].needs_model)
+    unsent = UnsentRequest(prepared.body, custom_id, prepared.endpoint, request.server, drafted.environ)
+    text = format_request(format, unsent)
     names = drafted.sources.names
     with open_target(output, names, escape=True, beside=request.server.files) as out:
         out.write(text)

@@ -25,10 +25,10 @@ def _read(
     )
 
 
-def ends_texts(null: bool, shape: str) -> bool:
+def ends_texts(null: bool, format: str) -> bool:
     """Return null. Raises UsageFault if it is set for a format that has no text to end."""
-    if null and not FORMATS[shape].is_text:
-        raise UsageFault(f"format '{shape}' has no text to end", place="--null", fix="use it with -f text")
+    if null and not FORMATS[format].is_text:
+        raise UsageFault(f"format '{format}' has no text to end", place="--null", fix="use it with -f text")
     return null
 
 

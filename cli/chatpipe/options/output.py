@@ -5,8 +5,7 @@ from typing import NamedTuple
 
 REASONING = ("drop", "stderr", "only")
 ERROR_FORMATS = ("text", "json")
-# Formats of `build` and of `check`.
-REQUEST_FORMATS = ("body", "batch", "curl")
+# Formats of `check`.
 PROBLEM_FORMATS = ("text", "problems")
 
 
@@ -81,6 +80,20 @@ RUN_FORMATS = tuple(
 )
 # Formats of `map`, the default first.
 MAP_FORMATS = tuple(name for name, format in FORMATS.items() if format.in_map)
+
+
+class RequestFormat(NamedTuple):
+    """A row of REQUEST_FORMATS. needs_model: a request without a model is refused."""
+
+    needs_model: bool = True
+
+
+# Formats of `build`, the default first. output/curl.py has a function for each.
+REQUEST_FORMATS: Mapping[str, RequestFormat] = {
+    "body": RequestFormat(needs_model=False),  # whoever sends it may add the model
+    "batch": RequestFormat(),
+    "curl": RequestFormat(),
+}
 
 
 class FormatOptions(NamedTuple):

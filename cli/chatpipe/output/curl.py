@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import ceil
+from typing import NamedTuple
 
 from chatpipe.errors import UsageFault
 from chatpipe.inputs import values
@@ -20,32 +21,38 @@ _END = "END_OF_REQUEST"
 _END_OF_KEY = "END_OF_KEY"
 
 
-def format_request(
-    format: str,
-    body: Mapping[str, Value],
-    custom_id: str,
-    endpoint: Endpoint,
-    connection: ServerOptions,
-    environ: Mapping[str, str],
-) -> bytes:
-    """The request in one of options.REQUEST_SHAPES, with a final newline. It never contains a key.
+class UnsentRequest(NamedTuple):
+    """A request that is written instead of sent, and where it would be sent."""
+
+    body: Mapping[str, Value]
+    custom_id: str
+    endpoint: Endpoint
+    connection: ServerOptions
+    environ: Mapping[str, str]
+
+
+def format_request(format: str, request: UnsentRequest) -> bytes:
+    """The request in one of REQUEST_FORMATS, with a final newline. It never contains a key.
 
     The curl command raises the same errors that keep `ask` from sending: UsageFault, BadConfiguration.
     """
-    if format == "batch":
-        return values.dumps(batch_line(custom_id, body)) + b"\n"
-    if format == "curl":
-        return _curl(values.dumps(body), endpoint, connection, environ, streamed=body.get("stream") is True)
-    return values.dumps(body) + b"\n"
+    return _FORMATTERS[format](request)
 
 
-def _curl(
-    body: bytes, endpoint: Endpoint, connection: ServerOptions, environ: Mapping[str, str], *, streamed: bool
-) -> bytes:
+def _body(request: UnsentRequest) -> bytes:
+    return values.dumps(request.body) + b"\n"
+
+
+def _batch(request: UnsentRequest) -> bytes:
+    return values.dumps(batch_line(request.custom_id, request.body)) + b"\n"
+
+
+def _curl(request: UnsentRequest) -> bytes:
     """The curl command, for a POSIX shell. That shell reads the key from the same source as we do.
 
     The key reaches curl through a descriptor, because everybody could read it on its command line.
     """
+    endpoint, connection, environ = request.endpoint, request.connection, request.environ
     if endpoint.in_process:
         what = f"profile '{endpoint.profile.name}' has no address for curl"
         raise UsageFault(what, place="--profile", fix="name a --base-url")
@@ -53,7 +60,8 @@ def _curl(
 
     # The key is here the shell words that read it.
     server = with_key(endpoint, connection, environ, _key_words(endpoint, connection.keys, environ))
-    command = ["curl -sS --fail-with-body" + (" -N" if streamed else ""), shlex.quote(server.completions_url)]
+    unbuffered = " -N" if request.body.get("stream") is True else ""
+    command = [f"curl -sS --fail-with-body{unbuffered}", shlex.quote(server.completions_url)]
     data_option, key_lines = "--data-binary @-", ""
     if server.key_header is not None:
         fd = 8 if any(source.descriptor == 9 for source in connection.keys) else 9
@@ -66,7 +74,10 @@ def _curl(
     ]
     command.append(f"{data_option} <<'{_END}'")
     text = " \\\n  ".join(command) + "\n" + key_lines
-    return text.encode() + body + f"\n{_END}\n".encode()
+    return text.encode() + values.dumps(request.body) + f"\n{_END}\n".encode()
+
+
+_FORMATTERS: Mapping[str, Callable[[UnsentRequest], bytes]] = {"body": _body, "batch": _batch, "curl": _curl}
 
 
 def _connection_options(connection: ServerOptions) -> Iterator[tuple[str, ...]]:
