@@ -10,7 +10,7 @@ import pytest
 
 from chatpipe.batch.budget import Budget
 from chatpipe.batch.items import Item
-from chatpipe.batch.result import Result
+from chatpipe.batch.result import Result, ResultBuilder
 from chatpipe.batch.stop import StopRules
 from chatpipe.batch.tally import Histogram, Tally
 from chatpipe.errors import (
@@ -21,6 +21,7 @@ from chatpipe.errors import (
     NoAccess,
     Status,
     TryLater,
+    Unreachable,
 )
 from chatpipe.limits import prices
 from chatpipe.limits.prices import ModelPrice
@@ -29,6 +30,7 @@ from chatpipe.limits.tokens import TokenEstimator, answer_limits
 from chatpipe.options.outcomes import Outcome
 from chatpipe.options.run import HaltRule
 from chatpipe.response.usage import Usage
+from chatpipe.wire.answer import Answer
 from parametrize import cases
 
 ITEM = Item(1, "line-1", {"model": "m", "messages": []})
@@ -141,6 +143,16 @@ def test_an_allowed_failure_is_counted_by_its_outcome_and_as_good() -> None:
     tally = tally_of(bad(Outcome.truncated)._replace(is_good=True))
     assert (tally.good, tally.failed, tally.failures) == (1, 0, {})
     assert tally.outcomes == {"truncated": 1}
+
+
+def test_a_line_that_shares_an_error_in_plain_text_is_counted() -> None:
+    """With --dedupe identical lines share the result line of the first, whose body may be text."""
+    builder = ResultBuilder(frozenset(), calls_are_final=False)
+    fault = Unreachable("bad gateway", http_status=502, body=b"Bad Gateway")
+    first = builder.of_answer(ITEM, "f", Answer(None, None, fault), 0.5)
+    shared = builder.of_record(ITEM._replace(line=2, custom_id="line-2"), first.line, first.outcome)
+    tally = tally_of(first, shared)
+    assert (tally.failed, tally.codes, tally.usage) == (2, {"http_502": 2}, Usage())
 
 
 @cases(

@@ -1,8 +1,7 @@
-"""An item and what came of it -> its outcome and its result line: the Batch API's, with one more key."""
+"""Results of a run: an item and its answer, its recorded line or its fault -> outcome and result line."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import orjson
@@ -15,14 +14,23 @@ from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.options.outcomes import OUTCOMES, Outcome, is_accepted
 from chatpipe.response import judge
 from chatpipe.response.chunks import shorten
+from chatpipe.response.result_line import (
+    LineError,
+    Metadata,
+    ResultLine,
+    make_line,
+    make_response,
+)
 from chatpipe.wire.answer import Answer
 
 
 class Result(NamedTuple):
-    """One result line, without its newline. fault is why the line failed; an unwelcome answer has none.
+    """The result of one line of input.
 
-    status is what a run ends in when all its lines fail alike. earlier is the usage of turns before
-    the answer, which were paid for, too.
+    line is its result line, without the newline. status is the exit status of a run in which all lines
+    fail like this one. latency_s is None if the line was not sent in this run. fault is the reason
+    why a request got no answer; an answer that is not good has none. earlier_usage is the usage of the
+    turns before the answer, which were paid for too.
     """
 
     item: Item
@@ -38,18 +46,16 @@ class Result(NamedTuple):
     earlier_usage: tuple[Value, ...] = ()
 
 
-def turns_of(result: Result) -> int:
-    """How many turns of a line were sent: what is unsent, in the end, was so behind those before it."""
-    return _turns(result.outcome, result.earlier_usage)
-
-
 class ResultBuilder:
-    """Makes the results of a run. allow: outcomes that count as good, `failed` for all without answer."""
+    """The builder of all results of a run.
+
+    allow holds the outcomes that count as good; `failed` stands for all outcomes without an answer.
+    calls_are_final: the output is text, so nobody can answer a tool call.
+    """
 
     def __init__(
         self, allow: frozenset[str], *, calls_are_final: bool, rules: TurnRules | None = None
     ) -> None:
-        """calls_are_final: text is written, so nobody can answer a tool call. rules: of the turns."""
         self._allow = allow
         self._calls_are_final = calls_are_final
         self._rules = rules
@@ -58,9 +64,51 @@ class ResultBuilder:
         """The result of a request that was sent."""
         fault = answer.fault
         if fault is not None:
-            return self._failed(item, fingerprint, answer, fault, latency_s)
+            return self._of_fault(item, fingerprint, answer, fault, latency_s)
         completion = answer.completion
         assert completion is not None
+        verdict = self._verdict(item, answer, completion)
+        outcome = Outcome.ok if verdict is None else verdict.outcome
+        body: Value = completion
+        if answer.body is not None and not _has_lone_surrogate(item.custom_id):
+            body = orjson.Fragment(values.standard_line(answer.body))
+        return self._build(
+            item,
+            Metadata(item.line, outcome, fingerprint, answer.attempts, latency_s, answer.earlier_usage),
+            make_response(200, answer.request_id, body),
+            None if verdict is None else LineError(str(outcome), verdict.what),
+            completion=completion,
+        )
+
+    def of_input(self, item: Item) -> Result:
+        """The result of a line that is invalid itself."""
+        assert item.fault is not None
+        return self._build(
+            item, Metadata(item.line, Outcome.input), None, LineError("input", str(item.fault))
+        )
+
+    def of_unsent(self, item: Item, fingerprint: str, why: str) -> Result:
+        """The result of a line that was not sent."""
+        metadata = Metadata(item.line, Outcome.unsent, fingerprint)
+        return self._build(item, metadata, None, LineError("unsent", why))
+
+    def of_record(self, item: Item, line: bytes, outcome: str) -> Result:
+        """The result of a line that has a recorded answer: that result line, under the item's own names."""
+        found, known = ResultLine(values.loads(line)), Outcome(outcome)
+        is_good = is_accepted(known, self._allow)
+        renamed = found.renamed(item.custom_id, item.line, known, is_good=is_good)
+        return Result(
+            item,
+            known,
+            line if renamed.record == found.record else values.dumps(renamed.record),
+            found.completion,
+            is_good,
+            Status.OK if is_good else OUTCOMES[known].status,
+            fingerprint=found.fingerprint or "",
+            earlier_usage=found.earlier_usage,
+        )
+
+    def _verdict(self, item: Item, answer: Answer, completion: dict[str, Value]) -> judge.Verdict | None:
         verdict = judge.verdict(
             completion,
             allow=frozenset(),
@@ -68,128 +116,63 @@ class ResultBuilder:
             fits=None if self._rules is None else self._rules.for_line(item.body or {}).violation,
         )
         if answer.turns_exhausted:
-            verdict = judge.turns_verdict(verdict, len(answer.earlier_usage) + 1)
-        outcome = Outcome.ok if verdict is None else verdict.outcome
-        body: Value = completion
-        if answer.body is not None and not _is_half(item.custom_id):
-            body = orjson.Fragment(values.standard_line(answer.body))
-        response = {"status_code": 200, "request_id": answer.request_id, "body": body}
-        error = None if verdict is None else {"code": str(outcome), "message": verdict.what}
-        return self._result(
-            item,
-            fingerprint,
-            outcome,
-            response,
-            error,
-            completion=completion,
-            status=Status.OK if verdict is None else verdict.status,
-            tries=answer.attempts,
-            latency_s=latency_s,
-            earlier=answer.earlier_usage,
-        )
+            return judge.turns_verdict(verdict, len(answer.earlier_usage) + 1)
+        return verdict
 
-    def of_input(self, item: Item) -> Result:
-        """The result of a line that is wrong itself."""
-        assert item.fault is not None
-        error = {"code": "input", "message": str(item.fault)}
-        return self._result(item, "", Outcome.input, None, error, status=item.fault.status)
-
-    def of_unsent(self, item: Item, fingerprint: str, why: str) -> Result:
-        """The result of a line that was not sent."""
-        error = {"code": "unsent", "message": why}
-        return self._result(item, fingerprint, Outcome.unsent, None, error, status=Status.SOME_FAILED)
-
-    def of_record(self, item: Item, line: bytes, outcome: str) -> Result:
-        """The result of a line that was answered before: the recorded one, under this line's own names."""
-        record = values.loads(line)
-        response = record.get("response")
-        completion = response.get("body") if isinstance(response, dict) else None
-        is_good = is_accepted(Outcome(outcome), self._allow)
-        error = None if is_good else record.get("error") or {"code": outcome, "message": "as recorded"}
-        about = {**(record.get("chatpipe") or {}), "line": item.line, "outcome": outcome}
-        renamed = {**record, "custom_id": item.custom_id, "error": error, "chatpipe": about}
-        text = line if renamed == record else values.dumps(renamed)
-        status = Status.OK if is_good else OUTCOMES[Outcome(outcome)].status
-        name = about.get("fingerprint") or ""
-        earlier = tuple(about.get("earlier_usage") or ())
-        return Result(
-            item, Outcome(outcome), text, completion, is_good, status, fingerprint=name, earlier_usage=earlier
-        )
-
-    def _failed(
+    def _of_fault(
         self, item: Item, fingerprint: str, answer: Answer, fault: ChatpipeError, latency_s: float
     ) -> Result:
-        """http: the server said no. network: no whole answer came; what did come is there all the same.
+        """The result of a request without a whole answer.
 
-        unsent: the budget had no room for a further turn, or the run ended before it.
+        http: the server refused it. unsent: the budget had no room for a further turn, or the run ended
+        before that turn. network: anything else; the line holds the part of the answer that came.
         """
         response = None
         if answer.completion is not None:
-            response = {"status_code": 200, "request_id": answer.request_id, "body": answer.completion}
+            response = make_response(200, answer.request_id, answer.completion)
         outcome, code = Outcome.network, "network"
         if fault.http_status is not None and fault.http_status >= 300:
             outcome, code = Outcome.http, f"http_{fault.http_status}"
-            response = {
-                "status_code": fault.http_status,
-                "request_id": fault.request_id,
-                "body": _body(fault.body or b""),
-            }
+            response = make_response(fault.http_status, fault.request_id, _error_body(fault))
         elif fault.status in (Status.BUDGET, Status.SOME_FAILED):
             outcome, code = Outcome.unsent, "unsent"
-        return self._result(
+        return self._build(
             item,
-            fingerprint,
-            outcome,
+            Metadata(item.line, outcome, fingerprint, answer.attempts, latency_s, answer.earlier_usage),
             response,
-            {"code": code, "message": _with_code(fault)},
+            LineError(code, _message(fault)),
             fault=fault,
-            status=fault.status,
-            tries=answer.attempts,
-            latency_s=latency_s,
-            earlier=answer.earlier_usage,
         )
 
-    def _result(
+    def _build(
         self,
         item: Item,
-        fingerprint: str,
-        outcome: Outcome,
+        metadata: Metadata,
         response: Value,
-        error: Value,
+        error: LineError | None,
         *,
-        status: Status,
-        fault: ChatpipeError | None = None,
         completion: dict[str, Value] | None = None,
-        tries: int = 0,
-        latency_s: float | None = None,
-        earlier: tuple[Value, ...] = (),
+        fault: ChatpipeError | None = None,
     ) -> Result:
+        outcome = metadata.outcome
         is_good = is_accepted(outcome, self._allow)
-        turns: dict[str, Value] = (
-            {"turns": _turns(outcome, earlier), "earlier_usage": list(earlier)} if earlier else {}
-        )
-        record = {
-            "id": f"chatpipe-{fingerprint or item.custom_id}",
-            "custom_id": item.custom_id,
-            "response": response,
-            "error": None if is_good else error,
-            "chatpipe": {
-                "line": item.line,
-                "outcome": str(outcome),
-                "fingerprint": fingerprint or None,
-                "attempts": tries,
-                "latency_s": None if latency_s is None else round(latency_s, 3),
-                **turns,
-            },
-        }
-        line = values.dumps(record)
         return Result(
-            item, outcome, line, completion, is_good, status, tries, latency_s, fault, fingerprint, earlier
+            item,
+            outcome,
+            make_line(item.custom_id, metadata, response, None if is_good else error),
+            completion,
+            is_good,
+            OUTCOMES[outcome].status if fault is None else fault.status,
+            metadata.attempts,
+            metadata.latency_s,
+            fault,
+            metadata.fingerprint,
+            metadata.earlier_usage,
         )
 
 
-def _is_half(text: str) -> bool:
-    """Whether it has half a surrogate pair, which JSON may name and orjson does not write."""
+def _has_lone_surrogate(text: str) -> bool:
+    """Return True if text has half of a surrogate pair. JSON may contain one, but orjson cannot write it."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -197,22 +180,19 @@ def _is_half(text: str) -> bool:
     return False
 
 
-def _turns(outcome: Outcome, earlier: Sequence[Value]) -> int:
-    return len(earlier) + (outcome is not Outcome.unsent)
-
-
-def _with_code(fault: ChatpipeError) -> str:
-    """What went wrong, with the server's own code for it, by which a script can tell more."""
-    error = _body(fault.body or b"")
-    about = error.get("error") if isinstance(error, dict) else None
-    code = about.get("code") if isinstance(about, dict) else None
+def _message(fault: ChatpipeError) -> str:
+    """The message of a fault with the server's own error code, by which a script can tell errors apart."""
+    body = _error_body(fault)
+    error = body.get("error") if isinstance(body, dict) else None
+    code = error.get("code") if isinstance(error, dict) else None
     if not isinstance(code, str) or not code or code in fault.what:
         return fault.what
     return f"{fault.what} ({shorten(code)})"
 
 
-def _body(data: bytes) -> Value:
-    """The server's error as JSON where it is, else as text."""
+def _error_body(fault: ChatpipeError) -> Value:
+    """The body of the server's reply: as JSON if it is JSON, otherwise as text."""
+    data = fault.body or b""
     try:
         return values.loads(data)
     except NotJSON:

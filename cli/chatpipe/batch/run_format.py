@@ -9,6 +9,7 @@ from chatpipe.batch.result import Result
 from chatpipe.inputs import values
 from chatpipe.options.output import Format, FormatOptions
 from chatpipe.output.formats import writer_class
+from chatpipe.response.result_line import ResultLine
 
 
 class RunFormat(ABC):
@@ -58,11 +59,7 @@ class AnswerRecords(RunFormat):
         return self._record(result.completion if result.is_good else None, self._options)
 
     def _from_result_line(self, line: bytes) -> bytes:
-        record = values.loads(line)
-        response = None if record.get("error") else record.get("response")
-        body = response.get("body") if isinstance(response, dict) else None
-        is_answer = isinstance(body, dict) and "choices" in body
-        return self._record(body if is_answer else None, self._options)
+        return self._record(ResultLine(values.loads(line)).good_answer, self._options)
 
 
 def _with_newline(line: bytes) -> bytes:
@@ -77,6 +74,4 @@ def create_run_format(options: FormatOptions) -> RunFormat:
 
 def error_message(result: Result) -> str:
     """The reason why a line failed, as its result line states it."""
-    error = values.loads(result.line).get("error")
-    message = error.get("message") if isinstance(error, dict) else None
-    return message if isinstance(message, str) else str(result.outcome)
+    return ResultLine(values.loads(result.line)).error(str(result.outcome)).message

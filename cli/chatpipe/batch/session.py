@@ -17,7 +17,7 @@ from chatpipe.batch.progress import Progress, ProgressOptions
 from chatpipe.batch.result import Result, ResultBuilder
 from chatpipe.batch.sender import Sender
 from chatpipe.batch.stop import Stop, StopRules
-from chatpipe.batch.tally import Tally, spent_in
+from chatpipe.batch.tally import Tally
 from chatpipe.conversation.turns import TurnRules
 from chatpipe.exchange import ExchangeContext
 from chatpipe.limits import prices
@@ -103,10 +103,8 @@ class Session:
         if self._recorded is not None and (
             pacing.max_total_tokens is not None or pacing.max_cost is not None
         ):
-            for record in self._recorded.paid_records():
-                response = record.get("response")
-                body = response.get("body") if isinstance(response, dict) else None
-                budget.spend(spent_in(record), body.get("model") if isinstance(body, dict) else None)
+            for line in self._recorded.paid_lines():
+                budget.spend(line.spent_usage(), line.model)
         return budget
 
     def _window(self) -> int | None:

@@ -1,22 +1,22 @@
-"""What a run has come to so far: counts, tokens, latencies; the numbers of `--report` and of the progress."""
+"""Tally of a run: counts, tokens and latencies so far, as `--report` and the progress show them."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
 
-from chatpipe.batch.result import Result, turns_of
+from chatpipe.batch.result import Result
 from chatpipe.errors import Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.options.outcomes import Outcome
+from chatpipe.response.result_line import ResultLine, turns_sent
 from chatpipe.response.usage import Usage, spent_usage
 
-# Each bucket is 2 % wide, so that its middle is within 1 % of whatever is in it.
+# Each bucket is 2 % wide, so that its middle is within 1 % of everything in it.
 _GROWTH = math.log(1.02)
 _LEAST_S = 1e-4
-# of an error line
+# The most error codes, and characters of a message, in the last line of a run.
 _CODES = 5
 _MESSAGE_LENGTH = 200
 
@@ -26,16 +26,8 @@ def spent_on(result: Result) -> Usage:
     return spent_usage(result.completion, result.earlier_usage)
 
 
-def spent_in(record: Mapping[str, Value]) -> Usage:
-    """The counts of all turns that led to a recorded result line."""
-    response, metadata = record.get("response"), record.get("chatpipe")
-    body = response.get("body") if isinstance(response, dict) else None
-    earlier = (metadata.get("earlier_usage") if isinstance(metadata, dict) else None) or ()
-    return spent_usage(body if isinstance(body, dict) else None, earlier)
-
-
 class Histogram:
-    """Latencies by their logarithm: quantiles within 1 %, in a few kB however many there are."""
+    """A histogram of the logarithms of latencies: quantiles within 1 %, in a few kB for any number."""
 
     def __init__(self) -> None:
         self._buckets: dict[int, int] = {}
@@ -47,7 +39,7 @@ class Histogram:
         self._total += 1
 
     def quantile(self, share: float) -> float | None:
-        """The latency that this share of all did not exceed; None when there is none."""
+        """The latency that this share of all did not exceed; None if there are no latencies."""
         left = math.ceil(share * self._total)
         for bucket in sorted(self._buckets):
             left -= self._buckets[bucket]
@@ -57,7 +49,10 @@ class Histogram:
 
 
 class Tally:
-    """Counts what is handed on. reused: answers that were paid for before this run."""
+    """The counts of the results that were written.
+
+    reused counts answers that were paid for before this run. spent is the usage of this run alone.
+    """
 
     def __init__(self) -> None:
         self.outcomes: dict[Outcome, int] = {}
@@ -69,7 +64,7 @@ class Tally:
         self.reused = 0
         self.retries = 0
         self.usage = Usage()
-        self.spent = Usage()  # in this run only
+        self.spent = Usage()
         self.latencies = Histogram()
 
     def add(self, result: Result) -> None:
@@ -86,7 +81,8 @@ class Tally:
             self.reused += result.completion is not None
             return
         self.spent = self.spent.plus(usage)
-        self.retries += result.attempts - turns_of(result)  # a turn is no retry
+        turns = turns_sent(result.outcome, result.earlier_usage)
+        self.retries += result.attempts - turns  # the first attempt of each turn is not a retry
         self.latencies.add(result.latency_s)
 
     @property
@@ -94,9 +90,9 @@ class Tally:
         return self.finished - self.good
 
     def failures_text(self) -> str:
-        """Why lines failed, the most common reason first: `10 http_400, 2 network`.
+        """The error codes of failed lines, the most common first: `10 http_400, 2 network`.
 
-        Where every line did, for one reason, that and what the first of them was told.
+        If all lines failed with one code, the code and the message of the first of them.
         """
         if not self.good and len(self.codes) == 1:
             (code,) = self.codes
@@ -105,18 +101,18 @@ class Tally:
             return f"{code}: {cut}"
         shown = self.codes.most_common()
         if len(shown) > _CODES:
-            shown = shown[: _CODES - 1]  # `other kinds` are two or more
+            shown = shown[: _CODES - 1]  # `other kinds` then stands for two or more
         left = self.failed - sum(count for _, count in shown)
         texts = [f"{count} {code}" for code, count in shown]
         return ", ".join(texts + ([f"{left} of other kinds"] if left else []))
 
     def _add_error(self, result: Result) -> None:
-        error = values.loads(result.line)["error"]
-        self.codes[error["code"]] += 1
-        self._first_message = self._first_message or error["message"]
+        error = ResultLine(values.loads(result.line)).error(str(result.outcome))
+        self.codes[error.code] += 1
+        self._first_message = self._first_message or error.message
 
     def report(self, wall_s: float) -> dict[str, Value]:
-        """The object of `--report` and `--progress json`. Times in seconds."""
+        """The object of `--report` and `--progress json`. Times are in seconds."""
         never_sent = sum(self.outcomes.get(each, 0) for each in (Outcome.input, Outcome.unsent))
         sent = self.finished - self.reused - never_sent
         return {

@@ -14,6 +14,7 @@ from chatpipe.inputs.messages import not_json
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response import chunks, sse
+from chatpipe.response.result_line import ResultLine, is_result
 
 # The start of an event stream: a comment, or one of the four fields in the standard.
 _STREAM_START = re.compile(rb":|(?:data|event|id|retry)(?::|$)")
@@ -132,7 +133,7 @@ def _through_closing_brace(lines: Iterator[Source]) -> Iterator[Source]:
 
 
 def _item_of_object(value: dict[str, Value], line: Source) -> CaptureItem:
-    if "response" in value and ("custom_id" in value or "error" in value):
+    if is_result(value):
         return _item_of_result(value, line)
     choices = value.get("choices")
     if isinstance(choices, list):
@@ -148,8 +149,7 @@ def _item_of_object(value: dict[str, Value], line: Source) -> CaptureItem:
 
 def _item_of_result(value: dict[str, Value], line: Source) -> CaptureItem:
     """The item for a result line of a run or of the Batch API."""
-    response = value.get("response")
-    body = response.get("body") if isinstance(response, dict) else None
+    body = ResultLine(value).body
     if isinstance(body, dict) and isinstance(body.get("choices"), list):
         return CapturedAnswer(values.dumps(body), body)
     error = chunks.error_of(value) or chunks.error_of(body)

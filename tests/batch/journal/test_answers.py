@@ -434,15 +434,15 @@ def test_a_line_copied_from_a_reused_file_is_no_purchase(files: Files) -> None:
         for line in (result(F1), result(F3)):
             journal.append(line)
         recorded = files.recorded(reuse=[reused], journal=journal)
-        assert list(recorded.paid_records()) == [orjson.loads(result(F3))]
+        assert [line.record for line in recorded.paid_lines()] == [orjson.loads(result(F3))]
 
 
 def test_purchases_are_the_lines_of_the_journal_failures_too(files: Files) -> None:
     lines = [result(F1, "http"), result(F1)]
     journal = files.journal(lines[0], b"damaged", lines[1])
     recorded = files.recorded(out=files.write("out", result(F2)), journal=journal)
-    assert list(recorded.paid_records()) == [orjson.loads(line) for line in lines]
-    assert list(files.recorded(out="out").paid_records()) == []
+    assert [line.record for line in recorded.paid_lines()] == [orjson.loads(line) for line in lines]
+    assert list(files.recorded(out="out").paid_lines()) == []
 
 
 def moved(line: bytes, number: int) -> bytes:
@@ -457,7 +457,9 @@ def test_an_answer_is_one_purchase_however_often_it_was_copied(files: Files) -> 
     first, second = result(F1, "truncated"), result(F1, "truncated").replace(b"0.5", b"0.25")
     lines = [first, moved(first, 2), second, moved(first, 3), moved(second, 3), result(F2, "truncated")]
     recorded = files.recorded(journal=files.journal(*lines))
-    assert list(recorded.paid_records()) == [orjson.loads(line) for line in (first, second, lines[5])]
+    assert [line.record for line in recorded.paid_lines()] == [
+        orjson.loads(line) for line in (first, second, lines[5])
+    ]
 
 
 def test_leftovers_of_a_finished_run_are_no_purchases_of_this_job(files: Files) -> None:
@@ -467,7 +469,7 @@ def test_leftovers_of_a_finished_run_are_no_purchases_of_this_job(files: Files) 
     with Journal("j") as journal:
         journal.append(result(F3))
         recorded = files.recorded(journal=journal)
-        assert list(recorded.paid_records()) == [orjson.loads(result(F3))]
+        assert [line.record for line in recorded.paid_lines()] == [orjson.loads(result(F3))]
         found = [recorded.find(each) for each in (F1, F2, F3)]
         assert found[0] is None
         assert [recorded.is_of_finished_run(each.location) for each in found if each] == [True, False]

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Literal, NamedTuple
-
-import orjson
 
 from chatpipe.batch.journal.index import (
     LineFiles,
@@ -28,27 +25,15 @@ from chatpipe.batch.journal.index import (
 from chatpipe.batch.journal.journal import Journal
 from chatpipe.errors import BadInput, MissingInput, reason
 from chatpipe.inputs import values
-from chatpipe.inputs.values import NotJSON, Value
-from chatpipe.options.outcomes import PAID, Outcome
-from chatpipe.response import judge
+from chatpipe.inputs.values import NotJSON
+from chatpipe.options.outcomes import PAID
+from chatpipe.response.result_line import LineKey, ResultLine, is_result, read_key
 from chatpipe.system.descriptor import open_regular
 
 MatchBy = Literal["body", "id"]
 
-# The last object of our result lines can be found without parsing the text before it: inside a
-# string its quotes would be escaped, and inside another object a second brace would follow.
-_START = b'{"id":"'
-_METADATA = b'"chatpipe":'
-_ID = re.compile(rb'\{"id":"[^"\\]*","custom_id":("[^"\\]*(?:\\.[^"\\]*)*"),')
 _BOM = b"\xef\xbb\xbf"
 _KEY_MASK = (1 << 64) - 1
-
-
-class LineKey(NamedTuple):
-    """The fingerprint or custom_id that a result line is found by, and its outcome; None if absent."""
-
-    identity: str | None
-    outcome: str | None
 
 
 _HEADER_ENTRY = LineKey(None, None)
@@ -166,7 +151,7 @@ class AnswerIndex:
         """The unchanged lines at locations, in that order, so the order of OUT needs 8 bytes per line."""
         return map(self._line, locations)
 
-    def paid_records(self) -> Iterator[dict[str, Value]]:
+    def paid_lines(self) -> Iterator[ResultLine]:
         """The result lines of the journal, oldest first, failures included, each paid answer once.
 
         An answer may be there several times, under the names of lines that moved or are identical.
@@ -180,24 +165,22 @@ class AnswerIndex:
         for key, _ in chain.from_iterable(map(self._keyed_records, reused)):
             if not seen.find(key):
                 seen.add(key, 0)
-        for key, record in self._keyed_records(self._journal, self._headers.get(self._journal, 0)):
+        for key, result in self._keyed_records(self._journal, self._headers.get(self._journal, 0)):
             if not seen.find(key):
                 seen.add(key, 0)
-                yield record
+                yield result
 
     def close(self) -> None:
         self._files.close()
 
-    def _keyed_records(self, file: int, start: int = 0) -> Iterator[tuple[int, dict[str, Value]]]:
+    def _keyed_records(self, file: int, start: int = 0) -> Iterator[tuple[int, ResultLine]]:
         """The result lines of a file, each with an 8-byte key of its content without its line number."""
         for _, line in self._files.lines(file, start):
             entry = _parsed(line, self._match)
             if entry is None or entry is _HEADER_ENTRY:
                 continue
-            record: dict[str, Value] = values.loads(line)
-            metadata = record.get("chatpipe") or {}
-            content = {**metadata, "line": None, "outcome": entry.outcome, "response": record["response"]}
-            yield hash(values.dumps(content)) & _KEY_MASK, record
+            result = ResultLine(values.loads(line))
+            yield hash(result.content()) & _KEY_MASK, result
 
     def _add_reused(self, path: str) -> None:
         try:
@@ -290,18 +273,8 @@ def expand_patterns(names: Iterable[str]) -> Iterator[str]:
 
 
 def _entry(line: bytes, match: MatchBy) -> LineKey | None:
-    """Like _parsed, but reads only the ends of a line that we wrote: a third of the time, or less."""
-    start = line.rfind(_METADATA)
-    if start < 0 or not line.startswith(_START):
-        return _parsed(line, match)
-    try:
-        metadata = orjson.loads(line[start + len(_METADATA) : -1])
-        if match == "body":
-            return LineKey(_text(metadata["fingerprint"]), _text(metadata["outcome"]))
-        head = _ID.match(line)
-        return LineKey(orjson.loads(head[1]), _text(metadata["outcome"])) if head else _parsed(line, match)
-    except (ValueError, LookupError, TypeError):  # spaces, a carriage return, keys in another order
-        return _parsed(line, match)
+    """Like _parsed, but reads only the ends of a line that we wrote."""
+    return read_key(line, by_id=match == "id") or _parsed(line, match)
 
 
 def _parsed(line: bytes, match: MatchBy) -> LineKey | None:
@@ -314,25 +287,7 @@ def _parsed(line: bytes, match: MatchBy) -> LineKey | None:
         return None
     if "chatpipe_journal" in record:
         return _HEADER_ENTRY
-    if "response" not in record or not ("custom_id" in record or "error" in record):
+    if not is_result(record):
         return None
-    metadata = record.get("chatpipe")
-    if type(metadata) is not dict:  # a line of the Batch API
-        metadata = {"outcome": batch_api_outcome(record["response"])}
-    identity = metadata.get("fingerprint") if match == "body" else record.get("custom_id")
-    return LineKey(_text(identity), _text(metadata.get("outcome")))
-
-
-def _text(value: Value) -> str | None:
-    return value if type(value) is str else None
-
-
-def batch_api_outcome(response: Value) -> str | None:
-    """Outcome of the `response` of a Batch API output line; None if it is not an answer. Never raises."""
-    body = response.get("body") if type(response) is dict else None
-    if type(body) is not dict or response.get("status_code") != 200:
-        return None
-    verdict = judge.verdict(body, allow=frozenset(), text_format=False)
-    if verdict is None:
-        return "ok"
-    return None if verdict.outcome is Outcome.broken else str(verdict.outcome)
+    found = ResultLine(record)
+    return LineKey(found.fingerprint if match == "body" else found.custom_id, found.outcome)

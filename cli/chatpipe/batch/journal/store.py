@@ -14,6 +14,7 @@ from chatpipe.batch.result import Result
 from chatpipe.inputs import values
 from chatpipe.options.outcomes import PAID
 from chatpipe.options.run import ResumeOptions
+from chatpipe.response.result_line import ResultLine
 
 
 class RunStore:
@@ -118,7 +119,7 @@ class RunStore:
             return None
         found = self._by_id.find(item.custom_id)
         if found is not None:
-            fingerprint = (values.loads(found.line).get("chatpipe") or {}).get("fingerprint") or ""
+            fingerprint = ResultLine(values.loads(found.line)).fingerprint or ""
             if (same := self._recorded.find(fingerprint)) is not None:
                 self._recorded.mark_used(fingerprint, same)
         return found

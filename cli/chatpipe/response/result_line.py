@@ -1,0 +1,212 @@
+"""Result lines of a run: the output lines of the Batch API, with the key `chatpipe` added.
+
+    {"id", "custom_id",
+     "response": {"status_code", "request_id", "body"} or null,
+     "error": {"code", "message"} or null,
+     "chatpipe": {"line", "outcome", "fingerprint", "attempts", "latency_s", "turns"?, "earlier_usage"?}}
+
+This module makes, reads and renames them. Its readers accept lines of the Batch API, which have no
+`chatpipe`, and any other value in a field of a damaged line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import orjson
+
+from chatpipe.inputs import values
+from chatpipe.inputs.values import Value
+from chatpipe.options.outcomes import Outcome
+from chatpipe.response import judge
+from chatpipe.response.usage import Usage, spent_usage
+
+# The last object of our lines can be found without parsing the text before it: inside a string its
+# quotes would be escaped, and inside another object a second brace would follow.
+_START = b'{"id":"'
+_METADATA = b'"chatpipe":'
+_ID = re.compile(rb'\{"id":"[^"\\]*","custom_id":("[^"\\]*(?:\\.[^"\\]*)*"),')
+
+
+class Metadata(NamedTuple):
+    """The value of `chatpipe`.
+
+    line counts from 1. fingerprint is empty if there was no request. attempts covers all turns, and
+    latency_s is that of the last attempt, None if nothing was sent. earlier_usage holds the `usage`
+    of each turn before the answer.
+    """
+
+    line: int
+    outcome: Outcome
+    fingerprint: str = ""
+    attempts: int = 0
+    latency_s: float | None = None
+    earlier_usage: tuple[Value, ...] = ()
+
+    def record(self) -> dict[str, Value]:
+        record: dict[str, Value] = {
+            "line": self.line,
+            "outcome": str(self.outcome),
+            "fingerprint": self.fingerprint or None,
+            "attempts": self.attempts,
+            "latency_s": None if self.latency_s is None else round(self.latency_s, 3),
+        }
+        if self.earlier_usage:
+            record["turns"] = turns_sent(self.outcome, self.earlier_usage)
+            record["earlier_usage"] = list(self.earlier_usage)
+        return record
+
+
+class LineError(NamedTuple):
+    """The reason why a line is not good. code is its outcome, or `http_` and the status."""
+
+    code: str
+    message: str
+
+
+class LineKey(NamedTuple):
+    """The fingerprint or custom_id that a result line is found by, and its outcome; None if absent."""
+
+    identity: str | None
+    outcome: str | None
+
+
+class ResultLine:
+    """A result line that was read. No reader raises: a field that is missing or damaged is None or empty."""
+
+    __slots__ = ("record",)
+
+    def __init__(self, record: dict[str, Value]) -> None:
+        self.record = record
+
+    @property
+    def custom_id(self) -> str | None:
+        return _text(self.record.get("custom_id"))
+
+    @property
+    def fingerprint(self) -> str | None:
+        return _text(self._metadata().get("fingerprint"))
+
+    @property
+    def outcome(self) -> str | None:
+        """The recorded outcome. That of a Batch API line is judged by its answer, and None without one."""
+        if type(self.record.get("chatpipe")) is dict:
+            return _text(self._metadata().get("outcome"))
+        return _batch_api_outcome(self.record.get("response"))
+
+    @property
+    def body(self) -> Value:
+        """The body of the response: a completion, or the server's error as JSON or text."""
+        response = self.record.get("response")
+        return response.get("body") if type(response) is dict else None
+
+    @property
+    def completion(self) -> dict[str, Value] | None:
+        """The body, if it is an object."""
+        body = self.body
+        return body if type(body) is dict else None
+
+    @property
+    def good_answer(self) -> dict[str, Value] | None:
+        """The completion of a line without an error."""
+        completion = None if self.record.get("error") else self.completion
+        return completion if completion is not None and "choices" in completion else None
+
+    @property
+    def model(self) -> Value:
+        return (self.completion or {}).get("model")
+
+    @property
+    def earlier_usage(self) -> tuple[Value, ...]:
+        usage = self._metadata().get("earlier_usage")
+        return tuple(usage) if type(usage) is list else ()
+
+    def spent_usage(self) -> Usage:
+        """The counts of all turns that led to the line."""
+        return spent_usage(self.completion, self.earlier_usage)
+
+    def error(self, outcome: str) -> LineError:
+        """The error. Without a code or a message, outcome stands in for it."""
+        error = self.record.get("error")
+        found = error if type(error) is dict else {}
+        return LineError(_text(found.get("code")) or outcome, _text(found.get("message")) or outcome)
+
+    def content(self) -> bytes:
+        """The line without its place in the input, to compare what it holds with that of others."""
+        same = {"line": None, "outcome": self.outcome, "response": self.record.get("response")}
+        return values.dumps({**self._metadata(), **same})
+
+    def renamed(self, custom_id: str, number: int, outcome: Outcome, *, is_good: bool) -> ResultLine:
+        """The line under the names of another line of input, with an outcome and its error."""
+        error = None
+        if not is_good:
+            error = self.record.get("error") or {"code": str(outcome), "message": "as recorded"}
+        metadata = {**self._metadata(), "line": number, "outcome": str(outcome)}
+        return ResultLine({**self.record, "custom_id": custom_id, "error": error, "chatpipe": metadata})
+
+    def _metadata(self) -> dict[str, Value]:
+        metadata = self.record.get("chatpipe")
+        return metadata if type(metadata) is dict else {}
+
+
+def make_line(custom_id: str, metadata: Metadata, response: Value, error: LineError | None) -> bytes:
+    """A result line without its newline."""
+    record = {
+        "id": f"chatpipe-{metadata.fingerprint or custom_id}",
+        "custom_id": custom_id,
+        "response": response,
+        "error": None if error is None else {"code": error.code, "message": error.message},
+        "chatpipe": metadata.record(),
+    }
+    return values.dumps(record)
+
+
+def make_response(status_code: int, request_id: str | None, body: Value) -> dict[str, Value]:
+    """The value of `response`."""
+    return {"status_code": status_code, "request_id": request_id, "body": body}
+
+
+def is_result(record: Mapping[str, Value]) -> bool:
+    """Return True if an object is a result line of a run or of the Batch API."""
+    return "response" in record and ("custom_id" in record or "error" in record)
+
+
+def turns_sent(outcome: str, earlier_usage: Sequence[Value]) -> int:
+    """The number of turns that were sent. An unsent line may have had some before the unsent one."""
+    return len(earlier_usage) + (outcome != Outcome.unsent)
+
+
+def read_key(line: bytes, *, by_id: bool) -> LineKey | None:
+    """The key of a line that we wrote, from its ends only: a third of the time of parsing it, or less.
+
+    None means that the line must be parsed: it has spaces, a carriage return, keys in another order,
+    or comes from elsewhere. A key says nothing about damage in the middle of the line.
+    """
+    start = line.rfind(_METADATA)
+    if start < 0 or not line.startswith(_START):
+        return None
+    try:
+        metadata = orjson.loads(line[start + len(_METADATA) : -1])
+        if not by_id:
+            return LineKey(_text(metadata["fingerprint"]), _text(metadata["outcome"]))
+        head = _ID.match(line)
+        return LineKey(orjson.loads(head[1]), _text(metadata["outcome"])) if head else None
+    except (ValueError, LookupError, TypeError):
+        return None
+
+
+def _text(value: Value) -> str | None:
+    return value if type(value) is str else None
+
+
+def _batch_api_outcome(response: Value) -> str | None:
+    """The outcome of the `response` of a Batch API line; None if it is not an answer."""
+    body = response.get("body") if type(response) is dict else None
+    if type(body) is not dict or response.get("status_code") != 200:
+        return None
+    verdict = judge.verdict(body, allow=frozenset(), text_format=False)
+    if verdict is None:
+        return str(Outcome.ok)
+    return None if verdict.outcome is Outcome.broken else str(verdict.outcome)

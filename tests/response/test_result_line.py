@@ -1,0 +1,130 @@
+"""Result lines: writing them, and reading ours, those of the Batch API and damaged ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from chatpipe.options.outcomes import Outcome
+from chatpipe.response.result_line import (
+    LineError,
+    LineKey,
+    Metadata,
+    ResultLine,
+    is_result,
+    make_line,
+    make_response,
+    read_key,
+)
+from chatpipe.response.usage import Usage
+from parametrize import cases
+
+COMPLETION = {"model": "m", "choices": [{"message": {"content": "a"}, "finish_reason": "stop"}]}
+USED = {"prompt_tokens": 3, "completion_tokens": 1}
+
+
+def line_of(custom_id: str = "c", fingerprint: str = "f") -> bytes:
+    return make_line(
+        custom_id, Metadata(2, Outcome.ok, fingerprint), make_response(200, "r", COMPLETION), None
+    )
+
+
+def test_a_line_is_written_with_its_keys_in_order() -> None:
+    metadata = Metadata(7, Outcome.unsent, "f", 3, 1.23456, (USED, None))
+    assert make_line("c", metadata, None, LineError("unsent", "why")) == (
+        b'{"id":"chatpipe-f","custom_id":"c","response":null,"error":{"code":"unsent","message":"why"},'
+        b'"chatpipe":{"line":7,"outcome":"unsent","fingerprint":"f","attempts":3,"latency_s":1.235,'
+        b'"turns":2,"earlier_usage":[{"prompt_tokens":3,"completion_tokens":1},null]}}'
+    )
+
+
+def test_a_line_without_a_request_is_written_under_its_custom_id() -> None:
+    assert make_line("c", Metadata(1, Outcome.input), None, LineError("input", "why")) == (
+        b'{"id":"chatpipe-c","custom_id":"c","response":null,"error":{"code":"input","message":"why"},'
+        b'"chatpipe":{"line":1,"outcome":"input","fingerprint":null,"attempts":0,"latency_s":null}}'
+    )
+
+
+def test_a_line_is_read_back() -> None:
+    metadata = Metadata(2, Outcome.ok, "f", earlier_usage=(USED,))
+    line = ResultLine(orjson.loads(make_line("c", metadata, make_response(200, "r", COMPLETION), None)))
+    assert (line.custom_id, line.fingerprint, line.outcome, line.model) == ("c", "f", "ok", "m")
+    assert (line.completion, line.good_answer, line.earlier_usage) == (COMPLETION, COMPLETION, (USED,))
+    assert line.spent_usage() == Usage(3, 0, 1, 4)
+
+
+@cases(
+    "response, outcome",
+    {
+        "an answer": ({"status_code": 200, "body": COMPLETION}, "ok"),
+        "cut": (
+            {
+                "status_code": 200,
+                "body": {"choices": [{"message": {"content": "a"}, "finish_reason": "length"}]},
+            },
+            "truncated",
+        ),
+        "broken": ({"status_code": 200, "body": {"choices": []}}, None),
+        "an error": ({"status_code": 400, "body": COMPLETION}, None),
+        "none": (None, None),
+    },
+)
+def test_a_line_of_the_batch_api_has_the_outcome_of_its_answer(response: Any, outcome: str | None) -> None:
+    assert ResultLine({"custom_id": "c", "response": response, "error": None}).outcome == outcome
+
+
+@pytest.mark.parametrize("value", [None, 5, "text", [1], True, {"earlier_usage": 5}, {"body": 5}])
+@pytest.mark.parametrize("key", ["custom_id", "response", "error", "chatpipe"])
+def test_no_reader_fails_on_a_damaged_field(key: str, value: Any) -> None:
+    whole = orjson.loads(line_of())
+    line = ResultLine({**whole, key: value})
+    for read in ("custom_id", "fingerprint", "outcome", "body", "completion", "good_answer", "model"):
+        getattr(line, read)
+    assert line.earlier_usage == ()
+    assert line.spent_usage() == Usage()
+    assert line.error("network") == LineError("network", "network")
+    assert line.renamed("d", 3, Outcome.ok, is_good=True).custom_id == "d"
+    assert line.content()
+
+
+def test_a_good_line_gets_no_error_and_a_bad_one_keeps_its_own() -> None:
+    line = ResultLine({**orjson.loads(line_of()), "error": {"code": "truncated", "message": "cut"}})
+    good = line.renamed("d", 9, Outcome.truncated, is_good=True)
+    bad = line.renamed("d", 9, Outcome.truncated, is_good=False)
+    assert (good.record["custom_id"], good.record["error"], good.record["chatpipe"]["line"]) == ("d", None, 9)
+    assert bad.error("truncated") == LineError("truncated", "cut")
+    recorded = ResultLine({**line.record, "error": None}).renamed("d", 9, Outcome.empty, is_good=False)
+    assert recorded.error("empty") == LineError("empty", "as recorded")
+
+
+@cases(
+    "line, by_body, by_id",
+    {
+        "ours": (line_of(), LineKey("f", "ok"), LineKey("c", "ok")),
+        "no fingerprint": (line_of(fingerprint=""), LineKey(None, "ok"), LineKey("c", "ok")),
+        "quotes in the name": (line_of('a"b'), LineKey("f", "ok"), LineKey('a"b', "ok")),
+        "spaces": (line_of().replace(b'"chatpipe":', b'"chatpipe": ') + b" ", None, None),
+        "of the Batch API": (b'{"id":"b","custom_id":"c","response":null,"error":null}', None, None),
+        "another line": (b"{}", None, None),
+    },
+)
+def test_a_key_is_read_from_the_ends_of_our_lines_only(
+    line: bytes, by_body: LineKey | None, by_id: LineKey | None
+) -> None:
+    assert (read_key(line, by_id=False), read_key(line, by_id=True)) == (by_body, by_id)
+
+
+@cases(
+    "record, expected",
+    {
+        "ours": (orjson.loads(line_of()), True),
+        "without an error": ({"custom_id": "c", "response": None}, True),
+        "without a name": ({"error": None, "response": None}, True),
+        "a completion": (COMPLETION, False),
+        "a Batch line": ({"custom_id": "c", "body": {}}, False),
+    },
+)
+def test_a_result_line_is_recognized(record: dict[str, Any], expected: bool) -> None:
+    assert is_result(record) == expected
