@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from chatpipe.options.output import ANSWER_FORMATS, MAP_FORMATS, RUN_FORMATS
+from chatpipe.server.keys import KEY_WAYS
+from chatpipe.server.profiles import PROFILES
 from manual import commands
 from process import run
 
@@ -80,7 +82,7 @@ def offered(*words: str) -> list[str]:
         ),
         (("ask", "--reasoning", ""), ["drop", "stderr", "only"]),
         (("ask", "--error-format", ""), ["text", "json"]),
-        (("ask", "--profile", ""), ["openai", "echo"]),
+        (("ask", "--profile", ""), [*PROFILES]),
         (("ask", "-p", "echo", "--tool-choice", "r"), ["required"]),
         (("completion", ""), ["bash", "zsh", "fish"]),
         (("check", ""), [FILES]),
@@ -88,7 +90,7 @@ def offered(*words: str) -> list[str]:
         (("ask", "--temperature", ""), []),
         (("ask", "a prompt", ""), []),
         (("ask", "--", "--temp"), []),
-        (("ask", "--key"), ["--key-file", "--key-command", "--key-fd"]),
+        (("ask", "--key"), [way.option for way in KEY_WAYS]),
         (("ask", "--key", "secret", "--temp"), ["--temperature"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from chatpipe.server.keys import KEY_WAYS
 from parametrize import cases
 
 SECRET = "sk-s3cr3t"
@@ -54,7 +55,7 @@ def test_secret_is_refused_and_not_shown(chatpipe: Callable[..., Any], words: li
 def test_refusal_names_the_right_ways(chatpipe: Callable[..., Any], option: str, value: str) -> None:
     ran = chatpipe("ask", option, value, "hi")
     assert ran.status == 2
-    for way in ("--key-file", "--key-command", "--key-fd", "OPENAI_API_KEY"):
+    for way in (*(f"{way.option} {way.metavar}" for way in KEY_WAYS), "OPENAI_API_KEY"):
         assert way in ran.stderr
 
 

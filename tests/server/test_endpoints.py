@@ -201,7 +201,7 @@ def test_final_newline_of_a_variable_is_no_fault() -> None:
     },
 )
 def test_unknown_profile_is_78(options: dict[str, Any], environ: dict[str, str], place: str) -> None:
-    with refused(BadConfiguration, place=place, fix="there are openai, echo"):
+    with refused(BadConfiguration, place=place, fix=f"there are {', '.join(PROFILES)}"):
         endpoint(environ, **options)
 
 

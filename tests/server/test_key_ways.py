@@ -128,10 +128,3 @@ def test_way_is_an_option_and_in_the_manual(way: KeyWay, command: str) -> None:
     assert commands.options(command)[way.option,].info["help"] == way.help
     assert pages.options(f"{pages.WHOLE}-{command}")[way.option,]
     assert f".Fl \\{way.option[1:]}" in "\n".join(pages.sections(pages.WHOLE)["CONNECTION"])
-
-
-@EACH
-def test_way_is_named_where_the_key_itself_is_refused(way: KeyWay) -> None:
-    done = sh(f"chatpipe ask --key {KEY} hi")
-    assert done.status == Status.USAGE
-    assert f"{way.option} {way.metavar}".encode() in done.stderr
