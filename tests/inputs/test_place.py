@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatpipe.inputs.place import Source, locate
+from chatpipe.inputs.place import LineSplitter, Source, locate
 from parametrize import cases
 
 PRETTY = b"""{
@@ -139,3 +139,28 @@ def test_the_value_begins_at_its_place(document: Any, indent: int | None, ascii_
         line, column = locate(text.encode(), pointer)
         rest = "\n".join([lines[line - 1][column - 1 :], *lines[line:]])
         assert json.JSONDecoder().raw_decode(rest)[0] == value
+
+
+@pytest.mark.parametrize(
+    ("data", "lines", "rest"),
+    [
+        (b"", [], b""),
+        (b"a\nbc\n", [b"a", b"bc"], b""),
+        (b"a\nbc", [b"a"], b"bc"),
+        (b"\n\na\n", [b"", b"", b"a"], b""),
+        (b"a\r\nb\xe2\x80\xa8c\n\r", [b"a\r", b"b\xe2\x80\xa8c"], b"\r"),
+    ],
+    ids=["empty", "two lines", "no final LF", "blank lines", "LF only"],
+)
+def test_lines_are_the_same_however_their_bytes_arrive(data: bytes, lines: list[bytes], rest: bytes) -> None:
+    for size in range(1, len(data) + 2):
+        splitter = LineSplitter()
+        blocks = [data[start : start + size] for start in range(0, len(data), size)]
+        assert [line for block in blocks for line in splitter.feed(block)] == lines
+        assert splitter.end() == rest
+
+
+def test_a_long_line_is_cut_after_the_block_that_exceeds_the_limit() -> None:
+    splitter = LineSplitter(max_bytes=3)
+    assert [splitter.feed(block) for block in (b"ab", b"cd", b"ef", b"g\nh")] == [[], [], [], [b"abcd"]]
+    assert splitter.end() == b"h"

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 
 from chatpipe.errors import MissingInput, reason
-from chatpipe.inputs.place import MAX_LINE_BYTES, Source
+from chatpipe.inputs.place import MAX_LINE_BYTES, LineSplitter, Source, line_source
 
 _BLOCK_BYTES = 1 << 16
 
@@ -18,8 +18,8 @@ _BLOCK_BYTES = 1 << 16
 class LineReader:
     """Physical lines of a descriptor, split at LF, without their ends.
 
-    A line that is too long is cut somewhere after LINE_BYTES. Lines is an asynchronous iterator;
-    before the event loop runs, next() reads single lines. A regular file is read without waiting.
+    A line that is too long is cut somewhere after MAX_LINE_BYTES. The reader is an asynchronous iterator;
+    before the event loop runs, read_line() reads single lines. A regular file is read without waiting.
     For a pipe, the iterator waits until it is readable, so results arrive while `tail -f` is silent.
     Raises MissingInput if reading fails.
     """
@@ -29,8 +29,7 @@ class LineReader:
         self._descriptor = descriptor
         self._is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
         self._number = 1
-        self._partial: list[bytes] = []  # pieces of a line whose end has not been read
-        self._partial_bytes = 0
+        self._splitter = LineSplitter(MAX_LINE_BYTES)
         self._ready: deque[Source] = deque()
         self._is_at_end = False
 
@@ -67,24 +66,15 @@ class LineReader:
             raise MissingInput(f"cannot read '{self.name}': {reason(error)}", place="FILE") from error
 
     def _split(self, block: bytes) -> None:
-        """Split a block into lines; the last piece may be part of a line."""
-        if not block:
-            self._is_at_end = True
-            if self._partial_bytes:
-                self._ready.append(Source(self.name, b"".join(self._partial), self._number, b""))
+        """Split a block into lines. An empty block is the end of the input."""
+        if block:
+            for line in self._splitter.feed(block):
+                self._ready.append(line_source(self.name, line, self._number))
+                self._number += 1
             return
-        first, *rest = block.split(b"\n")
-        if self._partial_bytes <= MAX_LINE_BYTES:
-            self._partial.append(first)
-            self._partial_bytes += len(first)
-        for piece in rest:
-            line = self._partial[0] if len(self._partial) == 1 else b"".join(self._partial)
-            if line.endswith(b"\r"):
-                self._ready.append(Source(self.name, line[:-1], self._number, b"\r\n"))
-            else:
-                self._ready.append(Source(self.name, line, self._number))
-            self._number += 1
-            self._partial, self._partial_bytes = [piece], len(piece)
+        self._is_at_end = True
+        if last := self._splitter.end():
+            self._ready.append(Source(self.name, last, self._number, b""))
 
 
 async def _until_readable(descriptor: int) -> None:

@@ -4,6 +4,7 @@ Documents are parsed by a fast parser that does not keep positions. `locate` sca
 to find one value, but only when there is a problem to report.
 """
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 from json import JSONDecoder
@@ -33,6 +34,47 @@ class Source(NamedTuple):
     def place(self, pointer: str = "") -> str:
         """`file:line` of the value at pointer."""
         return f"{self.name}:{self.at(pointer)[0]}"
+
+
+class LineSplitter:
+    """A splitter of bytes that arrive in blocks into lines, without their LF.
+
+    It splits at LF only, because JSON may contain U+2028 and the like. The rest of a line that is longer
+    than max_bytes is dropped, except in the block that exceeds the limit.
+    """
+
+    def __init__(self, max_bytes: float = math.inf) -> None:
+        self._max_bytes = max_bytes
+        self._pieces: list[bytes] = []  # of a line that spans blocks: joined once instead of grown
+        self._size = 0
+
+    def feed(self, block: bytes) -> list[bytes]:
+        """The lines that end in this block."""
+        lines = block.split(b"\n")
+        last = lines.pop()
+        if lines:
+            if self._size:
+                self._add(lines[0])
+                lines[0] = b"".join(self._pieces)
+            self._pieces, self._size = [], 0
+        self._add(last)
+        return lines
+
+    def end(self) -> bytes:
+        """The last line, which has no LF. It is empty if the bytes ended in an LF."""
+        return b"".join(self._pieces)
+
+    def _add(self, piece: bytes) -> None:
+        if self._size <= self._max_bytes:
+            self._pieces.append(piece)
+            self._size += len(piece)
+
+
+def line_source(name: str, line: bytes, number: int) -> Source:
+    """The source of a line that had an LF. A CR before the LF belongs to the line ending."""
+    if line.endswith(b"\r"):
+        return Source(name, line[:-1], number, b"\r\n")
+    return Source(name, line, number)
 
 
 _SPACE = re.compile(r"[ \t\r\n]*")

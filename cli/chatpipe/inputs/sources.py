@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from chatpipe.errors import BadInput, MissingInput, UsageFault, reason
-from chatpipe.inputs.place import MAX_LINE_BYTES, Source
+from chatpipe.inputs.place import MAX_LINE_BYTES, LineSplitter, Source, line_source
 from chatpipe.inputs.stdin import Stdin
 
 STDIN = "-"
@@ -188,18 +188,11 @@ def _too_large(name: str, option: str, limit: SizeLimit, size: int | None) -> Ba
 
 
 def _split_lines(name: str, blocks: Iterator[bytes]) -> Iterator[Source]:
-    """Split at LF only, because JSON may contain U+2028 and the like. A CR before the LF is dropped, too."""
+    splitter = LineSplitter()
     number = 1
-    pieces: list[bytes] = []  # of a line that spans blocks: joined once instead of grown
     for block in blocks:
-        first, *rest = block.split(b"\n")
-        pieces.append(first)
-        for piece in rest:
-            data = b"".join(pieces)
-            is_crlf = data.endswith(b"\r")
-            yield Source(name, data[:-1], number, b"\r\n") if is_crlf else Source(name, data, number)
+        for line in splitter.feed(block):
+            yield line_source(name, line, number)
             number += 1
-            pieces = [piece]
-    last = b"".join(pieces)
-    if last:
+    if last := splitter.end():
         yield Source(name, last, number, b"")

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from chatpipe.errors import MissingInput, reason
+from chatpipe.inputs.place import LineSplitter
 
 # Average entries per bucket at which all buckets are split. An insertion moves half a bucket, 4 KB,
 # in 50 ns. Smaller buckets would save little of that, and each costs an array object (80 bytes).
@@ -152,18 +153,13 @@ class LineFiles:
         Raises MissingInput.
         """
         position = start
-        blocks: list[bytes] = []  # of a line that spans several: joined once, because appending copies
+        splitter = LineSplitter()
         while block := self._read(file, _BLOCK_BYTES, position):
             position += len(block)
-            blocks.append(block)
-            if b"\n" not in block:
-                continue
-            *whole, rest = b"".join(blocks).split(b"\n")
-            blocks = [rest]
-            for line in whole:
+            for line in splitter.feed(block):
                 yield start, line
                 start += len(line) + 1
-        if last := b"".join(blocks):
+        if last := splitter.end():
             yield start, last
 
     def close(self) -> None:
