@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from chatpipe import exchange
 from chatpipe.conversation import transcript
 from chatpipe.conversation.history import history_message, new_messages
-from chatpipe.conversation.turns import TurnOptions, TurnRules
+from chatpipe.conversation.turns import Message, TurnOptions, TurnRules
 from chatpipe.errors import ChatpipeError, Status
 from chatpipe.exchange import (
     NO_HOOKS,
@@ -20,15 +20,13 @@ from chatpipe.exchange import (
     run_without_loop,
     sleep_without_loop,
 )
-from chatpipe.inputs.values import Value
 from chatpipe.options.output import FormatOptions, OutputOptions
 from chatpipe.options.run import CallOptions, SharedLimits
 from chatpipe.options.server import RetryPolicy
 from chatpipe.output.delivery import Delivery, finish_output
 from chatpipe.output.formats import choose_format, decide_stream
 from chatpipe.output.target import OpenOutput, open_target
-from chatpipe.prepare import Draft
-from chatpipe.request.build import BuiltRequest
+from chatpipe.prepare import Draft, Prepared
 from chatpipe.server.server import Server, open_server
 from chatpipe.system.console import Console
 from chatpipe.wire.answer import Answer, Receiver
@@ -51,10 +49,10 @@ def answer(draft: Draft, call: CallOptions, format: FormatOptions, output: Outpu
     with transcript.open_transcript(prompt.transcript, console.note) as history:
         past = None if history is None else history.messages()
 
-        def choose_stream(built: BuiltRequest) -> None:
+        def choose_stream(prepared: Prepared) -> None:
             nonlocal format
-            format = choose_format(format, output, built.body)
-            decide_stream(built.body, format, built.place("/stream"))
+            format = choose_format(format, output, prepared.body)
+            decide_stream(prepared.body, format, prepared.built.place("/stream"))
 
         prepared = draft.prepare(past, finish=choose_stream)
         server = open_server(prepared.endpoint, draft.options.server, draft.environ)
@@ -72,7 +70,7 @@ class CallResult(NamedTuple):
 
     answer: Answer
     fault: ChatpipeError | None
-    steps: tuple[dict[str, Value], ...] = ()
+    steps: tuple[Message, ...] = ()
 
     @property
     def is_worth_keeping(self) -> bool:
@@ -80,7 +78,7 @@ class CallResult(NamedTuple):
         return self.fault is None or self.fault.status is Status.TOOL_CALLS
 
     @property
-    def messages(self) -> list[dict[str, Value]]:
+    def messages(self) -> list[Message]:
         """The messages that the call adds to the conversation: the steps, and the answer."""
         choices = (self.answer.completion or {}).get("choices") or [{}]
         return [*self.steps, history_message(choices[0].get("message") or {})]
@@ -97,7 +95,7 @@ class Call(NamedTuple):
     console: Console
     environ: Mapping[str, str]
 
-    def run(self, body: dict[str, Value], out: OpenOutput) -> CallResult:
+    def run(self, body: Message, out: OpenOutput) -> CallResult:
         """Ask, and write the answer: as it comes where the first one is the last."""
         details = _Details(self.console, out)
         with self._sender(details) as ask:
@@ -109,7 +107,7 @@ class Call(NamedTuple):
             details.flush()
             return asked
 
-    def _converse(self, body: dict[str, Value], ask: SendRequest, out: OpenOutput) -> CallResult:
+    def _converse(self, body: Message, ask: SendRequest, out: OpenOutput) -> CallResult:
         """Turn by turn. Of an answer nothing is written before it is known to be the last, and what it is."""
         from chatpipe.conversation import setup
         from chatpipe.conversation.replay import converse_buffered
@@ -140,7 +138,7 @@ class Call(NamedTuple):
             details.add if self.console.options.verbose else None,
         )
 
-        async def send(body: dict[str, Value], receiver: Receiver, hooks: Hooks) -> Answer:
+        async def send(body: Message, receiver: Receiver, hooks: Hooks) -> Answer:
             request = exchange.completion_request(server, body)
             limits, policy = server.limits, self.policy
             if pacer is None:

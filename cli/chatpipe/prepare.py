@@ -20,6 +20,7 @@ from chatpipe.inputs.messages import LocatedValue
 from chatpipe.inputs.sources import Sources
 from chatpipe.inputs.stdin import process_stdin
 from chatpipe.inputs.values import Value
+from chatpipe.options.output import ConsoleOptions
 from chatpipe.options.request import RequestOptions
 from chatpipe.request.build import BuiltRequest, RequestParts, build
 from chatpipe.request.gather import add_transcript, gather_defaults, gather_request
@@ -67,7 +68,7 @@ class Draft(NamedTuple):
         self,
         past: Sequence[LocatedValue] | None = None,
         *,
-        finish: Callable[[BuiltRequest], None] | None = None,
+        finish: Callable[[Prepared], None] | None = None,
         needs_model: bool = True,
     ) -> Prepared:
         """Build the body behind the messages of a transcript, and check it. Warnings go to the console.
@@ -79,12 +80,13 @@ class Draft(NamedTuple):
         if past is not None:
             history.refuse_unstorable(built)
         refuse_several_choices(built.body, self.options.schema)
+        prepared = self._prepared(built)
         if finish is not None:
-            finish(built)
+            finish(prepared)
         check = self.options.check
         if not check.off:
             self.console.warnings(refuse(built, strict=check.strict, without_model=not needs_model))
-        return self._prepared(built)
+        return prepared
 
     def defaults(self) -> Prepared:
         """Build the body that lines of a run are merged with. Raises UsageFault, BadInput."""
@@ -98,13 +100,17 @@ class Draft(NamedTuple):
 
 
 def draft(
-    options: RequestOptions, console: Console, environ: Mapping[str, str], input_file: str | None = None
+    options: RequestOptions,
+    console_options: ConsoleOptions,
+    environ: Mapping[str, str],
+    input_file: str | None = None,
 ) -> Draft:
     """Resolve the server, give stdin to its owner, read every file that is named, and check the schema.
 
     input_file is the input of a run, None for a single request. Raises UsageFault, BadConfiguration,
     BadInput, MissingInput. The warnings about the schema go to the console.
     """
+    console = Console(console_options)
     server = options.server
     sources = Sources(process_stdin(console.note, is_taken=server.stdin_option is not None))
     endpoint = endpoints.resolve(server, environ, keys.header_lines(server.header_file))

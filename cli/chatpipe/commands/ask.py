@@ -41,6 +41,5 @@ def ask(
     # The stages import httpx, which --help and completion must not wait for.
     from chatpipe.ask import answer
     from chatpipe.prepare import draft
-    from chatpipe.system.console import Console
 
-    return answer(draft(request, Console(console), os.environ), call, format, output)
+    return answer(draft(request, console, os.environ), call, format, output)

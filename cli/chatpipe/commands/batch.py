@@ -44,9 +44,8 @@ def batch(
     from chatpipe.batch.run import Run
     from chatpipe.batch.run_format import create_run_format
     from chatpipe.prepare import draft
-    from chatpipe.system.console import Console
 
-    drafted = draft(request, Console(console), os.environ, source)
+    drafted = draft(request, console, os.environ, source)
     prepared = drafted.defaults()
     template = LineTemplate(prepared.body, override=input.override, default_model=prepared.endpoint.model)
     reader = RequestReader(template, plain=input.plain, check=request.check)

@@ -41,9 +41,8 @@ def build(
     from chatpipe.output.curl import UnsentRequest, format_request
     from chatpipe.output.target import open_target
     from chatpipe.prepare import draft
-    from chatpipe.system.console import Console
 
-    drafted = draft(request, Console(console), os.environ)
+    drafted = draft(request, console, os.environ)
     prepared = drafted.prepare(drafted.read_transcript(), needs_model=REQUEST_FORMATS[format].needs_model)
     unsent = UnsentRequest(prepared.body, custom_id, prepared.endpoint, request.server, drafted.environ)
     text = format_request(format, unsent)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import click
 
-from chatpipe.errors import MissingInput, Status
 from chatpipe.flags import console as console_flags
 from chatpipe.flags.types import FILE, Command
-from chatpipe.options.output import PROBLEM_FORMATS, ConsoleOptions, OutputOptions
+from chatpipe.options.output import PROBLEM_FORMATS, ConsoleOptions
 
 
 @click.command(cls=Command)
@@ -31,29 +30,6 @@ def check(files: tuple[str, ...], format: str, strict: bool, console: ConsoleOpt
     chatpipe check prompts.jsonl
     chatpipe check -f problems prompts.jsonl | jq -r .line
     """
-    from chatpipe.inputs.sources import STDIN, Sources
-    from chatpipe.inputs.stdin import process_stdin
-    from chatpipe.output.problems import format_problem
-    from chatpipe.output.target import open_target
-    from chatpipe.schema.documents import Checker, split_documents
-    from chatpipe.system.console import Console
+    from chatpipe.output.problems import report_problems
 
-    notices = Console(console)
-    sources = Sources(process_stdin(notices.note))
-    status = Status.OK
-    with open_target(OutputOptions(), (), escape=True) as out:
-        for file in files or (STDIN,):
-            checker = Checker(strict=strict)
-            try:
-                lines = split_documents(sources.lines(file, "FILE"))
-                for located in (each for line in lines for each in checker.problems(line)):
-                    if located.problem.severity == "error":
-                        status = Status.BAD_INPUT
-                    elif console.quiet:
-                        continue
-                    out.write(format_problem(format, located))
-            except MissingInput as fault:  # the other files are still looked at
-                notices.error(fault)
-                status = status or Status.NO_INPUT
-        out.replace()
-    return status
+    return report_problems(files, format, console, strict=strict)

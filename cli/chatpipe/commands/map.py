@@ -48,13 +48,12 @@ def map(
     from chatpipe.batch.run import Run
     from chatpipe.batch.tables.mapper import map_job
     from chatpipe.prepare import draft
-    from chatpipe.system.console import Console
 
     template, file = _operands(operands, mapping.rows.template_file)
     if mapping.rows.image_field is None:
         refuse_idle_detail(request.prompt, fix="use it with --image or --image-field")
     request = request._replace(prompt=_with_template(request.prompt, template))
-    drafted = draft(request, Console(console), os.environ, file)
+    drafted = draft(request, console, os.environ, file)
     return Run(map_job(file, mapping, drafted, run, output)).run(drafted.sources)
 
 

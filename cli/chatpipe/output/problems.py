@@ -2,12 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+from chatpipe.errors import MissingInput, Status
 from chatpipe.inputs import values
-from chatpipe.schema.documents import LocatedProblem
+from chatpipe.inputs.sources import STDIN, Sources
+from chatpipe.inputs.stdin import process_stdin
+from chatpipe.options.output import ConsoleOptions, OutputOptions
+from chatpipe.output.target import open_target
+from chatpipe.schema.documents import Checker, LocatedProblem, split_documents
 from chatpipe.schema.refuse import describe
 from chatpipe.system import escape
+from chatpipe.system.console import Console
+
+
+def report_problems(
+    files: Sequence[str], format: str, console_options: ConsoleOptions, *, strict: bool
+) -> Status:
+    """Write the problems of files to stdout. No file means stdin. The exit status.
+
+    A file that cannot be read is reported, and the others are still checked.
+    """
+    console = Console(console_options)
+    sources = Sources(process_stdin(console.note))
+    status = Status.OK
+    with open_target(OutputOptions(), (), escape=True) as out:
+        for file in files or (STDIN,):
+            checker = Checker(strict=strict)
+            try:
+                lines = split_documents(sources.lines(file, "FILE"))
+                for located in (each for line in lines for each in checker.problems(line)):
+                    if located.problem.severity == "error":
+                        status = Status.BAD_INPUT
+                    elif console_options.quiet:
+                        continue
+                    out.write(format_problem(format, located))
+            except MissingInput as fault:
+                console.error(fault)
+                status = status or Status.NO_INPUT
+        out.replace()
+    return status
 
 
 def format_problem(format: str, located: LocatedProblem) -> bytes:

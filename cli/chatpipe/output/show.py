@@ -2,21 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from chatpipe.errors import BadInput, BrokenAnswer, ChatpipeError, NoAnswer, Status
 from chatpipe.inputs import values
 from chatpipe.inputs.place import Source
+from chatpipe.inputs.sources import STDIN, Sources, stdin_owner
+from chatpipe.inputs.stdin import process_stdin
 from chatpipe.inputs.values import Value
 from chatpipe.options.outcomes import leading_status
+from chatpipe.options.output import ConsoleOptions, FormatOptions, OutputOptions
 from chatpipe.output.delivery import Delivery
-from chatpipe.output.target import OpenOutput
+from chatpipe.output.formats import choose_format
+from chatpipe.output.target import OpenOutput, open_target
 from chatpipe.response import chunks
 from chatpipe.response.assemble import Assembly
-from chatpipe.response.capture import CapturedAnswer, CapturedFailure, CaptureItem, Chunk, RawBytes, StreamEnd
+from chatpipe.response.capture import (
+    CapturedAnswer,
+    CapturedFailure,
+    CaptureItem,
+    Chunk,
+    RawBytes,
+    StreamEnd,
+    read_capture,
+)
 from chatpipe.response.completion import choices
 from chatpipe.system.console import Console
 from chatpipe.wire.answer import Answer
+
+
+def show_files(
+    files: Sequence[str], format: FormatOptions, output: OutputOptions, console_options: ConsoleOptions
+) -> int:
+    """Write the answers of recordings in a format. No file means stdin. The exit status."""
+    console = Console(console_options)
+    format = choose_format(format, output)
+    stdin_owner(("FILE", file) for file in files)
+    sources = Sources(process_stdin(console.note))
+    with open_target(output, [file for file in files if file != STDIN], escape=format.escape) as out:
+        player = RecordingPlayer(lambda: Delivery(out, format, console))
+        for file in files or (STDIN,):
+            player.play(read_capture(sources.lines(file, "FILE")))
+        return player.conclude(out, console)
 
 
 class RecordingPlayer:
