@@ -57,7 +57,6 @@ def send(
     replies: Iterable[httpx.Response],
     limits: RunLimits = RunLimits(),  # noqa: B008 - it is frozen
     retries: int = 0,
-    shared_limits: SharedLimits = SharedLimits(),  # noqa: B008
 ) -> Sent:
     """One request of a run, to a server with these replies."""
     left, at = list(replies), []
@@ -69,7 +68,7 @@ def send(
     async def run() -> Sent:
         waits = RunWaits()
         context = ExchangeContext(httpx.MockTransport(handle), waits.sleep, print)
-        with open_shared(shared_limits, SERVER.origin) as shared:
+        with open_shared(limits.shared, SERVER.origin) as shared:
             pacer = RunPacer(context, waits, limits, shared, TokenEstimator())
             sender = Sender(SERVER, RetryPolicy(retries), pacer, None, lambda _, used: None)
             answer, latency_s = await sender.send(RunRequest(0, 1, "a", BODY, "f"))
@@ -93,7 +92,7 @@ def test_makes_the_concurrency_step_down(busy: int) -> None:
 
 def test_a_run_shares_its_pause(busy: int, tmp_path: Path) -> None:
     shared = SharedLimits(pace_file=str(tmp_path / "pace"))
-    send([error(busy, retry_after="100")], RunLimits(max_pause_s=1.0), shared_limits=shared)
+    send([error(busy, retry_after="100")], RunLimits(shared=shared, max_pause_s=1.0))
     assert 90 < shared_pause_s(tmp_path / "pace") <= 100
 
 
@@ -137,7 +136,7 @@ def test_is_named_in_the_help(busy: int) -> None:
 @pytest.mark.parametrize("status", [ADDED, 408, 409, 500, 502])
 def test_another_failure_concerns_its_request_only(status: int, tmp_path: Path) -> None:
     shared = SharedLimits(pace_file=str(tmp_path / "pace"))
-    sent = send([error(status, retry_after="1000")], shared_limits=shared)
+    sent = send([error(status, retry_after="1000")], RunLimits(shared=shared))
     assert (sent.answer.fault is not None, sent.answer.attempts, len(sent.at)) == (True, 1, 1)
     assert sent.pacer.rate.paused_s == 0
     assert shared_pause_s(tmp_path / "pace") == 0

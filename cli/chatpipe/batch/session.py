@@ -24,7 +24,6 @@ from chatpipe.limits import prices
 from chatpipe.limits.queue import RunPacer, RunWaits
 from chatpipe.limits.shared import open_shared
 from chatpipe.limits.tokens import TokenEstimator
-from chatpipe.options.run import SharedLimits
 from chatpipe.output.target import OpenOutput
 from chatpipe.server.server import Server
 from chatpipe.system.descriptor import raise_descriptor_limit
@@ -67,8 +66,7 @@ class Session:
         estimator = TokenEstimator()
         budget = self._budget(estimator)
         transport = open_transport(server, job.environ, limits.jobs.limit)
-        shared_limits = SharedLimits(limits.rpm, limits.tpm, limits.pace_file, limits.pace_jobs)
-        with open_shared(shared_limits, server.origin) as shared:
+        with open_shared(limits.shared, server.origin) as shared:
             waits = RunWaits()
             detail = job.console.detail if job.console.options.verbose else None
             context = ExchangeContext(transport, waits.sleep, _no_note, detail)

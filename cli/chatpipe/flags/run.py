@@ -22,6 +22,7 @@ from chatpipe.options.run import (
     ResumeOptions,
     RunLimits,
     RunOptions,
+    SharedLimits,
 )
 
 _MOST_AUTO = 256
@@ -83,8 +84,9 @@ def _read_limits(**values: Any) -> RunLimits:
     values["grace_s"] = values.pop("grace")
     if values["max_cost"] is not None and values["prices"] is None:
         raise UsageFault("a cost needs prices", place="--max-cost", fix="add --prices FILE")
-    limits.refuse_alone(values["pace_file"], values["pace_jobs"])
-    return RunLimits(**values)
+    shared = SharedLimits(**{name: values.pop(name) for name in SharedLimits._fields})
+    limits.refuse_alone(shared.pace_file, shared.pace_jobs)
+    return RunLimits(shared=shared, **values)
 
 
 _DEDUPE = click.option(

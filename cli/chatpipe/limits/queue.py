@@ -74,7 +74,7 @@ class RunPacer(Pacer):
         shared: SharedPace | None,
         estimator: TokenEstimator,
     ) -> None:
-        super().__init__(context, RateLimiter(limits.rpm, limits.tpm), shared, estimator)
+        super().__init__(context, RateLimiter(limits.shared.rpm, limits.shared.tpm), shared, estimator)
         self.waits = waits
         self.max_pause_s = limits.max_pause_s
         jobs = limits.jobs

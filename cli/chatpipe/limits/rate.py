@@ -1,6 +1,6 @@
 """Rate limits of a run: its own limits per minute, and those that the server reports.
 
-    reserve -> wait -> send -> hear (the header of the reply) -> settle (its usage)
+    reserve -> wait -> send -> observe (the header of the reply) -> settle (its usage)
 
 Every attempt goes through this, because the server counts retries too. Pure: now is the reading of
 a monotonic clock, in seconds; unix_now is needed only for dates in headers.

@@ -47,7 +47,10 @@ class ResumeOptions(NamedTuple):
 
 
 class SharedLimits(NamedTuple):
-    """Limits in a `--pace-file`: requests a minute, tokens a minute, and requests in flight."""
+    """Requests and tokens a minute, of one process or of all that share the `--pace-file`.
+
+    pace_jobs limits the requests in flight of all these processes.
+    """
 
     rpm: float | None = None
     tpm: float | None = None
@@ -66,10 +69,7 @@ class RunLimits(NamedTuple):
     """The speed of a run, and its stop rules."""
 
     jobs: Jobs = Jobs()
-    rpm: float | None = None
-    tpm: float | None = None
-    pace_file: str | None = None
-    pace_jobs: int | None = None
+    shared: SharedLimits = SharedLimits()
     max_pause_s: float = 600.0
     grace_s: float = 20.0
     halt: HaltRule | None = None
