@@ -134,20 +134,6 @@ def test_error_too_deep_to_show_is_still_an_error() -> None:
     assert chunks.error_of({"error": deep}) == ServerError("an error nested too deeply to show")
 
 
-@pytest.mark.parametrize(
-    ("text", "short"),
-    [
-        ("a\n b\t\tc ", "a b c"),
-        ("x" * 500, "x" * 500),
-        ("x" * 501, "x" * 497 + "..."),
-        (" " * 2000 + "y", "y"),
-        ("", ""),
-    ],
-)
-def test_words_of_the_server_are_shortened(text: str, short: str) -> None:
-    assert chunks.shorten(text) == short
-
-
 @needs_shared
 @pytest.mark.parametrize(
     ("name", "error"),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatpipe.system.escape import ByteEscaper, escape_controls, one_line
+from chatpipe.system.escape import ByteEscaper, escape_controls, one_line, shorten
 
 ESCAPED = {
     "nul": ("a\0b", r"a\x00b"),
@@ -113,3 +113,17 @@ def test_cutting_bytes_changes_nothing(pieces: list[bytes]) -> None:
     cut, whole = ByteEscaper(), ByteEscaper()
     data = b"".join(pieces)
     assert b"".join(map(cut.feed, pieces)) + cut.end() == whole.feed(data) + whole.end()
+
+
+@pytest.mark.parametrize(
+    ("text", "short"),
+    [
+        ("a\n b\t\tc ", "a b c"),
+        ("x" * 500, "x" * 500),
+        ("x" * 501, "x" * 497 + "..."),
+        (" " * 2000 + "y", "y"),
+        ("", ""),
+    ],
+)
+def test_words_of_the_server_are_shortened(text: str, short: str) -> None:
+    assert shorten(text) == short

@@ -13,8 +13,8 @@ from chatpipe.inputs.lines import LineReader
 from chatpipe.inputs.sources import STDIN, STDIN_NAME, Sources, missing_input
 from chatpipe.inputs.stdin import StdinKind
 from chatpipe.options.run import InputOptions
-from chatpipe.response.chunks import shorten
 from chatpipe.system.console import Console, FirstFew
+from chatpipe.system.escape import shorten
 
 _ID_SHOWN = 80  # characters
 

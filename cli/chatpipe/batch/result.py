@@ -13,7 +13,6 @@ from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.options.outcomes import OUTCOMES, Outcome, is_accepted
 from chatpipe.response import judge
-from chatpipe.response.chunks import shorten
 from chatpipe.response.result_line import (
     LineError,
     Metadata,
@@ -21,6 +20,7 @@ from chatpipe.response.result_line import (
     make_line,
     make_response,
 )
+from chatpipe.system.escape import shorten
 from chatpipe.wire.answer import Answer
 
 

@@ -20,9 +20,9 @@ from chatpipe.conversation.process import GRACE_S, STDOUT_LIMIT, ChildProcess, C
 from chatpipe.conversation.tool_calls import ToolCall
 from chatpipe.errors import MissingInput, UsageFault, reason
 from chatpipe.inputs.values import Value
-from chatpipe.response.chunks import shorten
 from chatpipe.schema.wording import nearest
 from chatpipe.server.profiles import SECRET_VARIABLES
+from chatpipe.system.escape import shorten
 from chatpipe.system.signals import delay_signals
 
 _TICK_S = 0.02  # latency of events that no pipe reports: a process exits, a time limit passes

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
-from chatpipe.response.chunks import shorten
+from chatpipe.system.escape import shorten
 
 ToolCallKind = Literal["function", "custom", "legacy"]
 

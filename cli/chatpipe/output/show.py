@@ -28,6 +28,7 @@ from chatpipe.response.capture import (
 )
 from chatpipe.response.completion import choices
 from chatpipe.system.console import Console
+from chatpipe.system.escape import shorten
 from chatpipe.wire.answer import Answer
 
 
@@ -136,7 +137,7 @@ class RecordingPlayer:
             if isinstance(choice, dict) and choice.get("finish_reason"):
                 self._finished.add(_index(choice))
         if (error := chunks.error_of(step.chunk)) is not None:
-            what = f"an error was recorded: {chunks.shorten(error.message)}"
+            what = f"an error was recorded: {shorten(error.message)}"
             self._error = BrokenAnswer(what, place=step.line.place())
 
     def _is_new_answer(self, chunk: dict[str, Value]) -> bool:

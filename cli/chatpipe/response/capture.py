@@ -15,6 +15,7 @@ from chatpipe.inputs.place import Source
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response import chunks, sse
 from chatpipe.response.result_line import ResultLine, is_result
+from chatpipe.system.escape import shorten
 
 # The start of an event stream: a comment, or one of the four fields in the standard.
 _STREAM_START = re.compile(rb":|(?:data|event|id|retry)(?::|$)")
@@ -141,7 +142,7 @@ def _item_of_object(value: dict[str, Value], line: Source) -> CaptureItem:
         return CapturedAnswer(line.data, value) if is_whole else Chunk(line.data, value, line)
     error = chunks.error_of(value)
     if error is not None:
-        return CapturedFailure(line.place(), f"an error was recorded: {chunks.shorten(error.message)}")
+        return CapturedFailure(line.place(), f"an error was recorded: {shorten(error.message)}")
     raise BadInput(
         "neither a chunk, a completion nor a result", place=line.place(), fix="see chatpipe show --help"
     )
@@ -153,5 +154,5 @@ def _item_of_result(value: dict[str, Value], line: Source) -> CaptureItem:
     if isinstance(body, dict) and isinstance(body.get("choices"), list):
         return CapturedAnswer(values.dumps(body), body)
     error = chunks.error_of(value) or chunks.error_of(body)
-    what = chunks.shorten(error.message) if error else "no answer"
-    return CapturedFailure(f"{line.place()}: '{chunks.shorten(str(value.get('custom_id')), 80)}'", what)
+    what = shorten(error.message) if error else "no answer"
+    return CapturedFailure(f"{line.place()}: '{shorten(str(value.get('custom_id')), 80)}'", what)

@@ -5,13 +5,13 @@ from typing import NamedTuple
 from chatpipe.errors import BrokenAnswer
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.system.escape import shorten
 
 # Reasoning text: the first field from DeepSeek, llama.cpp and older vLLM, the second from vLLM, Ollama and
 # OpenRouter. OpenAI sends none.
 REASONING_FIELDS = ("reasoning_content", "reasoning")
 
 _EXCERPT = 80  # characters of a broken payload that an error line shows
-_SERVER_WORDS = 500  # characters of the server's own words that an error line shows
 
 
 class ServerError(NamedTuple):
@@ -37,12 +37,6 @@ def parse(payload: bytes) -> dict[str, Value]:
 def _broken(payload: bytes, what: str) -> BrokenAnswer:
     excerpt = shorten(payload[: 4 * _EXCERPT].decode("utf-8", "replace"), _EXCERPT)
     return BrokenAnswer(f"an event of the stream {what}: '{excerpt}'", fix="try again", body=payload)
-
-
-def shorten(text: str, characters: int = _SERVER_WORDS) -> str:
-    """Text for an error line: white space is collapsed, and a long text ends in `...`."""
-    line = " ".join(text.split())
-    return line if len(line) <= characters else line[: characters - 3] + "..."
 
 
 def error_of(value: Value) -> ServerError | None:

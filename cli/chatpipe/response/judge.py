@@ -10,6 +10,7 @@ from chatpipe.errors import Status
 from chatpipe.inputs.values import Value
 from chatpipe.options.outcomes import ALLOWABLE, OUTCOMES, PRECEDENCE, Outcome
 from chatpipe.response import chunks
+from chatpipe.system.escape import shorten
 
 # Mistral distinguishes the model's own limit from the requested one.
 _LENGTH_LIMIT = frozenset({"length", "model_length"})
@@ -87,7 +88,7 @@ def verdict(
     """
     error = chunks.error_of(completion)  # OpenRouter sends some with HTTP 200
     if error:
-        return _verdict(Outcome.broken, None, f"the server reports an error: {chunks.shorten(error.message)}")
+        return _verdict(Outcome.broken, None, f"the server reports an error: {shorten(error.message)}")
     choices = completion.get("choices")
     if type(choices) is not list or not choices:
         return _verdict(Outcome.broken, None, "the answer has no choices")
@@ -162,12 +163,12 @@ def _broken_description(choice: Value) -> str:
     if type(choice) is not dict or _reason(choice) not in _GAVE_UP:
         return "the answer has no message"
     error = chunks.error_of(choice)  # OpenRouter puts the cause into the choice
-    cause = f": {chunks.shorten(error.message)}" if error else ""
+    cause = f": {shorten(error.message)}" if error else ""
     return f"the server gave up (finish_reason '{_reason(choice)}'){cause}"
 
 
 def _refused_description(choice: dict[str, Value]) -> str:
     reason = _reason(choice)
     if reason.startswith("content_filter"):
-        return f"the answer was filtered (finish_reason '{chunks.shorten(reason)}')"
+        return f"the answer was filtered (finish_reason '{shorten(reason)}')"
     return "the model refused"  # its text is printed in full on stdout or stderr, not in this line

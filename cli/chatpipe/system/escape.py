@@ -21,6 +21,8 @@ _UNSAFE = f"[\x00-\x08{_CONTROLS}]"
 # str.splitlines, and so a program that reads error lines, may break lines at U+2028 and U+2029
 _UNSAFE_IN_LINE = f"[\x00-\x0a{_CONTROLS}\u2028\u2029]"
 
+_SERVER_WORDS = 500  # characters of the server's own words that an error line shows
+
 _NAMED = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
@@ -34,8 +36,14 @@ def one_line(text: str) -> str:
     return text if text.isascii() and text.isprintable() else re.sub(_UNSAFE_IN_LINE, _escape, text)
 
 
+def shorten(text: str, characters: int = _SERVER_WORDS) -> str:
+    """Text for an error line: white space is collapsed, and a long text ends in `...`."""
+    line = " ".join(text.split())
+    return line if len(line) <= characters else line[: characters - 3] + "..."
+
+
 def escape_json(text: str) -> str:
-    """JSON text with the characters that line() escapes as JSON escapes. Its value is unchanged."""
+    """JSON text with the characters that one_line() escapes as JSON escapes. Its value is unchanged."""
     return re.sub(_UNSAFE_IN_LINE, lambda match: f"\\u{ord(match[0]):04x}", text)
 
 

@@ -17,6 +17,7 @@ from chatpipe.inputs.values import NotJSON, Value, loads
 from chatpipe.response import chunks, sse
 from chatpipe.response.assemble import Assembly
 from chatpipe.response.chunks import ServerError
+from chatpipe.system.escape import shorten
 from chatpipe.wire import faults
 from chatpipe.wire.retry import FailedAttempt
 from chatpipe.wire.timeouts import DEADLINE
@@ -152,7 +153,7 @@ def _read_json(
 
 
 def _excerpt(body: bytes) -> str:
-    return chunks.shorten(body[:400].decode("utf-8", "replace"), 80)
+    return shorten(body[:400].decode("utf-8", "replace"), 80)
 
 
 class _StreamReader:
@@ -228,7 +229,7 @@ def _event_fault(error: ServerError) -> tuple[ChatpipeError, FailedAttempt]:
     """The fault for an error event in the middle of a stream."""
     status = _status_in(error)
     codes = [code for code in (error.type, error.code) if isinstance(code, str)]
-    what = f"the server reports an error in mid-stream: {chunks.shorten(error.message)}"
+    what = f"the server reports an error in mid-stream: {shorten(error.message)}"
     return BrokenAnswer(what, fix="try again"), FailedAttempt(status, None, codes)
 
 
