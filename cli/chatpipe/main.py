@@ -54,7 +54,7 @@ def main() -> NoReturn:
 def run(arguments: Sequence[str]) -> int:
     """Run the command line, report every fault on stderr, and return the exit status.
 
-    Interrupted and ReaderGone propagate, because they end the process by a signal.
+    Interrupted and OutputClosed propagate, because they end the process by a signal.
     """
     # A run creates about 40,000 objects that live until its end. The garbage collector, which by default
     # runs after every 700 new objects, took 5 of the 90 ms.
@@ -84,7 +84,7 @@ def _report(error: Exception, arguments: Sequence[str]) -> int:
 
 
 def _command(arguments: Sequence[str]) -> int:
-    """Run the command. Errors of Click and of a failed write are raised as a ChatpipeError or ReaderGone."""
+    """Run the command. Raises errors of Click and failed writes as a ChatpipeError or OutputClosed."""
     import click
 
     from chatpipe.commands.table import cli, refuse_misplaced

@@ -88,7 +88,7 @@ class Toolbox:
         """Run all calls of a message and wait for them. The answers are in the order of the calls.
 
         If the model called an unknown tool, its error lists offered beside the tools with a command.
-        Raises Stopped after stop(). Whatever is raised, no process is left behind.
+        Raises ToolsStopped after stop(). Whatever is raised, no process is left behind.
         """
         calls = tool_calls.calls_of(message)
         texts: dict[int, str] = {}
@@ -110,7 +110,7 @@ class Toolbox:
         return [tool_calls.answer_message(call, texts[position]) for position, call in enumerate(calls)]
 
     def stop(self) -> None:
-        """Kill all running commands, in every thread. run() raises Stopped there, and from now on.
+        """Kill all running commands, in every thread. run() raises ToolsStopped there, and from now on.
 
         May be called from any thread.
         """

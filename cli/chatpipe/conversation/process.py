@@ -1,6 +1,6 @@
 """One running tool command: start it, feed its stdin, read its output, end its whole process tree.
 
-A Child has no loop of its own. The caller selects on its pipes, calls the callbacks registered there,
+A ChildProcess has no loop of its own. The caller selects on its pipes, calls the callbacks registered there,
 and polls is_over(). One thread can therefore drive several children at once.
 """
 
@@ -26,7 +26,7 @@ class CommandResult(NamedTuple):
     """The result of a command.
 
     status is the exit status: negative for a signal, as in subprocess, and None if the command never
-    ran. stopped is the reason why we ended it or could not start it, as a phrase that completes
+    ran. end_reason is the reason why we ended it or could not start it, as a phrase that completes
     `the tool ...`; it is empty in all other cases.
     """
 

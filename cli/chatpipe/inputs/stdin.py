@@ -32,7 +32,7 @@ class StdinKind(Enum):
 class Stdin(NamedTuple):
     """Descriptor 0, and the callback that reports a wait for it.
 
-    opened is False if the program was started with stdin closed (`<&-`): whatever file has taken
+    is_open is False if the program was started with stdin closed (`<&-`): whatever file has taken
     descriptor 0 since, it is not the user's. notice receives one line for stderr.
     """
 
@@ -52,7 +52,7 @@ class Stdin(NamedTuple):
         return StdinKind.DATA
 
     def read(self, notice: str = "") -> bytes:
-        """All bytes up to the end. notice is shown if none has arrived after PATIENCE_S.
+        """All bytes up to the end. notice is shown if none has arrived after NOTICE_DELAY_S.
 
         Raises BadInput for more than any request can hold, so that endless input cannot fill the memory.
         """

@@ -1,6 +1,6 @@
 """Index of recorded answers: an 8-byte key -> an 8-byte location (file and offset), and the files.
 
-A Table consists of sorted arrays and is not a hash table. Search, insertion and growth therefore run
+A SortedIndex consists of sorted arrays and is not a hash table. Search, insertion and growth therefore run
 in C, no memory goes into empty slots, and growth needs memory for only one more small array.
 1,000,000 entries take 18 MB (21 MB resident); a dict of str to int takes 150 MB.
 """
