@@ -19,6 +19,7 @@ from chatpipe.options.outcomes import (
     is_accepted,
     leading_status,
 )
+from chatpipe.options.run import ResumeOptions
 from chatpipe.response.judge import verdict
 
 EACH = pytest.mark.parametrize("outcome", Outcome)
@@ -92,6 +93,6 @@ def test_a_run_finds_an_answer_that_was_paid_for(outcome: Outcome, tmp_path: Pat
     record = {"id": "i", "custom_id": "c", "response": None, "error": None, "chatpipe": about}
     path.write_bytes(orjson.dumps(record) + b"\n")
     for resend, expected in ((frozenset[str](), OUTCOMES[outcome].paid), (frozenset({str(outcome)}), False)):
-        index = AnswerIndex(out=str(path), resend=resend)
+        index = AnswerIndex(ResumeOptions(resend=resend), out=str(path))
         assert (index.find("f") is not None) == expected
         index.close()

@@ -195,13 +195,11 @@ class Run:
         if journal is None and not self._job.resume.reuse:
             return None
         recorded = AnswerIndex(
-            reuse=self._job.resume.reuse,
+            self._job.resume,
             out=self._job.target.path if self._job.writes_at_the_end else None,
             journal=journal,
             match=match,
-            resend=self._job.resume.resend,
             good=self._job.allow | {"ok"},
-            fresh=self._job.resume.fresh,
         )
         stack.callback(recorded.close)
         return recorded

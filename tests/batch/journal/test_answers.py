@@ -6,7 +6,7 @@ import gzip
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from chatpipe.batch.journal.answers import AnswerIndex, MatchBy
 from chatpipe.batch.journal.journal import Journal
 from chatpipe.errors import BadInput, MissingInput, Status
 from chatpipe.inputs.values import Value
+from chatpipe.options.run import ResumeOptions
 from parametrize import cases
 from resident import measured
 
@@ -70,9 +71,17 @@ class Files:
     def __init__(self) -> None:
         self._opened: list[AnswerIndex] = []
 
-    def recorded(self, **options: Any) -> AnswerIndex:
-        """AnswerIndex(**options), closed at the end of the test."""
-        self._opened.append(AnswerIndex(**options))
+    def recorded(
+        self,
+        *,
+        reuse: Iterable[str] = (),
+        resend: frozenset[str] = frozenset(),
+        fresh: bool = False,
+        **files: Any,
+    ) -> AnswerIndex:
+        """An index that is closed at the end of the test."""
+        options = ResumeOptions(reuse=tuple(reuse), resend=resend, fresh=fresh)
+        self._opened.append(AnswerIndex(options, **files))
         return self._opened[-1]
 
     def close(self) -> None:
@@ -585,7 +594,7 @@ def test_any_history_is_read_as_a_simple_program_would(
     lines = [result(name * 32, outcome, str(number)) for number, (name, outcome) in enumerate(history)]
     path.write_bytes(b"".join(line + b"\n" for line in lines))
     key = (lambda _: 7) if collide else hash_of
-    recorded = AnswerIndex(out=str(path), resend=resend, key=key)
+    recorded = AnswerIndex(ResumeOptions(resend=resend), out=str(path), key=key)
     for name in "abcd":
         wanted = lines[expected[name][1]] if name in expected else None
         assert line_of(recorded, name * 32) == wanted

@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import os
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Literal, NamedTuple
 
@@ -27,6 +27,7 @@ from chatpipe.errors import BadInput, MissingInput, reason
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON
 from chatpipe.options.outcomes import PAID
+from chatpipe.options.run import ResumeOptions
 from chatpipe.response.result_line import LineKey, ResultLine, is_result, read_key
 from chatpipe.system.descriptor import open_regular
 
@@ -34,6 +35,7 @@ MatchBy = Literal["body", "id"]
 
 _BOM = b"\xef\xbb\xbf"
 _KEY_MASK = (1 << 64) - 1
+_DEFAULTS = ResumeOptions()
 
 
 _HEADER_ENTRY = LineKey(None, None)
@@ -57,31 +59,28 @@ class AnswerIndex:
 
     def __init__(
         self,
+        options: ResumeOptions = _DEFAULTS,
         *,
-        reuse: Sequence[str] = (),
         out: str | None = None,
         journal: Journal | str | None = None,
         match: MatchBy = "body",
-        resend: frozenset[str] = frozenset(),
         good: frozenset[str] = frozenset({"ok"}),
-        fresh: bool = False,
         key: Callable[[str], int] = hash_key,
     ) -> None:
-        """Read all files. Of several answers to one request, the newest good one counts.
+        """Read the files of --reuse, out and the journal. options gives `reuse`, `resend` and `fresh`.
 
-        The order from the oldest is: the files of reuse as they are listed, each line by line; then
-        out; then the journal. A name in reuse may be a pattern. out and journal need not exist, and
-        if they contain something else they have no answers. Outcomes in resend are ignored, so that
-        their lines are sent again. An answer with an outcome in good is replaced only by a later one
-        that is good too. With fresh, the files are read and checked, but none of their answers is
-        found.
+        Of several answers to one request, the newest good one counts. The order from the oldest is:
+        the files of reuse as they are listed, each line by line; then out; then the journal. out and
+        journal need not exist, and if they contain something else they have no answers. An answer
+        with an outcome in good is replaced only by a later one that is good too. With fresh, the
+        files are read and checked, but none of their answers is found.
 
-        Raises MissingInput, and BadInput for a file in reuse that has lines but no result line.
+        Raises MissingInput, and BadInput for a file of reuse that has lines but no result line.
         """
         self._match = match
-        self._reusable = PAID - resend
+        self._reusable = PAID - options.resend
         self._good = good
-        self._fresh = fresh
+        self._fresh = options.fresh
         self._key = key
         self._files = LineFiles()
         self._index = SortedIndex()
@@ -89,14 +88,7 @@ class AnswerIndex:
         self._out: int | None = None
         self._journal: int | None = None
         try:
-            for path in expand_patterns(reuse):
-                self._add_reused(path)
-            if out is not None:
-                self._out = self._add_own(out)
-            if isinstance(journal, str):
-                self._journal = self._add_own(journal)
-            elif journal is not None:
-                self._journal = self._add(os.dup(journal.fileno()), journal.path)
+            self._read_files(options.reuse, out, journal)
         except BaseException:
             self.close()
             raise
@@ -181,6 +173,16 @@ class AnswerIndex:
                 continue
             result = ResultLine(values.loads(line))
             yield hash(result.content()) & _KEY_MASK, result
+
+    def _read_files(self, reuse: Iterable[str], out: str | None, journal: Journal | str | None) -> None:
+        for path in expand_patterns(reuse):
+            self._add_reused(path)
+        if out is not None:
+            self._out = self._add_own(out)
+        if isinstance(journal, str):
+            self._journal = self._add_own(journal)
+        elif journal is not None:
+            self._journal = self._add(os.dup(journal.fileno()), journal.path)
 
     def _add_reused(self, path: str) -> None:
         try:
