@@ -494,11 +494,11 @@ import sys
 from chatpipe.batch.journal import fingerprint
 from chatpipe.batch.journal.journal import Journal
 from chatpipe.batch.items import Item
-from chatpipe.options.run import ResumeOptions
+from chatpipe.batch.journal.answer_files import AnswerFiles
 from chatpipe.batch.journal.answers import AnswerIndex
-from chatpipe.batch.result import Result
 from chatpipe.options.outcomes import Outcome
-from chatpipe.batch.journal.store import RunStore
+from chatpipe.batch.result import Result
+from chatpipe.batch.journal.store import RunStore, StoreOptions
 from chatpipe.errors import Status
 
 LINES = 200_000
@@ -516,10 +516,7 @@ with open("out", "wb") as file:
 journal = Journal("journal", clock=lambda: 0.0)
 before = resident()
 recorded = AnswerIndex(out="out", journal=journal)
-store = RunStore(
-    ResumeOptions(), base_url="u", journal=journal, recorded=recorded, by_id=None,
-    dedupe=True, keeps_order=True, keeps_all=False, is_shard=False,
-)
+store = RunStore(AnswerFiles(journal, recorded), StoreOptions("u", dedupe=True, keeps_order=True))
 for number in range(LINES):
     item = Item(number + 1, "1", {"p": number})
     name = store.fingerprint(item)

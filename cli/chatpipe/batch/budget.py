@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
+from chatpipe.batch.journal.answers import AnswerIndex
 from chatpipe.batch.result import Result
 from chatpipe.batch.tally import spent_on
 from chatpipe.errors import BudgetReached, ChatpipeError
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.limits import prices
 from chatpipe.limits.prices import ModelPrice, price_of
 from chatpipe.limits.tokens import TokenEstimator, answer_limits
+from chatpipe.options.run import RunLimits
 from chatpipe.response.usage import Usage
 
 
@@ -151,3 +154,13 @@ class Budget:
             price = price_of(self._prices, body.get("model"))
             cost = price.cost(Usage(prompt, 0, max(0, tokens - prompt), tokens))
         return tokens, cost
+
+
+def open_budget(limits: RunLimits, estimator: TokenEstimator, recorded: AnswerIndex | None) -> Budget:
+    """The budget of a run, with the usage of all recorded answers. Raises like load_prices()."""
+    table = prices.load_prices(limits.prices) if limits.prices is not None else {}
+    budget = Budget(limits.max_total_tokens, limits.max_cost, table, estimator)
+    if recorded is not None and not budget.is_unlimited:
+        for line in recorded.paid_lines():
+            budget.spend(line.spent_usage(), line.model)
+    return budget

@@ -4,51 +4,48 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from chatpipe.batch.items import Item
 from chatpipe.batch.journal import fingerprint as fingerprints
-from chatpipe.batch.journal.answers import AnswerIndex, RecordedAnswer
+from chatpipe.batch.journal.answer_files import AnswerFiles
+from chatpipe.batch.journal.answers import RecordedAnswer
 from chatpipe.batch.journal.fingerprint import OccurrenceCounter
-from chatpipe.batch.journal.journal import Journal
 from chatpipe.batch.result import Result
 from chatpipe.inputs import values
 from chatpipe.options.outcomes import PAID
-from chatpipe.options.run import ResumeOptions
 from chatpipe.response.result_line import ResultLine
 
 
-class RunStore:
-    """Recorded and new answers of one run; it has neither without a journal, --reuse and --dedupe.
+class StoreOptions(NamedTuple):
+    """Options of a store.
 
-    by_id is set with --match id. It finds, by the line's own custom_id, an answer that its body does
-    not find. Fingerprints include base_url, unless --any-server leaves it out. Identical bodies have
-    different fingerprints, unless dedupe gives all of them one answer. With keeps_all, answers that
-    are in OUT are copied to the journal too; answers from --reuse always are.
+    base_url is a part of all fingerprints, None with --any-server. Identical bodies have different
+    fingerprints, unless dedupe gives all of them one answer. keeps_order is set if the result lines are
+    read again in input order. With keeps_all, answers that are in OUT are copied to the journal too;
+    answers from --reuse always are. is_shard is true if other processes answer other lines of the input.
     """
 
-    def __init__(
-        self,
-        resuming: ResumeOptions,
-        *,
-        base_url: str,
-        journal: Journal | None,
-        recorded: AnswerIndex | None,
-        by_id: AnswerIndex | None,
-        dedupe: bool,
-        keeps_order: bool,
-        keeps_all: bool,
-        is_shard: bool,
-    ) -> None:
-        self._base_url = None if resuming.any_server else base_url
-        self._journal = journal
-        self._recorded = recorded
-        self._by_id = by_id
-        self._keeps_all = keeps_all
-        self._counts_occurrences = (recorded is not None or is_shard) and not dedupe
+    base_url: str | None
+    dedupe: bool = False
+    keeps_order: bool = False
+    keeps_all: bool = False
+    is_shard: bool = False
+
+
+class RunStore:
+    """Recorded and new answers of one run; it has neither without a journal, --reuse and --dedupe."""
+
+    def __init__(self, files: AnswerFiles, options: StoreOptions) -> None:
+        self.files = files
+        self._journal, self._recorded, self._by_id = files
+        self._base_url = options.base_url
+        self._keeps_all = options.keeps_all
+        self._dedupe = options.dedupe
+        self._counts_occurrences = (files.recorded is not None or options.is_shard) and not options.dedupe
         self._occurrences = OccurrenceCounter()
-        self._dedupe = dedupe
         # Location of the result of each line, in input order, in 8 bytes. 0 if there is none yet.
-        self._locations: array[int] | None = array("Q") if keeps_order else None
+        self._locations: array[int] | None = array("Q") if options.keeps_order else None
         self._found: dict[int, RecordedAnswer] = {}  # by line number
 
     def fingerprint(self, item: Item) -> str:

@@ -1,0 +1,94 @@
+"""The end of a run: its report, its fault and the way to continue, or the complete output."""
+
+from __future__ import annotations
+
+from chatpipe.batch.job import Job
+from chatpipe.batch.journal.journal import Journal
+from chatpipe.batch.journal.store import RunStore
+from chatpipe.batch.journal.unused import UnusedAnswers
+from chatpipe.batch.stop import Stop, count_lines
+from chatpipe.batch.tally import Tally
+from chatpipe.errors import ChatpipeError, SomeFailed, Status
+from chatpipe.inputs import values
+from chatpipe.options.outcomes import Outcome
+from chatpipe.output.target import OpenOutput
+from chatpipe.system import replace
+
+
+def write_report(job: Job, tally: Tally, wall_s: float) -> None:
+    """Write the file of `--report`."""
+    if job.report.report is not None:
+        replace.write_side_file(job.report.report, values.dumps(tally.report(wall_s)) + b"\n")
+
+
+def fault_of_run(job: Job, stop: Stop | None, tally: Tally) -> ChatpipeError | None:
+    """The reason why the run stopped, else the failures of its lines. None if all lines are good."""
+    if stop is not None:
+        fault = stop.fault
+        if fault is not None and fault.status in (Status.BUDGET, Status.TRY_LATER):
+            fault.fix = f"{fault.fix}, {_next_run(job, 'goes on')}"
+        return fault
+    if not tally.failed:
+        return None
+    what = f"{tally.failed} of {count_lines(tally.finished)} failed: {tally.failures_text()}"
+    alike = next(iter(tally.failures)) if not tally.good and len(tally.failures) == 1 else Status.SOME_FAILED
+    return SomeFailed(what, alike, fix=_fix(job, tally))
+
+
+def interruption_text(job: Job, tally: Tally) -> str:
+    """The message after a signal."""
+    return f"interrupted after {count_lines(tally.finished)}: {_next_run(job, 'goes on')}"
+
+
+def complete_output(job: Job, store: RunStore, out: OpenOutput) -> None:
+    """Put the output in its place, because every line is good, and settle the journal.
+
+    A file is written now, in the order of the input. Answers that the run did not use are saved first.
+    """
+    if job.to_file and job.run_format.from_result_line is not None:
+        for line in store.lines():
+            out.write(job.run_format.from_result_line(line))
+    journal, recorded = store.files.journal, store.files.recorded
+    if journal is None or recorded is None:
+        out.replace()
+        return
+    unused = UnusedAnswers(recorded, journal) if job.keeps_leftovers else None
+    if unused is not None:
+        unused.save()
+    out.replace()
+    _settle_journal(job, journal, unused)
+
+
+def _settle_journal(job: Job, journal: Journal, unused: UnusedAnswers | None) -> None:
+    """Remove the journal if OUT has all of it. With any other format it is the only copy, and stays."""
+    keep = job.resume.keep_journal
+    if keep is None:
+        keep = job.resume.journal is not None or not job.run_format.writes_result_lines
+    if unused is not None:
+        if (notice := unused.finish(whole=keep)) is not None:
+            job.console.note(notice)
+    elif keep:
+        journal.close()
+    else:
+        journal.remove()
+
+
+def _fix(job: Job, tally: Tally) -> str:
+    """The place of the error messages, and the next step."""
+    fixes = []
+    if job.run_format.writes_result_lines and not job.writes_at_the_end:
+        fixes.append("see select(.error)")
+    elif job.journal_path is not None and not job.reports_failures:
+        fixes.append(f"see select(.error) in '{job.journal_path}'")
+    if tally.codes[Outcome.input] == tally.failed:
+        fixes.append("mend these lines" if tally.failed > 1 else "mend this line")
+    else:
+        fixes.append(_next_run(job, "sends only these again"))
+    return ", ".join(fixes)
+
+
+def _next_run(job: Job, effect: str) -> str:
+    """Advice for the next run. Without a journal the same command would pay for everything again."""
+    if job.journal_path is not None:
+        return "run the same command again"
+    return f"with -o FILE or --journal FILE the next run {effect}"

@@ -1,0 +1,54 @@
+"""The files of a run that hold answers: the journal that it writes, and those with earlier answers."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
+
+from chatpipe.batch.job import Job
+from chatpipe.batch.journal.answers import AnswerIndex, MatchBy
+from chatpipe.batch.journal.journal import Journal
+
+
+class AnswerFiles(NamedTuple):
+    """The open files. recorded finds answers by request, by_id, with `--match id`, by custom_id."""
+
+    journal: Journal | None = None
+    recorded: AnswerIndex | None = None
+    by_id: AnswerIndex | None = None
+
+
+@contextmanager
+def open_answer_files(job: Job) -> Iterator[AnswerFiles]:
+    """Open the files of a run. Raises CannotWrite, MissingInput and BadInput."""
+    with ExitStack() as stack:
+        journal = _open_journal(job, stack)
+        recorded = _open_recorded(job, journal, "body", stack)
+        by_id = _open_recorded(job, journal, "id", stack) if job.resume.match == "id" else None
+        yield AnswerFiles(journal, recorded, by_id)
+
+
+def _open_journal(job: Job, stack: ExitStack) -> Journal | None:
+    """The named journal, the one beside OUT, or for --dedupe a temporary one."""
+    path = job.journal_path
+    if path is None and job.input.dedupe:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="chatpipe-"))
+        path = os.path.join(folder, "journal")
+    return None if path is None else stack.enter_context(Journal(path, notice=job.console.note))
+
+
+def _open_recorded(job: Job, journal: Journal | None, match: MatchBy, stack: ExitStack) -> AnswerIndex | None:
+    if journal is None and not job.resume.reuse:
+        return None
+    recorded = AnswerIndex(
+        job.resume,
+        out=job.target.path if job.writes_at_the_end else None,
+        journal=journal,
+        match=match,
+        good=job.allow | {"ok"},
+    )
+    stack.callback(recorded.close)
+    return recorded

@@ -1,0 +1,79 @@
+"""A run that sends requests, in contrast to dry_run.py: everything around its event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+
+from chatpipe.batch import end
+from chatpipe.batch.emit import open_emitter
+from chatpipe.batch.items import Item
+from chatpipe.batch.job import Job
+from chatpipe.batch.journal.answer_files import open_answer_files
+from chatpipe.batch.journal.store import RunStore, StoreOptions
+from chatpipe.batch.progress import Progress, ProgressOptions
+from chatpipe.batch.session import Session
+from chatpipe.batch.tally import Tally
+from chatpipe.conversation.turns import TurnRules
+from chatpipe.errors import Interrupted, Status
+from chatpipe.output.target import OpenOutput, with_part
+from chatpipe.server.server import Server, open_server
+
+
+def answer(job: Job, items: AsyncIterator[Item], out: OpenOutput, watch: ProgressOptions) -> int:
+    """Answer all items, and complete the output if all answers are good.
+
+    Returns the status. Raises the ChatpipeError that the run ends in, and Interrupted.
+    """
+    server = open_server(job.endpoint, job.connection, job.environ, sends=not job.resume.no_send)
+    tally = Tally()
+    started = time.monotonic()
+    progress = Progress(watch, tally, started)
+    with ExitStack() as stack:
+        store = _open_store(job, stack)
+        emitter = stack.enter_context(open_emitter(job, out, tally, progress))
+        session = Session(job, server, store, emitter, progress, _open_rules(job, server, stack))
+        emitter.emit_head()
+        try:
+            stop = asyncio.run(session.run(items))
+        finally:
+            end.write_report(job, tally, time.monotonic() - started)
+        fault = end.fault_of_run(job, stop, tally)
+        if stop is None and fault is None:
+            end.complete_output(job, store, out)
+    if stop is not None and stop.signal is not None:
+        job.console.note(end.interruption_text(job, tally))
+        raise Interrupted(stop.signal)
+    if fault is not None:
+        raise with_part(out, fault)
+    return Status.OK
+
+
+def _open_store(job: Job, stack: ExitStack) -> RunStore:
+    options = StoreOptions(
+        base_url=None if job.resume.any_server else job.endpoint.journal_name,
+        dedupe=job.input.dedupe,
+        keeps_order=job.writes_at_the_end,
+        keeps_all=not job.run_format.writes_result_lines,
+        is_shard=job.input.shard is not None,
+    )
+    return RunStore(stack.enter_context(open_answer_files(job)), options)
+
+
+def _open_rules(job: Job, server: Server, stack: ExitStack) -> TurnRules | None:
+    if job.turns.is_single_turn or job.resume.no_send:
+        return None
+    from chatpipe.conversation import setup  # most runs have one turn a line
+
+    return stack.enter_context(
+        setup.open_rules(
+            job.turns,
+            job.defaults,
+            job.console,
+            environ=job.environ,
+            server=server,
+            workers=job.limits.jobs.limit,
+        )
+    )

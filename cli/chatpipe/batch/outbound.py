@@ -1,0 +1,56 @@
+"""The outbound side of a live run: the sender, with its transport, its limits and its budget."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+from chatpipe.batch.budget import Budget, open_budget
+from chatpipe.batch.job import Job
+from chatpipe.batch.journal.answers import AnswerIndex
+from chatpipe.batch.sender import Sender
+from chatpipe.conversation.turns import TurnRules
+from chatpipe.exchange import ExchangeContext
+from chatpipe.limits.queue import RunPacer, RunWaits
+from chatpipe.limits.shared import open_shared
+from chatpipe.limits.tokens import TokenEstimator
+from chatpipe.server.server import Server
+from chatpipe.system.descriptor import raise_descriptor_limit
+from chatpipe.wire.transports import open_transport
+
+
+class Outbound(NamedTuple):
+    """The sender of a run, and what it shares with the engine and the stop rules."""
+
+    sender: Sender
+    pacer: RunPacer
+    budget: Budget
+
+
+@asynccontextmanager
+async def open_outbound(
+    job: Job, server: Server, rules: TurnRules | None, recorded: AnswerIndex | None
+) -> AsyncIterator[Outbound]:
+    """Open the transport and the pace file for the length of a run.
+
+    Raises MissingInput, BadInput, BadConfiguration and CannotWrite.
+    """
+    limits = job.limits
+    raise_descriptor_limit(limits.jobs.limit)
+    estimator = TokenEstimator()
+    budget = open_budget(limits, estimator, recorded)
+    transport = open_transport(server, job.environ, limits.jobs.limit)
+    with open_shared(limits.shared, server.origin) as shared:
+        waits = RunWaits()
+        detail = job.console.detail if job.console.options.verbose else None
+        context = ExchangeContext(transport, waits.sleep, _no_note, detail)
+        pacer = RunPacer(context, waits, limits, shared, estimator)
+        try:
+            yield Outbound(Sender(server, job.policy, pacer, rules, budget.reserve_turn), pacer, budget)
+        finally:
+            await transport.aclose()
+
+
+def _no_note(text: str) -> None:
+    """A run prints no note for each attempt: the report counts them."""
