@@ -26,9 +26,9 @@ _SHOWN_BYTES = 4096
 class AnswerOutput(Protocol):
     """The output of one answer.
 
-    started: some bytes have been written, to their destination or to a temporary file. is_kept: what
-    was written is kept as FILE.part if it is not a result. keep_unreadable() takes a reply that is not
-    an answer, and returns True if it has stored it.
+    started: some bytes have been written, to their destination or to a temporary file. is_kept: content
+    that is no result is kept as FILE.part. keep_reply() takes a reply that is no answer, and returns
+    True if it stored it.
     """
 
     @property
