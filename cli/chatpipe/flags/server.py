@@ -67,8 +67,8 @@ def _read(
     )
 
 
-# Click's type of the value of each way to give the key.
-_KEY_TYPES = {"file": FILE, "command": None, "descriptor": _Descriptor()}
+# Click's types of the values that name these; any other value is text.
+_KEY_TYPES = {"file": FILE, "descriptor": _Descriptor()}
 
 options = option_group(
     "server",
@@ -88,7 +88,7 @@ options = option_group(
         ),
         click.option("--header-file", metavar="FILE", type=FILE, help="Headers to add, one a line"),
         *(
-            click.option(way.option, metavar=way.metavar, type=_KEY_TYPES[way.names], help=way.help)
+            click.option(way.option, metavar=way.metavar, type=_KEY_TYPES.get(way.names), help=way.help)
             for way in KEY_WAYS
         ),
         click.option("--key", "--api-key", expose_value=False, hidden=True, callback=_refuse_key),
