@@ -1,4 +1,4 @@
-"""Items that are not sent: written as Batch lines, or counted."""
+"""Runs that send nothing: `-f requests` writes Batch lines, `--dry-run` estimates tokens and cost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from chatpipe.system.console import Console, FirstFew
 
 
 async def write_requests(items: AsyncIterator[Item], out: OpenOutput, console: Console) -> int:
-    """The Batch lines that would be sent; of bad lines the errors. Returns the status."""
+    """Write the Batch lines that would be sent, and print the errors of bad lines. Returns the status."""
     bad = _bad(console)
     async for item in items:
         if not item.is_ours:
@@ -35,7 +35,7 @@ async def write_requests(items: AsyncIterator[Item], out: OpenOutput, console: C
 
 
 async def estimate(items: AsyncIterator[Item], prices_file: str | None, console: Console) -> dict[str, Value]:
-    """What a run would come to; nothing is sent and nothing looked up. Bad lines are told."""
+    """Estimate tokens and cost. Recorded answers are not looked up. Bad lines are printed."""
     table = prices.load_prices(prices_file) if prices_file is not None else {}
     estimator = TokenEstimator()
     lines = size = tokens = 0
@@ -64,5 +64,5 @@ async def estimate(items: AsyncIterator[Item], prices_file: str | None, console:
 
 
 def _bad(console: Console) -> FirstFew[BadInput]:
-    """Lines that could not be sent: the first are told, all are counted."""
+    """A reporter of bad lines: it prints the first ones and counts all."""
     return FirstFew(console.error, console.note, "chatpipe check shows them all")

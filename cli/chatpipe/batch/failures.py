@@ -1,4 +1,4 @@
-"""Where the failed lines of a run go: the file of --errors, and stderr where no record has room for why."""
+"""Reports of failed lines: the file of --errors, and stderr if a record has no room for the reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chatpipe.system.console import Console, FirstFew
 
 @contextlib.contextmanager
 def errors_file(path: str | None) -> Iterator[Callable[[bytes], None] | None]:
-    """The file of --errors, emptied now; each line is written as it comes."""
+    """Open and truncate the file of --errors. Each line is written at once. Raises CannotWrite."""
     if path is None:
         yield None
         return
@@ -33,7 +33,7 @@ def errors_file(path: str | None) -> Iterator[Callable[[bytes], None] | None]:
 
 
 class FailureReporter:
-    """Tells the first failures on stderr. name is the input's, for the place of what has none itself."""
+    """Prints the first failures on stderr. name is the name of the input, for failures without a place."""
 
     def __init__(self, console: Console, name: str) -> None:
         self._few = FirstFew(console.error, console.note, "--errors FILE has them all")

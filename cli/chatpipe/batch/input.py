@@ -21,10 +21,10 @@ _ID_SHOWN = 80  # characters
 
 @contextlib.contextmanager
 def open_lines(file: str, sources: Sources) -> Iterator[LineReader]:
-    """The lines of a file, or of stdin for `-`. Raises MissingInput."""
+    """Open the lines of a file, or of stdin for `-`. Raises MissingInput."""
     if file == STDIN:
         if not sources.stdin.is_open:
-            sources.stdin.read()  # says that it is closed
+            sources.stdin.read()  # raises the error for a closed stdin
         if sources.stdin.kind() is StdinKind.TERMINAL:
             sources.stdin.notice("type the input, then Ctrl-D")
         yield LineReader(sources.stdin.descriptor, STDIN_NAME)
@@ -51,7 +51,7 @@ class RunInput:
         *,
         own_ids_once: bool = False,
     ) -> None:
-        """own_ids_once: answers are found by them, and one line is not to get that of another."""
+        """own_ids_once: a custom_id must be unique, because answers are found by it."""
         self._lines = lines
         self._reader = reader
         self._feeding = feeding
@@ -60,9 +60,9 @@ class RunInput:
         self._ahead: list[Item] = []
 
     def read_head(self) -> None:
-        """Read what the reader has to have seen before anything else happens: a header, a first row.
+        """Read the part of the input that the reader needs first: a header, a first row.
 
-        Waits for it. Raises BadInput for what every line would suffer from.
+        Blocks until it arrives. Raises BadInput for an error that affects every line.
         """
         while self._reader.needs_head and (source := self._lines.read_line()) is not None:
             if (item := self._reader.item(source)) is not None:
@@ -71,7 +71,7 @@ class RunInput:
             self._reader.finish()
 
     async def items(self) -> AsyncIterator[Item]:
-        """The items of this shard, up to the limit; those of other shards are marked."""
+        """The items of this shard, up to the limit. Items of other shards have is_ours False."""
         taken = 0
         async for read in self._all():
             item = self._with_own_id(read)
@@ -95,7 +95,7 @@ class RunInput:
             yield last
 
     def _with_own_id(self, item: Item) -> Item:
-        """The item, with a fault where the id that is to find its answer was an earlier line's."""
+        """The item, with a fault if its custom_id must be unique and an earlier line has it."""
         if self._ids is None or not item.has_own_id:
             return item
         if self._ids.count(body_digest({"custom_id": item.custom_id})) == 1 or item.fault is not None:

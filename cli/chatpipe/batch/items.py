@@ -1,4 +1,4 @@
-"""A line of the input -> the request it asks for, with what the options say of every line."""
+"""A line of the input -> an item: the request of the line, merged with the options for all lines."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _HEAD_ROLES = ("system", "developer")
 
 
 class Item(NamedTuple):
-    """One line of the input. line counts physical lines, from 1. body is None where fault says why.
+    """One line of the input. line counts physical lines, from 1. body is None if there is a fault.
 
-    is_ours: not another shard's, whose lines are only counted. row: what `map` carries from the input
-    to the output, of which row_number, from 1, is the shard's where a row may be several lines.
+    is_ours is False for an item of another shard, which is only counted. row holds the columns that
+    `map` copies to the output. row_number, from 1, selects the shard if a row may span several lines.
     """
 
     line: int
@@ -38,32 +38,32 @@ class Item(NamedTuple):
 
 
 class ItemReader(Protocol):
-    """Lines of the input -> Items."""
+    """A reader that makes items of the lines of the input."""
 
     @property
     def needs_head(self) -> bool:
-        """Whether it has not seen yet what has to be known before a run begins."""
+        """True until the reader has seen the lines that it needs before a run begins."""
 
     def item(self, source: Source) -> Item | None:
-        """The item of a line, None where none ends with it. What is wrong with a line is its item's fault.
+        """The item that ends with this line, or None. An error in the line is the fault of its item.
 
-        Raises BadInput for what is wrong with all lines, while wants_head only.
+        Raises BadInput, while needs_head only, for an error that affects all lines.
         """
 
     def finish(self) -> Item | None:
-        """The input is over: the item of what was left unfinished. Raises as item does."""
+        """The unfinished item at the end of the input, or None. Raises like item()."""
 
 
 class LineTemplate:
-    """What the options say of every line: fields, a head (system messages) and examples behind it.
+    """The part of every request that the options give: fields, a head (system messages), examples.
 
-    A line's own values win, its system message too; override turns that round.
+    The values of a line take precedence, its system message too. With override, the options do.
     """
 
     def __init__(
         self, body: Mapping[str, Value], *, override: bool = False, default_model: str | None = None
     ) -> None:
-        """default_model is the environment's or the profile's: it is for lines that have none."""
+        """default_model, of the environment or the profile, applies to lines without a model."""
         self._default_model = default_model
         messages = body.get("messages") or []
         length = _head_length(messages)
@@ -99,7 +99,7 @@ def _head_length(messages: Sequence[Value]) -> int:
 
 
 class RequestReader:
-    """Lines that hold requests -> Items: see Reader. plain: every line is a prompt, as it is."""
+    """An ItemReader for lines that hold requests. With plain, every line is a prompt."""
 
     needs_head = False
 
@@ -109,7 +109,7 @@ class RequestReader:
         self._check = check
 
     def item(self, source: Source) -> Item | None:
-        """The item of a line, None for a blank one. Never raises: what is wrong with a line is its fault."""
+        """The item of a line, None for a blank line. Never raises: an error is the fault of the item."""
         if not source.data.strip():
             return None
         try:
@@ -125,7 +125,7 @@ class RequestReader:
         return item if self._check.off else check_item(item, source, strict=self._check.strict)
 
     def finish(self) -> None:
-        """Every line is whole in itself."""
+        """Return None: no item spans lines."""
 
     def _line(self, source: Source) -> RequestLine:
         if len(source.data) > MAX_LINE_BYTES:
@@ -145,7 +145,7 @@ class RequestReader:
 
 
 def check_item(item: Item, source: Source, *, strict: bool) -> Item:
-    """The item with the warnings of its body, or without a body that a server would refuse."""
+    """Check the body of an item: warnings are added, and errors become its fault."""
     problems = check(item.body, strict=strict)
     if not problems:
         return item
@@ -166,5 +166,5 @@ def _text(source: Source) -> str:
 
 
 def in_shard(line: int, shard: tuple[int, int] | None) -> bool:
-    """Whether `--shard K/N` takes this physical line: (line - 1) mod N = K - 1."""
+    """Return True if `--shard K/N` takes this line: (line - 1) mod N = K - 1."""
     return shard is None or (line - 1) % shard[1] == shard[0] - 1

@@ -1,4 +1,4 @@
-"""Whether a run has a bar, and what the bar has to know of its input and of the terminal."""
+"""Progress options of a run: the kind of display, the size of the input and the terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chatpipe.system.console import Console
 _STDIN, _STDOUT, _STDERR = range(3)
 _COLUMNS = 80
 _BLOCK_BYTES = 1 << 20
-# Lines of so much are counted, which takes about 10 ms; those of the rest are taken to be as long.
+# Lines are counted in this many bytes, which takes about 10 ms. The rest is assumed to be alike.
 _COUNTED_BYTES = 16 << 20
 
 
@@ -27,9 +27,9 @@ def progress_options(
     errors: str | None,
     limit: int | None,
 ) -> ProgressOptions:
-    """How the run is watched. Before anything is read of stdin. asked is `--progress`, None to choose.
+    """Choose the progress display, before stdin is read. asked is `--progress`, None to choose.
 
-    A bar is chosen where it has the terminal to itself: no results, no failed lines, no typing on it.
+    A bar is chosen if it has the terminal to itself: no results, no failed lines, no typed input.
     """
     among_lines = _at_terminal(output, _STDOUT) or (errors is not None and _at_terminal(errors, None))
     kind = asked or (
@@ -47,7 +47,7 @@ def progress_options(
     columns = environ.get("COLUMNS", "")
     return ProgressOptions(
         kind,
-        # In a log every state of it stays.
+        # In a log, every state of the bar remains.
         every_s=ProgressOptions().every_s if console.on_terminal else 1.0,
         columns=int(columns) if columns.isdecimal() and int(columns) else _COLUMNS,
         shares_terminal=among_lines,
@@ -57,7 +57,7 @@ def progress_options(
 
 
 def _at_terminal(path: str | None, standard: int | None) -> bool:
-    """Whether what is at path, or at the standard descriptor that `-` means, is the user's terminal."""
+    """Return True if path is the user's terminal. `-` and None mean the standard descriptor, if given."""
     if path in (None, "-") and standard is not None:
         return os.isatty(standard)
     try:
@@ -67,11 +67,11 @@ def _at_terminal(path: str | None, standard: int | None) -> bool:
 
 
 def _lines_of(file: str) -> float | None:
-    """About how many lines are left to read of a file; None of a pipe, a device, or what cannot be read."""
+    """The approximate number of unread lines. None for a pipe, a device, or an unreadable file."""
     try:
         if file == STDIN:
             return _lines_left(_STDIN)
-        if not stat.S_ISREG(os.stat(file).st_mode):  # to open a FIFO would wait for its writer
+        if not stat.S_ISREG(os.stat(file).st_mode):  # opening a FIFO would wait for its writer
             return None
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     except (OSError, ValueError):
@@ -85,7 +85,7 @@ def _lines_of(file: str) -> float | None:
 
 
 def _lines_left(descriptor: int) -> float | None:
-    """Moves nothing: whoever reads it after us begins where it is. Raises OSError."""
+    """The approximate number of unread lines. The file position does not change. Raises OSError."""
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         return None
