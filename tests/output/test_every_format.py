@@ -30,8 +30,8 @@ from chatpipe.options.server import ServerOptions
 from chatpipe.output.curl import UnsentRequest, format_request
 from chatpipe.output.delivery import Delivery
 from chatpipe.output.formats import FormatWriter, create_writer, decide_stream, writer_class
+from chatpipe.output.player import RecordingPlayer
 from chatpipe.output.problems import format_problem
-from chatpipe.output.show import RecordingPlayer
 from chatpipe.output.target import open_target
 from chatpipe.response.assemble import Assembly
 from chatpipe.response.capture import read_capture

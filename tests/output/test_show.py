@@ -14,7 +14,7 @@ from chatpipe.inputs.sources import Sources
 from chatpipe.inputs.stdin import Stdin
 from chatpipe.options.output import ConsoleOptions, FormatOptions, OutputOptions
 from chatpipe.output.delivery import Delivery
-from chatpipe.output.show import RecordingPlayer
+from chatpipe.output.player import RecordingPlayer
 from chatpipe.output.target import open_target
 from chatpipe.response.capture import read_capture
 from chatpipe.system.console import Console
