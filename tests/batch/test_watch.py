@@ -12,6 +12,7 @@ import pytest
 from chatpipe.batch import watch as watching
 from chatpipe.batch.progress import ProgressOptions
 from chatpipe.options.output import ConsoleOptions
+from chatpipe.options.run import ReportOptions
 from chatpipe.system.console import Console
 from parametrize import cases
 
@@ -21,7 +22,7 @@ LOUD = ConsoleOptions()
 
 def watch(file: str, *, telling: ConsoleOptions = LOUD, asked: str | None = "bar") -> ProgressOptions:
     return watching.progress_options(
-        asked, Console(telling), {}, file=file, output="-", errors=None, limit=None
+        ReportOptions(progress=asked), Console(telling), {}, file=file, output="-", limit=None
     )
 
 
@@ -69,9 +70,11 @@ def test_the_rest_of_stdin_is_counted_and_not_consumed(tmp_path: Path) -> None:
         "from chatpipe.batch import watch\n"
         "from chatpipe.system.console import Console\n"
         "from chatpipe.options.output import ConsoleOptions\n"
+        "from chatpipe.options.run import ReportOptions\n"
         "os.read(0, 2)\n"
+        "report = ReportOptions(progress='bar')\n"
         "console = Console(ConsoleOptions())\n"
-        "made = watch.progress_options('bar', console, {}, file='-', output='-', errors=None, limit=None)\n"
+        "made = watch.progress_options(report, console, {}, file='-', output='-', limit=None)\n"
         "print(made.lines, os.read(0, 9))\n"
     )
     with (tmp_path / "in").open("rb") as stdin:

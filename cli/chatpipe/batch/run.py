@@ -54,12 +54,11 @@ class Run:
     def _watch(self) -> ProgressOptions:
         job = self._job
         return progress_options(
-            job.report.progress,
+            job.report,
             job.console,
             job.environ,
             file=job.file,
             output=job.target.path,
-            errors=job.report.errors,
             limit=job.input.limit,
         )
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from chatpipe.batch.progress import ProgressOptions
 from chatpipe.inputs.sources import STDIN
+from chatpipe.options.run import ReportOptions
 from chatpipe.system.console import Console
 
 _STDIN, _STDOUT, _STDERR = range(3)
@@ -18,21 +19,21 @@ _COUNTED_BYTES = 16 << 20
 
 
 def progress_options(
-    asked: str | None,
+    report: ReportOptions,
     console: Console,
     environ: Mapping[str, str],
     *,
     file: str,
     output: str | None,
-    errors: str | None,
     limit: int | None,
 ) -> ProgressOptions:
-    """Choose the progress display, before stdin is read. asked is `--progress`, None to choose.
+    """Choose the progress display, before stdin is read. report.progress is None to choose.
 
     A bar is chosen if it has the terminal to itself: no results, no failed lines, no typed input.
     """
-    among_lines = _at_terminal(output, _STDOUT) or (errors is not None and _at_terminal(errors, None))
-    kind = asked or (
+    shows_errors = report.errors is not None and _at_terminal(report.errors, None)
+    among_lines = _at_terminal(output, _STDOUT) or shows_errors
+    kind = report.progress or (
         "bar"
         if console.on_terminal
         and environ.get("TERM") != "dumb"
