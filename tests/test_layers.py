@@ -33,6 +33,7 @@ LAYERS = (
     "limits",
     "output",
     "prepare",
+    "call",
     "ask",
     "batch",
     "flags",

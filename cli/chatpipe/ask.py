@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from chatpipe import exchange
+from chatpipe.call import Call
 from chatpipe.conversation import transcript
-from chatpipe.conversation.history import history_message, new_messages
-from chatpipe.conversation.turns import Message, TurnOptions, TurnRules
-from chatpipe.errors import ChatpipeError, Status
-from chatpipe.exchange import (
-    NO_HOOKS,
-    ExchangeContext,
-    Hooks,
-    SendRequest,
-    chain,
-    run_without_loop,
-    sleep_without_loop,
-)
+from chatpipe.conversation.history import new_messages
 from chatpipe.options.output import FormatOptions, OutputOptions
-from chatpipe.options.run import CallOptions, SharedLimits
-from chatpipe.options.server import RetryPolicy
-from chatpipe.output.delivery import Delivery, finish_output
+from chatpipe.options.run import CallOptions
+from chatpipe.output.delivery import finish_output
 from chatpipe.output.formats import choose_format, decide_stream
-from chatpipe.output.target import OpenOutput, open_target
+from chatpipe.output.target import open_target
 from chatpipe.prepare import Draft, Prepared
-from chatpipe.server.server import Server, open_server
-from chatpipe.system.console import Console
-from chatpipe.wire.answer import Answer, Receiver
-from chatpipe.wire.transports import open_transport
+from chatpipe.server.server import open_server
 
 if TYPE_CHECKING:
-    from chatpipe.limits.paced import CallPacer
+    pass
 
 
 def answer(draft: Draft, call: CallOptions, format: FormatOptions, output: OutputOptions) -> int:
@@ -56,150 +39,10 @@ def answer(draft: Draft, call: CallOptions, format: FormatOptions, output: Outpu
 
         prepared = draft.prepare(past, finish=choose_stream)
         server = open_server(prepared.endpoint, draft.options.server, draft.environ)
-        asking = Call(server, call.retry, call.limits, prepared.turns, format, console, draft.environ)
+        sending = Call(server, call.retry, call.limits, prepared.turns, format, console, draft.environ)
         with open_target(output, draft.sources.names, escape=format.escape, beside=beside) as out:
-            result = asking.run(prepared.body, out)
+            result = sending.run(prepared.body, out)
             if history is not None and result.is_worth_keeping:
                 new = new_messages(prepared.built, is_new_transcript=not past)
                 history.append([*new, *result.messages])
             return finish_output(out, result.fault)
-
-
-class CallResult(NamedTuple):
-    """The result of a call. fault is None for a good answer; steps are those of its Conversation."""
-
-    answer: Answer
-    fault: ChatpipeError | None
-    steps: tuple[Message, ...] = ()
-
-    @property
-    def is_worth_keeping(self) -> bool:
-        """True if a transcript keeps it: the answer is good, or its tool calls wait for their results."""
-        return self.fault is None or self.fault.status is Status.TOOL_CALLS
-
-    @property
-    def messages(self) -> list[Message]:
-        """The messages that the call adds to the conversation: the steps, and the answer."""
-        choices = (self.answer.completion or {}).get("choices") or [{}]
-        return [*self.steps, history_message(choices[0].get("message") or {})]
-
-
-class Call(NamedTuple):
-    """The environment of one call: everything but its request."""
-
-    server: Server
-    policy: RetryPolicy
-    shared_limits: SharedLimits
-    turns: TurnOptions
-    format: FormatOptions
-    console: Console
-    environ: Mapping[str, str]
-
-    def run(self, body: Message, out: OpenOutput) -> CallResult:
-        """Ask, and write the answer: as it comes where the first one is the last."""
-        details = _Details(self.console, out)
-        with self._sender(details) as ask:
-            if not self.turns.is_single_turn:
-                return self._converse(body, ask, out)
-            delivery = Delivery(out, self.format, self.console)
-            answer = run_without_loop(ask(body, delivery, NO_HOOKS))
-            asked = CallResult(answer, delivery.finish(answer))
-            details.flush()
-            return asked
-
-    def _converse(self, body: Message, ask: SendRequest, out: OpenOutput) -> CallResult:
-        """Turn by turn. Of an answer nothing is written before it is known to be the last, and what it is."""
-        from chatpipe.conversation import setup
-        from chatpipe.conversation.replay import converse_buffered
-
-        with setup.open_rules(
-            self.turns, body, self.console, environ=self.environ, server=self.server
-        ) as rules:
-            talk, held = run_without_loop(converse_buffered(body, ask, rules or TurnRules()))
-            fits = None if rules is None else rules.violation
-        delivery = Delivery(out, self.format, self.console, fits)
-        verdict = delivery.verdict(talk.answer)
-        if verdict is not None and verdict.status is Status.MISMATCH and not out.is_kept:
-            in_words = self.format.properties.is_audio  # stderr is for people
-            printing = self.format._replace(format="text") if in_words else self.format
-            delivery = Delivery(StderrOut(self.console), printing, self.console, fits)
-        held.replay(delivery)
-        return CallResult(talk.answer, delivery.finish(talk.answer), talk.steps)
-
-    @contextmanager
-    def _sender(self, details: _Details) -> Iterator[SendRequest]:
-        """The function that sends one request, within the limits of the pace file if there is one."""
-        server = self.server
-        transport = open_transport(server, self.environ)
-        context = ExchangeContext(
-            transport,
-            sleep_without_loop,
-            self.console.note,
-            details.add if self.console.options.verbose else None,
-        )
-
-        async def send(body: Message, receiver: Receiver, hooks: Hooks) -> Answer:
-            request = exchange.completion_request(server, body)
-            limits, policy = server.limits, self.policy
-            if pacer is None:
-                return await exchange.ask(request, context, receiver, limits, policy, hooks)
-            answer, _ = await pacer.ask(
-                body,
-                len(request.content),
-                lambda paced: exchange.ask(request, context, receiver, limits, policy, chain(hooks, paced)),
-            )
-            return answer
-
-        try:
-            with self._pacer(context) as pacer:
-                yield send
-        finally:
-            run_without_loop(transport.aclose())
-
-    @contextmanager
-    def _pacer(self, context: ExchangeContext) -> Iterator[CallPacer | None]:
-        """The limits that other processes share with this call, None without a pace file."""
-        if self.shared_limits.pace_file is None:
-            yield None
-            return
-        from chatpipe.limits.paced import CallPacer  # few calls share their limits
-        from chatpipe.limits.shared import open_shared
-
-        with open_shared(self.shared_limits, self.server.origin) as shared:
-            yield None if shared is None else CallPacer(context, shared)
-
-
-class _Details:
-    """The lines of -v. They wait once the answer has begun, because the terminal is in mid-line."""
-
-    def __init__(self, console: Console, out: OpenOutput) -> None:
-        self._console = console
-        self._out = out
-        self._late: list[str] = []
-
-    def add(self, text: str) -> None:
-        if self._out.started:
-            self._late.append(text)
-        else:
-            self._console.detail(text)
-
-    def flush(self) -> None:
-        for text in self._late:
-            self._console.detail(text)
-
-
-class StderrOut:
-    """Takes an answer that is no result to stderr: a schema has refused it, and no file keeps it."""
-
-    started = False
-    is_kept = False
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
-    def write(self, data: bytes) -> None:
-        self._console.server_text(data.decode("utf-8", "replace"))
-
-    def keep_reply(self, data: bytes) -> bool:
-        """It is the content that the schema has refused: the rest is readable."""
-        return False

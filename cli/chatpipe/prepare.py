@@ -12,14 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from chatpipe.conversation import history, transcript
 from chatpipe.conversation.turns import TurnOptions
 from chatpipe.inputs.messages import LocatedValue
-from chatpipe.inputs.sources import Sources
-from chatpipe.inputs.stdin import process_stdin
-from chatpipe.inputs.values import Value
+from chatpipe.inputs.sources import Sources, process_sources
 from chatpipe.options.output import ConsoleOptions
 from chatpipe.options.request import RequestOptions
 from chatpipe.request.build import BuiltRequest, RequestParts, build
@@ -42,7 +40,7 @@ class Prepared(NamedTuple):
     turns: TurnOptions
 
     @property
-    def body(self) -> dict[str, Value]:
+    def body(self) -> dict[str, Any]:
         return self.built.body
 
 
@@ -112,7 +110,7 @@ def draft(
     """
     console = Console(console_options)
     server = options.server
-    sources = Sources(process_stdin(console.note, is_taken=server.stdin_option is not None))
+    sources = process_sources(console.note, is_stdin_taken=server.stdin_option is not None)
     endpoint = endpoints.resolve(server, environ, keys.header_lines(server.header_file))
     if input_file is None:
         read = partial(transcript.read_messages, options.prompt.transcript, console.note)

@@ -6,16 +6,13 @@ import os
 
 import click
 
-from chatpipe.errors import UsageFault
 from chatpipe.flags import console as console_flags
 from chatpipe.flags import output as output_flags
 from chatpipe.flags import request as request_flags
 from chatpipe.flags import rows as row_flags
 from chatpipe.flags import run as run_flags
-from chatpipe.flags.prompt import refuse_idle_detail
 from chatpipe.flags.types import FILE, Command
 from chatpipe.options.output import ConsoleOptions, OutputOptions
-from chatpipe.options.prompt import PromptOptions, RoleOption
 from chatpipe.options.request import RequestOptions
 from chatpipe.options.rows import MapOptions
 from chatpipe.options.run import RunOptions
@@ -49,31 +46,7 @@ def map(
     from chatpipe.batch.tables.mapper import map_job
     from chatpipe.prepare import draft
 
-    template, file = _operands(operands, mapping.rows.template_file)
-    if mapping.rows.image_field is None:
-        refuse_idle_detail(request.prompt, fix="use it with --image or --image-field")
-    request = request._replace(prompt=_with_template(request.prompt, template))
+    prompt, file = row_flags.read_operands(operands, mapping.rows, request.prompt)
+    request = request._replace(prompt=prompt)
     drafted = draft(request, console, os.environ, file)
     return Run(map_job(file, mapping, drafted, run, output)).run(drafted.sources)
-
-
-def _with_template(prompt: PromptOptions, template: RoleOption) -> PromptOptions:
-    return prompt._replace(role_options=(*prompt.role_options, template))
-
-
-def _operands(operands: tuple[str, ...], template_file: str | None) -> tuple[RoleOption, str]:
-    """Return the template, as the last user message, and the input file. Raises UsageFault."""
-    words = list(operands)
-    if template_file is not None:
-        if len(words) > 1:
-            fix = "leave out one of them; chatpipe map --template-file FILE [FILE]"
-            raise UsageFault("TEMPLATE and --template-file at once", fix=fix)
-        template = RoleOption("--template-file", "user", template_file, is_file=True)
-    elif words:
-        template = RoleOption("TEMPLATE", "user", words.pop(0), is_file=False)
-    else:
-        fix = "chatpipe map 'Classify: {{text}}' rows.jsonl"
-        raise UsageFault("no template", fix=fix)
-    if len(words) > 1:
-        raise UsageFault(f"'{words[1]}' is one FILE too many", fix="concatenate them, or run once for each")
-    return template, words[0] if words else "-"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags import run
+from chatpipe.flags.prompt import refuse_idle_detail
 from chatpipe.flags.types import FILE, bundle, option_group
+from chatpipe.options.prompt import PromptOptions, RoleOption
 from chatpipe.options.rows import ROW_FORMATS, MapOptions, RowOptions
 
 _JSONL = "jsonl"
@@ -98,3 +101,27 @@ _rows = option_group(
 )
 
 options = bundle("mapping", MapOptions, {"rows": _rows, "input": run.row_input})
+
+
+def read_operands(
+    operands: Sequence[str], rows: RowOptions, prompt: PromptOptions
+) -> tuple[PromptOptions, str]:
+    """Add the template to the prompt, as its last user message, and find the input file.
+
+    Raises UsageFault.
+    """
+    words = list(operands)
+    if rows.template_file is not None:
+        if len(words) > 1:
+            fix = "leave out one of them; chatpipe map --template-file FILE [FILE]"
+            raise UsageFault("TEMPLATE and --template-file at once", fix=fix)
+        template = RoleOption("--template-file", "user", rows.template_file, is_file=True)
+    elif words:
+        template = RoleOption("TEMPLATE", "user", words.pop(0), is_file=False)
+    else:
+        raise UsageFault("no template", fix="chatpipe map 'Classify: {{text}}' rows.jsonl")
+    if len(words) > 1:
+        raise UsageFault(f"'{words[1]}' is one FILE too many", fix="concatenate them, or run once for each")
+    if rows.image_field is None:
+        refuse_idle_detail(prompt, fix="use it with --image or --image-field")
+    return prompt._replace(role_options=(*prompt.role_options, template)), words[0] if words else "-"

@@ -10,12 +10,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from chatpipe.errors import BadInput, MissingInput, UsageFault, reason
 from chatpipe.inputs.place import MAX_LINE_BYTES, LineSplitter, Source, line_source
-from chatpipe.inputs.stdin import Stdin
+from chatpipe.inputs.stdin import Stdin, process_stdin
 
 STDIN = "-"
 STDIN_NAME = "<stdin>"
@@ -137,6 +137,11 @@ def read_inside(folder: str, name: str, max_bytes: int) -> bytes:
             os.close(descriptor)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise BadInput(f"cannot read '{name}': {reason(error)}") from error
+
+
+def process_sources(notice: Callable[[str], None], *, is_stdin_taken: bool = False) -> Sources:
+    """The sources of this process. is_stdin_taken is True if stdin is neither a prompt nor an input."""
+    return Sources(process_stdin(notice, is_taken=is_stdin_taken))
 
 
 def stdin_owner(claims: Iterable[tuple[str, str]]) -> str | None:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from chatpipe.errors import MissingInput, Status
 from chatpipe.inputs import values
-from chatpipe.inputs.sources import STDIN, Sources
-from chatpipe.inputs.stdin import process_stdin
+from chatpipe.inputs.sources import STDIN, process_sources
 from chatpipe.options.output import ConsoleOptions, OutputOptions
 from chatpipe.output.target import open_target
 from chatpipe.schema.documents import Checker, LocatedProblem, split_documents
@@ -24,7 +23,7 @@ def report_problems(
     A file that cannot be read is reported, and the others are still checked.
     """
     console = Console(console_options)
-    sources = Sources(process_stdin(console.note))
+    sources = process_sources(console.note)
     status = Status.OK
     with open_target(OutputOptions(), (), escape=True) as out:
         for file in files or (STDIN,):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chatpipe.inputs.sources import STDIN, Sources, stdin_owner
-from chatpipe.inputs.stdin import process_stdin
+from chatpipe.inputs.sources import STDIN, process_sources, stdin_owner
 from chatpipe.options.output import ConsoleOptions, FormatOptions, OutputOptions
 from chatpipe.output.delivery import Delivery
 from chatpipe.output.formats import choose_format
@@ -24,7 +23,7 @@ def show_files(
     console = Console(console_options)
     format = choose_format(format, output)
     stdin_owner(("FILE", file) for file in files)
-    sources = Sources(process_stdin(console.note))
+    sources = process_sources(console.note)
     with open_target(output, [file for file in files if file != STDIN], escape=format.escape) as out:
         player = RecordingPlayer(lambda: Delivery(out, format, console))
         for file in files or (STDIN,):
