@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from chatpipe.call import Call
 from chatpipe.conversation import transcript
-from chatpipe.conversation.history import new_messages
+from chatpipe.conversation.history import answer_message, new_messages
 from chatpipe.options.output import FormatOptions, OutputOptions
 from chatpipe.options.run import CallOptions
 from chatpipe.output.delivery import finish_output
@@ -14,9 +12,6 @@ from chatpipe.output.formats import choose_format, decide_stream
 from chatpipe.output.target import open_target
 from chatpipe.prepare import Draft, Prepared
 from chatpipe.server.server import open_server
-
-if TYPE_CHECKING:
-    pass
 
 
 def answer(draft: Draft, call: CallOptions, format: FormatOptions, output: OutputOptions) -> int:
@@ -39,10 +34,10 @@ def answer(draft: Draft, call: CallOptions, format: FormatOptions, output: Outpu
 
         prepared = draft.prepare(past, finish=choose_stream)
         server = open_server(prepared.endpoint, draft.options.server, draft.environ)
-        sending = Call(server, call.retry, call.limits, prepared.turns, format, console, draft.environ)
+        sending = Call(server, call, prepared.turns, format, console, draft.environ)
         with open_target(output, draft.sources.names, escape=format.escape, beside=beside) as out:
             result = sending.run(prepared.body, out)
             if history is not None and result.is_worth_keeping:
                 new = new_messages(prepared.built, is_new_transcript=not past)
-                history.append([*new, *result.messages])
+                history.append([*new, *result.steps, answer_message(result.answer.completion)])
             return finish_output(out, result.fault)

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from chatpipe import exchange
-from chatpipe.conversation.history import history_message
 from chatpipe.conversation.turns import Message, TurnOptions, TurnRules
 from chatpipe.errors import ChatpipeError, Status
 from chatpipe.exchange import (
@@ -20,8 +19,7 @@ from chatpipe.exchange import (
     sleep_without_loop,
 )
 from chatpipe.options.output import FormatOptions
-from chatpipe.options.run import SharedLimits
-from chatpipe.options.server import RetryPolicy
+from chatpipe.options.run import CallOptions
 from chatpipe.output.delivery import Delivery
 from chatpipe.output.target import OpenOutput
 from chatpipe.server.server import Server
@@ -45,19 +43,12 @@ class CallResult(NamedTuple):
         """True if a transcript keeps it: the answer is good, or its tool calls wait for their results."""
         return self.fault is None or self.fault.status is Status.TOOL_CALLS
 
-    @property
-    def messages(self) -> list[Message]:
-        """The messages that the call adds to the conversation: the steps, and the answer."""
-        choices = (self.answer.completion or {}).get("choices") or [{}]
-        return [*self.steps, history_message(choices[0].get("message") or {})]
-
 
 class Call(NamedTuple):
     """The environment of one call: everything but its request."""
 
     server: Server
-    policy: RetryPolicy
-    shared_limits: SharedLimits
+    options: CallOptions
     turns: TurnOptions
     format: FormatOptions
     console: Console
@@ -108,7 +99,7 @@ class Call(NamedTuple):
 
         async def send(body: Message, receiver: Receiver, hooks: Hooks) -> Answer:
             request = exchange.completion_request(server, body)
-            limits, policy = server.limits, self.policy
+            limits, policy = server.limits, self.options.retry
             if pacer is None:
                 return await exchange.ask(request, context, receiver, limits, policy, hooks)
             answer, _ = await pacer.ask(
@@ -127,14 +118,13 @@ class Call(NamedTuple):
     @contextmanager
     def _pacer(self, context: ExchangeContext) -> Iterator[CallPacer | None]:
         """The limits that other processes share with this call, None without a pace file."""
-        if self.shared_limits.pace_file is None:
+        if self.options.limits.pace_file is None:
             yield None
             return
-        from chatpipe.limits.paced import CallPacer  # few calls share their limits
-        from chatpipe.limits.shared import open_shared
+        from chatpipe.limits.paced import open_call_pacer  # few calls share their limits
 
-        with open_shared(self.shared_limits, self.server.origin) as shared:
-            yield None if shared is None else CallPacer(context, shared)
+        with open_call_pacer(context, self.options.limits, self.server.origin) as pacer:
+            yield pacer
 
 
 class _Details:

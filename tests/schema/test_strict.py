@@ -13,7 +13,7 @@ from chatpipe.inputs.place import Source
 from chatpipe.options.check import CheckOptions
 from chatpipe.request.response_format import ResponseFormat
 from chatpipe.schema.refuse import refuse_schema
-from chatpipe.schema.strict import Finding, lint, lint_warnings
+from chatpipe.schema.strict import LintIssue, lint, lint_warnings
 from parametrize import cases
 
 Json = dict[str, Any]
@@ -99,7 +99,7 @@ def test_strict_mode_takes_these_schemas(schema: Json) -> None:
     },
 )
 def test_strict_mode_is_likely_to_refuse_these_schemas(schema: Json, findings: list[tuple[str, str]]) -> None:
-    assert lint(schema) == [Finding(*each) for each in findings]
+    assert lint(schema) == [LintIssue(*each) for each in findings]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_strict_mode_is_likely_to_refuse_these_schemas(schema: Json, findings: l
 )
 def test_keyword_that_is_not_supported(keyword: str) -> None:
     schema = closed(a={"type": "array", keyword: True})
-    assert lint(schema) == [Finding(f"/properties/a/{keyword}", f"strict mode takes no '{keyword}'")]
+    assert lint(schema) == [LintIssue(f"/properties/a/{keyword}", f"strict mode takes no '{keyword}'")]
 
 
 def nested(levels: int) -> Json:

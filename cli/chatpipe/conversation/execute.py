@@ -20,7 +20,7 @@ from chatpipe.conversation.process import GRACE_S, STDOUT_LIMIT, ChildProcess, C
 from chatpipe.conversation.tool_calls import ToolCall
 from chatpipe.errors import MissingInput, UsageFault, reason
 from chatpipe.inputs.values import Value
-from chatpipe.schema.wording import nearest
+from chatpipe.schema.phrases import nearest
 from chatpipe.server.profiles import SECRET_VARIABLES
 from chatpipe.system.escape import shorten
 from chatpipe.system.signals import delay_signals

@@ -36,6 +36,12 @@ def history_message(message: Mapping[str, Value]) -> dict[str, Value]:
     return result if len(result) > 1 else {**result, "content": ""}
 
 
+def answer_message(completion: Mapping[str, Value] | None) -> dict[str, Value]:
+    """The message of the first choice, in the form that a history stores."""
+    choices = (completion or {}).get("choices") or [{}]
+    return history_message(choices[0].get("message") or {})
+
+
 def new_messages(built: BuiltRequest, *, is_new_transcript: bool) -> list[Value]:
     """The messages of options and the prompt as they are sent, with content parts and `--set` applied.
 

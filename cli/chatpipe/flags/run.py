@@ -28,7 +28,7 @@ from chatpipe.options.run import (
 _MOST_AUTO = 256
 
 
-class _Jobs(Word):
+class _JobsType(Word):
     """`N`, `auto` or `auto,MAX`."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -159,7 +159,7 @@ _limits = option_group(
             "--jobs",
             "-j",
             metavar="N|auto[,MAX]",
-            type=_Jobs(("auto",)),
+            type=_JobsType(("auto",)),
             default="16",
             show_default=True,
             help="Requests in flight",

@@ -9,13 +9,15 @@ One call keeps only limits that processes share: `xargs -P` and `make -j` stay w
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from chatpipe.exchange import ExchangeContext, Hooks
 from chatpipe.inputs.values import Value
 from chatpipe.limits.rate import RateLimiter, wait_for_start
-from chatpipe.limits.shared import SharedPace
+from chatpipe.limits.shared import SharedPace, open_shared
 from chatpipe.limits.tokens import TokenEstimator, answer_limits
+from chatpipe.options.run import SharedLimits
 from chatpipe.response.usage import Usage, usage_of
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter
@@ -177,3 +179,12 @@ class CallPacer(Pacer):
         """Share every pause: also one before which the server has refused nothing."""
         super().observe_reply(status, headers, started)
         self.share_pause()
+
+
+@contextmanager
+def open_call_pacer(
+    context: ExchangeContext, limits: SharedLimits, origin: str
+) -> Iterator[CallPacer | None]:
+    """The limits that other processes share with a call, None without a pace file."""
+    with open_shared(limits, origin) as shared:
+        yield None if shared is None else CallPacer(context, shared)

@@ -16,7 +16,7 @@ from chatpipe.inputs import values
 from chatpipe.inputs.place import pointer_of
 from chatpipe.schema import rules
 from chatpipe.schema.accept import accepts
-from chatpipe.schema.wording import ARTICLES, nearest, or_list, quote
+from chatpipe.schema.phrases import ARTICLES, nearest, or_list, quote
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator

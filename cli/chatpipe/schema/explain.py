@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from chatpipe.inputs import values
 from chatpipe.inputs.place import pointer_of
 from chatpipe.inputs.values import json_type
-from chatpipe.schema.wording import ARTICLES, or_list, quote
+from chatpipe.schema.phrases import ARTICLES, or_list, quote
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError

@@ -20,7 +20,7 @@ from chatpipe.errors import BadInput
 from chatpipe.inputs.place import pointer_of
 from chatpipe.inputs.values import Value, json_type
 from chatpipe.schema import explain
-from chatpipe.schema.wording import ARTICLES, quote
+from chatpipe.schema.phrases import ARTICLES, quote
 
 _Schema = dict[str, Any]
 

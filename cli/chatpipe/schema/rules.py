@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
 from chatpipe.inputs.place import pointer_of
-from chatpipe.schema.wording import nearest, quote
+from chatpipe.schema.phrases import nearest, quote
 
 Object = dict[str, Any]
 

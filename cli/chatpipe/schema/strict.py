@@ -46,7 +46,7 @@ _UNSUPPORTED = frozenset(
 _FORMATS = frozenset(("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"))
 
 
-class Finding(NamedTuple):
+class LintIssue(NamedTuple):
     """One part that strict mode rejects. pointer is a JSON Pointer into the schema, "" for the whole."""
 
     pointer: str
@@ -80,7 +80,7 @@ def lint_warnings(form: ResponseFormat, *, strict: bool = False) -> list[str]:
     return [*lines, f"{form.option}: and {more} more of strict mode"] if more > 0 else lines
 
 
-def lint(schema: dict[str, Any]) -> list[Finding]:
+def lint(schema: dict[str, Any]) -> list[LintIssue]:
     """All findings: of the whole schema, then of each subschema. schema must be valid under its draft."""
     parts = list(_subschemas(schema))
     return [
@@ -120,35 +120,37 @@ def _is_object(schema: dict[str, Any]) -> bool:
     return kind == "object" or (isinstance(kind, list) and "object" in kind) or "properties" in schema
 
 
-def _check_root(schema: dict[str, Any]) -> Iterator[Finding]:
+def _check_root(schema: dict[str, Any]) -> Iterator[LintIssue]:
     if "anyOf" in schema:
-        yield Finding("", "strict mode takes no 'anyOf' at the root")
+        yield LintIssue("", "strict mode takes no 'anyOf' at the root")
     elif schema.get("type") != "object":
-        yield Finding("", "strict mode wants 'type': 'object' at the root")
+        yield LintIssue("", "strict mode wants 'type': 'object' at the root")
 
 
-def _check_subschema(part: _Subschema) -> Iterator[Finding]:
+def _check_subschema(part: _Subschema) -> Iterator[LintIssue]:
     pointer, schema, level = part
     for keyword in schema:
         if keyword in _UNSUPPORTED:
-            yield Finding(pointer + pointer_of([keyword]), f"strict mode takes no '{keyword}'")
+            yield LintIssue(pointer + pointer_of([keyword]), f"strict mode takes no '{keyword}'")
     if isinstance(word := schema.get("format"), str) and word not in _FORMATS:
-        yield Finding(f"{pointer}/format", f"strict mode knows no format '{word}'")
+        yield LintIssue(f"{pointer}/format", f"strict mode knows no format '{word}'")
     if not _is_object(schema):
         return
     if level == _MAX_LEVELS + 1:
-        yield Finding(pointer, f"strict mode takes objects in {_MAX_LEVELS} levels at most")
+        yield LintIssue(pointer, f"strict mode takes objects in {_MAX_LEVELS} levels at most")
     if schema.get("additionalProperties") is not False:
-        yield Finding(pointer, "strict mode wants 'additionalProperties': false")
+        yield LintIssue(pointer, "strict mode wants 'additionalProperties': false")
     required = schema.get("required")
     listed = required if isinstance(required, list) else []
     for name in _names(schema, "properties"):
         if name not in listed:
             path = pointer + pointer_of(["properties", name])
-            yield Finding(path, "strict mode wants it in 'required' (with null among its types if optional)")
+            yield LintIssue(
+                path, "strict mode wants it in 'required' (with null among its types if optional)"
+            )
 
 
-def _check_size(schemas: list[dict[str, Any]]) -> Iterator[Finding]:
+def _check_size(schemas: list[dict[str, Any]]) -> Iterator[LintIssue]:
     names = [name for schema in schemas for name in _names(schema, "properties")]
     defined = [name for schema in schemas for keyword in _DEFINITIONS for name in _names(schema, keyword)]
     enums = [schema["enum"] for schema in schemas if isinstance(schema.get("enum"), list)]
@@ -170,7 +172,7 @@ def _check_size(schemas: list[dict[str, Any]]) -> Iterator[Finding]:
     ]
     for count, limit, what in counts:
         if count > limit:
-            yield Finding("", f"{count} {what}: strict mode takes {limit} at most")
+            yield LintIssue("", f"{count} {what}: strict mode takes {limit} at most")
 
 
 def _names(schema: dict[str, Any], keyword: str) -> list[str]:

@@ -10,7 +10,7 @@ from chatpipe.batch.journal.journal import Journal
 
 
 class UnusedAnswers:
-    """Unused answers in OUT and in the journal. Call save(), replace OUT, then call settle()."""
+    """Unused answers in OUT and in the journal. Call save(), replace OUT, then call finish()."""
 
     def __init__(self, recorded: AnswerIndex, journal: Journal) -> None:
         self._recorded = recorded
