@@ -1,6 +1,7 @@
-"""Imports point one way only, and only the files that may touch the world do.
+"""Guards of the structure: imports point down, few modules touch the world, names and sizes stay in limits.
 
-What is read is the source, every import in it: also those inside functions and under TYPE_CHECKING.
+The tests read the source. Imports inside functions and under TYPE_CHECKING count.
+tests/figures.py measures, and holds every limit.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import pytest
 import figures
 from figures import imported, touched
 
-PACKAGE = Path(__file__).parents[1] / "cli" / "chatpipe"
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "cli" / "chatpipe"
 
 # Lowest first: a module imports from its own layer and lower ones.
 LAYERS = (
@@ -175,6 +177,12 @@ WORLD: dict[str, dict[str, str]] = {
     "commands.map": {"environ": "hands it on"},
 }
 
+# Functions above figures.FUNCTION_LINES, as `wire.pool.Pool.close`, each with the reason.
+LONG: dict[str, str] = {}
+
+# Functions above figures.PARAMETERS, each with the reason.
+WIDE: dict[str, str] = {}
+
 
 def sources() -> list[Path]:
     return figures.sources(PACKAGE)
@@ -184,6 +192,9 @@ def name_of(path: Path) -> str:
     return figures.name_of(path, PACKAGE)
 
 
+MODULES = figures.read(ROOT)
+FUNCTIONS = [function for module in MODULES for function in figures.functions(module)]
+COMMANDS = [each for each in FUNCTIONS if each.is_command and each.name.startswith("commands.")]
 NAMES = [name_of(path) for path in sources()]
 EACH = pytest.mark.parametrize("path", sources(), ids=NAMES)
 
@@ -269,3 +280,294 @@ def test_nobody_is_allowed_what_he_does_not_do(name: str) -> None:
 )
 def test_what_counts_as_touching_the_world(source: str, reached: set[str]) -> None:
     assert touched(ast.parse(source)) == reached
+
+
+def test_no_gerund_names_a_module_or_class() -> None:
+    """figures.NOUNS lists the exceptions."""
+    found = [*figures.gerund_modules(MODULES), *figures.gerund_classes(MODULES)]
+    assert not found, _offenders("gerunds", found)
+
+
+def test_every_noun_is_in_use() -> None:
+    """So that the table of exceptions stays a description."""
+    names = [name for module in MODULES for name in (module.stem, *figures.classes(module))]
+    last = {figures.last_word(name) for name in names}
+    assert set(figures.NOUNS) <= last
+
+
+def test_no_class_name_twice() -> None:
+    found = [f"{name}: {', '.join(where)}" for name, where in figures.class_homonyms(MODULES).items()]
+    assert not found, _offenders("class names used more than once", found)
+
+
+def test_no_file_name_twice() -> None:
+    """Apart from options/x, flags/x and commands/x, which may share the name of the module they lead to."""
+    found = [f"{stem}: {', '.join(where)}" for stem, where in figures.forbidden_homonyms(MODULES).items()]
+    assert not found, _offenders("file names used more than once", found)
+
+
+def test_docstrings_name_the_thing() -> None:
+    """A docstring begins with a noun phrase or an imperative, not with a relative clause."""
+    every = [docstring for module in MODULES for docstring in figures.docstrings(module)]
+    found = [
+        f"{each.module}:{each.line}: {each.text.splitlines()[0]}"
+        for each in every
+        if figures.is_clause(each.text)
+    ]
+    words = "/".join(figures.CLAUSE_WORDS)
+    assert not found, _offenders(f"docstrings that begin with {words}", found)
+
+
+def test_fan_out() -> None:
+    """Imports inside functions and under TYPE_CHECKING count."""
+    found = [
+        f"{name}: {len(targets)}: {', '.join(targets)}"
+        for name, targets in figures.fan_outs(MODULES).items()
+        if len(targets) > figures.FAN_OUT
+    ]
+    assert not found, _offenders(f"modules that import more than {figures.FAN_OUT} modules", found)
+
+
+def test_long_functions_have_a_reason() -> None:
+    long = {each.name: each.lines for each in FUNCTIONS if each.lines > figures.FUNCTION_LINES}
+    found = [f"{name}: {lines} lines" for name, lines in long.items() if name not in LONG]
+    assert not found, _offenders(f"functions above {figures.FUNCTION_LINES} lines", found)
+    assert set(LONG) <= set(long), "LONG names functions that are short enough or gone"
+    assert len(LONG) <= figures.LONG_FUNCTIONS
+
+
+def test_wide_functions_have_a_reason() -> None:
+    wide = {each.name: each.parameters for each in FUNCTIONS if each.parameters > figures.PARAMETERS}
+    found = [f"{name}: {count} parameters" for name, count in wide.items() if name not in WIDE]
+    assert not found, _offenders(f"functions above {figures.PARAMETERS} parameters", found)
+    assert set(WIDE) <= set(wide), "WIDE names functions that are narrow enough or gone"
+    assert len(WIDE) <= figures.WIDE_FUNCTIONS
+
+
+def test_commands_are_short_and_narrow() -> None:
+    """LONG and WIDE hold no excuse for a command."""
+    found = [
+        f"{each.name}: {each.lines} lines, {each.parameters} parameters"
+        for each in COMMANDS
+        if each.lines > figures.FUNCTION_LINES or each.parameters > figures.PARAMETERS
+    ]
+    assert not found, _offenders("commands above the limits", found)
+
+
+def test_every_command_is_seen() -> None:
+    """A command behind a decorator that `figures` does not know would have no limits."""
+    modules = {module.name for module in MODULES if module.folder == "commands"} - {"commands.__init__"}
+    assert {each.name.rpartition(".")[0] for each in COMMANDS} == modules
+
+
+def test_few_folders_are_joined() -> None:
+    joined = figures.joined_folders(MODULES)
+    found = [
+        f"{low} - {high}: {len(edges)}, as {edges[0].source} -> {edges[0].target}"
+        for (low, high), edges in joined.items()
+    ]
+    percent = figures.joined_percent(MODULES)
+    title = f"{percent:.1f} % of the folder pairs are joined, at most {figures.JOINED_PERCENT} % may be"
+    assert percent <= figures.JOINED_PERCENT, _offenders(f"{title}. Fewest imports first", found)
+
+
+def _offenders(title: str, found: list[str]) -> str:
+    return "\n  ".join([f"{title}: {len(found)}", *found])
+
+
+# Each measure on small sources. A guard whose measure saw nothing would always pass.
+
+
+def _modules(*named: tuple[str, str]) -> list[figures.Module]:
+    return [figures.parsed(name, source) for name, source in named]
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ("def f(): pass", {"m.f": 1}),
+        ("def f():\n    a = 1\n\n    return a\n", {"m.f": 4}),
+        ("@a\n@b(\n    1\n)\ndef f():\n    pass", {"m.f": 2}),
+        ("async def f(\n    a,\n):\n    pass", {"m.f": 4}),
+        ("class C:\n    def f(self):\n        pass", {"m.C.f": 2}),
+        ("def f():\n    def g():\n        pass\n    return g", {"m.f": 4, "m.f.g": 2}),
+        ("if a:\n    def f(): pass\nelse:\n    def g(): pass", {"m.f": 1, "m.g": 1}),
+        ("f = lambda: 1", {}),
+    ],
+)
+def test_lines_of_functions(source: str, lines: dict[str, int]) -> None:
+    (module,) = _modules(("m", source))
+    assert {each.name: each.lines for each in figures.functions(module)} == lines
+
+
+@pytest.mark.parametrize(
+    ("signature", "count"),
+    [
+        ("", 0),
+        ("a, b=1", 2),
+        ("a, /, b, *, c", 3),
+        ("self, a", 1),
+        ("cls, /, a", 1),
+        ("a, self", 2),
+        ("*, self", 1),
+        ("a, *args, b, **kwargs", 2),
+    ],
+)
+def test_parameters_of_functions(signature: str, count: int) -> None:
+    (module,) = _modules(("m", f"def f({signature}): pass"))
+    assert [each.parameters for each in figures.functions(module)] == [count]
+
+
+@pytest.mark.parametrize(
+    ("decorator", "is_command"),
+    [
+        ("@click.command", True),
+        ("@click.command(cls=Command)\n@prompt.options", True),
+        ("@cli.group()", True),
+        ("@command()", True),
+        ("@prompt.options", False),
+        ("@recommand", False),
+    ],
+)
+def test_commands_by_decorator(decorator: str, is_command: bool) -> None:
+    (module,) = _modules(("m", f"{decorator}\ndef f(): pass"))
+    assert [each.is_command for each in figures.functions(module)] == [is_command]
+
+
+def test_docstrings_at_any_depth() -> None:
+    source = "'''M.'''\nclass C:\n    '''C.'''\n    def f(self):\n        '''F.'''\n    x = 1\n    '''No.'''"
+    (module,) = _modules(("m", source))
+    found = [(each.line, each.text) for each in figures.docstrings(module)]
+    assert found == [(1, "M."), (3, "C."), (5, "F.")]
+
+
+@pytest.mark.parametrize(
+    "text", ["What a run does.", "whether it is", "As, if", "Who's there", "Where\nit is"]
+)
+def test_clauses(text: str) -> None:
+    assert figures.is_clause(text)
+
+
+@pytest.mark.parametrize("text", ["", "Whole bodies.", "Ask once.", "`what` is asked.", "True if whether"])
+def test_no_clauses(text: str) -> None:
+    assert not figures.is_clause(text)
+
+
+@pytest.mark.parametrize("name", ["running", "Telling", "_Running", "row_feeding", "SSETelling"])
+def test_gerunds(name: str) -> None:
+    assert figures.is_gerund(name)
+
+
+@pytest.mark.parametrize("name", ["run", "String", "BlockingTransport", "MissingInput", "ingest", "__init__"])
+def test_no_gerunds(name: str) -> None:
+    assert not figures.is_gerund(name)
+
+
+def test_gerunds_of_modules_and_classes() -> None:
+    modules = _modules(
+        ("a.sending", ""), ("pacing.__init__", ""), ("pacing.b", "def f():\n class Waiting: 1")
+    )
+    assert figures.gerund_modules(modules) == ["a.sending", "pacing.__init__"]
+    assert figures.gerund_classes(modules) == ["pacing.b.Waiting"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "homonyms"),
+    [
+        ("class A: 1", "class B: 1", {}),
+        ("class A: 1", "class A: 1", {"A": ["m", "n"]}),
+        ("class _A: 1", "def f():\n    class A: 1", {"A": ["m", "n"]}),
+        ("class A:\n    class _A: 1", "A = 1", {"A": ["m", "m"]}),
+    ],
+)
+def test_class_homonyms(first: str, second: str, homonyms: dict[str, list[str]]) -> None:
+    assert figures.class_homonyms(_modules(("m", first), ("n", second))) == homonyms
+
+
+@pytest.mark.parametrize(
+    ("names", "is_forbidden"),
+    [
+        (["flags.run", "batch.run"], False),
+        (["options.run", "flags.run", "commands.run", "batch.run"], False),
+        (["options.run", "flags.run"], False),
+        (["commands.ask", "ask"], False),
+        (["wire.run", "batch.run"], True),
+        (["flags.run", "wire.run", "batch.run"], True),
+        (["flags.a.run", "flags.b.run"], True),
+        (["ask", "wire.ask"], True),
+    ],
+)
+def test_file_homonyms(names: list[str], is_forbidden: bool) -> None:
+    modules = _modules(*((name, "") for name in (*names, "wire.__init__", "batch.__init__")))
+    stem = names[0].rpartition(".")[2]
+    assert figures.file_homonyms(modules) == {stem: names}
+    assert figures.forbidden_homonyms(modules) == ({stem: names} if is_forbidden else {})
+
+
+@pytest.mark.parametrize(
+    ("source", "early", "late"),
+    [
+        ("import os\nfrom json import loads", [], []),
+        ("from chatpipe.a.b import f, g", ["a.b"], []),
+        ("import chatpipe.a.b\nfrom chatpipe.a import b", ["a.b"], []),
+        ("from chatpipe.a import b, c", ["a.b", "a.c"], []),
+        ("from chatpipe.a import f", ["a.__init__"], []),
+        ("from chatpipe import __version__, a", ["__init__", "a.__init__"], []),
+        ("if TYPE_CHECKING:\n    from chatpipe.a import b", ["a.b"], []),
+        ("def f():\n    if x:\n        import chatpipe.a.c", [], ["a.c"]),
+        (
+            "class C:\n    from chatpipe.a import b\n    def f(self):\n        import chatpipe",
+            ["a.b"],
+            ["__init__"],
+        ),
+        ("from chatpipe.m.n import f", [], []),
+    ],
+)
+def test_fan_outs(source: str, early: list[str], late: list[str]) -> None:
+    """A module that imports itself, as in the last row, is no edge."""
+    others = [(name, "") for name in ("__init__", "a.__init__", "a.b", "a.c")]
+    modules = _modules(*others, ("m.n", source))
+    assert figures.fan_outs(modules)["m.n"] == sorted([*early, *late])
+    assert figures.fan_outs(modules, late=False)["m.n"] == early
+
+
+def test_imports_inside_functions() -> None:
+    source = "import a\nclass C:\n    import b\n    async def f(self):\n        import c, d"
+    assert [is_late for _, is_late in figures.imports(ast.parse(source))] == [False, False, True]
+
+
+def test_joined_folders() -> None:
+    """Both directions are one pair. The package's own `__init__` is no folder, a root module is one."""
+    modules = _modules(
+        ("__init__", ""),
+        ("main", "from chatpipe import __version__\nimport chatpipe.a.x"),
+        ("a.x", "import chatpipe.a.y, chatpipe.b.x"),
+        ("a.y", "def f():\n    from chatpipe.b import x"),
+        ("b.x", "import chatpipe.a.y"),
+        ("c.x", ""),
+    )
+    joined = {pair: len(edges) for pair, edges in figures.joined_folders(modules).items()}
+    assert joined == {("a", "main"): 1, ("a", "b"): 3}
+    assert figures.joined_percent(modules) == pytest.approx(100 * 2 / 6)
+
+
+def test_modules_that_count() -> None:
+    modules = _modules(("__init__", ""), ("main", ""), ("a.__init__", ""), ("a.b", ""))
+    assert [module.name for module in figures.counted(modules)] == ["__init__", "main", "a.b"]
+
+
+def test_the_guards_see_the_package() -> None:
+    assert [module.name for module in MODULES] == NAMES
+    assert len(MODULES) > 100
+    assert len(FUNCTIONS) > 1000
+
+
+def test_the_package_is_read(tmp_path: Path) -> None:
+    package = tmp_path / "cli" / "chatpipe"
+    (package / "a").mkdir(parents=True)
+    (package / "a" / "b.py").write_text("x = 1\n\ny = 2\n", encoding="utf-8")
+    (package / "a" / "accept.py").write_text("", encoding="utf-8")
+    (tmp_path / "tests" / "a").mkdir(parents=True)
+    (tmp_path / "tests" / "a" / "test_b.py").write_text("x = 1\ny = 2\n", encoding="utf-8")
+    assert [(module.name, module.lines) for module in figures.read(tmp_path)] == [("a.b", 3)]
+    assert figures.lines_of_tests(tmp_path) == 2
