@@ -74,16 +74,16 @@ class Call(NamedTuple):
         with setup.open_rules(
             self.turns, body, self.console, environ=self.environ, server=self.server
         ) as rules:
-            talk, buffer = run_without_loop(converse_buffered(body, ask, rules or TurnRules()))
+            conversation, buffer = run_without_loop(converse_buffered(body, ask, rules or TurnRules()))
             fits = None if rules is None else rules.violation
         delivery = Delivery(out, self.format, self.console, fits)
-        verdict = delivery.verdict(talk.answer)
+        verdict = delivery.verdict(conversation.answer)
         if verdict is not None and verdict.status is Status.MISMATCH and not out.is_kept:
             is_audio = self.format.properties.is_audio  # stderr is for people
             format = self.format._replace(format="text") if is_audio else self.format
             delivery = Delivery(StderrOut(self.console), format, self.console, fits)
         buffer.replay(delivery)
-        return CallResult(talk.answer, delivery.finish(talk.answer), talk.steps)
+        return CallResult(conversation.answer, delivery.finish(conversation.answer), conversation.steps)
 
     @contextmanager
     def _sender(self, details: _Details) -> Iterator[SendRequest]:

@@ -46,7 +46,7 @@ class RunInput:
         self,
         lines: LineReader,
         reader: ItemReader,
-        feeding: InputOptions,
+        options: InputOptions,
         console: Console,
         *,
         own_ids_once: bool = False,
@@ -54,7 +54,7 @@ class RunInput:
         """own_ids_once: a custom_id must be unique, because answers are found by it."""
         self._lines = lines
         self._reader = reader
-        self._feeding = feeding
+        self._options = options
         self._warnings = FirstFew(console.warning, console.warning, "chatpipe check shows them all")
         self._ids = OccurrenceCounter() if own_ids_once else None
         self._ahead: list[Item] = []
@@ -75,14 +75,14 @@ class RunInput:
         taken = 0
         async for read in self._all():
             item = self._with_own_id(read)
-            if not in_shard(item.line if item.row_number is None else item.row_number, self._feeding.shard):
+            if not in_shard(item.line if item.row_number is None else item.row_number, self._options.shard):
                 yield item._replace(is_ours=False)
                 continue
             for warning in item.warnings:
                 self._warnings.report(warning)
             yield item
             taken += 1
-            if taken == self._feeding.limit:
+            if taken == self._options.limit:
                 return
 
     async def _all(self) -> AsyncIterator[Item]:

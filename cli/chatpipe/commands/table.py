@@ -78,7 +78,7 @@ def refuse_misplaced(arguments: Sequence[str]) -> None:
 
 @click.command(
     cls=Table,
-    no_args_is_help=False,  # without a command it is a wrong call, told in one line like any other
+    no_args_is_help=False,  # a call without a command is an error of one line
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="chatpipe COMMAND --help tells more, and man chatpipe tells all.",
 )

@@ -27,13 +27,13 @@ def _read(csv: bool, tsv: bool, lines: bool, to: str | None, fields: str | None,
     if columns is not None and (source == "lines" or (source == _JSONL and target == _JSONL)):
         fix = "use it with --csv, --tsv or --to csv"
         raise UsageFault("there are no columns to name", place="--fields", fix=fix)
-    carrying = RowOptions(source, target, columns, **others)
-    _refuse_names(carrying)
-    if carrying.image_field == "":
+    rows = RowOptions(source, target, columns, **others)
+    _refuse_names(rows)
+    if rows.image_field == "":
         raise UsageFault("an empty name", place="--image-field", fix="name a field")
-    if carrying.image_root is not None and carrying.image_field is None:
+    if rows.image_root is not None and rows.image_field is None:
         raise UsageFault("there is no field of images", place="--image-root", fix="add --image-field NAME")
-    return carrying
+    return rows
 
 
 def _columns(text: str) -> tuple[str, ...]:
@@ -51,14 +51,14 @@ def _columns(text: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _refuse_names(carrying: RowOptions) -> None:
+def _refuse_names(rows: RowOptions) -> None:
     """Raise UsageFault for added fields without a name, or with the same name."""
     given = [
         (option, name)
         for option, name in (
-            ("--into", carrying.into),
-            ("--usage-into", carrying.usage_into),
-            ("--error-into", carrying.error_into),
+            ("--into", rows.into),
+            ("--usage-into", rows.usage_into),
+            ("--error-into", rows.error_into),
         )
         if name is not None
     ]
@@ -69,9 +69,9 @@ def _refuse_names(carrying: RowOptions) -> None:
             raise UsageFault(
                 f"{other[0]} has the same name, '{name}'", place=option, fix="name another field"
             )
-    if carrying.target == _JSONL and carrying.usage_into == carrying.reason_field:
+    if rows.target == _JSONL and rows.usage_into == rows.reason_field:
         fix = "name another field, or one for that with --error-into"
-        raise UsageFault(f"'{carrying.usage_into}' is for why a row failed", place="--usage-into", fix=fix)
+        raise UsageFault(f"'{rows.usage_into}' is for why a row failed", place="--usage-into", fix=fix)
 
 
 _rows = option_group(

@@ -232,7 +232,7 @@ def _read_row_report(no_keep_order: bool, **others: Any) -> ReportOptions:
     return ReportOptions(keep_order=not no_keep_order, **others)
 
 
-# The same for rows, which stay in order unless told otherwise.
+# The same for rows, which stay in order by default.
 _row_report = option_group(
     "report",
     [
