@@ -32,7 +32,7 @@ TEST_RATIO = 1.75  # reported only: no test fails because of it
 CLAUSE_WORDS = ("What", "Whether", "How", "Who", "As", "Which", "Where", "When")
 
 # Words in -ing that are true nouns, with the reason. Every other -ing name counts as a gerund.
-NOUNS = {"string": "a run of characters; no verb is behind it"}
+NOUNS: dict[str, str] = {}
 
 # A module of these folders may share its name with the one module that it leads to.
 FRONT_FOLDERS = ("options", "flags", "commands")

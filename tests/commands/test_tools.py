@@ -175,7 +175,7 @@ def test_a_forced_choice_holds_for_the_first_turn(agent: Agent, choice: str) -> 
 
 
 @cases(
-    ("command", "made", "told", "stderr"),
+    ("command", "made", "reported", "stderr"),
     {
         "fails": (
             "sh -c 'echo half; echo why >&2; exit 3'",
@@ -204,14 +204,14 @@ def test_a_forced_choice_holds_for_the_first_turn(agent: Agent, choice: str) -> 
     },
 )
 def test_a_failed_tool_is_reported_to_the_model(
-    agent: Agent, command: str, made: dict[str, Any], console: str, stderr: str
+    agent: Agent, command: str, made: dict[str, Any], reported: str, stderr: str
 ) -> None:
     done = agent.ask(
         *("--exec", f"weather={command}", "--exec-timeout", "0.2" if command == "sleep 30" else "20"),
         answers=(calls(made), says("Sorry.")),
     )
     assert done == (0, b"Sorry.\n", f"chatpipe: {stderr}\n".encode())
-    assert agent.sent()[1] == [{"role": "assistant", "tool_calls": [made]}, result("1", console)]
+    assert agent.sent()[1] == [{"role": "assistant", "tool_calls": [made]}, result("1", reported)]
 
 
 def test_arguments_that_are_not_json_are_reported_to_the_model(agent: Agent) -> None:

@@ -83,7 +83,7 @@ def test_line_ends_in_the_target_are_refused() -> None:
 
 
 def test_a_connection_kept_too_long_is_not_used(send: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sync, "IDLE_S", 0.0)
+    monkeypatch.setattr(sync, "MAX_IDLE_S", 0.0)
     with serve(lambda _: reply(200, b"hi")) as server:
         send(server.url)
         send(server.url)

@@ -123,7 +123,7 @@ def test_a_kept_connection_that_dies_late_is_a_fault_like_any_other(
 ) -> None:
     """The server may have begun to work on it: only the user may decide to pay twice."""
     for module in (sync, connection):
-        monkeypatch.setattr(module, "RACE_S", 0.1)
+        monkeypatch.setattr(module, "STALE_CLOSE_S", 0.1)
     send = make_send(max_connections=1)
     with serve(in_turn(reply(200, b"one"), [Pause(0.2), end], reply(200, b"two")), tls=server_tls) as server:
         assert send(server.url) == ONE
@@ -139,7 +139,7 @@ def test_a_kept_connection_that_dies_before_the_request_was_there_is_replaced_ho
     make_send: Callable[..., Sender], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (sync, connection):
-        monkeypatch.setattr(module, "RACE_S", 0.0)
+        monkeypatch.setattr(module, "STALE_CLOSE_S", 0.0)
     send = make_send(max_connections=1)
     body = b"x" * 20_000_000
 

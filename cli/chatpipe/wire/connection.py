@@ -76,7 +76,7 @@ class PooledConnection(asyncio.Protocol):
 
     @property
     def is_stale_failure(self) -> bool:
-        """True if it failed like an idle connection that the server closes while we write; see RACE_S.
+        """True if it failed like an idle connection that the server closes while we write; see STALE_CLOSE_S.
 
         Such a connection fails without a byte of reply, either at once or before the whole request
         was sent.

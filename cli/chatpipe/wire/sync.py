@@ -288,7 +288,7 @@ class _BlockingLink:
 
     @property
     def was_stale(self) -> bool:
-        """True if it failed like an idle connection that the server closes while we write; see RACE_S.
+        """True if it failed like an idle connection that the server closes while we write; see STALE_CLOSE_S.
 
         Such a connection fails without a byte of reply, either at once or before the whole request
         was sent.
