@@ -10,6 +10,7 @@ import pytest
 from chatpipe.conversation.execute import clean_environment
 from chatpipe.errors import NoAccess
 from chatpipe.options.server import ServerOptions
+from chatpipe.server import redact
 from chatpipe.server.endpoints import resolve
 from chatpipe.server.profiles import PROFILES, AuthHeader, Profile
 from chatpipe.server.server import with_key
@@ -104,3 +105,10 @@ def test_profile_is_in_the_manual(profile: Profile, command: str) -> None:
     assert re.search(rf"^\.Cm {profile.name}\b", text, re.MULTILINE)
     if profile.key_env:
         assert profile.key_env in pages.variables(page)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_the_header_of_its_key_is_never_shown(name: str) -> None:
+    header, value = PROFILES[name].auth.header("sk-secret")
+    assert "sk-secret" not in redact.header(header, value)
+    assert redact.secrets([(header, value)]) == ["sk-secret"]

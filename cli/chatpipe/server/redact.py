@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-_SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
+from chatpipe.server.profiles import PROFILES
+
+_SECRET_HEADERS = frozenset(
+    {"authorization", "proxy-authorization", "cookie", "set-cookie"}
+    # A header that carries a key is secret whatever its name.
+    | {profile.auth.name.lower() for profile in PROFILES.values()}
+)
 _SECRET_WORDS = ("key", "token", "secret", "password", "credential", "signature")
 # Headers whose names contain such a word but whose values are not secret.
 _PLAIN_PREFIXES = ("x-ratelimit-",)
