@@ -28,7 +28,7 @@ from chatpipe.options.run import Jobs, RunLimits, SharedLimits
 from chatpipe.options.server import RetryPolicy, ServerOptions
 from chatpipe.server.endpoints import resolve
 from chatpipe.server.server import Server
-from chatpipe.wire import retry
+from chatpipe.wire import faults, retry
 from chatpipe.wire.answer import Answer
 from exchange.scripted import Receiver, error, whole
 
@@ -126,6 +126,11 @@ def test_counts_for_the_longest_pause(busy: int) -> None:
 
 def test_is_retried_by_a_single_call(busy: int) -> None:
     assert retry.is_retryable(retry.FailedAttempt(busy))
+
+
+def test_ends_as_a_server_that_is_busy_and_not_as_a_wrong_request(busy: int) -> None:
+    fault = faults.from_reply(busy, {}, b"", "http://127.0.0.1:9/v1")
+    assert fault.status in (Status.TRY_LATER, Status.UNREACHABLE)
 
 
 def test_is_named_in_the_help(busy: int) -> None:

@@ -55,8 +55,8 @@ class GiveUpReason(Enum):
 class RetryAfter(NamedTuple):
     """The pause before the next attempt, in seconds.
 
-    asked is true if the server requested this time, false for our own backoff. If free is true, the
-    attempt does not count against Policy.retries, because the whole run waits.
+    server_requested is false for our own backoff. If uncounted is true, the attempt does not count
+    against RetryPolicy.retries, because the whole run waits.
     """
 
     seconds: float
@@ -65,7 +65,7 @@ class RetryAfter(NamedTuple):
 
 
 class GiveUp(NamedTuple):
-    """The decision not to retry. asked_s is the pause the server requested, set for WAIT_TOO_LONG only."""
+    """The decision not to retry. requested_s is the pause that the server requested, for WAIT_TOO_LONG."""
 
     reason: GiveUpReason
     requested_s: float | None = None
