@@ -18,6 +18,7 @@ from chatpipe.options.output import ANSWER_FORMATS, FORMATS
 from chatpipe.options.parameters import TABLE, Parameter, ParameterKind
 from chatpipe.options.server import ServerOptions
 from chatpipe.server.endpoints import resolve
+from chatpipe.server.profiles import PROFILES
 from chatpipe.server.server import open_server
 from chatpipe.wire.transports import open_transport
 from manual import commands, pages
@@ -202,7 +203,7 @@ def _asked_for() -> set[str]:
         options = ServerOptions(base_url=url)
         server = open_server(resolve(options, asked), options, asked)
         assert open_transport(server, asked) is not None
-    return asked.names
+    return asked.names | {profile.key_env for profile in PROFILES.values() if profile.key_env}
 
 
 @pytest.mark.parametrize("name", CONNECTING)
