@@ -8,7 +8,7 @@ from collections.abc import Callable
 from chatpipe.batch.result import Result
 from chatpipe.inputs import values
 from chatpipe.options.output import Format, FormatOptions
-from chatpipe.output.formats import writer_class
+from chatpipe.output.formats import run_writer_class
 from chatpipe.response.result_line import ResultLine
 
 
@@ -52,7 +52,7 @@ class AnswerRecords(RunFormat):
     def __init__(self, options: FormatOptions) -> None:
         super().__init__(options.properties)
         self._options = options
-        self._record = writer_class(options.format).record
+        self._record = run_writer_class(options.format).record
         self.from_result_line = self._from_result_line
 
     def row(self, result: Result) -> bytes:

@@ -9,6 +9,7 @@ One call keeps only limits that processes share: `xargs -P` and `make -j` stay w
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -26,7 +27,7 @@ from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter
 _SILENT_S = 2.0
 
 
-class Pacer:
+class Pacer(ABC):
     """The limits of one process at one server.
 
     rate follows what the replies report. shared is None if no process shares a limit with this one.
@@ -72,16 +73,16 @@ class Pacer:
         finally:
             attempts.settle(None)
 
+    @abstractmethod
     async def acquire_slot(self, shared: SharedPace) -> None:
         """Wait for a slot among those that processes share."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def start(self, tokens: Callable[[], int]) -> int:
         """Wait until an attempt may be sent. Returns the number of tokens reserved for it.
 
         tokens estimates that number; it may be called several times, because estimates improve.
         """
-        raise NotImplementedError
 
     def settle(self, reserved: int, used: int | None) -> None:
         """End an attempt. Tokens that it reserved and did not use are returned; None: use unknown."""
@@ -93,7 +94,9 @@ class Pacer:
         now = self.context.monotonic()
         self.rate.observe_reply(headers, status, now, self.context.now(), started=started)
 
-    def observe_answer(self, answer: Answer, usage: Usage | None, size_bytes: int, latency_s: float) -> None:
+    def observe_answer(  # noqa: B027 - a single call has nothing to learn
+        self, answer: Answer, usage: Usage | None, size_bytes: int, latency_s: float
+    ) -> None:
         """Learn from the end of a request. usage is None if there is no completion."""
 
     def decide(self, failure: FailedAttempt, started: float) -> RetryAfter | GiveUp | None:

@@ -38,19 +38,30 @@ class FormatWriter(ABC):
     def end(self, completion: Mapping[str, Value], body: bytes | None) -> None:
         """Take the whole answer. body is its bytes if it came in one piece, None if it was streamed."""
 
+
+class RunWriter(FormatWriter):
+    """The writer of a format that runs offer too."""
+
     @classmethod
+    @abstractmethod
     def record(cls, completion: Mapping[str, Value] | None, options: FormatOptions) -> bytes:
         """The one record of an answer in a run, with its terminator. The first choice counts.
 
-        completion is None if there is no good answer. Only formats that runs offer have it.
+        completion is None if there is no good answer.
         """
-        raise NotImplementedError
 
 
 def writer_class(format: str) -> type[FormatWriter]:
     """The class of a format that has a writer. Its module is imported now: a call uses only one."""
     module, name = FORMATS[format].writer.split(":")
     found: type[FormatWriter] = getattr(import_module(f"chatpipe.output.{module}"), name)
+    return found
+
+
+def run_writer_class(format: str) -> type[RunWriter]:
+    """The class of a format that runs offer."""
+    found = writer_class(format)
+    assert issubclass(found, RunWriter)
     return found
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.output.records import RecordWriter
+from chatpipe.output.records import LinesWriter
 from chatpipe.response.completion import as_list, choices, sorted_by_index
 
 
-class LogprobsWriter(RecordWriter):
+class LogprobsWriter(LinesWriter):
     """TSV: choice, position, token, logprob, then token and logprob of each alternative.
 
     Tokens are JSON strings, so a tab or a newline inside one cannot break a column. The tokens of a

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.options.output import FormatOptions
-from chatpipe.output.formats import FormatWriter
+from chatpipe.output.formats import FormatWriter, RunWriter
 from chatpipe.response.completion import call_records, content_of, first_message, messages, reasoning_of
 
 
-class RecordWriter(FormatWriter):
-    """A format that writes nothing before the answer is complete. In a run, a record is a JSON value."""
+class LinesWriter(FormatWriter):
+    """A format that writes lines once the answer is complete, and nothing before."""
 
     def end(self, completion: Mapping[str, Value], body: bytes | None) -> None:
         self.out.write(b"".join(record + b"\n" for record in self.records(completion, body)))
@@ -22,14 +22,18 @@ class RecordWriter(FormatWriter):
     def records(self, completion: Mapping[str, Value], body: bytes | None) -> Iterator[bytes]:
         """The lines to write, without newlines."""
 
+
+class RecordWriter(LinesWriter, RunWriter):
+    """Lines of JSON. In a run, a record is one JSON value."""
+
     @classmethod
     def record(cls, completion: Mapping[str, Value] | None, options: FormatOptions) -> bytes:
         return (b"null" if completion is None else values.dumps(cls.part(completion))) + b"\n"
 
     @classmethod
+    @abstractmethod
     def part(cls, completion: Mapping[str, Value]) -> Value:
         """The part of an answer that is its record in a run."""
-        raise NotImplementedError
 
 
 class CompletionWriter(RecordWriter):

@@ -7,12 +7,12 @@ from typing import Any
 
 from chatpipe.inputs.values import Value
 from chatpipe.options.output import FormatOptions
-from chatpipe.output.formats import FormatWriter
+from chatpipe.output.formats import RunWriter
 from chatpipe.response.completion import choices, content_of, first_message, messages, reasoning_of
 from chatpipe.system.descriptor import Sink
 
 
-class TextWriter(FormatWriter):
+class TextWriter(RunWriter):
     """Choice 0 is streamed; the others are written in order at the end.
 
     A newline ends each choice, unless the choice has one; with `--null` a NUL does. Reasoning goes where
