@@ -7,8 +7,11 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
-_OURS = ("CHATPIPE_", "OPENAI_")
+from chatpipe.server.profiles import SECRET_VARIABLES
+
+_OURS = ("CHATPIPE_", *SECRET_VARIABLES, "OPENAI_")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _KEPT = ("CHATPIPE_TEST_ALL", "CHATPIPE_SOAK", "CHATPIPE_PEER_PYTHON")
 
@@ -18,6 +21,9 @@ def pytest_configure() -> None:
     for name in list(os.environ):
         if (name.startswith(_OURS) and name not in _KEPT) or name.lower() in _PROXIES:
             del os.environ[name]
+    # Some machines are slow, which is nothing that a test of ours is about.
+    settings.register_profile("any machine", suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("any machine")
     # A shell without job control starts what it puts behind `&` with these ignored, and ignored they
     # would stay in every process that a test starts and then hits.
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
