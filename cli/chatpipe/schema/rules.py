@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
 from chatpipe.inputs.place import pointer_of
+from chatpipe.options.parameters import TABLE
 from chatpipe.schema.phrases import nearest, quote
 
 Object = dict[str, Any]
@@ -20,13 +21,7 @@ def _word_set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-PARAMETERS = _word_set("""
-    messages model max_completion_tokens max_tokens temperature top_p n stop frequency_penalty
-    presence_penalty logit_bias logprobs top_logprobs seed stream stream_options response_format tools
-    tool_choice parallel_tool_calls functions function_call modalities audio prediction reasoning_effort
-    verbosity service_tier store metadata user safety_identifier prompt_cache_key prompt_cache_options
-    prompt_cache_retention moderation web_search_options
-""")
+PARAMETERS = frozenset({"messages", *(parameter.path[0] for parameter in TABLE)})
 
 # Keys that some server accepts in addition: never reported as typos, whatever they resemble.
 EXTENSIONS = {
