@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from chatpipe.errors import UsageFault
 from chatpipe.inputs.values import Value
 from chatpipe.request.build import HEAD_ROLES, BuiltRequest
+from chatpipe.response.completion import as_list, first_message
 
 # images comes from OpenRouter, for models that draw; without it such an answer would be empty.
 _CONTENT_FIELDS = ("content", "refusal", "images")
@@ -25,7 +26,7 @@ def history_message(message: Mapping[str, Value]) -> dict[str, Value]:
     empty text, because a message must have content. Nested values are not copied. Never raises.
     """
     result = {"role": "assistant", **_pick(message, _CONTENT_FIELDS)}
-    if calls := [_call(call) for call in _items(message.get("tool_calls")) if isinstance(call, dict)]:
+    if calls := [_call(call) for call in as_list(message.get("tool_calls")) if isinstance(call, dict)]:
         result["tool_calls"] = calls
     if isinstance(call := message.get("function_call"), dict):
         result["function_call"] = _pick(call, _CALL_BODIES["function"])
@@ -38,8 +39,7 @@ def history_message(message: Mapping[str, Value]) -> dict[str, Value]:
 
 def answer_message(completion: Mapping[str, Value] | None) -> dict[str, Value]:
     """The message of the first choice, in the form that a history stores."""
-    choices = (completion or {}).get("choices") or [{}]
-    return history_message(choices[0].get("message") or {})
+    return history_message(first_message(completion or {}))
 
 
 def new_messages(built: BuiltRequest, *, is_new_transcript: bool) -> list[Value]:
@@ -87,10 +87,6 @@ def _call(call: Mapping[str, Value]) -> dict[str, Value]:
 def _pick(value: Mapping[str, Value], names: tuple[str, ...]) -> dict[str, Value]:
     """The members of value that are in names, present and not null."""
     return {name: value[name] for name in names if value.get(name) is not None}
-
-
-def _items(value: Value) -> list[Value]:
-    return value if isinstance(value, list) else []
 
 
 def _is_head(message: Value) -> bool:

@@ -8,8 +8,8 @@
 `ask` and runs share this code. They pass in the functions that send a request and run tools.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from chatpipe.conversation import tool_calls as tools
 from chatpipe.conversation.history import history_message
@@ -17,6 +17,7 @@ from chatpipe.conversation.turns import Message, TurnRules
 from chatpipe.inputs.values import Value
 from chatpipe.options.outcomes import Outcome
 from chatpipe.response import judge
+from chatpipe.response.completion import first_message
 from chatpipe.wire.answer import Answer
 
 
@@ -48,7 +49,7 @@ async def converse(
         completion = answer.completion
         if answer.fault is not None or completion is None:
             return Conversation(answer, tuple(steps))
-        message = _message(completion)
+        message = first_message(completion)
         if (
             rules.tools is not None
             and _has_complete_calls(completion)
@@ -69,14 +70,6 @@ async def converse(
         else:
             return Conversation(answer, tuple(steps))
         earlier.append(completion.get("usage"))
-
-
-def _message(completion: Mapping[str, Any]) -> Message:
-    """The message of the first choice; empty if the server sent something else there."""
-    choices = completion.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    message = choice.get("message") if isinstance(choice, dict) else None
-    return message if isinstance(message, dict) else {}
 
 
 def _has_complete_calls(completion: dict[str, Value]) -> bool:
