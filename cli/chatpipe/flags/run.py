@@ -24,6 +24,7 @@ from chatpipe.options.run import (
     RunOptions,
     SharedLimits,
 )
+from chatpipe.wire.retry import BUSY
 
 _MOST_AUTO = 256
 
@@ -171,7 +172,7 @@ _limits = option_group(
             type=Seconds(),
             default=600,
             show_default=True,
-            help="Longest pause for 429, 503",
+            help=f"Longest pause for {', '.join(map(str, sorted(BUSY)))}",
         ),
         click.option(
             "--grace",

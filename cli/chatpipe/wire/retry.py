@@ -26,6 +26,8 @@ QUOTA_CODES = frozenset(
 # The server is too busy for every client, not for one request. A run pauses as a whole, shares the pause
 # through the pace file and counts no attempt; an adaptive concurrency steps down.
 BUSY = frozenset({429, 503})
+# Below 500, these concern one request: a time-out and a conflict.
+RETRYABLE = frozenset({408, 409})
 
 _UNIT_S = {"d": 86400, "h": 3600, "m": 60, "s": 1, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
@@ -100,7 +102,7 @@ def is_retryable(failure: FailedAttempt) -> bool:
     if should_retry in ("true", "false"):
         return should_retry == "true"
     status = failure.status
-    return status is None or status in (408, 409) or status >= 500 or is_busy(status)
+    return status is None or status in RETRYABLE or status >= 500 or is_busy(status)
 
 
 def is_busy(status: int | None) -> bool:
