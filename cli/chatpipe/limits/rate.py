@@ -9,12 +9,12 @@ a monotonic clock, in seconds; unix_now is needed only for dates in headers.
 from __future__ import annotations
 
 import random
-import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
-from chatpipe.wire.retry import FIRST_BACKOFF_S, is_busy, parse_duration, requested_delay
+from chatpipe.wire.rate_limits import reported_limits
+from chatpipe.wire.retry import FIRST_BACKOFF_S, is_busy, requested_delay
 
 # Providers say that they may enforce a limit of 60,000 a minute as 1,000 a second. A burst of one
 # second on top of the steady rate would double that in the first second. A tenth of a second is too
@@ -22,12 +22,6 @@ from chatpipe.wire.retry import FIRST_BACKOFF_S, is_busy, parse_duration, reques
 BURST_S = 0.1
 # Limits are counted per minute, so trying less than once a minute gains nothing.
 MAX_BACKOFF_S = 60.0
-# A reset above this many seconds (30 years) is Unix time, which some gateways send, not a duration.
-_UNIX_TIME = 1e9
-_COUNT = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]*)?")
-_REQUESTS = tuple(f"x-ratelimit-{what}-requests" for what in ("remaining", "reset", "limit"))
-_TOKENS = tuple(f"x-ratelimit-{what}-tokens" for what in ("remaining", "reset", "limit"))
-_PROJECT = tuple(f"x-ratelimit-{what}-project-tokens" for what in ("remaining", "reset", "limit"))
 
 
 class Bucket:
@@ -248,19 +242,13 @@ class RateLimiter:
         0 if it has enough now, or does not say.
         """
         wait_s = 0.0
-        for names in (_REQUESTS, _TOKENS, _PROJECT):
-            remaining = _count(headers.get(names[0]))
-            if remaining is None:
-                continue
+        for limit in reported_limits(headers, unix_now):
             started = self._started(now)
             share = started / self._in_flight if self._in_flight else 0.0
-            need = started if names is _REQUESTS else self._reserved * share
-            if 0 < remaining >= need:
+            need = self._reserved * share if limit.of_tokens else started
+            if limit.reset_s is None or 0 < limit.remaining >= need:
                 continue
-            reset_s = parse_duration(headers.get(names[1], "")) or 0.0
-            if reset_s > _UNIX_TIME:
-                reset_s = max(0.0, reset_s - unix_now)
-            wait_s = max(wait_s, reset_s * _missing(remaining, need, _count(headers.get(names[2]))))
+            wait_s = max(wait_s, limit.reset_s * _missing(limit.remaining, need, limit.limit))
         return wait_s
 
     def _started(self, now: float) -> int:
@@ -287,13 +275,6 @@ def _missing(remaining: float, need: float, limit: float | None) -> float:
     if remaining <= 0 or limit is None or limit <= remaining:
         return 1.0
     return min(1.0, (need + 1 - remaining) / (limit - remaining))
-
-
-def _count(text: str | None) -> float | None:
-    """The number in a rate limit header, or None. Some proxies send negative ones, which count as 0."""
-    if text is None or not _COUNT.fullmatch(text.strip()):
-        return None
-    return max(0.0, float(text))
 
 
 class Schedule(Protocol):

@@ -4,13 +4,12 @@ Source: behaviour of the official Python SDK 3.3.1 (2026-08), section "Errors, r
 RFC 9110 section 10.2.3 for Retry-After.
 """
 
-import math
-import re
 from collections.abc import Callable, Collection, Mapping
 from enum import Enum
 from typing import NamedTuple
 
 from chatpipe.options.server import RetryPolicy
+from chatpipe.response.delays import parse_number, unix_time
 
 # Waiting does not help a 429 with one of these in `error.code` or `error.type`: somebody has to act.
 # The first two are documented; the others appear in bug reports.
@@ -28,8 +27,6 @@ QUOTA_CODES = frozenset(
 BUSY = frozenset({429, 503})
 # Below 500, these concern one request: a time-out and a conflict.
 RETRYABLE = frozenset({408, 409})
-
-_UNIT_S = {"d": 86400, "h": 3600, "m": 60, "s": 1, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
 FIRST_BACKOFF_S = 0.5
 MAX_DOUBLINGS = 4  # limits the backoff to 8 s
@@ -118,48 +115,13 @@ def backoff(attempt: int, random: Callable[[], float]) -> float:
 
 def requested_delay(headers: Mapping[str, str], now: float) -> float | None:
     """The pause in seconds that the server requests, above 0. None if absent or unreadable."""
-    milliseconds = _number(headers.get("retry-after-ms"))
+    milliseconds = parse_number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         seconds: float | None = milliseconds / 1000
     else:
         value = headers.get("retry-after")
-        seconds = _number(value)
+        seconds = parse_number(value)
         if seconds is None and value is not None:
-            date = _unix_time(value)
+            date = unix_time(value)
             seconds = None if date is None else date - now
     return seconds if seconds is not None and seconds > 0 else None
-
-
-def parse_duration(text: str) -> float | None:
-    """Seconds in an `x-ratelimit-reset-*` value: "6m0s", "12ms", "1h2m3s", "2m59.56s".
-
-    A bare number means seconds; Azure sends it. None for anything else.
-    """
-    text = text.strip()
-    number = _number(text)
-    if number is not None:
-        return number if number >= 0 else None
-    if not re.fullmatch(r"(?:\d+(?:\.\d+)?(?:d|h|ms|m|us|µs|ns|s))+", text, re.ASCII):
-        return None
-    pieces = re.findall(r"([\d.]+)([a-zµ]+)", text)
-    return math.fsum(float(count) * _UNIT_S[unit] for count, unit in pieces)
-
-
-def _number(text: str | None) -> float | None:
-    """A finite decimal number, or None. float() alone also accepts '1_0', 'nan' and digits of any script."""
-    text = (text or "").strip()
-    if not re.fullmatch(r"[+-]?(?:\d{1,15}(?:\.\d*)?|\.\d+)", text, re.ASCII):
-        return None
-    return float(text)
-
-
-def _unix_time(text: str) -> float | None:
-    """Unix time of an HTTP-date in any of the three forms of RFC 9110, all in GMT. None if unreadable."""
-    import calendar
-    from email.utils import parsedate_tz  # rarely needed
-
-    try:
-        date = parsedate_tz(text)
-        return None if date is None else calendar.timegm(date[:9]) - (date[9] or 0)
-    except (ValueError, OverflowError, IndexError, TypeError):
-        return None  # parsedate_tz raises although documented not to, and timegm has a limited range
