@@ -16,6 +16,7 @@ from chatpipe.options.output import FormatOptions
 from chatpipe.output.text import TextWriter
 from chatpipe.response import chunks, sse
 from chatpipe.response.assemble import Assembly
+from chatpipe.response.server_error import error_of
 from chatpipe.system.descriptor import Stdout
 from chatpipe.wire.answer import _StreamReader
 from chatpipe.wire.http1 import ReplyParser
@@ -37,7 +38,7 @@ def main() -> None:
         "HTTP (reply)": lambda: _bodies(reads),
         "event stream (sse)": lambda: _decoded(bodies),
         "JSON (chunks.parse)": lambda: [chunks.parse(payload) for payload in payloads],
-        "errors (chunks.error_of)": lambda: [chunks.error_of(chunk) for chunk in parsed],
+        "errors (server_error.error_of)": lambda: [error_of(chunk) for chunk in parsed],
         "assembly": lambda: _assembled(parsed),
         "text, to /dev/null": lambda: _written(payloads, parsed, null),
         "of which one write() each": lambda: [os.write(null, b" tok1") for _ in payloads],

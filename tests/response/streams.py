@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from chatpipe.response import assemble, chunks, sse
+from chatpipe.response.server_error import error_of
 
 FOLDER = Path(__file__).parent / "samples"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.sse"))
@@ -60,7 +61,7 @@ def fold(pieces: list[bytes]) -> Fold:
         if error or sse.is_done(payload):
             break
         chunk = chunks.parse(payload)
-        found = chunks.error_of(chunk)
+        found = error_of(chunk)
         error = found._asdict() if found else None
         if not error:
             assembly.add(chunk)

@@ -11,7 +11,6 @@ from chatpipe.inputs.values import Value
 from chatpipe.options.outcomes import leading_status
 from chatpipe.output.delivery import Delivery
 from chatpipe.output.target import OpenOutput
-from chatpipe.response import chunks
 from chatpipe.response.assemble import Assembly
 from chatpipe.response.capture import (
     CapturedAnswer,
@@ -22,6 +21,7 @@ from chatpipe.response.capture import (
     StreamEnd,
 )
 from chatpipe.response.completion import choices
+from chatpipe.response.server_error import error_of
 from chatpipe.system.console import Console
 from chatpipe.system.escape import shorten
 from chatpipe.wire.answer import Answer
@@ -116,7 +116,7 @@ class RecordingPlayer:
         for choice in choices(step.chunk):
             if isinstance(choice, dict) and choice.get("finish_reason"):
                 self._finished.add(_index(choice))
-        if (error := chunks.error_of(step.chunk)) is not None:
+        if (error := error_of(step.chunk)) is not None:
             what = f"an error was recorded: {shorten(error.message)}"
             self._error = BrokenAnswer(what, place=step.line.place())
 

@@ -15,6 +15,7 @@ from chatpipe.inputs.place import Source
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response import chunks, sse
 from chatpipe.response.result_line import ResultLine, is_result
+from chatpipe.response.server_error import error_of
 from chatpipe.system.escape import shorten
 
 # The start of an event stream: a comment, or one of the four fields in the standard.
@@ -140,7 +141,7 @@ def _item_of_object(value: dict[str, Value], line: Source) -> CaptureItem:
     if isinstance(choices, list):
         is_whole = any(isinstance(choice, dict) and "message" in choice for choice in choices)
         return CapturedAnswer(line.data, value) if is_whole else Chunk(line.data, value, line)
-    error = chunks.error_of(value)
+    error = error_of(value)
     if error is not None:
         return CapturedFailure(line.place(), f"an error was recorded: {shorten(error.message)}")
     raise BadInput(
@@ -153,6 +154,6 @@ def _item_of_result(value: dict[str, Value], line: Source) -> CaptureItem:
     body = ResultLine(value).body
     if isinstance(body, dict) and isinstance(body.get("choices"), list):
         return CapturedAnswer(values.dumps(body), body)
-    error = chunks.error_of(value) or chunks.error_of(body)
+    error = error_of(value) or error_of(body)
     what = shorten(error.message) if error else "no answer"
     return CapturedFailure(f"{line.place()}: '{shorten(str(value.get('custom_id')), 80)}'", what)

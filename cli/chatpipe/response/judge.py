@@ -9,7 +9,7 @@ from typing import NamedTuple
 from chatpipe.errors import Status
 from chatpipe.inputs.values import Value
 from chatpipe.options.outcomes import ALLOWABLE, OUTCOMES, PRECEDENCE, Outcome
-from chatpipe.response import chunks
+from chatpipe.response.server_error import error_of
 from chatpipe.system.escape import shorten
 
 # Mistral distinguishes the model's own limit from the requested one.
@@ -86,7 +86,7 @@ def verdict(
     output is text (text_format), because every other format includes them. fits gets the content of
     each choice whose outcome is ok; it returns the schema violation, or None. Never raises.
     """
-    error = chunks.error_of(completion)  # OpenRouter sends some with HTTP 200
+    error = error_of(completion)  # OpenRouter sends some with HTTP 200
     if error:
         return _verdict(Outcome.broken, None, f"the server reports an error: {shorten(error.message)}")
     choices = completion.get("choices")
@@ -162,7 +162,7 @@ def _broken_description(choice: Value) -> str:
         return "the answer has content that is not text"
     if type(choice) is not dict or _reason(choice) not in _GAVE_UP:
         return "the answer has no message"
-    error = chunks.error_of(choice)  # OpenRouter puts the cause into the choice
+    error = error_of(choice)  # OpenRouter puts the cause into the choice
     cause = f": {shorten(error.message)}" if error else ""
     return f"the server gave up (finish_reason '{_reason(choice)}'){cause}"
 

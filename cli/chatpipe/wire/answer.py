@@ -16,7 +16,7 @@ from chatpipe.errors import BrokenAnswer, ChatpipeError
 from chatpipe.inputs.values import NotJSON, Value, loads
 from chatpipe.response import chunks, sse
 from chatpipe.response.assemble import Assembly
-from chatpipe.response.chunks import ServerError
+from chatpipe.response.server_error import ServerError, error_of
 from chatpipe.system.escape import shorten
 from chatpipe.wire import faults
 from chatpipe.wire.retry import FailedAttempt
@@ -143,7 +143,7 @@ def _read_json(
     if not isinstance(completion, dict):
         what = f"the answer is not a JSON object: '{_excerpt(body)}'"
         return Answer(None, body, BrokenAnswer(what, fix="is the base URL right?", body=body)), None
-    api_error = chunks.error_of(completion)
+    api_error = error_of(completion)
     if api_error is not None and not completion.get("choices"):  # inside HTTP 200; OpenRouter does so
         fault = faults.from_reply(status, headers, body, str(request.url))
         return Answer(None, None, fault), FailedAttempt(
@@ -190,7 +190,7 @@ class _StreamReader:
             chunk = chunks.parse(payload)
             self._receiver.chunk(payload, chunk)
             self.assembly.add(chunk)
-            if (error := chunks.error_of(chunk)) is not None:
+            if (error := error_of(chunk)) is not None:
                 self.error, self.done = error, True
                 return
 
