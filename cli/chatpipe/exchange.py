@@ -22,7 +22,7 @@ import httpx
 from chatpipe.errors import TryLater
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.options.server import RetryPolicy, TimeLimits
+from chatpipe.options.server import ExchangeLimits, RetryPolicy
 from chatpipe.server import redact
 from chatpipe.server.server import Server
 from chatpipe.wire import retry
@@ -133,7 +133,7 @@ async def ask(
     request: httpx.Request,
     context: ExchangeContext,
     receiver: Receiver,
-    limits: TimeLimits,
+    limits: ExchangeLimits,
     policy: RetryPolicy,
     hooks: Hooks = NO_HOOKS,
 ) -> Answer:
@@ -167,7 +167,7 @@ async def ask(
         await context.sleep(decision.seconds)
 
 
-def _timeouts(limits: TimeLimits) -> dict[str, float]:
+def _timeouts(limits: ExchangeLimits) -> dict[str, float]:
     """The time limits under the names of httpx."""
     connect_s, between_bytes_s = limits.connect_s, limits.between_bytes_s
     return {"connect": connect_s, "read": between_bytes_s, "write": between_bytes_s, "pool": connect_s}

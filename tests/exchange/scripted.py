@@ -11,7 +11,7 @@ import orjson
 
 from chatpipe.errors import ChatpipeError
 from chatpipe.exchange import ExchangeContext, ask, run_without_loop
-from chatpipe.options.server import RetryPolicy, TimeLimits
+from chatpipe.options.server import ExchangeLimits, RetryPolicy
 from chatpipe.wire.answer import Answer
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
@@ -139,7 +139,7 @@ class Server:
     def ask(
         self,
         receiver: Receiver | None = None,
-        limits: TimeLimits | None = None,
+        limits: ExchangeLimits | None = None,
         retries: int = 4,
         request: httpx.Request | None = None,
     ) -> Answer:
@@ -155,7 +155,7 @@ class Server:
         request = request or httpx.Request("POST", URL, content=b'{"a":1}')
         taker = receiver or Receiver()
         return run_without_loop(
-            ask(request, world, taker, limits or TimeLimits(), RetryPolicy(retries=retries))
+            ask(request, world, taker, limits or ExchangeLimits(), RetryPolicy(retries=retries))
         )
 
     def failure(self, *arguments: Any, **named: Any) -> tuple[Answer, ChatpipeError]:

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from chatpipe.errors import Status
-from chatpipe.options.server import TimeLimits
+from chatpipe.options.server import ExchangeLimits
 from exchange.scripted import (
     DONE,
     URL,
@@ -166,7 +166,7 @@ def test_streamed_answer_behind_a_cut_one_is_not_mixed_with_it() -> None:
 
 def test_limits_go_with_the_request() -> None:
     server = served(whole())
-    server.ask(limits=TimeLimits(connect_s=1.0, between_bytes_s=2.0, deadline_s=30.0))
+    server.ask(limits=ExchangeLimits(connect_s=1.0, between_bytes_s=2.0, deadline_s=30.0))
     assert server.requests[0].extensions["timeout"] == {
         "connect": 1.0,
         "read": 2.0,
@@ -184,7 +184,7 @@ def test_no_deadline() -> None:
 
 def test_deadline_is_the_same_for_all_tries() -> None:
     server = served(error(503), error(503), whole())
-    server.ask(limits=TimeLimits(deadline_s=30.0))
+    server.ask(limits=ExchangeLimits(deadline_s=30.0))
     assert [request.extensions["deadline"] for request in server.requests] == [130.0, 130.0, 130.0]
 
 
@@ -199,7 +199,7 @@ def test_deadline_is_the_same_for_all_tries() -> None:
 )
 def test_wait_that_would_outlast_the_deadline_is_not_begun(deadline_s: float, waits: list[float]) -> None:
     server = served(*[error(503) for _ in range(5)])
-    server.fault(limits=TimeLimits(deadline_s=deadline_s))
+    server.fault(limits=ExchangeLimits(deadline_s=deadline_s))
     assert server.slept == waits
     assert len(server.requests) == len(waits) + 1
 
@@ -207,7 +207,7 @@ def test_wait_that_would_outlast_the_deadline_is_not_begun(deadline_s: float, wa
 def test_time_spent_on_a_try_counts() -> None:
     server = served()
     server.steps = [server.advance(29.6, error(503)), whole()]
-    assert server.ask(limits=TimeLimits(deadline_s=30.0)).fault is not None
+    assert server.ask(limits=ExchangeLimits(deadline_s=30.0)).fault is not None
     assert server.slept == []
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from chatpipe import __version__
 from chatpipe.errors import BadConfiguration, NoAccess
-from chatpipe.options.server import ServerOptions, TimeLimits
+from chatpipe.options.server import ExchangeLimits, ServerOptions
 from chatpipe.server.endpoints import Endpoint, Headers, resolve
 from chatpipe.server.server import open_server, with_key
 from chatpipe.system import console
@@ -181,12 +181,12 @@ def test_server_in_process_has_neither_key_nor_proxy() -> None:
 
 
 def test_server_survives_pickling() -> None:
-    options = ServerOptions(base_url="https://b.example/v1?v=1", limits=TimeLimits(1.0, 2.0, 3.0))
+    options = ServerOptions(base_url="https://b.example/v1?v=1", limits=ExchangeLimits(1.0, 2.0, 3.0))
     server = open_server(resolve(options, {}), options, {"OPENAI_API_KEY": "k3y-12345"})
     copy = pickle.loads(pickle.dumps(server))
     assert copy == server
     assert copy.completions_url == "https://b.example/v1/chat/completions?v=1"
-    assert (copy.origin, copy.limits) == ("https://b.example", TimeLimits(1.0, 2.0, 3.0))
+    assert (copy.origin, copy.limits) == ("https://b.example", ExchangeLimits(1.0, 2.0, 3.0))
 
 
 @pytest.mark.parametrize(

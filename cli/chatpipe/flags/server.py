@@ -8,7 +8,7 @@ import click
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags.types import FILE, Integer, Seconds, Word, option_group
-from chatpipe.options.server import KeySource, ServerOptions, TimeLimits
+from chatpipe.options.server import ExchangeLimits, KeySource, ServerOptions
 from chatpipe.server.keys import KEY_WAYS
 from chatpipe.server.profiles import DEFAULT, PROFILES
 
@@ -63,7 +63,7 @@ def _read(
         _refuse_stdin(source.way.option, source.file, fix="use --key-fd 0")
     _refuse_stdin("--header-file", others["header_file"], fix="name a file")
     return ServerOptions(
-        headers=header, keys=sources, limits=TimeLimits(connect_timeout, timeout, deadline), **others
+        headers=header, keys=sources, limits=ExchangeLimits(connect_timeout, timeout, deadline), **others
     )
 
 

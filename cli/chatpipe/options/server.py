@@ -40,8 +40,11 @@ class KeySource(NamedTuple):
         return int(self.value) if self.way.names == "descriptor" else None
 
 
-class TimeLimits(NamedTuple):
-    """Time limits in seconds: to connect, between two reads or writes, and for the whole exchange."""
+class ExchangeLimits(NamedTuple):
+    """Limits of an exchange.
+
+    Seconds to connect, between two reads or writes, and for the whole exchange.
+    """
 
     connect_s: float = 10.0
     between_bytes_s: float = 600.0
@@ -65,7 +68,7 @@ class ServerOptions(NamedTuple):
     client_cert: str | None = None
     client_key: str | None = None
     insecure: bool = False
-    limits: TimeLimits = TimeLimits()
+    limits: ExchangeLimits = ExchangeLimits()
 
     @property
     def stdin_option(self) -> str | None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from chatpipe.errors import UsageFault
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.options.server import KeySource, ServerOptions, TimeLimits
+from chatpipe.options.server import ExchangeLimits, KeySource, ServerOptions
 from chatpipe.request.batch_line import batch_line
 from chatpipe.server import keys, redact
 from chatpipe.server.endpoints import Endpoint
@@ -96,7 +96,7 @@ def _connection_options(connection: ServerOptions) -> Iterator[tuple[str, ...]]:
         yield "--key", connection.client_key
     if connection.insecure:
         yield ("--insecure",)
-    limits, defaults = connection.limits, TimeLimits()
+    limits, defaults = connection.limits, ExchangeLimits()
     if limits.connect_s != defaults.connect_s:
         yield "--connect-timeout", _seconds(limits.connect_s)
     if limits.between_bytes_s != defaults.between_bytes_s:

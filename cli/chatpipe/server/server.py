@@ -7,7 +7,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from chatpipe.errors import BadConfiguration, NoAccess
-from chatpipe.options.server import ServerOptions, TimeLimits
+from chatpipe.options.server import ExchangeLimits, ServerOptions
 from chatpipe.server import keys, redact
 from chatpipe.server.endpoints import COMPLETIONS, Endpoint, Headers, is_loopback
 from chatpipe.server.profiles import PROFILES, SECRET_VARIABLES
@@ -35,7 +35,7 @@ class Server(NamedTuple):
         return self.endpoint.in_process
 
     @property
-    def limits(self) -> TimeLimits:
+    def limits(self) -> ExchangeLimits:
         return self.options.limits
 
     @property
