@@ -1,38 +1,15 @@
 """Chunks of one streamed answer -> the completion object the server would have sent without streaming.
 
-Strings are collected as lists of pieces and joined once at the end. Deltas merge as in the OpenAI SDK
-(strings concatenate, numbers add, objects merge, lists merge by `index` or grow), except for fields
-that other servers repeat in every delta. Values of an impossible type are ignored: nothing here raises.
+Deltas merge by the rules of merge.py. Values of an impossible type are ignored: nothing here raises.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
-
-from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.response.call_pieces import CallPieces
+from chatpipe.response.merge import EMPTY, MAX_LEVELS, StringPieces, merge, overlay, plain
 
-_EMPTY: tuple[Value, ...] = (None, "", [], {})
-# These are names, not text: a server sends them once, or repeats the whole name in every delta. Some
-# servers invent a new id for the later deltas of a call, so the first value is kept.
-_KEEP_FIRST = frozenset({"id", "name", "role", "format"})
-_KEEP_LAST = frozenset({"index", "type", "expires_at"})
-# Far deeper than any answer, and far below the recursion limit. Deeper values are not merged: the
-# last one is kept.
-_MAX_LEVELS = 64
 _OMITTED = frozenset({"choices", "obfuscation"})
-
-
-class _StringPieces(list[str]):
-    """The pieces of a string that is still growing."""
-
-
-class _GrowingList(list[Value]):
-    """A list that is still growing. by_index maps an `index` to the item that carries it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.by_index: dict[int, dict[str, Value]] = {}
 
 
 class Assembly:
@@ -53,7 +30,7 @@ class Assembly:
         top = self._top
         for key, value in chunk.items():
             # Azure's annotation events have "" and 0 in place of the id and the time
-            if value or key not in top or (value not in _EMPTY and key != "created"):
+            if value or key not in top or (value not in EMPTY and key != "created"):
                 top[key] = value
         choices = chunk.get("choices")
         if type(choices) is not list:
@@ -87,13 +64,13 @@ class Assembly:
 
 
 class _Choice:
-    """A choice under assembly. Its message holds _StringPieces and _GrowingList until build()."""
+    """A choice under assembly. Its message holds StringPieces and GrowingList until build()."""
 
     __slots__ = ("calls", "fields", "finish_reason", "logprobs", "message")
 
     def __init__(self) -> None:
         self.message: dict[str, Value] = {"role": None, "content": None, "refusal": None}
-        self.calls = _Calls()
+        self.calls = CallPieces()
         self.logprobs: dict[str, Value] | None = None
         self.finish_reason: str | None = None
         self.fields: dict[str, Value] = {}  # other keys of the choice, such as content_filter_results
@@ -121,7 +98,7 @@ class _Choice:
         message = self.message
         for key, value in delta.items():
             grown = message.get(key)
-            if type(grown) is _StringPieces and type(value) is str:
+            if type(grown) is StringPieces and type(value) is str:
                 grown.append(value)
             elif value is None:
                 continue
@@ -134,8 +111,8 @@ class _Choice:
             else:
                 if key == "function_call" and grown is None and type(value) is dict:
                     # unlike that of a tool call, this name comes in pieces
-                    message[key] = {"name": _StringPieces(), "arguments": _StringPieces()}
-                _merge(message, key, value, _MAX_LEVELS)
+                    message[key] = {"name": StringPieces(), "arguments": StringPieces()}
+                merge(message, key, value, MAX_LEVELS)
 
     def _add_parts(self, parts: list[Value]) -> None:
         """Add the parts that Mistral's reasoning models send: text, and thinking, a list of texts.
@@ -172,7 +149,7 @@ class _Choice:
             self.fields[key] = known if type(known) is list else []
             self.fields[key].extend(value)
         elif type(value) is dict:
-            self.fields[key] = _overlay(known, value, _MAX_LEVELS)
+            self.fields[key] = overlay(known, value, MAX_LEVELS)
         else:
             self.fields[key] = value
 
@@ -182,7 +159,7 @@ class _Choice:
         )
 
     def build(self, index: int) -> dict[str, Value]:
-        message: dict[str, Value] = {key: _plain(value, _MAX_LEVELS) for key, value in self.message.items()}
+        message: dict[str, Value] = {key: plain(value, MAX_LEVELS) for key, value in self.message.items()}
         message["role"] = message["role"] or "assistant"
         if self.calls.ordered:
             message["tool_calls"] = self.calls.build()
@@ -192,163 +169,9 @@ class _Choice:
         logprobs = self.logprobs and {
             key: value.copy() if type(value) is list else value for key, value in self.logprobs.items()
         }
-        fields = {key: _plain(value, _MAX_LEVELS) for key, value in self.fields.items()}
+        fields = {key: plain(value, MAX_LEVELS) for key, value in self.fields.items()}
         finish = {"logprobs": logprobs, "finish_reason": self.finish_reason}
         return {"index": index, "message": message, **finish, **fields}
-
-
-class _Calls:
-    """The tool calls of one choice under assembly."""
-
-    __slots__ = ("_by_id", "_by_index", "_next", "ordered")
-
-    def __init__(self) -> None:
-        self.ordered: list[tuple[int, dict[str, Value]]] = []  # (index, call), in order of arrival
-        self._by_index: dict[int, dict[str, Value]] = {}
-        self._by_id: dict[str, dict[str, Value]] = {}
-        self._next = 0
-
-    def add(self, deltas: Value) -> None:
-        for position, delta in enumerate(deltas if type(deltas) is list else [deltas]):
-            if type(delta) is dict and delta:
-                call = self._find_call(delta, position)
-                for key, value in delta.items():
-                    if key != "index":
-                        _merge(call, key, value, _MAX_LEVELS)
-
-    def _find_call(self, delta: dict[str, Value], position: int) -> dict[str, Value]:
-        """The call that a delta belongs to, a new one if the delta begins one.
-
-        Without an index, a new id begins a call, and a delta without an id belongs to the last call
-        unless it has a different name. position is the position of the delta in its chunk.
-        """
-        index, id_ = delta.get("index"), delta.get("id")
-        if type(index) is int:
-            call = self._by_index.get(index)
-            return self._begin(index, id_) if call is None or _begins_new_call(call, delta) else call
-        if type(id_) is str and id_:
-            return self._by_id.get(id_) or self._begin(self._next, id_)
-        if not self.ordered:
-            return self._begin(self._next, id_)
-        last = self.ordered[-1][1]
-        name = _name(delta)
-        return self._begin(self._next, id_) if name and (position or name != _name(last)) else last
-
-    def _begin(self, index: int, id_: Value) -> dict[str, Value]:
-        # The keys are in the order in which servers send them.
-        call: dict[str, Value] = {"id": None, "type": None}
-        self.ordered.append((index, call))
-        self._by_index[index] = call
-        if type(id_) is str:
-            self._by_id[id_] = call
-        self._next = max(self._next, index + 1)
-        return call
-
-    def build(self) -> list[Value]:
-        return [_plain_call(call) for _, call in sorted(self.ordered, key=lambda pair: pair[0])]
-
-
-def _begins_new_call(call: dict[str, Value], delta: dict[str, Value]) -> bool:
-    """Return True if a delta begins a new call although its index is taken.
-
-    Some servers number all calls of an answer 0. Others invent a new id for each delta of one call,
-    but only the first delta of a call has a name.
-    """
-    return bool(delta.get("id") and call["id"] and delta["id"] != call["id"] and _name(delta))
-
-
-def _name(call: dict[str, Value]) -> Value:
-    for kind in ("function", "custom"):
-        body = call.get(kind)
-        if type(body) is dict and body.get("name"):
-            return body["name"]
-    return None
-
-
-def _plain_call(call: dict[str, Value]) -> dict[str, Value]:
-    """A call as it stands in a completion: arguments is always a JSON string, type is always present."""
-    plain = {key: _plain(value, _MAX_LEVELS) for key, value in call.items() if value is not None}
-    for kind, text in (("function", "arguments"), ("custom", "input")):
-        body = plain.get(kind)
-        if type(body) is dict:
-            plain.setdefault("type", kind)
-            if type(body.setdefault(text, "")) is not str:  # some servers send an object instead of a string
-                with suppress(RecursionError):
-                    body[text] = values.dumps(body[text]).decode()
-    return plain
-
-
-def _merge(into: dict[str, Value], key: str, value: Value, levels: int) -> None:
-    """Merge one value of a delta, by the rules of the SDK and our exceptions to them."""
-    known = into.get(key)
-    if value is None:
-        return
-    if type(known) is _StringPieces:
-        if type(value) is str:
-            known.append(value)
-    elif key in _KEEP_FIRST or key in _KEEP_LAST:
-        if known in _EMPTY or (key in _KEEP_LAST and value != ""):
-            into[key] = value
-    elif known is None:
-        into[key] = _mergeable(value, levels)
-    elif type(known) is dict and type(value) is dict and levels:
-        for inner, new in value.items():
-            _merge(known, inner, new, levels - 1)
-    elif type(known) is _GrowingList and type(value) is list and levels:
-        _grow(known, value, levels - 1)
-    elif type(known) in (int, float) and type(value) in (int, float):
-        with suppress(OverflowError):  # an integer that is too large for a float
-            into[key] = known + value
-    elif type(known) is type(value):
-        into[key] = value
-
-
-def _grow(items: _GrowingList, more: list[Value], levels: int) -> None:
-    for item in more:
-        index = item.get("index") if type(item) is dict else None
-        if type(index) is not int:
-            items.append(item)
-        elif index not in items.by_index:
-            items.by_index[index] = _mergeable(item, levels)
-            items.append(items.by_index[index])
-        elif levels:
-            for key, value in item.items():
-                _merge(items.by_index[index], key, value, levels - 1)
-
-
-def _mergeable(value: Value, levels: int) -> Value:
-    """A mergeable copy of a delta's value. It shares nothing with the chunk that a merge would change."""
-    if type(value) is str:
-        return _StringPieces((value,))
-    if type(value) is dict and levels:
-        copy: dict[str, Value] = {}
-        for key, inner in value.items():
-            _merge(copy, key, inner, levels - 1)
-        return copy
-    if type(value) is list and levels:
-        items = _GrowingList()
-        _grow(items, value, levels - 1)
-        return items
-    return value
-
-
-def _plain(value: Value, levels: int) -> Value:
-    """The plain JSON value of a mergeable copy."""
-    if type(value) is _StringPieces:
-        return "".join(value)
-    if type(value) is dict and levels:
-        return {key: _plain(inner, levels - 1) for key, inner in value.items()}
-    if isinstance(value, list) and levels:
-        return [_plain(inner, levels - 1) for inner in value]
-    return value
-
-
-def _overlay(known: Value, value: dict[str, Value], levels: int) -> dict[str, Value]:
-    """A new object with the keys of both, merged to the last level. On a conflict, value wins."""
-    both = dict(known) if type(known) is dict else {}
-    for key, new in value.items():
-        both[key] = _overlay(both.get(key), new, levels - 1) if type(new) is dict and levels else new
-    return both
 
 
 def _join_base64(data: str) -> str:
