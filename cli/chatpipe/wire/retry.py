@@ -9,7 +9,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from chatpipe.options.server import RetryPolicy
-from chatpipe.response.delays import parse_number, unix_time
+from chatpipe.response.delays import delay_until, parse_number
 
 # Waiting does not help a 429 with one of these in `error.code` or `error.type`: somebody has to act.
 # The first two are documented; the others appear in bug reports.
@@ -114,14 +114,10 @@ def backoff(attempt: int, random: Callable[[], float]) -> float:
 
 
 def requested_delay(headers: Mapping[str, str], now: float) -> float | None:
-    """The pause in seconds that the server requests, above 0. None if absent or unreadable."""
+    """The pause in seconds that the headers request, above 0. None if absent or unreadable."""
     milliseconds = parse_number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         seconds: float | None = milliseconds / 1000
     else:
-        value = headers.get("retry-after")
-        seconds = parse_number(value)
-        if seconds is None and value is not None:
-            date = unix_time(value)
-            seconds = None if date is None else date - now
+        seconds = delay_until(headers.get("retry-after", ""), now)
     return seconds if seconds is not None and seconds > 0 else None
