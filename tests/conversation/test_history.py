@@ -35,6 +35,11 @@ def said(**members: Any) -> dict[str, Any]:
             said(content=[{"type": "text", "text": "Hi"}]),
             said(content=[{"type": "text", "text": "Hi"}]),
         ),
+        "parts without the reasoning": (
+            said(content=[{"type": "thinking", "thinking": "Hm"}, {"type": "text", "text": "Hi"}]),
+            said(content=[{"type": "text", "text": "Hi"}]),
+        ),
+        "no calls": (said(content="Hi", tool_calls=[]), said(content="Hi")),
         "a call": (said(content=None, tool_calls=[CALL]), said(tool_calls=[CALL])),
         "calls of both types, with text": (
             said(content="So:", tool_calls=[CALL, CUSTOM]),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from chatpipe.errors import UsageFault
+from chatpipe.inputs.parts import without_reasoning
 from chatpipe.inputs.values import Value
 from chatpipe.request.build import HEAD_ROLES, BuiltRequest
 from chatpipe.response.completion import as_list, first_message
@@ -32,6 +33,8 @@ def history_message(message: Mapping[str, Value]) -> dict[str, Value]:
         result["function_call"] = _pick(call, _CALL_BODIES["function"])
     if "tool_calls" in result or "function_call" in result:
         result |= _pick(message, _REASONING_FIELDS)
+    elif isinstance(content := result.get("content"), list):
+        result["content"] = without_reasoning(content)
     if isinstance(audio := message.get("audio"), dict) and audio.get("id") is not None:
         result["audio"] = {"id": audio["id"]}
     return result if len(result) > 1 else {**result, "content": ""}

@@ -5,6 +5,7 @@ Deltas merge by the rules of merge.py. Values of an impossible type are ignored:
 
 from __future__ import annotations
 
+from chatpipe.inputs.parts import split_parts
 from chatpipe.inputs.values import Value
 from chatpipe.response.call_pieces import CallPieces
 from chatpipe.response.merge import EMPTY, MAX_LEVELS, StringPieces, merge, overlay, plain
@@ -115,19 +116,12 @@ class _Choice:
                 merge(message, key, value, MAX_LEVELS)
 
     def _add_parts(self, parts: list[Value]) -> None:
-        """Add the parts that Mistral's reasoning models send: text, and thinking, a list of texts.
-
-        They become the two strings that other servers send, `content` and `reasoning_content`.
-        """
-        for part in parts:
-            if type(part) is not dict:
-                continue
-            if type(part.get("text")) is str:
-                self._add_delta({"content": part["text"]})
-            if type(part.get("thinking")) is list:
-                texts = [inner.get("text") for inner in part["thinking"] if type(inner) is dict]
-                thought = "".join(text for text in texts if type(text) is str)
-                self._add_delta({"reasoning_content": thought})
+        """Add content parts as the two strings that other servers send, `content` and `reasoning_content`."""
+        found = split_parts(parts)
+        if found.text:
+            self._add_delta({"content": found.text})
+        if found.reasoning:
+            self._add_delta({"reasoning_content": found.reasoning})
 
     def _add_logprobs(self, logprobs: Value) -> None:
         if type(logprobs) is not dict:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from chatpipe.inputs import values
+from chatpipe.inputs.parts import split_parts
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response.chunks import REASONING_FIELDS
 
@@ -46,24 +47,19 @@ def reasoning_of(message: Mapping[str, Value]) -> str:
     for field in REASONING_FIELDS:
         if isinstance(text := message.get(field), str) and text:
             return text
-    thoughts = [part.get("thinking") for part in as_list(message.get("content")) if isinstance(part, dict)]
-    return "".join(_texts(thought) for thought in thoughts)
-
-
-def _texts(parts: Value) -> str:
-    """The text of content parts, joined."""
-    texts = [part.get("text") for part in as_list(parts) if isinstance(part, dict)]
-    return "".join(text for text in texts if isinstance(text, str))
+    content = message.get("content")
+    return split_parts(content).reasoning if isinstance(content, list) else ""
 
 
 def content_of(message: Mapping[str, Value]) -> str | None:
     """The text of a message or delta; if there is none, the transcript of its audio.
 
-    Some servers answer in content parts like those of a request. The texts of these are joined.
+    Some servers answer in content parts like those of a request. The texts of these are joined, without
+    the reasoning among them.
     """
     content = message.get("content")
     if isinstance(content, list):
-        content = _texts(content)
+        content = split_parts(content).text
     elif not isinstance(content, str):
         content = None
     if not content and isinstance(audio := message.get("audio"), dict):

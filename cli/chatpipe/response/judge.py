@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from chatpipe.errors import Status
+from chatpipe.inputs.parts import split_parts
 from chatpipe.inputs.values import Value
 from chatpipe.options.outcomes import ALLOWABLE, OUTCOMES, PRECEDENCE, Outcome
 from chatpipe.response.server_error import error_of
@@ -68,9 +69,17 @@ def outcome_of(choice: Value) -> Outcome:
     if type(message.get("content")) not in _CONTENT:
         return Outcome.broken
     # images: OpenRouter, for models that draw
-    if message.get("content") or message.get("audio") or message.get("images"):
+    if _has_content(message.get("content")) or message.get("audio") or message.get("images"):
         return Outcome.ok
     return Outcome.empty
+
+
+def _has_content(content: Value) -> bool:
+    """Return True if there is more than reasoning in a content, which may be a list of parts."""
+    if type(content) is not list:
+        return bool(content)
+    found = split_parts(content)
+    return bool(found.text or found.others)
 
 
 def verdict(

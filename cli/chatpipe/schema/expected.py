@@ -13,6 +13,7 @@ from jsonschema import ValidationError, validators
 from referencing import Registry
 
 from chatpipe.inputs import values
+from chatpipe.inputs.parts import split_parts
 from chatpipe.inputs.values import NotJSON, Value, json_type
 from chatpipe.schema import explain, json_schema
 
@@ -75,9 +76,7 @@ def _text_of(content: Value) -> str | None:
     """The text of a message, or None if it has none. Parts are joined as in every output format."""
     if not isinstance(content, list):
         return content if isinstance(content, str) else None
-    parts = [part.get("text") for part in content if isinstance(part, dict)]
-    texts = [text for text in parts if isinstance(text, str)]
-    return "".join(texts) if texts else None
+    return split_parts(content).text or None
 
 
 def _parse(text: str) -> Value:
