@@ -153,6 +153,10 @@ WORLD: dict[str, dict[str, str]] = {
         "threading": "handlers run in the main thread only",
         "asyncio": "the type of an event loop, only",
     },
+    "system.cpu_time": {
+        "signal": "a timer of CPU time",
+        "threading": "only the main thread can be interrupted",
+    },
     "conversation.transcript": {
         "os": "the file that is read and appended to",
         "open": "removes it if it stays empty",

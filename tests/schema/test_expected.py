@@ -60,6 +60,9 @@ def violation(schema: Any, content: Any) -> str | None:
     return None if found is None else str(found)
 
 
+UNIQUE = {"uniqueItems": True}
+
+
 @cases(
     ("schema", "content"),
     {
@@ -80,6 +83,15 @@ def violation(schema: Any, content: Any) -> str | None:
         "format is not asserted": ({"type": "string", "format": "date"}, '"soon"'),
         "nor is contentMediaType": ({"type": "string", "contentMediaType": "text/html"}, '"<"'),
         "pattern": ({"pattern": "^[0-9]+$"}, '"12"'),
+        "items of equal looks": (
+            {"uniqueItems": True},
+            '[1,true,"1",[1],[true],{"a":1},{"a":true},[],{},0,false]',
+        ),
+        "items in linear time": (
+            {"uniqueItems": True},
+            str([{"a": n} for n in range(20000)]).replace("'", '"'),
+        ),
+        "equal items allowed": ({"uniqueItems": False}, "[1,1]"),
         "half an emoji, escaped": ({"type": "string"}, '"\\ud83d"'),
         "half an emoji": ({"type": "string"}, '"\ud83d"'),
         "unknown keyword": ({"unknownKeyword": 5}, "1"),
@@ -140,6 +152,11 @@ def test_an_answer_that_fits_has_no_violation(schema: Any, content: Any) -> None
         "too many": ({"maxProperties": 0}, '{"a":1}', "1 properties, at most 0 allowed"),
         "unique": ({"uniqueItems": True}, "[1,2,1.0]", "two items are the same"),
         "pattern": ({"pattern": "^[0-9]+$"}, '"a"', "'a' does not match the pattern '^[0-9]+$'"),
+        "unique objects": (
+            {"uniqueItems": True},
+            '[{"a":1,"b":[]},{"b":[],"a":1.0}]',
+            "two items are the same",
+        ),
         "not": ({"not": {"type": "null"}}, "null", "null is what the schema excludes"),
         "false": ({"properties": {"a": False}}, '{"a":1}', "1 stands where nothing is allowed"),
         "names": (
@@ -478,3 +495,31 @@ def test_jsonschema_is_imported_only_where_a_schema_is_looked_at(words: list[str
     )
     assert done.stdout.startswith(b'{"model":"m"')
     assert done.returncode == is_imported
+
+
+PRODUCT = {
+    "$ref": "#/$defs/0",
+    "$defs": {"40": {}} | {str(n): {"allOf": [{"$ref": f"#/$defs/{n + 1}"}] * 2} for n in range(40)},
+}
+SLOW = "a" * 60 + "b"
+
+
+@cases(
+    ("schema", "content"),
+    {
+        "pattern": ({"pattern": "^(a+)+$"}, f'"{SLOW}"'),
+        "pattern of names": ({"patternProperties": {"^(a+)+$": {}}}, f'{{"{SLOW}":1}}'),
+        "quadratic pattern": ({"pattern": "a*b"}, f'"{"a" * 200_000}"'),
+        "property names": ({"propertyNames": {"pattern": "^(a|aa)+$"}}, f'{{"{SLOW}":1}}'),
+        "branches at every level": (PRODUCT, "1"),
+    },
+)
+def test_a_check_that_takes_too_long_is_a_violation(
+    schema: Any, content: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatpipe.schema.expected._CHECK_S", 0.05)
+    monkeypatch.setattr("chatpipe.schema.expected._CHECK_S_PER_CHARACTER", 0)
+    answers = AnswerSchema(schema, str)
+    found = answers.violation(content)
+    assert str(found) == "its check takes longer than 0.05 s, a simpler pattern or schema may help"
+    assert answers.violation(content) is found

@@ -5,7 +5,7 @@ This module imports jsonschema, so the program imports it only when there is a s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -16,6 +16,14 @@ from chatpipe.inputs import values
 from chatpipe.inputs.parts import split_parts
 from chatpipe.inputs.values import NotJSON, Value, json_type
 from chatpipe.schema import explain, json_schema
+from chatpipe.system.cpu_time import CpuTimeExceeded, limit_cpu_time
+
+# CPU seconds for the check of one answer: this much, and more for a long one, up to a maximum. An honest
+# check takes a second for 400 kB. A pattern such as `^(a+)+$`, or references that branch at every level, may
+# take years.
+_CHECK_S = 2.0
+_CHECK_S_PER_CHARACTER = 1e-5
+_CHECK_MAX_S = 10.0
 
 
 class Violation(NamedTuple):
@@ -36,10 +44,11 @@ class AnswerSchema:
         draft = json_schema.validator_class(schema, place)
         # $schema is removed: with it, jsonschema would switch from our class back to the draft's own.
         plain = {key: value for key, value in schema.items() if key != "$schema"}
-        overrides = {"multipleOf": _multiple_of} if "multipleOf" in draft.VALIDATORS else {}
+        overrides = {name: check for name, check in _OVERRIDES.items() if name in draft.VALIDATORS}
         self._schema = schema
         extended = validators.extend(draft, overrides)  # type: ignore[no-untyped-call]  # of the stubs
         self._validator = extended(plain, registry=Registry())  # it never retrieves anything
+        self._too_slow: tuple[Value, Violation] | None = None  # the last content that took too long
 
     def __reduce__(self) -> tuple[type[AnswerSchema], tuple[dict[str, Any], Callable[[str], str]]]:
         """Pickle the schema alone: its validator is a class that was made at run time.
@@ -49,10 +58,25 @@ class AnswerSchema:
         return AnswerSchema, (self._schema, str)
 
     def violation(self, content: Value) -> Violation | None:
-        """The reason why the content of a message does not fit, or None if it fits. Never raises."""
+        """The reason why the content of a message does not fit, or None if it fits. Never raises.
+
+        A content whose check takes too much CPU time does not fit.
+        """
+        if self._too_slow is not None and self._too_slow[0] == content:
+            return self._too_slow[1]  # an answer is checked again when it is written
         text = _text_of(content)
         if text is None:
             return Violation("", f"its content is {json_type(content)}, not text")
+        seconds = min(_CHECK_S + len(text) * _CHECK_S_PER_CHARACTER, _CHECK_MAX_S)
+        try:
+            return limit_cpu_time(seconds, lambda: self._violation(text))
+        except CpuTimeExceeded:
+            what = f"its check takes longer than {seconds:.2g} s, a simpler pattern or schema may help"
+            violation = Violation("", what)
+            self._too_slow = (content, violation)
+            return violation
+
+    def _violation(self, text: str) -> Violation | None:
         try:
             value = _parse(text)
             if self._validator.is_valid(value):
@@ -98,3 +122,28 @@ def _multiple_of(
         quotient = Fraction(str(instance)) / Fraction(str(divisor))
         if quotient.denominator != 1:
             yield ValidationError("is not a multiple")
+
+
+def _unique_items(validator: Any, wanted: bool, instance: Value, schema: object) -> Iterator[ValidationError]:
+    """Check `uniqueItems` in linear time: jsonschema compares each pair of objects."""
+    if wanted and validator.is_type(instance, "array"):
+        seen: set[Hashable] = set()
+        for item in instance:
+            key = _identity(item)
+            if key in seen:
+                yield ValidationError("has two equal items")
+                return
+            seen.add(key)
+
+
+def _identity(value: Value) -> Hashable:
+    """A key that two JSON values share if and only if they are equal: 1 equals 1.0, and not true."""
+    if isinstance(value, dict):
+        return frozenset((name, _identity(each)) for name, each in value.items())
+    if isinstance(value, list):
+        return tuple(map(_identity, value))
+    return (bool, value) if isinstance(value, bool) else value
+
+
+# Keywords whose check by jsonschema is wrong, or quadratic.
+_OVERRIDES = {"multipleOf": _multiple_of, "uniqueItems": _unique_items}
