@@ -28,7 +28,7 @@ from chatpipe.options.run import Jobs, RunLimits, SharedLimits
 from chatpipe.options.server import RetryPolicy, ServerOptions
 from chatpipe.server.endpoints import resolve
 from chatpipe.server.server import Server
-from chatpipe.wire import faults, retry
+from chatpipe.wire import refusals, retry
 from chatpipe.wire.answer import Answer
 from exchange.scripted import Receiver, error, whole
 
@@ -129,7 +129,7 @@ def test_is_retried_by_a_single_call(busy: int) -> None:
 
 
 def test_ends_as_a_server_that_is_busy_and_not_as_a_wrong_request(busy: int) -> None:
-    fault = faults.from_reply(busy, {}, b"", "http://127.0.0.1:9/v1")
+    fault = refusals.from_reply(busy, {}, b"", "http://127.0.0.1:9/v1")
     assert fault.status in (Status.TRY_LATER, Status.UNREACHABLE)
 
 

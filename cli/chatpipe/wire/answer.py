@@ -18,7 +18,7 @@ from chatpipe.response import chunks, sse
 from chatpipe.response.assemble import Assembly
 from chatpipe.response.server_error import ServerError, error_of
 from chatpipe.system.escape import shorten
-from chatpipe.wire import faults
+from chatpipe.wire import faults, refusals
 from chatpipe.wire.retry import FailedAttempt
 from chatpipe.wire.timeouts import DEADLINE
 
@@ -125,8 +125,8 @@ def _read_error(
     status: int, headers: Mapping[str, str], request: httpx.Request, body: bytes
 ) -> tuple[Answer, FailedAttempt | None]:
     """An error reply."""
-    fault = faults.from_reply(status, headers, body, str(request.url))
-    return Answer(None, None, fault), FailedAttempt(status, headers, faults.error_codes(body))
+    fault = refusals.from_reply(status, headers, body, str(request.url))
+    return Answer(None, None, fault), FailedAttempt(status, headers, refusals.error_codes(body))
 
 
 def _read_json(
@@ -145,9 +145,9 @@ def _read_json(
         return Answer(None, body, BrokenAnswer(what, fix="is the base URL right?", body=body)), None
     api_error = error_of(completion)
     if api_error is not None and not completion.get("choices"):  # inside HTTP 200; OpenRouter does so
-        fault = faults.from_reply(status, headers, body, str(request.url))
+        fault = refusals.from_reply(status, headers, body, str(request.url))
         return Answer(None, None, fault), FailedAttempt(
-            _status_in(api_error), headers, faults.error_codes(body)
+            _status_in(api_error), headers, refusals.error_codes(body)
         )
     return Answer(completion, body), None
 

@@ -37,7 +37,7 @@ class FailedAttempt(NamedTuple):
 
     status is None if no complete reply arrived: connection error, time-out, cut stream. headers
     are looked up in lower case: httpx.Headers, or a dict with lower-case keys. codes are the strings
-    under `code` and `type` of the error body; see faults.error_codes().
+    under `code` and `type` of the error body; see refusals.error_codes().
     """
 
     status: int | None = None
