@@ -123,6 +123,10 @@ class TryLater(ChatpipeError):
     status = Status.TRY_LATER
 
 
+class PausedTooLong(TryLater):
+    """The server asks for a longer pause than the user permits. The request was not sent."""
+
+
 class BrokenAnswer(ChatpipeError):
     status = Status.BROKEN_ANSWER
 

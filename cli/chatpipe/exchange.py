@@ -61,10 +61,17 @@ class Hooks:
         """Prepare for the next attempt, and return when it may be sent."""
 
     def on_reply(self, status: int, headers: Mapping[str, str]) -> None:
-        """Learn from the head of a reply, before its body is read. Header names are lower case."""
+        """Learn from the head of a reply, before its body is read. Header names are lower case.
+
+        The status says little: the body of a 200 may be an error. See decide().
+        """
 
     def decide(self, failure: FailedAttempt) -> RetryAfter | GiveUp | None:
-        """Decide whether to retry a failed attempt. None leaves the decision to retry.decide()."""
+        """Learn from a failed attempt, and decide whether to retry it.
+
+        None leaves the decision to retry.decide(). The decision has no effect once part of the answer
+        is written.
+        """
         return None
 
 
@@ -153,9 +160,9 @@ async def ask(
         answer = answer._replace(attempts=tries)
         if answer.fault is None:
             return answer
+        decision = None if failure is None else hooks.decide(failure)
         if failure is None or receiver.started:  # no retry can help, or part of the answer is written
             return _final_answer(answer, None)
-        decision = hooks.decide(failure)
         if decision is None:
             decision = retry.decide(tries, failure, policy, now=context.now(), random=context.random)
         if not isinstance(decision, RetryAfter) or context.monotonic() + decision.seconds >= deadline:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
+import orjson
 import pytest
 
 from chatpipe.batch.budget import Budget
@@ -30,7 +31,8 @@ from chatpipe.server.endpoints import resolve
 from chatpipe.server.server import Server
 from chatpipe.wire import refusals, retry
 from chatpipe.wire.answer import Answer
-from exchange.scripted import Receiver, error, whole
+from exchange.scripted import Receiver, error, event, piece, plain, stream, whole
+from parametrize import cases
 
 ADDED = 420
 BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
@@ -82,6 +84,49 @@ def test_pauses_the_run_and_uses_up_no_attempt(busy: int) -> None:
     assert sent.answer.fault is None
     assert sent.answer.attempts == 1
     assert all(later - earlier >= 0.02 for earlier, later in zip(sent.at, sent.at[1:], strict=False))
+
+
+def refusal(**fields: Any) -> httpx.Response:
+    """An error in the body of a 200."""
+    return plain(orjson.dumps({"error": {"message": "busy", **fields}}))
+
+
+def event_refusal(**fields: Any) -> httpx.Response:
+    """An error as an event in mid-stream."""
+    return stream(piece("he"), event({"error": {"message": "busy", **fields}}))
+
+
+@cases("make", {"in the body of a 200": refusal, "as an event": event_refusal})
+@cases(
+    "fields",
+    {
+        "a status": {"code": 429},
+        "a status as text": {"code": "503"},
+        "a code": {"code": "rate_limit_exceeded"},
+        "a type": {"type": "overloaded_error"},
+        "in capitals": {"code": 418, "type": "RESOURCE_EXHAUSTED"},
+    },
+)
+def test_a_body_that_says_busy_pauses_the_run(
+    make: Callable[..., httpx.Response], fields: dict[str, Any]
+) -> None:
+    """At once if that is longer than --max-pause, and without a request more."""
+    sent = send([make(**fields)], RunLimits(max_pause_s=0.1), retries=9)
+    stop = stop_after(sent)
+    assert sent.pacer.rate.paused_s > 0.3
+    assert stop is not None
+    assert stop.fault is not None
+    assert stop.fault.status is Status.TRY_LATER
+    sent = send([make(**fields), whole()], RunLimits(max_pause_s=10))
+    assert sent.answer.fault is None
+    assert sent.answer.attempts == 1
+    assert sent.at[1] - sent.at[0] > 0.3
+
+
+def test_exhausted_credit_is_not_busy() -> None:
+    sent = send([refusal(code="insufficient_quota", type="rate_limit_error")], retries=9)
+    assert sent.answer.fault is not None
+    assert sent.pacer.rate.paused_s == 0
 
 
 def test_makes_the_concurrency_step_down(busy: int) -> None:

@@ -92,6 +92,46 @@ def test_a_server_that_says_that_nothing_is_left_is_left_alone(headers: dict[str
     assert at[4] - at[0] < 0.6
 
 
+NOTHING_LEFT = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "24h0m0s"}
+
+
+def test_a_wait_beyond_the_longest_pause_ends_the_run() -> None:
+    """Answers in flight still count, and what was not sent has no result."""
+
+    def handler(request: Request) -> list[bytes | Pause]:
+        is_late = prompt(request) != "question 1"
+        return [Pause(0.3 * is_late), reply(200, completion(f"answer to {prompt(request)}"), NOTHING_LEFT)]
+
+    done = batch("-j3", stdin=questions(9), handler=handler)
+    assert done.status == 75
+    assert len(done.requests) == 3
+    assert done.outcomes == ["ok"] * 3
+    said = (
+        b"chatpipe: the server has paused this run for 86400 s: no requests left: wait, or raise --max-pause"
+    )
+    assert done.stderr.startswith(said)
+
+
+def test_a_wait_that_nothing_has_to_keep_ends_no_run() -> None:
+    handler = lambda request: reply(200, completion(f"answer to {prompt(request)}"), NOTHING_LEFT)  # noqa: E731
+    done = batch("-j3", stdin=questions(3), handler=handler)
+    assert (done.status, done.stderr, wrong_results(done.stdout, 3)) == (0, b"", [])
+
+
+def test_processes_do_not_sleep_for_a_day(tmp_path: Path) -> None:
+    with serve(lambda _: reply(200, completion("hi"), NOTHING_LEFT)) as server:
+        arguments = command(server, "--pace-file", "pace.json", "hello", name="ask")
+        assert run(*arguments, cwd=tmp_path)[:2] == (0, b"hi\n")
+        status, _, stderr = run(*arguments, cwd=tmp_path)
+        assert status == 75
+        assert stderr.startswith(b"chatpipe: --pace-file: the server asks all processes to wait 86")
+        run_of_one = command(server, "--pace-file", "pace.json")
+        status, stdout, stderr = run(*run_of_one, cwd=tmp_path, stdin=questions(1))
+        assert (status, stdout) == (75, b"")
+        assert b"--max-pause" in stderr
+    assert len(server.requests) == 1
+
+
 def test_a_limit_of_tokens_that_a_request_is_over_does_not_stop_it() -> None:
     """A server that cannot take it says so itself: the run does not wait for ever."""
     refusal = error(400, "more tokens than a minute has")

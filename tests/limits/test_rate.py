@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import pytest
 
 from chatpipe.limits.rate import RateLimiter, wait_for_start
+from chatpipe.wire.retry import FailedAttempt, is_busy
 from parametrize import cases
 
 UNIX = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
@@ -39,12 +40,14 @@ def heard(
     started: float | None = None,
 ) -> RateLimiter:
     pace = pace or RateLimiter(random=lambda: 0.0)
-    pace.observe_reply(headers or {}, status, now, UNIX, started=started)
+    failure = FailedAttempt(status, headers or {})
+    if is_busy(failure):
+        pace.observe_refusal(failure, now, UNIX, now if started is None else started)
+    else:
+        pace.observe_headers(headers or {}, now, UNIX)
+        if status == 200:
+            pace.observe_success(now)
     return pace
-
-
-def row(pace: RateLimiter) -> tuple[float | None, float]:
-    return pace.paused_since, pace.paused_s
 
 
 def after(seconds: str) -> dict[str, str]:
@@ -230,10 +233,9 @@ def test_backoff_of_the_run_doubles_up_to_a_minute_and_ends_with_a_success() -> 
         pauses.append(pace.pause_left(now))
         now += pauses[-1]
     assert pauses == [0.5, 1, 2, 4, 8, 16, 32, 60, 60]
-    assert pace.paused_since == 0.0
     assert pace.paused_s == 183.5
     heard(200, None, now + 1, pace)
-    assert row(pace) == (None, 0.0)
+    assert pace.paused_s == 0
     heard(429, None, now + 2, pace)
     assert pace.pause_left(now + 2) == 0.5
 
@@ -252,13 +254,6 @@ def test_a_wave_of_refusals_is_one_pause() -> None:
     assert pace.pause_left(13.0) == 1.0
 
 
-def test_without_its_start_a_refusal_in_a_pause_belongs_to_the_wave() -> None:
-    pace = RateLimiter(random=lambda: 0.0)
-    for number in range(40):
-        heard(429, None, 10.0 + number / 100, pace)
-    assert pace.paused_s == 0.5
-
-
 def test_a_longer_delay_makes_a_pause_longer_and_a_shorter_one_does_not() -> None:
     pace = heard(429, after("5"), 10.0)
     heard(429, after("20"), 11.0, pace)
@@ -267,20 +262,28 @@ def test_a_longer_delay_makes_a_pause_longer_and_a_shorter_one_does_not() -> Non
     assert pace.paused_s == 21
 
 
-def test_a_success_from_before_the_pause_does_not_end_the_row() -> None:
+def test_any_success_ends_the_row_but_not_the_pause() -> None:
     pace = heard(429, after("5"), 10.0)
-    heard(200, None, 11.0, pace)  # in the pause
-    heard(200, None, 16.0, pace, started=9.0)  # slow
-    assert row(pace) == (10.0, 5.0)
-    heard(200, None, 17.0, pace, started=15.0)
-    assert row(pace) == (None, 0.0)
+    heard(200, None, 11.0, pace)  # sent before the refusal
+    assert (pace.paused_s, pace.pause_left(11.0)) == (4, 4)
+    heard(200, None, 16.0, pace)
+    assert pace.paused_s == 0
+
+
+def test_the_success_that_leaves_nothing_does_not_forgive_its_own_pause() -> None:
+    pace = heard(200, limits("requests", "0", "24h0m0s"), 10.0)
+    assert pace.paused_s == 86400
+    assert pace.pause_fault(86400) is None
+    fault = pace.pause_fault(600)
+    assert fault is not None
+    assert fault.what == "the server has paused this run for 86400 s: no requests left"
 
 
 @pytest.mark.parametrize("status", [0, 400, 500])
 def test_only_a_success_ends_the_row(status: int) -> None:
     pace = heard(429, after("5"), 10.0)
     heard(status, None, 16.0, pace, started=15.0)
-    assert row(pace) == (10.0, 5.0)
+    assert pace.paused_s == 5
 
 
 def test_a_pause_of_an_hour_is_known_at_once() -> None:

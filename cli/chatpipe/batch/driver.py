@@ -18,7 +18,7 @@ from chatpipe.batch.items import Item
 from chatpipe.batch.journal.answers import RecordedAnswer
 from chatpipe.batch.result import Result, ResultBuilder
 from chatpipe.batch.stop import Stop
-from chatpipe.errors import MissingInput
+from chatpipe.errors import MissingInput, PausedTooLong
 from chatpipe.system.signals import call_on_signal
 from chatpipe.wire.answer import Answer
 
@@ -221,7 +221,10 @@ class Driver:
         self._moved.set()
 
     def failed(self, error: BaseException) -> None:
-        self._fail(error, now=True)
+        if isinstance(error, PausedTooLong):  # its request was not sent, those in flight will be answered
+            self._halt(Stop(error))
+        else:
+            self._fail(error, now=True)
 
     # Results
 

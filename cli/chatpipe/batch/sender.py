@@ -15,7 +15,7 @@ from chatpipe import exchange
 from chatpipe.batch.engine import RunRequest
 from chatpipe.conversation.loop import converse
 from chatpipe.conversation.turns import TurnRules
-from chatpipe.errors import ChatpipeError, UnfinishedConversation
+from chatpipe.errors import ChatpipeError, PausedTooLong, UnfinishedConversation
 from chatpipe.exchange import Hooks
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
@@ -82,10 +82,10 @@ class Sender:
         self._conversations += 1
         try:
             conversation = await converse(request.body, turns.ask, self._rules.for_line(request.body))
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, PausedTooLong):
             if not turns.paid:
                 raise
-            # The run stopped between two turns. The line has no answer, but its cost must be recorded.
+            # The run stops between two turns. The line has no answer, but its cost must be recorded.
             fault = UnfinishedConversation("the run was stopped between two turns")
             answer = Answer(None, None, fault, attempts=turns.attempts, earlier_usage=tuple(turns.paid))
             return answer, turns.latency_s

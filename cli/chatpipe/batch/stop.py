@@ -7,10 +7,9 @@ from typing import NamedTuple
 from chatpipe.batch.budget import Budget
 from chatpipe.batch.engine import RunRequest
 from chatpipe.batch.result import Result
-from chatpipe.errors import ChatpipeError, Halted, Status, TryLater
+from chatpipe.errors import ChatpipeError, Halted, Status
 from chatpipe.limits.rate import RateLimiter
 from chatpipe.options.run import HaltRule
-from chatpipe.wire import retry
 
 # A percentage of failures means nothing before this number of results.
 _FEWEST_FOR_PERCENT = 20
@@ -65,9 +64,10 @@ class StopRules:
         fault = result.fault
         if fault is None:
             return None
-        if retry.is_busy(fault.http_status) and self._rate.paused_s > self._max_pause_s:
-            what = f"the server has paused this run for {self._rate.paused_s:.0f} s: {fault.what}"
-            return Stop(TryLater(what, fix="wait, or raise --max-pause"))
+        if fault.status is not Status.NO_ACCESS:
+            paused = self._rate.pause_fault(self._max_pause_s)
+            if paused is not None:
+                return Stop(paused)
         if fault.status is Status.BUDGET:  # no further turn: see Budget.reserve_turn
             return Stop(fault)
         if fault.status is not Status.NO_ACCESS:

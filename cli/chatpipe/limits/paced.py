@@ -13,13 +13,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 
+from chatpipe.errors import PausedTooLong
 from chatpipe.exchange import ExchangeContext, Hooks
 from chatpipe.inputs.values import Value
 from chatpipe.limits.rate import RateLimiter, wait_for_start
 from chatpipe.limits.shared import SharedPace, open_shared
 from chatpipe.limits.tokens import TokenEstimator, answer_limits
 from chatpipe.options.run import SharedLimits
+from chatpipe.options.server import RetryPolicy
 from chatpipe.response.usage import Usage, usage_of
+from chatpipe.wire import retry
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter
 
@@ -89,19 +92,37 @@ class Pacer(ABC):
         if self.shared is not None:
             self.shared.settle(reserved, used, self.context.now())
 
-    def observe_reply(self, status: int, headers: Mapping[str, str], started: float) -> None:
-        """Learn from the head of a reply to an attempt that was sent at started."""
-        now = self.context.monotonic()
-        self.rate.observe_reply(headers, status, now, self.context.now(), started=started)
+    def observe_headers(self, headers: Mapping[str, str]) -> None:
+        """Learn from the head of a reply how much the server has left."""
+        self.rate.observe_headers(headers, self.context.monotonic(), self.context.now())
 
-    def observe_answer(  # noqa: B027 - a single call has nothing to learn
-        self, answer: Answer, usage: Usage | None, size_bytes: int, latency_s: float
-    ) -> None:
+    def observe_answer(self, answer: Answer, usage: Usage | None, size_bytes: int, latency_s: float) -> None:
         """Learn from the end of a request. usage is None if there is no completion."""
+        if answer.fault is None:
+            self.rate.observe_success(self.context.monotonic())
 
     def decide(self, failure: FailedAttempt, started: float) -> RetryAfter | GiveUp | None:
-        """The retry decision, see Hooks.decide()."""
+        """The retry decision, see Hooks.decide(). A busy server pauses all processes that share a limit.
+
+        This is the only place that asks if a failure means that the server is busy.
+        """
+        if not (retry.is_busy(failure) and retry.is_retryable(failure)):
+            self.observe_headers(failure.headers or {})
+            return None
+        self.rate.observe_refusal(failure, self.context.monotonic(), self.context.now(), started)
+        self.share_pause()
+        return self.decide_busy(started)
+
+    def decide_busy(self, started: float) -> RetryAfter | GiveUp | None:
+        """The retry decision after a refusal by a busy server, whose pause has begun."""
         return None
+
+    def check_shared_pause(self, shared: SharedPace, longest_s: float, *, fix: str) -> None:
+        """Raise PausedTooLong if a pause of all processes lasts longer than this one waits."""
+        left_s = shared.pause_left(self.context.now())
+        if left_s > longest_s:
+            what = f"the server asks all processes to wait {left_s:.0f} s"
+            raise PausedTooLong(what, place="--pace-file", fix=fix)
 
     def share_pause(self) -> None:
         """Make the current pause, if there is one, a pause of all processes."""
@@ -131,7 +152,8 @@ class PacedAttempts(Hooks):
         return self._pacer.estimator.estimate_to_reserve(self._size_bytes, *answer_limits(self._body))
 
     def on_reply(self, status: int, headers: Mapping[str, str]) -> None:
-        self._pacer.observe_reply(status, headers, self._started)
+        if status < 400:  # decide() learns from the others: a delay that they ask for comes first
+            self._pacer.observe_headers(headers)
 
     def decide(self, failure: FailedAttempt) -> RetryAfter | GiveUp | None:
         return self._pacer.decide(failure, self._started)
@@ -169,6 +191,8 @@ class CallPacer(Pacer):
             await self.context.sleep(wait_s)
 
     async def start(self, tokens: Callable[[], int]) -> int:
+        """Wait for a start. Raises PausedTooLong if the pause of the server is longer than a call waits."""
+        self.check_shared_pause(self._schedule, RetryPolicy().max_delay_s, fix="try again then")
         reserved = tokens()
         await wait_for_start(self._schedule, reserved, self.context.now, self._sleep)
         return reserved
@@ -178,9 +202,9 @@ class CallPacer(Pacer):
             self.context.note(f"waiting {seconds:.0f} s for the turn of this request: --pace-file")
         await self.context.sleep(seconds)
 
-    def observe_reply(self, status: int, headers: Mapping[str, str], started: float) -> None:
+    def observe_headers(self, headers: Mapping[str, str]) -> None:
         """Share every pause: also one before which the server has refused nothing."""
-        super().observe_reply(status, headers, started)
+        super().observe_headers(headers)
         self.share_pause()
 
 

@@ -9,7 +9,7 @@ others, and from the tokens that these return.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from chatpipe.errors import Status
@@ -21,9 +21,11 @@ from chatpipe.limits.shared import SharedPace
 from chatpipe.limits.tokens import TokenEstimator
 from chatpipe.options.run import RunLimits
 from chatpipe.response.usage import Usage
-from chatpipe.wire import retry
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.retry import FailedAttempt, GiveUp, GiveUpReason, RetryAfter
+
+# The HTTP statuses of a fault that is a time-out: ours, which has none, and that of the server.
+_TIME_OUTS = (None, 408)
 
 
 class RunWaits:
@@ -97,6 +99,8 @@ class RunPacer(Pacer):
     async def start(self, tokens: Callable[[], int]) -> int:
         """Wait until an attempt may be sent. Returns the number of tokens reserved for it.
 
+        Raises PausedTooLong when the pauses are longer than --max-pause.
+
         A retry queues like all others. When the limit has fallen below the number in flight, the
         server does not see all of these attempts again and again.
         """
@@ -104,6 +108,7 @@ class RunPacer(Pacer):
         try:
             reserved = await self._reserve(tokens)
             if self.shared is not None:
+                self.check_shared_pause(self.shared, self.max_pause_s, fix="wait, or raise --max-pause")
                 await wait_for_start(self.shared, reserved, self.context.now, self.waits.sleep)
             self._in_flight += 1
             return reserved
@@ -115,6 +120,8 @@ class RunPacer(Pacer):
         clock = self.context.monotonic
         due = clock()
         while True:
+            if (fault := self.rate.pause_fault(self.max_pause_s)) is not None:
+                raise fault
             wait_s: float | None = None
             if self._in_flight < self.concurrency.limit:
                 reserved, now = tokens() if self._needs_tokens else 0, clock()
@@ -144,30 +151,25 @@ class RunPacer(Pacer):
         super().settle(reserved, used)
         self.move()
 
-    def observe_reply(self, status: int, headers: Mapping[str, str], started: float) -> None:
-        """Learn from the head of a reply. Only the pause of a busy server concerns other processes."""
-        super().observe_reply(status, headers, started)
-        if retry.is_busy(status):
-            now = self.context.monotonic()
-            self.concurrency.record_finished(False, True, now - started, now)
-            self.share_pause()
-
     def decide(self, failure: FailedAttempt, started: float) -> RetryAfter | GiveUp | None:
-        """Wait out the pause of a busy server, up to --max-pause. It counts as no attempt."""
-        if retry.is_busy(failure.status) and retry.is_retryable(failure):
-            if self.rate.paused_s > self.max_pause_s:
-                return GiveUp(GiveUpReason.NO_ATTEMPTS_LEFT)
-            left_s = self.rate.pause_left(self.context.monotonic())
-            return RetryAfter(left_s, server_requested=True, uncounted=True)
-        if failure.status is None:
+        decision = super().decide(failure, started)
+        if failure.status is None and decision is None:
             now = self.context.monotonic()
             self.concurrency.record_lost(now - started, now)
-        return None
+        return decision
+
+    def decide_busy(self, started: float) -> RetryAfter | GiveUp | None:
+        """Wait out the pause, up to --max-pause. It counts as no attempt."""
+        now = self.context.monotonic()
+        self.concurrency.record_finished(False, True, now - started, now)
+        if self.rate.pause_fault(self.max_pause_s) is not None:
+            return GiveUp(GiveUpReason.NO_ATTEMPTS_LEFT)
+        return RetryAfter(self.rate.pause_left(now), server_requested=True, uncounted=True)
 
     def observe_answer(self, answer: Answer, usage: Usage | None, size_bytes: int, latency_s: float) -> None:
+        super().observe_answer(answer, usage, size_bytes, latency_s)
         fault = answer.fault
-        if fault is None or not retry.is_busy(fault.http_status):  # else recorded with its reply
-            is_late = fault is not None and fault.status is Status.TRY_LATER
-            self.concurrency.record_finished(fault is None, is_late, latency_s, self.context.monotonic())
+        is_late = fault is not None and fault.status is Status.TRY_LATER and fault.http_status in _TIME_OUTS
+        self.concurrency.record_finished(fault is None, is_late, latency_s, self.context.monotonic())
         if usage is not None:
             self.estimator.learn(size_bytes, usage.prompt or None, usage.completion or None)

@@ -1,6 +1,6 @@
 """Rate limits of a run: its own limits per minute, and those that the server reports.
 
-    reserve -> wait -> send -> observe (the header of the reply) -> settle (its usage)
+    reserve -> wait -> send -> observe (its headers, its refusal, its success) -> settle (its usage)
 
 Every attempt goes through this, because the server counts retries too. Pure: now is the reading of
 a monotonic clock, in seconds; unix_now is needed only for dates in headers.
@@ -13,8 +13,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
+from chatpipe.errors import PausedTooLong
 from chatpipe.wire.rate_limits import reported_limits
-from chatpipe.wire.retry import FIRST_BACKOFF_S, is_busy, requested_delay
+from chatpipe.wire.retry import BUSY, BUSY_CODES, FIRST_BACKOFF_S, FailedAttempt, requested_delay
 
 # Providers say that they may enforce a limit of 60,000 a minute as 1,000 a second. A burst of one
 # second on top of the steady rate would double that in the first second. A tenth of a second is too
@@ -77,9 +78,9 @@ class RateLimiter:
     During a pause, which the server asks for, nothing starts. A pause postpones everything booked
     by its length, so requests that slept through it do not all start at its end. See wait_for_start().
 
-    paused_since is the start of the first of several consecutive pauses, or None if a success came
-    after the last. paused_s is the total length of these pauses, including what is left of the
+    paused_s is the total length of the pauses since the last success, including what is left of the
     current one. A run that may pause for 600 s therefore ends at once if the server asks for an hour.
+    pause_reason is the reason for the latest pause: `429`, `no requests left`.
     """
 
     __slots__ = (
@@ -94,8 +95,8 @@ class RateLimiter:
         "_tokens",
         "_waiting",
         "is_unlimited",
+        "pause_reason",
         "paused_s",
-        "paused_since",
     )
 
     def __init__(
@@ -117,7 +118,7 @@ class RateLimiter:
         self._pause_start = 0.0
         self._backoffs = 0  # consecutive pauses whose length we chose
         self._postponed_s = 0.0
-        self.paused_since: float | None = None
+        self.pause_reason = ""
         self.paused_s = 0.0
 
     def reserve(self, tokens: int, now: float) -> float:
@@ -180,40 +181,38 @@ class RateLimiter:
         """Seconds until the current pause ends, 0 if there is none."""
         return max(0.0, self._pause_end - now)
 
-    def observe_reply(
-        self,
-        headers: Mapping[str, str],
-        status: int,
-        now: float,
-        unix_now: float,
-        *,
-        started: float | None = None,
-    ) -> None:
-        """Learn from the header of a reply; the request itself is settled later.
-
-        Header names are lower case. status is 0 if no reply came. A busy server pauses the run, and so
-        does any reply that leaves less of a limit than is in flight. 408 and server faults (500,
-        502) affect only the one request and pause nothing.
-
-        started is the time at which the request was sent. With it, a wave of 256 refusals counts as
-        one event, and a success from before a pause does not end the pause. Without it, only what
-        comes during a pause is taken as older than the pause.
-        """
-        old = now < self._pause_end if started is None else started < self._pause_start
-        if 200 <= status < 400 and not old:
-            self._backoffs = 0
-            self.paused_since = None
-            self.paused_s = 0.0
-        busy = is_busy(status)
-        wait_s = requested_delay(headers, unix_now) if busy else None
-        if wait_s is None:
-            wait_s = self._refill_s(headers, now, unix_now)
-            if busy and not wait_s and not old:
-                wait_s = self._backoff()
+    def observe_headers(self, headers: Mapping[str, str], now: float, unix_now: float) -> None:
+        """Pause if a reply leaves less of a limit than is in flight. Header names are lower case."""
+        wait_s, lacks = self._refill(headers, now, unix_now)
         if wait_s:
-            self.pause(now + wait_s, now)
+            self.pause(now + wait_s, now, lacks)
 
-    def pause(self, until: float, now: float) -> None:
+    def observe_success(self, now: float) -> None:
+        """End the row of pauses: the server has room, whenever the request was sent."""
+        if self.paused_s:
+            self.paused_s = self.pause_left(now)
+        self._backoffs = 0
+
+    def observe_refusal(self, failure: FailedAttempt, now: float, unix_now: float, started: float) -> None:
+        """Pause after a refusal by a busy server: as long as it asks, otherwise by a backoff of our own.
+
+        started is the time at which the request was sent: a wave of 256 refusals counts as one event.
+        """
+        headers = failure.headers or {}
+        wait_s = requested_delay(headers, unix_now) or self._refill(headers, now, unix_now)[0]
+        if not wait_s and started >= self._pause_start:
+            wait_s = self._backoff()
+        if wait_s:
+            self.pause(now + wait_s, now, _name(failure))
+
+    def pause_fault(self, max_pause_s: float) -> PausedTooLong | None:
+        """The fault of a run that may pause for max_pause_s in a row, once its pauses are longer."""
+        if self.paused_s <= max_pause_s:
+            return None
+        what = f"the server has paused this run for {self.paused_s:.0f} s: {self.pause_reason}"
+        return PausedTooLong(what, fix="wait, or raise --max-pause")
+
+    def pause(self, until: float, now: float, reason: str) -> None:
         """Start nothing before until. A pause that already lasts longer stays as it is."""
         begin = max(now, self._pause_end)
         if until <= begin:
@@ -221,8 +220,7 @@ class RateLimiter:
         longer_s = until - begin
         if begin == now:
             self._pause_start = now
-        if self.paused_since is None:
-            self.paused_since = now
+        self.pause_reason = reason
         self._pause_end = until
         self.paused_s += longer_s
         self._postponed_s += longer_s
@@ -236,20 +234,24 @@ class RateLimiter:
         self._backoffs += 1
         return longest * (1 - 0.25 * self._random())
 
-    def _refill_s(self, headers: Mapping[str, str], now: float, unix_now: float) -> float:
-        """Seconds until the server has enough left for what is in flight.
+    def _refill(self, headers: Mapping[str, str], now: float, unix_now: float) -> tuple[float, str]:
+        """Seconds until the server has enough left for what is in flight, and what it lacks.
 
         0 if it has enough now, or does not say.
         """
-        wait_s = 0.0
+        wait_s, lacks = 0.0, ""
         for limit in reported_limits(headers, unix_now):
             started = self._started(now)
             share = started / self._in_flight if self._in_flight else 0.0
             need = self._reserved * share if limit.of_tokens else started
             if limit.reset_s is None or 0 < limit.remaining >= need:
                 continue
-            wait_s = max(wait_s, limit.reset_s * _missing(limit.remaining, need, limit.limit))
-        return wait_s
+            seconds = limit.reset_s * _missing(limit.remaining, need, limit.limit)
+            if seconds > wait_s:
+                unit = "tokens" if limit.of_tokens else "requests"
+                few = f"only {limit.remaining:.0f}" if limit.remaining > 0 else "no"
+                wait_s, lacks = seconds, f"{few} {unit} left"
+        return wait_s, lacks
 
     def _started(self, now: float) -> int:
         """Number of requests that were sent, including the one whose reply is being read.
@@ -275,6 +277,13 @@ def _missing(remaining: float, need: float, limit: float | None) -> float:
     if remaining <= 0 or limit is None or limit <= remaining:
         return 1.0
     return min(1.0, (need + 1 - remaining) / (limit - remaining))
+
+
+def _name(failure: FailedAttempt) -> str:
+    """The shortest name of a refusal: its status, or the code in its body."""
+    if failure.status in BUSY:
+        return str(failure.status)
+    return next((code for code in failure.codes if code.lower() in BUSY_CODES), "busy")
 
 
 class Schedule(Protocol):

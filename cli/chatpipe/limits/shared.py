@@ -341,6 +341,9 @@ class SharedPace:
         """Pause all processes for at least this long."""
         self._file.pause_until(self._origin, now + seconds, now)
 
+    def pause_left(self, now: float) -> float:
+        return self._file.pause_left(self._origin, now)
+
     def acquire_slot(self, now: float) -> float:
         """Acquire a slot. Returns 0 if it is acquired, else the seconds until the next try."""
         assert self.jobs is not None

@@ -74,7 +74,7 @@ def _classify(
     if status in _BY_STATUS:
         error_class, fix = _BY_STATUS[status]
         return error_class, _context_length_fix(api_error, codes) or fix
-    if status >= 500 or retry.is_busy(status):
+    if status >= 500 or status in retry.BUSY:
         return Unreachable, "try later"
     if status >= 400:
         return BadInput, "fix the request"

@@ -25,6 +25,25 @@ QUOTA_CODES = frozenset(
 # The server is too busy for every client, not for one request. A run pauses as a whole, shares the pause
 # through the pace file and counts no attempt; an adaptive concurrency steps down.
 BUSY = frozenset({429, 503})
+# Codes of an error body or event that mean the same, whatever the HTTP status: of OpenAI, Anthropic, Gemini,
+# Bedrock and Moonshot, and the statuses as text. Compared in lower case.
+BUSY_CODES = frozenset(
+    {
+        "429",
+        "503",
+        "engine_overloaded_error",
+        "overloaded",
+        "overloaded_error",
+        "rate_limit_error",
+        "rate_limit_exceeded",
+        "rate_limit_reached_error",
+        "resource_exhausted",
+        "server_overloaded",
+        "throttlingexception",
+        "too_many_requests",
+        "unavailable",
+    }
+)
 # Below 500, these concern one request: a time-out and a conflict.
 RETRYABLE = frozenset({408, 409})
 
@@ -99,12 +118,12 @@ def is_retryable(failure: FailedAttempt) -> bool:
     if should_retry in ("true", "false"):
         return should_retry == "true"
     status = failure.status
-    return status is None or status in RETRYABLE or status >= 500 or is_busy(status)
+    return status is None or status in RETRYABLE or status >= 500 or is_busy(failure)
 
 
-def is_busy(status: int | None) -> bool:
-    """True if a reply with this status means that the server has no room at all for now."""
-    return status in BUSY
+def is_busy(failure: FailedAttempt) -> bool:
+    """True if the server has no room at all for now: by its status, or by a code in the body or the event."""
+    return failure.status in BUSY or any(code.lower() in BUSY_CODES for code in failure.codes)
 
 
 def backoff(attempt: int, random: Callable[[], float]) -> float:
