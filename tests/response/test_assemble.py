@@ -324,7 +324,8 @@ def test_pieces_of_audio_make_one_object() -> None:
     {
         "finish": ([{"finish_reason": "stop"}, {"finish_reason": None}], {"finish_reason": "stop"}),
         "last": ([{"finish_reason": "stop"}, {"finish_reason": "length"}], {"finish_reason": "length"}),
-        "finish odd": ([{"finish_reason": ""}, {"finish_reason": 5}, {"finish_reason": ["stop"]}], {}),
+        "finish none": ([{"finish_reason": ""}, {"finish_reason": "null"}, {"finish_reason": []}], {}),
+        "finish odd": ([{"finish_reason": ["stop"]}], {"finish_reason": ["stop"]}),
         "no logprobs": ([{"logprobs": None}, {"logprobs": "x"}], {}),
         "logprobs": (
             [

@@ -12,6 +12,7 @@ from chatpipe.batch.result import Result
 from chatpipe.batch.tally import Tally
 from chatpipe.inputs.sources import STDIN, STDIN_NAME
 from chatpipe.output.target import OpenOutput
+from chatpipe.response.caveats import caveats
 
 
 class ResultEmitter:
@@ -29,6 +30,7 @@ class ResultEmitter:
         self._writes_now = not job.writes_at_the_end
         name = STDIN_NAME if job.file == STDIN else job.file
         self._reporter = FailureReporter(job.console, name) if job.reports_failures else None
+        self._console = job.console
         self._out = out
         self._tally = tally
         self._progress = progress
@@ -42,6 +44,8 @@ class ResultEmitter:
     def emit(self, result: Result) -> None:
         """Write a result that is recorded already. Raises CannotWrite."""
         self._progress.make_room()
+        if result.completion is not None:
+            self._console.warn_once(caveats(result.completion))
         if not result.is_good:
             if self._write_error is not None:
                 self._write_error(result.line + b"\n")

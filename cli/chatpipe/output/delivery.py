@@ -12,6 +12,7 @@ from chatpipe.output.formats import create_writer
 from chatpipe.output.records import call_lines, usage_line
 from chatpipe.output.target import OpenOutput, with_part
 from chatpipe.response import judge
+from chatpipe.response.caveats import caveats
 from chatpipe.response.completion import choices
 from chatpipe.response.usage import total_usage
 from chatpipe.system import console
@@ -78,6 +79,7 @@ class Delivery:
         if fault is not None:
             self._emit_calls(answer.completion, is_result=False)
             return fault
+        self._console.warn_once(caveats(answer.completion))
         if format.note_if_empty and not self._out.started:
             self._console.note(format.note_if_empty)
         verdict = self.verdict(answer)

@@ -21,6 +21,7 @@ from chatpipe.response.capture import (
     StreamEnd,
 )
 from chatpipe.response.completion import choices
+from chatpipe.response.finish_reasons import has_ended
 from chatpipe.response.server_error import error_of
 from chatpipe.system.console import Console
 from chatpipe.system.escape import shorten
@@ -114,7 +115,7 @@ class RecordingPlayer:
         self._delivery.chunk(step.payload, step.chunk)
         self._assembly.add(step.chunk)
         for choice in choices(step.chunk):
-            if isinstance(choice, dict) and choice.get("finish_reason"):
+            if isinstance(choice, dict) and has_ended(choice.get("finish_reason")):
                 self._finished.add(_index(choice))
         if (error := error_of(step.chunk)) is not None:
             what = f"an error was recorded: {shorten(error.message)}"

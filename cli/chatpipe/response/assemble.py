@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from chatpipe.inputs.parts import split_parts
 from chatpipe.inputs.values import Value
+from chatpipe.response import finish_reasons
 from chatpipe.response.call_pieces import CallPieces
 from chatpipe.response.merge import EMPTY, MAX_LEVELS, StringPieces, merge, overlay, plain
 
@@ -50,7 +51,9 @@ class Assembly:
 
     def is_finished(self) -> bool:
         """Return True if there is a choice, and every choice so far has a finish_reason."""
-        return bool(self._choices) and all(choice.finish_reason for choice in self._choices.values())
+        return bool(self._choices) and all(
+            choice.finish_reason is not None for choice in self._choices.values()
+        )
 
     def completion(self) -> dict[str, Value]:
         """The completion so far. Keys that no chunk had are omitted, except object and choices."""
@@ -73,7 +76,7 @@ class _Choice:
         self.message: dict[str, Value] = {"role": None, "content": None, "refusal": None}
         self.calls = CallPieces()
         self.logprobs: dict[str, Value] | None = None
-        self.finish_reason: str | None = None
+        self.finish_reason: Value = None  # as the server wrote it
         self.fields: dict[str, Value] = {}  # other keys of the choice, such as content_filter_results
 
     def add(self, choice: dict[str, Value]) -> None:
@@ -84,7 +87,7 @@ class _Choice:
                 if type(value) is dict:
                     self._add_delta(value)
             elif key == "finish_reason":
-                if type(value) is str and value:
+                if finish_reasons.has_ended(value):
                     self.finish_reason = value
             elif key == "logprobs":
                 self._add_logprobs(value)

@@ -10,21 +10,12 @@ from chatpipe.errors import Status
 from chatpipe.inputs.parts import split_parts
 from chatpipe.inputs.values import Value
 from chatpipe.options.outcomes import ALLOWABLE, OUTCOMES, PRECEDENCE, Outcome
+from chatpipe.response import finish_reasons
 from chatpipe.response.server_error import error_of
 from chatpipe.system.escape import shorten
 
-# Mistral distinguishes the model's own limit from the requested one.
-_LENGTH_LIMIT = frozenset({"length", "model_length"})
-
-# The server gave up: OpenRouter and Mistral send `error`, vLLM and SGLang `abort`, DeepSeek
-# `insufficient_system_resource`. The last one also cuts an answer short, but a retry may help and a
-# higher limit would not, so it counts as broken, not as truncated.
-_GAVE_UP = frozenset({"error", "abort", "insufficient_system_resource"})
-
-
 # Text, or parts that hold text; None if there are only calls, audio, or nothing.
 _CONTENT = (str, list, type(None))
-
 
 _ASK_FOR_AUDIO = "ask with --modality audio, --audio-voice and --audio-format"
 
@@ -47,22 +38,19 @@ def outcome_of(choice: Value) -> Outcome:
 
     A filter or refusal takes precedence over the length limit, and the limit over missing content: a
     reasoning model that spent the limit on reasoning is truncated, not empty. White space is content.
-    An unknown finish_reason, or null, which some servers send, is ignored.
+    An unknown finish_reason, or null, which some servers send, is a good end.
     """
     if type(choice) is not dict:
         return Outcome.broken
-    reason = _reason(choice)
+    end = finish_reasons.meaning(choice.get("finish_reason"))
     message = choice.get("message")
-    if reason in _GAVE_UP:
-        return Outcome.broken
-    # Gemini appends the category: `content_filter: RECITATION`. Azure may omit the message here.
-    if reason.startswith("content_filter"):
-        return Outcome.refused
+    if end is Outcome.broken or end is Outcome.refused:  # Azure may omit the message of a filtered answer
+        return end
     if type(message) is not dict:
         return Outcome.broken
     if message.get("refusal"):
         return Outcome.refused
-    if reason in _LENGTH_LIMIT:
+    if end is Outcome.truncated:
         return Outcome.truncated
     if message.get("tool_calls") or message.get("function_call"):
         return Outcome.tool_calls
@@ -143,8 +131,8 @@ def _verdict(outcome: Outcome, choice: int | None, what: str) -> Verdict:
 
 
 def _reason(choice: dict[str, Value]) -> str:
-    reason = choice.get("finish_reason")
-    return reason if type(reason) is str else ""
+    """The finish_reason as the server wrote it, for an error line."""
+    return shorten(str(choice.get("finish_reason")))
 
 
 def _index(choice: Value, position: int) -> int:
@@ -167,17 +155,16 @@ def _description(outcome: Outcome, choice: Value, violation: object) -> str:
 
 
 def _broken_description(choice: Value) -> str:
-    if type(choice) is dict and type(choice.get("message")) is dict and _reason(choice) not in _GAVE_UP:
+    if type(choice) is dict and finish_reasons.meaning(choice.get("finish_reason")) is Outcome.broken:
+        error = error_of(choice)  # OpenRouter puts the cause into the choice
+        cause = f": {shorten(error.message)}" if error else ""
+        return f"the server gave up (finish_reason '{_reason(choice)}'){cause}"
+    if type(choice) is dict and type(choice.get("message")) is dict:
         return "the answer has content that is not text"
-    if type(choice) is not dict or _reason(choice) not in _GAVE_UP:
-        return "the answer has no message"
-    error = error_of(choice)  # OpenRouter puts the cause into the choice
-    cause = f": {shorten(error.message)}" if error else ""
-    return f"the server gave up (finish_reason '{_reason(choice)}'){cause}"
+    return "the answer has no message"
 
 
 def _refused_description(choice: dict[str, Value]) -> str:
-    reason = _reason(choice)
-    if reason.startswith("content_filter"):
-        return f"the answer was filtered (finish_reason '{shorten(reason)}')"
+    if finish_reasons.meaning(choice.get("finish_reason")) is Outcome.refused:
+        return f"the answer was filtered (finish_reason '{_reason(choice)}')"
     return "the model refused"  # its text is printed in full on stdout or stderr, not in this line

@@ -29,6 +29,7 @@ class Console:
 
     def __init__(self, options: ConsoleOptions) -> None:
         self.options = options
+        self._warned: set[str] = set()
         self.on_terminal = os.isatty(_STDERR)
 
     def note(self, text: str) -> None:
@@ -40,6 +41,13 @@ class Console:
         """Print a problem that needs action but does not stop the run."""
         if not self.options.quiet:
             self._print(f"warning: {text}")
+
+    def warn_once(self, texts: Iterable[str]) -> None:
+        """Print each text as a warning, but only once in this process, and only the first ten of all."""
+        for text in texts:
+            if text not in self._warned and len(self._warned) < _MOST_REPORTED:
+                self._warned.add(text)
+                self.warning(text)
 
     def warnings(self, texts: Iterable[str]) -> None:
         """Print each text as a warning."""
