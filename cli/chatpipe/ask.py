@@ -24,7 +24,8 @@ def answer(draft: Draft, call: CallOptions, format: FormatOptions, output: Outpu
     if prompt.transcript is not None:
         others = [*draft.sources.names, *beside]
         transcript.refuse_shared(prompt.transcript, output, others, is_stdin_read=prompt.read_stdin)
-    with transcript.open_transcript(prompt.transcript, console.note) as history:
+    deadline_s = draft.options.server.limits.deadline_s
+    with transcript.open_transcript(prompt.transcript, console.note, deadline_s) as history:
         past = None if history is None else history.messages()
 
         def choose_stream(prepared: Prepared) -> None:

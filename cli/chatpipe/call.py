@@ -123,7 +123,8 @@ class Call(NamedTuple):
             return
         from chatpipe.limits.paced import open_call_pacer  # few calls share their limits
 
-        with open_call_pacer(context, self.options.limits, self.server.origin) as pacer:
+        server = self.server
+        with open_call_pacer(context, self.options.limits, server.origin, server.limits.deadline_s) as pacer:
             yield pacer
 
 

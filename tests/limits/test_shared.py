@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -14,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from chatpipe.errors import BadInput, CannotWrite
+from chatpipe.errors import BadInput, CannotWrite, TryLater
 from chatpipe.limits.shared import LEASE_S, PaceFile, SharedPace
 from chatpipe.options.run import SharedLimits
+from chatpipe.system.lock import FileLocked, LockPatience
 from parametrize import cases
 
 HOST = "https://api.example.com"
@@ -168,6 +170,35 @@ def test_one_that_asks_no_more_holds_up_nobody(path: str) -> None:
     one.release_slot(HOST, NOW)
     assert one.acquire_slot(HOST, 1, NOW + 1.9) > 0
     assert one.acquire_slot(HOST, 1, NOW + 2.1) == 0
+
+
+def test_a_locked_file_delays_what_is_reserved_and_remembers_the_rest(path: str) -> None:
+    now_s, notes = 0.0, list[str]()
+    patience = LockPatience(notes.append, 60.0, lambda: now_s)
+    file, other = PaceFile(path, patience), PaceFile(path)
+    assert file.acquire_slot(HOST, 1, NOW) == 0
+    assert waits(file, 1, tokens=600, tpm=600) == [0]
+    fd = os.open(path, os.O_RDWR)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+
+    with pytest.raises(FileLocked):
+        waits(file, 1, rpm=60)
+    file.settle(HOST, 600, 300, NOW)
+    file.release_slot(HOST, NOW)
+    file.pause_until(HOST, NOW + 20, NOW)
+    now_s = 2.0
+    assert 0 < SharedPace(file, HOST, SharedLimits(pace_jobs=1)).acquire_slot(NOW) <= 0.05
+    assert notes == [f"waiting for '{path}', which another process has locked"]
+    now_s = 61.0
+    with pytest.raises(TryLater):
+        file.postponed_s(HOST, NOW)
+    file.settle(HOST, 300, 0, NOW)
+
+    os.close(fd)
+    file.close()
+    assert other.acquire_slot(HOST, 1, NOW) == 0
+    assert other.pause_left(HOST, NOW) == 20
+    assert waits(other, 1, tokens=1, tpm=600) == [20]
 
 
 def test_a_lease_runs_out_unless_it_is_renewed(path: str) -> None:

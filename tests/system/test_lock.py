@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from chatpipe.errors import CannotWrite, Interrupted, Status, UsageFault
-from chatpipe.system.lock import LockBackoff, open_locked
+from chatpipe.errors import CannotWrite, Interrupted, Status, TryLater, UsageFault
+from chatpipe.system.lock import FileLocked, LockBackoff, LockedFile, LockPatience, open_locked
 from chatpipe.system.same_file import is_current
 from refusals import refused
 
@@ -31,8 +31,11 @@ class Clock:
             then, self._then = self._then, None
             then()
 
-    def patience(self) -> LockBackoff:
-        return LockBackoff(lambda text: self.console.append((self.now, text)), self.sleep, lambda: self.now)
+    def patience(self, deadline_s: float | None = None) -> LockBackoff:
+        def note(text: str) -> None:
+            self.console.append((self.now, text))
+
+        return LockBackoff(LockPatience(note, deadline_s, lambda: self.now), self.sleep)
 
 
 @pytest.fixture
@@ -109,6 +112,35 @@ def test_waiting_is_reported_once_after_two_seconds(path: str, take: Callable[..
     assert [text for _, text in clock.console] == [f"waiting for '{path}', which another process has locked"]
     assert 2.0 <= clock.console[0][0] < 2.1
     assert 7.0 <= clock.now < 7.1
+
+
+def test_waiting_ends_at_the_deadline(path: str, take: Callable[..., int]) -> None:
+    take()
+    clock = Clock()
+    with pytest.raises(TryLater) as fault:
+        open_locked(path, os.O_RDWR, clock.patience(3.0))
+    assert 3.0 <= clock.now < 3.1
+    what = "another process has had it locked for 3 s: end that process, or raise --deadline"
+    assert str(fault.value) == f"{path}: {what}"
+
+
+def test_locked_file_is_not_waited_for_longer_than_a_moment(path: str, take: Callable[..., int]) -> None:
+    clock = Clock()
+    file = LockedFile(lambda: os.open(path, os.O_RDWR | os.O_CREAT, 0o600), clock.sleep)
+    assert file.run(lambda: 5) == 5
+    fd = take()
+    waits = []
+    for _ in range(9):
+        with pytest.raises(FileLocked) as locked:
+            file.run(lambda: 5)
+        waits.append(locked.value.wait_s)
+    assert waits[0] == 0.002
+    assert waits == sorted(waits)
+    assert waits[-1] == 0.05
+    assert 0 < clock.now < 0.01
+    fcntl.flock(fd, fcntl.LOCK_UN)
+    assert file.run(lambda: 5) == 5
+    file.close()
 
 
 def test_a_short_wait_is_not_reported(path: str, take: Callable[..., int]) -> None:

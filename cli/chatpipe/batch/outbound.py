@@ -17,6 +17,7 @@ from chatpipe.limits.shared import open_shared
 from chatpipe.limits.tokens import TokenEstimator
 from chatpipe.server.server import Server
 from chatpipe.system.descriptor import raise_descriptor_limit
+from chatpipe.system.lock import LockPatience
 from chatpipe.wire.transports import open_transport
 
 
@@ -41,7 +42,8 @@ async def open_outbound(
     estimator = TokenEstimator()
     budget = open_budget(limits, estimator, recorded)
     transport = open_transport(server, job.environ, limits.jobs.limit)
-    with open_shared(limits.shared, server.origin) as shared:
+    patience = LockPatience(job.console.note, server.limits.deadline_s)
+    with open_shared(limits.shared, server.origin, patience) as shared:
         waits = RunWaits()
         detail = job.console.detail if job.console.options.verbose else None
         context = ExchangeContext(transport, waits.sleep, _no_note, detail)

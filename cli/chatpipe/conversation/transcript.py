@@ -19,7 +19,7 @@ from chatpipe.inputs.sources import STDIN, missing_input
 from chatpipe.inputs.values import Value, dumps, json_type
 from chatpipe.options.output import OutputOptions
 from chatpipe.system.descriptor import cannot_write, read_blocks, write_all
-from chatpipe.system.lock import LockBackoff, open_locked
+from chatpipe.system.lock import LockBackoff, LockPatience, open_locked
 from chatpipe.system.same_file import find_same_file, is_current
 from chatpipe.system.signals import interruptible
 
@@ -70,20 +70,23 @@ class Transcript:
 
 
 @contextmanager
-def open_transcript(path: str | None, note: Callable[[str], None]) -> Iterator[Transcript | None]:
+def open_transcript(
+    path: str | None, note: Callable[[str], None], deadline_s: float | None = None
+) -> Iterator[Transcript | None]:
     """Open and lock the transcript. A missing file is created, and removed again if nothing was appended.
 
     Yields None for the path None, so that callers need no second branch. note is called once if the lock
-    takes long. Appended messages remain if the block succeeds, or fails with status 6, because then calls
-    wait for their results. Any other fault, or a signal, removes them. Raises UsageFault, CannotWrite,
-    Interrupted.
+    takes long; after deadline_s seconds without it TryLater is raised. Appended messages remain if the
+    block succeeds, or fails with status 6, because then calls wait for their results. Any other fault, or
+    a signal, removes them. Raises UsageFault, CannotWrite, Interrupted.
     """
     if path is None:
         yield None
         return
     with interruptible():
         try:
-            fd, is_new = open_locked(path, os.O_RDWR | os.O_APPEND, LockBackoff(note), mode=_MODE)
+            backoff = LockBackoff(LockPatience(note, deadline_s))
+            fd, is_new = open_locked(path, os.O_RDWR | os.O_APPEND, backoff, mode=_MODE)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise cannot_write(path, error) from error
         transcript = Transcript(path, fd)
@@ -108,7 +111,7 @@ def read_messages(path: str | None, note: Callable[[str], None]) -> list[Located
     if path is None:
         return None
     try:
-        fd, _ = open_locked(path, os.O_RDONLY, LockBackoff(note))
+        fd, _ = open_locked(path, os.O_RDONLY, LockBackoff(LockPatience(note)))
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:

@@ -16,12 +16,13 @@ from contextlib import contextmanager
 from chatpipe.errors import PausedTooLong
 from chatpipe.exchange import ExchangeContext, Hooks
 from chatpipe.inputs.values import Value
-from chatpipe.limits.rate import RateLimiter, wait_for_start
+from chatpipe.limits.rate import RateLimiter, wait_for_start, when_unlocked
 from chatpipe.limits.shared import SharedPace, open_shared
 from chatpipe.limits.tokens import TokenEstimator, answer_limits
 from chatpipe.options.run import SharedLimits
 from chatpipe.options.server import RetryPolicy
 from chatpipe.response.usage import Usage, usage_of
+from chatpipe.system.lock import LockPatience
 from chatpipe.wire import retry
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter
@@ -117,9 +118,9 @@ class Pacer(ABC):
         """The retry decision after a refusal by a busy server, whose pause has begun."""
         return None
 
-    def check_shared_pause(self, shared: SharedPace, longest_s: float, *, fix: str) -> None:
+    async def check_shared_pause(self, shared: SharedPace, longest_s: float, *, fix: str) -> None:
         """Raise PausedTooLong if a pause of all processes lasts longer than this one waits."""
-        left_s = shared.pause_left(self.context.now())
+        _, left_s = await when_unlocked(shared.pause_left, self.context.now, self.context.sleep)
         if left_s > longest_s:
             what = f"the server asks all processes to wait {left_s:.0f} s"
             raise PausedTooLong(what, place="--pace-file", fix=fix)
@@ -192,7 +193,7 @@ class CallPacer(Pacer):
 
     async def start(self, tokens: Callable[[], int]) -> int:
         """Wait for a start. Raises PausedTooLong if the pause of the server is longer than a call waits."""
-        self.check_shared_pause(self._schedule, RetryPolicy().max_delay_s, fix="try again then")
+        await self.check_shared_pause(self._schedule, RetryPolicy().max_delay_s, fix="try again then")
         reserved = tokens()
         await wait_for_start(self._schedule, reserved, self.context.now, self._sleep)
         return reserved
@@ -210,8 +211,8 @@ class CallPacer(Pacer):
 
 @contextmanager
 def open_call_pacer(
-    context: ExchangeContext, limits: SharedLimits, origin: str
+    context: ExchangeContext, limits: SharedLimits, origin: str, deadline_s: float | None
 ) -> Iterator[CallPacer | None]:
     """The limits that other processes share with a call, None without a pace file."""
-    with open_shared(limits, origin) as shared:
+    with open_shared(limits, origin, LockPatience(context.note, deadline_s)) as shared:
         yield None if shared is None else CallPacer(context, shared)

@@ -108,7 +108,7 @@ class RunPacer(Pacer):
         try:
             reserved = await self._reserve(tokens)
             if self.shared is not None:
-                self.check_shared_pause(self.shared, self.max_pause_s, fix="wait, or raise --max-pause")
+                await self.check_shared_pause(self.shared, self.max_pause_s, fix="wait, or raise --max-pause")
                 await wait_for_start(self.shared, reserved, self.context.now, self.waits.sleep)
             self._in_flight += 1
             return reserved

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from chatpipe.errors import PausedTooLong
+from chatpipe.system.lock import FileLocked
 from chatpipe.wire.rate_limits import reported_limits
 from chatpipe.wire.retry import BUSY, BUSY_CODES, FIRST_BACKOFF_S, FailedAttempt, requested_delay
 
@@ -299,12 +300,28 @@ class Schedule(Protocol):
 async def wait_for_start(
     schedule: Schedule, tokens: int, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]
 ) -> None:
-    """Reserve a start and sleep until then. Each pause that begins meanwhile postpones it."""
-    now = clock()
-    wait_s = schedule.reserve(tokens, now)
+    """Reserve a start and sleep until then. Each pause that begins meanwhile postpones it.
+
+    While another process has the pace file locked, this waits, too.
+    """
+    now, wait_s = await when_unlocked(lambda now: schedule.reserve(tokens, now), clock, sleep)
     if not wait_s:
         return
-    start = now + wait_s - schedule.postponed_s(now)
-    while (left_s := start + schedule.postponed_s(now) - now) > 0:
+    start = now + wait_s
+    now, postponed_s = await when_unlocked(schedule.postponed_s, clock, sleep)
+    start -= postponed_s
+    while (left_s := start + postponed_s - now) > 0:
         await sleep(left_s)
+        now, postponed_s = await when_unlocked(schedule.postponed_s, clock, sleep)
+
+
+async def when_unlocked(
+    query: Callable[[float], float], clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]
+) -> tuple[float, float]:
+    """The result of a query as soon as it has one, and the time that the query was given."""
+    while True:
         now = clock()
+        try:
+            return now, query(now)
+        except FileLocked as locked:
+            await sleep(locked.wait_s)

@@ -8,9 +8,11 @@ PROCESS is namespace/pid/random; slots is the number of its requests in flight. 
 at which a slot was last released, and the mean time between two releases.
 
 Every call is one read-modify-write under an exclusive flock. It takes about 30 us, which is short
-enough to block even an event loop. The file is written in place, in one write, which stays below a
-page for up to some thirty processes. A kill therefore leaves either the old or the new text. A torn
-file is recognised by its beginning and starts empty.
+enough to block even an event loop. A process may hold the lock for longer, when it is stopped or on a
+slow file system. Calls that reserve something then raise FileLocked, and the caller tries again; the
+others are remembered, and take effect with the next call that gets the lock. The file is written in
+place, in one write, which stays below a page for up to some thirty processes. A kill therefore leaves
+either the old or the new text. A torn file is recognised by its beginning and starts empty.
 
 Times are Unix time, although Linux has a monotonic clock common to all processes: the file survives
 a reboot, and that clock does not. If the clock is set back, all times in the file are set back too.
@@ -21,15 +23,15 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import contextmanager, suppress
+from typing import NamedTuple, TypeVar
 
-from chatpipe.errors import BadInput, CannotWrite, reason
+from chatpipe.errors import BadInput, CannotWrite, TryLater, reason
 from chatpipe.inputs.values import NotJSON, Value, dumps, loads
 from chatpipe.limits.rate import Bucket
 from chatpipe.options.run import SharedLimits
 from chatpipe.system.descriptor import open_regular, read_blocks, write_all_at
-from chatpipe.system.lock import LockedFile
+from chatpipe.system.lock import FileLocked, LockedFile, LockPatience
 
 _T = TypeVar("_T")
 _MAGIC = b'{"chatpipe_pace":1,'
@@ -117,25 +119,47 @@ class _SharedState:
         return min(max(gap_s * (before_me + 1) * _GAP_SHARE, least_s), most_s)
 
 
+class _Deferred(NamedTuple):
+    """A change that waits for the lock."""
+
+    origin: str
+    now: float
+    change: Callable[[_SharedState], None]
+
+
 class PaceFile:
     """A file of shared rate limits, opened or created with mode 0600 by the constructor.
 
     A file of another kind is refused and left alone. origin is scheme, host and port; now is Unix
-    time. Every method raises BadInput and CannotWrite.
+    time. Every method raises BadInput and CannotWrite. Those that return something also raise
+    FileLocked, and TryLater when the patience is at its end.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, patience: LockPatience | None = None) -> None:
         self._path = path
+        self._patience = patience or LockPatience(lambda text: None)
+        self._deferred: list[_Deferred] = []
         self._process = f"{_namespace()}/{os.getpid()}/{os.urandom(4).hex()}"
         self._file = LockedFile(self._open)
         try:
-            self._locked(lambda: self._read(0.0))
+            with suppress(FileLocked):  # the next call reads it, too
+                self._locked(lambda: self._read(0.0))
         except BaseException:
             self._file.close()
             raise
 
     def close(self) -> None:
-        self._file.close()
+        """Close the file. What still waits for the lock is tried once more, and else dropped.
+
+        The slots of a process that has ended are free, and tokens count as reserved.
+        """
+        try:
+            if self._deferred:
+                last = self._deferred.pop()
+                with suppress(FileLocked, TryLater):
+                    self._change(last.origin, last.now, last.change)
+        finally:
+            self._file.close()
 
     def reserve(self, origin: str, tokens: int, rpm: float | None, tpm: float | None, now: float) -> float:
         """Like RateLimiter.reserve, for all processes together. rpm and tpm are the caller's limits."""
@@ -163,7 +187,7 @@ class PaceFile:
             if shared.tokens is not None:
                 shared.tokens.adjust(more, now)
 
-        self._change(origin, now, correct)
+        self._change_soon(origin, now, correct)
 
     def pause_until(self, origin: str, until: float, now: float) -> None:
         """Like RateLimiter.pause, for all processes."""
@@ -177,7 +201,7 @@ class PaceFile:
             for bucket in shared.buckets():
                 bucket.postpone(longer_s)
 
-        self._change(origin, now, pause)
+        self._change_soon(origin, now, pause)
 
     def pause_left(self, origin: str, now: float) -> float:
         """Like RateLimiter.pause_left."""
@@ -216,7 +240,7 @@ class PaceFile:
             if slots > 1:
                 shared.leases[self._process] = (slots - 1, end)
 
-        self._change(origin, now, release)
+        self._change_soon(origin, now, release)
 
     def _missing(self, shared: _SharedState, jobs: int, now: float) -> int:
         """Number of slots that must be released before one is ours; 0 or less if one is free now."""
@@ -247,18 +271,32 @@ class PaceFile:
     def _change(self, origin: str, now: float, change: Callable[[_SharedState], _T]) -> _T:
         def read_modify_write() -> _T:
             origins, size = self._read(now)
-            shared = origins.setdefault(origin, _SharedState())
-            result = change(shared)
+            for earlier in self._deferred:
+                earlier.change(origins.setdefault(earlier.origin, _SharedState()))
+            result = change(origins.setdefault(origin, _SharedState()))
             self._write({name: one for name, one in origins.items() if not one.is_idle(now)}, size, now)
+            self._deferred.clear()
             return result
 
         return self._locked(read_modify_write)
 
+    def _change_soon(self, origin: str, now: float, change: Callable[[_SharedState], None]) -> None:
+        """Change the state now, or with the next call that gets the lock."""
+        try:
+            self._change(origin, now, change)
+        except (FileLocked, TryLater):
+            self._deferred.append(_Deferred(origin, now, change))
+
     def _locked(self, action: Callable[[], _T]) -> _T:
         try:
-            return self._file.run(action)
+            result = self._file.run(action)
         except OSError as error:
             raise self._unusable(error) from error
+        except FileLocked:
+            self._patience.check(self._path)
+            raise
+        self._patience.reset()
+        return result
 
     def _open(self) -> int:
         # NOFOLLOW, NONBLOCK: do not follow a link or wait for a FIFO that somebody put in its place
@@ -347,19 +385,24 @@ class SharedPace:
     def acquire_slot(self, now: float) -> float:
         """Acquire a slot. Returns 0 if it is acquired, else the seconds until the next try."""
         assert self.jobs is not None
-        return self._file.acquire_slot(self._origin, self.jobs, now)
+        try:
+            return self._file.acquire_slot(self._origin, self.jobs, now)
+        except FileLocked as locked:
+            return locked.wait_s
 
     def release_slot(self, now: float) -> None:
         self._file.release_slot(self._origin, now)
 
 
 @contextmanager
-def open_shared(limits: SharedLimits, origin: str) -> Iterator[SharedPace | None]:
+def open_shared(
+    limits: SharedLimits, origin: str, patience: LockPatience | None = None
+) -> Iterator[SharedPace | None]:
     """The limits that processes share for the server at origin, None without a pace file."""
     if limits.pace_file is None:
         yield None
         return
-    file = PaceFile(limits.pace_file)
+    file = PaceFile(limits.pace_file, patience)
     try:
         yield SharedPace(file, origin, limits)
     finally:

@@ -7,6 +7,9 @@ refers to another file, with a lock of its own. Therefore the file is checked ag
     open_locked()     the lock is held until the descriptor is closed
     open_current()    the same with the caller's own way to open the file and to wait
     LockedFile        the file stays open, and each action takes the lock and releases it
+
+No lock is waited for inside the system: that wait could last for ever, and an event loop would see no
+signal meanwhile.
 """
 
 from __future__ import annotations
@@ -18,16 +21,25 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from chatpipe.errors import CannotWrite, UsageFault, reason
+from chatpipe.errors import CannotWrite, TryLater, UsageFault, reason
 from chatpipe.system.descriptor import open_regular
 from chatpipe.system.same_file import is_current
 
 _NOTE_AFTER_S = 2.0  # as with stdin
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.001, 0.05
+_SHORT_WAITS_S = (0.00005, 0.0001, 0.0002, 0.0004, 0.0008, 0.0016)
 # NONBLOCK: refuse a FIFO without waiting for its writer. NOCTTY: do not acquire a controlling terminal.
 _FLAGS = os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 
 _T = TypeVar("_T")
+
+
+class FileLocked(Exception):
+    """Another process has the lock. Try again after wait_s seconds."""
+
+    def __init__(self, wait_s: float) -> None:
+        self.wait_s = wait_s
+        super().__init__(wait_s)
 
 
 class LockedFile:
@@ -37,45 +49,87 @@ class LockedFile:
     Raises OSError, and everything that open_file raises.
     """
 
-    def __init__(self, open_file: Callable[[], int]) -> None:
+    def __init__(self, open_file: Callable[[], int], sleep: Callable[[float], None] = time.sleep) -> None:
         self._open = open_file
+        self._sleep = sleep
+        self._failures = 0  # consecutive
         self.fd = open_file()
 
     def run(self, action: Callable[[], _T]) -> _T:
-        """Call action while this process alone has the file. Blocks until then."""
-        fcntl.flock(self.fd, fcntl.LOCK_EX)
+        """Call action while this process alone has the file.
+
+        Raises FileLocked after some milliseconds, and at once if that was so before.
+        """
+        self._lock()
         while os.fstat(self.fd).st_nlink == 0:  # somebody deleted it: the others use a new one
             deleted, self.fd = self.fd, self._open()
             os.close(deleted)
-            fcntl.flock(self.fd, fcntl.LOCK_EX)
+            self._lock()
         try:
             return action()
         finally:
             fcntl.flock(self.fd, fcntl.LOCK_UN)
 
+    def _lock(self) -> None:
+        # Others have the lock for some 30 us at a time. The loop may wait as long as a few of them need.
+        waits = iter(() if self._failures else _SHORT_WAITS_S)
+        while not try_lock(self.fd):
+            wait_s = next(waits, None)
+            if wait_s is None:
+                self._failures += 1
+                raise FileLocked(min(_FIRST_WAIT_S * 2 ** min(self._failures, 10), _LONGEST_WAIT_S))
+            self._sleep(wait_s)
+        self._failures = 0
+
     def close(self) -> None:
         os.close(self.fd)
 
 
-class LockBackoff:
-    """Backoff between attempts to lock a file. note is called once, after two seconds."""
+class LockPatience:
+    """The limits of the wait for a lock.
+
+    note is called once, after two seconds. deadline_s is the longest wait, None for no limit.
+    """
 
     def __init__(
         self,
         note: Callable[[str], None],
-        sleep: Callable[[float], None] = time.sleep,
+        deadline_s: float | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._note: Callable[[str], None] | None = note
-        self._sleep = sleep
+        self._deadline_s = deadline_s
         self._monotonic = monotonic
-        self._since = monotonic()
+        self._since: float | None = None
+
+    def check(self, path: str) -> None:
+        """Count the wait, from the first call on. Raises TryLater after the deadline."""
+        now = self._monotonic()
+        if self._since is None:
+            self._since = now
+        waited_s = now - self._since
+        if self._note is not None and waited_s >= _NOTE_AFTER_S:
+            self._note(f"waiting for '{path}', which another process has locked")
+            self._note = None
+        if self._deadline_s is not None and waited_s >= self._deadline_s:
+            what = f"another process has had it locked for {self._deadline_s:g} s"
+            raise TryLater(what, place=path, fix="end that process, or raise --deadline")
+
+    def reset(self) -> None:
+        """End the wait: there is a lock."""
+        self._since = None
+
+
+class LockBackoff:
+    """Backoff between attempts to lock a file."""
+
+    def __init__(self, patience: LockPatience, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._patience = patience
+        self._sleep = sleep
         self._wait_s = _FIRST_WAIT_S
 
     def wait(self, path: str) -> None:
-        if self._note is not None and self._monotonic() - self._since >= _NOTE_AFTER_S:
-            self._note(f"waiting for '{path}', which another process has locked")
-            self._note = None
+        self._patience.check(path)
         self._sleep(self._wait_s)
         self._wait_s = min(self._wait_s * 2, _LONGEST_WAIT_S)
 
