@@ -306,6 +306,22 @@ def test_actual_usage_replaces_the_estimate() -> None:
     assert limited.reserve(line(5)) is not None
 
 
+def test_an_answer_without_usage_costs_what_was_set_aside_for_it() -> None:
+    limited = budget(tokens=36, cost=1000)
+    for number in (1, 2):
+        limited.reserve(line(number))
+    limited.settle(good({}, item=line(1)))
+    assert (limited.spent_tokens, limited.spent_cost) == (12, 14)
+    assert turn(2, Usage(), limited) is None  # its first turn had no usage either
+    assert (limited.spent_tokens, limited.spent_cost) == (24, 28)
+    assert limited.reserve(line(3, max_tokens=0)) is not None
+
+
+def test_reasoning_that_is_counted_apart_is_paid_for() -> None:
+    price = ModelPrice(MILLION, MILLION, 2 * MILLION)
+    assert price.cost(Usage(3, 0, 1, 10)) == 3 + 2 * 7
+
+
 def test_recorded_answers_are_not_counted_again() -> None:
     limited = budget(tokens=100)
     limited.spend(Usage(30, 0, 20, 50), "m")

@@ -96,6 +96,14 @@ def test_nothing_is_made_up_for_keys_that_no_chunk_had() -> None:
         "false wins": ([{"busy": True}, {"busy": False}], {"busy": False}),
         "no usage came": ([{"usage": None}, {"usage": None}], {}),
         "usage": ([{"usage": {"n": 1}}, {"usage": {"n": 2}}, {"usage": None}], {"usage": {"n": 2}}),
+        "usage in pieces": (
+            [{"usage": {"n": 1, "m": 2}}, {"usage": {"n": 0, "m": 3}}],
+            {"usage": {"n": 1, "m": 3}},
+        ),
+        "usage of Groq": (
+            [{"x_groq": {"id": "r", "usage": {"n": 1}}}, {"x_groq": {"id": "r"}}],
+            {"x_groq": {"id": "r", "usage": {"n": 1}}},
+        ),
         "obfuscation": ([{"obfuscation": "xyz"}], {}),
         "object": ([{"object": "other"}], {}),
         "not merged": ([{"timings": {"a": 1}}, {"timings": {"b": 2}}], {"timings": {"b": 2}}),
@@ -326,6 +334,11 @@ def test_pieces_of_audio_make_one_object() -> None:
         "last": ([{"finish_reason": "stop"}, {"finish_reason": "length"}], {"finish_reason": "length"}),
         "finish none": ([{"finish_reason": ""}, {"finish_reason": "null"}, {"finish_reason": []}], {}),
         "finish odd": ([{"finish_reason": ["stop"]}], {"finish_reason": ["stop"]}),
+        "usage": ([{"usage": {"n": 1}}, {"usage": {"n": 2}}, {"usage": None}], {"usage": {"n": 2}}),
+        "usage in a delta": (
+            [{"delta": {"usage": {"n": 1}}}, {"delta": {"usage": {"n": 2}}}],
+            {"usage": {"n": 2}},
+        ),
         "no logprobs": ([{"logprobs": None}, {"logprobs": "x"}], {}),
         "logprobs": (
             [

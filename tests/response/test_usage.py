@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from chatpipe.response.usage import Usage, spent_usage, total_usage, usage_of
+from chatpipe.response.usage import (
+    Usage,
+    merge_usage,
+    reported_usage,
+    spent_usage,
+    total_usage,
+    usage_of,
+)
 from parametrize import cases
+
+PLAIN = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+OTHER = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
+ZEROS = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 
 
 @cases(
@@ -15,24 +26,103 @@ from parametrize import cases
         "no usage": ({}, (0, 0, 0, 0)),
         "null": ({"usage": None}, (0, 0, 0, 0)),
         "no object": ({"usage": [1]}, (0, 0, 0, 0)),
-        "all": ({"usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}}, (5, 0, 2, 7)),
-        "a sum that is not told": ({"usage": {"prompt_tokens": 5, "completion_tokens": 2}}, (5, 0, 2, 7)),
-        "prompt only, as for an empty answer": ({"usage": {"prompt_tokens": 5}}, (5, 0, 0, 5)),
-        "cached": (
-            {"usage": {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 4}}},
-            (5, 4, 0, 5),
-        ),
-        "no details": ({"usage": {"prompt_tokens": 5, "prompt_tokens_details": None}}, (5, 0, 0, 5)),
-        "no counts": (
-            {"usage": {"prompt_tokens": "5", "completion_tokens": -2, "total_tokens": None}},
-            (0, 0, 0, 0),
-        ),
+        "all": ({"usage": PLAIN}, (5, 0, 2, 7)),
+        "in x_groq": ({"x_groq": {"id": "r", "usage": PLAIN}}, (5, 0, 2, 7)),
+        "in the choice": ({"choices": [{"usage": PLAIN}]}, (5, 0, 2, 7)),
+        "in the message": ({"choices": [{"message": {"usage": PLAIN}}]}, (5, 0, 2, 7)),
+        "in the delta": ({"choices": [{"delta": {"usage": PLAIN}}]}, (5, 0, 2, 7)),
+        "zeros at the top": ({"usage": ZEROS, "choices": [{"usage": PLAIN}]}, (5, 0, 2, 7)),
+        "null at the top": ({"usage": None, "x_groq": {"usage": PLAIN}}, (5, 0, 2, 7)),
+        "in two places": ({"usage": PLAIN, "x_groq": {"usage": PLAIN}}, (5, 0, 2, 7)),
+        "of all in each choice": ({"choices": [{"usage": PLAIN}, {"usage": PLAIN}]}, (5, 0, 2, 7)),
+        "of each choice": ({"choices": [{"usage": PLAIN}, {"usage": OTHER}]}, (10, 0, 5, 15)),
+        "odd places": ({"x_groq": [], "choices": [5, {"message": "x", "usage": 1}]}, (0, 0, 0, 0)),
     },
 )
-def test_usage_of_a_completion(
+def test_usage_is_found_wherever_it_stands(
     completion: dict[str, Any] | None, expected: tuple[int, int, int, int]
 ) -> None:
     assert usage_of(completion) == expected
+
+
+@cases(
+    "usage, expected",
+    {
+        "a sum that is not told": ({"prompt_tokens": 5, "completion_tokens": 2}, (5, 0, 2, 7)),
+        "a sum that is too small": ({**PLAIN, "total_tokens": 2}, (5, 0, 2, 7)),
+        "reasoning counted apart": ({**PLAIN, "total_tokens": 10}, (5, 0, 2, 10)),
+        "prompt only, as for an empty answer": ({"prompt_tokens": 5}, (5, 0, 0, 5)),
+        "total only": ({"total_tokens": 5}, (0, 0, 0, 5)),
+        "cached": ({"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 4}}, (5, 4, 0, 5)),
+        "cached, DeepSeek": ({"prompt_tokens": 5, "prompt_cache_hit_tokens": 4}, (5, 4, 0, 5)),
+        "cached, Moonshot": ({"prompt_tokens": 5, "cached_tokens": 4}, (5, 4, 0, 5)),
+        "more cached than sent": ({"prompt_tokens": 5, "cached_tokens": 9}, (5, 5, 0, 5)),
+        "no details": ({"prompt_tokens": 5, "prompt_tokens_details": None}, (5, 0, 0, 5)),
+        "other words": ({"input_tokens": 5, "output_tokens": 2}, (5, 0, 2, 7)),
+        "other words beside zeros": ({**ZEROS, "input_tokens": 5, "output_tokens": 2}, (5, 0, 2, 7)),
+        "Responses API": ({"input_tokens": 5, "input_tokens_details": {"cached_tokens": 4}}, (5, 4, 0, 5)),
+        "Anthropic": (
+            {"input_tokens": 5, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 1},
+            (10, 4, 0, 10),
+        ),
+        "floats": ({"prompt_tokens": 5.0, "completion_tokens": 1.5}, (5, 0, 2, 7)),
+        "text": ({"prompt_tokens": "5", "completion_tokens": " 2.0 ", "total_tokens": "7"}, (5, 0, 2, 7)),
+        "no counts": ({"prompt_tokens": "five", "completion_tokens": -2, "total_tokens": None}, (0, 0, 0, 0)),
+        "nor these": ({"prompt_tokens": float("inf"), "completion_tokens": True}, (0, 0, 0, 0)),
+        "too large for a float": ({"total_tokens": 10**400}, (0, 0, 0, 10**400)),
+    },
+)
+def test_counts_are_read_in_the_words_of_every_server(
+    usage: Any, expected: tuple[int, int, int, int]
+) -> None:
+    assert usage_of({"usage": usage}) == expected
+
+
+@cases(
+    "completion, reported",
+    {
+        "as it came": ({"usage": {**PLAIN, "cost": 0.5}}, {**PLAIN, "cost": 0.5}),
+        "none": ({"usage": [1]}, None),
+        "nothing in it": ({"usage": {}}, {}),
+        "from elsewhere": ({"choices": [{"usage": {**PLAIN, "x": 1}}]}, {**PLAIN, "x": 1}),
+        "a total": ({"usage": {"prompt_tokens": 5, "completion_tokens": 2}}, PLAIN),
+        "numbers": ({"usage": {"prompt_tokens": "5", "completion_tokens": 2.0}}, PLAIN),
+        "a 0 stays": (
+            {"usage": {"prompt_tokens": 5, "completion_tokens": 0}},
+            {**PLAIN, "completion_tokens": 0, "total_tokens": 5},
+        ),
+        "other words": (
+            {"usage": {"input_tokens": 5, "output_tokens": 2}},
+            {**PLAIN, "input_tokens": 5, "output_tokens": 2},
+        ),
+    },
+)
+def test_reported_usage_has_the_counts_of_the_api(completion: dict[str, Any], reported: Any) -> None:
+    assert reported_usage(completion) == reported
+
+
+@cases(
+    "pieces, merged",
+    {
+        "cumulative": ([{"completion_tokens": 1}, {"completion_tokens": 2}], {"completion_tokens": 2}),
+        "prompt first, completion last": (
+            [
+                {"prompt_tokens": 5, "completion_tokens": 1, "d": {"c": 4}},
+                {"prompt_tokens": 0, "completion_tokens": 2, "d": {"c": 0}},
+            ],
+            {"prompt_tokens": 5, "completion_tokens": 2, "d": {"c": 4}},
+        ),
+        "null": ([PLAIN, None], PLAIN),
+        "empty": ([PLAIN, {}], PLAIN),
+        "zeros last": ([PLAIN, ZEROS], PLAIN),
+        "zeros first": ([ZEROS, PLAIN], PLAIN),
+    },
+)
+def test_usage_of_a_stream_grows(pieces: list[Any], merged: Any) -> None:
+    made: Any = None
+    for piece in pieces:
+        made = merge_usage(made, piece)
+    assert made == merged
 
 
 def test_spent_usage_counts_every_turn() -> None:

@@ -15,7 +15,7 @@ from chatpipe.limits import prices
 from chatpipe.limits.prices import ModelPrice, price_of
 from chatpipe.limits.tokens import TokenEstimator, answer_limits
 from chatpipe.options.run import RunLimits
-from chatpipe.response.usage import Usage
+from chatpipe.response.usage import Usage, usage_of
 
 
 class Billable(Protocol):
@@ -81,7 +81,10 @@ class Budget:
         """
         if self.is_unlimited:
             return None
-        self._record(request, usage, self._release(request))
+        released = self._release(request)
+        self._record(request, usage, released.recorded)
+        if usage.total == released.recorded.total:
+            self._record_reserved(released)
         fault = self._reserve(request, usage, "turn")
         if fault is not None:
             self._reservations[request.line] = _Reservation(recorded=usage)
@@ -95,12 +98,18 @@ class Budget:
             self.spent_cost += max((price.cost(usage) for price in self._possible_prices(model)), default=0.0)
 
     def settle(self, result: Result) -> None:
-        """Record the real usage of a line, and release its reservation."""
+        """Record the real usage of a line, and release its reservation.
+
+        Of an answer without usage the reservation counts: it is the best estimate, and not 0.
+        """
         if self.is_unlimited:
             return
         if result.latency_s is None:  # recorded: the journal had it already, or another run paid for it
             return
-        self._record(result.item, spent_on(result), self._release(result.item))
+        released = self._release(result.item)
+        self._record(result.item, spent_on(result), released.recorded)
+        if result.completion is not None and not usage_of(result.completion).total:
+            self._record_reserved(released)
 
     def _reserve(self, request: Billable, recorded: Usage, what: str) -> ChatpipeError | None:
         if self.is_unlimited:
@@ -128,13 +137,18 @@ class Budget:
         names = [name for name in self._prices if isinstance(model, str) and model.startswith(name)]
         return [self._prices[max(names, key=len)]] if names else list(self._prices.values())
 
-    def _release(self, request: Billable) -> Usage:
-        """Release the reservation for a line. Returns the usage of the line that is already recorded."""
+    def _release(self, request: Billable) -> _Reservation:
+        """Release the reservation for a line, and return it."""
         reservation = self._reservations.pop(request.line, _Reservation())
         self._waiting.discard(request.line)
         self._reserved_tokens -= reservation.tokens
         self._reserved_cost -= reservation.cost
-        return reservation.recorded
+        return reservation
+
+    def _record_reserved(self, released: _Reservation) -> None:
+        """Record what was reserved for an answer whose usage nobody knows."""
+        self.spent_tokens += released.tokens
+        self.spent_cost += released.cost
 
     def _record(self, request: Billable, usage: Usage, recorded: Usage) -> None:
         """Record the usage of all turns of a line, minus the part that is already recorded."""

@@ -21,7 +21,7 @@ from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.limits.queue import RunPacer
 from chatpipe.options.server import RetryPolicy
-from chatpipe.response.usage import Usage, usage_of
+from chatpipe.response.usage import Usage, reported_usage, usage_of
 from chatpipe.server.server import Server
 from chatpipe.wire.answer import Answer
 
@@ -152,6 +152,6 @@ class _Turns:
         answer, self.latency_s = await self._sender.ask(body)
         self.attempts += answer.attempts
         if answer.completion is not None:
-            self.paid.append(answer.completion.get("usage"))
+            self.paid.append(reported_usage(answer.completion))
         self._used = (self._used or Usage()).plus(usage_of(answer.completion))
         return answer

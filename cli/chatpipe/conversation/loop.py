@@ -18,6 +18,7 @@ from chatpipe.inputs.values import Value
 from chatpipe.options.outcomes import Outcome
 from chatpipe.response import judge
 from chatpipe.response.completion import first_message
+from chatpipe.response.usage import reported_usage
 from chatpipe.wire.answer import Answer
 
 
@@ -69,7 +70,7 @@ async def converse(
             reasks -= 1
         else:
             return Conversation(answer, tuple(steps))
-        earlier.append(completion.get("usage"))
+        earlier.append(reported_usage(completion))
 
 
 def _has_complete_calls(completion: dict[str, Value]) -> bool:

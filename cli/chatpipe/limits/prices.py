@@ -22,7 +22,7 @@ class ModelPrice(NamedTuple):
 
     def cost(self, usage: Usage) -> float:
         fresh = usage.prompt - usage.cached
-        parts = fresh * self.input + usage.cached * self.cached_input + usage.completion * self.output
+        parts = fresh * self.input + usage.cached * self.cached_input + usage.generated * self.output
         return parts / _MILLION
 
 

@@ -172,4 +172,4 @@ class RunPacer(Pacer):
         is_late = fault is not None and fault.status is Status.TRY_LATER and fault.http_status in _TIME_OUTS
         self.concurrency.record_finished(fault is None, is_late, latency_s, self.context.monotonic())
         if usage is not None:
-            self.estimator.learn(size_bytes, usage.prompt or None, usage.completion or None)
+            self.estimator.learn(size_bytes, usage.prompt or None, usage.generated or None)

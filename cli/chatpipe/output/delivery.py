@@ -14,7 +14,7 @@ from chatpipe.output.target import OpenOutput, with_part
 from chatpipe.response import judge
 from chatpipe.response.caveats import caveats
 from chatpipe.response.completion import choices
-from chatpipe.response.usage import total_usage
+from chatpipe.response.usage import reported_usage, total_usage
 from chatpipe.system import console
 from chatpipe.system.console import Console
 from chatpipe.wire.answer import Answer
@@ -150,7 +150,7 @@ def _with_total_usage(answer: Answer) -> dict[str, Value]:
     completion = answer.completion or {}
     if not answer.earlier_usage:
         return completion
-    return {**completion, "usage": total_usage(completion.get("usage"), answer.earlier_usage)}
+    return {**completion, "usage": total_usage(reported_usage(completion), answer.earlier_usage)}
 
 
 def finish_output(out: OpenOutput, fault: ChatpipeError | None) -> int:

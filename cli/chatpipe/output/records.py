@@ -10,6 +10,7 @@ from chatpipe.inputs.values import Value
 from chatpipe.options.output import FormatOptions
 from chatpipe.output.formats import FormatWriter, RunWriter
 from chatpipe.response.completion import call_records, content_of, first_message, messages, reasoning_of
+from chatpipe.response.usage import reported_usage
 
 
 class LinesWriter(FormatWriter):
@@ -85,7 +86,7 @@ class UsageWriter(RecordWriter):
 def usage_record(completion: Mapping[str, Value]) -> dict[str, Value]:
     """`{"model","prompt_tokens","completion_tokens","total_tokens",...}`; null for what the server omits."""
     counts = {"prompt_tokens": None, "completion_tokens": None, "total_tokens": None}
-    usage = completion.get("usage")
+    usage = reported_usage(completion)
     return {"model": completion.get("model"), **counts, **(usage if isinstance(usage, dict) else {})}
 
 

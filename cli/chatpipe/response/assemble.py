@@ -10,7 +10,10 @@ from chatpipe.inputs.values import Value
 from chatpipe.response import finish_reasons
 from chatpipe.response.call_pieces import CallPieces
 from chatpipe.response.merge import EMPTY, MAX_LEVELS, StringPieces, merge, overlay, plain
+from chatpipe.response.usage import merge_usage
 
+# A stream may send these several times: what they count grows.
+_GROWING = frozenset({"usage", "x_groq"})
 _OMITTED = frozenset({"choices", "obfuscation"})
 
 
@@ -31,8 +34,10 @@ class Assembly:
         """
         top = self._top
         for key, value in chunk.items():
+            if type(value) is dict and key in _GROWING:
+                top[key] = merge_usage(top.get(key), value)
             # Azure's annotation events have "" and 0 in place of the id and the time
-            if value or key not in top or (value not in EMPTY and key != "created"):
+            elif value or key not in top or (value not in EMPTY and key != "created"):
                 top[key] = value
         choices = chunk.get("choices")
         if type(choices) is not list:
@@ -95,6 +100,8 @@ class _Choice:
                 # Some servers repeat the delta, or the whole answer so far, as a message
                 if choice.get("delta") is None and self._has_no_content() and type(value) is dict:
                     self._add_delta(value)
+            elif key == "usage":
+                self._add_usage(value)
             elif key != "index":
                 self._add_field(key, value)
 
@@ -108,6 +115,8 @@ class _Choice:
                 continue
             elif key == "tool_calls":
                 self.calls.add(value)
+            elif key == "usage":
+                self._add_usage(value)
             elif key == "content" and type(value) is list:
                 self._add_parts(value)
             elif key in {"content", "refusal", "role"} and type(value) is not str:
@@ -125,6 +134,10 @@ class _Choice:
             self._add_delta({"content": found.text})
         if found.reasoning:
             self._add_delta({"reasoning_content": found.reasoning})
+
+    def _add_usage(self, usage: Value) -> None:
+        """Add the usage that a choice, its delta or its message has; it is no part of the message."""
+        self.fields["usage"] = merge_usage(self.fields.get("usage"), usage)
 
     def _add_logprobs(self, logprobs: Value) -> None:
         if type(logprobs) is not dict:

@@ -1,19 +1,38 @@
 """Usage of completions: token counts for budgets and reports, and sums of whole usage objects.
 
-Every answer of a conversation is paid for, so the usage of a result is that of its last answer plus
-that of the earlier ones.
+Servers disagree on where the usage stands and on the words in it. reported_usage() reads all of them;
+nothing else looks for it. Every answer of a conversation is paid for, so the usage of a result is that of
+its last answer plus that of the earlier ones.
+
+Source: the SDKs and public captures of Groq (`x_groq.usage`), Moonshot (`choices[0].usage`,
+`cached_tokens`), DeepSeek (`prompt_cache_hit_tokens`), Anthropic and OpenAI's Responses API
+(`input_tokens`, `output_tokens`), as of 2026-11.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from chatpipe.inputs.values import Value
 
+# Objects beside `usage` that may hold a usage.
+_WRAPPERS = ("x_groq", "message", "delta")
+_PROMPT_WORDS = ("prompt_tokens", "input_tokens")
+_COMPLETION_WORDS = ("completion_tokens", "output_tokens")
+_DETAILS = ("prompt_tokens_details", "input_tokens_details")
+_CACHED_WORDS = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")
+# Anthropic does not count these among `input_tokens`.
+_APART_FROM_INPUT = ("cache_read_input_tokens", "cache_creation_input_tokens")
+_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+
 
 class Usage(NamedTuple):
-    """Token counts. A count that the server does not state is 0."""
+    """Token counts. A count that the server does not state is 0.
+
+    total may be more than prompt and completion: some servers count reasoning apart.
+    """
 
     prompt: int = 0
     cached: int = 0
@@ -23,24 +42,112 @@ class Usage(NamedTuple):
     def plus(self, other: Usage) -> Usage:
         return Usage(*(one + more for one, more in zip(self, other, strict=True)))
 
+    @property
+    def generated(self) -> int:
+        """The tokens that are not the prompt's: they are paid for like the completion."""
+        return max(self.completion, self.total - self.prompt)
+
+
+def reported_usage(completion: Mapping[str, Value] | None) -> Value:
+    """The `usage` object of a completion or chunk, wherever it stands; None if the server sent none.
+
+    Its three counts have the names and types of the API; all other members are as sent. Of several
+    objects the one with the most tokens counts, and those of different choices are added. Never raises.
+    """
+    if not completion:
+        return None
+    usage = completion.get("usage")
+    if type(usage) is dict and _is_plain(usage):
+        return usage
+    found = list(_usages_in(completion))
+    of_choices = _distinct(_usages_of_choices(completion))
+    if of_choices:
+        found.append(total_usage(of_choices[-1], of_choices[:-1]))
+    return max(found, key=lambda each: parse_usage(each).total, default=None)
+
+
+def _is_plain(usage: dict[str, Value]) -> bool:
+    """Return True if a usage object has the form of the API, as nearly all have."""
+    prompt, completion, total = map(usage.get, _COUNTS)
+    return type(prompt) is type(completion) is type(total) is int and 0 < total >= prompt + completion
+
+
+def _usages_in(holder: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
+    """The usage objects of a completion, or of one of its choices."""
+    for each in (holder, *(holder.get(name) for name in _WRAPPERS)):
+        if isinstance(each, Mapping) and isinstance(usage := each.get("usage"), dict):
+            yield _with_counts(usage)
+
+
+def _usages_of_choices(completion: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
+    choices = completion.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and (found := list(_usages_in(choice))):
+            yield max(found, key=lambda each: parse_usage(each).total)
+
+
+def _distinct(usages: Iterable[dict[str, Value]]) -> list[dict[str, Value]]:
+    """The objects without repetitions: a server may repeat that of the whole answer in each choice."""
+    found: list[dict[str, Value]] = []
+    for usage in usages:
+        if usage not in found:
+            found.append(usage)
+    return found
+
+
+def _with_counts(usage: dict[str, Value]) -> dict[str, Value]:
+    """A usage object with those of the three counts that it states in any words."""
+    counts = parse_usage(usage)
+    values = zip(_COUNTS, (counts.prompt, counts.completion, counts.total), strict=True)
+    # A count of 0 is written only if the server wrote it.
+    return {**{name: count for name, count in values if count or _states(usage, name)}, **_rest(usage)}
+
+
+def _states(usage: Mapping[str, Value], name: str) -> bool:
+    words = {"prompt_tokens": _PROMPT_WORDS, "completion_tokens": _COMPLETION_WORDS}.get(name, (name,))
+    return any(_number(usage.get(word)) is not None for word in words)
+
+
+def _rest(usage: Mapping[str, Value]) -> dict[str, Value]:
+    return {key: value for key, value in usage.items() if key not in _COUNTS}
+
 
 def usage_of(completion: Mapping[str, Value] | None) -> Usage:
     """The counts in a completion. Never raises: a value that is not a count becomes 0."""
-    return parse_usage((completion or {}).get("usage"))
+    return parse_usage(reported_usage(completion))
 
 
 def parse_usage(usage: Value) -> Usage:
     """The counts in a `usage` object. Never raises: a value that is not a count becomes 0."""
     if not isinstance(usage, dict):
         return Usage()
-    details = usage.get("prompt_tokens_details")
-    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
-    return Usage(
-        prompt,
-        _count(details.get("cached_tokens")) if isinstance(details, dict) else 0,
-        completion,
-        _count(usage.get("total_tokens")) or prompt + completion,
+    prompt = _first_count(usage, _PROMPT_WORDS)
+    if not _count(usage.get("prompt_tokens")):
+        prompt += sum(_count(usage.get(name)) for name in _APART_FROM_INPUT)
+    completion = _first_count(usage, _COMPLETION_WORDS)
+    details: dict[str, Value] = next(
+        (usage[name] for name in _DETAILS if isinstance(usage.get(name), dict)), {}
     )
+    cached = _first_count(details, _CACHED_WORDS) or _first_count(usage, _CACHED_WORDS)
+    # A total below the sum of its parts would let a budget overrun.
+    total = max(_count(usage.get("total_tokens")), prompt + completion)
+    return Usage(prompt, min(cached, prompt), completion, total)
+
+
+def merge_usage(known: Value, later: Value) -> Value:
+    """The `usage` value of a stream that sends several: counts grow, so each that is not 0 replaces the last.
+
+    Some servers report the prompt first and the completion at the end, with null or 0 for the other.
+    """
+    if not isinstance(known, dict) or not isinstance(later, dict):
+        return known if later is None or (isinstance(known, dict) and not later) else later
+    merged = dict(known)
+    for key, value in later.items():
+        if isinstance(value, dict):
+            merged[key] = merge_usage(known.get(key), value)
+        elif value or known.get(key) is None:
+            merged[key] = value
+    return merged
 
 
 def spent_usage(completion: Mapping[str, Value] | None, earlier: Iterable[Value]) -> Usage:
@@ -75,5 +182,22 @@ def _is_number(value: Value) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and value > 0 else 0
+def _first_count(usage: Mapping[str, Value], words: Sequence[str]) -> int:
+    """The first of these counts that is not 0."""
+    return next((count for word in words if (count := _count(usage.get(word)))), 0)
+
+
+def _count(value: Value) -> int:
+    """A count as the server wrote it: 5, 5.0 or "5". Part of a token counts as a whole one."""
+    number = _number(value)
+    return math.ceil(number) if number is not None and number > 0 else 0
+
+
+def _number(value: Value) -> float | None:
+    """A finite number, also as text; None for anything else."""
+    if isinstance(value, str):
+        try:
+            value = int(value) if value.strip().isdecimal() else float(value)
+        except ValueError:
+            return None
+    return value if _is_number(value) and (isinstance(value, int) or math.isfinite(value)) else None

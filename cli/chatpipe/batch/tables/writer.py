@@ -17,7 +17,7 @@ from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.options.output import FORMATS
 from chatpipe.options.rows import RowOptions
 from chatpipe.response.completion import content_of, first_message
-from chatpipe.response.usage import total_usage
+from chatpipe.response.usage import reported_usage, total_usage
 
 _ESCAPED = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _TO_ESCAPE = re.compile(r"[\\\t\n\r]")
@@ -58,8 +58,7 @@ class AnswerFields:
         message = first_message(completion) if completion is not None else {}
         fields = {options.into: self._value(content_of(message)) if message else None}
         if options.usage_into is not None:
-            last = None if result.completion is None else result.completion.get("usage")
-            fields[options.usage_into] = total_usage(last, result.earlier_usage)
+            fields[options.usage_into] = total_usage(reported_usage(result.completion), result.earlier_usage)
         if options.error_into is not None:
             fields[options.error_into] = None if result.is_good else error_message(result)
         return fields
