@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import warm
+
 CHATPIPE = (sys.executable, "-m", "chatpipe")
 _BIN = Path(sys.executable).parent  # not resolved: in a virtual environment the script is beside the link
 
@@ -56,6 +58,9 @@ def run(
     timeout: float = 30,
 ) -> Done:
     """`chatpipe ARGUMENTS` to its end. stdin None is /dev/null, bytes come through a pipe."""
+    variables = environment(env)
+    if warm.can_run(arguments, variables):
+        return Done(*warm.run(arguments, stdin, variables, cwd, timeout))
     return _finished((*CHATPIPE, *arguments), stdin, env, cwd, timeout)
 
 

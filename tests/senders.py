@@ -21,10 +21,6 @@ from chatpipe.wire.pool import PoolTransport
 from chatpipe.wire.sync import BlockingTransport
 from chatpipe.wire.transports import open_transport
 
-# Later collections skip the objects of pytest and httpx: each gc.collect() below takes 1 ms and not 30.
-gc.collect()
-gc.freeze()
-
 T = TypeVar("T")
 HI = (200, b"hi")
 LIMITS = {"connect": 10.0, "read": 10.0, "write": 10.0, "pool": 10.0}
