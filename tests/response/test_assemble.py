@@ -289,6 +289,104 @@ B_WITHOUT_ID = {"type": "function", "function": {"name": "g", "arguments": "{2}"
             [{**A, "extra": {"sig": "xy", "n": 1}}],
         ),
         "no calls": ([[], None, "x", 5, [None, 1, [], {}]], []),
+        "whole, one index, no ids": (
+            [[call(None, "f", "{1}", index=0)], [call(None, "g", "{2}", index=0)]],
+            [A_WITHOUT_ID, B_WITHOUT_ID],
+        ),
+        "whole, one index, empty ids, one name": (
+            [[call("", "f", "{1}", index=0)], [call("", "f", "{1}", index=0)]],
+            [{"id": "", **A_WITHOUT_ID}] * 2,
+        ),
+        "whole, one index, one id": (
+            [[call("a", "f", "{1}", index=0)], [call("a", "g", "{2}", index=0)]],
+            [A, {**B, "id": "a"}],
+        ),
+        "whole, no index, no ids, one name": (
+            [[call(None, "f", "{1}")], [call(None, "f", "{1}")]],
+            [A_WITHOUT_ID, A_WITHOUT_ID],
+        ),
+        "in pieces, one index, no ids": (
+            [
+                [call(None, "f", "", index=0)],
+                [bare(0, "{")],
+                [bare(0, "1}")],
+                [call(None, "f", None, index=0)],
+                [bare(0, "{1}")],
+            ],
+            [A_WITHOUT_ID, A_WITHOUT_ID],
+        ),
+        "no arguments, one chunk": (
+            [[call(None, "f", ""), call(None, "f", "")]],
+            [{**A_WITHOUT_ID, "function": {"name": "f", "arguments": ""}}] * 2,
+        ),
+        "no arguments after a whole call": (
+            [[call(None, "f", "{1}", index=0)], [call(None, "g", "", index=0)]],
+            [A_WITHOUT_ID, {**B_WITHOUT_ID, "function": {"name": "g", "arguments": ""}}],
+        ),
+        "the name once more at the end": (
+            [[call(None, "f", "{1}", index=0)], [call(None, "f", "", index=0)]],
+            [A_WITHOUT_ID],
+        ),
+        "one index, ids, no arguments": (
+            [[call("a", "f", "", index=0)], [call("b", "f", "", index=0)]],
+            [{"id": id, "type": "function", "function": {"name": "f", "arguments": ""}} for id in ("a", "b")],
+        ),
+        "the same call once more": (
+            [[call("a", "f", "{1}", index=0)], [call("a", "f", "{1}", index=0)], [call("a", "f", "{1}")]],
+            [A],
+        ),
+        "a quote and a brace inside a string": (
+            [
+                [call(None, "f", '{"x":"}\\', index=0)],
+                [call(None, "f", '"}', index=0)],
+                [call(None, "f", '"}', index=0)],
+            ],
+            [{**A_WITHOUT_ID, "function": {"name": "f", "arguments": '{"x":"}\\"}"}'}}],
+        ),
+        "the name with each piece, no index": (
+            [[call(None, "f", "{")], [call(None, "f", "1")], [call(None, "f", "}")]],
+            [A_WITHOUT_ID],
+        ),
+        "an id for each piece, and the name": (
+            [[call("a", "f", "{", index=0)], [call("x", "f", "1", index=0)], [call("y", "f", "}", index=0)]],
+            [A],
+        ),
+        "an id for each piece, no index": (
+            [[call("a", "f", "{")], [{"id": "x", "function": {"arguments": "1}"}}]],
+            [A],
+        ),
+        "an index for each piece": (
+            [[call("a", "f", "{", index=0)], [bare(1, "1")], [call("a", None, "}", index=2)]],
+            [A],
+        ),
+        "an index for each piece, two calls": (
+            [
+                [call("a", "f", "{", index=0)],
+                [bare(1, "1}")],
+                [call("b", "g", "{", index=2)],
+                [bare(3, "2}")],
+            ],
+            [A, B],
+        ),
+        "a name in pieces": (
+            [
+                [call("a", "ge", None, index=0)],
+                [call(None, "t_", "", index=0)],
+                [call("a", "it", "{1}", index=0)],
+            ],
+            [{**A, "function": {"name": "get_it", "arguments": "{1}"}}],
+        ),
+        "a name that grows": (
+            [[call("a", "get_", None, index=0)], [call("a", "get_it", "{1}", index=0)]],
+            [{**A, "function": {"name": "get_it", "arguments": "{1}"}}],
+        ),
+        "objects as arguments, one index, no ids": (
+            [[call(None, "f", {"x": 1}, index=0)], [call(None, "f", {"x": 2}, index=0)]],
+            [
+                {"type": "function", "function": {"name": "f", "arguments": arguments}}
+                for arguments in ('{"x":1}', '{"x":2}')
+            ],
+        ),
         "impossible types are kept": (
             [[{"index": 0, "id": 5, "function": "f"}]],
             [{"id": 5, "function": "f"}],

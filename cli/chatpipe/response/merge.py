@@ -39,7 +39,7 @@ def merge(into: dict[str, Value], key: str, value: Value, levels: int) -> None:
     if value is None:
         return
     if type(known) is StringPieces:
-        if type(value) is str:
+        if type(value) is str and value:
             known.append(value)
     elif key in _KEEP_FIRST or key in _KEEP_LAST:
         if known in EMPTY or (key in _KEEP_LAST and value != ""):
