@@ -37,6 +37,7 @@ def read(*words: str, group: Any = structured_output.options) -> SchemaOptions:
         "a file": (["--schema", "s.json"], SchemaOptions(file="s.json")),
         "stdin": (["--schema", "-"], SchemaOptions(file="-")),
         "inline": (["--schema-json", "{}"], SchemaOptions(text="{}")),
+        "fields": (["--schema-fields", "a int"], SchemaOptions(fields="a int")),
         "name": (["--schema", "s", "--schema-name", "a_B-9"], SchemaOptions(file="s", name="a_B-9")),
         "strict": (["--schema", "s", "--schema-strict"], SchemaOptions(file="s")),
         "not strict": (["--schema", "s", "--no-schema-strict"], SchemaOptions(file="s", strict=False)),
@@ -54,6 +55,10 @@ def test_the_options_make_a_record(words: list[str], record: SchemaOptions) -> N
         "two schemas": (
             ["--schema", "s", "--schema-json", "{}"],
             "--schema and --schema-json contradict each other: choose one",
+        ),
+        "fields as well": (
+            ["--schema-fields", "a", "--schema-json", "{}"],
+            "--schema-json and --schema-fields contradict each other: choose one",
         ),
         "name": (["--schema-name", "a"], f"--schema-name: {NO_SCHEMA}"),
         "strict": (["--schema-strict"], f"--schema-strict: {NO_SCHEMA}"),

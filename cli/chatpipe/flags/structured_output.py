@@ -14,13 +14,16 @@ from chatpipe.options.structured_output import MAX_NAME_LENGTH, NAME_CHARACTERS,
 def _read(
     schema: str | None,
     schema_json: str | None,
+    schema_fields: str | None,
     schema_name: str | None,
     schema_strict: bool | None,
     reask: int = 0,
 ) -> SchemaOptions:
-    if schema is not None and schema_json is not None:
-        raise UsageFault("--schema and --schema-json contradict each other", fix="choose one")
-    if schema is None and schema_json is None:
+    made = SchemaOptions(schema, schema_json, schema_fields, schema_name, schema_strict is not False, reask)
+    if len(made.options) > 1:
+        first, second, *_ = made.options
+        raise UsageFault(f"{first} and {second} contradict each other", fix="choose one")
+    if made.option is None:
         lonely = {
             "--schema-name": schema_name is not None,
             "--schema-strict": schema_strict is True,
@@ -29,7 +32,7 @@ def _read(
         }
         if given := [option for option, is_given in lonely.items() if is_given]:
             raise UsageFault("there is no schema", place=given[0], fix="name one with --schema")
-    return SchemaOptions(schema, schema_json, schema_name, schema_strict is not False, reask)
+    return made
 
 
 def _name(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -48,6 +51,11 @@ _WRITING: list[Any] = [
         "--schema", metavar="FILE", type=FILE, help="Ask for JSON that fits this JSON Schema, - for stdin"
     ),
     click.option("--schema-json", metavar="JSON", help="The same, the schema written here"),
+    click.option(
+        "--schema-fields",
+        metavar="FIELDS",
+        help="The same from names and types: 'mood good|bad, score int?'",
+    ),
     click.option(
         "--schema-name",
         metavar="NAME",

@@ -13,12 +13,14 @@ NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXY
 class SchemaOptions(NamedTuple):
     """`--schema` and its companions.
 
-    file is the value of --schema, `-` for stdin. text is the value of --schema-json. strict asks the
-    server to enforce the schema. reask is the number of times that an invalid answer is sent back.
+    file is the value of --schema, `-` for stdin. text is the value of --schema-json, fields that of
+    --schema-fields. strict asks the server to enforce the schema. reask is the number of times that an
+    invalid answer is sent back.
     """
 
     file: str | None = None
     text: str | None = None
+    fields: str | None = None
     name: str | None = None
     strict: bool = True
     reask: int = 0
@@ -26,6 +28,10 @@ class SchemaOptions(NamedTuple):
     @property
     def option(self) -> str | None:
         """The option that gives the schema; None if there is none."""
-        if self.file is not None:
-            return "--schema"
-        return "--schema-json" if self.text is not None else None
+        return next(iter(self.options), None)
+
+    @property
+    def options(self) -> list[str]:
+        """All options that give a schema. More than one contradict each other."""
+        given = {"--schema": self.file, "--schema-json": self.text, "--schema-fields": self.fields}
+        return [option for option, value in given.items() if value is not None]

@@ -1,0 +1,165 @@
+"""`--schema-fields 'mood good|bad, score int?'` -> a JSON Schema. Pure.
+
+    fields       field, field ... or one field a line
+    field        NAME [TYPE] [: DESCRIPTION]
+    TYPE         str, int, number, float, bool, or WORD|WORD...; then [] for a list; then ? for null
+
+A description may hold commas where each field has a line of its own.
+"""
+
+import re
+from difflib import get_close_matches
+from typing import NamedTuple
+
+from chatpipe.errors import UsageFault
+from chatpipe.inputs.values import Value
+
+OPTION = "--schema-fields"
+_TYPES = {"str": "string", "int": "integer", "number": "number", "float": "number", "bool": "boolean"}
+# Names of the same types in JSON Schema, in programming languages, and in plain English.
+_FOREIGN_TYPES = {
+    **dict.fromkeys(("string", "text", "char", "varchar", "date", "datetime", "enum", "any"), "str"),
+    **dict.fromkeys(("integer", "long", "bigint", "count"), "int"),
+    **dict.fromkeys(("num", "double", "decimal", "real"), "number"),
+    **dict.fromkeys(("boolean", "flag", "yesno"), "bool"),
+    **dict.fromkeys(("list", "array", "strings", "object", "dict", "json"), "str[]"),
+}
+_LIST, _NULLABLE = "[]", "?"
+
+
+class _Type(NamedTuple):
+    """A type as it was written, in its parts. words are those of an enumeration."""
+
+    name: str
+    words: tuple[str, ...] = ()
+    is_list: bool = False
+    is_nullable: bool = False
+
+    def schema(self) -> dict[str, Value]:
+        value: dict[str, Value] = {"type": _TYPES[self.name]}
+        if self.words:
+            value["enum"] = list(self.words)
+        if self.is_list:
+            value = {"type": "array", "items": value}
+        if self.is_nullable:
+            value["type"] = [value["type"], "null"]
+            if "enum" in value:
+                value["enum"] = [*self.words, None]
+        return value
+
+
+def parse_fields(text: str) -> dict[str, Value]:
+    """The strict object schema of the fields, all of them required, in the order written.
+
+    Raises UsageFault for anything that the grammar does not have, with the nearest form that it has.
+    """
+    properties: dict[str, Value] = {}
+    for field in _split(text):
+        name, schema = _field(field)
+        if name in properties:
+            raise _fault(f"the field '{name}' stands twice", "give each field a name of its own")
+        properties[name] = schema
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _split(text: str) -> list[str]:
+    """The fields, without the space around them."""
+    if "\n" in text.strip("\r\n"):
+        fields = [line.strip() for line in text.splitlines() if line.strip()]
+    else:
+        fields = [field.strip() for field in text.split(",")] if text.strip() else []
+    if not fields:
+        raise _fault("there is no field", "write one, such as 'mood good|bad'")
+    if "" in fields:
+        kept = ", ".join(filter(None, fields))
+        raise _fault("there is nothing between two commas or after the last one", _instead(kept))
+    return fields
+
+
+def _field(field: str) -> tuple[str, dict[str, Value]]:
+    """The name of a field, and its schema."""
+    head, colon, description = field.partition(":")
+    description = description.strip()
+    words = head.split()
+    if not words:
+        raise _fault(f"a field without a name: '{field}'", _instead(f"name: {description}"))
+    name, *types = words
+    if "," in head:
+        raise _fault(f"a comma in '{head.strip()}'", "write each field on a line of its own, or none")
+    if len(types) > 1:
+        raise _fault(
+            f"'{' '.join(types)}' is not one word", _instead(_joined(name, types, colon, description))
+        )
+    schema = _type(name, types[0]).schema() if types else _Type("str").schema()
+    if colon and not description:
+        raise _fault(f"nothing stands behind the colon of '{field}'", _instead(head.strip()))
+    return name, {**schema, "description": description} if colon else schema
+
+
+def _joined(name: str, types: list[str], colon: str, description: str) -> str:
+    """The nearest form of a field whose type has spaces: `good | bad`, `str []`, or a lost colon."""
+    text = " ".join(types)
+    tail = f": {description}" if colon else ""
+    if any(word.strip(_LIST + _NULLABLE) in ("", "|") or "|" in word for word in types):
+        joined = "".join(types) if "|" not in text else _bars(text)
+        return f"{name} {joined}{tail}"
+    first, *rest = types
+    known = first if first.rstrip(_LIST + _NULLABLE) in _TYPES else None
+    if known is None and all(word.isalnum() for word in types) and len(types) > 2:
+        return f"{name}: {text}"
+    return f"{name} {known}: {' '.join(rest)}" if known else f"{name} {'|'.join(types)}{tail}"
+
+
+def _bars(text: str) -> str:
+    return "|".join("_".join(word.split()) for word in text.split("|") if word.strip())
+
+
+def _type(name: str, text: str) -> _Type:
+    """Parse the type of a field."""
+    rest = text.removesuffix(_NULLABLE)
+    is_nullable = rest != text
+    core = rest.removesuffix(_LIST)
+    is_list = core != rest
+    suffix = _LIST * is_list + _NULLABLE * is_nullable
+    if core in _TYPES:
+        return _Type(core, (), is_list, is_nullable)
+    if "|" not in core:
+        raise _fault(f"'{text}' is not a type", _instead(f"{name} {_nearest(core, suffix)}"))
+    words = core.split("|")
+    plain = list(dict.fromkeys(word.strip(_LIST + _NULLABLE) for word in words))
+    if "" in words or plain != words:
+        kept = [word for word in plain if word]
+        suffix = _LIST * (_LIST in text) + _NULLABLE * (_NULLABLE in text)
+        right = f"{name} {'|'.join(kept)}{suffix}" if len(kept) > 1 else f"{name} str{suffix}"
+        raise _fault(f"'{text}' is not a list of different words", _instead(right))
+    return _Type("str", tuple(words), is_list, is_nullable)
+
+
+def _nearest(core: str, suffix: str) -> str:
+    """The type that was meant by a word, with its suffix in the right order."""
+    if inner := re.fullmatch(r"(?:list|array)\W(\w+)\W", core, re.IGNORECASE):  # list[str], array<int>
+        core, suffix = inner[1], _LIST + suffix.removeprefix(_LIST)
+    bare = core.strip("[]?<>(){}").lower()
+    if core != bare and (bare in _TYPES or bare in _FOREIGN_TYPES):
+        is_list = "[" in core or _LIST in suffix
+        suffix = _LIST * is_list + _NULLABLE * ("?" in core + suffix)
+    known = _FOREIGN_TYPES.get(bare) or (bare if bare in _TYPES else None if bare else "str")
+    if known is None:
+        near = get_close_matches(bare, [*_TYPES, *_FOREIGN_TYPES], 1)
+        known = _FOREIGN_TYPES.get(near[0], near[0]) if near else None
+    if known is None:
+        return f"{bare}|other{suffix}"
+    return known + suffix.removeprefix(_LIST) if known.endswith(_LIST) else known + suffix
+
+
+def _instead(field: str) -> str:
+    return f"did you mean '{field}'?"
+
+
+def _fault(what: str, fix: str) -> UsageFault:
+    return UsageFault(what, place=OPTION, fix=fix)

@@ -1,0 +1,127 @@
+"""The grammar of --schema-fields, to the letter, and the nearest right form for what it does not have."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from chatpipe.errors import UsageFault
+from chatpipe.request.schema_fields import parse_fields
+from parametrize import cases
+from refusals import refused
+
+STR, INT, NUMBER, BOOL = ({"type": name} for name in ("string", "integer", "number", "boolean"))
+WORDS = {"type": "string", "enum": ["good", "bad"]}
+
+
+@cases(
+    ("field", "schema"),
+    {
+        "name alone": ("mood", STR),
+        "str": ("mood str", STR),
+        "int": ("score int", INT),
+        "number": ("score number", NUMBER),
+        "float": ("score float", NUMBER),
+        "bool": ("good bool", BOOL),
+        "words": ("mood good|bad", WORDS),
+        "words that are names of types": ("kind int|str", {"type": "string", "enum": ["int", "str"]}),
+        "list": ("tags str[]", {"type": "array", "items": STR}),
+        "list of words": ("tags good|bad[]", {"type": "array", "items": WORDS}),
+        "null": ("score int?", {"type": ["integer", "null"]}),
+        "words or null": ("mood good|bad?", {"type": ["string", "null"], "enum": ["good", "bad", None]}),
+        "list or null": ("tags int[]?", {"type": ["array", "null"], "items": INT}),
+        "description": ("why: one sentence", {**STR, "description": "one sentence"}),
+        "type and description": ("n int : from 1", {**INT, "description": "from 1"}),
+        "description with a colon": ("at: as 12:30", {**STR, "description": "as 12:30"}),
+        "space around": ("  mood \t good|bad  ", WORDS),
+        "name of other characters": ("größe-1.x int", INT),
+    },
+)
+def test_a_field(field: str, schema: dict[str, Any]) -> None:
+    name = field.split()[0].rstrip(":")
+    assert parse_fields(field) == {
+        "type": "object",
+        "properties": {name: schema},
+        "required": [name],
+        "additionalProperties": False,
+    }
+
+
+@cases(
+    ("text", "names"),
+    {
+        "commas": ("b,a int , c: x", "b a c"),
+        "lines": ("b\na int\n\n  c: x, y\n", "b a c"),
+        "lines of another system": ("b\r\na: x, y\r\n", "b a"),
+        "a comma ends a description": ("why: in short, score", "why score"),
+        "one line end is no second line": ("b, a\n", "b a"),
+    },
+)
+def test_fields_stand_between_commas_or_one_a_line(text: str, names: str) -> None:
+    made = parse_fields(text)
+    assert made["required"] == list(made["properties"]) == names.split()
+
+
+def test_a_description_keeps_its_commas_where_fields_have_lines() -> None:
+    made = parse_fields("why: short, plain\nscore int")
+    assert made["properties"]["why"]["description"] == "short, plain"
+
+
+@cases(
+    ("text", "nearest"),
+    {
+        "type of JSON Schema": ("a integer", "a int"),
+        "its list": ("a string[]?", "a str[]?"),
+        "capital letter": ("a Int", "a int"),
+        "slip": ("a flaot", "a float"),
+        "list of Python": ("a list[int]", "a int[]"),
+        "list in brackets": ("a [str]", "a str[]"),
+        "array": ("a array", "a str[]"),
+        "list alone": ("a []", "a str[]"),
+        "null alone": ("a ?", "a str?"),
+        "wrong order": ("a int?[]", "a int[]?"),
+        "wrong order of words": ("a x|y?[]", "a x|y[]?"),
+        "null inside": ("a x?|y", "a x|y?"),
+        "one word": ("a happy", "a happy|other"),
+        "one bar": ("a happy|", "a str"),
+        "empty word": ("a x||y", "a x|y"),
+        "a word twice": ("a x|y|x", "a x|y"),
+        "space around bars": ("a x | y", "a x|y"),
+        "words of two words": ("a very good | bad", "a very_good|bad"),
+        "space before the list": ("a str []", "a str[]"),
+        "space before null": ("a int ?", "a int?"),
+        "lost colon": ("a int from 1 to 5", "a int: from 1 to 5"),
+        "lost colon, no type": ("a what it is", "a: what it is"),
+        "words without bars": ("a good bad: mood", "a good|bad: mood"),
+        "comma at the end": ("a, b,", "a, b"),
+        "no name": (": what it is", "name: what it is"),
+        "nothing behind the colon": ("a int:", "a int"),
+    },
+)
+def test_what_the_grammar_does_not_have_is_refused_with_the_nearest(text: str, nearest: str) -> None:
+    with pytest.raises(UsageFault) as caught:
+        parse_fields(text)
+    assert caught.value.place == "--schema-fields"
+    suggested = re.fullmatch(r"did you mean '(.*)'\?", caught.value.fix)
+    assert suggested is not None
+    assert suggested[1] == nearest
+    parse_fields(nearest)
+
+
+@cases(
+    ("text", "line"),
+    {
+        "nothing": ("", "there is no field: write one, such as 'mood good|bad'"),
+        "space": (" \n ", "there is no field: write one, such as 'mood good|bad'"),
+        "a name twice": ("a, a int", "the field 'a' stands twice: give each field a name of its own"),
+        "commas and lines": (
+            "a, b\nc",
+            "a comma in 'a, b': write each field on a line of its own, or none",
+        ),
+    },
+)
+def test_fields_that_nobody_can_guess_are_refused(text: str, line: str) -> None:
+    with refused(UsageFault, f"--schema-fields: {line}"):
+        parse_fields(text)
