@@ -10,6 +10,7 @@
       CannotWrite             74   stdout, -o or a side file
       TryLater                75   rate limit or time-out after all retries
       BrokenAnswer            76   cut stream, not JSON, an error event in a stream
+        ReplyTooLong          76   a reply without an end, cut off at its limit
       NoAccess                77   key, permission or credit
       BadConfiguration        78   settings that cannot work
       Halted                   1   --halt ended the run
@@ -129,6 +130,10 @@ class PausedTooLong(TryLater):
 
 class BrokenAnswer(ChatpipeError):
     status = Status.BROKEN_ANSWER
+
+
+class ReplyTooLong(BrokenAnswer):
+    """A reply that was cut off at a limit of ours. The same request would end in the same way."""
 
 
 class NoAccess(ChatpipeError):

@@ -27,6 +27,7 @@ from chatpipe.server import redact
 from chatpipe.server.server import Server
 from chatpipe.wire import retry
 from chatpipe.wire.answer import Answer, Receiver, answer_from_error, headers_by_name, read_reply
+from chatpipe.wire.http1 import MAX_REPLY
 from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter
 
 _T = TypeVar("_T")
@@ -150,6 +151,7 @@ async def ask(
     """
     deadline: float | None = None
     request.extensions["timeout"] = _timeouts(limits)
+    request.extensions[MAX_REPLY] = limits.max_reply_bytes
     tries = 1
     while True:
         await hooks.before_attempt()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from chatpipe.wire.http1 import MAX_HEAD_BYTES, MAX_HEADERS, ReplyParser
+from chatpipe.wire.http1 import MAX_HEAD_BYTES, MAX_HEADERS, OverlongReply, ReplyParser
 from parametrize import cases
 
 
@@ -220,7 +220,7 @@ LONG = MAX_HEAD_BYTES
 )
 @pytest.mark.parametrize("step", [1000, 1 << 30], ids=["in reads", "at once"])
 def test_heads_and_trailers_have_limits(data: bytes, step: int) -> None:
-    with pytest.raises(httpx.RemoteProtocolError, match="more than"):
+    with pytest.raises(OverlongReply, match="more than"):
         parse(data[at : at + step] for at in range(0, len(data), step))
 
 

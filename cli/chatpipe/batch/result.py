@@ -8,7 +8,7 @@ import orjson
 
 from chatpipe.batch.items import Item
 from chatpipe.conversation.turns import TurnRules
-from chatpipe.errors import ChatpipeError, Status
+from chatpipe.errors import ChatpipeError, ReplyTooLong, Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.options.outcomes import OUTCOMES, Outcome, is_accepted
@@ -95,7 +95,7 @@ class ResultBuilder:
     def of_record(self, item: Item, line: bytes, outcome: str) -> Result:
         """The result of a line that has a recorded answer: that result line, under the item's own names."""
         found, known = ResultLine(values.loads(line)), Outcome(outcome)
-        is_good = is_accepted(known, self._allow)
+        is_good = self._is_good(known, found.completion)
         renamed = found.renamed(item.custom_id, item.line, known, is_good=is_good)
         return Result(
             item,
@@ -125,7 +125,8 @@ class ResultBuilder:
         """The result of a request without a whole answer.
 
         http: the server refused it. unsent: the budget had no room for a further turn, or the run ended
-        before that turn. network: anything else; the line holds the part of the answer that came.
+        before that turn. truncated: it was cut off at its limit. network: anything else. The line holds
+        the part of the answer that came.
         """
         response = None
         if answer.completion is not None:
@@ -136,13 +137,20 @@ class ResultBuilder:
             response = make_response(fault.http_status, fault.request_id, _error_body(fault))
         elif fault.status in (Status.BUDGET, Status.SOME_FAILED):
             outcome, code = Outcome.unsent, "unsent"
+        elif isinstance(fault, ReplyTooLong):
+            outcome, code = Outcome.truncated, "truncated"
         return self._build(
             item,
             Metadata(item.line, outcome, fingerprint, answer.attempts, latency_s, answer.earlier_usage),
             response,
             LineError(code, _message(fault)),
+            completion=answer.completion if outcome is Outcome.truncated else None,
             fault=fault,
         )
+
+    def _is_good(self, outcome: Outcome, completion: dict[str, Value] | None) -> bool:
+        """Return True if the line is a success. Of a reply that was cut off there may be nothing to read."""
+        return is_accepted(outcome, self._allow) and (completion is not None or not OUTCOMES[outcome].paid)
 
     def _build(
         self,
@@ -155,7 +163,7 @@ class ResultBuilder:
         fault: ChatpipeError | None = None,
     ) -> Result:
         outcome = metadata.outcome
-        is_good = is_accepted(outcome, self._allow)
+        is_good = self._is_good(outcome, completion)
         return Result(
             item,
             outcome,

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import FILE, Integer, Seconds, Word, option_group
+from chatpipe.flags.types import FILE, Integer, Seconds, Size, Word, option_group
 from chatpipe.options.server import ExchangeLimits, KeySource, ServerOptions
 from chatpipe.server.keys import KEY_WAYS
 from chatpipe.server.profiles import DEFAULT, PROFILES
@@ -51,7 +51,13 @@ def _refuse_stdin(option: str, name: str | None, *, fix: str) -> None:
 
 
 def _read(
-    *, header: tuple[str, ...], timeout: float, connect_timeout: float, deadline: float | None, **others: Any
+    *,
+    header: tuple[str, ...],
+    timeout: float,
+    connect_timeout: float,
+    deadline: float | None,
+    max_reply: int,
+    **others: Any,
 ) -> ServerOptions:
     """The record. others are the values of the other options by name, those of keys.KEY_WAYS included."""
     values = [(way, others.pop(way.parameter)) for way in KEY_WAYS]
@@ -63,7 +69,10 @@ def _read(
         _refuse_stdin(source.way.option, source.file, fix="use --key-fd 0")
     _refuse_stdin("--header-file", others["header_file"], fix="name a file")
     return ServerOptions(
-        headers=header, keys=sources, limits=ExchangeLimits(connect_timeout, timeout, deadline), **others
+        headers=header,
+        keys=sources,
+        limits=ExchangeLimits(connect_timeout, timeout, deadline, max_reply),
+        **others,
     )
 
 
@@ -119,6 +128,14 @@ options = option_group(
             help="Wait for a connection",
         ),
         click.option("--deadline", metavar="S", type=Seconds(), help="Limit of all tries and waits together"),
+        click.option(
+            "--max-reply",
+            metavar="SIZE",
+            type=Size(),
+            default=ExchangeLimits().max_reply_bytes,
+            show_default="64MB",
+            help="Cut off a reply that is longer",
+        ),
     ],
     _read,
 )

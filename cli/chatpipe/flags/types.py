@@ -98,6 +98,11 @@ def bundle(name: str, record: Callable[..., Any], groups: Mapping[str, Decorator
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
+_SIZE = re.compile(
+    r"(?P<number>[0-9]{1,15}(\.[0-9]{1,15})?) ?(?P<prefix>[kmg])?(?P<binary>(?<=[kmg])i)?b?", re.IGNORECASE
+)
+_MAX_SIZE = 1 << 50
+
 
 class Number(_Type):
     """A JSON number. An integer stays an integer, so that the number is sent as typed."""
@@ -136,6 +141,24 @@ class Seconds(_Type):
         if not 0 < seconds < math.inf:
             self.fail(f"'{value}' is not a number of seconds above 0.", param, ctx)
         return seconds
+
+
+class Size(_Type):
+    """A number of bytes above zero, with a unit or without: `500kB`, `64MB`, `1.5 GB`, `64MiB`."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        match = _SIZE.fullmatch(value)
+        size = 0
+        if match is not None:
+            base = 1024 if match["binary"] else 1000
+            size = int(float(match["number"]) * base ** " kmg".index((match["prefix"] or " ").lower()))
+        if not 0 < size <= _MAX_SIZE:
+            self.fail(f"'{value}' is not a size above 0, such as 500kB or 64MB.", param, ctx)
+        return size
 
 
 class Pair(_Type):

@@ -43,12 +43,13 @@ class KeySource(NamedTuple):
 class ExchangeLimits(NamedTuple):
     """Limits of an exchange.
 
-    Seconds to connect, between two reads or writes, and for the whole exchange.
+    Seconds to connect, between two reads or writes, and for the whole exchange; bytes of each reply.
     """
 
     connect_s: float = 10.0
     between_bytes_s: float = 600.0
     deadline_s: float | None = None
+    max_reply_bytes: int = 64_000_000
 
 
 class ServerOptions(NamedTuple):

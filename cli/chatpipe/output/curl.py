@@ -103,6 +103,8 @@ def _connection_options(connection: ServerOptions) -> Iterator[tuple[str, ...]]:
         yield "--speed-limit", "1", "--speed-time", str(ceil(limits.between_bytes_s))
     if limits.deadline_s is not None:
         yield "--max-time", _seconds(limits.deadline_s)
+    if limits.max_reply_bytes != defaults.max_reply_bytes:
+        yield "--max-filesize", str(limits.max_reply_bytes)
 
 
 def _without_password(proxy: str) -> str:

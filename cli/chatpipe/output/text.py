@@ -43,17 +43,17 @@ class TextWriter(RunWriter):
     def end(self, completion: Mapping[str, Value], body: bytes | None) -> None:
         several = len(choices(completion)) > 1
         streamed = self.streamed and body is None  # an earlier attempt may have begun to stream
-        rest = b""  # written together: do not wake a reader for a single newline
+        rest: list[bytes] = []  # written together: do not wake a reader for a single newline
         for number, message in enumerate(messages(completion)):
             if not (number == 0 and streamed):
                 self.last = ""
-                rest += self._whole(message)
-            rest += self._encode("", final=True)
+                rest.append(self._whole(message))
+            rest.append(self._encode("", final=True))
             if self.last or several:
-                rest += self._terminator()
+                rest.append(self._terminator())
             if isinstance(refusal := message.get("refusal"), str) and refusal:
                 self.aside(refusal if refusal.endswith("\n") else refusal + "\n")
-        self.out.write(rest)
+        self.out.write(b"".join(rest))
         if self.has_reasoned:
             self.aside("\n")
 

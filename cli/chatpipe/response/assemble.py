@@ -159,7 +159,9 @@ class _Choice:
             self.fields[key] = known if type(known) is list else []
             self.fields[key].extend(value)
         elif type(value) is dict:
-            self.fields[key] = overlay(known, value, MAX_LEVELS)
+            if type(known) is not dict:
+                known = self.fields[key] = {}
+            overlay(known, value, MAX_LEVELS)
         else:
             self.fields[key] = value
 

@@ -98,9 +98,16 @@ def plain(value: Value, levels: int) -> Value:
     return value
 
 
-def overlay(known: Value, value: dict[str, Value], levels: int) -> dict[str, Value]:
-    """A new object with the keys of both, merged to the last level. On a conflict, value wins."""
-    both = dict(known) if type(known) is dict else {}
+def overlay(known: dict[str, Value], value: dict[str, Value], levels: int) -> None:
+    """Put the keys of value into known, object by object to the last level. On a conflict, value wins.
+
+    known is changed, because a copy for each of many chunks is quadratic. value is not.
+    """
     for key, new in value.items():
-        both[key] = overlay(both.get(key), new, levels - 1) if type(new) is dict and levels else new
-    return both
+        if type(new) is dict and levels:
+            inner = known.get(key)
+            if type(inner) is not dict:
+                inner = known[key] = {}
+            overlay(inner, new, levels - 1)
+        else:
+            known[key] = new

@@ -8,6 +8,7 @@ anything else -> one JSON body
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 import httpx
@@ -19,12 +20,16 @@ from chatpipe.response.assemble import Assembly
 from chatpipe.response.server_error import ServerError, error_of
 from chatpipe.system.escape import shorten
 from chatpipe.wire import faults, refusals
+from chatpipe.wire.http1 import OverlongReply
+from chatpipe.wire.reply_body import ReplyBody
 from chatpipe.wire.retry import FailedAttempt
 from chatpipe.wire.timeouts import DEADLINE
 
 # The first bytes of an event stream, for servers that send it with another content type.
 _STREAM_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _LONGEST_START = max(map(len, _STREAM_STARTS))
+# Far more than any error needs, and an endless one ends here.
+_ERROR_BYTES = 1_000_000
 
 
 class Receiver(Protocol):
@@ -66,55 +71,68 @@ async def read_reply(
     headers have lower-case names. The caller closes the response. Never raises exceptions of httpx.
     """
     status = response.status_code
-    pieces = _pieces(response, headers)
+    pieces = ReplyBody(response, headers, request)
     try:
         if not response.is_success:
             return _read_error(status, headers, request, await _error_body(pieces))
         if headers.get("content-type", "").lower().startswith("text/event-stream"):
             return await _read_stream(b"", pieces, receiver)
-        first = await _first_piece(pieces)
+        first = await _first_bytes(pieces)
         # Look at the body: the server may stream unasked, and some servers use another content type.
         if _skip_bom_and_space(first).startswith(_STREAM_STARTS):
             return await _read_stream(first, pieces, receiver)
-        body = first + b"".join([piece async for piece in pieces])
-        return _read_json(status, headers, request, body)
+        return await _read_whole(status, headers, request, first, pieces)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return answer_from_error(error, request)
 
 
 async def _error_body(pieces: AsyncIterator[bytes]) -> bytes:
-    """The body of an error reply, or its part before the connection broke: the status matters more."""
-    body = b""
-    try:
+    """The start of the body of an error reply: the status matters more than its end."""
+    body = bytearray()
+    with suppress(httpx.HTTPError, httpx.InvalidURL):
         async for piece in pieces:
             body += piece
-    except (httpx.HTTPError, httpx.InvalidURL):
-        pass
-    return body
+            if len(body) >= _ERROR_BYTES:
+                break
+    return bytes(body)
 
 
-def _pieces(response: httpx.Response, headers: Mapping[str, str]) -> AsyncIterator[bytes]:
-    """The body as it arrives. httpx decodes it only if the server compresses although not asked to."""
-    if headers.get("content-encoding", "identity").lower() == "identity":
-        assert isinstance(response.stream, httpx.AsyncByteStream)
-        return aiter(response.stream)
-    return response.aiter_bytes()
-
-
-async def _first_piece(pieces: AsyncIterator[bytes]) -> bytes:
+async def _first_bytes(pieces: AsyncIterator[bytes]) -> bytes:
     """The start of the body, long enough to tell if it is an event stream.
 
     Some servers send white space first to keep the connection alive.
     """
-    first = b""
+    first = bytearray()
+    head = b""
     async for piece in pieces:
         first += piece
-        head = _skip_bom_and_space(first)
+        head = _skip_bom_and_space(head + piece)
         if len(head) >= _LONGEST_START or (
             head and not any(start.startswith(head) for start in _STREAM_STARTS)
         ):
             break
-    return first
+    return bytes(first)
+
+
+async def _read_whole(
+    status: int,
+    headers: Mapping[str, str],
+    request: httpx.Request,
+    start: bytes,
+    pieces: AsyncIterator[bytes],
+) -> tuple[Answer, FailedAttempt | None]:
+    """Read the rest of an answer in one piece, which begins with start."""
+    body = bytearray(start)
+    try:
+        async for piece in pieces:
+            body += piece
+    except OverlongReply as error:
+        if body.rstrip().endswith(b"}"):  # maybe whole, before a trailer without an end
+            answer, failure = _read_json(status, headers, request, bytes(body))
+            if answer.completion is not None:
+                return answer, failure
+        return Answer(None, bytes(body), faults.from_exception(error, str(request.url))), None
+    return _read_json(status, headers, request, bytes(body))
 
 
 def _skip_bom_and_space(data: bytes) -> bytes:
@@ -219,6 +237,7 @@ async def _read_stream(
         stream.end()
         if not stream.is_whole():
             fault = _cut_fault(error)
+            failure = None if isinstance(error, OverlongReply) else failure
     except BrokenAnswer as error:  # an event that is not JSON
         fault = error
     completion = stream.assembly.completion()
@@ -240,7 +259,7 @@ def _status_in(error: ServerError) -> int | None:
 
 def _cut_fault(error: Exception) -> ChatpipeError:
     """The fault for a stream that the connection cut. The user's own deadline has its own fault."""
-    if str(error) == DEADLINE:
+    if str(error) == DEADLINE or isinstance(error, OverlongReply):
         return faults.from_exception(error, "")
     return BrokenAnswer(f"the stream was cut: {faults.from_exception(error, '').what}", fix="try again")
 

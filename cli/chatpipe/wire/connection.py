@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 import httpx
 
 from chatpipe.system.causes import system_message
-from chatpipe.wire.http1 import READ_BYTES, WRITE_BYTES, Head, ReplyParser
+from chatpipe.wire.http1 import MAX_REPLY, READ_BYTES, WRITE_BYTES, Head, ReplyParser
 from chatpipe.wire.origin import Origin
 from chatpipe.wire.timeouts import STALE_CLOSE_S, Timeouts, format_seconds
 
@@ -84,9 +84,9 @@ class PooledConnection(asyncio.Protocol):
         at_once = time.monotonic() - self._sent_at < STALE_CLOSE_S
         return not self.reply.started and (at_once or self._is_sending)
 
-    def start_exchange(self, method: str, timeouts: Timeouts, data: bytes | None) -> None:
+    def start_exchange(self, request: httpx.Request, timeouts: Timeouts, data: bytes | None) -> None:
         """Start an exchange. data is the whole request if it is small; if it is None, call send() next."""
-        self._reply = ReplyParser(method)
+        self._reply = ReplyParser(request.method, request.extensions.get(MAX_REPLY))
         self._timeouts = timeouts
         self._sent_all = data is not None
         self._sent_at = time.monotonic()

@@ -15,11 +15,13 @@ from chatpipe.errors import (
     BrokenAnswer,
     ChatpipeError,
     NoAccess,
+    ReplyTooLong,
     TryLater,
     Unreachable,
 )
 from chatpipe.server import redact
 from chatpipe.system.causes import root_os_error, system_message
+from chatpipe.wire.http1 import OverlongReply
 from chatpipe.wire.timeouts import DEADLINE
 
 MAX_LINE_CHARS = 500
@@ -47,8 +49,11 @@ def is_transient(error: Exception) -> bool:
     """True if the same request may succeed later.
 
     False for an unknown host, a failed TLS handshake, a refusal by the proxy and invalid settings.
-    False for the absolute deadline too, because it leaves no time for another attempt.
+    False for the absolute deadline too, because it leaves no time for another attempt, and for a reply
+    beyond our limits, because the next one would be as long.
     """
+    if isinstance(error, OverlongReply):
+        return False
     if isinstance(error, httpx.TimeoutException):
         return str(error) != DEADLINE
     cause = root_os_error(error)
@@ -99,6 +104,11 @@ def _certificate_fix(text: str) -> str:
     return "the server wants a --client-cert that it knows" if "alert" in text and "cert" in text else ""
 
 
+def _overlong(url: str, text: str, error: Exception) -> ChatpipeError:
+    assert isinstance(error, OverlongReply)
+    return ReplyTooLong(f"the reply from {url} was cut off: {text}", fix=error.fix)
+
+
 def _broken(url: str, text: str, error: Exception) -> ChatpipeError:
     return BrokenAnswer(f"broken answer from {url}: {text}", fix="try again")
 
@@ -136,6 +146,7 @@ _BY_CLASS = (
     (httpx.ConnectError, _connect_error),
     (httpx.NetworkError, _network_error),
     (httpx.LocalProtocolError, _unsendable),
+    (OverlongReply, _overlong),
     (httpx.ProtocolError, _broken),
     (httpx.ProxyError, _proxy_error),
     ((httpx.UnsupportedProtocol, httpx.InvalidURL), _bad_url),

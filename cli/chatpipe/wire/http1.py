@@ -19,6 +19,11 @@ WRITE_BYTES = 64 * 1024
 # llhttp has no limits. Real heads are below 8 KiB and 40 fields.
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 256
+# Chunks of one byte are legal, and so is a long extension of each: what is received beside a body may
+# be as long as the largest body, plus the part of the body that nobody has taken yet.
+_NOT_TAKEN_BYTES = 1_000_000
+# The key in request.extensions of the largest body in bytes. Without it there is no limit.
+MAX_REPLY = "max_reply_bytes"
 
 
 class Head(NamedTuple):
@@ -35,6 +40,22 @@ class Head(NamedTuple):
     keep_alive: bool
 
 
+class OverlongReply(httpx.RemoteProtocolError):
+    """A reply beyond one of our limits. fix says what to do about it."""
+
+    def __init__(self, message: str, fix: str = "is the base URL right?") -> None:
+        super().__init__(message)
+        self.fix = fix
+
+
+def size_text(size: int) -> str:
+    """A number of bytes for people: `64 MB`."""
+    for factor, unit in ((1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")):
+        if size >= factor:
+            return f"{size / factor:g} {unit}"
+    return f"{size} bytes"
+
+
 class _ParserStop(Exception):  # not an error: it makes llhttp stop at the end of the reply
     pass
 
@@ -44,13 +65,14 @@ class ReplyParser:
 
     head is None until the final head has arrived; 1xx replies are skipped. done is true if the reply
     is complete, started if at least one byte has arrived. feed() and eof() raise
-    httpx.RemoteProtocolError. After that take() still returns the body before the fault; nothing
-    else may be called.
+    httpx.RemoteProtocolError, and OverlongReply for heads, trailers and chunk extensions without an
+    end. After that take_body() still returns the body before the fault; nothing else may be called.
+    max_bytes limits all that is received beside the body, None for no limit.
 
     llhttp finds its callbacks by name: the methods named on_...
     """
 
-    def __init__(self, method: str = "POST") -> None:
+    def __init__(self, method: str = "POST", max_bytes: int | None = None) -> None:
         self.head: Head | None = None
         self.done = False
         self.started = False
@@ -61,6 +83,8 @@ class ReplyParser:
         self._headers: list[tuple[bytes, bytes]] = []
         self._headers_bytes = 0
         self._bytes_without_body = 0
+        self._max_bytes_left = None if max_bytes is None else max_bytes + _NOT_TAKEN_BYTES
+        self._bytes_left = 0  # received, and not taken as body
         self._pieces: list[bytes] = []
         # The bound method itself, because this callback runs once per chunk: it saves a Python frame.
         self.on_body = self._pieces.append
@@ -75,6 +99,7 @@ class ReplyParser:
         """The part of the body since the last call, maybe empty."""
         body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
+        self._bytes_left -= len(body)
         return body
 
     def feed(self, data: bytes) -> None:
@@ -82,6 +107,7 @@ class ReplyParser:
             self._has_extra_bytes = True
             return
         self.started = True
+        self._bytes_left += len(data)
         pieces_before = len(self._pieces)
         try:
             self._parser.feed_data(data)
@@ -96,7 +122,10 @@ class ReplyParser:
             # No callback sees an endless header line, trailer or chunk extension.
             self._bytes_without_body += len(data)
             if self._bytes_without_body > MAX_HEAD_BYTES:
-                raise httpx.RemoteProtocolError(f"more than {MAX_HEAD_BYTES} bytes of head or trailers")
+                raise OverlongReply(f"more than {MAX_HEAD_BYTES} bytes of head or trailers")
+        if self._max_bytes_left is not None and self._bytes_left > self._max_bytes_left:
+            size = size_text(self._max_bytes_left)
+            raise OverlongReply(f"more than {size} of chunk sizes and extensions", "raise --max-reply")
 
     def eof(self) -> None:
         """Handle the peer's close. Raises unless the reply may end here."""
@@ -131,11 +160,11 @@ class ReplyParser:
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers_bytes += len(name) + len(value) + 4
         if self._headers_bytes > MAX_HEAD_BYTES:
-            raise httpx.RemoteProtocolError(f"more than {MAX_HEAD_BYTES} bytes of head or trailers")
+            raise OverlongReply(f"more than {MAX_HEAD_BYTES} bytes of head or trailers")
         if self.head is not None:
             return  # a trailer
         if len(self._headers) == MAX_HEADERS:
-            raise httpx.RemoteProtocolError(f"more than {MAX_HEADERS} headers")
+            raise OverlongReply(f"more than {MAX_HEADERS} headers")
         self._headers.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:

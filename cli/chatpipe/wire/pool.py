@@ -115,7 +115,7 @@ class PoolTransport(httpx.AsyncBaseTransport):
         self, link: PooledConnection, request: httpx.Request, timeouts: Timeouts, data: bytes | None
     ) -> httpx.Response:
         """Send the request and return the reply. data is the whole request if it is small, else None."""
-        link.start_exchange(request.method, timeouts, data)
+        link.start_exchange(request, timeouts, data)
         if data is None:
             await link.send(encode_request(request))
         head = await link.read_head()

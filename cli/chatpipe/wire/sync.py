@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from chatpipe.system.causes import system_message
-from chatpipe.wire.http1 import READ_BYTES, WRITE_BYTES, ReplyParser, encode_request
+from chatpipe.wire.http1 import MAX_REPLY, READ_BYTES, WRITE_BYTES, ReplyParser, encode_request
 from chatpipe.wire.origin import origin_of
 from chatpipe.wire.timeouts import MAX_IDLE_S, STALE_CLOSE_S, Timeouts, format_seconds, within_text
 
@@ -97,7 +97,7 @@ class BlockingTransport(httpx.AsyncBaseTransport):
         self, link: _BlockingLink, request: httpx.Request, timeouts: Timeouts
     ) -> httpx.Response:
         try:
-            reply = link.begin(request.method, timeouts)
+            reply = link.begin(request, timeouts)
             send_error = None
             async for data in encode_request(request):
                 send_error = link.send(data)
@@ -231,9 +231,9 @@ class _BlockingLink:
         except (OSError, ValueError) as error:  # ValueError: a host name that no certificate can contain
             raise httpx.ConnectError(system_message(error)) from error
 
-    def begin(self, method: str, timeouts: Timeouts) -> ReplyParser:
+    def begin(self, request: httpx.Request, timeouts: Timeouts) -> ReplyParser:
         self._timeouts = timeouts
-        self.reply = ReplyParser(method)
+        self.reply = ReplyParser(request.method, request.extensions.get(MAX_REPLY))
         return self.reply
 
     def send(self, data: bytes) -> OSError | None:
