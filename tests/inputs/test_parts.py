@@ -26,7 +26,11 @@ REDACTED = {"type": "redacted_thinking", "data": "x"}
         "a list in the list": ([TEXT, [TEXT]], "aa", ""),
         "empty text": ({"type": "text", "text": ""}, "", ""),
         "Mistral": ({"type": "thinking", "thinking": [{"type": "text", "text": "h"}]}, "", "h"),
-        "Mistral, several texts": ({"type": "thinking", "thinking": [TEXT, {"text": 1}, 2, TEXT]}, "", "aa"),
+        "Mistral, several texts": (
+            {"type": "thinking", "thinking": [TEXT, {"text": 1}, 2, TEXT]},
+            "",
+            "a12a",
+        ),
         "Anthropic": ({"type": "thinking", "thinking": "h", "signature": "s"}, "", "h"),
         "Databricks": ({"type": "reasoning", "summary": [{"type": "summary_text", "text": "h"}]}, "", "h"),
         "reasoning under its name": ({"type": "reasoning", "reasoning": "h"}, "", "h"),

@@ -122,10 +122,25 @@ def test_chunks_make_the_top_level_fields(chunks: list[Json], fields: Json) -> N
         "nulls": ([{"content": None}, {"content": "b"}, {"content": None}], {"content": "b"}),
         "empty content stays": ([{"content": ""}], {"content": ""}),
         "no content": ([{"content": None}], {"content": None}),
-        "content odd": ([{"content": 5}, {"content": {"a": 1}}, {"content": "b"}], {"content": "b"}),
-        "content odd later": ([{"content": "a"}, {"content": 5}, {"content": True}], {"content": "a"}),
+        "content as numbers": ([{"content": 1}, {"content": 2}, {"content": 0.5}], {"content": "120.5"}),
+        "content as numbers later": (
+            [{"content": "a"}, {"content": 0}, {"content": False}, {"content": 2**70}],
+            {"content": "a0false1180591620717411303424"},
+        ),
+        "content an object": (
+            [{"content": "a"}, {"content": {"a": 1}}, {"content": "b"}],
+            {"content": [{"type": "text", "text": "a"}, {"a": 1}, {"type": "text", "text": "b"}]},
+        ),
         "refusal": ([{"refusal": "n"}, {"refusal": "o"}], {"refusal": "no"}),
-        "refusal odd": ([{"refusal": ["n"]}], {"refusal": None}),
+        "refusal in any form": (
+            [{"refusal": ["n"]}, {"refusal": 0}, {"refusal": False}, {"refusal": 5}, {"refusal": {"a": 1}}],
+            {"refusal": 'n5{"a":1}'},
+        ),
+        "reasoning as numbers": ([{"reasoning": 1}, {"reasoning": 2}], {"reasoning": "12"}),
+        "reasoning in parts": (
+            [{"reasoning": [{"type": "text", "text": "h"}]}, {"reasoning": ["m"]}],
+            {"reasoning": "hm"},
+        ),
         "reasoning, each under its name": (
             [{"reasoning": "a"}, {"reasoning_content": "x"}, {"reasoning": "b", "reasoning_content": "y"}],
             {"reasoning": "ab", "reasoning_content": "xy"},
@@ -167,6 +182,14 @@ def test_chunks_make_the_top_level_fields(chunks: list[Json], fields: Json) -> N
             ],
             {"function_call": {"name": "get_it", "arguments": "{}"}},
         ),
+        "function_call, its name in each piece": (
+            [
+                {"function_call": {"name": "f", "arguments": "{"}},
+                {"function_call": {"name": "f", "arguments": 1}},
+                {"function_call": {"name": "f", "arguments": "}"}},
+            ],
+            {"function_call": {"name": "f", "arguments": "{1}"}},
+        ),
         "no function_call": ([{"function_call": None}], {}),
         "function_call odd": (
             [{"function_call": "f"}, {"content": "a"}],
@@ -186,7 +209,14 @@ def test_chunks_make_the_top_level_fields(chunks: list[Json], fields: Json) -> N
                 },
                 {"content": "b"},
             ],
-            {"content": "ab", "reasoning_content": "hm"},
+            {
+                "content": [{"type": "text", "text": "a"}, 7, {"type": "x"}, {"type": "text", "text": "b"}],
+                "reasoning_content": "hm12",
+            },
+        ),
+        "text in parts alone": (
+            [{"content": [{"type": "text", "text": "a"}, {"type": "text", "text": 1}]}, {"content": ["b"]}],
+            {"content": "a1b"},
         ),
     },
 )
@@ -265,6 +295,20 @@ B_WITHOUT_ID = {"type": "function", "function": {"name": "g", "arguments": "{2}"
         "no type, no arguments": (
             [[{"index": 0, "function": {"name": "f"}}]],
             [{"type": "function", "function": {"name": "f", "arguments": ""}}],
+        ),
+        "arguments an object after a string": (
+            [[call("a", "f", "", index=0)], [{"index": 0, "function": {"arguments": {"x": 1}}}]],
+            [{**A, "function": {"name": "f", "arguments": '{"x":1}'}}],
+        ),
+        "arguments a string after an object": ([[call("a", "f", {}, index=0)], [bare(0, "{1}")]], [A]),
+        "arguments in pieces that are numbers": (
+            [
+                [call("a", "f", "[", index=0)],
+                [{"index": 0, "function": {"arguments": 1}}],
+                [{"index": 0, "function": {"arguments": 2}}],
+                [bare(0, "]")],
+            ],
+            [{**A, "function": {"name": "f", "arguments": "[12]"}}],
         ),
         "arguments an object": (
             [[call("a", "f", {"x": 1}, index=0)]],
@@ -568,7 +612,7 @@ def test_values_nested_beyond_all_reason_are_taken() -> None:
     fields = {"x": deep, "content": [{"text": deep}], "tool_calls": [{"index": 0, "x": deep}], "audio": deep}
     piece = {"index": 0, "delta": fields, "r": deep, "logprobs": {"content": deep}}
     made = assembled(chunk(piece, y=deep), chunk(piece, y=deep))
-    assert made["choices"][0]["message"]["content"] is None
+    assert made["choices"][0]["message"]["content"] == [{"text": deep}] * 2
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(-1e9, 1e9) | st.text(max_size=3)
@@ -600,7 +644,7 @@ def test_no_shape_of_chunk_raises_or_is_changed(chunks: list[Json]) -> None:
     assert made["object"] == "chat.completion"
     assert json.loads(json.dumps(made)) == made, "a completion is plain JSON"
     for each in made["choices"]:
-        assert each["message"]["content"] is None or type(each["message"]["content"]) is str
+        assert type(each["message"]["content"]) in (type(None), str, list)
 
 
 @pytest.mark.timeout(10)

@@ -214,7 +214,6 @@ def test_an_answer_that_does_not_fit_has_its_line(schema: Any, content: str, lin
         "brackets": ("[" * 2000, "it is not JSON (nested too deeply at line 1, column 1)"),
         "digits": ("9" * 5000, None),
         "null": (None, "its content is null, not text"),
-        "number": (5, "its content is a number, not text"),
         "object": ({"a": 1}, "its content is an object, not text"),
         "no parts": ([], "its content is an array, not text"),
         "parts without text": ([{"type": "image_url"}], "its content is an array, not text"),

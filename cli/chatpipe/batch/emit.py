@@ -45,7 +45,7 @@ class ResultEmitter:
         """Write a result that is recorded already. Raises CannotWrite."""
         self._progress.make_room()
         if result.completion is not None:
-            self._console.warn_once(caveats(result.completion))
+            self._console.warn_once(caveats(result.completion, only_text=self._run_format.calls_are_final))
         if not result.is_good:
             if self._write_error is not None:
                 self._write_error(result.line + b"\n")

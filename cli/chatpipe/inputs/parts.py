@@ -1,8 +1,9 @@
-"""Content that came as a list of parts -> its text, its reasoning, and the parts that are neither.
+"""Content in any form -> its text. Content in parts -> also its reasoning, and the parts that are neither.
 
-Servers that send parts (Mistral and Databricks for reasoning models, gateways for others) agree on
-neither the names nor the nesting. A part is text, or an object whose `type` says what it is, or an object
-with nothing but a known field.
+Text is a string, or a number or boolean, which stands for its JSON form. Servers that send parts
+(Mistral and Databricks for reasoning models, gateways for others) agree on neither the names nor the
+nesting. A part is text, or an object whose `type` says what it is, or an object with nothing but a known
+field.
 
 Source: Mistral's and Databricks' references and the types of the mistralai SDK 3.7.0.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 
 _REASONING_TYPES = frozenset(
@@ -33,6 +35,36 @@ class ContentParts(NamedTuple):
     text: str
     reasoning: str
     others: list[Value]
+
+
+def text_of(content: Value) -> str | None:
+    """The text of a content: a string, number, boolean or list of parts. None for anything else."""
+    return split_parts(content).text if isinstance(content, list) else scalar_text(content)
+
+
+def scalar_text(value: Value) -> str | None:
+    """The text of a string, number or boolean; None for anything else."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, int | float):
+        return None
+    text = values.dumps(value).decode()
+    return str(value) if text == "null" else text  # a number that is too large for a float
+
+
+def json_text(value: Value) -> str:
+    """The text of a value that must not vanish: JSON if it is no text. Empty values and false have none."""
+    try:
+        return (text_of(value) or values.dumps(value).decode("utf-8", "replace")) if value else ""
+    except RecursionError:
+        return "(nested too deeply to show)"
+
+
+def may_be_text(content: Value) -> bool:
+    """Return True unless a content is an object, or a list that is not empty but holds no part."""
+    if not isinstance(content, list):
+        return not isinstance(content, dict)
+    return not content or any(isinstance(part, dict | str) for part in _flat(content, _MAX_LEVELS))
 
 
 def split_parts(parts: list[Value]) -> ContentParts:
@@ -83,7 +115,7 @@ def _content_text(part: Value) -> str | None:
     A part of an unknown type counts as text only by its field `text`.
     """
     if not isinstance(part, dict):
-        return part if isinstance(part, str) else None
+        return part if isinstance(part, str) else None  # the API knows no part that is a number
     kind = part.get("type")
     is_text = kind is None or (isinstance(kind, str) and kind.lower() in _TEXT_TYPES)
     return _first_text(part, _TEXTS if is_text else _TEXTS[:1], _MAX_LEVELS)
@@ -101,12 +133,10 @@ def _first_text(part: Mapping[str, Value], fields: tuple[str, ...], levels: int)
 
 
 def _nested_text(value: Value, fields: tuple[str, ...], levels: int) -> str | None:
-    if isinstance(value, str):
-        return value
     if isinstance(value, dict) and levels:
         return _first_text(value, fields, levels - 1)
     if isinstance(value, list) and levels:
         texts = [_nested_text(each, fields, levels - 1) for each in value]
         found = [text for text in texts if text is not None]
         return "".join(found) if found else None
-    return None
+    return scalar_text(value)

@@ -60,6 +60,13 @@ def loads(data: bytes) -> Value:
         return _loads_slowly(data, parse_constant=float, parse_float=float)
 
 
+def loads_exact(data: bytes) -> Value:
+    """Like loads, but integers beyond 64 bits stay exact, as in loads_strict."""
+    if not _LONG_NUMBER.search(data):
+        return loads(data)
+    return _loads_slowly(data, parse_constant=float, parse_float=float)
+
+
 def loads_strict(data: bytes) -> Value:
     """Like loads, but integers beyond 64 bits stay exact; orjson silently turns them into floats.
 

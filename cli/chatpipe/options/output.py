@@ -28,8 +28,8 @@ class Format(NamedTuple):
 
     What it does in a run:
     sends: requests are sent. writes_result_lines: a record is a result line, so the output can serve as
-    a journal. needs_order: only its position in the output identifies a record. calls_are_final: nobody
-    who reads the output can answer tool calls, so they are a fault.
+    a journal. needs_order: only its position in the output identifies a record. calls_are_final: the
+    output has only the text of an answer, so nobody who reads it can answer tool calls: they are a fault.
     """
 
     writer: str = ""

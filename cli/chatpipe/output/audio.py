@@ -14,7 +14,7 @@ from chatpipe.errors import BrokenAnswer
 from chatpipe.inputs.values import Value
 from chatpipe.options.output import FormatOptions
 from chatpipe.output.formats import FormatWriter
-from chatpipe.response.completion import audio_of, choices, content_of, first_message
+from chatpipe.response.completion import audio_of, choices, content_of, first_message, refusal_of
 from chatpipe.system.descriptor import Sink
 
 
@@ -79,8 +79,7 @@ class AudioWriter(FormatWriter):
         self.out.write(data)
 
     def _print_text(self, message: Mapping[str, Value]) -> None:
-        text = message.get("refusal") or content_of(message)
-        if isinstance(text, str) and text:
+        if text := refusal_of(message) or content_of(message):
             self.aside(text if text.endswith("\n") else text + "\n")
 
     def _reset(self) -> None:

@@ -79,7 +79,7 @@ class Delivery:
         if fault is not None:
             self._emit_calls(answer.completion, is_result=False)
             return fault
-        self._console.warn_once(caveats(answer.completion))
+        self._console.warn_once(caveats(answer.completion, only_text=format.calls_are_final))
         if format.note_if_empty and not self._out.started:
             self._console.note(format.note_if_empty)
         verdict = self.verdict(answer)

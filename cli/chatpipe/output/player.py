@@ -20,7 +20,7 @@ from chatpipe.response.capture import (
     RawBytes,
     StreamEnd,
 )
-from chatpipe.response.completion import choices
+from chatpipe.response.completion import NOT_TEXT, choices
 from chatpipe.response.finish_reasons import has_ended
 from chatpipe.response.server_error import error_of
 from chatpipe.system.console import Console
@@ -140,6 +140,8 @@ class RecordingPlayer:
         if error is None and not done and not assembly.is_finished():
             what = "the recorded stream was cut: neither finish_reason nor [DONE]"
             error = BrokenAnswer(what, place=place)
+        if error is None and assembly.is_unreadable():
+            error = BrokenAnswer(NOT_TEXT, place=place)
         if error is None and not self._is_event:
             delivery.raw(b"data: [DONE]\n\n")
         self._finish(delivery, Answer(assembly.completion(), None, error))

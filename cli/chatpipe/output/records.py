@@ -9,7 +9,14 @@ from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.options.output import FormatOptions
 from chatpipe.output.formats import FormatWriter, RunWriter
-from chatpipe.response.completion import call_records, content_of, first_message, messages, reasoning_of
+from chatpipe.response.completion import (
+    call_records,
+    content_of,
+    first_message,
+    messages,
+    plain_message,
+    reasoning_of,
+)
 from chatpipe.response.usage import reported_usage
 
 
@@ -52,11 +59,11 @@ class MessageWriter(RecordWriter):
     """Each choice's message, in a form that can be added to a conversation."""
 
     def records(self, completion: Mapping[str, Value], body: bytes | None) -> Iterator[bytes]:
-        yield from (values.dumps(message) for message in messages(completion))
+        yield from (values.dumps(plain_message(message)) for message in messages(completion))
 
     @classmethod
     def part(cls, completion: Mapping[str, Value]) -> Value:
-        return first_message(completion)
+        return plain_message(first_message(completion))
 
 
 class StringWriter(RecordWriter):

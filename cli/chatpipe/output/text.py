@@ -8,7 +8,14 @@ from typing import Any
 from chatpipe.inputs.values import Value
 from chatpipe.options.output import FormatOptions
 from chatpipe.output.formats import RunWriter
-from chatpipe.response.completion import choices, content_of, first_message, messages, reasoning_of
+from chatpipe.response.completion import (
+    choices,
+    content_of,
+    first_message,
+    messages,
+    reasoning_of,
+    refusal_of,
+)
 from chatpipe.system.descriptor import Sink
 
 
@@ -51,7 +58,7 @@ class TextWriter(RunWriter):
             rest.append(self._encode("", final=True))
             if self.last or several:
                 rest.append(self._terminator())
-            if isinstance(refusal := message.get("refusal"), str) and refusal:
+            if refusal := refusal_of(message):
                 self.aside(refusal if refusal.endswith("\n") else refusal + "\n")
         self.out.write(b"".join(rest))
         if self.has_reasoned:

@@ -5,10 +5,11 @@ Deltas merge by the rules of merge.py. Values of an impossible type are ignored:
 
 from __future__ import annotations
 
-from chatpipe.inputs.parts import split_parts
+from chatpipe.inputs.parts import json_text, may_be_text, scalar_text, split_parts
 from chatpipe.inputs.values import Value
 from chatpipe.response import finish_reasons
-from chatpipe.response.call_pieces import CallPieces
+from chatpipe.response.call_pieces import CallPieces, extend_name
+from chatpipe.response.chunks import REASONING_FIELDS
 from chatpipe.response.merge import EMPTY, MAX_LEVELS, StringPieces, merge, overlay, plain
 from chatpipe.response.usage import merge_usage
 
@@ -60,6 +61,10 @@ class Assembly:
             choice.finish_reason is not None for choice in self._choices.values()
         )
 
+    def is_unreadable(self) -> bool:
+        """Return True if some content is not text."""
+        return any(choice.is_unreadable for choice in self._choices.values())
+
     def completion(self) -> dict[str, Value]:
         """The completion so far. Keys that no chunk had are omitted, except object and choices."""
         top = {key: value for key, value in self._top.items() if key not in _OMITTED}
@@ -75,11 +80,12 @@ class Assembly:
 class _Choice:
     """A choice under assembly. Its message holds StringPieces and GrowingList until build()."""
 
-    __slots__ = ("calls", "fields", "finish_reason", "logprobs", "message")
+    __slots__ = ("calls", "fields", "finish_reason", "is_unreadable", "logprobs", "message")
 
     def __init__(self) -> None:
         self.message: dict[str, Value] = {"role": None, "content": None, "refusal": None}
         self.calls = CallPieces()
+        self.is_unreadable = False
         self.logprobs: dict[str, Value] | None = None
         self.finish_reason: Value = None  # as the server wrote it
         self.fields: dict[str, Value] = {}  # other keys of the choice, such as content_filter_results
@@ -91,6 +97,8 @@ class _Choice:
             if key == "delta":
                 if type(value) is dict:
                     self._add_delta(value)
+                else:
+                    self.is_unreadable = True
             elif key == "finish_reason":
                 if finish_reasons.has_ended(value):
                     self.finish_reason = value
@@ -117,23 +125,54 @@ class _Choice:
                 self.calls.add(value)
             elif key == "usage":
                 self._add_usage(value)
-            elif key == "content" and type(value) is list:
-                self._add_parts(value)
-            elif key in {"content", "refusal", "role"} and type(value) is not str:
-                continue
-            else:
-                if key == "function_call" and grown is None and type(value) is dict:
-                    # unlike that of a tool call, this name comes in pieces
-                    message[key] = {"name": StringPieces(), "arguments": StringPieces()}
+            elif key == "content":
+                self._add_content(value)
+            elif key == "function_call":
+                extend_name(message, delta)
+                merge(message, key, value, MAX_LEVELS)
+            elif key == "refusal":
+                merge(message, key, json_text(value) or None, MAX_LEVELS)
+            elif key in REASONING_FIELDS and type(value) is list:
+                found = split_parts(value)
+                merge(message, key, found.reasoning + found.text or value, MAX_LEVELS)
+            elif key != "role" or type(value) is str:
                 merge(message, key, value, MAX_LEVELS)
 
-    def _add_parts(self, parts: list[Value]) -> None:
-        """Add content parts as the two strings that other servers send, `content` and `reasoning_content`."""
-        found = split_parts(parts)
-        if found.text:
-            self._add_delta({"content": found.text})
-        if found.reasoning:
-            self._add_delta({"reasoning_content": found.reasoning})
+    def _add_content(self, content: Value) -> None:
+        """Add a content that is not the next piece of a string.
+
+        Text and reasoning in parts become the two strings that other servers send, `content` and
+        `reasoning_content`. From the first part of another kind on, the content is a list of parts.
+        """
+        text = scalar_text(content)
+        if text is not None:
+            self._add_text(text)
+            return
+        if not may_be_text(content):
+            self.is_unreadable = True
+        for part in content if type(content) is list else [content]:
+            found = split_parts([part])
+            if found.text:
+                self._add_text(found.text)
+            if found.reasoning:
+                self._add_delta({"reasoning_content": found.reasoning})
+            self._add_others(found.others)
+
+    def _add_text(self, text: str) -> None:
+        content = self.message["content"]
+        if type(content) is not list:
+            merge(self.message, "content", text, MAX_LEVELS)
+        elif text and content and type(content[-1]) is dict and type(content[-1].get("text")) is StringPieces:
+            content[-1]["text"].append(text)
+        elif text:
+            content.append({"type": "text", "text": StringPieces((text,))})
+
+    def _add_others(self, parts: list[Value]) -> None:
+        if parts and type(self.message["content"]) is not list:
+            text, self.message["content"] = self.message["content"], []
+            self._add_text(plain(text, MAX_LEVELS) or "")
+        if parts:
+            self.message["content"] += parts
 
     def _add_usage(self, usage: Value) -> None:
         """Add the usage that a choice, its delta or its message has; it is no part of the message."""

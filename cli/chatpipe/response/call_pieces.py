@@ -13,7 +13,7 @@ from chatpipe.response.merge import MAX_LEVELS, StringPieces, merge, plain
 _JSON_SIGNS = re.compile(r'\\.|[{}\[\]"]|\\$', re.DOTALL)
 
 
-class _Call:
+class _PartialCall:
     """A tool call under assembly. value holds what came of it, without the index."""
 
     __slots__ = (
@@ -82,9 +82,9 @@ class CallPieces:
     __slots__ = ("_by_id", "_by_index", "_next", "ordered")
 
     def __init__(self) -> None:
-        self.ordered: list[_Call] = []  # in order of arrival
-        self._by_index: dict[int, _Call] = {}
-        self._by_id: dict[str, _Call] = {}
+        self.ordered: list[_PartialCall] = []  # in order of arrival
+        self._by_index: dict[int, _PartialCall] = {}
+        self._by_id: dict[str, _PartialCall] = {}
         self._next = 0
 
     def add(self, deltas: Value) -> None:
@@ -100,14 +100,14 @@ class CallPieces:
             known, call = call, self._begin(delta)
             call.is_doubtful = known is not None and not position and _is_name_alone(known.value, delta)
         elif _name(delta):
-            _extend_name(call.value, delta)
+            extend_name(call.value, delta)
         if (id_ := delta.get("id")) and type(id_) is str:
             self._by_id.setdefault(id_, call)
         for key, value in delta.items():
             if key != "index":
                 merge(call.value, key, value, MAX_LEVELS)
 
-    def _find(self, delta: dict[str, Value]) -> _Call | None:
+    def _find(self, delta: dict[str, Value]) -> _PartialCall | None:
         """The call that a delta belongs to unless it begins another; None if it certainly begins one."""
         index, id_ = delta.get("index"), delta.get("id")
         if type(index) is int and index in self._by_index:
@@ -122,9 +122,9 @@ class CallPieces:
             return None if last.is_whole or not _name(last.value) else last
         return last
 
-    def _begin(self, delta: dict[str, Value]) -> _Call:
+    def _begin(self, delta: dict[str, Value]) -> _PartialCall:
         index = delta.get("index")
-        call = _Call(index if type(index) is int else self._next)
+        call = _PartialCall(index if type(index) is int else self._next)
         self.ordered.append(call)
         self._by_index[call.index] = call
         self._next = max(self._next, call.index + 1)
@@ -135,7 +135,7 @@ class CallPieces:
         return [_plain_call(call.value) for call in sorted(calls, key=lambda call: call.index)]
 
 
-def _begins_another(call: _Call, delta: dict[str, Value], position: int) -> bool:
+def _begins_another(call: _PartialCall, delta: dict[str, Value], position: int) -> bool:
     """Return True if a delta begins a call although its index or id is that of a known one.
 
     position is the position of the delta in its chunk.
@@ -156,7 +156,7 @@ def _begins_another(call: _Call, delta: dict[str, Value], position: int) -> bool
     return not has_begun and bool(position or (id_ and known_id))
 
 
-def _repeats(call: _Call, delta: dict[str, Value]) -> bool:
+def _repeats(call: _PartialCall, delta: dict[str, Value]) -> bool:
     """Return True if a delta sends a whole call once more, under the same id."""
     if not delta.get("id") or delta["id"] != call.value["id"] or _name(delta) != _name(call.value):
         return False
@@ -169,9 +169,9 @@ def _is_name_alone(call: dict[str, Value], delta: dict[str, Value]) -> bool:
     return _name(delta) == _name(call) and not delta.get("id") and not _arguments(delta)
 
 
-def _extend_name(call: dict[str, Value], delta: dict[str, Value]) -> None:
+def extend_name(call: dict[str, Value], delta: dict[str, Value]) -> None:
     """Extend the name of a call by a piece, or replace it by a longer form of itself."""
-    for kind in ("function", "custom"):
+    for kind in ("function", "custom", "function_call"):
         body, piece = call.get(kind), delta.get(kind)
         if type(body) is dict and type(piece) is dict:
             known, name = body.get("name"), piece.get("name")

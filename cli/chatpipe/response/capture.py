@@ -14,6 +14,7 @@ from chatpipe.inputs.messages import not_json
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response import chunks, sse
+from chatpipe.response.completion import parse_completion
 from chatpipe.response.result_line import ResultLine, is_result
 from chatpipe.response.server_error import error_of
 from chatpipe.system.escape import shorten
@@ -115,7 +116,7 @@ def _read_object(line: Source, following: Iterator[Source]) -> tuple[dict[str, V
     while True:
         source = line._replace(data=b"\n".join(each.data for each in lines))
         try:
-            value = values.loads(source.data)
+            value = parse_completion(source.data)
         except NotJSON as error:
             if len(lines) == 1 and not line.data.rstrip().endswith((b"{", b"[", b",", b":")):
                 raise not_json(line, error) from error

@@ -6,9 +6,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from chatpipe.inputs import values
-from chatpipe.inputs.parts import split_parts
+from chatpipe.inputs.parts import json_text, split_parts, text_of
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response.chunks import REASONING_FIELDS
+
+NOT_TEXT = "the answer has content that is not text"
+
+
+def parse_completion(data: bytes) -> Value:
+    """The value of a reply in one piece. A content that is a long number stays exact. Raises NotJSON."""
+    value = values.loads(data)
+    if isinstance(value, dict) and any(type(each.get("content")) is float for each in messages(value)):
+        return values.loads_exact(data)
+    return value
 
 
 def messages(completion: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
@@ -45,10 +55,41 @@ def as_list(value: Value) -> list[Value]:
 def reasoning_of(message: Mapping[str, Value]) -> str:
     """The reasoning text of a message or delta, under any of the names that servers use."""
     for field in REASONING_FIELDS:
-        if isinstance(text := message.get(field), str) and text:
-            return text
+        if value := message.get(field):
+            return _all_text(value)
     content = message.get("content")
     return split_parts(content).reasoning if isinstance(content, list) else ""
+
+
+def _all_text(value: Value) -> str:
+    """The text of a field that is reasoning throughout, as text or in parts of any type."""
+    if not isinstance(value, list):
+        return json_text(value)
+    found = split_parts(value)
+    return found.reasoning + found.text or json_text(value)
+
+
+def refusal_of(message: Mapping[str, Value]) -> str:
+    """The text of a refusal, in its field or among the parts of the content; empty if there is none."""
+    if refusal := message.get("refusal"):
+        return json_text(refusal)
+    content = message.get("content")
+    if not isinstance(content, list):
+        return ""
+    return "".join(json_text(part.get("refusal")) for part in split_parts(content).others if is_refusal(part))
+
+
+def is_refusal(part: Value) -> bool:
+    """Return True for a content part that holds a refusal."""
+    return isinstance(part, dict) and part.get("type") == "refusal"
+
+
+def plain_message(message: Mapping[str, Value]) -> dict[str, Value]:
+    """The message with a content that a request accepts: a number or boolean as its text."""
+    content = message.get("content")
+    if content is None or isinstance(content, str | list | dict):
+        return dict(message)
+    return {**message, "content": text_of(content)}
 
 
 def content_of(message: Mapping[str, Value]) -> str | None:
@@ -58,14 +99,11 @@ def content_of(message: Mapping[str, Value]) -> str | None:
     the reasoning among them.
     """
     content = message.get("content")
-    if isinstance(content, list):
-        content = split_parts(content).text
-    elif not isinstance(content, str):
-        content = None
-    if not content and isinstance(audio := message.get("audio"), dict):
-        transcript = audio.get("transcript")
-        return transcript if isinstance(transcript, str) else content
-    return content
+    text = content if isinstance(content, str) else text_of(content)
+    if not text and isinstance(audio := message.get("audio"), dict):
+        transcript = text_of(audio.get("transcript"))
+        return text if transcript is None else transcript
+    return text
 
 
 def audio_of(message: Mapping[str, Value]) -> str:

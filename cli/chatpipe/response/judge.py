@@ -7,15 +7,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from chatpipe.errors import Status
-from chatpipe.inputs.parts import split_parts
+from chatpipe.inputs.parts import may_be_text, split_parts, text_of
 from chatpipe.inputs.values import Value
 from chatpipe.options.outcomes import ALLOWABLE, OUTCOMES, PRECEDENCE, Outcome
 from chatpipe.response import finish_reasons
+from chatpipe.response.completion import NOT_TEXT, refusal_of
 from chatpipe.response.server_error import error_of
 from chatpipe.system.escape import shorten
-
-# Text, or parts that hold text; None if there are only calls, audio, or nothing.
-_CONTENT = (str, list, type(None))
 
 _ASK_FOR_AUDIO = "ask with --modality audio, --audio-voice and --audio-format"
 
@@ -48,13 +46,13 @@ def outcome_of(choice: Value) -> Outcome:
         return end
     if type(message) is not dict:
         return Outcome.broken
-    if message.get("refusal"):
+    if refusal_of(message):
         return Outcome.refused
     if end is Outcome.truncated:
         return Outcome.truncated
     if message.get("tool_calls") or message.get("function_call"):
         return Outcome.tool_calls
-    if type(message.get("content")) not in _CONTENT:
+    if not may_be_text(message.get("content")):
         return Outcome.broken
     # images: OpenRouter, for models that draw
     if _has_content(message.get("content")) or message.get("audio") or message.get("images"):
@@ -65,7 +63,7 @@ def outcome_of(choice: Value) -> Outcome:
 def _has_content(content: Value) -> bool:
     """Return True if there is more than reasoning in a content, which may be a list of parts."""
     if type(content) is not list:
-        return bool(content)
+        return bool(text_of(content))
     found = split_parts(content)
     return bool(found.text or found.others)
 
@@ -160,7 +158,7 @@ def _broken_description(choice: Value) -> str:
         cause = f": {shorten(error.message)}" if error else ""
         return f"the server gave up (finish_reason '{_reason(choice)}'){cause}"
     if type(choice) is dict and type(choice.get("message")) is dict:
-        return "the answer has content that is not text"
+        return NOT_TEXT
     return "the answer has no message"
 
 

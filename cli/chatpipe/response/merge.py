@@ -2,19 +2,28 @@
 
 As in the OpenAI SDK, strings concatenate, numbers add, objects merge, and lists merge by `index` or
 grow, except for fields that other servers repeat in every delta. Strings are collected as lists of
-pieces and joined once, by plain(). Values of an impossible type are ignored: nothing here raises.
+pieces and joined once, by plain(). A field of text takes any value, in its JSON form. In other fields,
+values of an impossible type are ignored: nothing here raises.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
 
+from chatpipe.inputs import values
+from chatpipe.inputs.parts import scalar_text
 from chatpipe.inputs.values import Value
 
 EMPTY: tuple[Value, ...] = (None, "", [], {})
 # These are names, not text: a server sends them once, or repeats the whole name in every delta. Some
 # servers invent a new id for the later deltas of a call, so the first value is kept.
 _KEEP_FIRST = frozenset({"id", "name", "role", "format"})
+# Text that a model wrote: a number is a piece of it, and nothing to be added up.
+_TEXT = frozenset(
+    {"content", "refusal", "reasoning_content", "reasoning", "text", "transcript", "arguments", "input"}
+)
+# JSON text, which some servers send as the value that it stands for.
+_JSON_TEXT = frozenset({"arguments", "input"})
 _KEEP_LAST = frozenset({"index", "type", "expires_at"})
 # Far deeper than any answer, and far below the recursion limit. Deeper values are not merged: the
 # last one is kept.
@@ -38,9 +47,13 @@ def merge(into: dict[str, Value], key: str, value: Value, levels: int) -> None:
     known = into.get(key)
     if value is None:
         return
-    if type(known) is StringPieces:
-        if type(value) is str and value:
+    if type(known) is StringPieces and type(value) is str:
+        if value:
             known.append(value)
+    elif key in _TEXT and (known is None or type(known) is StringPieces or type(value) is str):
+        _merge_text(into, key, value, levels)
+    elif type(known) is StringPieces:
+        return
     elif key in _KEEP_FIRST or key in _KEEP_LAST:
         if known in EMPTY or (key in _KEEP_LAST and value != ""):
             into[key] = value
@@ -56,6 +69,26 @@ def merge(into: dict[str, Value], key: str, value: Value, levels: int) -> None:
             into[key] = known + value
     elif type(known) is type(value):
         into[key] = value
+
+
+def _merge_text(into: dict[str, Value], key: str, value: Value, levels: int) -> None:
+    """Merge a value of a field of text that is no string, or of another type than those before it."""
+    known, text = into.get(key), scalar_text(value)
+    if known is None or (type(known) is StringPieces and text is None and not any(known)):
+        into[key] = _mergeable(value, levels) if text is None else StringPieces((text,))
+        return
+    if text is None and key in _JSON_TEXT:
+        text = _json(value)
+    if type(known) is not StringPieces and key in _JSON_TEXT:
+        into[key] = known = StringPieces((_json(plain(known, levels)),) if known else ())
+    if type(known) is StringPieces and text is not None:
+        known.append(text)
+
+
+def _json(value: Value) -> str:
+    with suppress(RecursionError):
+        return values.dumps(value).decode("utf-8", "replace")
+    return ""
 
 
 def _grow(items: GrowingList, more: list[Value], levels: int) -> None:

@@ -13,7 +13,7 @@ from jsonschema import ValidationError, validators
 from referencing import Registry
 
 from chatpipe.inputs import values
-from chatpipe.inputs.parts import split_parts
+from chatpipe.inputs.parts import text_of
 from chatpipe.inputs.values import NotJSON, Value, json_type
 from chatpipe.schema import explain, json_schema
 from chatpipe.system.cpu_time import CpuTimeExceeded, limit_cpu_time
@@ -64,12 +64,12 @@ class AnswerSchema:
         """
         if self._too_slow is not None and self._too_slow[0] == content:
             return self._too_slow[1]  # an answer is checked again when it is written
-        text = _text_of(content)
-        if text is None:
+        text = text_of(content)
+        if not text and not isinstance(content, str):
             return Violation("", f"its content is {json_type(content)}, not text")
-        seconds = min(_CHECK_S + len(text) * _CHECK_S_PER_CHARACTER, _CHECK_MAX_S)
+        seconds = min(_CHECK_S + len(text or "") * _CHECK_S_PER_CHARACTER, _CHECK_MAX_S)
         try:
-            return limit_cpu_time(seconds, lambda: self._violation(text))
+            return limit_cpu_time(seconds, lambda: self._violation(text or ""))
         except CpuTimeExceeded:
             what = f"its check takes longer than {seconds:.2g} s, a simpler pattern or schema may help"
             violation = Violation("", what)
@@ -93,14 +93,7 @@ class AnswerSchema:
 
     def value(self, content: Value) -> Value:
         """The value of an answer that fits. Raises NotJSON if the answer is not JSON."""
-        return _parse(_text_of(content) or "")
-
-
-def _text_of(content: Value) -> str | None:
-    """The text of a message, or None if it has none. Parts are joined as in every output format."""
-    if not isinstance(content, list):
-        return content if isinstance(content, str) else None
-    return split_parts(content).text or None
+        return _parse(text_of(content) or "")
 
 
 def _parse(text: str) -> Value:

@@ -14,9 +14,10 @@ from typing import NamedTuple, Protocol
 import httpx
 
 from chatpipe.errors import BrokenAnswer, ChatpipeError
-from chatpipe.inputs.values import NotJSON, Value, loads
+from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response import chunks, sse
 from chatpipe.response.assemble import Assembly
+from chatpipe.response.completion import NOT_TEXT, parse_completion
 from chatpipe.response.server_error import ServerError, error_of
 from chatpipe.system.escape import shorten
 from chatpipe.wire import faults, refusals
@@ -154,7 +155,7 @@ def _read_json(
     if not body.strip():
         return Answer(None, None, BrokenAnswer("the answer is empty", fix="try again")), FailedAttempt()
     try:
-        completion = loads(body)
+        completion = parse_completion(body)
     except NotJSON as error:
         what = f"the answer is not JSON ({error.what}): '{_excerpt(body)}'"
         return Answer(None, body, BrokenAnswer(what, fix="is the base URL right?", body=body)), None
@@ -240,6 +241,8 @@ async def _read_stream(
             failure = None if isinstance(error, OverlongReply) else failure
     except BrokenAnswer as error:  # an event that is not JSON
         fault = error
+    if fault is None and stream.assembly.is_unreadable():
+        fault, failure = BrokenAnswer(NOT_TEXT, fix="try again"), None
     completion = stream.assembly.completion()
     return Answer(completion if completion["choices"] or fault is None else None, None, fault), failure
 
