@@ -28,4 +28,6 @@ show 'wc -l <chunks.jsonl'
 show 'chatpipe ask -p echo -f tool-calls --tool weather.json "Weather?"'
 show 'chatpipe ask -p echo -f usage "How many tokens is this?"'
 show 'chatpipe check requests.jsonl || echo "status $?"'
+printf 'id,text\n1,"Good, really"\n2,Broken\n' >r.csv
+show "chatpipe map -p echo 'Mood of {{text}}' --csv r.csv --schema-fields 'mood good|bad, score int' --unpack"
 show 'chatpipe ask -p echo --max-tokens 2 "cut off after two words" -o answer.txt || echo "status $?"; ls'

@@ -25,6 +25,7 @@ from parametrize import cases
 from process import Done, run, sh, start
 
 PNG = b"\x89PNG\r\n\x1a\nrest"
+UNPACK = ("{{a}}", "--unpack", "--schema-fields", "m")
 REVIEWS = b'id,text\n1,"Good, ""really"""\n2,"two\nlines"\n3,bad\n'
 
 
@@ -222,6 +223,15 @@ def test_every_row_asking_the_same_is_a_warning() -> None:
         (["{{a}}", "--into", "x", "--usage-into", "x"], "--usage-into: --into has the same name, 'x'"),
         (["{{a}}", "--into", ""], "--into: an empty name"),
         (["{{a}}", "--usage-into", "answer_error"], "--usage-into: 'answer_error' is for why a row failed"),
+        (["{{a}}", "--unpack"], "--unpack: there is no schema"),
+        (
+            ["{{a}}", "--unpack", "--no-schema-strict", "--schema-json", "{}"],
+            "--unpack: --schema-json lists no",
+        ),
+        (["{{a}}", "--unpack", "--into", "x"], "--into and --unpack contradict each other"),
+        ([*UNPACK, "--allow", "mismatch"], "--allow mismatch and --unpack contradict each other"),
+        ([*UNPACK, "--usage-into", "m"], "--usage-into: 'm' is a property of the schema"),
+        (["{{a}}", "--unpack", "--schema-fields", "answer_error"], "--error-into: 'answer_error' is a"),
         (["{{a}}", "--image-field", ""], "--image-field: an empty name"),
         (["{{a}}", "--image-root", "."], "--image-root: there is no field of images"),
         (["{{a}}", "--image-detail", "low"], "--image-detail: there is no image"),
@@ -232,6 +242,17 @@ def test_wrong_calls(arguments: list[str], words: str) -> None:
     assert (done.status, done.stdout) == (2, b"")
     assert done.stderr.startswith(f"chatpipe: {words}".encode())
     assert done.stderr.count(b"\n") == 1
+
+
+def test_the_value_of_unpack_is_never_the_next_word(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("a\nx\n")
+    done = run(
+        "map", "-p", "echo", "{{a}}", "--schema-fields", "m", "--csv", "--unpack", "in.csv", cwd=tmp_path
+    )
+    assert (done.status, done.stdout) == (0, b"a,m\nx,x\n")
+    # What another option takes is a value, whatever it looks like.
+    done = run("map", "-p", "echo", "-s", "--unpack", "{{a}}", "--csv", "in.csv", cwd=tmp_path)
+    assert (done.status, done.stdout) == (0, b"a,answer\nx,x\n")
 
 
 # What is wrong with all rows

@@ -77,6 +77,8 @@ def _value(option: commands.Option) -> str:
     if option.choices:
         return "Ar FORMAT" if len(option.choices) > 5 else f"Cm {' | '.join(option.choices)}"
     name = (option.metavar or option.info["type"]["name"].upper()).strip("'")
+    if name.startswith("[="):
+        return f"Ns Op = Ns Ar {name.strip('[=]')}"
     return f'Ar "{name}"' if " " in name else f"Ar {name}"
 
 

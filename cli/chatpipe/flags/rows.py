@@ -10,7 +10,7 @@ import click
 from chatpipe.errors import UsageFault
 from chatpipe.flags import run
 from chatpipe.flags.prompt import refuse_idle_detail
-from chatpipe.flags.types import FILE, bundle, option_group
+from chatpipe.flags.types import FILE, OptionalValue, bundle, option_group
 from chatpipe.options.prompt import PromptOptions, RoleOption
 from chatpipe.options.rows import ROW_FORMATS, MapOptions, RowOptions
 
@@ -29,6 +29,8 @@ def _read(csv: bool, tsv: bool, lines: bool, to: str | None, fields: str | None,
         raise UsageFault("there are no columns to name", place="--fields", fix=fix)
     rows = RowOptions(source, target, columns, **others)
     _refuse_names(rows)
+    if rows.unpack is not None and rows.into != RowOptions().into:
+        raise UsageFault("--into and --unpack contradict each other", fix="choose one")
     if rows.image_field == "":
         raise UsageFault("an empty name", place="--image-field", fix="name a field")
     if rows.image_root is not None and rows.image_field is None:
@@ -89,6 +91,12 @@ _rows = option_group(
         ),
         click.option(
             "--into", metavar="NAME", default="answer", show_default=True, help="Field for the answer"
+        ),
+        click.option(
+            "--unpack",
+            cls=OptionalValue,
+            metavar="[=PREFIX]",
+            help="A field for each property of the schema, instead of one for the answer",
         ),
         click.option("--usage-into", metavar="NAME", help="Field for the token counts"),
         click.option(

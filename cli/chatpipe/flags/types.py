@@ -35,12 +35,34 @@ class Command(click.Command):
         parse = parser.parse_args
 
         def parse_and_remember(args: list[str]) -> Any:
-            values, left, order = parse(args)
+            values, left, order = parse(self._with_empty_values(args))
             ctx.meta[_ORDER] = [parameter.name for parameter in order]
             return values, left, order
 
         parser.parse_args = parse_and_remember  # type: ignore[method-assign]  # of this one parser
         return parser
+
+    def _with_empty_values(self, args: list[str]) -> list[str]:
+        """The arguments with `--option=` for each OptionalValue that stands without a value."""
+        options = [each for each in self.params if isinstance(each, click.Option)]
+        optional = {name for each in options if isinstance(each, OptionalValue) for name in each.opts}
+        if optional.isdisjoint(args):
+            return args
+        takes_next = {name for each in options if not each.is_flag for name in each.opts} - optional
+        end = args.index("--") if "--" in args else len(args)
+        return [
+            f"{word}="
+            if word in optional and at < end and (not at or args[at - 1] not in takes_next)
+            else word
+            for at, word in enumerate(args)
+        ]
+
+
+class OptionalValue(click.Option):
+    """An option whose value may be omitted, which is then empty: `--unpack` and `--unpack=PREFIX`.
+
+    The next word is never its value. Click itself would take a file name that follows it.
+    """
 
 
 def in_order(given: dict[str, tuple[Any, ...]]) -> list[tuple[str, Any]]:

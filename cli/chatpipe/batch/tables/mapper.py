@@ -7,11 +7,15 @@ from chatpipe.batch.tables import writer
 from chatpipe.batch.tables.bodies import RowTemplate, read_image_field
 from chatpipe.batch.tables.row_items import RowReader
 from chatpipe.batch.tables.writer import AnswerFields, as_json, as_text_value
+from chatpipe.errors import UsageFault
 from chatpipe.inputs.sources import STDIN, STDIN_NAME
 from chatpipe.options.output import OutputOptions
-from chatpipe.options.rows import MapOptions
+from chatpipe.options.rows import MapOptions, RowOptions
 from chatpipe.options.run import RunOptions
 from chatpipe.prepare import Draft
+
+# Outcomes whose answers may be no JSON object, so that no field would hold what was paid for.
+_TORN = frozenset({"mismatch", "truncated"})
 
 
 def map_job(file: str, mapping: MapOptions, draft: Draft, run: RunOptions, output: OutputOptions) -> Job:
@@ -26,11 +30,11 @@ def map_job(file: str, mapping: MapOptions, draft: Draft, run: RunOptions, outpu
     template = RowTemplate(prepared.built, images, default_model=prepared.endpoint.model)
     if not any(template.placeholders):
         draft.console.warning("no {{field}} in the template: every row asks the same")
-    answers = AnswerFields(rows, as_text_value if draft.parts.response_format is None else as_json)
+    answers = _answer_fields(rows, draft, run)
     return Job(
         file,
         mapping.input,
-        RowReader(table, template, options.check),
+        RowReader(table, template, options.check, answers.unpacked),
         writer.create_format(rows, table, answers),
         draft,
         prepared,
@@ -38,3 +42,23 @@ def map_job(file: str, mapping: MapOptions, draft: Draft, run: RunOptions, outpu
         output,
         reports_failures=rows.target != "jsonl",
     )
+
+
+def _answer_fields(rows: RowOptions, draft: Draft, run: RunOptions) -> AnswerFields:
+    """The fields for the answers. Raises UsageFault if --unpack has nothing to unpack, or no room for it."""
+    form = draft.parts.response_format
+    if rows.unpack is None:
+        return AnswerFields(rows, as_text_value if form is None else as_json)
+    properties = form.schema.value.get("properties") if form is not None else None
+    if not isinstance(properties, dict) or not properties:
+        what = "there is no schema" if form is None else f"{form.option} lists no properties"
+        raise UsageFault(what, place="--unpack", fix="describe the fields with --schema-fields")
+    if torn := sorted(run.results.allow & _TORN):
+        raise UsageFault(f"--allow {torn[0]} and --unpack contradict each other", fix="choose one")
+    answers = AnswerFields(rows, as_json, tuple(properties))
+    reason = rows.reason_field if rows.target == "jsonl" else rows.error_into
+    others = {"--usage-into": rows.usage_into, "--error-into": reason}
+    for option, name in others.items():
+        if name in answers.unpacked:
+            raise UsageFault(f"'{name}' is a property of the schema", place=option, fix="name another field")
+    return answers

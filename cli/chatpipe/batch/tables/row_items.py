@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 
 from chatpipe.batch.items import Item, check_item
 from chatpipe.batch.tables.bodies import RowTemplate
 from chatpipe.batch.tables.template import MissingField, quote_name
-from chatpipe.errors import BadInput
+from chatpipe.errors import BadInput, UsageFault
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.rows import Row, RowDecoder
 from chatpipe.inputs.values import Value
 from chatpipe.options.check import CheckOptions
 
 _COLUMNS_SHOWN = 8
+_PREFIX = "name the new ones with --unpack=PREFIX"
 
 
 class RowReader:
     """Reader of table lines: see lines.Reader. A bad row becomes an Item with a fault."""
 
-    def __init__(self, rows: RowDecoder, template: RowTemplate, check: CheckOptions) -> None:
-        """Raises BadInput if the columns are known already and a template names another field."""
+    def __init__(
+        self,
+        rows: RowDecoder,
+        template: RowTemplate,
+        check: CheckOptions,
+        unpacked: Collection[str] = (),
+    ) -> None:
+        """Raises BadInput if the columns are known already and a template names another field.
+
+        unpacked are the fields that properties of the answer get, and that rows must not have.
+        """
+        self._unpacked = unpacked
         self._rows = rows
         self._template = template
         self._check = check
@@ -65,6 +76,9 @@ class RowReader:
         """The request of a row, or the fault that prevents it."""
         if row.fault is not None:
             return None, row.fault
+        taken = next((name for name in self._unpacked if name in row.fields), None)
+        if taken is not None:
+            return None, BadInput(f"there is a field '{taken}'", place=row.source.place(), fix=_PREFIX)
         try:
             return self._template.body(row.fields), None
         except MissingField as missing:
@@ -83,6 +97,8 @@ class RowReader:
             return
         self._has_checked_names = True
         names = frozenset(columns)
+        if taken := names.intersection(self._unpacked):
+            raise UsageFault(f"there is a column '{min(taken)}'", place="--unpack", fix=_PREFIX)
         for placeholder, option in self._template.placeholders:
             if not placeholder.is_in(names):
                 raise _unknown_column(placeholder.name, option, columns, place)

@@ -41,27 +41,44 @@ def as_json(content: str | None) -> Value:
 class AnswerFields:
     """The fields that are added to each row."""
 
-    def __init__(self, options: RowOptions, value: Callable[[str | None], Value] = as_text_value) -> None:
-        """Use value to turn the text of an answer, None if there is none, into the value of its field."""
+    def __init__(
+        self,
+        options: RowOptions,
+        value: Callable[[str | None], Value] = as_text_value,
+        properties: Sequence[str] = (),
+    ) -> None:
+        """Use value to turn the text of an answer, None if there is none, into the value of its field.
+
+        properties are those of the answer that have a field each, with options.unpack.
+        """
         self._options = options
         self._value = value
+        self.unpacked = {f"{options.unpack or ''}{name}": name for name in properties}
 
     def names(self) -> list[str]:
         """The names of the added fields, in order."""
         options = self._options
-        return [name for name in (options.into, options.usage_into, options.error_into) if name is not None]
+        answers = self.unpacked or (options.into,)
+        return [*answers, *(name for name in (options.usage_into, options.error_into) if name is not None)]
 
     def for_result(self, result: Result) -> dict[str, Value]:
         """The added fields of a result. A failed one has usage, but no answer. The first choice counts."""
         options = self._options
         completion = result.completion if result.is_good else None
         message = first_message(completion) if completion is not None else {}
-        fields = {options.into: self._value(content_of(message)) if message else None}
+        value = self._value(content_of(message)) if message else None
+        fields = self._unpack(value, result) if self.unpacked else {options.into: value}
         if options.usage_into is not None:
             fields[options.usage_into] = total_usage(reported_usage(result.completion), result.earlier_usage)
         if options.error_into is not None:
             fields[options.error_into] = None if result.is_good else error_message(result)
         return fields
+
+    def _unpack(self, value: Value, result: Result) -> dict[str, Value]:
+        """A field for each property. A row that failed because it has such a field keeps its own."""
+        properties = value if isinstance(value, dict) else {}
+        own = result.item.row.fields if result.item.row is not None and not result.is_good else ()
+        return {field: properties.get(name) for field, name in self.unpacked.items() if field not in own}
 
 
 def create_rows(options: RowOptions, name: str) -> RowDecoder:
