@@ -26,7 +26,7 @@ from chatpipe.options.server import ExchangeLimits, RetryPolicy
 from chatpipe.server import redact
 from chatpipe.server.server import Server
 from chatpipe.wire import retry
-from chatpipe.wire.answer import Answer, Receiver, answer_from_error, headers_by_name, read_reply
+from chatpipe.wire.answer import CHOICES, Answer, Receiver, answer_from_error, headers_by_name, read_reply
 from chatpipe.wire.http1 import MAX_REPLY
 from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter
 
@@ -134,7 +134,14 @@ async def sleep_without_loop(seconds: float) -> None:
 def completion_request(server: Server, body: Mapping[str, Value]) -> httpx.Request:
     """The POST that requests a completion of body."""
     headers = list(server.headers)
-    return httpx.Request("POST", server.completions_url, headers=headers, content=values.dumps(body))
+    choices = body.get("n")
+    return httpx.Request(
+        "POST",
+        server.completions_url,
+        headers=headers,
+        content=values.dumps(body),
+        extensions={CHOICES: choices if isinstance(choices, int) else 1},
+    )
 
 
 async def ask(

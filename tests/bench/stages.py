@@ -100,7 +100,7 @@ class _Receiver:
 
 
 def _streamed(bodies: list[bytes], null: int) -> None:
-    stream = _StreamReader(_Receiver(null))
+    stream = _StreamReader(_Receiver(null), 1)
     for body in bodies:
         stream.feed(body)
     stream.end()

@@ -12,6 +12,7 @@ import orjson
 from chatpipe.errors import ChatpipeError
 from chatpipe.exchange import ExchangeContext, ask, run_without_loop
 from chatpipe.options.server import ExchangeLimits, RetryPolicy
+from chatpipe.wire import answer as wire
 from chatpipe.wire.answer import Answer
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
@@ -138,7 +139,7 @@ class Server:
 
     def ask(
         self,
-        receiver: Receiver | None = None,
+        receiver: wire.Receiver | None = None,
         limits: ExchangeLimits | None = None,
         retries: int = 4,
         request: httpx.Request | None = None,

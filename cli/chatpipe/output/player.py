@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from chatpipe.errors import BadInput, BrokenAnswer, ChatpipeError, NoAnswer, Status
 from chatpipe.inputs import values
-from chatpipe.inputs.place import Source
 from chatpipe.inputs.values import Value
 from chatpipe.options.outcomes import leading_status
 from chatpipe.output.delivery import Delivery
 from chatpipe.output.target import OpenOutput
-from chatpipe.response.assemble import Assembly
+from chatpipe.response.answer_chunks import AnswerChunks
+from chatpipe.response.boundary import AnswerBoundary, adds_content, is_tail
 from chatpipe.response.capture import (
     CapturedAnswer,
     CapturedFailure,
@@ -20,12 +20,58 @@ from chatpipe.response.capture import (
     RawBytes,
     StreamEnd,
 )
-from chatpipe.response.completion import NOT_TEXT, choices
-from chatpipe.response.finish_reasons import has_ended
+from chatpipe.response.completion import NOT_TEXT
 from chatpipe.response.server_error import error_of
 from chatpipe.system.console import Console
 from chatpipe.system.escape import shorten
 from chatpipe.wire.answer import Answer
+
+
+class _StreamedAnswer:
+    """A streamed answer that is being read: its delivery, its chunks, and where it ends.
+
+    held has the chunks behind its end that have no content. They may belong to the next answer.
+    """
+
+    def __init__(self, delivery: Delivery) -> None:
+        self.delivery = delivery
+        self.boundary = AnswerBoundary()
+        self.held: list[Chunk] = []
+        self._chunks = AnswerChunks(self._deliver)
+        self._is_event = True  # the last chunk came as an event
+        self._place = ""
+        self._error: ChatpipeError | None = None
+
+    @property
+    def has_error(self) -> bool:
+        return self._error is not None
+
+    def add(self, step: Chunk) -> None:
+        self.boundary.add(step.chunk)
+        self._is_event = step.is_event
+        self._place = step.line.place()
+        if not step.is_event:
+            self.delivery.raw(b"data: " + values.one_line(step.payload) + b"\n\n")
+        self._chunks.add(step.payload, step.chunk)
+        if self._error is None and self._chunks.error is not None:
+            what = f"an error was recorded: {shorten(self._chunks.error.message)}"
+            self._error = BrokenAnswer(what, place=self._place)
+
+    def answer(self, *, done: bool) -> Answer:
+        """The answer as far as it came. done: `[DONE]` ended it."""
+        self._chunks.end()
+        error, assembly = self._error, self._chunks.assembly
+        if error is None and not done and not assembly.is_finished():
+            what = "the recorded stream was cut: neither finish_reason nor [DONE]"
+            error = BrokenAnswer(what, place=self._place)
+        if error is None and assembly.is_unreadable():
+            error = BrokenAnswer(NOT_TEXT, place=self._place)
+        if error is None and not self._is_event:
+            self.delivery.raw(b"data: [DONE]\n\n")
+        return Answer(assembly.completion(), None, error)
+
+    def _deliver(self, payload: bytes, chunk: Mapping[str, Value]) -> None:
+        self.delivery.chunk(payload, chunk)
 
 
 class RecordingPlayer:
@@ -33,15 +79,10 @@ class RecordingPlayer:
 
     def __init__(self, begin: Callable[[], Delivery]) -> None:
         self._begin = begin
-        self._delivery: Delivery | None = None  # that of the streamed answer being read
-        self._last: Delivery | None = None  # the previous one: comments after its end still belong to it
+        self._open: _StreamedAnswer | None = None
+        self._last: Delivery | None = None  # that of the previous answer: comments behind it belong to it
         self._unclaimed: list[bytes] = []  # bytes of an event stream before its first chunk
-        self._assembly = Assembly()
-        self._id: Value = ""
-        self._finished: set[Value] = set()  # indexes of choices that have a finish_reason
-        self._error: ChatpipeError | None = None
-        self._line: Source | None = None
-        self._is_event = True
+        self._tails: list[Chunk] = []  # chunks between answers
         self.answers = 0
         self.faults: list[ChatpipeError] = []
 
@@ -57,8 +98,10 @@ class RecordingPlayer:
 
     def close(self) -> None:
         """Finish an open answer, because the recording ends or another answer begins."""
-        if self._delivery is not None:
+        if self._open is not None:
             self._end(done=False)
+        self._end_tails(done=False)
+        self._last = None
 
     def _handle(self, step: CaptureItem) -> None:
         match step:
@@ -67,8 +110,10 @@ class RecordingPlayer:
             case Chunk():
                 self._chunk(step)
             case StreamEnd():
-                if self._delivery is not None:
+                if self._open is not None:
                     self._end(done=True)
+                else:
+                    self._end_tails(done=True)
             case CapturedAnswer(body, completion):
                 self.close()
                 self._finish(self._begin(), Answer(completion, body))
@@ -78,7 +123,7 @@ class RecordingPlayer:
                 self.faults.append(NoAnswer(what, place=place))
 
     def _raw(self, data: bytes) -> None:
-        delivery = self._delivery or self._last
+        delivery = self._last if self._open is None else self._open.delivery
         if delivery is None:
             self._unclaimed.append(data)
         else:
@@ -99,65 +144,71 @@ class RecordingPlayer:
         return leading_status(fault.status for fault in self.faults)
 
     def _chunk(self, step: Chunk) -> None:
-        if self._is_new_answer(step.chunk):
+        is_rest = is_tail(step.chunk) and error_of(step.chunk) is None
+        answer = self._open
+        if answer is not None and answer.boundary.begins_another(step.chunk, is_event=step.is_event):
+            self._split_held(answer, step.chunk.get("id"))
             self._end(done=False)
-        if self._delivery is None:
-            self._delivery = self._begin()
-            for data in self._unclaimed:
-                self._delivery.raw(data)
-            self._unclaimed.clear()
-        # Azure's annotations have an empty id and belong to the current answer.
-        self._id = step.chunk.get("id") or self._id
-        self._line = step.line
-        self._is_event = step.is_event
-        if not step.is_event:
-            self._delivery.raw(b"data: " + values.one_line(step.payload) + b"\n\n")
-        self._delivery.chunk(step.payload, step.chunk)
-        self._assembly.add(step.chunk)
-        for choice in choices(step.chunk):
-            if isinstance(choice, dict) and has_ended(choice.get("finish_reason")):
-                self._finished.add(_index(choice))
-        if (error := error_of(step.chunk)) is not None:
-            what = f"an error was recorded: {shorten(error.message)}"
-            self._error = BrokenAnswer(what, place=step.line.place())
+            answer = None
+        if answer is not None and answer.boundary.is_over() and not adds_content(step.chunk):
+            answer.boundary.hold(step.chunk)
+            answer.held.append(step)
+        elif answer is not None:
+            self._add_held(answer)
+            self._add(answer, step)
+        elif is_rest:
+            self._tails.append(step)
+        else:
+            self._add(self._begin_answer(), step)
 
-    def _is_new_answer(self, chunk: dict[str, Value]) -> bool:
-        """Return True if a chunk begins a new answer: by a new id, or a second role of a finished choice."""
-        if self._delivery is None:
-            return False
-        new_id = chunk.get("id")
-        if self._id and new_id and new_id != self._id:
-            return True
-        return any(_has_role(each) and _index(each) in self._finished for each in choices(chunk))
+    def _begin_answer(self) -> _StreamedAnswer:
+        """Begin an answer with what came before its first content."""
+        answer = self._open = _StreamedAnswer(self._begin())
+        for data in self._unclaimed:
+            answer.delivery.raw(data)
+        self._unclaimed.clear()
+        tails, self._tails = self._tails, []
+        for step in tails:
+            answer.add(step)
+        return answer
+
+    def _add(self, answer: _StreamedAnswer, step: Chunk) -> None:
+        answer.add(step)
+        if answer.has_error:  # the last word of a server
+            self._end(done=False)
+
+    @staticmethod
+    def _add_held(answer: _StreamedAnswer) -> None:
+        held, answer.held = answer.held, []
+        for step in held:
+            answer.add(step)
+
+    def _split_held(self, answer: _StreamedAnswer, next_id: Value) -> None:
+        """Give the chunks behind the end of an answer to it or to the next one, which begins."""
+        at = len(answer.held)
+        while at and answer.boundary.precedes(answer.held[at - 1].chunk, next_id):
+            at -= 1
+        self._tails, answer.held = answer.held[at:], answer.held[:at]
 
     def _end(self, *, done: bool) -> None:
-        delivery, assembly, error = self._delivery, self._assembly, self._error
-        assert delivery is not None
-        place = self._line.place() if self._line is not None else ""
-        self._last, self._delivery, self._assembly = delivery, None, Assembly()
-        self._id, self._error = "", None
-        self._finished.clear()
-        if error is None and not done and not assembly.is_finished():
-            what = "the recorded stream was cut: neither finish_reason nor [DONE]"
-            error = BrokenAnswer(what, place=place)
-        if error is None and assembly.is_unreadable():
-            error = BrokenAnswer(NOT_TEXT, place=place)
-        if error is None and not self._is_event:
-            delivery.raw(b"data: [DONE]\n\n")
-        self._finish(delivery, Answer(assembly.completion(), None, error))
+        answer = self._open
+        assert answer is not None
+        self._add_held(answer)
+        self._last, self._open = answer.delivery, None
+        self._finish(answer.delivery, answer.answer(done=done))
+
+    def _end_tails(self, *, done: bool) -> None:
+        """Handle chunks that no answer followed. Behind an answer they change nothing; alone they are one."""
+        if self._tails and self._last is None:
+            self._begin_answer()
+            self._end(done=done)
+        elif self._last is not None:
+            for step in self._tails:
+                self._last.chunk(step.payload, step.chunk)
+        self._tails.clear()
 
     def _finish(self, delivery: Delivery, answer: Answer) -> None:
         self.answers += 1
         fault = delivery.finish(answer)
         if fault is not None:
             self.faults.append(fault)
-
-
-def _has_role(choice: Value) -> bool:
-    delta = choice.get("delta") if isinstance(choice, dict) else None
-    return isinstance(delta, dict) and bool(delta.get("role"))
-
-
-def _index(choice: dict[str, Value]) -> Value:
-    index = choice.get("index")
-    return index if isinstance(index, int) else 0

@@ -14,13 +14,16 @@ from chatpipe.inputs.messages import not_json
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response import chunks, sse
-from chatpipe.response.completion import parse_completion
+from chatpipe.response.completion import as_list, parse_completion
 from chatpipe.response.result_line import ResultLine, is_result
 from chatpipe.response.server_error import error_of
 from chatpipe.system.escape import shorten
 
 # The start of an event stream: a comment, or one of the four fields in the standard.
 _STREAM_START = re.compile(rb":|(?:data|event|id|retry)(?::|$)")
+
+
+_CHUNK = "chat.completion.chunk"
 
 
 class RawBytes(NamedTuple):
@@ -74,7 +77,7 @@ def read_capture(lines: Iterator[Source]) -> Iterator[CaptureItem]:
         elif events is not None or _STREAM_START.match(data):
             events = events or _CapturedStream()
             yield from events.feed(line)
-        elif data.strip():
+        elif data.strip() and not sse.is_null(data):
             raise BadInput(
                 "neither JSON nor an event stream", place=line.place(), fix="see chatpipe show --help"
             )
@@ -100,7 +103,10 @@ class _CapturedStream:
     def _items(self, payloads: list[bytes], line: Source) -> Iterator[CaptureItem]:
         for payload in payloads:
             start, self._event_line = self._event_line or line, None
-            yield StreamEnd() if sse.is_done(payload) else Chunk(payload, _parse(payload, start), start, True)
+            if sse.is_done(payload):
+                yield StreamEnd()
+            else:
+                yield Chunk(payload, _parse(payload, start), start, True)
 
 
 def _parse(payload: bytes, line: Source) -> dict[str, Value]:
@@ -138,16 +144,22 @@ def _through_closing_brace(lines: Iterator[Source]) -> Iterator[Source]:
 def _item_of_object(value: dict[str, Value], line: Source) -> CaptureItem:
     if is_result(value):
         return _item_of_result(value, line)
-    choices = value.get("choices")
-    if isinstance(choices, list):
-        is_whole = any(isinstance(choice, dict) and "message" in choice for choice in choices)
-        return CapturedAnswer(line.data, value) if is_whole else Chunk(line.data, value, line)
+    choices = as_list(value.get("choices"))
+    if any(isinstance(choice, dict) and _is_whole(choice) for choice in choices):
+        return CapturedAnswer(line.data, value)
     error = error_of(value)
-    if error is not None:
+    if error is not None and not choices:
         return CapturedFailure(line.place(), f"an error was recorded: {shorten(error.message)}")
+    if not value or "choices" in value or "usage" in value or value.get("object") == _CHUNK:
+        return Chunk(line.data, value, line)
     raise BadInput(
         "neither a chunk, a completion nor a result", place=line.place(), fix="see chatpipe show --help"
     )
+
+
+def _is_whole(choice: dict[str, Value]) -> bool:
+    """Return True for a choice of a completion. In a chunk, some servers repeat the delta as a message."""
+    return "message" in choice and not isinstance(choice.get("delta"), dict)
 
 
 def _item_of_result(value: dict[str, Value], line: Source) -> CaptureItem:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from chatpipe.inputs import values
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# A longer payload than this is not null with a blank or two.
+_NULL_BYTES = 10
 _LF, _CR = b"\n\r"
 
 
@@ -18,8 +20,8 @@ class EventDecoder:
     """Push decoder for one body: call feed() for each read, then end() once.
 
     Each payload is the data of one event, with its data lines joined by LF. Comments, other fields and
-    events without data produce no payload. An event with empty data produces none either: the standard
-    would dispatch it, but it can only be a keep-alive.
+    events without data produce no payload. An event with empty data or `null` produces none either: the
+    standard would dispatch it, but it can only be a keep-alive.
 
     After end(), pending is True if the body stopped inside an event, which was then dropped.
     """
@@ -89,7 +91,7 @@ class EventDecoder:
             elif not line:
                 payload = b"\n".join(data)
                 data.clear()
-                if payload:
+                if payload and (len(payload) >= _NULL_BYTES or not is_null(payload)):
                     payloads.append(payload)
             elif line.startswith(b"data:"):
                 data.append(line[5:])
@@ -101,6 +103,11 @@ class EventDecoder:
 def is_done(payload: bytes) -> bool:
     """Return True for the `[DONE]` payload. As in the SDK, other text may follow the marker."""
     return payload.startswith(b"[DONE]")
+
+
+def is_null(payload: bytes) -> bool:
+    """Return True for JSON's null, which says nothing."""
+    return len(payload) < _NULL_BYTES and payload.strip() == b"null"
 
 
 def _is_object(payload: bytes) -> bool:

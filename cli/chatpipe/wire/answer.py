@@ -16,7 +16,7 @@ import httpx
 from chatpipe.errors import BrokenAnswer, ChatpipeError
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response import chunks, sse
-from chatpipe.response.assemble import Assembly
+from chatpipe.response.answer_chunks import AnswerChunks
 from chatpipe.response.completion import NOT_TEXT, parse_completion
 from chatpipe.response.server_error import ServerError, error_of
 from chatpipe.system.escape import shorten
@@ -31,6 +31,10 @@ _STREAM_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _LONGEST_START = max(map(len, _STREAM_STARTS))
 # Far more than any error needs, and an endless one ends here.
 _ERROR_BYTES = 1_000_000
+
+
+# The extension of a request that says how many choices it asks for.
+CHOICES = "choices"
 
 
 class Receiver(Protocol):
@@ -72,16 +76,17 @@ async def read_reply(
     headers have lower-case names. The caller closes the response. Never raises exceptions of httpx.
     """
     status = response.status_code
+    requested = request.extensions.get(CHOICES, 1)
     pieces = ReplyBody(response, headers, request)
     try:
         if not response.is_success:
             return _read_error(status, headers, request, await _error_body(pieces))
         if headers.get("content-type", "").lower().startswith("text/event-stream"):
-            return await _read_stream(b"", pieces, receiver)
+            return await _read_stream(b"", pieces, receiver, requested)
         first = await _first_bytes(pieces)
         # Look at the body: the server may stream unasked, and some servers use another content type.
         if _skip_bom_and_space(first).startswith(_STREAM_STARTS):
-            return await _read_stream(first, pieces, receiver)
+            return await _read_stream(first, pieces, receiver, requested)
         return await _read_whole(status, headers, request, first, pieces)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return answer_from_error(error, request)
@@ -181,9 +186,8 @@ class _StreamReader:
     done is true after `[DONE]` or an error event.
     """
 
-    def __init__(self, receiver: Receiver) -> None:
-        self.assembly = Assembly()
-        self.error: ServerError | None = None
+    def __init__(self, receiver: Receiver, requested: int) -> None:
+        self.answer = AnswerChunks(receiver.chunk, requested)
         self.done = False
         self._receiver = receiver
         self._decoder = sse.EventDecoder()
@@ -196,32 +200,38 @@ class _StreamReader:
     def end(self) -> None:
         if not self.done:
             self._take(self._decoder.end())
+        self.answer.end()
 
     def is_whole(self) -> bool:
         """Return True if `[DONE]` came or every choice has a finish_reason."""
-        return self.done or self.assembly.is_finished()
+        return self.done or self.answer.assembly.is_finished()
 
     def _take(self, payloads: list[bytes]) -> None:
-        for payload in payloads:
+        for at, payload in enumerate(payloads):
             if sse.is_done(payload):
                 self.done = True
+                self._take_late(payloads[at + 1 :])
                 return
-            chunk = chunks.parse(payload)
-            self._receiver.chunk(payload, chunk)
-            self.assembly.add(chunk)
-            if (error := error_of(chunk)) is not None:
-                self.error, self.done = error, True
+            self.answer.add(payload, chunks.parse(payload))
+            if self.answer.error is not None:
+                self.done = True
                 return
+
+    def _take_late(self, payloads: list[bytes]) -> None:
+        """Take the usage that some servers send behind `[DONE]`, as far as it is here: none is waited for."""
+        for payload in payloads:
+            with suppress(BrokenAnswer):
+                self.answer.add_late(chunks.parse(payload))
 
 
 async def _read_stream(
-    first: bytes, pieces: AsyncIterator[bytes], receiver: Receiver
+    first: bytes, pieces: AsyncIterator[bytes], receiver: Receiver, requested: int
 ) -> tuple[Answer, FailedAttempt | None]:
     """Read a streamed answer and pass on each chunk at once.
 
     Reading stops at `[DONE]`, because a server may keep the connection open after it.
     """
-    stream = _StreamReader(receiver)
+    stream = _StreamReader(receiver, requested)
     fault: ChatpipeError | None = None
     failure: FailedAttempt | None = FailedAttempt()
     try:
@@ -230,8 +240,8 @@ async def _read_stream(
             stream.feed(data)
             data = None if stream.done else await anext(pieces, None)
         stream.end()
-        if stream.error is not None:
-            fault, failure = _event_fault(stream.error)
+        if stream.answer.error is not None:
+            fault, failure = _event_fault(stream.answer.error)
         elif not stream.is_whole():
             fault = BrokenAnswer("the stream was cut: neither finish_reason nor [DONE]", fix="try again")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -240,10 +250,11 @@ async def _read_stream(
             fault = _cut_fault(error)
             failure = None if isinstance(error, OverlongReply) else failure
     except BrokenAnswer as error:  # an event that is not JSON
+        stream.answer.end()
         fault = error
-    if fault is None and stream.assembly.is_unreadable():
+    if fault is None and stream.answer.assembly.is_unreadable():
         fault, failure = BrokenAnswer(NOT_TEXT, fix="try again"), None
-    completion = stream.assembly.completion()
+    completion = stream.answer.assembly.completion()
     return Answer(completion if completion["choices"] or fault is None else None, None, fault), failure
 
 

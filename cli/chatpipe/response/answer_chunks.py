@@ -1,0 +1,58 @@
+"""The chunks of one streamed answer -> its receiver at once, and the completion at the end.
+
+`ask` reads them from a server and `show` from a recording. Both go through this class, so that the same
+bytes come to the same answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from chatpipe.inputs.values import Value
+from chatpipe.response.assemble import Assembly
+from chatpipe.response.choice_indexes import ChoiceIndexes, PlacedChunk, has_plain_index
+from chatpipe.response.server_error import ServerError, error_of
+from chatpipe.response.usage import reported_usage
+
+
+class AnswerChunks:
+    """One streamed answer. deliver gets each chunk with its payload, in order.
+
+    error is the first one that a chunk reports. requested is the number of choices that were asked for,
+    None if nobody knows.
+    """
+
+    __slots__ = ("_assemble", "_deliver", "_indexes", "assembly", "error")
+
+    def __init__(
+        self, deliver: Callable[[bytes, Mapping[str, Value]], None], requested: int | None = None
+    ) -> None:
+        self._deliver = deliver
+        self._indexes = ChoiceIndexes(requested)
+        self.assembly = Assembly()
+        self._assemble = self.assembly.add
+        self.error: ServerError | None = None
+
+    def add(self, payload: bytes, chunk: dict[str, Value]) -> None:
+        if self._indexes.are_plain and has_plain_index(chunk):  # nearly all chunks, without a detour
+            self._deliver(payload, chunk)
+            self._assemble(chunk)
+        else:
+            self._take(self._indexes.place(payload, chunk))
+        error = error_of(chunk)
+        if error is not None and self.error is None:
+            self.error = error
+
+    def end(self) -> None:
+        """Pass on what had to wait for a next chunk. Call it once, after the last chunk."""
+        self._take(self._indexes.end())
+
+    def add_late(self, chunk: dict[str, Value]) -> None:
+        """Take the usage of a chunk behind the end of the answer, and nothing else."""
+        if (usage := reported_usage(chunk)) is not None:
+            self.assembly.add({"usage": usage})
+
+    def _take(self, chunks: list[PlacedChunk]) -> None:
+        for payload, chunk in chunks:
+            self._deliver(payload, chunk)
+            self._assemble(chunk)
