@@ -528,6 +528,6 @@ def test_a_line_that_may_not_go_on_ends_the_run() -> None:
 @cases("pause_s, expected", {"beyond": ("700", "soon"), "within": ("500", "on")})
 def test_pauses_beyond_the_longest_end_a_run(pause_s: str, expected: str) -> None:
     pace = RateLimiter()
-    pace.observe_refusal(FailedAttempt(429, {"retry-after": pause_s}), 0.0, 0.0, 0.0)
+    pace.observe_refusal(FailedAttempt(429, {"retry-after": pause_s}), 0.0, 0.0, 0)
     busy = bad(status=Status.TRY_LATER, fault=TryLater("busy", http_status=429))
     assert stops(course(pace=pace), busy) == [expected]

@@ -18,7 +18,7 @@ _FAULTS = 3  # of one prompt at most: fewer than the tries that it has
 
 
 class _Refusal(NamedTuple):
-    """429 or 503: the whole run is to wait. wait_s None: no time is named."""
+    """429 or 503. The whole run is to wait for wait_s; None: no time is named, and it need not."""
 
     status: int
     headers: dict[str, str]
@@ -78,6 +78,7 @@ class Weather:
         self._refusal = _REFUSALS[0]
         self._allowed: dict[str, float] = {}  # when a prompt may come again
         self._closed_until = 0.0
+        self._burst_end = 0.0
         self._late = 0  # requests that came while the run was to wait
         self._used: set[int] = set()  # connections that are not new
 
@@ -88,7 +89,9 @@ class Weather:
         self._used.add(request.connection)
         self._number += 1
         if self._number % self._calm < self._burst:
-            return self._refuse(question, request.at)
+            if self._number % self._calm == 0 or request.at < self._burst_end:
+                return self._refuse(question, request.at)
+            self._number += self._burst  # a client that has waited is not refused for ever
         answer = right(request)
         if self._random.randrange(self._faulty) == 0 and self.faults[question] < _FAULTS:
             self.faults[question] += 1
@@ -117,12 +120,12 @@ class Weather:
         self.refused += 1
         if self._number % self._calm == 0:
             self._refusal = self._random.choice(_REFUSALS)
+            self._burst_end = now + (_BACKOFF_S if self._refusal.wait_s is None else self._refusal.wait_s)
         status, headers, wait_s = self._refusal
         if wait_s is not None:
             self._closed_until = max(self._closed_until, now + wait_s)
-        elif now >= self._closed_until:  # else one wave, which is one pause
-            self._closed_until = now + _BACKOFF_S
-        self._allowed[prompt] = self._closed_until
+        # Without a time the run goes on with fewer at a time, and this prompt may come when there is room.
+        self._allowed[prompt] = now if wait_s is None else self._closed_until
         return error(status, "slow down", headers=headers)
 
 

@@ -37,12 +37,12 @@ def heard(
     headers: dict[str, str] | None = None,
     now: float = 100.0,
     pace: RateLimiter | None = None,
-    started: float | None = None,
+    others: int = 0,
 ) -> RateLimiter:
     pace = pace or RateLimiter(random=lambda: 0.0)
     failure = FailedAttempt(status, headers or {})
     if is_busy(failure):
-        pace.observe_refusal(failure, now, UNIX, now if started is None else started)
+        pace.observe_refusal(failure, now, UNIX, others)
     else:
         pace.observe_headers(headers or {}, now, UNIX)
         if status == 200:
@@ -244,14 +244,28 @@ def test_backoff_is_jittered_by_a_quarter() -> None:
     assert heard(429, pace=RateLimiter(random=lambda: 0.8)).pause_left(100.0) == pytest.approx(0.4)
 
 
-def test_a_wave_of_refusals_is_one_pause() -> None:
+def test_a_refusal_pauses_nothing_while_others_are_at_the_server() -> None:
     pace = RateLimiter(random=lambda: 0.0)
-    for number in range(256):
-        heard(429, None, 10.0 + number / 100, pace, started=9.0)  # goes on after the pause is over
+    for others in range(255, 0, -1):
+        heard(429, None, 10.0, pace, others)
+    assert pace.paused_s == 0
+    heard(429, None, 10.0, pace, 0)
     assert pace.paused_s == 0.5
-    assert pace.pause_left(12.56) == 0
-    heard(429, None, 13.0, pace, started=12.0)
-    assert pace.pause_left(13.0) == 1.0
+    heard(429, after("7"), 10.0, pace, 12)  # but a delay that the server asks for holds
+    assert pace.paused_s == 7
+
+
+def test_the_first_backoff_is_the_time_in_which_the_server_admits_a_request() -> None:
+    pace, now = RateLimiter(random=lambda: 0.0), 10.0
+    for number in range(100):
+        now = 10 + number / 5
+        pace.try_reserve(1, now, now)
+        pace.settle(1, None, now)
+        heard(200, None, now, pace)
+    heard(429, None, now, pace)
+    assert pace.pause_left(now) == pytest.approx(0.2, rel=0.02)
+    heard(429, None, now + 1, pace)
+    assert pace.pause_left(now + 1) == pytest.approx(0.4, rel=0.1)
 
 
 def test_a_longer_delay_makes_a_pause_longer_and_a_shorter_one_does_not() -> None:
@@ -282,7 +296,7 @@ def test_the_success_that_leaves_nothing_does_not_forgive_its_own_pause() -> Non
 @pytest.mark.parametrize("status", [0, 400, 500])
 def test_only_a_success_ends_the_row(status: int) -> None:
     pace = heard(429, after("5"), 10.0)
-    heard(status, None, 16.0, pace, started=15.0)
+    heard(status, None, 16.0, pace)
     assert pace.paused_s == 5
 
 
@@ -363,7 +377,7 @@ def test_a_server_that_says_what_is_left_hardly_ever_has_to_refuse() -> None:
             flying.append((now + 0.2, status, console))
         while flying and flying[0][0] <= now:
             _, status, console = flying.popleft()
-            heard(status, console, now, pace, started=now - 0.2)
+            heard(status, console, now, pace, others=len(flying))
             pace.settle(10, 10, now)
         now += 0.01
     assert answers[200] > 0.9 * 300 * 500 / 60

@@ -110,12 +110,18 @@ class Pacer(ABC):
         if not (retry.is_busy(failure) and retry.is_retryable(failure)):
             self.observe_headers(failure.headers or {})
             return None
-        self.rate.observe_refusal(failure, self.context.monotonic(), self.context.now(), started)
+        now = self.context.monotonic()
+        others = self.others_at_server()
+        asked_s = self.rate.observe_refusal(failure, now, self.context.now(), others)
         self.share_pause()
-        return self.decide_busy(started)
+        return self.decide_busy(others, asked_s, started)
 
-    def decide_busy(self, started: float) -> RetryAfter | GiveUp | None:
-        """The retry decision after a refusal by a busy server, whose pause has begun."""
+    def others_at_server(self) -> int:
+        """The number of requests of this process at the server, without the one that has just ended."""
+        return 0
+
+    def decide_busy(self, others: int, asked_s: float, started: float) -> RetryAfter | GiveUp | None:
+        """The retry decision after a refusal by a busy server, which asks to wait for asked_s."""
         return None
 
     async def check_shared_pause(self, shared: SharedPace, longest_s: float, *, fix: str) -> None:
@@ -145,7 +151,6 @@ class PacedAttempts(Hooks):
         self._started = 0.0
 
     async def before_attempt(self) -> None:
-        self.settle(0)  # the attempt before was refused
         self._reserved = await self._pacer.start(self._tokens)
         self._started = self._pacer.context.monotonic()
 
@@ -157,7 +162,9 @@ class PacedAttempts(Hooks):
             self._pacer.observe_headers(headers)
 
     def decide(self, failure: FailedAttempt) -> RetryAfter | GiveUp | None:
-        return self._pacer.decide(failure, self._started)
+        decision = self._pacer.decide(failure, self._started)
+        self.settle(0)  # it is not at the server while it waits for another attempt
+        return decision
 
     def settle(self, used: int | None) -> None:
         """Settle the last attempt, unless it is settled. used is None if nobody knows the tokens."""

@@ -1,6 +1,6 @@
 """The limits of a run: its attempts queue, and only the first in the queue waits for a start.
 
-    queue -> below the concurrency limit -> the run's rate limit -> the pace file -> sent
+    queue -> below the concurrency limit, in the window -> the run's rate limit -> the pace file -> sent
 
 Those behind the first reserve nothing yet. They profit from what the answers teach about the size of
 others, and from the tokens that these return.
@@ -19,6 +19,7 @@ from chatpipe.limits.paced import Pacer
 from chatpipe.limits.rate import RateLimiter, wait_for_start
 from chatpipe.limits.shared import SharedPace
 from chatpipe.limits.tokens import TokenEstimator
+from chatpipe.limits.window import RefusalWindow
 from chatpipe.options.run import RunLimits
 from chatpipe.response.usage import Usage
 from chatpipe.wire.answer import Answer
@@ -81,6 +82,7 @@ class RunPacer(Pacer):
         self.max_pause_s = limits.max_pause_s
         jobs = limits.jobs
         self.concurrency = AdaptiveLimit(jobs.limit) if jobs.auto else ConcurrencyLimit(jobs.limit)
+        self.window = RefusalWindow(jobs.limit)
         self._needs_tokens = shared is not None or not self.rate.is_unlimited
         self._queue = asyncio.Lock()
         self._slot_queue = asyncio.Lock()
@@ -118,18 +120,32 @@ class RunPacer(Pacer):
     async def _reserve(self, tokens: Callable[[], int]) -> int:
         """Wait until the concurrency and the rate admit an attempt. Every answer may change both."""
         clock = self.context.monotonic
-        due = clock()
+        due: float | None = None
         while True:
             if (fault := self.rate.pause_fault(self.max_pause_s)) is not None:
                 raise fault
-            wait_s: float | None = None
-            if self._in_flight < self.concurrency.limit:
+            wait_s = self._wait_for_window_s()
+            if wait_s == 0:
                 reserved, now = tokens() if self._needs_tokens else 0, clock()
-                wait_s = self.rate.try_reserve(reserved, now, due)
+                wait_s = self.rate.try_reserve(reserved, now, now if due is None else due)
                 if not wait_s:
                     return reserved
                 due = now + wait_s
+            else:
+                due = None
             await self._wait_for_move(wait_s)
+
+    def _wait_for_window_s(self) -> float | None:
+        """0 if one more may be in flight now, otherwise the seconds to wait, None for any number."""
+        if self._in_flight >= self.concurrency.limit:
+            return None
+        if self._in_flight >= self.window.limit:
+            now = self.context.monotonic()
+            wait_s = self.window.patience_s(now)
+            if wait_s != 0:
+                return wait_s
+            self.window.probe(now)
+        return 0.0
 
     async def _wait_for_move(self, seconds: float | None) -> None:
         """Wait this long, or less if an attempt may start earlier. None waits for move() only."""
@@ -158,18 +174,24 @@ class RunPacer(Pacer):
             self.concurrency.record_lost(now - started, now)
         return decision
 
-    def decide_busy(self, started: float) -> RetryAfter | GiveUp | None:
-        """Wait out the pause, up to --max-pause. It counts as no attempt."""
+    def others_at_server(self) -> int:
+        return self._in_flight - 1
+
+    def decide_busy(self, others: int, asked_s: float, started: float) -> RetryAfter | GiveUp | None:
+        """Queue again, up to --max-pause. It counts as no attempt."""
         now = self.context.monotonic()
+        self.window.refuse(others, asked_s, now)
         self.concurrency.record_finished(False, True, now - started, now)
         if self.rate.pause_fault(self.max_pause_s) is not None:
             return GiveUp(GiveUpReason.NO_ATTEMPTS_LEFT)
-        return RetryAfter(self.rate.pause_left(now), server_requested=True, uncounted=True)
+        return RetryAfter(self.rate.pause_left(now), server_requested=bool(asked_s), uncounted=True)
 
     def observe_answer(self, answer: Answer, usage: Usage | None, size_bytes: int, latency_s: float) -> None:
         super().observe_answer(answer, usage, size_bytes, latency_s)
-        fault = answer.fault
+        fault, now = answer.fault, self.context.monotonic()
+        if fault is None:
+            self.window.answer(self._in_flight, latency_s, now)
         is_late = fault is not None and fault.status is Status.TRY_LATER and fault.http_status in _TIME_OUTS
-        self.concurrency.record_finished(fault is None, is_late, latency_s, self.context.monotonic())
+        self.concurrency.record_finished(fault is None, is_late, latency_s, now)
         if usage is not None:
             self.estimator.learn(size_bytes, usage.prompt or None, usage.generated or None)

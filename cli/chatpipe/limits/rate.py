@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from chatpipe.errors import PausedTooLong
+from chatpipe.limits.learned import LearnedRate
 from chatpipe.system.lock import FileLocked
 from chatpipe.wire.rate_limits import reported_limits
 from chatpipe.wire.retry import BUSY, BUSY_CODES, FIRST_BACKOFF_S, FailedAttempt, requested_delay
@@ -24,6 +25,7 @@ from chatpipe.wire.retry import BUSY, BUSY_CODES, FIRST_BACKOFF_S, FailedAttempt
 BURST_S = 0.1
 # Limits are counted per minute, so trying less than once a minute gains nothing.
 MAX_BACKOFF_S = 60.0
+MIN_BACKOFF_S = 0.1
 
 
 class Bucket:
@@ -85,12 +87,12 @@ class RateLimiter:
     """
 
     __slots__ = (
-        "_backoffs",
         "_in_flight",
+        "_learned",
         "_pause_end",
-        "_pause_start",
         "_postponed_s",
         "_random",
+        "_refusals",
         "_requests",
         "_reserved",
         "_tokens",
@@ -115,9 +117,9 @@ class RateLimiter:
         # Start times of those that have not started, less the pauses before they were booked.
         self._waiting: deque[float] = deque()
         self._reserved = 0  # tokens of all requests in flight
+        self._learned = LearnedRate()
         self._pause_end = 0.0  # of the current or last pause
-        self._pause_start = 0.0
-        self._backoffs = 0  # consecutive pauses whose length we chose
+        self._refusals = 0  # of everything at the server, since the last success
         self._postponed_s = 0.0
         self.pause_reason = ""
         self.paused_s = 0.0
@@ -152,6 +154,7 @@ class RateLimiter:
     def _opens(self, start: float) -> float:
         """Earliest time, not before start, at which a request may start."""
         start = max(start, self._pause_end)
+        start = max(start, self._learned.opens_at())
         if self._requests is not None:
             start = max(start, self._requests.opens_at())
         return start if self._tokens is None else max(start, self._tokens.opens_at())
@@ -159,6 +162,7 @@ class RateLimiter:
     def _book(self, tokens: int, start: float) -> None:
         # Both are booked for the later of their two times. If the bucket that opens first were booked
         # for its own time, the requests that pile up behind the other would start all at once.
+        self._learned.book(start)
         if self._tokens is not None:
             self._tokens.book(tokens, start)
         if self._requests is not None:
@@ -192,19 +196,25 @@ class RateLimiter:
         """End the row of pauses: the server has room, whenever the request was sent."""
         if self.paused_s:
             self.paused_s = self.pause_left(now)
-        self._backoffs = 0
+        self._refusals = 0
+        self._learned.answer(now)
 
-    def observe_refusal(self, failure: FailedAttempt, now: float, unix_now: float, started: float) -> None:
-        """Pause after a refusal by a busy server: as long as it asks, otherwise by a backoff of our own.
+    def observe_refusal(self, failure: FailedAttempt, now: float, unix_now: float, others: int) -> float:
+        """Pause after a refusal by a busy server, if it asks for that or refuses everything.
 
-        started is the time at which the request was sent: a wave of 256 refusals counts as one event.
+        others is the number of requests that are still at the server. Returns the seconds of the pause
+        that the server asks for, 0 if none. Without one, a refusal pauses nothing while others are
+        there: their answers tell when there is room. If there are none, the backoff is ours.
         """
         headers = failure.headers or {}
-        wait_s = requested_delay(headers, unix_now) or self._refill(headers, now, unix_now)[0]
-        if not wait_s and started >= self._pause_start:
-            wait_s = self._backoff()
+        asked_s = wait_s = requested_delay(headers, unix_now) or self._refill(headers, now, unix_now)[0]
+        if not others:
+            self._learned.refuse()
+            self._refusals += 1
+            wait_s = asked_s or self._backoff(now)
         if wait_s:
             self.pause(now + wait_s, now, _name(failure))
+        return asked_s
 
     def pause_fault(self, max_pause_s: float) -> PausedTooLong | None:
         """The fault of a run that may pause for max_pause_s in a row, once its pauses are longer."""
@@ -219,8 +229,6 @@ class RateLimiter:
         if until <= begin:
             return
         longer_s = until - begin
-        if begin == now:
-            self._pause_start = now
         self.pause_reason = reason
         self._pause_end = until
         self.paused_s += longer_s
@@ -229,10 +237,13 @@ class RateLimiter:
             if bucket is not None:
                 bucket.postpone(longer_s)
 
-    def _backoff(self) -> float:
-        """0.5 s, doubled with each consecutive pause up to 60 s, less a random part of up to a quarter."""
-        longest: float = min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(self._backoffs, 30))
-        self._backoffs += 1
+    def _backoff(self, now: float) -> float:
+        """0.5 s, doubled with each consecutive pause up to 60 s, less a random part of up to a quarter.
+
+        The first is shorter if the server is known to admit a request in a shorter time.
+        """
+        first_s = min(FIRST_BACKOFF_S, max(MIN_BACKOFF_S, self._learned.gap_s(now)))
+        longest: float = min(MAX_BACKOFF_S, first_s * 2 ** min(self._refusals - 1, 30))
         return longest * (1 - 0.25 * self._random())
 
     def _refill(self, headers: Mapping[str, str], now: float, unix_now: float) -> tuple[float, str]:

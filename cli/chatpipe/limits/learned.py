@@ -1,0 +1,76 @@
+"""The rate of requests that a server admits, learned from its refusals alone.
+
+A server with a limit per minute refuses whatever the number in flight. When it has refused everything at
+it, the next answer tells the rate: that of the answers since the time before. The rate grows with each
+answer, and faster the longer nothing is refused. Pure: now is the reading of a monotonic clock.
+"""
+
+from __future__ import annotations
+
+import math
+
+# The most that one refusal takes from the rate, and the least.
+_DECREASE = (1 / 3, 0.85)
+# Growth of the rate with an answer, and the number of answers that doubles this. After a decrease of
+# 15 % it takes some fifty answers to reach the old rate.
+_GROWTH = 0.002
+_STEADY = 32
+_UNLIMITED = 1e5  # a second: no client sends as many
+
+
+class LearnedRate:
+    """A rate in requests per second, None as long as the server has not refused everything at once."""
+
+    __slots__ = ("_answers", "_is_refused", "_is_used", "_next", "_since", "_steady", "rate")
+
+    def __init__(self) -> None:
+        self.rate: float | None = None
+        self._answers = 0  # since the last decrease, which was at _since
+        self._since = 0.0
+        self._is_refused = False
+        self._is_used = False  # the last request had to wait for the rate
+        self._steady = 0
+        self._next = 0.0
+
+    def opens_at(self) -> float:
+        """Earliest start of the next request."""
+        return self._next if self.rate is not None else 0.0
+
+    def book(self, start: float) -> None:
+        if not self._since:
+            self._since = start
+        if self.rate is not None:
+            self._is_used = self._next >= start
+            self._next = start + 1 / self.rate
+
+    def gap_s(self, now: float) -> float:
+        """Seconds between two requests that the server admits, as far as is known."""
+        if self.rate is not None:
+            return 1 / self.rate
+        return (now - self._since) / self._answers if self._answers else math.inf
+
+    def refuse(self) -> None:
+        """Everything at the server is refused: the next answer tells how long that went on."""
+        self._is_refused = True
+
+    def answer(self, now: float) -> None:
+        if self._is_refused:
+            self._decrease(now)
+        elif self.rate is not None and self._is_used:
+            self._steady += 1
+            self.rate *= 1 + _GROWTH * (1 + self._steady / _STEADY)
+            if self.rate > _UNLIMITED:
+                self.rate = None
+        self._answers += 1
+
+    def _decrease(self, now: float) -> None:
+        """Take the rate from the answers before this one, and the time that they and the refusals took."""
+        if self._answers and now > self._since:
+            measured = self._answers / (now - self._since)
+            most, least = _DECREASE
+            if self.rate is not None:
+                measured = max(self.rate * most, min(self.rate * least, measured))
+            self.rate = measured
+        self._is_refused = False
+        self._answers = self._steady = 0
+        self._since = now

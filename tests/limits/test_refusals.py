@@ -1,0 +1,189 @@
+"""Runs at simulated servers that refuse, in virtual time: speed and refusals, by the kind of server."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from chatpipe.limits.learned import LearnedRate
+from chatpipe.limits.window import RefusalWindow
+from limits.servers import PerSecond, Slots, run
+from parametrize import cases
+
+SECONDS = 20.0
+
+
+def steady(mean_s: float) -> Callable[[], float]:
+    return lambda: mean_s
+
+
+def uneven(mean_s: float) -> Callable[[], float]:
+    """Times that differ by a tenth."""
+    rng = random.Random(1)
+    return lambda: mean_s * max(0.3, rng.gauss(1, 0.1))
+
+
+@pytest.mark.parametrize("jobs", [16, 64, 256])
+@cases("retry_after", {"no delay": None, "a second": "1"})
+@cases("times", {"steady": steady, "uneven": uneven})
+@pytest.mark.parametrize(
+    ("slots", "service_s"), [(1, 0.05), (4, 0.05), (8, 0.05), (64, 0.05), (4, 1.0), (8, 1.0)]
+)
+def test_slots_are_found_from_above(
+    slots: int,
+    service_s: float,
+    times: Callable[[float], Callable[[], float]],
+    retry_after: str | None,
+    jobs: int,
+) -> None:
+    ran = run(Slots(slots, times(service_s), retry_after), jobs, SECONDS)
+    assert ran.rate() >= min(slots, jobs) / service_s / 1.15
+    assert ran.refused_per_answer(jobs) <= 0.1
+
+
+@pytest.mark.parametrize("jobs", [16, 64])
+@cases("refusals_count", {"refusals are free": False, "refusals count": True})
+@cases("retry_after", {"no delay": None, "a second": "1"})
+@cases(
+    "per_second, service_s, burst, slowest",
+    {
+        "windows of a second": (60, 0.05, None, 1.7),
+        "a bucket": (60, 0.05, 60, 1.1),
+        "quick answers": (60, 0.005, 60, 1.1),
+        "quick answers in windows": (60, 0.005, None, 1.6),
+        "one by one": (60, 0.05, 1, 3.5),
+        "slow answers": (60, 1.0, 60, 1.1),
+        "one a second": (1, 0.05, 1, 2.0),
+        "five a second": (5, 0.05, 5, 1.9),
+    },
+)
+def test_a_limit_of_requests_per_time_is_kept(
+    per_second: float,
+    service_s: float,
+    burst: float | None,
+    slowest: float,
+    retry_after: str | None,
+    refusals_count: bool,
+    jobs: int,
+) -> None:
+    server = PerSecond(
+        per_second,
+        uneven(service_s),
+        burst=burst,
+        refusals_count=refusals_count,
+        retry_after=retry_after,
+    )
+    ran = run(server, jobs, 2 * SECONDS)
+    assert ran.refused_per_answer(jobs) <= 0.3
+    assert ran.rate() >= min(per_second, jobs / service_s) / slowest
+
+
+@cases("before, after", {"more": (4, 32), "fewer": (32, 4), "none for 5 s": (16, 0)})
+def test_slots_that_change_in_mid_run(before: int, after: int) -> None:
+    def slots(now: float) -> int:
+        return before if now < 10 or (after == 0 and now > 15) else after
+
+    ran = run(Slots(slots, uneven(0.05)), 64, 40)
+    last = sum(at > 30 for at in ran.answered) / 10
+    assert last >= (after or before) / 0.05 / 1.15
+    assert ran.refused_per_answer(64) <= 0.1
+
+
+def test_a_slot_that_is_free_a_little_late_costs_little() -> None:
+    """Some servers count a request until after the client has its answer."""
+    rng = random.Random(3)
+    late_s = lambda: 0.001 if rng.random() < 0.2 else 0.0  # noqa: E731
+    ran = run(Slots(8, uneven(0.05), late_s=late_s), 16, SECONDS)
+    assert ran.rate() >= 8 / 0.05 / 1.3
+    assert ran.refused_per_answer(16) <= 0.1
+
+
+def test_an_answer_that_hangs_does_not_hold_up_the_run() -> None:
+    hangs = iter([100.0])
+    ran = run(Slots(2, lambda: next(hangs, 0.05)), 16, SECONDS)
+    assert len(ran.answered) > 300
+    window = RefusalWindow(2)
+    window.refuse(1, 0.0, 10.0)
+    assert (window.limit, window.patience_s(10.0)) == (1, 2.0)
+    window.probe(12.0)
+    assert window.limit == 2
+    window.refuse(1, 0.0, 12.1)
+    assert window.patience_s(12.1) == pytest.approx(4.0)  # twice as long
+
+
+@cases(
+    "others, limits",
+    {
+        "a wave that is too large": (range(15, 7, -1), [15, 14, 13, 12, 11, 10, 9, 8]),
+        "in the order of their arrival": ([15, 15, 14], [15, 15, 14]),
+        "all of them": ([3, 2, 1, 0], [3, 2, 1, 1]),
+        "more than the limit are there": ([20], [16]),
+    },
+)
+def test_a_refusal_tells_how_many_there_is_room_for(others: list[int], limits: list[int]) -> None:
+    window = RefusalWindow(16)
+    found = []
+    for number, at_server in enumerate(others):
+        window.refuse(at_server, 0.0, 1 + number / 1000)
+        found.append(window.limit)
+    assert found == limits
+
+
+def test_after_a_refusal_of_everything_it_soon_grows_to_almost_what_it_was() -> None:
+    window = RefusalWindow(16)
+    for others in range(15, -1, -1):
+        window.refuse(others, 0.0, 1.0)
+    for number in range(40):
+        window.answer(16, 0.05, 2 + number / 100)
+    assert window.limit == 15
+
+
+def test_a_window_that_is_not_full_does_not_grow() -> None:
+    window = RefusalWindow(5)
+    window.refuse(4, 0.0, 1.0)
+    for number in range(100):
+        window.answer(3, 0.05, 2 + number / 100)
+    assert window.limit == 4
+    assert window.patience_s(3.0) == pytest.approx(1.99)  # none is decided
+
+
+def test_a_probe_that_costs_a_pause_waits_for_twenty_times_as_long() -> None:
+    window = RefusalWindow(5)
+    window.refuse(4, 1.0, 10.0)
+    for number in range(100):
+        window.answer(4, 0.05, 11 + number / 100)
+    assert window.limit == 4
+    assert window.patience_s(12.0) == 18.0
+    window.answer(4, 0.05, 30.0)
+    assert window.patience_s(30.0) == pytest.approx(0.00625)  # in the middle between two answers
+
+
+def test_the_rate_is_what_came_since_the_refusals_before() -> None:
+    rate = LearnedRate()
+    rate.book(10.0)
+    for number in range(60):
+        rate.answer(10 + number / 100)
+    assert rate.opens_at() == 0  # nothing is refused: no rate
+    rate.refuse()
+    rate.answer(12.0)
+    assert rate.rate == 30
+    rate.book(12.0)
+    assert rate.opens_at() == pytest.approx(12 + 1 / 30)
+
+
+def test_the_rate_grows_only_while_it_holds_requests_back() -> None:
+    rate = LearnedRate()
+    rate.book(10.0)
+    rate.answer(10.1)
+    rate.refuse()
+    rate.answer(11.0)
+    for number in range(50):
+        rate.book(100.0 * number + 100)
+        rate.answer(100.0 * number + 101)
+    assert rate.rate == 1
+    for _ in range(50):
+        rate.book(rate.opens_at())
+        rate.answer(6000.0)
+    assert rate.rate > 1.1
