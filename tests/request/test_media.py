@@ -151,7 +151,6 @@ OFFICE = "application/vnd.openxmlformats-officedocument."
     {
         "PDF": (b"%PDF-1.7 \xff", "application/pdf"),
         "image": (PNG, "image/png"),
-        "text": ("Grüße".encode(), "text/plain"),
         "zip": (b"PK\x03\x04 a.txt", "application/zip"),
         "docx": (ZIP + b" word/document.xml", OFFICE + "wordprocessingml.document"),
         "xlsx": (ZIP + b" xl/workbook.xml", OFFICE + "spreadsheetml.sheet"),
@@ -161,6 +160,28 @@ OFFICE = "application/vnd.openxmlformats-officedocument."
 def test_a_document_has_its_media_type(file: Callable[[bytes], str], data: bytes, media_type: str) -> None:
     document = {"filename": "some name.bin", "file_data": f"data:{media_type};base64,{coded(data)}"}
     assert part("file", file(data)) == {"type": "file", "file": document}
+
+
+@cases(
+    "text",
+    {
+        "words": "Grüße",
+        "line ends and white space, which stay": " a\r\n\n",
+        "a byte order mark, which stays": "\ufeffa",
+        "what looks like JSON": "{}",
+    },
+)
+def test_a_document_that_is_text_is_a_text_part_under_its_name(
+    file: Callable[[bytes], str], text: str
+) -> None:
+    path = file(text.encode())
+    assert part("file", path) == {"type": "text", "text": f"some name.bin:\n{text}"}
+    document = {"filename": "some name.bin", "file_data": f"data:text/plain;base64,{coded(text.encode())}"}
+    attachment = Attachment("file", path, "--file", as_file=True)
+    assert media.content_part(attachment, None, Sources(Stdin(-1, False, print))) == {
+        "type": "file",
+        "file": document,
+    }
 
 
 @pytest.mark.parametrize("data", [b"\x00\xff\xfe", b"\x00\x01\x02"], ids=["not UTF-8", "NUL"])
@@ -194,11 +215,7 @@ def test_an_empty_name_a_folder_and_an_empty_file_are_refused(tmp_path: Path, ki
     [
         ("image", PNG, {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{coded(PNG)}"}}),
         ("audio", b"ID3", {"type": "input_audio", "input_audio": {"data": "SUQz", "format": "mp3"}}),
-        (
-            "file",
-            b"hi",
-            {"type": "file", "file": {"filename": "stdin", "file_data": "data:text/plain;base64,aGk="}},
-        ),
+        ("file", b"hi", {"type": "text", "text": "stdin:\nhi"}),
     ],
 )
 def test_media_come_from_stdin_too(kind: MediaKind, data: bytes, made: dict[str, Any]) -> None:

@@ -69,12 +69,14 @@ def _prompt_of(
     request: str | None,
     messages: str | None,
     image_detail: str | None,
+    file_as: str | None,
     words: tuple[str, ...] = (),
-    no_stdin: bool = False,
-    transcript: str | None = None,
-    **repeated: tuple[str, ...],
+    **others: Any,
 ) -> PromptOptions:
-    attachments = {name: repeated.pop(name) for name in _ATTACHMENTS}
+    transcript, no_stdin = others.pop("transcript", None), others.pop("no_stdin", False)
+    attachments = {name: others.pop(name) for name in _ATTACHMENTS}
+    if file_as is not None and not attachments["file"]:
+        raise UsageFault("there is no document", place="--file-as", fix="use it with --file")
     if transcript in ("", "-"):
         what = "stdin cannot be appended to" if transcript else "the name is empty"
         raise UsageFault(what, place="--transcript", fix="name a file")
@@ -82,9 +84,9 @@ def _prompt_of(
         words=words,
         request=request,
         messages=messages,
-        role_options=tuple(_typed(name, value) for name, value in in_order(repeated)),
+        role_options=tuple(_typed(name, value) for name, value in in_order(others)),
         attachments=tuple(
-            Attachment(_ATTACHMENTS[name][0], value, f"--{name.replace('_', '-')}")
+            Attachment(_ATTACHMENTS[name][0], value, f"--{name.replace('_', '-')}", file_as == "file")
             for name, value in in_order(attachments)
         ),
         image_detail=image_detail,
@@ -128,6 +130,11 @@ _CONVERSATION = [
         "--messages", metavar="FILE", type=FILE, help="Messages to begin with: a JSON array or JSONL"
     ),
     *_attachment_options(),
+    click.option(
+        "--file-as",
+        type=click.Choice(["auto", "file"]),
+        help="Form of a document that is text: a text part, or a file  [default: auto]",
+    ),
     click.option("--image-detail", metavar="LEVEL", help="How closely to look at images: auto, low or high"),
 ]
 

@@ -23,6 +23,7 @@ from chatpipe.options.prompt import Attachment
 _URLS = ("http://", "https://", "data:")
 # The image types that vision models accept. Source: the provider's vision guide, 2026.
 _IMAGES = "PNG, JPEG, GIF or WebP"
+_TEXT = "text/plain"
 MAX_BYTES = 100_000_000
 _LIMITS = {
     "image": SizeLimit(MAX_BYTES, "make it smaller, or give its URL"),
@@ -44,7 +45,7 @@ def content_part(attachment: Attachment, detail: str | None, sources: Sources) -
         source = _audio_source(attachment, sources)
         audio = {"data": base64.b64encode(source.data).decode(), "format": _audio_format(source, attachment)}
         return {"type": "input_audio", "input_audio": audio}
-    return {"type": "file", "file": _document(attachment, sources)}
+    return _document_part(attachment, sources)
 
 
 def is_url(value: str) -> bool:
@@ -78,16 +79,23 @@ def _decode_data_url(attachment: Attachment) -> bytes:
         raise BadInput("the data: URL is not base64", place=attachment.option) from error
 
 
-def _document(attachment: Attachment, sources: Sources) -> dict[str, Value]:
-    """The `file` object of a document.
+def _document_part(attachment: Attachment, sources: Sources) -> dict[str, Value]:
+    """The part of a document: a text part for text, because every server takes one, else a file part.
 
     A URL in place of the data is an extension of OpenRouter (2026); other servers report an error.
     """
     if is_url(attachment.value):
-        return {"filename": _file_name(attachment.value), "file_data": attachment.value}
+        return _file_part(_file_name(attachment.value), attachment.value)
     source = _read(attachment, sources)
     name = "stdin" if attachment.value == STDIN else attachment.value.rpartition("/")[2]
-    return {"filename": name, "file_data": _data_url(_document_type(source, attachment), source.data)}
+    media_type = _document_type(source, attachment)
+    if media_type == _TEXT and not attachment.as_file:
+        return {"type": "text", "text": f"{name}:\n{source.data.decode()}"}
+    return _file_part(name, _data_url(media_type, source.data))
+
+
+def _file_part(name: str, data: str) -> dict[str, Value]:
+    return {"type": "file", "file": {"filename": name, "file_data": data}}
 
 
 def _file_name(url: str) -> str:
@@ -168,7 +176,7 @@ def _document_type(source: Source, attachment: Attachment) -> str:
             f"'{source.name}' is of no known type: not PDF, an image, an office document or UTF-8 text",
             place=attachment.option,
         )
-    return "text/plain"
+    return _TEXT
 
 
 def _is_text(data: bytes) -> bool:
