@@ -21,8 +21,10 @@ import httpx
 
 from chatpipe.errors import TryLater
 from chatpipe.inputs import values
+from chatpipe.inputs.messages import without_empty_calls
 from chatpipe.inputs.values import Value
 from chatpipe.options.server import ExchangeLimits, RetryPolicy
+from chatpipe.response.completion import as_list
 from chatpipe.server import redact
 from chatpipe.server.server import Server
 from chatpipe.wire import retry
@@ -133,15 +135,27 @@ async def sleep_without_loop(seconds: float) -> None:
 
 def completion_request(server: Server, body: Mapping[str, Value]) -> httpx.Request:
     """The POST that requests a completion of body."""
-    headers = list(server.headers)
-    choices = body.get("n")
     return httpx.Request(
         "POST",
         server.completions_url,
-        headers=headers,
-        content=values.dumps(body),
-        extensions={CHOICES: choices if isinstance(choices, int) else 1},
+        headers=list(server.headers),
+        content=values.dumps(body_to_send(body)),
+        extensions=extensions_of(body),
     )
+
+
+def body_to_send(body: Mapping[str, Value]) -> Mapping[str, Value]:
+    """The body without the empty lists of tool calls in its messages."""
+    messages = as_list(body.get("messages"))
+    if any("tool_calls" in message for message in messages if isinstance(message, dict)):
+        return {**body, "messages": [without_empty_calls(message) for message in messages]}
+    return body
+
+
+def extensions_of(body: Mapping[str, Value]) -> dict[str, Value]:
+    """The extensions of a request that the reader of its reply needs."""
+    choices = body.get("n")
+    return {CHOICES: choices if isinstance(choices, int) else 1}
 
 
 async def ask(

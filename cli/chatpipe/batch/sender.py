@@ -97,8 +97,14 @@ class Sender:
 
     async def ask(self, body: dict[str, Value]) -> tuple[Answer, float]:
         """Send one request, as often as the retry policy permits."""
-        data = values.dumps(body)
-        request = httpx.Request("POST", self._url, headers=self._headers, stream=httpx.ByteStream(data))
+        data = values.dumps(exchange.body_to_send(body))
+        request = httpx.Request(
+            "POST",
+            self._url,
+            headers=self._headers,
+            stream=httpx.ByteStream(data),
+            extensions=exchange.extensions_of(body),
+        )
 
         def send(hooks: Hooks) -> Coroutine[Any, Any, Answer]:
             context, receiver = self._pacer.context, self._receiver

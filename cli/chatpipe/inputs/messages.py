@@ -68,6 +68,13 @@ def parse_messages(source: Source) -> list[LocatedValue]:
     return messages
 
 
+def without_empty_calls(message: Value) -> Value:
+    """A message without `tool_calls: []`. Many servers send that, and OpenAI answers 400 to it."""
+    if isinstance(message, dict) and message.get("tool_calls") == []:
+        return {name: value for name, value in message.items() if name != "tool_calls"}
+    return message
+
+
 def not_json(source: Source, error: NotJSON) -> BadInput:
     """A BadInput for a parse error, with its line in the whole file. source may be a part of the file."""
     return BadInput(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from chatpipe.errors import BadInput
-from chatpipe.inputs.messages import LocatedValue
+from chatpipe.inputs.messages import LocatedValue, without_empty_calls
 from chatpipe.inputs.values import Value, json_type
 from chatpipe.options.parameters import COMPANIONS, ParameterKind, Parameters
 from chatpipe.request import edits
@@ -83,7 +83,7 @@ def build(material: RequestParts) -> BuiltRequest:
         origins[""] = material.request
     messages = _conversation(material)
     if messages or "messages" in body:
-        body["messages"] = [message.value for message in messages]
+        body["messages"] = [without_empty_calls(message.value) for message in messages]
         for index, message in enumerate(messages):
             origins[f"/messages/{index}"] = message.origin
             origins.update(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from chatpipe.inputs import values
+from chatpipe.inputs.messages import without_empty_calls
 from chatpipe.inputs.parts import json_text, split_parts, text_of
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response.chunks import REASONING_FIELDS
@@ -85,11 +86,12 @@ def is_refusal(part: Value) -> bool:
 
 
 def plain_message(message: Mapping[str, Value]) -> dict[str, Value]:
-    """The message with a content that a request accepts: a number or boolean as its text."""
+    """The message as a request accepts it: a number or boolean as its text, no empty list of calls."""
+    plain = dict(without_empty_calls(message))
     content = message.get("content")
-    if content is None or isinstance(content, str | list | dict):
-        return dict(message)
-    return {**message, "content": text_of(content)}
+    if not (content is None or isinstance(content, str | list | dict)):
+        plain["content"] = text_of(content)
+    return plain
 
 
 def content_of(message: Mapping[str, Value]) -> str | None:
