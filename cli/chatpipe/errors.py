@@ -11,7 +11,8 @@
       TryLater                75   rate limit or time-out after all retries
       BrokenAnswer            76   cut stream, not JSON, an error event in a stream
         ReplyTooLong          76   a reply without an end, cut off at its limit
-      NoAccess                77   key, permission or credit
+      NoAccess                77   key or permission
+        NoCredit              77   the account has to be paid for
       BadConfiguration        78   settings that cannot work
       Halted                   1   --halt ended the run
       NoAnswer                 1   a recorded line has no answer to show
@@ -60,6 +61,7 @@ class ChatpipeError(Exception):
     what names the cause, in lower case and without a full stop. place is where it was found:
     `file:line`, `<stdin>`, an option. fix says what to do. place and fix may be empty. http_status,
     request_id and body come from the server's reply, if there was one. body is its raw bytes.
+    refusal_status is the HTTP status that the refusal counts as: http_status, unless the body says better.
     """
 
     status = Status.BUG
@@ -78,6 +80,7 @@ class ChatpipeError(Exception):
         self.place = place
         self.fix = fix
         self.http_status = http_status
+        self.refusal_status = http_status
         self.request_id = request_id
         self.body = body
         super().__init__(what)
@@ -138,6 +141,10 @@ class ReplyTooLong(BrokenAnswer):
 
 class NoAccess(ChatpipeError):
     status = Status.NO_ACCESS
+
+
+class NoCredit(NoAccess):
+    """The account has no credit left. Every further request would be refused as well."""
 
 
 class BadConfiguration(ChatpipeError):

@@ -212,6 +212,7 @@ def _final_answer(answer: Answer, decision: RetryAfter | GiveUp | None) -> Answe
             f"{fault.what}, and to wait {decision.requested_s:.0f} s", place=fault.place, fix="try again then"
         )
         later.http_status, later.request_id, later.body = fault.http_status, fault.request_id, fault.body
+        later.refusal_status = fault.refusal_status
         fault = later
     elif answer.attempts > 1:
         fault.what += f", after {answer.attempts} tries"

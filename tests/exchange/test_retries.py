@@ -86,9 +86,9 @@ def test_sent_again(first: list[Step], waits: list[float]) -> None:
         "402 in 200": (plain(b'{"error":{"code":402,"message":"x"}}'), Status.NO_ACCESS),
         "quota in an event": (
             stream(event({"error": {"code": "insufficient_quota", "message": "x"}})),
-            Status.BROKEN_ANSWER,
+            Status.NO_ACCESS,
         ),
-        "400 in an event": (stream(event({"error": {"code": 400, "message": "x"}})), Status.BROKEN_ANSWER),
+        "400 in an event": (stream(event({"error": {"code": 400, "message": "x"}})), Status.BAD_INPUT),
         "no such protocol": (httpx.UnsupportedProtocol("x"), Status.BAD_CONFIGURATION),
         "cannot be sent": (httpx.LocalProtocolError("x"), Status.BAD_CONFIGURATION),
         "no URL": (httpx.InvalidURL("x"), Status.BAD_CONFIGURATION),
@@ -111,8 +111,8 @@ def test_not_sent_again(first: Step, status: Status) -> None:
             "the stream was cut: lost the connection to the server: reset",
         ),
         "error event": (
-            [piece("h"), event({"error": {"message": "busy", "code": 503}})],
-            "the server reports an error in mid-stream: busy",
+            [piece("h"), event({"error": {"message": "lost", "code": 500}})],
+            "the server reports an error in mid-stream: lost",
         ),
         "broken": ([piece("h"), b"data: x\n\n"], "an event of the stream is not JSON (expecting value): 'x'"),
     },
@@ -123,6 +123,12 @@ def test_nothing_is_sent_again_once_something_was_written(pieces: list[Any], wha
     assert (fault.what, fault.status) == (what, Status.BROKEN_ANSWER)
     assert content(answer) == "h"
     assert len(server.requests) == 1
+
+
+def test_a_busy_server_is_not_asked_again_either_once_something_was_written() -> None:
+    server = served(stream(piece("h"), event({"error": {"message": "busy", "code": 503}})))
+    answer, fault = server.failure(Receiver(started_at=1))
+    assert (content(answer), fault.status, len(server.requests)) == ("h", Status.UNREACHABLE, 1)
 
 
 def test_given_up_after_all_tries() -> None:

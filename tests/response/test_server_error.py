@@ -3,69 +3,207 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
-from chatpipe.response.server_error import ServerError, error_of
+from chatpipe.response.server_error import error_of
 from parametrize import cases
 from response.streams import SHARED, needs_shared
+
+
+class Read(NamedTuple):
+    """The fields of a ServerError that people and exit statuses depend on."""
+
+    message: str
+    type: str | None = None
+    code: str | int | None = None
+    status: int | None = None
+    delay_s: float | None = None
+
+
+def read(value: Any) -> Read | None:
+    error = error_of(value)
+    return error and Read(error.message, error.type, error.code, error.status, error.delay_s)
+
+
+def quoted(raw: str, **fields: Any) -> dict[str, Any]:
+    """An error of OpenRouter about one of its providers."""
+    return {"error": {"message": "Provider returned error", "code": 429, "metadata": {"raw": raw, **fields}}}
+
+
+GEMINI = {
+    "error": {
+        "code": 429,
+        "message": "m",
+        "status": "RESOURCE_EXHAUSTED",
+        "details": [
+            {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [{"quotaId": "x"}]},
+            {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34s"},
+        ],
+    }
+}
 
 
 @cases(
     ("value", "error"),
     {
-        "openai": (
-            {"error": {"message": "m", "type": "t", "param": "p", "code": "c"}},
-            ServerError("m", "t", "c", "p"),
-        ),
+        "openai": ({"error": {"message": "m", "type": "t", "param": "p", "code": "c"}}, Read("m", "t", "c")),
         "nulls": (
             {"error": {"message": "m", "type": "server_error", "param": None, "code": None}},
-            ServerError("m", "server_error", None, None),
+            Read("m", "server_error"),
         ),
         "llama.cpp": (
             {"error": {"code": 500, "message": "m", "type": "server_error"}},
-            ServerError("m", "server_error", 500),
+            Read("m", "server_error", 500, 500),
         ),
         "openrouter, with choices": (
-            {
-                "id": "g",
-                "error": {"code": 429, "message": "m", "metadata": {"error_type": "slow"}},
-                "choices": [{}],
-            },
-            ServerError("m", "slow", 429),
+            {"error": {"code": 429, "message": "m", "metadata": {"error_type": "slow"}}, "choices": [{}]},
+            Read("m", "slow", 429, 429),
         ),
-        "code a string": ({"error": {"code": "429", "message": "m"}}, ServerError("m", None, "429")),
-        "gemini, in a list": (
-            [{"error": {"code": 400, "message": "m", "status": "INVALID_ARGUMENT"}}],
-            ServerError("m", "INVALID_ARGUMENT", 400),
+        "code a string": ({"error": {"code": "429", "message": "m"}}, Read("m", None, "429", 429)),
+        "gemini": (GEMINI, Read("m", "RESOURCE_EXHAUSTED", 429, 429, 34.0)),
+        "gemini, in a list": ([GEMINI], Read("m", "RESOURCE_EXHAUSTED", 429, 429, 34.0)),
+        "anthropic": (
+            {"type": "error", "error": {"type": "overloaded_error", "message": "m"}, "request_id": "r"},
+            Read("m", "overloaded_error"),
         ),
-        "bare string": ({"error": "m"}, ServerError("m")),
-        "bare string, with choices": ({"error": "m", "choices": []}, ServerError("m")),
-        "detail": ({"detail": "m"}, ServerError("m")),
+        "bare string": ({"error": "m"}, Read("m")),
+        "bare string, with choices": ({"error": "m", "choices": []}, Read("m")),
+        "xai": ({"code": "c c", "error": "m"}, Read("m", None, "c c")),
+        "tgi": ({"error": "m", "error_type": "overloaded"}, Read("m", "overloaded")),
+        "spring": (
+            {"timestamp": "x", "status": 404, "error": "Not Found", "path": "/v1"},
+            Read("Not Found", None, None, 404),
+        ),
+        "fastify": (
+            {"message": "Route POST:/v1 not found", "error": "Not Found", "statusCode": 404},
+            Read("Route POST:/v1 not found", "Not Found", 404, 404),
+        ),
+        "oauth": ({"error": "invalid_token", "error_description": "m"}, Read("m", "invalid_token")),
+        "databricks": (
+            {"error_code": "REQUEST_LIMIT_EXCEEDED", "message": "m"},
+            Read("m", None, "REQUEST_LIMIT_EXCEEDED"),
+        ),
+        "error_message": ({"error_type": "t", "error_message": "m"}, Read("m", "t")),
+        "msg and a number": ({"code": 500, "msg": "m", "success": False}, Read("m", None, 500, 500)),
+        "minimax": (
+            {"choices": None, "base_resp": {"status_code": 1004, "status_msg": "login fail"}},
+            Read("login fail", None, 1004),
+        ),
+        "status beside it": ({"status": 429, "error": {"message": "m"}}, Read("m", None, None, 429)),
+        "problem details": (
+            {"type": "about:blank", "title": "t", "status": 403, "detail": "m"},
+            Read("m", "about:blank", None, 403),
+        ),
+        "detail": ({"detail": "m"}, Read("m")),
         "detail, a list": (
             {"detail": [{"loc": ["body", "messages", 0], "msg": "too short"}, {"msg": "bad"}]},
-            ServerError("body.messages.0: too short; bad"),
+            Read("body.messages.0: too short; bad"),
         ),
-        "detail inside": ({"error": {"detail": "m"}}, ServerError("m")),
+        "detail inside": ({"error": {"detail": "m"}}, Read("m")),
+        "mistral": (
+            {"object": "error", "message": {"detail": [{"loc": ["body", "n"], "msg": "bad"}]}, "code": "1"},
+            Read("body.n: bad", None, "1"),
+        ),
+        "mistral, in error": (
+            {"error": {"message": {"detail": [{"loc": ["body", "n"], "msg": "bad"}]}}},
+            Read("body.n: bad"),
+        ),
         "no wrapper": (
             {"object": "error", "message": "m", "type": "BadRequestError", "param": None, "code": 400},
-            ServerError("m", "BadRequestError", 400),
+            Read("m", "BadRequestError", 400, 400),
         ),
-        "gateway": ({"message": "no route"}, ServerError("no route")),
-        "no message: all of it": ({"error": {"reason": "x"}}, ServerError('{"reason":"x"}')),
-        "message an object": ({"error": {"message": {"en": "x"}}}, ServerError('{"en":"x"}')),
-        "true": ({"error": True}, ServerError("true")),
-        "a number": ({"error": 503}, ServerError("503")),
-        "a list": ({"error": [1, "x"]}, ServerError('[1,"x"]')),
+        "errors": (
+            {"success": False, "errors": [{"code": 10000, "message": "m"}], "result": None},
+            Read("m", None, 10000),
+        ),
+        "errors, text": ({"errors": ["m"]}, Read("m")),
+        "error in an error": ({"error": {"error": {"message": "m", "code": 401}}}, Read("m", None, 401, 401)),
+        "error in an error, with words": (
+            {"error": {"message": "above", "error": {"message": "m", "type": "t"}}},
+            Read("above: m", "t"),
+        ),
+        "JSON in a message": (
+            {"error": {"message": '{"error": {"message": "m", "code": 429}}', "type": "proxy"}},
+            Read("m", "proxy", 429, 429),
+        ),
+        "JSON behind words": (
+            {"error": {"message": 'HTTP 429: [{"error": {"message": "m", "status": "X"}}]\n'}},
+            Read("HTTP 429: m", "X"),
+        ),
+        "JSON that is no error": (
+            {"error": {"message": 'bad schema {"type": "object"}'}},
+            Read('bad schema {"type": "object"}'),
+        ),
+        "openrouter, words of the provider": (
+            quoted("m is rate-limited upstream"),
+            Read("Provider returned error: m is rate-limited upstream", None, 429, 429),
+        ),
+        "openrouter, JSON of the provider": (
+            quoted('{"error":{"message":"m","type":"t","code":"c"}}', provider_name="x"),
+            Read("Provider returned error: m", "t", 429, 429),
+        ),
+        "openrouter, moderation": (
+            {"error": {"code": 403, "message": "m", "metadata": {"reasons": ["violence", "hate"]}}},
+            Read("m (violence, hate)", None, 403, 403),
+        ),
+        "gateway": ({"message": "no route"}, Read("no route")),
+        "delay as a number": ({"error": {"message": "m", "retry_after": 2}}, Read("m", delay_s=2.0)),
+        "delay in milliseconds": (
+            {"error": {"message": "m", "retry_after_ms": "20"}},
+            Read("m", delay_s=0.02),
+        ),
+        "delay beside it": ({"error": "m", "retry_after": 7.5}, Read("m", delay_s=7.5)),
+        "delay in words": (
+            {"error": {"message": "Slow down. Please try again in 6m0s."}},
+            Read("Slow down. Please try again in 6m0s.", delay_s=360.0),
+        ),
+        "no delay": ({"error": {"message": "m", "retry_after": 0, "retry_after_ms": None}}, Read("m")),
+        "no message: all of it": ({"error": {"code": 7}}, Read('{"code":7}', None, 7)),
+        "message an object": ({"error": {"message": {"en": "x"}}}, Read('{"en":"x"}')),
+        "true": ({"error": True}, Read("true")),
+        "a number": ({"error": 503}, Read("503", status=503)),
+        "a list": ({"error": [1, "x"]}, Read('[1,"x"]')),
+        "a list of one": ({"error": [{"message": "m", "code": 401}]}, Read("m", None, 401, 401)),
         "impossible types": (
             {"error": {"message": "m", "type": 3, "code": True, "param": ["p"], "metadata": "x"}},
-            ServerError("m"),
+            Read("m"),
         ),
     },
 )
-def test_error_is_found(value: Any, error: ServerError) -> None:
-    assert error_of(value) == error
+def test_error_is_found(value: Any, error: Read | None) -> None:
+    assert read(value) == error
+
+
+@cases(
+    ("value", "codes"),
+    {
+        "code and type": ({"error": {"message": "m", "type": "t", "code": "c"}}, {"t", "c"}),
+        "a number": ({"error": {"message": "m", "type": "t", "code": 404}}, {"t"}),
+        "none": ({"error": "m"}, set()),
+        "google": (
+            {"error": {"message": "m", "status": "S", "details": [{"reason": "API_KEY_INVALID"}]}},
+            {"S", "API_KEY_INVALID"},
+        ),
+        "azure": ({"error": {"message": "m", "code": "c", "innererror": {"code": "i"}}}, {"c", "i"}),
+        "minimax": ({"base_resp": {"status_code": 1008, "status_msg": "m"}}, {"base_resp:1008"}),
+        "wrapped": (quoted('{"error":{"message":"m","type":"t","code":"c"}}'), {"t", "c"}),
+    },
+)
+def test_codes(value: Any, codes: set[str]) -> None:
+    error = error_of(value)
+    assert error is not None
+    assert error.codes == codes
+
+
+def test_headers_that_a_gateway_quotes() -> None:
+    error = error_of(quoted("x", headers={"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": 1700000030000}))
+    assert error is not None
+    assert error.headers == {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1700000030000"}
+
+
+GOOD = [{"index": 0, "message": {"content": "hi"}}]
 
 
 @cases(
@@ -80,6 +218,17 @@ def test_error_is_found(value: Any, error: ServerError) -> None:
         "a message, not words": {"message": {"role": "assistant"}},
         "empty message": {"message": ""},
         "empty": {},
+        "list, beside an answer": {"choices": GOOD, "error": []},
+        "empty message, beside an answer": {"choices": GOOD, "error": {"message": "", "code": None}},
+        "code 0": {"choices": GOOD, "error": {"code": 0, "message": "success"}},
+        "code 200": {"choices": GOOD, "error": {"code": 200, "message": "fine"}},
+        "code 200 as text": {"choices": GOOD, "error": {"code": "200"}},
+        "ok": {"choices": GOOD, "error": "ok"},
+        "false": {"choices": GOOD, "error": False},
+        "list of nothing": {"choices": GOOD, "error": [None, {}, {"message": ""}]},
+        "minimax, all well": {"choices": GOOD, "base_resp": {"status_code": 0, "status_msg": ""}},
+        "an object that is not an error": {"code": 0, "msg": "ok", "data": {}},
+        "a note": {"description": "x"},
         "list of several": [{"error": "m"}, {}],
         "empty list": [],
         "string": "error",
@@ -94,17 +243,21 @@ def test_error_too_deep_to_show_is_still_an_error() -> None:
     deep: Any = "x"
     for _ in range(5000):
         deep = [deep]
-    assert error_of({"error": deep}) == ServerError("an error nested too deeply to show")
+    assert read({"error": deep}) == Read("an error nested too deeply to show")
+    inner: Any = {"message": "m"}
+    for _ in range(5000):
+        inner = {"error": inner}
+    assert read({"error": inner}) == Read("an error nested too deeply to show")
 
 
 @needs_shared
 @pytest.mark.parametrize(
     ("name", "error"),
     [
-        ("error-402-openrouter", ServerError("Insufficient credits", None, 402)),
+        ("error-402-openrouter", Read("Insufficient credits", None, 402, 402)),
         (
             "error-429-quota",
-            ServerError(
+            Read(
                 "You exceeded your current quota, please check your plan and billing details.",
                 "insufficient_quota",
                 "insufficient_quota",
@@ -112,10 +265,10 @@ def test_error_too_deep_to_show_is_still_an_error() -> None:
         ),
         (
             "error-503",
-            ServerError("The engine is currently overloaded, please try again later", "server_error"),
+            Read("The engine is currently overloaded, please try again later", "server_error"),
         ),
     ],
 )
-def test_error_body_of_the_api_notes(name: str, error: ServerError) -> None:
+def test_error_body_of_the_api_notes(name: str, error: Read) -> None:
     reply = json.loads((SHARED / f"{name}.http.json").read_text())
-    assert error_of(reply["body"]) == error
+    assert read(reply["body"]) == error

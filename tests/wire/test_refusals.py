@@ -12,22 +12,24 @@ from hypothesis import strategies as st
 from chatpipe.errors import (
     BadConfiguration,
     BadInput,
-    BrokenAnswer,
     ChatpipeError,
-    NoAccess,
-    TryLater,
+    NoCredit,
+    Status,
 )
 from chatpipe.inputs import values
+from chatpipe.response.server_error import ServerError, error_of
 from chatpipe.wire import refusals
+from chatpipe.wire.retry import is_retryable
 from parametrize import cases
 
 URL = "http://127.0.0.1:9/v1/chat/completions"
 SHOWN = f"'{URL}'"
+REQUEST = httpx.Request("POST", URL, headers={"Authorization": "Bearer k"})
 
 
 def from_reply(status: int, body: bytes = b"", **headers: str) -> ChatpipeError:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return refusals.from_reply(status, httpx.Headers(named), body, URL)
+    return refusals.from_reply(status, httpx.Headers(named), body, REQUEST)[0]
 
 
 def api_error(message: str, type: str = "invalid_request_error", code: str = "null") -> bytes:
@@ -56,34 +58,83 @@ def api_error(message: str, type: str = "invalid_request_error", code: str = "nu
         (429, 75, "lower the rate or raise --retries"),
         (500, 69, "try later"),
         (503, 69, "the server is overloaded or starting, try later"),
-        (529, 69, "try later"),
-        (200, 76, "try again"),
+        (425, 75, "try again"),
+        (498, 69, "the server is overloaded or starting, try later"),
+        (520, 69, "the server is overloaded or starting, try later"),
+        (529, 69, "the server is overloaded or starting, try later"),
+        (530, 69, "try later"),
     ],
 )
-def test_each_status_has_its_exit_status_and_hint(status: int, exit_status: int, fix: str) -> None:
+def test_each_status_has_its_exit_status_and_fix(status: int, exit_status: int, fix: str) -> None:
     fault = from_reply(status, api_error("It says so"))
     assert (int(fault.status), fault.fix, fault.http_status) == (exit_status, fix, status)
 
 
 @cases(
-    ("body", "ours"),
+    "body",
     {
-        "OpenAI, model": (api_error("The model 'x' does not exist", code='"model_not_found"'), False),
-        "Moonshot, model": (api_error("Not found the model x or Permission denied"), False),
-        "Ollama, model": (api_error("model 'x' not found"), False),
-        "OpenAI, path": (api_error("Invalid URL (POST /v1/v1/chat/completions)"), True),
-        "llama.cpp": (b'{"error":{"code":404,"message":"File Not Found","type":"not_found_error"}}', True),
-        "FastAPI": (b'{"detail":"Not Found"}', True),
-        "LM Studio": (b'{"error":"Unexpected endpoint or method. (POST /chat)"}', True),
-        "Go": (b"404 page not found", True),
-        "nginx": (b"<html><title>404 Not Found</title></html>", True),
-        "empty": (b"", True),
+        "OpenAI": api_error("The model 'x' does not exist", code='"model_not_found"'),
+        "Moonshot": api_error("Not found the model x or Permission denied"),
+        "Ollama": api_error('model \\"x\\" not found, try pulling it first'),
+        "Anthropic": b'{"type":"error","error":{"type":"not_found_error","message":"model: x"}}',
+        "Gemini": b'[{"error":{"code":404,"message":"models/x is not found for API version v1main"}}]',
+        "vLLM of old": b'{"object":"error","message":"The model `x` does not exist.","code":404}',
+        "Azure": b'{"error":{"code":"DeploymentNotFound","message":"The API deployment for this resource '
+        b'does not exist."}}',
+        "OpenRouter": b'{"error":{"message":"No endpoints found for x/y.","code":404}}',
+        "Databricks": b'{"error_code":"RESOURCE_DOES_NOT_EXIST","message":"Serving endpoint \'x\' does not '
+        b'exist"}',
+        "Together": api_error("Unable to access model x. Please visit the site"),
+        "Fireworks": api_error("Model not found, inaccessible, and/or not deployed", code='"NOT_FOUND"'),
+        "xAI": b'{"code":"Some requested entity was not found","error":"The model x does not exist"}',
+        "Hugging Face": b'{"error":"Model x/y does not exist"}',
+        "FastAPI around it": b'{"detail":"The model `x` does not exist"}',
+        "flat": b'{"message":"model x not found"}',
+        "words only": b"model 'x' not found",
+        "a code only": b'{"error":{"code":"model_not_found"}}',
+        "a gateway around it": b'{"error":{"message":"Provider returned error","code":404,"metadata":'
+        b'{"raw":"{\\"error\\":{\\"message\\":\\"no model x\\"}}"}}}',
+        "a model of that name": api_error("The model 'page-not-found' does not exist"),
+        "another thing of the API": api_error("No such File object: file-abc"),
     },
 )
-def test_a_404_that_is_not_about_the_request_is_about_the_base_url(body: bytes, ours: bool) -> None:
+def test_a_404_about_a_model_is_bad_input(body: bytes) -> None:
     fault = from_reply(404, body)
-    assert type(fault) is (BadConfiguration if ours else BadInput)
-    assert ("base URL" in fault.fix) is ours
+    assert (type(fault), fault.fix) == (BadInput, "is the model one that the server offers?")
+
+
+@cases(
+    "body",
+    {
+        "OpenAI": api_error("Invalid URL (POST /v1/v1/chat/completions)"),
+        "a path with models in it": api_error("Invalid URL (POST /v1/models/chat/completions)"),
+        "Groq": api_error("Unknown request URL: POST /v1/x. Please check the URL", code='"unknown_url"'),
+        "llama.cpp": b'{"error":{"code":404,"message":"File Not Found","type":"not_found_error"}}',
+        "Azure": b'{"error":{"code":"404","message":"Resource not found"}}',
+        "Databricks": b'{"error_code":"ENDPOINT_NOT_FOUND","message":"No API found for \'POST /x\'"}',
+        "Moonshot": b'{"code":5,"error":"url.not_found","message":"nothing here","method":"POST"}',
+        "FastAPI": b'{"detail":"Not Found"}',
+        "FastAPI, in a gateway": b'{"error":{"message":"{\\"detail\\":\\"Not Found\\"}","code":404}}',
+        "bare, in the shape of the API": api_error("Not Found"),
+        "LM Studio": b'{"error":"Unexpected endpoint or method. (POST /chat)"}',
+        "Go": b"404 page not found",
+        "Go, in the shape of the API": api_error("upstream: 404 page not found"),
+        "Spring": b'{"timestamp":"t","status":404,"error":"Not Found","path":"/v1/chat/completions"}',
+        "Spring 6": b'{"status":404,"message":"No static resource v1/chat/completions."}',
+        "Fastify": b'{"message":"Route POST:/v1 not found","error":"Not Found","statusCode":404}',
+        "Express": b"<!DOCTYPE html><body><pre>Cannot POST /v1/chat/completions</pre></body>",
+        "Kong": b'{"message":"no Route matched with those values"}',
+        "Apache": b"<html><p>The requested URL /v1 was not found on this server.</p></html>",
+        "nginx": b"<html><title>404 Not Found</title></html>",
+        "Railway": b'{"status":"error","code":404,"message":"Application not found","request_id":"r"}',
+        "GitHub": b'{"message":"Not Found","documentation_url":"https://x","status":"404"}',
+        "no words": b'{"error":{"code":404}}',
+        "empty": b"",
+    },
+)
+def test_a_404_about_the_path_is_about_the_base_url(body: bytes) -> None:
+    fault = from_reply(404, body)
+    assert (type(fault), fault.fix) == (BadConfiguration, "is the base URL right? most end in /v1")
 
 
 @cases(
@@ -98,10 +149,17 @@ def test_a_404_that_is_not_about_the_request_is_about_the_base_url(body: bytes, 
         "detail": (b'{"detail":"Nope"}', "Nope"),
         "detail is a list": (
             b'{"detail":[{"loc":["body","n"],"msg":"too small"}]}',
-            '[{"loc":["body","n"],"msg":"too small"}]',
+            "body.n: too small",
         ),
         "error without message": (b'{"error":{"code":7}}', '{"code":7}'),
-        "empty message": (b'{"error":{"message":""}}', '{"message":""}'),
+        "empty message": (b'{"error":{"message":""}}', '{"error":{"message":""}}'),
+        "words under another name": (b'{"msg":"Nope"}', "Nope"),
+        "as a stream": (b'event: error\ndata: {"error":{"message":"Nope"}}\n\n', "Nope"),
+        "a stream of words": (b"data: Nope\n\n", "data: Nope"),
+        "OpenRouter": (
+            b'{"error":{"message":"Provider returned error","metadata":{"raw":"{\\"error\\":\\"Nope\\"}"}}}',
+            "Provider returned error: Nope",
+        ),
         "JSON string": (b'"bare string"', "bare string"),
         "another object": (b'{"a":1}', '{"a":1}'),
         "text": (b"plain  text\n", "plain text"),
@@ -143,16 +201,88 @@ def test_request_id_is_kept() -> None:
     assert from_reply(500).request_id is None
 
 
-@pytest.mark.parametrize("code", ["insufficient_quota", "credit_balance_exhausted"])
-def test_an_exhausted_quota_is_no_access(code: str) -> None:
-    fault = from_reply(429, api_error("You exceeded your current quota", type=code, code=f'"{code}"'))
-    assert type(fault) is NoAccess
-    assert fault.fix == "add credit to the account, or use another key"
+@cases(
+    "status, body",
+    {
+        "OpenAI": (429, api_error("You exceeded your current quota", code='"insufficient_quota"')),
+        "its newer code": (429, api_error("x", type="credit_balance_exhausted")),
+        "its limit": (
+            400,
+            api_error("Billing hard limit has been reached", code='"billing_hard_limit_reached"'),
+        ),
+        "Anthropic": (400, api_error("Your credit balance is too low to access the Anthropic API.")),
+        "DeepSeek": (402, api_error("Insufficient Balance", code='"invalid_request_error"')),
+        "Moonshot": (429, api_error("Your account is suspended", type="exceeded_current_quota_error")),
+        "Zhipu": (429, b'{"error":{"code":"1113","message":"x"}}'),
+        "MiniMax": (200, b'{"base_resp":{"status_code":1008,"status_msg":"insufficient balance"}}'),
+        "DashScope": (400, b'{"error":{"code":"Arrearage","message":"Access denied, good standing."}}'),
+        "DashScope, free tier": (403, b'{"code":"AllocationQuota.FreeTierOnly","message":"x"}'),
+        "OpenRouter": (402, b'{"error":{"code":402,"message":"This request requires more credits"}}'),
+        "OpenRouter, inside 200": (200, b'{"error":{"code":402,"message":"x"}}'),
+        "xAI": (403, b'{"code":"x","error":"Your team has used all available credits"}'),
+        "xAI, a limit": (429, b'{"code":"x","error":"Your team reached its monthly spending limit."}'),
+        "Fireworks": (
+            412,
+            api_error("Account x is suspended, possibly due to a failure to pay past invoices"),
+        ),
+        "Hugging Face": (402, b'{"error":"You have exceeded your monthly included credits"}'),
+        "SiliconFlow": (403, b'{"code":30001,"message":"Sorry, your account balance is insufficient"}'),
+        "Novita": (403, b'{"code":403,"reason":"NOT_ENOUGH_BALANCE","message":"not enough balance"}'),
+        "Volcengine": (403, api_error("x", code='"AccountOverdueError"')),
+        "litellm": (400, api_error("Budget has been exceeded! Current cost: 2", type="budget_exceeded")),
+        "one-api": (403, '{"error":{"code":"insufficient_user_quota","message":"用户额度不足"}}'.encode()),
+        "words only": (429, api_error("You exceeded your current quota, please check your plan")),
+        "Gemini, prepaid": (
+            429,
+            b'{"error":{"status":"RESOURCE_EXHAUSTED","message":"Your prepayment credits are depleted."}}',
+        ),
+        "quoted by a gateway": (
+            429,
+            b'{"error":{"code":429,"metadata":{"raw":"{\\"error\\":{\\"code\\":\\"insufficient_quota\\"}}"}}}',
+        ),
+    },
+)
+def test_exhausted_credit_is_no_access_and_final(status: int, body: bytes) -> None:
+    fault, failure = refusals.from_reply(status, {"x-should-retry": "true"}, body, REQUEST)
+    assert (type(fault), fault.http_status, fault.refusal_status) == (NoCredit, status, 402)
+    assert fault.fix.startswith("add credit to the account")
+    assert not is_retryable(failure)
 
 
-def test_a_rate_limit_is_not_a_quota() -> None:
-    fault = from_reply(429, api_error("Slow down", type="requests", code='"rate_limit_exceeded"'))
-    assert type(fault) is TryLater
+@cases(
+    "status, body, counted",
+    {
+        "OpenAI": (429, api_error("Slow down", type="requests", code='"rate_limit_exceeded"'), 429),
+        "Gemini, per minute": (
+            429,
+            b'{"error":{"status":"RESOURCE_EXHAUSTED","message":"You exceeded your current quota."}}',
+            429,
+        ),
+        "with a delay": (429, api_error("You exceeded your current quota. Try again in 3s"), 429),
+        "words of the user": (400, api_error("bad word 'insufficient funds' in the prompt"), 400),
+        "a request that never fits": (
+            429,
+            api_error("Request too large for m on tokens per min (TPM): Limit 3, Requested 5."),
+            413,
+        ),
+        "Gemini, bad key": (
+            400,
+            b'[{"error":{"details":[{"reason":"API_KEY_INVALID"}],"message":"x"}}]',
+            401,
+        ),
+        "xAI, bad key": (400, b'{"code":"x","error":"Incorrect API key provided: ab."}', 401),
+        "throttled with 400": (400, b'{"__type":"ThrottlingException","message":"Slow down"}', 429),
+        "throttled with 403": (403, api_error("x", code='"rate_limit_exceeded"'), 429),
+        "a status that nobody knows": (200, b'{"error":{"code":418,"type":"RESOURCE_EXHAUSTED"}}', 429),
+        "a key that may not": (403, api_error("x", code='"invalid_api_key"'), 403),
+        "too large, though a rate": (413, api_error("x", code='"rate_limit_exceeded"'), 413),
+        "a code of the body beside a status": (500, b'{"error":{"code":429,"message":"x"}}', 500),
+    },
+)
+def test_other_refusals_count_as(status: int, body: bytes, counted: int) -> None:
+    fault, failure = refusals.from_reply(status, {}, body, REQUEST)
+    assert (fault.refusal_status, failure.status) == (counted, counted)
+    assert not isinstance(fault, NoCredit)
 
 
 @cases(
@@ -161,10 +291,32 @@ def test_a_rate_limit_is_not_a_quota() -> None:
         "OpenAI": api_error("Too many", code='"context_length_exceeded"'),
         "llama.cpp": b'{"error":{"code":400,"message":"x","type":"exceed_context_size_error"}}',
         "vLLM": api_error("This model's maximum context length is 5 tokens"),
+        "SGLang": b'{"object":"error","message":"The input (9) is longer than the context length."}',
+        "Anthropic": api_error("prompt is too long: 210000 tokens > 200000 maximum"),
+        "Gemini": b'[{"error":{"message":"The input token count (9) is above the maximum"}}]',
+        "Groq": api_error("Please reduce the length of the messages or completion."),
+        "xAI": b'{"code":"x","error":"This model\'s maximum prompt length is 5 but the request has 9"}',
+        "Bedrock": b'{"message":"Input is too long for requested model."}',
+        "DashScope": b'{"error":{"message":"Range of input length should be [1, 30720]"}}',
+        "Zhipu": b'{"error":{"code":"1261","message":"x"}}',
+        "TGI": b'{"error":"`inputs` tokens + `max_new_tokens` must be <= 4096","error_type":"validation"}',
+        "GitHub": b'{"error":{"code":"tokens_limit_reached","message":"Request body too large for m"}}',
     },
 )
-def test_a_prompt_that_is_too_long_gets_its_hint(body: bytes) -> None:
-    assert from_reply(400, body).fix == "shorten the messages or lower --max-tokens"
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_prompt_that_is_too_long_gets_its_fix(status: int, body: bytes) -> None:
+    fault = from_reply(status, body)
+    assert (type(fault), fault.fix) == (BadInput, "shorten the messages or lower --max-tokens")
+
+
+@pytest.mark.parametrize("headers", [{"api-key": "k"}, {"X-Goog-Api-Key": "k"}, {"authorization": "k"}])
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_fix_speaks_of_a_key_only_if_one_was_sent(status: int, headers: dict[str, str]) -> None:
+    with_key = httpx.Request("POST", URL, headers=headers)
+    without = httpx.Request("POST", URL, headers={"proxy-authorization": "Basic eA=="})
+    fixes = [refusals.from_reply(status, {}, b"", request)[0].fix for request in (with_key, without)]
+    assert "key" in fixes[0]
+    assert fixes[1] == "no key was sent, pass one with --key-file or --key-env"
 
 
 @cases(
@@ -183,27 +335,62 @@ def test_a_redirect_is_reported_with_its_origin(location: str, shown: str) -> No
     )
 
 
-@pytest.mark.parametrize(
-    ("code", "kind"), [("429", TryLater), ("401", NoAccess), ('"429"', BrokenAnswer), ("null", BrokenAnswer)]
-)
-def test_an_error_inside_200_counts_by_its_code(code: str, kind: type[ChatpipeError]) -> None:
-    assert type(from_reply(200, api_error("x", code=code))) is kind
+INSIDE: dict[str, tuple[str, int]] = {
+    "429": ('"code":429', 75),
+    "429 as text": ('"code":"429"', 75),
+    "401": ('"code":401', 77),
+    "402": ('"code":402', 77),
+    "403": ('"status":403', 77),
+    "400": ('"code":400', 65),
+    "404": ('"code":404,"type":"model_not_found"', 65),
+    "408": ('"code":408', 75),
+    "503": ('"code":503', 69),
+    "529": ('"status_code":529', 69),
+    "rate_limit_exceeded": ('"code":"rate_limit_exceeded","type":"requests"', 75),
+    "RESOURCE_EXHAUSTED": ('"status":"RESOURCE_EXHAUSTED"', 75),
+    "Throttling.RateQuota": ('"code":"Throttling.RateQuota"', 75),
+    "1302": ('"code":"1302"', 75),
+    "overloaded_error": ('"type":"overloaded_error"', 69),
+    "authentication_error": ('"type":"authentication_error"', 77),
+    "invalid_api_key": ('"type":"invalid_request_error","code":"invalid_api_key"', 77),
+    "permission_error": ('"type":"permission_error"', 77),
+    "invalid_request_error": ('"type":"invalid_request_error"', 65),
+    "insufficient_quota": ('"code":"insufficient_quota"', 77),
+    "error_code": ('"error_code":"REQUEST_LIMIT_EXCEEDED"', 75),
+    "words as short as a code": ('"message":"Too Many Requests"', 75),
+    "server_error": ('"type":"server_error"', 76),
+    "no code": ('"code":null', 76),
+    "an unknown code": ('"code":"odd"', 76),
+    "200": ('"code":200', 76),
+}
 
 
-@pytest.mark.parametrize(
-    ("body", "codes"),
-    [
-        (api_error("x", type="a", code='"b"'), {"a", "b"}),
-        (b'{"error":{"code":404,"type":"a"}}', {"a"}),
-        (b'{"error":"a"}', set()),
-        (b'{"code":"a"}', set()),
-        (b"[]", set()),
-        (b"<html>", set()),
-        (b"", set()),
-    ],
-)
-def test_error_codes_are_found_in_a_body(body: bytes, codes: set[str]) -> None:
-    assert refusals.error_codes(body) == codes
+@pytest.mark.parametrize(("fields", "exit_status"), INSIDE.values(), ids=INSIDE)
+def test_an_error_inside_200_ends_as_its_code_says(fields: str, exit_status: int) -> None:
+    body = f'{{"error":{{"message":"It says so",{fields}}}}}'.encode()
+    fault, failure = refusals.from_reply(200, {}, body, REQUEST)
+    assert (int(fault.status), fault.http_status, fault.body) == (exit_status, 200, body)
+    error = error_of(values.loads(body))
+    assert error is not None
+    in_stream, failure_in_stream = refusals.from_event(error, body, REQUEST)
+    assert (int(in_stream.status), in_stream.http_status, in_stream.body) == (exit_status, 200, body)
+    assert failure_in_stream.status == failure.status == fault.refusal_status
+
+
+def test_a_server_that_fails_in_mid_stream_breaks_the_answer_off() -> None:
+    body = b'{"error":{"message":"It says so","code":500}}'
+    in_stream, failure = refusals.from_event(ServerError("x", status=500), body, REQUEST)
+    assert (in_stream.status, failure.status) == (Status.BROKEN_ANSWER, 500)
+    assert from_reply(200, body).status is Status.UNREACHABLE
+
+
+def test_facts_for_a_retry() -> None:
+    body = (
+        b'{"error":{"code":429,"message":"Slow down","type":"t","metadata":{"headers":'
+        b'{"X-RateLimit-Reset":"5","Retry-After":"9"},"retry_after":3}}}'
+    )
+    _, failure = refusals.from_reply(429, {"retry-after": "7"}, body, REQUEST)
+    assert failure == (429, {"x-ratelimit-reset": "5", "retry-after": "7"}, {"t"}, 3.0)
 
 
 JSON = st.recursive(

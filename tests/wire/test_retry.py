@@ -15,6 +15,7 @@ from chatpipe.wire.retry import (
     backoff,
     decide,
     requested_delay,
+    statuses_text,
 )
 from parametrize import cases
 
@@ -22,14 +23,14 @@ NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 
 
 def decision(
-    status: int | None = 429, tries: int = 1, codes: tuple[str, ...] = (), retries: int = 4, **headers: str
+    status: int | None = 429, tries: int = 1, retries: int = 4, delay_s: float | None = None, **headers: str
 ) -> RetryAfter | GiveUp:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    failure = FailedAttempt(status, named, codes)
+    failure = FailedAttempt(status, named, delay_s=delay_s)
     return decide(tries, failure, RetryPolicy(retries=retries), now=NOW, random=lambda: 0.0)
 
 
-@pytest.mark.parametrize("status", [None, 408, 409, 429, 500, 502, 503, 529, 599])
+@pytest.mark.parametrize("status", [None, 408, 409, 425, 429, 498, 500, 502, 503, 520, 529, 599])
 def test_a_passing_fault_is_retried(status: int | None) -> None:
     assert decision(status) == RetryAfter(0.5, server_requested=False)
 
@@ -53,11 +54,9 @@ def test_x_should_retry_decides_before_the_status(status: int, value: str, retri
     assert isinstance(decision(status, x_should_retry=value), RetryAfter) is retried
 
 
-@pytest.mark.parametrize("code", ["insufficient_quota", "credit_balance_exhausted"])
-@pytest.mark.parametrize("status", [429, None])
-def test_exhausted_quota_is_never_retried(code: str, status: int | None) -> None:
-    assert decision(status, codes=(code, "x"), x_should_retry="true") == GiveUp(GiveUpReason.NOT_RETRYABLE)
-    assert isinstance(decision(status, codes=("rate_limit_exceeded",)), RetryAfter)
+def test_exhausted_credit_is_never_retried() -> None:
+    """Every refusal for want of credit counts as 402, see test_refusals.py."""
+    assert decision(402, x_should_retry="true") == GiveUp(GiveUpReason.NOT_RETRYABLE)
 
 
 @pytest.mark.parametrize(
@@ -132,6 +131,46 @@ def test_the_longest_wait_is_a_setting() -> None:
     failure = FailedAttempt(429, {"retry-after": "11"})
     decided = decide(1, failure, RetryPolicy(max_delay_s=10), now=NOW, random=lambda: 0.0)
     assert decided == GiveUp(GiveUpReason.WAIT_TOO_LONG, 11.0)
+
+
+SPENT = {"x_ratelimit_remaining_requests": "0", "x_ratelimit_reset_requests": "30s"}
+
+
+@cases(
+    ("status", "delay_s", "headers", "seconds"),
+    {
+        "in the body": (429, 34.0, {}, 34.0),
+        "Retry-After wins": (429, 34.0, {"retry_after": "7"}, 7.0),
+        "not a busy server": (500, 34.0, {}, 34.0),
+        "nothing left of a limit": (429, None, SPENT, 30.0),
+        "the body says more than the limits": (429, 2.0, SPENT, 2.0),
+        "the longer of two limits": (
+            503,
+            None,
+            SPENT | {"x_ratelimit_remaining_tokens": "0", "x_ratelimit_reset_tokens": "45s"},
+            45.0,
+        ),
+        "something left": (429, None, SPENT | {"x_ratelimit_remaining_requests": "1"}, 0.5),
+        "limits of a server that is not busy": (500, None, SPENT, 0.5),
+    },
+)
+def test_a_delay_may_stand_elsewhere(
+    status: int, delay_s: float | None, headers: dict[str, str], seconds: float
+) -> None:
+    decided = decision(status, 1, 4, delay_s, **headers)
+    assert decided == RetryAfter(seconds, server_requested=seconds != 0.5)
+
+
+def test_a_limit_that_is_back_tomorrow_ends_it() -> None:
+    decided = decision(429, x_ratelimit_remaining_requests="0", x_ratelimit_reset_requests="24h0m0s")
+    assert decided == GiveUp(GiveUpReason.WAIT_TOO_LONG, 86400.0)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "text"), [((), ""), ((429,), "429"), ((503, 502, 409, 500, 501, 408), "408, 409, 500-503")]
+)
+def test_statuses_for_people(statuses: tuple[int, ...], text: str) -> None:
+    assert statuses_text(statuses) == text
 
 
 @given(st.text(max_size=60) | st.from_regex(r"\w{3}, \d+ \w{3} \d+ \d+:\d+:\d+ \S+"))

@@ -124,17 +124,19 @@ class ResultBuilder:
     ) -> Result:
         """The result of a request without a whole answer.
 
-        http: the server refused it. unsent: the budget had no room for a further turn, or the run ended
-        before that turn. truncated: it was cut off at its limit. network: anything else. The line holds
-        the part of the answer that came.
+        http: the server refused it, by its status or in a reply with status 200. unsent: the budget had
+        no room for a further turn, or the run ended before that turn. truncated: it was cut off at its
+        limit. network: anything else. The line holds the part of the answer that came.
         """
-        response = None
+        response, outcome, code = None, Outcome.network, "network"
+        refused = fault.refusal_status
         if answer.completion is not None:
             response = make_response(200, answer.request_id, answer.completion)
-        outcome, code = Outcome.network, "network"
-        if fault.http_status is not None and fault.http_status >= 300:
-            outcome, code = Outcome.http, f"http_{fault.http_status}"
+        elif fault.http_status is not None:
             response = make_response(fault.http_status, fault.request_id, _error_body(fault))
+            refused = fault.http_status if fault.http_status >= 300 else refused
+        if answer.completion is None and refused is not None:
+            outcome, code = Outcome.http, f"http_{refused}"
         elif fault.status in (Status.BUDGET, Status.SOME_FAILED):
             outcome, code = Outcome.unsent, "unsent"
         elif isinstance(fault, ReplyTooLong):

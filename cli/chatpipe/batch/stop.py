@@ -72,7 +72,7 @@ class StopRules:
             return Stop(fault)
         if fault.status is not Status.NO_ACCESS:
             return None
-        if fault.http_status == 403:
+        if fault.refusal_status == 403:
             self._forbidden += 1
             if self._forbidden != self._sent or self._sent != _FORBIDDEN_AT_START:
                 return None

@@ -6,9 +6,9 @@ import click
 
 from chatpipe.flags.types import option_group
 from chatpipe.options.server import RetryPolicy
-from chatpipe.wire.retry import BUSY, RETRYABLE
+from chatpipe.wire.retry import BUSY, RETRYABLE, statuses_text
 
-_STATUSES = ", ".join(str(status) for status in sorted(RETRYABLE | BUSY) if status < 500)
+_STATUSES = statuses_text({status for status in RETRYABLE | BUSY if status < 500})
 
 options = option_group(
     "retry",
@@ -19,7 +19,7 @@ options = option_group(
             type=click.IntRange(min=0),
             default=RetryPolicy().retries,
             show_default=True,
-            help=f"Tries after the first, for {_STATUSES}, 5xx, time-outs and lost connections",
+            help=f"Tries after the first: {_STATUSES}, 5xx, time-outs, lost connections",
         )
     ],
     RetryPolicy,

@@ -24,7 +24,7 @@ from chatpipe.options.run import (
     RunOptions,
     SharedLimits,
 )
-from chatpipe.wire.retry import BUSY
+from chatpipe.wire.retry import BUSY, statuses_text
 
 _MOST_AUTO = 256
 
@@ -172,7 +172,7 @@ _limits = option_group(
             type=Seconds(),
             default=600,
             show_default=True,
-            help=f"Longest pause for {', '.join(map(str, sorted(BUSY)))}",
+            help=f"Longest pause for {statuses_text(BUSY)}",
         ),
         click.option(
             "--grace",

@@ -17,7 +17,7 @@ from chatpipe.errors import PausedTooLong
 from chatpipe.limits.learned import LearnedRate
 from chatpipe.system.lock import FileLocked
 from chatpipe.wire.rate_limits import reported_limits
-from chatpipe.wire.retry import BUSY, BUSY_CODES, FIRST_BACKOFF_S, FailedAttempt, requested_delay
+from chatpipe.wire.retry import FIRST_BACKOFF_S, FailedAttempt, named_delay
 
 # Providers say that they may enforce a limit of 60,000 a minute as 1,000 a second. A burst of one
 # second on top of the steady rate would double that in the first second. A tenth of a second is too
@@ -207,13 +207,13 @@ class RateLimiter:
         there: their answers tell when there is room. If there are none, the backoff is ours.
         """
         headers = failure.headers or {}
-        asked_s = wait_s = requested_delay(headers, unix_now) or self._refill(headers, now, unix_now)[0]
+        asked_s = wait_s = named_delay(failure, unix_now) or self._refill(headers, now, unix_now)[0]
         if not others:
             self._learned.refuse()
             self._refusals += 1
             wait_s = asked_s or self._backoff(now)
         if wait_s:
-            self.pause(now + wait_s, now, _name(failure))
+            self.pause(now + wait_s, now, str(failure.status))
         return asked_s
 
     def pause_fault(self, max_pause_s: float) -> PausedTooLong | None:
@@ -289,13 +289,6 @@ def _missing(remaining: float, need: float, limit: float | None) -> float:
     if remaining <= 0 or limit is None or limit <= remaining:
         return 1.0
     return min(1.0, (need + 1 - remaining) / (limit - remaining))
-
-
-def _name(failure: FailedAttempt) -> str:
-    """The shortest name of a refusal: its status, or the code in its body."""
-    if failure.status in BUSY:
-        return str(failure.status)
-    return next((code for code in failure.codes if code.lower() in BUSY_CODES), "busy")
 
 
 class Schedule(Protocol):

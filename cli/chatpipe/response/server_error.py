@@ -1,67 +1,304 @@
-"""Any JSON value from a server -> the error inside it, if there is one."""
+"""Any JSON value from a server -> the error inside it, if there is one.
 
+Replies with an error status, errors inside HTTP 200 and events of a stream are all read here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.response.delays import delay_in_words, parse_duration
+
+_MESSAGE_FIELDS = (
+    *("message", "error_message", "errorMessage", "error_msg", "status_msg", "error_description"),
+    *("detail", "details", "msg", "description", "reason", "title"),
+)
+# A message under one of these is an error even without a code or a type beside it.
+_PLAIN_MESSAGE_FIELDS = ("message", "error_message", "errorMessage", "error_msg")
+_CODE_FIELDS = ("code", "error_code", "errorCode", "status_code", "statusCode", "err_code", "errcode")
+_TYPE_FIELDS = ("type", "error_type", "errorType", "status", "reason", "__type")
+_STATUS_FIELDS = (*_CODE_FIELDS, "status", "http_status", "httpStatus", "http_code")
+# Their unit is in the name; without one it is a second.
+_DELAY_FIELDS_S = ("retry_after", "retryAfter", "retry-after", "retry_after_seconds", "retryDelay")
+_DELAY_FIELDS_MS = ("retry_after_ms", "retryAfterMs", "retry-after-ms", "retry_after_milliseconds")
+# Codes and texts that report no error. MiniMax and others put one beside every answer.
+_SUCCESS_WORDS = frozenset({"0", "200", "ok", "success", "none", "null"})
+# `type` of the wrapper, not of the error.
+_WRAPPER_TYPES = frozenset({"error"})
+_MAX_DEPTH = 6  # errors in errors; a gateway of a gateway needs three
+_MAX_SEARCHED_CHARS = 20_000  # of a message that may have JSON in it
 
 
 class ServerError(NamedTuple):
-    """An error as a server reports it. Servers disagree on code: 429, "429", "rate_limit_exceeded"."""
+    """An error as a server reports it. Servers disagree on code: 429, "429", "rate_limit_exceeded".
+
+    codes are all the words by which programs tell errors apart, those of an error that a gateway
+    wrapped included; MiniMax's numbers are among them as "base_resp:1002". status is the HTTP status
+    inside the error. delay_s is the delay that the server asks for, and headers are those that a
+    gateway quotes (lower case).
+    """
 
     message: str
     type: str | None = None
     code: str | int | None = None
     param: str | None = None
+    status: int | None = None
+    codes: frozenset[str] = frozenset()
+    delay_s: float | None = None
+    headers: Mapping[str, str] | None = None
 
 
 def error_of(value: Value) -> ServerError | None:
     """The error inside a chunk, a completion or an error body; None if there is none. Never raises.
 
-    Known shapes: {"error": {...}} with or without choices next to it (OpenRouter sends both in one
-    chunk), {"error": "text"}, {"detail": ...} (FastAPI: text, or a list of {"msg", "loc"}), the error
-    itself without a wrapper ({"message": "text", ...}, older vLLM and gateways), and any of these as
-    the only item of a list (Gemini). `error: null` and `error: {}` are not errors.
+        {"error": {...}}                       with or without choices next to it (OpenRouter sends both)
+        {"error": "text"}                      its code and type may stand beside it (TGI, xAI)
+        {"detail": ...}                        FastAPI: text, or a list of {"msg", "loc"}
+        {"errors": [...]}
+        {"message": ..., "code": ...}          the error itself, also as error_message, error_code, msg
+        {"base_resp": {"status_code": 1002}}   MiniMax
+        [{...}]                                any of these as the only item of a list (Gemini)
+
+    An error that says nothing, or that all went well, is none: null, {}, "", {"message": ""}, code 0.
     """
     if type(value) is list and len(value) == 1:
         value = value[0]
     if type(value) is not dict:
         return None
     error = value.get("error")
-    if error:
-        return _error(error)
-    if "choices" in value:
+    if error and not _is_empty(error, beside_choices=bool(value.get("choices"))):
+        return _read_error(error, value, 0)
+    base = value.get("base_resp")
+    if type(base) is dict and not _is_empty(base, beside_choices=True):
+        return _minimax_error(base)
+    if "choices" in value and value["choices"] is not None:
         return None
-    if value.get("detail"):
-        return _error(value["detail"])
-    if type(value.get("message")) is str and value["message"]:
-        return _error(value)
+    if value.get("detail") or value.get("errors") or _is_flat(value):
+        return _read_error(value, {}, 0)
     return None
 
 
-def _error(error: Value) -> ServerError:
+def _is_empty(error: Value, *, beside_choices: bool) -> bool:
+    """Return True if an error says nothing. Beside choices, a code of success is enough."""
+    if type(error) is list:
+        return all(not item or (type(item) is dict and not any(item.values())) for item in error)
+    if type(error) is str:
+        return not error.strip() or (beside_choices and error.strip().lower() in _SUCCESS_WORDS)
     if type(error) is not dict:
-        return ServerError(_message(error))
-    metadata = error.get("metadata")
-    kinds = (
-        error.get("type"),
-        metadata.get("error_type") if type(metadata) is dict else None,  # OpenRouter
-        error.get("status"),  # Google: "RESOURCE_EXHAUSTED"
-    )
-    code = error.get("code")
+        return not error
+    codes = [_text(error[name]).lower() for name in _STATUS_FIELDS if name in error]
+    if any(code in _SUCCESS_WORDS for code in codes):
+        return beside_choices or not any(error.get(name) for name in _MESSAGE_FIELDS)
+    return not any(error.values())
+
+
+def _is_flat(value: dict[str, Value]) -> bool:
+    """Return True if the value is an error without a wrapper."""
+    codes = [_text(value[name]).lower() for name in _CODE_FIELDS if value.get(name) not in (None, "")]
+    if any(code in _SUCCESS_WORDS for code in codes):
+        return False
+    if value.get("object") == "error" or any(_is_words(value.get(name)) for name in _PLAIN_MESSAGE_FIELDS):
+        return True
+    is_marked = bool(codes) or _first_status([value.get("status")]) is not None
+    return is_marked and any(_is_words(value.get(name)) for name in _MESSAGE_FIELDS)
+
+
+def _is_words(value: Value) -> bool:
+    return type(value) is str and value.strip() != ""
+
+
+def _minimax_error(base: dict[str, Value]) -> ServerError:
+    code = base.get("status_code")
+    message = base.get("status_msg")
     return ServerError(
-        message=_message(error.get("message") or error.get("detail") or error),
-        type=next((kind for kind in kinds if type(kind) is str), None),
+        message if type(message) is str and message else _dump(base),
         code=code if type(code) in (str, int) else None,
-        param=error["param"] if type(error.get("param")) is str else None,
+        codes=frozenset({f"base_resp:{_text(code)}"}),
     )
+
+
+def _read_error(error: Value, outer: dict[str, Value], depth: int) -> ServerError:
+    """Read the value of `error`. outer is the object around it, which may hold what it lacks."""
+    if type(error) is list and len(error) == 1 and depth < _MAX_DEPTH:
+        return _read_error(error[0], outer, depth + 1)
+    if type(error) is str:
+        return _read_text_error(error, outer, depth)
+    if type(error) is not dict:
+        status = error if type(error) is int and 400 <= error < 600 else None
+        return ServerError(_message(error), status=status)
+    inner = _wrapped(error, depth)
+    metadata = _object(error.get("metadata"))
+    fields = _fields(error, outer, metadata)
+    read = ServerError(
+        message=_message_of(error, metadata, inner),
+        type=_first_text(fields, "type"),
+        code=next((code for code in fields["code"] if type(code) in (str, int)), None),
+        param=error["param"] if type(error.get("param")) is str else None,
+        status=_first_status(fields["status"]),
+        codes=frozenset(_codes(fields, error)),
+        delay_s=_delay_of(error, metadata, outer),
+        headers=_quoted_headers(metadata),
+    )
+    return read if inner is None else _merge(read, inner)
+
+
+def _read_text_error(text: str, outer: dict[str, Value], depth: int) -> ServerError:
+    """Read an error that is text. A sentence beside it is the message, and the text is then its type."""
+    beside = {name: field for name, field in outer.items() if name not in ("error", "type", "object")}
+    sentence = next((beside[name] for name in _MESSAGE_FIELDS if _is_words(beside.get(name))), None)
+    if sentence is not None:
+        return _read_error({"message": sentence, "type": text, **beside}, {}, depth)
+    return _read_error({**beside, "message": text}, {}, depth)
+
+
+def _wrapped(error: dict[str, Value], depth: int) -> ServerError | None:
+    """The error inside an error: a nested object, JSON text in a message, or what OpenRouter quotes."""
+    if depth >= _MAX_DEPTH:
+        return None
+    nested = error.get("error") or error.get("errors")
+    if nested and not _is_empty(nested, beside_choices=False):
+        return _read_error(nested[0] if type(nested) is list else nested, {}, depth + 1)
+    quoted = _object(error.get("metadata")).get("raw")
+    for text in (quoted, error.get("message"), error.get("detail")):
+        if type(text) is dict and ("message" in text or "error" in text):
+            return _read_error(text, {}, depth + 1)
+        if (inner := _error_in_text(text)) is not None:
+            return inner
+    return ServerError(str(quoted)) if _is_words(quoted) else None
+
+
+def _error_in_text(text: Value) -> ServerError | None:
+    """The error in a JSON object that ends a text. Its message begins with the words before it."""
+    if type(text) is not str or len(text) > _MAX_SEARCHED_CHARS or not text.rstrip().endswith(("}", "]")):
+        return None
+    start = text.find("{")
+    if start < 0:
+        return None
+    start -= text[:start].endswith("[")
+    try:
+        inner = error_of(values.loads(text[start:].encode("utf-8", "surrogatepass")))
+    except values.NotJSON:
+        return None
+    return None if inner is None else inner._replace(message=text[:start] + inner.message)
+
+
+def _merge(outer: ServerError, inner: ServerError) -> ServerError:
+    """An error that a gateway wrapped: what the gateway says, completed by what it quotes."""
+    return outer._replace(
+        type=outer.type or inner.type,
+        code=inner.code if outer.code is None else outer.code,
+        status=outer.status or inner.status,
+        codes=outer.codes | inner.codes,
+        delay_s=outer.delay_s or inner.delay_s,
+        headers=outer.headers or inner.headers,
+    )
+
+
+def _message_of(error: dict[str, Value], metadata: dict[str, Value], inner: ServerError | None) -> str:
+    """The words of an error, with those of the error inside it and the reasons of a moderation."""
+    own = next((error[name] for name in _MESSAGE_FIELDS if error.get(name)), None)
+    if inner is None:
+        return _with_reasons(_message(error if own is None else own), metadata)
+    if not _is_words(own) or _error_in_text(own) is not None:
+        return inner.message
+    words = str(own)
+    return words if inner.message in words else f"{words}: {inner.message}"
+
+
+def _with_reasons(message: str, metadata: dict[str, Value]) -> str:
+    reasons = metadata.get("reasons")  # OpenRouter, for a moderation
+    if type(reasons) is not list or not reasons:
+        return message
+    return f"{message} ({', '.join(_message(reason) for reason in reasons)})"
+
+
+def _fields(
+    error: dict[str, Value], outer: dict[str, Value], metadata: dict[str, Value]
+) -> dict[str, list[Value]]:
+    """The candidates for code, type and status, the best first."""
+    kinds = [error.get(name) for name in _TYPE_FIELDS]
+    return {
+        "code": [error.get(name) for name in _CODE_FIELDS] + [outer.get(name) for name in _CODE_FIELDS],
+        "type": [kinds[0], metadata.get("error_type"), *kinds[1:], outer.get("error_type")],
+        "status": [error.get(name) for name in _STATUS_FIELDS]
+        + [metadata.get("code"), *(outer.get(name) for name in _STATUS_FIELDS)],
+    }
+
+
+def _first_text(fields: dict[str, list[Value]], name: str) -> str | None:
+    texts = (text for text in fields[name] if type(text) is str and text not in _WRAPPER_TYPES)
+    return next((text for text in texts if text and not text.isdecimal()), None)
+
+
+def _first_status(candidates: Iterable[Value]) -> int | None:
+    """The first HTTP status of an error, as a number or as text."""
+    for candidate in candidates:
+        text = _text(candidate)
+        if len(text) == 3 and text.isascii() and text.isdecimal() and 400 <= int(text) < 600:
+            return int(text)
+    return None
+
+
+def _codes(fields: dict[str, list[Value]], error: dict[str, Value]) -> Iterator[str]:
+    """All codes of an error that are text, and Google's and Azure's reasons."""
+    reasons = [item.get("reason") for item in _details(error)]
+    deeper = [error.get(name) for name in ("innererror", "inner_error")]
+    reasons += [item.get("code") for item in deeper if type(item) is dict]
+    for code in [*fields["code"], *fields["type"], *reasons]:
+        if type(code) is str and code and code not in _WRAPPER_TYPES:
+            yield code
+
+
+def _delay_of(error: dict[str, Value], metadata: dict[str, Value], outer: dict[str, Value]) -> float | None:
+    """The delay that the fields of an error ask for, else its words: in seconds, above 0."""
+    for place in (error, metadata, *_details(error), outer):
+        for names, unit_s in ((_DELAY_FIELDS_MS, 1e-3), (_DELAY_FIELDS_S, 1.0)):
+            for name in names:
+                seconds = parse_duration(_text(place.get(name)))
+                if seconds:
+                    return seconds * unit_s
+    return next((delay_in_words(error[name]) for name in _MESSAGE_FIELDS if _is_words(error.get(name))), None)
+
+
+def _details(error: dict[str, Value]) -> list[dict[str, Value]]:
+    """The objects of Google's `details`."""
+    details = error.get("details")
+    return [item for item in details if type(item) is dict] if type(details) is list else []
+
+
+def _quoted_headers(metadata: dict[str, Value]) -> dict[str, str] | None:
+    """The headers that OpenRouter quotes: X-RateLimit-Remaining and others."""
+    quoted = metadata.get("headers")
+    if type(quoted) is not dict:
+        return None
+    return {name.lower(): _text(text) for name, text in quoted.items()}
+
+
+def _object(value: Value) -> dict[str, Value]:
+    return value if type(value) is dict else {}
+
+
+def _text(value: Value) -> str:
+    """A word or a number as text, anything else as ""."""
+    if type(value) is str:
+        return value
+    return str(value) if type(value) in (int, float) else ""
 
 
 def _message(value: Value) -> str:
+    if type(value) is dict and type(value.get("detail")) in (str, list):
+        value = value["detail"]
     if type(value) is str:
         return value
     if type(value) is list and value and all(type(item) is dict and "msg" in item for item in value):
         return "; ".join(_validation_message(item) for item in value)
+    return _dump(value)
+
+
+def _dump(value: Value) -> str:
     try:
         return values.dumps(value).decode()
     except RecursionError:

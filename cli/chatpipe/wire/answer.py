@@ -20,7 +20,7 @@ from chatpipe.response.answer_chunks import AnswerChunks
 from chatpipe.response.completion import NOT_TEXT, parse_completion
 from chatpipe.response.server_error import ServerError, error_of
 from chatpipe.system.escape import shorten
-from chatpipe.wire import faults, refusals
+from chatpipe.wire import faults
 from chatpipe.wire.http1 import OverlongReply
 from chatpipe.wire.reply_body import ReplyBody
 from chatpipe.wire.retry import FailedAttempt
@@ -76,17 +76,16 @@ async def read_reply(
     headers have lower-case names. The caller closes the response. Never raises exceptions of httpx.
     """
     status = response.status_code
-    requested = request.extensions.get(CHOICES, 1)
     pieces = ReplyBody(response, headers, request)
     try:
         if not response.is_success:
             return _read_error(status, headers, request, await _error_body(pieces))
         if headers.get("content-type", "").lower().startswith("text/event-stream"):
-            return await _read_stream(b"", pieces, receiver, requested)
+            return await _read_stream(b"", pieces, receiver, request)
         first = await _first_bytes(pieces)
         # Look at the body: the server may stream unasked, and some servers use another content type.
         if _skip_bom_and_space(first).startswith(_STREAM_STARTS):
-            return await _read_stream(first, pieces, receiver, requested)
+            return await _read_stream(first, pieces, receiver, request)
         return await _read_whole(status, headers, request, first, pieces)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return answer_from_error(error, request)
@@ -148,9 +147,11 @@ def _skip_bom_and_space(data: bytes) -> bytes:
 def _read_error(
     status: int, headers: Mapping[str, str], request: httpx.Request, body: bytes
 ) -> tuple[Answer, FailedAttempt | None]:
-    """An error reply."""
-    fault = refusals.from_reply(status, headers, body, str(request.url))
-    return Answer(None, None, fault), FailedAttempt(status, headers, refusals.error_codes(body))
+    """An error reply, or an error inside one with status 200."""
+    from chatpipe.wire import refusals  # its tables are needed after a failure only
+
+    fault, failure = refusals.from_reply(status, headers, body, request)
+    return Answer(None, None, fault), failure
 
 
 def _read_json(
@@ -164,15 +165,11 @@ def _read_json(
     except NotJSON as error:
         what = f"the answer is not JSON ({error.what}): '{_excerpt(body)}'"
         return Answer(None, body, BrokenAnswer(what, fix="is the base URL right?", body=body)), None
+    if error_of(completion) is not None and not (type(completion) is dict and completion.get("choices")):
+        return _read_error(status, headers, request, body)  # inside HTTP 200; OpenRouter does so
     if not isinstance(completion, dict):
         what = f"the answer is not a JSON object: '{_excerpt(body)}'"
         return Answer(None, body, BrokenAnswer(what, fix="is the base URL right?", body=body)), None
-    api_error = error_of(completion)
-    if api_error is not None and not completion.get("choices"):  # inside HTTP 200; OpenRouter does so
-        fault = refusals.from_reply(status, headers, body, str(request.url))
-        return Answer(None, None, fault), FailedAttempt(
-            _status_in(api_error), headers, refusals.error_codes(body)
-        )
     return Answer(completion, body), None
 
 
@@ -188,6 +185,7 @@ class _StreamReader:
 
     def __init__(self, receiver: Receiver, requested: int) -> None:
         self.answer = AnswerChunks(receiver.chunk, requested)
+        self.error_payload = b""
         self.done = False
         self._receiver = receiver
         self._decoder = sse.EventDecoder()
@@ -214,7 +212,7 @@ class _StreamReader:
                 return
             self.answer.add(payload, chunks.parse(payload))
             if self.answer.error is not None:
-                self.done = True
+                self.error_payload, self.done = payload, True
                 return
 
     def _take_late(self, payloads: list[bytes]) -> None:
@@ -225,13 +223,13 @@ class _StreamReader:
 
 
 async def _read_stream(
-    first: bytes, pieces: AsyncIterator[bytes], receiver: Receiver, requested: int
+    first: bytes, pieces: AsyncIterator[bytes], receiver: Receiver, request: httpx.Request
 ) -> tuple[Answer, FailedAttempt | None]:
     """Read a streamed answer and pass on each chunk at once.
 
     Reading stops at `[DONE]`, because a server may keep the connection open after it.
     """
-    stream = _StreamReader(receiver, requested)
+    stream = _StreamReader(receiver, request.extensions.get(CHOICES, 1))
     fault: ChatpipeError | None = None
     failure: FailedAttempt | None = FailedAttempt()
     try:
@@ -241,7 +239,7 @@ async def _read_stream(
             data = None if stream.done else await anext(pieces, None)
         stream.end()
         if stream.answer.error is not None:
-            fault, failure = _event_fault(stream.answer.error)
+            fault, failure = _event_fault(stream.answer.error, stream.error_payload, request)
         elif not stream.is_whole():
             fault = BrokenAnswer("the stream was cut: neither finish_reason nor [DONE]", fix="try again")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -258,17 +256,13 @@ async def _read_stream(
     return Answer(completion if completion["choices"] or fault is None else None, None, fault), failure
 
 
-def _event_fault(error: ServerError) -> tuple[ChatpipeError, FailedAttempt]:
+def _event_fault(
+    error: ServerError, payload: bytes, request: httpx.Request
+) -> tuple[ChatpipeError, FailedAttempt]:
     """The fault for an error event in the middle of a stream."""
-    status = _status_in(error)
-    codes = [code for code in (error.type, error.code) if isinstance(code, str)]
-    what = f"the server reports an error in mid-stream: {shorten(error.message)}"
-    return BrokenAnswer(what, fix="try again"), FailedAttempt(status, None, codes)
+    from chatpipe.wire import refusals  # see _read_error
 
-
-def _status_in(error: ServerError) -> int | None:
-    """The HTTP status in an error event or body, None if there is none. Many servers put it in `code`."""
-    return error.code if isinstance(error.code, int) and 400 <= error.code < 600 else None
+    return refusals.from_event(error, payload, request)
 
 
 def _cut_fault(error: Exception) -> ChatpipeError:

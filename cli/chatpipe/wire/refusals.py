@@ -1,10 +1,14 @@
-"""Error replies -> our errors, each with an exit status, a one-line message and a fix."""
+"""Error replies, errors inside HTTP 200, error events of a stream -> our errors, and facts for a retry.
+
+All are read by response/server_error.py. An error counts as the HTTP status that it has elsewhere, see
+refusal_words.status_of(): the exit status, the fix and the retries follow from that one number.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import NamedTuple
 
 import httpx
 
@@ -14,138 +18,152 @@ from chatpipe.errors import (
     BrokenAnswer,
     ChatpipeError,
     NoAccess,
+    NoCredit,
     TryLater,
     Unreachable,
 )
 from chatpipe.inputs import values
+from chatpipe.inputs.values import Value
+from chatpipe.response import sse
+from chatpipe.response.server_error import ServerError, error_of
 from chatpipe.server import redact
-from chatpipe.wire import retry
+from chatpipe.system.escape import shorten
+from chatpipe.wire import refusal_words, retry
 from chatpipe.wire.faults import printable_line
+from chatpipe.wire.retry import FailedAttempt
 
 # The part of a proxy's error page that is searched for its message, which comes early.
 _PAGE_BYTES = 64 * 1024
 
-# Messages of a 404 for a wrong path that has the shape of an API error: from OpenAI, llama.cpp, Groq,
-# and servers that wrap Go's "404 page not found". Any other 404 is about the model or another named
-# resource, such as Moonshot's "Not found the model 'x'".
-_WRONG_PATH = r"(?:404 )?(?:invalid url|file not found|page not found|unknown request url|not found\W*$)"
-
-
-def from_reply(status: int, headers: Mapping[str, str], body: bytes, url: str) -> ChatpipeError:
-    """Convert a complete error reply. headers are httpx.Headers or have lower-case names.
-
-    A reply with a status below 300 may contain an error all the same (OpenRouter). The number in
-    its `code` then counts as the status; without one the reply is a broken answer.
-    """
-    api_error = _api_error(body)
-    codes = error_codes(body)
-    error_class, fix = _classify(_inner_status(status, api_error), headers, api_error, codes)
-    message = printable_line(_server_message(body, api_error)) or _status_phrase(status)
-    where = printable_line(redact.url(url))
-    if 300 <= status < 400 and "location" in headers:
-        message = f"leads on to '{_redirect_origin(headers['location'], url)}'"
-    return error_class(
-        f"{status} from '{where}': {message}",
-        fix=fix,
-        http_status=status,
-        request_id=headers.get("x-request-id"),
-        body=body,
-    )
-
-
-def error_codes(body: bytes) -> frozenset[str]:
-    """The strings under `code` and `type` of an error body. Empty for any other body."""
-    api_error = _api_error(body)
-    if not isinstance(api_error, dict):
-        return frozenset()
-    return frozenset(code for code in (api_error.get("code"), api_error.get("type")) if isinstance(code, str))
-
-
-def _classify(
-    status: int, headers: Mapping[str, str], api_error: Any, codes: frozenset[str]
-) -> tuple[type[ChatpipeError], str]:
-    """The error class and the fix."""
-    if not retry.QUOTA_CODES.isdisjoint(codes):
-        return NoAccess, "add credit to the account, or use another key"
-    if status == 404:
-        if _is_wrong_path(api_error):
-            return BadConfiguration, "is the base URL right? most end in /v1"
-        return BadInput, "is the model one that the server offers?"
-    if status in _BY_STATUS:
-        error_class, fix = _BY_STATUS[status]
-        return error_class, _context_length_fix(api_error, codes) or fix
-    if status >= 500 or status in retry.BUSY:
-        return Unreachable, "try later"
-    if status >= 400:
-        return BadInput, "fix the request"
-    if status >= 300:
-        return BadConfiguration, "set the base URL to where it leads, if you trust that"
-    return BrokenAnswer, "try again"
-
+_NO_KEY = "no key was sent, pass one with --key-file or --key-env"
+_WRONG_URL = "is the base URL right? most end in /v1"
 
 _BY_STATUS: dict[int, tuple[type[ChatpipeError], str]] = {
     400: (BadInput, "fix the request"),
     401: (NoAccess, "check the key"),
-    402: (NoAccess, "add credit to the account"),
+    402: (NoCredit, "add credit to the account"),
     403: (NoAccess, "ask for access with this key, or use another"),
-    405: (BadConfiguration, "is the base URL right? most end in /v1"),
+    405: (BadConfiguration, _WRONG_URL),
     407: (NoAccess, "the proxy wants a name and a password: --proxy"),
     408: (TryLater, "try again"),
     409: (TryLater, "try again"),
     413: (BadInput, "send less: fewer messages, smaller files"),
     425: (TryLater, "try again"),
     429: (TryLater, "lower the rate or raise --retries"),
-    503: (Unreachable, "the server is overloaded or starting, try later"),
 }
 
 
-def _context_length_fix(api_error: Any, codes: frozenset[str]) -> str:
-    """The fix for a prompt that is too long: by the codes of OpenAI and llama.cpp, the message of vLLM."""
-    message = str(_api_message(api_error) or "").lower()
-    too_long = codes & {"context_length_exceeded", "exceed_context_size_error"}
-    return "shorten the messages or lower --max-tokens" if too_long or "context length" in message else ""
+class _Body(NamedTuple):
+    """The error in the body of a reply. is_wrapped: it has the shape of the API, an object under `error`."""
+
+    error: ServerError
+    is_wrapped: bool
 
 
-def _api_error(body: bytes) -> Any:
-    """The value under `error` of a JSON body, of any type, or None."""
+def from_reply(
+    status: int, headers: Mapping[str, str], body: bytes, request: httpx.Request
+) -> tuple[ChatpipeError, FailedAttempt]:
+    """Convert a complete reply that is an error, or that holds one although its status is below 300.
+
+    headers are httpx.Headers or have lower-case names. Without a known code an error inside 200 is a
+    broken answer.
+    """
+    error, is_wrapped = _read(body)
+    counted = refusal_words.status_of(status, error)
+    error_class, fix = _classify(counted, error, is_wrapped=is_wrapped, request=request)
+    message = printable_line(error.message) or _status_phrase(status)
+    where = printable_line(redact.url(str(request.url)))
+    if 300 <= status < 400 and "location" in headers:
+        message = f"leads on to '{_redirect_origin(headers['location'], str(request.url))}'"
+    fault = error_class(
+        f"{status} from '{where}': {message}",
+        fix=fix,
+        http_status=status,
+        request_id=headers.get("x-request-id"),
+        body=body,
+    )
+    fault.refusal_status = counted
+    quoted = {**error.headers, **headers} if error.headers else headers
+    return fault, FailedAttempt(counted, quoted, error.codes, error.delay_s)
+
+
+def from_event(
+    error: ServerError, payload: bytes, request: httpx.Request
+) -> tuple[ChatpipeError, FailedAttempt]:
+    """Convert an error event of a stream that began with HTTP 200. payload is its data.
+
+    An error without a known code, and one inside the server (500), broke the answer off.
+    """
+    counted = refusal_words.status_of(200, error)
+    exits_as = None if counted == 500 else counted
+    error_class, fix = _classify(exits_as, error, is_wrapped=True, request=request)
+    what = f"the server reports an error in mid-stream: {shorten(error.message)}"
+    fault = error_class(what, fix=fix, http_status=200, body=payload)
+    fault.refusal_status = counted
+    return fault, FailedAttempt(counted, error.headers, error.codes, error.delay_s)
+
+
+def _read(body: bytes) -> _Body:
+    """The error in the body of a reply, whatever the body is."""
     try:
-        value = values.loads(body)
+        value = _value_of(body)
     except values.NotJSON:
-        return None
-    if isinstance(value, list) and value:
-        value = value[0]  # Gemini sends an array of one
-    return value.get("error") if isinstance(value, dict) else None
+        return _Body(ServerError(_page_text(body[:_PAGE_BYTES].decode("utf-8", "replace"))), False)
+    error = error_of(value) or (error_of({"error": value}) if type(value) is dict else None)
+    if error is None:
+        return _Body(ServerError(value if type(value) is str else values.dumps(value).decode()), False)
+    if type(value) is list:
+        value = value[0]
+    return _Body(error, type(value.get("error")) is dict)
 
 
-def _is_wrong_path(api_error: Any) -> bool:
-    message = _api_message(api_error) if isinstance(api_error, dict) else None
-    return message is None or re.match(_WRONG_PATH, message, re.IGNORECASE) is not None
-
-
-def _inner_status(status: int, api_error: Any) -> int:
-    code = api_error.get("code") if status < 300 and isinstance(api_error, dict) else None
-    return code if isinstance(code, int) and 400 <= code < 600 else status
-
-
-def _api_message(api_error: Any) -> str | None:
-    message = api_error.get("message") if isinstance(api_error, dict) else api_error
-    return message if isinstance(message, str) and message.strip() else None
-
-
-def _server_message(body: bytes, api_error: Any) -> str:
-    """The server's message from an API error, another JSON value, an HTML page or plain text."""
-    message = _api_message(api_error)
-    if message is not None:
-        return message
+def _value_of(body: bytes) -> Value:
+    """The JSON of a body, or of its first event if the refusal is a stream. Raises NotJSON."""
     try:
-        value = values.loads(body)
+        return values.loads(body)
     except values.NotJSON:
-        return _page_text(body[:_PAGE_BYTES].decode("utf-8", "replace"))
-    for key in ("message", "detail", "error_description", "error", "errors"):
-        found = value.get(key) if isinstance(value, dict) else None
-        if found:
-            return found if isinstance(found, str) else values.dumps(found).decode()
-    return value if isinstance(value, str) else values.dumps(value).decode()
+        if not body.lstrip().startswith((b"data:", b"event:", b":")):
+            raise
+        decoder = sse.EventDecoder()
+        payloads = [*decoder.feed(body), *decoder.end()]
+        return values.loads(payloads[0] if payloads else b"")
+
+
+def _classify(
+    status: int | None, error: ServerError, *, is_wrapped: bool, request: httpx.Request
+) -> tuple[type[ChatpipeError], str]:
+    """The error class and the fix. status is the one that the error counts as."""
+    if status is None:
+        return BrokenAnswer, "try again"
+    if status in (401, 403) and not _has_key(request):
+        return NoAccess, _NO_KEY
+    if status == 402 and refusal_words.has_credit_code(error):
+        return NoCredit, "add credit to the account, or use another key"
+    if status == 404:
+        if refusal_words.is_about_route(error, is_wrapped=is_wrapped):
+            return BadConfiguration, _WRONG_URL
+        return BadInput, "is the model one that the server offers?"
+    error_class, fix = _BY_STATUS.get(status) or _by_range(status)
+    if error_class is BadInput and refusal_words.is_too_long(error):
+        fix = "shorten the messages or lower --max-tokens"
+    return error_class, fix
+
+
+def _by_range(status: int) -> tuple[type[ChatpipeError], str]:
+    """The error class and the fix of a status that has no row of its own."""
+    if status in retry.BUSY:
+        return Unreachable, "the server is overloaded or starting, try later"
+    if status >= 500:
+        return Unreachable, "try later"
+    if status >= 400:
+        return BadInput, "fix the request"
+    return BadConfiguration, "set the base URL to where it leads, if you trust that"
+
+
+def _has_key(request: httpx.Request) -> bool:
+    """Return True if a request carries a key, in a header of any name or in the query of its URL."""
+    headers = (name_value for name_value in request.headers.items() if name_value[0] != "proxy-authorization")
+    return bool(request.url.query) or any(redact.header(name, value) != value for name, value in headers)
 
 
 def _page_text(page: str) -> str:

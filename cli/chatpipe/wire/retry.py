@@ -11,41 +11,14 @@ from typing import NamedTuple
 from chatpipe.options.server import RetryPolicy
 from chatpipe.response.delays import delay_until, parse_number
 
-# Waiting does not help a 429 with one of these in `error.code` or `error.type`: somebody has to act.
-# The first two are documented; the others appear in bug reports.
-QUOTA_CODES = frozenset(
-    {
-        "insufficient_quota",
-        "credit_balance_exhausted",
-        "billing_hard_limit_reached",
-        "billing_not_active",
-    }
-)
-
 # The server is too busy for every client, not for one request. A run pauses as a whole, shares the pause
-# through the pace file and counts no attempt; an adaptive concurrency steps down.
-BUSY = frozenset({429, 503})
-# Codes of an error body or event that mean the same, whatever the HTTP status: of OpenAI, Anthropic, Gemini,
-# Bedrock and Moonshot, and the statuses as text. Compared in lower case.
-BUSY_CODES = frozenset(
-    {
-        "429",
-        "503",
-        "engine_overloaded_error",
-        "overloaded",
-        "overloaded_error",
-        "rate_limit_error",
-        "rate_limit_exceeded",
-        "rate_limit_reached_error",
-        "resource_exhausted",
-        "server_overloaded",
-        "throttlingexception",
-        "too_many_requests",
-        "unavailable",
-    }
-)
-# Below 500, these concern one request: a time-out and a conflict.
-RETRYABLE = frozenset({408, 409})
+# through the pace file and counts no attempt; an adaptive concurrency steps down. 498 is Groq's, 529 that of
+# Anthropic and others, 520 to 527 are Cloudflare's for a server behind it.
+BUSY = frozenset({429, 498, 503, *range(520, 530)})
+# Below 500, these concern one request: a time-out, a conflict, a replay of TLS early data.
+RETRYABLE = frozenset({408, 409, 425})
+# Somebody has to pay first.
+_OUT_OF_CREDIT = 402
 
 FIRST_BACKOFF_S = 0.5
 MAX_DOUBLINGS = 4  # limits the backoff to 8 s
@@ -54,14 +27,17 @@ MAX_DOUBLINGS = 4  # limits the backoff to 8 s
 class FailedAttempt(NamedTuple):
     """A failed attempt.
 
-    status is None if no complete reply arrived: connection error, time-out, cut stream. headers
-    are looked up in lower case: httpx.Headers, or a dict with lower-case keys. codes are the strings
-    under `code` and `type` of the error body; see refusals.error_codes().
+    status is the one that the failure counts as, see refusals.py: that of the reply, or one that its
+    body names. It is None if no complete reply arrived (connection error, time-out, cut stream), and
+    for an error inside 200 without a known code. headers are looked up in lower case: httpx.Headers, or
+    a dict with lower-case keys. codes are the words by which the error body can be told apart. delay_s is
+    the delay in seconds that the body asks for.
     """
 
     status: int | None = None
     headers: Mapping[str, str] | None = None
     codes: Collection[str] = ()
+    delay_s: float | None = None
 
 
 class GiveUpReason(Enum):
@@ -97,12 +73,11 @@ def decide(
     attempt counts from 1. now is Unix time, used for the date form of Retry-After only. random
     returns 0 <= x < 1. Never raises.
     """
-    headers = failure.headers or {}
     if not is_retryable(failure):
         return GiveUp(GiveUpReason.NOT_RETRYABLE)
     if attempt > policy.retries:
         return GiveUp(GiveUpReason.NO_ATTEMPTS_LEFT)
-    asked_s = requested_delay(headers, now)
+    asked_s = delay_asked_for(failure, now)
     if asked_s is None:
         return RetryAfter(backoff(attempt, random), server_requested=False)
     if asked_s > policy.max_delay_s:
@@ -111,8 +86,8 @@ def decide(
 
 
 def is_retryable(failure: FailedAttempt) -> bool:
-    """True if a retry may help. The quota codes decide first, then x-should-retry, then the status."""
-    if not QUOTA_CODES.isdisjoint(failure.codes):
+    """True if a retry may help. Exhausted credit decides first, then x-should-retry, then the status."""
+    if failure.status == _OUT_OF_CREDIT:
         return False
     should_retry = (failure.headers or {}).get("x-should-retry", "").strip().lower()
     if should_retry in ("true", "false"):
@@ -122,14 +97,46 @@ def is_retryable(failure: FailedAttempt) -> bool:
 
 
 def is_busy(failure: FailedAttempt) -> bool:
-    """True if the server has no room at all for now: by its status, or by a code in the body or the event."""
-    return failure.status in BUSY or any(code.lower() in BUSY_CODES for code in failure.codes)
+    """True if the server has no room at all for now, wherever it says so: see FailedAttempt.status."""
+    return failure.status in BUSY
+
+
+def statuses_text(statuses: Collection[int]) -> str:
+    """The statuses for people, with runs of them as one: `429, 498, 503, 520-529`."""
+    runs: list[list[int]] = []
+    for status in sorted(statuses):
+        if runs and status == runs[-1][-1] + 1:
+            runs[-1].append(status)
+        else:
+            runs.append([status])
+    texts = (f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
+    return ", ".join(texts)
 
 
 def backoff(attempt: int, random: Callable[[], float]) -> float:
     """Exponential backoff in seconds: 0.5 s, doubled per attempt up to 8 s, minus up to a quarter."""
     longest: float = FIRST_BACKOFF_S * 2 ** min(attempt - 1, MAX_DOUBLINGS)
     return longest * (1 - 0.25 * random())
+
+
+def delay_asked_for(failure: FailedAttempt, now: float) -> float | None:
+    """The pause in seconds that the server requests, above 0; None if it requests none.
+
+    A busy server that names no delay is waited for until the limits of which nothing is left are full
+    again. now is Unix time.
+    """
+    named_s = named_delay(failure, now)
+    if named_s or not is_busy(failure):
+        return named_s
+    from chatpipe.wire.rate_limits import reported_limits
+
+    limits = reported_limits(failure.headers or {}, now)
+    return max((limit.reset_s or 0.0 for limit in limits if limit.remaining <= 0), default=0.0) or None
+
+
+def named_delay(failure: FailedAttempt, now: float) -> float | None:
+    """The pause in seconds that Retry-After names, else the error body. None if neither does."""
+    return requested_delay(failure.headers or {}, now) or failure.delay_s
 
 
 def requested_delay(headers: Mapping[str, str], now: float) -> float | None:
