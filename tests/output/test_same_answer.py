@@ -117,6 +117,7 @@ STREAMS: dict[str, tuple[list[Any], str]] = {
         "one\n",
     ),
     "index that counts two chunks": ([text("one"), piece({}, "stop", index=1), DONE], "one\n"),
+    "index that counts, cut": ([text(each, index=at) for at, each in enumerate("one")], "one\n"),
     "Foundry Local": ([foundry(0, "on"), foundry(1, "e"), foundry(2, "", "stop"), DONE], "one\n"),
     "a whole completion": (
         [

@@ -54,6 +54,7 @@ def choice(finish: Any = "stop", content: Any = "a", index: int = 0, **fields: A
         "reasoning alone": (choice(content="", reasoning="hm"), "empty"),
         "all fields empty": (choice(content=None, refusal="", audio={}), "empty"),
         "message empty": ({"index": 0, "message": {}, "finish_reason": "stop"}, "empty"),
+        "no call in the list": (choice("tool_calls", None, tool_calls=[None, {}]), "empty"),
         "calls": (choice("tool_calls", None, tool_calls=CALLS), "tool-calls"),
         "calls, finish stop": (choice("stop", "", tool_calls=CALLS), "tool-calls"),
         "calls and content": (choice("tool_calls", "I look", tool_calls=CALLS), "tool-calls"),

@@ -67,8 +67,13 @@ class ChoiceIndexes:
         return self._observe(PlacedChunk(payload, chunk), choices)
 
     def end(self) -> list[PlacedChunk]:
-        """The chunks that were held back. The last of those that count may end the answer, no other."""
-        self._is_counting = self._counted > 1 and (self._requested == 1 or self._has_ended)
+        """The chunks that were held back: now or never it is known if they were counted.
+
+        They were if one choice was asked for, or if the last alone ended: of several choices each does. Of
+        a cut recording three chunks are more likely one choice than three.
+        """
+        is_likely = self._requested == 1 or self._has_ended or (self._requested is None and self._counted > 2)
+        self._is_counting = self._counted > 1 and is_likely
         return self._settle()
 
     def _observe(self, placed: PlacedChunk, choices: list[Value]) -> list[PlacedChunk]:

@@ -103,8 +103,8 @@ def content_of(message: Mapping[str, Value]) -> str | None:
     content = message.get("content")
     text = content if isinstance(content, str) else text_of(content)
     if not text and isinstance(audio := message.get("audio"), dict):
-        transcript = text_of(audio.get("transcript"))
-        return text if transcript is None else transcript
+        transcript = audio.get("transcript")
+        return transcript if isinstance(transcript, str) else text
     return text
 
 

@@ -50,7 +50,7 @@ def outcome_of(choice: Value) -> Outcome:
         return Outcome.refused
     if end is Outcome.truncated:
         return Outcome.truncated
-    if message.get("tool_calls") or message.get("function_call"):
+    if _has_calls(message):
         return Outcome.tool_calls
     if not may_be_text(message.get("content")):
         return Outcome.broken
@@ -58,6 +58,13 @@ def outcome_of(choice: Value) -> Outcome:
     if _has_content(message.get("content")) or message.get("audio") or message.get("images"):
         return Outcome.ok
     return Outcome.empty
+
+
+def _has_calls(message: dict[str, Value]) -> bool:
+    """Return True if there is a call in a message: some servers send `[]`, `[null]` or `{}` for none."""
+    calls = message.get("tool_calls")
+    has_call = any(calls) if type(calls) is list else bool(calls)
+    return has_call or bool(message.get("function_call"))
 
 
 def _has_content(content: Value) -> bool:
