@@ -93,6 +93,7 @@ WORLD: dict[str, dict[str, str]] = {
         "ssl": "its encryption",
         "time": "time-outs and the deadline",
     },
+    "wire.loop_timeout": {"asyncio": "a time-out under an event loop"},
     "wire.origin": {"ssl": "the type of a context, only"},
     "wire.slots": {"asyncio": "those who wait for a connection", "time": "how long one is idle"},
     "wire.pool": {"asyncio": "sweeps idle connections", "time": "how long they are idle"},

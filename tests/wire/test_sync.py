@@ -101,7 +101,7 @@ def test_another_origin_gets_its_own_connection(send: Sender) -> None:
 # Ctrl-C
 
 
-@pytest.mark.parametrize("place", ["connect", "recv", "send"])
+@pytest.mark.parametrize("place", ["connect_ex", "recv", "send"])
 def test_ctrl_c_in_a_wait_leaves_no_socket_open(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
 
@@ -120,7 +120,7 @@ def test_ctrl_c_in_a_wait_leaves_no_socket_open(place: str, monkeypatch: pytest.
         monkeypatch.setattr(sync, "socket", SimpleNamespace(**{**vars(socket), "socket": Interrupted}))
         with pytest.raises(KeyboardInterrupt):
             transport.handle_async_request(httpx.Request("POST", server.url, content=b"{}")).send(None)
-        server.until(lambda: server.connections == (place != "connect") and not server.open)
+        server.until(lambda: server.connections == (place != "connect_ex") and not server.open)
     assert [sock.fileno() for sock in opened] == [-1]
 
 

@@ -21,6 +21,7 @@ from chatpipe.batch.stop import Stop
 from chatpipe.errors import MissingInput, PausedTooLong
 from chatpipe.system.signals import call_on_signal
 from chatpipe.wire.answer import Answer
+from chatpipe.wire.timeouts import extension_s
 
 # Duplicates that may wait for one answer. They are in memory.
 _FOLLOWERS = 10_000
@@ -274,4 +275,10 @@ class Driver:
     def _signalled(self, number: int) -> None:
         """Stop at the first signal, with a grace for the requests in flight; at the second, at once."""
         self._halt(Stop(signal=number, now=self.stop is not None))
-        asyncio.get_running_loop().call_later(self._options.grace_s, self._halt, Stop(now=True))
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._options.grace_s, self._end_grace, loop.time() + self._options.grace_s)
+
+    def _end_grace(self, ends_at: float) -> None:
+        """Stop at once, after a moment for the answers that arrived while the process was stopped."""
+        loop = asyncio.get_running_loop()
+        loop.call_later(extension_s(loop.time() - ends_at), self._halt, Stop(now=True))

@@ -17,8 +17,9 @@ import httpx
 
 from chatpipe.system.causes import system_message
 from chatpipe.wire.connection import PooledConnection
+from chatpipe.wire.loop_timeout import loop_timeout
 from chatpipe.wire.origin import Origin
-from chatpipe.wire.timeouts import Timeouts, within_text
+from chatpipe.wire.timeouts import Timeouts, WaitLimits, within_text
 
 if TYPE_CHECKING:
     import ssl
@@ -65,7 +66,9 @@ class Connector:
         link = PooledConnection(origin, on_lost)
         timeout = None
         try:
-            async with asyncio.timeout(timeouts.capped(timeouts.connect)) as timeout:
+            limits = WaitLimits(timeouts.deadline)
+            limits.start_wait(timeouts.connect)
+            async with loop_timeout(limits) as timeout:
                 self._running.add(timeout)
                 await self._connect(link, origin)
                 if context is not None:

@@ -18,7 +18,7 @@ import httpx
 from chatpipe.system.causes import system_message
 from chatpipe.wire.http1 import MAX_REPLY, READ_BYTES, WRITE_BYTES, Head, ReplyParser
 from chatpipe.wire.origin import Origin
-from chatpipe.wire.timeouts import STALE_CLOSE_S, Timeouts, format_seconds
+from chatpipe.wire.timeouts import STALE_CLOSE_S, Timeouts, WaitLimits, format_seconds
 
 if TYPE_CHECKING:
     import ssl
@@ -50,6 +50,7 @@ class PooledConnection(asyncio.Protocol):
         # The current exchange
         self._reply: ReplyParser | None = None
         self._timeouts = _NO_TIMEOUTS
+        self._limits = WaitLimits()
         self._waiter: asyncio.Future[None] | None = None
         self._failure: Exception | None = None
         self._sent_all = True
@@ -58,7 +59,6 @@ class PooledConnection(asyncio.Protocol):
         self._ahead_bytes = 0  # bytes of body not taken yet
         self._paused = False
         # The only timer. It may fire earlier than needed, at _timer_at
-        self._waiting_since = 0.0
         self._unsent_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = _NEVER
@@ -88,6 +88,7 @@ class PooledConnection(asyncio.Protocol):
         """Start an exchange. data is the whole request if it is small; if it is None, call send() next."""
         self._reply = ReplyParser(request.method, request.extensions.get(MAX_REPLY))
         self._timeouts = timeouts
+        self._limits = WaitLimits(timeouts.deadline)
         self._sent_all = data is not None
         self._sent_at = time.monotonic()
         self._ahead_bytes = 0
@@ -128,8 +129,7 @@ class PooledConnection(asyncio.Protocol):
     async def read_body(self) -> bytes:
         """Wait for more of the body and return it, empty at its end. Raises httpx.TransportError."""
         reply = self.reply
-        deadline = self._timeouts.deadline
-        if deadline is not None and time.monotonic() >= deadline and not reply.done:
+        if self._limits.deadline_has_passed() and not reply.done:
             raise self._timed_out()  # checked here, because a reply that never pauses never waits
         while True:
             data = reply.take_body()
@@ -235,7 +235,7 @@ class PooledConnection(asyncio.Protocol):
 
     async def _wait_for_event(self) -> None:
         """Wait for the next event on this connection."""
-        self._waiting_since = time.monotonic()
+        self._start_wait()
         if self._write_blocked and self.is_open:
             self._unsent_bytes = self._write_buffer_bytes()
         self._set_timer()
@@ -250,17 +250,16 @@ class PooledConnection(asyncio.Protocol):
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
+    def _start_wait(self) -> None:
+        self._limits.start_wait(self._timeouts.write if self._write_blocked else self._timeouts.read)
+
     def _set_timer(self) -> None:
-        """Ensure that a timer fires by the end of the wait that began at _waiting_since.
+        """Ensure that a timer fires by the end of the current wait.
 
         A timer per request would cost more than the request itself. So a timer for an earlier time
         stays, and is set again when it fires if the wait goes on.
         """
-        _, read, write, deadline = self._timeouts
-        limit = write if self._write_blocked else read
-        at = _NEVER if limit is None else self._waiting_since + limit
-        if deadline is not None and deadline < at:
-            at = deadline
+        at = self._limits.ends_at
         if at >= self._timer_at:
             return
         if self._timer is not None:
@@ -273,14 +272,11 @@ class PooledConnection(asyncio.Protocol):
         self._timer_at = _NEVER
         if self._waiter is None or self._closing or self._waiter.done():
             return
-        now = time.monotonic()
         unsent = self._write_buffer_bytes()
         if self._write_blocked and unsent < self._unsent_bytes:
-            self._unsent_bytes, self._waiting_since = unsent, now
-        _, read, write, deadline = self._timeouts
-        limit = write if self._write_blocked else read
-        is_late = limit is not None and now >= self._waiting_since + limit
-        if is_late or (deadline is not None and now >= deadline):
+            self._unsent_bytes = unsent
+            self._start_wait()
+        if self._limits.have_passed():
             self._fail(self._timed_out())
         else:
             self._set_timer()

@@ -14,8 +14,9 @@ from typing import NamedTuple
 import httpx
 
 from chatpipe.wire.connection import PooledConnection
+from chatpipe.wire.loop_timeout import loop_timeout
 from chatpipe.wire.origin import Origin
-from chatpipe.wire.timeouts import Timeouts, within_text
+from chatpipe.wire.timeouts import Timeouts, WaitLimits, within_text
 
 
 class _SlotRequest(NamedTuple):
@@ -110,7 +111,9 @@ class ConnectionSlots:
         waiter: asyncio.Future[PooledConnection | None] = asyncio.get_running_loop().create_future()
         self._queue[waiter] = slot_request
         try:
-            async with asyncio.timeout(timeouts.capped(limit_s)):
+            limits = WaitLimits(timeouts.deadline)
+            limits.start_wait(limit_s)
+            async with loop_timeout(limits):
                 return await waiter
         except BaseException as error:
             if self._queue.pop(waiter, None) is None and not waiter.cancelled() and not waiter.exception():

@@ -7,23 +7,35 @@ time of Python. Proxies are not supported here; see proxy.py.
 
 from __future__ import annotations
 
+import errno
+import os
 import select
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
 from chatpipe.system.causes import system_message
 from chatpipe.wire.http1 import MAX_REPLY, READ_BYTES, WRITE_BYTES, ReplyParser, encode_request
 from chatpipe.wire.origin import origin_of
-from chatpipe.wire.timeouts import MAX_IDLE_S, STALE_CLOSE_S, Timeouts, format_seconds, within_text
+from chatpipe.wire.timeouts import (
+    MAX_IDLE_S,
+    STALE_CLOSE_S,
+    Timeouts,
+    WaitLimits,
+    format_seconds,
+    within_text,
+)
 
 if TYPE_CHECKING:
     import ssl
 
     from chatpipe.wire.origin import Context
+
+_T = TypeVar("_T")
+_NEVER = float("inf")
 
 
 class BlockingTransport(httpx.AsyncBaseTransport):
@@ -41,6 +53,8 @@ class BlockingTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the reply after its head. Raises httpx.TransportError, with the OSError as its cause."""
         timeouts = Timeouts.of(request)
+        if timeouts.deadline is not None and time.monotonic() >= timeouts.deadline:
+            raise httpx.ConnectTimeout(timeouts.message(""))
         link = self._take_idle(request)
         if link is not None:
             try:
@@ -73,7 +87,7 @@ class BlockingTransport(httpx.AsyncBaseTransport):
         link = _BlockingLink(url)
         self._links.add(link)
         try:
-            connect_by = None if timeouts.connect is None else time.monotonic() + timeouts.connect
+            connect_by = _NEVER if timeouts.connect is None else time.monotonic() + timeouts.connect
             link.connect(timeouts, connect_by)
             if url.scheme == "https":
                 link.start_tls(self._context(), timeouts, connect_by)
@@ -176,12 +190,13 @@ class _BlockingLink:
         self._origin = origin_of(url)
         self._socket: socket.socket | None = None
         self._timeouts = Timeouts(None, None, None, None)
+        self._limits = WaitLimits()
         self._sent_all = False
         self._sent_at = 0.0
         # Raised by a non-blocking socket that would block; start_tls() adds OpenSSL's two errors.
         self._would_block: tuple[type[OSError], ...] = (BlockingIOError,)
 
-    def connect(self, timeouts: Timeouts, connect_by: float | None) -> None:
+    def connect(self, timeouts: Timeouts, connect_by: float) -> None:
         """Try every address of the host in turn until one accepts the connection.
 
         Each address gets an equal share of the remaining time, so that a first address that drops
@@ -192,12 +207,13 @@ class _BlockingLink:
             addresses = socket.getaddrinfo(self._origin.host, self._origin.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise httpx.ConnectError(system_message(error)) from error
+        self._limits = WaitLimits(timeouts.deadline)
         failure: OSError | None = None
         for index, (family, kind, protocol, _, address) in enumerate(addresses):
             try:
                 self._socket = socket.socket(family, kind, protocol)
-                self._socket.settimeout(timeouts.capped(_seconds_until(connect_by, len(addresses) - index)))
-                self._socket.connect(address)
+                self._limits.wait_until(_share_until(connect_by, len(addresses) - index))
+                self._connect_to(address)
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError as error:
                 self.close()
@@ -210,7 +226,18 @@ class _BlockingLink:
             ) from failure
         raise httpx.ConnectError(system_message(failure)) from failure
 
-    def start_tls(self, context: ssl.SSLContext, timeouts: Timeouts, connect_by: float | None) -> None:
+    def _connect_to(self, address: Any) -> None:
+        """Raises OSError, and TimeoutError at the end of the wait."""
+        assert self._socket is not None
+        self._socket.setblocking(False)
+        code = self._socket.connect_ex(address)
+        if code == errno.EINPROGRESS:
+            self._wait(select.POLLOUT)
+            code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+
+    def start_tls(self, context: ssl.SSLContext, timeouts: Timeouts, connect_by: float) -> None:
         import ssl
 
         assert self._socket is not None
@@ -219,11 +246,10 @@ class _BlockingLink:
             # The handshake runs below. If wrap_socket made it, Ctrl-C would leak an open socket.
             # Bytes: see connect().
             name = self._origin.host.rstrip(b".")
-            self._socket = context.wrap_socket(
-                self._socket, server_hostname=name, do_handshake_on_connect=False
-            )
-            self._socket.settimeout(timeouts.capped(_seconds_until(connect_by)))
-            self._socket.do_handshake()
+            encrypted = context.wrap_socket(self._socket, server_hostname=name, do_handshake_on_connect=False)
+            self._socket = encrypted
+            self._limits.wait_until(connect_by)
+            self._finish(encrypted.do_handshake)
         except TimeoutError as error:
             raise httpx.ConnectTimeout(
                 timeouts.message(f"no TLS handshake{within_text(timeouts.connect)}")
@@ -233,6 +259,7 @@ class _BlockingLink:
 
     def begin(self, request: httpx.Request, timeouts: Timeouts) -> ReplyParser:
         self._timeouts = timeouts
+        self._limits = WaitLimits(timeouts.deadline)
         self.reply = ReplyParser(request.method, request.extensions.get(MAX_REPLY))
         return self.reply
 
@@ -246,13 +273,13 @@ class _BlockingLink:
         self._sent_all = False
         view = memoryview(data)
         try:
-            self._socket.settimeout(self._timeouts.capped(self._timeouts.write))
-            view = view[self._socket.send(view[:WRITE_BYTES]) :]
+            view = view[self._send_now(view[:WRITE_BYTES]) :]
             while view:
-                can_read, can_write = self._wait_to_write()
-                if can_read and self._read_early_reply():
+                self._limits.start_wait(self._timeouts.write)
+                events = self._wait(select.POLLIN | select.POLLOUT)
+                if events & ~select.POLLOUT and self._read_early_reply():
                     return ConnectionAbortedError("the server answered before it had all")
-                if can_write:
+                if events & select.POLLOUT:
                     view = view[self._send_now(view[:WRITE_BYTES]) :]
         except TimeoutError as error:
             text = self._timeouts.message(f"nothing taken for {format_seconds(self._timeouts.write)}")
@@ -266,9 +293,10 @@ class _BlockingLink:
     def receive(self) -> None:
         """Wait for more of the reply and feed it to the parser."""
         assert self._socket is not None
+        sock = self._socket
         try:
-            self._socket.settimeout(self._timeouts.capped(self._timeouts.read))
-            data = self._socket.recv(READ_BYTES)
+            self._limits.start_wait(self._timeouts.read)
+            data = self._finish(lambda: sock.recv(READ_BYTES))
         except TimeoutError as error:
             text = self._timeouts.message(f"no byte for {format_seconds(self._timeouts.read)}")
             raise httpx.ReadTimeout(text) from error
@@ -309,16 +337,29 @@ class _BlockingLink:
         else:
             self.reply.eof()
 
-    def _wait_to_write(self) -> tuple[bool, bool]:
-        """Wait until the socket is readable or writable. Returns (readable, writable)."""
-        events = self._poll(select.POLLIN | select.POLLOUT, self._timeouts.capped(self._timeouts.write))
-        if not events:
-            raise TimeoutError
-        return bool(events & ~select.POLLOUT), bool(events & select.POLLOUT)
+    def _finish(self, step: Callable[[], _T]) -> _T:
+        """Repeat a step of the socket until it need not wait. Raises TimeoutError at the end of the wait."""
+        if self._limits.deadline_has_passed():
+            raise TimeoutError  # checked here, because a reply that never pauses never waits
+        while True:
+            try:
+                return step()
+            except self._would_block as error:
+                wants_to_write = type(error).__name__ == "SSLWantWriteError"
+            self._wait(select.POLLOUT if wants_to_write else select.POLLIN)
+
+    def _wait(self, events: int) -> int:
+        """Wait for one of the events, and return those that occurred. Raises TimeoutError."""
+        while True:
+            ends_at = self._limits.ends_at
+            ready = self._poll(events, None if ends_at == _NEVER else max(0.0, ends_at - time.monotonic()))
+            if ready and not self._limits.deadline_has_passed():
+                return ready
+            if self._limits.have_passed():
+                raise TimeoutError
 
     def _send_now(self, view: memoryview) -> int:
         assert self._socket is not None
-        self._socket.settimeout(0)
         try:
             return self._socket.send(view)
         except self._would_block:
@@ -331,7 +372,6 @@ class _BlockingLink:
         a 200 that begins before the server has read the whole request.
         """
         assert self._socket is not None
-        self._socket.settimeout(0)
         try:
             self._feed(self._socket.recv(READ_BYTES))
         except self._would_block:
@@ -349,11 +389,9 @@ class _BlockingLink:
         return ready[0][1] if ready else 0
 
 
-def _seconds_until(until: float | None, shares: int = 1) -> float | None:
-    """The seconds until the monotonic time `until`, divided by shares. Raises TimeoutError at 0."""
-    if until is None:
-        return None
-    remaining = until - time.monotonic()
-    if remaining <= 0:
+def _share_until(until: float, shares: int) -> float:
+    """The end of the first of equal shares of the time until then. Raises TimeoutError if that has passed."""
+    now = time.monotonic()
+    if now >= until:
         raise TimeoutError
-    return remaining / shares
+    return now + (until - now) / shares

@@ -20,6 +20,75 @@ MAX_IDLE_S = 4.0
 STALE_CLOSE_S = 1.0
 
 
+# The longest extension of a limit that was found to have passed; see extension_s().
+_MAX_EXTENSION_S = 1.0
+_MIN_EXTENSION_S = 0.01  # enough for one look at the sockets
+
+_NEVER = float("inf")
+
+
+def extension_s(late_s: float) -> float:
+    """The seconds by which a limit is extended, once, that was found late_s after it had passed.
+
+    A process that was stopped (SIGSTOP, a frozen container) finds its limits passed when it goes on.
+    What arrived in the meantime lies in its sockets and must be read first: it may be an answer that
+    was paid for. An event loop would run its timers first, because the system call that waits for
+    sockets is interrupted by the stop and not repeated.
+    """
+    return min(_MAX_EXTENSION_S, late_s + _MIN_EXTENSION_S)
+
+
+class WaitLimits:
+    """The limits of one exchange in progress: that of the current wait, and the deadline.
+
+    Times are those of time.monotonic(). Each limit is extended once when it is found to have passed.
+    """
+
+    __slots__ = ("_deadline", "_is_deadline_extended", "_is_wait_extended", "_wait_ends_at")
+
+    def __init__(self, deadline: float | None = None) -> None:
+        self._deadline = _NEVER if deadline is None else deadline
+        self._is_deadline_extended = False
+        self._wait_ends_at = _NEVER
+        self._is_wait_extended = False
+
+    @property
+    def ends_at(self) -> float:
+        """The time of the next limit; infinite for none."""
+        return min(self._wait_ends_at, self._deadline)
+
+    def start_wait(self, limit_s: float | None) -> None:
+        self.wait_until(_NEVER if limit_s is None else time.monotonic() + limit_s)
+
+    def wait_until(self, ends_at: float) -> None:
+        """Start a wait that ends at this time, which may have passed."""
+        self._wait_ends_at = ends_at
+        self._is_wait_extended = False
+
+    def have_passed(self) -> bool:
+        """Return True if the wait is over. The first time that a limit is found to have passed, extend it."""
+        now = time.monotonic()
+        if now >= self._wait_ends_at:
+            if self._is_wait_extended:
+                return True
+            self._is_wait_extended = True
+            self._wait_ends_at = now + extension_s(now - self._wait_ends_at)
+        return self.deadline_has_passed()
+
+    def deadline_has_passed(self) -> bool:
+        """The same for the deadline alone: a reply that never pauses is never waited for."""
+        if self._deadline == _NEVER:
+            return False
+        now = time.monotonic()
+        if now < self._deadline:
+            return False
+        if self._is_deadline_extended:
+            return True
+        self._is_deadline_extended = True
+        self._deadline = now + extension_s(now - self._deadline)
+        return False
+
+
 class Timeouts(NamedTuple):
     """The time limits of one request in seconds; None means no limit.
 
