@@ -137,6 +137,7 @@ STREAMS: dict[str, tuple[list[Any], str]] = {
     ),
     "usage behind [DONE]": ([*ONE, DONE, {"id": "a", "choices": [], "usage": USAGE}], "one\n"),
     "an error in the middle": ([text("on"), {"error": {"message": "oops", "code": 500}}], "on\n"),
+    "no choice at all": ([{}, {"id": "a", "choices": []}], ""),
     "cut": ([piece(ROLE), text("on")], "on\n"),
 }
 NOT_IN_LINES = {
@@ -204,7 +205,7 @@ def test_the_chunks_of_an_answer_are_the_answer(name: str, format: str) -> None:
 def test_a_stream_is_one_answer(name: str) -> None:
     values, expected = STREAMS[name]
     assert asked(events(values), "text")[0] == expected.encode()
-    assert asked(events(values), "json")[0].count(b"\n") == 1
+    assert asked(events(values), "json")[0].count(b"\n") == (name != "no choice at all")
 
 
 FIRST = [piece(ROLE, id="1"), text("one", id="1"), piece({}, "stop", id="1")]

@@ -68,7 +68,8 @@ class _StreamedAnswer:
             error = BrokenAnswer(NOT_TEXT, place=self._place)
         if error is None and not self._is_event:
             self.delivery.raw(b"data: [DONE]\n\n")
-        return Answer(assembly.completion(), None, error)
+        completion = assembly.completion()
+        return Answer(completion if completion["choices"] or error is None else None, None, error)
 
     def _deliver(self, payload: bytes, chunk: Mapping[str, Value]) -> None:
         self.delivery.chunk(payload, chunk)
