@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import httpx
 
-from chatpipe.errors import TryLater
+from chatpipe.errors import ChatpipeError, TryLater
 from chatpipe.inputs import values
 from chatpipe.inputs.messages import without_empty_calls
 from chatpipe.inputs.values import Value
@@ -192,7 +192,7 @@ async def ask(
             return _final_answer(answer, decision)
         if not decision.uncounted:
             again = f"trying again in {decision.seconds:.1f} s ({tries} of {policy.retries})"
-            context.note(f"{answer.fault.what}: {again}")
+            context.note(f"{_clause(answer.fault)}: {again}")
             tries += 1
         await context.sleep(decision.seconds)
 
@@ -209,14 +209,21 @@ def _final_answer(answer: Answer, decision: RetryAfter | GiveUp | None) -> Answe
     assert fault is not None
     if isinstance(decision, GiveUp) and decision.requested_s is not None:
         later = TryLater(
-            f"{fault.what}, and to wait {decision.requested_s:.0f} s", place=fault.place, fix="try again then"
+            f"{_clause(fault)}, and to wait {decision.requested_s:.0f} s",
+            place=fault.place,
+            fix="try again then",
         )
         later.http_status, later.request_id, later.body = fault.http_status, fault.request_id, fault.body
         later.refusal_status = fault.refusal_status
         fault = later
     elif answer.attempts > 1:
-        fault.what += f", after {answer.attempts} tries"
+        fault.what = f"{_clause(fault)}, after {answer.attempts} tries"
     return answer._replace(fault=fault)
+
+
+def _clause(fault: ChatpipeError) -> str:
+    """The cause as a clause that goes on. The words of a server may end in a full stop."""
+    return fault.what.removesuffix(".")
 
 
 async def _attempt(
@@ -235,7 +242,10 @@ async def _attempt(
     try:
         hooks.on_reply(response.status_code, headers)
         answer, failure = await read_reply(response, headers, request, receiver)
-        return answer._replace(request_id=headers.get("x-request-id")), failure
+        request_id = headers.get("x-request-id")
+        if answer.fault is not None:  # also one in a stream, which knows no headers
+            answer.fault.request_id = answer.fault.request_id or request_id
+        return answer._replace(request_id=request_id), failure
     finally:
         await stream.aclose()
         if context.detail is not None:

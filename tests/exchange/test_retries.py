@@ -88,6 +88,10 @@ def test_sent_again(first: list[Step], waits: list[float]) -> None:
             stream(event({"error": {"code": "insufficient_quota", "message": "x"}})),
             Status.NO_ACCESS,
         ),
+        "402 in a list in an event": (
+            stream(event([{"error": {"code": 402, "message": "x"}}])),
+            Status.NO_ACCESS,
+        ),
         "400 in an event": (stream(event({"error": {"code": 400, "message": "x"}})), Status.BAD_INPUT),
         "no such protocol": (httpx.UnsupportedProtocol("x"), Status.BAD_CONFIGURATION),
         "cannot be sent": (httpx.LocalProtocolError("x"), Status.BAD_CONFIGURATION),

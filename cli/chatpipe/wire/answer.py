@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import httpx
 
 from chatpipe.errors import BrokenAnswer, ChatpipeError
-from chatpipe.inputs.values import NotJSON, Value
+from chatpipe.inputs.values import NotJSON, Value, loads
 from chatpipe.response import chunks, sse
 from chatpipe.response.answer_chunks import AnswerChunks
 from chatpipe.response.completion import NOT_TEXT, parse_completion
@@ -247,9 +247,9 @@ async def _read_stream(
         if not stream.is_whole():
             fault = _cut_fault(error)
             failure = None if isinstance(error, OverlongReply) else failure
-    except BrokenAnswer as error:  # an event that is not JSON
+    except BrokenAnswer as error:  # an event that is not a JSON object
         stream.answer.end()
-        fault = error
+        fault, failure = _broken_event_fault(error, request)
     if fault is None and stream.answer.assembly.is_unreadable():
         fault, failure = BrokenAnswer(NOT_TEXT, fix="try again"), None
     completion = stream.answer.assembly.completion()
@@ -263,6 +263,16 @@ def _event_fault(
     from chatpipe.wire import refusals  # see _read_error
 
     return refusals.from_event(error, payload, request)
+
+
+def _broken_event_fault(broken: BrokenAnswer, request: httpx.Request) -> tuple[ChatpipeError, FailedAttempt]:
+    """The fault for an event that is not a JSON object. Gemini sends its errors in a list."""
+    payload = broken.body or b""
+    try:
+        error = error_of(loads(payload))
+    except NotJSON:
+        error = None
+    return (broken, FailedAttempt()) if error is None else _event_fault(error, payload, request)
 
 
 def _cut_fault(error: Exception) -> ChatpipeError:
