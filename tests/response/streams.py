@@ -18,6 +18,9 @@ from chatpipe.response.server_error import error_of
 FOLDER = Path(__file__).parent / "samples"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.sse"))
 
+# Of an error; the others follow from them.
+ERROR_FIELDS = ("message", "type", "code", "param")
+
 # What this project's API notes ship with; not part of the project.
 SHARED = Path(__file__).parents[2].parent / "shared" / "api" / "examples"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the API notes are not here")
@@ -62,7 +65,7 @@ def fold(pieces: list[bytes]) -> Fold:
             break
         chunk = chunks.parse(payload)
         found = error_of(chunk)
-        error = found._asdict() if found else None
+        error = {name: getattr(found, name) for name in ERROR_FIELDS} if found else None
         if not error:
             assembly.add(chunk)
     return Fold(
