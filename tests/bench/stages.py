@@ -17,8 +17,8 @@ from chatpipe.output.text import TextWriter
 from chatpipe.response import chunks, sse
 from chatpipe.response.assemble import Assembly
 from chatpipe.response.server_error import error_of
+from chatpipe.response.stream_reader import StreamReader
 from chatpipe.system.descriptor import Stdout
-from chatpipe.wire.answer import _StreamReader
 from chatpipe.wire.http1 import ReplyParser
 
 _CHUNKS = 20_000
@@ -100,7 +100,7 @@ class _Receiver:
 
 
 def _streamed(bodies: list[bytes], null: int) -> None:
-    stream = _StreamReader(_Receiver(null), 1)
+    stream = StreamReader(_Receiver(null), 1)
     for body in bodies:
         stream.feed(body)
     stream.end()

@@ -15,10 +15,9 @@ import httpx
 
 from chatpipe.errors import BrokenAnswer, ChatpipeError
 from chatpipe.inputs.values import NotJSON, Value, loads
-from chatpipe.response import chunks, sse
-from chatpipe.response.answer_chunks import AnswerChunks
 from chatpipe.response.completion import NOT_TEXT, parse_completion
 from chatpipe.response.server_error import ServerError, error_of
+from chatpipe.response.stream_reader import ChunkReceiver, StreamReader
 from chatpipe.system.escape import shorten
 from chatpipe.wire import faults
 from chatpipe.wire.http1 import OverlongReply
@@ -37,15 +36,11 @@ _ERROR_BYTES = 1_000_000
 CHOICES = "choices"
 
 
-class Receiver(Protocol):
+class Receiver(ChunkReceiver, Protocol):
     """Receives an answer as it arrives. started is true once part of it is written and cannot be undone."""
 
     @property
     def started(self) -> bool: ...
-
-    def raw(self, data: bytes) -> None: ...
-
-    def chunk(self, payload: bytes, chunk: Mapping[str, Value]) -> None: ...
 
 
 class Answer(NamedTuple):
@@ -177,51 +172,6 @@ def _excerpt(body: bytes) -> str:
     return shorten(body[:400].decode("utf-8", "replace"), 80)
 
 
-class _StreamReader:
-    """An event stream in progress: decoded, passed on, assembled.
-
-    done is true after `[DONE]` or an error event.
-    """
-
-    def __init__(self, receiver: Receiver, requested: int) -> None:
-        self.answer = AnswerChunks(receiver.chunk, requested)
-        self.error_payload = b""
-        self.done = False
-        self._receiver = receiver
-        self._decoder = sse.EventDecoder()
-
-    def feed(self, data: bytes) -> None:
-        if data:
-            self._receiver.raw(data)
-        self._take(self._decoder.feed(data))
-
-    def end(self) -> None:
-        if not self.done:
-            self._take(self._decoder.end())
-        self.answer.end()
-
-    def is_whole(self) -> bool:
-        """Return True if `[DONE]` came or every choice has a finish_reason."""
-        return self.done or self.answer.assembly.is_finished()
-
-    def _take(self, payloads: list[bytes]) -> None:
-        for at, payload in enumerate(payloads):
-            if sse.is_done(payload):
-                self.done = True
-                self._take_late(payloads[at + 1 :])
-                return
-            self.answer.add(payload, chunks.parse(payload))
-            if self.answer.error is not None:
-                self.error_payload, self.done = payload, True
-                return
-
-    def _take_late(self, payloads: list[bytes]) -> None:
-        """Take the usage that some servers send behind `[DONE]`, as far as it is here: none is waited for."""
-        for payload in payloads:
-            with suppress(BrokenAnswer):
-                self.answer.add_late(chunks.parse(payload))
-
-
 async def _read_stream(
     first: bytes, pieces: AsyncIterator[bytes], receiver: Receiver, request: httpx.Request
 ) -> tuple[Answer, FailedAttempt | None]:
@@ -229,7 +179,7 @@ async def _read_stream(
 
     Reading stops at `[DONE]`, because a server may keep the connection open after it.
     """
-    stream = _StreamReader(receiver, request.extensions.get(CHOICES, 1))
+    stream = StreamReader(receiver, request.extensions.get(CHOICES, 1))
     fault: ChatpipeError | None = None
     failure: FailedAttempt | None = FailedAttempt()
     try:

@@ -1,0 +1,65 @@
+"""Bytes of a streamed answer -> chunks, each passed on at once, and the completion that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Protocol
+
+from chatpipe.errors import BrokenAnswer
+from chatpipe.inputs.values import Value
+from chatpipe.response import chunks, sse
+from chatpipe.response.answer_chunks import AnswerChunks
+
+
+class ChunkReceiver(Protocol):
+    """Receives the bytes and the chunks of a stream as they arrive."""
+
+    def raw(self, data: bytes) -> None: ...
+
+    def chunk(self, payload: bytes, chunk: Mapping[str, Value]) -> None: ...
+
+
+class StreamReader:
+    """An event stream in progress: decoded, passed on, assembled.
+
+    done is true after `[DONE]` or an error event.
+    """
+
+    def __init__(self, receiver: ChunkReceiver, requested: int) -> None:
+        self.answer = AnswerChunks(receiver.chunk, requested)
+        self.error_payload = b""
+        self.done = False
+        self._receiver = receiver
+        self._decoder = sse.EventDecoder()
+
+    def feed(self, data: bytes) -> None:
+        if data:
+            self._receiver.raw(data)
+        self._take(self._decoder.feed(data))
+
+    def end(self) -> None:
+        if not self.done:
+            self._take(self._decoder.end())
+        self.answer.end()
+
+    def is_whole(self) -> bool:
+        """Return True if `[DONE]` came or every choice has a finish_reason."""
+        return self.done or self.answer.assembly.is_finished()
+
+    def _take(self, payloads: list[bytes]) -> None:
+        for at, payload in enumerate(payloads):
+            if sse.is_done(payload):
+                self.done = True
+                self._take_late(payloads[at + 1 :])
+                return
+            self.answer.add(payload, chunks.parse(payload))
+            if self.answer.error is not None:
+                self.error_payload, self.done = payload, True
+                return
+
+    def _take_late(self, payloads: list[bytes]) -> None:
+        """Take the usage that some servers send behind `[DONE]`, as far as it is here: none is waited for."""
+        for payload in payloads:
+            with suppress(BrokenAnswer):
+                self.answer.add_late(chunks.parse(payload))
