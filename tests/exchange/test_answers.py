@@ -100,6 +100,90 @@ def test_a_stream_is_recognized_by_its_type_or_by_its_bytes(kind: str, pieces: l
     assert (content(answer), answer.fault) == ("hi", None)
 
 
+KINDS = ["text/event-stream", "application/json", "text/plain", ""]
+LINES = b"".join(line.removeprefix(b"data: ").rstrip() + b"\n" for line in STREAM)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@cases(
+    "body",
+    {
+        "a completion": JSON,
+        "a completion in several lines": orjson.dumps(orjson.loads(JSON), option=orjson.OPT_INDENT_2),
+        "a completion behind white space": b" \n\r\n\t" + JSON + b"\n",
+        "a completion behind a byte order mark": b"\n\xef\xbb\xbf" + JSON,
+        "a completion, then [DONE]": JSON + b"\n\ndata: [DONE]\n\n",
+        "a completion as an event": b"data: " + JSON + b"\n\n",
+        "chunks, one a line": LINES,
+        "chunks, one a line, no [DONE]": LINES[: -len(b"[DONE]\n")],
+        "a chunk, no line end": piece("hi", "stop").removeprefix(b"data: ").rstrip(),
+        "chunks behind a line that is none": b'{"id":"x"}\n' + LINES,
+        "a stream behind white space": b"  \n " + b"".join(STREAM),
+        "a stream behind a byte order mark": b" \n\xef\xbb\xbf" + b"".join(STREAM),
+        "a stream behind a comment": b": wait\n\n" + b"".join(STREAM),
+    },
+)
+@pytest.mark.parametrize("size", [1, 10_000])
+def test_the_body_decides_before_its_content_type(kind: str, body: bytes, size: int) -> None:
+    pieces = [body[index : index + size] for index in range(0, len(body), size)]
+    server = served(stream(*pieces, kind=kind))
+    answer = server.ask()
+    assert (content(answer), answer.fault, server.slept) == ("hi", None, [])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@cases(
+    "body, status, what",
+    {
+        "an error": (b'{"error":{"message":"slow down","code":429}}', Status.TRY_LATER, "slow down"),
+        "an error in lines": (b'{\n"error": {"message":"no","code":401}\n}', Status.NO_ACCESS, "no"),
+        "an error in an array": (b'[{"error":{"message":"no","code":401}}]', Status.NO_ACCESS, "no"),
+        "an error field": (b"error: too busy\n\n", Status.BROKEN_ANSWER, "too busy"),
+        "a page": (
+            b"<!doctype html>\n<html><head><title>Sign in</title></head>\ndata: x\n</html>",
+            Status.BROKEN_ANSWER,
+            "the answer is a web page, 'Sign in'",
+        ),
+        "text": (b"Please log in\n", Status.BROKEN_ANSWER, "'Please log in'"),
+    },
+)
+def test_what_is_no_answer_is_told_whatever_its_content_type(
+    kind: str, body: bytes, status: Status, what: str
+) -> None:
+    fault = served(stream(body, kind=kind)).fault(retries=0)
+    assert fault.status == status
+    assert what in fault.what
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@cases(
+    "body",
+    {"a page": b"<html><title>Sign in</title></html>", "text": b"Please log in", "an answer": JSON},
+)
+def test_nothing_that_came_whole_is_sent_again(kind: str, body: bytes) -> None:
+    """Nor where the connection breaks behind it."""
+    for pieces in ([body], [body, httpx.ReadError("reset")] if body is JSON else [body]):
+        server = served(stream(*pieces, kind=kind), stream(*STREAM))
+        answer = server.ask()
+        assert server.slept == []
+        assert (answer.fault is None) == (body is JSON)
+
+
+def test_an_object_that_is_cut_is_sent_again() -> None:
+    server = served(plain(JSON[:-1], httpx.ReadError("reset")), plain(JSON))
+    assert content(server.ask()) == "hi"
+    assert len(server.slept) == 1
+
+
+def test_chunks_one_a_line_are_passed_on_at_once() -> None:
+    receiver = Receiver()
+    lines = LINES.splitlines(keepends=True)
+    body = Body([lines[0], lines[1], httpx.ReadError("reset")])
+    server = served(httpx.Response(200, headers={"content-type": "application/json"}, stream=body))
+    server.ask(receiver, retries=0)
+    assert len(receiver.payloads) == 2
+
+
 @cases(
     "name, pack",
     {

@@ -40,11 +40,19 @@ def fed(*pieces: bytes) -> list[bytes]:
         "no data, no event": (b"event: x\nid: 1\nretry: 5\n\n", []),
         "other fields": (b"event: x\nid\nfoo: y\ndata: a\nbar\n\n", [b"a"]),
         "empty data is a keep-alive": (b"data: \n\ndata\n\ndata:\n\n", []),
-        "names that are not data": (b"datax: a\nDATA: a\n data: a\n\n", []),
+        "names that are not data": (b"datax: a\nDATA: a\n\n", []),
         "blank lines": (b"\n\n\r\n\r\rdata: a\n\n\n\n", [b"a"]),
         "byte order mark": (MARK + b"data: a\n\n", [b"a"]),
-        "a second mark belongs to the name": (MARK + MARK + b"data: a\n\n", []),
-        "a later mark belongs to the name": (b"\n" + MARK + b"data: a\n\n", []),
+        "a byte order mark too many": (MARK + MARK + b"data: a\n\n", [b"a"]),
+        "a byte order mark after a blank line": (b"\n" + MARK + b"data: a\n\n", [b"a"]),
+        "white space before a field": (b" \t data: a\n  data:b\n\n", [b"a\nb"]),
+        "objects, one a line": (b'{"a":1}\n{"b": 2}\r\n\n [DONE]\n', [b'{"a":1}', b'{"b": 2}', b"[DONE]"]),
+        "an object after an event without its end": (b'data: a\n{"error":1}\n', [b"a", b'{"error":1}']),
+        "objects that are cut, and other JSON": (b'{"a":\n}\n[1]\n"a"\n1\n', []),
+        "an error as text": (b"error: too busy\n\n", [b'{"error":"too busy"}']),
+        "an error as an object": (b'error: {"code": 429}\n\n', [b'{"error":{"code": 429}}']),
+        "an error in its wrapper": (b'error:{"error":{"code":429}}\n', [b'{"error":{"code":429}}']),
+        "no error": (b"error:\nerror: \nerrors: a\nerror\n\n", []),
         "a mark inside stays": (b"data: " + MARK + b"a\n\n", [MARK + b"a"]),
         "no other line ends": (
             b"data: a\xe2\x80\xa8b\xc2\x85c\x0bd\x0ce\x1cf\n\n",
@@ -141,6 +149,13 @@ def plainly(body: bytes) -> list[bytes]:
         elif not line:
             events.append(b"\n".join(data))
             data = []
+        else:  # what the standard would ignore
+            odd = line.lstrip().removeprefix(MARK)
+            if odd.startswith(b"data:"):
+                data.append(odd[5:].removeprefix(b" "))
+            elif odd.rstrip() in (b"{}", b"[DONE]"):
+                events += [b"\n".join(data), odd]  # also an event without its blank line
+                data = []
     return [event for event in events if event]
 
 

@@ -22,11 +22,17 @@ class ChunksWriter(FormatWriter):
 
 
 class EventStreamWriter(FormatWriter):
-    """The bytes of the event stream, unchanged. An answer that was not streamed becomes one event."""
+    """The bytes of the event stream, unchanged. An answer that was not streamed becomes one event.
+
+    An answer in one piece that the server calls an event stream is left as it is, too.
+    """
+
+    has_bytes = False
 
     def raw(self, data: bytes) -> None:
+        self.has_bytes = True
         self.out.write(data)
 
     def end(self, completion: Mapping[str, Value], body: bytes | None) -> None:
-        if body is not None:
+        if body is not None and not self.has_bytes:
             self.out.write(b"data: " + one_line(body) + b"\n\ndata: [DONE]\n\n")

@@ -14,13 +14,14 @@ from chatpipe.inputs.messages import not_json
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response import chunks, sse
+from chatpipe.response.body_form import without_prefix
 from chatpipe.response.completion import as_list, parse_completion
 from chatpipe.response.result_line import ResultLine, is_result
 from chatpipe.response.server_error import error_of
 from chatpipe.system.escape import shorten
 
-# The start of an event stream: a comment, or one of the four fields in the standard.
-_STREAM_START = re.compile(rb":|(?:data|event|id|retry)(?::|$)")
+# The start of an event stream: a comment, a field, or `[DONE]` behind chunks without a field name.
+_STREAM_START = re.compile(rb":|(?:data|event|id|retry|error)(?::|$)|\[DONE\]")
 
 
 _CHUNK = "chat.completion.chunk"
@@ -69,8 +70,8 @@ def read_capture(lines: Iterator[Source]) -> Iterator[CaptureItem]:
     """The contents of the lines, in order. Raises BadInput for anything that is not a recording."""
     events: _CapturedStream | None = None
     for line in lines:
-        data = line.data.removeprefix(b"\xef\xbb\xbf") if line.line == 1 else line.data
-        if data.lstrip().startswith(b"{"):
+        data = without_prefix(line.data)
+        if data.startswith(b"{"):
             yield from events.end() if events else ()
             events = None
             yield _item_of_object(*_read_object(line._replace(data=data), lines))
@@ -92,7 +93,7 @@ class _CapturedStream:
         self._event_line: Source | None = None  # the first data line of the current event
 
     def feed(self, line: Source) -> Iterator[CaptureItem]:
-        if self._event_line is None and line.data.startswith(b"data"):
+        if self._event_line is None and line.data.lstrip().startswith(b"data"):
             self._event_line = line
         yield RawBytes(line.data + line.end)
         yield from self._items(self._decoder.feed(line.data + (line.end or b"\n")), line)

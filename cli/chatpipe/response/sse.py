@@ -69,15 +69,14 @@ class EventDecoder:
         """
         rest = bytes(self._partial_line)
         self._partial_line.clear()
-        if rest:
-            self._parse_lines([rest])
+        payloads = self._parse_lines([rest]) if rest else []
         payload = b"\n".join(self._data)
         if is_done(payload) or _is_object(payload):
             self._data.clear()
-            return [payload]
+            return [*payloads, payload]
         self.is_incomplete = bool(self._data) or (rest != b"" and b"data:".startswith(rest))
         self._data.clear()
-        return []
+        return payloads
 
     def _parse_lines(self, lines: list[bytes]) -> list[bytes]:
         if self._is_first_line and lines:
@@ -97,7 +96,27 @@ class EventDecoder:
                 data.append(line[5:])
             elif line == b"data":  # a field without a colon has the empty value
                 data.append(b"")
+            elif not line.startswith((b":", b"event", b"id", b"retry")):
+                self._parse_odd_line(line, payloads)
         return payloads
+
+    def _parse_odd_line(self, line: bytes, payloads: list[bytes]) -> None:
+        """Take a line that the standard would ignore, but that some server sends in place of an event.
+
+        These are a data line behind white space or a byte order mark, an object or `[DONE]` without a field
+        name, and the field `error`.
+        """
+        line = line.lstrip().removeprefix(_BYTE_ORDER_MARK)
+        if line.startswith(b"data:"):
+            self._data.append(line[5:].removeprefix(b" "))
+            return
+        error = line.startswith(b"error:") and line[6:].strip()
+        if error:
+            line = _error_object(error)
+        elif not (line.startswith(b"{") and _is_object(line)) and line.rstrip() != b"[DONE]":
+            return
+        payloads += filter(None, (b"\n".join(self._data), line))  # no blank line ended the event before
+        self._data.clear()
 
 
 def is_done(payload: bytes) -> bool:
@@ -108,6 +127,13 @@ def is_done(payload: bytes) -> bool:
 def is_null(payload: bytes) -> bool:
     """Return True for JSON's null, which says nothing."""
     return len(payload) < _NULL_BYTES and payload.strip() == b"null"
+
+
+def _error_object(error: bytes) -> bytes:
+    """The value of a field `error`, an object or text, in the shape of an error event."""
+    if not _is_object(error):
+        return values.dumps({"error": error.decode("utf-8", "replace")})
+    return error if values.loads(error).get("error") else b'{"error":' + error + b"}"
 
 
 def _is_object(payload: bytes) -> bool:

@@ -15,6 +15,7 @@ import httpx
 
 from chatpipe.errors import BrokenAnswer, ChatpipeError
 from chatpipe.inputs.values import NotJSON, Value, loads
+from chatpipe.response.body_form import BodyForm, FormDetector, begins_with_object_line, without_prefix
 from chatpipe.response.completion import NOT_TEXT, parse_completion
 from chatpipe.response.server_error import ServerError, error_of
 from chatpipe.response.stream_reader import ChunkReceiver, StreamReader
@@ -25,9 +26,6 @@ from chatpipe.wire.reply_body import ReplyBody
 from chatpipe.wire.retry import FailedAttempt
 from chatpipe.wire.timeouts import DEADLINE
 
-# The first bytes of an event stream, for servers that send it with another content type.
-_STREAM_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
-_LONGEST_START = max(map(len, _STREAM_STARTS))
 # Far more than any error needs, and an endless one ends here.
 _ERROR_BYTES = 1_000_000
 
@@ -75,13 +73,10 @@ async def read_reply(
     try:
         if not response.is_success:
             return _read_error(status, headers, request, await _error_body(pieces))
-        if headers.get("content-type", "").lower().startswith("text/event-stream"):
-            return await _read_stream(b"", pieces, receiver, request)
-        first = await _first_bytes(pieces)
-        # Look at the body: the server may stream unasked, and some servers use another content type.
-        if _skip_bom_and_space(first).startswith(_STREAM_STARTS):
-            return await _read_stream(first, pieces, receiver, request)
-        return await _read_whole(status, headers, request, first, pieces)
+        form, start, rest = await _read_start(pieces, is_declared=_is_declared(headers))
+        if form is BodyForm.STREAM:
+            return await _read_stream(start, rest, receiver, request)
+        return await _read_piece(headers, request, start, rest, receiver)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return answer_from_error(error, request)
 
@@ -97,46 +92,93 @@ async def _error_body(pieces: AsyncIterator[bytes]) -> bytes:
     return bytes(body)
 
 
-async def _first_bytes(pieces: AsyncIterator[bytes]) -> bytes:
-    """The start of the body, long enough to tell if it is an event stream.
-
-    Some servers send white space first to keep the connection alive.
-    """
-    first = bytearray()
-    head = b""
-    async for piece in pieces:
-        first += piece
-        head = _skip_bom_and_space(head + piece)
-        if len(head) >= _LONGEST_START or (
-            head and not any(start.startswith(head) for start in _STREAM_STARTS)
-        ):
-            break
-    return bytes(first)
+def _is_declared(headers: Mapping[str, str]) -> bool:
+    """Return True if the Content-Type is that of an event stream."""
+    return headers.get("content-type", "").lower().startswith("text/event-stream")
 
 
-async def _read_whole(
-    status: int,
+async def _read_start(
+    pieces: AsyncIterator[bytes], *, is_declared: bool
+) -> tuple[BodyForm, bytes, AsyncIterator[bytes]]:
+    """The form of the body, its bytes as far as they had to be read to tell, and the rest of them."""
+    detector = FormDetector(is_declared=is_declared)
+    rest = pieces
+    try:
+        async for piece in pieces:
+            if (form := detector.feed(piece)) is not None:
+                return form, bytes(detector.start), rest
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        rest = _broken_rest(error)
+    return detector.end(), bytes(detector.start), rest
+
+
+async def _broken_rest(error: Exception | None) -> AsyncIterator[bytes]:
+    """The rest of a body that is read to its end, or to the error that ended it."""
+    if error is not None:
+        raise error
+    return
+    yield b""  # makes it a generator
+
+
+async def _read_piece(
     headers: Mapping[str, str],
     request: httpx.Request,
     start: bytes,
-    pieces: AsyncIterator[bytes],
+    rest: AsyncIterator[bytes],
+    receiver: Receiver,
 ) -> tuple[Answer, FailedAttempt | None]:
-    """Read the rest of an answer in one piece, which begins with start."""
+    """Read an answer in one piece, which begins with start.
+
+    An object that came whole is taken although the connection then broke: no prefix of one is an object.
+    """
+    body, broken = await _collect(start, rest)
+    try:
+        value = parse_completion(without_prefix(body))
+    except NotJSON as error:
+        if begins_with_object_line(body):
+            return await _read_stream(body, _broken_rest(broken), receiver, request)
+        if broken is not None or not body.strip():
+            return _without_json(body, broken, request)
+        return Answer(None, body, _not_json(body, error)), None
+    if broken is not None and not isinstance(value, dict):
+        return _without_json(body, broken, request)
+    answer, failure = _read_json(value, headers, request, body)
+    if answer.fault is None and _is_declared(headers):
+        receiver.raw(body)
+    return answer, failure
+
+
+async def _collect(start: bytes, rest: AsyncIterator[bytes]) -> tuple[bytes, Exception | None]:
+    """The whole body, and the error that ended it, if any."""
     body = bytearray(start)
     try:
-        async for piece in pieces:
+        async for piece in rest:
             body += piece
-    except OverlongReply as error:
-        if body.rstrip().endswith(b"}"):  # maybe whole, before a trailer without an end
-            answer, failure = _read_json(status, headers, request, bytes(body))
-            if answer.completion is not None:
-                return answer, failure
-        return Answer(None, bytes(body), faults.from_exception(error, str(request.url))), None
-    return _read_json(status, headers, request, bytes(body))
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return bytes(body), error
+    return bytes(body), None
 
 
-def _skip_bom_and_space(data: bytes) -> bytes:
-    return data.removeprefix(b"\xef\xbb\xbf").lstrip()
+def _without_json(
+    body: bytes, broken: Exception | None, request: httpx.Request
+) -> tuple[Answer, FailedAttempt | None]:
+    """The answer if the connection broke before its end, or if it is empty."""
+    if broken is None:
+        return Answer(None, None, BrokenAnswer("the answer is empty", fix="try again")), FailedAttempt()
+    answer, failure = answer_from_error(broken, request)
+    return (answer._replace(body=body), None) if isinstance(broken, OverlongReply) else (answer, failure)
+
+
+def _not_json(body: bytes, error: NotJSON) -> BrokenAnswer:
+    """The fault for a page or another text."""
+    from chatpipe.wire import refusals  # see _read_error
+
+    title = refusals.page_title(body)
+    if title:
+        what = f"the answer is a web page, '{shorten(title, 80)}'"
+    else:
+        what = f"the answer is not JSON ({error.what}): '{_excerpt(body)}'"
+    return BrokenAnswer(what, fix="is the base URL right?", body=body)
 
 
 def _read_error(
@@ -150,22 +192,15 @@ def _read_error(
 
 
 def _read_json(
-    status: int, headers: Mapping[str, str], request: httpx.Request, body: bytes
+    value: Value, headers: Mapping[str, str], request: httpx.Request, body: bytes
 ) -> tuple[Answer, FailedAttempt | None]:
-    """An answer in one piece."""
-    if not body.strip():
-        return Answer(None, None, BrokenAnswer("the answer is empty", fix="try again")), FailedAttempt()
-    try:
-        completion = parse_completion(body)
-    except NotJSON as error:
-        what = f"the answer is not JSON ({error.what}): '{_excerpt(body)}'"
-        return Answer(None, body, BrokenAnswer(what, fix="is the base URL right?", body=body)), None
-    if error_of(completion) is not None and not (type(completion) is dict and completion.get("choices")):
-        return _read_error(status, headers, request, body)  # inside HTTP 200; OpenRouter does so
-    if not isinstance(completion, dict):
+    """An answer in one piece, with HTTP 200. It may be an error all the same; OpenRouter sends some."""
+    if error_of(value) is not None and not (isinstance(value, dict) and value.get("choices")):
+        return _read_error(200, headers, request, body)
+    if not isinstance(value, dict):
         what = f"the answer is not a JSON object: '{_excerpt(body)}'"
         return Answer(None, body, BrokenAnswer(what, fix="is the base URL right?", body=body)), None
-    return Answer(completion, body), None
+    return Answer(value, body), None
 
 
 def _excerpt(body: bytes) -> str:

@@ -34,6 +34,7 @@ from chatpipe.wire.retry import FailedAttempt
 
 # The part of a proxy's error page that is searched for its message, which comes early.
 _PAGE_BYTES = 64 * 1024
+_PAGE_START = r"\s*<(?:!doctype|html|head|body|title|center|h1)"
 
 _NO_KEY = "no key was sent, pass one with --key-file or --key-env"
 _WRONG_URL = "is the base URL right? most end in /v1"
@@ -108,7 +109,7 @@ def _read(body: bytes) -> _Body:
     try:
         value = _value_of(body)
     except values.NotJSON:
-        return _Body(ServerError(_page_text(body[:_PAGE_BYTES].decode("utf-8", "replace"))), False)
+        return _Body(ServerError(_page_text(body)), False)
     error = error_of(value) or (error_of({"error": value}) if type(value) is dict else None)
     if error is None:
         return _Body(ServerError(value if type(value) is str else values.dumps(value).decode()), False)
@@ -166,15 +167,26 @@ def _has_key(request: httpx.Request) -> bool:
     return bool(request.url.query) or any(redact.header(name, value) != value for name, value in headers)
 
 
-def _page_text(page: str) -> str:
-    """The title of an HTML page, else all its text. Any other text is returned unchanged."""
-    if not re.match(r"\s*<(?:!doctype|html|head|body|title|center|h1)", page, re.IGNORECASE):
-        return page
+def page_title(body: bytes) -> str:
+    """The title of an HTML page; empty if there is none, or if the body is no page."""
+    page = body[:_PAGE_BYTES].decode("utf-8", "replace")
+    if not re.match(_PAGE_START, page, re.IGNORECASE):
+        return ""
     import html  # loads a table of 2,231 names
 
     title = re.search(r"<title[^>]*>([^<]+)</title", page, re.IGNORECASE)
-    if title is not None and title[1].strip():
-        return html.unescape(title[1])
+    return "" if title is None else html.unescape(title[1]).strip()
+
+
+def _page_text(body: bytes) -> str:
+    """The title of an HTML page, else all its text. Any other text is returned unchanged."""
+    if title := page_title(body):
+        return title
+    page = body[:_PAGE_BYTES].decode("utf-8", "replace")
+    if not re.match(_PAGE_START, page, re.IGNORECASE):
+        return page
+    import html
+
     page = re.sub(r"<(script|style)\b.*?</\1\s*>", " ", page, flags=re.IGNORECASE | re.DOTALL)
     return html.unescape(re.sub(r"<[^>]*>", " ", page))
 

@@ -1,0 +1,130 @@
+"""The first bytes of a reply -> its form: a stream of chunks, or one piece.
+
+The body decides. Its Content-Type only counts where the body leaves both open, because gateways send
+completions, errors and web pages as text/event-stream, and streams as application/json.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+from chatpipe.inputs import values
+from chatpipe.inputs.values import Value
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# The first bytes of an event stream. `error` is no field of the standard, but some servers send it.
+_STREAM_STARTS = (b"data:", b"event:", b"id:", b"retry:", b"error:", b":")
+_LONGEST_START = max(map(len, _STREAM_STARTS))
+_SPACE_BYTES = 4096  # read at a time
+_DATA_LINE = re.compile(rb"[\r\n]data:")
+
+
+class BodyForm(Enum):
+    STREAM = "stream"
+    PIECE = "piece"
+
+
+class FormDetector:
+    """Detector of the form of one body: call feed() for each read until form is known, or end() once.
+
+    is_declared: the Content-Type says that the body is an event stream. start holds all bytes so far.
+    The time is linear in them.
+    """
+
+    def __init__(self, *, is_declared: bool) -> None:
+        self.form: BodyForm | None = None
+        self.start = bytearray()
+        self._is_declared = is_declared
+        self._head = 0  # where the byte order mark and the white space end, as far as they are read
+        self._searched = 0
+
+    def feed(self, data: bytes) -> BodyForm | None:
+        """Add bytes. Returns the form, None if it needs more of them."""
+        self.start += data
+        self._skip_space()
+        self.form = self._detect()
+        return self.form
+
+    def end(self) -> BodyForm:
+        """The form of a body that ends here."""
+        if self.form is None:
+            self.form = _form_of_line(bytes(self.start[self._head :]))
+        return self.form
+
+    def _skip_space(self) -> None:
+        if self._head < len(self.start):
+            # Some servers send white space to keep the connection alive.
+            rest = bytes(self.start[self._head : self._head + _SPACE_BYTES])
+            while rest and not rest.strip():
+                self._head += len(rest)
+                rest = bytes(self.start[self._head : self._head + _SPACE_BYTES])
+            self._head += len(rest) - len(rest.lstrip())
+            if self.start.startswith(_BYTE_ORDER_MARK, self._head):
+                self._head += len(_BYTE_ORDER_MARK)
+                self._skip_space()
+
+    def _detect(self) -> BodyForm | None:
+        head = bytes(self.start[self._head : self._head + _LONGEST_START])
+        if not head or _BYTE_ORDER_MARK.startswith(head):
+            return None
+        if head.startswith(_STREAM_STARTS):
+            return BodyForm.STREAM
+        if any(start.startswith(head) for start in _STREAM_STARTS):
+            return None
+        if head.startswith(b"{"):
+            return self._form_of_object()
+        if self._is_declared and not head.startswith((b"<", b"[")):
+            return self._form_of_unknown_lines()
+        return BodyForm.PIECE
+
+    def _form_of_object(self) -> BodyForm | None:
+        """The form by the first line: chunks come one a line, a completion often takes several."""
+        begin = max(self._head, self._searched)
+        found = [at for at in (self.start.find(b"\n", begin), self.start.find(b"\r", begin)) if at >= 0]
+        self._searched = len(self.start)
+        return _form_of_line(bytes(self.start[self._head : min(found)])) if found else None
+
+    def _form_of_unknown_lines(self) -> BodyForm | None:
+        """The form where the first line is no field of the standard: a stream if data follows."""
+        found = _DATA_LINE.search(self.start, self._searched)
+        self._searched = max(len(self.start) - len(b"\ndata"), 0)
+        return BodyForm.STREAM if found else None
+
+
+def without_prefix(body: bytes) -> bytes:
+    """The body without white space and a byte order mark before its first character."""
+    return body.lstrip().removeprefix(_BYTE_ORDER_MARK).lstrip()
+
+
+def begins_with_object_line(body: bytes) -> bool:
+    """Return True if the first line of a body is a JSON object, and more follows."""
+    head = without_prefix(body)
+    line = head.split(b"\n", 1)[0].split(b"\r", 1)[0]
+    if not line.startswith(b"{") or len(line) == len(head):
+        return False
+    try:
+        values.loads(line)
+    except values.NotJSON:
+        return False
+    return True
+
+
+def _form_of_line(line: bytes) -> BodyForm:
+    if b'"delta"' not in line and b"chat.completion.chunk" not in line:
+        return BodyForm.PIECE  # most are: a completion need not be parsed twice
+    try:
+        value = values.loads(line)
+    except values.NotJSON:
+        return BodyForm.PIECE
+    return BodyForm.STREAM if _is_chunk(value) else BodyForm.PIECE
+
+
+def _is_chunk(value: Value) -> bool:
+    """Return True for a chunk of a streamed answer, as opposed to a completion or an error."""
+    if not isinstance(value, dict):
+        return False
+    choices = value.get("choices")
+    if isinstance(choices, list) and choices:
+        return any(isinstance(choice, dict) and "delta" in choice for choice in choices)
+    return value.get("object") == "chat.completion.chunk" and not value.get("error")
