@@ -2,7 +2,7 @@
 
 A full server refuses requests (429), resets connections, or queues. Only the throughput reveals a
 queue: with more requests in flight each one takes longer and no more get done. The adaptive limit
-therefore compares the throughput of neighbouring levels, one round of requests each:
+therefore compares the throughput of neighbouring levels, until the difference is clear:
 
     round at the base -> round at a probe, up or down -> keep the probe or go back -> ...
 
@@ -14,17 +14,23 @@ distorted by answers that arrive in bursts. Pure: now is the reading of a monoto
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 START = 4
 MAXIMUM = 256
 STEP = 1.25  # ratio of neighbouring levels: a choice one level off is within 70 % to 150 % of the best
 GROWTH = 1.05  # throughput ratio that makes a step worthwhile
-_MAX_STRIDE = 3  # levels per probe while probes succeed: about a doubling
-# Answers in a round while the relative variance of their latencies is at most _MAX_VARIANCE: a
-# deviation of 32 %, so 4 % in the mean. A larger variance needs more answers, up to _MAX_SAMPLES.
-_SAMPLES = 64
-_MAX_SAMPLES = 384
-_MAX_VARIANCE = 0.1
+_MAX_STRIDE = 2  # levels per probe while probes succeed: half as many again
+_LINEAR = 0.75  # share of the ratio of two levels that throughput must gain for a longer stride
+# Good answers in a round: for a variance of 1 relative to the square of the mean, at least, and at most.
+# With so many at two neighbouring levels, a step that is worthwhile shows by twice the standard error.
+_SAMPLES = 300
+_LEAST_SAMPLES = 16
+_MAX_SAMPLES = 512
+# The standard errors between a gain and the threshold that decide a probe, and the number of probes
+# without such evidence that are repeated.
+_EVIDENCE = 2.0
+_MOST_UNDECIDED = 3
 _MAX_REST = 8  # rounds without a probe
 _CEILING_ROUNDS = (8, 64)  # rounds for which a refused level is not tried again: first, and at most
 _SERVER_CHANGED = 0.15  # change of the base's log throughput that invalidates its measurements
@@ -63,6 +69,21 @@ def levels(maximum: int) -> tuple[int, ...]:
     return tuple(limits)
 
 
+class _Measured(NamedTuple):
+    """A logarithm of answers per second, and the variance of this estimate."""
+
+    throughput: float
+    variance: float
+
+    def combined(self, other: _Measured) -> _Measured:
+        """The mean of two estimates, the better one with more weight, as if of _MAX_SAMPLES at most."""
+        total = self.variance + other.variance
+        if not total:
+            return self
+        mean = (self.throughput * other.variance + other.throughput * self.variance) / total
+        return _Measured(mean, max(self.variance * other.variance / total, self.variance / 4))
+
+
 class _Round:
     """Statistics of the answers to requests sent at one level, which was set at since."""
 
@@ -71,7 +92,6 @@ class _Round:
         "_attempts",
         "_begin",
         "_lost",
-        "_needed",
         "_ok",
         "_ok_s",
         "_skip",
@@ -80,12 +100,11 @@ class _Round:
         "since",
     )
 
-    def __init__(self, limit: int, since: float, begin: float, skip: int, needed: int) -> None:
+    def __init__(self, limit: int, since: float, begin: float, skip: int) -> None:
         self.limit = limit
         self.since = since
         self._begin = begin
         self._skip = skip  # answers until the server's queue reflects this level
-        self._needed = needed
         self._ok = 0
         self._ok_s = 0.0
         self._squares = 0.0
@@ -94,7 +113,7 @@ class _Round:
         self._lost = 0
 
     def add(self, ok: bool, latency_s: float, now: float) -> bool:
-        """Add an answer; return True if the round is complete. Requests sent before since do not count."""
+        """Add an answer; return True if it counts. Requests sent before since do not."""
         if now - latency_s < self.since:
             return False
         self._attempts += 1
@@ -107,7 +126,7 @@ class _Round:
             self._ok += 1
             self._ok_s += latency_s
             self._squares += latency_s * latency_s
-        return self._ok >= self._needed
+        return ok
 
     def add_lost(self, latency_s: float, now: float) -> bool:
         """Add a broken connection; return True if there are too many of them to be bad luck."""
@@ -118,16 +137,21 @@ class _Round:
         least, share = _LOSS_LIMIT
         return self._lost >= least and self._lost >= share * self._attempts
 
-    def throughput(self, now: float) -> float | None:
-        """Logarithm of the answers per second, or None if too few requests were in flight to tell."""
-        elapsed_s = now - self._begin
-        if self._ok_s <= 0 or self._all_s < _MIN_USE * self.limit * elapsed_s:
-            return None
-        return math.log(self.limit * self._ok / self._ok_s)
+    def is_in_use(self, now: float) -> bool:
+        """True if enough requests were in flight for the limit to determine the throughput."""
+        return self._ok_s > 0 and self._all_s >= _MIN_USE * self.limit * (now - self._begin)
 
     def variance(self) -> float:
         """Variance of the latencies, relative to the square of their mean."""
         return max(0.0, self._squares * self._ok / (self._ok_s * self._ok_s) - 1) if self._ok_s else 0.0
+
+    def is_enough(self, samples: int) -> bool:
+        """True after this number of good answers, and one for each request in flight."""
+        return self._ok >= max(samples, self.limit)
+
+    def measured(self) -> _Measured:
+        """The mean as far as it is known: the round need not be complete."""
+        return _Measured(math.log(self.limit * self._ok / self._ok_s), self.variance() / self._ok)
 
 
 class _Gains:
@@ -150,8 +174,12 @@ class _Gains:
         count = min(count + 1, _MAX_GAIN_WEIGHT)
         mean += (gain - mean) / count
         self._means[low, high] = mean, count
+        return mean >= self.worthwhile(low, high)
+
+    def worthwhile(self, low: int, high: int) -> float:
+        """The least gain in log throughput that makes high better than low."""
         steps = math.log(self._levels[high] / self._levels[low], STEP)
-        return mean >= steps * math.log(GROWTH)
+        return steps * math.log(GROWTH)
 
 
 class AdaptiveLimit(ConcurrencyLimit):
@@ -160,47 +188,49 @@ class AdaptiveLimit(ConcurrencyLimit):
     __slots__ = (
         "_at",
         "_base",
-        "_base_throughput",
+        "_base_measured",
         "_ceiling",
         "_ceiling_rest",
         "_ceiling_rounds",
         "_direction",
         "_failures",
         "_gains",
+        "_has_evidence",
         "_is_clean",
         "_levels",
         "_next_rest",
         "_rest",
         "_round",
         "_stride",
-        "_variance",
+        "_undecided",
     )
 
     def __init__(self, maximum: int = MAXIMUM) -> None:
         self._levels = levels(maximum)
         self._at = min(START, len(self._levels)) - 1
         super().__init__(self._levels[self._at])
-        self._variance = 0.0  # of the latencies in the last round
         self._gains = _Gains(self._levels)
         self._base: int | None = None  # the level to return to, during a probe
-        self._base_throughput: float | None = None
+        self._base_measured: _Measured | None = None
         self._direction = 1
         self._stride = _MAX_STRIDE
         self._failures = 0  # consecutive directions without a gain
         self._next_rest = 1  # rounds to rest once both directions have failed
+        self._has_evidence = False  # the probe is better or worse beyond doubt
+        self._undecided = 0  # probes in a row without evidence
         self._rest = 0  # rounds left before the next probe
         self._ceiling = len(self._levels)  # the level that the server refused
         self._ceiling_rounds = _CEILING_ROUNDS[0]
         self._ceiling_rest = 0  # rounds left in which levels from the ceiling up are not tried
         self._is_clean = True  # a round was completed since the last refusal
-        self._round = _Round(self.limit, 0.0, 0.0, 0, self._needed())
+        self._round = _Round(self.limit, 0.0, 0.0, 0)
 
     def record_finished(self, ok: bool, overloaded: bool, latency_s: float, now: float) -> None:
         if overloaded:
             if now - latency_s >= self._round.since:  # else it was sent at an earlier level
                 self._step_down(now)
-        elif self._round.add(ok, latency_s, now):
-            self._finish_round(self._round.throughput(now), now)
+        elif self._round.add(ok, latency_s, now) and self._is_decided():
+            self._finish_round(self._round.measured() if self._round.is_in_use(now) else None, now)
 
     def record_lost(self, latency_s: float, now: float) -> None:
         """Some servers never send 429: they reset the connections that they have no room for."""
@@ -227,21 +257,42 @@ class AdaptiveLimit(ConcurrencyLimit):
         below = base if base is not None and base < self._at else max(0, self._at - 2)
         self._stride = self._direction = 1
         self._failures = self._rest = 0
-        self._base_throughput = self._base = None
+        self._base_measured = self._base = None
         self._is_clean = False
         self._start_round(below, now)
 
-    def _finish_round(self, throughput: float | None, now: float) -> None:
+    def _is_decided(self) -> bool:
+        """True once the round has enough answers.
+
+        A probe goes on until its gain differs from the one that makes it worthwhile by twice the
+        standard error: soon for even answers and long strides, late for uneven ones.
+        """
+        current, base = self._round, self._base
+        if base is None or self._base_measured is None:
+            samples = _SAMPLES * current.variance() / self._stride**2
+            return current.is_enough(int(min(max(_LEAST_SAMPLES, samples), _MAX_SAMPLES)))
+        if not current.is_enough(_LEAST_SAMPLES):
+            return False
+        measured, before = current.measured(), self._base_measured
+        low, high = sorted((base, self._at))
+        gain = measured.throughput - before.throughput
+        distance = (gain if self._at == high else -gain) - self._gains.worthwhile(low, high)
+        self._has_evidence = abs(distance) >= _EVIDENCE * math.sqrt(measured.variance + before.variance)
+        # Without evidence, more answers help at the level of which less is known.
+        return (
+            self._has_evidence or measured.variance < before.variance / 2 or current.is_enough(_MAX_SAMPLES)
+        )
+
+    def _finish_round(self, measured: _Measured | None, now: float) -> None:
         self._age_ceiling()
-        self._variance = self._round.variance()
-        if throughput is None:
-            self._base_throughput = None
+        if measured is None:
+            self._base_measured = None
             self._start_round(self._at if self._base is None else self._base, now)
             self._base = None
         elif self._base is None:
-            self._finish_base(throughput, now)
+            self._finish_base(measured, now)
         else:
-            self._finish_probe(self._base, throughput, now)
+            self._finish_probe(self._base, measured, now)
 
     def _age_ceiling(self) -> None:
         """Count a round without a refusal; a level at the ceiling that passes one removes it."""
@@ -251,32 +302,48 @@ class AdaptiveLimit(ConcurrencyLimit):
         elif self._at >= self._ceiling:
             self._ceiling, self._ceiling_rounds = len(self._levels), _CEILING_ROUNDS[0]
 
-    def _finish_base(self, throughput: float, now: float) -> None:
+    def _finish_base(self, measured: _Measured, now: float) -> None:
         """Rest or probe after a round at the base."""
-        if self._base_throughput is not None and abs(throughput - self._base_throughput) > _SERVER_CHANGED:
-            self._rest, self._next_rest = 0, 1
-        self._base_throughput = throughput
+        before = self._base_measured
+        self._base_measured = measured
+        if before is not None:
+            if abs(measured.throughput - before.throughput) > max(
+                _SERVER_CHANGED, 2 * _EVIDENCE * math.sqrt(measured.variance + before.variance)
+            ):
+                self._rest, self._next_rest = 0, 1
+                self._direction = 1 if measured.throughput > before.throughput else -1
+                self._stride = _MAX_STRIDE
+            else:
+                self._base_measured = measured.combined(before)
         if self._rest:
             self._rest -= 1
             self._start_round(self._at, now)
         else:
             self._probe(now)
 
-    def _finish_probe(self, base: int, throughput: float, now: float) -> None:
+    def _finish_probe(self, base: int, measured: _Measured, now: float) -> None:
         """Keep the probed level and probe further, or go back to the base."""
-        assert self._base_throughput is not None
+        assert self._base_measured is not None
+        if not self._has_evidence and self._undecided < _MOST_UNDECIDED:
+            self._undecided += 1
+            self._base = None
+            self._start_round(base, now)
+            return
+        self._undecided = 0
         low, high = sorted((base, self._at))
-        before = self._base_throughput
-        gain = throughput - before if self._at == high else before - throughput
+        difference = measured.throughput - self._base_measured.throughput
+        gain = difference if self._at == high else -difference
         self._base = None
         if self._gains.add(low, high, gain) == (self._at == high):
-            self._base_throughput = throughput
-            self._stride = min(self._stride + 1, _MAX_STRIDE)
+            self._base_measured = measured
+            # A gain far below the ratio of the levels means that requests have begun to queue.
+            is_linear = gain >= _LINEAR * math.log(self._levels[high] / self._levels[low])
+            self._stride = min(self._stride + 1, _MAX_STRIDE) if is_linear else 1
             self._failures, self._next_rest = 0, 1
             self._probe(now)
             return
         if self._stride > 1:
-            self._stride = 1
+            self._stride -= 1
         else:
             self._reverse()
         self._start_round(base, now)
@@ -311,13 +378,4 @@ class AdaptiveLimit(ConcurrencyLimit):
             self._at = level
             self.limit = skip = self._levels[level]
             since = now
-        self._round = _Round(self.limit, since, now, skip, self._needed())
-
-    def _needed(self) -> int:
-        """Good answers that complete a round.
-
-        Few are enough to see the effect of a long stride. Uneven latencies need more.
-        """
-        divisor = 4 if self._stride > 1 else 1
-        samples = min(max(_SAMPLES, _SAMPLES * self._variance / _MAX_VARIANCE), _MAX_SAMPLES)
-        return max(int(samples / divisor), 2 * self.limit)
+        self._round = _Round(self.limit, since, now, skip)
