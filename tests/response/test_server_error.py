@@ -62,6 +62,17 @@ GEMINI = {
             Read("m", "slow", 429, 429),
         ),
         "code a string": ({"error": {"code": "429", "message": "m"}}, Read("m", None, "429", 429)),
+        "code in words": (
+            {"error": {"code": "HTTP_429 Too Many Requests", "message": "m"}},
+            Read("m", None, "HTTP_429 Too Many Requests", 429),
+        ),
+        "code a float": ({"error": {"code": 429.0, "message": "m"}}, Read("m", None, None, 429)),
+        "code with more digits": ({"error": {"code": "40301", "message": "m"}}, Read("m", None, "40301")),
+        "the SDK's words": (
+            {"error": {"message": "Error code: 429 - x"}},
+            Read("Error code: 429 - x", status=429),
+        ),
+        "alibaba": ({"Code": "Throttling", "Message": "m"}, Read("m", None, "Throttling")),
         "gemini": (GEMINI, Read("m", "RESOURCE_EXHAUSTED", 429, 429, 34.0)),
         "gemini, in a list": ([GEMINI], Read("m", "RESOURCE_EXHAUSTED", 429, 429, 34.0)),
         "anthropic": (

@@ -5,6 +5,7 @@ Replies with an error status, errors inside HTTP 200 and events of a stream are 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -13,12 +14,21 @@ from chatpipe.inputs.values import Value
 from chatpipe.response.delays import delay_in_words, parse_duration
 
 _MESSAGE_FIELDS = (
-    *("message", "error_message", "errorMessage", "error_msg", "status_msg", "error_description"),
+    *(
+        "message",
+        "Message",
+        "error_message",
+        "errorMessage",
+        "error_msg",
+        "errmsg",
+        "status_msg",
+        "error_description",
+    ),
     *("detail", "details", "msg", "description", "reason", "title"),
 )
 # A message under one of these is an error even without a code or a type beside it.
-_PLAIN_MESSAGE_FIELDS = ("message", "error_message", "errorMessage", "error_msg")
-_CODE_FIELDS = ("code", "error_code", "errorCode", "status_code", "statusCode", "err_code", "errcode")
+_PLAIN_MESSAGE_FIELDS = ("message", "Message", "error_message", "errorMessage", "error_msg")
+_CODE_FIELDS = ("code", "Code", "error_code", "errorCode", "status_code", "statusCode", "err_code", "errcode")
 _TYPE_FIELDS = ("type", "error_type", "errorType", "status", "reason", "__type")
 _STATUS_FIELDS = (*_CODE_FIELDS, "status", "http_status", "httpStatus", "http_code")
 # Their unit is in the name; without one it is a second.
@@ -28,6 +38,7 @@ _DELAY_FIELDS_MS = ("retry_after_ms", "retryAfterMs", "retry-after-ms", "retry_a
 _SUCCESS_WORDS = frozenset({"0", "200", "ok", "success", "none", "null"})
 # `type` of the wrapper, not of the error.
 _WRAPPER_TYPES = frozenset({"error"})
+_STATUS = r"(?:(?:http|status|code|error)[ _:-]*)*([45]\d\d)(?:\.0)?(?![\w.])"
 _MAX_DEPTH = 6  # errors in errors; a gateway of a gateway needs three
 _MAX_SEARCHED_CHARS = 20_000  # of a message that may have JSON in it
 
@@ -137,7 +148,7 @@ def _read_error(error: Value, outer: dict[str, Value], depth: int) -> ServerErro
         type=_first_text(fields, "type"),
         code=next((code for code in fields["code"] if type(code) in (str, int)), None),
         param=error["param"] if type(error.get("param")) is str else None,
-        status=_first_status(fields["status"]),
+        status=_first_status([*fields["status"], _prefix(error.get("message"))]),
         codes=frozenset(_codes(fields, error)),
         delay_s=_delay_of(error, metadata, outer),
         headers=_quoted_headers(metadata),
@@ -224,7 +235,7 @@ def _fields(
         "code": [error.get(name) for name in _CODE_FIELDS] + [outer.get(name) for name in _CODE_FIELDS],
         "type": [kinds[0], metadata.get("error_type"), *kinds[1:], outer.get("error_type")],
         "status": [error.get(name) for name in _STATUS_FIELDS]
-        + [metadata.get("code"), *(outer.get(name) for name in _STATUS_FIELDS)],
+        + [error.get("type"), metadata.get("code"), *(outer.get(name) for name in _STATUS_FIELDS)],
     }
 
 
@@ -234,12 +245,16 @@ def _first_text(fields: dict[str, list[Value]], name: str) -> str | None:
 
 
 def _first_status(candidates: Iterable[Value]) -> int | None:
-    """The first HTTP status of an error, as a number or as text."""
+    """The first HTTP status of an error: 429, 429.0, "429", "HTTP_429", "429 Too Many Requests"."""
     for candidate in candidates:
-        text = _text(candidate)
-        if len(text) == 3 and text.isascii() and text.isdecimal() and 400 <= int(text) < 600:
-            return int(text)
+        if candidate and (found := re.match(_STATUS, _text(candidate), re.IGNORECASE | re.ASCII)):
+            return int(found[1])
     return None
+
+
+def _prefix(message: Value) -> str:
+    """The message if it begins with a status in the words of OpenAI's SDK, as proxies repeat it."""
+    return message if type(message) is str and message.startswith("Error code: ") else ""
 
 
 def _codes(fields: dict[str, list[Value]], error: dict[str, Value]) -> Iterator[str]:
@@ -257,7 +272,7 @@ def _delay_of(error: dict[str, Value], metadata: dict[str, Value], outer: dict[s
     for place in (error, metadata, *_details(error), outer):
         for names, unit_s in ((_DELAY_FIELDS_MS, 1e-3), (_DELAY_FIELDS_S, 1.0)):
             for name in names:
-                seconds = parse_duration(_text(place.get(name)))
+                seconds = parse_duration(_text(place[name])) if name in place else None
                 if seconds:
                     return seconds * unit_s
     return next((delay_in_words(error[name]) for name in _MESSAGE_FIELDS if _is_words(error.get(name))), None)

@@ -7,10 +7,12 @@ MiniMax's. Sources: the vendors' pages on errors, and bug reports of public clie
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from chatpipe.response.server_error import ServerError
 
 
+@lru_cache(maxsize=256)  # a busy server repeats itself
 def _squeeze(code: str) -> str:
     return re.sub(r"[^a-z0-9]+", "", code.lower())
 
@@ -45,6 +47,11 @@ _OUT_OF_CREDIT_PHRASE = (
     r"|\bin arrears\b|\bbill(?:ing)? (?:is )?overdue|account is not active|past invoices"
     r"|payment (?:is )?required|enter a payment method|add a payment method"
     r"|free tier of the model has been exhausted|余额不足|额度不足|欠费"
+)
+# The phrases need one of these, which is much faster to look for.
+_WORDS_OF_CREDIT = (
+    *("credit", "balance", "fund", "quota", "spend", "billing", "budget", "arrears", "overdue", "active"),
+    *("invoices", "payment", "free tier", "余额", "额度", "欠费"),
 )
 # Gemini says this of a limit a minute, too. It then names a delay, or RESOURCE_EXHAUSTED.
 _QUOTA_PHRASE = r"exceeded your current quota|check your plan and billing details"
@@ -169,7 +176,12 @@ def status_of(http_status: int, error: ServerError) -> int | None:
 
 def is_out_of_credit(error: ServerError) -> bool:
     """Return True if only money helps."""
-    if has_credit_code(error) or _says(_OUT_OF_CREDIT_PHRASE, error):
+    if has_credit_code(error):
+        return True
+    text = error.message.lower()
+    if not any(word in text for word in _WORDS_OF_CREDIT):
+        return False
+    if _says(_OUT_OF_CREDIT_PHRASE, error):
         return True
     is_rate = error.delay_s is not None or _status_by_words(error) == 429
     return not is_rate and _says(_QUOTA_PHRASE, error)
