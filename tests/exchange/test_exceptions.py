@@ -30,7 +30,7 @@ AT_SEND: dict[type[Exception], tuple[Status, bool]] = {
     httpx.ProtocolError: (Status.BROKEN_ANSWER, False),
     httpx.LocalProtocolError: (Status.BAD_CONFIGURATION, False),
     httpx.RemoteProtocolError: (Status.BROKEN_ANSWER, True),
-    httpx.DecodingError: (Status.BROKEN_ANSWER, True),
+    httpx.DecodingError: (Status.BROKEN_ANSWER, False),
     httpx.TooManyRedirects: (Status.BAD_CONFIGURATION, False),
     httpx.InvalidURL: (Status.BAD_CONFIGURATION, False),
 }

@@ -50,7 +50,7 @@ def is_transient(error: Exception) -> bool:
 
     False for an unknown host, a failed TLS handshake, a refusal by the proxy and invalid settings.
     False for the absolute deadline too, because it leaves no time for another attempt, and for a reply
-    beyond our limits, because the next one would be as long.
+    beyond our limits or in an encoding that cannot be read, because the next one would be like it.
     """
     if isinstance(error, OverlongReply):
         return False
@@ -61,7 +61,7 @@ def is_transient(error: Exception) -> bool:
         return cause is not None
     if isinstance(error, httpx.ConnectError):
         return not (_is_tls_fault(cause) or _is_unknown_host(cause))
-    return isinstance(error, (httpx.NetworkError, httpx.RemoteProtocolError, httpx.DecodingError))
+    return isinstance(error, (httpx.NetworkError, httpx.RemoteProtocolError))
 
 
 def _connect_error(url: str, text: str, error: Exception) -> ChatpipeError:

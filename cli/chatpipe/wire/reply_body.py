@@ -1,25 +1,33 @@
-"""The body of a reply as it arrives, cut off at its limit."""
+"""The body of a reply as it arrives, unpacked if the server compressed it, cut off at its limit."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import httpx
 
 from chatpipe.wire.http1 import MAX_REPLY, OverlongReply, size_text
 
+if TYPE_CHECKING:
+    from chatpipe.wire.unpack import Unpacker
+
 
 class ReplyBody:
     """An asynchronous iterator over the body of a reply. Each read of the socket is passed on at once.
 
-    Raises OverlongReply after the last byte within the limit if more follows. Headers have lower-case
-    names.
+    Raises OverlongReply after the last byte within the limit if more follows, and httpx.DecodingError
+    for a body that cannot be unpacked. Headers have lower-case names.
     """
 
     def __init__(self, response: httpx.Response, headers: Mapping[str, str], request: httpx.Request) -> None:
-        self._pieces = _pieces(response, headers)
+        assert isinstance(response.stream, httpx.AsyncByteStream)
         self._max_bytes: int | None = request.extensions.get(MAX_REPLY)
         self._bytes = 0
+        self._pieces: AsyncIterator[bytes] = aiter(response.stream)
+        coding = headers.get("content-encoding", "").strip().lower()
+        if coding not in ("", "identity"):
+            self._pieces = _UnpackedBody(self._pieces, coding, self._max_bytes)
 
     def __aiter__(self) -> ReplyBody:
         return self
@@ -37,13 +45,54 @@ class ReplyBody:
         return piece
 
 
+class _UnpackedBody:
+    """An asynchronous iterator over the bytes of a compressed body.
+
+    max_bytes limits what is received. Much of it may unpack to nothing.
+    """
+
+    def __init__(self, pieces: AsyncIterator[bytes], coding: str, max_bytes: int | None) -> None:
+        self._pieces = pieces
+        self._coding = coding
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._unpacker: Unpacker | None = None
+        self._ready: Iterator[bytes] = iter(())
+        self._is_open = False
+
+    def __aiter__(self) -> _UnpackedBody:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while True:
+            for piece in self._ready:
+                return piece
+            data = await self._next_data()
+            if not data:
+                if self._unpacker is not None and not self._unpacker.is_complete:
+                    raise httpx.RemoteProtocolError(f"its {self._coding} data end early")
+                raise StopAsyncIteration
+            self._ready = iter((data,)) if self._unpacker is None else self._unpacker.feed(data)
+
+    async def _next_data(self) -> bytes:
+        """The next bytes, empty at the end. The first ones decide how they are unpacked."""
+        from chatpipe.wire.unpack import START_BYTES, open_unpacker  # hardly any server compresses
+
+        data = await self._receive()
+        if not self._is_open and data:
+            while len(data) < START_BYTES and (more := await self._receive()):
+                data += more
+            self._unpacker = open_unpacker(self._coding, data[:START_BYTES])
+            self._is_open = True
+        return data
+
+    async def _receive(self) -> bytes:
+        data = await anext(self._pieces, b"")
+        self._bytes += len(data)
+        if self._max_bytes is not None and self._bytes > self._max_bytes:
+            raise _overlong(self._max_bytes)
+        return data
+
+
 def _overlong(limit: int) -> OverlongReply:
     return OverlongReply(f"longer than {size_text(limit)}", "raise --max-reply")
-
-
-def _pieces(response: httpx.Response, headers: Mapping[str, str]) -> AsyncIterator[bytes]:
-    """The body as it arrives. httpx decodes it only if the server compresses although not asked to."""
-    if headers.get("content-encoding", "identity").lower() == "identity":
-        assert isinstance(response.stream, httpx.AsyncByteStream)
-        return aiter(response.stream)
-    return response.aiter_bytes()
