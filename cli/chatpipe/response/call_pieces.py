@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from functools import cache
 
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.response.merge import MAX_LEVELS, StringPieces, merge, plain
 
-# Escapes come as one token, so that the quote in `\\"` ends no string. One may be cut at the end of a piece.
-_JSON_SIGNS = re.compile(r'\\.|[{}\[\]"]|\\$', re.DOTALL)
+
+@cache
+def _json_signs() -> re.Pattern[str]:
+    """The signs that give JSON its structure. They are compiled when needed: few answers have calls.
+
+    An escape is one sign, so that an escaped quote ends no string. It may be cut at the end of a piece.
+    """
+    return re.compile(r'\.|[{}\[\]"]|\$', re.DOTALL)
 
 
 class _PartialCall:
@@ -53,7 +60,7 @@ class _PartialCall:
     def _scan_piece(self, text: str) -> None:
         start = 1 if self._in_escape and text else 0
         self._in_escape = self._in_escape and not text
-        for found in _JSON_SIGNS.finditer(text, start):
+        for found in _json_signs().finditer(text, start):
             sign = found[0]
             if sign[0] == "\\":
                 self._in_escape = len(sign) == 1

@@ -8,20 +8,14 @@ known only once there are more of them than choices, so that a chunk may have to
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from chatpipe.inputs.values import Value
 from chatpipe.response.finish_reasons import has_ended
 
 # More choices than any server offers, for a recording of which nobody knows how many were asked for.
 _MOST_CHOICES = 128
-
-
-class PlacedChunk(NamedTuple):
-    """A chunk whose choices have integers as indexes, and its payload as received."""
-
-    payload: bytes
-    chunk: dict[str, Value]
+# The payload of a chunk as received, and the chunk with integers as the indexes of its choices.
+PlacedChunk = tuple[bytes, dict[str, Value]]
 
 
 class ChoiceIndexes:
@@ -56,15 +50,15 @@ class ChoiceIndexes:
         """The chunks that can be passed on now. No chunk is modified."""
         choices = chunk.get("choices")
         if type(choices) is not list or not choices:
-            return self._pass_on(PlacedChunk(payload, chunk))
+            return self._pass_on((payload, chunk))
         if len(choices) > 1 or type(choices[0]) is not dict or type(choices[0].get("index")) is not int:
             chunk = {**chunk, "choices": [_with_index(choice, at) for at, choice in enumerate(choices)]}
             choices = chunk["choices"]
         if self._is_settled:
             if self._is_counting:
                 chunk = _of_one_choice(chunk)
-            return [PlacedChunk(payload, chunk)]
-        return self._observe(PlacedChunk(payload, chunk), choices)
+            return [(payload, chunk)]
+        return self._observe((payload, chunk), choices)
 
     def end(self) -> list[PlacedChunk]:
         """The chunks that were held back: now or never it is known if they were counted.
@@ -107,7 +101,7 @@ class ChoiceIndexes:
         held, self._held, self._is_settled = self._held, [], True
         self.are_plain = not self._is_counting
         if self._is_counting:
-            return [PlacedChunk(payload, _of_one_choice(chunk)) for payload, chunk in held]
+            return [(payload, _of_one_choice(chunk)) for payload, chunk in held]
         return held
 
 
