@@ -17,7 +17,7 @@ def _json_signs() -> re.Pattern[str]:
 
     An escape is one sign, so that an escaped quote ends no string. It may be cut at the end of a piece.
     """
-    return re.compile(r'\.|[{}\[\]"]|\$', re.DOTALL)
+    return re.compile(r'\\.|[{}\[\]"]|\\$', re.DOTALL)
 
 
 class _PartialCall:
