@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from chatpipe.server.profiles import SECRET_VARIABLES
+from chatpipe.system import secrets
 
 _OURS = ("CHATPIPE_", *SECRET_VARIABLES, "OPENAI_")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -36,6 +37,12 @@ def pytest_collection_finish() -> None:
     """Keep what was collected out of later garbage collections: each takes 1 ms and not 100."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The secrets of a process are those of one test."""
+    monkeypatch.setattr(secrets, "_known", [])
 
 
 @pytest.fixture

@@ -212,6 +212,7 @@ def _end_by_signal(number: int) -> NoReturn:
 def _show_traceback(error: Exception) -> None:
     import traceback
 
-    from chatpipe.system import console
+    from chatpipe.system import console, secrets
 
-    console.write(console.mask_secrets("".join(traceback.format_exception(error))).encode("utf-8", "replace"))
+    text = "".join(traceback.format_exception(error))
+    console.write(secrets.hide(text).encode("utf-8", "replace"))

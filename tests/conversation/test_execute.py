@@ -21,7 +21,6 @@ from chatpipe.conversation.execute import (
     ToolsStopped,
     check_commands,
     check_names,
-    clean_environment,
 )
 from chatpipe.conversation.process import ChildProcess, CommandResult
 from chatpipe.errors import Interrupted, MissingInput, UsageFault
@@ -565,24 +564,3 @@ def test_names_that_are_refused(name: str, body: dict[str, Any], error: str) -> 
     with pytest.raises(UsageFault) as caught:
         check_names([name], body)
     assert str(caught.value) == f"--exec: {error}"
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("OPENAI_API_KEY", "other"),
-        ("OPENAI_CUSTOM_HEADERS", "X-A: b"),
-        ("MY_KEY", "other"),
-        ("COPY", "sk-secret"),
-        ("HEADER", "Bearer sk-secret, and more"),
-        ("SHORT", "abc"),
-    ],
-)
-def test_key_variables_are_left_out(name: str, value: str) -> None:
-    cleaned = clean_environment({name: value, "KEPT": "x"}, ["sk-secret", "", "abc"], ["MY_KEY"])
-    assert cleaned == {"KEPT": "x"}
-
-
-@cases("value", {"empty": "", "short one inside": "abcd", "half of it": "sk-secre"})
-def test_other_variables_stay(value: str) -> None:
-    assert clean_environment({"A": value}, ["sk-secret", "", "abc"], ["MY_KEY"]) == {"A": value}

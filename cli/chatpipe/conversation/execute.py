@@ -21,7 +21,6 @@ from chatpipe.conversation.tool_calls import ToolCall
 from chatpipe.errors import MissingInput, UsageFault, reason
 from chatpipe.inputs.values import Value
 from chatpipe.schema.phrases import nearest
-from chatpipe.server.profiles import SECRET_VARIABLES
 from chatpipe.system.escape import shorten
 from chatpipe.system.signals import delay_signals
 
@@ -34,7 +33,6 @@ _MAX_CONCURRENT = 128
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.EAGAIN)
 _STDERR_REPORTED = 2000  # bytes of stderr, the last ones, in a failure report to the model
 _STDOUT_REPORTED = 2000  # bytes, the first ones, of an output over the limit in such a report
-_SHORTEST_SECRET = 6  # half of all texts contain a shorter one by chance
 _SHOWN = 200  # characters of arguments that -v prints
 
 
@@ -52,7 +50,7 @@ class _RunningCall(NamedTuple):
 class Toolbox:
     """The tools that have a command.
 
-    environ is the complete environment of the commands: see clean_environment(). detail, if set,
+    environ is the complete environment of the commands: see server/children.py. detail, if set,
     receives a line for every step. note receives one line for every failure.
     """
 
@@ -242,23 +240,6 @@ def _poll(selector: PollSelector, running: Sequence[_RunningCall]) -> None:
 def _text(data: bytes) -> str:
     """The data as text. Invalid UTF-8 is replaced, and so is NUL, which many servers' databases reject."""
     return data.decode("utf-8", "replace").replace("\0", "\ufffd")
-
-
-def clean_environment(
-    environ: Mapping[str, str], secrets: Iterable[str], key_names: Iterable[str] = ()
-) -> dict[str, str]:
-    """The environment without the variables that are known to hold a key or that contain a secret."""
-    dropped = {*SECRET_VARIABLES, *key_names}
-    hidden = [secret for secret in secrets if secret]
-    return {
-        name: value
-        for name, value in environ.items()
-        if name not in dropped and not any(_holds(value, secret) for secret in hidden)
-    }
-
-
-def _holds(value: str, secret: str) -> bool:
-    return value == secret or (len(secret) >= _SHORTEST_SECRET and secret in value)
 
 
 def check_commands(commands: Mapping[str, Sequence[str]]) -> None:

@@ -15,6 +15,7 @@ from chatpipe.conversation.execute import Toolbox
 from chatpipe.conversation.turns import Message, ToolRunner, TurnOptions, TurnRules
 from chatpipe.inputs.values import Value
 from chatpipe.options.tool_commands import ToolOptions, split_command
+from chatpipe.server.children import child_environment
 from chatpipe.server.server import Server
 from chatpipe.system.console import Console, FirstFew
 
@@ -32,7 +33,7 @@ def open_rules(
     """Make the rules, or None if the first answer is the last. No tool is running when the block ends.
 
     body is the request, or the part that every line of a run has. It offers the tools that have a command.
-    Commands get environ without the keys of server. They run in the thread that asks, or in as many
+    Commands get environ without secrets. They run in the thread that asks, or in as many
     workers next to the event loop of a run. Raises UsageFault, MissingInput, BadInput.
     """
     if options.is_single_turn:
@@ -43,7 +44,7 @@ def open_rules(
         yield rules
         return
     _check_tools(options.tools, body, is_run=workers is not None)
-    clean = execute.clean_environment(environ, server.secrets, server.key_names)
+    clean = child_environment(environ, server.endpoint.profile.key_env)
     with _open_tools(options.tools, clean, console, workers) as tools:
         yield rules._replace(tools=tools)
 

@@ -63,7 +63,8 @@ class Endpoint(NamedTuple):
 def resolve(options: ServerOptions, environ: Mapping[str, str], header_lines: Sequence[str] = ()) -> Endpoint:
     """The endpoint, with all headers but the key. header_lines are the lines of `--header-file`.
 
-    Raises UsageFault and BadConfiguration, both with the option or variable as place.
+    The secrets of its headers and its URL are hidden from now on. Raises UsageFault and BadConfiguration,
+    both with the option or variable as place.
     """
     name, place = options.profile, "--profile"
     if name is None:
@@ -80,6 +81,7 @@ def resolve(options: ServerOptions, environ: Mapping[str, str], header_lines: Se
         (None, ""),
     )
     headers = _all_headers(environ, options.headers, header_lines)
+    redact.hide_headers(headers)
     removed = {name.lower() for name, value in headers if not value}
     return Endpoint(
         base.geturl(),
@@ -159,6 +161,7 @@ def _first_set(*candidates: tuple[str | None, str]) -> tuple[str | None, str]:
 def _parse_base_url(base_url: str | None, place: str) -> SplitResult:
     """The parsed base URL, without final slashes. One that ends in the route COMPLETIONS is accepted."""
     base_url = (base_url or "").strip()
+    redact.hide_url(base_url)
     # Check before parsing, because urlsplit silently drops tabs and line ends.
     if _CONTROL.search(base_url) or "\t" in base_url or " " in base_url or not base_url.isascii():
         what = "the base URL has a character that no URL has"

@@ -10,20 +10,19 @@ from collections.abc import Mapping, Sequence
 
 from chatpipe.errors import MissingInput, NoAccess, UsageFault, reason
 from chatpipe.options.server import KeySource, KeyWay
-from chatpipe.server.profiles import SECRET_VARIABLES
+from chatpipe.server.children import child_environment
+from chatpipe.system import secrets
 
 
 def find_key(sources: Sequence[KeySource], key_env: str | None, environ: Mapping[str, str]) -> str | None:
     """The API key of the first source, else of the variable key_env, None if there is none.
 
-    Raises NoAccess if the source holds no usable key.
+    From now on it is hidden. Raises NoAccess if the source holds no usable key.
     """
     if sources:
         way, value = sources[0]
-        # A command gets no key, not even the one it replaces, and no headers that may contain one.
-        hidden = {key_env, *SECRET_VARIABLES}
-        child_environ = {name: text for name, text in environ.items() if name not in hidden}
-        return _validated(way.read(value, child_environ), way.option)
+        # A command gets no key, not even the one it replaces.
+        return _validated(way.read(value, child_environment(environ, key_env)), way.option)
     if key_env is not None and environ.get(key_env, "").strip():
         return _validated(environ[key_env], key_env)
     return None
@@ -50,6 +49,7 @@ def header_lines(path: str | None) -> list[str]:
 def _validated(text: str, place: str) -> str:
     """The key, stripped of surrounding white space. A header can hold only printable ASCII."""
     key = text.strip()
+    secrets.add(key)
     if not key:
         raise NoAccess("the key is empty", place=place)
     if not (key.isascii() and key.isprintable() and " " not in key):

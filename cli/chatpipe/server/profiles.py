@@ -52,5 +52,52 @@ PROFILES: Mapping[str, Profile] = {row.name: row for row in _ROWS}
 # The profile of those who choose none.
 DEFAULT = _ROWS[0]
 
-# Variables that may hold a key. No child process gets any of them, whatever the profile.
-SECRET_VARIABLES = frozenset({"OPENAI_CUSTOM_HEADERS", *(row.key_env for row in _ROWS if row.key_env)})
+# The variables in which people keep keys, by provider: of the vendor's own SDK, and of other clients.
+KEY_VARIABLES: Mapping[str, tuple[str, ...]] = {
+    "chatpipe": ("CHATPIPE_API_KEY",),
+    "openai": ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_CUSTOM_HEADERS"),
+    "azure": ("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_AD_TOKEN", "AZURE_API_KEY"),
+    "openrouter": ("OPENROUTER_API_KEY",),
+    "groq": ("GROQ_API_KEY",),
+    "mistral": ("MISTRAL_API_KEY",),
+    "deepseek": ("DEEPSEEK_API_KEY",),
+    "gemini": ("GOOGLE_API_KEY", "GEMINI_API_KEY"),
+    "together": ("TOGETHER_API_KEY", "TOGETHERAI_API_KEY"),
+    "fireworks": ("FIREWORKS_API_KEY",),
+    "xai": ("XAI_API_KEY",),
+    "cerebras": ("CEREBRAS_API_KEY",),
+    "anthropic": ("ANTHROPIC_API_KEY",),
+    "moonshot": ("MOONSHOT_API_KEY",),
+    "zai": ("ZAI_API_KEY", "ZHIPUAI_API_KEY"),
+    "dashscope": ("DASHSCOPE_API_KEY",),
+    "perplexity": ("PERPLEXITY_API_KEY", "PERPLEXITYAI_API_KEY"),
+    "databricks": ("DATABRICKS_TOKEN", "DATABRICKS_API_KEY"),
+    "bedrock": ("AWS_BEARER_TOKEN_BEDROCK",),
+    "github": ("GITHUB_TOKEN",),
+    "huggingface": ("HF_TOKEN", "HUGGINGFACE_API_KEY"),
+    "llamacpp": ("LLAMA_API_KEY",),
+    "vllm": ("VLLM_API_KEY",),
+    "lmstudio": ("LM_STUDIO_API_KEY",),
+    "litellm": ("LITELLM_PROXY_API_KEY",),
+    "poe": ("POE_API_KEY",),
+    "chutes": ("CHUTES_API_KEY",),
+    "nano-gpt": ("NANOGPT_API_KEY",),
+    "venice": ("VENICE_AI_API_KEY",),
+    "scaleway": ("SCW_SECRET_KEY",),
+    "parasail": ("PARASAIL_API_KEY",),
+    "synthetic": ("SYNTHETIC_API_KEY",),
+    "crusoe": ("CRUSOE_API_KEY",),
+    "deepinfra": ("DEEPINFRA_API_KEY",),
+    "sambanova": ("SAMBANOVA_API_KEY",),
+    "minimax": ("MINIMAX_API_KEY",),
+    "novita": ("NOVITA_API_KEY",),
+    "nebius": ("NEBIUS_API_KEY",),
+    "hyperbolic": ("HYPERBOLIC_API_KEY",),
+    "vercel": ("AI_GATEWAY_API_KEY", "VERCEL_AI_GATEWAY_API_KEY"),
+    "helicone": ("HELICONE_API_KEY",),
+    "meta": ("META_API_KEY", "MODEL_API_KEY"),
+    "tencent": ("TENCENT_API_KEY",),
+    "nvidia": ("NVIDIA_API_KEY", "NVIDIA_NIM_API_KEY"),
+}
+# No child process gets any of them, whatever the profile.
+SECRET_VARIABLES = frozenset(name for names in KEY_VARIABLES.values() for name in names)

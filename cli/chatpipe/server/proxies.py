@@ -7,13 +7,16 @@ from collections.abc import Mapping
 
 import httpx
 
+from chatpipe.server import redact
+
 
 def proxy_on_the_way(base_url: str, proxy: str | None, environ: Mapping[str, str]) -> str | None:
     """The URL of the proxy on the way to base_url, None for a direct connection.
 
     proxy is the option and overrides the environment, NO_PROXY included. A lower-case variable
     overrides its upper-case form, even if it is empty: that means no proxy. HTTP_PROXY in upper case
-    is ignored under CGI, where a client can set it with a header (CVE-2016-5385).
+    is ignored under CGI, where a client can set it with a header (CVE-2016-5385). The password of the
+    proxy is hidden from now on.
 
     Source: curl 8 manual, "Environment"; urllib.request.getproxies_environment.
     """
@@ -27,6 +30,7 @@ def proxy_on_the_way(base_url: str, proxy: str | None, environ: Mapping[str, str
             proxy = _proxy_variable("all_proxy", environ)
     if not proxy:
         return None
+    redact.hide_url(proxy)
     return proxy if "://" in proxy else f"http://{proxy}"
 
 

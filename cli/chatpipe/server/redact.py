@@ -1,18 +1,26 @@
-"""Hide secrets in headers and URLs before they are shown: by -v, in errors, in recordings."""
+"""Secrets in headers and URLs: hidden where these are shown, and known from where these are read.
+
+system/secrets.py hides them in the words of servers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from urllib.parse import urlsplit
+from binascii import a2b_base64
+from collections.abc import Iterable, Iterator
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from chatpipe.server.profiles import PROFILES
+from chatpipe.system import secrets
 
 _SECRET_HEADERS = frozenset(
     {"authorization", "proxy-authorization", "cookie", "set-cookie"}
     # A header that carries a key is secret whatever its name.
     | {profile.auth.name.lower() for profile in PROFILES.values()}
 )
-_SECRET_WORDS = ("key", "token", "secret", "password", "credential", "signature")
+_SECRET_WORDS = ("key", "token", "secret", "passw", "credential", "signature", "session", "auth", "jwt")
+# Parameters of a query that hold a key although no word says so: signed URLs, and functions on Azure.
+_SECRET_PARAMETERS = frozenset({"sig", "code", "pwd"})
+_TOKEN_CHARS = 32  # a value in a query that is as long may be a key whatever its name
 # Headers whose names contain such a word but whose values are not secret.
 _PLAIN_PREFIXES = ("x-ratelimit-",)
 
@@ -28,9 +36,55 @@ def header(name: str, value: str) -> str:
     return value
 
 
-def secrets(headers: Iterable[tuple[str, str]]) -> list[str]:
-    """The secret values among these headers, each without its authorization scheme."""
-    return [value.rpartition(" ")[2] for name, value in headers if header(name, value) != value]
+def shown_header(name: str, value: str) -> str:
+    """A header of a reply as a line of -v: its own secrets, and ours if the server sent them back."""
+    return f"{secrets.hide(name, words=False)}: {secrets.hide(header(name, value))}"
+
+
+def hide_headers(headers: Iterable[tuple[str, str]]) -> None:
+    """Hide the secrets of these headers in all that is written from now on."""
+    for name, value in headers:
+        if header(name, value) != value:
+            for secret in _credentials(name.lower(), value):
+                secrets.add(secret)
+
+
+def _credentials(name: str, value: str) -> Iterator[str]:
+    """The secret parts of a secret header: without its scheme, of Basic the password, of cookies each."""
+    if name in ("cookie", "set-cookie"):
+        yield from (pair.partition("=")[2].strip() or pair.strip() for pair in value.split(";"))
+        return
+    scheme, space, credentials = value.partition(" ")
+    if not space or not scheme.isalnum():
+        yield value
+        return
+    yield credentials.strip()
+    if scheme.lower() == "basic":
+        try:
+            yield a2b_base64(credentials).decode().partition(":")[2]
+        except ValueError:
+            return
+
+
+def hide_url(text: str) -> None:
+    """Hide the password and the secrets in the query of a URL in all that is written from now on."""
+    try:
+        parts = urlsplit(text if "://" in text else f"//{text}")
+    except ValueError:
+        return
+    user, _, password = parts.netloc.rpartition("@")[0].partition(":")
+    for secret in (password or user, unquote(password or user)):
+        secrets.add(secret)
+    for pair in parts.query.split("&"):
+        raw = pair.partition("=")[2]
+        for name, value in parse_qsl(pair):
+            if _is_secret_parameter(name.lower(), value):
+                secrets.add(value)
+                secrets.add(raw)
+
+
+def _is_secret_parameter(name: str, value: str) -> bool:
+    return name in _SECRET_PARAMETERS or any(w in name for w in _SECRET_WORDS) or len(value) >= _TOKEN_CHARS
 
 
 def url(text: str) -> str:

@@ -1,4 +1,4 @@
-"""An endpoint -> the server that is asked: find the key, choose the proxy, add the key, mask the secrets."""
+"""An endpoint -> the server that is asked: find the key, choose the proxy, add the key."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from chatpipe.errors import BadConfiguration, NoAccess
 from chatpipe.options.server import ExchangeLimits, ServerOptions
 from chatpipe.server import keys, redact
 from chatpipe.server.endpoints import COMPLETIONS, Endpoint, Headers, is_loopback
-from chatpipe.server.profiles import PROFILES, SECRET_VARIABLES
+from chatpipe.server.profiles import PROFILES
 from chatpipe.server.proxies import proxy_on_the_way
-from chatpipe.system import console
 
 # Headers that carry a key to one provider or another.
 _CREDENTIALS = ("authorization", "api-key", "x-api-key")
@@ -55,22 +54,11 @@ class Server(NamedTuple):
         """The header that was added for the key, None if there is none."""
         return self.headers[0] if len(self.headers) > len(self.endpoint.headers) else None
 
-    @property
-    def secrets(self) -> list[str]:
-        """The secret values among the headers."""
-        return redact.secrets(self.headers)
-
-    @property
-    def key_names(self) -> frozenset[str]:
-        """The variables that may hold a key."""
-        own = self.endpoint.profile.key_env
-        return SECRET_VARIABLES if own is None else SECRET_VARIABLES | {own}
-
 
 def open_server(
     endpoint: Endpoint, options: ServerOptions, environ: Mapping[str, str], *, sends: bool = True
 ) -> Server:
-    """The server with its key. The console masks all of its secrets from now on.
+    """The server with its key.
 
     With sends False nothing will be sent: an unusable key is still an error, but none is required,
     and the server has no headers. Raises NoAccess, BadConfiguration and UsageFault.
@@ -78,10 +66,7 @@ def open_server(
     key = keys.find_key(options.keys, endpoint.profile.key_env, environ)
     if not sends:
         return Server(endpoint, (), None, options)
-    server = with_key(endpoint, options, environ, key)
-    for secret in server.secrets:
-        console.add_secret(secret)
-    return server
+    return with_key(endpoint, options, environ, key)
 
 
 def with_key(

@@ -9,17 +9,13 @@ from typing import Any, Generic, TypeVar
 
 from chatpipe.errors import ChatpipeError
 from chatpipe.options.output import ConsoleOptions
-from chatpipe.system import escape
+from chatpipe.system import escape, secrets
 
 _STDERR = 2
-# Every key is longer. Masking a shorter text, such as `a`, would mask half of every line.
-_SHORTEST_SECRET = 6
 _MOST_REPORTED = 10  # of many things of one kind
 
 _T = TypeVar("_T")
 
-# Global to the process: the code that ends it prints the error, and does not know the keys.
-_secrets: list[str] = []
 # Global to the process, like stderr: writers that own its last line, and move it out of the way.
 _writers: list[Callable[[bytes], None]] = []
 
@@ -65,30 +61,20 @@ class Console:
             from chatpipe.inputs import values  # it loads orjson, which --help does not need
 
             text = values.dumps({"error": error_record(error)}).decode("utf-8", "replace")
-            write(escape.escape_json(mask_secrets(text)).encode() + b"\n")
+            write(escape.escape_json(text).encode() + b"\n")
         else:
             self._print(str(error))
 
     def server_text(self, text: str) -> None:
         """Print text from the server that does not belong on stdout: reasoning, refusals."""
-        text = mask_secrets(text)
         write((escape.escape_controls(text) if self.on_terminal else text).encode("utf-8", "replace"))
 
     def _print(self, text: str) -> None:
-        write(f"chatpipe: {escape.one_line(mask_secrets(text))}\n".encode("utf-8", "backslashreplace"))
-
-
-def add_secret(secret: str) -> None:
-    """Mask secret in all console output of this process, even if a server repeats it."""
-    if len(secret) >= _SHORTEST_SECRET:
-        _secrets.append(secret)
-
-
-def mask_secrets(text: str) -> str:
-    """The text with the secrets of this process masked."""
-    for secret in _secrets:
-        text = text.replace(secret, "***")
-    return text
+        write(
+            f"chatpipe: {escape.one_line(secrets.hide(text, words=False))}\n".encode(
+                "utf-8", "backslashreplace"
+            )
+        )
 
 
 def error_record(error: ChatpipeError) -> dict[str, Any]:
@@ -97,19 +83,20 @@ def error_record(error: ChatpipeError) -> dict[str, Any]:
 
     body: values.Value = None
     if error.body is not None:
+        data = secrets.hide_body(error.body)
         try:
-            body = values.loads(error.body)
+            body = values.loads(data)
         except values.NotJSON:
-            body = error.body.decode("utf-8", "replace")
-    return {
+            body = data.decode("utf-8", "replace")
+    record = {
         "status": int(error.status),
         "type": error.status.name.lower(),
         "message": ": ".join(part for part in (error.what, error.fix) if part),
         "place": error.place or None,
         "http_status": error.http_status,
         "request_id": error.request_id,
-        "body": body,
     }
+    return {**{name: secrets.hide_value(value, words=False) for name, value in record.items()}, "body": body}
 
 
 def divert(writer: Callable[[bytes], None]) -> None:
