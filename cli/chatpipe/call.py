@@ -95,6 +95,7 @@ class Call(NamedTuple):
             sleep_without_loop,
             self.console.note,
             details.add if self.console.options.verbose else None,
+            self.console.warn_once,
         )
 
         async def send(body: Message, receiver: Receiver, hooks: Hooks) -> Answer:

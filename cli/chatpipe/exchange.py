@@ -28,8 +28,9 @@ from chatpipe.response.completion import as_list
 from chatpipe.server import redact
 from chatpipe.server.server import Server
 from chatpipe.wire import retry
-from chatpipe.wire.answer import CHOICES, Answer, Receiver, answer_from_error, headers_by_name, read_reply
+from chatpipe.wire.answer import CHOICES, Answer, Receiver, answer_from_error, headers_by_name
 from chatpipe.wire.http1 import MAX_REPLY
+from chatpipe.wire.key_filter import read_without_secrets
 from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter
 
 _T = TypeVar("_T")
@@ -40,13 +41,14 @@ class ExchangeContext(NamedTuple):
     """The environment of an exchange: transport, sleep, clocks, random numbers, messages to the user.
 
     It is built once for a call or a run. note() prints a message. detail() prints a line of -v and
-    is None without -v.
+    is None without -v. warn() prints warnings, each only once.
     """
 
     transport: httpx.AsyncBaseTransport
     sleep: Callable[[float], Awaitable[None]]
     note: Callable[[str], None]
     detail: Callable[[str], None] | None = None
+    warn: Callable[[tuple[str, ...]], None] | None = None
     monotonic: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
@@ -241,11 +243,10 @@ async def _attempt(
     assert isinstance(stream, httpx.AsyncByteStream)
     try:
         hooks.on_reply(response.status_code, headers)
-        answer, failure = await read_reply(response, headers, request, receiver)
-        request_id = headers.get("x-request-id")
-        if answer.fault is not None:  # also one in a stream, which knows no headers
-            answer.fault.request_id = answer.fault.request_id or request_id
-        return answer._replace(request_id=request_id), failure
+        answer, failure, has_key = await read_without_secrets(response, headers, request, receiver)
+        if has_key and context.warn is not None:
+            context.warn(("the server sent the key back in its answer: it is replaced by '***'",))
+        return answer, failure
     finally:
         await stream.aclose()
         if context.detail is not None:
@@ -300,4 +301,4 @@ def _show_reply(response: httpx.Response, context: ExchangeContext, started: flo
         return
     context.detail(f"< {response.status_code} after {context.monotonic() - started:.3f} s")
     for name, value in response.headers.items():
-        context.detail(f"< {name}: {redact.header(name, value)}")
+        context.detail(f"< {redact.shown_header(name, value)}")

@@ -9,6 +9,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from typing import Literal
 
 import firehose  # type: ignore[import-not-found]  # beside this file: it runs as a script
 
@@ -92,6 +93,7 @@ class _Receiver:
     """The writer of a format as the receiver of an exchange."""
 
     started = False
+    takes: Literal["bytes"] = "bytes"
 
     def __init__(self, null: int) -> None:
         text = _text(null)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import orjson
@@ -84,6 +84,7 @@ class Receiver:
     data: bytes = b""
     payloads: list[bytes] = field(default_factory=list)
     raised: Exception | None = None
+    takes: Literal["bytes"] = "bytes"
 
     @property
     def started(self) -> bool:

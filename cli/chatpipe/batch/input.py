@@ -101,7 +101,7 @@ class RunInput:
         if self._ids.count(body_digest({"custom_id": item.custom_id})) == 1 or item.fault is not None:
             return item
         fault = BadInput(
-            f"custom_id '{shorten(item.custom_id, _ID_SHOWN)}' is on another line, too",
+            f"custom_id '{shorten(item.custom_id, _ID_SHOWN, is_ours=True)}' is on another line, too",
             place=f"{self._lines.name}:{item.line}",
             fix="give each its own, or leave out --match id",
         )

@@ -46,7 +46,7 @@ async def open_outbound(
     with open_shared(limits.shared, server.origin, patience) as shared:
         waits = RunWaits()
         detail = job.console.detail if job.console.options.verbose else None
-        context = ExchangeContext(transport, waits.sleep, _no_note, detail)
+        context = ExchangeContext(transport, waits.sleep, _no_note, detail, job.console.warn_once)
         pacer = RunPacer(context, waits, limits, shared, estimator)
         try:
             yield Outbound(Sender(server, job.policy, pacer, rules, budget.reserve_turn), pacer, budget)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
@@ -34,6 +34,7 @@ class NullReceiver:
     """The receiver of a run. Results need whole answers, so an interrupted attempt can be repeated."""
 
     started = False
+    takes: Literal["nothing"] = "nothing"
 
     def raw(self, data: bytes) -> None:
         """Discard data."""

@@ -1,6 +1,7 @@
 """A buffer for the pieces of an answer, until it is known to be the one that is written."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 from chatpipe.conversation.loop import Conversation, converse
 from chatpipe.conversation.turns import TurnRules
@@ -13,6 +14,7 @@ class AnswerBuffer(Hooks):
     """A receiver that buffers. Nothing has been written yet, so an interrupted attempt can be repeated."""
 
     started = False
+    takes: Literal["bytes"] = "bytes"
 
     def __init__(self) -> None:
         self._pieces: list[bytes | tuple[bytes, Mapping[str, Value]]] = []

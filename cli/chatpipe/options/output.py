@@ -19,6 +19,7 @@ class Format(NamedTuple):
 
     What it does with one answer:
     streams: the request asks for a stream by default. needs_stream: the format cannot be written without.
+    is_event_stream: the output is the bytes of the event stream.
     is_text: a NUL can end each text. Lines may follow the text in a partial file.
     is_audio: the output is the audio of one choice. It is never escaped or printed among lines.
     omits_calls: tool calls are not in the output, so they go to stderr or into the partial file.
@@ -37,6 +38,7 @@ class Format(NamedTuple):
     in_map: bool = False
     streams: bool = False
     needs_stream: bool = False
+    is_event_stream: bool = False
     is_text: bool = False
     is_audio: bool = False
     omits_calls: bool = False
@@ -56,7 +58,9 @@ FORMATS: Mapping[str, Format] = {
     "string": Format("records:StringWriter", run_position=3, calls_are_final=True),
     "json": Format("records:CompletionWriter", run_position=2, is_verbatim=True),
     "chunks": Format("raw:ChunksWriter", streams=True, needs_stream=True, is_verbatim=True),
-    "sse": Format("raw:EventStreamWriter", streams=True, needs_stream=True, is_verbatim=True),
+    "sse": Format(
+        "raw:EventStreamWriter", streams=True, needs_stream=True, is_event_stream=True, is_verbatim=True
+    ),
     "message": Format("records:MessageWriter", run_position=4),
     "tool-calls": Format("records:ToolCallsWriter", run_position=5),
     "logprobs": Format(

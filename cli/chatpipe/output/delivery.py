@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Literal, Protocol
 
 from chatpipe.errors import AnswerFault, BrokenAnswer, ChatpipeError
 from chatpipe.inputs.values import Value
@@ -59,6 +59,10 @@ class Delivery:
     @property
     def started(self) -> bool:
         return self._out.started
+
+    @property
+    def takes(self) -> Literal["bytes", "chunks"]:
+        return "bytes" if self._options.properties.is_event_stream else "chunks"
 
     def raw(self, data: bytes) -> None:
         self._writer.raw(data)

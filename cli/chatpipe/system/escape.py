@@ -11,6 +11,8 @@ from __future__ import annotations
 import codecs
 import re
 
+from chatpipe.system import secrets
+
 # C0, DEL and C1; the characters that change the writing direction (UAX #9, revision 50, section 2);
 # and surrogates, which cannot be sent to a terminal and which Python uses for bytes that are not
 # UTF-8 (PEP 383).
@@ -36,9 +38,12 @@ def one_line(text: str) -> str:
     return text if text.isascii() and text.isprintable() else re.sub(_UNSAFE_IN_LINE, _escape, text)
 
 
-def shorten(text: str, characters: int = _SERVER_WORDS) -> str:
-    """Text for an error line: white space is collapsed, and a long text ends in `...`."""
-    line = " ".join(text.split())
+def shorten(text: str, characters: int = _SERVER_WORDS, *, is_ours: bool = False) -> str:
+    """Text for an error line: secrets are hidden, white space is collapsed, a long text ends in `...`.
+
+    is_ours: the text is the user's or ours. All other text is from a server, which may repeat a key.
+    """
+    line = " ".join(secrets.hide(text, words=not is_ours).split())
     return line if len(line) <= characters else line[: characters - 3] + "..."
 
 

@@ -130,16 +130,18 @@ def is_in(text: str) -> bool:
 
 def _long_spans(data: bytes, long: list[str]) -> Iterator[_Span]:
     """The spans of the secrets in data. They may overlap."""
-    yield from _found(data, long)
+    for start, end, is_encoded in _found(data, long):
+        yield _word_around(data, start, end) if is_encoded else (start, end)
     segments = list(_segments(data))
     if len(segments) > 1:
         decoded = b"".join(piece for _, _, _, piece in segments)
         starts = [start for start, _, _, _ in segments]
-        for start, end in _found(decoded, long):
-            first = segments[bisect_right(starts, start) - 1]
-            last = segments[bisect_right(starts, end - 1) - 1]
-            is_whole = end == last[0] + len(last[3])
-            yield first[1] + start - first[0], last[2] if is_whole else last[1] + end - last[0]
+        for found, found_end, is_encoded in _found(decoded, long):
+            first = segments[bisect_right(starts, found) - 1]
+            last = segments[bisect_right(starts, found_end - 1) - 1]
+            is_whole = found_end == last[0] + len(last[3])
+            start, end = first[1] + found - first[0], last[2] if is_whole else last[1] + found_end - last[0]
+            yield _word_around(data, start, end) if is_encoded else (start, end)
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
@@ -172,17 +174,18 @@ def _decoded(match: re.Match[bytes]) -> bytes:
     return bytes((code,)) if code < 256 else b"?"
 
 
-def _found(data: bytes, long: list[str]) -> Iterator[_Span]:
-    """The spans of the secrets themselves and of their encodings, and of a secret that the end cuts."""
+def _found(data: bytes, long: list[str]) -> Iterator[tuple[int, int, bool]]:
+    """The spans of the secrets themselves, True for one of an encoding, and of a secret that the end cuts."""
     lower = data.lower()
     for secret in long:
         plain, *encodings = _forms(secret)
-        yield from _occurrences(lower, plain)
-        for form in encodings:
-            for start, end in _occurrences(lower, form):
-                yield _base64_around(data, start, end)
+        for form in (plain, *encodings):
+            start = lower.find(form)
+            while start >= 0:
+                yield start, start + len(form), form is not plain
+                start = lower.find(form, start + len(form))
         if rest := cut_at_end(lower, plain):
-            yield len(lower) - rest, len(lower)
+            yield len(lower) - rest, len(lower), False
 
 
 def cut_at_end(text: AnyStr, secret: AnyStr) -> int:
@@ -208,14 +211,7 @@ def _forms(secret: str) -> tuple[bytes, ...]:
     return tuple(dict.fromkeys(form.lower() for form in forms))
 
 
-def _occurrences(data: bytes, form: bytes) -> Iterator[_Span]:
-    start = data.find(form)
-    while start >= 0:
-        yield start, start + len(form)
-        start = data.find(form, start + len(form))
-
-
-def _base64_around(data: bytes, start: int, end: int) -> _Span:
+def _word_around(data: bytes, start: int, end: int) -> _Span:
     """The whole word of base64: its other characters hold the rest of the secret."""
     while start > 0 and data[start - 1] in _BASE64:
         start -= 1

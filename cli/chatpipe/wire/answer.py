@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import httpx
 
@@ -35,7 +35,14 @@ CHOICES = "choices"
 
 
 class Receiver(ChunkReceiver, Protocol):
-    """Receives an answer as it arrives. started is true once part of it is written and cannot be undone."""
+    """Receives an answer as it arrives. started is true once part of it is written and cannot be undone.
+
+    takes names the pieces that are of use to it: the bytes of the stream beside the chunks, the chunks alone,
+    or neither.
+    """
+
+    @property
+    def takes(self) -> Literal["bytes", "chunks", "nothing"]: ...
 
     @property
     def started(self) -> bool: ...

@@ -20,6 +20,7 @@ from chatpipe.errors import (
     Unreachable,
 )
 from chatpipe.server import redact
+from chatpipe.system import secrets
 from chatpipe.system.causes import root_os_error, system_message
 from chatpipe.wire.http1 import OverlongReply
 from chatpipe.wire.timeouts import DEADLINE
@@ -37,7 +38,7 @@ def from_exception(error: Exception, where: str) -> ChatpipeError:
     """
     if isinstance(error, ChatpipeError):
         return error
-    url = f"'{printable_line(redact.url(where))}'" if where else "the server"
+    url = f"'{printable_line(redact.url(where), is_ours=True)}'" if where else "the server"
     text = _message_of(error)
     for classes, convert in _BY_CLASS:
         if isinstance(error, classes):
@@ -182,9 +183,12 @@ def _is_unknown_host(cause: OSError | None) -> bool:
     return isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME
 
 
-def printable_line(text: str) -> str:
-    """External text as part of an error line: on one line, control characters escaped, truncated."""
-    text = " ".join(text[: 4 * MAX_LINE_CHARS].split())
+def printable_line(text: str, *, is_ours: bool = False) -> str:
+    """External text as part of an error line: on one line, secrets and controls hidden, truncated.
+
+    is_ours: it is the user's, as a URL is. All other text is from a server, which may repeat a key.
+    """
+    text = " ".join(secrets.hide(text, words=not is_ours)[: 4 * MAX_LINE_CHARS].split())
     text = re.sub(_CONTROLS, _escape, text)
     return text if len(text) <= MAX_LINE_CHARS else text[: MAX_LINE_CHARS - 1] + "…"
 

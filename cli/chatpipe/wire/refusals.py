@@ -73,7 +73,7 @@ def from_reply(
     counted = refusal_words.status_of(status, error)
     error_class, fix = _classify(counted, error, is_wrapped=is_wrapped, request=request)
     message = printable_line(error.message) or _status_phrase(status)
-    where = printable_line(redact.url(str(request.url)))
+    where = printable_line(redact.url(str(request.url)), is_ours=True)
     if 300 <= status < 400 and "location" in headers:
         message = f"leads on to '{_redirect_origin(headers['location'], str(request.url))}'"
     fault = error_class(
