@@ -25,6 +25,15 @@ class BodyForm(Enum):
     PIECE = "piece"
 
 
+def usual_form(data: bytes) -> BodyForm | None:
+    """The form of a body from its first read, None if it is none of the usual ones. Nearly all are."""
+    if data.startswith(b"data:"):
+        return BodyForm.STREAM
+    if data.startswith(b"{") and data.endswith(b"}"):
+        return BodyForm.PIECE if data.find(b'"delta"') < 0 and data.find(b".chunk") < 0 else None
+    return None
+
+
 class FormDetector:
     """Detector of the form of one body: call feed() for each read until form is known, or end() once.
 

@@ -17,8 +17,12 @@ NOT_TEXT = "the answer has content that is not text"
 def parse_completion(data: bytes) -> Value:
     """The value of a reply in one piece. A content that is a long number stays exact. Raises NotJSON."""
     value = values.loads(data)
-    if isinstance(value, dict) and any(type(each.get("content")) is float for each in messages(value)):
-        return values.loads_exact(data)
+    try:
+        for choice in value["choices"]:
+            if type(choice["message"]["content"]) is float:
+                return values.loads_exact(data)
+    except (LookupError, TypeError):  # the common shape alone is looked at, because each reply pays for it
+        pass
     return value
 
 

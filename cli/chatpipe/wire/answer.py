@@ -15,7 +15,13 @@ import httpx
 
 from chatpipe.errors import BrokenAnswer, ChatpipeError
 from chatpipe.inputs.values import NotJSON, Value, loads
-from chatpipe.response.body_form import BodyForm, FormDetector, begins_with_object_line, without_prefix
+from chatpipe.response.body_form import (
+    BodyForm,
+    FormDetector,
+    begins_with_object_line,
+    usual_form,
+    without_prefix,
+)
 from chatpipe.response.completion import NOT_TEXT, parse_completion
 from chatpipe.response.server_error import ServerError, error_of
 from chatpipe.response.stream_reader import ChunkReceiver, StreamReader
@@ -108,9 +114,14 @@ async def _read_start(
     pieces: AsyncIterator[bytes], *, is_declared: bool
 ) -> tuple[BodyForm, bytes, AsyncIterator[bytes]]:
     """The form of the body, its bytes as far as they had to be read to tell, and the rest of them."""
+    first = await anext(pieces, b"")
+    if (form := usual_form(first)) is not None:
+        return form, first, pieces
     detector = FormDetector(is_declared=is_declared)
     rest = pieces
     try:
+        if (form := detector.feed(first)) is not None:
+            return form, first, rest
         async for piece in pieces:
             if (form := detector.feed(piece)) is not None:
                 return form, bytes(detector.start), rest
@@ -140,7 +151,7 @@ async def _read_piece(
     """
     body, broken = await _collect(start, rest)
     try:
-        value = parse_completion(without_prefix(body))
+        value = parse_completion(body if body.startswith(b"{") else without_prefix(body))
     except NotJSON as error:
         if begins_with_object_line(body):
             return await _read_stream(body, _broken_rest(broken), receiver, request)
