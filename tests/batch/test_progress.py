@@ -12,6 +12,7 @@ from chatpipe.batch import bar
 from chatpipe.batch.items import Item
 from chatpipe.batch.progress import Progress, ProgressOptions
 from chatpipe.batch.tally import Tally
+from chatpipe.limits.rate import RateLimiter
 from chatpipe.options.output import ConsoleOptions
 from chatpipe.response.usage import Usage
 from chatpipe.system import console
@@ -56,6 +57,19 @@ def tally(finished: int, failed: int = 0, tokens: int = 0) -> Tally:
 def test_the_line_of_the_bar(counts: Tally, total: float | None, speed: float, expected: str) -> None:
     width = 75 if total is not None else 80
     assert bar.format_bar(counts, total=total, elapsed_s=65.0, speed=speed, width=width) == expected
+
+
+def test_the_bar_says_why_it_waits() -> None:
+    counts, rate = tally(412), RateLimiter()
+    rate.pause(112.5, 100.0, "429")
+    counts.note_pauses(rate, 101.0)
+    text = bar.format_bar(counts, total=None, elapsed_s=65.0, speed=35.0, width=80)
+    assert text == "chatpipe: 412 done, paused 12 s: 429, 35/s, 01:05"
+    assert counts.report(65.0)["pauses"] == {"count": 1, "seconds": 1.0}
+    rate.pause(120.0, 110.0, "no requests left")  # the same pause, longer
+    counts.note_pauses(rate, 130.0)
+    assert bar.format_bar(counts, total=None, elapsed_s=65.0, speed=35.0, width=80).count("paused") == 0
+    assert counts.report(65.0)["pauses"] == {"count": 1, "seconds": 20.0}
 
 
 @pytest.mark.parametrize("total", [None, 1000.0], ids=["pipe", "file"])

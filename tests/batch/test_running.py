@@ -749,6 +749,7 @@ def test_the_report_counts(tmp_path: Path) -> None:
         "reused": 0,
         "outcomes": {"http": 2, "input": 1, "ok": 2, "truncated": 1},
         "retries": 1,
+        "pauses": {"count": 0, "seconds": 0.0},
         "tokens": {"prompt": 15, "cached": 0, "completion": 6, "total": 21},
     }
     assert 0 < wall_s < 10

@@ -207,6 +207,7 @@ def test_the_report() -> None:
         "reused": 1,
         "outcomes": {"input": 1, "ok": 2},
         "retries": 0,
+        "pauses": {"count": 0, "seconds": 0.0},
         "tokens": {"prompt": 5, "cached": 0, "completion": 2, "total": 7},
         "requests_per_s": 0.5,
         "wall_s": 2.0,

@@ -11,6 +11,7 @@ from chatpipe.batch import bar
 from chatpipe.batch.items import Item
 from chatpipe.batch.tally import Tally
 from chatpipe.inputs import values
+from chatpipe.limits.rate import RateLimiter
 from chatpipe.system import console
 
 # A run that ends earlier shows no bar: it would only flash.
@@ -45,8 +46,11 @@ class Progress:
         self._speed = bar.Speed(started)
         self._taken = 0
         self._line = 0
+        self._rate: RateLimiter | None = None
 
-    def open(self) -> None:
+    def open(self, rate: RateLimiter) -> None:
+        """Begin the display. rate has the pauses of the run."""
+        self._rate = rate
         if self._bar is not None:
             self._bar.open()
 
@@ -71,6 +75,7 @@ class Progress:
             self._write()
 
     def close(self) -> None:
+        self._note_pauses()
         if self._bar is not None:
             self._bar.close()
         if self._watch.kind == "json":
@@ -94,7 +99,12 @@ class Progress:
         total = lines * self._taken / self._line if self._line else lines
         return total if limit is None else min(total, limit)
 
+    def _note_pauses(self) -> None:
+        if self._rate is not None:
+            self._tally.note_pauses(self._rate, time.monotonic())
+
     def _draw(self, progress_bar: bar.ProgressBar) -> None:
+        self._note_pauses()
         now = time.monotonic()
         progress_bar.draw(
             bar.format_bar(
@@ -107,4 +117,5 @@ class Progress:
         )
 
     def _write(self) -> None:
+        self._note_pauses()
         console.write(values.dumps(self._tally.report(time.monotonic() - self._started)) + b"\n")

@@ -45,7 +45,7 @@ class Session:
         recorded = self._store.files.recorded
         async with open_outbound(self._job, self._server, self._rules, recorded) as outbound:
             driver = self._driver(outbound)
-            self._progress.open()
+            self._progress.open(outbound.pacer.rate)
             ticking = asyncio.create_task(self._progress.tick())
             try:
                 await driver.run(self._progress.count_items(items))

@@ -9,6 +9,7 @@ from chatpipe.batch.result import Result
 from chatpipe.errors import Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.limits.rate import RateLimiter
 from chatpipe.options.outcomes import Outcome
 from chatpipe.response.result_line import ResultLine, turns_sent
 from chatpipe.response.usage import Usage, spent_usage
@@ -49,7 +50,7 @@ class Histogram:
 
 
 class Tally:
-    """The counts of the results that were written.
+    """The counts of the results that were written, and of the pauses.
 
     reused counts answers that were paid for before this run. spent is the usage of this run alone.
     """
@@ -63,9 +64,18 @@ class Tally:
         self.good = 0
         self.reused = 0
         self.retries = 0
+        self.pauses = 0
+        self.paused_s = 0.0  # of all pauses
+        self.pause_text = ""  # the pause in progress: `paused 12 s: 429`
         self.usage = Usage()
         self.spent = Usage()
         self.latencies = Histogram()
+
+    def note_pauses(self, rate: RateLimiter, now: float) -> None:
+        """Take over the pauses so far. now is the reading of a monotonic clock."""
+        left_s = rate.pause_left(now)
+        self.pauses, self.paused_s = rate.pauses, rate.postponed_s(now) - left_s
+        self.pause_text = f"paused {math.ceil(left_s)} s: {rate.pause_reason}" if left_s else ""
 
     def add(self, result: Result) -> None:
         self.finished += 1
@@ -122,6 +132,7 @@ class Tally:
             "reused": self.reused,
             "outcomes": {str(outcome): count for outcome, count in sorted(self.outcomes.items())},
             "retries": self.retries,
+            "pauses": {"count": self.pauses, "seconds": round(self.paused_s, 3)},
             "tokens": {
                 "prompt": self.spent.prompt,
                 "cached": self.spent.cached,

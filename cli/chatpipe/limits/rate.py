@@ -83,7 +83,7 @@ class RateLimiter:
 
     paused_s is the total length of the pauses since the last success, including what is left of the
     current one. A run that may pause for 600 s therefore ends at once if the server asks for an hour.
-    pause_reason is the reason for the latest pause: `429`, `no requests left`.
+    pause_reason is the reason for the latest pause: `429`, `no requests left`. pauses counts all pauses.
     """
 
     __slots__ = (
@@ -100,6 +100,7 @@ class RateLimiter:
         "is_unlimited",
         "pause_reason",
         "paused_s",
+        "pauses",
     )
 
     def __init__(
@@ -122,6 +123,7 @@ class RateLimiter:
         self._refusals = 0  # of everything at the server, since the last success
         self._postponed_s = 0.0
         self.pause_reason = ""
+        self.pauses = 0
         self.paused_s = 0.0
 
     def reserve(self, tokens: int, now: float) -> float:
@@ -229,6 +231,7 @@ class RateLimiter:
         if until <= begin:
             return
         longer_s = until - begin
+        self.pauses += begin == now
         self.pause_reason = reason
         self._pause_end = until
         self.paused_s += longer_s
