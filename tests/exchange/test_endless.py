@@ -15,8 +15,8 @@ import loopback
 from chatpipe.errors import ReplyTooLong, Status
 from chatpipe.exchange import ExchangeContext, ask, run_without_loop
 from chatpipe.options.server import ExchangeLimits, RetryPolicy
-from chatpipe.wire.answer import Answer
-from exchange.scripted import Receiver, content, piece
+from chatpipe.wire.answer import CHOICES, Answer
+from exchange.scripted import URL, Receiver, Server, content, piece, stream
 from loopback import Step, chunk, event, head, serve
 from senders import event_loop, transport_to
 
@@ -112,6 +112,19 @@ def test_a_reply_without_an_end_is_cut_off_and_not_asked_for_again(reply: Endles
     assert (answer.fault.status, requests) == (Status.BROKEN_ANSWER, 1)
     assert reply.what in answer.fault.what
     assert len(answer.body or b"") <= LIMIT
+
+
+@pytest.mark.parametrize(("n", "kept"), [(2, 128), (130, 130)])
+def test_choices_beyond_those_asked_for_are_cut_off(n: int, kept: int) -> None:
+    choices = [chunk("x", index=index)["choices"][0] for index in range(1000)]
+    server = Server([stream(event({**chunk(), "choices": choices}))])
+    request = httpx.Request("POST", URL, content=b"{}", extensions={CHOICES: n})
+    answer, fault = server.failure(request=request)
+    assert isinstance(fault, ReplyTooLong)
+    assert "choices" in fault.what
+    assert answer.completion is not None
+    assert len(answer.completion["choices"]) == kept
+    assert len(server.requests) == 1
 
 
 def test_what_came_before_the_limit_is_kept(pool: bool) -> None:

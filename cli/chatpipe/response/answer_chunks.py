@@ -6,6 +6,7 @@ bytes come to the same answer.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 from chatpipe.inputs.values import Value
@@ -13,6 +14,9 @@ from chatpipe.response.assemble import Assembly
 from chatpipe.response.choice_indexes import ChoiceIndexes, PlacedChunk, has_plain_index
 from chatpipe.response.server_error import ServerError, error_of
 from chatpipe.response.usage import reported_usage
+
+# More choices than this, or than were asked for, are those of a server that never ends.
+MAX_CHOICES = 128
 
 
 class AnswerChunks:
@@ -29,7 +33,7 @@ class AnswerChunks:
     ) -> None:
         self._deliver = deliver
         self._indexes = ChoiceIndexes(requested)
-        self.assembly = Assembly()
+        self.assembly = Assembly(math.inf if requested is None else max(requested, MAX_CHOICES))
         self._assemble = self.assembly.add
         self.error: ServerError | None = None
 

@@ -5,6 +5,8 @@ Deltas merge by the rules of merge.py. Values of an impossible type are ignored:
 
 from __future__ import annotations
 
+import math
+
 from chatpipe.inputs.parts import json_text, may_be_text, scalar_text, split_parts
 from chatpipe.inputs.values import Value
 from chatpipe.response import finish_reasons
@@ -19,11 +21,16 @@ _OMITTED = frozenset({"choices", "obfuscation"})
 
 
 class Assembly:
-    """An answer under assembly. add() takes each chunk; completion() may be called at any time."""
+    """An answer under assembly. add() takes each chunk; completion() may be called at any time.
 
-    __slots__ = ("_choices", "_top")
+    has_too_many_choices is True once a choice beyond max_choices was dropped.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_choices", "_max_choices", "_top", "has_too_many_choices")
+
+    def __init__(self, max_choices: float = math.inf) -> None:
+        self.has_too_many_choices = False
+        self._max_choices = max_choices
         self._top: dict[str, Value] = {}
         self._choices: dict[int, _Choice] = {}
 
@@ -52,6 +59,9 @@ class Assembly:
             try:
                 known = self._choices[index]
             except KeyError:
+                if len(self._choices) >= self._max_choices:
+                    self.has_too_many_choices = True
+                    continue
                 known = self._choices[index] = _Choice()
             known.add(choice)
 

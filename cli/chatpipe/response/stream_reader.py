@@ -23,7 +23,7 @@ class ChunkReceiver(Protocol):
 class StreamReader:
     """An event stream in progress: decoded, passed on, assembled.
 
-    done is true after `[DONE]` or an error event.
+    done is true after `[DONE]`, an error event, or a choice too many.
     """
 
     def __init__(self, receiver: ChunkReceiver, requested: int) -> None:
@@ -56,6 +56,9 @@ class StreamReader:
             self.answer.add(payload, chunks.parse(payload))
             if self.answer.error is not None:
                 self.error_payload, self.done = payload, True
+                return
+            if self.answer.assembly.has_too_many_choices:
+                self.done = True
                 return
 
     def _take_late(self, payloads: list[bytes]) -> None:

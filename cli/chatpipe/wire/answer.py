@@ -13,8 +13,9 @@ from typing import Literal, NamedTuple, Protocol
 
 import httpx
 
-from chatpipe.errors import BrokenAnswer, ChatpipeError
+from chatpipe.errors import BrokenAnswer, ChatpipeError, ReplyTooLong
 from chatpipe.inputs.values import NotJSON, Value, loads
+from chatpipe.response.answer_chunks import MAX_CHOICES
 from chatpipe.response.body_form import (
     BodyForm,
     FormDetector,
@@ -253,6 +254,9 @@ async def _read_stream(
     except BrokenAnswer as error:  # an event that is not a JSON object
         stream.answer.end()
         fault, failure = _broken_event_fault(error, request)
+    if stream.answer.assembly.has_too_many_choices:
+        what = f"the answer was cut off: more than {MAX_CHOICES} choices, and more than --n"
+        fault, failure = ReplyTooLong(what, fix="see what the server sends with -f sse"), None
     if fault is None and stream.answer.assembly.is_unreadable():
         fault, failure = BrokenAnswer(NOT_TEXT, fix="try again"), None
     completion = stream.answer.assembly.completion()
