@@ -20,6 +20,7 @@
       OutcomeFault             *   an answer or a line is not good; its outcome gives the status
         AnswerFault            *   one answer: 3 to 6, or 76 (response/judge.py)
         LineFailed             *   one line of a run
+        RunRefused             *   the first lines of a run, all for the same reason
         SomeFailed             *   lines of a run: 1, or their status if all failed alike
 
 Interrupted is not one of them: a signal ends the process. `main.py` is the only place that turns an
@@ -62,9 +63,11 @@ class ChatpipeError(Exception):
     `file:line`, `<stdin>`, an option. fix says what to do. place and fix may be empty. http_status,
     request_id and body come from the server's reply, if there was one. body is its raw bytes.
     refusal_status is the HTTP status that the refusal counts as: http_status, unless the body says better.
+    reached_server is False if no connection to the server came about.
     """
 
     status = Status.BUG
+    reached_server = True
 
     def __init__(
         self,
@@ -179,6 +182,15 @@ class AnswerFault(OutcomeFault):
 
 class LineFailed(OutcomeFault):
     pass
+
+
+class RunRefused(OutcomeFault):
+    """The first lines of a run failed alike. It has the facts of the reply to the first of them."""
+
+    def __init__(self, what: str, status: Status, first: ChatpipeError, *, place: str, fix: str) -> None:
+        super().__init__(what, status, place=place, fix=fix)
+        self.http_status, self.request_id, self.body = first.http_status, first.request_id, first.body
+        self.refusal_status = first.refusal_status
 
 
 class SomeFailed(OutcomeFault):

@@ -14,6 +14,8 @@ import pytest
 
 from chatpipe.batch.budget import Budget
 from chatpipe.batch.engine import RunRequest
+from chatpipe.batch.failures import FailureNotice
+from chatpipe.batch.first_lines import FirstLines
 from chatpipe.batch.items import Item
 from chatpipe.batch.result import ResultBuilder
 from chatpipe.batch.sender import Sender
@@ -25,10 +27,12 @@ from chatpipe.limits.paced import CallPacer
 from chatpipe.limits.queue import RunPacer, RunWaits
 from chatpipe.limits.shared import PaceFile, open_shared
 from chatpipe.limits.tokens import TokenEstimator
+from chatpipe.options.output import ConsoleOptions
 from chatpipe.options.run import Jobs, RunLimits, SharedLimits
 from chatpipe.options.server import RetryPolicy, ServerOptions
 from chatpipe.server.endpoints import resolve
 from chatpipe.server.server import Server
+from chatpipe.system.console import Console
 from chatpipe.wire import refusals, retry
 from chatpipe.wire.answer import Answer
 from exchange.scripted import Receiver, error, event, piece, plain, stream, whole
@@ -72,7 +76,7 @@ def send(
         context = ExchangeContext(httpx.MockTransport(handle), waits.sleep, print)
         with open_shared(limits.shared, SERVER.origin) as shared:
             pacer = RunPacer(context, waits, limits, shared, TokenEstimator())
-            sender = Sender(SERVER, RetryPolicy(retries), pacer, None, lambda _, used: None)
+            sender = Sender(SERVER, RetryPolicy(retries), pacer, None, lambda _, used: None, QUIET)
             answer, latency_s = await sender.send(RunRequest(0, 1, "a", BODY, "f"))
         return Sent(answer, latency_s, pacer, at)
 
@@ -194,6 +198,9 @@ def test_another_failure_concerns_its_request_only(status: int, tmp_path: Path) 
     assert stop_after(sent) is None
 
 
+QUIET = FailureNotice(Console(ConsoleOptions(quiet=True)), "in")
+
+
 def shared_pause_s(path: Path) -> float:
     file = PaceFile(str(path))
     try:
@@ -207,4 +214,5 @@ def stop_after(sent: Sent) -> Stop | None:
     maker = ResultBuilder(frozenset(), calls_are_final=False)
     result = maker.of_answer(Item(1, "a", BODY), "f", sent.answer, sent.latency_s)
     budget = Budget(None, None, {}, TokenEstimator())
-    return StopRules(sent.pacer.rate, sent.pacer.max_pause_s, None, budget).observe(result)
+    limits = RunLimits(max_pause_s=sent.pacer.max_pause_s)
+    return StopRules(sent.pacer.rate, limits, budget, FirstLines(1, "in"), QUIET).observe(0, result)

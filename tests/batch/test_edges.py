@@ -234,7 +234,9 @@ def test_the_last_line_says_why(shop: Shop) -> None:
     assert done.status == 1
     why = b"chatpipe: 4 of 5 lines failed: 3 http_500, 1 input"
     with_journal = b"with -o FILE or --journal FILE the next run sends only these again"
-    assert done.stderr == why + b": see select(.error), " + with_journal + b"\n"
+    first, last = done.stderr.splitlines()
+    assert first.startswith(b"chatpipe: in.jsonl:")
+    assert last == why + b": see select(.error), " + with_journal
     done = shop.resume()
     assert done.stderr.endswith(
         b"1 input: see select(.error) in 'out.jsonl.journal', run the same command again\n"
@@ -252,7 +254,11 @@ def test_the_last_line_says_why(shop: Shop) -> None:
 def test_lines_that_are_wrong_are_to_be_mended(options: tuple[str, ...], where: str, shop: Shop) -> None:
     shop.write("a", {"messages": "none"}, {"messages": "none"})
     done = shop.batch("in.jsonl", *options)
-    assert done.stderr.decode() == f"chatpipe: 2 of 3 lines failed: 2 input: {where}, mend these lines\n"
+    wrong = "/messages: is 'none', not an array: write an array of objects with role and content"
+    assert done.stderr.decode().splitlines() == [
+        f"chatpipe: in.jsonl:2: {wrong}",
+        f"chatpipe: 2 of 3 lines failed: 2 input: {where}, mend these lines",
+    ]
 
 
 def test_of_texts_on_stdout_nothing_can_be_looked_at(shop: Shop) -> None:
@@ -260,7 +266,8 @@ def test_of_texts_on_stdout_nothing_can_be_looked_at(shop: Shop) -> None:
     shop.refused = {"b"}
     done = shop.batch("in.jsonl", "-f", "text")
     advice = b": with -o FILE or --journal FILE the next run sends only these again\n"
-    assert done.stderr == b"chatpipe: 1 of 2 lines failed: 1 http_500" + advice
+    assert done.stderr.startswith(b"chatpipe: in.jsonl:2: 500 from ")
+    assert done.stderr.endswith(b"\nchatpipe: 1 of 2 lines failed: 1 http_500" + advice)
 
 
 @cases(

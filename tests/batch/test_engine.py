@@ -96,7 +96,7 @@ class Run:
         self._left -= 1
         return Stop(ChatpipeError("no money")) if self._left < 0 else None
 
-    def observe(self, result: Result) -> Stop | None:
+    def observe(self, number: int, result: Result) -> Stop | None:
         self.came.append(result.item.custom_id)
         return self._halts.get(result.item.custom_id)
 

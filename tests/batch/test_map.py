@@ -369,7 +369,9 @@ def test_without_a_journal_the_last_line_says_how_to_have_one() -> None:
 
 def test_rows_that_are_wrong_are_to_be_mended() -> None:
     done = echoed("{{a}}", stdin=b'{"a":"1"}\n{}\n')
-    assert done.stderr == b"chatpipe: 1 of 2 lines failed: 1 input: mend this line\n"
+    first, last = done.stderr.splitlines()
+    assert first.startswith(b"chatpipe: <stdin>:2: ")
+    assert last == b"chatpipe: 1 of 2 lines failed: 1 input: mend this line"
 
 
 def test_an_allowed_outcome_counts_as_an_answer() -> None:

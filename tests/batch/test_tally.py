@@ -9,6 +9,9 @@ import orjson
 import pytest
 
 from chatpipe.batch.budget import Budget
+from chatpipe.batch.engine import RunRequest
+from chatpipe.batch.failures import FailureNotice
+from chatpipe.batch.first_lines import FirstLines
 from chatpipe.batch.items import Item
 from chatpipe.batch.result import Result, ResultBuilder
 from chatpipe.batch.stop import StopRules
@@ -28,8 +31,10 @@ from chatpipe.limits.prices import ModelPrice
 from chatpipe.limits.rate import RateLimiter
 from chatpipe.limits.tokens import TokenEstimator, answer_limits
 from chatpipe.options.outcomes import Outcome
-from chatpipe.options.run import HaltRule
+from chatpipe.options.output import ConsoleOptions
+from chatpipe.options.run import HaltRule, RunLimits
 from chatpipe.response.usage import Usage
+from chatpipe.system.console import Console
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.retry import FailedAttempt
 from parametrize import cases
@@ -448,17 +453,23 @@ def test_limits_of_an_answer(body: dict[str, Any], expected: tuple[int | None, i
 # The course
 
 
+QUIET = FailureNotice(Console(ConsoleOptions(quiet=True)), "in")
+
+
 def course(
     halt: HaltRule | None = None, *, pace: RateLimiter | None = None, max_pause_s: float = 600
 ) -> StopRules:
-    return StopRules(pace or RateLimiter(), max_pause_s, halt, budget())
+    limits = RunLimits(max_pause_s=max_pause_s, halt=halt)
+    return StopRules(pace or RateLimiter(), limits, budget(), FirstLines(20, "in"), QUIET)
 
 
 def stops(run: StopRules, *results: Result) -> list[str]:
     """The effect of each result on the run: `on`, `soon` or `now`."""
     said = []
-    for result in results:
-        stop = run.observe(result)
+    for number, result in enumerate(results):
+        if result.latency_s is not None:
+            run.reserve(RunRequest(number, number + 1, "c", {"model": "m"}, "f"))
+        stop = run.observe(number, result)
         said.append("on" if stop is None else "now" if stop.now else "soon")
     return said
 
@@ -495,7 +506,7 @@ def test_403_ends_a_run_only_at_its_start(results: list[Result], expected: list[
 
 
 def test_other_failures_are_failures_of_a_line() -> None:
-    assert stops(course(), *[ANOTHER] * 50) == ["on"] * 50
+    assert stops(course(), *[ANOTHER, CUT] * 25) == ["on"] * 50
 
 
 @cases(

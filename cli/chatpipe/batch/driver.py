@@ -18,7 +18,7 @@ from chatpipe.batch.items import Item
 from chatpipe.batch.journal.answers import RecordedAnswer
 from chatpipe.batch.result import Result, ResultBuilder
 from chatpipe.batch.stop import Stop
-from chatpipe.errors import MissingInput, PausedTooLong
+from chatpipe.errors import MissingInput, TryLater
 from chatpipe.system.signals import call_on_signal
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.timeouts import extension_s
@@ -44,7 +44,7 @@ class StopPolicy(Protocol):
     def reserve(self, request: RunRequest) -> Stop | None:
         """Reserve the budget of a request, or return the reason why it must not be sent."""
 
-    def observe(self, result: Result) -> Stop | None:
+    def observe(self, number: int, result: Result) -> Stop | None:
         """Count a result that has arrived and is recorded.
 
         In an ordered output it may be written much later.
@@ -222,7 +222,7 @@ class Driver:
         self._moved.set()
 
     def failed(self, error: BaseException) -> None:
-        if isinstance(error, PausedTooLong):  # its request was not sent, those in flight will be answered
+        if isinstance(error, TryLater):  # its request was not sent, those in flight will be answered
             self._halt(Stop(error))
         else:
             self._fail(error, now=True)
@@ -246,7 +246,7 @@ class Driver:
         The decision whether the run stops is made now: an earlier answer may take long to arrive.
         """
         self._store.record(number, result)
-        stop = self._policy.observe(result)
+        stop = self._policy.observe(number, result)
         if self._options.window is None:
             self._emit(result)
         else:
@@ -265,8 +265,8 @@ class Driver:
         self._halt(Stop(now=now))
 
     def _halt(self, stop: Stop) -> None:
-        """Stop the run. The first reason is the one that is reported, but a signal replaces others."""
-        if self.stop is None or (stop.signal is not None and self.stop.signal is None):
+        """Stop the run. Of several reasons the one of the highest rank is reported, else the first."""
+        if self.stop is None or stop.rank < self.stop.rank:
             self.stop = stop
         if self._reader is not None:
             self._reader.cancel()

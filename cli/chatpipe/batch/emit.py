@@ -10,7 +10,6 @@ from chatpipe.batch.job import Job
 from chatpipe.batch.progress import Progress
 from chatpipe.batch.result import Result
 from chatpipe.batch.tally import Tally
-from chatpipe.inputs.sources import STDIN, STDIN_NAME
 from chatpipe.output.target import OpenOutput
 from chatpipe.response.caveats import caveats
 
@@ -28,8 +27,7 @@ class ResultEmitter:
     ) -> None:
         self._run_format = job.run_format
         self._writes_now = not job.writes_at_the_end
-        name = STDIN_NAME if job.file == STDIN else job.file
-        self._reporter = FailureReporter(job.console, name) if job.reports_failures else None
+        self._reporter = FailureReporter(job.console, job.input_name) if job.reports_failures else None
         self._console = job.console
         self._out = out
         self._tally = tally

@@ -31,7 +31,8 @@ def fault_of_run(job: Job, stop: Stop | None, tally: Tally) -> ChatpipeError | N
     if not tally.failed:
         return None
     what = f"{tally.failed} of {count_lines(tally.finished)} failed: {tally.failures_text()}"
-    alike = next(iter(tally.failures)) if not tally.good and len(tally.failures) == 1 else Status.SOME_FAILED
+    kinds = tally.sent_failures or tally.failures
+    alike = next(iter(kinds)) if not tally.good and len(kinds) == 1 else Status.SOME_FAILED
     return SomeFailed(what, alike, fix=_fix(job, tally))
 
 

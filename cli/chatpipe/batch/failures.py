@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 
 from chatpipe.batch.result import Result
 from chatpipe.batch.run_format import error_message
-from chatpipe.errors import CannotWrite, LineFailed, reason
+from chatpipe.errors import CannotWrite, ChatpipeError, LineFailed, reason
+from chatpipe.options.outcomes import Outcome
 from chatpipe.system.console import Console, FirstFew
 
 
@@ -32,6 +33,13 @@ def errors_file(path: str | None) -> Iterator[Callable[[bytes], None] | None]:
         yield write
 
 
+def failure_of(result: Result, name: str) -> ChatpipeError:
+    """The failure of a line, with its place. name is the name of the input."""
+    return result.item.fault or LineFailed(
+        error_message(result), result.status, place=f"{name}:{result.item.line}"
+    )
+
+
 class FailureReporter:
     """Prints the first failures on stderr. name is the name of the input, for failures without a place."""
 
@@ -40,5 +48,70 @@ class FailureReporter:
         self._name = name
 
     def report(self, result: Result) -> None:
-        place = f"{self._name}:{result.item.line}"
-        self._few.report(result.item.fault or LineFailed(error_message(result), result.status, place=place))
+        self._few.report(failure_of(result, self._name))
+
+
+class FailureNotice:
+    """Prints the first failure of a run, so that nobody waits for the end of a run that cannot succeed.
+
+    Before the first success the failure of a try counts, too. Until release() a notice waits: most runs that
+    fail at once also end at once, with a line that says the same. name is the name of the input. With
+    tries_only the failures of lines are printed elsewhere.
+    """
+
+    def __init__(self, console: Console, name: str, *, tries_only: bool = False) -> None:
+        self._console = console
+        self._name = name
+        self._is_held = True
+        self._waits: str | ChatpipeError | None = None
+        self._try: str | None = None  # the reason of the one that was printed, or waits
+        self._wants_line = not (tries_only or console.options.quiet)
+        self._has_succeeded = False
+        self._kinds: set[tuple[Outcome, int | None]] = set()  # of failures
+
+    @property
+    def wants_tries(self) -> bool:
+        """True as long as the failure of a try would be printed."""
+        return self._try is None and not (self._has_succeeded or self._kinds or self._console.options.quiet)
+
+    def try_failed(self, line: int, text: str) -> None:
+        """Report a failed try that will be repeated. text is its reason, then what happens next."""
+        if self.wants_tries:
+            self._try = text.partition(": trying again")[0]
+            self._print(f"{self._name}:{line}: {text}")
+
+    def observe(self, result: Result) -> None:
+        """Report the result of a line."""
+        if result.is_good:
+            self._has_succeeded = True
+            if isinstance(self._waits, str):  # that try was of no consequence
+                self._waits = None
+            return
+        is_first = self._wants_line and not self._kinds
+        self._kinds.add((result.outcome, result.fault.http_status if result.fault else None))
+        was_sent = result.latency_s is not None and result.outcome is not Outcome.unsent
+        if is_first and (was_sent or result.outcome is Outcome.input):
+            failure = failure_of(result, self._name)
+            if self._try is None or not failure.what.startswith(self._try):
+                self._print(failure)
+
+    def release(self) -> None:
+        """Print what waits, and no longer wait."""
+        self._is_held = False
+        waits, self._waits = self._waits, None
+        if waits is not None:
+            self._print(waits)
+
+    def close(self, *, names_reason: bool) -> None:
+        """End the run. names_reason: its last line has the reason of the first failure, if all are alike."""
+        is_named = names_reason and len(self._kinds) == 1 and not self._has_succeeded
+        if isinstance(self._waits, ChatpipeError) and not is_named:
+            self.release()
+
+    def _print(self, notice: str | ChatpipeError) -> None:
+        if self._is_held:
+            self._waits = notice
+        elif isinstance(notice, str):
+            self._console.note(notice)
+        else:
+            self._console.error(notice)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from chatpipe.batch.items import ItemReader
 from chatpipe.batch.run_format import RunFormat
 from chatpipe.conversation.turns import TurnOptions
+from chatpipe.inputs.sources import STDIN, STDIN_NAME
 from chatpipe.inputs.values import Value
 from chatpipe.options.output import FORMATS, OutputOptions
 from chatpipe.options.run import InputOptions, ReportOptions, ResumeOptions, RunLimits, RunOptions
@@ -59,6 +60,11 @@ class Job(NamedTuple):
     @property
     def defaults(self) -> Mapping[str, Value]:
         return self.prepared.body
+
+    @property
+    def input_name(self) -> str:
+        """The name of the input in places of lines."""
+        return STDIN_NAME if self.file == STDIN else self.file
 
     @property
     def policy(self) -> RetryPolicy:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from chatpipe.batch.budget import Budget, open_budget
+from chatpipe.batch.failures import FailureNotice
 from chatpipe.batch.job import Job
 from chatpipe.batch.journal.answers import AnswerIndex
 from chatpipe.batch.sender import Sender
@@ -31,7 +32,11 @@ class Outbound(NamedTuple):
 
 @asynccontextmanager
 async def open_outbound(
-    job: Job, server: Server, rules: TurnRules | None, recorded: AnswerIndex | None
+    job: Job,
+    server: Server,
+    rules: TurnRules | None,
+    recorded: AnswerIndex | None,
+    notice: FailureNotice,
 ) -> AsyncIterator[Outbound]:
     """Open the transport and the pace file for the length of a run.
 
@@ -49,7 +54,8 @@ async def open_outbound(
         context = ExchangeContext(transport, waits.sleep, _no_note, detail, job.console.warn_once)
         pacer = RunPacer(context, waits, limits, shared, estimator)
         try:
-            yield Outbound(Sender(server, job.policy, pacer, rules, budget.reserve_turn), pacer, budget)
+            sender = Sender(server, job.policy, pacer, rules, budget.reserve_turn, notice)
+            yield Outbound(sender, pacer, budget)
         finally:
             await transport.aclose()
 

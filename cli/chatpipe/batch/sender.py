@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any, Literal
 
 import httpx
 
 from chatpipe import exchange
 from chatpipe.batch.engine import RunRequest
+from chatpipe.batch.failures import FailureNotice
 from chatpipe.conversation.loop import converse
 from chatpipe.conversation.turns import TurnRules
-from chatpipe.errors import ChatpipeError, PausedTooLong, UnfinishedConversation
+from chatpipe.errors import ChatpipeError, TryLater, UnfinishedConversation
 from chatpipe.exchange import Hooks
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
@@ -47,7 +49,7 @@ class Sender:
     """Sends the requests of one run to one server.
 
     rules are those for further turns, None if each request takes one turn. reserve_turn is called
-    before each further turn.
+    before each further turn. notice gets failed tries that are repeated.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Sender:
         pacer: RunPacer,
         rules: TurnRules | None,
         reserve_turn: ReserveTurn,
+        notice: FailureNotice,
     ) -> None:
         self._url = httpx.URL(server.completions_url)
         # httpx adds the header Host to requests with a body, but not to those with a stream.
@@ -66,6 +69,7 @@ class Sender:
         self._pacer = pacer
         self._rules = rules
         self._reserve_turn = reserve_turn
+        self._notice = notice
         self._receiver = NullReceiver()
         self._conversations = 0  # in progress
         self._waiting_for_budget: set[asyncio.Future[None]] = set()  # one for each of them that waits
@@ -78,12 +82,12 @@ class Sender:
     async def send(self, request: RunRequest) -> tuple[Answer, float]:
         """Ask until an answer is final. Returns it, and the seconds that its last attempt took."""
         if self._rules is None:
-            return await self.ask(request.body)
+            return await self.ask(request)
         turns = _Turns(self, request)
         self._conversations += 1
         try:
             conversation = await converse(request.body, turns.ask, self._rules.for_line(request.body))
-        except (asyncio.CancelledError, PausedTooLong):
+        except (asyncio.CancelledError, TryLater):
             if not turns.paid:
                 raise
             # The run stops between two turns. The line has no answer, but its cost must be recorded.
@@ -96,20 +100,22 @@ class Sender:
             self._recheck_budget()
         return conversation.answer, turns.latency_s
 
-    async def ask(self, body: dict[str, Value]) -> tuple[Answer, float]:
+    async def ask(self, request: RunRequest) -> tuple[Answer, float]:
         """Send one request, as often as the retry policy permits."""
+        body, context = request.body, self._pacer.context
         data = values.dumps(exchange.body_to_send(body))
-        request = httpx.Request(
+        post = httpx.Request(
             "POST",
             self._url,
             headers=self._headers,
             stream=httpx.ByteStream(data),
             extensions=exchange.extensions_of(body),
         )
+        if self._notice.wants_tries:
+            context = context._replace(note=partial(self._notice.try_failed, request.line))
 
         def send(hooks: Hooks) -> Coroutine[Any, Any, Answer]:
-            context, receiver = self._pacer.context, self._receiver
-            return exchange.ask(request, context, receiver, self._limits, self._policy, hooks)
+            return exchange.ask(post, context, self._receiver, self._limits, self._policy, hooks)
 
         return await self._pacer.ask(body, len(data), send)
 
@@ -152,11 +158,12 @@ class _Turns:
         self.paid: list[Value] = []
 
     async def ask(self, body: dict[str, Value]) -> Answer:
+        request = self._request._replace(body=body)
         if self._used is not None:
-            fault = await self._sender.wait_for_budget(self._request._replace(body=body), self._used)
+            fault = await self._sender.wait_for_budget(request, self._used)
             if fault is not None:
                 return Answer(None, None, fault, attempts=0)
-        answer, self.latency_s = await self._sender.ask(body)
+        answer, self.latency_s = await self._sender.ask(request)
         self.attempts += answer.attempts
         if answer.completion is not None:
             self.paid.append(reported_usage(answer.completion))

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from chatpipe.batch.async_engine import AsyncEngine
 from chatpipe.batch.driver import Driver, DriverOptions
 from chatpipe.batch.emit import ResultEmitter
+from chatpipe.batch.failures import FailureNotice
+from chatpipe.batch.first_lines import FirstLines
 from chatpipe.batch.items import Item
 from chatpipe.batch.job import Job
 from chatpipe.batch.journal.store import RunStore
@@ -19,6 +21,8 @@ from chatpipe.conversation.turns import TurnRules
 from chatpipe.server.server import Server
 
 _WINDOW_PER_JOB = 4
+# A run that ends earlier needs no notice of its first failure.
+_NOTICE_AFTER_S = 0.5
 
 
 class Session:
@@ -39,31 +43,43 @@ class Session:
         self._emitter = emitter
         self._progress = progress
         self._rules = rules
+        self._notice = FailureNotice(job.console, job.input_name, tries_only=job.reports_failures)
 
     async def run(self, items: AsyncIterator[Item]) -> Stop | None:
         """Answer all items. Returns the reason for an early end, or None."""
-        recorded = self._store.files.recorded
-        async with open_outbound(self._job, self._server, self._rules, recorded) as outbound:
+        recorded, notice = self._store.files.recorded, self._notice
+        async with open_outbound(self._job, self._server, self._rules, recorded, notice) as outbound:
             driver = self._driver(outbound)
             self._progress.open(outbound.pacer.rate)
             ticking = asyncio.create_task(self._progress.tick())
+            held = asyncio.get_running_loop().call_later(_NOTICE_AFTER_S, notice.release)
             try:
                 await driver.run(self._progress.count_items(items))
             finally:
                 ticking.cancel()
                 self._progress.close()
+                held.cancel()
+                notice.close(names_reason=driver.stop is None or driver.stop.is_of_a_line)
         return driver.stop
 
     def _driver(self, outbound: Outbound) -> Driver:
         job, limits, pacer = self._job, self._job.limits, outbound.pacer
+        first = self._first_lines(pacer.concurrency.limit)
         return Driver(
             AsyncEngine(outbound.sender, pacer.concurrency),
             self._store,
-            StopRules(pacer.rate, limits.max_pause_s, limits.halt, outbound.budget),
+            StopRules(pacer.rate, limits, outbound.budget, first, self._notice),
             ResultBuilder(job.allow, calls_are_final=job.run_format.calls_are_final, rules=self._rules),
             self._emitter.emit,
             DriverOptions(self._window(), job.input.dedupe, job.resume.no_send, limits.grace_s),
         )
+
+    def _first_lines(self, slots: int) -> FirstLines:
+        """The rules for the first lines. slots is the number in flight at the beginning."""
+        limits, window = self._job.limits, self._window()
+        in_flight = min(slots, limits.shared.pace_jobs or slots, window or slots)
+        stops_early = limits.halt is None or not limits.halt.never
+        return FirstLines(in_flight, self._job.input_name, stops_early=stops_early)
 
     def _window(self) -> int | None:
         """The window for results in input order: for --keep-order, and for records that are bare values.

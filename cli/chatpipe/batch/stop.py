@@ -6,15 +6,16 @@ from typing import NamedTuple
 
 from chatpipe.batch.budget import Budget
 from chatpipe.batch.engine import RunRequest
+from chatpipe.batch.failures import FailureNotice
+from chatpipe.batch.first_lines import FirstLines
 from chatpipe.batch.result import Result
-from chatpipe.errors import ChatpipeError, Halted, Status
+from chatpipe.errors import ChatpipeError, Halted, RunRefused, Status
 from chatpipe.limits.rate import RateLimiter
-from chatpipe.options.run import HaltRule
+from chatpipe.options.run import RunLimits
 
 # A percentage of failures means nothing before this number of results.
 _FEWEST_FOR_PERCENT = 20
-# When the first requests are all answered with 403, and there are this many, the key is at fault.
-_FORBIDDEN_AT_START = 3
+_RANKS = {Status.NO_ACCESS: 1, Status.BUDGET: 2}
 
 
 class Stop(NamedTuple):
@@ -27,6 +28,19 @@ class Stop(NamedTuple):
     now: bool = False
     signal: int | None = None
 
+    @property
+    def rank(self) -> int:
+        """The position among several reasons, 0 for the first. Source: chatpipe(1), EXIT STATUS."""
+        if self.signal is not None:
+            return 0
+        return _RANKS.get(self.fault.status, 3) if self.fault is not None else 4
+
+    @property
+    def is_of_a_line(self) -> bool:
+        """True if the reason is the failure of a line."""
+        fault = self.fault
+        return isinstance(fault, RunRefused) or (fault is not None and fault.status is Status.NO_ACCESS)
+
 
 def count_lines(lines: int) -> str:
     """`1 line`, `2 lines`."""
@@ -36,27 +50,33 @@ def count_lines(lines: int) -> str:
 class StopRules:
     """The stop rules of one run. See StopPolicy in driver.py."""
 
-    def __init__(self, rate: RateLimiter, max_pause_s: float, halt: HaltRule | None, budget: Budget) -> None:
+    def __init__(
+        self, rate: RateLimiter, limits: RunLimits, budget: Budget, first: FirstLines, notice: FailureNotice
+    ) -> None:
         self._rate = rate
-        self._max_pause_s = max_pause_s
-        self._halt = halt
+        self._max_pause_s = limits.max_pause_s
+        self._halt = limits.halt
         self._budget = budget
+        self._first = first
+        self._notice = notice
         self._arrived = 0
         self._failed = 0
-        self._forbidden = 0
-        self._sent = 0
 
     def reserve(self, request: RunRequest) -> Stop | None:
         fault = self._budget.reserve(request)
-        return None if fault is None else Stop(fault)
+        if fault is not None:
+            return Stop(fault)
+        self._first.send(request.number)
+        return None
 
-    def observe(self, result: Result) -> Stop | None:
+    def observe(self, number: int, result: Result) -> Stop | None:
         # Not the counts of the tally: it counts written results, which in an ordered output come later.
         self._arrived += 1
         self._failed += not result.is_good
-        self._sent += result.latency_s is not None
         self._budget.settle(result)
-        stop = self._general_failure(result)
+        self._notice.observe(result)
+        hopeless = self._first.observe(number, result)
+        stop = self._general_failure(result) or (None if hopeless is None else Stop(hopeless))
         return stop or (None if result.is_good else self._too_many_failures())
 
     def _general_failure(self, result: Result) -> Stop | None:
@@ -70,13 +90,8 @@ class StopRules:
                 return Stop(paused)
         if fault.status is Status.BUDGET:  # no further turn: see Budget.reserve_turn
             return Stop(fault)
-        if fault.status is not Status.NO_ACCESS:
-            return None
-        if fault.refusal_status == 403:
-            self._forbidden += 1
-            if self._forbidden != self._sent or self._sent != _FORBIDDEN_AT_START:
-                return None
-        return Stop(fault)
+        # A 403 may concern one line; FirstLines decides.
+        return Stop(fault) if fault.status is Status.NO_ACCESS and fault.refusal_status != 403 else None
 
     def _too_many_failures(self) -> Stop | None:
         halt, failed, arrived = self._halt, self._failed, self._arrived

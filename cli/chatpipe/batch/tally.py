@@ -58,6 +58,7 @@ class Tally:
     def __init__(self) -> None:
         self.outcomes: dict[Outcome, int] = {}
         self.failures: dict[Status, int] = {}
+        self.sent_failures: dict[Status, int] = {}  # those that were sent in this run
         self.codes: Counter[str] = Counter()  # of errors
         self._first_message = ""
         self.finished = 0
@@ -84,6 +85,8 @@ class Tally:
             self.good += 1
         else:
             self.failures[result.status] = self.failures.get(result.status, 0) + 1
+            if result.latency_s is not None and result.outcome is not Outcome.unsent:
+                self.sent_failures[result.status] = self.sent_failures.get(result.status, 0) + 1
             self._add_error(result)
         usage = spent_on(result)
         self.usage = self.usage.plus(usage)

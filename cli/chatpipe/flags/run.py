@@ -56,14 +56,16 @@ class _Shard(Word):
 
 
 class _Halt(Word):
-    """`now,fail=N`, `soon,fail=N%`."""
+    """`now,fail=N`, `soon,fail=N%`, `never`."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not isinstance(value, str):
             return value
+        if value == "never":
+            return HaltRule(never=True)
         match = re.fullmatch(r"(now|soon),fail=(\d+(?:\.\d+)?)(%?)", value)
         if match is None or (not match[3] and "." in match[2]) or float(match[2]) == 0:
-            return self.fail(f"'{value}' is not now,fail=N or soon,fail=N%.", param, ctx)
+            return self.fail(f"'{value}' is not now,fail=N, soon,fail=N% or never.", param, ctx)
         if match[3] and float(match[2]) > 100:
             return self.fail(f"'{value}' is more than all lines.", param, ctx)
         if match[3]:
@@ -183,7 +185,7 @@ _limits = option_group(
             help="Wait for what is in flight, after Ctrl-C",
         ),
         click.option(
-            "--halt", metavar="WHEN,fail=N[%]", type=_Halt(()), help="Stop now or soon after failures"
+            "--halt", metavar="RULE", type=_Halt(()), help="When to stop: now,fail=N, soon,fail=N%, never"
         ),
         click.option(
             "--max-total-tokens",

@@ -16,11 +16,15 @@ class Jobs(NamedTuple):
 
 
 class HaltRule(NamedTuple):
-    """`--halt WHEN,fail=N` or `fail=N%`. now abandons the requests in flight, soon waits for them."""
+    """`--halt WHEN,fail=N` or `fail=N%`. now abandons the requests in flight, soon waits for them.
 
-    now: bool
+    never is `--halt never`: the run goes on although its first lines all failed alike.
+    """
+
+    now: bool = False
     failures: int | None = None
     percent: float | None = None
+    never: bool = False
 
 
 class InputOptions(NamedTuple):

@@ -42,7 +42,9 @@ def from_exception(error: Exception, where: str) -> ChatpipeError:
     text = _message_of(error)
     for classes, convert in _BY_CLASS:
         if isinstance(error, classes):
-            return convert(url, text, error)
+            fault = convert(url, text, error)
+            fault.reached_server = not isinstance(error, _NO_SERVER) or str(error) == DEADLINE
+            return fault
     return ChatpipeError(f"unexpected {type(error).__name__} from {url}: {text}")
 
 
@@ -139,6 +141,9 @@ def _redirect_loop(url: str, text: str, error: Exception) -> ChatpipeError:
 def _bug(url: str, text: str, error: Exception) -> ChatpipeError:
     return ChatpipeError(f"httpx was used wrongly ({type(error).__name__}): {text}")
 
+
+# No connection to the server came about.
+_NO_SERVER = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
 
 # The first match wins, so a class must precede its bases.
 _BY_CLASS = (
