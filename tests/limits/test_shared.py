@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,23 @@ def test_a_locked_file_delays_what_is_reserved_and_remembers_the_rest(path: str)
     assert other.acquire_slot(HOST, 1, NOW) == 0
     assert other.pause_left(HOST, NOW) == 20
     assert waits(other, 1, tokens=1, tpm=600) == [20]
+
+
+def test_with_a_loop_what_waits_for_the_lock_is_tried_again(path: str) -> None:
+    later: list[Callable[[], None]] = []
+    file, other = PaceFile(path, None, lambda _, call: later.append(call)), PaceFile(path)
+    assert file.acquire_slot(HOST, 1, NOW) == 0
+    fd = os.open(path, os.O_RDWR)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    file.settle(HOST, 1, 0, NOW)
+    file.release_slot(HOST, NOW)
+    assert len(later) == 1
+    later.pop()()
+    assert len(later) == 1
+    os.close(fd)
+    later.pop()()
+    assert not later
+    assert other.acquire_slot(HOST, 1, NOW) == 0
 
 
 def test_a_lease_runs_out_unless_it_is_renewed(path: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
@@ -48,7 +49,8 @@ async def open_outbound(
     budget = open_budget(limits, estimator, recorded)
     transport = open_transport(server, job.environ, limits.jobs.limit)
     patience = LockPatience(job.console.note, server.limits.deadline_s)
-    with open_shared(limits.shared, server.origin, patience) as shared:
+    later = asyncio.get_running_loop().call_later
+    with open_shared(limits.shared, server.origin, patience, later) as shared:
         waits = RunWaits()
         detail = job.console.detail if job.console.options.verbose else None
         context = ExchangeContext(transport, waits.sleep, _no_note, detail, job.console.warn_once)

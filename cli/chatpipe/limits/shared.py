@@ -10,7 +10,7 @@ at which a slot was last released, and the mean time between two releases.
 Every call is one read-modify-write under an exclusive flock. It takes about 30 us, which is short
 enough to block even an event loop. A process may hold the lock for longer, when it is stopped or on a
 slow file system. Calls that reserve something then raise FileLocked, and the caller tries again; the
-others are remembered, and take effect with the next call that gets the lock. The file is written in
+others are remembered, and take effect soon, or with the next call that gets the lock. The file is written in
 place, in one write, which stays below a page for up to some thirty processes. A kill therefore leaves
 either the old or the new text. A torn file is recognised by its beginning and starts empty.
 
@@ -119,6 +119,10 @@ class _SharedState:
         return min(max(gap_s * (before_me + 1) * _GAP_SHARE, least_s), most_s)
 
 
+# Calls a function after so many seconds: that of an event loop.
+CallLater = Callable[[float, Callable[[], None]], object]
+
+
 class _Deferred(NamedTuple):
     """A change that waits for the lock."""
 
@@ -131,12 +135,18 @@ class PaceFile:
     """A file of shared rate limits, opened or created with mode 0600 by the constructor.
 
     A file of another kind is refused and left alone. origin is scheme, host and port; now is Unix
-    time. Every method raises BadInput and CannotWrite. Those that return something also raise
+    time. call_later is that of the event loop, if there is one: with it, changes that wait for the lock are
+    tried again. Every method raises BadInput and CannotWrite. Those that return something also raise
     FileLocked, and TryLater when the patience is at its end.
     """
 
-    def __init__(self, path: str, patience: LockPatience | None = None) -> None:
+    def __init__(
+        self, path: str, patience: LockPatience | None = None, call_later: CallLater | None = None
+    ) -> None:
         self._path = path
+        self._call_later = call_later
+        self._is_scheduled = False
+        self._is_closed = False
         self._patience = patience or LockPatience(lambda text: None)
         self._deferred: list[_Deferred] = []
         self._process = f"{_namespace()}/{os.getpid()}/{os.urandom(4).hex()}"
@@ -153,11 +163,9 @@ class PaceFile:
 
         The slots of a process that has ended are free, and tokens count as reserved.
         """
+        self._is_closed = True
         try:
-            if self._deferred:
-                last = self._deferred.pop()
-                with suppress(FileLocked, TryLater):
-                    self._change(last.origin, last.now, last.change)
+            self._apply_deferred()
         finally:
             self._file.close()
 
@@ -286,6 +294,19 @@ class PaceFile:
             self._change(origin, now, change)
         except (FileLocked, TryLater):
             self._deferred.append(_Deferred(origin, now, change))
+            if self._call_later is not None and not self._is_scheduled:
+                self._is_scheduled = True
+                self._call_later(POLL_INTERVAL_S[1], self._retry)
+
+    def _retry(self) -> None:
+        self._is_scheduled = False
+        if not self._is_closed:
+            self._apply_deferred()
+
+    def _apply_deferred(self) -> None:
+        if self._deferred:
+            last = self._deferred.pop()
+            self._change_soon(last.origin, last.now, last.change)
 
     def _locked(self, action: Callable[[], _T]) -> _T:
         try:
@@ -396,13 +417,16 @@ class SharedPace:
 
 @contextmanager
 def open_shared(
-    limits: SharedLimits, origin: str, patience: LockPatience | None = None
+    limits: SharedLimits,
+    origin: str,
+    patience: LockPatience | None = None,
+    call_later: CallLater | None = None,
 ) -> Iterator[SharedPace | None]:
     """The limits that processes share for the server at origin, None without a pace file."""
     if limits.pace_file is None:
         yield None
         return
-    file = PaceFile(limits.pace_file, patience)
+    file = PaceFile(limits.pace_file, patience, call_later)
     try:
         yield SharedPace(file, origin, limits)
     finally:

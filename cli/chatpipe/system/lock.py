@@ -27,7 +27,8 @@ from chatpipe.system.same_file import is_current
 
 _NOTE_AFTER_S = 2.0  # as with stdin
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.001, 0.05
-_SHORT_WAITS_S = (0.00005, 0.0001, 0.0002, 0.0004, 0.0008, 0.0016)
+# 50 ms in all: a process that has the lock may lose its turn on a busy machine.
+_SHORT_WAITS_S = tuple(0.00005 * 2**step for step in range(10))
 # NONBLOCK: refuse a FIFO without waiting for its writer. NOCTTY: do not acquire a controlling terminal.
 _FLAGS = os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 
@@ -58,7 +59,7 @@ class LockedFile:
     def run(self, action: Callable[[], _T]) -> _T:
         """Call action while this process alone has the file.
 
-        Raises FileLocked after some milliseconds, and at once if that was so before.
+        Raises FileLocked after 50 milliseconds, and at once if that was so before.
         """
         self._lock()
         while os.fstat(self.fd).st_nlink == 0:  # somebody deleted it: the others use a new one
