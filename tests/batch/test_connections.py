@@ -178,7 +178,7 @@ def test_a_proxy_that_is_not_there_is_69() -> None:
 def test_an_untrusted_server_behind_a_proxy_is_each_lines_failure() -> None:
     """More lines than may be on their way at a time: none of them waits for another's connection."""
     with Proxy() as proxy, serve(right, tls=tls_contexts().server) as server:
-        done = batch(server.url, "--proxy", proxy.url, "--connect-timeout", "5", lines=20)
+        done = batch(server.url, "--proxy", proxy.url, "--connect-timeout", "5", "--halt", "never", lines=20)
         assert server.requests == []
     assert (done.status, codes(done)) == (69, {"network"})
     assert len(done.stdout.splitlines()) == 20
