@@ -163,6 +163,34 @@ def test_a_call_shares_its_pause(busy: int, tmp_path: Path) -> None:
     assert 90 < shared_pause_s(tmp_path / "pace") <= 100
 
 
+def test_a_call_waits_for_room_while_others_are_at_the_server(busy: int, tmp_path: Path) -> None:
+    """It uses up no try, pauses nobody, and asks again when another call has its answer."""
+    left, slept = [error(busy), whole()], []
+    other = PaceFile(str(tmp_path / "pace"))
+    assert other.acquire_slot(SERVER.origin, None, time.time()) == 0
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        other.release_slot(SERVER.origin, time.time(), answered=True)
+
+    context = ExchangeContext(httpx.MockTransport(lambda _: left.pop(0)), sleep, print)
+    request = completion_request(SERVER, BODY)
+    with open_shared(SharedLimits(pace_file=str(tmp_path / "pace")), SERVER.origin) as shared:
+        assert shared is not None
+        pacer = CallPacer(context, shared)
+        answer, _ = run_without_loop(
+            pacer.ask(
+                BODY,
+                1,
+                lambda hooks: ask(request, context, Receiver(), OPTIONS.limits, RetryPolicy(0), hooks),
+            )
+        )
+    other.close()
+    assert (answer.fault, answer.attempts) == (None, 1)
+    assert shared_pause_s(tmp_path / "pace") == 0
+    assert sum(slept) < 0.2
+
+
 def test_counts_for_the_longest_pause(busy: int) -> None:
     sent = send([error(busy, retry_after="1000")], retries=9)
     stop = stop_after(sent)

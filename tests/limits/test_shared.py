@@ -164,6 +164,26 @@ def test_places_are_looked_for_as_often_as_they_are_freed(
     assert found == pytest.approx(waits, abs=2e-4)
 
 
+def test_a_refusal_tells_all_processes_how_much_room_there_is(path: str) -> None:
+    """Sixteen ask, eight are refused, and from then on there are eight slots, later one more."""
+    files = [PaceFile(path) for _ in range(16)]
+    assert [file.acquire_slot(HOST, None, NOW) for file in files] == [0.0] * 16
+    refused, accepted = files[:8], files[8:]
+    for left, file in enumerate(refused):
+        assert file.refuse(HOST, NOW) == 15 - left
+        file.release_slot(HOST, NOW)
+    assert refused[0].acquire_slot(HOST, None, NOW) > 0
+    assert refused[1].acquire_slot(HOST, 100, NOW) > 0  # whatever --pace-jobs is
+    accepted[0].release_slot(HOST, NOW, answered=True)
+    assert refused[1].acquire_slot(HOST, None, NOW) > 0  # in the order in which they asked
+    assert refused[0].acquire_slot(HOST, None, NOW) == 0
+    for _ in range(15):
+        accepted[0].release_slot(HOST, NOW, answered=True)
+    assert content(path)["origins"][HOST]["room"] == [9, 0]
+    for file in files:
+        file.close()
+
+
 def test_one_that_asks_no_more_holds_up_nobody(path: str) -> None:
     one, other = PaceFile(path), PaceFile(path)
     assert one.acquire_slot(HOST, 1, NOW) == 0

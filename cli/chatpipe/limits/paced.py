@@ -59,13 +59,21 @@ class Pacer(ABC):
         request has a slot while it is at the server and not during a tool call, which may need one.
         """
         shared = self.shared
-        if shared is None or not shared.has_slots:
+        if shared is None or not self.takes_slots:
             return await self._ask(body, size_bytes, send)
         await self.acquire_slot(shared)
+        answered = False
         try:
-            return await self._ask(body, size_bytes, send)
+            answer, latency_s = await self._ask(body, size_bytes, send)
+            answered = answer.fault is None
+            return answer, latency_s
         finally:
-            shared.release_slot(self.context.now())
+            shared.release_slot(self.context.now(), answered=answered)
+
+    @property
+    def takes_slots(self) -> bool:
+        """True if each request needs one of the slots that processes share."""
+        return self.shared is not None and self.shared.has_slots
 
     async def _ask(
         self, body: Mapping[str, Value], size_bytes: int, send: Callable[[Hooks], Awaitable[Answer]]
@@ -188,18 +196,38 @@ class CallPacer(Pacer):
     def __init__(self, context: ExchangeContext, shared: SharedPace) -> None:
         super().__init__(context, RateLimiter(), shared, TokenEstimator())
         self._schedule = shared
+        self._is_refused = False  # the request has given back its slot
+
+    @property
+    def takes_slots(self) -> bool:
+        return True
+
+    def others_at_server(self) -> int:
+        return self._schedule.refuse(self.context.now())
+
+    def decide_busy(self, others: int, asked_s: float, started: float) -> RetryAfter | GiveUp | None:
+        """Wait for room while requests of other processes are at the server. It counts as no attempt."""
+        if not others or asked_s:
+            return None
+        self._schedule.release_slot(self.context.now(), answered=False)
+        self._is_refused = True
+        return RetryAfter(0.0, server_requested=False, uncounted=True)
 
     async def acquire_slot(self, shared: SharedPace) -> None:
         asked = self.context.monotonic()
         is_noted = False
         while wait_s := shared.acquire_slot(self.context.now()):
             if not is_noted and self.context.monotonic() - asked > _SILENT_S:
-                self.context.note(f"waiting for one of {shared.jobs} places: --pace-jobs")
+                which = f"one of {shared.jobs} places: --pace-jobs" if shared.jobs else "room: --pace-file"
+                self.context.note(f"waiting for {which}")
                 is_noted = True
             await self.context.sleep(wait_s)
 
     async def start(self, tokens: Callable[[], int]) -> int:
         """Wait for a start. Raises PausedTooLong if the pause of the server is longer than a call waits."""
+        if self._is_refused:
+            self._is_refused = False
+            await self.acquire_slot(self._schedule)
         await self.check_shared_pause(self._schedule, RetryPolicy().max_delay_s, fix="try again then")
         reserved = tokens()
         await wait_for_start(self._schedule, reserved, self.context.now, self._sleep)

@@ -2,10 +2,11 @@
 
     {"chatpipe_pace":1,"seen":T,"origins":{"https://host":{"requests":[per_minute,anchor,booked],
      "tokens":[...],"until":T,"postponed":S,"held":{PROCESS:[slots,expires]},"waiting":{PROCESS:T},
-     "freed":[T,S]}}}
+     "freed":[T,S],"room":[N,ANSWERS]}}}
 
 PROCESS is namespace/pid/random; slots is the number of its requests in flight. "freed" is the time
-at which a slot was last released, and the mean time between two releases.
+at which a slot was last released, and the mean time between two releases. "room" is the number of slots
+since a refusal, and the answers since it last changed.
 
 Every call is one read-modify-write under an exclusive flock. It takes about 30 us, which is short
 enough to block even an event loop. A process may hold the lock for longer, when it is stopped or on a
@@ -42,6 +43,8 @@ LEASE_S = 900.0
 # time, and nobody notices the upper one. In between it is a quarter of the mean time between releases.
 POLL_INTERVAL_S = (0.001, 0.05)
 _GAP_SHARE = 1 / 4
+_ROOM_REST = 16  # answers before one more at a time is tried
+_UNLIMITED = 1 << 30  # slots
 _GAP_WEIGHT = 1 / 8  # of the latest gap in the mean
 _QUEUE_TIMEOUT_S = 2.0  # a process that has not polled for this long leaves the queue
 # Smaller steps are no set-back: processes read the clock before they wait for the lock.
@@ -57,7 +60,17 @@ class _SharedState:
     released, and the mean time between two releases.
     """
 
-    __slots__ = ("freed", "leases", "pause_end", "postponed_s", "queue", "requests", "tokens")
+    __slots__ = (
+        "answers",
+        "freed",
+        "leases",
+        "pause_end",
+        "postponed_s",
+        "queue",
+        "requests",
+        "room",
+        "tokens",
+    )
 
     def __init__(self, value: Value = None) -> None:
         value = value or {}
@@ -69,6 +82,9 @@ class _SharedState:
         self.queue = {str(name): float(polled) for name, polled in _items(value, "waiting")}
         at, gap_s = value.get("freed") or (0.0, POLL_INTERVAL_S[1] / _GAP_SHARE)
         self.freed = (float(at), float(gap_s))
+        room, answers = value.get("room") or (None, 0)
+        self.room = None if room is None else int(room)
+        self.answers = int(answers)
 
     def value(self) -> Value:
         return {
@@ -79,7 +95,18 @@ class _SharedState:
             "held": self.leases,
             "waiting": self.queue,
             "freed": self.freed,
+            "room": None if self.room is None else [self.room, self.answers],
         }
+
+    def in_flight(self) -> int:
+        return sum(slots for slots, _ in self.leases.values())
+
+    def record_answer(self) -> None:
+        """Try one more at a time after enough answers."""
+        if self.room is not None:
+            self.answers += 1
+            if self.answers >= _ROOM_REST:
+                self.room, self.answers = self.room + 1, 0
 
     def buckets(self) -> list[Bucket]:
         return [bucket for bucket in (self.requests, self.tokens) if bucket is not None]
@@ -219,8 +246,10 @@ class PaceFile:
         """Like RateLimiter.postponed_s."""
         return self._query(origin, now, lambda shared: shared.postponed_s)
 
-    def acquire_slot(self, origin: str, jobs: int, now: float) -> float:
+    def acquire_slot(self, origin: str, jobs: int | None, now: float) -> float:
         """Acquire one of jobs slots. Returns 0 if it is acquired, else the seconds until the next try.
+
+        jobs is None without a limit. There are never more slots than the server has room for.
 
         Processes get slots in the order in which they asked, one slot each, so a large batch and a
         single `ask` alternate.
@@ -228,7 +257,8 @@ class PaceFile:
 
         def take(shared: _SharedState) -> float:
             self._renew(shared, now)
-            missing = self._missing(shared, jobs, now)
+            limits = [limit for limit in (jobs, shared.room) if limit is not None]
+            missing = self._missing(shared, min(limits, default=_UNLIMITED), now)
             if missing <= 0:
                 slots, _ = shared.leases.get(self._process, (0, 0.0))
                 shared.leases[self._process] = (slots + 1, now + LEASE_S)
@@ -239,10 +269,26 @@ class PaceFile:
 
         return self._change(origin, now, take)
 
-    def release_slot(self, origin: str, now: float) -> None:
+    def refuse(self, origin: str, now: float) -> int:
+        """Learn from a refusal of a request that has a slot: the server has room for the others.
+
+        Returns their number.
+        """
+
+        def learn(shared: _SharedState) -> int:
+            others = shared.in_flight() - 1
+            shared.room = max(1, others if shared.room is None else min(shared.room, others))
+            shared.answers = 0
+            return others
+
+        return self._change(origin, now, learn)
+
+    def release_slot(self, origin: str, now: float, *, answered: bool = False) -> None:
         """Release a slot that was acquired."""
 
         def release(shared: _SharedState) -> None:
+            if answered:
+                shared.record_answer()
             slots, end = shared.leases.pop(self._process, (0, 0.0))
             shared.record_release(now)
             if slots > 1:
@@ -252,8 +298,7 @@ class PaceFile:
 
     def _missing(self, shared: _SharedState, jobs: int, now: float) -> int:
         """Number of slots that must be released before one is ours; 0 or less if one is free now."""
-        taken = sum(slots for slots, _ in shared.leases.values())
-        if not shared.queue and taken < jobs:
+        if not shared.queue and shared.in_flight() < jobs:
             return 0
         shared.leases = {
             name: (slots, end)
@@ -267,7 +312,7 @@ class PaceFile:
         }
         queue = list(shared.queue)
         before_me = queue.index(self._process) if self._process in shared.queue else len(queue)
-        return sum(slots for slots, _ in shared.leases.values()) + before_me + 1 - jobs
+        return shared.in_flight() + before_me + 1 - jobs
 
     def _renew(self, shared: _SharedState, now: float) -> None:
         if self._process in shared.leases:
@@ -405,14 +450,20 @@ class SharedPace:
 
     def acquire_slot(self, now: float) -> float:
         """Acquire a slot. Returns 0 if it is acquired, else the seconds until the next try."""
-        assert self.jobs is not None
         try:
             return self._file.acquire_slot(self._origin, self.jobs, now)
         except FileLocked as locked:
             return locked.wait_s
 
-    def release_slot(self, now: float) -> None:
-        self._file.release_slot(self._origin, now)
+    def release_slot(self, now: float, *, answered: bool = False) -> None:
+        self._file.release_slot(self._origin, now, answered=answered)
+
+    def refuse(self, now: float) -> int:
+        """Learn from a refusal. Returns the number of other requests at the server, 0 if nobody knows."""
+        try:
+            return self._file.refuse(self._origin, now)
+        except FileLocked:
+            return 0
 
 
 @contextmanager
