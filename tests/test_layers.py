@@ -95,6 +95,7 @@ WORLD: dict[str, dict[str, str]] = {
     },
     "wire.loop_timeout": {"asyncio": "a time-out under an event loop"},
     "wire.origin": {"ssl": "the type of a context, only"},
+    "wire.reply_memory": {"asyncio": "replies that wait for the oldest one"},
     "wire.slots": {"asyncio": "those who wait for a connection", "time": "how long one is idle"},
     "wire.pool": {"asyncio": "sweeps idle connections", "time": "how long they are idle"},
     "wire.proxy": {"asyncio": "the deadline of one of many requests", "ssl": "one that trusts nobody"},

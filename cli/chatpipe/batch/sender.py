@@ -26,6 +26,8 @@ from chatpipe.options.server import RetryPolicy
 from chatpipe.response.usage import Usage, reported_usage, usage_of
 from chatpipe.server.server import Server
 from chatpipe.wire.answer import Answer
+from chatpipe.wire.http1 import REPLY_MEMORY
+from chatpipe.wire.reply_memory import ReplyMemory
 
 # Reserves a part of the budget for a turn: the request with the body of that turn, and the usage of the
 # turns before it. Returns the fault if not enough is left.
@@ -71,6 +73,7 @@ class Sender:
         self._reserve_turn = reserve_turn
         self._notice = notice
         self._receiver = NullReceiver()
+        self._memory = ReplyMemory()
         self._conversations = 0  # in progress
         self._waiting_for_budget: set[asyncio.Future[None]] = set()  # one for each of them that waits
 
@@ -109,7 +112,7 @@ class Sender:
             self._url,
             headers=self._headers,
             stream=httpx.ByteStream(data),
-            extensions=exchange.extensions_of(body),
+            extensions={**exchange.extensions_of(body), REPLY_MEMORY: self._memory},
         )
         if self._notice.wants_tries:
             context = context._replace(note=partial(self._notice.try_failed, request.line))

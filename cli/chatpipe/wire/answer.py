@@ -93,6 +93,8 @@ async def read_reply(
         return await _read_piece(headers, request, start, rest, receiver)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return answer_from_error(error, request)
+    finally:
+        pieces.close()
 
 
 async def _error_body(pieces: AsyncIterator[bytes]) -> bytes:

@@ -24,6 +24,8 @@ MAX_HEADERS = 256
 _NOT_TAKEN_BYTES = 1_000_000
 # The key in request.extensions of the largest body in bytes. Without it there is no limit.
 MAX_REPLY = "max_reply_bytes"
+# The extension of a request that holds the ReplyMemory of its run.
+REPLY_MEMORY = "reply_memory"
 
 
 class Head(NamedTuple):

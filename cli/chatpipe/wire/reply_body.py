@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from chatpipe.wire.http1 import MAX_REPLY, OverlongReply, size_text
+from chatpipe.wire.http1 import MAX_REPLY, REPLY_MEMORY, OverlongReply, size_text
 
 if TYPE_CHECKING:
+    from chatpipe.wire.reply_memory import ReplyMemory
     from chatpipe.wire.unpack import Unpacker
 
 
@@ -23,6 +24,9 @@ class ReplyBody:
     def __init__(self, response: httpx.Response, headers: Mapping[str, str], request: httpx.Request) -> None:
         assert isinstance(response.stream, httpx.AsyncByteStream)
         self._max_bytes: int | None = request.extensions.get(MAX_REPLY)
+        self._memory: ReplyMemory | None = request.extensions.get(REPLY_MEMORY)
+        if self._memory is not None:
+            self._memory.open(self)
         self._bytes = 0
         self._pieces: AsyncIterator[bytes] = aiter(response.stream)
         coding = headers.get("content-encoding", "").strip().lower()
@@ -36,13 +40,23 @@ class ReplyBody:
         limit = self._max_bytes
         if limit is not None and self._bytes > limit:
             raise _overlong(limit)
+        memory = self._memory
+        if memory is not None and memory.is_full:
+            await memory.wait_for_room(self)
         piece = await anext(self._pieces)
         self._bytes += len(piece)
+        if memory is not None:
+            memory.add(self, len(piece))
         if limit is not None and self._bytes > limit:
             piece = piece[: limit - self._bytes]
             if not piece:
                 raise _overlong(limit)
         return piece
+
+    def close(self) -> None:
+        """Give up the memory that this body has in its run. Call it once, when nothing more is read."""
+        if self._memory is not None:
+            self._memory.close(self)
 
 
 class _UnpackedBody:
