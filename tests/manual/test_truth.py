@@ -120,7 +120,7 @@ def test_every_key_of_the_report_is_described() -> None:
     text = "\n".join(pages.options(PAGES["batch"])[("--report",)].text)
     console = re.findall(r"^\.Va (\w+)", text, re.MULTILINE)
     report = Tally().report(1.0)
-    keys = {*report, *report["latency_s"]}
+    keys = {*report, *report["latency_s"], *report["pauses"]}
     assert set(console) == keys
     assert len(console) == len(keys)
 
