@@ -7,15 +7,12 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from chatpipe.batch.items import Item
 from chatpipe.batch.result import Result
 from chatpipe.batch.tables import writer
 from chatpipe.batch.tables.writer import AnswerFields
 from chatpipe.errors import Status
-from chatpipe.inputs.delimited import CsvDecoder, TsvDecoder
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.rows import Row
 from chatpipe.options.outcomes import Outcome
@@ -140,21 +137,6 @@ def test_without_columns_there_is_no_header() -> None:
     assert writer.create_format(carrying, unknown, AnswerFields(carrying)).head() == b""
 
 
-@pytest.mark.parametrize(
-    ("cells", "line"),
-    [
-        (["a", "b"], "a,b\n"),
-        ([""], '""\n'),
-        (["", ""], ",\n"),
-        (["a\rb", "a\nb", "a\r\nb"], '"a\rb","a\nb","a\r\nb"\n'),
-        (["a,b", 'a"b', "a;b", "a\tb"], '"a,b","a""b",a;b,a\tb\n'),
-        (["\r\n"], '"\r\n"\n'),
-    ],
-)
-def test_csv_lines_are_quoted_where_they_have_to_be(cells: list[str], line: str) -> None:
-    assert writer.csv_line(cells) == line
-
-
 def test_tsv_escapes_tabs_and_line_ends() -> None:
     tsv = table("tsv", "a\tb", into="x")
     assert tsv.head() == b"a\\tb\tx\n"
@@ -166,21 +148,3 @@ def test_bytes_that_were_no_text_come_out_as_they_went_in() -> None:
     csv.head()
     assert csv.row(failed(row(a="\udcff"), "no")) == b"\xff,\n"
     assert csv.row(good(row(a="é"), "\ud83d")) == "é,?\n".encode()
-
-
-_CELLS = st.lists(
-    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5), min_size=2
-)
-
-
-@given(_CELLS, st.sampled_from(["csv", "tsv"]))
-def test_written_cells_are_read_again(cells: list[str], shape: str) -> None:
-    line = writer.csv_line(cells) if shape == "csv" else writer.tsv_line(cells)
-    records = CsvDecoder() if shape == "csv" else TsvDecoder()
-    read = []
-    for text in line.encode().removesuffix(b"\n").split(b"\n"):
-        is_crlf = text.endswith(b"\r")
-        source = Source("t", text[:-1], 1, b"\r\n") if is_crlf else Source("t", text)
-        if (record := records.feed(source)) is not None:
-            read.append(list(record.cells))
-    assert read == [cells]

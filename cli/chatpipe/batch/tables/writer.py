@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import re
 from collections.abc import Callable, Mapping, Sequence
 
 from chatpipe.batch.result import Result
 from chatpipe.batch.run_format import RunFormat, error_message
+from chatpipe.batch.tables.cells import csv_line, tsv_line
 from chatpipe.batch.tables.splice import set_fields
 from chatpipe.batch.tables.template import as_text
 from chatpipe.inputs import values
@@ -18,9 +17,6 @@ from chatpipe.options.output import FORMATS
 from chatpipe.options.rows import RowOptions
 from chatpipe.response.completion import content_of, first_message
 from chatpipe.response.usage import reported_usage, total_usage
-
-_ESCAPED = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
-_TO_ESCAPE = re.compile(r"[\\\t\n\r]")
 
 
 def as_text_value(content: str | None) -> Value:
@@ -144,28 +140,6 @@ class CellRowsFormat(RunFormat):
         assert row is not None
         fields: Mapping[str, Value] = {**row.fields, **self._answers.for_result(result)}
         return _encoded(self._join([as_text(fields.get(name)) for name in self._names]))
-
-
-class _Line:
-    """A file for a csv.writer. It makes writerow() return the line."""
-
-    def write(self, text: str) -> str:
-        return text
-
-
-# Only with this terminator does every version of csv quote both CR and LF inside a cell.
-_WRITER = csv.writer(_Line(), lineterminator="\r\n")
-
-
-def csv_line(cells: Sequence[str]) -> str:
-    """A line of CSV: commas, LF, and quotes only if needed."""
-    line: str = _WRITER.writerow(cells)  # the value that _Line.write returns
-    return line.removesuffix("\r\n") + "\n"
-
-
-def tsv_line(cells: Sequence[str]) -> str:
-    r"""A line of TSV: tabs and LF, with tab, LF, CR and backslash in cells as `\t`, `\n`, `\r` and `\\`."""
-    return "\t".join(_TO_ESCAPE.sub(lambda match: _ESCAPED[match[0]], cell) for cell in cells) + "\n"
 
 
 def _encoded(line: str) -> bytes:

@@ -1,0 +1,44 @@
+"""Lines of CSV and TSV."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatpipe.batch.tables import cells as lines
+from chatpipe.inputs.delimited import CsvDecoder, TsvDecoder
+from chatpipe.inputs.place import Source
+
+
+@pytest.mark.parametrize(
+    ("cells", "line"),
+    [
+        (["a", "b"], "a,b\n"),
+        ([""], '""\n'),
+        (["", ""], ",\n"),
+        (["a\rb", "a\nb", "a\r\nb"], '"a\rb","a\nb","a\r\nb"\n'),
+        (["a,b", 'a"b', "a;b", "a\tb"], '"a,b","a""b",a;b,a\tb\n'),
+        (["\r\n"], '"\r\n"\n'),
+    ],
+)
+def test_csv_lines_are_quoted_where_they_have_to_be(cells: list[str], line: str) -> None:
+    assert lines.csv_line(cells) == line
+
+
+_CELLS = st.lists(
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5), min_size=2
+)
+
+
+@given(_CELLS, st.sampled_from(["csv", "tsv"]))
+def test_written_cells_are_read_again(cells: list[str], shape: str) -> None:
+    line = lines.csv_line(cells) if shape == "csv" else lines.tsv_line(cells)
+    records = CsvDecoder() if shape == "csv" else TsvDecoder()
+    read = []
+    for text in line.encode().removesuffix(b"\n").split(b"\n"):
+        is_crlf = text.endswith(b"\r")
+        source = Source("t", text[:-1], 1, b"\r\n") if is_crlf else Source("t", text)
+        if (record := records.feed(source)) is not None:
+            read.append(list(record.cells))
+    assert read == [cells]
