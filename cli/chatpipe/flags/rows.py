@@ -24,6 +24,8 @@ def _read(csv: bool, tsv: bool, lines: bool, to: str | None, fields: str | None,
     source = named[0] if named else _JSONL
     target = to or (_JSONL if source == "lines" else source)
     columns = None if fields is None else _columns(fields)
+    if columns is not None and source == _JSONL:
+        _refuse_doubles(columns)
     if columns is not None and (source == "lines" or (source == _JSONL and target == _JSONL)):
         fix = "use it with --csv, --tsv or --to csv"
         raise UsageFault("there are no columns to name", place="--fields", fix=fix)
@@ -46,11 +48,16 @@ def _columns(text: str) -> tuple[str, ...]:
         names = next(csv.reader([text], strict=True), [])
     except csv.Error as error:
         raise UsageFault(f"not CSV: {error}", place="--fields") from error
-    twice = [name for at, name in enumerate(names) if name in names[:at]]
-    if twice or not names:
-        what = f"'{twice[0]}' comes twice" if twice else "no name in it"
-        raise UsageFault(what, place="--fields")
+    if not names:
+        raise UsageFault("no name in it", place="--fields")
     return tuple(names)
+
+
+def _refuse_doubles(names: Sequence[str]) -> None:
+    """Raise UsageFault for a name that comes twice: a JSON object has one field of each name."""
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            raise UsageFault(f"'{name}' comes twice", place="--fields")
 
 
 def _refuse_names(rows: RowOptions) -> None:

@@ -25,12 +25,14 @@ csv.field_size_limit(MAX_LINE_BYTES)
 class Record(NamedTuple):
     """A record of CSV or TSV.
 
-    source is its first line. fault says why the cells may not be the intended ones.
+    source is its first line. fault says why the cells may not be the intended ones. verbatim holds the
+    cells as they stand in the file, where cells can be spelled in several ways without quotes: in TSV.
     """
 
     source: Source
     cells: Sequence[str]
     fault: BadInput | None = None
+    verbatim: Sequence[str] = ()
 
 
 class RecordDecoder(Protocol):
@@ -142,10 +144,10 @@ class TsvDecoder:
         if not source.data:
             return None
         text, fault = decode_text(source, source.data)
-        cells = text.split("\t")
+        cells = verbatim = text.split("\t")
         if "\\" in text:
-            cells = [_ESCAPE.sub(_unescape, cell) for cell in cells]
-        return Record(source, cells, fault)
+            cells = [_ESCAPE.sub(_unescape, cell) for cell in verbatim]
+        return Record(source, cells, fault, verbatim)
 
     def finish(self) -> None:
         """Return None: every line is a complete record."""
@@ -158,7 +160,8 @@ def _unescape(match: re.Match[str]) -> str:
 def decode_text(source: Source, data: bytes) -> tuple[str, BadInput | None]:
     """The text of data, and a fault if it is not UTF-8 text or is too long.
 
-    Bytes that are not UTF-8 become lone surrogates (PEP 383). Data that is too long gives an empty text.
+    Bytes that are not UTF-8 become lone surrogates (PEP 383), so that they can be written again.
+    Data that is too long gives an empty text.
     """
     if len(data) > MAX_LINE_BYTES:
         return "", too_long(source)
@@ -177,6 +180,11 @@ def decode_text(source: Source, data: bytes) -> tuple[str, BadInput | None]:
             fix="convert it first, for example with iconv -t UTF-8",
         )
         return data.decode("utf-8", "surrogateescape"), fault
+
+
+def valid_text(text: str) -> str:
+    """The text of decode_text with U+FFFD for every byte that is not UTF-8, as JSON and requests want it."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def too_long(source: Source) -> BadInput:

@@ -13,7 +13,7 @@ import orjson
 
 from chatpipe.errors import BadInput
 from chatpipe.inputs import values
-from chatpipe.inputs.delimited import Record, RecordDecoder, decode_text, too_long
+from chatpipe.inputs.delimited import Record, RecordDecoder, decode_text, too_long, valid_text
 from chatpipe.inputs.messages import not_json
 from chatpipe.inputs.place import MAX_LINE_BYTES, Source
 from chatpipe.inputs.values import NotJSON, Value, json_type
@@ -35,6 +35,10 @@ class Row(NamedTuple):
 
     A number that JSON can spell in several ways is an orjson.Fragment in fields, so that it is written
     exactly as it was read.
+
+    cells are the texts of a row that was not JSON, one for each column that the row has. Unlike fields
+    they keep columns of the same name, and bytes that are not UTF-8 as lone surrogates. verbatim: see
+    Record.
     """
 
     source: Source
@@ -42,17 +46,21 @@ class Row(NamedTuple):
     fields: Mapping[str, Value]
     data: bytes = b""
     fault: BadInput | None = None
+    cells: Sequence[str] = ()
+    verbatim: Sequence[str] = ()
 
 
 class RowDecoder(Protocol):
     """A decoder of one table format: lines in, rows out.
 
     columns holds the field names that all rows share. It is None if each row has its own fields or the
-    names are not known yet. is_flat means that all values are texts and that no row has a field that is
-    not a column.
+    names are not known yet. header has the same names as they stand in the input, if they do: see
+    Record.verbatim. is_flat means that all values are texts and that no row has a field that is not a
+    column.
     """
 
     columns: Sequence[str] | None
+    header: Sequence[str]
     is_flat: bool
 
     @property
@@ -75,6 +83,7 @@ class JsonRowDecoder:
     """
 
     is_flat = False
+    header: Sequence[str] = ()
 
     def __init__(self, name: str, columns: Sequence[str] | None = None, *, has_columns: bool = False) -> None:
         self.columns = columns
@@ -165,6 +174,7 @@ class LineRowDecoder:
 
     is_flat = True
     needs_head = False
+    header: Sequence[str] = ()
 
     def __init__(self) -> None:
         self.columns: Sequence[str] | None = (LINE_FIELD,)
@@ -178,7 +188,8 @@ class LineRowDecoder:
             return None
         self._count += 1
         text, fault = decode_text(source, data)
-        return Row(source, self._count, {LINE_FIELD: text}, fault=fault)
+        field = text if fault is None else valid_text(text)
+        return Row(source, self._count, {LINE_FIELD: field}, fault=fault, cells=(text,))
 
     def finish(self) -> None:
         """Return None: every line is a complete row."""
@@ -194,6 +205,7 @@ class CellRowDecoder:
 
     def __init__(self, records: RecordDecoder, columns: Sequence[str] | None = None) -> None:
         self.columns = columns
+        self.header: Sequence[str] = ()
         self._records = records
         self._count = 0
 
@@ -212,11 +224,12 @@ class CellRowDecoder:
         return None if record is None else self._row(record)
 
     def _row(self, record: Record) -> Row | None:
-        source, cells, fault = record
+        source, cells, fault, verbatim = record
         if self.columns is None:
             if fault is not None:
                 raise fault
-            self.columns = column_names(cells, source.place())
+            self.columns = tuple(cells)
+            self.header = verbatim
             return None
         self._count += 1
         columns = self.columns
@@ -224,18 +237,11 @@ class CellRowDecoder:
             verb = "is" if len(columns) == 1 else "are"
             what = f"{_quantity(len(cells), 'cell')}, where there {verb} {_quantity(len(columns), 'column')}"
             fault = BadInput(what, place=source.place())
-        fields: dict[str, Value] = dict(zip(columns, cells, strict=False))
+        texts = cells if fault is None else [valid_text(cell) for cell in cells]
+        fields: dict[str, Value] = dict(zip(columns, texts, strict=False))
         if len(fields) < len(columns):
             fields = {name: fields.get(name) for name in columns}
-        return Row(source, self._count, fields, fault=fault)
-
-
-def column_names(cells: Sequence[str], place: str) -> tuple[str, ...]:
-    """The column names. Raises BadInput if two are the same."""
-    duplicate = next((name for at, name in enumerate(cells) if name in cells[:at]), None)
-    if duplicate is not None:
-        raise BadInput(f"two columns are called '{duplicate}'", place=place, fix="rename one")
-    return tuple(cells)
+        return Row(source, self._count, fields, fault=fault, cells=cells, verbatim=verbatim)
 
 
 def _quantity(number: int, noun: str) -> str:

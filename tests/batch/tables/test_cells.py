@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatpipe.batch.tables import cells as lines
+from chatpipe.batch.tables.cells import CsvLines, TsvLines
 from chatpipe.inputs.delimited import CsvDecoder, TsvDecoder
 from chatpipe.inputs.place import Source
 
@@ -23,7 +23,7 @@ from chatpipe.inputs.place import Source
     ],
 )
 def test_csv_lines_are_quoted_where_they_have_to_be(cells: list[str], line: str) -> None:
-    assert lines.csv_line(cells) == line
+    assert CsvLines().line(cells) == line.encode()
 
 
 _CELLS = st.lists(
@@ -33,10 +33,11 @@ _CELLS = st.lists(
 
 @given(_CELLS, st.sampled_from(["csv", "tsv"]))
 def test_written_cells_are_read_again(cells: list[str], shape: str) -> None:
-    line = lines.csv_line(cells) if shape == "csv" else lines.tsv_line(cells)
+    lines = CsvLines() if shape == "csv" else TsvLines()
+    line = lines.line([lines.cell(cell) for cell in cells])
     records = CsvDecoder() if shape == "csv" else TsvDecoder()
     read = []
-    for text in line.encode().removesuffix(b"\n").split(b"\n"):
+    for text in line.removesuffix(b"\n").split(b"\n"):
         is_crlf = text.endswith(b"\r")
         source = Source("t", text[:-1], 1, b"\r\n") if is_crlf else Source("t", text)
         if (record := records.feed(source)) is not None:

@@ -112,17 +112,18 @@ def test_braces_that_make_no_sense_are_refused(template: str, what: str) -> None
 @pytest.mark.parametrize(
     ("name", "columns", "expected"),
     [
-        ("a", {"a", "b"}, True),
-        ("a.b", {"a.b"}, True),
-        ("a.b", {"a"}, False),
-        ('"a"', {"a"}, True),
-        ('"a.b"', {"a.b"}, True),
-        ("A", {"a"}, False),
-        ("a", set(), False),
+        ("a", {"a", "b"}, "a"),
+        ("a.b", {"a.b"}, "a.b"),
+        ("a.b", {"a"}, None),
+        ('"a"', {"a"}, "a"),
+        ('"a.b"', {"a.b"}, "a.b"),
+        ('""', {"a", ""}, ""),
+        ("A", {"a"}, None),
+        ("a", set(), None),
     ],
 )
-def test_columns_hold_texts_which_have_no_insides(name: str, columns: set[str], expected: bool) -> None:
-    assert parse_placeholder(name, "TEMPLATE").is_in(frozenset(columns)) is expected
+def test_columns_hold_texts_which_have_no_insides(name: str, columns: set[str], expected: str | None) -> None:
+    assert parse_placeholder(name, "TEMPLATE").column(columns) == expected
 
 
 def test_placeholders_are_listed_in_order() -> None:

@@ -92,6 +92,7 @@ class _Columns:
 
     is_flat = True
     needs_head = False
+    header: Sequence[str] = ()
 
     def __init__(self, *columns: str) -> None:
         self.columns: Sequence[str] | None = columns
@@ -143,8 +144,41 @@ def test_tsv_escapes_tabs_and_line_ends() -> None:
     assert tsv.row(good(row(**{"a\tb": "1\\n"}), "two\n\r\tlines")) == b"1\\\\n\ttwo\\n\\r\\tlines\n"
 
 
+def cell_row(*cells: str, verbatim: Sequence[str] = ()) -> Row:
+    return Row(Source("t", b""), 1, {}, cells=cells, verbatim=verbatim)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "written"),
+    [
+        ("tsv", "tsv", b"\\N\t\\\\srv\\tmp\t\\\\x\\t\n"),
+        ("tsv", "csv", b"\\N,\\srv\tmp,\\x\t\n"),
+        ("csv", "tsv", b"\\\\N\t\\\\srv\\tmp\t\\\\x\\t\n"),
+    ],
+)
+def test_a_cell_of_the_same_form_comes_out_to_the_byte(source: str, target: str, written: bytes) -> None:
+    form = table(target, "a", "b", source=source, into="x")
+    form.head()
+    carried = cell_row("\\N", "\\srv\tmp", verbatim=["\\N", "\\\\srv\\tmp"] if source == "tsv" else ())
+    assert form.row(good(carried, "\\x\t")) == written
+
+
+def test_columns_of_the_same_name_keep_their_cells() -> None:
+    csv = table("csv", "a", "", "a", "", into="b")
+    assert csv.head() == b"a,,a,,b\n"
+    assert csv.row(good(cell_row("1", "2", "3", "4"), "x")) == b"1,2,3,4,x\n"
+
+
+@pytest.mark.parametrize(("cells", "line"), [(("1",), b"1,,\n"), (("1", "2", "3"), b"1,2,\n"), ((), b",,\n")])
+def test_a_ragged_row_has_as_many_cells_as_the_header(cells: tuple[str, ...], line: bytes) -> None:
+    csv = table("csv", "a", "b", into="x")
+    csv.head()
+    assert csv.row(failed(cell_row(*cells), "no")) == line
+
+
 def test_bytes_that_were_no_text_come_out_as_they_went_in() -> None:
     csv = table("csv", "a", into="x")
     csv.head()
-    assert csv.row(failed(row(a="\udcff"), "no")) == b"\xff,\n"
-    assert csv.row(good(row(a="é"), "\ud83d")) == "é,?\n".encode()
+    assert csv.row(failed(cell_row("\udcff"), "no")) == b"\xff,\n"
+    assert csv.row(good(cell_row("\udcff"), "\ud83d\udcff")) == b"\xff,??\n"
+    assert csv.row(good(row(a="\udcff"), "é")) == "?,é\n".encode()

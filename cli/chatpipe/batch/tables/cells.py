@@ -5,9 +5,20 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Sequence
+from typing import Protocol
 
 _ESCAPED = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _TO_ESCAPE = re.compile(r"[\\\t\n\r]")
+
+
+class CellLines(Protocol):
+    """The form of a table of cells: how a text becomes a cell, and cells a line."""
+
+    def cell(self, text: str) -> str:
+        """The cell of a text, for line()."""
+
+    def line(self, cells: Sequence[str]) -> bytes:
+        """A line of cells, LF included. Lone surrogates become the bytes that they were (PEP 383)."""
 
 
 class _Line:
@@ -17,16 +28,37 @@ class _Line:
         return text
 
 
-# Only with this terminator does every version of csv quote both CR and LF inside a cell.
-_WRITER = csv.writer(_Line(), lineterminator="\r\n")
+class CsvLines:
+    """Lines of CSV: commas, LF, and quotes only if needed."""
+
+    def __init__(self) -> None:
+        # Only with this terminator does every version of csv quote both CR and LF inside a cell.
+        self._writer = csv.writer(_Line(), lineterminator="\r\n")
+
+    def cell(self, text: str) -> str:
+        return text
+
+    def line(self, cells: Sequence[str]) -> bytes:
+        line: str = self._writer.writerow(cells)  # the value that _Line.write returns
+        return _encoded(line.removesuffix("\r\n") + "\n")
 
 
-def csv_line(cells: Sequence[str]) -> str:
-    """A line of CSV: commas, LF, and quotes only if needed."""
-    line: str = _WRITER.writerow(cells)  # the value that _Line.write returns
-    return line.removesuffix("\r\n") + "\n"
+class TsvLines:
+    r"""Lines of TSV: tabs and LF, with tab, LF, CR and backslash in cells as `\t`, `\n`, `\r` and `\\`."""
+
+    def cell(self, text: str) -> str:
+        return _TO_ESCAPE.sub(lambda match: _ESCAPED[match[0]], text)
+
+    def line(self, cells: Sequence[str]) -> bytes:
+        return _encoded("\t".join(cells) + "\n")
 
 
-def tsv_line(cells: Sequence[str]) -> str:
-    r"""A line of TSV: tabs and LF, with tab, LF, CR and backslash in cells as `\t`, `\n`, `\r` and `\\`."""
-    return "\t".join(_TO_ESCAPE.sub(lambda match: _ESCAPED[match[0]], cell) for cell in cells) + "\n"
+def _encoded(line: str) -> bytes:
+    return line.encode("utf-8", "surrogateescape")
+
+
+def encodable(text: str) -> str:
+    """The text with `?` for every lone surrogate: half a character of an answer has no UTF-8."""
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "replace").decode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from chatpipe.batch.job import Job
 from chatpipe.batch.tables import writer
 from chatpipe.batch.tables.bodies import RowTemplate, read_image_field
-from chatpipe.batch.tables.row_items import RowReader
+from chatpipe.batch.tables.row_items import ColumnRules, RowReader
 from chatpipe.batch.tables.writer import AnswerFields, as_json, as_text_value
 from chatpipe.errors import UsageFault
 from chatpipe.inputs.sources import STDIN, STDIN_NAME
@@ -31,10 +31,11 @@ def map_job(file: str, mapping: MapOptions, draft: Draft, run: RunOptions, outpu
     if not any(template.placeholders):
         draft.console.warning("no {{field}} in the template: every row asks the same")
     answers = _answer_fields(rows, draft, run)
+    rules = ColumnRules(answers.unpacked, answers.names(), is_keyed=rows.target == "jsonl")
     return Job(
         file,
         mapping.input,
-        RowReader(table, template, options.check, answers.unpacked),
+        RowReader(table, template, options.check, rules),
         writer.create_format(rows, table, answers),
         draft,
         prepared,

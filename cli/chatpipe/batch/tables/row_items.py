@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
+from typing import NamedTuple
 
 from chatpipe.batch.items import Item, check_item
 from chatpipe.batch.tables.bodies import RowTemplate
@@ -15,8 +17,21 @@ from chatpipe.inputs.rows import Row, RowDecoder
 from chatpipe.inputs.values import Value
 from chatpipe.options.check import CheckOptions
 
+_ID = "custom_id"
 _COLUMNS_SHOWN = 8
 _PREFIX = "name the new ones with --unpack=PREFIX"
+
+
+class ColumnRules(NamedTuple):
+    """The rules for columns beside those that templates name.
+
+    unpacked are the fields that properties of the answer get, and that rows must not have. Two columns
+    must not have the same name if it is one of written, or, with is_keyed, at all.
+    """
+
+    unpacked: Collection[str] = ()
+    written: Collection[str] = ()
+    is_keyed: bool = False
 
 
 class RowReader:
@@ -27,13 +42,10 @@ class RowReader:
         rows: RowDecoder,
         template: RowTemplate,
         check: CheckOptions,
-        unpacked: Collection[str] = (),
+        rules: ColumnRules,
     ) -> None:
-        """Raises BadInput if the columns are known already and a template names another field.
-
-        unpacked are the fields that properties of the answer get, and that rows must not have.
-        """
-        self._unpacked = unpacked
+        """Raises BadInput if the columns are known already and break a rule."""
+        self._rules = rules
         self._rows = rows
         self._template = template
         self._check = check
@@ -55,7 +67,7 @@ class RowReader:
         return None if row is None else self._item(row)
 
     def _item(self, row: Row) -> Item:
-        own_id = row.fields.get("custom_id")
+        own_id = row.fields.get(_ID)
         if not isinstance(own_id, str) or not own_id:  # an empty cell is not an id
             own_id = None
         body, fault = self._request(row)
@@ -76,7 +88,7 @@ class RowReader:
         """The request of a row, or the fault that prevents it."""
         if row.fault is not None:
             return None, row.fault
-        taken = next((name for name in self._unpacked if name in row.fields), None)
+        taken = next((name for name in self._rules.unpacked if name in row.fields), None)
         if taken is not None:
             return None, BadInput(f"there is a field '{taken}'", place=row.source.place(), fix=_PREFIX)
         try:
@@ -88,20 +100,33 @@ class RowReader:
             return None, fault
 
     def _check_names(self, place: str) -> None:
-        """Raise BadInput if the columns are known and a template names a field that is not one of them.
+        """Raise BadInput if the columns are known and break a rule: see ColumnRules.
 
-        Does nothing after the first check.
+        A template must name one of them. Does nothing after the first check.
         """
         columns = self._rows.columns
         if columns is None or self._has_checked_names:
             return
         self._has_checked_names = True
         names = frozenset(columns)
-        if taken := names.intersection(self._unpacked):
+        if taken := names.intersection(self._rules.unpacked):
             raise UsageFault(f"there is a column '{min(taken)}'", place="--unpack", fix=_PREFIX)
+        used = {_ID, *self._rules.written}
         for placeholder, option in self._template.placeholders:
-            if not placeholder.is_in(names):
+            if (name := placeholder.column(names)) is None:
                 raise _unknown_column(placeholder.name, option, columns, place)
+            used.add(name)
+        self._refuse_doubles(columns, used, place)
+
+    def _refuse_doubles(self, columns: Sequence[str], used: Collection[str], place: str) -> None:
+        """Raise BadInput if two columns have a name that stands for one."""
+        twice = (name for name, count in Counter(columns).items() if count > 1)
+        name = next((name for name in twice if self._rules.is_keyed or name in used), None)
+        if name is None:
+            return
+        if not place:  # no line has named them
+            raise UsageFault(f"'{name}' comes twice", place="--fields")
+        raise BadInput(f"two columns are called '{name}'", place=place, fix="rename one")
 
 
 def _unknown_column(name: str, option: str, columns: Sequence[str], place: str) -> BadInput:

@@ -10,7 +10,7 @@ Inserted text is never parsed again, so the values of a row cannot name further 
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from chatpipe.errors import BadInput
@@ -58,11 +58,11 @@ class Placeholder(NamedTuple):
                 raise MissingField(self.name)
         return value
 
-    def is_in(self, columns: frozenset[str]) -> bool:
-        """True if rows that have these fields, all of them texts, have this value."""
-        return (self.is_plain_name and self.name in columns) or (
-            len(self.path) == 1 and self.path[0] in columns
-        )
+    def column(self, columns: Collection[str]) -> str | None:
+        """The name of the column with this value, where all values are texts; None if there is none."""
+        if self.is_plain_name and self.name in columns:
+            return self.name
+        return self.path[0] if len(self.path) == 1 and self.path[0] in columns else None
 
 
 def _index(step: str) -> int:

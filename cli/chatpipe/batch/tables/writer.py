@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from chatpipe.batch.result import Result
 from chatpipe.batch.run_format import RunFormat, error_message
-from chatpipe.batch.tables.cells import csv_line, tsv_line
+from chatpipe.batch.tables.cells import CellLines, CsvLines, TsvLines, encodable
 from chatpipe.batch.tables.splice import set_fields
 from chatpipe.batch.tables.template import as_text
 from chatpipe.inputs import values
@@ -92,7 +92,8 @@ def create_format(options: RowOptions, rows: RowDecoder, answers: AnswerFields) 
     """Create the output format for the rows that rows reads."""
     if options.target == "jsonl":
         return JsonRowsFormat(options, answers)
-    return CellRowsFormat(rows, answers, csv_line if options.target == "csv" else tsv_line)
+    lines = CsvLines() if options.target == "csv" else TsvLines()
+    return CellRowsFormat(rows, answers, lines, keeps_cells=options.source == options.target)
 
 
 # Each row identifies itself, and the answers are text.
@@ -119,32 +120,47 @@ class JsonRowsFormat(RunFormat):
 
 
 class CellRowsFormat(RunFormat):
-    """A line of column names, then one line of cells a row. join turns cells into a line with its newline."""
+    """A line of column names, then one line of cells a row.
 
-    def __init__(self, rows: RowDecoder, answers: AnswerFields, join: Callable[[Sequence[str]], str]) -> None:
+    With keeps_cells, cells that are only carried through are written as they stand in the input.
+    """
+
+    def __init__(
+        self, rows: RowDecoder, answers: AnswerFields, lines: CellLines, *, keeps_cells: bool = False
+    ) -> None:
         super().__init__(_PROPERTIES)
         self._rows = rows
         self._answers = answers
-        self._join = join
-        self._names: Sequence[str] = ()
+        self._lines = lines
+        self._keeps_cells = keeps_cells
+        self._columns: Sequence[str] = ()
+        self._positions: dict[str, int] = {}  # of the added fields
 
     def head(self) -> bytes:
         columns = self._rows.columns
         if columns is None:  # an empty input: the columns are unknown
             return b""
-        self._names = [*columns, *(name for name in self._answers.names() if name not in columns)]
-        return _encoded(self._join(self._names))
+        names = self._answers.names()
+        new = [name for name in names if name not in columns]
+        self._columns = columns
+        self._positions = {name: columns.index(name) for name in names if name in columns}
+        self._positions |= {name: len(columns) + at for at, name in enumerate(new)}
+        return self._lines.line([*self._carried(columns, self._rows.header), *map(self._lines.cell, new)])
 
     def row(self, result: Result) -> bytes:
         row = result.item.row
         assert row is not None
-        fields: Mapping[str, Value] = {**row.fields, **self._answers.for_result(result)}
-        return _encoded(self._join([as_text(fields.get(name)) for name in self._names]))
+        count = len(self._columns)
+        texts = row.cells or [encodable(as_text(row.fields.get(name))) for name in self._columns]
+        cells = [*self._carried(texts, row.verbatim)[:count], *[""] * (count - len(texts))]
+        fields = self._answers.for_result(result)
+        cells += [""] * (max(self._positions.values()) + 1 - count)
+        for name, value in fields.items():
+            cells[self._positions[name]] = self._lines.cell(encodable(as_text(value)))
+        return self._lines.line(cells)
 
-
-def _encoded(line: str) -> bytes:
-    """The line as bytes. Invalid UTF-8 of the input is preserved; half a character of an answer is lost."""
-    try:
-        return line.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return line.encode("utf-8", "replace")
+    def _carried(self, texts: Sequence[str], verbatim: Sequence[str]) -> Sequence[str]:
+        """The cells of texts that are not new."""
+        if verbatim and self._keeps_cells:
+            return verbatim
+        return [self._lines.cell(text) for text in texts]
