@@ -85,7 +85,14 @@ WORLD: dict[str, dict[str, str]] = {
     "server.keys": {
         "open": "the key and the headers from files",
         "os": "a key from a descriptor",
-        "subprocess": "a key from a command",
+    },
+    "server.key_command": {
+        "os": "its output, and signals to what it started",
+        "open": "who started what",
+        "select": "whether there is output",
+        "signal": "ends it",
+        "subprocess": "starts it",
+        "time": "how long it takes",
     },
     "wire.connection": {
         "asyncio": "one connection under an event loop",

@@ -7,6 +7,7 @@ from chatpipe.conversation import transcript
 from chatpipe.conversation.history import answer_message, new_messages
 from chatpipe.options.output import FormatOptions, OutputOptions
 from chatpipe.options.run import CallOptions
+from chatpipe.options.server import KeyWaits
 from chatpipe.output.delivery import finish_output
 from chatpipe.output.formats import choose_format, decide_stream
 from chatpipe.output.target import open_target
@@ -34,7 +35,8 @@ def answer(draft: Draft, call: CallOptions, format: FormatOptions, output: Outpu
             decide_stream(prepared.body, format, prepared.built.place("/stream"))
 
         prepared = draft.prepare(past, finish=choose_stream)
-        server = open_server(prepared.endpoint, draft.options.server, draft.environ)
+        waits = KeyWaits(console.note)
+        server = open_server(prepared.endpoint, draft.options.server, draft.environ, waits)
         sending = Call(server, call, prepared.turns, format, console, draft.environ)
         with open_target(output, draft.sources.names, escape=format.escape, beside=beside) as out:
             result = sending.run(prepared.body, out)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from chatpipe.batch.items import ItemReader
 from chatpipe.batch.run_format import RunFormat
@@ -13,10 +13,13 @@ from chatpipe.inputs.sources import STDIN, STDIN_NAME
 from chatpipe.inputs.values import Value
 from chatpipe.options.output import FORMATS, OutputOptions
 from chatpipe.options.run import InputOptions, ReportOptions, ResumeOptions, RunLimits, RunOptions
-from chatpipe.options.server import RetryPolicy, ServerOptions
+from chatpipe.options.server import KeyWaits, RetryPolicy, ServerOptions
 from chatpipe.prepare import Draft, Prepared
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.system.console import Console
+
+if TYPE_CHECKING:
+    from chatpipe.server.server import Server
 
 
 class Job(NamedTuple):
@@ -110,3 +113,11 @@ class Job(NamedTuple):
     def keeps_leftovers(self) -> bool:
         """True if answers in OUT that this run did not use are kept when OUT is replaced."""
         return self.writes_at_the_end and self.resume.keep_journal is not False and not self.resume.fresh
+
+    def open_server(self, has_stopped: Callable[[], bool] | None = None) -> Server:
+        """The server with its key, which is read now. has_stopped ends the wait for it, see KeyWaits."""
+        from chatpipe.server.server import open_server  # it loads httpx, which a dry run does not need
+
+        waits = KeyWaits(self.console.note, has_stopped)
+        sends = not self.resume.no_send
+        return open_server(self.endpoint, self.connection, self.environ, waits, sends=sends)

@@ -19,7 +19,7 @@ from chatpipe.batch.tally import Tally
 from chatpipe.conversation.turns import TurnRules
 from chatpipe.errors import Interrupted, Status
 from chatpipe.output.target import OpenOutput, with_part
-from chatpipe.server.server import Server, open_server
+from chatpipe.server.server import Server
 
 
 def answer(job: Job, items: AsyncIterator[Item], out: OpenOutput, watch: ProgressOptions) -> int:
@@ -27,7 +27,7 @@ def answer(job: Job, items: AsyncIterator[Item], out: OpenOutput, watch: Progres
 
     Returns the status. Raises the ChatpipeError that the run ends in, and Interrupted.
     """
-    server = open_server(job.endpoint, job.connection, job.environ, sends=not job.resume.no_send)
+    server = job.open_server()
     tally = Tally()
     started = time.monotonic()
     progress = Progress(watch, tally, started)

@@ -4,19 +4,33 @@ from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 
+class KeyWaits(NamedTuple):
+    """Waits for a key. note prints a note after two seconds.
+
+    has_stopped is asked many times a second: once it returns True, the wait ends with NoAccess. It is None if
+    signals end the wait, which is then one of the main thread.
+    """
+
+    note: Callable[[str], None] = lambda text: None
+    has_stopped: Callable[[], bool] | None = None
+
+
+SILENT_WAITS = KeyWaits()
+
+
 class KeyWay(NamedTuple):
     """A way to give the API key: one option.
 
     names says what the option's value names. read returns the text that holds the key; its second
-    argument is an environment for child processes, without keys. shell_words returns the
-    expression with which a POSIX shell reads the same text in a here-document.
+    argument is an environment for child processes, without keys, its third one has its waits. shell_words
+    returns the expression with which a POSIX shell reads the same text in a here-document.
     """
 
     option: str
     metavar: str
     help: str
     names: Literal["file", "command", "descriptor"]
-    read: Callable[[str, Mapping[str, str]], str]
+    read: Callable[[str, Mapping[str, str], KeyWaits], str]
     shell_words: Callable[[str], str]
 
     @property

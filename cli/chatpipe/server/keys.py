@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 
 from chatpipe.errors import MissingInput, NoAccess, UsageFault, reason
-from chatpipe.options.server import KeySource, KeyWay
+from chatpipe.options.server import SILENT_WAITS, KeySource, KeyWaits, KeyWay
 from chatpipe.server.children import child_environment
 from chatpipe.system import secrets
 
 
-def find_key(sources: Sequence[KeySource], key_env: str | None, environ: Mapping[str, str]) -> str | None:
+def find_key(
+    sources: Sequence[KeySource],
+    key_env: str | None,
+    environ: Mapping[str, str],
+    waits: KeyWaits = SILENT_WAITS,
+) -> str | None:
     """The API key of the first source, else of the variable key_env, None if there is none.
 
     From now on it is hidden. Raises NoAccess if the source holds no usable key.
@@ -22,7 +28,7 @@ def find_key(sources: Sequence[KeySource], key_env: str | None, environ: Mapping
     if sources:
         way, value = sources[0]
         # A command gets no key, not even the one it replaces.
-        return _validated(way.read(value, child_environment(environ, key_env)), way.option)
+        return _validated(way.read(value, child_environment(environ, key_env), waits), way.option)
     if key_env is not None and environ.get(key_env, "").strip():
         return _validated(environ[key_env], key_env)
     return None
@@ -59,7 +65,7 @@ def _validated(text: str, place: str) -> str:
     return key
 
 
-def _read_file(path: str, environ: Mapping[str, str]) -> str:
+def _read_file(path: str, environ: Mapping[str, str], waits: KeyWaits) -> str:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read(65536)
@@ -73,7 +79,7 @@ def _cat(path: str) -> str:
     return f"$(cat {shlex.quote(path)})"
 
 
-def _read_descriptor(number: str, environ: Mapping[str, str]) -> str:
+def _read_descriptor(number: str, environ: Mapping[str, str], waits: KeyWaits) -> str:
     descriptor = int(number)
     try:
         # Keep standard descriptors open: stderr is still needed, and no socket may get number 0, 1 or 2.
@@ -89,19 +95,23 @@ def _cat_descriptor(number: str) -> str:
     return f"$(cat <&{number})"
 
 
-def _run_command(command: str, environ: Mapping[str, str]) -> str:
-    import subprocess  # it takes 10 ms with shlex, and few keys come from a command
+def _run_command(command: str, environ: Mapping[str, str], waits: KeyWaits) -> str:
+    # They load subprocess, which takes 10 ms with shlex, and few keys come from a command.
+    from chatpipe.server.key_command import CommandStopped, read_output
+    from chatpipe.system.signals import interruptible
 
-    arguments = _split(command)
+    words = _split(command)
     try:
-        completed = subprocess.run(
-            arguments, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False
-        )
+        # A wait that is stopped otherwise may be in a thread, which can set no handler.
+        with interruptible() if waits.has_stopped is None else nullcontext():
+            output, status = read_output(words, environ, waits)
+    except CommandStopped as stopped:
+        raise NoAccess(f"'{words[0]}' {stopped}", place="--key-command") from stopped
     except (OSError, ValueError) as error:
-        raise NoAccess(f"cannot run '{arguments[0]}': {reason(error)}", place="--key-command") from error
-    if completed.returncode:
-        raise NoAccess(f"'{arguments[0]}' ended with status {completed.returncode}", place="--key-command")
-    return completed.stdout.decode("utf-8", "replace")
+        raise NoAccess(f"cannot run '{words[0]}': {reason(error)}", place="--key-command") from error
+    if status:
+        raise NoAccess(f"'{words[0]}' ended with status {status}", place="--key-command")
+    return output.decode("utf-8", "replace")
 
 
 def _substitute_command(command: str) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from chatpipe.errors import BadConfiguration, NoAccess
-from chatpipe.options.server import ExchangeLimits, ServerOptions
+from chatpipe.options.server import SILENT_WAITS, ExchangeLimits, KeyWaits, ServerOptions
 from chatpipe.server import keys, redact
 from chatpipe.server.endpoints import COMPLETIONS, Endpoint, Headers, is_loopback
 from chatpipe.server.profiles import PROFILES
@@ -56,14 +56,19 @@ class Server(NamedTuple):
 
 
 def open_server(
-    endpoint: Endpoint, options: ServerOptions, environ: Mapping[str, str], *, sends: bool = True
+    endpoint: Endpoint,
+    options: ServerOptions,
+    environ: Mapping[str, str],
+    waits: KeyWaits = SILENT_WAITS,
+    *,
+    sends: bool = True,
 ) -> Server:
     """The server with its key.
 
     With sends False nothing will be sent: an unusable key is still an error, but none is required,
     and the server has no headers. Raises NoAccess, BadConfiguration and UsageFault.
     """
-    key = keys.find_key(options.keys, endpoint.profile.key_env, environ)
+    key = keys.find_key(options.keys, endpoint.profile.key_env, environ, waits)
     if not sends:
         return Server(endpoint, (), None, options)
     return with_key(endpoint, options, environ, key)
