@@ -74,7 +74,33 @@ def requests(*arguments: str, stdin: bytes, cwd: Path | None = None) -> list[dic
         "CSV with a byte order mark and CRLF, a column replaced": (
             ["{{text}}", "--csv", "--into", "text"],
             b"\xef\xbb\xbfid,text\r\n1,a\r\n",
-            b"id,text\n1,a\n",
+            b"\xef\xbb\xbfid,text\n1,a\n",
+        ),
+        "TSV with a byte order mark": (
+            ["{{a}}", "--tsv"],
+            b"\xef\xbb\xbfa\n1\n",
+            b"\xef\xbb\xbfa\tanswer\n1\t1\n",
+        ),
+        "another form has no byte order mark": (
+            ["{{a}}", "--csv", "--to", "tsv"],
+            b"\xef\xbb\xbfsep=;\na;b\n1;2\n",
+            b"a\tb\tanswer\n1\t2\t1\n",
+        ),
+        "rows without names have one, too": (
+            ["{{a}}", "--delimiter", ";", "--fields", "a,b"],
+            b"\xef\xbb\xbf1;2\n",
+            b"\xef\xbb\xbfa;b;answer\n1;2;1\n",
+        ),
+        "a separator line": (["{{b}}", "--csv"], b"sep=;\r\na;b\n1;x,y\n", b"sep=;\na;b;answer\n1;x,y;x,y\n"),
+        "a delimiter": (
+            ["{{b}}", "--delimiter", "|"],
+            b'a|b\n"1|"|"x\ny"\n',
+            b'a|b|answer\n"1|"|"x\ny"|"x\ny"\n',
+        ),
+        "a tab between cells of CSV": (
+            ["{{b}}", "--csv", "--delimiter", r"\t"],
+            b'a\tb\n1\t"x\ty"\n',
+            b'a\tb\tanswer\n1\t"x\ty"\t"x\ty"\n',
         ),
         "CSV without a header": (
             ["{{b}}", "--csv", "--fields", "a,b"],
@@ -217,6 +243,20 @@ def test_every_row_asking_the_same_is_a_warning() -> None:
         (["--template-file", "t", "{{a}}", "in"], "TEMPLATE and --template-file at once"),
         (["--template-file", "-"], "--template-file and FILE both read stdin"),
         (["{{a}}", "--csv", "--tsv"], "--csv and --tsv at once"),
+        (["{{a}}", "--tsv", "--delimiter", ";"], "--tsv and --delimiter at once"),
+        (["{{a}}", "--lines", "--delimiter", ";"], "--lines and --delimiter at once"),
+        (
+            ["{{a}}", "--delimiter", ";;"],
+            "--delimiter: ';;' cannot stand between cells: name one character, such as ';' or '\\t'",
+        ),
+        (
+            ["{{a}}", "--delimiter", ""],
+            "--delimiter: '' cannot stand between cells: name one character, such as ';' or '\\t'",
+        ),
+        (
+            ["{{a}}", "--delimiter", '"'],
+            "--delimiter: '\"' cannot stand between cells: name one character, such as ';' or '\\t'",
+        ),
         (["{{a}}", "--fields", "a"], "--fields: there are no columns to name"),
         (["{{a}}", "--csv", "--fields", "a,a"], "--fields: 'a' comes twice"),
         (["{{a}}", "--csv", "--fields", "a,b,b", "--into", "b"], "--fields: 'b' comes twice"),
@@ -277,7 +317,12 @@ def test_the_value_of_unpack_is_never_the_next_word(tmp_path: Path) -> None:
         (
             ["{{b}}", "--csv"],
             b"a;b\n1;2\n",
-            "<stdin>:1: TEMPLATE names 'b', which is no column: the only column is 'a;b': ",
+            "<stdin>:1: TEMPLATE names 'b', which is no column: the only column is 'a;b': read it with --d",
+        ),
+        (
+            ["{{b}}", "--csv"],
+            b"a\tb\n1\t2\n",
+            r"<stdin>:1: TEMPLATE names 'b', which is no column: the only column is 'a\tb': read it with --t",
         ),
         (["{{a.b}}", "--tsv"], b"a\n", "<stdin>:1: TEMPLATE names 'a.b', which is no column: there is a"),
         (

@@ -70,6 +70,14 @@ def test_csv_is_read_as_records(data: bytes, expected: list[list[str]]) -> None:
     assert cells(data) == expected
 
 
+@pytest.mark.parametrize("delimiter", [";", "|", "\t", " ", "\\", "§", "日"])
+def test_any_character_may_stand_between_cells(delimiter: str) -> None:
+    text = f'a{delimiter}"b{delimiter}""\n"{delimiter}c,d\n{delimiter}'
+    records = read(CsvDecoder(delimiter), text.encode())
+    assert [list(each.cells) for each in records] == [["a", f'b{delimiter}"\n', "c,d"], ["", ""]]
+    assert [each.fault for each in records] == [None, None]
+
+
 @cases(
     ("data", "expected"),
     {

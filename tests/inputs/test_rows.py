@@ -8,9 +8,10 @@ import pytest
 
 from chatpipe.errors import BadInput
 from chatpipe.inputs import values
-from chatpipe.inputs.delimited import CsvDecoder, TsvDecoder
+from chatpipe.inputs.delimited import CsvDecoder, RecordDecoder, TsvDecoder
 from chatpipe.inputs.place import Source
-from chatpipe.inputs.rows import CellRowDecoder, JsonRowDecoder, LineRowDecoder, Row, RowDecoder
+from chatpipe.inputs.rows import CellRowDecoder, JsonRowDecoder, LineRowDecoder, Row, RowDecoder, TableHead
+from parametrize import cases
 
 
 def read(rows: RowDecoder, *lines: bytes) -> list[Row]:
@@ -165,15 +166,58 @@ def test_the_first_record_names_the_columns() -> None:
 
 def test_columns_that_are_given_leave_the_first_line_a_row() -> None:
     rows = CellRowDecoder(CsvDecoder(), ("x", "y"))
-    assert not rows.needs_head
+    assert rows.needs_head  # a byte order mark or a separator line may come
     assert [row.fields for row in read(rows, b"1,2")] == [{"x": "1", "y": "2"}]
+    assert not rows.needs_head
+
+
+_MARK = b"\xef\xbb\xbf"
+
+
+@cases(
+    ("records", "lines", "head"),
+    {
+        "nothing": (CsvDecoder(), [b"a,b"], TableHead()),
+        "a mark": (CsvDecoder(), [_MARK + b"a,b"], TableHead(bom=_MARK)),
+        "a line": (CsvDecoder(), [b"sep=;", b"a;b"], TableHead(";", b"", b"sep=;")),
+        "both": (CsvDecoder(), [_MARK + b"sep=|", b"a|b"], TableHead("|", _MARK, b"sep=|")),
+        "a line in quotes": (CsvDecoder(), [b'"SEP=\t"', b"a\tb"], TableHead("\t", b"", b'"SEP=\t"')),
+        "no ASCII": (
+            CsvDecoder(),
+            ["sep=§".encode(), "a§b".encode()],
+            TableHead("§", b"", "sep=§".encode()),
+        ),
+        "a delimiter is given": (CsvDecoder(";"), [b"sep=;", b"a;b"], TableHead(";", b"", b"sep=;")),
+        "and wins": (CsvDecoder(";"), [b"sep=,", b"a;b"], TableHead(";", b"", b"sep=;")),
+        "TSV": (TsvDecoder(), [b"sep=\t", b"a\tb"], TableHead("\t", b"", b"sep=\t", ["a", "b"])),
+        "not the first line": (CsvDecoder(), [b"a,b", b"sep=;"], TableHead()),
+    },
+)
+def test_the_head_of_a_table_is_known(records: RecordDecoder, lines: list[bytes], head: TableHead) -> None:
+    rows = CellRowDecoder(records)
+    read(rows, *lines)
+    assert (rows.head, rows.columns) == (head, ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    "line", [b"sep=ab", b"sep=", b'sep="', b'"sep=;', b"sep=\xff", b"sep=;;", b"x sep=;"]
+)
+def test_other_first_lines_name_columns(line: bytes) -> None:
+    rows = CellRowDecoder(CsvDecoder("|"), ("x",))
+    rows.feed(Source("t", line))
+    assert rows.head == TableHead("|")
+
+
+def test_a_separator_line_stands_before_rows_too() -> None:
+    rows = CellRowDecoder(CsvDecoder(), ("x", "y"))
+    assert [row.fields for row in read(rows, b"sep=;", b"1;2")] == [{"x": "1", "y": "2"}]
 
 
 def test_cells_stand_beside_the_fields() -> None:
     """Columns of the same name have one field and two cells."""
     rows = CellRowDecoder(TsvDecoder())
     [row] = read(rows, rb"a\t" + b"\t\t", rb"\N" + b"\t1\t" + rb"\\srv\tmp")
-    assert (rows.columns, rows.header) == (("a\t", "", ""), ["a\\t", "", ""])
+    assert (rows.columns, rows.head.names) == (("a\t", "", ""), ["a\\t", "", ""])
     assert row.fields == {"a\t": "\\N", "": "\\srv\tmp"}
     assert row.cells == ["\\N", "1", "\\srv\tmp"]
     assert row.verbatim == ["\\N", "1", "\\\\srv\\tmp"]

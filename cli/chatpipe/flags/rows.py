@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -17,11 +17,8 @@ from chatpipe.options.rows import ROW_FORMATS, MapOptions, RowOptions
 _JSONL = "jsonl"
 
 
-def _read(csv: bool, tsv: bool, lines: bool, to: str | None, fields: str | None, **others: Any) -> RowOptions:
-    named = [name for name, given in (("csv", csv), ("tsv", tsv), ("lines", lines)) if given]
-    if len(named) > 1:
-        raise UsageFault(f"--{named[0]} and --{named[1]} at once", fix="choose one")
-    source = named[0] if named else _JSONL
+def _read(to: str | None, fields: str | None, delimiter: str | None, **others: Any) -> RowOptions:
+    source = _source({name: others.pop(name) for name in ("csv", "tsv", "lines")}, delimiter)
     target = to or (_JSONL if source == "lines" else source)
     columns = None if fields is None else _columns(fields)
     if columns is not None and source == _JSONL:
@@ -29,7 +26,7 @@ def _read(csv: bool, tsv: bool, lines: bool, to: str | None, fields: str | None,
     if columns is not None and (source == "lines" or (source == _JSONL and target == _JSONL)):
         fix = "use it with --csv, --tsv or --to csv"
         raise UsageFault("there are no columns to name", place="--fields", fix=fix)
-    rows = RowOptions(source, target, columns, **others)
+    rows = RowOptions(source, target, columns, _delimiter(delimiter), **others)
     _refuse_names(rows)
     if rows.unpack is not None and rows.into != RowOptions().into:
         raise UsageFault("--into and --unpack contradict each other", fix="choose one")
@@ -38,6 +35,30 @@ def _read(csv: bool, tsv: bool, lines: bool, to: str | None, fields: str | None,
     if rows.image_root is not None and rows.image_field is None:
         raise UsageFault("there is no field of images", place="--image-root", fix="add --image-field NAME")
     return rows
+
+
+def _source(flags: Mapping[str, bool], delimiter: str | None) -> str:
+    """The format of the input. A delimiter is one of CSV. Raises UsageFault for two formats."""
+    named = [name for name, given in flags.items() if given]
+    if delimiter is not None and "csv" not in named:
+        named.append("delimiter")
+    if len(named) > 1:
+        raise UsageFault(f"--{named[0]} and --{named[1]} at once", fix="choose one")
+    source = named[0] if named else _JSONL
+    return "csv" if source == "delimiter" else source
+
+
+def _delimiter(text: str | None) -> str | None:
+    r"""The character between cells. A tab may be written as `\t`. Raises UsageFault."""
+    if text is None:
+        return None
+    if text == r"\t":
+        return "\t"
+    is_text = not any("\ud800" <= character <= "\udfff" for character in text)  # else a byte, by PEP 383
+    if len(text) != 1 or text in '"\r\n' or not is_text:
+        fix = r"name one character, such as ';' or '\t'"
+        raise UsageFault(f"'{text}' cannot stand between cells", place="--delimiter", fix=fix)
+    return text
 
 
 def _columns(text: str) -> tuple[str, ...]:
@@ -89,6 +110,7 @@ _rows = option_group(
         click.option("--csv", is_flag=True, help="Rows are CSV, with the names of columns in its first line"),
         click.option("--tsv", is_flag=True, help="Rows are TSV, in the same way"),
         click.option("--lines", is_flag=True, help="Each line is a row with the one field 'line'"),
+        click.option("--delimiter", metavar="C", help="Rows are CSV with C between the cells"),
         click.option("--fields", metavar="NAME,...", help="Names of the columns, where no line has them"),
         click.option(
             "--to", type=click.Choice(ROW_FORMATS), help="How rows are written  [default: as they came]"

@@ -13,7 +13,10 @@ from typing import NamedTuple, Protocol
 from chatpipe.errors import BadInput
 from chatpipe.inputs.place import MAX_LINE_BYTES, Source
 
-_QUOTE, _COMMA = b'"', b","
+COMMA, TAB = ",", "\t"
+_QUOTE = b'"'
+# The first line by which a spreadsheet names the delimiter. It may be in quotes.
+_SEPARATOR_LINE = re.compile(rb'("?)sep=([^"]{1,4})\1', re.IGNORECASE)
 # Possessive, so that backtracking never splits a doubled quote to find an end.
 _CLOSING = re.compile(rb'[^"]*+(?:""[^"]*+)*+"')
 _ESCAPE = re.compile(r"\\([tnr\\])")
@@ -36,7 +39,14 @@ class Record(NamedTuple):
 
 
 class RecordDecoder(Protocol):
-    """A decoder of lines into records. It raises nothing: an error becomes the fault of its record."""
+    """A decoder of lines into records. It raises nothing: an error becomes the fault of its record.
+
+    delimiter stands between cells. separator_line is the first line of the input if that named the
+    delimiter, such as `sep=;`, and else empty.
+    """
+
+    delimiter: str
+    separator_line: bytes
 
     def feed(self, source: Source) -> Record | None:
         """Feed one line. Returns the record that it completes; None if there is none or the line is blank."""
@@ -46,27 +56,30 @@ class RecordDecoder(Protocol):
 
 
 class CsvDecoder:
-    """A strict decoder of RFC 4180: only a comma or the end of the record may follow a closing quote."""
+    """A strict decoder of RFC 4180: only the delimiter or an end may follow a closing quote."""
 
-    def __init__(self) -> None:
+    def __init__(self, delimiter: str | None = None) -> None:
+        """Without a delimiter it is the one of the separator line, or a comma."""
+        self.separator_line = b""
+        self._is_given = delimiter is not None
+        self._set_delimiter(delimiter or COMMA)
         self._first: Source | None = None
         self._buffer: list[bytes] = []
         self._buffer_bytes = 0
 
     def feed(self, source: Source) -> Record | None:
         data = source.data
+        if source.line == 1 and self._names_delimiter(data):
+            return None
         if self._first is None:
             if not data:
                 return None
-            if _QUOTE not in data:
-                return _parse(source, data)
-            is_open = _ends_in_quotes(data, 0, inside=False)
-            if not is_open:
-                return _parse(source, data)
+            if _QUOTE not in data or not self._ends_in_quotes(data, inside=False):
+                return self._parse(source, data)
             self._first = source
             self._append(data, source.end)
             return None
-        if _QUOTE not in data or _ends_in_quotes(data, 0, inside=True):
+        if _QUOTE not in data or self._ends_in_quotes(data, inside=True):
             self._append(data, source.end)
             return None
         self._append(data, b"")
@@ -90,39 +103,63 @@ class CsvDecoder:
         self._first, self._buffer, self._buffer_bytes = None, [], 0
         if size > MAX_LINE_BYTES:
             return Record(first, (), too_long(first))
-        return _parse(first, b"".join(pieces))
+        return self._parse(first, b"".join(pieces))
 
+    def _set_delimiter(self, delimiter: str) -> None:
+        self.delimiter = delimiter
+        self._delimiter = delimiter.encode()
 
-def _ends_in_quotes(line: bytes, at: int, *, inside: bool) -> bool:
-    """True if the line ends inside a quoted cell. inside is True if position `at` is in one already."""
-    while True:
-        if inside:
-            closing = _CLOSING.match(line, at)
-            if closing is None:
-                return True
-            at = closing.end()
-            if line[at : at + 1] != _COMMA:
-                return False  # the end, or text that the csv module will reject
-            at += 1
-        if line[at : at + 1] == _QUOTE:
-            at += 1
-            inside = True
-            continue
-        at = line.find(_COMMA, at) + 1
-        if at == 0:
+    def _names_delimiter(self, first_line: bytes) -> bool:
+        """Take the delimiter of a separator line; return False for another line.
+
+        A delimiter that was given wins, and the line then names it.
+        """
+        named = _named_delimiter(first_line)
+        if named is None:
             return False
-        inside = False
+        if not self._is_given:
+            self._set_delimiter(named)
+        self.separator_line = first_line if named == self.delimiter else b"sep=" + self._delimiter
+        return True
+
+    def _ends_in_quotes(self, line: bytes, *, inside: bool) -> bool:
+        """True if the line ends inside a quoted cell. inside is True if it begins in one."""
+        delimiter, at = self._delimiter, 0
+        while True:
+            if inside:
+                closing = _CLOSING.match(line, at)
+                if closing is None:
+                    return True
+                at = closing.end()
+                if not line.startswith(delimiter, at):
+                    return False  # the end, or text that the csv module will reject
+                at += len(delimiter)
+            if line[at : at + 1] == _QUOTE:
+                at += 1
+                inside = True
+                continue
+            at = line.find(delimiter, at)
+            if at < 0:
+                return False
+            at += len(delimiter)
+            inside = False
+
+    def _parse(self, source: Source, data: bytes) -> Record:
+        """Split one record into cells."""
+        text, fault = decode_text(source, data)
+        try:
+            cells = next(csv.reader([text], strict=True, delimiter=self.delimiter))
+        except csv.Error as error:
+            cells = [text]
+            fault = fault or BadInput(_explanation(str(error)), place=source.place())
+        return Record(source, cells, fault)
 
 
-def _parse(source: Source, data: bytes) -> Record:
-    """Split one record into cells."""
-    text, fault = decode_text(source, data)
-    try:
-        cells = next(csv.reader([text], strict=True))
-    except csv.Error as error:
-        cells = [text]
-        fault = fault or BadInput(_explanation(str(error)), place=source.place())
-    return Record(source, cells, fault)
+def _named_delimiter(line: bytes) -> str | None:
+    """The delimiter that a separator line names; None if the line is something else."""
+    match = _SEPARATOR_LINE.fullmatch(line)
+    delimiter = match[2].decode("utf-8", "backslashreplace") if match else ""
+    return delimiter if len(delimiter) == 1 else None
 
 
 def _explanation(error: str) -> str:
@@ -140,8 +177,14 @@ class TsvDecoder:
     Quotes are ordinary text.
     """
 
+    delimiter = TAB
+    separator_line = b""
+
     def feed(self, source: Source) -> Record | None:
         if not source.data:
+            return None
+        if source.line == 1 and _named_delimiter(source.data) == TAB:
+            self.separator_line = source.data
             return None
         text, fault = decode_text(source, source.data)
         cells = verbatim = text.split("\t")

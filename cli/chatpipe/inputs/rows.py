@@ -13,7 +13,7 @@ import orjson
 
 from chatpipe.errors import BadInput
 from chatpipe.inputs import values
-from chatpipe.inputs.delimited import Record, RecordDecoder, decode_text, too_long, valid_text
+from chatpipe.inputs.delimited import COMMA, Record, RecordDecoder, decode_text, too_long, valid_text
 from chatpipe.inputs.messages import not_json
 from chatpipe.inputs.place import MAX_LINE_BYTES, Source
 from chatpipe.inputs.values import NotJSON, Value, json_type
@@ -50,18 +50,33 @@ class Row(NamedTuple):
     verbatim: Sequence[str] = ()
 
 
+class TableHead(NamedTuple):
+    """The beginning of a table of cells, as it stands in the input.
+
+    bom is its byte order mark, separator_line the line that names the delimiter; either may be missing.
+    names are the names of the columns, if they are there: see Record.verbatim.
+    """
+
+    delimiter: str = COMMA
+    bom: bytes = b""
+    separator_line: bytes = b""
+    names: Sequence[str] = ()
+
+
 class RowDecoder(Protocol):
     """A decoder of one table format: lines in, rows out.
 
     columns holds the field names that all rows share. It is None if each row has its own fields or the
-    names are not known yet. header has the same names as they stand in the input, if they do: see
-    Record.verbatim. is_flat means that all values are texts and that no row has a field that is not a
+    names are not known yet. is_flat means that all values are texts and that no row has a field that is not a
     column.
     """
 
     columns: Sequence[str] | None
-    header: Sequence[str]
     is_flat: bool
+
+    @property
+    def head(self) -> TableHead:
+        """The head of a table of cells, once needs_head is False."""
 
     @property
     def needs_head(self) -> bool:
@@ -83,7 +98,7 @@ class JsonRowDecoder:
     """
 
     is_flat = False
-    header: Sequence[str] = ()
+    head = TableHead()
 
     def __init__(self, name: str, columns: Sequence[str] | None = None, *, has_columns: bool = False) -> None:
         self.columns = columns
@@ -174,7 +189,7 @@ class LineRowDecoder:
 
     is_flat = True
     needs_head = False
-    header: Sequence[str] = ()
+    head = TableHead()
 
     def __init__(self) -> None:
         self.columns: Sequence[str] | None = (LINE_FIELD,)
@@ -198,24 +213,33 @@ class LineRowDecoder:
 class CellRowDecoder:
     """A decoder of CSV or TSV. The first row names the columns, unless they are given.
 
-    records splits the lines into cells.
+    records splits the lines into cells. Also with given columns the first line is a part of the head.
     """
 
     is_flat = True
 
     def __init__(self, records: RecordDecoder, columns: Sequence[str] | None = None) -> None:
         self.columns = columns
-        self.header: Sequence[str] = ()
         self._records = records
+        self._is_at_start = True
+        self._bom = b""
+        self._names: Sequence[str] = ()
         self._count = 0
 
     @property
     def needs_head(self) -> bool:
-        return self.columns is None
+        return self.columns is None or self._is_at_start
+
+    @property
+    def head(self) -> TableHead:
+        return TableHead(self._records.delimiter, self._bom, self._records.separator_line, self._names)
 
     def feed(self, source: Source) -> Row | None:
-        if source.line == 1:
-            source = source._replace(data=source.data.removeprefix(_BOM))
+        if self._is_at_start:
+            self._is_at_start = False
+            if source.data.startswith(_BOM):
+                self._bom = _BOM
+                source = source._replace(data=source.data.removeprefix(_BOM))
         record = self._records.feed(source)
         return None if record is None else self._row(record)
 
@@ -229,7 +253,7 @@ class CellRowDecoder:
             if fault is not None:
                 raise fault
             self.columns = tuple(cells)
-            self.header = verbatim
+            self._names = verbatim
             return None
         self._count += 1
         columns = self.columns

@@ -13,13 +13,15 @@ ROW_FORMATS = ("jsonl", "csv", "tsv")
 class RowOptions(NamedTuple):
     """The formats of rows, and the names of the fields that `map` adds.
 
-    source and target are names of ROW_FORMATS; columns those of --fields. With unpack each property of
+    source and target are names of ROW_FORMATS; columns those of --fields. delimiter is that of a CSV
+    input, None if it is not given. With unpack each property of
     the answer has a field of its own, whose name begins with unpack; there is no field into then.
     """
 
     source: str = "jsonl"
     target: str = "jsonl"
     columns: tuple[str, ...] | None = None
+    delimiter: str | None = None
     into: str = "answer"
     unpack: str | None = None
     error_into: str | None = None

@@ -14,7 +14,7 @@ from chatpipe.batch.tables import writer
 from chatpipe.batch.tables.writer import AnswerFields
 from chatpipe.errors import Status
 from chatpipe.inputs.place import Source
-from chatpipe.inputs.rows import Row
+from chatpipe.inputs.rows import Row, TableHead
 from chatpipe.options.outcomes import Outcome
 from chatpipe.options.rows import RowOptions
 
@@ -92,7 +92,7 @@ class _Columns:
 
     is_flat = True
     needs_head = False
-    header: Sequence[str] = ()
+    head = TableHead()
 
     def __init__(self, *columns: str) -> None:
         self.columns: Sequence[str] | None = columns

@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Protocol
 
+from chatpipe.inputs.delimited import COMMA
+
 _ESCAPED = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _TO_ESCAPE = re.compile(r"[\\\t\n\r]")
 
@@ -29,11 +31,11 @@ class _Line:
 
 
 class CsvLines:
-    """Lines of CSV: commas, LF, and quotes only if needed."""
+    """Lines of CSV: the delimiter, LF, and quotes only if needed."""
 
-    def __init__(self) -> None:
+    def __init__(self, delimiter: str = COMMA) -> None:
         # Only with this terminator does every version of csv quote both CR and LF inside a cell.
-        self._writer = csv.writer(_Line(), lineterminator="\r\n")
+        self._writer = csv.writer(_Line(), delimiter=delimiter, lineterminator="\r\n")
 
     def cell(self, text: str) -> str:
         return text

@@ -136,6 +136,7 @@ def _unknown_column(name: str, option: str, columns: Sequence[str], place: str) 
     if close:
         text = quote_name(close[0])
         fix = f"did you mean '{close[0]}'?" if text == close[0] else f"write {{{{{text}}}}}"
-    if len(columns) == 1 and re.search(r"[;,\t|]", columns[0]):
-        fix = f"the only column is '{columns[0]}': cells stand between commas in CSV, between tabs in TSV"
+    if len(columns) == 1 and (delimiter := re.search(r"[;,\t|]", columns[0])):
+        reader = {",": "--csv", "\t": "--tsv"}.get(delimiter[0], f"--delimiter '{delimiter[0]}'")
+        fix = f"the only column is '{columns[0]}': read it with {reader}"
     return BadInput(f"{option} names '{name}', which is no column", place=place, fix=fix)

@@ -11,7 +11,7 @@ from chatpipe.batch.tables.splice import set_fields
 from chatpipe.batch.tables.template import as_text
 from chatpipe.inputs import values
 from chatpipe.inputs.delimited import CsvDecoder, TsvDecoder
-from chatpipe.inputs.rows import CellRowDecoder, JsonRowDecoder, LineRowDecoder, RowDecoder
+from chatpipe.inputs.rows import CellRowDecoder, JsonRowDecoder, LineRowDecoder, RowDecoder, TableHead
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.options.output import FORMATS
 from chatpipe.options.rows import RowOptions
@@ -80,7 +80,7 @@ class AnswerFields:
 def create_rows(options: RowOptions, name: str) -> RowDecoder:
     """Create the reader of the input. name is the name of the input in errors."""
     if options.source == "csv":
-        return CellRowDecoder(CsvDecoder(), options.columns)
+        return CellRowDecoder(CsvDecoder(options.delimiter), options.columns)
     if options.source == "tsv":
         return CellRowDecoder(TsvDecoder(), options.columns)
     if options.source == "lines":
@@ -92,8 +92,7 @@ def create_format(options: RowOptions, rows: RowDecoder, answers: AnswerFields) 
     """Create the output format for the rows that rows reads."""
     if options.target == "jsonl":
         return JsonRowsFormat(options, answers)
-    lines = CsvLines() if options.target == "csv" else TsvLines()
-    return CellRowsFormat(rows, answers, lines, keeps_cells=options.source == options.target)
+    return CellRowsFormat(rows, answers, options)
 
 
 # Each row identifies itself, and the answers are text.
@@ -122,17 +121,17 @@ class JsonRowsFormat(RunFormat):
 class CellRowsFormat(RunFormat):
     """A line of column names, then one line of cells a row.
 
-    With keeps_cells, cells that are only carried through are written as they stand in the input.
+    If the input has the same form, its head is kept, and cells that are only carried through are written
+    as they stand there.
     """
 
-    def __init__(
-        self, rows: RowDecoder, answers: AnswerFields, lines: CellLines, *, keeps_cells: bool = False
-    ) -> None:
+    def __init__(self, rows: RowDecoder, answers: AnswerFields, options: RowOptions) -> None:
         super().__init__(_PROPERTIES)
         self._rows = rows
         self._answers = answers
-        self._lines = lines
-        self._keeps_cells = keeps_cells
+        self._has_same_form = options.source == options.target
+        self._is_csv = options.target == "csv"
+        self._lines: CellLines = CsvLines() if self._is_csv else TsvLines()
         self._columns: Sequence[str] = ()
         self._positions: dict[str, int] = {}  # of the added fields
 
@@ -145,7 +144,12 @@ class CellRowsFormat(RunFormat):
         self._columns = columns
         self._positions = {name: columns.index(name) for name in names if name in columns}
         self._positions |= {name: len(columns) + at for at, name in enumerate(new)}
-        return self._lines.line([*self._carried(columns, self._rows.header), *map(self._lines.cell, new)])
+        head = self._rows.head if self._has_same_form else TableHead()
+        if self._is_csv:
+            self._lines = CsvLines(head.delimiter)
+        separator_line = head.separator_line and head.separator_line + b"\n"
+        cells = [*self._carried(columns, head.names), *map(self._lines.cell, new)]
+        return head.bom + separator_line + self._lines.line(cells)
 
     def row(self, result: Result) -> bytes:
         row = result.item.row
@@ -161,6 +165,6 @@ class CellRowsFormat(RunFormat):
 
     def _carried(self, texts: Sequence[str], verbatim: Sequence[str]) -> Sequence[str]:
         """The cells of texts that are not new."""
-        if verbatim and self._keeps_cells:
+        if verbatim and self._has_same_form:
             return verbatim
         return [self._lines.cell(text) for text in texts]
