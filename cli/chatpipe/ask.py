@@ -10,7 +10,7 @@ from chatpipe.options.run import CallOptions
 from chatpipe.options.server import KeyWaits
 from chatpipe.output.delivery import finish_output
 from chatpipe.output.formats import choose_format, decide_stream
-from chatpipe.output.target import open_target
+from chatpipe.output.target import open_target, refuse_shared
 from chatpipe.prepare import Draft, Prepared
 from chatpipe.server.server import open_server
 
@@ -21,10 +21,8 @@ def answer(draft: Draft, call: CallOptions, format: FormatOptions, output: Outpu
     The transcript is locked from reading to appending. Raises the fault that the call ends in.
     """
     prompt, console = draft.options.prompt, draft.console
-    beside = [*draft.options.server.files, *([call.limits.pace_file] if call.limits.pace_file else [])]
-    if prompt.transcript is not None:
-        others = [*draft.sources.names, *beside]
-        transcript.refuse_shared(prompt.transcript, output, others, is_stdin_read=prompt.read_stdin)
+    reads = [*draft.options.uses, *draft.sources.uses]
+    refuse_shared(output, reads, [*prompt.uses, *call.limits.uses])
     deadline_s = draft.options.server.limits.deadline_s
     with transcript.open_transcript(prompt.transcript, console.note, deadline_s) as history:
         past = None if history is None else history.messages()
@@ -38,7 +36,7 @@ def answer(draft: Draft, call: CallOptions, format: FormatOptions, output: Outpu
         waits = KeyWaits(console.note)
         server = open_server(prepared.endpoint, draft.options.server, draft.environ, waits)
         sending = Call(server, call, prepared.turns, format, console, draft.environ)
-        with open_target(output, draft.sources.names, escape=format.escape, beside=beside) as out:
+        with open_target(output, draft.sources.names, escape=format.escape) as out:
             result = sending.run(prepared.body, out)
             if history is not None and result.is_worth_keeping:
                 new = new_messages(prepared.built, is_new_transcript=not past)

@@ -59,7 +59,7 @@ class Draft(NamedTuple):
         path = self.options.prompt.transcript
         past = transcript.read_messages(path, self.console.note)
         if past and path is not None:
-            self.sources.names.append(path)
+            self.sources.add(path, "--transcript")
         return past
 
     def prepare(

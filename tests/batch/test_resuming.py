@@ -121,7 +121,7 @@ def test_a_file_that_a_run_needs_may_not_be_written_twice(arguments: str, shop: 
     done = shop.batch("in.jsonl", *arguments.split())
     assert (done.status, shop.sold()) == (2, [])
     if arguments == "-o in.jsonl":
-        assert b"'in.jsonl' is an input, too" in done.stderr
+        assert b"'in.jsonl' is the input FILE, too" in done.stderr
     assert shop.files() == ["hard.jsonl", "in.jsonl", "soft.jsonl"]
     assert shop.input.read_bytes() == before
 

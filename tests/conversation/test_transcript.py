@@ -24,11 +24,8 @@ from chatpipe.errors import (
     Interrupted,
     MissingInput,
     Status,
-    UsageFault,
 )
-from chatpipe.options.output import OutputOptions
 from chatpipe.system.descriptor import BrokenPipe
-from parametrize import cases
 from refusals import refused
 
 Q = {"role": "user", "content": "q"}
@@ -289,53 +286,6 @@ def test_a_missing_folder_is_reported(path: Path) -> None:
         opened(Path("no/t.jsonl")),
     ):
         pass
-
-
-# Files that it may not share
-
-
-@cases(
-    ("target", "inputs", "complaint"),
-    {
-        "-o": (OutputOptions("t.jsonl"), [], "an output"),
-        "-o by another name": (OutputOptions("./t.jsonl"), [], "an output"),
-        "-o by a link": (OutputOptions("link"), [], "an output"),
-        "--depfile": (OutputOptions("out", depfile="t.jsonl"), [], "an output"),
-        "an input": (OutputOptions(), ["a", "t.jsonl"], "an input"),
-        "an input by a link": (OutputOptions(), ["link"], "an input"),
-        "an input by another link": (OutputOptions(), ["hard"], "an input"),
-    },
-)
-def test_shared_file_is_refused(path: Path, target: OutputOptions, inputs: list[str], complaint: str) -> None:
-    Path("link").symlink_to("t.jsonl")
-    path.touch()
-    os.link(path, "hard")
-    with pytest.raises(UsageFault) as fault:
-        transcript.refuse_shared("t.jsonl", target, inputs, is_stdin_read=False)
-    assert str(fault.value).startswith(f"--transcript: 't.jsonl' is {complaint}, too: ")
-
-
-@pytest.mark.parametrize(
-    "target",
-    [
-        OutputOptions("t.jsonl"),
-        OutputOptions("./t.jsonl"),
-        OutputOptions("link"),
-        OutputOptions("out", depfile="t.jsonl"),
-    ],
-)
-def test_shared_output_is_refused_before_it_is_there(path: Path, target: OutputOptions) -> None:
-    Path("link").symlink_to("t.jsonl")
-    with pytest.raises(UsageFault):
-        transcript.refuse_shared("t.jsonl", target, [], is_stdin_read=False)
-
-
-def test_other_files_are_not_refused(path: Path) -> None:
-    path.touch()
-    Path("a").touch()
-    transcript.refuse_shared("t.jsonl", OutputOptions("o", depfile="d"), ["a", "b"], is_stdin_read=True)
-    transcript.refuse_shared("t.jsonl", OutputOptions("-"), [], is_stdin_read=True)
-    transcript.refuse_shared("t.jsonl", OutputOptions("/dev/null"), ["/dev/null"], is_stdin_read=True)
 
 
 # Several processes

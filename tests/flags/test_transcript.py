@@ -53,7 +53,7 @@ def test_question_that_waits_is_the_request(build: Callable[..., Any]) -> None:
         "output": (
             ["--transcript", "t", "-o", "t", "x"],
             2,
-            "--output: 't' is an input, too: write to another file",
+            "--output: 't' is the file of --transcript, too: write to another file",
         ),
         "array": (
             ["--transcript", "a", "x"],

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from chatpipe.errors import BrokenAnswer, CannotWrite, ChatpipeError, Interrupted, Status, UsageFault
+from chatpipe.errors import BrokenAnswer, CannotWrite, ChatpipeError, Interrupted, Status
 from chatpipe.options.output import ConsoleOptions, FormatOptions, OutputOptions
 from chatpipe.output.delivery import Delivery, finish_output
 from chatpipe.output.target import OpenOutput, open_target
@@ -172,23 +172,6 @@ def test_missing_logprobs_are_reported(capfd: pytest.CaptureFixture[str]) -> Non
 
 
 # The target
-
-
-@cases(
-    ("target", "line"),
-    {
-        "the output, by another link": (OutputOptions("b"), "--output: 'b'"),
-        "the rule": (OutputOptions("c", depfile="./a"), "--depfile: './a'"),
-    },
-)
-def test_an_output_that_is_an_input_is_2(target: OutputOptions, line: str) -> None:
-    Path("a").write_text("x")
-    os.link("a", "b")
-    message = f"{line} is an input, too: write to another file"
-    with refused(UsageFault, message), open_target(target, ["a"], escape=True):
-        pass
-    assert Path("a").read_text() == "x"
-    assert sorted(os.listdir()) == ["a", "b"]
 
 
 def test_closed_stdout_is_74_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:

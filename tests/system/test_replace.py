@@ -24,7 +24,6 @@ from chatpipe.errors import CannotWrite
 from chatpipe.system import atomic
 from chatpipe.system import replace as files
 from chatpipe.system.replace import Replacement, open_output, write_side_file
-from chatpipe.system.same_file import find_same_file
 
 NOBODY = 65534
 LONG = "n" * 255
@@ -598,43 +597,3 @@ def test_a_side_file_that_fails_leaves_nothing(folder: Path, monkeypatch: pytest
     with pytest.raises(CannotWrite, match="cannot replace the file: device or resource busy"):
         write_side_file("out.d", b"x")
     assert os.listdir(folder) == []
-
-
-# an output that is an input
-
-
-SAME = {
-    "same-name": ("in", ["other", "in"], "in"),
-    "other-spelling": ("./in", ["in"], "in"),
-    "link-as-output": ("link", ["in"], "in"),
-    "link-as-input": ("in", ["link"], "link"),
-    "hard-link": ("in", ["hard"], "hard"),
-    "by-descriptor": ("/dev/fd/{fd}", ["in"], "in"),
-    "other-file": ("other", ["in", "link"], None),
-    "new-file": ("new", ["new", "in"], None),
-    "missing-input": ("in", ["new"], None),
-    "no-inputs": ("in", [], None),
-    "device": (os.devnull, [os.devnull], None),
-    "stdout": ("-", ["in", "-"], None),
-    "stdin-is-not-it": ("in", ["-"], None),
-}
-
-
-@pytest.mark.parametrize(("output", "inputs", "found"), SAME.values(), ids=SAME)
-def test_an_output_that_is_an_input_is_found(
-    folder: Path, output: str, inputs: list[str], found: str | None
-) -> None:
-    for name in ("in", "other"):
-        (folder / name).write_bytes(b"")
-    os.symlink("in", "link")
-    os.link("in", "hard")
-    with open("in", "rb") as file:
-        assert find_same_file(output.format(fd=file.fileno()), inputs) == found
-
-
-def test_same_file_as_redirected_stdin(folder: Path) -> None:
-    code = "from chatpipe.system.same_file import find_same_file; print(find_same_file('in', ['-']))"
-    (folder / "in").write_bytes(b"")
-    with open("in", "rb") as stdin:
-        done = subprocess.run([sys.executable, "-c", code], stdin=stdin, capture_output=True, check=True)
-    assert done.stdout == b"-\n"

@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from chatpipe.batch.job import Job
 from chatpipe.batch.journal.answers import expand_patterns
 from chatpipe.errors import UsageFault
+from chatpipe.inputs.sources import STDIN
+from chatpipe.options.files import FileUse, optional_uses
+from chatpipe.output.target import refuse_shared
 from chatpipe.system import replace
-from chatpipe.system.same_file import find_same_file
 
 
-def refuse_conflicts(job: Job, inputs: Sequence[str]) -> None:
-    """Raise UsageFault for outputs that are inputs or each other, and CannotWrite for `--report`."""
-    if _is_stdout(job) and find_same_file(1, [job.file]):
-        raise UsageFault("stdout is the input, too: the run would never end", fix="write to another file")
-    taken = [*inputs, *job.connection.files, "/dev/fd/0", "/dev/fd/1"]
-    if job.to_file and job.target.path is not None:
-        taken.append(job.target.path)
-    _refuse(job, "--journal", job.resume.journal, taken)
-    if job.journal_path is not None:
-        taken.append(job.journal_path)
-    taken += expand_patterns(job.resume.reuse)
-    _refuse(job, "--errors", job.report.errors, taken)
-    _refuse(job, "--report", job.report.report, taken)
-    if job.report.report is not None:
-        replace.check_side_file(job.report.report)
+def refuse_conflicts(job: Job) -> None:
+    """Raise UsageFault for files that are in each other's way, and CannotWrite for `--report`."""
+    report, options = job.report, job.resume
+    for option, path in (("--journal", options.journal), ("--errors", report.errors)):
+        if path == STDIN:
+            raise UsageFault("stdout is for the results", place=option, fix="name a file")
+    reads = optional_uses(
+        ("FILE", None if job.file == STDIN else job.file, "reads"),
+        ("--prices", job.limits.prices, "reads"),
+        *(("--reuse", path, "reuses") for path in expand_patterns(options.reuse)),
+    )
+    writes = optional_uses(
+        ("--errors", report.errors, "writes"),
+        ("--report", "/dev/fd/1" if report.report == STDIN else report.report, "writes"),
+    )
+    refuse_shared(
+        job.target,
+        [*job.draft.options.uses, *job.draft.sources.uses, *reads],
+        [*_journal(job), *writes, *job.limits.shared.uses],
+        stdout="results",
+    )
+    if report.report is not None:
+        replace.check_side_file(report.report)
 
 
-def _refuse(job: Job, option: str, path: str | None, taken: list[str]) -> None:
-    """Refuse a path that is already taken, else add it to taken."""
-    if path is None:
-        return
-    if path == "-" and (option != "--report" or _is_stdout(job)):
-        raise UsageFault("stdout is for the results", place=option, fix="name a file")
-    if path in taken or find_same_file(path, taken):
-        raise UsageFault(f"'{path}' is an input or an output, too", place=option, fix="name another file")
-    taken.append(path)
-
-
-def _is_stdout(job: Job) -> bool:
-    return job.target.path in (None, "-")
+def _journal(job: Job) -> list[FileUse]:
+    if job.journal_path is None:
+        return []
+    option, part = ("--journal", "file") if job.resume.journal else ("--output", "journal")
+    return [FileUse(option, job.journal_path, "results", part)]

@@ -39,14 +39,14 @@ class Run:
                 lines, job.reader, job.input, job.console, own_ids_once=job.resume.match == "id"
             )
             inputs = [*sources.names, *([] if job.file == STDIN else [job.file])]
-            refuse_conflicts(job, inputs)
+            refuse_conflicts(job)
             if not (job.only_requests or job.report.dry_run):
                 check_transport(job.endpoint, job.connection, job.environ)
             watch = self._watch()  # it looks at stdin, so it precedes read_head()
             source.read_head()
             if job.report.dry_run:
                 return self._estimate(source.items())
-            with open_target(job.target, inputs, escape=True, beside=job.connection.files) as out:
+            with open_target(job.target, inputs, escape=True) as out:
                 if job.only_requests:
                     return asyncio.run(dry_run.write_requests(source.items(), out, job.console))
                 return live_run.answer(job, source.items(), out, watch)

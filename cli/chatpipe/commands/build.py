@@ -39,15 +39,15 @@ def build(
     chatpipe build "Hello" | chatpipe ask -p echo -r - --raw | chatpipe show
     """
     from chatpipe.output.curl import UnsentRequest, format_request
-    from chatpipe.output.target import open_target
+    from chatpipe.output.target import open_target, refuse_shared
     from chatpipe.prepare import draft
 
     drafted = draft(request, console, os.environ)
     prepared = drafted.prepare(drafted.read_transcript(), needs_model=REQUEST_FORMATS[format].needs_model)
     unsent = UnsentRequest(prepared.body, custom_id, prepared.endpoint, request.server, drafted.environ)
     text = format_request(format, unsent)
-    names = drafted.sources.names
-    with open_target(output, names, escape=True, beside=request.server.files) as out:
+    refuse_shared(output, [*request.uses, *drafted.sources.uses])
+    with open_target(output, drafted.sources.names, escape=True) as out:
         out.write(text)
         out.replace()
     return 0

@@ -11,16 +11,15 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from chatpipe.errors import BadInput, CannotWrite, ChatpipeError, Status, UsageFault
+from chatpipe.errors import BadInput, CannotWrite, ChatpipeError, Status
 from chatpipe.inputs import messages
 from chatpipe.inputs.messages import LocatedValue
 from chatpipe.inputs.place import Source
-from chatpipe.inputs.sources import STDIN, missing_input
+from chatpipe.inputs.sources import missing_input
 from chatpipe.inputs.values import Value, dumps, json_type
-from chatpipe.options.output import OutputOptions
 from chatpipe.system.descriptor import cannot_write, read_blocks, write_all
 from chatpipe.system.lock import LockBackoff, LockPatience, open_locked
-from chatpipe.system.same_file import find_same_file, is_current
+from chatpipe.system.same_file import is_current
 from chatpipe.system.signals import interruptible
 
 _OPTION = "--transcript"
@@ -120,17 +119,6 @@ def read_messages(path: str | None, note: Callable[[str], None]) -> list[Located
         return _messages(path, fd)
     finally:
         os.close(fd)
-
-
-def refuse_shared(path: str, target: OutputOptions, inputs: Sequence[str], *, is_stdin_read: bool) -> None:
-    """Raise UsageFault if the transcript is also an input or another output."""
-    result = "/dev/stdout" if target.path in (None, STDIN) else target.path
-    outputs = [name for name in (result, target.depfile) if name is not None]
-    resolved = os.path.realpath(path)  # the files need not exist yet
-    if find_same_file(path, outputs) or any(os.path.realpath(name) == resolved for name in outputs):
-        raise UsageFault(f"'{path}' is an output, too", place=_OPTION, fix="write to another file")
-    if find_same_file(path, [*inputs, STDIN] if is_stdin_read else inputs):
-        raise UsageFault(f"'{path}' is an input, too", place=_OPTION, fix="name it once")
 
 
 def _messages(path: str, fd: int) -> list[LocatedValue]:

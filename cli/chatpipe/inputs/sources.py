@@ -16,6 +16,7 @@ from typing import NamedTuple
 from chatpipe.errors import BadInput, MissingInput, UsageFault, reason
 from chatpipe.inputs.place import MAX_LINE_BYTES, LineSplitter, Source, line_source
 from chatpipe.inputs.stdin import Stdin, process_stdin
+from chatpipe.options.files import FileUse
 
 STDIN = "-"
 STDIN_NAME = "<stdin>"
@@ -33,11 +34,20 @@ _ANY = SizeLimit(MAX_LINE_BYTES, "no request holds so much")
 
 
 class Sources:
-    """Files by name, and stdin as `-`. names lists every file opened so far, in order and as typed."""
+    """Files by name, and stdin as `-`. uses lists every file opened so far, in order."""
 
     def __init__(self, stdin: Stdin) -> None:
         self.stdin = stdin
-        self.names: list[str] = []
+        self.uses: list[FileUse] = []
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the files opened so far, as typed."""
+        return [use.path for use in self.uses]
+
+    def add(self, name: str, option: str) -> None:
+        """Note that the file has been read."""
+        self.uses.append(FileUse(option, name, "reads"))
 
     def read(self, name: str, option: str) -> Source:
         """The bytes of a file, or of stdin for `-`. Raises BadInput, and MissingInput at the option."""
@@ -61,7 +71,7 @@ class Sources:
                 data = _joined(limit, iter(lambda: file.read(_BLOCK), b""), name, option)
         except (OSError, ValueError) as error:
             raise missing_input(name, option, error) from error
-        self.names.append(name)
+        self.add(name, option)
         return Source(name, data)
 
     def text(self, name: str, option: str) -> str:
@@ -77,7 +87,7 @@ class Sources:
             file = open(name, "rb")  # noqa: SIM115 - closed by the with below; this try covers only the opening
         except (OSError, ValueError) as error:
             raise missing_input(name, option, error) from error
-        self.names.append(name)
+        self.add(name, option)
         with file:
             try:
                 yield from _split_lines(name, iter(lambda: file.read(_BLOCK), b""))

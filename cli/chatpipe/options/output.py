@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from chatpipe.options.files import FileUse, Role, optional_uses
+
 REASONING = ("drop", "stderr", "only")
 ERROR_FORMATS = ("text", "json")
 # Formats of `check`.
@@ -132,6 +134,15 @@ class OutputOptions(NamedTuple):
     def is_file(self) -> bool:
         """True if a file was named. `-` is stdout."""
         return self.path not in (None, "-")
+
+    def uses(self, stdout: Role) -> list[FileUse]:
+        """The output and the file of the rule. stdout is the role of stdout if it is the output."""
+        return [
+            FileUse("--output", self.path or "", "results")
+            if self.is_file
+            else FileUse("", "/dev/fd/1", stdout, "standard output"),
+            *optional_uses(("--depfile", self.depfile, "writes")),
+        ]
 
 
 class ConsoleOptions(NamedTuple):

@@ -6,6 +6,7 @@ The module is light because `--help` imports it, too.
 from typing import Literal, NamedTuple
 
 from chatpipe.errors import BadInput
+from chatpipe.options.files import FileUse, optional_uses
 
 MediaKind = Literal["image", "audio", "file", "file-id"]
 
@@ -43,6 +44,11 @@ class PromptOptions(NamedTuple):
     image_detail: str | None = None
     read_stdin: bool = True
     transcript: str | None = None
+
+    @property
+    def uses(self) -> list[FileUse]:
+        """The file that a call appends to."""
+        return optional_uses(("--transcript", self.transcript, "writes"))
 
 
 def utf8_argument(text: str, option: str) -> str:

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from chatpipe.options.check import CheckOptions
+from chatpipe.options.files import STDERR_USE, STDIN_USE, FileUse
 from chatpipe.options.parameters import Parameters
 from chatpipe.options.prompt import PromptOptions
 from chatpipe.options.server import ServerOptions
@@ -19,3 +20,8 @@ class RequestOptions(NamedTuple):
     check: CheckOptions = CheckOptions()
     server: ServerOptions = ServerOptions()
     tools: ToolOptions = ToolOptions()
+
+    @property
+    def uses(self) -> list[FileUse]:
+        """The files that every command of requests uses: stdin, stderr and those of the connection."""
+        return [STDIN_USE, STDERR_USE, *self.server.uses]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from chatpipe.options.files import FileUse, optional_uses
 from chatpipe.options.output import FormatOptions
 from chatpipe.options.server import RetryPolicy
 
@@ -60,6 +61,10 @@ class SharedLimits(NamedTuple):
     tpm: float | None = None
     pace_file: str | None = None
     pace_jobs: int | None = None
+
+    @property
+    def uses(self) -> list[FileUse]:
+        return optional_uses(("--pace-file", self.pace_file, "locks"))
 
 
 class CallOptions(NamedTuple):

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
+from chatpipe.options.files import FileUse, optional_uses
+
 
 class KeyWaits(NamedTuple):
     """Waits for a key. note prints a note after two seconds.
@@ -91,11 +93,15 @@ class ServerOptions(NamedTuple):
         return next((source.way.option for source in self.keys if source.descriptor == 0), None)
 
     @property
-    def files(self) -> list[str]:
+    def uses(self) -> list[FileUse]:
         """The files that these options name: not part of the request, and never valid output files."""
-        keys = (source.file for source in self.keys)
-        named = (self.header_file, *keys, self.cacert, self.client_cert, self.client_key)
-        return [name for name in named if name]
+        return optional_uses(
+            ("--header-file", self.header_file, "reads"),
+            *((source.way.option, source.file, "reads") for source in self.keys),
+            ("--cacert", self.cacert, "reads"),
+            ("--client-cert", self.client_cert, "reads"),
+            ("--client-key", self.client_key, "reads"),
+        )
 
 
 class RetryPolicy(NamedTuple):

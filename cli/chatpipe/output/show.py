@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chatpipe.inputs.sources import STDIN, process_sources, stdin_owner
+from chatpipe.options.files import STDERR_USE, STDIN_USE, FileUse
 from chatpipe.options.output import ConsoleOptions, FormatOptions, OutputOptions
 from chatpipe.output.delivery import Delivery
 from chatpipe.output.formats import choose_format
 from chatpipe.output.player import RecordingPlayer
-from chatpipe.output.target import open_target
+from chatpipe.output.target import open_target, refuse_shared
 from chatpipe.response.capture import (
     read_capture,
 )
@@ -24,7 +25,10 @@ def show_files(
     format = choose_format(format, output)
     stdin_owner(("FILE", file) for file in files)
     sources = process_sources(console.note)
-    with open_target(output, [file for file in files if file != STDIN], escape=format.escape) as out:
+    names = [file for file in files if file != STDIN]
+    reads = [FileUse("FILE", name, "reads") for name in names]
+    refuse_shared(output, [STDIN_USE, STDERR_USE, *reads])
+    with open_target(output, names, escape=format.escape) as out:
         player = RecordingPlayer(lambda: Delivery(out, format, console))
         for file in files or (STDIN,):
             player.play(read_capture(sources.lines(file, "FILE")))

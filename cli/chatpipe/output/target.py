@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from chatpipe.errors import CannotWrite, ChatpipeError, Interrupted, UsageFault
+from chatpipe.options.files import FileUse, Role
 from chatpipe.options.output import OutputOptions
 from chatpipe.system import replace as files
-from chatpipe.system.same_file import find_same_file, is_same_path
+from chatpipe.system.file_uses import refuse_shared_files
 from chatpipe.system.signals import interruptible
 
 _STDOUT_NAMES = (None, "-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
@@ -65,17 +66,28 @@ def with_part(out: OpenOutput, fault: ChatpipeError) -> ChatpipeError:
     return fault
 
 
+def refuse_shared(
+    target: OutputOptions,
+    reads: Iterable[FileUse],
+    writes: Iterable[FileUse] = (),
+    *,
+    stdout: Role = "prints",
+) -> None:
+    """Raise UsageFault if the output, or another file that is written, is also used for something else.
+
+    stdout is the role of stdout if it is the output.
+    """
+    refuse_shared_files([*reads, *target.uses(stdout), *writes])
+
+
 @contextmanager
-def open_target(
-    target: OutputOptions, inputs: Sequence[str], *, escape: bool, beside: Sequence[str] = ()
-) -> Iterator[OpenOutput]:
+def open_target(target: OutputOptions, inputs: Sequence[str], *, escape: bool) -> Iterator[OpenOutput]:
     """Open the output before anything is sent, so that an output that cannot be written costs nothing.
 
-    beside lists files that are read but are no part of the request, such as the key file. Content that
-    was neither committed nor kept is removed at the end. If a signal ends the block, the partial answer
+    inputs lists the files that are a part of the request, for the rule of `--depfile`. Content that was
+    neither committed nor kept is removed at the end. If a signal ends the block, the partial answer
     is kept, because it was paid for. Raises CannotWrite, UsageFault, and Interrupted.
     """
-    _refuse_inputs(target, (*inputs, *beside))
     if target.path in _STDOUT_NAMES and sys.stdout is None:
         raise CannotWrite("stdout is closed", fix="redirect it, or use --output FILE")
     rule = _rule(target, inputs)
@@ -89,21 +101,12 @@ def open_target(
             raise
 
 
-def _refuse_inputs(target: OutputOptions, inputs: Sequence[str]) -> None:
-    """Refuse an output that is also an input. Redirected stdin counts as one, even if it is not read."""
-    for option, path in (("--output", target.path), ("--depfile", target.depfile)):
-        if path is not None and find_same_file(path, (*inputs, "-")):
-            raise UsageFault(f"'{path}' is an input, too", place=option, fix="write to another file")
-
-
 def _rule(target: OutputOptions, inputs: Sequence[str]) -> bytes:
     """The rule of `--depfile`, made before anything is sent: its errors must not cost an answer."""
     if target.depfile is None:
         return b""
     if target.depfile == "-":
         raise UsageFault("stdout is for results only", place="--depfile", fix="name a file")
-    if target.is_file and is_same_path(target.depfile, target.path or ""):
-        raise UsageFault("the rule and the result in one place", place="--depfile", fix="name another file")
     files.check_side_file(target.depfile)
     from chatpipe.output import depfile  # few calls write one
 

@@ -17,6 +17,7 @@ from typing import Protocol, Self
 
 from chatpipe.errors import CannotWrite, reason
 from chatpipe.system.escape import ByteEscaper
+from chatpipe.system.same_file import descriptor_of
 
 _FIXES = {
     errno.ENOSPC: "free some space",
@@ -25,7 +26,6 @@ _FIXES = {
 }
 # Beside the connections of a run: the standard ones, input, journal, recorded files, those of asyncio.
 _OTHER_DESCRIPTORS = 64
-_DESCRIPTORS = ("/dev/fd", "/proc/self/fd")
 _BLOCK_BYTES = 1 << 20
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
@@ -116,7 +116,7 @@ def open_special(path: str, *, escape: bool = True) -> DescriptorOutput | None:
     Opening a FIFO waits for its reader, as in a shell. Raises CannotWrite with path as its place.
     """
     try:
-        if (descriptor := _descriptor(path)) is not None:
+        if (descriptor := descriptor_of(path)) is not None:
             return DescriptorOutput(_duplicate(descriptor), path, escape=escape, close=True)
         kind = stat.S_IFMT(os.stat(path).st_mode)
         if kind in (stat.S_IFREG, stat.S_IFDIR):
@@ -185,22 +185,6 @@ def cannot_write(place: str, error: OSError | ValueError, what: str = "cannot wr
     """The system's error as a CannotWrite. place is the file name that the user gave, or `stdout`."""
     fix = _FIXES.get(error.errno or 0, "") if isinstance(error, OSError) else ""
     return CannotWrite(f"{what}: {reason(error)}", place=place, fix=fix)
-
-
-def _descriptor(path: str) -> int | None:
-    """The N of /dev/fd/N, also by /dev/stdout and other links to it; None for any other path.
-
-    Opening such a path again would start at the first byte of the file that stdout is redirected to, and
-    fails for a socket. Replacing its target would write a different file from the one that is open.
-    """
-    for _ in range(40):  # the number of links that Linux follows
-        folder, name = os.path.split(path)
-        if name.isdecimal() and os.path.realpath(folder) in map(os.path.realpath, _DESCRIPTORS):
-            return int(name)
-        if not os.path.islink(path):
-            break
-        path = os.path.join(folder, os.readlink(path))
-    return None
 
 
 def _duplicate(fd: int) -> int:
