@@ -138,6 +138,7 @@ WORLD: dict[str, dict[str, str]] = {
     "limits.prices": {"open": "the user's prices"},
     "batch.sender": {"asyncio": "turns that wait for a part of the budget"},
     "batch.journal.answers": {"os": "which files there are, and the journal's descriptor"},
+    "batch.key_renewal": {"asyncio": "a thread, and requests that wait for it"},
     "batch.async_engine": {"asyncio": "a task for each slot in flight"},
     "batch.outbound": {"asyncio": "the event loop, which tries again what waits for a lock"},
     "batch.driver": {"asyncio": "reads the input beside the engine"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import NamedTuple
 
 from chatpipe.batch.budget import Budget, open_budget
@@ -57,6 +58,8 @@ async def open_outbound(
         pacer = RunPacer(context, waits, limits, shared, estimator)
         try:
             sender = Sender(server, job.policy, pacer, rules, budget.reserve_turn, notice)
+            if server.may_renew_key:
+                sender.renew_key(partial(job.open_server, lambda: waits.has_stopped))
             yield Outbound(sender, pacer, budget)
         finally:
             await transport.aclose()

@@ -15,6 +15,7 @@ import httpx
 from chatpipe import exchange
 from chatpipe.batch.engine import RunRequest
 from chatpipe.batch.failures import FailureNotice
+from chatpipe.batch.key_renewal import KeyRenewal
 from chatpipe.conversation.loop import converse
 from chatpipe.conversation.turns import TurnRules
 from chatpipe.errors import ChatpipeError, TryLater, UnfinishedConversation
@@ -26,7 +27,6 @@ from chatpipe.options.server import RetryPolicy
 from chatpipe.response.usage import Usage, reported_usage, usage_of
 from chatpipe.server.server import Server
 from chatpipe.wire.answer import Answer
-from chatpipe.wire.http1 import REPLY_MEMORY
 from chatpipe.wire.reply_memory import ReplyMemory
 
 # Reserves a part of the budget for a turn: the request with the body of that turn, and the usage of the
@@ -65,7 +65,8 @@ class Sender:
     ) -> None:
         self._url = httpx.URL(server.completions_url)
         # httpx adds the header Host to requests with a body, but not to those with a stream.
-        self._headers = httpx.Headers([("Host", self._url.netloc.decode()), *server.headers])
+        self._headers = self._headers_of(server)
+        self._renewal: KeyRenewal | None = None
         self._limits = server.limits
         self._policy = policy
         self._pacer = pacer
@@ -73,9 +74,17 @@ class Sender:
         self._reserve_turn = reserve_turn
         self._notice = notice
         self._receiver = NullReceiver()
-        self._memory = ReplyMemory()
+        self._extensions = ReplyMemory().extensions
         self._conversations = 0  # in progress
         self._waiting_for_budget: set[asyncio.Future[None]] = set()  # one for each of them that waits
+
+    def renew_key(self, read: Callable[[], Server]) -> None:
+        """Let the key be renewed once, see KeyRenewal: read returns the server with its key of then."""
+        headers = lambda: self._headers_of(read())  # noqa: E731 - a name for one expression
+        self._renewal = KeyRenewal(self._headers, headers, self._pacer.waits)
+
+    def _headers_of(self, server: Server) -> httpx.Headers:
+        return httpx.Headers([("Host", self._url.netloc.decode()), *server.headers])
 
     def stop(self) -> None:
         """Send nothing more. This cancels what waits for a start, a pause or another attempt."""
@@ -112,7 +121,7 @@ class Sender:
             self._url,
             headers=self._headers,
             stream=httpx.ByteStream(data),
-            extensions={**exchange.extensions_of(body), REPLY_MEMORY: self._memory},
+            extensions={**exchange.extensions_of(body), **self._extensions},
         )
         if self._notice.wants_tries:
             context = context._replace(note=partial(self._notice.try_failed, request.line))
@@ -120,7 +129,9 @@ class Sender:
         def send(hooks: Hooks) -> Coroutine[Any, Any, Answer]:
             return exchange.ask(post, context, self._receiver, self._limits, self._policy, hooks)
 
-        return await self._pacer.ask(body, len(data), send)
+        if self._renewal is None:
+            return await self._pacer.ask(body, len(data), send)
+        return await self._renewal.ask(post, send, partial(self._pacer.ask, body, len(data)))
 
     async def wait_for_budget(self, request: RunRequest, used: Usage) -> ChatpipeError | None:
         """Reserve a part of the budget for the next turn of a request. Returns the fault if there is none.

@@ -54,6 +54,12 @@ class Server(NamedTuple):
         """The header that was added for the key, None if there is none."""
         return self.headers[0] if len(self.headers) > len(self.endpoint.headers) else None
 
+    @property
+    def may_renew_key(self) -> bool:
+        """True if the key came from a command, which may print another one later."""
+        source = next(iter(self.options.keys), None)
+        return self.key_header is not None and source is not None and source.way.names == "command"
+
 
 def open_server(
     endpoint: Endpoint,

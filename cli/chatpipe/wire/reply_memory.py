@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 
+from chatpipe.wire.http1 import REPLY_MEMORY
+
 MAX_BYTES = 1_000_000_000
 
 
@@ -19,6 +21,11 @@ class ReplyMemory:
         self._max_bytes = max_bytes
         self._open: dict[object, int] = {}  # in the order in which they were opened
         self._waiting: set[asyncio.Future[None]] = set()
+
+    @property
+    def extensions(self) -> dict[str, object]:
+        """The extensions of a request whose reply this memory counts."""
+        return {REPLY_MEMORY: self}
 
     @property
     def is_full(self) -> bool:

@@ -1,0 +1,184 @@
+"""A key that expires during a run: its command is asked once more, and nobody else is."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from batch.runs import Run, batch, jsonl, prompt, started
+from loopback import Answer, Pause, Request, WaitFor, completion, error, reply
+from parametrize import cases
+
+OLD, NEW = "sk-old-key-0123456789", "sk-new-key-0123456789"
+# Prints OLD the first time, then what follows it, one line each.
+COMMAND = """#!/bin/sh
+echo x >>calls
+line=$(sed -n "$(wc -l <calls)p" keys)
+case $line in !*) eval "${line#!}";; *) echo "$line";; esac
+"""
+ARGUMENTS = ("--key-command", "./key")
+
+
+class Expiry:
+    """Takes OLD for so many requests, then only what is in valid. It counts all prompts, by key."""
+
+    def __init__(self, old: int, valid: tuple[str, ...] = (NEW,), status: int = 401) -> None:
+        self.old = old
+        self.valid = valid
+        self.status = status
+        self.sold: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+
+    def __call__(self, request: Request) -> Answer:
+        key = request.headers["authorization"].removeprefix("Bearer ")
+        if key == OLD and self.old:
+            self.old -= 1
+        elif key not in self.valid:
+            self.refused[key] += 1
+            return error(self.status, f"{key} has expired")
+        self.sold[prompt(request)] += 1
+        return [Pause(0.005), reply(200, completion("ok"))]
+
+
+@pytest.fixture
+def keys(folder: Path) -> Path:
+    """The file of what the command prints, call by call."""
+    (folder / "key").write_text(COMMAND)
+    (folder / "key").chmod(0o755)
+    return folder / "keys"
+
+
+def run(server: Expiry, keys: Path, *options: str, lines: int = 40) -> tuple[Run, int]:
+    """A run, and how often the command was called."""
+    stdin = jsonl(*(f"p{number}" for number in range(lines)))
+    done = batch(*ARGUMENTS, *options, stdin=stdin, handler=server, cwd=keys.parent)
+    calls = keys.parent / "calls"
+    return done, calls.read_text().count("x") if calls.exists() else 0
+
+
+@pytest.mark.parametrize("options", [(), ("-j1",), ("-j40",), ("-jauto",), ("--retries", "0")])
+def test_new_key_answers_all_lines_and_no_try_is_used_up(options: tuple[str, ...], keys: Path) -> None:
+    keys.write_text(f"{OLD}\n{NEW}\n")
+    server = Expiry(old=10)
+    done, calls = run(server, keys, *options)
+    assert (done.status, done.stderr, calls) == (0, b"", 2)
+    assert set(server.sold.values()) == {1}
+    assert len(server.sold) == 40
+    assert server.refused[OLD] >= 1
+    assert {record["chatpipe"]["attempts"] for record in done.records} == {1}
+
+
+def test_a_401_before_the_first_answers_waits_for_them(keys: Path) -> None:
+    keys.write_text(f"{OLD}\n{NEW}\n")
+    refused, expiry = threading.Event(), Expiry(old=0)
+
+    def handler(request: Request) -> Answer:
+        if prompt(request) == "p0":
+            return [WaitFor(refused), reply(200, completion("slow"))]
+        answer = expiry(request)
+        if expiry.refused[OLD] == 15:
+            refused.set()
+        return answer
+
+    done = batch(*ARGUMENTS, "-j16", stdin=jsonl(*(f"p{number}" for number in range(40))), handler=handler)
+    assert (done.status, expiry.refused[OLD], len(expiry.sold)) == (0, 15, 39)
+
+
+@cases(
+    "old, printed, valid, calls",
+    {
+        "nothing has succeeded": (0, (OLD, NEW), (NEW,), 1),
+        "the new key is refused": (10, (OLD, NEW, NEW), (), 2),
+        "the command prints the same key": (10, (OLD, OLD), (), 2),
+    },
+)
+def test_another_401_stops_the_run(
+    old: int, printed: tuple[str, ...], valid: tuple[str, ...], calls: int, keys: Path
+) -> None:
+    keys.write_text("\n".join(printed) + "\n")
+    server = Expiry(old, valid)
+    done, called = run(server, keys)
+    assert (done.status, called) == (77, calls)
+    assert b"401 from" in done.stderr
+    assert b"sk-" not in done.stderr + done.stdout
+    assert len(server.sold) == old
+    assert sum(server.refused.values()) <= 2 * 16  # what was in flight, with each key
+
+
+@cases(
+    "printed, why",
+    {
+        "fails": ("!exit 3", b"'./key' ended with status 3"),
+        "prints nothing": ("!:", b"the key is empty"),
+        "prints what is no key": ("no key", b"the key has characters that no key has"),
+    },
+)
+def test_command_that_prints_no_other_key_stops_the_run(printed: str, why: bytes, keys: Path) -> None:
+    keys.write_text(f"{OLD}\n{printed}\n")
+    server = Expiry(old=10)
+    done, calls = run(server, keys)
+    assert (done.status, calls) == (77, 2)
+    assert b"--key-command: no new key after a 401: " + why in done.stderr
+    assert len(server.sold) == 10
+    assert sum(server.refused.values()) <= 16
+    refused = [record for record in done.records if record["chatpipe"]["outcome"] == "http"]
+    assert {record["error"]["code"] for record in refused} == {"http_401"}
+
+
+@cases("status", {"no permission": 403, "no credit": 402})
+def test_only_a_401_asks_for_another_key(status: int, keys: Path) -> None:
+    keys.write_text(f"{OLD}\n{NEW}\n")
+    done, calls = run(Expiry(old=10, status=status), keys)
+    assert (done.status != 0, calls) == (True, 1)
+
+
+@pytest.mark.parametrize("way", ["--key-file", "--key-env"])
+def test_key_that_comes_another_way_is_read_once(way: str, keys: Path) -> None:
+    (keys.parent / "file").write_text(OLD)
+    arguments = (way, "file") if way == "--key-file" else ()
+    stdin = jsonl(*(f"p{number}" for number in range(40)))
+    server = Expiry(old=10)
+    done = batch(*arguments, stdin=stdin, handler=server, env={"OPENAI_API_KEY": OLD}, cwd=keys.parent)
+    assert done.status == 77
+    assert not server.refused[NEW]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_wait_for_the_new_key(number: signal.Signals, keys: Path) -> None:
+    keys.write_text(f"{OLD}\n!echo $$ >pid; exec sleep 600\n")
+    folder = keys.parent
+    lines = jsonl(*(f"p{number}" for number in range(40)))
+    with started(*ARGUMENTS, handler=Expiry(old=10), folder=folder, lines=lines) as (server, process):
+        server.until(lambda: (folder / "pid").exists() and (folder / "pid").read_text())
+        process.send_signal(number)
+        process.communicate(timeout=10)
+    assert process.returncode == -number
+    assert not Path(f"/proc/{(folder / 'pid').read_text().strip()}").exists()
+
+
+def test_answers_in_flight_arrive_while_the_command_runs(keys: Path) -> None:
+    """The command ends only when they have arrived."""
+    keys.write_text(f"{OLD}\n!until test -e go; do sleep 0.01; done; echo {NEW}\n")
+    slow, expiry = threading.Event(), Expiry(old=10)
+
+    def handler(request: Request) -> Answer:
+        if prompt(request) != "p0":
+            return expiry(request)
+        return [WaitFor(slow), reply(200, completion("slow"))]
+
+    lines = jsonl(*(f"p{number}" for number in range(40)))
+    calls = keys.parent / "calls"
+    with started(*ARGUMENTS, handler=handler, folder=keys.parent, lines=lines) as (server, process):
+        server.until(lambda: calls.exists() and calls.read_text().count("x") == 2)
+        slow.set()
+        assert process.stdout is not None
+        while b'"slow"' not in process.stdout.readline():
+            pass
+        (keys.parent / "go").touch()
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert len(expiry.sold) == 39
