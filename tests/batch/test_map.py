@@ -168,11 +168,11 @@ def test_every_cell_comes_out_as_it_went_in(rows: list[tuple[str, str]]) -> None
         b",".join(b'"' + cell.replace('"', '""').encode() + b'"' for cell in row) + b"\n" for row in rows
     )
     options = ("--csv", "--no-check", "--allow", "failed,empty")
-    done = echoed("x", *options, "--to", "jsonl", stdin=stdin)
+    done = echoed("{{a}}", *options, "--to", "jsonl", stdin=stdin)
     assert done.status == 0
     assert [(row["a"], row["b"]) for row in map(json.loads, done.stdout.splitlines())] == rows
-    again = echoed("x", *options, stdin=stdin)
-    third = echoed("x", *options, "--to", "jsonl", stdin=again.stdout)
+    again = echoed("{{a}}", *options, stdin=stdin)
+    third = echoed("{{a}}", *options, "--to", "jsonl", stdin=again.stdout)
     assert third.stdout == done.stdout
 
 
@@ -229,10 +229,50 @@ def test_a_template_may_be_a_file_and_the_first_operand_is_the_input_then(tmp_pa
     assert body["messages"] == [{"role": "user", "content": "x"}]
 
 
-def test_every_row_asking_the_same_is_a_warning() -> None:
-    done = echoed("Hello", "--lines", stdin=b"a\n")
-    assert (done.status, done.stdout) == (0, b'{"line":"a","answer":"Hello"}\n')
-    assert done.stderr == b"chatpipe: warning: no {{field}} in the template: every row asks the same\n"
+@cases(
+    "arguments, words",
+    {
+        "no field": (
+            ["Hello", "--lines"],
+            "TEMPLATE: names no {{field}}: every row would ask the same: ask about",
+        ),
+        "none in any text": (["Hi {{{{a}}", "-s", "a"], "TEMPLATE: names no {{field}}: every row would"),
+        "none in a file": (
+            ["--template-file", "notes"],
+            "--template-file: names no {{field}}: every row would",
+        ),
+        "a file": (["in.csv", "--csv"], "TEMPLATE: 'in.csv' is the name of a file: TEMPLATE comes first: "),
+        "a file before another": (["in.csv", "notes"], "TEMPLATE: 'in.csv' is the name of a file: "),
+        "a file, and a field": (["in.csv", "-s", "{{a}}"], "TEMPLATE: 'in.csv' is the name of a file: "),
+        "the wrong order": (["in.csv", "Say {{a}}", "--csv"], "TEMPLATE: 'Say {{a}}' is typed as FILE: "),
+        "the wrong order, no file": (["x.csv", "{{a}}"], "TEMPLATE: '{{a}}' is typed as FILE: "),
+        "the wrong order, stdin": (["-", "{{a}}", "-s", "{{b}}"], "TEMPLATE: '{{a}}' is typed as FILE: "),
+    },
+)
+def test_a_template_without_fields_is_refused(arguments: list[str], words: str, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("a\nx\n")
+    (tmp_path / "notes").write_text("Hello")
+    done = map_(*arguments, stdin=b"a\n", cwd=tmp_path)
+    assert (done.status, done.stdout, done.requests) == (2, b"", [])
+    assert done.stderr.startswith(f"chatpipe: {words}".encode())
+    assert done.stderr.count(b"\n") == 1
+
+
+@cases(
+    "arguments",
+    {
+        "a field in another message": ["notes", "in.csv", "-s", "{{a}}"],
+        "a file that is called so": ["{{a}}", "{{a}}.csv"],
+        "a folder": [".", "-s", "{{a}}"],
+    },
+)
+def test_a_template_may_be_any_text_where_a_field_is_named(arguments: list[str], tmp_path: Path) -> None:
+    for name in ("in.csv", "{{a}}.csv"):
+        (tmp_path / name).write_text("a\nx\n")
+    (tmp_path / "notes").write_text("Hello")
+    done = echoed(*arguments, "--csv", stdin=b"a\nx\n", cwd=tmp_path)
+    assert (done.status, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"a,answer\nx,")
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,14 @@ def refuse_missing_folder(folder: str, option: str) -> None:
         raise missing_input(folder, option, error) from error
 
 
+def is_file(name: str) -> bool:
+    """True if name is that of a file, which a word meant as text rarely is. Never raises."""
+    try:
+        return stat.S_ISREG(os.stat(name).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
 def read_inside(folder: str, name: str, max_bytes: int) -> bytes:
     """The bytes of a regular file that untrusted data names, in folder or below it.
 

@@ -8,8 +8,9 @@ from chatpipe.batch.tables.bodies import RowTemplate, read_image_field
 from chatpipe.batch.tables.row_items import ColumnRules, RowReader
 from chatpipe.batch.tables.writer import AnswerFields, as_json, as_text_value
 from chatpipe.errors import UsageFault
-from chatpipe.inputs.sources import STDIN, STDIN_NAME
+from chatpipe.inputs.sources import STDIN, STDIN_NAME, is_file
 from chatpipe.options.output import OutputOptions
+from chatpipe.options.prompt import RoleOption
 from chatpipe.options.rows import MapOptions, RowOptions
 from chatpipe.options.run import RunOptions
 from chatpipe.prepare import Draft
@@ -28,8 +29,7 @@ def map_job(file: str, mapping: MapOptions, draft: Draft, run: RunOptions, outpu
     table = writer.create_rows(rows, STDIN_NAME if file == STDIN else file)
     images = read_image_field(rows.image_field, rows.image_root, options.prompt.image_detail)
     template = RowTemplate(prepared.built, images, default_model=prepared.endpoint.model)
-    if not any(template.placeholders):
-        draft.console.warning("no {{field}} in the template: every row asks the same")
+    _refuse_idle_template(template, draft.options.prompt.role_options[-1], file)
     answers = _answer_fields(rows, draft, run)
     rules = ColumnRules(answers.unpacked, answers.names(), is_keyed=rows.target == "jsonl")
     return Job(
@@ -43,6 +43,21 @@ def map_job(file: str, mapping: MapOptions, draft: Draft, run: RunOptions, outpu
         output,
         reports_failures=rows.target != "jsonl",
     )
+
+
+def _refuse_idle_template(template: RowTemplate, typed: RoleOption, file: str) -> None:
+    """Raise UsageFault if no text names a field, or if typed, the template itself, is meant as FILE."""
+    names_fields = any(template.placeholders)
+    word = typed.value
+    if not typed.is_file and "{{" not in word:
+        right_order = "TEMPLATE comes first: chatpipe map 'Classify: {{text}}' FILE"
+        if "{{" in file and not is_file(file):
+            raise UsageFault(f"'{file}' is typed as FILE", place="TEMPLATE", fix=right_order)
+        if is_file(word) and not (names_fields and is_file(file)):
+            raise UsageFault(f"'{word}' is the name of a file", place="TEMPLATE", fix=right_order)
+    if not names_fields:
+        fix = "ask about each line with --lines '{{line}}', or send one prompt many times with chatpipe batch"
+        raise UsageFault("names no {{field}}: every row would ask the same", place=typed.option, fix=fix)
 
 
 def _answer_fields(rows: RowOptions, draft: Draft, run: RunOptions) -> AnswerFields:
