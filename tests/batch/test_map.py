@@ -149,6 +149,34 @@ def test_formats(arguments: list[str], stdin: bytes, expected: bytes) -> None:
     assert (done.stderr, done.stdout, done.status) == (b"", expected, 0)
 
 
+@cases(
+    "arguments, stdin, expected",
+    {
+        "CSV": (["--csv"], b"a,b\n,\n1,\n \t,\xc2\xa0\n,2\n,,,\n", b"a,b,answer\n1,,1\n,2,\n"),
+        "TSV": (["--tsv"], b"a\tb\n\t\n1\t\n\t\n", b"a\tb\tanswer\n1\t\t1\n"),
+        "JSONL": (
+            [],
+            b'{"a":"","b":null}\n{}\n{"a":0}\n{"a":"","b":[]}\n',
+            b'{"a":0,"answer":"0"}\n{"a":"","b":[],"answer":""}\n',
+        ),
+        "JSONL to CSV": (["--to", "csv"], b'{"a":1}\n{"a":null}\n', b"a,answer\n1,1\n"),
+        "names of columns alone": (["--csv"], b"a\n", b"a,answer\n"),
+        "only whole rows count": (["--csv", "--limit", "1"], b"a\n \n1\n2\n", b"a,answer\n1,1\n"),
+    },
+)
+def test_rows_that_are_empty_are_left_out(arguments: list[str], stdin: bytes, expected: bytes) -> None:
+    options = ("--skip-empty", "--allow", "empty", "--no-check")
+    done = echoed("{{a}}", *options, *arguments, stdin=stdin)
+    assert (done.stderr, done.stdout, done.status) == (b"", expected, 0)
+
+
+def test_a_row_that_is_wrong_is_not_empty() -> None:
+    done = echoed("{{a}}", "--skip-empty", "--error-into", "e", "-q", stdin=b'nope\n{"a":1}\n{"a":""}\n')
+    assert [row["answer"] for row in records(done.stdout)] == [None, "1"]
+    done = echoed("{{a}}", "--skip-empty", "--csv", "--to", "jsonl", "-q", stdin=b"a,b\n1\n")
+    assert [row["a"] for row in records(done.stdout)] == ["1"]
+
+
 def test_fields_for_counts_and_errors() -> None:
     done = echoed("{{t}}", "--usage-into", "u", "--error-into", "e", stdin=jsonl({"t": "a"}))
     row = json.loads(done.stdout)

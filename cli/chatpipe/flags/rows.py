@@ -112,6 +112,7 @@ _rows = option_group(
         click.option("--lines", is_flag=True, help="Each line is a row with the one field 'line'"),
         click.option("--delimiter", metavar="C", help="Rows are CSV with C between the cells"),
         click.option("--fields", metavar="NAME,...", help="Names of the columns, where no line has them"),
+        click.option("--skip-empty", is_flag=True, help="Leave out rows whose fields are all empty"),
         click.option(
             "--to", type=click.Choice(ROW_FORMATS), help="How rows are written  [default: as they came]"
         ),

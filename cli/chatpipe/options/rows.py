@@ -22,6 +22,7 @@ class RowOptions(NamedTuple):
     target: str = "jsonl"
     columns: tuple[str, ...] | None = None
     delimiter: str | None = None
+    skip_empty: bool = False
     into: str = "answer"
     unpack: str | None = None
     error_into: str | None = None

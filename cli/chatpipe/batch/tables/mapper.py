@@ -35,7 +35,7 @@ def map_job(file: str, mapping: MapOptions, draft: Draft, run: RunOptions, outpu
     return Job(
         file,
         mapping.input,
-        RowReader(table, template, options.check, rules),
+        RowReader(table, template, options.check, rules, skips_empty=rows.skip_empty),
         writer.create_format(rows, table, answers),
         draft,
         prepared,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from chatpipe.batch.items import Item, check_item
 from chatpipe.batch.tables.bodies import RowTemplate
-from chatpipe.batch.tables.template import MissingField, quote_name
+from chatpipe.batch.tables.template import MissingField, as_text, quote_name
 from chatpipe.errors import BadInput, UsageFault
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.rows import Row, RowDecoder
@@ -43,8 +43,14 @@ class RowReader:
         template: RowTemplate,
         check: CheckOptions,
         rules: ColumnRules,
+        *,
+        skips_empty: bool = False,
     ) -> None:
-        """Raises BadInput if the columns are known already and break a rule."""
+        """With skips_empty, a row without any text is no Item.
+
+        Raises BadInput if the columns are known already and break a rule.
+        """
+        self._skips_empty = skips_empty
         self._rules = rules
         self._rows = rows
         self._template = template
@@ -66,7 +72,9 @@ class RowReader:
         row = self._rows.finish()
         return None if row is None else self._item(row)
 
-    def _item(self, row: Row) -> Item:
+    def _item(self, row: Row) -> Item | None:
+        if self._skips_empty and _is_empty(row):
+            return None
         own_id = row.fields.get(_ID)
         if not isinstance(own_id, str) or not own_id:  # an empty cell is not an id
             own_id = None
@@ -127,6 +135,13 @@ class RowReader:
         if not place:  # no line has named them
             raise UsageFault(f"'{name}' comes twice", place="--fields")
         raise BadInput(f"two columns are called '{name}'", place=place, fix="rename one")
+
+
+def _is_empty(row: Row) -> bool:
+    """True if all fields of a row are empty or white space, as a blank line is."""
+    if row.cells:
+        return not any(cell.strip() for cell in row.cells)
+    return row.fault is None and not any(as_text(value).strip() for value in row.fields.values())
 
 
 def _unknown_column(name: str, option: str, columns: Sequence[str], place: str) -> BadInput:
