@@ -311,6 +311,8 @@ def test_a_template_may_be_any_text_where_a_field_is_named(arguments: list[str],
         (["--template-file", "t", "{{a}}", "in"], "TEMPLATE and --template-file at once"),
         (["--template-file", "-"], "--template-file and FILE both read stdin"),
         (["{{a}}", "--csv", "--tsv"], "--csv and --tsv at once"),
+        (["{{a}}", "--csv-safe"], "--csv-safe: rows are written as JSON: use it with --to csv"),
+        (["{{a}}", "--csv", "--to", "jsonl", "--csv-safe"], "--csv-safe: rows are written as JSON"),
         (["{{a}}", "--tsv", "--delimiter", ";"], "--tsv and --delimiter at once"),
         (["{{a}}", "--lines", "--delimiter", ";"], "--lines and --delimiter at once"),
         (

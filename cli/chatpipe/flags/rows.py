@@ -28,6 +28,10 @@ def _read(to: str | None, fields: str | None, delimiter: str | None, **others: A
         raise UsageFault("there are no columns to name", place="--fields", fix=fix)
     rows = RowOptions(source, target, columns, _delimiter(delimiter), **others)
     _refuse_names(rows)
+    if rows.csv_safe and target == _JSONL:
+        raise UsageFault(
+            "rows are written as JSON", place="--csv-safe", fix="use it with --to csv or --to tsv"
+        )
     if rows.unpack is not None and rows.into != RowOptions().into:
         raise UsageFault("--into and --unpack contradict each other", fix="choose one")
     if rows.image_field == "":
@@ -116,6 +120,7 @@ _rows = option_group(
         click.option(
             "--to", type=click.Choice(ROW_FORMATS), help="How rows are written  [default: as they came]"
         ),
+        click.option("--csv-safe", is_flag=True, help="Put ' before cells that a spreadsheet would run"),
         click.option(
             "--template-file", metavar="FILE", type=FILE, help="Read the template here; there is no TEMPLATE"
         ),

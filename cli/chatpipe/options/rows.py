@@ -23,6 +23,7 @@ class RowOptions(NamedTuple):
     columns: tuple[str, ...] | None = None
     delimiter: str | None = None
     skip_empty: bool = False
+    csv_safe: bool = False
     into: str = "answer"
     unpack: str | None = None
     error_into: str | None = None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatpipe.batch.tables.cells import CsvLines, TsvLines
+from chatpipe.batch.tables.cells import CsvLines, TsvLines, without_formula
 from chatpipe.inputs.delimited import CsvDecoder, TsvDecoder
 from chatpipe.inputs.place import Source
 
@@ -24,6 +24,21 @@ from chatpipe.inputs.place import Source
 )
 def test_csv_lines_are_quoted_where_they_have_to_be(cells: list[str], line: str) -> None:
     assert CsvLines().line(cells) == line.encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "is_run"),
+    [
+        *(
+            (text, True)
+            for text in ("=1+1", "+1+1", "+49 30", "-1+1", "-", "- item", "@SUM(1)", "=", "\uff1d1")
+        ),
+        *((text, True) for text in ("\t=1", "\r=1", " \n=1", "-1,5", "-1e", "--1")),
+        *((text, False) for text in ("", "1", "-1", "-1.50", "-1e+9", "a=1", "'=1", "1-2", "\t", '"=1"')),
+    ],
+)
+def test_an_apostrophe_stands_before_what_a_spreadsheet_runs(text: str, is_run: bool) -> None:
+    assert without_formula(text) == ("'" + text if is_run else text)
 
 
 _CELLS = st.lists(

@@ -10,6 +10,9 @@ from typing import Protocol
 from chatpipe.inputs.delimited import COMMA
 
 _ESCAPED = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+# The beginnings of what a spreadsheet runs: a formula may follow white space, and be of full width.
+_FORMULA = re.compile(r"[\t\r\n ]*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _TO_ESCAPE = re.compile(r"[\\\t\n\r]")
 
 
@@ -57,6 +60,14 @@ class TsvLines:
 
 def _encoded(line: str) -> bytes:
     return line.encode("utf-8", "surrogateescape")
+
+
+def without_formula(text: str) -> str:
+    """The text with an apostrophe before what a spreadsheet would run. A number of JSON is none of that.
+
+    Source: OWASP, CSV Injection.
+    """
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
 def encodable(text: str) -> str:

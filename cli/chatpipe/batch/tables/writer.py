@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from chatpipe.batch.result import Result
 from chatpipe.batch.run_format import RunFormat, error_message
-from chatpipe.batch.tables.cells import CellLines, CsvLines, TsvLines, encodable
+from chatpipe.batch.tables.cells import CellLines, CsvLines, TsvLines, encodable, without_formula
 from chatpipe.batch.tables.splice import set_fields
 from chatpipe.batch.tables.template import as_text
 from chatpipe.inputs import values
@@ -131,6 +131,7 @@ class CellRowsFormat(RunFormat):
         self._answers = answers
         self._has_same_form = options.source == options.target
         self._is_csv = options.target == "csv"
+        self._is_safe = options.csv_safe
         self._lines: CellLines = CsvLines() if self._is_csv else TsvLines()
         self._columns: Sequence[str] = ()
         self._positions: dict[str, int] = {}  # of the added fields
@@ -148,7 +149,7 @@ class CellRowsFormat(RunFormat):
         if self._is_csv:
             self._lines = CsvLines(head.delimiter)
         separator_line = head.separator_line and head.separator_line + b"\n"
-        cells = [*self._carried(columns, head.names), *map(self._lines.cell, new)]
+        cells = [*self._carried(columns, head.names), *map(self._cell, new)]
         return head.bom + separator_line + self._lines.line(cells)
 
     def row(self, result: Result) -> bytes:
@@ -160,11 +161,19 @@ class CellRowsFormat(RunFormat):
         fields = self._answers.for_result(result)
         cells += [""] * (max(self._positions.values()) + 1 - count)
         for name, value in fields.items():
-            cells[self._positions[name]] = self._lines.cell(encodable(as_text(value)))
+            cells[self._positions[name]] = self._cell(encodable(as_text(value)))
         return self._lines.line(cells)
 
     def _carried(self, texts: Sequence[str], verbatim: Sequence[str]) -> Sequence[str]:
         """The cells of texts that are not new."""
-        if verbatim and self._has_same_form:
+        if not (verbatim and self._has_same_form):
+            return [self._cell(text) for text in texts]
+        if not self._is_safe:
             return verbatim
-        return [self._lines.cell(text) for text in texts]
+        return [
+            cell if without_formula(text) == text else self._cell(text)
+            for text, cell in zip(texts, verbatim, strict=True)
+        ]
+
+    def _cell(self, text: str) -> str:
+        return self._lines.cell(without_formula(text) if self._is_safe else text)
