@@ -91,22 +91,29 @@ class Ran(NamedTuple):
         return max(0, len(self.refused) - jobs) / len(self.answered)
 
 
-def run(server: Callable[[float], Reply], jobs: int, seconds: float, *, seed: int = 0) -> Ran:
-    """A run of `-j JOBS`, of this length, as limits/queue.py paces it."""
+def run(
+    server: Callable[[float], Reply], jobs: int, seconds: float, *, seed: int = 0, send_s: float = 0.0
+) -> Ran:
+    """A run of `-j JOBS`, of this length, as limits/queue.py paces it.
+
+    send_s: how long a client takes to send a request, so that the first refusals come before the last of
+    the first wave is sent.
+    """
     window = RefusalWindow(jobs)
     rate = RateLimiter(random=random.Random(seed).random)
     answered, refused = [], []
     events: list[tuple[float, int, Reply | None]] = []
-    now, flying, number, wakes = 1e-9, 0, 0, -1.0
+    now, flying, number, wakes, sent_until = 1e-9, 0, 0, -1.0, 0.0
     while now < seconds:
         while flying < window.limit:
-            wait_s = rate.try_reserve(0, now, now)
+            wait_s = max(0.0, sent_until - now) or rate.try_reserve(0, now, now)
             if wait_s:
                 if not now < wakes <= now + wait_s:
                     wakes = now + wait_s
                     heapq.heappush(events, (wakes, number := number + 1, None))
                 break
             flying += 1
+            sent_until = now + send_s
             sent = server(now)
             heapq.heappush(events, (now + sent.after_s, number := number + 1, sent))
         patience_s = window.patience_s(now) if flying >= window.limit else None
@@ -125,7 +132,8 @@ def run(server: Callable[[float], Reply], jobs: int, seconds: float, *, seed: in
         else:
             refused.append(now)
             headers = {} if reply.retry_after is None else {"retry-after": reply.retry_after}
-            asked_s = rate.observe_refusal(FailedAttempt(429, headers), now, 0.0, flying - 1)
-            window.refuse(flying - 1, asked_s, now)
+            others = rate.others_at_refusal(flying - 1, now - reply.after_s)
+            asked_s = rate.observe_refusal(FailedAttempt(429, headers), now, 0.0, others)
+            window.refuse(others, asked_s, now)
         flying -= 1
     return Ran(answered, refused, seconds)

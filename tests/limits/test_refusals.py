@@ -28,6 +28,7 @@ def uneven(mean_s: float) -> Callable[[], float]:
 @pytest.mark.parametrize("jobs", [16, 64, 256])
 @cases("retry_after", {"no delay": None, "a second": "1"})
 @cases("times", {"steady": steady, "uneven": uneven})
+@cases("send_s", {"all sent at once": 0.0, "sent one by one": 0.0007})
 @pytest.mark.parametrize(
     ("slots", "service_s"), [(1, 0.05), (4, 0.05), (8, 0.05), (64, 0.05), (4, 1.0), (8, 1.0)]
 )
@@ -35,10 +36,11 @@ def test_slots_are_found_from_above(
     slots: int,
     service_s: float,
     times: Callable[[float], Callable[[], float]],
+    send_s: float,
     retry_after: str | None,
     jobs: int,
 ) -> None:
-    ran = run(Slots(slots, times(service_s), retry_after), jobs, SECONDS)
+    ran = run(Slots(slots, times(service_s), retry_after), jobs, SECONDS, send_s=send_s)
     assert ran.rate() >= min(slots, jobs) / service_s / 1.15
     assert ran.refused_per_answer(jobs) <= 0.1
 

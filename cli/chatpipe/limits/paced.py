@@ -119,7 +119,7 @@ class Pacer(ABC):
             self.observe_headers(failure.headers or {})
             return None
         now = self.context.monotonic()
-        others = self.others_at_server()
+        others = self.rate.others_at_refusal(self.others_at_server(), started)
         asked_s = self.rate.observe_refusal(failure, now, self.context.now(), others)
         self.share_pause()
         return self.decide_busy(others, asked_s, started)

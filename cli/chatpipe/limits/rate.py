@@ -95,6 +95,7 @@ class RateLimiter:
         "_refusals",
         "_requests",
         "_reserved",
+        "_succeeded",
         "_tokens",
         "_waiting",
         "is_unlimited",
@@ -121,6 +122,7 @@ class RateLimiter:
         self._learned = LearnedRate()
         self._pause_end = 0.0  # of the current or last pause
         self._refusals = 0  # of everything at the server, since the last success
+        self._succeeded = 0.0  # time of the last success
         self._postponed_s = 0.0
         self.pause_reason = ""
         self.pauses = 0
@@ -199,7 +201,16 @@ class RateLimiter:
         if self.paused_s:
             self.paused_s = self.pause_left(now)
         self._refusals = 0
+        self._succeeded = now
         self._learned.answer(now)
+
+    def others_at_refusal(self, others: int, sent: float) -> int:
+        """The least number of others at the server when it refused a request that was sent then.
+
+        others are there still. If there are none, one that has succeeded since was there: replies of a
+        first wave may be read in any order, and then not everything at the server was refused.
+        """
+        return others or int(self._succeeded > sent)
 
     def observe_refusal(self, failure: FailedAttempt, now: float, unix_now: float, others: int) -> float:
         """Pause after a refusal by a busy server, if it asks for that or refuses everything.

@@ -32,6 +32,7 @@ class RefusalWindow:
         "_before",
         "_changed",
         "_due",
+        "_is_tested",
         "_latency_s",
         "_next_probe",
         "_patience_s",
@@ -47,6 +48,7 @@ class RefusalWindow:
         self.ceiling = ceiling
         self.limit = ceiling
         self._room = ceiling  # the server is expected to have room for this number
+        self._is_tested = False  # a round of answers, or a refusal and an answer after it, confirms _room
         self._refused = 0.0  # time of the last refusal
         self._before: int | None = None  # _room before the refusals in a row
         self._answers = 0  # with the window full, since the limit last changed
@@ -68,7 +70,12 @@ class RefusalWindow:
         if self.limit > self._room:
             self._fail_probe()
         self.limit = max(1, others)
-        self._room = max(others, min(self._room, self._before) - 1, 1) if others else max(1, self._before - 1)
+        if not others:
+            self._room = max(1, self._before - 1)
+        elif self._is_tested:
+            self._room = max(others, min(self._room, self._before) - 1)
+        else:  # nothing is known but this refusal
+            self._room = others
         self._stride = 1
         self._answers = 0
         self._due = None
@@ -83,9 +90,12 @@ class RefusalWindow:
     def answer(self, in_flight: int, latency_s: float, now: float) -> None:
         """Learn from an answer. in_flight is the number of requests at the server, with this one."""
         if self.limit >= self.ceiling and self._room >= self.ceiling:
+            self._answers += 1
+            self._is_tested = self._is_tested or self._answers >= self.ceiling
             return
         if now - latency_s > self._refused:  # an answer to an earlier request says nothing new
             self._before = None
+            self._is_tested = True
         self._changed = now
         self._latency_s += (latency_s - self._latency_s) * (_LATENCY_WEIGHT if self._latency_s else 1)
         if in_flight < self.limit:
