@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import batch, checking, firstbyte, imports, machine, startup, streaming
+from . import batch, busy, checking, firstbyte, imports, machine, startup, streaming
 from .machine import CHECKOUT, Place
 from .report import Report
 
@@ -25,6 +25,7 @@ _BENCHES = {
     "streaming": streaming.run,
     "checking": checking.run,
     "batch": batch.run,
+    "busy": busy.run,
 }
 _VERSIONS = ("click", "httpx", "orjson", "httptools", "jsonschema")
 

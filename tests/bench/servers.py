@@ -11,6 +11,7 @@ from pathlib import Path
 from .machine import CHECKOUT, Place, Source
 
 _LOOPBACK = CHECKOUT / "tests" / "loopback.py"
+_SLOTS = Path(__file__).with_name("slots.py")
 _FIREHOSE = Path(__file__).with_name("firehose.py")
 
 
@@ -26,6 +27,13 @@ def firehose(place: Place, chunks: int, per_write: int, pause_s: float = 0.0) ->
     """firehose.py with these arguments: its base URL."""
     words = [str(_FIREHOSE), str(chunks), str(per_write), str(pause_s)]
     with _started(words, place.environment()) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def slots(place: Place, source: Source, *options: str) -> Iterator[str]:
+    """slots.py with these arguments: its base URL."""
+    with _started([str(_SLOTS), *options], place.environment(source)) as url:
         yield url
 
 
