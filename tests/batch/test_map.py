@@ -394,6 +394,16 @@ def test_the_value_of_unpack_is_never_the_next_word(tmp_path: Path) -> None:
             b"a\tb\n1\t2\n",
             r"<stdin>:1: TEMPLATE names 'b', which is no column: the only column is 'a\tb': read it with --t",
         ),
+        (
+            ["{{a}}", "--csv"],
+            b",id,,id,text\n",
+            "<stdin>:1: TEMPLATE names 'a', which is no column: there is id, text\n",
+        ),
+        (
+            ["{{a}}", "--csv"],
+            b",\n",
+            "<stdin>:1: TEMPLATE names 'a', which is no column: no column has a name",
+        ),
         (["{{a.b}}", "--tsv"], b"a\n", "<stdin>:1: TEMPLATE names 'a.b', which is no column: there is a"),
         (
             ["{{ text}}", "--csv"],

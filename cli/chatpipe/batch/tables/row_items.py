@@ -146,8 +146,9 @@ def _is_empty(row: Row) -> bool:
 
 def _unknown_column(name: str, option: str, columns: Sequence[str], place: str) -> BadInput:
     close = get_close_matches(name, columns, 1)
-    listed = ", ".join(columns[:_COLUMNS_SHOWN]) + (", ..." if len(columns) > _COLUMNS_SHOWN else "")
-    fix = f"there is {listed}"
+    names = [each for each in dict.fromkeys(columns) if each]
+    listed = ", ".join(names[:_COLUMNS_SHOWN]) + (", ..." if len(names) > _COLUMNS_SHOWN else "")
+    fix = f"there is {listed}" if names else "no column has a name: name them with --fields"
     if close:
         text = quote_name(close[0])
         fix = f"did you mean '{close[0]}'?" if text == close[0] else f"write {{{{{text}}}}}"
