@@ -400,6 +400,16 @@ def test_the_value_of_unpack_is_never_the_next_word(tmp_path: Path) -> None:
             "<stdin>:1: TEMPLATE names 'a', which is no column: there is id, text\n",
         ),
         (
+            ["{{x}}", "--csv"],
+            b"a,b,c,d,e,f,g,h\n",
+            "<stdin>:1: TEMPLATE names 'x', which is no column: there is a, b, c, d, e, f, g, h\n",
+        ),
+        (
+            ["{{x}}", "--csv"],
+            b"a,b,c,d,e,f,g,h,i\n",
+            "<stdin>:1: TEMPLATE names 'x', which is no column: there is a, b, c, d, e, f, g, h, ...\n",
+        ),
+        (
             ["{{a}}", "--csv"],
             b",\n",
             "<stdin>:1: TEMPLATE names 'a', which is no column: no column has a name",

@@ -103,6 +103,17 @@ def test_a_byte_order_mark_is_no_part_of_the_first_row() -> None:
     assert [row.fields for row in read(CellRowDecoder(TsvDecoder()), b"\xef\xbb\xbfa", b"1")] == [{"a": "1"}]
 
 
+def test_elsewhere_it_is_text() -> None:
+    mark = b"\xef\xbb\xbf"
+    assert [row.fields for row in read(LineRowDecoder(), b"a", mark + b"b")] == [
+        {"line": "a"},
+        {"line": "\ufeffb"},
+    ]
+    rows = CellRowDecoder(CsvDecoder())
+    assert [row.fields for row in read(rows, b"a", mark + b"b")] == [{"a": "\ufeffb"}]
+    assert rows.head == TableHead()
+
+
 def test_columns_are_those_of_the_first_row() -> None:
     rows = JsonRowDecoder("t", has_columns=True)
     assert rows.needs_head

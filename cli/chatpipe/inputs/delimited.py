@@ -133,7 +133,6 @@ class CsvDecoder:
                 at = closing.end()
                 if not line.startswith(delimiter, at):
                     return False  # the end, or text that the csv module will reject
-                at += len(delimiter)
             if line[at : at + 1] == _QUOTE:
                 at += 1
                 inside = True
