@@ -21,7 +21,7 @@ def answer(draft: Draft, call: CallOptions, format: FormatOptions, output: Outpu
     The transcript is locked from reading to appending. Raises the fault that the call ends in.
     """
     prompt, console = draft.options.prompt, draft.console
-    reads = [*draft.options.uses, *draft.sources.uses]
+    reads = draft.options.reads(draft.sources.files)
     refuse_shared(output, reads, [*prompt.uses, *call.limits.uses])
     deadline_s = draft.options.server.limits.deadline_s
     with transcript.open_transcript(prompt.transcript, console.note, deadline_s) as history:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import resource
@@ -24,12 +25,14 @@ from chatpipe.system.descriptor import (
     BrokenPipe,
     DescriptorOutput,
     Stdout,
+    is_special,
     open_regular,
     open_special,
     read_blocks,
     write_all_at,
 )
 from chatpipe.system.replace import open_output
+from parametrize import cases
 from refusals import refused
 
 
@@ -343,3 +346,50 @@ def test_a_file_of_several_blocks_is_read_to_its_end(tmp_path: Path) -> None:
     assert [len(block) for block in read_blocks(fd)] == [1 << 20, 1 << 20, 1 << 19]
     assert b"".join(read_blocks(fd)) == data
     os.close(fd)
+
+
+# What a path is
+
+
+@pytest.mark.usefixtures("folder")
+@cases(
+    ("path", "expected"),
+    {
+        "a file": ("file", False),
+        "a missing file": ("new", False),
+        "a directory": (".", False),
+        "a device": (os.devnull, True),
+        "a FIFO": ("fifo", True),
+        "a descriptor": ("/dev/fd/987654", True),
+        "stdout": ("/dev/stdout", True),
+    },
+)
+def test_special_files(path: str, expected: bool) -> None:
+    Path("file").touch()
+    os.mkfifo("fifo")
+    assert is_special(path) is expected
+
+
+def test_a_path_that_cannot_be_looked_up_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not taken for a missing file, nor for a device."""
+
+    def fail(path: str) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(os, "stat", fail)
+    with refused(CannotWrite, "out: cannot write: stale file handle"):
+        is_special("out")
+
+
+@pytest.mark.usefixtures("folder")
+@cases(
+    ("special", "words"),
+    {
+        "a file now": (True, "is no device or pipe any more"),
+        "a FIFO now": (False, "it has become a device or a pipe"),
+    },
+)
+def test_a_path_that_became_something_else_is_refused(special: bool, words: str) -> None:
+    Path("out").touch() if special else os.mkfifo("out")
+    with pytest.raises(CannotWrite, match=words):
+        open_output("out", special=special)

@@ -28,7 +28,7 @@ def refuse_conflicts(job: Job) -> None:
     )
     refuse_shared(
         job.target,
-        [*job.draft.options.uses, *job.draft.sources.uses, *reads],
+        [*job.draft.options.reads(job.draft.sources.files), *reads],
         [*_journal(job), *writes, *job.limits.shared.uses],
         stdout="results",
     )

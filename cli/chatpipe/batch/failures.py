@@ -7,29 +7,30 @@ from collections.abc import Callable, Iterator
 
 from chatpipe.batch.result import Result
 from chatpipe.batch.run_format import error_message
-from chatpipe.errors import CannotWrite, ChatpipeError, LineFailed, reason
+from chatpipe.errors import CannotWrite, ChatpipeError, LineFailed
 from chatpipe.options.outcomes import Outcome
 from chatpipe.system.console import Console, FirstFew
+from chatpipe.system.descriptor import BrokenPipe, open_emptied, open_special
 
 
 @contextlib.contextmanager
 def errors_file(path: str | None) -> Iterator[Callable[[bytes], None] | None]:
-    """Open and truncate the file of --errors. Each line is written at once. Raises CannotWrite."""
+    """Open the file of --errors, and empty it if it is a regular one. Each line is written at once.
+
+    A name of a descriptor, such as /dev/stderr, is that descriptor: what it leads to is not opened again.
+    Raises CannotWrite.
+    """
     if path is None:
         yield None
         return
-    try:
-        file = open(path, "wb", buffering=0)  # noqa: SIM115 - closed below; only opening is guarded here
-    except (OSError, ValueError) as error:
-        raise CannotWrite(f"cannot write: {reason(error)}", place=path) from error
+    with open_special(path) or open_emptied(path) as file:
 
-    def write(data: bytes) -> None:
-        try:
-            file.write(data)
-        except OSError as error:
-            raise CannotWrite(f"cannot write: {reason(error)}", place=path) from error
+        def write(data: bytes) -> None:
+            try:
+                file.write(data)
+            except BrokenPipe as error:  # it ends a filter silently only where results are written
+                raise CannotWrite("cannot write: broken pipe", place=path) from error
 
-    with file:
         yield write
 
 

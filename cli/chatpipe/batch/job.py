@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -97,8 +96,7 @@ class Job(NamedTuple):
     @property
     def to_file(self) -> bool:
         """True if results go into a file that is replaced at the end. A device gets them as they come."""
-        path = self.target.path
-        return self.target.is_file and path is not None and (os.path.isfile(path) or not os.path.exists(path))
+        return self.target.is_file and not self.target.is_special
 
     @property
     def writes_at_the_end(self) -> bool:

@@ -13,6 +13,8 @@ def _read(
     output: str | None, if_changed: bool, depfile: str | None, depfile_target: str | None
 ) -> OutputOptions:
     target = OutputOptions(output, if_changed, depfile, depfile_target)
+    if target.is_file:
+        target = _decided(target)
     if if_changed and not target.is_file:
         raise UsageFault(
             "there is no file to leave alone", place="--if-changed", fix="use it with --output FILE"
@@ -24,6 +26,16 @@ def _read(
             "no target for the rule", place="--depfile", fix="use --output FILE or --depfile-target"
         )
     return target
+
+
+def _decided(target: OutputOptions) -> OutputOptions:
+    """The options with a decision what the file is. Raises CannotWrite if that cannot be known."""
+    from chatpipe.system import descriptor  # few calls name a file
+
+    path = target.path or ""
+    if descriptor.is_stdout(path):
+        return target._replace(path="-")
+    return target._replace(is_special=descriptor.is_special(path))
 
 
 options = option_group(

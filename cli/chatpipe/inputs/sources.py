@@ -16,7 +16,6 @@ from typing import NamedTuple
 from chatpipe.errors import BadInput, MissingInput, UsageFault, reason
 from chatpipe.inputs.place import MAX_LINE_BYTES, LineSplitter, Source, line_source
 from chatpipe.inputs.stdin import Stdin, process_stdin
-from chatpipe.options.files import FileUse
 
 STDIN = "-"
 STDIN_NAME = "<stdin>"
@@ -34,20 +33,20 @@ _ANY = SizeLimit(MAX_LINE_BYTES, "no request holds so much")
 
 
 class Sources:
-    """Files by name, and stdin as `-`. uses lists every file opened so far, in order."""
+    """Files by name, and stdin as `-`. files has the option and the name of every file opened so far."""
 
     def __init__(self, stdin: Stdin) -> None:
         self.stdin = stdin
-        self.uses: list[FileUse] = []
+        self.files: list[tuple[str, str]] = []
 
     @property
     def names(self) -> list[str]:
         """The names of the files opened so far, as typed."""
-        return [use.path for use in self.uses]
+        return [name for _, name in self.files]
 
     def add(self, name: str, option: str) -> None:
         """Note that the file has been read."""
-        self.uses.append(FileUse(option, name, "reads"))
+        self.files.append((option, name))
 
     def read(self, name: str, option: str) -> Source:
         """The bytes of a file, or of stdin for `-`. Raises BadInput, and MissingInput at the option."""

@@ -123,12 +123,18 @@ class FormatOptions(NamedTuple):
 
 
 class OutputOptions(NamedTuple):
-    """The output options as typed."""
+    """The output options. path is as typed, but `-` for every name of stdout.
+
+    is_special: path is a descriptor, a device, a FIFO or a socket, which is written directly. It is
+    decided once for a command, so that a file that changes meanwhile cannot change what the command does.
+    None: not decided yet.
+    """
 
     path: str | None = None
     if_changed: bool = False
     depfile: str | None = None
     depfile_target: str | None = None
+    is_special: bool | None = None
 
     @property
     def is_file(self) -> bool:

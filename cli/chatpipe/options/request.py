@@ -1,5 +1,6 @@
 """Options of a request and of its server, as one bundle for every command that builds requests."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from chatpipe.options.check import CheckOptions
@@ -21,7 +22,7 @@ class RequestOptions(NamedTuple):
     server: ServerOptions = ServerOptions()
     tools: ToolOptions = ToolOptions()
 
-    @property
-    def uses(self) -> list[FileUse]:
-        """The files that every command of requests uses: stdin, stderr and those of the connection."""
-        return [STDIN_USE, STDERR_USE, *self.server.uses]
+    def reads(self, files: Iterable[tuple[str, str]]) -> list[FileUse]:
+        """The files that a command of requests reads, stdin and stderr. files has (option, name)."""
+        inputs = (FileUse(option, name, "reads") for option, name in files)
+        return [STDIN_USE, STDERR_USE, *self.server.uses, *inputs]

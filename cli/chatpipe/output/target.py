@@ -13,8 +13,6 @@ from chatpipe.system import replace as files
 from chatpipe.system.file_uses import refuse_shared_files
 from chatpipe.system.signals import interruptible
 
-_STDOUT_NAMES = (None, "-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
-
 
 class OpenOutput:
     """An open output. started: some bytes have been written, to the output or to its temporary file."""
@@ -88,11 +86,12 @@ def open_target(target: OutputOptions, inputs: Sequence[str], *, escape: bool) -
     neither committed nor kept is removed at the end. If a signal ends the block, the partial answer
     is kept, because it was paid for. Raises CannotWrite, UsageFault, and Interrupted.
     """
-    if target.path in _STDOUT_NAMES and sys.stdout is None:
+    if not target.is_file and sys.stdout is None:
         raise CannotWrite("stdout is closed", fix="redirect it, or use --output FILE")
     rule = _rule(target, inputs)
     path = "-" if target.path is None else target.path
-    with interruptible(), files.open_output(path, if_changed=target.if_changed, escape=escape) as output:
+    opened = files.open_output(path, special=target.is_special, if_changed=target.if_changed, escape=escape)
+    with interruptible(), opened as output:
         result = OpenOutput(target, rule, output)
         try:
             yield result

@@ -110,6 +110,24 @@ def is_terminal() -> bool:
     return os.isatty(1)
 
 
+def is_stdout(path: str) -> bool:
+    """Return True if path is a name of stdout, whatever it leads to."""
+    return path == "-" or descriptor_of(path) == 1
+
+
+def is_special(path: str) -> bool:
+    """Return True if path is written directly: a descriptor, a device, a FIFO or a socket.
+
+    Raises CannotWrite if that cannot be known.
+    """
+    try:
+        return descriptor_of(path) is not None or not _is_replaceable(os.stat(path))
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise cannot_write(path, error) from error
+
+
 def open_special(path: str, *, escape: bool = True) -> DescriptorOutput | None:
     """Open a special file for writing; return None for a regular file, a missing one, or a directory.
 
@@ -118,12 +136,12 @@ def open_special(path: str, *, escape: bool = True) -> DescriptorOutput | None:
     try:
         if (descriptor := descriptor_of(path)) is not None:
             return DescriptorOutput(_duplicate(descriptor), path, escape=escape, close=True)
-        kind = stat.S_IFMT(os.stat(path).st_mode)
-        if kind in (stat.S_IFREG, stat.S_IFDIR):
+        status = os.stat(path)
+        if _is_replaceable(status):
             return None
         fd = (
             _connect(path)
-            if kind == stat.S_IFSOCK
+            if stat.S_ISSOCK(status.st_mode)
             else os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)
         )
         return DescriptorOutput(fd, path, escape=escape, close=True)
@@ -131,6 +149,15 @@ def open_special(path: str, *, escape: bool = True) -> DescriptorOutput | None:
         return None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise cannot_write(path, error) from error
+
+
+def open_emptied(path: str) -> DescriptorOutput:
+    """Open a regular file for writing, created or emptied. Raises CannotWrite with path as its place."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOCTTY, 0o666)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise cannot_write(path, error) from error
+    return DescriptorOutput(fd, path, close=True)
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -185,6 +212,11 @@ def cannot_write(place: str, error: OSError | ValueError, what: str = "cannot wr
     """The system's error as a CannotWrite. place is the file name that the user gave, or `stdout`."""
     fix = _FIXES.get(error.errno or 0, "") if isinstance(error, OSError) else ""
     return CannotWrite(f"{what}: {reason(error)}", place=place, fix=fix)
+
+
+def _is_replaceable(status: os.stat_result) -> bool:
+    """Return True for a regular file, and for a directory, which is refused where files are replaced."""
+    return stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
 
 
 def _duplicate(fd: int) -> int:

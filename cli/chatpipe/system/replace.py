@@ -18,7 +18,7 @@ from typing import Protocol, Self
 
 from chatpipe.errors import CannotWrite, reason
 from chatpipe.system import atomic
-from chatpipe.system.descriptor import Stdout, cannot_write, open_special, write_all
+from chatpipe.system.descriptor import Stdout, cannot_write, is_special, open_special, write_all
 
 _BLOCK_BYTES = 1 << 18
 
@@ -36,14 +36,23 @@ class ResultOutput(Protocol):
     ) -> None: ...
 
 
-def open_output(path: str, *, if_changed: bool = False, escape: bool = True) -> ResultOutput:
+def open_output(
+    path: str, *, special: bool | None = None, if_changed: bool = False, escape: bool = True
+) -> ResultOutput:
     """Open the output of `-o path`: stdout for `-`, a special file itself, or else a Replacement.
 
+    special is what is_special(path) said earlier, None to ask it now. A path that has become something
+    else since is refused.
     Opening a FIFO waits for its reader, as in a shell. Raises CannotWrite with path as its place.
     """
     if path == "-":
         return Stdout(escape=escape)
-    return open_special(path, escape=escape) or Replacement(path, if_changed=if_changed)
+    if not (is_special(path) if special is None else special):
+        return Replacement(path, if_changed=if_changed)
+    output = open_special(path, escape=escape)
+    if output is None:
+        raise CannotWrite("is no device or pipe any more", place=path, fix="run the same command again")
+    return output
 
 
 def write_side_file(path: str, data: bytes, *, if_changed: bool = False) -> None:
@@ -58,7 +67,7 @@ def write_side_file(path: str, data: bytes, *, if_changed: bool = False) -> None
 
 def check_side_file(path: str) -> None:
     """Raise CannotWrite if the file could not be written at the end. Devices and pipes are not tried."""
-    if path != "-" and (os.path.isfile(path) or os.path.isdir(path) or not os.path.exists(path)):
+    if path != "-" and not is_special(path):
         Replacement(path)
 
 
@@ -207,6 +216,8 @@ def _stat_old(path: str) -> os.stat_result | None:
         return None
     if stat.S_ISDIR(old.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(old.st_mode):
+        raise OSError(errno.EINVAL, "it has become a device or a pipe")
     if not os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     return old
