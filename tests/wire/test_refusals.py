@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import timeit
 import unicodedata
 
 import httpx
@@ -408,3 +410,47 @@ def test_any_body_makes_one_harmless_line(body: bytes) -> None:
     for status in (200, 404, 429):
         line = str(from_reply(status, body))
         assert not [c for c in line if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]
+
+
+@cases(
+    "unit",
+    {
+        "titles": "<title",
+        "titles with an end": "<title>",
+        "titles without content": "<title></title>",
+        "scripts": "<script ",
+        "scripts with half an end": "<script></script ",
+        "styles and scripts": "<style><script>",
+        "tags without an end": "<",
+        "tags": "<a>",
+        "ends": ">",
+        "entities": "&#x",
+    },
+)
+def test_hostile_page_takes_time_in_proportion_to_its_length(unit: str) -> None:
+    """Eight times the length would take 64 times as long if the time were quadratic."""
+
+    def least_s(length: int) -> float:
+        body = ("<html>" + unit * length)[:length].encode()
+        return min(timeit.repeat(lambda: from_reply(500, body), "pass", time.process_time, 5, 1))
+
+    assert least_s(64_000) < 24 * least_s(8_000) + 0.002
+
+
+@cases(
+    "page, text",
+    {
+        "a title over lines": ("<title\nlang=en>\n Bad\ngateway </title>", "Bad gateway"),
+        "a second title": ("<title></title><title>Late</title>", "Late"),
+        "a title without an end": ("<title>Bad <b>gateway</b>", "Bad gateway"),
+        "a script": ("<body>a<script>b</script >c", "a c"),
+        "a script that is cut": ("<body>a<script>b<i>c", "a"),
+        "a tag that is cut": ("<body>a<b>b<i", "a b<i"),
+        "an end alone": ("<body>a > b", "a > b"),
+        "a number of many digits": (f"<body>a&#{'1' * 5_000};b", "a\ufffdb"),
+        "a number": ("<body>a&#0000066;&#x43;", "aBC"),
+    },
+)
+def test_text_of_a_page(page: str, text: str) -> None:
+    page = f"<html>{page}"
+    assert from_reply(500, page.encode()).what == f"500 from {SHOWN}: {text}"

@@ -167,28 +167,51 @@ def _has_key(request: httpx.Request) -> bool:
     return bool(request.url.query) or any(redact.header(name, value) != value for name, value in headers)
 
 
+# The time for each of these grows with the length of the page: no search goes on beyond the next `<`, or a
+# match takes what it has seen.
+_TITLE = re.compile(r"<title[^<>]*>([^<]+)</title", re.IGNORECASE)
+_NOT_SHOWN = re.compile(r"<(script|style)\b.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL)
+# No character has such a number, and int() refuses one of many digits.
+_LONG_NUMBER = re.compile(r"&#[0-9]{8,}")
+
+
 def page_title(body: bytes) -> str:
     """The title of an HTML page; empty if there is none, or if the body is no page."""
-    page = body[:_PAGE_BYTES].decode("utf-8", "replace")
-    if not re.match(_PAGE_START, page, re.IGNORECASE):
-        return ""
-    import html  # loads a table of 2,231 names
-
-    title = re.search(r"<title[^>]*>([^<]+)</title", page, re.IGNORECASE)
-    return "" if title is None else html.unescape(title[1]).strip()
+    page = _page_of(body)
+    title = None if page is None else _TITLE.search(page)
+    return "" if title is None else _unescape(title[1]).strip()
 
 
 def _page_text(body: bytes) -> str:
     """The title of an HTML page, else all its text. Any other text is returned unchanged."""
     if title := page_title(body):
         return title
-    page = body[:_PAGE_BYTES].decode("utf-8", "replace")
-    if not re.match(_PAGE_START, page, re.IGNORECASE):
-        return page
-    import html
+    page = _page_of(body)
+    if page is None:
+        return body[:_PAGE_BYTES].decode("utf-8", "replace")
+    return _unescape(_without_tags(_NOT_SHOWN.sub(" ", page)))
 
-    page = re.sub(r"<(script|style)\b.*?</\1\s*>", " ", page, flags=re.IGNORECASE | re.DOTALL)
-    return html.unescape(re.sub(r"<[^>]*>", " ", page))
+
+def _page_of(body: bytes) -> str | None:
+    """The beginning of an HTML page, None if the body is no page."""
+    page = body[:_PAGE_BYTES].decode("utf-8", "replace")
+    return page if re.match(_PAGE_START, page, re.IGNORECASE) else None
+
+
+def _without_tags(page: str) -> str:
+    """The text with a space for each tag. A `<` without a `>` behind it begins no tag."""
+    *pieces, last = page.split(">")
+    texts = []
+    for piece in pieces:
+        text, less, _ = piece.partition("<")
+        texts.append(f"{text} " if less else f"{text}>")
+    return "".join([*texts, last])
+
+
+def _unescape(text: str) -> str:
+    import html  # loads a table of 2,231 names
+
+    return html.unescape(_LONG_NUMBER.sub("&#0", text))
 
 
 def _status_phrase(status: int) -> str:
