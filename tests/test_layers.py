@@ -56,6 +56,11 @@ WORLD: dict[str, dict[str, str]] = {
         "open": "every file that goes into a request is read here",
         "os": "how large one is, before it is read, and where a file leads that a row names",
     },
+    "system.slow_file": {
+        "open": "files that may keep us waiting",
+        "os": "whether one may",
+        "threading": "a note while open() waits",
+    },
     "inputs.stdin": {
         "os": "descriptor 0",
         "sys": "whether it was closed at the start",
@@ -82,10 +87,6 @@ WORLD: dict[str, dict[str, str]] = {
         "time": "how long an address is known",
     },
     "wire.faults": {"socket": "the numbers of its errors, only"},
-    "server.keys": {
-        "open": "the key and the headers from files",
-        "os": "a key from a descriptor",
-    },
     "server.key_command": {
         "os": "its output, and signals to what it started",
         "open": "who started what",
@@ -135,7 +136,6 @@ WORLD: dict[str, dict[str, str]] = {
     "limits.rate": {"random": "default of what is passed in"},
     "limits.queue": {"asyncio": "the queue of a run"},
     "limits.shared": {"os": "the file that processes share, and which of them run"},
-    "limits.prices": {"open": "the user's prices"},
     "batch.sender": {"asyncio": "turns that wait for a part of the budget"},
     "batch.journal.answers": {"os": "which files there are, and the journal's descriptor"},
     "batch.key_renewal": {"asyncio": "a thread, and requests that wait for it"},

@@ -110,8 +110,8 @@ def draft(
     """
     console = Console(console_options)
     server = options.server
-    sources = process_sources(console.note, is_stdin_taken=server.stdin_option is not None)
-    endpoint = endpoints.resolve(server, environ, keys.header_lines(server.header_file))
+    sources = process_sources(console.note, console.note_wait, is_stdin_taken=server.stdin_option is not None)
+    endpoint = endpoints.resolve(server, environ, keys.header_lines(server.header_file, console.note))
     if input_file is None:
         read = partial(transcript.read_messages, options.prompt.transcript, console.note)
         parts = gather_request(options, sources, endpoint.model, read)

@@ -236,7 +236,7 @@ def test_an_unsent_line_is_no_request() -> None:
 def test_prices_are_per_million_tokens(tmp_path: Path) -> None:
     file = tmp_path / "prices.toml"
     file.write_text('["gpt-4o"]\ninput = 2.5\ncached_input = 1.25\noutput = 10\n[m]\ninput = 1\noutput = 0\n')
-    table = prices.load_prices(str(file))
+    table = prices.load_prices(str(file), print)
 
     assert table == {"gpt-4o": (2.5, 1.25, 10.0), "m": (1.0, 1.0, 0.0)}
     # 1,000 fresh and 3,000 cached tokens in, 500 out
@@ -260,13 +260,13 @@ def test_prices_that_are_none_are_refused(text: str, words: str, tmp_path: Path)
     file = tmp_path / "prices.toml"
     file.write_text(text)
     with pytest.raises(BadConfiguration) as caught:
-        prices.load_prices(str(file))
+        prices.load_prices(str(file), print)
     assert words in str(caught.value)
 
 
 def test_prices_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(MissingInput):
-        prices.load_prices(str(tmp_path / "none.toml"))
+        prices.load_prices(str(tmp_path / "none.toml"), print)
 
 
 @pytest.mark.parametrize("model", ["other", None, 7, ["m"]])

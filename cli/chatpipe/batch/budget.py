@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 from chatpipe.batch.journal.answers import AnswerIndex
@@ -170,9 +170,14 @@ class Budget:
         return tokens, cost
 
 
-def open_budget(limits: RunLimits, estimator: TokenEstimator, recorded: AnswerIndex | None) -> Budget:
+def open_budget(
+    limits: RunLimits,
+    estimator: TokenEstimator,
+    recorded: AnswerIndex | None,
+    note: Callable[[str], None],
+) -> Budget:
     """The budget of a run, with the usage of all recorded answers. Raises like load_prices()."""
-    table = prices.load_prices(limits.prices) if limits.prices is not None else {}
+    table = prices.load_prices(limits.prices, note) if limits.prices is not None else {}
     budget = Budget(limits.max_total_tokens, limits.max_cost, table, estimator)
     if recorded is not None and not budget.is_unlimited:
         for line in recorded.paid_lines():

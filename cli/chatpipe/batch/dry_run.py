@@ -36,7 +36,7 @@ async def write_requests(items: AsyncIterator[Item], out: OpenOutput, console: C
 
 async def estimate(items: AsyncIterator[Item], prices_file: str | None, console: Console) -> dict[str, Value]:
     """Estimate tokens and cost. Recorded answers are not looked up. Bad lines are printed."""
-    table = prices.load_prices(prices_file) if prices_file is not None else {}
+    table = prices.load_prices(prices_file, console.note) if prices_file is not None else {}
     estimator = TokenEstimator()
     lines = size = tokens = 0
     bad = _bad(console)

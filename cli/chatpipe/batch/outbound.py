@@ -47,7 +47,7 @@ async def open_outbound(
     limits = job.limits
     raise_descriptor_limit(limits.jobs.limit)
     estimator = TokenEstimator()
-    budget = open_budget(limits, estimator, recorded)
+    budget = open_budget(limits, estimator, recorded, job.console.note)
     transport = open_transport(server, job.environ, limits.jobs.limit)
     patience = LockPatience(job.console.note, server.limits.deadline_s)
     later = asyncio.get_running_loop().call_later

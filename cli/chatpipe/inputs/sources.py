@@ -11,6 +11,8 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
 from typing import NamedTuple
 
 from chatpipe.errors import BadInput, MissingInput, UsageFault, reason
@@ -20,6 +22,9 @@ from chatpipe.inputs.stdin import Stdin, process_stdin
 STDIN = "-"
 STDIN_NAME = "<stdin>"
 _BLOCK = 65536
+
+# A block in which the file of this name is opened and read. If it waits, the text says so.
+Wait = Callable[[str, str], AbstractContextManager[None]]
 
 
 class SizeLimit(NamedTuple):
@@ -32,11 +37,16 @@ class SizeLimit(NamedTuple):
 _ANY = SizeLimit(MAX_LINE_BYTES, "no request holds so much")
 
 
+def _silent_wait(name: str, text: str) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
 class Sources:
     """Files by name, and stdin as `-`. files has the option and the name of every file opened so far."""
 
-    def __init__(self, stdin: Stdin) -> None:
+    def __init__(self, stdin: Stdin, wait: Wait = _silent_wait) -> None:
         self.stdin = stdin
+        self._wait = wait
         self.files: list[tuple[str, str]] = []
 
     @property
@@ -63,7 +73,7 @@ class Sources:
         if name == STDIN:
             return Source(STDIN_NAME, _joined(limit, self.stdin.blocks(), STDIN_NAME, option))
         try:
-            with open(name, "rb") as file:
+            with self._note_wait(name, option), open(name, "rb") as file:
                 size = os.fstat(file.fileno()).st_size  # 0 if it is not a regular file
                 if size > limit.size_bytes:
                     raise _too_large(name, option, limit, size)
@@ -83,15 +93,20 @@ class Sources:
             yield from _split_lines(STDIN_NAME, self.stdin.blocks())
             return
         try:
-            file = open(name, "rb")  # noqa: SIM115 - closed by the with below; this try covers only the opening
+            with self._note_wait(name, option):
+                file = open(name, "rb")  # noqa: SIM115 - closed by the with below; this try covers only the start
+                start = file.read(_BLOCK)
         except (OSError, ValueError) as error:
             raise missing_input(name, option, error) from error
         self.add(name, option)
         with file:
             try:
-                yield from _split_lines(name, iter(lambda: file.read(_BLOCK), b""))
+                yield from _split_lines(name, chain([start], iter(lambda: file.read(_BLOCK), b"")))
             except OSError as error:
                 raise missing_input(name, option, error) from error
+
+    def _note_wait(self, name: str, option: str) -> AbstractContextManager[None]:
+        return self._wait(name, f"waiting for '{name}': {option}")
 
 
 def text_of(source: Source) -> str:
@@ -156,9 +171,9 @@ def read_inside(folder: str, name: str, max_bytes: int) -> bytes:
         raise BadInput(f"cannot read '{name}': {reason(error)}") from error
 
 
-def process_sources(notice: Callable[[str], None], *, is_stdin_taken: bool = False) -> Sources:
+def process_sources(notice: Callable[[str], None], wait: Wait, *, is_stdin_taken: bool = False) -> Sources:
     """The sources of this process. is_stdin_taken is True if stdin is neither a prompt nor an input."""
-    return Sources(process_stdin(notice, is_taken=is_stdin_taken))
+    return Sources(process_stdin(notice, is_taken=is_stdin_taken), wait)
 
 
 def stdin_owner(claims: Iterable[tuple[str, str]]) -> str | None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from chatpipe.errors import BadConfiguration, MissingInput, reason
 from chatpipe.response.usage import Usage
+from chatpipe.system.slow_file import read_start
 
 _MILLION = 1_000_000
+_MAX_BYTES = 10_000_000
 
 
 class ModelPrice(NamedTuple):
@@ -26,14 +28,17 @@ class ModelPrice(NamedTuple):
         return parts / _MILLION
 
 
-def load_prices(path: str) -> dict[str, ModelPrice]:
+def load_prices(path: str, note: Callable[[str], None]) -> dict[str, ModelPrice]:
     """Read prices by model from TOML: `["gpt-4o-mini"]` with `input`, `output`, optional `cached_input`.
 
-    Raises MissingInput, BadConfiguration.
+    note gets a line if the file keeps us waiting. Raises MissingInput, BadConfiguration.
     """
     try:
-        with open(path, "rb") as file:
-            tables = tomllib.load(file)
+        data = read_start(path, _MAX_BYTES, f"waiting for '{path}': --prices", note)
+        if len(data) > _MAX_BYTES:
+            what = f"'{path}' has more than {_MAX_BYTES // 1_000_000} MB"
+            raise BadConfiguration(what, place="--prices", fix="a table of prices is smaller")
+        tables = tomllib.loads(data.decode())
     except (OSError, ValueError) as error:
         if isinstance(error, tomllib.TOMLDecodeError):
             raise BadConfiguration(f"'{path}' is not TOML: {error}", place="--prices") from error

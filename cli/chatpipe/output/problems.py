@@ -23,7 +23,7 @@ def report_problems(
     A file that cannot be read is reported, and the others are still checked.
     """
     console = Console(console_options)
-    sources = process_sources(console.note)
+    sources = process_sources(console.note, console.note_wait)
     status = Status.OK
     with open_target(OutputOptions(), (), escape=True) as out:
         for file in files or (STDIN,):

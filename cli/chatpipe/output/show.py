@@ -24,7 +24,7 @@ def show_files(
     console = Console(console_options)
     format = choose_format(format, output)
     stdin_owner(("FILE", file) for file in files)
-    sources = process_sources(console.note)
+    sources = process_sources(console.note, console.note_wait)
     names = [file for file in files if file != STDIN]
     reads = [FileUse("FILE", name, "reads") for name in names]
     refuse_shared(output, [STDIN_USE, STDERR_USE, *reads])

@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 
-from chatpipe.errors import MissingInput, NoAccess, UsageFault, reason
+from chatpipe.errors import BadInput, MissingInput, NoAccess, UsageFault, reason
 from chatpipe.options.server import SILENT_WAITS, KeySource, KeyWaits, KeyWay
 from chatpipe.server.children import child_environment
 from chatpipe.system import secrets
+from chatpipe.system.slow_file import read_start
+
+_MAX_BYTES = 65536
+_TOO_LONG = f"has more than {_MAX_BYTES >> 10} kB"
 
 
 def find_key(
@@ -41,15 +44,21 @@ def shell_words(sources: Sequence[KeySource], key_env: str | None) -> str | None
     return None if key_env is None else f"${key_env}"
 
 
-def header_lines(path: str | None) -> list[str]:
-    """The lines of `--header-file` that are not blank. Raises MissingInput."""
+def header_lines(path: str | None, note: Callable[[str], None] = SILENT_WAITS.note) -> list[str]:
+    """The lines of `--header-file` that are not blank. Raises MissingInput, and BadInput if it is too long.
+
+    note gets a line if the file keeps us waiting.
+    """
     if path is None:
         return []
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return [line for line in file.read().split("\n") if line.strip()]
+        data = read_start(path, _MAX_BYTES, f"waiting for '{path}': --header-file", note)
     except (OSError, ValueError) as error:
         raise MissingInput(f"cannot read '{path}': {reason(error)}", place="--header-file") from error
+    if len(data) > _MAX_BYTES:
+        raise BadInput(f"'{path}' {_TOO_LONG}", place="--header-file", fix="no server takes so many headers")
+    text = data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+    return [line for line in text.split("\n") if line.strip()]
 
 
 def _validated(text: str, place: str) -> str:
@@ -67,10 +76,16 @@ def _validated(text: str, place: str) -> str:
 
 def _read_file(path: str, environ: Mapping[str, str], waits: KeyWaits) -> str:
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(65536)
+        data = read_start(path, _MAX_BYTES, f"waiting for '{path}': --key-file", waits.note)
     except (OSError, ValueError) as error:
         raise NoAccess(f"cannot read '{path}': {reason(error)}", place="--key-file") from error
+    return _key_text(data, f"'{path}'", "--key-file")
+
+
+def _key_text(data: bytes, name: str, place: str) -> str:
+    if len(data) > _MAX_BYTES:
+        raise NoAccess(f"{name} {_TOO_LONG}", place=place, fix="one line of printable ASCII is wanted")
+    return data.decode("utf-8", "replace")
 
 
 def _cat(path: str) -> str:
@@ -82,13 +97,13 @@ def _cat(path: str) -> str:
 def _read_descriptor(number: str, environ: Mapping[str, str], waits: KeyWaits) -> str:
     descriptor = int(number)
     try:
-        # Keep standard descriptors open: stderr is still needed, and no socket may get number 0, 1 or 2.
-        with os.fdopen(descriptor, encoding="utf-8", errors="replace", closefd=descriptor > 2) as file:
-            return file.read(65536)
+        text = f"waiting for descriptor {descriptor}: --key-fd"
+        data = read_start(descriptor, _MAX_BYTES, text, waits.note)
     except (OSError, OverflowError, TypeError) as error:  # the last two: not a descriptor number
         raise NoAccess(
             f"cannot read descriptor {descriptor}: {_descriptor_message(error)}", place="--key-fd"
         ) from error
+    return _key_text(data, f"descriptor {descriptor}", "--key-fd")
 
 
 def _cat_descriptor(number: str) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 
 from chatpipe.errors import ChatpipeError
 from chatpipe.options.output import ConsoleOptions
 from chatpipe.system import escape, secrets
+from chatpipe.system.slow_file import note_wait
 
 _STDERR = 2
 _MOST_REPORTED = 10  # of many things of one kind
@@ -32,6 +34,10 @@ class Console:
         """Print information that needs no action."""
         if not self.options.quiet:
             self._print(text)
+
+    def note_wait(self, file: str, text: str) -> AbstractContextManager[None]:
+        """A block that opens or reads a file: text is printed as a note if that takes two seconds."""
+        return note_wait(file, text, self.note)
 
     def warning(self, text: str) -> None:
         """Print a problem that needs action but does not stop the run."""

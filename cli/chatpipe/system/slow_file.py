@@ -1,0 +1,54 @@
+"""Files whose opening or reading may wait: a FIFO that nobody writes, a device, a descriptor.
+
+The wait is noted, because a program that hangs in silence looks broken. Signals end it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from chatpipe.inputs.stdin import NOTICE_DELAY_S
+
+
+@contextmanager
+def note_wait(file: str | int, text: str, note: Callable[[str], None]) -> Iterator[None]:
+    """A block that opens or reads a file or a descriptor: after two seconds, note gets text.
+
+    A regular file never waits.
+    """
+    if _is_regular(file):
+        yield
+        return
+    import threading  # few files are not regular
+
+    # The wait may be inside open(), which only a signal interrupts.
+    timer = threading.Timer(NOTICE_DELAY_S, note, [text])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+def read_start(file: str | int, max_bytes: int, text: str, note: Callable[[str], None]) -> bytes:
+    """The content of a file or a descriptor, or max_bytes and one more if it is longer.
+
+    Standard descriptors stay open: stderr is still needed, and no socket may get number 0, 1 or 2. Raises
+    OSError, ValueError, and for a number that is no descriptor OverflowError.
+    """
+    closes = isinstance(file, str) or file > 2
+    with note_wait(file, text, note), open(file, "rb", closefd=closes) as opened:
+        return opened.read(max_bytes + 1)
+
+
+def _is_regular(file: str | int) -> bool:
+    """Return True also if there is no such file: opening it fails at once."""
+    try:
+        return stat.S_ISREG(os.stat(file).st_mode)
+    except (OSError, ValueError, OverflowError):
+        return True
