@@ -260,10 +260,11 @@ def test_json_progress_is_whole_lines_on_a_terminal(ends: tuple[int, int]) -> No
 
 def test_a_notice_at_the_end_has_a_line_of_its_own(ends: tuple[int, int]) -> None:
     done = shown(ends, stdin=questions(LINES) + b"{\n")
-    before, failed, console = done.terminal.partition("chatpipe: 1 of 13 lines failed")
+    before, failed, console = done.terminal.partition("chatpipe: <stdin>:13: not JSON")
     assert done.status == 1
     assert failed
-    assert console.count("\n") == 1
+    assert "\r\nchatpipe: 1 of 13 lines failed" in console
+    assert console.count("\n") == 2
     assert console.endswith("\r\n")
     assert before.endswith(" \r")  # the bar was wiped first
 
