@@ -360,6 +360,19 @@ INSIDE: dict[str, tuple[str, int]] = {
     "insufficient_quota": ('"code":"insufficient_quota"', 77),
     "error_code": ('"error_code":"REQUEST_LIMIT_EXCEEDED"', 75),
     "words as short as a code": ('"message":"Too Many Requests"', 75),
+    "words, a rate": ('"message":"Rate limit reached for m, please slow down"', 75),
+    "words, busy": ('"message":"The model is currently overloaded with other requests"', 69),
+    "words, a key": ('"message":"Your access token is invalid or has ended"', 77),
+    "words, a time-out": ('"message":"Endpoint request timed out"', 69),
+    "words of the user": ('"message":"no such word: \'rate limit exceeded\'"', 76),
+    "words beside a code": (
+        '"message":"m allows no more: rate limit exceeded","code":"invalid_request_error"',
+        65,
+    ),
+    "status in words": ('"message":"upstream: request failed with status code 429"', 75),
+    "Apigee": ('"code":"policies.ratelimit.SpikeArrestViolation"', 75),
+    "1302 as a number": ('"code":1302', 75),
+    "1001 as a number": ('"code":1001', 76),
     "server_error": ('"type":"server_error"', 76),
     "no code": ('"code":null', 76),
     "an unknown code": ('"code":"odd"', 76),
@@ -369,7 +382,7 @@ INSIDE: dict[str, tuple[str, int]] = {
 
 @pytest.mark.parametrize(("fields", "exit_status"), INSIDE.values(), ids=INSIDE)
 def test_an_error_inside_200_ends_as_its_code_says(fields: str, exit_status: int) -> None:
-    body = f'{{"error":{{"message":"It says so",{fields}}}}}'.encode()
+    body = f'{{"error":{{"message":"It says so",{fields}}}}}'.encode()  # the last message counts
     fault, failure = refusals.from_reply(200, {}, body, REQUEST)
     assert (int(fault.status), fault.http_status, fault.body) == (exit_status, 200, body)
     error = error_of(values.loads(body))

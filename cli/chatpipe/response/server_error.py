@@ -13,32 +13,41 @@ from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.response.delays import delay_in_words, parse_duration
 
+# In the usual spelling, see _usual_names().
 _MESSAGE_FIELDS = (
-    *(
-        "message",
-        "Message",
-        "error_message",
-        "errorMessage",
-        "error_msg",
-        "errmsg",
-        "status_msg",
-        "error_description",
-    ),
+    *("message", "error_message", "error_msg", "err_msg", "status_msg", "error_description"),
     *("detail", "details", "msg", "description", "reason", "title"),
 )
 # A message under one of these is an error even without a code or a type beside it.
-_PLAIN_MESSAGE_FIELDS = ("message", "Message", "error_message", "errorMessage", "error_msg")
-_CODE_FIELDS = ("code", "Code", "error_code", "errorCode", "status_code", "statusCode", "err_code", "errcode")
-_TYPE_FIELDS = ("type", "error_type", "errorType", "status", "reason", "__type")
-_STATUS_FIELDS = (*_CODE_FIELDS, "status", "http_status", "httpStatus", "http_code")
+_PLAIN_MESSAGE_FIELDS = ("message", "error_message", "error_msg", "err_msg")
+_CODE_FIELDS = ("code", "error_code", "status_code", "err_code", "err_no")
+_TYPE_FIELDS = ("type", "error_type", "status", "reason", "__type")
+_STATUS_FIELDS = (*_CODE_FIELDS, "status", "http_status", "http_code")
 # Their unit is in the name; without one it is a second.
-_DELAY_FIELDS_S = ("retry_after", "retryAfter", "retry-after", "retry_after_seconds", "retryDelay")
-_DELAY_FIELDS_MS = ("retry_after_ms", "retryAfterMs", "retry-after-ms", "retry_after_milliseconds")
+_DELAY_FIELDS_S = ("retry_after", "retry_after_seconds", "retry_delay")
+_DELAY_FIELDS_MS = ("retry_after_ms", "retry_after_milliseconds")
+# Objects that some servers put around everything. The last one is a failed event of the Responses API.
+_ENVELOPES = ("data", "result", "body", "output", "response")
+_USUAL_NAMES = {
+    name.replace("_", ""): name
+    for name in (
+        *("error", "errors", *_MESSAGE_FIELDS, *_TYPE_FIELDS, *_STATUS_FIELDS),
+        *(*_DELAY_FIELDS_S, *_DELAY_FIELDS_MS, *_ENVELOPES, "metadata", "param", "object"),
+    )
+} | {"fault": "error", "faultstring": "message"}  # Apigee
 # Codes and texts that report no error. MiniMax and others put one beside every answer.
 _SUCCESS_WORDS = frozenset({"0", "200", "ok", "success", "none", "null"})
 # `type` of the wrapper, not of the error.
 _WRAPPER_TYPES = frozenset({"error"})
 _STATUS = r"(?:(?:http|status|code|error)[ _:-]*)*([45]\d\d)(?:\.0)?(?![\w.])"
+# A status in a message, as OpenAI's SDK, axios, requests and httpx word it and proxies repeat it.
+_STATUS_IN_WORDS = (
+    r"\s*(?:error code|(?:http|api)(?:/[\d.]+)?(?: error| status)?)[ :-]+([45]\d\d)\b|\s*([45]\d\d)\s*$"
+    r"|.{0,80}?\bstatus(?: code)?[ :=]+([45]\d\d)\b"
+    r"|.{0,80}?\b([45]\d\d)[ :-]+(?:client error|server error|bad request|unauthorized|payment required"
+    r"|forbidden|not found|request time-?out|too many requests|internal server error|bad gateway"
+    r"|service (?:temporarily )?unavailable|gateway time-?out)\b"
+)
 _MAX_DEPTH = 6  # errors in errors; a gateway of a gateway needs three
 _MAX_SEARCHED_CHARS = 20_000  # of a message that may have JSON in it
 
@@ -72,24 +81,55 @@ def error_of(value: Value) -> ServerError | None:
         {"message": ..., "code": ...}          the error itself, also as error_message, error_code, msg
         {"base_resp": {"status_code": 1002}}   MiniMax
         [{...}]                                any of these as the only item of a list (Gemini)
+        {"data": {...}}                        any of these in an object around everything
 
-    An error that says nothing, or that all went well, is none: null, {}, "", {"message": ""}, code 0.
+    Names are compared without case, "_" and "-". An error that says nothing, or that all went well, is none:
+    null, {}, "", {"message": ""}, code 0.
     """
     if type(value) is list and len(value) == 1:
         value = value[0]
     if type(value) is not dict:
         return None
+    found = _marked_error(value)
+    if found is not None or value.get("choices") is not None:
+        return found
+    return _error_alone(_usual_names(value))
+
+
+def _marked_error(value: dict[str, Value]) -> ServerError | None:
+    """The error that an object names as one, which it may do beside an answer."""
     error = value.get("error")
     if error and not _is_empty(error, beside_choices=bool(value.get("choices"))):
         return _read_error(error, value, 0)
     base = value.get("base_resp")
     if type(base) is dict and not _is_empty(base, beside_choices=True):
         return _minimax_error(base)
-    if "choices" in value and value["choices"] is not None:
-        return None
+    return None
+
+
+def _error_alone(value: dict[str, Value]) -> ServerError | None:
+    """The error in an object without choices, whose names are the usual ones."""
+    if (found := _marked_error(value)) is not None:
+        return found
     if value.get("detail") or value.get("errors") or _is_flat(value):
         return _read_error(value, {}, 0)
+    for envelope in _ENVELOPES:
+        inner = _usual_names(_object(value.get(envelope)))
+        if inner.get("choices") is None and (inner.get("error") or any(map(inner.get, _CODE_FIELDS))):
+            found = _marked_error(inner) or (_read_error(inner, {}, 0) if _is_flat(inner) else None)
+            if found is not None:
+                return found
     return None
+
+
+def _usual_names(value: dict[str, Value]) -> dict[str, Value]:
+    """The object with its fields in the spelling of the tables above: errorMsg is error_msg."""
+    usual: dict[str, Value] = {}
+    for name, field in value.items():
+        squeezed = name.lower().replace("_", "").replace("-", "")
+        known = _USUAL_NAMES.get(squeezed, name)
+        usual[name if known in value else known] = field
+    return usual
 
 
 def _is_empty(error: Value, *, beside_choices: bool) -> bool:
@@ -100,6 +140,7 @@ def _is_empty(error: Value, *, beside_choices: bool) -> bool:
         return not error.strip() or (beside_choices and error.strip().lower() in _SUCCESS_WORDS)
     if type(error) is not dict:
         return not error
+    error = _usual_names(error)
     codes = [_text(error[name]).lower() for name in _STATUS_FIELDS if name in error]
     if any(code in _SUCCESS_WORDS for code in codes):
         return beside_choices or not any(error.get(name) for name in _MESSAGE_FIELDS)
@@ -138,8 +179,8 @@ def _read_error(error: Value, outer: dict[str, Value], depth: int) -> ServerErro
     if type(error) is str:
         return _read_text_error(error, outer, depth)
     if type(error) is not dict:
-        status = error if type(error) is int and 400 <= error < 600 else None
-        return ServerError(_message(error), status=status)
+        return _read_flag(error, outer, depth)
+    error, outer = _usual_names(error), _usual_names(outer)
     inner = _wrapped(error, depth)
     metadata = _object(error.get("metadata"))
     fields = _fields(error, outer, metadata)
@@ -148,7 +189,7 @@ def _read_error(error: Value, outer: dict[str, Value], depth: int) -> ServerErro
         type=_first_text(fields, "type"),
         code=next((code for code in fields["code"] if type(code) in (str, int)), None),
         param=error["param"] if type(error.get("param")) is str else None,
-        status=_first_status([*fields["status"], _prefix(error.get("message"))]),
+        status=_first_status(fields["status"]) or _status_in_words(error),
         codes=frozenset(_codes(fields, error)),
         delay_s=_delay_of(error, metadata, outer),
         headers=_quoted_headers(metadata),
@@ -156,8 +197,19 @@ def _read_error(error: Value, outer: dict[str, Value], depth: int) -> ServerErro
     return read if inner is None else _merge(read, inner)
 
 
+def _read_flag(error: Value, outer: dict[str, Value], depth: int) -> ServerError:
+    """Read an error that is true, a number or a list. A sentence beside it says what it is about."""
+    beside = {name: field for name, field in _usual_names(outer).items() if name != "error"}
+    status = error if type(error) is int and 400 <= error < 600 else None
+    if type(error) is not list and any(_is_words(beside.get(name)) for name in _MESSAGE_FIELDS):
+        read = _read_error(beside, {}, depth)
+        return read._replace(status=read.status or status)
+    return ServerError(_message(error), status=status)
+
+
 def _read_text_error(text: str, outer: dict[str, Value], depth: int) -> ServerError:
     """Read an error that is text. A sentence beside it is the message, and the text is then its type."""
+    outer = _usual_names(outer)
     beside = {name: field for name, field in outer.items() if name not in ("error", "type", "object")}
     sentence = next((beside[name] for name in _MESSAGE_FIELDS if _is_words(beside.get(name))), None)
     if sentence is not None:
@@ -252,24 +304,31 @@ def _first_status(candidates: Iterable[Value]) -> int | None:
     return None
 
 
-def _prefix(message: Value) -> str:
-    """The message if it begins with a status in the words of OpenAI's SDK, as proxies repeat it."""
-    return message if type(message) is str and message.startswith("Error code: ") else ""
+def _status_in_words(error: dict[str, Value]) -> int | None:
+    """The HTTP status that the message of an error names."""
+    message = next((error[name] for name in _MESSAGE_FIELDS if _is_words(error.get(name))), "")
+    found = re.match(_STATUS_IN_WORDS, str(message), re.IGNORECASE | re.ASCII)
+    return None if found is None else int(next(filter(None, found.groups())))
 
 
 def _codes(fields: dict[str, list[Value]], error: dict[str, Value]) -> Iterator[str]:
-    """All codes of an error that are text, and Google's and Azure's reasons."""
+    """All codes of an error as text, and the reasons of Google, Azure and Apigee.
+
+    Numbers are Zhipu's from 1100 on; a lower one may be anybody's.
+    """
     reasons = [item.get("reason") for item in _details(error)]
-    deeper = [error.get(name) for name in ("innererror", "inner_error")]
-    reasons += [item.get("code") for item in deeper if type(item) is dict]
+    deeper = map(_object, map(error.get, ("innererror", "inner_error", "detail")))
+    reasons += [code for item in map(_usual_names, deeper) for code in map(item.get, _CODE_FIELDS)]
     for code in [*fields["code"], *fields["type"], *reasons]:
-        if type(code) is str and code and code not in _WRAPPER_TYPES:
+        if type(code) is int and 1100 <= code < 10_000:
+            yield str(code)
+        elif type(code) is str and code and code not in _WRAPPER_TYPES:
             yield code
 
 
 def _delay_of(error: dict[str, Value], metadata: dict[str, Value], outer: dict[str, Value]) -> float | None:
     """The delay that the fields of an error ask for, else its words: in seconds, above 0."""
-    for place in (error, metadata, *_details(error), outer):
+    for place in map(_usual_names, (error, metadata, *_details(error), outer)):
         for names, unit_s in ((_DELAY_FIELDS_MS, 1e-3), (_DELAY_FIELDS_S, 1.0)):
             for name in names:
                 seconds = parse_duration(_text(place[name])) if name in place else None

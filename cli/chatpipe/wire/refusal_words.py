@@ -89,7 +89,9 @@ _STATUS_OF_CODES = {
         """
         API_KEY_INVALID invalid_api_key incorrect_api_key incorrect_api_key_error invalid_key
         authentication_error auth_error invalid_authentication_error authentication_failed unauthenticated
-        unauthorized invalid_credentials 1000 1001 1002 1003 1004 base_resp:1004 base_resp:2049
+        unauthorized invalid_credentials invalid_iam_token
+        oauth.v2.InvalidApiKey oauth.v2.InvalidAccessToken 1000 1001 1002 1003 1004
+        base_resp:1004 base_resp:2049
         """
     ),
     429: _codes(
@@ -100,6 +102,9 @@ _STATUS_OF_CODES = {
         REQUEST_LIMIT_EXCEEDED Throttling Throttled ThrottlingException throttling_error
         Throttling.RateQuota Throttling.BurstRate Throttling.AllocationQuota limit_requests
         limit_burst_rate service_tier_capacity_exceeded engine_overloaded_error 1302 1303 1304 1305
+        policies.ratelimit.QuotaViolation policies.ratelimit.SpikeArrestViolation
+        rpm_rate_limit_exceeded tpm_rate_limit_exceeded rpd_rate_limit_exceeded
+        preemptible_rate_limit_exceeded
         base_resp:1002 base_resp:1039 base_resp:1041 base_resp:2056
         """
     ),
@@ -129,6 +134,25 @@ _STATUS_OF_CODES = {
         1210 1211 1212 1213 1214 1215 1301 base_resp:1026 base_resp:1027 base_resp:2013
         """
     ),
+}
+# HTTP status -> words that mean it, in a message of an error inside 200 without status and code.
+_STATUS_OF_PHRASES = {
+    429: (
+        r"too many (?:concurrent )?requests|\brate[ -]?limit"
+        r"|(?:request|qps|rpm|tpm|concurrency|quota|usage) limits? (?:is |was |has been |have been )?"
+        r"(?:exceeded|reached|hit)|^limit exceeded|请求过于频繁|限流|并发.{0,10}(?:超|过)"
+    ),
+    503: (
+        r"\b(?:server|model|service|engine|system|backend|upstream)s? (?:is |are )?"
+        r"(?:currently |temporarily |too ){0,2}(?:busy|overloaded|unavailable|at capacity|out of capacity)"
+        r"|\boverloaded\b|capacity (?:is )?(?:temporarily |currently )?exceeded|no available capacity|繁忙"
+    ),
+    401: (
+        rf"{_BAD_KEY_PHRASE}"
+        r"|\b(?:not authenticated|unauthenticated|unauthorized|authentication (?:failed|error))\b"
+        r"|(?:access |auth )?token (?:is )?(?:invalid|expired)|(?:invalid|expired) (?:access |auth )?token"
+    ),
+    504: r"(?:request|upstream|gateway) timed? ?out",
 }
 # These say it themselves. Servers that answer everything with 400 or 403, or that make up a status (418),
 # may say better in a code.
@@ -165,7 +189,7 @@ def status_of(http_status: int, error: ServerError) -> int | None:
         http_status = error.status
     by_words = _status_by_words(error)
     if http_status < 300:
-        return by_words
+        return by_words or _status_by_phrase(error)
     if not 400 <= http_status < 500 or http_status in _CLEAR_STATUSES:
         return http_status
     if by_words in _BETTER_BY_WORDS and (by_words, http_status) != (401, 403):
@@ -222,6 +246,10 @@ def is_about_route(error: ServerError, *, is_wrapped: bool) -> bool:
 def _status_by_words(error: ServerError) -> int | None:
     codes = _squeezed_codes(error)
     return next((status for status, known in _STATUS_OF_CODES.items() if not known.isdisjoint(codes)), None)
+
+
+def _status_by_phrase(error: ServerError) -> int | None:
+    return next((status for status, phrase in _STATUS_OF_PHRASES.items() if _says(phrase, error)), None)
 
 
 def _squeezed_codes(error: ServerError) -> set[str]:
