@@ -48,6 +48,7 @@ def test_a_body_has_a_form(body: bytes, form: str, needed: int | None, is_declar
     {
         "an unknown field": (b"foo: a\n\ndata: b\n", "stream", "piece"),
         "text": (b"Sorry\n", "piece", "piece"),
+        "many marks": (MARK * 2000, "piece", "piece"),
     },
 )
 def test_the_content_type_decides_what_the_body_leaves_open(body: bytes, declared: str, plain: str) -> None:

@@ -32,6 +32,7 @@ ZEROS = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
         "in the message": ({"choices": [{"message": {"usage": PLAIN}}]}, (5, 0, 2, 7)),
         "in the delta": ({"choices": [{"delta": {"usage": PLAIN}}]}, (5, 0, 2, 7)),
         "zeros at the top": ({"usage": ZEROS, "choices": [{"usage": PLAIN}]}, (5, 0, 2, 7)),
+        "in a field of any name": ({"metadata": {"usage": PLAIN}, "model": "m"}, (5, 0, 2, 7)),
         "null at the top": ({"usage": None, "x_groq": {"usage": PLAIN}}, (5, 0, 2, 7)),
         "in two places": ({"usage": PLAIN, "x_groq": {"usage": PLAIN}}, (5, 0, 2, 7)),
         "of all in each choice": ({"choices": [{"usage": PLAIN}, {"usage": PLAIN}]}, (5, 0, 2, 7)),

@@ -46,6 +46,7 @@ class FormDetector:
         self.start = bytearray()
         self._is_declared = is_declared
         self._head = 0  # where the byte order mark and the white space end, as far as they are read
+        self._has_mark = False
         self._searched = 0
 
     def feed(self, data: bytes) -> BodyForm | None:
@@ -69,7 +70,8 @@ class FormDetector:
                 self._head += len(rest)
                 rest = bytes(self.start[self._head : self._head + _SPACE_BYTES])
             self._head += len(rest) - len(rest.lstrip())
-            if self.start.startswith(_BYTE_ORDER_MARK, self._head):
+            if self.start.startswith(_BYTE_ORDER_MARK, self._head) and not self._has_mark:
+                self._has_mark = True  # a second one is no mark, and a body may be nothing else
                 self._head += len(_BYTE_ORDER_MARK)
                 self._skip_space()
 

@@ -17,8 +17,6 @@ from typing import NamedTuple
 
 from chatpipe.inputs.values import Value
 
-# Objects beside `usage` that may hold a usage.
-_WRAPPERS = ("x_groq", "message", "delta")
 _PROMPT_WORDS = ("prompt_tokens", "input_tokens")
 _COMPLETION_WORDS = ("completion_tokens", "output_tokens")
 _DETAILS = ("prompt_tokens_details", "input_tokens_details")
@@ -73,8 +71,11 @@ def _is_plain(usage: dict[str, Value]) -> bool:
 
 
 def _usages_in(holder: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
-    """The usage objects of a completion, or of one of its choices."""
-    for each in (holder, *(holder.get(name) for name in _WRAPPERS)):
+    """The usage objects of a completion, or of one of its choices: its own, and those of its fields.
+
+    Only names differ between vendors: x_groq, message and delta are known, any other may follow.
+    """
+    for each in (holder, *holder.values()):
         if isinstance(each, Mapping) and isinstance(usage := each.get("usage"), dict):
             yield _with_counts(usage)
 
