@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import heapq
+import math
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
 
 from chatpipe.limits.concurrency import AdaptiveLimit, ConcurrencyLimit, levels
+from chatpipe.limits.gauges import Gauges, QueueBound
 from parametrize import cases
 
 SERVICE_S = 1.0
@@ -42,11 +44,15 @@ def simulate(
     service: Callable[[], float] = lambda: SERVICE_S,
     demand: int = 10**9,
     outage: tuple[float, float] = (0.0, 0.0),
+    read_s: float | None = None,
+    gauges: Callable[[int, int], Gauges] = Gauges,
 ) -> Ran:
     """A server of `places` workers. What does not fit waits in a queue, or is refused after 20 ms.
 
-    demand is how many requests the client has for sending at a time, below or above the limit.
+    demand is how many requests the client has for sending at a time, below or above the limit. read_s is
+    the time between two readings of the gauges, which are made of the numbers that run and wait.
     """
+    bound, next_s = QueueBound(), math.inf if read_s is None else read_s
     ends: list[tuple[float, int, float, bool]] = []  # end, number, sent, ok
     queue: deque[tuple[int, float]] = deque()
     limits: list[int] = []
@@ -70,6 +76,9 @@ def simulate(
             else:
                 queue.append((number, now))
                 serve()
+        while next_s < ends[0][0] and isinstance(jobs, AdaptiveLimit) and read_s is not None:
+            jobs.bound(bound.observe(gauges(busy, len(queue)), flying), next_s)
+            next_s += read_s
         now, _, sent, ok = heapq.heappop(ends)
         flying -= 1
         if ok:
@@ -292,3 +301,83 @@ def test_a_fixed_number_stays_when_connections_break() -> None:
     for number in range(40):
         jobs.record_lost(0.1, number / 10)
     assert jobs.limit == 16
+
+
+@pytest.mark.parametrize("read_s", [0.3, 1.0, 20.0])
+@pytest.mark.parametrize("kind", ["steady", "noisy"])
+@pytest.mark.parametrize("places", [1, 8, 64])
+def test_gauges_keep_the_queue_short_and_the_server_busy(places: int, kind: str, read_s: float) -> None:
+    for seed in SEEDS[:2]:
+        ran = simulate(
+            AdaptiveLimit(), lambda now: places, answers=6000, service=noise(kind, seed), read_s=read_s
+        )
+        assert ran.at_rest() <= 1.2 * places + 1
+        assert ran.rate(ran.seconds / 2) >= 0.93 * places
+
+
+@cases("before, after", {"more": (8, 32), "less": (32, 8), "far less": (100, 8), "far more": (8, 100)})
+def test_gauges_of_a_server_that_changes_in_mid_run(before: int, after: int) -> None:
+    for seed in SEEDS[:2]:
+        ran = simulate(
+            AdaptiveLimit(),
+            lambda now: before if now < 4000 / before else after,
+            answers=10_000,
+            service=noise("noisy", seed),
+            read_s=1.0,
+        )
+        assert 0.7 * after <= ran.at_rest() <= 1.25 * after + 1
+
+
+@cases(
+    "gauges",
+    {
+        "no queue": lambda running, waiting: Gauges(running + waiting, 0),
+        "one of two servers": lambda running, waiting: Gauges(running / 2, waiting / 2),
+        "nothing runs": lambda running, waiting: Gauges(0, running + waiting),
+        "many other clients": lambda running, waiting: Gauges(running + 300, waiting + 500),
+    },
+)
+def test_gauges_that_show_no_bound_change_nothing(gauges: Callable[[int, int], Gauges]) -> None:
+    with_gauges, without = (
+        simulate(
+            AdaptiveLimit(),
+            lambda now: 24,
+            answers=5000,
+            service=noise("noisy", 3),
+            read_s=read_s,
+            gauges=gauges,
+        )
+        for read_s in (1.0, None)
+    )
+    assert with_gauges == without
+
+
+@cases(
+    "bounds, limit",
+    {
+        "above it": ([100], 4),
+        "at it": ([4], 4),
+        "below it": ([3], 3),
+        "none left": ([0], 1),
+        "lifted: only throughput raises it": ([2, None], 2),
+        "higher again: the same": ([2, 100], 2),
+    },
+)
+def test_bound_lowers_the_limit_and_never_raises_it(bounds: list[int | None], limit: int) -> None:
+    jobs = AdaptiveLimit()
+    for most in bounds:
+        jobs.bound(most, 1.0)
+    assert jobs.limit == limit
+
+
+def test_bound_between_two_levels_is_used_in_full() -> None:
+    """The levels are 60 and 75: 70 is tried, and nothing above it."""
+    jobs, now = AdaptiveLimit(), 0.0
+    jobs.bound(70, now)
+    tried: Counter[int] = Counter()
+    for _ in range(20_000):
+        tried[jobs.limit] += 1
+        now += 1 / jobs.limit
+        jobs.record_finished(True, False, 1.0, now)
+    assert max(tried) == 70
+    assert tried[70] > 10_000

@@ -14,6 +14,7 @@ distorted by answers that arrive in bursts. Pure: now is the reading of a monoto
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from typing import NamedTuple
 
 START = 4
@@ -157,29 +158,20 @@ class _Round:
 class _Gains:
     """Gains in log throughput between pairs of levels, each the mean of the last few comparisons."""
 
-    __slots__ = ("_levels", "_means")
+    __slots__ = ("_means",)
 
-    def __init__(self, levels: tuple[int, ...]) -> None:
-        self._levels = levels
+    def __init__(self) -> None:
         self._means: dict[tuple[int, int], tuple[float, int]] = {}
 
-    def add(self, low: int, high: int, gain: float) -> bool:
-        """Add a measured gain; return True if high is better than low.
-
-        It is when it gains 5 % for each 25 % more in flight.
-        """
+    def add(self, low: int, high: int, gain: float) -> float:
+        """Add a measured gain; return the mean."""
         mean, count = self._means.get((low, high), (gain, 0))
         if abs(gain - mean) > _GAIN_CHANGED:
             mean, count = gain, 0
         count = min(count + 1, _MAX_GAIN_WEIGHT)
         mean += (gain - mean) / count
         self._means[low, high] = mean, count
-        return mean >= self.worthwhile(low, high)
-
-    def worthwhile(self, low: int, high: int) -> float:
-        """The least gain in log throughput that makes high better than low."""
-        steps = math.log(self._levels[high] / self._levels[low], STEP)
-        return steps * math.log(GROWTH)
+        return mean
 
 
 class AdaptiveLimit(ConcurrencyLimit):
@@ -198,6 +190,7 @@ class AdaptiveLimit(ConcurrencyLimit):
         "_has_evidence",
         "_is_clean",
         "_levels",
+        "_most",
         "_next_rest",
         "_rest",
         "_round",
@@ -209,7 +202,8 @@ class AdaptiveLimit(ConcurrencyLimit):
         self._levels = levels(maximum)
         self._at = min(START, len(self._levels)) - 1
         super().__init__(self._levels[self._at])
-        self._gains = _Gains(self._levels)
+        self._most = maximum  # the bound from outside
+        self._gains = _Gains()
         self._base: int | None = None  # the level to return to, during a probe
         self._base_measured: _Measured | None = None
         self._direction = 1
@@ -236,6 +230,24 @@ class AdaptiveLimit(ConcurrencyLimit):
         """Some servers never send 429: they reset the connections that they have no room for."""
         if self._round.add_lost(latency_s, now):
             self._step_down(now)
+
+    def bound(self, most: int | None, now: float) -> None:
+        """Keep the limit at most this from now on, None for MAX only.
+
+        It lowers the limit at once, and never raises it: only the throughput does.
+        """
+        self._most = self._levels[-1] if most is None else max(1, min(most, self._levels[-1]))
+        top = self._top()
+        base = self._at if self._base is None else self._base
+        if max(self._at, base) > top:
+            self._base = self._base_measured = None
+            self._start_round(min(base, top), now)
+        elif self.limit > self._most:
+            self._start_round(self._at, now)
+
+    def _top(self) -> int:
+        """The highest level that the bound permits. It may be cut to the bound."""
+        return bisect_left(self._levels, self._most)
 
     def _step_down(self, now: float) -> None:
         """Return to a lower base after a refusal, or drop two levels (a third) from a refused base.
@@ -276,7 +288,7 @@ class AdaptiveLimit(ConcurrencyLimit):
         measured, before = current.measured(), self._base_measured
         low, high = sorted((base, self._at))
         gain = measured.throughput - before.throughput
-        distance = (gain if self._at == high else -gain) - self._gains.worthwhile(low, high)
+        distance = (gain if self._at == high else -gain) - self._worthwhile(low, high)
         self._has_evidence = abs(distance) >= _EVIDENCE * math.sqrt(measured.variance + before.variance)
         # Without evidence, more answers help at the level of which less is known.
         return (
@@ -334,10 +346,10 @@ class AdaptiveLimit(ConcurrencyLimit):
         difference = measured.throughput - self._base_measured.throughput
         gain = difference if self._at == high else -difference
         self._base = None
-        if self._gains.add(low, high, gain) == (self._at == high):
+        if (self._gains.add(low, high, gain) >= self._worthwhile(low, high)) == (self._at == high):
             self._base_measured = measured
             # A gain far below the ratio of the levels means that requests have begun to queue.
-            is_linear = gain >= _LINEAR * math.log(self._levels[high] / self._levels[low])
+            is_linear = gain >= _LINEAR * self._log_ratio(low, high)
             self._stride = min(self._stride + 1, _MAX_STRIDE) if is_linear else 1
             self._failures, self._next_rest = 0, 1
             self._probe(now)
@@ -347,6 +359,13 @@ class AdaptiveLimit(ConcurrencyLimit):
         else:
             self._reverse()
         self._start_round(base, now)
+
+    def _worthwhile(self, low: int, high: int) -> float:
+        """The least gain in log throughput that makes high better: 5 % for each 25 % more in flight."""
+        return self._log_ratio(low, high) / math.log(STEP) * math.log(GROWTH)
+
+    def _log_ratio(self, low: int, high: int) -> float:
+        return math.log(min(self._levels[high], self._most) / self._levels[low])
 
     def _reverse(self) -> None:
         """Probe in the other direction; rest once both have failed."""
@@ -359,7 +378,7 @@ class AdaptiveLimit(ConcurrencyLimit):
 
     def _probe(self, now: float) -> None:
         """Start a round at another level. A direction without another level counts as a failed probe."""
-        top = len(self._levels) - 1
+        top = self._top()
         if self._ceiling_rest:
             top = min(top, self._ceiling - 1)
         target = min(max(0, self._at + self._direction * self._stride), max(top, self._at))
@@ -372,10 +391,11 @@ class AdaptiveLimit(ConcurrencyLimit):
         self._start_round(target, now)
 
     def _start_round(self, level: int, now: float) -> None:
-        """Start the next round. Only another level resets since and skips answers."""
+        """Start the next round. Only another limit resets since and skips answers."""
         since, skip = self._round.since, 0
-        if level != self._at:
-            self._at = level
-            self.limit = skip = self._levels[level]
+        self._at = level
+        limit = min(self._levels[level], self._most)
+        if limit != self.limit:
+            self.limit = skip = limit
             since = now
         self._round = _Round(self.limit, since, now, skip)
