@@ -88,12 +88,17 @@ class Run:
 
     @property
     def requests(self) -> list[Request]:
-        return self.server.requests
+        return [request for request in self.server.requests if request.method == "POST"]
 
     @property
     def prompts(self) -> list[str]:
         """The prompts that were sent, in the order of their arrival."""
-        return [prompt(request) for request in self.server.requests]
+        return [prompt(request) for request in self.requests]
+
+
+def without_gauges(handler: Handler) -> Handler:
+    """The handler, and 404 for a GET."""
+    return lambda request: error(404, "no such page") if request.method == "GET" else handler(request)
 
 
 def batch(
@@ -105,8 +110,11 @@ def batch(
     tls: ssl.SSLContext | None = None,
     name: str = "batch",
 ) -> Run:
-    """Start a server with this handler, run `chatpipe batch ARGUMENTS` to its end, stop the server."""
-    with serve(handler, tls=tls) as server:
+    """Start a server with this handler, run `chatpipe batch ARGUMENTS` to its end, stop the server.
+
+    With `-j auto` the server is asked for its gauges. It has none, and the handler does not see that.
+    """
+    with serve(without_gauges(handler), tls=tls) as server:
         done = run(*command(server, *arguments, name=name), stdin=stdin, cwd=cwd, env=env)
     return Run(*done, server)
 

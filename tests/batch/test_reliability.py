@@ -58,7 +58,7 @@ def test_auto_finds_the_places_of_a_server_that_refuses(status: int) -> None:
     assert done.status == 0
     assert wrong_results(done.stdout, 1_000) == []
     assert done.server.peak < 40
-    assert 1 <= crowded.refused < 100
+    assert crowded.refused < 100
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from chatpipe import __version__
 from chatpipe.errors import BadConfiguration, ChatpipeError, Status, UsageFault
 from chatpipe.options.server import ServerOptions
 from chatpipe.server.endpoints import Endpoint, parse_header, resolve
-from chatpipe.server.profiles import PROFILES
+from chatpipe.server.profiles import PROFILES, Profile
 from parametrize import cases
 from refusals import refused
 
@@ -296,3 +296,35 @@ def test_no_header_is_2_and_its_value_is_not_shown(line: str, what: str) -> None
 def test_place_of_a_bad_header(environ: dict[str, str], file: list[str], place: str) -> None:
     with refused(UsageFault, place=place):
         endpoint(environ, *file)
+
+
+PLAIN = PROFILES["openai"]
+
+
+@cases(
+    "base_url, expected",
+    {
+        "loopback": ("http://localhost:8000/v1", "http://localhost:8000/metrics"),
+        "loopback address": ("http://127.0.0.1/v1", "http://127.0.0.1/metrics"),
+        "https": ("https://10.1.2.3/v1", "https://10.1.2.3/metrics"),
+        "172.16": ("http://172.31.0.1:80/v1", "http://172.31.0.1:80/metrics"),
+        "192.168": ("http://192.168.0.9/v1", "http://192.168.0.9/metrics"),
+        "link-local": ("http://169.254.9.9/v1", "http://169.254.9.9/metrics"),
+        "unique local": ("http://[fd12::1]:8000/v1", "http://[fd12::1]:8000/metrics"),
+        "deeper": ("http://10.0.0.1/some/where/v1", "http://10.0.0.1/metrics"),
+        "with a query": ("http://10.0.0.1/v1?key=k", "http://10.0.0.1/metrics"),
+        "beside 172.16": ("http://172.32.0.1/v1", None),
+        "public": ("https://8.8.8.8/v1", None),
+        "public, IPv6": ("https://[2001:4860::1]/v1", None),
+        "name": ("http://gpu1:8000/v1", None),
+        "name like an address": ("https://10.0.0.1.example.com/v1", None),
+    },
+)
+def test_gauges_are_read_at_the_root_of_a_near_server(base_url: str, expected: str | None) -> None:
+    assert Endpoint(base_url, (), None, PLAIN).metrics_url == expected
+
+
+def test_a_profile_with_gauges_has_them_wherever_its_server_is_and_echo_has_none() -> None:
+    own = Profile("own", "http://localhost:8000/v1", has_gauges=True)
+    assert Endpoint("http://gpu1:8000/v1", (), None, own).metrics_url == "http://gpu1:8000/metrics"
+    assert Endpoint("http://127.0.0.1/v1", (), None, PROFILES["echo"]).metrics_url is None

@@ -48,7 +48,9 @@ async def open_outbound(
     raise_descriptor_limit(limits.jobs.limit)
     estimator = TokenEstimator()
     budget = open_budget(limits, estimator, recorded, job.console.note)
-    transport = open_transport(server, job.environ, limits.jobs.limit)
+    metrics_url = server.endpoint.metrics_url if limits.jobs.auto else None
+    connections = limits.jobs.limit + (metrics_url is not None)
+    transport = open_transport(server, job.environ, connections)
     patience = LockPatience(job.console.note, server.limits.deadline_s)
     later = asyncio.get_running_loop().call_later
     with open_shared(limits.shared, server.origin, patience, later) as shared:
@@ -60,7 +62,8 @@ async def open_outbound(
             sender = Sender(server, job.policy, pacer, rules, budget.reserve_turn, notice)
             if server.may_renew_key:
                 sender.renew_key(partial(job.open_server, lambda: waits.has_stopped))
-            yield Outbound(sender, pacer, budget)
+            async with pacer.bounded_by_gauges(metrics_url):
+                yield Outbound(sender, pacer, budget)
         finally:
             await transport.aclose()
 

@@ -9,8 +9,8 @@ others, and from the tokens that these return.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from chatpipe.errors import Status
 from chatpipe.exchange import ExchangeContext
@@ -88,6 +88,26 @@ class RunPacer(Pacer):
         self._slot_queue = asyncio.Lock()
         self._moved: asyncio.Future[None] | None = None  # the first in the queue waits for it
         self._in_flight = 0  # attempts at the server
+
+    @asynccontextmanager
+    async def bounded_by_gauges(self, metrics_url: str | None) -> AsyncIterator[None]:
+        """A block in which the gauges at metrics_url bound the number in flight.
+
+        Nothing is read with None, or if that number is fixed.
+        """
+        if metrics_url is None or not isinstance(self.concurrency, AdaptiveLimit):
+            yield
+            return
+        from chatpipe.limits.metrics import follow_gauges  # most servers are not the user's own
+
+        task = asyncio.create_task(
+            follow_gauges(metrics_url, self.context, self.concurrency, lambda: self._in_flight)
+        )
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
 
     async def acquire_slot(self, shared: SharedPace) -> None:
         """Wait for a slot. One request of the run asks at a time: processes get slots in turn."""

@@ -23,6 +23,9 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FRAMING = frozenset({"content-length", "transfer-encoding"})
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
+# The networks of is_private.
+_PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10")
+
 Headers = tuple[tuple[str, str], ...]
 
 
@@ -49,6 +52,17 @@ class Endpoint(NamedTuple):
         """The URL of a route such as COMPLETIONS. The query of the base URL goes behind the route."""
         base = urlsplit(self.base_url)
         return base._replace(path=base.path + route).geturl()
+
+    @property
+    def metrics_url(self) -> str | None:
+        """The URL of the gauges. None unless the profile has some, or the server is near: see is_private.
+
+        It is at the root of the server: the base URL may lead deeper, and its query may hold a key.
+        """
+        base = urlsplit(self.base_url)
+        if self.profile.in_process or not (self.profile.has_gauges or is_private(base)):
+            return None
+        return base._replace(path="/metrics", query="").geturl()
 
     @property
     def journal_name(self) -> str:
@@ -217,3 +231,20 @@ def is_loopback(url: SplitResult) -> bool:
         or host.endswith(".localhost")
         or bool(re.fullmatch(r"127(\.\d+){3}", host))
     )
+
+
+def is_private(url: SplitResult) -> bool:
+    """True if the host is this machine, or an address of a network of the user's own.
+
+    A name other than localhost may lead anywhere, and is not looked up.
+    Source: RFC 1918, RFC 4193 and, for link-local addresses, RFC 3927 and RFC 4291.
+    """
+    if is_loopback(url):
+        return True
+    from ipaddress import ip_address, ip_network  # few calls need it
+
+    try:
+        address = ip_address(url.hostname or "")
+    except ValueError:
+        return False
+    return any(address in ip_network(network) for network in _PRIVATE)
