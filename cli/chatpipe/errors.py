@@ -9,10 +9,12 @@
       Unreachable             69   no server answers, or 5xx after all retries
       CannotWrite             74   stdout, -o or a side file
       TryLater                75   rate limit or time-out after all retries
+        PausedTooLong         75   the pauses are longer than --max-pause
       BrokenAnswer            76   cut stream, not JSON, an error event in a stream
         ReplyTooLong          76   a reply without an end, cut off at its limit
       NoAccess                77   key or permission
         NoCredit              77   the account has to be paid for
+        NoNewKey              77   the key has expired, and its command gives no other
       BadConfiguration        78   settings that cannot work
       Halted                   1   --halt ended the run
       NoAnswer                 1   a recorded line has no answer to show
