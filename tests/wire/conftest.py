@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,7 +14,7 @@ import loopback
 from chatpipe.exchange import run_without_loop
 from chatpipe.wire.pool import PoolTransport
 from chatpipe.wire.sync import BlockingTransport
-from senders import AsyncSender, Sender, client_context, event_loop
+from senders import AsyncSender, Sender, client_context, collect_garbage, event_loop
 from wire.servers import Resolver
 
 
@@ -31,7 +30,7 @@ def make_sender() -> Iterator[Callable[[httpx.AsyncBaseTransport], Sender]]:
     yield make
     for sender in made:
         sender.close()
-    gc.collect()  # a socket left open is a ResourceWarning now, and so an error of this test
+    collect_garbage()
 
 
 @contextlib.contextmanager
@@ -50,7 +49,7 @@ def _senders(pool: bool) -> Iterator[Callable[..., Sender]]:
             assert sender.held == sender.idle == 0, (sender.held, sender.idle)
 
         yield make
-    gc.collect()  # a socket left open is a ResourceWarning now, and so an error of this test
+    collect_garbage()
 
 
 @pytest.fixture(params=["blocking", "pool"])

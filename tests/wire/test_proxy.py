@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import socket
 import struct
 import time
@@ -23,7 +22,7 @@ from chatpipe.wire.timeouts import DEADLINE
 from loopback import Close, Pause, Proxy, Stall, chunked, closed_port, reply, serve, silent
 from parametrize import cases
 from refusals import refused
-from senders import HI, AsyncSender, Sender, event_loop, transport_to
+from senders import HI, AsyncSender, Sender, collect_garbage, event_loop, transport_to
 from wire.servers import raw_server
 
 JOBS = 2
@@ -46,7 +45,7 @@ def senders(many: bool) -> Iterator[Through]:
             return sender
 
         yield make
-    gc.collect()  # a socket left open is a ResourceWarning now, and so an error of this test
+    collect_garbage()
 
 
 @pytest.fixture(params=["one at a time", "many"])

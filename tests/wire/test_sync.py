@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import socket
 import ssl
 import subprocess
@@ -20,7 +19,7 @@ from chatpipe.wire import sync
 from chatpipe.wire.http1 import encode_head
 from chatpipe.wire.sync import BlockingTransport
 from loopback import Stall, WaitFor, chunked, reply, serve
-from senders import HI, Sender, client_context
+from senders import HI, Sender, client_context, collect_garbage
 from wire.servers import Resolver, full_backlog
 
 CUT = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"
@@ -129,7 +128,7 @@ def test_closing_the_transport_closes_a_reply_that_is_being_read(send: Sender) -
         send.open(server.url)
         send.close()
         server.until(lambda: server.disconnects == 1)
-    gc.collect()
+    collect_garbage()
 
 
 # Start-up
