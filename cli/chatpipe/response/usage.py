@@ -185,11 +185,18 @@ def _is_number(value: Value) -> bool:
 
 def _first_count(usage: Mapping[str, Value], words: Sequence[str]) -> int:
     """The first of these counts that is not 0."""
-    return next((count for word in words if (count := _count(usage.get(word)))), 0)
+    for word in words:
+        if count := _count(usage.get(word)):
+            return count
+    return 0
 
 
 def _count(value: Value) -> int:
     """A count as the server wrote it: 5, 5.0 or "5". Part of a token counts as a whole one."""
+    if type(value) is int:  # nearly always, and several times a line of a run
+        return max(value, 0)
+    if value is None:
+        return 0
     number = _number(value)
     return math.ceil(number) if number is not None and number > 0 else 0
 
