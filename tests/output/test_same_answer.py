@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,7 @@ STREAMS: dict[str, tuple[list[Any], str]] = {
     "no choice at all": ([{}, {"id": "a", "choices": []}], ""),
     "cut": ([piece(ROLE), text("on")], "on\n"),
 }
+# Streams that are another answer as lines of chunks, each with its reason.
 NOT_IN_LINES = {
     "finish_reason with every chunk": "a line may be an answer of its own",
     "a whole completion": "its line is the body of an answer",
@@ -148,6 +150,8 @@ NOT_IN_LINES = {
     "an error in the middle": "its line is a failure of its own",
 }
 EVERY = pytest.mark.parametrize("name", STREAMS)
+# `ask` reads on behind [DONE] for usage, `show` for chunks. These formats show it.
+BEHIND_DONE = {("usage behind [DONE]", format) for format in ("chunks", "json", "usage")}
 
 
 def events(values: list[Any]) -> bytes:
@@ -179,23 +183,21 @@ def shown(data: bytes, format: str) -> tuple[bytes, list[int]]:
 
 
 @pytest.mark.usefixtures("folder")
-@pytest.mark.parametrize("format", ANSWER_FORMATS)
-@EVERY
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [pair for pair in product(STREAMS, ANSWER_FORMATS) if pair not in BEHIND_DONE],
+)
 def test_show_writes_what_ask_wrote(name: str, format: str) -> None:
     data = events(STREAMS[name][0])
-    if name == "usage behind [DONE]" and format in ("chunks", "json", "usage"):
-        pytest.skip("`ask` reads on behind [DONE] for usage, `show` for chunks")
     assert shown(data, format) == asked(data, format)
 
 
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("format", ["text", "json", "message", "tool-calls", "usage", "chunks"])
-@EVERY
+@pytest.mark.parametrize("name", [name for name in STREAMS if name not in NOT_IN_LINES])
 def test_the_chunks_of_an_answer_are_the_answer(name: str, format: str) -> None:
     """`ask --raw`, and later `show`. Its lines know of no [DONE]."""
     values = STREAMS[name][0]
-    if name in NOT_IN_LINES:
-        pytest.skip(NOT_IN_LINES[name])
     chunks, _ = asked(events(values), "chunks")
     assert shown(chunks, format)[0] == asked(events(values), format)[0]
 
