@@ -126,10 +126,7 @@ def parse_usage(usage: Value) -> Usage:
     if not _count(usage.get("prompt_tokens")):
         prompt += sum(_count(usage.get(name)) for name in _APART_FROM_INPUT)
     completion = _first_count(usage, _COMPLETION_WORDS)
-    details: dict[str, Value] = next(
-        (usage[name] for name in _DETAILS if isinstance(usage.get(name), dict)), {}
-    )
-    cached = _first_count(details, _CACHED_WORDS) or _first_count(usage, _CACHED_WORDS)
+    cached = _cached_count(usage)
     # A total below the sum of its parts would let a budget overrun.
     total = max(_count(usage.get("total_tokens")), prompt + completion)
     return Usage(prompt, min(cached, prompt), completion, total)
@@ -183,10 +180,19 @@ def _is_number(value: Value) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _cached_count(usage: Mapping[str, Value]) -> int:
+    """The cached tokens that the details state, else those that the usage object itself states."""
+    for name in _DETAILS:
+        details = usage.get(name)
+        if type(details) is dict:
+            return _first_count(details, _CACHED_WORDS) or _first_count(usage, _CACHED_WORDS)
+    return _first_count(usage, _CACHED_WORDS)
+
+
 def _first_count(usage: Mapping[str, Value], words: Sequence[str]) -> int:
     """The first of these counts that is not 0."""
     for word in words:
-        if count := _count(usage.get(word)):
+        if word in usage and (count := _count(usage[word])):
             return count
     return 0
 
