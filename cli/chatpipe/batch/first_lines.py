@@ -17,7 +17,6 @@ from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON
 from chatpipe.options.outcomes import Outcome
 from chatpipe.response.server_error import ServerError, error_of
-from chatpipe.wire.line_refusals import concerns_one_line
 
 # This many refusals that are alike, or lines that found no server, end a run in which nothing has succeeded.
 LINES = 20
@@ -112,6 +111,8 @@ def _is_forbidden(fault: ChatpipeError | None) -> bool:
 def _concerns_one_line(fault: ChatpipeError) -> bool:
     if fault.http_status is None:
         return False
+    from chatpipe.wire.line_refusals import concerns_one_line  # its tables are needed after a refusal only
+
     error = _reported(fault)
     if error is None:
         return concerns_one_line(fault.http_status, (), fault.what.partition("': ")[2])

@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
 
 from chatpipe import exchange
 from chatpipe.batch.engine import RunRequest
 from chatpipe.batch.failures import FailureNotice
-from chatpipe.batch.key_renewal import KeyRenewal
 from chatpipe.conversation.loop import converse
 from chatpipe.conversation.turns import TurnRules
 from chatpipe.errors import ChatpipeError, TryLater, UnfinishedConversation
@@ -28,6 +27,9 @@ from chatpipe.response.usage import Usage, reported_usage, usage_of
 from chatpipe.server.server import Server
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.reply_memory import ReplyMemory
+
+if TYPE_CHECKING:
+    from chatpipe.batch.key_renewal import KeyRenewal
 
 # Reserves a part of the budget for a turn: the request with the body of that turn, and the usage of the
 # turns before it. Returns the fault if not enough is left.
@@ -80,8 +82,12 @@ class Sender:
 
     def renew_key(self, read: Callable[[], Server]) -> None:
         """Let the key be renewed once, see KeyRenewal: read returns the server with its key of then."""
-        headers = lambda: self._headers_of(read())  # noqa: E731 - a name for one expression
-        self._renewal = KeyRenewal(self._headers, headers, self._pacer.waits)
+        from chatpipe.batch.key_renewal import KeyRenewal  # few keys come from a command
+
+        def read_headers() -> httpx.Headers:
+            return self._headers_of(read())
+
+        self._renewal = KeyRenewal(self._headers, read_headers, self._pacer.waits)
 
     def _headers_of(self, server: Server) -> httpx.Headers:
         return httpx.Headers([("Host", self._url.netloc.decode()), *server.headers])

@@ -12,7 +12,6 @@ from chatpipe.inputs.values import NotJSON, Value, json_type
 from chatpipe.options.parameters import Parameters
 from chatpipe.options.prompt import utf8_argument
 from chatpipe.options.structured_output import MAX_NAME_LENGTH, NAME_CHARACTERS, SchemaOptions
-from chatpipe.request import schema_fields
 
 _DEFAULT_NAME = "answer"
 _FIELD = "response_format"
@@ -58,6 +57,8 @@ def read(structure: SchemaOptions, sources: Sources) -> ResponseFormat | None:
         schema = _parse(structure.text)
         stem = ""
     elif structure.fields is not None:
+        from chatpipe.request import schema_fields  # few requests describe their answer so
+
         utf8_argument(structure.fields, schema_fields.OPTION)
         schema = LocatedValue(schema_fields.parse_fields(structure.fields), Source(schema_fields.OPTION, b""))
         stem = ""
