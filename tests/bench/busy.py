@@ -125,7 +125,7 @@ def _worker(place: Place, source: Source, server: _Server, jobs: str) -> _Run | 
     script = Path(__file__).with_name("scripts") / "backoff.py"
     file = _input(place, server.lines(_RUN_S))
     with _started(place, source, server) as url:
-        argv = [str(python), str(script), url, jobs, str(file)]
+        argv = [str(python), str(script), url, jobs, str(file), "backoff"]
         return _finished(Case("aiohttp", argv, place.environment()), url)
 
 
