@@ -136,10 +136,9 @@ def test_only_a_401_asks_for_another_key(status: int, keys: Path) -> None:
     assert (done.status != 0, calls) == (True, 1)
 
 
-@pytest.mark.parametrize("way", ["--key-file", "--key-env"])
-def test_key_that_comes_another_way_is_read_once(way: str, keys: Path) -> None:
+@cases("arguments", {"a file": ("--key-file", "file"), "a variable": ()})
+def test_key_that_comes_another_way_is_read_once(arguments: tuple[str, ...], keys: Path) -> None:
     (keys.parent / "file").write_text(OLD)
-    arguments = (way, "file") if way == "--key-file" else ()
     stdin = jsonl(*(f"p{number}" for number in range(40)))
     server = Expiry(old=10)
     done = batch(*arguments, stdin=stdin, handler=server, env={"OPENAI_API_KEY": OLD}, cwd=keys.parent)

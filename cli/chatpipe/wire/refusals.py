@@ -36,7 +36,7 @@ from chatpipe.wire.retry import FailedAttempt
 _PAGE_BYTES = 64 * 1024
 _PAGE_START = r"\s*<(?:!doctype|html|head|body|title|center|h1)"
 
-_NO_KEY = "no key was sent, pass one with --key-file or --key-env"
+_NO_KEY = "no key was sent, pass one with --key-file or --key-command"
 _WRONG_URL = "is the base URL right? most end in /v1"
 
 _BY_STATUS: dict[int, tuple[type[ChatpipeError], str]] = {
