@@ -15,6 +15,7 @@ from contextlib import contextmanager
 
 from chatpipe.errors import PausedTooLong
 from chatpipe.exchange import ExchangeContext, Hooks
+from chatpipe.inputs.stdin import NOTICE_DELAY_S
 from chatpipe.inputs.values import Value
 from chatpipe.limits.rate import RateLimiter, wait_for_start, when_unlocked
 from chatpipe.limits.shared import SharedPace, open_shared
@@ -26,9 +27,6 @@ from chatpipe.system.lock import LockPatience
 from chatpipe.wire import retry
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter
-
-# A call that waits longer prints a note, because a call that hangs in silence looks broken.
-_SILENT_S = 2.0
 
 
 class Pacer(ABC):
@@ -217,7 +215,7 @@ class CallPacer(Pacer):
         asked = self.context.monotonic()
         is_noted = False
         while wait_s := shared.acquire_slot(self.context.now()):
-            if not is_noted and self.context.monotonic() - asked > _SILENT_S:
+            if not is_noted and self.context.monotonic() - asked > NOTICE_DELAY_S:
                 which = f"one of {shared.jobs} places: --pace-jobs" if shared.jobs else "room: --pace-file"
                 self.context.note(f"waiting for {which}")
                 is_noted = True
@@ -234,7 +232,7 @@ class CallPacer(Pacer):
         return reserved
 
     async def _sleep(self, seconds: float) -> None:
-        if seconds > _SILENT_S:
+        if seconds > NOTICE_DELAY_S:
             self.context.note(f"waiting {seconds:.0f} s for the turn of this request: --pace-file")
         await self.context.sleep(seconds)
 

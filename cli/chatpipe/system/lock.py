@@ -22,10 +22,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from chatpipe.errors import CannotWrite, TryLater, UsageFault, reason
+from chatpipe.inputs.stdin import NOTICE_DELAY_S
 from chatpipe.system.descriptor import open_regular
 from chatpipe.system.same_file import is_current
 
-_NOTE_AFTER_S = 2.0  # as with stdin
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.001, 0.05
 # 50 ms in all: a process that has the lock may lose its turn on a busy machine.
 _SHORT_WAITS_S = tuple(0.00005 * 2**step for step in range(10))
@@ -109,7 +109,7 @@ class LockPatience:
         if self._since is None:
             self._since = now
         waited_s = now - self._since
-        if self._note is not None and waited_s >= _NOTE_AFTER_S:
+        if self._note is not None and waited_s >= NOTICE_DELAY_S:
             self._note(f"waiting for '{path}', which another process has locked")
             self._note = None
         if self._deadline_s is not None and waited_s >= self._deadline_s:
