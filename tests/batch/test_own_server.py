@@ -14,13 +14,11 @@ from loopback import Answer, Pause, Request, Server, error, reply, serve
 from process import environment
 
 SERVICE_S = 0.05
-# chatpipe with a profile that has gauges, which are read 20 times as often.
+# chatpipe that reads gauges 20 times as often.
 PROGRAM = """
 from chatpipe.limits import metrics
 from chatpipe.main import main
-from chatpipe.server import profiles
 
-profiles.PROFILES["own"] = profiles.Profile("own", "http://localhost/v1", "OWN_KEY", has_gauges=True)
 metrics.PERIOD_S = 0.05
 main()
 """
@@ -55,14 +53,14 @@ def _bytes(answered: Answer) -> bytes:
 
 
 def ask(server: Server, tmp_path: Path, *arguments: str, lines: int = 300) -> None:
-    """A run of the profile `own` that must succeed."""
+    """A run that must succeed."""
     (tmp_path / "in.jsonl").write_bytes(jsonl(*(f"p{number}" for number in range(lines))))
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    server_options = ("-p", "own", "-m", "m", "--base-url", server.url, "-H", "X-Ours: 1")
+    server_options = ("-m", "m", "--base-url", server.url, "-H", "X-Ours: 1")
     done = subprocess.run(
         [sys.executable, program, "batch", *server_options, *arguments, "in.jsonl"],
-        env=environment({"OWN_KEY": "k3y"}),
+        env=environment({"OPENAI_API_KEY": "k3y"}),
         cwd=tmp_path,
         capture_output=True,
         timeout=60,

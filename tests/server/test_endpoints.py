@@ -10,7 +10,7 @@ from chatpipe import __version__
 from chatpipe.errors import BadConfiguration, ChatpipeError, Status, UsageFault
 from chatpipe.options.server import ServerOptions
 from chatpipe.server.endpoints import Endpoint, parse_header, resolve
-from chatpipe.server.profiles import PROFILES, Profile
+from chatpipe.server.profiles import PROFILES
 from parametrize import cases
 from refusals import refused
 
@@ -324,7 +324,5 @@ def test_gauges_are_read_at_the_root_of_a_near_server(base_url: str, expected: s
     assert Endpoint(base_url, (), None, PLAIN).metrics_url == expected
 
 
-def test_a_profile_with_gauges_has_them_wherever_its_server_is_and_echo_has_none() -> None:
-    own = Profile("own", "http://localhost:8000/v1", has_gauges=True)
-    assert Endpoint("http://gpu1:8000/v1", (), None, own).metrics_url == "http://gpu1:8000/metrics"
+def test_echo_has_no_gauges() -> None:
     assert Endpoint("http://127.0.0.1/v1", (), None, PROFILES["echo"]).metrics_url is None

@@ -106,13 +106,6 @@ def test_profile_is_in_the_manual(profile: Profile, command: str) -> None:
         assert profile.key_env in pages.variables(page)
 
 
-@pytest.mark.parametrize("command", ["batch", "map"])
-def test_profiles_with_gauges_and_no_others_are_in_the_manual_of_jobs(command: str) -> None:
-    text = "\n".join(pages.options(f"{pages.WHOLE}-{command}")["-j", "--jobs"].text)
-    named = {name for name in PROFILES if re.search(rf"^\.Cm {name}\b", text, re.MULTILINE)}
-    assert named == {row.name for row in PROFILES.values() if row.has_gauges}
-
-
 @pytest.mark.parametrize("name", PROFILES)
 def test_the_header_of_its_key_is_never_shown(name: str) -> None:
     header, value = PROFILES[name].auth.header("sk-secret")

@@ -55,12 +55,12 @@ class Endpoint(NamedTuple):
 
     @property
     def metrics_url(self) -> str | None:
-        """The URL of the gauges. None unless the profile has some, or the server is near: see is_private.
+        """The URL where a server of the user's own shows its queue. None unless it is near: see is_private.
 
         It is at the root of the server: the base URL may lead deeper, and its query may hold a key.
         """
         base = urlsplit(self.base_url)
-        if self.profile.in_process or not (self.profile.has_gauges or is_private(base)):
+        if self.profile.in_process or not is_private(base):
             return None
         return base._replace(path="/metrics", query="").geturl()
 

@@ -25,8 +25,7 @@ class Profile(NamedTuple):
     key_env names the variable that holds its key. needs_key is true if the provider rejects every
     request without a key. A profile that reads_openai_environment honours the `OPENAI_*` variables,
     and its base_url is then only the default behind them and behind `CHATPIPE_BASE_URL`. One that
-    is in_process needs no server: it ignores the environment and has no other base URL. One that
-    has_gauges is a server that people run themselves and that reports its queue; see limits/gauges.py.
+    is in_process needs no server: it ignores the environment and has no other base URL.
     """
 
     name: str
@@ -37,7 +36,6 @@ class Profile(NamedTuple):
     needs_key: bool = False
     reads_openai_environment: bool = False
     in_process: bool = False
-    has_gauges: bool = False
 
 
 _ROWS = (
