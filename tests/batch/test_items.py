@@ -9,6 +9,7 @@ import pytest
 from chatpipe.batch.items import Item, LineTemplate, RequestReader, in_shard
 from chatpipe.inputs.place import Source
 from chatpipe.options.check import CheckOptions
+from chatpipe.request.edits import parse_unset
 from parametrize import cases
 
 
@@ -108,6 +109,27 @@ def test_fields_of_options_and_line(override: bool, expected: dict[str, Any]) ->
     """A null is a value like another."""
     template = LineTemplate({"model": "m", "temperature": 0.5, "seed": 2}, override=override)
     assert template.apply({"model": "own", "n": 1, "temperature": None}) == expected
+
+
+@cases(
+    "override, options, typed, expected",
+    {
+        "a field of the line": (True, {}, ["store"], {"n": {"a": 1, "b": 2}}),
+        "inside a field": (True, {}, ["n.a"], {"store": True, "n": {"b": 2}}),
+        "a field that no line has": (True, {}, ["seed", "n.c.d"], {"store": True, "n": {"a": 1, "b": 2}}),
+        "several": (True, {}, ["store", "n"], {}),
+        "set again later": (True, {"store": False}, ["store"], {"store": False, "n": {"a": 1, "b": 2}}),
+        "the line wins": (False, {}, ["store"], {"store": True, "n": {"a": 1, "b": 2}}),
+    },
+)
+def test_unset_with_override_removes_a_field_from_each_line(
+    override: bool, options: dict[str, Any], typed: list[str], expected: dict[str, Any]
+) -> None:
+    removals = [parse_unset(path) for path in typed]
+    template = LineTemplate(options, override=override, removals=removals)
+    line = {"store": True, "n": {"a": 1, "b": 2}}
+    assert template.apply(line) == expected
+    assert line == {"store": True, "n": {"a": 1, "b": 2}}
 
 
 def test_a_line_does_not_change_the_next_one() -> None:

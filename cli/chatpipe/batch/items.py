@@ -12,6 +12,8 @@ from chatpipe.inputs.place import MAX_LINE_BYTES, Source
 from chatpipe.inputs.rows import Row
 from chatpipe.inputs.values import NotJSON, Value, json_type
 from chatpipe.options.check import CheckOptions
+from chatpipe.options.parameters import Edit
+from chatpipe.request import edits
 from chatpipe.request.batch_line import LineFormat, RequestLine, parse_line
 from chatpipe.schema.check import check
 from chatpipe.schema.refuse import describe
@@ -57,14 +59,24 @@ class ItemReader(Protocol):
 class LineTemplate:
     """The part of every request that the options give: fields, a head (system messages), examples.
 
-    The values of a line take precedence, its system message too. With override, the options do.
+    The values of a line take precedence, its system message too. With override, the options do: a field
+    that they remove is removed from the line as well.
     """
 
     def __init__(
-        self, body: Mapping[str, Value], *, override: bool = False, default_model: str | None = None
+        self,
+        body: Mapping[str, Value],
+        *,
+        override: bool = False,
+        default_model: str | None = None,
+        removals: Sequence[Edit] = (),
     ) -> None:
-        """default_model, of the environment or the profile, applies to lines without a model."""
+        """default_model, of the environment or the profile, applies to lines without a model.
+
+        removals are the edits of `--unset`, which body has undergone already.
+        """
         self._default_model = default_model
+        self._removals = removals if override else ()
         messages = body.get("messages") or []
         length = _head_length(messages)
         self._head: list[Value] = messages[:length]
@@ -74,6 +86,10 @@ class LineTemplate:
 
     def apply(self, body: Mapping[str, Value]) -> dict[str, Value]:
         """The request of a line's body."""
+        if self._removals:
+            body = dict(body)
+            for each in self._removals:
+                edits.apply(body, each)
         merged = {**body, **self._fields} if self._override else {**self._fields, **body}
         if self._default_model is not None:
             merged.setdefault("model", self._default_model)

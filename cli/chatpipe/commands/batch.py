@@ -47,7 +47,12 @@ def batch(
 
     drafted = draft(request, console, os.environ, source)
     prepared = drafted.defaults()
-    template = LineTemplate(prepared.body, override=input.override, default_model=prepared.endpoint.model)
+    template = LineTemplate(
+        prepared.body,
+        override=input.override,
+        default_model=prepared.endpoint.model,
+        removals=request.parameters.removals,
+    )
     reader = RequestReader(template, plain=input.plain, check=request.check)
     run_format = create_run_format(run.results)
     return Run(Job(source, input, reader, run_format, drafted, prepared, run, output)).run(drafted.sources)

@@ -71,6 +71,10 @@ class Parameters(NamedTuple):
     values: tuple[tuple[Parameter, Any], ...] = ()
     edits: tuple[Edit, ...] = ()
 
+    @property
+    def removals(self) -> tuple[Edit, ...]:
+        return tuple(edit for edit in self.edits if edit.is_removal)
+
 
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _LEVELS = ("low", "medium", "high")
