@@ -204,6 +204,10 @@ def test_a_blank_line_is_none(data: bytes, plain: bool) -> None:
             "in.jsonl:3: /custom_id: is a number, not a string",
         ),
         "no object": (b'{"custom_id":"a","body":"x"}', "in.jsonl:3: /body: is a string, not an object"),
+        "another endpoint": (
+            b'{"url":"/v1/responses","body":{"messages":[]}}',
+            "in.jsonl:3: /url: '/v1/responses' is another endpoint, not /v1/chat/completions",
+        ),
     },
 )
 def test_a_line_that_is_no_request_says_why(data: bytes, message: str) -> None:
@@ -237,6 +241,7 @@ def test_a_wrong_line_says_where(data: bytes, words: list[str]) -> None:
 def test_a_bad_line_keeps_the_name_it_has() -> None:
     """So that its result line can be found, as far as there is a name to read."""
     assert read(b'{"custom_id":"a","body":[]}').custom_id == "a"
+    assert read(b'{"custom_id":"a","url":"/v1/responses","body":{}}').custom_id == "a"
     assert read(b'{"custom_id":"a","prompt":"x","n":0}').custom_id == "a"
     assert read(b"{").custom_id == "line-3"
 

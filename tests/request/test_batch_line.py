@@ -36,7 +36,7 @@ ASK = {"messages": [{"role": "user", "content": "q"}]}
         ),
         "Batch line": (
             {"custom_id": "c", "method": "POST", "url": "/v1/chat/completions", "body": ASK},
-            RequestLine(LineFormat.BATCH_LINE, ASK, "c", "/body"),
+            RequestLine(LineFormat.BATCH_LINE, ASK, "c", "/body", "/v1/chat/completions"),
         ),
         "Batch line, odd": ({"body": 5}, RequestLine(LineFormat.BATCH_LINE, 5, None, "/body")),
         "body before prompt": (
@@ -66,3 +66,46 @@ def test_value_is_left_as_it_was() -> None:
     row = {"prompt": "q", "system": "s", "custom_id": "c", "seed": 1}
     parse_line(row)
     assert row == {"prompt": "q", "system": "s", "custom_id": "c", "seed": 1}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        None,
+        "",
+        "/v1/chat/completions",
+        "/v1/chat/completions/",
+        "/chat/completions",
+        "chat/completions",
+        "/openai/v1/chat/completions",
+        "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21",
+        "https://api.openai.com/v1/chat/completions",
+        "HTTPS://me.openai.azure.com/openai/deployments/d/Chat/Completions?api-version=1#x",
+    ],
+)
+def test_url_of_chat_completions(url: str | None) -> None:
+    line = parse_line({"url": url, "body": ASK})
+    assert line is not None
+    assert not line.is_of_other_endpoint
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "/v1/responses",
+        "/v1/embeddings",
+        "/v1/completions",
+        "/v1/moderations",
+        "/v1/messages",
+        "/v1/notchat/completions",
+        "/v1/xchat/completions",
+        "/v1/chat/completions/abc",
+        "/v1/embeddings?then=/chat/completions",
+        "https://api.openai.com/v1/responses",
+        "/openai/deployments/d/embeddings?api-version=1",
+    ],
+)
+def test_url_of_another_endpoint(url: str) -> None:
+    line = parse_line({"url": url, "body": ASK})
+    assert line is not None
+    assert line.is_of_other_endpoint

@@ -143,8 +143,12 @@ def test_good_files_have_no_problems(text: str) -> None:
             ["2:27 /custom_id: 'a' is on line 1, too"],
         ),
         "two urls": (
-            batch("a") + batch("b", url="/v1/embeddings"),
-            ["2:40 /url: is '/v1/embeddings', but '/v1/chat/completions' on line 1"],
+            batch("a") + batch("b", url="/chat/completions"),
+            ["2:40 /url: is '/chat/completions', but '/v1/chat/completions' on line 1"],
+        ),
+        "another endpoint, whose body has other fields": (
+            batch("a", '{"input":"x"}', url="/v1/embeddings") + batch("b"),
+            ["1:40 /url: '/v1/embeddings' is another endpoint, not /v1/chat/completions"],
         ),
     },
 )

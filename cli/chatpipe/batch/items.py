@@ -14,10 +14,12 @@ from chatpipe.inputs.values import NotJSON, Value, json_type
 from chatpipe.options.check import CheckOptions
 from chatpipe.options.parameters import Edit
 from chatpipe.request import edits
-from chatpipe.request.batch_line import LineFormat, RequestLine, parse_line
+from chatpipe.request.batch_line import OTHER_ENDPOINT, LineFormat, RequestLine, parse_line
 from chatpipe.schema.check import check
 from chatpipe.schema.refuse import describe
+from chatpipe.system.escape import shorten
 
+_URL_SHOWN = 60  # characters
 _HEAD_ROLES = ("system", "developer")
 
 
@@ -133,6 +135,9 @@ class RequestReader:
         except BadInput as fault:
             return Item(source.line, f"line-{source.line}", None, fault)
         custom_id = line.custom_id if isinstance(line.custom_id, str) else f"line-{source.line}"
+        if line.is_of_other_endpoint:
+            what = f"/url: '{shorten(line.url, _URL_SHOWN, is_ours=True)}' {OTHER_ENDPOINT}"
+            return Item(source.line, custom_id, None, BadInput(what, place=source.place()))
         if not isinstance(line.body, dict):
             what = f"{line.pointer}: is {json_type(line.body)}, not an object"
             return Item(source.line, custom_id, None, BadInput(what, place=source.place()))

@@ -8,11 +8,16 @@ A request is recognized by its keys:
 "text"                                     a prompt
 """
 
+import re
 from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
 from chatpipe.inputs.values import Value
+
+_PATH = "/v1/chat/completions"
+# The words behind the url of a line that is not for Chat Completions.
+OTHER_ENDPOINT = f"is another endpoint, not {_PATH}"
 
 
 class LineFormat(Enum):
@@ -28,13 +33,25 @@ class RequestLine(NamedTuple):
     """A recognized line.
 
     pointer leads to the body inside the value. It is empty if the value is the body, and if the body was
-    made from a row or a string.
+    made from a row or a string. url is that of a Batch line.
     """
 
     format: LineFormat
     body: Value
     custom_id: Value = None
     pointer: str = ""
+    url: Value = None
+
+    @property
+    def is_of_other_endpoint(self) -> bool:
+        """True if the url says that the body is no Chat Completions request.
+
+        The url is a path, with the deployment of Azure or without it, or a whole URL. Some providers omit it.
+        """
+        if not isinstance(self.url, str) or not self.url:
+            return False
+        path = re.split("[?#]", self.url, maxsplit=1)[0].rstrip("/").lower()
+        return not f"/{path}".endswith("/chat/completions")
 
 
 def parse_line(value: Value) -> RequestLine | None:
@@ -44,7 +61,9 @@ def parse_line(value: Value) -> RequestLine | None:
     if not isinstance(value, dict):
         return None
     if "messages" not in value and "body" in value:
-        return RequestLine(LineFormat.BATCH_LINE, value["body"], value.get("custom_id"), "/body")
+        return RequestLine(
+            LineFormat.BATCH_LINE, value["body"], value.get("custom_id"), "/body", value.get("url")
+        )
     if "messages" not in value and "prompt" in value:
         return RequestLine(LineFormat.ROW, _body_of_row(value), value.get("custom_id"))
     return RequestLine(LineFormat.BODY, value)
@@ -55,7 +74,7 @@ def batch_line(custom_id: str, body: Mapping[str, Value]) -> dict[str, Value]:
 
     Source: the Batch API guide of OpenAI. Its url is the path at that API, whatever the server is.
     """
-    return {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body}
+    return {"custom_id": custom_id, "method": "POST", "url": _PATH, "body": body}
 
 
 def _body_of_row(row: dict[str, Value]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from chatpipe.inputs import values
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.values import NotJSON, Value, json_type
-from chatpipe.request.batch_line import LineFormat, RequestLine, parse_line
+from chatpipe.request.batch_line import OTHER_ENDPOINT, LineFormat, RequestLine, parse_line
 from chatpipe.schema.check import Problem, check
 
 
@@ -78,12 +78,13 @@ class Checker:
             yield Problem("", "type", f"is {json_type(value)}, not an object", hint, "error")
             return
         if line.format is LineFormat.BATCH_LINE:
-            yield from self._check_envelope(value, number)
+            yield from self._check_envelope(value, line, number)
         elif line.format is LineFormat.ROW:
             yield from _check_row(value)
             if line.custom_id is not None:
                 yield from self._check_custom_id(line.custom_id, number)
-        yield from self._check_body(line)
+        if not line.is_of_other_endpoint:
+            yield from self._check_body(line)
 
     def _check_body(self, line: RequestLine) -> Iterator[Problem]:
         is_generated = line.format in (LineFormat.ROW, LineFormat.STRING)
@@ -98,7 +99,7 @@ class Checker:
                 problem.severity,
             )
 
-    def _check_envelope(self, value: dict[str, Any], number: int) -> Iterator[Problem]:
+    def _check_envelope(self, value: dict[str, Any], line: RequestLine, number: int) -> Iterator[Problem]:
         """Check the envelope. Some providers omit `method` and `url`, so only wrong values are errors."""
         if "custom_id" in value:
             yield from self._check_custom_id(value["custom_id"], number)
@@ -112,12 +113,14 @@ class Checker:
             )
         if value.get("method", "POST") != "POST":
             yield Problem("/method", "enum", f"is {_quote(value['method'])}, not 'POST'", "", "error")
-        url = value.get("url")
+        url = line.url
         if url is not None and not isinstance(url, str):
             yield Problem("/url", "type", f"is {json_type(url)}, not a string", "", "error")
-        elif url is not None and self._first_url is None:
+        elif line.is_of_other_endpoint:
+            yield Problem("/url", "endpoint", f"{_quote(url)} {OTHER_ENDPOINT}", "", "error")
+        elif url and self._first_url is None:
             self._first_url = (url, number)
-        elif url is not None and self._first_url is not None and self._first_url[0] != url:
+        elif url and self._first_url is not None and self._first_url[0] != url:
             first = f"{_quote(self._first_url[0])} on line {self._first_url[1]}"
             yield Problem("/url", "one-url", f"is {_quote(url)}, but {first}", "a file has one url", "error")
 
