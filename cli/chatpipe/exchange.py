@@ -149,8 +149,9 @@ def completion_request(server: Server, body: Mapping[str, Value]) -> httpx.Reque
 def body_to_send(body: Mapping[str, Value]) -> Mapping[str, Value]:
     """The body without the empty lists of tool calls in its messages."""
     messages = as_list(body.get("messages"))
-    if any("tool_calls" in message for message in messages if isinstance(message, dict)):
-        return {**body, "messages": [without_empty_calls(message) for message in messages]}
+    for message in messages:
+        if isinstance(message, dict) and "tool_calls" in message:
+            return {**body, "messages": [without_empty_calls(each) for each in messages]}
     return body
 
 

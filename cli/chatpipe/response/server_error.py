@@ -48,6 +48,8 @@ _STATUS_IN_WORDS = (
     r"|forbidden|not found|request time-?out|too many requests|internal server error|bad gateway"
     r"|service (?:temporarily )?unavailable|gateway time-?out)\b"
 )
+# Where an error stands that comes with an answer.
+_BESIDE_CHOICES = frozenset({"error", "base_resp"})
 _MAX_DEPTH = 6  # errors in errors; a gateway of a gateway needs three
 _MAX_SEARCHED_CHARS = 20_000  # of a message that may have JSON in it
 
@@ -90,6 +92,8 @@ def error_of(value: Value) -> ServerError | None:
         value = value[0]
     if type(value) is not dict:
         return None
+    if "choices" in value and _BESIDE_CHOICES.isdisjoint(value) and value["choices"] is not None:
+        return None  # nearly all: each chunk of a stream is looked at
     found = _marked_error(value)
     if found is not None or value.get("choices") is not None:
         return found

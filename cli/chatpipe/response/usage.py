@@ -38,7 +38,8 @@ class Usage(NamedTuple):
     total: int = 0
 
     def plus(self, other: Usage) -> Usage:
-        return Usage(*(one + more for one, more in zip(self, other, strict=True)))
+        prompt, cached, completion, total = other
+        return Usage(self[0] + prompt, self[1] + cached, self[2] + completion, self[3] + total)
 
     @property
     def generated(self) -> int:
@@ -55,7 +56,7 @@ def reported_usage(completion: Mapping[str, Value] | None) -> Value:
     if not completion:
         return None
     usage = completion.get("usage")
-    if type(usage) is dict and _is_plain(usage):
+    if type(usage) is dict and _plain_counts(usage) is not None:
         return usage
     found = list(_usages_in(completion))
     of_choices = _distinct(_usages_of_choices(completion))
@@ -64,10 +65,19 @@ def reported_usage(completion: Mapping[str, Value] | None) -> Value:
     return max(found, key=lambda each: parse_usage(each).total, default=None)
 
 
-def _is_plain(usage: dict[str, Value]) -> bool:
-    """Return True if a usage object has the form of the API, as nearly all have."""
+def _plain_counts(usage: dict[str, Value]) -> Usage | None:
+    """The counts of a usage object of the form that the API documents, as nearly all have; None for others.
+
+    It is read twice a line of a run, so that the ways of other vendors must not cost these anything.
+    """
     prompt, completion, total = map(usage.get, _COUNTS)
-    return type(prompt) is type(completion) is type(total) is int and 0 < total >= prompt + completion
+    if not (type(prompt) is type(completion) is type(total) is int):
+        return None
+    if prompt < 0 or completion < 0 or not 0 < total >= prompt + completion:
+        return None
+    if len(usage) == len(_COUNTS):
+        return Usage(prompt, 0, completion, total)
+    return Usage(prompt, min(_cached_count(usage), prompt), completion, total)
 
 
 def _usages_in(holder: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
@@ -115,7 +125,9 @@ def _rest(usage: Mapping[str, Value]) -> dict[str, Value]:
 
 def usage_of(completion: Mapping[str, Value] | None) -> Usage:
     """The counts in a completion. Never raises: a value that is not a count becomes 0."""
-    return parse_usage(reported_usage(completion))
+    usage = completion.get("usage") if completion else None
+    counts = _plain_counts(usage) if type(usage) is dict else None
+    return parse_usage(reported_usage(completion)) if counts is None else counts
 
 
 def parse_usage(usage: Value) -> Usage:

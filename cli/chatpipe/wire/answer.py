@@ -87,7 +87,7 @@ async def read_reply(
     try:
         if not response.is_success:
             return _read_error(status, headers, request, await _error_body(pieces))
-        form, start, rest = await _read_start(pieces, is_declared=_is_declared(headers))
+        form, start, rest = await _read_start(pieces, headers)
         if form is BodyForm.STREAM:
             return await _read_stream(start, rest, receiver, request)
         return await _read_piece(headers, request, start, rest, receiver)
@@ -114,13 +114,13 @@ def _is_declared(headers: Mapping[str, str]) -> bool:
 
 
 async def _read_start(
-    pieces: AsyncIterator[bytes], *, is_declared: bool
+    pieces: AsyncIterator[bytes], headers: Mapping[str, str]
 ) -> tuple[BodyForm, bytes, AsyncIterator[bytes]]:
     """The form of the body, its bytes as far as they had to be read to tell, and the rest of them."""
     first = await anext(pieces, b"")
     if (form := usual_form(first)) is not None:
         return form, first, pieces
-    detector = FormDetector(is_declared=is_declared)
+    detector = FormDetector(is_declared=_is_declared(headers))
     rest = pieces
     try:
         if (form := detector.feed(first)) is not None:
@@ -164,7 +164,7 @@ async def _read_piece(
     if broken is not None and not isinstance(value, dict):
         return _without_json(body, broken, request)
     answer, failure = _read_json(value, headers, request, body)
-    if answer.fault is None and _is_declared(headers):
+    if receiver.takes == "bytes" and answer.fault is None and _is_declared(headers):
         receiver.raw(body)
     return answer, failure
 
