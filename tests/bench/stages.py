@@ -99,6 +99,7 @@ class _Receiver:
         text = _text(null)
         self.raw = text.raw
         self.chunk = text.chunk
+        self.expect_end = text.expect_end
 
 
 def _streamed(bodies: list[bytes], null: int) -> None:

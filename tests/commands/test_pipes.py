@@ -244,14 +244,18 @@ def test_with_xargs_in_parallel() -> None:
 @cases(
     ("options", "expected"),
     {
-        "text": (("--no-stream",), b"one two\n"),
-        "text with a NUL": (("--no-stream", "-0"), b"one two\0"),
-        "string": (("-f", "string"), b'"one two"\n'),
-        "no records": (("-f", "tool-calls", "--allow", "empty"), b""),
-        "two choices": (("-f", "string", "-n", "2"), b'"one two"\n"one two"\n'),
+        "text": (("--no-stream",), [b"one two\n"]),
+        "text with a NUL": (("--no-stream", "-0"), [b"one two\0"]),
+        "string": (("-f", "string"), [b'"one two"\n']),
+        "no records": (("-f", "tool-calls", "--allow", "empty"), []),
+        "two choices": (("-f", "string", "-n", "2"), [b'"one two"\n"one two"\n']),
+        "streamed": ((), [b"one", b" two\n"]),
+        "streamed, with usage": (("--usage",), [b"one", b" two\n"]),
+        "streamed, with a NUL": (("-0",), [b"one", b" two\0"]),
+        "streamed, two choices": (("-n", "2"), [b"one", b" two\none two\n"]),
     },
 )
-def test_an_answer_that_is_not_streamed_is_one_write(options: tuple[str, ...], expected: bytes) -> None:
+def test_the_end_of_an_answer_is_no_write_of_its_own(options: tuple[str, ...], expected: list[bytes]) -> None:
     """A datagram is a write: whatever else goes to the same place cannot come in between."""
     reading, writing = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with (
@@ -265,7 +269,7 @@ def test_an_answer_that_is_not_streamed_is_one_write(options: tuple[str, ...], e
         with contextlib.suppress(BlockingIOError):
             while True:
                 datagrams.append(reading.recv(65536))
-    assert datagrams == ([expected] if expected else [])
+    assert datagrams == expected
 
 
 def test_a_loop_keeps_its_input_with_no_stdin() -> None:

@@ -85,6 +85,7 @@ class Receiver:
     payloads: list[bytes] = field(default_factory=list)
     raised: Exception | None = None
     takes: Literal["bytes"] = "bytes"
+    is_ending: bool = False
 
     @property
     def started(self) -> bool:
@@ -98,6 +99,10 @@ class Receiver:
         assert orjson.loads(payload) == chunk
         if self.raised is not None:
             raise self.raised
+
+    def expect_end(self) -> None:
+        assert not self.is_ending
+        self.is_ending = True
 
 
 @dataclass

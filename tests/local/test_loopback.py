@@ -95,14 +95,15 @@ def test_default_handler_is_echo() -> None:
         connection.close()
 
 
-def test_streamed_echo_is_chunked_one_event_a_chunk() -> None:
+def test_streamed_echo_is_chunked_one_delta_a_chunk() -> None:
     with serve() as server:
         body = CHAT[:-1] + b',"stream":true}'
         found = answered(server, request(body, b"connection: close\r\n", target=b"/v1/chat/completions"))
     head, _, chunks = found.partition(b"\r\n\r\n")
     assert b"transfer-encoding: chunked" in head
     assert b"content-type: text/event-stream; charset=utf-8" in head
-    assert chunks.endswith(b"\r\ne\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
+    assert chunks.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+    assert chunks.count(b"\r\ndata: ") == 3
     assert chunks.count(b"data: ") == 5
 
 

@@ -58,10 +58,17 @@ def chunks(**fields: Any) -> list[Any]:
     """The chunks of the streamed answer; that [DONE] ends it is checked on the way."""
     reply = asked(stream=True, **fields)
     assert reply.status == 200
-    *events, done = reply.pieces
+    *events, done = split_events(reply)
     assert done == b"data: [DONE]\n\n"
-    assert all(re.fullmatch(rb"data: [^\n]+\n\n", event) for event in events)
     return [orjson.loads(event[6:]) for event in events]
+
+
+def split_events(reply: echo.Reply) -> list[bytes]:
+    """The events of a stream. Each is a single line, and there is nothing between them."""
+    data = b"".join(reply.pieces)
+    events = re.findall(rb"data: [^\n]+\n\n", data)
+    assert b"".join(events) == data
+    return events
 
 
 def said(**fields: Any) -> Any:
@@ -531,7 +538,7 @@ def folded(found: list[Any]) -> Any:
 def test_stream_adds_up_to_the_completion(fields: dict[str, Any]) -> None:
     whole = dumped(fields)
     streamed = dumped({**fields, "stream": True, "stream_options": {"include_usage": True}})
-    *events, _ = echo.answer("POST", "/chat/completions", streamed).pieces
+    *events, _ = split_events(echo.answer("POST", "/chat/completions", streamed))
     digests = re.compile(rb"(chatcmpl-|call_|audio_)[0-9a-f]{24}")
     plain = b"".join(echo.answer("POST", "/chat/completions", whole).pieces)
     # json, because orjson refuses half an emoji

@@ -17,6 +17,8 @@ from chatpipe.output.delivery import Delivery, finish_output
 from chatpipe.output.target import OpenOutput, open_target
 from chatpipe.system.console import Console
 from chatpipe.wire.answer import Answer
+from exchange.scripted import DONE, event, piece, served, stream
+from output.collected import Sink
 from parametrize import cases
 from refusals import refused
 
@@ -213,3 +215,53 @@ def test_a_part_is_kept_of_a_run_that_is_interrupted_only(
         fail()
     assert caught.value is error
     assert os.listdir() == left
+
+
+class CountedOut(Sink):
+    """An output that is no file. pieces has one item a write."""
+
+    is_kept = False
+
+    @property
+    def started(self) -> bool:
+        return bool(self.pieces)
+
+    def keep_reply(self, data: bytes) -> bool:
+        return False
+
+
+ONE, TWO, END = piece("one "), piece("two"), piece("", "stop")
+USAGE = event({"id": "c1", "choices": [], "usage": {"total_tokens": 5}})
+THOUGHT = event({"id": "c1", "choices": [{"index": 0, "delta": {"reasoning": "hm"}}]})
+
+
+@cases(
+    ("reads", "printing", "writes"),
+    {
+        "all in one read": ([ONE + TWO + END + DONE], {}, [b"one two\n"]),
+        "with usage": ([ONE + TWO + END + USAGE + DONE], {}, [b"one two\n"]),
+        "the end with the last piece": ([ONE, TWO + END + DONE], {}, [b"one ", b"two\n"]),
+        "a NUL": ([ONE, TWO + END + DONE], {"null": True}, [b"one ", b"two\0"]),
+        "reasoning alone": ([THOUGHT + END + DONE], {"reasoning": "only"}, [b"hm\n"]),
+        "the end alone": ([ONE, TWO, END + DONE], {}, [b"one ", b"two", b"\n"]),
+        "a finish_reason is no end": (
+            [ONE, TWO + piece("!", "stop"), DONE],
+            {},
+            [b"one ", b"two", b"!", b"\n"],
+        ),
+        "an event in two reads": ([ONE + TWO[:9], TWO[9:] + END + DONE], {}, [b"one ", b"two\n"]),
+        "no [DONE]": ([ONE + TWO + END], {}, [b"one ", b"two", b"\n"]),
+        "a newline of its own": ([ONE + piece("two\n") + END + DONE], {}, [b"one two\n"]),
+        "nothing": ([END + DONE], {}, []),
+        "a broken event": ([ONE + b"data: x\n\n" + DONE], {}, [b"one \n"]),
+        "chunks are lines": ([ONE + DONE], {"format": "chunks"}, [ONE[6:-1]]),
+    },
+)
+def test_text_and_its_newline_are_one_write_if_the_end_is_here(
+    reads: list[bytes], printing: dict[str, Any], writes: list[bytes]
+) -> None:
+    """Nothing waits for another read. A part of an answer that is held back forbids a second attempt."""
+    out = CountedOut()
+    delivery = Delivery(out, FormatOptions(**printing), Console(ConsoleOptions()))
+    delivery.finish(served(stream(*reads)).ask(delivery))
+    assert [each for each in out.pieces if each] == writes

@@ -48,6 +48,9 @@ class NullReceiver:
     def chunk(self, payload: bytes, chunk: Mapping[str, Value]) -> None:
         """Discard a chunk."""
 
+    def expect_end(self) -> None:
+        """Do nothing: no chunk waits."""
+
 
 class Sender:
     """Sends the requests of one run to one server.

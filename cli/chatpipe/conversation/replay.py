@@ -29,8 +29,12 @@ class AnswerBuffer(Hooks):
     def chunk(self, payload: bytes, chunk: Mapping[str, Value]) -> None:
         self._pieces.append((payload, chunk))
 
+    def expect_end(self) -> None:
+        """Do nothing: every chunk waits."""
+
     def replay(self, receiver: Receiver) -> None:
-        """Pass everything to receiver, in the order of arrival."""
+        """Pass everything to receiver, in the order of arrival. The end must follow."""
+        receiver.expect_end()
         for piece in self._pieces:
             if isinstance(piece, bytes):
                 receiver.raw(piece)

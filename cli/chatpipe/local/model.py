@@ -439,14 +439,18 @@ def _audio_pieces(tokens: int) -> Iterator[str]:
 
 
 def _events(answer: _EchoAnswer, with_usage: bool) -> Iterator[bytes]:
-    """The event stream, one event a chunk.
+    """The event stream. A piece has one delta of each choice, as one event each.
 
-    The deltas of the choices alternate; then come the finish reasons, the usage and [DONE].
+    The last piece has the finish reasons, the usage and [DONE], too, as a fast server sends them.
     """
     envelope = _envelope(answer, "chat.completion.chunk")
     usage = {"usage": None} if with_usage else {}
     indexes = range(answer.choices)
+    piece = b""
     for deltas in zip(*(_deltas(answer, index) for index in indexes), strict=True):
+        if piece:
+            yield piece
+        piece = b""
         for index, (delta, tokens) in enumerate(deltas):
             choice = {
                 "index": index,
@@ -454,13 +458,13 @@ def _events(answer: _EchoAnswer, with_usage: bool) -> Iterator[bytes]:
                 "logprobs": _logprobs(answer, tokens),
                 "finish_reason": None,
             }
-            yield _event({**envelope, "choices": [choice], **usage})
+            piece += _event({**envelope, "choices": [choice], **usage})
     for index in indexes:
         choice = {"index": index, "delta": {}, "logprobs": None, "finish_reason": answer.finish_reason}
-        yield _event({**envelope, "choices": [choice], **usage})
+        piece += _event({**envelope, "choices": [choice], **usage})
     if with_usage:
-        yield _event({**envelope, "choices": [], "usage": answer.usage})
-    yield b"data: [DONE]\n\n"
+        piece += _event({**envelope, "choices": [], "usage": answer.usage})
+    yield piece + b"data: [DONE]\n\n"
 
 
 def _event(value: Value) -> bytes:

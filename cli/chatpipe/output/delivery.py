@@ -58,7 +58,7 @@ class Delivery:
 
     @property
     def started(self) -> bool:
-        return self._out.started
+        return self._out.started or self._writer.is_holding
 
     @property
     def takes(self) -> Literal["bytes", "chunks"]:
@@ -69,6 +69,9 @@ class Delivery:
 
     def chunk(self, payload: bytes, chunk: Mapping[str, Value]) -> None:
         self._writer.chunk(payload, chunk)
+
+    def expect_end(self) -> None:
+        self._writer.expect_end()
 
     def finish(self, answer: Answer) -> ChatpipeError | None:
         """Write the rest of the answer. Returns the reason why it is not good; None if it is."""

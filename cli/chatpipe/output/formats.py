@@ -34,6 +34,14 @@ class FormatWriter(ABC):
     def chunk(self, payload: bytes, chunk: Mapping[str, Value]) -> None:  # noqa: B027 - as above
         """Take the data of one event: payload is its bytes, chunk the value parsed from them."""
 
+    def expect_end(self) -> None:  # noqa: B027 - as above
+        """Expect end() at once: the last chunks may be written together with it."""
+
+    @property
+    def is_holding(self) -> bool:
+        """True if a part of the answer is held back until end()."""
+        return False
+
     @abstractmethod
     def end(self, completion: Mapping[str, Value], body: bytes | None) -> None:
         """Take the whole answer. body is its bytes if it came in one piece, None if it was streamed."""

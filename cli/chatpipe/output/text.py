@@ -33,6 +33,8 @@ class TextWriter(RunWriter):
         self.half = ""  # the first half of a surrogate pair that was cut
         self.streamed = False
         self.has_reasoned = False
+        self._held: list[bytes] = []  # pieces that the end follows at once
+        self._write: Callable[[bytes], None] = out.write  # bound once: this is called for each chunk
 
     def chunk(self, payload: bytes, chunk: Mapping[str, Any]) -> None:
         for choice in choices(chunk):
@@ -45,12 +47,19 @@ class TextWriter(RunWriter):
             if self.reasoning != "drop":
                 self._write_reasoning(reasoning_of(delta))
             if self.reasoning != "only" and (text := content_of(delta)):
-                self.out.write(self._encode(text))
+                self._write(self._encode(text))
+
+    def expect_end(self) -> None:
+        self._write = self._held.append
+
+    @property
+    def is_holding(self) -> bool:
+        return bool(self._held)
 
     def end(self, completion: Mapping[str, Value], body: bytes | None) -> None:
         several = len(choices(completion)) > 1
         streamed = self.streamed and body is None  # an earlier attempt may have begun to stream
-        rest: list[bytes] = []  # written together: do not wake a reader for a single newline
+        rest = self._held  # written together: do not wake a reader for a single newline
         for number, message in enumerate(messages(completion)):
             if not (number == 0 and streamed):
                 self.last = ""
@@ -73,7 +82,7 @@ class TextWriter(RunWriter):
 
     def _write_reasoning(self, text: str) -> None:
         if text and self.reasoning == "only":
-            self.out.write(self._encode(text))
+            self._write(self._encode(text))
         elif text:
             self.has_reasoned = True
             self.aside(text)

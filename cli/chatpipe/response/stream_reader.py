@@ -13,11 +13,16 @@ from chatpipe.response.answer_chunks import AnswerChunks
 
 
 class ChunkReceiver(Protocol):
-    """Receives the bytes and the chunks of a stream as they arrive."""
+    """Receives the bytes and the chunks of a stream as they arrive.
+
+    expect_end() announces that the last chunks follow and then the end, without a wait between them.
+    """
 
     def raw(self, data: bytes) -> None: ...
 
     def chunk(self, payload: bytes, chunk: Mapping[str, Value]) -> None: ...
+
+    def expect_end(self) -> None: ...
 
 
 class StreamReader:
@@ -48,6 +53,8 @@ class StreamReader:
         return self.done or self.answer.assembly.is_finished()
 
     def _take(self, payloads: list[bytes]) -> None:
+        if len(payloads) > 1 and sse.is_done(payloads[-1]):
+            self._receiver.expect_end()
         for at, payload in enumerate(payloads):
             if sse.is_done(payload):
                 self.done = True

@@ -77,6 +77,9 @@ class KeyFilter:
         else:
             self._pass_on(self._pieces.hold(payload, chunk))
 
+    def expect_end(self) -> None:
+        self._receiver.expect_end()
+
     def end(self) -> None:
         """Pass on what is held."""
         if self._events is not None:
