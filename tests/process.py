@@ -134,6 +134,6 @@ def _finished(
 def begun(folder: Path) -> bytes:
     """What is in the temporary files of -o in a folder. One that is made as a trial comes and goes."""
     try:
-        return b"".join(path.read_bytes() for path in folder.glob(".*.tmp"))
+        return b"".join(path.read_bytes() for path in folder.glob(".*.chatpipe-????????????"))
     except FileNotFoundError:
         return b""

@@ -212,7 +212,7 @@ def test_a_disk_that_fills_up_is_74_and_leaves_the_file(tmp_path: Path) -> None:
     },
 )
 def test_an_answer_outlives_a_failed_side_file(options: tuple[str, ...], status: int, tmp_path: Path) -> None:
-    """Found out before sending, or else the answer is kept as FILE.part, and the line says so."""
+    """Found out before sending, or else the answer is kept as FILE.chatpipe-part, and the line says so."""
     (tmp_path / "folder").mkdir()
     with serve(saying("paid for")) as server:
         done = ask(server.url, "-o", "out.txt", *options, cwd=tmp_path)
@@ -220,8 +220,8 @@ def test_an_answer_outlives_a_failed_side_file(options: tuple[str, ...], status:
     assert done.status == status
     assert not (tmp_path / "out.txt").exists()
     if sent:
-        assert (tmp_path / "out.txt.part").read_text() == "paid for\n"
-        assert b"'out.txt.part'" in done.stderr
+        assert (tmp_path / "out.txt.chatpipe-part").read_text() == "paid for\n"
+        assert b"'out.txt.chatpipe-part'" in done.stderr
 
 
 @cases(
@@ -317,7 +317,7 @@ def test_a_deleted_input_does_not_stop_make(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_make_loses_no_answer(tmp_path: Path) -> None:
-    """make deletes the target of a command that a signal ended; FILE.part is not the target."""
+    """make deletes the target of a command that a signal ended; FILE.chatpipe-part is not the target."""
     (tmp_path / "answer.txt").write_text("old")
     os.utime(tmp_path / "answer.txt", (1, 1))
     go = threading.Event()
@@ -332,7 +332,7 @@ def test_an_interrupted_make_loses_no_answer(tmp_path: Path) -> None:
             server.until(lambda: begun(tmp_path) == b"Half")
             os.killpg(process.pid, signal.SIGINT)
             process.communicate(timeout=10)
-    assert (tmp_path / "answer.txt.part").read_text() == "Half"
+    assert (tmp_path / "answer.txt.chatpipe-part").read_text() == "Half"
     assert not list(tmp_path.glob(".*"))
 
 

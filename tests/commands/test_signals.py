@@ -57,9 +57,9 @@ def test_a_signal_in_mid_stream_keeps_the_part(number: signal.Signals, tmp_path:
         server.until(lambda: server.disconnects == 1)
 
     assert process.returncode == -number
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.txt", "out.txt.part"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.txt", "out.txt.chatpipe-part"]
     assert (tmp_path / "out.txt").read_text() == "old"
-    assert (tmp_path / "out.txt.part").read_text() == "Half of"
+    assert (tmp_path / "out.txt.chatpipe-part").read_text() == "Half of"
 
 
 @cases("number", ENDING)

@@ -174,7 +174,7 @@ def test_full_disk_is_status_74_and_the_answer_is_on_stdout(talk: Path) -> None:
 def test_side_file_that_fails_takes_the_turn_back(talk: Path) -> None:
     done = ask(talk, "-o", "out", "-M", "/dev/full", "x")
     assert done.status == 74
-    assert sorted(path.name for path in talk.parent.iterdir()) == ["out.part"]
+    assert sorted(path.name for path in talk.parent.iterdir()) == ["out.chatpipe-part"]
 
 
 # Signals

@@ -240,7 +240,7 @@ def test_an_answer_with_bad_base64_is_kept_as_it_came(tmp_path: Path) -> None:
     assert fault is not None
     assert fault.status is Status.BROKEN_ANSWER
     assert not path.exists()
-    assert orjson.loads((tmp_path / "a.wav.part").read_bytes()) == value
+    assert orjson.loads((tmp_path / "a.wav.chatpipe-part").read_bytes()) == value
 
 
 # When sound is written

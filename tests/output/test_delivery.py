@@ -117,20 +117,20 @@ def test_an_answer_that_is_not_good_is_kept_beside_the_file_and_reported() -> No
     Path("out").write_text("old")
     with pytest.raises(ChatpipeError) as raised:
         concluded(answer(CUT))
-    assert (Path("out").read_text(), Path("out.part").read_text()) == ("old", "hi\n")
+    assert (Path("out").read_text(), Path("out.chatpipe-part").read_text()) == ("old", "hi\n")
     assert raised.value.status == Status.TRUNCATED
     assert str(raised.value) == (
-        "the answer was cut off (finish_reason 'length'): "
-        "what came is in 'out.part', raise --max-completion-tokens or --max-tokens, or --allow truncated"
+        "the answer was cut off (finish_reason 'length'): what came is in 'out.chatpipe-part', "
+        "raise --max-completion-tokens or --max-tokens, or --allow truncated"
     )
 
 
 @pytest.mark.parametrize("fault", [BrokenAnswer("b"), BrokenAnswer("b", fix="try again")])
 def test_part_of_an_answer_is_kept_too(fault: BrokenAnswer) -> None:
-    expected = "b: what came is in 'out.part'" + (", try again" if fault.fix else "")
+    expected = "b: what came is in 'out.chatpipe-part'" + (", try again" if fault.fix else "")
     with refused(BrokenAnswer, expected):
         concluded(Answer(completion("par", ""), None, fault))
-    assert Path("out.part").read_text() == "par\n"
+    assert Path("out.chatpipe-part").read_text() == "par\n"
 
 
 def test_no_answer_leaves_nothing() -> None:
@@ -143,8 +143,8 @@ def test_no_answer_leaves_nothing() -> None:
 def test_a_body_that_is_no_answer_is_kept_beside_a_file() -> None:
     with pytest.raises(BrokenAnswer):
         concluded(Answer(None, b"<html>", BrokenAnswer("b")))
-    assert os.listdir() == ["out.part"]
-    assert Path("out.part").read_bytes() == b"<html>"
+    assert os.listdir() == ["out.chatpipe-part"]
+    assert Path("out.chatpipe-part").read_bytes() == b"<html>"
 
 
 @pytest.mark.parametrize("path", [None, "-"])
@@ -198,7 +198,7 @@ def test_depfile_names_inputs_and_is_written_only_when_all_is_good() -> None:
 @cases(
     ("error", "data", "left"),
     {
-        "interrupted: the part is kept": (Interrupted(2), b"par", ["out.part"]),
+        "interrupted: the part is kept": (Interrupted(2), b"par", ["out.chatpipe-part"]),
         "interrupted before a byte": (Interrupted(2), b"", []),
         "failed otherwise": (ValueError("x"), b"par", []),
     },

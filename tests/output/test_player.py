@@ -245,8 +245,8 @@ def test_output_is_replaced_only_when_every_answer_is_good(shown: Runner, format
     Path("out").write_text("old")
     bad = shown(whole("one") + FAILED, output="out", format=format)
     assert (bad.status, bad.stdout, Path("out").read_text()) == (1, "", "old")
-    assert "one" in Path("out.part").read_text()
-    assert bad.stderr.endswith("chatpipe: what could be shown is in 'out.part'\n")
+    assert "one" in Path("out.chatpipe-part").read_text()
+    assert bad.stderr.endswith("chatpipe: what could be shown is in 'out.chatpipe-part'\n")
     good = shown(whole("one"), output="out", format=format)
     assert (good.status, good.stdout, good.stderr) == (0, "", "")
     assert "one" in Path("out").read_text()
@@ -257,12 +257,12 @@ def test_output_is_replaced_only_when_every_answer_is_good(shown: Runner, format
     {"rubbish": "hello\n", "a broken event": "data: {broken\n\n"},
 )
 def test_answers_before_rubbish_are_kept(shown: Runner, tail: str) -> None:
-    """An answer came (from the recording), and it is not good: FILE stays, and FILE.part has it."""
+    """An answer came (from the recording), and it is not good: FILE stays, and FILE.chatpipe-part has it."""
     Path("out").write_text("old")
     ran = shown(whole("one") + tail, output="out")
     assert ran.status in (65, 76)
     assert Path("out").read_text() == "old"
-    assert Path("out.part").read_text() == "one\n"
+    assert Path("out.chatpipe-part").read_text() == "one\n"
 
 
 PRETTY = (

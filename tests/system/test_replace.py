@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import re
 import resource
 import shutil
 import signal
@@ -102,9 +104,7 @@ def test_the_temporary_file_has_the_documented_name(folder: Path) -> None:
     with open_output("out.txt") as out:
         out.write(b"x")
         (name,) = os.listdir(folder)
-    assert name.startswith(".out.txt.")
-    assert name.endswith(".tmp")
-    assert len(name) == len(".out.txt.0123456789ab.tmp")
+    assert re.fullmatch(r"\.out\.txt\.chatpipe-[0-9a-f]{12}", name)
 
 
 def test_a_kill_before_the_first_byte_leaves_nothing(out: Path) -> None:
@@ -259,13 +259,121 @@ def test_a_reader_never_sees_half_a_file(folder: Path) -> None:
 def test_a_temporary_name_that_is_taken_is_left_to_its_owner(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (folder / ".out.000000000000.tmp").write_bytes(b"theirs")
+    (folder / ".out.chatpipe-000000000000").write_bytes(b"theirs")
     random = iter([bytes(6), b"\1" * 6, bytes(6), b"\1" * 6])
     monkeypatch.setattr(os, "urandom", lambda size: next(random))
-    with open_output("out") as out:
+    with locked(folder / ".out.chatpipe-000000000000"), open_output("out") as out:
         out.write(b"ours")
-        assert (folder / ".out.010101010101.tmp").exists()
-    assert listing(folder) == {".out.000000000000.tmp": b"theirs"}
+        assert (folder / ".out.chatpipe-010101010101").exists()
+    assert listing(folder) == {".out.chatpipe-000000000000": b"theirs"}
+
+
+# left by a run that was killed
+
+ABANDONED = ".out.chatpipe-0123456789ab"
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """As its maker holds it."""
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def test_the_next_output_removes_temporary_files_whose_makers_were_killed(out: Path) -> None:
+    for name in (ABANDONED, ".out.chatpipe-ba9876543210"):
+        (out.parent / name).write_bytes(b"half")
+    with open_output("out"):
+        assert listing(out.parent) == {"out": b"old"}
+
+
+def test_it_removes_those_beside_the_target_of_a_link(folder: Path) -> None:
+    (folder / "data").mkdir()
+    (folder / "data/.real.chatpipe-0123456789ab").write_bytes(b"half")
+    os.symlink("data/real", "link")
+    with open_output("link"):
+        assert os.listdir("data") == []
+
+
+def test_it_removes_none_that_its_maker_has_locked(folder: Path) -> None:
+    (folder / ABANDONED).write_bytes(b"half")
+    with locked(folder / ABANDONED), open_output("out"):
+        assert listing(folder) == {ABANDONED: b"half"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".out.chatpipe-0123456789a",
+        ".out.chatpipe-0123456789abc",
+        ".out.chatpipe-0123456789AB",
+        ".out.chatpipe-0123456789ab.part",
+        ".out.chatpipe-notes-of-me",
+        ".out.chatpipe-part",
+        ".out.txt.chatpipe-0123456789ab",
+        "out.chatpipe-0123456789ab",
+        ".out.0123456789ab.tmp",
+    ],
+)
+def test_it_removes_none_whose_name_only_looks_like_one(folder: Path, name: str) -> None:
+    (folder / name).write_bytes(b"mine")
+    with open_output("out"):
+        assert listing(folder) == {name: b"mine"}
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda name: os.symlink("mine", name)])
+def test_it_removes_nothing_but_regular_files(folder: Path, make: Any) -> None:
+    (folder / "mine").write_bytes(b"mine")
+    make(ABANDONED)
+    with open_output("out"):
+        assert sorted(os.listdir()) == [ABANDONED, "mine"]
+
+
+def test_the_temporary_file_is_locked_until_it_has_its_new_name(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = os.replace
+
+    def try_to_remove(old: str, new: str) -> None:
+        atomic.remove_abandoned(f"{folder}/out")
+        rename(old, new)
+
+    monkeypatch.setattr(os, "replace", try_to_remove)
+    replace("out", b"new")
+    atomic.replace_whole(f"{folder}/whole", 0o666, [b"new"])
+    assert listing(folder) == {"out": b"new", "whole": b"new"}
+
+
+def test_one_that_is_removed_before_its_maker_has_locked_it_is_made_anew(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_file, left = os.open, [ABANDONED]
+
+    def open_and_lose(path: str, flags: int, mode: int = 0o777) -> int:
+        fd = open_file(path, flags, mode)
+        if flags & os.O_EXCL and left:
+            left.clear()
+            atomic.remove_abandoned(f"{folder}/out")
+        return fd
+
+    monkeypatch.setattr(os, "open", open_and_lose)
+    name, fd = atomic.create_temporary(f"{folder}/out", 0o666, os.O_WRONLY)
+    os.close(fd)
+    assert [f"{folder}/{each}" for each in os.listdir()] == [name]
+    atomic.remove_temporary(name)
+
+
+def test_without_locks_files_are_written_and_none_is_removed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(fd: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    (folder / ABANDONED).write_bytes(b"half")
+    replace("out", b"new")
+    assert listing(folder) == {ABANDONED: b"half", "out": b"new"}
 
 
 # --if-changed
@@ -378,7 +486,7 @@ def test_discard_all_does_not_touch_what_is_finished(folder: Path) -> None:
     replace("done", b"new")
     lost = Replacement("lost")
     atomic.discard_all()
-    assert listing(folder) == {"kept.part": b"part", "done": b"new"}
+    assert listing(folder) == {"kept.chatpipe-part": b"part", "done": b"new"}
     lost.discard()
 
 
@@ -489,11 +597,14 @@ def test_a_rename_that_fails_keeps_the_part_and_says_so(folder: Path) -> None:
         os.mkdir("out")
         with pytest.raises(CannotWrite) as caught:
             out.commit()
-    assert str(caught.value) == "out: cannot replace the file: is a directory: what came is in 'out.part'"
-    assert listing(folder) == {"out.part": b"new"}
+    assert (
+        str(caught.value)
+        == "out: cannot replace the file: is a directory: what came is in 'out.chatpipe-part'"
+    )
+    assert listing(folder) == {"out.chatpipe-part": b"new"}
 
 
-# FILE.part
+# FILE.chatpipe-part
 
 
 def keep(path: str, data: bytes) -> str | None:
@@ -504,42 +615,46 @@ def keep(path: str, data: bytes) -> str | None:
 
 def test_a_part_is_kept_beside_the_old_file(out: Path) -> None:
     out.chmod(0o640)
-    assert keep("out", b"half") == "out.part"
-    assert listing(out.parent) == {"out": b"old", "out.part": b"half"}
-    assert mode_of(out.parent / "out.part") == 0o640
+    assert keep("out", b"half") == "out.chatpipe-part"
+    assert listing(out.parent) == {"out": b"old", "out.chatpipe-part": b"half"}
+    assert mode_of(out.parent / "out.chatpipe-part") == 0o640
 
 
 def test_a_part_replaces_an_older_one(folder: Path) -> None:
-    (folder / "out.part").write_bytes(b"older and longer")
-    assert keep("out", b"half") == "out.part"
-    assert listing(folder) == {"out.part": b"half"}
+    (folder / "out.chatpipe-part").write_bytes(b"older and longer")
+    assert keep("out", b"half") == "out.chatpipe-part"
+    assert listing(folder) == {"out.chatpipe-part": b"half"}
 
 
 def test_nothing_came_and_an_older_part_stays(folder: Path) -> None:
-    (folder / "out.part").write_bytes(b"older")
+    (folder / "out.chatpipe-part").write_bytes(b"older")
     assert keep("out", b"") is None
-    assert listing(folder) == {"out.part": b"older"}
+    assert listing(folder) == {"out.chatpipe-part": b"older"}
 
 
 def test_the_part_is_beside_the_name_that_the_user_gave(folder: Path) -> None:
     (folder / "data").mkdir()
     os.symlink("data/real", "link")
-    assert keep("link", b"half") == "link.part"
-    assert listing(folder) == {"link.part": b"half"}
+    assert keep("link", b"half") == "link.chatpipe-part"
+    assert listing(folder) == {"link.chatpipe-part": b"half"}
     assert os.listdir("data") == []
 
 
 def test_a_part_is_beside_the_file_itself_where_the_given_name_is_taken(folder: Path) -> None:
     (folder / "data").mkdir()
     os.symlink("data/real", "link")
-    os.mkdir("link.part")
-    assert keep("link", b"half") == f"{folder}/data/real.part"
-    assert listing(folder / "data") == {"real.part": b"half"}
+    os.mkdir("link.chatpipe-part")
+    assert keep("link", b"half") == f"{folder}/data/real.chatpipe-part"
+    assert listing(folder / "data") == {"real.chatpipe-part": b"half"}
 
 
 @pytest.mark.parametrize(
     ("name", "part"),
-    [(LONG, "n" * 120 + ".part"), (LONG_ACCENTS, "é" * 60 + ".part"), ("n" * 250, "n" * 250 + ".part")],
+    [
+        (LONG, "n" * 120 + ".chatpipe-part"),
+        (LONG_ACCENTS, "é" * 60 + ".chatpipe-part"),
+        ("n" * 241, "n" * 241 + ".chatpipe-part"),
+    ],
     ids=["ascii", "accents", "just-fits"],
 )
 def test_the_name_of_a_part_is_cut_only_when_it_must_be(folder: Path, name: str, part: str) -> None:
@@ -548,12 +663,14 @@ def test_the_name_of_a_part_is_cut_only_when_it_must_be(folder: Path, name: str,
 
 
 def test_if_nothing_else_can_be_done_the_temporary_file_stays_and_is_named(folder: Path) -> None:
-    os.mkdir("out.part")
+    os.mkdir("out.chatpipe-part")
     with open_output("out") as out:
         out.write(b"half")
         with pytest.raises(CannotWrite) as caught:
             out.keep_part()
     atomic.discard_all()
+    with open_output("out"):  # the next run does not take it for one of a run that was killed
+        pass
     ((name, data),) = listing(folder).items()
     assert data == b"half"
     assert caught.value.fix == f"it is in '{folder}/{name}'"
@@ -565,6 +682,28 @@ def test_after_commit_there_is_no_part(folder: Path) -> None:
         out.commit()
         assert out.keep_part() is None
     assert listing(folder) == {"out": b"new"}
+
+
+def test_the_part_of_an_earlier_failure_goes_with_a_good_file(out: Path) -> None:
+    """A user's own .part stays."""
+    (out.parent / "out.part").write_bytes(b"mine")
+    keep("out", b"half")
+    replace("out", b"new")
+    assert listing(out.parent) == {"out": b"new", "out.part": b"mine"}
+
+
+def test_the_part_goes_although_the_file_has_not_changed(out: Path) -> None:
+    keep("out", b"half")
+    replace("out", b"old", if_changed=True)
+    assert listing(out.parent) == {"out": b"old"}
+
+
+def test_the_parts_of_other_files_stay(folder: Path) -> None:
+    """The name of a part is cut only where it has to be."""
+    for name in ("n" * 120 + ".chatpipe-part", "other.chatpipe-part"):
+        (folder / name).write_bytes(b"half")
+    replace("n" * 200, b"new")
+    assert len(listing(folder)) == 3
 
 
 # side files

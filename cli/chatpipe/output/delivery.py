@@ -28,7 +28,7 @@ class AnswerOutput(Protocol):
     """The output of one answer.
 
     started: some bytes have been written, to their destination or to a temporary file. is_kept: content
-    that is no result is kept as FILE.part. keep_reply() takes a reply that is no answer, and returns
+    that is no result is kept as FILE.chatpipe-part. keep_reply() takes a reply that is no answer, and returns
     True if it stored it.
     """
 

@@ -131,7 +131,7 @@ class RecordingPlayer:
             delivery.raw(data)
 
     def conclude(self, out: OpenOutput, console: Console) -> int:
-        """Replace the output if every answer was good. Otherwise keep FILE.part and report each fault."""
+        """Replace the output if every answer was good. Otherwise keep what there is and report each fault."""
         if not self.answers and not self.faults:
             raise BadInput("there is no answer in the recording")
         if not self.faults:

@@ -25,7 +25,7 @@ class OpenOutput:
 
     @property
     def is_kept(self) -> bool:
-        """True if content that is no result is kept as FILE.part: not for stdout, a pipe or a device."""
+        """True if content that is no result is kept in a partial file: not for stdout, a pipe or a device."""
         return isinstance(self._output, files.Replacement)
 
     def write(self, data: bytes) -> None:
@@ -34,7 +34,7 @@ class OpenOutput:
             self._output.write(data)
 
     def keep_reply(self, data: bytes) -> bool:
-        """Write a reply that is no answer: it is of interest in a FILE.part, but no result for stdout.
+        """Write a reply that is no answer: it is of interest in a partial file, but no result for stdout.
 
         Returns True if it was written.
         """
@@ -43,7 +43,7 @@ class OpenOutput:
         return self._target.is_file
 
     def replace(self) -> None:
-        """Write the side files, then replace the file. If a side file fails, keep FILE.part."""
+        """Write the side files, then replace the file. If a side file fails, keep FILE.chatpipe-part."""
         if self._target.depfile is not None:
             try:
                 files.write_side_file(self._target.depfile, self._rule, if_changed=self._target.if_changed)
@@ -52,12 +52,12 @@ class OpenOutput:
         self._output.commit()
 
     def keep(self) -> str | None:
-        """Keep the content after a failure. Returns the name of the FILE.part; None if nothing is kept."""
+        """Keep the content after a failure. Returns the name of its file; None if nothing is kept."""
         return self._output.keep_part() if self.started else None
 
 
 def with_part(out: OpenOutput, fault: ChatpipeError) -> ChatpipeError:
-    """Keep the output. Returns the fault, which now names the FILE.part."""
+    """Keep the output. Returns the fault, which now names the FILE.chatpipe-part."""
     part = out.keep()
     if part is not None:
         fault.fix = f"what came is in '{part}'" + (f", {fault.fix}" if fault.fix else "")

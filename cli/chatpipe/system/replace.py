@@ -2,8 +2,9 @@
 
 Data goes to a temporary file in the directory of the file, or of the target of a link. Creating it is
 tried before anything is sent, so that a missing or read-only directory costs nothing. It exists from the
-first byte on, so that a run killed earlier leaves nothing behind. commit() renames it over the file.
-keep_part() keeps it as FILE.part. Leaving the `with` block in any other way removes it.
+first byte on, so that a run killed earlier leaves nothing behind. What a run leaves that is killed later
+goes when the next one opens the same file. commit() renames the temporary file over the file, keep_part()
+keeps it as FILE.chatpipe-part. Leaving the `with` block in any other way removes it.
 At the end of a run the side files are written first, then commit() is called.
 """
 
@@ -21,6 +22,9 @@ from chatpipe.system import atomic
 from chatpipe.system.descriptor import Stdout, cannot_write, is_special, open_special, write_all
 
 _BLOCK_BYTES = 1 << 18
+# Nobody else uses this name, so a file that has it may be replaced and removed.
+_PART = ".chatpipe-part"
+_MOST_NAME_BYTES = 255  # of nearly all file systems
 
 
 class ResultOutput(Protocol):
@@ -56,7 +60,7 @@ def open_output(
 
 
 def write_side_file(path: str, data: bytes, *, if_changed: bool = False) -> None:
-    """Write a small file whole or not at all. Leaves no FILE.part, unlike commit(). Raises CannotWrite."""
+    """Write a small file whole or not at all, and leave no FILE.chatpipe-part. Raises CannotWrite."""
     with open_output(path, if_changed=if_changed) as out:
         out.write(data)
         if isinstance(out, Replacement):
@@ -94,6 +98,7 @@ class Replacement:
             self._old = _stat_old(path)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise cannot_write(path, error) from error
+        atomic.remove_abandoned(self._target)
         self._create_temporary()
         self._remove_temporary()
 
@@ -104,9 +109,9 @@ class Replacement:
             raise cannot_write(self._path, error) from error
 
     def commit(self) -> None:
-        """Replace the file with the new content.
+        """Replace the file with the new content, and remove the FILE.chatpipe-part of an earlier failure.
 
-        If that fails, keep the content as FILE.part and raise CannotWrite, which names it.
+        If that fails, keep the content as FILE.chatpipe-part and raise CannotWrite, which names it.
         """
         try:
             self.replace()
@@ -114,6 +119,7 @@ class Replacement:
             if part := self.keep_part():
                 fault.fix = f"what came is in '{part}'"
             raise
+        self._remove_part()
 
     def replace(self) -> None:
         """commit(), but without keeping the content when CannotWrite is raised."""
@@ -128,11 +134,12 @@ class Replacement:
         self.discard()
 
     def keep_part(self) -> str | None:
-        """Keep the content as FILE.part, replacing an older one; return its name, or None if it is empty.
+        """Keep the content as FILE.chatpipe-part, and replace an older one.
 
-        FILE.part is placed beside FILE as the user named it. If that is impossible (FILE is a link into
-        another file system), it is placed beside the target of the link, and a name that would be too
-        long is cut. If all of that fails, CannotWrite names the temporary file, which stays.
+        Returns its name, or None if there is no content. It is placed beside FILE as the user named it.
+        If that is impossible (FILE is a link into another file system), it is placed beside the target of
+        the link, and a name that would be too long is cut. If all of that fails, CannotWrite names the
+        temporary file, which stays.
         """
         if self._fd < 0 or os.fstat(self._fd).st_size == 0:
             self.discard()
@@ -142,10 +149,10 @@ class Replacement:
         try:
             part = self._rename_to_part()
         except OSError as error:
-            atomic.keep_temporary(self._temporary)
+            kept = self._keep_temporary()
             self.discard()
-            what = f"cannot keep the answer as '{self._path}.part': {reason(error)}"
-            raise CannotWrite(what, place=self._path, fix=f"it is in '{self._temporary}'") from error
+            what = f"cannot keep the answer as '{self._path}{_PART}': {reason(error)}"
+            raise CannotWrite(what, place=self._path, fix=f"it is in '{kept}'") from error
         self.discard()
         return part
 
@@ -187,16 +194,38 @@ class Replacement:
         self._close()
         atomic.remove_temporary(self._temporary)
 
+    def _part_names(self) -> list[str]:
+        """The names of a partial file, the best first."""
+        names = [f"{self._path}{_PART}", f"{self._target}{_PART}"]
+        folder, name = os.path.split(self._target)
+        if len(os.fsencode(name)) > _MOST_NAME_BYTES - len(_PART):
+            names.append(os.path.join(folder, f"{atomic.truncate_name(name)}{_PART}"))
+        return names
+
     def _rename_to_part(self) -> str:
         """Rename the temporary file and return its new name. Raises the OSError of the last name tried."""
-        folder, name = os.path.split(self._target)
-        for part in (f"{self._path}.part", f"{self._target}.part"):
+        *names, last = self._part_names()
+        for part in names:
             with contextlib.suppress(OSError):
                 os.replace(self._temporary, part)
                 return part
-        part = os.path.join(folder, f"{atomic.truncate_name(name)}.part")
-        os.replace(self._temporary, part)
-        return part
+        os.replace(self._temporary, last)
+        return last
+
+    def _keep_temporary(self) -> str:
+        """Let the temporary file stay. Its new name differs from those that remove_abandoned removes."""
+        kept = f"{self._temporary}.part"
+        try:
+            os.replace(self._temporary, kept)
+        except OSError:
+            kept = self._temporary
+        atomic.keep_temporary(self._temporary)
+        return kept
+
+    def _remove_part(self) -> None:
+        for part in self._part_names():
+            with contextlib.suppress(OSError):  # none is there, or it is a directory
+                os.unlink(part)
 
     def _close(self) -> None:
         if self._fd >= 0:

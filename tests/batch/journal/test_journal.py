@@ -406,17 +406,17 @@ def test_a_journal_whose_name_was_taken_is_saved_as_a_part(path: Path) -> None:
     path.write_bytes(b"another's")
     journal.close()
     assert console == [
-        f"{path}: the journal was removed during the run: its answers were saved as '{path}.part'"
+        f"{path}: the journal was removed during the run: its answers were saved as '{path}.chatpipe-part'"
     ]
     assert path.read_bytes() == b"another's"
-    assert Path(f"{path}.part").read_bytes() == HEADER + LINES[0] + b"\n"
+    assert Path(f"{path}.chatpipe-part").read_bytes() == HEADER + LINES[0] + b"\n"
 
 
 def test_answers_that_cannot_be_saved_are_74(path: Path) -> None:
     journal = Journal(str(path))
     path.unlink()
     path.touch()
-    Path(f"{path}.part").touch()
+    Path(f"{path}.chatpipe-part").touch()
     with pytest.raises(CannotWrite, match="was removed during the run, and others have taken its name"):
         journal.close()
 
@@ -520,7 +520,7 @@ def test_keep_only_does_not_replace_a_file_that_took_the_name(path: Path) -> Non
     path.write_bytes(b"another's")
     journal.compact([])
     assert path.read_bytes() == b"another's"
-    assert Path(f"{path}.part").read_bytes() == HEADER + LINES[0] + b"\n"
+    assert Path(f"{path}.chatpipe-part").read_bytes() == HEADER + LINES[0] + b"\n"
     assert len(console) == 1
 
 

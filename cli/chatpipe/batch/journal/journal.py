@@ -22,7 +22,7 @@ from chatpipe import __version__
 from chatpipe.errors import BadInput, CannotWrite, MissingInput, TryLater, reason
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON
-from chatpipe.system.atomic import replace_whole, sync_directory, write_new
+from chatpipe.system.atomic import remove_abandoned, replace_whole, sync_directory, write_new
 from chatpipe.system.descriptor import read_blocks, write_all
 from chatpipe.system.lock import open_current, try_lock, unlock
 from chatpipe.system.same_file import is_current_entry
@@ -66,6 +66,7 @@ class Journal:
         self._notice = notice
         self._torn: int | None = None  # offset of a line that may be incomplete
         self._fd = _open_locked(path)
+        remove_abandoned(path)
         try:
             self._repair()
         except BaseException:
@@ -204,7 +205,7 @@ class Journal:
                 f"{self.path}: the journal was renamed during the run: its answers are under the new name"
             )
             return
-        for path in (self.path, f"{self.path}.part"):
+        for path in (self.path, f"{self.path}.chatpipe-part"):
             try:
                 write_new(path, stat.S_IMODE(os.fstat(self._fd).st_mode), read_blocks(self._fd))
             except FileExistsError:
