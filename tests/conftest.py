@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from chatpipe.server.profiles import SECRET_VARIABLES
 from chatpipe.system import secrets
 
-_OURS = ("CHATPIPE_", *SECRET_VARIABLES, "OPENAI_")
+_OURS = ("CHATPIPE_", *SECRET_VARIABLES, "OPENAI_", "MAKELEVEL")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _KEPT = ("CHATPIPE_TEST_ALL", "CHATPIPE_SOAK", "CHATPIPE_PEER_PYTHON")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -75,9 +75,9 @@ class Shop:
         """Replace the input."""
         write_rows(self.input, *rows)
 
-    def resume(self, *options: str) -> Done:
+    def resume(self, *options: str, env: Mapping[str, str] | None = None) -> Done:
         """One run from source to target, to its end."""
-        return self.batch(*self._to_out(options))
+        return self.batch(*self._to_out(options), env=env)
 
     def begin(self, *options: str, through: Sequence[str] = ()) -> Process:
         """The same run, under way; through is a command that runs it."""
@@ -92,9 +92,11 @@ class Shop:
         assert self.resume(*options) == (0, b"", b"")
         return self.sold()
 
-    def batch(self, *arguments: str, stdin: bytes | None = None) -> Done:
+    def batch(
+        self, *arguments: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None
+    ) -> Done:
         """One run in the folder, to its end."""
-        return run(*self._command(arguments), stdin=stdin, cwd=self.folder)
+        return run(*self._command(arguments), stdin=stdin, env=env, cwd=self.folder)
 
     def start(self, *arguments: str, through: Sequence[str] = ()) -> Process:
         return start(*self._command(arguments), cwd=self.folder, through=through)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import time
@@ -15,6 +16,7 @@ import pytest
 
 from batch.result_lines import names, numbers, outcomes, records, texts
 from batch.resuming import Shop, write_rows
+from batch.runs import command
 from parametrize import cases
 from process import environment, sh
 from programs import program
@@ -246,11 +248,54 @@ def test_make_again_costs_only_the_rest_after_the_server_died(tmp_path: Path) ->
     assert not shop.out.exists()
 
     with Shop(tmp_path, port=shop.port) as shop:
-        assert sh(f"{make} -s", cwd=tmp_path) == (0, b"", b"")
+        assert sh(f"{make} -s", cwd=tmp_path) == (0, b"", b"chatpipe: journal kept (under make)\n")
         assert shop.sold() == [*"fghij"]
         assert texts(shop.out) == [f"{each} #1" for each in "abcdefghij"]
         assert sh(f"{make} -s", cwd=tmp_path).status == 0
         assert shop.sold() == []
+
+
+@cases(
+    "options, level, is_kept",
+    {
+        "under make": ((), "1", True),
+        "under make, remove": (("--no-keep-journal",), "1", False),
+        "an empty level": ((), "", False),
+    },
+)
+def test_a_run_under_make_keeps_its_journal(
+    options: tuple[str, ...], level: str, is_kept: bool, shop: Shop
+) -> None:
+    done = shop.resume(*options, env={"MAKELEVEL": level})
+    assert (done.status, shop.journal.exists()) == (0, is_kept)
+    assert done.stderr == (b"chatpipe: journal kept (under make)\n" if is_kept else b"")
+
+
+RECIPE_OF_TWO_LINES = """\
+.DELETE_ON_ERROR:
+all: a.out b.out c.out d.out
+%.out: in.jsonl
+	@chatpipe $(RUN) -m $* -o $@ $<
+	@test ! -e a-later-line-fails
+"""
+
+
+def test_what_make_deletes_is_not_bought_again(shop: Shop) -> None:
+    run = shlex.join(command(shop.server))
+    (shop.folder / "Makefile").write_text(RECIPE_OF_TWO_LINES)
+    (shop.folder / "a-later-line-fails").touch()
+    make = f"{program('make')} -k -j4 RUN={shlex.quote(run)}"
+    assert sh(make, cwd=shop.folder).status == 2
+    assert shop.sold() == sorted("abcde" * 4)
+    assert list(shop.folder.glob("*.out")) == []
+    (shop.folder / "a-later-line-fails").unlink()
+    done = sh(make, cwd=shop.folder)
+    assert (done.status, done.stderr) == (0, b"chatpipe: journal kept (under make)\n" * 4)
+    assert sh(f"chatpipe {run} -m a -o a.out in.jsonl", cwd=shop.folder) == (0, b"", b"")
+    assert shop.sold() == []
+    assert sorted(path.name for path in shop.folder.glob("*.out*")) == [
+        *("a.out", "b.out", "b.out.journal", "c.out", "c.out.journal", "d.out", "d.out.journal")
+    ]
 
 
 # The input or the options have changed

@@ -14,6 +14,9 @@ from chatpipe.options.outcomes import Outcome
 from chatpipe.output.target import OpenOutput
 from chatpipe.system import replace
 
+# make sets it for the commands of its recipes. Source: the manual of GNU make, section 5.7.2.
+_MAKE_VARIABLE = "MAKELEVEL"
+
 
 def write_report(job: Job, tally: Tally, wall_s: float) -> None:
     """Write the file of `--report`."""
@@ -61,10 +64,16 @@ def complete_output(job: Job, store: RunStore, out: OpenOutput) -> None:
 
 
 def _settle_journal(job: Job, journal: Journal, unused: UnusedAnswers | None) -> None:
-    """Remove the journal if OUT has all of it. With any other format it is the only copy, and stays."""
+    """Remove the journal if OUT has all of it. With any other format it is the only copy, and stays.
+
+    Under make it stays, too: if a later line of the recipe fails, make deletes OUT.
+    """
     keep = job.resume.keep_journal
     if keep is None:
         keep = job.resume.journal is not None or not job.run_format.writes_result_lines
+        if not keep and job.environ.get(_MAKE_VARIABLE):
+            keep = True
+            job.console.note("journal kept (under make)")
     if unused is not None:
         if (notice := unused.finish(whole=keep)) is not None:
             job.console.note(notice)
