@@ -20,7 +20,7 @@ from chatpipe.exchange import (
 )
 from chatpipe.options.output import FormatOptions
 from chatpipe.options.run import CallOptions
-from chatpipe.output.delivery import Delivery
+from chatpipe.output.delivery import Delivery, StderrOut
 from chatpipe.output.target import OpenOutput
 from chatpipe.server.server import Server
 from chatpipe.system.console import Console
@@ -146,20 +146,3 @@ class _Details:
     def flush(self) -> None:
         for text in self._late:
             self._console.detail(text)
-
-
-class StderrOut:
-    """An output that sends a refused answer to stderr, because no file keeps it."""
-
-    started = False
-    is_kept = False
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
-    def write(self, data: bytes) -> None:
-        self._console.server_text(data.decode("utf-8", "replace"))
-
-    def keep_reply(self, data: bytes) -> bool:
-        """Return False: the answer is readable, only its content does not fit the schema."""
-        return False

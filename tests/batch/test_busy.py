@@ -27,7 +27,7 @@ from chatpipe.limits.paced import CallPacer
 from chatpipe.limits.queue import RunPacer, RunWaits
 from chatpipe.limits.shared import PaceFile, open_shared
 from chatpipe.limits.tokens import TokenEstimator
-from chatpipe.options.output import ConsoleOptions
+from chatpipe.options.output import FORMATS, ConsoleOptions
 from chatpipe.options.run import Jobs, RunLimits, SharedLimits
 from chatpipe.options.server import RetryPolicy, ServerOptions
 from chatpipe.server.endpoints import resolve
@@ -239,7 +239,7 @@ def shared_pause_s(path: Path) -> float:
 
 def stop_after(sent: Sent) -> Stop | None:
     """The decision of the stop rules about the result."""
-    maker = ResultBuilder(frozenset(), calls_are_final=False)
+    maker = ResultBuilder(frozenset(), FORMATS["results"])
     result = maker.of_answer(Item(1, "a", BODY), "f", sent.answer, sent.latency_s)
     budget = Budget(None, None, {}, TokenEstimator())
     limits = RunLimits(max_pause_s=sent.pacer.max_pause_s)

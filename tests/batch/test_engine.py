@@ -20,10 +20,11 @@ from chatpipe.batch.result import Result, ResultBuilder
 from chatpipe.batch.stop import Stop
 from chatpipe.errors import BadInput, CannotWrite, ChatpipeError, Interrupted, MissingInput, NoAccess
 from chatpipe.limits.concurrency import ConcurrencyLimit
+from chatpipe.options.output import FORMATS
 from chatpipe.wire.answer import Answer
 from parametrize import cases
 
-MAKER = ResultBuilder(frozenset(), calls_are_final=False)
+MAKER = ResultBuilder(frozenset(), FORMATS["results"])
 BAD = "bad"  # a line that is no request
 STORED = "stored"  # what a line that was answered before begins with
 

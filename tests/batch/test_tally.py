@@ -31,7 +31,7 @@ from chatpipe.limits.prices import ModelPrice
 from chatpipe.limits.rate import RateLimiter
 from chatpipe.limits.tokens import TokenEstimator, answer_limits
 from chatpipe.options.outcomes import Outcome
-from chatpipe.options.output import ConsoleOptions
+from chatpipe.options.output import FORMATS, ConsoleOptions
 from chatpipe.options.run import HaltRule, RunLimits
 from chatpipe.response.usage import Usage
 from chatpipe.system.console import Console
@@ -153,7 +153,7 @@ def test_an_allowed_failure_is_counted_by_its_outcome_and_as_good() -> None:
 
 def test_a_line_that_shares_an_error_in_plain_text_is_counted() -> None:
     """With --dedupe identical lines share the result line of the first, whose body may be text."""
-    builder = ResultBuilder(frozenset(), calls_are_final=False)
+    builder = ResultBuilder(frozenset(), FORMATS["results"])
     fault = Unreachable("bad gateway", http_status=502, body=b"Bad Gateway")
     first = builder.of_answer(ITEM, "f", Answer(None, None, fault), 0.5)
     shared = builder.of_record(ITEM._replace(line=2, custom_id="line-2"), first.line, first.outcome)

@@ -49,7 +49,10 @@ ANSWERS = pytest.mark.parametrize("format", ANSWER_FORMATS)
 RUNS = pytest.mark.parametrize("format", [name for name in RUN_FORMATS if FORMATS[name].sends])
 
 CALL = {"id": "k", "type": "function", "function": {"name": "called", "arguments": "{}"}}
-MESSAGE = {"role": "assistant", "content": "a\nb", "audio": {"id": "a", "data": "AAEC", "transcript": "a"}}
+TEXT = "a\n```\nb\n```"
+# The text, with a NUL, in the formats that have one.
+ENDED_BY_NUL = {"text": b"a\n```\nb\n```\0", "code": b"b\n\0"}
+MESSAGE = {"role": "assistant", "content": TEXT, "audio": {"id": "a", "data": "AAEC", "transcript": "a"}}
 
 
 def completion(**message: Any) -> dict[str, Any]:
@@ -199,7 +202,7 @@ def test_null_ends_texts_only(format: str) -> None:
         assert ends_texts(True, format)
         sink = Sink()
         create_writer(FormatOptions(format, null=True), sink, lambda text: None).end(completion(), b"{}")
-        assert sink.data == b"a\nb\0"
+        assert sink.data == ENDED_BY_NUL[format]
     else:
         with refused(UsageFault, what=f"format '{format}' has no text to end"):
             ends_texts(True, format)
@@ -209,7 +212,7 @@ def test_null_ends_texts_only(format: str) -> None:
 def test_a_run_writes_one_record_for_each_line(format: str) -> None:
     """A good answer and a failed line each have one. It is the same when it is made of the result line."""
     run_format = create_run_format(FormatOptions(format))
-    builder = ResultBuilder(frozenset(), calls_are_final=run_format.calls_are_final)
+    builder = ResultBuilder(frozenset(), FORMATS[format])
     item = Item(1, "line-1", {"model": "m", "messages": []})
     good = builder.of_answer(item, "f", in_one_piece(), 0.1)
     bad = builder.of_answer(item, "f", in_one_piece(content="", audio=None), 0.1)
@@ -225,8 +228,7 @@ def test_a_run_writes_one_record_for_each_line(format: str) -> None:
 
 @RUNS
 def test_a_run_hands_on_tool_calls_or_fails_the_line(format: str) -> None:
-    run_format = create_run_format(FormatOptions(format))
-    builder = ResultBuilder(frozenset(), calls_are_final=run_format.calls_are_final)
+    builder = ResultBuilder(frozenset(), FORMATS[format])
     item = Item(1, "line-1", {"model": "m", "messages": []})
     result = builder.of_answer(item, "f", in_one_piece(content=None, audio=None, tool_calls=[CALL]), 0.1)
     assert result.is_good != FORMATS[format].calls_are_final

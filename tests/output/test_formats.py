@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, NamedTuple
 
 import orjson
@@ -87,11 +88,15 @@ class Case(NamedTuple):
 
 
 def case(whole: str, events: list[str], string: str, message: str, **others: str) -> Case:
-    """string and message are the lines of these formats; json is the answer as it came."""
+    """string and message are the lines of these formats; json is the answer as it came.
+
+    No answer has a code block, so that code is the text.
+    """
     no_more = {"text": "", "tool-calls": "", "logprobs": "", "usage": NO_COUNTS}
     given = {name.replace("_", "-"): text for name, text in others.items()}
     lines = {"string": string + "\n", "json": whole + "\n", "message": message + "\n"}
-    return Case(whole, events, {**no_more, **lines, **given})
+    code = {"code": given.get("text", "")}
+    return Case(whole, events, {**no_more, **lines, **code, **given})
 
 
 NO_COUNTS = '{"model":"m","prompt_tokens":null,"completion_tokens":null,"total_tokens":null}\n'
@@ -303,7 +308,7 @@ def test_text_of_choice_0_comes_piece_by_piece_and_the_others_wait() -> None:
     assert sink.data == b"a\nb\n"
 
 
-@pytest.mark.parametrize("format", ["string", "json", "message", "tool-calls", "logprobs", "usage"])
+@pytest.mark.parametrize("format", ["string", "json", "message", "tool-calls", "logprobs", "usage", "code"])
 def test_other_formats_write_once_at_the_end(format: str) -> None:
     sink = Sink()
     made = create_writer(FormatOptions(format=format), sink, lambda text: None)
@@ -392,6 +397,36 @@ def test_each_text_ends_in_one_newline_or_nul(contents: list[str | None], plain:
     assert whole(body(*choices), "text", null=True).stdout == null
     assert streamed(events, "text").stdout == plain
     assert streamed(events, "text", null=True).stdout == null
+
+
+# Code
+
+
+FENCED = "Run:\n\n```sh\nls\n```\nor\n```\npwd\n```"
+
+
+@cases(
+    ("contents", "plain", "null"),
+    {
+        "the first block": ([FENCED], "ls\n", "ls\n\0"),
+        "a newline is added": (["```\nls"], "ls\n", "ls\0"),
+        "of each choice": ([FENCED, "~~~\npwd"], "ls\npwd\n", "ls\n\0pwd\0"),
+        "an empty block": (["```\n```"], "", ""),
+        "an empty block of two": (["```\n```", "```\na\n```"], "\na\n", "\0a\n\0"),
+        "no block": (["Run ls."], "Run ls.\n", "Run ls.\0"),
+        "half a character": (["```\n\ud83d\ude00 \ud83d\n```"], "😀 \ufffd\n", "😀 \ufffd\n\0"),
+    },
+)
+def test_code_is_the_first_block_of_each_text(contents: list[str], plain: str, null: str) -> None:
+    choices = [choice(message(json.dumps(content)), index) for index, content in enumerate(contents)]
+    completion = {"choices": [json.loads(each) for each in choices]}
+    assert played([], completion, b"", "code").stdout == plain
+    assert played([], completion, b"", "code", null=True).stdout == null
+
+
+def test_a_refusal_beside_code_goes_aside() -> None:
+    refused = body(choice('{"role":"assistant","content":"```\\na\\n```","refusal":"No more."}'))
+    assert whole(refused, "code") == ("a\n", "No more.\n")
 
 
 PRETTY = (

@@ -266,3 +266,36 @@ def test_a_mismatch_is_put_into_words() -> None:
     assert found.outcome is Outcome.mismatch
     assert found.what == "choice 1: the answer does not fit the schema: /a: 5 is not a string"
     assert found.fix == "--reask, or --allow mismatch"
+
+
+FENCED = choice(content="a\n```\nb\n```")
+
+
+@cases(
+    ("choices", "allow", "expected"),
+    {
+        "code": ([FENCED], "", None),
+        "open": ([choice(content="```py\nb")], "", None),
+        "none": ([choice(content="a `b`")], "", (Status.MISMATCH, 0)),
+        "none, allowed": ([choice(content="a")], "mismatch", None),
+        "none in the second": ([FENCED, choice(index=1)], "", (Status.MISMATCH, 1)),
+        "cut off": ([choice("length")], "", (Status.TRUNCATED, 0)),
+        "cut off in the code": ([choice("length", "```\nb")], "", (Status.TRUNCATED, 0)),
+        "cut off in the code, allowed": ([choice("length", "```\nb")], "truncated", None),
+        "cut off before the code, allowed": ([choice("length")], "truncated", (Status.MISMATCH, 0)),
+        "calls, allowed": ([choice(content=None, tool_calls=CALLS)], "tool-calls", None),
+        "empty": ([choice(content="")], "", (Status.REFUSED, 0)),
+        "empty, allowed": ([choice(content="")], "empty", None),
+        "in parts": ([choice(content=[{"type": "text", "text": "```\nb"}])], "", None),
+    },
+)
+def test_a_format_needs_code(choices: list[Json], allow: str, expected: tuple[Status, int] | None) -> None:
+    found = verdict(numbered(*choices), allow=frozenset(allow.split()), text_format=True, needs_code=True)
+    assert (None if found is None else (found.status, found.choice)) == expected
+
+
+def test_missing_code_is_put_into_words() -> None:
+    found = verdict(numbered(choice()), allow=frozenset(), text_format=True, needs_code=True)
+    assert found is not None
+    assert found.what == "there is no fenced code block in the answer"
+    assert found.fix == "ask for one, or --allow mismatch"

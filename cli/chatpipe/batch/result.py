@@ -12,6 +12,7 @@ from chatpipe.errors import ChatpipeError, ReplyTooLong, Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.options.outcomes import OUTCOMES, Outcome, is_accepted
+from chatpipe.options.output import Format
 from chatpipe.response import judge
 from chatpipe.response.result_line import (
     LineError,
@@ -50,14 +51,13 @@ class ResultBuilder:
     """The builder of all results of a run.
 
     allow holds the outcomes that count as good; `failed` stands for all outcomes without an answer.
-    calls_are_final: the output is text, so nobody can answer a tool call.
+    properties are those of the output's format.
     """
 
-    def __init__(
-        self, allow: frozenset[str], *, calls_are_final: bool, rules: TurnRules | None = None
-    ) -> None:
+    def __init__(self, allow: frozenset[str], properties: Format, rules: TurnRules | None = None) -> None:
         self._allow = allow
-        self._calls_are_final = calls_are_final
+        self._calls_are_final = properties.calls_are_final
+        self._needs_code = properties.is_code
         self._rules = rules
 
     def of_answer(self, item: Item, fingerprint: str, answer: Answer, latency_s: float) -> Result:
@@ -94,9 +94,12 @@ class ResultBuilder:
 
     def of_record(self, item: Item, line: bytes, outcome: str) -> Result:
         """The result of a line that has a recorded answer: that result line, under the item's own names."""
-        found, known = ResultLine(values.loads(line)), Outcome(outcome)
+        found = ResultLine(values.loads(line))
+        recorded = Outcome(outcome)
+        known = self._outcome_here(found, recorded)
         is_good = self._is_good(known, found.completion)
-        renamed = found.renamed(item.custom_id, item.line, known, is_good=is_good)
+        reason = judge.NO_CODE if known is not recorded and known is Outcome.mismatch else "as recorded"
+        renamed = found.renamed(item.custom_id, item.line, known, is_good=is_good, reason=reason)
         return Result(
             item,
             known,
@@ -113,6 +116,7 @@ class ResultBuilder:
             completion,
             allow=frozenset(),
             text_format=self._calls_are_final or answer.turns_exhausted,
+            needs_code=self._needs_code,
             fits=None if self._rules is None else self._rules.for_line(item.body or {}).violation,
         )
         if answer.turns_exhausted:
@@ -149,6 +153,19 @@ class ResultBuilder:
             completion=answer.completion if outcome is Outcome.truncated else None,
             fault=fault,
         )
+
+    def _outcome_here(self, found: ResultLine, recorded: Outcome) -> Outcome:
+        """The outcome of a recorded answer in this run, whose format may need code, or no longer need it.
+
+        A mismatch that was allowed has no error. It stays one if this run has a schema, too.
+        """
+        if recorded is Outcome.ok and self._needs_code and judge.lacks_code(found.completion or {}):
+            return Outcome.mismatch
+        if recorded is Outcome.mismatch and not self._needs_code:
+            was_allowed = not found.record.get("error") and self._rules is None
+            if was_allowed or found.error("").message == judge.NO_CODE:
+                return Outcome.ok
+        return recorded
 
     def _is_good(self, outcome: Outcome, completion: dict[str, Value] | None) -> bool:
         """Return True if the line is a success. Of a reply that was cut off there may be nothing to read."""

@@ -22,6 +22,7 @@ class RunFormat(ABC):
     from_result_line: Callable[[bytes], bytes] | None = None
 
     def __init__(self, properties: Format) -> None:
+        self.properties = properties
         self.writes_result_lines = properties.writes_result_lines
         self.needs_order = properties.needs_order
         self.calls_are_final = properties.calls_are_final

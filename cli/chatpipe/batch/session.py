@@ -69,7 +69,7 @@ class Session:
             AsyncEngine(outbound.sender, pacer.concurrency),
             self._store,
             StopRules(pacer.rate, limits, outbound.budget, first, self._notice),
-            ResultBuilder(job.allow, calls_are_final=job.run_format.calls_are_final, rules=self._rules),
+            ResultBuilder(job.allow, job.run_format.properties, self._rules),
             self._emitter.emit,
             DriverOptions(self._window(), job.input.dedupe, job.resume.no_send, limits.grace_s),
         )

@@ -23,6 +23,7 @@ class Format(NamedTuple):
     streams: the request asks for a stream by default. needs_stream: the format cannot be written without.
     is_event_stream: the output is the bytes of the event stream.
     is_text: a NUL can end each text. Lines may follow the text in a partial file.
+    is_code: the output is the first code block of each text. A text without one is a mismatch.
     is_audio: the output is the audio of one choice. It is never escaped or printed among lines.
     omits_calls: tool calls are not in the output, so they go to stderr or into the partial file.
     is_verbatim: the output has whatever the server sent, even if it has no choices.
@@ -42,6 +43,7 @@ class Format(NamedTuple):
     needs_stream: bool = False
     is_event_stream: bool = False
     is_text: bool = False
+    is_code: bool = False
     is_audio: bool = False
     omits_calls: bool = False
     is_verbatim: bool = False
@@ -70,10 +72,13 @@ FORMATS: Mapping[str, Format] = {
         note_if_empty="no log probabilities in the answer: ask with --logprobs",
     ),
     "usage": Format("records:UsageWriter", run_position=7, counts_all_turns=True),
+    "code": Format(
+        "code:CodeWriter", run_position=8, is_text=True, is_code=True, omits_calls=True, calls_are_final=True
+    ),
     "audio": Format("audio:AudioWriter", is_audio=True, omits_calls=True),
     "results": Format(run_position=1, writes_result_lines=True, needs_order=False),
     "rows": Format(in_map=True, needs_order=False, calls_are_final=True),
-    "requests": Format(run_position=8, in_map=True, sends=False),
+    "requests": Format(run_position=9, in_map=True, sends=False),
 }
 # Formats of `ask` and `show`.
 ANSWER_FORMATS = tuple(name for name, format in FORMATS.items() if format.writer)

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 from chatpipe.errors import AnswerFault, BrokenAnswer, ChatpipeError
 from chatpipe.inputs.values import Value
+from chatpipe.options.outcomes import Outcome
 from chatpipe.options.output import FormatOptions
 from chatpipe.output.formats import create_writer
 from chatpipe.output.records import call_lines, usage_line
@@ -41,6 +42,23 @@ class AnswerOutput(Protocol):
     def write(self, data: bytes) -> None: ...
 
     def keep_reply(self, data: bytes) -> bool: ...
+
+
+class StderrOut:
+    """An output that sends a refused answer to stderr, because no file keeps it."""
+
+    started = False
+    is_kept = False
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def write(self, data: bytes) -> None:
+        self._console.server_text(data.decode("utf-8", "replace"))
+
+    def keep_reply(self, data: bytes) -> bool:
+        """Return False: the answer is readable, only its content is not what was asked for."""
+        return False
 
 
 class Delivery:
@@ -106,6 +124,7 @@ class Delivery:
             answer.completion,
             allow=self._options.allow,
             text_format=self._options.properties.omits_calls or answer.turns_exhausted,
+            needs_code=self._options.properties.is_code,
             fits=self._fits,
         )
         if verdict is None and self._options.properties.is_audio:
@@ -115,9 +134,16 @@ class Delivery:
         )
 
     def _end(self, completion: dict[str, Value], body: bytes | None) -> BrokenAnswer | None:
-        """Write the end. If the format cannot read an answer in one piece, keep its bytes as received."""
+        """Write the end. If the format cannot read an answer in one piece, keep its bytes as received.
+
+        Text in the place of code goes to stderr if no file keeps it: stdout may be the input of a shell.
+        """
+        options, writer = self._options, self._writer
+        takes_text = self._out.is_kept or Outcome.mismatch in options.allow
+        if options.properties.is_code and not takes_text and judge.lacks_code(completion):
+            writer = create_writer(options, StderrOut(self._console), self._console.server_text)
         try:
-            self._writer.end(completion, body)
+            writer.end(completion, body)
         except BrokenAnswer as fault:
             self._with_body(fault, body)
             return fault

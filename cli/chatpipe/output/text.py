@@ -94,23 +94,28 @@ class TextWriter(RunWriter):
         self.half = ""
         if not final and "\ud800" <= text[-1:] <= "\udbff":
             text, self.half = text[:-1], text[-1]
-        try:
-            return text.encode()
-        except UnicodeEncodeError:  # two halves become one character; a lone one cannot be encoded
-            whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-            return whole.encode()
+        return encode_text(text)
 
     def _terminator(self) -> bytes:
-        return _terminator(self.options, has_newline=self.last.endswith("\n"))
+        return terminator(self.options, has_newline=self.last.endswith("\n"))
 
     @classmethod
     def record(cls, completion: Mapping[str, Value] | None, options: FormatOptions) -> bytes:
         message = {} if completion is None else first_message(completion)
         text = (content_of(message) or "").encode("utf-8", "replace")
-        return text + _terminator(options, has_newline=text.endswith(b"\n"))
+        return text + terminator(options, has_newline=text.endswith(b"\n"))
 
 
-def _terminator(options: FormatOptions, *, has_newline: bool) -> bytes:
+def encode_text(text: str) -> bytes:
+    """The text in UTF-8. Two halves of a surrogate pair become one character, a lone half U+FFFD."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
+def terminator(options: FormatOptions, *, has_newline: bool) -> bytes:
+    """The end of a text: a newline unless it has one, or a NUL."""
     if options.null:
         return b"\0"
     return b"" if has_newline else b"\n"

@@ -11,10 +11,13 @@ from chatpipe.inputs.parts import may_be_text, split_parts, text_of
 from chatpipe.inputs.values import Value
 from chatpipe.options.outcomes import ALLOWABLE, OUTCOMES, PRECEDENCE, Outcome
 from chatpipe.response import finish_reasons
-from chatpipe.response.completion import NOT_TEXT, refusal_of
+from chatpipe.response.code_block import first_code_block
+from chatpipe.response.completion import NOT_TEXT, choices, content_of, refusal_of
 from chatpipe.response.server_error import error_of
 from chatpipe.system.escape import shorten
 
+NO_CODE = "there is no fenced code block in the answer"
+_ASK_FOR_CODE = "ask for one, or --allow mismatch"
 _ASK_FOR_AUDIO = "ask with --modality audio, --audio-voice and --audio-format"
 
 
@@ -80,37 +83,52 @@ def verdict(
     *,
     allow: frozenset[str],
     text_format: bool,
+    needs_code: bool = False,
     fits: Callable[[Value], object | None] | None = None,
 ) -> Verdict | None:
     """The verdict for the first of the statuses 76, 4, 3, 5, 6 that applies to any choice, or None.
 
     allow holds names of outcomes. A broken answer cannot be allowed. Tool calls are a fault only if the
-    output is text (text_format), because every other format includes them. fits gets the content of
-    each choice whose outcome is ok; it returns the schema violation, or None. Never raises.
+    output is text (text_format), because every other format includes them. needs_code: a text without
+    a code block is a mismatch. fits gets the content of each choice whose outcome is ok; it returns the
+    schema violation, or None. Never raises.
     """
     error = error_of(completion)  # OpenRouter sends some with HTTP 200
     if error:
         return _verdict(Outcome.broken, None, f"the server reports an error: {shorten(error.message)}")
-    choices = completion.get("choices")
-    if type(choices) is not list or not choices:
+    answers = choices(completion)
+    if not answers:
         return _verdict(Outcome.broken, None, "the answer has no choices")
     accepted = (allow & ALLOWABLE) | {Outcome.ok}
     if not text_format:
         accepted |= {Outcome.tool_calls}
     faults: list[tuple[Outcome, int, object]] = []
-    for position, choice in enumerate(choices):
+    for position, choice in enumerate(answers):
         outcome = outcome_of(choice)
         violation = fits(choice["message"].get("content")) if fits and outcome is Outcome.ok else None
-        if violation is not None:
+        if violation is not None or (needs_code and outcome in accepted and _lacks_code(choice)):
             outcome = Outcome.mismatch
         if outcome not in accepted:
             faults.append((outcome, position, violation))
     if not faults:
         return None
     outcome, position, violation = min(faults, key=lambda fault: PRECEDENCE.index(OUTCOMES[fault[0]].status))
-    index = _index(choices[position], position)
-    what = _description(outcome, choices[position], violation)
-    return _verdict(outcome, index, f"choice {index}: {what}" if len(choices) > 1 else what)
+    index = _index(answers[position], position)
+    what = _description(outcome, answers[position], violation)
+    found = _verdict(outcome, index, f"choice {index}: {what}" if len(answers) > 1 else what)
+    is_without_code = outcome is Outcome.mismatch and violation is None
+    return found._replace(fix=_ASK_FOR_CODE) if is_without_code else found
+
+
+def lacks_code(completion: dict[str, Value]) -> bool:
+    """Return True if a choice has a text without a fenced code block."""
+    return any(_lacks_code(choice) for choice in choices(completion))
+
+
+def _lacks_code(choice: Value) -> bool:
+    message = choice.get("message") if type(choice) is dict else None
+    text = content_of(message) if type(message) is dict else None
+    return bool(text) and first_code_block(text or "") is None
 
 
 def turns_verdict(found: Verdict | None, turns: int) -> Verdict | None:
@@ -146,6 +164,8 @@ def _index(choice: Value, position: int) -> int:
 
 
 def _description(outcome: Outcome, choice: Value, violation: object) -> str:
+    if outcome is Outcome.mismatch and violation is None:
+        return NO_CODE
     if outcome is Outcome.mismatch:
         return f"the answer does not fit the schema: {violation}"
     if outcome is Outcome.broken:

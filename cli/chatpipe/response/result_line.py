@@ -138,11 +138,16 @@ class ResultLine:
         same = {"line": None, "outcome": self.outcome, "response": self.record.get("response")}
         return values.dumps({**self._metadata(), **same})
 
-    def renamed(self, custom_id: str, number: int, outcome: Outcome, *, is_good: bool) -> ResultLine:
-        """The line under the names of another line of input, with an outcome and its error."""
+    def renamed(
+        self, custom_id: str, number: int, outcome: Outcome, *, is_good: bool, reason: str = "as recorded"
+    ) -> ResultLine:
+        """The line under the names of another line of input, with an outcome and its error.
+
+        reason is the message of the error if none is recorded.
+        """
         error = None
         if not is_good:
-            error = self.record.get("error") or {"code": str(outcome), "message": "as recorded"}
+            error = self.record.get("error") or {"code": str(outcome), "message": reason}
         metadata = {**self._metadata(), "line": number, "outcome": str(outcome)}
         return ResultLine({**self.record, "custom_id": custom_id, "error": error, "chatpipe": metadata})
 
