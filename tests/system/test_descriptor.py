@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from pipes import pipe
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,7 @@ from chatpipe.system.descriptor import (
     is_special,
     open_regular,
     open_special,
+    read_at,
     read_blocks,
     write_all_at,
 )
@@ -336,6 +338,20 @@ def test_a_write_at_an_offset_and_a_read_leave_the_position_alone(tmp_path: Path
     write_all_at(fd, b"abc", 2)
     assert b"".join(read_blocks(fd)) == b"01abc56789"
     assert os.lseek(fd, 0, os.SEEK_CUR) == 4
+    os.close(fd)
+
+
+@pytest.mark.parametrize("most", [1, 3, 7, 100])
+def test_short_reads_are_not_taken_for_the_end(most: int, tmp_path: Path, monkeypatch: Any) -> None:
+    """As of a file server, or of a file system in a process."""
+    data = os.urandom(50)
+    (tmp_path / "file").write_bytes(data)
+    fd = os.open(tmp_path / "file", os.O_RDONLY)
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, size, offset: pread(fd, min(size, most), offset))
+    for size, offset in ((50, 0), (20, 7), (60, 0), (60, 45), (5, 50), (5, 80), (0, 0)):
+        assert read_at(fd, size, offset) == data[offset : offset + size]
+    assert b"".join(read_blocks(fd)) == data
     os.close(fd)
 
 

@@ -200,6 +200,21 @@ def write_all_at(fd: int, data: bytes, offset: int) -> None:
         written += os.pwrite(fd, memoryview(data)[written:], offset + written)
 
 
+def read_at(fd: int, size: int, offset: int) -> bytes:
+    """The bytes of a regular file from offset on: size of them, fewer only at its end. Raises OSError.
+
+    A file system on a network or in a process may return fewer bytes at a time.
+    """
+    data = os.pread(fd, size, offset)
+    if len(data) == size or not data:
+        return data
+    blocks, missing = [data], size - len(data)
+    while missing and (data := os.pread(fd, missing, offset + size - missing)):
+        blocks.append(data)
+        missing -= len(data)
+    return b"".join(blocks)
+
+
 def read_blocks(fd: int) -> Iterator[bytes]:
     """Yield the content of a regular file. The position of the descriptor stays unchanged. Raises OSError."""
     offset = 0

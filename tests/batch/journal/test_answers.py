@@ -546,6 +546,17 @@ def test_a_file_that_changes_after_it_was_read_gives_no_wrong_answer(files: File
     assert line_of(recorded, F2) is None
 
 
+@pytest.mark.parametrize("left", [0, 10, len(result(F1)) + 20])
+def test_a_line_that_is_gone_when_out_is_written_is_no_empty_line(left: int, files: Files) -> None:
+    """Neither is the beginning of one."""
+    recorded = files.recorded(out=files.write("out", result(F1), result(F2)))
+    found = recorded.find(F2)
+    assert found is not None
+    os.truncate("out", left)
+    with pytest.raises(MissingInput, match="cannot read 'out': it was changed during the run"):
+        list(recorded.lines([found.location]))
+
+
 def test_a_file_that_is_replaced_is_still_read(files: Files) -> None:
     """-o replaces OUT while its old lines are what is written."""
     recorded = files.recorded(out=files.write("out", result(F1)))

@@ -85,6 +85,15 @@ def test_a_torn_line_longer_than_a_block_is_dropped(path: Path) -> None:
     assert path.read_bytes() == HEADER + LINES[0] + b"\n"
 
 
+@pytest.mark.parametrize("most", [1, 7, 100])
+def test_short_reads_cost_no_answer(most: int, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.write_bytes(WHOLE + b'{"id":"torn')
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, size, offset: pread(fd, min(size, most), offset))
+    Journal(str(path)).close()
+    assert path.read_bytes() == WHOLE
+
+
 def test_a_journal_of_an_older_chatpipe_keeps_its_header(path: Path) -> None:
     path.write_bytes(b'{"chatpipe_journal":1,"chatpipe":"0.0.1","more":[]}\n')
     with Journal(str(path)) as journal:

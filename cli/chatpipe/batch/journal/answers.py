@@ -140,8 +140,16 @@ class AnswerIndex:
         return file == self._journal and offset < self._headers.get(file, 0)
 
     def lines(self, locations: Iterable[int]) -> Iterator[bytes]:
-        """The unchanged lines at locations, in that order, so the order of OUT needs 8 bytes per line."""
-        return map(self._line, locations)
+        """The unchanged lines at locations, in that order, so the order of OUT needs 8 bytes per line.
+
+        Raises MissingInput, also for a file that somebody shortened during the run.
+        """
+        for location in locations:
+            line = self._line(location)
+            if not (line.lstrip().startswith(b"{") and line.rstrip().endswith(b"}")):
+                name = self._files.name(unpack_location(location)[0])
+                raise MissingInput(f"cannot read '{name}': it was changed during the run")
+            yield line
 
     def paid_lines(self) -> Iterator[ResultLine]:
         """The result lines of the journal, oldest first, failures included, each paid answer once.

@@ -15,6 +15,7 @@ from typing import Literal
 
 from chatpipe.errors import MissingInput, reason
 from chatpipe.inputs.place import LineSplitter
+from chatpipe.system.descriptor import read_at
 
 # Average entries per bucket at which all buckets are split. An insertion moves half a bucket, 4 KB,
 # in 50 ns. Smaller buckets would save little of that, and each costs an array object (80 bytes).
@@ -123,6 +124,9 @@ class LineFiles:
         """Number of files; they are numbered from 0."""
         return len(self._descriptors)
 
+    def name(self, file: int) -> str:
+        return self._names[file]
+
     def add(self, fd: int, name: str) -> tuple[int, bool]:
         """Take over a descriptor. Returns the number of its file, and True if the file is new.
 
@@ -170,6 +174,6 @@ class LineFiles:
 
     def _read(self, file: int, size: int, offset: int) -> bytes:
         try:
-            return os.pread(self._descriptors[file], size, offset)
+            return read_at(self._descriptors[file], size, offset)
         except OSError as error:
             raise MissingInput(f"cannot read '{self._names[file]}': {reason(error)}") from error

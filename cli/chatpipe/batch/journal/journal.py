@@ -23,7 +23,7 @@ from chatpipe.errors import BadInput, CannotWrite, MissingInput, TryLater, reaso
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON
 from chatpipe.system.atomic import remove_abandoned, replace_whole, sync_directory, write_new
-from chatpipe.system.descriptor import read_blocks, write_all
+from chatpipe.system.descriptor import read_at, read_blocks, write_all
 from chatpipe.system.lock import open_current, try_lock, unlock
 from chatpipe.system.same_file import is_current_entry
 
@@ -163,7 +163,7 @@ class Journal:
     def _repair(self) -> None:
         """Make the file ready for another line: write a missing header, drop a torn last line."""
         try:
-            head = os.pread(self._fd, _HEAD_BYTES, 0)
+            head = read_at(self._fd, _HEAD_BYTES, 0)
             if _is_torn_header(head):
                 os.ftruncate(self._fd, 0)
                 self._end()
@@ -180,7 +180,7 @@ class Journal:
         start = _last_line(self._fd, size)
         if start == size:
             return
-        if _is_json(os.pread(self._fd, size - start, start)):
+        if _is_json(read_at(self._fd, size - start, start)):
             write_all(self._fd, b"\n")
         else:
             os.ftruncate(self._fd, start)
@@ -327,7 +327,7 @@ def _last_line(fd: int, size: int) -> int:
     end = size
     while end > 0:
         start = max(0, end - _BLOCK_BYTES)
-        newline = os.pread(fd, end - start, start).rfind(b"\n")
+        newline = read_at(fd, end - start, start).rfind(b"\n")
         if newline >= 0:
             return start + newline + 1
         end = start
