@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from chatpipe.schema import phrases, rules
+from chatpipe.inputs import names
+from chatpipe.schema import rules
 from chatpipe.schema.check import Problem, check
 
 Change = dict[str, Any]
@@ -339,36 +340,13 @@ def test_the_rules_leave_these_requests_alone(name: str) -> None:
     assert check(request(LEFT_ALONE[name])) == []
 
 
-@pytest.mark.parametrize(
-    ("word", "nearest"),
-    [
-        ("max_token", "max_tokens"),
-        ("MaxTokens", "max_tokens"),
-        ("max_toekns", "max_tokens"),
-        ("mx_tokns", "max_tokens"),
-        ("mx_tkns", None),
-        ("stp", None),
-        ("stops", "stop"),
-        ("sotp", None),
-        ("", None),
-    ],
-    ids=str,
-)
-def test_the_nearest_word_is_found(word: str, nearest: str | None) -> None:
-    assert phrases.nearest(word, frozenset(("max_tokens", "stop", "seed"))) == nearest
-
-
-def test_nearest_word_may_be_asked_for_short_ones() -> None:
-    assert phrases.nearest("lwo", frozenset(("low", "high")), least=3) == "low"
-
-
 def test_odd_keys_of_a_million_rows_are_compared_once() -> None:
     body = request({"flavour_of_the_day": 1})
     check(body)
-    before = phrases._nearest.cache_info().misses
+    before = names._nearest.cache_info().misses
     for _ in range(100):
         check(body)
-    assert phrases._nearest.cache_info().misses == before
+    assert names._nearest.cache_info().misses == before
 
 
 def test_check_of_a_long_conversation_takes_no_more_than_a_few_milliseconds() -> None:

@@ -19,8 +19,8 @@ from chatpipe.conversation import tool_calls
 from chatpipe.conversation.process import GRACE_S, STDOUT_LIMIT, ChildProcess, CommandResult
 from chatpipe.conversation.tool_calls import ToolCall
 from chatpipe.errors import MissingInput, UsageFault, reason
+from chatpipe.inputs.names import nearest
 from chatpipe.inputs.values import Value
-from chatpipe.schema.phrases import nearest
 from chatpipe.system.escape import shorten
 from chatpipe.system.signals import delay_signals
 

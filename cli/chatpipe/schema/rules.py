@@ -10,9 +10,10 @@ import string
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
+from chatpipe.inputs.names import nearest
 from chatpipe.inputs.place import pointer_of
 from chatpipe.options.parameters import TABLE
-from chatpipe.schema.phrases import nearest, quote
+from chatpipe.schema.phrases import quote
 
 Object = dict[str, Any]
 
