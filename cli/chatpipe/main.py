@@ -18,9 +18,7 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 from chatpipe import __version__
 
 if TYPE_CHECKING:
-    import click
-
-    from chatpipe.errors import ChatpipeError, UsageFault
+    from chatpipe.errors import ChatpipeError
 
 _COMPLETION_VARIABLE = "_CHATPIPE_COMPLETE"
 _WRITE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
@@ -87,21 +85,21 @@ def _command(arguments: Sequence[str]) -> int:
     """Run the command. Raises errors of Click and failed writes as a ChatpipeError or OutputClosed."""
     import click
 
-    from chatpipe.commands.table import cli, refuse_misplaced
+    from chatpipe.commands.table import cli, refuse_first_word, usage_fault
     from chatpipe.errors import CannotWrite, reason
     from chatpipe.system.descriptor import BrokenPipe
 
     try:
         if instruction := os.environ.get(_COMPLETION_VARIABLE):
             return _answer_completion(instruction)
-        refuse_misplaced(arguments)
+        refuse_first_word(arguments)
         with cli.make_context("chatpipe", list(arguments)) as context:
             status = cli.invoke(context)
         return status if isinstance(status, int) else 0
     except click.exceptions.Exit as exit_:  # --help
         return _flush(exit_.exit_code)
     except click.UsageError as error:
-        raise _usage_fault(error, arguments) from error
+        raise usage_fault(error, arguments) from error
     except BrokenPipe as error:
         raise OutputClosed from error
     except OSError as error:
@@ -144,27 +142,6 @@ def _flush(status: int) -> int:
     """Flush stdout, which is where a full disk is detected, and return status."""
     _stdout().flush()
     return status
-
-
-def _usage_fault(error: click.UsageError, arguments: Sequence[str]) -> UsageFault:
-    """Click's usage error in our style: lower case, no full stop, and a pointer to the help."""
-    from difflib import get_close_matches
-
-    import click
-
-    from chatpipe.commands.table import COMMANDS
-    from chatpipe.errors import UsageFault
-
-    # Some Click errors carry no context.
-    fallback = f"chatpipe {arguments[0]}" if arguments and arguments[0] in COMMANDS else "chatpipe"
-    command = error.ctx.command_path if error.ctx is not None else fallback
-    text = " ".join(error.format_message().split()).removesuffix(".")
-    if isinstance(error, click.NoSuchOption):
-        known = [name for each in error.ctx.command.params for name in each.opts] if error.ctx else []
-        near = [name for name in known if name.startswith(error.option_name)]
-        near = near or get_close_matches(error.option_name, known, 1)
-        text = f"no such option '{error.option_name}'" + (f", did you mean '{near[0]}'?" if near else "")
-    return UsageFault(text[:1].lower() + text[1:], fix=f"see {command} --help")
 
 
 def _answer_completion(instruction: str) -> int:

@@ -19,7 +19,7 @@ Chatpipe = Callable[..., Any]
     ("words", "status", "line"),
     {
         "near command": ("aks hi", 2, "no command 'aks', did you mean 'ask'?: see chatpipe --help"),
-        "unknown command": ("zzz", 2, "no command 'zzz': see chatpipe --help"),
+        "unknown command": ("zzz", 2, "no command 'zzz': chatpipe ask zzz"),
         "option before the command": (
             "-p echo ask hi",
             2,
@@ -60,7 +60,11 @@ Chatpipe = Callable[..., Any]
             ),
         ),
         "no profile": ("ask -p nope hi", 78, "--profile: no profile 'nope': there are openai, echo"),
-        "no command": ("", 2, "missing command: see chatpipe --help"),
+        "no command": (
+            "",
+            2,
+            "missing command: chatpipe ask PROMPT sends a prompt, chatpipe --help shows all",
+        ),
         "no value": (
             "ask hi --temperature",
             2,

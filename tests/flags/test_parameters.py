@@ -240,7 +240,7 @@ BAD: dict[str, Any] = {
     "unknown option": (["--nope"], "no such option"),
     "unknown letter": (["-Z"], "no such option"),
     "no value": (["--model"], "option '--model' requires an argument"),
-    "a value too many": (["--stream=yes"], "option '--stream' does not take a value"),
+    "a value too many": (["--stream=yes"], "'--stream' takes no value: write --stream"),
 }
 
 

@@ -49,7 +49,10 @@ def test_defaults_are_shown(command: str) -> None:
 def test_without_a_command_one_line_names_the_help() -> None:
     done = run()
     assert (done.status, done.stdout) == (2, b"")
-    assert done.stderr == b"chatpipe: missing command: see chatpipe --help\n"
+    assert (
+        done.stderr
+        == b"chatpipe: missing command: chatpipe ask PROMPT sends a prompt, chatpipe --help shows all\n"
+    )
 
 
 def test_key_options_are_not_shown() -> None:

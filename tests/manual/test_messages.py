@@ -16,8 +16,9 @@ PACKAGE = Path(chatpipe.__file__).parent
 OPTIONS = {
     name for command in ("", *commands.COMMANDS) for names in commands.options(command) for name in names
 }
-# These speak of options that are refused, and of those of curl.
-ELSEWHERE = {"flags/parameters.py", "flags/server.py", "output/curl.py"}
+# These speak of options that are refused, and of other tools: tests/flags/test_foreign.py looks at the
+# remedies of the third.
+ELSEWHERE = {"flags/parameters.py", "flags/server.py", "flags/foreign.py", "output/curl.py"}
 MODULES = sorted(
     str(path.relative_to(PACKAGE))
     for path in PACKAGE.rglob("*.py")

@@ -52,28 +52,15 @@ class Table(click.Group):
             if incomplete and option.startswith(incomplete)
         ]
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0]
-        if name not in COMMANDS and not name.startswith("-"):
-            from difflib import get_close_matches
 
-            near = get_close_matches(name, COMMANDS, 1)
-            ctx.fail(f"no command '{name}'" + (f", did you mean '{near[0]}'?" if near else ""))
-        return super().resolve_command(ctx, args)
-
-
-def refuse_misplaced(arguments: Sequence[str]) -> None:
-    """Raise UsageFault for an option before the command. Its value may be a secret and is not shown."""
-    option = arguments[0].partition("=")[0] if arguments else ""
-    if not option.startswith("-") or option in ("-h", "--help", "--version"):
+def refuse_first_word(arguments: Sequence[str]) -> None:
+    """Raise UsageFault if the first word is neither a command nor an option of all."""
+    first = arguments[0] if arguments else ""
+    if first in COMMANDS or first in ("-h", "--help", "--version"):
         return
-    command = next((word for word in arguments if word in COMMANDS), None)
-    if command is not None:
-        raise UsageFault(
-            f"option '{option}' stands before the command", fix=f"chatpipe {command} {option} ..."
-        )
+    from chatpipe.flags.usage import misplaced_option, no_command
+
+    raise (misplaced_option if first.startswith("-") else no_command)(cli, arguments)
 
 
 @click.command(
@@ -90,3 +77,10 @@ def cli() -> None:
     chatpipe ask -p echo "Hello"
     git diff | chatpipe ask -s "Write a commit message"
     """
+
+
+def usage_fault(error: click.UsageError, arguments: Sequence[str]) -> UsageFault:
+    """The fault for an error of Click, with what was meant."""
+    from chatpipe.flags.usage import click_fault
+
+    return click_fault(cli, error, arguments)

@@ -16,10 +16,13 @@ from chatpipe.server.profiles import DEFAULT, PROFILES
 def _refuse_key(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
     """Refuse an option that would take the key itself: everybody on the machine can read argv."""
     if value is not None:
-        ways = ", ".join(f"{way.option} {way.metavar}" for way in KEY_WAYS)
-        raise click.UsageError(
-            f"a key on the command line can be read by everyone: use {ways} or {DEFAULT.key_env}"
-        )
+        raise click.UsageError(key_refusal())
+
+
+def key_refusal() -> str:
+    """The words for a key on the command line, with the ways to give one."""
+    ways = ", ".join(f"{way.option} {way.metavar}" for way in KEY_WAYS)
+    return f"a key on the command line can be read by everyone: use {ways} or {DEFAULT.key_env}"
 
 
 class _Descriptor(Integer):

@@ -17,6 +17,11 @@ else:
 
 _ORDER = "chatpipe.flags.order"
 
+# Hyphens, dashes, the minus sign and its wide forms; quotes of several languages.
+TYPOGRAPHIC_DASHES = frozenset("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d")
+TYPOGRAPHIC_QUOTES = frozenset("\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb")
+_TYPOGRAPHIC = TYPOGRAPHIC_DASHES | TYPOGRAPHIC_QUOTES
+
 Decorator = Callable[[Any], Any]
 
 # Only the name is taken here: opening it, and saying that it is missing (66), is for `inputs`.
@@ -35,6 +40,10 @@ class Command(click.Command):
         parse = parser.parse_args
 
         def parse_and_remember(args: list[str]) -> Any:
+            if any(map(_may_be_slip, args)):
+                from chatpipe.flags.slips import refuse_slips  # few command lines have one
+
+                refuse_slips(ctx, args)
             values, left, order = parse(self._with_empty_values(args))
             ctx.meta[_ORDER] = [parameter.name for parameter in order]
             return values, left, order
@@ -56,6 +65,13 @@ class Command(click.Command):
             else word
             for at, word in enumerate(args)
         ]
+
+
+def _may_be_slip(word: str) -> bool:
+    """Return True for a word that Click may read as something that was not meant."""
+    if word[:1] == "-":
+        return word == "-o" or (len(word) > 2 and (word[1] != "-" or "=" in word))
+    return word[:1] in _TYPOGRAPHIC
 
 
 class OptionalValue(click.Option):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 
@@ -46,3 +47,9 @@ def _edit_distance(a: str, b: str) -> int:
                 row[j] = min(row[j], two_back[j - 2] + 1)
         two_back, previous = previous, row
     return previous[-1]
+
+
+def or_list(words: Iterable[str]) -> str:
+    """`a, b or c`."""
+    *most, last = words
+    return f"{', '.join(most)} or {last}" if most else last

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from chatpipe.inputs import values
-from chatpipe.inputs.names import nearest
+from chatpipe.inputs.names import nearest, or_list
 from chatpipe.inputs.place import pointer_of
 from chatpipe.schema import rules
 from chatpipe.schema.accept import accepts
-from chatpipe.schema.phrases import ARTICLES, or_list, quote
+from chatpipe.schema.phrases import ARTICLES, quote
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator

@@ -13,9 +13,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chatpipe.inputs import values
+from chatpipe.inputs.names import or_list
 from chatpipe.inputs.place import pointer_of
 from chatpipe.inputs.values import json_type
-from chatpipe.schema.phrases import ARTICLES, or_list, quote
+from chatpipe.schema.phrases import ARTICLES, quote
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 _MAX_LENGTH = 60
 # JSON types with their articles. `any` is a type of draft 3 only.
 ARTICLES = {
@@ -21,9 +19,3 @@ ARTICLES = {
 def quote(text: str) -> str:
     """Quote text on one line, cut at 60 characters."""
     return repr(text if len(text) <= _MAX_LENGTH else text[: _MAX_LENGTH - 3] + "...")
-
-
-def or_list(words: Iterable[str]) -> str:
-    """`a, b or c`."""
-    *most, last = words
-    return f"{', '.join(most)} or {last}" if most else last

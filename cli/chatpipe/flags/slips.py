@@ -1,0 +1,172 @@
+"""Slips that Click would not notice: `-model`, `-m=gpt`, `--stream=false`, a dash from a web page.
+
+`-model gpt` would ask the model 'odel', and `\u2014model gpt` would be a prompt. The module is imported only
+for a command line with a word that may be a slip.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+import click
+
+from chatpipe.errors import UsageFault
+from chatpipe.flags import foreign
+from chatpipe.flags.types import TYPOGRAPHIC_DASHES, TYPOGRAPHIC_QUOTES, OptionalValue
+from chatpipe.options.parameters import TABLE
+
+_FALSE = ("false", "no", "off", "0")
+_DASHES = "".join(("-", *TYPOGRAPHIC_DASHES))
+_PARAMETER_VALUE = re.compile(r"[+-]?[0-9.]+|true|false|null|\[.*|\{.*", re.IGNORECASE)
+_LEAST_FOREIGN = 4  # characters: `-in` may be -i and its value
+_OPENING = TYPOGRAPHIC_QUOTES - {"\u2019"}  # an apostrophe, mostly
+_PROMPT_COMMANDS = ("ask", "build")  # their operands may be any text
+# Their values may be any text, so one word in typographic quotes may be meant.
+_FREE_TEXT = ("--system", "--developer", "--user", "--assistant", "--tool-result", "--stop", "--set")
+
+
+def refuse_slips(context: click.Context, arguments: Sequence[str]) -> None:
+    """Raise UsageFault for the first slip, or NoSuchOption for one in the name of another tool's option."""
+    options = {
+        name: option
+        for option in context.command.get_params(context)
+        if isinstance(option, click.Option)
+        for name in (*option.opts, *option.secondary_opts)
+    }
+    for at, option in read_words(options, arguments):
+        word = arguments[at]
+        if not TYPOGRAPHIC_DASHES.isdisjoint(word[:2]):
+            _refuse_dash(word, options, context)
+        if word[0] == "-" and word[1:2] not in ("", "-"):
+            _refuse_single_dash(word, options, context)
+            _refuse_equals(word, options)
+        if option is not None and word.startswith("--") and "=" in word:
+            _refuse_flag_value(word, option)
+        if option is not None and takes_value(option):
+            _refuse_quoted_value(option, arguments, at)
+        elif option is None and context.command.name not in _PROMPT_COMMANDS and _is_quote(arguments, at):
+            raise _quote_fault(word)
+        if word == "-o":
+            _refuse_parameter(arguments[at + 1 : at + 3])
+
+
+def read_words(
+    options: Mapping[str, click.Option], arguments: Sequence[str]
+) -> Iterator[tuple[int, click.Option | None]]:
+    """The positions of options and operands, not of values, up to `--`; with each the option it names.
+
+    Of a word of several letters that is the last one. An option that is not in options takes no value.
+    """
+    at = 0
+    while at < len(arguments) and arguments[at] != "--":
+        word = arguments[at]
+        option, takes_next = None, False
+        if word.startswith("--"):
+            option = options.get(word.partition("=")[0])
+            takes_next = option is not None and takes_value(option) and "=" not in word
+        elif word.startswith("-"):
+            for end, letter in enumerate(word[1:], 2):
+                option = options.get(f"-{letter}")
+                if option is None or takes_value(option):
+                    takes_next = option is not None and end == len(word)
+                    break
+        if word:
+            yield at, option
+        at += 2 if takes_next else 1
+
+
+def takes_value(option: click.Option) -> bool:
+    return not (option.is_flag or option.count or isinstance(option, OptionalValue))
+
+
+def long_name(word: str) -> str:
+    """The long option that word names behind any dashes: `--max-tokens` for `-max_tokens=3`."""
+    return f"--{foreign.normalize(word.lstrip(_DASHES).partition('=')[0])}"
+
+
+def _refuse_dash(word: str, options: Mapping[str, click.Option], context: click.Context) -> None:
+    """Refuse an option whose dash is one that a web page or a word processor put there."""
+    name = word.lstrip(_DASHES).partition("=")[0]
+    right = f"-{name}" if len(name) == 1 else long_name(word)
+    _refuse_foreign(right, options, context)
+    if right in options:
+        shown = word.partition("=")[0]
+        raise UsageFault(f"'{shown}' begins with a typographic dash", fix=f"write {right}")
+
+
+def _refuse_single_dash(word: str, options: Mapping[str, click.Option], context: click.Context) -> None:
+    """Refuse the name of a long option behind one dash."""
+    right = long_name(word)
+    if len(right) > _LEAST_FOREIGN:
+        _refuse_foreign(right, options, context)
+    if right in options and len(right) > 3:
+        raise UsageFault(f"'{word.partition('=')[0]}' has one dash", fix=f"write {right}")
+
+
+def _refuse_foreign(name: str, options: Mapping[str, click.Option], context: click.Context) -> None:
+    """Raise NoSuchOption for a long option of another tool, or one that would take a key."""
+    if len(name) > 2 and (name in foreign.KEY_WORDS or (name not in options and foreign.find_remedies(name))):
+        raise click.NoSuchOption(name, ctx=context)
+
+
+def _refuse_equals(word: str, options: Mapping[str, click.Option]) -> None:
+    """Refuse `-m=gpt`, whose value would be `=gpt`. The value may be a secret and is not shown."""
+    letters, separator, _ = word[1:].partition("=")
+    *flags, option = (options.get(f"-{letter}") for letter in letters or " ")
+    if not separator or option is None or not takes_value(option):
+        return
+    if all(flag is not None and not takes_value(flag) for flag in flags):
+        letter, metavar = f"-{letters[-1]}", option.metavar or "VALUE"
+        fix = f"write {letter} {metavar} or {option.opts[0]}={metavar}"
+        raise UsageFault(f"the value of '{letter}=' would begin with '='", fix=fix)
+
+
+def _refuse_flag_value(word: str, option: click.Option) -> None:
+    """Refuse `--stream=false` and `--json=true`."""
+    name, _, value = word.partition("=")
+    if takes_value(option) or isinstance(option, OptionalValue):
+        return
+    fix = f"write {name}"
+    if value.lower() in _FALSE:
+        others = option.opts if name in option.secondary_opts else option.secondary_opts
+        fix = f"write {others[0]}" if others else "leave it out"
+    raise UsageFault(f"'{name}' takes no value", fix=fix)
+
+
+def _refuse_quoted_value(option: click.Option, arguments: Sequence[str], at: int) -> None:
+    """Refuse typographic quotes around the value of an option."""
+    _, separator, value = arguments[at].partition("=")
+    if not separator:
+        at += 1
+        value = "".join(arguments[at : at + 1])
+    if _is_quote((value,), 0) and option.opts[0] not in _FREE_TEXT:
+        raise _quote_fault(value, option.opts[0])
+    if not value.endswith(tuple(TYPOGRAPHIC_QUOTES)) and _is_quote((value, *arguments[at + 1 :]), 0):
+        raise _quote_fault(value, option.opts[0])
+
+
+def _is_quote(words: Sequence[str], at: int) -> bool:
+    """Return True if words[at] begins with a quote that it, or a later word, ends with.
+
+    A word with a space has been in quotes that a shell reads.
+    """
+    word = words[at]
+    if _OPENING.isdisjoint(word[:1]) or len(word.split()) != 1:
+        return False
+    ends = (word[1:][-1:], *(each[-1:] for each in words[at + 1 :]))
+    return not TYPOGRAPHIC_QUOTES.isdisjoint(ends)
+
+
+def _quote_fault(word: str, place: str = "") -> UsageFault:
+    return UsageFault(f"{word[0]} is no quote for a shell", place=place, fix="write ' or \" instead")
+
+
+def _refuse_parameter(behind: Sequence[str]) -> None:
+    """Refuse `-o temperature 0.5`, as llm has it, which would write to a file called temperature."""
+    if len(behind) < 2 or not _PARAMETER_VALUE.fullmatch(behind[1]):
+        return
+    name = foreign.normalize(behind[0])
+    if name in [parameter.option for parameter in TABLE]:
+        fix = f"write --{name} {behind[1]}, or -o ./{behind[0]} for the file"
+        raise UsageFault(f"'{behind[0]}' is the name of a parameter", place="-o", fix=fix)

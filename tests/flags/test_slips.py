@@ -1,0 +1,118 @@
+"""Slips of the command line that would not be errors: each is refused with the right way."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+from parametrize import cases
+
+Chatpipe = Callable[..., Any]
+
+
+@cases(
+    ("line", "said"),
+    {
+        "one dash": ("ask -model x hi", "'-model' has one dash: write --model"),
+        "one dash and a value": ("ask -model=x hi", "'-model' has one dash: write --model"),
+        "one dash and underscores": (
+            "ask -max_tokens 3 hi",
+            "'-max_tokens' has one dash: write --max-tokens",
+        ),
+        "one dash before a flag": ("ask -raw hi", "'-raw' has one dash: write --raw"),
+        "one dash before help": ("ask -help", "'-help' has one dash: write --help"),
+        "one dash in another tool's name": (
+            "batch -concurrency 8 f",
+            "no such option '--concurrency', did you mean '--jobs'?: see chatpipe batch --help",
+        ),
+        "behind another option": ("ask -s -model -model x", "'-model' has one dash: write --model"),
+        "em dash": ("ask —model x hi", "'—model' begins with a typographic dash: write --model"),
+        "em dash and a value": ("ask —model=x hi", "'—model' begins with a typographic dash: write --model"),
+        "en dash before a letter": ("ask \u2013m x hi", "'\u2013m' begins with a typographic dash: write -m"),
+        "two en dashes": (
+            "ask \u2013\u2013model x hi",
+            "'\u2013\u2013model' begins with a typographic dash: write --model",
+        ),
+        "a dash and an em dash": (
+            "ask -—model x hi",
+            "'-—model' begins with a typographic dash: write --model",
+        ),
+        "minus sign": (
+            "ask \u2212\u2212model x hi",
+            "'\u2212\u2212model' begins with a typographic dash: write --model",
+        ),
+        "em dash in another tool's name": (
+            "batch —concurrency 8 f",
+            "no such option '--concurrency', did you mean '--jobs'?: see chatpipe batch --help",
+        ),
+        "a letter with =": (
+            "ask -m=x hi",
+            "the value of '-m=' would begin with '=': write -m MODEL or --model=MODEL",
+        ),
+        "a letter with = that is a long option, too": (
+            "ask -n=2 hi",
+            "the value of '-n=' would begin with '=': write -n N or --n=N",
+        ),
+        "letters with =": (
+            "ask -qm=x hi",
+            "the value of '-m=' would begin with '=': write -m MODEL or --model=MODEL",
+        ),
+        "a secret with =": (
+            "ask -H=secret hi",
+            "the value of '-H=' would begin with '=': write -H 'NAME: VALUE' or --header='NAME: VALUE'",
+        ),
+        "false": ("ask --stream=false hi", "'--stream' takes no value: write --no-stream"),
+        "true": ("ask --stream=true hi", "'--stream' takes no value: write --stream"),
+        "no false": ("ask --no-stream=0 hi", "'--no-stream' takes no value: write --stream"),
+        "false of what has no other side": ("ask --json=no hi", "'--json' takes no value: leave it out"),
+        "quotes around words": (
+            "ask -s “Be brief” hi",
+            "--system: “ is no quote for a shell: write ' or \" instead",
+        ),
+        "quotes around a word": (
+            "ask -m “x” hi",
+            "--model: “ is no quote for a shell: write ' or \" instead",
+        ),
+        "quotes behind =": (
+            "ask --model=\u2018x\u2019 hi",
+            "--model: \u2018 is no quote for a shell: write ' or \" instead",
+        ),
+        "quotes around a template": (
+            "map “Classify: {{text}}” f",
+            "“ is no quote for a shell: write ' or \" instead",
+        ),
+        "llm's -o": (
+            "ask -o max_tokens 30 hi",
+            (
+                "-o: 'max_tokens' is the name of a parameter: "
+                "write --max-tokens 30, or -o ./max_tokens for the file"
+            ),
+        ),
+    },
+)
+def test_a_slip_is_refused(chatpipe: Chatpipe, line: str, said: str) -> None:
+    assert chatpipe(*shlex.split(line)) == (2, "", f"chatpipe: {said}\n")
+
+
+@cases(
+    ("line", "text"),
+    {
+        "value of an option": ("-s -model -u -raw", "-raw"),
+        "behind two dashes": ("-- —model -model", "—model -model"),
+        "a dash alone": ("— hi", "— hi"),
+        "a dash before a space": ("'— he said'", "— he said"),
+        "a dash before what is no option": ("—nonsense", "—nonsense"),
+        "an equals sign in a value": ("-ua=b", "a=b"),
+        "an equals sign alone": ("-u =", "="),
+        "quotes in a prompt": ("“hello world”", "“hello world”"),
+        "a quoted message": ("-u “hello”", "“hello”"),
+        "an apostrophe": ("-u \u2019tis me", "\u2019tis\n\nme"),
+        "the file of a slip": ("hi -o ./temperature 0.7", ""),
+        "a number behind -o": ("hi -o out.txt 3", ""),
+    },
+)
+def test_what_is_no_slip_is_left_alone(chatpipe: Chatpipe, line: str, text: str) -> None:
+    ran = chatpipe("ask", "-p", "echo", *shlex.split(line))
+    assert (ran.status, ran.stderr) == (0, "")
+    assert ran.stdout.rstrip("\n") == text.rpartition("\n\n")[2]
