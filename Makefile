@@ -1,8 +1,10 @@
 # The two commands of the README are `make demo` and `make test`. Each makes what it needs in .venv;
 # all that is asked of the machine is Python 3.11 (or later) and make.
 
+# PYTHON=python3.13 names another one, which has a folder of its own: .venv-3.13.
+NAMED  := $(filter-out undefined default file,$(origin PYTHON))
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-VENV   := .venv
+VENV   := .venv$(if $(NAMED),$(shell $(PYTHON) -c 'import sys; print("-%d.%d" % sys.version_info[:2])'))
 BIN    := $(VENV)/bin
 PEER   := .venv-peer
 LOWEST := .venv-lowest
@@ -74,5 +76,5 @@ $(LOWEST)/.installed: pyproject.toml tests/lowest.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(PEER) $(LOWEST) .venv-bench dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

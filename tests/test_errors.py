@@ -116,7 +116,7 @@ def test_problems_hold_each_fault() -> None:
         ),
         pytest.param(OSError(errno.ENOSPC, "No space left on device"), "no space left on device", id="full"),
         pytest.param(OSError("Odd"), "odd", id="words alone"),
-        pytest.param(ValueError("embedded null byte"), "embedded null byte", id="a NUL in a name"),
+        pytest.param(ValueError("embedded null byte"), "NUL byte in its name", id="a NUL in a name"),
         pytest.param(OSError(), "", id="nothing said"),
     ],
 )

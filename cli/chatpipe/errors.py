@@ -208,6 +208,13 @@ class Interrupted(BaseException):
 
 
 def reason(error: OSError | ValueError) -> str:
-    """The system's message as a clause: `no such file or directory`. A NUL in a name is a ValueError."""
-    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    """The system's message as a clause: `no such file or directory`.
+
+    Python checks names itself: one with a NUL is a ValueError, whose words differ between its versions.
+    """
+    if isinstance(error, UnicodeError):
+        return "it is not UTF-8"
+    if not isinstance(error, OSError):
+        return "NUL byte in its name"
+    text = error.strerror or str(error)
     return text[:1].lower() + text[1:]

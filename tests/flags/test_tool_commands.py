@@ -60,11 +60,11 @@ def test_the_options_of_tools_make_a_record(words: list[str], record: ToolOption
         "no program": (["--exec", "a='' b"], "--exec a: an empty command: write NAME=COMMAND"),
         "quote": (
             ["--exec", "a=b 'c"],
-            "--exec a: the command cannot be split into words: no closing quotation",
+            "--exec a: the command cannot be split into words: a quote is not closed",
         ),
         "backslash": (
             ["--exec", "a=b \\"],
-            "--exec a: the command cannot be split into words: no escaped character",
+            "--exec a: the command cannot be split into words: nothing follows its last backslash",
         ),
         "twice": (["--exec", "a=b", "--exec", "a=c"], "--exec: 'a' has two commands: give it one"),
         "time-out of nothing": (

@@ -123,7 +123,7 @@ def test_names_are_kept_as_typed_and_in_order(tmp_path: Path, monkeypatch: pytes
         "missing": ("missing", "no such file or directory"),
         "no name": ("", "no such file or directory"),
         "a directory": (".", "is a directory"),
-        "a NUL in the name": ("a\0b", "embedded null byte"),
+        "a NUL in the name": ("a\0b", "NUL byte in its name"),
         "a name too long": ("x" * 300, "file name too long"),
     },
 )

@@ -265,7 +265,7 @@ def test_an_answer_too_deep_for_a_recursive_schema_is_reported() -> None:
 def test_a_schema_that_jsonschema_stumbles_over_is_reported() -> None:
     schema = {"$schema": DRAFT_2019, "items": True, "unevaluatedItems": False}
     found = violation(schema, "[1]")
-    assert found is None or found.startswith("the schema cannot be applied (")
+    assert found in (None, "the schema cannot be applied")
 
 
 def test_the_value_of_an_answer_is_exact() -> None:

@@ -71,7 +71,7 @@ def test_unusable_key_is_77_and_not_shown(tmp_path: Path, data: bytes, what: str
         "missing": ("missing", "no such file or directory"),
         "no name": ("", "no such file or directory"),
         "directory": (".", "is a directory"),
-        "NUL": ("a\0b", "embedded null byte"),
+        "NUL": ("a\0b", "NUL byte in its name"),
     },
 )
 def test_file_that_cannot_be_read(

@@ -526,7 +526,7 @@ UNWRITABLE = {
     "a link to a directory": ("here", "cannot write: is a directory"),
     "a name that ends in a slash": ("new/", "cannot write: no such file or directory"),
     "an empty name": ("", "cannot write: the name is empty"),
-    "a NUL in the name": ("a\0b", "cannot write: embedded null byte"),
+    "a NUL in the name": ("a\0b", "cannot write: NUL byte in its name"),
     "in a missing directory": (
         "missing/out",
         "cannot make a file in '{folder}/missing': no such file or directory",

@@ -69,10 +69,12 @@ def _columns(text: str) -> tuple[str, ...]:
     """Split column names as in the header line of a CSV file."""
     import csv  # for this rare case only
 
+    from chatpipe.inputs.delimited import csv_fault
+
     try:
         names = next(csv.reader([text], strict=True), [])
     except csv.Error as error:
-        raise UsageFault(f"not CSV: {error}", place="--fields") from error
+        raise UsageFault(csv_fault(error), place="--fields") from error
     if not names:
         raise UsageFault("no name in it", place="--fields")
     return tuple(names)

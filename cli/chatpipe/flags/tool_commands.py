@@ -33,7 +33,7 @@ def _pair(text: str) -> tuple[str, str]:
     try:
         words = split_command(command)
     except ValueError as error:
-        what = f"the command cannot be split into words: {str(error).lower()}"
+        what = f"the command cannot be split into words: {error}"
         raise UsageFault(what, place=f"--exec {name}") from error
     if not words or not words[0]:
         raise UsageFault("an empty command", place=f"--exec {name}", fix="write NAME=COMMAND")

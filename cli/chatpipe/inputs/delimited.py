@@ -150,7 +150,7 @@ class CsvDecoder:
             cells = next(csv.reader([text], strict=True, delimiter=self.delimiter))
         except csv.Error as error:
             cells = [text]
-            fault = fault or BadInput(_explanation(str(error)), place=source.place())
+            fault = fault or BadInput(csv_fault(error), place=source.place())
         return Record(source, cells, fault)
 
 
@@ -161,13 +161,16 @@ def _named_delimiter(line: bytes) -> str | None:
     return delimiter if len(delimiter) == 1 else None
 
 
-def _explanation(error: str) -> str:
+def csv_fault(error: csv.Error) -> str:
     """An error of the csv module in our own words."""
-    if "expected after" in error:
+    words = str(error)
+    if "expected after" in words:
         return "text behind a closing quote: a quote inside a cell is doubled"
-    if "new-line" in error:
+    if "new-line" in words:
         return "a carriage return outside quotes"
-    return f"not CSV: {error}"
+    if "field limit" in words:
+        return f"a cell of more than {csv.field_size_limit()} characters"
+    return "a quote that is not closed" if "end of data" in words else "not CSV"
 
 
 class TsvDecoder:

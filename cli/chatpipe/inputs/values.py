@@ -37,6 +37,22 @@ _KINDS = (
 
 # json.dumps recurses, and the recursion limit is about 1,000. A request has about ten levels.
 _MAX_DEPTH = 900
+_BRACKETS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{\]}]', re.DOTALL)
+
+# The faults of Python's json, whose words differ between its versions, and ours.
+_FAULTS = {
+    "Expecting value": "expecting value",
+    "Expecting property name": "expecting property name enclosed in double quotes",
+    "Expecting ':'": "expecting ':' delimiter",
+    "Expecting ','": "expecting ',' delimiter",
+    "Extra data": "extra data",
+    "Unterminated string": "unterminated string",
+    "Invalid control character": "invalid control character",
+    "Invalid \\u": "invalid \\uXXXX escape",
+    "Invalid \\": "invalid \\escape",
+    "Illegal trailing comma": "a comma that nothing follows",
+}
+_TRAILING_COMMA = _FAULTS["Illegal trailing comma"]
 
 
 class NotJSON(ValueError):
@@ -110,27 +126,59 @@ def _loads_slowly(
         raise NotJSON(f"byte 0x{error.object[error.start]:02x} is not UTF-8", line, column) from error
     if not text.strip():
         raise NotJSON("nothing there", 1, 1)
+    if _is_too_deep(text):
+        raise NotJSON("nested too deeply", 1, 1)
     try:
         return json.loads(text, parse_constant=parse_constant, parse_float=parse_float)
     except json.JSONDecodeError as error:
-        what = error.msg[:1].lower() + error.msg[1:]
-        raise NotJSON(what, error.lineno, error.colno) from error
-    except RecursionError as error:
-        raise NotJSON("nested too deeply", 1, 1) from error
-    except ValueError as error:  # _refuse_constant, _finite, or more digits than int() accepts
-        raise NotJSON(str(error).partition(";")[0], 1, 1) from error
+        raise _fault_of(error, text) from error
+    except _RefusedNumber as error:
+        raise NotJSON(str(error), 1, 1) from error
+    except ValueError as error:  # more digits than int() accepts
+        raise NotJSON("a number of more digits than Python reads", 1, 1) from error
+
+
+def _is_too_deep(text: str) -> bool:
+    """Return True for more levels than Python's json reads in each of its versions."""
+    if text.count("[") + text.count("{") <= _MAX_DEPTH:
+        return False
+    depth = 0
+    for match in _BRACKETS.finditer(text):
+        bracket = match[0]
+        if bracket in ("[", "{"):
+            depth += 1
+            if depth > _MAX_DEPTH:
+                return True
+        elif bracket in ("]", "}"):
+            depth -= 1
+    return False
+
+
+def _fault_of(error: json.JSONDecodeError, text: str) -> NotJSON:
+    """The fault in our words, at the same place in every version of Python."""
+    what = next((ours for theirs, ours in _FAULTS.items() if error.msg.startswith(theirs)), "not a JSON text")
+    at = error.pos
+    if text[at : at + 1] in ("]", "}"):  # until 3.12 its json says that a value or a name is missing here
+        before = text[:at].rstrip()
+        if before.endswith(","):
+            what, at = _TRAILING_COMMA, len(before) - 1
+    return NotJSON(what, text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at))
+
+
+class _RefusedNumber(ValueError):
+    """A number that JSON cannot have, or that a float cannot hold."""
 
 
 def _finite(text: str) -> float:
     """Parse a float, and refuse one that overflows: orjson would silently write infinity as null."""
     number = float(text)
     if math.isinf(number):
-        raise ValueError(f"'{text[:40]}' is too large a number")
+        raise _RefusedNumber(f"'{text[:40]}' is too large a number")
     return number
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"'{name}' is not JSON")
+    raise _RefusedNumber(f"'{name}' is not JSON")
 
 
 def dumps(value: Value) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -41,9 +42,15 @@ def load_prices(path: str, note: Callable[[str], None]) -> dict[str, ModelPrice]
         tables = tomllib.loads(data.decode())
     except (OSError, ValueError) as error:
         if isinstance(error, tomllib.TOMLDecodeError):
-            raise BadConfiguration(f"'{path}' is not TOML: {error}", place="--prices") from error
+            raise BadConfiguration(f"'{path}' is not TOML{_place_of(error)}", place="--prices") from error
         raise MissingInput(f"cannot read '{path}': {reason(error)}", place="--prices") from error
     return {model: _price(path, model, table) for model, table in tables.items()}
+
+
+def _place_of(error: tomllib.TOMLDecodeError) -> str:
+    """The place of a fault: the words of tomllib about the fault itself differ between its versions."""
+    place = re.search(r"\(at (line \d+, column \d+|end of document)\)", str(error))
+    return f" at {place[1]}" if place else ""
 
 
 def _price(path: str, model: str, table: object) -> ModelPrice:

@@ -14,8 +14,15 @@ class ToolOptions(NamedTuple):
 def split_command(command: str) -> list[str]:
     """Split a command into words by a shell's quoting rules, and by none of its other rules.
 
-    A word that begins with `#` is a word, not a comment. Raises ValueError for an unclosed quote.
+    A word that begins with `#` is a word, not a comment. Raises ValueError, whose words are ours, if the
+    command ends inside a quote or behind a backslash.
     """
     import shlex  # takes 3 ms, and few calls have a command
 
-    return shlex.split(command)
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        is_quote = "quot" in str(error)
+        raise ValueError(
+            "a quote is not closed" if is_quote else "nothing follows its last backslash"
+        ) from error

@@ -10,6 +10,7 @@ from contextlib import nullcontext
 
 from chatpipe.errors import BadInput, MissingInput, NoAccess, UsageFault, reason
 from chatpipe.options.server import SILENT_WAITS, KeySource, KeyWaits, KeyWay
+from chatpipe.options.tool_commands import split_command
 from chatpipe.server.children import child_environment
 from chatpipe.system import secrets
 from chatpipe.system.slow_file import read_start
@@ -137,10 +138,8 @@ def _substitute_command(command: str) -> str:
 
 
 def _split(command: str) -> list[str]:
-    import shlex
-
     try:
-        arguments = shlex.split(command)
+        arguments = split_command(command)
     except ValueError as error:
         raise UsageFault(f"cannot be split into words: {error}", place="--key-command") from error
     if not arguments:

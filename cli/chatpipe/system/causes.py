@@ -12,10 +12,15 @@ def root_os_error(error: BaseException | None) -> OSError | None:
 
 
 def system_message(error: Exception | None) -> str:
-    """The system's message without error number, OpenSSL's library name and its source line."""
+    """The system's message without error number, OpenSSL's library name and its source line.
+
+    A ValueError is Python's word about the name of a host, and differs between its versions.
+    """
     verify_message = getattr(error, "verify_message", None)  # of ssl.SSLCertVerificationError
     if verify_message:
         return f"certificate verify failed: {verify_message}"
+    if isinstance(error, ValueError) and not isinstance(error, OSError):
+        return "no certificate can be for this host name"
     text = getattr(error, "strerror", None) or str(error)
     if text.startswith("[SSL"):
         text = text.partition("] ")[2]

@@ -67,7 +67,7 @@ class _Inflater:
             for at in range(0, len(data), _SLICE_BYTES):
                 yield from self._feed_slice(data[at : at + _SLICE_BYTES])
         except self._zlib.error as error:
-            raise httpx.DecodingError(f"its compressed data are broken: {error}") from error
+            raise httpx.DecodingError("its compressed data are broken") from error
 
     def _feed_slice(self, data: bytes) -> Iterator[bytes]:
         piece = b""
@@ -98,7 +98,7 @@ class _LibraryUnpacker:
             try:
                 piece = self._step(data)
             except Exception as error:  # each library has its own
-                raise httpx.DecodingError(f"its compressed data are broken: {error}") from error
+                raise httpx.DecodingError("its compressed data are broken") from error
             if not piece:
                 return
             yield piece

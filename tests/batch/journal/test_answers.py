@@ -383,7 +383,7 @@ MISSING: dict[str, Any] = {
     "a directory": ("folder", "--reuse: cannot read 'folder': not a regular file"),
     "a FIFO, not waited for": ("fifo", "--reuse: cannot read 'fifo': not a regular file"),
     "a link to nowhere": ("link", "--reuse: cannot read 'link': no such file or directory"),
-    "a NUL in the name": ("a\0b", "--reuse: cannot read 'a\0b': embedded null byte"),
+    "a NUL in the name": ("a\0b", "--reuse: cannot read 'a\0b': NUL byte in its name"),
 }
 
 

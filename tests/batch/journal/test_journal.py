@@ -175,7 +175,7 @@ def test_a_fifo_is_refused_and_not_waited_for(path: Path) -> None:
 CANNOT_OPEN: dict[str, Any] = {
     "no directory": ("missing/journal", "cannot open the journal: no such file or directory"),
     "below a file": ("file/journal", "cannot open the journal: not a directory"),
-    "a NUL in the name": ("a\0b", "cannot open the journal: .*null byte"),
+    "a NUL in the name": ("a\0b", "cannot open the journal: NUL byte in its name"),
     "an empty name": ("", "cannot open the journal: no such file or directory"),
     "a long name": ("x" * 300, "cannot open the journal: file name too long"),
 }
