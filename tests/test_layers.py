@@ -137,6 +137,11 @@ WORLD: dict[str, dict[str, str]] = {
     "limits.queue": {"asyncio": "the queue of a run"},
     "limits.shared": {"os": "the file that processes share, and which of them run"},
     "batch.sender": {"asyncio": "turns that wait for a part of the budget"},
+    "response.result_line": {
+        "time": "the calendar, to write a time that is passed in",
+        "datetime": "the calendar, to read one",
+    },
+    "batch.result": {"time": "default of what is passed in"},
     "batch.journal.answers": {"os": "which files there are, and the journal's descriptor"},
     "batch.key_renewal": {"asyncio": "a thread, and requests that wait for it"},
     "batch.async_engine": {"asyncio": "a task for each slot in flight"},

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from batch.result_lines import names, numbers, outcomes, records, texts
-from batch.resuming import Shop, write_rows
+from batch.resuming import TO_OUT, Shop, write_rows
 from batch.runs import command
+from chatpipe.response.result_line import parse_timestamp
 from parametrize import cases
-from process import environment, sh
+from process import environment, run, sh
 from programs import program
 
 FIVE = ("a", "b", "c", "d", "e")
@@ -362,15 +363,84 @@ def test_the_order_of_keys_does_not_change_a_request(shop: Shop) -> None:
     assert shop.buy() == (0, [])
 
 
-def test_another_server_is_another_request_unless_any_server_will_do(shop: Shop, tmp_path: Path) -> None:
-    with Shop(tmp_path) as other:
-        assert shop.resume().status == 0
-        assert other.buy() == (0, [*FIVE])
+# Whoever answered
 
-        assert shop.batch("in.jsonl", "-o", "any.jsonl", "--any-server").status == 0
-        assert other.batch("in.jsonl", "-o", "any.jsonl", "--any-server").status == 0
-        assert other.sold() == []
-    assert texts(tmp_path / "any.jsonl") == [f"{each} #2" for each in FIVE]
+
+@pytest.mark.usefixtures("answered")
+def test_a_server_that_moved_sells_nothing_again_unless_the_same_is_asked_for(
+    shop: Shop, tmp_path: Path
+) -> None:
+    with Shop(tmp_path) as moved:
+        assert moved.buy() == (0, [])
+        assert moved.resume("--same-server").status == 0
+        assert moved.sold() == [*FIVE]
+        assert moved.buy("--same-server") == (0, [])
+    assert shop.buy("--same-server") == (0, [])
+    assert texts(shop.out) == FIVE_ANSWERS
+
+
+@cases("name", {"localhost": "localhost", "another address": "127.8.8.8", "any address": "0.0.0.0"})
+@cases("options", {"a model": (), "no model": ("--no-check", "--override", "--unset", "model")})
+@pytest.mark.usefixtures("answered")
+def test_another_name_of_this_machine_is_the_same_server(
+    name: str, options: tuple[str, ...], shop: Shop
+) -> None:
+    assert shop.resume(*options).status == 0
+    shop.sold()
+    base_url = f"http://{name}:{shop.port}/v1"
+    assert shop.buy(*options, "--same-server", "--base-url", base_url) == (0, [])
+
+
+def test_without_a_model_another_server_is_another_request(shop: Shop, tmp_path: Path) -> None:
+    options = ("--no-check", "--override", "--unset", "model")
+    assert shop.buy(*options) == (0, [*FIVE])
+    with Shop(tmp_path) as other:
+        assert other.buy(*options) == (0, [*FIVE])
+    assert shop.buy(*options) == (0, [])
+
+
+def test_a_stream_is_no_part_of_a_request(shop: Shop) -> None:
+    assert shop.buy()[0] == 0
+    rows = [{"messages": [{"role": "user", "content": each}], "stream": False} for each in FIVE]
+    shop.write(*rows)
+    assert shop.buy("--include-usage", "--stream") == (0, [])
+
+
+ECHO = ("batch", "-p", "echo", "-m", "m", *TO_OUT)
+
+
+def test_answers_of_echo_are_never_taken_for_real_ones(shop: Shop) -> None:
+    """They are a rehearsal: nobody paid for them, and they go when real ones come."""
+    assert run(*ECHO, cwd=shop.folder).status == 0
+    assert texts(shop.out) == [*FIVE]
+    assert shop.finish() == [*FIVE]
+    assert texts(shop.out) == FIVE_ANSWERS
+    assert shop.files() == ["in.jsonl", "out.jsonl"]
+
+
+def test_echo_takes_real_answers_and_buys_none_of_its_own(shop: Shop) -> None:
+    assert shop.resume().status == 0
+    assert run(*ECHO, cwd=shop.folder) == (0, b"", b"")
+    assert texts(shop.out) == FIVE_ANSWERS
+
+
+def test_records_say_when_they_were_made_and_by_whom(shop: Shop) -> None:
+    before = time.time()
+    assert shop.resume().status == 0
+    about = [record["chatpipe"] for record in records(shop.out)]
+    assert {each["server"] for each in about} == {f"http://127.0.0.1:{shop.port}/v1"}
+    assert all(before - 0.001 <= parse_timestamp(each["at"]) <= time.time() for each in about)
+
+
+def test_a_journal_of_other_fingerprints_is_no_obstacle_and_is_kept(shop: Shop) -> None:
+    """Those of the development versions had the server in every fingerprint."""
+    assert shop.resume("--keep-journal").status == 0
+    for path in (shop.out, shop.journal):
+        lines = path.read_bytes().replace(b'"fingerprint":"', b'"fingerprint":"0').splitlines(True)
+        path.write_bytes(b"".join(lines))
+    done = shop.resume()
+    assert (done.status, shop.sold()) == (0, sorted([*FIVE] * 2))
+    assert b"kept 5 answers that no line of the input asks for in 'out.jsonl.journal'" in done.stderr
 
 
 def test_answers_of_a_fresh_run_take_precedence(shop: Shop) -> None:

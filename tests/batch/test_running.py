@@ -195,13 +195,19 @@ def test_a_line_of_three_megabytes_goes_through() -> None:
 
 
 def without_variable_parts(record: dict[str, Any]) -> dict[str, Any]:
-    """A result line without its time, in seconds, and its fingerprint, where something was sent."""
+    """A result line without its times, server and fingerprint, where something was sent."""
     latency_s, fingerprint = record["chatpipe"].pop("latency_s"), record["chatpipe"].pop("fingerprint")
+    at, server = record["chatpipe"].pop("at"), record["chatpipe"].pop("server")
     if fingerprint is not None:
         assert re.fullmatch("[0-9a-f]{32}", fingerprint)
         assert record.pop("id") == f"chatpipe-{fingerprint}"
     assert (fingerprint is None) == (record["chatpipe"]["outcome"] == "input")
-    assert latency_s is None if record["chatpipe"]["attempts"] == 0 else 0 <= latency_s < 10
+    if record["chatpipe"]["attempts"] == 0:
+        assert (latency_s, at, server) == (None, None, None)
+        return record
+    assert 0 <= latency_s < 10
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", at)
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/v1", server)
     return record
 
 

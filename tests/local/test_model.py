@@ -95,7 +95,7 @@ def test_completion_has_every_field_of_the_api() -> None:
         "created": 1700000000,
         "model": "gpt-x",
         "service_tier": "default",
-        "system_fingerprint": "fp_echo",
+        "system_fingerprint": "fp_chatpipe",
         "choices": [
             {
                 "index": 0,

@@ -16,7 +16,9 @@ from chatpipe.response.result_line import (
     is_result,
     make_line,
     make_response,
+    parse_timestamp,
     read_key,
+    timestamp,
 )
 from chatpipe.response.usage import Usage
 from parametrize import cases
@@ -32,10 +34,11 @@ def line_of(custom_id: str = "c", fingerprint: str = "f") -> bytes:
 
 
 def test_a_line_is_written_with_its_keys_in_order() -> None:
-    metadata = Metadata(7, Outcome.unsent, "f", 3, 1.23456, (USED, None))
+    metadata = Metadata(7, Outcome.unsent, "f", 3, 1.23456, (USED, None), timestamp(0.9996), "http://h/v1")
     assert make_line("c", metadata, None, LineError("unsent", "why")) == (
         b'{"id":"chatpipe-f","custom_id":"c","response":null,"error":{"code":"unsent","message":"why"},'
         b'"chatpipe":{"line":7,"outcome":"unsent","fingerprint":"f","attempts":3,"latency_s":1.235,'
+        b'"at":"1970-01-01T00:00:00.999Z","server":"http://h/v1",'
         b'"turns":2,"earlier_usage":[{"prompt_tokens":3,"completion_tokens":1},null]}}'
     )
 
@@ -43,8 +46,14 @@ def test_a_line_is_written_with_its_keys_in_order() -> None:
 def test_a_line_without_a_request_is_written_under_its_custom_id() -> None:
     assert make_line("c", Metadata(1, Outcome.input), None, LineError("input", "why")) == (
         b'{"id":"chatpipe-c","custom_id":"c","response":null,"error":{"code":"input","message":"why"},'
-        b'"chatpipe":{"line":1,"outcome":"input","fingerprint":null,"attempts":0,"latency_s":null}}'
+        b'"chatpipe":{"line":1,"outcome":"input","fingerprint":null,"attempts":0,"latency_s":null,'
+        b'"at":null,"server":null}}'
     )
+
+
+@pytest.mark.parametrize("now", [0.0, 1.001, 1_799_999_999.25, 4_102_444_800.0])
+def test_a_time_is_read_back_to_the_millisecond(now: float) -> None:
+    assert parse_timestamp(timestamp(now)) == pytest.approx(now, abs=0.001)
 
 
 def test_a_line_is_read_back() -> None:
@@ -104,6 +113,11 @@ def test_a_good_line_gets_no_error_and_a_bad_one_keeps_its_own() -> None:
     {
         "ours": (line_of(), LineKey("f", "ok"), LineKey("c", "ok")),
         "no fingerprint": (line_of(fingerprint=""), LineKey(None, "ok"), LineKey("c", "ok")),
+        "a time and a server": (
+            make_line("c", Metadata(1, Outcome.ok, "f", at="t", server='"chatpipe":'), None, None),
+            LineKey("f", "ok", "t", '"chatpipe":'),
+            LineKey("c", "ok", "t", '"chatpipe":'),
+        ),
         "quotes in the name": (line_of('a"b'), LineKey("f", "ok"), LineKey('a"b', "ok")),
         "spaces": (line_of().replace(b'"chatpipe":', b'"chatpipe": ') + b" ", None, None),
         "of the Batch API": (b'{"id":"b","custom_id":"c","response":null,"error":null}', None, None),

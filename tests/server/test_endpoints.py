@@ -134,18 +134,6 @@ def test_the_route_is_added_to_a_base_url(base_url: str, url: str) -> None:
     assert endpoint({"CHATPIPE_BASE_URL": base_url}).url(ROUTE) == url
 
 
-@cases(
-    ("base_url", "journal_name"),
-    {
-        "plain": ("https://a.example/v1/", "https://a.example/v1"),
-        "query": ("https://a.example/d?v=1", "https://a.example/d/chat/completions?v=1"),
-    },
-)
-def test_name_of_a_server_in_fingerprints_never_changes(base_url: str, journal_name: str) -> None:
-    """A journal of an earlier release holds it; another name would send every request again."""
-    assert endpoint(base_url=base_url).journal_name == journal_name
-
-
 def test_every_route_has_the_same_base_and_query() -> None:
     found = endpoint(base_url="https://a.example/v1/chat/completions?v=1")
     assert found.url("/models") == "https://a.example/v1/models?v=1"

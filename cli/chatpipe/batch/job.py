@@ -15,6 +15,7 @@ from chatpipe.options.run import InputOptions, ReportOptions, ResumeOptions, Run
 from chatpipe.options.server import KeyWaits, RetryPolicy, ServerOptions
 from chatpipe.prepare import Draft, Prepared
 from chatpipe.server.endpoints import Endpoint
+from chatpipe.server.identity import recorded_name
 from chatpipe.system.console import Console
 
 if TYPE_CHECKING:
@@ -54,6 +55,11 @@ class Job(NamedTuple):
     @property
     def endpoint(self) -> Endpoint:
         return self.prepared.endpoint
+
+    @property
+    def server_name(self) -> str:
+        """The server as the records of the run name it."""
+        return recorded_name(self.endpoint)
 
     @property
     def turns(self) -> TurnOptions:

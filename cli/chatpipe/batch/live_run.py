@@ -12,7 +12,7 @@ from chatpipe.batch.emit import open_emitter
 from chatpipe.batch.items import Item
 from chatpipe.batch.job import Job
 from chatpipe.batch.journal.answer_files import open_answer_files
-from chatpipe.batch.journal.store import RunStore, StoreOptions
+from chatpipe.batch.journal.store import RunStore, store_options
 from chatpipe.batch.progress import Progress, ProgressOptions
 from chatpipe.batch.session import Session
 from chatpipe.batch.tally import Tally
@@ -52,14 +52,7 @@ def answer(job: Job, items: AsyncIterator[Item], out: OpenOutput, watch: Progres
 
 
 def _open_store(job: Job, stack: ExitStack) -> RunStore:
-    options = StoreOptions(
-        base_url=None if job.resume.any_server else job.endpoint.journal_name,
-        dedupe=job.input.dedupe,
-        keeps_order=job.writes_at_the_end,
-        keeps_all=not job.run_format.writes_result_lines,
-        is_shard=job.input.shard is not None,
-    )
-    return RunStore(stack.enter_context(open_answer_files(job)), options)
+    return RunStore(stack.enter_context(open_answer_files(job)), store_options(job))
 
 
 def _open_rules(job: Job, server: Server, stack: ExitStack) -> TurnRules | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import orjson
@@ -20,6 +22,7 @@ from chatpipe.response.result_line import (
     ResultLine,
     make_line,
     make_response,
+    timestamp,
 )
 from chatpipe.system.escape import shorten
 from chatpipe.wire.answer import Answer
@@ -51,14 +54,25 @@ class ResultBuilder:
     """The builder of all results of a run.
 
     allow holds the outcomes that count as good; `failed` stands for all outcomes without an answer.
-    properties are those of the output's format.
+    properties are those of the output's format. server is the name of the server in records. now returns
+    seconds since 1970.
     """
 
-    def __init__(self, allow: frozenset[str], properties: Format, rules: TurnRules | None = None) -> None:
+    def __init__(
+        self,
+        allow: frozenset[str],
+        properties: Format,
+        rules: TurnRules | None = None,
+        *,
+        server: str | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._allow = allow
         self._calls_are_final = properties.calls_are_final
         self._needs_code = properties.is_code
         self._rules = rules
+        self._server = server
+        self._now = now
 
     def of_answer(self, item: Item, fingerprint: str, answer: Answer, latency_s: float) -> Result:
         """The result of a request that was sent."""
@@ -74,7 +88,7 @@ class ResultBuilder:
             body = orjson.Fragment(values.standard_line(answer.body))
         return self._build(
             item,
-            Metadata(item.line, outcome, fingerprint, answer.attempts, latency_s, answer.earlier_usage),
+            self._metadata(item, outcome, fingerprint, answer, latency_s),
             make_response(200, answer.request_id, body),
             None if verdict is None else LineError(str(outcome), verdict.what),
             completion=completion,
@@ -109,6 +123,20 @@ class ResultBuilder:
             Status.OK if is_good else OUTCOMES[known].status,
             fingerprint=found.fingerprint or "",
             earlier_usage=found.earlier_usage,
+        )
+
+    def _metadata(
+        self, item: Item, outcome: Outcome, fingerprint: str, answer: Answer, latency_s: float
+    ) -> Metadata:
+        return Metadata(
+            item.line,
+            outcome,
+            fingerprint,
+            answer.attempts,
+            latency_s,
+            answer.earlier_usage,
+            timestamp(self._now()),
+            self._server,
         )
 
     def _verdict(self, item: Item, answer: Answer, completion: dict[str, Value]) -> judge.Verdict | None:
@@ -147,7 +175,7 @@ class ResultBuilder:
             outcome, code = Outcome.truncated, "truncated"
         return self._build(
             item,
-            Metadata(item.line, outcome, fingerprint, answer.attempts, latency_s, answer.earlier_usage),
+            self._metadata(item, outcome, fingerprint, answer, latency_s),
             response,
             LineError(code, _message(fault)),
             completion=answer.completion if outcome is Outcome.truncated else None,

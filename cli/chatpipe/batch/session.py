@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from chatpipe.batch.async_engine import AsyncEngine
 from chatpipe.batch.driver import Driver, DriverOptions
@@ -69,9 +69,19 @@ class Session:
             AsyncEngine(outbound.sender, pacer.concurrency),
             self._store,
             StopRules(pacer.rate, limits, outbound.budget, first, self._notice),
-            ResultBuilder(job.allow, job.run_format.properties, self._rules),
+            self._result_builder(pacer.context.now),
             self._emitter.emit,
             DriverOptions(self._window(), job.input.dedupe, job.resume.no_send, limits.grace_s),
+        )
+
+    def _result_builder(self, now: Callable[[], float]) -> ResultBuilder:
+        job = self._job
+        return ResultBuilder(
+            job.allow,
+            job.run_format.properties,
+            self._rules,
+            server=job.server_name,
+            now=now,
         )
 
     def _first_lines(self, slots: int) -> FirstLines:

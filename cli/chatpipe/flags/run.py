@@ -145,9 +145,9 @@ _resume = option_group(
             help="Buy these answers again",
         ),
         click.option(
-            "--any-server",
+            "--same-server",
             is_flag=True,
-            help="Leave the server out of fingerprints, so that answers of any will do",
+            help="Use answers of the server that is asked only",
         ),
         click.option("--fresh", is_flag=True, help="Look nothing up: send every line"),
         click.option("--no-send", is_flag=True, help="Send nothing: unanswered lines are 'unsent'"),

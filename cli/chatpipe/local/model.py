@@ -389,7 +389,7 @@ def _envelope(answer: _EchoAnswer, kind: str) -> _Object:
         "created": CREATED,
         "model": answer.model,
         "service_tier": "default",
-        "system_fingerprint": "fp_echo",
+        "system_fingerprint": "fp_chatpipe",
     }
 
 

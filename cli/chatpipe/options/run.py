@@ -46,7 +46,7 @@ class ResumeOptions(NamedTuple):
     reuse: tuple[str, ...] = ()
     match: str = "body"
     resend: frozenset[str] = frozenset()
-    any_server: bool = False
+    same_server: bool = False
     fresh: bool = False
     no_send: bool = False
 

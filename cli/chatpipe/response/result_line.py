@@ -3,7 +3,8 @@
     {"id", "custom_id",
      "response": {"status_code", "request_id", "body"} or null,
      "error": {"code", "message"} or null,
-     "chatpipe": {"line", "outcome", "fingerprint", "attempts", "latency_s", "turns"?, "earlier_usage"?}}
+     "chatpipe": {"line", "outcome", "fingerprint", "attempts", "latency_s", "at", "server",
+                  "turns"?, "earlier_usage"?}}
 
 This module makes, reads and renames them. Its readers accept lines of the Batch API, which have no
 `chatpipe`, and any other value in a field of a damaged line.
@@ -11,8 +12,11 @@ This module makes, reads and renames them. Its readers accept lines of the Batch
 
 from __future__ import annotations
 
+import math
 import re
+import time
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import orjson
@@ -34,8 +38,9 @@ class Metadata(NamedTuple):
     """The value of `chatpipe`.
 
     line counts from 1. fingerprint is empty if there was no request. attempts covers all turns, and
-    latency_s is that of the last attempt, None if nothing was sent. earlier_usage holds the `usage`
-    of each turn before the answer.
+    latency_s is that of the last attempt. at is the time when the answer ended, as timestamp() writes it,
+    and server the server that gave it. All three are None if nothing was sent. earlier_usage holds the
+    `usage` of each turn before the answer.
     """
 
     line: int
@@ -44,6 +49,8 @@ class Metadata(NamedTuple):
     attempts: int = 0
     latency_s: float | None = None
     earlier_usage: tuple[Value, ...] = ()
+    at: str | None = None
+    server: str | None = None
 
     def record(self) -> dict[str, Value]:
         record: dict[str, Value] = {
@@ -52,6 +59,8 @@ class Metadata(NamedTuple):
             "fingerprint": self.fingerprint or None,
             "attempts": self.attempts,
             "latency_s": None if self.latency_s is None else round(self.latency_s, 3),
+            "at": self.at,
+            "server": self.server,
         }
         if self.earlier_usage:
             record["turns"] = turns_sent(self.outcome, self.earlier_usage)
@@ -67,10 +76,20 @@ class LineError(NamedTuple):
 
 
 class LineKey(NamedTuple):
-    """The fingerprint or custom_id that a result line is found by, and its outcome; None if absent."""
+    """The fingerprint or custom_id that a result line is found by, and facts that choose among several.
+
+    A fact that the line does not state is None.
+    """
 
     identity: str | None
     outcome: str | None
+    at: str | None = None
+    server: str | None = None
+
+    @property
+    def ended_at(self) -> float:
+        """The time `at` in seconds since 1970. A line without a valid time is older than all others."""
+        return -math.inf if self.at is None else parse_timestamp(self.at)
 
 
 class ResultLine:
@@ -95,6 +114,11 @@ class ResultLine:
         if type(self.record.get("chatpipe")) is dict:
             return _text(self._metadata().get("outcome"))
         return _batch_api_outcome(self.record.get("response"))
+
+    def key(self, *, by_id: bool) -> LineKey:
+        metadata = self._metadata()
+        identity = self.custom_id if by_id else self.fingerprint
+        return LineKey(identity, self.outcome, _text(metadata.get("at")), _text(metadata.get("server")))
 
     @property
     def body(self) -> Value:
@@ -194,12 +218,39 @@ def read_key(line: bytes, *, by_id: bool) -> LineKey | None:
         return None
     try:
         metadata = orjson.loads(line[start + len(_METADATA) : -1])
-        if not by_id:
-            return LineKey(_text(metadata["fingerprint"]), _text(metadata["outcome"]))
-        head = _ID.match(line)
-        return LineKey(orjson.loads(head[1]), _text(metadata["outcome"])) if head else None
-    except (ValueError, LookupError, TypeError):
+        head = _ID.match(line) if by_id else None
+        if by_id and head is None:
+            return None
+        return LineKey(
+            _text(metadata["fingerprint"]) if head is None else orjson.loads(head[1]),
+            _text(metadata["outcome"]),
+            _text(metadata.get("at")),
+            _text(metadata.get("server")),
+        )
+    except (ValueError, LookupError, TypeError, AttributeError):
         return None
+
+
+def timestamp(now: float) -> str:
+    """Seconds since 1970 as UTC with milliseconds: `2026-01-31T12:00:00.000Z`. Source: RFC 3339."""
+    milliseconds = int(now * 1000)
+    return f"{_second_text(milliseconds // 1000)}.{milliseconds % 1000:03}Z"
+
+
+def parse_timestamp(text: str) -> float:
+    """Seconds since 1970 of a time as RFC 3339 has it; minus infinity for any other text."""
+    from datetime import UTC, datetime  # only where there are several answers to one request
+
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return -math.inf
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+@lru_cache(maxsize=1)
+def _second_text(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def _text(value: Value) -> str | None:

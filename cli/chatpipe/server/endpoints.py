@@ -64,15 +64,6 @@ class Endpoint(NamedTuple):
             return None
         return base._replace(path="/metrics", query="").geturl()
 
-    @property
-    def journal_name(self) -> str:
-        """The server as the fingerprints of answers name it.
-
-        It is the base URL; if that has a query, it is the URL of COMPLETIONS. This cannot change,
-        because the fingerprints in existing journals contain it.
-        """
-        return self.url(COMPLETIONS) if urlsplit(self.base_url).query else self.base_url
-
 
 def resolve(options: ServerOptions, environ: Mapping[str, str], header_lines: Sequence[str] = ()) -> Endpoint:
     """The endpoint, with all headers but the key. header_lines are the lines of `--header-file`.

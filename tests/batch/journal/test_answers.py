@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import random
 import time
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chatpipe.batch.journal.acceptance import Acceptance
 from chatpipe.batch.journal.answers import AnswerIndex, MatchBy
 from chatpipe.batch.journal.journal import Journal
 from chatpipe.errors import BadInput, MissingInput, Status
@@ -28,7 +30,12 @@ HEADER = b'{"chatpipe_journal":1,"chatpipe":"0.1.0"}'
 
 
 def result(
-    fingerprint: str | None = F1, outcome: str = "ok", text: str = "Hi", custom_id: str = "line-1"
+    fingerprint: str | None = F1,
+    outcome: str = "ok",
+    text: str = "Hi",
+    custom_id: str = "line-1",
+    at: str | None = None,
+    server: str | None = None,
 ) -> bytes:
     """A result line, as a run writes it."""
     return orjson.dumps(
@@ -43,6 +50,8 @@ def result(
                 "fingerprint": fingerprint,
                 "attempts": 1,
                 "latency_s": 0.5,
+                "at": at,
+                "server": server,
             },
         }
     )
@@ -169,9 +178,97 @@ def test_of_several_answers_to_one_request_counts(
 ) -> None:
     lines = [result(F1, outcome, str(number)) for number, outcome in enumerate(outcomes)]
     expected = None if which is None else lines[which]
-    assert line_of(files.recorded(journal=files.journal(*lines), good=good), F1) == expected
+    accept = Acceptance(good)
+    assert line_of(files.recorded(journal=files.journal(*lines), accept=accept), F1) == expected
     spread = [files.write(f"part-{number}", line) for number, line in enumerate(lines)]
-    assert line_of(files.recorded(reuse=spread, good=good), F1) == expected
+    assert line_of(files.recorded(reuse=spread, accept=accept), F1) == expected
+
+
+NOON = "2026-01-31T12:00:00.500Z"
+# the times of a first and a second good answer; which of them is found
+TIMES: dict[str, Any] = {
+    "the second is newer": ("2026-01-31T12:00:00.499Z", NOON, 1),
+    "the first is newer": (NOON, "2026-01-31T12:00:00.499Z", 0),
+    "of the same time": (NOON, NOON, 1),
+    "a time and none": (NOON, None, 0),
+    "none and a time": (None, NOON, 1),
+    "none at all": (None, None, 1),
+    "no time at all": (NOON, "yesterday", 0),
+    "without a fraction": (NOON, "2026-01-31T12:00:00Z", 0),
+    "in another zone": ("2026-01-31T12:30:00+01:00", NOON, 1),
+    "in another zone, later": ("2026-01-31T11:30:00-01:00", NOON, 0),
+    "without a zone": ("2026-01-31T12:00:01", NOON, 0),
+}
+
+
+@cases("first, second, which", TIMES)
+def test_the_newest_answer_is_that_of_the_last_time_wherever_it_stands(
+    first: str | None, second: str | None, which: int, files: Files
+) -> None:
+    lines = [result(text=str(number), at=at) for number, at in enumerate((first, second))]
+    out = files.write("out", lines[0])
+    assert line_of(files.recorded(out=out, journal=files.journal(lines[1])), F1) == lines[which]
+    spread = [files.write(f"part-{number}", line) for number, line in enumerate(lines)]
+    assert line_of(files.recorded(reuse=spread), F1) == lines[which]
+
+
+def test_a_newer_answer_that_is_unwelcome_displaces_no_success(files: Files) -> None:
+    lines = [result(outcome="truncated", at=NOON), result(at="2020-01-31T12:00:00.500Z")]
+    assert line_of(files.recorded(journal=files.journal(*lines)), F1) == lines[1]
+
+
+HERE, THERE, ECHO = "http://127.0.0.1:8000/v1", "https://there.example/v1", "echo"
+OWN = frozenset({"localhost:8000/v1"})
+# the server of an answer, and whether the built-in model gave it; whether it is found; with --same-server
+SERVERS: dict[str, Any] = {
+    "the same": (HERE, False, True, True),
+    "the same by another name": ("https://localhost:8000/v1/", False, True, True),
+    "another": (THERE, False, True, False),
+    "unknown": (None, False, True, False),
+    "not a URL": ("http://[", False, True, False),
+    "echo": (ECHO, True, False, False),
+    "built-in, the same": (HERE, True, True, True),
+    "built-in, another": ("http://127.0.0.1:8001/v1", True, False, False),
+    "built-in, unknown": (None, True, False, False),
+}
+
+
+@cases("server, is_built_in, found, found_of_same", SERVERS)
+def test_an_answer_counts_whoever_gave_it_unless_it_is_made_up_or_the_same_server_is_asked_for(
+    server: str | None, is_built_in: bool, found: bool, found_of_same: bool, files: Files
+) -> None:
+    record = orjson.loads(result(server=server))
+    if is_built_in:
+        record["response"]["body"]["system_fingerprint"] = "fp_chatpipe"
+    for line in (orjson.dumps(record), json.dumps(record).encode()):
+        for match, identity in (("body", F1), ("id", "line-1")):
+            for same_server, expected in ((False, found), (True, found_of_same)):
+                accept = Acceptance(servers=OWN, same_server=same_server)
+                recorded = files.recorded(out=files.write("out", line), match=match, accept=accept)
+                assert line_of(recorded, identity) == (line if expected else None)
+
+
+def test_an_answer_that_speaks_of_the_mark_is_not_made_up(files: Files) -> None:
+    line = result(text='"system_fingerprint":"fp_chatpipe"', server=THERE)
+    assert line_of(files.recorded(journal=files.journal(line)), F1) == line
+
+
+def test_a_made_up_answer_hides_no_real_one_and_is_not_kept(files: Files) -> None:
+    real, made_up = result(text="real", at=NOON), result(text="x", server=ECHO, at="2027-01-01T00:00:00.000Z")
+    recorded = files.recorded(journal=files.journal(real, made_up))
+    assert line_of(recorded, F1) == real
+    assert len(recorded) == 1
+
+
+def test_answers_of_other_servers_are_kept_beside_that_of_the_same(files: Files) -> None:
+    lines = [result(text=server, server=server) for server in (THERE, HERE, "http://third.example")]
+    accept = Acceptance(servers=OWN, same_server=True)
+    recorded = files.recorded(journal=files.journal(*lines), accept=accept)
+    found = recorded.find(F1)
+    assert found is not None
+    assert found.line == lines[1]
+    recorded.mark_used(F1, found)
+    assert list(recorded.lines(recorded.unused_locations())) == [lines[0], lines[2]]
 
 
 def test_resend_falls_back_to_an_earlier_success(files: Files) -> None:
@@ -618,6 +715,7 @@ def hash_of(identity: str) -> int:
 
 LOAD = """
 import sys
+from chatpipe.batch.journal.acceptance import Acceptance
 from chatpipe.batch.journal.answers import AnswerIndex
 
 small = AnswerIndex(out=sys.argv[1])

@@ -23,16 +23,16 @@ CANONICAL = '{"messages":[{"content":"Hi é","role":"user"}],"model":"m","temper
 WRITTEN_DOWN: dict[str, Any] = {
     "first": ("http://h/v1", 1, "10a4ae4cd114637b6fe6bce1daea6f7c"),
     "second": ("http://h/v1", 2, "0f89a658a6d022701bd8a6d4749c1e06"),
-    "any server": (None, 1, "c1232fca3b7dd1944771758dfce021bb"),
+    "no scope": (None, 1, "c1232fca3b7dd1944771758dfce021bb"),
 }
 
 
-@cases("base_url, occurrence, expected", WRITTEN_DOWN)
+@cases("scope, occurrence, expected", WRITTEN_DOWN)
 def test_fingerprints_are_the_same_in_every_version(
-    base_url: str | None, occurrence: int, expected: str
+    scope: str | None, occurrence: int, expected: str
 ) -> None:
-    assert fingerprint(BODY, base_url, occurrence) == expected
-    assert fingerprint_of(body_digest(BODY), base_url, occurrence) == expected
+    assert fingerprint(BODY, scope, occurrence) == expected
+    assert fingerprint_of(body_digest(BODY), scope, occurrence) == expected
 
 
 def test_a_shell_can_compute_them() -> None:
@@ -47,6 +47,8 @@ def test_a_shell_can_compute_them() -> None:
 
 
 SAME: dict[str, Any] = {
+    "a stream": (b'{"a":1}', b'{"stream":true,"a":1,"stream_options":{"include_usage":true}}'),
+    "no stream": (b'{"a":1}', b'{"a":1,"stream":false}'),
     "order of keys": (b'{"a":1,"b":2}', b'{"b":2,"a":1}'),
     "order of keys further in, spaces": (b'{"a":{"x":1,"y":2}}', b'{ "a": {"y": 2, "x": 1} }'),
     "escapes": (b'{"a":"\xc3\xa9"}', b'{"a":"\\u00e9"}'),

@@ -9,8 +9,10 @@ from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 from chatpipe.batch.job import Job
+from chatpipe.batch.journal.acceptance import Acceptance
 from chatpipe.batch.journal.answers import AnswerIndex, MatchBy
 from chatpipe.batch.journal.journal import Journal
+from chatpipe.server.identity import comparable_name
 
 
 class AnswerFiles(NamedTuple):
@@ -48,7 +50,11 @@ def _open_recorded(job: Job, journal: Journal | None, match: MatchBy, stack: Exi
         out=job.target.path if job.writes_at_the_end else None,
         journal=journal,
         match=match,
-        good=job.allow | {"ok"},
+        accept=Acceptance(
+            good=job.allow | {"ok"},
+            servers=frozenset({comparable_name(job.server_name)}),
+            same_server=job.resume.same_server,
+        ),
     )
     stack.callback(recorded.close)
     return recorded

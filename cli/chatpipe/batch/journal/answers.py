@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Literal, NamedTuple
 
+from chatpipe.batch.journal.acceptance import Acceptance
 from chatpipe.batch.journal.index import (
     LineFiles,
     SortedIndex,
@@ -36,6 +37,7 @@ MatchBy = Literal["body", "id"]
 _BOM = b"\xef\xbb\xbf"
 _KEY_MASK = (1 << 64) - 1
 _DEFAULTS = ResumeOptions()
+_ANY = Acceptance()
 
 
 _HEADER_ENTRY = LineKey(None, None)
@@ -64,22 +66,22 @@ class AnswerIndex:
         out: str | None = None,
         journal: Journal | str | None = None,
         match: MatchBy = "body",
-        good: frozenset[str] = frozenset({"ok"}),
+        accept: Acceptance = _ANY,
         key: Callable[[str], int] = hash_key,
     ) -> None:
         """Read the files of --reuse, out and the journal. options gives `reuse`, `resend` and `fresh`.
 
-        Of several answers to one request, the newest good one counts. The order from the oldest is:
-        the files of reuse as they are listed, each line by line; then out; then the journal. out and
-        journal need not exist, and if they contain something else they have no answers. An answer
-        with an outcome in good is replaced only by a later one that is good too. With fresh, the
+        Of several answers to one request, the newest good one counts. Answers of the same time, or without
+        one, are ordered from the oldest: the files of reuse as they are listed, each line by line; then
+        out; then the journal. out and journal need not exist, and if they contain something else they have
+        no answers. An answer that is good is replaced only by a newer one that is good too. With fresh, the
         files are read and checked, but none of their answers is found.
 
         Raises MissingInput, and BadInput for a file of reuse that has lines but no result line.
         """
         self._match = match
         self._reusable = PAID - options.resend
-        self._good = good
+        self._accept = accept
         self._fresh = options.fresh
         self._key = key
         self._files = LineFiles()
@@ -124,7 +126,7 @@ class AnswerIndex:
     def journal_location(self, offset: int, outcome: str) -> int:
         """Location of a line that this run appended to the journal."""
         assert self._journal is not None
-        return pack_location(self._journal, offset, is_good=outcome in self._good)
+        return pack_location(self._journal, offset, is_good=outcome in self._accept.good)
 
     def is_in_journal(self, location: int) -> bool:
         """Return True if a line is in the journal of this run, which stays where it is."""
@@ -244,19 +246,24 @@ class AnswerIndex:
             is_ours = True
             if entry is _HEADER_ENTRY:
                 self._headers[file] = offset
-            identity, outcome = entry
-            if outcome in self._reusable and identity is not None and not self._fresh:
-                self._add_location(identity, pack_location(file, offset, is_good=outcome in self._good))
+            if entry.outcome in self._reusable and not self._fresh:
+                location = pack_location(file, offset, is_good=entry.outcome in self._accept.good)
+                self._add_entry(entry, location, line)
         return None if is_ours else foreign
 
-    def _add_location(self, identity: str, new: int) -> None:
-        key = self._key(identity)
+    def _add_entry(self, entry: LineKey, new: int, line: bytes) -> None:
+        identity = entry.identity
+        if identity is None or self._accept.is_made_up(entry, line):
+            return
+        # A request cannot find the answer of another server, but it was paid for and is kept.
+        key = self._key(f"{identity} {entry.server}" if self._accept.is_foreign(entry) else identity)
         for old in self._index.find(key):
-            entry = _entry(self._line(old), self._match)
-            if entry is None or entry.identity != identity:
+            other = _entry(self._line(old), self._match)
+            if other is None or other.identity != identity:
                 continue  # another request with the same 8-byte key
+            is_newer = (is_good(new), entry.ended_at) >= (is_good(old), other.ended_at)
             # _entry reads only the ends of a line: a damaged line must not replace an intact one
-            if (is_good(new) or not is_good(old)) and _parsed(self._line(new), self._match) is not None:
+            if is_newer and _parsed(self._line(new), self._match) is not None:
                 self._index.replace(key, old, new)
             return
         self._index.add(key, new)
@@ -299,5 +306,4 @@ def _parsed(line: bytes, match: MatchBy) -> LineKey | None:
         return _HEADER_ENTRY
     if not is_result(record):
         return None
-    found = ResultLine(record)
-    return LineKey(found.fingerprint if match == "body" else found.custom_id, found.outcome)
+    return ResultLine(record).key(by_id=match == "id")

@@ -1,9 +1,10 @@
-"""Fingerprint of a request: its body, its server, and its occurrence number among identical bodies.
+"""Fingerprint of a request: its body, and its occurrence number among identical bodies.
 
 It takes two steps, because the occurrence number depends on the body: digest(), then mix().
 
-    digest       blake2b-128 of the canonical body
-    fingerprint  blake2b-128 of `<digest in hex> <occurrence>`, then ` <base URL>` unless any server will do
+    digest       blake2b-128 of the canonical body, without the fields of streaming
+    fingerprint  blake2b-128 of `<digest in hex> <occurrence>`, then ` <scope>` if the body does not decide
+                 which model answers: the scope is the server then
 
 Both are what `b2sum -l 128` prints for these bytes. Journals contain fingerprints: if a byte of this
 changes, no recorded answer is found, and all of them are paid for again.
@@ -22,27 +23,32 @@ from chatpipe.inputs.values import Value
 
 _SIZE_BYTES = 16
 _BYTE = 255
+_STREAMING = frozenset({"stream", "stream_options"})
 
 
-def fingerprint(body: Mapping[str, Value], base_url: str | None, occurrence: int) -> str:
+def fingerprint(body: Mapping[str, Value], scope: str | None, occurrence: int) -> str:
     """Fingerprint of a body, 32 hex digits.
 
-    occurrence is 1 for the first line of a run with this body. base_url is None for any server.
+    occurrence is 1 for the first line of a run with this body. scope is None for any server.
     """
-    return fingerprint_of(body_digest(body), base_url, occurrence)
+    return fingerprint_of(body_digest(body), scope, occurrence)
 
 
 def body_digest(body: Mapping[str, Value]) -> bytes:
-    """Digest of a body, 16 bytes. The order of keys does not matter; 1 and 1.0 are different."""
+    """Digest of a body, 16 bytes.
+
+    The order of keys does not matter; 1 and 1.0 are different. Streaming changes no answer, so its fields
+    are left out.
+    """
+    if not _STREAMING.isdisjoint(body):
+        body = {key: value for key, value in body.items() if key not in _STREAMING}
     return blake2b(_canonical(body), digest_size=_SIZE_BYTES).digest()
 
 
-def fingerprint_of(body_digest: bytes, base_url: str | None, occurrence: int) -> str:
+def fingerprint_of(body_digest: bytes, scope: str | None, occurrence: int) -> str:
     """Fingerprint of the body with this digest."""
     text = (
-        f"{body_digest.hex()} {occurrence}"
-        if base_url is None
-        else f"{body_digest.hex()} {occurrence} {base_url}"
+        f"{body_digest.hex()} {occurrence}" if scope is None else f"{body_digest.hex()} {occurrence} {scope}"
     )
     return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=_SIZE_BYTES).hexdigest()
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from chatpipe.batch.items import Item
+from chatpipe.batch.job import Job
 from chatpipe.batch.journal import fingerprint as fingerprints
 from chatpipe.batch.journal.answer_files import AnswerFiles
 from chatpipe.batch.journal.answers import RecordedAnswer
@@ -15,22 +16,37 @@ from chatpipe.batch.result import Result
 from chatpipe.inputs import values
 from chatpipe.options.outcomes import PAID
 from chatpipe.response.result_line import ResultLine
+from chatpipe.server.identity import model_scope, path_names_model
 
 
 class StoreOptions(NamedTuple):
     """Options of a store.
 
-    base_url is a part of all fingerprints, None with --any-server. Identical bodies have different
-    fingerprints, unless dedupe gives all of them one answer. keeps_order is set if the result lines are
-    read again in input order. With keeps_all, answers that are in OUT are copied to the journal too;
-    answers from --reuse always are. is_shard is true if other processes answer other lines of the input.
+    scope is a part of the fingerprints of requests without a model, and with scopes_all of all requests,
+    because the server then decides the model. Identical bodies have different fingerprints, unless dedupe
+    gives all of them one answer. keeps_order is set if the result lines are read again in input order.
+    With keeps_all, answers that are in OUT are copied to the journal too; answers from --reuse always
+    are. is_shard is true if other processes answer other lines of the input.
     """
 
-    base_url: str | None
+    scope: str
+    scopes_all: bool = False
     dedupe: bool = False
     keeps_order: bool = False
     keeps_all: bool = False
     is_shard: bool = False
+
+
+def store_options(job: Job) -> StoreOptions:
+    """The options of the store of a run."""
+    return StoreOptions(
+        scope=model_scope(job.endpoint),
+        scopes_all=path_names_model(job.endpoint),
+        dedupe=job.input.dedupe,
+        keeps_order=job.writes_at_the_end,
+        keeps_all=not job.run_format.writes_result_lines,
+        is_shard=job.input.shard is not None,
+    )
 
 
 class RunStore:
@@ -39,7 +55,8 @@ class RunStore:
     def __init__(self, files: AnswerFiles, options: StoreOptions) -> None:
         self.files = files
         self._journal, self._recorded, self._by_id = files
-        self._base_url = options.base_url
+        self._scope = options.scope
+        self._scopes_all = options.scopes_all
         self._keeps_all = options.keeps_all
         self._dedupe = options.dedupe
         self._counts_occurrences = (files.recorded is not None or options.is_shard) and not options.dedupe
@@ -56,7 +73,8 @@ class RunStore:
         assert item.body is not None
         digest = fingerprints.body_digest(item.body)
         occurrence = self._occurrences.count(digest) if self._counts_occurrences else 1
-        return fingerprints.fingerprint_of(digest, self._base_url, occurrence)
+        is_scoped = self._scopes_all or not item.body.get("model")
+        return fingerprints.fingerprint_of(digest, self._scope if is_scoped else None, occurrence)
 
     def find_answer(self, item: Item, fingerprint: str) -> RecordedAnswer | None:
         """The recorded answer to an item. With dedupe it may be from another line of this run."""
