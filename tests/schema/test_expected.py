@@ -7,7 +7,6 @@ import re
 import socket
 import subprocess
 import sys
-import time
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from chatpipe.schema.expected import AnswerSchema, Violation
 from parametrize import cases
 from process import environment
 from refusals import refused
+from steps import steps
 
 DRAFT_3 = "http://json-schema.org/draft-03/schema#"
 DRAFT_4 = "http://json-schema.org/draft-04/schema#"
@@ -460,15 +460,12 @@ def test_the_draft_holds_in_all_of_the_schema() -> None:
     assert violation(schema, "[19.99, [4.355]]") == "/1/0: 4.355 is not a multiple of 0.01"
 
 
-def test_small_answer_takes_less_than_a_tenth_of_a_millisecond() -> None:
-    """13 us on the machine it was written on; the fastest of many, as other work goes on beside."""
+def test_a_small_answer_takes_few_steps() -> None:
+    """Nothing is prepared anew for an answer: the 13 us that it takes are 90 calls of functions."""
     expected = AnswerSchema(LABEL, nowhere)
-    fastest = 1.0
-    for _ in range(300):
-        begin = time.perf_counter()
-        expected.violation('{"label":"a","score":0.5}')
-        fastest = min(fastest, time.perf_counter() - begin)
-    assert fastest < 0.0001
+    content = '{"label":"a","score":0.5}'
+    expected.violation(content)  # the first one prepares
+    assert steps(lambda: expected.violation(content)) < 200
 
 
 def test_pattern_is_searched_as_python_does() -> None:

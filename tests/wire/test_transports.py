@@ -239,7 +239,7 @@ def test_the_time_out_of_one_request_is_not_that_of_the_next(send: Sender) -> No
         started = time.monotonic()
         with pytest.raises(httpx.ReadTimeout):
             send(server.url, read=0.1)
-        assert 0.1 <= time.monotonic() - started < 2
+        assert 0.1 <= time.monotonic() - started < 8
         assert server.connections == 1
 
 
@@ -262,7 +262,7 @@ def test_a_passed_deadline_is_distinct_from_a_time_out(answer: list[loopback.Ste
     started = time.monotonic()
     with serve(lambda _: answer) as server, pytest.raises(httpx.ReadTimeout, match=f"^{DEADLINE}$"):
         send(server.url, deadline=started + 0.1, read=5.0)
-    assert 0.1 <= time.monotonic() - started < 2
+    assert 0.1 <= time.monotonic() - started < 8
 
 
 @pytest.mark.parametrize("head", [chunked([], end=None), event_stream([], end=False)], ids=["JSON", "events"])
@@ -464,7 +464,7 @@ def test_a_server_that_reads_nothing_is_a_write_time_out(
         started = time.monotonic()
         with pytest.raises(httpx.WriteTimeout, match=f"^{message}$"):
             send(url, body, write=write_s, deadline=started + deadline_s)
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 8
         done.set()
 
 

@@ -21,12 +21,15 @@ from wire.servers import Resolver, full_backlog, raw_server
 CLOSING = reply(200, b"hi", {"connection": "close"})
 
 
-def test_all_addresses_of_a_name_are_tried(resolver: Resolver, send: Sender) -> None:
+def test_all_addresses_of_a_name_are_tried(
+    resolver: Resolver, send: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connect, "ATTEMPT_DELAY_S", 20.0)
     with serve(lambda _: reply(200, b"hi")) as server:
         resolver.ports = [closed_port(), server.port]
         started = time.monotonic()
         assert send("http://two.example/v1") == HI
-        assert time.monotonic() - started < connect.ATTEMPT_DELAY_S  # a failure lets the next one start
+        assert time.monotonic() - started < 10  # a failure lets the next one start
     assert server.requests[0].headers["host"] == "two.example"
 
 

@@ -20,7 +20,7 @@ def system_message(error: Exception | None) -> str:
     if verify_message:
         return f"certificate verify failed: {verify_message}"
     if isinstance(error, ValueError) and not isinstance(error, OSError):
-        return "no certificate can be for this host name"
+        return "no host can have this name"
     text = getattr(error, "strerror", None) or str(error)
     if text.startswith("[SSL"):
         text = text.partition("] ")[2]
