@@ -233,13 +233,13 @@ def test_the_last_line_says_why(shop: Shop) -> None:
     done = shop.batch("in.jsonl")
     assert done.status == 1
     why = b"chatpipe: 4 of 5 lines failed: 3 http_500, 1 input"
-    with_journal = b"with -o FILE or --journal FILE the next run sends only these again"
+    advice = b"mend line 5, run it again with --reuse FILE, where FILE has these results"
     first, last = done.stderr.splitlines()
     assert first.startswith(b"chatpipe: in.jsonl:")
-    assert last == why + b": see select(.error), " + with_journal
+    assert last == why + b": see select(.error), " + advice
     done = shop.resume()
     assert done.stderr.endswith(
-        b"1 input: see select(.error) in 'out.jsonl.journal', run the same command again\n"
+        b"1 input: see select(.error) in 'out.jsonl.journal', mend line 5, run the same command again\n"
     )
 
 
@@ -257,7 +257,7 @@ def test_lines_that_are_wrong_are_to_be_mended(options: tuple[str, ...], where: 
     wrong = "/messages: is 'none', not an array: write an array of objects with role and content"
     assert done.stderr.decode().splitlines() == [
         f"chatpipe: in.jsonl:2: {wrong}",
-        f"chatpipe: 2 of 3 lines failed: 2 input: {where}, mend these lines",
+        f"chatpipe: 2 of 3 lines failed: 2 input: {where}, mend lines 2, 3",
     ]
 
 
@@ -265,7 +265,7 @@ def test_of_texts_on_stdout_nothing_can_be_looked_at(shop: Shop) -> None:
     shop.write(*"ab")
     shop.refused = {"b"}
     done = shop.batch("in.jsonl", "-f", "text")
-    advice = b": with -o FILE or --journal FILE the next run sends only these again\n"
+    advice = b": run it again with --journal FILE, which keeps its answers\n"
     assert done.stderr.startswith(b"chatpipe: in.jsonl:2: 500 from ")
     assert done.stderr.endswith(b"\nchatpipe: 1 of 2 lines failed: 1 http_500" + advice)
 
@@ -273,7 +273,7 @@ def test_of_texts_on_stdout_nothing_can_be_looked_at(shop: Shop) -> None:
 @cases(
     "options, advice",
     {
-        "without a journal": ((), "with -o FILE or --journal FILE the next run goes on"),
+        "without a journal": ((), "run it again with --reuse FILE, where FILE has these results"),
         "with one": (("--journal", "j"), "run the same command again"),
     },
 )
@@ -454,9 +454,9 @@ def test_make_that_is_stopped_and_run_again_costs_only_the_rest(
     shop.held = None
     shop.gate.set()
     shop.sold()
-    assert sh(f"{make} -s", cwd=tmp_path) == (0, b"", b"")
+    assert sh(f"{make} -s", cwd=tmp_path) == (0, b"", b"chatpipe: journal kept (under make)\n")
     assert shop.sold() == [*"fghij"]
-    assert shop.files() == ["Makefile", "in.jsonl", "out.jsonl"]
+    assert shop.files() == ["Makefile", "in.jsonl", "out.jsonl", "out.jsonl.journal"]
 
 
 # The recipes of the manual for what cannot be run here: their commands, in the environment that they get

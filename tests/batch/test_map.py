@@ -506,14 +506,15 @@ def test_usage_is_reported_even_if_the_answer_fails() -> None:
 
 def test_without_a_journal_the_last_line_says_how_to_have_one() -> None:
     done = map_("{{t}}", stdin=jsonl({"t": "cut"}, {"t": "one"}))
-    assert done.stderr.endswith(b": with -o FILE or --journal FILE the next run sends only these again\n")
+    advice = b"run it again with --journal FILE, which keeps its answers, "
+    assert done.stderr.endswith(b": " + advice + b"or with --allow truncated\n")
 
 
 def test_rows_that_are_wrong_are_to_be_mended() -> None:
     done = echoed("{{a}}", stdin=b'{"a":"1"}\n{}\n')
     first, last = done.stderr.splitlines()
     assert first.startswith(b"chatpipe: <stdin>:2: ")
-    assert last == b"chatpipe: 1 of 2 lines failed: 1 input: mend this line"
+    assert last == b"chatpipe: 1 of 2 lines failed: 1 input: mend line 2"
 
 
 def test_an_allowed_outcome_counts_as_an_answer() -> None:

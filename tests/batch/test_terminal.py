@@ -344,7 +344,7 @@ def test_ctrl_c_wipes_the_bar_and_says_how_to_go_on(ends: tuple[int, int]) -> No
     bar, _, console = said.rpartition("\r\n")[0].rpartition("\r")
     assert bar.rpartition("\r")[2].strip() == ""
     assert console.startswith("chatpipe: interrupted after ")
-    assert console.endswith(" lines: with -o FILE or --journal FILE the next run goes on")
+    assert console.endswith(" lines: run it again with --reuse FILE, where FILE has these results")
 
 
 def test_texts_are_escaped_on_a_terminal_and_only_there(ends: tuple[int, int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chatpipe.batch import remedies
 from chatpipe.batch.job import Job
 from chatpipe.batch.journal.journal import Journal
 from chatpipe.batch.journal.store import RunStore
@@ -10,7 +11,6 @@ from chatpipe.batch.stop import Stop, count_lines
 from chatpipe.batch.tally import Tally
 from chatpipe.errors import ChatpipeError, SomeFailed, Status
 from chatpipe.inputs import values
-from chatpipe.options.outcomes import Outcome
 from chatpipe.output.target import OpenOutput
 from chatpipe.system import replace
 
@@ -29,19 +29,19 @@ def fault_of_run(job: Job, stop: Stop | None, tally: Tally) -> ChatpipeError | N
     if stop is not None:
         fault = stop.fault
         if fault is not None and fault.status in (Status.BUDGET, Status.TRY_LATER):
-            fault.fix = f"{fault.fix}, {_next_run(job, 'goes on')}"
+            fault.fix = f"{fault.fix}, {remedies.next_run(job)}"
         return fault
     if not tally.failed:
         return None
     what = f"{tally.failed} of {count_lines(tally.finished)} failed: {tally.failures_text()}"
     kinds = tally.sent_failures or tally.failures
     alike = next(iter(kinds)) if not tally.good and len(kinds) == 1 else Status.SOME_FAILED
-    return SomeFailed(what, alike, fix=_fix(job, tally))
+    return SomeFailed(what, alike, fix=remedies.remedy(job, tally))
 
 
 def interruption_text(job: Job, tally: Tally) -> str:
     """The message after a signal."""
-    return f"interrupted after {count_lines(tally.finished)}: {_next_run(job, 'goes on')}"
+    return f"interrupted after {count_lines(tally.finished)}: {remedies.next_run(job)}"
 
 
 def complete_output(job: Job, store: RunStore, out: OpenOutput) -> None:
@@ -81,24 +81,3 @@ def _settle_journal(job: Job, journal: Journal, unused: UnusedAnswers | None) ->
         journal.close()
     else:
         journal.remove()
-
-
-def _fix(job: Job, tally: Tally) -> str:
-    """The place of the error messages, and the next step."""
-    fixes = []
-    if job.run_format.writes_result_lines and not job.writes_at_the_end:
-        fixes.append("see select(.error)")
-    elif job.journal_path is not None and not job.reports_failures:
-        fixes.append(f"see select(.error) in '{job.journal_path}'")
-    if tally.codes[Outcome.input] == tally.failed:
-        fixes.append("mend these lines" if tally.failed > 1 else "mend this line")
-    else:
-        fixes.append(_next_run(job, "sends only these again"))
-    return ", ".join(fixes)
-
-
-def _next_run(job: Job, effect: str) -> str:
-    """Advice for the next run. Without a journal the same command would pay for everything again."""
-    if job.journal_path is not None:
-        return "run the same command again"
-    return f"with -o FILE or --journal FILE the next run {effect}"

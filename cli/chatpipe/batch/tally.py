@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 
+from chatpipe.batch.failure_kinds import FailureKinds
 from chatpipe.batch.result import Result
 from chatpipe.errors import Status
 from chatpipe.inputs import values
@@ -52,7 +53,8 @@ class Histogram:
 class Tally:
     """The counts of the results that were written, and of the pauses.
 
-    reused counts answers that were paid for before this run. spent is the usage of this run alone.
+    own_ids counts the lines that have a custom_id of their own. reused counts answers that were paid for
+    before this run. spent is the usage of this run alone.
     """
 
     def __init__(self) -> None:
@@ -60,6 +62,8 @@ class Tally:
         self.failures: dict[Status, int] = {}
         self.sent_failures: dict[Status, int] = {}  # those that were sent in this run
         self.codes: Counter[str] = Counter()  # of errors
+        self.kinds = FailureKinds()
+        self.own_ids = 0
         self._first_message = ""
         self.finished = 0
         self.good = 0
@@ -88,6 +92,8 @@ class Tally:
             if result.latency_s is not None and result.outcome is not Outcome.unsent:
                 self.sent_failures[result.status] = self.sent_failures.get(result.status, 0) + 1
             self._add_error(result)
+            self.kinds.add(result)
+        self.own_ids += result.item.has_own_id
         usage = spent_on(result)
         self.usage = self.usage.plus(usage)
         if result.latency_s is None:

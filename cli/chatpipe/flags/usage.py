@@ -23,7 +23,7 @@ from chatpipe.system.escape import shorten
 _UNSAFE = frozenset(
     {
         *("--insecure", "--allow-http", "--no-check", "--no-escape", "--no-schema-strict", "--allow"),
-        *("--no-keep-journal", "--any-server", "--fresh", "--resend"),
+        *("--no-keep-journal", "--fresh", "--resend"),
     }
 )
 _MISSING = "chatpipe ask PROMPT sends a prompt, chatpipe --help shows all"

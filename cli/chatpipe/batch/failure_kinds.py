@@ -1,0 +1,61 @@
+"""Failed lines of a run by what helps: to send them again, to accept them, or to change the input."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from chatpipe.batch.result import Result
+from chatpipe.errors import Status
+from chatpipe.options.outcomes import OUTCOMES, Outcome
+
+# Another try of such a request ends alike: it is wrong, or it may not be made.
+_HOPELESS = frozenset({Status.BAD_INPUT, Status.NO_ACCESS, Status.BAD_CONFIGURATION})
+LIMITS = ("max_completion_tokens", "max_tokens")
+_SHOWN = 3
+
+
+class LineNumbers:
+    """Numbers of lines: all are counted, and the first three kept."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._first: list[int] = []
+
+    def add(self, line: int) -> None:
+        self.count += 1
+        if self.count <= _SHOWN:
+            self._first.append(line)
+
+    def __str__(self) -> str:
+        """`line 3`, `lines 3, 7`, `lines 3, 7, 9 and 12 more`."""
+        numbers = ", ".join(map(str, sorted(self._first)))
+        rest = f" and {self.count - _SHOWN} more" if self.count > _SHOWN else ""
+        return f"{'line' if self.count == 1 else 'lines'} {numbers}{rest}"
+
+
+class FailureKinds:
+    """The failed lines of a run.
+
+    wrong lines have to be changed. unwelcome counts answers that were paid for, by outcome. limited are
+    those of them that were cut off at a limit of tokens in their request. Others may succeed if they are
+    sent again: their number is transient.
+    """
+
+    def __init__(self) -> None:
+        self.wrong = LineNumbers()
+        self.unwelcome: Counter[Outcome] = Counter()
+        self.limited = LineNumbers()
+        self.transient = 0
+
+    def add(self, result: Result) -> None:
+        """Add a result that is not good."""
+        if OUTCOMES[result.outcome].paid:
+            self.unwelcome[result.outcome] += 1
+            if result.outcome is Outcome.truncated and any(
+                (result.item.body or {}).get(each) for each in LIMITS
+            ):
+                self.limited.add(result.item.line)
+        elif result.status in _HOPELESS:
+            self.wrong.add(result.item.line)
+        else:
+            self.transient += 1

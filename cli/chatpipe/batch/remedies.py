@@ -1,0 +1,103 @@
+"""The remedy in the last line of a run: the command that helps with what failed, as it can be typed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chatpipe.batch.failure_kinds import LIMITS
+from chatpipe.batch.job import Job
+from chatpipe.batch.tally import Tally
+from chatpipe.options.outcomes import Outcome
+
+# Answers that may become good if the same request is sent again. Tool calls come again.
+_WORTH_SENDING = (Outcome.truncated, Outcome.refused, Outcome.empty, Outcome.mismatch)
+
+
+def remedy(job: Job, tally: Tally) -> str:
+    """The place of the error messages, then the next step for each kind of failure."""
+    run = _run_again(job, tally)
+    limited = _raise_limit(job, tally)
+    if limited and run:
+        run = f"or {run}"
+    wrong = f"mend {tally.kinds.wrong}" if tally.kinds.wrong.count else ""
+    return ", ".join(filter(None, (_place(job), wrong, limited, run)))
+
+
+def next_run(job: Job, options: str = "") -> str:
+    """The next run of the same job, with further options. It pays for no recorded answer again.
+
+    Without a journal the results are the only record, if they are result lines. Otherwise there is none.
+    """
+    if job.journal_path is not None:
+        return f"run the same command again with {options}" if options else "run the same command again"
+    more = f" {options}" if options else ""
+    if job.run_format.writes_result_lines:
+        return f"run it again with --reuse FILE{more}, where FILE has these results"
+    return f"run it again with --journal FILE{more}, which keeps its answers"
+
+
+def _place(job: Job) -> str:
+    if job.run_format.writes_result_lines and not job.writes_at_the_end:
+        return "see select(.error)"
+    if job.journal_path is not None and not job.reports_failures:
+        return f"see select(.error) in '{job.journal_path}'"
+    return ""
+
+
+def _raise_limit(job: Job, tally: Tally) -> str:
+    """The step for answers that were cut off at a limit that stands in their own lines."""
+    limited = tally.kinds.limited
+    return f"raise the limit in {limited}" if limited.count and not _limit_of_options(job) else ""
+
+
+def _run_again(job: Job, tally: Tally) -> str:
+    """The next run, if lines may succeed that are sent again, or can be accepted as they are."""
+    kinds = tally.kinds
+    if job.resume.no_send and (kinds.transient or kinds.unwelcome):
+        return "run it again without --no-send"
+    worth = _worth_sending(job, tally)
+    allow = ",".join(outcome for outcome in Outcome if kinds.unwelcome[outcome])
+    if not allow:
+        if not kinds.transient:
+            return ""
+        return next_run(job) if tally.good else "run the same command again"
+    if not worth:
+        return next_run(job, f"--allow {allow}")
+    return f"{next_run(job, _options(job, tally, worth))}, or with --allow {allow}"
+
+
+def _worth_sending(job: Job, tally: Tally) -> list[Outcome]:
+    """The outcomes of unwelcome answers that may become good if their requests are sent again."""
+    kinds = tally.kinds
+    worth = [outcome for outcome in _WORTH_SENDING if kinds.unwelcome[outcome]]
+    if kinds.limited.count == kinds.unwelcome[Outcome.truncated] > 0 and not _can_raise_limit(job, tally):
+        worth.remove(Outcome.truncated)
+    return worth
+
+
+def _options(job: Job, tally: Tally, worth: Sequence[Outcome]) -> str:
+    """The options with which these answers may become good."""
+    options = [f"--resend {','.join(worth)}"] if _is_recorded(job) else []
+    if tally.kinds.limited.count and _can_raise_limit(job, tally):
+        limit = _limit_of_options(job)
+        # With a higher limit each line is another request, and only its own name finds its answer.
+        options = ["--match id", *options] if options else []
+        options.append(f"--{limit.replace('_', '-')} {2 * job.defaults[limit]}")
+    if Outcome.mismatch in worth and job.turns.response_format is not None and not job.turns.reasks:
+        options.append("--reask 2")
+    return " ".join(options)
+
+
+def _is_recorded(job: Job) -> bool:
+    return job.journal_path is not None or job.run_format.writes_result_lines
+
+
+def _can_raise_limit(job: Job, tally: Tally) -> bool:
+    """Return True if an option can raise the limit of tokens, and no good answer is bought again."""
+    keeps_answers = tally.own_ids == tally.finished or not _is_recorded(job)
+    return keeps_answers and bool(_limit_of_options(job))
+
+
+def _limit_of_options(job: Job) -> str:
+    """The field of the limit of tokens that an option set for all lines; empty if there is none."""
+    return next((each for each in LIMITS if type(job.defaults.get(each)) is int), "")
