@@ -190,6 +190,7 @@ WORLD: dict[str, dict[str, str]] = {
     "batch.live_run": {"asyncio": "the event loop of a run", "time": "wall time"},
     "batch.journal.answer_files": {"tempfile": "the journal of --dedupe"},
     "commands.ask": {"environ": "hands it on"},
+    "commands.show": {"environ": "hands it on"},
     "commands.batch": {"environ": "hands it on"},
     "commands.build": {"environ": "hands it on"},
     "commands.map": {"environ": "hands it on"},

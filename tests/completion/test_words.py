@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chatpipe.options.output import ANSWER_FORMATS, MAP_FORMATS, RUN_FORMATS
+from chatpipe.options.output import ANSWER_FORMATS, MAP_FORMATS, RUN_FORMATS, SHOW_FORMATS
 from chatpipe.server.keys import KEY_WAYS
 from chatpipe.server.profiles import PROFILES
 from manual import commands
@@ -62,6 +62,7 @@ def offered(*words: str) -> list[str]:
                 "logprobs",
                 "usage",
                 "code",
+                "table",
                 "audio",
             ],
         ),
@@ -120,5 +121,5 @@ def test_files_are_offered_where_a_file_is_taken(option: str) -> None:
 
 @pytest.mark.parametrize("command", ["ask", "show", "batch", "map"])
 def test_every_format_is_offered_after_f(command: str) -> None:
-    names = {"batch": RUN_FORMATS, "map": MAP_FORMATS}.get(command, ANSWER_FORMATS)
+    names = {"batch": RUN_FORMATS, "map": MAP_FORMATS, "show": SHOW_FORMATS}.get(command, ANSWER_FORMATS)
     assert offered(command, "-f", "") == list(names)

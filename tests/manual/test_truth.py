@@ -14,7 +14,7 @@ from chatpipe import main
 from chatpipe.batch.tally import Tally
 from chatpipe.errors import Status
 from chatpipe.options.outcomes import ALLOWABLE, RESENDABLE, RUN_ALLOWABLE, Outcome
-from chatpipe.options.output import ANSWER_FORMATS, FORMATS
+from chatpipe.options.output import FORMATS, SHOW_FORMATS
 from chatpipe.options.parameters import TABLE, Parameter, ParameterKind
 from chatpipe.options.server import ServerOptions
 from chatpipe.server.endpoints import resolve
@@ -164,7 +164,7 @@ def test_chatpipe_1_describes_the_formats() -> None:
         entry.head.removeprefix("Cm "): "\n".join(entry.text)
         for entry in pages.entries(pages.sections(pages.WHOLE)["FORMATS"])
     }
-    assert tuple(described) == ANSWER_FORMATS
+    assert tuple(described) == SHOW_FORMATS
     for name, text in described.items():
         assert text.startswith(".Em Streams .") == FORMATS[name].streams, name
         assert (".Fl \\-no-stream\nit is status 2." in text) == FORMATS[name].needs_stream, name

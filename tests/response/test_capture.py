@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import orjson
 import pytest
 
 from chatpipe.errors import BadInput, ChatpipeError
@@ -144,7 +145,11 @@ def test_pretty_completion_may_begin_on_its_first_line() -> None:
     },
 )
 def test_result_line_with_an_answer(line: str, body: str) -> None:
-    assert played(line) == [CapturedAnswer(body.encode(), WHOLE_VALUE)]
+    [answer] = played(line)
+    assert isinstance(answer, CapturedAnswer)
+    assert answer[:2] == (body.encode(), WHOLE_VALUE)
+    assert answer.line is not None
+    assert answer.line.record == orjson.loads(line)
 
 
 @cases(
@@ -164,7 +169,11 @@ def test_result_line_with_an_answer(line: str, body: str) -> None:
     },
 )
 def test_result_line_without_an_answer(line: str, what: str) -> None:
-    assert played(f"{WHOLE}\n{line}\n")[1] == CapturedFailure("f:2: 'x'", what)
+    failure = played(f"{WHOLE}\n{line}\n")[1]
+    assert isinstance(failure, CapturedFailure)
+    assert failure[:2] == ("f:2: 'x'", what)
+    assert failure.line is not None
+    assert failure.line.custom_id == "x"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from chatpipe.flags import console as console_flags
@@ -13,7 +15,7 @@ from chatpipe.options.output import ConsoleOptions, FormatOptions, OutputOptions
 
 @click.command(cls=Command)
 @click.argument("files", nargs=-1, metavar="[FILE]...", type=FILE)
-@format_flags.options
+@format_flags.show_options
 @output_flags.options
 @console_flags.options
 def show(
@@ -23,8 +25,9 @@ def show(
 
     \b
     chatpipe ask --raw "Hello" | tee chunks.jsonl | chatpipe show
+    chatpipe show -f table results.jsonl
     chatpipe show -f usage results.jsonl | jq -s "map(.total_tokens) | add"
     """
     from chatpipe.output.show import show_files
 
-    return show_files(files, format, output, console)
+    return show_files(files, format, output, console, os.environ)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import option_group, words_of
+from chatpipe.flags.types import Decorator, option_group, words_of
 from chatpipe.options.outcomes import ALLOWABLE
-from chatpipe.options.output import ANSWER_FORMATS, FORMATS, REASONING, FormatOptions
+from chatpipe.options.output import ANSWER_FORMATS, FORMATS, REASONING, SHOW_FORMATS, FormatOptions
 
 
 def _read(
@@ -32,31 +33,36 @@ def ends_texts(null: bool, format: str) -> bool:
     return null
 
 
-options = option_group(
-    "format",
-    [
-        click.option(
-            "--format", "-f", type=click.Choice(ANSWER_FORMATS), help="What to write  [default: text]"
-        ),
-        click.option("--json", is_flag=True, help="Short for -f json"),
-        click.option("--raw", is_flag=True, help="Short for -f chunks"),
-        click.option("--usage", is_flag=True, help="Write the token counts to stderr as one line of JSON"),
-        click.option(
-            "--reasoning",
-            type=click.Choice(REASONING),
-            default="drop",
-            show_default=True,
-            help="Where reasoning goes",
-        ),
-        click.option("--null", "-0", is_flag=True, help="End each text with a NUL instead of a newline"),
-        click.option("--no-escape", is_flag=True, help="Control characters go to a terminal as they are"),
-        click.option(
-            "--allow",
-            multiple=True,
-            metavar="OUTCOME,...",
-            callback=words_of(ALLOWABLE),
-            help="Count these answers as good",
-        ),
-    ],
-    _read,
-)
+def _options(formats: Sequence[str]) -> Decorator:
+    return option_group(
+        "format",
+        [
+            click.option("--format", "-f", type=click.Choice(formats), help="What to write  [default: text]"),
+            click.option("--json", is_flag=True, help="Short for -f json"),
+            click.option("--raw", is_flag=True, help="Short for -f chunks"),
+            click.option(
+                "--usage", is_flag=True, help="Write the token counts to stderr as one line of JSON"
+            ),
+            click.option(
+                "--reasoning",
+                type=click.Choice(REASONING),
+                default="drop",
+                show_default=True,
+                help="Where reasoning goes",
+            ),
+            click.option("--null", "-0", is_flag=True, help="End each text with a NUL instead of a newline"),
+            click.option("--no-escape", is_flag=True, help="Control characters go to a terminal as they are"),
+            click.option(
+                "--allow",
+                multiple=True,
+                metavar="OUTCOME,...",
+                callback=words_of(ALLOWABLE),
+                help="Count these answers as good",
+            ),
+        ],
+        _read,
+    )
+
+
+options = _options(ANSWER_FORMATS)
+show_options = _options(SHOW_FORMATS)

@@ -16,8 +16,9 @@ class Format(NamedTuple):
 
     Where it is offered:
     writer is `module:Class` in chatpipe.output, imported on first use. `ask` and `show` offer each format
-    that has one. run_position is the position among the formats of `batch`, from 1, or 0 if `batch` does
-    not offer it. If there is a writer, too, its class has record(). in_map: `map` offers it.
+    that has one. for_recordings: `show` offers it, `ask` does not. run_position is the position among the
+    formats of `batch`, from 1, or 0 if `batch` does not offer it. If there is a writer, too, its class has
+    record(). in_map: `map` offers it.
 
     What it does with one answer:
     streams: the request asks for a stream by default. needs_stream: the format cannot be written without.
@@ -37,6 +38,7 @@ class Format(NamedTuple):
     """
 
     writer: str = ""
+    for_recordings: bool = False
     run_position: int = 0
     in_map: bool = False
     streams: bool = False
@@ -75,13 +77,16 @@ FORMATS: Mapping[str, Format] = {
     "code": Format(
         "code:CodeWriter", run_position=8, is_text=True, is_code=True, omits_calls=True, calls_are_final=True
     ),
+    "table": Format("table:TableWriter", for_recordings=True, is_verbatim=True),
     "audio": Format("audio:AudioWriter", is_audio=True, omits_calls=True),
     "results": Format(run_position=1, writes_result_lines=True, needs_order=False),
     "rows": Format(in_map=True, needs_order=False, calls_are_final=True),
     "requests": Format(run_position=9, in_map=True, sends=False),
 }
-# Formats of `ask` and `show`.
-ANSWER_FORMATS = tuple(name for name, format in FORMATS.items() if format.writer)
+# Formats of `show`.
+SHOW_FORMATS = tuple(name for name, format in FORMATS.items() if format.writer)
+# Formats of `ask`.
+ANSWER_FORMATS = tuple(name for name in SHOW_FORMATS if not FORMATS[name].for_recordings)
 # Formats of `batch`, the default first.
 RUN_FORMATS = tuple(
     sorted(
@@ -111,6 +116,7 @@ class FormatOptions(NamedTuple):
     """Format options: the parts of an answer to write, and the outcomes to accept as good.
 
     is_format_given: the user chose the format. Otherwise the request may choose it: see choose_format.
+    columns is the width of a table.
     """
 
     format: str = "text"
@@ -120,6 +126,7 @@ class FormatOptions(NamedTuple):
     escape: bool = True
     allow: frozenset[str] = frozenset()
     is_format_given: bool = True
+    columns: int = 80
 
     @property
     def properties(self) -> Format:

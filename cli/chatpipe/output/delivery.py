@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from chatpipe.errors import AnswerFault, BrokenAnswer, ChatpipeError
 from chatpipe.inputs.values import Value
@@ -19,6 +19,9 @@ from chatpipe.response.usage import reported_usage, total_usage
 from chatpipe.system import console
 from chatpipe.system.console import Console
 from chatpipe.wire.answer import Answer
+
+if TYPE_CHECKING:
+    from chatpipe.response.result_line import ResultLine
 
 ContentCheck = Callable[[Value], object | None]
 # The largest reply that is printed if it is not an answer and no file takes it.
@@ -91,8 +94,14 @@ class Delivery:
     def expect_end(self) -> None:
         self._writer.expect_end()
 
+    def recorded(self, line: ResultLine) -> None:
+        """Take the result line that holds the answer, or the reason why there is none."""
+        self._writer.recorded(line)
+
     def finish(self, answer: Answer) -> ChatpipeError | None:
         """Write the rest of the answer. Returns the reason why it is not good; None if it is."""
+        if answer.fault is not None:
+            self._writer.fail(answer.fault, is_end=answer.completion is None)
         if answer.completion is None:
             return None if answer.fault is None else self._with_body(answer.fault, answer.body)
         format = self._options.properties

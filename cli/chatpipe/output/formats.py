@@ -10,11 +10,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from chatpipe.errors import UsageFault
+from chatpipe.errors import ChatpipeError, UsageFault
 from chatpipe.inputs.values import Value
 from chatpipe.options.output import FORMATS, FormatOptions, OutputOptions
 from chatpipe.system.descriptor import Sink, is_terminal
+
+if TYPE_CHECKING:
+    from chatpipe.response.result_line import ResultLine
 
 _AUDIO = next(name for name, format in FORMATS.items() if format.is_audio)
 
@@ -27,6 +31,17 @@ class FormatWriter(ABC):
         self.out = out
         self.options = options
         self.aside = aside
+
+    @classmethod
+    def head(cls, options: FormatOptions) -> bytes:
+        """The bytes before the first of several answers."""
+        return b""
+
+    def recorded(self, line: ResultLine) -> None:  # noqa: B027 - most formats do not need it
+        """Take the result line of a recording that holds the answer, or the reason why there is none."""
+
+    def fail(self, fault: ChatpipeError, *, is_end: bool) -> None:  # noqa: B027 - as above
+        """Take the reason why an answer is not whole. is_end: none of it came, and end() does not follow."""
 
     def raw(self, data: bytes) -> None:  # noqa: B027 - most formats do not need it
         """Take bytes of the event stream, exactly as the server sent them."""

@@ -21,6 +21,7 @@ from chatpipe.response.capture import (
     StreamEnd,
 )
 from chatpipe.response.completion import NOT_TEXT
+from chatpipe.response.result_line import ResultLine
 from chatpipe.response.server_error import error_of
 from chatpipe.system.console import Console
 from chatpipe.system.escape import shorten
@@ -115,13 +116,17 @@ class RecordingPlayer:
                     self._end(done=True)
                 else:
                     self._end_tails(done=True)
-            case CapturedAnswer(body, completion):
-                self.close()
-                self._finish(self._begin(), Answer(completion, body))
-            case CapturedFailure(place, what):
-                self.close()
-                self.answers += 1
-                self.faults.append(NoAnswer(what, place=place))
+            case CapturedAnswer(body, completion, line):
+                self._whole(Answer(completion, body), line)
+            case CapturedFailure(place, what, line):
+                self._whole(Answer(None, None, NoAnswer(what, place=place)), line)
+
+    def _whole(self, answer: Answer, line: ResultLine | None) -> None:
+        self.close()
+        delivery = self._begin()
+        if line is not None:
+            delivery.recorded(line)
+        self._finish(delivery, answer)
 
     def _raw(self, data: bytes) -> None:
         delivery = self._last if self._open is None else self._open.delivery

@@ -50,10 +50,11 @@ class StreamEnd(NamedTuple):
 
 
 class CapturedAnswer(NamedTuple):
-    """A completion object."""
+    """A completion object, with the result line that it was in."""
 
     body: bytes
     completion: dict[str, Value]
+    line: ResultLine | None = None
 
 
 class CapturedFailure(NamedTuple):
@@ -61,6 +62,7 @@ class CapturedFailure(NamedTuple):
 
     label: str
     what: str
+    line: ResultLine | None = None
 
 
 CaptureItem = RawBytes | Chunk | StreamEnd | CapturedAnswer | CapturedFailure
@@ -165,9 +167,10 @@ def _is_whole(choice: dict[str, Value]) -> bool:
 
 def _item_of_result(value: dict[str, Value], line: Source) -> CaptureItem:
     """The item for a result line of a run or of the Batch API."""
-    body = ResultLine(value).body
+    found = ResultLine(value)
+    body = found.body
     if isinstance(body, dict) and isinstance(body.get("choices"), list):
-        return CapturedAnswer(values.dumps(body), body)
+        return CapturedAnswer(values.dumps(body), body, found)
     error = error_of(value) or error_of(body)
     what = shorten(error.message) if error else "no answer"
-    return CapturedFailure(f"{line.place()}: '{shorten(str(value.get('custom_id')), 80)}'", what)
+    return CapturedFailure(f"{line.place()}: '{shorten(str(value.get('custom_id')), 80)}'", what, found)

@@ -143,6 +143,11 @@ class ResultLine:
         return (self.completion or {}).get("model")
 
     @property
+    def latency_s(self) -> float | None:
+        latency = self._metadata().get("latency_s")
+        return latency if type(latency) in (int, float) else None
+
+    @property
     def earlier_usage(self) -> tuple[Value, ...]:
         usage = self._metadata().get("earlier_usage")
         return tuple(usage) if type(usage) is list else ()

@@ -110,6 +110,14 @@ def is_terminal() -> bool:
     return os.isatty(1)
 
 
+def terminal_columns() -> int:
+    """The width of the terminal that stdout is; 0 if it is none, or does not say."""
+    try:
+        return os.get_terminal_size(1).columns
+    except OSError:
+        return 0
+
+
 def is_stdout(path: str) -> bool:
     """Return True if path is a name of stdout, whatever it leads to."""
     return path == "-" or descriptor_of(path) == 1
