@@ -73,7 +73,7 @@ class _Inflater:
 
 
 class _LibraryDecompressor:
-    """A decoder of a library: br or zstd. step() returns about a piece, and for no data the next one."""
+    """A decoder of a library, for br. step() returns about a piece, and for no data the next one."""
 
     def __init__(self, step: Callable[[bytes], bytes], is_complete: Callable[[], bool]) -> None:
         self._step = step
@@ -92,6 +92,35 @@ class _LibraryDecompressor:
             if not piece:
                 return
             yield piece
+            data = b""
+
+
+class _FrameDecompressor:
+    """A decoder of zstd, of one frame or several (RFC 8878 section 3)."""
+
+    def __init__(self, open_frame: Callable[[], Any]) -> None:
+        self._open_frame = open_frame
+        self._frame = open_frame()
+
+    @property
+    def is_complete(self) -> bool:
+        return bool(self._frame.eof)
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        while True:
+            if self._frame.eof:
+                data = data or self._frame.unused_data
+                if not data:
+                    return
+                self._frame = self._open_frame()
+            try:
+                piece = bytes(self._frame.decompress(data, _PIECE_BYTES))
+            except Exception as error:  # the two libraries have one each
+                raise BrokenData(str(error)) from error
+            if piece:
+                yield piece
+            elif not self._frame.eof:
+                return
             data = b""
 
 
@@ -125,11 +154,7 @@ def _open_zstd(start: bytes) -> Decompressor | None:
     zstd = _module("compression.zstd") or _module("backports.zstd")  # the first from Python 3.14 on
     if zstd is None:
         return None
-    decoder = zstd.ZstdDecompressor()
-    return _LibraryDecompressor(
-        lambda data: bytes(decoder.decompress(data, _PIECE_BYTES)),
-        lambda: bool(decoder.eof),
-    )
+    return _FrameDecompressor(zstd.ZstdDecompressor)
 
 
 def _module(name: str) -> Any:

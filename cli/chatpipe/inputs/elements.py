@@ -1,0 +1,192 @@
+"""Blocks of a JSON array -> its elements, one at a time, however the array is laid out.
+
+The splitter follows strings and brackets only; the parser sees each element when it is whole. So an
+array of any size is read in the memory of its largest element.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from chatpipe.inputs import values
+from chatpipe.inputs.place import MAX_LINE_BYTES
+from chatpipe.inputs.values import NotJSON
+
+_SPACE = re.compile(rb"[ \t\r\n]*+")
+_SCALAR = re.compile(rb'[^ \t\r\n,\[\]{}"]*+')
+# The rest of a string up to its closing quote, to a line end, or to a backslash whose character is in the
+# next block. JSON has no line end inside a string, so a quote that is missing does no harm beyond its line.
+_STRING_REST = re.compile(rb'[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+')
+# Whole strings, and all else that opens and closes nothing.
+_FLAT = re.compile(rb'[^"{}\[\]]*+(?:"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+"[^"{}\[\]]*+)*+')
+_QUOTE, _BACKSLASH, _COMMA, _ARRAY_START, _ARRAY_END = b'"\\,[]'
+_OPENING, _CLOSING = frozenset(b"[{"), frozenset(b"]}")
+# A value with more brackets may be nested too deeply for the parser.
+_DEEP = 900
+
+
+class BrokenArray(ValueError):
+    """A text that is not one JSON array. The text of the error says where and why."""
+
+
+class ArraySplitter:
+    """A splitter of an array that arrives in blocks of any size. White space may precede it.
+
+    count is the number of elements so far. The rest of an element that is longer than MAX_LINE_BYTES is
+    dropped, except in the block that exceeds the limit.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        # The step reads a part of a block from an offset, and returns the offset behind that part.
+        self._step: Callable[[bytes, int], int] = self._before_array
+        self._start: int | None = None  # of the current element in this block, 0 if it began earlier
+        self._pieces: list[bytes] = []  # of the current element, from earlier blocks
+        self._size = 0
+        self._depth = 0
+        self._is_escaped = False  # the last block ended between a backslash and its character
+        self._complete: bytes | None = None
+
+    def feed(self, block: bytes) -> Iterator[bytes]:
+        """Yield the elements that end in this block, each on one line. Raises BrokenArray behind them."""
+        at = 0
+        while at < len(block):
+            at = self._step(block, at)
+            if self._complete is not None:
+                element, self._complete = self._complete, None
+                yield element
+        if self._start is not None:
+            self._add(block[self._start :])
+            self._start = 0
+
+    @property
+    def is_complete(self) -> bool:
+        return self._step == self._behind_array
+
+    def end(self) -> None:
+        """Raises BrokenArray if the array has not ended."""
+        if not self.is_complete:
+            raise BrokenArray(f"the array ends early, {self._behind()}")
+
+    def _before_array(self, block: bytes, at: int) -> int:
+        at = _end(_SPACE, block, at)
+        if at < len(block):
+            assert block[at] == _ARRAY_START
+            self._step = self._first_element
+        return at + 1
+
+    def _first_element(self, block: bytes, at: int) -> int:
+        at = _end(_SPACE, block, at)
+        if at < len(block) and block[at] == _ARRAY_END:
+            self._step = self._behind_array
+            return at + 1
+        return self._element(block, at)
+
+    def _element(self, block: bytes, at: int) -> int:
+        at = _end(_SPACE, block, at)
+        if at == len(block):
+            return at
+        first = block[at]
+        if first in (_COMMA, _ARRAY_END):
+            raise BrokenArray(f"a value is missing {self._behind()}")
+        self._start, self._pieces, self._size = at, [], 0
+        if first == _QUOTE:
+            self._step = self._in_string
+            return at + 1
+        self._step = self._in_container if first in _OPENING else self._in_scalar
+        return at
+
+    def _in_container(self, block: bytes, at: int) -> int:
+        while (at := _end(_FLAT, block, at)) < len(block):
+            character = block[at]
+            at += 1
+            if character == _QUOTE:
+                self._step = self._in_string
+                return at
+            self._depth += 1 if character in _OPENING else -1
+            if self._depth == 0:
+                self._finish(block, at)
+                return at
+        return at
+
+    def _in_string(self, block: bytes, at: int) -> int:
+        if self._is_escaped:
+            self._is_escaped = False
+            at += block[at : at + 1] != b"\n"
+        at = _end(_STRING_REST, block, at)
+        if at == len(block):
+            return at
+        if block[at] == _BACKSLASH and at + 1 == len(block):
+            self._is_escaped = True
+        elif block[at] != _QUOTE:
+            raise BrokenArray(f"a string is never closed in element {self.count + 1}")
+        elif self._depth:
+            self._step = self._in_container
+        else:
+            self._finish(block, at + 1)
+        return at + 1
+
+    def _in_scalar(self, block: bytes, at: int) -> int:
+        at = _end(_SCALAR, block, at)
+        if at < len(block):
+            self._finish(block, at)
+        return at
+
+    def _finish(self, block: bytes, end: int) -> None:
+        """Complete the current element, which ends before this offset."""
+        assert self._start is not None
+        self._add(block[self._start : end])
+        element = values.one_line(b"".join(self._pieces))
+        self._start = None
+        if len(element) <= MAX_LINE_BYTES and (fault := _syntax_fault(element)) is not None:
+            raise BrokenArray(f"element {self.count + 1} is not JSON: {fault.what} (column {fault.column})")
+        self.count += 1
+        self._complete = element
+        self._step = self._behind_element
+
+    def _behind_element(self, block: bytes, at: int) -> int:
+        at = _end(_SPACE, block, at)
+        if at == len(block):
+            return at
+        if block[at] not in (_COMMA, _ARRAY_END):
+            raise BrokenArray(f"neither ',' nor ']' {self._behind()}")
+        self._step = self._element if block[at] == _COMMA else self._behind_array
+        return at + 1
+
+    def _behind_array(self, block: bytes, at: int) -> int:
+        at = _end(_SPACE, block, at)
+        if at < len(block):
+            raise BrokenArray("there is something behind the array")
+        return at
+
+    def _behind(self) -> str:
+        return f"behind element {self.count}" if self.count else "at its beginning"
+
+    def _add(self, piece: bytes) -> None:
+        if self._size <= MAX_LINE_BYTES:
+            self._pieces.append(piece)
+            self._size += len(piece)
+
+
+def _end(pattern: re.Pattern[bytes], block: bytes, at: int) -> int:
+    match = pattern.match(block, at)
+    assert match is not None  # every pattern matches nothing, too
+    return match.end()
+
+
+def _syntax_fault(element: bytes) -> NotJSON | None:
+    """The reason why an element is not JSON; None if only its content may be bad.
+
+    Bytes that are not UTF-8, numbers that JSON does not have, and deep nesting do not hide its end.
+    """
+    try:
+        values.loads(element)
+    except NotJSON as error:
+        if element.count(b"[") + element.count(b"{") > _DEEP:
+            return None
+        try:
+            values.loads(element.decode("utf-8", "replace").encode())
+        except NotJSON:
+            return error
+    return None

@@ -1,0 +1,63 @@
+"""The first line of an input that should be JSONL -> what it is instead, and the command that reads it."""
+
+from __future__ import annotations
+
+import re
+
+from chatpipe.errors import BadInput
+from chatpipe.inputs import values
+from chatpipe.inputs.encoding import with_name
+from chatpipe.inputs.place import Source
+from chatpipe.inputs.values import NotJSON
+
+_TABLE_SUFFIX = re.compile(r"\.(csv|tsv)(?:\.gz|\.zst)?", re.IGNORECASE)
+# A space behind the delimiter is how text uses commas.
+_COLUMN_NAME = re.compile(r'"?\w[\w ./#%()-]*"?')
+_OPTIONS = {"\t": "--tsv", ",": "--csv", ";": "--csv --delimiter ';'"}
+
+
+def other_format(first: Source, *, allows_documents: bool) -> BadInput | None:
+    """The fault of an input whose first line that is not blank is first; None if that may be JSONL.
+
+    A line that begins like an object, an array or a string in JSON is one, perhaps a broken one. With
+    allows_documents, an object may take several lines.
+    """
+    line = first.data.strip()
+    if line == b"{" and not allows_documents:
+        fix = f"put each value on one line with {with_name('jq -c . FILE', first.name)}"
+        return BadInput("JSON that takes several lines", place=first.place(), fix=fix)
+    suffix = _TABLE_SUFFIX.search(first.name[-8:])
+    if (line[:1] in (b"{", b"[", b'"') and suffix is None) or _is_json(line):
+        return None
+    text = line.decode("utf-8", "replace")
+    delimiter = _delimiter(text)
+    if suffix is not None:
+        delimiter = "\t" if suffix[1].lower() == "tsv" else delimiter or ","
+    if delimiter is None:
+        fix = f"{with_name('chatpipe batch --lines FILE', first.name)} takes each line as a prompt"
+        return BadInput("plain text, not JSON", place=first.place(), fix=fix)
+    names = [cell.strip('"') for cell in text.split(delimiter)]
+    column = next((name for name in names if re.fullmatch(r"[A-Za-z_]\w*", name)), "COLUMN")
+    command = f"chatpipe map {_OPTIONS[delimiter]} '{{{{{column}}}}}' FILE"
+    kind = "TSV" if delimiter == "\t" else "CSV"
+    fix = f"{with_name(command, first.name)} asks about each row"
+    return BadInput(f"{kind}, not JSON", place=first.place(), fix=fix)
+
+
+def _delimiter(text: str) -> str | None:
+    """The delimiter of a line that looks like names of columns."""
+    if "\t" in text.strip():
+        return "\t"
+    for delimiter in ",;":
+        cells = text.split(delimiter)
+        if len(cells) > 1 and all(map(_COLUMN_NAME.fullmatch, cells)):
+            return delimiter
+    return None
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        values.loads(line)
+    except NotJSON:
+        return False
+    return True

@@ -1,0 +1,244 @@
+"""Bytes of an input -> its text in UTF-8: a byte order mark is dropped, gzip and zstd are unpacked.
+
+The first bytes show what an input is. One that is no text in UTF-8 is refused, with the command that
+reads it. Attachments do not pass through here: they are sent as they are.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterator
+from itertools import chain
+from typing import NamedTuple
+
+from chatpipe.errors import BadInput
+from chatpipe.inputs.decompress import BrokenData, Decompressor, open_decompressor
+from chatpipe.inputs.place import MAX_LINE_BYTES, Source
+
+STDIN_NAME = "<stdin>"
+BOM = b"\xef\xbb\xbf"
+# No more than the first line is waited for. Of a longer line, this much is enough.
+_START_BYTES = 1 << 16
+
+
+class _Kind(NamedTuple):
+    """A kind of input that is no plain text.
+
+    command turns the file FILE into text, or standard input if it is_filter. coding is the HTTP name of a
+    compression.
+    """
+
+    pattern: re.Pattern[bytes]
+    title: str
+    command: str = ""
+    is_filter: bool = True
+    coding: str = ""
+
+
+def _kind(pattern: bytes, title: str, command: str, *, is_filter: bool = True, coding: str = "") -> _Kind:
+    return _Kind(re.compile(pattern, re.DOTALL), title, command, is_filter, coding)
+
+
+# The first that matches counts. Where there is no byte order mark, two characters of ASCII betray UTF-16.
+# Sources: Unicode 16.0 section 23.8, RFC 1952, RFC 8878, and the specification of each format.
+_KINDS = (
+    _kind(rb"\xff\xfe\0\0|\0\0\xfe\xff", "UTF-32", "iconv -f UTF-32 -t UTF-8 FILE"),
+    _kind(rb"\xff\xfe|\xfe\xff", "UTF-16", "iconv -f UTF-16 -t UTF-8 FILE"),
+    _kind(rb"(?:[\t-\r -~]\0\0\0){2}", "UTF-32", "iconv -f UTF-32LE -t UTF-8 FILE"),
+    _kind(rb"(?:\0\0\0[\t-\r -~]){2}", "UTF-32", "iconv -f UTF-32BE -t UTF-8 FILE"),
+    _kind(rb"(?:[\t-\r -~]\0){2}", "UTF-16", "iconv -f UTF-16LE -t UTF-8 FILE"),
+    _kind(rb"(?:\0[\t-\r -~]){2}", "UTF-16", "iconv -f UTF-16BE -t UTF-8 FILE"),
+    _kind(rb"\x1f\x8b\x08", "gzip", "zcat FILE", coding="gzip"),
+    _kind(rb"\x28\xb5\x2f\xfd", "zstd", "zstdcat FILE", coding="zstd"),
+    _kind(rb"BZh[1-9](?:1AY&SY|\x17\x72\x45\x38\x50\x90)", "bzip2", "bzcat FILE"),
+    _kind(rb"\xfd7zXZ\0", "xz", "xzcat FILE"),
+    _kind(rb"PAR1[\0-\x1f]", "Parquet", "duckdb -jsonlines -c \"FROM 'FILE'\"", is_filter=False),
+    _kind(rb"PK\x03\x04.{26}(?:\[Content_Types\]\.xml|_rels/|xl/)", "an Office document", ""),
+    _kind(rb"PK\x03\x04", "a ZIP archive", "unzip -p FILE", is_filter=False),
+    _kind(rb"%PDF-\d", "PDF", "pdftotext FILE -", is_filter=False),
+)
+_UTF_BYTES = 8  # the longest pattern of a character set
+# Bytes that text hardly has. Beside others that are not UTF-8 they make binary data.
+_CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
+
+
+class TextDecoder:
+    """A decoder of an input that arrives in blocks of any size. The input is called name in errors.
+
+    With keeps_bom, a byte order mark of UTF-8 is passed on.
+    """
+
+    def __init__(self, name: str, *, keeps_bom: bool = False, outer: _Kind | None = None) -> None:
+        """The text is inside of the compression outer, if that is given."""
+        self._name = name
+        self._keeps_bom = keeps_bom
+        self._outer = outer
+        self._start = bytearray()
+        self._is_plain = False
+        self._packed: _CompressedText | None = None
+
+    def feed(self, block: bytes) -> Iterator[bytes]:
+        """The text of a block. Raises BadInput after the text that can be had."""
+        if self._is_plain:
+            yield block
+        elif self._packed is not None:
+            yield from self._packed.feed(block)
+        else:
+            self._start += block
+            if _shows_kind(self._start):
+                yield from self._begin()
+
+    def end(self) -> Iterator[bytes]:
+        """The text that was held back. Raises BadInput for compressed data that end early."""
+        if not self._is_plain and self._packed is None:
+            yield from self._begin()
+        if self._packed is not None:
+            yield from self._packed.end()
+
+    def _begin(self) -> Iterator[bytes]:
+        start = bytes(self._start)
+        self._start.clear()
+        kind = _kind_of(start)
+        if kind is None:
+            _refuse_binary(start, self._name)
+            self._is_plain = True
+            yield start if self._keeps_bom else start.removeprefix(BOM)
+            return
+        decompressor = open_decompressor(kind.coding, start) if self._outer is None else None
+        if decompressor is None:
+            raise BadInput(f"{kind.title}, not UTF-8 text", place=self._name, fix=self._fix(kind))
+        text = TextDecoder(self._name, keeps_bom=self._keeps_bom, outer=kind)
+        self._packed = _CompressedText(decompressor, text, f"its {kind.title} data", self._name)
+        yield from self._packed.feed(start)
+
+    def _fix(self, kind: _Kind) -> str:
+        if not kind.command:
+            return "save it as CSV or as text"
+        if self._outer is None:
+            return f"read it with {self._command(kind)}"
+        outer = self._command(self._outer)
+        if kind.coding:  # compressed twice: the other layer is unpacked here
+            return f"read it with {outer}"
+        inner = with_name(kind.command, STDIN_NAME, is_filter=kind.is_filter)
+        return f"read it with {outer} | {inner}" if kind.is_filter else f"unpack it, and read it with {inner}"
+
+    def _command(self, kind: _Kind) -> str:
+        return with_name(kind.command, self._name, is_filter=kind.is_filter)
+
+
+class _CompressedText:
+    """The decoder of compressed text. title names the compressed data in errors."""
+
+    def __init__(self, decompressor: Decompressor, text: TextDecoder, title: str, name: str) -> None:
+        self._decompressor = decompressor
+        self._text = text
+        self._title = title
+        self._name = name
+
+    def feed(self, block: bytes) -> Iterator[bytes]:
+        try:
+            for piece in self._decompressor.feed(block):
+                yield from self._text.feed(piece)
+        except BrokenData as error:
+            raise BadInput(f"{self._title} are broken", place=self._name, fix="get the file again") from error
+
+    def end(self) -> Iterator[bytes]:
+        if not self._decompressor.is_complete:
+            raise BadInput(f"{self._title} end early", place=self._name, fix="get the whole file")
+        yield from self._text.end()
+
+
+def decode(name: str, data: bytes, max_bytes: int = MAX_LINE_BYTES) -> bytes:
+    """The text of a whole input in UTF-8. Raises BadInput, also if more than max_bytes were compressed."""
+    if _kind_of(data) is None:
+        _refuse_binary(data[:_START_BYTES], name)
+        return data.removeprefix(BOM)
+    decoder = TextDecoder(name)
+    pieces = []
+    size = 0
+    for piece in chain(decoder.feed(data), decoder.end()):
+        size += len(piece)
+        if size > max_bytes:
+            raise BadInput(f"has more than {max_bytes / 1e6:.3g} MB of text", place=name)
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def text_of(source: Source) -> str:
+    """The UTF-8 text of a source without one final newline (LF or CRLF). Raises BadInput for other bytes.
+
+    A NUL raises BadInput, too. It is valid UTF-8, but in a prompt it means that binary data was piped
+    in by mistake.
+    """
+    data = source.data
+    if b"\0" in data:
+        raise _binary(f"a NUL at byte {data.index(0)}", source.name)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise not_utf8(error, source.name, f"{source.name}:{line}") from error
+    return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
+
+
+def not_utf8(error: UnicodeDecodeError, name: str, place: str) -> BadInput:
+    """A BadInput for text in a character set of one byte a character, found at place in the input name."""
+    data = error.object
+    try:
+        data.decode("cp1252")
+        encoding = "WINDOWS-1252"
+    except UnicodeDecodeError:  # five bytes mean nothing there
+        encoding = "ISO-8859-1"
+    command = with_name(f"iconv -f {encoding} -t UTF-8 FILE", name)
+    what = f"byte 0x{data[error.start]:02x} is not UTF-8"
+    return BadInput(what, place=place, fix=f"convert it first, for example with {command}")
+
+
+def is_compressed(start: bytes) -> bool:
+    """Return True if an input that begins with these bytes, at least 4 or all, is gzip or zstd."""
+    kind = _kind_of(start)
+    return kind is not None and bool(kind.coding)
+
+
+def _shows_kind(start: bytearray) -> bool:
+    """Return True if the bytes are enough to see what the input is."""
+    if len(start) >= _START_BYTES:
+        return True
+    if b"\n" in start:
+        return len(start) >= _UTF_BYTES or b"\0" not in start
+    kind = _kind_of(start)
+    return kind is not None and bool(kind.coding)
+
+
+def _kind_of(start: bytes | bytearray) -> _Kind | None:
+    return next((kind for kind in _KINDS if kind.pattern.match(start)), None)
+
+
+def _refuse_binary(start: bytes, name: str) -> None:
+    """Raise BadInput if the first line is no text in any character set."""
+    line = start.partition(b"\n")[0]
+    if b"\0" in line:
+        raise _binary(f"a NUL at byte {line.index(0)}", name)
+    if line.startswith(b"\x89PNG") or _CONTROL.search(line):
+        try:
+            codecs.getincrementaldecoder("utf-8")().decode(line)  # the start may end inside a character
+        except UnicodeDecodeError as error:
+            raise _binary(f"byte 0x{line[error.start]:02x}", name) from error
+
+
+def _binary(what: str, name: str) -> BadInput:
+    return BadInput(f"binary data, {what}", place=name, fix="text in UTF-8 is wanted")
+
+
+def with_name(command: str, name: str, *, is_filter: bool = True) -> str:
+    """A shell command with the input name instead of FILE. Without a name, is_filter: it reads stdin."""
+    if name == STDIN_NAME:
+        return command.replace(" FILE", "") if is_filter else command
+    if re.fullmatch(r"[\w./+,:@%][\w./+,:@%-]*", name, re.ASCII):
+        return command.replace("FILE", name)
+    if "'FILE'" in command:  # quotes within quotes
+        return command
+    import shlex  # for this rare case only
+
+    return command.replace("FILE", shlex.quote(f"./{name}" if name.startswith("-") else name))
