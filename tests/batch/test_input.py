@@ -15,6 +15,7 @@ from chatpipe.batch.items import Item
 from chatpipe.errors import BadInput, MissingInput
 from chatpipe.inputs import lines as feed
 from chatpipe.inputs.delimited import CsvDecoder
+from chatpipe.inputs.line_decoder import InputForm
 from chatpipe.inputs.lines import LineReader
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.rows import CellRowDecoder
@@ -128,6 +129,8 @@ def test_an_unreadable_input_is_missing(tmp_path: Path) -> None:
 
 class Words:
     """A reader: the first line is a header, every other one an item called by it; `refuse` is refused."""
+
+    form = InputForm.TEXT
 
     def __init__(self) -> None:
         self.header: str | None = None

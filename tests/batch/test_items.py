@@ -289,7 +289,13 @@ def test_a_plain_line_is_a_prompt(data: bytes, prompt: str) -> None:
 @cases(
     "data, message",
     {
-        "not UTF-8": (b"caf\xe9", "in.jsonl:3: byte 0xe9 is not UTF-8"),
+        "not UTF-8": (
+            b"caf\xe9",
+            (
+                "in.jsonl:3: byte 0xe9 is not UTF-8: "
+                "convert it first, for example with iconv -f WINDOWS-1252 -t UTF-8 in.jsonl"
+            ),
+        ),
         "a NUL": (b"a\0b", "in.jsonl:3: binary data, a NUL"),
     },
 )

@@ -420,7 +420,11 @@ def test_the_value_of_unpack_is_never_the_next_word(tmp_path: Path) -> None:
             b"id, text\n",
             "<stdin>:1: TEMPLATE names 'text', which is no column: write {{\" text\"}}",
         ),
-        (["{{a}}", "--csv"], "a\n1\n".encode("utf-16"), "<stdin>:1: UTF-16: convert it first"),
+        (
+            ["{{a}}", "--csv"],
+            "a\n1\n".encode("utf-16"),
+            "<stdin>: UTF-16, not UTF-8 text: read it",
+        ),
         (["{{a}}", "--lines"], b"x\n", "TEMPLATE names 'a', which is no column: there is line"),
         (["{{a}}", "--image-field", "i", "--csv"], b"a\n1\n", "<stdin>:1: --image-field names 'i', which"),
         (["{{a}}", "--csv"], b"a,b,a\n", "<stdin>:1: two columns are called 'a': rename one"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
 import sys
@@ -53,6 +54,20 @@ def test_a_large_file_without_a_line_end_has_no_estimate(tmp_path: Path) -> None
     with (tmp_path / "in").open("wb") as file:
         file.truncate(64 * MIB)
     assert watch(str(tmp_path / "in")).lines is None
+
+
+@cases(
+    "data, lines",
+    {
+        "gzip": (gzip.compress(b"a\nb\n"), None),
+        "an array": (b'[{"a":1},\n{"a":2}]\n', None),
+        "a pretty-printed array": (b'[\n  {\n    "a": 1\n  }\n]\n', None),
+        "a log": (b"[2026-01-01] a\n[2026-01-02] b\n", 2),
+    },
+)
+def test_lines_are_counted_only_where_each_is_an_item(data: bytes, lines: int | None, tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(data)
+    assert watch(str(tmp_path / "in")).lines == lines
 
 
 def test_only_regular_files_are_read(tmp_path: Path) -> None:

@@ -92,7 +92,13 @@ def test_any_character_may_stand_between_cells(delimiter: str) -> None:
         "NUL on another line": (b'"a\nb\0"\nc\n', ["t.csv:1: binary data, a NUL", None]),
         "Latin-1": (
             b"a\n\xff,b\n",
-            [None, "t.csv:2: byte 0xff is not UTF-8: convert it first, for example with iconv -t UTF-8"],
+            [
+                None,
+                (
+                    "t.csv:2: byte 0xff is not UTF-8: "
+                    "convert it first, for example with iconv -f WINDOWS-1252 -t UTF-8 t.csv"
+                ),
+            ],
         ),
     },
 )

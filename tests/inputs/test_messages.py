@@ -25,8 +25,8 @@ def source(text: str, line: int = 1) -> Source:
     ("text", "messages", "places"),
     {
         "array": ('[{"role":"user","content":"q"}]', [USER], ["f:1"]),
-        "array, pretty, behind a byte order mark": (
-            '\ufeff \n[\n{"role":"user",\n"content":"q"},\n{"role":"assistant","content":"a"}]',
+        "array, pretty": (
+            ' \n[\n{"role":"user",\n"content":"q"},\n{"role":"assistant","content":"a"}]',
             [USER, BOT],
             ["f:3", "f:5"],
         ),
@@ -89,7 +89,10 @@ def test_a_request_is_an_object() -> None:
     ("text", "line"),
     {
         "empty": ("", "f:1: not JSON: nothing there (column 1)"),
-        "array": ("[]", "f:1: a request is a JSON object, not an array"),
+        "array": (
+            "[]",
+            "f:1: a request is a JSON object, not an array: send its elements with chatpipe batch f",
+        ),
         "boolean, placed": ("\n\n true", "f:3: a request is a JSON object, not a boolean"),
         "JSONL": (
             '{"model":"m"}\n{"model":"n"}\n',

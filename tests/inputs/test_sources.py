@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from chatpipe.errors import BadInput, MissingInput, Status, UsageFault
 from chatpipe.inputs.place import Source
-from chatpipe.inputs.sources import SizeLimit, Sources, stdin_owner, text_of
+from chatpipe.inputs.sources import SizeLimit, Sources, stdin_owner
 from chatpipe.inputs.stdin import Stdin
+from chatpipe.inputs.text_decoder import text_of
 from parametrize import cases
 from refusals import refused
 
@@ -45,9 +46,9 @@ LINES = [
         [(1, "a\u2028b\u2029c\u0085d\x0b\x0c\x1c".encode())],
         id="nor does U+2028 or any other",
     ),
-    pytest.param(b"a\0b\n", [(1, b"a\0b")], id="NUL is for the reader of the line"),
+    pytest.param(b"a\nb\0\n", [(1, b"a"), (2, b"b\0")], id="NUL is for the reader of the line"),
     pytest.param(b"\xff\n\xfe", [(1, b"\xff"), (2, b"\xfe")], id="invalid UTF-8, too"),
-    pytest.param(b"\xef\xbb\xbfa\n", [(1, b"\xef\xbb\xbfa")], id="byte order mark, too"),
+    pytest.param(b"\xef\xbb\xbfa\n", [(1, b"a")], id="byte order mark"),
     pytest.param(
         b"x" * 65535 + b"\r\n" + b"y" * 70000 + b"\nz",
         [(1, b"x" * 65535), (2, b"y" * 70000), (3, b"z")],
@@ -82,8 +83,9 @@ def test_line_ends_are_kept_beside_the_lines() -> None:
 
 @given(st.lists(st.binary(max_size=5).map(lambda line: line.replace(b"\n", b"").replace(b"\r", b""))))
 def test_lines_are_those_between_newlines(lines: list[bytes]) -> None:
-    found = [source.data for source in piped(b"".join(line + b"\n" for line in lines)).lines("-", "FILE")]
-    assert found == lines
+    """Behind the first one, which shows that the input is text."""
+    data = b"".join(line + b"\n" for line in [b"text", *lines])
+    assert [source.data for source in piped(data).lines("-", "FILE")] == [b"text", *lines]
 
 
 def test_lines_come_one_at_a_time() -> None:
@@ -98,12 +100,12 @@ def test_lines_come_one_at_a_time() -> None:
     assert list(lines) == []
 
 
-def test_read_gives_every_byte(tmp_path: Path) -> None:
-    data = bytes(range(256)) * 300
+def test_attachments_are_read_byte_by_byte(tmp_path: Path) -> None:
+    data = b"\xef\xbb\xbf" + bytes(range(256)) * 300
     path = tmp_path / "f"
     path.write_bytes(data)
-    assert sources().read(str(path), "--request") == Source(str(path), data, 1)
-    assert piped(b"\0\xff\r\n").read("-", "--request") == Source("<stdin>", b"\0\xff\r\n", 1)
+    assert sources().read_raw(FIVE, str(path), "--file") == Source(str(path), data, 1)
+    assert piped(b"\0\xff\r\n").read_raw(FIVE, "-", "--file") == Source("<stdin>", b"\0\xff\r\n", 1)
 
 
 def test_names_are_kept_as_typed_and_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +154,6 @@ def test_stdin_that_is_closed_is_66(way: str) -> None:
         "a CR alone stays": (b"a\r", "a\r"),
         "a newline alone": (b"\n", ""),
         "blanks stay": (b" a \n", " a "),
-        "byte order mark": (b"\xef\xbb\xbfa\n", "a"),
         "not ASCII": ("ä\u2028".encode(), "ä\u2028"),
         "inner CRLF stay": (b"a\r\nb\r\n", "a\r\nb"),
     },
@@ -161,17 +162,16 @@ def test_one_final_newline_is_removed(data: bytes, text: str) -> None:
     assert text_of(Source("f", data)) == text
 
 
-NOT_UTF_8 = "is not UTF-8: convert it first, for example with iconv -t UTF-8"
+CONVERT = "is not UTF-8: convert it first, for example with iconv -f {} -t UTF-8 f"
 
 
 @cases(
     ("data", "line"),
     {
-        "byte": (b"a\nb\xff\n", f"f:2: byte 0xff {NOT_UTF_8}"),
-        "cut": (b"\xc3", f"f:1: byte 0xc3 {NOT_UTF_8}"),
-        "surrogate": (b"\xed\xa0\xbd", f"f:1: byte 0xed {NOT_UTF_8}"),
-        "behind a byte order mark": (b"\xef\xbb\xbf\nab\xfe", f"f:2: byte 0xfe {NOT_UTF_8}"),
-        "NUL": (b"a\0", "f: binary data, a NUL at byte 1: a prompt is text in UTF-8"),
+        "byte": (b"a\nb\xff\n", f"f:2: byte 0xff {CONVERT.format('WINDOWS-1252')}"),
+        "cut": (b"\xc3", f"f:1: byte 0xc3 {CONVERT.format('WINDOWS-1252')}"),
+        "no character of Windows": (b"\xff\x90", f"f:1: byte 0xff {CONVERT.format('ISO-8859-1')}"),
+        "NUL": (b"a\0", "f: binary data, a NUL at byte 1: text in UTF-8 is wanted"),
     },
 )
 def test_bytes_that_are_not_text_are_65(data: bytes, line: str) -> None:
@@ -211,7 +211,7 @@ def test_a_file_within_the_limit_is_read_whole(tmp_path: Path, size: int) -> Non
     path = tmp_path / "file"
     path.write_bytes(b"x" * size)
     found = sources()
-    assert found.read_limited(FIVE, str(path), "--file") == Source(str(path), b"x" * size)
+    assert found.read_raw(FIVE, str(path), "--file") == Source(str(path), b"x" * size)
     assert found.names == [str(path)]
 
 
@@ -219,15 +219,15 @@ def test_one_byte_above_the_limit_is_65(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"x" * 5_000_001)
     with refused(BadInput, f"--file: '{path}' has 5.0 MB, more than the 5 MB that are taken: send less"):
-        sources().read_limited(FIVE, str(path), "--file")
+        sources().read_raw(FIVE, str(path), "--file")
 
 
 def test_stdin_has_the_limit_too() -> None:
-    assert piped(b"x" * 9).read_limited(SizeLimit(9, ""), "-", "--file") == Source("<stdin>", b"x" * 9)
+    assert piped(b"x" * 9).read_raw(SizeLimit(9, ""), "-", "--file") == Source("<stdin>", b"x" * 9)
     with refused(BadInput, "--file: '<stdin>' has more than 0 MB: send less"):
-        piped(b"x" * 10).read_limited(SizeLimit(9, "send less"), "-", "--file")
+        piped(b"x" * 10).read_raw(SizeLimit(9, "send less"), "-", "--file")
 
 
 def test_no_file_within_a_limit_is_66() -> None:
     with refused(MissingInput, "--file: cannot read '/none': no such file or directory"):
-        sources().read_limited(FIVE, "/none", "--file")
+        sources().read_raw(FIVE, "/none", "--file")

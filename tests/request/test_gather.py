@@ -182,14 +182,17 @@ def test_no_prompt_is_needed_beside(
             words("a"),
             PIPE,
             b"x\n\xff\n",
-            "<stdin>:2: byte 0xff is not UTF-8: convert it first, for example with iconv -t UTF-8",
+            (
+                "<stdin>:2: byte 0xff is not UTF-8: "
+                "convert it first, for example with iconv -f WINDOWS-1252 -t UTF-8"
+            ),
             Status.BAD_INPUT,
         ),
         "binary data": (
             words("a"),
             PIPE,
             b"x\0",
-            "<stdin>: binary data, a NUL at byte 1: a prompt is text in UTF-8",
+            "<stdin>: binary data, a NUL at byte 1: text in UTF-8 is wanted",
             Status.BAD_INPUT,
         ),
     },

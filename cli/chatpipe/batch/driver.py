@@ -18,7 +18,7 @@ from chatpipe.batch.items import Item
 from chatpipe.batch.journal.answers import RecordedAnswer
 from chatpipe.batch.result import Result, ResultBuilder
 from chatpipe.batch.stop import Stop
-from chatpipe.errors import MissingInput, TryLater
+from chatpipe.errors import BadInput, MissingInput, TryLater
 from chatpipe.system.signals import call_on_signal
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.timeouts import extension_s
@@ -191,7 +191,7 @@ class Driver:
     def _reader_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             # An input that cannot be read does not affect the requests in flight.
-            self._fail(error, now=not isinstance(error, MissingInput))
+            self._fail(error, now=not isinstance(error, (BadInput, MissingInput)))
 
     # Callbacks of the engine
 

@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator, Iterator
 from chatpipe.batch.items import Item, ItemReader, in_shard
 from chatpipe.batch.journal.fingerprint import OccurrenceCounter, body_digest
 from chatpipe.errors import BadInput
+from chatpipe.inputs.line_decoder import InputForm
 from chatpipe.inputs.lines import LineReader
-from chatpipe.inputs.sources import STDIN, STDIN_NAME, Sources, missing_input
-from chatpipe.inputs.stdin import StdinKind
+from chatpipe.inputs.sources import STDIN, Sources, missing_input
+from chatpipe.inputs.stdin import STDIN_NAME, StdinKind
 from chatpipe.options.run import InputOptions
 from chatpipe.system.console import Console, FirstFew
 from chatpipe.system.escape import shorten
@@ -20,21 +21,21 @@ _ID_SHOWN = 80  # characters
 
 
 @contextlib.contextmanager
-def open_lines(file: str, sources: Sources) -> Iterator[LineReader]:
-    """Open the lines of a file, or of stdin for `-`. Raises MissingInput."""
+def open_lines(file: str, sources: Sources, form: InputForm) -> Iterator[LineReader]:
+    """Open the lines of a file in this form, or of stdin for `-`. Raises MissingInput."""
     if file == STDIN:
         if not sources.stdin.is_open:
             sources.stdin.read()  # raises the error for a closed stdin
         if sources.stdin.kind() is StdinKind.TERMINAL:
             sources.stdin.notice("type the input, then Ctrl-D")
-        yield LineReader(sources.stdin.descriptor, STDIN_NAME)
+        yield LineReader(sources.stdin.descriptor, STDIN_NAME, form)
         return
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         raise missing_input(file, "FILE", error) from error
     try:
-        yield LineReader(descriptor, file)
+        yield LineReader(descriptor, file, form)
     finally:
         os.close(descriptor)
 
@@ -62,8 +63,10 @@ class RunInput:
     def read_head(self) -> None:
         """Read the part of the input that the reader needs first: a header, a first row.
 
-        Blocks until it arrives. Raises BadInput for an error that affects every line.
+        Blocks until it arrives, and until the first line shows what the input is. Raises BadInput for an
+        error that affects every line.
         """
+        self._lines.start()
         while self._reader.needs_head and (source := self._lines.read_line()) is not None:
             if (item := self._reader.item(source)) is not None:
                 self._ahead.append(item)

@@ -7,9 +7,11 @@ from typing import NamedTuple, Protocol
 
 from chatpipe.errors import BadInput
 from chatpipe.inputs import values
+from chatpipe.inputs.line_decoder import InputForm
 from chatpipe.inputs.messages import not_json
 from chatpipe.inputs.place import MAX_LINE_BYTES, Source
 from chatpipe.inputs.rows import Row
+from chatpipe.inputs.text_decoder import not_utf8
 from chatpipe.inputs.values import NotJSON, Value, json_type
 from chatpipe.options.check import CheckOptions
 from chatpipe.options.parameters import Edit
@@ -47,6 +49,10 @@ class ItemReader(Protocol):
     @property
     def needs_head(self) -> bool:
         """True until the reader has seen the lines that it needs before a run begins."""
+
+    @property
+    def form(self) -> InputForm:
+        """The form in which the reader expects the input."""
 
     def item(self, source: Source) -> Item | None:
         """The item that ends with this line, or None. An error in the line is the fault of its item.
@@ -122,6 +128,7 @@ class RequestReader:
     needs_head = False
 
     def __init__(self, template: LineTemplate, *, plain: bool, check: CheckOptions) -> None:
+        self.form = InputForm.TEXT if plain else InputForm.JSONL
         self._template = template
         self._plain = plain
         self._check = check
@@ -183,7 +190,7 @@ def _text(source: Source) -> str:
     try:
         return source.data.decode()
     except UnicodeDecodeError as error:
-        raise BadInput(f"byte 0x{source.data[error.start]:02x} is not UTF-8", place=source.place()) from error
+        raise not_utf8(error, source.name, source.place()) from error
 
 
 def in_shard(line: int, shard: tuple[int, int] | None) -> bool:

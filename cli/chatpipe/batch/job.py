@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from chatpipe.batch.items import ItemReader
 from chatpipe.batch.run_format import RunFormat
 from chatpipe.conversation.turns import TurnOptions
-from chatpipe.inputs.sources import STDIN, STDIN_NAME
+from chatpipe.inputs.sources import STDIN
+from chatpipe.inputs.stdin import STDIN_NAME
 from chatpipe.inputs.values import Value
 from chatpipe.options.output import FORMATS, OutputOptions
 from chatpipe.options.run import InputOptions, ReportOptions, ResumeOptions, RunLimits, RunOptions

@@ -34,7 +34,7 @@ class Run:
     def run(self, sources: Sources) -> int:
         """Returns the status. Raises the ChatpipeError that the run ends in, and Interrupted."""
         job = self._job
-        with open_lines(job.file, sources) as lines:
+        with open_lines(job.file, sources, job.reader.form) as lines:
             source = RunInput(
                 lines, job.reader, job.input, job.console, own_ids_once=job.resume.match == "id"
             )

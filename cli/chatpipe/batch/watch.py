@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Mapping
 
 from chatpipe.batch.progress import ProgressOptions
 from chatpipe.inputs.sources import STDIN
+from chatpipe.inputs.text_decoder import is_compressed
 from chatpipe.options.run import ReportOptions
 from chatpipe.system.console import Console
 
@@ -16,6 +18,9 @@ _COLUMNS = 80
 _BLOCK_BYTES = 1 << 20
 # Lines are counted in this many bytes, which takes about 10 ms. The rest is assumed to be alike.
 _COUNTED_BYTES = 16 << 20
+_HEAD_BYTES = 4096
+# The start of an array of requests. The first line of a log may begin with a bracket, too.
+_ARRAY = re.compile(rb'(?:\xef\xbb\xbf)?\s*\[\s*["{\[]')
 
 
 def progress_options(
@@ -86,11 +91,17 @@ def _lines_of(file: str) -> float | None:
 
 
 def _lines_left(descriptor: int) -> float | None:
-    """The approximate number of unread lines. The file position does not change. Raises OSError."""
+    """The approximate number of unread lines, None where lines are not counted by their ends.
+
+    The file position does not change. Raises OSError.
+    """
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         return None
     start = place = os.lseek(descriptor, 0, os.SEEK_CUR)
+    head = os.pread(descriptor, _HEAD_BYTES, place)
+    if is_compressed(head) or _ARRAY.match(head):
+        return None
     lines, last = 0, b"\n"
     while place - start < _COUNTED_BYTES and (block := os.pread(descriptor, _BLOCK_BYTES, place)):
         lines += block.count(b"\n")

@@ -116,7 +116,7 @@ class _FrameDecompressor:
             try:
                 piece = bytes(self._frame.decompress(data, _PIECE_BYTES))
             except Exception as error:  # the two libraries have one each
-                raise BrokenData(str(error)) from error
+                raise BrokenData from error
             if piece:
                 yield piece
             elif not self._frame.eof:

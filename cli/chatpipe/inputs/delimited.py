@@ -4,7 +4,6 @@ Quotes decide where a CSV record ends. This module finds the end itself, line by
 module pulls its lines and cannot wait for one. The csv module then splits each record into cells.
 """
 
-import codecs
 import csv
 import re
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 from chatpipe.errors import BadInput
 from chatpipe.inputs.place import MAX_LINE_BYTES, Source
+from chatpipe.inputs.text_decoder import not_utf8
 
 COMMA, TAB = ",", "\t"
 _QUOTE = b'"'
@@ -210,21 +210,13 @@ def decode_text(source: Source, data: bytes) -> tuple[str, BadInput | None]:
     """
     if len(data) > MAX_LINE_BYTES:
         return "", too_long(source)
-    if source.line == 1 and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        fix = "convert it first, for example with iconv -f UTF-16 -t UTF-8"
-        return data.decode("utf-8", "surrogateescape"), BadInput("UTF-16", place=source.place(), fix=fix)
     if b"\0" in data:
         text = data.decode("utf-8", "surrogateescape")
         return text, BadInput("binary data, a NUL", place=source.place())
     try:
         return data.decode(), None
     except UnicodeDecodeError as error:
-        fault = BadInput(
-            f"byte 0x{data[error.start]:02x} is not UTF-8",
-            place=source.place(),
-            fix="convert it first, for example with iconv -t UTF-8",
-        )
-        return data.decode("utf-8", "surrogateescape"), fault
+        return data.decode("utf-8", "surrogateescape"), not_utf8(error, source.name, source.place())
 
 
 def valid_text(text: str) -> str:

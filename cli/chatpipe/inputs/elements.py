@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from chatpipe.errors import BadInput
 from chatpipe.inputs import values
-from chatpipe.inputs.place import MAX_LINE_BYTES
+from chatpipe.inputs.place import MAX_LINE_BYTES, Source
+from chatpipe.inputs.text_decoder import with_name
 from chatpipe.inputs.values import NotJSON
 
 _SPACE = re.compile(rb"[ \t\r\n]*+")
@@ -22,12 +24,76 @@ _STRING_REST = re.compile(rb'[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+')
 _FLAT = re.compile(rb'[^"{}\[\]]*+(?:"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+"[^"{}\[\]]*+)*+')
 _QUOTE, _BACKSLASH, _COMMA, _ARRAY_START, _ARRAY_END = b'"\\,[]'
 _OPENING, _CLOSING = frozenset(b"[{"), frozenset(b"]}")
+# A longer first line is the start of an array for certain.
+_FIRST_LINE_BYTES = 1 << 20
 # A value with more brackets may be nested too deeply for the parser.
 _DEEP = 900
+_JQ_ELEMENTS = "jq -c '.[]' FILE"
 
 
 class BrokenArray(ValueError):
     """A text that is not one JSON array. The text of the error says where and why."""
+
+
+class ElementSplitter:
+    """A splitter of a JSON array into sources. The array begins the text, perhaps behind white space.
+
+    If the first line cannot be the start of an array, it is a broken line of JSONL: nothing is raised, and
+    broken_line is all text so far.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.broken_line: bytes | None = None
+        self._name = name
+        self._array = ArraySplitter()
+        self._first_line: bytes | None = b""  # None once an element or a second line has come
+        self._has_line_end = False
+
+    def feed(self, text: bytes) -> Iterator[Source]:
+        """The elements that end in this text. Raises BadInput behind them if the array is broken."""
+        while text and self.broken_line is None:
+            piece = text if self._first_line is None else self._part_of_first_line(text)
+            text = text[len(piece) :]
+            try:
+                for element in self._array.feed(piece):
+                    self._first_line = None
+                    yield Source(self._name, element, self._array.count)
+            except BrokenArray as error:
+                self._break(error, text)
+
+    def end(self) -> Iterator[Source]:
+        """Yield nothing. Raises BadInput if the array has not ended."""
+        try:
+            self._array.end()
+        except BrokenArray as error:
+            self._break(error, b"")
+        return iter(())
+
+    def _part_of_first_line(self, text: bytes) -> bytes:
+        """The part of text up to the end of the first line, or all of it."""
+        assert self._first_line is not None
+        if self._has_line_end and not text.isspace():
+            self._first_line = None
+            return text
+        if not self._has_line_end:
+            start = 0 if self._first_line else text.index(b"[")
+            end = text.find(b"\n", start) + 1
+            self._has_line_end = end > 0
+            text = text[: end or len(text)]
+        self._first_line += text
+        if len(self._first_line) > _FIRST_LINE_BYTES:
+            self._first_line = None
+        return text
+
+    def _break(self, error: BrokenArray, rest: bytes) -> None:
+        if self._first_line is not None and self._first_line.strip() != b"[":
+            self.broken_line = self._first_line + rest
+            return
+        if self._array.is_complete:  # jq takes several arrays, one behind the other
+            fix = f"read it with {with_name(_JQ_ELEMENTS, self._name)}"
+        else:
+            fix = f"{with_name('jq empty FILE', self._name)} says on which line"
+        raise BadInput(str(error), place=self._name, fix=fix) from error
 
 
 class ArraySplitter:

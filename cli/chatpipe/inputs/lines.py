@@ -6,47 +6,54 @@ import asyncio
 import os
 import select
 import stat
-from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from itertools import chain
 
 from chatpipe.errors import MissingInput, reason
-from chatpipe.inputs.place import MAX_LINE_BYTES, LineSplitter, Source, line_source
+from chatpipe.inputs.line_decoder import InputForm, LineDecoder
+from chatpipe.inputs.place import Source
 
 _BLOCK_BYTES = 1 << 16
 
 
 class LineReader:
-    """Physical lines of a descriptor, split at LF, without their ends.
+    """Lines of a descriptor, or elements of its JSON array: see LineDecoder.
 
-    A line that is too long is cut somewhere after MAX_LINE_BYTES. The reader is an asynchronous iterator;
-    before the event loop runs, read_line() reads single lines. A regular file is read without waiting.
-    For a pipe, the iterator waits until it is readable, so results arrive while `tail -f` is silent.
-    Raises MissingInput if reading fails.
+    The reader is an asynchronous iterator; before the event loop runs, read_line() reads single lines. A
+    regular file is read without waiting. For a pipe, the iterator waits until it is readable, so results
+    arrive while `tail -f` is silent. Raises MissingInput if reading fails, and BadInput behind the last
+    line that can be read.
     """
 
-    def __init__(self, descriptor: int, name: str) -> None:
+    def __init__(self, descriptor: int, name: str, form: InputForm = InputForm.TEXT) -> None:
         self.name = name
         self._descriptor = descriptor
         self._is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        self._number = 1
-        self._splitter = LineSplitter(MAX_LINE_BYTES)
-        self._ready: deque[Source] = deque()
+        self._decoder = LineDecoder(name, form)
+        self._ready: Iterator[Source] = iter(())
         self._is_at_end = False
+
+    def start(self) -> None:
+        """Block until the first line is there. Raises BadInput if the input is refused by what it shows."""
+        if (first := self.read_line()) is not None:
+            self._ready = chain([first], self._ready)
 
     def read_line(self) -> Source | None:
         """The next line, or None at the end. Blocks until there is one."""
-        while not self._ready and not self._is_at_end:
+        while True:
+            for source in self._ready:
+                return source
+            if self._is_at_end:
+                return None
             if (block := self._read()) is not None:
-                self._split(block)
+                self._decode(block)
             else:  # our caller passed a non-blocking descriptor
                 select.select([self._descriptor], [], [])
-        return self._ready.popleft() if self._ready else None
 
     async def __aiter__(self) -> AsyncIterator[Source]:
-        ready = self._ready
         while True:
-            while ready:
-                yield ready.popleft()
+            for source in self._ready:
+                yield source
             if self._is_at_end:
                 return
             if self._is_file:
@@ -54,7 +61,7 @@ class LineReader:
             else:
                 await _until_readable(self._descriptor)
             if (block := self._read()) is not None:
-                self._split(block)
+                self._decode(block)
 
     def _read(self) -> bytes | None:
         """The next block, empty at the end; None if there is nothing to read yet."""
@@ -65,16 +72,10 @@ class LineReader:
         except OSError as error:
             raise MissingInput(f"cannot read '{self.name}': {reason(error)}", place="FILE") from error
 
-    def _split(self, block: bytes) -> None:
-        """Split a block into lines. An empty block is the end of the input."""
-        if block:
-            for line in self._splitter.feed(block):
-                self._ready.append(line_source(self.name, line, self._number))
-                self._number += 1
-            return
-        self._is_at_end = True
-        if last := self._splitter.end():
-            self._ready.append(Source(self.name, last, self._number, b""))
+    def _decode(self, block: bytes) -> None:
+        """Decode a block. An empty block is the end of the input."""
+        self._is_at_end = not block
+        self._ready = self._decoder.feed(block) if block else self._decoder.end()
 
 
 async def _until_readable(descriptor: int) -> None:

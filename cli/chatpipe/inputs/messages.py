@@ -5,6 +5,8 @@ from typing import NamedTuple
 from chatpipe.errors import BadInput
 from chatpipe.inputs import values
 from chatpipe.inputs.place import Source
+from chatpipe.inputs.stdin import STDIN_NAME
+from chatpipe.inputs.text_decoder import quoted, with_name
 from chatpipe.inputs.values import NotJSON, Value, json_type
 
 
@@ -41,7 +43,9 @@ def parse_request(source: Source) -> LocatedValue:
             ) from error
         raise not_json(source, error) from error
     if not isinstance(found.value, dict):
-        raise BadInput(f"a request is a JSON object, not {json_type(found.value)}", place=source.place())
+        fix = f"send its elements with {with_name('chatpipe batch FILE', source.name)}"
+        what = f"a request is a JSON object, not {json_type(found.value)}"
+        raise BadInput(what, place=source.place(), fix=fix if isinstance(found.value, list) else "")
     if "body" in found.value and "messages" not in found.value:
         raise BadInput(
             "this is a Batch line: the request is its 'body'",
@@ -53,19 +57,33 @@ def parse_request(source: Source) -> LocatedValue:
 
 def parse_messages(source: Source) -> list[LocatedValue]:
     """Messages from a JSON array, or from JSONL with one message per line. Raises BadInput."""
-    if source.data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
+    if source.data.lstrip().startswith(b"["):
         whole = parse_document(source)
         return [LocatedValue(message, source, f"/{index}") for index, message in enumerate(whole.value)]
-    messages = []
+    messages: list[LocatedValue] = []
     for number, line in enumerate(source.data.split(b"\n"), 1):
         if line.strip():
-            found = parse_document(Source(source.name, line, number))
+            found = _parse_message(Source(source.name, line, number), is_first=not messages)
             if not isinstance(found.value, dict):
                 raise BadInput(
                     f"a message is a JSON object, not {json_type(found.value)}", place=found.place()
                 )
             messages.append(found)
     return messages
+
+
+def _parse_message(line: Source, *, is_first: bool) -> LocatedValue:
+    try:
+        return parse_document(line)
+    except BadInput:
+        if is_first:
+            from chatpipe.inputs.not_jsonl import other_format  # for errors only
+
+            name = "-" if line.name == STDIN_NAME else quoted(line.name)
+            fault = other_format(line, text_fix=f"send it as a message with --user-file {name}")
+            if fault is not None:
+                raise fault from None
+        raise
 
 
 def without_empty_calls(message: Value) -> Value:

@@ -6,8 +6,8 @@ import re
 
 from chatpipe.errors import BadInput
 from chatpipe.inputs import values
-from chatpipe.inputs.encoding import with_name
 from chatpipe.inputs.place import Source
+from chatpipe.inputs.text_decoder import with_name
 from chatpipe.inputs.values import NotJSON
 
 _TABLE_SUFFIX = re.compile(r"\.(csv|tsv)(?:\.gz|\.zst)?", re.IGNORECASE)
@@ -16,11 +16,14 @@ _COLUMN_NAME = re.compile(r'"?\w[\w ./#%()-]*"?')
 _OPTIONS = {"\t": "--tsv", ",": "--csv", ";": "--csv --delimiter ';'"}
 
 
-def other_format(first: Source, *, allows_documents: bool) -> BadInput | None:
+def other_format(
+    first: Source, *, allows_documents: bool = False, text_fix: str | None = None
+) -> BadInput | None:
     """The fault of an input whose first line that is not blank is first; None if that may be JSONL.
 
     A line that begins like an object, an array or a string in JSON is one, perhaps a broken one. With
-    allows_documents, an object may take several lines.
+    allows_documents, an object may take several lines. text_fix is the advice for a text or table where
+    `batch` and `map` are none.
     """
     line = first.data.strip()
     if line == b"{" and not allows_documents:
@@ -33,15 +36,19 @@ def other_format(first: Source, *, allows_documents: bool) -> BadInput | None:
     delimiter = _delimiter(text)
     if suffix is not None:
         delimiter = "\t" if suffix[1].lower() == "tsv" else delimiter or ","
+    kind = "plain text" if delimiter is None else "TSV" if delimiter == "\t" else "CSV"
+    fix = text_fix or _fix(text, delimiter, first.name)
+    return BadInput(f"{kind}, not JSON", place=first.place(), fix=fix)
+
+
+def _fix(text: str, delimiter: str | None, name: str) -> str:
+    """The command that reads a text, or a table whose columns text names."""
     if delimiter is None:
-        fix = f"{with_name('chatpipe batch --lines FILE', first.name)} takes each line as a prompt"
-        return BadInput("plain text, not JSON", place=first.place(), fix=fix)
+        return f"{with_name('chatpipe batch --lines FILE', name)} takes each line as a prompt"
     names = [cell.strip('"') for cell in text.split(delimiter)]
     column = next((name for name in names if re.fullmatch(r"[A-Za-z_]\w*", name)), "COLUMN")
-    command = f"chatpipe map {_OPTIONS[delimiter]} '{{{{{column}}}}}' FILE"
-    kind = "TSV" if delimiter == "\t" else "CSV"
-    fix = f"{with_name(command, first.name)} asks about each row"
-    return BadInput(f"{kind}, not JSON", place=first.place(), fix=fix)
+    command = with_name(f"chatpipe map {_OPTIONS[delimiter]} '{{{{{column}}}}}' FILE", name)
+    return f"{command} asks about each row"
 
 
 def _delimiter(text: str) -> str | None:

@@ -14,12 +14,13 @@ import orjson
 from chatpipe.errors import BadInput
 from chatpipe.inputs import values
 from chatpipe.inputs.delimited import COMMA, Record, RecordDecoder, decode_text, too_long, valid_text
+from chatpipe.inputs.line_decoder import InputForm
 from chatpipe.inputs.messages import not_json
 from chatpipe.inputs.place import MAX_LINE_BYTES, Source
+from chatpipe.inputs.text_decoder import BOM
 from chatpipe.inputs.values import NotJSON, Value, json_type
 
 LINE_FIELD = "line"
-_BOM = b"\xef\xbb\xbf"
 # A number that a parser may return in another form: 1.10, 1e400, or more than 18 digits.
 _INEXACT = re.compile(rb"[0-9](?:\.[0-9]|[eE])|[0-9]{19}")
 # orjson cannot write lone surrogates, which any such escape may produce, or deeply nested values.
@@ -75,6 +76,10 @@ class RowDecoder(Protocol):
     is_flat: bool
 
     @property
+    def form(self) -> InputForm:
+        """The form in which the table is expected."""
+
+    @property
     def head(self) -> TableHead:
         """The head of a table of cells, once needs_head is False."""
 
@@ -93,36 +98,33 @@ class JsonRowDecoder:
     """A decoder of JSONL: one JSON object per line.
 
     With has_columns, the fields are those of the first row or the given columns, and a row with any
-    other field is faulty. name is the name of the input: if it ends in .csv or .tsv, a first line that
-    is not JSON is a fault of the whole table.
+    other field is faulty.
     """
 
+    form = InputForm.JSONL
     is_flat = False
     head = TableHead()
 
-    def __init__(self, name: str, columns: Sequence[str] | None = None, *, has_columns: bool = False) -> None:
+    def __init__(self, columns: Sequence[str] | None = None, *, has_columns: bool = False) -> None:
         self.columns = columns
         self._has_columns = has_columns
-        self._has_table_suffix = name.lower().endswith((".csv", ".tsv"))
         self._count = 0
 
     @property
     def needs_head(self) -> bool:
-        return (self._has_columns and self.columns is None) or (self._has_table_suffix and self._count == 0)
+        return self._has_columns and self.columns is None
 
     def feed(self, source: Source) -> Row | None:
         data = source.data
-        if source.line == 1:
-            data = data.removeprefix(_BOM)
         if not data.strip():
             return None
         wants_head = self.needs_head
         self._count += 1
         try:
-            fields = self._fields(source._replace(data=data))
+            fields = self._fields(source)
         except BadInput as fault:
-            if self._count == 1:
-                fault.fix = "name another input with --csv, --tsv or --lines"
+            if self._count == 1 and data.startswith(b'"'):
+                fault.fix = "say --csv if it is CSV"
             if wants_head:
                 raise
             return Row(source, self._count, {}, fault=fault)
@@ -187,6 +189,7 @@ def _refuse(name: str) -> Any:
 class LineRowDecoder:
     """A decoder of plain text: each line is a row with one field. Blank lines are skipped."""
 
+    form = InputForm.TEXT
     is_flat = True
     needs_head = False
     head = TableHead()
@@ -196,13 +199,10 @@ class LineRowDecoder:
         self._count = 0
 
     def feed(self, source: Source) -> Row | None:
-        data = source.data
-        if source.line == 1:
-            data = data.removeprefix(_BOM)
-        if not data.strip():
+        if not source.data.strip():
             return None
         self._count += 1
-        text, fault = decode_text(source, data)
+        text, fault = decode_text(source, source.data)
         field = text if fault is None else valid_text(text)
         return Row(source, self._count, {LINE_FIELD: field}, fault=fault, cells=(text,))
 
@@ -216,6 +216,7 @@ class CellRowDecoder:
     records splits the lines into cells. Also with given columns the first line is a part of the head.
     """
 
+    form = InputForm.CELLS
     is_flat = True
 
     def __init__(self, records: RecordDecoder, columns: Sequence[str] | None = None) -> None:
@@ -237,9 +238,9 @@ class CellRowDecoder:
     def feed(self, source: Source) -> Row | None:
         if self._is_at_start:
             self._is_at_start = False
-            if source.data.startswith(_BOM):
-                self._bom = _BOM
-                source = source._replace(data=source.data.removeprefix(_BOM))
+            if source.data.startswith(BOM):
+                self._bom = BOM
+                source = source._replace(data=source.data.removeprefix(BOM))
         record = self._records.feed(source)
         return None if record is None else self._row(record)
 

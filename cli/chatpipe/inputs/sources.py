@@ -1,8 +1,8 @@
 """Named inputs -> bytes and text that know their place.
 
 Every file that goes into a request is read through one `Sources`, which records the names: they
-are the prerequisites in `--depfile`, and `-o` must not name one of them. A file that only a row names
-is read by `read_inside`, because rows are untrusted.
+are the prerequisites in `--depfile`, and `-o` must not name one of them. Texts are decoded (text_decoder.py),
+attachments are not. A file that only a row names is read by `read_inside`, because rows are untrusted.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from itertools import chain
 from typing import NamedTuple
 
 from chatpipe.errors import BadInput, MissingInput, UsageFault, reason
-from chatpipe.inputs.place import MAX_LINE_BYTES, LineSplitter, Source, line_source
-from chatpipe.inputs.stdin import Stdin, process_stdin
+from chatpipe.inputs.line_decoder import InputForm, LineDecoder
+from chatpipe.inputs.place import MAX_LINE_BYTES, Source
+from chatpipe.inputs.stdin import STDIN_NAME, Stdin, process_stdin
+from chatpipe.inputs.text_decoder import decode, text_of
 
 STDIN = "-"
-STDIN_NAME = "<stdin>"
 _BLOCK = 65536
 
 # A block in which the file of this name is opened and read. If it waits, the text says so.
@@ -59,13 +60,12 @@ class Sources:
         self.files.append((option, name))
 
     def read(self, name: str, option: str) -> Source:
-        """The bytes of a file, or of stdin for `-`. Raises BadInput, and MissingInput at the option."""
-        if name == STDIN:
-            return Source(STDIN_NAME, self.stdin.read())
-        return self.read_limited(_ANY, name, option)
+        """The text of a file, or of stdin for `-`, as UTF-8. Raises BadInput, MissingInput at the option."""
+        raw = self.read_raw(_ANY, name, option)
+        return raw._replace(data=decode(raw.name, raw.data))
 
-    def read_limited(self, limit: SizeLimit, name: str, option: str) -> Source:
-        """Read a file that may be huge. Raises BadInput if it has more bytes than the limit.
+    def read_raw(self, limit: SizeLimit, name: str, option: str) -> Source:
+        """The bytes of a file as they are. Raises BadInput if there are more of them than the limit.
 
         A file whose known size exceeds the limit is not read at all. An endless device or pipe is read
         only up to the limit.
@@ -87,10 +87,17 @@ class Sources:
         """The UTF-8 text of a file or stdin without one final newline. Raises BadInput, MissingInput."""
         return text_of(self.read(name, option))
 
-    def lines(self, name: str, option: str) -> Iterator[Source]:
-        """Yield the physical lines one at a time, without their line endings. The last may have none."""
+    def piped_text(self, notice: str = "") -> str:
+        """The text of stdin. notice is shown if it keeps us waiting. Raises BadInput, MissingInput."""
+        return text_of(Source(STDIN_NAME, decode(STDIN_NAME, self.stdin.read(notice))))
+
+    def lines(self, name: str, option: str, form: InputForm = InputForm.TEXT) -> Iterator[Source]:
+        """Yield the lines one at a time, without their line endings: see LineDecoder.
+
+        Raises MissingInput, and BadInput behind the last line that can be read.
+        """
         if name == STDIN:
-            yield from _split_lines(STDIN_NAME, self.stdin.blocks())
+            yield from _decode_lines(LineDecoder(STDIN_NAME, form), self.stdin.blocks())
             return
         try:
             with self._note_wait(name, option):
@@ -101,35 +108,13 @@ class Sources:
         self.add(name, option)
         with file:
             try:
-                yield from _split_lines(name, chain([start], iter(lambda: file.read(_BLOCK), b"")))
+                blocks = chain([start], iter(lambda: file.read(_BLOCK), b""))
+                yield from _decode_lines(LineDecoder(name, form), blocks)
             except OSError as error:
                 raise missing_input(name, option, error) from error
 
     def _note_wait(self, name: str, option: str) -> AbstractContextManager[None]:
         return self._wait(name, f"waiting for '{name}': {option}")
-
-
-def text_of(source: Source) -> str:
-    """The UTF-8 text of a source without one final newline (LF or CRLF). Raises BadInput for other bytes.
-
-    A NUL raises BadInput, too. It is valid UTF-8, but in a prompt it means that binary data was piped
-    in by mistake.
-    """
-    data = source.data
-    if b"\0" in data:
-        raise BadInput(
-            f"binary data, a NUL at byte {data.index(0)}", place=source.name, fix="a prompt is text in UTF-8"
-        )
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise BadInput(
-            f"byte 0x{error.object[error.start]:02x} is not UTF-8",
-            place=f"{source.name}:{line}",
-            fix="convert it first, for example with iconv -t UTF-8",
-        ) from error
-    return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
 
 
 def refuse_missing_folder(folder: str, option: str) -> None:
@@ -224,12 +209,7 @@ def _too_large(name: str, option: str, limit: SizeLimit, size: int | None) -> Ba
     return BadInput(f"'{name}' has {what}", place=option, fix=limit.fix)
 
 
-def _split_lines(name: str, blocks: Iterator[bytes]) -> Iterator[Source]:
-    splitter = LineSplitter()
-    number = 1
+def _decode_lines(decoder: LineDecoder, blocks: Iterator[bytes]) -> Iterator[Source]:
     for block in blocks:
-        for line in splitter.feed(block):
-            yield line_source(name, line, number)
-            number += 1
-    if last := splitter.end():
-        yield Source(name, last, number, b"")
+        yield from decoder.feed(block)
+    yield from decoder.end()

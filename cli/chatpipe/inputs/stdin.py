@@ -15,6 +15,8 @@ from typing import NamedTuple
 from chatpipe.errors import BadInput, MissingInput, reason
 from chatpipe.inputs.place import MAX_LINE_BYTES
 
+# The name of stdin in errors.
+STDIN_NAME = "<stdin>"
 # Long enough for `git log | chatpipe ask ...`, short enough that the program does not seem to hang.
 NOTICE_DELAY_S = 2.0
 _BLOCK = 65536
@@ -64,7 +66,7 @@ class Stdin(NamedTuple):
             if size > MAX_LINE_BYTES:
                 raise BadInput(
                     f"has more than {MAX_LINE_BYTES >> 20} MiB",
-                    place="<stdin>",
+                    place=STDIN_NAME,
                     fix="no request holds so much",
                 )
         return b"".join(blocks)
@@ -72,7 +74,7 @@ class Stdin(NamedTuple):
     def blocks(self, notice: str = "") -> Iterator[bytes]:
         """Yield the bytes as they arrive. Raises MissingInput if stdin is closed or unreadable."""
         if self.kind() is StdinKind.CLOSED:
-            raise MissingInput("stdin is closed", place="<stdin>", fix="pipe something in or name a file")
+            raise MissingInput("stdin is closed", place=STDIN_NAME, fix="pipe something in or name a file")
         if notice and not self._ready(NOTICE_DELAY_S):
             self.notice(notice)
         while True:
@@ -82,7 +84,7 @@ class Stdin(NamedTuple):
                 self._ready(None)
                 continue
             except OSError as error:
-                raise MissingInput(f"cannot read: {reason(error)}", place="<stdin>") from error
+                raise MissingInput(f"cannot read: {reason(error)}", place=STDIN_NAME) from error
             if not data:
                 return
             yield data

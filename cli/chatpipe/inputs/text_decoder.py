@@ -7,16 +7,17 @@ reads it. Attachments do not pass through here: they are sent as they are.
 from __future__ import annotations
 
 import codecs
-import re
 from collections.abc import Iterator
 from itertools import chain
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from chatpipe.errors import BadInput
-from chatpipe.inputs.decompress import BrokenData, Decompressor, open_decompressor
 from chatpipe.inputs.place import MAX_LINE_BYTES, Source
+from chatpipe.inputs.stdin import STDIN_NAME
 
-STDIN_NAME = "<stdin>"
+if TYPE_CHECKING:
+    from chatpipe.inputs.decompress import Decompressor
+
 BOM = b"\xef\xbb\xbf"
 # No more than the first line is waited for. Of a longer line, this much is enough.
 _START_BYTES = 1 << 16
@@ -29,38 +30,40 @@ class _Kind(NamedTuple):
     compression.
     """
 
-    pattern: re.Pattern[bytes]
     title: str
     command: str = ""
     is_filter: bool = True
     coding: str = ""
 
 
-def _kind(pattern: bytes, title: str, command: str, *, is_filter: bool = True, coding: str = "") -> _Kind:
-    return _Kind(re.compile(pattern, re.DOTALL), title, command, is_filter, coding)
+def _encoded(encoding: str) -> _Kind:
+    return _Kind(encoding.removesuffix("LE").removesuffix("BE"), f"iconv -f {encoding} -t UTF-8 FILE")
 
 
-# The first that matches counts. Where there is no byte order mark, two characters of ASCII betray UTF-16.
-# Sources: Unicode 16.0 section 23.8, RFC 1952, RFC 8878, and the specification of each format.
+# By their first bytes; the first that matches counts. Sources: Unicode 16.0 section 23.8, RFC 1952,
+# RFC 8878, and the specification of each format.
 _KINDS = (
-    _kind(rb"\xff\xfe\0\0|\0\0\xfe\xff", "UTF-32", "iconv -f UTF-32 -t UTF-8 FILE"),
-    _kind(rb"\xff\xfe|\xfe\xff", "UTF-16", "iconv -f UTF-16 -t UTF-8 FILE"),
-    _kind(rb"(?:[\t-\r -~]\0\0\0){2}", "UTF-32", "iconv -f UTF-32LE -t UTF-8 FILE"),
-    _kind(rb"(?:\0\0\0[\t-\r -~]){2}", "UTF-32", "iconv -f UTF-32BE -t UTF-8 FILE"),
-    _kind(rb"(?:[\t-\r -~]\0){2}", "UTF-16", "iconv -f UTF-16LE -t UTF-8 FILE"),
-    _kind(rb"(?:\0[\t-\r -~]){2}", "UTF-16", "iconv -f UTF-16BE -t UTF-8 FILE"),
-    _kind(rb"\x1f\x8b\x08", "gzip", "zcat FILE", coding="gzip"),
-    _kind(rb"\x28\xb5\x2f\xfd", "zstd", "zstdcat FILE", coding="zstd"),
-    _kind(rb"BZh[1-9](?:1AY&SY|\x17\x72\x45\x38\x50\x90)", "bzip2", "bzcat FILE"),
-    _kind(rb"\xfd7zXZ\0", "xz", "xzcat FILE"),
-    _kind(rb"PAR1[\0-\x1f]", "Parquet", "duckdb -jsonlines -c \"FROM 'FILE'\"", is_filter=False),
-    _kind(rb"PK\x03\x04.{26}(?:\[Content_Types\]\.xml|_rels/|xl/)", "an Office document", ""),
-    _kind(rb"PK\x03\x04", "a ZIP archive", "unzip -p FILE", is_filter=False),
-    _kind(rb"%PDF-\d", "PDF", "pdftotext FILE -", is_filter=False),
+    ((b"\xff\xfe\0\0", b"\0\0\xfe\xff"), _encoded("UTF-32")),
+    ((b"\xff\xfe", b"\xfe\xff"), _encoded("UTF-16")),
+    ((b"\x1f\x8b\x08",), _Kind("gzip", "zcat FILE", coding="gzip")),
+    ((b"\x28\xb5\x2f\xfd",), _Kind("zstd", "zstdcat FILE", coding="zstd")),
+    (tuple(b"BZh%d1AY&SY" % level for level in range(1, 10)), _Kind("bzip2", "bzcat FILE")),
+    ((b"\xfd7zXZ\0",), _Kind("xz", "xzcat FILE")),
+    ((b"PAR1\x15",), _Kind("Parquet", "duckdb -jsonlines -c \"FROM read_parquet('FILE')\"", is_filter=False)),
+    ((b"PK\x03\x04",), _Kind("a ZIP archive", "unzip -p FILE", is_filter=False)),
+    ((b"%PDF-",), _Kind("PDF", "pdftotext FILE -", is_filter=False)),
+    ((b"\x89PNG\r\n",), _Kind("an image")),
 )
-_UTF_BYTES = 8  # the longest pattern of a character set
-# Bytes that text hardly has. Beside others that are not UTF-8 they make binary data.
-_CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
+# Characters of ASCII in an encoding without a byte order mark, two of them: where the NULs are.
+_NULS = (
+    (8, (1, 2, 3, 5, 6, 7), _encoded("UTF-32LE")),
+    (8, (0, 1, 2, 4, 5, 6), _encoded("UTF-32BE")),
+    (4, (1, 3), _encoded("UTF-16LE")),
+    (4, (0, 2), _encoded("UTF-16BE")),
+)
+_UTF_BYTES = 8  # enough to see an encoding
+# Bytes that text hardly has. Beside bytes that are not UTF-8 they make binary data.
+_CONTROLS = bytes({*range(32)} - {*b"\b\t\n\v\f\r\x1b"})
 
 
 class TextDecoder:
@@ -105,7 +108,11 @@ class TextDecoder:
             self._is_plain = True
             yield start if self._keeps_bom else start.removeprefix(BOM)
             return
-        decompressor = open_decompressor(kind.coding, start) if self._outer is None else None
+        decompressor = None
+        if kind.coding and self._outer is None:
+            from chatpipe.inputs.decompress import open_decompressor  # few inputs are compressed
+
+            decompressor = open_decompressor(kind.coding, start)
         if decompressor is None:
             raise BadInput(f"{kind.title}, not UTF-8 text", place=self._name, fix=self._fix(kind))
         text = TextDecoder(self._name, keeps_bom=self._keeps_bom, outer=kind)
@@ -114,7 +121,7 @@ class TextDecoder:
 
     def _fix(self, kind: _Kind) -> str:
         if not kind.command:
-            return "save it as CSV or as text"
+            return "text in UTF-8 is wanted"
         if self._outer is None:
             return f"read it with {self._command(kind)}"
         outer = self._command(self._outer)
@@ -137,6 +144,8 @@ class _CompressedText:
         self._name = name
 
     def feed(self, block: bytes) -> Iterator[bytes]:
+        from chatpipe.inputs.decompress import BrokenData
+
         try:
             for piece in self._decompressor.feed(block):
                 yield from self._text.feed(piece)
@@ -152,7 +161,7 @@ class _CompressedText:
 def decode(name: str, data: bytes, max_bytes: int = MAX_LINE_BYTES) -> bytes:
     """The text of a whole input in UTF-8. Raises BadInput, also if more than max_bytes were compressed."""
     if _kind_of(data) is None:
-        _refuse_binary(data[:_START_BYTES], name)
+        _refuse_binary(data, name)
         return data.removeprefix(BOM)
     decoder = TextDecoder(name)
     pieces = []
@@ -203,7 +212,7 @@ def is_compressed(start: bytes) -> bool:
 
 def _shows_kind(start: bytearray) -> bool:
     """Return True if the bytes are enough to see what the input is."""
-    if len(start) >= _START_BYTES:
+    if len(start) >= _START_BYTES or _is_like_json(start) or start.startswith(BOM):
         return True
     if b"\n" in start:
         return len(start) >= _UTF_BYTES or b"\0" not in start
@@ -211,20 +220,36 @@ def _shows_kind(start: bytearray) -> bool:
     return kind is not None and bool(kind.coding)
 
 
+def _is_like_json(start: bytes | bytearray) -> bool:
+    """Return True for the start of JSON in UTF-8. In any other encoding, the second byte would be 0."""
+    return start[:1] in (b"{", b"[", b'"') and start[1:2] not in (b"", b"\0")
+
+
 def _kind_of(start: bytes | bytearray) -> _Kind | None:
-    return next((kind for kind in _KINDS if kind.pattern.match(start)), None)
+    for prefixes, kind in _KINDS:
+        if start.startswith(prefixes):
+            return kind
+    if 0 in start[:_UTF_BYTES]:
+        for size, places, kind in _NULS:
+            nuls = [at for at, byte in enumerate(start[:size]) if not byte]
+            if nuls == [*places] and start[:size].replace(b"\0", b"").isascii():
+                return kind
+    return None
 
 
 def _refuse_binary(start: bytes, name: str) -> None:
     """Raise BadInput if the first line is no text in any character set."""
-    line = start.partition(b"\n")[0]
+    if _is_like_json(start):
+        return  # perhaps a bad line, but the others may be good
+    line = start[:_START_BYTES].partition(b"\n")[0]
+    if len(line.translate(None, _CONTROLS)) == len(line):
+        return
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(line)  # the start may end inside a character
+    except UnicodeDecodeError as error:
+        raise _binary(f"byte 0x{line[error.start]:02x}", name) from error
     if b"\0" in line:
         raise _binary(f"a NUL at byte {line.index(0)}", name)
-    if line.startswith(b"\x89PNG") or _CONTROL.search(line):
-        try:
-            codecs.getincrementaldecoder("utf-8")().decode(line)  # the start may end inside a character
-        except UnicodeDecodeError as error:
-            raise _binary(f"byte 0x{line[error.start]:02x}", name) from error
 
 
 def _binary(what: str, name: str) -> BadInput:
@@ -235,10 +260,14 @@ def with_name(command: str, name: str, *, is_filter: bool = True) -> str:
     """A shell command with the input name instead of FILE. Without a name, is_filter: it reads stdin."""
     if name == STDIN_NAME:
         return command.replace(" FILE", "") if is_filter else command
-    if re.fullmatch(r"[\w./+,:@%][\w./+,:@%-]*", name, re.ASCII):
-        return command.replace("FILE", name)
-    if "'FILE'" in command:  # quotes within quotes
+    word = quoted(name)
+    if "'FILE'" in command and word != name:  # quotes within quotes
         return command
-    import shlex  # for this rare case only
+    return command.replace("FILE", word)
 
-    return command.replace("FILE", shlex.quote(f"./{name}" if name.startswith("-") else name))
+
+def quoted(name: str) -> str:
+    """The name of a file as a word of a shell command."""
+    import shlex  # for errors only
+
+    return shlex.quote(f"./{name}" if name.startswith("-") else name)

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from chatpipe.errors import BadConfiguration, MissingInput, reason
+from chatpipe.inputs.place import Source
+from chatpipe.inputs.text_decoder import text_of
 from chatpipe.response.usage import Usage
 from chatpipe.system.slow_file import read_start
 
@@ -32,17 +34,17 @@ class ModelPrice(NamedTuple):
 def load_prices(path: str, note: Callable[[str], None]) -> dict[str, ModelPrice]:
     """Read prices by model from TOML: `["gpt-4o-mini"]` with `input`, `output`, optional `cached_input`.
 
-    note gets a line if the file keeps us waiting. Raises MissingInput, BadConfiguration.
+    note gets a line if the file keeps us waiting. Raises MissingInput, BadInput, BadConfiguration.
     """
     try:
         data = read_start(path, _MAX_BYTES, f"waiting for '{path}': --prices", note)
         if len(data) > _MAX_BYTES:
             what = f"'{path}' has more than {_MAX_BYTES // 1_000_000} MB"
             raise BadConfiguration(what, place="--prices", fix="a table of prices is smaller")
-        tables = tomllib.loads(data.decode())
+        tables = tomllib.loads(text_of(Source(path, data)))
+    except tomllib.TOMLDecodeError as error:
+        raise BadConfiguration(f"'{path}' is not TOML{_place_of(error)}", place="--prices") from error
     except (OSError, ValueError) as error:
-        if isinstance(error, tomllib.TOMLDecodeError):
-            raise BadConfiguration(f"'{path}' is not TOML{_place_of(error)}", place="--prices") from error
         raise MissingInput(f"cannot read '{path}': {reason(error)}", place="--prices") from error
     return {model: _price(path, model, table) for model, table in tables.items()}
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from chatpipe.errors import MissingInput, Status
+from chatpipe.errors import BadInput, MissingInput, Status
 from chatpipe.inputs import values
+from chatpipe.inputs.line_decoder import InputForm
 from chatpipe.inputs.sources import STDIN, process_sources
 from chatpipe.options.output import ConsoleOptions, OutputOptions
 from chatpipe.output.target import open_target
@@ -29,7 +30,7 @@ def report_problems(
         for file in files or (STDIN,):
             checker = Checker(strict=strict)
             try:
-                lines = split_documents(sources.lines(file, "FILE"))
+                lines = split_documents(sources.lines(file, "FILE", InputForm.DOCUMENTS))
                 for located in (each for line in lines for each in checker.problems(line)):
                     if located.problem.severity == "error":
                         status = Status.BAD_INPUT
@@ -39,6 +40,9 @@ def report_problems(
             except MissingInput as fault:
                 console.error(fault)
                 status = status or Status.NO_INPUT
+            except BadInput as fault:  # it is no requests at all, or ends early
+                console.error(fault)
+                status = Status.BAD_INPUT
         out.replace()
     return status
 

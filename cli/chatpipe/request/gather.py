@@ -8,8 +8,8 @@ from chatpipe.errors import BadInput, UsageFault
 from chatpipe.inputs import messages
 from chatpipe.inputs.messages import LocatedValue
 from chatpipe.inputs.place import Source
-from chatpipe.inputs.sources import STDIN, STDIN_NAME, Sources, stdin_owner, text_of
-from chatpipe.inputs.stdin import StdinKind
+from chatpipe.inputs.sources import STDIN, Sources, stdin_owner
+from chatpipe.inputs.stdin import STDIN_NAME, StdinKind
 from chatpipe.inputs.values import Value, json_type
 from chatpipe.options.parameters import FILE_KINDS, Parameter, ParameterKind, Parameters
 from chatpipe.options.prompt import PromptOptions, RoleOption, utf8_argument
@@ -167,11 +167,7 @@ def _prompt(
     Raises BadInput or UsageFault if there is nothing to answer at all.
     """
     before, has_dash, after = _around_stdin(tuple(utf8_argument(word, "PROMPT") for word in prompt.words))
-    piped = (
-        text_of(Source(STDIN_NAME, sources.stdin.read()))
-        if has_dash
-        else _piped(prompt, owner, sources, needs_answer)
-    )
+    piped = sources.piped_text() if has_dash else _piped(prompt, owner, sources, needs_answer)
     if prompt.words and not has_dash and not before:
         raise BadInput("the prompt is empty", place="PROMPT")
     text = "\n\n".join(part for part in (before, piped, after) if part)
@@ -204,8 +200,8 @@ def _piped(
         if prompt.words or _has_something_to_answer(prompt, needs_answer):
             return None
         stdin.notice("type the prompt, then Ctrl-D")
-        return text_of(Source(STDIN_NAME, stdin.read()))
-    return text_of(Source(STDIN_NAME, stdin.read("waiting for stdin: --no-stdin leaves it alone")))
+        return sources.piped_text()
+    return sources.piped_text("waiting for stdin: --no-stdin leaves it alone")
 
 
 def _has_something_to_answer(prompt: PromptOptions, needs_answer: Callable[[], bool]) -> bool:

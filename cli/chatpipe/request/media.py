@@ -129,7 +129,7 @@ def image_data_url(data: bytes, name: str, place: str = "") -> str:
 def _read(attachment: Attachment, sources: Sources) -> Source:
     if not attachment.value:
         raise MissingInput("an empty file name", place=attachment.option)
-    source = sources.read_limited(_LIMITS[attachment.kind], attachment.value, attachment.option)
+    source = sources.read_raw(_LIMITS[attachment.kind], attachment.value, attachment.option)
     if not source.data:
         raise BadInput(f"'{source.name}' is empty", place=attachment.option)
     return source

@@ -27,7 +27,7 @@ def find_key(
 ) -> str | None:
     """The API key of the first source, else of the variable key_env, None if there is none.
 
-    From now on it is hidden. Raises NoAccess if the source holds no usable key.
+    From now on it is hidden. Raises NoAccess if the source holds no usable key, BadInput if it is no text.
     """
     if sources:
         way, value = sources[0]
@@ -46,7 +46,7 @@ def shell_words(sources: Sequence[KeySource], key_env: str | None) -> str | None
 
 
 def header_lines(path: str | None, note: Callable[[str], None] = SILENT_WAITS.note) -> list[str]:
-    """The lines of `--header-file` that are not blank. Raises MissingInput, and BadInput if it is too long.
+    """The lines of `--header-file` that are not blank. Raises MissingInput, BadInput.
 
     note gets a line if the file keeps us waiting.
     """

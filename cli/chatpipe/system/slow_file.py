@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from chatpipe.inputs.stdin import NOTICE_DELAY_S
+from chatpipe.inputs.text_decoder import decode
 
 
 @contextmanager
@@ -36,14 +37,17 @@ def note_wait(file: str | int, text: str, note: Callable[[str], None]) -> Iterat
 
 
 def read_start(file: str | int, max_bytes: int, text: str, note: Callable[[str], None]) -> bytes:
-    """The content of a file or a descriptor, or max_bytes and one more if it is longer.
+    """The text of a file or a descriptor in UTF-8, or more than max_bytes if it is longer.
 
     Standard descriptors stay open: stderr is still needed, and no socket may get number 0, 1 or 2. Raises
-    OSError, ValueError, and for a number that is no descriptor OverflowError.
+    OSError, ValueError, for a number that is no descriptor OverflowError, and BadInput for what is no text.
     """
     closes = isinstance(file, str) or file > 2
     with note_wait(file, text, note), open(file, "rb", closefd=closes) as opened:
-        return opened.read(max_bytes + 1)
+        data = opened.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        return data
+    return decode(file if isinstance(file, str) else f"descriptor {file}", data, max_bytes)
 
 
 def _is_regular(file: str | int) -> bool:

@@ -13,6 +13,7 @@ from chatpipe.batch.result import Result
 from chatpipe.batch.tables import writer
 from chatpipe.batch.tables.writer import AnswerFields
 from chatpipe.errors import Status
+from chatpipe.inputs.line_decoder import InputForm
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.rows import Row, TableHead
 from chatpipe.options.outcomes import Outcome
@@ -90,6 +91,7 @@ def test_a_value_may_be_made_of_the_text() -> None:
 class _Columns:
     """Rows whose columns are known."""
 
+    form = InputForm.CELLS
     is_flat = True
     needs_head = False
     head = TableHead()

@@ -8,7 +8,7 @@ from chatpipe.batch.tables.bodies import RowTemplate, read_image_field
 from chatpipe.batch.tables.row_items import ColumnRules, RowReader
 from chatpipe.batch.tables.writer import AnswerFields, as_json, as_text_value
 from chatpipe.errors import UsageFault
-from chatpipe.inputs.sources import STDIN, STDIN_NAME, is_file
+from chatpipe.inputs.sources import is_file
 from chatpipe.options.output import OutputOptions
 from chatpipe.options.prompt import RoleOption
 from chatpipe.options.rows import MapOptions, RowOptions
@@ -26,7 +26,7 @@ def map_job(file: str, mapping: MapOptions, draft: Draft, run: RunOptions, outpu
     """
     prepared = draft.defaults()
     rows, options = mapping.rows, draft.options
-    table = writer.create_rows(rows, STDIN_NAME if file == STDIN else file)
+    table = writer.create_rows(rows)
     images = read_image_field(rows.image_field, rows.image_root, options.prompt.image_detail)
     template = RowTemplate(prepared.built, images, default_model=prepared.endpoint.model)
     _refuse_idle_template(template, draft.options.prompt.role_options[-1], file)

@@ -12,6 +12,7 @@ from chatpipe.batch.items import Item, check_item
 from chatpipe.batch.tables.bodies import RowTemplate
 from chatpipe.batch.tables.template import MissingField, as_text, quote_name
 from chatpipe.errors import BadInput, UsageFault
+from chatpipe.inputs.line_decoder import InputForm
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.rows import Row, RowDecoder
 from chatpipe.inputs.values import Value
@@ -57,6 +58,10 @@ class RowReader:
         self._check = check
         self._has_checked_names = not rows.is_flat  # rows of JSON have different fields: see _request
         self._check_names("")
+
+    @property
+    def form(self) -> InputForm:
+        return self._rows.form
 
     @property
     def needs_head(self) -> bool:

@@ -77,15 +77,15 @@ class AnswerFields:
         return {field: properties.get(name) for field, name in self.unpacked.items() if field not in own}
 
 
-def create_rows(options: RowOptions, name: str) -> RowDecoder:
-    """Create the reader of the input. name is the name of the input in errors."""
+def create_rows(options: RowOptions) -> RowDecoder:
+    """Create the reader of the input."""
     if options.source == "csv":
         return CellRowDecoder(CsvDecoder(options.delimiter), options.columns)
     if options.source == "tsv":
         return CellRowDecoder(TsvDecoder(), options.columns)
     if options.source == "lines":
         return LineRowDecoder()
-    return JsonRowDecoder(name, options.columns, has_columns=options.target != "jsonl")
+    return JsonRowDecoder(options.columns, has_columns=options.target != "jsonl")
 
 
 def create_format(options: RowOptions, rows: RowDecoder, answers: AnswerFields) -> RunFormat:
