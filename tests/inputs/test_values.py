@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -137,6 +138,16 @@ def test_a_server_may_send_numbers_that_are_not_json(data: bytes, what: str, val
 )
 def test_a_line_for_any_reader(data: bytes, line: bytes) -> None:
     assert standard_line(data) == line
+
+
+@pytest.mark.parametrize("depth", [100, 300, 900, 1020])
+def test_what_is_nested_deeply_is_written_as_it_was_read(depth: int) -> None:
+    """orjson reads 1024 levels and writes 254."""
+    inner = '{"ä":"x","n":[],"o":{},"t":[null,1.5]}'.encode()
+    data = b'{"a":[' * (depth // 2) + inner + b"]}" * (depth // 2)
+    value = loads(data)
+    assert dumps(value) == data
+    assert dumps({"deep": value, "raw": orjson.Fragment(b"{ }")}) == b'{"deep":%b,"raw":{ }}' % data
 
 
 @cases(

@@ -70,7 +70,9 @@ def test_usage_is_found_wherever_it_stands(
         "text": ({"prompt_tokens": "5", "completion_tokens": " 2.0 ", "total_tokens": "7"}, (5, 0, 2, 7)),
         "no counts": ({"prompt_tokens": "five", "completion_tokens": -2, "total_tokens": None}, (0, 0, 0, 0)),
         "nor these": ({"prompt_tokens": float("inf"), "completion_tokens": True}, (0, 0, 0, 0)),
-        "too large for a float": ({"total_tokens": 10**400}, (0, 0, 0, 10**400)),
+        "more than any answer has": ({**PLAIN, "total_tokens": 10**400}, (5, 0, 2, 7)),
+        "the same as a float": ({**PLAIN, "completion_tokens": 1e300}, (5, 0, 0, 7)),
+        "and as text": ({"prompt_tokens": "9" * 5000, "total_tokens": "1" + "0" * 15}, (0, 0, 0, 0)),
     },
 )
 def test_counts_are_read_in_the_words_of_every_server(
@@ -140,8 +142,20 @@ def test_spent_usage_counts_every_turn() -> None:
         "details": ({"d": {"c": 1}}, [{"d": {"c": 2, "x": 5}}], {"d": {"c": 3, "x": 5}}),
         "the last is silent": (None, [{"a": 2}], {"a": 2}),
         "an earlier one is silent": ({"a": 2}, [None], {"a": 2}),
+        "an integer that no float holds": ({"a": 10**400}, [{"a": 1.5}], {"a": 10**400}),
         "no counts": ({"cost": 0.5, "ok": True}, [{"cost": 0.25, "ok": True}], {"cost": 0.75, "ok": True}),
     },
 )
 def test_usage_of_all_turns(last: Any, earlier: list[Any], total: Any) -> None:
     assert total_usage(last, earlier) == total
+
+
+def test_usage_that_is_nested_deeply_is_no_endless_sum() -> None:
+    def nested(count: int) -> Any:
+        usage: Any = {**PLAIN, "a": count}
+        for _ in range(1_000):
+            usage = {**PLAIN, "a": usage}
+        return usage
+
+    for usage in (total_usage(nested(1), [nested(2)]), merge_usage(nested(1), nested(2))):
+        assert usage_of({"usage": usage}).prompt in (5, 10)

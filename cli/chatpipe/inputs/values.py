@@ -13,7 +13,7 @@ import contextlib
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import orjson
@@ -189,7 +189,10 @@ def dumps(value: Value) -> bytes:
     try:
         return orjson.dumps(value)
     except (TypeError, orjson.JSONEncodeError):
-        return _dumps_slowly(value)
+        try:
+            return _dumps_slowly(value)
+        except (RecursionError, TypeError):  # a TypeError for a Fragment beside such a value
+            return b"".join(_pieces(value))
 
 
 def _dumps_slowly(value: Value) -> bytes:
@@ -202,6 +205,26 @@ def _dumps_slowly(value: Value) -> bytes:
         return text.encode()
     except UnicodeEncodeError:  # a lone surrogate has no UTF-8 form: it must be escaped
         return _json_text(value, ensure_ascii=True).encode()
+
+
+def _pieces(value: Value) -> Iterator[bytes]:
+    """The text of a value that is nested more deeply than Python may recurse, in pieces."""
+    stack: list[Value] = [value]
+    while stack:
+        each = stack.pop()
+        if type(each) is bytes:
+            yield each
+        elif isinstance(each, orjson.Fragment):
+            yield orjson.dumps(each)
+        elif isinstance(each, dict):
+            parts = [(b"{" if at == 0 else b",") + _dumps_slowly(key) + b":" for at, key in enumerate(each)]
+            pairs = [part for pair in zip(parts, each.values(), strict=True) for part in pair]
+            stack += [b"}", *reversed(pairs or [b"{"])]
+        elif isinstance(each, list | tuple):
+            items = [part for item in each for part in (b",", item)]
+            stack += [b"]", *reversed(items[1:]), b"["]
+        else:
+            yield _dumps_slowly(each)
 
 
 def _json_text(value: Value, *, ensure_ascii: bool) -> str:

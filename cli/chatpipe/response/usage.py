@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from chatpipe.inputs.values import Value
@@ -24,6 +25,9 @@ _CACHED_WORDS = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_t
 # Anthropic does not count these among `input_tokens`.
 _APART_FROM_INPUT = ("cache_read_input_tokens", "cache_creation_input_tokens")
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+# No answer has as many tokens. Sums of what is below it, and prices of them, are exact enough as floats.
+_NO_COUNT = 10**15
+_LEVELS = 20  # the depth to which usage objects are added; those of all servers have two levels
 
 
 class Usage(NamedTuple):
@@ -73,7 +77,7 @@ def _plain_counts(usage: dict[str, Value]) -> Usage | None:
     prompt, completion, total = map(usage.get, _COUNTS)
     if not (type(prompt) is type(completion) is type(total) is int):
         return None
-    if prompt < 0 or completion < 0 or not 0 < total >= prompt + completion:
+    if prompt < 0 or completion < 0 or not 0 < total < _NO_COUNT or total < prompt + completion:
         return None
     if len(usage) == len(_COUNTS):
         return Usage(prompt, 0, completion, total)
@@ -149,12 +153,16 @@ def merge_usage(known: Value, later: Value) -> Value:
 
     Some servers report the prompt first and the completion at the end, with null or 0 for the other.
     """
-    if not isinstance(known, dict) or not isinstance(later, dict):
+    return _merged(known, later, _LEVELS)
+
+
+def _merged(known: Value, later: Value, levels: int) -> Value:
+    if not levels or not isinstance(known, dict) or not isinstance(later, dict):
         return known if later is None or (isinstance(known, dict) and not later) else later
     merged = dict(known)
     for key, value in later.items():
         if isinstance(value, dict):
-            merged[key] = merge_usage(known.get(key), value)
+            merged[key] = _merged(known.get(key), value, levels - 1)
         elif value or known.get(key) is None:
             merged[key] = value
     return merged
@@ -175,16 +183,17 @@ def total_usage(last: Value, earlier: Sequence[Value]) -> Value:
     """
     total = last
     for usage in reversed(earlier):
-        total = _sum(usage, total)
+        total = _sum(usage, total, _LEVELS)
     return total
 
 
-def _sum(one: Value, other: Value) -> Value:
-    if isinstance(one, dict) and isinstance(other, dict):
-        total = {key: _sum(one.get(key), value) for key, value in other.items()}
+def _sum(one: Value, other: Value, levels: int) -> Value:
+    if levels and isinstance(one, dict) and isinstance(other, dict):
+        total = {key: _sum(one.get(key), value, levels - 1) for key, value in other.items()}
         return {**total, **{key: value for key, value in one.items() if key not in total}}
     if _is_number(one) and _is_number(other):
-        return one + other
+        with suppress(OverflowError):  # an integer that no float holds, and a float
+            return one + other
     return one if other is None else other
 
 
@@ -212,11 +221,11 @@ def _first_count(usage: Mapping[str, Value], words: Sequence[str]) -> int:
 def _count(value: Value) -> int:
     """A count as the server wrote it: 5, 5.0 or "5". Part of a token counts as a whole one."""
     if type(value) is int:  # nearly always, and several times a line of a run
-        return max(value, 0)
+        return value if 0 < value < _NO_COUNT else 0
     if value is None:
         return 0
     number = _number(value)
-    return math.ceil(number) if number is not None and number > 0 else 0
+    return math.ceil(number) if number is not None and 0 < number < _NO_COUNT else 0
 
 
 def _number(value: Value) -> float | None:
