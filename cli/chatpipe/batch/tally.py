@@ -21,6 +21,7 @@ _LEAST_S = 1e-4
 # The most error codes, and characters of a message, in the last line of a run.
 _CODES = 5
 _MESSAGE_LENGTH = 200
+_CODE_LENGTH = 80  # of a code; those of records may have any length
 
 
 def spent_on(result: Result) -> Usage:
@@ -127,7 +128,7 @@ class Tally:
 
     def _add_error(self, result: Result) -> None:
         error = ResultLine(values.loads(result.line)).error(str(result.outcome))
-        self.codes[error.code] += 1
+        self.codes[error.code[:_CODE_LENGTH]] += 1
         self._first_message = self._first_message or error.message
 
     def report(self, wall_s: float) -> dict[str, Value]:

@@ -22,10 +22,13 @@ from typing import NamedTuple
 import orjson
 
 from chatpipe.inputs import values
-from chatpipe.inputs.values import Value
-from chatpipe.options.outcomes import Outcome
+from chatpipe.inputs.values import NotJSON, Value
+from chatpipe.options.outcomes import PAID, Outcome
 from chatpipe.response import judge
 from chatpipe.response.usage import Usage, spent_usage
+
+# Of a reply that was cut off at its limit there may be nothing to read.
+_HAS_CHOICES = PAID - {Outcome.truncated}
 
 # The last object of our lines can be found without parsing the text before it: inside a string its
 # quotes would be escaped, and inside another object a second brace would follow.
@@ -152,6 +155,18 @@ class ResultLine:
         usage = self._metadata().get("earlier_usage")
         return tuple(usage) if type(usage) is list else ()
 
+    @property
+    def is_damaged(self) -> bool:
+        """True if the line is ours and was changed by hand: it cannot be the answer that it says it is."""
+        if "chatpipe" not in self.record:
+            return False
+        outcome = self._metadata().get("outcome")
+        if type(outcome) is not str:
+            return True
+        return outcome in _HAS_CHOICES and not (
+            self.fingerprint and type((self.completion or {}).get("choices")) is list
+        )
+
     def spent_usage(self) -> Usage:
         """The counts of all turns that led to the line."""
         return spent_usage(self.completion, self.earlier_usage)
@@ -205,6 +220,18 @@ def make_response(status_code: int, request_id: str | None, body: Value) -> dict
 def is_result(record: Mapping[str, Value]) -> bool:
     """Return True if an object is a result line of a run or of the Batch API."""
     return "response" in record and ("custom_id" in record or "error" in record)
+
+
+def read_result(line: bytes) -> ResultLine | None:
+    """The result line of a run or of the Batch API; None for anything else, and for a damaged line."""
+    try:
+        record = values.loads(line)
+    except NotJSON:
+        return None
+    if type(record) is not dict or not is_result(record):
+        return None
+    found = ResultLine(record)
+    return None if found.is_damaged else found
 
 
 def turns_sent(outcome: str, earlier_usage: Sequence[Value]) -> int:

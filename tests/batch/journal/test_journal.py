@@ -101,11 +101,29 @@ def test_a_journal_of_an_older_chatpipe_keeps_its_header(path: Path) -> None:
     assert path.read_bytes() == b'{"chatpipe_journal":1,"chatpipe":"0.0.1","more":[]}\n{}\n'
 
 
+@cases(
+    "content, what",
+    {
+        "some are left": (
+            bytes(4096) + b"x" + WHOLE,
+            """begins with NUL bytes, as after a power failure: \
+mv {} {}.old, then add --reuse {}.old to use the answers that are left""",
+        ),
+        "none are left": (bytes(5000), "has only NUL bytes, as after a power failure: remove it"),
+    },
+)
+def test_a_journal_whose_first_page_is_lost_says_how_to_go_on(content: bytes, what: str, path: Path) -> None:
+    path.write_bytes(content)
+    with pytest.raises(BadInput) as caught:
+        Journal(str(path))
+    assert str(caught.value) == f"{path}: {what.replace('{}', str(path))}"
+    assert path.read_bytes() == content
+
+
 FOREIGN: dict[str, Any] = {
     "text": b"some text\n",
     "one byte": b"x",
     "a blank line": b"\n",
-    "zeros": b"\0" * 50,
     "a long line": b"x" * 10_000,
     "a long line that begins well": b'{"chatpipe_journal":' + b" " * 10_000,
     "result lines": b'{"custom_id":"1","response":null,"error":{}}\n',

@@ -26,7 +26,8 @@ while True:
     number += 1
     fill = b"x" * (number * 7919 % 30000 if number % 5 else 3)
     about = b'"chatpipe":{"outcome":"ok","fingerprint":"%016x%016x"}' % (name, number)
-    journal.append(b'{"id":"","custom_id":"1","response":{"body":"%s"},"error":null,%s}' % (fill, about))
+    answer = b'"response":{"body":{"choices":["%s"]}}' % fill
+    journal.append(b'{"id":"","custom_id":"1",%s,"error":null,%s}' % (answer, about))
     os.write(1, b"%d\\n" % number)
 """
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import NamedTuple
 
 from chatpipe.batch.job import Job
 from chatpipe.batch.journal.acceptance import Acceptance
 from chatpipe.batch.journal.answers import AnswerIndex, MatchBy
 from chatpipe.batch.journal.journal import Journal
+from chatpipe.errors import MissingInput
 from chatpipe.server.identity import comparable_name
 
 
@@ -57,4 +58,11 @@ def _open_recorded(job: Job, journal: Journal | None, match: MatchBy, stack: Exi
         ),
     )
     stack.callback(recorded.close)
+    stack.callback(_note_damage, job, recorded)
     return recorded
+
+
+def _note_damage(job: Job, recorded: AnswerIndex) -> None:
+    with suppress(MissingInput):
+        for text in recorded.damage_texts():
+            job.console.note(text)

@@ -29,7 +29,7 @@ from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON
 from chatpipe.options.outcomes import PAID
 from chatpipe.options.run import ResumeOptions
-from chatpipe.response.result_line import LineKey, ResultLine, is_result, read_key
+from chatpipe.response.result_line import LineKey, ResultLine, read_key, read_result
 from chatpipe.system.descriptor import open_regular
 
 MatchBy = Literal["body", "id"]
@@ -54,6 +54,21 @@ class RecordedAnswer(NamedTuple):
 def hash_key(identity: str) -> int:
     """8-byte key of a fingerprint or custom_id, valid only in this process."""
     return hash(identity) & _KEY_MASK
+
+
+class _Damage:
+    """Lines that were passed over: by file their number, and the offset of the first of them."""
+
+    def __init__(self) -> None:
+        self.found: dict[int, tuple[int, int]] = {}
+
+    def add(self, file: int, offset: int, more: int = 1) -> None:
+        count, first = self.found.get(file, (0, offset))
+        self.found[file] = (count + more, min(first, offset))
+
+    def merge(self, other: _Damage) -> None:
+        for file, (count, first) in other.found.items():
+            self.add(file, first, count)
 
 
 class AnswerIndex:
@@ -87,6 +102,7 @@ class AnswerIndex:
         self._files = LineFiles()
         self._index = SortedIndex()
         self._headers: dict[int, int] = {}  # offset of the last header, by file
+        self._damage = _Damage()
         self._out: int | None = None
         self._journal: int | None = None
         try:
@@ -101,12 +117,30 @@ class AnswerIndex:
 
     def find(self, identity: str) -> RecordedAnswer | None:
         """The recorded answer to a request. Compares the whole identity. Raises MissingInput."""
-        for location in self._index.find(self._key(identity)):
+        key = self._key(identity)
+        for location in self._index.find(key):
             line = self._line(location)
             entry = _parsed(line, self._match)
-            if entry is not None and entry.identity == identity and entry.outcome in PAID:
+            if entry is None:
+                if not is_used(location):
+                    self._damage.add(*unpack_location(location))
+                    self._index.replace(key, location, mark_used(location))
+            elif entry.identity == identity and entry.outcome in PAID:
                 return RecordedAnswer(line, entry.outcome, location)
         return None
+
+    def damage_texts(self) -> Iterator[str]:
+        """A message for each file of which lines were passed over: they are no records, or were changed.
+
+        Raises MissingInput.
+        """
+        for file, (count, offset) in self._damage.found.items():
+            if count == 1 and self._files.is_torn(file, offset):
+                continue  # a run was killed while it wrote the line
+            what = (
+                "a line that is no record" if count == 1 else f"{count} lines that are no records, the first"
+            )
+            yield f"{self._files.name(file)}:{self._files.number(file, offset)}: passed over {what}"
 
     def mark_used(self, identity: str, found: RecordedAnswer) -> None:
         """Mark an answer that find returned as used, so that unused leaves it out."""
@@ -178,10 +212,8 @@ class AnswerIndex:
     def _keyed_records(self, file: int, start: int = 0) -> Iterator[tuple[int, ResultLine]]:
         """The result lines of a file, each with an 8-byte key of its content without its line number."""
         for _, line in self._files.lines(file, start):
-            entry = _parsed(line, self._match)
-            if entry is None or entry is _HEADER_ENTRY:
+            if (result := read_result(line)) is None:
                 continue
-            result = ResultLine(values.loads(line))
             yield hash(result.content()) & _KEY_MASK, result
 
     def _read_files(self, reuse: Iterable[str], out: str | None, journal: Journal | str | None) -> None:
@@ -235,13 +267,16 @@ class AnswerIndex:
         """
         foreign = None
         is_ours = False
+        damage = _Damage()
         for number, (offset, line) in enumerate(self._files.lines(file), 1):
             entry = _entry(line, self._match)
             if entry is None:
-                if foreign is None and not is_ours and line.strip(b" \t\r"):
-                    foreign = number
-                    if stop_at_foreign:
-                        break
+                if line.strip(b" \t\r"):
+                    if foreign is None and not is_ours:
+                        foreign = number
+                        if stop_at_foreign:
+                            return foreign
+                    damage.add(file, offset)
                 continue
             is_ours = True
             if entry is _HEADER_ENTRY:
@@ -249,6 +284,8 @@ class AnswerIndex:
             if entry.outcome in self._reusable and not self._fresh:
                 location = pack_location(file, offset, is_good=entry.outcome in self._accept.good)
                 self._add_entry(entry, location, line)
+        if is_ours:
+            self._damage.merge(damage)
         return None if is_ours else foreign
 
     def _add_entry(self, entry: LineKey, new: int, line: bytes) -> None:
@@ -263,7 +300,9 @@ class AnswerIndex:
                 continue  # another request with the same 8-byte key
             is_newer = (is_good(new), entry.ended_at) >= (is_good(old), other.ended_at)
             # _entry reads only the ends of a line: a damaged line must not replace an intact one
-            if is_newer and _parsed(self._line(new), self._match) is not None:
+            if is_newer and _parsed(self._line(new), self._match) is None:
+                self._damage.add(*unpack_location(new))
+            elif is_newer:
                 self._index.replace(key, old, new)
             return
         self._index.add(key, new)
@@ -296,14 +335,15 @@ def _entry(line: bytes, match: MatchBy) -> LineKey | None:
 
 def _parsed(line: bytes, match: MatchBy) -> LineKey | None:
     """The entry of a result line of a run or of the Batch API; None for any other line."""
+    found = read_result(line)
+    if found is None:
+        return _HEADER_ENTRY if _is_header(line) else None
+    return found.key(by_id=match == "id")
+
+
+def _is_header(line: bytes) -> bool:
     try:
         record = values.loads(line)
     except NotJSON:
-        return None
-    if type(record) is not dict:
-        return None
-    if "chatpipe_journal" in record:
-        return _HEADER_ENTRY
-    if not is_result(record):
-        return None
-    return ResultLine(record).key(by_id=match == "id")
+        return False
+    return type(record) is dict and "chatpipe_journal" in record

@@ -166,6 +166,21 @@ class LineFiles:
         if last := splitter.end():
             yield start, last
 
+    def number(self, file: int, offset: int) -> int:
+        """The number of the line at offset, from 1. Reads the file up to there. Raises MissingInput."""
+        number, position = 1, 0
+        while position < offset:
+            block = self._read(file, min(_BLOCK_BYTES, offset - position), position)
+            if not block:
+                break
+            number += block.count(b"\n")
+            position += len(block)
+        return number
+
+    def is_torn(self, file: int, offset: int) -> bool:
+        """Return True if the line at offset is the last one and has no newline. Raises MissingInput."""
+        return not self._read(file, 1, offset + len(self.line(file, offset)))
+
     def close(self) -> None:
         """Close all files. May be called again."""
         while self._descriptors:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import stat
 import time
 from collections.abc import Callable, Iterable
@@ -169,6 +170,8 @@ class Journal:
                 self._end()
                 sync_directory(os.path.dirname(self.path))
                 return
+            if head.startswith(b"\0"):
+                raise _zeroed(self.path, any(block.strip(b"\0") for block in read_blocks(self._fd)))
             _check_header(head, self.path)
             self._repair_tail()
         except OSError as error:
@@ -290,6 +293,15 @@ def _is_torn_header(head: bytes) -> bool:
     if b"\n" in head or len(head) == _HEAD_BYTES or _is_json(head):
         return False
     return head.startswith(_HEADER_START) or _HEADER_START.startswith(head)
+
+
+def _zeroed(path: str, has_more: bool) -> BadInput:
+    """The error for a file whose beginning is NULs: some file systems lose blocks in a power failure."""
+    if not has_more:
+        return BadInput("has only NUL bytes, as after a power failure", place=path, fix="remove it")
+    name, old = shlex.quote(path), shlex.quote(f"{path}.old")
+    fix = f"mv {name} {old}, then add --reuse {old} to use the answers that are left"
+    return BadInput("begins with NUL bytes, as after a power failure", place=path, fix=fix)
 
 
 def _check_header(head: bytes, path: str) -> None:
