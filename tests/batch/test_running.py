@@ -44,6 +44,27 @@ def many(count: int) -> bytes:
     return jsonl(*(f"p{number}" for number in range(count)))
 
 
+LOOP_THAT_COMPLAINS = """
+import asyncio, sys
+from chatpipe.batch import dry_run
+from chatpipe.main import main
+
+async def estimate(*_):
+    asyncio.get_running_loop().call_exception_handler({"message": "lost"})
+    asyncio.log.logger.warning("slow")
+    return {"bad": 0}
+
+dry_run.estimate = estimate
+main()
+"""
+
+
+def test_the_event_loop_never_speaks_on_stderr() -> None:
+    command = (sys.executable, "-c", LOOP_THAT_COMPLAINS, "batch", "-p", "echo", "-m", "m", "--dry-run")
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, env=environment())
+    assert (done.returncode, done.stdout, done.stderr) == (0, b'{"bad":0}\n', b"")
+
+
 # The input
 
 

@@ -8,6 +8,7 @@ input -> refuse conflicts -> dry run
 from __future__ import annotations
 
 import asyncio
+from asyncio.log import logger
 from collections.abc import AsyncIterator
 
 from chatpipe.batch import dry_run, live_run
@@ -33,6 +34,8 @@ class Run:
 
     def run(self, sources: Sources) -> int:
         """Returns the status. Raises the ChatpipeError that the run ends in, and Interrupted."""
+        # Errors of the loop's own go to its logger, which would print them to stderr with a traceback.
+        logger.disabled = True
         job = self._job
         with open_lines(job.file, sources, job.reader.form) as lines:
             source = RunInput(
