@@ -86,7 +86,7 @@ def simulate(
             done.append(now)
         refused += not ok
         serve()
-        jobs.record_finished(ok, not ok, now - sent, now)
+        jobs.record_finished(ok, not ok, now - sent, flying + 1, now)
         limits.append(jobs.limit)
     return Ran(limits, done, refused, now)
 
@@ -127,6 +127,42 @@ def test_throughput_over_a_long_run(places: int, refuses: bool) -> None:
         AdaptiveLimit(), lambda now: places, answers=answers, refuses=refuses, service=noise("noisy", 4)
     )
     assert ran.rate() >= 0.84 * places  # the search from 4 included
+
+
+RUNS = {
+    # slots, seconds an answer: the least throughput, and the most in flight in the mean and ever, of slots
+    "1, 50 ms": (1, 0.05, "steady", 0.99, 2.0, 8.0),
+    "4, 0.2 s": (4, 0.2, "steady", 0.97, 1.3, 2.0),
+    "8, 50 ms": (8, 0.05, "steady", 0.97, 1.3, 2.5),
+    "8, 1 s": (8, 1.0, "steady", 0.95, 1.5, 2.5),
+    "64, 50 ms": (64, 0.05, "steady", 0.97, 1.3, 1.6),
+    "64, 0.2 s": (64, 0.2, "steady", 0.95, 1.3, 1.6),
+    "64, 1 s": (64, 1.0, "steady", 0.8, 1.3, 1.6),
+    "200, 0.2 s": (200, 0.2, "steady", 0.9, 1.3, 1.3),
+    "200, 1 s": (200, 1.0, "steady", 0.7, 1.3, 1.3),
+    "4, 0.2 s, uneven": (4, 0.2, "wild", 0.9, 2.0, 5.0),
+    "8, 50 ms, uneven": (8, 0.05, "wild", 0.95, 1.5, 3.0),
+    "64, 50 ms, uneven": (64, 0.05, "wild", 0.9, 1.3, 2.0),
+    "64, 0.2 s, uneven": (64, 0.2, "wild", 0.85, 1.3, 2.0),
+    "64, 1 s, uneven": (64, 1.0, "wild", 0.55, 1.3, 2.0),
+    "200, 0.2 s, uneven": (200, 0.2, "wild", 0.75, 1.3, 1.3),
+}
+
+
+@cases("slots, service_s, kind, throughput, mean, peak", RUNS)
+def test_run_of_20_s_at_a_server_that_queues(
+    slots: int, service_s: float, kind: str, throughput: float, mean: float, peak: float
+) -> None:
+    """The search from 4 included."""
+    end = 20 / service_s
+    for seed in SEEDS if kind == "wild" else [0]:
+        ran = simulate(
+            AdaptiveLimit(), lambda now: slots, answers=int(slots * end), service=noise(kind, seed)
+        )
+        limits = [limit for limit, done in zip(ran.limits, ran.done_s, strict=True) if done <= end]
+        assert len(limits) / end >= throughput * slots
+        assert sum(limits) / len(limits) <= mean * slots
+        assert max(limits) <= peak * slots
 
 
 @cases("places, answers", {"1": (1, 400), "8": (8, 50), "32": (32, 150), "100": (100, 500)})
@@ -190,7 +226,7 @@ def test_a_server_that_slows_down_as_it_fills() -> None:
     jobs, now = AdaptiveLimit(), 0.0
     for _ in range(20_000):
         now += 1 / rate(jobs.limit)
-        jobs.record_finished(True, False, jobs.limit / rate(jobs.limit), now)
+        jobs.record_finished(True, False, jobs.limit / rate(jobs.limit), jobs.limit, now)
     assert rate(jobs.limit) > 0.7 * 40
     assert jobs.limit < 256
 
@@ -222,7 +258,7 @@ def test_it_does_not_grow_while_something_else_holds_the_requests_back() -> None
 def test_one_wave_of_refusals_is_one_step_down() -> None:
     jobs = AdaptiveLimit()
     for answer in range(20):
-        jobs.record_finished(False, True, 1.0, 1.0 + answer / 1000)  # all sent before the first came back
+        jobs.record_finished(False, True, 1.0, 4, 1.0 + answer / 1000)  # all sent before the first came back
     assert jobs.limit == 2
 
 
@@ -232,7 +268,7 @@ def test_a_refusal_at_one_does_not_hold_it_there() -> None:
     for answer in range(400):
         now += 1 / jobs.limit
         refused = answer in (0, 100)  # at 2, and when it was at 1 for a round
-        jobs.record_finished(not refused, refused, 0.99 if answer else 0.0, now)
+        jobs.record_finished(not refused, refused, 0.99 if answer else 0.0, jobs.limit, now)
         limits.append(jobs.limit)
     assert limits[:101] == [1] * 101
     assert 2 in limits[101:250]
@@ -242,7 +278,7 @@ def test_faults_of_requests_are_not_taken_for_speed() -> None:
     """Refused at once with 400: neither an answer to measure, nor a sign of overload."""
     jobs = AdaptiveLimit()
     for answer in range(1000):
-        jobs.record_finished(False, False, 0.004, 1 + answer / 1000)
+        jobs.record_finished(False, False, 0.004, 4, 1 + answer / 1000)
     assert jobs.limit == 4
 
 
@@ -271,7 +307,7 @@ def lose(jobs: AdaptiveLimit, tries: str) -> list[int]:
         if each == "x":
             jobs.record_lost(0.005, now)
         else:
-            jobs.record_finished(True, False, 0.005, now)
+            jobs.record_finished(True, False, 0.005, 1, now)
         limits.append(jobs.limit)
     return limits
 
@@ -378,6 +414,6 @@ def test_bound_between_two_levels_is_used_in_full() -> None:
     for _ in range(20_000):
         tried[jobs.limit] += 1
         now += 1 / jobs.limit
-        jobs.record_finished(True, False, 1.0, now)
+        jobs.record_finished(True, False, 1.0, jobs.limit, now)
     assert max(tried) == 70
     assert tried[70] > 10_000

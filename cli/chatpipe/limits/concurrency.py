@@ -2,7 +2,8 @@
 
 A full server refuses requests (429), resets connections, or queues. Only the throughput reveals a
 queue: with more requests in flight each one takes longer and no more get done. The adaptive limit
-therefore compares the throughput of neighbouring levels, until the difference is clear:
+first searches the capacity (limits/capacity.py), up to the first refusal. Then it compares the
+throughput of neighbouring levels, until the difference is clear:
 
     round at the base -> round at a probe, up or down -> keep the probe or go back -> ...
 
@@ -14,8 +15,10 @@ distorted by answers that arrive in bursts. Pure: now is the reading of a monoto
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from typing import NamedTuple
+
+from chatpipe.limits.capacity import CapacitySearch
 
 START = 4
 MAXIMUM = 256
@@ -33,8 +36,12 @@ _MAX_SAMPLES = 512
 _EVIDENCE = 2.0
 _MOST_UNDECIDED = 3
 _MAX_REST = 8  # rounds without a probe
+_FIRST_REST = 4  # the same after the search of the capacity
+# The level after the search is this much above the capacity: a queue that is short costs nothing.
+_MARGIN = 1.2
 _CEILING_ROUNDS = (8, 64)  # rounds for which a refused level is not tried again: first, and at most
 _SERVER_CHANGED = 0.15  # change of the base's log throughput that invalidates its measurements
+_FALL = 0.5  # fall of the base's log throughput after which the capacity is searched again
 _GAIN_CHANGED = 0.2  # deviation of a gain from its mean that makes the mean out of date
 _MAX_GAIN_WEIGHT = 4  # comparisons averaged into one gain
 # Lost attempts in a round, and their share, that count as a refusal: a level that is too high loses
@@ -51,8 +58,10 @@ class ConcurrencyLimit:
     def __init__(self, limit: int) -> None:
         self.limit = limit
 
-    def record_finished(self, ok: bool, overloaded: bool, latency_s: float, now: float) -> None:
-        """Record the end of a request.
+    def record_finished(
+        self, ok: bool, overloaded: bool, latency_s: float, in_flight: int, now: float
+    ) -> None:
+        """Record the end of a request. in_flight counts it and all others at the server.
 
         overloaded is for a 429, a 503 or a time-out. For a fault of the request itself both ok and
         overloaded are False.
@@ -194,6 +203,7 @@ class AdaptiveLimit(ConcurrencyLimit):
         "_next_rest",
         "_rest",
         "_round",
+        "_search",
         "_stride",
         "_undecided",
     )
@@ -202,6 +212,7 @@ class AdaptiveLimit(ConcurrencyLimit):
         self._levels = levels(maximum)
         self._at = min(START, len(self._levels)) - 1
         super().__init__(self._levels[self._at])
+        self._search: CapacitySearch | None = CapacitySearch(self.limit, maximum)  # at the start
         self._most = maximum  # the bound from outside
         self._gains = _Gains()
         self._base: int | None = None  # the level to return to, during a probe
@@ -219,12 +230,28 @@ class AdaptiveLimit(ConcurrencyLimit):
         self._is_clean = True  # a round was completed since the last refusal
         self._round = _Round(self.limit, 0.0, 0.0, 0)
 
-    def record_finished(self, ok: bool, overloaded: bool, latency_s: float, now: float) -> None:
+    def record_finished(
+        self, ok: bool, overloaded: bool, latency_s: float, in_flight: int, now: float
+    ) -> None:
         if overloaded:
             if now - latency_s >= self._round.since:  # else it was sent at an earlier level
                 self._step_down(now)
+        elif self._search is not None:
+            self._round.add(ok, latency_s, now)
+            self._follow_search(self._search, ok, latency_s, in_flight, now)
         elif self._round.add(ok, latency_s, now) and self._is_decided():
             self._finish_round(self._round.measured() if self._round.is_in_use(now) else None, now)
+
+    def _follow_search(
+        self, search: CapacitySearch, ok: bool, latency_s: float, in_flight: int, now: float
+    ) -> None:
+        search.add(ok, latency_s, in_flight, now)
+        self.limit = search.limit
+        if search.capacity is not None:
+            self._search = None
+            self._stride, self._direction, self._next_rest = 1, -1, _FIRST_REST
+            level = bisect_left(self._levels, _MARGIN * search.capacity)
+            self._start_round(min(level, self._top()), now)
 
     def record_lost(self, latency_s: float, now: float) -> None:
         """Some servers never send 429: they reset the connections that they have no room for."""
@@ -238,6 +265,13 @@ class AdaptiveLimit(ConcurrencyLimit):
         """
         self._most = self._levels[-1] if most is None else max(1, min(most, self._levels[-1]))
         top = self._top()
+        if self._search is not None:
+            self._search.most = self._most
+            if self.limit <= self._most:
+                return
+            self._search = None
+            self._start_round(top, now)
+            return
         base = self._at if self._base is None else self._base
         if max(self._at, base) > top:
             self._base = self._base_measured = None
@@ -257,6 +291,11 @@ class AdaptiveLimit(ConcurrencyLimit):
         level is not the cause, and a server that refuses everything for a while must not keep the
         limit down.
         """
+        if self._search is not None:
+            self._at = bisect_left(self._levels, self.limit)
+            if tried := self._search.tried:
+                self._base = bisect_right(self._levels, min(tried, self.limit - 1)) - 1
+            self._search = None
         if self._is_clean and self._at > 0:
             again = self._at >= self._ceiling
             self._ceiling_rounds = (
@@ -319,11 +358,14 @@ class AdaptiveLimit(ConcurrencyLimit):
         before = self._base_measured
         self._base_measured = measured
         if before is not None:
-            if abs(measured.throughput - before.throughput) > max(
-                _SERVER_CHANGED, 2 * _EVIDENCE * math.sqrt(measured.variance + before.variance)
-            ):
+            change = measured.throughput - before.throughput
+            doubt = 2 * _EVIDENCE * math.sqrt(measured.variance + before.variance)
+            if change < -max(_FALL, doubt):
+                self._search_again(self.limit * math.exp(change), now)
+                return
+            if abs(change) > max(_SERVER_CHANGED, doubt):
                 self._rest, self._next_rest = 0, 1
-                self._direction = 1 if measured.throughput > before.throughput else -1
+                self._direction = 1 if change > 0 else -1
                 self._stride = _MAX_STRIDE
             else:
                 self._base_measured = measured.combined(before)
@@ -332,6 +374,11 @@ class AdaptiveLimit(ConcurrencyLimit):
             self._start_round(self._at, now)
         else:
             self._probe(now)
+
+    def _search_again(self, limit: float, now: float) -> None:
+        self._start_round(bisect_left(self._levels, limit), now)
+        self._base_measured = None
+        self._search = CapacitySearch(self.limit, self._most)
 
     def _finish_probe(self, base: int, measured: _Measured, now: float) -> None:
         """Keep the probed level and probe further, or go back to the base."""

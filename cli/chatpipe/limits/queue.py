@@ -201,7 +201,7 @@ class RunPacer(Pacer):
         """Queue again, up to --max-pause. It counts as no attempt."""
         now = self.context.monotonic()
         self.window.refuse(others, asked_s, now)
-        self.concurrency.record_finished(False, True, now - started, now)
+        self.concurrency.record_finished(False, True, now - started, self._in_flight, now)
         if self.rate.pause_fault(self.max_pause_s) is not None:
             return GiveUp(GiveUpReason.NO_ATTEMPTS_LEFT)
         return RetryAfter(self.rate.pause_left(now), server_requested=bool(asked_s), uncounted=True)
@@ -212,6 +212,6 @@ class RunPacer(Pacer):
         if fault is None:
             self.window.answer(self._in_flight, latency_s, now)
         is_late = fault is not None and fault.status is Status.TRY_LATER and fault.http_status in _TIME_OUTS
-        self.concurrency.record_finished(fault is None, is_late, latency_s, now)
+        self.concurrency.record_finished(fault is None, is_late, latency_s, self._in_flight, now)
         if usage is not None:
             self.estimator.learn(size_bytes, usage.prompt or None, usage.generated or None)
