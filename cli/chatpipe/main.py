@@ -134,7 +134,7 @@ def _stdout() -> TextIO:
     if sys.stdout is None:
         from chatpipe.errors import CannotWrite
 
-        raise CannotWrite("stdout is closed", fix="redirect it, or use --output FILE")
+        raise CannotWrite("stdout is closed", fix="redirect it")
     return sys.stdout
 
 

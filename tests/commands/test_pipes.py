@@ -171,7 +171,7 @@ def test_a_closed_stdout_is_74_before_anything_is_sent(command: str, folder: Pat
         done = sh(f"chatpipe {command} >&-", env={"URL": server.url}, cwd=folder)
         assert server.requests == []
     assert done.status == 74
-    assert done.stderr == b"chatpipe: stdout is closed: redirect it, or use --output FILE\n"
+    assert done.stderr == b"chatpipe: stdout is closed: redirect it\n"
 
 
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1"])

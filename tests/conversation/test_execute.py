@@ -558,7 +558,11 @@ def test_names_that_are_offered(body: dict[str, Any]) -> None:
         "slip": ("wether", {"tools": TOOLS}, "the request has no tool 'wether': did you mean 'weather'?"),
         "other": ("time", {"tools": TOOLS}, "the request has no tool 'time': offer it with --tool FILE"),
         "no tools": ("a", {}, "the request has no tool 'a': offer it with --tool FILE"),
-        "choices": ("weather", {"tools": TOOLS, "n": 2}, "one choice only can be followed: leave out --n"),
+        "choices": (
+            "weather",
+            {"tools": TOOLS, "n": 2},
+            "one choice only can be followed: ask for one with -n 1",
+        ),
     },
 )
 def test_names_that_are_refused(name: str, body: dict[str, Any], error: str) -> None:

@@ -259,7 +259,7 @@ def test_bad_value_is_2_on_one_line(
 
 
 ONLY_ASK: dict[str, Any] = {
-    "retries": (["--retries", "-1"], "-1 is not in the range x>=0"),
+    "retries": (["--retries", "-1"], "'-1' is less than 0"),
     "allow": (["--allow", "x"], "'x' is not one of empty, mismatch, refused, tool-calls, truncated"),
     "reasoning": (["--reasoning", "x"], "'x' is not one of 'drop', 'stderr', 'only'"),
     "two formats": (["--json", "--raw"], "--format: formats chunks and json at once"),

@@ -14,6 +14,8 @@ from chatpipe.inputs.values import NotJSON, dumps, loads, loads_strict, standard
 from parametrize import cases
 from refusals import refused
 
+TOO_DEEP = "nested too deeply, more than 900 levels"
+
 
 @cases(
     ("data", "value"),
@@ -65,8 +67,8 @@ def test_input_of_the_user_keeps_every_digit(digits: str) -> None:
         "invalid UTF-8": (b'{"a":\n "b\xffc"}', "byte 0xff is not UTF-8", 2, 4),
         "cut character": ('"ä'.encode() + b'\xc3"', "byte 0xc3 is not UTF-8", 1, 3),
         "a surrogate in raw bytes": (b'"\xed\xa0\xbd"', "byte 0xed is not UTF-8", 1, 2),
-        "deep": (b"[" * 100_000, "nested too deeply", 1, 1),
-        "as deep as Python 3.12 still reads": (b"[" * 2000 + b"]" * 2000, "nested too deeply", 1, 1),
+        "deep": (b"[" * 100_000, TOO_DEEP, 1, 901),
+        "as deep as Python 3.12 still reads": (b"[" * 2000 + b"]" * 2000, TOO_DEEP, 1, 901),
         "brackets in a string": (b'["' + b"[" * 2000 + b'", x]', "expecting value", 1, 2006),
         "brackets side by side": (b"[" + b"[]," * 2000 + b"x]", "expecting value", 1, 6002),
         "comma at the end of an array": (b"[\n1, ]", "a comma that nothing follows", 2, 2),
@@ -114,8 +116,24 @@ NOT_FINITE = pytest.mark.parametrize(
 
 @NOT_FINITE
 def test_input_of_the_user_holds_no_number_that_is_not_json(data: bytes, what: str, value: str) -> None:
-    with refused(NotJSON, what=what, line=1, column=1):
+    number = what.split("'")[1].encode()
+    with refused(NotJSON, what=what, line=1, column=data.index(number) + 1):
         loads_strict(data)
+
+
+@cases(
+    ("data", "line", "column"),
+    {
+        "behind one in a string": (b'{"NaN": "NaN",\n "a": NaN}', 2, 7),
+        "behind an escaped quote": (b'["\\"NaN", 1, NaN]', 1, 14),
+        "a long one behind others": (b'[1, "' + b"2" * 5000 + b'",\n' + b"3" * 5000 + b"]", 2, 1),
+        "levels behind brackets in a string": (b'["[[[["' + b",[" * 900 + b"]" * 901, 1, 1807),
+    },
+)
+def test_what_is_refused_has_its_own_place(data: bytes, line: int, column: int) -> None:
+    with pytest.raises(NotJSON) as raised:
+        loads_strict(data)
+    assert (raised.value.line, raised.value.column) == (line, column)
 
 
 @NOT_FINITE

@@ -265,7 +265,7 @@ def test_a_mismatch_is_put_into_words() -> None:
     assert found
     assert found.outcome is Outcome.mismatch
     assert found.what == "choice 1: the answer does not fit the schema: /a: 5 is not a string"
-    assert found.fix == "--reask, or --allow mismatch"
+    assert found.fix == "--reask N, or --allow mismatch"
 
 
 FENCED = choice(content="a\n```\nb\n```")

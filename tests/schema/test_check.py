@@ -250,8 +250,13 @@ def test_all_problems_are_listed_in_document_order() -> None:
 
 def test_every_missing_key_is_reported() -> None:
     assert console({}) == [
-        ("", "required", "has no 'model'", "pass -m MODEL or set CHATPIPE_MODEL"),
-        ("", "required", "has no 'messages'", "give a prompt, -u TEXT or --messages FILE"),
+        ("", "required", "has no 'model'", "add it"),
+        (
+            "",
+            "required",
+            "has no 'messages'",
+            "add them or a 'prompt', or fill a template with chatpipe map",
+        ),
     ]
 
 

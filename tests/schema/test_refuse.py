@@ -12,6 +12,7 @@ from chatpipe.inputs.place import Source
 from chatpipe.request.build import BuiltRequest
 from chatpipe.schema.check import Problem
 from chatpipe.schema.refuse import describe, refuse
+from parametrize import cases
 
 GOOD: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "q"}]}
 ORIGINS = {"/messages/0": "PROMPT", "/temperature": "--temperature"}
@@ -55,6 +56,47 @@ def test_model_may_come_later() -> None:
     [fault] = raised.value.faults
     assert "has no 'model'" in fault.what
     assert fault.fix == "pass -m MODEL or set CHATPIPE_MODEL"
+
+
+SET = dict.fromkeys(("/temperature", "/tools", "/a/b", "/messages/0/content", "/n"), "--set")
+
+
+@cases(
+    ("change", "fix"),
+    {
+        "a number": ({"temperature": "0.5"}, "--set temperature:=0.5"),
+        "an integer": ({"n": "2"}, "--set n:=2"),
+        "an array": ({"tools": "[]"}, "--set 'tools:=[]'"),
+        "no JSON": ({"temperature": "hot"}, ""),
+        "no text": ({"temperature": True}, ""),
+    },
+)
+def test_a_text_that_set_made_becomes_json_with_another_set(change: dict[str, object], fix: str) -> None:
+    with pytest.raises(Problems) as raised:
+        refuse(BuiltRequest({**GOOD, **change}, {**ORIGINS, **SET}))
+    assert [fault.fix for fault in raised.value.faults] == [fix]
+
+
+def test_set_names_the_way_into_arrays() -> None:
+    body = {**GOOD, "stop": ["a"], "metadata": {"x.y": "5"}, "tools": [{"type": "function", "function": "1"}]}
+    with pytest.raises(Problems) as raised:
+        refuse(BuiltRequest(body, {**ORIGINS, "/tools/0/function": "--set"}))
+    assert [fault.fix for fault in raised.value.faults] == ["--set 'tools[0].function:=1'"]
+
+
+@cases(
+    ("change", "fix"),
+    {
+        "no messages": ({"messages": None}, "give a prompt, -u TEXT or --messages FILE"),
+        "empty messages": ({"messages": []}, "give a prompt, -u TEXT or --messages FILE"),
+        "probabilities": ({"top_logprobs": 2}, "add --logprobs"),
+    },
+)
+def test_a_call_is_told_of_options(change: dict[str, object], fix: str) -> None:
+    body = {name: value for name, value in {**GOOD, **change}.items() if value is not None}
+    with pytest.raises(Problems) as raised:
+        refuse(BuiltRequest(body, ORIGINS))
+    assert [fault.fix for fault in raised.value.faults] == [fix]
 
 
 def test_request_is_not_changed() -> None:

@@ -93,7 +93,8 @@ class FirstLines:
         assert fault is not None
         count = "the first line" if len(lines) == 1 else f"the first {len(lines)} lines"
         stopped = f"{fault.what.removesuffix('.')}: stopped, because {count} {what}"
-        fix = f"{fault.fix}, or --halt never" if fault.fix else "see --halt never"
+        separator = " or " if fault.fix.endswith("?") else ", or "
+        fix = separator.join(filter(None, (fault.fix, "go on with --halt never")))
         place = f"{self._name}:{line}"
         return RunRefused(stopped, fault.status if status is None else status, fault, place=place, fix=fix)
 

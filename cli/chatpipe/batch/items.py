@@ -18,7 +18,7 @@ from chatpipe.options.parameters import Edit
 from chatpipe.request import edits
 from chatpipe.request.batch_line import OTHER_ENDPOINT, LineFormat, RequestLine, parse_line
 from chatpipe.schema.check import check
-from chatpipe.schema.refuse import describe
+from chatpipe.schema.refuse import describe, line_hint
 from chatpipe.system.escape import shorten
 
 _URL_SHOWN = 60  # characters
@@ -177,7 +177,7 @@ def check_item(item: Item, source: Source, *, strict: bool) -> Item:
     problems = check(item.body, strict=strict)
     if not problems:
         return item
-    texts = [f"{describe(each)}" + (f": {each.hint}" if each.hint else "") for each in problems]
+    texts = [": ".join(filter(None, (describe(each), line_hint(each)))) for each in problems]
     if any(each.severity == "error" for each in problems):
         errors = [text for text, each in zip(texts, problems, strict=True) if each.severity == "error"]
         return item._replace(body=None, fault=BadInput("; ".join(errors), place=source.place()))

@@ -17,7 +17,7 @@ from chatpipe.options.run import InputOptions, RunOptions
 
 
 @click.command(cls=Command)
-@click.argument("source", default="-", metavar="[FILE]", type=FILE)
+@click.argument("source", nargs=-1, metavar="[FILE]", type=FILE, callback=run_flags.read_file)
 @run_flags.line_input
 @request_flags.line_defaults
 @run_flags.options

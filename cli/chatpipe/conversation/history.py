@@ -68,7 +68,7 @@ def refuse_unstorable(built: BuiltRequest) -> None:
         raise UsageFault(
             f"a transcript goes on with one answer, not {choices}",
             place=built.place("/n"),
-            fix="leave out --n, or --transcript",
+            fix="ask for one with -n 1, or leave out --transcript",
         )
     if "/messages" in built.origins:
         raise UsageFault(

@@ -8,18 +8,16 @@ import click
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags import retries
-from chatpipe.flags.types import FILE, bundle, option_group
+from chatpipe.flags.types import FILE, Above0, Count, bundle, option_group
 from chatpipe.options.run import CallOptions, SharedLimits
 
-ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
+ABOVE_ZERO = Above0()
 
 shared = [
     click.option("--rpm", metavar="N", type=ABOVE_ZERO, help="At most N requests a minute"),
     click.option("--tpm", metavar="N", type=ABOVE_ZERO, help="At most N tokens a minute"),
     click.option("--pace-file", metavar="FILE", type=FILE, help="Share the limits with other processes"),
-    click.option(
-        "--pace-jobs", metavar="N", type=click.IntRange(min=1), help="Requests in flight in all of them"
-    ),
+    click.option("--pace-jobs", metavar="N", type=Count(1), help="Requests in flight in all of them"),
 ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from chatpipe.flags.types import option_group
+from chatpipe.flags.types import Count, option_group
 from chatpipe.options.server import RetryPolicy
 from chatpipe.wire.retry import BUSY, RETRYABLE, statuses_text
 
@@ -16,7 +16,7 @@ options = option_group(
         click.option(
             "--retries",
             metavar="N",
-            type=click.IntRange(min=0),
+            type=Count(0),
             default=RetryPolicy().retries,
             show_default=True,
             help=f"Tries after the first: {_STATUSES}, 5xx, time-outs, lost connections",

@@ -11,7 +11,7 @@ import click
 from chatpipe.errors import UsageFault
 from chatpipe.flags import limits, retries
 from chatpipe.flags.format import ends_texts
-from chatpipe.flags.types import FILE, Decorator, Seconds, Word, bundle, option_group, words_of
+from chatpipe.flags.types import FILE, Count, Decorator, Seconds, Word, bundle, option_group, words_of
 from chatpipe.options.outcomes import RESENDABLE, RUN_ALLOWABLE
 from chatpipe.options.output import MAP_FORMATS, RUN_FORMATS, FormatOptions
 from chatpipe.options.run import (
@@ -82,6 +82,14 @@ def _read_resume(no_keep_journal: bool, keep_journal: bool, fresh: bool, **other
     return ResumeOptions(keep_journal=keep, fresh=fresh, **others)
 
 
+def read_file(context: click.Context, argument: click.Parameter, operands: tuple[str, ...]) -> str:
+    """A callback: the one FILE, `-` without one. Raises UsageFault for several."""
+    if len(operands) > 1:
+        fix = "concatenate them: cat FILE... | chatpipe batch"
+        raise UsageFault(f"'{operands[1]}' is one FILE too many", fix=fix)
+    return operands[0] if operands else "-"
+
+
 def _read_limits(**values: Any) -> RunLimits:
     values["max_pause_s"] = values.pop("max_pause")
     values["grace_s"] = values.pop("grace")
@@ -100,7 +108,7 @@ line_input = option_group(
     "input",
     [
         click.option("--lines", "plain", is_flag=True, help="Every line is a prompt, as it is"),
-        click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Take the first N lines only"),
+        click.option("--limit", metavar="N", type=Count(1), help="Take the first N lines only"),
         click.option("--shard", metavar="K/N", type=_Shard(()), help="Take every Nth line, from the Kth"),
         click.option("--override", is_flag=True, help="Options win over a line's own values"),
         _DEDUPE,
@@ -112,7 +120,7 @@ line_input = option_group(
 row_input = option_group(
     "input",
     [
-        click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Take the first N rows only"),
+        click.option("--limit", metavar="N", type=Count(1), help="Take the first N rows only"),
         click.option("--shard", metavar="K/N", type=_Shard(()), help="Take every Nth row, from the Kth"),
         _DEDUPE,
     ],
@@ -190,7 +198,7 @@ _limits = option_group(
         click.option(
             "--max-total-tokens",
             metavar="N",
-            type=click.IntRange(min=1),
+            type=Count(1),
             help="Stop when so many tokens are used",
         ),
         click.option(
@@ -208,7 +216,7 @@ _REPORT = [
     click.option(
         "--window",
         metavar="N",
-        type=click.IntRange(min=1),
+        type=Count(1),
         help="Lines that may wait for one  [default: 4 x jobs]",
     ),
     click.option("--errors", metavar="FILE", type=FILE, help="Write failed lines here, too"),

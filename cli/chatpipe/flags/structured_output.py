@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import FILE, option_group
+from chatpipe.flags.types import FILE, Count, option_group
 from chatpipe.options.structured_output import MAX_NAME_LENGTH, NAME_CHARACTERS, SchemaOptions
 
 
@@ -76,7 +76,7 @@ options = option_group(
         click.option(
             "--reask",
             metavar="N",
-            type=click.IntRange(min=0),
+            type=Count(0),
             default=0,
             show_default=True,
             help="Send an answer that does not fit back, up to N times",

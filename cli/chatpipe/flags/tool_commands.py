@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import Seconds, option_group
+from chatpipe.flags.types import Count, Seconds, option_group
 from chatpipe.options.tool_commands import ToolOptions, split_command
 
 _DEFAULTS = ToolOptions()
@@ -60,7 +60,7 @@ options = option_group(
         click.option(
             "--max-turns",
             metavar="N",
-            type=click.IntRange(min=1),
+            type=Count(1),
             help=f"Most requests of one conversation  [default: {_DEFAULTS.max_turns}]",
         ),
     ],

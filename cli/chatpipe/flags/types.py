@@ -166,6 +166,29 @@ class Integer(_Type):
         return int(value)
 
 
+class Count(Integer):
+    """A whole number, least or more."""
+
+    def __init__(self, least: int) -> None:
+        self._least = least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        count = super().convert(value, param, ctx)
+        if count < self._least:
+            self.fail(f"'{value}' is less than {self._least}.", param, ctx)
+        return count
+
+
+class Above0(Number):
+    """A number above zero."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if number <= 0:
+            self.fail(f"'{value}' is not a number above 0.", param, ctx)
+        return number
+
+
 class Seconds(_Type):
     """A duration in seconds, above zero."""
 

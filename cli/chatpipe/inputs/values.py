@@ -38,6 +38,9 @@ _KINDS = (
 # json.dumps recurses, and the recursion limit is about 1,000. A request has about ten levels.
 _MAX_DEPTH = 900
 _BRACKETS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{\]}]', re.DOTALL)
+# Strings are matched so that what is inside them is none.
+_NUMBERS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|-?Infinity|NaN|-?[0-9][-+.0-9eE]*', re.DOTALL)
+_MOST_DIGITS = 4300  # the default limit of int() since Python 3.11
 
 # The faults of Python's json, whose words differ between its versions, and ours.
 _FAULTS = {
@@ -91,7 +94,8 @@ def loads_strict(data: bytes) -> Value:
     """
     value = _loads_strictly(data)
     if data.count(b"[") + data.count(b"{") > _MAX_DEPTH and _depth(value) > _MAX_DEPTH:
-        raise NotJSON(f"nested too deeply, more than {_MAX_DEPTH} levels", 1, 1)
+        text = data.decode("utf-8-sig")
+        raise _fault_at(text, _too_deep_at(text) or 0, f"nested too deeply, more than {_MAX_DEPTH} levels")
     return value
 
 
@@ -126,32 +130,40 @@ def _loads_slowly(
         raise NotJSON(f"byte 0x{error.object[error.start]:02x} is not UTF-8", line, column) from error
     if not text.strip():
         raise NotJSON("nothing there", 1, 1)
-    if _is_too_deep(text):
-        raise NotJSON("nested too deeply", 1, 1)
+    if (at := _too_deep_at(text)) is not None:
+        raise _fault_at(text, at, f"nested too deeply, more than {_MAX_DEPTH} levels")
     try:
         return json.loads(text, parse_constant=parse_constant, parse_float=parse_float)
     except json.JSONDecodeError as error:
         raise _fault_of(error, text) from error
     except _RefusedNumber as error:
-        raise NotJSON(str(error), 1, 1) from error
+        at = _number_at(text, error.number.__eq__)
+        raise _fault_at(text, at, str(error)) from error
     except ValueError as error:  # more digits than int() accepts
-        raise NotJSON("a number of more digits than Python reads", 1, 1) from error
+        at = _number_at(text, lambda number: len(number) > _MOST_DIGITS)
+        raise _fault_at(text, at, "a number of more digits than Python reads") from error
 
 
-def _is_too_deep(text: str) -> bool:
-    """Return True for more levels than Python's json reads in each of its versions."""
+def _number_at(text: str, is_it: Callable[[str], bool]) -> int:
+    """The position of the first number for which is_it returns True, 0 if there is none."""
+    numbers = (match for match in _NUMBERS.finditer(text) if not match[0].startswith('"'))
+    return next((match.start() for match in numbers if is_it(match[0])), 0)
+
+
+def _too_deep_at(text: str) -> int | None:
+    """The position of the first bracket of a level that is not read, None if there is none."""
     if text.count("[") + text.count("{") <= _MAX_DEPTH:
-        return False
+        return None
     depth = 0
     for match in _BRACKETS.finditer(text):
         bracket = match[0]
         if bracket in ("[", "{"):
             depth += 1
             if depth > _MAX_DEPTH:
-                return True
+                return match.start()
         elif bracket in ("]", "}"):
             depth -= 1
-    return False
+    return None
 
 
 def _fault_of(error: json.JSONDecodeError, text: str) -> NotJSON:
@@ -162,23 +174,31 @@ def _fault_of(error: json.JSONDecodeError, text: str) -> NotJSON:
         before = text[:at].rstrip()
         if before.endswith(","):
             what, at = _TRAILING_COMMA, len(before) - 1
+    return _fault_at(text, at, what)
+
+
+def _fault_at(text: str, at: int, what: str) -> NotJSON:
     return NotJSON(what, text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at))
 
 
 class _RefusedNumber(ValueError):
     """A number that JSON cannot have, or that a float cannot hold."""
 
+    def __init__(self, number: str, what: str) -> None:
+        self.number = number
+        super().__init__(what)
+
 
 def _finite(text: str) -> float:
     """Parse a float, and refuse one that overflows: orjson would silently write infinity as null."""
     number = float(text)
     if math.isinf(number):
-        raise _RefusedNumber(f"'{text[:40]}' is too large a number")
+        raise _RefusedNumber(text, f"'{text[:40]}' is too large a number")
     return number
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise _RefusedNumber(f"'{name}' is not JSON")
+    raise _RefusedNumber(name, f"'{name}' is not JSON")
 
 
 def dumps(value: Value) -> bytes:

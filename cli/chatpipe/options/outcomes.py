@@ -35,12 +35,13 @@ class OutcomeRow(NamedTuple):
 
     status is the exit status, unless the fault of a line has another one. paid: there is an answer and
     it cost something, so a run keeps it and does not send the line again. fix says what to do about
-    such an answer in a single call.
+    such an answer in a single call, recorded_fix what to do where a recorded one is shown.
     """
 
     status: Status
     paid: bool = False
     fix: str = ""
+    recorded_fix: str = ""
 
 
 OUTCOMES: Mapping[Outcome, OutcomeRow] = {
@@ -49,12 +50,31 @@ OUTCOMES: Mapping[Outcome, OutcomeRow] = {
         Status.TRUNCATED,
         paid=True,
         fix="raise --max-completion-tokens or --max-tokens, or --allow truncated",
+        recorded_fix="--allow truncated takes it",
     ),
-    Outcome.refused: OutcomeRow(Status.REFUSED, paid=True, fix="change the prompt, or --allow refused"),
-    Outcome.empty: OutcomeRow(Status.REFUSED, paid=True, fix="change the prompt, or --allow empty"),
-    Outcome.mismatch: OutcomeRow(Status.MISMATCH, paid=True, fix="--reask, or --allow mismatch"),
+    Outcome.refused: OutcomeRow(
+        Status.REFUSED,
+        paid=True,
+        fix="change the prompt, or --allow refused",
+        recorded_fix="--allow refused takes it",
+    ),
+    Outcome.empty: OutcomeRow(
+        Status.REFUSED,
+        paid=True,
+        fix="change the prompt, or --allow empty",
+        recorded_fix="--allow empty takes it",
+    ),
+    Outcome.mismatch: OutcomeRow(
+        Status.MISMATCH,
+        paid=True,
+        fix="--reask N, or --allow mismatch",
+        recorded_fix="--allow mismatch takes it",
+    ),
     Outcome.tool_calls: OutcomeRow(
-        Status.TOOL_CALLS, paid=True, fix="take them with -f tool-calls, answer with --tool-result"
+        Status.TOOL_CALLS,
+        paid=True,
+        fix="take them with -f tool-calls, answer with --tool-result",
+        recorded_fix="take them with -f tool-calls",
     ),
     Outcome.http: OutcomeRow(Status.SOME_FAILED),
     Outcome.network: OutcomeRow(Status.BROKEN_ANSWER, fix="try again"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from chatpipe.errors import AnswerFault, BrokenAnswer, ChatpipeError
 from chatpipe.inputs.values import Value
-from chatpipe.options.outcomes import Outcome
+from chatpipe.options.outcomes import OUTCOMES, Outcome
 from chatpipe.options.output import FormatOptions
 from chatpipe.output.formats import create_writer
 from chatpipe.output.records import call_lines, usage_line
@@ -68,9 +68,19 @@ class Delivery:
     """A receiver that writes one answer in the format asked for. finish() returns its fault."""
 
     def __init__(
-        self, out: AnswerOutput, options: FormatOptions, console: Console, fits: ContentCheck | None = None
+        self,
+        out: AnswerOutput,
+        options: FormatOptions,
+        console: Console,
+        fits: ContentCheck | None = None,
+        *,
+        is_recorded: bool = False,
     ) -> None:
-        """Write to out. fits checks a content against the form asked for; it returns a violation or None."""
+        """Write to out. fits checks a content against the form asked for; it returns a violation or None.
+
+        is_recorded: the answer came earlier, so no request can be changed.
+        """
+        self._is_recorded = is_recorded
         self._out = out
         self._options = options
         self._console = console
@@ -120,7 +130,8 @@ class Delivery:
         self._emit_calls(answer.completion, is_result=verdict is None)
         if verdict is None:
             return None
-        unfit = AnswerFault(verdict.what, verdict.status, fix=verdict.fix)
+        fix = OUTCOMES[verdict.outcome].recorded_fix if self._is_recorded else verdict.fix
+        unfit = AnswerFault(verdict.what, verdict.status, fix=fix)
         if not choices(answer.completion) and not format.is_verbatim:
             return self._with_body(unfit, answer.body)
         return unfit

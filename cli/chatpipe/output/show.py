@@ -40,7 +40,7 @@ def show_files(
         def begin() -> Delivery:
             if not out.started:
                 out.write(writer_class(format.format).head(format))
-            return Delivery(out, format, console)
+            return Delivery(out, format, console, is_recorded=True)
 
         player = RecordingPlayer(begin)
         for file in files or (STDIN,):

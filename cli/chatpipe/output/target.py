@@ -87,7 +87,7 @@ def open_target(target: OutputOptions, inputs: Sequence[str], *, escape: bool) -
     is kept, because it was paid for. Raises CannotWrite, UsageFault, and Interrupted.
     """
     if not target.is_file and sys.stdout is None:
-        raise CannotWrite("stdout is closed", fix="redirect it, or use --output FILE")
+        raise CannotWrite("stdout is closed", fix="redirect it")
     rule = _rule(target, inputs)
     path = "-" if target.path is None else target.path
     opened = files.open_output(path, special=target.is_special, if_changed=target.if_changed, escape=escape)

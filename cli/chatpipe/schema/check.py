@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 _SCHEMA = Path(__file__).with_name("request.schema.json")
 
 _HINT_FOR_MISSING = {
-    "model": "pass -m MODEL or set CHATPIPE_MODEL",
-    "messages": "give a prompt, -u TEXT or --messages FILE",
+    "model": "add it",
+    "messages": "add them or a 'prompt', or fill a template with chatpipe map",
     "role": "add one of developer, system, user, assistant, tool, function",
     "content": "add a string, or an array of parts",
     "tool_call_id": "add the id of the tool call that this answers",
@@ -37,7 +37,7 @@ _HINT_FOR_MISSING = {
     "url": "add the address, http(s): or data:",
 }
 _HINT_FOR_EMPTY = {
-    "messages": "give a prompt, -u TEXT or --messages FILE",
+    "messages": "add one",
     "content": "add a part, or write a string",
     "tools": "leave it out, or add one",
     "functions": "leave it out, or add one",
@@ -56,7 +56,8 @@ class Problem(NamedTuple):
 
     pointer is a JSON Pointer (RFC 6901), "" for the body itself. keyword is the JSON Schema keyword
     or the name of a rule. message continues the sentence that the pointer begins ("is 5, not a
-    string") and has no full stop. hint says what to do and may be empty.
+    string") and has no full stop. hint says what to do in the text of the body, and may be empty;
+    schema/refuse.py says what to do on the command line.
     """
 
     pointer: str
@@ -115,8 +116,7 @@ def _explain(error: ValidationError) -> Iterator[Problem]:
     if keyword == "required":
         for key in limit:
             if key not in value:
-                # A missing model has an option only at the top level of the body.
-                hint = "add it" if key == "model" and path else _HINT_FOR_MISSING.get(key, f"add '{key}'")
+                hint = _HINT_FOR_MISSING.get(key, f"add '{key}'")
                 yield Problem(pointer, keyword, f"has no '{key}'", hint, "error")
         return
     message, hint = _MESSAGES.get(keyword, _other)(value, limit)

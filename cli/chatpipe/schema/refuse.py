@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import re
+
 from chatpipe.errors import BadInput, Problems
+from chatpipe.inputs.values import NotJSON, Value, loads_strict
 from chatpipe.options.check import CheckOptions
 from chatpipe.request.build import BuiltRequest
 from chatpipe.request.response_format import ResponseFormat
 from chatpipe.schema.check import Problem, check
+
+_MODEL = "pass -m MODEL or set CHATPIPE_MODEL"
+_PROMPT = "give a prompt, -u TEXT or --messages FILE"
+# Options win over a request file, so these work wherever the value came from.
+_CALL_HINTS = {
+    ("", "has no 'model'"): _MODEL,
+    ("", "has no 'messages'"): _PROMPT,
+    ("/messages", "is empty"): _PROMPT,
+    ("/top_logprobs", "is set without 'logprobs': true"): "add --logprobs",
+    ("/stream_options", "is set without 'stream': true"): "add --stream, or leave it out",
+}
 
 
 def refuse(built: BuiltRequest, *, strict: bool = False, without_model: bool = False) -> list[str]:
@@ -34,7 +48,35 @@ def refuse_schema(form: ResponseFormat | None, check: CheckOptions) -> list[str]
 
 
 def _fault(built: BuiltRequest, problem: Problem) -> BadInput:
-    return BadInput(describe(problem), place=built.place(problem.pointer), fix=problem.hint)
+    place = built.place(problem.pointer)
+    hint = _CALL_HINTS.get((problem.pointer, problem.message), problem.hint)
+    if place == "--set" and problem.keyword == "type":
+        hint = _set_hint(built.body, problem.pointer) or hint
+    return BadInput(describe(problem), place=place, fix=hint)
+
+
+def _set_hint(body: Value, pointer: str) -> str:
+    """The `--set` that makes a text at pointer the JSON value that it spells; empty if it spells none."""
+    path, value = "", body
+    for token in pointer.split("/")[1:]:
+        step = token.replace("~1", "/").replace("~0", "~")
+        is_index = isinstance(value, list)
+        value = value[int(step)] if is_index else value[step]
+        path += f"[{step}]" if is_index else "." + re.sub(r"([.\[\]\\])", r"\\\1", step)
+    if not isinstance(value, str):
+        return ""
+    try:
+        loads_strict(value.encode("utf-8", "surrogateescape"))
+    except NotJSON:
+        return ""
+    import shlex  # takes 3 ms, and few calls have such a problem
+
+    return f"--set {shlex.quote(f'{path[1:]}:={value}')}"
+
+
+def line_hint(problem: Problem) -> str:
+    """The hint for a line of a run, where `-m` gives the model of all lines that have none."""
+    return _MODEL if (problem.pointer, problem.message) == ("", "has no 'model'") else problem.hint
 
 
 def describe(problem: Problem) -> str:

@@ -199,7 +199,9 @@ def _not_json(body: bytes, error: NotJSON) -> BrokenAnswer:
         what = f"the answer is a web page, '{shorten(title, 80)}'"
     else:
         what = f"the answer is not JSON ({error.what}): '{_excerpt(body)}'"
-    return BrokenAnswer(what, fix="is the base URL right?", body=body)
+    # A broken object is no sign of a wrong address.
+    fix = "try again" if body.lstrip().startswith(b"{") else "is the base URL right?"
+    return BrokenAnswer(what, fix=fix, body=body)
 
 
 def _read_error(

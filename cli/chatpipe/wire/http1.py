@@ -45,7 +45,7 @@ class Head(NamedTuple):
 class OverlongReply(httpx.RemoteProtocolError):
     """A reply beyond one of our limits. fix says what to do about it."""
 
-    def __init__(self, message: str, fix: str = "is the base URL right?") -> None:
+    def __init__(self, message: str, fix: str = "try it with curl: chatpipe build -f curl") -> None:
         super().__init__(message)
         self.fix = fix
 
