@@ -117,7 +117,7 @@ def test_what_was_meant(command: str, option: str, said: str) -> None:
             "--no-escap",
             "--fresch",
         ),
-        *("--Insecure", "--resends", "--any-serve", "--allo", "--no-schema-stric"),
+        *("--Insecure", "--resends", "--allo", "--no-schema-stric"),
     ],
 )
 def test_no_typo_leads_to_less_safety_or_more_cost(option: str) -> None:
