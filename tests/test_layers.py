@@ -46,10 +46,11 @@ LAYERS = (
 
 # What a module may do to the world, and why it is that one. Everything else is a function of its arguments.
 WORLD: dict[str, dict[str, str]] = {
+    "__main__": {"signal": "the default action, before anything else"},
     "main": {
         "os": "ends the process, and opens /dev/null where a standard stream is closed",
         "sys": "argv, and where --version goes",
-        "signal": "turns signals into an end, and an end into a signal",
+        "signal": "ends the process by a signal",
         "environ": "whether a shell asks for completion",
     },
     "inputs.sources": {
@@ -165,6 +166,8 @@ WORLD: dict[str, dict[str, str]] = {
         "time": "default of what is passed in",
     },
     "system.signals": {
+        "os": "a pipe that wakes an event loop",
+        "sys": "exceptions that are being handled, or lost",
         "signal": "those that end the program, and their handlers",
         "threading": "handlers run in the main thread only",
         "asyncio": "the type of an event loop, only",
@@ -186,8 +189,7 @@ WORLD: dict[str, dict[str, str]] = {
     "conversation.setup": {"asyncio": "tools run beside the event loop of a run"},
     "batch.session": {"asyncio": "the progress display beside the driver"},
     "batch.input": {"os": "the input"},
-    "batch.run": {"asyncio": "the event loop of a dry run"},
-    "batch.live_run": {"asyncio": "the event loop of a run", "time": "wall time"},
+    "batch.live_run": {"time": "wall time"},
     "batch.journal.answer_files": {"tempfile": "the journal of --dedupe"},
     "commands.ask": {"environ": "hands it on"},
     "commands.show": {"environ": "hands it on"},

@@ -29,6 +29,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+import strike
+
 # What chatpipe imports only where it needs it. chatpipe itself is imported whole.
 _LATER = ("asyncio", "concurrent.futures", "jsonschema", "tqdm", "html", "decimal", "csv", "http.client")
 _LONGEST_MESSAGE = 64 << 10
@@ -205,10 +207,13 @@ def _become(command: Command, descriptors: list[int]) -> NoReturn:
         sys.stdout = _text_output(1, "surrogateescape")
         sys.stderr = _text_output(2, "backslashreplace")
         import chatpipe.main
+        from chatpipe.__main__ import main
 
         sys.argv = [str(Path(chatpipe.main.__file__).with_name("__main__.py")), *command.arguments]
         random.seed()
-        chatpipe.main.main()
+        if (moment := os.environ.pop(strike.VARIABLE, None)) is not None:
+            strike.arm(moment)
+        main()
     except BaseException:
         traceback.print_exc()
     finally:

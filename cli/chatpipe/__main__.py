@@ -1,4 +1,15 @@
-"""`python -m chatpipe`: the same program as the `chatpipe` script."""
+"""The program: the `chatpipe` script, and `python -m chatpipe`.
+
+Until there is something to clean up, a signal ends the process by its default action: Python's own
+handler for Ctrl-C could interrupt imports, where C code does not expect it. No code of ours runs earlier.
+"""
+
+import signal
+
+__all__ = ["main"]
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from chatpipe.main import main
 

@@ -38,7 +38,8 @@ def answer(draft: Draft, call: CallOptions, format: FormatOptions, output: Outpu
         sending = Call(server, call, prepared.turns, format, console, draft.environ)
         with open_target(output, draft.sources.names, escape=format.escape) as out:
             result = sending.run(prepared.body, out)
-            if history is not None and result.is_worth_keeping:
-                new = new_messages(prepared.built, is_new_transcript=not past)
-                history.append([*new, *result.steps, answer_message(result.answer.completion)])
-            return finish_output(out, result.fault)
+            if history is None or not result.is_worth_keeping:
+                return finish_output(out, result.fault)
+            new = new_messages(prepared.built, is_new_transcript=not past)
+            with history.appended([*new, *result.steps, answer_message(result.answer.completion)]):
+                return finish_output(out, result.fault)

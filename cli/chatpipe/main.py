@@ -29,22 +29,22 @@ class OutputClosed(BaseException):
 
 
 def main() -> NoReturn:
-    """The `chatpipe` script. It ends the process with an exit status or by the signal that stopped it.
-
-    Until there is something to clean up, a signal ends the process by its default action: Python's own
-    handler for Ctrl-C could interrupt imports, where C code does not expect it.
-    """
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """Run the command line of the process. End with an exit status, or by the signal that stopped it."""
     from chatpipe.errors import Interrupted
 
+    number: int | None = None
     try:
         status = run(sys.argv[1:])
     except Interrupted as interrupted:
-        _clean_up()
-        _end_by_signal(interrupted.number)
+        number = interrupted.number
     except OutputClosed:
-        _end_by_signal(signal.SIGPIPE)
+        number = signal.SIGPIPE
+    # A signal comes before every fault, and before a result that was complete when it arrived.
+    if (signals := sys.modules.get("chatpipe.system.signals")) is not None:
+        number = signals.received() or number
+    if number is not None:
+        _clean_up()
+        _end_by_signal(number)
     # Everything has been written. A regular shutdown of a few hundred modules would cost another 5 ms.
     os._exit(status)
 

@@ -54,7 +54,7 @@ async def estimate(*_):
     asyncio.log.logger.warning("slow")
     return {"bad": 0}
 
-dry_run.estimate = estimate
+dry_run._estimate = estimate
 main()
 """
 

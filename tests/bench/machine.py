@@ -21,7 +21,7 @@ from typing import NamedTuple
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 # As current installers write it. pip before 25 put `import re` in here, which --version then pays for.
-_SCRIPT = "import sys\nfrom chatpipe.main import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
+_SCRIPT = "import sys\nfrom chatpipe.__main__ import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
 
 
 class Source(NamedTuple):

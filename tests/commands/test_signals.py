@@ -146,10 +146,13 @@ def test_ctrl_c_stops_a_shell_loop() -> None:
     assert stdout == b""
 
 
+# Modules whose import is the worst moment: orjson's own, which imports uuid, must not be broken into.
+STARTING = ["chatpipe.main", "click", "orjson.orjson", "uuid", "httpx", "chatpipe.exchange"]
+
+
 @cases("number", ENDING)
-@pytest.mark.parametrize("module", ["click", "orjson.orjson", "uuid", "httpx", "chatpipe.exchange"])
+@pytest.mark.parametrize("module", STARTING)
 def test_a_signal_while_starting_ends_it_at_once(module: str, number: signal.Signals, tmp_path: Path) -> None:
-    """At the worst moments of a start: orjson's own, which imports uuid, must not be broken into."""
     (tmp_path / "sitecustomize.py").write_text(STRIKING.format(module=module, number=int(number)))
     with serve() as server:
         done = ask(server.url, env={"PYTHONPATH": str(tmp_path)})

@@ -110,7 +110,7 @@ class Driver:
         self._engine.start(self)
         self._reader = asyncio.create_task(self._read(items))
         self._reader.add_done_callback(self._reader_ended)
-        with call_on_signal(asyncio.get_running_loop(), self._signalled):
+        with call_on_signal(self._signalled):
             await asyncio.wait([self._reader])
             await self._engine.drain()
             # Results that still wait for an earlier one are written too, because they were paid for.

@@ -14,10 +14,15 @@ from chatpipe.output.target import OpenOutput
 from chatpipe.request.batch_line import batch_line
 from chatpipe.response.usage import Usage
 from chatpipe.system.console import Console, FirstFew
+from chatpipe.system.signals import run_loop
 
 
-async def write_requests(items: AsyncIterator[Item], out: OpenOutput, console: Console) -> int:
+def write_requests(items: AsyncIterator[Item], out: OpenOutput, console: Console) -> int:
     """Write the Batch lines that would be sent, and print the errors of bad lines. Returns the status."""
+    return run_loop(_write_requests(items, out, console))
+
+
+async def _write_requests(items: AsyncIterator[Item], out: OpenOutput, console: Console) -> int:
     bad = _bad(console)
     async for item in items:
         if not item.is_ours:
@@ -34,8 +39,14 @@ async def write_requests(items: AsyncIterator[Item], out: OpenOutput, console: C
     return Status.OK
 
 
-async def estimate(items: AsyncIterator[Item], prices_file: str | None, console: Console) -> dict[str, Value]:
+def estimate(items: AsyncIterator[Item], prices_file: str | None, console: Console) -> dict[str, Value]:
     """Estimate tokens and cost. Recorded answers are not looked up. Bad lines are printed."""
+    return run_loop(_estimate(items, prices_file, console))
+
+
+async def _estimate(
+    items: AsyncIterator[Item], prices_file: str | None, console: Console
+) -> dict[str, Value]:
     table = prices.load_prices(prices_file, console.note) if prices_file is not None else {}
     estimator = TokenEstimator()
     lines = size = tokens = 0

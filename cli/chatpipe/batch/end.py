@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 from chatpipe.batch import remedies
 from chatpipe.batch.job import Job
 from chatpipe.batch.journal.journal import Journal
@@ -13,6 +15,7 @@ from chatpipe.errors import ChatpipeError, SomeFailed, Status
 from chatpipe.inputs import values
 from chatpipe.output.target import OpenOutput
 from chatpipe.system import replace
+from chatpipe.system.signals import raise_if_received
 
 # make sets it for the commands of its recipes. Source: the manual of GNU make, section 5.7.2.
 _MAKE_VARIABLE = "MAKELEVEL"
@@ -48,10 +51,10 @@ def complete_output(job: Job, store: RunStore, out: OpenOutput) -> None:
     """Put the output in its place, because every line is good, and settle the journal.
 
     A file is written now, in the order of the input. Answers that the run did not use are saved first.
+    Raises CannotWrite, and Interrupted at a delayed signal.
     """
     if job.to_file and job.run_format.from_result_line is not None:
-        for line in store.lines():
-            out.write(job.run_format.from_result_line(line))
+        _write_lines(store.lines(), out, job.run_format.from_result_line)
     journal, recorded = store.files.journal, store.files.recorded
     if journal is None or recorded is None:
         out.replace()
@@ -61,6 +64,17 @@ def complete_output(job: Job, store: RunStore, out: OpenOutput) -> None:
         unused.save()
     out.replace()
     _settle_journal(job, journal, unused)
+
+
+def _write_lines(lines: Iterable[bytes], out: OpenOutput, convert: Callable[[bytes], bytes]) -> None:
+    """Write the output from the journal, which has all of it, so that no part of it is kept."""
+    try:
+        for line in lines:
+            raise_if_received()
+            out.write(convert(line))
+    except BaseException:
+        out.discard()
+        raise
 
 
 def _settle_journal(job: Job, journal: Journal, unused: UnusedAnswers | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
@@ -11,48 +10,65 @@ from chatpipe.batch import end
 from chatpipe.batch.emit import open_emitter
 from chatpipe.batch.items import Item
 from chatpipe.batch.job import Job
-from chatpipe.batch.journal.answer_files import open_answer_files
-from chatpipe.batch.journal.store import RunStore, store_options
+from chatpipe.batch.journal.store import open_store
 from chatpipe.batch.progress import Progress, ProgressOptions
 from chatpipe.batch.session import Session
 from chatpipe.batch.tally import Tally
 from chatpipe.conversation.turns import TurnRules
-from chatpipe.errors import Interrupted, Status
+from chatpipe.errors import ChatpipeError, Interrupted, Status
 from chatpipe.output.target import OpenOutput, with_part
 from chatpipe.server.server import Server
+from chatpipe.system.signals import delay_signals, raise_if_received, run_loop
 
 
 def answer(job: Job, items: AsyncIterator[Item], out: OpenOutput, watch: ProgressOptions) -> int:
     """Answer all items, and complete the output if all answers are good.
 
-    Returns the status. Raises the ChatpipeError that the run ends in, and Interrupted.
+    Returns the status. Raises the ChatpipeError that the run ends in, and Interrupted. A signal takes
+    effect between two steps.
     """
     server = job.open_server()
     tally = Tally()
-    started = time.monotonic()
-    progress = Progress(watch, tally, started)
-    with ExitStack() as stack:
-        store = _open_store(job, stack)
-        emitter = stack.enter_context(open_emitter(job, out, tally, progress))
-        session = Session(job, server, store, emitter, progress, _open_rules(job, server, stack))
-        emitter.emit_head()
-        try:
-            stop = asyncio.run(session.run(items))
-        finally:
-            end.write_report(job, tally, time.monotonic() - started)
-        fault = end.fault_of_run(job, stop, tally)
-        if stop is None and fault is None:
-            end.complete_output(job, store, out)
-    if stop is not None and stop.signal is not None:
-        job.console.note(end.interruption_text(job, tally))
-        raise Interrupted(stop.signal)
+    try:
+        with delay_signals():
+            fault = _run(job, server, items, out, tally, watch)
+    except Interrupted:
+        if tally.finished and not out.is_complete:
+            job.console.note(end.interruption_text(job, tally))
+        raise
     if fault is not None:
         raise with_part(out, fault)
     return Status.OK
 
 
-def _open_store(job: Job, stack: ExitStack) -> RunStore:
-    return RunStore(stack.enter_context(open_answer_files(job)), store_options(job))
+def _run(
+    job: Job,
+    server: Server,
+    items: AsyncIterator[Item],
+    out: OpenOutput,
+    tally: Tally,
+    watch: ProgressOptions,
+) -> ChatpipeError | None:
+    """Answer all items. Returns the fault of the run, None if the output is complete."""
+    started = time.monotonic()
+    progress = Progress(watch, tally, started)
+    with ExitStack() as stack:
+        store = stack.enter_context(open_store(job))
+        emitter = stack.enter_context(open_emitter(job, out, tally, progress))
+        session = Session(job, server, store, emitter, progress, _open_rules(job, server, stack))
+        raise_if_received()
+        emitter.emit_head()
+        try:
+            stop = run_loop(session.run(items))
+        finally:
+            end.write_report(job, tally, time.monotonic() - started)
+        if stop is not None and stop.signal is not None:
+            raise Interrupted(stop.signal)
+        raise_if_received()
+        fault = end.fault_of_run(job, stop, tally)
+        if stop is None and fault is None:
+            end.complete_output(job, store, out)
+    return fault
 
 
 def _open_rules(job: Job, server: Server, stack: ExitStack) -> TurnRules | None:

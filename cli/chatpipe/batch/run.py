@@ -7,8 +7,6 @@ input -> refuse conflicts -> dry run
 
 from __future__ import annotations
 
-import asyncio
-from asyncio.log import logger
 from collections.abc import AsyncIterator
 
 from chatpipe.batch import dry_run, live_run
@@ -34,8 +32,6 @@ class Run:
 
     def run(self, sources: Sources) -> int:
         """Returns the status. Raises the ChatpipeError that the run ends in, and Interrupted."""
-        # Errors of the loop's own go to its logger, which would print them to stderr with a traceback.
-        logger.disabled = True
         job = self._job
         with open_lines(job.file, sources, job.reader.form) as lines:
             source = RunInput(
@@ -51,7 +47,7 @@ class Run:
                 return self._estimate(source.items())
             with open_target(job.target, inputs, escape=True) as out:
                 if job.only_requests:
-                    return asyncio.run(dry_run.write_requests(source.items(), out, job.console))
+                    return dry_run.write_requests(source.items(), out, job.console)
                 return live_run.answer(job, source.items(), out, watch)
 
     def _watch(self) -> ProgressOptions:
@@ -67,7 +63,7 @@ class Run:
 
     def _estimate(self, items: AsyncIterator[Item]) -> int:
         """Print the estimate of `--dry-run`. With bad lines the status is 65, as for check."""
-        record = asyncio.run(dry_run.estimate(items, self._job.limits.prices, self._job.console))
+        record = dry_run.estimate(items, self._job.limits.prices, self._job.console)
         with open_target(OutputOptions(), (), escape=True) as out:
             out.write(values.dumps(record) + b"\n")
         return Status.BAD_INPUT if record["bad"] else Status.OK

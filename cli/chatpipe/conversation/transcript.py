@@ -20,7 +20,7 @@ from chatpipe.inputs.values import Value, dumps, json_type
 from chatpipe.system.descriptor import cannot_write, read_blocks, write_all
 from chatpipe.system.lock import LockBackoff, LockPatience, open_locked
 from chatpipe.system.same_file import is_current
-from chatpipe.system.signals import interruptible
+from chatpipe.system.signals import delay_signals, interruptible
 
 _OPTION = "--transcript"
 # Conversations are private.
@@ -60,6 +60,17 @@ class Transcript:
                 raise cannot_write(self._path, error, "cannot append") from error
             raise
 
+    @contextmanager
+    def appended(self, new: Sequence[Value]) -> Iterator[None]:
+        """Append messages for a block that completes the output. No signal comes between the two.
+
+        Once both are done, the messages stay whatever fails from then on. Raises like append.
+        """
+        with delay_signals():
+            self.append(new)
+            yield
+            self._size_before = None
+
     def roll_back(self) -> None:
         """Remove the messages that were appended."""
         if self._size_before is not None:
@@ -82,7 +93,7 @@ def open_transcript(
     if path is None:
         yield None
         return
-    with interruptible():
+    with interruptible(), delay_signals():
         try:
             backoff = LockBackoff(LockPatience(note, deadline_s))
             fd, is_new = open_locked(path, os.O_RDWR | os.O_APPEND, backoff, mode=_MODE)
@@ -90,7 +101,8 @@ def open_transcript(
             raise cannot_write(path, error) from error
         transcript = Transcript(path, fd)
         try:
-            yield transcript
+            with interruptible():
+                yield transcript
         except BaseException as error:
             if not (isinstance(error, ChatpipeError) and error.status is Status.TOOL_CALLS):
                 transcript.roll_back()

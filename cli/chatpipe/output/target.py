@@ -11,17 +11,21 @@ from chatpipe.options.files import FileUse, Role
 from chatpipe.options.output import OutputOptions
 from chatpipe.system import replace as files
 from chatpipe.system.file_uses import refuse_shared_files
-from chatpipe.system.signals import interruptible
+from chatpipe.system.signals import delay_signals, interruptible
 
 
 class OpenOutput:
-    """An open output. started: some bytes have been written, to the output or to its temporary file."""
+    """An open output. started: some bytes have been written, to the output or to its temporary file.
+
+    is_complete: replace() has succeeded, so that nothing which fails from now on is about the result.
+    """
 
     def __init__(self, target: OutputOptions, rule: bytes, output: files.ResultOutput) -> None:
         self._target = target
         self._rule = rule
         self._output = output
         self.started = False
+        self.is_complete = False
 
     @property
     def is_kept(self) -> bool:
@@ -44,16 +48,27 @@ class OpenOutput:
 
     def replace(self) -> None:
         """Write the side files, then replace the file. If a side file fails, keep FILE.chatpipe-part."""
-        if self._target.depfile is not None:
-            try:
-                files.write_side_file(self._target.depfile, self._rule, if_changed=self._target.if_changed)
-            except CannotWrite as fault:
-                raise with_part(self, fault) from fault
-        self._output.commit()
+        with delay_signals():
+            if self._target.depfile is not None:
+                self._write_rule(self._target.depfile)
+            self._output.commit()
+            self.is_complete = True
+
+    def discard(self) -> None:
+        """Drop the content of a file, which another file has as well."""
+        self.started = False
+        self._output.discard()
 
     def keep(self) -> str | None:
         """Keep the content after a failure. Returns the name of its file; None if nothing is kept."""
-        return self._output.keep_part() if self.started else None
+        with delay_signals():
+            return self._output.keep_part() if self.started else None
+
+    def _write_rule(self, depfile: str) -> None:
+        try:
+            files.write_side_file(depfile, self._rule, if_changed=self._target.if_changed)
+        except CannotWrite as fault:
+            raise with_part(self, fault) from fault
 
 
 def with_part(out: OpenOutput, fault: ChatpipeError) -> ChatpipeError:
@@ -84,20 +99,26 @@ def open_target(target: OutputOptions, inputs: Sequence[str], *, escape: bool) -
 
     inputs lists the files that are a part of the request, for the rule of `--depfile`. Content that was
     neither committed nor kept is removed at the end. If a signal ends the block, the partial answer
-    is kept, because it was paid for. Raises CannotWrite, UsageFault, and Interrupted.
+    is kept, because it was paid for. A signal takes effect inside the block only. Raises CannotWrite,
+    UsageFault, and Interrupted.
     """
     if not target.is_file and sys.stdout is None:
         raise CannotWrite("stdout is closed", fix="redirect it")
-    rule = _rule(target, inputs)
+    with interruptible(), delay_signals():
+        rule = _rule(target, inputs)
+        with _open(target, escape=escape) as output:
+            result = OpenOutput(target, rule, output)
+            try:
+                with interruptible():
+                    yield result
+            except Interrupted:
+                result.keep()
+                raise
+
+
+def _open(target: OutputOptions, *, escape: bool) -> files.ResultOutput:
     path = "-" if target.path is None else target.path
-    opened = files.open_output(path, special=target.is_special, if_changed=target.if_changed, escape=escape)
-    with interruptible(), opened as output:
-        result = OpenOutput(target, rule, output)
-        try:
-            yield result
-        except Interrupted:
-            result.keep()
-            raise
+    return files.open_output(path, special=target.is_special, if_changed=target.if_changed, escape=escape)
 
 
 def _rule(target: OutputOptions, inputs: Sequence[str]) -> bytes:

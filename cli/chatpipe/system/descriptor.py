@@ -18,6 +18,7 @@ from typing import Protocol, Self
 from chatpipe.errors import CannotWrite, reason
 from chatpipe.system.escape import ByteEscaper
 from chatpipe.system.same_file import descriptor_of
+from chatpipe.system.signals import interruptible
 
 _FIXES = {
     errno.ENOSPC: "free some space",
@@ -147,11 +148,7 @@ def open_special(path: str, *, escape: bool = True) -> DescriptorOutput | None:
         status = os.stat(path)
         if _is_replaceable(status):
             return None
-        fd = (
-            _connect(path)
-            if stat.S_ISSOCK(status.st_mode)
-            else os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)
-        )
+        fd = _connect(path) if stat.S_ISSOCK(status.st_mode) else _open_for_writing(path)
         return DescriptorOutput(fd, path, escape=escape, close=True)
     except FileNotFoundError:
         return None
@@ -240,6 +237,11 @@ def cannot_write(place: str, error: OSError | ValueError, what: str = "cannot wr
 def _is_replaceable(status: os.stat_result) -> bool:
     """Return True for a regular file, and for a directory, which is refused where files are replaced."""
     return stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
+
+
+def _open_for_writing(path: str) -> int:
+    with interruptible():  # it waits for the reader of a FIFO
+        return os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)
 
 
 def _duplicate(fd: int) -> int:

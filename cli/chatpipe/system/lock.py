@@ -25,6 +25,7 @@ from chatpipe.errors import CannotWrite, TryLater, UsageFault, reason
 from chatpipe.inputs.stdin import NOTICE_DELAY_S
 from chatpipe.system.descriptor import open_regular
 from chatpipe.system.same_file import is_current
+from chatpipe.system.signals import raise_if_received
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.001, 0.05
 # 50 ms in all: a process that has the lock may lose its turn on a busy machine.
@@ -131,6 +132,7 @@ class LockBackoff:
 
     def wait(self, path: str) -> None:
         self._patience.check(path)
+        raise_if_received()
         self._sleep(self._wait_s)
         self._wait_s = min(self._wait_s * 2, _LONGEST_WAIT_S)
 

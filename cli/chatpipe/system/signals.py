@@ -1,20 +1,28 @@
-"""Signals that ask the program to end, caught for the length of a block: SIGINT, SIGTERM and SIGHUP.
+"""Signals that ask the program to end: SIGINT, SIGTERM and SIGHUP, and the moments at which they take effect.
 
-    interruptible()    one call: a signal raises Interrupted, which cleans up on its way
-    delay_signals()    a step that must not be cut in two: a signal takes effect at its end
-    call_on_signal()   a run: the event loop calls back between two of its steps
+    interruptible()       a signal raises Interrupted at once; so does one that was delayed before
+    delay_signals()       a step that must not be cut in two: a signal raises Interrupted at its end
+    raise_if_received()   a point inside such a step where it may end
+    run_loop()            an event loop: a signal cancels its main task, and is raised at its end
+    call_on_signal()      a part of that task: the loop calls back between two of its steps instead
 
-At the end of each block the handlers are again those from before it.
+Blocks nest, and the innermost counts. The outermost interruptible() installs one handler for its whole
+length; outside of it signals have their default action. Signals that were ignored at the start stay ignored.
+
+While Interrupted passes through the code that cleans up, a second signal is only remembered. From the
+second on the default action is back: a third one ends the process wherever it is, as SIGKILL would.
 """
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from chatpipe.errors import Interrupted
 
@@ -23,68 +31,208 @@ if TYPE_CHECKING:
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+_T = TypeVar("_T")
+_Handler = Callable[[int, FrameType | None], Any] | int | None
+
+
+class _Arrivals:
+    """The signals that arrived in the outermost block. numbers has them in their order.
+
+    handled is the number of those that have taken effect. handlers are those from before the block, None
+    outside of one. delays is greater than 0 inside delay_signals(). tell is the callback of an event loop.
+    """
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self.handled = 0
+        self.handlers: dict[int, _Handler] | None = None
+        self.delays = 0
+        self.tell: Callable[[int], object] | None = None
+
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        self.numbers.append(number)
+        if len(self.numbers) > 1:
+            self.restore_handlers()
+        if not self.delays:
+            self.raise_pending()
+
+    def raise_pending(self) -> None:
+        """Raise Interrupted for signals that had no effect yet, unless one is ending the program."""
+        if self.handled < len(self.numbers) and not _is_ending():
+            self.handled = len(self.numbers)
+            raise Interrupted(self.numbers[0])
+
+    def tell_pending(self) -> None:
+        """Call tell for each signal without effect."""
+        while self.tell is not None and self.handled < len(self.numbers):
+            self.handled += 1
+            self.tell(self.numbers[self.handled - 1])
+
+    def forget_effect(self, unraisable: sys.UnraisableHookArgs) -> None:
+        """Take note that Interrupted was lost, because a destructor raised it. See sys.unraisablehook."""
+        if isinstance(unraisable.exc_value, Interrupted):
+            self.handled = 0
+        else:
+            sys.__unraisablehook__(unraisable)
+
+    def restore_handlers(self) -> None:
+        for number, handler in (self.handlers or {}).items():
+            signal.signal(number, handler)
+
+
+# Handlers belong to the process.
+_arrivals = _Arrivals()
+
+
+def received() -> int | None:
+    """The first signal that arrived since the outermost block began, None if there was none."""
+    return _arrivals.numbers[0] if _arrivals.numbers else None
+
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Turn a signal inside the block into Interrupted, for a clean end. Ignored signals stay ignored."""
-    with _caught(_not_ignored(), lambda number: signal.signal(number, _interrupt)):
+    """Raise Interrupted at a signal inside the block. Elsewhere than in the main thread, do nothing."""
+    if not _in_main_thread():
         yield
+    elif _arrivals.handlers is None:
+        with _handled():
+            yield
+    else:
+        with _delays(0):
+            _arrivals.raise_pending()
+            yield
 
 
 @contextmanager
 def delay_signals() -> Iterator[None]:
-    """Delay signals until the end of the block, so that a handler's exception cannot lose a child.
+    """Delay signals until the end of the block, which then raises Interrupted.
 
     Only the main thread runs handlers, so other threads delay nothing. A signal mask would not do,
     because commands would inherit it.
     """
-    received: list[int] = []
-
-    def receive(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-
-    is_main = threading.current_thread() is threading.main_thread()
-    delayed = [number for number in SIGNALS if is_main and callable(signal.getsignal(number))]
+    if not _in_main_thread():
+        yield
+        return
     try:
-        with _caught(delayed, lambda number: signal.signal(number, receive)):
+        with _delays(_arrivals.delays + 1):
             yield
     finally:
-        if received:
-            signal.raise_signal(received[0])
+        if not _arrivals.delays:
+            _arrivals.raise_pending()
+
+
+def raise_if_received() -> None:
+    """Raise Interrupted if a signal was delayed. Costs nothing otherwise."""
+    if _arrivals.handled < len(_arrivals.numbers) and _in_main_thread():
+        _arrivals.raise_pending()
+
+
+def run_loop(main: Coroutine[Any, Any, _T]) -> _T:
+    """Run a coroutine in an event loop of its own, as asyncio.run does.
+
+    No signal raises inside the loop, where the exception would be lost. It cancels main, and raises
+    Interrupted when the loop is closed.
+    """
+    import asyncio  # a single request does without
+    from asyncio.log import logger
+
+    async def run() -> _T:
+        task = asyncio.current_task()
+        assert task is not None
+        with _woken(asyncio.get_running_loop()), call_on_signal(lambda number: task.cancel()):
+            await asyncio.sleep(0)  # a signal that has arrived already ends it here
+            return await main
+
+    # Errors of the loop's own go to its logger, which would print them to stderr with a traceback.
+    logger.disabled = True
+    with delay_signals():
+        try:
+            return asyncio.run(run())
+        except asyncio.CancelledError:
+            if _arrivals.numbers:
+                raise Interrupted(_arrivals.numbers[0]) from None
+            raise
+        finally:
+            main.close()  # it may not have begun
 
 
 @contextmanager
-def call_on_signal(loop: asyncio.AbstractEventLoop, callback: Callable[[int], None]) -> Iterator[None]:
-    """Let the event loop call callback with the number of each signal. Ignored signals stay ignored."""
-    with _caught(
-        _not_ignored(),
-        lambda number: loop.add_signal_handler(number, callback, number),
-        loop.remove_signal_handler,
-    ):
-        yield
-
-
-def _not_ignored() -> list[int]:
-    return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # as under nohup
-
-
-@contextmanager
-def _caught(
-    numbers: Iterable[int],
-    catch: Callable[[int], object],
-    release: Callable[[int], object] = lambda number: None,
-) -> Iterator[None]:
-    """Call catch for each signal, and at the end release it and restore its handler."""
-    handlers = {number: signal.getsignal(number) for number in numbers}
+def call_on_signal(callback: Callable[[int], object]) -> Iterator[None]:
+    """Let the loop of run_loop() call callback with the number of each signal inside the block."""
+    before, _arrivals.tell = _arrivals.tell, callback
     try:
-        for number in handlers:
-            catch(number)
+        _arrivals.tell_pending()
         yield
     finally:
-        for number, handler in handlers.items():
-            release(number)
-            signal.signal(number, handler)
+        _arrivals.tell = before
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise Interrupted(number)
+@contextmanager
+def _handled() -> Iterator[None]:
+    """Handle signals for the length of the block. At its end a signal that was lost on its way is raised."""
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    _arrivals.numbers.clear()
+    _arrivals.handled = _arrivals.delays = 0
+    _arrivals.handlers = {number: each for number, each in handlers.items() if each is not signal.SIG_IGN}
+    hook, sys.unraisablehook = sys.unraisablehook, _arrivals.forget_effect
+    try:
+        for number in _arrivals.handlers:
+            signal.signal(number, _arrivals.receive)
+        yield
+    finally:
+        _arrivals.delays = 1  # until the handlers from before are back
+        _arrivals.restore_handlers()
+        sys.unraisablehook = hook
+        _arrivals.handlers = None
+        _arrivals.delays = 0
+    if _arrivals.numbers:
+        raise Interrupted(_arrivals.numbers[0])
+
+
+@contextmanager
+def _delays(number: int) -> Iterator[None]:
+    before, _arrivals.delays = _arrivals.delays, number
+    try:
+        yield
+    finally:
+        _arrivals.delays = before
+
+
+@contextmanager
+def _woken(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Let a signal wake the loop even if it arrives just before the loop begins to wait."""
+    if _arrivals.handlers is None:
+        yield
+        return
+    reader, writer = os.pipe()
+    for end in (reader, writer):
+        os.set_blocking(end, False)
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    loop.add_reader(reader, _wake, reader)
+    try:
+        yield
+    finally:
+        loop.remove_reader(reader)
+        signal.set_wakeup_fd(before)
+        os.close(reader)
+        os.close(writer)
+
+
+def _wake(reader: int) -> None:
+    with suppress(BlockingIOError):
+        os.read(reader, 4096)
+    _arrivals.tell_pending()
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _is_ending() -> bool:
+    """Return True if Interrupted is passing through the code that called us, which is cleaning up."""
+    error = sys.exc_info()[1]
+    while error is not None:
+        if isinstance(error, Interrupted):
+            return True
+        error = error.__context__
+    return False

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from chatpipe.inputs.stdin import NOTICE_DELAY_S
 from chatpipe.inputs.text_decoder import decode
+from chatpipe.system.signals import interruptible
 
 
 @contextmanager
@@ -30,7 +31,8 @@ def note_wait(file: str | int, text: str, note: Callable[[str], None]) -> Iterat
     timer.daemon = True
     timer.start()
     try:
-        yield
+        with interruptible():
+            yield
     finally:
         timer.cancel()
         timer.join()

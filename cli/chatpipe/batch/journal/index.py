@@ -16,6 +16,7 @@ from typing import Literal
 from chatpipe.errors import MissingInput, reason
 from chatpipe.inputs.place import LineSplitter
 from chatpipe.system.descriptor import read_at
+from chatpipe.system.signals import raise_if_received
 
 # Average entries per bucket at which all buckets are split. An insertion moves half a bucket, 4 KB,
 # in 50 ns. Smaller buckets would save little of that, and each costs an array object (80 bytes).
@@ -160,6 +161,7 @@ class LineFiles:
         splitter = LineSplitter()
         while block := self._read(file, _BLOCK_BYTES, position):
             position += len(block)
+            raise_if_received()  # a file may be large
             for line in splitter.feed(block):
                 yield start, line
                 start += len(line) + 1

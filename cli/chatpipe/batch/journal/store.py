@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from chatpipe.batch.items import Item
 from chatpipe.batch.job import Job
 from chatpipe.batch.journal import fingerprint as fingerprints
-from chatpipe.batch.journal.answer_files import AnswerFiles
+from chatpipe.batch.journal.answer_files import AnswerFiles, open_answer_files
 from chatpipe.batch.journal.answers import RecordedAnswer
 from chatpipe.batch.journal.fingerprint import OccurrenceCounter
 from chatpipe.batch.result import Result
@@ -37,9 +38,10 @@ class StoreOptions(NamedTuple):
     is_shard: bool = False
 
 
-def store_options(job: Job) -> StoreOptions:
-    """The options of the store of a run."""
-    return StoreOptions(
+@contextmanager
+def open_store(job: Job) -> Iterator[RunStore]:
+    """Open the store of a run, with its files. Raises CannotWrite, MissingInput and BadInput."""
+    options = StoreOptions(
         scope=model_scope(job.endpoint),
         scopes_all=path_names_model(job.endpoint),
         dedupe=job.input.dedupe,
@@ -47,6 +49,8 @@ def store_options(job: Job) -> StoreOptions:
         keeps_all=not job.run_format.writes_result_lines,
         is_shard=job.input.shard is not None,
     )
+    with open_answer_files(job) as files:
+        yield RunStore(files, options)
 
 
 class RunStore:

@@ -1,0 +1,82 @@
+"""Signals at exact moments: a process that sends some to itself.
+
+`process.run` takes moments in the variable STRIKE of its environment, each a word of this form:
+
+    os:replace,1,before,2        SIGINT just before the first call of os.replace
+    os:fsync,3,after,15,1        SIGTERM and at once SIGHUP just behind the third call of os.fsync
+    line,1200,before,2           SIGINT at the 1200th line of chatpipe and asyncio that the process executes
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any
+
+VARIABLE = "STRIKE"
+_FOLDERS = (f"{os.sep}chatpipe{os.sep}", f"{os.sep}asyncio{os.sep}")
+
+
+def at(*moments: tuple[str, int, str, Sequence[int]]) -> dict[str, str]:
+    """The environment of a process that sends itself signals at moments: place, nth, when, signals."""
+    words = (",".join([place, str(nth), when, *map(str, map(int, to))]) for place, nth, when, to in moments)
+    return {VARIABLE: " ".join(words)}
+
+
+def arm(moments: str) -> None:
+    """Wait for the moments in this process."""
+    for moment in moments.split():
+        place, nth, when, *numbers = moment.split(",")
+        strike = functools.partial(_send, [int(number) for number in numbers])
+        if place == "line":
+            _arm_line(int(nth), strike)
+        else:
+            _arm_call(place, int(nth), when, strike)
+
+
+def _send(numbers: Sequence[int]) -> None:
+    for number in numbers:
+        os.kill(os.getpid(), number)
+
+
+def _arm_call(place: str, nth: int, when: str, strike: Callable[[], None]) -> None:
+    module, _, path = place.partition(":")
+    *owners, name = path.split(".")
+    owner = functools.reduce(getattr, owners, importlib.import_module(module))
+    function: Callable[..., Any] = getattr(owner, name)
+    calls = 0
+
+    @functools.wraps(function)
+    def struck(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        number = calls
+        if number == nth and when == "before":
+            strike()
+        result = function(*arguments, **options)
+        if number == nth and when == "after":
+            strike()
+        return result
+
+    setattr(owner, name, struck)
+
+
+def _arm_line(nth: int, strike: Callable[[], None]) -> None:
+    lines = 0
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal lines
+        if not any(folder in frame.f_code.co_filename for folder in _FOLDERS):
+            return None
+        if event == "line":
+            lines += 1
+            if lines == nth:
+                sys.settrace(None)
+                strike()
+        return trace
+
+    sys.settrace(trace)
