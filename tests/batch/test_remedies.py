@@ -139,11 +139,24 @@ RUNS: dict[str, Any] = {
     "tool calls": (["a", "call"], (*OUT, "-f", "text"), "run the same command again with --allow tool-calls"),
     "a wrong line": (["a", {"messages": 1}, "b"], OUT, "mend line 2"),
     "a line that is refused": (["a", "400"], OUT, "mend line 2"),
-    "many wrong lines": ([b"{\n"] * 5 + ["a"], OUT, "mend lines 1, 2, 3 and 2 more"),
+    "many wrong lines": ([b'{"a\n'] * 5 + ["a"], OUT, "mend lines 1, 2, 3 and 2 more"),
     "a wrong line and a failure": (
-        ["a", b"{\n", "500"],
+        ["a", b'{"a\n', "500"],
         OUT,
         "mend line 2, run the same command again",
+    ),
+    "a run that was halted": (
+        ["a", b'{"a\n', "b", "c"],
+        (*OUT, "-j1", "--halt", "soon,fail=1"),
+        "mend line 2, run the same command again",
+    ),
+    "a limit of the line, and a refusal": (
+        ["a", LIMITED, "no"],
+        OUT,
+        (
+            "raise the limit in line 2, run the same command again with --resend refused, "
+            "or with --allow truncated,refused"
+        ),
     ),
     "nothing was sent": (["a", "b"], (*OUT, "--no-send"), "run it again without --no-send"),
 }

@@ -336,6 +336,33 @@ def test_an_interrupted_make_loses_no_answer(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
+def test_the_next_call_removes_the_temporary_file_of_a_killed_one_and_of_no_other(tmp_path: Path) -> None:
+    go = threading.Event()
+    texts = iter(["killed", "alive", "whole"])
+
+    def answer(_: Request) -> list[Step]:
+        text = next(texts)
+        if text == "whole":
+            return event_stream(stream_of(text))
+        return [*event_stream(stream_of(text)[:2], end=False), WaitFor(go)]
+
+    with serve(answer) as server:
+        command = ("ask", "--base-url", server.url, "-m", "m", "-o", "a.txt", "Hello")
+        with start(*command, cwd=tmp_path) as killed:
+            server.until(lambda: begun(tmp_path) == b"killed")
+            killed.kill()
+            killed.wait()
+        assert begun(tmp_path) == b"killed"
+        with start(*command, cwd=tmp_path) as alive:
+            server.until(lambda: begun(tmp_path) == b"alive")
+            assert run(*command, cwd=tmp_path) == (0, b"", b"")
+            assert begun(tmp_path) == b"alive"
+            alive.terminate()
+            alive.wait()
+    assert (tmp_path / "a.txt").read_text() == "whole\n"
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_usage_and_answer_go_apart(tmp_path: Path) -> None:
     with serve(lambda _: reply(200, completion("x"))) as server:
         command = f"chatpipe ask --base-url {server.url} -m m --json --usage Hello > answer 2> usage"

@@ -11,7 +11,7 @@ from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.journal.unused import UnusedAnswers
 from chatpipe.batch.stop import Stop, count_lines
 from chatpipe.batch.tally import Tally
-from chatpipe.errors import ChatpipeError, SomeFailed, Status
+from chatpipe.errors import ChatpipeError, Halted, SomeFailed, Status
 from chatpipe.inputs import values
 from chatpipe.output.target import OpenOutput
 from chatpipe.system import replace
@@ -33,6 +33,8 @@ def fault_of_run(job: Job, stop: Stop | None, tally: Tally) -> ChatpipeError | N
         fault = stop.fault
         if fault is not None and fault.status in (Status.BUDGET, Status.TRY_LATER):
             fault.fix = f"{fault.fix}, {remedies.next_run(job)}"
+        elif isinstance(fault, Halted):
+            fault.fix = remedies.remedy(job, tally, is_whole=False)
         return fault
     if not tally.failed:
         return None

@@ -13,11 +13,14 @@ from chatpipe.options.outcomes import Outcome
 _WORTH_SENDING = (Outcome.truncated, Outcome.refused, Outcome.empty, Outcome.mismatch)
 
 
-def remedy(job: Job, tally: Tally) -> str:
-    """The place of the error messages, then the next step for each kind of failure."""
-    run = _run_again(job, tally)
+def remedy(job: Job, tally: Tally, *, is_whole: bool = True) -> str:
+    """The place of the error messages, then the next step for each kind of failure.
+
+    is_whole: the run came to the end of its input. Otherwise the rest waits for the next run.
+    """
+    run = _run_again(job, tally, is_whole=is_whole)
     limited = _raise_limit(job, tally)
-    if limited and run:
+    if limited and run and not _worth_sending(job, tally):
         run = f"or {run}"
     wrong = f"mend {tally.kinds.wrong}" if tally.kinds.wrong.count else ""
     return ", ".join(filter(None, (_place(job), wrong, limited, run)))
@@ -50,15 +53,15 @@ def _raise_limit(job: Job, tally: Tally) -> str:
     return f"raise the limit in {limited}" if limited.count and not _limit_of_options(job) else ""
 
 
-def _run_again(job: Job, tally: Tally) -> str:
-    """The next run, if lines may succeed that are sent again, or can be accepted as they are."""
+def _run_again(job: Job, tally: Tally, *, is_whole: bool) -> str:
+    """The next run, if there are lines to send, or lines that can be accepted as they are."""
     kinds = tally.kinds
     if job.resume.no_send and (kinds.transient or kinds.unwelcome):
         return "run it again without --no-send"
     worth = _worth_sending(job, tally)
     allow = ",".join(outcome for outcome in Outcome if kinds.unwelcome[outcome])
     if not allow:
-        if not kinds.transient:
+        if is_whole and not kinds.transient:
             return ""
         return next_run(job) if tally.good else "run the same command again"
     if not worth:

@@ -99,12 +99,12 @@ class StopRules:
             return None
         if halt.failures is not None and failed >= halt.failures:
             what = f"halted: {count_lines(failed)} failed"
-            return Stop(Halted(what, fix="see --halt"), now=halt.now)
+            return Stop(Halted(what), now=halt.now)
         if (
             halt.percent is not None
             and arrived >= _FEWEST_FOR_PERCENT
             and failed * 100 >= halt.percent * arrived
         ):
             what = f"halted: {failed} of {count_lines(arrived)} failed"
-            return Stop(Halted(what, fix="see --halt"), now=halt.now)
+            return Stop(Halted(what), now=halt.now)
         return None
