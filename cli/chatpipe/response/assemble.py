@@ -16,7 +16,9 @@ from chatpipe.response.merge import EMPTY, MAX_LEVELS, StringPieces, merge, over
 from chatpipe.response.usage import merge_usage
 
 # A stream may send these several times: what they count grows.
-_GROWING = frozenset({"usage", "x_groq"})
+_GROWING = frozenset(
+    {"usage", "x_groq", "Usage", "usageMetadata", "usage_metadata", "usage_info", "token_usage"}
+)
 _OMITTED = frozenset({"choices", "obfuscation"})
 
 

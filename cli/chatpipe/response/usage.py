@@ -6,7 +6,7 @@ its last answer plus that of the earlier ones.
 
 Source: the SDKs and public captures of Groq (`x_groq.usage`), Moonshot (`choices[0].usage`,
 `cached_tokens`), DeepSeek (`prompt_cache_hit_tokens`), Anthropic and OpenAI's Responses API
-(`input_tokens`, `output_tokens`), as of 2026-11.
+(`input_tokens`, `output_tokens`), Gemini (`usageMetadata`, `promptTokenCount`), as of 2026-11.
 """
 
 from __future__ import annotations
@@ -21,13 +21,37 @@ from chatpipe.inputs.values import Value
 _PROMPT_WORDS = ("prompt_tokens", "input_tokens")
 _COMPLETION_WORDS = ("completion_tokens", "output_tokens")
 _DETAILS = ("prompt_tokens_details", "input_tokens_details")
-_CACHED_WORDS = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")
+_CACHED_WORDS = (
+    "cached_tokens",
+    "prompt_cache_hit_tokens",
+    "cache_read_input_tokens",
+    "cachedContentTokenCount",
+    "cachedTokens",
+)
 # Anthropic does not count these among `input_tokens`.
 _APART_FROM_INPUT = ("cache_read_input_tokens", "cache_creation_input_tokens")
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 # No answer has as many tokens. Sums of what is below it, and prices of them, are exact enough as floats.
 _NO_COUNT = 10**15
 _LEVELS = 20  # the depth to which usage objects are added; those of all servers have two levels
+# Names of the object, and of the counts in it, that other servers and libraries use. They are compared
+# without case, "_" and "-".
+_NAMES = frozenset(
+    {"usage", "usageinfo", "usagemetadata", "usagestats", "usagestatistics", "tokenusage", "modelusage"}
+)
+_OTHER_WORDS = {
+    word: usual
+    for usual, words in {
+        "prompt_tokens": "prompttokens prompttokencount promptevalcount",
+        "input_tokens": "inputtokens inputtokencount",
+        "completion_tokens": "completiontokens completiontokencount candidatestokencount evalcount",
+        "output_tokens": "outputtokens outputtokencount generatedtokens generatedtokencount",
+        "total_tokens": "totaltokens totaltokencount",
+        # Gemini does not count these among the candidates.
+        "thoughts_tokens": "thoughtstokencount",
+    }.items()
+    for word in words.split()
+}
 
 
 class Usage(NamedTuple):
@@ -87,11 +111,22 @@ def _plain_counts(usage: dict[str, Value]) -> Usage | None:
 def _usages_in(holder: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
     """The usage objects of a completion, or of one of its choices: its own, and those of its fields.
 
-    Only names differ between vendors: x_groq, message and delta are known, any other may follow.
+    Only names differ between vendors: x_groq, message and delta are known, any other may follow. The counts
+    of a list are added.
     """
     for each in (holder, *holder.values()):
-        if isinstance(each, Mapping) and isinstance(usage := each.get("usage"), dict):
-            yield _with_counts(usage)
+        for name, usage in each.items() if isinstance(each, Mapping) else ():
+            if "usage" not in name.lower() or _squeeze(name) not in _NAMES:
+                continue
+            parts = [
+                part for part in (usage if isinstance(usage, list) else [usage]) if isinstance(part, dict)
+            ]
+            if parts := _distinct(parts):
+                yield _with_counts(total_usage(parts[-1], parts[:-1]))
+
+
+def _squeeze(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
 
 
 def _usages_of_choices(completion: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
@@ -120,7 +155,10 @@ def _with_counts(usage: dict[str, Value]) -> dict[str, Value]:
 
 def _states(usage: Mapping[str, Value], name: str) -> bool:
     words = {"prompt_tokens": _PROMPT_WORDS, "completion_tokens": _COMPLETION_WORDS}.get(name, (name,))
-    return any(_number(usage.get(word)) is not None for word in words)
+    return any(
+        _OTHER_WORDS.get(_squeeze(word)) in words and _number(value) is not None
+        for word, value in usage.items()
+    )
 
 
 def _rest(usage: Mapping[str, Value]) -> dict[str, Value]:
@@ -138,6 +176,23 @@ def parse_usage(usage: Value) -> Usage:
     """The counts in a `usage` object. Never raises: a value that is not a count becomes 0."""
     if not isinstance(usage, dict):
         return Usage()
+    counts = _parse_usual(usage)
+    return counts if counts.prompt and counts.completion else _parse_usual(_with_usual_words(usage))
+
+
+def _with_usual_words(usage: dict[str, Value]) -> dict[str, Value]:
+    """A usage object with the counts that it states in other words alone, in those of the API, too."""
+    usual = dict(usage)
+    for word, value in usage.items():
+        name = _OTHER_WORDS.get(_squeeze(word), word)
+        if name != word and not _count(usual.get(name)):
+            usual[name] = value
+    if thoughts := _count(usual.pop("thoughts_tokens", None)):
+        usual["completion_tokens"] = _count(usual.get("completion_tokens")) + thoughts
+    return usual
+
+
+def _parse_usual(usage: dict[str, Value]) -> Usage:
     prompt = _first_count(usage, _PROMPT_WORDS)
     if not _count(usage.get("prompt_tokens")):
         prompt += sum(_count(usage.get(name)) for name in _APART_FROM_INPUT)
