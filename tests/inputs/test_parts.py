@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from chatpipe.inputs.parts import split_parts, without_reasoning
+from chatpipe.inputs.parts import may_be_text, parts_of, split_parts, without_reasoning
 from parametrize import cases
 
 TEXT = {"type": "text", "text": "a"}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:,"}}
+THOUGHT = {"type": "thinking", "thinking": "h"}
 REDACTED = {"type": "redacted_thinking", "data": "x"}
 
 
@@ -46,6 +47,29 @@ REDACTED = {"type": "redacted_thinking", "data": "x"}
 )
 def test_a_part_is_text_or_reasoning(part: Any, text: str, reasoning: str) -> None:
     assert split_parts([part]) == (text, reasoning, [])
+
+
+@cases(
+    ("content", "parts"),
+    {
+        "a list": ([TEXT, "b"], [TEXT, "b"]),
+        "a text without a list": (TEXT, [TEXT]),
+        "an image without a list": (IMAGE, [IMAGE]),
+        "reasoning without a list": (THOUGHT, [THOUGHT]),
+        "nothing but a text": ({"text": "a"}, [{"text": "a"}]),
+        "Gemini's own": ({"parts": [{"text": "a"}], "role": "model"}, [{"text": "a"}]),
+        "an answer in JSON": ({"answer": 42}, None),
+        "an answer in JSON that has a text": ({"text": "a", "score": 1}, None),
+        "an answer in JSON that has a type": ({"type": "circle", "text": "a"}, None),
+        "an answer in JSON that has parts": ({"parts": ["wheel"], "total": 1}, None),
+        "nothing in it": ({}, None),
+        "text": ("a", None),
+        "a number": (1, None),
+    },
+)
+def test_a_content_has_parts_with_or_without_a_list(content: Any, parts: list[Any] | None) -> None:
+    assert parts_of(content) == parts
+    assert may_be_text(content) == (parts is not None or not isinstance(content, dict))
 
 
 def test_each_kind_of_part_keeps_its_order() -> None:

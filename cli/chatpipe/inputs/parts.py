@@ -3,7 +3,7 @@
 Text is a string, or a number or boolean, which stands for its JSON form. Servers that send parts
 (Mistral and Databricks for reasoning models, gateways for others) agree on neither the names nor the
 nesting. A part is text, or an object whose `type` says what it is, or an object with nothing but a known
-field.
+field. Some send the only part without a list.
 
 Source: Mistral's and Databricks' references and the types of the mistralai SDK 3.7.0.
 """
@@ -37,9 +37,32 @@ class ContentParts(NamedTuple):
     others: list[Value]
 
 
+def parts_of(content: Value) -> list[Value] | None:
+    """The parts of a content: those of a list, or the only one, which needs no list. None if it has none.
+
+    An object is a part if nobody can take it for another answer, such as the parsed JSON of one: its type
+    is known, or the name of one of its fields, or all that it has is a text. Gemini's own API puts `parts`
+    into an object.
+    """
+    if isinstance(content, list):
+        return content
+    if not isinstance(content, dict):
+        return None
+    kind = content.get("type")
+    if isinstance(kind, str):
+        is_part = kind.lower() in _TEXT_TYPES or kind.lower() in _REASONING_TYPES or kind in content
+        return [content] if is_part else None
+    if isinstance(parts := content.get("parts"), list) and content.keys() <= {"parts", "role"}:
+        return parts
+    return [content] if content.keys() == {"text"} and isinstance(content["text"], str) else None
+
+
 def text_of(content: Value) -> str | None:
-    """The text of a content: a string, number, boolean or list of parts. None for anything else."""
-    return split_parts(content).text if isinstance(content, list) else scalar_text(content)
+    """The text of a content: a string, number, boolean, part or list of parts. None for anything else."""
+    if isinstance(content, str):
+        return content
+    parts = parts_of(content)
+    return scalar_text(content) if parts is None else split_parts(parts).text
 
 
 def scalar_text(value: Value) -> str | None:
@@ -61,10 +84,11 @@ def json_text(value: Value) -> str:
 
 
 def may_be_text(content: Value) -> bool:
-    """Return True unless a content is an object, or a list that is not empty but holds no part."""
-    if not isinstance(content, list):
+    """Return True unless a content is an object that is no part, or a list of things that are none."""
+    parts = parts_of(content)
+    if parts is None:
         return not isinstance(content, dict)
-    return not content or any(isinstance(part, dict | str) for part in _flat(content, _MAX_LEVELS))
+    return not parts or any(isinstance(part, dict | str) for part in _flat(parts, _MAX_LEVELS))
 
 
 def split_parts(parts: list[Value]) -> ContentParts:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from chatpipe.inputs.parts import json_text, may_be_text, scalar_text, split_parts
+from chatpipe.inputs.parts import json_text, may_be_text, parts_of, scalar_text, split_parts
 from chatpipe.inputs.values import Value
 from chatpipe.response import finish_reasons
 from chatpipe.response.call_pieces import CallPieces, extend_name
@@ -162,7 +162,7 @@ class _Choice:
             return
         if not may_be_text(content):
             self.is_unreadable = True
-        for part in content if type(content) is list else [content]:
+        for part in parts_of(content) or [content]:
             found = split_parts([part])
             if found.text:
                 self._add_text(found.text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from chatpipe.inputs.parts import split_parts
+from chatpipe.inputs.parts import parts_of, split_parts
 from chatpipe.inputs.values import Value, json_type
 from chatpipe.response import finish_reasons
 from chatpipe.response.completion import choices, is_refusal
@@ -30,9 +30,8 @@ def caveats(completion: Mapping[str, Value], *, only_text: bool) -> Iterator[str
 
 def _left_out(message: Mapping[str, Value]) -> Iterator[str]:
     """A warning for each kind of content that has no place in a text."""
-    content = message.get("content")
-    if isinstance(content, list):
-        for part in split_parts(content).others:
+    if parts := parts_of(message.get("content")):
+        for part in split_parts(parts).others:
             if not is_refusal(part):
                 yield f"a part of the answer is left out, because it is no text ({_kind(part)})"
     if message.get("images"):

@@ -7,7 +7,7 @@ from typing import Any
 
 from chatpipe.inputs import values
 from chatpipe.inputs.messages import without_empty_calls
-from chatpipe.inputs.parts import json_text, split_parts, text_of
+from chatpipe.inputs.parts import json_text, parts_of, split_parts, text_of
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response.chunks import REASONING_FIELDS
 
@@ -62,8 +62,8 @@ def reasoning_of(message: Mapping[str, Value]) -> str:
     for field in REASONING_FIELDS:
         if value := message.get(field):
             return _all_text(value)
-    content = message.get("content")
-    return split_parts(content).reasoning if isinstance(content, list) else ""
+    parts = None if isinstance(content := message.get("content"), str) else parts_of(content)
+    return split_parts(parts).reasoning if parts else ""
 
 
 def _all_text(value: Value) -> str:
@@ -78,10 +78,9 @@ def refusal_of(message: Mapping[str, Value]) -> str:
     """The text of a refusal, in its field or among the parts of the content; empty if there is none."""
     if refusal := message.get("refusal"):
         return json_text(refusal)
-    content = message.get("content")
-    if not isinstance(content, list):
-        return ""
-    return "".join(json_text(part.get("refusal")) for part in split_parts(content).others if is_refusal(part))
+    parts = None if isinstance(content := message.get("content"), str) else parts_of(content)
+    others = split_parts(parts).others if parts else ()
+    return "".join(json_text(part.get("refusal")) for part in others if is_refusal(part))
 
 
 def is_refusal(part: Value) -> bool:
@@ -90,10 +89,15 @@ def is_refusal(part: Value) -> bool:
 
 
 def plain_message(message: Mapping[str, Value]) -> dict[str, Value]:
-    """The message as a request accepts it: a number or boolean as its text, no empty list of calls."""
+    """The message as a request accepts it: a number or boolean as its text, no empty list of calls.
+
+    The only part of a content is put into a list.
+    """
     plain = dict(without_empty_calls(message))
     content = message.get("content")
-    if not (content is None or isinstance(content, str | list | dict)):
+    if (parts := parts_of(content)) is not None:
+        plain["content"] = parts
+    elif content is not None and not isinstance(content, dict):
         plain["content"] = text_of(content)
     return plain
 

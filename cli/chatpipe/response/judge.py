@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from chatpipe.errors import Status
-from chatpipe.inputs.parts import may_be_text, split_parts, text_of
+from chatpipe.inputs.parts import may_be_text, parts_of, split_parts, text_of
 from chatpipe.inputs.values import Value
 from chatpipe.options.outcomes import ALLOWABLE, OUTCOMES, PRECEDENCE, Outcome
 from chatpipe.response import finish_reasons
@@ -71,10 +71,11 @@ def _has_calls(message: dict[str, Value]) -> bool:
 
 
 def _has_content(content: Value) -> bool:
-    """Return True if there is more than reasoning in a content, which may be a list of parts."""
-    if type(content) is not list:
+    """Return True if there is more than reasoning in a content, which may have parts."""
+    parts = None if type(content) is str else parts_of(content)
+    if parts is None:
         return bool(text_of(content))
-    found = split_parts(content)
+    found = split_parts(parts)
     return bool(found.text or found.others)
 
 
