@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
-from functools import cache
 
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.response.json_depth import JsonDepth
 from chatpipe.response.merge import MAX_LEVELS, StringPieces, merge, plain
-
-
-@cache
-def _json_signs() -> re.Pattern[str]:
-    """The signs that give JSON its structure. They are compiled when needed: few answers have calls.
-
-    An escape is one sign, so that an escaped quote ends no string. It may be cut at the end of a piece.
-    """
-    return re.compile(r'\\.|[{}\[\]"]|\\$', re.DOTALL)
 
 
 class _PartialCall:
@@ -25,8 +15,6 @@ class _PartialCall:
 
     __slots__ = (
         "_depth",
-        "_in_escape",
-        "_in_string",
         "_length",
         "_scanned",
         "index",
@@ -43,8 +31,7 @@ class _PartialCall:
         self.is_doubtful = False  # no call if no arguments follow: only a name came again, after a whole call
         self._scanned = 0  # pieces of the arguments
         self._length = 0  # characters in them
-        self._depth = 0
-        self._in_string = self._in_escape = False
+        self._depth = JsonDepth()
 
     def scan(self) -> None:
         """Set is_whole if the arguments so far are a whole JSON object. Each piece is read once."""
@@ -53,22 +40,9 @@ class _PartialCall:
             self.is_whole = arguments is not None
             return
         while self._scanned < len(arguments) and not self.is_whole:
-            self._scan_piece(arguments[self._scanned])
+            self.is_whole = self._depth.feed(arguments[self._scanned])
             self._length += len(arguments[self._scanned])
             self._scanned += 1
-
-    def _scan_piece(self, text: str) -> None:
-        start = 1 if self._in_escape and text else 0
-        self._in_escape = self._in_escape and not text
-        for found in _json_signs().finditer(text, start):
-            sign = found[0]
-            if sign[0] == "\\":
-                self._in_escape = len(sign) == 1
-            elif sign == '"':
-                self._in_string = not self._in_string
-            elif not self._in_string:
-                self._depth += 1 if sign in "{[" else -1
-                self.is_whole = self.is_whole or self._depth <= 0
 
     def has_arguments(self, arguments: Value) -> bool:
         """Return True if a whole call has these arguments. The text is joined only if the lengths agree."""
