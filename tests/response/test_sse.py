@@ -48,7 +48,22 @@ def fed(*pieces: bytes) -> list[bytes]:
         "white space before a field": (b" \t data: a\n  data:b\n\n", [b"a\nb"]),
         "objects, one a line": (b'{"a":1}\n{"b": 2}\r\n\n [DONE]\n', [b'{"a":1}', b'{"b": 2}', b"[DONE]"]),
         "an object after an event without its end": (b'data: a\n{"error":1}\n', [b"a", b'{"error":1}']),
-        "objects that are cut, and other JSON": (b'{"a":\n}\n[1]\n"a"\n1\n', []),
+        "objects that are cut, and other JSON": (b'{"a":\n}\n[1]\n"a"\n1\n{\n\n', []),
+        "an array of objects": (b'[{"error":1}]\n[]\n', [b'[{"error":1}]']),
+        "an object of several lines": (
+            b'data: a\n\n{\n  "error": {\n    "details": [\n      {}\n    ]\n  }\n}\ndata: b\n\n',
+            [b"a", b'{\n  "error": {\n    "details": [\n      {}\n    ]\n  }\n}', b"b"],
+        ),
+        "an object behind one that is cut": (b'{ "a":\n{"error":1}\ndata: a\n\n', [b'{"error":1}', b"a"]),
+        "data that says nothing": (b'data: null\n\ndata: " "\n\ndata:"\\n"\n\ndata: []\n\ndata:   \n\n', []),
+        "an error event of text": (b"event: error\ndata: too busy\n\n", [b'{"error":"too busy"}']),
+        "its name last": (b"data: too busy\nevent:error\n\ndata: a\n\n", [b'{"error":"too busy"}', b"a"]),
+        "an error event of a string": (b'event: Server_Error\ndata: "busy"\n\n', [b'{"error":"busy"}']),
+        "an error event of an object": (b'event: error\ndata: {"code": 1}\n\n', [b'{"error":{"code": 1}}']),
+        "an error event in its wrapper": (b'event: error\ndata: {"error": 1}\n\n', [b'{"error": 1}']),
+        "an error event without data": (b"event: error\n\n", [b'{"error":"an error event without data"}']),
+        "an error event that is done": (b"event: error\ndata: [DONE]\n\n", [b"[DONE]"]),
+        "a sign of life": (b"event: ping\ndata: 12:00:05\n\nevent: ping\ndata: {}\n\n", [b"{}"]),
         "an error as text": (b"error: too busy\n\n", [b'{"error":"too busy"}']),
         "an error as an object": (b'error: {"code": 429}\n\n', [b'{"error":{"code": 429}}']),
         "an error in its wrapper": (b'error:{"error":{"code":429}}\n', [b'{"error":{"code":429}}']),
@@ -103,6 +118,8 @@ def test_event_is_given_as_soon_as_its_last_byte_is_there() -> None:
         "byte order mark": (MARK + b"data: {}", [b"{}"], False),
         "object, then half a name": (b'data: {"a":1}\nda', [b'{"a":1}'], False),
         "object with a lone surrogate": (b'data: {"a":"\\ud83d"}', [b'{"a":"\\ud83d"}'], False),
+        "an error event of text": (b"event: error\ndata: too busy", [b'{"error":"too busy"}'], False),
+        "an object of several lines": (b'{\n"error": 1\n}', [b'{\n"error": 1\n}'], False),
         "half of done": (b"data: [DONE", [], True),
         "half an object": (b'data: {"a":1', [], True),
         "more than an object": (b'data: {"a":1}}', [], True),
@@ -156,7 +173,7 @@ def plainly(body: bytes) -> list[bytes]:
             elif odd.rstrip() in (b"{}", b"[DONE]"):
                 events += [b"\n".join(data), odd]  # also an event without its blank line
                 data = []
-    return [event for event in events if event]
+    return [event for event in events if event.strip()]
 
 
 # bytes that mean something, more often than chance would have them

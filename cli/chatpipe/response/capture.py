@@ -80,7 +80,7 @@ def read_capture(lines: Iterator[Source]) -> Iterator[CaptureItem]:
         elif events is not None or _STREAM_START.match(data):
             events = events or _CapturedStream()
             yield from events.feed(line)
-        elif data.strip() and not sse.is_null(data):
+        elif data.strip() and not sse.is_nothing(data):
             raise BadInput(
                 "neither JSON nor an event stream", place=line.place(), fix="see chatpipe show --help"
             )

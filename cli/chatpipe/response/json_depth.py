@@ -1,4 +1,4 @@
-"""Pieces of a JSON text -> the point where its outermost object or array is closed."""
+"""Pieces or lines of a JSON text -> the point where its outermost object or array is closed."""
 
 from __future__ import annotations
 
@@ -42,3 +42,24 @@ class JsonDepth:
                 self._depth += 1 if sign in "{[" else -1
                 self.is_closed = self.is_closed or self._depth <= 0
         return self.is_closed
+
+
+class JsonLines:
+    """The lines of one JSON text that may take several. size is that of the lines so far, in bytes."""
+
+    __slots__ = ("_depth", "_lines", "size")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._lines: list[bytes] = []
+        self._depth = JsonDepth()
+
+    def add(self, line: bytes) -> bool:
+        """Add a line without its end. Returns True if it closes the text."""
+        self.size += len(line) + 1
+        self._lines.append(line)
+        return self._depth.feed(line.decode("latin-1") + "\n")
+
+    @property
+    def text(self) -> bytes:
+        return b"\n".join(self._lines)

@@ -9,24 +9,37 @@ Source: WHATWG HTML, "Server-sent events", 9.2.5 and 9.2.6.
 from __future__ import annotations
 
 from chatpipe.inputs import values
+from chatpipe.response.json_depth import JsonLines
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# A longer payload than this is not null with a blank or two.
-_NULL_BYTES = 10
-_LF, _CR = b"\n\r"
+_LF, _CR, _BRACE = b"\n\r{"
+# Names of events whose data may be plain text: that of an error, or of a sign of life.
+_ERROR_NAMES = (b"error", b"exception")
+_IDLE_NAMES = (b"ping", b"heartbeat", b"keep-alive", b"keepalive", b"keep_alive")
+# A document that some server prints over several lines is no longer than this: it is an error.
+_DOCUMENT_BYTES = 64 * 1024
 
 
 class EventDecoder:
     """Push decoder for one body: call feed() for each read, then end() once.
 
     Each payload is the data of one event, with its data lines joined by LF. Comments, other fields and
-    events without data produce no payload. An event with empty data or `null` produces none either: the
-    standard would dispatch it, but it can only be a keep-alive.
+    events without data produce no payload. An event whose data says nothing, see is_nothing(), produces none
+    either: the standard would dispatch it, but it can only be a keep-alive. The name of an event counts if
+    its data is plain text: it is then an error, in the shape of an error event, or a keep-alive.
 
-    After end(), pending is True if the body stopped inside an event, which was then dropped.
+    After end(), is_incomplete is True if the body stopped inside an event, which was then dropped.
     """
 
-    __slots__ = ("_after_cr", "_data", "_is_first_line", "_partial_line", "is_incomplete")
+    __slots__ = (
+        "_after_cr",
+        "_data",
+        "_document",
+        "_is_first_line",
+        "_name",
+        "_partial_line",
+        "is_incomplete",
+    )
 
     def __init__(self) -> None:
         self.is_incomplete = False
@@ -34,6 +47,8 @@ class EventDecoder:
         self._after_cr = False  # a LF at the start of the next read completes a CRLF
         self._partial_line = bytearray()  # the incomplete last line; appending to a bytearray stays linear
         self._data: list[bytes] = []  # the data lines of the incomplete event
+        self._name = b""  # its name, if that may say what its data are
+        self._document: JsonLines | None = None  # an incomplete one without field names
 
     def feed(self, data: bytes) -> list[bytes]:
         """The payloads of the events that these bytes complete."""
@@ -64,14 +79,14 @@ class EventDecoder:
         """The payload of an unterminated last event, if it is certainly complete.
 
         The standard drops an unterminated event, but some servers end without the blank line, and that
-        must not lose an answer. `[DONE]` and a whole JSON object are kept: no prefix of an object is
+        must not lose an answer. `[DONE]` and a whole JSON object or array are kept: no prefix of one is
         valid JSON.
         """
         rest = bytes(self._partial_line)
         self._partial_line.clear()
         payloads = self._parse_lines([rest]) if rest else []
-        payload = b"\n".join(self._data)
-        if is_done(payload) or _is_object(payload):
+        payload = self._end_event() if self._name else b"\n".join(self._data)
+        if is_done(payload) or _is_document(payload):
             self._data.clear()
             return [*payloads, payload]
         self.is_incomplete = bool(self._data) or (rest != b"" and b"data:".startswith(rest))
@@ -88,35 +103,60 @@ class EventDecoder:
             if line.startswith(b"data: "):
                 data.append(line[6:])
             elif not line:
-                payload = b"\n".join(data)
+                payload = self._end_event() if self._name else b"\n".join(data)
                 data.clear()
-                if payload and (len(payload) >= _NULL_BYTES or not is_null(payload)):
+                if payload and (payload[0] == _BRACE or not is_nothing(payload)):
                     payloads.append(payload)
             elif line.startswith(b"data:"):
                 data.append(line[5:])
             elif line == b"data":  # a field without a colon has the empty value
                 data.append(b"")
+            elif line.startswith(b"event:"):
+                self._name = _known_name(line)
             elif not line.startswith((b":", b"event", b"id", b"retry")):
                 self._parse_odd_line(line, payloads)
         return payloads
+
+    def _end_event(self) -> bytes:
+        """The payload of an event whose name counts."""
+        payload, name = b"\n".join(self._data), self._name
+        self._name = b""
+        if name in _ERROR_NAMES:
+            return payload if is_done(payload) else _error_object(payload)
+        return payload if payload.lstrip().startswith(b"{") else b""
 
     def _parse_odd_line(self, line: bytes, payloads: list[bytes]) -> None:
         """Take a line that the standard would ignore, but that some server sends in place of an event.
 
         These are a data line behind white space or a byte order mark, an object or `[DONE]` without a field
-        name, and the field `error`.
+        name, and the field `error`. An object may take several lines.
         """
-        line = line.lstrip().removeprefix(_BYTE_ORDER_MARK)
+        is_inside = self._document is not None and line.startswith((b" ", b"\t"))
+        unstripped, line = line, line.lstrip().removeprefix(_BYTE_ORDER_MARK)
         if line.startswith(b"data:"):
             self._data.append(line[5:].removeprefix(b" "))
             return
         error = line.startswith(b"error:") and line[6:].strip()
         if error:
             line = _error_object(error)
-        elif not (line.startswith(b"{") and _is_object(line)) and line.rstrip() != b"[DONE]":
-            return
+        elif is_inside or (line.rstrip() != b"[DONE]" and not _is_document(line)):
+            line = self._add_to_document(unstripped)
+            if not line:
+                return
+        self._document = None
         payloads += filter(None, (b"\n".join(self._data), line))  # no blank line ended the event before
         self._data.clear()
+
+    def _add_to_document(self, line: bytes) -> bytes:
+        """Add a line to the document that it begins or continues. Returns the document if it is complete."""
+        if self._document is None:
+            if not line.lstrip().startswith((b"{", b"[")):
+                return b""
+            self._document = JsonLines()
+        if not self._document.add(line) and self._document.size <= _DOCUMENT_BYTES:
+            return b""
+        text, self._document = self._document.text, None
+        return text if _is_document(text) else b""
 
 
 def is_done(payload: bytes) -> bool:
@@ -124,23 +164,38 @@ def is_done(payload: bytes) -> bool:
     return payload.startswith(b"[DONE]")
 
 
-def is_null(payload: bytes) -> bool:
-    """Return True for JSON's null, which says nothing."""
-    return len(payload) < _NULL_BYTES and payload.strip() == b"null"
+def is_nothing(payload: bytes) -> bool:
+    """Return True for data that say nothing: white space, JSON's null, and a string of white space."""
+    bare = payload.strip()
+    if bare.startswith(b'"') and bare.endswith(b'"'):
+        return not bare[1:-1].replace(b"\\n", b"").replace(b"\\r", b"").replace(b"\\t", b"").strip()
+    return bare in (b"", b"null", b"[]")
+
+
+def _known_name(line: bytes) -> bytes:
+    """The name of an event, as far as it says something: `error` also for `response.error`."""
+    name = line[6:].strip().lower()
+    return next((known for known in (*_ERROR_NAMES, *_IDLE_NAMES) if known in name), b"")
 
 
 def _error_object(error: bytes) -> bytes:
-    """The value of a field `error`, an object or text, in the shape of an error event."""
-    if not _is_object(error):
-        return values.dumps({"error": error.decode("utf-8", "replace")})
-    return error if values.loads(error).get("error") else b'{"error":' + error + b"}"
+    """The value of a field `error`, or the data of such an event, in the shape of an error event."""
+    try:
+        value = values.loads(error)
+    except values.NotJSON:
+        value = error.decode("utf-8", "replace").strip() or "an error event without data"
+        error = values.dumps(value)
+    if type(value) is dict and (value.get("error") or value.get("choices")):
+        return error
+    return b'{"error":' + error + b"}"
 
 
-def _is_object(payload: bytes) -> bool:
-    if not payload.lstrip().startswith(b"{"):
+def _is_document(payload: bytes) -> bool:
+    """Return True for a whole JSON object, or array of objects."""
+    if not payload.lstrip().startswith((b"{", b"[")):
         return False
     try:
-        values.loads(payload)
+        value = values.loads(payload)
     except values.NotJSON:
         return False
-    return True
+    return type(value) is dict or (bool(value) and all(type(item) is dict for item in value))
