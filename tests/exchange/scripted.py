@@ -12,6 +12,7 @@ import orjson
 from chatpipe.errors import ChatpipeError
 from chatpipe.exchange import ExchangeContext, ask, run_without_loop
 from chatpipe.options.server import ExchangeLimits, RetryPolicy
+from chatpipe.response.chunks import with_deltas
 from chatpipe.wire import answer as wire
 from chatpipe.wire.answer import Answer
 
@@ -96,7 +97,7 @@ class Receiver:
 
     def chunk(self, payload: bytes, chunk: Mapping[str, Any]) -> None:
         self.payloads.append(payload)
-        assert orjson.loads(payload) == chunk
+        assert with_deltas(orjson.loads(payload)) == chunk
         if self.raised is not None:
             raise self.raised
 

@@ -20,6 +20,7 @@ JSON = (
     b'"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}'
 )
 CUT = "the stream was cut: neither finish_reason nor [DONE]"
+OLDER = b'{"choices":[{"index":0,"text":"%b"}]}'
 STREAM = [piece("h"), piece("i"), piece("", "stop"), DONE]
 
 
@@ -113,6 +114,13 @@ LINES = b"".join(line.removeprefix(b"data: ").rstrip() + b"\n" for line in STREA
         "a completion behind white space": b" \n\r\n\t" + JSON + b"\n",
         "a completion behind a byte order mark": b"\n\xef\xbb\xbf" + JSON,
         "a completion, then [DONE]": JSON + b"\n\ndata: [DONE]\n\n",
+        "a completion in an array": b"[" + JSON + b"]",
+        "a completion of the older API": b'{"choices":[{"index":0,"text":"hi","finish_reason":null}]}',
+        "chunks of the older API": b"\n".join([OLDER % b"h", OLDER % b"i", b"[DONE]\n"]),
+        "chunks in an array": b"[" + b",\n".join(LINES.splitlines()[:-1]) + b"]",
+        "chunks and [DONE] in an array": b"[" + b",".join(LINES.splitlines()[:-1]) + b',"[DONE]"]',
+        "chunks in an array, as an event": b"data: [" + b",".join(LINES.splitlines()[:-1]) + b"]\n\n",
+        "events that say nothing": b'data: ""\n\ndata: " "\n\ndata: []\n\n' + b"".join(STREAM),
         "a completion as an event": b"data: " + JSON + b"\n\n",
         "chunks, one a line": LINES,
         "chunks, one a line, no [DONE]": LINES[: -len(b"[DONE]\n")],
@@ -138,6 +146,20 @@ def test_the_body_decides_before_its_content_type(kind: str, body: bytes, size: 
         "an error": (b'{"error":{"message":"slow down","code":429}}', Status.TRY_LATER, "slow down"),
         "an error in lines": (b'{\n"error": {"message":"no","code":401}\n}', Status.NO_ACCESS, "no"),
         "an error in an array": (b'[{"error":{"message":"no","code":401}}]', Status.NO_ACCESS, "no"),
+        "an error in words": (b"Rate limit exceeded.", Status.TRY_LATER, "Rate limit exceeded"),
+        "an error in words, as JSON": (b'"rate limit exceeded"', Status.TRY_LATER, "rate limit exceeded"),
+        "a status in words": (b'"HTTP 503 Service Unavailable"', Status.UNREACHABLE, "503"),
+        "an error in words, as an event": (b'data: "too many requests"\n\n', Status.TRY_LATER, "too many"),
+        "an error event": (b"event: error\ndata: invalid api key\n\n", Status.NO_ACCESS, "invalid api key"),
+        "an error event in other words": (b"event: error\ndata: oops\n\n", Status.BROKEN_ANSWER, "oops"),
+        "an error in lines, in a stream": (
+            STREAM[0] + b'{\n  "error": {\n    "code": 429\n  }\n}\n',
+            Status.TRY_LATER,
+            "429",
+        ),
+        "several completions": (b"[" + JSON + b"," + JSON + b"]", Status.BROKEN_ANSWER, "not a JSON object"),
+        "a long text": (b"rate limit exceeded " * 60, Status.BROKEN_ANSWER, "is not JSON"),
+        "a string in other words": (b'"hello"', Status.BROKEN_ANSWER, "not a JSON object"),
         "an error field": (b"error: too busy\n\n", Status.BROKEN_ANSWER, "too busy"),
         "a page": (
             b"<!doctype html>\n<html><head><title>Sign in</title></head>\ndata: x\n</html>",

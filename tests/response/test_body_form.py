@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
-from chatpipe.response.body_form import BodyForm, FormDetector
+from chatpipe.response.body_form import BodyForm, FormDetector, as_event_stream, sole_completion
 from parametrize import cases
 
 CHUNK = b'{"choices":[{"delta":{"content":"a"}}]}'
@@ -66,3 +67,45 @@ def test_time_is_linear_in_the_bytes(piece: bytes) -> None:
     for _ in range(200_000):
         if detector.feed(piece) is not None:
             break
+
+
+PIECE = b'{ "choices": [{"delta": {"content": "a"}}] }'
+EVENT = b"data: " + PIECE + b"\n\n"
+TEXT = b'{"choices":[{"index":0,"text":"a"}]}'
+WHOLE = b'{"choices":[{"message":{"content":"a"}}]}'
+DONE = b"data: [DONE]\n\n"
+
+
+@cases(
+    ("body", "events"),
+    {
+        "a completion": (WHOLE, None),
+        "an error": (b'{"error":"x"}', None),
+        "a text": (TEXT, b"data: " + TEXT + b"\n\n" + DONE),
+        "chunks": (b"[" + PIECE + b" ,\n" + PIECE + b"]", EVENT + EVENT + DONE),
+        "a chunk of several lines": (b"[{\n" + PIECE[1:] + b"]", b"data: { " + PIECE[1:] + b"\n\n" + DONE),
+        "chunks and their end": (b"[" + PIECE + b',"[DONE]"]', EVENT + DONE + DONE),
+        "completions": (b"[" + WHOLE + b"," + WHOLE + b"]", None),
+        "nothing": (b"[]", None),
+        "an error in an array": (b'[{"error":"x"}]', None),
+        "other things": (b'[1,"x"]', None),
+        "chunks and other things": (b"[" + PIECE + b",1]", None),
+        "nested too deeply": (b"[" + PIECE + b',{"a":' + b"[" * 990 + b"]" * 990 + b"}]", None),
+    },
+)
+def test_a_body_may_stand_for_events(body: bytes, events: bytes | None) -> None:
+    assert as_event_stream(orjson.loads(body), body) == events
+
+
+def test_a_sole_completion_is_taken_out_of_its_array() -> None:
+    assert sole_completion([orjson.loads(WHOLE)], b" [" + WHOLE + b"] ") == (
+        orjson.loads(WHOLE),
+        WHOLE,
+    )
+
+
+@pytest.mark.parametrize(
+    "body", [WHOLE, b"[" + PIECE + b"]", b"[" + WHOLE + b"," + WHOLE + b"]", b"[]", b"1"]
+)
+def test_another_value_is_left_in_its_array(body: bytes) -> None:
+    assert sole_completion(orjson.loads(body), body) == (orjson.loads(body), body)

@@ -10,6 +10,7 @@ import pytest
 
 from chatpipe.errors import BadInput, ChatpipeError
 from chatpipe.inputs.place import Source
+from chatpipe.response import capture
 from chatpipe.response.capture import (
     CapturedAnswer,
     CapturedFailure,
@@ -19,6 +20,7 @@ from chatpipe.response.capture import (
     StreamEnd,
     read_capture,
 )
+from chatpipe.response.completion import parse_completion
 from parametrize import cases
 from refusals import refused
 
@@ -94,6 +96,17 @@ def test_lines_may_be_an_event_stream() -> None:
         "blank lines between": (f"data: {CHUNK}\n\n\n\ndata: {CHUNK}\n\n", ["Chunk", "Chunk"]),
         "a chunk without choices": ('{"id":"a","choices":[]}\n', ["Chunk"]),
         "blank lines before, as DeepSeek sends them": (f"\n\n{WHOLE}\n", ["CapturedAnswer"]),
+        "chunks in an array": (f"[{CHUNK},{CHUNK}]\n", ["Chunk", "Chunk", "StreamEnd"]),
+        "chunks in an array of several lines": (
+            f'[\n{CHUNK}\n,\n{CHUNK}, "[DONE]"\n]\n{CHUNK}\n',
+            ["Chunk", "Chunk", "StreamEnd", "Chunk"],
+        ),
+        "chunks in an event": (f"data: [{CHUNK},{CHUNK}]\n\n", ["Chunk", "Chunk"]),
+        "completions in an array": (f"[{WHOLE},{WHOLE}]\n", ["CapturedAnswer", "CapturedAnswer"]),
+        "an error in an array": ('[{"error":"x"}]', ["CapturedFailure"]),
+        "a string": ('"x"\n', ["CapturedText"]),
+        "what says nothing": (f'[]\nnull\n""\ndata: {CHUNK}\n\ndata: ""\n\n', ["Chunk"]),
+        "a text in place of a message": ('{"choices":[{"text":"x"}]}\n', ["Chunk"]),
         "blanks before": (f"  {WHOLE}\n", ["CapturedAnswer"]),
         "blanks before chunks": (f" {CHUNK}\n\t{CHUNK}\n", ["Chunk", "Chunk"]),
     },
@@ -185,7 +198,9 @@ def test_result_line_without_an_answer(line: str, what: str) -> None:
     ],
 )
 def test_an_error_is_a_failed_answer(line: str, what: str) -> None:
-    assert played(f"\n{line}") == [CapturedFailure("f:2", what)]
+    source = Source("f", line.encode(), 2)
+    chunk = Chunk(source.data, orjson.loads(line), source)
+    assert played(f"\n{line}") == [CapturedFailure("f:2", what, chunk=chunk)]
 
 
 @cases(
@@ -193,7 +208,13 @@ def test_an_error_is_a_failed_answer(line: str, what: str) -> None:
     {
         "text": ("hello\n", "f:1: neither JSON nor an event stream: see chatpipe show --help"),
         "behind": (f"{CHUNK}\nhello\n", "f:2: neither JSON nor an event stream: see chatpipe show --help"),
-        "an array": ("[1]\n", "f:1: neither JSON nor an event stream: see chatpipe show --help"),
+        "a number": ("1\n", "f:1: neither JSON nor an event stream: see chatpipe show --help"),
+        "an array": ("[1]\n", "f:1: neither a chunk, a completion nor a result: see chatpipe show --help"),
+        "an array in an array": (
+            f"[[{CHUNK}]]\n",
+            "f:1: neither a chunk, a completion nor a result: see chatpipe show --help",
+        ),
+        "a cut array": (f"[\n{CHUNK},\n{CHUNK}\n", "f:3: not JSON: expecting ',' delimiter (column 60)"),
         "another object": (
             '{"a":1}\n',
             "f:1: neither a chunk, a completion nor a result: see chatpipe show --help",
@@ -215,10 +236,29 @@ def test_text_that_is_no_recording_is_65_with_its_place(text: str | bytes, line:
         played(text)
 
 
-@pytest.mark.parametrize("data", ["{broken", "5", "[]"])
+@pytest.mark.parametrize("data", ["{broken", "5", "[1]"])
 def test_event_that_is_no_chunk_has_its_place(data: str) -> None:
     with refused(ChatpipeError, place="f:3"):
         played(f"data: {CHUNK}\n\ndata: {data}\n\n")
+
+
+@cases(
+    "line",
+    {"a brace": "}", "an object": "{}", "an open string": '"', "an open object": "{", "a bracket": "],["},
+)
+def test_a_broken_document_is_parsed_twice_at_most(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its lines are: parsing again at each of them was quadratic."""
+    parsed = []
+
+    def parse(data: bytes) -> Any:
+        parsed.append(len(data))
+        return parse_completion(data)
+
+    monkeypatch.setattr(capture, "parse_completion", parse)
+    text = "{\n" + f'"a": {line}\n' * 200
+    with pytest.raises(BadInput):
+        played(text)
+    assert sum(parsed) <= 2 * len(text)
 
 
 def test_steps_come_as_the_lines_do() -> None:

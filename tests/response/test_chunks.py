@@ -44,3 +44,18 @@ def test_payload_that_is_no_object_is_a_broken_answer(payload: bytes, what: str)
     assert caught.value.what == what
     assert caught.value.body == payload
     assert caught.value.status is Status.BROKEN_ANSWER
+
+
+@cases(
+    ("choice", "made"),
+    {
+        "a text": ({"index": 1, "text": "a"}, {"index": 1, "delta": {"content": "a"}}),
+        "beside nulls": ({"text": "a", "message": None, "delta": None}, {"delta": {"content": "a"}}),
+        "beside a delta": ({"text": "", "delta": {"content": "a"}}, {"text": "", "delta": {"content": "a"}}),
+        "beside a message": ({"text": "a", "message": {}}, {"text": "a", "message": {}}),
+        "no text": ({"text": ["a"]}, {"text": ["a"]}),
+        "nothing": (5, 5),
+    },
+)
+def test_a_text_stands_for_a_delta(choice: Any, made: Any) -> None:
+    assert chunks.with_deltas({"id": "x", "choices": [choice]}) == {"id": "x", "choices": [made]}

@@ -82,6 +82,13 @@ def test_every_field_is_looked_at(deltas: list[dict[str, Any]]) -> None:
     assert b"***" in orjson.dumps(out)
 
 
+@pytest.mark.parametrize("cut", range(1, len(KEY)))
+def test_texts_of_the_older_api_are_looked_at(cut: int) -> None:
+    texts = ["It is ", KEY[:cut], KEY[cut:], ", they say"]
+    out = passed([{"choices": [{"index": 0, "text": text}]} for text in texts])
+    assert "".join(each["choices"][0]["text"] for each in out).endswith("***, they say")
+
+
 def test_other_fields_and_errors_are_looked_at() -> None:
     out = passed([chunk("a", model=KEY), chunk("b") | {KEY: 1}, {"error": {"message": KEY}}, {"detail": KEY}])
     assert KEY.encode() not in orjson.dumps(out)

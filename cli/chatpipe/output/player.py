@@ -15,6 +15,7 @@ from chatpipe.response.boundary import AnswerBoundary, adds_content, is_tail
 from chatpipe.response.capture import (
     CapturedAnswer,
     CapturedFailure,
+    CapturedText,
     CaptureItem,
     Chunk,
     RawBytes,
@@ -22,9 +23,10 @@ from chatpipe.response.capture import (
 )
 from chatpipe.response.completion import NOT_TEXT
 from chatpipe.response.result_line import ResultLine
-from chatpipe.response.server_error import error_of
+from chatpipe.response.server_error import ServerError, error_of
 from chatpipe.system.console import Console
 from chatpipe.system.escape import shorten
+from chatpipe.wire import refusal_words
 from chatpipe.wire.answer import Answer
 
 
@@ -57,6 +59,10 @@ class _StreamedAnswer:
         if self._error is None and self._chunks.error is not None:
             what = f"an error was recorded: {shorten(self._chunks.error.message)}"
             self._error = BrokenAnswer(what, place=self._place)
+
+    def fail(self, fault: ChatpipeError) -> None:
+        """End the answer by a fault of the recording."""
+        self._error = self._error or fault
 
     def answer(self, *, done: bool) -> Answer:
         """The answer as far as it came. done: `[DONE]` ended it."""
@@ -94,8 +100,11 @@ class RecordingPlayer:
             for step in steps:
                 self._handle(step)
         except BadInput as fault:
-            self.close()
-            self.faults.append(fault)
+            if self._open is not None and not self._open.boundary.is_over():
+                self._open.fail(fault)  # it was not cut: the rest of it cannot be read
+            else:
+                self.close()
+                self.faults.append(fault)
         self.close()
 
     def close(self) -> None:
@@ -118,8 +127,16 @@ class RecordingPlayer:
                     self._end_tails(done=True)
             case CapturedAnswer(body, completion, line):
                 self._whole(Answer(completion, body), line)
-            case CapturedFailure(place, what, line):
-                self._whole(Answer(None, None, NoAnswer(what, place=place)), line)
+            case CapturedFailure(place, what, line, chunk):
+                if chunk is not None and self._open is not None and not self._open.boundary.is_over():
+                    self._chunk(chunk)  # the last word about the answer that is open
+                else:
+                    self._whole(Answer(None, None, NoAnswer(what, place=place)), line)
+            case CapturedText(source, text):
+                if refusal_words.status_of(200, ServerError(text)) is None:
+                    raise BadInput(f"neither an answer nor an error: '{shorten(text)}'", place=source.place())
+                what = f"an error was recorded: {shorten(text)}"
+                self._whole(Answer(None, None, NoAnswer(what, place=source.place())), None)
 
     def _whole(self, answer: Answer, line: ResultLine | None) -> None:
         self.close()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from chatpipe.inputs.values import Value
 from chatpipe.response.assemble import Assembly
 from chatpipe.response.choice_indexes import ChoiceIndexes, PlacedChunk, has_plain_index
+from chatpipe.response.chunks import with_deltas
 from chatpipe.response.server_error import ServerError, error_of
 from chatpipe.response.usage import reported_usage
 
@@ -42,7 +43,7 @@ class AnswerChunks:
             self._deliver(payload, chunk)
             self._assemble(chunk)
         else:
-            self._take(self._indexes.place(payload, chunk))
+            self._take(self._indexes.place(payload, with_deltas(chunk)))
         error = error_of(chunk)
         if error is not None and self.error is None:
             self.error = error

@@ -7,10 +7,12 @@ completions, errors and web pages as text/event-stream, and streams as applicati
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from enum import Enum
 
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.response.chunks import DONE, has_chunks, has_text_choice, payloads_of
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # The first bytes of an event stream. `error` is no field of the standard, but some servers send it.
@@ -139,3 +141,42 @@ def _is_chunk(value: Value) -> bool:
     if isinstance(choices, list) and choices:
         return any(isinstance(choice, dict) and "delta" in choice for choice in choices)
     return value.get("object") == "chat.completion.chunk" and not value.get("error")
+
+
+def sole_completion(value: Value, body: bytes) -> tuple[Value, bytes]:
+    """A completion and its text, taken out of the array that has nothing else. Any other value as it is."""
+    if type(value) is list and len(value) == 1 and _is_completion(value[0]):
+        with suppress(values.NotJSON):
+            return value[0], payloads_of(body)[0]
+    return value, body
+
+
+def as_event_stream(value: Value, body: bytes) -> bytes | None:
+    """The events that a body in one piece stands for: chunks in an array, or a text without a message.
+
+    value is that of the body. None if it is neither, or if the array has several whole answers.
+    """
+    if type(value) is dict:
+        return _event(body) + _event(DONE.encode()) if has_text_choice(value) else None
+    if (
+        not has_chunks(value)
+        or not any("choices" in item for item in value)
+        or any(map(_is_completion, value))
+    ):
+        return None
+    try:
+        return b"".join(map(_event, [*payloads_of(body), DONE.encode()]))
+    except values.NotJSON:
+        return None
+
+
+def _is_completion(value: Value) -> bool:
+    choices = value.get("choices") if type(value) is dict else None
+    return type(choices) is list and any(
+        type(choice) is dict and type(choice.get("message")) is dict and not choice.get("delta")
+        for choice in choices
+    )
+
+
+def _event(payload: bytes) -> bytes:
+    return b"data: " + values.one_line(payload) + b"\n\n"

@@ -16,6 +16,7 @@ from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response import chunks, sse
 from chatpipe.response.body_form import without_prefix
 from chatpipe.response.completion import as_list, parse_completion
+from chatpipe.response.json_depth import JsonLines
 from chatpipe.response.result_line import ResultLine, is_result
 from chatpipe.response.server_error import error_of
 from chatpipe.system.escape import shorten
@@ -24,6 +25,7 @@ from chatpipe.system.escape import shorten
 _STREAM_START = re.compile(rb":|(?:data|event|id|retry|error)(?::|$)|\[DONE\]")
 
 
+_DOCUMENT_START = re.compile(rb'\{|\[(?!DONE\]|\s*\]\s*$)|"(?!\s*"\s*$)')
 _CHUNK = "chat.completion.chunk"
 
 
@@ -58,14 +60,25 @@ class CapturedAnswer(NamedTuple):
 
 
 class CapturedFailure(NamedTuple):
-    """A request that got no answer. place is its `file:line`, and in a run also its custom_id."""
+    """A request that got no answer. label is its `file:line`, and in a run also its custom_id.
+
+    chunk is an error that a server sent, which may end the answer before it.
+    """
 
     label: str
     what: str
     line: ResultLine | None = None
+    chunk: Chunk | None = None
 
 
-CaptureItem = RawBytes | Chunk | StreamEnd | CapturedAnswer | CapturedFailure
+class CapturedText(NamedTuple):
+    """A JSON string. It is an error if its words are those of one, and else no recording."""
+
+    line: Source
+    text: str
+
+
+CaptureItem = RawBytes | Chunk | StreamEnd | CapturedAnswer | CapturedFailure | CapturedText
 
 
 def read_capture(lines: Iterator[Source]) -> Iterator[CaptureItem]:
@@ -73,10 +86,10 @@ def read_capture(lines: Iterator[Source]) -> Iterator[CaptureItem]:
     events: _CapturedStream | None = None
     for line in lines:
         data = without_prefix(line.data)
-        if data.startswith(b"{"):
+        if _DOCUMENT_START.match(data):
             yield from events.end() if events else ()
             events = None
-            yield _item_of_object(*_read_object(line._replace(data=data), lines))
+            yield from _items_of_value(*_read_document(line._replace(data=data), lines))
         elif events is not None or _STREAM_START.match(data):
             events = events or _CapturedStream()
             yield from events.feed(line)
@@ -106,42 +119,81 @@ class _CapturedStream:
     def _items(self, payloads: list[bytes], line: Source) -> Iterator[CaptureItem]:
         for payload in payloads:
             start, self._event_line = self._event_line or line, None
-            if sse.is_done(payload):
-                yield StreamEnd()
-            else:
-                yield Chunk(payload, _parse(payload, start), start, True)
+            yield from _items_of_event(payload, start)
 
 
-def _parse(payload: bytes, line: Source) -> dict[str, Value]:
+def _items_of_event(payload: bytes, line: Source) -> Iterator[CaptureItem]:
+    if sse.is_done(payload):
+        yield StreamEnd()
+        return
     try:
-        return chunks.parse(payload)
+        chunk = chunks.parse(payload)
     except BrokenAnswer as fault:
-        raise BadInput(fault.what, place=line.place()) from fault
-
-
-def _read_object(line: Source, following: Iterator[Source]) -> tuple[dict[str, Value], Source]:
-    """The JSON object that begins on this line, and its text. Pretty-printed, it ends on a later line."""
-    lines = [line]
-    while True:
-        source = line._replace(data=b"\n".join(each.data for each in lines))
         try:
-            value = parse_completion(source.data)
-        except NotJSON as error:
-            if len(lines) == 1 and not line.data.rstrip().endswith((b"{", b"[", b",", b":")):
-                raise not_json(line, error) from error
-            more = list(_through_closing_brace(following))
-            if not more:
-                raise not_json(source, error) from error
-            lines += more
+            items = chunks.items_of(payload, fault)
+        except BrokenAnswer:
+            raise BadInput(fault.what, place=line.place()) from fault
+        for item in items:
+            yield from _items_of_event(item, line)
+        return
+    yield Chunk(payload, chunks.with_deltas(chunk), line, True)
+
+
+def _read_document(line: Source, following: Iterator[Source]) -> tuple[Value, Source]:
+    """The JSON value that begins on this line, and its text. Pretty-printed, it ends on a later line.
+
+    Its end is where its brackets are closed, so that the text is parsed twice at most.
+    """
+    try:
+        return parse_completion(line.data), line
+    except NotJSON as error:
+        if not line.data.rstrip().endswith((b"{", b"[", b",", b":")):
+            raise not_json(line, error) from error
+    lines = JsonLines()
+    is_closed = lines.add(line.data)
+    while not is_closed and (more := next(following, None)) is not None:
+        is_closed = lines.add(more.data)
+    source = line._replace(data=lines.text)
+    try:
+        return parse_completion(source.data), source
+    except NotJSON as error:
+        raise not_json(source, error) from error
+
+
+def _items_of_value(value: Value, line: Source) -> Iterator[CaptureItem]:
+    """The contents of a JSON value. An array has chunks, which end with it, or what lines may be."""
+    if type(value) is dict:
+        yield _item_of_object(value, line)
+        return
+    if type(value) is str:
+        yield CapturedText(line, value)
+        return
+    item: CaptureItem | None = None
+    try:
+        payloads = chunks.payloads_of(line.data)
+    except NotJSON as error:
+        raise not_json(line, error) from error
+    for payload in payloads:
+        if sse.is_done(payload):
+            item = StreamEnd()
         else:
-            return value, source
+            item = _item_of_object(_parse_object(payload, line), line._replace(data=payload))
+        yield item
+    if isinstance(item, Chunk):
+        yield StreamEnd()
 
 
-def _through_closing_brace(lines: Iterator[Source]) -> Iterator[Source]:
-    for line in lines:
-        yield line
-        if line.data.startswith(b"}"):
-            return
+def _parse_object(payload: bytes, line: Source) -> dict[str, Value]:
+    value = parse_completion(payload)
+    if type(value) is not dict:
+        raise _not_known(line)
+    return value
+
+
+def _not_known(line: Source) -> BadInput:
+    return BadInput(
+        "neither a chunk, a completion nor a result", place=line.place(), fix="see chatpipe show --help"
+    )
 
 
 def _item_of_object(value: dict[str, Value], line: Source) -> CaptureItem:
@@ -152,12 +204,11 @@ def _item_of_object(value: dict[str, Value], line: Source) -> CaptureItem:
         return CapturedAnswer(line.data, value)
     error = error_of(value)
     if error is not None and not choices:
-        return CapturedFailure(line.place(), f"an error was recorded: {shorten(error.message)}")
+        what = f"an error was recorded: {shorten(error.message)}"
+        return CapturedFailure(line.place(), what, chunk=Chunk(line.data, value, line))
     if not value or "choices" in value or "usage" in value or value.get("object") == _CHUNK:
-        return Chunk(line.data, value, line)
-    raise BadInput(
-        "neither a chunk, a completion nor a result", place=line.place(), fix="see chatpipe show --help"
-    )
+        return Chunk(line.data, chunks.with_deltas(value), line)
+    raise _not_known(line)
 
 
 def _is_whole(choice: dict[str, Value]) -> bool:

@@ -1,13 +1,24 @@
-"""The payload of one event -> one chunk."""
+"""The payload of one event -> one chunk, whatever form the server gave it.
+
+{"choices": [{"delta": {...}}]}     a chunk
+{"choices": [{"text": "..."}]}      of the older Completions API: the text stands for a delta
+[{...}, {...}]                      several chunks in an array, as an event or as the whole body
+"""
+
+from __future__ import annotations
 
 from chatpipe.errors import BrokenAnswer
 from chatpipe.inputs import values
-from chatpipe.inputs.values import Value
+from chatpipe.inputs.place import members
+from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.system.escape import shorten
 
 # Reasoning text: the first field from DeepSeek, llama.cpp and older vLLM, the second from vLLM, Ollama and
 # OpenRouter. OpenAI sends none.
 REASONING_FIELDS = ("reasoning_content", "reasoning")
+
+# The end of a stream.
+DONE = "[DONE]"
 
 _EXCERPT = 80  # characters of a broken payload that an error line shows
 
@@ -21,6 +32,63 @@ def parse(payload: bytes) -> dict[str, Value]:
     if type(value) is not dict:
         raise _broken(payload, "is not a JSON object")
     return value
+
+
+def items_of(payload: bytes, fault: BrokenAnswer) -> list[bytes]:
+    """The payloads in the array of an event that parse() refuses, as they were sent. Else raises fault.
+
+    An item is an object or `[DONE]`.
+    """
+    try:
+        value = values.loads(payload)
+    except NotJSON:
+        raise fault from None
+    if not has_chunks(value):
+        raise fault
+    try:
+        return payloads_of(payload)
+    except NotJSON:
+        raise fault from None
+
+
+def with_deltas(chunk: dict[str, Value]) -> dict[str, Value]:
+    """The chunk with a delta for each choice that has a text instead; any other chunk as it is."""
+    if not has_text_choice(chunk):
+        return chunk
+    return {**chunk, "choices": [_with_delta(choice) for choice in chunk["choices"]]}
+
+
+def _with_delta(choice: Value) -> Value:
+    if not _is_text_choice(choice):
+        return choice
+    delta = {"delta": {"content": choice["text"]}}
+    return {**{key: value for key, value in choice.items() if key not in ("text", "message")}, **delta}
+
+
+def has_chunks(value: Value) -> bool:
+    """Return True for an array of nothing but objects and `[DONE]`."""
+    return type(value) is list and all(type(item) is dict or item == DONE for item in value)
+
+
+def has_text_choice(chunk: dict[str, Value]) -> bool:
+    choices = chunk.get("choices")
+    return type(choices) is list and any(map(_is_text_choice, choices))
+
+
+def _is_text_choice(choice: Value) -> bool:
+    if type(choice) is not dict or type(choice.get("text")) is not str:
+        return False
+    return choice.get("delta") is None and choice.get("message") is None
+
+
+def payloads_of(array: bytes) -> list[bytes]:
+    """The items of a JSON array, each as it was sent; `[DONE]` without its quotes. Raises NotJSON."""
+    text = array.decode("utf-8-sig")
+    try:
+        items = [text[start:end] for _, start, end in members(text)]
+    except RecursionError as error:
+        raise NotJSON("nested too deeply", 1, 1) from error
+    return [DONE.encode() if item == f'"{DONE}"' else item.encode() for item in items]
 
 
 def _broken(payload: bytes, what: str) -> BrokenAnswer:

@@ -251,9 +251,12 @@ class KeyPieces:
 def _growing(chunk: Mapping[str, Value]) -> Iterator[tuple[object, dict[str, Value], str]]:
     """The texts of a chunk that grow: for each an identity, the object that has it, its name there."""
     for choice in as_list(chunk.get("choices")):
-        delta = choice.get("delta") if isinstance(choice, dict) else None
-        if isinstance(delta, dict):
+        if not isinstance(choice, dict):
+            continue
+        if isinstance(delta := choice.get("delta"), dict):
             yield from _texts_in(choice.get("index"), delta)
+        elif isinstance(choice.get("text"), str):  # the older API
+            yield (choice.get("index"), "text"), choice, "text"
 
 
 def _texts_in(

@@ -60,7 +60,12 @@ class StreamReader:
                 self.done = True
                 self._take_late(payloads[at + 1 :])
                 return
-            self.answer.add(payload, chunks.parse(payload))
+            try:
+                chunk = chunks.parse(payload)
+            except BrokenAnswer as fault:
+                payloads[at + 1 : at + 1] = chunks.items_of(payload, fault)
+                continue
+            self.answer.add(payload, chunk)
             if self.answer.error is not None:
                 self.error_payload, self.done = payload, True
                 return

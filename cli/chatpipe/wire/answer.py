@@ -19,7 +19,9 @@ from chatpipe.response.answer_chunks import MAX_CHOICES
 from chatpipe.response.body_form import (
     BodyForm,
     FormDetector,
+    as_event_stream,
     begins_with_object_line,
+    sole_completion,
     usual_form,
     without_prefix,
 )
@@ -160,7 +162,12 @@ async def _read_piece(
             return await _read_stream(body, _broken_rest(broken), receiver, request)
         if broken is not None or not body.strip():
             return _without_json(body, broken, request)
+        if (refused := _refused_in_words(headers, request, body)) is not None:
+            return refused
         return Answer(None, body, _not_json(body, error)), None
+    value, body = sole_completion(value, body)
+    if (events := as_event_stream(value, body)) is not None:
+        return await _read_stream(events, _broken_rest(None), receiver, request)
     if broken is not None and not isinstance(value, dict):
         return _without_json(body, broken, request)
     answer, failure = _read_json(value, headers, request, body)
@@ -214,6 +221,17 @@ def _read_error(
     return Answer(None, None, fault), failure
 
 
+def _refused_in_words(
+    headers: Mapping[str, str], request: httpx.Request, body: bytes
+) -> tuple[Answer, FailedAttempt | None] | None:
+    """An error with status 200 that is only text. None if its words are not known to be those of an error."""
+    from chatpipe.wire import refusals  # see _read_error
+
+    if refusals.error_in_words(body) is None:
+        return None
+    return _read_error(200, headers, request, body)
+
+
 def _read_json(
     value: Value, headers: Mapping[str, str], request: httpx.Request, body: bytes
 ) -> tuple[Answer, FailedAttempt | None]:
@@ -221,6 +239,8 @@ def _read_json(
     if error_of(value) is not None and not (isinstance(value, dict) and value.get("choices")):
         return _read_error(200, headers, request, body)
     if not isinstance(value, dict):
+        if isinstance(value, str) and (refused := _refused_in_words(headers, request, body)) is not None:
+            return refused
         what = f"the answer is not a JSON object: '{_excerpt(body)}'"
         return Answer(None, body, BrokenAnswer(what, fix="is the base URL right?", body=body)), None
     return Answer(value, body), None
@@ -277,12 +297,15 @@ def _event_fault(
 
 
 def _broken_event_fault(broken: BrokenAnswer, request: httpx.Request) -> tuple[ChatpipeError, FailedAttempt]:
-    """The fault for an event that is not a JSON object. Gemini sends its errors in a list."""
+    """The fault for an event that is not a JSON object. Gemini sends its errors in a list, others as text."""
+    from chatpipe.wire import refusals  # see _read_error
+
     payload = broken.body or b""
     try:
         error = error_of(loads(payload))
     except NotJSON:
         error = None
+    error = error or refusals.error_in_words(payload)
     return (broken, FailedAttempt()) if error is None else _event_fault(error, payload, request)
 
 

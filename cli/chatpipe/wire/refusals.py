@@ -34,6 +34,8 @@ from chatpipe.wire.retry import FailedAttempt
 
 # The part of a proxy's error page that is searched for its message, which comes early.
 _PAGE_BYTES = 64 * 1024
+# Longer than this, a text with status 200 is an answer of some kind, whatever words are in it.
+_WORDS_BYTES = 1000
 _PAGE_START = r"\s*<(?:!doctype|html|head|body|title|center|h1)"
 
 _NO_KEY = "no key was sent, pass one with --key-file or --key-command"
@@ -104,15 +106,28 @@ def from_event(
     return fault, FailedAttempt(counted, error.headers, error.codes, error.delay_s)
 
 
+def error_in_words(body: bytes) -> ServerError | None:
+    """The error in a short text, plain or as a JSON string, by its words; None if they are not known.
+
+    A web page is none: with status 200 it comes from another server than the API.
+    """
+    if len(body) > _WORDS_BYTES or _page_of(body) is not None:
+        return None
+    error = _read(body).error
+    return None if refusal_words.status_of(200, error) is None else error
+
+
 def _read(body: bytes) -> _Body:
     """The error in the body of a reply, whatever the body is."""
     try:
         value = _value_of(body)
     except values.NotJSON:
-        return _Body(ServerError(_page_text(body)), False)
+        value = _page_text(body)
+    if type(value) is str:
+        return _Body(error_of({"error": value}) or ServerError(value), False)
     error = error_of(value) or (error_of({"error": value}) if type(value) is dict else None)
     if error is None:
-        return _Body(ServerError(value if type(value) is str else values.dumps(value).decode()), False)
+        return _Body(ServerError(values.dumps(value).decode()), False)
     if type(value) is list:
         value = value[0]
     return _Body(error, type(value.get("error")) is dict)
