@@ -16,8 +16,8 @@ from chatpipe.errors import ReplyTooLong, Status
 from chatpipe.exchange import ExchangeContext, ask, run_without_loop
 from chatpipe.options.server import ExchangeLimits, RetryPolicy
 from chatpipe.wire.answer import CHOICES, Answer
-from exchange.scripted import URL, Receiver, Server, content, piece, stream
-from loopback import Step, chunk, event, head, serve
+from exchange.scripted import URL, Receiver, Server, content, piece, plain, served, stream
+from loopback import Step, chunk, completion, event, head, serve
 from senders import event_loop, transport_to
 
 LIMIT = 300_000
@@ -125,6 +125,39 @@ def test_choices_beyond_those_asked_for_are_cut_off(n: int, kept: int) -> None:
     assert answer.completion is not None
     assert len(answer.completion["choices"]) == kept
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(("n", "kept"), [(2, 128), (130, 130)])
+def test_choices_of_a_body_in_one_piece_are_cut_off_too(n: int, kept: int) -> None:
+    choices = [completion("x")["choices"][0]] * 1000
+    server = Server([plain(orjson.dumps({"choices": choices}))])
+    answer, fault = server.failure(request=httpx.Request("POST", URL, content=b"{}", extensions={CHOICES: n}))
+    assert isinstance(fault, ReplyTooLong)
+    assert answer.completion is not None
+    assert len(answer.completion["choices"]) == kept
+    assert (answer.body, len(server.requests)) == (None, 1)
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_tool_calls_beyond_a_thousand_are_cut_off(streamed: bool) -> None:
+    """Each takes more memory than the bytes that begin it."""
+    calls = [{"index": index, "function": {"name": "f", "arguments": "{}"}} for index in range(1001)]
+    whole = {"choices": [{"index": 0, "message": {"tool_calls": calls}, "finish_reason": "tool_calls"}]}
+    events = [event(chunk({"tool_calls": [call]})) for call in calls]
+    server = Server([stream(*events) if streamed else plain(orjson.dumps(whole))])
+    answer, fault = server.failure()
+    assert isinstance(fault, ReplyTooLong)
+    assert "more than 1000 tool calls" in fault.what
+    assert answer.completion is not None
+    assert len(answer.completion["choices"][0]["message"]["tool_calls"]) == 1000
+    assert len(server.requests) == 1
+
+
+def test_a_name_of_a_tool_that_grows_without_an_end_is_cut_off() -> None:
+    first = {"tool_calls": [{"index": 0, "id": "c", "function": {"name": "a"}}]}
+    more = {"tool_calls": [{"index": 0, "function": {"name": "b" * 1000}}]}
+    fault = served(stream(*(event(chunk(each)) for each in [first, *[more] * 12]))).fault()
+    assert isinstance(fault, ReplyTooLong)
 
 
 def test_what_came_before_the_limit_is_kept(pool: bool) -> None:

@@ -664,10 +664,19 @@ def test_time_is_linear_in_the_number_of_chunks(delta: Json) -> None:
 
 
 @pytest.mark.timeout(10)
-def test_time_is_linear_in_the_number_of_calls_and_items() -> None:
+def test_time_is_linear_in_the_number_of_items_and_counts() -> None:
     assembly = Assembly()
     for number in range(50_000):
-        delta = {"tool_calls": [call(f"c{number}", "f", "{}")], "x": [{"index": number, "a": "b"}]}
-        assembly.add({"choices": [{"index": 0, "delta": delta}]})
-    made = assembly.completion()["choices"][0]["message"]
-    assert (len(made["tool_calls"]), len(made["x"])) == (50_000, 50_000)
+        delta = {"x": [{"index": number, "a": "b"}], "usage": {f"c{number}": 1}}
+        assembly.add({"choices": [{"index": 0, "delta": delta}], "usage": {"d": {f"c{number}": 1}}})
+    made = assembly.completion()
+    [choice] = made["choices"]
+    assert (len(choice["message"]["x"]), len(choice["usage"]), len(made["usage"]["d"])) == (50_000,) * 3
+
+
+def test_calls_have_a_limit() -> None:
+    assembly = Assembly()
+    for number in range(2000):
+        assembly.add({"choices": [{"index": 0, "delta": {"tool_calls": [call(f"c{number}", "f", "{}")]}}]})
+    assert len(assembly.completion()["choices"][0]["message"]["tool_calls"]) == 1000
+    assert assembly.excess.startswith("more than 1000 tool calls")

@@ -71,6 +71,8 @@ class _StreamedAnswer:
         if error is None and not done and not assembly.is_finished():
             what = "the recorded stream was cut: neither finish_reason nor [DONE]"
             error = BrokenAnswer(what, place=self._place)
+        if assembly.excess:
+            error = BrokenAnswer(f"the answer was cut off: {assembly.excess}", place=self._place)
         if error is None and assembly.is_unreadable():
             error = BrokenAnswer(NOT_TEXT, place=self._place)
         if error is None and not self._is_event:

@@ -10,14 +10,11 @@ import math
 from collections.abc import Callable, Mapping
 
 from chatpipe.inputs.values import Value
-from chatpipe.response.assemble import Assembly
+from chatpipe.response.assemble import MAX_CHOICES, Assembly
 from chatpipe.response.choice_indexes import ChoiceIndexes, PlacedChunk, has_plain_index
 from chatpipe.response.chunks import with_deltas
 from chatpipe.response.server_error import ServerError, error_of
 from chatpipe.response.usage import reported_usage
-
-# More choices than this, or than were asked for, are those of a server that never ends.
-MAX_CHOICES = 128
 
 
 class AnswerChunks:

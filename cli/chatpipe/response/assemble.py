@@ -10,7 +10,7 @@ import math
 from chatpipe.inputs.parts import json_text, may_be_text, parts_of, scalar_text, split_parts
 from chatpipe.inputs.values import Value
 from chatpipe.response import finish_reasons
-from chatpipe.response.call_pieces import CallPieces, extend_name
+from chatpipe.response.call_pieces import MAX_CALLS, CallPieces, TooManyCalls, extend_name
 from chatpipe.response.chunks import REASONING_FIELDS
 from chatpipe.response.merge import EMPTY, MAX_LEVELS, StringPieces, merge, overlay, plain
 from chatpipe.response.usage import merge_usage
@@ -20,18 +20,22 @@ _GROWING = frozenset(
     {"usage", "x_groq", "Usage", "usageMetadata", "usage_metadata", "usage_info", "token_usage"}
 )
 _OMITTED = frozenset({"choices", "obfuscation"})
+# More choices than this, or than were asked for, are those of a server that never ends.
+MAX_CHOICES = 128
+TOO_MANY_CHOICES = f"more than {MAX_CHOICES} choices, and more than --n"
+TOO_MANY_CALLS = f"more than {MAX_CALLS} tool calls, or a name without an end"
 
 
 class Assembly:
     """An answer under assembly. add() takes each chunk; completion() may be called at any time.
 
-    has_too_many_choices is True once a choice beyond max_choices was dropped.
+    excess is the limit that the answer exceeds, once something was dropped for it; it is empty until then.
     """
 
-    __slots__ = ("_choices", "_max_choices", "_top", "has_too_many_choices")
+    __slots__ = ("_choices", "_max_choices", "_top", "excess")
 
     def __init__(self, max_choices: float = math.inf) -> None:
-        self.has_too_many_choices = False
+        self.excess = ""
         self._max_choices = max_choices
         self._top: dict[str, Value] = {}
         self._choices: dict[int, _Choice] = {}
@@ -62,10 +66,13 @@ class Assembly:
                 known = self._choices[index]
             except KeyError:
                 if len(self._choices) >= self._max_choices:
-                    self.has_too_many_choices = True
+                    self.excess = TOO_MANY_CHOICES
                     continue
                 known = self._choices[index] = _Choice()
-            known.add(choice)
+            try:
+                known.add(choice)
+            except TooManyCalls:
+                self.excess = TOO_MANY_CALLS
 
     def is_finished(self) -> bool:
         """Return True if there is a choice, and every choice so far has a finish_reason."""
@@ -235,6 +242,25 @@ class _Choice:
         fields = {key: plain(value, MAX_LEVELS) for key, value in self.fields.items()}
         finish = {"logprobs": logprobs, "finish_reason": self.finish_reason}
         return {"index": index, "message": message, **finish, **fields}
+
+
+def within_limits(completion: dict[str, Value], requested: int) -> tuple[dict[str, Value], str]:
+    """A completion in one piece without what is beyond the limits of an assembly, and Assembly.excess."""
+    choices = completion.get("choices")
+    if type(choices) is not list:
+        return completion, ""
+    excess = ""
+    if len(choices) > max(requested, MAX_CHOICES):
+        choices, excess = choices[: max(requested, MAX_CHOICES)], TOO_MANY_CHOICES
+    for at, choice in enumerate(choices):
+        message = choice.get("message") if type(choice) is dict else None
+        if type(message) is not dict:
+            continue
+        calls = message.get("tool_calls")
+        if type(calls) is list and len(calls) > MAX_CALLS:
+            choices = [*choices[:at], {**choice, "message": {**message, "tool_calls": calls[:MAX_CALLS]}}]
+            return {**completion, "choices": choices}, TOO_MANY_CALLS
+    return ({**completion, "choices": choices} if excess else completion), excess
 
 
 def _join_base64(data: str) -> str:

@@ -9,6 +9,14 @@ from chatpipe.inputs.values import Value
 from chatpipe.response.json_depth import JsonDepth
 from chatpipe.response.merge import MAX_LEVELS, StringPieces, merge, plain
 
+# An answer has a few. Each takes far more memory than the bytes that begin it.
+MAX_CALLS = 1000
+_MAX_NAME = 10_000  # characters; a name grows by copies
+
+
+class TooManyCalls(Exception):
+    """A call beyond MAX_CALLS, or a name without an end. The calls so far are as they were."""
+
 
 class _PartialCall:
     """A tool call under assembly. value holds what came of it, without the index."""
@@ -104,6 +112,8 @@ class CallPieces:
         return last
 
     def _begin(self, delta: dict[str, Value]) -> _PartialCall:
+        if len(self.ordered) >= MAX_CALLS:
+            raise TooManyCalls
         index = delta.get("index")
         call = _PartialCall(index if type(index) is int else self._next)
         self.ordered.append(call)
@@ -151,12 +161,14 @@ def _is_name_alone(call: dict[str, Value], delta: dict[str, Value]) -> bool:
 
 
 def extend_name(call: dict[str, Value], delta: dict[str, Value]) -> None:
-    """Extend the name of a call by a piece, or replace it by a longer form of itself."""
+    """Extend the name of a call by a piece, or replace it by a longer form of itself. Raises TooManyCalls."""
     for kind in ("function", "custom", "function_call"):
         body, piece = call.get(kind), delta.get(kind)
         if type(body) is dict and type(piece) is dict:
             known, name = body.get("name"), piece.get("name")
             if type(known) is type(name) is str and known and name and name != known:
+                if len(known) > _MAX_NAME:
+                    raise TooManyCalls
                 body["name"] = name if name.startswith(known) else known + name
 
 

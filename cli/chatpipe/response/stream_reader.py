@@ -28,7 +28,7 @@ class ChunkReceiver(Protocol):
 class StreamReader:
     """An event stream in progress: decoded, passed on, assembled.
 
-    done is true after `[DONE]`, an error event, or a choice too many.
+    done is true after `[DONE]`, an error event, or a choice or call too many.
     """
 
     def __init__(self, receiver: ChunkReceiver, requested: int) -> None:
@@ -69,7 +69,7 @@ class StreamReader:
             if self.answer.error is not None:
                 self.error_payload, self.done = payload, True
                 return
-            if self.answer.assembly.has_too_many_choices:
+            if self.answer.assembly.excess:
                 self.done = True
                 return
 

@@ -203,22 +203,22 @@ def _parse_usual(usage: dict[str, Value]) -> Usage:
     return Usage(prompt, min(cached, prompt), completion, total)
 
 
-def merge_usage(known: Value, later: Value) -> Value:
+def merge_usage(known: Value, later: Value, levels: int = _LEVELS) -> Value:
     """The `usage` value of a stream that sends several: counts grow, so each that is not 0 replaces the last.
 
-    Some servers report the prompt first and the completion at the end, with null or 0 for the other.
+    Some servers report the prompt first and the completion at the end, with null or 0 for the other. known
+    is a value that this function returned, or None. It is changed, because a copy of an object that grows
+    with each chunk is quadratic; later is not.
     """
-    return _merged(known, later, _LEVELS)
-
-
-def _merged(known: Value, later: Value, levels: int) -> Value:
-    if not levels or not isinstance(known, dict) or not isinstance(later, dict):
-        return known if later is None or (isinstance(known, dict) and not later) else later
-    merged = dict(known)
+    if not isinstance(later, dict):
+        return later if later or (later is not None and not isinstance(known, dict)) else known
+    if not levels:
+        return later
+    merged = known if isinstance(known, dict) else {}
     for key, value in later.items():
         if isinstance(value, dict):
-            merged[key] = _merged(known.get(key), value, levels - 1)
-        elif value or known.get(key) is None:
+            merged[key] = merge_usage(merged.get(key), value, levels - 1)
+        elif value or merged.get(key) is None:
             merged[key] = value
     return merged
 

@@ -15,7 +15,7 @@ import httpx
 
 from chatpipe.errors import BrokenAnswer, ChatpipeError, ReplyTooLong
 from chatpipe.inputs.values import NotJSON, Value, loads
-from chatpipe.response.answer_chunks import MAX_CHOICES
+from chatpipe.response.assemble import within_limits
 from chatpipe.response.body_form import (
     BodyForm,
     FormDetector,
@@ -243,7 +243,14 @@ def _read_json(
             return refused
         what = f"the answer is not a JSON object: '{_excerpt(body)}'"
         return Answer(None, body, BrokenAnswer(what, fix="is the base URL right?", body=body)), None
+    value, excess = within_limits(value, request.extensions.get(CHOICES, 1))
+    if excess:
+        return Answer(value, None, _excess_fault(excess, fix="is the base URL right?")), None
     return Answer(value, body), None
+
+
+def _excess_fault(excess: str, fix: str) -> ReplyTooLong:
+    return ReplyTooLong(f"the answer was cut off: {excess}", fix=fix)
 
 
 def _excerpt(body: bytes) -> str:
@@ -278,9 +285,8 @@ async def _read_stream(
     except BrokenAnswer as error:  # an event that is not a JSON object
         stream.answer.end()
         fault, failure = _broken_event_fault(error, request)
-    if stream.answer.assembly.has_too_many_choices:
-        what = f"the answer was cut off: more than {MAX_CHOICES} choices, and more than --n"
-        fault, failure = ReplyTooLong(what, fix="see what the server sends with -f sse"), None
+    if excess := stream.answer.assembly.excess:
+        fault, failure = _excess_fault(excess, fix="see what the server sends with -f sse"), None
     if fault is None and stream.answer.assembly.is_unreadable():
         fault, failure = BrokenAnswer(NOT_TEXT, fix="try again"), None
     completion = stream.answer.assembly.completion()
