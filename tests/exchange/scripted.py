@@ -11,6 +11,7 @@ import orjson
 
 from chatpipe.errors import ChatpipeError
 from chatpipe.exchange import ExchangeContext, ask, run_without_loop
+from chatpipe.inputs import values
 from chatpipe.options.server import ExchangeLimits, RetryPolicy
 from chatpipe.response.chunks import with_deltas
 from chatpipe.wire import answer as wire
@@ -97,7 +98,7 @@ class Receiver:
 
     def chunk(self, payload: bytes, chunk: Mapping[str, Any]) -> None:
         self.payloads.append(payload)
-        assert with_deltas(orjson.loads(payload)) == chunk
+        assert with_deltas(values.loads_exact(payload)) == chunk
         if self.raised is not None:
             raise self.raised
 

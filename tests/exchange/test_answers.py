@@ -252,6 +252,15 @@ def test_bytes_after_done_are_ignored(rest: bytes) -> None:
     assert len(receiver.payloads) == 3
 
 
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_an_integer_beyond_64_bits_stays_exact_wherever_a_read_cuts_it(size: int) -> None:
+    data = b"".join([piece("h"), piece("i").replace(b"{", b'{"seed":1%030d,' % 0, 1), *STREAM[2:]])
+    server = served(stream(*(data[at : at + size] for at in range(0, len(data), size))))
+    completion = server.ask().completion
+    assert completion is not None
+    assert completion["seed"] == 10**30
+
+
 def test_chunks_are_handed_on_as_they_were_sent() -> None:
     odd = b'{ "choices":[{"index":0,"delta":{"content":"\\ud83d"},"finish_reason":"stop"}],  "x":1.50 }'
     receiver = Receiver()

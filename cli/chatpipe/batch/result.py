@@ -108,7 +108,7 @@ class ResultBuilder:
 
     def of_record(self, item: Item, line: bytes, outcome: str) -> Result:
         """The result of a line that has a recorded answer: that result line, under the item's own names."""
-        found = ResultLine(values.loads(line))
+        found = ResultLine(values.loads_exact(line))
         recorded = Outcome(outcome)
         known = self._outcome_here(found, recorded)
         is_good = self._is_good(known, found.completion)

@@ -60,7 +60,7 @@ class AnswerRecords(RunFormat):
         return self._record(result.completion if result.is_good else None, self._options)
 
     def _from_result_line(self, line: bytes) -> bytes:
-        return self._record(ResultLine(values.loads(line)).good_answer, self._options)
+        return self._record(ResultLine(values.loads_exact(line)).good_answer, self._options)
 
 
 def _with_newline(line: bytes) -> bytes:

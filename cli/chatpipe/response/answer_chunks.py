@@ -13,7 +13,7 @@ from chatpipe.inputs.values import Value
 from chatpipe.response.assemble import MAX_CHOICES, Assembly
 from chatpipe.response.choice_indexes import ChoiceIndexes, PlacedChunk, has_plain_index
 from chatpipe.response.chunks import with_deltas
-from chatpipe.response.server_error import ServerError, error_of
+from chatpipe.response.server_error import ServerError, error_of, may_have_error
 from chatpipe.response.usage import reported_usage
 
 
@@ -39,6 +39,8 @@ class AnswerChunks:
         if self._indexes.are_plain and has_plain_index(chunk):  # nearly all chunks, without a detour
             self._deliver(payload, chunk)
             self._assemble(chunk)
+            if not may_have_error(chunk):
+                return
         else:
             self._take(self._indexes.place(payload, with_deltas(chunk)))
         error = error_of(chunk)

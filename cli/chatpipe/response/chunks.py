@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from chatpipe.errors import BrokenAnswer
 from chatpipe.inputs import values
 from chatpipe.inputs.place import members
@@ -23,10 +25,13 @@ DONE = "[DONE]"
 _EXCERPT = 80  # characters of a broken payload that an error line shows
 
 
-def parse(payload: bytes) -> dict[str, Value]:
-    """The JSON object in one event. Raises BrokenAnswer with the payload as its body."""
+def parse(payload: bytes, loads: Callable[[bytes], Value] = values.loads_exact) -> dict[str, Value]:
+    """The JSON object in one event. Raises BrokenAnswer with the payload as its body.
+
+    With values.loads, integers beyond 64 bits become floats.
+    """
     try:
-        value = values.loads(payload)
+        value = loads(payload)
     except values.NotJSON as error:
         raise _broken(payload, f"is not JSON ({error.what})") from error
     if type(value) is not dict:

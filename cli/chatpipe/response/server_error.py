@@ -100,6 +100,11 @@ def error_of(value: Value) -> ServerError | None:
     return _error_alone(_usual_names(value))
 
 
+def may_have_error(value: Mapping[str, Value]) -> bool:
+    """Return False for an object with choices in which error_of() finds nothing: nearly every chunk."""
+    return "error" in value or "base_resp" in value
+
+
 def _marked_error(value: dict[str, Value]) -> ServerError | None:
     """The error that an object names as one, which it may do beside an answer."""
     error = value.get("error")

@@ -7,9 +7,12 @@ from contextlib import suppress
 from typing import Protocol
 
 from chatpipe.errors import BrokenAnswer
+from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.response import chunks, sse
 from chatpipe.response.answer_chunks import AnswerChunks
+
+_EDGE_BYTES = 20
 
 
 class ChunkReceiver(Protocol):
@@ -37,10 +40,17 @@ class StreamReader:
         self.done = False
         self._receiver = receiver
         self._decoder = sse.EventDecoder()
+        self._edge = b""  # the end of the bytes so far, which may cut a number
+        self._loads = values.loads
 
     def feed(self, data: bytes) -> None:
         if data:
             self._receiver.raw(data)
+            # One search of many chunks costs less than one search of each.
+            window = self._edge + data
+            if values.has_long_number(window):
+                self._loads = values.loads_exact
+            self._edge = window[-_EDGE_BYTES:]
         self._take(self._decoder.feed(data))
 
     def end(self) -> None:
@@ -61,7 +71,7 @@ class StreamReader:
                 self._take_late(payloads[at + 1 :])
                 return
             try:
-                chunk = chunks.parse(payload)
+                chunk = chunks.parse(payload, self._loads)
             except BrokenAnswer as fault:
                 payloads[at + 1 : at + 1] = chunks.items_of(payload, fault)
                 continue

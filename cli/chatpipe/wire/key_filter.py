@@ -144,7 +144,7 @@ def _chunk_of(event: bytes) -> dict[str, Value] | None:
     decoder = EventDecoder()
     payloads = [*decoder.feed(event), *decoder.end()]
     try:
-        value = values.loads(payloads[0]) if payloads else None
+        value = values.loads_exact(payloads[0]) if payloads else None
     except NotJSON:
         return None
     return value if isinstance(value, dict) else None
