@@ -11,6 +11,7 @@ import pytest
 
 from chatpipe.errors import BadInput, BrokenAnswer, ChatpipeError, Unreachable
 from chatpipe.options.output import ConsoleOptions
+from chatpipe.system import secrets
 from chatpipe.system.console import Console, error_record
 from parametrize import cases
 
@@ -92,6 +93,10 @@ def as_json(status: int, type: str, message: str, **fields: object) -> dict[str,
             BrokenAnswer("e", body=b"<html>\xff"),
             as_json(76, "broken_answer", "e", body="<html>\ufffd"),
         ),
+        "of a long reply": (
+            BrokenAnswer("e", body=b'{"a":"' + b"x" * 1_000_000),
+            as_json(76, "broken_answer", "e", body='{"a":"' + "x" * 63_994 + "... (cut, 1000006 bytes came)"),
+        ),
         "a newline in it": (ChatpipeError("a\nb"), as_json(70, "bug", "a\nb")),
     },
 )
@@ -103,6 +108,14 @@ def test_an_error_can_be_json(
     err = capfd.readouterr().err
     assert err.count("\n") == 1
     assert orjson.loads(err) == {"error": expected}
+
+
+@pytest.mark.parametrize("at", range(63_950, 64_010, 5))
+def test_a_key_at_the_cut_of_a_long_body_is_hidden(at: int) -> None:
+    key = "sk-Canary-0123456789-abc"
+    secrets.add(key)
+    body = error_record(BrokenAnswer("e", body=b"x" * at + key.encode() + b"y" * 100_000))["body"]
+    assert key[:12] not in body
 
 
 @pytest.mark.parametrize(("place", "escaped"), [("f\udcff", "f\\udcff"), ("h\ud83d", "h\\ud83d")])

@@ -15,6 +15,7 @@ from chatpipe.system.slow_file import note_wait
 
 _STDERR = 2
 _MOST_REPORTED = 10  # of many things of one kind
+_MOST_BODY_BYTES = 64_000  # of a reply in an error line
 
 _T = TypeVar("_T")
 
@@ -84,16 +85,11 @@ class Console:
 
 
 def error_record(error: ChatpipeError) -> dict[str, Any]:
-    """The error as `--error-format json` prints it. body is the server's reply, parsed if it is JSON."""
-    from chatpipe.inputs import values
+    """The error as `--error-format json` prints it. body is the server's reply, parsed if it is JSON.
 
-    body: values.Value = None
-    if error.body is not None:
-        data = secrets.hide_body(error.body)
-        try:
-            body = values.loads(data)
-        except values.NotJSON:
-            body = data.decode("utf-8", "replace")
+    The beginning stands for a body that is too long for a line, as text.
+    """
+    body = None if error.body is None else _shown_body(error.body)
     record = {
         "status": int(error.status),
         "type": error.status.name.lower(),
@@ -103,6 +99,20 @@ def error_record(error: ChatpipeError) -> dict[str, Any]:
         "request_id": error.request_id,
     }
     return {**{name: secrets.hide_value(value, words=False) for name, value in record.items()}, "body": body}
+
+
+def _shown_body(body: bytes) -> Any:
+    from chatpipe.inputs import values
+
+    if len(body) > _MOST_BODY_BYTES:
+        # Hidden before the cut, which may go through a key.
+        text = secrets.hide_bytes(body[: 2 * _MOST_BODY_BYTES])[:_MOST_BODY_BYTES].decode("utf-8", "replace")
+        return f"{text}... (cut, {len(body)} bytes came)"
+    data = secrets.hide_body(body)
+    try:
+        return values.loads(data)
+    except values.NotJSON:
+        return data.decode("utf-8", "replace")
 
 
 def divert(writer: Callable[[bytes], None]) -> None:
