@@ -173,7 +173,7 @@ async def ask(
 
     An exception of the receiver (a full disk, a closed pipe) closes the connection and propagates.
     """
-    deadline: float | None = None
+    deadline: float | None = request.extensions.get("deadline")  # of a request that is sent again
     request.extensions["timeout"] = _timeouts(limits)
     request.extensions[MAX_REPLY] = limits.max_reply_bytes
     tries = 1

@@ -1,4 +1,4 @@
-"""A key that expires during a run: its command is asked once more, and nobody else is."""
+"""A key that expires during a run: its command is asked once more each time, and nobody else is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from batch.runs import Run, batch, jsonl, prompt, started
-from loopback import Answer, Pause, Request, WaitFor, completion, error, reply
+from loopback import Answer, Handler, Pause, Request, WaitFor, completion, error, reply
 from parametrize import cases
 
 OLD, NEW = "sk-old-key-0123456789", "sk-new-key-0123456789"
@@ -52,7 +52,7 @@ def keys(folder: Path) -> Path:
     return folder / "keys"
 
 
-def run(server: Expiry, keys: Path, *options: str, lines: int = 40) -> tuple[Run, int]:
+def run(server: Handler, keys: Path, *options: str, lines: int = 40) -> tuple[Run, int]:
     """A run, and how often the command was called."""
     stdin = jsonl(*(f"p{number}" for number in range(lines)))
     done = batch(*ARGUMENTS, *options, stdin=stdin, handler=server, cwd=keys.parent)
@@ -86,6 +86,50 @@ def test_a_401_before_the_first_answers_waits_for_them(keys: Path) -> None:
 
     done = batch(*ARGUMENTS, "-j16", stdin=jsonl(*(f"p{number}" for number in range(40))), handler=handler)
     assert (done.status, expiry.refused[OLD], len(expiry.sold)) == (0, 15, 39)
+
+
+@pytest.mark.parametrize("options", [("-j1",), ("-j8",), ("-j40",)])
+def test_each_key_that_has_succeeded_is_renewed(options: tuple[str, ...], keys: Path) -> None:
+    """A key that expires every hour, in a run of a day."""
+    left = {f"sk-key-{number}-0123456789": 10 for number in range(5)}
+    keys.write_text("\n".join(left) + "\n")
+    sold: Counter[str] = Counter()
+
+    def handler(request: Request) -> Answer:
+        key = request.headers["authorization"].removeprefix("Bearer ")
+        if not left[key]:
+            return error(401, "it has expired")
+        left[key] -= 1
+        sold[prompt(request)] += 1
+        return [Pause(0.005), reply(200, completion("ok"))]
+
+    done, calls = run(handler, keys, *options)
+    assert (done.status, done.stderr, calls) == (0, b"", 4)
+    assert (len(sold), set(sold.values())) == (40, {1})
+    assert {record["chatpipe"]["attempts"] for record in done.records} == {1}
+
+
+def test_a_line_that_no_key_helps_is_refused(keys: Path) -> None:
+    """Though each new key succeeds with other lines: its command does not run for ever."""
+    keys.write_text(f"{OLD}\n" + f"{NEW}\n" * 40)
+
+    def handler(request: Request) -> Answer:
+        if prompt(request) == "p5":
+            return [Pause(0.02), error(401, "not for you")]
+        return [Pause(0.005), reply(200, completion("ok"))]
+
+    done, calls = run(handler, keys, "-j4", lines=200)
+    assert done.status == 77
+    assert 2 <= calls <= 10
+    assert b"not for you" in done.stderr
+
+
+def test_a_deadline_ends_the_wait_for_the_new_key(keys: Path) -> None:
+    keys.write_text(f"{OLD}\n!exec sleep 600\n")
+    done, calls = run(Expiry(old=10), keys, "-j1", "--deadline", "0.5", lines=11)
+    assert (done.status, calls) == (1, 2)
+    [late] = [record for record in done.records if record["error"]]
+    assert late["error"]["message"].endswith("within the deadline")
 
 
 @cases(

@@ -1,9 +1,10 @@
-"""The key of a run, renewed once: when the server no longer takes the one that a command printed.
+"""The key of a run, renewed when the server no longer takes the one that a command printed.
 
     401 after successes -> the command runs once more, beside what is in flight -> sent again
 
 A request that is refused meanwhile waits for the new key, and so does one that would be sent then. A 401 may
-come before the answers to what was sent earlier: it waits for the first of them.
+come before the answers to what was sent earlier: it waits for the first of them. A key that has never
+succeeded is not renewed: the next would not be better.
 """
 
 from __future__ import annotations
@@ -16,10 +17,14 @@ import httpx
 from chatpipe.errors import ChatpipeError, NoAccess
 from chatpipe.exchange import NO_HOOKS, Hooks
 from chatpipe.limits.queue import RunWaits
+from chatpipe.wire import faults
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter
+from chatpipe.wire.timeouts import DEADLINE, Timeouts
 
 _UNAUTHORIZED = 401
+# A request that so many keys were refused for is refused for itself, whatever others are answered.
+_MOST_KEYS = 10
 
 # Sends a request until its answer is final, with these hooks.
 SendAttempts = Callable[[Hooks], Awaitable[Answer]]
@@ -28,7 +33,7 @@ Pace = Callable[[SendAttempts], Awaitable[tuple[Answer, float]]]
 
 
 class NoNewKey(NoAccess):
-    """The command printed no other key after the server had refused the first one."""
+    """The command printed no other key after the server had refused the one before."""
 
     def __init__(self, fault: ChatpipeError) -> None:
         super().__init__(
@@ -39,32 +44,72 @@ class NoNewKey(NoAccess):
         self.refusal_status = _UNAUTHORIZED
 
 
-class KeyRenewal:
-    """The headers of a run, with its key.
+class _DeadlinePassed(Exception):
+    """The deadline of a request passed while it waited for a key."""
 
-    read reads them again, in a thread. It raises ChatpipeError, and returns soon after the run has stopped.
+
+class _Key:
+    """One key: the headers with it, the attempts with it that are at the server, and if one succeeded.
+
+    first_success is what a 401 waits for. It is None as long as none does, and False if there is none.
+    """
+
+    __slots__ = ("at_server", "first_success", "has_succeeded", "headers")
+
+    def __init__(self, headers: httpx.Headers) -> None:
+        self.headers = headers
+        self.has_succeeded = False
+        self.at_server = 0
+        self.first_success: asyncio.Future[bool] | None = None
+
+    def enter(self) -> None:
+        """Count an attempt that goes to the server."""
+        self.at_server += 1
+
+    def leave(self) -> None:
+        """Count an attempt that is over."""
+        self.at_server -= 1
+        if not self.at_server:
+            self.decide(has_succeeded=False)
+
+    def decide(self, *, has_succeeded: bool) -> None:
+        """Let what waits for the first success go on."""
+        if self.first_success is not None and not self.first_success.done():
+            self.first_success.set_result(has_succeeded)
+
+
+class KeyRenewal:
+    """The key of a run.
+
+    read reads the headers with it again, in a thread. It raises ChatpipeError, and returns soon after the
+    run has stopped.
     """
 
     def __init__(self, headers: httpx.Headers, read: Callable[[], httpx.Headers], waits: RunWaits) -> None:
-        self.headers = headers
+        self.key = _Key(headers)
         self._read = read
         self._waits = waits
-        self._has_succeeded = False
-        self._at_server = 0  # attempts
-        self._first_success: asyncio.Future[bool] | None = None  # a 401 waits for it; False if there is none
+        self._has_failed = False  # the command gave no key
         self._reading: asyncio.Task[None] | None = None
 
     async def ask(self, request: httpx.Request, send: SendAttempts, pace: Pace) -> tuple[Answer, float]:
         """Send a request with the current key, by send within the limits of pace. Returns as Pacer.ask()."""
-        answer, latency_s = await self._ask(request, send, pace)
-        is_refused = answer.fault is not None and answer.fault.refusal_status == _UNAUTHORIZED
-        if is_refused and await self._others_succeed() and self.begin(request.headers):
-            return await self._ask(request, send, pace)
-        return answer, latency_s
+        refusals = 0
+        while True:
+            attempts = RenewedAttempts(self, request, refusals)
+            try:
+                answer, latency_s = await self._ask(attempts, send, pace)
+                is_refused = answer.fault is not None and answer.fault.refusal_status == _UNAUTHORIZED
+                if not is_refused or not await self._may_repeat(attempts):
+                    return answer, latency_s
+            except NoNewKey as fault:
+                return Answer(None, None, fault, attempts=attempts.tries), 0.0
+            except _DeadlinePassed:
+                late = faults.from_exception(httpx.ReadTimeout(DEADLINE), str(request.url))
+                return Answer(None, None, late, attempts=attempts.tries), 0.0
+            refusals = attempts.refusals
 
-    async def _ask(self, request: httpx.Request, send: SendAttempts, pace: Pace) -> tuple[Answer, float]:
-        attempts = RenewedAttempts(self, request)
-
+    async def _ask(self, attempts: RenewedAttempts, send: SendAttempts, pace: Pace) -> tuple[Answer, float]:
         def send_renewed(hooks: Hooks) -> Awaitable[Answer]:
             attempts.inner = hooks
             return send(attempts)
@@ -72,99 +117,107 @@ class KeyRenewal:
         try:
             answer, latency_s = await pace(send_renewed)
             if answer.fault is None:
-                self._succeed()
-        except NoNewKey as fault:
-            return Answer(None, None, fault, attempts=attempts.tries), 0.0
+                self._succeed(attempts.key)
         finally:
             attempts.end()
         return answer, latency_s
 
-    def begin(self, used: httpx.Headers) -> bool:
-        """Begin to renew the key after a 401 for a request with the headers used, unless that was done.
+    def begin(self, used: _Key) -> bool:
+        """Begin to renew the key after a 401 for a request with the key used, unless that was done.
 
-        Returns False if the 401 is final: nothing has succeeded, or there was no other key.
+        Returns False if the 401 is final: nothing has succeeded with this key, or there was no other.
         """
-        if self._waits.has_stopped:
+        if self._waits.has_stopped or self._has_failed:
             return False
-        if used is not self.headers:
+        if used is not self.key:
             return True
-        if self._reading is None and self._has_succeeded:
+        if not _is_pending(self._reading) and used.has_succeeded:
             self._reading = asyncio.create_task(self._renew())
             self._reading.add_done_callback(_mark_retrieved)
         return _is_pending(self._reading)
 
-    async def ready(self) -> None:
-        """Wait while the key is renewed. Raises NoNewKey, and CancelledError if the run stops."""
-        for wait in (self._first_success, self._reading):
-            if wait is not None and not wait.done():
-                with self._waits.until_stop():
-                    await asyncio.shield(wait)
+    async def ready(self, deadline: float | None) -> None:
+        """Wait while the key is renewed.
 
-    def enter(self) -> None:
-        """Count an attempt that goes to the server."""
-        self._at_server += 1
+        Raises NoNewKey, _DeadlinePassed, and CancelledError if the run stops.
+        """
+        while True:
+            wait = next(filter(_is_pending, (self.key.first_success, self._reading)), None)
+            if wait is None:
+                return
+            await self._wait(wait, deadline)
 
-    def leave(self) -> None:
-        """Count an attempt that is over."""
-        self._at_server -= 1
-        if not self._at_server:
-            self._decide(has_succeeded=False)
-
-    async def _others_succeed(self) -> bool:
-        """Wait for the first success of the run, while requests that may bring it are at the server."""
-        if self._reading is not None or self._waits.has_stopped:
-            return False
-        if self._has_succeeded or not self._at_server:
-            return self._has_succeeded
-        self._first_success = self._first_success or asyncio.get_running_loop().create_future()
+    async def _wait(self, future: asyncio.Future[bool] | asyncio.Task[None], deadline: float | None) -> None:
+        timeout = None if deadline is None else max(deadline - asyncio.get_running_loop().time(), 0.0)
         with self._waits.until_stop():
-            return await asyncio.shield(self._first_success)
+            await asyncio.wait([future], timeout=timeout)
+        if not future.done():
+            raise _DeadlinePassed
+        future.result()
 
-    def _succeed(self) -> None:
-        if not self._has_succeeded:
-            self._has_succeeded = True
-            if self._first_success is not None:
-                self.begin(self.headers)  # now: the next line is sent before those that wait come to it
-            self._decide(has_succeeded=True)
+    async def _may_repeat(self, attempts: RenewedAttempts) -> bool:
+        """Return True if a request whose 401 was final may be sent again after all.
 
-    def _decide(self, *, has_succeeded: bool) -> None:
-        if self._first_success is not None and not self._first_success.done():
-            self._first_success.set_result(has_succeeded)
+        That is if others succeed with its key: it waits for the first, while there may be one.
+        """
+        key = attempts.key
+        if self._waits.has_stopped or attempts.refusals >= _MOST_KEYS:
+            return False
+        if not key.has_succeeded and key.at_server:
+            key.first_success = key.first_success or asyncio.get_running_loop().create_future()
+            await self._wait(key.first_success, attempts.deadline)
+        return self.begin(key)
+
+    def _succeed(self, key: _Key) -> None:
+        if not key.has_succeeded:
+            key.has_succeeded = True
+            if key.first_success is not None:
+                self.begin(key)  # now: the next line is sent before those that wait come to it
+            key.decide(has_succeeded=True)
 
     async def _renew(self) -> None:
         try:
-            self.headers = await asyncio.to_thread(self._read)
+            self.key = _Key(await asyncio.to_thread(self._read))
         except ChatpipeError as fault:
+            self._has_failed = True
             raise NoNewKey(fault) from fault
 
 
 class RenewedAttempts(Hooks):
     """The attempts of one request, each with the current key. inner are the hooks of the pace.
 
-    tries is the number of attempts that count.
+    key is that of the last attempt, tries the number of attempts that count, refusals that of keys refused.
     """
 
-    __slots__ = ("_is_at_server", "_renewal", "_request", "inner", "tries")
+    __slots__ = ("_is_at_server", "_renewal", "_request", "inner", "key", "refusals", "tries")
 
-    def __init__(self, renewal: KeyRenewal, request: httpx.Request) -> None:
+    def __init__(self, renewal: KeyRenewal, request: httpx.Request, refusals: int) -> None:
         self._renewal = renewal
         self._request = request
         self._is_at_server = False
         self.inner = NO_HOOKS
+        self.key = renewal.key
         self.tries = 1
+        self.refusals = refusals
+
+    @property
+    def deadline(self) -> float | None:
+        """The deadline of the request, None before its first attempt."""
+        return Timeouts.of(self._request).deadline
 
     async def before_attempt(self) -> None:
-        await self._renewal.ready()
+        await self._renewal.ready(self.deadline)
         await self.inner.before_attempt()
-        self._request.headers = self._renewal.headers
+        self.key = self._renewal.key
+        self._request.headers = self.key.headers
         self._is_at_server = True
-        self._renewal.enter()
+        self.key.enter()
 
     def end(self) -> None:
         """End the attempt at the server, if there is one."""
         if self._is_at_server:
             self._is_at_server = False
-            self._renewal.leave()
+            self.key.leave()
 
     def on_reply(self, status: int, headers: Mapping[str, str]) -> None:
         self.inner.on_reply(status, headers)
@@ -172,15 +225,17 @@ class RenewedAttempts(Hooks):
     def decide(self, failure: FailedAttempt) -> RetryAfter | GiveUp | None:
         self.end()
         decision = self.inner.decide(failure)  # in any case: the attempt has ended
-        if failure.status == _UNAUTHORIZED and self._renewal.begin(self._request.headers):
-            return RetryAfter(0.0, server_requested=False, uncounted=True)
+        if failure.status == _UNAUTHORIZED:
+            self.refusals += 1
+            if self.refusals < _MOST_KEYS and self._renewal.begin(self.key):
+                return RetryAfter(0.0, server_requested=False, uncounted=True)
         if not (isinstance(decision, RetryAfter) and decision.uncounted):
             self.tries += 1
         return decision
 
 
-def _is_pending(task: asyncio.Task[None] | None) -> bool:
-    return task is not None and not task.done()
+def _is_pending(future: asyncio.Future[bool] | asyncio.Task[None] | None) -> bool:
+    return future is not None and not future.done()
 
 
 def _mark_retrieved(task: asyncio.Task[None]) -> None:

@@ -65,6 +65,7 @@ async def open_outbound(
             async with pacer.bounded_by_gauges(metrics_url):
                 yield Outbound(sender, pacer, budget)
         finally:
+            waits.stop()  # also the command of a key that nobody waits for any more
             await transport.aclose()
 
 

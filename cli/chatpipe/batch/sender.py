@@ -84,7 +84,7 @@ class Sender:
         self._waiting_for_budget: set[asyncio.Future[None]] = set()  # one for each of them that waits
 
     def renew_key(self, read: Callable[[], Server]) -> None:
-        """Let the key be renewed once, see KeyRenewal: read returns the server with its key of then."""
+        """Let the key be renewed, see KeyRenewal: read returns the server with its key of then."""
         from chatpipe.batch.key_renewal import KeyRenewal  # few keys come from a command
 
         def read_headers() -> httpx.Headers:
