@@ -21,7 +21,6 @@ from chatpipe.response.capture import (
     RawBytes,
     StreamEnd,
 )
-from chatpipe.response.completion import NOT_TEXT
 from chatpipe.response.result_line import ResultLine
 from chatpipe.response.server_error import ServerError, error_of
 from chatpipe.system.console import Console
@@ -71,10 +70,8 @@ class _StreamedAnswer:
         if error is None and not done and not assembly.is_finished():
             what = "the recorded stream was cut: neither finish_reason nor [DONE]"
             error = BrokenAnswer(what, place=self._place)
-        if assembly.excess:
-            error = BrokenAnswer(f"the answer was cut off: {assembly.excess}", place=self._place)
-        if error is None and assembly.is_unreadable():
-            error = BrokenAnswer(NOT_TEXT, place=self._place)
+        if (flaw := self._chunks.flaw()) and (error is None or assembly.excess):
+            error = BrokenAnswer(flaw, place=self._place)
         if error is None and not self._is_event:
             self.delivery.raw(b"data: [DONE]\n\n")
         completion = assembly.completion()

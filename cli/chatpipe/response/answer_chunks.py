@@ -13,6 +13,7 @@ from chatpipe.inputs.values import Value
 from chatpipe.response.assemble import MAX_CHOICES, Assembly
 from chatpipe.response.choice_indexes import ChoiceIndexes, PlacedChunk, has_plain_index
 from chatpipe.response.chunks import with_deltas
+from chatpipe.response.completion import NOT_TEXT
 from chatpipe.response.server_error import ServerError, error_of, may_have_error
 from chatpipe.response.usage import reported_usage
 
@@ -50,6 +51,12 @@ class AnswerChunks:
     def end(self) -> None:
         """Pass on what had to wait for a next chunk. Call it once, after the last chunk."""
         self._take(self._indexes.end())
+
+    def flaw(self) -> str:
+        """The reason why an answer is not good although it came to its end; empty if there is none."""
+        if self.assembly.excess:
+            return f"the answer was cut off: {self.assembly.excess}"
+        return NOT_TEXT if self.assembly.is_unreadable() else ""
 
     def add_late(self, chunk: dict[str, Value]) -> None:
         """Take the usage of a chunk behind the end of the answer, and nothing else."""

@@ -16,7 +16,7 @@ from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response import chunks, sse
 from chatpipe.response.body_form import without_prefix
 from chatpipe.response.completion import as_list, parse_completion
-from chatpipe.response.json_depth import JsonLines
+from chatpipe.response.json_depth import DocumentLines
 from chatpipe.response.result_line import ResultLine, is_result
 from chatpipe.response.server_error import error_of
 from chatpipe.system.escape import shorten
@@ -149,7 +149,7 @@ def _read_document(line: Source, following: Iterator[Source]) -> tuple[Value, So
     except NotJSON as error:
         if not line.data.rstrip().endswith((b"{", b"[", b",", b":")):
             raise not_json(line, error) from error
-    lines = JsonLines()
+    lines = DocumentLines()
     is_closed = lines.add(line.data)
     while not is_closed and (more := next(following, None)) is not None:
         is_closed = lines.add(more.data)

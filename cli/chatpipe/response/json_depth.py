@@ -44,7 +44,7 @@ class JsonDepth:
         return self.is_closed
 
 
-class JsonLines:
+class DocumentLines:
     """The lines of one JSON text that may take several. size is that of the lines so far, in bytes."""
 
     __slots__ = ("_depth", "_lines", "size")

@@ -9,7 +9,7 @@ Source: WHATWG HTML, "Server-sent events", 9.2.5 and 9.2.6.
 from __future__ import annotations
 
 from chatpipe.inputs import values
-from chatpipe.response.json_depth import JsonLines
+from chatpipe.response.json_depth import DocumentLines
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LF, _CR, _BRACE = b"\n\r{"
@@ -48,7 +48,7 @@ class EventDecoder:
         self._partial_line = bytearray()  # the incomplete last line; appending to a bytearray stays linear
         self._data: list[bytes] = []  # the data lines of the incomplete event
         self._name = b""  # its name, if that may say what its data are
-        self._document: JsonLines | None = None  # an incomplete one without field names
+        self._document: DocumentLines | None = None  # an incomplete one without field names
 
     def feed(self, data: bytes) -> list[bytes]:
         """The payloads of the events that these bytes complete."""
@@ -152,7 +152,7 @@ class EventDecoder:
         if self._document is None:
             if not line.lstrip().startswith((b"{", b"[")):
                 return b""
-            self._document = JsonLines()
+            self._document = DocumentLines()
         if not self._document.add(line) and self._document.size <= _DOCUMENT_BYTES:
             return b""
         text, self._document = self._document.text, None
