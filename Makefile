@@ -36,7 +36,8 @@ figures:
 bench: $(VENV)/.dev
 	$(BIN)/python -m tests.bench $(BENCH)
 
-# Long runs, one after another, with their figures: a million lines, kills, bad weather. Some ten minutes.
+# Long runs, one after another, with their figures: a million lines, kills, bad weather, failing disks.
+# Some twenty minutes.
 # SEED=2 has other moments for what happens at random.
 soak: $(VENV)/.dev
 	CHATPIPE_SOAK=$(SEED) $(BIN)/python -m pytest -q -s -n 0 --timeout 1800 tests/soak $(PYTEST)

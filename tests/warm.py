@@ -29,6 +29,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+import failing_disk
 import strike
 
 # What chatpipe imports only where it needs it. chatpipe itself is imported whole.
@@ -213,6 +214,8 @@ def _become(command: Command, descriptors: list[int]) -> NoReturn:
         random.seed()
         if (moment := os.environ.pop(strike.VARIABLE, None)) is not None:
             strike.arm(moment)
+        if failing_disk.VARIABLE in command.env:
+            failing_disk.install(command.env[failing_disk.VARIABLE])
         main()
     except BaseException:
         traceback.print_exc()

@@ -21,7 +21,22 @@ if TYPE_CHECKING:
     from chatpipe.errors import ChatpipeError
 
 _COMPLETION_VARIABLE = "_CHATPIPE_COMPLETE"
-_WRITE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+# Errors of the system that are no bug of ours, wherever they come from.
+_SYSTEM_ERRNOS = frozenset(
+    (
+        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EROFS),
+        *(
+            errno.ESTALE,
+            errno.EINTR,
+            errno.ENOLCK,
+            errno.ETIMEDOUT,
+            errno.ENOTCONN,
+            errno.ENXIO,
+            errno.ENODEV,
+        ),
+        *(errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+    )
+)
 
 
 class OutputClosed(BaseException):
@@ -105,9 +120,12 @@ def _command(arguments: Sequence[str]) -> int:
     except OSError as error:
         if error.errno == errno.EPIPE:
             raise OutputClosed from error
-        if error.errno in _WRITE_ERRNOS:
+        if error.errno not in _SYSTEM_ERRNOS:
+            raise
+        # Without a name it is a descriptor, and that of all files that are ours has one.
+        if error.filename is None:
             raise CannotWrite(f"cannot write: {reason(error)}", place="stdout") from error
-        raise
+        raise CannotWrite(f"cannot be used: {reason(error)}", place=os.fsdecode(error.filename)) from error
 
 
 def _bug_fault(error: Exception) -> ChatpipeError:

@@ -261,7 +261,8 @@ class Driver:
 
     def _fail(self, error: BaseException, *, now: bool) -> None:
         """Stop for an error that the run cannot survive: a full disk, a reader that is gone, a bug."""
-        self._error = self._error or error
+        if self._error is None or isinstance(self._error, MissingInput):
+            self._error = error  # an output that fails matters more than an input
         self._halt(Stop(now=now))
 
     def _halt(self, stop: Stop) -> None:

@@ -15,6 +15,7 @@ from chatpipe.inputs.sources import STDIN, Sources, missing_input
 from chatpipe.inputs.stdin import STDIN_NAME, StdinKind
 from chatpipe.options.run import InputOptions
 from chatpipe.system.console import Console, FirstFew
+from chatpipe.system.descriptor import close_quietly
 from chatpipe.system.escape import shorten
 
 _ID_SHOWN = 80  # characters
@@ -37,7 +38,7 @@ def open_lines(file: str, sources: Sources, form: InputForm) -> Iterator[LineRea
     try:
         yield LineReader(descriptor, file, form)
     finally:
-        os.close(descriptor)
+        close_quietly(descriptor)
 
 
 class RunInput:

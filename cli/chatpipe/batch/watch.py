@@ -12,6 +12,7 @@ from chatpipe.inputs.sources import STDIN
 from chatpipe.inputs.text_decoder import is_compressed
 from chatpipe.options.run import ReportOptions
 from chatpipe.system.console import Console
+from chatpipe.system.descriptor import close_quietly
 
 _STDIN, _STDOUT, _STDERR = range(3)
 _COLUMNS = 80
@@ -87,7 +88,7 @@ def _lines_of(file: str) -> float | None:
     except OSError:
         return None
     finally:
-        os.close(descriptor)
+        close_quietly(descriptor)
 
 
 def _lines_left(descriptor: int) -> float | None:

@@ -17,7 +17,7 @@ from chatpipe.inputs.messages import LocatedValue
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.sources import missing_input
 from chatpipe.inputs.values import Value, dumps, json_type
-from chatpipe.system.descriptor import cannot_write, read_blocks, write_all
+from chatpipe.system.descriptor import cannot_write, close_quietly, read_blocks, write_all
 from chatpipe.system.lock import LockBackoff, LockPatience, open_locked
 from chatpipe.system.same_file import is_current
 from chatpipe.system.signals import delay_signals, interruptible
@@ -44,7 +44,7 @@ class Transcript:
 
         If another process has written to the file without a lock, they follow its data.
         """
-        if not is_current(self._path, self._fd):
+        if not self._is_current():
             raise CannotWrite("was replaced during the call: nothing was appended", place=self._path)
         lines = b"".join(dumps(message) + b"\n" for message in new)
         try:
@@ -70,6 +70,12 @@ class Transcript:
             self.append(new)
             yield
             self._size_before = None
+
+    def _is_current(self) -> bool:
+        try:
+            return is_current(self._path, self._fd)
+        except OSError as error:
+            raise cannot_write(self._path, error, "cannot append") from error
 
     def roll_back(self) -> None:
         """Remove the messages that were appended."""
@@ -108,10 +114,10 @@ def open_transcript(
                 transcript.roll_back()
             raise
         finally:
-            if is_new and os.fstat(fd).st_size == 0 and is_current(path, fd):
-                with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):
+                if is_new and os.fstat(fd).st_size == 0 and is_current(path, fd):
                     os.unlink(os.path.realpath(path))
-            os.close(fd)
+            close_quietly(fd)
 
 
 def read_messages(path: str | None, note: Callable[[str], None]) -> list[LocatedValue] | None:
@@ -130,7 +136,7 @@ def read_messages(path: str | None, note: Callable[[str], None]) -> list[Located
     try:
         return _messages(path, fd)
     finally:
-        os.close(fd)
+        close_quietly(fd)
 
 
 def _messages(path: str, fd: int) -> list[LocatedValue]:

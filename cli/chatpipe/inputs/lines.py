@@ -28,7 +28,10 @@ class LineReader:
     def __init__(self, descriptor: int, name: str, form: InputForm = InputForm.TEXT) -> None:
         self.name = name
         self._descriptor = descriptor
-        self._is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        try:
+            self._is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        except OSError as error:
+            raise MissingInput(f"cannot read '{name}': {reason(error)}", place="FILE") from error
         self._decoder = LineDecoder(name, form)
         self._ready: Iterator[Source] = iter(())
         self._is_at_end = False

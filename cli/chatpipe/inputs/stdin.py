@@ -4,6 +4,7 @@ The input has one owner: the option that was given `-`, or else the prompt. The 
 owner; this module only reads.
 """
 
+import errno
 import os
 import select
 import stat
@@ -47,8 +48,8 @@ class Stdin(NamedTuple):
             return StdinKind.CLOSED
         try:
             mode = os.fstat(self.descriptor).st_mode
-        except OSError:
-            return StdinKind.CLOSED
+        except OSError as error:  # reading it tells the reason
+            return StdinKind.CLOSED if error.errno == errno.EBADF else StdinKind.DATA
         if stat.S_ISCHR(mode):
             return StdinKind.TERMINAL if os.isatty(self.descriptor) else StdinKind.DEVICE
         return StdinKind.DATA

@@ -337,7 +337,8 @@ class PaceFile:
         """Change the state now, or with the next call that gets the lock."""
         try:
             self._change(origin, now, change)
-        except (FileLocked, TryLater):
+        except (FileLocked, TryLater, CannotWrite, BadInput):
+            # The answer is there, and must not be lost for this. The next reservation reports the error.
             self._deferred.append(_Deferred(origin, now, change))
             if self._call_later is not None and not self._is_scheduled:
                 self._is_scheduled = True

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable
 from itertools import islice
 
-from chatpipe.system.descriptor import write_all
+from chatpipe.system.descriptor import close_quietly, write_all
 from chatpipe.system.lock import try_lock
 from chatpipe.system.same_file import is_current_entry
 
@@ -40,7 +40,7 @@ def write_new(path: str, mode: int, blocks: Iterable[bytes]) -> None:
     try:
         _fill(fd, blocks)
     finally:
-        os.close(fd)
+        close_quietly(fd)
 
 
 def replace_whole(path: str, mode: int, blocks: Iterable[bytes]) -> None:
@@ -53,7 +53,7 @@ def replace_whole(path: str, mode: int, blocks: Iterable[bytes]) -> None:
         _fill(fd, blocks)
         os.replace(temporary, path)
     finally:
-        os.close(fd)  # not earlier: the lock on it ends here
+        close_quietly(fd)  # not earlier: the lock on it ends here
         remove_temporary(temporary)
     sync_directory(os.path.dirname(path))
 
@@ -77,7 +77,7 @@ def create_temporary(target: str, mode: int, access: int) -> tuple[str, int]:
         if _lock_entry(temporary, fd) is not False:
             return temporary, fd
         # Another run saw it before it was locked, and removes it.
-        os.close(fd)
+        close_quietly(fd)
         remove_temporary(temporary)
 
 
@@ -133,7 +133,7 @@ def sync_directory(path: str) -> None:
         try:
             os.fsync(fd)
         finally:
-            os.close(fd)
+            close_quietly(fd)
 
 
 def _temporary_prefix(target: str) -> str:
@@ -162,7 +162,7 @@ def _remove_if_unlocked(entry: os.DirEntry[str]) -> None:
             if _lock_entry(entry.path, fd):
                 os.unlink(entry.path)
         finally:
-            os.close(fd)
+            close_quietly(fd)
 
 
 def _fill(fd: int, blocks: Iterable[bytes]) -> None:

@@ -63,6 +63,8 @@ class DescriptorOutput:
         self._flush()
         try:
             os.close(os.dup(self._fd))  # NFS and quotas report errors at close, and we do not own stdout
+        except InterruptedError:  # it is closed, and nothing is lost
+            return
         except OSError as error:
             raise cannot_write(self._name, error) from error
 
@@ -75,8 +77,7 @@ class DescriptorOutput:
         """Close a descriptor that we own. Nothing written is undone. May be called again."""
         if self._close:
             self._close = False
-            with contextlib.suppress(OSError):  # commit() reports failures
-                os.close(self._fd)
+            close_quietly(self._fd)  # commit() reports failures
 
     def __enter__(self) -> Self:
         return self
@@ -181,6 +182,15 @@ def write_all(fd: int, data: bytes) -> None:
             poll.poll()  # an error or a hang-up ends the wait too, and the next write reports it
 
 
+def close_quietly(fd: int) -> None:
+    """Close a descriptor whose failure to close says nothing: it is read only, or its data is synced.
+
+    After an error the descriptor is closed all the same, as Linux has it.
+    """
+    with contextlib.suppress(OSError):
+        os.close(fd)
+
+
 def open_regular(path: str, flags: int = _READ, mode: int = 0o666) -> int | None:
     """Open a regular file, by default for reading; return None for any other kind.
 
@@ -192,9 +202,9 @@ def open_regular(path: str, flags: int = _READ, mode: int = 0o666) -> int | None
         if stat.S_ISREG(os.fstat(fd).st_mode):
             return fd
     except BaseException:
-        os.close(fd)
+        close_quietly(fd)
         raise
-    os.close(fd)
+    close_quietly(fd)
     return None
 
 

@@ -23,7 +23,7 @@ from typing import TypeVar
 
 from chatpipe.errors import CannotWrite, TryLater, UsageFault, reason
 from chatpipe.inputs.stdin import NOTICE_DELAY_S
-from chatpipe.system.descriptor import open_regular
+from chatpipe.system.descriptor import close_quietly, open_regular
 from chatpipe.system.same_file import is_current
 from chatpipe.system.signals import raise_if_received
 
@@ -65,12 +65,12 @@ class LockedFile:
         self._lock()
         while os.fstat(self.fd).st_nlink == 0:  # somebody deleted it: the others use a new one
             deleted, self.fd = self.fd, self._open()
-            os.close(deleted)
+            close_quietly(deleted)
             self._lock()
         try:
             return action()
         finally:
-            fcntl.flock(self.fd, fcntl.LOCK_UN)
+            unlock(self.fd)
 
     def _lock(self) -> None:
         # Others have the lock for some 30 us at a time. The loop may wait as long as a few of them need.
@@ -84,7 +84,7 @@ class LockedFile:
         self._failures = 0
 
     def close(self) -> None:
-        os.close(self.fd)
+        close_quietly(self.fd)
 
 
 class LockPatience:
@@ -179,9 +179,9 @@ def open_current(
             if has_name(fd):
                 return fd
         except BaseException:
-            os.close(fd)
+            close_quietly(fd)
             raise
-        os.close(fd)
+        close_quietly(fd)
 
 
 def try_lock(fd: int, operation: int = fcntl.LOCK_EX) -> bool:

@@ -19,7 +19,15 @@ from typing import Protocol, Self
 
 from chatpipe.errors import CannotWrite, reason
 from chatpipe.system import atomic
-from chatpipe.system.descriptor import Stdout, cannot_write, is_special, open_special, write_all
+from chatpipe.system.descriptor import (
+    Stdout,
+    cannot_write,
+    close_quietly,
+    is_special,
+    open_special,
+    write_all,
+)
+from chatpipe.system.same_file import is_current, resolve
 
 _BLOCK_BYTES = 1 << 18
 # Nobody else uses this name, so a file that has it may be replaced and removed.
@@ -94,7 +102,7 @@ class Replacement:
         self._fd = -1
         self._is_closed = False
         try:
-            self._target = os.path.realpath(path)
+            self._target = resolve(path)
             self._old = _stat_old(path)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise cannot_write(path, error) from error
@@ -127,7 +135,7 @@ class Replacement:
         try:
             if not (self._if_changed and _has_content_of(self._target, fd)):
                 os.fsync(fd)
-                os.replace(self._temporary, self._target)
+                self._rename(self._target)
                 atomic.sync_directory(os.path.dirname(self._target))
         except OSError as error:
             raise cannot_write(self._path, error, "cannot replace the file") from error
@@ -141,7 +149,7 @@ class Replacement:
         the link, and a name that would be too long is cut. If all of that fails, CannotWrite names the
         temporary file, which stays.
         """
-        if self._fd < 0 or os.fstat(self._fd).st_size == 0:
+        if not self._has_content():
             self.discard()
             return None
         with contextlib.suppress(OSError):  # a failing disk may still return what it stored
@@ -190,9 +198,28 @@ class Replacement:
             self.discard()
             raise
 
+    def _has_content(self) -> bool:
+        try:
+            return self._fd >= 0 and os.fstat(self._fd).st_size > 0
+        except OSError:  # nobody knows: keep it
+            return True
+
     def _remove_temporary(self) -> None:
         self._close()
         atomic.remove_temporary(self._temporary)
+
+    def _rename(self, name: str) -> None:
+        """Give the temporary file another name. Raises OSError.
+
+        A file server may do it and lose its reply: the error is none if the name is that of our file.
+        """
+        try:
+            os.replace(self._temporary, name)
+        except OSError:
+            with contextlib.suppress(OSError):
+                if is_current(name, self._fd):
+                    return
+            raise
 
     def _part_names(self) -> list[str]:
         """The names of a partial file, the best first."""
@@ -207,16 +234,16 @@ class Replacement:
         *names, last = self._part_names()
         for part in names:
             with contextlib.suppress(OSError):
-                os.replace(self._temporary, part)
+                self._rename(part)
                 return part
-        os.replace(self._temporary, last)
+        self._rename(last)
         return last
 
     def _keep_temporary(self) -> str:
         """Let the temporary file stay. Its new name differs from those that remove_abandoned removes."""
         kept = f"{self._temporary}.part"
         try:
-            os.replace(self._temporary, kept)
+            self._rename(kept)
         except OSError:
             kept = self._temporary
         atomic.keep_temporary(self._temporary)
@@ -230,7 +257,7 @@ class Replacement:
     def _close(self) -> None:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
-            os.close(fd)
+            close_quietly(fd)
 
 
 def _stat_old(path: str) -> os.stat_result | None:
@@ -248,7 +275,8 @@ def _stat_old(path: str) -> os.stat_result | None:
     if not stat.S_ISREG(old.st_mode):
         raise OSError(errno.EINVAL, "it has become a device or a pipe")
     if not os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        # os.access hides the cause, which may be another one.
+        close_quietly(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC))
     return old
 
 

@@ -60,11 +60,22 @@ def descriptor_of(path: str) -> int | None:
     return None
 
 
+def resolve(path: str) -> str:
+    """The path of a file, through links. The file need not exist. Raises OSError, ValueError for a NUL.
+
+    A link that cannot be read for a moment is not taken for a file.
+    """
+    try:
+        return os.path.realpath(path, strict=True)
+    except FileNotFoundError:
+        return os.path.realpath(path)
+
+
 def is_current(path: str, fd: int) -> bool:
-    """Return True if path refers to the file that is open as fd."""
+    """Return True if path refers to the file that is open as fd. Raises OSError if that cannot be known."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(fd))
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 

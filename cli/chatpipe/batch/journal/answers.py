@@ -224,7 +224,11 @@ class AnswerIndex:
         if isinstance(journal, str):
             self._journal = self._add_own(journal)
         elif journal is not None:
-            self._journal = self._add(os.dup(journal.fileno()), journal.path)
+            try:
+                fd = os.dup(journal.fileno())
+            except OSError as error:
+                raise MissingInput(f"cannot read '{journal.path}': {reason(error)}") from error
+            self._journal = self._add(fd, journal.path)
 
     def _add_reused(self, path: str) -> None:
         try:

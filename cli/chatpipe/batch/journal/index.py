@@ -15,7 +15,7 @@ from typing import Literal
 
 from chatpipe.errors import MissingInput, reason
 from chatpipe.inputs.place import LineSplitter
-from chatpipe.system.descriptor import read_at
+from chatpipe.system.descriptor import close_quietly, read_at
 from chatpipe.system.signals import raise_if_received
 
 # Average entries per bucket at which all buckets are split. An insertion moves half a bucket, 4 KB,
@@ -131,12 +131,16 @@ class LineFiles:
     def add(self, fd: int, name: str) -> tuple[int, bool]:
         """Take over a descriptor. Returns the number of its file, and True if the file is new.
 
-        A file that was added under another name or link is not new.
+        A file that was added under another name or link is not new. Raises MissingInput.
         """
-        status = os.fstat(fd)
+        try:
+            status = os.fstat(fd)
+        except OSError as error:
+            close_quietly(fd)
+            raise MissingInput(f"cannot read '{name}': {reason(error)}") from error
         inode = (status.st_dev, status.st_ino)
         if inode in self._numbers:
-            os.close(fd)
+            close_quietly(fd)
             return self._numbers[inode], False
         self._numbers[inode] = len(self._descriptors)
         self._descriptors.append(fd)
@@ -186,7 +190,7 @@ class LineFiles:
     def close(self) -> None:
         """Close all files. May be called again."""
         while self._descriptors:
-            os.close(self._descriptors.pop())
+            close_quietly(self._descriptors.pop())
         self._numbers.clear()
 
     def _read(self, file: int, size: int, offset: int) -> bytes:

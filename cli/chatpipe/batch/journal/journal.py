@@ -24,7 +24,7 @@ from chatpipe.errors import BadInput, CannotWrite, MissingInput, TryLater, reaso
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON
 from chatpipe.system.atomic import remove_abandoned, replace_whole, sync_directory, write_new
-from chatpipe.system.descriptor import read_at, read_blocks, write_all
+from chatpipe.system.descriptor import close_quietly, read_at, read_blocks, write_all
 from chatpipe.system.lock import open_current, try_lock, unlock
 from chatpipe.system.same_file import is_current_entry
 
@@ -86,10 +86,10 @@ class Journal:
         if b"\n" in line:
             raise ValueError("a record is one line")
         try:
-            self._drop_torn()
-            start = self._torn = self._end()
-            write_all(self._fd, line + b"\n")  # one write, unless the disk or a quota is nearly full
-            self._torn = None
+            try:
+                start = self._write(line)
+            except OSError:  # a file server may fail for a moment, and nothing else has the answer
+                start = self._write(line)
         except OSError as error:
             # If this fails too, the torn line goes before the next append or when the journal is opened.
             with contextlib.suppress(OSError):
@@ -196,6 +196,13 @@ class Journal:
             end = len(_HEADER)
         return end
 
+    def _write(self, line: bytes) -> int:
+        self._drop_torn()
+        start = self._torn = self._end()
+        write_all(self._fd, line + b"\n")  # one write, unless the disk or a quota is nearly full
+        self._torn = None
+        return start
+
     def _drop_torn(self) -> None:
         if self._torn is not None:
             os.ftruncate(self._fd, self._torn)
@@ -232,7 +239,7 @@ class Journal:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             unlock(fd)
-            os.close(fd)
+            close_quietly(fd)
 
     def _failure(self, what: str, error: OSError) -> CannotWrite:
         fix = "the answers before are safe: free some space and run the same command again"
@@ -261,7 +268,7 @@ def _open(path: str) -> int:
     try:
         _refuse_special(os.fstat(fd), path)
     except BadInput:
-        os.close(fd)
+        close_quietly(fd)
         raise
     return fd
 

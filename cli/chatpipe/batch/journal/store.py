@@ -14,6 +14,7 @@ from chatpipe.batch.journal.answer_files import AnswerFiles, open_answer_files
 from chatpipe.batch.journal.answers import RecordedAnswer
 from chatpipe.batch.journal.fingerprint import OccurrenceCounter
 from chatpipe.batch.result import Result
+from chatpipe.errors import CannotWrite
 from chatpipe.inputs import values
 from chatpipe.options.outcomes import PAID
 from chatpipe.response.result_line import ResultLine
@@ -53,6 +54,13 @@ def open_store(job: Job) -> Iterator[RunStore]:
         yield RunStore(files, options)
 
 
+class _Fault(NamedTuple):
+    """The first fault of the journal, which is the one that is reported, and its text."""
+
+    fault: CannotWrite
+    what: str
+
+
 class RunStore:
     """Recorded and new answers of one run; it has neither without a journal, --reuse and --dedupe."""
 
@@ -68,6 +76,8 @@ class RunStore:
         # Location of the result of each line, in input order, in 8 bytes. 0 if there is none yet.
         self._locations: array[int] | None = array("Q") if options.keeps_order else None
         self._found: dict[int, RecordedAnswer] = {}  # by line number
+        self._lost: list[int] = []  # lines whose answers could not be recorded
+        self._first_fault: _Fault | None = None
 
     def fingerprint(self, item: Item) -> str:
         """Fingerprint of a request.
@@ -103,7 +113,7 @@ class RunStore:
         if found is not None and found.line == result.line and self._is_safe(found):
             location = found.location
         else:
-            location = self._recorded.journal_location(self._journal.append(result.line), str(result.outcome))
+            location = self._recorded.journal_location(self._append(result), str(result.outcome))
         if self._dedupe and result.outcome in PAID and result.latency_s is not None:
             self._recorded.add(result.fingerprint, location)
         if self._locations is not None:
@@ -116,6 +126,18 @@ class RunStore:
         assert self._recorded is not None
         assert self._locations is not None
         return self._recorded.lines(self._locations)
+
+    def _append(self, result: Result) -> int:
+        """Append a result to the journal. Raises CannotWrite, which says which answers are lost."""
+        assert self._journal is not None
+        try:
+            return self._journal.append(result.line)
+        except CannotWrite as fault:
+            if result.outcome in PAID and result.latency_s is not None:
+                self._lost.append(result.item.line)
+                first = self._first_fault = self._first_fault or _Fault(fault, fault.what)
+                first.fault.what = f"{first.what}: {_lost_text(self._lost)}"
+            raise
 
     def _is_safe(self, found: RecordedAnswer) -> bool:
         """Return True if the next run will find a recorded answer where it is.
@@ -142,3 +164,9 @@ class RunStore:
             if (same := self._recorded.find(fingerprint)) is not None:
                 self._recorded.mark_used(fingerprint, same)
         return found
+
+
+def _lost_text(lines: list[int]) -> str:
+    if len(lines) == 1:
+        return f"the answer to line {lines[0]} is lost"
+    return f"the answers to {len(lines)} lines are lost, the first is line {lines[0]}"
