@@ -182,3 +182,59 @@ def test_image_detail_without_an_image_is_reported(chatpipe: Chatpipe) -> None:
     """An option that has no effect is a slip in the command."""
     ran = chatpipe("build", "-m", "m", "--image-detail", "low", "hi")
     assert ran.status == 2 or "--image-detail" in ran.stderr
+
+
+@cases(
+    ("content", "words", "line"),
+    {
+        "a column": (
+            "na\u00a0me\nx\n",
+            ["map", "{{na me}}", "--csv", "f"],
+            r"""f:1: TEMPLATE names 'na me', which is no column: write {{"na\u00a0me"}}""",
+        ),
+        "a placeholder": (
+            "name\nx\n",
+            ["map", "{{n\u0430me}}", "--csv", "f"],
+            r"f:1: TEMPLATE names 'n\u0430me', which is no column: did you mean 'name'?",
+        ),
+        "an accent": (
+            "cafe\u0301\nx\n",
+            ["map", "{{caf\u00e9}}", "--csv", "f"],
+            r"""f:1: TEMPLATE names 'caf\u00e9', which is no column: write {{"cafe\u0301"}}""",
+        ),
+        "a field": (
+            '{"name": "x"}',
+            ["map", "{{\u200bname}}", "f", "--to", "csv", "--fields", "name"],
+            r"f:1: no field '\u200bname': did you mean 'name'?",
+        ),
+        "a key of a body": (
+            '{"model": "m", "st\u043ep": "x", "messages": [{"role": "user", "content": "x"}]}',
+            ["ask", "-r", "f"],
+            r"f:1: /st\u043ep: is not a key that any server is known to take: did you mean 'stop'?",
+        ),
+        "a role": (
+            '{"model": "m", "messages": [{"role": "us\u0435r", "content": "x"}]}',
+            ["ask", "-r", "f"],
+            (
+                r"f:1: /messages/0/role: is 'us\u0435r', not one of "
+                "developer, system, user, assistant, tool, function: did you mean 'user'?"
+            ),
+        ),
+        "an option": (
+            "",
+            ["ask", "--m\u043edel", "x", "hi"],
+            r"no such option '--m\u043edel', did you mean '--model'?: see chatpipe ask --help",
+        ),
+        "a file": (
+            "",
+            ["build", "-r", "f\u200b"],
+            r"--request: cannot read 'f\u200b': no such file or directory",
+        ),
+    },
+)
+def test_names_that_look_alike_are_told_apart(
+    chatpipe: Chatpipe, tmp_path: Path, content: str, words: list[str], line: str
+) -> None:
+    (tmp_path / "f").write_text(content)
+    ran = chatpipe(*words, *([] if words[0] == "build" or "--m\u043edel" in words else ["-p", "echo"]))
+    assert ran.stderr.splitlines()[:1] == [f"chatpipe: {line}"]

@@ -128,7 +128,7 @@ def _near(word: str, own: frozenset[str]) -> list[str]:
 @cache
 def _options(group: click.Group) -> dict[str, frozenset[str]]:
     """The options of each command, long and short, without those that are refused."""
-    context = click.Context(group)
+    context = click.Context(group, **group.context_settings)
     found = {}
     for name in group.list_commands(context):
         command = group.get_command(context, name)
@@ -187,7 +187,7 @@ def misplaced_option(group: click.Group, arguments: Sequence[str]) -> UsageFault
 
 def _click_options(group: click.Group) -> dict[str, click.Option]:
     """All options of all commands. One with the same name takes a value in all of them, or in none."""
-    context = click.Context(group)
+    context = click.Context(group, **group.context_settings)
     commands = (group.get_command(context, name) for name in group.list_commands(context))
     params = [param for command in commands if command is not None for param in command.params]
     options = [each for each in params if isinstance(each, click.Option)]

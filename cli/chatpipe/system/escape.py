@@ -34,8 +34,15 @@ def escape_controls(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text as one line, with newlines and tabs escaped too. For error lines and file names."""
-    return text if text.isascii() and text.isprintable() else re.sub(_UNSAFE_IN_LINE, _escape, text)
+    """The text as one line, with newlines and tabs escaped too. For error lines and file names.
+
+    Characters that make a name look like another one are escaped as well.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    from chatpipe.inputs.names import show_lookalikes  # few lines need it
+
+    return show_lookalikes(re.sub(_UNSAFE_IN_LINE, _escape, text))
 
 
 def shorten(text: str, characters: int = _SERVER_WORDS, *, is_ours: bool = False) -> str:

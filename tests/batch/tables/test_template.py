@@ -136,9 +136,12 @@ def test_placeholders_are_listed_in_order() -> None:
 
 @pytest.mark.parametrize("name", ["a", "a.b", " a", "a ", "", 'say "a"', "{a}", "a\\", "\u00e9", "a\tb"])
 def test_the_name_of_a_field_can_be_written(name: str) -> None:
-    text = parse_template("{{" + quote_name(name) + "}}", "t")
+    text = parse_template("{{" + quote_name(name, is_ascii=False) + "}}", "t")
     assert text.fill({name: "value"}) == "value"
 
 
 def test_a_plain_name_is_written_as_it_is() -> None:
-    assert (quote_name("first name"), quote_name(" a")) == ("first name", '" a"')
+    assert (quote_name("first name", is_ascii=False), quote_name(" a", is_ascii=False)) == (
+        "first name",
+        '" a"',
+    )

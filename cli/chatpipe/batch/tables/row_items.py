@@ -13,6 +13,7 @@ from chatpipe.batch.tables.bodies import RowTemplate
 from chatpipe.batch.tables.template import MissingField, as_text, quote_name
 from chatpipe.errors import BadInput, UsageFault
 from chatpipe.inputs.line_decoder import InputForm
+from chatpipe.inputs.names import nearest, reveal
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.rows import Row, RowDecoder
 from chatpipe.inputs.values import Value
@@ -107,7 +108,8 @@ class RowReader:
         try:
             return self._template.body(row.fields), None
         except MissingField as missing:
-            return None, BadInput(f"no field '{missing.name}'", place=row.source.place())
+            shown, fix = _near(missing.name, list(row.fields))
+            return None, BadInput(f"no field '{shown}'", place=row.source.place(), fix=fix)
         except BadInput as fault:
             fault.place = row.source.place()
             return None, fault
@@ -150,14 +152,23 @@ def _is_empty(row: Row) -> bool:
 
 
 def _unknown_column(name: str, option: str, columns: Sequence[str], place: str) -> BadInput:
-    close = get_close_matches(name, columns, 1)
+    shown, near_fix = _near(name, columns)
     names = [each for each in dict.fromkeys(columns) if each]
     listed = ", ".join(names[:_COLUMNS_SHOWN]) + (", ..." if len(names) > _COLUMNS_SHOWN else "")
     fix = f"there is {listed}" if names else "no column has a name: name them with --fields"
-    if close:
-        text = quote_name(close[0])
-        fix = f"did you mean '{close[0]}'?" if text == close[0] else f"write {{{{{text}}}}}"
+    fix = near_fix or fix
     if len(columns) == 1 and (delimiter := re.search(r"[;,\t|]", columns[0])):
         reader = {",": "--csv", "\t": "--tsv"}.get(delimiter[0], f"--delimiter '{delimiter[0]}'")
         fix = f"the only column is '{columns[0]}': read it with {reader}"
-    return BadInput(f"{option} names '{name}', which is no column", place=place, fix=fix)
+    return BadInput(f"{option} names '{shown}', which is no column", place=place, fix=fix)
+
+
+def _near(name: str, names: Sequence[str]) -> tuple[str, str]:
+    """The words for a name that is none of names, and the way to write the one that is meant, if any."""
+    near = nearest(name, frozenset(names), least=3)
+    close = [near] if near is not None else get_close_matches(name, names, 1)
+    if not close:
+        return name, ""
+    text = quote_name(close[0], is_ascii=reveal(close[0], name) != close[0])
+    fix = f"did you mean '{text}'?" if text == close[0] else f"write {{{{{text}}}}}"
+    return reveal(name, close[0]), fix

@@ -123,10 +123,10 @@ def parse_placeholder(name: str, place: str) -> Placeholder:
     return Placeholder(name, path, is_plain_name='"' not in name)
 
 
-def quote_name(name: str) -> str:
-    """The text between the braces that refers to the field of this name."""
+def quote_name(name: str, *, is_ascii: bool) -> str:
+    """The text between the braces that refers to the field of this name. is_ascii: all else is escaped."""
     is_plain = name == name.strip() and name and not any(character in name for character in '"{}')
-    return name if is_plain else json.dumps(name, ensure_ascii=False)
+    return name if is_plain and not is_ascii else json.dumps(name, ensure_ascii=is_ascii)
 
 
 def _quoted_path(name: str) -> tuple[str, ...] | None:
