@@ -37,10 +37,11 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m tests.bench $(BENCH)
 
 # Long runs, one after another, with their figures: a million lines, kills, bad weather, failing disks.
-# Some twenty minutes.
-# SEED=2 has other moments for what happens at random.
+# SEED=2 has other moments for what happens at random. Then mutants of a few modules, to see whether a
+# test notices each. Some half an hour.
 soak: $(VENV)/.dev
 	CHATPIPE_SOAK=$(SEED) $(BIN)/python -m pytest -q -s -n 0 --timeout 1800 tests/soak $(PYTEST)
+	$(BIN)/python tests/mutate.py
 
 # The lowest versions that pyproject.toml promises.
 lowest: $(LOWEST)/.installed

@@ -47,6 +47,28 @@ def test_a_number_stays_as_it_was_written(number: str) -> None:
     assert fields(row) == f'{{"a":{number},"b":[{number}]}}'.encode()
 
 
+@cases(
+    ("line", "written"),
+    {
+        "half a character": (b'{"a":1.10,"b":"\\ud83d"}', b'{"a":1.1,"b":"\\ud83d"}'),
+        "as deep as can be": (b'{"a":1.10,"b":' + b"[" * 199 + b"]" * 199 + b"}", None),
+        "too deep": (
+            b'{"a":1.10,"b":' + b"[" * 200 + b"]" * 200 + b"}",
+            b'{"a":1.1,"b":' + b"[" * 200 + b"]" * 200 + b"}",
+        ),
+    },
+)
+def test_a_row_that_orjson_refuses_to_write_has_plain_numbers(line: bytes, written: bytes | None) -> None:
+    [row] = read(JsonRowDecoder(), line)
+    assert fields(row) == (written or line)
+
+
+def test_a_line_that_is_too_long_is_a_row_with_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatpipe.inputs.rows.MAX_LINE_BYTES", 9)
+    found = read(JsonRowDecoder(), b'{"a":"b"}', b'{"a":"bc"}')
+    assert [row.fault is None for row in found] == [True, False]
+
+
 def test_an_integer_of_any_length_is_taken() -> None:
     [row] = read(JsonRowDecoder(), b'{"a":' + b"9" * 5000 + b"}")
     assert fields(row) == b'{"a":' + b"9" * 5000 + b"}"

@@ -25,7 +25,7 @@ from chatpipe.batch.journal.index import (
     unpack_location,
 )
 from chatpipe.errors import MissingInput
-from chatpipe.system.descriptor import open_regular
+from chatpipe.system.descriptor import open_regular, read_at
 from parametrize import cases
 from resident import measured
 
@@ -209,6 +209,29 @@ def test_a_file_that_can_no_longer_be_read_is_named(tmp_path: Path) -> None:
     number, _ = shelf.add(os.open(tmp_path / "file", os.O_WRONLY), "the file")
     with pytest.raises(MissingInput, match="cannot read 'the file': bad file descriptor"):
         shelf.line(number, 0)
+    shelf.close()
+
+
+def test_an_empty_line_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the rest of the file is."""
+    sizes: list[int] = []
+
+    def counted(fd: int, size: int, offset: int) -> bytes:
+        sizes.append(size)
+        return read_at(fd, size, offset)
+
+    shelf, number = shelved(tmp_path / "file", b"\n" + b"x" * 100_000)
+    monkeypatch.setattr("chatpipe.batch.journal.index.read_at", counted)
+    assert shelf.line(number, 0) == b""
+    assert len(sizes) == 1
+    shelf.close()
+
+
+def test_after_close_files_are_numbered_anew(tmp_path: Path) -> None:
+    shelf, _ = shelved(tmp_path / "file", b"a\n")
+    shelf.close()
+    assert shelf.add(opened(tmp_path / "file"), "again") == (0, True)
+    assert shelf.line(0, 0) == b"a"
     shelf.close()
 
 

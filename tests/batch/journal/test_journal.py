@@ -7,7 +7,7 @@ import fcntl
 import os
 import resource
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from chatpipe.batch.journal import journal as module
 from chatpipe.batch.journal.journal import Journal
 from chatpipe.errors import BadInput, CannotWrite, Status, TryLater
 from parametrize import cases
+from refusals import refused
 
 HEADER = b'{"chatpipe_journal":1,"chatpipe":"%s"}\n' % __version__.encode()
 LINES = [b'{"id":"a","custom_id":"\xc3\xa9"}', b'{"id":"b","custom_id":"2"}', b'{"id":"c","custom_id":"3"}']
@@ -57,7 +58,7 @@ def test_a_journal_is_continued(path: Path) -> None:
 
 
 def test_a_new_journal_has_the_mode_that_the_umask_leaves(path: Path) -> None:
-    before = os.umask(0o027)
+    before = os.umask(0o026)
     try:
         Journal(str(path)).close()
     finally:
@@ -403,7 +404,33 @@ def test_a_part_that_could_not_be_taken_back_is_before_the_next_line(
         monkeypatch.undo()
         journal.append(LINES[1])
         journal.append(LINES[2])
+        monkeypatch.setattr(os, "ftruncate", stuck)
+        with largest_file(path.stat().st_size + 5), pytest.raises(CannotWrite):
+            journal.append(LINES[1])
+        monkeypatch.undo()
     assert path.read_bytes() == WHOLE
+
+
+@cases(
+    ("broken", "end", "what"),
+    {
+        "close": ("is_current_entry", Journal.close, "cannot read the journal"),
+        "remove": ("is_current_entry", Journal.remove, "cannot remove the journal"),
+        "remove, read-only": ("unlink", Journal.remove, "cannot remove the journal"),
+    },
+)
+def test_a_disk_that_fails_at_the_end_is_74_and_the_lock_is_gone(
+    broken: str, end: Callable[[Journal], None], what: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    journal = Journal(str(path))
+    monkeypatch.setattr(os if broken == "unlink" else module, broken, fail)
+    with refused(CannotWrite, what=f"{what}: input/output error", place=str(path)):
+        end(journal)
+    assert not is_locked(path)
+    assert path.read_bytes() == HEADER
 
 
 def test_a_full_disk_at_the_header_is_74_and_can_be_continued(path: Path) -> None:
