@@ -126,6 +126,16 @@ NEVER_SHARED = {
     "ask --depfile": ("ask hi -o out -M ./out", "--depfile", "the file of --output"),
     "ask, stdout": ("ask hi --transcript t > t", "--transcript", "standard output"),
     "ask, stdin": ("ask --transcript p < p", "--transcript", "standard input"),
+    "the part is an input": (
+        "ask hi --system-file out.chatpipe-part -o out",
+        "--output",
+        "the file of --system-file",
+    ),
+    "the part is --report": (
+        "batch in.jsonl -o out --report ./out.chatpipe-part",
+        "--report",
+        "the partial file of --output",
+    ),
     "build": ("build --system-file p hi -o aside/../p", "--output", "the file of --system-file"),
     "show": ("show p -o ./p", "--output", "the input FILE"),
 }
@@ -139,6 +149,7 @@ def test_a_file_in_two_uses_is_2(words: str, option: str, other: str, folder: Pa
     Path("to-e").symlink_to("e")
     Path("aside").mkdir()
     Path("read.journal").touch()
+    Path("out.chatpipe-part").touch()
     before = {*os.listdir()}
     done = sh(f"export CHATPIPE_PROFILE=echo; chatpipe {words}", cwd=folder)
     assert done.stderr.startswith(f"chatpipe: {option}".encode()), done.stderr

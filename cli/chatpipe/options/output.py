@@ -134,6 +134,10 @@ class FormatOptions(NamedTuple):
         return FORMATS[self.format]
 
 
+# The end of the name of a partial file. Nobody else uses it, so such a file may be replaced and removed.
+PART_SUFFIX = ".chatpipe-part"
+
+
 class OutputOptions(NamedTuple):
     """The output options. path is as typed, but `-` for every name of stdout.
 
@@ -154,13 +158,13 @@ class OutputOptions(NamedTuple):
         return self.path not in (None, "-")
 
     def uses(self, stdout: Role) -> list[FileUse]:
-        """The output and the file of the rule. stdout is the role of stdout if it is the output."""
-        return [
-            FileUse("--output", self.path or "", "results")
-            if self.is_file
-            else FileUse("", "/dev/fd/1", stdout, "standard output"),
-            *optional_uses(("--depfile", self.depfile, "writes")),
-        ]
+        """The output, its partial file and that of the rule. stdout is its role if it is the output."""
+        rule = optional_uses(("--depfile", self.depfile, "writes"))
+        if not self.is_file:
+            return [FileUse("", "/dev/fd/1", stdout, "standard output"), *rule]
+        output = FileUse("--output", self.path or "", "results")
+        part = FileUse("--output", f"{self.path}{PART_SUFFIX}", "writes", "partial file")
+        return [output, *rule] if self.is_special else [output, *rule, part]
 
 
 class ConsoleOptions(NamedTuple):

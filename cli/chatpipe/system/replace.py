@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from chatpipe.errors import CannotWrite, reason
+from chatpipe.options.output import PART_SUFFIX
 from chatpipe.system import atomic
 from chatpipe.system.descriptor import (
     Stdout,
@@ -30,8 +31,6 @@ from chatpipe.system.descriptor import (
 from chatpipe.system.same_file import is_current, resolve
 
 _BLOCK_BYTES = 1 << 18
-# Nobody else uses this name, so a file that has it may be replaced and removed.
-_PART = ".chatpipe-part"
 _MOST_NAME_BYTES = 255  # of nearly all file systems
 
 
@@ -159,7 +158,7 @@ class Replacement:
         except OSError as error:
             kept = self._keep_temporary()
             self.discard()
-            what = f"cannot keep the answer as '{self._path}{_PART}': {reason(error)}"
+            what = f"cannot keep the answer as '{self._path}{PART_SUFFIX}': {reason(error)}"
             raise CannotWrite(what, place=self._path, fix=f"it is in '{kept}'") from error
         self.discard()
         return part
@@ -223,10 +222,10 @@ class Replacement:
 
     def _part_names(self) -> list[str]:
         """The names of a partial file, the best first."""
-        names = [f"{self._path}{_PART}", f"{self._target}{_PART}"]
+        names = [f"{self._path}{PART_SUFFIX}", f"{self._target}{PART_SUFFIX}"]
         folder, name = os.path.split(self._target)
-        if len(os.fsencode(name)) > _MOST_NAME_BYTES - len(_PART):
-            names.append(os.path.join(folder, f"{atomic.truncate_name(name)}{_PART}"))
+        if len(os.fsencode(name)) > _MOST_NAME_BYTES - len(PART_SUFFIX):
+            names.append(os.path.join(folder, f"{atomic.truncate_name(name)}{PART_SUFFIX}"))
         return names
 
     def _rename_to_part(self) -> str:
