@@ -94,6 +94,7 @@ def _beside(name: str, done: _Run, best: _Run, jobs: str, *, is_ours: bool = Tru
     first_wave = _AUTO_START if jobs == "auto" else int(jobs)
     refused = max(0, done.refused - first_wave) / done.answered
     note = f"{done.refused} of {done.answered} answers"
+    yield Figure(f"{name}: time over the best", done.wall_s / best.wall_s, "x", *_TIME[is_ours])
     yield Figure(f"{name}: refused an answer", refused, "", *_REFUSED[is_ours], note=note)
 
 
@@ -122,7 +123,7 @@ def _worker(place: Place, source: Source, server: _Server, jobs: str) -> _Run | 
         python = peervenv.python()
     except peervenv.Missing:
         return None
-    script = Path(__file__).with_name("scripts") / "backoff.py"
+    script = Path(__file__).with_name("scripts") / "workers.py"
     file = _input(place, server.lines(_RUN_S))
     with _started(place, source, server) as url:
         argv = [str(python), str(script), url, jobs, str(file), "backoff"]
