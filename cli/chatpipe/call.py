@@ -28,7 +28,7 @@ from chatpipe.wire.answer import Answer, Receiver
 from chatpipe.wire.transports import open_transport
 
 if TYPE_CHECKING:
-    from chatpipe.limits.paced import CallPacer
+    from chatpipe.limits.paced import CallPacer, TurnPause
 
 
 class CallResult(NamedTuple):
@@ -102,6 +102,7 @@ class Call(NamedTuple):
             request = exchange.completion_request(server, body)
             limits, policy = server.limits, self.options.retry
             if pacer is None:
+                hooks = hooks if pause is None else chain(hooks, pause)
                 return await exchange.ask(request, context, receiver, limits, policy, hooks)
             answer, _ = await pacer.ask(
                 body,
@@ -110,11 +111,21 @@ class Call(NamedTuple):
             )
             return answer
 
+        pause = self._turn_pause(context)
         try:
             with self._pacer(context) as pacer:
                 yield send
         finally:
             run_without_loop(transport.aclose())
+
+    def _turn_pause(self, context: ExchangeContext) -> TurnPause | None:
+        """The pauses between turns, None if there is one turn. It is unused with a pace file."""
+        if self.turns.is_single_turn:
+            return None
+        from chatpipe.limits.paced import TurnPause  # most calls have one turn
+
+        longest_s, deadline_s = self.options.retry.max_delay_s, self.server.limits.deadline_s
+        return TurnPause(context, longest_s if deadline_s is None else min(longest_s, deadline_s))
 
     @contextmanager
     def _pacer(self, context: ExchangeContext) -> Iterator[CallPacer | None]:
