@@ -171,7 +171,7 @@ def test_rows_that_are_empty_are_left_out(arguments: list[str], stdin: bytes, ex
 
 
 def test_a_row_that_is_wrong_is_not_empty() -> None:
-    done = echoed("{{a}}", "--skip-empty", "--error-into", "e", "-q", stdin=b'nope\n{"a":1}\n{"a":""}\n')
+    done = echoed("{{a}}", "--skip-empty", "--error-into", "e", "-q", stdin=b'{nope\n{"a":1}\n{"a":""}\n')
     assert [row["answer"] for row in records(done.stdout)] == [None, "1"]
     done = echoed("{{a}}", "--skip-empty", "--csv", "--to", "jsonl", "-q", stdin=b"a,b\n1\n")
     assert [row["a"] for row in records(done.stdout)] == ["1"]
@@ -433,7 +433,7 @@ def test_the_value_of_unpack_is_never_the_next_word(tmp_path: Path) -> None:
         (["{{a}}", "--csv", "--to", "jsonl"], b"a,b,b\n", "<stdin>:1: two columns are called 'b'"),
         (["{{a}}", "--tsv"], b"a\tcustom_id\tcustom_id\n", "<stdin>:1: two columns are called 'custom_id'"),
         (["{{a}}", "--csv"], b'"a\n1\n', "<stdin>:1: a quote is never closed"),
-        (["{{a}}", "--to", "csv"], b"[1]\n", "<stdin>:1: is an array, not an object"),
+        (["{{a}}", "--to", "csv"], b"[[1]]\n", "<stdin>:1: is an array, not an object"),
         (["{{a", "--csv"], REVIEWS, "TEMPLATE: '{{a' is never closed"),
         (["{{a}}", "-s", "{{}}", "--csv"], REVIEWS, "--system: '{{}}' names no field"),
     ],
@@ -469,8 +469,8 @@ def test_a_table_that_is_read_as_json_says_which_option_is_missing(tmp_path: Pat
     done = echoed("{{text}}", "in.csv", stdin=b"", cwd=tmp_path)
     assert (done.status, done.stdout) == (65, b"")
     assert done.stderr == (
-        b"chatpipe: in.csv:1: not JSON: expecting value (column 1): "
-        b"name another input with --csv, --tsv or --lines\n"
+        b"chatpipe: in.csv:1: CSV, not JSON: "
+        b"chatpipe map --csv '{{id}}' in.csv asks about each row\n"
     )
 
 

@@ -812,7 +812,7 @@ def test_a_good_run_says_nothing(options: list[str]) -> None:
         "all cut off": (jsonl("cut", "cut"), 3),
         "all refused or empty": (jsonl("no", "nothing"), 4),
         "all 400": (jsonl("400", "400"), 65),
-        "all bad lines": (b"oops\n[]\n", 65),
+        "all bad lines": (b"{oops\n[]\n", 65),
         "all 500": (jsonl("500", "500"), 69),
     },
 )
