@@ -222,6 +222,7 @@ def test_no_other_variable_is_read_anywhere() -> None:
             r'environ(?:\.get\(|\[)"(\w+)"',
             r'"(\w+)" (?:not )?in (?:os\.)?environ',
             r'getenv\("(\w+)"',
+            r'variable\(environ, "(\w+)"',
         ):
             read |= set(re.findall(pattern, text))
     assert {name.upper() for name in read} - OF_THE_BAR <= pages.variables(pages.WHOLE)

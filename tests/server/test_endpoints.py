@@ -67,6 +67,13 @@ OPENAI = {"OPENAI_BASE_URL": "https://o.example/v1", "OPENAI_MODEL": "o"}
             "https://o.example/v1",
             "o",
         ),
+        "sourced from a file with CRLF": (
+            {},
+            {"CHATPIPE_BASE_URL": "\r", "CHATPIPE_MODEL": "c\r", "CHATPIPE_PROFILE": "openai\r"}
+            | {"OPENAI_BASE_URL": "https://o.example/v1\r", "OPENAI_ORG_ID": "o\r"},
+            "https://o.example/v1",
+            "c",
+        ),
         "empty OPENAI_BASE_URL": ({}, {"OPENAI_BASE_URL": ""}, "https://api.openai.com/v1", None),
     },
 )

@@ -15,6 +15,7 @@ from chatpipe.options.server import ExchangeLimits, KeySource, ServerOptions
 from chatpipe.request.batch_line import batch_line
 from chatpipe.server import keys, redact
 from chatpipe.server.endpoints import Endpoint
+from chatpipe.server.variables import variable
 
 # The body is a single line that begins with `{`, so it cannot equal this terminator.
 _END = "END_OF_REQUEST"
@@ -125,5 +126,5 @@ def _seconds(number: float) -> str:
 def _key_words(endpoint: Endpoint, sources: Sequence[KeySource], environ: Mapping[str, str]) -> str | None:
     """The shell expression for the key in a here-document; None if no key would be sent."""
     key_env = endpoint.profile.key_env
-    is_set = key_env is not None and (endpoint.needs_key or bool(environ.get(key_env)))
+    is_set = key_env is not None and (endpoint.needs_key or bool(variable(environ, key_env)))
     return keys.shell_words(sources, key_env if is_set else None)

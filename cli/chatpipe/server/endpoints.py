@@ -14,6 +14,7 @@ from chatpipe.errors import BadConfiguration, UsageFault
 from chatpipe.options.server import ServerOptions
 from chatpipe.server import profiles, redact
 from chatpipe.server.profiles import PROFILES, Profile
+from chatpipe.server.variables import variable
 
 # The route of the only requests that are sent today.
 COMPLETIONS = "/chat/completions"
@@ -73,16 +74,16 @@ def resolve(options: ServerOptions, environ: Mapping[str, str], header_lines: Se
     """
     name, place = options.profile, "--profile"
     if name is None:
-        name, place = environ.get("CHATPIPE_PROFILE") or None, "CHATPIPE_PROFILE"
+        name, place = variable(environ, "CHATPIPE_PROFILE") or None, "CHATPIPE_PROFILE"
     profile = _profile(name, place)
     _refuse_base_url(profile, options.base_url)
     environ = _visible_environment(profile, environ)
     base = _base_url(profile, options, environ)
     model, _ = _first_set(
         (profile.model if options.profile else None, ""),
-        (environ.get("CHATPIPE_MODEL"), ""),
+        (variable(environ, "CHATPIPE_MODEL"), ""),
         (profile.model, ""),
-        (environ.get("OPENAI_MODEL"), ""),
+        (variable(environ, "OPENAI_MODEL"), ""),
         (None, ""),
     )
     headers = _all_headers(environ, options.headers, header_lines)
@@ -130,9 +131,9 @@ def _base_url(profile: Profile, options: ServerOptions, environ: Mapping[str, st
         *_first_set(
             (options.base_url, "--base-url"),
             (own if options.profile else None, "profile"),
-            (environ.get("CHATPIPE_BASE_URL"), "CHATPIPE_BASE_URL"),
+            (variable(environ, "CHATPIPE_BASE_URL"), "CHATPIPE_BASE_URL"),
             (own, "profile"),
-            (environ.get("OPENAI_BASE_URL"), "OPENAI_BASE_URL"),
+            (variable(environ, "OPENAI_BASE_URL"), "OPENAI_BASE_URL"),
             (profile.base_url, "profile"),
         )
     )
@@ -195,9 +196,9 @@ def _all_headers(
         # Compression gains nothing for an answer of a few kB, and it delays a stream.
         ("Accept-Encoding", "identity"),
     ]
-    for variable, name in (("OPENAI_ORG_ID", "OpenAI-Organization"), ("OPENAI_PROJECT_ID", "OpenAI-Project")):
-        if value := environ.get(variable):
-            headers.append(parse_header(f"{name}: {value}", variable))
+    for source, name in (("OPENAI_ORG_ID", "OpenAI-Organization"), ("OPENAI_PROJECT_ID", "OpenAI-Project")):
+        if value := variable(environ, source):
+            headers.append(parse_header(f"{name}: {value}", source))
     custom = environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines()
     headers += [parse_header(line, "OPENAI_CUSTOM_HEADERS") for line in custom if line.strip()]
     headers += [parse_header(line, "--header-file") for line in file_lines]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import httpx
 
 from chatpipe.server import redact
+from chatpipe.server.variables import variable
 
 
 def proxy_on_the_way(base_url: str, proxy: str | None, environ: Mapping[str, str]) -> str | None:
@@ -25,7 +26,9 @@ def proxy_on_the_way(base_url: str, proxy: str | None, environ: Mapping[str, str
         if _is_in_no_proxy(url, _proxy_variable("no_proxy", environ) or ""):
             return None
         under_cgi = url.scheme == "http" and "REQUEST_METHOD" in environ
-        proxy = environ.get("http_proxy") if under_cgi else _proxy_variable(f"{url.scheme}_proxy", environ)
+        proxy = (
+            variable(environ, "http_proxy") if under_cgi else _proxy_variable(f"{url.scheme}_proxy", environ)
+        )
         if proxy is None:
             proxy = _proxy_variable("all_proxy", environ)
     if not proxy:
@@ -35,7 +38,7 @@ def proxy_on_the_way(base_url: str, proxy: str | None, environ: Mapping[str, str
 
 
 def _proxy_variable(name: str, environ: Mapping[str, str]) -> str | None:
-    return environ.get(name, environ.get(name.upper()))
+    return variable(environ, name if name in environ else name.upper())
 
 
 def _is_in_no_proxy(url: httpx.URL, no_proxy: str) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from chatpipe.errors import BadConfiguration, ChatpipeError, MissingInput
 from chatpipe.options.server import ServerOptions
+from chatpipe.server.variables import variable
 from chatpipe.system.causes import system_message
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ def _verifying_context(options: ServerOptions, environ: Mapping[str, str]) -> ss
         if os.path.isdir(options.cacert):
             return ssl.create_default_context(capath=options.cacert)
         return _context_from_file(options.cacert, None, place="--cacert")
-    file = environ.get("SSL_CERT_FILE")
-    folder = environ.get("SSL_CERT_DIR")
+    file = variable(environ, "SSL_CERT_FILE")
+    folder = variable(environ, "SSL_CERT_DIR")
     if file:
         return _context_from_file(file, folder or None, place="SSL_CERT_FILE")
     if folder:
