@@ -24,7 +24,7 @@ _CHANGES = re.compile(
 )
 _CODES = {code.rpartition(" ")[2] for codes in FAULTS.values() for code in codes} - {"short"}
 _CAUSES = {code: os.strerror(getattr(errno, code)).lower() for code in _CODES}
-_SAID_STATUSES = (65, 66, 74)
+_SAID_STATUSES = (66, 74, 77)  # 77 for the file of a key
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,11 @@ class Lab:
 
     def _command(self, arguments: tuple[str, ...]) -> tuple[str, ...]:
         name, *rest = arguments
-        sends = () if name == "show" else ("--base-url", self.server.url, "-m", "m", "--retries", "0")
+        sends = (
+            ()
+            if name in ("show", "check", "build")
+            else ("--base-url", self.server.url, "-m", "m", "--retries", "0")
+        )
         return (name, *sends, *rest)
 
 
@@ -220,6 +224,7 @@ def _rows(*prompts: str) -> bytes:
 
 
 _IN = {"in.jsonl": _rows("one", "two", "three")}
+_BODY = b'{"model":"m","messages":[{"role":"user","content":"hello"}]}'
 _BATCH = ("batch", "-q", "-j1", "in.jsonl")
 SCENARIOS = (
     Scenario("ask -o", ("ask", "hello", "-o", "out")),
@@ -283,6 +288,40 @@ SCENARIOS = (
         _IN,
         resumes=True,
     ),
+    Scenario(
+        "ask, of many files",
+        (
+            "ask",
+            "-r",
+            "r.json",
+            "--messages",
+            "m.jsonl",
+            "--key-file",
+            "key",
+            "-o",
+            "out",
+        ),
+        {
+            "r.json": b'{"temperature":0}',
+            "m.jsonl": b'{"role":"user","content":"5"}\n',
+            "key": b"sk-0123456789012345678901\n",
+        },
+    ),
+    Scenario(
+        "batch --prices",
+        (*_BATCH, "-o", "out", "--max-cost", "9", "--prices", "prices"),
+        {**_IN, "prices": b"[m]\ninput=1.0\noutput=2.0\n"},
+        resumes=True,
+    ),
+    Scenario("check", ("check", "in.jsonl"), {"in.jsonl": b'{"model":"m","messages":[]}\n'}, (), status=65),
+    Scenario(
+        "show",
+        ("show", "old", "-f", "text"),
+        {"in.jsonl": _rows("one", "two")},
+        (),
+        before=(("batch", "-q", "in.jsonl", "-o", "old"),),
+    ),
+    Scenario("build", ("build", "-r", "r.json", "-f", "body"), {"r.json": _BODY}, ()),
     Scenario(
         "map -o",
         ("map", "-q", "-j1", "{{prompt}}", "in.jsonl", "-o", "out"),

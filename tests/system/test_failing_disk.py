@@ -30,6 +30,7 @@ POINTS = (
     (BATCH, "write of out.journal", "ENOSPC", True),
     (BATCH, "write of out.journal", "torn EIO", False),
     (BATCH, "read of in.jsonl", "EIO", True),
+    ("show", "write of stdout", "ESTALE", True),
     ("batch --pace-file", "pwrite of pace", "EIO", False),
 )
 

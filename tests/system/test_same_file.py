@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from pathlib import Path
 
 import pytest
 
-from chatpipe.system.same_file import FileId, descriptor_of, identify
+from chatpipe.system.same_file import FileId, descriptor_of, identify, is_current, resolve
 from parametrize import cases
 
 
@@ -101,3 +102,35 @@ def test_what_is_no_single_file_has_no_key(path: str) -> None:
 def test_names_of_descriptors(path: str, descriptor: int | None) -> None:
     Path("to-stdout").symlink_to("/dev/stdout")
     assert descriptor_of(path) == descriptor
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.EACCES])
+def test_a_link_that_cannot_be_read_is_no_file_of_its_own(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """-o would replace the link, and leave the file that it names."""
+    assert resolve("link") == str(tmp_path.resolve() / "in")
+    assert resolve("dangling") == str(tmp_path.resolve() / "sub" / "new")
+
+    def fail(path: object, **_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "readlink", fail)
+    with pytest.raises(OSError, match=os.strerror(code)):
+        resolve("link")
+
+
+def test_a_status_that_cannot_be_read_says_nothing_about_the_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with open("in") as file:
+        assert is_current("in", file.fileno())
+        assert not is_current("gone", file.fileno())
+        assert not is_current("in/below", file.fileno())
+
+        def fail(path: object) -> None:
+            raise OSError(errno.ESTALE, "stale")
+
+        monkeypatch.setattr(os, "stat", fail)
+        with pytest.raises(OSError, match="stale"):
+            is_current("in", file.fileno())

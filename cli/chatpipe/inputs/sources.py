@@ -7,6 +7,7 @@ attachments are not. A file that only a row names is read by `read_inside`, beca
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -106,12 +107,14 @@ class Sources:
         except (OSError, ValueError) as error:
             raise missing_input(name, option, error) from error
         self.add(name, option)
-        with file:
-            try:
-                blocks = chain([start], iter(lambda: file.read(_BLOCK), b""))
-                yield from _decode_lines(LineDecoder(name, form), blocks)
-            except OSError as error:
-                raise missing_input(name, option, error) from error
+        try:
+            blocks = chain([start], iter(lambda: file.read(_BLOCK), b""))
+            yield from _decode_lines(LineDecoder(name, form), blocks)
+        except OSError as error:
+            raise missing_input(name, option, error) from error
+        finally:
+            with contextlib.suppress(OSError):  # an iterator that is dropped would print it
+                file.close()
 
     def _note_wait(self, name: str, option: str) -> AbstractContextManager[None]:
         return self._wait(name, f"waiting for '{name}': {option}")
