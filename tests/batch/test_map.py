@@ -469,8 +469,7 @@ def test_a_table_that_is_read_as_json_says_which_option_is_missing(tmp_path: Pat
     done = echoed("{{text}}", "in.csv", stdin=b"", cwd=tmp_path)
     assert (done.status, done.stdout) == (65, b"")
     assert done.stderr == (
-        b"chatpipe: in.csv:1: CSV, not JSON: "
-        b"chatpipe map --csv '{{id}}' in.csv asks about each row\n"
+        b"chatpipe: in.csv:1: CSV, not JSON: chatpipe map --csv '{{id}}' in.csv asks about each row\n"
     )
 
 
@@ -627,7 +626,7 @@ def test_a_detail_is_one_of_the_images_of_rows_too() -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("a.png", "'a.png' is no URL: say with --image-root where the files are"),
+        ("a.png", "'a.png' is no URL: say with --image-root DIR where the files are"),
         ("", "field 'i' is empty"),
         (None, "field 'i' is empty"),
         (7, "field 'i' is a number, not a path or URL"),

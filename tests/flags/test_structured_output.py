@@ -15,7 +15,7 @@ from chatpipe.options.structured_output import SchemaOptions
 from parametrize import cases
 from refusals import refused
 
-NO_SCHEMA = "there is no schema: name one with --schema"
+NO_SCHEMA = "there is no schema: name one with --schema FILE"
 ANSWER = {"name": "answer", "schema": {"type": "object"}, "strict": True}
 
 

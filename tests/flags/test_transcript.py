@@ -61,7 +61,7 @@ def test_question_that_waits_is_the_request(build: Callable[..., Any]) -> None:
         "array": (
             ["--transcript", "a", "x"],
             65,
-            "a: a transcript has a message on each line, not an array: see jq -c '.[]'",
+            "a: a transcript has a message on each line, not an array: jq -c '.[]' makes lines of it",
         ),
         "no message": (
             ["--transcript", "bad", "x"],

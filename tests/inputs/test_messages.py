@@ -100,7 +100,10 @@ def test_a_request_is_an_object() -> None:
         ),
         "Batch line": (
             '{"custom_id":"a","body":{}}',
-            "f:1: this is a Batch line: the request is its 'body': jq .body",
+            (
+                "f:1: this is a Batch line: the request is its 'body': "
+                "send it with chatpipe batch, or take the request with jq .body"
+            ),
         ),
         "a value and rubbish": ('{"a":1}\n{b\n', "f:2: not JSON: extra data (column 1)"),
         "broken": ('{\n"a":\n}', "f:3: not JSON: expecting value (column 1)"),

@@ -45,3 +45,30 @@ def test_options_are_found_in_messages() -> None:
 def test_options_in_messages_exist(module: str) -> None:
     named = {name for text in texts(module) for name in re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", text)}
     assert named <= OPTIONS
+
+
+CASES = Path(__file__).parents[1] / "cases"
+
+
+def strangers(case: str) -> set[str]:
+    """Options that the messages of a case name, and that none of its commands has."""
+    parts = dict(re.findall(r"^== (\w+)[^\n]*\n(.*?)(?=^== |\Z)", case, re.MULTILINE | re.DOTALL))
+    own: set[str] = set()
+    for command in re.findall(r"\bchatpipe (\w+)", case.partition("== stderr")[0]):
+        own.update(*commands.options(command if command in commands.COMMANDS else ""))
+    told = (line.partition(": chatpipe ")[0] for line in parts.get("stderr", "").splitlines())
+    return {name for line in told for name in re.findall(r"(?<![\w'-])--[a-z][a-z-]+", line)} - own
+
+
+def test_messages_name_options_of_the_command_that_prints_them() -> None:
+    found = {
+        path.relative_to(CASES).as_posix(): names
+        for path in sorted(CASES.rglob("*.case"))
+        if (names := strangers(path.read_text(encoding="utf-8")))
+    }
+    assert found == {}
+
+
+def test_an_option_of_another_command_is_seen() -> None:
+    case = "x\n\n== command\nchatpipe show f\n\n== stderr\nchatpipe: cut: raise --max-tokens, or --allow x\n"
+    assert strangers(case) == {"--max-tokens"}

@@ -74,7 +74,7 @@ def refuse_unstorable(built: BuiltRequest) -> None:
         raise UsageFault(
             "'messages' as a whole cannot be set beside --transcript",
             place=built.place("/messages"),
-            fix="use --messages, or leave out --transcript",
+            fix="use --messages FILE, or leave out --transcript",
         )
 
 

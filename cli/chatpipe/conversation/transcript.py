@@ -146,7 +146,9 @@ def _messages(path: str, fd: int) -> list[LocatedValue]:
         raise missing_input(path, _OPTION, error) from error
     if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
         raise BadInput(
-            "a transcript has a message on each line, not an array", place=path, fix="see jq -c '.[]'"
+            "a transcript has a message on each line, not an array",
+            place=path,
+            fix="jq -c '.[]' makes lines of it",
         )
     *lines, last = data.split(b"\n")
     found = [_message(Source(path, line, number)) for number, line in enumerate(lines, 1) if line.strip()]

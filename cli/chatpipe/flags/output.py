@@ -23,7 +23,7 @@ def _read(
         raise UsageFault("there is no rule", place="--depfile-target", fix="use it with --depfile FILE")
     if depfile is not None and not (depfile_target or target.is_file):
         raise UsageFault(
-            "no target for the rule", place="--depfile", fix="use --output FILE or --depfile-target"
+            "no target for the rule", place="--depfile", fix="use --output FILE or --depfile-target NAME"
         )
     return target
 

@@ -76,7 +76,7 @@ def _prompt_of(
     transcript, no_stdin = others.pop("transcript", None), others.pop("no_stdin", False)
     attachments = {name: others.pop(name) for name in _ATTACHMENTS}
     if file_as is not None and not attachments["file"]:
-        raise UsageFault("there is no document", place="--file-as", fix="use it with --file")
+        raise UsageFault("there is no document", place="--file-as", fix="use it with --file PATH")
     if transcript in ("", "-"):
         what = "stdin cannot be appended to" if transcript else "the name is empty"
         raise UsageFault(what, place="--transcript", fix="name a file")
@@ -97,7 +97,7 @@ def _prompt_of(
 
 def _read(**values: Any) -> PromptOptions:
     prompt = _prompt_of(**values)
-    refuse_idle_detail(prompt, fix="use it with --image")
+    refuse_idle_detail(prompt, fix="use it with --image PATH")
     return prompt
 
 

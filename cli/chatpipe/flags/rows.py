@@ -106,7 +106,7 @@ def _refuse_names(rows: RowOptions) -> None:
                 f"{other[0]} has the same name, '{name}'", place=option, fix="name another field"
             )
     if rows.target == _JSONL and rows.usage_into == rows.reason_field:
-        fix = "name another field, or one for that with --error-into"
+        fix = "name another field, or one for that with --error-into NAME"
         raise UsageFault(f"'{rows.usage_into}' is for why a row failed", place="--usage-into", fix=fix)
 
 
@@ -168,5 +168,5 @@ def read_operands(
     if len(words) > 1:
         raise UsageFault(f"'{words[1]}' is one FILE too many", fix="concatenate them, or run once for each")
     if rows.image_field is None:
-        refuse_idle_detail(prompt, fix="use it with --image or --image-field")
+        refuse_idle_detail(prompt, fix="use it with --image PATH or --image-field NAME")
     return prompt._replace(role_options=(*prompt.role_options, template)), words[0] if words else "-"

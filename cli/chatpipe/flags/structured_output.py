@@ -31,7 +31,7 @@ def _read(
             "--reask": reask > 0,
         }
         if given := [option for option, is_given in lonely.items() if is_given]:
-            raise UsageFault("there is no schema", place=given[0], fix="name one with --schema")
+            raise UsageFault("there is no schema", place=given[0], fix="name one with --schema FILE")
     return made
 
 

@@ -50,7 +50,7 @@ def parse_request(source: Source) -> LocatedValue:
         raise BadInput(
             "this is a Batch line: the request is its 'body'",
             place=source.place(),
-            fix="jq .body",
+            fix="send it with chatpipe batch, or take the request with jq .body",
         )
     return found
 

@@ -68,7 +68,7 @@ def _answer_fields(rows: RowOptions, draft: Draft, run: RunOptions) -> AnswerFie
     properties = form.schema.value.get("properties") if form is not None else None
     if not isinstance(properties, dict) or not properties:
         what = "there is no schema" if form is None else f"{form.option} lists no properties"
-        raise UsageFault(what, place="--unpack", fix="describe the fields with --schema-fields")
+        raise UsageFault(what, place="--unpack", fix="describe the fields with --schema-fields FIELDS")
     if torn := sorted(run.results.allow & _TORN):
         raise UsageFault(f"--allow {torn[0]} and --unpack contradict each other", fix="choose one")
     answers = AnswerFields(rows, as_json, tuple(properties))
