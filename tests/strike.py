@@ -1,9 +1,10 @@
-"""Signals at exact moments: a process that sends some to itself.
+"""Signals and failures at exact moments: a process that sends signals to itself, or whose calls fail.
 
 `process.run` takes moments in the variable STRIKE of its environment, each a word of this form:
 
     os:replace,1,before,2        SIGINT just before the first call of os.replace
     os:fsync,3,after,15,1        SIGTERM and at once SIGHUP just behind the third call of os.fsync
+    os:fsync,1,fail,5            the first call of os.fsync fails with EIO
     line,1200,before,2           SIGINT at the 1200th line of chatpipe and asyncio that the process executes
 """
 
@@ -22,7 +23,7 @@ _FOLDERS = (f"{os.sep}chatpipe{os.sep}", f"{os.sep}asyncio{os.sep}")
 
 
 def at(*moments: tuple[str, int, str, Sequence[int]]) -> dict[str, str]:
-    """The environment of a process that sends itself signals at moments: place, nth, when, signals."""
+    """The environment of a process with moments: place, nth, when, and signals or an errno."""
     words = (",".join([place, str(nth), when, *map(str, map(int, to))]) for place, nth, when, to in moments)
     return {VARIABLE: " ".join(words)}
 
@@ -31,11 +32,10 @@ def arm(moments: str) -> None:
     """Wait for the moments in this process."""
     for moment in moments.split():
         place, nth, when, *numbers = moment.split(",")
-        strike = functools.partial(_send, [int(number) for number in numbers])
         if place == "line":
-            _arm_line(int(nth), strike)
+            _arm_line(int(nth), list(map(int, numbers)))
         else:
-            _arm_call(place, int(nth), when, strike)
+            _arm_call(place, int(nth), when, list(map(int, numbers)))
 
 
 def _send(numbers: Sequence[int]) -> None:
@@ -43,7 +43,7 @@ def _send(numbers: Sequence[int]) -> None:
         os.kill(os.getpid(), number)
 
 
-def _arm_call(place: str, nth: int, when: str, strike: Callable[[], None]) -> None:
+def _arm_call(place: str, nth: int, when: str, numbers: Sequence[int]) -> None:
     module, _, path = place.partition(":")
     *owners, name = path.split(".")
     owner = functools.reduce(getattr, owners, importlib.import_module(module))
@@ -56,16 +56,18 @@ def _arm_call(place: str, nth: int, when: str, strike: Callable[[], None]) -> No
         calls += 1
         number = calls
         if number == nth and when == "before":
-            strike()
+            _send(numbers)
+        if number == nth and when == "fail":
+            raise OSError(numbers[0], os.strerror(numbers[0]))
         result = function(*arguments, **options)
         if number == nth and when == "after":
-            strike()
+            _send(numbers)
         return result
 
     setattr(owner, name, struck)
 
 
-def _arm_line(nth: int, strike: Callable[[], None]) -> None:
+def _arm_line(nth: int, numbers: Sequence[int]) -> None:
     lines = 0
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
@@ -76,7 +78,7 @@ def _arm_line(nth: int, strike: Callable[[], None]) -> None:
             lines += 1
             if lines == nth:
                 sys.settrace(None)
-                strike()
+                _send(numbers)
         return trace
 
     sys.settrace(trace)

@@ -123,15 +123,23 @@ def _command(arguments: Sequence[str]) -> int:
         if error.errno not in _SYSTEM_ERRNOS:
             raise
         # Without a name it is a descriptor, and that of all files that are ours has one.
-        if error.filename is None:
-            raise CannotWrite(f"cannot write: {reason(error)}", place="stdout") from error
-        raise CannotWrite(f"cannot be used: {reason(error)}", place=os.fsdecode(error.filename)) from error
+        place = "stdout" if error.filename is None else os.fsdecode(error.filename)
+        what = "cannot write" if error.filename is None else "cannot be used"
+        raise CannotWrite(f"{what}: {reason(error)}", place=place, fix=_notes(error)) from error
 
 
 def _bug_fault(error: Exception) -> ChatpipeError:
     from chatpipe.errors import ChatpipeError
 
-    return ChatpipeError(f"a bug: {type(error).__name__}: {error}", fix="please report what --debug shows")
+    fix = "please report what --debug shows"
+    if notes := _notes(error):
+        fix = f"{notes}, {fix}"
+    return ChatpipeError(f"a bug: {type(error).__name__}: {error}", fix=fix)
+
+
+def _notes(error: Exception) -> str:
+    """The notes of an exception (PEP 678): an output says so where it kept what came."""
+    return ", ".join(getattr(error, "__notes__", []))
 
 
 def _print_version() -> int:

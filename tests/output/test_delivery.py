@@ -200,12 +200,11 @@ def test_depfile_names_inputs_and_is_written_only_when_all_is_good() -> None:
     {
         "interrupted: the part is kept": (Interrupted(2), b"par", ["out.chatpipe-part"]),
         "interrupted before a byte": (Interrupted(2), b"", []),
-        "failed otherwise": (ValueError("x"), b"par", []),
+        "a fault": (CannotWrite("x"), b"par", ["out.chatpipe-part"]),
+        "a bug": (ValueError("x"), b"par", ["out.chatpipe-part"]),
     },
 )
-def test_a_part_is_kept_of_a_run_that_is_interrupted_only(
-    error: BaseException, data: bytes, left: list[str]
-) -> None:
+def test_a_part_is_kept_whatever_ends_the_call(error: BaseException, data: bytes, left: list[str]) -> None:
     def fail() -> None:
         with output("out") as out:
             out.write(data)
@@ -215,6 +214,8 @@ def test_a_part_is_kept_of_a_run_that_is_interrupted_only(
         fail()
     assert caught.value is error
     assert os.listdir() == left
+    said = getattr(caught.value, "fix", "") or ", ".join(getattr(caught.value, "__notes__", []))
+    assert (said == "what came is in 'out.chatpipe-part'") is bool(left)
 
 
 class CountedOut(Sink):

@@ -11,7 +11,7 @@ from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.journal.unused import UnusedAnswers
 from chatpipe.batch.stop import Stop, count_lines
 from chatpipe.batch.tally import Tally
-from chatpipe.errors import ChatpipeError, Halted, SomeFailed, Status
+from chatpipe.errors import CannotWrite, ChatpipeError, Halted, SomeFailed, Status
 from chatpipe.inputs import values
 from chatpipe.output.target import OpenOutput
 from chatpipe.system import replace
@@ -53,7 +53,7 @@ def complete_output(job: Job, store: RunStore, out: OpenOutput) -> None:
     """Put the output in its place, because every line is good, and settle the journal.
 
     A file is written now, in the order of the input. Answers that the run did not use are saved first.
-    Raises CannotWrite, and Interrupted at a delayed signal.
+    A failure of the journal after that is a note. Raises CannotWrite, and Interrupted at a delayed signal.
     """
     if job.to_file and job.run_format.from_result_line is not None:
         _write_lines(store.lines(), out, job.run_format.from_result_line)
@@ -65,7 +65,11 @@ def complete_output(job: Job, store: RunStore, out: OpenOutput) -> None:
     if unused is not None:
         unused.save()
     out.replace()
-    _settle_journal(job, journal, unused)
+    try:
+        _settle_journal(job, journal, unused)
+    except CannotWrite as fault:
+        fault.fix = "the output is complete"
+        job.console.note(str(fault))
 
 
 def _write_lines(lines: Iterable[bytes], out: OpenOutput, convert: Callable[[bytes], bytes]) -> None:

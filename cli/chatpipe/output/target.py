@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from chatpipe.errors import CannotWrite, ChatpipeError, Interrupted, UsageFault
+from chatpipe.errors import CannotWrite, ChatpipeError, UsageFault
 from chatpipe.options.files import FileUse, Role
 from chatpipe.options.output import OutputOptions
 from chatpipe.system import replace as files
@@ -75,8 +75,12 @@ def with_part(out: OpenOutput, fault: ChatpipeError) -> ChatpipeError:
     """Keep the output. Returns the fault, which now names the FILE.chatpipe-part."""
     part = out.keep()
     if part is not None:
-        fault.fix = f"what came is in '{part}'" + (f", {fault.fix}" if fault.fix else "")
+        fault.fix = _kept_in(part) + (f", {fault.fix}" if fault.fix else "")
     return fault
+
+
+def _kept_in(part: str) -> str:
+    return f"what came is in '{part}'"
 
 
 def refuse_shared(
@@ -97,10 +101,10 @@ def refuse_shared(
 def open_target(target: OutputOptions, inputs: Sequence[str], *, escape: bool) -> Iterator[OpenOutput]:
     """Open the output before anything is sent, so that an output that cannot be written costs nothing.
 
-    inputs lists the files that are a part of the request, for the rule of `--depfile`. Content that was
-    neither committed nor kept is removed at the end. If a signal ends the block, the partial answer
-    is kept, because it was paid for. A signal takes effect inside the block only. Raises CannotWrite,
-    UsageFault, and Interrupted.
+    inputs lists the files that are a part of the request, for the rule of `--depfile`. Whatever ends the
+    block before the output is complete, the content that came is kept, because it was paid for, and a
+    fault names it. A signal takes effect inside the block only. Raises CannotWrite, UsageFault, and
+    Interrupted.
     """
     if not target.is_file and sys.stdout is None:
         raise CannotWrite("stdout is closed", fix="redirect it")
@@ -111,8 +115,12 @@ def open_target(target: OutputOptions, inputs: Sequence[str], *, escape: bool) -
             try:
                 with interruptible():
                     yield result
-            except Interrupted:
-                result.keep()
+            except ChatpipeError as fault:
+                with_part(result, fault)
+                raise
+            except BaseException as error:
+                if (part := result.keep()) is not None:
+                    error.add_note(_kept_in(part))  # for a bug
                 raise
 
 
