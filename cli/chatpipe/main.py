@@ -215,7 +215,7 @@ def _end_by_signal(number: int) -> NoReturn:
 def _show_traceback(error: Exception) -> None:
     import traceback
 
-    from chatpipe.system import console, secrets
+    from chatpipe.system import console, escape, secrets
 
-    text = "".join(traceback.format_exception(error))
-    console.write(secrets.hide(text).encode("utf-8", "replace"))
+    text = secrets.hide("".join(traceback.format_exception(error)))  # it may quote the server
+    console.write(escape.escape_controls(text).encode())

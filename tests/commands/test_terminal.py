@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import re
 import select
 import signal
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from commands.asking import ended, hit, words
-from loopback import chunk, error, event, event_stream, reply, serve, stream_of
+from loopback import chunk, completion, error, event, event_stream, reply, serve, stream_of
 from parametrize import cases
 from process import run, start
 
@@ -115,6 +116,24 @@ def test_an_error_line_is_escaped_everywhere(terminal: Terminal, format: str) ->
         assert "\x1b" not in text
         assert "\u202e" not in text
         assert text.count("\n") == 1
+
+
+@cases(
+    ("option", "answer"),
+    {
+        "usage": ("--usage", reply(200, completion("x", model=WILD))),
+        "a traceback": ("--debug", error(400, WILD)),
+        "details": ("-v", error(400, WILD, headers={"x-request-id": "\x85 \x9bm"})),
+    },
+)
+def test_no_line_for_people_has_a_control_character(option: str, answer: bytes, terminal: Terminal) -> None:
+    with serve(lambda _: answer) as server:
+        arguments = words(server.url, option)
+        said = shown(terminal, "stderr", *arguments)
+        piped = run(*arguments).stderr.decode()
+    for text in (said, piped):
+        assert text
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", text)
 
 
 def test_reasoning_streams_to_a_terminal_escaped(terminal: Terminal) -> None:

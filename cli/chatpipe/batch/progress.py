@@ -118,4 +118,4 @@ class Progress:
 
     def _write(self) -> None:
         self._note_pauses()
-        console.write(values.dumps(self._tally.report(time.monotonic() - self._started)) + b"\n")
+        console.write_json(values.dumps(self._tally.report(time.monotonic() - self._started)))

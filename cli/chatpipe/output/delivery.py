@@ -118,7 +118,7 @@ class Delivery:
         with_total = _with_total_usage(answer)
         format_fault = self._end(with_total if format.counts_all_turns else answer.completion, answer.body)
         if self._options.usage:
-            console.write(usage_line(with_total) + b"\n")
+            console.write_json(usage_line(with_total))
         fault = answer.fault or format_fault
         if fault is not None:
             self._emit_calls(answer.completion, is_result=False)

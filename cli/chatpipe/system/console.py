@@ -67,8 +67,7 @@ class Console:
         if self.options.error_format == "json":
             from chatpipe.inputs import values  # it loads orjson, which --help does not need
 
-            text = values.dumps({"error": error_record(error)}).decode("utf-8", "replace")
-            write(escape.escape_json(text).encode() + b"\n")
+            write_json(values.dumps({"error": error_record(error)}))
         else:
             self._print(str(error))
 
@@ -128,6 +127,11 @@ def restore(writer: Callable[[bytes], None]) -> None:
 def write(data: bytes) -> None:
     """Write all of data to stderr, through the owner of its last line if there is one. Never raises."""
     (_writers[-1] if _writers else write_raw)(data)
+
+
+def write_json(line: bytes) -> None:
+    """Write a line of JSON. What could harm a terminal becomes JSON escapes: the value is unchanged."""
+    write(escape.escape_json(line.decode("utf-8", "replace")).encode() + b"\n")
 
 
 def write_raw(data: bytes) -> None:
