@@ -226,9 +226,9 @@ def test_disk_that_fails_late_leaves_the_file_as_it_was(path: Path, monkeypatch:
         (b"\0\0\n", "t.jsonl:1: not JSON: "),
         (b'{"role":"\xff"}\n', "t.jsonl:1: not JSON: byte 0xff is not UTF-8 (column 10)"),
         (b" \n[" + Q_LINE + b"]", "t.jsonl: a transcript has a message on each line, not an array: "),
-        (Q_LINE + A_LINE[:20], "t.jsonl:2: not JSON: "),
+        (Q_LINE + b"no json", "t.jsonl:2: not JSON: "),
     ],
-    ids=["no role", "role", "batch line", "number", "torn inside", "NUL", "UTF-8", "array", "torn end"],
+    ids=["no role", "role", "batch line", "number", "torn inside", "NUL", "UTF-8", "array", "no message"],
 )
 @pytest.mark.parametrize("how", ["opened", "read"])
 def test_a_line_that_is_no_message_is_reported_with_its_place(
@@ -241,10 +241,32 @@ def test_a_line_that_is_no_message_is_reported_with_its_place(
     assert path.read_bytes() == text
 
 
-def test_a_torn_end_has_its_own_hint(path: Path) -> None:
-    path.write_bytes(Q_LINE + A_LINE[:20])
-    with refused(BadInput, fix="it is the last line and has no end: remove it if it was cut off"):
-        values(path)
+TORN = [A_LINE[:cut] for cut in (1, 20, A_LINE.index(b"\xa4"), len(A_LINE) - 2)] + [b"\0" * 9]
+
+
+@pytest.mark.parametrize("how", ["opened", "read"])
+@pytest.mark.parametrize("torn", TORN, ids=["begun", "cut", "cut in a character", "nearly whole", "NULs"])
+def test_a_line_that_a_kill_cut_off_is_left_out_with_a_note(path: Path, torn: bytes, how: str) -> None:
+    path.write_bytes(Q_LINE + torn)
+    notes: list[str] = []
+    if how == "read":
+        found = transcript.read_messages(str(path), notes.append)
+    else:
+        with transcript.open_transcript(str(path), notes.append) as talk:
+            assert talk is not None
+            found = talk.messages()
+    assert [each.value for each in found or []] == [Q]
+    assert notes == ["t.jsonl:2: was cut off when a call was killed: it is left out"]
+    assert path.read_bytes() == Q_LINE + torn
+
+
+@pytest.mark.parametrize("before", [Q_LINE, b""], ids=["behind a line", "alone"])
+@pytest.mark.parametrize("torn", TORN, ids=["begun", "cut", "cut in a character", "nearly whole", "NULs"])
+def test_what_is_appended_replaces_a_line_that_was_cut_off(path: Path, torn: bytes, before: bytes) -> None:
+    path.write_bytes(before + torn)
+    with opened(path) as talk:
+        talk.append([Q, A])
+    assert path.read_bytes() == before + Q_LINE + A_LINE
 
 
 def test_places_are_lines_of_the_file(path: Path) -> None:

@@ -1,7 +1,8 @@
 """`--transcript FILE`: a conversation in a file, one message a line. One call at a time appends to it.
 
 The file is locked from reading to appending, so that a second call continues from the messages that the
-first one appended. Existing content belongs to the user and is never changed.
+first one appended. Existing content belongs to the user and is never changed, except for a last line that
+was cut off: a call was killed while it appended.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from chatpipe.inputs import messages
 from chatpipe.inputs.messages import LocatedValue
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.sources import missing_input
-from chatpipe.inputs.values import Value, dumps, json_type
+from chatpipe.inputs.values import NotJSON, Value, dumps, json_type, loads
 from chatpipe.system.descriptor import cannot_write, close_quietly, read_blocks, write_all
 from chatpipe.system.lock import LockBackoff, LockPatience, open_locked
 from chatpipe.system.same_file import is_current
@@ -30,29 +31,34 @@ _MODE = 0o600
 class Transcript:
     """A locked transcript. Errors call it by the name that the user gave."""
 
-    def __init__(self, path: str, fd: int) -> None:
+    def __init__(self, path: str, fd: int, note: Callable[[str], None]) -> None:
         self._path = path
         self._fd = fd
+        self._note = note
         self._size_before: int | None = None
 
     def messages(self) -> list[LocatedValue]:
         """All messages, each with its line; none if the file is new. Raises BadInput for an invalid line."""
-        return _messages(self._path, self._fd)
+        return _messages(self._path, self._fd, self._note)
 
     def append(self, new: Sequence[Value]) -> None:
-        """Append messages and sync them to disk, all or none. Raises CannotWrite.
+        """Append messages and sync them to disk, all or none. A last line that was cut off goes.
 
-        If another process has written to the file without a lock, they follow its data.
+        If another process has written to the file without a lock, they follow its data. Raises
+        CannotWrite.
         """
         if not self._is_current():
             raise CannotWrite("was replaced during the call: nothing was appended", place=self._path)
         lines = b"".join(dumps(message) + b"\n" for message in new)
         try:
-            size = os.fstat(self._fd).st_size
+            data = b"".join(read_blocks(self._fd))
+            last = data.rpartition(b"\n")[2]
+            if _is_cut_off(last):
+                os.ftruncate(self._fd, len(data) - len(last))
+                last = b""
             if self._size_before is None:
-                self._size_before = size
-            ends_a_line = size == 0 or os.pread(self._fd, 1, size - 1) == b"\n"
-            write_all(self._fd, lines if ends_a_line else b"\n" + lines)
+                self._size_before = os.fstat(self._fd).st_size
+            write_all(self._fd, b"\n" + lines if last else lines)
             os.fsync(self._fd)
         except BaseException as error:
             self.roll_back()
@@ -105,7 +111,7 @@ def open_transcript(
             fd, is_new = open_locked(path, os.O_RDWR | os.O_APPEND, backoff, mode=_MODE)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise cannot_write(path, error) from error
-        transcript = Transcript(path, fd)
+        transcript = Transcript(path, fd, note)
         try:
             with interruptible():
                 yield transcript
@@ -134,12 +140,12 @@ def read_messages(path: str | None, note: Callable[[str], None]) -> list[Located
     except (OSError, ValueError) as error:
         raise missing_input(path, _OPTION, error) from error
     try:
-        return _messages(path, fd)
+        return _messages(path, fd, note)
     finally:
         close_quietly(fd)
 
 
-def _messages(path: str, fd: int) -> list[LocatedValue]:
+def _messages(path: str, fd: int, note: Callable[[str], None]) -> list[LocatedValue]:
     try:
         data = b"".join(read_blocks(fd))
     except OSError as error:
@@ -152,13 +158,26 @@ def _messages(path: str, fd: int) -> list[LocatedValue]:
         )
     *lines, last = data.split(b"\n")
     found = [_message(Source(path, line, number)) for number, line in enumerate(lines, 1) if line.strip()]
-    if last.strip():
-        try:
-            found.append(_message(Source(path, last, len(lines) + 1)))
-        except BadInput as fault:
-            fault.fix = fault.fix or "it is the last line and has no end: remove it if it was cut off"
-            raise
+    source = Source(path, last, len(lines) + 1)
+    if _is_cut_off(last):
+        note(f"{source.place()}: was cut off when a call was killed: it is left out")
+    elif last.strip():
+        found.append(_message(source))
     return found
+
+
+def _is_cut_off(line: bytes) -> bool:
+    """Return True if a last line without an end is the beginning of a message.
+
+    After a power failure it may be NULs. Everything else was written by somebody else.
+    """
+    if not line.startswith((b"{", b"\0")):
+        return False
+    try:
+        loads(line)
+    except NotJSON:
+        return True
+    return False
 
 
 def _message(line: Source) -> LocatedValue:
