@@ -37,7 +37,7 @@ from mutants import Mutant, chosen, mutants  # noqa: E402
 
 # The modules, and the tests in this process that concern each.
 _JOURNAL = tuple(f"batch/journal/test_{name}.py" for name in ("journal", "answers", "index", "store"))
-_FILES = ("system/test_replace.py", "output/test_delivery.py")
+_FILES = ("system/test_atomic.py", "system/test_replace.py", "output/test_delivery.py")
 TESTS: dict[str, tuple[str, ...]] = {
     "inputs.rows": ("inputs/test_rows.py",),
     "batch.tables.row_items": ("batch/tables/test_row_items.py",),

@@ -632,6 +632,18 @@ def test_nothing_came_and_an_older_part_stays(folder: Path) -> None:
     assert listing(folder) == {"out.chatpipe-part": b"older"}
 
 
+def test_content_of_unknown_size_is_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(fd: int) -> os.stat_result:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    with open_output("out") as out:
+        out.write(b"half")
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fstat", fail)
+            assert out.keep_part() == "out.chatpipe-part"
+    assert listing(folder) == {"out.chatpipe-part": b"half"}
+
+
 def test_the_part_is_beside_the_name_that_the_user_gave(folder: Path) -> None:
     (folder / "data").mkdir()
     os.symlink("data/real", "link")
@@ -736,3 +748,72 @@ def test_a_side_file_that_fails_leaves_nothing(folder: Path, monkeypatch: pytest
     with pytest.raises(CannotWrite, match="cannot replace the file: device or resource busy"):
         write_side_file("out.d", b"x")
     assert os.listdir(folder) == []
+
+
+def test_a_side_file_is_tried_before_anything_is_sent(folder: Path) -> None:
+    files.check_side_file("out.d")
+    files.check_side_file("-")
+    files.check_side_file(os.devnull)
+    with pytest.raises(CannotWrite, match="no such file or directory"):
+        files.check_side_file("no-such-folder/out.d")
+    assert os.listdir(folder) == []
+
+
+# what it is, and what it holds
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_device_that_is_none_any_more_is_refused(folder: Path, exists: bool) -> None:
+    if exists:
+        (folder / "out").write_bytes(b"mine")
+    with pytest.raises(CannotWrite) as caught:
+        open_output("out", special=True)
+    assert str(caught.value) == "out: is no device or pipe any more: run the same command again"
+    assert listing(folder) == ({"out": b"mine"} if exists else {})
+
+
+def test_no_descriptor_is_left(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a `with` block, too."""
+    before = len(os.listdir("/dev/fd"))
+    for content in (b"", b"new"):
+        for end in (Replacement.commit, Replacement.replace, Replacement.keep_part, Replacement.discard):
+            output = Replacement("out", if_changed=True)
+            output.write(content)
+            end(output)
+            assert len(os.listdir("/dev/fd")) == before
+    (out.parent / "out.chatpipe-part").unlink()
+    (out.parent / "out.chatpipe-part").mkdir()
+    output = Replacement("out")
+    output.write(b"kept")
+    with pytest.raises(CannotWrite):
+        output.keep_part()
+    assert len(os.listdir("/dev/fd")) == before
+
+
+def test_an_interrupt_while_attributes_are_copied_leaves_nothing(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(fd: int, mode: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fchmod", interrupt)
+    before = len(os.listdir("/dev/fd"))
+    with pytest.raises(KeyboardInterrupt):
+        Replacement("out")
+    assert listing(out.parent) == {"out": b"old"}
+    assert len(os.listdir("/dev/fd")) == before
+
+
+@pytest.mark.parametrize("size", [1, 1 << 18, (1 << 18) + 1, 1 << 20])
+@pytest.mark.parametrize("at", [0, -1])
+def test_a_changed_byte_is_a_change(folder: Path, size: int, at: int) -> None:
+    content = bytearray(size)
+    replace("out", bytes(content))
+    os.utime("out", ns=(1, 1))
+    replace("out", bytes(content), if_changed=True)
+    assert (folder / "out").stat().st_mtime_ns == 1
+    content[at] = 1
+    replace("out", bytes(content), if_changed=True)
+    assert (folder / "out").read_bytes() == content
+    replace("out", bytes(content)[:-1], if_changed=True)
+    assert (folder / "out").read_bytes() == content[:-1]
