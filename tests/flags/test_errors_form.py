@@ -56,7 +56,7 @@ Chatpipe = Callable[..., Any]
             77,
             (
                 "no API key for 'https://api.openai.com/v1': "
-                "set OPENAI_API_KEY, pass --key-file, or try -p echo, which needs none"
+                "set OPENAI_API_KEY, pass --key-file FILE, or try -p echo, which needs none"
             ),
         ),
         "no profile": ("ask -p nope hi", 78, "--profile: no profile 'nope': there are openai, echo"),

@@ -243,7 +243,7 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
     ),
     "no key": (
         "ask -m m x",
-        "set OPENAI_API_KEY, pass --key-file, or try -p echo, which needs none",
+        "set OPENAI_API_KEY, pass --key-file FILE, or try -p echo, which needs none",
         ["ask «-p echo» x"],
     ),
     "key on stdin": ("ask -m m --base-url http://127.0.0.1:9/v1 --key-file - x", "use --key-fd 0", []),

@@ -67,7 +67,7 @@ def test_header_that_the_user_gives_or_removes_replaces_the_key(row: Profile) ->
 def test_needed_key_that_is_missing_is_77(row: Profile) -> None:
     found = resolve(ServerOptions(row.name), {})
     if row.needs_key:
-        with pytest.raises(NoAccess, match=f"set {row.key_env}, pass --key-file"):
+        with pytest.raises(NoAccess, match=f"set {row.key_env}, pass --key-file FILE"):
             with_key(found, ServerOptions(), {}, None)
     else:
         assert with_key(found, ServerOptions(), {}, None).headers == found.headers

@@ -68,7 +68,7 @@ def test_no_key_where_one_is_needed_is_77(options: dict[str, Any]) -> None:
     with refused(
         NoAccess,
         what=f"no API key for '{found.base_url}'",
-        fix="set OPENAI_API_KEY, pass --key-file, or try -p echo, which needs none",
+        fix="set OPENAI_API_KEY, pass --key-file FILE, or try -p echo, which needs none",
     ):
         sent(found, None, allow_http=False)
 

@@ -50,7 +50,7 @@ def api_error(message: str, type: str = "invalid_request_error", code: str = "nu
         (402, 77, "add credit to the account"),
         (403, 77, "ask for access with this key, or use another"),
         (404, 65, "is the model one that the server offers?"),
-        (405, 78, "is the base URL right? most end in /v1"),
+        (405, 78, "is the base URL right?"),
         (407, 77, "the proxy wants a name and a password: --proxy"),
         (408, 75, "try again"),
         (409, 75, "try again"),
@@ -136,7 +136,20 @@ def test_a_404_about_a_model_is_bad_input(body: bytes) -> None:
 )
 def test_a_404_about_the_path_is_about_the_base_url(body: bytes) -> None:
     fault = from_reply(404, body)
-    assert (type(fault), fault.fix) == (BadConfiguration, "is the base URL right? most end in /v1")
+    assert (type(fault), fault.fix) == (BadConfiguration, "is the base URL right?")
+
+
+@cases(
+    ("url", "fix"),
+    {
+        "without a version": ("http://h/chat/completions", "is the base URL right? most end in /v1"),
+        "another version": ("http://h/v1/v2/chat/completions", "is the base URL right? most end in /v1"),
+        "the usual one": ("http://h/openai/v1/chat/completions", "is the base URL right?"),
+    },
+)
+def test_the_usual_end_of_a_base_url_is_named_unless_it_is_there(url: str, fix: str) -> None:
+    for status in (404, 405):
+        assert refusals.from_reply(status, httpx.Headers(), b"", httpx.Request("POST", url))[0].fix == fix
 
 
 @cases(
@@ -318,7 +331,7 @@ def test_a_fix_speaks_of_a_key_only_if_one_was_sent(status: int, headers: dict[s
     without = httpx.Request("POST", URL, headers={"proxy-authorization": "Basic eA=="})
     fixes = [refusals.from_reply(status, {}, b"", request)[0].fix for request in (with_key, without)]
     assert "key" in fixes[0]
-    assert fixes[1] == "no key was sent, pass one with --key-file or --key-command"
+    assert fixes[1] == "no key was sent, pass one with --key-file FILE or --key-command CMD"
 
 
 @cases(

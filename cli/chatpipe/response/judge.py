@@ -18,6 +18,8 @@ from chatpipe.system.escape import shorten
 
 NO_CODE = "there is no fenced code block in the answer"
 _ASK_FOR_CODE = "ask for one, or --allow mismatch"
+# An object without any of these is no completion.
+_COMPLETION_KEYS = frozenset(("choices", "usage", "model"))
 _ASK_FOR_AUDIO = "ask with --modality audio, --audio-voice and --audio-format"
 
 
@@ -99,7 +101,9 @@ def verdict(
         return _verdict(Outcome.broken, None, f"the server reports an error: {shorten(error.message)}")
     answers = choices(completion)
     if not answers:
-        return _verdict(Outcome.broken, None, "the answer has no choices")
+        found = _verdict(Outcome.broken, None, "the answer has no choices")
+        is_other = bool(completion) and _COMPLETION_KEYS.isdisjoint(completion)
+        return found._replace(fix="is the base URL right?") if is_other else found
     accepted = (allow & ALLOWABLE) | {Outcome.ok}
     if not text_format:
         accepted |= {Outcome.tool_calls}

@@ -114,7 +114,7 @@ def _no_key(endpoint: Endpoint) -> NoAccess:
     free = next(row.name for row in PROFILES.values() if row.in_process)
     ways = [
         *([f"set {endpoint.profile.key_env}"] if endpoint.profile.key_env else []),
-        "pass --key-file",
+        "pass --key-file FILE",
         f"or try -p {free}, which needs none",
     ]
     return NoAccess(f"no API key for '{redact.url(endpoint.base_url)}'", fix=", ".join(ways))

@@ -38,15 +38,15 @@ _PAGE_BYTES = 64 * 1024
 _WORDS_BYTES = 1000
 _PAGE_START = r"\s*<(?:!doctype|html|head|body|title|center|h1)"
 
-_NO_KEY = "no key was sent, pass one with --key-file or --key-command"
-_WRONG_URL = "is the base URL right? most end in /v1"
+_NO_KEY = "no key was sent, pass one with --key-file FILE or --key-command CMD"
+_WRONG_URL = "is the base URL right?"
+_ROUTE = "/chat/completions"
 
 _BY_STATUS: dict[int, tuple[type[ChatpipeError], str]] = {
     400: (BadInput, "fix the request"),
     401: (NoAccess, "check the key"),
     402: (NoCredit, "add credit to the account"),
     403: (NoAccess, "ask for access with this key, or use another"),
-    405: (BadConfiguration, _WRONG_URL),
     407: (NoAccess, "the proxy wants a name and a password: --proxy"),
     408: (TryLater, "try again"),
     409: (TryLater, "try again"),
@@ -157,12 +157,20 @@ def _classify(
         return NoCredit, "add credit to the account, or use another key"
     if status == 404:
         if refusal_words.is_about_route(error, is_wrapped=is_wrapped):
-            return BadConfiguration, _WRONG_URL
+            return BadConfiguration, _wrong_url(request)
         return BadInput, "is the model one that the server offers?"
+    if status == 405:
+        return BadConfiguration, _wrong_url(request)
     error_class, fix = _BY_STATUS.get(status) or _by_range(status)
     if error_class is BadInput and refusal_words.is_too_long(error):
         fix = "shorten the messages or lower --max-tokens"
     return error_class, fix
+
+
+def _wrong_url(request: httpx.Request) -> str:
+    """The question about the base URL, with the usual end unless it has that."""
+    ends_well = request.url.path.removesuffix(_ROUTE).endswith("/v1")
+    return _WRONG_URL if ends_well else f"{_WRONG_URL} most end in /v1"
 
 
 def _by_range(status: int) -> tuple[type[ChatpipeError], str]:
