@@ -101,9 +101,7 @@ def verdict(
         return _verdict(Outcome.broken, None, f"the server reports an error: {shorten(error.message)}")
     answers = choices(completion)
     if not answers:
-        found = _verdict(Outcome.broken, None, "the answer has no choices")
-        is_other = bool(completion) and _COMPLETION_KEYS.isdisjoint(completion)
-        return found._replace(fix="is the base URL right?") if is_other else found
+        return _no_choices(completion)
     accepted = (allow & ALLOWABLE) | {Outcome.ok}
     if not text_format:
         accepted |= {Outcome.tool_calls}
@@ -123,6 +121,12 @@ def verdict(
     found = _verdict(outcome, index, f"choice {index}: {what}" if len(answers) > 1 else what)
     is_without_code = outcome is Outcome.mismatch and violation is None
     return found._replace(fix=_ASK_FOR_CODE) if is_without_code else found
+
+
+def _no_choices(completion: dict[str, Value]) -> Verdict:
+    found = _verdict(Outcome.broken, None, "the answer has no choices")
+    is_of_another_api = bool(completion) and _COMPLETION_KEYS.isdisjoint(completion)
+    return found._replace(fix="is the base URL right?") if is_of_another_api else found
 
 
 def lacks_code(completion: dict[str, Value]) -> bool:
