@@ -142,7 +142,7 @@ class RequestReader:
         except BadInput as fault:
             return Item(source.line, f"line-{source.line}", None, fault)
         custom_id = line.custom_id if isinstance(line.custom_id, str) else f"line-{source.line}"
-        if line.is_of_other_endpoint:
+        if line.url is not None and line.is_of_other_endpoint:
             what = f"/url: '{shorten(line.url, _URL_SHOWN, is_ours=True)}' {OTHER_ENDPOINT}"
             return Item(source.line, custom_id, None, BadInput(what, place=source.place()))
         if not isinstance(line.body, dict):

@@ -48,7 +48,7 @@ class RequestLine(NamedTuple):
 
         The url is a path, with the deployment of Azure or without it, or a whole URL. Some providers omit it.
         """
-        if not isinstance(self.url, str) or not self.url:
+        if self.url == _PATH or not isinstance(self.url, str) or not self.url:
             return False
         path = re.split("[?#]", self.url, maxsplit=1)[0].rstrip("/").lower()
         return not f"/{path}".endswith("/chat/completions")
