@@ -106,6 +106,7 @@ def test_a_request_is_an_object() -> None:
             ),
         ),
         "a value and rubbish": ('{"a":1}\n{b\n', "f:2: not JSON: extra data (column 1)"),
+        "text": ("\nHi\n", "f:2: plain text, not JSON: send it as a message with --user-file f"),
         "broken": ('{\n"a":\n}', "f:3: not JSON: expecting value (column 1)"),
     },
 )

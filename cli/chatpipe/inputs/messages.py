@@ -41,7 +41,10 @@ def parse_request(source: Source) -> LocatedValue:
                 place=source.name,
                 fix="send them with chatpipe batch",
             ) from error
-        raise not_json(source, error) from error
+        lines = enumerate(source.data.split(b"\n"), 1)
+        first = next((Source(source.name, line, number) for number, line in lines if line.strip()), None)
+        fault = None if first is None else _other_format(first, allows_documents=True)
+        raise fault or not_json(source, error) from error
     if not isinstance(found.value, dict):
         fix = f"send its elements with {with_name('chatpipe batch FILE', source.name)}"
         what = f"a request is a JSON object, not {json_type(found.value)}"
@@ -76,14 +79,18 @@ def _parse_message(line: Source, *, is_first: bool) -> LocatedValue:
     try:
         return parse_document(line)
     except BadInput:
-        if is_first:
-            from chatpipe.inputs.not_jsonl import other_format  # for errors only
-
-            name = "-" if line.name == STDIN_NAME else quoted(line.name)
-            fault = other_format(line, text_fix=f"send it as a message with --user-file {name}")
-            if fault is not None:
-                raise fault from None
+        if is_first and (fault := _other_format(line, allows_documents=False)) is not None:
+            raise fault from None
         raise
+
+
+def _other_format(line: Source, *, allows_documents: bool) -> BadInput | None:
+    """The fault of a file that holds a text or a table instead of JSON; None if it looks like JSON."""
+    from chatpipe.inputs.not_jsonl import other_format  # for errors only
+
+    name = "-" if line.name == STDIN_NAME else quoted(line.name)
+    fix = f"send it as a message with --user-file {name}"
+    return other_format(line, allows_documents=allows_documents, text_fix=fix)
 
 
 def without_empty_calls(message: Value) -> Value:
