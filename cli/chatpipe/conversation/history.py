@@ -6,7 +6,7 @@ from chatpipe.errors import UsageFault
 from chatpipe.inputs.parts import without_reasoning
 from chatpipe.inputs.values import Value
 from chatpipe.request.build import HEAD_ROLES, BuiltRequest
-from chatpipe.response.completion import as_list, first_message, plain_message
+from chatpipe.response.completion import first_message, plain_message, usual_calls
 
 # images comes from OpenRouter, for models that draw; without it such an answer would be empty.
 _CONTENT_FIELDS = ("content", "refusal", "images")
@@ -27,7 +27,7 @@ def history_message(message: Mapping[str, Value]) -> dict[str, Value]:
     empty text, because a message must have content. Nested values are not copied. Never raises.
     """
     result = {"role": "assistant", **_pick(plain_message(message), _CONTENT_FIELDS)}
-    if calls := [_call(call) for call in as_list(message.get("tool_calls")) if isinstance(call, dict)]:
+    if calls := [_call(call) for call in usual_calls(message)]:
         result["tool_calls"] = calls
     if isinstance(call := message.get("function_call"), dict):
         result["function_call"] = _pick(call, _CALL_BODIES["function"])

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
+from chatpipe.response.completion import usual_calls
 from chatpipe.system.escape import shorten
 
 ToolCallKind = Literal["function", "custom", "legacy"]
@@ -48,12 +49,8 @@ def repaired(message: Mapping[str, Value]) -> dict[str, Value]:
     wrote. The given message is not modified. Never raises.
     """
     result = dict(message)
-    if isinstance(tool_calls := message.get("tool_calls"), list):
-        result["tool_calls"] = [
-            _repaired(call, _id(call, index))
-            for index, call in enumerate(tool_calls)
-            if isinstance(call, dict)
-        ]
+    if isinstance(message.get("tool_calls"), list | dict):
+        result["tool_calls"] = [_repaired(call, _id(call, index)) for index, call in _tool_calls(message)]
     if isinstance(legacy := message.get("function_call"), dict):
         result["function_call"] = {**legacy, "arguments": _arguments(legacy)[0].decode()}
     return result
@@ -87,10 +84,7 @@ def failure_text(what: str, stdout: str, stderr: str) -> str:
 
 
 def _tool_calls(message: Mapping[str, Value]) -> Iterator[tuple[int, dict[str, Value]]]:
-    tool_calls = message.get("tool_calls")
-    for index, call in enumerate(tool_calls if isinstance(tool_calls, list) else []):
-        if isinstance(call, dict):
-            yield index, call
+    yield from enumerate(usual_calls(message))
 
 
 def _id(call: Mapping[str, Value], index: int) -> str:

@@ -11,8 +11,10 @@ from contextlib import suppress
 from enum import Enum
 
 from chatpipe.inputs import values
+from chatpipe.inputs.place import members
 from chatpipe.inputs.values import Value
-from chatpipe.response.chunks import DONE, has_chunks, has_text_choice, payloads_of
+from chatpipe.response.chunks import DONE, has_chunks, is_unusual, payloads_of
+from chatpipe.response.server_error import ENVELOPES
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # The first bytes of an event stream. `error` is no field of the standard, but some servers send it.
@@ -144,11 +146,29 @@ def _is_chunk(value: Value) -> bool:
 
 
 def sole_completion(value: Value, body: bytes) -> tuple[Value, bytes]:
-    """A completion and its text, taken out of the array that has nothing else. Any other value as it is."""
+    """A completion and its text, taken out of what is around it. Any other value as it is.
+
+    That is an array with nothing else, or an object that a gateway puts around everything.
+    """
     if type(value) is list and len(value) == 1 and _is_completion(value[0]):
         with suppress(values.NotJSON):
             return value[0], payloads_of(body)[0]
+    if type(value) is dict and "choices" not in value:
+        name = next((name for name in ENVELOPES if _is_completion(value.get(name))), None)
+        if name is not None:
+            with suppress(values.NotJSON):
+                return value[name], _member(body, name)
     return value, body
+
+
+def _member(body: bytes, name: str) -> bytes:
+    """The text of the last member of this name, as it was sent. Raises NotJSON."""
+    text = body.decode("utf-8-sig")
+    try:
+        start, end = [(start, end) for key, start, end in members(text) if key == name][-1]
+    except RecursionError as error:
+        raise values.NotJSON("nested too deeply", 1, 1) from error
+    return text[start:end].encode()
 
 
 def as_event_stream(value: Value, body: bytes) -> bytes | None:
@@ -157,7 +177,7 @@ def as_event_stream(value: Value, body: bytes) -> bytes | None:
     value is that of the body. None if it is neither, or if the array has several whole answers.
     """
     if type(value) is dict:
-        return _event(body) + _event(DONE.encode()) if has_text_choice(value) else None
+        return _event(body) + _event(DONE.encode()) if is_unusual(value) else None
     if (
         not has_chunks(value)
         or not any("choices" in item for item in value)

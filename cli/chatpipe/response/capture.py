@@ -14,7 +14,7 @@ from chatpipe.inputs.messages import not_json
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response import chunks, sse
-from chatpipe.response.body_form import without_prefix
+from chatpipe.response.body_form import sole_completion, without_prefix
 from chatpipe.response.completion import as_list, parse_completion
 from chatpipe.response.json_depth import DocumentLines
 from chatpipe.response.result_line import ResultLine, is_result
@@ -163,6 +163,9 @@ def _read_document(line: Source, following: Iterator[Source]) -> tuple[Value, So
 def _items_of_value(value: Value, line: Source) -> Iterator[CaptureItem]:
     """The contents of a JSON value. An array has chunks, which end with it, or what lines may be."""
     if type(value) is dict:
+        if not is_result(value):
+            value, data = sole_completion(value, line.data)
+            line = line._replace(data=data)
         yield _item_of_object(value, line)
         return
     if type(value) is str:

@@ -57,10 +57,14 @@ def items_of(payload: bytes, fault: BrokenAnswer) -> list[bytes]:
 
 
 def with_deltas(chunk: dict[str, Value]) -> dict[str, Value]:
-    """The chunk with a delta for each choice that has a text instead; any other chunk as it is."""
-    if not has_text_choice(chunk):
+    """The chunk with a delta for each choice that has a text instead, and its only choice in a list.
+
+    Any other chunk is returned as it is.
+    """
+    if not is_unusual(chunk):
         return chunk
-    return {**chunk, "choices": [_with_delta(choice) for choice in chunk["choices"]]}
+    choices = chunk["choices"]
+    return {**chunk, "choices": [*map(_with_delta, choices if type(choices) is list else [choices])]}
 
 
 def _with_delta(choice: Value) -> Value:
@@ -70,14 +74,19 @@ def _with_delta(choice: Value) -> Value:
     return {**{key: value for key, value in choice.items() if key not in ("text", "message")}, **delta}
 
 
+def is_unusual(chunk: dict[str, Value]) -> bool:
+    """Return True for a chunk or completion whose choices have a text, or are one choice without a list."""
+    choices = chunk.get("choices")
+    if type(choices) is dict:
+        return any(type(choices.get(field)) is dict for field in ("delta", "message")) or _is_text_choice(
+            choices
+        )
+    return type(choices) is list and any(map(_is_text_choice, choices))
+
+
 def has_chunks(value: Value) -> bool:
     """Return True for an array of nothing but objects and `[DONE]`."""
     return type(value) is list and all(type(item) is dict or item == DONE for item in value)
-
-
-def has_text_choice(chunk: dict[str, Value]) -> bool:
-    choices = chunk.get("choices")
-    return type(choices) is list and any(map(_is_text_choice, choices))
 
 
 def _is_text_choice(choice: Value) -> bool:

@@ -84,10 +84,12 @@ def is_refusal(part: Value) -> bool:
 def plain_message(message: Mapping[str, Value]) -> dict[str, Value]:
     """The message as a request accepts it: a number or boolean as its text, no empty list of calls.
 
-    The only part of a content is put into a list.
+    The only part of a content, or call, is put into a list.
     """
     plain = dict(without_empty_calls(message))
     content = message.get("content")
+    if isinstance(plain.get("tool_calls"), dict):
+        plain["tool_calls"] = usual_calls(message)
     if (parts := parts_of(content)) is not None:
         plain["content"] = parts
     elif content is not None and not isinstance(content, dict):
@@ -116,11 +118,28 @@ def audio_of(message: Mapping[str, Value]) -> str:
     return data if isinstance(data, str) else ""
 
 
+def usual_calls(message: Mapping[str, Value]) -> list[dict[str, Value]]:
+    """The tool calls of a message, each in the form of the API.
+
+    Some servers send the only one without a list, or name and arguments in the call itself, where
+    Anthropic calls them input.
+    """
+    calls = message.get("tool_calls")
+    each = [calls] if isinstance(calls, dict) and calls else as_list(calls)
+    return [_usual_call(call) for call in each if isinstance(call, dict)]
+
+
+def _usual_call(call: dict[str, Value]) -> dict[str, Value]:
+    if "function" in call or "custom" in call or not isinstance(call.get("name"), str):
+        return call
+    function = {"name": call["name"], "arguments": call.get("arguments", call.get("input"))}
+    rest = {key: value for key, value in call.items() if key not in ("name", "arguments", "input")}
+    return {**rest, "type": "function", "function": function}
+
+
 def call_records(message: Mapping[str, Any]) -> Iterator[dict[str, Value]]:
     """One record a call: `{"id","name","arguments"}`, with `raw` instead for arguments that are no JSON."""
-    for call in as_list(message.get("tool_calls")):
-        if not isinstance(call, dict):
-            continue
+    for call in usual_calls(message):
         if call.get("type") == "custom" or "custom" in call:
             # A custom tool's input is free text. It is never parsed: `5` must not become a number.
             custom = _mapping(call.get("custom"))

@@ -27,12 +27,12 @@ _STATUS_FIELDS = (*_CODE_FIELDS, "status", "http_status", "http_code")
 _DELAY_FIELDS_S = ("retry_after", "retry_after_seconds", "retry_delay")
 _DELAY_FIELDS_MS = ("retry_after_ms", "retry_after_milliseconds")
 # Objects that some servers put around everything. The last one is a failed event of the Responses API.
-_ENVELOPES = ("data", "result", "body", "output", "response")
+ENVELOPES = ("data", "result", "body", "output", "response")
 _USUAL_NAMES = {
     name.replace("_", ""): name
     for name in (
         *("error", "errors", *_MESSAGE_FIELDS, *_TYPE_FIELDS, *_STATUS_FIELDS),
-        *(*_DELAY_FIELDS_S, *_DELAY_FIELDS_MS, *_ENVELOPES, "metadata", "param", "object"),
+        *(*_DELAY_FIELDS_S, *_DELAY_FIELDS_MS, *ENVELOPES, "metadata", "param", "object"),
     )
 } | {"fault": "error", "faultstring": "message"}  # Apigee
 # Codes and texts that report no error. MiniMax and others put one beside every answer.
@@ -122,7 +122,7 @@ def _error_alone(value: dict[str, Value]) -> ServerError | None:
         return found
     if value.get("detail") or value.get("errors") or _is_flat(value):
         return _read_error(value, {}, 0)
-    for envelope in _ENVELOPES:
+    for envelope in ENVELOPES:
         inner = _usual_names(_object(value.get(envelope)))
         if inner.get("choices") is None and (inner.get("error") or any(map(inner.get, _CODE_FIELDS))):
             found = _marked_error(inner) or (_read_error(inner, {}, 0) if _is_flat(inner) else None)

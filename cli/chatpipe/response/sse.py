@@ -16,6 +16,11 @@ _LF, _CR, _BRACE = b"\n\r{"
 # Names of events whose data may be plain text: that of an error, or of a sign of life.
 _ERROR_NAMES = (b"error", b"exception")
 _IDLE_NAMES = (b"ping", b"heartbeat", b"keep-alive", b"keepalive", b"keep_alive")
+# Names of an event that ends a stream, if it has no data.
+_END_NAMES = (b"done", b"end", b"complete", b"close")
+# The marker as some servers write it, in any case and in quotes.
+_ENDS = (b"[done]", b"done")
+_END_BYTES = 20
 # A document that some server prints over several lines is no longer than this: it is an error.
 _DOCUMENT_BYTES = 64 * 1024
 
@@ -85,7 +90,7 @@ class EventDecoder:
         rest = bytes(self._partial_line)
         self._partial_line.clear()
         payloads = self._parse_lines([rest]) if rest else []
-        payload = self._end_event() if self._name else b"\n".join(self._data)
+        payload = _usual_form(self._end_event() if self._name else b"\n".join(self._data))
         if is_done(payload) or _is_document(payload):
             self._data.clear()
             return [*payloads, payload]
@@ -105,7 +110,7 @@ class EventDecoder:
             elif not line:
                 payload = self._end_event() if self._name else b"\n".join(data)
                 data.clear()
-                if payload and (payload[0] == _BRACE or not is_nothing(payload)):
+                if payload and (payload[0] == _BRACE or (payload := _usual_form(payload))):
                     payloads.append(payload)
             elif line.startswith(b"data:"):
                 data.append(line[5:])
@@ -123,6 +128,8 @@ class EventDecoder:
         self._name = b""
         if name in _ERROR_NAMES:
             return payload if is_done(payload) else _error_object(payload)
+        if name in _END_NAMES:
+            return b"[DONE]" if is_nothing(payload) or payload.strip() == b"{}" else payload
         return payload if payload.lstrip().startswith(b"{") else b""
 
     def _parse_odd_line(self, line: bytes, payloads: list[bytes]) -> None:
@@ -172,9 +179,19 @@ def is_nothing(payload: bytes) -> bool:
     return bare in (b"", b"null", b"[]")
 
 
+def _usual_form(payload: bytes) -> bytes:
+    """Data that are no object, empty if they say nothing, the marker `[DONE]` in its usual form."""
+    if is_nothing(payload):
+        return b""
+    is_end = len(payload) < _END_BYTES and payload.strip(b" \t\r\n\"'").lower() in _ENDS
+    return b"[DONE]" if is_end else payload
+
+
 def _known_name(line: bytes) -> bytes:
     """The name of an event, as far as it says something: `error` also for `response.error`."""
     name = line[6:].strip().lower()
+    if name in _END_NAMES:
+        return name
     return next((known for known in (*_ERROR_NAMES, *_IDLE_NAMES) if known in name), b"")
 
 
