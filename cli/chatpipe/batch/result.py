@@ -27,6 +27,9 @@ from chatpipe.response.result_line import (
 from chatpipe.system.escape import shorten
 from chatpipe.wire.answer import Answer
 
+# Of a reply that is no answer. A result line is no place for more.
+_MOST_BODY_BYTES = 1_000_000
+
 
 class Result(NamedTuple):
     """The result of one line of input.
@@ -167,6 +170,8 @@ class ResultBuilder:
         elif fault.http_status is not None:
             response = make_response(fault.http_status, fault.request_id, _error_body(fault))
             refused = fault.http_status if fault.http_status >= 300 else refused
+        elif answer.body is not None:  # no answer, but it may have been paid for
+            response = make_response(200, answer.request_id, _body_value(answer.body[:_MOST_BODY_BYTES]))
         if answer.completion is None and refused is not None:
             outcome, code = Outcome.http, f"http_{refused}"
         elif fault.status in (Status.BUDGET, Status.SOME_FAILED):
@@ -247,7 +252,10 @@ def _message(fault: ChatpipeError) -> str:
 
 def _error_body(fault: ChatpipeError) -> Value:
     """The body of the server's reply: as JSON if it is JSON, otherwise as text."""
-    data = fault.body or b""
+    return _body_value(fault.body or b"")
+
+
+def _body_value(data: bytes) -> Value:
     try:
         return values.loads(data)
     except NotJSON:
