@@ -107,7 +107,7 @@ WORLD: dict[str, dict[str, str]] = {
     "wire.reply_memory": {"asyncio": "replies that wait for the oldest one"},
     "wire.slots": {"asyncio": "those who wait for a connection", "time": "how long one is idle"},
     "wire.pool": {"asyncio": "sweeps idle connections", "time": "how long they are idle"},
-    "wire.proxy": {"asyncio": "the deadline of one of many requests", "ssl": "one that trusts nobody"},
+    "wire.proxy": {"ssl": "one that trusts nobody"},
     "wire.timeouts": {"time": "how much is left until the deadline"},
     "conversation.process": {
         "os": "its pipes, and signals to its group",

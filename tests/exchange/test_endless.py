@@ -17,7 +17,7 @@ from chatpipe.exchange import ExchangeContext, ask, run_without_loop
 from chatpipe.options.server import ExchangeLimits, RetryPolicy
 from chatpipe.wire.answer import CHOICES, Answer
 from exchange.scripted import URL, Receiver, Server, content, piece, plain, served, stream
-from loopback import Step, chunk, completion, event, head, serve
+from loopback import Proxy, Step, chunk, completion, event, head, serve
 from senders import event_loop, transport_to
 
 LIMIT = 300_000
@@ -75,14 +75,14 @@ REPLIES = {
 }
 
 
-def answers(reply: Endless, *, pool: bool) -> tuple[Answer, int]:
+def answers(reply: Endless, *, pool: bool, proxy: str | None = None) -> tuple[Answer, int]:
     """The answer to a request, and the number of requests that it took."""
     with serve(reply.steps) as server:
         request = httpx.Request("POST", f"{server.url}/chat/completions", content=b"{}")
         limits = ExchangeLimits(max_reply_bytes=LIMIT)
 
         async def run() -> Answer:
-            transport = transport_to(server.url, None, 1 if pool else None)
+            transport = transport_to(server.url, None, 1 if pool else None, proxy=proxy)
             try:
                 return await ask(
                     request, ExchangeContext(transport, _no_sleep, print), Receiver(), limits, RetryPolicy(2)
@@ -112,6 +112,15 @@ def test_a_reply_without_an_end_is_cut_off_and_not_asked_for_again(reply: Endles
     assert (answer.fault.status, requests) == (Status.BROKEN_ANSWER, 1)
     assert reply.what in answer.fault.what
     assert len(answer.body or b"") <= LIMIT
+
+
+@pytest.mark.parametrize("name", ["a line", "extensions", "1xx"])
+def test_a_reply_without_an_end_is_cut_off_behind_a_proxy(name: str, pool: bool) -> None:
+    """httpcore counts nothing of what it receives beside a body."""
+    with Proxy() as proxy:
+        answer, requests = answers(REPLIES[name], pool=pool, proxy=proxy.url)
+    assert isinstance(answer.fault, ReplyTooLong)
+    assert requests == 1
 
 
 @pytest.mark.parametrize(("n", "kept"), [(2, 128), (130, 130)])

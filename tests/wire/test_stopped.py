@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 
 import loopback
-from loopback import Answer, Request, Server, WaitFor, completion, reply, serve
+from loopback import Answer, Proxy, Request, Server, WaitFor, completion, reply, serve
 from process import Process, start
 
 LIMIT_S = 1.0
@@ -33,7 +33,7 @@ class Held(NamedTuple):
 
 
 @contextmanager
-def held(command: tuple[str, ...], *options: str, tls: bool) -> Iterator[Held]:
+def held(command: tuple[str, ...], *options: str, tls: bool, proxied: bool = False) -> Iterator[Held]:
     """A process whose request has arrived and is not answered yet."""
     arrived, let = threading.Event(), threading.Event()
 
@@ -44,6 +44,8 @@ def held(command: tuple[str, ...], *options: str, tls: bool) -> Iterator[Held]:
     with ExitStack() as stack:
         server = stack.enter_context(serve(handle, tls=loopback.tls_contexts().server if tls else None))
         shared = ("--base-url", server.url, "-m", "m", "--insecure", "--retries", "0")
+        if proxied:
+            options += ("--proxy", stack.enter_context(Proxy()).url, "--connect-timeout", "30")
         process = stack.enter_context(start(*command, *shared, *options, stdin=-1))
         if command[0] == "batch":
             process.send(b"hi\n")
@@ -75,6 +77,15 @@ def test_an_answer_that_arrived_during_a_stop_is_read(
         out, err = run.process.communicate(timeout=30)
         assert (run.process.returncode, out, err) == (0, f"{LONG}\n".encode(), b"")
         assert len(run.server.requests) == 1
+
+
+@pytest.mark.parametrize(("kind", "limit"), [("ask", "--deadline"), ("batch", "--timeout")])
+def test_an_answer_that_arrived_during_a_stop_is_read_behind_a_proxy(kind: str, limit: str) -> None:
+    with held(KINDS[kind], limit, str(LIMIT_S), tls=True, proxied=True) as run:
+        with stopped(run.process):
+            run.send()
+        out, err = run.process.communicate(timeout=30)
+        assert (run.process.returncode, out, err) == (0, f"{LONG}\n".encode(), b"")
 
 
 @pytest.mark.parametrize("limit", ["--timeout", "--deadline"])

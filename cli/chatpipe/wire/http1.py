@@ -21,7 +21,7 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 256
 # Chunks of one byte are legal, and so is a long extension of each: what is received beside a body may
 # be as long as the largest body, plus the part of the body that nobody has taken yet.
-_NOT_TAKEN_BYTES = 1_000_000
+BESIDE_BODY_BYTES = 1_000_000
 # The key in request.extensions of the largest body in bytes. Without it there is no limit.
 MAX_REPLY = "max_reply_bytes"
 # The extension of a request that holds the ReplyMemory of its run.
@@ -85,7 +85,7 @@ class ReplyParser:
         self._headers: list[tuple[bytes, bytes]] = []
         self._headers_bytes = 0
         self._bytes_without_body = 0
-        self._max_bytes_left = None if max_bytes is None else max_bytes + _NOT_TAKEN_BYTES
+        self._max_bytes_left = None if max_bytes is None else max_bytes + BESIDE_BODY_BYTES
         self._bytes_left = 0  # received, and not taken as body
         self._pieces: list[bytes] = []
         # The bound method itself, because this callback runs once per chunk: it saves a Python frame.

@@ -18,13 +18,15 @@ import httpx
 from chatpipe.errors import BadConfiguration
 from chatpipe.server import redact
 from chatpipe.system.causes import root_os_error, system_message
-from chatpipe.wire.timeouts import DEADLINE, Timeouts, format_seconds, within_text
+from chatpipe.wire.http1 import MAX_REPLY
+from chatpipe.wire.proxied_streams import AsyncioBackend, BlockingBackend, ByteLimit
+from chatpipe.wire.timeouts import DEADLINE, Timeouts, WaitLimits, format_seconds, within_text
 
 if TYPE_CHECKING:
     import ssl
 
 # Ends a step at the deadline, because httpcore has no deadlines.
-DeadlineGuard: TypeAlias = Callable[[Timeouts], AbstractAsyncContextManager[object]]
+DeadlineGuard: TypeAlias = Callable[[WaitLimits], AbstractAsyncContextManager[object]]
 
 
 def parse_proxy_url(proxy: str, place: str) -> httpx.URL:
@@ -52,7 +54,9 @@ def parse_proxy_url(proxy: str, place: str) -> httpx.URL:
 
 def open_blocking(proxy: httpx.URL, context: ssl.SSLContext | None) -> ProxiedTransport:
     """A transport whose awaits never suspend. context comes from tls.tls_context, None for plain http."""
-    return ProxiedTransport(_SyncAdapter(httpx.HTTPTransport(**_settings(proxy, context))), _no_guard)
+    transport, limit = httpx.HTTPTransport(**_settings(proxy, context)), ByteLimit()
+    _replace_backend(transport, BlockingBackend, limit)
+    return ProxiedTransport(_SyncAdapter(transport), _no_guard, limit)
 
 
 def open_concurrent(proxy: httpx.URL, context: ssl.SSLContext | None) -> ProxiedTransport:
@@ -62,8 +66,18 @@ def open_concurrent(proxy: httpx.URL, context: ssl.SSLContext | None) -> Proxied
     behind the proxy failed, so its own limit would end in waiting for ever.
     """
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    transport = httpx.AsyncHTTPTransport(**_settings(proxy, context), limits=limits)
-    return ProxiedTransport(transport, _asyncio_guard)
+    transport, limit = httpx.AsyncHTTPTransport(**_settings(proxy, context), limits=limits), ByteLimit()
+    _replace_backend(transport, AsyncioBackend, limit)
+    return ProxiedTransport(transport, _asyncio_guard, limit)
+
+
+def _replace_backend(transport: Any, backend: Callable[[Any, ByteLimit], object], limit: ByteLimit) -> None:
+    """Let the connections of a transport of httpx use this backend.
+
+    httpcore takes one as a parameter of its pools, but httpx has no way to pass it on (0.28).
+    """
+    pool = transport._pool
+    pool._network_backend = backend(pool._network_backend, limit)
 
 
 def _settings(proxy: httpx.URL, context: ssl.SSLContext | None) -> dict[str, Any]:
@@ -76,36 +90,41 @@ def _settings(proxy: httpx.URL, context: ssl.SSLContext | None) -> dict[str, Any
     }
 
 
-def _no_guard(timeouts: Timeouts) -> AbstractAsyncContextManager[object]:
+def _no_guard(limits: WaitLimits) -> AbstractAsyncContextManager[object]:
     """No guard: httpcore waits at most for the time left at the start, so it is late by at most that."""
     return contextlib.nullcontext()
 
 
-def _asyncio_guard(timeouts: Timeouts) -> AbstractAsyncContextManager[object]:
-    import asyncio  # not needed for one request at a time
+def _asyncio_guard(limits: WaitLimits) -> AbstractAsyncContextManager[object]:
+    from chatpipe.wire.loop_timeout import loop_timeout  # imports asyncio
 
-    return asyncio.timeout(timeouts.capped(None))
+    return loop_timeout(limits)
 
 
 class ProxiedTransport(httpx.AsyncBaseTransport):
-    """An httpx transport with our deadline and our errors."""
+    """An httpx transport with our deadline and our errors. limit is that of its replies."""
 
-    def __init__(self, transport: httpx.AsyncBaseTransport, guard: DeadlineGuard) -> None:
+    def __init__(
+        self, transport: httpx.AsyncBaseTransport, guard: DeadlineGuard, limit: ByteLimit | None = None
+    ) -> None:
         self._transport = transport
         self._guard = guard
+        self._limit = limit or ByteLimit()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the reply after its head. Raises httpx.TransportError, with the OSError among its causes."""
         timeouts = Timeouts.of(request)
         limited = _with_time_limits(request, timeouts)
+        self._limit.max_body = request.extensions.get(MAX_REPLY)  # the same for all requests
+        limits = WaitLimits(timeouts.deadline)
         with _converted_errors(timeouts):
-            async with self._guard(timeouts):
+            async with self._guard(limits):
                 response = await self._transport.handle_async_request(limited)
         assert isinstance(response.stream, httpx.AsyncByteStream)
         return httpx.Response(
             response.status_code,
             headers=response.headers,
-            stream=_ProxiedBody(response.stream, timeouts, self._guard),
+            stream=_ProxiedBody(response.stream, timeouts, limits, self._guard),
             extensions=response.extensions,
             request=request,
         )
@@ -138,17 +157,21 @@ def _with_time_limits(request: httpx.Request, timeouts: Timeouts) -> httpx.Reque
 
 
 class _ProxiedBody(httpx.AsyncByteStream):
-    def __init__(self, stream: httpx.AsyncByteStream, timeouts: Timeouts, guard: DeadlineGuard) -> None:
+    def __init__(
+        self, stream: httpx.AsyncByteStream, timeouts: Timeouts, limits: WaitLimits, guard: DeadlineGuard
+    ) -> None:
         self._stream = stream
         self._timeouts = timeouts
+        self._limits = limits
         self._guard = guard
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         pieces = aiter(self._stream)
         while True:
             with _converted_errors(self._timeouts, in_body=True):
-                self._timeouts.capped(None)  # ends a stream that never pauses
-                async with self._guard(self._timeouts):
+                if self._limits.deadline_has_passed():  # ends a stream that never pauses
+                    raise TimeoutError
+                async with self._guard(self._limits):
                     data = await anext(pieces, None)
             if data is None:
                 return
