@@ -170,7 +170,7 @@ class ResultBuilder:
         elif fault.http_status is not None:
             response = make_response(fault.http_status, fault.request_id, _error_body(fault))
             refused = fault.http_status if fault.http_status >= 300 else refused
-        elif answer.body is not None:  # no answer, but it may have been paid for
+        elif answer.body is not None and not isinstance(fault, ReplyTooLong):  # it may have been paid for
             response = make_response(200, answer.request_id, _body_value(answer.body[:_MOST_BODY_BYTES]))
         if answer.completion is None and refused is not None:
             outcome, code = Outcome.http, f"http_{refused}"
