@@ -194,7 +194,7 @@ def _broken_by(
 def _lost(scenario: Scenario, done: Done, sent: list[str], folder: Path) -> Iterator[str]:
     """The answers that came and are nowhere, unless the message says so."""
     kept = b"".join(path.read_bytes() for path in folder.iterdir() if path.is_file()) + done.stdout
-    says_so = b" lost" in done.stderr or (not scenario.resumes and b": cannot " in done.stderr)
+    says_so = b" lost" in done.stderr or b"stdout: cannot write" in done.stderr
     for prompt in sent:
         if f"{prompt}!".encode() not in kept and not says_so:
             yield f"the answer to {prompt} is lost"

@@ -36,7 +36,7 @@ def answer(draft: Draft, call: CallOptions, format: FormatOptions, output: Outpu
         waits = KeyWaits(console.note)
         server = open_server(prepared.endpoint, draft.options.server, draft.environ, waits)
         sending = Call(server, call, prepared.turns, format, console, draft.environ)
-        with open_target(output, draft.sources.names, escape=format.escape) as out:
+        with open_target(output, draft.sources.names, escape=format.escape, is_only_copy=True) as out:
             result = sending.run(prepared.body, out)
             if history is None or not result.is_worth_keeping:
                 return finish_output(out, result.fault)

@@ -18,14 +18,19 @@ class OpenOutput:
     """An open output. started: some bytes have been written, to the output or to its temporary file.
 
     is_complete: replace() has succeeded, so that nothing which fails from now on is about the result.
+    is_lost: a write has failed, and no other file has the content.
     """
 
-    def __init__(self, target: OutputOptions, rule: bytes, output: files.ResultOutput) -> None:
+    def __init__(
+        self, target: OutputOptions, rule: bytes, output: files.ResultOutput, *, is_only_copy: bool = False
+    ) -> None:
         self._target = target
         self._rule = rule
         self._output = output
         self.started = False
         self.is_complete = False
+        self.is_lost = False
+        self._is_only_copy = is_only_copy
 
     @property
     def is_kept(self) -> bool:
@@ -35,7 +40,11 @@ class OpenOutput:
     def write(self, data: bytes) -> None:
         if data:
             self.started = True
-            self._output.write(data)
+            try:
+                self._output.write(data)
+            except CannotWrite:
+                self.is_lost = self._is_only_copy and self.is_kept
+                raise
 
     def keep_reply(self, data: bytes) -> bool:
         """Write a reply that is no answer: it is of interest in a partial file, but no result for stdout.
@@ -76,6 +85,8 @@ def with_part(out: OpenOutput, fault: ChatpipeError) -> ChatpipeError:
     part = out.keep()
     if part is not None:
         fault.fix = _kept_in(part) + (f", {fault.fix}" if fault.fix else "")
+    elif out.is_lost:
+        fault.what = f"{fault.what}: the answer is lost"
     return fault
 
 
@@ -98,12 +109,15 @@ def refuse_shared(
 
 
 @contextmanager
-def open_target(target: OutputOptions, inputs: Sequence[str], *, escape: bool) -> Iterator[OpenOutput]:
+def open_target(
+    target: OutputOptions, inputs: Sequence[str], *, escape: bool, is_only_copy: bool = False
+) -> Iterator[OpenOutput]:
     """Open the output before anything is sent, so that an output that cannot be written costs nothing.
 
     inputs lists the files that are a part of the request, for the rule of `--depfile`. Whatever ends the
     block before the output is complete, the content that came is kept, because it was paid for, and a
-    fault names it. A signal takes effect inside the block only. Raises CannotWrite, UsageFault, and
+    fault names it. is_only_copy: if it cannot be written, it is lost, and the fault says so. A signal takes
+    effect inside the block only. Raises CannotWrite, UsageFault, and
     Interrupted.
     """
     if not target.is_file and sys.stdout is None:
@@ -111,7 +125,7 @@ def open_target(target: OutputOptions, inputs: Sequence[str], *, escape: bool) -
     with interruptible(), delay_signals():
         rule = _rule(target, inputs)
         with _open(target, escape=escape) as output:
-            result = OpenOutput(target, rule, output)
+            result = OpenOutput(target, rule, output, is_only_copy=is_only_copy)
             try:
                 with interruptible():
                     yield result

@@ -100,6 +100,7 @@ class Replacement:
         self._temporary = ""  # empty while there is none
         self._fd = -1
         self._is_closed = False
+        self._has_written = False
         try:
             self._target = resolve(path)
             self._old = _stat_old(path)
@@ -110,8 +111,10 @@ class Replacement:
         self._remove_temporary()
 
     def write(self, data: bytes) -> None:
+        fd = self._descriptor()
         try:
-            write_all(self._descriptor(), data)
+            write_all(fd, data)
+            self._has_written = True
         except OSError as error:
             raise cannot_write(self._path, error) from error
 
@@ -200,8 +203,8 @@ class Replacement:
     def _has_content(self) -> bool:
         try:
             return self._fd >= 0 and os.fstat(self._fd).st_size > 0
-        except OSError:  # nobody knows: keep it
-            return True
+        except OSError:
+            return self._has_written
 
     def _remove_temporary(self) -> None:
         self._close()
