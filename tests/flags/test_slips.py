@@ -6,6 +6,11 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
+import click
+import pytest
+
+from chatpipe.commands.table import cli
+from chatpipe.flags.types import Command
 from parametrize import cases
 
 Chatpipe = Callable[..., Any]
@@ -116,3 +121,22 @@ def test_what_is_no_slip_is_left_alone(chatpipe: Chatpipe, line: str, text: str)
     ran = chatpipe("ask", "-p", "echo", *shlex.split(line))
     assert (ran.status, ran.stderr) == (0, "")
     assert ran.stdout.rstrip("\n") == text.rpartition("\n\n")[2]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(
+            "-m x -o out.txt hi",
+            "-n2 -o out -f json hi",
+            "--model=x --set a.b:=1 hi",
+            "-s 'Be brief.' -- -model",
+        ),
+        *("--no-stream -q -", "-o - hi"),
+    ],
+)
+def test_ordinary_arguments_are_not_looked_at(line: str) -> None:
+    """Looking imports modules, which a call would wait for."""
+    command = cli.get_command(click.Context(cli), "ask")
+    assert isinstance(command, Command)
+    assert not command._may_have_slip(shlex.split(line.partition(" -- ")[0]))

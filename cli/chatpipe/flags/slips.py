@@ -18,7 +18,7 @@ from chatpipe.options.parameters import TABLE
 
 _FALSE = ("false", "no", "off", "0")
 _DASHES = "".join(("-", *TYPOGRAPHIC_DASHES))
-_PARAMETER_VALUE = re.compile(r"[+-]?[0-9.]+|true|false|null|\[.*|\{.*", re.IGNORECASE)
+_PARAMETER_VALUE = re.compile(r"[0-9][0-9.]*|true|false")
 _LEAST_FOREIGN = 4  # characters: `-in` may be -i and its value
 _OPENING = TYPOGRAPHIC_QUOTES - {"\u2019"}  # an apostrophe, mostly
 _PROMPT_COMMANDS = ("ask", "build")  # their operands may be any text

@@ -40,7 +40,7 @@ class Command(click.Command):
         parse = parser.parse_args
 
         def parse_and_remember(args: list[str]) -> Any:
-            if any(map(_may_be_slip, args)):
+            if self._may_have_slip(args):
                 from chatpipe.flags.slips import refuse_slips  # few command lines have one
 
                 refuse_slips(ctx, args)
@@ -50,6 +50,15 @@ class Command(click.Command):
 
         parser.parse_args = parse_and_remember  # type: ignore[method-assign]  # of this one parser
         return parser
+
+    def _may_have_slip(self, args: list[str]) -> bool:
+        """Return False for ordinary arguments, which then import no module that looks at them."""
+        flags: frozenset[str] = frozenset()
+        if any(word.startswith("--") and "=" in word for word in args):
+            options = [each for each in self.params if isinstance(each, click.Option) and each.is_flag]
+            flags = frozenset(name for each in options for name in (*each.opts, *each.secondary_opts))
+        seconds = [*args[2:], "", ""]
+        return any(_may_be_slip(word, second, flags) for word, second in zip(args, seconds, strict=False))
 
     def _with_empty_values(self, args: list[str]) -> list[str]:
         """The arguments with `--option=` for each OptionalValue that stands without a value."""
@@ -67,11 +76,18 @@ class Command(click.Command):
         ]
 
 
-def _may_be_slip(word: str) -> bool:
-    """Return True for a word that Click may read as something that was not meant."""
-    if word[:1] == "-":
-        return word == "-o" or (len(word) > 2 and (word[1] != "-" or "=" in word))
-    return word[:1] in _TYPOGRAPHIC
+def _may_be_slip(word: str, second: str, flags: frozenset[str]) -> bool:
+    """Return True for a word that Click may read as something that was not meant.
+
+    second is the second word behind it, "" past the end. flags are the options without a value.
+    """
+    if word[:1] != "-":
+        return word[:1] in _TYPOGRAPHIC
+    if word == "-o":  # llm: -o temperature 0.5
+        return second[:1].isdigit() or second in ("true", "false")
+    if word[1:2] == "-":
+        return "=" in word and (word.partition("=")[0] in flags or not TYPOGRAPHIC_QUOTES.isdisjoint(word))
+    return len(word) > 2 and not word[2:].isdigit()
 
 
 class OptionalValue(click.Option):
