@@ -90,6 +90,8 @@ def test_no_word_of_the_table_is_hidden_by_an_option_that_has_it_everywhere() ->
         "a hyphen that does not break": ("ask", "--max\u2011tokens", ", did you mean '--max-tokens'?"),
         "swapped letters": ("ask", "--modle", ", did you mean '--model'?"),
         "a missing letter": ("ask", "--temprature", ", did you mean '--temperature'?"),
+        "the code": ("ask", "-x", ": -f code writes the code block of an answer"),
+        "a typo of a short name": ("ask", "--promt", ": the prompt is an operand: chatpipe ask PROMPT"),
         "a typo of another name": ("batch", "--concurency", ", did you mean '--jobs'?"),
         "a beginning": ("ask", "--temp", ", did you mean '--temperature'?"),
         "a beginning of two": ("map", "--tem", ", did you mean '--temperature' or '--template-file'?"),

@@ -71,7 +71,7 @@ def _remedy(text: str) -> Remedy:
 _BLOCKS = """
 --concurrency --concurrent --parallel --parallelism --workers --num-workers --max-workers --threads
 --num-threads --max-concurrency --max-concurrent --max-concurrent-requests --max-parallel
---max-in-flight --processes --procs --max-procs --job -P -w -c
+--max-in-flight --processes --procs --max-procs --job --batch-size -P -w -c
   = --jobs
 
 --rate-limit --rate --max-rpm --rpm-limit --requests-per-minute --max-requests-per-minute --throttle
@@ -254,6 +254,9 @@ _BLOCKS = """
 --out --outfile --out-file --output-file --output-path --save --save-to --write --write-to --dest
 --destination --result --results --results-file --target
   = --output
+
+--extract --extract-last --code --code-only --xl -x
+  = ask batch show: -f code writes the code block of an answer
 
 --output-format --out-format --fmt --as
   = --format

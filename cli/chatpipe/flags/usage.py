@@ -30,7 +30,7 @@ _MISSING = "chatpipe ask PROMPT sends a prompt, chatpipe --help shows all"
 _LEAST_PREFIX = 5  # `--` and three letters
 _MOST_PREFIXED = 3  # options that are named for one prefix
 _LEAST_TYPO = 4  # letters
-_LEAST_FOREIGN = 10  # the dashes included
+_LEAST_FOREIGN = 7  # the dashes included
 _MOST_WORD = 40  # characters of a word that is no command
 _MOST_PROMPT = 72  # characters of a command line that is shown with its prompt
 
