@@ -183,7 +183,7 @@ def _broken_by(
         text = done.stderr.decode().lower()
         if cause not in text:
             yield "names no cause"
-        names = {"stdin", "stdout", *before, *after, *good}
+        names = {"stdin", "stdout", *scenario.outputs, *before, *after, *good}
         if not any(name.lower() in text for name in names):
             yield "names no file"
     for line in done.stderr.splitlines():

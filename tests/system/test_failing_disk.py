@@ -30,6 +30,8 @@ POINTS = (
     (BATCH, "write of out.journal", "ENOSPC", True),
     (BATCH, "write of out.journal", "torn EIO", False),
     (BATCH, "read of in.jsonl", "EIO", True),
+    ("batch --errors --report", "write of out.journal", "ESTALE", True),
+    ("map -o", "write of out.journal", "ENOSPC", True),
     ("show", "write of stdout", "ESTALE", True),
     ("batch --pace-file", "pwrite of pace", "EIO", False),
 )

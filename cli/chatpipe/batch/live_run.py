@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from chatpipe.batch import end
 from chatpipe.batch.emit import open_emitter
@@ -15,7 +15,7 @@ from chatpipe.batch.progress import Progress, ProgressOptions
 from chatpipe.batch.session import Session
 from chatpipe.batch.tally import Tally
 from chatpipe.conversation.turns import TurnRules
-from chatpipe.errors import ChatpipeError, Interrupted, Status
+from chatpipe.errors import CannotWrite, ChatpipeError, Interrupted, Status
 from chatpipe.output.target import OpenOutput, with_part
 from chatpipe.server.server import Server
 from chatpipe.system.signals import delay_signals, raise_if_received, run_loop
@@ -60,8 +60,11 @@ def _run(
         emitter.emit_head()
         try:
             stop = run_loop(session.run(items))
-        finally:
-            end.write_report(job, tally, time.monotonic() - started)
+        except BaseException:
+            with suppress(CannotWrite):  # the fault of the run matters more
+                end.write_report(job, tally, time.monotonic() - started)
+            raise
+        end.write_report(job, tally, time.monotonic() - started)
         if stop is not None and stop.signal is not None:
             raise Interrupted(stop.signal)
         raise_if_received()

@@ -82,7 +82,11 @@ class OpenOutput:
 
 def with_part(out: OpenOutput, fault: ChatpipeError) -> ChatpipeError:
     """Keep the output. Returns the fault, which now names the FILE.chatpipe-part."""
-    part = out.keep()
+    try:
+        part = out.keep()
+    except CannotWrite as other:  # the fault is the cause, and where the answer is matters too
+        fault.fix = f"{other.what}: {other.fix}"
+        return fault
     if part is not None:
         fault.fix = _kept_in(part) + (f", {fault.fix}" if fault.fix else "")
     elif out.is_lost:

@@ -38,7 +38,9 @@ def _open_journal(job: Job, stack: ExitStack) -> Journal | None:
     """The named journal, the one beside OUT, or for --dedupe a temporary one."""
     path = job.journal_path
     if path is None and job.input.dedupe:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="chatpipe-"))
+        folder = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="chatpipe-", ignore_cleanup_errors=True)
+        )
         path = os.path.join(folder, "journal")
     return None if path is None else stack.enter_context(Journal(path, notice=job.console.note))
 
