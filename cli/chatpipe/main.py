@@ -48,10 +48,13 @@ def main() -> NoReturn:
     from chatpipe.errors import Interrupted
 
     number: int | None = None
+    interruption: Interrupted | None = None
     try:
         status = run(sys.argv[1:])
-    except Interrupted as interrupted:
-        number = interrupted.number
+    except Interrupted as error:
+        # Kept to the end: without it Python would destroy what was under way, and may complain on stderr.
+        interruption = error
+        number = interruption.number
     except OutputClosed:
         number = signal.SIGPIPE
     # A signal comes before every fault, and before a result that was complete when it arrived.

@@ -30,6 +30,7 @@ TALK = '{"role":"user","content":"Hello"}\n{"role":"assistant","content":"new"}\
 CALLS = {
     "the transcript is locked": ("chatpipe.conversation.transcript:open_locked", 1, "after", "old"),
     "the output is tried": ("os:open", 1, "before", "old"),
+    "before a coroutine runs": ("chatpipe.call:run_without_loop", 1, "before", "old"),
     "the connection is made": ("chatpipe.wire.sync:_BlockingLink.connect", 1, "after", "old"),
     "before the first byte": ("chatpipe.output.target:OpenOutput.write", 1, "before", "old"),
     "behind the first byte": ("chatpipe.output.target:OpenOutput.write", 1, "after", "part"),
