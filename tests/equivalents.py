@@ -26,4 +26,7 @@ EQUIVALENTS: dict[str, str] = {
     "system.replace.Replacement._close: self._fd >= 0 -> (self._fd > 0)": "main keeps 0 to 2 open",
     "system.replace.Replacement._close: 0 -> 1": "main keeps 0 to 2 open",
     "system.replace.Replacement._close: 1 -> 2": "any number below 0 is none",
+    "batch.journal.index.LineFiles.number: position < offset -> (position <= offset)": (
+        "a read of no bytes ends it"
+    ),
 }

@@ -240,7 +240,9 @@ def main() -> int:
     modules = options.modules or list(TESTS)
     files = dict.fromkeys(str(ROOT / "tests" / name) for module in modules for name in TESTS[module])
     run = MutationRun(modules, options)
-    pytest.main(["-q", "-n", "0", "-p", "no:cacheprovider", "--timeout", "20", *files], plugins=[run])
+    # Tests of memory are slow, and notice no mutant.
+    settings = ["-q", "-n", "0", "-p", "no:cacheprovider", "--timeout", "20", "-k", "not memory"]
+    pytest.main([*settings, *files], plugins=[run])
     return _report(run.results)
 
 

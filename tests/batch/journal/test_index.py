@@ -227,6 +227,37 @@ def test_an_empty_line_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     shelf.close()
 
 
+@cases(
+    ("offset", "number"),
+    {"first": (0, 1), "second": (2, 2), "empty": (4, 3), "within a line": (3, 2), "past the end": (99, 4)},
+)
+def test_a_line_has_a_number(
+    offset: int, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatpipe.batch.journal.index._BLOCK_BYTES", 3)
+    shelf, file = shelved(tmp_path / "file", b"a\nb\n\nlast")
+    assert shelf.number(file, offset) == number
+    shelf.close()
+
+
+@cases(("offset", "is_torn"), {"whole": (0, False), "empty": (2, False), "the last one": (3, True)})
+def test_a_line_without_its_newline_is_torn(offset: int, is_torn: bool, tmp_path: Path) -> None:
+    shelf, file = shelved(tmp_path / "file", b"a\n\nbcd")
+    assert shelf.is_torn(file, offset) == is_torn
+    shelf.close()
+
+
+def test_a_signal_ends_the_reading_of_a_large_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def received() -> None:
+        raise KeyboardInterrupt
+
+    shelf, file = shelved(tmp_path / "file", b"a\n")
+    monkeypatch.setattr("chatpipe.batch.journal.index.raise_if_received", received)
+    with pytest.raises(KeyboardInterrupt):
+        next(shelf.lines(file))
+    shelf.close()
+
+
 def test_after_close_files_are_numbered_anew(tmp_path: Path) -> None:
     shelf, _ = shelved(tmp_path / "file", b"a\n")
     shelf.close()
