@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from chatpipe.errors import BrokenAnswer, NoAnswer
 from chatpipe.options.output import FormatOptions
 from chatpipe.output.formats import FormatWriter, create_writer, writer_class
@@ -141,7 +139,16 @@ def test_an_id_has_a_fifth_of_the_width(name: str, shown: str) -> None:
     assert found.startswith(shown + "  ok ")
 
 
-@pytest.mark.parametrize("columns", [1, 20, 39])
-def test_a_narrow_table_keeps_a_little_of_each_cell(columns: int) -> None:
+@cases(
+    ("columns", "expected"),
+    {
+        "60": (60, "…bbbbbbbbbbb  ok                 5         -  aaaaaaaaaaaaa…"),
+        "50": (50, "…bbbbbbbbb  ok                 5         -  aaaaa…"),
+        "40": (40, "…bbbbbbb  ok                 5         …"),
+        "20": (20, "…bbbbbbb  ok       …"),
+        "1": (1, "…"),
+    },
+)
+def test_a_narrow_table_is_no_wider_than_it_may_be(columns: int, expected: str) -> None:
     found = row(completion("a" * 20), {"custom_id": "b" * 20, "chatpipe": {"outcome": "ok"}}, columns)
-    assert found == "…bbbbbbb  ok                 5         -  aaaaaaa…"
+    assert found == expected

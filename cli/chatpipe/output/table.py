@@ -15,14 +15,14 @@ from chatpipe.response.completion import call_records, content_of, first_message
 from chatpipe.response.result_line import ResultLine
 from chatpipe.response.usage import spent_usage
 from chatpipe.system.descriptor import Sink
-from chatpipe.system.escape import one_line
+from chatpipe.system.escape import escape_in_line
 
 _HEAD = ("id", "outcome", "tokens", "seconds", "text")
 _UNKNOWN = "-"
 _OUTCOME = max(len(outcome) for outcome in Outcome)
 _NUMBER = 8  # columns of tokens and of seconds
 _GAP = "  "
-_FEWEST = 8  # columns of an id or a text, however narrow the table is
+_FEWEST = 8  # columns of an id, however narrow the table is
 _CUT = "\N{HORIZONTAL ELLIPSIS}"
 _CHARACTERS = 4  # a column has no more than these, so that a letter with a thousand accents is cut, too
 
@@ -88,16 +88,16 @@ def _row(cells: tuple[str, ...], columns: int) -> bytes:
     name_columns = max(columns // 5, _FEWEST)
     start = _GAP.join(
         (
-            _padded(_end_of(one_line(name[-_CHARACTERS * name_columns :]), name_columns), name_columns),
-            _padded(_start_of(one_line(outcome), _OUTCOME), _OUTCOME),
+            _padded(_end_of(escape_in_line(name[-_CHARACTERS * name_columns :]), name_columns), name_columns),
+            _padded(_start_of(escape_in_line(outcome), _OUTCOME), _OUTCOME),
             tokens.rjust(_NUMBER),
             seconds.rjust(_NUMBER),
             "",
         )
     )
-    rest = max(columns - name_columns - _OUTCOME - 2 * _NUMBER - 4 * len(_GAP), _FEWEST)
-    row = start + _start_of(one_line(text[: _CHARACTERS * rest + 1]), rest)
-    return row.rstrip(" ").encode("utf-8", "replace") + b"\n"
+    rest = max(columns - name_columns - _OUTCOME - 2 * _NUMBER - 4 * len(_GAP), 1)
+    row = (start + _start_of(escape_in_line(text[: _CHARACTERS * rest + 1]), rest)).rstrip(" ")
+    return _start_of(row, columns).encode("utf-8", "replace") + b"\n"
 
 
 def _start_of(text: str, columns: int) -> str:

@@ -33,8 +33,13 @@ def escape_controls(text: str) -> str:
     return text if text.isascii() and text.isprintable() else re.sub(_UNSAFE, _escape, text)
 
 
+def escape_in_line(text: str) -> str:
+    """The text as one line, with newlines and tabs escaped too. For text that is shown as what it is."""
+    return text if text.isascii() and text.isprintable() else re.sub(_UNSAFE_IN_LINE, _escape, text)
+
+
 def one_line(text: str) -> str:
-    """The text as one line, with newlines and tabs escaped too. For error lines and file names.
+    """The same for error lines and file names.
 
     Characters that make a name look like another one are escaped as well.
     """
@@ -42,7 +47,7 @@ def one_line(text: str) -> str:
         return text
     from chatpipe.inputs.names import show_lookalikes  # few lines need it
 
-    return show_lookalikes(re.sub(_UNSAFE_IN_LINE, _escape, text))
+    return show_lookalikes(escape_in_line(text))
 
 
 def shorten(text: str, characters: int = _SERVER_WORDS, *, is_ours: bool = False) -> str:
