@@ -229,13 +229,13 @@ def test_an_empty_line_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @cases(
     ("offset", "number"),
-    {"first": (0, 1), "second": (2, 2), "empty": (4, 3), "within a line": (3, 2), "past the end": (99, 4)},
+    {"first": (0, 1), "second": (1, 2), "empty": (3, 3), "within a line": (2, 2), "past the end": (99, 4)},
 )
 def test_a_line_has_a_number(
     offset: int, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("chatpipe.batch.journal.index._BLOCK_BYTES", 3)
-    shelf, file = shelved(tmp_path / "file", b"a\nb\n\nlast")
+    shelf, file = shelved(tmp_path / "file", b"\nb\n\nlast")
     assert shelf.number(file, offset) == number
     shelf.close()
 
