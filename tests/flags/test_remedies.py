@@ -213,6 +213,11 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "use -f json",
         ["ask -p echo «-f json» -n 2 --modality audio --audio-voice a --audio-format wav x"],
     ),
+    "a text as messages": (
+        "build -m m --messages text.txt x",
+        "send it as a message with --user-file text.txt",
+        ["build -m m «--user-file text.txt» x"],
+    ),
     "a Batch line": (
         "build -r line.jsonl",
         "send it with chatpipe batch, or take the request with jq .body",
