@@ -95,6 +95,16 @@ def test_short_reads_cost_no_answer(most: int, path: Path, monkeypatch: pytest.M
     assert path.read_bytes() == WHOLE
 
 
+@pytest.mark.parametrize("block_bytes", [1, 2, 5, 6, 7, 30, 31])
+def test_a_torn_line_is_found_wherever_blocks_begin(
+    block_bytes: int, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_BLOCK_BYTES", block_bytes)
+    path.write_bytes(WHOLE + b'{"tor')
+    Journal(str(path)).close()
+    assert path.read_bytes() == WHOLE
+
+
 def test_a_journal_of_an_older_chatpipe_keeps_its_header(path: Path) -> None:
     path.write_bytes(b'{"chatpipe_journal":1,"chatpipe":"0.0.1","more":[]}\n')
     with Journal(str(path)) as journal:
