@@ -144,7 +144,7 @@ def test_reasoning_streams_to_a_terminal_escaped(terminal: Terminal) -> None:
 
 
 def test_details_do_not_break_the_last_line_of_an_answer(terminal: Terminal) -> None:
-    with serve(lambda _: event_stream(stream_of("Hi"))) as server:
+    with serve(lambda _: event_stream(stream_of("Hi"), pace=0.05)) as server:
         arguments = words(server.url, "-v")
         with start(*arguments, stdout=terminal.theirs, stderr=terminal.theirs) as process:
             os.close(terminal.theirs)
