@@ -510,7 +510,8 @@ from chatpipe.errors import Status
 
 LINES = 200_000
 ABOUT = '"chatpipe":{"line":1,"outcome":"ok","fingerprint":"%s","attempts":1,"latency_s":0.5}'
-LINE = '{"id":"","custom_id":"1","response":{"body":{}},"error":null,' + ABOUT + '}'
+RESPONSE = '"response":{"status_code":200,"request_id":"","body":{"choices":[{}]}}'
+LINE = '{"id":"","custom_id":"1",' + RESPONSE + ',"error":null,' + ABOUT + '}'
 
 def answered(number):
     digest = fingerprint.body_digest({"p": number})
