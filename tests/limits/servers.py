@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -74,6 +75,26 @@ class PerSecond:
         if ok or self._refusals_count:
             self._left = max(0.0, self._left - 1)
         return Reply(True, self._service()) if ok else Reply(False, REFUSAL_S, self._retry_after)
+
+
+class PerWindow:
+    """So many in any time of window_s seconds, or in each of the fixed windows of this length."""
+
+    def __init__(
+        self, most: int, window_s: float, service: Callable[[], float], *, fixed: bool, refusals_count: bool
+    ) -> None:
+        self._most, self._window_s, self._service = most, window_s, service
+        self._fixed, self._refusals_count = fixed, refusals_count
+        self._taken: deque[float] = deque(maxlen=most)
+
+    def __call__(self, now: float) -> Reply:
+        begin = now // self._window_s * self._window_s if self._fixed else now - self._window_s
+        while self._taken and self._taken[0] < begin:
+            self._taken.popleft()
+        ok = len(self._taken) < self._most
+        if ok or self._refusals_count:
+            self._taken.append(now)
+        return Reply(True, self._service()) if ok else Reply(False, REFUSAL_S)
 
 
 class Ran(NamedTuple):

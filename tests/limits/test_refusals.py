@@ -9,7 +9,7 @@ import pytest
 
 from chatpipe.limits.learned import LearnedRate
 from chatpipe.limits.window import RefusalWindow
-from limits.servers import PerSecond, Slots, run
+from limits.servers import PerSecond, PerWindow, Slots, run
 from parametrize import cases
 
 SECONDS = 20.0
@@ -80,6 +80,24 @@ def test_a_limit_of_requests_per_time_is_kept(
     ran = run(server, jobs, 2 * SECONDS)
     assert ran.refused_per_answer(jobs) <= 0.3
     assert ran.rate() >= min(per_second, jobs / service_s) / slowest
+
+
+@pytest.mark.parametrize("jobs", [16, 64])
+@cases("refusals_count", {"refusals are free": False, "refusals count": True})
+@cases("fixed", {"any time": False, "fixed windows": True})
+@cases("window_s", {"a second": 1.0, "ten seconds": 10.0})
+@cases(
+    "service_s, slowest", {"50 ms": (0.05, 1.6), "quick answers": (0.005, 1.4), "slow answers": (1.0, 2.0)}
+)
+def test_a_limit_of_requests_in_a_window_is_kept(
+    window_s: float, fixed: bool, service_s: float, slowest: float, refusals_count: bool, jobs: int
+) -> None:
+    """All of the allowance at once, then nothing."""
+    most = int(60 * window_s)
+    server = PerWindow(most, window_s, uneven(service_s), fixed=fixed, refusals_count=refusals_count)
+    ran = run(server, jobs, 2 * SECONDS)
+    assert ran.refused_per_answer(jobs) <= 0.3
+    assert ran.rate() >= min(60, jobs / service_s) / slowest
 
 
 @cases("before, after", {"more": (4, 32), "fewer": (32, 4), "none for 5 s": (16, 0)})
