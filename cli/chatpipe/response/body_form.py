@@ -145,6 +145,14 @@ def _is_chunk(value: Value) -> bool:
     return value.get("object") == "chat.completion.chunk" and not value.get("error")
 
 
+def is_usual(value: Value) -> bool:
+    """Return True for a completion that the functions below leave as it is, as nearly all are."""
+    try:
+        return type(value["choices"][0]["message"]) is dict
+    except (LookupError, TypeError):
+        return False
+
+
 def sole_completion(value: Value, body: bytes) -> tuple[Value, bytes]:
     """A completion and its text, taken out of what is around it. Any other value as it is.
 

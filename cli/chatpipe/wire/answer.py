@@ -21,6 +21,7 @@ from chatpipe.response.body_form import (
     FormDetector,
     as_event_stream,
     begins_with_object_line,
+    is_usual,
     sole_completion,
     usual_form,
     without_prefix,
@@ -165,9 +166,10 @@ async def _read_piece(
         if (refused := _refused_in_words(headers, request, body)) is not None:
             return refused
         return Answer(None, body, _not_json(body, error)), None
-    value, body = sole_completion(value, body)
-    if (events := as_event_stream(value, body)) is not None:
-        return await _read_stream(events, _broken_rest(None), receiver, request)
+    if not is_usual(value):
+        value, body = sole_completion(value, body)
+        if (events := as_event_stream(value, body)) is not None:
+            return await _read_stream(events, _broken_rest(None), receiver, request)
     if broken is not None and not isinstance(value, dict):
         return _without_json(body, broken, request)
     answer, failure = _read_json(value, headers, request, body)
