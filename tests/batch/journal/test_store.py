@@ -20,7 +20,7 @@ from chatpipe.batch.journal.fingerprint import fingerprint
 from chatpipe.batch.journal.journal import Journal
 from chatpipe.batch.journal.store import RunStore, StoreOptions, open_store
 from chatpipe.batch.result import Result
-from chatpipe.errors import Status
+from chatpipe.errors import CannotWrite, Status
 from chatpipe.options.outcomes import Outcome
 from chatpipe.options.run import ResumeOptions
 from chatpipe.options.server import ServerOptions
@@ -271,6 +271,28 @@ def test_an_answer_is_found_by_the_id_of_the_line_itself(
     assert len(recorded.unused_locations()) == (0 if is_found else 1)
     store.record(0, result(asked, "f", line_of(old, name), None))
     assert len(journaled()) == 2  # under a fingerprint that nobody else has
+
+
+def test_a_full_disk_says_which_answers_are_lost(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the first fault, which is the one that is reported. What was not paid for now is not lost."""
+    store = stores.open()
+
+    def full(self: Journal, line: bytes) -> int:
+        raise CannotWrite("full")
+
+    monkeypatch.setattr(Journal, "append", full)
+    faults: list[str] = []
+    first: CannotWrite | None = None
+    for line, latency_s, outcome in (
+        *((2, 0.5, "http"), (3, None, "ok"), (4, 0.5, "ok")),
+        *((5, 0.5, "network"), (6, None, "ok"), (7, 0.5, "truncated")),
+    ):
+        with pytest.raises(CannotWrite) as caught:
+            store.record(0, result(item(line), "f", b"{}", latency_s, outcome))
+        first = first or (caught.value if line == 4 else None)
+        faults.append(caught.value.what if first is None else first.what)
+    one, two = "the answer to line 4 is lost", "the answers to 2 lines are lost, the first is line 4"
+    assert faults == ["full", "full", *[f"full: {one}"] * 3, f"full: {two}"]
 
 
 # Options
