@@ -73,7 +73,7 @@ def _split(text: str) -> list[str]:
         fields = [line.strip() for line in text.splitlines() if line.strip()]
     else:
         fields = [field.strip() for field in text.split(",")] if text.strip() else []
-    if not fields:
+    if not any(fields):
         raise _fault("there is no field", "write one, such as 'mood good|bad'")
     if "" in fields:
         kept = ", ".join(filter(None, fields))
