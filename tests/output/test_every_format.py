@@ -15,6 +15,7 @@ from chatpipe.batch.result import ResultBuilder
 from chatpipe.batch.run_format import create_run_format
 from chatpipe.errors import Status, UsageFault
 from chatpipe.flags.format import ends_texts
+from chatpipe.inputs import values
 from chatpipe.inputs.place import Source
 from chatpipe.options.output import (
     ANSWER_FORMATS,
@@ -224,6 +225,13 @@ def test_a_run_writes_one_record_for_each_line(format: str) -> None:
         assert run_format.from_result_line(result.line) == record
         assert FORMATS[format].is_text or record.count(b"\n") == 1
     assert run_format.head() == b""
+
+
+def test_a_run_replaces_half_a_character_as_one_call_does() -> None:
+    value = completion(content="a\ud83d")
+    answer = Answer(value, values.dumps(value))
+    result = ResultBuilder(frozenset(), FORMATS["text"]).of_answer(Item(1, "line-1", {}), "f", answer, 0.1)
+    assert create_run_format(FormatOptions("text")).row(result) == delivered("text", answer)[0]
 
 
 @RUNS

@@ -102,7 +102,7 @@ class TextWriter(RunWriter):
     @classmethod
     def record(cls, completion: Mapping[str, Value] | None, options: FormatOptions) -> bytes:
         message = {} if completion is None else first_message(completion)
-        text = (content_of(message) or "").encode("utf-8", "replace")
+        text = encode_text(content_of(message) or "")
         return text + terminator(options, has_newline=text.endswith(b"\n"))
 
 

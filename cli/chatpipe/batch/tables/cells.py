@@ -71,7 +71,7 @@ def without_formula(text: str) -> str:
 
 
 def encodable(text: str) -> str:
-    """The text with `?` for every lone surrogate: half a character of an answer has no UTF-8."""
+    """The text with U+FFFD for every lone surrogate: half a character of an answer has no UTF-8."""
     if text.isascii():
         return text
-    return text.encode("utf-8", "replace").decode()
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
