@@ -318,6 +318,7 @@ def test_a_narrow_terminal_is_not_overrun(ends: tuple[int, int]) -> None:
         "COLUMNS": ({"COLUMNS": "60"}, 59),
         "no number": ({"COLUMNS": "wide"}, 79),
         "zero": ({"COLUMNS": "0"}, 79),
+        "more than any terminal has": ({"COLUMNS": "9" * 5000}, 9998),
     },
 )
 def test_a_terminal_without_a_size_is_given_one(

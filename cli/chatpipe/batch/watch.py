@@ -12,10 +12,9 @@ from chatpipe.inputs.sources import STDIN
 from chatpipe.inputs.text_decoder import is_compressed
 from chatpipe.options.run import ReportOptions
 from chatpipe.system.console import Console
-from chatpipe.system.descriptor import close_quietly
+from chatpipe.system.descriptor import close_quietly, named_columns
 
 _STDIN, _STDOUT, _STDERR = range(3)
-_COLUMNS = 80
 _BLOCK_BYTES = 1 << 20
 # Lines are counted in this many bytes, which takes about 10 ms. The rest is assumed to be alike.
 _COUNTED_BYTES = 16 << 20
@@ -51,12 +50,11 @@ def progress_options(
         kind = "none"
     if kind != "bar":
         return ProgressOptions(kind)
-    columns = environ.get("COLUMNS", "")
     return ProgressOptions(
         kind,
         # In a log, every state of the bar remains.
         every_s=ProgressOptions().every_s if console.on_terminal else 1.0,
-        columns=int(columns) if columns.isdecimal() and int(columns) else _COLUMNS,
+        columns=named_columns(environ),
         shares_terminal=among_lines,
         lines=_lines_of(file),
         limit=limit,

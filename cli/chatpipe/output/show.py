@@ -15,9 +15,7 @@ from chatpipe.response.capture import (
     read_capture,
 )
 from chatpipe.system.console import Console
-from chatpipe.system.descriptor import terminal_columns
-
-_COLUMNS = 80
+from chatpipe.system.descriptor import named_columns, terminal_columns
 
 
 def show_files(
@@ -50,6 +48,5 @@ def show_files(
 
 def _columns(output: OutputOptions, environ: Mapping[str, str]) -> int:
     """The width of a table: that of the terminal that it goes to, or COLUMNS, or 80."""
-    named = environ.get("COLUMNS", "")
-    known = int(named) if named.isdecimal() and int(named) else _COLUMNS
+    known = named_columns(environ)
     return known if output.is_file else terminal_columns() or known

@@ -11,7 +11,7 @@ import errno
 import os
 import select
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -20,6 +20,8 @@ from chatpipe.system.escape import ByteEscaper
 from chatpipe.system.same_file import descriptor_of
 from chatpipe.system.signals import interruptible
 
+_COLUMNS = 80
+_MOST_COLUMNS = 9999  # a table of more would fill the memory with spaces
 _FIXES = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some of your quota",
@@ -118,6 +120,13 @@ def terminal_columns() -> int:
         return os.get_terminal_size(1).columns
     except OSError:
         return 0
+
+
+def named_columns(environ: Mapping[str, str]) -> int:
+    """The width that COLUMNS names, at most 9,999; 80 if it names none."""
+    named = environ.get("COLUMNS", "")
+    digits = named.lstrip("0") if named.isdecimal() else ""
+    return min(int(digits[:5] or _COLUMNS), _MOST_COLUMNS)
 
 
 def is_stdout(path: str) -> bool:
