@@ -315,7 +315,10 @@ class _InThread(ABC):
     def _failed(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception") or RuntimeError(context["message"])
         # In its debug mode asyncio also tells of clients that break off a handshake, which is their right
-        if not isinstance(error, OSError | asyncio.CancelledError):
+        if isinstance(error, OSError | asyncio.CancelledError):
+            return
+        # A transport that is aborted behind its last write tells asyncio 3.11 twice that it is lost
+        if not (isinstance(error, AttributeError) and error.name == "connection_lost"):
             self.failures.append(error)
 
     @abstractmethod

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from batch.resuming import Shop
+from chatpipe.errors import Interrupted
+from chatpipe.system.signals import interruptible, run_loop
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -18,7 +20,16 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     names = inspect.signature(pyfuncitem.obj).parameters
-    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    test = pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names})
+    finished = []
+
+    async def run() -> None:
+        await test
+        finished.append(True)
+
+    with suppress(Interrupted), interruptible():  # a test may raise a signal
+        run_loop(run())
+    assert finished
     return True
 
 

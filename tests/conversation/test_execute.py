@@ -9,7 +9,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from chatpipe.conversation.execute import (
 )
 from chatpipe.conversation.process import ChildProcess, CommandResult
 from chatpipe.errors import Interrupted, MissingInput, UsageFault
+from chatpipe.system.signals import interruptible
 from parametrize import cases
 
 ENVIRON = {"PATH": os.environ["PATH"]}
@@ -372,19 +373,6 @@ def test_details(toolbox: Make, console: Told) -> None:
 # Stopping
 
 
-@pytest.fixture
-def interrupting() -> Iterator[None]:
-    """SIGINT raises Interrupted in the main thread, as in a command."""
-
-    def interrupt(number: int, _: Any) -> None:
-        raise Interrupted(number)
-
-    before = signal.signal(signal.SIGINT, interrupt)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interrupting")
 @IGNORES
 def test_interrupt_leaves_nothing_behind(toolbox: Make, tmp_path: Path, ignores: str) -> None:
     script = f"{ignores} echo $$ >{tmp_path}/$$; sleep 60 & echo $! >{tmp_path}/$!; wait; wait"
@@ -403,13 +391,12 @@ def test_interrupt_leaves_nothing_behind(toolbox: Make, tmp_path: Path, ignores:
         finally:
             thread.join()
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(Interrupted), interruptible():
         run()
     for path in tmp_path.iterdir():
         until(lambda path=path: is_gone(int(path.name)))  # type: ignore[misc]
 
 
-@pytest.mark.usefixtures("interrupting")
 def test_interrupt_while_a_command_is_started_leaves_nothing_behind(
     toolbox: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -422,7 +409,7 @@ def test_interrupt_while_a_command_is_started_leaves_nothing_behind(
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(ChildProcess, "__init__", started_and_hit)
-    with pytest.raises(Interrupted):
+    with pytest.raises(Interrupted), interruptible():
         toolbox({"f": ["sleep", "60"]}).run(calling("f", "f"))
     assert len(started) == 1
     assert is_gone(started[0])

@@ -90,7 +90,8 @@ def test_a_run_finds_an_answer_that_was_paid_for(outcome: Outcome, tmp_path: Pat
     """Unless --resend names its outcome."""
     path = tmp_path / "out"
     about = {"line": 1, "outcome": str(outcome), "fingerprint": "f"}
-    record = {"id": "i", "custom_id": "c", "response": None, "error": None, "chatpipe": about}
+    response: Any = {"status_code": 200, "request_id": None, "body": {"choices": [{}]}}
+    record = {"id": "i", "custom_id": "c", "response": response, "error": None, "chatpipe": about}
     path.write_bytes(orjson.dumps(record) + b"\n")
     for resend, expected in ((frozenset[str](), OUTCOMES[outcome].paid), (frozenset({str(outcome)}), False)):
         index = AnswerIndex(ResumeOptions(resend=resend), out=str(path))

@@ -284,15 +284,19 @@ def test_no_error_is_found(value: Any) -> None:
     assert error_of(value) is None
 
 
-def test_error_too_deep_to_show_is_still_an_error() -> None:
+def test_error_nested_too_deeply_for_recursion_is_still_an_error() -> None:
     deep: Any = "x"
     for _ in range(5000):
         deep = [deep]
-    assert read({"error": deep}) == Read("an error nested too deeply to show")
+    found = read({"error": deep})
+    assert found is not None
+    assert found.message.strip("[]") == '"x"'
     inner: Any = {"message": "m"}
     for _ in range(5000):
         inner = {"error": inner}
-    assert read({"error": inner}) == Read("an error nested too deeply to show")
+    found = read({"error": inner})
+    assert found is not None
+    assert found.message.rstrip("}").endswith('"error":{"message":"m"')
 
 
 @needs_shared

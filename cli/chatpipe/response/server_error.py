@@ -175,7 +175,7 @@ def _minimax_error(base: dict[str, Value]) -> ServerError:
     code = base.get("status_code")
     message = base.get("status_msg")
     return ServerError(
-        message if type(message) is str and message else _dump(base),
+        message if type(message) is str and message else values.dumps(base).decode(),
         code=code if type(code) in (str, int) else None,
         codes=frozenset({f"base_resp:{_text(code)}"}),
     )
@@ -378,14 +378,7 @@ def _message(value: Value) -> str:
         return value
     if type(value) is list and value and all(type(item) is dict and "msg" in item for item in value):
         return "; ".join(_validation_message(item) for item in value)
-    return _dump(value)
-
-
-def _dump(value: Value) -> str:
-    try:
-        return values.dumps(value).decode()
-    except RecursionError:
-        return "an error nested too deeply to show"
+    return values.dumps(value).decode()
 
 
 def _validation_message(item: dict[str, Value]) -> str:
