@@ -30,6 +30,7 @@ REPLIES: dict[str, Answer] = {
     "402": error(402, "pay first"),
     "403": error(403, "not yours"),
     "quota": error(429, "out of credit", type="insufficient_quota", code="insufficient_quota"),
+    "302": reply(302, b"", {"location": "http://other.example/"}),
     "500": error(500, "broken", headers=SOON),
     "reset": [Reset()],
 }

@@ -139,6 +139,8 @@ RUNS: dict[str, Any] = {
     "tool calls": (["a", "call"], (*OUT, "-f", "text"), "run the same command again with --allow tool-calls"),
     "a wrong line": (["a", {"messages": 1}, "b"], OUT, "mend line 2"),
     "a line that is refused": (["a", "400"], OUT, "mend line 2"),
+    "a server that is another one": (["a", "302"], OUT, "set the base URL right, run the same command again"),
+    "a key that may not": (["a", "403"], OUT, "see to the key or the account, run the same command again"),
     "many wrong lines": ([b'{"a\n'] * 5 + ["a"], OUT, "mend lines 1, 2, 3 and 2 more"),
     "a wrong line and a failure": (
         ["a", b'{"a\n', "500"],
@@ -181,5 +183,7 @@ def test_each_remedy_works_as_it_stands(
             assert "a" not in moody.sales or "--no-send" in options or "--journal" in remedy
 
 
-LEADS = re.compile(r"^.*?: (?:see select\(\.error\)(?: in '\w+\.journal')?, )?(?=mend |raise |run )")
+LEADS = re.compile(
+    r"^.*?: (?:see select\(\.error\)(?: in '\w+\.journal')?, )?(?=mend |raise |run |set |see to )"
+)
 SECONDARY = r"raise the limit in line \d|--(?:match|resend|reask|max-tokens) [\w,]+"

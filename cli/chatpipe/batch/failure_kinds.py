@@ -1,4 +1,4 @@
-"""Failed lines of a run by what helps: to send them again, to accept them, or to change the input."""
+"""Failed lines of a run by what helps: to send them again, to accept them, or to change something."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from chatpipe.batch.result import Result
 from chatpipe.errors import Status
 from chatpipe.options.outcomes import OUTCOMES, Outcome
 
-# Another try of such a request ends alike: it is wrong, or it may not be made.
-_HOPELESS = frozenset({Status.BAD_INPUT, Status.NO_ACCESS, Status.BAD_CONFIGURATION})
 LIMITS = ("max_completion_tokens", "max_tokens")
 _SHOWN = 3
 
@@ -36,13 +34,15 @@ class LineNumbers:
 class FailureKinds:
     """The failed lines of a run.
 
-    wrong lines have to be changed. unwelcome counts answers that were paid for, by outcome. limited are
-    those of them that were cut off at a limit of tokens in their request. Others may succeed if they are
-    sent again: their number is transient.
+    wrong lines have to be changed. misdirected counts lines that were refused for the key, the account or
+    the base URL, by status. unwelcome counts answers that were paid for, by outcome. limited are those of
+    them that were cut off at a limit of tokens in their request. Others may succeed if they are sent again:
+    their number is transient.
     """
 
     def __init__(self) -> None:
         self.wrong = LineNumbers()
+        self.misdirected: Counter[Status] = Counter()
         self.unwelcome: Counter[Outcome] = Counter()
         self.limited = LineNumbers()
         self.transient = 0
@@ -55,7 +55,9 @@ class FailureKinds:
                 (result.item.body or {}).get(each) for each in LIMITS
             ):
                 self.limited.add(result.item.line)
-        elif result.status in _HOPELESS:
+        elif result.status is Status.BAD_INPUT:
             self.wrong.add(result.item.line)
+        elif result.status in (Status.NO_ACCESS, Status.BAD_CONFIGURATION):
+            self.misdirected[result.status] += 1
         else:
             self.transient += 1

@@ -7,8 +7,14 @@ from collections.abc import Sequence
 from chatpipe.batch.failure_kinds import LIMITS
 from chatpipe.batch.job import Job
 from chatpipe.batch.tally import Tally
+from chatpipe.errors import Status
 from chatpipe.options.outcomes import Outcome
 
+# What is wrong with the options if a line fails with one of these.
+_SETTINGS = {
+    Status.NO_ACCESS: "see to the key or the account",
+    Status.BAD_CONFIGURATION: "set the base URL right",
+}
 # Answers that may become good if the same request is sent again. Tool calls come again.
 _WORTH_SENDING = (Outcome.truncated, Outcome.refused, Outcome.empty, Outcome.mismatch)
 
@@ -23,7 +29,8 @@ def remedy(job: Job, tally: Tally, *, is_whole: bool = True) -> str:
     if limited and run and not _worth_sending(job, tally):
         run = f"or {run}"
     wrong = f"mend {tally.kinds.wrong}" if tally.kinds.wrong.count else ""
-    return ", ".join(filter(None, (_place(job), wrong, limited, run)))
+    settings = [_SETTINGS[status] for status in sorted(tally.kinds.misdirected)]
+    return ", ".join(filter(None, (_place(job), wrong, *settings, limited, run)))
 
 
 def next_run(job: Job, options: str = "") -> str:
@@ -61,7 +68,7 @@ def _run_again(job: Job, tally: Tally, *, is_whole: bool) -> str:
     worth = _worth_sending(job, tally)
     allow = ",".join(outcome for outcome in Outcome if kinds.unwelcome[outcome])
     if not allow:
-        if is_whole and not kinds.transient:
+        if is_whole and not kinds.transient and not kinds.misdirected:
             return ""
         return next_run(job) if tally.good else "run the same command again"
     if not worth:

@@ -39,35 +39,37 @@ class Source(NamedTuple):
 class LineSplitter:
     """A splitter of bytes that arrive in blocks into lines, without their LF.
 
-    It splits at LF only, because JSON may contain U+2028 and the like. The rest of a line that is longer
-    than max_bytes is dropped, except in the block that exceeds the limit.
+    It splits at LF only, because JSON may contain U+2028 and the like. A line that is longer than max_bytes
+    is cut behind the block that exceeds the limit, without a wait for its end. The rest is dropped.
     """
 
     def __init__(self, max_bytes: float = math.inf) -> None:
         self._max_bytes = max_bytes
         self._pieces: list[bytes] = []  # of a line that spans blocks: joined once instead of grown
         self._size = 0
+        self._is_cut = False  # the rest of the line is dropped
 
     def feed(self, block: bytes) -> list[bytes]:
-        """The lines that end in this block."""
+        """The lines that end in this block, or are cut in it."""
         lines = block.split(b"\n")
         last = lines.pop()
         if lines:
-            if self._size:
-                self._add(lines[0])
-                lines[0] = b"".join(self._pieces)
-            self._pieces, self._size = [], 0
-        self._add(last)
+            if self._is_cut:
+                del lines[0]
+            elif self._size:
+                lines[0] = b"".join([*self._pieces, lines[0]])
+            self._pieces, self._size, self._is_cut = [], 0, False
+        if not self._is_cut:
+            self._pieces.append(last)
+            self._size += len(last)
+            if self._size > self._max_bytes:
+                lines.append(b"".join(self._pieces))
+                self._pieces, self._size, self._is_cut = [], 0, True
         return lines
 
     def end(self) -> bytes:
         """The last line, which has no LF. It is empty if the bytes ended in an LF."""
         return b"".join(self._pieces)
-
-    def _add(self, piece: bytes) -> None:
-        if self._size <= self._max_bytes:
-            self._pieces.append(piece)
-            self._size += len(piece)
 
 
 def line_source(name: str, line: bytes, number: int) -> Source:
