@@ -317,8 +317,8 @@ class _InThread(ABC):
         # In its debug mode asyncio also tells of clients that break off a handshake, which is their right
         if isinstance(error, OSError | asyncio.CancelledError):
             return
-        # A transport that is aborted behind its last write tells asyncio 3.11 twice that it is lost
-        if not (isinstance(error, AttributeError) and error.name == "connection_lost"):
+        # asyncio tells a protocol twice that its transport is lost which is aborted behind its last write
+        if not any(getattr(each, "name", "") == "connection_lost" for each in (error, error.__context__)):
             self.failures.append(error)
 
     @abstractmethod

@@ -103,7 +103,7 @@ def loads_strict(data: bytes) -> Value:
     value = _loads_strictly(data)
     if data.count(b"[") + data.count(b"{") > _MAX_DEPTH and _depth(value) > _MAX_DEPTH:
         text = data.decode("utf-8-sig")
-        raise _fault_at(text, _too_deep_at(text) or 0, f"nested too deeply, more than {_MAX_DEPTH} levels")
+        raise _fault_at(text, too_deep_at(text) or 0, f"nested too deeply, more than {_MAX_DEPTH} levels")
     return value
 
 
@@ -138,7 +138,7 @@ def _loads_slowly(
         raise NotJSON(f"byte 0x{error.object[error.start]:02x} is not UTF-8", line, column) from error
     if not text.strip():
         raise NotJSON("nothing there", 1, 1)
-    if (at := _too_deep_at(text)) is not None:
+    if (at := too_deep_at(text)) is not None:
         raise _fault_at(text, at, f"nested too deeply, more than {_MAX_DEPTH} levels")
     try:
         return json.loads(text, parse_constant=parse_constant, parse_float=parse_float)
@@ -158,7 +158,7 @@ def _number_at(text: str, is_it: Callable[[str], bool]) -> int:
     return next((match.start() for match in numbers if is_it(match[0])), 0)
 
 
-def _too_deep_at(text: str) -> int | None:
+def too_deep_at(text: str) -> int | None:
     """The position of the first bracket of a level that is not read, None if there is none."""
     if text.count("[") + text.count("{") <= _MAX_DEPTH:
         return None

@@ -172,6 +172,8 @@ def sole_completion(value: Value, body: bytes) -> tuple[Value, bytes]:
 def _member(body: bytes, name: str) -> bytes:
     """The text of the last member of this name, as it was sent. Raises NotJSON."""
     text = body.decode("utf-8-sig")
+    if values.too_deep_at(text) is not None:
+        raise values.NotJSON("nested too deeply", 1, 1)
     try:
         start, end = [(start, end) for key, start, end in members(text) if key == name][-1]
     except RecursionError as error:

@@ -98,6 +98,8 @@ def _is_text_choice(choice: Value) -> bool:
 def payloads_of(array: bytes) -> list[bytes]:
     """The items of a JSON array, each as it was sent; `[DONE]` without its quotes. Raises NotJSON."""
     text = array.decode("utf-8-sig")
+    if values.too_deep_at(text) is not None:
+        raise NotJSON("nested too deeply", 1, 1)
     try:
         items = [text[start:end] for _, start, end in members(text)]
     except RecursionError as error:
