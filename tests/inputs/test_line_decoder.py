@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import shutil
 import subprocess
 from itertools import chain
 from pathlib import Path
@@ -21,6 +20,7 @@ from chatpipe.inputs.line_decoder import InputForm, LineDecoder
 from chatpipe.inputs.sources import Sources
 from chatpipe.inputs.stdin import Stdin
 from parametrize import cases
+from programs import program
 
 Lines = list[tuple[int, bytes]]
 
@@ -245,7 +245,6 @@ def test_no_more_than_the_first_line_is_waited_for() -> None:
             os.close(writer)
 
 
-@pytest.mark.skipif(shutil.which("jq") is None, reason="there is no jq here")
 @cases(
     "data, elements",
     {
@@ -254,6 +253,7 @@ def test_no_more_than_the_first_line_is_waited_for() -> None:
     },
 )
 def test_jq_command_works_as_it_stands(tmp_path: Path, data: bytes, elements: list[bytes]) -> None:
+    program("jq")
     (tmp_path / "in 1.json").write_bytes(data)
     fault = read(data, name="in 1.json")[1]
     command = fault[fault.index("jq ") :]
