@@ -23,19 +23,11 @@ if TYPE_CHECKING:
 _COMPLETION_VARIABLE = "_CHATPIPE_COMPLETE"
 # Errors of the system that are no bug of ours, wherever they come from.
 _SYSTEM_ERRNOS = frozenset(
-    (
-        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EROFS),
-        *(
-            errno.ESTALE,
-            errno.EINTR,
-            errno.ENOLCK,
-            errno.ETIMEDOUT,
-            errno.ENOTCONN,
-            errno.ENXIO,
-            errno.ENODEV,
-        ),
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EROFS, errno.ESTALE),
+        *(errno.EINTR, errno.ENOLCK, errno.ETIMEDOUT, errno.ENOTCONN, errno.ENXIO, errno.ENODEV),
         *(errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM),
-    )
+    }
 )
 
 

@@ -92,8 +92,8 @@ def error_of(value: Value) -> ServerError | None:
         value = value[0]
     if type(value) is not dict:
         return None
-    if "choices" in value and _BESIDE_CHOICES.isdisjoint(value) and value["choices"] is not None:
-        return None  # nearly all: each chunk of a stream is looked at
+    if value.get("choices") is not None and not may_have_error(value):
+        return None  # nearly all
     found = _marked_error(value)
     if found is not None or value.get("choices") is not None:
         return found
@@ -102,7 +102,7 @@ def error_of(value: Value) -> ServerError | None:
 
 def may_have_error(value: Mapping[str, Value]) -> bool:
     """Return False for an object with choices in which error_of() finds nothing: nearly every chunk."""
-    return "error" in value or "base_resp" in value
+    return not _BESIDE_CHOICES.isdisjoint(value)
 
 
 def _marked_error(value: dict[str, Value]) -> ServerError | None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from chatpipe.inputs.delimited import COMMA
+from chatpipe.output.text import encode_text
 
 _ESCAPED = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 # The beginnings of what a spreadsheet runs: a formula may follow white space, and be of full width.
@@ -74,4 +75,4 @@ def encodable(text: str) -> str:
     """The text with U+FFFD for every lone surrogate: half a character of an answer has no UTF-8."""
     if text.isascii():
         return text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return encode_text(text).decode()
