@@ -230,7 +230,17 @@ def test_an_element_that_is_too_long_is_cut(monkeypatch: pytest.MonkeyPatch) -> 
     decoder = LineDecoder("f", InputForm.JSONL)
     data = b'["a","' + b"x" * 1000 + b'","b"]'
     found = [each.data for at in range(len(data)) for each in decoder.feed(data[at : at + 1])]
-    assert (found[0], len(found[1]), found[2]) == (b'"a"', 11, b'"b"')
+    assert (found[0], len(found[1]), found[2:]) == (b'"a"', 11, [b'"b"'])
+
+
+@pytest.mark.parametrize("start", [b'"', b'{"a":"', b"[[["])
+def test_an_element_without_an_end_is_there_at_once(monkeypatch: pytest.MonkeyPatch, start: bytes) -> None:
+    monkeypatch.setattr(elements, "MAX_LINE_BYTES", 10)
+    decoder = LineDecoder("f", InputForm.JSONL)
+    blocks = [b'["a",' + start, *[b"[" * 8] * 9]
+    found = [(each.line, len(each.data)) for block in blocks for each in decoder.feed(block)]
+    assert [number for number, _ in found] == [1, 2]
+    assert 10 < found[1][1] < 24
 
 
 def test_no_more_than_the_first_line_is_waited_for() -> None:

@@ -99,8 +99,8 @@ class ElementSplitter:
 class ArraySplitter:
     """A splitter of an array that arrives in blocks of any size. White space may precede it.
 
-    count is the number of elements so far. The rest of an element that is longer than MAX_LINE_BYTES is
-    dropped, except in the block that exceeds the limit.
+    count is the number of elements so far. An element that is longer than MAX_LINE_BYTES is cut behind the
+    block that exceeds the limit, without a wait for its end. The rest is dropped.
     """
 
     def __init__(self) -> None:
@@ -110,12 +110,16 @@ class ArraySplitter:
         self._start: int | None = None  # of the current element in this block, 0 if it began earlier
         self._pieces: list[bytes] = []  # of the current element, from earlier blocks
         self._size = 0
+        self._is_cut = False  # the current element was yielded, and its rest is dropped
         self._depth = 0
         self._is_escaped = False  # the last block ended between a backslash and its character
         self._complete: bytes | None = None
 
     def feed(self, block: bytes) -> Iterator[bytes]:
-        """Yield the elements that end in this block, each on one line. Raises BrokenArray behind them."""
+        """Yield the elements that end or are cut in this block, each on one line.
+
+        Raises BrokenArray behind them.
+        """
         at = 0
         while at < len(block):
             at = self._step(block, at)
@@ -125,6 +129,9 @@ class ArraySplitter:
         if self._start is not None:
             self._add(block[self._start :])
             self._start = 0
+            if self._size > MAX_LINE_BYTES and not self._is_cut:
+                self._is_cut = True
+                yield self._take()
 
     @property
     def is_complete(self) -> bool:
@@ -156,7 +163,7 @@ class ArraySplitter:
         first = block[at]
         if first in (_COMMA, _ARRAY_END):
             raise BrokenArray(f"a value is missing {self._behind()}")
-        self._start, self._pieces, self._size = at, [], 0
+        self._start, self._size, self._is_cut = at, 0, False
         if first == _QUOTE:
             self._step = self._in_string
             return at + 1
@@ -186,7 +193,8 @@ class ArraySplitter:
         if block[at] == _BACKSLASH and at + 1 == len(block):
             self._is_escaped = True
         elif block[at] != _QUOTE:
-            raise BrokenArray(f"a string is never closed in element {self.count + 1}")
+            number = self.count if self._is_cut else self.count + 1
+            raise BrokenArray(f"a string is never closed in element {number}")
         elif self._depth:
             self._step = self._in_container
         else:
@@ -203,13 +211,14 @@ class ArraySplitter:
         """Complete the current element, which ends before this offset."""
         assert self._start is not None
         self._add(block[self._start : end])
-        element = values.one_line(b"".join(self._pieces))
         self._start = None
-        if len(element) <= MAX_LINE_BYTES and (fault := _syntax_fault(element)) is not None:
-            raise BrokenArray(f"element {self.count + 1} is not JSON: {fault.what} (column {fault.column})")
-        self.count += 1
-        self._complete = element
         self._step = self._behind_element
+        if self._is_cut:
+            return
+        element = self._take()
+        if len(element) <= MAX_LINE_BYTES and (fault := _syntax_fault(element)) is not None:
+            raise BrokenArray(f"element {self.count} is not JSON: {fault.what} (column {fault.column})")
+        self._complete = element
 
     def _behind_element(self, block: bytes, at: int) -> int:
         at = _end(_SPACE, block, at)
@@ -229,8 +238,15 @@ class ArraySplitter:
     def _behind(self) -> str:
         return f"behind element {self.count}" if self.count else "at its beginning"
 
+    def _take(self) -> bytes:
+        """Count the current element. Returns what came of it, on one line."""
+        self.count += 1
+        element = values.one_line(b"".join(self._pieces))
+        self._pieces = []
+        return element
+
     def _add(self, piece: bytes) -> None:
-        if self._size <= MAX_LINE_BYTES:
+        if not self._is_cut:
             self._pieces.append(piece)
             self._size += len(piece)
 
