@@ -734,6 +734,7 @@ def main() -> None:
     parser.add_argument(
         "--per-write", type=int, default=1, metavar="N", help="events in one write (with --chunks)"
     )
+    parser.add_argument("--tls", metavar="FILE", help="over https, with this certificate and its key")
     options = parser.parse_args()
     fixed = options.canned or options.chunks is not None
     handler = (
@@ -741,7 +742,11 @@ def main() -> None:
         if fixed
         else delayed(echoing, options.latency)
     )
-    server = Server(handler, port=options.port, keep=False)
+    tls = None
+    if options.tls is not None:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(options.tls)
+    server = Server(handler, port=options.port, keep=False, tls=tls)
     server.listen()
     print(server.url, flush=True)
     with contextlib.suppress(KeyboardInterrupt):

@@ -79,6 +79,7 @@ WORLD: dict[str, dict[str, str]] = {
         "select": "whether an idle connection is still there",
     },
     "server.tls": {"open": "certificates", "os": "a folder of certificates", "ssl": "contexts"},
+    "server.certificates": {"open": "the bundle", "os": "the folder of hashed ones, and their ages"},
     "wire.transports": {"ssl": "the type of a context, only"},
     "wire.connect": {
         "asyncio": "connections beside each other",

@@ -76,6 +76,8 @@ def _run(case: Case, stdout: str) -> Cost:
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, stdout, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
     ]
+    if case.status:  # a failure that is expected
+        actions.append((os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0))
     before = time.perf_counter()
     pid = os.posix_spawn(case.argv[0], case.argv, case.environment, file_actions=actions)
     _, waited, usage = os.wait4(pid, 0)

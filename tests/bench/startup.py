@@ -6,8 +6,11 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 from . import measure, peers, peervenv, servers
 from .machine import Place, Source, named
@@ -27,14 +30,17 @@ _LIMITS = {
     "completion of a word": (6.0, 5.0),
     "ask, http": (11.5, 10.0),
 }
+_HTTPS, _SYSTEM_STORE = "ask, https", "ask, https, refused by the system's store"
+_TLS_LIMITS = (0.6, 0.4)  # above http
 _PEER_REACH, _PEER_DREAM = 1 / 7, 1 / 9
 
 
 def run(place: Place, sources: Sequence[Source], report: Report, rounds: int | None) -> None:
     with _servers(place, sources[0]) as urls:
         cases = [
-            *_floors(place, urls[0]),
+            *_floors(place, urls.whole),
             *(case for source in sources for case in _ours(place, source, urls)),
+            *(case for source in sources for case in _over_tls(place, source, urls)),
             *_peers(place, urls, report),
         ]
         costs = measure.interleaved(_proven(cases, place, report), rounds or _ROUNDS)
@@ -47,6 +53,7 @@ def run(place: Place, sources: Sequence[Source], report: Report, rounds: int | N
         note = f"{value:.1f} ms CPU, {walls[name]:.1f} ms"
         figures.append(Figure(name, value / passes, "x pass", reach, dream, note=note))
     report.table("startup", f"median of {rounds or _ROUNDS}", figures)
+    report.table("startup", "https above http", _above_http(milliseconds, sources))
     if beside := _beside(milliseconds, sources):
         report.table("startup", "beside other programs", beside)
 
@@ -64,6 +71,19 @@ def _proven(cases: Sequence[Case], place: Place, report: Report) -> list[Case]:
     return proven
 
 
+def _above_http(milliseconds: dict[str, float], sources: Sequence[Source]) -> list[Figure]:
+    """Between them is no other difference than TLS: with the refused request, no answer either."""
+    figures = []
+    for source in sources:
+        plain = milliseconds.get(named("ask, http", source))
+        for what in (_HTTPS, _SYSTEM_STORE):
+            secure = milliseconds.get(named(what, source))
+            if plain is not None and secure is not None:
+                above = (secure - plain) / milliseconds["pass"]
+                figures.append(Figure(f"{named(what, source)} - http", above, "x pass", *_TLS_LIMITS))
+    return figures
+
+
 def _beside(milliseconds: dict[str, float], sources: Sequence[Source]) -> list[Figure]:
     figures = []
     for source in sources:
@@ -77,14 +97,39 @@ def _beside(milliseconds: dict[str, float], sources: Sequence[Source]) -> list[F
     return figures
 
 
+class _Urls(NamedTuple):
+    """Base URLs. certificates is the folder that holds the authority of secure, by its hash."""
+
+    whole: str  # a completion in one piece
+    streamed: str  # an event stream of 20 chunks
+    secure: str  # as whole, over https
+    certificates: Path
+
+
 @contextlib.contextmanager
-def _servers(place: Place, source: Source) -> Iterator[tuple[str, str]]:
-    """The base URLs of two servers: a completion in one piece, and an event stream of 20 chunks."""
+def _servers(place: Place, source: Source) -> Iterator[_Urls]:
+    key, certificates = _authority(place.scratch)
     with (
         servers.loopback(place, source, "--canned") as whole,
         servers.loopback(place, source, "--chunks", "20") as streamed,
+        servers.loopback(place, source, "--canned", "--tls", str(key)) as secure,
     ):
-        yield whole, streamed
+        yield _Urls(whole, streamed, secure, certificates)
+
+
+def _authority(scratch: Path) -> tuple[Path, Path]:
+    """A server's certificate with its key, and a folder with the authority that signed it."""
+    import trustme
+
+    authority = trustme.CA(key_type=trustme.KeyType.RSA)
+    server, folder = scratch / "server.pem", scratch / "certificates"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(server)
+    folder.mkdir()
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    command = ["openssl", "x509", "-hash", "-noout", "-in", str(folder / "ca.pem")]
+    hashed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    (folder / f"{hashed}.0").symlink_to("ca.pem")
+    return server, folder
 
 
 def _floors(place: Place, url: str) -> list[Case]:
@@ -113,11 +158,10 @@ def _floors(place: Place, url: str) -> list[Case]:
     return cases
 
 
-def _ours(place: Place, source: Source, urls: tuple[str, str]) -> list[Case]:
+def _ours(place: Place, source: Source, urls: _Urls) -> list[Case]:
     request = place.scratch / "request.json"
     request.write_text(json.dumps(_GOOD))
     environment = place.environment()
-    whole, streamed = urls
 
     def case(name: str, *words: str, expects: bytes, **variables: str) -> Case:
         return Case(named(name, source), source.command(*words), {**environment, **variables}, expects)
@@ -135,16 +179,35 @@ def _ours(place: Place, source: Source, urls: tuple[str, str]) -> list[Case]:
         case("build", "build", "-m", "m", "Hello", expects=b'"Hello"'),
         case("check", "check", str(request), expects=b""),
         case("ask -p echo", "ask", "-p", "echo", "Hello", expects=b"Hello"),
-        case("ask, http", "ask", "-m", "m", "--no-stream", "--base-url", whole, "Hello", expects=_ANSWER),
         case(
-            "ask, http, streamed", "ask", "-m", "m", "--base-url", streamed, "Hello", expects=b"piece 000019"
+            *("ask, http", "ask", "-m", "m", "--no-stream", "--base-url", urls.whole, "Hello"),
+            expects=_ANSWER,
+        ),
+        case(
+            *("ask, http, streamed", "ask", "-m", "m", "--base-url", urls.streamed, "Hello"),
+            expects=b"piece 000019",
         ),
     ]
 
 
-def _peers(place: Place, urls: tuple[str, str], report: Report) -> list[Case]:
+def _over_tls(place: Place, source: Source, urls: _Urls) -> list[Case]:
+    """The request of `ask, http` over https, with an authority that is named and with those of the system.
+
+    The system does not know that of our server: all the work up to the failed handshake is timed.
+    """
+    environment = place.environment()
+    command = source.command("ask", "-m", "m", "--no-stream", "--base-url", urls.secure, "Hello")
+    trusted = {**environment, "SSL_CERT_DIR": str(urls.certificates)}
+    refused = [*command, "--retries", "0"]
+    return [
+        Case(named(_HTTPS, source), command, trusted, _ANSWER),
+        Case(named(_SYSTEM_STORE, source), refused, environment, status=69),
+    ]
+
+
+def _peers(place: Place, urls: _Urls, report: Report) -> list[Case]:
     try:
-        return peers.cases(place, *urls)
+        return peers.cases(place, urls.whole, urls.streamed)
     except peervenv.Missing as missing:
         report.say("startup", f"without llm and the openai SDK: {missing}")
         return []

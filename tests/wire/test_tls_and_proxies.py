@@ -16,7 +16,7 @@ import pytest
 import loopback
 from chatpipe.errors import BadConfiguration, MissingInput
 from chatpipe.options.server import ServerOptions
-from chatpipe.server import tls
+from chatpipe.server import certificates, tls
 from chatpipe.server.proxies import proxy_on_the_way
 from chatpipe.server.tls import tls_context
 from chatpipe.wire import faults
@@ -127,15 +127,14 @@ def test_cacert_is_trusted(make_sender: Make, tmp_path: Path) -> None:
     tls = loopback.tls_contexts()
     folder = tmp_path / "authorities"
     folder.mkdir()
-    command = ["openssl", "x509", "-hash", "-noout", "-in", str(tls.ca_pem)]
-    hashed = subprocess.run(command, capture_output=True, text=True, check=True)
-    (folder / f"{hashed.stdout.strip()}.0").write_bytes(tls.ca_pem.read_bytes())
+    (folder / hashed_name(tls.ca_pem)).write_bytes(tls.ca_pem.read_bytes())
     ways: list[tuple[dict[str, Any], dict[str, str]]] = [
         ({"cacert": str(tls.ca_pem)}, {}),
         ({"cacert": str(folder)}, {}),
         ({}, {"SSL_CERT_FILE": str(tls.ca_pem)}),
         ({}, {"SSL_CERT_FILE": f"{tls.ca_pem}\r"}),
         ({}, {"SSL_CERT_DIR": str(folder), "SSL_CERT_FILE": ""}),
+        ({}, {"SSL_CERT_DIR": f"/nowhere:{folder}"}),
         ({"cacert": str(tls.ca_pem)}, {"SSL_CERT_FILE": "/nowhere"}),
         ({"insecure": True}, {}),
     ]
@@ -211,7 +210,9 @@ def files(tmp_path: Path) -> Path:
         "cacert missing": ({"cacert": "none"}, {}, MissingInput, "--cacert"),
         "cacert not PEM": ({"cacert": "text.pem"}, {}, BadConfiguration, "--cacert"),
         "cacert empty": ({"cacert": "empty.pem"}, {}, BadConfiguration, "--cacert"),
+        "cacert a folder without hashes": ({"cacert": "folder"}, {}, BadConfiguration, "--cacert"),
         "variable": ({}, {"SSL_CERT_FILE": "none"}, MissingInput, "SSL_CERT_FILE"),
+        "variable, no folder": ({}, {"SSL_CERT_DIR": "none"}, BadConfiguration, "SSL_CERT_DIR"),
         "client cert missing": ({"client_cert": "none"}, {}, MissingInput, "--client-cert"),
         "client cert is a folder": ({"client_cert": "folder"}, {}, MissingInput, "--client-cert"),
         "client cert not PEM": ({"client_cert": "text.pem"}, {}, BadConfiguration, "--client-cert"),
@@ -254,11 +255,54 @@ def test_an_encrypted_key_is_refused_and_no_password_asked_for(tmp_path: Path) -
 def test_a_context_checks_names_and_speaks_http_1() -> None:
     context = tls_context(ServerOptions(), {})
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
-    assert context.cert_store_stats()["x509_ca"] or tls._has_system_folder()
+    assert context.cert_store_stats()["x509_ca"] or certificates.has_hashed(tls.default_store()[1])
 
 
-def test_certifi_fills_in_where_the_system_has_no_authorities(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """A bundle and a hashed folder in the place of the system's, both with our authority."""
+    bundle, folder = tmp_path / "bundle.pem", tmp_path / "certs"
+    folder.mkdir()
+    bundle.write_bytes(loopback.tls_contexts().ca_pem.read_bytes())
+    (folder / hashed_name(bundle)).write_bytes(bundle.read_bytes())
+    monkeypatch.setattr(tls, "default_store", lambda: (str(bundle), str(folder)))
+    return bundle, folder
+
+
+def hashed_name(certificate: Path) -> str:
+    command = ["openssl", "x509", "-hash", "-noout", "-in", str(certificate)]
+    return f"{subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()}.0"
+
+
+@pytest.mark.parametrize("names_the_bundle", [False, True])
+def test_the_system_s_folder_is_taken_for_its_bundle(
+    names_the_bundle: bool, make_sender: Make, store: tuple[Path, Path]
+) -> None:
+    """OpenSSL reads a hashed file only at a handshake: the context has loaded nothing."""
+    environ = {"SSL_CERT_FILE": str(store[0])} if names_the_bundle else {}
+    assert tls_context(ServerOptions(), environ).cert_store_stats()["x509_ca"] == 0
+    with serve(lambda _: reply(*HI), tls=loopback.tls_contexts().server) as server:
+        send = make_sender(transport_to(server.url, environ))
+        assert send(server.url) == HI
+
+
+def test_a_folder_that_lacks_a_certificate_is_not_taken_for_the_bundle(
+    store: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, _ = store
+    bundle.write_bytes(2 * bundle.read_bytes())
+    both = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    monkeypatch.setattr(ssl, "create_default_context", lambda **names: both if not names else None)
+    assert tls_context(ServerOptions(), {}) is both
+
+
+@pytest.mark.parametrize("files", [(), ("README",)])
+def test_certifi_fills_in_where_the_system_has_no_authorities(
+    files: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in files:
+        (tmp_path / name).touch()
     empty = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     monkeypatch.setattr(ssl, "create_default_context", lambda: empty)
-    monkeypatch.setattr(tls, "_has_system_folder", lambda: False)
+    monkeypatch.setattr(tls, "default_store", lambda: (str(tmp_path / "none.pem"), str(tmp_path)))
     assert tls_context(ServerOptions(), {}).cert_store_stats()["x509_ca"] > 50

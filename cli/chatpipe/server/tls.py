@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from chatpipe.errors import BadConfiguration, ChatpipeError, MissingInput
 from chatpipe.options.server import ServerOptions
+from chatpipe.server import certificates
 from chatpipe.server.variables import variable
 from chatpipe.system.causes import system_message
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 def tls_context(options: ServerOptions, environ: Mapping[str, str]) -> ssl.SSLContext:
     """A context that trusts --cacert, else SSL_CERT_FILE and SSL_CERT_DIR, else the system store.
 
-    The system store comes before certifi, unlike in httpx. curl and the machine's package manager
+    The system store is its hashed folder if that holds what the bundle holds: see certificates.py.
+    It comes before certifi, unlike in httpx. curl and the machine's package manager
     trust it; it includes the company's authority and excludes withdrawn ones. certifi is the
     fallback if Python's OpenSSL finds no certificates, as in slim containers.
     """
@@ -39,43 +41,71 @@ def tls_context(options: ServerOptions, environ: Mapping[str, str]) -> ssl.SSLCo
 
 
 def _verifying_context(options: ServerOptions, environ: Mapping[str, str]) -> ssl.SSLContext:
-    import ssl
-
     if options.cacert is not None:
         if os.path.isdir(options.cacert):
-            return ssl.create_default_context(capath=options.cacert)
+            return _context_from_folders(options.cacert, place="--cacert")
         return _context_from_file(options.cacert, None, place="--cacert")
     file = variable(environ, "SSL_CERT_FILE")
-    folder = variable(environ, "SSL_CERT_DIR")
+    folders = variable(environ, "SSL_CERT_DIR")
     if file:
-        return _context_from_file(file, folder or None, place="SSL_CERT_FILE")
-    if folder:
+        return _context_from_file(file, folders or None, place="SSL_CERT_FILE")
+    if folders:
+        return _context_from_folders(folders, place="SSL_CERT_DIR")
+    return _system_context()
+
+
+def _system_context() -> ssl.SSLContext:
+    """A context that trusts the system's certificates, or those of certifi if OpenSSL finds none."""
+    import ssl
+
+    bundle, folder = default_store()
+    if certificates.is_hashed_copy(folder, bundle):
         return ssl.create_default_context(capath=folder)
     context = ssl.create_default_context()
-    if not context.cert_store_stats()["x509_ca"] and not _has_system_folder():
+    if not context.cert_store_stats()["x509_ca"] and not certificates.has_hashed(folder):
         import certifi
 
         context.load_verify_locations(certifi.where())
     return context
 
 
-def _has_system_folder() -> bool:
-    """True if OpenSSL's certificate directory is not empty. OpenSSL reads it lazily, so stats omit it."""
+def default_store() -> tuple[str, str]:
+    """The bundle and the folder that this OpenSSL was built to read. Neither needs to exist."""
     import ssl
 
-    folder = ssl.get_default_verify_paths().capath
-    return folder is not None and any(os.scandir(folder))
+    paths = ssl.get_default_verify_paths()
+    return paths.openssl_cafile, paths.openssl_capath
 
 
-def _context_from_file(file: str, folder: str | None, place: str) -> ssl.SSLContext:
+def _context_from_folders(folders: str, place: str) -> ssl.SSLContext:
+    """A context that trusts the hashed certificates of these folders, a list as in PATH."""
     import ssl
 
+    if not any(map(certificates.has_hashed, folders.split(os.pathsep))):
+        what = f"no hashed certificates in '{folders}'"
+        raise BadConfiguration(what, place=place, fix="run `openssl rehash` there, or name a PEM file")
+    return ssl.create_default_context(capath=folders)
+
+
+def _context_from_file(file: str, folders: str | None, place: str) -> ssl.SSLContext:
+    import ssl
+
+    bundle, folder = default_store()
+    if folders is None and _is_same_file(file, bundle) and certificates.is_hashed_copy(folder, bundle):
+        return ssl.create_default_context(capath=folder)
     try:
-        return ssl.create_default_context(cafile=file, capath=folder)
+        return ssl.create_default_context(cafile=file, capath=folders)
     except ssl.SSLError as error:
         raise BadConfiguration(f"no certificate in PEM form in '{file}'", place=place) from error
     except OSError as error:
         raise _unreadable(error, file, place) from error
+
+
+def _is_same_file(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
 
 
 def _load_client_certificate(context: ssl.SSLContext, cert: str, key: str | None) -> None:

@@ -14,7 +14,6 @@ from chatpipe.options.server import ServerOptions
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.server.proxies import proxy_on_the_way
 from chatpipe.server.server import Server
-from chatpipe.server.tls import tls_context
 from chatpipe.server.variables import variable
 from chatpipe.wire.sync import BlockingTransport
 
@@ -80,4 +79,8 @@ def _tls_context(
     It is made here and not at the first request, so that a bad file is reported before anything else happens.
     """
     needs_tls = endpoint.base_url.startswith("https:") or (proxy is not None and proxy.scheme == "https")
-    return tls_context(options, environ) if needs_tls else None
+    if not needs_tls:
+        return None
+    from chatpipe.server.tls import tls_context  # plain http does without it
+
+    return tls_context(options, environ)
