@@ -39,6 +39,9 @@ FRONT_FOLDERS = ("options", "flags", "commands")
 
 GENERATED = "accept.py"
 
+# It stands for a module of Python, and has nothing of the program: to import it joins no parts.
+STAND_IN = "named_tuple"
+
 _WORLD_MODULES = {
     *("socket", "ssl", "select", "selectors", "subprocess", "signal", "time", "random", "shutil", "tempfile"),
     *("secrets", "fcntl", "asyncio", "threading", "multiprocessing", "datetime", "uuid", "urllib.request"),
@@ -271,7 +274,7 @@ def edges(modules: Sequence[Module], *, late: bool = True) -> set[Edge]:
     """The imports between modules, those under TYPE_CHECKING included, each pair of modules once.
 
     `from chatpipe.wire import keys` leads to `wire.keys` if there is such a module, else to
-    `wire.__init__`. With late False, imports inside functions are left out.
+    `wire.__init__`. With late False, imports inside functions are left out, STAND_IN is always left out.
     """
     names = {module.imported_as: module.name for module in modules}
     found = set()
@@ -279,7 +282,7 @@ def edges(modules: Sequence[Module], *, late: bool = True) -> set[Edge]:
         for statement, is_late in imports(module.tree):
             if late or not is_late:
                 found |= {Edge(module.name, names[each]) for each in _targets(statement, names)}
-    return {edge for edge in found if edge.source != edge.target}
+    return {edge for edge in found if edge.source != edge.target and edge.target != STAND_IN}
 
 
 def _targets(statement: ast.Import | ast.ImportFrom, names: Container[str]) -> Iterator[str]:
@@ -301,8 +304,8 @@ def fan_outs(modules: Sequence[Module], *, late: bool = True) -> dict[str, list[
 
 
 def folders(modules: Iterable[Module]) -> list[str]:
-    """The folders, and each root module as a folder of its own. `chatpipe/__init__.py` is none of them."""
-    return sorted({module.folder for module in modules} - {"__init__"})
+    """The folders, and each root module as a folder of its own, but `chatpipe/__init__.py` and STAND_IN."""
+    return sorted({module.folder for module in modules} - {"__init__", STAND_IN})
 
 
 def joined_folders(modules: Sequence[Module]) -> dict[tuple[str, str], list[Edge]]:

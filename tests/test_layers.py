@@ -20,6 +20,7 @@ PACKAGE = ROOT / "cli" / "chatpipe"
 
 # Lowest first: a module imports from its own layer and lower ones.
 LAYERS = (
+    "named_tuple",
     "errors",
     "options",
     "inputs",

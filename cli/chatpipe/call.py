@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from chatpipe import exchange
 from chatpipe.conversation.turns import Message, TurnOptions, TurnRules
@@ -18,6 +18,7 @@ from chatpipe.exchange import (
     run_without_loop,
     sleep_without_loop,
 )
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.output import FormatOptions
 from chatpipe.options.run import CallOptions
 from chatpipe.output.delivery import Delivery, StderrOut

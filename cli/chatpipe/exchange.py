@@ -11,11 +11,13 @@ requests drives them with an event loop. A single request needs none: over a blo
 await ever suspends, and `run_without_loop` runs the coroutine to its end.
 """
 
+from __future__ import annotations
+
 import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import httpx
 
@@ -23,6 +25,7 @@ from chatpipe.errors import ChatpipeError, TryLater
 from chatpipe.inputs import values
 from chatpipe.inputs.messages import without_empty_calls
 from chatpipe.inputs.values import Value
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import ExchangeLimits, RetryPolicy
 from chatpipe.response.completion import as_list
 from chatpipe.server import redact

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from chatpipe.conversation import history, transcript
 from chatpipe.conversation.turns import TurnOptions
 from chatpipe.inputs.messages import LocatedValue
 from chatpipe.inputs.sources import Sources, process_sources
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.output import ConsoleOptions
 from chatpipe.options.request import RequestOptions
 from chatpipe.request.build import BuiltRequest, RequestParts, build

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from chatpipe.batch.engine import Callbacks, RunRequest
 from chatpipe.inputs.values import Value
 from chatpipe.limits.concurrency import ConcurrencyLimit
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.wire.answer import Answer
 
 # The largest queue: one request for each slot, for the worst burst, but never more than this number, ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from chatpipe.batch.journal.answers import AnswerIndex
 from chatpipe.batch.result import Result
@@ -14,6 +14,7 @@ from chatpipe.inputs.values import Value
 from chatpipe.limits import prices
 from chatpipe.limits.prices import ModelPrice, price_of
 from chatpipe.limits.tokens import TokenEstimator, answer_limits
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.run import RunLimits
 from chatpipe.response.usage import Usage, usage_of
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from chatpipe.batch.engine import Engine, RunRequest
 from chatpipe.batch.items import Item
@@ -19,6 +19,7 @@ from chatpipe.batch.journal.answers import RecordedAnswer
 from chatpipe.batch.result import Result, ResultBuilder
 from chatpipe.batch.stop import Stop
 from chatpipe.errors import BadInput, MissingInput, TryLater
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.system.signals import call_on_signal
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.timeouts import extension_s

@@ -10,9 +10,10 @@ on the identity of an object, so they may be pickled.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from chatpipe.inputs.values import Value
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.wire.answer import Answer
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from itertools import islice
-from typing import NamedTuple
 
 from chatpipe.batch.result import Result
 from chatpipe.errors import ChatpipeError, RunRefused, Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import Outcome
 from chatpipe.response.server_error import ServerError, error_of
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from chatpipe.errors import BadInput
 from chatpipe.inputs import values
@@ -13,6 +13,7 @@ from chatpipe.inputs.place import MAX_LINE_BYTES, Source
 from chatpipe.inputs.rows import Row
 from chatpipe.inputs.text_decoder import not_utf8
 from chatpipe.inputs.values import NotJSON, Value, json_type
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.check import CheckOptions
 from chatpipe.options.parameters import Edit
 from chatpipe.request import edits

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from chatpipe.batch.items import ItemReader
 from chatpipe.batch.run_format import RunFormat
@@ -11,6 +11,7 @@ from chatpipe.conversation.turns import TurnOptions
 from chatpipe.inputs.sources import STDIN
 from chatpipe.inputs.stdin import STDIN_NAME
 from chatpipe.inputs.values import Value
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.output import FORMATS, OutputOptions
 from chatpipe.options.run import InputOptions, ReportOptions, ResumeOptions, RunLimits, RunOptions
 from chatpipe.options.server import KeyWaits, RetryPolicy, ServerOptions

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import NamedTuple
 
 from chatpipe.batch.budget import Budget, open_budget
 from chatpipe.batch.failures import FailureNotice
@@ -18,6 +17,7 @@ from chatpipe.exchange import ExchangeContext
 from chatpipe.limits.queue import RunPacer, RunWaits
 from chatpipe.limits.shared import open_shared
 from chatpipe.limits.tokens import TokenEstimator
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.server.server import Server
 from chatpipe.system.descriptor import raise_descriptor_limit
 from chatpipe.system.lock import LockPatience

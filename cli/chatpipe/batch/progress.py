@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import NamedTuple
 
 from chatpipe.batch import bar
 from chatpipe.batch.items import Item
 from chatpipe.batch.tally import Tally
 from chatpipe.inputs import values
 from chatpipe.limits.rate import RateLimiter
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.system import console
 
 # A run that ends earlier shows no bar: it would only flash.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 import orjson
 
@@ -13,6 +12,7 @@ from chatpipe.conversation.turns import TurnRules
 from chatpipe.errors import ChatpipeError, ReplyTooLong, Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import OUTCOMES, Outcome, is_accepted
 from chatpipe.options.output import Format
 from chatpipe.response import judge

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from chatpipe.batch.budget import Budget
 from chatpipe.batch.engine import RunRequest
 from chatpipe.batch.failures import FailureNotice
@@ -11,6 +9,7 @@ from chatpipe.batch.first_lines import FirstLines
 from chatpipe.batch.result import Result
 from chatpipe.errors import ChatpipeError, Halted, RunRefused, Status
 from chatpipe.limits.rate import RateLimiter
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.run import RunLimits
 
 # A percentage of failures means nothing before this number of results.

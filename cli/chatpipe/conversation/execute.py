@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from selectors import PollSelector
 from time import monotonic, sleep
-from typing import NamedTuple
 
 from chatpipe.conversation import tool_calls
 from chatpipe.conversation.process import GRACE_S, STDOUT_LIMIT, ChildProcess, CommandResult
@@ -21,6 +20,7 @@ from chatpipe.conversation.tool_calls import ToolCall
 from chatpipe.errors import MissingInput, UsageFault, reason
 from chatpipe.inputs.names import nearest
 from chatpipe.inputs.values import Value
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.system.escape import shorten
 from chatpipe.system.signals import delay_signals
 

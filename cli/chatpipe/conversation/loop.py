@@ -8,13 +8,15 @@
 `ask` and runs share this code. They pass in the functions that send a request and run tools.
 """
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
 
 from chatpipe.conversation import tool_calls as tools
 from chatpipe.conversation.history import history_message
 from chatpipe.conversation.turns import Message, TurnRules
 from chatpipe.inputs.values import Value
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import Outcome
 from chatpipe.response import judge
 from chatpipe.response.completion import first_message

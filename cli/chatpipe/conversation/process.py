@@ -13,7 +13,9 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
-from typing import IO, NamedTuple
+from typing import IO
+
+from chatpipe.named_tuple import NamedTuple
 
 STDOUT_LIMIT = 1 << 20  # bytes; the model reads this output again, at a price, in every later turn
 STDERR_LIMIT = 1 << 16  # bytes, the last ones

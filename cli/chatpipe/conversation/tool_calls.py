@@ -4,11 +4,14 @@ Servers are less strict than the API's description. Arguments arrive as an objec
 `null` for a tool that takes none, and ids are missing. Such calls are answered, too.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.response.completion import usual_calls
 from chatpipe.system.escape import shorten
 

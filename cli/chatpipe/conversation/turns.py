@@ -1,9 +1,11 @@
 """Rules for the turns of a conversation, twice: as options ask for them, and as the loop needs them."""
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import NamedTuple
 
 from chatpipe.inputs.values import Value
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.tool_commands import ToolOptions
 from chatpipe.request.response_format import ResponseFormat
 
@@ -53,7 +55,7 @@ class TurnRules(NamedTuple):
     response_format: Value = None
     detail: Callable[[str], None] | None = None
 
-    def for_line(self, body: Mapping[str, Value]) -> "TurnRules":
+    def for_line(self, body: Mapping[str, Value]) -> TurnRules:
         """The rules for one line of a run.
 
         The response formats are compared by value: a line may carry the same one itself.

@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+
+from chatpipe.named_tuple import NamedTuple
 
 _OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
 _LIMITED = re.compile(r"((?:(?:ask|batch|build|check|map|show) ?)+): ")

@@ -4,14 +4,17 @@ Quotes decide where a CSV record ends. This module finds the end itself, line by
 module pulls its lines and cannot wait for one. The csv module then splits each record into cells.
 """
 
+from __future__ import annotations
+
 import csv
 import re
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from chatpipe.errors import BadInput
 from chatpipe.inputs.place import MAX_LINE_BYTES, Source
 from chatpipe.inputs.text_decoder import not_utf8
+from chatpipe.named_tuple import NamedTuple
 
 COMMA, TAB = ",", "\t"
 _QUOTE = b'"'

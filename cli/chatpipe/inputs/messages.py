@@ -1,6 +1,6 @@
 """`--messages FILE` and `-r FILE` -> JSON values that know their place in the file."""
 
-from typing import NamedTuple
+from __future__ import annotations
 
 from chatpipe.errors import BadInput
 from chatpipe.inputs import values
@@ -8,6 +8,7 @@ from chatpipe.inputs.place import Source
 from chatpipe.inputs.stdin import STDIN_NAME
 from chatpipe.inputs.text_decoder import quoted, with_name
 from chatpipe.inputs.values import NotJSON, Value, json_type
+from chatpipe.named_tuple import NamedTuple
 
 
 class LocatedValue(NamedTuple):

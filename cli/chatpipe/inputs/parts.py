@@ -11,10 +11,10 @@ Source: Mistral's and Databricks' references and the types of the mistralai SDK 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.named_tuple import NamedTuple
 
 _REASONING_TYPES = frozenset(
     {"thinking", "reasoning", "thought", "reasoning_text", "reasoning_content", "summary_text"}

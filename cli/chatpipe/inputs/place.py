@@ -4,11 +4,14 @@ Documents are parsed by a fast parser that does not keep positions. `locate` sca
 to find one value, but only when there is a problem to report.
 """
 
+from __future__ import annotations
+
 import math
 import re
 from collections.abc import Iterable, Iterator
 from json import JSONDecoder
-from typing import NamedTuple
+
+from chatpipe.named_tuple import NamedTuple
 
 # Longer than any request that a server accepts, images included, and short enough for memory.
 MAX_LINE_BYTES = 256 << 20

@@ -4,10 +4,12 @@ A faulty row is still a row: it carries its fault and the fields that could be r
 whole table is raised instead; that happens only while wants_head is True.
 """
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import orjson
 
@@ -19,6 +21,7 @@ from chatpipe.inputs.messages import not_json
 from chatpipe.inputs.place import MAX_LINE_BYTES, Source
 from chatpipe.inputs.text_decoder import BOM
 from chatpipe.inputs.values import NotJSON, Value, json_type
+from chatpipe.named_tuple import NamedTuple
 
 LINE_FIELD = "line"
 # A number that a parser may return in another form: 1.10, 1e400, or more than 18 digits.

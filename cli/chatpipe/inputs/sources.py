@@ -14,13 +14,13 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
-from typing import NamedTuple
 
 from chatpipe.errors import BadInput, MissingInput, UsageFault, reason
 from chatpipe.inputs.line_decoder import InputForm, LineDecoder
 from chatpipe.inputs.place import MAX_LINE_BYTES, Source
 from chatpipe.inputs.stdin import STDIN_NAME, Stdin, process_stdin
 from chatpipe.inputs.text_decoder import decode, text_of
+from chatpipe.named_tuple import NamedTuple
 
 STDIN = "-"
 _BLOCK = 65536

@@ -4,6 +4,8 @@ The input has one owner: the option that was given `-`, or else the prompt. The 
 owner; this module only reads.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import select
@@ -11,10 +13,10 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from enum import Enum, auto
-from typing import NamedTuple
 
 from chatpipe.errors import BadInput, MissingInput, reason
 from chatpipe.inputs.place import MAX_LINE_BYTES
+from chatpipe.named_tuple import NamedTuple
 
 # The name of stdin in errors.
 STDIN_NAME = "<stdin>"

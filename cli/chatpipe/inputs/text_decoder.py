@@ -9,11 +9,12 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from chatpipe.errors import BadInput
 from chatpipe.inputs.place import MAX_LINE_BYTES, Source
 from chatpipe.inputs.stdin import STDIN_NAME
+from chatpipe.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from chatpipe.inputs.decompress import Decompressor

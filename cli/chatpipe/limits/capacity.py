@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import math
 from itertools import accumulate
-from typing import NamedTuple
+
+from chatpipe.named_tuple import NamedTuple
 
 _RATIO = 1.12  # of neighbouring capacities that are compared
 _PROBABLE = 0.4  # the next round has as many in flight as the capacity is below with this probability

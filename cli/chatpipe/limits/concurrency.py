@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from typing import NamedTuple
 
 from chatpipe.limits.capacity import CapacitySearch
+from chatpipe.named_tuple import NamedTuple
 
 START = 4
 MAXIMUM = 256

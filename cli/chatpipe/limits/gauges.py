@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 import re
 from collections import deque
-from typing import NamedTuple
+
+from chatpipe.named_tuple import NamedTuple
 
 # The gauges of requests that run and that wait, by server:
 # vLLM (docs/design/metrics.md), SGLang (docs/references/production_metrics.md) and llama.cpp

@@ -6,11 +6,11 @@ import math
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from chatpipe.errors import BadConfiguration, MissingInput, reason
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.text_decoder import text_of
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.response.usage import Usage
 from chatpipe.system.slow_file import read_start
 

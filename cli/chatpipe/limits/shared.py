@@ -25,11 +25,12 @@ import functools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from chatpipe.errors import BadInput, CannotWrite, TryLater, reason
 from chatpipe.inputs.values import NotJSON, Value, dumps, loads
 from chatpipe.limits.rate import Bucket
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.run import SharedLimits
 from chatpipe.system.descriptor import open_regular, read_blocks, write_all_at
 from chatpipe.system.lock import FileLocked, LockedFile, LockPatience

@@ -1,6 +1,8 @@
 """Options of the check that runs before a request is sent."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from chatpipe.named_tuple import NamedTuple
 
 
 class CheckOptions(NamedTuple):

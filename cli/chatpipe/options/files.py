@@ -1,6 +1,10 @@
 """The files that a command uses, by the options that name them."""
 
-from typing import Literal, NamedTuple
+from __future__ import annotations
+
+from typing import Literal
+
+from chatpipe.named_tuple import NamedTuple
 
 # What a command does with a file. system/file_uses.py has the table of those that may be one file.
 #   reads    an input, a key, a certificate

@@ -3,11 +3,13 @@
 Kept light, because `--help` imports it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import NamedTuple
 
 from chatpipe.errors import Status
+from chatpipe.named_tuple import NamedTuple
 
 
 class Outcome(StrEnum):

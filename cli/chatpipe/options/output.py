@@ -1,8 +1,10 @@
 """Output options as records, and the table of formats. Kept light, because `--help` imports it."""
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from __future__ import annotations
 
+from collections.abc import Mapping
+
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.files import FileUse, Role, optional_uses
 
 REASONING = ("drop", "stderr", "only")

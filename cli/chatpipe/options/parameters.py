@@ -7,8 +7,12 @@ Source: the provider's published description of 2026-08-21. The defaults are the
 chatpipe sends nothing that was not asked for.
 """
 
+from __future__ import annotations
+
 from enum import Enum, auto
-from typing import Any, NamedTuple
+from typing import Any
+
+from chatpipe.named_tuple import NamedTuple
 
 
 class ParameterKind(Enum):

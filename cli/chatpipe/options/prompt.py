@@ -3,9 +3,12 @@
 The module is light because `--help` imports it, too.
 """
 
-from typing import Literal, NamedTuple
+from __future__ import annotations
+
+from typing import Literal
 
 from chatpipe.errors import BadInput
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.files import FileUse, optional_uses
 
 MediaKind = Literal["image", "audio", "file", "file-id"]

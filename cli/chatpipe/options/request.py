@@ -1,8 +1,10 @@
 """Options of a request and of its server, as one bundle for every command that builds requests."""
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from __future__ import annotations
 
+from collections.abc import Iterable
+
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.check import CheckOptions
 from chatpipe.options.files import STDERR_USE, STDIN_USE, FileUse
 from chatpipe.options.parameters import Parameters

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.run import InputOptions
 
 # What `map --to` writes; it reads these, and lines.

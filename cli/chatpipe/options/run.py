@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.files import FileUse, optional_uses
 from chatpipe.options.output import FormatOptions
 from chatpipe.options.server import RetryPolicy

@@ -1,8 +1,11 @@
 """Connection options as plain records. `--help` imports this module, so it stays light."""
 
-from collections.abc import Callable, Mapping
-from typing import Literal, NamedTuple
+from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.files import FileUse, optional_uses
 
 

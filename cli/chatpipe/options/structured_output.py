@@ -3,7 +3,9 @@
 The module is light because `--help` imports it, too.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from chatpipe.named_tuple import NamedTuple
 
 # The names that the API accepts for a schema, by its published description of 2026-08-21.
 MAX_NAME_LENGTH = 64

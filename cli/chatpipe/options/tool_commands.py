@@ -1,6 +1,8 @@
 """Options of a conversation with tools, as a record. Kept light, because `--help` imports it too."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from chatpipe.named_tuple import NamedTuple
 
 
 class ToolOptions(NamedTuple):

@@ -6,11 +6,11 @@ import os
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import ceil
-from typing import NamedTuple
 
 from chatpipe.errors import UsageFault
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import ExchangeLimits, KeySource, ServerOptions
 from chatpipe.request.batch_line import batch_line
 from chatpipe.server import keys, redact

@@ -8,12 +8,15 @@ A request is recognized by its keys:
 "text"                                     a prompt
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping
 from enum import Enum, auto
-from typing import Any, NamedTuple
+from typing import Any
 
 from chatpipe.inputs.values import Value
+from chatpipe.named_tuple import NamedTuple
 
 _PATH = "/v1/chat/completions"
 # The words behind the url of a line that is not for Chat Completions.

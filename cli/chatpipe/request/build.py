@@ -4,12 +4,15 @@ The contract fixes the order of messages: those of the request file, of `--messa
 transcript, then the role options as typed, then the prompt. Nothing is added that was not asked for.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from chatpipe.errors import BadInput
 from chatpipe.inputs.messages import LocatedValue, without_empty_calls
 from chatpipe.inputs.values import Value, json_type
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.parameters import COMPANIONS, ParameterKind, Parameters
 from chatpipe.request import edits
 from chatpipe.request.response_format import ResponseFormat

@@ -1,7 +1,8 @@
 """`--schema` and its companions -> the required form of the answer: the schema, and how it is sent."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 from chatpipe.errors import BadInput, UsageFault
 from chatpipe.inputs import messages, values
@@ -9,6 +10,7 @@ from chatpipe.inputs.messages import LocatedValue
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.sources import STDIN, Sources
 from chatpipe.inputs.values import NotJSON, Value, json_type
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.parameters import Parameters
 from chatpipe.options.prompt import utf8_argument
 from chatpipe.options.structured_output import MAX_NAME_LENGTH, NAME_CHARACTERS, SchemaOptions

@@ -7,12 +7,14 @@
 A description may hold commas where each field has a line of its own.
 """
 
+from __future__ import annotations
+
 import re
 from difflib import get_close_matches
-from typing import NamedTuple
 
 from chatpipe.errors import UsageFault
 from chatpipe.inputs.values import Value
+from chatpipe.named_tuple import NamedTuple
 
 OPTION = "--schema-fields"
 _TYPES = {"str": "string", "int": "integer", "number": "number", "float": "number", "bool": "boolean"}

@@ -4,15 +4,17 @@ A recording is the output of `-f chunks`, `-f sse`, `-f json`, a run, or the Bat
 reply saved by curl. Each line shows its own kind, so one recording may mix them.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from chatpipe.errors import BadInput, BrokenAnswer
 from chatpipe.inputs import values
 from chatpipe.inputs.messages import not_json
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.values import NotJSON, Value
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.response import chunks, sse
 from chatpipe.response.body_form import sole_completion, without_prefix
 from chatpipe.response.completion import as_list, parse_completion

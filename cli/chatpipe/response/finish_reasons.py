@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import NamedTuple
 
 from chatpipe.inputs.values import Value, json_type
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import Outcome
 
 

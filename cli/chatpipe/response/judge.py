@@ -3,12 +3,14 @@
 Outcomes depend only on the completion. `allow` names the outcomes that the user accepts anyway.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import NamedTuple
 
 from chatpipe.errors import Status
 from chatpipe.inputs.parts import may_be_text, parts_of, split_parts, text_of
 from chatpipe.inputs.values import Value
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import ALLOWABLE, OUTCOMES, PRECEDENCE, Outcome
 from chatpipe.response import finish_reasons
 from chatpipe.response.code_block import first_code_block

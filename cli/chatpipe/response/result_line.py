@@ -17,12 +17,12 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
 import orjson
 
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import PAID, Outcome
 from chatpipe.response import judge
 from chatpipe.response.usage import Usage, spent_usage

@@ -14,9 +14,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple
 
 from chatpipe.inputs.values import Value
+from chatpipe.named_tuple import NamedTuple
 
 _PROMPT_WORDS = ("prompt_tokens", "input_tokens")
 _COMPLETION_WORDS = ("completion_tokens", "output_tokens")

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from chatpipe.inputs import values
 from chatpipe.inputs.names import nearest, or_list
 from chatpipe.inputs.place import pointer_of
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.schema import rules
 from chatpipe.schema.accept import accepts
 from chatpipe.schema.phrases import ARTICLES, quote

@@ -4,12 +4,15 @@ A file holds one JSON document or JSONL; its first non-blank line decides which.
 by line, whatever its length.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from chatpipe.inputs import values
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.values import NotJSON, Value, json_type
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.request.batch_line import OTHER_ENDPOINT, LineFormat, RequestLine, parse_line
 from chatpipe.schema.check import Problem, check
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any
 
 from jsonschema import ValidationError, validators
 from referencing import Registry
@@ -15,6 +15,7 @@ from referencing import Registry
 from chatpipe.inputs import values
 from chatpipe.inputs.parts import text_of
 from chatpipe.inputs.values import NotJSON, Value, json_type
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.schema import explain, json_schema
 from chatpipe.system.cpu_time import CpuTimeExceeded, limit_cpu_time
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from chatpipe.inputs import values
 from chatpipe.inputs.names import or_list
 from chatpipe.inputs.place import pointer_of
 from chatpipe.inputs.values import json_type
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.schema.phrases import ARTICLES, quote
 
 if TYPE_CHECKING:

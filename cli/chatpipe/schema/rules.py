@@ -6,12 +6,15 @@ gets bodies that the schema rejects. Sources: the API description of 2026-08-21,
 documentation of the named servers, as of 2026.
 """
 
+from __future__ import annotations
+
 import string
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from chatpipe.inputs.names import nearest
 from chatpipe.inputs.place import pointer_of
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.parameters import TABLE
 from chatpipe.schema.phrases import quote
 

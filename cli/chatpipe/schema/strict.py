@@ -9,10 +9,11 @@ not accept, so the findings are warnings.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from chatpipe.errors import BadInput, Problems
 from chatpipe.inputs.place import pointer_of
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.request.response_format import ResponseFormat
 
 _MAX_PROPERTIES = 5000

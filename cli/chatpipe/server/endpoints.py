@@ -4,13 +4,15 @@ Precedence: an option, the profile named by `-p`, `CHATPIPE_*`, `OPENAI_*`, the 
 applies only to profiles that read it, so that one provider's key never goes to another.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from chatpipe import __version__
 from chatpipe.errors import BadConfiguration, UsageFault
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import ServerOptions
 from chatpipe.server import profiles, redact
 from chatpipe.server.profiles import PROFILES, Profile

@@ -13,8 +13,8 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple
 
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import KeyWaits
 from chatpipe.system.signals import delay_signals
 

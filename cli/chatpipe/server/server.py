@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from chatpipe.errors import BadConfiguration, NoAccess
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import SILENT_WAITS, ExchangeLimits, KeyWaits, ServerOptions
 from chatpipe.server import keys, redact
 from chatpipe.server.endpoints import COMPLETIONS, Endpoint, Headers, is_loopback

@@ -6,7 +6,8 @@ import contextlib
 import os
 import stat
 from collections.abc import Hashable
-from typing import NamedTuple
+
+from chatpipe.named_tuple import NamedTuple
 
 _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _DESCRIPTORS = ("/dev/fd", "/proc/self/fd", "/proc/thread-self/fd")

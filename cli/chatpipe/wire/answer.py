@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 
 import httpx
 
 from chatpipe.errors import BrokenAnswer, ChatpipeError, ReplyTooLong
 from chatpipe.inputs.values import NotJSON, Value, loads
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.response.assemble import within_limits
 from chatpipe.response.body_form import (
     BodyForm,

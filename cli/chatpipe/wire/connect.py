@@ -11,10 +11,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import zip_longest
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import httpx
 
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.system.causes import system_message
 from chatpipe.wire.connection import PooledConnection
 from chatpipe.wire.loop_timeout import loop_timeout

@@ -7,10 +7,11 @@ limits, replies without a body, replies that end with the connection, and the en
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import NamedTuple
 
 import httpx
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from chatpipe.named_tuple import NamedTuple
 
 READ_BYTES = 64 * 1024
 # A body up to this size is sent in one write with its head. A larger one is sent in pieces of this

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import httpx
+
+from chatpipe.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     import ssl

@@ -19,8 +19,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import NamedTuple
 
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.response.delays import delay_until
 
 _FIELDS = "limit|remaining|reset"

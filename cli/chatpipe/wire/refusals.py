@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import httpx
 
@@ -24,6 +23,7 @@ from chatpipe.errors import (
 )
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.response import sse
 from chatpipe.response.server_error import ServerError, error_of
 from chatpipe.server import redact

@@ -4,10 +4,12 @@ Source: behaviour of the official Python SDK 3.3.1 (2026-08), section "Errors, r
 RFC 9110 section 10.2.3 for Retry-After.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Collection, Mapping
 from enum import Enum
-from typing import NamedTuple
 
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import RetryPolicy
 from chatpipe.response.delays import delay_until, parse_number
 

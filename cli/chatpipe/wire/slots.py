@@ -6,13 +6,15 @@ the first in the queue. This module opens no connections; a request that gets a 
 opens its own.
 """
 
+from __future__ import annotations
+
 import asyncio
 import time
 from collections import OrderedDict
-from typing import NamedTuple
 
 import httpx
 
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.wire.connection import PooledConnection
 from chatpipe.wire.loop_timeout import loop_timeout
 from chatpipe.wire.origin import Origin

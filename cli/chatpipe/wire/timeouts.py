@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
 
 import httpx
+
+from chatpipe.named_tuple import NamedTuple
 
 # The message of an httpx time-out that the absolute deadline caused.
 DEADLINE = "deadline"

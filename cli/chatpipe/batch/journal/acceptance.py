@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.response.result_line import LineKey
 from chatpipe.server.identity import ECHO, comparable_name
 

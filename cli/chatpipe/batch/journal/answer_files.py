@@ -6,13 +6,13 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import NamedTuple
 
 from chatpipe.batch.job import Job
 from chatpipe.batch.journal.acceptance import Acceptance
 from chatpipe.batch.journal.answers import AnswerIndex, MatchBy
 from chatpipe.batch.journal.journal import Journal
 from chatpipe.errors import MissingInput
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.server.identity import comparable_name
 
 

@@ -11,7 +11,7 @@ import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from chatpipe.batch.journal.acceptance import Acceptance
 from chatpipe.batch.journal.index import (
@@ -27,6 +27,7 @@ from chatpipe.batch.journal.journal import Journal
 from chatpipe.errors import BadInput, MissingInput, reason
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import PAID
 from chatpipe.options.run import ResumeOptions
 from chatpipe.response.result_line import LineKey, ResultLine, read_key, read_result

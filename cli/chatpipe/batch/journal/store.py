@@ -5,7 +5,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from chatpipe.batch.items import Item
 from chatpipe.batch.job import Job
@@ -16,6 +15,7 @@ from chatpipe.batch.journal.fingerprint import OccurrenceCounter
 from chatpipe.batch.result import Result
 from chatpipe.errors import CannotWrite
 from chatpipe.inputs import values
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import PAID
 from chatpipe.response.result_line import ResultLine
 from chatpipe.server.identity import model_scope, path_names_model

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 from chatpipe.batch.tables import template
 from chatpipe.batch.tables.template import Placeholder, TextTemplate
 from chatpipe.errors import BadInput
 from chatpipe.inputs.sources import read_inside, refuse_missing_folder
 from chatpipe.inputs.values import Value, json_type
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.request import media
 from chatpipe.request.build import BuiltRequest
 

@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
-from typing import NamedTuple
 
 from chatpipe.batch.items import Item, check_item
 from chatpipe.batch.tables.bodies import RowTemplate
@@ -17,6 +16,7 @@ from chatpipe.inputs.names import nearest, reveal
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.rows import Row, RowDecoder
 from chatpipe.inputs.values import Value
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.check import CheckOptions
 
 _ID = "custom_id"

@@ -8,14 +8,16 @@
 Inserted text is never parsed again, so the values of a row cannot name further fields.
 """
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Collection, Mapping
-from typing import NamedTuple
 
 from chatpipe.errors import BadInput
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.named_tuple import NamedTuple
 
 # The first of three braces is literal: `{{{a}}}` is the value in braces.
 _OPENING = re.compile(r"\{\{\{\{|\{(?=\{\{)|\{\{")
