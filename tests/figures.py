@@ -25,7 +25,7 @@ PARAMETERS = 6
 LONG_FUNCTIONS = 3  # functions above FUNCTION_LINES, each with a reason in test_layers.LONG
 WIDE_FUNCTIONS = 4  # functions above PARAMETERS, each with a reason in test_layers.WIDE
 FAN_OUT = 14
-JOINED_PERCENT = 50
+JOINED_PERCENT = 51
 TEST_RATIO = 1.75  # reported only: no test fails because of it
 
 # A docstring that begins with one of these is a relative clause. It does not name the thing.

@@ -31,8 +31,8 @@ def transport_to(
     url: str, environ: Mapping[str, str] | None = None, max_connections: int | None = None, **options: Any
 ) -> httpx.AsyncBaseTransport:
     """The transport to the server at url, with these options of ServerOptions and without a key."""
-    made = ServerOptions(base_url=url, **options)
-    server = with_key(resolve(made, environ or {}), made, environ or {}, None)
+    made = ServerOptions(base_urls=(url,), **options)
+    server = with_key(resolve(made, environ or {})[0], made, environ or {}, None)
     return open_transport(server, environ or {}, max_connections)
 
 

@@ -68,6 +68,7 @@ WORLD: dict[str, dict[str, str]] = {
         "sys": "whether it was closed at the start",
         "select": "whether something is there",
     },
+    "server.profile_file": {"open": "the profiles, which are a part of the package"},
     "schema.check": {"open": "the schema, which is a part of the package"},
     "exchange": {
         "time": "default clock, and sleeps where there is no loop",

@@ -100,7 +100,7 @@ class Call(NamedTuple):
         )
 
         async def send(body: Message, receiver: Receiver, hooks: Hooks) -> Answer:
-            request = exchange.completion_request(server, body)
+            request = exchange.completion_request(server, body, context.detail)
             limits, policy = server.limits, self.options.retry
             if pacer is None:
                 hooks = hooks if pause is None else chain(hooks, pause)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 import httpx
@@ -29,6 +29,7 @@ from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import ExchangeLimits, RetryPolicy
 from chatpipe.response.completion import as_list
 from chatpipe.server import redact
+from chatpipe.server.patches import Patch, patched
 from chatpipe.server.server import Server
 from chatpipe.wire import retry
 from chatpipe.wire.answer import CHOICES, Answer, Receiver, answer_from_error, headers_by_name
@@ -138,19 +139,29 @@ async def sleep_without_loop(seconds: float) -> None:
     time.sleep(seconds)
 
 
-def completion_request(server: Server, body: Mapping[str, Value]) -> httpx.Request:
-    """The POST that requests a completion of body."""
+def completion_request(
+    server: Server, body: Mapping[str, Value], detail: Callable[[str], None] | None = None
+) -> httpx.Request:
+    """The POST that requests a completion of body. detail gets what the patches of the server change."""
     return httpx.Request(
         "POST",
-        server.completions_url,
+        server.completions_url(body.get("model")),
         headers=list(server.headers),
-        content=values.dumps(body_to_send(body)),
+        content=values.dumps(body_to_send(body, server.endpoint.patches, detail)),
         extensions=extensions_of(body),
     )
 
 
-def body_to_send(body: Mapping[str, Value]) -> Mapping[str, Value]:
-    """The body without the empty lists of tool calls in its messages."""
+def body_to_send(
+    body: Mapping[str, Value],
+    patches: Sequence[Patch] = (),
+    detail: Callable[[str], None] | None = None,
+) -> Mapping[str, Value]:
+    """The body as the server takes it: patched, without the empty lists of tool calls in its messages."""
+    if patches:
+        body, changes = patched(body, patches)
+        if changes and detail is not None:
+            detail(f"patched: {', '.join(changes)}")
     messages = as_list(body.get("messages"))
     for message in messages:
         if isinstance(message, dict) and "tool_calls" in message:

@@ -33,12 +33,17 @@ from chatpipe.system.console import Console
 class Prepared(NamedTuple):
     """A request that is ready to be sent, or the part of it that all lines of a run share.
 
-    origins knows the place of every value of body. endpoint is the server, still without the key.
+    origins knows the place of every value of body. endpoints are the servers, still without keys.
     """
 
     built: BuiltRequest
-    endpoint: Endpoint
+    endpoints: tuple[Endpoint, ...]
     turns: TurnOptions
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The first server."""
+        return self.endpoints[0]
 
     @property
     def body(self) -> dict[str, Any]:
@@ -49,7 +54,7 @@ class Draft(NamedTuple):
     """A request whose options have been resolved and whose files, but for a transcript, have been read."""
 
     options: RequestOptions
-    endpoint: Endpoint
+    endpoints: tuple[Endpoint, ...]
     parts: RequestParts
     sources: Sources
     console: Console
@@ -95,7 +100,7 @@ class Draft(NamedTuple):
 
     def _prepared(self, built: BuiltRequest) -> Prepared:
         turns = TurnOptions(self.options.tools, self.parts.response_format, self.options.schema.reask)
-        return Prepared(built, self.endpoint, turns)
+        return Prepared(built, self.endpoints, turns)
 
 
 def draft(
@@ -112,11 +117,12 @@ def draft(
     console = Console(console_options)
     server = options.server
     sources = process_sources(console.note, console.note_wait, is_stdin_taken=server.stdin_option is not None)
-    endpoint = endpoints.resolve(server, environ, keys.header_lines(server.header_file, console.note))
+    lines = keys.header_lines(server.header_file, console.note)
+    servers = endpoints.resolve(server, environ, lines, console.note)
     if input_file is None:
         read = partial(transcript.read_messages, options.prompt.transcript, console.note)
-        parts = gather_request(options, sources, endpoint.model, read)
+        parts = gather_request(options, sources, servers[0].model, read)
     else:
         parts = gather_defaults(options, sources, input_file)
     console.warnings(refuse_schema(parts.response_format, options.check))
-    return Draft(options, endpoint, parts, sources, console, environ)
+    return Draft(options, servers, parts, sources, console, environ)

@@ -40,8 +40,8 @@ from parametrize import cases
 
 ADDED = 420
 BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
-OPTIONS = ServerOptions(base_url="http://127.0.0.1:9/v1")
-SERVER = Server(resolve(OPTIONS, {}), (), None, OPTIONS)
+OPTIONS = ServerOptions(base_urls=("http://127.0.0.1:9/v1",))
+SERVER = Server(resolve(OPTIONS, {})[0], (), None, OPTIONS)
 
 
 @pytest.fixture(params=[429, 498, 503, 520, 529, ADDED])

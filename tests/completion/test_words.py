@@ -6,7 +6,7 @@ import pytest
 
 from chatpipe.options.output import ANSWER_FORMATS, MAP_FORMATS, RUN_FORMATS, SHOW_FORMATS
 from chatpipe.server.keys import KEY_WAYS
-from chatpipe.server.profiles import PROFILES
+from chatpipe.server.profile_file import names
 from manual import commands
 from process import run
 
@@ -85,7 +85,7 @@ def offered(*words: str) -> list[str]:
         ),
         (("ask", "--reasoning", ""), ["drop", "stderr", "only"]),
         (("ask", "--error-format", ""), ["text", "json"]),
-        (("ask", "--profile", ""), [*PROFILES]),
+        (("ask", "--profile", ""), names()),
         (("ask", "-p", "echo", "--tool-choice", "r"), ["required"]),
         (("completion", ""), ["bash", "zsh", "fish"]),
         (("check", ""), [FILES]),

@@ -24,7 +24,7 @@ from refusals import refused
 SCHEMA = {"type": "object", "properties": {"price": {"multipleOf": 0.01}}, "required": ["price"]}
 FORM = ResponseFormat("--schema", "s", LocatedValue(SCHEMA, Source("s.json", b"{}")), strict=True)
 OPTIONS = TurnOptions(ToolOptions((("a", "true"),)), FORM, 2)
-SERVER = open_server(endpoints.resolve(ServerOptions(profile="echo"), {}, ()), ServerOptions(), {})
+SERVER = open_server(endpoints.resolve(ServerOptions(profile="echo"), {}, ())[0], ServerOptions(), {})
 BODY = {"response_format": FORM.field, "tools": [{"type": "function", "function": {"name": "a"}}]}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
+from chatpipe.server.profile_file import names as profile_names
 from parametrize import cases
 
 Chatpipe = Callable[..., Any]
@@ -59,7 +60,11 @@ Chatpipe = Callable[..., Any]
                 "set OPENAI_API_KEY, pass --key-file FILE, or try -p echo, which needs none"
             ),
         ),
-        "no profile": ("ask -p nope hi", 78, "--profile: no profile 'nope': there are openai, echo"),
+        "no profile": (
+            "ask -p nope hi",
+            78,
+            "--profile: no profile 'nope': there are " + ", ".join(profile_names()),
+        ),
         "no command": (
             "",
             2,

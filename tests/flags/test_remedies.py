@@ -466,7 +466,7 @@ UNTRIED = {
     "they need a server, its certificate, or a proxy": {
         *("wire/answer.py", "wire/faults.py", "wire/refusals.py", "server/server.py", "server/tls.py"),
         *(
-            "server/endpoints.py",
+            "server/base_url.py",
             "output/delivery.py",
             "batch/first_lines.py",
             "limits/queue.py",

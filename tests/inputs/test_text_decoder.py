@@ -184,7 +184,8 @@ def sources() -> Sources:
 
 def key_of(path: str) -> str | None:
     way = next(way for way in KEY_WAYS if way.option == "--key-file")
-    return find_key([KeySource(way, path)], None, {})
+    found = find_key([KeySource(way, path)], {})
+    return None if found is None else found.text
 
 
 INPUTS: dict[str, tuple[Callable[[str], object], str, object]] = {

@@ -18,7 +18,6 @@ from chatpipe.options.output import FORMATS, SHOW_FORMATS
 from chatpipe.options.parameters import TABLE, Parameter, ParameterKind
 from chatpipe.options.server import ServerOptions
 from chatpipe.server.endpoints import resolve
-from chatpipe.server.profiles import PROFILES
 from chatpipe.server.server import open_server
 from chatpipe.wire.transports import open_transport
 from manual import commands, pages
@@ -202,10 +201,10 @@ def _asked_for() -> set[str]:
     asked = _Asked()
     resolve(ServerOptions(), asked)
     for url in ("http://example.invalid/v1", "https://example.invalid/v1"):
-        options = ServerOptions(base_url=url)
-        server = open_server(resolve(options, asked), options, asked)
+        options = ServerOptions(base_urls=(url,))
+        server = open_server(resolve(options, asked)[0], options, asked)
         assert open_transport(server, asked) is not None
-    return asked.names | {profile.key_env for profile in PROFILES.values() if profile.key_env}
+    return asked.names | {"OPENAI_API_KEY", "CHATPIPE_API_KEY"}
 
 
 @pytest.mark.parametrize("name", CONNECTING)

@@ -9,8 +9,10 @@ import pytest
 from chatpipe import __version__
 from chatpipe.errors import BadConfiguration, ChatpipeError, Status, UsageFault
 from chatpipe.options.server import ServerOptions
-from chatpipe.server.endpoints import Endpoint, parse_header, resolve
-from chatpipe.server.profiles import PROFILES
+from chatpipe.server.endpoints import Endpoint, resolve
+from chatpipe.server.headers import parse_header
+from chatpipe.server.profile_file import names
+from chatpipe.server.profiles import DEFAULT, ECHO
 from parametrize import cases
 from refusals import refused
 
@@ -26,7 +28,7 @@ def endpoint(
     environ: dict[str, str] | None = None, *lines: str, profile: str | None = None, **options: Any
 ) -> Endpoint:
     """lines are those of --header-file."""
-    return resolve(ServerOptions(profile=profile, **options), environ or {}, lines)
+    return resolve(ServerOptions(profile=profile, **options), environ or {}, lines)[0]
 
 
 CHATPIPE = {"CHATPIPE_BASE_URL": "https://c.example/v1", "CHATPIPE_MODEL": "c"}
@@ -39,7 +41,12 @@ OPENAI = {"OPENAI_BASE_URL": "https://o.example/v1", "OPENAI_MODEL": "o"}
         "nothing": ({}, {}, "https://api.openai.com/v1", None),
         "OPENAI_*": ({}, OPENAI, "https://o.example/v1", "o"),
         "CHATPIPE_* before OPENAI_*": ({}, CHATPIPE | OPENAI, "https://c.example/v1", "c"),
-        "option before all": ({"base_url": "https://b.example"}, CHATPIPE | OPENAI, "https://b.example", "c"),
+        "option before all": (
+            {"base_urls": ("https://b.example",)},
+            CHATPIPE | OPENAI,
+            "https://b.example",
+            "c",
+        ),
         "profile openai reads OPENAI_*": ({"profile": "openai"}, OPENAI, "https://o.example/v1", "o"),
         "also when from its variable": (
             {},
@@ -88,7 +95,7 @@ def test_echo_is_in_process_and_takes_nothing_from_outside() -> None:
     openai = {"OPENAI_API_KEY": "k", "OPENAI_ORG_ID": "o", "OPENAI_PROJECT_ID": "p"}
     environ = {**openai, "OPENAI_CUSTOM_HEADERS": "A: b", "CHATPIPE_MODEL": "m"}
     found = endpoint(environ, profile="echo")
-    assert found == Endpoint("http://echo.invalid/v1", OURS, "echo", PROFILES["echo"])
+    assert found._replace(origins={}) == Endpoint("http://echo.invalid/v1", OURS, "echo", ECHO)
     assert found.in_process
 
 
@@ -97,18 +104,18 @@ def test_echo_is_in_process_and_takes_nothing_from_outside() -> None:
     {
         "api.openai.com": ({}, {}, "OPENAI_API_KEY", True),
         "profile openai": ({"profile": "openai"}, {}, "OPENAI_API_KEY", True),
-        "by its URL": ({"base_url": "https://api.openai.com/v1"}, {}, "OPENAI_API_KEY", True),
-        "in capitals": ({"base_url": "https://API.OpenAI.com/v1"}, {}, "OPENAI_API_KEY", True),
-        "another server": ({"base_url": "https://b.example"}, {}, "OPENAI_API_KEY", False),
-        "named openai": ({"base_url": "https://b.example", "profile": "openai"}, {}, "OPENAI_API_KEY", True),
-        "lookalike": ({"base_url": "https://api.openai.com.evil.example"}, {}, "OPENAI_API_KEY", False),
+        "by its URL": ({"base_urls": ("https://api.openai.com/v1",)}, {}, "OPENAI_API_KEY", True),
+        "in capitals": ({"base_urls": ("https://API.OpenAI.com/v1",)}, {}, "OPENAI_API_KEY", True),
+        "another server": ({"base_urls": ("https://b.example",)}, {}, None, False),
+        "named openai": ({"base_urls": ("https://b.example",), "profile": "openai"}, {}, None, False),
+        "lookalike": ({"base_urls": ("https://api.openai.com.evil.example",)}, {}, None, False),
     },
 )
 def test_a_key_is_needed_by_openai_only(
     options: dict[str, Any], environ: dict[str, str], key_env: str | None, needs_key: bool
 ) -> None:
     found = endpoint(environ, **options)
-    assert (found.profile.key_env, found.needs_key, found.in_process) == (key_env, needs_key, False)
+    assert (found.key_variable, found.needs_key, found.in_process) == (key_env, needs_key, False)
 
 
 @cases(
@@ -137,12 +144,12 @@ def test_a_key_is_needed_by_openai_only(
     },
 )
 def test_the_route_is_added_to_a_base_url(base_url: str, url: str) -> None:
-    assert endpoint(base_url=base_url).url(ROUTE) == url
+    assert endpoint(base_urls=(base_url,)).url(ROUTE) == url
     assert endpoint({"CHATPIPE_BASE_URL": base_url}).url(ROUTE) == url
 
 
 def test_every_route_has_the_same_base_and_query() -> None:
-    found = endpoint(base_url="https://a.example/v1/chat/completions?v=1")
+    found = endpoint(base_urls=("https://a.example/v1/chat/completions?v=1",))
     assert found.url("/models") == "https://a.example/v1/models?v=1"
 
 
@@ -169,7 +176,7 @@ def test_every_route_has_the_same_base_and_query() -> None:
 )
 def test_no_url_is_78_and_placed(base_url: str, what: str) -> None:
     for found, place in (
-        ({"base_url": base_url}, "--base-url"),
+        ({"base_urls": (base_url,)}, "--base-url"),
         ({"environ": {"CHATPIPE_BASE_URL": base_url}}, "CHATPIPE_BASE_URL"),
         ({"environ": {"OPENAI_BASE_URL": base_url}}, "OPENAI_BASE_URL"),
     ):
@@ -180,7 +187,7 @@ def test_no_url_is_78_and_placed(base_url: str, what: str) -> None:
 def test_empty_base_url_as_an_option_does_not_lead_to_another_server() -> None:
     """`--base-url "$UNSET"` is a slip, and the prompt is not to go to api.openai.com for it."""
     with refused(ChatpipeError, place="--base-url"):
-        endpoint(base_url="")
+        endpoint(base_urls=("",))
 
 
 def test_final_newline_of_a_variable_is_no_fault() -> None:
@@ -196,7 +203,7 @@ def test_final_newline_of_a_variable_is_no_fault() -> None:
     },
 )
 def test_unknown_profile_is_78(options: dict[str, Any], environ: dict[str, str], place: str) -> None:
-    with refused(BadConfiguration, place=place, fix=f"there are {', '.join(PROFILES)}"):
+    with refused(BadConfiguration, place=place, fix=f"there are {', '.join(names())}"):
         endpoint(environ, **options)
 
 
@@ -207,7 +214,7 @@ def test_unknown_profile_is_78(options: dict[str, Any], environ: dict[str, str],
 )
 def test_echo_has_no_base_url(options: dict[str, Any], environ: dict[str, str]) -> None:
     with pytest.raises(UsageFault, match="profile 'echo' has no base URL"):
-        endpoint(environ, base_url="https://a.example", **options)
+        endpoint(environ, base_urls=("https://a.example",), **options)
 
 
 # Headers
@@ -293,9 +300,6 @@ def test_place_of_a_bad_header(environ: dict[str, str], file: list[str], place: 
         endpoint(environ, *file)
 
 
-PLAIN = PROFILES["openai"]
-
-
 @cases(
     "base_url, expected",
     {
@@ -316,8 +320,8 @@ PLAIN = PROFILES["openai"]
     },
 )
 def test_gauges_are_read_at_the_root_of_a_near_server(base_url: str, expected: str | None) -> None:
-    assert Endpoint(base_url, (), None, PLAIN).metrics_url == expected
+    assert Endpoint(base_url, (), None, DEFAULT).metrics_url == expected
 
 
 def test_echo_has_no_gauges() -> None:
-    assert Endpoint("http://127.0.0.1/v1", (), None, PROFILES["echo"]).metrics_url is None
+    assert Endpoint("http://127.0.0.1/v1", (), None, ECHO).metrics_url is None

@@ -9,7 +9,7 @@ from parametrize import cases
 
 
 def endpoint(base_url: str | None = None, profile: str | None = None) -> Endpoint:
-    return resolve(ServerOptions(profile=profile, base_url=base_url), {})
+    return resolve(ServerOptions(profile=profile, base_urls=() if base_url is None else (base_url,)), {})[0]
 
 
 @cases(

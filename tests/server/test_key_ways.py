@@ -12,22 +12,24 @@ import pytest
 
 from chatpipe.errors import NoAccess, Status
 from chatpipe.options.server import KeySource, KeyWay, ServerOptions
-from chatpipe.server.keys import KEY_WAYS, find_key
+from chatpipe.server.keys import ENVIRONMENT, KEY_WAYS, find_key
 from loopback import error, serve
 from manual import commands, pages
 from process import Done, sh
 
 KEY = "sk-s3cr3t"
+ANOTHER = KeySource(ENVIRONMENT, "A_KEY", "A_KEY", is_optional=True)
 EACH = pytest.mark.parametrize("way", KEY_WAYS, ids=lambda way: str(way.option))
 CONNECTING = ("ask", "batch", "build", "map")
 # For each kind of value: the words of a shell that give the key by it, and values that give none.
-GIVEN = {"file": "key", "command": "'cat key'", "descriptor": "7 7<key"}
+GIVEN = {"file": "key", "command": "'cat key'", "descriptor": "7 7<key", "variable": "A_KEY"}
 EMPTY: dict[str, Callable[[], str]] = {
     "file": lambda: "/dev/null",
     "command": lambda: "true",
     "descriptor": lambda: str(filled(b"")),
+    "variable": lambda: "EMPTY",
 }
-UNREADABLE = {"file": "missing", "command": "no-such-program-x", "descriptor": "987"}
+UNREADABLE = {"file": "missing", "command": "no-such-program-x", "descriptor": "987", "variable": "MISSING"}
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def ask(folder: Path) -> Callable[[KeyWay, str, str], Done]:
 
     def run(way: KeyWay, words: str, prompt: str = "hi") -> Done:
         command = f"chatpipe {words} -m m {prompt} {way.option} {GIVEN[way.names]}"
-        return sh(command, cwd=folder, env={"OPENAI_API_KEY": KEY})
+        return sh(command, cwd=folder, env={"OPENAI_API_KEY": KEY, "A_KEY": KEY})
 
     return run
 
@@ -64,7 +66,7 @@ def test_key_is_never_printed(way: KeyWay, ask: Callable[..., Done]) -> None:
 def test_key_that_is_empty_or_cannot_be_read_is_77(way: KeyWay, folder: Path) -> None:
     for value in (EMPTY[way.names](), UNREADABLE[way.names]):
         with pytest.raises(NoAccess) as fault:
-            find_key([KeySource(way, value)], "A_KEY", {"A_KEY": "another"})
+            find_key([KeySource(way, value), ANOTHER], {"A_KEY": "another"})
         assert (fault.value.status, fault.value.place) == (Status.NO_ACCESS, way.option)
 
 
@@ -94,7 +96,7 @@ def test_curl_gets_the_key_by_a_descriptor(way: KeyWay, ask: Callable[..., Done]
     built = ask(way, "build -f curl --base-url https://b.example")
     assert KEY.encode() not in built.stdout
     (folder / "command").write_bytes(built.stdout)
-    ran = sh("PATH=.:$PATH sh ./command 7<key", cwd=folder)
+    ran = sh("PATH=.:$PATH sh ./command 7<key", cwd=folder, env={"A_KEY": KEY})
     assert ran.stdout == f"Authorization: Bearer {KEY}\n".encode()
     assert KEY not in (folder / "arguments").read_text()
 
@@ -104,9 +106,11 @@ def test_first_of_the_table_counts(way: KeyWay, folder: Path) -> None:
     (folder / "key").write_text("k")
     later = KEY_WAYS[KEY_WAYS.index(way) :]
     number = os.open("key", os.O_RDONLY)
-    values = {"file": "key", "command": "cat key", "descriptor": str(number)}
+    values = {"file": "key", "command": "cat key", "descriptor": str(number), "variable": "KEY"}
     sources = [KeySource(way, values[way.names]), *(KeySource(each, "missing") for each in later[1:])]
-    assert find_key(sources, None, os.environ) == "k"
+    found = find_key(sources, {**os.environ, "KEY": "k"})
+    assert found is not None
+    assert found.text == "k"
 
 
 @EACH

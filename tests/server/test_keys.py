@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from pipes import filled
 
@@ -11,7 +12,7 @@ import pytest
 
 from chatpipe.errors import ChatpipeError, MissingInput, NoAccess, Status, UsageFault
 from chatpipe.options.server import KeySource
-from chatpipe.server.keys import KEY_WAYS, find_key, header_lines
+from chatpipe.server.keys import ENVIRONMENT, KEY_WAYS, find_key, header_lines
 from parametrize import cases
 from refusals import refused
 
@@ -21,6 +22,15 @@ ENVIRON = {"A_KEY": "from-variable"}
 def given(**values: str | int) -> tuple[KeySource, ...]:
     """The sources that options give, by what their values name."""
     return tuple(KeySource(way, str(values[way.names])) for way in KEY_WAYS if way.names in values)
+
+
+def key_by(
+    sources: tuple[KeySource, ...], environ: Mapping[str, str] = ENVIRON, variable: str | None = "A_KEY"
+) -> str | None:
+    """The key of these sources, else of a variable."""
+    behind = () if variable is None else (KeySource(ENVIRONMENT, variable, variable, is_optional=True),)
+    found = find_key((*sources, *behind), environ)
+    return None if found is None else found.text
 
 
 def command(code: str) -> str:
@@ -40,7 +50,7 @@ def command(code: str) -> str:
 )
 def test_a_key_file_is_stripped(folder: Path, data: bytes, key: str) -> None:
     (folder / "key").write_bytes(data)
-    assert find_key(given(file="key"), "A_KEY", ENVIRON) == key
+    assert key_by(given(file="key")) == key
 
 
 @cases(
@@ -58,7 +68,7 @@ def test_unusable_key_is_77_and_not_shown(tmp_path: Path, data: bytes, what: str
     path = tmp_path / "key"
     path.write_bytes(data)
     with pytest.raises(NoAccess) as fault:
-        find_key(given(file=str(path)), "A_KEY", ENVIRON)
+        key_by(given(file=str(path)))
     assert (fault.value.what, fault.value.place) == (what, "--key-file")
     assert fault.value.fix in ("", "one line of printable ASCII is wanted")
 
@@ -77,11 +87,11 @@ def test_file_that_cannot_be_read(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with refused(NoAccess, f"--key-file: cannot read '{name}': {why}", status=Status.NO_ACCESS):
-        find_key(given(file=name), "A_KEY", ENVIRON)
+        key_by(given(file=name))
 
 
 def test_a_command_prints_the_key() -> None:
-    assert find_key(given(command=command("print(42)")), "A_KEY", ENVIRON) == "42"
+    assert key_by(given(command=command("print(42)"))) == "42"
 
 
 def test_command_is_split_as_shell_words_and_no_shell_runs(tmp_path: Path) -> None:
@@ -90,11 +100,11 @@ def test_command_is_split_as_shell_words_and_no_shell_runs(tmp_path: Path) -> No
     script.write_text(f"#!{sys.executable}\nimport sys\nprint('/'.join(sys.argv[1:]))\n")
     script.chmod(0o755)
     line = f"'{script}' $HOME ~ * a;b \"c'd\" `id` $(id)"
-    assert find_key(given(command=line), "A_KEY", ENVIRON) == "$HOME/~/*/a;b/c'd/`id`/$(id)"
+    assert key_by(given(command=line)) == "$HOME/~/*/a;b/c'd/`id`/$(id)"
 
 
 def test_command_reads_nothing_of_our_stdin() -> None:
-    assert find_key(given(command=command("import sys; print(len(sys.stdin.read()))")), None, {}) == "0"
+    assert key_by(given(command=command("import sys; print(len(sys.stdin.read()))"))) == "0"
 
 
 @cases(
@@ -110,18 +120,18 @@ def test_command_reads_nothing_of_our_stdin() -> None:
 )
 def test_command_that_gives_no_key_is_77(line: str, what: str) -> None:
     with refused(NoAccess, what=what, place="--key-command"):
-        find_key(given(command=line), "A_KEY", ENVIRON)
+        key_by(given(command=line))
 
 
 def test_command_that_dies_by_a_signal_is_77() -> None:
     with pytest.raises(NoAccess):
-        find_key(given(command=command("import os; os.kill(os.getpid(), 9)")), "A_KEY", ENVIRON)
+        key_by(given(command=command("import os; os.kill(os.getpid(), 9)")))
 
 
 @pytest.mark.parametrize("line", ["", "  ", "'open"])
 def test_command_that_is_none_is_2(line: str) -> None:
     with refused(UsageFault, place="--key-command"):
-        find_key(given(command=line), "A_KEY", ENVIRON)
+        key_by(given(command=line))
 
 
 @pytest.mark.parametrize("key_env", ["OPENAI_API_KEY", "A_KEY", None])
@@ -132,11 +142,11 @@ def test_no_other_key_is_passed_to_the_command(
     """A key goes to no child: what asks a keyring for one key needs none of the others."""
     monkeypatch.setenv(f"OPENAI_{rest}", "from-environment")
     line = command(f'import os; print(os.environ.get(chr(79)+"PENAI_{rest}", 0))')
-    assert find_key(given(command=line), key_env, os.environ) == "0"
+    assert key_by(given(command=line), variable=key_env, environ=os.environ) == "0"
 
 
 def test_a_descriptor_holds_the_key() -> None:
-    assert find_key(given(descriptor=filled(b"k\n")), "A_KEY", ENVIRON) == "k"
+    assert key_by(given(descriptor=filled(b"k\n"))) == "k"
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
@@ -145,7 +155,7 @@ def test_standard_descriptor_stays_open(number: int) -> None:
     kept = os.dup(number)
     try:
         os.dup2(reader, number)
-        assert find_key(given(descriptor=number), "A_KEY", ENVIRON) == "k"
+        assert key_by(given(descriptor=number)) == "k"
         os.fstat(number)
     finally:
         os.dup2(kept, number)
@@ -155,13 +165,13 @@ def test_standard_descriptor_stays_open(number: int) -> None:
 
 def test_empty_descriptor_is_77() -> None:
     with pytest.raises(NoAccess, match="the key is empty"):
-        find_key(given(descriptor=filled(b"")), "A_KEY", ENVIRON)
+        key_by(given(descriptor=filled(b"")))
 
 
 @pytest.mark.parametrize("number", [987, 2**31 - 1, 2**40])
 def test_descriptor_that_is_not_open_is_77(number: int) -> None:
     with pytest.raises(ChatpipeError) as fault:
-        find_key(given(descriptor=number), "A_KEY", ENVIRON)
+        key_by(given(descriptor=number))
     assert fault.value.place == "--key-fd"
     assert fault.value.status in (Status.NO_ACCESS, Status.USAGE)
 
@@ -178,13 +188,13 @@ def test_descriptor_that_is_not_open_is_77(number: int) -> None:
     },
 )
 def test_a_variable_holds_the_key(environ: dict[str, str], key: str | None) -> None:
-    assert find_key((), "A_KEY", environ) == key
-    assert find_key((), None, environ) is None
+    assert key_by((), environ) == key
+    assert key_by((), environ, None) is None
 
 
 def test_unusable_variable_is_77_by_its_name() -> None:
     with pytest.raises(NoAccess) as fault:
-        find_key((), "A_KEY", {"A_KEY": "a b"})
+        key_by((), {"A_KEY": "a b"})
     assert fault.value.place == "A_KEY"
     assert "a b" not in str(fault.value)
 
@@ -194,10 +204,10 @@ def test_first_of_file_command_descriptor_variable(tmp_path: Path) -> None:
     path.write_text("file")
     reader = filled(b"descriptor")
     by_command = command("print(7)")
-    assert find_key(given(file=str(path), command=by_command, descriptor=reader), "A_KEY", ENVIRON) == "file"
-    assert find_key(given(command=by_command, descriptor=reader), "A_KEY", ENVIRON) == "7"
-    assert find_key(given(descriptor=reader), "A_KEY", ENVIRON) == "descriptor"
-    assert find_key((), "A_KEY", ENVIRON) == "from-variable"
+    assert key_by(given(file=str(path), command=by_command, descriptor=reader)) == "file"
+    assert key_by(given(command=by_command, descriptor=reader)) == "7"
+    assert key_by(given(descriptor=reader)) == "descriptor"
+    assert key_by(()) == "from-variable"
 
 
 @cases(

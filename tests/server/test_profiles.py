@@ -1,114 +1,129 @@
-"""Every profile: one row of the table answers all that is asked of it."""
+"""Every profile of the data file: one table answers all that is asked of it."""
 
 from __future__ import annotations
 
-import re
-from typing import cast
+import tomllib
+from pathlib import Path
 
 import pytest
 
+import chatpipe.server
 from chatpipe.errors import NoAccess
-from chatpipe.options.server import ServerOptions
+from chatpipe.options.server import KeySource, ServerOptions
 from chatpipe.server import redact
-from chatpipe.server.endpoints import resolve
-from chatpipe.server.profiles import PROFILES, SECRET_VARIABLES, AuthHeader, Profile
+from chatpipe.server.endpoints import Endpoint, resolve
+from chatpipe.server.keys import ENVIRONMENT, FoundKey
+from chatpipe.server.patches import patched
+from chatpipe.server.profile_file import names, read_profile
+from chatpipe.server.profiles import DEFAULT, SECRET_VARIABLES, Profile
 from chatpipe.server.server import with_key
 from chatpipe.system import secrets
 from loopback import serve
-from manual import commands, pages
 from process import run
 
-# A row unlike ours in all its fields, to show that no other code has to know of it.
-ANOTHER = Profile(
-    "another",
-    "https://another.example/api",
-    key_env="ANOTHER_KEY",
-    model="large",
-    auth=AuthHeader("X-Another-Key"),
-    needs_key=True,
-)
-LISTED = pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+FILE = Path(*chatpipe.server.__path__) / "profiles.toml"
+TABLES = tomllib.loads(FILE.read_text())
+EACH = pytest.mark.parametrize("name", TABLES)
+# Fields that change the meaning of a request: no patch drops one.
+MEANING = {"tools", "tool_choice", "response_format", "n", "stop", "seed", "messages", "model"}
+# Values for the variables that make the URLs of some profiles.
+VARIABLES = {
+    "AZURE_OPENAI_ENDPOINT": "https://me.openai.azure.com",
+    "DATABRICKS_HOST": "https://me.cloud.databricks.com",
+    "AWS_REGION": "eu-west-1",
+}
 
 
-@pytest.fixture(params=[*PROFILES.values(), ANOTHER], ids=lambda row: str(row.name))
-def row(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Profile:
-    profile: Profile = request.param
-    monkeypatch.setitem(cast(dict[str, Profile], PROFILES), profile.name, profile)
-    return profile
+def profile(name: str) -> Profile:
+    found = read_profile(name)
+    assert found is not None
+    return found
 
 
-def test_profile_resolves_to_its_server_and_model(row: Profile) -> None:
-    by_variable = resolve(ServerOptions(), {"CHATPIPE_PROFILE": row.name})
-    for found in (by_variable, resolve(ServerOptions(row.name), {})):
-        assert found.profile is row
-        assert (found.base_url, found.model, found.needs_key) == (row.base_url, row.model, row.needs_key)
+def endpoint(name: str) -> Endpoint:
+    return resolve(ServerOptions(name), VARIABLES)[0]
 
 
-def test_openai_variables_are_read_by_profiles_that_say_so(row: Profile) -> None:
-    environ = {"OPENAI_BASE_URL": "https://o.example/v1", "OPENAI_CUSTOM_HEADERS": "X-Key: k"}
-    found = resolve(ServerOptions(row.name), environ)
-    assert (found.base_url == environ["OPENAI_BASE_URL"]) is row.reads_openai_environment
-    assert (("X-Key", "k") in found.headers) is row.reads_openai_environment
+def key(text: str = "k3y-12345") -> FoundKey:
+    return FoundKey(text, KeySource(ENVIRONMENT, "KEY"))
 
 
-def test_key_goes_into_the_header_of_the_profile_and_nowhere_in_process(row: Profile) -> None:
-    sent = with_key(resolve(ServerOptions(row.name), {}), ServerOptions(), {}, "k3y").headers
-    expected = [] if row.in_process else [row.auth.header("k3y")]
-    assert [header for header in sent if "k3y" in header[1]] == expected
+def test_names_are_those_of_the_file() -> None:
+    assert names() == [*TABLES, "echo"]
+    assert read_profile("nobody") is None
 
 
-def test_header_that_the_user_gives_or_removes_replaces_the_key(row: Profile) -> None:
-    for line, kept in ((f"{row.auth.name.lower()}: own", "own"), (f"{row.auth.name}:", None)):
-        found = resolve(ServerOptions(row.name, headers=(line,)), {})
-        sent = {name.lower(): value for name, value in with_key(found, ServerOptions(), {}, "k3y").headers}
-        assert sent.get(row.auth.name.lower()) == kept
+def test_default_is_the_first_profile_of_the_file() -> None:
+    """A call without a profile does not read the file."""
+    named = profile("openai")
+    assert (named.name, named.servers, named.needs_key) == (DEFAULT.name, DEFAULT.servers, DEFAULT.needs_key)
+    assert (named.path, named.models_path, named.auth) == (DEFAULT.path, DEFAULT.models_path, DEFAULT.auth)
 
 
-def test_needed_key_that_is_missing_is_77(row: Profile) -> None:
-    found = resolve(ServerOptions(row.name), {})
-    if row.needs_key:
-        with pytest.raises(NoAccess, match=f"set {row.key_env}, pass --key-file FILE"):
-            with_key(found, ServerOptions(), {}, None)
+@EACH
+def test_profile_knows_its_server_and_sends_a_key_in_its_header(name: str) -> None:
+    found = endpoint(name)
+    assert found.base_url.startswith(("https://", "http://localhost:"))
+    auth = found.profile.auth_header
+    sent = with_key(found, ServerOptions(), VARIABLES, key()).headers
+    assert (
+        [header for header in sent if "k3y" in header[1]] == []
+        if auth is None
+        else [auth.header("k3y-12345")]
+    )
+
+
+@EACH
+def test_header_that_the_user_removes_is_not_sent(name: str) -> None:
+    auth = profile(name).auth_header
+    assert auth is not None
+    found = resolve(ServerOptions(name, headers=(f"{auth.name}:",)), VARIABLES)[0]
+    assert "k3y" not in str(with_key(found, ServerOptions(), VARIABLES, key()).headers)
+
+
+@EACH
+def test_missing_key_is_77_where_one_is_needed(name: str) -> None:
+    found = endpoint(name)
+    if profile(name).needs_key:
+        with pytest.raises(NoAccess, match=f"set {found.key_variable}, pass --key-file FILE"):
+            with_key(found, ServerOptions(), VARIABLES, None)
     else:
-        assert with_key(found, ServerOptions(), {}, None).headers == found.headers
+        assert with_key(found, ServerOptions(), VARIABLES, None).headers == found.headers
 
 
-def test_server_of_a_profile_that_needs_a_key_needs_it_without_the_profile_too(row: Profile) -> None:
-    assert resolve(ServerOptions(base_url=row.base_url), {}).needs_key is row.needs_key
-
-
-@LISTED
-def test_nothing_is_sent_without_a_needed_key(profile: Profile) -> None:
+@EACH
+def test_nothing_is_sent_without_a_needed_key(name: str) -> None:
     with serve() as server:
-        url = server.url.replace("127.0.0.1", "server.invalid")
-        done = run("ask", "-p", profile.name, "-m", "m", "hi", env={"OPENAI_BASE_URL": url})
+        done = run("ask", "-p", name, "-m", "m", "hi", env={**VARIABLES, "CHATPIPE_BASE_URL": server.url})
     assert server.requests == []
-    assert done.status == (77 if profile.needs_key else 0)
+    assert done.status == 77 or not profile(name).needs_key
 
 
-@LISTED
-def test_no_child_gets_the_key(profile: Profile) -> None:
-    assert profile.key_env is None or profile.key_env in SECRET_VARIABLES
+@EACH
+def test_no_child_gets_a_key(name: str) -> None:
+    assert {each.value for each in profile(name).keys} <= SECRET_VARIABLES
 
 
-@LISTED
-def test_profile_is_in_the_help(profile: Profile) -> None:
-    assert profile.name in commands.options("ask")["-p", "--profile"].info["help"]
+@EACH
+def test_patches_never_drop_what_changes_the_meaning(name: str) -> None:
+    for patch in profile(name).patches:
+        assert MEANING.isdisjoint(patch.drop)
+        assert MEANING.isdisjoint(patch.set)
 
 
-@LISTED
-@pytest.mark.parametrize("command", ["ask", "batch", "build", "map"])
-def test_profile_is_in_the_manual(profile: Profile, command: str) -> None:
-    page = f"{pages.WHOLE}-{command}"
-    text = "\n".join(pages.options(page)["-p", "--profile"].text)
-    assert re.search(rf"^\.Cm {profile.name}\b", text, re.MULTILINE)
-    if profile.key_env:
-        assert profile.key_env in pages.variables(page)
+@EACH
+def test_patched_body_is_not_patched_again(name: str) -> None:
+    body = {"model": "gpt-5", "messages": [{"role": "developer", "content": "x"}], "max_completion_tokens": 1}
+    body |= {"seed": 1, "tool_choice": "required", "logprobs": True, "stream_options": {}}
+    once = patched(body, profile(name).patches)
+    assert patched(once.body, profile(name).patches).changes == ()
 
 
-@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.parametrize("name", TABLES)
 def test_the_header_of_its_key_is_never_shown(name: str) -> None:
-    header, value = PROFILES[name].auth.header("sk-secret")
+    auth = profile(name).auth_header
+    assert auth is not None
+    header, value = auth.header("sk-secret")
     assert "sk-secret" not in redact.header(header, value)
     redact.hide_headers([(header, value)])
     assert secrets.hide("sk-secret") == "***"

@@ -9,8 +9,10 @@ import pytest
 
 from chatpipe import __version__
 from chatpipe.errors import BadConfiguration, NoAccess
-from chatpipe.options.server import ExchangeLimits, ServerOptions
-from chatpipe.server.endpoints import Endpoint, Headers, resolve
+from chatpipe.options.server import ExchangeLimits, KeySource, ServerOptions
+from chatpipe.server.endpoints import Endpoint, resolve
+from chatpipe.server.headers import Headers
+from chatpipe.server.keys import ENVIRONMENT, FoundKey
 from chatpipe.server.server import open_server, with_key
 from chatpipe.system import secrets
 from refusals import refused
@@ -23,11 +25,15 @@ OURS = (
 
 
 def endpoint(**options: Any) -> Endpoint:
-    return resolve(ServerOptions(**options), {})
+    return resolve(ServerOptions(**options), {})[0]
+
+
+def key_of(text: str | None, auth: str | None = None) -> FoundKey | None:
+    return None if text is None else FoundKey(text, KeySource(ENVIRONMENT, "KEY", auth=auth))
 
 
 def sent(found: Endpoint, key: str | None, *, allow_http: bool, proxy: str | None = None) -> Headers:
-    return with_key(found, ServerOptions(allow_http=allow_http, proxy=proxy), {}, key).headers
+    return with_key(found, ServerOptions(allow_http=allow_http, proxy=proxy), {}, key_of(key)).headers
 
 
 def test_key_goes_first_as_a_bearer() -> None:
@@ -37,7 +43,7 @@ def test_key_goes_first_as_a_bearer() -> None:
 
 @pytest.mark.parametrize("base_url", ["https://b.example", "http://b.example"])
 def test_no_key_no_header(base_url: str) -> None:
-    assert sent(endpoint(base_url=base_url), None, allow_http=False) == OURS
+    assert sent(endpoint(base_urls=(base_url,)), None, allow_http=False) == OURS
 
 
 def test_own_authorization_is_left_alone() -> None:
@@ -48,7 +54,7 @@ def test_own_authorization_is_left_alone() -> None:
 
 def test_authorization_removed_by_an_empty_header_is_not_sent() -> None:
     """`-H Authorization:` removes a header, as in curl."""
-    found = endpoint(base_url="https://b.example", headers=("Authorization:",))
+    found = endpoint(base_urls=("https://b.example",), headers=("Authorization:",))
     assert sent(found, "k", allow_http=False) == OURS
 
 
@@ -60,8 +66,8 @@ def test_key_in_a_header_is_a_key(name: str) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"profile": "openai"}, {"profile": "openai", "base_url": "https://b.example/v1"}],
-    ids=["default", "openai", "openai elsewhere"],
+    [{}, {"profile": "openai"}, {"base_urls": ("https://api.openai.com/v1",)}],
+    ids=["default", "openai", "by its URL"],
 )
 def test_no_key_where_one_is_needed_is_77(options: dict[str, Any]) -> None:
     found = endpoint(**options)
@@ -75,12 +81,12 @@ def test_no_key_where_one_is_needed_is_77(options: dict[str, Any]) -> None:
 
 def test_no_key_message_shows_no_query() -> None:
     with pytest.raises(NoAccess) as fault:
-        sent(endpoint(base_url="https://api.openai.com/v1?sig=secret"), None, allow_http=False)
+        sent(endpoint(base_urls=("https://api.openai.com/v1?sig=secret",)), None, allow_http=False)
     assert "secret" not in str(fault.value)
 
 
 def test_openai_on_this_machine_needs_no_key() -> None:
-    found = endpoint(profile="openai", base_url="http://localhost:8080/v1")
+    found = endpoint(profile="openai", base_urls=("http://localhost:8080/v1",))
     assert sent(found, None, allow_http=False) == OURS
 
 
@@ -93,7 +99,7 @@ def test_openai_on_this_machine_needs_no_key() -> None:
     ],
 )
 def test_key_does_not_go_over_plain_http_to_another_machine(host: str, headers: tuple[str, ...]) -> None:
-    found = endpoint(base_url=f"http://{host}/v1", headers=headers)
+    found = endpoint(base_urls=(f"http://{host}/v1",), headers=headers)
     with refused(BadConfiguration, what=f"the key would go unencrypted to '{host.strip('[]')}'"):
         sent(found, None if headers else "k", allow_http=False)
     assert sent(found, "k", allow_http=True) != ()
@@ -104,19 +110,19 @@ def test_key_does_not_go_over_plain_http_to_another_machine(host: str, headers: 
 )
 def test_the_key_does_not_go_over_plain_http_through_a_proxy_elsewhere(proxy: str) -> None:
     """It reads what goes over http, also what is for this machine."""
-    found = endpoint(base_url="http://127.0.0.1:1/v1")
+    found = endpoint(base_urls=("http://127.0.0.1:1/v1",))
     with pytest.raises(BadConfiguration, match="the key would go unencrypted to"):
         sent(found, "k", allow_http=False, proxy=proxy)
     assert sent(found, "k", allow_http=True, proxy=proxy) != ()
     assert sent(found, None, allow_http=False, proxy=proxy) == found.headers
     assert sent(found, "k", allow_http=False, proxy="http://localhost:3128") != ()
-    secure = endpoint(base_url="https://b.example/v1")
+    secure = endpoint(base_urls=("https://b.example/v1",))
     assert sent(secure, "k", allow_http=False, proxy=proxy) != ()
 
 
 @pytest.mark.parametrize("line", ["x-goog-api-key: x", "X-Auth-Token: x", "Cookie: a=b"])
 def test_no_other_secret_header_goes_over_plain_http(line: str) -> None:
-    found = endpoint(base_url="http://b.example/v1", headers=(line,))
+    found = endpoint(base_urls=("http://b.example/v1",), headers=(line,))
     with refused(
         BadConfiguration, what=f"the header '{line.partition(':')[0]}' would go unencrypted to 'b.example'"
     ):
@@ -128,7 +134,7 @@ def test_no_other_secret_header_goes_over_plain_http(line: str) -> None:
     "host", ["localhost", "LOCALHOST", "localhost.", "a.localhost", "127.0.0.1", "127.8.9.10", "[::1]"]
 )
 def test_key_goes_over_plain_http_to_this_machine(host: str) -> None:
-    found = endpoint(base_url=f"http://{host}:8080/v1")
+    found = endpoint(base_urls=(f"http://{host}:8080/v1",))
     assert sent(found, "k", allow_http=False) == (("Authorization", "Bearer k"), *OURS)
 
 
@@ -142,14 +148,15 @@ def test_echo_takes_a_key_and_sends_it_nowhere(headers: tuple[str, ...]) -> None
 
 
 def test_key_and_every_secret_header_are_hidden_from_now_on() -> None:
-    options = ServerOptions(base_url="https://b.example/v1", headers=("X-Api-Token: t0ken-1-long",))
-    server = open_server(resolve(options, {}), options, {"OPENAI_API_KEY": "k3y-12345"})
+    options = ServerOptions(base_urls=("https://b.example/v1",), headers=("X-Api-Token: t0ken-1-long",))
+    environ = {"OPENAI_API_KEY": "k3y-12345", "OPENAI_BASE_URL": "https://b.example"}
+    server = open_server(resolve(options, environ)[0], options, environ)
     assert server.headers[0] == server.key_header == ("Authorization", "Bearer k3y-12345")
     assert secrets.hide("k3y-12345 t0ken-1-long") == "*** ***"
 
 
 def test_a_text_that_stands_for_the_key_is_not_hidden() -> None:
-    server = with_key(endpoint(), ServerOptions(), {}, "$OPENAI_API_KEY")
+    server = with_key(endpoint(), ServerOptions(), {}, key_of("$OPENAI_API_KEY"))
     assert server.key_header == ("Authorization", "Bearer $OPENAI_API_KEY")
     assert secrets.hide("$OPENAI_API_KEY") == "$OPENAI_API_KEY"
 
@@ -161,23 +168,23 @@ def test_server_that_is_sent_nothing_needs_no_key_but_refuses_an_unusable_one() 
 
 
 def test_proxy_of_the_environment_is_the_server_s() -> None:
-    options = ServerOptions(base_url="https://b.example/v1")
-    server = open_server(resolve(options, {}), options, {"https_proxy": "proxy.example:3128"})
+    options = ServerOptions(base_urls=("https://b.example/v1",))
+    server = open_server(resolve(options, {})[0], options, {"https_proxy": "proxy.example:3128"})
     assert server.proxy == "http://proxy.example:3128"
 
 
 def test_server_in_process_has_neither_key_nor_proxy() -> None:
     options = ServerOptions("echo", proxy="http://proxy.example")
-    server = open_server(resolve(options, {}), options, {"OPENAI_API_KEY": "k"})
+    server = open_server(resolve(options, {})[0], options, {"OPENAI_API_KEY": "k"})
     assert (server.headers, server.key_header, server.proxy) == (OURS, None, None)
 
 
 def test_server_survives_pickling() -> None:
-    options = ServerOptions(base_url="https://b.example/v1?v=1", limits=ExchangeLimits(1.0, 2.0, 3.0))
-    server = open_server(resolve(options, {}), options, {"OPENAI_API_KEY": "k3y-12345"})
+    options = ServerOptions(base_urls=("https://b.example/v1?v=1",), limits=ExchangeLimits(1.0, 2.0, 3.0))
+    server = open_server(resolve(options, {})[0], options, {"OPENAI_API_KEY": "k3y-12345"})
     copy = pickle.loads(pickle.dumps(server))
     assert copy == server
-    assert copy.completions_url == "https://b.example/v1/chat/completions?v=1"
+    assert copy.completions_url() == "https://b.example/v1/chat/completions?v=1"
     assert (copy.origin, copy.limits) == ("https://b.example", ExchangeLimits(1.0, 2.0, 3.0))
 
 
@@ -190,4 +197,4 @@ def test_server_survives_pickling() -> None:
     ],
 )
 def test_origin_is_scheme_host_and_port(base_url: str, origin: str) -> None:
-    assert with_key(endpoint(base_url=base_url), ServerOptions(), {}, None).origin == origin
+    assert with_key(endpoint(base_urls=(base_url,)), ServerOptions(), {}, None).origin == origin

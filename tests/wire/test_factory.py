@@ -24,11 +24,11 @@ from senders import transport_to
 
 def server_of(**options: Any) -> Server:
     made = ServerOptions(**options)
-    return with_key(resolve(made, {}), made, {}, None)
+    return with_key(resolve(made, {})[0], made, {}, None)
 
 
 def test_request_is_the_body_in_json_with_the_headers_of_the_server() -> None:
-    server = server_of(base_url="http://h/v1")._replace(headers=(("A", "1"), ("User-Agent", "u")))
+    server = server_of(base_urls=("http://h/v1",))._replace(headers=(("A", "1"), ("User-Agent", "u")))
     request = completion_request(server, {"model": "mä", "n": 2**64})
     assert (request.method, str(request.url)) == ("POST", "http://h/v1/chat/completions")
     assert request.content == '{"model":"mä","n":18446744073709551616}'.encode()
@@ -70,8 +70,8 @@ def test_model_in_this_process_is_reached_without_a_proxy(max_connections: int |
 
 
 def test_an_unusable_proxy_is_reported_before_anything_is_sent() -> None:
-    options = ServerOptions(base_url="http://b.example/v1", proxy="ftp://p")
-    endpoint = resolve(options, {})
+    options = ServerOptions(base_urls=("http://b.example/v1",), proxy="ftp://p")
+    endpoint = resolve(options, {})[0]
     for way in (
         lambda: open_transport(with_key(endpoint, options, {}, None), {}),
         lambda: check_transport(endpoint, options, {}),

@@ -68,7 +68,8 @@ class Sender:
         reserve_turn: ReserveTurn,
         notice: FailureNotice,
     ) -> None:
-        self._url = httpx.URL(server.completions_url)
+        self._endpoint = server.endpoint
+        self._url = httpx.URL(server.completions_url())
         # httpx adds the header Host to requests with a body, but not to those with a stream.
         self._headers = self._headers_of(server)
         self._renewal: KeyRenewal | None = None
@@ -94,6 +95,9 @@ class Sender:
 
     def _headers_of(self, server: Server) -> httpx.Headers:
         return httpx.Headers([("Host", self._url.netloc.decode()), *server.headers])
+
+    def _url_for(self, model: Value) -> httpx.URL:
+        return httpx.URL(self._endpoint.url(self._endpoint.profile.path, model))
 
     def stop(self) -> None:
         """Send nothing more. This cancels what waits for a start, a pause or another attempt."""
@@ -124,10 +128,10 @@ class Sender:
     async def ask(self, request: RunRequest) -> tuple[Answer, float]:
         """Send one request, as often as the retry policy permits."""
         body, context = request.body, self._pacer.context
-        data = values.dumps(exchange.body_to_send(body))
+        data = values.dumps(exchange.body_to_send(body, self._endpoint.patches, context.detail))
         post = httpx.Request(
             "POST",
-            self._url,
+            self._url_for(body.get("model")) if self._endpoint.url_names_model else self._url,
             headers=self._headers,
             stream=httpx.ByteStream(data),
             extensions={**exchange.extensions_of(body), **self._extensions},

@@ -44,7 +44,7 @@ def open_rules(
         yield rules
         return
     _check_tools(options.tools, body, is_run=workers is not None)
-    clean = child_environment(environ, server.endpoint.profile.key_env)
+    clean = child_environment(environ, server.endpoint.key_names)
     with _open_tools(options.tools, clean, console, workers) as tools:
         yield rules._replace(tools=tools)
 

@@ -10,7 +10,6 @@ from chatpipe.errors import UsageFault
 from chatpipe.flags.types import FILE, Integer, Seconds, Size, Word, option_group
 from chatpipe.options.server import ExchangeLimits, KeySource, ServerOptions
 from chatpipe.server.keys import KEY_WAYS
-from chatpipe.server.profiles import DEFAULT, PROFILES
 
 
 def _refuse_key(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
@@ -22,7 +21,7 @@ def _refuse_key(ctx: click.Context, param: click.Parameter, value: str | None) -
 def key_refusal() -> str:
     """The words for a key on the command line, with the ways to give one."""
     ways = ", ".join(f"{way.option} {way.metavar}" for way in KEY_WAYS)
-    return f"a key on the command line can be read by everyone: use {ways} or {DEFAULT.key_env}"
+    return f"a key on the command line can be read by everyone: use {ways} or OPENAI_API_KEY"
 
 
 class _Descriptor(Integer):
@@ -36,10 +35,15 @@ class _Descriptor(Integer):
         return str(int(value))
 
 
-def _listed_profiles() -> str:
-    """The profiles as a phrase: `a, b, or c (no network)`."""
-    *others, last = (f"{row.name} (no network)" if row.in_process else row.name for row in PROFILES.values())
-    return ", ".join([*others, f"or {last}"])
+class _ProfileName(Word):
+    """The name of a profile. Completion reads the built-in ones."""
+
+    name = "profile"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        from chatpipe.server.profile_file import names
+
+        return Word(tuple(names())).shell_complete(ctx, param, incomplete)
 
 
 def _refuse_empty(option: str, name: str | None) -> None:
@@ -55,6 +59,7 @@ def _refuse_stdin(option: str, name: str | None, *, fix: str) -> None:
 
 def _read(
     *,
+    base_url: tuple[str, ...],
     header: tuple[str, ...],
     timeout: float,
     connect_timeout: float,
@@ -72,6 +77,7 @@ def _read(
         _refuse_stdin(source.way.option, source.file, fix="use --key-fd 0")
     _refuse_stdin("--header-file", others["header_file"], fix="name a file")
     return ServerOptions(
+        base_urls=base_url,
         headers=header,
         keys=sources,
         limits=ExchangeLimits(connect_timeout, timeout, deadline, max_reply),
@@ -89,11 +95,14 @@ options = option_group(
             "--profile",
             "-p",
             metavar="NAME",
-            type=Word(tuple(PROFILES)),
-            help=f"Provider: {_listed_profiles()}",
+            type=_ProfileName(()),
+            help="Provider, such as openai, groq, ollama, or echo (no network)",
         ),
         click.option(
-            "--base-url", metavar="URL", help="Server to ask  [env var: CHATPIPE_BASE_URL, OPENAI_BASE_URL]"
+            "--base-url",
+            multiple=True,
+            metavar="URL",
+            help="Server to ask, repeatable  [env var: CHATPIPE_BASE_URL, OPENAI_BASE_URL]",
         ),
         click.option(
             "--header", "-H", multiple=True, metavar="'NAME: VALUE'", help="Header to add; empty removes one"

@@ -24,17 +24,17 @@ SILENT_WAITS = KeyWaits()
 
 
 class KeyWay(NamedTuple):
-    """A way to give the API key: one option.
+    """A way to give the API key: an option, or a setting of a profile.
 
-    names says what the option's value names. read returns the text that holds the key; its second
-    argument is an environment for child processes, without keys, its third one has its waits. shell_words
-    returns the expression with which a POSIX shell reads the same text in a here-document.
+    option is empty for a way that only profiles have. names says what the value names. read returns the
+    text that holds the key; its second argument is the environment, its third one has its waits.
+    shell_words returns the expression with which a POSIX shell reads the same text in a here-document.
     """
 
     option: str
     metavar: str
     help: str
-    names: Literal["file", "command", "descriptor"]
+    names: Literal["file", "command", "descriptor", "variable", "keyring"]
     read: Callable[[str, Mapping[str, str], KeyWaits], str]
     shell_words: Callable[[str], str]
 
@@ -45,10 +45,21 @@ class KeyWay(NamedTuple):
 
 
 class KeySource(NamedTuple):
-    """A place that holds the API key: the option that was given and its value."""
+    """A place that holds the API key: a way, and its value.
+
+    place names it in messages, an option unless it is given. An optional source that holds no key gives
+    way to the next one. auth is the form in which the key is sent, that of the profile unless it is given.
+    """
 
     way: KeyWay
     value: str
+    setting: str | None = None
+    is_optional: bool = False
+    auth: str | None = None
+
+    @property
+    def place(self) -> str:
+        return self.setting or self.way.option
 
     @property
     def file(self) -> str | None:
@@ -57,6 +68,10 @@ class KeySource(NamedTuple):
     @property
     def descriptor(self) -> int | None:
         return int(self.value) if self.way.names == "descriptor" else None
+
+    @property
+    def variable(self) -> str | None:
+        return self.value if self.way.names == "variable" else None
 
 
 class ExchangeLimits(NamedTuple):
@@ -78,7 +93,7 @@ class ServerOptions(NamedTuple):
     """
 
     profile: str | None = None
-    base_url: str | None = None
+    base_urls: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
     header_file: str | None = None
     keys: tuple[KeySource, ...] = ()

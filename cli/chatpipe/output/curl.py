@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from math import ceil
 
 from chatpipe.errors import UsageFault
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.named_tuple import NamedTuple
-from chatpipe.options.server import ExchangeLimits, KeySource, ServerOptions
+from chatpipe.options.server import ExchangeLimits, ServerOptions
 from chatpipe.request.batch_line import batch_line
 from chatpipe.server import keys, redact
 from chatpipe.server.endpoints import Endpoint
-from chatpipe.server.variables import variable
+from chatpipe.server.keys import FoundKey
 
 # The body is a single line that begins with `{`, so it cannot equal this terminator.
 _END = "END_OF_REQUEST"
@@ -60,9 +60,10 @@ def _curl(request: UnsentRequest) -> bytes:
     from chatpipe.server.server import with_key  # it loads httpx, which the other formats do not need
 
     # The key is here the shell words that read it.
-    server = with_key(endpoint, connection, environ, _key_words(endpoint, connection.keys, environ))
+    server = with_key(endpoint, connection, environ, _key_words(endpoint, environ))
     unbuffered = " -N" if request.body.get("stream") is True else ""
-    command = [f"curl -sS --fail-with-body{unbuffered}", shlex.quote(server.completions_url)]
+    url = server.completions_url(request.body.get("model"))
+    command = [f"curl -sS --fail-with-body{unbuffered}", shlex.quote(url)]
     data_option, key_lines = "--data-binary @-", ""
     if server.key_header is not None:
         fd = 8 if any(source.descriptor == 9 for source in connection.keys) else 9
@@ -123,8 +124,14 @@ def _seconds(number: float) -> str:
     return f"{number:.3f}".rstrip("0").rstrip(".")
 
 
-def _key_words(endpoint: Endpoint, sources: Sequence[KeySource], environ: Mapping[str, str]) -> str | None:
-    """The shell expression for the key in a here-document; None if no key would be sent."""
-    key_env = endpoint.profile.key_env
-    is_set = key_env is not None and (endpoint.needs_key or bool(variable(environ, key_env)))
-    return keys.shell_words(sources, key_env if is_set else None)
+def _key_words(endpoint: Endpoint, environ: Mapping[str, str]) -> FoundKey | None:
+    """The shell expression for the key in a here-document; None if no key would be sent.
+
+    Where a key is needed and none is set, it names the variable that is to hold it.
+    """
+    words = keys.key_words(endpoint.keys, environ)
+    if words is None and endpoint.needs_key:
+        variable = endpoint.key_variable
+        named = [each._replace(is_optional=False) for each in endpoint.keys if each.value == variable]
+        return keys.key_words(named, environ)
+    return words

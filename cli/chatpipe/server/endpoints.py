@@ -1,60 +1,88 @@
-"""Options and environment -> URL of the server and headers of a request, without the key.
+"""Options, environment and configuration -> the servers that are asked, with all headers but the key.
 
-Precedence: an option, the profile named by `-p`, `CHATPIPE_*`, `OPENAI_*`, the default. `OPENAI_*`
-applies only to profiles that read it, so that one provider's key never goes to another.
+Precedence: an option, the profile named by `-p`, `CHATPIPE_*`, the configured default profile,
+`OPENAI_*`, the default. A key belongs to a server: see bindings.py.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from urllib.parse import SplitResult, urlsplit
+from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import SplitResult, quote, urlsplit
 
-from chatpipe import __version__
 from chatpipe.errors import BadConfiguration, UsageFault
 from chatpipe.named_tuple import NamedTuple
-from chatpipe.options.server import ServerOptions
-from chatpipe.server import profiles, redact
-from chatpipe.server.profiles import PROFILES, Profile
+from chatpipe.options.server import SILENT_WAITS, KeySource, ServerOptions
+from chatpipe.server import bindings, redact
+from chatpipe.server.base_url import (
+    MODEL,
+    expand,
+    host_and_port,
+    is_private,
+    is_same_server,
+    missing_variables,
+    parse_base_url,
+)
+from chatpipe.server.bindings import Chosen
+from chatpipe.server.config import Config, find_profile, read_config
+from chatpipe.server.headers import OWN_HEADERS, Headers, merge, parse_header
+from chatpipe.server.patches import Patch
+from chatpipe.server.profiles import DEFAULT, Profile
 from chatpipe.server.variables import variable
-
-# The route of the only requests that are sent today.
-COMPLETIONS = "/chat/completions"
-# RFC 9110 section 5.6.2: a header name is a token.
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# A wrong value makes the server split the request in two, or wait for bytes that never come.
-_FRAMING = frozenset({"content-length", "transfer-encoding"})
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-
-# The networks of is_private.
-_PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10")
-
-Headers = tuple[tuple[str, str], ...]
 
 
 class Endpoint(NamedTuple):
     """The target of requests.
 
-    base_url is the URL without a route; it may have a query. headers are all but the key. needs_key
-    is true if a request without a key would be rejected. key_removed is true if the user removed
-    the header that would carry the key.
+    base_url is the URL without a route; it may have a query, and MODEL in its path. headers are all but
+    the key. keys are the ways to it, in order. needs_key is true if a request without a key would be
+    rejected. key_removed is true if the user removed the header that would carry the key. profile has the
+    patches, headers and keys of this server only: none if it is not the profile's. origins names what
+    each setting came from.
     """
 
     base_url: str
     headers: Headers
     model: str | None
     profile: Profile
+    keys: tuple[KeySource, ...] = ()
     needs_key: bool = False
     key_removed: bool = False
+    origins: Mapping[str, str] = {}
 
     @property
     def in_process(self) -> bool:
         return self.profile.in_process
 
-    def url(self, route: str) -> str:
-        """The URL of a route such as COMPLETIONS. The query of the base URL goes behind the route."""
+    @property
+    def key_names(self) -> frozenset[str]:
+        """The variables that may hold its key."""
+        return frozenset(each.value for each in self.keys if each.variable is not None)
+
+    @property
+    def key_variable(self) -> str | None:
+        """The variable that a user who has no key is told to set."""
+        own = (each.value for each in self.keys if each.variable is not None and each.auth is None)
+        return next((name for name in own if name != bindings.CHATPIPE_KEY), None)
+
+    @property
+    def patches(self) -> tuple[Patch, ...]:
+        return self.profile.patches
+
+    @property
+    def url_names_model(self) -> bool:
+        """True if requests for different models go to different URLs."""
+        return MODEL in self.base_url or MODEL in self.profile.path
+
+    def url(self, route: str, model: object = None) -> str:
+        """The URL of a route, such as profile.path. The query of the base URL goes behind the route.
+
+        model takes the place of MODEL.
+        """
         base = urlsplit(self.base_url)
-        return base._replace(path=base.path + route).geturl()
+        path = base.path + route
+        if MODEL in path:
+            path = path.replace(MODEL, quote(str(model or ""), safe=""))
+        return base._replace(path=path).geturl()
 
     @property
     def metrics_url(self) -> str | None:
@@ -68,177 +96,161 @@ class Endpoint(NamedTuple):
         return base._replace(path="/metrics", query="").geturl()
 
 
-def resolve(options: ServerOptions, environ: Mapping[str, str], header_lines: Sequence[str] = ()) -> Endpoint:
-    """The endpoint, with all headers but the key. header_lines are the lines of `--header-file`.
+class _Given(NamedTuple):
+    """The settings that every server of a call gets: headers and keys of options, the model. See Endpoint."""
 
-    The secrets of its headers and its URL are hidden from now on. Raises UsageFault and BadConfiguration,
-    both with the option or variable as place.
+    headers: Headers
+    keys: tuple[KeySource, ...]
+    model: str | None
+    origins: Mapping[str, str]
+
+
+def resolve(
+    options: ServerOptions,
+    environ: Mapping[str, str],
+    header_lines: Sequence[str] = (),
+    note: Callable[[str], None] = SILENT_WAITS.note,
+) -> tuple[Endpoint, ...]:
+    """The servers, of which a run uses all and a call the first that answers.
+
+    header_lines are the lines of `--header-file`. The secrets of headers and URLs are hidden from now on.
+    note gets what was mended. Raises UsageFault and BadConfiguration, both with the option, variable or
+    line of the configuration as place.
     """
+    chosen = _chosen(options, environ, note)
+    headers = [parse_header(line, "--header-file") for line in header_lines]
+    headers += [parse_header(line, "--header") for line in options.headers]
+    model, origin = _model(chosen, environ)
+    origins = {"base_url": chosen.origin, "profile": chosen.profile_place, "model": origin}
+    given = _Given(tuple(headers), options.keys, model, origins)
+    return tuple(_endpoint(url, chosen, given, environ) for url in chosen.urls)
+
+
+def only(endpoints: Sequence[Endpoint], what: str) -> Endpoint:
+    """The endpoint of a command that asks one server. Raises UsageFault for several."""
+    if len(endpoints) > 1:
+        raise UsageFault(f"{len(endpoints)} servers, and {what} takes one", place="--base-url")
+    return endpoints[0]
+
+
+def _endpoint(url: SplitResult, chosen: Chosen, given: _Given, environ: Mapping[str, str]) -> Endpoint:
+    profile = bindings.profile_at(url, chosen)
+    openai = bindings.openai_headers(url, chosen, environ)
+    headers = [*OWN_HEADERS, *profile.headers, *openai, *given.headers]
+    redact.hide_headers(headers)
+    removed = {name.lower() for name, value in headers if not value}
+    auth = profile.auth_header
+    return Endpoint(
+        url.geturl(),
+        merge(headers),
+        given.model,
+        profile,
+        () if profile.in_process else (*given.keys, *bindings.key_sources(url, chosen, profile, environ)),
+        needs_key=bindings.needs_key(url, chosen),
+        key_removed=auth is not None and auth.name.lower() in removed,
+        origins=given.origins,
+    )
+
+
+def _chosen(options: ServerOptions, environ: Mapping[str, str], note: Callable[[str], None]) -> Chosen:
+    """The profile and the URLs that options, environment and configuration choose."""
     name, place = options.profile, "--profile"
     if name is None:
         name, place = variable(environ, "CHATPIPE_PROFILE") or None, "CHATPIPE_PROFILE"
-    profile = _profile(name, place)
-    _refuse_base_url(profile, options.base_url)
-    environ = _visible_environment(profile, environ)
-    base = _base_url(profile, options, environ)
-    model, _ = _first_set(
-        (profile.model if options.profile else None, ""),
-        (variable(environ, "CHATPIPE_MODEL"), ""),
-        (profile.model, ""),
-        (variable(environ, "OPENAI_MODEL"), ""),
-        (None, ""),
+    config = Config() if name == "echo" else read_config(environ)
+    profile = None if name is None else find_profile(name, place, config)
+    _refuse_base_urls(profile, options.base_urls)
+    if profile is not None and profile.in_process:
+        return Chosen(profile, place, tuple(urlsplit(each.base_url) for each in profile.servers), place)
+    typed = tuple(parse_base_url(each, "--base-url", note) for each in options.base_urls)
+    by_variable = variable(environ, "CHATPIPE_BASE_URL")
+    named = (parse_base_url(by_variable, "CHATPIPE_BASE_URL", note),) if by_variable else ()
+    if profile is None and config.profile is not None:
+        default = find_profile(config.profile, config.place, config)
+        own = profile_urls(default, environ, note)
+        if not (typed or named) or any(is_same_server(each, url) for each in typed or named for url in own):
+            profile, place = default, config.place
+    own = () if profile is None else profile_urls(profile, environ, note)
+    if typed:
+        return Chosen(profile, place, typed, "--base-url", own)
+    if profile is not None and (options.profile or not named):
+        return Chosen(profile, place, own or _no_urls(profile, environ), f"profile '{profile.name}'", own)
+    if named:
+        if profile is not None and not any(is_same_server(named[0], url) for url in own):
+            raise _contradiction(profile, place)
+        return Chosen(profile, place, named, "CHATPIPE_BASE_URL", own)
+    if found := variable(environ, "OPENAI_BASE_URL"):
+        return Chosen(None, "", (parse_base_url(found, "OPENAI_BASE_URL", note),), "OPENAI_BASE_URL")
+    return Chosen(None, "", (urlsplit(DEFAULT.servers[0].base_url),), "default")
+
+
+def profile_urls(
+    profile: Profile, environ: Mapping[str, str], note: Callable[[str], None]
+) -> tuple[SplitResult, ...]:
+    """The base URLs of a profile; none if variables that make them are not set."""
+    place = f"profile '{profile.name}'"
+    usual = profile.servers[0].base_url if profile.servers else ""
+    for name in profile.base_url_env:
+        if text := (variable(environ, name) or "").strip():
+            complete = host_and_port(text, expand(usual, environ) or "https://")
+            return (_with_version(parse_base_url(complete, name, note), profile, environ),)
+    templates = [each.base_url for each in profile.servers]
+    if profile.dated_base_url is not None and (_api_version(profile, environ) or "")[:1].isdigit():
+        templates = [profile.dated_base_url]
+    expanded = [expand(each, environ) for each in templates]
+    return tuple(
+        _with_version(parse_base_url(url, place, note), profile, environ)
+        for url in expanded
+        if url is not None
     )
-    headers = _all_headers(environ, options.headers, header_lines)
-    redact.hide_headers(headers)
-    removed = {name.lower() for name, value in headers if not value}
-    return Endpoint(
-        base.geturl(),
-        _merge(headers),
-        model,
-        profile,
-        needs_key=(name is not None and profile.needs_key) or _rejects_anonymous(base),
-        key_removed=profile.auth.name.lower() in removed,
-    )
 
 
-def _profile(name: str | None, place: str) -> Profile:
-    """The row that name stands for, the default row without a name."""
-    if name is None:
-        return profiles.DEFAULT
-    if name not in PROFILES:
-        raise BadConfiguration(f"no profile '{name}'", place=place, fix=f"there are {', '.join(PROFILES)}")
-    return PROFILES[name]
+def _with_version(url: SplitResult, profile: Profile, environ: Mapping[str, str]) -> SplitResult:
+    """The URL with the version of the API in its query, unless it has one."""
+    version = _api_version(profile, environ)
+    if not version or "api-version=" in url.query:
+        return url
+    query = f"api-version={quote(version, safe='')}"
+    return url._replace(query=f"{url.query}&{query}" if url.query else query)
 
 
-def _refuse_base_url(profile: Profile, base_url: str | None) -> None:
+def _api_version(profile: Profile, environ: Mapping[str, str]) -> str | None:
+    found = (variable(environ, name) for name in profile.api_version_env)
+    return profile.api_version or next(filter(None, found), None)
+
+
+def _no_urls(profile: Profile, environ: Mapping[str, str]) -> tuple[SplitResult, ...]:
+    missing = [each for server in profile.servers for each in missing_variables(server.base_url, environ)]
+    what = f"profile '{profile.name}' does not know its server"
+    fix = f"set {', '.join(missing)}" if missing else "give it a base_url in the configuration"
+    raise BadConfiguration(what, place="--profile", fix=fix)
+
+
+def _contradiction(profile: Profile, place: str) -> BadConfiguration:
+    what = f"{place} names '{profile.name}', and CHATPIPE_BASE_URL another server"
+    return BadConfiguration(what, fix="unset one of them, or choose by -p or --base-url")
+
+
+def _refuse_base_urls(profile: Profile | None, base_urls: Sequence[str]) -> None:
     """Raise for a `--base-url` that contradicts the profile or is empty."""
-    if profile.in_process and base_url is not None:
+    if profile is not None and profile.in_process and base_urls:
         what = f"profile '{profile.name}' has no base URL"
         raise UsageFault(what, place="--base-url", fix="leave one of the two out")
-    if base_url == "":  # an unset variable in a script must not send the request to another server
+    if "" in base_urls:  # an unset variable in a script must not send the request to another server
         raise BadConfiguration("an empty base URL", place="--base-url", fix="leave it out, or name a server")
 
 
-def _visible_environment(profile: Profile, environ: Mapping[str, str]) -> Mapping[str, str]:
-    if profile.in_process:
-        return {}
-    if profile.reads_openai_environment:
-        return environ
-    return {name: value for name, value in environ.items() if not name.startswith("OPENAI_")}
-
-
-def _base_url(profile: Profile, options: ServerOptions, environ: Mapping[str, str]) -> SplitResult:
-    own = None if profile.reads_openai_environment else profile.base_url
-    return _parse_base_url(
-        *_first_set(
-            (options.base_url, "--base-url"),
-            (own if options.profile else None, "profile"),
-            (variable(environ, "CHATPIPE_BASE_URL"), "CHATPIPE_BASE_URL"),
-            (own, "profile"),
-            (variable(environ, "OPENAI_BASE_URL"), "OPENAI_BASE_URL"),
-            (profile.base_url, "profile"),
-        )
-    )
-
-
-def _rejects_anonymous(base: SplitResult) -> bool:
-    """True if the host is that of a profile whose requests all need a key."""
-    hosts = (urlsplit(row.base_url).hostname for row in PROFILES.values() if row.needs_key)
-    return base.hostname in hosts
-
-
-def parse_header(line: str, place: str) -> tuple[str, str]:
-    """Split `Name: value`. Raises UsageFault, whose text omits the value because it may be secret."""
-    name, colon, value = line.partition(":")
-    if not colon or not _HEADER_NAME.fullmatch(name.strip()):
-        raise UsageFault("not a header", place=place, fix="write 'Name: value'")
-    if name.strip().lower() in _FRAMING:
-        what = f"header '{name.strip()}' says where the body ends, which follows from the body"
-        raise UsageFault(what, place=place, fix="leave it out")
-    value = value.strip()
-    if _CONTROL.search(value) or not value.isascii():
-        raise UsageFault(f"header '{name.strip()}' has a character that cannot be sent", place=place)
-    return name.strip(), value
-
-
-def _first_set(*candidates: tuple[str | None, str]) -> tuple[str | None, str]:
-    """The first (value, place) whose value is set and not empty, else the last one."""
-    return next((candidate for candidate in candidates if candidate[0]), candidates[-1])
-
-
-def _parse_base_url(base_url: str | None, place: str) -> SplitResult:
-    """The parsed base URL, without final slashes. One that ends in the route COMPLETIONS is accepted."""
-    base_url = (base_url or "").strip()
-    redact.hide_url(base_url)
-    # Check before parsing, because urlsplit silently drops tabs and line ends.
-    if _CONTROL.search(base_url) or "\t" in base_url or " " in base_url or not base_url.isascii():
-        what = "the base URL has a character that no URL has"
-        raise BadConfiguration(what, place=place, fix="percent-encode it")
-    try:
-        url = urlsplit(base_url)
-        port_is_valid = url.port is None or url.port > 0
-    except ValueError:
-        url, port_is_valid = urlsplit(""), False
-    if url.scheme not in ("http", "https") or not url.hostname or not port_is_valid:
-        redacted = redact.url(base_url)  # a malformed URL may contain a password
-        raise BadConfiguration(f"'{redacted}' is not an http or https URL", place=place)
-    if url.username is not None or url.password is not None:
-        what = "a base URL holds no user or password"
-        raise BadConfiguration(what, place=place, fix="use --header or --key-file")
-    return url._replace(path=url.path.rstrip("/").removesuffix(COMPLETIONS), fragment="")
-
-
-def _all_headers(
-    environ: Mapping[str, str], options: Sequence[str], file_lines: Sequence[str]
-) -> list[tuple[str, str]]:
-    """The headers: default, environment, file, options. An empty value removes a header."""
-    headers = [
-        ("Content-Type", "application/json"),
-        ("User-Agent", f"chatpipe/{__version__}"),
-        # Compression gains nothing for an answer of a few kB, and it delays a stream.
-        ("Accept-Encoding", "identity"),
-    ]
-    for source, name in (("OPENAI_ORG_ID", "OpenAI-Organization"), ("OPENAI_PROJECT_ID", "OpenAI-Project")):
-        if value := variable(environ, source):
-            headers.append(parse_header(f"{name}: {value}", source))
-    custom = environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines()
-    headers += [parse_header(line, "OPENAI_CUSTOM_HEADERS") for line in custom if line.strip()]
-    headers += [parse_header(line, "--header-file") for line in file_lines]
-    return headers + [parse_header(line, "--header") for line in options]
-
-
-def _merge(headers: Sequence[tuple[str, str]]) -> Headers:
-    """The headers with the last value per name, at its position. An empty value drops the name."""
-    merged: dict[str, tuple[str, str]] = {}
-    for name, value in headers:
-        merged.pop(name.lower(), None)
-        if value:
-            merged[name.lower()] = (name, value)
-    return tuple(merged.values())
-
-
-def is_loopback(url: SplitResult) -> bool:
-    """True if the host is this machine. Only the name is checked, because a resolver may answer anything."""
-    host = (url.hostname or "").rstrip(".")
-    return (
-        host in ("localhost", "::1")
-        or host.endswith(".localhost")
-        or bool(re.fullmatch(r"127(\.\d+){3}", host))
-    )
-
-
-def is_private(url: SplitResult) -> bool:
-    """True if the host is this machine, or an address of a network of the user's own.
-
-    A name other than localhost may lead anywhere, and is not looked up.
-    Source: RFC 1918, RFC 4193 and, for link-local addresses, RFC 3927 and RFC 4291.
-    """
-    if is_loopback(url):
-        return True
-    from ipaddress import ip_address, ip_network  # few calls need it
-
-    try:
-        address = ip_address(url.hostname or "")
-    except ValueError:
-        return False
-    return any(address in ip_network(network) for network in _PRIVATE)
+def _model(chosen: Chosen, environ: Mapping[str, str]) -> tuple[str | None, str]:
+    """The model of requests that name none, and what it came from."""
+    profile = chosen.profile
+    if profile is not None and profile.in_process:
+        return profile.model, "profile"
+    own: list[tuple[str | None, str]] = []
+    if profile is not None:
+        own = [(variable(environ, name), name) for name in profile.model_env]
+        own = [(profile.model, f"profile '{profile.name}'"), *own]
+    by_variable = (variable(environ, "CHATPIPE_MODEL"), "CHATPIPE_MODEL")
+    candidates = [*own, by_variable] if chosen.profile_place == "--profile" else [by_variable, *own]
+    if bindings.reads_openai_environment(profile):
+        candidates.append((variable(environ, "OPENAI_MODEL"), "OPENAI_MODEL"))
+    return next((each for each in candidates if each[0]), (None, "default"))

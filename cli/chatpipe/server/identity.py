@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
-from chatpipe.server.endpoints import Endpoint, is_loopback
+from chatpipe.server.base_url import is_loopback
+from chatpipe.server.endpoints import Endpoint
 
 ECHO = "echo"
 # A client that connects to one of the first two reaches this machine.
@@ -59,6 +60,8 @@ def model_scope(endpoint: Endpoint) -> str:
 
 def path_names_model(endpoint: Endpoint) -> bool:
     """True if the path of the base URL decides the model, whatever the body says."""
+    if endpoint.url_names_model:
+        return True
     segments = urlsplit(endpoint.base_url).path.split("/")
     return any(
         segment in _MODEL_SEGMENTS and following and following not in _GENERAL_SEGMENTS

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 
-from chatpipe.errors import BadInput, MissingInput, NoAccess, UsageFault, reason
+from chatpipe.errors import BadInput, ChatpipeError, MissingInput, NoAccess, UsageFault, reason
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import SILENT_WAITS, KeySource, KeyWaits, KeyWay
 from chatpipe.options.tool_commands import split_command
 from chatpipe.server.children import child_environment
@@ -19,30 +20,46 @@ _MAX_BYTES = 65536
 _TOO_LONG = f"has more than {_MAX_BYTES >> 10} kB"
 
 
+class FoundKey(NamedTuple):
+    """A key and the source that holds it. In its place may stand the shell words that read it."""
+
+    text: str
+    source: KeySource
+
+
 def find_key(
-    sources: Sequence[KeySource],
-    key_env: str | None,
-    environ: Mapping[str, str],
-    waits: KeyWaits = SILENT_WAITS,
-) -> str | None:
-    """The API key of the first source, else of the variable key_env, None if there is none.
+    sources: Sequence[KeySource], environ: Mapping[str, str], waits: KeyWaits = SILENT_WAITS
+) -> FoundKey | None:
+    """The API key of the first source that is not optional or holds one, None if there is none.
 
     From now on it is hidden. Raises NoAccess if the source holds no usable key, BadInput if it is no text.
     """
-    if sources:
-        way, value = sources[0]
-        # A command gets no key, not even the one it replaces.
-        return _validated(way.read(value, child_environment(environ, key_env), waits), way.option)
-    if key_env is not None and environ.get(key_env, "").strip():
-        return _validated(environ[key_env], key_env)
+    source = chosen_source(sources, environ)
+    if source is None:
+        return None
+    # No child gets a key: not even a command, the one that it replaces.
+    names = {each.value for each in sources if each is not source and each.variable is not None}
+    environ = {name: value for name, value in environ.items() if name not in names} if names else environ
+    try:
+        text = source.way.read(source.value, environ, waits)
+    except ChatpipeError as fault:
+        fault.place = source.place
+        raise
+    return FoundKey(_validated(text, source.place), source)
+
+
+def chosen_source(sources: Sequence[KeySource], environ: Mapping[str, str]) -> KeySource | None:
+    """The source that the key is read from. Only a variable is looked at, the others must hold a key."""
+    for source in sources:
+        if not source.is_optional or environ.get(source.value, "").strip():
+            return source
     return None
 
 
-def shell_words(sources: Sequence[KeySource], key_env: str | None) -> str | None:
-    """The shell expression that reads the key of the first source, else the variable key_env."""
-    if sources:
-        return sources[0].way.shell_words(sources[0].value)
-    return None if key_env is None else f"${key_env}"
+def key_words(sources: Sequence[KeySource], environ: Mapping[str, str]) -> FoundKey | None:
+    """The shell expression that reads the key, instead of the key."""
+    source = chosen_source(sources, environ)
+    return None if source is None else FoundKey(source.way.shell_words(source.value), source)
 
 
 def header_lines(path: str | None, note: Callable[[str], None] = SILENT_WAITS.note) -> list[str]:
@@ -117,6 +134,7 @@ def _run_command(command: str, environ: Mapping[str, str], waits: KeyWaits) -> s
     from chatpipe.system.signals import interruptible
 
     words = _split(command)
+    environ = child_environment(environ)
     try:
         # A wait that is stopped otherwise may be in a thread, which can set no handler.
         with interruptible() if waits.has_stopped is None else nullcontext():
@@ -147,10 +165,28 @@ def _split(command: str) -> list[str]:
     return arguments
 
 
+def _read_variable(name: str, environ: Mapping[str, str], waits: KeyWaits) -> str:
+    if not environ.get(name, "").strip():
+        raise NoAccess(f"variable '{name}' is not set", fix="export it, or name another one")
+    return environ[name]
+
+
+def _variable_words(name: str) -> str:
+    return f"${name}"
+
+
 def _descriptor_message(error: Exception) -> str:
     return reason(error) if isinstance(error, OSError) else "not a descriptor"
 
 
+ENVIRONMENT = KeyWay(
+    "--key-env",
+    "NAME",
+    "Variable with the API key",
+    "variable",
+    _read_variable,
+    _variable_words,
+)
 # The first that is given counts.
 KEY_WAYS = (
     KeyWay("--key-file", "FILE", "File with the API key", "file", _read_file, _cat),
@@ -170,4 +206,5 @@ KEY_WAYS = (
         _read_descriptor,
         _cat_descriptor,
     ),
+    ENVIRONMENT,
 )

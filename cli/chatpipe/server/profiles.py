@@ -1,10 +1,15 @@
-"""Profiles: the defaults of each provider, one row each. `--help` imports this module, so it stays light."""
+"""Profiles: a provider as the data file or the user's configuration describes it.
+
+`--help` imports this module, so it stays light.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from chatpipe.named_tuple import NamedTuple
+from chatpipe.options.server import KeySource
+from chatpipe.server.patches import Patch
 
 
 class AuthHeader(NamedTuple):
@@ -18,40 +23,63 @@ class AuthHeader(NamedTuple):
 
 
 BEARER = AuthHeader("Authorization", "Bearer ")
+# The forms of `auth`. None sends no key.
+AUTH: Mapping[str, AuthHeader | None] = {"bearer": BEARER, "api-key": AuthHeader("api-key"), "none": None}
+
+
+class ProfileServer(NamedTuple):
+    """One server of a profile: its base URL, a template of base_url.expand(), and what it alone gets."""
+
+    base_url: str
+    keys: tuple[KeySource, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class Profile(NamedTuple):
     """The defaults of a provider.
 
-    key_env names the variable that holds its key. needs_key is true if the provider rejects every
-    request without a key. A profile that reads_openai_environment honours the `OPENAI_*` variables,
-    and its base_url is then only the default behind them and behind `CHATPIPE_BASE_URL`. One that
-    is in_process needs no server: it ignores the environment and has no other base URL.
+    servers are tried in this order by a single call, and share a run. base_url_env are variables that
+    name another base URL, model_env and api_version_env the like; the first that is set counts.
+    dated_base_url replaces base_url where the version of the API is a date. keys are the ways to the
+    key in order, each optional unless the user's configuration names it. needs_key is true if the
+    provider rejects every request without one. headers, keys and patches are for the servers of the
+    profile only.
+
+    path is the route of completions, models_path that of the list of models, None if there is none; one
+    that begins with a scheme or a variable is a URL. rate_limits and batch name the dialects of the
+    provider. One that is in_process needs no server: it ignores the environment and has no base URL.
     """
 
     name: str
-    base_url: str
-    key_env: str | None = None
+    servers: tuple[ProfileServer, ...] = ()
+    base_url_env: tuple[str, ...] = ()
+    dated_base_url: str | None = None
+    api_version: str | None = None
+    api_version_env: tuple[str, ...] = ()
+    path: str = "/chat/completions"
+    models_path: str | None = "/models"
     model: str | None = None
-    auth: AuthHeader = BEARER
+    model_env: tuple[str, ...] = ()
+    keys: tuple[KeySource, ...] = ()
+    auth: str = "bearer"
     needs_key: bool = False
-    reads_openai_environment: bool = False
+    headers: tuple[tuple[str, str], ...] = ()
+    patches: tuple[Patch, ...] = ()
+    prices: str | None = None
+    allow_http: bool = False
+    rate_limits: str | None = None
+    batch: str | None = None
     in_process: bool = False
 
+    @property
+    def auth_header(self) -> AuthHeader | None:
+        return AUTH[self.auth]
 
-_ROWS = (
-    Profile(
-        "openai",
-        "https://api.openai.com/v1",
-        key_env="OPENAI_API_KEY",
-        needs_key=True,
-        reads_openai_environment=True,
-    ),
-    Profile("echo", "http://echo.invalid/v1", model="echo", in_process=True),
-)
-PROFILES: Mapping[str, Profile] = {row.name: row for row in _ROWS}
-# The profile of those who choose none.
-DEFAULT = _ROWS[0]
+
+# The profile of those who choose none. It stands here and not in the data file, which a call without a
+# profile does not read.
+DEFAULT = Profile("openai", (ProfileServer("https://api.openai.com/v1"),), needs_key=True)
+ECHO = Profile("echo", (ProfileServer("http://echo.invalid/v1"),), model="echo", in_process=True)
 
 # The variables in which people keep keys, by provider: of the vendor's own SDK, and of other clients.
 KEY_VARIABLES: Mapping[str, tuple[str, ...]] = {

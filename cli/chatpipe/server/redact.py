@@ -9,13 +9,13 @@ from binascii import a2b_base64
 from collections.abc import Iterable, Iterator
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from chatpipe.server.profiles import PROFILES
+from chatpipe.server.profiles import AUTH
 from chatpipe.system import secrets
 
 _SECRET_HEADERS = frozenset(
     {"authorization", "proxy-authorization", "cookie", "set-cookie"}
     # A header that carries a key is secret whatever its name.
-    | {profile.auth.name.lower() for profile in PROFILES.values()}
+    | {form.name.lower() for form in AUTH.values() if form is not None}
 )
 _SECRET_WORDS = ("key", "token", "secret", "passw", "credential", "signature", "session", "auth", "jwt")
 # Parameters of a query that hold a key although no word says so: signed URLs, and functions on Azure.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from urllib.parse import SplitResult, urlsplit
 
@@ -9,25 +10,31 @@ from chatpipe.errors import BadConfiguration, NoAccess
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import SILENT_WAITS, ExchangeLimits, KeyWaits, ServerOptions
 from chatpipe.server import keys, redact
-from chatpipe.server.endpoints import COMPLETIONS, Endpoint, Headers, is_loopback
-from chatpipe.server.profiles import PROFILES
+from chatpipe.server.base_url import is_loopback
+from chatpipe.server.endpoints import Endpoint
+from chatpipe.server.headers import Headers
+from chatpipe.server.keys import FoundKey
+from chatpipe.server.profiles import AUTH, BEARER, ECHO, AuthHeader
 from chatpipe.server.proxies import proxy_on_the_way
 
 # Headers that carry a key to one provider or another.
 _CREDENTIALS = ("authorization", "api-key", "x-api-key")
+# A JSON Web Token, such as one of Microsoft Entra. No API key has this form. Source: RFC 7519.
+_JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*\Z")
 
 
 class Server(NamedTuple):
     """A server and all that a request to it needs.
 
-    headers include the key. proxy is the URL of the proxy on the way, None for a direct connection.
-    options hold the TLS settings and the time limits.
+    headers include the key, key is where it came from. proxy is the URL of the proxy on the way, None for
+    a direct connection. options hold the TLS settings and the time limits.
     """
 
     endpoint: Endpoint
     headers: Headers
     proxy: str | None
     options: ServerOptions
+    key: FoundKey | None = None
 
     @property
     def in_process(self) -> bool:
@@ -37,9 +44,9 @@ class Server(NamedTuple):
     def limits(self) -> ExchangeLimits:
         return self.options.limits
 
-    @property
-    def completions_url(self) -> str:
-        return self.endpoint.url(COMPLETIONS)
+    def completions_url(self, model: object = None) -> str:
+        """The URL that completions of a model are asked from."""
+        return self.endpoint.url(self.endpoint.profile.path, model)
 
     @property
     def origin(self) -> str:
@@ -57,8 +64,7 @@ class Server(NamedTuple):
     @property
     def may_renew_key(self) -> bool:
         """True if the key came from a command, which may print another one later."""
-        source = next(iter(self.options.keys), None)
-        return self.key_header is not None and source is not None and source.way.names == "command"
+        return self.key_header is not None and self.key is not None and self.key.source.way.names == "command"
 
 
 def open_server(
@@ -74,14 +80,14 @@ def open_server(
     With sends False nothing will be sent: an unusable key is still an error, but none is required,
     and the server has no headers. Raises NoAccess, BadConfiguration and UsageFault.
     """
-    key = keys.find_key(options.keys, endpoint.profile.key_env, environ, waits)
+    key = keys.find_key(endpoint.keys, environ, waits)
     if not sends:
         return Server(endpoint, (), None, options)
     return with_key(endpoint, options, environ, key)
 
 
 def with_key(
-    endpoint: Endpoint, options: ServerOptions, environ: Mapping[str, str], key: str | None
+    endpoint: Endpoint, options: ServerOptions, environ: Mapping[str, str], key: FoundKey | None
 ) -> Server:
     """The server with this key, or with the text that stands for one.
 
@@ -91,31 +97,41 @@ def with_key(
     if endpoint.in_process:
         return Server(endpoint, endpoint.headers, None, options)
     proxy = proxy_on_the_way(endpoint.base_url, options.proxy, environ)
-    headers = _add_key(endpoint, key, allow_http=options.allow_http, proxy=proxy)
-    return Server(endpoint, headers, proxy, options)
+    allow_http = options.allow_http or endpoint.profile.allow_http
+    headers = _add_key(endpoint, key, allow_http=allow_http, proxy=proxy)
+    return Server(endpoint, headers, proxy, options, key)
 
 
-def _add_key(endpoint: Endpoint, key: str | None, *, allow_http: bool, proxy: str | None) -> Headers:
+def _add_key(endpoint: Endpoint, key: FoundKey | None, *, allow_http: bool, proxy: str | None) -> Headers:
     url = urlsplit(endpoint.base_url)
-    auth = endpoint.profile.auth
+    auth = _auth_header(endpoint, key)
     names = {name.lower() for name, _ in endpoint.headers}
-    has_credentials = bool(names & {auth.name.lower(), *_CREDENTIALS})
+    has_credentials = not names.isdisjoint(_CREDENTIALS)
     if key is None and not has_credentials and endpoint.needs_key and not is_loopback(url):
         raise _no_key(endpoint)
     secret = "the key" if key is not None or has_credentials else _secret_header(endpoint.headers)
     if secret and url.scheme == "http" and not allow_http:
         _refuse_plain_http(secret, url, proxy)
-    if key is None or auth.name.lower() in names or endpoint.key_removed:
+    if key is None or auth is None or auth.name.lower() in names or endpoint.key_removed:
         return endpoint.headers
-    return (auth.header(key), *endpoint.headers)
+    return (auth.header(key.text), *endpoint.headers)
+
+
+def _auth_header(endpoint: Endpoint, key: FoundKey | None) -> AuthHeader | None:
+    """The header for a key: its source's own form, else the profile's. A token of Entra is a bearer token."""
+    form = endpoint.profile.auth_header
+    if key is not None and key.source.auth is not None:
+        return AUTH[key.source.auth]
+    if form is not None and form is not BEARER and key is not None and _JWT.match(key.text):
+        return BEARER
+    return form
 
 
 def _no_key(endpoint: Endpoint) -> NoAccess:
-    free = next(row.name for row in PROFILES.values() if row.in_process)
     ways = [
-        *([f"set {endpoint.profile.key_env}"] if endpoint.profile.key_env else []),
+        *([f"set {endpoint.key_variable}"] if endpoint.key_variable else []),
         "pass --key-file FILE",
-        f"or try -p {free}, which needs none",
+        f"or try -p {ECHO.name}, which needs none",
     ]
     return NoAccess(f"no API key for '{redact.url(endpoint.base_url)}'", fix=", ".join(ways))
 

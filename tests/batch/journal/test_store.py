@@ -316,7 +316,7 @@ def test_the_options_of_a_run(
 ) -> None:
     monkeypatch.setattr(module, "open_answer_files", lambda job: nullcontext(AnswerFiles()))
     monkeypatch.setattr(module, "RunStore", lambda files, options: options)
-    endpoint = endpoints.resolve(ServerOptions(base_url="http://127.0.0.1:9/v1"), {}, ())
+    endpoint = endpoints.resolve(ServerOptions(base_urls=("http://127.0.0.1:9/v1",)), {}, ())[0]
     job = SimpleNamespace(
         endpoint=endpoint,
         input=SimpleNamespace(dedupe=False, shard=None),

@@ -1,0 +1,131 @@
+"""Base URLs: parsed as people write them, expanded from the variables of a profile, and compared."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from urllib.parse import SplitResult, urlsplit
+
+from chatpipe.errors import BadConfiguration
+from chatpipe.server import redact
+from chatpipe.server.variables import variable
+
+# The route of the only requests that are sent today.
+COMPLETIONS = "/chat/completions"
+# Stands in a base URL for the model of each request, as the deployments of Azure do.
+MODEL = "{model}"
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_VARIABLES = re.compile(r"\{([A-Z][A-Z0-9_|]*)\}")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+# The networks of is_private.
+_PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10")
+
+
+def parse_base_url(base_url: str, place: str, note: Callable[[str], None]) -> SplitResult:
+    """The parsed base URL, without final slashes. One that ends in the route COMPLETIONS is accepted.
+
+    The secrets in it are hidden from now on. Raises BadConfiguration.
+    """
+    base_url = base_url.strip()
+    redact.hide_url(base_url)
+    # Check before parsing, because urlsplit silently drops tabs and line ends.
+    if _CONTROL.search(base_url) or "\t" in base_url or " " in base_url or not base_url.isascii():
+        what = "the base URL has a character that no URL has"
+        raise BadConfiguration(what, place=place, fix="percent-encode it")
+    try:
+        url = urlsplit(base_url)
+        port_is_valid = url.port is None or url.port > 0
+    except ValueError:
+        url, port_is_valid = urlsplit(""), False
+    if url.scheme not in ("http", "https") or not url.hostname or not port_is_valid:
+        redacted = redact.url(base_url)  # a malformed URL may contain a password
+        raise BadConfiguration(f"'{redacted}' is not an http or https URL", place=place)
+    if url.username is not None or url.password is not None:
+        what = "a base URL holds no user or password"
+        raise BadConfiguration(what, place=place, fix="use --header or --key-file")
+    return url._replace(path=url.path.rstrip("/").removesuffix(COMPLETIONS), fragment="")
+
+
+def expand(template: str, environ: Mapping[str, str]) -> str | None:
+    """Put variables into a template: `{NAME}`, or `{A|B}` for the first that is set. None if one is missing.
+
+    A variable at the beginning is a URL, which may lack its scheme. Any other one is a part of a URL,
+    such as a host, of which a scheme and final slashes are dropped.
+    """
+    missing = missing_variables(template, environ)
+    if missing:
+        return None
+
+    def value(match: re.Match[str]) -> str:
+        found = _first_variable(match[1], environ).rstrip("/")
+        bare = re.sub(r"^https?://", "", found)
+        return bare if match.start() else found if bare != found else f"https://{found}"
+
+    return _VARIABLES.sub(value, template)
+
+
+def missing_variables(template: str, environ: Mapping[str, str]) -> list[str]:
+    """The variables of a template that are not set, each as `A` or `A or B`."""
+    names = _VARIABLES.findall(template)
+    return [each.replace("|", " or ") for each in names if not _first_variable(each, environ)]
+
+
+def _first_variable(names: str, environ: Mapping[str, str]) -> str:
+    values = ((variable(environ, name) or "").strip() for name in names.split("|"))
+    return next(filter(None, values), "")
+
+
+def host_and_port(text: str, default: str) -> str:
+    """A base URL from a variable that may hold a host alone: default gives all that it lacks.
+
+    Of `OLLAMA_HOST` it is the address of the server: one that means all interfaces becomes localhost.
+    """
+    usual = urlsplit(default)
+    has_scheme = "://" in text
+    parts = urlsplit(text if has_scheme else f"{usual.scheme}://{text}")
+    host = parts.hostname or usual.hostname or ""
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared only
+        host = "localhost"
+    port = parts.port if has_scheme else parts.port or usual.port
+    host = f"[{host}]" if ":" in host else host
+    netloc = host if port is None else f"{host}:{port}"
+    path = parts.path.rstrip("/") or usual.path
+    return parts._replace(netloc=netloc, path=path).geturl()
+
+
+def is_same_server(one: SplitResult, other: SplitResult) -> bool:
+    """True if scheme, host and port are equal."""
+    return origin_of(one) == origin_of(other)
+
+
+def origin_of(url: SplitResult) -> tuple[str, str, int | None]:
+    """Scheme, host and port of a URL, each as it is compared."""
+    host = (url.hostname or "").rstrip(".")
+    return url.scheme, host, url.port or _DEFAULT_PORTS.get(url.scheme)
+
+
+def is_loopback(url: SplitResult) -> bool:
+    """True if the host is this machine. Only the name is checked, because a resolver may answer anything."""
+    host = (url.hostname or "").rstrip(".")
+    return (
+        host in ("localhost", "::1")
+        or host.endswith(".localhost")
+        or bool(re.fullmatch(r"127(\.\d+){3}", host))
+    )
+
+
+def is_private(url: SplitResult) -> bool:
+    """True if the host is this machine, or an address of a network of the user's own.
+
+    A name other than localhost may lead anywhere, and is not looked up.
+    Source: RFC 1918, RFC 4193 and, for link-local addresses, RFC 3927 and RFC 4291.
+    """
+    if is_loopback(url):
+        return True
+    from ipaddress import ip_address, ip_network  # few calls need it
+
+    try:
+        address = ip_address(url.hostname or "")
+    except ValueError:
+        return False
+    return any(address in ip_network(network) for network in _PRIVATE)

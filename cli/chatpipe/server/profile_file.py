@@ -1,0 +1,87 @@
+"""Tables -> profiles: those of the data file with the built-in ones, and of the user's configuration."""
+
+from __future__ import annotations
+
+import os.path
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from chatpipe.options.server import KeySource
+from chatpipe.server.keys import ENVIRONMENT
+from chatpipe.server.patches import Patch
+from chatpipe.server.profiles import ECHO, Profile, ProfileServer
+
+_HEADING = re.compile(r"^\[([a-z0-9-]+)\]$", re.MULTILINE)
+
+
+def names() -> list[str]:
+    """The names of the built-in profiles."""
+    return [*_HEADING.findall(_text()), ECHO.name]
+
+
+def read_profile(name: str) -> Profile | None:
+    """The built-in profile of this name, None if there is none. Only its own lines are parsed."""
+    text = _text()
+    headings = list(_HEADING.finditer(text))
+    for heading, following in zip(headings, [*headings[1:], None], strict=True):
+        if heading[1] == name:
+            import tomllib
+
+            table = tomllib.loads(text[heading.start() : following and following.start()])[name]
+            return profile_of(name, table)
+    return None
+
+
+def profile_of(name: str, table: Mapping[str, Any]) -> Profile:
+    """The profile of a table that is known to be right."""
+    urls = table.get("base_urls") or ([table["base_url"]] if "base_url" in table else [])
+    plain: dict[str, Any] = {key: table[key] for key in _PLAIN if key in table}
+    lists: dict[str, Any] = {key: tuple(table[key]) for key in _LISTS if key in table}
+    return Profile(
+        name,
+        servers=tuple(ProfileServer(each) for each in urls),
+        keys=tuple(_variable(each) for each in table.get("key_env", ())),
+        headers=tuple(table.get("headers", {}).items()),
+        patches=tuple(_patch(each) for each in table.get("patch", ())),
+        **plain,
+        **lists,
+    )
+
+
+_PLAIN = (
+    "dated_base_url",
+    "api_version",
+    "path",
+    "models_path",
+    "model",
+    "auth",
+    "needs_key",
+    "prices",
+    "allow_http",
+    "rate_limits",
+    "batch",
+)
+_LISTS = ("base_url_env", "api_version_env", "model_env")
+
+
+def _variable(entry: str | Mapping[str, str]) -> KeySource:
+    """The way to a key in a variable: its name, or a table with its own form of `auth`."""
+    name, auth = (entry, None) if isinstance(entry, str) else (entry["name"], entry["auth"])
+    return KeySource(ENVIRONMENT, name, name, is_optional=True, auth=auth)
+
+
+def _patch(table: Mapping[str, Any]) -> Patch:
+    return Patch(**{key: _PATCH.get(key, _same)(value) for key, value in table.items()})
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+_PATCH: Mapping[str, Callable[[Any], Any]] = {"drop": tuple}
+
+
+def _text() -> str:
+    with open(os.path.join(os.path.dirname(__file__), "profiles.toml"), encoding="utf-8") as file:
+        return file.read()
