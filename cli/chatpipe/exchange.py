@@ -39,6 +39,8 @@ from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter
 
 _T = TypeVar("_T")
 _MAX_REDIRECTS = 5
+# Those that are followed, because they keep the method POST.
+_REDIRECTS = (307, 308)
 
 
 class ExchangeContext(NamedTuple):
@@ -197,7 +199,8 @@ async def ask(
             deadline = context.monotonic() + limits.deadline_s if limits.deadline_s is not None else math.inf
             request.extensions["deadline"] = None if limits.deadline_s is None else deadline
         answer, failure = await _attempt(request, context, receiver, hooks)
-        answer = answer._replace(attempts=tries)
+        if tries > 1:
+            answer = answer._replace(attempts=tries)
         if answer.fault is None:
             return answer
         decision = None if failure is None else hooks.decide(failure)
@@ -252,7 +255,8 @@ async def _attempt(
         response = await _send(request, context)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return answer_from_error(error, request)
-    _show_reply(response, context, started)
+    if context.detail is not None:
+        _show_reply(response, context.detail, context.monotonic() - started)
     headers = headers_by_name(response.headers.raw)
     stream = response.stream
     assert isinstance(stream, httpx.AsyncByteStream)
@@ -271,9 +275,12 @@ async def _attempt(
 async def _send(request: httpx.Request, context: ExchangeContext) -> httpx.Response:
     """Send the request, follow redirects within the origin, and return the reply after its head."""
     for _ in range(_MAX_REDIRECTS):
-        _show_request(request, context)
+        if context.detail is not None:
+            _show_request(request, context.detail)
         response = await context.transport.handle_async_request(request)
-        target = _redirect_target(response, request.url)
+        target = None
+        if response.status_code in _REDIRECTS:
+            target = _redirect_target(response, request.url)
         if target is None:
             return response
         await response.aclose()
@@ -290,10 +297,9 @@ async def _send(request: httpx.Request, context: ExchangeContext) -> httpx.Respo
 def _redirect_target(response: httpx.Response, url: httpx.URL) -> httpx.URL | None:
     """The target of a redirect that may be followed, else None.
 
-    Only 307 and 308 are followed, because they keep the method POST, and only within the same
-    origin, so that no other server gets the key or the prompt.
+    It is followed only within the same origin, so that no other server gets the key or the prompt.
     """
-    if response.status_code not in (307, 308) or "location" not in response.headers:
+    if "location" not in response.headers:
         return None
     try:
         target = url.join(response.headers["location"])
@@ -303,17 +309,13 @@ def _redirect_target(response: httpx.Response, url: httpx.URL) -> httpx.URL | No
     return target if is_same_origin else None
 
 
-def _show_request(request: httpx.Request, context: ExchangeContext) -> None:
-    if context.detail is None:
-        return
-    context.detail(f"> {request.method} {redact.url(str(request.url))}")
+def _show_request(request: httpx.Request, detail: Callable[[str], None]) -> None:
+    detail(f"> {request.method} {redact.url(str(request.url))}")
     for name, value in request.headers.items():
-        context.detail(f"> {name}: {redact.header(name, value)}")
+        detail(f"> {name}: {redact.header(name, value)}")
 
 
-def _show_reply(response: httpx.Response, context: ExchangeContext, started: float) -> None:
-    if context.detail is None:
-        return
-    context.detail(f"< {response.status_code} after {context.monotonic() - started:.3f} s")
+def _show_reply(response: httpx.Response, detail: Callable[[str], None], after_s: float) -> None:
+    detail(f"< {response.status_code} after {after_s:.3f} s")
     for name, value in response.headers.items():
-        context.detail(f"< {redact.shown_header(name, value)}")
+        detail(f"< {redact.shown_header(name, value)}")

@@ -250,7 +250,7 @@ def within_limits(completion: dict[str, Value], requested: int) -> tuple[dict[st
     if type(choices) is not list:
         return completion, ""
     excess = ""
-    if len(choices) > max(requested, MAX_CHOICES):
+    if len(choices) > MAX_CHOICES and len(choices) > requested:
         choices, excess = choices[: max(requested, MAX_CHOICES)], TOO_MANY_CHOICES
     for at, choice in enumerate(choices):
         message = choice.get("message") if type(choice) is dict else None

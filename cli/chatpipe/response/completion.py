@@ -33,7 +33,8 @@ def first_message(completion: Mapping[str, Value]) -> dict[str, Value]:
 
 def choices(value: Mapping[str, Value]) -> list[Value]:
     """The choices of a completion or chunk; empty if the server sent something else there."""
-    return as_list(value.get("choices"))
+    found = value.get("choices")
+    return found if isinstance(found, list) else []
 
 
 def sorted_by_index(choices: list[Value]) -> list[Value]:

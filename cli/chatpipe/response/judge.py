@@ -59,10 +59,13 @@ def outcome_of(choice: Value) -> Outcome:
         return Outcome.truncated
     if _has_calls(message):
         return Outcome.tool_calls
-    if not may_be_text(message.get("content")):
+    content = message.get("content")
+    if type(content) is str and content:  # nearly all
+        return Outcome.ok
+    if not may_be_text(content):
         return Outcome.broken
     # images: OpenRouter, for models that draw
-    if _has_content(message.get("content")) or message.get("audio") or message.get("images"):
+    if _has_content(content) or message.get("audio") or message.get("images"):
         return Outcome.ok
     return Outcome.empty
 

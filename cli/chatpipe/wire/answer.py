@@ -33,7 +33,7 @@ from chatpipe.response.stream_reader import ChunkReceiver, StreamReader
 from chatpipe.system.escape import shorten
 from chatpipe.wire import faults
 from chatpipe.wire.http1 import OverlongReply
-from chatpipe.wire.reply_body import ReplyBody
+from chatpipe.wire.reply_body import ReplyBody, whole_body
 from chatpipe.wire.retry import FailedAttempt
 from chatpipe.wire.timeouts import DEADLINE
 
@@ -87,6 +87,9 @@ async def read_reply(
     headers have lower-case names. The caller closes the response. Never raises exceptions of httpx.
     """
     status = response.status_code
+    body = None if status != 200 else whole_body(response, headers, request)
+    if body is not None and usual_form(body) is BodyForm.PIECE:  # nearly all answers of a run
+        return await _read_whole(headers, request, body, None, receiver)
     pieces = ReplyBody(response, headers, request)
     try:
         if not response.is_success:
@@ -152,11 +155,22 @@ async def _read_piece(
     rest: AsyncIterator[bytes],
     receiver: Receiver,
 ) -> tuple[Answer, FailedAttempt | None]:
-    """Read an answer in one piece, which begins with start.
+    """Read an answer in one piece, which begins with start."""
+    body, broken = await _collect(start, rest)
+    return await _read_whole(headers, request, body, broken, receiver)
+
+
+async def _read_whole(
+    headers: Mapping[str, str],
+    request: httpx.Request,
+    body: bytes,
+    broken: Exception | None,
+    receiver: Receiver,
+) -> tuple[Answer, FailedAttempt | None]:
+    """Read an answer in one piece from all of its bytes. broken is the error that ended them, if any.
 
     An object that came whole is taken although the connection then broke: no prefix of one is an object.
     """
-    body, broken = await _collect(start, rest)
     try:
         value = parse_completion(body if body.startswith(b"{") else without_prefix(body))
     except NotJSON as error:
@@ -239,7 +253,7 @@ def _read_json(
     value: Value, headers: Mapping[str, str], request: httpx.Request, body: bytes
 ) -> tuple[Answer, FailedAttempt | None]:
     """An answer in one piece, with HTTP 200. It may be an error all the same; OpenRouter sends some."""
-    if error_of(value) is not None and not (isinstance(value, dict) and value.get("choices")):
+    if not (isinstance(value, dict) and value.get("choices")) and error_of(value) is not None:
         return _read_error(200, headers, request, body)
     if not isinstance(value, dict):
         if isinstance(value, str) and (refused := _refused_in_words(headers, request, body)) is not None:
@@ -338,13 +352,10 @@ def headers_by_name(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for raw, data in headers:
-        name, value = raw.decode("latin-1").lower(), _decode(data)
+        name = raw.decode("latin-1").lower()
+        try:
+            value = data.decode()
+        except UnicodeDecodeError:
+            value = data.decode("latin-1")
         found[name] = f"{found[name]}, {value}" if name in found else value
     return found
-
-
-def _decode(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return data.decode("latin-1")

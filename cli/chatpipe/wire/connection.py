@@ -84,9 +84,12 @@ class PooledConnection(asyncio.Protocol):
         at_once = time.monotonic() - self._sent_at < STALE_CLOSE_S
         return not self.reply.started and (at_once or self._is_sending)
 
-    def start_exchange(self, request: httpx.Request, timeouts: Timeouts, data: bytes | None) -> None:
-        """Start an exchange. data is the whole request if it is small; if it is None, call send() next."""
-        self._reply = ReplyParser(request.method, request.extensions.get(MAX_REPLY))
+    def start_exchange(self, request: httpx.Request, timeouts: Timeouts, data: bytes | None) -> ReplyParser:
+        """Start an exchange. data is the whole request if it is small; if it is None, call send() next.
+
+        Returns the reply, which has nothing yet.
+        """
+        self._reply = reply = ReplyParser(request.method, request.extensions.get(MAX_REPLY))
         self._timeouts = timeouts
         self._limits = WaitLimits(timeouts.deadline)
         self._sent_all = data is not None
@@ -97,6 +100,7 @@ class PooledConnection(asyncio.Protocol):
         elif data is not None:
             assert self._transport is not None
             self._transport.write(data)
+        return reply
 
     async def send(self, pieces: AsyncGenerator[bytes, None]) -> None:
         """Send the pieces. Stops early if an error reply arrives or the connection is lost."""

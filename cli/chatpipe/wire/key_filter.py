@@ -38,7 +38,8 @@ async def read_without_secrets(
         pieces.end()
     if answer.fault is not None:  # also one in a stream, which knows no headers
         answer.fault.request_id = answer.fault.request_id or request_id
-    answer = answer._replace(request_id=request_id)
+    if request_id is not None:
+        answer = answer._replace(request_id=request_id)
     if not secrets.are_known():
         return answer, failure, False
     answer, has_key = without_secrets(answer)

@@ -115,15 +115,15 @@ class PoolTransport(httpx.AsyncBaseTransport):
         self, link: PooledConnection, request: httpx.Request, timeouts: Timeouts, data: bytes | None
     ) -> httpx.Response:
         """Send the request and return the reply. data is the whole request if it is small, else None."""
-        link.start_exchange(request, timeouts, data)
+        reply = link.start_exchange(request, timeouts, data)
         if data is None:
             await link.send(encode_request(request))
         head = await link.read_head()
-        if not link.reply.done and _is_single_piece(head):
+        if not reply.done and _is_single_piece(head):
             await link.wait_until_complete()
         stream: httpx.AsyncByteStream
-        if link.reply.done:
-            stream = httpx.ByteStream(link.reply.take_body())
+        if reply.done:
+            stream = httpx.ByteStream(reply.take_body())
             self._finish(link)
         else:
             stream = _PooledBody(link, self._finish)

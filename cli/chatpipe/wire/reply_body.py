@@ -14,6 +14,19 @@ if TYPE_CHECKING:
     from chatpipe.wire.unpack import Unpacker
 
 
+def whole_body(response: httpx.Response, headers: Mapping[str, str], request: httpx.Request) -> bytes | None:
+    """The body of a reply that has arrived already and needs no unpacking; None for any other.
+
+    It is in memory as it is, so that it needs no place in that of a run. Arguments as for ReplyBody.
+    """
+    stream = response.stream
+    if type(stream) is not httpx.ByteStream or "content-encoding" in headers:
+        return None
+    body = b"".join(stream)
+    limit: int | None = request.extensions.get(MAX_REPLY)
+    return body if limit is None or len(body) <= limit else None
+
+
 class ReplyBody:
     """An asynchronous iterator over the body of a reply. Each read of the socket is passed on at once.
 
