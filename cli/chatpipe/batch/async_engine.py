@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Protocol
+from collections.abc import Coroutine
+from typing import Any, Protocol
 
 from chatpipe.batch.engine import Callbacks, RunRequest
 from chatpipe.inputs.values import Value
@@ -28,7 +29,7 @@ _QUEUED_SIZE = 4 << 20
 class RequestSender(Protocol):
     """Sends one request to its final answer."""
 
-    async def send(self, request: RunRequest) -> tuple[Answer, float]:
+    def send(self, request: RunRequest) -> Coroutine[Any, Any, tuple[Answer, float]]:
         """The answer, and the seconds that its last attempt took."""
 
     def stop(self) -> None:
@@ -85,7 +86,7 @@ class AsyncEngine:
 
     def _fill_slots(self) -> None:
         """Put requests in flight while there are free slots."""
-        while (request := self._next()) is not None:
+        while self._queue and (request := self._next()) is not None:
             slot = asyncio.create_task(self._run_slot(request))
             self._slots.add(slot)
             slot.add_done_callback(self._slots.discard)
@@ -129,6 +130,8 @@ def _size(value: Value) -> int:
     """The approximate number of characters of a value, and so of the memory that it takes."""
     if isinstance(value, str):
         return len(value)
-    if isinstance(value, dict):
-        return sum(map(_size, value.values()))
-    return sum(map(_size, value)) if isinstance(value, list) else 1
+    size = 1
+    if isinstance(value, (dict, list)):
+        for each in value.values() if isinstance(value, dict) else value:
+            size += len(each) if isinstance(each, str) else _size(each)
+    return size

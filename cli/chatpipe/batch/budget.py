@@ -59,15 +59,14 @@ class Budget:
         self._waiting: set[int] = set()  # lines whose next turn had no room: they come before new ones
         self._reserved_tokens = 0
         self._reserved_cost = 0.0
+        self.is_unlimited = tokens is None and cost is None
         self.spent_tokens = 0
         self.spent_cost = 0.0
 
-    @property
-    def is_unlimited(self) -> bool:
-        return self._tokens is None and self._cost is None
-
     def reserve(self, request: Billable) -> ChatpipeError | None:
         """Reserve the estimated usage of a request. Returns the reason if there is not enough left."""
+        if self.is_unlimited:
+            return None
         fault = self._reserve(request, Usage(), "line")
         if fault is None and self._waiting:
             self._release(request)
@@ -113,8 +112,6 @@ class Budget:
             self._record_reserved(released)
 
     def _reserve(self, request: Billable, recorded: Usage, what: str) -> ChatpipeError | None:
-        if self.is_unlimited:
-            return None
         tokens, cost = self._estimate(request)
         if self._tokens is not None and self.spent_tokens + self._reserved_tokens + tokens > self._tokens:
             return BudgetReached(

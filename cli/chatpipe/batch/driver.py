@@ -132,9 +132,11 @@ class Driver:
                 continue
             number = self._numbered
             self._numbered += 1
-            await self._wait_for_window(number)
+            if self._options.window is not None:
+                await self._wait_for_window(number, self._options.window)
             fingerprint = "" if item.fault is not None else self._store.fingerprint(item)
-            await self._wait_for_followers(fingerprint)
+            if self._following >= _FOLLOWERS:
+                await self._wait_for_followers(fingerprint)
             result = self._known_result(item, fingerprint)
             if result is not None:
                 # Only after all earlier items were sent: a halt rule must not count a line far ahead of them.
@@ -146,13 +148,12 @@ class Driver:
             else:
                 await self._submit(number, item, fingerprint)
 
-    async def _wait_for_window(self, number: int) -> None:
+    async def _wait_for_window(self, number: int, window: int) -> None:
         """Wait while an item is too far ahead of the first one without a result.
 
         Recorded results wait as well.
         """
-        window = self._options.window
-        while window is not None and number >= self._emitted + window:
+        while number >= self._emitted + window:
             await self._wait_until_moved()
 
     async def _wait_for_followers(self, fingerprint: str) -> None:

@@ -104,14 +104,15 @@ class Sender:
         self._pacer.waits.stop()
         self._recheck_budget()
 
-    async def send(self, request: RunRequest) -> tuple[Answer, float]:
+    def send(self, request: RunRequest) -> Coroutine[Any, Any, tuple[Answer, float]]:
         """Ask until an answer is final. Returns it, and the seconds that its last attempt took."""
-        if self._rules is None:
-            return await self.ask(request)
+        return self.ask(request) if self._rules is None else self._converse(request, self._rules)
+
+    async def _converse(self, request: RunRequest, rules: TurnRules) -> tuple[Answer, float]:
         turns = _Turns(self, request)
         self._conversations += 1
         try:
-            conversation = await converse(request.body, turns.ask, self._rules.for_line(request.body))
+            conversation = await converse(request.body, turns.ask, rules.for_line(request.body))
         except (asyncio.CancelledError, TryLater):
             if not turns.paid:
                 raise

@@ -55,7 +55,7 @@ class Tally:
     """The counts of the results that were written, and of the pauses.
 
     own_ids counts the lines that have a custom_id of their own. reused counts answers that were paid for
-    before this run. spent is the usage of this run alone.
+    before this run. spent is the usage of this run, without them.
     """
 
     def __init__(self) -> None:
@@ -73,7 +73,6 @@ class Tally:
         self.pauses = 0
         self.paused_s = 0.0  # of all pauses
         self.pause_text = ""  # the pause in progress: `paused 12 s: 429`
-        self.usage = Usage()
         self.spent = Usage()
         self.latencies = Histogram()
 
@@ -95,12 +94,10 @@ class Tally:
             self._add_error(result)
             self.kinds.add(result)
         self.own_ids += result.item.has_own_id
-        usage = spent_on(result)
-        self.usage = self.usage.plus(usage)
         if result.latency_s is None:
             self.reused += result.completion is not None
             return
-        self.spent = self.spent.plus(usage)
+        self.spent = self.spent.plus(spent_on(result))
         turns = turns_sent(result.outcome, result.earlier_usage)
         self.retries += result.attempts - turns  # the first attempt of each turn is not a retry
         self.latencies.add(result.latency_s)

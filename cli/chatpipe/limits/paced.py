@@ -10,8 +10,9 @@ One call keeps only limits that processes share: `xargs -P` and `make -j` stay w
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from chatpipe.errors import PausedTooLong
 from chatpipe.exchange import ExchangeContext, Hooks
@@ -48,9 +49,9 @@ class Pacer(ABC):
         self.shared = shared
         self.estimator = estimator
 
-    async def ask(
+    def ask(
         self, body: Mapping[str, Value], size_bytes: int, send: Callable[[Hooks], Awaitable[Answer]]
-    ) -> tuple[Answer, float]:
+    ) -> Coroutine[Any, Any, tuple[Answer, float]]:
         """Ask within the limits. Returns the answer, and the seconds that its last attempt took.
 
         send makes the exchange of body, which has size_bytes as JSON, with the hooks that it gets. The
@@ -58,7 +59,16 @@ class Pacer(ABC):
         """
         shared = self.shared
         if shared is None or not self.takes_slots:
-            return await self._ask(body, size_bytes, send)
+            return self._ask(body, size_bytes, send)
+        return self._ask_in_slot(shared, body, size_bytes, send)
+
+    async def _ask_in_slot(
+        self,
+        shared: SharedPace,
+        body: Mapping[str, Value],
+        size_bytes: int,
+        send: Callable[[Hooks], Awaitable[Answer]],
+    ) -> tuple[Answer, float]:
         await self.acquire_slot(shared)
         answered = False
         try:

@@ -184,7 +184,8 @@ class RunPacer(Pacer):
     def settle(self, reserved: int, used: int | None) -> None:
         self._in_flight -= 1
         self.rate.settle(reserved, used, self.context.monotonic())
-        super().settle(reserved, used)
+        if self.shared is not None:
+            super().settle(reserved, used)
         self.move()
 
     def decide(self, failure: FailedAttempt, started: float) -> RetryAfter | GiveUp | None:
