@@ -140,7 +140,7 @@ WORLD: dict[str, dict[str, str]] = {
     "limits.rate": {"random": "default of what is passed in"},
     "limits.queue": {"asyncio": "the queue of a run"},
     "limits.shared": {"os": "the file that processes share, and which of them run"},
-    "batch.sender": {"asyncio": "turns that wait for a part of the budget"},
+    "batch.turn_sender": {"asyncio": "turns that wait for a part of the budget"},
     "response.result_line": {
         "time": "the calendar, to write a time that is passed in",
         "datetime": "the calendar, to read one",
@@ -149,7 +149,7 @@ WORLD: dict[str, dict[str, str]] = {
     "batch.journal.answers": {"os": "which files there are, and the journal's descriptor"},
     "batch.key_renewal": {"asyncio": "a thread, and requests that wait for it"},
     "batch.async_engine": {"asyncio": "a task for each slot in flight"},
-    "batch.outbound": {"asyncio": "the event loop, which tries again what waits for a lock"},
+    "batch.channel": {"asyncio": "the event loop, which tries again what waits for a lock"},
     "batch.driver": {"asyncio": "reads the input beside the engine"},
     "system.descriptor": {
         "os": "descriptors that are written",

@@ -76,7 +76,7 @@ def send(
         context = ExchangeContext(httpx.MockTransport(handle), waits.sleep, print)
         with open_shared(limits.shared, SERVER.origin) as shared:
             pacer = RunPacer(context, waits, limits, shared, TokenEstimator())
-            sender = Sender(SERVER, RetryPolicy(retries), pacer, None, lambda _, used: None, QUIET)
+            sender = Sender(SERVER, RetryPolicy(retries), pacer, QUIET)
             answer, latency_s = await sender.send(RunRequest(0, 1, "a", BODY, "f"))
         return Sent(answer, latency_s, pacer, at)
 

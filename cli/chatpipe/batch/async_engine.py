@@ -11,29 +11,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine
-from typing import Any, Protocol
 
-from chatpipe.batch.engine import Callbacks, RunRequest
+from chatpipe.batch.engine import Callbacks, RequestSender, RunRequest
 from chatpipe.inputs.values import Value
 from chatpipe.limits.concurrency import ConcurrencyLimit
 from chatpipe.named_tuple import NamedTuple
-from chatpipe.wire.answer import Answer
 
 # The largest queue: one request for each slot, for the worst burst, but never more than this number, ...
 _QUEUED = 256
 # ... nor more than these characters. One large request (images) is enough.
 _QUEUED_SIZE = 4 << 20
-
-
-class RequestSender(Protocol):
-    """Sends one request to its final answer."""
-
-    def send(self, request: RunRequest) -> Coroutine[Any, Any, tuple[Answer, float]]:
-        """The answer, and the seconds that its last attempt took."""
-
-    def stop(self) -> None:
-        """End all waits that precede an attempt: their requests raise CancelledError."""
 
 
 class _Queued(NamedTuple):

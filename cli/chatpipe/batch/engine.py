@@ -27,6 +27,16 @@ class RunRequest(NamedTuple):
     fingerprint: str
 
 
+class RequestSender(Protocol):
+    """Sends one request to its final answer."""
+
+    async def send(self, request: RunRequest) -> tuple[Answer, float]:
+        """The answer, and the seconds that its last attempt took."""
+
+    def stop(self) -> None:
+        """End all waits that precede an attempt: their requests raise CancelledError."""
+
+
 class Callbacks(Protocol):
     """Questions and reports from an engine to the driver. No method raises or suspends."""
 

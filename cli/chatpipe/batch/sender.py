@@ -1,11 +1,7 @@
-"""One request of a run -> its final answer, within the limits of the run. It may take several turns.
-
-request -> answer -> budget for another turn -> request -> ... -> last answer
-"""
+"""One request of a run -> its final answer from one server, within the limits of the run."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,25 +11,17 @@ import httpx
 from chatpipe import exchange
 from chatpipe.batch.engine import RunRequest
 from chatpipe.batch.failures import FailureNotice
-from chatpipe.conversation.loop import converse
-from chatpipe.conversation.turns import TurnRules
-from chatpipe.errors import ChatpipeError, TryLater, UnfinishedConversation
 from chatpipe.exchange import Hooks
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.limits.queue import RunPacer
 from chatpipe.options.server import RetryPolicy
-from chatpipe.response.usage import Usage, reported_usage, usage_of
 from chatpipe.server.server import Server
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.reply_memory import ReplyMemory
 
 if TYPE_CHECKING:
     from chatpipe.batch.key_renewal import KeyRenewal
-
-# Reserves a part of the budget for a turn: the request with the body of that turn, and the usage of the
-# turns before it. Returns the fault if not enough is left.
-ReserveTurn = Callable[[RunRequest, Usage], ChatpipeError | None]
 
 
 class NullReceiver:
@@ -53,19 +41,13 @@ class NullReceiver:
 
 
 class Sender:
-    """Sends the requests of one run to one server.
-
-    rules are those for further turns, None if each request takes one turn. reserve_turn is called
-    before each further turn. notice gets failed tries that are repeated.
-    """
+    """Sends the requests of one run to one server. notice gets failed tries that are repeated."""
 
     def __init__(
         self,
         server: Server,
         policy: RetryPolicy,
         pacer: RunPacer,
-        rules: TurnRules | None,
-        reserve_turn: ReserveTurn,
         notice: FailureNotice,
     ) -> None:
         self._endpoint = server.endpoint
@@ -76,13 +58,9 @@ class Sender:
         self._limits = server.limits
         self._policy = policy
         self._pacer = pacer
-        self._rules = rules
-        self._reserve_turn = reserve_turn
         self._notice = notice
         self._receiver = NullReceiver()
         self._extensions = ReplyMemory().extensions
-        self._conversations = 0  # in progress
-        self._waiting_for_budget: set[asyncio.Future[None]] = set()  # one for each of them that waits
 
     def renew_key(self, read: Callable[[], Server]) -> None:
         """Let the key be renewed, see KeyRenewal: read returns the server with its key of then."""
@@ -102,32 +80,9 @@ class Sender:
     def stop(self) -> None:
         """Send nothing more. This cancels what waits for a start, a pause or another attempt."""
         self._pacer.waits.stop()
-        self._recheck_budget()
 
-    def send(self, request: RunRequest) -> Coroutine[Any, Any, tuple[Answer, float]]:
-        """Ask until an answer is final. Returns it, and the seconds that its last attempt took."""
-        return self.ask(request) if self._rules is None else self._converse(request, self._rules)
-
-    async def _converse(self, request: RunRequest, rules: TurnRules) -> tuple[Answer, float]:
-        turns = _Turns(self, request)
-        self._conversations += 1
-        try:
-            conversation = await converse(request.body, turns.ask, rules.for_line(request.body))
-        except (asyncio.CancelledError, TryLater):
-            if not turns.paid:
-                raise
-            # The run stops between two turns. The line has no answer, but its cost must be recorded.
-            fault = UnfinishedConversation("the run was stopped between two turns")
-            answer = Answer(None, None, fault, attempts=turns.attempts, earlier_usage=tuple(turns.paid))
-            return answer, turns.latency_s
-        finally:
-            self._conversations -= 1
-            # Those that wait look again once the result is booked: nothing awaits in between.
-            self._recheck_budget()
-        return conversation.answer, turns.latency_s
-
-    async def ask(self, request: RunRequest) -> tuple[Answer, float]:
-        """Send one request, as often as the retry policy permits."""
+    async def send(self, request: RunRequest) -> tuple[Answer, float]:
+        """Ask as often as the retry policy permits. Returns the answer, and its last attempt's seconds."""
         body, context = request.body, self._pacer.context
         data = values.dumps(exchange.body_to_send(body, self._endpoint.patches, context.detail))
         post = httpx.Request(
@@ -146,54 +101,3 @@ class Sender:
         if self._renewal is None:
             return await self._pacer.ask(body, len(data), send)
         return await self._renewal.ask(post, send, partial(self._pacer.ask, body, len(data)))
-
-    async def wait_for_budget(self, request: RunRequest, used: Usage) -> ChatpipeError | None:
-        """Reserve a part of the budget for the next turn of a request. Returns the fault if there is none.
-
-        While other conversations are in progress, their ends may free what this turn needs: it waits.
-        """
-        while (fault := self._reserve_turn(request, used)) is not None:
-            if self._pacer.waits.has_stopped or len(self._waiting_for_budget) + 1 >= self._conversations:
-                return fault
-            freed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting_for_budget.add(freed)
-            try:
-                await freed
-            finally:
-                self._waiting_for_budget.discard(freed)
-        self._recheck_budget()  # the turn before may have used less than was reserved for it
-        return None
-
-    def _recheck_budget(self) -> None:
-        """Let all turns that wait for a part of the budget look again."""
-        waiting, self._waiting_for_budget = self._waiting_for_budget, set()
-        for freed in waiting:
-            if not freed.done():
-                freed.set_result(None)
-
-
-class _Turns:
-    """The turns of one request so far. paid has the usage of each as the server reported it."""
-
-    __slots__ = ("_request", "_sender", "_used", "attempts", "latency_s", "paid")
-
-    def __init__(self, sender: Sender, request: RunRequest) -> None:
-        self._sender = sender
-        self._request = request
-        self._used: Usage | None = None  # by all of them
-        self.attempts = 0
-        self.latency_s = 0.0  # of the last attempt
-        self.paid: list[Value] = []
-
-    async def ask(self, body: dict[str, Value]) -> Answer:
-        request = self._request._replace(body=body)
-        if self._used is not None:
-            fault = await self._sender.wait_for_budget(request, self._used)
-            if fault is not None:
-                return Answer(None, None, fault, attempts=0)
-        answer, self.latency_s = await self._sender.ask(request)
-        self.attempts += answer.attempts
-        if answer.completion is not None:
-            self.paid.append(reported_usage(answer.completion))
-        self._used = (self._used or Usage()).plus(usage_of(answer.completion))
-        return answer
