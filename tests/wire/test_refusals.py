@@ -128,6 +128,7 @@ def test_a_404_about_a_model_is_bad_input(body: bytes) -> None:
         "Kong": b'{"message":"no Route matched with those values"}',
         "Apache": b"<html><p>The requested URL /v1 was not found on this server.</p></html>",
         "nginx": b"<html><title>404 Not Found</title></html>",
+        "XHTML": b'\xef\xbb\xbf<?xml version="1.0"?>\n<!DOCTYPE html><title>404</title><p>Not Found</p>',
         "Railway": b'{"status":"error","code":404,"message":"Application not found","request_id":"r"}',
         "GitHub": b'{"message":"Not Found","documentation_url":"https://x","status":"404"}',
         "no words": b'{"error":{"code":404}}',

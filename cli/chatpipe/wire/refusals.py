@@ -36,7 +36,7 @@ from chatpipe.wire.retry import FailedAttempt
 _PAGE_BYTES = 64 * 1024
 # Longer than this, a text with status 200 is an answer of some kind, whatever words are in it.
 _WORDS_BYTES = 1000
-_PAGE_START = r"\s*<(?:!doctype|html|head|body|title|center|h1)"
+_PAGE_START = r"\ufeff?\s*(?:<\?xml[^<>]*>\s*)?<(?:!doctype|html|head|body|title|center|h1)"
 
 _NO_KEY = "no key was sent, pass one with --key-file FILE or --key-command CMD"
 _WRONG_URL = "is the base URL right?"
