@@ -110,6 +110,7 @@ WORLD: dict[str, dict[str, str]] = {
     "wire.reply_memory": {"asyncio": "replies that wait for the oldest one"},
     "wire.slots": {"asyncio": "those who wait for a connection", "time": "how long one is idle"},
     "wire.pool": {"asyncio": "sweeps idle connections", "time": "how long they are idle"},
+    "wire.proxied_streams": {"time": "how long a proxy takes to open the way"},
     "wire.proxy": {"ssl": "one that trusts nobody"},
     "wire.timeouts": {"time": "how much is left until the deadline"},
     "conversation.process": {

@@ -135,14 +135,95 @@ def test_an_untrusted_server_behind_a_tunnel_is_not_the_proxys_fault(through: Th
     assert not faults.is_transient(caught.value)
 
 
-@pytest.mark.parametrize("url", ["http://h.example/v1", "https://h.example/v1"])
-def test_a_silent_proxy_is_a_read_time_out(url: str, through: Through) -> None:
+@cases(
+    ("scheme", "url", "limits", "kind", "message"),
+    {
+        "http": ("http", "http://h/", {"read": 0.1}, httpx.ReadTimeout, r"^no byte for 0\.1 s$"),
+        "tunnel": ("http", "https://h/", {"connect": 0.1}, httpx.ConnectTimeout, r"^no connection within"),
+        "tunnel, read": ("http", "https://h/", {"read": 0.1}, httpx.ReadTimeout, r"^no byte for 0\.1 s$"),
+        "TLS": ("https", "http://h/", {"connect": 0.1}, httpx.ConnectTimeout, r"^no connection within"),
+        "SOCKS": ("socks5", "http://h/", {"connect": 0.1}, httpx.ConnectTimeout, r"^no connection within"),
+        "SOCKS, https": ("socks5h", "https://h/", {"connect": 0.1}, httpx.ConnectTimeout, "^no connection"),
+    },
+)
+def test_a_silent_proxy_is_waited_for_as_long_as_a_connection(
+    scheme: str, url: str, limits: dict[str, float], kind: type[Exception], message: str, through: Through
+) -> None:
+    """With plain http the proxy may as well wait for the server's answer."""
     with silent() as port:
-        send = through(f"http://127.0.0.1:{port}", url, insecure=True)
-        with pytest.raises(httpx.ReadTimeout, match=r"^no byte for 0\.1 s$"):
-            send(url, read=0.1)
-        with pytest.raises(httpx.ReadTimeout, match=f"^{DEADLINE}$"):
+        send = through(f"{scheme}://127.0.0.1:{port}", url, insecure=True)
+        with pytest.raises(kind, match=message) as caught:
+            send(url, **limits)
+        assert faults.is_transient(caught.value)
+        with pytest.raises(httpx.TimeoutException, match=f"^{DEADLINE}$"):
             send(url, deadline=time.monotonic() + 0.1)
+
+
+@cases(
+    ("proxy", "url", "answer", "message", "is_transient"),
+    {
+        "no HTTP": ("http", "https://h/", b"SSH-2.0-x\r\n", "it does not speak HTTP", False),
+        "no SOCKS": ("socks5", "http://h/", b"HTTP/1.1 400 Bad\r\n\r\n", "does not speak SOCKS 5", False),
+        "odd SOCKS": ("socks5", "http://h/", b"\x05\x77", "does not speak SOCKS 5", False),
+        "hangs up": ("http", "https://h/", b"", "it hung up without an answer", True),
+        "SOCKS hangs up": ("socks5", "http://h/", b"", "it hung up without an answer", True),
+        "SOCKS, no login": ("socks5", "http://h/", b"\x05\xff", "takes nobody without a name and", False),
+        "SOCKS, login": ("socks5://u:p@", "http://h/", b"\x05\xff", "knows no names and passwords", False),
+        "forbids": ("http", "https://h/", b"HTTP/1.1 403 No\r\n\r\n", "^403 No$", False),
+        "busy": ("http", "https://h/", b"HTTP/1.1 503 Full\r\n\r\n", "^503 Full$", True),
+    },
+)
+def test_a_proxy_that_opens_no_way_is_a_proxy_error(
+    proxy: str, url: str, answer: bytes, message: str, is_transient: bool, through: Through
+) -> None:
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(answer)
+
+    with raw_server(talk) as there:
+        host = there.removeprefix("http://").removesuffix("/v1")
+        send = through(f"{proxy}{host}" if "@" in proxy else f"{proxy}://{host}", url, insecure=True)
+        with pytest.raises(httpx.ProxyError, match=message) as caught:
+            send(url)
+    assert faults.is_transient(caught.value) is is_transient
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5"])
+def test_a_proxy_that_is_reset_is_a_proxy_error(scheme: str, through: Through) -> None:
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with raw_server(talk) as there:
+        send = through(
+            f"{scheme}{there.removeprefix('http').removesuffix('/v1')}", "https://h/", insecure=True
+        )
+        with pytest.raises(httpx.ProxyError, match=r"^connection reset by peer$") as caught:
+            send("https://h/")
+    assert faults.is_transient(caught.value)
+
+
+@cases(
+    ("url", "target"),
+    {
+        "name": ("https://h.example/", b"h.example:443"),
+        "port": ("https://h.example:8443/", b"h.example:8443"),
+        "IPv4": ("https://127.0.0.1/", b"127.0.0.1:443"),
+        "IPv6": ("https://[::1]:9/", b"[::1]:9"),
+    },
+)
+def test_the_target_of_a_tunnel_is_a_host_and_a_port(url: str, target: bytes, through: Through) -> None:
+    heads: list[bytes] = []
+
+    def talk(connection: socket.socket) -> None:
+        heads.append(connection.recv(65536))
+        connection.sendall(b"HTTP/1.1 502 No\r\n\r\n")
+
+    with raw_server(talk) as there:
+        send = through(there.removesuffix("/v1"), url, insecure=True)
+        with pytest.raises(httpx.ProxyError):
+            send(url)
+    assert heads[0].startswith(b"CONNECT %b HTTP/1.1\r\nHost: %b\r\n" % (target, target))
 
 
 # Faults behind it
@@ -301,18 +382,30 @@ def test_a_body_is_handed_on_as_it_comes_and_closed_once_it_is_left() -> None:
 # Proxies that cannot be used
 
 
-@pytest.mark.parametrize("proxy", ["ftp://h:1", "http://", "http://h:port", "socks4://h:1"])
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        *("ftp://h:1", "http://", "http://h:port", "http://h:0", "http://h:99999", "socks4://h:1", "//"),
+        *("http://[::1:9", "::1", "http://a b:1", "http:h:1", "http:/h:1", "socks5://u:p@", "h/x@"),
+    ],
+)
 def test_a_malformed_proxy_is_bad_configuration(proxy: str, through: Through) -> None:
     with refused(BadConfiguration, place="--proxy"):
         through(proxy)
 
 
-def test_a_malformed_proxy_is_shown_without_its_password(through: Through) -> None:
-    with refused(
-        BadConfiguration,
-        "proxy variable: 'ftp://h' is not the URL of a proxy: http://, https:// or socks5://HOST:PORT",
-    ):
-        through(None, environ={"http_proxy": "ftp://user:s3cret@h"})
+@cases(
+    ("proxy", "fix"),
+    {
+        "scheme": ("ftp://user:s3cret@h", "http://, https:// or socks5://HOST:PORT"),
+        "slash": ("ftp://user:s3/cret@h", "in a password write / as %2F, ? as %3F and # as %23"),
+        "hash": ("ftp://user:1#s3cret@h", "in a password write / as %2F, ? as %3F and # as %23"),
+        "at": ("ftp://user:s3@cret@h", "http://, https:// or socks5://HOST:PORT"),
+    },
+)
+def test_a_malformed_proxy_is_shown_without_its_password(proxy: str, fix: str, through: Through) -> None:
+    with refused(BadConfiguration, f"proxy variable: 'ftp://h' is not the URL of a proxy: {fix}"):
+        through(None, environ={"http_proxy": proxy})
 
 
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h"])

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
+from base64 import b64encode
 from collections.abc import Mapping
+from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from chatpipe.server import redact
+from chatpipe.errors import BadConfiguration
 from chatpipe.server.variables import variable
+from chatpipe.system import secrets
+
+SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
 def proxy_on_the_way(base_url: str, proxy: str | None, environ: Mapping[str, str]) -> str | None:
@@ -17,11 +22,12 @@ def proxy_on_the_way(base_url: str, proxy: str | None, environ: Mapping[str, str
     proxy is the option and overrides the environment, NO_PROXY included. A lower-case variable
     overrides its upper-case form, even if it is empty: that means no proxy. HTTP_PROXY in upper case
     is ignored under CGI, where a client can set it with a header (CVE-2016-5385). The password of the
-    proxy is hidden from now on.
+    proxy is hidden from now on. Raises BadConfiguration for an unusable URL, without the password.
 
     Source: curl 8 manual, "Environment"; urllib.request.getproxies_environment.
     """
     url = httpx.URL(base_url)
+    place = "--proxy" if proxy is not None else "proxy variable"
     if proxy is None:
         if _is_in_no_proxy(url, _proxy_variable("no_proxy", environ) or ""):
             return None
@@ -31,10 +37,45 @@ def proxy_on_the_way(base_url: str, proxy: str | None, environ: Mapping[str, str
         )
         if proxy is None:
             proxy = _proxy_variable("all_proxy", environ)
+    proxy = (proxy or "").strip()
     if not proxy:
         return None
-    redact.hide_url(proxy)
-    return proxy if "://" in proxy else f"http://{proxy}"
+    scheme, slashes, rest = proxy.partition("://")
+    if not slashes:
+        scheme, rest = "http", proxy.removeprefix("//")
+    # A proxy has no path: all before the last @ may be a password, whose / or # somebody forgot to encode.
+    credentials, _, host = rest.rpartition("@")
+    _hide_credentials(credentials)
+    shown = f"{scheme}://{host.partition('/')[0]}"
+    proxy = f"{scheme}://{rest}"
+    if not host:
+        raise BadConfiguration(f"'{shown}' names no host", place=place)
+    if not _is_usable(proxy):
+        fix = "http://, https:// or socks5://HOST:PORT"
+        if any(character in credentials for character in "/?#"):
+            fix = "in a password write / as %2F, ? as %3F and # as %23"
+        raise BadConfiguration(f"'{shown}' is not the URL of a proxy", place=place, fix=fix)
+    return proxy
+
+
+def _is_usable(proxy: str) -> bool:
+    """True for a URL with a scheme that we know, a host, and no port or a valid one."""
+    try:
+        url, parts = httpx.URL(proxy), urlsplit(proxy)
+        is_port = parts.port is None or parts.port > 0
+    except (httpx.InvalidURL, ValueError):
+        return False
+    has_host = not any(map(str.isspace, parts.hostname or " ")) and url.host not in SCHEMES
+    return has_host and is_port and url.scheme in SCHEMES
+
+
+def _hide_credentials(credentials: str) -> None:
+    """Hide the password, or a name without one, in all that is written from now on, and so the header."""
+    name, _, password = credentials.partition(":")
+    for secret in (password or name, unquote(password or name)):
+        secrets.add(secret)
+    if credentials:
+        secrets.add(b64encode(f"{unquote(name)}:{unquote(password)}".encode()).decode())
 
 
 def _proxy_variable(name: str, environ: Mapping[str, str]) -> str | None:

@@ -14,7 +14,6 @@ from chatpipe.errors import (
     BadConfiguration,
     BrokenAnswer,
     ChatpipeError,
-    NoAccess,
     ReplyTooLong,
     TryLater,
     Unreachable,
@@ -61,7 +60,9 @@ def is_transient(error: Exception) -> bool:
         return str(error) != DEADLINE
     cause = root_os_error(error)
     if isinstance(error, httpx.ProxyError):
-        return cause is not None
+        from chatpipe.wire import proxy_refusals  # few users have a proxy
+
+        return cause is not None or proxy_refusals.is_passing(str(error))
     if isinstance(error, httpx.ConnectError):
         return not (_is_tls_fault(cause) or _is_unknown_host(cause))
     return isinstance(error, (httpx.NetworkError, httpx.RemoteProtocolError))
@@ -117,11 +118,9 @@ def _broken(url: str, text: str, error: Exception) -> ChatpipeError:
 
 
 def _proxy_error(url: str, text: str, error: Exception) -> ChatpipeError:
-    if text.startswith("407"):  # the proxy's answer to CONNECT arrives as an exception, not as a reply
-        return NoAccess(
-            f"no way to {url} through the proxy: {text}", fix="it wants a name and a password: --proxy"
-        )
-    return Unreachable(f"no way to {url} through the proxy: {text}", fix="check --proxy")
+    from chatpipe.wire import proxy_refusals
+
+    return proxy_refusals.fault(f"no way to {url} through the proxy: {text}", text)
 
 
 def _unsendable(url: str, text: str, error: Exception) -> ChatpipeError:

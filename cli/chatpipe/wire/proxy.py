@@ -18,6 +18,7 @@ import httpx
 from chatpipe.errors import BadConfiguration
 from chatpipe.server import redact
 from chatpipe.system.causes import root_os_error, system_message
+from chatpipe.wire import proxy_refusals
 from chatpipe.wire.http1 import MAX_REPLY
 from chatpipe.wire.proxied_streams import AsyncioBackend, BlockingBackend, ByteLimit
 from chatpipe.wire.timeouts import DEADLINE, Timeouts, WaitLimits, format_seconds, within_text
@@ -30,25 +31,14 @@ DeadlineGuard: TypeAlias = Callable[[WaitLimits], AbstractAsyncContextManager[ob
 
 
 def parse_proxy_url(proxy: str, place: str) -> httpx.URL:
-    """Parse the URL of a usable proxy. Raises BadConfiguration, whose text omits the password."""
-    redacted = redact.url(proxy)
-    malformed = BadConfiguration(
-        f"'{redacted}' is not the URL of a proxy", place=place, fix="http://, https:// or socks5://HOST:PORT"
-    )
-    try:
-        url = httpx.URL(proxy)
-    except (httpx.InvalidURL, ValueError) as error:
-        raise malformed from error
-    if not url.host:
-        raise BadConfiguration(f"'{redacted}' names no host", place=place)
-    if url.scheme in ("socks5", "socks5h"):
+    """Parse a URL of proxies.proxy_on_the_way(). Raises BadConfiguration for SOCKS without its package."""
+    url = httpx.URL(proxy)
+    if url.scheme.startswith("socks"):
         try:
             importlib.import_module("socksio")
         except ImportError as error:
-            what = f"no support for SOCKS proxies like '{redacted}'"
+            what = f"no support for SOCKS proxies like '{redact.url(proxy)}'"
             raise BadConfiguration(what, place=place, fix="install chatpipe[socks]") from error
-    elif url.scheme not in ("http", "https"):
-        raise malformed
     return url
 
 
@@ -200,6 +190,10 @@ def _converted_errors(timeouts: Timeouts, *, in_body: bool = False) -> Iterator[
             raise
         # Only the proxy gets a TCP connection. A server behind it fails in its TLS handshake or elsewhere.
         raise httpx.ProxyError(f"the proxy itself cannot be reached: {_system_text(error)}") from error
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] != "socksio":
+            raise
+        raise httpx.ProxyError(proxy_refusals.NO_SOCKS) from error
 
 
 def _timed_out(error: httpx.TimeoutException, timeouts: Timeouts) -> httpx.TimeoutException:

@@ -1,0 +1,76 @@
+"""The refusals of proxies: what they mean, and those of SOCKS in words.
+
+httpcore raises errors of its own for the answers of SOCKS proxies, but leaves the socket open then.
+
+Source: RFC 1928, sections 3 and 6; RFC 1929, section 2.
+"""
+
+from __future__ import annotations
+
+from chatpipe.errors import ChatpipeError, NoAccess, Unreachable
+
+HUNG_UP = "it hung up without an answer"
+NO_HTTP = "it does not speak HTTP"
+WANTS_LOGIN = "it takes nobody without a name and a password"
+TAKES_NO_LOGIN = "it knows no names and passwords"
+WRONG_LOGIN = "it refuses the name and the password"
+FORBIDS = "it forbids this connection"
+NO_SERVER = "it cannot reach the server"
+NO_SOCKS = "it does not speak SOCKS 5"
+
+_CHECK_LOGIN = "check the name and the password in --proxy"
+_FORBIDDEN = "ask who runs the proxy, or name the host in NO_PROXY"
+# The beginning of a refusal -> its error and its fix. A number is the status that answers CONNECT.
+_FAULTS: tuple[tuple[str, type[NoAccess | Unreachable], str], ...] = (
+    ("407", NoAccess, "it wants a name and a password: --proxy"),
+    ("401", NoAccess, _CHECK_LOGIN),
+    ("403", Unreachable, _FORBIDDEN),
+    ("408", Unreachable, "try later"),
+    ("429", Unreachable, "try later"),
+    ("5", Unreachable, "try later"),
+    (WANTS_LOGIN, NoAccess, "--proxy socks5://NAME:PASSWORD@HOST:PORT"),
+    (TAKES_NO_LOGIN, NoAccess, "leave them out of --proxy"),
+    (WRONG_LOGIN, NoAccess, _CHECK_LOGIN),
+    (FORBIDS, Unreachable, _FORBIDDEN),
+    (NO_SERVER, Unreachable, "check the base URL and that the server runs"),
+)
+_PASSING = ("408", "429", "5", HUNG_UP, NO_SERVER)
+
+_VERSION, _LOGIN_VERSION = 5, 1
+_OFFERS_LOGIN = b"\x05\x01\x02"  # one method: name and password
+_NO_METHOD = 0xFF
+_FAILURES = {
+    1: f"{NO_SERVER}: general failure",
+    2: FORBIDS,
+    3: f"{NO_SERVER}: network unreachable",
+    4: f"{NO_SERVER}: host unreachable",
+    5: f"{NO_SERVER}: connection refused",
+    6: f"{NO_SERVER}: connection timed out",
+}
+
+
+def fault(what: str, text: str) -> ChatpipeError:
+    """The error for a proxy's refusal, whose text it is. what is the whole line without the fix."""
+    for beginning, kind, fix in _FAULTS:
+        if text.startswith(beginning):
+            return kind(what, fix=fix)
+    return Unreachable(what, fix="check --proxy")
+
+
+def is_passing(text: str) -> bool:
+    """True for a refusal that the same request may not meet later."""
+    return text.startswith(_PASSING)
+
+
+def socks_refusal(asked: bytes, answer: bytes) -> str | None:
+    """The reason why an answer to what was asked is no success, None for a success."""
+    version, code = (*answer, 0, 0)[:2]
+    if version == _LOGIN_VERSION:
+        return WRONG_LOGIN if code else None
+    if version != _VERSION or len(answer) < 2:
+        return NO_SOCKS
+    if len(answer) > 2:  # to the request to connect
+        return _FAILURES.get(code, f"{FORBIDS}: code {code}") if code else None
+    if code == _NO_METHOD:
+        return TAKES_NO_LOGIN if asked == _OFFERS_LOGIN else WANTS_LOGIN
+    return None if code == asked[-1] else NO_SOCKS
