@@ -107,9 +107,7 @@ def verdict(
     answers = choices(completion)
     if not answers:
         return _no_choices(completion)
-    accepted = (allow & ALLOWABLE) | {Outcome.ok}
-    if not text_format:
-        accepted |= {Outcome.tool_calls}
+    accepted = (allow & ALLOWABLE) | {Outcome.ok} | (set() if text_format else {Outcome.tool_calls})
     faults: list[tuple[Outcome, int, object]] = []
     for position, choice in enumerate(answers):
         outcome = outcome_of(choice)
@@ -120,6 +118,11 @@ def verdict(
             faults.append((outcome, position, violation))
     if not faults:
         return None
+    return _worst(answers, faults)
+
+
+def _worst(answers: list[Value], faults: list[tuple[Outcome, int, object]]) -> Verdict:
+    """The verdict for the leading one of some faults: outcome, position of the choice, schema violation."""
     outcome, position, violation = min(faults, key=lambda fault: PRECEDENCE.index(OUTCOMES[fault[0]].status))
     index = _index(answers[position], position)
     what = _description(outcome, answers[position], violation)
