@@ -221,7 +221,11 @@ def test_an_error_is_a_failed_answer(line: str, what: str) -> None:
         ),
         "a request": (
             '\n{"messages":[]}\n',
-            "f:2: neither a chunk, a completion nor a result: see chatpipe show --help",
+            "f:2: a request body, not an answer: chatpipe ask -r f sends it",
+        ),
+        "an answer of another API": (
+            f'[{{"candidates":[]}},{CHUNK}]',
+            "f:1: an answer of Gemini's own API: show reads answers of Chat Completions",
         ),
         "a cut line": (f"{CHUNK}\n{CHUNK[:-3]}\n", "f:2: not JSON: expecting ',' delimiter (column 57)"),
         "a cut page": ("\n" + PRETTY[:-2], "f:11: not JSON: expecting ',' delimiter (column 4)"),

@@ -13,12 +13,14 @@ from chatpipe.errors import BadInput, BrokenAnswer
 from chatpipe.inputs import values
 from chatpipe.inputs.messages import not_json
 from chatpipe.inputs.place import Source
+from chatpipe.inputs.text_decoder import with_name
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.response import chunks, sse
 from chatpipe.response.body_form import sole_completion, without_prefix
 from chatpipe.response.completion import as_list, parse_completion
 from chatpipe.response.json_depth import DocumentLines
+from chatpipe.response.other_json import other_json
 from chatpipe.response.result_line import ResultLine, is_result
 from chatpipe.response.server_error import error_of
 from chatpipe.system.escape import shorten
@@ -191,14 +193,21 @@ def _items_of_value(value: Value, line: Source) -> Iterator[CaptureItem]:
 def _parse_object(payload: bytes, line: Source) -> dict[str, Value]:
     value = parse_completion(payload)
     if type(value) is not dict:
-        raise _not_known(line)
+        raise _not_known(line, value)
     return value
 
 
-def _not_known(line: Source) -> BadInput:
-    return BadInput(
-        "neither a chunk, a completion nor a result", place=line.place(), fix="see chatpipe show --help"
-    )
+def _not_known(line: Source, value: Value) -> BadInput:
+    """The fault of JSON that is no part of a recording."""
+    other = other_json(value)
+    if other is None:
+        what, fix = "neither a chunk, a completion nor a result", "see chatpipe show --help"
+    elif other.command:
+        command = with_name(other.command, line.name, is_filter=False)
+        what, fix = f"{other.what}, not an answer", f"{command} sends it"
+    else:
+        what, fix = other.what, "show reads answers of Chat Completions"
+    return BadInput(what, place=line.place(), fix=fix)
 
 
 def _item_of_object(value: dict[str, Value], line: Source) -> CaptureItem:
@@ -213,7 +222,7 @@ def _item_of_object(value: dict[str, Value], line: Source) -> CaptureItem:
         return CapturedFailure(line.place(), what, chunk=Chunk(line.data, value, line))
     if not value or "choices" in value or "usage" in value or value.get("object") == _CHUNK:
         return Chunk(line.data, chunks.with_deltas(value), line)
-    raise _not_known(line)
+    raise _not_known(line, value)
 
 
 def _is_whole(choice: dict[str, Value]) -> bool:

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 import httpx
 
 from chatpipe.errors import BrokenAnswer, ChatpipeError, ReplyTooLong
-from chatpipe.inputs.values import NotJSON, Value, loads
+from chatpipe.inputs.values import NotJSON, Value, loads, loads_exact
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.response.assemble import within_limits
 from chatpipe.response.body_form import (
@@ -27,7 +27,7 @@ from chatpipe.response.body_form import (
     usual_form,
     without_prefix,
 )
-from chatpipe.response.completion import NOT_TEXT, parse_completion
+from chatpipe.response.other_json import OtherJson, other_json
 from chatpipe.response.server_error import ServerError, error_of
 from chatpipe.response.stream_reader import ChunkReceiver, StreamReader
 from chatpipe.system.escape import shorten
@@ -172,10 +172,11 @@ async def _read_whole(
     An object that came whole is taken although the connection then broke: no prefix of one is an object.
     """
     try:
-        value = parse_completion(body if body.startswith(b"{") else without_prefix(body))
+        value = loads_exact(body if body.startswith(b"{") else without_prefix(body))
     except NotJSON as error:
         if begins_with_object_line(body):
-            return await _read_stream(body, _broken_rest(broken), receiver, request)
+            answer, failure = await _read_stream(body, _broken_rest(broken), receiver, request)
+            return answer if answer.completion else answer._replace(body=body), failure
         if broken is not None or not body.strip():
             return _without_json(body, broken, request)
         if (refused := _refused_in_words(headers, request, body)) is not None:
@@ -258,12 +259,18 @@ def _read_json(
     if not isinstance(value, dict):
         if isinstance(value, str) and (refused := _refused_in_words(headers, request, body)) is not None:
             return refused
+        if (other := other_json(value)) is not None:
+            return Answer(None, body, _other_fault(other)), None
         what = f"the answer is not a JSON object: '{_excerpt(body)}'"
         return Answer(None, body, BrokenAnswer(what, fix="is the base URL right?", body=body)), None
     value, excess = within_limits(value, request.extensions.get(CHOICES, 1))
     if excess:
         return Answer(value, None, _excess_fault(excess, fix="is the base URL right?")), None
     return Answer(value, body), None
+
+
+def _other_fault(other: OtherJson) -> BrokenAnswer:
+    return BrokenAnswer(f"the reply is {other.what}", fix=other.fix)
 
 
 def _excess_fault(excess: str, fix: str) -> ReplyTooLong:
@@ -293,7 +300,7 @@ async def _read_stream(
         if stream.answer.error is not None:
             fault, failure = _event_fault(stream.answer.error, stream.error_payload, request)
         elif not stream.is_whole():
-            fault = BrokenAnswer("the stream was cut: neither finish_reason nor [DONE]", fix="try again")
+            fault, failure = _end_fault(stream)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         stream.end()
         if not stream.is_whole():
@@ -304,10 +311,20 @@ async def _read_stream(
         fault, failure = _broken_event_fault(error, request)
     if excess := stream.answer.assembly.excess:
         fault, failure = _excess_fault(excess, fix="see what the server sends with -f sse"), None
-    if fault is None and stream.answer.assembly.is_unreadable():
-        fault, failure = BrokenAnswer(NOT_TEXT, fix="try again"), None
+    if fault is None and (flaw := stream.answer.flaw()):
+        fault, failure = BrokenAnswer(flaw, fix="try again"), None
     completion = stream.answer.assembly.completion()
     return Answer(completion if completion["choices"] or fault is None else None, None, fault), failure
+
+
+def _end_fault(stream: StreamReader) -> tuple[ChatpipeError, FailedAttempt | None]:
+    """The fault for a stream that ended too early, or that is one of another API and has no choice."""
+    completion = stream.answer.assembly.completion()
+    if not completion["choices"] and (other := other_json(completion)) is not None:
+        return _other_fault(other), None
+    return BrokenAnswer(
+        "the stream was cut: neither finish_reason nor [DONE]", fix="try again"
+    ), FailedAttempt()
 
 
 def _event_fault(
