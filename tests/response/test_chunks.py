@@ -54,8 +54,31 @@ def test_payload_that_is_no_object_is_a_broken_answer(payload: bytes, what: str)
         "beside a delta": ({"text": "", "delta": {"content": "a"}}, {"text": "", "delta": {"content": "a"}}),
         "beside a message": ({"text": "a", "message": {}}, {"text": "a", "message": {}}),
         "no text": ({"text": ["a"]}, {"text": ["a"]}),
+        "as delta": ({"index": 1, "delta": "a"}, {"index": 1, "delta": {"content": "a"}}),
+        "as message": (
+            {"message": "a", "finish_reason": "stop"},
+            {"finish_reason": "stop", "delta": {"content": "a"}},
+        ),
+        "empty": ({"delta": ""}, {"delta": {"content": ""}}),
+        "as delta, and its message": ({"delta": "a", "message": "ab"}, {"delta": {"content": "a"}}),
+        "as delta beside a message": ({"delta": "a", "message": {}}, {"delta": "a", "message": {}}),
         "nothing": (5, 5),
     },
 )
 def test_a_text_stands_for_a_delta(choice: Any, made: Any) -> None:
     assert chunks.with_deltas({"id": "x", "choices": [choice]}) == {"id": "x", "choices": [made]}
+
+
+@cases(
+    ("choice", "made"),
+    {
+        "a text": ({"message": "a"}, {"message": {"role": "assistant", "content": "a"}}),
+        "empty": ({"message": ""}, {"message": {"role": "assistant", "content": ""}}),
+        "an object": ({"message": {}}, {"message": {}}),
+        "beside a delta": ({"message": "a", "delta": {}}, {"message": "a", "delta": {}}),
+        "null": ({"message": None}, {"message": None}),
+        "nothing": (5, 5),
+    },
+)
+def test_a_text_stands_for_a_message(choice: Any, made: Any) -> None:
+    assert chunks.with_messages({"id": "x", "choices": [choice]}) == {"id": "x", "choices": [made]}

@@ -13,7 +13,7 @@ from enum import Enum
 from chatpipe.inputs import values
 from chatpipe.inputs.place import members
 from chatpipe.inputs.values import Value
-from chatpipe.response.chunks import DONE, has_chunks, is_unusual, payloads_of
+from chatpipe.response.chunks import DONE, has_chunks, is_unusual, payloads_of, with_messages
 from chatpipe.response.server_error import ENVELOPES
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -156,8 +156,15 @@ def is_usual(value: Value) -> bool:
 def sole_completion(value: Value, body: bytes) -> tuple[Value, bytes]:
     """A completion and its text, taken out of what is around it. Any other value as it is.
 
-    That is an array with nothing else, or an object that a gateway puts around everything.
+    That is an array with nothing else, or an object that a gateway puts around everything. A message that
+    is text becomes an object.
     """
+    value, body = _taken_out(value, body)
+    usual = with_messages(value) if type(value) is dict else value
+    return (value, body) if usual is value else (usual, values.dumps(usual))
+
+
+def _taken_out(value: Value, body: bytes) -> tuple[Value, bytes]:
     if type(value) is list and len(value) == 1 and _is_completion(value[0]):
         with suppress(values.NotJSON):
             return value[0], payloads_of(body)[0]
@@ -203,7 +210,7 @@ def as_event_stream(value: Value, body: bytes) -> bytes | None:
 def _is_completion(value: Value) -> bool:
     choices = value.get("choices") if type(value) is dict else None
     return type(choices) is list and any(
-        type(choice) is dict and type(choice.get("message")) is dict and not choice.get("delta")
+        type(choice) is dict and type(choice.get("message")) in (dict, str) and not choice.get("delta")
         for choice in choices
     )
 

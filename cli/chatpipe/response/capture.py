@@ -213,6 +213,9 @@ def _not_known(line: Source, value: Value) -> BadInput:
 def _item_of_object(value: dict[str, Value], line: Source) -> CaptureItem:
     if is_result(value):
         return _item_of_result(value, line)
+    usual = chunks.with_messages(value)
+    if usual is not value:
+        value, line = usual, line._replace(data=values.dumps(usual))
     choices = as_list(value.get("choices"))
     if any(isinstance(choice, dict) and _is_whole(choice) for choice in choices):
         return CapturedAnswer(line.data, value)

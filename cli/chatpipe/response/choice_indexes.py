@@ -106,10 +106,10 @@ class ChoiceIndexes:
 
 
 def has_plain_index(chunk: Mapping[str, Value]) -> bool:
-    """Return True for a chunk of one choice that has a delta and whose index is an integer."""
+    """Return True for a chunk of one choice whose delta is an object and whose index is an integer."""
     try:
         (choice,) = chunk["choices"]
-        return type(choice["index"]) is int and "delta" in choice
+        return type(choice["index"]) is int and type(choice["delta"]) is dict
     except (LookupError, TypeError, ValueError):
         return False
 

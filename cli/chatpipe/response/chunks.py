@@ -2,6 +2,7 @@
 
 {"choices": [{"delta": {...}}]}     a chunk
 {"choices": [{"text": "..."}]}      of the older Completions API: the text stands for a delta
+{"choices": [{"delta": "..."}]}     the same, under the name of the object
 [{...}, {...}]                      several chunks in an array, as an event or as the whole body
 """
 
@@ -18,6 +19,9 @@ from chatpipe.system.escape import shorten
 # Reasoning text: the first field from DeepSeek, llama.cpp and older vLLM, the second from vLLM, Ollama and
 # OpenRouter. OpenAI sends none.
 REASONING_FIELDS = ("reasoning_content", "reasoning")
+
+# What a choice says; `text` in the older Completions API. The first that is there counts.
+_SAID = ("delta", "message", "text")
 
 # The end of a stream.
 DONE = "[DONE]"
@@ -68,20 +72,42 @@ def with_deltas(chunk: dict[str, Value]) -> dict[str, Value]:
 
 
 def _with_delta(choice: Value) -> Value:
-    if not _is_text_choice(choice):
+    text = _text_of(choice)
+    if text is None:
         return choice
-    delta = {"delta": {"content": choice["text"]}}
-    return {**{key: value for key, value in choice.items() if key not in ("text", "message")}, **delta}
+    rest = {key: value for key, value in choice.items() if key not in _SAID}
+    return {**rest, "delta": {"content": text}}
+
+
+def with_messages(completion: dict[str, Value]) -> dict[str, Value]:
+    """The completion with a message for each choice that has a text as its message.
+
+    Any other completion is returned as it is.
+    """
+    choices = completion.get("choices")
+    if type(choices) is not list or not any(map(_has_text_message, choices)):
+        return completion
+    return {**completion, "choices": [*map(_with_message, choices)]}
+
+
+def _with_message(choice: Value) -> Value:
+    if not _has_text_message(choice):
+        return choice
+    return {**choice, "message": {"role": "assistant", "content": choice["message"]}}
+
+
+def _has_text_message(choice: Value) -> bool:
+    return type(choice) is dict and type(choice.get("message")) is str and choice.get("delta") is None
 
 
 def is_unusual(chunk: dict[str, Value]) -> bool:
     """Return True for a chunk or completion whose choices have a text, or are one choice without a list."""
     choices = chunk.get("choices")
     if type(choices) is dict:
-        return any(type(choices.get(field)) is dict for field in ("delta", "message")) or _is_text_choice(
-            choices
+        return _text_of(choices) is not None or any(
+            type(choices.get(field)) is dict for field in ("delta", "message")
         )
-    return type(choices) is list and any(map(_is_text_choice, choices))
+    return type(choices) is list and any(_text_of(choice) is not None for choice in choices)
 
 
 def has_chunks(value: Value) -> bool:
@@ -89,10 +115,12 @@ def has_chunks(value: Value) -> bool:
     return type(value) is list and all(type(item) is dict or item == DONE for item in value)
 
 
-def _is_text_choice(choice: Value) -> bool:
-    if type(choice) is not dict or type(choice.get("text")) is not str:
-        return False
-    return choice.get("delta") is None and choice.get("message") is None
+def _text_of(choice: Value) -> str | None:
+    """The text of a choice that has one where others have a delta or a message. None for all others."""
+    if type(choice) is not dict:
+        return None
+    said = [choice[field] for field in _SAID if choice.get(field) is not None]
+    return said[0] if said and all(type(each) is str for each in said) else None
 
 
 def payloads_of(array: bytes) -> list[bytes]:
