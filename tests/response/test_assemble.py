@@ -517,6 +517,10 @@ def test_pieces_of_audio_make_one_object() -> None:
             [{"delta": {"content": "a"}}, {"message": {"content": "a"}}],
             {"message": {"role": "assistant", "content": "a", "refusal": None}},
         ),
+        "message as it grows": (
+            [{"message": {"content": text}} for text in ("", "a", "ab", "ab", "abc")],
+            {"message": {"role": "assistant", "content": "abc", "refusal": None}},
+        ),
         "message after a role": (
             [{"delta": {"role": "assistant"}}, {"message": {"content": "a"}}, {"message": 5}],
             {"message": {"role": "assistant", "content": "a", "refusal": None}},
@@ -680,3 +684,22 @@ def test_calls_have_a_limit() -> None:
         assembly.add({"choices": [{"index": 0, "delta": {"tool_calls": [call(f"c{number}", "f", "{}")]}}]})
     assert len(assembly.completion()["choices"][0]["message"]["tool_calls"]) == 1000
     assert assembly.excess.startswith("more than 1000 tool calls")
+
+
+@cases(
+    ("pieces", "is_second"),
+    {
+        "one": ([{"message": {"content": "a"}}], False),
+        "the same again": ([{"message": {"content": "a"}}, {"message": {"content": "a"}}], False),
+        "shorter": ([{"message": {"content": "ab"}}, {"message": {"content": "a"}}], False),
+        "longer": ([{"message": {"content": "a"}}, {"message": {"content": "ab"}}], False),
+        "another": ([{"message": {"content": "a"}}, {"message": {"content": "b"}}], True),
+        "another behind deltas": ([{"delta": {"content": "a"}}, {"message": {"content": "b"}}], False),
+        "no text": ([{"message": {"tool_calls": []}}, {"message": {"content": None}}], False),
+    },
+)
+def test_a_second_message_that_differs_is_another_answer(pieces: list[Json], is_second: bool) -> None:
+    assembly = Assembly()
+    for piece in pieces:
+        assembly.add(chunk({"index": 0, **piece}))
+    assert assembly.has_second_answer() is is_second

@@ -5,7 +5,14 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from chatpipe.response.body_form import BodyForm, FormDetector, as_event_stream, sole_completion
+from chatpipe.response.body_form import (
+    BodyForm,
+    FormDetector,
+    as_event_stream,
+    count_answers,
+    sole_completion,
+    texts_of,
+)
 from parametrize import cases
 
 CHUNK = b'{"choices":[{"delta":{"content":"a"}}]}'
@@ -73,6 +80,7 @@ PIECE = b'{ "choices": [{"delta": {"content": "a"}}] }'
 EVENT = b"data: " + PIECE + b"\n\n"
 TEXT = b'{"choices":[{"index":0,"text":"a"}]}'
 WHOLE = b'{"choices":[{"message":{"content":"a"}}]}'
+OTHER = b'{"choices":[{"message":{"content":"b"}}]}'
 DONE = b"data: [DONE]\n\n"
 
 
@@ -85,7 +93,8 @@ DONE = b"data: [DONE]\n\n"
         "chunks": (b"[" + PIECE + b" ,\n" + PIECE + b"]", EVENT + EVENT + DONE),
         "a chunk of several lines": (b"[{\n" + PIECE[1:] + b"]", b"data: { " + PIECE[1:] + b"\n\n" + DONE),
         "chunks and their end": (b"[" + PIECE + b',"[DONE]"]', EVENT + DONE + DONE),
-        "completions": (b"[" + WHOLE + b"," + WHOLE + b"]", None),
+        "completions": (b"[" + WHOLE + b"," + OTHER + b"]", None),
+        "a completion twice": (b"[" + WHOLE + b"," + WHOLE + b"]", 2 * (b"data: " + WHOLE + b"\n\n") + DONE),
         "nothing": (b"[]", None),
         "an error in an array": (b'[{"error":"x"}]', None),
         "other things": (b'[1,"x"]', None),
@@ -109,3 +118,37 @@ def test_a_sole_completion_is_taken_out_of_its_array() -> None:
 )
 def test_another_value_is_left_in_its_array(body: bytes) -> None:
     assert sole_completion(orjson.loads(body), body) == (orjson.loads(body), body)
+
+
+@cases(
+    ("body", "count"),
+    {
+        "one": (WHOLE, 0),
+        "lines": (WHOLE + b"\r\n" + OTHER + b"\n", 2),
+        "in a row": (MARK + WHOLE + OTHER + WHOLE, 3),
+        "pretty": (b"{\n}\n{\n}\n", 2),
+        "an event": (WHOLE + b"\n" + DONE, 0),
+        "cut": (WHOLE + OTHER[:-1], 0),
+        "not UTF-8": (WHOLE + b'"\xff"', 0),
+        "nested too deeply": (WHOLE + b"[" * 5000, 0),
+        "nothing": (b" ", 0),
+    },
+)
+def test_a_body_may_have_several_texts(body: bytes, count: int) -> None:
+    found = texts_of(body)
+    assert len(found) == count
+    assert all(text in body and orjson.loads(text) is not None for text in found)
+
+
+@cases(
+    ("texts", "count"),
+    {
+        "none": ([], 0),
+        "chunks": ([PIECE, PIECE, b"1"], 0),
+        "one": ([WHOLE, b'{"usage":{}}'], 1),
+        "one twice": ([WHOLE, WHOLE], 1),
+        "two": ([WHOLE, OTHER, WHOLE], 2),
+    },
+)
+def test_answers_are_counted(texts: list[bytes], count: int) -> None:
+    assert count_answers([*map(orjson.loads, texts)]) == count

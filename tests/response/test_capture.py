@@ -76,6 +76,7 @@ def test_lines_may_be_an_event_stream() -> None:
         "byte order mark": (f"\ufeff{CHUNK}\n", ["Chunk"]),
         "byte order mark before an event": (f"\ufeffdata: {CHUNK}\n\n", ["Chunk"]),
         "mixed": (f"{CHUNK}\n{WHOLE}\n{CHUNK}\n", ["Chunk", "CapturedAnswer", "Chunk"]),
+        "several on a line": (f"{WHOLE} {WHOLE}{CHUNK}\n", ["CapturedAnswer", "CapturedAnswer", "Chunk"]),
         "events and JSON": (
             f"data: {CHUNK}\n\n{WHOLE}\ndata: [DONE]\n\n",
             ["Chunk", "CapturedAnswer", "StreamEnd"],
@@ -206,9 +207,12 @@ def test_an_error_is_a_failed_answer(line: str, what: str) -> None:
 @cases(
     ("text", "line"),
     {
-        "text": ("hello\n", "f:1: neither JSON nor an event stream: see chatpipe show --help"),
-        "behind": (f"{CHUNK}\nhello\n", "f:2: neither JSON nor an event stream: see chatpipe show --help"),
-        "a number": ("1\n", "f:1: neither JSON nor an event stream: see chatpipe show --help"),
+        "text": ("hello\n", "f:1: neither an answer nor an event stream: see chatpipe show --help"),
+        "behind": (
+            f"{CHUNK}\nhello\n",
+            "f:2: neither an answer nor an event stream: see chatpipe show --help",
+        ),
+        "a number": ("1\n", "f:1: neither an answer nor an event stream: see chatpipe show --help"),
         "an array": ("[1]\n", "f:1: neither a chunk, a completion nor a result: see chatpipe show --help"),
         "an array in an array": (
             f"[[{CHUNK}]]\n",
@@ -231,8 +235,8 @@ def test_an_error_is_a_failed_answer(line: str, what: str) -> None:
         "a cut page": ("\n" + PRETTY[:-2], "f:11: not JSON: expecting ',' delimiter (column 4)"),
         "cut on its first line": ('{"id":\n', "f:1: not JSON: expecting value (column 7)"),
         "invalid UTF-8": (b'{"a":"\xff"}\n', "f:1: not JSON: byte 0xff is not UTF-8 (column 7)"),
-        "binary": (b"\x00\x01\n", "f:1: neither JSON nor an event stream: see chatpipe show --help"),
-        "two on a line": (f"{CHUNK}{CHUNK}\n", "f:1: not JSON: extra data (column 60)"),
+        "binary": (b"\x00\x01\n", "f:1: neither an answer nor an event stream: see chatpipe show --help"),
+        "more on a line": (f"{CHUNK}{CHUNK}x\n", "f:1: not JSON: extra data (column 60)"),
     },
 )
 def test_text_that_is_no_recording_is_65_with_its_place(text: str | bytes, line: str) -> None:

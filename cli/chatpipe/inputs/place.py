@@ -134,6 +134,18 @@ def members(text: str) -> Iterator[tuple[str, int, int]]:
     yield from _children(text, _skip(text, 0))
 
 
+def texts(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the start and end of each of several JSON texts, one behind the other.
+
+    Raises ValueError or RecursionError behind the last that could be read.
+    """
+    position = _skip(text, 0)
+    while position < len(text):
+        end = _DECODER.raw_decode(text, position)[1]
+        yield position, end
+        position = _skip(text, end)
+
+
 def _children(text: str, index: int) -> Iterator[tuple[str, int, int]]:
     """Yield the name, start and end of each member or item of the object or array at index.
 

@@ -17,6 +17,8 @@ from chatpipe.response.completion import NOT_TEXT
 from chatpipe.response.server_error import ServerError, error_of, may_have_error
 from chatpipe.response.usage import reported_usage
 
+_SECOND_ANSWER = "the reply has a second answer where one was asked for"
+
 
 class AnswerChunks:
     """One streamed answer. deliver gets each chunk with its payload, in order.
@@ -56,7 +58,9 @@ class AnswerChunks:
         """The reason why an answer is not good although it came to its end; empty if there is none."""
         if self.assembly.excess:
             return f"the answer was cut off: {self.assembly.excess}"
-        return NOT_TEXT if self.assembly.is_unreadable() else ""
+        if self.assembly.is_unreadable():
+            return NOT_TEXT
+        return _SECOND_ANSWER if self.assembly.has_second_answer() else ""
 
     def add_late(self, chunk: dict[str, Value]) -> None:
         """Take the usage of a chunk behind the end of the answer, and nothing else."""

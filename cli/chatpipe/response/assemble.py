@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from chatpipe.inputs.parts import json_text, may_be_text, parts_of, scalar_text, split_parts
+from chatpipe.inputs.parts import json_text, may_be_text, parts_of, scalar_text, split_parts, text_of
 from chatpipe.inputs.values import Value
 from chatpipe.response import finish_reasons
 from chatpipe.response.call_pieces import MAX_CALLS, CallPieces, TooManyCalls, extend_name
@@ -84,6 +84,10 @@ class Assembly:
         """Return True if some content is not text."""
         return any(choice.is_unreadable for choice in self._choices.values())
 
+    def has_second_answer(self) -> bool:
+        """Return True if a choice has a second message that says something else. It was left out."""
+        return any(choice.is_second for choice in self._choices.values())
+
     def completion(self) -> dict[str, Value]:
         """The completion so far. Keys that no chunk had are omitted, except object and choices."""
         top = {key: value for key, value in self._top.items() if key not in _OMITTED}
@@ -99,12 +103,23 @@ class Assembly:
 class _Choice:
     """A choice under assembly. Its message holds StringPieces and GrowingList until build()."""
 
-    __slots__ = ("calls", "fields", "finish_reason", "is_unreadable", "logprobs", "message")
+    __slots__ = (
+        "calls",
+        "fields",
+        "finish_reason",
+        "is_second",
+        "is_unreadable",
+        "logprobs",
+        "message",
+        "whole",
+    )
 
     def __init__(self) -> None:
         self.message: dict[str, Value] = {"role": None, "content": None, "refusal": None}
         self.calls = CallPieces()
         self.is_unreadable = False
+        self.whole: str | None = None  # the text of a whole message
+        self.is_second = False  # a whole message came that says something else
         self.logprobs: dict[str, Value] | None = None
         self.finish_reason: Value = None  # as the server wrote it
         self.fields: dict[str, Value] = {}  # other keys of the choice, such as content_filter_results
@@ -124,13 +139,26 @@ class _Choice:
             elif key == "logprobs":
                 self._add_logprobs(value)
             elif key == "message":
-                # Some servers repeat the delta, or the whole answer so far, as a message
-                if choice.get("delta") is None and self._has_no_content() and type(value) is dict:
-                    self._add_delta(value)
+                if choice.get("delta") is None and type(value) is dict:  # some servers repeat the delta in it
+                    self._add_whole(value)
             elif key == "usage":
                 self._add_usage(value)
             elif key != "index":
                 self._add_field(key, value)
+
+    def _add_whole(self, message: dict[str, Value]) -> None:
+        """Add a whole message. Some servers repeat it, or send the whole answer so far again and again."""
+        text = text_of(message.get("content")) or ""
+        if self._has_no_content():
+            self._add_delta(message)
+            self.whole = text
+        elif self.whole is None or self.whole.startswith(text):
+            return  # it repeats deltas, or itself
+        elif text.startswith(self.whole):
+            self._add_text(text[len(self.whole) :])
+            self.whole = text
+        else:
+            self.is_second = True
 
     def _add_delta(self, delta: dict[str, Value]) -> None:
         message = self.message

@@ -11,7 +11,7 @@ from contextlib import suppress
 from enum import Enum
 
 from chatpipe.inputs import values
-from chatpipe.inputs.place import members
+from chatpipe.inputs.place import members, texts
 from chatpipe.inputs.values import Value
 from chatpipe.response.chunks import DONE, has_chunks, is_unusual, payloads_of, with_messages
 from chatpipe.response.server_error import ENVELOPES
@@ -188,21 +188,32 @@ def _member(body: bytes, name: str) -> bytes:
     return text[start:end].encode()
 
 
+def texts_of(body: bytes) -> list[bytes]:
+    """The JSON texts of a body that has several, one behind the other; empty for any other body."""
+    with suppress(ValueError, RecursionError):
+        text = body.decode("utf-8-sig")
+        if values.too_deep_at(text) is None:
+            found = [text[start:end].encode() for start, end in texts(text)]
+            return found if len(found) > 1 else []
+    return []
+
+
+def count_answers(items: list[Value]) -> int:
+    """The number of completions in a list whose choices differ: some servers send one twice."""
+    return len({values.dumps(item["choices"]) for item in items if _is_completion(item)})
+
+
 def as_event_stream(value: Value, body: bytes) -> bytes | None:
     """The events that a body in one piece stands for: chunks in an array, or a text without a message.
 
     value is that of the body. None if it is neither, or if the array has several whole answers.
     """
     if type(value) is dict:
-        return _event(body) + _event(DONE.encode()) if is_unusual(value) else None
-    if (
-        not has_chunks(value)
-        or not any("choices" in item for item in value)
-        or any(map(_is_completion, value))
-    ):
+        return event_of(body) + event_of(DONE.encode()) if is_unusual(value) else None
+    if not has_chunks(value) or not any("choices" in item for item in value) or count_answers(value) > 1:
         return None
     try:
-        return b"".join(map(_event, [*payloads_of(body), DONE.encode()]))
+        return b"".join(map(event_of, [*payloads_of(body), DONE.encode()]))
     except values.NotJSON:
         return None
 
@@ -215,5 +226,6 @@ def _is_completion(value: Value) -> bool:
     )
 
 
-def _event(payload: bytes) -> bytes:
+def event_of(payload: bytes) -> bytes:
+    """The event of a stream that has a JSON text as its data."""
     return b"data: " + values.one_line(payload) + b"\n\n"

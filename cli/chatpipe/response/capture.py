@@ -17,7 +17,7 @@ from chatpipe.inputs.text_decoder import with_name
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.response import chunks, sse
-from chatpipe.response.body_form import sole_completion, without_prefix
+from chatpipe.response.body_form import sole_completion, texts_of, without_prefix
 from chatpipe.response.completion import as_list, parse_completion
 from chatpipe.response.json_depth import DocumentLines
 from chatpipe.response.other_json import other_json
@@ -30,7 +30,7 @@ _STREAM_START = re.compile(rb":|(?:data|event|id|retry|error)(?::|$)|\[DONE\]")
 
 
 _DOCUMENT_START = re.compile(rb'\{|\[(?!DONE\]|\s*\]\s*$)|"(?!\s*"\s*$)')
-_CHUNK = "chat.completion.chunk"
+CHUNK = "chat.completion.chunk"
 
 
 class RawBytes(NamedTuple):
@@ -93,13 +93,14 @@ def read_capture(lines: Iterator[Source]) -> Iterator[CaptureItem]:
         if _DOCUMENT_START.match(data):
             yield from events.end() if events else ()
             events = None
-            yield from _items_of_value(*_read_document(line._replace(data=data), lines))
+            for value, text in _read_documents(line._replace(data=data), lines):
+                yield from _items_of_value(value, text)
         elif events is not None or _STREAM_START.match(data):
             events = events or _CapturedStream()
             yield from events.feed(line)
         elif data.strip() and not sse.is_nothing(data):
             raise BadInput(
-                "neither JSON nor an event stream", place=line.place(), fix="see chatpipe show --help"
+                "neither an answer nor an event stream", place=line.place(), fix="see chatpipe show --help"
             )
     yield from events.end() if events else ()
 
@@ -141,6 +142,17 @@ def _items_of_event(payload: bytes, line: Source) -> Iterator[CaptureItem]:
             yield from _items_of_event(item, line)
         return
     yield Chunk(payload, chunks.with_deltas(chunk), line, True)
+
+
+def _read_documents(line: Source, following: Iterator[Source]) -> list[tuple[Value, Source]]:
+    """The JSON values that begin on this line, and their texts: one, or several behind one another."""
+    try:
+        return [_read_document(line, following)]
+    except BadInput:
+        texts = texts_of(line.data)
+        if not texts:
+            raise
+        return [(parse_completion(text), line._replace(data=text)) for text in texts]
 
 
 def _read_document(line: Source, following: Iterator[Source]) -> tuple[Value, Source]:
@@ -223,7 +235,7 @@ def _item_of_object(value: dict[str, Value], line: Source) -> CaptureItem:
     if error is not None and not choices:
         what = f"an error was recorded: {shorten(error.message)}"
         return CapturedFailure(line.place(), what, chunk=Chunk(line.data, value, line))
-    if not value or "choices" in value or "usage" in value or value.get("object") == _CHUNK:
+    if not value or "choices" in value or "usage" in value or value.get("object") == CHUNK:
         return Chunk(line.data, chunks.with_deltas(value), line)
     raise _not_known(line, value)
 

@@ -22,8 +22,11 @@ from chatpipe.response.body_form import (
     FormDetector,
     as_event_stream,
     begins_with_object_line,
+    count_answers,
+    event_of,
     is_usual,
     sole_completion,
+    texts_of,
     usual_form,
     without_prefix,
 )
@@ -174,6 +177,8 @@ async def _read_whole(
     try:
         value = loads_exact(body if body.startswith(b"{") else without_prefix(body))
     except NotJSON as error:
+        if broken is None and (texts := texts_of(body)):
+            return await _read_texts(texts, body, receiver, request)
         if begins_with_object_line(body):
             answer, failure = await _read_stream(body, _broken_rest(broken), receiver, request)
             return answer if answer.completion else answer._replace(body=body), failure
@@ -192,6 +197,17 @@ async def _read_whole(
     if receiver.takes == "bytes" and answer.fault is None and _is_declared(headers):
         receiver.raw(body)
     return answer, failure
+
+
+async def _read_texts(
+    texts: list[bytes], body: bytes, receiver: Receiver, request: httpx.Request
+) -> tuple[Answer, FailedAttempt | None]:
+    """Read a body of several JSON texts: the chunks of one answer, or more answers than one."""
+    if (count := count_answers([loads_exact(text) for text in texts])) > 1:
+        return Answer(None, body, _several_fault(count, body)), None
+    events = b"".join(map(event_of, texts))
+    answer, failure = await _read_stream(events, _broken_rest(None), receiver, request)
+    return answer if answer.completion else answer._replace(body=body), failure
 
 
 async def _collect(start: bytes, rest: AsyncIterator[bytes]) -> tuple[bytes, Exception | None]:
@@ -259,6 +275,8 @@ def _read_json(
     if not isinstance(value, dict):
         if isinstance(value, str) and (refused := _refused_in_words(headers, request, body)) is not None:
             return refused
+        if isinstance(value, list) and (count := count_answers(value)) > 1:
+            return Answer(None, body, _several_fault(count, body)), None
         if (other := other_json(value)) is not None:
             return Answer(None, body, _other_fault(other)), None
         what = f"the answer is not a JSON object: '{_excerpt(body)}'"
@@ -267,6 +285,11 @@ def _read_json(
     if excess:
         return Answer(value, None, _excess_fault(excess, fix="is the base URL right?")), None
     return Answer(value, body), None
+
+
+def _several_fault(count: int, body: bytes) -> BrokenAnswer:
+    what = f"the reply has {count} answers where one was asked for"
+    return BrokenAnswer(what, fix="chatpipe show writes each of them", body=body)
 
 
 def _other_fault(other: OtherJson) -> BrokenAnswer:
