@@ -488,6 +488,7 @@ UNTRIED = {
     },
     "they are advice": {
         "response/capture.py: see chatpipe show --help",
+        "output/player.py: see chatpipe show --help",
         "inputs/messages.py: chatpipe batch FILE",
     },
     "tests/batch/test_map.py has the image": {"batch/tables/bodies.py"},

@@ -87,8 +87,8 @@ TRUNCATED = (
     "raise --max-completion-tokens or --max-tokens, or --allow truncated\n"
 )
 EMPTY = "chatpipe: the answer is empty: change the prompt, or --allow empty\n"
-NO_ANSWER = "chatpipe: there is no answer in the recording\n"
-RUBBISH = "chatpipe: 1:1: neither JSON nor an event stream: see chatpipe show --help\n"
+NO_ANSWER = "chatpipe: there is no answer in the recording: see chatpipe show --help\n"
+RUBBISH = "chatpipe: 1:1: neither an answer nor an event stream: see chatpipe show --help\n"
 CALLING = '{"choices":[{"message":{"tool_calls":[{"id":"x"}]},"finish_reason":"tool_calls"}]}\n'
 
 SPREAD = """{
@@ -121,6 +121,7 @@ def test_chunk_on_several_lines_is_one_line_of_an_event(shown: Runner) -> None:
         "completion": (whole("one"), "one\n"),
         "result": (result(whole("one")), "one\n"),
         "chunks of two answers": (ONE + TWO, "one\ntwo\n"),
+        "usage behind a completion": (whole("one") + '{"usage":{"prompt_tokens":1}}\n{}\n', "one\n"),
         "two completions": (whole("one") + whole("two"), "one\ntwo\n"),
         "of every kind": (ONE + whole("two") + result(whole("three")), "one\ntwo\nthree\n"),
         "chunks behind a completion": (whole("zero") + ONE + "\n" + TWO, "zero\none\ntwo\n"),

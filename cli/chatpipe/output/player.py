@@ -13,6 +13,7 @@ from chatpipe.output.target import OpenOutput
 from chatpipe.response.answer_chunks import AnswerChunks
 from chatpipe.response.boundary import AnswerBoundary, adds_content, is_tail
 from chatpipe.response.capture import (
+    CHUNK,
     CapturedAnswer,
     CapturedFailure,
     CapturedText,
@@ -143,6 +144,7 @@ class RecordingPlayer:
         if line is not None:
             delivery.recorded(line)
         self._finish(delivery, answer)
+        self._last = delivery
 
     def _raw(self, data: bytes) -> None:
         delivery = self._last if self._open is None else self._open.delivery
@@ -154,7 +156,7 @@ class RecordingPlayer:
     def conclude(self, out: OpenOutput, console: Console) -> int:
         """Replace the output if every answer was good. Otherwise keep what there is and report each fault."""
         if not self.answers and not self.faults:
-            raise BadInput("there is no answer in the recording")
+            raise BadInput("there is no answer in the recording", fix="see chatpipe show --help")
         if not self.faults:
             out.replace()
             return Status.OK
@@ -222,12 +224,28 @@ class RecordingPlayer:
     def _end_tails(self, *, done: bool) -> None:
         """Handle chunks that no answer followed. Behind an answer they change nothing; alone they are one."""
         if self._tails and self._last is None:
+            first = self._tails[0]
+            is_chunk = (
+                first.is_event or bool(first.chunk.get("choices")) or first.chunk.get("object") == CHUNK
+            )
+            if len(self._tails) == 1 and not done and not is_chunk:
+                self._tails.clear()
+                self._end_object(first)
+                return
             self._begin_answer()
             self._end(done=done)
         elif self._last is not None:
             for step in self._tails:
                 self._last.chunk(step.payload, step.chunk)
         self._tails.clear()
+
+    def _end_object(self, step: Chunk) -> None:
+        """Handle an object without choices that is all there is."""
+        if step.chunk:
+            self._whole(Answer(step.chunk, step.payload), None)
+        else:
+            what = "an empty object, not an answer"
+            self.faults.append(BadInput(what, place=step.line.place(), fix="see chatpipe show --help"))
 
     def _finish(self, delivery: Delivery, answer: Answer) -> None:
         self.answers += 1
