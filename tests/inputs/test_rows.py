@@ -94,10 +94,33 @@ def test_a_line_that_is_no_object_is_a_row_with_a_fault(line: bytes, expected: s
     assert (second.fields, second.data) == ({}, b"")
 
 
-def test_the_first_line_may_be_csv_in_quotes() -> None:
-    [row] = read(JsonRowDecoder(), b'"a","b"')
-    assert str(fault(row)).endswith(": say --csv if it is CSV")
-    assert not str(fault(read(JsonRowDecoder(), b"{}", b'"a","b"')[1])).endswith("CSV")
+CSV = "say --csv if it is CSV"
+ROWS = "jq -c '..|scalars|{text: .}' t makes rows with a field 'text'"
+
+
+@cases(
+    ("line", "end", "fix"),
+    {
+        "CSV in quotes": (b'"a","b"', b"\n", CSV),
+        "a string": (b'"a"', b"\n", f"{CSV}, else {ROWS}"),
+        "a string of an array": (b'"a"', b"", ROWS),
+        "a number": (b"1", b"\n", ROWS),
+        "a number of an array": (b"1", b"", ROWS),
+        "cells": (b'["a"]', b"\n", "jq -r @csv t makes CSV of it"),
+        "cells of an array": (b'["a"]', b"", "jq -r '.[]|@csv' t makes CSV of it"),
+        "a broken object": (b'{"a"', b"\n", ""),
+        "an object that cannot be taken": (b'{"a":1.5,"b":NaN}', b"\n", ""),
+    },
+)
+def test_the_first_row_names_what_makes_rows_of_it(line: bytes, end: bytes, fix: str) -> None:
+    rows = JsonRowDecoder()
+    first, second = (rows.feed(Source("t", line, number, end)) for number in (1, 2))
+    assert first is not None
+    assert first.fault is not None
+    assert first.fault.fix == fix
+    assert second is not None
+    assert second.fault is not None
+    assert second.fault.fix == ""
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_row() -> None:

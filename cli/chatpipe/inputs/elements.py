@@ -57,7 +57,7 @@ class ElementSplitter:
             try:
                 for element in self._array.feed(piece):
                     self._first_line = None
-                    yield Source(self._name, element, self._array.count)
+                    yield Source(self._name, element, self._array.count, b"")
             except BrokenArray as error:
                 self._break(error, text)
 

@@ -21,7 +21,8 @@ class Source(NamedTuple):
     """A named text: a file, `<stdin>`, or one line of either.
 
     line is the physical line of the file on which data begins, from 1. end is the line ending that
-    followed a line; data does not include it.
+    followed a line; data does not include it. An element of an array has its number in place of the line,
+    and no end.
     """
 
     name: str

@@ -19,7 +19,7 @@ from chatpipe.inputs.delimited import COMMA, Record, RecordDecoder, decode_text,
 from chatpipe.inputs.line_decoder import InputForm
 from chatpipe.inputs.messages import not_json
 from chatpipe.inputs.place import MAX_LINE_BYTES, Source
-from chatpipe.inputs.text_decoder import BOM
+from chatpipe.inputs.text_decoder import BOM, with_name
 from chatpipe.inputs.values import NotJSON, Value, json_type
 from chatpipe.named_tuple import NamedTuple
 
@@ -29,6 +29,10 @@ _INEXACT = re.compile(rb"[0-9](?:\.[0-9]|[eE])|[0-9]{19}")
 # orjson cannot write lone surrogates, which any such escape may produce, or deeply nested values.
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _DEEP = 200
+_SAY_CSV = "say --csv if it is CSV"
+# These make rows of lines or elements that are no objects.
+_JQ_SCALARS = "jq -c '..|scalars|{text: .}' FILE"
+_JQ_CELLS, _JQ_ARRAYS = "jq -r @csv FILE", "jq -r '.[]|@csv' FILE"
 
 
 class Row(NamedTuple):
@@ -126,8 +130,8 @@ class JsonRowDecoder:
         try:
             fields = self._fields(source)
         except BadInput as fault:
-            if self._count == 1 and data.startswith(b'"'):
-                fault.fix = "say --csv if it is CSV"
+            if self._count == 1:
+                fault.fix = _fix(source)
             if wants_head:
                 raise
             return Row(source, self._count, {}, fault=fault)
@@ -161,6 +165,23 @@ class JsonRowDecoder:
             what = f"field '{extra}' is no column: columns are the first row's"
             fault = BadInput(what, place=source.place(), fix="name all of them with --fields")
         return Row(source, self._count, fitted, fault=fault)
+
+
+def _fix(source: Source) -> str:
+    """The advice for a first row that is no object: what makes rows of all of them.
+
+    A string at a line end may be the only column of CSV.
+    """
+    try:
+        value = values.loads(source.data)
+    except NotJSON:
+        return _SAY_CSV if source.data.startswith(b'"') else ""
+    if isinstance(value, list):
+        return f"{with_name(_JQ_CELLS if source.end else _JQ_ARRAYS, source.name)} makes CSV of it"
+    if isinstance(value, dict):
+        return ""
+    fix = f"{with_name(_JQ_SCALARS, source.name)} makes rows with a field 'text'"
+    return f"{_SAY_CSV}, else {fix}" if isinstance(value, str) and source.end else fix
 
 
 def _loads_verbatim(data: bytes) -> Value:
