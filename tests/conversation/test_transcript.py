@@ -224,11 +224,16 @@ def test_disk_that_fails_late_leaves_the_file_as_it_was(path: Path, monkeypatch:
         (Q_LINE + b"\n5\n", "t.jsonl:3: a message is a JSON object, not a number"),
         (Q_LINE + b"{\n}\n", "t.jsonl:2: not JSON: "),
         (b"\0\0\n", "t.jsonl:1: not JSON: "),
+        (b"\x1f\x8b\x08\0", "t.jsonl: gzip, not UTF-8 text: zcat t.jsonl > NEW makes text of it"),
+        (Q_LINE.decode().encode("utf-16"), "t.jsonl: UTF-16, not UTF-8 text: iconv -f UTF-16"),
         (b'{"role":"\xff"}\n', "t.jsonl:1: not JSON: byte 0xff is not UTF-8 (column 10)"),
         (b" \n[" + Q_LINE + b"]", "t.jsonl: a transcript has a message on each line, not an array: "),
         (Q_LINE + b"no json", "t.jsonl:2: not JSON: "),
     ],
-    ids=["no role", "role", "batch line", "number", "torn inside", "NUL", "UTF-8", "array", "no message"],
+    ids=[
+        *("no role", "role", "batch line", "number", "torn inside", "NUL", "gzip", "UTF-16", "UTF-8"),
+        *("array", "no message"),
+    ],
 )
 @pytest.mark.parametrize("how", ["opened", "read"])
 def test_a_line_that_is_no_message_is_reported_with_its_place(

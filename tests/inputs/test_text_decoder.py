@@ -15,7 +15,7 @@ from chatpipe.inputs.line_decoder import InputForm
 from chatpipe.inputs.messages import parse_document, parse_messages, parse_request
 from chatpipe.inputs.sources import Sources
 from chatpipe.inputs.stdin import Stdin
-from chatpipe.inputs.text_decoder import TextDecoder, decode
+from chatpipe.inputs.text_decoder import TextDecoder, decode, refuse_other_kinds
 from chatpipe.limits.prices import load_prices
 from chatpipe.options.server import KeySource
 from chatpipe.server.keys import KEY_WAYS, find_key, header_lines
@@ -144,6 +144,28 @@ def test_that_command_works_as_it_stands(tmp_path: Path, name: str, file: str) -
     command = caught.value.fix.removeprefix("read it with ")
     done = subprocess.run(command, shell=True, cwd=tmp_path, stdout=subprocess.PIPE, check=True)
     assert decode("f", done.stdout).decode().endswith("\n")
+
+
+@cases(
+    "data, message",
+    {
+        "gzip": (gzip.compress(TEXT), "gzip, not UTF-8 text: zcat f > NEW makes text of it"),
+        "zstd": (zstd(TEXT), "zstd, not UTF-8 text: zstdcat f > NEW makes text of it"),
+        "UTF-16": (
+            "{}\n".encode("utf-16"),
+            "UTF-16, not UTF-8 text: iconv -f UTF-16 -t UTF-8 f > NEW makes text of it",
+        ),
+        "an image": (b"\x89PNG\r\n\x1a\n\0\0", "an image, not UTF-8 text: text in UTF-8 is wanted"),
+    },
+)
+def test_a_file_that_is_read_where_it_lies_is_refused_likewise(data: bytes, message: str) -> None:
+    with refused(BadInput, f"f: {message}", status=Status.BAD_INPUT):
+        refuse_other_kinds(data[:64], "f")
+
+
+@pytest.mark.parametrize("data", [b"", TEXT, BOM + TEXT, b"\0" * 20, b"{", b"\x80\n"])
+def test_text_and_what_is_not_known_is_left_to_its_reader(data: bytes) -> None:
+    refuse_other_kinds(data, "f")
 
 
 @cases(

@@ -17,6 +17,7 @@ from chatpipe.inputs import messages
 from chatpipe.inputs.messages import LocatedValue
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.sources import missing_input
+from chatpipe.inputs.text_decoder import refuse_other_kinds
 from chatpipe.inputs.values import NotJSON, Value, dumps, json_type, loads
 from chatpipe.system.descriptor import cannot_write, close_quietly, read_blocks, write_all
 from chatpipe.system.lock import LockBackoff, LockPatience, open_locked
@@ -150,6 +151,7 @@ def _messages(path: str, fd: int, note: Callable[[str], None]) -> list[LocatedVa
         data = b"".join(read_blocks(fd))
     except OSError as error:
         raise missing_input(path, _OPTION, error) from error
+    refuse_other_kinds(data, path)
     if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
         raise BadInput(
             "a transcript has a message on each line, not an array",

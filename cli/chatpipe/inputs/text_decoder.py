@@ -175,6 +175,18 @@ def decode(name: str, data: bytes, max_bytes: int = MAX_LINE_BYTES) -> bytes:
     return b"".join(pieces)
 
 
+def refuse_other_kinds(start: bytes, name: str) -> None:
+    """Raise BadInput if a file that is read where it lies is compressed, or of another encoding or format.
+
+    start has its first bytes, eight or more if there are so many. The advice makes another file of it.
+    """
+    kind = _kind_of(start)
+    if kind is not None:
+        command = with_name(kind.command, name) if kind.command else ""
+        fix = f"{command} > NEW makes text of it" if command else "text in UTF-8 is wanted"
+        raise BadInput(f"{kind.title}, not UTF-8 text", place=name, fix=fix)
+
+
 def text_of(source: Source) -> str:
     """The UTF-8 text of a source without one final newline (LF or CRLF). Raises BadInput for other bytes.
 

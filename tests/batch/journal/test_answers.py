@@ -505,7 +505,7 @@ def test_an_out_that_is_no_file_holds_nothing(out: str, files: Files) -> None:
 
 def test_a_compressed_file_is_not_taken_for_results(files: Files) -> None:
     Path("old.gz").write_bytes(gzip.compress(result(F1) + b"\n"))
-    with pytest.raises(BadInput, match=r"old\.gz:1: not a result line"):
+    with pytest.raises(BadInput, match=r"old\.gz: gzip, not UTF-8 text: zcat old\.gz > NEW makes text of it"):
         files.recorded(reuse=["old.gz"])
 
 

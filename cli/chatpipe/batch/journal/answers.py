@@ -26,6 +26,7 @@ from chatpipe.batch.journal.index import (
 from chatpipe.batch.journal.journal import Journal
 from chatpipe.errors import BadInput, MissingInput, reason
 from chatpipe.inputs import values
+from chatpipe.inputs.text_decoder import refuse_other_kinds
 from chatpipe.inputs.values import NotJSON
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import PAID
@@ -241,6 +242,7 @@ class AnswerIndex:
         file, is_new = self._files.add(fd, path)
         foreign = self._scan(file, stop_at_foreign=False) if is_new else None
         if foreign is not None:
+            refuse_other_kinds(self._files.line(file, 0), path)
             raise BadInput(
                 "not a result line",
                 place=f"{path}:{foreign}",
