@@ -86,6 +86,7 @@ def test_any_character_may_stand_between_cells(delimiter: str) -> None:
             ["t.csv:1: text behind a closing quote: a quote inside a cell is doubled", None],
         ),
         "never closed": (b'a\n"b,c\nd\n', [None, "t.csv:2: a quote is never closed"]),
+        "closed, and another is not": (b'"a\nb","c\nd\n', ["t.csv:2: a quote is never closed"]),
         "a quote alone": (b'"', ["t.csv:1: a quote is never closed"]),
         "CR": (b"a\rb\nc\n", ["t.csv:1: a carriage return outside quotes", None]),
         "NUL": (b"a\0b\nc\n", ["t.csv:1: binary data, a NUL", None]),
@@ -116,18 +117,32 @@ def test_a_cell_of_megabytes() -> None:
     assert cells(b'a,"' + b"x" * 3_000_000 + b'"\n') == [["a", "x" * 3_000_000]]
 
 
-def test_a_quote_that_is_never_closed_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("end", [b'"', None], ids=["closed late", "never closed"])
+def test_a_quote_that_is_not_closed_is_told_at_the_limit(
+    monkeypatch: pytest.MonkeyPatch, end: bytes | None
+) -> None:
+    """It takes no memory from there, and the record is told once. The place is the line of the quote."""
     monkeypatch.setattr(delimited, "MAX_LINE_BYTES", 1 << 20)
     records = CsvDecoder()
-    line = b"x" * 1000
-    assert records.feed(Source("t.csv", b'"', 7)) is None
-    for _ in range(3000):
-        assert records.feed(Source("t.csv", line)) is None
-    assert sum(map(len, records._buffer)) < 1 << 20
-    last = records.feed(Source("t.csv", b'"', 3008))
-    assert last is not None
-    assert str(last.fault) == "t.csv:7: longer than 1 MiB"
-    assert records.feed(Source("t.csv", b"a,b", 3009)) == Record(Source("t.csv", b"a,b", 3009), ["a", "b"])
+    start = [records.feed(Source("t.csv", data, line)) for line, data in ((7, b'"a'), (8, b'b","c'))]
+    found = [records.feed(Source("t.csv", b"x" * 1000, line)) for line in range(9, 3009)]
+    assert start == [None, None]
+    [told] = [record for record in found if record is not None]
+    assert found.index(told) == (1 << 20) // 1001
+    assert str(told.fault) == "t.csv:8: a quote is not closed within 1 MiB"
+    assert sum(map(len, records._buffer)) == 0
+    assert (records.finish() if end is None else records.feed(Source("t.csv", end, 3009))) is None
+    assert records.feed(Source("t.csv", b"a,b", 3010)) == Record(Source("t.csv", b"a,b", 3010), ["a", "b"])
+
+
+def test_a_record_that_its_last_line_makes_too_long_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delimited, "MAX_LINE_BYTES", 9)
+    records = CsvDecoder()
+    first, last = (
+        records.feed(Source("t.csv", data, line)) for line, data in ((1, b'"a'), (2, b'123456789"'))
+    )
+    assert (first, last and str(last.fault)) == (None, "t.csv:1: a quote is not closed within 0 MiB")
+    assert records.finish() is None
 
 
 _CELL = st.text(st.sampled_from('ab,"\n\r\t\\ é'), max_size=6)

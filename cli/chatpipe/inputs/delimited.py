@@ -66,7 +66,9 @@ class CsvDecoder:
         self.separator_line = b""
         self._is_given = delimiter is not None
         self._set_delimiter(delimiter or COMMA)
-        self._first: Source | None = None
+        self._first: Source | None = None  # of a record that is not complete
+        self._opened: Source | None = None  # the line on which its open quote stands
+        self._is_told = False  # that it is too long: the rest of it is dropped
         self._buffer: list[bytes] = []
         self._buffer_bytes = 0
 
@@ -79,34 +81,48 @@ class CsvDecoder:
                 return None
             if _QUOTE not in data or not self._ends_in_quotes(data, inside=False):
                 return self._parse(source, data)
-            self._first = source
-            self._append(data, source.end)
-            return None
-        if _QUOTE not in data or self._ends_in_quotes(data, inside=True):
-            self._append(data, source.end)
-            return None
-        self._append(data, b"")
-        return self._take()
+            self._first = self._opened = source
+            return self._append(data, source.end)
+        if _QUOTE in data:
+            if not self._ends_in_quotes(data, inside=True):
+                told = self._append(data, b"")
+                return self._take() or told
+            if _CLOSING.match(data) is not None:
+                self._opened = source
+        return self._append(data, source.end)
 
     def finish(self) -> Record | None:
         if self._first is None:
             return None
+        assert self._opened is not None
+        fault = BadInput("a quote is never closed", place=self._opened.place())
         record = self._take()
-        fault = BadInput("a quote is never closed", place=record.source.place())
-        return record._replace(fault=fault)
+        return None if record is None else record._replace(fault=fault)
 
-    def _append(self, data: bytes, end: bytes) -> None:
-        self._buffer_bytes += len(data) + len(end)
-        if self._buffer_bytes <= MAX_LINE_BYTES:  # a quote that is never closed must not fill the memory
-            self._buffer += (data, end)
+    def _append(self, data: bytes, end: bytes) -> Record | None:
+        """Add a line to the record. Returns the record once it is too long, without a wait for its end.
 
-    def _take(self) -> Record:
+        Else a quote that is never closed would fill the memory, and be told at the end of the input.
+        """
         assert self._first is not None
-        first, pieces, size = self._first, self._buffer, self._buffer_bytes
-        self._first, self._buffer, self._buffer_bytes = None, [], 0
-        if size > MAX_LINE_BYTES:
-            return Record(first, (), too_long(first))
-        return self._parse(first, b"".join(pieces))
+        assert self._opened is not None
+        self._buffer_bytes += len(data) + len(end)
+        if self._buffer_bytes <= MAX_LINE_BYTES:
+            self._buffer += (data, end)
+            return None
+        self._buffer.clear()
+        if self._is_told:
+            return None
+        self._is_told = True
+        what = f"a quote is not closed within {MAX_LINE_BYTES >> 20} MiB"
+        return Record(self._first, (), BadInput(what, place=self._opened.place()))
+
+    def _take(self) -> Record | None:
+        """The record, which is complete. None if it was too long, and is told."""
+        assert self._first is not None
+        first, pieces, is_told = self._first, self._buffer, self._is_told
+        self._first, self._buffer, self._buffer_bytes, self._is_told = None, [], 0, False
+        return None if is_told else self._parse(first, b"".join(pieces))
 
     def _set_delimiter(self, delimiter: str) -> None:
         self.delimiter = delimiter
