@@ -32,6 +32,22 @@ def test_nearest_word_may_be_asked_for_short_ones() -> None:
 
 
 @cases(
+    ("word", "other", "is_near"),
+    {
+        "one missing": ("sed", "seed", True),
+        "two swapped": ("rmp", "rpm", True),
+        "one wrong": ("rpn", "rpm", False),
+        "one too many": ("rpmm", "rpm", False),
+        "the same": ("rpm", "rpm", False),
+        "two missing": ("sd", "seed", False),
+        "letters in another order": ("mrp", "rpm", False),
+    },
+)
+def test_short_words_are_compared_more_strictly(word: str, other: str, is_near: bool) -> None:
+    assert names.is_short_typo(word, other) is is_near
+
+
+@cases(
     ("text", "shown"),
     {
         "no-break space": ("na\u00a0me", r"na\u00a0me"),

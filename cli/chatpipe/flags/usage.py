@@ -16,7 +16,7 @@ from chatpipe.flags import foreign
 from chatpipe.flags.server import key_refusal
 from chatpipe.flags.slips import long_name, read_words
 from chatpipe.flags.types import TYPOGRAPHIC_DASHES
-from chatpipe.inputs.names import nearest, or_list
+from chatpipe.inputs.names import is_short_typo, nearest, or_list
 from chatpipe.system.escape import shorten
 
 # Options that make a call less safe, or pay for answers again. Nobody is led to one of them by a typo.
@@ -28,8 +28,9 @@ _UNSAFE = frozenset(
 )
 _MISSING = "chatpipe ask PROMPT sends a prompt, chatpipe --help shows all"
 _LEAST_PREFIX = 5  # `--` and three letters
-_MOST_PREFIXED = 3  # options that are named for one prefix
+_MOST_NAMED = 3  # options that are named for one word
 _LEAST_TYPO = 4  # letters
+_SHORT = _LEAST_TYPO - 1  # letters of a word that is compared more strictly
 _LEAST_FOREIGN = 7  # the dashes included
 _MOST_WORD = 40  # characters of a word that is no command
 _MOST_PROMPT = 72  # characters of a command line that is shown with its prompt
@@ -115,14 +116,18 @@ def _elsewhere(group: click.Group, option: str) -> str:
 
 
 def _near(word: str, own: frozenset[str]) -> list[str]:
-    """The options that word abbreviates, else the one that it is likely a typo of."""
+    """The options that word abbreviates, else those that it is likely a typo of."""
     by_name = {option.lstrip("-"): option for option in own - _UNSAFE if option.startswith("--")}
     name = word.lstrip("-")
     prefixed = sorted(option for option in by_name.values() if option.startswith(word))
-    if len(word) >= _LEAST_PREFIX and 0 < len(prefixed) <= _MOST_PREFIXED:
+    if len(word) >= _LEAST_PREFIX and 0 < len(prefixed) <= _MOST_NAMED:
         return prefixed
-    near = nearest(name, frozenset(by_name), least=_LEAST_TYPO)
-    return [by_name[near]] if near else []
+    if near := nearest(name, frozenset(by_name), least=_LEAST_TYPO):
+        return [by_name[near]]
+    if len(name) != _SHORT:
+        return []
+    short = [by_name[other] for other in sorted(by_name) if is_short_typo(name, other)]
+    return short if len(short) <= _MOST_NAMED else []
 
 
 @cache
@@ -166,7 +171,9 @@ def _as_prompt(arguments: Sequence[str]) -> str:
 
 
 def misplaced_option(group: click.Group, arguments: Sequence[str]) -> UsageFault:
-    """The fault for an option before the command. Its value may be a secret and is not shown."""
+    """The fault for an option, `-` or `--` before the command. A value may be a secret and is not shown."""
+    if arguments[0] in ("-", "--"):
+        return _behind_dashes(group, arguments)
     word = arguments[0].partition("=")[0]
     is_long = len(word) > 2 and any(
         long_name(word) in names for names in (*_options(group).values(), foreign.KEY_WORDS)
@@ -183,6 +190,18 @@ def misplaced_option(group: click.Group, arguments: Sequence[str]) -> UsageFault
         return unknown_option(group, option, command)
     what = f"option '{option}' stands before the command" if named else "missing command"
     return UsageFault(what, fix=f"chatpipe {command} {option} ...")
+
+
+def _behind_dashes(group: click.Group, arguments: Sequence[str]) -> UsageFault:
+    """The fault for `-`, which stands for stdin elsewhere, or `--` where a command is wanted."""
+    dashes, *rest = arguments
+    if rest and rest[0] in _options(group):
+        return UsageFault(f"'{dashes}' stands before the command", fix=f"chatpipe {rest[0]} ...")
+    if rest:
+        fix = "chatpipe ask -- ..." if rest[0].startswith("-") else _as_prompt(rest)
+        return UsageFault("missing command", fix=fix)
+    fix = "chatpipe ask sends stdin as a prompt, chatpipe --help shows all" if dashes == "-" else _MISSING
+    return UsageFault("missing command", fix=fix)
 
 
 def _click_options(group: click.Group) -> dict[str, click.Option]:

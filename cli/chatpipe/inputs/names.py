@@ -100,6 +100,15 @@ def _nearest(word: str, words: frozenset[str], least: int) -> str | None:
     return best if best is not None and distances[best] <= limit else None
 
 
+def is_short_typo(word: str, other: str) -> bool:
+    """Return True if a short word is other with one letter missing or two swapped.
+
+    A wrong letter makes too many pairs of short words alike.
+    """
+    is_near = len(other) == len(word) + 1 or sorted(other) == sorted(word)
+    return is_near and _edit_distance(word.lower(), other.lower()) == 1
+
+
 def _fold(word: str) -> str:
     return "".join(filter(str.isalnum, skeleton(word).lower())).removesuffix("s")
 
