@@ -20,7 +20,6 @@ from chatpipe.response import chunks, sse
 from chatpipe.response.body_form import sole_completion, texts_of, without_prefix
 from chatpipe.response.completion import as_list, parse_completion
 from chatpipe.response.json_depth import DocumentLines
-from chatpipe.response.other_json import other_json
 from chatpipe.response.result_line import ResultLine, is_result
 from chatpipe.response.server_error import error_of
 from chatpipe.system.escape import shorten
@@ -211,6 +210,8 @@ def _parse_object(payload: bytes, line: Source) -> dict[str, Value]:
 
 def _not_known(line: Source, value: Value) -> BadInput:
     """The fault of JSON that is no part of a recording."""
+    from chatpipe.response.other_json import other_json  # for a fault only
+
     other = other_json(value)
     if other is None:
         what, fix = "neither a chunk, a completion nor a result", "see chatpipe show --help"

@@ -15,7 +15,6 @@ from chatpipe.options.outcomes import ALLOWABLE, OUTCOMES, PRECEDENCE, Outcome
 from chatpipe.response import finish_reasons
 from chatpipe.response.code_block import first_code_block
 from chatpipe.response.completion import NOT_TEXT, choices, content_of, refusal_of
-from chatpipe.response.other_json import other_json
 from chatpipe.response.server_error import error_of
 from chatpipe.system.escape import shorten
 
@@ -133,6 +132,8 @@ def _worst(answers: list[Value], faults: list[tuple[Outcome, int, object]]) -> V
 
 
 def _no_choices(completion: dict[str, Value]) -> Verdict:
+    from chatpipe.response.other_json import other_json  # hardly any reply needs its table
+
     found = _verdict(Outcome.broken, None, "the answer has no choices")
     if (other := other_json(completion)) is not None:
         return found._replace(what=f"the reply is {other.what}", fix=other.fix)

@@ -10,9 +10,9 @@ Cohere, Amazon Bedrock and DashScope.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from chatpipe.inputs.values import Value
+from chatpipe.named_tuple import NamedTuple
 
 
 class OtherJson(NamedTuple):

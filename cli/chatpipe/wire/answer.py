@@ -30,7 +30,6 @@ from chatpipe.response.body_form import (
     usual_form,
     without_prefix,
 )
-from chatpipe.response.other_json import OtherJson, other_json
 from chatpipe.response.server_error import ServerError, error_of
 from chatpipe.response.stream_reader import ChunkReceiver, StreamReader
 from chatpipe.system.escape import shorten
@@ -277,8 +276,8 @@ def _read_json(
             return refused
         if isinstance(value, list) and (count := count_answers(value)) > 1:
             return Answer(None, body, _several_fault(count, body)), None
-        if (other := other_json(value)) is not None:
-            return Answer(None, body, _other_fault(other)), None
+        if (other := _other_fault(value)) is not None:
+            return Answer(None, body, other), None
         what = f"the answer is not a JSON object: '{_excerpt(body)}'"
         return Answer(None, body, BrokenAnswer(what, fix="is the base URL right?", body=body)), None
     value, excess = within_limits(value, request.extensions.get(CHOICES, 1))
@@ -292,8 +291,12 @@ def _several_fault(count: int, body: bytes) -> BrokenAnswer:
     return BrokenAnswer(what, fix="chatpipe show writes each of them", body=body)
 
 
-def _other_fault(other: OtherJson) -> BrokenAnswer:
-    return BrokenAnswer(f"the reply is {other.what}", fix=other.fix)
+def _other_fault(value: Value) -> BrokenAnswer | None:
+    """The fault for a reply that is no completion, if it is known what it is."""
+    from chatpipe.response.other_json import other_json  # hardly any reply needs its table
+
+    other = other_json(value)
+    return None if other is None else BrokenAnswer(f"the reply is {other.what}", fix=other.fix)
 
 
 def _excess_fault(excess: str, fix: str) -> ReplyTooLong:
@@ -343,8 +346,8 @@ async def _read_stream(
 def _end_fault(stream: StreamReader) -> tuple[ChatpipeError, FailedAttempt | None]:
     """The fault for a stream that ended too early, or that is one of another API and has no choice."""
     completion = stream.answer.assembly.completion()
-    if not completion["choices"] and (other := other_json(completion)) is not None:
-        return _other_fault(other), None
+    if not completion["choices"] and (other := _other_fault(completion)) is not None:
+        return other, None
     return BrokenAnswer(
         "the stream was cut: neither finish_reason nor [DONE]", fix="try again"
     ), FailedAttempt()
