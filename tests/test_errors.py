@@ -22,8 +22,10 @@ from chatpipe.errors import (
     Problems,
     SomeFailed,
     Status,
+    quantity,
     reason,
 )
+from parametrize import cases
 
 # chatpipe(1), EXIT STATUS; but for those of a signal
 STATUSES = {
@@ -122,3 +124,17 @@ def test_problems_hold_each_fault() -> None:
 )
 def test_the_reason_of_an_error_is_in_lower_case(error: OSError | ValueError, text: str) -> None:
     assert reason(error) == text
+
+
+@cases(
+    ("number", "noun", "text"),
+    {
+        "none": (0, "line", "0 lines"),
+        "one": (1, "token", "1 token"),
+        "two": (2, "line", "2 lines"),
+        "y": (3, "try", "3 tries"),
+        "one y": (1, "try", "1 try"),
+    },
+)
+def test_a_noun_agrees_with_its_number(number: int, noun: str, text: str) -> None:
+    assert quantity(number, noun) == text

@@ -58,6 +58,13 @@ class Status(IntEnum):
     OUT_OF_TIME = 124
 
 
+def quantity(number: int, noun: str) -> str:
+    """A number and its noun: `1 line`, `2 lines`, `2 tries`."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {noun[:-1]}ies" if noun.endswith("y") else f"{number} {noun}s"
+
+
 class ChatpipeError(Exception):
     """One line for people, and the facts behind it for programs.
 
@@ -113,7 +120,7 @@ class Problems(BadInput):
 
     def __init__(self, faults: Sequence[BadInput]) -> None:
         self.faults = faults
-        super().__init__(f"{len(faults)} problems")
+        super().__init__(quantity(len(faults), "problem"))
 
 
 class MissingInput(ChatpipeError):

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from chatpipe.errors import ChatpipeError, TryLater
+from chatpipe.errors import ChatpipeError, TryLater, quantity
 from chatpipe.inputs import values
 from chatpipe.inputs.messages import without_empty_calls
 from chatpipe.inputs.values import Value
@@ -237,7 +237,7 @@ def _final_answer(answer: Answer, decision: RetryAfter | GiveUp | None) -> Answe
         later.refusal_status = fault.refusal_status
         fault = later
     elif answer.attempts > 1:
-        fault.what = f"{_clause(fault)}, after {answer.attempts} tries"
+        fault.what = f"{_clause(fault)}, after {quantity(answer.attempts, 'try')}"
     return answer._replace(fault=fault)
 
 

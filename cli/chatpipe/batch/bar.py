@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
+from chatpipe.errors import quantity
 from chatpipe.system import console
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def format_bar(tally: Tally, *, total: float | None, elapsed_s: float, speed: fl
         parts.append(format_speed(speed))
     if tally.spent.total:
         count = tally.spent.total
-        parts.append(f"{count if count < 1000 else tqdm.format_sizeof(count)} tokens")
+        parts.append(quantity(count, "token") if count < 1000 else f"{tqdm.format_sizeof(count)} tokens")
     if total is not None:
         total = max(total, tally.finished, 1)
         parts += ["{remaining} left"] if speed else []

@@ -8,7 +8,7 @@ from typing import Protocol
 from chatpipe.batch.journal.answers import AnswerIndex
 from chatpipe.batch.result import Result
 from chatpipe.batch.tally import spent_on
-from chatpipe.errors import BudgetReached, ChatpipeError
+from chatpipe.errors import BudgetReached, ChatpipeError, quantity
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.limits import prices
@@ -114,8 +114,9 @@ class Budget:
     def _reserve(self, request: Billable, recorded: Usage, what: str) -> ChatpipeError | None:
         tokens, cost = self._estimate(request)
         if self._tokens is not None and self.spent_tokens + self._reserved_tokens + tokens > self._tokens:
+            spent = f"{self.spent_tokens} {'is' if self.spent_tokens == 1 else 'are'} spent"
             return BudgetReached(
-                f"the budget of {self._tokens} tokens is reached: {self.spent_tokens} are spent, "
+                f"the budget of {quantity(self._tokens, 'token')} is reached: {spent}, "
                 f"and the next {what} may take {tokens}",
                 fix="raise --max-total-tokens",
             )

@@ -9,9 +9,9 @@ from chatpipe.batch.job import Job
 from chatpipe.batch.journal.journal import Journal
 from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.journal.unused import UnusedAnswers
-from chatpipe.batch.stop import Stop, count_lines
+from chatpipe.batch.stop import Stop
 from chatpipe.batch.tally import Tally
-from chatpipe.errors import CannotWrite, ChatpipeError, Halted, SomeFailed, Status
+from chatpipe.errors import CannotWrite, ChatpipeError, Halted, SomeFailed, Status, quantity
 from chatpipe.inputs import values
 from chatpipe.output.target import OpenOutput
 from chatpipe.system import replace
@@ -38,7 +38,7 @@ def fault_of_run(job: Job, stop: Stop | None, tally: Tally) -> ChatpipeError | N
         return fault
     if not tally.failed:
         return None
-    what = f"{tally.failed} of {count_lines(tally.finished)} failed: {tally.failures_text()}"
+    what = f"{tally.failed} of {quantity(tally.finished, 'line')} failed: {tally.failures_text()}"
     kinds = tally.sent_failures or tally.failures
     alike = next(iter(kinds)) if not tally.good and len(kinds) == 1 else Status.SOME_FAILED
     return SomeFailed(what, alike, fix=remedies.remedy(job, tally))
@@ -46,7 +46,7 @@ def fault_of_run(job: Job, stop: Stop | None, tally: Tally) -> ChatpipeError | N
 
 def interruption_text(job: Job, tally: Tally) -> str:
     """The message after a signal."""
-    return f"interrupted after {count_lines(tally.finished)}: {remedies.next_run(job)}"
+    return f"interrupted after {quantity(tally.finished, 'line')}: {remedies.next_run(job)}"
 
 
 def complete_output(job: Job, store: RunStore, out: OpenOutput) -> None:

@@ -7,7 +7,7 @@ from chatpipe.batch.engine import RunRequest
 from chatpipe.batch.failures import FailureNotice
 from chatpipe.batch.first_lines import FirstLines
 from chatpipe.batch.result import Result
-from chatpipe.errors import ChatpipeError, Halted, RunRefused, Status
+from chatpipe.errors import ChatpipeError, Halted, RunRefused, Status, quantity
 from chatpipe.limits.rate import RateLimiter
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.run import RunLimits
@@ -39,11 +39,6 @@ class Stop(NamedTuple):
         """True if the reason is the failure of a line."""
         fault = self.fault
         return isinstance(fault, RunRefused) or (fault is not None and fault.status is Status.NO_ACCESS)
-
-
-def count_lines(lines: int) -> str:
-    """`1 line`, `2 lines`."""
-    return f"{lines} line" if lines == 1 else f"{lines} lines"
 
 
 class StopRules:
@@ -97,13 +92,13 @@ class StopRules:
         if halt is None:
             return None
         if halt.failures is not None and failed >= halt.failures:
-            what = f"halted: {count_lines(failed)} failed"
+            what = f"halted: {quantity(failed, 'line')} failed"
             return Stop(Halted(what), now=halt.now)
         if (
             halt.percent is not None
             and arrived >= _FEWEST_FOR_PERCENT
             and failed * 100 >= halt.percent * arrived
         ):
-            what = f"halted: {failed} of {count_lines(arrived)} failed"
+            what = f"halted: {failed} of {quantity(arrived, 'line')} failed"
             return Stop(Halted(what), now=halt.now)
         return None

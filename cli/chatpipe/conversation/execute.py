@@ -17,7 +17,7 @@ from time import monotonic, sleep
 from chatpipe.conversation import tool_calls
 from chatpipe.conversation.process import GRACE_S, STDOUT_LIMIT, ChildProcess, CommandResult
 from chatpipe.conversation.tool_calls import ToolCall
-from chatpipe.errors import MissingInput, UsageFault, reason
+from chatpipe.errors import MissingInput, UsageFault, quantity, reason
 from chatpipe.inputs.names import nearest
 from chatpipe.inputs.values import Value
 from chatpipe.named_tuple import NamedTuple
@@ -189,7 +189,7 @@ class Toolbox:
         outcome = ended.failure or "ended with status 0"
         took_s = monotonic() - each.started
         self._emit_detail(
-            f"< tool {each.call.name}: {outcome} after {took_s:.3f} s, {len(ended.stdout)} bytes"
+            f"< tool {each.call.name}: {outcome} after {took_s:.3f} s, {quantity(len(ended.stdout), 'byte')}"
         )
         for line in ended.stderr.decode("utf-8", "replace").splitlines():
             self._emit_detail(f"< tool {each.call.name}: stderr: {line}")

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from chatpipe.errors import BadInput
+from chatpipe.errors import BadInput, quantity
 from chatpipe.inputs import values
 from chatpipe.inputs.delimited import COMMA, Record, RecordDecoder, decode_text, too_long, valid_text
 from chatpipe.inputs.line_decoder import InputForm
@@ -284,14 +284,10 @@ class CellRowDecoder:
         columns = self.columns
         if fault is None and len(cells) != len(columns):
             verb = "is" if len(columns) == 1 else "are"
-            what = f"{_quantity(len(cells), 'cell')}, where there {verb} {_quantity(len(columns), 'column')}"
+            what = f"{quantity(len(cells), 'cell')}, where there {verb} {quantity(len(columns), 'column')}"
             fault = BadInput(what, place=source.place())
         texts = cells if fault is None else [valid_text(cell) for cell in cells]
         fields: dict[str, Value] = dict(zip(columns, texts, strict=False))
         if len(fields) < len(columns):
             fields = {name: fields.get(name) for name in columns}
         return Row(source, self._count, fields, fault=fault, cells=cells, verbatim=verbatim)
-
-
-def _quantity(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

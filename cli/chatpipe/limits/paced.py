@@ -226,7 +226,10 @@ class CallPacer(Pacer):
         is_noted = False
         while wait_s := shared.acquire_slot(self.context.now()):
             if not is_noted and self.context.monotonic() - asked > NOTICE_DELAY_S:
-                which = f"one of {shared.jobs} places: --pace-jobs" if shared.jobs else "room: --pace-file"
+                which = "room: --pace-file"
+                if shared.jobs:
+                    places = f"one of {shared.jobs} places" if shared.jobs > 1 else "the only place"
+                    which = f"{places}: --pace-jobs"
                 self.context.note(f"waiting for {which}")
                 is_noted = True
             await self.context.sleep(wait_s)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
+from chatpipe.errors import quantity
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.local.sample import sample_value
@@ -277,11 +278,11 @@ def _part(part: Value) -> str:
         case "image_url", {"url": str(url)} | str(url):
             return f"[image: {_describe(url)}]"
         case "input_audio", {"data": str(data)}:
-            return f"[audio: {content.get('format')}, {_base64_size(data)} bytes]"
+            return f"[audio: {content.get('format')}, {quantity(_base64_size(data), 'byte')}]"
         case "file", {"file_data": str(data)}:
             name = content.get("filename")
             is_url = data.startswith(("data:", "https://", "http://"))
-            description = _describe(data) if is_url else f"{_base64_size(data)} bytes"
+            description = _describe(data) if is_url else f"{quantity(_base64_size(data), 'byte')}"
             return f"[file: {name}, {description}]" if name else f"[file: {description}]"
         case "file", {"file_id": str(file_id)}:
             return f"[file: {file_id}]"
@@ -295,7 +296,7 @@ def _describe(url: str) -> str:
     head, _, data = url[len("data:") :].partition(",")
     media_type = head.partition(";")[0] or "text/plain"
     size = _base64_size(data) if head.endswith(";base64") else len(unquote_to_bytes(data))
-    return f"{media_type}, {size} bytes"
+    return f"{media_type}, {quantity(size, 'byte')}"
 
 
 def _base64_size(data: str) -> int:

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from chatpipe.errors import quantity
 from chatpipe.inputs import values
 from chatpipe.inputs.names import nearest, or_list
 from chatpipe.inputs.place import pointer_of
@@ -163,19 +164,20 @@ def _maximum(value: object, limit: object) -> tuple[str, str]:
 
 
 def _min_length(value: str, limit: int) -> tuple[str, str]:
-    return "is empty" if not value else f"has {len(value)} characters, at least {limit} needed", ""
+    what = f"has {quantity(len(value), 'character')}, at least {limit} needed"
+    return what if value else "is empty", ""
 
 
 def _max_length(value: str, limit: int) -> tuple[str, str]:
-    return f"has {len(value)} characters, at most {limit} allowed", ""
+    return f"has {quantity(len(value), 'character')}, at most {limit} allowed", ""
 
 
 def _min_items(value: list[object], limit: int) -> tuple[str, str]:
-    return "is empty" if not value else f"has {len(value)} items, at least {limit} needed", ""
+    return "is empty" if not value else f"has {quantity(len(value), 'item')}, at least {limit} needed", ""
 
 
 def _max_items(value: list[object], limit: int) -> tuple[str, str]:
-    return f"has {len(value)} items, at most {limit} allowed", ""
+    return f"has {quantity(len(value), 'item')}, at most {limit} allowed", ""
 
 
 def _other(value: object, limit: object) -> tuple[str, str]:

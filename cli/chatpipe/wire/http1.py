@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator
 import httpx
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from chatpipe.errors import quantity
 from chatpipe.named_tuple import NamedTuple
 
 READ_BYTES = 64 * 1024
@@ -56,7 +57,7 @@ def size_text(size: int) -> str:
     for factor, unit in ((1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")):
         if size >= factor:
             return f"{size / factor:g} {unit}"
-    return f"{size} bytes"
+    return quantity(size, "byte")
 
 
 class _ParserStop(Exception):  # not an error: it makes llhttp stop at the end of the reply

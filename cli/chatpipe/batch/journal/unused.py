@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from chatpipe.batch.journal.answers import AnswerIndex
 from chatpipe.batch.journal.journal import Journal
+from chatpipe.errors import quantity
 
 
 class UnusedAnswers:
@@ -40,6 +41,6 @@ class UnusedAnswers:
             self._journal.remove()
         if not self._new:
             return None
-        answers = "1 answer" if self._new == 1 else f"{self._new} answers"
+        answers = quantity(self._new, "answer")
         what = f"kept {answers} that no line of the input asks for in '{self._journal.path}'"
         return f"{what}: --no-keep-journal drops them"
