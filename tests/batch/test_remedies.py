@@ -35,6 +35,8 @@ class Moody:
         good = '{"a": 1}' if "response_format" in body else f"{text}!"
         if text == "limited" and body.get("max_tokens", 0) < 4:
             return REPLIES["cut"]
+        if text == "long":
+            return reply(200, completion("x" * 1500))
         if text in REPLIES and (self._counts[text] == 1 or text == "call"):
             return REPLIES[text]
         return reply(200, completion("x" if text == "odd" and self._counts[text] == 1 else good))
@@ -68,7 +70,7 @@ class Situation:
         if "without --no-send" in text:
             self._options = tuple(each for each in self._options if each != "--no-send")
             return self.run()
-        words = " ".join(re.findall(r"--[a-z-]+ [\w,-]*\w", text)).split()
+        words = " ".join(re.findall(r"--[a-z-]+ [\w,.-]*\w", text)).split()
         (self.folder / "FILE").write_bytes(self.results) if "--reuse" in words else None
         return self.run(*words)
 
@@ -126,6 +128,21 @@ RUNS: dict[str, Any] = {
         ("-f", "text", "--max-tokens", "2"),
         "run it again with --journal FILE --max-tokens 4, which keeps its answers, or with --allow truncated",
     ),
+    "at the limit of a reply": (
+        ["a", "long"],
+        (*OUT, "--max-reply", "1kB"),
+        "run the same command again with --resend truncated --max-reply 2kB",
+    ),
+    "at the limit of a reply, with a limit of tokens": (
+        ["a", "long"],
+        (*OUT, "--max-reply", "999", "--max-tokens", "9"),
+        "run the same command again with --resend truncated --max-reply 1.998kB",
+    ),
+    "at the limit of a reply, and texts alone": (
+        ["a", "long"],
+        ("-f", "text", "--max-reply", "1kB"),
+        "run it again with --journal FILE --max-reply 2kB, which keeps its answers",
+    ),
     "at a limit of the line": (
         ["a", LIMITED],
         OUT,
@@ -181,6 +198,12 @@ def test_each_remedy_works_as_it_stands(
             text = way if number == 0 else f"{re.sub(SECONDARY, '', first)} {way}"
             assert failed.follow(text).status == 0, text
             assert "a" not in moody.sales or "--no-send" in options or "--journal" in remedy
+
+
+def test_a_recorded_line_that_was_too_long_has_the_same_remedy(tmp_path: Path) -> None:
+    with serve(Moody()) as server:
+        failed = Situation(tmp_path / "0", ["a", "long"], (*OUT, "--max-reply", "1kB"), server)
+        assert failed.run().stderr.decode().splitlines()[-1] == failed.last
 
 
 LEADS = re.compile(

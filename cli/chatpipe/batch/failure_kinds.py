@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 from chatpipe.batch.result import Result
 from chatpipe.errors import Status
 from chatpipe.options.outcomes import OUTCOMES, Outcome
+from chatpipe.response.result_line import read_result
 
 LIMITS = ("max_completion_tokens", "max_tokens")
 _SHOWN = 3
+# The error of a line that was cut off at --max-reply, in this run or an earlier one.
+_OVERLONG = r"was cut off: (?:longer|more) than [\d.]+ (?:[kMG]B|bytes?)"
 
 
 class LineNumbers:
@@ -35,8 +39,9 @@ class FailureKinds:
     """The failed lines of a run.
 
     wrong lines have to be changed. misdirected counts lines that were refused for the key, the account or
-    the base URL, by status. unwelcome counts answers that were paid for, by outcome. limited are those of
-    them that were cut off at a limit of tokens in their request. Others may succeed if they are sent again:
+    the base URL, by status. unwelcome counts answers that were paid for, by outcome, and unreadable those
+    of them of which nothing came that could be accepted. limited are those that were cut off at a limit of
+    tokens in their request, overlong counts those at --max-reply. Others may succeed if they are sent again:
     their number is transient.
     """
 
@@ -45,19 +50,27 @@ class FailureKinds:
         self.misdirected: Counter[Status] = Counter()
         self.unwelcome: Counter[Outcome] = Counter()
         self.limited = LineNumbers()
+        self.overlong = 0
+        self.unreadable: Counter[Outcome] = Counter()
         self.transient = 0
 
     def add(self, result: Result) -> None:
         """Add a result that is not good."""
         if OUTCOMES[result.outcome].paid:
             self.unwelcome[result.outcome] += 1
-            if result.outcome is Outcome.truncated and any(
-                (result.item.body or {}).get(each) for each in LIMITS
-            ):
-                self.limited.add(result.item.line)
+            self.unreadable[result.outcome] += result.completion is None
+            if result.outcome is Outcome.truncated:
+                self._add_truncated(result)
         elif result.status is Status.BAD_INPUT:
             self.wrong.add(result.item.line)
         elif result.status in (Status.NO_ACCESS, Status.BAD_CONFIGURATION):
             self.misdirected[result.status] += 1
         else:
             self.transient += 1
+
+    def _add_truncated(self, result: Result) -> None:
+        record = read_result(result.line)
+        if record is not None and re.search(_OVERLONG, record.error("").message):
+            self.overlong += 1
+        elif any((result.item.body or {}).get(each) for each in LIMITS):
+            self.limited.add(result.item.line)

@@ -9,6 +9,7 @@ from chatpipe.batch.job import Job
 from chatpipe.batch.tally import Tally
 from chatpipe.errors import Status
 from chatpipe.options.outcomes import Outcome
+from chatpipe.wire.http1 import size_text
 
 # What is wrong with the options if a line fails with one of these.
 _SETTINGS = {
@@ -66,14 +67,17 @@ def _run_again(job: Job, tally: Tally, *, is_whole: bool) -> str:
     if job.resume.no_send and (kinds.transient or kinds.unwelcome):
         return "run it again without --no-send"
     worth = _worth_sending(job, tally)
-    allow = ",".join(outcome for outcome in Outcome if kinds.unwelcome[outcome])
-    if not allow:
+    allow = ",".join(
+        outcome for outcome in Outcome if kinds.unwelcome[outcome] and not kinds.unreadable[outcome]
+    )
+    if not allow and not worth:
         if is_whole and not kinds.transient and not kinds.misdirected:
             return ""
         return next_run(job) if tally.good else "run the same command again"
     if not worth:
         return next_run(job, f"--allow {allow}")
-    return f"{next_run(job, _options(job, tally, worth))}, or with --allow {allow}"
+    text = next_run(job, _options(job, tally, worth))
+    return f"{text}, or with --allow {allow}" if allow else text
 
 
 def _worth_sending(job: Job, tally: Tally) -> list[Outcome]:
@@ -93,9 +97,16 @@ def _options(job: Job, tally: Tally, worth: Sequence[Outcome]) -> str:
         # With a higher limit each line is another request, and only its own name finds its answer.
         options = ["--match id", *options] if options else []
         options.append(f"--{limit.replace('_', '-')} {2 * job.defaults[limit]}")
+    if tally.kinds.overlong and Outcome.truncated in worth:
+        options.append(f"--max-reply {_twice(job.connection.limits.max_reply_bytes)}")
     if Outcome.mismatch in worth and job.turns.response_format is not None and not job.turns.reasks:
         options.append("--reask 2")
     return " ".join(options)
+
+
+def _twice(size: int) -> str:
+    """Twice a size, as --max-reply takes it."""
+    return size_text(2 * size).replace(" ", "").removesuffix("bytes")
 
 
 def _is_recorded(job: Job) -> bool:
