@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
 import subprocess
+import sys
+import termios
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from pipes import pipe
 
 import orjson
 import pytest
@@ -131,6 +136,40 @@ def test_endless_input_is_worked_on_as_it_comes(line: str, arguments: tuple[str,
         process.stdout.close()
         assert process.wait(timeout=10) == -signal.SIGPIPE
         assert source.wait(timeout=10) == -signal.SIGPIPE
+
+
+@cases(
+    "arguments",
+    {
+        "batch": ("batch", "-p", "echo", "in"),
+        "batch with a journal": ("batch", "-p", "echo", "in", "--journal", "j"),
+        "map": ("map", "-p", "echo", "{{prompt}}", "in"),
+        "requests": ("batch", "-m", "m", "-f", "requests", "in"),
+    },
+)
+@pytest.mark.skipif(not hasattr(fcntl, "F_GETPIPE_SZ"), reason="the size of a pipe is not known here")
+def test_the_second_signal_ends_a_run_whose_output_nobody_reads(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    """The first waits for what is being written, as nothing that came may be lost."""
+    with pipe() as (reading, writing):
+        size = fcntl.fcntl(writing, fcntl.F_GETPIPE_SZ)
+        (tmp_path / "in").write_bytes(orjson.dumps({"prompt": "x" * 2 * size}) + b"\n")
+        with start(*arguments, stdout=writing, cwd=tmp_path) as process:
+            while unread(reading) < size:  # the rest of the record cannot be written
+                assert process.poll() is None
+                time.sleep(0.005)
+            process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGHUP)
+            _, stderr = process.communicate(timeout=10)
+    assert process.returncode in (-signal.SIGTERM, -signal.SIGHUP)
+    assert stderr.count(b"\n") <= 1
+
+
+def unread(reading: int) -> int:
+    """The number of bytes in a pipe."""
+    data = fcntl.ioctl(reading, termios.FIONREAD, b"\0" * 4)
+    return int.from_bytes(data, sys.byteorder)
 
 
 # Full, closed

@@ -18,7 +18,7 @@ from typing import Protocol, Self
 from chatpipe.errors import CannotWrite, reason
 from chatpipe.system.escape import ByteEscaper
 from chatpipe.system.same_file import descriptor_of
-from chatpipe.system.signals import interruptible
+from chatpipe.system.signals import WriteUntilRead, interruptible
 
 _COLUMNS = 80
 _MOST_COLUMNS = 9999  # a table of more would fill the memory with spaces
@@ -53,6 +53,7 @@ class DescriptorOutput:
     def __init__(self, fd: int, name: str, *, escape: bool = True, close: bool = False) -> None:
         """Write to fd, which errors call name. close: we own the descriptor and close it at the end."""
         self._fd = fd
+        self._until_read = WriteUntilRead(self._is_full)
         self._name = name
         self._close = close
         self._escaper = ByteEscaper() if escape and os.isatty(fd) else None
@@ -93,9 +94,16 @@ class DescriptorOutput:
         if self._escaper:
             self._write(self._escaper.end())
 
+    def _is_full(self) -> bool:
+        """Return True if a write has to wait for the reader of a pipe, a terminal or a socket."""
+        poll = select.poll()
+        poll.register(self._fd, select.POLLOUT)
+        return not poll.poll(0)
+
     def _write(self, data: bytes) -> None:
         try:
-            write_all(self._fd, data)
+            with self._until_read:
+                write_all(self._fd, data)
         except (BrokenPipeError, ConnectionResetError) as error:
             raise BrokenPipe(self._name) from error
         except OSError as error:

@@ -40,6 +40,7 @@ class _Arrivals:
 
     handled is the number of those that have taken effect. handlers are those from before the block, None
     outside of one. delays is greater than 0 inside delay_signals(). tell is the callback of an event loop.
+    is_stuck is that of a write that is under way, see WriteUntilRead.
     """
 
     def __init__(self) -> None:
@@ -48,12 +49,13 @@ class _Arrivals:
         self.handlers: dict[int, _Handler] | None = None
         self.delays = 0
         self.tell: Callable[[int], object] | None = None
+        self.is_stuck: Callable[[], bool] | None = None
 
     def receive(self, number: int, frame: FrameType | None) -> None:
         self.numbers.append(number)
         if len(self.numbers) > 1:
             self.restore_handlers()
-        if not self.delays:
+        if not self.delays or (len(self.numbers) > 1 and self.is_stuck is not None and self.is_stuck()):
             self.raise_pending()
 
     def raise_pending(self) -> None:
@@ -82,6 +84,25 @@ class _Arrivals:
 
 # Handlers belong to the process.
 _arrivals = _Arrivals()
+
+
+class WriteUntilRead:
+    """Let the second signal raise Interrupted inside the block if its write waits for a reader.
+
+    Such a wait may never end, so it ends although signals are delayed. is_stuck() returns True if the write
+    waits. An object and no generator, because it is entered for each chunk.
+    """
+
+    __slots__ = ("_is_stuck",)
+
+    def __init__(self, is_stuck: Callable[[], bool]) -> None:
+        self._is_stuck = is_stuck
+
+    def __enter__(self) -> None:
+        _arrivals.is_stuck = self._is_stuck
+
+    def __exit__(self, *error: object) -> None:
+        _arrivals.is_stuck = None
 
 
 def received() -> int | None:
