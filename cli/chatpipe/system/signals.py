@@ -206,6 +206,7 @@ def _handled() -> Iterator[None]:
         sys.unraisablehook = hook
         _arrivals.handlers = None
         _arrivals.delays = 0
+        _arrivals.handled = len(_arrivals.numbers)
     if _arrivals.numbers:
         raise Interrupted(_arrivals.numbers[0])
 
