@@ -12,11 +12,11 @@ from enum import Enum
 
 from chatpipe.inputs import values
 from chatpipe.inputs.place import members, texts
+from chatpipe.inputs.text_decoder import BOM
 from chatpipe.inputs.values import Value
 from chatpipe.response.chunks import DONE, has_chunks, is_unusual, payloads_of, with_messages
 from chatpipe.response.server_error import ENVELOPES
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # The first bytes of an event stream. `error` is no field of the standard, but some servers send it.
 _STREAM_STARTS = (b"data:", b"event:", b"id:", b"retry:", b"error:", b":")
 _LONGEST_START = max(map(len, _STREAM_STARTS))
@@ -74,14 +74,14 @@ class FormDetector:
                 self._head += len(rest)
                 rest = bytes(self.start[self._head : self._head + _SPACE_BYTES])
             self._head += len(rest) - len(rest.lstrip())
-            if self.start.startswith(_BYTE_ORDER_MARK, self._head) and not self._has_mark:
+            if self.start.startswith(BOM, self._head) and not self._has_mark:
                 self._has_mark = True  # a second one is no mark, and a body may be nothing else
-                self._head += len(_BYTE_ORDER_MARK)
+                self._head += len(BOM)
                 self._skip_space()
 
     def _detect(self) -> BodyForm | None:
         head = bytes(self.start[self._head : self._head + _LONGEST_START])
-        if not head or _BYTE_ORDER_MARK.startswith(head):
+        if not head or BOM.startswith(head):
             return None
         if head.startswith(_STREAM_STARTS):
             return BodyForm.STREAM
@@ -109,7 +109,7 @@ class FormDetector:
 
 def without_prefix(body: bytes) -> bytes:
     """The body without white space and a byte order mark before its first character."""
-    return body.lstrip().removeprefix(_BYTE_ORDER_MARK).lstrip()
+    return body.lstrip().removeprefix(BOM).lstrip()
 
 
 def begins_with_object_line(body: bytes) -> bool:

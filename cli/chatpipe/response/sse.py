@@ -9,9 +9,9 @@ Source: WHATWG HTML, "Server-sent events", 9.2.5 and 9.2.6.
 from __future__ import annotations
 
 from chatpipe.inputs import values
+from chatpipe.inputs.text_decoder import BOM
 from chatpipe.response.json_depth import DocumentLines
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LF, _CR, _BRACE = b"\n\r{"
 # Names of events whose data may be plain text: that of an error, or of a sign of life.
 _ERROR_NAMES = (b"error", b"exception")
@@ -101,7 +101,7 @@ class EventDecoder:
     def _parse_lines(self, lines: list[bytes]) -> list[bytes]:
         if self._is_first_line and lines:
             self._is_first_line = False
-            lines[0] = lines[0].removeprefix(_BYTE_ORDER_MARK)
+            lines[0] = lines[0].removeprefix(BOM)
         payloads = []
         data = self._data
         for line in lines:
@@ -139,7 +139,7 @@ class EventDecoder:
         name, and the field `error`. An object may take several lines.
         """
         is_inside = self._document is not None and line.startswith((b" ", b"\t"))
-        unstripped, line = line, line.lstrip().removeprefix(_BYTE_ORDER_MARK)
+        unstripped, line = line, line.lstrip().removeprefix(BOM)
         if line.startswith(b"data:"):
             self._data.append(line[5:].removeprefix(b" "))
             return

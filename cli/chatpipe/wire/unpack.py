@@ -10,11 +10,11 @@ from collections.abc import Iterator
 import httpx
 
 from chatpipe.inputs.decompress import BrokenData, Decompressor, open_decompressor
+from chatpipe.inputs.text_decoder import BOM
 
 # Bytes that tell compressed data from text.
 START_BYTES = 16
 _TEXT = bytes([9, 10, 13, *range(32, 127)])
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Unpacker:
@@ -42,7 +42,7 @@ def open_unpacker(coding: str, start: bytes) -> Unpacker | None:
     leave the header, and some servers name a character set there. Raises httpx.DecodingError for a
     coding that cannot be read.
     """
-    if not start.removeprefix(_BYTE_ORDER_MARK).translate(None, _TEXT):
+    if not start.removeprefix(BOM).translate(None, _TEXT):
         return None
     decompressor = open_decompressor(coding, start)
     if decompressor is None:

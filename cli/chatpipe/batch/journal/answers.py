@@ -26,7 +26,7 @@ from chatpipe.batch.journal.index import (
 from chatpipe.batch.journal.journal import Journal
 from chatpipe.errors import BadInput, MissingInput, reason
 from chatpipe.inputs import values
-from chatpipe.inputs.text_decoder import refuse_other_kinds
+from chatpipe.inputs.text_decoder import BOM, refuse_other_kinds
 from chatpipe.inputs.values import NotJSON
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import PAID
@@ -36,7 +36,6 @@ from chatpipe.system.descriptor import open_regular
 
 MatchBy = Literal["body", "id"]
 
-_BOM = b"\xef\xbb\xbf"
 _KEY_MASK = (1 << 64) - 1
 _DEFAULTS = ResumeOptions()
 _ANY = Acceptance()
@@ -317,7 +316,7 @@ class AnswerIndex:
     def _line(self, location: int) -> bytes:
         file, offset = unpack_location(location)
         line = self._files.line(file, offset).removesuffix(b"\r")
-        return line if offset else line.removeprefix(_BOM)
+        return line if offset else line.removeprefix(BOM)
 
 
 def expand_patterns(names: Iterable[str]) -> Iterator[str]:
