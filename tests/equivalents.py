@@ -29,6 +29,4 @@ EQUIVALENTS: dict[str, str] = {
     "batch.journal.index.LineFiles.number: position < offset -> (position <= offset)": (
         "a read of no bytes ends it"
     ),
-    "batch.journal.journal._last_line: 0 -> 1": "the first byte of a journal is that of its header",
-    "batch.journal.journal._last_line: end - start -> (end + start)": "what follows was searched before",
 }

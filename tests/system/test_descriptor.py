@@ -22,11 +22,13 @@ from typing import Any
 import pytest
 
 from chatpipe.errors import CannotWrite
+from chatpipe.system import descriptor
 from chatpipe.system.descriptor import (
     BrokenPipe,
     DescriptorOutput,
     Stdout,
     is_special,
+    last_line,
     open_regular,
     open_special,
     read_at,
@@ -352,6 +354,28 @@ def test_short_reads_are_not_taken_for_the_end(most: int, tmp_path: Path, monkey
     for size, offset in ((50, 0), (20, 7), (60, 0), (60, 45), (5, 50), (5, 80), (0, 0)):
         assert read_at(fd, size, offset) == data[offset : offset + size]
     assert b"".join(read_blocks(fd)) == data
+    os.close(fd)
+
+
+@cases(
+    ("data", "offset"),
+    {
+        "nothing": (b"", 0),
+        "a line": (b"ab\n", 3),
+        "a line without its end": (b"ab", 0),
+        "a line behind another": (b"ab\ncde", 3),
+        "ends alone": (b"\n\n", 2),
+        "behind a long one": (b"x" * 20 + b"\n" + b"y" * 20, 21),
+    },
+)
+@pytest.mark.parametrize("block_bytes", [1, 3, 64])
+def test_the_last_line_has_an_offset(
+    data: bytes, offset: int, block_bytes: int, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(descriptor, "_BLOCK_BYTES", block_bytes)
+    (tmp_path / "file").write_bytes(data)
+    fd = os.open(tmp_path / "file", os.O_RDONLY)
+    assert last_line(fd, len(data)) == offset
     os.close(fd)
 
 

@@ -247,6 +247,18 @@ def read_at(fd: int, size: int, offset: int) -> bytes:
     return b"".join(blocks)
 
 
+def last_line(fd: int, size: int) -> int:
+    """Offset after the last newline, which is size if the file ends in one. Raises OSError."""
+    end = size
+    while end > 0:
+        start = max(0, end - _BLOCK_BYTES)
+        newline = read_at(fd, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
+
+
 def read_blocks(fd: int) -> Iterator[bytes]:
     """Yield the content of a regular file. The position of the descriptor stays unchanged. Raises OSError."""
     offset = 0

@@ -18,6 +18,7 @@ from chatpipe import __version__
 from chatpipe.batch.journal import journal as module
 from chatpipe.batch.journal.journal import Journal
 from chatpipe.errors import BadInput, CannotWrite, Status, TryLater
+from chatpipe.system import descriptor
 from parametrize import cases
 from refusals import refused
 
@@ -99,7 +100,7 @@ def test_short_reads_cost_no_answer(most: int, path: Path, monkeypatch: pytest.M
 def test_a_torn_line_is_found_wherever_blocks_begin(
     block_bytes: int, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(descriptor, "_BLOCK_BYTES", block_bytes)
     path.write_bytes(WHOLE + b'{"tor')
     Journal(str(path)).close()
     assert path.read_bytes() == WHOLE

@@ -24,7 +24,7 @@ from chatpipe.errors import BadInput, CannotWrite, MissingInput, TryLater, reaso
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON
 from chatpipe.system.atomic import remove_abandoned, replace_whole, sync_directory, write_new
-from chatpipe.system.descriptor import close_quietly, read_at, read_blocks, write_all
+from chatpipe.system.descriptor import close_quietly, last_line, read_at, read_blocks, write_all
 from chatpipe.system.lock import open_current, try_lock, unlock
 from chatpipe.system.same_file import is_current_entry
 
@@ -39,7 +39,6 @@ _FINISHED = _HEADER_START + f'{VERSION},"chatpipe":"{__version__}","finished":tr
 _OPEN_FLAGS = (
     os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 )
-_BLOCK_BYTES = 1 << 18
 _HEAD_BYTES = 4096
 _SYNC_EVERY_S = 1.0
 # fdatasync flushes the data and the size of the file, but not its times. macOS has only fsync.
@@ -180,7 +179,7 @@ class Journal:
     def _repair_tail(self) -> None:
         """Drop an incomplete last line. A line that lacks only its newline is an answer and stays."""
         size = os.fstat(self._fd).st_size
-        start = _last_line(self._fd, size)
+        start = last_line(self._fd, size)
         if start == size:
             return
         if _is_json(read_at(self._fd, size - start, start)):
@@ -339,15 +338,3 @@ def _is_json(data: bytes) -> bool:
     except NotJSON:
         return False
     return True
-
-
-def _last_line(fd: int, size: int) -> int:
-    """Offset after the last newline, which is size if the file ends in one."""
-    end = size
-    while end > 0:
-        start = max(0, end - _BLOCK_BYTES)
-        newline = read_at(fd, end - start, start).rfind(b"\n")
-        if newline >= 0:
-            return start + newline + 1
-        end = start
-    return 0
