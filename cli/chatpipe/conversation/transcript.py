@@ -19,7 +19,7 @@ from chatpipe.inputs.place import Source
 from chatpipe.inputs.sources import missing_input
 from chatpipe.inputs.text_decoder import refuse_other_kinds
 from chatpipe.inputs.values import NotJSON, Value, dumps, json_type, loads
-from chatpipe.system.descriptor import cannot_write, close_quietly, read_blocks, write_all
+from chatpipe.system.descriptor import cannot_write, close_quietly, last_line, read_at, read_blocks, write_all
 from chatpipe.system.lock import LockBackoff, LockPatience, open_locked
 from chatpipe.system.same_file import is_current
 from chatpipe.system.signals import delay_signals, interruptible
@@ -52,10 +52,11 @@ class Transcript:
             raise CannotWrite("was replaced during the call: nothing was appended", place=self._path)
         lines = b"".join(dumps(message) + b"\n" for message in new)
         try:
-            data = b"".join(read_blocks(self._fd))
-            last = data.rpartition(b"\n")[2]
+            size = os.fstat(self._fd).st_size
+            start = last_line(self._fd, size)
+            last = read_at(self._fd, size - start, start)
             if _is_cut_off(last):
-                os.ftruncate(self._fd, len(data) - len(last))
+                os.ftruncate(self._fd, start)
                 last = b""
             if self._size_before is None:
                 self._size_before = os.fstat(self._fd).st_size
