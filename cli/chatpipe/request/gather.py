@@ -15,7 +15,7 @@ from chatpipe.options.parameters import FILE_KINDS, Parameter, ParameterKind, Pa
 from chatpipe.options.prompt import PromptOptions, RoleOption, utf8_argument
 from chatpipe.options.request import RequestOptions
 from chatpipe.request import response_format
-from chatpipe.request.build import RequestParts, TypedPart
+from chatpipe.request.build import HEAD_ROLES, RequestParts, TypedPart
 
 _HEAD_OPTIONS = ("--system", "--system-file", "--developer", "--developer-file")
 
@@ -48,12 +48,23 @@ def add_transcript(
 ) -> RequestParts:
     """Add the messages of a transcript to the gathered parts. transcript is None if there is none.
 
+    A prompt that the transcript ends with was asked before, by a call that was killed while it stored the
+    answer. It is asked and stored once.
+
     Raises UsageFault if nothing is left to answer, because another call has answered in the meantime.
     """
     has_prompt = transcript is None or parts.prompt is not None or _sets_messages(parts.parameters)
     if not has_prompt and not _has_something_to_answer(prompt, lambda: _needs_answer(transcript)):
         raise UsageFault("no prompt, and nothing in the transcript that waits for an answer")
+    if transcript and _is_last(parts, transcript[-1].value):
+        parts = parts._replace(prompt=None)
     return parts._replace(transcript=transcript)
+
+
+def _is_last(parts: RequestParts, message: Value) -> bool:
+    """Return True if the prompt is this message, and nothing else comes behind the transcript."""
+    is_alone = not parts.content_parts and all(turn.value["role"] in HEAD_ROLES for turn in parts.turns)
+    return is_alone and message == {"role": "user", "content": parts.prompt}
 
 
 def gather_defaults(options: RequestOptions, sources: Sources, input_file: str) -> RequestParts:
