@@ -48,8 +48,6 @@ _STATUS_IN_WORDS = (
     r"|forbidden|not found|request time-?out|too many requests|internal server error|bad gateway"
     r"|service (?:temporarily )?unavailable|gateway time-?out)\b"
 )
-# Where an error stands that comes with an answer.
-_BESIDE_CHOICES = frozenset({"error", "base_resp"})
 _MAX_DEPTH = 6  # errors in errors; a gateway of a gateway needs three
 _MAX_SEARCHED_CHARS = 20_000  # of a message that may have JSON in it
 
@@ -102,7 +100,7 @@ def error_of(value: Value) -> ServerError | None:
 
 def may_have_error(value: Mapping[str, Value]) -> bool:
     """Return False for an object with choices in which error_of() finds nothing: nearly every chunk."""
-    return not _BESIDE_CHOICES.isdisjoint(value)
+    return "error" in value or "base_resp" in value
 
 
 def _marked_error(value: dict[str, Value]) -> ServerError | None:

@@ -66,7 +66,7 @@ class StreamReader:
         if len(payloads) > 1 and sse.is_done(payloads[-1]):
             self._receiver.expect_end()
         for at, payload in enumerate(payloads):
-            if sse.is_done(payload):
+            if payload.startswith(b"[DONE]"):  # is_done() without a call
                 self.done = True
                 self._take_late(payloads[at + 1 :])
                 return
