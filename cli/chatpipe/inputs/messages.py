@@ -6,7 +6,6 @@ from chatpipe.errors import BadInput
 from chatpipe.inputs import values
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.stdin import STDIN_NAME
-from chatpipe.inputs.text_decoder import quoted, with_name
 from chatpipe.inputs.values import NotJSON, Value, json_type
 from chatpipe.named_tuple import NamedTuple
 
@@ -47,6 +46,8 @@ def parse_request(source: Source) -> LocatedValue:
         fault = None if first is None else _other_format(first, allows_documents=True)
         raise fault or not_json(source, error) from error
     if not isinstance(found.value, dict):
+        from chatpipe.inputs.text_decoder import with_name  # for errors only
+
         fix = f"send its elements with {with_name('chatpipe batch FILE', source.name)}"
         what = f"a request is a JSON object, not {json_type(found.value)}"
         raise BadInput(what, place=source.place(), fix=fix if isinstance(found.value, list) else "")
@@ -88,6 +89,7 @@ def _parse_message(line: Source, *, is_first: bool) -> LocatedValue:
 def _other_format(line: Source, *, allows_documents: bool) -> BadInput | None:
     """The fault of a file that holds a text or a table instead of JSON; None if it looks like JSON."""
     from chatpipe.inputs.not_jsonl import other_format  # for errors only
+    from chatpipe.inputs.text_decoder import quoted
 
     name = "-" if line.name == STDIN_NAME else quoted(line.name)
     fix = f"send it as a message with --user-file {name}"

@@ -14,13 +14,15 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from chatpipe.errors import BadInput, MissingInput, UsageFault, reason
-from chatpipe.inputs.line_decoder import InputForm, LineDecoder
 from chatpipe.inputs.place import MAX_LINE_BYTES, Source
 from chatpipe.inputs.stdin import STDIN_NAME, Stdin, process_stdin
-from chatpipe.inputs.text_decoder import decode, text_of
 from chatpipe.named_tuple import NamedTuple
+
+if TYPE_CHECKING:
+    from chatpipe.inputs.line_decoder import InputForm
 
 STDIN = "-"
 _BLOCK = 65536
@@ -62,8 +64,7 @@ class Sources:
 
     def read(self, name: str, option: str) -> Source:
         """The text of a file, or of stdin for `-`, as UTF-8. Raises BadInput, MissingInput at the option."""
-        raw = self.read_raw(_ANY, name, option)
-        return raw._replace(data=decode(raw.name, raw.data))
+        return _decoded(self.read_raw(_ANY, name, option))
 
     def read_raw(self, limit: SizeLimit, name: str, option: str) -> Source:
         """The bytes of a file as they are. Raises BadInput if there are more of them than the limit.
@@ -86,19 +87,19 @@ class Sources:
 
     def text(self, name: str, option: str) -> str:
         """The UTF-8 text of a file or stdin without one final newline. Raises BadInput, MissingInput."""
-        return text_of(self.read(name, option))
+        return _text_of(self.read_raw(_ANY, name, option))
 
     def piped_text(self, notice: str = "") -> str:
         """The text of stdin. notice is shown if it keeps us waiting. Raises BadInput, MissingInput."""
-        return text_of(Source(STDIN_NAME, decode(STDIN_NAME, self.stdin.read(notice))))
+        return _text_of(Source(STDIN_NAME, self.stdin.read(notice)))
 
-    def lines(self, name: str, option: str, form: InputForm = InputForm.TEXT) -> Iterator[Source]:
-        """Yield the lines one at a time, without their line endings: see LineDecoder.
+    def lines(self, name: str, option: str, form: InputForm | None = None) -> Iterator[Source]:
+        """Yield the lines one at a time, without their line endings: see LineDecoder. None is text.
 
         Raises MissingInput, and BadInput behind the last line that can be read.
         """
         if name == STDIN:
-            yield from _decode_lines(LineDecoder(STDIN_NAME, form), self.stdin.blocks())
+            yield from _decode_lines(STDIN_NAME, form, self.stdin.blocks())
             return
         try:
             with self._note_wait(name, option):
@@ -109,7 +110,7 @@ class Sources:
         self.add(name, option)
         try:
             blocks = chain([start], iter(lambda: file.read(_BLOCK), b""))
-            yield from _decode_lines(LineDecoder(name, form), blocks)
+            yield from _decode_lines(name, form, blocks)
         except OSError as error:
             raise missing_input(name, option, error) from error
         finally:
@@ -212,7 +213,25 @@ def _too_large(name: str, option: str, limit: SizeLimit, size: int | None) -> Ba
     return BadInput(f"'{name}' has {what}", place=option, fix=limit.fix)
 
 
-def _decode_lines(decoder: LineDecoder, blocks: Iterator[bytes]) -> Iterator[Source]:
+# The decoders are imported where there is something to decode: many requests read neither file nor stdin.
+
+
+def _decoded(raw: Source) -> Source:
+    from chatpipe.inputs.text_decoder import decode
+
+    return raw._replace(data=decode(raw.name, raw.data))
+
+
+def _text_of(raw: Source) -> str:
+    from chatpipe.inputs.text_decoder import text_of
+
+    return text_of(_decoded(raw))
+
+
+def _decode_lines(name: str, form: InputForm | None, blocks: Iterator[bytes]) -> Iterator[Source]:
+    from chatpipe.inputs.line_decoder import LineDecoder
+
+    decoder = LineDecoder(name) if form is None else LineDecoder(name, form)
     for block in blocks:
         yield from decoder.feed(block)
     yield from decoder.end()

@@ -22,9 +22,8 @@ import orjson
 Value = Any
 
 
-# The shortest integers beyond 64 bits have 20 digits, or 19 digits and a minus sign.
-_LONG_NUMBER = re.compile(rb"[0-9]{19}")
-# The same search in a sixth of the time: every digit is made a zero.
+# The shortest integers beyond 64 bits have 20 digits, or 19 digits and a minus sign. They are searched for
+# with every digit made a zero, which takes a sixth of the time of a pattern.
 _AS_ZERO = bytes.maketrans(b"123456789", b"000000000")
 _LONG_RUN = b"0" * 19
 
@@ -40,9 +39,9 @@ _KINDS = (
 
 # json.dumps recurses, and the recursion limit is about 1,000. A request has about ten levels.
 _MAX_DEPTH = 900
-_BRACKETS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{\]}]', re.DOTALL)
+_BRACKETS = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{\]}]'
 # Strings are matched so that what is inside them is none.
-_NUMBERS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|-?Infinity|NaN|-?[0-9][-+.0-9eE]*', re.DOTALL)
+_NUMBERS = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|-?Infinity|NaN|-?[0-9][-+.0-9eE]*'
 _MOST_DIGITS = 4300  # the default limit of int() since Python 3.11
 
 # The faults of Python's json, whose words differ between its versions, and ours.
@@ -108,7 +107,7 @@ def loads_strict(data: bytes) -> Value:
 
 
 def _loads_strictly(data: bytes) -> Value:
-    if not _LONG_NUMBER.search(data):
+    if not has_long_number(data):
         with contextlib.suppress(orjson.JSONDecodeError):
             return orjson.loads(data)
     return _loads_slowly(data, parse_constant=_refuse_constant, parse_float=_finite)
@@ -154,7 +153,7 @@ def _loads_slowly(
 
 def _number_at(text: str, is_it: Callable[[str], bool]) -> int:
     """The position of the first number for which is_it returns True, 0 if there is none."""
-    numbers = (match for match in _NUMBERS.finditer(text) if not match[0].startswith('"'))
+    numbers = (match for match in re.finditer(_NUMBERS, text, re.DOTALL) if not match[0].startswith('"'))
     return next((match.start() for match in numbers if is_it(match[0])), 0)
 
 
@@ -163,7 +162,7 @@ def too_deep_at(text: str) -> int | None:
     if text.count("[") + text.count("{") <= _MAX_DEPTH:
         return None
     depth = 0
-    for match in _BRACKETS.finditer(text):
+    for match in re.finditer(_BRACKETS, text, re.DOTALL):
         bracket = match[0]
         if bracket in ("[", "{"):
             depth += 1

@@ -18,7 +18,7 @@ from chatpipe.options.parameters import Edit
 
 # Far deeper than any field, and far below the depth at which JSON cannot be written.
 _MAX_STEPS = 100
-_STEP = re.compile(r"((?:[^.\[\]\\]|\\.)+)|\[(\d+)\]")
+_STEP = r"((?:[^.\[\]\\]|\\.)+)|\[(\d+)\]"
 
 
 def parse_set(text: str) -> Edit:
@@ -59,7 +59,7 @@ def parse_path(text: str, option: str) -> tuple[str | int, ...]:
             position += 1
             if text[position : position + 1] == "[":
                 break
-        match = _STEP.match(text, position)
+        match = re.compile(_STEP).match(text, position)
         if match is None or (not path and match[2]):
             break
         path.append(int(match[2]) if match[2] else re.sub(r"\\(.)", r"\1", match[1]))

@@ -21,7 +21,7 @@ from chatpipe.response.server_error import ENVELOPES
 _STREAM_STARTS = (b"data:", b"event:", b"id:", b"retry:", b"error:", b":")
 _LONGEST_START = max(map(len, _STREAM_STARTS))
 _SPACE_BYTES = 4096  # read at a time
-_DATA_LINE = re.compile(rb"[\r\n]data:")
+_DATA_LINE = rb"[\r\n]data:"
 
 
 class BodyForm(Enum):
@@ -102,7 +102,7 @@ class FormDetector:
 
     def _form_of_unknown_lines(self) -> BodyForm | None:
         """The form where the first line is no field of the standard: a stream if data follows."""
-        found = _DATA_LINE.search(self.start, self._searched)
+        found = re.compile(_DATA_LINE).search(self.start, self._searched)
         self._searched = max(len(self.start) - len(b"\ndata"), 0)
         return BodyForm.STREAM if found else None
 

@@ -13,7 +13,6 @@ from chatpipe.inputs.values import Value
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import ALLOWABLE, OUTCOMES, PRECEDENCE, Outcome
 from chatpipe.response import finish_reasons
-from chatpipe.response.code_block import first_code_block
 from chatpipe.response.completion import NOT_TEXT, choices, content_of, refusal_of
 from chatpipe.response.server_error import error_of
 from chatpipe.system.escape import shorten
@@ -147,6 +146,8 @@ def lacks_code(completion: dict[str, Value]) -> bool:
 
 
 def _lacks_code(choice: Value) -> bool:
+    from chatpipe.response.code_block import first_code_block  # for one format only
+
     message = choice.get("message") if type(choice) is dict else None
     text = content_of(message) if type(message) is dict else None
     return bool(text) and first_code_block(text or "") is None

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.named_tuple import NamedTuple
-from chatpipe.response.delays import delay_in_words, parse_duration
 
 # In the usual spelling, see _usual_names().
 _MESSAGE_FIELDS = (
@@ -335,6 +334,8 @@ def _codes(fields: dict[str, list[Value]], error: dict[str, Value]) -> Iterator[
 
 def _delay_of(error: dict[str, Value], metadata: dict[str, Value], outer: dict[str, Value]) -> float | None:
     """The delay that the fields of an error ask for, else its words: in seconds, above 0."""
+    from chatpipe.response.delays import delay_in_words, parse_duration  # for errors only
+
     for place in map(_usual_names, (error, metadata, *_details(error), outer)):
         for names, unit_s in ((_DELAY_FIELDS_MS, 1e-3), (_DELAY_FIELDS_S, 1.0)):
             for name in names:

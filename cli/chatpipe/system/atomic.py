@@ -25,7 +25,7 @@ _OLD = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _NAME_BYTES = 120
 _MARK = ".chatpipe-"
 _RANDOM_BYTES = 6
-_RANDOM = re.compile(rf"[0-9a-f]{{{2 * _RANDOM_BYTES}}}")
+_RANDOM = rf"[0-9a-f]{{{2 * _RANDOM_BYTES}}}"
 # A larger directory is not searched to its end: 10,000 entries take 8 ms, and a loop that writes one
 # file after the other into it would become quadratic.
 _MOST_ENTRIES = 10_000
@@ -90,7 +90,7 @@ def remove_abandoned(target: str) -> None:
     with contextlib.suppress(OSError), os.scandir(folder or ".") as entries:
         for entry in islice(entries, _MOST_ENTRIES):
             name = entry.name
-            if name.startswith(prefix) and _RANDOM.fullmatch(name, len(prefix)):
+            if name.startswith(prefix) and re.fullmatch(_RANDOM, name[len(prefix) :]):
                 _remove_if_unlocked(entry)
 
 

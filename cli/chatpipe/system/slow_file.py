@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from chatpipe.inputs.stdin import NOTICE_DELAY_S
-from chatpipe.inputs.text_decoder import decode
 from chatpipe.system.signals import interruptible
 
 
@@ -49,6 +48,8 @@ def read_start(file: str | int, max_bytes: int, text: str, note: Callable[[str],
         data = opened.read(max_bytes + 1)
     if len(data) > max_bytes:
         return data
+    from chatpipe.inputs.text_decoder import decode
+
     return decode(file if isinstance(file, str) else f"descriptor {file}", data, max_bytes)
 
 

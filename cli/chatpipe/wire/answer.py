@@ -33,7 +33,6 @@ from chatpipe.response.body_form import (
 from chatpipe.response.server_error import ServerError, error_of
 from chatpipe.response.stream_reader import ChunkReceiver, StreamReader
 from chatpipe.system.escape import shorten
-from chatpipe.wire import faults
 from chatpipe.wire.http1 import OverlongReply
 from chatpipe.wire.reply_body import ReplyBody, whole_body
 from chatpipe.wire.retry import FailedAttempt
@@ -377,6 +376,8 @@ def _broken_event_fault(broken: BrokenAnswer, request: httpx.Request) -> tuple[C
 
 def _cut_fault(error: Exception) -> ChatpipeError:
     """The fault for a stream that the connection cut. The user's own deadline has its own fault."""
+    from chatpipe.wire import faults  # see _read_error
+
     if str(error) == DEADLINE or isinstance(error, OverlongReply):
         return faults.from_exception(error, "")
     return BrokenAnswer(f"the stream was cut: {faults.from_exception(error, '').what}", fix="try again")
@@ -384,6 +385,8 @@ def _cut_fault(error: Exception) -> ChatpipeError:
 
 def answer_from_error(error: Exception, request: httpx.Request) -> tuple[Answer, FailedAttempt | None]:
     """The answer if no complete reply arrived."""
+    from chatpipe.wire import faults  # see _read_error
+
     fault = faults.from_exception(error, str(request.url))
     return Answer(None, None, fault), FailedAttempt() if faults.is_transient(error) else None
 

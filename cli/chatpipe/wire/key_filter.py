@@ -22,7 +22,7 @@ from chatpipe.wire.retry import FailedAttempt
 
 # The members of a completion that are the answer. In a failure the others may tell about it.
 _ANSWER = frozenset({"choices", "model", "usage"})
-_EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_EVENT_END = rb"\r\n\r\n|\n\n|\r\r"
 
 
 async def read_without_secrets(
@@ -110,7 +110,7 @@ class _EventPieces:
         self._pieces.see(data)
         self._rest += data
         done = 0
-        for match in _EVENT_END.finditer(self._rest, self._searched):
+        for match in re.compile(_EVENT_END).finditer(self._rest, self._searched):
             self._event(bytes(self._rest[done : match.end()]))
             done = match.end()
         del self._rest[:done]

@@ -11,7 +11,6 @@ from enum import Enum
 
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import RetryPolicy
-from chatpipe.response.delays import delay_until, parse_number
 
 # The server is too busy for every client, not for one request. A run pauses as a whole, shares the pause
 # through the pace file and counts no attempt; an adaptive concurrency steps down. 498 is Groq's, 529 that of
@@ -143,6 +142,8 @@ def named_delay(failure: FailedAttempt, now: float) -> float | None:
 
 def requested_delay(headers: Mapping[str, str], now: float) -> float | None:
     """The pause in seconds that the headers request, above 0. None if absent or unreadable."""
+    from chatpipe.response.delays import delay_until, parse_number  # after a failure only
+
     milliseconds = parse_number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         seconds: float | None = milliseconds / 1000
