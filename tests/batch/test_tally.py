@@ -245,7 +245,7 @@ def test_prices_are_per_million_tokens(tmp_path: Path) -> None:
 @cases(
     "text, words",
     {
-        "no TOML": ("[m", "is not TOML"),
+        "no TOML": ("\n[m", "prices.toml:2: not TOML: "),
         "a number for a model": ("m = 3", "'m' is not a table"),
         "a price is missing": ("[m]\ninput = 1", "'m' has no price 'output'"),
         "the first is missing": ("[m]\noutput = 1", "'m' has no price 'input'"),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
-import tomllib
 from collections.abc import Callable, Mapping
 
 from chatpipe.errors import BadConfiguration, MissingInput, reason
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.text_decoder import text_of
+from chatpipe.inputs.toml import NotTOML, read_document
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.response.usage import Usage
 from chatpipe.system.slow_file import read_start
@@ -41,18 +40,12 @@ def load_prices(path: str, note: Callable[[str], None]) -> dict[str, ModelPrice]
         if len(data) > _MAX_BYTES:
             what = f"'{path}' has more than {_MAX_BYTES // 1_000_000} MB"
             raise BadConfiguration(what, place="--prices", fix="a table of prices is smaller")
-        tables = tomllib.loads(text_of(Source(path, data)))
-    except tomllib.TOMLDecodeError as error:
-        raise BadConfiguration(f"'{path}' is not TOML{_place_of(error)}", place="--prices") from error
+        tables = read_document(text_of(Source(path, data))).tables
+    except NotTOML as error:
+        raise BadConfiguration(error.what, place=f"{path}:{error.line}", fix=error.fix) from error
     except (OSError, ValueError) as error:
         raise MissingInput(f"cannot read '{path}': {reason(error)}", place="--prices") from error
     return {model: _price(path, model, table) for model, table in tables.items()}
-
-
-def _place_of(error: tomllib.TOMLDecodeError) -> str:
-    """The place of a fault: the words of tomllib about the fault itself differ between its versions."""
-    place = re.search(r"\(at (line \d+, column \d+|end of document)\)", str(error))
-    return f" at {place[1]}" if place else ""
 
 
 def _price(path: str, model: str, table: object) -> ModelPrice:
