@@ -24,7 +24,7 @@ from chatpipe.options.run import CallOptions
 from chatpipe.output.delivery import Delivery, StderrOut
 from chatpipe.output.target import OpenOutput
 from chatpipe.server.server import Server
-from chatpipe.system.console import Console
+from chatpipe.system.console import Console, once
 from chatpipe.wire.answer import Answer, Receiver
 from chatpipe.wire.transports import open_transport
 
@@ -99,8 +99,10 @@ class Call(NamedTuple):
             self.console.warn_once,
         )
 
+        report = once(context.detail)
+
         async def send(body: Message, receiver: Receiver, hooks: Hooks) -> Answer:
-            request = exchange.completion_request(server, body, context.detail)
+            request = exchange.completion_request(server, body, report)
             limits, policy = server.limits, self.options.retry
             if pacer is None:
                 hooks = hooks if pause is None else chain(hooks, pause)

@@ -29,7 +29,7 @@ from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import ExchangeLimits, RetryPolicy
 from chatpipe.response.completion import as_list
 from chatpipe.server import redact
-from chatpipe.server.patches import Patch, patched
+from chatpipe.server.patches import Patch, patch_body
 from chatpipe.server.server import Server
 from chatpipe.wire import retry
 from chatpipe.wire.answer import CHOICES, Answer, Receiver, answer_from_error, headers_by_name
@@ -145,12 +145,13 @@ def completion_request(
     server: Server, body: Mapping[str, Value], detail: Callable[[str], None] | None = None
 ) -> httpx.Request:
     """The POST that requests a completion of body. detail gets what the patches of the server change."""
+    sent = body_to_send(body, server.endpoint.patches, detail)
     return httpx.Request(
         "POST",
-        server.completions_url(body.get("model")),
+        server.completions_url(sent.get("model")),
         headers=list(server.headers),
-        content=values.dumps(body_to_send(body, server.endpoint.patches, detail)),
-        extensions=extensions_of(body),
+        content=values.dumps(sent),
+        extensions=extensions_of(sent),
     )
 
 
@@ -161,9 +162,7 @@ def body_to_send(
 ) -> Mapping[str, Value]:
     """The body as the server takes it: patched, without the empty lists of tool calls in its messages."""
     if patches:
-        body, changes = patched(body, patches)
-        if changes and detail is not None:
-            detail(f"patched: {', '.join(changes)}")
+        body = patch_body(body, patches, detail)
     messages = as_list(body.get("messages"))
     for message in messages:
         if isinstance(message, dict) and "tool_calls" in message:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from chatpipe.batch.items import Item
 from chatpipe.errors import BadInput, Status
@@ -13,17 +13,25 @@ from chatpipe.limits.tokens import TokenEstimator, answer_limits
 from chatpipe.output.target import OpenOutput
 from chatpipe.request.batch_line import batch_line
 from chatpipe.response.usage import Usage
-from chatpipe.system.console import Console, FirstFew
+from chatpipe.server.patches import Patch, patch_body
+from chatpipe.system.console import Console, FirstFew, once
 from chatpipe.system.signals import run_loop
 
 
-def write_requests(items: AsyncIterator[Item], out: OpenOutput, console: Console) -> int:
-    """Write the Batch lines that would be sent, and print the errors of bad lines. Returns the status."""
-    return run_loop(_write_requests(items, out, console))
+def write_requests(
+    items: AsyncIterator[Item], out: OpenOutput, console: Console, patches: Sequence[Patch] = ()
+) -> int:
+    """Write the Batch lines that would be sent, and print the errors of bad lines. Returns the status.
+
+    The changes of patches are printed, too, each once.
+    """
+    return run_loop(_write_requests(items, out, console, patches))
 
 
-async def _write_requests(items: AsyncIterator[Item], out: OpenOutput, console: Console) -> int:
-    bad = _bad(console)
+async def _write_requests(
+    items: AsyncIterator[Item], out: OpenOutput, console: Console, patches: Sequence[Patch]
+) -> int:
+    bad, report = _bad(console), once(console.note)
     async for item in items:
         if not item.is_ours:
             continue
@@ -31,7 +39,8 @@ async def _write_requests(items: AsyncIterator[Item], out: OpenOutput, console: 
             bad.report(item.fault)
             continue
         assert item.body is not None
-        out.write(values.dumps(batch_line(item.custom_id, item.body)) + b"\n")
+        body = patch_body(item.body, patches, report) if patches else item.body
+        out.write(values.dumps(batch_line(item.custom_id, body)) + b"\n")
     if bad.count:
         out.keep()
         return Status.BAD_INPUT

@@ -47,7 +47,7 @@ class Run:
                 return self._estimate(source.items())
             with open_target(job.target, inputs, escape=True) as out:
                 if job.only_requests:
-                    return dry_run.write_requests(source.items(), out, job.console)
+                    return dry_run.write_requests(source.items(), out, job.console, job.endpoint.patches)
                 return live_run.answer(job, source.items(), out, watch)
 
     def _watch(self) -> ProgressOptions:

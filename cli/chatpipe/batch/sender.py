@@ -17,6 +17,7 @@ from chatpipe.inputs.values import Value
 from chatpipe.limits.queue import RunPacer
 from chatpipe.options.server import RetryPolicy
 from chatpipe.server.server import Server
+from chatpipe.system.console import once
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.reply_memory import ReplyMemory
 
@@ -58,6 +59,7 @@ class Sender:
         self._limits = server.limits
         self._policy = policy
         self._pacer = pacer
+        self._report = once(pacer.context.detail)  # of patches
         self._notice = notice
         self._receiver = NullReceiver()
         self._extensions = ReplyMemory().extensions
@@ -84,13 +86,14 @@ class Sender:
     async def send(self, request: RunRequest) -> tuple[Answer, float]:
         """Ask as often as the retry policy permits. Returns the answer, and its last attempt's seconds."""
         body, context = request.body, self._pacer.context
-        data = values.dumps(exchange.body_to_send(body, self._endpoint.patches, context.detail))
+        sent = exchange.body_to_send(body, self._endpoint.patches, self._report)
+        data = values.dumps(sent)
         post = httpx.Request(
             "POST",
-            self._url_for(body.get("model")) if self._endpoint.url_names_model else self._url,
+            self._url_for(sent.get("model")) if self._endpoint.url_names_model else self._url,
             headers=self._headers,
             stream=httpx.ByteStream(data),
-            extensions={**exchange.extensions_of(body), **self._extensions},
+            extensions={**exchange.extensions_of(sent), **self._extensions},
         )
         if self._notice.wants_tries:
             context = context._replace(note=partial(self._notice.try_failed, request.line))

@@ -45,7 +45,7 @@ def build(
     drafted = draft(request, console, os.environ)
     prepared = drafted.prepare(drafted.read_transcript(), needs_model=REQUEST_FORMATS[format].needs_model)
     unsent = UnsentRequest(prepared.body, custom_id, prepared.endpoint, request.server, drafted.environ)
-    text = format_request(format, unsent)
+    text = format_request(format, unsent, drafted.console.note)
     refuse_shared(output, request.reads(drafted.sources.files))
     with open_target(output, drafted.sources.names, escape=True) as out:
         out.write(text)

@@ -16,6 +16,7 @@ from chatpipe.request.batch_line import batch_line
 from chatpipe.server import keys, redact
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.server.keys import FoundKey
+from chatpipe.server.patches import patch_body
 
 # The body is a single line that begins with `{`, so it cannot equal this terminator.
 _END = "END_OF_REQUEST"
@@ -32,12 +33,14 @@ class UnsentRequest(NamedTuple):
     environ: Mapping[str, str]
 
 
-def format_request(format: str, request: UnsentRequest) -> bytes:
+def format_request(format: str, request: UnsentRequest, note: Callable[[str], None]) -> bytes:
     """The request in one of REQUEST_FORMATS, with a final newline. It never contains a key.
 
-    The curl command raises the same errors that keep `ask` from sending: UsageFault, BadConfiguration.
+    Its body is patched as that of `ask`; note gets the changes. The curl command raises the same errors
+    that keep `ask` from sending: UsageFault, BadConfiguration.
     """
-    return _FORMATTERS[format](request)
+    body = patch_body(request.body, request.endpoint.patches, note)
+    return _FORMATTERS[format](request._replace(body=body))
 
 
 def _body(request: UnsentRequest) -> bytes:

@@ -16,6 +16,8 @@ COMPLETIONS = "/chat/completions"
 MODEL = "{model}"
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _VARIABLES = re.compile(r"\{([A-Z][A-Z0-9_|]*)\}")
+_HOST_PART = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
+_VERSION = re.compile(r"v\d+")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # The networks of is_private.
 _PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10")
@@ -49,17 +51,21 @@ def parse_base_url(base_url: str, place: str, note: Callable[[str], None]) -> Sp
 def expand(template: str, environ: Mapping[str, str]) -> str | None:
     """Put variables into a template: `{NAME}`, or `{A|B}` for the first that is set. None if one is missing.
 
-    A variable at the beginning is a URL, which may lack its scheme. Any other one is a part of a URL,
-    such as a host, of which a scheme and final slashes are dropped.
+    A variable at the beginning is the URL of a server, which may lack its scheme. People also copy the
+    address of a page or a call of that server: its query, and its path from the first segment that the
+    template has too, are dropped. Any other variable is a part of a host name.
+    Raises BadConfiguration, with the variable as place.
     """
-    missing = missing_variables(template, environ)
-    if missing:
+    if missing_variables(template, environ):
         return None
 
     def value(match: re.Match[str]) -> str:
-        found = _first_variable(match[1], environ).rstrip("/")
-        bare = re.sub(r"^https?://", "", found)
-        return bare if match.start() else found if bare != found else f"https://{found}"
+        name, found = _first_variable(match[1], environ)
+        if not match.start():
+            return _server_part(found, template[match.end() :])
+        if not _HOST_PART.fullmatch(found):
+            raise BadConfiguration("is no part of a host name", place=name, fix="correct it")
+        return found
 
     return _VARIABLES.sub(value, template)
 
@@ -67,28 +73,46 @@ def expand(template: str, environ: Mapping[str, str]) -> str | None:
 def missing_variables(template: str, environ: Mapping[str, str]) -> list[str]:
     """The variables of a template that are not set, each as `A` or `A or B`."""
     names = _VARIABLES.findall(template)
-    return [each.replace("|", " or ") for each in names if not _first_variable(each, environ)]
+    return [each.replace("|", " or ") for each in names if not _first_variable(each, environ)[1]]
 
 
-def _first_variable(names: str, environ: Mapping[str, str]) -> str:
-    values = ((variable(environ, name) or "").strip() for name in names.split("|"))
-    return next(filter(None, values), "")
+def _first_variable(names: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    """The first of `A|B` that is set, and its value; two empty texts if none is."""
+    found = ((name, (variable(environ, name) or "").strip()) for name in names.split("|"))
+    return next((each for each in found if each[1]), ("", ""))
+
+
+def _server_part(text: str, rest: str) -> str:
+    """A URL up to what rest repeats: the path and query of a page or a call."""
+    url = re.split(r"[?#]", text if "://" in text else f"https://{text}", maxsplit=1)[0]
+    scheme, _, address = url.partition("://")
+    host, *segments = address.split("/")
+    own = {each for each in rest.split("/") if each and not _VERSION.fullmatch(each)}
+    end = next((at for at, each in enumerate(segments) if each in own), len(segments))
+    return f"{scheme}://{'/'.join([host, *segments[:end]])}".rstrip("/")
 
 
 def host_and_port(text: str, default: str) -> str:
     """A base URL from a variable that may hold a host alone: default gives all that it lacks.
 
     Of `OLLAMA_HOST` it is the address of the server: one that means all interfaces becomes localhost.
+    A port is that of the scheme where one is written. What is no URL stays as it is.
     """
     usual = urlsplit(default)
     has_scheme = "://" in text
-    parts = urlsplit(text if has_scheme else f"{usual.scheme}://{text}")
-    host = parts.hostname or usual.hostname or ""
+    if text.count(":") > 1 and not has_scheme and "[" not in text:
+        text = f"[{text}]"  # an IPv6 address
+    try:
+        parts = urlsplit(text if has_scheme else f"{usual.scheme}://{text}")
+        host, port = parts.hostname or usual.hostname or "", parts.port
+    except ValueError:
+        return text
     if host in ("0.0.0.0", "::"):  # noqa: S104 - compared only
         host = "localhost"
-    port = parts.port if has_scheme else parts.port or usual.port
+    port = port if has_scheme else port or usual.port
     host = f"[{host}]" if ":" in host else host
-    netloc = host if port is None else f"{host}:{port}"
+    user = "".join(parts.netloc.rpartition("@")[:2])  # which is refused, but by others
+    netloc = user + (host if port is None else f"{host}:{port}")
     path = parts.path.rstrip("/") or usual.path
     return parts._replace(netloc=netloc, path=path).geturl()
 

@@ -83,6 +83,20 @@ class Console:
         )
 
 
+def once(report: Callable[[str], None] | None) -> Callable[[str], None] | None:
+    """A report that prints each line only the first time. None stays None."""
+    if report is None:
+        return None
+    write, seen = report, set[str]()
+
+    def report_once(line: str) -> None:
+        if line not in seen:
+            seen.add(line)
+            write(line)
+
+    return report_once
+
+
 def error_record(error: ChatpipeError) -> dict[str, Any]:
     """The error as `--error-format json` prints it. body is the server's reply, parsed if it is JSON.
 
