@@ -46,7 +46,7 @@ RUNS = {
     "the journal is opened": ("chatpipe.batch.journal.journal:_open_locked", 1, "after", "silent"),
     "the journal is read": ("os:pread", 3, "after", "silent"),
     "the loop starts": ("asyncio:run", 1, "before", "silent"),
-    "the transport is opened": ("chatpipe.batch.outbound:open_transport", 1, "after", "silent"),
+    "the transport is opened": ("chatpipe.batch.channel:open_transport", 1, "after", "silent"),
     "an answer is recorded": ("chatpipe.batch.journal.journal:Journal.append", 1, "after", "noted"),
     "a connection is lost": (
         "chatpipe.wire.connection:PooledConnection.connection_lost",

@@ -157,7 +157,11 @@ def test_the_body_decides_before_its_content_type(kind: str, body: bytes, size: 
             Status.TRY_LATER,
             "429",
         ),
-        "several completions": (b"[" + JSON + b"," + JSON + b"]", Status.BROKEN_ANSWER, "not a JSON object"),
+        "several completions": (
+            b"[" + JSON + b"," + JSON.replace(b"hi", b"ho") + b"]",
+            Status.BROKEN_ANSWER,
+            "the reply has 2 answers",
+        ),
         "a long text": (b"rate limit exceeded " * 60, Status.BROKEN_ANSWER, "is not JSON"),
         "a string in other words": (b'"hello"', Status.BROKEN_ANSWER, "not a JSON object"),
         "an error field": (b"error: too busy\n\n", Status.BROKEN_ANSWER, "too busy"),

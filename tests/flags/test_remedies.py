@@ -467,6 +467,7 @@ UNTRIED = {
         *("wire/answer.py", "wire/faults.py", "wire/refusals.py", "server/server.py", "server/tls.py"),
         *(
             "server/base_url.py",
+            "wire/proxy_refusals.py",
             "output/delivery.py",
             "batch/first_lines.py",
             "limits/queue.py",
@@ -487,6 +488,7 @@ UNTRIED = {
         "options/outcomes.py: --reask N, or --allow mismatch",
     },
     "they are advice": {
+        "server/endpoints.py: unset one of them, or choose by -p or --base-url",
         "response/capture.py: see chatpipe show --help",
         "output/player.py: see chatpipe show --help",
         "inputs/messages.py: chatpipe batch FILE",

@@ -126,13 +126,6 @@ def resolve(
     return tuple(_endpoint(url, chosen, given, environ) for url in chosen.urls)
 
 
-def only(endpoints: Sequence[Endpoint], what: str) -> Endpoint:
-    """The endpoint of a command that asks one server. Raises UsageFault for several."""
-    if len(endpoints) > 1:
-        raise UsageFault(f"{len(endpoints)} servers, and {what} takes one", place="--base-url")
-    return endpoints[0]
-
-
 def _endpoint(url: SplitResult, chosen: Chosen, given: _Given, environ: Mapping[str, str]) -> Endpoint:
     profile = bindings.profile_at(url, chosen)
     openai = bindings.openai_headers(url, chosen, environ)

@@ -43,7 +43,8 @@ def find_key(
     try:
         text = source.way.read(source.value, environ, waits)
     except ChatpipeError as fault:
-        fault.place = source.place
+        if source.setting is not None or not fault.place:
+            fault.place = source.place
         raise
     return FoundKey(_validated(text, source.place), source)
 
