@@ -12,13 +12,13 @@ import os
 import select
 import stat
 from collections.abc import Iterator, Mapping
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Protocol, Self
 
 from chatpipe.errors import CannotWrite, reason
 from chatpipe.system.escape import ByteEscaper
 from chatpipe.system.same_file import descriptor_of
-from chatpipe.system.signals import WriteUntilRead, interruptible
+from chatpipe.system.signals import end_at_second_signal, interruptible
 
 _COLUMNS = 80
 _MOST_COLUMNS = 9999  # a table of more would fill the memory with spaces
@@ -53,7 +53,6 @@ class DescriptorOutput:
     def __init__(self, fd: int, name: str, *, escape: bool = True, close: bool = False) -> None:
         """Write to fd, which errors call name. close: we own the descriptor and close it at the end."""
         self._fd = fd
-        self._until_read = WriteUntilRead(self._is_full)
         self._name = name
         self._close = close
         self._escaper = ByteEscaper() if escape and os.isatty(fd) else None
@@ -94,16 +93,9 @@ class DescriptorOutput:
         if self._escaper:
             self._write(self._escaper.end())
 
-    def _is_full(self) -> bool:
-        """Return True if a write has to wait for the reader of a pipe, a terminal or a socket."""
-        poll = select.poll()
-        poll.register(self._fd, select.POLLOUT)
-        return not poll.poll(0)
-
     def _write(self, data: bytes) -> None:
         try:
-            with self._until_read:
-                write_all(self._fd, data)
+            write_all(self._fd, data)
         except (BrokenPipeError, ConnectionResetError) as error:
             raise BrokenPipe(self._name) from error
         except OSError as error:
@@ -197,6 +189,18 @@ def write_all(fd: int, data: bytes) -> None:
             poll = select.poll()
             poll.register(fd, select.POLLOUT)
             poll.poll()  # an error or a hang-up ends the wait too, and the next write reports it
+
+
+def _waits_for_reader(frame: FrameType) -> bool:
+    """Return True for the frame of a write that waits for the reader of a pipe, a terminal or a socket."""
+    if frame.f_code is not write_all.__code__:
+        return False
+    poll = select.poll()
+    poll.register(frame.f_locals["fd"], select.POLLOUT)
+    return not poll.poll(0)
+
+
+end_at_second_signal(_waits_for_reader)
 
 
 def close_quietly(fd: int) -> None:

@@ -40,7 +40,7 @@ class _Arrivals:
 
     handled is the number of those that have taken effect. handlers are those from before the block, None
     outside of one. delays is greater than 0 inside delay_signals(). tell is the callback of an event loop.
-    is_stuck is that of a write that is under way, see WriteUntilRead.
+    is_stuck tells by a frame whether it waits for a reader, see end_at_second_signal().
     """
 
     def __init__(self) -> None:
@@ -49,14 +49,17 @@ class _Arrivals:
         self.handlers: dict[int, _Handler] | None = None
         self.delays = 0
         self.tell: Callable[[int], object] | None = None
-        self.is_stuck: Callable[[], bool] | None = None
+        self.is_stuck: Callable[[FrameType], bool] | None = None
 
     def receive(self, number: int, frame: FrameType | None) -> None:
         self.numbers.append(number)
         if len(self.numbers) > 1:
             self.restore_handlers()
-        if not self.delays or (len(self.numbers) > 1 and self.is_stuck is not None and self.is_stuck()):
+        if not self.delays or (len(self.numbers) > 1 and self._is_stuck(frame)):
             self.raise_pending()
+
+    def _is_stuck(self, frame: FrameType | None) -> bool:
+        return self.is_stuck is not None and frame is not None and self.is_stuck(frame)
 
     def raise_pending(self) -> None:
         """Raise Interrupted for signals that had no effect yet, unless one is ending the program."""
@@ -86,23 +89,13 @@ class _Arrivals:
 _arrivals = _Arrivals()
 
 
-class WriteUntilRead:
-    """Let the second signal raise Interrupted inside the block if its write waits for a reader.
+def end_at_second_signal(is_stuck: Callable[[FrameType], bool]) -> None:
+    """Let the second signal raise Interrupted in a step that waits for a reader.
 
-    Such a wait may never end, so it ends although signals are delayed. is_stuck() returns True if the write
-    waits. An object and no generator, because it is entered for each chunk.
+    Such a wait may never end, so it ends although signals are delayed. is_stuck gets the frame that the
+    signal came to. Looking there costs a write nothing.
     """
-
-    __slots__ = ("_is_stuck",)
-
-    def __init__(self, is_stuck: Callable[[], bool]) -> None:
-        self._is_stuck = is_stuck
-
-    def __enter__(self) -> None:
-        _arrivals.is_stuck = self._is_stuck
-
-    def __exit__(self, *error: object) -> None:
-        _arrivals.is_stuck = None
+    _arrivals.is_stuck = is_stuck
 
 
 def received() -> int | None:
