@@ -124,13 +124,25 @@ def is_same_server(one: SplitResult, other: SplitResult) -> bool:
 
 def origin_of(url: SplitResult) -> tuple[str, str, int | None]:
     """Scheme, host and port of a URL, each as it is compared."""
+    return url.scheme, host_of(url), url.port or _DEFAULT_PORTS.get(url.scheme)
+
+
+def host_of(url: SplitResult) -> str:
+    """The host of a URL as it is compared: in lower case, without a final dot, IPv6 in its shortest form."""
     host = (url.hostname or "").rstrip(".")
-    return url.scheme, host, url.port or _DEFAULT_PORTS.get(url.scheme)
+    if ":" not in host:
+        return host
+    from ipaddress import ip_address  # few hosts are such addresses
+
+    try:
+        return str(ip_address(host.replace("%25", "%")))
+    except ValueError:
+        return host
 
 
 def is_loopback(url: SplitResult) -> bool:
     """True if the host is this machine. Only the name is checked, because a resolver may answer anything."""
-    host = (url.hostname or "").rstrip(".")
+    host = host_of(url)
     return (
         host in ("localhost", "::1")
         or host.endswith(".localhost")

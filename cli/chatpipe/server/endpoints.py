@@ -25,6 +25,7 @@ from chatpipe.server.base_url import (
 from chatpipe.server.bindings import Chosen
 from chatpipe.server.config import Config, find_profile, read_config
 from chatpipe.server.headers import OWN_HEADERS, Headers, merge, parse_header
+from chatpipe.server.keys import chosen_source
 from chatpipe.server.patches import Patch
 from chatpipe.server.profiles import DEFAULT, Profile
 from chatpipe.server.variables import variable
@@ -36,8 +37,8 @@ class Endpoint(NamedTuple):
     base_url is the URL without a route; it may have a query, and MODEL in its path. headers are all but
     the key. keys are the ways to it, in order. needs_key is true if a request without a key would be
     rejected. key_removed is true if the user removed the header that would carry the key. profile has the
-    patches, headers and keys of this server only: none if it is not the profile's. origins names what
-    each setting came from.
+    patches, headers and keys of this server only: none if it is not the profile's. ways_to_a_key are
+    phrases for a user whose call has no key. origins names what each setting came from.
     """
 
     base_url: str
@@ -47,6 +48,7 @@ class Endpoint(NamedTuple):
     keys: tuple[KeySource, ...] = ()
     needs_key: bool = False
     key_removed: bool = False
+    ways_to_a_key: tuple[str, ...] = ()
     origins: Mapping[str, str] = {}
 
     @property
@@ -133,14 +135,18 @@ def _endpoint(url: SplitResult, chosen: Chosen, given: _Given, environ: Mapping[
     redact.hide_headers(headers)
     removed = {name.lower() for name, value in headers if not value}
     auth = profile.auth_header
+    sources = () if profile.in_process else bindings.key_sources(url, chosen, profile, environ)
+    keys = () if profile.in_process else (*given.keys, *sources)
+    has_source = profile.in_process or chosen_source(keys, environ) is not None
     return Endpoint(
         url.geturl(),
         merge(headers),
         given.model,
         profile,
-        () if profile.in_process else (*given.keys, *bindings.key_sources(url, chosen, profile, environ)),
+        keys,
         needs_key=bindings.needs_key(url, chosen),
         key_removed=auth is not None and auth.name.lower() in removed,
+        ways_to_a_key=() if has_source else bindings.ways_to_a_key(url, chosen, sources, environ),
         origins=given.origins,
     )
 
@@ -155,21 +161,25 @@ def _chosen(options: ServerOptions, environ: Mapping[str, str], note: Callable[[
     _refuse_base_urls(profile, options.base_urls)
     if profile is not None and profile.in_process:
         return Chosen(profile, place, tuple(urlsplit(each.base_url) for each in profile.servers), place)
-    typed = tuple(parse_base_url(each, "--base-url", note) for each in options.base_urls)
+    typed = _typed_urls(options.base_urls, note)
     by_variable = variable(environ, "CHATPIPE_BASE_URL")
-    named = (parse_base_url(by_variable, "CHATPIPE_BASE_URL", note),) if by_variable else ()
+    is_asked = not typed and options.profile is None
+    named = (parse_base_url(by_variable, "CHATPIPE_BASE_URL", note),) if is_asked and by_variable else ()
+    own = () if profile is None else profile_urls(profile, environ)
     if profile is None and config.profile is not None:
         default = find_profile(config.profile, config.place, config)
-        own = profile_urls(default, environ, note)
-        if not (typed or named) or any(is_same_server(each, url) for each in typed or named for url in own):
-            profile, place = default, config.place
-    own = () if profile is None else profile_urls(profile, environ, note)
+        default_urls = profile_urls(default, environ)
+        if not (typed or named) or _is_any(typed or named, default_urls):
+            profile, place, own = default, config.place, default_urls
     if typed:
+        if profile is not None:
+            _note_others(profile, typed, own, note)
         return Chosen(profile, place, typed, "--base-url", own)
-    if profile is not None and (options.profile or not named):
-        return Chosen(profile, place, own or _no_urls(profile, environ), f"profile '{profile.name}'", own)
+    if profile is not None and not named:
+        urls = profile_urls(profile, environ, note) or _no_urls(profile, environ)
+        return Chosen(profile, place, urls, f"profile '{profile.name}'", own)
     if named:
-        if profile is not None and not any(is_same_server(named[0], url) for url in own):
+        if profile is not None and not _is_any(named, own or _no_urls(profile, environ)):
             raise _contradiction(profile, place)
         return Chosen(profile, place, named, "CHATPIPE_BASE_URL", own)
     if found := variable(environ, "OPENAI_BASE_URL"):
@@ -177,10 +187,37 @@ def _chosen(options: ServerOptions, environ: Mapping[str, str], note: Callable[[
     return Chosen(None, "", (urlsplit(DEFAULT.servers[0].base_url),), "default")
 
 
+def _typed_urls(base_urls: Sequence[str], note: Callable[[str], None]) -> tuple[SplitResult, ...]:
+    """The URLs of `--base-url`, each once. note is given a line for one that stands twice."""
+    urls: dict[SplitResult, None] = {}
+    for text in base_urls:
+        url = parse_base_url(text, "--base-url", note)
+        if url in urls:
+            note(f"--base-url: '{redact.url(url.geturl())}' stands twice, and counts once")
+        urls[url] = None
+    return tuple(urls)
+
+
+def _is_any(urls: Sequence[SplitResult], own: Sequence[SplitResult]) -> bool:
+    """True if one of the URLs leads to one of the servers of own."""
+    return any(is_same_server(url, each) for url in urls for each in own)
+
+
+def _note_others(
+    profile: Profile, typed: Sequence[SplitResult], own: Sequence[SplitResult], note: Callable[[str], None]
+) -> None:
+    """Note that a profile has nothing for a server that is not its own."""
+    parts = bindings.left_out(profile)
+    other = next((url for url in typed if not _is_any([url], own)), None)
+    if other is not None and parts:
+        server, name = redact.url(other.geturl()), profile.name
+        note(f"--base-url: '{server}' is not of profile '{name}'; left out there: {', '.join(parts)}")
+
+
 def profile_urls(
-    profile: Profile, environ: Mapping[str, str], note: Callable[[str], None]
+    profile: Profile, environ: Mapping[str, str], note: Callable[[str], None] = SILENT_WAITS.note
 ) -> tuple[SplitResult, ...]:
-    """The base URLs of a profile; none if variables that make them are not set."""
+    """The base URLs of a profile; none if variables that make them are not set. note gets what was mended."""
     place = f"profile '{profile.name}'"
     usual = profile.servers[0].base_url if profile.servers else ""
     for name in profile.base_url_env:

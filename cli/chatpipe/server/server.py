@@ -128,11 +128,7 @@ def _auth_header(endpoint: Endpoint, key: FoundKey | None) -> AuthHeader | None:
 
 
 def _no_key(endpoint: Endpoint) -> NoAccess:
-    ways = [
-        *([f"set {endpoint.key_variable}"] if endpoint.key_variable else []),
-        "pass --key-file FILE",
-        f"or try -p {ECHO.name}, which needs none",
-    ]
+    ways = [*endpoint.ways_to_a_key, f"or try -p {ECHO.name}, which needs none"]
     return NoAccess(f"no API key for '{redact.url(endpoint.base_url)}'", fix=", ".join(ways))
 
 
