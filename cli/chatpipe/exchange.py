@@ -151,7 +151,7 @@ def completion_request(
         server.completions_url(sent.get("model")),
         headers=list(server.headers),
         content=values.dumps(sent),
-        extensions=extensions_of(sent),
+        extensions={**server.extensions, **extensions_of(sent)},
     )
 
 

@@ -332,7 +332,7 @@ def test_a_fix_speaks_of_a_key_only_if_one_was_sent(status: int, headers: dict[s
     without = httpx.Request("POST", URL, headers={"proxy-authorization": "Basic eA=="})
     fixes = [refusals.from_reply(status, {}, b"", request)[0].fix for request in (with_key, without)]
     assert "key" in fixes[0]
-    assert fixes[1] == "no key was sent, pass one with --key-file FILE or --key-command CMD"
+    assert fixes[1] == "no key was sent: pass --key-file FILE, --key-command CMD or --key-env NAME"
 
 
 @cases(

@@ -62,7 +62,7 @@ class Sender:
         self._report = once(pacer.context.detail)  # of patches
         self._notice = notice
         self._receiver = NullReceiver()
-        self._extensions = ReplyMemory().extensions
+        self._extensions = {**server.extensions, **ReplyMemory().extensions}
 
     def renew_key(self, read: Callable[[], Server]) -> None:
         """Let the key be renewed, see KeyRenewal: read returns the server with its key of then."""

@@ -75,12 +75,22 @@ def hide_url(text: str) -> None:
     user, _, password = parts.netloc.rpartition("@")[0].partition(":")
     for secret in (password or user, unquote(password or user)):
         secrets.add(secret)
-    for pair in parts.query.split("&"):
-        raw = pair.partition("=")[2]
+    for secret in _secret_parameters(parts.query):
+        secrets.add(secret)
+
+
+def holds_secret(query: str) -> bool:
+    """True if a query holds a key."""
+    return any(True for _ in _secret_parameters(query))
+
+
+def _secret_parameters(query: str) -> Iterator[str]:
+    """The secret values in a query, each decoded and as it stands."""
+    for pair in query.split("&"):
         for name, value in parse_qsl(pair):
             if _is_secret_parameter(name.lower(), value):
-                secrets.add(value)
-                secrets.add(raw)
+                yield value
+                yield pair.partition("=")[2]
 
 
 def _is_secret_parameter(name: str, value: str) -> bool:

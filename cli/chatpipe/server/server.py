@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from chatpipe.errors import BadConfiguration, NoAccess
@@ -19,6 +20,8 @@ from chatpipe.server.proxies import proxy_on_the_way
 
 # Headers that carry a key to one provider or another.
 _CREDENTIALS = ("authorization", "api-key", "x-api-key")
+# The extension of a request with the ways to give the key that it lacks, as phrases.
+WAYS_TO_A_KEY = "ways_to_a_key"
 # A JSON Web Token, such as one of Microsoft Entra. No API key has this form. Source: RFC 7519.
 _JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*\Z")
 
@@ -60,6 +63,12 @@ class Server(NamedTuple):
     def key_header(self) -> tuple[str, str] | None:
         """The header that was added for the key, None if there is none."""
         return self.headers[0] if len(self.headers) > len(self.endpoint.headers) else None
+
+    @property
+    def extensions(self) -> dict[str, Any]:
+        """The extensions of each request. The words about a refusal need them."""
+        ways = self.endpoint.ways_to_a_key
+        return {WAYS_TO_A_KEY: ways} if ways else {}
 
     @property
     def may_renew_key(self) -> bool:

@@ -27,6 +27,7 @@ from chatpipe.named_tuple import NamedTuple
 from chatpipe.response import sse
 from chatpipe.response.server_error import ServerError, error_of
 from chatpipe.server import redact
+from chatpipe.server.server import WAYS_TO_A_KEY
 from chatpipe.system.escape import shorten
 from chatpipe.wire import refusal_words, retry
 from chatpipe.wire.faults import printable_line
@@ -38,7 +39,7 @@ _PAGE_BYTES = 64 * 1024
 _WORDS_BYTES = 1000
 _PAGE_START = r"\ufeff?\s*(?:<\?xml[^<>]*>\s*)?<(?:!doctype|html|head|body|title|center|h1)"
 
-_NO_KEY = "no key was sent, pass one with --key-file FILE or --key-command CMD"
+_WAYS_TO_A_KEY = ("pass --key-file FILE", "--key-command CMD", "--key-env NAME")
 _WRONG_URL = "is the base URL right?"
 _ROUTE = "/chat/completions"
 
@@ -152,7 +153,7 @@ def _classify(
     if status is None:
         return BrokenAnswer, "try again"
     if status in (401, 403) and not _has_key(request):
-        return NoAccess, _NO_KEY
+        return NoAccess, _no_key(request)
     if status == 402 and refusal_words.has_credit_code(error):
         return NoCredit, "add credit to the account, or use another key"
     if status == 404:
@@ -165,6 +166,12 @@ def _classify(
     if error_class is BadInput and refusal_words.is_too_long(error):
         fix = "shorten the messages or lower --max-tokens"
     return error_class, fix
+
+
+def _no_key(request: httpx.Request) -> str:
+    """The fix for a call without a key: how to send one to this server."""
+    *ways, last = request.extensions.get(WAYS_TO_A_KEY) or _WAYS_TO_A_KEY
+    return f"no key was sent: {', '.join(ways)} or {last}" if ways else f"no key was sent: {last}"
 
 
 def _wrong_url(request: httpx.Request) -> str:
@@ -187,7 +194,9 @@ def _by_range(status: int) -> tuple[type[ChatpipeError], str]:
 def _has_key(request: httpx.Request) -> bool:
     """Return True if a request carries a key, in a header of any name or in the query of its URL."""
     headers = (name_value for name_value in request.headers.items() if name_value[0] != "proxy-authorization")
-    return bool(request.url.query) or any(redact.header(name, value) != value for name, value in headers)
+    if redact.holds_secret(request.url.query.decode("ascii", "replace")):
+        return True
+    return any(redact.header(name, value) != value for name, value in headers)
 
 
 # The time for each of these grows with the length of the page: no search goes on beyond the next `<`, or a
