@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @cases("command", {"ask": ASK, "a run": BATCH, "places": (*BATCH, "--pace-jobs", "1")})
 def test_a_signal_ends_the_wait(command: tuple[str, ...], number: int, folder: Path) -> None:
-    with serve(echoing) as server, start(*command, "--base-url", f"{server.url}/v1", cwd=folder) as process:
+    with serve(echoing) as server, start(*command, "--base-url", f"{server.url}", cwd=folder) as process:
         assert process.stderr is not None
         assert (
             process.stderr.readline() == b"chatpipe: waiting for 'pace', which another process has locked\n"
@@ -45,6 +45,6 @@ def test_a_signal_ends_the_wait(command: tuple[str, ...], number: int, folder: P
 @cases("command", {"ask": ASK, "a run": BATCH, "places": (*ASK, "--pace-jobs", "1")})
 def test_the_deadline_ends_the_wait(command: tuple[str, ...], folder: Path) -> None:
     with serve(echoing) as server:
-        done = run(*command, "--base-url", f"{server.url}/v1", "--deadline", "0.5", cwd=folder)
+        done = run(*command, "--base-url", f"{server.url}", "--deadline", "0.5", cwd=folder)
     assert done.status == 75
     assert b"pace: another process has had it locked for 0.5 s: end that process" in done.stderr

@@ -52,7 +52,7 @@ def test_processes_share_the_requests_a_minute(tmp_path: Path) -> None:
 def test_a_pause_that_a_server_asks_one_process_for_holds_for_the_next(tmp_path: Path) -> None:
     busy = reply(429, {"error": {"message": "slow down"}}, {"Retry-After": "1"})
     with serve(in_turn(busy, reply(200, completion("hi")))) as server:
-        command = ("ask", "--base-url", f"{server.url}/v1", "-m", "m", "--pace-file", "pace", "Hello")
+        command = ("ask", "--base-url", f"{server.url}", "-m", "m", "--pace-file", "pace", "Hello")
         assert run(*command, "--retries", "0", cwd=tmp_path).status == 75
         started = time.monotonic()
         assert run(*command, cwd=tmp_path).status == 0
@@ -71,7 +71,7 @@ def test_tokens_are_booked_as_used(tmp_path: Path) -> None:
     with serve(answer) as server:
         for _ in range(2):
             done = run(
-                *("ask", "--base-url", f"{server.url}/v1", "-m", "m", "--no-stdin", "--no-stream"),
+                *("ask", "--base-url", f"{server.url}", "-m", "m", "--no-stdin", "--no-stream"),
                 *("--pace-file", "pace", "--tpm", "6000", "Hello"),
                 cwd=tmp_path,
             )

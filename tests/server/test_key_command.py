@@ -110,7 +110,7 @@ def test_a_signal_ends_the_wait_and_the_command(command: tuple[str, ...], number
     (folder / "key").write_text(f"#!/bin/sh\n{SLEEP} &\necho $$ $! >pids\nwait\n")
     (folder / "key").chmod(0o755)
     with serve(echoing) as server:
-        url = f"{server.url}/v1"
+        url = server.url
         with start(*command, "--base-url", url, "--key-command", "./key", cwd=folder) as process:
             children = pids(folder / "pids", 2)
             assert process.stderr is not None
@@ -132,7 +132,7 @@ def test_command_may_ask_on_the_terminal(folder: Path) -> None:
         serve(echoing) as server,
         start(
             *ASK,
-            *("--base-url", f"{server.url}/v1", "--key-command", "./key"),
+            *("--base-url", f"{server.url}", "--key-command", "./key"),
             cwd=folder,
             stdin=theirs,
             start_new_session=True,

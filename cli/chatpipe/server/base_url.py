@@ -8,13 +8,11 @@ from urllib.parse import SplitResult, urlsplit
 
 from chatpipe.errors import BadConfiguration
 from chatpipe.server import redact
+from chatpipe.server.url_forms import COMPLETIONS, repaired
 from chatpipe.server.variables import variable
 
-# The route of the only requests that are sent today.
-COMPLETIONS = "/chat/completions"
 # Stands in a base URL for the model of each request, as the deployments of Azure do.
 MODEL = "{model}"
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _VARIABLES = re.compile(r"\{([A-Z][A-Z0-9_|]*)\}")
 _HOST_PART = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 _VERSION = re.compile(r"v\d+")
@@ -24,28 +22,34 @@ _PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "
 
 
 def parse_base_url(base_url: str, place: str, note: Callable[[str], None]) -> SplitResult:
-    """The parsed base URL, without final slashes. One that ends in the route COMPLETIONS is accepted.
+    """The base URL that a text means, see url_forms.py. note gets a line if that is not what it says.
 
     The secrets in it are hidden from now on. Raises BadConfiguration.
     """
-    base_url = base_url.strip()
-    redact.hide_url(base_url)
-    # Check before parsing, because urlsplit silently drops tabs and line ends.
-    if _CONTROL.search(base_url) or "\t" in base_url or " " in base_url or not base_url.isascii():
-        what = "the base URL has a character that no URL has"
-        raise BadConfiguration(what, place=place, fix="percent-encode it")
+    redact.hide_url(base_url.strip())
     try:
-        url = urlsplit(base_url)
-        port_is_valid = url.port is None or url.port > 0
-    except ValueError:
-        url, port_is_valid = urlsplit(""), False
-    if url.scheme not in ("http", "https") or not url.hostname or not port_is_valid:
-        redacted = redact.url(base_url)  # a malformed URL may contain a password
-        raise BadConfiguration(f"'{redacted}' is not an http or https URL", place=place)
-    if url.username is not None or url.password is not None:
-        what = "a base URL holds no user or password"
-        raise BadConfiguration(what, place=place, fix="use --header or --key-file")
-    return url._replace(path=url.path.rstrip("/").removesuffix(COMPLETIONS), fragment="")
+        url, advice = repaired(base_url)
+    except BadConfiguration as fault:
+        fault.place = place
+        raise
+    given = base_url.strip().partition("#")[0].rstrip("/")
+    if not _is_same_text(given, url):
+        note(f"{place}: {_taken(given, url)}" + (f"; {advice}" if advice else ""))
+    return url
+
+
+def _is_same_text(given: str, url: SplitResult) -> bool:
+    """True if a text has a URL, which may end in the route and in slashes."""
+    base, _, query = given.partition("?")
+    scheme, colon, rest = base.rstrip("/").removesuffix(COMPLETIONS).partition(":")
+    return (f"{scheme.lower()}{colon}{rest.rstrip('/')}", query) == (
+        url._replace(query="").geturl(),
+        url.query,
+    )
+
+
+def _taken(given: str, url: SplitResult) -> str:
+    return f"'{redact.url(given)}' is taken as '{redact.url(url.geturl())}'"
 
 
 def expand(template: str, environ: Mapping[str, str]) -> str | None:

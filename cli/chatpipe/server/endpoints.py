@@ -28,6 +28,7 @@ from chatpipe.server.headers import OWN_HEADERS, Headers, merge, parse_header
 from chatpipe.server.keys import chosen_source
 from chatpipe.server.patches import Patch
 from chatpipe.server.profiles import DEFAULT, Profile
+from chatpipe.server.url_forms import refuse_missing_version
 from chatpipe.server.variables import variable
 
 
@@ -125,6 +126,8 @@ def resolve(
     model, origin = _model(chosen, environ)
     origins = {"base_url": chosen.origin, "profile": chosen.profile_place, "model": origin}
     given = _Given(tuple(headers), options.keys, model, origins)
+    for url in chosen.urls:
+        refuse_missing_version(url, chosen.origin)
     return tuple(_endpoint(url, chosen, given, environ) for url in chosen.urls)
 
 

@@ -33,6 +33,18 @@ def read_profile(name: str) -> Profile | None:
     return None
 
 
+def base_url_of(name: str) -> str | None:
+    """The base URL of a built-in profile as it stands in the file."""
+    profile = read_profile(name)
+    return profile.servers[0].base_url if profile is not None and profile.servers else None
+
+
+def base_url_at(host: str) -> str | None:
+    """The base URL of the built-in profile whose API is at a host. Nothing is parsed."""
+    found = re.search(rf'^base_url = "(https://{re.escape(host)}(?:/[^"]*)?)"', _text(), re.MULTILINE)
+    return None if found is None else found[1]
+
+
 def profile_of(name: str, table: Mapping[str, Any]) -> Profile:
     """The profile of a table that is known to be right."""
     urls = table.get("base_urls") or ([table["base_url"]] if "base_url" in table else [])

@@ -1,0 +1,257 @@
+"""Base URLs as people write and paste them -> the base URL that is meant.
+
+    "localhost:8000"                      http://localhost:8000/v1
+    https://api.groq.com                  https://api.groq.com/openai/v1, as the profile groq has it
+    https://h.example/v1/models           https://h.example/v1: another route of the API
+    http://localhost:11434/api/chat       http://localhost:11434/v1: the own API of Ollama
+    https://h.example/chat/completions    https://h.example: a whole route is taken as it is
+
+What could mean two things is refused, with the right form.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import SplitResult, urlsplit
+
+from chatpipe.errors import BadConfiguration
+from chatpipe.named_tuple import NamedTuple
+from chatpipe.server import profile_file, redact
+
+# The route of the only requests that are sent today.
+COMPLETIONS = "/chat/completions"
+_ROUTE = ["chat", "completions"]
+_QUOTES = {'"': '"', "'": "'", "`": "`", "<": ">", "“": "”", "‘": "’"}  # noqa: RUF001
+_CONTROL = re.compile(r"[\x00-\x20\x7f]")
+_NETLOC = re.compile(r"(?:\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[\w.-]+)(?::\d*)?", re.ASCII)
+# `http:/h`, `https//h`, `http:h`: one slash or the colon is missing.
+_TORN_SCHEME = re.compile(r"(https?)(?::/?|//)(?=[^/:])", re.IGNORECASE)
+_TWO_SCHEMES = re.compile(r"https?:/*(?=https?:?//)", re.IGNORECASE)
+_ANY_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://|([htps]{2,7})(?=:/|//)", re.IGNORECASE)
+_VERSION = re.compile(r"v\d\w*")
+# A host of one label that is as long is a key or a slip. Keys of many providers begin with the other.
+_LONGEST_LABEL = 20
+_KEY_START = "sk-"
+_HTTPS_PORTS = (443, 8443)
+_OLLAMA_PORT = 11434
+# The endings of names that are of the user's own network. Source: RFC 6762, RFC 8375, ICANN 2024.
+_OWN_NETWORK = (".local", ".home.arpa", ".internal", ".lan")
+_AZURE = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
+# Routes of an API that serves Chat Completions, and of Ollama's own. Those of _SHORT may also be a part of a
+# base URL: they are routes at the root and behind a version.
+_OTHER_ROUTES = (
+    ["chat", "completion"],
+    ["audio", "speech"],
+    ["audio", "transcriptions"],
+    ["images", "generations"],
+    ["completions"],
+    ["responses"],
+    ["embeddings"],
+)
+_SHORT = ("chat", "completion", "models", "messages", "files", "batches", "moderations", "rerank")
+_PAGES_OF_SERVERS = ("docs", "health", "metrics")
+_OF_OLLAMA = ("chat", "generate", "tags", "embed", "embeddings", "show", "ps", "version")
+# Hosts of pages for people -> the profile of the API. As of 2026-11.
+_DASHBOARDS = {
+    "platform.openai.com": "openai",
+    "chat.openai.com": "openai",
+    "chatgpt.com": "openai",
+    "openai.com": "openai",
+    "portal.azure.com": "azure",
+    "ai.azure.com": "azure",
+    "oai.azure.com": "azure",
+    "console.groq.com": "groq",
+    "groq.com": "groq",
+    "console.mistral.ai": "mistral",
+    "chat.mistral.ai": "mistral",
+    "platform.deepseek.com": "deepseek",
+    "chat.deepseek.com": "deepseek",
+    "aistudio.google.com": "gemini",
+    "gemini.google.com": "gemini",
+    "fireworks.ai": "fireworks",
+    "app.fireworks.ai": "fireworks",
+    "console.x.ai": "xai",
+    "cloud.cerebras.ai": "cerebras",
+    "console.anthropic.com": "anthropic",
+    "platform.claude.com": "anthropic",
+    "claude.ai": "anthropic",
+    "platform.moonshot.ai": "moonshot",
+    "www.perplexity.ai": "perplexity",
+    "huggingface.co": "huggingface",
+    "github.com": "github",
+}
+
+
+class Repaired(NamedTuple):
+    """The URL that is meant. advice is a phrase about what was added, empty if nothing else may be meant."""
+
+    url: SplitResult
+    advice: str = ""
+
+
+def repaired(text: str) -> Repaired:
+    """The URL of a text, without the route, final slashes and fragment. Raises BadConfiguration."""
+    url = _parsed(_with_scheme(_unquoted(text)))
+    host = (url.hostname or "").rstrip(".")
+    if host in _DASHBOARDS:
+        raise _dashboard(host)
+    segments = _without_repeats([each for each in url.path.split("/") if each])
+    if host.endswith(_AZURE):
+        return Repaired(_at(url, _azure(segments)))
+    if segments[-2:] == _ROUTE:
+        return Repaired(_at(url, _without_repeats(segments[:-2])))
+    segments = _without_route(segments, is_ollama=url.port == _OLLAMA_PORT or "ollama" in host)
+    built_in = profile_file.base_url_at(host) if len(segments) < 3 and "." in host else None
+    if built_in is not None:
+        return Repaired(_at(_encrypted(url), _of_profile(segments, urlsplit(built_in))))
+    if segments:
+        return Repaired(_at(url, segments))
+    root = redact.url(_at(url, _ROUTE).geturl())
+    return Repaired(_at(url, ["v1"]), f"if it has no /v1, write '{root}'")
+
+
+def _unquoted(text: str) -> str:
+    """The text without blanks, quotes or angle brackets around it."""
+    text = text.strip()
+    while len(text) > 1 and _QUOTES.get(text[0]) == text[-1]:
+        text = text[1:-1].strip()
+    return text
+
+
+def _with_scheme(text: str) -> str:
+    """The text with http:// or https:// in front."""
+    text = _TWO_SCHEMES.sub("", text, count=1)
+    text = _TORN_SCHEME.sub(r"\1://", text, count=1)
+    if text.lower().startswith(("http://", "https://")):
+        return text
+    if match := _ANY_SCHEME.match(text):
+        rest = redact.url(f"//{text[match.end() :].lstrip(':/')}")
+        what = f"'{match[1] or match[2]}' is not a scheme of a base URL"
+        raise BadConfiguration(what, fix=f"write 'https:{rest}', or http: for a server without TLS")
+    text = text.lstrip("/")
+    return f"{_scheme_for(text)}://{text}"
+
+
+def _scheme_for(text: str) -> str:
+    """The scheme of a URL that has none: https for a public name, http for what is near or has a port."""
+    from chatpipe.server.base_url import is_private
+
+    url = _split(f"//{text}")
+    host = url.hostname or ""
+    if "." not in host and ":" not in host:
+        _refuse_word(text, host)
+        return "http"
+    if url.port is not None:
+        return "https" if url.port in _HTTPS_PORTS else "http"
+    return "http" if is_private(url) or host.endswith(_OWN_NETWORK) else "https"
+
+
+def _refuse_word(text: str, host: str) -> None:
+    """Raise for a word that is no host: the name of a profile, or a key."""
+    if text == host and text in profile_file.names():
+        raise BadConfiguration(f"'{text}' is a profile", fix=f"pass -p {text}")
+    if host.startswith(_KEY_START) or len(host) > _LONGEST_LABEL:
+        fix = "name a server, such as https://api.example.com/v1, and give the key by --key-file FILE"
+        raise BadConfiguration("no URL", fix=fix)
+
+
+def _split(text: str) -> SplitResult:
+    """The parts of a URL. Raises BadConfiguration for one that has none, or an impossible port."""
+    try:
+        url = urlsplit(text)
+        port_is_valid = url.port is None or url.port > 0
+    except ValueError:
+        url, port_is_valid = urlsplit(""), False
+    if url.hostname and port_is_valid:
+        return url
+    # Without a scheme two colons are an address. A malformed URL may contain a password.
+    shown = redact.url(text).removeprefix("//")
+    fix = "write https://HOST/v1 or http://HOST:PORT/v1"
+    if shown.partition("://")[2].partition("/")[0].count(":") > 1 or shown.partition("/")[0].count(":") > 1:
+        fix = "write an IPv6 address in brackets: http://[::1]:8000/v1"
+    raise BadConfiguration(f"'{shown}' is not an http or https URL", fix=fix)
+
+
+def _parsed(text: str) -> SplitResult:
+    """The parts of a text with a scheme. Raises BadConfiguration."""
+    # Check before parsing, because urlsplit silently drops tabs and line ends.
+    if _CONTROL.search(text) or not text.isascii():
+        what = "the base URL has a character that no URL has"
+        raise BadConfiguration(what, fix="percent-encode it, and a host as xn--")
+    url = _split(text)
+    if url.username is not None or url.password is not None:
+        what = "a base URL holds no user or password"
+        raise BadConfiguration(what, fix="use --header-file or --key-file")
+    if not _NETLOC.fullmatch(url.netloc):
+        what = f"'{redact.url(text)}' is not an http or https URL"
+        raise BadConfiguration(what, fix="write https://HOST/v1 or http://HOST:PORT/v1")
+    return url._replace(fragment="")
+
+
+def _dashboard(host: str) -> BadConfiguration:
+    name = _DASHBOARDS[host]
+    base_url = profile_file.base_url_of(name) or ""
+    fix = f"pass -p {name}" + (f", whose API is '{base_url}'" if base_url and "{" not in base_url else "")
+    return BadConfiguration(f"'{host}' has pages for people, not the API", fix=fix)
+
+
+def _at(url: SplitResult, segments: list[str]) -> SplitResult:
+    return url._replace(path="".join(f"/{each}" for each in segments))
+
+
+def _without_repeats(segments: list[str]) -> list[str]:
+    """The path without its end if that stands twice: /v1/v1, or a route behind a route."""
+    for length in range(len(segments) // 2, 0, -1):
+        end = segments[-length:]
+        if segments[-2 * length : -length] == end and (_VERSION.fullmatch(end[-1]) or end[-2:] == _ROUTE):
+            return _without_repeats(segments[:-length])
+    return segments
+
+
+def _without_route(segments: list[str], *, is_ollama: bool) -> list[str]:
+    """The path without a route that is not COMPLETIONS. What is Ollama's own becomes /v1."""
+    if segments[:1] == ["api"] and ((segments[1:] == [] and is_ollama) or _is_of_ollama(segments)):
+        return ["v1"]
+    for route in _OTHER_ROUTES:
+        if segments[-len(route) :] == route:
+            return segments[: -len(route)]
+    before = segments[:-1]
+    if segments and segments[-1] in _SHORT and (not before or _VERSION.fullmatch(before[-1])):
+        return before
+    return [] if len(segments) == 1 and segments[0] in _PAGES_OF_SERVERS else segments
+
+
+def _is_of_ollama(segments: list[str]) -> bool:
+    return len(segments) == 2 and segments[1] in _OF_OLLAMA
+
+
+def _azure(segments: list[str]) -> list[str]:
+    """The path at a resource of Azure: of a deployment or of the models as it is, else /openai/v1."""
+    if segments[-2:] == _ROUTE:
+        segments = segments[:-2]
+    elif segments[-1:] != ["models"]:
+        segments = _without_route(segments, is_ollama=False)
+    return ["openai", "v1"] if segments in ([], ["v1"], ["openai"], ["openai", "deployments"]) else segments
+
+
+def _encrypted(url: SplitResult) -> SplitResult:
+    """The URL with https: no provider takes a key by http."""
+    return url._replace(scheme="https") if url.scheme == "http" and url.port is None else url
+
+
+def _of_profile(segments: list[str], base_url: SplitResult) -> list[str]:
+    """The path at the host of a built-in profile: that of the profile, if it begins like the one given."""
+    own = [each for each in base_url.path.split("/") if each]
+    begins = own[: len(segments)] == segments or (segments == ["v1"] and bool(own))
+    return own if begins and len(segments) <= len(own) else segments
+
+
+def refuse_missing_version(url: SplitResult, place: str) -> None:
+    """Raise BadConfiguration for a deployment at Azure without the version of the API."""
+    host = (url.hostname or "").rstrip(".")
+    parts = url.path.split("/")
+    is_dated = host.endswith(_AZURE) and ("deployments" in parts or parts[1:2] == ["models"])
+    if is_dated and "api-version=" not in url.query:
+        what = f"'{redact.url(url.geturl())}' lacks the version of the API"
+        fix = f"append ?api-version=2024-10-21, or use 'https://{host}/openai/v1'"
+        raise BadConfiguration(what, place=place, fix=fix)
