@@ -39,8 +39,9 @@ from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter
 
 _T = TypeVar("_T")
 _MAX_REDIRECTS = 5
-# Those that are followed, because they keep the method POST.
-_REDIRECTS = (307, 308)
+# Only these keep the method POST. The others make it a GET, which a GET is already.
+_REDIRECTS = frozenset({307, 308})
+_REDIRECTS_OF_GET = _REDIRECTS | {301, 302, 303}
 
 
 class ExchangeContext(NamedTuple):
@@ -216,6 +217,26 @@ async def ask(
         await context.sleep(decision.seconds)
 
 
+async def fetch(
+    request: httpx.Request,
+    context: ExchangeContext,
+    limits: ExchangeLimits,
+    policy: RetryPolicy,
+    hooks: Hooks = NO_HOOKS,
+) -> Answer:
+    """Send a GET, as ask() sends a request. Answer.body is the JSON of its reply, None after a fault."""
+    from chatpipe.wire.whole_body import WholeBody  # `ask` and `batch` do without it
+
+    return await ask(request, context, WholeBody(), limits, policy, hooks)
+
+
+def get_request(server: Server, url: str, deadline: float | None = None) -> httpx.Request:
+    """The GET of a URL of the server. deadline is that of an earlier request which this one continues."""
+    headers = [each for each in server.headers if each[0].lower() != "content-type"]
+    extensions = {} if deadline is None else {"deadline": deadline}
+    return httpx.Request("GET", url, headers=headers, extensions=extensions)
+
+
 def _timeouts(limits: ExchangeLimits) -> dict[str, float]:
     """The time limits under the names of httpx."""
     connect_s, between_bytes_s = limits.connect_s, limits.between_bytes_s
@@ -261,7 +282,12 @@ async def _attempt(
     assert isinstance(stream, httpx.AsyncByteStream)
     try:
         hooks.on_reply(response.status_code, headers)
-        answer, failure, has_key = await read_without_secrets(response, headers, request, receiver)
+        if receiver.takes == "body":
+            from chatpipe.wire.whole_body import read_whole  # see fetch()
+
+            answer, failure, has_key = await read_whole(response, headers, request)
+        else:
+            answer, failure, has_key = await read_without_secrets(response, headers, request, receiver)
         if has_key and context.warn is not None:
             context.warn(("the server sent the key back in its answer: it is replaced by '***'",))
         return answer, failure
@@ -278,8 +304,8 @@ async def _send(request: httpx.Request, context: ExchangeContext) -> httpx.Respo
             _show_request(request, context.detail)
         response = await context.transport.handle_async_request(request)
         target = None
-        if response.status_code in _REDIRECTS:
-            target = _redirect_target(response, request.url)
+        if response.status_code in _REDIRECTS_OF_GET:
+            target = _redirect_target(response, request)
         if target is None:
             return response
         await response.aclose()
@@ -293,13 +319,16 @@ async def _send(request: httpx.Request, context: ExchangeContext) -> httpx.Respo
     raise httpx.TooManyRedirects(f"more than {_MAX_REDIRECTS} redirects", request=request)
 
 
-def _redirect_target(response: httpx.Response, url: httpx.URL) -> httpx.URL | None:
+def _redirect_target(response: httpx.Response, request: httpx.Request) -> httpx.URL | None:
     """The target of a redirect that may be followed, else None.
 
-    It is followed only within the same origin, so that no other server gets the key or the prompt.
+    Only those that keep the method are followed, and only within the same origin, so that no other
+    server gets the key or the prompt.
     """
-    if "location" not in response.headers:
+    followed = _REDIRECTS_OF_GET if request.method == "GET" else _REDIRECTS
+    if response.status_code not in followed or "location" not in response.headers:
         return None
+    url = request.url
     try:
         target = url.join(response.headers["location"])
     except httpx.InvalidURL:

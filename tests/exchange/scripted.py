@@ -10,7 +10,7 @@ import httpx
 import orjson
 
 from chatpipe.errors import ChatpipeError
-from chatpipe.exchange import ExchangeContext, ask, run_without_loop
+from chatpipe.exchange import ExchangeContext, ask, fetch, run_without_loop
 from chatpipe.inputs import values
 from chatpipe.options.server import ExchangeLimits, RetryPolicy
 from chatpipe.response.chunks import with_deltas
@@ -19,6 +19,7 @@ from chatpipe.wire.answer import Answer
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 URL = "http://127.0.0.1:9/v1/chat/completions"
+MODELS_URL = "http://127.0.0.1:9/v1/models"
 DONE = b"data: [DONE]\n\n"
 
 Made = httpx.Response | Exception
@@ -116,6 +117,7 @@ class Server:
     slept: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     details: list[str] = field(default_factory=list)
+    warned: list[str] = field(default_factory=list)
     requests: list[httpx.Request] = field(default_factory=list)
     replies: list[httpx.Response] = field(default_factory=list)
 
@@ -152,19 +154,29 @@ class Server:
         retries: int = 4,
         request: httpx.Request | None = None,
     ) -> Answer:
-        world = ExchangeContext(
+        request = request or httpx.Request("POST", URL, content=b'{"a":1}')
+        taker = receiver or Receiver()
+        return run_without_loop(
+            ask(request, self.world(), taker, limits or ExchangeLimits(), RetryPolicy(retries=retries))
+        )
+
+    def fetch(self, limits: ExchangeLimits | None = None, retries: int = 4) -> Answer:
+        """The answer to a GET."""
+        request = httpx.Request("GET", MODELS_URL)
+        return run_without_loop(
+            fetch(request, self.world(), limits or ExchangeLimits(), RetryPolicy(retries=retries))
+        )
+
+    def world(self) -> ExchangeContext:
+        return ExchangeContext(
             httpx.MockTransport(self.handle),
             self.sleep,
             self.notes.append,
             self.details.append,
+            self.warned.extend,
             monotonic=lambda: self.clock,
             now=lambda: NOW,
             random=lambda: 0.0,
-        )
-        request = request or httpx.Request("POST", URL, content=b'{"a":1}')
-        taker = receiver or Receiver()
-        return run_without_loop(
-            ask(request, world, taker, limits or ExchangeLimits(), RetryPolicy(retries=retries))
         )
 
     def failure(self, *arguments: Any, **named: Any) -> tuple[Answer, ChatpipeError]:

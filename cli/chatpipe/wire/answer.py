@@ -50,11 +50,11 @@ class Receiver(ChunkReceiver, Protocol):
     """Receives an answer as it arrives. started is true once part of it is written and cannot be undone.
 
     takes names the pieces that are of use to it: the bytes of the stream beside the chunks, the chunks alone,
-    or neither.
+    or neither. `body` is for a reply that is no completion: see whole_body.py.
     """
 
     @property
-    def takes(self) -> Literal["bytes", "chunks", "nothing"]: ...
+    def takes(self) -> Literal["bytes", "chunks", "nothing", "body"]: ...
 
     @property
     def started(self) -> bool: ...
@@ -94,7 +94,7 @@ async def read_reply(
     pieces = ReplyBody(response, headers, request)
     try:
         if not response.is_success:
-            return _read_error(status, headers, request, await _error_body(pieces))
+            return read_error(status, headers, request, await _error_body(pieces))
         form, start, rest = await _read_start(pieces, headers)
         if form is BodyForm.STREAM:
             return await _read_stream(start, rest, receiver, request)
@@ -157,7 +157,7 @@ async def _read_piece(
     receiver: Receiver,
 ) -> tuple[Answer, FailedAttempt | None]:
     """Read an answer in one piece, which begins with start."""
-    body, broken = await _collect(start, rest)
+    body, broken = await collect(start, rest)
     return await _read_whole(headers, request, body, broken, receiver)
 
 
@@ -184,7 +184,7 @@ async def _read_whole(
             return _without_json(body, broken, request)
         if (refused := _refused_in_words(headers, request, body)) is not None:
             return refused
-        return Answer(None, body, _not_json(body, error)), None
+        return Answer(None, body, not_json(body, error)), None
     if not is_usual(value):
         value, body = sole_completion(value, body)
         if (events := as_event_stream(value, body)) is not None:
@@ -208,7 +208,7 @@ async def _read_texts(
     return answer if answer.completion else answer._replace(body=body), failure
 
 
-async def _collect(start: bytes, rest: AsyncIterator[bytes]) -> tuple[bytes, Exception | None]:
+async def collect(start: bytes, rest: AsyncIterator[bytes]) -> tuple[bytes, Exception | None]:
     """The whole body, and the error that ended it, if any."""
     body = bytearray(start)
     try:
@@ -229,9 +229,9 @@ def _without_json(
     return (answer._replace(body=body), None) if isinstance(broken, OverlongReply) else (answer, failure)
 
 
-def _not_json(body: bytes, error: NotJSON) -> BrokenAnswer:
+def not_json(body: bytes, error: NotJSON) -> BrokenAnswer:
     """The fault for a page or another text."""
-    from chatpipe.wire import refusals  # see _read_error
+    from chatpipe.wire import refusals  # see read_error
 
     title = refusals.page_title(body)
     if title:
@@ -243,7 +243,7 @@ def _not_json(body: bytes, error: NotJSON) -> BrokenAnswer:
     return BrokenAnswer(what, fix=fix, body=body)
 
 
-def _read_error(
+def read_error(
     status: int, headers: Mapping[str, str], request: httpx.Request, body: bytes
 ) -> tuple[Answer, FailedAttempt | None]:
     """An error reply, or an error inside one with status 200."""
@@ -257,11 +257,11 @@ def _refused_in_words(
     headers: Mapping[str, str], request: httpx.Request, body: bytes
 ) -> tuple[Answer, FailedAttempt | None] | None:
     """An error with status 200 that is only text. None if its words are not known to be those of an error."""
-    from chatpipe.wire import refusals  # see _read_error
+    from chatpipe.wire import refusals  # see read_error
 
     if refusals.error_in_words(body) is None:
         return None
-    return _read_error(200, headers, request, body)
+    return read_error(200, headers, request, body)
 
 
 def _read_json(
@@ -269,7 +269,7 @@ def _read_json(
 ) -> tuple[Answer, FailedAttempt | None]:
     """An answer in one piece, with HTTP 200. It may be an error all the same; OpenRouter sends some."""
     if not (isinstance(value, dict) and value.get("choices")) and error_of(value) is not None:
-        return _read_error(200, headers, request, body)
+        return read_error(200, headers, request, body)
     if not isinstance(value, dict):
         if isinstance(value, str) and (refused := _refused_in_words(headers, request, body)) is not None:
             return refused
@@ -356,14 +356,14 @@ def _event_fault(
     error: ServerError, payload: bytes, request: httpx.Request
 ) -> tuple[ChatpipeError, FailedAttempt]:
     """The fault for an error event in the middle of a stream."""
-    from chatpipe.wire import refusals  # see _read_error
+    from chatpipe.wire import refusals  # see read_error
 
     return refusals.from_event(error, payload, request)
 
 
 def _broken_event_fault(broken: BrokenAnswer, request: httpx.Request) -> tuple[ChatpipeError, FailedAttempt]:
     """The fault for an event that is not a JSON object. Gemini sends its errors in a list, others as text."""
-    from chatpipe.wire import refusals  # see _read_error
+    from chatpipe.wire import refusals  # see read_error
 
     payload = broken.body or b""
     try:
@@ -376,7 +376,7 @@ def _broken_event_fault(broken: BrokenAnswer, request: httpx.Request) -> tuple[C
 
 def _cut_fault(error: Exception) -> ChatpipeError:
     """The fault for a stream that the connection cut. The user's own deadline has its own fault."""
-    from chatpipe.wire import faults  # see _read_error
+    from chatpipe.wire import faults  # see read_error
 
     if str(error) == DEADLINE or isinstance(error, OverlongReply):
         return faults.from_exception(error, "")
@@ -385,7 +385,7 @@ def _cut_fault(error: Exception) -> ChatpipeError:
 
 def answer_from_error(error: Exception, request: httpx.Request) -> tuple[Answer, FailedAttempt | None]:
     """The answer if no complete reply arrived."""
-    from chatpipe.wire import faults  # see _read_error
+    from chatpipe.wire import faults  # see read_error
 
     fault = faults.from_exception(error, str(request.url))
     return Answer(None, None, fault), FailedAttempt() if faults.is_transient(error) else None

@@ -174,7 +174,7 @@ def without_secrets(answer: Answer) -> tuple[Answer, bool]:
         return answer._replace(body=body), False
     keys = secrets.in_content()
     completion = answer.completion
-    if keys and _may_hold(keys, answer.body):
+    if keys and may_hold(keys, answer.body):
         completion = without_keys(completion, keys)
         if answer.fault is not None:
             completion = _without_cut_keys(completion, keys)
@@ -203,7 +203,7 @@ def _hide_in_fault(fault: ChatpipeError) -> None:
         fault.body = secrets.hide_body(fault.body)
 
 
-def _may_hold(keys: Iterable[str], body: bytes | None) -> bool:
+def may_hold(keys: Iterable[str], body: bytes | None) -> bool:
     """Return False for most bodies without a key, by a search that costs next to nothing."""
     return body is None or b"\\u00" in body or any(_distinctive(key) in body for key in keys)
 

@@ -1,0 +1,87 @@
+"""The reply to a GET -> its whole body, which is JSON and no error.
+
+An error status, an error inside HTTP 200, a page and any other text are faults, as for a completion.
+A key in the JSON is replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import httpx
+
+from chatpipe.errors import BrokenAnswer
+from chatpipe.inputs import values
+from chatpipe.inputs.values import NotJSON, Value
+from chatpipe.response.key_pieces import without_keys
+from chatpipe.response.server_error import error_of
+from chatpipe.system import secrets
+from chatpipe.wire.answer import Answer, answer_from_error, collect, not_json, read_error
+from chatpipe.wire.key_filter import may_hold, read_without_secrets
+from chatpipe.wire.reply_body import ReplyBody
+from chatpipe.wire.retry import FailedAttempt
+
+# An object with one of these is what was asked for, although it may have a `message` or a `status`, too.
+_CONTENT = ("id", "name", "data", "models", "endpoints")
+
+
+class WholeBody:
+    """A receiver of a reply that is of use as a whole only."""
+
+    takes: Literal["body"] = "body"
+    started = False
+
+    def raw(self, data: bytes) -> None:
+        """Ignore bytes of a stream."""
+
+    def chunk(self, payload: bytes, chunk: Mapping[str, Value]) -> None:
+        """Ignore a chunk."""
+
+    def expect_end(self) -> None:
+        """Ignore the end of a stream."""
+
+
+async def read_whole(
+    response: httpx.Response, headers: Mapping[str, str], request: httpx.Request
+) -> tuple[Answer, FailedAttempt | None, bool]:
+    """Like read_without_secrets, for a reply that is no completion. Answer.body is its JSON."""
+    if not response.is_success:
+        return await read_without_secrets(response, headers, request, WholeBody())
+    answer, failure = await _read(response, headers, request)
+    if answer.fault is not None:
+        answer.fault.request_id = answer.fault.request_id or headers.get("x-request-id")
+        if answer.fault.body is not None:
+            answer.fault.body = secrets.hide_body(answer.fault.body)
+        return answer._replace(body=None), failure, False
+    keys = secrets.in_content()
+    if not keys or answer.body is None or not may_hold(keys, answer.body):
+        return answer, failure, False
+    value = values.loads(answer.body)
+    clean = without_keys(value, keys)
+    return answer._replace(body=values.dumps(clean)), failure, clean != value
+
+
+async def _read(
+    response: httpx.Response, headers: Mapping[str, str], request: httpx.Request
+) -> tuple[Answer, FailedAttempt | None]:
+    pieces = ReplyBody(response, headers, request)
+    try:
+        body, broken = await collect(b"", pieces)
+    finally:
+        pieces.close()
+    if broken is not None:
+        return answer_from_error(broken, request)
+    if not body.strip():
+        return Answer(None, None, BrokenAnswer("the answer is empty", fix="try again")), FailedAttempt()
+    try:
+        value = values.loads(body)
+    except NotJSON as error:
+        return Answer(None, None, not_json(body, error)), None
+    if error_of(value) is not None and not _is_content(value):
+        return read_error(response.status_code, headers, request, body)
+    return Answer(None, body), None
+
+
+def _is_content(value: Value) -> bool:
+    return not isinstance(value, dict) or any(value.get(name) for name in _CONTENT)
