@@ -1,28 +1,25 @@
 _chatpipe_completion() {
-    local IFS=$'\n'
-    local response
+    local line=${COMP_LINE:0:COMP_POINT}
+    local word=${line##*[[:space:]]}
+    local before= response type value
 
-    response=$(env COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD=$COMP_CWORD _CHATPIPE_COMPLETE=bash_complete $1)
+    # bash replaces only what stands behind the last = or : of a word.
+    [[ $word == --*=* ]] && word=${word#*=}
+    if [[ $COMP_WORDBREAKS == *:* && $word == *:* && $word != [\"\']* ]]; then
+        before=${word%"${word##*:}"}
+    fi
+    response=$(env COMP_LINE="$line" _CHATPIPE_COMPLETE=bash_complete "$1")
 
-    for completion in $response; do
-        IFS=',' read type value <<< "$completion"
-
+    while IFS=',' read -r type value; do
         if [[ $type == 'dir' ]]; then
-            COMPREPLY=()
             compopt -o dirnames
         elif [[ $type == 'file' ]]; then
-            COMPREPLY=()
             compopt -o default
         elif [[ $type == 'plain' ]]; then
-            COMPREPLY+=($value)
+            [[ $word == [\"\']* ]] || printf -v value %q "$value"
+            COMPREPLY+=("${value#"$before"}")
         fi
-    done
-
-    return 0
+    done <<< "$response"
 }
 
-_chatpipe_completion_setup() {
-    complete -o nosort -F _chatpipe_completion chatpipe
-}
-
-_chatpipe_completion_setup;
+complete -o nosort -F _chatpipe_completion chatpipe

@@ -39,6 +39,7 @@ LAYERS = (
     "call",
     "ask",
     "batch",
+    "models",
     "flags",
     "commands",
     "main",
@@ -68,6 +69,7 @@ WORLD: dict[str, dict[str, str]] = {
         "sys": "whether it was closed at the start",
         "select": "whether something is there",
     },
+    "server.kept_models": {"open": "the names of models", "os": "the folder of these files"},
     "server.profile_file": {"open": "the profiles, which are a part of the package"},
     "schema.check": {"open": "the schema, which is a part of the package"},
     "exchange": {
@@ -195,11 +197,14 @@ WORLD: dict[str, dict[str, str]] = {
     "batch.input": {"os": "the input"},
     "batch.live_run": {"time": "wall time"},
     "batch.journal.answer_files": {"tempfile": "the journal of --dedupe"},
+    "flags.bash": {"environ": "the line that bash completes"},
+    "flags.model_name": {"environ": "hands it on"},
     "commands.ask": {"environ": "hands it on"},
     "commands.show": {"environ": "hands it on"},
     "commands.batch": {"environ": "hands it on"},
     "commands.build": {"environ": "hands it on"},
     "commands.map": {"environ": "hands it on"},
+    "commands.models": {"environ": "hands it on"},
 }
 
 # Functions above figures.FUNCTION_LINES, as `wire.pool.Pool.close`, each with the reason.

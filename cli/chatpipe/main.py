@@ -167,10 +167,12 @@ def _flush(status: int) -> int:
 
 def _answer_completion(instruction: str) -> int:
     """Answer the shell's completion script, which passes its request in an environment variable."""
-    from click.shell_completion import shell_complete
+    from click.shell_completion import add_completion_class, shell_complete
 
     from chatpipe.commands.table import cli
+    from chatpipe.flags.bash import BashLines
 
+    add_completion_class(BashLines)
     return _flush(shell_complete(cli, {}, "chatpipe", _COMPLETION_VARIABLE, instruction))
 
 

@@ -29,7 +29,7 @@ def offered(*words: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("",), ["ask", "batch", "build", "check", "completion", "map", "show"]),
+        (("",), ["ask", "batch", "build", "check", "completion", "map", "models", "show"]),
         (("c",), ["check", "completion"]),
         (("x",), []),
         (("--",), ["--help", "--version"]),

@@ -23,7 +23,7 @@ from chatpipe.wire.transports import open_transport
 from manual import commands, pages
 
 PAGES = {command: f"{pages.WHOLE}-{command}" for command in commands.COMMANDS}
-CONNECTING = (pages.WHOLE, *(PAGES[each] for each in ("ask", "batch", "build", "map")))
+CONNECTING = (pages.WHOLE, *(PAGES[each] for each in ("ask", "batch", "build", "map", "models")))
 
 
 # Commands
@@ -174,6 +174,7 @@ def test_chatpipe_1_describes_the_formats() -> None:
 
 # No request looks at them.
 OF_THE_BAR = {"TERM", "COLUMNS"}
+OF_KEPT_MODELS = {"XDG_DATA_HOME"}
 
 
 class _Asked(dict[str, str]):
@@ -224,7 +225,8 @@ def test_no_other_variable_is_read_anywhere() -> None:
             r'variable\(environ, "(\w+)"',
         ):
             read |= set(re.findall(pattern, text))
-    assert {name.upper() for name in read} - OF_THE_BAR <= pages.variables(pages.WHOLE)
+    elsewhere = OF_THE_BAR | OF_KEPT_MODELS | {"COMP_LINE"}  # its page is that of completion
+    assert {name.upper() for name in read} - elsewhere <= pages.variables(pages.WHOLE)
     assert "CHATPIPE_MODEL" in read  # that anything is found at all
 
 
@@ -233,6 +235,11 @@ def test_progress_names_the_variables_of_the_bar(name: str) -> None:
     entries = pages.entries(pages.sections(PAGES[name])["OPTIONS"])
     (text,) = ("\n".join(each.text) for each in entries if each.head.startswith("Fl -progress "))
     assert set(re.findall(r"^\.Ev (\w+)$", text, re.MULTILINE)) == OF_THE_BAR
+
+
+def test_files_of_models_name_the_variable_of_their_folder() -> None:
+    text = "\n".join(pages.sections(PAGES["models"])["FILES"])
+    assert set(re.findall(r"^\.Ev (\w+)$", text, re.MULTILINE)) == OF_KEPT_MODELS
 
 
 def test_variables_that_the_help_names_are_in_the_manual() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from chatpipe.flags.bash import BashLines
 from chatpipe.flags.types import Command
 
 SHELLS = ("bash", "zsh", "fish")
@@ -28,10 +29,10 @@ def completion(shell: str) -> int:
 
 
 def script(shell: str) -> str:
-    """The script as Click makes it. It asks the installed chatpipe, so an upgrade needs no new script."""
+    """The script. It asks the installed chatpipe, so an upgrade needs no new script."""
     from chatpipe.commands.table import cli
 
-    found = get_completion_class(shell)
+    found = BashLines if shell == "bash" else get_completion_class(shell)
     if found is None:
         raise click.UsageError(f"no completion for '{shell}'")
     return found(cli, {}, "chatpipe", "_CHATPIPE_COMPLETE").source()

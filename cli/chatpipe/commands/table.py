@@ -18,6 +18,7 @@ COMMANDS = {
     "check": "Find every problem in requests, before a server does",
     "completion": "Write the completion script of a shell",
     "map": "Fill a template from each row, put the answer into a new field",
+    "models": "List the models that the server offers",
     "show": "Turn recorded answers into any output format",
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from chatpipe.errors import UsageFault
+from chatpipe.flags.model_name import MODEL_NAME
 from chatpipe.flags.types import FILE, Integer, Number, Pair, Word, in_order, option_group
 from chatpipe.options.parameters import FILE_KINDS, TABLE, Parameter, ParameterKind, Parameters
 from chatpipe.options.prompt import utf8_argument
@@ -43,7 +44,7 @@ def _option(parameter: Parameter) -> Any:
         parameter.name,
         metavar=parameter.metavar,
         multiple=parameter.kind in _MANY,
-        type=_TYPES.get(parameter.kind) or Word(parameter.words),
+        type=MODEL_NAME if parameter.name == "model" else _TYPES.get(parameter.kind) or Word(parameter.words),
         help=parameter.help,
     )
 

@@ -60,7 +60,9 @@ def profile_at(url: SplitResult, chosen: Chosen) -> Profile:
     if profile.in_process:
         return profile
     if not chosen.is_own(url):
-        return profile._replace(headers=(), keys=(), patches=(), needs_key=False, allow_http=False)
+        elsewhere = profile._replace(headers=(), keys=(), patches=(), needs_key=False, allow_http=False)
+        has_url = bool(profile.models_path) and not str(profile.models_path).startswith("/")
+        return elsewhere._replace(models_path=DEFAULT.models_path) if has_url else elsewhere
     server = _profile_server(url, profile, chosen.own)
     return profile._replace(headers=(*profile.headers, *server.headers), keys=(*server.keys, *profile.keys))
 

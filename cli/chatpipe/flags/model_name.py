@@ -1,0 +1,39 @@
+"""The type of the name of a model: completed from the names that `models --save` kept."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from chatpipe.errors import ChatpipeError
+from chatpipe.flags.types import Word
+
+
+class ModelName(Word):
+    """The name of a model. It is completed from the kept names of the servers that the command line chooses.
+
+    No server is asked, and whatever is wrong with the command line or the file, there are just no words.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(())
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        """The kept names that begin with incomplete."""
+        from chatpipe.options.server import ServerOptions
+        from chatpipe.server.endpoints import resolve
+        from chatpipe.server.kept_models import kept_names
+
+        base_url = ctx.params.get("base_url")
+        options = ServerOptions(ctx.params.get("profile"), () if base_url is None else (base_url,))
+        try:
+            servers = resolve(options, os.environ)
+        except ChatpipeError:
+            return []
+        names = dict.fromkeys(name for each in servers for name in kept_names(each, os.environ))
+        return Word(tuple(names)).shell_complete(ctx, param, incomplete)
+
+
+MODEL_NAME = ModelName()

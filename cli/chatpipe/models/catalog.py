@@ -1,0 +1,186 @@
+"""A server -> the models that it offers.
+
+Each GET goes the way of every request: retries, time limits, proxy, TLS, key, the words of errors.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+from chatpipe import exchange
+from chatpipe.errors import BadConfiguration, BadInput, BrokenAnswer, ChatpipeError, ReplyTooLong
+from chatpipe.exchange import ExchangeContext, run_without_loop, sleep_without_loop
+from chatpipe.inputs import values
+from chatpipe.inputs.names import nearest
+from chatpipe.inputs.values import Value
+from chatpipe.options.server import KeySource, KeyWaits, RetryPolicy, ServerOptions
+from chatpipe.response import model_list
+from chatpipe.server import endpoints, keys, models_route
+from chatpipe.server.endpoints import Endpoint
+from chatpipe.server.keys import FoundKey
+from chatpipe.server.server import Server, with_key
+from chatpipe.system.console import Console
+from chatpipe.system.escape import shorten
+from chatpipe.wire.transports import open_transport
+
+# A server that has no list says one of these, and so does one that has no GET of one model.
+_NO_ROUTE = frozenset({404, 405, 501})
+_NO_SUCH_MODEL = _NO_ROUTE | {400, 422}
+
+
+class Catalogs:
+    """The catalogs of the servers of a command. A key that several of them get is read once."""
+
+    def __init__(
+        self, options: ServerOptions, retry: RetryPolicy, console: Console, environ: Mapping[str, str]
+    ) -> None:
+        self._options = options
+        self._retry = retry
+        self._console = console
+        self._environ = environ
+        self._keys: dict[KeySource, FoundKey | None] = {}
+
+    def servers(self) -> tuple[Endpoint, ...]:
+        """The servers of the command. Raises what resolve() raises."""
+        note = self._console.note
+        lines = keys.header_lines(self._options.header_file, note)
+        return endpoints.resolve(self._options, self._environ, lines, note)
+
+    @contextmanager
+    def open(self, endpoint: Endpoint) -> Iterator[Catalog]:
+        """The catalog of a server. Raises what opening the server raises, and BadConfiguration."""
+        endpoint = models_route.models_endpoint(endpoint, self._environ)
+        server = with_key(endpoint, self._options, self._environ, self._key(endpoint))
+        transport = open_transport(server, self._environ)
+        detail = self._console.detail if self._console.options.verbose else None
+        context = ExchangeContext(
+            transport, sleep_without_loop, self._console.note, detail, self._console.warn_once
+        )
+        try:
+            yield Catalog(server, context, self._retry)
+        finally:
+            run_without_loop(transport.aclose())
+
+    def _key(self, endpoint: Endpoint) -> FoundKey | None:
+        source = keys.chosen_source(endpoint.keys, self._environ)
+        if source is None:
+            return None
+        if source not in self._keys:
+            waits = KeyWaits(self._console.note)
+            self._keys[source] = keys.find_key(endpoint.keys, self._environ, waits)
+        return self._keys[source]
+
+
+class Catalog:
+    """The models of one server, each the object that the server sends.
+
+    All its requests together have one deadline, and one limit of the bytes that come.
+    """
+
+    def __init__(self, server: Server, context: ExchangeContext, retry: RetryPolicy) -> None:
+        self._server = server
+        self._context = context
+        self._retry = retry
+        self._url = server.endpoint.base_url
+        self._deadline: float | None = None
+        self._bytes = 0
+
+    def models(self) -> list[dict[str, Value]]:
+        """All models, in the order of the server.
+
+        Raises BadConfiguration if the server has no list, and the fault of a request that failed.
+        """
+        try:
+            found, unnamed = self._pages()
+        except ChatpipeError as fault:
+            raise _no_list(fault) if fault.http_status in _NO_ROUTE else fault from None
+        if unnamed and self._context.warn is not None:
+            entries = "1 entry" if unnamed == 1 else f"{unnamed} entries"
+            self._context.warn((f"{entries} of the list of models without a name: left out",))
+        return found
+
+    def model(self, name: str) -> dict[str, Value]:
+        """One model: what the server says about it alone, else its entry in the list.
+
+        Raises BadInput if the server does not have it.
+        """
+        if (model := self._single(name)) is not None:
+            return model
+        models = self.models()
+        found = next((each for each in models if model_list.name_of(each) == name), None)
+        if found is None:
+            near = _likely(name, map(model_list.name_of, models))
+            fix = f"did you mean '{near}'?" if near else "chatpipe models lists those that there are"
+            raise BadInput(f"the server offers no model '{name}'", fix=fix)
+        return found
+
+    def _single(self, name: str) -> dict[str, Value] | None:
+        """The reply about one model, None if the server has none: it may have a list all the same."""
+        try:
+            return model_list.model_of(self._get(models_route.model_url(self._url, name)))
+        except BrokenAnswer:
+            return None
+        except ChatpipeError as fault:
+            if fault.http_status in _NO_SUCH_MODEL:
+                return None
+            raise
+
+    def _pages(self) -> tuple[list[dict[str, Value]], int]:
+        """The models of all pages, and how many entries have no name.
+
+        A server that always sends the same page has no other one.
+        """
+        found: list[dict[str, Value]] = []
+        unnamed = 0
+        url = self._url
+        while True:
+            value = self._get(url)
+            page = model_list.page_of(value)
+            if page is None:
+                raise _not_a_list(value)
+            known = len(found)
+            found = model_list.distinct([*found, *page.models])
+            unnamed += page.unnamed
+            if page.after is None or len(found) == known:
+                return found, unnamed
+            url = models_route.page_url(self._url, page.after)
+
+    def _get(self, url: str) -> Value:
+        """The JSON of a URL. Raises the fault of the request."""
+        request = exchange.get_request(self._server, url, self._deadline)
+        limits = self._server.limits
+        answer = run_without_loop(exchange.fetch(request, self._context, limits, self._retry))
+        self._deadline = request.extensions["deadline"]
+        if answer.fault is not None or answer.body is None:
+            raise answer.fault or BrokenAnswer("the answer is empty", fix="try again")
+        self._bytes += len(answer.body)
+        if self._bytes > limits.max_reply_bytes:
+            raise ReplyTooLong("the list of models has no end", fix="raise --max-reply if it has one")
+        return values.loads(answer.body)
+
+
+def _not_a_list(value: Value) -> BrokenAnswer:
+    body = values.dumps(value)
+    excerpt = shorten(body[:400].decode("utf-8", "replace"), 80)
+    return BrokenAnswer(
+        f"the answer is no list of models: '{excerpt}'", fix="is the base URL right?", body=body
+    )
+
+
+def _no_list(fault: ChatpipeError) -> BadConfiguration:
+    fix = "it may have no list of models, and -m NAME works without one; else check the base URL"
+    found = BadConfiguration(
+        fault.what, fix=fix, http_status=fault.http_status, request_id=fault.request_id, body=fault.body
+    )
+    found.refusal_status = fault.refusal_status
+    return found
+
+
+def _likely(name: str, names: Iterable[str]) -> str | None:
+    """The name that was meant: `models/NAME`, `NAME:latest` and the like, or a near one."""
+    known = list(names)
+    whole = next((each for each in known if name in re.split("[/:]", each)), None)
+    whole = whole or next((each for each in known if each.endswith(f"/{name}")), None)
+    return whole or nearest(name, frozenset(known), least=3)

@@ -1,0 +1,97 @@
+"""One run of `models`: each server is asked in turn, and its models are written or kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from chatpipe.errors import ChatpipeError, Status, UsageFault
+from chatpipe.inputs.values import Value
+from chatpipe.models.catalog import Catalogs
+from chatpipe.models.printer import create_printer
+from chatpipe.options.models import ModelsOptions
+from chatpipe.options.output import OutputOptions
+from chatpipe.options.prompt import utf8_argument
+from chatpipe.output.target import open_target
+from chatpipe.response import model_list
+from chatpipe.server.endpoints import Endpoint
+from chatpipe.server.identity import recorded_name
+from chatpipe.server.kept_models import keep
+from chatpipe.system.console import Console
+
+
+class Inquiry:
+    """The question: all models, or the one of this name."""
+
+    def __init__(self, model: str | None, options: ModelsOptions, catalogs: Catalogs, console: Console):
+        self._model = model
+        self._options = options
+        self._catalogs = catalogs
+        self._console = console
+
+    def run(self, environ: Mapping[str, str]) -> Status:
+        """Ask the servers, and write what they offer. The exit status: SOME_FAILED if only some answered.
+
+        The fault of each server that failed is printed; if none answered, the status is that of the first.
+        Raises UsageFault, and the fault of the only server.
+        """
+        self._refuse_names()
+        servers = self._catalogs.servers()
+        write = self._keeper(environ) if self._options.save else self._printer(len(servers) > 1)
+        faults: list[ChatpipeError] = []
+        with open_target(OutputOptions(), (), escape=True) as out:
+            for server in servers:
+                try:
+                    models = self._ask(server)
+                except ChatpipeError as fault:
+                    if len(servers) == 1:
+                        raise
+                    if (name := recorded_name(server)) not in fault.what:
+                        fault.place = fault.place or name
+                    faults.append(fault)
+                    continue
+                out.write(write(server, models))
+            for each in faults:
+                self._console.error(each)
+            if len(faults) == len(servers):
+                return faults[0].status
+            out.replace()
+        return Status.SOME_FAILED if faults else Status.OK
+
+    def _refuse_names(self) -> None:
+        if self._model is None:
+            return
+        utf8_argument(self._model, "ID")
+        if not self._model.strip():
+            raise UsageFault("the name is empty", place="ID", fix="name a model, or leave it out")
+        if self._options.save:
+            raise UsageFault("the names of all models are kept", place="--save", fix="leave out ID")
+
+    def _ask(self, server: Endpoint) -> list[dict[str, Value]]:
+        with self._catalogs.open(server) as catalog:
+            if self._model is not None:
+                return [catalog.model(self._model)]
+            models = catalog.models()
+        if not models:
+            self._console.note(f"'{recorded_name(server)}' lists no models")
+        return models
+
+    def _printer(self, has_several: bool) -> Callable[[Endpoint, list[dict[str, Value]]], bytes]:
+        """The writer of a format. The head of a table comes with the first server that answers."""
+        format = self._options.format or ("text" if self._model is None else "json")
+        printer = create_printer(format, has_several=has_several)
+        head = [printer.head()]
+
+        def write(server: Endpoint, models: list[dict[str, Value]]) -> bytes:
+            name = recorded_name(server)
+            lines = [*head, *(printer.line(model, name) for model in models)]
+            head.clear()
+            return b"".join(lines)
+
+        return write
+
+    def _keeper(self, environ: Mapping[str, str]) -> Callable[[Endpoint, list[dict[str, Value]]], bytes]:
+        def write(server: Endpoint, models: list[dict[str, Value]]) -> bytes:
+            names = dict.fromkeys(map(model_list.name_of, models))
+            return f"{keep(names, server, environ)}\n".encode("utf-8", "surrogateescape")
+
+        return write
