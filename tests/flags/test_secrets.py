@@ -81,7 +81,7 @@ def test_curl_command_reads_the_key_and_hides_headers(chatpipe: Callable[..., An
     )
     assert ran.status == 0
     assert SECRET not in ran.stdout
-    assert "Authorization: Bearer $(cat key)\nEND_OF_KEY\n" in ran.stdout
+    assert "Authorization: Bearer $(sed -n '/./{p;q;}' key)\nEND_OF_KEY\n" in ran.stdout
     # No word of the command: a shell would put what it reads into one, for everybody to see.
     assert "Bearer" not in ran.stdout.partition("<<")[0]
 
@@ -92,4 +92,4 @@ def test_curl_reads_the_header_from_another_descriptor_than_the_key(
 ) -> None:
     ran = chatpipe("build", "-f", "curl", "-m", "m", "--key-fd", taken, "hi")
     assert f"-H @/dev/fd/{free} " in ran.stdout
-    assert f"Authorization: Bearer $(cat <&{taken})\n" in ran.stdout
+    assert f"Authorization: Bearer $(sed -n '/./{{p;q;}}' <&{taken})\n" in ran.stdout

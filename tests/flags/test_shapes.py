@@ -58,13 +58,13 @@ HEADERS = [
         "file": (
             ["--key-file", "a key"],
             "https://api.openai.com/v1",
-            ["Authorization: Bearer $(cat 'a key')"],
+            ["Authorization: Bearer $(sed -n '/./{p;q;}' 'a key')"],
             [],
         ),
         "command": (
             ["--key-command", "pass show k"],
             "https://api.openai.com/v1",
-            ["Authorization: Bearer $(pass show k)"],
+            ["Authorization: Bearer $(pass show k | sed -n '/./{p;q;}')"],
             [],
         ),
         "stream": (

@@ -18,7 +18,13 @@ OPTIONS = {
 }
 # These speak of options that are refused, and of other tools: tests/flags/test_foreign.py looks at the
 # remedies of the third.
-ELSEWHERE = {"flags/parameters.py", "flags/server.py", "flags/foreign.py", "output/curl.py"}
+ELSEWHERE = {
+    "flags/parameters.py",
+    "flags/server.py",
+    "flags/foreign.py",
+    "output/curl.py",
+    "server/key_text.py",
+}
 MODULES = sorted(
     str(path.relative_to(PACKAGE))
     for path in PACKAGE.rglob("*.py")

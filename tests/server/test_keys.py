@@ -39,41 +39,6 @@ def command(code: str) -> str:
 
 
 @cases(
-    ("data", "key"),
-    {
-        "plain": (b"k", "k"),
-        "final newline": (b"k\n", "k"),
-        "CRLF": (b"k\r\n", "k"),
-        "white space around": (b"\n  k \t\n\n", "k"),
-        "long": (b"sk-" + b"x" * 500, "sk-" + "x" * 500),
-    },
-)
-def test_a_key_file_is_stripped(folder: Path, data: bytes, key: str) -> None:
-    (folder / "key").write_bytes(data)
-    assert key_by(given(file="key")) == key
-
-
-@cases(
-    ("data", "what"),
-    {
-        "empty": (b"", "the key is empty"),
-        "white space": (b" \n", "the key is empty"),
-        "two lines": (b"a\nb\n", "the key has characters that no key has"),
-        "a blank": (b"KEY=a b", "the key has characters that no key has"),
-        "a control": (b"a\x1bb", "the key has characters that no key has"),
-        "not ASCII": ("ä".encode(), "the key has characters that no key has"),
-    },
-)
-def test_unusable_key_is_77_and_not_shown(tmp_path: Path, data: bytes, what: str) -> None:
-    path = tmp_path / "key"
-    path.write_bytes(data)
-    with pytest.raises(NoAccess) as fault:
-        key_by(given(file=str(path)))
-    assert (fault.value.what, fault.value.place) == (what, "--key-file")
-    assert fault.value.fix in ("", "one line of printable ASCII is wanted")
-
-
-@cases(
     ("name", "why"),
     {
         "missing": ("missing", "no such file or directory"),
@@ -113,19 +78,13 @@ def test_command_reads_nothing_of_our_stdin() -> None:
         "missing": ("no-such-program-x y", "cannot run 'no-such-program-x': no such file or directory"),
         "status": (command("exit(3)"), f"'{sys.executable}' ended with status 3"),
         "key, but status": (command("print(1); exit(3)"), f"'{sys.executable}' ended with status 3"),
+        "key, but a signal": ("sh -c 'echo k; kill -9 $$'", "'sh' was killed by SIGKILL"),
         "prints nothing": (command("pass"), "the key is empty"),
-        "prints newlines": (command("print(); print()"), "the key is empty"),
-        "two lines": (command("print(1); print(2)"), "the key has characters that no key has"),
     },
 )
 def test_command_that_gives_no_key_is_77(line: str, what: str) -> None:
     with refused(NoAccess, what=what, place="--key-command"):
         key_by(given(command=line))
-
-
-def test_command_that_dies_by_a_signal_is_77() -> None:
-    with pytest.raises(NoAccess):
-        key_by(given(command=command("import os; os.kill(os.getpid(), 9)")))
 
 
 @pytest.mark.parametrize("line", ["", "  ", "'open"])

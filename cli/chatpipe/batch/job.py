@@ -124,6 +124,6 @@ class Job(NamedTuple):
         """The server with its key, which is read now. has_stopped ends the wait for it, see KeyWaits."""
         from chatpipe.server.server import open_server  # it loads httpx, which a dry run does not need
 
-        waits = KeyWaits(self.console.note, has_stopped)
+        waits = KeyWaits(self.console.note_once, has_stopped)  # the key may be read again and again
         sends = not self.resume.no_send
         return open_server(self.endpoint, self.connection, self.environ, waits, sends=sends)

@@ -16,6 +16,7 @@ from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
 from typing import IO
 
 from chatpipe.named_tuple import NamedTuple
+from chatpipe.system.signals import signal_name
 
 STDOUT_LIMIT = 1 << 20  # bytes; the model reads this output again, at a price, in every later turn
 STDERR_LIMIT = 1 << 16  # bytes, the last ones
@@ -43,7 +44,7 @@ class CommandResult(NamedTuple):
         if self.end_reason:
             return self.end_reason
         if self.status is not None and self.status < 0:
-            return f"was killed by {_signal_name(-self.status)}"
+            return f"was killed by {signal_name(-self.status)}"
         return f"ended with status {self.status}" if self.status else None
 
 
@@ -200,10 +201,3 @@ def _groups(session: int) -> set[int]:
                 if os.getsid(pid) == session:
                     groups.add(os.getpgid(pid))
     return groups
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # a real-time signal
-        return f"signal {number}"

@@ -17,6 +17,8 @@ from chatpipe.system import secrets
 from chatpipe.system.slow_file import read_start
 
 _MAX_BYTES = 65536
+_FIRST_LINE = "sed -n '/./{p;q;}'"  # the first that is not blank, as in key_text.py
+_MARKS = str.maketrans("", "", "-_.")
 _TOO_LONG = f"has more than {_MAX_BYTES >> 10} kB"
 
 
@@ -46,7 +48,7 @@ def find_key(
         if source.setting is not None or not fault.place:
             fault.place = source.place
         raise
-    return FoundKey(_validated(text, source.place), source)
+    return FoundKey(_key_in(text, source, waits), source)
 
 
 def chosen_source(sources: Sequence[KeySource], environ: Mapping[str, str]) -> KeySource | None:
@@ -80,17 +82,15 @@ def header_lines(path: str | None, note: Callable[[str], None] = SILENT_WAITS.no
     return [line for line in text.split("\n") if line.strip()]
 
 
-def _validated(text: str, place: str) -> str:
-    """The key, stripped of surrounding white space. A header can hold only printable ASCII."""
+def _key_in(text: str, source: KeySource, waits: KeyWaits) -> str:
+    """The key in the text of a source. From now on it is hidden. Raises NoAccess."""
     key = text.strip()
-    secrets.add(key)
-    if not key:
-        raise NoAccess("the key is empty", place=place)
-    if not (key.isascii() and key.isprintable() and " " not in key):
-        raise NoAccess(
-            "the key has characters that no key has", place=place, fix="one line of printable ASCII is wanted"
-        )
-    return key
+    if key.isascii() and key.translate(_MARKS).isalnum():
+        secrets.add(key)
+        return key
+    from chatpipe.server.key_text import key_in  # nearly all keys are letters, digits and marks
+
+    return key_in(text, source, waits.note)
 
 
 def _read_file(path: str, environ: Mapping[str, str], waits: KeyWaits) -> str:
@@ -103,14 +103,16 @@ def _read_file(path: str, environ: Mapping[str, str], waits: KeyWaits) -> str:
 
 def _key_text(data: bytes, name: str, place: str) -> str:
     if len(data) > _MAX_BYTES:
-        raise NoAccess(f"{name} {_TOO_LONG}", place=place, fix="one line of printable ASCII is wanted")
+        from chatpipe.server.key_text import ONE_LINE
+
+        raise NoAccess(f"{name} {_TOO_LONG}", place=place, fix=ONE_LINE)
     return data.decode("utf-8", "replace")
 
 
-def _cat(path: str) -> str:
+def _first_line_of_file(path: str) -> str:
     import shlex
 
-    return f"$(cat {shlex.quote(path)})"
+    return f"$({_FIRST_LINE} {shlex.quote(path if not path.startswith('-') else f'./{path}')})"
 
 
 def _read_descriptor(number: str, environ: Mapping[str, str], waits: KeyWaits) -> str:
@@ -125,14 +127,14 @@ def _read_descriptor(number: str, environ: Mapping[str, str], waits: KeyWaits) -
     return _key_text(data, f"descriptor {descriptor}", "--key-fd")
 
 
-def _cat_descriptor(number: str) -> str:
-    return f"$(cat <&{number})"
+def _first_line_of_descriptor(number: str) -> str:
+    return f"$({_FIRST_LINE} <&{number})"
 
 
 def _run_command(command: str, environ: Mapping[str, str], waits: KeyWaits) -> str:
     # They load subprocess, which takes 10 ms with shlex, and few keys come from a command.
     from chatpipe.server.key_command import CommandStopped, read_output
-    from chatpipe.system.signals import interruptible
+    from chatpipe.system.signals import interruptible, signal_name
 
     words = _split(command)
     environ = child_environment(environ)
@@ -145,7 +147,8 @@ def _run_command(command: str, environ: Mapping[str, str], waits: KeyWaits) -> s
     except (OSError, ValueError) as error:
         raise NoAccess(f"cannot run '{words[0]}': {reason(error)}", place="--key-command") from error
     if status:
-        raise NoAccess(f"'{words[0]}' ended with status {status}", place="--key-command")
+        ended = f"ended with status {status}" if status > 0 else f"was killed by {signal_name(-status)}"
+        raise NoAccess(f"'{words[0]}' {ended}", place="--key-command")
     return output.decode("utf-8", "replace")
 
 
@@ -153,7 +156,7 @@ def _substitute_command(command: str) -> str:
     import shlex
 
     # Split and quoted again, because we run it without a shell: nothing is expanded.
-    return f"$({shlex.join(_split(command))})"
+    return f"$({shlex.join(_split(command))} | {_FIRST_LINE})"
 
 
 def _split(command: str) -> list[str]:
@@ -190,7 +193,7 @@ ENVIRONMENT = KeyWay(
 )
 # The first that is given counts.
 KEY_WAYS = (
-    KeyWay("--key-file", "FILE", "File with the API key", "file", _read_file, _cat),
+    KeyWay("--key-file", "FILE", "File with the API key", "file", _read_file, _first_line_of_file),
     KeyWay(
         "--key-command",
         "CMD",
@@ -205,7 +208,7 @@ KEY_WAYS = (
         "Descriptor to read the API key from",
         "descriptor",
         _read_descriptor,
-        _cat_descriptor,
+        _first_line_of_descriptor,
     ),
     ENVIRONMENT,
 )

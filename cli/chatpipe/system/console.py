@@ -28,6 +28,7 @@ class Console:
 
     def __init__(self, options: ConsoleOptions) -> None:
         self.options = options
+        self._noted: set[str] = set()
         self._warned: set[str] = set()
         self.on_terminal = os.isatty(_STDERR)
 
@@ -35,6 +36,12 @@ class Console:
         """Print information that needs no action."""
         if not self.options.quiet:
             self._print(text)
+
+    def note_once(self, text: str) -> None:
+        """Print a note, but only once in this process."""
+        if text not in self._noted:
+            self._noted.add(text)
+            self.note(text)
 
     def note_wait(self, file: str, text: str) -> AbstractContextManager[None]:
         """A block that opens or reads a file: text is printed as a note if that takes two seconds."""

@@ -135,6 +135,14 @@ def delay_signals() -> Iterator[None]:
             _arrivals.raise_pending()
 
 
+def signal_name(number: int) -> str:
+    """The name of a signal, such as SIGKILL."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
+
+
 def raise_if_received() -> None:
     """Raise Interrupted if a signal was delayed. Costs nothing otherwise."""
     if _arrivals.handled < len(_arrivals.numbers) and _in_main_thread():
