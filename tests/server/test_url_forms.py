@@ -132,7 +132,15 @@ def test_right_form_is_taken_without_a_note(text: str, url: str) -> None:
         "Azure": (AZURE, f"{AZURE}/openai/v1"),
         "Azure, half a path": (f"{AZURE}/openai/", f"{AZURE}/openai/v1"),
         "Azure, v1 alone": (f"{AZURE}/v1", f"{AZURE}/openai/v1"),
-        "Azure, responses": (f"{AZURE}/openai/responses?api-version=1", f"{AZURE}/openai/v1?api-version=1"),
+        "Azure, responses": (f"{AZURE}/openai/responses?api-version=1", f"{AZURE}/openai/v1"),
+        "Azure, preview": (f"{AZURE}/openai?api-version=preview", f"{AZURE}/openai/v1?api-version=preview"),
+        "Azure, list": (f"{AZURE}/openai/v1/models", f"{AZURE}/openai/v1"),
+        "Azure, dated list": (f"{AZURE}/openai/models?api-version=2024-10-21", f"{AZURE}/openai/v1"),
+        "Azure, by region": (
+            "https://eastus.api.cognitive.microsoft.com",
+            "https://eastus.api.cognitive.microsoft.com/openai/v1",
+        ),
+        "Azure of a government": ("https://me.openai.azure.us/", "https://me.openai.azure.us/openai/v1"),
         "Azure, no deployment": (f"{AZURE}/openai/deployments", f"{AZURE}/openai/v1"),
         "Azure, route at the root": (f"{AZURE}/chat/completions", f"{AZURE}/openai/v1"),
     },
@@ -199,7 +207,11 @@ HOLDS_PASSWORD = "a base URL holds no user or password"
             "pass -p openai, whose API is 'https://api.openai.com/v1'",
         ),
         "page of Groq": ("console.groq.com/keys", "'console.groq.com' has pages", f"whose API is '{GROQ}'"),
-        "page of Azure": ("https://ai.azure.com/x", "'ai.azure.com' has pages", "pass -p azure"),
+        "page of Azure": (
+            "https://ai.azure.com/x",
+            "'ai.azure.com' has pages",
+            "pass -p azure with AZURE_OPENAI_ENDPOINT, the address",
+        ),
     },
 )
 def test_no_base_url_is_78_with_the_right_form_and_shows_no_secret(text: str, what: str, fix: str) -> None:

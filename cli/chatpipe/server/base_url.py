@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from chatpipe.errors import BadConfiguration
 from chatpipe.server import redact
-from chatpipe.server.url_forms import COMPLETIONS, repaired
+from chatpipe.server.url_forms import COMPLETIONS, repaired, unquoted, without_route
 from chatpipe.server.variables import variable
 
 # Stands in a base URL for the model of each request, as the deployments of Azure do.
@@ -74,6 +74,15 @@ def expand(template: str, environ: Mapping[str, str]) -> str | None:
     return _VARIABLES.sub(value, template)
 
 
+def server_variable(template: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    """The variable that a template begins with, and its value; empty texts for what is not there."""
+    match = _VARIABLES.match(template)
+    if match is None:
+        return "", ""
+    name, value = _first_variable(match[1], environ)
+    return name or match[1].partition("|")[0], value
+
+
 def missing_variables(template: str, environ: Mapping[str, str]) -> list[str]:
     """The variables of a template that are not set, each as `A` or `A or B`."""
     names = _VARIABLES.findall(template)
@@ -82,17 +91,21 @@ def missing_variables(template: str, environ: Mapping[str, str]) -> list[str]:
 
 def _first_variable(names: str, environ: Mapping[str, str]) -> tuple[str, str]:
     """The first of `A|B` that is set, and its value; two empty texts if none is."""
-    found = ((name, (variable(environ, name) or "").strip()) for name in names.split("|"))
+    found = ((name, unquoted(variable(environ, name) or "")) for name in names.split("|"))
     return next((each for each in found if each[1]), ("", ""))
 
 
 def _server_part(text: str, rest: str) -> str:
-    """A URL up to what rest repeats: the path and query of a page or a call."""
+    """A URL up to its route and to what rest repeats: the path and query of a page or a call."""
     url = re.split(r"[?#]", text if "://" in text else f"https://{text}", maxsplit=1)[0]
     scheme, _, address = url.partition("://")
-    host, *segments = address.split("/")
+    host, *segments = address.rstrip("/").split("/")
     own = {each for each in rest.split("/") if each and not _VERSION.fullmatch(each)}
-    end = next((at for at, each in enumerate(segments) if each in own), len(segments))
+    end = next((at for at, each in enumerate(segments) if each in own), None)
+    if end is None:
+        whole = [each for each in segments if each]
+        kept = whole[:-2] if whole[-2:] == COMPLETIONS.split("/")[1:] else whole
+        return f"{scheme}://{'/'.join([host, *without_route(kept)])}"
     return f"{scheme}://{'/'.join([host, *segments[:end]])}".rstrip("/")
 
 

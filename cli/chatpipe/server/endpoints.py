@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 from chatpipe.errors import BadConfiguration, UsageFault
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import SILENT_WAITS, KeySource, ServerOptions
-from chatpipe.server import bindings, redact
+from chatpipe.server import azure, bindings, redact
 from chatpipe.server.base_url import (
     MODEL,
     expand,
@@ -21,6 +21,7 @@ from chatpipe.server.base_url import (
     is_same_server,
     missing_variables,
     parse_base_url,
+    server_variable,
 )
 from chatpipe.server.bindings import Chosen
 from chatpipe.server.config import Config, find_profile, read_config
@@ -28,7 +29,6 @@ from chatpipe.server.headers import OWN_HEADERS, Headers, merge, parse_header
 from chatpipe.server.keys import chosen_source
 from chatpipe.server.patches import Patch
 from chatpipe.server.profiles import DEFAULT, Profile
-from chatpipe.server.url_forms import refuse_missing_version
 from chatpipe.server.variables import variable
 
 
@@ -121,13 +121,14 @@ def resolve(
     line of the configuration as place.
     """
     chosen = _chosen(options, environ, note)
+    chosen = chosen._replace(urls=tuple(_completed(url, chosen, environ) for url in chosen.urls))
     headers = [parse_header(line, "--header-file") for line in header_lines]
     headers += [parse_header(line, "--header") for line in options.headers]
     model, origin = _model(chosen, environ)
     origins = {"base_url": chosen.origin, "profile": chosen.profile_place, "model": origin}
     given = _Given(tuple(headers), options.keys, model, origins)
     for url in chosen.urls:
-        refuse_missing_version(url, chosen.origin)
+        azure.refuse_missing_version(url, chosen.origin)
     return tuple(_endpoint(url, chosen, given, environ) for url in chosen.urls)
 
 
@@ -164,11 +165,12 @@ def _chosen(options: ServerOptions, environ: Mapping[str, str], note: Callable[[
     _refuse_base_urls(profile, options.base_urls)
     if profile is not None and profile.in_process:
         return Chosen(profile, place, tuple(urlsplit(each.base_url) for each in profile.servers), place)
-    typed = _typed_urls(options.base_urls, note)
+    own = () if profile is None else profile_urls(profile, environ)
+    texts = [_completed_text(each, profile, own, environ) for each in options.base_urls]
+    typed = _typed_urls(texts, note)
     by_variable = variable(environ, "CHATPIPE_BASE_URL")
     is_asked = not typed and options.profile is None
     named = (parse_base_url(by_variable, "CHATPIPE_BASE_URL", note),) if is_asked and by_variable else ()
-    own = () if profile is None else profile_urls(profile, environ)
     if profile is None and config.profile is not None:
         default = find_profile(config.profile, config.place, config)
         default_urls = profile_urls(default, environ)
@@ -221,35 +223,64 @@ def profile_urls(
     profile: Profile, environ: Mapping[str, str], note: Callable[[str], None] = SILENT_WAITS.note
 ) -> tuple[SplitResult, ...]:
     """The base URLs of a profile; none if variables that make them are not set. note gets what was mended."""
-    place = f"profile '{profile.name}'"
     usual = profile.servers[0].base_url if profile.servers else ""
     for name in profile.base_url_env:
         if text := (variable(environ, name) or "").strip():
             complete = host_and_port(text, expand(usual, environ) or "https://")
             return (_with_version(parse_base_url(complete, name, note), profile, environ),)
     templates = [each.base_url for each in profile.servers]
-    if profile.dated_base_url is not None and (_api_version(profile, environ) or "")[:1].isdigit():
+    is_dated = azure.is_dated(_api_version(profile, environ)) and not _pasted(profile, environ).is_v1
+    if profile.dated_base_url is not None and is_dated:
         templates = [profile.dated_base_url]
-    expanded = [expand(each, environ) for each in templates]
-    return tuple(
-        _with_version(parse_base_url(url, place, note), profile, environ)
-        for url in expanded
-        if url is not None
-    )
+    urls: list[SplitResult] = []
+    for template in templates:
+        if (expanded := expand(template, environ)) is not None:
+            place = server_variable(template, environ)[0] or f"profile '{profile.name}'"
+            urls.append(_with_version(parse_base_url(expanded, place, note), profile, environ))
+    return tuple(urls)
+
+
+def _completed_text(
+    text: str, profile: Profile | None, own: Sequence[SplitResult], environ: Mapping[str, str]
+) -> str:
+    """The text of a base URL; of one that is a resource of Azure alone, with the path for a dated version."""
+    if (
+        profile is None
+        or profile.dated_base_url is None
+        or not azure.is_dated(_api_version(profile, environ))
+    ):
+        return text
+    said, name = azure.pasted(text), server_variable(profile.dated_base_url, environ)[0]
+    if said.is_v1 or said.deployment is not None:
+        return text
+    url = parse_base_url(text, "--base-url", SILENT_WAITS.note)
+    if not (azure.is_azure(url.hostname or "") or _is_any([url], own)):
+        return text
+    return expand(profile.dated_base_url, {**environ, name: text}) or text
+
+
+def _completed(url: SplitResult, chosen: Chosen, environ: Mapping[str, str]) -> SplitResult:
+    """A URL of any origin with the version of the API that its profile has for it."""
+    profile = chosen.profile
+    is_meant = chosen.is_own(url) or azure.DEPLOYMENTS in url.path
+    return _with_version(url, profile, environ) if profile is not None and is_meant else url
 
 
 def _with_version(url: SplitResult, profile: Profile, environ: Mapping[str, str]) -> SplitResult:
-    """The URL with the version of the API in its query, unless it has one."""
-    version = _api_version(profile, environ)
-    if not version or "api-version=" in url.query:
-        return url
-    query = f"api-version={quote(version, safe='')}"
-    return url._replace(query=f"{url.query}&{query}" if url.query else query)
+    """The URL with the version of the API that a profile names for it."""
+    return azure.with_version(url, _api_version(profile, environ))
 
 
 def _api_version(profile: Profile, environ: Mapping[str, str]) -> str | None:
     found = (variable(environ, name) for name in profile.api_version_env)
-    return profile.api_version or next(filter(None, found), None)
+    return profile.api_version or _pasted(profile, environ).version or next(filter(None, found), None)
+
+
+def _pasted(profile: Profile, environ: Mapping[str, str]) -> azure.Pasted:
+    """The parts of the URL in the variable of a profile's server; expand() takes only the server of it."""
+    if profile.dated_base_url is None:
+        return azure.Pasted()
+    return azure.pasted(server_variable(profile.dated_base_url, environ)[1])
 
 
 def _no_urls(profile: Profile, environ: Mapping[str, str]) -> tuple[SplitResult, ...]:
@@ -281,9 +312,13 @@ def _model(chosen: Chosen, environ: Mapping[str, str]) -> tuple[str | None, str]
     own: list[tuple[str | None, str]] = []
     if profile is not None:
         own = [(variable(environ, name), name) for name in profile.model_env]
+        own.append((_pasted(profile, environ).deployment, f"profile '{profile.name}'"))
         own = [(profile.model, f"profile '{profile.name}'"), *own]
     by_variable = (variable(environ, "CHATPIPE_MODEL"), "CHATPIPE_MODEL")
     candidates = [*own, by_variable] if chosen.profile_place == "--profile" else [by_variable, *own]
     if bindings.reads_openai_environment(profile):
         candidates.append((variable(environ, "OPENAI_MODEL"), "OPENAI_MODEL"))
+    deployments = {azure.deployment_of(url) for url in chosen.urls}
+    if len(deployments) == 1:
+        candidates.append((deployments.pop(), chosen.origin))
     return next((each for each in candidates if each[0]), (None, "default"))

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from urllib.parse import quote, urlsplit
 
 from chatpipe.errors import BadConfiguration
+from chatpipe.server.azure import DEPLOYMENTS
 from chatpipe.server.base_url import expand, is_same_server
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.server.headers import OWN_HEADERS
-
-# The path of one deployment on Azure. The list is beside it.
-_DEPLOYMENTS = "/deployments/"
 
 
 def models_endpoint(endpoint: Endpoint, environ: Mapping[str, str]) -> Endpoint:
@@ -51,4 +49,5 @@ def page_url(list_url: str, after: str) -> str:
 
 def _below(base_url: str, route: str) -> str:
     base = urlsplit(base_url)
-    return base._replace(path=base.path.partition(_DEPLOYMENTS)[0] + route).geturl()
+    # The list is beside the deployments of a resource of Azure, not below each of them.
+    return base._replace(path=base.path.partition(DEPLOYMENTS)[0] + route).geturl()

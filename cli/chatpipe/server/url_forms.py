@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from chatpipe.errors import BadConfiguration
 from chatpipe.named_tuple import NamedTuple
-from chatpipe.server import profile_file, redact
+from chatpipe.server import azure, profile_file, redact
 
 # The route of the only requests that are sent today.
 COMPLETIONS = "/chat/completions"
@@ -36,7 +36,6 @@ _HTTPS_PORTS = (443, 8443)
 _OLLAMA_PORT = 11434
 # The endings of names that are of the user's own network. Source: RFC 6762, RFC 8375, ICANN 2024.
 _OWN_NETWORK = (".local", ".home.arpa", ".internal", ".lan")
-_AZURE = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
 # Routes of an API that serves Chat Completions, and of Ollama's own. Those of _SHORT may also be a part of a
 # base URL: they are routes at the root and behind a version.
 _OTHER_ROUTES = (
@@ -91,16 +90,16 @@ class Repaired(NamedTuple):
 
 def repaired(text: str) -> Repaired:
     """The URL of a text, without the route, final slashes and fragment. Raises BadConfiguration."""
-    url = _parsed(_with_scheme(_unquoted(text)))
+    url = _parsed(_with_scheme(unquoted(text)))
     host = (url.hostname or "").rstrip(".")
     if host in _DASHBOARDS:
         raise _dashboard(host)
     segments = _without_repeats([each for each in url.path.split("/") if each])
-    if host.endswith(_AZURE):
-        return Repaired(_at(url, _azure(segments)))
+    if azure.is_azure(host):
+        return Repaired(_azure(url, segments))
     if segments[-2:] == _ROUTE:
         return Repaired(_at(url, _without_repeats(segments[:-2])))
-    segments = _without_route(segments, is_ollama=url.port == _OLLAMA_PORT or "ollama" in host)
+    segments = without_route(segments, is_ollama=url.port == _OLLAMA_PORT or "ollama" in host)
     built_in = profile_file.base_url_at(host) if len(segments) < 3 and "." in host else None
     if built_in is not None:
         return Repaired(_at(_encrypted(url), _of_profile(segments, urlsplit(built_in))))
@@ -110,7 +109,7 @@ def repaired(text: str) -> Repaired:
     return Repaired(_at(url, ["v1"]), f"if it has no /v1, write '{root}'")
 
 
-def _unquoted(text: str) -> str:
+def unquoted(text: str) -> str:
     """The text without blanks, quotes or angle brackets around it."""
     text = text.strip()
     while len(text) > 1 and _QUOTES.get(text[0]) == text[-1]:
@@ -192,6 +191,8 @@ def _dashboard(host: str) -> BadConfiguration:
     name = _DASHBOARDS[host]
     base_url = profile_file.base_url_of(name) or ""
     fix = f"pass -p {name}" + (f", whose API is '{base_url}'" if base_url and "{" not in base_url else "")
+    if base_url.startswith("{"):
+        fix += f" with {base_url[1:].partition('}')[0]}, the address of your resource"
     return BadConfiguration(f"'{host}' has pages for people, not the API", fix=fix)
 
 
@@ -208,7 +209,7 @@ def _without_repeats(segments: list[str]) -> list[str]:
     return segments
 
 
-def _without_route(segments: list[str], *, is_ollama: bool) -> list[str]:
+def without_route(segments: list[str], *, is_ollama: bool = False) -> list[str]:
     """The path without a route that is not COMPLETIONS. What is Ollama's own becomes /v1."""
     if segments[:1] == ["api"] and ((segments[1:] == [] and is_ollama) or _is_of_ollama(segments)):
         return ["v1"]
@@ -225,13 +226,16 @@ def _is_of_ollama(segments: list[str]) -> bool:
     return len(segments) == 2 and segments[1] in _OF_OLLAMA
 
 
-def _azure(segments: list[str]) -> list[str]:
-    """The path at a resource of Azure: of a deployment or of the models as it is, else /openai/v1."""
-    if segments[-2:] == _ROUTE:
-        segments = segments[:-2]
-    elif segments[-1:] != ["models"]:
-        segments = _without_route(segments, is_ollama=False)
-    return ["openai", "v1"] if segments in ([], ["v1"], ["openai"], ["openai", "deployments"]) else segments
+def _azure(url: SplitResult, segments: list[str]) -> SplitResult:
+    """The URL at a resource of Azure: of a deployment or of Foundry's models as it is, else of /openai/v1."""
+    path = segments
+    if path[-2:] == _ROUTE:
+        path = path[:-2]
+    elif path != ["models"]:
+        path = path[:-1] if path[-1:] == ["models"] else without_route(path)
+    if path in ([], ["v1"], ["openai"], ["openai", "deployments"]):
+        return azure.without_date(_at(url, ["openai", "v1"]))
+    return _at(url, path)
 
 
 def _encrypted(url: SplitResult) -> SplitResult:
@@ -244,14 +248,3 @@ def _of_profile(segments: list[str], base_url: SplitResult) -> list[str]:
     own = [each for each in base_url.path.split("/") if each]
     begins = own[: len(segments)] == segments or (segments == ["v1"] and bool(own))
     return own if begins and len(segments) <= len(own) else segments
-
-
-def refuse_missing_version(url: SplitResult, place: str) -> None:
-    """Raise BadConfiguration for a deployment at Azure without the version of the API."""
-    host = (url.hostname or "").rstrip(".")
-    parts = url.path.split("/")
-    is_dated = host.endswith(_AZURE) and ("deployments" in parts or parts[1:2] == ["models"])
-    if is_dated and "api-version=" not in url.query:
-        what = f"'{redact.url(url.geturl())}' lacks the version of the API"
-        fix = f"append ?api-version=2024-10-21, or use 'https://{host}/openai/v1'"
-        raise BadConfiguration(what, place=place, fix=fix)

@@ -1,0 +1,90 @@
+"""The URLs of Azure: two forms of one API, and what people copy from its portal.
+
+    /openai/v1                        takes no version of the API, or one that is no date, such as preview
+    /openai/deployments/NAME          needs a version, a date; NAME decides on the model
+    /models                           of Foundry: needs a version, too
+
+The query `api-version` holds the version. Source: Microsoft's pages about the versions of the API, 2026-11.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
+
+from chatpipe.errors import BadConfiguration
+from chatpipe.named_tuple import NamedTuple
+from chatpipe.server import redact
+
+_HOST = re.compile(
+    r".*\.(?:(?:openai|cognitiveservices|services\.ai)\.azure\.(?:com|us|cn)"
+    r"|api\.cognitive\.(?:microsoft\.com|azure\.us|azure\.cn))\.?"
+)
+DEPLOYMENTS = "/deployments/"
+_DEPLOYMENT = re.compile(r"/deployments/([^/{}]+)")
+_V1 = re.compile(r"/v1(?=/|$)")
+
+
+class Pasted(NamedTuple):
+    """The parts of a URL beside its server. is_v1 is true if its path is of the form without a version."""
+
+    version: str | None = None
+    deployment: str | None = None
+    is_v1: bool = False
+
+
+def is_azure(host: str) -> bool:
+    """True for a resource of Azure under one of Microsoft's own names."""
+    return _HOST.fullmatch(host) is not None
+
+
+def pasted(text: str) -> Pasted:
+    """The parts of a URL that a person copied, all absent if it is no URL."""
+    try:
+        url = urlsplit(text if "://" in text else f"//{text}")
+    except ValueError:
+        return Pasted()
+    version = next(iter(parse_qs(url.query).get("api-version", ())), None)
+    if url.path.startswith("/models"):  # its versions are others
+        version = None
+    return Pasted(version, deployment_of(url), _V1.search(url.path) is not None)
+
+
+def deployment_of(url: SplitResult) -> str | None:
+    """The deployment that a URL names."""
+    found = _DEPLOYMENT.search(url.path)
+    return None if found is None else unquote(found[1])
+
+
+def is_dated(version: str | None) -> bool:
+    """True for a version of the API that is a date: one for the path of a deployment."""
+    return bool(version) and str(version)[0].isdigit()
+
+
+def with_version(url: SplitResult, version: str | None) -> SplitResult:
+    """The URL with the version in its query, unless it has one or takes none."""
+    if not version or "api-version=" in url.query or (is_dated(version) and _V1.search(url.path)):
+        return url
+    query = f"api-version={quote(version, safe='')}"
+    return url._replace(query=f"{url.query}&{query}" if url.query else query)
+
+
+def without_date(url: SplitResult) -> SplitResult:
+    """The URL without a version that is a date."""
+    return url._replace(query="&".join(each for each in url.query.split("&") if not _is_date(each)))
+
+
+def _is_date(pair: str) -> bool:
+    name, _, value = pair.partition("=")
+    return name == "api-version" and is_dated(value)
+
+
+def refuse_missing_version(url: SplitResult, place: str) -> None:
+    """Raise BadConfiguration for a deployment, or a model of Foundry, without the version of the API."""
+    host = url.hostname or ""
+    parts = url.path.split("/")
+    needs_one = is_azure(host) and ("deployments" in parts or parts[1:2] == ["models"])
+    if needs_one and "api-version=" not in url.query:
+        what = f"'{redact.url(url.geturl())}' lacks the version of the API"
+        fix = f"append ?api-version=2024-10-21, or use 'https://{host.rstrip('.')}/openai/v1'"
+        raise BadConfiguration(what, place=place, fix=fix)
