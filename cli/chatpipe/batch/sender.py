@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
@@ -18,27 +18,11 @@ from chatpipe.limits.queue import RunPacer
 from chatpipe.options.server import RetryPolicy
 from chatpipe.server.server import Server
 from chatpipe.system.console import once
-from chatpipe.wire.answer import Answer
+from chatpipe.wire.answer import Answer, NullReceiver
 from chatpipe.wire.reply_memory import ReplyMemory
 
 if TYPE_CHECKING:
     from chatpipe.batch.key_renewal import KeyRenewal
-
-
-class NullReceiver:
-    """The receiver of a run. Results need whole answers, so an interrupted attempt can be repeated."""
-
-    started = False
-    takes: Literal["nothing"] = "nothing"
-
-    def raw(self, data: bytes) -> None:
-        """Discard data."""
-
-    def chunk(self, payload: bytes, chunk: Mapping[str, Value]) -> None:
-        """Discard a chunk."""
-
-    def expect_end(self) -> None:
-        """Do nothing: no chunk waits."""
 
 
 class Sender:

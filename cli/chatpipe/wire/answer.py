@@ -60,6 +60,22 @@ class Receiver(ChunkReceiver, Protocol):
     def started(self) -> bool: ...
 
 
+class NullReceiver:
+    """A receiver for whom whole answers are of use, so that an interrupted attempt can be repeated."""
+
+    started = False
+    takes: Literal["nothing"] = "nothing"
+
+    def raw(self, data: bytes) -> None:
+        """Discard data."""
+
+    def chunk(self, payload: bytes, chunk: Mapping[str, Value]) -> None:
+        """Discard a chunk."""
+
+    def expect_end(self) -> None:
+        """Do nothing: no chunk waits."""
+
+
 class Answer(NamedTuple):
     """The result of an exchange.
 
