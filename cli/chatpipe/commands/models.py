@@ -37,9 +37,9 @@ def models(
     chatpipe models -p openrouter -f tsv | sort -t "$(printf '\\t')" -k 5 -g
     """
     # The stages import httpx, which --help and completion must not wait for.
-    from chatpipe.models.catalog import Catalogs
+    from chatpipe.models.connections import Connections
     from chatpipe.models.inquiry import Inquiry
     from chatpipe.system.console import Console
 
     output = Console(console)
-    return Inquiry(model, listing, Catalogs(server, retry, output, os.environ), output).run(os.environ)
+    return Inquiry(model, listing, Connections(server, retry, output, os.environ), output).run(os.environ)

@@ -1,76 +1,31 @@
-"""A server -> the models that it offers.
-
-Each GET goes the way of every request: retries, time limits, proxy, TLS, key, the words of errors.
-"""
+"""A connection -> the models that the server offers."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from chatpipe import exchange
 from chatpipe.errors import BadConfiguration, BadInput, BrokenAnswer, ChatpipeError, ReplyTooLong
-from chatpipe.exchange import ExchangeContext, run_without_loop, sleep_without_loop
 from chatpipe.inputs import values
 from chatpipe.inputs.names import nearest
 from chatpipe.inputs.values import Value
-from chatpipe.options.server import KeySource, KeyWaits, RetryPolicy, ServerOptions
+from chatpipe.models.connections import Connection, Connections
 from chatpipe.response import model_list
-from chatpipe.server import endpoints, keys, models_route
+from chatpipe.server import models_route
 from chatpipe.server.endpoints import Endpoint
-from chatpipe.server.keys import FoundKey
-from chatpipe.server.server import Server, with_key
-from chatpipe.system.console import Console
 from chatpipe.system.escape import shorten
-from chatpipe.wire.transports import open_transport
 
 # A server that has no list says one of these, and so does one that has no GET of one model.
 _NO_ROUTE = frozenset({404, 405, 501})
 _NO_SUCH_MODEL = _NO_ROUTE | {400, 422}
 
 
-class Catalogs:
-    """The catalogs of the servers of a command. A key that several of them get is read once."""
-
-    def __init__(
-        self, options: ServerOptions, retry: RetryPolicy, console: Console, environ: Mapping[str, str]
-    ) -> None:
-        self._options = options
-        self._retry = retry
-        self._console = console
-        self._environ = environ
-        self._keys: dict[KeySource, FoundKey | None] = {}
-
-    def servers(self) -> tuple[Endpoint, ...]:
-        """The servers of the command. Raises what resolve() raises."""
-        note = self._console.note
-        lines = keys.header_lines(self._options.header_file, note)
-        return endpoints.resolve(self._options, self._environ, lines, note)
-
-    @contextmanager
-    def open(self, endpoint: Endpoint) -> Iterator[Catalog]:
-        """The catalog of a server. Raises what opening the server raises, and BadConfiguration."""
-        endpoint = models_route.models_endpoint(endpoint, self._environ)
-        server = with_key(endpoint, self._options, self._environ, self._key(endpoint))
-        transport = open_transport(server, self._environ)
-        detail = self._console.detail if self._console.options.verbose else None
-        context = ExchangeContext(
-            transport, sleep_without_loop, self._console.note, detail, self._console.warn_once
-        )
-        try:
-            yield Catalog(server, context, self._retry)
-        finally:
-            run_without_loop(transport.aclose())
-
-    def _key(self, endpoint: Endpoint) -> FoundKey | None:
-        source = keys.chosen_source(endpoint.keys, self._environ)
-        if source is None:
-            return None
-        if source not in self._keys:
-            waits = KeyWaits(self._console.note)
-            self._keys[source] = keys.find_key(endpoint.keys, self._environ, waits)
-        return self._keys[source]
+@contextmanager
+def open_catalog(connections: Connections, endpoint: Endpoint) -> Iterator[Catalog]:
+    """The catalog of a server. Raises what opening the server raises, and BadConfiguration."""
+    with connections.open(models_route.models_endpoint(endpoint, connections.environ)) as connection:
+        yield Catalog(connection)
 
 
 class Catalog:
@@ -79,13 +34,15 @@ class Catalog:
     All its requests together have one deadline, and one limit of the bytes that come.
     """
 
-    def __init__(self, server: Server, context: ExchangeContext, retry: RetryPolicy) -> None:
-        self._server = server
-        self._context = context
-        self._retry = retry
-        self._url = server.endpoint.base_url
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._url = connection.server.endpoint.base_url
         self._deadline: float | None = None
         self._bytes = 0
+
+    def names(self) -> list[str]:
+        """The names of all models. Raises what models() raises."""
+        return list(map(model_list.name_of, self.models()))
 
     def models(self) -> list[dict[str, Value]]:
         """All models, in the order of the server.
@@ -96,9 +53,9 @@ class Catalog:
             found, unnamed = self._pages()
         except ChatpipeError as fault:
             raise _no_list(fault) if fault.http_status in _NO_ROUTE else fault from None
-        if unnamed and self._context.warn is not None:
+        if unnamed:
             entries = "1 entry" if unnamed == 1 else f"{unnamed} entries"
-            self._context.warn((f"{entries} of the list of models without a name: left out",))
+            self._connection.console.warn_once([f"{entries} of the list of models without a name: left out"])
         return found
 
     def model(self, name: str) -> dict[str, Value]:
@@ -111,7 +68,7 @@ class Catalog:
         models = self.models()
         found = next((each for each in models if model_list.name_of(each) == name), None)
         if found is None:
-            near = _likely(name, map(model_list.name_of, models))
+            near = likely_name(name, map(model_list.name_of, models))
             fix = f"did you mean '{near}'?" if near else "chatpipe models lists those that there are"
             raise BadInput(f"the server offers no model '{name}'", fix=fix)
         return found
@@ -149,14 +106,11 @@ class Catalog:
 
     def _get(self, url: str) -> Value:
         """The JSON of a URL. Raises the fault of the request."""
-        request = exchange.get_request(self._server, url, self._deadline)
-        limits = self._server.limits
-        answer = run_without_loop(exchange.fetch(request, self._context, limits, self._retry))
-        self._deadline = request.extensions["deadline"]
+        answer, self._deadline = self._connection.get(url, self._deadline)
         if answer.fault is not None or answer.body is None:
             raise answer.fault or BrokenAnswer("the answer is empty", fix="try again")
         self._bytes += len(answer.body)
-        if self._bytes > limits.max_reply_bytes:
+        if self._bytes > self._connection.server.limits.max_reply_bytes:
             raise ReplyTooLong("the list of models has no end", fix="raise --max-reply if it has one")
         return values.loads(answer.body)
 
@@ -178,7 +132,7 @@ def _no_list(fault: ChatpipeError) -> BadConfiguration:
     return found
 
 
-def _likely(name: str, names: Iterable[str]) -> str | None:
+def likely_name(name: str, names: Iterable[str]) -> str | None:
     """The name that was meant: `models/NAME`, `NAME:latest` and the like, or a near one."""
     known = list(names)
     whole = next((each for each in known if name in re.split("[/:]", each)), None)

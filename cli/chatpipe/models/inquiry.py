@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from chatpipe.errors import ChatpipeError, Status, UsageFault
+from chatpipe.errors import CannotWrite, ChatpipeError, Status, UsageFault
 from chatpipe.inputs.values import Value
-from chatpipe.models.catalog import Catalogs
+from chatpipe.models.catalog import open_catalog
+from chatpipe.models.connections import Connections
 from chatpipe.models.printer import create_printer
 from chatpipe.options.models import ModelsOptions
 from chatpipe.options.output import OutputOptions
@@ -19,43 +20,56 @@ from chatpipe.server.kept_models import keep
 from chatpipe.system.console import Console
 
 
+def ask_each(servers: Sequence[Endpoint], ask: Callable[[Endpoint], None], console: Console) -> Status:
+    """Ask each server in turn. The exit status: SOME_FAILED if only some answered.
+
+    ask raises the fault of a server, which is printed; if none answered, the status is that of the first.
+    The fault of an only server is raised, and so is that of the output.
+    """
+    faults: list[ChatpipeError] = []
+    for server in servers:
+        try:
+            ask(server)
+        except CannotWrite:
+            raise
+        except ChatpipeError as fault:
+            if len(servers) == 1:
+                raise
+            if (name := recorded_name(server)) not in fault.what:
+                fault.place = fault.place or name
+            faults.append(fault)
+    for each in faults:
+        console.error(each)
+    if len(faults) == len(servers):
+        return faults[0].status
+    return Status.SOME_FAILED if faults else Status.OK
+
+
 class Inquiry:
     """The question: all models, or the one of this name."""
 
-    def __init__(self, model: str | None, options: ModelsOptions, catalogs: Catalogs, console: Console):
+    def __init__(self, model: str | None, options: ModelsOptions, connections: Connections, console: Console):
         self._model = model
         self._options = options
-        self._catalogs = catalogs
+        self._connections = connections
         self._console = console
 
     def run(self, environ: Mapping[str, str]) -> Status:
-        """Ask the servers, and write what they offer. The exit status: SOME_FAILED if only some answered.
+        """Ask the servers, and write what they offer. The exit status is that of ask_each().
 
-        The fault of each server that failed is printed; if none answered, the status is that of the first.
         Raises UsageFault, and the fault of the only server.
         """
         self._refuse_names()
-        servers = self._catalogs.servers()
+        servers = self._connections.servers()
         write = self._keeper(environ) if self._options.save else self._printer(len(servers) > 1)
-        faults: list[ChatpipeError] = []
         with open_target(OutputOptions(), (), escape=True) as out:
-            for server in servers:
-                try:
-                    models = self._ask(server)
-                except ChatpipeError as fault:
-                    if len(servers) == 1:
-                        raise
-                    if (name := recorded_name(server)) not in fault.what:
-                        fault.place = fault.place or name
-                    faults.append(fault)
-                    continue
-                out.write(write(server, models))
-            for each in faults:
-                self._console.error(each)
-            if len(faults) == len(servers):
-                return faults[0].status
+
+            def ask(server: Endpoint) -> None:
+                out.write(write(server, self._ask(server)))
+
+            status = ask_each(servers, ask, self._console)
             out.replace()
-        return Status.SOME_FAILED if faults else Status.OK
+        return status
 
     def _refuse_names(self) -> None:
         if self._model is None:
@@ -67,7 +81,7 @@ class Inquiry:
             raise UsageFault("the names of all models are kept", place="--save", fix="leave out ID")
 
     def _ask(self, server: Endpoint) -> list[dict[str, Value]]:
-        with self._catalogs.open(server) as catalog:
+        with open_catalog(self._connections, server) as catalog:
             if self._model is not None:
                 return [catalog.model(self._model)]
             models = catalog.models()

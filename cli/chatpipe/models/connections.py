@@ -1,0 +1,87 @@
+"""A server -> a connection for single requests that no run and no call makes.
+
+Each request goes the way of every other one: retries, time limits, proxy, TLS, key, the words of errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from chatpipe import exchange
+from chatpipe.exchange import ExchangeContext, run_without_loop, sleep_without_loop
+from chatpipe.inputs.values import Value
+from chatpipe.named_tuple import NamedTuple
+from chatpipe.options.server import KeySource, KeyWaits, RetryPolicy, ServerOptions
+from chatpipe.server import endpoints, keys
+from chatpipe.server.endpoints import Endpoint
+from chatpipe.server.keys import FoundKey
+from chatpipe.server.server import Server, with_key
+from chatpipe.system.console import Console
+from chatpipe.wire.answer import Answer, NullReceiver
+from chatpipe.wire.transports import open_transport
+
+
+class Connection(NamedTuple):
+    """An open server, and what its requests need."""
+
+    server: Server
+    console: Console
+    context: ExchangeContext
+    retry: RetryPolicy
+
+    def get(self, url: str, deadline: float | None = None) -> tuple[Answer, float | None]:
+        """The answer to a GET, and the deadline, which is that of an earlier request if there is one."""
+        request = exchange.get_request(self.server, url, deadline)
+        answer = run_without_loop(exchange.fetch(request, self.context, self.server.limits, self.retry))
+        return answer, request.extensions["deadline"]
+
+    def complete(self, body: Mapping[str, Value]) -> tuple[Answer, float]:
+        """The answer to a request for a completion, and the seconds until it was there."""
+        request = exchange.completion_request(self.server, body, self.context.detail)
+        started = self.context.monotonic()
+        limits = self.server.limits
+        answer = run_without_loop(exchange.ask(request, self.context, NullReceiver(), limits, self.retry))
+        return answer, self.context.monotonic() - started
+
+
+class Connections:
+    """Connections to the servers of a command. A key that several of them get is read once."""
+
+    def __init__(
+        self, options: ServerOptions, retry: RetryPolicy, console: Console, environ: Mapping[str, str]
+    ) -> None:
+        self.environ = environ
+        self._options = options
+        self._retry = retry
+        self._console = console
+        self._keys: dict[KeySource, FoundKey | None] = {}
+
+    def servers(self) -> tuple[Endpoint, ...]:
+        """The servers of the command. Raises what resolve() raises."""
+        note = self._console.note
+        lines = keys.header_lines(self._options.header_file, note)
+        return endpoints.resolve(self._options, self.environ, lines, note)
+
+    @contextmanager
+    def open(self, endpoint: Endpoint) -> Iterator[Connection]:
+        """The connection to a server. Raises what opening the server raises."""
+        server = with_key(endpoint, self._options, self.environ, self._key(endpoint))
+        transport = open_transport(server, self.environ)
+        detail = self._console.detail if self._console.options.verbose else None
+        context = ExchangeContext(
+            transport, sleep_without_loop, self._console.note, detail, self._console.warn_once
+        )
+        try:
+            yield Connection(server, self._console, context, self._retry)
+        finally:
+            run_without_loop(transport.aclose())
+
+    def _key(self, endpoint: Endpoint) -> FoundKey | None:
+        source = keys.chosen_source(endpoint.keys, self.environ)
+        if source is None:
+            return None
+        if source not in self._keys:
+            waits = KeyWaits(self._console.note)
+            self._keys[source] = keys.find_key(endpoint.keys, self.environ, waits)
+        return self._keys[source]
