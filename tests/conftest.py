@@ -23,6 +23,7 @@ def pytest_configure() -> None:
     for name in list(os.environ):
         if (name.startswith(_OURS) and name not in _KEPT) or name.lower() in _PROXIES:
             del os.environ[name]
+    os.environ["XDG_CONFIG_HOME"] = os.devnull  # nor a developer's own settings count
     # Some machines are slow, which is nothing that a test of ours is about.
     settings.register_profile("any machine", suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("any machine")

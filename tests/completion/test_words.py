@@ -29,8 +29,9 @@ def offered(*words: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("",), ["ask", "batch", "build", "check", "completion", "map", "models", "show"]),
-        (("c",), ["check", "completion"]),
+        (("",), ["ask", "batch", "build", "check", "completion", "config", "map", "models", "show"]),
+        (("c",), ["check", "completion", "config"]),
+        (("config", ""), ["show", "check", "path"]),
         (("x",), []),
         (("--",), ["--help", "--version"]),
         (

@@ -10,7 +10,6 @@ from typing import Any
 import orjson
 import pytest
 
-from chatpipe.server.profile_file import names as profile_names
 from parametrize import cases
 
 Chatpipe = Callable[..., Any]
@@ -63,7 +62,7 @@ Chatpipe = Callable[..., Any]
         "no profile": (
             "ask -p nope hi",
             78,
-            "--profile: no profile 'nope': there are " + ", ".join(profile_names()),
+            "--profile: no profile 'nope': chatpipe config show --profiles lists all",
         ),
         "no command": (
             "",

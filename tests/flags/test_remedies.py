@@ -381,6 +381,17 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "say --csv if it is CSV",
         ["map -p echo '{{a}}' «--csv» one.csv"],
     ),
+    # the configuration
+    "an option of another action": (
+        "config path --json",
+        "chatpipe config show --json",
+        ["«config show --json»"],
+    ),
+    "no such profile": (
+        "ask -p nowhere x",
+        "chatpipe config show --profiles lists all",
+        ["«config show --profiles»"],
+    ),
     # runs
     "two files": (
         "batch -p echo prompts.jsonl b",
@@ -465,7 +476,7 @@ UNTRIED = {
     },
     "they need a server, its certificate, or a proxy": {
         *("wire/answer.py", "wire/faults.py", "wire/refusals.py", "server/server.py", "server/tls.py"),
-        *("models/catalog.py", "server/models_route.py"),
+        *("models/catalog.py", "server/models_route.py", "configuration/trial.py"),
         *(
             "server/base_url.py",
             "wire/proxy_refusals.py",

@@ -298,6 +298,6 @@ def test_version_option_is_the_only_place_for_the_version() -> None:
 def test_suffixes_of_files_are_those_of_the_code() -> None:
     """They are a contract: people put them into .gitignore."""
     heads = [entry.head for entry in pages.entries(pages.sections(pages.WHOLE)["FILES"])]
-    assert heads == ["Pa FILE.chatpipe-part", "Pa .NAME.chatpipe-RANDOM", "Pa OUT.journal"]
+    assert heads == ["Pa config.toml", "Pa FILE.chatpipe-part", "Pa .NAME.chatpipe-RANDOM", "Pa OUT.journal"]
     heads = [entry.head for entry in pages.entries(pages.sections(PAGES["batch"])["FILES"])]
     assert heads == ["Pa OUT.journal", "Pa OUT.chatpipe-part", "Pa .NAME.chatpipe-RANDOM"]

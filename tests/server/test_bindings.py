@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar, cast
 from urllib.parse import urlsplit
 
 import pytest
@@ -19,6 +19,7 @@ from chatpipe.server.keys import ENVIRONMENT, KEY_WAYS
 from chatpipe.server.patches import Patch
 from chatpipe.server.profiles import Profile, ProfileServer
 from chatpipe.server.server import open_server
+from chatpipe.server.user_profiles import UserProfiles
 from parametrize import cases
 
 OPENAI = "https://api.openai.com/v1"
@@ -51,14 +52,25 @@ FLEET = Profile(
     model="of-fleet",
 )
 LOCKED = Profile("locked", (ProfileServer(A),), keys=(variable("MINE", is_optional=True),), needs_key=True)
-CONFIG = Config("config.toml", None, "", {"fleet": FLEET, "locked": LOCKED})
+
+
+class Profiles:
+    """Profiles that need no file."""
+
+    tables: ClassVar = {"fleet": FLEET, "locked": LOCKED}
+
+    def read(self, name: str) -> Profile:
+        return self.tables[name]
+
+
+CONFIG = Config("config.toml", None, "", cast("UserProfiles", Profiles()))
 
 
 @pytest.fixture(autouse=True)
 def config(monkeypatch: pytest.MonkeyPatch) -> None:
     """CONFIG is the configuration; the variable DEFAULT names its default profile."""
 
-    def read(environ: Mapping[str, str]) -> Config:
+    def read(environ: Mapping[str, str], note: object = None) -> Config:
         return CONFIG._replace(profile=environ.get("DEFAULT"), place="config.toml:1")
 
     monkeypatch.setattr(endpoints, "read_config", read)

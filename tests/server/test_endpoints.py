@@ -11,7 +11,6 @@ from chatpipe.errors import BadConfiguration, ChatpipeError, Status, UsageFault
 from chatpipe.options.server import ServerOptions
 from chatpipe.server.endpoints import Endpoint, resolve
 from chatpipe.server.headers import parse_header
-from chatpipe.server.profile_file import names
 from chatpipe.server.profiles import DEFAULT, ECHO
 from parametrize import cases
 from refusals import refused
@@ -201,7 +200,7 @@ def test_final_newline_of_a_variable_is_no_fault() -> None:
     },
 )
 def test_unknown_profile_is_78(options: dict[str, Any], environ: dict[str, str], place: str) -> None:
-    with refused(BadConfiguration, place=place, fix=f"there are {', '.join(names())}"):
+    with refused(BadConfiguration, place=place, fix="chatpipe config show --profiles lists all"):
         endpoint(environ, **options)
 
 

@@ -1,4 +1,4 @@
-"""Refuse a run that would overwrite its own input, or write two outputs to one file."""
+"""Refuse a run whose files are in each other's way, or whose options contradict each other."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from chatpipe.system import replace
 
 
 def refuse_conflicts(job: Job) -> None:
-    """Raise UsageFault for files that are in each other's way, and CannotWrite for `--report`."""
+    """Raise UsageFault for options that are in each other's way, and CannotWrite for `--report`."""
     report, options = job.report, job.resume
+    if job.limits.max_cost is not None and job.limits.prices is None:
+        raise UsageFault("a cost needs prices", place="--max-cost", fix="add --prices FILE")
     for option, path in (("--journal", options.journal), ("--errors", report.errors)):
         if path == STDIN:
             raise UsageFault("stdout is for the results", place=option, fix="name a file")

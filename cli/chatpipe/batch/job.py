@@ -82,7 +82,9 @@ class Job(NamedTuple):
 
     @property
     def limits(self) -> RunLimits:
-        return self.options.limits
+        """The limits of the run. Without --prices they have those of the profile."""
+        limits, prices = self.options.limits, self.endpoint.profile.prices
+        return limits if limits.prices or prices is None else limits._replace(prices=prices)
 
     @property
     def resume(self) -> ResumeOptions:

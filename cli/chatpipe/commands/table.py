@@ -17,6 +17,7 @@ COMMANDS = {
     "build": "Write the request instead of sending it",
     "check": "Find every problem in requests, before a server does",
     "completion": "Write the completion script of a shell",
+    "config": "Show the settings of a call, each with its origin",
     "map": "Fill a template from each row, put the answer into a new field",
     "models": "List the models that the server offers",
     "show": "Turn recorded answers into any output format",

@@ -93,8 +93,6 @@ def read_file(context: click.Context, argument: click.Parameter, operands: tuple
 def _read_limits(**values: Any) -> RunLimits:
     values["max_pause_s"] = values.pop("max_pause")
     values["grace_s"] = values.pop("grace")
-    if values["max_cost"] is not None and values["prices"] is None:
-        raise UsageFault("a cost needs prices", place="--max-cost", fix="add --prices FILE")
     shared = SharedLimits(**{name: values.pop(name) for name in SharedLimits._fields})
     limits.refuse_alone(shared.pace_file, shared.pace_jobs)
     return RunLimits(shared=shared, **values)

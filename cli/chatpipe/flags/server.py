@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -36,14 +37,14 @@ class _Descriptor(Integer):
 
 
 class _ProfileName(Word):
-    """The name of a profile. Completion reads the built-in ones."""
+    """The name of a profile. Completion offers the user's and the built-in ones."""
 
     name = "profile"
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
-        from chatpipe.server.profile_file import names
+        from chatpipe.server.config import offered_names
 
-        return Word(tuple(names())).shell_complete(ctx, param, incomplete)
+        return Word(tuple(offered_names(os.environ))).shell_complete(ctx, param, incomplete)
 
 
 def _refuse_empty(option: str, name: str | None) -> None:
@@ -96,7 +97,7 @@ options = option_group(
             "-p",
             metavar="NAME",
             type=_ProfileName(()),
-            help="Provider, such as openai, groq, ollama, or echo (no network)",
+            help="Provider, such as groq, or echo (no network)  [env var: CHATPIPE_PROFILE]",
         ),
         click.option(
             "--base-url",

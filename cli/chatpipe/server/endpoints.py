@@ -160,7 +160,7 @@ def _chosen(options: ServerOptions, environ: Mapping[str, str], note: Callable[[
     name, place = options.profile, "--profile"
     if name is None:
         name, place = variable(environ, "CHATPIPE_PROFILE") or None, "CHATPIPE_PROFILE"
-    config = Config() if name == "echo" else read_config(environ)
+    config = Config() if name == "echo" else read_config(environ, note)
     profile = None if name is None else find_profile(name, place, config)
     _refuse_base_urls(profile, options.base_urls)
     if profile is not None and profile.in_process:

@@ -21,15 +21,22 @@ def names() -> list[str]:
 
 
 def read_profile(name: str) -> Profile | None:
-    """The built-in profile of this name, None if there is none. Only its own lines are parsed."""
+    """The built-in profile of this name, None if there is none."""
+    table = read_table(name)
+    return None if table is None else profile_of(name, table)
+
+
+def read_table(name: str) -> dict[str, Any] | None:
+    """The table of the built-in profile of this name. Only its own lines are parsed."""
     text = _text()
     headings = list(_HEADING.finditer(text))
     for heading, following in zip(headings, [*headings[1:], None], strict=True):
         if heading[1] == name:
-            import tomllib
+            from chatpipe.inputs.toml import read_document  # a call without a profile does without it
 
-            table = tomllib.loads(text[heading.start() : following and following.start()])[name]
-            return profile_of(name, table)
+            lines = text[heading.start() : following and following.start()]
+            table: dict[str, Any] = read_document(lines).tables[name]
+            return table
     return None
 
 
@@ -46,14 +53,17 @@ def base_url_at(host: str) -> str | None:
 
 
 def profile_of(name: str, table: Mapping[str, Any]) -> Profile:
-    """The profile of a table that is known to be right."""
+    """The profile of a table that is known to be right.
+
+    Of a user's profile, base_urls may hold the servers, and key_sources the ways to the key.
+    """
     urls = table.get("base_urls") or ([table["base_url"]] if "base_url" in table else [])
     plain: dict[str, Any] = {key: table[key] for key in _PLAIN if key in table}
     lists: dict[str, Any] = {key: tuple(table[key]) for key in _LISTS if key in table}
     return Profile(
         name,
-        servers=tuple(ProfileServer(each) for each in urls),
-        keys=tuple(_variable(each) for each in table.get("key_env", ())),
+        servers=tuple(ProfileServer(each) if isinstance(each, str) else each for each in urls),
+        keys=table.get("key_sources") or tuple(_variable(each) for each in table.get("key_env", ())),
         headers=tuple(table.get("headers", {}).items()),
         patches=tuple(_patch(each) for each in table.get("patch", ())),
         **plain,
@@ -79,7 +89,7 @@ _LISTS = ("base_url_env", "api_version_env", "model_env")
 
 def _variable(entry: str | Mapping[str, str]) -> KeySource:
     """The way to a key in a variable: its name, or a table with its own form of `auth`."""
-    name, auth = (entry, None) if isinstance(entry, str) else (entry["name"], entry["auth"])
+    name, auth = (entry, None) if isinstance(entry, str) else (entry["name"], entry.get("auth"))
     return KeySource(ENVIRONMENT, name, name, is_optional=True, auth=auth)
 
 

@@ -1,0 +1,57 @@
+"""`chatpipe config`: the settings of a call, each with its origin, and a trial of them."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from chatpipe.errors import UsageFault
+from chatpipe.flags import console as console_flags
+from chatpipe.flags import server as server_flags
+from chatpipe.flags.model_name import MODEL_NAME
+from chatpipe.flags.types import Command
+from chatpipe.options.output import ConsoleOptions
+from chatpipe.options.server import ServerOptions
+
+ACTIONS = ("show", "check", "path")
+# Options of one action.
+_OF_ACTION = {
+    "profiles": ("show", "--profiles"),
+    "as_json": ("show", "--json"),
+    "no_send": ("check", "--no-send"),
+}
+
+
+@click.command(cls=Command)
+@click.argument("action", type=click.Choice(ACTIONS), default="show")
+@click.option("--model", "-m", metavar="MODEL", type=MODEL_NAME, help="Model of the call, e.g. gpt-4o-mini")
+@click.option("--profiles", is_flag=True, help="List all profiles instead")
+@click.option("--json", "as_json", is_flag=True, help="Write the settings as JSON")
+@click.option("--no-send", is_flag=True, help="Look at the configuration alone, send nothing")
+@server_flags.options
+@console_flags.options
+def config(
+    action: str, model: str | None, server: ServerOptions, console: ConsoleOptions, **chosen: bool
+) -> int:
+    """Show the settings that a call would have, each with where it comes from, and never a key.
+
+    ACTION check tries them: the server, the key and the model. ACTION path writes where the
+    configuration is.
+
+    \b
+    chatpipe config
+    chatpipe config check -p groq -m llama-3.1-8b-instant
+    """
+    from chatpipe.configuration import inspection, overview
+
+    for name, (only, option) in _OF_ACTION.items():
+        if chosen[name] and action != only:
+            raise UsageFault(f"{option} is for {only}", fix=f"chatpipe config {only} {option}")
+    if action == "path":
+        return overview.write_path(os.environ)
+    if action == "check":
+        return inspection.check(server, model, os.environ, console, sends=not chosen["no_send"])
+    if chosen["profiles"]:
+        return overview.list_profiles(os.environ, as_json=chosen["as_json"])
+    return overview.show(server, model, os.environ, console, as_json=chosen["as_json"])

@@ -1,0 +1,292 @@
+"""Tables of `[profiles.NAME]` -> profiles: checked, merged with what they start from, placed in errors."""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from chatpipe.errors import BadConfiguration
+from chatpipe.inputs.names import nearest
+from chatpipe.inputs.toml import Document, Path
+from chatpipe.named_tuple import NamedTuple
+from chatpipe.options.server import KeySource
+from chatpipe.server import profile_file, redact
+from chatpipe.server.base_url import origin_of, parse_base_url
+from chatpipe.server.keys import KEY_WAYS
+from chatpipe.server.profile_rules import (
+    KEY_SETTINGS,
+    MEANING,
+    SETTINGS,
+    SettingFault,
+    profile_faults,
+    unknown_setting,
+)
+from chatpipe.server.profiles import ECHO, Profile, ProfileServer
+
+Table = Mapping[str, Any]
+_TOP = frozenset({"profile", "profiles"})
+_NAMES_OF_TOP = dict.fromkeys(("default", "default_profile", "use"), "profile")
+# Settings that one profile replaces by other ones of another.
+_URLS = ("base_url", "base_urls", "base_url_env", "dated_base_url")
+
+
+def _joined(words: list[str], path: Path) -> str:
+    """`headers.X-Team`, `patch 2 drop 1`: keys with dots between them, numbers with blanks around them."""
+    text = words[0] if words else ""
+    for before, step, word in zip(path, path[1:], words[1:], strict=False):
+        text += ("." if isinstance(step, str) and isinstance(before, str) else " ") + word
+    return text
+
+
+class UserProfiles(NamedTuple):
+    """The profiles of a configuration.
+
+    home takes the place of ~ in names of files. note gets warnings, each as a line.
+    """
+
+    file: str
+    document: Document
+    home: str
+    note: Callable[[str], None]
+
+    @property
+    def tables(self) -> Table:
+        found = self.document.tables.get("profiles", {})
+        return found if isinstance(found, dict) else {}
+
+    def top_faults(self) -> Iterator[BadConfiguration]:
+        """The faults at the top of the file."""
+        top = self.document.tables
+        for key, value in top.items():
+            if key not in _TOP:
+                yield self._fault(_unknown_at_the_top(key, value))
+        if "profile" in top and not (isinstance(top["profile"], str) and top["profile"].strip()):
+            is_table = isinstance(top["profile"], dict)
+            fix = "write [profiles.NAME]" if is_table else 'write profile = "NAME"'
+            yield self._fault(SettingFault(("profile",), "is not the name of a profile", fix))
+        if not isinstance(top.get("profiles", {}), dict):
+            yield self._fault(SettingFault(("profiles",), "is not a table", "write [profiles.NAME]"))
+
+    def all_faults(self) -> Iterator[BadConfiguration]:
+        """The faults of all profiles, and of the choice of the default one. The top has none."""
+        for name in self.tables:
+            yield from self.faults(name)
+        default = self.document.tables.get("profile")
+        known = frozenset({*self.tables, *profile_file.names()})
+        if default is not None and default not in known:
+            yield self._fault(SettingFault(("profile",), f"no profile '{default}'", _meant(default, known)))
+
+    def faults(self, name: str) -> Iterator[BadConfiguration]:
+        """The faults of one profile. note gets its warnings."""
+        path = ("profiles", name)
+        if name == ECHO.name:
+            yield self._fault(
+                SettingFault(path, "the built-in model has no settings", "give it another name")
+            )
+        table = self.tables[name]
+        found = list(profile_faults(table, path))
+        yield from map(self._fault, found)
+        if found:
+            return
+        if (start := self._start_fault(name)) is not None:
+            yield self._fault(start)
+        for key, url in self._urls(table, path):
+            try:
+                if "{" not in url:
+                    parse_base_url(url, self.place(key), self.note)
+            except BadConfiguration as fault:
+                yield fault
+        for number, patch in enumerate(table.get("patch", ())):
+            for at, field in enumerate(patch.get("drop", ())):
+                if field in MEANING:
+                    place = self.place((*path, "patch", number, "drop", at))
+                    self.note(f"warning: {place}: without '{field}' a request means something else")
+
+    def read(self, name: str) -> Profile:
+        """The profile of this name. Raises BadConfiguration for the first fault."""
+        for each in self._chain(name) or [name]:
+            for fault in self.faults(each):
+                raise fault
+        return profile_file.profile_of(name, self._resolved(name))
+
+    def origin(self, name: str, path: Path) -> str:
+        """The place of a setting, that of a built-in profile included; "" if nobody sets it."""
+        for each in (chain := self._chain(name)):
+            if _has(self.tables[each], path):
+                return f"{self.file}:{self.document.line(('profiles', each, *path))}"
+        return built_in_origin(self._built_in(chain, name), path)
+
+    def patch_origins(self, name: str) -> list[str]:
+        """The places of all patches of a profile, in their order."""
+        chain = self._chain(name)
+        built_in = self._built_in(chain, name)
+        count = len((profile_file.read_table(built_in) or {}).get("patch", ()))
+        found = [built_in_origin(built_in, ("patch",))] * count
+        for each in reversed(chain):
+            patches = self.tables[each].get("patch", ())
+            paths = [("profiles", each, "patch", number) for number in range(len(patches))]
+            found += (f"{self.file}:{self.document.line(path)}" for path in paths)
+        return found
+
+    def _built_in(self, chain: list[str], name: str) -> str:
+        """The built-in profile that the last one of a chain starts from; there may be none of its name."""
+        return str(self.tables[chain[-1]].get("like", chain[-1])) if chain else name
+
+    def _chain(self, name: str) -> list[str]:
+        """The profile and those of the user that it starts from, one by one, up to a circle."""
+        chain: list[str] = []
+        while name not in chain and isinstance(table := self.tables.get(name), dict):
+            chain.append(name)
+            like = table.get("like")
+            name = like if isinstance(like, str) else name
+        return chain
+
+    def _start_fault(self, name: str) -> SettingFault | None:
+        """The fault of a profile whose start is not there, or is itself in the end."""
+        chain = self._chain(name)
+        path: Path = ("profiles", chain[-1], "like")
+        like = self.tables[chain[-1]].get("like")
+        built_in = frozenset(profile_file.names()) - {ECHO.name}
+        if not isinstance(like, str) or (like in built_in and like not in chain[:-1]):
+            return None
+        if like in chain:
+            return SettingFault(path, f"leads back to '{like}'", "start from another profile")
+        return SettingFault(
+            path, f"no profile '{like}' to start from", _meant(like, built_in | {*self.tables})
+        )
+
+    def _resolved(self, name: str) -> dict[str, Any]:
+        """The merged table of a profile without faults, with its keys and servers as records."""
+        own = self.tables.get(name)
+        if own is None:
+            return dict(profile_file.read_table(name) or {})
+        like = own.get("like", name)
+        start = dict(profile_file.read_table(name) or {}) if like == name else self._start(own, like)
+        path = ("profiles", name)
+        merged = {**start, **{key: value for key, value in own.items() if key != "like"}}
+        if any(key in own for key in ("base_url", "base_urls")):
+            merged = {key: value for key, value in merged.items() if key not in _URLS or key in own}
+            merged["base_urls"] = self._servers(own, path)
+            merged.pop("base_url", None)
+        if "headers" in start and "headers" in own:
+            merged["headers"] = {**start["headers"], **own["headers"]}
+        if "patch" in own:
+            merged["patch"] = [*start.get("patch", ()), *own["patch"]]
+        if keys := self._keys(own, path):
+            merged["key_sources"] = keys
+        if "prices" in own:
+            merged["prices"] = self._path(own["prices"])
+        return merged
+
+    def _start(self, own: Table, like: str) -> dict[str, Any]:
+        """The profile that another one starts from. With a server of its own, that one gets no key of it."""
+        start = self._resolved(like)
+        if any(key in own for key in ("base_url", "base_urls")):
+            start = {key: value for key, value in start.items() if key not in ("key_env", "key_sources")}
+            headers = start.get("headers", {})
+            start["headers"] = {
+                name: value for name, value in headers.items() if redact.header(name, value) == value
+            }
+        return start
+
+    def _servers(self, own: Table, path: Path) -> list[ProfileServer]:
+        """The servers of a profile, each once."""
+        entries = own.get("base_urls") or [own["base_url"]]
+        found: dict[object, ProfileServer] = {}
+        for number, entry in enumerate(entries):
+            place = (*path, "base_urls", number) if "base_urls" in own else (*path, "base_url")
+            table = entry if isinstance(entry, dict) else {"url": entry}
+            headers = tuple(table.get("headers", {}).items())
+            server = ProfileServer(table["url"].strip(), self._keys(table, place), headers)
+            if found.setdefault(_comparable(server.base_url), server) is not server:
+                self.note(f"{self.place(place)}: this server is there twice and counts once")
+        return list(found.values())
+
+    def _urls(self, table: Table, path: Path) -> Iterator[tuple[Path, str]]:
+        """The base URLs of a profile with their paths."""
+        if "base_url" in table:
+            yield (*path, "base_url"), table["base_url"]
+        for number, entry in enumerate(table.get("base_urls", ())):
+            where = (*path, "base_urls", number)
+            yield where, entry["url"] if isinstance(entry, dict) else entry
+
+    def _keys(self, table: Table, path: Path) -> tuple[KeySource, ...]:
+        """The ways to the key that a table names."""
+        settings = {name: table[name] for name in KEY_SETTINGS if name in table}
+        if not settings:
+            return ()
+        if "key_file" in settings:
+            settings["key_file"] = self._path(settings["key_file"])
+        return profile_key_sources(settings, lambda name: self.place((*path, name)))
+
+    def _path(self, name: str) -> str:
+        """The name of a file: ~ is the user's home, and a relative one is relative to the configuration."""
+        if self.home and (name == "~" or name.startswith("~/")):
+            return self.home + name[1:]
+        return os.path.join(os.path.dirname(self.file), name)
+
+    def place(self, path: Path) -> str:
+        """The place of a value: `FILE:LINE: [profiles.NAME] KEY`."""
+        words = [str(step + 1) if isinstance(step, int) else step for step in path]
+        keys = _joined(words, path)
+        if words[0] == "profiles" and len(words) > 1:
+            keys = " ".join(filter(None, (f"[profiles.{words[1]}]", _joined(words[2:], path[2:]))))
+        return f"{self.file}:{self.document.line(path)}: {keys}"
+
+    def _fault(self, fault: SettingFault) -> BadConfiguration:
+        return BadConfiguration(fault.what, place=self.place(fault.path), fix=fault.fix)
+
+
+def built_in_origin(name: str, path: Path) -> str:
+    """The origin of a setting of a built-in profile; "" if it does not set it."""
+    is_set = name == ECHO.name or _has(profile_file.read_table(name) or {}, path)
+    return f"profile '{name}', built in" if is_set else ""
+
+
+def _has(table: Any, path: Path) -> bool:
+    for key in path:
+        if not isinstance(table, dict) or key not in table:
+            return False
+        table = table[key]
+    return True
+
+
+def _meant(name: str, known: frozenset[str]) -> str:
+    meant = nearest(name, known, least=3)
+    return f"did you mean '{meant}'?" if meant else "chatpipe config show --profiles lists all"
+
+
+def profile_key_sources(settings: Table, place: Callable[[str], str]) -> tuple[KeySource, ...]:
+    """The ways to the key that a profile names, in their order. place gives that of a setting.
+
+    Of several variables the first that is set counts; one has to be.
+    """
+    found = []
+    for way in KEY_WAYS:
+        name = way.parameter
+        if name not in settings:
+            continue
+        values = settings[name] if isinstance(settings[name], list) else [settings[name]]
+        for number, value in enumerate(values, 1):
+            table = value if isinstance(value, dict) else {"name": value}
+            is_optional = number < len(values)
+            found.append(KeySource(way, table["name"], place(name), is_optional, table.get("auth")))
+    return tuple(found)
+
+
+def _comparable(url: str) -> object:
+    """A value that is equal for two spellings of one base URL. A template is its own."""
+    if "{" in url:
+        return url
+    parsed = parse_base_url(url, "", lambda text: None)
+    return origin_of(parsed), parsed.path, parsed.query
+
+
+def _unknown_at_the_top(key: str, value: Any) -> SettingFault:
+    """The fault for a setting that stands at the top and does not belong there."""
+    if key in SETTINGS:
+        return SettingFault((key,), "is a setting of a profile", "put it below [profiles.NAME]")
+    if isinstance(value, dict) and key not in _NAMES_OF_TOP and nearest(key, _TOP) is None:
+        return SettingFault((key,), "no such table", f"did you mean [profiles.{key}]?")
+    return unknown_setting(key, (), _TOP, _NAMES_OF_TOP)
