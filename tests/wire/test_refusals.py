@@ -325,6 +325,44 @@ def test_a_prompt_that_is_too_long_gets_its_fix(status: int, body: bytes) -> Non
     assert (type(fault), fault.fix) == (BadInput, "shorten the messages or lower --max-tokens")
 
 
+CHANGE_THE_PROMPT = "change the prompt: a filter of the provider held it back"
+
+
+@cases(
+    "status, body",
+    {
+        "OpenAI, usage policy": (400, api_error("No.", code='"invalid_prompt"')),
+        "Azure": (400, api_error("The response was filtered", code='"content_filter"')),
+        "Azure, by its inner error": (
+            400,
+            b'{"error":{"message":"no","code":null,"innererror":{"code":"ResponsibleAIPolicyViolation"}}}',
+        ),
+        "OpenRouter": (
+            403,
+            b'{"error":{"code":403,"message":"m requires moderation on X. Your input was flagged"}}',
+        ),
+        "xAI": (
+            403,
+            b'{"code":"no permission","error":"Content violates usage guidelines. Failed check: X"}',
+        ),
+        "DashScope": (400, api_error("Input text data may contain it", code='"data_inspection_failed"')),
+        "Zhipu": (400, b'{"error":{"code":"1301","message":"no"}}'),
+        "an error inside 200": (200, b'{"error":{"code":"content_filter","message":"no"}}'),
+    },
+)
+def test_filtered_prompt_is_bad_input_and_not_the_fault_of_the_key(status: int, body: bytes) -> None:
+    fault = from_reply(status, body)
+    assert (int(fault.status), fault.fix, fault.refusal_status) == (65, CHANGE_THE_PROMPT, 400)
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["Your account was flagged", "This key has been flagged for abuse", "Access to content_filter is denied"],
+)
+def test_other_403_stay_about_access(message: str) -> None:
+    assert from_reply(403, api_error(message)).status == Status.NO_ACCESS
+
+
 @pytest.mark.parametrize("headers", [{"api-key": "k"}, {"X-Goog-Api-Key": "k"}, {"authorization": "k"}])
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_fix_speaks_of_a_key_only_if_one_was_sent(status: int, headers: dict[str, str]) -> None:

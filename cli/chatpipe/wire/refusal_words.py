@@ -74,6 +74,19 @@ _TOO_LONG_PHRASE = (
     r"|inputs`? (?:tokens|must have less than)"  # TGI
     r"|超过.{0,20}(?:长度|上下文)|上下文.{0,10}超"
 )
+# A filter of the provider held the request back.
+_FILTERED = _codes(
+    """
+    content_filter content_policy_violation ResponsibleAIPolicyViolation moderation_blocked invalid_prompt
+    data_inspection_failed prohibited_content 1301 base_resp:1026 base_resp:1027
+    """
+)
+_FILTERED_PHRASE = (
+    r"content management policy|requires moderation"  # Azure, OpenRouter
+    r"|\b(?:input|prompt|request|content|message|text)s? (?:was |were |is |are |has been |have been )?flagged"
+    r"|violates? (?:the |our |their )?(?:usage|content|safety) (?:guidelines|polic)"  # xAI, with 403
+    r"|(?:inappropriate|unsafe|sensitive|prohibited) content"  # DashScope, Zhipu
+)
 # A request above a limit a minute, with 429 (OpenAI, Groq). No wait makes it fit.
 _NEVER_FITS_PHRASE = r"request too large for|input or output tokens must be reduced"
 
@@ -192,6 +205,8 @@ def status_of(http_status: int, error: ServerError) -> int | None:
         return by_words or _status_by_phrase(error)
     if not 400 <= http_status < 500 or http_status in _CLEAR_STATUSES:
         return http_status
+    if is_filtered(error):
+        return 400  # OpenRouter and xAI say 403, as of a key without a right
     if by_words in _BETTER_BY_WORDS and (by_words, http_status) != (401, 403):
         return by_words
     is_bad_key = http_status == 400 and _says(_BAD_KEY_PHRASE, error)  # Gemini and xAI
@@ -221,6 +236,11 @@ def is_too_long(error: ServerError) -> bool:
     if not _TOO_LONG.isdisjoint(_squeezed_codes(error)):
         return True
     return re.search(_TOO_LONG_PHRASE, error.message[:_MAX_READ_CHARS], re.IGNORECASE) is not None
+
+
+def is_filtered(error: ServerError) -> bool:
+    """Return True if a filter of the provider held the request back."""
+    return not _FILTERED.isdisjoint(_squeezed_codes(error)) or _says(_FILTERED_PHRASE, error)
 
 
 def is_about_route(error: ServerError, *, is_wrapped: bool) -> bool:

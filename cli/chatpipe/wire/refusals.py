@@ -165,6 +165,8 @@ def _classify(
     error_class, fix = _BY_STATUS.get(status) or _by_range(status)
     if error_class is BadInput and refusal_words.is_too_long(error):
         fix = "shorten the messages or lower --max-tokens"
+    elif error_class is BadInput and refusal_words.is_filtered(error):
+        fix = "change the prompt: a filter of the provider held it back"
     return error_class, fix
 
 
