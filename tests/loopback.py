@@ -585,12 +585,14 @@ class Asked:
 class Proxy(_InThread):
     """A forward proxy, for CONNECT and for absolute-form targets; one exchange a connection.
 
-    refuse is a status to answer everything with: 407, 502.
+    refuse is a status to answer everything with: 407, 502. routes has ports of this machine for the
+    hosts of targets, as they are written there: "api.example:443".
     """
 
-    def __init__(self, refuse: int | None = None) -> None:
+    def __init__(self, refuse: int | None = None, routes: Mapping[str, int] | None = None) -> None:
         super().__init__()
         self.refuse = refuse
+        self.routes = routes or {}
         self.asked: list[Asked] = []
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -626,7 +628,9 @@ class Proxy(_InThread):
             return
         tunnel = method == "CONNECT"
         there = urlsplit(f"//{target}" if tunnel else target)
-        upstream, upwriter = await asyncio.open_connection(there.hostname, there.port)
+        port = self.routes.get(there.netloc)
+        host = there.hostname if port is None else _HOST
+        upstream, upwriter = await asyncio.open_connection(host, port or there.port)
         with self._using(upwriter):
             if tunnel:
                 writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
