@@ -72,6 +72,7 @@ WORLD: dict[str, dict[str, str]] = {
     },
     "server.kept_models": {"open": "the names of models", "os": "the folder of these files"},
     "server.config": {"os": "whether the name of its file is a link, or absolute"},
+    "server.token_files": {"os": "whether a provider's own tool keeps a token"},
     "flags.server": {"environ": "where the profiles are that completion offers"},
     "server.profile_file": {"open": "the profiles, which are a part of the package"},
     "schema.check": {"open": "the schema, which is a part of the package"},

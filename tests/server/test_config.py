@@ -465,6 +465,7 @@ def test_profile_with_a_server_of_its_own_gets_no_key_of_the_one_that_it_is_like
     found = made(text, config)
     assert (found.keys, found.headers) == ((), (*GROQ.headers, ("A", "b")))
     assert made(f"[profiles.x]\nlike = 'groq'\n{url}", config).keys == ()
+    assert made(f"[profiles.x]\nlike = 'huggingface'\n{url}", config).token_files == ()
 
 
 def test_servers_have_their_own_keys_and_headers(config: _Reader, tmp_path: Path) -> None:

@@ -16,12 +16,13 @@ from chatpipe.inputs import values
 from chatpipe.options.server import KeySource, ServerOptions
 from chatpipe.server import redact
 from chatpipe.server.endpoints import Endpoint, resolve
-from chatpipe.server.keys import ENVIRONMENT, FoundKey
+from chatpipe.server.keys import ENVIRONMENT, FoundKey, find_key
 from chatpipe.server.patches import patched
-from chatpipe.server.profile_file import names, read_profile
+from chatpipe.server.profile_file import names, profile_of, read_profile
 from chatpipe.server.profiles import DEFAULT, SECRET_VARIABLES, Profile
 from chatpipe.server.server import open_server, with_key
 from chatpipe.system import secrets
+from parametrize import cases
 from process import run
 
 FILE = Path(*chatpipe.server.__path__) / "profiles.toml"
@@ -287,6 +288,73 @@ def test_missing_key_is_77_where_one_is_needed(name: str) -> None:
             with_key(found, ServerOptions(), VARIABLES, None)
     else:
         assert with_key(found, ServerOptions(), VARIABLES, None).headers == found.headers
+
+
+@cases(
+    "environ, files, used",
+    {
+        "no file": ({"HOME": "home"}, [], None),
+        "in the cache": ({"HOME": "home"}, ["home/.cache/huggingface/token"], 0),
+        "in another cache": ({"HOME": "home", "XDG_CACHE_HOME": "c"}, ["c/huggingface/token"], 0),
+        "in a folder": ({"HOME": "home", "HF_HOME": "hf"}, ["home/.cache/huggingface/token", "hf/token"], 1),
+        "named": ({"HF_TOKEN_PATH": "my token", "HF_HOME": "hf"}, ["hf/token", "my token"], 1),
+        "named and not there": ({"HF_TOKEN_PATH": "other", "HF_HOME": "hf"}, ["hf/token"], None),
+        "a folder of its name": ({"HF_TOKEN_PATH": "home"}, ["home/token"], None),
+        "beside a variable": ({"HF_TOKEN_PATH": "t", "HF_TOKEN": KEY}, ["t"], None),
+    },
+)
+def test_token_file_is_the_last_way(
+    environ: dict[str, str], files: list[str], used: int | None, tmp_path: Path
+) -> None:
+    keys = [f"hf_{number}234567" for number in range(len(files))]
+    for name, text in zip(files, keys, strict=True):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    placed = {name: value if value == KEY else str(tmp_path / value) for name, value in environ.items()}
+    found = find_key(resolve(ServerOptions("huggingface"), placed)[0].keys, placed)
+    assert (found and found.text) == (environ.get("HF_TOKEN") if used is None else keys[used])
+
+
+def test_token_file_does_not_go_to_another_server(tmp_path: Path) -> None:
+    (tmp_path / "t").write_text(KEY)
+    options = ServerOptions("huggingface", base_urls=("https://elsewhere.example/v1",))
+    assert resolve(options, {"HF_TOKEN_PATH": str(tmp_path / "t")})[0].keys == ()
+
+
+GOOGLE = "--profile: GOOGLE_API_KEY is the key; GEMINI_API_KEY is another one and is not used"
+
+
+@cases(
+    "name, environ, keys, notes",
+    {
+        "two keys": ("gemini", {"GEMINI_API_KEY": "a", "GOOGLE_API_KEY": "b"}, (), [GOOGLE]),
+        "one key twice": ("gemini", {"GEMINI_API_KEY": "a", "GOOGLE_API_KEY": "a\n"}, (), []),
+        "one": ("gemini", {"GEMINI_API_KEY": "a", "GOOGLE_API_KEY": ""}, (), []),
+        "an option": (
+            "gemini",
+            {"GEMINI_API_KEY": "a", "GOOGLE_API_KEY": "b"},
+            (KeySource(ENVIRONMENT, "X"),),
+            [],
+        ),
+        "a token of another form": (
+            "azure",
+            {**VARIABLES, "AZURE_OPENAI_AD_TOKEN": "a", "AZURE_OPENAI_API_KEY": "b"},
+            (),
+            [],
+        ),
+    },
+)
+def test_second_key_that_is_not_used_is_named(
+    name: str, environ: dict[str, str], keys: tuple[KeySource, ...], notes: list[str]
+) -> None:
+    said: list[str] = []
+    resolve(ServerOptions(name, keys=keys), environ, note=said.append)
+    assert said == notes
+
+
+def test_profile_without_a_list_of_models() -> None:
+    assert profile_of("p", {"models_path": ""}).models_path is None
+    assert profile_of("p", {}).models_path == "/models"
 
 
 def test_nothing_is_sent_without_a_needed_key() -> None:

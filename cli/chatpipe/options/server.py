@@ -62,6 +62,11 @@ class KeySource(NamedTuple):
         return self.setting or self.way.option
 
     @property
+    def is_built_in(self) -> bool:
+        """True for a variable that a built-in profile names, or that is known by itself."""
+        return self.setting is not None and self.setting == self.variable
+
+    @property
     def file(self) -> str | None:
         return self.value if self.way.names == "file" else None
 

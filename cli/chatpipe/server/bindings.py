@@ -60,7 +60,9 @@ def profile_at(url: SplitResult, chosen: Chosen) -> Profile:
     if profile.in_process:
         return profile
     if not chosen.is_own(url):
-        elsewhere = profile._replace(headers=(), keys=(), patches=(), needs_key=False, allow_http=False)
+        elsewhere = profile._replace(
+            headers=(), keys=(), token_files=(), patches=(), needs_key=False, allow_http=False
+        )
         has_url = bool(profile.models_path) and not str(profile.models_path).startswith("/")
         return elsewhere._replace(models_path=DEFAULT.models_path) if has_url else elsewhere
     server = _profile_server(url, profile, chosen.own)
@@ -110,11 +112,26 @@ def key_sources(
 ) -> tuple[KeySource, ...]:
     """The ways to the key of a server behind those of options, in order. profile is that of profile_at()."""
     sources = list(profile.keys)
+    if profile.token_files:
+        from chatpipe.server.token_files import token_source  # few profiles have one
+
+        sources += token_source(profile, environ)
     if _gets_chatpipe_key(url, chosen, environ):
         sources.append(KeySource(ENVIRONMENT, CHATPIPE_KEY, CHATPIPE_KEY, is_optional=True))
     if _gets_openai_key(url, chosen, environ):
         sources.append(KeySource(ENVIRONMENT, _OPENAI_KEY, _OPENAI_KEY, is_optional=True))
     return tuple(sources)
+
+
+def other_key(profile: Profile, environ: Mapping[str, str]) -> str | None:
+    """A phrase about a variable of a built-in profile that holds another key than the one that counts.
+
+    None if there is none. A form of its own, as a token of Entra has, is no other key.
+    """
+    own = [each.value for each in profile.keys if each.is_built_in and each.auth is None]
+    used, *others = [name for name in own if environ.get(name, "").strip()] or [""]
+    other = next((name for name in others if environ[name].strip() != environ[used].strip()), None)
+    return None if other is None else f"{used} is the key; {other} is another one and is not used"
 
 
 def ways_to_a_key(

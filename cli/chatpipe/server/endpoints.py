@@ -117,8 +117,8 @@ def resolve(
     """The servers, of which a run uses all and a call the first that answers.
 
     header_lines are the lines of `--header-file`. The secrets of headers and URLs are hidden from now on.
-    note gets what was mended. Raises UsageFault and BadConfiguration, both with the option, variable or
-    line of the configuration as place.
+    note gets what was mended, and what is not used. Raises UsageFault and BadConfiguration, both with the
+    option, variable or line of the configuration as place.
     """
     chosen = _chosen(options, environ, note)
     chosen = chosen._replace(urls=tuple(_completed(url, chosen, environ) for url in chosen.urls))
@@ -129,7 +129,10 @@ def resolve(
     given = _Given(tuple(headers), options.keys, model, origins)
     for url in chosen.urls:
         azure.refuse_missing_version(url, chosen.origin)
-    return tuple(_endpoint(url, chosen, given, environ) for url in chosen.urls)
+    endpoints = tuple(_endpoint(url, chosen, given, environ) for url in chosen.urls)
+    if not options.keys and (phrase := bindings.other_key(endpoints[0].profile, environ)) is not None:
+        note(f"{chosen.profile_place}: {phrase}")
+    return endpoints
 
 
 def _endpoint(url: SplitResult, chosen: Chosen, given: _Given, environ: Mapping[str, str]) -> Endpoint:

@@ -101,7 +101,9 @@ def source_phrase(source: KeySource) -> str:
 def _source_origin(source: KeySource, endpoint: Endpoint, given: _CallSettings) -> str:
     if source in given.options.keys:
         return f"option {source.way.option}"
-    if source.setting != source.value:
+    if source.place == f"profile '{endpoint.profile.name}'":
+        return _profile_origin(endpoint, "token_files", given)
+    if not source.is_built_in:
         return _origin(source.place, given)
     if any(each.value == source.value for each in endpoint.profile.keys):
         return _profile_origin(endpoint, "key_env", given)

@@ -10,7 +10,7 @@ from typing import Any
 from chatpipe.options.server import KeySource
 from chatpipe.server.keys import ENVIRONMENT
 from chatpipe.server.patches import Patch
-from chatpipe.server.profiles import ECHO, Profile, ProfileServer
+from chatpipe.server.profiles import DEFAULT, ECHO, Profile, ProfileServer
 
 _HEADING = re.compile(r"^\[([a-z0-9-]+)\]$", re.MULTILINE)
 
@@ -63,6 +63,7 @@ def profile_of(name: str, table: Mapping[str, Any]) -> Profile:
     return Profile(
         name,
         servers=tuple(ProfileServer(each) if isinstance(each, str) else each for each in urls),
+        models_path=table.get("models_path", DEFAULT.models_path) or None,
         keys=table.get("key_sources") or tuple(_variable(each) for each in table.get("key_env", ())),
         headers=tuple(table.get("headers", {}).items()),
         patches=tuple(_patch(each) for each in table.get("patch", ())),
@@ -75,16 +76,14 @@ _PLAIN = (
     "dated_base_url",
     "api_version",
     "path",
-    "models_path",
     "model",
     "auth",
     "needs_key",
     "prices",
     "allow_http",
-    "rate_limits",
     "batch",
 )
-_LISTS = ("base_url_env", "api_version_env", "model_env")
+_LISTS = ("base_url_env", "api_version_env", "model_env", "token_files")
 
 
 def _variable(entry: str | Mapping[str, str]) -> KeySource:

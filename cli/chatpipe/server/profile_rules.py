@@ -262,7 +262,6 @@ SETTINGS: Mapping[str, Rule] = {
     "dated_base_url": _text,
     "api_version_env": _array_of(_variable),
     "model_env": _array_of(_variable),
-    "rate_limits": _text,
     "batch": _text,
 }
 # Names of settings in other tools.

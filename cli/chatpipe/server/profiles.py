@@ -41,13 +41,13 @@ class Profile(NamedTuple):
     servers are tried in this order by a single call, and share a run. base_url_env are variables that
     name another base URL, model_env and api_version_env the like; the first that is set counts.
     dated_base_url replaces base_url where the version of the API is a date. keys are the ways to the
-    key in order, each optional unless the user's configuration names it. needs_key is true if the
-    provider rejects every request without one. headers, keys and patches are for the servers of the
-    profile only.
+    key in order, each optional unless the user's configuration names it. token_files are templates of
+    token_files.py for the file behind them. needs_key is true if the provider rejects every request
+    without a key. headers, keys, token_files and patches are for the servers of the profile only.
 
     path is the route of completions, models_path that of the list of models, None if there is none; one
-    that begins with a scheme or a variable is a URL. rate_limits and batch name the dialects of the
-    provider. One that is in_process needs no server: it ignores the environment and has no base URL.
+    that begins with a scheme or a variable is a URL. batch names the dialect of its Batch API. One that
+    is in_process needs no server: it ignores the environment and has no base URL.
     """
 
     name: str
@@ -61,13 +61,13 @@ class Profile(NamedTuple):
     model: str | None = None
     model_env: tuple[str, ...] = ()
     keys: tuple[KeySource, ...] = ()
+    token_files: tuple[str, ...] = ()
     auth: str = "bearer"
     needs_key: bool = False
     headers: tuple[tuple[str, str], ...] = ()
     patches: tuple[Patch, ...] = ()
     prices: str | None = None
     allow_http: bool = False
-    rate_limits: str | None = None
     batch: str | None = None
     in_process: bool = False
 

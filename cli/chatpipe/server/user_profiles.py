@@ -28,6 +28,7 @@ Table = Mapping[str, Any]
 _TOP = frozenset({"profile", "profiles"})
 _NAMES_OF_TOP = dict.fromkeys(("default", "default_profile", "use"), "profile")
 # Settings that one profile replaces by other ones of another.
+_KEYS = ("key_env", "key_sources", "token_files")
 _URLS = ("base_url", "base_urls", "base_url_env", "dated_base_url")
 
 
@@ -175,6 +176,7 @@ class UserProfiles(NamedTuple):
             merged["patch"] = [*start.get("patch", ()), *own["patch"]]
         if keys := self._keys(own, path):
             merged["key_sources"] = keys
+            merged.pop("token_files", None)
         if "prices" in own:
             merged["prices"] = self._path(own["prices"])
         return merged
@@ -183,7 +185,7 @@ class UserProfiles(NamedTuple):
         """The profile that another one starts from. With a server of its own, that one gets no key of it."""
         start = self._resolved(like)
         if any(key in own for key in ("base_url", "base_urls")):
-            start = {key: value for key, value in start.items() if key not in ("key_env", "key_sources")}
+            start = {key: value for key, value in start.items() if key not in _KEYS}
             headers = start.get("headers", {})
             start["headers"] = {
                 name: value for name, value in headers.items() if redact.header(name, value) == value
