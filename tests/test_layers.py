@@ -156,6 +156,11 @@ WORLD: dict[str, dict[str, str]] = {
     "batch.journal.answers": {"os": "which files there are, and the journal's descriptor"},
     "batch.key_renewal": {"asyncio": "a thread, and requests that wait for it"},
     "batch.async_engine": {"asyncio": "a task for each slot in flight"},
+    "batch.fleet.dispatcher": {"asyncio": "the queue of a run, and a time-out that ends what is given up"},
+    "batch.fleet.fleet": {"asyncio": "health checks beside the run"},
+    "batch.fleet.health_checks": {"asyncio": "a task for each check"},
+    "batch.fleet.member": {"asyncio": "ends what is in flight there"},
+    "batch.fleet.run_rate": {"asyncio": "lines that wait for a server"},
     "batch.channel": {"asyncio": "the event loop, which tries again what waits for a lock"},
     "batch.driver": {"asyncio": "reads the input beside the engine"},
     "system.descriptor": {

@@ -73,7 +73,7 @@ class Call(NamedTuple):
         from chatpipe.conversation.replay import converse_buffered
 
         with setup.open_rules(
-            self.turns, body, self.console, environ=self.environ, server=self.server
+            self.turns, body, self.console, environ=self.environ, key_names=self.server.endpoint.key_names
         ) as rules:
             conversation, buffer = run_without_loop(converse_buffered(body, ask, rules or TurnRules()))
             fits = None if rules is None else rules.violation

@@ -7,6 +7,7 @@
         Problems              65   several of them, each reported on a line of its own
       MissingInput            66   a named file cannot be read
       Unreachable             69   no server answers, or 5xx after all retries
+        NoServerLeft          69   every server of a run is left out
       CannotWrite             74   stdout, -o or a side file
       TryLater                75   rate limit or time-out after all retries
         PausedTooLong         75   the pauses are longer than --max-pause
@@ -129,6 +130,12 @@ class MissingInput(ChatpipeError):
 
 class Unreachable(ChatpipeError):
     status = Status.UNREACHABLE
+
+
+class NoServerLeft(Unreachable):
+    """None of several servers can be reached any more. The next line would find none either."""
+
+    reached_server = False
 
 
 class CannotWrite(ChatpipeError):

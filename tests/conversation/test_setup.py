@@ -12,11 +12,8 @@ from chatpipe.errors import UsageFault
 from chatpipe.inputs.messages import LocatedValue
 from chatpipe.inputs.place import Source
 from chatpipe.options.output import ConsoleOptions
-from chatpipe.options.server import ServerOptions
 from chatpipe.options.tool_commands import ToolOptions
 from chatpipe.request.response_format import ResponseFormat
-from chatpipe.server import endpoints
-from chatpipe.server.server import open_server
 from chatpipe.system.console import Console
 from refusals import refused
 
@@ -24,7 +21,6 @@ from refusals import refused
 SCHEMA = {"type": "object", "properties": {"price": {"multipleOf": 0.01}}, "required": ["price"]}
 FORM = ResponseFormat("--schema", "s", LocatedValue(SCHEMA, Source("s.json", b"{}")), strict=True)
 OPTIONS = TurnOptions(ToolOptions((("a", "true"),)), FORM, 2)
-SERVER = open_server(endpoints.resolve(ServerOptions(profile="echo"), {}, ())[0], ServerOptions(), {})
 BODY = {"response_format": FORM.field, "tools": [{"type": "function", "function": {"name": "a"}}]}
 
 
@@ -35,7 +31,8 @@ def test_options_are_the_same_after_pickling() -> None:
 @pytest.mark.parametrize("verbose", [False, True])
 def test_rules_without_tools_check_the_same_after_pickling(verbose: bool) -> None:
     console = Console(ConsoleOptions(verbose=verbose))
-    with setup.open_rules(OPTIONS, BODY, console, environ={"PATH": "/bin:/usr/bin"}, server=SERVER) as rules:
+    environ = {"PATH": "/bin:/usr/bin"}
+    with setup.open_rules(OPTIONS, BODY, console, environ=environ, key_names=frozenset()) as rules:
         assert rules is not None
         assert rules.tools is not None
         copy = pickle.loads(pickle.dumps(rules._replace(tools=None)))
@@ -47,7 +44,7 @@ def test_rules_without_tools_check_the_same_after_pickling(verbose: bool) -> Non
 
 def test_the_first_answer_is_the_last_without_options() -> None:
     console = Console(ConsoleOptions())
-    with setup.open_rules(TurnOptions(), {}, console, environ={}, server=SERVER) as rules:
+    with setup.open_rules(TurnOptions(), {}, console, environ={}, key_names=frozenset()) as rules:
         assert rules is None
 
 
@@ -59,7 +56,7 @@ def test_a_run_may_have_commands_whose_tools_its_lines_offer(workers: int | None
         {},
         Console(ConsoleOptions()),
         environ={"PATH": "/bin:/usr/bin"},
-        server=SERVER,
+        key_names=frozenset(),
         workers=workers,
     )
     if workers is None:

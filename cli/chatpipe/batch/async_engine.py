@@ -12,9 +12,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from chatpipe.batch.engine import Callbacks, RequestSender, RunRequest
+from chatpipe.batch.engine import Callbacks, Capacity, RequestSender, RunRequest
 from chatpipe.inputs.values import Value
-from chatpipe.limits.concurrency import ConcurrencyLimit
 from chatpipe.named_tuple import NamedTuple
 
 # The largest queue: one request for each slot, for the worst burst, but never more than this number, ...
@@ -33,7 +32,7 @@ class _Queued(NamedTuple):
 class AsyncEngine:
     """Keeps as many requests in flight as capacity allows. See Engine."""
 
-    def __init__(self, sender: RequestSender, capacity: ConcurrencyLimit) -> None:
+    def __init__(self, sender: RequestSender, capacity: Capacity) -> None:
         self._sender = sender
         self._capacity = capacity
         self._callbacks: Callbacks

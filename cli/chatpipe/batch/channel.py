@@ -15,18 +15,27 @@ from chatpipe.limits.queue import RunPacer, RunWaits
 from chatpipe.limits.shared import open_shared
 from chatpipe.limits.tokens import TokenEstimator
 from chatpipe.named_tuple import NamedTuple
+from chatpipe.options.run import RunLimits
 from chatpipe.server.server import Server
 from chatpipe.system.lock import LockPatience
+from chatpipe.wire.reply_memory import ReplyMemory
 from chatpipe.wire.transports import open_transport
 
 
 class ChannelNeeds(NamedTuple):
-    """The parts of a run that its channels share."""
+    """The parts of a run that its channels share. limits are those of each channel."""
 
     job: Job
+    limits: RunLimits
     waits: RunWaits
     estimator: TokenEstimator
     notice: FailureNotice
+    memory: ReplyMemory
+
+
+def channel_needs(job: Job, notice: FailureNotice) -> ChannelNeeds:
+    """The shared parts of a run that begins."""
+    return ChannelNeeds(job, job.limits, RunWaits(), TokenEstimator(), notice, ReplyMemory())
 
 
 class Channel(NamedTuple):
@@ -43,20 +52,20 @@ async def open_channel(needs: ChannelNeeds, server: Server) -> AsyncIterator[Cha
     Raises MissingInput, BadInput, BadConfiguration and CannotWrite.
     """
     job, waits = needs.job, needs.waits
-    limits, console = job.limits, job.console
+    limits, console = needs.limits, job.console
     metrics_url = server.endpoint.metrics_url if limits.jobs.auto else None
-    connections = limits.jobs.limit + (metrics_url is not None)
-    transport = open_transport(server, job.environ, connections)
+    # One more than the requests: for the gauges, or to ask one of several servers for a sign of life.
+    transport = open_transport(server, job.environ, limits.jobs.limit + 1)
     patience = LockPatience(console.note, server.limits.deadline_s)
     later = asyncio.get_running_loop().call_later
-    with open_shared(limits.shared, server.origin, patience, later) as shared:
+    with open_shared(job.limits.shared, server.origin, patience, later) as shared:
         detail = console.detail if console.options.verbose else None
         context = ExchangeContext(transport, waits.sleep, _no_note, detail, console.warn_once)
         pacer = RunPacer(context, waits, limits, shared, needs.estimator)
         try:
-            sender = Sender(server, job.policy, pacer, needs.notice)
+            sender = Sender(server, job.policy, pacer, needs.notice, needs.memory)
             if server.may_renew_key:
-                sender.renew_key(partial(job.open_server, lambda: waits.has_stopped))
+                sender.renew_key(partial(job.reopen_server, server, lambda: waits.has_stopped))
             async with pacer.bounded_by_gauges(metrics_url):
                 yield Channel(sender, pacer)
         finally:

@@ -37,6 +37,13 @@ class RequestSender(Protocol):
         """End all waits that precede an attempt: their requests raise CancelledError."""
 
 
+class Capacity(Protocol):
+    """The number of requests that may be in flight now."""
+
+    @property
+    def limit(self) -> int: ...
+
+
 class Callbacks(Protocol):
     """Questions and reports from an engine to the driver. No method raises or suspends."""
 

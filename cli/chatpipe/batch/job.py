@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Job(NamedTuple):
-    """The description of a run. prepared has the server, and the body that all lines share.
+    """The description of a run. prepared has the servers, and the body that all lines share.
 
     draft has the console, the environment and the open sources that prepared was made with.
     reader makes items of input lines, run_format makes records of results. With reports_failures each
@@ -56,12 +56,18 @@ class Job(NamedTuple):
 
     @property
     def endpoint(self) -> Endpoint:
+        """The first server."""
         return self.prepared.endpoint
 
     @property
-    def server_name(self) -> str:
-        """The server as the records of the run name it."""
-        return recorded_name(self.endpoint)
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """The servers of the run."""
+        return self.prepared.endpoints
+
+    @property
+    def server_names(self) -> tuple[str, ...]:
+        """The servers as the records of the run name them."""
+        return tuple(map(recorded_name, self.endpoints))
 
     @property
     def turns(self) -> TurnOptions:
@@ -122,10 +128,16 @@ class Job(NamedTuple):
         """True if answers in OUT that this run did not use are kept when OUT is replaced."""
         return self.writes_at_the_end and self.resume.keep_journal is not False and not self.resume.fresh
 
-    def open_server(self, has_stopped: Callable[[], bool] | None = None) -> Server:
-        """The server with its key, which is read now. has_stopped ends the wait for it, see KeyWaits."""
-        from chatpipe.server.server import open_server  # it loads httpx, which a dry run does not need
+    def open_servers(self) -> tuple[Server, ...]:
+        """The servers with their keys, which are read now."""
+        from chatpipe.server.server import open_servers  # it loads httpx, which a dry run does not need
+
+        waits, sends = KeyWaits(self.console.note_once), not self.resume.no_send
+        return open_servers(self.endpoints, self.connection, self.environ, waits, sends=sends)
+
+    def reopen_server(self, server: Server, has_stopped: Callable[[], bool]) -> Server:
+        """A server with its key of now. has_stopped ends the wait for it, see KeyWaits."""
+        from chatpipe.server.server import open_server
 
         waits = KeyWaits(self.console.note_once, has_stopped)  # the key may be read again and again
-        sends = not self.resume.no_send
-        return open_server(self.endpoint, self.connection, self.environ, waits, sends=sends)
+        return open_server(server.endpoint, self.connection, self.environ, waits)

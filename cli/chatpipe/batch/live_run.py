@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, suppress
 
 from chatpipe.batch import end
@@ -27,11 +27,11 @@ def answer(job: Job, items: AsyncIterator[Item], out: OpenOutput, watch: Progres
     Returns the status. Raises the ChatpipeError that the run ends in, and Interrupted. A signal takes
     effect between two steps.
     """
-    server = job.open_server()
+    servers = job.open_servers()
     tally = Tally()
     try:
         with delay_signals():
-            fault = _run(job, server, items, out, tally, watch)
+            fault = _run(job, servers, items, out, tally, watch)
     except Interrupted:
         if tally.finished and not out.is_complete:
             job.console.note(end.interruption_text(job, tally))
@@ -43,7 +43,7 @@ def answer(job: Job, items: AsyncIterator[Item], out: OpenOutput, watch: Progres
 
 def _run(
     job: Job,
-    server: Server,
+    servers: Sequence[Server],
     items: AsyncIterator[Item],
     out: OpenOutput,
     tally: Tally,
@@ -55,7 +55,7 @@ def _run(
     with ExitStack() as stack:
         store = stack.enter_context(open_store(job))
         emitter = stack.enter_context(open_emitter(job, out, tally, progress))
-        session = Session(job, server, store, emitter, progress, _open_rules(job, server, stack))
+        session = Session(job, servers, store, emitter, progress, _open_rules(job, stack))
         raise_if_received()
         emitter.emit_head()
         try:
@@ -74,7 +74,7 @@ def _run(
     return fault
 
 
-def _open_rules(job: Job, server: Server, stack: ExitStack) -> TurnRules | None:
+def _open_rules(job: Job, stack: ExitStack) -> TurnRules | None:
     if job.turns.is_single_turn or job.resume.no_send:
         return None
     from chatpipe.conversation import setup  # most runs have one turn a line
@@ -85,7 +85,7 @@ def _open_rules(job: Job, server: Server, stack: ExitStack) -> TurnRules | None:
             job.defaults,
             job.console,
             environ=job.environ,
-            server=server,
+            key_names=frozenset().union(*(each.key_names for each in job.endpoints)),
             workers=job.limits.jobs.limit,
         )
     )

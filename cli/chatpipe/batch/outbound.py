@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from chatpipe.batch.budget import Budget, open_budget
-from chatpipe.batch.channel import ChannelNeeds, open_channel
-from chatpipe.batch.engine import RequestSender
+from chatpipe.batch.channel import channel_needs, open_channel
+from chatpipe.batch.engine import Capacity, RequestSender
 from chatpipe.batch.failures import FailureNotice
 from chatpipe.batch.job import Job
 from chatpipe.batch.journal.answers import AnswerIndex
 from chatpipe.conversation.turns import TurnRules
-from chatpipe.limits.queue import RunPacer, RunWaits
-from chatpipe.limits.tokens import TokenEstimator
+from chatpipe.limits.queue import RunWaits
+from chatpipe.limits.rate import Pauses
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.server.server import Server
 from chatpipe.system.descriptor import raise_descriptor_limit
@@ -23,27 +23,35 @@ class Outbound(NamedTuple):
     """The sender of a run, and what it shares with the engine and the stop rules."""
 
     sender: RequestSender
-    pacer: RunPacer
+    capacity: Capacity
+    pauses: Pauses
     budget: Budget
 
 
 @asynccontextmanager
 async def open_outbound(
     job: Job,
-    server: Server,
+    servers: Sequence[Server],
     rules: TurnRules | None,
     recorded: AnswerIndex | None,
     notice: FailureNotice,
 ) -> AsyncIterator[Outbound]:
-    """Open the way to the server for the length of a run.
+    """Open the way to the servers for the length of a run.
 
     Raises MissingInput, BadInput, BadConfiguration and CannotWrite.
     """
-    raise_descriptor_limit(job.limits.jobs.limit)
-    needs = ChannelNeeds(job, RunWaits(), TokenEstimator(), notice)
+    raise_descriptor_limit(job.limits.jobs.limit + len(servers) - 1)
+    needs = channel_needs(job, notice)
     budget = open_budget(job.limits, needs.estimator, recorded, job.console.note)
-    async with open_channel(needs, server) as (sender, pacer):
-        yield Outbound(_with_turns(sender, needs.waits, rules, budget), pacer, budget)
+    if len(servers) > 1:
+        from chatpipe.batch.fleet.fleet import open_fleet  # most runs have one server
+
+        async with open_fleet(needs, servers) as fleet:
+            sender = _with_turns(fleet.sender, needs.waits, rules, budget)
+            yield Outbound(sender, fleet.capacity, fleet.pauses, budget)
+        return
+    async with open_channel(needs, servers[0]) as (sender, pacer):
+        yield Outbound(_with_turns(sender, needs.waits, rules, budget), pacer.concurrency, pacer.rate, budget)
 
 
 def _with_turns(

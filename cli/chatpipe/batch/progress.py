@@ -10,7 +10,7 @@ from chatpipe.batch import bar
 from chatpipe.batch.items import Item
 from chatpipe.batch.tally import Tally
 from chatpipe.inputs import values
-from chatpipe.limits.rate import RateLimiter
+from chatpipe.limits.rate import Pauses
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.system import console
 
@@ -46,9 +46,9 @@ class Progress:
         self._speed = bar.Speed(started)
         self._taken = 0
         self._line = 0
-        self._rate: RateLimiter | None = None
+        self._rate: Pauses | None = None
 
-    def open(self, rate: RateLimiter) -> None:
+    def open(self, rate: Pauses) -> None:
         """Begin the display. rate has the pauses of the run."""
         self._rate = rate
         if self._bar is not None:

@@ -57,8 +57,8 @@ class ResultBuilder:
     """The builder of all results of a run.
 
     allow holds the outcomes that count as good; `failed` stands for all outcomes without an answer.
-    properties are those of the output's format. server is the name of the server in records. now returns
-    seconds since 1970.
+    properties are those of the output's format. server is the name of the server in records,
+    unless an answer names another. now returns seconds since 1970.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class ResultBuilder:
             latency_s,
             answer.earlier_usage,
             timestamp(self._now()),
-            self._server,
+            answer.server or self._server,
         )
 
     def _verdict(self, item: Item, answer: Answer, completion: dict[str, Value]) -> judge.Verdict | None:

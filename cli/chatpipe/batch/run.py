@@ -40,7 +40,8 @@ class Run:
             inputs = [*sources.names, *([] if job.file == STDIN else [job.file])]
             refuse_conflicts(job)
             if not (job.only_requests or job.report.dry_run):
-                check_transport(job.endpoint, job.connection, job.environ)
+                for endpoint in job.endpoints:
+                    check_transport(endpoint, job.connection, job.environ)
             watch = self._watch()  # it looks at stdin, so it precedes read_head()
             source.read_head()
             if job.report.dry_run:

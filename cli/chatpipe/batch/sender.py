@@ -22,11 +22,15 @@ from chatpipe.wire.answer import Answer, NullReceiver
 from chatpipe.wire.reply_memory import ReplyMemory
 
 if TYPE_CHECKING:
+    from chatpipe.batch.fleet.line_tries import LineTries
     from chatpipe.batch.key_renewal import KeyRenewal
 
 
 class Sender:
-    """Sends the requests of one run to one server. notice gets failed tries that are repeated."""
+    """Sends the requests of one run to one server. notice gets failed tries that are repeated.
+
+    memory is that of the replies of the run, its own unless it is given.
+    """
 
     def __init__(
         self,
@@ -34,6 +38,7 @@ class Sender:
         policy: RetryPolicy,
         pacer: RunPacer,
         notice: FailureNotice,
+        memory: ReplyMemory | None = None,
     ) -> None:
         self._endpoint = server.endpoint
         self._url = httpx.URL(server.completions_url())
@@ -46,7 +51,7 @@ class Sender:
         self._report = once(pacer.context.detail)  # of patches
         self._notice = notice
         self._receiver = NullReceiver()
-        self._extensions = {**server.extensions, **ReplyMemory().extensions}
+        self._extensions = {**server.extensions, **(memory or ReplyMemory()).extensions}
 
     def renew_key(self, read: Callable[[], Server]) -> None:
         """Let the key be renewed, see KeyRenewal: read returns the server with its key of then."""
@@ -67,8 +72,12 @@ class Sender:
         """Send nothing more. This cancels what waits for a start, a pause or another attempt."""
         self._pacer.waits.stop()
 
-    async def send(self, request: RunRequest) -> tuple[Answer, float]:
+    def send(self, request: RunRequest) -> Coroutine[Any, Any, tuple[Answer, float]]:
         """Ask as often as the retry policy permits. Returns the answer, and its last attempt's seconds."""
+        return self.ask(request)
+
+    async def ask(self, request: RunRequest, tries: LineTries | None = None) -> tuple[Answer, float]:
+        """Like send(). With tries there is one attempt, of those that the line makes at several servers."""
         body, context = request.body, self._pacer.context
         sent = exchange.body_to_send(body, self._endpoint.patches, self._report)
         data = values.dumps(sent)
@@ -79,10 +88,13 @@ class Sender:
             stream=httpx.ByteStream(data),
             extensions={**exchange.extensions_of(sent), **self._extensions},
         )
-        if self._notice.wants_tries:
+        if tries is not None:
+            tries.prepare(post)
+        elif self._notice.wants_tries:
             context = context._replace(note=partial(self._notice.try_failed, request.line))
 
         def send(hooks: Hooks) -> Coroutine[Any, Any, Answer]:
+            hooks = hooks if tries is None else tries.around(hooks)
             return exchange.ask(post, context, self._receiver, self._limits, self._policy, hooks)
 
         if self._renewal is None:

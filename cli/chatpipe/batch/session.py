@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Sequence
 
 from chatpipe.batch.async_engine import AsyncEngine
 from chatpipe.batch.driver import Driver, DriverOptions
@@ -31,14 +31,14 @@ class Session:
     def __init__(
         self,
         job: Job,
-        server: Server,
+        servers: Sequence[Server],
         store: RunStore,
         emitter: ResultEmitter,
         progress: Progress,
         rules: TurnRules | None,
     ) -> None:
         self._job = job
-        self._server = server
+        self._servers = servers
         self._store = store
         self._emitter = emitter
         self._progress = progress
@@ -48,9 +48,9 @@ class Session:
     async def run(self, items: AsyncIterator[Item]) -> Stop | None:
         """Answer all items. Returns the reason for an early end, or None."""
         recorded, notice = self._store.files.recorded, self._notice
-        async with open_outbound(self._job, self._server, self._rules, recorded, notice) as outbound:
+        async with open_outbound(self._job, self._servers, self._rules, recorded, notice) as outbound:
             driver = self._driver(outbound)
-            self._progress.open(outbound.pacer.rate)
+            self._progress.open(outbound.pauses)
             ticking = asyncio.create_task(self._progress.tick())
             held = asyncio.get_running_loop().call_later(_NOTICE_AFTER_S, notice.release)
             try:
@@ -63,26 +63,21 @@ class Session:
         return driver.stop
 
     def _driver(self, outbound: Outbound) -> Driver:
-        job, limits, pacer = self._job, self._job.limits, outbound.pacer
-        first = self._first_lines(pacer.concurrency.limit)
+        job, limits = self._job, self._job.limits
+        first = self._first_lines(outbound.capacity.limit)
         return Driver(
-            AsyncEngine(outbound.sender, pacer.concurrency),
+            AsyncEngine(outbound.sender, outbound.capacity),
             self._store,
-            StopRules(pacer.rate, limits, outbound.budget, first, self._notice),
-            self._result_builder(pacer.context.now),
+            StopRules(outbound.pauses, limits, outbound.budget, first, self._notice),
+            self._result_builder(),
             self._emitter.emit,
             DriverOptions(self._window(), job.input.dedupe, job.resume.no_send, limits.grace_s),
         )
 
-    def _result_builder(self, now: Callable[[], float]) -> ResultBuilder:
-        job = self._job
-        return ResultBuilder(
-            job.allow,
-            job.run_format.properties,
-            self._rules,
-            server=job.server_name,
-            now=now,
-        )
+    def _result_builder(self) -> ResultBuilder:
+        job, names = self._job, self._job.server_names
+        server = names[0] if len(names) == 1 else None
+        return ResultBuilder(job.allow, job.run_format.properties, self._rules, server=server)
 
     def _first_lines(self, slots: int) -> FirstLines:
         """The rules for the first lines. slots is the number in flight at the beginning."""

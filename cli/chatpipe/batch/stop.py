@@ -7,8 +7,8 @@ from chatpipe.batch.engine import RunRequest
 from chatpipe.batch.failures import FailureNotice
 from chatpipe.batch.first_lines import FirstLines
 from chatpipe.batch.result import Result
-from chatpipe.errors import ChatpipeError, Halted, RunRefused, Status, quantity
-from chatpipe.limits.rate import RateLimiter
+from chatpipe.errors import ChatpipeError, Halted, NoServerLeft, RunRefused, Status, quantity
+from chatpipe.limits.rate import Pauses
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.run import RunLimits
 
@@ -38,14 +38,16 @@ class Stop(NamedTuple):
     def is_of_a_line(self) -> bool:
         """True if the reason is the failure of a line."""
         fault = self.fault
-        return isinstance(fault, RunRefused) or (fault is not None and fault.status is Status.NO_ACCESS)
+        return isinstance(fault, (NoServerLeft, RunRefused)) or (
+            fault is not None and fault.status is Status.NO_ACCESS
+        )
 
 
 class StopRules:
     """The stop rules of one run. See StopPolicy in driver.py."""
 
     def __init__(
-        self, rate: RateLimiter, limits: RunLimits, budget: Budget, first: FirstLines, notice: FailureNotice
+        self, rate: Pauses, limits: RunLimits, budget: Budget, first: FirstLines, notice: FailureNotice
     ) -> None:
         self._rate = rate
         self._max_pause_s = limits.max_pause_s
@@ -78,6 +80,8 @@ class StopRules:
         fault = result.fault
         if fault is None:
             return None
+        if isinstance(fault, NoServerLeft):
+            return Stop(fault)
         if fault.status is not Status.NO_ACCESS:
             paused = self._rate.pause_fault(self._max_pause_s)
             if paused is not None:

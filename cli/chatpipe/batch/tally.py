@@ -10,7 +10,7 @@ from chatpipe.batch.result import Result
 from chatpipe.errors import Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.limits.rate import RateLimiter
+from chatpipe.limits.rate import Pauses
 from chatpipe.options.outcomes import Outcome
 from chatpipe.response.result_line import ResultLine, turns_sent
 from chatpipe.response.usage import Usage, spent_usage
@@ -76,7 +76,7 @@ class Tally:
         self.spent = Usage()
         self.latencies = Histogram()
 
-    def note_pauses(self, rate: RateLimiter, now: float) -> None:
+    def note_pauses(self, rate: Pauses, now: float) -> None:
         """Take over the pauses so far. now is the reading of a monotonic clock."""
         left_s = rate.pause_left(now)
         self.pauses, self.paused_s = rate.pauses, rate.postponed_s(now) - left_s

@@ -16,7 +16,6 @@ from chatpipe.conversation.turns import Message, ToolRunner, TurnOptions, TurnRu
 from chatpipe.inputs.values import Value
 from chatpipe.options.tool_commands import ToolOptions, split_command
 from chatpipe.server.children import child_environment
-from chatpipe.server.server import Server
 from chatpipe.system.console import Console, FirstFew
 
 
@@ -27,14 +26,15 @@ def open_rules(
     console: Console,
     *,
     environ: Mapping[str, str],
-    server: Server,
+    key_names: frozenset[str],
     workers: int | None = None,
 ) -> Iterator[TurnRules | None]:
     """Make the rules, or None if the first answer is the last. No tool is running when the block ends.
 
     body is the request, or the part that every line of a run has. It offers the tools that have a command.
-    Commands get environ without secrets. They run in the thread that asks, or in as many
-    workers next to the event loop of a run. Raises UsageFault, MissingInput, BadInput.
+    Commands get environ without secrets and without the variables key_names, which hold keys. They run in the
+    thread that asks, or in as many workers next to the event loop of a run. Raises UsageFault, MissingInput,
+    BadInput.
     """
     if options.is_single_turn:
         yield None
@@ -44,7 +44,7 @@ def open_rules(
         yield rules
         return
     _check_tools(options.tools, body, is_run=workers is not None)
-    clean = child_environment(environ, server.endpoint.key_names)
+    clean = child_environment(environ, key_names)
     with _open_tools(options.tools, clean, console, workers) as tools:
         yield rules._replace(tools=tools)
 

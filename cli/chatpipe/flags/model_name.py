@@ -26,8 +26,7 @@ class ModelName(Word):
         from chatpipe.server.endpoints import resolve
         from chatpipe.server.kept_models import kept_names
 
-        base_url = ctx.params.get("base_url")
-        options = ServerOptions(ctx.params.get("profile"), () if base_url is None else (base_url,))
+        options = ServerOptions(ctx.params.get("profile"), ctx.params.get("base_url") or ())
         try:
             servers = resolve(options, os.environ)
         except ChatpipeError:

@@ -60,7 +60,7 @@ def _refuse_stdin(option: str, name: str | None, *, fix: str) -> None:
 
 def _read(
     *,
-    base_url: str | None,
+    base_url: tuple[str, ...],
     header: tuple[str, ...],
     timeout: float,
     connect_timeout: float,
@@ -78,7 +78,7 @@ def _read(
         _refuse_stdin(source.way.option, source.file, fix="use --key-fd 0")
     _refuse_stdin("--header-file", others["header_file"], fix="name a file")
     return ServerOptions(
-        base_urls=() if base_url is None else (base_url,),
+        base_urls=base_url,
         headers=header,
         keys=sources,
         limits=ExchangeLimits(connect_timeout, timeout, deadline, max_reply),
@@ -101,8 +101,9 @@ options = option_group(
         ),
         click.option(
             "--base-url",
+            multiple=True,
             metavar="URL",
-            help="Server to ask  [env var: CHATPIPE_BASE_URL, OPENAI_BASE_URL]",
+            help="Server to ask; or several  [env var: CHATPIPE_BASE_URL, OPENAI_BASE_URL]",
         ),
         click.option(
             "--header", "-H", multiple=True, metavar="'NAME: VALUE'", help="Header to add; empty removes one"

@@ -144,7 +144,7 @@ class RunPacer(Pacer):
         while True:
             if (fault := self.rate.pause_fault(self.max_pause_s)) is not None:
                 raise fault
-            wait_s = self._wait_for_window_s()
+            wait_s = self._wait_for_window_s(self._in_flight)
             if wait_s == 0:
                 reserved, now = tokens() if self._needs_tokens else 0, clock()
                 wait_s = self.rate.try_reserve(reserved, now, now if due is None else due)
@@ -155,11 +155,22 @@ class RunPacer(Pacer):
                 due = None
             await self._wait_for_move(wait_s)
 
-    def _wait_for_window_s(self) -> float | None:
-        """0 if one more may be in flight now, otherwise the seconds to wait, None for any number."""
-        if self._in_flight >= self.concurrency.limit:
+    def room_in_s(self, in_flight: int) -> float | None:
+        """Seconds until one more than in_flight may be sent, 0 for now. None: when one of them has ended."""
+        if self.shared is not None and self.shared.jobs is not None and in_flight >= self.shared.jobs:
             return None
-        if self._in_flight >= self.window.limit:
+        wait_s = self._wait_for_window_s(in_flight)
+        if wait_s is None:
+            return None
+        if self.shared is not None:
+            wait_s = max(wait_s, self.shared.pause_left_or_lock(self.context.now()))
+        return max(wait_s, self.rate.opens_in_s(self.context.monotonic()))
+
+    def _wait_for_window_s(self, in_flight: int) -> float | None:
+        """0 if one more may be in flight now, otherwise the seconds to wait, None for any number."""
+        if in_flight >= self.concurrency.limit:
+            return None
+        if in_flight >= self.window.limit:
             now = self.context.monotonic()
             wait_s = self.window.patience_s(now)
             if wait_s != 0:

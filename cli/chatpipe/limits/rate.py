@@ -73,6 +73,22 @@ class Bucket:
         self.anchor += seconds
 
 
+class Pauses(Protocol):
+    """The pauses of a run: those of a RateLimiter, or of several."""
+
+    @property
+    def pauses(self) -> int: ...
+
+    @property
+    def pause_reason(self) -> str: ...
+
+    def pause_left(self, now: float) -> float: ...
+
+    def postponed_s(self, now: float) -> float: ...
+
+    def pause_fault(self, max_pause_s: float) -> PausedTooLong | None: ...
+
+
 class RateLimiter:
     """Rate limiter of one run against one server.
 
@@ -154,6 +170,10 @@ class RateLimiter:
         self._reserved += tokens
         self._book(tokens, start)
         return 0.0
+
+    def opens_in_s(self, now: float) -> float:
+        """Seconds until a request may start, 0 for now."""
+        return max(0.0, self._opens(now) - now)
 
     def _opens(self, start: float) -> float:
         """Earliest time, not before start, at which a request may start."""

@@ -450,6 +450,13 @@ class SharedPace:
     def pause_left(self, now: float) -> float:
         return self._file.pause_left(self._origin, now)
 
+    def pause_left_or_lock(self, now: float) -> float:
+        """Like pause_left. While another process has the file, the seconds until the next try."""
+        try:
+            return self.pause_left(now)
+        except FileLocked as locked:
+            return locked.wait_s
+
     def acquire_slot(self, now: float) -> float:
         """Acquire a slot. Returns 0 if it is acquired, else the seconds until the next try."""
         try:

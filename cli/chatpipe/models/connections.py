@@ -12,10 +12,10 @@ from chatpipe import exchange
 from chatpipe.exchange import ExchangeContext, run_without_loop, sleep_without_loop
 from chatpipe.inputs.values import Value
 from chatpipe.named_tuple import NamedTuple
-from chatpipe.options.server import KeySource, KeyWaits, RetryPolicy, ServerOptions
+from chatpipe.options.server import KeyWaits, RetryPolicy, ServerOptions
 from chatpipe.server import endpoints, keys
 from chatpipe.server.endpoints import Endpoint
-from chatpipe.server.keys import FoundKey
+from chatpipe.server.keys import KeyReader
 from chatpipe.server.server import Server, with_key
 from chatpipe.system.console import Console
 from chatpipe.wire.answer import Answer, NullReceiver
@@ -55,7 +55,7 @@ class Connections:
         self._options = options
         self._retry = retry
         self._console = console
-        self._keys: dict[KeySource, FoundKey | None] = {}
+        self._keys = KeyReader(environ, KeyWaits(console.note))
 
     def servers(self) -> tuple[Endpoint, ...]:
         """The servers of the command. Raises what resolve() raises."""
@@ -66,7 +66,7 @@ class Connections:
     @contextmanager
     def open(self, endpoint: Endpoint) -> Iterator[Connection]:
         """The connection to a server. Raises what opening the server raises."""
-        server = with_key(endpoint, self._options, self.environ, self._key(endpoint))
+        server = with_key(endpoint, self._options, self.environ, self._keys.find(endpoint.keys))
         transport = open_transport(server, self.environ)
         detail = self._console.detail if self._console.options.verbose else None
         context = ExchangeContext(
@@ -76,12 +76,3 @@ class Connections:
             yield Connection(server, self._console, context, self._retry)
         finally:
             run_without_loop(transport.aclose())
-
-    def _key(self, endpoint: Endpoint) -> FoundKey | None:
-        source = keys.chosen_source(endpoint.keys, self.environ)
-        if source is None:
-            return None
-        if source not in self._keys:
-            waits = KeyWaits(self._console.note)
-            self._keys[source] = keys.find_key(endpoint.keys, self.environ, waits)
-        return self._keys[source]

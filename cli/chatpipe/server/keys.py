@@ -59,6 +59,24 @@ def chosen_source(sources: Sequence[KeySource], environ: Mapping[str, str]) -> K
     return None
 
 
+class KeyReader:
+    """Reads the keys of several servers, each key once."""
+
+    def __init__(self, environ: Mapping[str, str], waits: KeyWaits = SILENT_WAITS) -> None:
+        self._environ = environ
+        self._waits = waits
+        self._keys: dict[KeySource, FoundKey | None] = {}
+
+    def find(self, sources: Sequence[KeySource]) -> FoundKey | None:
+        """The key of a server with these sources. See find_key()."""
+        source = chosen_source(sources, self._environ)
+        if source is None:
+            return None
+        if source not in self._keys:
+            self._keys[source] = find_key(sources, self._environ, self._waits)
+        return self._keys[source]
+
+
 def key_words(sources: Sequence[KeySource], environ: Mapping[str, str]) -> FoundKey | None:
     """The shell expression that reads the key, instead of the key."""
     source = chosen_source(sources, environ)

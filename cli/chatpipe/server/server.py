@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -93,6 +93,22 @@ def open_server(
     if not sends:
         return Server(endpoint, (), None, options)
     return with_key(endpoint, options, environ, key)
+
+
+def open_servers(
+    endpoints: Sequence[Endpoint],
+    options: ServerOptions,
+    environ: Mapping[str, str],
+    waits: KeyWaits = SILENT_WAITS,
+    *,
+    sends: bool = True,
+) -> tuple[Server, ...]:
+    """Several servers, each with its key. A key that several get is read once. See open_server()."""
+    reader = keys.KeyReader(environ, waits)
+    found = [(endpoint, reader.find(endpoint.keys)) for endpoint in endpoints]
+    if not sends:
+        return tuple(Server(endpoint, (), None, options) for endpoint in endpoints)
+    return tuple(with_key(endpoint, options, environ, key) for endpoint, key in found)
 
 
 def with_key(

@@ -85,6 +85,7 @@ class Answer(NamedTuple):
 
     After earlier turns (conversation/loop.py), earlier holds the usage of each, null if the server
     did not report it. is_exhausted is true if the answer calls tools but no further turn is allowed.
+    server is the name of the one that sent it, of several in one run.
     """
 
     completion: dict[str, Value] | None
@@ -94,6 +95,7 @@ class Answer(NamedTuple):
     attempts: int = 1
     earlier_usage: tuple[Value, ...] = ()
     turns_exhausted: bool = False
+    server: str | None = None
 
 
 async def read_reply(

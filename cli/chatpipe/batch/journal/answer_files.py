@@ -55,7 +55,7 @@ def _open_recorded(job: Job, journal: Journal | None, match: MatchBy, stack: Exi
         match=match,
         accept=Acceptance(
             good=job.allow | {"ok"},
-            servers=frozenset({comparable_name(job.server_name)}),
+            servers=frozenset(map(comparable_name, job.server_names)),
             same_server=job.resume.same_server,
         ),
     )

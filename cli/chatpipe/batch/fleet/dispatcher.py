@@ -1,0 +1,301 @@
+"""The sender of a run over several servers: each attempt goes to the least loaded one that may take it.
+
+    line -> server with room -> one attempt -> answered
+               ^                    |
+               +-- next server <----+-> every server failed: a try is over -> wait -> next round
+
+LineTries says what a failure means, Health which servers are left out, Balance which one is next. A server
+with a pause or a full window is passed over, and its lines go to others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from chatpipe.batch.engine import RunRequest
+from chatpipe.batch.failures import FailureNotice
+from chatpipe.batch.fleet.line_tries import Diagnosis, LineTries, ServerFailure
+from chatpipe.batch.fleet.member import Member
+from chatpipe.batch.fleet.run_rate import MoveSignal, RunRate
+from chatpipe.errors import ChatpipeError, NoServerLeft, Unreachable, quantity
+from chatpipe.exchange import ExchangeContext
+from chatpipe.limits.balance import Balance, Load
+from chatpipe.limits.queue import RunWaits
+from chatpipe.named_tuple import NamedTuple
+from chatpipe.options.server import RetryPolicy
+from chatpipe.wire import retry
+from chatpipe.wire.answer import Answer
+from chatpipe.wire.retry import GiveUp, GiveUpReason, RetryAfter
+
+# Seconds after which a line that waits looks again for a server that may be tried, while one is left out.
+_LOOK_S = 0.5
+
+
+class DispatchNeeds(NamedTuple):
+    """The parts of a run that its servers share.
+
+    context has the clocks and the messages, rate the limits per minute of the run. note prints that a server
+    is left out or back.
+    """
+
+    context: ExchangeContext
+    waits: RunWaits
+    policy: RetryPolicy
+    rate: RunRate
+    notice: FailureNotice
+    note: Callable[[str], None]
+
+
+class _Place(NamedTuple):
+    """A server that has room for an attempt, and the tokens that are reserved for it."""
+
+    member: Member
+    reserved: int
+
+
+class Dispatcher:
+    """Sends each request of a run to one of several servers. See RequestSender.
+
+    longest_s is the time of the longest good answer so far, in seconds.
+    """
+
+    def __init__(self, members: Sequence[Member], balance: Balance, needs: DispatchNeeds) -> None:
+        self.members = members
+        self.longest_s = 0.0
+        self._moved = MoveSignal(needs.waits)
+        self._balance = balance
+        self._needs = needs
+        self._clock = needs.context.monotonic
+        self._queue = asyncio.Lock()
+        self._sound: list[Load] = []
+        self.update()
+
+    def stop(self) -> None:
+        """Send nothing more. This cancels what waits for a server, a pause or another attempt."""
+        self._needs.waits.stop()
+
+    def update(self) -> None:
+        """Take over the health of the servers, which has changed."""
+        self._sound = [each.load for each in self.members if each.health.is_sound]
+        self._moved.give()
+
+    async def send(self, request: RunRequest) -> tuple[Answer, float]:
+        """Ask until an answer is final. Returns it, and the seconds that its last attempt took."""
+        tries = LineTries(self._clock)
+        while True:
+            place = await self._wait_in_queue(request, tries)
+            if place is None:
+                final, latency_s = await self._end_round(request, tries), 0.0
+            else:
+                answer, latency_s = await self._ask(place, request, tries)
+                final = self._judge(place.member, tries, answer, latency_s)
+            if final is not None:
+                return final, latency_s
+
+    # The server of the next attempt
+
+    async def _wait_in_queue(self, request: RunRequest, tries: LineTries) -> _Place | None:
+        """The place of the next attempt, None if the round has failed at every server.
+
+        Raises PausedTooLong if all servers pause longer than --max-pause. Lines that have failed somewhere
+        wait for certain servers, and keep no others back.
+        """
+        if tries.failures:
+            return await self._wait_for_server(request, tries)
+        await self._needs.waits.acquire(self._queue)
+        try:
+            return await self._wait_for_server(request, tries)
+        finally:
+            self._queue.release()
+
+    async def _wait_for_server(self, request: RunRequest, tries: LineTries) -> _Place | None:
+        rate, due = self._needs.rate, None
+        while not tries.failures or self._candidates(tries):
+            now = self._clock()
+            member, wait_s = self._find(tries, now)
+            if member is not None:
+                tokens, wait_s = rate.reserve(request.body, now, due)
+                if not wait_s:
+                    self._balance.start(member.load, now)
+                    member.health.on_trial = not member.health.is_sound
+                    return _Place(member, tokens)
+                due = now + wait_s
+            if len(self._sound) < len(self.members):
+                wait_s = _LOOK_S if wait_s is None else min(wait_s, _LOOK_S)
+            await self._moved.wait(wait_s)
+        return None
+
+    def _find(self, tries: LineTries, now: float) -> tuple[Member | None, float | None]:
+        """The server that takes an attempt now, else None and the seconds to wait, if they are known.
+
+        Raises PausedTooLong.
+        """
+        if len(self._sound) < len(self.members):
+            for member in self.members:
+                if member.health.wants_trial(now) and member.index not in tries.failures:
+                    return member, None
+        waits_s: list[float] = []
+        loads = self._candidates(tries)
+        fault: ChatpipeError | None = None
+        while (load := self._balance.pick(loads)) is not None:
+            member = self.members[load.index]
+            room_s = member.pacer.room_in_s(load.in_flight)
+            if (paused := member.pause_fault()) is not None:
+                fault = paused
+            elif room_s == 0:
+                return member, None
+            else:
+                waits_s.append(_LOOK_S if room_s is None else room_s)
+            loads = [each for each in loads if each is not load]
+        if fault is not None and not waits_s:
+            raise fault
+        return None, min(waits_s, default=None)
+
+    def _candidates(self, tries: LineTries) -> list[Load]:
+        """The servers that may take the line: sound ones, else those held back, else those left out."""
+        failures = tries.failures
+        if not failures and self._sound:
+            return self._sound
+        left = [each for each in self._sound if each.index not in failures]
+        if left:
+            return left
+        members = [each for each in self.members if each.index not in failures]
+        if any(not each.health.is_out for each in self.members):
+            return [each.load for each in members if not each.health.is_out]
+        are_down = any(each.health.is_down for each in self.members)
+        return [each.load for each in members if each.health.is_down or not are_down]
+
+    # One attempt
+
+    async def _ask(self, place: _Place, request: RunRequest, tries: LineTries) -> tuple[Answer, float]:
+        """Make one attempt. It ends when the server is given up, too."""
+        member = place.member
+        timeout = asyncio.timeout(None)
+        member.begin(tries, timeout, self._clock())
+        answer: Answer | None = None
+        latency_s = 0.0
+        try:
+            async with timeout:
+                answer, latency_s = await member.sender.ask(request, tries)
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+            tries.abandon()
+            answer = Answer(None, None, Unreachable(f"no answer from '{member.name}'"))
+        finally:
+            now = self._clock()
+            member.end(tries)
+            self._balance.finish(member.load, is_good=answer is not None and answer.fault is None, now=now)
+            self._needs.rate.settle(place.reserved, answer, now)
+            self._moved.give()
+        return answer._replace(attempts=tries.tries, server=member.name), latency_s
+
+    # The meaning of what came
+
+    def _judge(self, member: Member, tries: LineTries, answer: Answer, latency_s: float) -> Answer | None:
+        """The final answer, or None if the line goes on."""
+        now, diagnosis, health = self._clock(), tries.judge(answer), member.health
+        if diagnosis is Diagnosis.ANSWERED:
+            self.longest_s = max(self.longest_s, latency_s)
+            self._accept(member, tries, now)
+            return answer
+        assert answer.fault is not None
+        was_sound = health.is_sound
+        if diagnosis is Diagnosis.DOWN:
+            self.leave_out(member, answer.fault, is_down=True)
+        elif health.on_trial or diagnosis not in (Diagnosis.BUSY, Diagnosis.FINAL):
+            health.fail(now)
+        if health.is_sound is not was_sound:
+            self.update()
+        if diagnosis is Diagnosis.FINAL:
+            return _final(answer, tries)
+        if diagnosis is not Diagnosis.BUSY:
+            tries.fail(member.index, diagnosis, answer)
+        if diagnosis is Diagnosis.SPENT:
+            return self._count_try(tries, tries.failures[member.index])
+        return None
+
+    def _accept(self, member: Member, tries: LineTries, now: float) -> None:
+        """Learn from a good answer, also about the servers that failed with the line."""
+        was_sound = member.health.is_sound
+        if member.health.answer() and member.is_first_time("back"):
+            self._needs.note(f"'{member.name}' is back")
+        if not was_sound:
+            self.update()
+        for index, failure in tries.failures.items():
+            if self.members[index].health.prove(now):
+                self._tell(self.members[index], failure.fault)
+
+    def leave_out(self, member: Member, fault: ChatpipeError, *, is_down: bool) -> None:
+        """Leave a server out. What is in flight there goes on."""
+        if member.health.leave_out(self._clock(), is_down=is_down):
+            self._tell(member, fault)
+
+    def _tell(self, member: Member, fault: ChatpipeError) -> None:
+        """Say that a server is left out."""
+        self.update()
+        if member.is_first_time("out"):
+            self._needs.note(f"'{member.name}' is left out: {_clause(fault)}")
+
+    # The end of a round
+
+    def _count_try(self, tries: LineTries, failure: ServerFailure) -> Answer | None:
+        """Count a try in which time or tokens were lost. The final answer if it was the last."""
+        if isinstance(self._decide(tries, failure), RetryAfter):
+            tries.tries += 1
+            return None
+        return _final(failure.answer, tries)
+
+    def _decide(self, tries: LineTries, failure: ServerFailure) -> RetryAfter | GiveUp:
+        context = self._needs.context
+        if failure.attempt is None:
+            return GiveUp(GiveUpReason.NOT_RETRYABLE)
+        return retry.decide(
+            tries.tries, failure.attempt, self._needs.policy, now=context.now(), random=context.random
+        )
+
+    async def _end_round(self, request: RunRequest, tries: LineTries) -> Answer | None:
+        """End a round that has failed everywhere, and wait for the next. The answer if it was the last."""
+        failure = tries.decisive()
+        if tries.is_refused:
+            self._acquit(tries)
+            count = len(tries.failures)
+            return _final(failure.answer, tries, f", refused by all {count} servers" if count > 1 else "")
+        again = next((each for each in tries.failures.values() if each.attempt is not None), failure)
+        decision = self._decide(tries, again)
+        if not isinstance(decision, RetryAfter) or tries.is_late(decision.seconds):
+            if all(each.health.is_out for each in self.members):
+                left = NoServerLeft(f"no server is left: {_clause(failure.fault)}", fix="check that they run")
+                return _final(failure.answer._replace(fault=left), tries)
+            return _final(failure.answer, tries)
+        if self._needs.notice.wants_tries:
+            text = f"trying again in {decision.seconds:.1f} s ({tries.tries} of {self._needs.policy.retries})"
+            self._needs.notice.try_failed(request.line, f"{_clause(failure.fault)}: {text}")
+        self._acquit(tries)
+        tries.tries += all(each.diagnosis is not Diagnosis.SPENT for each in tries.failures.values())
+        tries.begin_round()
+        await self._needs.waits.sleep(decision.seconds)
+        return None
+
+    def _acquit(self, tries: LineTries) -> None:
+        """Blame no server for what every server fails at."""
+        if len(tries.failures) > 1:
+            for index in tries.failures:
+                self.members[index].health.acquit()
+            self.update()
+
+
+def _final(answer: Answer, tries: LineTries, words: str = "") -> Answer:
+    """The final answer of a line that failed. Its fault says where else, and how many tries were made."""
+    fault = answer.fault
+    assert fault is not None
+    if tries.tries > 1:
+        words += f", after {quantity(tries.tries, 'try')}"
+    if words:
+        fault.what = f"{_clause(fault)}{words}"
+    return answer._replace(attempts=tries.tries)
+
+
+def _clause(fault: ChatpipeError) -> str:
+    return fault.what.removesuffix(".")

@@ -1,0 +1,56 @@
+"""The servers of a run, each with its own transport and limits, as one sender."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from chatpipe.batch.channel import ChannelNeeds, open_channel
+from chatpipe.batch.engine import Capacity
+from chatpipe.batch.fleet.dispatcher import Dispatcher, DispatchNeeds
+from chatpipe.batch.fleet.health_checks import HealthChecks
+from chatpipe.batch.fleet.member import FleetLimit, FleetPauses, Member
+from chatpipe.batch.fleet.run_rate import RunRate
+from chatpipe.limits.balance import Balance
+from chatpipe.limits.concurrency import ConcurrencyLimit
+from chatpipe.named_tuple import NamedTuple
+from chatpipe.server.identity import recorded_name
+from chatpipe.server.server import Server
+
+
+class Fleet(NamedTuple):
+    """The sender to several servers, and their limits together."""
+
+    sender: Dispatcher
+    capacity: Capacity
+    pauses: FleetPauses
+
+
+@asynccontextmanager
+async def open_fleet(needs: ChannelNeeds, servers: Sequence[Server]) -> AsyncIterator[Fleet]:
+    """Open the way to several servers. The limits per minute of the run are kept by all together.
+
+    Raises MissingInput, BadInput, BadConfiguration and CannotWrite.
+    """
+    job, shared = needs.job, needs.limits.shared
+    unlimited = needs.limits._replace(shared=shared._replace(rpm=None, tpm=None))
+    balance = Balance(len(servers))
+    async with AsyncExitStack() as stack:
+        members = []
+        for server, load in zip(servers, balance.loads, strict=True):
+            channel = open_channel(needs._replace(limits=unlimited), server)
+            sender, pacer = await stack.enter_async_context(channel)
+            members.append(Member(recorded_name(server.endpoint), server, sender, pacer, load))
+        rate = RunRate(shared, needs.estimator)
+        context = members[0].pacer.context
+        shares = DispatchNeeds(context, needs.waits, job.policy, rate, needs.notice, job.console.note)
+        jobs = job.limits.jobs
+        capacity = FleetLimit(members, jobs.limit) if jobs.auto else ConcurrencyLimit(jobs.limit)
+        dispatcher = Dispatcher(members, balance, shares)
+        checks = asyncio.create_task(HealthChecks(dispatcher).run())
+        try:
+            yield Fleet(dispatcher, capacity, FleetPauses(members))
+        finally:
+            checks.cancel()
+            await asyncio.wait([checks])

@@ -1,0 +1,186 @@
+"""The tries of one line at several servers.
+
+A try is a round of one attempt at each server: the attempt that fails goes on at the next one, and the try
+counts once every server has failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+
+import httpx
+
+from chatpipe.errors import BrokenAnswer, ChatpipeError, NoAccess, ReplyTooLong, Unreachable
+from chatpipe.exchange import NO_HOOKS, Hooks
+from chatpipe.named_tuple import NamedTuple
+from chatpipe.wire import retry
+from chatpipe.wire.answer import Answer
+from chatpipe.wire.retry import FailedAttempt, GiveUp, GiveUpReason, RetryAfter
+
+_UNAUTHORIZED = 401
+# Time-outs: ours, which has no status, the server's and a gateway's.
+_TIME_OUTS = (None, 408, 504)
+
+
+class Diagnosis(Enum):
+    """The meaning of an attempt for its line and for its server."""
+
+    ANSWERED = "the line has its answer"
+    FINAL = "no other server can do better"
+    BUSY = "the server has no room: the attempt counts as none"
+    DOWN = "no connection: the server is at fault"
+    LOST = "the connection broke"
+    FAILED = "the server failed"
+    SPENT = "time or tokens went into it: the try counts"
+    REFUSED = "the server refuses the line, which fails if every server does"
+
+
+class ServerFailure(NamedTuple):
+    """The failure of a line at one server. attempt is None if the same server would fail again."""
+
+    diagnosis: Diagnosis
+    answer: Answer
+    attempt: FailedAttempt | None
+
+    @property
+    def fault(self) -> ChatpipeError:
+        assert self.answer.fault is not None
+        return self.answer.fault
+
+
+class LineTries(Hooks):
+    """The tries of one line, and the hooks of its attempts, each of which is the only one at its server.
+
+    failures are those of this round, by the index of the server. tries is the number of rounds that have
+    begun. heard is the time of the last head of a reply, a reading of clock.
+    """
+
+    __slots__ = (
+        "_attempt",
+        "_clock",
+        "_deadline",
+        "_inner",
+        "_is_busy",
+        "_post",
+        "_was_lost",
+        "failures",
+        "heard",
+        "tries",
+    )
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.tries = 1
+        self.failures: dict[int, ServerFailure] = {}
+        self.heard = 0.0
+        self._attempt: FailedAttempt | None = None
+        self._is_busy = False
+        self._was_lost = False
+        self._deadline: float | None = None
+        self._inner = NO_HOOKS
+        self._post: httpx.Request | None = None
+
+    def prepare(self, post: httpx.Request) -> None:
+        """Begin an attempt with a request of its own. All of them have the deadline of the first."""
+        if self._post is not None:
+            self._deadline = post.extensions["deadline"] = self._post.extensions.get("deadline")
+        self._post = post
+        self._attempt = None
+        self._is_busy = False
+
+    def around(self, hooks: Hooks) -> Hooks:
+        """These hooks, with those of the pace in them."""
+        self._inner = hooks
+        return self
+
+    async def before_attempt(self) -> None:
+        self._attempt = None
+        await self._inner.before_attempt()
+
+    def on_reply(self, status: int, headers: Mapping[str, str]) -> None:
+        self.heard = self._clock()
+        self._inner.on_reply(status, headers)
+
+    def decide(self, failure: FailedAttempt) -> RetryAfter | GiveUp | None:
+        decision = self._inner.decide(failure)
+        if failure.status == _UNAUTHORIZED and isinstance(decision, RetryAfter):
+            return decision  # the key is renewed, see key_renewal.py
+        self._attempt = failure
+        self._is_busy = retry.is_busy(failure) and retry.is_retryable(failure)
+        return GiveUp(GiveUpReason.NOT_RETRYABLE)
+
+    def abandon(self) -> None:
+        """End the attempt at a server that is given up."""
+        self._attempt = FailedAttempt()
+
+    def judge(self, answer: Answer) -> Diagnosis:
+        """The diagnosis of the last attempt, which came to this answer."""
+        diagnosis = self._diagnosis(answer)
+        if diagnosis is Diagnosis.LOST:
+            # A line that costs one connection after another may be what breaks them.
+            diagnosis = Diagnosis.SPENT if self._was_lost else diagnosis
+            self._was_lost = True
+        return diagnosis
+
+    def _diagnosis(self, answer: Answer) -> Diagnosis:
+        fault, attempt = answer.fault, self._attempt
+        if fault is None:
+            return Diagnosis.ANSWERED
+        if not fault.reached_server:
+            return Diagnosis.DOWN
+        if attempt is None:
+            return Diagnosis.REFUSED if _is_of_server(answer, fault) else Diagnosis.FINAL
+        if self._is_busy:
+            return Diagnosis.BUSY
+        if not retry.is_retryable(attempt):
+            return Diagnosis.REFUSED
+        if isinstance(fault, Unreachable) and fault.http_status is None:
+            return Diagnosis.LOST
+        return Diagnosis.SPENT if attempt.status in _TIME_OUTS else Diagnosis.FAILED
+
+    def fail(self, index: int, diagnosis: Diagnosis, answer: Answer) -> None:
+        """Record that this round has failed at the server with this index."""
+        attempt = None if diagnosis is Diagnosis.REFUSED else self._attempt
+        self.failures[index] = ServerFailure(diagnosis, answer, attempt)
+
+    def is_late(self, seconds: float) -> bool:
+        """True if the deadline passes within so many seconds."""
+        deadline = None if self._post is None else self._post.extensions.get("deadline")
+        return deadline is not None and self._clock() + seconds >= deadline
+
+    def begin_round(self) -> None:
+        """Begin another round. Who has refused the line would refuse it again."""
+        self.failures = {
+            index: each for index, each in self.failures.items() if each.diagnosis is Diagnosis.REFUSED
+        }
+
+    def decisive(self) -> ServerFailure:
+        """The failure that stands for a round that has failed everywhere.
+
+        A refusal says most, of a line more than of a key, and a server that cannot be reached least. Of
+        equals the first in the order of the servers counts, so that equal lines fail alike.
+        """
+        return min((self.failures[index] for index in sorted(self.failures)), key=_rank)
+
+    @property
+    def is_refused(self) -> bool:
+        """True if every server that can be reached has refused the line."""
+        diagnoses = {each.diagnosis for each in self.failures.values()}
+        return Diagnosis.REFUSED in diagnoses and diagnoses <= {Diagnosis.REFUSED, Diagnosis.DOWN}
+
+
+def _rank(failure: ServerFailure) -> int:
+    if failure.diagnosis is Diagnosis.REFUSED:
+        return 1 if isinstance(failure.fault, NoAccess) else 0
+    return 3 if failure.diagnosis is Diagnosis.DOWN else 2
+
+
+def _is_of_server(answer: Answer, fault: ChatpipeError) -> bool:
+    """True if another server may do better: the key is of no use, or what came is no answer at all."""
+    if isinstance(fault, NoAccess):
+        return True
+    if not isinstance(fault, BrokenAnswer) or isinstance(fault, ReplyTooLong):
+        return False
+    # A broken object may be a part of an answer that was paid for.
+    return answer.completion is None and not (answer.body or b"").lstrip().startswith(b"{")

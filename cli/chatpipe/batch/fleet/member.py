@@ -1,0 +1,125 @@
+"""One server of a run over several, with all that is known about it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from chatpipe.batch.fleet.line_tries import LineTries
+from chatpipe.batch.sender import Sender
+from chatpipe.errors import PausedTooLong
+from chatpipe.limits.balance import Load
+from chatpipe.limits.health import Health
+from chatpipe.limits.queue import RunPacer
+from chatpipe.named_tuple import NamedTuple
+from chatpipe.server.server import Server
+
+
+class _Begun(NamedTuple):
+    """An attempt at the server: its beginning, and the time-out that ends it when the server is given up."""
+
+    started: float
+    timeout: asyncio.Timeout
+
+
+class Member:
+    """A server of the run. name is that of records."""
+
+    __slots__ = ("_begun", "_heard", "_said", "health", "load", "name", "pacer", "sender", "server")
+
+    def __init__(self, name: str, server: Server, sender: Sender, pacer: RunPacer, load: Load) -> None:
+        self.name = name
+        self.server = server
+        self.sender = sender
+        self.pacer = pacer
+        self.load = load
+        self.health = Health()
+        self._heard = 0.0  # time of its last word
+        self._begun: dict[LineTries, _Begun] = {}
+        self._said: set[str] = set()
+
+    @property
+    def index(self) -> int:
+        return self.load.index
+
+    def begin(self, tries: LineTries, timeout: asyncio.Timeout, now: float) -> None:
+        """Count an attempt that goes to the server."""
+        self._begun[tries] = _Begun(now, timeout)
+
+    def end(self, tries: LineTries) -> None:
+        """Count an attempt that is over."""
+        del self._begun[tries]
+        self._heard = max(self._heard, tries.heard)
+
+    def silent_s(self, now: float) -> float:
+        """Seconds since it said anything although it has requests, 0 if it has none."""
+        if not self._begun:
+            return 0.0
+        oldest = next(iter(self._begun.values()))
+        heard = max(self._heard, *(tries.heard for tries in self._begun))
+        return max(0.0, now - max(oldest.started, heard))
+
+    def abandon(self) -> None:
+        """End all attempts at the server: their lines go on elsewhere."""
+        now = asyncio.get_running_loop().time()
+        for begun in self._begun.values():
+            begun.timeout.reschedule(now)
+
+    def pause_fault(self) -> PausedTooLong | None:
+        """The fault of a server that pauses longer than --max-pause."""
+        return self.pacer.rate.pause_fault(self.pacer.max_pause_s)
+
+    def is_first_time(self, event: str) -> bool:
+        """True if this is the first time that the event happens to the server."""
+        is_first = event not in self._said
+        self._said.add(event)
+        return is_first
+
+
+class FleetPauses:
+    """The pauses of all servers as those of one run. See Pauses."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self._members = members
+
+    @property
+    def pauses(self) -> int:
+        return sum(each.pacer.rate.pauses for each in self._members)
+
+    @property
+    def pause_reason(self) -> str:
+        """The reason of the server whose pause ends first."""
+        rates = [each.pacer.rate for each in self._in()]
+        return min(rates, key=lambda rate: rate.pause_left(0.0)).pause_reason if rates else ""
+
+    def pause_left(self, now: float) -> float:
+        """Seconds until a server that takes part has no pause any more."""
+        return min((each.pacer.rate.pause_left(now) for each in self._in()), default=0.0)
+
+    def postponed_s(self, now: float) -> float:
+        """The length of all pauses so far of all servers, and what is left of the one of all."""
+        rates = [each.pacer.rate for each in self._members]
+        return sum(rate.postponed_s(now) - rate.pause_left(now) for rate in rates) + self.pause_left(now)
+
+    def pause_fault(self, max_pause_s: float) -> PausedTooLong | None:
+        """The fault of a run whose servers all pause for longer, those that are left out aside."""
+        faults = [each.pause_fault() for each in self._in()]
+        return faults[0] if faults and None not in faults else None
+
+    def _in(self) -> list[Member]:
+        return [each for each in self._members if not each.health.is_out]
+
+
+class FleetLimit:
+    """The limit of `-j auto`: what each server can use, together, and at most most. See Capacity."""
+
+    __slots__ = ("_members", "_most")
+
+    def __init__(self, members: Sequence[Member], most: int) -> None:
+        self._members = members
+        self._most = most
+
+    @property
+    def limit(self) -> int:
+        room = sum(each.pacer.concurrency.limit for each in self._members if not each.health.is_out)
+        return max(1, min(self._most, room))

@@ -1,0 +1,70 @@
+"""The limits per minute of a run over several servers, and the signal on which its lines look again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from chatpipe.inputs import values
+from chatpipe.inputs.values import Value
+from chatpipe.limits.queue import RunWaits
+from chatpipe.limits.rate import RateLimiter
+from chatpipe.limits.tokens import TokenEstimator, answer_limits
+from chatpipe.options.run import SharedLimits
+from chatpipe.response.usage import usage_of
+from chatpipe.wire.answer import Answer
+
+
+class RunRate:
+    """The `--rpm` and `--tpm` of a run, whichever servers its attempts go to."""
+
+    def __init__(self, limits: SharedLimits, estimator: TokenEstimator) -> None:
+        self._rate = RateLimiter(limits.rpm, limits.tpm)
+        self._has_tokens = bool(limits.tpm)
+        self._estimator = estimator
+
+    def reserve(self, body: Mapping[str, Value], now: float, due: float | None) -> tuple[int, float]:
+        """Reserve an attempt. Returns its tokens, and 0 if it may start now, else the seconds to wait.
+
+        due is the expected start of one that asks again. See RateLimiter.try_reserve().
+        """
+        if self._rate.is_unlimited:
+            return 0, 0.0
+        tokens = 0
+        if self._has_tokens:
+            size_bytes = len(values.dumps(body))
+            tokens = self._estimator.estimate_to_reserve(size_bytes, *answer_limits(body))
+        return tokens, self._rate.try_reserve(tokens, now, now if due is None else due)
+
+    def settle(self, reserved: int, answer: Answer | None, now: float) -> None:
+        """End an attempt. answer is None for one that was not answered."""
+        if self._rate.is_unlimited:
+            return
+        completion = None if answer is None else answer.completion
+        used = 0 if completion is None else usage_of(completion).total or None
+        self._rate.settle(reserved, used, now)
+
+
+class MoveSignal:
+    """A signal to all lines that wait for a server: one may have room for them now."""
+
+    def __init__(self, waits: RunWaits) -> None:
+        self._waits = waits
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def give(self) -> None:
+        if self._waiting:
+            waiting, self._waiting = self._waiting, set()
+            for each in waiting:
+                if not each.done():
+                    each.set_result(None)
+
+    async def wait(self, seconds: float | None) -> None:
+        """Wait for the signal, or this long. None waits for the signal only."""
+        moved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(moved)
+        try:
+            with self._waits.until_stop():
+                await asyncio.wait([moved], timeout=seconds)
+        finally:
+            self._waiting.discard(moved)

@@ -1,0 +1,174 @@
+"""Runs over several servers: how lines are spread, and what becomes of a server that is of no use."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from batch.result_lines import outcomes, records
+from batch.runs import prompt
+from batch.weather import questions, right, wrong_results
+from loopback import Answer, Handler, Pause, Request, Reset, Server, closed_port, error, reply, serve
+from parametrize import cases
+from process import Done, run
+
+LINES = 40
+NOT_THERE = "connection refused"
+NO_RETRY = ("--retries", "0")
+
+
+def failing(answer: Answer) -> Handler:
+    """A server that gives this answer to all but the question if it is there."""
+    return lambda request: reply(200, {"data": []}) if request.method == "GET" else answer
+
+
+def gone() -> str:
+    return f"http://127.0.0.1:{closed_port()}/v1"
+
+
+@contextlib.contextmanager
+def servers(*handlers: Handler) -> Iterator[list[Server]]:
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(serve(handler)) for handler in handlers]
+
+
+def batch(urls: Sequence[Server | str], *arguments: str, lines: int = LINES) -> Done:
+    named = [each if isinstance(each, str) else each.url for each in urls]
+    options = [word for url in named for word in ("--base-url", url)]
+    return run("batch", *options, "-m", "m", *arguments, stdin=questions(lines))
+
+
+def asked(server: Server) -> int:
+    return sum(request.method == "POST" for request in server.requests)
+
+
+def by_server(done: Done) -> Counter[str]:
+    return Counter(record["chatpipe"]["server"] for record in records(done.stdout))
+
+
+def assert_all_answered(done: Done, lines: int = LINES) -> None:
+    assert done.status == 0, done.stderr
+    assert wrong_results(done.stdout, lines) == []
+    assert {record["chatpipe"]["attempts"] for record in records(done.stdout)} == {1}
+
+
+def test_equal_servers_share_the_lines_and_records_name_the_one_that_answered() -> None:
+    def slow(request: Request) -> Answer:
+        return [Pause(0.01), right(request)]
+
+    with servers(slow, slow, slow) as three:
+        done = batch(three, "-j6", lines=90)
+    assert (done.status, done.stderr) == (0, b"")
+    assert by_server(done) == {each.url: asked(each) for each in three}
+    assert min(map(asked, three)) >= 15
+
+
+def test_jobs_are_the_total_of_all_servers() -> None:
+    lock, most, now = threading.Lock(), [0], [0]
+
+    def counting(request: Request) -> Iterator[Pause | bytes]:
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        yield Pause(0.02)
+        with lock:
+            now[0] -= 1
+        answer = right(request)
+        assert isinstance(answer, bytes)
+        yield answer
+
+    with servers(counting, counting, counting) as three:
+        done = batch(three, "-j4")
+    assert_all_answered(done)
+    assert most[0] == 4
+
+
+@cases(
+    "answer, reason",
+    {
+        "reset": ([Reset()], "lost the connection"),
+        "401": (error(401, "wrong key"), "wrong key"),
+        "403": (error(403, "not yours"), "not yours"),
+        "404": (error(404, "The model 'm' does not exist", code="model_not_found"), "does not exist"),
+        "400": (error(400, "no such field"), "no such field"),
+        "422": (error(422, "no such field"), "no such field"),
+        "500": (error(500, "broken"), "broken"),
+        "no credit": (error(429, "pay", type="insufficient_quota", code="insufficient_quota"), "pay"),
+        "a web page": (reply(200, b"<html>hello</html>", {"content-type": "text/html"}), "not JSON"),
+    },
+)
+def test_what_others_accept_is_no_failure_and_who_refuses_it_is_left_out(answer: Answer, reason: str) -> None:
+    with servers(right, failing(answer), right) as three:
+        done = batch(three, *NO_RETRY, "-j6", lines=100)
+    assert_all_answered(done, 100)
+    assert asked(three[1]) < 20
+    note = f"'{three[1].url}' is left out: ".encode()
+    assert done.stderr.count(note) == 1
+    assert reason.encode() in done.stderr
+
+
+def test_a_server_that_is_not_there_is_left_out_with_one_note() -> None:
+    with servers(right) as (there,):
+        dead = gone()
+        done = batch([dead, there], *NO_RETRY)
+    assert_all_answered(done)
+    assert done.stderr.count(b"\n") == 1
+    assert f"chatpipe: '{dead}' is left out: ".encode() in done.stderr
+    assert NOT_THERE.encode() in done.stderr
+
+
+def test_a_busy_server_keeps_the_others_from_nothing() -> None:
+    busy = failing(error(429, "later", headers={"retry-after": "30"}))
+    with servers(right, busy) as two:
+        done = batch(two, *NO_RETRY, "-j4")
+    assert_all_answered(done)
+    assert asked(two[1]) <= 4
+    assert done.stderr == b""
+
+
+@cases(
+    "answer, outcome, status, words",
+    {
+        "400": (error(400, "no such field"), "http", 65, "no such field, refused by all 2 servers"),
+        "401": (error(401, "wrong key"), "http", 77, "wrong key, refused by all 2 servers"),
+        "500": (error(500, "broken"), "http", 69, "broken"),
+    },
+)
+def test_what_all_servers_refuse_is_the_failure_of_the_line(
+    answer: Answer, outcome: str, status: int, words: str
+) -> None:
+    with servers(failing(answer), failing(answer)) as two:
+        done = batch(two, *NO_RETRY, "-j1", lines=1)
+    assert (done.status, outcomes(done.stdout)) == (status, [outcome])
+    assert list(map(asked, two)) == [1, 1]
+    assert words.encode() in done.stderr
+    assert b"left out" not in done.stderr
+
+
+def test_a_line_that_is_bad_itself_leaves_nobody_out() -> None:
+    def picky(request: Request) -> Answer:
+        return error(400, "bad words") if prompt(request).endswith("7") else right(request)
+
+    with servers(picky, picky) as two:
+        done = batch(two, "-j2", lines=20)
+    assert sorted(Counter(outcomes(done.stdout)).values()) == [2, 18]
+    assert b"left out" not in done.stderr
+
+
+@pytest.mark.parametrize("tries", [("--retries", "0"), ("--retries", "1")])
+def test_without_any_server_the_run_stops_with_69(tries: tuple[str, ...]) -> None:
+    done = batch([gone(), gone()], *tries, "-j4", lines=200)
+    assert done.status == 69
+    assert len(records(done.stdout)) < 40
+    assert b"no server is left: cannot reach" in done.stderr
+
+
+def test_a_server_that_stands_twice_counts_once() -> None:
+    with servers(right) as (there,):
+        done = batch([there, there])
+    assert_all_answered(done)
+    assert done.stderr == f"chatpipe: --base-url: '{there.url}' stands twice, and counts once\n".encode()
