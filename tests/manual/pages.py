@@ -44,11 +44,18 @@ class Example(NamedTuple):
 
 
 def names() -> list[str]:
+    """The pages of the program and of its commands."""
     return sorted(path.stem for path in FOLDER.glob("*.1"))
 
 
+def all_files() -> list[Path]:
+    """The files of all pages, with those about a subject."""
+    return sorted(FOLDER.glob("*.[0-9]"))
+
+
 def source(name: str) -> str:
-    return (FOLDER / f"{name}.1").read_text(encoding="utf-8")
+    (path,) = FOLDER.glob(f"{name}.[0-9]")
+    return path.read_text(encoding="utf-8")
 
 
 def plain(text: str) -> str:

@@ -17,7 +17,7 @@ from programs import program
 # The server of the pages: the loopback one, which answers as the model echo does, takes its place.
 _SERVER = "http://localhost:8080"
 _PROGRAMS = ("curl", "git", "jq", "make", "parallel", "xargs")
-EXAMPLES = [example for name in pages.names() for example in pages.examples(name)]
+EXAMPLES = [example for path in pages.all_files() for example in pages.examples(path.stem)]
 
 
 @pytest.fixture(scope="module")

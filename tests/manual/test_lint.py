@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -19,9 +20,12 @@ SECTIONS = (
 _LEFT_OUT = ("input text line longer than 80 bytes", "referenced manual not found")
 
 
-@pytest.mark.parametrize("name", pages.names())
-def test_mandoc_has_nothing_to_say(name: str) -> None:
-    command = [program("mandoc"), "-Tlint", "-Wstyle", str(pages.FOLDER / f"{name}.1")]
+EACH = pytest.mark.parametrize("path", pages.all_files(), ids=lambda path: path.name)
+
+
+@EACH
+def test_mandoc_has_nothing_to_say(path: Path) -> None:
+    command = [program("mandoc"), "-Tlint", "-Wstyle", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     said = [line for line in done.stdout.splitlines() if not any(words in line for words in _LEFT_OUT)]
     assert said == []
@@ -35,33 +39,42 @@ def test_page_has_the_usual_sections_in_order(name: str) -> None:
     assert name == pages.WHOLE or titles == list(SECTIONS)
 
 
-@pytest.mark.parametrize("name", pages.names())
-def test_page_is_named_for_its_file(name: str) -> None:
-    assert f".Dt {name.upper()} 1" in pages.source(name)
-    assert pages.sections(name)["NAME"][0] == f".Nm {name}"
+@EACH
+def test_page_is_named_for_its_file(path: Path) -> None:
+    assert f".Dt {path.stem.upper()} {path.suffix[1]}" in pages.source(path.stem)
+    assert pages.sections(path.stem)["NAME"][0] == f".Nm {path.stem}"
 
 
-@pytest.mark.parametrize("name", pages.names())
-def test_references_lead_to_pages_that_exist(name: str) -> None:
-    referred = set(re.findall(r"^\.Xr (chatpipe\S*) 1", pages.source(name), re.MULTILINE))
+@EACH
+def test_references_lead_to_pages_that_exist(path: Path) -> None:
+    text = pages.source(path.stem)
+    referred = {".".join(pair) for pair in re.findall(r"^\.Xr (chatpipe\S*) (\d)", text, re.MULTILINE)}
     assert referred
-    assert referred <= set(pages.names())
+    assert referred <= {each.name for each in pages.all_files()}
 
 
-@pytest.mark.parametrize("name", pages.names())
-def test_subjects_referred_to_are_titles(name: str) -> None:
+def test_every_page_about_a_subject_is_referred_to_by_chatpipe_1() -> None:
+    others = [path for path in pages.all_files() if path.suffix != ".1"]
+    assert others
+    for path in others:
+        assert f".Xr {path.stem} {path.suffix[1]}" in pages.source(pages.WHOLE)
+
+
+@EACH
+def test_subjects_referred_to_are_titles(path: Path) -> None:
     """`.Sx` names a section of this page, or, before an `in` and `.Xr`, of that one."""
-    for title, other in re.findall(r"^\.Sx (.+)\n(?:in\n\.Xr (\S+) 1)?", pages.source(name), re.MULTILINE):
-        assert title in pages.sections(other or name)
+    text = pages.source(path.stem)
+    for title, other in re.findall(r"^\.Sx (.+)\n(?:in\n\.Xr (\S+) \d)?", text, re.MULTILINE):
+        assert title in pages.sections(other or path.stem)
 
 
-@pytest.mark.parametrize("name", pages.names())
-def test_options_that_are_spoken_of_exist(name: str) -> None:
+@EACH
+def test_options_that_are_spoken_of_exist(path: Path) -> None:
     """In running text, too: every `.Fl` of a page is one of some command, `-f` for short included."""
     known = {flag for page in pages.names() for names in pages.options(page) for flag in names}
     spoken = {
         f"-{flag}"
-        for line in pages.source(name).splitlines()
+        for line in pages.source(path.stem).splitlines()
         if line.startswith(".")
         for flag in re.findall(r"\bFl (\S+)", pages.plain(line))
     }

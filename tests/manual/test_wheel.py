@@ -18,7 +18,7 @@ SHARED = {
     "share/bash-completion/completions/chatpipe": pages.ROOT / "completions" / "chatpipe.bash",
     "share/zsh/site-functions/_chatpipe": pages.ROOT / "completions" / "_chatpipe",
     "share/fish/vendor_completions.d/chatpipe.fish": pages.ROOT / "completions" / "chatpipe.fish",
-    **{f"share/man/man1/{name}.1": pages.FOLDER / f"{name}.1" for name in pages.names()},
+    **{f"share/man/man{path.suffix[1]}/{path.name}": path for path in pages.all_files()},
 }
 
 
