@@ -24,7 +24,7 @@ _OF_ACTION = {
 
 
 @click.command(cls=Command)
-@click.argument("action", type=click.Choice(ACTIONS), default="show")
+@click.argument("action", metavar="[ACTION]", type=click.Choice(ACTIONS), default="show")
 @click.option("--model", "-m", metavar="MODEL", type=MODEL_NAME, help="Model of the call, e.g. gpt-4o-mini")
 @click.option("--profiles", is_flag=True, help="List all profiles instead")
 @click.option("--json", "as_json", is_flag=True, help="Write the settings as JSON")

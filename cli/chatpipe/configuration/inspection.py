@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from chatpipe.configuration.trial import Trial
-from chatpipe.errors import BadConfiguration, Status, quantity
+from chatpipe.errors import Status, quantity
 from chatpipe.models.connections import Connections
 from chatpipe.models.inquiry import ask_each
 from chatpipe.options.output import ConsoleOptions, OutputOptions
 from chatpipe.options.server import RetryPolicy, ServerOptions
 from chatpipe.output.target import open_target
-from chatpipe.server.config import config_path, read_config
-from chatpipe.system.console import Console
+from chatpipe.server.config import Config, config_path, read_config
+from chatpipe.system.console import Console, once
 
 # A check tells what it finds at once: who waits for it wants to know that a server is busy.
 _NO_RETRIES = RetryPolicy(retries=0)
@@ -28,10 +28,12 @@ def check(
 ) -> Status:
     """Write a line for everything that works, and print a line for everything that does not.
 
-    Without sends the configuration alone is looked at. Raises UsageFault, and the fault of an only server.
+    Without sends the configuration alone is looked at. Raises UsageFault, the first fault at the top
+    of the configuration, and the fault of an only server.
     """
     console = Console(console_options)
-    faults, line = _look_at_file(environ, console)
+    config = read_config(environ, once(console.note) or console.note)
+    faults = [] if config.profiles is None else list(config.profiles.all_faults())
     for fault in faults:
         console.error(fault)
     if faults:
@@ -41,9 +43,9 @@ def check(
         def write(text: str) -> None:
             out.write(f"{text}\n".encode("utf-8", "surrogateescape"))
 
-        write(line)
+        write(_describe(config, environ))
         connections = Connections(options, _NO_RETRIES, console, environ)
-        servers = connections.servers()
+        servers = connections.servers(config)
         status = Status.OK
         if sends:
             status = ask_each(servers, Trial(connections, model, write).run, console)
@@ -51,14 +53,10 @@ def check(
     return status
 
 
-def _look_at_file(environ: Mapping[str, str], console: Console) -> tuple[list[BadConfiguration], str]:
-    """All faults of the configuration, and the line that tells where it is."""
-    path, _ = config_path(environ)
-    try:
-        config = read_config(environ, console.note)
-    except BadConfiguration as fault:
-        return [fault], ""
+def _describe(config: Config, environ: Mapping[str, str]) -> str:
+    """The line that tells where the configuration is."""
     if config.profiles is None:
-        return [], f"configuration: none, '{path}' is not there" if path else "configuration: none"
+        path, _ = config_path(environ)
+        return f"configuration: none, '{path}' is not there" if path else "configuration: none"
     count = quantity(len(config.profiles.tables), "profile")
-    return list(config.profiles.all_faults()), f"configuration: {path}: {count}, no fault"
+    return f"configuration: {config.path}: {count}, no fault"

@@ -37,8 +37,8 @@ def show(
     """Write the effective settings. Raises UsageFault and BadConfiguration."""
     console = Console(console_options)
     lines = keys.header_lines(options.header_file, console.note)
-    servers = endpoints.resolve(options, environ, lines, console.note)
-    config = read_config(environ)
+    config = read_config(environ, console.note)
+    servers = endpoints.resolve(options, environ, lines, console.note, config)
     settings = [
         _configuration(environ, config),
         *effective_settings(servers, options, lines, environ, config),

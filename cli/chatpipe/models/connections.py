@@ -14,6 +14,7 @@ from chatpipe.inputs.values import Value
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import KeyWaits, RetryPolicy, ServerOptions
 from chatpipe.server import endpoints, keys
+from chatpipe.server.config import Config
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.server.keys import KeyReader
 from chatpipe.server.server import Server, with_key
@@ -57,11 +58,11 @@ class Connections:
         self._console = console
         self._keys = KeyReader(environ, KeyWaits(console.note))
 
-    def servers(self) -> tuple[Endpoint, ...]:
-        """The servers of the command. Raises what resolve() raises."""
+    def servers(self, config: Config | None = None) -> tuple[Endpoint, ...]:
+        """The servers of the command. Raises what resolve() raises, and config is as there."""
         note = self._console.note
         lines = keys.header_lines(self._options.header_file, note)
-        return endpoints.resolve(self._options, self.environ, lines, note)
+        return endpoints.resolve(self._options, self.environ, lines, note, config)
 
     @contextmanager
     def open(self, endpoint: Endpoint) -> Iterator[Connection]:

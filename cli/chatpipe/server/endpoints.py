@@ -113,14 +113,15 @@ def resolve(
     environ: Mapping[str, str],
     header_lines: Sequence[str] = (),
     note: Callable[[str], None] = SILENT_WAITS.note,
+    config: Config | None = None,
 ) -> tuple[Endpoint, ...]:
     """The servers, of which a run uses all and a call the first that answers.
 
     header_lines are the lines of `--header-file`. The secrets of headers and URLs are hidden from now on.
-    note gets what was mended, and what is not used. Raises UsageFault and BadConfiguration, both with the
-    option, variable or line of the configuration as place.
+    note gets what was mended, and what is not used. config is read where it is None and of use. Raises
+    UsageFault and BadConfiguration, both with the option, variable or line of the configuration as place.
     """
-    chosen = _chosen(options, environ, note)
+    chosen = _chosen(options, environ, note, config)
     chosen = chosen._replace(urls=tuple(_completed(url, chosen, environ) for url in chosen.urls))
     headers = [parse_header(line, "--header-file") for line in header_lines]
     headers += [parse_header(line, "--header") for line in options.headers]
@@ -158,12 +159,15 @@ def _endpoint(url: SplitResult, chosen: Chosen, given: _Given, environ: Mapping[
     )
 
 
-def _chosen(options: ServerOptions, environ: Mapping[str, str], note: Callable[[str], None]) -> Chosen:
+def _chosen(
+    options: ServerOptions, environ: Mapping[str, str], note: Callable[[str], None], config: Config | None
+) -> Chosen:
     """The profile and the URLs that options, environment and configuration choose."""
     name, place = options.profile, "--profile"
     if name is None:
         name, place = variable(environ, "CHATPIPE_PROFILE") or None, "CHATPIPE_PROFILE"
-    config = Config() if name == "echo" else read_config(environ, note)
+    if config is None:
+        config = Config() if name == "echo" else read_config(environ, note)
     profile = None if name is None else find_profile(name, place, config)
     _refuse_base_urls(profile, options.base_urls)
     if profile is not None and profile.in_process:
