@@ -6,7 +6,9 @@ import contextlib
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+import orjson
 import pytest
 
 from batch.result_lines import outcomes, records
@@ -165,6 +167,19 @@ def test_without_any_server_the_run_stops_with_69(tries: tuple[str, ...]) -> Non
     assert done.status == 69
     assert len(records(done.stdout)) < 40
     assert b"no server is left: cannot reach" in done.stderr
+
+
+def test_the_report_counts_by_server_and_says_who_takes_part(tmp_path: Path) -> None:
+    with servers(right) as (there,):
+        dead = gone()
+        done = batch([dead, there], "--report", f"{tmp_path}/report.json", "--progress", "json")
+    report = orjson.loads((tmp_path / "report.json").read_bytes())
+    expected = {
+        dead: {"good": 0, "failed": 0, "up": False},
+        there.url: {"good": LINES, "failed": 0, "up": True},
+    }
+    assert (done.status, report["servers"]) == (0, expected)
+    assert orjson.loads(done.stderr.splitlines()[-1])["servers"] == expected
 
 
 def test_a_server_that_stands_twice_counts_once() -> None:

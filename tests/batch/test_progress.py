@@ -72,6 +72,19 @@ def test_the_bar_says_why_it_waits() -> None:
     assert counts.report(65.0)["pauses"] == {"count": 1, "seconds": 20.0}
 
 
+def test_the_bar_and_the_report_count_servers() -> None:
+    counts = tally(412)
+    counts.servers.note_states({"http://a/v1": True, "http://b/v1": False, "http://c/v1": True})
+    counts.servers.add("http://b/v1", is_good=False)
+    text = bar.format_bar(counts, total=None, elapsed_s=65.0, speed=35.0, width=80)
+    assert text == "chatpipe: 412 done, 2 of 3 servers, 35/s, 01:05"
+    assert counts.report(1.0)["servers"] == {
+        "http://a/v1": {"good": 0, "failed": 0, "up": True},
+        "http://b/v1": {"good": 0, "failed": 1, "up": False},
+        "http://c/v1": {"good": 0, "failed": 0, "up": True},
+    }
+
+
 @pytest.mark.parametrize("total", [None, 1000.0], ids=["pipe", "file"])
 @pytest.mark.parametrize("width", [1, 10, 19, 40])
 def test_line_is_never_wider_than_the_terminal(width: int, total: float | None) -> None:

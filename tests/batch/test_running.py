@@ -778,6 +778,7 @@ def test_the_report_counts(tmp_path: Path) -> None:
         "retries": 1,
         "pauses": {"count": 0, "seconds": 0.0},
         "tokens": {"prompt": 15, "cached": 0, "completion": 6, "total": 21},
+        "servers": {done.server.url: {"good": 2, "failed": 3}},
     }
     assert 0 < wall_s < 10
     assert per_s == pytest.approx(5 / wall_s, rel=0.2)  # of a time that is told in whole milliseconds

@@ -214,6 +214,7 @@ def test_the_report() -> None:
         "pauses": {"count": 0, "seconds": 0.0},
         "tokens": {"prompt": 5, "cached": 0, "completion": 2, "total": 7},
         "requests_per_s": 0.5,
+        "servers": {},
         "wall_s": 2.0,
     }
 

@@ -93,8 +93,7 @@ def format_bar(tally: Tally, *, total: float | None, elapsed_s: float, speed: fl
     parts = [f"{tally.finished} done"]
     if tally.failed:
         parts.append(f"{tally.failed} failed")
-    if tally.pause_text:
-        parts.append(tally.pause_text)
+    parts += filter(None, (tally.servers.text, tally.pause_text))
     if speed:
         parts.append(format_speed(speed))
     if tally.spent.total:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from chatpipe.batch.budget import Budget, open_budget
@@ -20,12 +20,16 @@ from chatpipe.system.descriptor import raise_descriptor_limit
 
 
 class Outbound(NamedTuple):
-    """The sender of a run, and what it shares with the engine and the stop rules."""
+    """The sender of a run, and what it shares with the engine, the stop rules and the progress.
+
+    states tells which of several servers take part, by name.
+    """
 
     sender: RequestSender
     capacity: Capacity
     pauses: Pauses
     budget: Budget
+    states: Callable[[], Mapping[str, bool]] | None = None
 
 
 @asynccontextmanager
@@ -48,7 +52,7 @@ async def open_outbound(
 
         async with open_fleet(needs, servers) as fleet:
             sender = _with_turns(fleet.sender, needs.waits, rules, budget)
-            yield Outbound(sender, fleet.capacity, fleet.pauses, budget)
+            yield Outbound(sender, fleet.capacity, fleet.pauses, budget, fleet.states)
         return
     async with open_channel(needs, servers[0]) as (sender, pacer):
         yield Outbound(_with_turns(sender, needs.waits, rules, budget), pacer.concurrency, pacer.rate, budget)

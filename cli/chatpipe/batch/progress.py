@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from chatpipe.batch import bar
 from chatpipe.batch.items import Item
@@ -47,10 +47,12 @@ class Progress:
         self._taken = 0
         self._line = 0
         self._rate: Pauses | None = None
+        self._states: Callable[[], Mapping[str, bool]] | None = None
 
-    def open(self, rate: Pauses) -> None:
-        """Begin the display. rate has the pauses of the run."""
+    def open(self, rate: Pauses, states: Callable[[], Mapping[str, bool]] | None = None) -> None:
+        """Begin the display. rate has the pauses of the run, states which of several servers take part."""
         self._rate = rate
+        self._states = states
         if self._bar is not None:
             self._bar.open()
 
@@ -75,7 +77,7 @@ class Progress:
             self._write()
 
     def close(self) -> None:
-        self._note_pauses()
+        self._note_state()
         if self._bar is not None:
             self._bar.close()
         if self._watch.kind == "json":
@@ -99,12 +101,14 @@ class Progress:
         total = lines * self._taken / self._line if self._line else lines
         return total if limit is None else min(total, limit)
 
-    def _note_pauses(self) -> None:
+    def _note_state(self) -> None:
         if self._rate is not None:
             self._tally.note_pauses(self._rate, time.monotonic())
+        if self._states is not None:
+            self._tally.servers.note_states(self._states())
 
     def _draw(self, progress_bar: bar.ProgressBar) -> None:
-        self._note_pauses()
+        self._note_state()
         now = time.monotonic()
         progress_bar.draw(
             bar.format_bar(
@@ -117,5 +121,5 @@ class Progress:
         )
 
     def _write(self) -> None:
-        self._note_pauses()
+        self._note_state()
         console.write_json(values.dumps(self._tally.report(time.monotonic() - self._started)))

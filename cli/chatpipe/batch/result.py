@@ -37,7 +37,7 @@ class Result(NamedTuple):
     line is its result line, without the newline. status is the exit status of a run in which all lines
     fail like this one. latency_s is None if the line was not sent in this run. fault is the reason
     why a request got no answer; an answer that is not good has none. earlier_usage is the usage of the
-    turns before the answer, which were paid for too.
+    turns before the answer, which were paid for too. server is the one that answered in this run.
     """
 
     item: Item
@@ -51,6 +51,7 @@ class Result(NamedTuple):
     fault: ChatpipeError | None = None
     fingerprint: str = ""
     earlier_usage: tuple[Value, ...] = ()
+    server: str | None = None
 
 
 class ResultBuilder:
@@ -228,6 +229,7 @@ class ResultBuilder:
             fault,
             metadata.fingerprint,
             metadata.earlier_usage,
+            metadata.server,
         )
 
 

@@ -50,7 +50,7 @@ class Session:
         recorded, notice = self._store.files.recorded, self._notice
         async with open_outbound(self._job, self._servers, self._rules, recorded, notice) as outbound:
             driver = self._driver(outbound)
-            self._progress.open(outbound.pauses)
+            self._progress.open(outbound.pauses, outbound.states)
             ticking = asyncio.create_task(self._progress.tick())
             held = asyncio.get_running_loop().call_later(_NOTICE_AFTER_S, notice.release)
             try:

@@ -7,6 +7,7 @@ from collections import Counter
 
 from chatpipe.batch.failure_kinds import FailureKinds
 from chatpipe.batch.result import Result
+from chatpipe.batch.server_counts import ServerCounts
 from chatpipe.errors import Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
@@ -75,6 +76,7 @@ class Tally:
         self.pause_text = ""  # the pause in progress: `paused 12 s: 429`
         self.spent = Usage()
         self.latencies = Histogram()
+        self.servers = ServerCounts()
 
     def note_pauses(self, rate: Pauses, now: float) -> None:
         """Take over the pauses so far. now is the reading of a monotonic clock."""
@@ -101,6 +103,8 @@ class Tally:
         turns = turns_sent(result.outcome, result.earlier_usage)
         self.retries += result.attempts - turns  # the first attempt of each turn is not a retry
         self.latencies.add(result.latency_s)
+        if result.server is not None:
+            self.servers.add(result.server, is_good=result.is_good)
 
     @property
     def failed(self) -> int:
@@ -151,6 +155,7 @@ class Tally:
                 name: _rounded(self.latencies.quantile(share))
                 for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
             },
+            "servers": self.servers.report(),
             "wall_s": round(wall_s, 3),
         }
 

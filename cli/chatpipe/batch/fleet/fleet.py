@@ -26,6 +26,10 @@ class Fleet(NamedTuple):
     capacity: Capacity
     pauses: FleetPauses
 
+    def states(self) -> dict[str, bool]:
+        """True for each server that takes part, by name."""
+        return {each.name: not each.health.is_out for each in self.sender.members}
+
 
 @asynccontextmanager
 async def open_fleet(needs: ChannelNeeds, servers: Sequence[Server]) -> AsyncIterator[Fleet]:
