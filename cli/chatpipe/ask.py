@@ -12,7 +12,7 @@ from chatpipe.output.delivery import finish_output
 from chatpipe.output.formats import choose_format, decide_stream
 from chatpipe.output.target import open_target, refuse_shared
 from chatpipe.prepare import Draft, Prepared
-from chatpipe.server.server import open_server
+from chatpipe.server.server import open_servers
 
 
 def answer(draft: Draft, call: CallOptions, format: FormatOptions, output: OutputOptions) -> int:
@@ -34,8 +34,8 @@ def answer(draft: Draft, call: CallOptions, format: FormatOptions, output: Outpu
 
         prepared = draft.prepare(past, finish=choose_stream)
         waits = KeyWaits(console.note)
-        server = open_server(prepared.endpoint, draft.options.server, draft.environ, waits)
-        sending = Call(server, call, prepared.turns, format, console, draft.environ)
+        servers = open_servers(prepared.endpoints, draft.options.server, draft.environ, waits)
+        sending = Call(servers, call, prepared.turns, format, console, draft.environ)
         with open_target(output, draft.sources.names, escape=format.escape, is_only_copy=True) as out:
             result = sending.run(prepared.body, out)
             if history is None or not result.is_worth_keeping:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
 
 from chatpipe import exchange
 from chatpipe.conversation.turns import Message, TurnOptions, TurnRules
@@ -21,6 +21,7 @@ from chatpipe.exchange import (
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.output import FormatOptions
 from chatpipe.options.run import CallOptions
+from chatpipe.options.server import RetryPolicy
 from chatpipe.output.delivery import Delivery, StderrOut
 from chatpipe.output.target import OpenOutput
 from chatpipe.server.server import Server
@@ -45,10 +46,60 @@ class CallResult(NamedTuple):
         return self.fault is None or self.fault.status is Status.TOOL_CALLS
 
 
-class Call(NamedTuple):
-    """The environment of one call: everything but its request."""
+class Route:
+    """The way of the requests of a call to one server. See RouteToServer."""
 
-    server: Server
+    def __init__(
+        self,
+        server: Server,
+        context: ExchangeContext,
+        policy: RetryPolicy,
+        pacer: CallPacer | None,
+        pause: TurnPause | None,
+    ) -> None:
+        self.server = server
+        self.deadline: float | None = None
+        self._context = context
+        self._policy = policy
+        self._pacer = pacer
+        self._pause = pause
+        self._report = once(context.detail)
+
+    @property
+    def name(self) -> str:
+        from chatpipe.server.identity import recorded_name  # only a call with several servers says it
+
+        return recorded_name(self.server.endpoint)
+
+    async def send(
+        self, body: Message, receiver: Receiver, hooks: Hooks, deadline: float | None = None
+    ) -> Answer:
+        """Send one request. deadline is that of an earlier one which this continues."""
+        request = exchange.completion_request(self.server, body, self._report)
+        if deadline is not None:
+            request.extensions["deadline"] = deadline
+
+        def ask(hooks: Hooks) -> Coroutine[Any, Any, Answer]:
+            limits = self.server.limits
+            return exchange.ask(request, self._context, receiver, limits, self._policy, hooks)
+
+        try:
+            if self._pacer is None:
+                return await ask(hooks if self._pause is None else chain(hooks, self._pause))
+            size = len(request.content)
+            answer, _ = await self._pacer.ask(body, size, lambda paced: ask(chain(hooks, paced)))
+            return answer
+        finally:
+            self.deadline = request.extensions.get("deadline")
+
+
+class Call(NamedTuple):
+    """The environment of one call: everything but its request.
+
+    The first of servers that can be reached gets it.
+    """
+
+    servers: tuple[Server, ...]
     options: CallOptions
     turns: TurnOptions
     format: FormatOptions
@@ -72,9 +123,8 @@ class Call(NamedTuple):
         from chatpipe.conversation import setup
         from chatpipe.conversation.replay import converse_buffered
 
-        with setup.open_rules(
-            self.turns, body, self.console, environ=self.environ, key_names=self.server.endpoint.key_names
-        ) as rules:
+        names = frozenset(name for each in self.servers for name in each.endpoint.key_names)
+        with setup.open_rules(self.turns, body, self.console, environ=self.environ, key_names=names) as rules:
             conversation, buffer = run_without_loop(converse_buffered(body, ask, rules or TurnRules()))
             fits = None if rules is None else rules.violation
         delivery = Delivery(out, self.format, self.console, fits)
@@ -88,8 +138,20 @@ class Call(NamedTuple):
 
     @contextmanager
     def _sender(self, details: _Details) -> Iterator[SendRequest]:
-        """The function that sends one request, within the limits of the pace file if there is one."""
-        server = self.server
+        """The function that sends one request to the first server that can be reached."""
+        if len(self.servers) == 1:
+            with self._route(self.servers[0], details) as route:
+                yield route.send
+            return
+        from chatpipe.conversation.fallback import Fallback  # most calls have one server
+
+        with ExitStack() as stack:
+            opened = (stack.enter_context(self._route(server, details)) for server in self.servers)
+            yield Fallback(opened, len(self.servers), self.console.note).send
+
+    @contextmanager
+    def _route(self, server: Server, details: _Details) -> Iterator[Route]:
+        """The way to one server, within the limits of the pace file if there is one."""
         transport = open_transport(server, self.environ)
         context = ExchangeContext(
             transport,
@@ -99,46 +161,30 @@ class Call(NamedTuple):
             self.console.warn_once,
         )
 
-        report = once(context.detail)
-
-        async def send(body: Message, receiver: Receiver, hooks: Hooks) -> Answer:
-            request = exchange.completion_request(server, body, report)
-            limits, policy = server.limits, self.options.retry
-            if pacer is None:
-                hooks = hooks if pause is None else chain(hooks, pause)
-                return await exchange.ask(request, context, receiver, limits, policy, hooks)
-            answer, _ = await pacer.ask(
-                body,
-                len(request.content),
-                lambda paced: exchange.ask(request, context, receiver, limits, policy, chain(hooks, paced)),
-            )
-            return answer
-
-        pause = self._turn_pause(context)
+        pause = self._turn_pause(server, context)
         try:
-            with self._pacer(context) as pacer:
-                yield send
+            with self._pacer(server, context) as pacer:
+                yield Route(server, context, self.options.retry, pacer, pause)
         finally:
             run_without_loop(transport.aclose())
 
-    def _turn_pause(self, context: ExchangeContext) -> TurnPause | None:
+    def _turn_pause(self, server: Server, context: ExchangeContext) -> TurnPause | None:
         """The pauses between turns, None if there is one turn. It is unused with a pace file."""
         if self.turns.is_single_turn:
             return None
         from chatpipe.limits.paced import TurnPause  # most calls have one turn
 
-        longest_s, deadline_s = self.options.retry.max_delay_s, self.server.limits.deadline_s
+        longest_s, deadline_s = self.options.retry.max_delay_s, server.limits.deadline_s
         return TurnPause(context, longest_s if deadline_s is None else min(longest_s, deadline_s))
 
     @contextmanager
-    def _pacer(self, context: ExchangeContext) -> Iterator[CallPacer | None]:
+    def _pacer(self, server: Server, context: ExchangeContext) -> Iterator[CallPacer | None]:
         """The limits that other processes share with this call, None without a pace file."""
         if self.options.limits.pace_file is None:
             yield None
             return
         from chatpipe.limits.paced import open_call_pacer  # few calls share their limits
 
-        server = self.server
         with open_call_pacer(context, self.options.limits, server.origin, server.limits.deadline_s) as pacer:
             yield pacer
 

@@ -457,7 +457,7 @@ def test_facts_for_a_retry() -> None:
         b'{"X-RateLimit-Reset":"5","Retry-After":"9"},"retry_after":3}}}'
     )
     _, failure = refusals.from_reply(429, {"retry-after": "7"}, body, REQUEST)
-    assert failure == (429, {"x-ratelimit-reset": "5", "retry-after": "7"}, {"t"}, 3.0)
+    assert failure == (429, {"x-ratelimit-reset": "5", "retry-after": "7"}, {"t"}, 3.0, False)
 
 
 JSON = st.recursive(

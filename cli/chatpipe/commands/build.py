@@ -38,11 +38,12 @@ def build(
     chatpipe build -m gpt-4o-mini "Hello" | jq .
     chatpipe build "Hello" | chatpipe ask -p echo -r - --raw | chatpipe show
     """
-    from chatpipe.output.curl import UnsentRequest, format_request
+    from chatpipe.output.curl import UnsentRequest, format_request, refuse_several
     from chatpipe.output.target import open_target, refuse_shared
     from chatpipe.prepare import draft
 
     drafted = draft(request, console, os.environ)
+    refuse_several(format, drafted.endpoints)
     prepared = drafted.prepare(drafted.read_transcript(), needs_model=REQUEST_FORMATS[format].needs_model)
     unsent = UnsentRequest(prepared.body, custom_id, prepared.endpoint, request.server, drafted.environ)
     text = format_request(format, unsent, drafted.console.note)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import ceil
 
 from chatpipe.errors import UsageFault
@@ -41,6 +41,13 @@ def format_request(format: str, request: UnsentRequest, note: Callable[[str], No
     """
     body = patch_body(request.body, request.endpoint.patches, note)
     return _FORMATTERS[format](request._replace(body=body))
+
+
+def refuse_several(format: str, endpoints: Sequence[Endpoint]) -> None:
+    """Raise UsageFault for a curl command that would ask several servers."""
+    if format == "curl" and len(endpoints) > 1:
+        what = f"curl asks one server, and there are {len(endpoints)}"
+        raise UsageFault(what, place=f"-f {format}", fix="name one with --base-url")
 
 
 def _body(request: UnsentRequest) -> bytes:

@@ -406,7 +406,8 @@ def answer_from_error(error: Exception, request: httpx.Request) -> tuple[Answer,
     from chatpipe.wire import faults  # see read_error
 
     fault = faults.from_exception(error, str(request.url))
-    return Answer(None, None, fault), FailedAttempt() if faults.is_transient(error) else None
+    failure = FailedAttempt(is_unreached=not fault.reached_server) if faults.is_transient(error) else None
+    return Answer(None, None, fault), failure
 
 
 def headers_by_name(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:

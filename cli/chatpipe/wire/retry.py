@@ -32,13 +32,14 @@ class FailedAttempt(NamedTuple):
     body names. It is None if no complete reply arrived (connection error, time-out, cut stream), and
     for an error inside 200 without a known code. headers are looked up in lower case: httpx.Headers, or
     a dict with lower-case keys. codes are the words by which the error body can be told apart. delay_s is
-    the delay in seconds that the body asks for.
+    the delay in seconds that the body asks for. is_unreached: no connection to the server came about.
     """
 
     status: int | None = None
     headers: Mapping[str, str] | None = None
     codes: Collection[str] = ()
     delay_s: float | None = None
+    is_unreached: bool = False
 
 
 class GiveUpReason(Enum):

@@ -91,6 +91,8 @@ class Dispatcher:
                 answer, latency_s = await self._ask(place, request, tries)
                 final = self._judge(place.member, tries, answer, latency_s)
             if final is not None:
+                if self._needs.context.detail is not None:
+                    self._needs.context.detail(f"line {request.line}: the answer is from '{final.server}'")
                 return final, latency_s
 
     # The server of the next attempt
