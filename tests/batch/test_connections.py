@@ -30,7 +30,7 @@ from loopback import (
 )
 from parametrize import cases
 from process import Done, run, start
-from tinyproxy import tinyproxy
+from real_proxies import tinyproxy
 
 KEY = "sk-test-0123456789"
 LINES = 60

@@ -32,7 +32,7 @@ from loopback import (
 )
 from parametrize import cases
 from process import CHATPIPE, environment, run, sh, start
-from tinyproxy import tinyproxy as real_proxy
+from real_proxies import tinyproxy as real_proxy
 
 KEY = "sk-test-0123456789"
 
