@@ -1,4 +1,4 @@
-"""A proxy that this project did not write."""
+"""Proxies that this project did not write."""
 
 from __future__ import annotations
 
@@ -29,6 +29,16 @@ def tinyproxy(folder: Path) -> Iterator[str]:
     with Process(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
         _wait_for(port)
         yield f"http://user:pass@127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def microsocks() -> Iterator[str]:
+    """The URL of a SOCKS5 proxy, with the name and the password that it asks for."""
+    port = closed_port()
+    command = [program("microsocks"), "-i", "127.0.0.1", "-p", str(port), "-u", "user", "-P", "pass"]
+    with Process(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+        _wait_for(port)
+        yield f"socks5://user:pass@127.0.0.1:{port}"
 
 
 def _wait_for(port: int) -> None:

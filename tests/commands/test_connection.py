@@ -251,11 +251,6 @@ def test_a_certificate_for_another_name_is_69_at_once() -> None:
     assert b"check the host name in the base URL" in done.stderr
 
 
-def test_insecure_takes_any_certificate() -> None:
-    with serve(tls=tls_contexts().wrong_name) as server:
-        assert ask(server.url, "--insecure") == HELLO
-
-
 def test_a_client_certificate_is_shown() -> None:
     tls = tls_contexts()
     with serve(tls=tls.asks_client) as server:

@@ -101,6 +101,7 @@ UNTRUSTED = "certificate verify failed: unable to get local issuer certificate"
 MISMATCH = "IP address mismatch, certificate is not valid for '127.0.0.1'"
 EXPIRED = "certificate verify failed: certificate has expired"
 ALERT = "tlsv13 alert certificate required"
+FAILURE = "sslv3 alert handshake failure"
 LINE_END = "a line end or NUL in header 'Authorization'"
 
 LINES: dict[str, tuple[Exception, str]] = {
@@ -131,6 +132,10 @@ LINES: dict[str, tuple[Exception, str]] = {
     "tls alert": (
         unconnected(ssl.SSLError(1, f"[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] {ALERT} (_ssl.c:1)")),
         f"no TLS with {SHOWN}: {ALERT}: the server wants a --client-cert that it knows",
+    ),
+    "tls alert of an older server": (
+        unconnected(ssl.SSLError(1, f"[SSL: X] {FAILURE} (_ssl.c:1)")),
+        f"no TLS with {SHOWN}: {FAILURE}: does the server want a --client-cert?",
     ),
     "connect time-out": (
         httpx.ConnectTimeout("no connection within 10 s"),
@@ -212,6 +217,14 @@ def test_an_error_of_ours_stays_what_it_is() -> None:
         "cut": (httpx.RemoteProtocolError("x"), True),
         "certificate": (unconnected(untrusted("expired")), False),
         "tls": (unconnected(ssl.SSLError(1, "x")), False),
+        "tls alert behind the handshake": (
+            caused(httpx.ReadError("x"), ssl.SSLError(1, f"[SSL: X] {ALERT} (_ssl.c:1)")),
+            False,
+        ),
+        "other tls error behind the handshake": (
+            caused(httpx.ReadError("x"), ssl.SSLError(1, "[SSL: X] bad record mac (_ssl.c:1)")),
+            True,
+        ),
         "no such host": (unconnected(socket.gaierror(socket.EAI_NONAME, "x")), False),
         "proxy says no": (httpx.ProxyError("407"), False),
         "deadline": (httpx.ReadTimeout(DEADLINE), False),

@@ -130,10 +130,20 @@ def resolve(
     given = _Given(tuple(headers), options.keys, model, origins)
     for url in chosen.urls:
         azure.refuse_missing_version(url, chosen.origin)
+    if options.insecure:
+        _warn_of_unchecked(chosen.urls, note)
     endpoints = tuple(_endpoint(url, chosen, given, environ) for url in chosen.urls)
     if not options.keys and (phrase := bindings.other_key(endpoints[0].profile, environ)) is not None:
         note(f"{chosen.profile_place}: {phrase}")
     return endpoints
+
+
+def _warn_of_unchecked(urls: Sequence[SplitResult], note: Callable[[str], None]) -> None:
+    """Warn that whoever is on the way to a server may take its place. Plain http has no certificate."""
+    hosts = list(dict.fromkeys(url.hostname or "" for url in urls if url.scheme == "https"))
+    if hosts:
+        names = ", ".join(f"'{host}'" for host in hosts)
+        note(f"warning: --insecure: the certificate of {names} is not checked")
 
 
 def _endpoint(url: SplitResult, chosen: Chosen, given: _Given, environ: Mapping[str, str]) -> Endpoint:

@@ -50,7 +50,8 @@ def from_exception(error: Exception, where: str) -> ChatpipeError:
 def is_transient(error: Exception) -> bool:
     """True if the same request may succeed later.
 
-    False for an unknown host, a failed TLS handshake, a refusal by the proxy and invalid settings.
+    False for an unknown host, a failed TLS handshake, a certificate that the server does not accept, a
+    refusal by the proxy and invalid settings.
     False for the absolute deadline too, because it leaves no time for another attempt, and for a reply
     beyond our limits or in an encoding that cannot be read, because the next one would be like it.
     """
@@ -65,6 +66,8 @@ def is_transient(error: Exception) -> bool:
         return cause is not None or proxy_refusals.is_passing(str(error))
     if isinstance(error, httpx.ConnectError):
         return not (_is_tls_fault(cause) or _is_unknown_host(cause))
+    if _certificate_fix(_message_of(error)):
+        return False
     return isinstance(error, (httpx.NetworkError, httpx.RemoteProtocolError))
 
 
@@ -104,8 +107,15 @@ def _network_error(url: str, text: str, error: Exception) -> ChatpipeError:
 
 
 def _certificate_fix(text: str) -> str:
-    """The fix for TLS alerts about our certificate. In TLS 1.3 they arrive after the handshake."""
-    return "the server wants a --client-cert that it knows" if "alert" in text and "cert" in text else ""
+    """The fix for TLS alerts about our certificate. In TLS 1.3 they arrive after the handshake.
+
+    A TLS 1.2 server says `handshake failure` without one, but not only then.
+    """
+    if "alert" not in text:
+        return ""
+    if "cert" in text or "unknown ca" in text:
+        return "the server wants a --client-cert that it knows"
+    return "does the server want a --client-cert?" if "handshake failure" in text else ""
 
 
 def _overlong(url: str, text: str, error: Exception) -> ChatpipeError:
