@@ -346,7 +346,7 @@ def test_the_key_is_not_in_the_arguments_nor_in_the_environment_of_children(tmp_
     {
         "a missing file": (("--key-file", "nope"), 77),
         "an empty file": (("--key-file", "empty"), 77),
-        "two lines": (("--key-file", "two"), 77),
+        "two words": (("--key-file", "two"), 77),
         "a command that fails": (("--key-command", "false"), 77),
         "a command that there is not": (("--key-command", "no-such-program"), 77),
         "no shell": (("--key-command", "echo sk-a; echo sk-b"), 77),
@@ -359,7 +359,7 @@ def test_a_key_that_cannot_be_had_stops_before_sending(
 ) -> None:
     """Also where OPENAI_API_KEY would do: a place that is named is the place that is meant."""
     (tmp_path / "empty").touch()
-    (tmp_path / "two").write_text("sk-one\nsk-two\n")
+    (tmp_path / "two").write_text("sk-one sk-two\n")
     with serve() as server:
         done = ask(server.url, *arguments, env={"OPENAI_API_KEY": KEY}, cwd=tmp_path)
         assert server.requests == []
