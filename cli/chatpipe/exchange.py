@@ -233,7 +233,9 @@ async def fetch(
 def get_request(server: Server, url: str, deadline: float | None = None) -> httpx.Request:
     """The GET of a URL of the server. deadline is that of an earlier request which this one continues."""
     headers = [each for each in server.headers if each[0].lower() != "content-type"]
-    extensions = {} if deadline is None else {"deadline": deadline}
+    extensions = server.extensions
+    if deadline is not None:
+        extensions["deadline"] = deadline
     return httpx.Request("GET", url, headers=headers, extensions=extensions)
 
 
