@@ -15,11 +15,11 @@ LOWEST := .venv-lowest
 demo: $(VENV)/.installed
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tests/demo.sh
 
-# Everything: the core, the wire, real processes, the manual, and a server that is not ours.
+# Everything: the core, the wire, real processes, the manual, and servers that are not ours.
 test: $(VENV)/.dev $(PEER)/.installed
 	$(BIN)/python -m pytest -q -n auto $(PYTEST)
 
-# The same without the peer, whose packages are large.
+# The same without the peers, whose packages are large.
 test-quick: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -n auto -m 'not peer' $(PYTEST)
 
@@ -66,9 +66,9 @@ $(VENV)/.dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --group dev
 	@touch $@
 
-$(PEER)/.installed:
+$(PEER)/.installed: Makefile
 	$(PYTHON) -m venv $(PEER)
-	$(PEER)/bin/python -m pip install --quiet 'litellm[proxy]'
+	$(PEER)/bin/python -m pip install --quiet 'litellm[proxy]' xllamacpp gguf
 	@touch $@
 
 $(LOWEST)/.installed: pyproject.toml tests/lowest.txt
