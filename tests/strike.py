@@ -5,6 +5,7 @@
     os:replace,1,before,2        SIGINT just before the first call of os.replace
     os:fsync,3,after,15,1        SIGTERM and at once SIGHUP just behind the third call of os.fsync
     os:fsync,1,fail,5            the first call of os.fsync fails with EIO
+    chatpipe.call:f,1,crash      a bug in the first call of f, whose words have all arguments
     line,1200,before,2           SIGINT at the 1200th line of chatpipe and asyncio that the process executes
 """
 
@@ -59,6 +60,8 @@ def _arm_call(place: str, nth: int, when: str, numbers: Sequence[int]) -> None:
             _send(numbers)
         if number == nth and when == "fail":
             raise OSError(numbers[0], os.strerror(numbers[0]))
+        if number == nth and when == "crash":
+            raise RuntimeError(f"a bug at {arguments!r} {options!r}")
         result = function(*arguments, **options)
         if number == nth and when == "after":
             _send(numbers)

@@ -82,7 +82,7 @@ def _report(error: Exception, arguments: Sequence[str]) -> int:
     from chatpipe.options.output import ConsoleOptions
     from chatpipe.system.console import Console
 
-    fault = error if isinstance(error, ChatpipeError) else _bug_fault(error)
+    fault = error if isinstance(error, ChatpipeError) else _bug_fault(error, arguments)
     if "--debug" in arguments and not isinstance(fault, Problems):
         _show_traceback(error)
     console = Console(ConsoleOptions(error_format=_error_format(arguments)))
@@ -123,9 +123,12 @@ def _command(arguments: Sequence[str]) -> int:
         raise CannotWrite(f"{what}: {reason(error)}", place=place, fix=_notes(error)) from error
 
 
-def _bug_fault(error: Exception) -> ChatpipeError:
+def _bug_fault(error: Exception, arguments: Sequence[str]) -> ChatpipeError:
+    """The fault for an unforeseen exception, whose words may have anything in them."""
     from chatpipe.errors import ChatpipeError
+    from chatpipe.server.bug_report import hide_everything
 
+    hide_everything(os.environ, arguments)
     fix = "please report what --debug shows"
     if notes := _notes(error):
         fix = f"{notes}, {fix}"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import html
 import re
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import orjson
 import pytest
 
+from leaks import has_key
 from loopback import (
     Answer,
     Close,
@@ -128,24 +128,6 @@ def written(folder: Path, done: Done) -> Iterator[tuple[str, bytes]]:
         if path.is_file() and path.name != "key":
             yield path.name, path.read_bytes()
             path.unlink()
-
-
-def has_key(data: bytes, key: str) -> bool:
-    """Decode in every way that a reader may try."""
-    text = data.decode("utf-8", "replace")
-    for _ in range(3):
-        text = html.unescape(unquote(re.sub(r"\\+u00(..)", lambda code: chr(int(code[1], 16)), text)))
-    plain = re.sub(r"<[^<>]*>|\\+[rn]|\s|\\", "", text).lower()
-    tokens = [*re.findall(r"[A-Za-z0-9+/_-]{16,}", text), *re.findall(r"[0-9a-f]{16,}", text)]
-    return key.lower() in plain or any(key.encode() in each for token in tokens for each in _bytes_of(token))
-
-
-def _bytes_of(token: str) -> Iterator[bytes]:
-    for start in range(4):
-        whole = token[start:].translate(str.maketrans("-_", "+/"))
-        yield b64decode(whole[: len(whole) & ~3])
-    if re.fullmatch("(?:[0-9a-f]{2})+", token):
-        yield bytes.fromhex(token)
 
 
 def leaks(url: str, names: Iterable[str], folder: Path, key: str, *lines: str) -> list[object]:

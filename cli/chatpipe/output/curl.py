@@ -72,7 +72,7 @@ def _curl(request: UnsentRequest) -> bytes:
     # The key is here the shell words that read it.
     server = with_key(endpoint, connection, environ, _key_words(endpoint, environ))
     unbuffered = " -N" if request.body.get("stream") is True else ""
-    url = server.completions_url(request.body.get("model"))
+    url = redact.complete_url(server.completions_url(request.body.get("model")))
     command = [f"curl -sS --fail-with-body{unbuffered}", shlex.quote(url)]
     data_option, key_lines = "--data-binary @-", ""
     if server.key_header is not None:

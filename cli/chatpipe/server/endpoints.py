@@ -125,6 +125,7 @@ def resolve(
     chosen = chosen._replace(urls=tuple(_completed(url, chosen, environ) for url in chosen.urls))
     headers = [parse_header(line, "--header-file") for line in header_lines]
     headers += [parse_header(line, "--header") for line in options.headers]
+    redact.hide_headers(headers)
     model, origin = _model(chosen, environ)
     origins = {"base_url": chosen.origin, "profile": chosen.profile_place, "model": origin}
     given = _Given(tuple(headers), options.keys, model, origins)

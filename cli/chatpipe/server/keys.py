@@ -48,6 +48,7 @@ def find_key(
         if source.setting is not None or not fault.place:
             fault.place = source.place
         raise
+    secrets.add(text.strip().partition("\n")[0].strip())  # before anything can fail with it
     return FoundKey(_key_in(text, source, waits), source)
 
 
@@ -101,10 +102,9 @@ def header_lines(path: str | None, note: Callable[[str], None] = SILENT_WAITS.no
 
 
 def _key_in(text: str, source: KeySource, waits: KeyWaits) -> str:
-    """The key in the text of a source. From now on it is hidden. Raises NoAccess."""
+    """The key in the text of a source. Raises NoAccess."""
     key = text.strip()
     if key.isascii() and key.translate(_MARKS).isalnum():
-        secrets.add(key)
         return key
     from chatpipe.server.key_text import key_in  # nearly all keys are letters, digits and marks
 

@@ -93,6 +93,16 @@ def _secret_parameters(query: str) -> Iterator[str]:
                 yield pair.partition("=")[2]
 
 
+def complete_url(text: str) -> str:
+    """The URL with its query, in which `***` stands for secrets."""
+    parts = urlsplit(text)
+    pairs = [
+        f"{pair.partition('=')[0]}={secrets.MASK}" if holds_secret(pair) else pair
+        for pair in parts.query.split("&")
+    ]
+    return parts._replace(query="&".join(pairs)).geturl()
+
+
 def _is_secret_parameter(name: str, value: str) -> bool:
     return name in _SECRET_PARAMETERS or any(w in name for w in _SECRET_WORDS) or len(value) >= _TOKEN_CHARS
 
