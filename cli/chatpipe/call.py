@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 
-from chatpipe import exchange
 from chatpipe.conversation.turns import Message, TurnOptions, TurnRules
 from chatpipe.errors import ChatpipeError, Status
-from chatpipe.exchange import (
-    NO_HOOKS,
-    ExchangeContext,
-    Hooks,
-    SendRequest,
-    chain,
-    run_without_loop,
-    sleep_without_loop,
-)
+from chatpipe.exchange import NO_HOOKS, SendRequest, run_without_loop
+from chatpipe.limits.call_route import RouteNeeds, open_routes
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.output import FormatOptions
 from chatpipe.options.run import CallOptions
-from chatpipe.options.server import RetryPolicy
 from chatpipe.output.delivery import Delivery, StderrOut
 from chatpipe.output.target import OpenOutput
 from chatpipe.server.server import Server
-from chatpipe.system.console import Console, once
-from chatpipe.wire.answer import Answer, Receiver
-from chatpipe.wire.transports import open_transport
-
-if TYPE_CHECKING:
-    from chatpipe.limits.paced import CallPacer, TurnPause
+from chatpipe.system.console import Console
+from chatpipe.wire.answer import Answer
 
 
 class CallResult(NamedTuple):
@@ -44,53 +30,6 @@ class CallResult(NamedTuple):
     def is_worth_keeping(self) -> bool:
         """True if a transcript keeps it: the answer is good, or its tool calls wait for their results."""
         return self.fault is None or self.fault.status is Status.TOOL_CALLS
-
-
-class Route:
-    """The way of the requests of a call to one server. See RouteToServer."""
-
-    def __init__(
-        self,
-        server: Server,
-        context: ExchangeContext,
-        policy: RetryPolicy,
-        pacer: CallPacer | None,
-        pause: TurnPause | None,
-    ) -> None:
-        self.server = server
-        self.deadline: float | None = None
-        self._context = context
-        self._policy = policy
-        self._pacer = pacer
-        self._pause = pause
-        self._report = once(context.detail)
-
-    @property
-    def name(self) -> str:
-        from chatpipe.server.identity import recorded_name  # only a call with several servers says it
-
-        return recorded_name(self.server.endpoint)
-
-    async def send(
-        self, body: Message, receiver: Receiver, hooks: Hooks, deadline: float | None = None
-    ) -> Answer:
-        """Send one request. deadline is that of an earlier one which this continues."""
-        request = exchange.completion_request(self.server, body, self._report)
-        if deadline is not None:
-            request.extensions["deadline"] = deadline
-
-        def ask(hooks: Hooks) -> Coroutine[Any, Any, Answer]:
-            limits = self.server.limits
-            return exchange.ask(request, self._context, receiver, limits, self._policy, hooks)
-
-        try:
-            if self._pacer is None:
-                return await ask(hooks if self._pause is None else chain(hooks, self._pause))
-            size = len(request.content)
-            answer, _ = await self._pacer.ask(body, size, lambda paced: ask(chain(hooks, paced)))
-            return answer
-        finally:
-            self.deadline = request.extensions.get("deadline")
 
 
 class Call(NamedTuple):
@@ -136,57 +75,13 @@ class Call(NamedTuple):
         buffer.replay(delivery)
         return CallResult(conversation.answer, delivery.finish(conversation.answer), conversation.steps)
 
-    @contextmanager
-    def _sender(self, details: _Details) -> Iterator[SendRequest]:
+    def _sender(self, details: _Details) -> AbstractContextManager[SendRequest]:
         """The function that sends one request to the first server that can be reached."""
-        if len(self.servers) == 1:
-            with self._route(self.servers[0], details) as route:
-                yield route.send
-            return
-        from chatpipe.conversation.fallback import Fallback  # most calls have one server
-
-        with ExitStack() as stack:
-            opened = (stack.enter_context(self._route(server, details)) for server in self.servers)
-            yield Fallback(opened, len(self.servers), self.console.note).send
-
-    @contextmanager
-    def _route(self, server: Server, details: _Details) -> Iterator[Route]:
-        """The way to one server, within the limits of the pace file if there is one."""
-        transport = open_transport(server, self.environ)
-        context = ExchangeContext(
-            transport,
-            sleep_without_loop,
-            self.console.note,
-            details.add if self.console.options.verbose else None,
-            self.console.warn_once,
+        detail = details.add if self.console.options.verbose else None
+        has_turns = not self.turns.is_single_turn
+        return open_routes(
+            self.servers, RouteNeeds(self.options, self.console, self.environ, detail, has_turns)
         )
-
-        pause = self._turn_pause(server, context)
-        try:
-            with self._pacer(server, context) as pacer:
-                yield Route(server, context, self.options.retry, pacer, pause)
-        finally:
-            run_without_loop(transport.aclose())
-
-    def _turn_pause(self, server: Server, context: ExchangeContext) -> TurnPause | None:
-        """The pauses between turns, None if there is one turn. It is unused with a pace file."""
-        if self.turns.is_single_turn:
-            return None
-        from chatpipe.limits.paced import TurnPause  # most calls have one turn
-
-        longest_s, deadline_s = self.options.retry.max_delay_s, server.limits.deadline_s
-        return TurnPause(context, longest_s if deadline_s is None else min(longest_s, deadline_s))
-
-    @contextmanager
-    def _pacer(self, server: Server, context: ExchangeContext) -> Iterator[CallPacer | None]:
-        """The limits that other processes share with this call, None without a pace file."""
-        if self.options.limits.pace_file is None:
-            yield None
-            return
-        from chatpipe.limits.paced import open_call_pacer  # few calls share their limits
-
-        with open_call_pacer(context, self.options.limits, server.origin, server.limits.deadline_s) as pacer:
-            yield pacer
 
 
 class _Details:

@@ -1,0 +1,169 @@
+"""The way of a call to its servers, within the limits that it shares with other processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from chatpipe import exchange
+from chatpipe.exchange import (
+    ExchangeContext,
+    Hooks,
+    SendRequest,
+    chain,
+    run_without_loop,
+    sleep_without_loop,
+)
+from chatpipe.inputs.values import Value
+from chatpipe.named_tuple import NamedTuple
+from chatpipe.options.run import CallOptions
+from chatpipe.options.server import RetryPolicy
+from chatpipe.server.server import Server
+from chatpipe.system.console import Console, once
+from chatpipe.wire.answer import Answer, Receiver
+from chatpipe.wire.retry import FailedAttempt, GiveUp, GiveUpReason, RetryAfter
+from chatpipe.wire.transports import open_transport
+
+if TYPE_CHECKING:
+    from chatpipe.limits.paced import CallPacer, TurnPause
+
+
+class RouteNeeds(NamedTuple):
+    """The parts of a call that its routes share. detail prints a line of -v, None without."""
+
+    options: CallOptions
+    console: Console
+    environ: Mapping[str, str]
+    detail: Callable[[str], None] | None
+    has_turns: bool
+
+
+class Route:
+    """The way to one server. deadline is that of the last request, None if it has none."""
+
+    def __init__(
+        self,
+        server: Server,
+        context: ExchangeContext,
+        policy: RetryPolicy,
+        pacer: CallPacer | None,
+        pause: TurnPause | None,
+    ) -> None:
+        self.server = server
+        self.deadline: float | None = None
+        self._context = context
+        self._policy = policy
+        self._pacer = pacer
+        self._pause = pause
+        self._report = once(context.detail)
+
+    async def send(
+        self, body: dict[str, Value], receiver: Receiver, hooks: Hooks, deadline: float | None = None
+    ) -> Answer:
+        """Send one request. deadline is that of an earlier one which this continues."""
+        request = exchange.completion_request(self.server, body, self._report)
+        if deadline is not None:
+            request.extensions["deadline"] = deadline
+
+        def ask(hooks: Hooks) -> Coroutine[Any, Any, Answer]:
+            limits = self.server.limits
+            return exchange.ask(request, self._context, receiver, limits, self._policy, hooks)
+
+        try:
+            if self._pacer is None:
+                return await ask(hooks if self._pause is None else chain(hooks, self._pause))
+            size = len(request.content)
+            answer, _ = await self._pacer.ask(body, size, lambda paced: ask(chain(hooks, paced)))
+            return answer
+        finally:
+            self.deadline = request.extensions.get("deadline")
+
+
+class Fallback:
+    """Sends each request over the first of count routes whose server can be reached.
+
+    routes are opened as they are needed. note is given a line for a server that is passed over. The last one
+    is tried as often as the only server of a call.
+    """
+
+    def __init__(self, routes: Iterator[Route], count: int, note: Callable[[str], None]) -> None:
+        self._routes = routes
+        self._left = count - 1
+        self._note = note
+        self._route = next(routes)
+
+    async def send(self, body: dict[str, Value], receiver: Receiver, hooks: Hooks) -> Answer:
+        from chatpipe.server.identity import recorded_name  # most calls have one server
+
+        deadline: float | None = None
+        while True:
+            first = chain(_NoConnection(), hooks) if self._left else hooks
+            answer = await self._route.send(body, receiver, first, deadline)
+            fault = answer.fault
+            if fault is None or fault.reached_server or not self._left:
+                return answer
+            deadline = self._route.deadline
+            self._left -= 1
+            self._route = next(self._routes)
+            self._note(
+                f"{fault.what.removesuffix('.')}: asking '{recorded_name(self._route.server.endpoint)}'"
+            )
+
+
+class _NoConnection(Hooks):
+    """Gives a server up that cannot be reached: another one is asked at once."""
+
+    def decide(self, failure: FailedAttempt) -> RetryAfter | GiveUp | None:
+        return GiveUp(GiveUpReason.NOT_RETRYABLE) if failure.is_unreached else None
+
+
+@contextmanager
+def open_routes(servers: Sequence[Server], needs: RouteNeeds) -> Iterator[SendRequest]:
+    """The function that sends a request to the first server that can be reached.
+
+    Raises MissingInput, BadInput, BadConfiguration and CannotWrite.
+    """
+    if len(servers) == 1:
+        with _open_route(servers[0], needs) as route:
+            yield route.send
+        return
+    with ExitStack() as stack:
+        opened = (stack.enter_context(_open_route(server, needs)) for server in servers)
+        yield Fallback(opened, len(servers), needs.console.note).send
+
+
+@contextmanager
+def _open_route(server: Server, needs: RouteNeeds) -> Iterator[Route]:
+    """The way to one server, within the limits of the pace file if there is one."""
+    console = needs.console
+    transport = open_transport(server, needs.environ)
+    context = ExchangeContext(transport, sleep_without_loop, console.note, needs.detail, console.warn_once)
+    pause = _turn_pause(server, context, needs)
+    try:
+        with _open_pacer(server, context, needs.options) as pacer:
+            yield Route(server, context, needs.options.retry, pacer, pause)
+    finally:
+        run_without_loop(transport.aclose())
+
+
+def _turn_pause(server: Server, context: ExchangeContext, needs: RouteNeeds) -> TurnPause | None:
+    """The pauses between turns, None if there is one turn. It is unused with a pace file."""
+    if not needs.has_turns:
+        return None
+    from chatpipe.limits.paced import TurnPause  # most calls have one turn
+
+    longest_s, deadline_s = needs.options.retry.max_delay_s, server.limits.deadline_s
+    return TurnPause(context, longest_s if deadline_s is None else min(longest_s, deadline_s))
+
+
+@contextmanager
+def _open_pacer(server: Server, context: ExchangeContext, options: CallOptions) -> Iterator[CallPacer | None]:
+    """The limits that other processes share with this call, None without a pace file."""
+    if options.limits.pace_file is None:
+        yield None
+        return
+    from chatpipe.limits.paced import open_call_pacer  # few calls share their limits
+
+    with open_call_pacer(context, options.limits, server.origin, server.limits.deadline_s) as pacer:
+        yield pacer
