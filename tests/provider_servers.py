@@ -363,6 +363,8 @@ class Groq(Provider):
             return error(400, "'n' : number must be at most 1")
         if any("name" in message for message in body["messages"]):
             return error(400, "property 'name' is unsupported")
+        if body.get("stream") and "json_schema" in body.get("response_format", {}):
+            return error(400, "response_format json_schema does not support streaming")
         return super().refusal(body)
 
     def wrong_key(self) -> Answer:

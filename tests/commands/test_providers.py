@@ -46,8 +46,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 def call(place: Place, provider: Provider, command: str, *arguments: str, stdin: bytes | None = None) -> Done:
     named = () if command == "models" else ("-m", provider.model)
+    action = ("check",) if command == "config" else ()
     env = place.put(provider)
-    return run(command, "-p", provider.profile, *named, *arguments, stdin=stdin, env=env)
+    return run(command, *action, "-p", provider.profile, *named, *arguments, stdin=stdin, env=env)
 
 
 @EACH
@@ -73,9 +74,18 @@ def test_models(place: Place, kind: type[Provider]) -> None:
 
 
 @EACH
+def test_settings_are_good(place: Place, kind: type[Provider]) -> None:
+    """Also where the list of models has no deployments, or has them under longer names."""
+    done = call(place, kind(), "config")
+    assert (done.status, done.stderr) == (0, b"")
+    assert f"model: {kind.model}: answered" in done.stdout.decode()
+
+
+@pytest.mark.parametrize(
+    "kind", [each for each in PROVIDERS if each.key_header], ids=lambda kind: kind.__name__
+)
 def test_wrong_key(place: Place, kind: type[Provider]) -> None:
-    if kind.key_header is None:
-        pytest.skip("it wants none")
+    assert kind.key_header is not None
     provider = kind()
     provider.key_header = (kind.key_header[0], "another")  # type: ignore[misc]
     for command in (("ask", "-q", "Hello"), ("models",)):
@@ -139,6 +149,15 @@ def test_run_waits_as_long_as_a_busy_provider_says(place: Place, kind: type[Prov
     assert done == (0, f'"{kind.says}"\n'.encode() * 2, b"")
     first, second, *_ = provider.requests
     assert second.at - first.at >= kind.wait_s - 0.01
+
+
+SCHEMA = '{"enum":["glad"]}'
+
+
+@pytest.mark.parametrize("arguments", [(), ("--stream", "--usage"), ("--raw",)], ids=" ".join)
+def test_groq_has_no_stream_of_an_answer_to_a_schema(place: Place, arguments: tuple[str, ...]) -> None:
+    done = call(place, Groq(), "ask", "-q", *arguments, "--schema-json", SCHEMA, "Hello")
+    assert (done.status, b"does not fit the schema" in done.stderr) == (5, True)
 
 
 @cases(

@@ -305,3 +305,29 @@ def test_a_table_gets_a_typed_column(url: str) -> None:
         {"id": "1", "text": "fine", "answer": {"label": "good"}},
         {"id": "2", "text": "nice", "answer": {"label": "good"}},
     ]
+
+
+@pytest.fixture(scope="module")
+def env(url: str) -> dict[str, str]:
+    """The variables of its profile."""
+    return {"LITELLM_PROXY_API_BASE": url, "LITELLM_PROXY_API_KEY": KEY}
+
+
+def test_profile_is_all_that_a_call_needs(env: dict[str, str]) -> None:
+    options = ("-p", "litellm", "-m", "mock")
+    assert run("ask", *options, "Hello", env=env) == (0, f"{SAYS}\n".encode(), b"")
+    done = run("batch", *options, "--lines", "-f", "string", stdin=b"a\nb\n", env=env)
+    assert done == (0, f'"{SAYS}"\n'.encode() * 2, b"")
+    assert run("config", "check", *options, env=env).status == 0
+
+
+def test_models_of_the_profile(env: dict[str, str]) -> None:
+    done = run("models", "-p", "litellm", env=env)
+    assert (done.status, done.stderr) == (0, b"")
+    assert {"mock", "limited", "broken"} < set(done.stdout.decode().splitlines())
+
+
+def test_profile_with_a_wrong_key_is_77(env: dict[str, str]) -> None:
+    wrong = {**env, "LITELLM_PROXY_API_KEY": "sk-wrong"}
+    for command in (("ask", "-m", "mock", "Hello"), ("models",)):
+        assert run(command[0], "-p", "litellm", *command[1:], env=wrong).status == 77

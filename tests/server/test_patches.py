@@ -22,6 +22,8 @@ SET = Patch(set={"store": False})
 SET_INNER = Patch(set={"extra.deep.flag": 1})
 USAGE = Patch(drop=("stream_options.include_usage", "stream_options.include_obfuscation"))
 GONE = Patch(drop=("user",))
+WHOLE = Patch(having=("response_format.json_schema", "n"), drop=("stream", "stream_options"))
+FORMAT = {"type": "json_schema", "json_schema": {"name": "a"}}
 
 
 def said(*roles: Any) -> Body:
@@ -105,6 +107,12 @@ CHANGED: list[tuple[Patch, Body, Body, tuple[str, ...]]] = [
         ("stream_options.include_usage left out",),
     ),
     (GONE, {"user": "me", "n": 1}, {"n": 1}, ("user left out",)),
+    (
+        WHOLE,
+        {"response_format": FORMAT, "n": 1, "stream": True, "stream_options": {"include_usage": True}},
+        {"response_format": FORMAT, "n": 1},
+        ("stream left out", "stream_options left out"),
+    ),
 ]
 
 # patch, body: sent as it is
@@ -131,6 +139,9 @@ UNCHANGED: list[tuple[Patch, Body]] = [
     (USAGE, {"stream_options": None}),
     (USAGE, {"stream_options": {"other": 1}}),
     (GONE, {"users": 1}),
+    (WHOLE, {"response_format": FORMAT, "n": None, "stream": True}),
+    (WHOLE, {"response_format": {"type": "json_object"}, "n": 1, "stream": True}),
+    (WHOLE, {"response_format": None, "n": 1, "stream": True}),
 ]
 
 

@@ -20,12 +20,14 @@ Body = Mapping[str, Value]
 class Patch(NamedTuple):
     """Changes of a body, for the models in whose names the pattern model is found: None means all.
 
-    They apply in the order of the fields. rename gives a field another name, roles those of messages.
-    replace has other values by field and value. logprobs_as_count sends the number of alternatives as
-    logprobs. set gives fields a value, whatever the body says. drop removes fields.
+    having are fields that the body must have, none of them null. The changes apply in the order of the
+    rest. rename gives a field another name, roles those of messages. replace has other values by field
+    and value. logprobs_as_count sends the number of alternatives as logprobs. set gives fields a value,
+    whatever the body says. drop removes fields.
     """
 
     model: str | None = None
+    having: tuple[str, ...] = ()
     rename: Mapping[str, str] = {}
     roles: Mapping[str, str] = {}
     replace: Mapping[str, Mapping[str, Value]] = {}
@@ -48,8 +50,9 @@ def patched(body: Body, patches: Sequence[Patch]) -> Patched:
     changes: list[str] = []
     new = dict(body)
     for index in found:
-        for step in _STEPS:
-            step(new, patches[index], changes)
+        if all(_value(new, field) is not None for field in patches[index].having):
+            for step in _STEPS:
+                step(new, patches[index], changes)
     return Patched(new, tuple(changes)) if changes else Patched(body)
 
 

@@ -100,7 +100,7 @@ def _same(value: Any) -> Any:
     return value
 
 
-_PATCH: Mapping[str, Callable[[Any], Any]] = {"drop": tuple}
+_PATCH: Mapping[str, Callable[[Any], Any]] = {"having": tuple, "drop": tuple}
 
 
 def _text() -> str:

@@ -228,6 +228,7 @@ _texts = _one_or_array_of(_text)
 _headers = _table_of(_header)
 _PATCH: Mapping[str, Rule] = {
     "model": _pattern,
+    "having": _array_of(_text),
     "rename": _table_of(_text),
     "roles": _table_of(_text),
     "replace": _table_of(_table_of(_json)),
