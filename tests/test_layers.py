@@ -119,6 +119,7 @@ WORLD: dict[str, dict[str, str]] = {
     "wire.proxied_streams": {"time": "how long a proxy takes to open the way"},
     "wire.proxy": {"ssl": "one that trusts nobody"},
     "wire.timeouts": {"time": "how much is left until the deadline"},
+    "batch.shared_keys": {"threading": "a key is read in a thread, by one of them at a time"},
     "conversation.process": {
         "os": "its pipes, and signals to its group",
         "subprocess": "starts it",

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import process
 from batch.runs import Run, batch, jsonl, prompt, started
-from loopback import Answer, Handler, Pause, Request, WaitFor, completion, error, reply
+from loopback import Answer, Handler, Pause, Request, WaitFor, completion, error, reply, serve
 from parametrize import cases
 
 OLD, NEW = "sk-old-key-0123456789", "sk-new-key-0123456789"
@@ -24,18 +25,21 @@ ARGUMENTS = ("--key-command", "./key")
 
 
 class Expiry:
-    """Takes OLD for so many requests, then only what is in valid. It counts all prompts, by key."""
+    """Takes the first key for so many requests, then only what is in valid. It counts all prompts, by key."""
 
-    def __init__(self, old: int, valid: tuple[str, ...] = (NEW,), status: int = 401) -> None:
+    def __init__(
+        self, old: int, valid: tuple[str, ...] = (NEW,), status: int = 401, first: str = OLD
+    ) -> None:
         self.old = old
+        self.first = first
         self.valid = valid
         self.status = status
         self.sold: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
 
     def __call__(self, request: Request) -> Answer:
-        key = request.headers["authorization"].removeprefix("Bearer ")
-        if key == OLD and self.old:
+        key = request.headers.get("authorization", "").removeprefix("Bearer ") or request.headers["api-key"]
+        if key == self.first and self.old:
             self.old -= 1
         elif key not in self.valid:
             self.refused[key] += 1
@@ -70,6 +74,47 @@ def test_new_key_answers_all_lines_and_no_try_is_used_up(options: tuple[str, ...
     assert len(server.sold) == 40
     assert server.refused[OLD] >= 1
     assert {record["chatpipe"]["attempts"] for record in done.records} == {1}
+
+
+# Tokens of Entra, each of which is a bearer token at Azure, where keys go by another header.
+TOKENS = ("eyJhbGciOi.eyJvbGQi.c2ln", "eyJhbGciOi.eyJuZXci.c2ln")
+PROFILE = '[profiles.mine]\nkey_command = "./key"\nbase_url = "{url}"\n'
+SERVERS = '[profiles.mine]\nkey_command = "./key"\nbase_urls = ["{url}", "{url}/a"]\n'
+AZURE = '[profiles.mine]\nlike = "azure"\nkey_command = "./key"\nbase_url = "{origin}/openai/v1"\n'
+
+
+@cases(
+    "words, configuration, printed",
+    {
+        "a profile": (("-p", "mine"), PROFILE, (OLD, NEW)),
+        "a profile of two servers": (("-p", "mine"), SERVERS, (OLD, NEW)),
+        "the option at Azure": (("-p", "azure", *ARGUMENTS), "", TOKENS),
+        "a profile of Azure": (("-p", "mine"), AZURE, TOKENS),
+        "at Azure, a key behind a token": (("-p", "azure", *ARGUMENTS), "", (TOKENS[0], NEW)),
+    },
+)
+def test_key_of_a_profile_is_renewed(
+    words: tuple[str, ...], configuration: str, printed: tuple[str, str], keys: Path
+) -> None:
+    keys.write_text("\n".join(printed) + "\n")
+    expiry = Expiry(10, (printed[1],), first=printed[0])
+    headers: set[str] = set()
+
+    def handler(request: Request) -> Answer:
+        headers.update({"api-key", "authorization"} & request.headers.keys())
+        return expiry(request)
+
+    folder = keys.parent
+    with serve(handler) as server:
+        (folder / "config.toml").write_text(configuration.format(url=server.url, origin=server.origin))
+        env = {"CHATPIPE_CONFIG": "config.toml", "AZURE_OPENAI_ENDPOINT": server.origin}
+        stdin = jsonl(*(f"p{number}" for number in range(40)))
+        done = process.run("batch", "-j4", "-m", "m", *words, stdin=stdin, env=env, cwd=folder)
+    assert (done.status, done.stderr) == (0, b"")
+    assert (len(expiry.sold), set(expiry.sold.values())) == (40, {1})
+    is_key_at_azure = printed == (TOKENS[0], NEW)
+    assert headers == ({"authorization", "api-key"} if is_key_at_azure else {"authorization"})
+    assert (folder / "calls").read_text().count("x") == 2
 
 
 def test_a_401_before_the_first_answers_waits_for_them(keys: Path) -> None:

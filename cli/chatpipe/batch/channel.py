@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 
 from chatpipe.batch.failures import FailureNotice
 from chatpipe.batch.job import Job
 from chatpipe.batch.sender import Sender
+from chatpipe.batch.shared_keys import SharedKeys
 from chatpipe.exchange import ExchangeContext
 from chatpipe.limits.queue import RunPacer, RunWaits
 from chatpipe.limits.shared import open_shared
@@ -31,11 +31,12 @@ class ChannelNeeds(NamedTuple):
     estimator: TokenEstimator
     notice: FailureNotice
     memory: ReplyMemory
+    keys: SharedKeys
 
 
 def channel_needs(job: Job, notice: FailureNotice) -> ChannelNeeds:
     """The shared parts of a run that begins."""
-    return ChannelNeeds(job, job.limits, RunWaits(), TokenEstimator(), notice, ReplyMemory())
+    return ChannelNeeds(job, job.limits, RunWaits(), TokenEstimator(), notice, ReplyMemory(), SharedKeys(job))
 
 
 class Channel(NamedTuple):
@@ -65,7 +66,7 @@ async def open_channel(needs: ChannelNeeds, server: Server) -> AsyncIterator[Cha
         try:
             sender = Sender(server, job.policy, pacer, needs.notice, needs.memory)
             if server.may_renew_key:
-                sender.renew_key(partial(job.reopen_server, server, lambda: waits.has_stopped))
+                sender.renew_key(needs.keys.reader(server, lambda: waits.has_stopped))
             async with pacer.bounded_by_gauges(metrics_url):
                 yield Channel(sender, pacer)
         finally:

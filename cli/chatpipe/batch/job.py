@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from chatpipe.batch.items import ItemReader
@@ -134,10 +134,3 @@ class Job(NamedTuple):
 
         waits, sends = KeyWaits(self.console.note_once), not self.resume.no_send
         return open_servers(self.endpoints, self.connection, self.environ, waits, sends=sends)
-
-    def reopen_server(self, server: Server, has_stopped: Callable[[], bool]) -> Server:
-        """A server with its key of now. has_stopped ends the wait for it, see KeyWaits."""
-        from chatpipe.server.server import open_server
-
-        waits = KeyWaits(self.console.note_once, has_stopped)  # the key may be read again and again
-        return open_server(server.endpoint, self.connection, self.environ, waits)
