@@ -142,9 +142,11 @@ def _patches(endpoint: Endpoint, given: _CallSettings) -> Iterator[Effective]:
     for number, patch in enumerate(profile.patches):
         fields = patch._asdict()
         fields.pop("model")
+        needed = fields.pop("having")
         changes = ", ".join(f"{field} {_shown(value)}" for field, value in fields.items() if value)
         origin = places[number] if places else _profile_origin(endpoint, "patch", given)
-        yield Effective(f"patch {number + 1}", f"{patch.model or 'every model'}: {changes}", origin)
+        requests = " with ".join(filter(None, (patch.model or "every model", _shown(needed))))
+        yield Effective(f"patch {number + 1}", f"{requests}: {changes}", origin)
 
 
 def _shown(value: Any) -> str:
