@@ -11,7 +11,7 @@ from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.journal.unused import UnusedAnswers
 from chatpipe.batch.stop import Stop
 from chatpipe.batch.tally import Tally
-from chatpipe.errors import CannotWrite, ChatpipeError, Halted, SomeFailed, Status, quantity
+from chatpipe.errors import CannotWrite, ChatpipeError, Halted, NoServerLeft, SomeFailed, Status, quantity
 from chatpipe.inputs import values
 from chatpipe.output.target import OpenOutput
 from chatpipe.system import replace
@@ -31,7 +31,8 @@ def fault_of_run(job: Job, stop: Stop | None, tally: Tally) -> ChatpipeError | N
     """The reason why the run stopped, else the failures of its lines. None if all lines are good."""
     if stop is not None:
         fault = stop.fault
-        if fault is not None and fault.status in (Status.BUDGET, Status.TRY_LATER):
+        goes_on = isinstance(fault, NoServerLeft)
+        if fault is not None and (goes_on or fault.status in (Status.BUDGET, Status.TRY_LATER)):
             fault.fix = f"{fault.fix}, {remedies.next_run(job)}"
         elif isinstance(fault, Halted):
             fault.fix = remedies.remedy(job, tally, is_whole=False)
