@@ -78,7 +78,7 @@ def test_when_all_are_killed_the_run_stops_with_69_and_its_journal_has_the_rest(
     journal = tmp_path / "out.jsonl.journal"
     with processes(2) as two:
         urls = [url for _, url in two]
-        command = arguments(urls, "in.jsonl", "-o", "out.jsonl", "-j4", "--retries", "1")
+        command = arguments(urls, "in.jsonl", "-o", "out.jsonl", "-j4", "--retries", "0")
         with start(*command, cwd=tmp_path) as process:
             wait_for(40, journal)
             for each, _ in two:
