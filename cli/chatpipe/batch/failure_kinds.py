@@ -6,7 +6,7 @@ import re
 from collections import Counter
 
 from chatpipe.batch.result import Result
-from chatpipe.errors import Status
+from chatpipe.errors import ChatpipeError, Status
 from chatpipe.options.outcomes import OUTCOMES, Outcome
 from chatpipe.response.result_line import read_result
 
@@ -42,7 +42,7 @@ class FailureKinds:
     the base URL, by status. unwelcome counts answers that were paid for, by outcome, and unreadable those
     of them of which nothing came that could be accepted. limited are those that were cut off at a limit of
     tokens in their request, overlong counts those at --max-reply. Others may succeed if they are sent again:
-    their number is transient.
+    their number is transient. advice has what may have to be seen to first, for lines that found no server.
     """
 
     def __init__(self) -> None:
@@ -53,6 +53,7 @@ class FailureKinds:
         self.overlong = 0
         self.unreadable: Counter[Outcome] = Counter()
         self.transient = 0
+        self.advice: dict[str, None] = {}
 
     def add(self, result: Result) -> None:
         """Add a result that is not good."""
@@ -67,6 +68,14 @@ class FailureKinds:
             self.misdirected[result.status] += 1
         else:
             self.transient += 1
+            self._add_advice(result.fault)
+
+    def _add_advice(self, fault: ChatpipeError | None) -> None:
+        """Add the fix for a server that cannot be reached, or one that names an option."""
+        if fault is None or len(self.advice) >= _SHOWN:
+            return
+        if "--" in fault.fix or not fault.reached_server:
+            self.advice[fault.fix] = None
 
     def _add_truncated(self, result: Result) -> None:
         record = read_result(result.line)

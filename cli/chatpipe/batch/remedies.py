@@ -31,7 +31,7 @@ def remedy(job: Job, tally: Tally, *, is_whole: bool = True) -> str:
         run = f"or {run}"
     wrong = f"mend {tally.kinds.wrong}" if tally.kinds.wrong.count else ""
     settings = [_SETTINGS[status] for status in sorted(tally.kinds.misdirected)]
-    return ", ".join(filter(None, (_place(job), wrong, *settings, limited, run)))
+    return ", ".join(filter(None, (_place(job), wrong, *settings, *tally.kinds.advice, limited, run)))
 
 
 def next_run(job: Job, options: str = "") -> str:
