@@ -24,6 +24,7 @@ ELSEWHERE = {
     "flags/foreign.py",
     "output/curl.py",
     "server/key_text.py",
+    "server/keychain.py",
 }
 MODULES = sorted(
     str(path.relative_to(PACKAGE))

@@ -198,7 +198,7 @@ CRASHES = {
         "server.server:_add_key",
         "server.server:proxy_on_the_way",
         "prepare:draft",
-        "call:open_transport",
+        "wire.transports:_parse_proxy",
         "exchange:_attempt",
         "exchange:_show_request",
         "wire.sync:_BlockingLink.begin",

@@ -40,8 +40,8 @@ class KeyWay(NamedTuple):
 
     @property
     def parameter(self) -> str:
-        """The name that click gives to the value of the option."""
-        return self.option.removeprefix("--").replace("-", "_")
+        """The name that click gives to the value of the option, and that of the setting."""
+        return self.option.removeprefix("--").replace("-", "_") or self.names
 
 
 class KeySource(NamedTuple):

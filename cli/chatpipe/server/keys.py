@@ -197,6 +197,18 @@ def _variable_words(name: str) -> str:
     return f"${name}"
 
 
+def _read_keyring(entry: str, environ: Mapping[str, str], waits: KeyWaits) -> str:
+    from chatpipe.server.keychain import read_password  # few keys come from a keyring
+
+    return read_password(entry, waits.note)
+
+
+def _keyring_words(entry: str) -> str:
+    from chatpipe.server.keychain import shell_words
+
+    return shell_words(entry)
+
+
 def _descriptor_message(error: Exception) -> str:
     return reason(error) if isinstance(error, OSError) else "not a descriptor"
 
@@ -229,4 +241,8 @@ KEY_WAYS = (
         _first_line_of_descriptor,
     ),
     ENVIRONMENT,
+)
+# For profiles only: an option would name an entry in every call.
+KEYRING = KeyWay(
+    "", "SERVICE/USER", "Entry of the system's keyring", "keyring", _read_keyring, _keyring_words
 )

@@ -13,7 +13,7 @@ from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import KeySource
 from chatpipe.server import profile_file, redact
 from chatpipe.server.base_url import origin_of, parse_base_url
-from chatpipe.server.keys import KEY_WAYS
+from chatpipe.server.keys import KEY_WAYS, KEYRING
 from chatpipe.server.profile_rules import (
     KEY_SETTINGS,
     MEANING,
@@ -265,7 +265,7 @@ def profile_key_sources(settings: Table, place: Callable[[str], str]) -> tuple[K
     Of several variables the first that is set counts; one has to be.
     """
     found = []
-    for way in KEY_WAYS:
+    for way in (*KEY_WAYS, KEYRING):
         name = way.parameter
         if name not in settings:
             continue

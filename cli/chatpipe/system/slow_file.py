@@ -23,9 +23,16 @@ def note_wait(file: str | int, text: str, note: Callable[[str], None]) -> Iterat
     if _is_regular(file):
         yield
         return
-    import threading  # few files are not regular
+    with noted(text, note):
+        yield
 
-    # The wait may be inside open(), which only a signal interrupts.
+
+@contextmanager
+def noted(text: str, note: Callable[[str], None]) -> Iterator[None]:
+    """A block that may wait: after two seconds, note gets text. A signal ends it."""
+    import threading  # few calls wait
+
+    # The wait may be inside a system call, which only a signal interrupts.
     timer = threading.Timer(NOTICE_DELAY_S, note, [text])
     timer.daemon = True
     timer.start()
