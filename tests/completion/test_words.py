@@ -29,7 +29,7 @@ def offered(*words: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("",), ["ask", "batch", "build", "check", "completion", "config", "map", "models", "show"]),
+        (("",), ["ask", "batch", "build", "check", "completion", "config", "map", "models", "serve", "show"]),
         (("c",), ["check", "completion", "config"]),
         (("config", ""), ["show", "check", "path"]),
         (("x",), []),

@@ -20,6 +20,7 @@ COMMANDS = {
     "config": "Show the settings of a call, each with its origin",
     "map": "Fill a template from each row, put the answer into a new field",
     "models": "List the models that the server offers",
+    "serve": "Answer requests as a server on this machine, without a key",
     "show": "Turn recorded answers into any output format",
 }
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    _Type = click.ParamType[Any]
+    ParamType = click.ParamType[Any]
 else:
-    _Type = click.ParamType  # generic in newer versions only
+    ParamType = click.ParamType  # generic in newer versions only
 
 _ORDER = "chatpipe.flags.order"
 
@@ -159,7 +159,7 @@ _SIZE = r"(?P<number>[0-9]{1,15}(\.[0-9]{1,15})?) ?(?P<prefix>[kmg])?(?P<binary>
 _MAX_SIZE = 1 << 50
 
 
-class Number(_Type):
+class Number(ParamType):
     """A JSON number. An integer stays an integer, so that the number is sent as typed."""
 
     name = "number"
@@ -172,7 +172,7 @@ class Number(_Type):
         return int(value) if re.fullmatch(_INTEGER, value) else float(value)
 
 
-class Integer(_Type):
+class Integer(ParamType):
     """An integer of any size. The schema checks its range."""
 
     name = "integer"
@@ -206,7 +206,7 @@ class Above0(Number):
         return number
 
 
-class Seconds(_Type):
+class Seconds(ParamType):
     """A duration in seconds, above zero."""
 
     name = "seconds"
@@ -221,7 +221,7 @@ class Seconds(_Type):
         return seconds
 
 
-class Size(_Type):
+class Size(ParamType):
     """A number of bytes above zero, with a unit or without: `500kB`, `64MB`, `1.5 GB`, `64MiB`."""
 
     name = "size"
@@ -239,7 +239,7 @@ class Size(_Type):
         return size
 
 
-class Pair(_Type):
+class Pair(ParamType):
     """`KEY=VALUE` as a tuple; value is a number when numeric."""
 
     name = "pair"
@@ -256,7 +256,7 @@ class Pair(_Type):
         return key, Number().convert(text, param, ctx) if self.numeric else text
 
 
-class Word(_Type):
+class Word(ParamType):
     """Text for which some words are known. They are completed but not enforced, because servers know more."""
 
     name = "text"

@@ -103,6 +103,12 @@ def received() -> int | None:
     return _arrivals.numbers[0] if _arrivals.numbers else None
 
 
+def forget_received() -> None:
+    """Forget the signals of the last block: it has done what they ask for, and ends with a status instead."""
+    _arrivals.numbers.clear()
+    _arrivals.handled = 0
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Raise Interrupted at a signal inside the block. Elsewhere than in the main thread, do nothing."""

@@ -1,0 +1,30 @@
+"""`chatpipe serve`: a local server that answers as a provider does."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from chatpipe.flags import console as console_flags
+from chatpipe.flags import serve as serve_flags
+from chatpipe.flags.types import Command
+from chatpipe.options.output import ConsoleOptions
+from chatpipe.options.serve import ServeOptions
+
+
+@click.command(cls=Command)
+@serve_flags.options
+@console_flags.options
+def serve(serving: ServeOptions, console: ConsoleOptions) -> int:
+    """Answer requests as the model echo, on a port of this machine. Its URL is the first line of output.
+
+    \b
+    chatpipe serve --port 8080
+    chatpipe serve --port 8080 --chunk-delay 20ms --log requests.jsonl
+    """
+    # It imports asyncio, which --help and completion must not wait for.
+    from chatpipe.serve.service import Service
+    from chatpipe.system.console import Console
+
+    return Service(serving, Console(console), os.environ).run()

@@ -1,0 +1,79 @@
+"""Options of `serve`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import click
+
+from chatpipe.flags.types import FILE, Integer, ParamType, Size, option_group
+from chatpipe.options.serve import ServeOptions
+from chatpipe.response.delays import parse_duration
+
+_MAX_PORT = 65_535
+_LONGEST_S = 86_400.0
+
+
+class _Port(Integer):
+    name = "port"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        port = super().convert(value, param, ctx)
+        if not 0 <= port <= _MAX_PORT:
+            self.fail(f"'{value}' is not a port, 0 to {_MAX_PORT}.", param, ctx)
+        return port
+
+
+class Duration(ParamType):
+    """A time with its unit, `50ms` or `1.5s`, or a number of seconds; at most a day."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        seconds = parse_duration(value)
+        if seconds is None or not 0 <= seconds <= _LONGEST_S or math.isnan(seconds):
+            self.fail(f"'{value}' is not a time, such as 50ms or 1.5s, of at most a day.", param, ctx)
+        return seconds
+
+
+def _read(*, chunk_delay: float, **others: Any) -> ServeOptions:
+    return ServeOptions(chunk_delay_s=chunk_delay, **others)
+
+
+options = option_group(
+    "serving",
+    [
+        click.option(
+            "--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to listen at"
+        ),
+        click.option(
+            "--port",
+            metavar="N",
+            type=_Port(),
+            default=0,
+            help="Port to listen at, 0 for any free one  [default: 0]",
+        ),
+        click.option(
+            "--chunk-delay",
+            metavar="TIME",
+            type=Duration(),
+            default=0.0,
+            help="Time between two chunks of a stream, such as 20ms  [default: 0]",
+        ),
+        click.option(
+            "--max-body",
+            metavar="SIZE",
+            type=Size(),
+            default=64_000_000,
+            help="Largest body of a request  [default: 64MB]",
+        ),
+        click.option(
+            "--require-key-env", metavar="NAME", help="Variable with the key that clients have to send"
+        ),
+        click.option("--log", metavar="FILE", type=FILE, help="Append a line of JSON for each request"),
+    ],
+    _read,
+)

@@ -1,0 +1,226 @@
+"""One connection of a client: its requests are answered in order, each reply step by step.
+
+    bytes -> RequestParser -> waiting -> handler -> steps -> bytes
+
+A reply is played by callbacks and not by a task: a connection without a reply costs its parser alone.
+While the client does not read, no step is taken. When it goes away, the steps are closed, and with them
+everything that they hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+from typing import Protocol
+
+from chatpipe.serve.reply_steps import Close, Pause, ReplyPlan, Step, plan_of, steps_of
+from chatpipe.serve.request_log import LogEntry
+from chatpipe.serve.request_parser import Interim, ParserEvent, RequestParser
+from chatpipe.serve.router import refusal_reply
+from chatpipe.serve.served_request import RequestRefusal, ServedRequest
+
+_TURN = 64  # pieces of one reply before the other connections have a turn
+_MOST_WAITING = 16  # requests in the pipeline of one connection; the next bytes wait in the kernel
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_NO_REQUEST = ServedRequest("", "", {}, b"", keep_alive=False)
+# A client that is refused may still be sending. If its bytes are not read, the system resets the
+# connection, and the reply is lost with it.
+_DRAIN_S = 2.0
+_DRAIN_BYTES = 256 << 20
+
+
+class ConnectionOwner(Protocol):
+    """The server, as its connections see it."""
+
+    max_body: int
+    is_stopping: bool
+
+    def plan(self, request: ServedRequest) -> ReplyPlan:
+        """The reply to a request, and the way to write it. Never raises."""
+
+    def note_bug(self, error: Exception) -> str:
+        """Report a bug of ours, and return the words for it."""
+
+    def opened(self, connection: ClientConnection) -> None: ...
+
+    def closed(self, connection: ClientConnection) -> None: ...
+
+    def answered(self, entry: LogEntry, plan: ReplyPlan, *, is_complete: bool) -> None:
+        """A reply has ended. is_complete: all of it was handed to the system."""
+
+
+class ClientConnection(asyncio.Protocol):
+    """See the module. since is the loop's time at which an unfinished request began, None without one."""
+
+    def __init__(self, owner: ConnectionOwner) -> None:
+        self._owner = owner
+        self._parser = RequestParser(owner.max_body)
+        self._waiting: deque[ParserEvent] = deque()
+        self._steps: Iterator[Step] | None = None
+        self._plan: ReplyPlan
+        self._entry: LogEntry
+        self._timer: asyncio.Handle | None = None
+        self._is_full = False
+        self._is_held = False  # by a full buffer, between two steps
+        self._is_reading = True
+        self._is_answering = False
+        self._drained: int | None = None  # bytes read and dropped since the last reply; None before it
+        self._closes_after = False  # a refusal was written
+        self.since: float | None = None
+
+    # The transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._owner.opened(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._waiting.clear()
+        self._end_reply(is_complete=False)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._owner.closed(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._drained is not None:
+            self._drained += len(data)
+            if self._drained > _DRAIN_BYTES:
+                self._transport.abort()
+            return
+        self._waiting.extend(self._parser.feed(data))
+        if not self._parser.is_inside:
+            self.since = None
+        elif self.since is None:
+            self.since = self._loop.time()
+        if self._steps is None:
+            self._answer_waiting()
+        if self._is_reading and len(self._waiting) > _MOST_WAITING:
+            self._is_reading = False
+            self._transport.pause_reading()
+
+    def pause_writing(self) -> None:
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        self._is_full = False
+        if self._is_held:
+            self._is_held = False
+            self._play()
+
+    # What the server calls
+
+    @property
+    def is_idle(self) -> bool:
+        """True if no reply is being written and no request waits."""
+        return self._steps is None and not self._waiting
+
+    def refuse(self, status: int, message: str) -> None:
+        """Refuse the unfinished request, and close the connection."""
+        self.since = None
+        self._waiting.append(RequestRefusal(status, message))
+        if self._steps is None:
+            self._answer_waiting()
+
+    def close(self) -> None:
+        """Close the connection when its reply has ended."""
+        self._closes_after = True
+        if self.is_idle:
+            self._transport.close()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    # The replies
+
+    def _answer_waiting(self) -> None:
+        """Begin the next replies, until one of them has to wait for something.
+
+        A reply that ends at once comes back here, and leaves the next one to the loop that began it.
+        """
+        if self._is_answering:
+            return
+        self._is_answering = True
+        while self._waiting and self._steps is None and not self._transport.is_closing():
+            event = self._waiting.popleft()
+            if not self._is_reading and len(self._waiting) <= _MOST_WAITING // 2:
+                self._is_reading = True
+                self._transport.resume_reading()
+            if isinstance(event, Interim):
+                self._transport.write(_CONTINUE)
+            elif isinstance(event, RequestRefusal):
+                self._closes_after = True
+                self._begin(None, plan_of(refusal_reply(event)))
+            else:
+                self._begin(event, self._owner.plan(event))
+        self._is_answering = False
+
+    def _begin(self, request: ServedRequest | None, plan: ReplyPlan) -> None:
+        if request is not None and (self._closes_after or self._owner.is_stopping):
+            request = request._replace(keep_alive=False)
+        self._plan, self._entry = plan, LogEntry(request)
+        self._steps = steps_of(plan, request or _NO_REQUEST)
+        self._play()
+
+    def _play(self) -> None:
+        """Take steps until one has to be waited for. Whatever ends the wait calls this again."""
+        self._timer = None
+        try:
+            self._take_steps()
+        except Exception as error:  # a bug of ours: the client must not wait for the rest
+            self._owner.note_bug(error)
+            self._transport.abort()
+
+    def _take_steps(self) -> None:
+        if self._steps is None:
+            return
+        for count, step in enumerate(self._steps, 1):
+            if isinstance(step, bytes):
+                self._entry.bytes_sent += len(step)
+                self._transport.write(step)
+                if self._is_full:
+                    self._is_held = True
+                    return
+                if count % _TURN == 0:
+                    self._timer = self._loop.call_soon(self._play)
+                    return
+            elif isinstance(step, Pause):
+                self._timer = self._loop.call_later(step.seconds, self._play)
+                return
+            else:
+                self._finish(step)
+                return
+        self._finish(None)
+
+    def _finish(self, ending: Close | None) -> None:
+        self._end_reply(is_complete=True)
+        if self._closes_after or ending is not None:
+            self._linger()
+        else:
+            self._answer_waiting()
+
+    def _end_reply(self, *, is_complete: bool) -> None:
+        """Close the steps, if there is a reply, and report it."""
+        if self._steps is None:
+            return
+        steps, self._steps = self._steps, None
+        if hasattr(steps, "close"):
+            steps.close()
+        self._owner.answered(self._entry, self._plan, is_complete=is_complete)
+
+    def _linger(self) -> None:
+        """Close the connection; if the client is still sending, only after its bytes were read."""
+        if not self._parser.is_inside and not self._waiting:
+            self._transport.close()
+            return
+        self._waiting.clear()
+        self._drained = 0
+        self.since = None
+        if not self._is_reading:
+            self._is_reading = True
+            self._transport.resume_reading()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._timer = self._loop.call_later(_DRAIN_S, self._transport.close)

@@ -1,0 +1,93 @@
+"""A reply -> the steps that write it to the client: bytes, and between them pauses and endings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from http.client import responses
+
+from chatpipe.local.model import Reply
+from chatpipe.named_tuple import NamedTuple
+from chatpipe.serve.served_request import ServedRequest
+
+_EVENT_STREAM = "text/event-stream"
+
+
+class Pause(NamedTuple):
+    """Wait before the next step."""
+
+    seconds: float
+
+
+class Close(NamedTuple):
+    """End the connection once everything is written. No step follows."""
+
+
+Step = bytes | Pause | Close
+
+
+@dataclass(slots=True)
+class ReplyPlan:
+    """A reply, and the way in which it is written.
+
+    pieces is its body, one piece an event of a stream, and can be read once. Steps may stand between
+    the pieces of a stream. chunk_delay_s is the time before each piece of a stream but the first.
+    """
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    pieces: Iterable[Step]
+    chunk_delay_s: float = 0.0
+
+    @property
+    def is_stream(self) -> bool:
+        return any(name == "content-type" and value.startswith(_EVENT_STREAM) for name, value in self.headers)
+
+
+def plan_of(reply: Reply) -> ReplyPlan:
+    return ReplyPlan(reply.status, reply.headers, reply.pieces)
+
+
+def steps_of(plan: ReplyPlan, request: ServedRequest) -> Iterator[Step]:
+    """The steps that write the reply. HEAD gets its head alone."""
+    if plan.is_stream and request.method != "HEAD":
+        yield from _stream_steps(plan, request)
+        return
+    body = b"".join(piece for piece in plan.pieces if isinstance(piece, bytes))
+    length = () if plan.status == 204 else (("content-length", str(len(body))),)
+    head = head_of(plan.status, (*plan.headers, *length, *_connection(request)))
+    yield head if request.method == "HEAD" else head + body
+    if not request.keep_alive:
+        yield Close()
+
+
+def _stream_steps(plan: ReplyPlan, request: ServedRequest) -> Iterator[Step]:
+    """The steps of a stream: chunked, or ended by the end of the connection for a client of HTTP/1.0."""
+    framing = (("transfer-encoding", "chunked"),) if request.can_chunk else ()
+    yield head_of(plan.status, (*plan.headers, *framing, *_connection(request)))
+    is_first = True
+    for piece in plan.pieces:
+        if not isinstance(piece, bytes):
+            yield piece
+            continue
+        if plan.chunk_delay_s and not is_first:
+            yield Pause(plan.chunk_delay_s)
+        is_first = False
+        yield b"%x\r\n%b\r\n" % (len(piece), piece) if request.can_chunk else piece
+    if request.can_chunk:
+        yield b"0\r\n\r\n"
+    if not (request.keep_alive and request.can_chunk):
+        yield Close()
+
+
+def head_of(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
+    """The status line and the headers, with the empty line behind them."""
+    lines = [f"HTTP/1.1 {status} {responses.get(status, 'Unknown')}"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def _connection(request: ServedRequest) -> tuple[tuple[str, str], ...]:
+    if not request.keep_alive:
+        return (("connection", "close"),)
+    return () if request.can_chunk else (("connection", "keep-alive"),)

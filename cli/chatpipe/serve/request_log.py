@@ -1,0 +1,65 @@
+"""The log of requests: a line of JSON for each, when its reply has ended. It has neither keys nor bodies."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Protocol
+
+from chatpipe.inputs import values
+from chatpipe.inputs.values import Value
+from chatpipe.response.result_line import timestamp
+from chatpipe.serve.reply_steps import ReplyPlan
+from chatpipe.serve.served_request import ServedRequest
+from chatpipe.system.descriptor import DescriptorOutput, Stdout, cannot_write, is_stdout
+
+
+class LogOutput(Protocol):
+    """An output of whole lines. write raises CannotWrite, or BrokenPipe if the reader is gone."""
+
+    def write(self, data: bytes) -> None: ...
+
+
+class LogEntry:
+    """A request that is being answered. request is None for one that cannot be read."""
+
+    __slots__ = ("_began", "bytes_sent", "request")
+
+    def __init__(self, request: ServedRequest | None) -> None:
+        self.request = request
+        self.bytes_sent = 0
+        self._began = time.time()
+
+    def record(self, plan: ReplyPlan, *, is_complete: bool) -> dict[str, Value]:
+        """The line of the log. is_complete: the reply came to its end, whatever that is."""
+        return {
+            "at": timestamp(self._began),
+            "method": self.request.method if self.request else None,
+            "path": self.request.path if self.request else None,
+            "status": plan.status,
+            "request_id": dict(plan.headers).get("x-request-id"),
+            "bytes": self.bytes_sent,
+            "duration_s": round(max(0.0, time.time() - self._began), 6),
+            "complete": is_complete,
+        }
+
+
+class RequestLog:
+    """Appends the lines to a file, or writes them to stdout."""
+
+    def __init__(self, output: LogOutput) -> None:
+        self._output = output
+
+    def write(self, record: dict[str, Value]) -> None:
+        self._output.write(values.dumps(record) + b"\n")
+
+
+def open_log(path: str) -> RequestLog:
+    """Open the log at path, `-` for stdout. Raises CannotWrite."""
+    if is_stdout(path):
+        return RequestLog(Stdout())
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
+    try:
+        return RequestLog(DescriptorOutput(os.open(path, flags, 0o666), path, close=True))
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise cannot_write(path, error) from error

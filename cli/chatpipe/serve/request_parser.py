@@ -1,0 +1,133 @@
+"""Bytes of a connection -> its requests, in order. No I/O: httptools parses, the limits are ours.
+
+llhttp bounds neither a head nor a trailer nor the extension of a chunk, and keeps an unfinished one in
+memory. So bytes are counted that bring no body and complete no request.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import httptools
+
+from chatpipe.serve.served_request import RequestRefusal, ServedRequest
+
+_MOST_OVERHEAD = 64 << 10  # bytes in a row without a byte of a body and without the end of a request
+_SAFE_CODINGS = ("", "identity")
+
+
+class Interim(Enum):
+    """A reply before the reply. CONTINUE: the client waits for it before it sends the body."""
+
+    CONTINUE = 100
+
+
+ParserEvent = ServedRequest | RequestRefusal | Interim
+
+
+class RequestParser:
+    """Parses the requests of one connection. After a refusal, whatever follows is ignored.
+
+    is_inside: a request has begun and is not complete.
+    """
+
+    def __init__(self, max_body: int) -> None:
+        self._max_body = max_body
+        self._parser = httptools.HttpRequestParser(self)
+        self._events: list[ParserEvent] = []
+        self._is_refused = False
+        self._overhead = 0
+        self.is_inside = False
+        self._in_body = False
+        self._target = b""
+        self._headers: dict[str, str] = {}
+        self._body = bytearray()
+
+    def feed(self, data: bytes) -> list[ParserEvent]:
+        """The events that data completes. Never raises."""
+        if self._is_refused:
+            return []
+        self._overhead += len(data)
+        was_inside = self.is_inside
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # The request before it is complete and gets its answer; we speak no other protocol.
+            self._is_refused = True
+        except httptools.HttpParserError as error:
+            self._refuse(400, f"We could not parse your request: {_reason(error)}")
+        if self._overhead > _MOST_OVERHEAD and was_inside and self.is_inside:
+            self._refuse(
+                *((400, "Too many bytes between two pieces of the body")) if self._in_body else _LONG_HEAD
+            )
+        events, self._events = self._events, []
+        return events
+
+    def _refuse(self, status: int, message: str) -> None:
+        if not self._is_refused:
+            self._is_refused = True
+            self._events.append(RequestRefusal(status, message))
+            self._body = bytearray()
+
+    # Callbacks of httptools
+
+    def on_message_begin(self) -> None:
+        self.is_inside, self._in_body = True, False
+        self._target, self._headers, self._body = b"", {}, bytearray()
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_body:  # a trailer
+            return
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
+
+    def on_headers_complete(self) -> None:
+        self._in_body = True
+        length = self._headers.get("content-length", "")
+        if length.isdecimal() and int(length[:20]) > self._max_body:
+            self._refuse_size()
+        elif self._headers.get("content-encoding", "").strip().lower() not in _SAFE_CODINGS:
+            self._refuse(415, "Unsupported Content-Encoding: send the body uncompressed")
+        elif self._headers.get("expect", "").lower() == "100-continue":
+            self._events.append(Interim.CONTINUE)
+
+    def on_body(self, data: bytes) -> None:
+        self._overhead = 0
+        if self._is_refused:
+            return
+        self._body += data
+        if len(self._body) > self._max_body:
+            self._refuse_size()
+
+    def on_message_complete(self) -> None:
+        self._overhead = 0
+        self.is_inside = False
+        if self._is_refused:
+            return
+        version = self._parser.get_http_version()
+        if version == "1.1" and "host" not in self._headers:
+            self._refuse(400, "A request of HTTP/1.1 needs the header Host")
+            return
+        request = ServedRequest(
+            self._parser.get_method().decode("latin-1"),
+            self._target.decode("latin-1"),
+            self._headers,
+            bytes(self._body),
+            self._parser.should_keep_alive() and not self._parser.should_upgrade(),
+            version == "1.1",
+        )
+        self._events.append(request)
+
+    def _refuse_size(self) -> None:
+        self._refuse(413, f"The body of your request is larger than {self._max_body} bytes")
+
+
+_LONG_HEAD = (431, f"The head of your request is larger than {_MOST_OVERHEAD} bytes")
+
+
+def _reason(error: httptools.HttpParserError) -> str:
+    text = str(error.args[0]) if error.args else "it is not HTTP/1.1"
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,72 @@
+"""The routes of the local server: a request -> its reply. Pure: no clock, no socket.
+
+The model `echo` answers those of the API. Others are ours, at the root of the server.
+"""
+
+from __future__ import annotations
+
+import hmac
+
+from chatpipe.inputs import values
+from chatpipe.local import model
+from chatpipe.local.model import Reply
+from chatpipe.serve.served_request import RequestRefusal, ServedRequest
+
+_JSON = ("content-type", "application/json")
+_BEARER = "bearer "
+_NO_KEY = "You didn't provide an API key: send it in the header Authorization, as 'Bearer KEY'"
+_WRONG_KEY = "Incorrect API key provided"
+
+
+class Router:
+    """Answers each request. key is what clients have to send, None if they need none."""
+
+    def __init__(self, key: str | None = None) -> None:
+        self._key = None if key is None else key.encode()
+
+    def reply_to(self, request: ServedRequest) -> Reply:
+        """The reply to a request. HEAD is answered as GET, and OPTIONS with the methods of the path."""
+        if request.method == "OPTIONS":
+            return Reply(204, (("allow", _allowed(request.path)),), ())
+        method = "GET" if request.method == "HEAD" else request.method
+        if request.path == "/health" and method == "GET":
+            return json_reply(200, {"status": "ok"})
+        if self._key is not None and (refusal := self._refusal(request, self._key)) is not None:
+            return refusal
+        return model.answer(method, request.target, request.body)
+
+    def _refusal(self, request: ServedRequest, key: bytes) -> Reply | None:
+        """The refusal of a request without the right key, None if it has it."""
+        sent = _sent_key(request)
+        if sent is not None and hmac.compare_digest(sent.encode("latin-1"), key):
+            return None
+        reply = error_reply(401, _NO_KEY if sent is None else _WRONG_KEY, code="invalid_api_key")
+        return Reply(401, (*reply.headers, ("www-authenticate", "Bearer")), reply.pieces)
+
+
+def refusal_reply(refusal: RequestRefusal) -> Reply:
+    """The reply to a request that cannot be read."""
+    return error_reply(refusal.status, refusal.message)
+
+
+def error_reply(
+    status: int, message: str, *, type: str = "invalid_request_error", code: str | None = None
+) -> Reply:
+    """An error in the shape of the API."""
+    return json_reply(status, {"error": {"message": message, "type": type, "param": None, "code": code}})
+
+
+def json_reply(status: int, value: values.Value) -> Reply:
+    return Reply(status, (_JSON,), (values.dumps(value),))
+
+
+def _sent_key(request: ServedRequest) -> str | None:
+    """The key of a request: that of Authorization, else of api-key as Azure has it. None without one."""
+    authorization = request.headers.get("authorization", "")
+    if authorization.lower().startswith(_BEARER):
+        return authorization[len(_BEARER) :].strip()
+    return request.headers.get("api-key")
+
+
+def _allowed(path: str) -> str:
+    return "POST, OPTIONS" if path.rstrip("/").endswith("/chat/completions") else "GET, HEAD, OPTIONS"

@@ -1,0 +1,31 @@
+"""A request as the local server received it, and the refusal of one that it cannot read."""
+
+from __future__ import annotations
+
+from chatpipe.named_tuple import NamedTuple
+
+
+class ServedRequest(NamedTuple):
+    """One HTTP request. target is as on the request line; names of headers are in lower case.
+
+    can_chunk is False for a client of HTTP/1.0, which knows no chunked reply.
+    """
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+    keep_alive: bool = True
+    can_chunk: bool = True
+
+    @property
+    def path(self) -> str:
+        """The target without its query, which may hold a key."""
+        return self.target.partition("?")[0]
+
+
+class RequestRefusal(NamedTuple):
+    """A request that cannot be read to its end: the status to refuse it with, and the reason."""
+
+    status: int
+    message: str

@@ -1,0 +1,162 @@
+"""The local server, from its socket to its end: it answers until a signal stops it.
+
+listen -> print the URL -> answer -> SIGTERM -> let replies end, for a moment -> status 0
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from chatpipe.errors import CannotWrite, Interrupted, NoAccess
+from chatpipe.options.serve import ServeOptions
+from chatpipe.serve.client_connection import ClientConnection
+from chatpipe.serve.listener import is_loopback, listen, origin_of
+from chatpipe.serve.reply_steps import ReplyPlan, plan_of
+from chatpipe.serve.request_log import LogEntry, RequestLog, open_log
+from chatpipe.serve.router import Router, error_reply
+from chatpipe.serve.served_request import ServedRequest
+from chatpipe.system import secrets, signals
+from chatpipe.system.console import Console
+from chatpipe.system.descriptor import Stdout, raise_descriptor_limit
+
+_CONNECTIONS = 20_000  # descriptors are asked of the system for this many, and it may allow fewer
+_GRACE_S = 0.5  # for replies that are being written when a signal arrives
+_REQUEST_S = 60.0  # from the first byte of a request to its last
+_SWEEP_S = 1.0
+_LATE = "Your request was not complete after 60 seconds"
+
+
+class Service:
+    """A server for one run of `serve`. Its connections call it: see ConnectionOwner."""
+
+    def __init__(self, options: ServeOptions, console: Console, environ: Mapping[str, str]) -> None:
+        self._options = options
+        self._console = console
+        self._router = Router(_required_key(options.require_key_env, environ))
+        self._connections: set[ClientConnection] = set()
+        self._log: RequestLog | None = None
+        self._failure: BaseException | None = None
+        self._stop: asyncio.Event
+        self.max_body = options.max_body
+        self.is_stopping = False
+
+    def run(self) -> int:
+        """Serve until a signal. SIGTERM is the regular end, and status 0.
+
+        Raises what ends the server otherwise: Interrupted for the other signals, a failure of its output.
+        """
+        if sys.stdout is None:
+            raise CannotWrite("stdout is closed", fix="redirect it: the URL is written there")
+        try:
+            with signals.interruptible():
+                signals.run_loop(self._serve())
+        except Interrupted as interruption:
+            if interruption.number != signal.SIGTERM or not self.is_stopping:
+                raise
+            signals.forget_received()
+        return 0
+
+    async def _serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._note_failure)
+        self._stop = asyncio.Event()
+        raise_descriptor_limit(_CONNECTIONS)
+        listener = listen(self._options.host, self._options.port)
+        if self._options.log is not None:
+            self._log = open_log(self._options.log)
+        if not is_loopback(listener) and self._options.require_key_env is None:
+            self._console.warning("other machines can reach this server, and it requires no key")
+        server = await loop.create_server(lambda: ClientConnection(self), sock=listener)
+        with signals.call_on_signal(self._stop_by_signal):
+            Stdout().write(f"{origin_of(listener)}/v1\n".encode())
+            sweeper = asyncio.create_task(self._sweep(loop.time))
+            await self._stop.wait()
+            sweeper.cancel()
+            self.is_stopping = True
+            await self._close(server)
+        if self._failure is not None:
+            raise self._failure
+
+    async def _close(self, server: asyncio.Server) -> None:
+        """Accept no more, let replies end for a moment, and cut the rest."""
+        await asyncio.sleep(0)  # those that are accepted get their transports
+        server.close()
+        end = asyncio.get_running_loop().time() + (_GRACE_S if self._failure is None else 0.0)
+        for connection in list(self._connections):
+            connection.close()
+        while self._connections and asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(_GRACE_S / 50)
+        for connection in list(self._connections):
+            connection.abort()
+        await asyncio.sleep(0)
+
+    def _stop_by_signal(self, number: int) -> None:
+        self._stop.set()
+
+    async def _sweep(self, now: Callable[[], float]) -> None:
+        """Refuse requests that are not complete in time."""
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            latest = now() - _REQUEST_S
+            for connection in list(self._connections):
+                if connection.since is not None and connection.since < latest:
+                    connection.refuse(408, _LATE)
+
+    # What the connections call
+
+    def plan(self, request: ServedRequest) -> ReplyPlan:
+        try:
+            plan = plan_of(self._router.reply_to(request))
+        except Exception as error:  # a bug must not end a server that others use
+            return plan_of(error_reply(500, self.note_bug(error), type="server_error"))
+        plan.chunk_delay_s = self._options.chunk_delay_s
+        return plan
+
+    def note_bug(self, error: Exception) -> str:
+        text = f"a bug in chatpipe: {type(error).__name__}: {error}"
+        self._console.warn_once([text])
+        return text
+
+    def opened(self, connection: ClientConnection) -> None:
+        self._connections.add(connection)
+
+    def closed(self, connection: ClientConnection) -> None:
+        self._connections.discard(connection)
+
+    def answered(self, entry: LogEntry, plan: ReplyPlan, *, is_complete: bool) -> None:
+        if self._log is None or self._failure is not None:
+            return
+        try:
+            self._log.write(entry.record(plan, is_complete=is_complete))
+        except BaseException as error:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """End the server with an error."""
+        if self._failure is None:
+            self._failure = error
+        self._stop.set()
+
+    def _note_failure(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Report what goes wrong in the loop: connections that cannot be accepted, and bugs."""
+        error = context.get("exception")
+        if isinstance(error, ConnectionError):
+            return
+        text = f"{type(error).__name__}: {error}" if error is not None else str(context["message"])
+        self._console.warn_once([f"{context['message'].lower()}: {text}"])
+
+
+def _required_key(name: str | None, environ: Mapping[str, str]) -> str | None:
+    """The key in the variable, which is hidden from now on. Raises NoAccess if it has none."""
+    if name is None:
+        return None
+    key = environ.get(name, "").strip()
+    secrets.add(key)
+    if not key:
+        fix = "export it, or name another one"
+        raise NoAccess(f"variable '{name}' is not set", place="--require-key-env", fix=fix)
+    return key
