@@ -29,6 +29,8 @@ from parametrize import cases
         "DashScope": (400, ["data_inspection_failed"], "no"),
         "DashScope, camel case": (400, ["DataInspectionFailed"], "no"),
         "Zhipu": (400, ["1301"], "Unsafe content or sensitive content may be in the input"),
+        "Groq, no call": (400, ["tool_use_failed"], "Failed to call a function. Please adjust your prompt."),
+        "Groq, no JSON": (400, ["json_validate_failed"], "Failed to validate JSON."),
         "image": (400, [], "Could not process Image"),
         "proxy": (413, [], ""),
     },

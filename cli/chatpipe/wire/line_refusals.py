@@ -29,6 +29,9 @@ CODES = frozenset(
         "datainspectionfailed",  # DashScope
         "prohibitedcontent",  # Gemini
         "safety",
+        # the model itself failed, as it may not do for the next request
+        "toolusefailed",  # Groq, with what the model wrote instead of a call
+        "jsonvalidatefailed",
         # an attachment
         "invalidimage",
         "invalidimageurl",
