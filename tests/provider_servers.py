@@ -654,7 +654,71 @@ class LlamaCpp(Provider):
         }
 
 
+class Together(Provider):
+    """The first of those that are here for their lists of models. This one is a bare array."""
+
+    profile = "together"
+    host = "api.together.xyz:443"
+    completions = "/v1/chat/completions"
+    models = "/v1/models"
+    model = "meta-llama/Llama-3.3-70B"
+    environ: ClassVar[Mapping[str, str]] = {"TOGETHER_API_KEY": "k-12345"}
+
+    def list_of_models(self) -> list[Any]:
+        facts = {"id": self.model, "object": "model", "type": "chat", "organization": "Meta"}
+        return [{**facts, "created": 0, "context_length": 131072, "pricing": {"input": 0.88, "output": 0.88}}]
+
+
+class GitHub(Provider):
+    """The catalog is not below the base URL."""
+
+    profile = "github"
+    host = "models.github.ai:443"
+    completions = "/inference/chat/completions"
+    models = "/catalog/models"
+    model = "openai/gpt-4o-mini"
+    environ: ClassVar[Mapping[str, str]] = {"GITHUB_TOKEN": "k-12345"}
+
+    def list_of_models(self) -> list[Any]:
+        limits = {"max_input_tokens": 131072, "max_output_tokens": 4096}
+        return [{"id": self.model, "name": "GPT-4o mini", "publisher": "OpenAI", "limits": limits}]
+
+
+class Databricks(Provider):
+    """The models are endpoints, and their list is at another API of the workspace."""
+
+    profile = "databricks"
+    host = "me.cloud.databricks.com:443"
+    completions = "/serving-endpoints/chat/completions"
+    models = "/api/2.0/serving-endpoints"
+    model = "llama-3-3"
+    environ: ClassVar[Mapping[str, str]] = {
+        "DATABRICKS_HOST": "me.cloud.databricks.com",
+        "DATABRICKS_TOKEN": "k-12345",
+    }
+
+    def list_of_models(self) -> Body:
+        return {"endpoints": [{"name": self.model, "creator": "me", "creation_timestamp": 1700000000000}]}
+
+
+class Anthropic(Provider):
+    """A list in pages, of which this is the only one."""
+
+    profile = "anthropic"
+    host = "api.anthropic.com:443"
+    completions = "/v1/chat/completions"
+    models = "/v1/models"
+    model = "claude-sonnet-4-5"
+    environ: ClassVar[Mapping[str, str]] = {"ANTHROPIC_API_KEY": "k-12345"}
+
+    def list_of_models(self) -> Body:
+        facts = {"type": "model", "id": self.model, "created_at": "2025-09-29T00:00:00Z"}
+        return {"data": [facts], "has_more": False, "first_id": self.model, "last_id": self.model}
+
+
 PROVIDERS = (Azure, AzureDeployment, OpenRouter, Groq, Mistral, Gemini, Ollama, LlamaCpp)
+LISTED = (Together, GitHub, Databricks, Anthropic)
+_ALL = (*PROVIDERS, *LISTED)
 
 
 class Place:
@@ -672,11 +736,11 @@ class Place:
 
 @contextlib.contextmanager
 def providers(folder: Path) -> Iterator[Place]:
-    """The hosts of PROVIDERS, behind a proxy. Nobody is there until put() says who."""
+    """The hosts of all of them, behind a proxy. Nobody is there until put() says who."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(folder / "ca.pem")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    encrypted = {each.host for each in PROVIDERS if each.host.endswith(":443")}
+    encrypted = {each.host for each in _ALL if each.host.endswith(":443")}
     authority.issue_cert(*(host.removesuffix(":443") for host in encrypted)).configure_cert(context)
     at: dict[str, Provider] = {}
 
@@ -684,7 +748,7 @@ def providers(folder: Path) -> Iterator[Place]:
         return at[request.headers["host"]].answer(request)
 
     def routes(plain: Server, tls: Server) -> dict[str, int]:
-        return {each.host: (tls if each.host in encrypted else plain).port for each in PROVIDERS}
+        return {each.host: (tls if each.host in encrypted else plain).port for each in _ALL}
 
     with (
         serve(handler) as plain,

@@ -10,6 +10,7 @@ import pytest
 from parametrize import cases
 from process import Done, run
 from provider_servers import (
+    LISTED,
     PROVIDERS,
     Azure,
     AzureDeployment,
@@ -64,6 +65,11 @@ def test_batch(place: Place, kind: type[Provider]) -> None:
     options = ("--lines", "-f", "string", "-q", *PARAMETERS)
     done = call(place, kind(), "batch", *options, stdin=b"Hello\nGood day\nHi\n")
     assert done == (0, f'"{kind.says}"\n'.encode() * 3, b"")
+
+
+@pytest.mark.parametrize("kind", LISTED, ids=lambda kind: kind.__name__)
+def test_lists_of_other_shapes(place: Place, kind: type[Provider]) -> None:
+    assert call(place, kind(), "models") == (0, f"{kind.model}\n".encode(), b"")
 
 
 @EACH
