@@ -287,6 +287,13 @@ def test_exhausted_credit_is_no_access_and_final(status: int, body: bytes) -> No
             401,
         ),
         "xAI, bad key": (400, b'{"code":"x","error":"Incorrect API key provided: ab."}', 401),
+        "Databricks, bad token": (403, b'{"error_code":"403","message":"Invalid access token."}', 401),
+        "Amazon, bad token": (
+            403,
+            b'{"message":"The security token included in the request is expired"}',
+            401,
+        ),
+        "a token that may not": (403, api_error("This token has no access to m"), 403),
         "throttled with 400": (400, b'{"__type":"ThrottlingException","message":"Slow down"}', 429),
         "throttled with 403": (403, api_error("x", code='"rate_limit_exceeded"'), 429),
         "a status that nobody knows": (200, b'{"error":{"code":418,"type":"RESOURCE_EXHAUSTED"}}', 429),

@@ -10,7 +10,7 @@ from chatpipe.errors import BadConfiguration, ChatpipeError, TryLater, quantity
 from chatpipe.models.catalog import likely_name, open_catalog
 from chatpipe.models.connections import Connections
 from chatpipe.server import redact
-from chatpipe.server.base_url import is_same_server
+from chatpipe.server.base_url import MODEL, is_same_server
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.server.origins import source_phrase
 from chatpipe.server.profiles import DEFAULT
@@ -40,16 +40,16 @@ class Trial:
             raise
 
     def _run(self, endpoint: Endpoint) -> None:
-        names = self._list_models(endpoint)
         model = self._model or endpoint.model
+        names = self._list_models(endpoint, model)
         if model is None:
             self._write("model: none: name one with -m, CHATPIPE_MODEL or model in the profile")
         else:
             self._ask(endpoint, model, names)
 
-    def _list_models(self, endpoint: Endpoint) -> list[str]:
+    def _list_models(self, endpoint: Endpoint, model: str | None) -> list[str]:
         """The names of the models; empty if the server has no list."""
-        shown = endpoint.profile.name if endpoint.in_process else redact.url(endpoint.base_url)
+        shown = endpoint.profile.name if endpoint.in_process else redact.url(endpoint.url("", model or MODEL))
         try:
             with open_catalog(self._connections, endpoint) as catalog:
                 names = catalog.names()

@@ -94,6 +94,10 @@ _BAD_KEY_PHRASE = (
     r"api[ _-]?key not valid|(?:incorrect|invalid|missing|no|wrong|expired) api[ _-]?key"
     r"|api[ _-]?key (?:is |was |has )?(?:missing|invalid|incorrect|expired|not found|not provided)"
 )
+_STALE_PHRASE = (
+    r"\btoken (?:included in the request )?(?:is |was |has )?(?:invalid|expired)"
+    r"|\b(?:invalid|expired) (?:access |auth |bearer |security )?token"
+)
 
 # HTTP status -> the codes that mean it. The first row with one of an error's codes counts, since `type` is
 # often as vague as invalid_request_error.
@@ -163,7 +167,7 @@ _STATUS_OF_PHRASES = {
     401: (
         rf"{_BAD_KEY_PHRASE}"
         r"|\b(?:not authenticated|unauthenticated|unauthorized|authentication (?:failed|error))\b"
-        r"|(?:access |auth )?token (?:is )?(?:invalid|expired)|(?:invalid|expired) (?:access |auth )?token"
+        rf"|{_STALE_PHRASE}"
     ),
     504: r"(?:request|upstream|gateway) timed? ?out",
 }
@@ -209,8 +213,9 @@ def status_of(http_status: int, error: ServerError) -> int | None:
         return 400  # OpenRouter and xAI say 403, as of a key without a right
     if by_words in _BETTER_BY_WORDS and (by_words, http_status) != (401, 403):
         return by_words
-    is_bad_key = http_status == 400 and _says(_BAD_KEY_PHRASE, error)  # Gemini and xAI
-    return 401 if is_bad_key else http_status
+    # Gemini and xAI say 400 of a bad key, Databricks and Amazon 403.
+    phrase = {400: _BAD_KEY_PHRASE, 403: _STALE_PHRASE}.get(http_status)
+    return 401 if phrase is not None and _says(phrase, error) else http_status
 
 
 def is_out_of_credit(error: ServerError) -> bool:
