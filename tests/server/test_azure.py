@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -200,3 +201,27 @@ def test_resource_of_another_person_gets_no_key() -> None:
     (endpoint,) = resolve(ServerOptions("azure", (other,)), environ)
     assert urlsplit(endpoint.base_url).query == f"api-version={DATED}"
     assert not endpoint.key_names
+
+
+@cases(
+    ("base_url", "expected"),
+    {
+        "a resource": (ME, classic()),
+        "half a path": (f"{ME}/openai/", classic()),
+        "a deployment": (f"{ME}/openai/deployments/prod", classic(deployment="prod")),
+        "v1": (f"{ME}/openai/v1", V1),
+        "Foundry": (f"{FOUNDRY}/", classic(FOUNDRY)),
+        "a gateway": (
+            "http://127.0.0.1:9/v1",
+            ("http://127.0.0.1:9/v1/chat/completions", "http://127.0.0.1:9/v1/models"),
+        ),
+    },
+)
+def test_version_of_a_users_profile(base_url: str, expected: tuple[str, str], folder: Path) -> None:
+    settings = f'like = "azure"\nbase_url = "{base_url}"\napi_version = "{DATED}"\n'
+    (folder / "config.toml").write_text(f"[profiles.mine]\n{settings}")
+    notes: list[str] = []
+    environ = {"CHATPIPE_CONFIG": "config.toml"}
+    resolve(ServerOptions("mine"), environ, note=notes.append)
+    assert notes == []
+    assert urls(ServerOptions("mine"), environ) == expected

@@ -26,7 +26,17 @@ SPY = "tr '\\0' '\\n' </proc/$$/cmdline >>seen\ntr '\\0' '\\n' </proc/$$/environ
 TOOL = {"name": "f", "parameters": {"type": "object"}}
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 CALLING = {"role": "assistant", "content": None, "tool_calls": [CALL]}
-OURS = ("key", "headers", "tool", "tool.json", "print-key", "in.jsonl", "answers.jsonl", "rows.csv")
+OURS = (
+    "key",
+    "headers",
+    "tool",
+    "tool.json",
+    "print-key",
+    "in.jsonl",
+    "answers.jsonl",
+    "rows.csv",
+    "config.toml",
+)
 WAYS = {
     "--key-file": ("--key-file", "key"),
     "--key-command": ("--key-command", "./print-key"),
@@ -36,6 +46,18 @@ WAYS = {
     "CHATPIPE_API_KEY": (),
     "AZURE_OPENAI_API_KEY": ("-p", "azure"),
     "AZURE_OPENAI_AD_TOKEN": ("-p", "azure"),
+    "profile: key_file": ("-p", "mine"),
+    "profile: key_command": ("-p", "mine"),
+    "profile: key_env": ("-p", "mine"),
+    "profile: servers": ("-p", "mine"),
+}
+SETTINGS = {
+    "profile: key_file": 'base_url = "{url}"\nkey_file = "key"',
+    "profile: key_command": 'base_url = "{url}"\nkey_command = "./print-key"',
+    "profile: key_env": 'base_url = "{url}"\nkey_env = ["NOT_SET", "MY_KEY"]',
+    "profile: servers": (
+        'base_urls = [{{url = "{url}", key_file = "key", headers = {{X-Token = "{secret}"}}}}]'
+    ),
 }
 HEADERS = (
     "-H",
@@ -115,6 +137,7 @@ def prepare(folder: Path) -> None:
     message = {"role": "user", "content": "hi"}
     (folder / "in.jsonl").write_bytes(orjson.dumps({"model": "m", "messages": [message]}) + b"\n")
     (folder / "answers.jsonl").write_bytes(orjson.dumps(completion("ok")) + b"\n")
+    (folder / "config.toml").touch()
     (folder / "rows.csv").write_text("a\nhi\n")
 
 
@@ -132,7 +155,12 @@ def environment(url: str, way: str) -> dict[str, str]:
             del keys["AZURE_OPENAI_AD_TOKEN"]
         return {**keys, "AZURE_OPENAI_ENDPOINT": url, "OPENAI_API_VERSION": "2024-10-21"}
     names = {"CHATPIPE_API_KEY": "CHATPIPE_BASE_URL"}
-    return {**keys, names.get(way, "OPENAI_BASE_URL"): url, "XDG_CACHE_HOME": "cache"}
+    return {
+        **keys,
+        names.get(way, "OPENAI_BASE_URL"): url,
+        "XDG_DATA_HOME": str(Path.cwd()),
+        "CHATPIPE_CONFIG": "config.toml",
+    }
 
 
 def arguments(command: str, way: str, proxy: str) -> tuple[str, ...]:
@@ -141,6 +169,15 @@ def arguments(command: str, way: str, proxy: str) -> tuple[str, ...]:
         return words
     through = ("--proxy", proxy.replace("//", f"//u:{quote(f'p-{CANARY}', safe='')}@")) if proxy else ()
     return (words[0], *WAYS[way], *HEADERS, *through, *words[1:])
+
+
+def configure(folder: Path, way: str, url: str) -> None:
+    """A profile with a secret header, and a password in its query."""
+    secret = f"s1-{CANARY}"
+    url = f"{url}?key={quote(f's2-{CANARY}', safe='')}"
+    settings = SETTINGS.get(way, "").format(url=url, secret=secret)
+    text = f"[profiles.mine]\n{settings}\n[profiles.mine.headers]\nX-Api-Secret = '{secret}'\n"
+    (folder / "config.toml").write_text(text if settings else "")
 
 
 def leaks(folder: Path, done: Done) -> list[tuple[str, list[bytes]]]:
@@ -159,6 +196,7 @@ def leaks(folder: Path, done: Done) -> list[tuple[str, list[bytes]]]:
 def check(command: str, way: str, mode: str, folder: Path, *, proxied: bool) -> None:
     prepare(folder)
     with serve(MODES[mode]) as server:
+        configure(folder, way, server.url)
         words = arguments(command, way, server.origin if proxied else "")
         env = environment(server.origin if way.startswith("AZURE") else server.url, way)
         if way == "--key-fd":
@@ -184,10 +222,10 @@ def test_no_command_writes_what_a_server_sends_back(command: str, folder: Path) 
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("command", ["ask, with a tool", "build -f curl"])
+@pytest.mark.parametrize("command", ["ask, with a tool", "build -f curl", "config show"])
 def test_no_way_to_give_a_key_shows_it(command: str, way: str, folder: Path) -> None:
     check(command, way, "answered", folder, proxied=False)
-    if command != "build -f curl":
+    if command not in SILENT:
         assert "tool" in Path("seen").read_text()
 
 

@@ -7,12 +7,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from pipes import filled
+from typing import Any
 
 import pytest
 
-from chatpipe.errors import ChatpipeError, MissingInput, NoAccess, Status, UsageFault
+from chatpipe.errors import BadConfiguration, ChatpipeError, MissingInput, NoAccess, Status, UsageFault
 from chatpipe.options.server import KeySource
-from chatpipe.server.keys import ENVIRONMENT, KEY_WAYS, find_key, header_lines
+from chatpipe.server.keys import ENVIRONMENT, KEY_WAYS, find_key, header_lines, key_words
 from parametrize import cases
 from refusals import refused
 
@@ -91,6 +92,27 @@ def test_command_that_gives_no_key_is_77(line: str, what: str) -> None:
 def test_command_that_is_none_is_2(line: str) -> None:
     with refused(UsageFault, place="--key-command"):
         key_by(given(command=line))
+
+
+@pytest.mark.parametrize("find", [find_key, key_words])
+def test_command_of_a_profile_that_is_none_is_78(find: Any) -> None:
+    """It is read, or written for curl."""
+    source = KeySource(KEY_WAYS[1], "'open", "config.toml:3: [profiles.p] key_command")
+    with refused(
+        BadConfiguration,
+        "config.toml:3: [profiles.p] key_command: cannot be split into words: a quote is not closed",
+    ):
+        find([source], {})
+
+
+@cases(
+    "data",
+    {"UTF-16 without its mark": "key".encode("utf-16-le"), "an image": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"},
+)
+def test_file_that_is_no_text_is_77(data: bytes, folder: Path) -> None:
+    (folder / "key").write_bytes(data)
+    with refused(NoAccess, place="--key-file", status=Status.NO_ACCESS):
+        key_by(given(file="key"))
 
 
 @pytest.mark.parametrize("key_env", ["OPENAI_API_KEY", "A_KEY", None])

@@ -61,6 +61,19 @@ def is_dated(version: str | None) -> bool:
     return bool(version) and str(version)[0].isdigit()
 
 
+def dated_form(text: str, version: str | None, *, is_resource: bool = False) -> str:
+    """The text of a base URL; of a resource alone, with the path that takes a version that is a date.
+
+    is_resource is true for a server that is known to be one, whatever its name.
+    """
+    address, mark, query = text.strip().partition("?")
+    url = urlsplit(address if "://" in address else f"//{address}")
+    is_alone = url.path.strip("/") in ("", "openai")
+    if not (is_dated(version) and is_alone and (is_resource or is_azure(url.hostname or ""))):
+        return text
+    return f"{address.rstrip('/').removesuffix('/openai')}/openai{DEPLOYMENTS}{{model}}{mark}{query}"
+
+
 def with_version(url: SplitResult, version: str | None) -> SplitResult:
     """The URL with the version in its query, unless it has one or takes none."""
     if not version or "api-version=" in url.query or (is_dated(version) and _V1.search(url.path)):

@@ -253,8 +253,13 @@ def profile_urls(
     urls: list[SplitResult] = []
     for template in templates:
         if (expanded := expand(template, environ)) is not None:
-            place = server_variable(template, environ)[0] or f"profile '{profile.name}'"
-            urls.append(_with_version(parse_base_url(expanded, place, note), profile, environ))
+            name = server_variable(template, environ)[0]
+            text = azure.dated_form(expanded, _api_version(profile, environ))
+            # What stands in the user's configuration was noted when that was read.
+            url = parse_base_url(
+                text, name or f"profile '{profile.name}'", note if name else SILENT_WAITS.note
+            )
+            urls.append(_with_version(url, profile, environ))
     return tuple(urls)
 
 
@@ -262,19 +267,11 @@ def _completed_text(
     text: str, profile: Profile | None, own: Sequence[SplitResult], environ: Mapping[str, str]
 ) -> str:
     """The text of a base URL; of one that is a resource of Azure alone, with the path for a dated version."""
-    if (
-        profile is None
-        or profile.dated_base_url is None
-        or not azure.is_dated(_api_version(profile, environ))
-    ):
-        return text
-    said, name = azure.pasted(text), server_variable(profile.dated_base_url, environ)[0]
-    if said.is_v1 or said.deployment is not None:
+    version = None if profile is None else _api_version(profile, environ)
+    if not azure.is_dated(version):
         return text
     url = parse_base_url(text, "--base-url", SILENT_WAITS.note)
-    if not (azure.is_azure(url.hostname or "") or _is_any([url], own)):
-        return text
-    return expand(profile.dated_base_url, {**environ, name: text}) or text
+    return azure.dated_form(text, version, is_resource=_is_any([url], own))
 
 
 def _completed(url: SplitResult, chosen: Chosen, environ: Mapping[str, str]) -> SplitResult:

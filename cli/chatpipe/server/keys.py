@@ -5,10 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 
-from chatpipe.errors import BadInput, ChatpipeError, MissingInput, NoAccess, UsageFault, reason
+from chatpipe.errors import (
+    BadConfiguration,
+    BadInput,
+    ChatpipeError,
+    MissingInput,
+    NoAccess,
+    UsageFault,
+    reason,
+)
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import SILENT_WAITS, KeySource, KeyWaits, KeyWay
 from chatpipe.options.tool_commands import split_command
@@ -34,7 +42,8 @@ def find_key(
 ) -> FoundKey | None:
     """The API key of the first source that is not optional or holds one, None if there is none.
 
-    From now on it is hidden. Raises NoAccess if the source holds no usable key, BadInput if it is no text.
+    From now on it is hidden. Raises NoAccess if the source holds no usable key, UsageFault for a wrong
+    option, and BadConfiguration for a wrong setting.
     """
     source = chosen_source(sources, environ)
     if source is None:
@@ -42,14 +51,27 @@ def find_key(
     # No child gets a key: not even a command, the one that it replaces.
     names = {each.value for each in sources if each is not source and each.variable is not None}
     environ = {name: value for name, value in environ.items() if name not in names} if names else environ
-    try:
+    with _place_of(source):
         text = source.way.read(source.value, environ, waits)
+    secrets.add(text.strip().partition("\n")[0].strip())  # before anything can fail with it
+    return FoundKey(_key_in(text, source, waits), source)
+
+
+@contextmanager
+def _place_of(source: KeySource) -> Iterator[None]:
+    """Give the faults of a block that reads a source its place, and the status of a missing key."""
+    try:
+        yield
+    except BadInput as fault:
+        raise NoAccess(fault.what, place=source.place, fix=fault.fix) from fault
+    except UsageFault as fault:
+        if source.setting is None:
+            raise
+        raise BadConfiguration(fault.what, place=source.place, fix=fault.fix) from fault
     except ChatpipeError as fault:
         if source.setting is not None or not fault.place:
             fault.place = source.place
         raise
-    secrets.add(text.strip().partition("\n")[0].strip())  # before anything can fail with it
-    return FoundKey(_key_in(text, source, waits), source)
 
 
 def chosen_source(sources: Sequence[KeySource], environ: Mapping[str, str]) -> KeySource | None:
@@ -81,7 +103,10 @@ class KeyReader:
 def key_words(sources: Sequence[KeySource], environ: Mapping[str, str]) -> FoundKey | None:
     """The shell expression that reads the key, instead of the key."""
     source = chosen_source(sources, environ)
-    return None if source is None else FoundKey(source.way.shell_words(source.value), source)
+    if source is None:
+        return None
+    with _place_of(source):
+        return FoundKey(source.way.shell_words(source.value), source)
 
 
 def header_lines(path: str | None, note: Callable[[str], None] = SILENT_WAITS.note) -> list[str]:

@@ -11,7 +11,7 @@ from chatpipe.inputs.names import nearest
 from chatpipe.inputs.toml import Document, Path
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import KeySource
-from chatpipe.server import profile_file, redact
+from chatpipe.server import azure, profile_file, redact
 from chatpipe.server.base_url import origin_of, parse_base_url
 from chatpipe.server.keys import KEY_WAYS, KEYRING
 from chatpipe.server.profile_rules import (
@@ -95,7 +95,8 @@ class UserProfiles(NamedTuple):
         for key, url in self._urls(table, path):
             try:
                 if "{" not in url:
-                    parse_base_url(url, self.place(key), self.note)
+                    text = azure.dated_form(url, table.get("api_version"))
+                    parse_base_url(text, self.place(key), self.note)
             except BadConfiguration as fault:
                 yield fault
         for number, patch in enumerate(table.get("patch", ())):
