@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import batch, busy, checking, firstbyte, imports, machine, startup, streaming
+from . import batch, busy, checking, firstbyte, fleet, imports, machine, startup, streaming
 from .machine import CHECKOUT, Place
 from .report import Report
 
@@ -26,6 +26,7 @@ _BENCHES = {
     "checking": checking.run,
     "batch": batch.run,
     "busy": busy.run,
+    "fleet": fleet.run,
 }
 _VERSIONS = ("click", "httpx", "orjson", "httptools", "jsonschema")
 

@@ -44,7 +44,7 @@ def open_store(job: Job) -> Iterator[RunStore]:
     """Open the store of a run, with its files. Raises CannotWrite, MissingInput and BadInput."""
     options = StoreOptions(
         scope=model_scope(job.endpoint),
-        scopes_all=path_names_model(job.endpoint),
+        scopes_all=any(map(path_names_model, job.endpoints)),
         dedupe=job.input.dedupe,
         keeps_order=job.writes_at_the_end,
         keeps_all=not job.run_format.writes_result_lines,
