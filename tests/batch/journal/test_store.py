@@ -319,6 +319,7 @@ def test_the_options_of_a_run(
     endpoint = endpoints.resolve(ServerOptions(base_urls=("http://127.0.0.1:9/v1",)), {}, ())[0]
     job = SimpleNamespace(
         endpoint=endpoint,
+        endpoints=(endpoint,),
         input=SimpleNamespace(dedupe=False, shard=None),
         writes_at_the_end=False,
         run_format=SimpleNamespace(writes_result_lines=True),
