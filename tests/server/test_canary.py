@@ -15,9 +15,12 @@ import orjson
 import pytest
 
 from chatpipe.errors import Status
+from chatpipe.server.keys import KEY_WAYS, KEYRING
+from chatpipe.server.profile_rules import KEY_SETTINGS
 from chatpipe.server.profiles import SECRET_VARIABLES
 from leaks import has_key
 from loopback import Answer, Handler, Request, completion, reply, serve
+from manual import commands
 from process import Done, run, sh
 
 CANARY = "Canary/0123456789+abcDEF"
@@ -209,6 +212,13 @@ def check(command: str, way: str, mode: str, folder: Path, *, proxied: bool) -> 
                 done.stderr
             )
         assert (done.status == 0) == (mode == "answered"), done.stderr
+
+
+def test_every_command_and_every_way_has_a_row() -> None:
+    """The two others take no key."""
+    assert {words[0] for words in COMMANDS.values()} == {*commands.COMMANDS} - {"completion", "serve"}
+    settings = {f"profile: {name}" for name in KEY_SETTINGS if name != KEYRING.parameter}
+    assert {*WAYS} >= {way.option for way in KEY_WAYS} | settings
 
 
 @pytest.mark.parametrize("command", COMMANDS)

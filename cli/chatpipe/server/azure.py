@@ -9,20 +9,20 @@ The query `api-version` holds the version. Source: Microsoft's pages about the v
 
 from __future__ import annotations
 
-import re
 from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
 
 from chatpipe.errors import BadConfiguration
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.server import redact
 
-_HOST = re.compile(
-    r".*\.(?:(?:openai|cognitiveservices|services\.ai)\.azure\.(?:com|us|cn)"
-    r"|api\.cognitive\.(?:microsoft\.com|azure\.us|azure\.cn))\.?"
+# Patterns would take longer to compile than a call spends here.
+_HOSTS = (
+    *(".openai.azure.com", ".openai.azure.us", ".openai.azure.cn"),
+    *(".cognitiveservices.azure.com", ".cognitiveservices.azure.us", ".cognitiveservices.azure.cn"),
+    *(".services.ai.azure.com", ".services.ai.azure.us", ".services.ai.azure.cn"),
+    *(".api.cognitive.microsoft.com", ".api.cognitive.azure.us", ".api.cognitive.azure.cn"),
 )
 DEPLOYMENTS = "/deployments/"
-_DEPLOYMENT = re.compile(r"/deployments/([^/{}]+)")
-_V1 = re.compile(r"/v1(?=/|$)")
 
 
 class Pasted(NamedTuple):
@@ -35,7 +35,7 @@ class Pasted(NamedTuple):
 
 def is_azure(host: str) -> bool:
     """True for a resource of Azure under one of Microsoft's own names."""
-    return _HOST.fullmatch(host) is not None
+    return host.rstrip(".").endswith(_HOSTS)
 
 
 def pasted(text: str) -> Pasted:
@@ -47,13 +47,17 @@ def pasted(text: str) -> Pasted:
     version = next(iter(parse_qs(url.query).get("api-version", ())), None)
     if url.path.startswith("/models"):  # its versions are others
         version = None
-    return Pasted(version, deployment_of(url), _V1.search(url.path) is not None)
+    return Pasted(version, deployment_of(url), _is_v1(url))
+
+
+def _is_v1(url: SplitResult) -> bool:
+    return "v1" in url.path.split("/")
 
 
 def deployment_of(url: SplitResult) -> str | None:
     """The deployment that a URL names."""
-    found = _DEPLOYMENT.search(url.path)
-    return None if found is None else unquote(found[1])
+    name = url.path.partition(DEPLOYMENTS)[2].partition("/")[0]
+    return unquote(name) if name and "{" not in name else None
 
 
 def is_dated(version: str | None) -> bool:
@@ -76,7 +80,7 @@ def dated_form(text: str, version: str | None, *, is_resource: bool = False) -> 
 
 def with_version(url: SplitResult, version: str | None) -> SplitResult:
     """The URL with the version in its query, unless it has one or takes none."""
-    if not version or "api-version=" in url.query or (is_dated(version) and _V1.search(url.path)):
+    if not version or "api-version=" in url.query or (is_dated(version) and _is_v1(url)):
         return url
     query = f"api-version={quote(version, safe='')}"
     return url._replace(query=f"{url.query}&{query}" if url.query else query)
