@@ -76,7 +76,7 @@ def test_an_authority_of_the_environment_is_trusted(secure: Server) -> None:
 
 
 def test_insecure_asks_for_no_authority(secure: Server) -> None:
-    assert_all_answered(batch(secure.url, "--insecure"))
+    assert_all_answered(batch(secure.url, "--insecure", "-q"))
 
 
 @cases(

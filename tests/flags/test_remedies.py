@@ -387,6 +387,11 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "chatpipe config show --json",
         ["«config show --json»"],
     ),
+    "curl for several servers": (
+        "build -f curl --base-url http://127.0.0.1:1/v1 --base-url http://127.0.0.1:2/v1 -m m x",
+        "name one with --base-url",
+        ["build -f curl «--base-url» http://127.0.0.1:1/v1 -m m x"],
+    ),
     "no such profile": (
         "ask -p nowhere x",
         "chatpipe config show --profiles lists all",

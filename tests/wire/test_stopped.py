@@ -43,7 +43,7 @@ def held(command: tuple[str, ...], *options: str, tls: bool, proxied: bool = Fal
 
     with ExitStack() as stack:
         server = stack.enter_context(serve(handle, tls=loopback.tls_contexts().server if tls else None))
-        shared = ("--base-url", server.url, "-m", "m", "--insecure", "--retries", "0")
+        shared = ("--base-url", server.url, "-m", "m", "--insecure", "-q", "--retries", "0")
         if proxied:
             options += ("--proxy", stack.enter_context(Proxy()).url, "--connect-timeout", "30")
         process = stack.enter_context(start(*command, *shared, *options, stdin=-1))
@@ -130,7 +130,7 @@ def test_a_handshake_goes_on_after_a_stop(
         thread = threading.Thread(target=talk, daemon=True)
         thread.start()
         url = f"https://127.0.0.1:{listener.getsockname()[1]}/v1"
-        options = ("--base-url", url, "-m", "m", "--insecure", "--retries", "0")
+        options = ("--base-url", url, "-m", "m", "--insecure", "-q", "--retries", "0")
         with start(*command, *options, "--connect-timeout", str(LIMIT_S), stdin=-1) as process:
             if command[0] == "batch":
                 process.send(b"hi\n")
