@@ -215,6 +215,7 @@ WORLD: dict[str, dict[str, str]] = {
         "asyncio": "the event loop of the server",
         "signal": "the number of the one that is the regular end",
         "sys": "whether stdout is closed",
+        "time": "the clocks of what is limited by time",
     },
     "flags.bash": {"environ": "the line that bash completes"},
     "flags.model_name": {"environ": "hands it on"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -33,6 +34,14 @@ class Running:
             for piece in pieces:
                 connection.sendall(piece)
             return read_all(connection)
+
+    def until(self, gauge: bytes, value: int) -> None:
+        """Wait until a gauge of /metrics has this value."""
+        pattern = re.compile(gauge + rb"\{\S+ " + b"%d" % value)
+        end = time.monotonic() + TIMEOUT_S
+        while not pattern.search(self.exchange(get("/metrics"))):
+            assert time.monotonic() < end, gauge
+            time.sleep(0.01)
 
     def chat(self, content: str = "a b", **fields: Any) -> bytes:
         """The whole reply to a request."""

@@ -6,13 +6,19 @@ import json
 
 import pytest
 
+from chatpipe.local.model import Reply
 from chatpipe.serve.reply_steps import Close, Pause, plan_of, steps_of
 from chatpipe.serve.router import Router
 from chatpipe.serve.served_request import ServedRequest
 
 CHAT = "/v1/chat/completions"
 BODY = b'{"messages":[{"role":"user","content":"a b"}]}'
+_METRICS = Reply(200, (), (b"metrics",))
 STREAMED = BODY[:-1] + b',"stream":true}'
+
+
+def router(key: str | None = None) -> Router:
+    return Router(key, lambda: _METRICS)
 
 
 def request(method: str, target: str, body: bytes = b"", **headers: str) -> ServedRequest:
@@ -32,6 +38,7 @@ def request(method: str, target: str, body: bytes = b"", **headers: str) -> Serv
         ("GET", "/v1/models/echo", 200, '"id":"echo"'),
         ("GET", "/v1/models/m", 404, '"code":"model_not_found"'),
         ("GET", "/health", 200, '"status":"ok"'),
+        ("GET", "/metrics", 200, "metrics"),
         ("POST", "/health", 404, '"code":"unknown_url"'),
         ("GET", CHAT, 405, "use POST"),
         ("DELETE", "/v1/models", 405, "use GET"),
@@ -41,7 +48,7 @@ def request(method: str, target: str, body: bytes = b"", **headers: str) -> Serv
     ],
 )
 def test_routes(method: str, target: str, status: int, part: str) -> None:
-    reply = Router().reply_to(request(method, target, BODY))
+    reply = router().reply_to(request(method, target, BODY))
     assert reply.status == status
     assert part in b"".join(reply.pieces).decode()
 
@@ -60,24 +67,24 @@ def test_routes(method: str, target: str, status: int, part: str) -> None:
     ],
 )
 def test_key(headers: dict[str, str], status: int, part: str) -> None:
-    reply = Router("k-1").reply_to(request("GET", "/v1/models", b"", **headers))
+    reply = router("k-1").reply_to(request("GET", "/v1/models", b"", **headers))
     text = b"".join(reply.pieces).decode()
     assert (reply.status, part in text, "k-1" in text) == (status, True, False)
 
 
 def test_health_needs_no_key() -> None:
-    assert Router("k").reply_to(request("GET", "/health")).status == 200
+    assert router("k").reply_to(request("GET", "/health")).status == 200
 
 
 def test_an_error_has_the_shape_of_the_api() -> None:
-    (body,) = Router("k").reply_to(request("GET", "/v1/models")).pieces
+    (body,) = router("k").reply_to(request("GET", "/v1/models")).pieces
     error = json.loads(body)["error"]
     assert sorted(error) == ["code", "message", "param", "type"]
 
 
 def written(asked: ServedRequest, delay: float = 0.0) -> tuple[bytes, list[object]]:
     """The bytes of the reply, and its other steps."""
-    plan = plan_of(Router().reply_to(asked))
+    plan = plan_of(router().reply_to(asked))
     plan.chunk_delay_s = delay
     steps = list(steps_of(plan, asked))
     return b"".join(step for step in steps if isinstance(step, bytes)), [

@@ -112,6 +112,31 @@ def test_a_slow_reader_holds_its_own_stream_only(server: Running) -> None:
         assert int(resident[1]) < 150_000
 
 
+def test_a_client_that_leaves_the_queue_or_a_slot_frees_it() -> None:
+    with serving("--slots", "1", "--queue", "--chunk-delay", "1h") as server:
+        first, second, third = (server.connect() for _ in range(3))
+        first.sendall(chat_request(stream=True))
+        assert first.recv(1) == b"H"
+        second.sendall(chat_request("never answered"))
+        third.sendall(chat_request("answered"))
+        server.until(b"requests_waiting", 2)
+        second.close()
+        server.until(b"requests_waiting", 1)
+        first.close()
+        assert b"answered" in read_all(third)
+        server.until(b"requests_running", 0)
+        third.close()
+
+
+def test_a_client_of_ours_waits_as_it_is_told() -> None:
+    """600 a minute are one in 0.1 s: the last five of 605 wait for a moment."""
+    lines = "".join(f'{{"messages":[{{"role":"user","content":"{n}"}}]}}\n' for n in range(605))
+    with serving("--rpm", "600", "--dialect", "azure") as server:
+        arguments = ("batch", "-m", "echo", "--base-url", server.url, "-f", "string", "-j", "32")
+        done = run(*arguments, stdin=lines.encode())
+    assert (done.status, done.stdout.count(b"\n")) == (0, 605)
+
+
 # Start and end
 
 

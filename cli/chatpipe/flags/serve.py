@@ -7,9 +7,13 @@ from typing import Any
 
 import click
 
-from chatpipe.flags.types import FILE, Integer, ParamType, Size, option_group
+from chatpipe.errors import UsageFault
+from chatpipe.flags.limits import ABOVE_ZERO
+from chatpipe.flags.types import FILE, Count, Integer, ParamType, Size, option_group
 from chatpipe.options.serve import ServeOptions
 from chatpipe.response.delays import parse_duration
+from chatpipe.serve.dialects import DIALECTS
+from chatpipe.serve.draws import parse_latency
 
 _MAX_PORT = 65_535
 _LONGEST_S = 86_400.0
@@ -39,7 +43,19 @@ class Duration(ParamType):
         return seconds
 
 
+class _LatencyType(ParamType):
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        latency = parse_latency(value)
+        if latency is None:
+            self.fail(f"'{value}' is no time such as 50ms, and not lognormal:50ms:0.5.", param, ctx)
+        return latency
+
+
 def _read(*, chunk_delay: float, **others: Any) -> ServeOptions:
+    if others["queue"] and others["slots"] is None:
+        raise UsageFault("every request has a slot", place="--queue", fix="add --slots N")
     return ServeOptions(chunk_delay_s=chunk_delay, **others)
 
 
@@ -62,6 +78,29 @@ options = option_group(
             type=Duration(),
             default=0.0,
             help="Time between two chunks of a stream, such as 20ms  [default: 0]",
+        ),
+        click.option(
+            "--latency",
+            metavar="TIME",
+            type=_LatencyType(),
+            default="0",
+            help="Time before a reply, 50ms or lognormal:50ms:0.5  [default: 0]",
+        ),
+        click.option(
+            "--slots", metavar="N", type=Count(1), help="Answer N requests at a time, 429 to others"
+        ),
+        click.option("--queue", is_flag=True, help="Let the others wait for a slot"),
+        click.option("--rpm", metavar="N", type=ABOVE_ZERO, help="Answer 429 above N requests a minute"),
+        click.option("--tpm", metavar="N", type=ABOVE_ZERO, help="Answer 429 above N tokens a minute"),
+        click.option(
+            "--dialect",
+            type=click.Choice(list(DIALECTS)),
+            default="openai",
+            show_default=True,
+            help="Headers for rate limits",
+        ),
+        click.option(
+            "--seed", metavar="N", type=Integer(), default=0, help="Seed of what is random  [default: 0]"
         ),
         click.option(
             "--max-body",

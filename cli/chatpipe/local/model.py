@@ -14,7 +14,7 @@ import math
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
@@ -40,11 +40,15 @@ _ARGUMENTS_PIECE = 16  # characters of a call's arguments in a chunk: JSON has t
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP reply. pieces is the body and can be read once: one piece of JSON, or one piece an event."""
+    """An HTTP reply. pieces is the body and can be read once: one piece of JSON, or one piece an event.
+
+    usage is the number of prompt and completion tokens of an answer.
+    """
 
     status: int
     headers: tuple[tuple[str, str], ...]  # names in lower case; the sender adds the framing headers
     pieces: Iterable[bytes]
+    usage: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +139,14 @@ def _chat(data: bytes) -> Reply:
         answer = _answer(body, digest)
     except _BadRequest as error:
         return _error(400, error.message, error.param, error.code, headers)
+    counts = answer.usage
+    usage = (counts["prompt_tokens"], counts["completion_tokens"])
     if body.get("stream") is not True:
-        return _json(200, _completion(answer), headers)
+        return replace(_json(200, _completion(answer), headers), usage=usage)
     options = body.get("stream_options")
     with_usage = isinstance(options, dict) and options.get("include_usage") is True
-    return Reply(
-        200, (("content-type", "text/event-stream; charset=utf-8"), *headers), _events(answer, with_usage)
-    )
+    kind = ("content-type", "text/event-stream; charset=utf-8")
+    return Reply(200, (kind, *headers), _events(answer, with_usage), usage)
 
 
 def _json(status: int, value: Value, headers: tuple[tuple[str, str], ...] = ()) -> Reply:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Protocol
 
 from chatpipe.serve.reply_steps import Close, Pause, ReplyPlan, Step, plan_of, steps_of
@@ -19,6 +19,7 @@ from chatpipe.serve.request_log import LogEntry
 from chatpipe.serve.request_parser import Interim, ParserEvent, RequestParser
 from chatpipe.serve.router import refusal_reply
 from chatpipe.serve.served_request import RequestRefusal, ServedRequest
+from chatpipe.serve.slots_in_use import Ticket
 
 _TURN = 64  # pieces of one reply before the other connections have a turn
 _MOST_WAITING = 16  # requests in the pipeline of one connection; the next bytes wait in the kernel
@@ -57,7 +58,7 @@ class ClientConnection(asyncio.Protocol):
         self._owner = owner
         self._parser = RequestParser(owner.max_body)
         self._waiting: deque[ParserEvent] = deque()
-        self._steps: Iterator[Step] | None = None
+        self._steps: Generator[Step, None, None] | None = None
         self._plan: ReplyPlan
         self._entry: LogEntry
         self._timer: asyncio.Handle | None = None
@@ -173,6 +174,10 @@ class ClientConnection(asyncio.Protocol):
             self._owner.note_bug(error)
             self._transport.abort()
 
+    def _resume(self) -> None:
+        """Go on in a turn of the loop of its own: the reply that gave up its slot is at its end just now."""
+        self._timer = self._loop.call_soon(self._play)
+
     def _take_steps(self) -> None:
         if self._steps is None:
             return
@@ -188,6 +193,9 @@ class ClientConnection(asyncio.Protocol):
                     return
             elif isinstance(step, Pause):
                 self._timer = self._loop.call_later(step.seconds, self._play)
+                return
+            elif isinstance(step, Ticket):
+                step.resume = self._resume
                 return
             else:
                 self._finish(step)
@@ -206,8 +214,7 @@ class ClientConnection(asyncio.Protocol):
         if self._steps is None:
             return
         steps, self._steps = self._steps, None
-        if hasattr(steps, "close"):
-            steps.close()
+        steps.close()
         self._owner.answered(self._entry, self._plan, is_complete=is_complete)
 
     def _linger(self) -> None:

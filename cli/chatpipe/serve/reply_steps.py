@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from http.client import responses
 
 from chatpipe.local.model import Reply
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.serve.served_request import ServedRequest
+from chatpipe.serve.slots_in_use import Ticket
 
 _EVENT_STREAM = "text/event-stream"
 
@@ -23,21 +24,31 @@ class Close(NamedTuple):
     """End the connection once everything is written. No step follows."""
 
 
-Step = bytes | Pause | Close
+Step = bytes | Pause | Close | Ticket
 
 
 @dataclass(slots=True)
 class ReplyPlan:
-    """A reply, and the way in which it is written.
+    """A reply, and the way in which it is written. usage is its prompt and completion tokens.
 
-    pieces is its body, one piece an event of a stream, and can be read once. Steps may stand between
-    the pieces of a stream. chunk_delay_s is the time before each piece of a stream but the first.
+    ticket is its place in a slot or in the queue, which its steps wait for and give back. latency_s is the
+    time in the slot before its first byte. pieces is its body, one piece an event of a stream, and can be
+    read once. Steps may stand between the pieces of a stream. chunk_delay_s is the time before each piece
+    of a stream but the first.
     """
 
     status: int
     headers: tuple[tuple[str, str], ...]
     pieces: Iterable[Step]
     chunk_delay_s: float = 0.0
+    latency_s: float = 0.0
+    ticket: Ticket | None = None
+    usage: tuple[int, int] = (0, 0)
+
+    @property
+    def request_id(self) -> str:
+        """The id that the model gives to all requests with this body; empty for a reply of ours."""
+        return next((value for name, value in self.headers if name == "x-request-id"), "")
 
     @property
     def is_stream(self) -> bool:
@@ -48,8 +59,22 @@ def plan_of(reply: Reply) -> ReplyPlan:
     return ReplyPlan(reply.status, reply.headers, reply.pieces)
 
 
-def steps_of(plan: ReplyPlan, request: ServedRequest) -> Iterator[Step]:
-    """The steps that write the reply. HEAD gets its head alone."""
+def steps_of(plan: ReplyPlan, request: ServedRequest) -> Generator[Step, None, None]:
+    """The steps that write the reply. Close them, so that its ticket is given back."""
+    ticket = plan.ticket
+    try:
+        if ticket is not None and not ticket.is_running:
+            yield ticket
+        if plan.latency_s:
+            yield Pause(plan.latency_s)
+        yield from _writes(plan, request)
+    finally:
+        if ticket is not None:
+            ticket.leave()
+
+
+def _writes(plan: ReplyPlan, request: ServedRequest) -> Iterator[Step]:
+    """The bytes, with the steps between them. HEAD gets its head alone."""
     if plan.is_stream and request.method != "HEAD":
         yield from _stream_steps(plan, request)
         return

@@ -37,7 +37,7 @@ class LogEntry:
             "method": self.request.method if self.request else None,
             "path": self.request.path if self.request else None,
             "status": plan.status,
-            "request_id": dict(plan.headers).get("x-request-id"),
+            "request_id": plan.request_id or None,
             "bytes": self.bytes_sent,
             "duration_s": round(max(0.0, time.time() - self._began), 6),
             "complete": is_complete,

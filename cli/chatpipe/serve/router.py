@@ -6,6 +6,7 @@ The model `echo` answers those of the API. Others are ours, at the root of the s
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 
 from chatpipe.inputs import values
 from chatpipe.local import model
@@ -21,16 +22,17 @@ _WRONG_KEY = "Incorrect API key provided"
 class Router:
     """Answers each request. key is what clients have to send, None if they need none."""
 
-    def __init__(self, key: str | None = None) -> None:
+    def __init__(self, key: str | None, metrics: Callable[[], Reply]) -> None:
         self._key = None if key is None else key.encode()
+        self._own = {"/health": lambda: json_reply(200, {"status": "ok"}), "/metrics": metrics}
 
     def reply_to(self, request: ServedRequest) -> Reply:
         """The reply to a request. HEAD is answered as GET, and OPTIONS with the methods of the path."""
         if request.method == "OPTIONS":
             return Reply(204, (("allow", _allowed(request.path)),), ())
         method = "GET" if request.method == "HEAD" else request.method
-        if request.path == "/health" and method == "GET":
-            return json_reply(200, {"status": "ok"})
+        if method == "GET" and (own := self._own.get(request.path)) is not None:
+            return own()
         if self._key is not None and (refusal := self._refusal(request, self._key)) is not None:
             return refusal
         return model.answer(method, request.target, request.body)
@@ -68,5 +70,14 @@ def _sent_key(request: ServedRequest) -> str | None:
     return request.headers.get("api-key")
 
 
+def is_chat(request: ServedRequest) -> bool:
+    """Return True for a request for a completion."""
+    return request.method == "POST" and _is_chat_path(request.path)
+
+
+def _is_chat_path(path: str) -> bool:
+    return path.rstrip("/").endswith("/chat/completions")
+
+
 def _allowed(path: str) -> str:
-    return "POST, OPTIONS" if path.rstrip("/").endswith("/chat/completions") else "GET, HEAD, OPTIONS"
+    return "POST, OPTIONS" if _is_chat_path(path) else "GET, HEAD, OPTIONS"

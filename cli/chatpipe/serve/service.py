@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,9 +16,10 @@ from chatpipe.errors import CannotWrite, Interrupted, NoAccess
 from chatpipe.options.serve import ServeOptions
 from chatpipe.serve.client_connection import ClientConnection
 from chatpipe.serve.listener import is_loopback, listen, origin_of
+from chatpipe.serve.planner import Planner, Times
 from chatpipe.serve.reply_steps import ReplyPlan, plan_of
 from chatpipe.serve.request_log import LogEntry, RequestLog, open_log
-from chatpipe.serve.router import Router, error_reply
+from chatpipe.serve.router import error_reply
 from chatpipe.serve.served_request import ServedRequest
 from chatpipe.system import secrets, signals
 from chatpipe.system.console import Console
@@ -36,7 +38,7 @@ class Service:
     def __init__(self, options: ServeOptions, console: Console, environ: Mapping[str, str]) -> None:
         self._options = options
         self._console = console
-        self._router = Router(_required_key(options.require_key_env, environ))
+        self._planner = Planner(options, _required_key(options.require_key_env, environ))
         self._connections: set[ClientConnection] = set()
         self._log: RequestLog | None = None
         self._failure: BaseException | None = None
@@ -110,11 +112,9 @@ class Service:
 
     def plan(self, request: ServedRequest) -> ReplyPlan:
         try:
-            plan = plan_of(self._router.reply_to(request))
+            return self._planner.plan(request, Times(time.monotonic(), time.time()))
         except Exception as error:  # a bug must not end a server that others use
             return plan_of(error_reply(500, self.note_bug(error), type="server_error"))
-        plan.chunk_delay_s = self._options.chunk_delay_s
-        return plan
 
     def note_bug(self, error: Exception) -> str:
         text = f"a bug in chatpipe: {type(error).__name__}: {error}"
@@ -128,6 +128,8 @@ class Service:
         self._connections.discard(connection)
 
     def answered(self, entry: LogEntry, plan: ReplyPlan, *, is_complete: bool) -> None:
+        if is_complete:
+            self._planner.count(plan)
         if self._log is None or self._failure is not None:
             return
         try:

@@ -1,0 +1,82 @@
+"""A request -> the plan of its reply: who may have an answer, when it begins, and how it is written.
+
+    router -> quota -> slots -> latency
+
+Only requests for a completion count for limits, and only they have a latency.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from chatpipe.local.model import Reply
+from chatpipe.named_tuple import NamedTuple
+from chatpipe.options.serve import ServeOptions
+from chatpipe.serve.draws import draw, latency_s
+from chatpipe.serve.quota import Quota
+from chatpipe.serve.reply_steps import ReplyPlan
+from chatpipe.serve.router import Router, error_reply, is_chat
+from chatpipe.serve.served_request import ServedRequest
+from chatpipe.serve.server_metrics import Metrics
+from chatpipe.serve.slots_in_use import Slots
+
+
+class Times(NamedTuple):
+    """The clocks at one moment: monotonic seconds, and Unix time."""
+
+    monotonic: float
+    unix: float
+
+
+class Planner:
+    """Plans the replies of one server. key is what clients have to send, None if they need none."""
+
+    def __init__(self, options: ServeOptions, key: str | None = None) -> None:
+        self._options = options
+        self._slots = Slots(options.slots, queues=options.queue)
+        self._metrics = Metrics(self._slots)
+        self._router = Router(key, self._metrics.reply)
+        self._quota = Quota(options.rpm, options.tpm, options.dialect)
+        self._seen: Counter[str] = Counter()
+
+    def plan(self, request: ServedRequest, now: Times) -> ReplyPlan:
+        """The plan of the reply. Its ticket is a place in a slot or in the queue, and is to be given back."""
+        reply = self._router.reply_to(request)
+        if not is_chat(request) or reply.status == 401:
+            return _plan(reply)
+        refusal = self._quota.take(sum(reply.usage), now.monotonic)
+        limits = self._quota.headers(now.unix)
+        if refusal is not None:
+            refused = error_reply(429, refusal.message, type=refusal.type, code="rate_limit_exceeded")
+            return _plan(refused, (*limits, *refusal.headers))
+        ticket = self._slots.enter()
+        if ticket is None:
+            return _plan(_no_slot(self._slots.running), limits)
+        plan = _plan(reply, limits)
+        plan.ticket = ticket
+        plan.usage = reply.usage
+        plan.chunk_delay_s = self._options.chunk_delay_s
+        plan.latency_s = self._latency_s(plan.request_id)
+        return plan
+
+    def count(self, plan: ReplyPlan) -> None:
+        """Count a reply that was sent whole."""
+        if plan.ticket is not None and plan.status == 200:
+            self._metrics.count(plan.usage)
+
+    def _latency_s(self, body: str) -> float:
+        """The latency of the next request with a body, which its id stands for."""
+        latency = self._options.latency
+        if not latency.sigma:
+            return latency.median_s
+        self._seen[body] += 1
+        return latency_s(latency, draw(self._options.seed, "latency", body, self._seen[body]))
+
+
+def _plan(reply: Reply, more: tuple[tuple[str, str], ...] = ()) -> ReplyPlan:
+    return ReplyPlan(reply.status, (*reply.headers, *more), reply.pieces)
+
+
+def _no_slot(running: int) -> Reply:
+    message = f"The server is busy: all of its {running} slots are in use"
+    return error_reply(429, message, type="server_busy", code="no_slot")

@@ -1,0 +1,59 @@
+"""The slots of the local server: requests that are being answered at a time, and the queue behind them."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+
+
+class Slots:
+    """limit is the number of slots, None for as many as there are requests. queues: the others wait."""
+
+    def __init__(self, limit: int | None = None, *, queues: bool = False) -> None:
+        self._limit = math.inf if limit is None else limit
+        self._queues = queues
+        self._queue: deque[Ticket] = deque()
+        self.running = 0
+
+    @property
+    def waiting(self) -> int:
+        return len(self._queue)
+
+    def enter(self) -> Ticket | None:
+        """A ticket for a slot, or for a place in the queue. None if there is neither."""
+        ticket = Ticket(self)
+        if self.running < self._limit:
+            self.running += 1
+            ticket.is_running = True
+        elif self._queues:
+            self._queue.append(ticket)
+        else:
+            return None
+        return ticket
+
+    def leave(self, ticket: Ticket) -> None:
+        """Free the slot for the first of the queue, or the place in the queue."""
+        if not ticket.is_running:
+            self._queue.remove(ticket)
+        elif self._queue:
+            following = self._queue.popleft()
+            following.is_running = True
+            following.resume()
+        else:
+            self.running -= 1
+
+
+class Ticket:
+    """A place among the slots or in the queue. resume is called when it moves from there to a slot."""
+
+    __slots__ = ("_slots", "is_running", "resume")
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+        self.is_running = False
+        self.resume: Callable[[], object] = bool  # does nothing
+
+    def leave(self) -> None:
+        """Give the place up. Call it once."""
+        self._slots.leave(self)
