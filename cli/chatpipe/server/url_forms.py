@@ -23,7 +23,7 @@ COMPLETIONS = "/chat/completions"
 _ROUTE = ["chat", "completions"]
 _QUOTES = {'"': '"', "'": "'", "`": "`", "<": ">", "“": "”", "‘": "’"}  # noqa: RUF001
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
-_NETLOC = re.compile(r"(?:\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[\w.-]+)(?::\d*)?", re.ASCII)
+_NETLOC = re.compile(r"(?:\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|\w[\w-]*(?:\.\w[\w-]*)*\.?)(?::\d*)?", re.ASCII)
 # `http:/h`, `https//h`, `http:h`: one slash or the colon is missing.
 _TORN_SCHEME = re.compile(r"(https?)(?::/?|//)(?=[^/:])", re.IGNORECASE)
 _TWO_SCHEMES = re.compile(r"https?:/*(?=https?:?//)", re.IGNORECASE)
