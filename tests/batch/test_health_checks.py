@@ -9,7 +9,10 @@ from typing import Any
 import httpx
 
 from chatpipe.batch.fleet.health_checks import HealthChecks
+from chatpipe.batch.fleet.line_tries import LineTries
+from chatpipe.batch.fleet.member import Member
 from chatpipe.exchange import ExchangeContext
+from chatpipe.limits.balance import Load
 from chatpipe.limits.health import Health
 from chatpipe.options.server import ServerOptions
 from chatpipe.server import endpoints
@@ -110,6 +113,23 @@ def test_silence(silent_s: float, longest_s: float, *, is_there: bool, asks: boo
     assert bool(fleet.watch(0.6)) is asks
     assert fleet.health.is_out is fleet.health.is_down is is_out
     assert fleet.done == (["no answer for 6 s", "abandoned"] if is_out else [])
+
+
+def test_a_line_is_taken_from_a_silent_server_once() -> None:
+    async def abandoned() -> list[bool]:
+        unused: Any = None
+        member = Member("a", SERVER, unused, unused, Load(0))
+        timeouts = []
+        for was_lost in (False, True):
+            tries = LineTries(lambda: 0.0)
+            tries.was_lost = was_lost
+            timeouts.append(asyncio.timeout(None))
+            member.begin(tries, timeouts[-1], 0.0)
+        async with timeouts[0], timeouts[1]:
+            member.abandon()
+            return [each.when() is not None for each in timeouts]
+
+    assert asyncio.run(abandoned()) == [True, False]
 
 
 def test_a_silent_server_that_is_there_is_not_asked_again_at_once() -> None:

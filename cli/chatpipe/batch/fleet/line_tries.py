@@ -53,20 +53,20 @@ class LineTries(Hooks):
     """The tries of one line, and the hooks of its attempts, each of which is the only one at its server.
 
     failures are those of this round, by the index of the server. tries is the number of rounds that have
-    begun. heard is the time of the last head of a reply, a reading of clock.
+    begun. heard is the time of the last head of a reply, a reading of clock. was_lost: a connection broke
+    under it, or it was taken from a server that gave no sign of life.
     """
 
     __slots__ = (
         "_attempt",
         "_clock",
-        "_deadline",
         "_inner",
         "_is_busy",
         "_post",
-        "_was_lost",
         "failures",
         "heard",
         "tries",
+        "was_lost",
     )
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -76,15 +76,14 @@ class LineTries(Hooks):
         self.heard = 0.0
         self._attempt: FailedAttempt | None = None
         self._is_busy = False
-        self._was_lost = False
-        self._deadline: float | None = None
+        self.was_lost = False
         self._inner = NO_HOOKS
         self._post: httpx.Request | None = None
 
     def prepare(self, post: httpx.Request) -> None:
         """Begin an attempt with a request of its own. All of them have the deadline of the first."""
         if self._post is not None:
-            self._deadline = post.extensions["deadline"] = self._post.extensions.get("deadline")
+            post.extensions["deadline"] = self._post.extensions.get("deadline")
         self._post = post
         self._attempt = None
         self._is_busy = False
@@ -119,8 +118,8 @@ class LineTries(Hooks):
         diagnosis = self._diagnosis(answer)
         if diagnosis is Diagnosis.LOST:
             # A line that costs one connection after another may be what breaks them.
-            diagnosis = Diagnosis.SPENT if self._was_lost else diagnosis
-            self._was_lost = True
+            diagnosis = Diagnosis.SPENT if self.was_lost else diagnosis
+            self.was_lost = True
         return diagnosis
 
     def _diagnosis(self, answer: Answer) -> Diagnosis:

@@ -60,10 +60,14 @@ class Member:
         return max(0.0, now - max(oldest.started, heard))
 
     def abandon(self) -> None:
-        """End all attempts at the server: their lines go on elsewhere."""
+        """End all attempts at the server: their lines go on elsewhere.
+
+        A line that was lost before stays: it may be what keeps servers so busy that they say nothing.
+        """
         now = asyncio.get_running_loop().time()
-        for begun in self._begun.values():
-            begun.timeout.reschedule(now)
+        for tries, begun in self._begun.items():
+            if not tries.was_lost:
+                begun.timeout.reschedule(now)
 
     def pause_fault(self) -> PausedTooLong | None:
         """The fault of a server that pauses longer than --max-pause."""
