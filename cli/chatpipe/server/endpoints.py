@@ -20,6 +20,7 @@ from chatpipe.server.base_url import (
     is_private,
     is_same_server,
     missing_variables,
+    origin_of,
     parse_base_url,
     server_variable,
 )
@@ -211,14 +212,14 @@ def _chosen(
 
 
 def _typed_urls(base_urls: Sequence[str], note: Callable[[str], None]) -> tuple[SplitResult, ...]:
-    """The URLs of `--base-url`, each once. note is given a line for one that stands twice."""
-    urls: dict[SplitResult, None] = {}
+    """The URLs of `--base-url`, each once. note gets a line for one that stands twice, however spelled."""
+    urls: dict[object, SplitResult] = {}
     for text in base_urls:
         url = parse_base_url(text, "--base-url", note)
-        if url in urls:
-            note(f"--base-url: '{redact.url(url.geturl())}' stands twice, and counts once")
-        urls[url] = None
-    return tuple(urls)
+        first = urls.setdefault((origin_of(url), url.path, url.query), url)
+        if first is not url:
+            note(f"--base-url: '{redact.url(first.geturl())}' stands twice, and counts once")
+    return tuple(urls.values())
 
 
 def _is_any(urls: Sequence[SplitResult], own: Sequence[SplitResult]) -> bool:
