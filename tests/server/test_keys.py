@@ -94,6 +94,26 @@ def test_command_that_is_none_is_2(line: str) -> None:
         key_by(given(command=line))
 
 
+@cases(
+    ("environ", "expected"),
+    {
+        "the first": ({"A": "key-a", "B": "key-b"}, "key-a"),
+        "the second": ({"A": " ", "B": "key-b"}, "key-b"),
+        "none": ({"OPENAI_API_KEY": "k"}, None),
+    },
+)
+def test_variables_that_a_setting_lists(environ: dict[str, str], expected: str | None) -> None:
+    """The last one is not optional: no other key takes its place."""
+    place = "config.toml:3: [profiles.p] key_env"
+    listed = [KeySource(ENVIRONMENT, name, place, is_optional=name == "A") for name in ("A", "B")]
+    sources = (*listed, KeySource(ENVIRONMENT, "OPENAI_API_KEY", "OPENAI_API_KEY", is_optional=True))
+    if expected is not None:
+        assert key_by(sources, environ, None) == expected
+        return
+    with refused(NoAccess, place=place, what="none of the variables is set: A, B"):
+        key_by(sources, environ, None)
+
+
 @pytest.mark.parametrize("find", [find_key, key_words])
 def test_command_of_a_profile_that_is_none_is_78(find: Any) -> None:
     """It is read, or written for curl."""

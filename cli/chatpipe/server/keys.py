@@ -51,10 +51,19 @@ def find_key(
     # No child gets a key: not even a command, the one that it replaces.
     names = {each.value for each in sources if each is not source and each.variable is not None}
     environ = {name: value for name, value in environ.items() if name not in names} if names else environ
+    _refuse_unset(source, sources, environ)
     with _place_of(source):
         text = source.way.read(source.value, environ, waits)
     secrets.add(text.strip().partition("\n")[0].strip())  # before anything can fail with it
     return FoundKey(_key_in(text, source, waits), source)
+
+
+def _refuse_unset(source: KeySource, sources: Sequence[KeySource], environ: Mapping[str, str]) -> None:
+    """Raise NoAccess for a setting that lists variables of which none is set; all are named."""
+    names = [each.value for each in sources if each.variable is not None and each.setting == source.setting]
+    if source.setting is not None and len(names) > 1 and not environ.get(source.value, "").strip():
+        what = f"none of the variables is set: {', '.join(names)}"
+        raise NoAccess(what, place=source.place, fix="export one of them, or name another one")
 
 
 @contextmanager
