@@ -164,8 +164,8 @@ def got(found: Endpoint, options: ServerOptions, environ: Mapping[str, str]) -> 
             (NoAccess, "--key-env: variable 'UNSET' is not set"),
         ),
         # Profiles
-        "profile": ({"profile": "groq"}, ALL, f"{GROQ} groq"),
-        "of the variable": ({}, ALL | {"CHATPIPE_PROFILE": "groq"}, f"{GROQ} groq"),
+        "profile": ({"profile": "groq"}, ALL, f"{GROQ} groq patched"),
+        "of the variable": ({}, ALL | {"CHATPIPE_PROFILE": "groq"}, f"{GROQ} groq patched"),
         "its missing key": (
             {"profile": "groq"},
             {"OPENAI_API_KEY": "k", "CHATPIPE_API_KEY": "k"},
@@ -174,7 +174,7 @@ def got(found: Endpoint, options: ServerOptions, environ: Mapping[str, str]) -> 
         "its server by --base-url": (
             {"profile": "groq", "base_urls": ("https://api.groq.com/other",)},
             ALL,
-            "https://api.groq.com/other groq",
+            "https://api.groq.com/other groq patched",
         ),
         "another server by --base-url": ({"profile": "groq", "base_urls": (A,)}, ALL, f"{A} -"),
         "with --key-env": (
@@ -182,7 +182,11 @@ def got(found: Endpoint, options: ServerOptions, environ: Mapping[str, str]) -> 
             ALL,
             f"{A} groq",
         ),
-        "-p before CHATPIPE_BASE_URL": ({"profile": "groq"}, ALL | {"CHATPIPE_BASE_URL": A}, f"{GROQ} groq"),
+        "-p before CHATPIPE_BASE_URL": (
+            {"profile": "groq"},
+            ALL | {"CHATPIPE_BASE_URL": A},
+            f"{GROQ} groq patched",
+        ),
         "openai": ({"profile": "openai"}, ALL, f"{OPENAI} openai {' '.join(SENT_HEADERS)} patched"),
         "openai, with OPENAI_BASE_URL": (
             {"profile": "openai"},
@@ -204,7 +208,7 @@ def got(found: Endpoint, options: ServerOptions, environ: Mapping[str, str]) -> 
         "two choices that agree": (
             {},
             ALL | {"CHATPIPE_PROFILE": "groq", "CHATPIPE_BASE_URL": "https://api.groq.com/x"},
-            "https://api.groq.com/x groq",
+            "https://api.groq.com/x groq patched",
         ),
         "two that contradict": (
             {},
@@ -214,7 +218,7 @@ def got(found: Endpoint, options: ServerOptions, environ: Mapping[str, str]) -> 
         "-p chooses": (
             {"profile": "groq"},
             ALL | {"CHATPIPE_PROFILE": "openai", "CHATPIPE_BASE_URL": A},
-            f"{GROQ} groq",
+            f"{GROQ} groq patched",
         ),
         "--base-url chooses": (
             {"base_urls": (B,)},
@@ -273,9 +277,9 @@ def got(found: Endpoint, options: ServerOptions, environ: Mapping[str, str]) -> 
         "behind CHATPIPE_PROFILE": (
             {},
             ALL | {"DEFAULT": "locked", "CHATPIPE_PROFILE": "groq"},
-            f"{GROQ} groq",
+            f"{GROQ} groq patched",
         ),
-        "behind -p": ({"profile": "groq"}, ALL | {"DEFAULT": "locked"}, f"{GROQ} groq"),
+        "behind -p": ({"profile": "groq"}, ALL | {"DEFAULT": "locked"}, f"{GROQ} groq patched"),
     },
 )
 def test_each_server_gets_what_is_its_own(
@@ -385,7 +389,7 @@ def test_ways_to_a_key_name_the_variable_that_is_for_this_server(
         "its own server": ({"profile": "groq"}, []),
         "another": (
             {"profile": "groq", "base_urls": (A,)},
-            [f"--base-url: '{A}' is not of profile 'groq'; left out there: key"],
+            [f"--base-url: '{A}' is not of profile 'groq'; left out there: key, patches"],
         ),
         "all that it has": (
             {"profile": "fleet", "base_urls": (B, OPENAI)},
