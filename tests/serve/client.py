@@ -81,3 +81,12 @@ def chat_request(content: str = "a b", headers: bytes = b"Connection: close\r\n"
 def statuses(data: bytes) -> list[int]:
     """The status of each reply in the bytes of a connection."""
     return [int(found) for found in re.findall(rb"HTTP/1\.1 (\d{3}) ", data)]
+
+
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}

@@ -14,6 +14,7 @@ from chatpipe.options.serve import ServeOptions
 from chatpipe.response.delays import parse_duration
 from chatpipe.serve.dialects import DIALECTS
 from chatpipe.serve.draws import parse_latency
+from chatpipe.serve.fault_grammar import NoFault, parse_fault
 
 _MAX_PORT = 65_535
 _LONGEST_S = 86_400.0
@@ -51,6 +52,16 @@ class _LatencyType(ParamType):
         if latency is None:
             self.fail(f"'{value}' is no time such as 50ms, and not lognormal:50ms:0.5.", param, ctx)
         return latency
+
+
+class _FaultType(ParamType):
+    name = "fault"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return parse_fault(value)
+        except NoFault as error:
+            return self.fail(f"{error}.", param, ctx)
 
 
 def _read(*, chunk_delay: float, **others: Any) -> ServeOptions:
@@ -98,6 +109,14 @@ options = option_group(
             default="openai",
             show_default=True,
             help="Headers for rate limits",
+        ),
+        click.option(
+            "--fault",
+            "faults",
+            metavar="KIND[=VALUE][:CONDITION]",
+            type=_FaultType(),
+            multiple=True,
+            help="Spoil replies: status=429, cut, stall=30s:p=0.1, garbage:times=1",
         ),
         click.option(
             "--seed", metavar="N", type=Integer(), default=0, help="Seed of what is random  [default: 0]"

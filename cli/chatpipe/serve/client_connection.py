@@ -10,11 +10,13 @@ everything that they hold.
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections import deque
 from collections.abc import Generator
 from typing import Protocol
 
-from chatpipe.serve.reply_steps import Close, Pause, ReplyPlan, Step, plan_of, steps_of
+from chatpipe.serve.reply_steps import Close, Pause, ReplyPlan, Reset, Step, plan_of, steps_of
 from chatpipe.serve.request_log import LogEntry
 from chatpipe.serve.request_parser import Interim, ParserEvent, RequestParser
 from chatpipe.serve.router import refusal_reply
@@ -202,9 +204,11 @@ class ClientConnection(asyncio.Protocol):
                 return
         self._finish(None)
 
-    def _finish(self, ending: Close | None) -> None:
+    def _finish(self, ending: Close | Reset | None) -> None:
         self._end_reply(is_complete=True)
-        if self._closes_after or ending is not None:
+        if isinstance(ending, Reset):
+            self._reset()
+        elif self._closes_after or ending is not None:
             self._linger()
         else:
             self._answer_waiting()
@@ -216,6 +220,12 @@ class ClientConnection(asyncio.Protocol):
         steps, self._steps = self._steps, None
         steps.close()
         self._owner.answered(self._entry, self._plan, is_complete=is_complete)
+
+    def _reset(self) -> None:
+        """Close the socket without lingering, which makes the system send a reset."""
+        connection = self._transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._transport.abort()
 
     def _linger(self) -> None:
         """Close the connection; if the client is still sending, only after its bytes were read."""

@@ -1,6 +1,6 @@
 """A request -> the plan of its reply: who may have an answer, when it begins, and how it is written.
 
-    router -> quota -> slots -> latency
+    router -> quota -> slots -> latency -> faults
 
 Only requests for a completion count for limits, and only they have a latency.
 """
@@ -13,7 +13,9 @@ from chatpipe.local.model import Reply
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.serve import ServeOptions
 from chatpipe.serve.draws import draw, latency_s
+from chatpipe.serve.fault_rules import FaultRules
 from chatpipe.serve.quota import Quota
+from chatpipe.serve.reply_faults import apply_faults
 from chatpipe.serve.reply_steps import ReplyPlan
 from chatpipe.serve.router import Router, error_reply, is_chat
 from chatpipe.serve.served_request import ServedRequest
@@ -37,6 +39,7 @@ class Planner:
         self._metrics = Metrics(self._slots)
         self._router = Router(key, self._metrics.reply)
         self._quota = Quota(options.rpm, options.tpm, options.dialect)
+        self._rules = FaultRules(options.faults, options.seed)
         self._seen: Counter[str] = Counter()
 
     def plan(self, request: ServedRequest, now: Times) -> ReplyPlan:
@@ -57,6 +60,8 @@ class Planner:
         plan.usage = reply.usage
         plan.chunk_delay_s = self._options.chunk_delay_s
         plan.latency_s = self._latency_s(plan.request_id)
+        if plan.status == 200:
+            apply_faults(plan, self._rules.faults_of(request, plan.request_id))
         return plan
 
     def count(self, plan: ReplyPlan) -> None:

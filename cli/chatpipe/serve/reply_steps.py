@@ -21,10 +21,14 @@ class Pause(NamedTuple):
 
 
 class Close(NamedTuple):
-    """End the connection once everything is written. No step follows."""
+    """End the connection once everything is written. Steps behind it are not taken."""
 
 
-Step = bytes | Pause | Close | Ticket
+class Reset(NamedTuple):
+    """End the connection by a reset. The client may lose bytes that it has not read. No step follows."""
+
+
+Step = bytes | Pause | Close | Reset | Ticket
 
 
 @dataclass(slots=True)
@@ -34,7 +38,8 @@ class ReplyPlan:
     ticket is its place in a slot or in the queue, which its steps wait for and give back. latency_s is the
     time in the slot before its first byte. pieces is its body, one piece an event of a stream, and can be
     read once. Steps may stand between the pieces of a stream. chunk_delay_s is the time before each piece
-    of a stream but the first.
+    of a stream but the first. first is a step before the first byte. slice_bytes is the most that is
+    written at a time, 0 for no limit. faults are the kinds of those that it has.
     """
 
     status: int
@@ -44,6 +49,9 @@ class ReplyPlan:
     latency_s: float = 0.0
     ticket: Ticket | None = None
     usage: tuple[int, int] = (0, 0)
+    first: Step | None = None
+    slice_bytes: int = 0
+    faults: tuple[str, ...] = ()
 
     @property
     def request_id(self) -> str:
@@ -67,7 +75,10 @@ def steps_of(plan: ReplyPlan, request: ServedRequest) -> Generator[Step, None, N
             yield ticket
         if plan.latency_s:
             yield Pause(plan.latency_s)
-        yield from _writes(plan, request)
+        if plan.first is not None:
+            yield plan.first
+        writes = _writes(plan, request)
+        yield from _sliced(writes, plan.slice_bytes) if plan.slice_bytes else writes
     finally:
         if ticket is not None:
             ticket.leave()
@@ -78,10 +89,18 @@ def _writes(plan: ReplyPlan, request: ServedRequest) -> Iterator[Step]:
     if plan.is_stream and request.method != "HEAD":
         yield from _stream_steps(plan, request)
         return
-    body = b"".join(piece for piece in plan.pieces if isinstance(piece, bytes))
-    length = () if plan.status == 204 else (("content-length", str(len(body))),)
-    head = head_of(plan.status, (*plan.headers, *length, *_connection(request)))
-    yield head if request.method == "HEAD" else head + body
+    pieces = tuple(plan.pieces)
+    size = sum(len(piece) for piece in pieces if isinstance(piece, bytes))
+    length = () if plan.status == 204 else (("content-length", str(size)),)
+    data = head_of(plan.status, (*plan.headers, *length, *_connection(request)))
+    for piece in () if request.method == "HEAD" else pieces:
+        if isinstance(piece, bytes):
+            data += piece
+        else:
+            yield data
+            yield piece
+            data = b""
+    yield data
     if not request.keep_alive:
         yield Close()
 
@@ -103,6 +122,17 @@ def _stream_steps(plan: ReplyPlan, request: ServedRequest) -> Iterator[Step]:
         yield b"0\r\n\r\n"
     if not (request.keep_alive and request.can_chunk):
         yield Close()
+
+
+def _sliced(steps: Iterator[Step], size: int) -> Iterator[Step]:
+    """The same bytes in writes of a few bytes each, with a turn of the event loop between them."""
+    for step in steps:
+        if not isinstance(step, bytes):
+            yield step
+            continue
+        for at in range(0, len(step), size):
+            yield step[at : at + size]
+            yield Pause(0.0)
 
 
 def head_of(status: int, headers: Iterable[tuple[str, str]]) -> bytes:

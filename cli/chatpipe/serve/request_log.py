@@ -41,6 +41,7 @@ class LogEntry:
             "bytes": self.bytes_sent,
             "duration_s": round(max(0.0, time.time() - self._began), 6),
             "complete": is_complete,
+            "faults": list(plan.faults),
         }
 
 

@@ -1,0 +1,301 @@
+"""Faults in a reply: each kind changes the plan of a good answer. Pure.
+
+A place in the middle is after half of the events of a stream, or half of the bytes of a whole answer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from chatpipe.inputs import values
+from chatpipe.local.model import Reply
+from chatpipe.options.serve import FaultRule, StatusValue
+from chatpipe.serve.reply_steps import Close, Pause, ReplyPlan, Reset, Step
+from chatpipe.serve.router import error_reply
+
+_FOREVER_S = 1e9
+_KEPT_ALIVE = 3  # blank lines before a whole answer, or comments between events
+_EVENT_END = b"\n\n"
+_DATA = b"data: "
+_PAGE = (
+    b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n"
+    b"<center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+)
+_GARBAGE = b'{"id":"chatcmpl-\x00\xff'
+_REFUSAL = "I'm sorry, I can't assist with that."
+_SERVER_ERROR = "The server had an error while processing your request. Sorry about that!"
+_NO_SUCH_TOOL = "no_such_tool"
+# The type and code of an error of the API by its status; others are server errors.
+_ERRORS = {
+    400: ("invalid_request_error", None),
+    401: ("invalid_request_error", "invalid_api_key"),
+    402: ("insufficient_quota", "insufficient_quota"),
+    403: ("permission_error", None),
+    404: ("invalid_request_error", "model_not_found"),
+    429: ("requests", "rate_limit_exceeded"),
+}
+
+_Object = dict[str, Any]
+
+
+def apply_faults(plan: ReplyPlan, faults: Iterable[FaultRule]) -> None:
+    """Change the plan by each fault in turn, and note their kinds in it."""
+    for fault in faults:
+        APPLY[fault.kind](plan, fault.value)
+        plan.faults = (*plan.faults, fault.kind)
+
+
+# In place of the answer
+
+
+def _refuse(plan: ReplyPlan, value: Any) -> None:
+    assert isinstance(value, StatusValue)
+    type_, code = _ERRORS.get(
+        value.code, ("server_error" if value.code >= 500 else "invalid_request_error", None)
+    )
+    message = f"This is a fault that was asked for: status {value.code}"
+    wait = () if value.retry_after_s is None else (("retry-after", str(math.ceil(value.retry_after_s))),)
+    _replace(plan, error_reply(value.code, message, type=type_, code=code), wait)
+
+
+def _show_page(plan: ReplyPlan, _: Any) -> None:
+    _replace(plan, Reply(502, (("content-type", "text/html"),), (_PAGE,)))
+
+
+def _replace(plan: ReplyPlan, reply: Reply, more: tuple[tuple[str, str], ...] = ()) -> None:
+    kept = tuple(header for header in plan.headers if header[0] not in ("content-type", "retry-after"))
+    plan.status, plan.headers, plan.pieces = reply.status, (*reply.headers, *kept, *more), reply.pieces
+
+
+# In the values of the answer
+
+
+def _finish_with(reason: str) -> Callable[[ReplyPlan, Any], None]:
+    def change(choice: _Object) -> None:
+        if choice.get("finish_reason") is not None:
+            choice["finish_reason"] = reason
+
+    return lambda plan, _: _change_choices(plan, change)
+
+
+def _decline(plan: ReplyPlan, _: Any) -> None:
+    """Make the answer a refusal: one sentence in place of the content."""
+
+    def change(choice: _Object) -> None:
+        message = choice.get("message", choice.get("delta"))
+        if isinstance(message, dict):
+            for field in ("tool_calls", "function_call", "audio"):
+                message.pop(field, None)
+            if "role" in message:
+                message |= {"content": None, "refusal": _REFUSAL}
+            else:
+                message.pop("content", None)
+        if choice.get("finish_reason") is not None:
+            choice["finish_reason"] = "stop"
+        choice["logprobs"] = None
+
+    _change_choices(plan, change)
+
+
+def _spoil_calls(plan: ReplyPlan, value: Any) -> None:
+    """Spoil every tool call: its name, its arguments, or its index in a stream."""
+
+    def change(choice: _Object) -> None:
+        message = choice.get("message", choice.get("delta"))
+        for call in (message or {}).get("tool_calls", ()):
+            function = call.get("function", {})
+            if value == "missing-index":
+                call.pop("index", None)
+            elif value == "unknown" and "name" in function:
+                function["name"] = _NO_SUCH_TOOL
+            elif value == "bad-json" and "name" in function:
+                function["arguments"] = "{" + function.get("arguments", "")
+
+    _change_choices(plan, change)
+
+
+def _change_choices(plan: ReplyPlan, change: Callable[[_Object], None]) -> None:
+    """Change each choice of the completion, or of each chunk. An error in place of the answer stays."""
+    if plan.status != 200:
+        return
+    if plan.is_stream:
+        plan.pieces = [_changed_event(event, change) for event in _events(plan)]
+    else:
+        plan.pieces = [_changed(_body(plan), change)]
+
+
+def _changed_event(event: bytes, change: Callable[[_Object], None]) -> bytes:
+    if not event.startswith(_DATA + b"{"):
+        return event
+    return _DATA + _changed(event[len(_DATA) :], change) + _EVENT_END
+
+
+def _changed(data: bytes, change: Callable[[_Object], None]) -> bytes:
+    value: Any = values.loads(data)
+    for choice in value.get("choices", ()):
+        change(choice)
+    return values.dumps(value)
+
+
+# In the events of a stream, or in the bytes of a whole answer
+
+
+def _truncate(plan: ReplyPlan, _: Any) -> None:
+    """End cleanly without a finish reason and [DONE]; a whole answer ends in the middle of its JSON."""
+    if plan.is_stream:
+        plan.pieces = [event for event in _events(plan) if b'"finish_reason":null' in event]
+    else:
+        body = _body(plan)
+        plan.pieces = [body[: len(body) // 2]]
+
+
+def _drop_done(plan: ReplyPlan, _: Any) -> None:
+    if plan.is_stream:
+        plan.pieces = [event for event in _events(plan) if not event.startswith(_DATA + b"[DONE]")]
+
+
+def _report_error(plan: ReplyPlan, value: Any) -> None:
+    """Report an error in a reply of status 200: as the last event, or in place of a whole answer."""
+    error = b"".join(piece for piece in error_reply(500, _SERVER_ERROR, type="server_error").pieces)
+    plan.pieces = [*_halves(plan, value)[0], _DATA + error + _EVENT_END] if plan.is_stream else [error]
+
+
+def _spoil(plan: ReplyPlan, value: Any) -> None:
+    before, after = _halves(plan, value)
+    plan.pieces = [*before, _DATA + _GARBAGE + _EVENT_END if plan.is_stream else _GARBAGE, *after]
+
+
+def _add_blanks(plan: ReplyPlan, value: Any) -> None:
+    """Keep the connection alive by empty lines: before a whole answer, between the events of a stream."""
+    blank = b"\n" * (value or _KEPT_ALIVE)
+    plan.pieces = _between(plan, blank) if plan.is_stream else [blank, *plan.pieces]
+
+
+def _add_comments(plan: ReplyPlan, _: Any) -> None:
+    if plan.is_stream:
+        plan.pieces = _between(plan, b": keep-alive\n\n")
+
+
+def _break_off(step: Step) -> Callable[[ReplyPlan, Any], None]:
+    """A step in the middle, or after as many events as the value says. A whole answer has two."""
+
+    def apply(plan: ReplyPlan, value: Any) -> None:
+        before, after = _halves(plan, value)
+        plan.pieces = [*before, step, *after]
+
+    return apply
+
+
+def _stall(plan: ReplyPlan, value: Any) -> None:
+    before, after = _halves(plan, None)
+    plan.pieces = [*before, Pause(_FOREVER_S if value is None else value), *after]
+
+
+def _reset(plan: ReplyPlan, value: Any) -> None:
+    """Reset the connection before the first byte, or after as many events as the value says."""
+    if value is None:
+        plan.first = Reset()
+    else:
+        _break_off(Reset())(plan, value)
+
+
+def _close(plan: ReplyPlan, _: Any) -> None:
+    plan.first = Close()
+
+
+def _halves(plan: ReplyPlan, count: int | None) -> tuple[list[Step], list[Step]]:
+    """The pieces before and after a place: after count events, by default in the middle.
+
+    What an earlier fault put at that place stays before it.
+    """
+    pieces = _pieces(plan)
+    if not plan.is_stream:
+        if len(pieces) > 1:  # an earlier fault split it
+            return pieces[:-1], pieces[-1:]
+        body = _body(plan)
+        at = 0 if count == 0 else len(body) // 2
+        return [body[:at]], [body[at:]]
+    most = sum(map(_is_event, pieces)) // 2 if count is None else count
+    at = taken = 0
+    while at < len(pieces) and (taken < most or not _is_event(pieces[at])):
+        taken += _is_event(pieces[at])
+        at += 1
+    return pieces[:at], pieces[at:]
+
+
+def _between(plan: ReplyPlan, data: bytes) -> list[Step]:
+    """The events, with data before each but the first."""
+    return [piece for event in _pieces(plan) for piece in (data, event)][1:]
+
+
+def _pieces(plan: ReplyPlan) -> list[Step]:
+    """The pieces of a reply, those of a stream with one event each."""
+    found: list[Step] = []
+    for piece in plan.pieces:
+        if plan.is_stream and isinstance(piece, bytes) and _is_event(piece):
+            found += [event + _EVENT_END for event in piece.split(_EVENT_END) if event]
+        else:
+            found.append(piece)
+    return found
+
+
+def _events(plan: ReplyPlan) -> list[bytes]:
+    """The events of a stream that has no other pieces yet."""
+    return [piece for piece in _pieces(plan) if isinstance(piece, bytes)]
+
+
+def _is_event(piece: Step) -> bool:
+    return isinstance(piece, bytes) and piece.startswith(_DATA)
+
+
+def _body(plan: ReplyPlan) -> bytes:
+    return b"".join(piece for piece in plan.pieces if isinstance(piece, bytes))
+
+
+# In time
+
+
+def _delay(plan: ReplyPlan, value: Any) -> None:
+    plan.latency_s += value
+
+
+def _delay_first_event(plan: ReplyPlan, value: Any) -> None:
+    """Wait between the head and the first event. A whole answer comes later as a whole."""
+    if plan.is_stream:
+        plan.pieces = [Pause(value), *plan.pieces]
+    else:
+        plan.latency_s += value
+
+
+def _slow_down(plan: ReplyPlan, value: Any) -> None:
+    plan.chunk_delay_s = value
+
+
+def _slice(plan: ReplyPlan, value: Any) -> None:
+    plan.slice_bytes = value
+
+
+APPLY: Mapping[str, Callable[[ReplyPlan, Any], None]] = {
+    "status": _refuse,
+    "html": _show_page,
+    "length": _finish_with("length"),
+    "filter": _finish_with("content_filter"),
+    "refuse": _decline,
+    "tool": _spoil_calls,
+    "truncate": _truncate,
+    "no-done": _drop_done,
+    "error-event": _report_error,
+    "garbage": _spoil,
+    "blank": _add_blanks,
+    "comment": _add_comments,
+    "stall": _stall,
+    "cut": _break_off(Close()),
+    "reset": _reset,
+    "empty": _close,
+    "delay": _delay,
+    "ttft": _delay_first_event,
+    "itl": _slow_down,
+    "slice": _slice,
+}

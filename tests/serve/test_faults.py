@@ -1,0 +1,286 @@
+"""fault_grammar.py, fault_rules.py and reply_faults.py: who has a fault, and what it makes of a reply."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from chatpipe.options.serve import FaultRule, ServeOptions, StatusValue
+from chatpipe.serve.fault_grammar import KINDS, NoFault, parse_fault
+from chatpipe.serve.planner import Planner
+from chatpipe.serve.reply_faults import APPLY
+from chatpipe.serve.reply_steps import Close, Pause, Reset, Step, steps_of
+from serve.client import WEATHER
+from serve.test_planner import NOW, chat
+
+ONCE = FaultRule("cut")
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("cut", ONCE),
+        ("cut=3", ONCE._replace(value=3)),
+        ("cut:times=2", ONCE._replace(times=2)),
+        ("cut:after=1:every=3:times=2", ONCE._replace(after=1, every=3, times=2)),
+        ("cut:p=0.25", ONCE._replace(chance=0.25)),
+        ("cut:of=all", ONCE._replace(of_all=True)),
+        ("cut:of=body:times=1", ONCE._replace(times=1)),
+        ("cut:times=1:match=a:b=c:times=9", ONCE._replace(times=1, match="a:b=c:times=9")),
+        ("cut:model=^gpt-[45]:x", ONCE._replace(model="^gpt-[45]:x")),
+        ("status=503", FaultRule("status", StatusValue(503))),
+        ("status=429,retry_after=2", FaultRule("status", StatusValue(429, 2.0))),
+        ("status=429,retry_after=1m", FaultRule("status", StatusValue(429, 60.0))),
+        ("stall", FaultRule("stall")),
+        ("stall=30s", FaultRule("stall", 30.0)),
+        ("tool=bad-json:p=1", FaultRule("tool", "bad-json")),
+        ("slice=1", FaultRule("slice", 1)),
+    ],
+)
+def test_faults(text: str, rule: FaultRule) -> None:
+    assert parse_fault(text) == rule
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "'' is no kind of fault: use one of status, "),
+        ("sttatus=500", "'sttatus' is no kind of fault"),
+        ("status", "status needs a value, such as status=429,retry_after=2"),
+        ("status=200", "'200' is no value of status"),
+        ("status=600", "'600' is no value of status"),
+        ("status=429,retry=2", "'429,retry=2' is no value of status"),
+        ("status=429,", "'429,' is no value of status"),
+        ("empty=1", "empty takes no value"),
+        ("slice=0", "'0' is no value of slice"),
+        ("cut=-1", "'-1' is no value of cut"),
+        ("stall=soon", "'soon' is no value of stall, such as stall=30s"),
+        ("delay=90000", "'90000' is no value of delay"),
+        ("tool=x", "'x' is no value of tool"),
+        ("cut:times=0", "'times=0' is no condition: use times=N"),
+        ("cut:after=-1", "'after=-1' is no condition"),
+        ("cut:p=0", "'p=0' is no condition"),
+        ("cut:p=1.1", "'p=1.1' is no condition"),
+        ("cut:of=some", "'of=some' is no condition"),
+        ("cut:sometimes", "'sometimes' is no condition"),
+        ("cut:times=1:times=2", "'times' twice"),
+        ("cut::times=1", "'' is no condition"),
+        ("cut:match=", "match is empty"),
+        ("cut:model=(", "'(' is no pattern: "),
+    ],
+)
+def test_what_is_no_fault_says_why(text: str, words: str) -> None:
+    with pytest.raises(NoFault, match=f"^{re.escape(words)}"):
+        parse_fault(text)
+
+
+def test_every_kind_has_an_effect_and_an_example_that_it_takes() -> None:
+    assert list(KINDS) == list(APPLY)
+    for kind, form in KINDS.items():
+        assert bool(form.example) == (form.parse is not None)
+        if form.example:
+            assert parse_fault(f"{kind}={form.example}").value is not None
+
+
+# Who has the fault
+
+
+def faulty(faults: str, bodies: str, **options: Any) -> str:
+    """The bodies in the order of their requests: in upper case those that have the fault."""
+    rules = tuple(parse_fault(text) for text in faults.split(" "))
+    planner = Planner(ServeOptions(faults=rules, **options))
+    return "".join(
+        body.upper() if planner.plan(chat(body, model=f"m-{body}"), NOW).faults else body for body in bodies
+    )
+
+
+@pytest.mark.parametrize(
+    ("faults", "expected"),
+    [
+        ("cut", "AAABABA"),
+        ("cut:times=2", "AAaBaBa"),
+        ("cut:after=1", "aAAbABA"),
+        ("cut:every=2", "aAabABa"),
+        ("cut:after=1:every=2:times=1", "aaAbaba"),
+        ("cut:of=all:times=2", "AAababa"),
+        ("cut:of=all:every=3", "aaAbaBa"),
+        ("cut:match=b", "aaaBaBa"),
+        ("cut:times=1:match=b", "aaaBaba"),
+        ("cut:of=all:after=1:match=b", "aaabaBa"),
+        ("cut:model=-b$", "aaaBaBa"),
+        ("cut:match=c", "aaababa"),
+        ("cut:times=1 stall:after=4", "Aaababa".replace("Aaababa", "AaaBabA")),
+    ],
+)
+def test_conditions(faults: str, expected: str) -> None:
+    assert faulty(faults, "aaababa") == expected
+
+
+def test_chances_are_those_of_the_seed_and_the_body_in_any_order() -> None:
+    """As with 64 requests in flight, whose order is another one in each run."""
+    bodies = "abcdefghijklmnopqrstuvwxyz" * 8
+    found = sorted(faulty("cut:p=0.3", bodies, seed=3))
+    assert found == sorted(faulty("cut:p=0.3", "".join(sorted(bodies, reverse=True)), seed=3))
+    assert found != sorted(faulty("cut:p=0.3", bodies, seed=4))
+    assert 0.2 < sum(each.isupper() for each in found) / len(bodies) < 0.4
+
+
+def test_only_good_answers_have_faults() -> None:
+    planner = Planner(ServeOptions(faults=(parse_fault("cut:times=1"),), rpm=2))
+    plans = [planner.plan(chat(n=0), NOW), planner.plan(chat(), NOW), planner.plan(chat(), NOW)]
+    assert [(plan.status, plan.faults) for plan in plans] == [(400, ()), (200, ("cut",)), (429, ())]
+
+
+# What it makes of a reply
+
+
+def replied(faults: str, **fields: Any) -> tuple[bytes, list[Step]]:
+    """The bytes up to a step that ends the connection, and the steps that are no bytes."""
+    asked = chat("one two three", **fields)
+    rules = tuple(parse_fault(text) for text in faults.split(" "))
+    data = b""
+    steps: list[Step] = []
+    for step in steps_of(Planner(ServeOptions(faults=rules)).plan(asked, NOW), asked):
+        if isinstance(step, bytes):
+            data += step
+        else:
+            steps.append(step)
+        if isinstance(step, Close | Reset):
+            break
+    return data, steps
+
+
+CHUNK = rb'data: \{"id":"chatcmpl-\w+","object":"chat\.completion\.chunk".*\}\n\n'
+FINISH = rb'data: .*"finish_reason":"stop".*\}\n\n'
+DONE = rb"data: \[DONE\]\n\n"
+FIRST = CHUNK * 4
+FOREVER = Pause(1e9)
+
+
+def _chunks(data: bytes) -> bytes:
+    """The body of a chunked reply, as far as it goes."""
+    body, left = b"", data.partition(b"\r\n\r\n")[2]
+    while left:
+        size, _, left = left.partition(b"\r\n")
+        body += left[: int(size, 16)]
+        left = left[int(size, 16) + 2 :]
+    return body
+
+
+@pytest.mark.parametrize(
+    ("faults", "body", "steps"),
+    [
+        ("no-done", FIRST + FINISH, []),
+        ("truncate", FIRST, []),
+        ("truncate cut=1", CHUNK, [Close()]),
+        ("cut", CHUNK * 3, [Close()]),
+        ("cut=0", b"", [Close()]),
+        ("cut=99", FIRST + FINISH + DONE, [Close()]),
+        ("stall", CHUNK * 3 + CHUNK + FINISH + DONE, [FOREVER]),
+        ("stall=2s cut", CHUNK * 3, [Pause(2.0), Close()]),
+        ("garbage=1", CHUNK + rb'data: \{"id":"chatcmpl-\x00\xff\n\n' + CHUNK * 3 + FINISH + DONE, []),
+        ("error-event=1", CHUNK + rb'data: \{"error":\{"message":.*\}\}\n\n', []),
+        ("blank=2", (CHUNK + rb"\n\n") * 4 + FINISH + rb"\n\n" + DONE, []),
+        ("comment", (CHUNK + rb": keep-alive\n\n") * 4 + FINISH + rb": keep-alive\n\n" + DONE, []),
+        ("ttft=2s", FIRST + FINISH + DONE, [Pause(2.0)]),
+        ("itl=2s", FIRST + FINISH + DONE, [Pause(2.0)] * 3),
+        ("delay=1s", FIRST + FINISH + DONE, [Pause(1.0)]),
+        ("reset", b"", [Reset()]),
+        ("reset=2", CHUNK * 2, [Reset()]),
+        ("empty", b"", [Close()]),
+        ("length", FIRST + FINISH.replace(b"stop", b"length") + DONE, []),
+        ("filter", FIRST + FINISH.replace(b"stop", b"content_filter") + DONE, []),
+    ],
+)
+def test_streams(faults: str, body: bytes, steps: list[Step]) -> None:
+    data, others = replied(faults, stream=True)
+    assert re.fullmatch(body, _chunks(data))
+    assert others == steps
+    ends_itself = not any(isinstance(step, Close | Reset) for step in steps)
+    assert data.endswith(b"0\r\n\r\n") == ends_itself
+
+
+WHOLE = rb'\{"id":"chatcmpl-.*\}'
+
+
+@pytest.mark.parametrize(
+    ("faults", "status", "body", "steps"),
+    [
+        ("status=503", 503, rb'\{"error":\{"message":.*"type":"server_error".*\}\}', []),
+        ("status=429,retry_after=1.5", 429, rb'\{"error":.*"code":"rate_limit_exceeded"\}\}', []),
+        ("html", 502, rb"<html>.*502 Bad Gateway.*</html>\r\n", []),
+        ("status=500 delay=1s", 500, rb'\{"error":.*', [Pause(1.0)]),
+        ("status=500 length", 500, rb'\{"error":.*', []),
+        ("error-event", 200, rb'\{"error":\{"message":.*', []),
+        ("garbage", 200, rb'\{"id".*\{"id":"chatcmpl-\x00\xff.*\}', []),
+        ("truncate", 200, rb'\{"id":"chatcmpl-.*[^}]', []),
+        ("cut", 200, rb'\{"id":"chatcmpl-.*[^}]', [Close()]),
+        ("cut=0", 200, b"", [Close()]),
+        ("stall=2s", 200, WHOLE, [Pause(2.0)]),
+        ("stall=2s cut", 200, rb'\{"id":"chatcmpl-.*[^}]', [Pause(2.0), Close()]),
+        ("blank", 200, rb"\n\n\n" + WHOLE, []),
+        ("comment", 200, WHOLE, []),
+        ("ttft=2s", 200, WHOLE, [Pause(2.0)]),
+        ("length", 200, WHOLE.replace(b".*", b'.*"finish_reason":"length".*'), []),
+        ("refuse", 200, WHOLE.replace(b".*", b'.*"content":null,"refusal":"I\'m sorry.*'), []),
+    ],
+)
+def test_whole_answers(faults: str, status: int, body: bytes, steps: list[Step]) -> None:
+    data, others = replied(faults)
+    head, _, found = data.partition(b"\r\n\r\n")
+    assert re.fullmatch(body, found, re.DOTALL)
+    assert others == steps
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    length = re.search(rb"content-length: (\d+)", head)
+    assert length is not None
+    assert (int(length[1]) == len(found)) != (Close() in steps)
+
+
+def test_status_has_its_retry_after_in_whole_seconds() -> None:
+    assert b"\r\nretry-after: 2\r\n" in replied("status=429,retry_after=1.5")[0]
+    assert b"retry-after" not in replied("status=429")[0]
+
+
+def test_slices_are_a_few_bytes_each_with_a_turn_between_them() -> None:
+    asked = chat("näïve", stream=True)
+    plan = Planner(ServeOptions(faults=(parse_fault("slice=3"),))).plan(asked, NOW)
+    steps = list(steps_of(plan, asked))
+    assert {len(step) for step in steps[::2] if isinstance(step, bytes)} <= {1, 2, 3}
+    assert set(steps[1::2]) == {Pause(0.0)}
+    whole = steps_of(Planner(ServeOptions()).plan(asked, NOW), asked)
+    assert b"".join(steps[::2]) == b"".join(whole)  # type: ignore[arg-type]
+
+
+def calls(fault: str, *, stream: bool) -> list[dict[str, Any]]:
+    """The tool calls of the answer, those of a stream as they come."""
+    if stream:
+        return [call for delta in deltas(fault, tools=[WEATHER]) for call in delta.get("tool_calls", [])]
+    body = json.loads(replied(fault, tools=[WEATHER])[0].partition(b"\r\n\r\n")[2])
+    return list(body["choices"][0]["message"]["tool_calls"])
+
+
+def deltas(fault: str, **fields: Any) -> list[dict[str, Any]]:
+    body = _chunks(replied(fault, stream=True, **fields)[0])
+    events = [json.loads(line[6:]) for line in body.splitlines() if line.startswith(b"data: {")]
+    return [event["choices"][0]["delta"] for event in events]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_spoilt_calls(stream: bool) -> None:
+    arguments = "".join(
+        call["function"].get("arguments", "") for call in calls("tool=bad-json", stream=stream)
+    )
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(arguments)
+    assert calls("tool=unknown", stream=stream)[0]["function"]["name"] == "no_such_tool"
+    assert all("index" not in call for call in calls("tool=missing-index", stream=stream))
+    assert ("index" in calls("comment", stream=stream)[0]) == stream
+
+
+def test_a_refusal_in_a_stream_is_text_of_its_own() -> None:
+    found = deltas("refuse")
+    assert "".join(delta.get("refusal") or "" for delta in found) == "I'm sorry, I can't assist with that."
+    assert not any(delta.get("content") for delta in found)
