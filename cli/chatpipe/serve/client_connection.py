@@ -14,6 +14,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Generator
+from contextlib import suppress
 from typing import Protocol
 
 from chatpipe.serve.reply_steps import Close, Pause, ReplyPlan, Reset, Step, plan_of, steps_of
@@ -224,7 +225,8 @@ class ClientConnection(asyncio.Protocol):
     def _reset(self) -> None:
         """Close the socket without lingering, which makes the system send a reset."""
         connection = self._transport.get_extra_info("socket")
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with suppress(OSError):  # the client was faster
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
 
     def _linger(self) -> None:
@@ -238,6 +240,6 @@ class ClientConnection(asyncio.Protocol):
         if not self._is_reading:
             self._is_reading = True
             self._transport.resume_reading()
-        if self._transport.can_write_eof():
+        with suppress(OSError):  # the client has gone, and the transport will notice
             self._transport.write_eof()
         self._timer = self._loop.call_later(_DRAIN_S, self._transport.close)

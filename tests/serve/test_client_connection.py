@@ -1,0 +1,91 @@
+"""client_connection.py over a transport that fails where a real one does, when the client is faster."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+
+import pytest
+
+from chatpipe.options.serve import ServeOptions
+from chatpipe.serve.client_connection import ClientConnection
+from chatpipe.serve.fault_grammar import parse_fault
+from chatpipe.serve.planner import Planner
+from chatpipe.serve.reply_steps import ReplyPlan
+from chatpipe.serve.request_log import LogEntry
+from chatpipe.serve.served_request import ServedRequest
+from serve.client import chat_request
+from serve.test_planner import NOW
+
+
+class _Gone(asyncio.Transport):
+    """A transport whose client has gone, which it has not noticed yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.calls.append("write")
+
+    def write_eof(self) -> None:
+        self.calls.append("write_eof")
+        raise OSError(errno.ENOTCONN, "not connected")
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return self
+
+    def setsockopt(self, *_: object) -> None:
+        self.calls.append("setsockopt")
+        raise OSError(errno.EINVAL, "invalid")
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+    def abort(self) -> None:
+        self.calls.append("abort")
+
+    def is_closing(self) -> bool:
+        return False
+
+
+class _Owner:
+    """A server that fails on the first bug."""
+
+    max_body = 1000
+    is_stopping = False
+
+    def __init__(self, fault: str) -> None:
+        self.planner = Planner(ServeOptions(faults=(parse_fault(fault),)))
+
+    def plan(self, request: ServedRequest) -> ReplyPlan:
+        return self.planner.plan(request, NOW)
+
+    def note_bug(self, error: Exception) -> str:
+        raise error
+
+    def opened(self, connection: ClientConnection) -> None: ...
+
+    def closed(self, connection: ClientConnection) -> None: ...
+
+    def answered(self, entry: LogEntry, plan: ReplyPlan, *, is_complete: bool) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("sent", "fault", "calls"),
+    [
+        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5000\r\n\r\n1", "cut", ["write", "write_eof"]),
+        (chat_request(), "reset", ["setsockopt", "abort"]),
+    ],
+    ids=["refused while it sends", "reset"],
+)
+def test_an_end_that_the_client_was_faster_with_is_no_bug(sent: bytes, fault: str, calls: list[str]) -> None:
+    async def run() -> list[str]:
+        transport = _Gone()
+        connection = ClientConnection(_Owner(fault))
+        connection.connection_made(transport)
+        connection.data_received(sent)
+        connection.connection_lost(None)
+        return transport.calls
+
+    assert asyncio.run(run()) == calls
