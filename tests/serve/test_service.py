@@ -257,6 +257,17 @@ def test_log_has_a_line_for_each_request(tmp_path: Path) -> None:
     assert {each["request_id"][:4] for each in records if each["method"] == "POST"} == {"req_"}
 
 
+def test_verbose_has_a_line_for_each_request() -> None:
+    with serving("-v", "--fault", "cut=0") as server:
+        server.exchange(get("/health?key=1"))
+        server.chat(stream=True)
+        server.process.terminate()
+        _, stderr = server.process.communicate()
+    lines = stderr.decode().splitlines()
+    assert re.fullmatch(r"chatpipe: GET /health: 200, \d+ bytes, \d+\.\d{3} s", lines[0])
+    assert re.fullmatch(r"chatpipe: POST \S+: 200, \d+ bytes, \d+\.\d{3} s \(cut\)", lines[1])
+
+
 def test_a_log_that_nobody_reads_any_more_ends_it_quietly() -> None:
     with serving("--log", "-") as server:
         assert server.process.stdout is not None

@@ -6,6 +6,7 @@ import os
 import time
 from typing import Protocol
 
+from chatpipe.errors import quantity
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.response.result_line import timestamp
@@ -39,10 +40,20 @@ class LogEntry:
             "status": plan.status,
             "request_id": plan.request_id or None,
             "bytes": self.bytes_sent,
-            "duration_s": round(max(0.0, time.time() - self._began), 6),
+            "duration_s": round(self._duration_s(), 6),
             "complete": is_complete,
             "faults": list(plan.faults),
         }
+
+    def summary(self, plan: ReplyPlan, *, is_complete: bool) -> str:
+        """One line for people: `POST /v1/chat/completions: 200, 986 bytes, 0.001 s (cut)`."""
+        asked = f"{self.request.method} {self.request.path}" if self.request else "unreadable request"
+        notes = [*plan.faults, *([] if is_complete else ["not complete"])]
+        facts = f"{plan.status}, {quantity(self.bytes_sent, 'byte')}, {self._duration_s():.3f} s"
+        return f"{asked}: {facts} ({', '.join(notes)})" if notes else f"{asked}: {facts}"
+
+    def _duration_s(self) -> float:
+        return max(0.0, time.time() - self._began)
 
 
 class RequestLog:

@@ -130,6 +130,8 @@ class Service:
     def answered(self, entry: LogEntry, plan: ReplyPlan, *, is_complete: bool) -> None:
         if is_complete:
             self._planner.count(plan)
+        if self._console.options.verbose:
+            self._console.detail(entry.summary(plan, is_complete=is_complete))
         if self._log is None or self._failure is not None:
             return
         try:

@@ -1,0 +1,133 @@
+"""`chatpipe serve` under a client that this project did not write: the official library of OpenAI.
+
+LiteLLM, which `make test` installs into .venv-peer, needs the library; CHATPIPE_PEER_PYTHON names another
+Python that has it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from process import environment
+from programs import missing
+from serve.client import serving
+
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
+
+NO_LIBRARY = 9
+FAULTS = ("cut", "truncate", "garbage", "error-event", "empty", "status=429,retry_after=0:times=1", "slice=1")
+SCRIPT = """
+import asyncio, json, sys
+try:
+    import openai
+except ImportError:
+    sys.exit(9)
+url, faults = sys.argv[1], sys.argv[2:]
+client = openai.OpenAI(base_url=url, api_key="k-1")
+hello = [{"role": "user", "content": "hello there"}]
+tool = {"type": "function", "function": {"name": "f", "parameters": {
+    "type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}}}
+shape = {"type": "json_schema", "json_schema": {"name": "s", "schema": tool["function"]["parameters"]}}
+
+def ask(messages=hello, **fields):
+    return client.chat.completions.create(model="echo", messages=messages, **fields)
+
+def text(chunks):
+    return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+
+def faulty(fault, **fields):
+    try:
+        answer = ask([{"role": "system", "content": f"<{fault}>"}, *hello], **fields)
+        return text(answer) if fields else answer.choices and answer.choices[0].message.content
+    except (openai.APIError, ValueError) as error:
+        return type(error).__name__
+
+async def together():
+    client = openai.AsyncOpenAI(base_url=url, api_key="k-1")
+    async def one(number):
+        answer = await client.chat.completions.create(
+            model="echo", messages=[{"role": "user", "content": str(number)}], stream=number % 2 == 1)
+        return "".join([c.choices[0].delta.content or "" async for c in answer]) if number % 2 else (
+            answer.choices[0].message.content)
+    return await asyncio.gather(*(one(number) for number in range(64)))
+
+found = {
+    "models": [model.id for model in client.models.list()] + [client.models.retrieve("echo").id],
+    "whole": ask().choices[0].message.content,
+    "usage": ask().usage.total_tokens,
+    "request_id": ask()._request_id[:4],
+    "streamed": text(ask(stream=True)),
+    "streamed usage": [c.usage.total_tokens for c in ask(stream=True, stream_options={"include_usage": True})
+        if c.usage],
+    "call": ask(tools=[tool]).choices[0].message.tool_calls[0].function.arguments,
+    "shape": ask(response_format=shape).choices[0].message.content,
+    "together": asyncio.run(together()) == [str(number) for number in range(64)],
+    "wrong key": "",
+    "faults": {fault: [faulty(fault), faulty(fault, stream=True)] for fault in faults},
+}
+try:
+    client.with_options(api_key="k-2").models.list()
+except openai.AuthenticationError as error:
+    found["wrong key"] = error.code
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, Any]:
+    """What the library makes of each request."""
+    named = os.environ.get("CHATPIPE_PEER_PYTHON")
+    python = Path(named) if named else Path(__file__).parents[2] / ".venv-peer" / "bin" / "python"
+    if not python.exists():
+        missing(f"no '{python}': make .venv-peer/.installed, or set CHATPIPE_PEER_PYTHON")
+    options = [word for fault in FAULTS for word in ("--fault", f"{fault}:match=<{fault}>")]
+    with serving("--require-key-env", "KEY", *options, env={"KEY": "k-1"}) as server:
+        command = [str(python), "-c", SCRIPT, server.url, *FAULTS]
+        done = subprocess.run(command, capture_output=True, env=environment(), timeout=100, check=False)
+    if done.returncode == NO_LIBRARY:
+        missing(f"'{python}' does not have the library openai")
+    assert done.returncode == 0, done.stderr.decode()
+    return dict(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
+        ("models", ["echo", "echo"]),
+        ("whole", "hello there"),
+        ("usage", 4),
+        ("request_id", "req_"),
+        ("streamed", "hello there"),
+        ("streamed usage", [4]),
+        ("call", '{"a":"hello there"}'),
+        ("shape", '{"a":"hello there"}'),
+        ("together", True),
+        ("wrong key", "invalid_api_key"),
+    ],
+)
+def test_what_the_library_reads(found: dict[str, Any], what: str, expected: object) -> None:
+    assert found[what] == expected
+
+
+@pytest.mark.parametrize(
+    ("fault", "whole", "streamed"),
+    [
+        ("cut", "APIConnectionError", "APIConnectionError"),
+        ("truncate", "JSONDecodeError", "hello there"),  # it takes a stream without its end for whole
+        ("garbage", "UnicodeDecodeError", "UnicodeDecodeError"),
+        ("error-event", None, "APIError"),
+        ("empty", "APIConnectionError", "APIConnectionError"),
+        ("status=429,retry_after=0:times=1", "hello there", "hello there"),  # retried by itself
+        ("slice=1", "hello there", "hello there"),
+    ],
+)
+def test_what_the_library_makes_of_a_fault(
+    found: dict[str, Any], fault: str, whole: str | None, streamed: str
+) -> None:
+    assert found["faults"][fault] == [whole, streamed]
