@@ -71,6 +71,20 @@ class _Owner:
     def answered(self, entry: LogEntry, plan: ReplyPlan, *, is_complete: bool) -> None: ...
 
 
+def test_an_unfinished_request_has_the_time_of_its_last_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> list[object]:
+        connection = ClientConnection(_Owner("cut"))
+        connection.connection_made(_Gone())
+        times: list[object] = [connection.since]
+        for at, data in enumerate((b"GET / HTTP/1.1\r\n", b"Host: h\r\n", b"\r\n")):
+            monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda at=at: 100.0 + at)
+            connection.data_received(data)
+            times.append(connection.since)
+        return times
+
+    assert asyncio.run(run()) == [None, 100.0, 101.0, None]
+
+
 @pytest.mark.parametrize(
     ("sent", "fault", "calls"),
     [

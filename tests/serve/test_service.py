@@ -186,6 +186,8 @@ def test_a_port_in_use_is_one_line(server: Running) -> None:
             74,
             "/no/such/folder/log: cannot write: no such file or directory",
         ),
+        (("--host", ""), 2, "--host: it is empty: name one, or leave it out"),
+        (("--log", ""), 2, "--log: it is empty: name one, or leave it out"),
         (("--port", "65536"), 2, "invalid value for '--port': '65536' is not a port, 0 to 65535"),
         (
             ("--chunk-delay", "fast"),
@@ -206,14 +208,19 @@ def test_what_it_cannot_start_with(arguments: tuple[str, ...], status: int, line
     [
         ("chatpipe serve >&-", 74, b"chatpipe: stdout is closed: redirect it: the URL is written there\n"),
         (
+            "chatpipe serve --log x >x",
+            2,
+            b"chatpipe: --log: 'x' is standard output, too: write to another file\n",
+        ),
+        (
             "chatpipe serve >/dev/full",
             74,
             b"chatpipe: stdout: cannot write: no space left on device: free some space\n",
         ),
     ],
 )
-def test_a_stdout_that_takes_no_url(command: str, status: int, stderr: bytes) -> None:
-    done = sh(command)
+def test_a_stdout_that_takes_no_url(command: str, status: int, stderr: bytes, tmp_path: Path) -> None:
+    done = sh(command, cwd=tmp_path)
     assert (done.status, done.stderr) == (status, stderr)
 
 

@@ -65,6 +65,9 @@ class _FaultType(ParamType):
 
 
 def _read(*, chunk_delay: float, **others: Any) -> ServeOptions:
+    for option, text in (("--host", others["host"]), ("--log", others["log"])):
+        if text == "":  # an unset variable in a script must not mean every address
+            raise UsageFault("it is empty", place=option, fix="name one, or leave it out")
     if others["queue"] and others["slots"] is None:
         raise UsageFault("every request has a slot", place="--queue", fix="add --slots N")
     return ServeOptions(chunk_delay_s=chunk_delay, **others)

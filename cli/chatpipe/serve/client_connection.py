@@ -55,7 +55,7 @@ class ConnectionOwner(Protocol):
 
 
 class ClientConnection(asyncio.Protocol):
-    """See the module. since is the loop's time at which an unfinished request began, None without one."""
+    """See the module. since is the loop's time of the last byte of an unfinished request, else None."""
 
     def __init__(self, owner: ConnectionOwner) -> None:
         self._owner = owner
@@ -95,10 +95,7 @@ class ClientConnection(asyncio.Protocol):
                 self._transport.abort()
             return
         self._waiting.extend(self._parser.feed(data))
-        if not self._parser.is_inside:
-            self.since = None
-        elif self.since is None:
-            self.since = self._loop.time()
+        self.since = self._loop.time() if self._parser.is_inside else None
         if self._steps is None:
             self._answer_waiting()
         if self._is_reading and len(self._waiting) > _MOST_WAITING:

@@ -13,6 +13,7 @@ from chatpipe.serve.draws import draw
 from chatpipe.serve.fault_grammar import KINDS
 from chatpipe.serve.served_request import ServedRequest
 
+_ALWAYS = FaultRule("")
 _ORDER = {kind: order for order, kind in enumerate(KINDS)}
 
 
@@ -39,6 +40,8 @@ class FaultRules:
 
     def _is_due(self, index: int, rule: FaultRule, body: str) -> bool:
         """Count the request, and return True if it has the fault."""
+        if rule._replace(kind="", value=None, match=None, model=None) == _ALWAYS:
+            return True  # what has no conditions keeps no counts
         self._of_body[index, body] += 1
         self._of_all[index] += 1
         count = self._of_body[index, body]

@@ -108,6 +108,8 @@ def _writes(plan: ReplyPlan, request: ServedRequest) -> Iterator[Step]:
 def _stream_steps(plan: ReplyPlan, request: ServedRequest) -> Iterator[Step]:
     """The steps of a stream: chunked, or ended by the end of the connection for a client of HTTP/1.0."""
     framing = (("transfer-encoding", "chunked"),) if request.can_chunk else ()
+    if not request.can_chunk:
+        request = request._replace(keep_alive=False)
     yield head_of(plan.status, (*plan.headers, *framing, *_connection(request)))
     is_first = True
     for piece in plan.pieces:
@@ -120,7 +122,7 @@ def _stream_steps(plan: ReplyPlan, request: ServedRequest) -> Iterator[Step]:
         yield b"%x\r\n%b\r\n" % (len(piece), piece) if request.can_chunk else piece
     if request.can_chunk:
         yield b"0\r\n\r\n"
-    if not (request.keep_alive and request.can_chunk):
+    if not request.keep_alive:
         yield Close()
 
 

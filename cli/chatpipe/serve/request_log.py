@@ -9,10 +9,14 @@ from typing import Protocol
 from chatpipe.errors import quantity
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.options.files import FileUse
 from chatpipe.response.result_line import timestamp
 from chatpipe.serve.reply_steps import ReplyPlan
 from chatpipe.serve.served_request import ServedRequest
 from chatpipe.system.descriptor import DescriptorOutput, Stdout, cannot_write, is_stdout
+from chatpipe.system.file_uses import refuse_shared_files
+
+_STDOUT_USE = FileUse("", "/dev/fd/1", "prints", "standard output")
 
 
 class LogOutput(Protocol):
@@ -67,9 +71,10 @@ class RequestLog:
 
 
 def open_log(path: str) -> RequestLog:
-    """Open the log at path, `-` for stdout. Raises CannotWrite."""
+    """Open the log at path, `-` for stdout. Raises CannotWrite, and UsageFault for the file of stdout."""
     if is_stdout(path):
         return RequestLog(Stdout())
+    refuse_shared_files([_STDOUT_USE, FileUse("--log", path, "writes")])
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
     try:
         return RequestLog(DescriptorOutput(os.open(path, flags, 0o666), path, close=True))

@@ -20,8 +20,9 @@ class ServedRequest(NamedTuple):
 
     @property
     def path(self) -> str:
-        """The target without its query, which may hold a key."""
-        return self.target.partition("?")[0]
+        """The target without its query, which may hold a key, and without the server that a proxy is told."""
+        path = self.target.partition("?")[0]
+        return f"/{path.split('/', 3)[3]}" if path.startswith("http://") and path.count("/") > 2 else path
 
 
 class RequestRefusal(NamedTuple):

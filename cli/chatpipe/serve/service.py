@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from chatpipe.errors import CannotWrite, Interrupted, NoAccess
+from chatpipe.errors import CannotWrite, Interrupted, NoAccess, reason
 from chatpipe.options.serve import ServeOptions
 from chatpipe.serve.client_connection import ClientConnection
 from chatpipe.serve.listener import is_loopback, listen, origin_of
@@ -27,9 +27,9 @@ from chatpipe.system.descriptor import Stdout, raise_descriptor_limit
 
 _CONNECTIONS = 20_000  # descriptors are asked of the system for this many, and it may allow fewer
 _GRACE_S = 0.5  # for replies that are being written when a signal arrives
-_REQUEST_S = 60.0  # from the first byte of a request to its last
+_REQUEST_S = 60.0  # from one byte of a request to its next
 _SWEEP_S = 1.0
-_LATE = "Your request was not complete after 60 seconds"
+_LATE = "Your request is not complete, and nothing more came of it for 60 seconds"
 
 
 class Service:
@@ -100,7 +100,7 @@ class Service:
         self._stop.set()
 
     async def _sweep(self, now: Callable[[], float]) -> None:
-        """Refuse requests that are not complete in time."""
+        """Refuse requests that do not go on."""
         while True:
             await asyncio.sleep(_SWEEP_S)
             latest = now() - _REQUEST_S
@@ -150,8 +150,10 @@ class Service:
         error = context.get("exception")
         if isinstance(error, ConnectionError):
             return
-        text = f"{type(error).__name__}: {error}" if error is not None else str(context["message"])
-        self._console.warn_once([f"{context['message'].lower()}: {text}"])
+        if isinstance(error, OSError):
+            self._console.warn_once([f"cannot take a connection: {reason(error)}"])
+        elif isinstance(error, Exception):
+            self.note_bug(error)
 
 
 def _required_key(name: str | None, environ: Mapping[str, str]) -> str | None:
