@@ -14,7 +14,7 @@ import math
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
@@ -142,7 +142,8 @@ def _chat(data: bytes) -> Reply:
     counts = answer.usage
     usage = (counts["prompt_tokens"], counts["completion_tokens"])
     if body.get("stream") is not True:
-        return replace(_json(200, _completion(answer), headers), usage=usage)
+        whole = _json(200, _completion(answer), headers)
+        return Reply(200, whole.headers, whole.pieces, usage)
     options = body.get("stream_options")
     with_usage = isinstance(options, dict) and options.get("include_usage") is True
     kind = ("content-type", "text/event-stream; charset=utf-8")
