@@ -57,10 +57,18 @@ PATH = "/v1/chat/completions"
             id="close",
         ),
         pytest.param(
-            b"GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\nPRI",
-            [("GET", "/", b"", False, True)],
+            b"GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" + _post(b"1"),
+            [("GET", "/", b"", True, True), ("POST", PATH, b"1", True, True)],
             id="upgrade",
         ),
+        pytest.param(
+            _HEAD
+            + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n"
+            + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n{}",
+            [Interim.CONTINUE, ("POST", PATH, b"{}", True, True)],
+            id="upgrade with a body",
+        ),
+        pytest.param(b"CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n", [405], id="CONNECT"),
         pytest.param(
             _HEAD + b"Expect: 100-continue\r\nContent-Length: 1\r\n\r\n1",
             [Interim.CONTINUE, ("POST", PATH, b"1", True, True)],
@@ -111,6 +119,12 @@ def test_what_has_no_end_is_refused(start: bytes, more: bytes, status: int) -> N
     for _ in range(100):
         events += parser.feed(more * 4096)
     assert [shown(event) for event in events] == [status]
+
+
+def test_many_upgrades_in_one_piece() -> None:
+    parser = RequestParser(_MAX_BODY)
+    asked = b"GET /a HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    assert [shown(event) for event in parser.feed(asked * 2000)] == [("GET", "/a", b"", True, True)] * 2000
 
 
 def test_headers_are_joined_and_trailers_left_out() -> None:

@@ -49,19 +49,42 @@ class RequestParser:
             return []
         self._overhead += len(data)
         was_inside = self.is_inside
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # The request before it is complete and gets its answer; we speak no other protocol.
-            self._is_refused = True
-        except httptools.HttpParserError as error:
-            self._refuse(400, f"We could not parse your request: {_reason(error)}")
+        piece = data
+        while piece:
+            piece = self._parse(piece)
         if self._overhead > _MOST_OVERHEAD and was_inside and self.is_inside:
             self._refuse(
                 *((400, "Too many bytes between two pieces of the body")) if self._in_body else _LONG_HEAD
             )
         events, self._events = self._events, []
         return events
+
+    def _parse(self, data: bytes) -> bytes:
+        """Parse data, and return what is to be parsed again."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            return self._without_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            self._refuse(400, f"We could not parse your request: {_reason(error)}")
+        return b""
+
+    def _without_upgrade(self, rest: bytes) -> bytes:
+        """The request without its wish for another protocol, which a server may ignore, and the rest.
+
+        llhttp takes what follows the head for that protocol, and so the body, too. A client such as
+        `curl --http2` sends one.
+        """
+        method = self._parser.get_method().decode("latin-1")
+        if method == "CONNECT":
+            self._refuse(405, "Not allowed to CONNECT: this is no proxy")
+        if self._is_refused:
+            return b""
+        left_out = ("upgrade", "connection", "http2-settings", "expect")
+        lines = [f"{method} {self._target.decode('latin-1')} HTTP/1.1"]
+        lines += [f"{name}: {text}" for name, text in self._headers.items() if name not in left_out]
+        self._parser = httptools.HttpRequestParser(self)
+        return "\r\n".join([*lines, "", ""]).encode("latin-1") + rest
 
     def _refuse(self, status: int, message: str) -> None:
         if not self._is_refused:
@@ -105,7 +128,7 @@ class RequestParser:
     def on_message_complete(self) -> None:
         self._overhead = 0
         self.is_inside = False
-        if self._is_refused:
+        if self._is_refused or self._parser.should_upgrade():
             return
         version = self._parser.get_http_version()
         if version == "1.1" and "host" not in self._headers:
@@ -116,7 +139,7 @@ class RequestParser:
             self._target.decode("latin-1"),
             self._headers,
             bytes(self._body),
-            self._parser.should_keep_alive() and not self._parser.should_upgrade(),
+            self._parser.should_keep_alive(),
             version == "1.1",
         )
         self._events.append(request)
