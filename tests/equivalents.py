@@ -9,7 +9,7 @@ EQUIVALENTS: dict[str, str] = {
     ),
     "batch.journal.store.RunStore.record: 0 -> 1": "the place of a line without a result is never read",
     "batch.journal.store.RunStore._by_own_id: '' -> 'mutant'": "neither is the fingerprint of a request",
-    "batch.journal.index.LineFiles.line: 8 -> 9": "how much more is read at once changes no line",
+    "system.line_index.LineFiles.line: 8 -> 9": "how much more is read at once changes no line",
     "batch.journal.journal.Journal.remove: self._fd >= 0 -> (self._fd > 0)": "main keeps 0 to 2 open",
     "batch.journal.journal.Journal.remove: 0 -> 1": "main keeps 0 to 2 open",
     "system.atomic.truncate_name: len(encoded) <= _NAME_BYTES -> (len(encoded) < _NAME_BYTES)": (
@@ -26,7 +26,7 @@ EQUIVALENTS: dict[str, str] = {
     "system.replace.Replacement._close: self._fd >= 0 -> (self._fd > 0)": "main keeps 0 to 2 open",
     "system.replace.Replacement._close: 0 -> 1": "main keeps 0 to 2 open",
     "system.replace.Replacement._close: 1 -> 2": "any number below 0 is none",
-    "batch.journal.index.LineFiles.number: position < offset -> (position <= offset)": (
+    "system.line_index.LineFiles.number: position < offset -> (position <= offset)": (
         "a read of no bytes ends it"
     ),
 }

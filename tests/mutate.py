@@ -36,13 +36,16 @@ from equivalents import EQUIVALENTS  # noqa: E402
 from mutants import Mutant, chosen, mutants  # noqa: E402
 
 # The modules, and the tests in this process that concern each.
-_JOURNAL = tuple(f"batch/journal/test_{name}.py" for name in ("journal", "answers", "index", "store"))
+_JOURNAL = (
+    *(f"batch/journal/test_{name}.py" for name in ("journal", "answers", "store")),
+    "system/test_line_index.py",
+)
 _FILES = ("system/test_atomic.py", "system/test_replace.py", "output/test_delivery.py")
 TESTS: dict[str, tuple[str, ...]] = {
     "inputs.rows": ("inputs/test_rows.py",),
     "batch.tables.row_items": ("batch/tables/test_row_items.py",),
     "batch.journal.store": ("batch/journal/test_store.py",),
-    "batch.journal.index": _JOURNAL,
+    "system.line_index": _JOURNAL,
     "batch.journal.journal": _JOURNAL,
     "system.replace": _FILES,
     "system.atomic": _FILES,

@@ -140,7 +140,7 @@ WORLD: dict[str, dict[str, str]] = {
         "os": "the descriptor that is read",
         "select": "waits for a header before anything is in flight",
     },
-    "batch.journal.index": {"os": "the files that recorded answers are in"},
+    "system.line_index": {"os": "the files that recorded answers are in"},
     "batch.journal.journal": {
         "os": "the journal",
         "open": "removes it when OUT has all answers",

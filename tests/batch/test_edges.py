@@ -498,7 +498,7 @@ def test_shards_of_a_recipe_are_gathered(
 
 MEMORY = """
 import sys
-from chatpipe.batch.journal import fingerprint
+from chatpipe.request import fingerprint
 from chatpipe.batch.journal.journal import Journal
 from chatpipe.batch.items import Item
 from chatpipe.batch.journal.answer_files import AnswerFiles

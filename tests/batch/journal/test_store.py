@@ -16,7 +16,6 @@ from chatpipe.batch.job import Job
 from chatpipe.batch.journal import store as module
 from chatpipe.batch.journal.answer_files import AnswerFiles
 from chatpipe.batch.journal.answers import AnswerIndex, MatchBy
-from chatpipe.batch.journal.fingerprint import fingerprint
 from chatpipe.batch.journal.journal import Journal
 from chatpipe.batch.journal.store import RunStore, StoreOptions, open_store
 from chatpipe.batch.result import Result
@@ -24,6 +23,7 @@ from chatpipe.errors import CannotWrite, Status
 from chatpipe.options.outcomes import Outcome
 from chatpipe.options.run import ResumeOptions
 from chatpipe.options.server import ServerOptions
+from chatpipe.request.fingerprint import fingerprint
 from chatpipe.server import endpoints
 from parametrize import cases
 

@@ -14,15 +14,6 @@ from itertools import chain
 from typing import Literal
 
 from chatpipe.batch.journal.acceptance import Acceptance
-from chatpipe.batch.journal.index import (
-    LineFiles,
-    SortedIndex,
-    is_good,
-    is_used,
-    mark_used,
-    pack_location,
-    unpack_location,
-)
 from chatpipe.batch.journal.journal import Journal
 from chatpipe.errors import BadInput, MissingInput, reason
 from chatpipe.inputs import values
@@ -33,6 +24,15 @@ from chatpipe.options.outcomes import PAID
 from chatpipe.options.run import ResumeOptions
 from chatpipe.response.result_line import LineKey, ResultLine, read_key, read_result
 from chatpipe.system.descriptor import open_regular
+from chatpipe.system.line_index import (
+    LineFiles,
+    SortedIndex,
+    is_good,
+    is_used,
+    mark_used,
+    pack_location,
+    unpack_location,
+)
 
 MatchBy = Literal["body", "id"]
 

@@ -8,15 +8,15 @@ from contextlib import contextmanager
 
 from chatpipe.batch.items import Item
 from chatpipe.batch.job import Job
-from chatpipe.batch.journal import fingerprint as fingerprints
 from chatpipe.batch.journal.answer_files import AnswerFiles, open_answer_files
 from chatpipe.batch.journal.answers import RecordedAnswer
-from chatpipe.batch.journal.fingerprint import OccurrenceCounter
 from chatpipe.batch.result import Result
 from chatpipe.errors import CannotWrite
 from chatpipe.inputs import values
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import PAID
+from chatpipe.request import fingerprint as fingerprints
+from chatpipe.request.fingerprint import OccurrenceCounter
 from chatpipe.response.result_line import ResultLine
 from chatpipe.server.identity import model_scope, path_names_model
 

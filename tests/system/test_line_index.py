@@ -15,7 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from chatpipe.batch.journal.index import (
+from chatpipe.errors import MissingInput
+from chatpipe.system.descriptor import open_regular, read_at
+from chatpipe.system.line_index import (
     LineFiles,
     SortedIndex,
     is_good,
@@ -24,8 +26,6 @@ from chatpipe.batch.journal.index import (
     pack_location,
     unpack_location,
 )
-from chatpipe.errors import MissingInput
-from chatpipe.system.descriptor import open_regular, read_at
 from parametrize import cases
 from resident import measured
 
@@ -125,8 +125,8 @@ def test_a_line_takes_18_bytes_also_while_the_table_grows() -> None:
 
 MILLION = """
 import random
-from chatpipe.batch.journal.fingerprint import OccurrenceCounter
-from chatpipe.batch.journal.index import SortedIndex
+from chatpipe.request.fingerprint import OccurrenceCounter
+from chatpipe.system.line_index import SortedIndex
 
 numbers = random.Random(1)
 table, occurrences = SortedIndex(), OccurrenceCounter()
@@ -221,7 +221,7 @@ def test_an_empty_line_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return read_at(fd, size, offset)
 
     shelf, number = shelved(tmp_path / "file", b"\n" + b"x" * 100_000)
-    monkeypatch.setattr("chatpipe.batch.journal.index.read_at", counted)
+    monkeypatch.setattr("chatpipe.system.line_index.read_at", counted)
     assert shelf.line(number, 0) == b""
     assert len(sizes) == 1
     shelf.close()
@@ -234,7 +234,7 @@ def test_an_empty_line_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_line_has_a_number(
     offset: int, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chatpipe.batch.journal.index._BLOCK_BYTES", 3)
+    monkeypatch.setattr("chatpipe.system.line_index._BLOCK_BYTES", 3)
     shelf, file = shelved(tmp_path / "file", b"\nb\n\nlast")
     assert shelf.number(file, offset) == number
     shelf.close()
@@ -252,7 +252,7 @@ def test_a_signal_ends_the_reading_of_a_large_file(tmp_path: Path, monkeypatch: 
         raise KeyboardInterrupt
 
     shelf, file = shelved(tmp_path / "file", b"a\n")
-    monkeypatch.setattr("chatpipe.batch.journal.index.raise_if_received", received)
+    monkeypatch.setattr("chatpipe.system.line_index.raise_if_received", received)
     with pytest.raises(KeyboardInterrupt):
         next(shelf.lines(file))
     shelf.close()

@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 import pytest
 
-from chatpipe.batch.journal.fingerprint import OccurrenceCounter, body_digest, fingerprint, fingerprint_of
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.request.fingerprint import OccurrenceCounter, body_digest, fingerprint, fingerprint_of
 from parametrize import cases
 from programs import program
 

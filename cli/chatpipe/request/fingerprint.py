@@ -18,8 +18,8 @@ from hashlib import blake2b
 
 import orjson
 
-from chatpipe.batch.journal.index import SortedIndex
 from chatpipe.inputs.values import Value
+from chatpipe.system.line_index import SortedIndex
 
 _SIZE_BYTES = 16
 _BYTE = 255
