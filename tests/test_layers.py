@@ -31,6 +31,7 @@ LAYERS = (
     "server",
     "local",
     "wire",
+    "recordings",
     "exchange",
     "conversation",
     "limits",
