@@ -26,6 +26,36 @@ Chatpipe = Callable[..., Any]
             "option '-p' stands before the command: chatpipe ask -p ...",
         ),
         "no prompt": ("ask", 2, "no prompt: give one as an operand or on stdin"),
+        "a typo of a value": (
+            "ask -f jsno hi",
+            2,
+            (
+                "invalid value for '--format' / '-f': 'jsno' is not one of 'text', 'string', 'json', "
+                "'chunks', 'sse', 'message', 'tool-calls', 'logprobs', 'usage', 'code', 'audio': "
+                "did you mean 'json'?"
+            ),
+        ),
+        "a typo in a list": (
+            "ask --allow refused,trucated hi",
+            2,
+            (
+                "invalid value for '--allow': 'trucated' is not one of empty, mismatch, refused, tool-calls, "
+                "truncated: did you mean 'truncated'?"
+            ),
+        ),
+        "a typo of an operand": (
+            "config Chekc",
+            2,
+            "invalid value for ACTION: 'Chekc' is not one of 'show', 'check', 'path': did you mean 'check'?",
+        ),
+        "no typo of an operand": (
+            "completion tcsh",
+            2,
+            (
+                "invalid value for SHELL: 'tcsh' is not one of 'bash', 'zsh', 'fish': "
+                "see chatpipe completion --help"
+            ),
+        ),
         "missing file": (
             "build -r no hi",
             66,

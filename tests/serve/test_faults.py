@@ -48,7 +48,12 @@ def test_faults(text: str, rule: FaultRule) -> None:
     ("text", "words"),
     [
         ("", "'' is no kind of fault: use one of status, "),
-        ("sttatus=500", "'sttatus' is no kind of fault"),
+        ("sttatus=500", "'sttatus' is no kind of fault: did you mean status?"),
+        ("429", "'429' is no kind of fault: did you mean status=429?"),
+        (
+            "503,retry_after=2:times=1",
+            "'503,retry_after' is no kind of fault: did you mean status=503,retry_after=2?",
+        ),
         ("status", "status needs a value, such as status=429,retry_after=2"),
         ("status=200", "'200' is no value of status"),
         ("status=600", "'600' is no value of status"),

@@ -9,7 +9,7 @@ import click
 from chatpipe.flags import console as console_flags
 from chatpipe.flags import output as output_flags
 from chatpipe.flags import request as request_flags
-from chatpipe.flags.types import Command
+from chatpipe.flags.types import Command, OneOf
 from chatpipe.options.output import REQUEST_FORMATS, ConsoleOptions, OutputOptions
 from chatpipe.options.request import RequestOptions
 
@@ -19,7 +19,7 @@ from chatpipe.options.request import RequestOptions
 @click.option(
     "--format",
     "-f",
-    type=click.Choice(list(REQUEST_FORMATS)),
+    type=OneOf(list(REQUEST_FORMATS)),
     default=next(iter(REQUEST_FORMATS)),
     show_default=True,
     help="What to write",

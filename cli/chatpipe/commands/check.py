@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from chatpipe.flags import console as console_flags
-from chatpipe.flags.types import FILE, Command
+from chatpipe.flags.types import FILE, Command, OneOf
 from chatpipe.options.output import PROBLEM_FORMATS, ConsoleOptions
 
 
@@ -14,7 +14,7 @@ from chatpipe.options.output import PROBLEM_FORMATS, ConsoleOptions
 @click.option(
     "--format",
     "-f",
-    type=click.Choice(PROBLEM_FORMATS),
+    type=OneOf(PROBLEM_FORMATS),
     default="text",
     show_default=True,
     help="How to tell",

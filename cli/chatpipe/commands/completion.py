@@ -6,13 +6,13 @@ import click
 from click.shell_completion import get_completion_class
 
 from chatpipe.flags.bash import BashLines
-from chatpipe.flags.types import Command
+from chatpipe.flags.types import Command, OneOf
 
 SHELLS = ("bash", "zsh", "fish")
 
 
 @click.command(cls=Command)
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", type=OneOf(SHELLS))
 def completion(shell: str) -> int:
     """Write the completion script of SHELL.
 

@@ -10,7 +10,7 @@ from chatpipe.errors import UsageFault
 from chatpipe.flags import console as console_flags
 from chatpipe.flags import server as server_flags
 from chatpipe.flags.model_name import MODEL_NAME
-from chatpipe.flags.types import Command
+from chatpipe.flags.types import Command, OneOf
 from chatpipe.options.output import ConsoleOptions
 from chatpipe.options.server import ServerOptions
 
@@ -24,7 +24,7 @@ _OF_ACTION = {
 
 
 @click.command(cls=Command)
-@click.argument("action", metavar="[ACTION]", type=click.Choice(ACTIONS), default="show")
+@click.argument("action", metavar="[ACTION]", type=OneOf(ACTIONS), default="show")
 @click.option("--model", "-m", metavar="MODEL", type=MODEL_NAME, help="Model of the call, e.g. gpt-4o-mini")
 @click.option("--profiles", is_flag=True, help="List all profiles instead")
 @click.option("--json", "as_json", is_flag=True, help="Write the settings as JSON")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from chatpipe.flags.types import option_group
+from chatpipe.flags.types import OneOf, option_group
 from chatpipe.options.output import ERROR_FORMATS, ConsoleOptions
 
 options = option_group(
@@ -16,7 +16,7 @@ options = option_group(
         ),
         click.option(
             "--error-format",
-            type=click.Choice(ERROR_FORMATS),
+            type=OneOf(ERROR_FORMATS),
             default="text",
             show_default=True,
             help="How errors are told",

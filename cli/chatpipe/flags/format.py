@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import Decorator, option_group, words_of
+from chatpipe.flags.types import Decorator, OneOf, option_group, words_of
 from chatpipe.options.outcomes import ALLOWABLE
 from chatpipe.options.output import ANSWER_FORMATS, FORMATS, REASONING, SHOW_FORMATS, FormatOptions
 
@@ -37,7 +37,7 @@ def _options(formats: Sequence[str]) -> Decorator:
     return option_group(
         "format",
         [
-            click.option("--format", "-f", type=click.Choice(formats), help="What to write  [default: text]"),
+            click.option("--format", "-f", type=OneOf(formats), help="What to write  [default: text]"),
             click.option("--json", is_flag=True, help="Short for -f json"),
             click.option("--raw", is_flag=True, help="Short for -f chunks"),
             click.option(
@@ -45,7 +45,7 @@ def _options(formats: Sequence[str]) -> Decorator:
             ),
             click.option(
                 "--reasoning",
-                type=click.Choice(REASONING),
+                type=OneOf(REASONING),
                 default="drop",
                 show_default=True,
                 help="Where reasoning goes",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import option_group
+from chatpipe.flags.types import OneOf, option_group
 from chatpipe.options.models import MODEL_FORMATS, ModelsOptions
 
 
@@ -21,9 +21,7 @@ def _read(format: str | None, json: bool, save: bool) -> ModelsOptions:
 options = option_group(
     "listing",
     [
-        click.option(
-            "--format", "-f", type=click.Choice(MODEL_FORMATS), help="What to write  [default: text]"
-        ),
+        click.option("--format", "-f", type=OneOf(MODEL_FORMATS), help="What to write  [default: text]"),
         click.option("--json", is_flag=True, help="Short for -f json"),
         click.option("--save", is_flag=True, help="Keep the names for completion of -m, and print where"),
     ],

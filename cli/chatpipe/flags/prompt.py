@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import FILE, in_order, option_group
+from chatpipe.flags.types import FILE, OneOf, in_order, option_group
 from chatpipe.options.prompt import Attachment, MediaKind, PromptOptions, RoleOption
 
 _ROLES = {
@@ -132,7 +132,7 @@ _CONVERSATION = [
     *_attachment_options(),
     click.option(
         "--file-as",
-        type=click.Choice(["auto", "file"]),
+        type=OneOf(["auto", "file"]),
         help="Form of a document that is text: a text part, or a file  [default: auto]",
     ),
     click.option("--image-detail", metavar="LEVEL", help="How closely to look at images: auto, low or high"),

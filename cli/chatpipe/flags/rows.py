@@ -10,7 +10,7 @@ import click
 from chatpipe.errors import UsageFault
 from chatpipe.flags import run
 from chatpipe.flags.prompt import refuse_idle_detail
-from chatpipe.flags.types import FILE, OptionalValue, bundle, option_group
+from chatpipe.flags.types import FILE, OneOf, OptionalValue, bundle, option_group
 from chatpipe.options.prompt import PromptOptions, RoleOption
 from chatpipe.options.rows import ROW_FORMATS, MapOptions, RowOptions
 
@@ -119,9 +119,7 @@ _rows = option_group(
         click.option("--delimiter", metavar="C", help="Rows are CSV with C between the cells"),
         click.option("--fields", metavar="NAME,...", help="Names of the columns, where no line has them"),
         click.option("--skip-empty", is_flag=True, help="Leave out rows whose fields are all empty"),
-        click.option(
-            "--to", type=click.Choice(ROW_FORMATS), help="How rows are written  [default: as they came]"
-        ),
+        click.option("--to", type=OneOf(ROW_FORMATS), help="How rows are written  [default: as they came]"),
         click.option("--csv-safe", is_flag=True, help="Put ' before cells that a spreadsheet would run"),
         click.option(
             "--template-file", metavar="FILE", type=FILE, help="Read the template here; there is no TEMPLATE"

@@ -11,7 +11,7 @@ import click
 from chatpipe.errors import UsageFault
 from chatpipe.flags import limits, retries
 from chatpipe.flags.format import ends_texts
-from chatpipe.flags.types import FILE, Count, Decorator, Seconds, Word, bundle, option_group, words_of
+from chatpipe.flags.types import FILE, Count, Decorator, OneOf, Seconds, Word, bundle, option_group, words_of
 from chatpipe.options.outcomes import RESENDABLE, RUN_ALLOWABLE
 from chatpipe.options.output import MAP_FORMATS, RUN_FORMATS, FormatOptions
 from chatpipe.options.run import (
@@ -138,7 +138,7 @@ _resume = option_group(
         ),
         click.option(
             "--match",
-            type=click.Choice(("body", "id")),
+            type=OneOf(("body", "id")),
             default="body",
             show_default=True,
             help="Find answers by the request, or by custom_id",
@@ -221,7 +221,7 @@ _REPORT = [
     click.option("--report", metavar="FILE", type=FILE, help="Write counts, tokens and times here, as JSON"),
     click.option(
         "--progress",
-        type=click.Choice(("bar", "json", "none")),
+        type=OneOf(("bar", "json", "none")),
         help="On stderr  [default: a bar on a terminal]",
     ),
     click.option("--dry-run", is_flag=True, help="Count lines, tokens and cost; send nothing"),
@@ -265,7 +265,7 @@ def _format_option(formats: Sequence[str]) -> Decorator:
     return click.option(
         "--format",
         "-f",
-        type=click.Choice(formats),
+        type=OneOf(formats),
         default=formats[0],
         show_default=True,
         help="What to write",

@@ -9,7 +9,7 @@ import click
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags.limits import ABOVE_ZERO
-from chatpipe.flags.types import FILE, Count, Integer, ParamType, Size, option_group
+from chatpipe.flags.types import FILE, Count, Integer, OneOf, ParamType, Size, option_group
 from chatpipe.options.serve import ServeOptions
 from chatpipe.response.delays import parse_duration
 from chatpipe.serve.dialects import DIALECTS
@@ -108,7 +108,7 @@ options = option_group(
         click.option("--tpm", metavar="N", type=ABOVE_ZERO, help="Answer 429 above N tokens a minute"),
         click.option(
             "--dialect",
-            type=click.Choice(list(DIALECTS)),
+            type=OneOf(list(DIALECTS)),
             default="openai",
             show_default=True,
             help="Headers for rate limits",

@@ -12,8 +12,9 @@ import click
 
 if TYPE_CHECKING:
     ParamType = click.ParamType[Any]
+    ClickChoice = click.Choice[str]
 else:
-    ParamType = click.ParamType  # generic in newer versions only
+    ParamType, ClickChoice = click.ParamType, click.Choice  # generic in newer versions only
 
 _ORDER = "chatpipe.flags.order"
 
@@ -256,6 +257,32 @@ class Pair(ParamType):
         return key, Number().convert(text, param, ctx) if self.numeric else text
 
 
+class WrongChoice(click.BadParameter):
+    """A value that is not among those of an option or operand. meant is the likely one, None without one."""
+
+    meant: str | None = None
+
+
+class OneOf(ClickChoice):
+    """A value that is one of a few words. A wrong one raises WrongChoice."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            raise _wrong_choice(error, str(value), self.choices) from error
+
+
+def _wrong_choice(error: click.BadParameter, word: str, known: Iterable[str]) -> WrongChoice:
+    from chatpipe.inputs.names import nearest  # for a wrong word only
+
+    is_operand = isinstance(error.param, click.Argument)
+    hint = str(error.param.name).upper() if is_operand and error.param else error.param_hint
+    wrong = WrongChoice(error.message, error.ctx, error.param, hint)
+    wrong.meant = nearest(word, frozenset(known), least=3)
+    return wrong
+
+
 class Word(ParamType):
     """Text for which some words are known. They are completed but not enforced, because servers know more."""
 
@@ -277,7 +304,8 @@ def words_of(allowed: Iterable[str]) -> Callable[..., frozenset[str]]:
     def read(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> frozenset[str]:
         found = frozenset(name.strip() for text in value for name in text.split(",") if name.strip())
         if unknown := sorted(found.difference(known)):
-            raise click.BadParameter(f"'{unknown[0]}' is not one of {', '.join(known)}.", ctx, param)
+            error = click.BadParameter(f"'{unknown[0]}' is not one of {', '.join(known)}.", ctx, param)
+            raise _wrong_choice(error, unknown[0], known)
         return found
 
     return read

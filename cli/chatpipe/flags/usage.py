@@ -15,7 +15,7 @@ from chatpipe.errors import UsageFault
 from chatpipe.flags import foreign
 from chatpipe.flags.server import key_refusal
 from chatpipe.flags.slips import long_name, read_words
-from chatpipe.flags.types import TYPOGRAPHIC_DASHES
+from chatpipe.flags.types import TYPOGRAPHIC_DASHES, WrongChoice
 from chatpipe.inputs.names import is_short_typo, nearest, or_list
 from chatpipe.system.escape import shorten
 
@@ -59,7 +59,9 @@ def click_fault(group: click.Group, error: click.UsageError, arguments: Sequence
     if isinstance(error, click.NoSuchOption):
         return unknown_option(group, error.option_name, command.removeprefix("chatpipe").strip())
     text = " ".join(error.format_message().split()).removesuffix(".")
-    return UsageFault(text[:1].lower() + text[1:], fix=f"see {command} --help")
+    meant = error.meant if isinstance(error, WrongChoice) else None
+    fix = f"did you mean '{meant}'?" if meant else f"see {command} --help"
+    return UsageFault(text[:1].lower() + text[1:], fix=fix)
 
 
 def unknown_option(group: click.Group, name: str, command: str) -> UsageFault:

@@ -29,7 +29,7 @@ def parse_fault(text: str) -> FaultRule:
     head, _, rest = text.partition(":")
     kind, equals, value = head.partition("=")
     if kind not in KINDS:
-        raise NoFault(f"'{kind}' is no kind of fault: use one of {', '.join(KINDS)}")
+        raise NoFault(_no_kind(head, kind))
     needs_value, parse, example = KINDS[kind]
     if needs_value and not equals:
         raise NoFault(f"{kind} needs a value, such as {kind}={example}")
@@ -39,6 +39,14 @@ def parse_fault(text: str) -> FaultRule:
     if equals and parsed is None:
         raise NoFault(f"'{value}' is no value of {kind}, such as {kind}={example}")
     return FaultRule(kind, parsed, **_conditions(rest))
+
+
+def _no_kind(head: str, kind: str) -> str:
+    from chatpipe.inputs.names import nearest  # for a wrong word only
+
+    meant = f"status={head}" if _status(head) is not None else nearest(kind, frozenset(KINDS), least=3)
+    hint = f"did you mean {meant}?" if meant else f"use one of {', '.join(KINDS)}"
+    return f"'{kind}' is no kind of fault: {hint}"
 
 
 def _conditions(rest: str) -> dict[str, Any]:
