@@ -11,7 +11,7 @@ from chatpipe.models.inquiry import ask_each
 from chatpipe.options.output import ConsoleOptions, OutputOptions
 from chatpipe.options.server import RetryPolicy, ServerOptions
 from chatpipe.output.target import open_target
-from chatpipe.server.config import Config, config_path, read_config
+from chatpipe.server.config import Config, config_path, parse_config
 from chatpipe.system.console import Console, once
 
 # A check tells what it finds at once: who waits for it wants to know that a server is busy.
@@ -28,11 +28,11 @@ def check(
 ) -> Status:
     """Write a line for everything that works, and print a line for everything that does not.
 
-    Without sends the configuration alone is looked at. Raises UsageFault, the first fault at the top
-    of the configuration, and the fault of an only server.
+    Without sends the configuration alone is looked at. Raises UsageFault, BadConfiguration for a file that
+    cannot be read, and the fault of an only server.
     """
     console = Console(console_options)
-    config = read_config(environ, once(console.note) or console.note)
+    config = parse_config(environ, once(console.note) or console.note)
     faults = [] if config.profiles is None else list(config.profiles.all_faults())
     for fault in faults:
         console.error(fault)

@@ -58,9 +58,18 @@ def config_path(environ: Mapping[str, str]) -> tuple[str | None, str]:
 
 
 def read_config(environ: Mapping[str, str], note: Callable[[str], None] = SILENT_WAITS.note) -> Config:
-    """The configuration, empty if there is no file. Raises BadConfiguration, also for a fault at its top.
+    """The configuration. Raises what parse_config() raises, and the first fault at its top."""
+    config = parse_config(environ, note)
+    for fault in () if config.profiles is None else config.profiles.top_faults():
+        raise fault
+    return config
 
-    note gets a line if the file keeps us waiting.
+
+def parse_config(environ: Mapping[str, str], note: Callable[[str], None] = SILENT_WAITS.note) -> Config:
+    """The configuration, empty if there is no file; its settings are not looked at yet.
+
+    note gets a line if the file keeps us waiting. Raises BadConfiguration if the file cannot be read, or
+    is no TOML.
     """
     path, name = config_path(environ)
     if path is None:
@@ -96,8 +105,6 @@ def _parsed(path: str, data: bytes, environ: Mapping[str, str], note: Callable[[
     except BadInput as error:
         raise BadConfiguration(error.what, place=error.place, fix=error.fix) from error
     profiles = UserProfiles(path, document, variable(environ, "HOME") or "", note)
-    for fault in profiles.top_faults():
-        raise fault
     return Config(path, document.tables.get("profile"), profiles.place(("profile",)), profiles)
 
 

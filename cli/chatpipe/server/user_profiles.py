@@ -58,24 +58,18 @@ class UserProfiles(NamedTuple):
 
     def top_faults(self) -> Iterator[BadConfiguration]:
         """The faults at the top of the file."""
-        top = self.document.tables
-        for key, value in top.items():
-            if key not in _TOP:
-                yield self._fault(_unknown_at_the_top(key, value))
-        if "profile" in top and not (isinstance(top["profile"], str) and top["profile"].strip()):
-            is_table = isinstance(top["profile"], dict)
-            fix = "write [profiles.NAME]" if is_table else 'write profile = "NAME"'
-            yield self._fault(SettingFault(("profile",), "is not the name of a profile", fix))
-        if not isinstance(top.get("profiles", {}), dict):
-            yield self._fault(SettingFault(("profiles",), "is not a table", "write [profiles.NAME]"))
+        for key, value in self.document.tables.items():
+            if (fault := _fault_at_the_top(key, value)) is not None:
+                yield self._fault(fault)
 
     def all_faults(self) -> Iterator[BadConfiguration]:
-        """The faults of all profiles, and of the choice of the default one. The top has none."""
+        """The faults at the top of the file, of all profiles, and of the choice of the default one."""
+        yield from self.top_faults()
         for name in self.tables:
             yield from self.faults(name)
         default = self.document.tables.get("profile")
         known = frozenset({*self.tables, *profile_file.names()})
-        if default is not None and default not in known:
+        if isinstance(default, str) and default.strip() and default not in known:
             yield self._fault(SettingFault(("profile",), f"no profile '{default}'", _meant(default, known)))
 
     def faults(self, name: str) -> Iterator[BadConfiguration]:
@@ -286,10 +280,20 @@ def _comparable(url: str) -> object:
     return origin_of(parsed), parsed.path, parsed.query
 
 
+def _fault_at_the_top(key: str, value: Any) -> SettingFault | None:
+    if key == "profile" and not (isinstance(value, str) and value.strip()):
+        fix = "write [profiles.NAME]" if isinstance(value, dict) else 'write profile = "NAME"'
+        return SettingFault((key,), "is not the name of a profile", fix)
+    if key == "profiles" and not isinstance(value, dict):
+        return SettingFault((key,), "is not a table", "write [profiles.NAME]")
+    return None if key in _TOP else _unknown_at_the_top(key, value)
+
+
 def _unknown_at_the_top(key: str, value: Any) -> SettingFault:
     """The fault for a setting that stands at the top and does not belong there."""
     if key in SETTINGS:
         return SettingFault((key,), "is a setting of a profile", "put it below [profiles.NAME]")
-    if isinstance(value, dict) and key not in _NAMES_OF_TOP and nearest(key, _TOP) is None:
-        return SettingFault((key,), "no such table", f"did you mean [profiles.{key}]?")
+    if isinstance(value, dict) and key not in _NAMES_OF_TOP:
+        meant = "NAME" if nearest(key, _TOP) else key
+        return SettingFault((key,), "no such table", f"did you mean [profiles.{meant}]?")
     return unknown_setting(key, (), _TOP, _NAMES_OF_TOP)
