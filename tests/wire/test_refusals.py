@@ -106,6 +106,37 @@ def test_a_404_about_a_model_is_bad_input(body: bytes) -> None:
 
 
 @cases(
+    ("status", "error_class", "body"),
+    {
+        "Azure": (
+            400,
+            BadConfiguration,
+            b'{"error":{"code":"BadRequest","message":"API version not supported"}}',
+        ),
+        "Azure, missing": (404, BadConfiguration, api_error("Missing required query parameter: api-version")),
+        "a code": (400, BadConfiguration, api_error("No.", code='"UnsupportedApiVersion"')),
+        "Azure's management": (400, BadConfiguration, api_error("x", code='"MissingApiVersionParameter"')),
+        "version 1": (
+            400,
+            BadConfiguration,
+            api_error("api-version query parameter is not allowed when using /v1 path"),
+        ),
+        "a parameter of a newer one": (
+            400,
+            BadInput,
+            api_error("json_schema is enabled only for api versions 2024-08-01-preview and later"),
+        ),
+    },
+)
+def test_a_refusal_of_the_version_names_where_it_is_set(
+    status: int, error_class: type[ChatpipeError], body: bytes
+) -> None:
+    fault = from_reply(status, body)
+    fix = "set OPENAI_API_VERSION, or end the base URL in ?api-version=VERSION"
+    assert (type(fault), fault.fix) == (error_class, fix)
+
+
+@cases(
     "body",
     {
         "OpenAI": api_error("Invalid URL (POST /v1/v1/chat/completions)"),

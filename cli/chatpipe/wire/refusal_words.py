@@ -87,6 +87,9 @@ _FILTERED_PHRASE = (
     r"|violates? (?:the |our |their )?(?:usage|content|safety) (?:guidelines|polic)"  # xAI, with 403
     r"|(?:inappropriate|unsafe|sensitive|prohibited) content"  # DashScope, Zhipu
 )
+# The version in the query of the URL, which Azure wants. A parameter may need a newer one than is used.
+_VERSION_PHRASE = r"\bapi[- ]?versions?\b"
+_NEWER_VERSION_PHRASE = rf"(?:only|requires?|needs?|later|newer|minimum)\b.{{0,80}}{_VERSION_PHRASE}"
 # A request above a limit a minute, with 429 (OpenAI, Groq). No wait makes it fit.
 _NEVER_FITS_PHRASE = r"request too large for|input or output tokens must be reduced"
 
@@ -246,6 +249,18 @@ def is_too_long(error: ServerError) -> bool:
 def is_filtered(error: ServerError) -> bool:
     """Return True if a filter of the provider held the request back."""
     return not _FILTERED.isdisjoint(_squeezed_codes(error)) or _says(_FILTERED_PHRASE, error)
+
+
+def is_about_version(error: ServerError) -> bool:
+    """Return True if the version of the API is wrong or missing, or too old for what is asked."""
+    if any("apiversion" in _squeeze(code) for code in error.codes):
+        return True
+    return _says(_VERSION_PHRASE, error) and not _says(_NAMES_MODEL, error)  # Gemini names both
+
+
+def wants_newer_version(error: ServerError) -> bool:
+    """Return True if an error about the version is about a part of the request that needs a newer one."""
+    return _says(_NEWER_VERSION_PHRASE, error)
 
 
 def is_about_route(error: ServerError, *, is_wrapped: bool) -> bool:

@@ -41,6 +41,7 @@ _PAGE_START = r"\ufeff?\s*(?:<\?xml[^<>]*>\s*)?<(?:!doctype|html|head|body|title
 
 _WAYS_TO_A_KEY = ("pass --key-file FILE", "--key-command CMD", "--key-env NAME")
 _WRONG_URL = "is the base URL right?"
+_OTHER_VERSION = "set OPENAI_API_VERSION, or end the base URL in ?api-version=VERSION"
 _ROUTE = "/chat/completions"
 
 _BY_STATUS: dict[int, tuple[type[ChatpipeError], str]] = {
@@ -156,6 +157,9 @@ def _classify(
         return NoAccess, _no_key(request)
     if status == 402 and refusal_words.has_credit_code(error):
         return NoCredit, "add credit to the account, or use another key"
+    if status in (400, 404) and refusal_words.is_about_version(error):
+        is_data = status == 400 and refusal_words.wants_newer_version(error)
+        return BadInput if is_data else BadConfiguration, _OTHER_VERSION
     if status == 404:
         if refusal_words.is_about_route(error, is_wrapped=is_wrapped):
             return BadConfiguration, _wrong_url(request)
