@@ -142,6 +142,10 @@ WORLD: dict[str, dict[str, str]] = {
         "select": "waits for a header before anything is in flight",
     },
     "system.line_index": {"os": "the files that recorded answers are in"},
+    "recordings.recording_writer": {
+        "os": "the file that is appended to",
+        "time": "default of what is passed in",
+    },
     "batch.journal.journal": {
         "os": "the journal",
         "open": "removes it when OUT has all answers",

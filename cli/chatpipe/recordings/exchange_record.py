@@ -24,6 +24,7 @@ from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.named_tuple import NamedTuple
 
 VERSION = 1
+RECORD_START = b'{"v":1,"key":"'  # of a line as write_record() writes it
 
 # The ways in which an exchange can fail, by the name in a record. A reply may have begun in the last four.
 FAILURES = {

@@ -1,0 +1,147 @@
+"""The recorded exchanges of a file, found by the key of the request, its occurrence and its attempt.
+
+The lines stay in their file: memory has 16 bytes for each. Of several records of the same attempt the last
+one counts. A request that occurs more often than it was recorded gets the recording of its last occurrence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from chatpipe.errors import BadInput, MissingInput, reason
+from chatpipe.inputs.text_decoder import refuse_other_kinds
+from chatpipe.recordings.exchange_record import RECORD_START, ExchangeRecord, read_record
+from chatpipe.recordings.request_key import request_key
+from chatpipe.system.descriptor import open_regular
+from chatpipe.system.line_index import LineFiles, SortedIndex
+
+# The beginning of a line as write_record() writes it. The rest of such a line is read when it is needed.
+_HEAD = re.compile(rb'\{"v":1,"key":"([0-9a-f]{32})","occurrence":([1-9]\d{0,17}),"n":([1-9]\d{0,17}),"req')
+_KEY_MASK = (1 << 64) - 1
+
+
+class RecordingIndex:
+    """The exchanges recorded in the file at path.
+
+    With loose, a request that was not recorded itself is found by its loose key. note gets a warning about
+    an incomplete last line, which is left out. Raises MissingInput, and BadInput for a line that is no
+    record.
+    """
+
+    def __init__(
+        self, path: str, *, loose: bool = False, note: Callable[[str], None] = lambda text: None
+    ) -> None:
+        self.path = path
+        self.loose = loose
+        self._files = LineFiles()
+        self._index = SortedIndex()
+        self._loose_index = SortedIndex()
+        self._occurrences: dict[str, int] = {}  # of requests that occurred more than once
+        self._torn: int | None = None  # offset of a last line that is not complete
+        try:
+            self._files.add(_open(path), path)
+            last = None
+            for number, (offset, line) in enumerate(self._files.lines(0), 1):
+                if last is not None:
+                    self._add(*last)
+                last = (number, offset, line) if line.strip() else None
+            if last is not None and not self._is_incomplete(*last, note):
+                self._add(*last)
+        except BaseException:
+            self.close()
+            raise
+
+    def __len__(self) -> int:
+        """Number of records."""
+        return len(self._index)
+
+    def find(self, key: str, occurrence: int, n: int) -> ExchangeRecord | None:
+        """The record of the attempt n, by the exact key of its request. Raises MissingInput and BadInput."""
+        occurrence = min(occurrence, self._occurrences.get(key, 1))
+        for offset in reversed(self._index.find(_mixed(key, occurrence, n))):
+            record = self._record(offset)
+            if (key_of(record), record.occurrence, record.n) == (key, occurrence, n):
+                return record
+        return None
+
+    def find_loosely(self, loose_key: str, n: int) -> ExchangeRecord | None:
+        """The record of the attempt n of a request with this loose key, the last one of several.
+
+        Raises MissingInput and BadInput.
+        """
+        for offset in reversed(self._loose_index.find(_mixed(loose_key, 1, n))):
+            record = self._record(offset)
+            if record.n == n and request_key(record.request, loose=True) == loose_key:
+                return record
+        return None
+
+    def records(self) -> Iterator[tuple[int, ExchangeRecord]]:
+        """All records with the numbers of their lines. Raises MissingInput and BadInput."""
+        for number, (offset, line) in enumerate(self._files.lines(0), 1):
+            if line.strip() and offset != self._torn:
+                yield number, self._read(line, number)
+
+    def close(self) -> None:
+        self._files.close()
+
+    def _is_incomplete(self, number: int, offset: int, line: bytes, note: Callable[[str], None]) -> bool:
+        """Return True for a last line that was not written to its end. It is passed over from now on."""
+        is_ours = number > 1 or line.startswith(RECORD_START)
+        if not (is_ours and self._files.is_torn(0, offset)):
+            return False
+        try:
+            read_record(line)
+        except BadInput:
+            self._torn = offset
+            note(f"{self.path}:{number}: passed over an incomplete recording")
+            return True
+        return False
+
+    def _add(self, number: int, offset: int, line: bytes) -> None:
+        head = None if self.loose else _HEAD.match(line)
+        if head is not None:
+            key, occurrence, n = head[1].decode(), int(head[2]), int(head[3])
+        else:
+            record = self._read(line, number)
+            key, occurrence, n = key_of(record), record.occurrence, record.n
+            if self.loose:
+                self._loose_index.add(_mixed(request_key(record.request, loose=True), 1, n), offset)
+        self._index.add(_mixed(key, occurrence, n), offset)
+        if occurrence > self._occurrences.get(key, 1):
+            self._occurrences[key] = occurrence
+
+    def _record(self, offset: int) -> ExchangeRecord:
+        line = self._files.line(0, offset)
+        try:
+            return read_record(line)
+        except BadInput:
+            return self._read(line, self._files.number(0, offset))  # with the number of the line
+
+    def _read(self, line: bytes, number: int) -> ExchangeRecord:
+        try:
+            return read_record(line)
+        except BadInput as fault:
+            refuse_other_kinds(line, self.path)
+            fault.place = f"{self.path}:{number}"
+            raise
+
+
+def key_of(record: ExchangeRecord) -> str:
+    """The key in a record, or that of its request where a record by hand has none."""
+    return record.key or request_key(record.request)
+
+
+def _mixed(key: str, occurrence: int, n: int) -> int:
+    """The 8-byte key of an attempt in the index, valid only in this process."""
+    return hash((key, occurrence, n)) & _KEY_MASK
+
+
+def _open(path: str) -> int:
+    try:
+        fd = open_regular(path)
+    except (OSError, ValueError) as error:
+        raise MissingInput(f"cannot read '{path}': {reason(error)}", place="--replay") from error
+    if fd is None:
+        raise MissingInput(f"cannot read '{path}': not a regular file", place="--replay", fix="name a file")
+    return fd
