@@ -249,16 +249,29 @@ def name_of(path: Path) -> str:
     return figures.name_of(path, PACKAGE)
 
 
-MODULES = figures.read(ROOT)
-FUNCTIONS = [function for module in MODULES for function in figures.functions(module)]
-COMMANDS = [each for each in FUNCTIONS if each.is_command and each.name.startswith("commands.")]
 NAMES = [name_of(path) for path in sources()]
-EACH = pytest.mark.parametrize("path", sources(), ids=NAMES)
+
+
+# Read by the first test that needs them: every worker collects this file, and few of them run it.
 
 
 @cache
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+def all_modules() -> list[figures.Module]:
+    return figures.read(ROOT)
+
+
+@cache
+def all_functions() -> list[figures.Function]:
+    return [function for module in all_modules() for function in figures.functions(module)]
+
+
+def all_commands() -> list[figures.Function]:
+    return [each for each in all_functions() if each.is_command and each.name.startswith("commands.")]
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    return {module.name: module.tree for module in all_modules()}
 
 
 def layer_of(module: str) -> str:
@@ -267,14 +280,16 @@ def layer_of(module: str) -> str:
     return parts[1] if len(parts) > 1 else ""
 
 
-@EACH
-def test_imports_point_down(path: Path) -> None:
-    own = name_of(path).split(".")[0]
-    height = -1 if own == "__init__" else LAYERS.index(own)
-    for module in imported(tree_of(path)):
-        layer = layer_of(module)
-        if module.split(".")[0] == "chatpipe" and layer in LAYERS:
-            assert LAYERS.index(layer) <= height, f"{own} imports {module}"
+def test_imports_point_down() -> None:
+    found = []
+    for name, tree in trees().items():
+        own = name.split(".")[0]
+        height = -1 if own == "__init__" else LAYERS.index(own)
+        for module in imported(tree):
+            layer = layer_of(module)
+            if module.split(".")[0] == "chatpipe" and layer in LAYERS and LAYERS.index(layer) > height:
+                found.append(f"{name} imports {module}")
+    assert not found, _offenders("imports of a higher layer", found)
 
 
 def test_every_module_has_a_layer() -> None:
@@ -287,37 +302,37 @@ def test_commands_do_not_import_each_other() -> None:
         "commands.__init__",
         "commands.table",
     }
-    for path in sources():
-        if name_of(path) in commands:
-            others = {f"chatpipe.{name}" for name in commands - {name_of(path)}}
-            assert others.isdisjoint(imported(tree_of(path)))
+    for command in commands:
+        others = {f"chatpipe.{name}" for name in commands - {command}}
+        assert others.isdisjoint(imported(trees()[command])), command
 
 
-@EACH
-def test_inner_packages_are_empty(path: Path) -> None:
+def test_inner_packages_are_empty() -> None:
     """No re-exports: they make cycles."""
-    if path.name == "__init__.py" and path.parent != PACKAGE:
-        assert path.read_text(encoding="utf-8") == ""
+    inner = [path for path in sources() if path.name == "__init__.py" and path.parent != PACKAGE]
+    found = [name_of(path) for path in inner if path.read_text(encoding="utf-8")]
+    assert inner
+    assert not found, _offenders("inner packages with code", found)
 
 
-@EACH
-def test_no_drawer_for_odds_and_ends(path: Path) -> None:
-    if name_of(path) == "conversation.tool_calls":  # the API's word for the API's thing
-        return
-    assert path.stem not in {"utils", "util", "helpers", "helper", "common", "misc", "tools", "base"}
-    assert not path.stem.startswith("_") or path.stem in {"__init__", "__main__"}
+def test_no_drawer_for_odds_and_ends() -> None:
+    drawers = {"utils", "util", "helpers", "helper", "common", "misc", "tools", "base"}
+    stems = {name: name.rpartition(".")[2] for name in NAMES}
+    found = [name for name, stem in stems.items() if stem in drawers or (stem[0] == "_" and stem[1] != "_")]
+    assert not found, _offenders("modules for odds and ends", found)
 
 
-@EACH
-def test_only_those_who_may_touch_the_world(path: Path) -> None:
-    assert touched(tree_of(path)) <= set(WORLD.get(name_of(path), {}))
+def test_only_those_who_may_touch_the_world() -> None:
+    reached = {name: touched(tree) - set(WORLD.get(name, {})) for name, tree in trees().items()}
+    found = [f"{name}: {', '.join(sorted(words))}" for name, words in reached.items() if words]
+    assert not found, _offenders("modules that touch the world and are not in WORLD", found)
 
 
-@pytest.mark.parametrize("name", WORLD)
-def test_nobody_is_allowed_what_he_does_not_do(name: str) -> None:
+def test_nobody_is_allowed_what_he_does_not_do() -> None:
     """So that the table stays a description."""
-    path = PACKAGE.joinpath(*name.split(".")).with_suffix(".py")
-    assert set(WORLD[name]) <= touched(tree_of(path))
+    unused = {name: set(words) - touched(trees()[name]) for name, words in WORLD.items()}
+    found = [f"{name}: {', '.join(sorted(words))}" for name, words in unused.items() if words]
+    assert not found, _offenders("entries of WORLD without use", found)
 
 
 @pytest.mark.parametrize(
@@ -341,31 +356,33 @@ def test_what_counts_as_touching_the_world(source: str, reached: set[str]) -> No
 
 def test_no_gerund_names_a_module_or_class() -> None:
     """figures.NOUNS lists the exceptions."""
-    found = [*figures.gerund_modules(MODULES), *figures.gerund_classes(MODULES)]
+    found = [*figures.gerund_modules(all_modules()), *figures.gerund_classes(all_modules())]
     assert not found, _offenders("gerunds", found)
 
 
 def test_every_noun_is_in_use() -> None:
     """So that the table of exceptions stays a description."""
-    names = [name for module in MODULES for name in (module.stem, *figures.classes(module))]
+    names = [name for module in all_modules() for name in (module.stem, *figures.classes(module))]
     last = {figures.last_word(name) for name in names}
     assert set(figures.NOUNS) <= last
 
 
 def test_no_class_name_twice() -> None:
-    found = [f"{name}: {', '.join(where)}" for name, where in figures.class_homonyms(MODULES).items()]
+    found = [f"{name}: {', '.join(where)}" for name, where in figures.class_homonyms(all_modules()).items()]
     assert not found, _offenders("class names used more than once", found)
 
 
 def test_no_file_name_twice() -> None:
     """Apart from options/x, flags/x and commands/x, which may share the name of the module they lead to."""
-    found = [f"{stem}: {', '.join(where)}" for stem, where in figures.forbidden_homonyms(MODULES).items()]
+    found = [
+        f"{stem}: {', '.join(where)}" for stem, where in figures.forbidden_homonyms(all_modules()).items()
+    ]
     assert not found, _offenders("file names used more than once", found)
 
 
 def test_docstrings_name_the_thing() -> None:
     """A docstring begins with a noun phrase or an imperative, not with a relative clause."""
-    every = [docstring for module in MODULES for docstring in figures.docstrings(module)]
+    every = [docstring for module in all_modules() for docstring in figures.docstrings(module)]
     found = [
         f"{each.module}:{each.line}: {each.text.splitlines()[0]}"
         for each in every
@@ -379,14 +396,14 @@ def test_fan_out() -> None:
     """Imports inside functions and under TYPE_CHECKING count."""
     found = [
         f"{name}: {len(targets)}: {', '.join(targets)}"
-        for name, targets in figures.fan_outs(MODULES).items()
+        for name, targets in figures.fan_outs(all_modules()).items()
         if len(targets) > figures.FAN_OUT
     ]
     assert not found, _offenders(f"modules that import more than {figures.FAN_OUT} modules", found)
 
 
 def test_long_functions_have_a_reason() -> None:
-    long = {each.name: each.lines for each in FUNCTIONS if each.lines > figures.FUNCTION_LINES}
+    long = {each.name: each.lines for each in all_functions() if each.lines > figures.FUNCTION_LINES}
     found = [f"{name}: {lines} lines" for name, lines in long.items() if name not in LONG]
     assert not found, _offenders(f"functions above {figures.FUNCTION_LINES} lines", found)
     assert set(LONG) <= set(long), "LONG names functions that are short enough or gone"
@@ -394,7 +411,7 @@ def test_long_functions_have_a_reason() -> None:
 
 
 def test_wide_functions_have_a_reason() -> None:
-    wide = {each.name: each.parameters for each in FUNCTIONS if each.parameters > figures.PARAMETERS}
+    wide = {each.name: each.parameters for each in all_functions() if each.parameters > figures.PARAMETERS}
     found = [f"{name}: {count} parameters" for name, count in wide.items() if name not in WIDE]
     assert not found, _offenders(f"functions above {figures.PARAMETERS} parameters", found)
     assert set(WIDE) <= set(wide), "WIDE names functions that are narrow enough or gone"
@@ -405,7 +422,7 @@ def test_commands_are_short_and_narrow() -> None:
     """LONG and WIDE hold no excuse for a command."""
     found = [
         f"{each.name}: {each.lines} lines, {each.parameters} parameters"
-        for each in COMMANDS
+        for each in all_commands()
         if each.lines > figures.FUNCTION_LINES or each.parameters > figures.PARAMETERS
     ]
     assert not found, _offenders("commands above the limits", found)
@@ -413,17 +430,17 @@ def test_commands_are_short_and_narrow() -> None:
 
 def test_every_command_is_seen() -> None:
     """A command behind a decorator that `figures` does not know would have no limits."""
-    modules = {module.name for module in MODULES if module.folder == "commands"} - {"commands.__init__"}
-    assert {each.name.rpartition(".")[0] for each in COMMANDS} == modules
+    modules = {module.name for module in all_modules() if module.folder == "commands"} - {"commands.__init__"}
+    assert {each.name.rpartition(".")[0] for each in all_commands()} == modules
 
 
 def test_few_folders_are_joined() -> None:
-    joined = figures.joined_folders(MODULES)
+    joined = figures.joined_folders(all_modules())
     found = [
         f"{low} - {high}: {len(edges)}, as {edges[0].source} -> {edges[0].target}"
         for (low, high), edges in joined.items()
     ]
-    percent = figures.joined_percent(MODULES)
+    percent = figures.joined_percent(all_modules())
     title = f"{percent:.1f} % of the folder pairs are joined, at most {figures.JOINED_PERCENT} % may be"
     assert percent <= figures.JOINED_PERCENT, _offenders(f"{title}. Fewest imports first", found)
 
@@ -614,9 +631,9 @@ def test_modules_that_count() -> None:
 
 
 def test_the_guards_see_the_package() -> None:
-    assert [module.name for module in MODULES] == NAMES
-    assert len(MODULES) > 100
-    assert len(FUNCTIONS) > 1000
+    assert [module.name for module in all_modules()] == NAMES
+    assert len(all_modules()) > 100
+    assert len(all_functions()) > 1000
 
 
 def test_the_package_is_read(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ Only as much of mdoc(7) as our pages use: a macro a line, text of one sentence a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,6 +54,7 @@ def all_files() -> list[Path]:
     return sorted(FOLDER.glob("*.[0-9]"))
 
 
+@cache
 def source(name: str) -> str:
     (path,) = FOLDER.glob(f"{name}.[0-9]")
     return path.read_text(encoding="utf-8")
@@ -63,7 +65,8 @@ def plain(text: str) -> str:
     return _ESCAPE.sub(lambda match: _ESCAPES[match[0]], text)
 
 
-def sections(name: str) -> dict[str, list[str]]:
+@cache
+def sections(name: str) -> Mapping[str, list[str]]:
     """The lines of each `.Sh`, by its title, in order."""
     return _divided(source(name).splitlines(), ".Sh ")
 
@@ -100,7 +103,8 @@ def entries(lines: Sequence[str]) -> list[Entry]:
     return [Entry(head, tuple(text)) for head, text in found]
 
 
-def options(name: str) -> dict[tuple[str, ...], Entry]:
+@cache  # several hundred tests look something up
+def options(name: str) -> Mapping[tuple[str, ...], Entry]:
     """The options of a page by all their names, with dashes; the entries of operands are left out."""
     found: dict[tuple[str, ...], Entry] = {}
     for entry in entries(sections(name)["OPTIONS"]):
