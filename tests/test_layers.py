@@ -214,6 +214,7 @@ WORLD: dict[str, dict[str, str]] = {
     "batch.live_run": {"time": "wall time"},
     "batch.journal.answer_files": {"tempfile": "the journal of --dedupe"},
     "serve.client_connection": {"asyncio": "one connection of a client", "socket": "makes its end a reset"},
+    "serve.upstream_reply": {"asyncio": "a task that reads the reply"},
     "serve.listener": {"socket": "the socket that listens"},
     "serve.request_log": {"os": "the file that is appended to", "time": "when a request came"},
     "serve.service": {

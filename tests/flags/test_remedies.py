@@ -494,7 +494,7 @@ UNTRIED = {
     "they need a disk or a process that is in the way": {
         *("batch/journal/journal.py", "system/descriptor.py", "system/lock.py"),
     },
-    "they start a server": {"flags/serve.py"},
+    "they start a server": {"flags/serve.py", "serve/service.py"},
     "they need a terminal": {"output/formats.py: use -o FILE, or -o -"},
     "they run another program": {
         *("request/media.py", "conversation/transcript.py", "inputs/elements.py", "inputs/not_jsonl.py"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -65,12 +66,30 @@ class _FaultType(ParamType):
 
 
 def _read(*, chunk_delay: float, **others: Any) -> ServeOptions:
-    for option, text in (("--host", others["host"]), ("--log", others["log"])):
+    for option, text in (
+        ("--host", others["host"]),
+        ("--log", others["log"]),
+        ("--upstream", others["upstream"]),
+    ):
         if text == "":  # an unset variable in a script must not mean every address
             raise UsageFault("it is empty", place=option, fix="name one, or leave it out")
+    if others["upstream"] is not None:
+        _refuse_with_upstream(others)
+    elif others["allow_http"]:
+        raise UsageFault("there is no --upstream", place="--allow-http", fix="leave it out")
     if others["queue"] and others["slots"] is None:
         raise UsageFault("every request has a slot", place="--queue", fix="add --slots N")
     return ServeOptions(chunk_delay_s=chunk_delay, **others)
+
+
+def _refuse_with_upstream(given: Mapping[str, Any]) -> None:
+    """Refuse the options that the other server leaves nothing to do for."""
+    if given["tpm"] is not None:
+        reason = "the tokens of an answer of --upstream are not known before it is there"
+        raise UsageFault(reason, place="--tpm", fix="limit requests with --rpm")
+    if given["require_key_env"] is not None:
+        reason = "the keys of clients are those of --upstream, which checks them itself"
+        raise UsageFault(reason, place="--require-key-env", fix="leave it out")
 
 
 options = option_group(
@@ -134,6 +153,8 @@ options = option_group(
         click.option(
             "--require-key-env", metavar="NAME", help="Variable with the key that clients have to send"
         ),
+        click.option("--upstream", metavar="URL", help="Pass requests on to this server, and replies back"),
+        click.option("--allow-http", is_flag=True, help="Let keys of clients go to it over plain http"),
         click.option("--log", metavar="FILE", type=FILE, help="Append a line of JSON for each request"),
     ],
     _read,

@@ -131,9 +131,22 @@ def _models(model: str) -> Reply:
     return _error(404, f"The model '{model}' does not exist", "model", "model_not_found")
 
 
+def request_id_of(body: bytes) -> str:
+    """The id of all requests with this body."""
+    return _request_id(_digest(body))
+
+
+def _request_id(digest: str) -> str:
+    return f"req_{digest}"
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:24]
+
+
 def _chat(data: bytes) -> Reply:
-    digest = hashlib.sha256(data).hexdigest()[:24]
-    headers = (("x-request-id", f"req_{digest}"),)
+    digest = _digest(data)
+    headers = (("x-request-id", _request_id(digest)),)
     try:
         body = _body(data)
         answer = _answer(body, digest)

@@ -53,7 +53,8 @@ class ServeOptions(NamedTuple):
     slots is the number of requests that are answered at a time, and queue lets the others wait. rpm and tpm
     are requests and tokens a minute, reported in the headers of dialect. seed is that of all that is random.
     port 0 is any free port. chunk_delay_s is the time before each chunk of a stream but the first.
-    require_key_env is the name of the variable with the key that clients have to send.
+    require_key_env is the name of the variable with the key that clients have to send. upstream is the base
+    URL of the server that answers in place of the model; with allow_http its keys may go unencrypted.
     """
 
     host: str = "127.0.0.1"
@@ -70,3 +71,5 @@ class ServeOptions(NamedTuple):
     seed: int = 0
     faults: tuple[FaultRule, ...] = ()
     require_key_env: str | None = None
+    upstream: str | None = None
+    allow_http: bool = False

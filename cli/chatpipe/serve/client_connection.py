@@ -22,7 +22,7 @@ from chatpipe.serve.request_log import LogEntry
 from chatpipe.serve.request_parser import Interim, ParserEvent, RequestParser
 from chatpipe.serve.router import refusal_reply
 from chatpipe.serve.served_request import RequestRefusal, ServedRequest
-from chatpipe.serve.slots_in_use import Ticket
+from chatpipe.serve.wakeup import Wakeup
 
 _TURN = 64  # pieces of one reply before the other connections have a turn
 _MOST_WAITING = 16  # requests in the pipeline of one connection; the next bytes wait in the kernel
@@ -175,7 +175,7 @@ class ClientConnection(asyncio.Protocol):
             self._transport.abort()
 
     def _resume(self) -> None:
-        """Go on in a turn of the loop of its own: the reply that gave up its slot is at its end just now."""
+        """Go on in a turn of the loop of its own: whoever calls this is in the middle of something."""
         self._timer = self._loop.call_soon(self._play)
 
     def _take_steps(self) -> None:
@@ -194,7 +194,7 @@ class ClientConnection(asyncio.Protocol):
             elif isinstance(step, Pause):
                 self._timer = self._loop.call_later(step.seconds, self._play)
                 return
-            elif isinstance(step, Ticket):
+            elif isinstance(step, Wakeup):
                 step.resume = self._resume
                 return
             else:

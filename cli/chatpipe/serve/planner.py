@@ -1,6 +1,6 @@
 """A request -> the plan of its reply: who may have an answer, when it begins, and how it is written.
 
-    router -> quota -> slots -> latency -> faults
+    router or upstream -> quota -> slots -> latency -> faults
 
 Only requests for a completion count for limits, and only they have a latency.
 """
@@ -8,19 +8,22 @@ Only requests for a completion count for limits, and only they have a latency.
 from __future__ import annotations
 
 from collections import Counter
+from typing import Protocol
 
-from chatpipe.local.model import Reply
+from chatpipe.local.model import Reply, request_id_of
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.serve import ServeOptions
 from chatpipe.serve.draws import draw, latency_s
 from chatpipe.serve.fault_rules import FaultRules
 from chatpipe.serve.quota import Quota
-from chatpipe.serve.reply_faults import apply_faults
-from chatpipe.serve.reply_steps import ReplyPlan
-from chatpipe.serve.router import Router, error_reply, is_chat
+from chatpipe.serve.reply_faults import apply_ahead, apply_faults
+from chatpipe.serve.reply_steps import LaterReply, ReplyPlan
+from chatpipe.serve.router import Router, error_reply, is_chat, is_own
 from chatpipe.serve.served_request import ServedRequest
 from chatpipe.serve.server_metrics import Metrics
 from chatpipe.serve.slots_in_use import Slots
+
+_LATER = Reply(0, (), ())
 
 
 class Times(NamedTuple):
@@ -30,11 +33,20 @@ class Times(NamedTuple):
     unix: float
 
 
+class ReplyMaker(Protocol):
+    """Another server, which answers in place of the router."""
+
+    def reply_to(self, request: ServedRequest) -> LaterReply: ...
+
+
 class Planner:
     """Plans the replies of one server. key is what clients have to send, None if they need none."""
 
-    def __init__(self, options: ServeOptions, key: str | None = None) -> None:
+    def __init__(
+        self, options: ServeOptions, key: str | None = None, upstream: ReplyMaker | None = None
+    ) -> None:
         self._options = options
+        self._upstream = upstream
         self._slots = Slots(options.slots, queues=options.queue)
         self._metrics = Metrics(self._slots)
         self._router = Router(key, self._metrics.reply)
@@ -44,9 +56,10 @@ class Planner:
 
     def plan(self, request: ServedRequest, now: Times) -> ReplyPlan:
         """The plan of the reply. Its ticket is a place in a slot or in the queue, and is to be given back."""
-        reply = self._router.reply_to(request)
+        source = None if self._upstream is None or is_own(request) else self._upstream.reply_to(request)
+        reply = self._router.reply_to(request) if source is None else _LATER
         if not is_chat(request) or reply.status == 401:
-            return _plan(reply)
+            return _plan(reply, source=source)
         refusal = self._quota.take(sum(reply.usage), now.monotonic)
         limits = self._quota.headers(now.unix)
         if refusal is not None:
@@ -55,13 +68,16 @@ class Planner:
         ticket = self._slots.enter()
         if ticket is None:
             return _plan(_no_slot(self._slots.running), limits)
-        plan = _plan(reply, limits)
+        plan = _plan(reply, limits, source)
         plan.ticket = ticket
         plan.usage = reply.usage
         plan.chunk_delay_s = self._options.chunk_delay_s
-        plan.latency_s = self._latency_s(plan.request_id)
-        if plan.status == 200:
-            apply_faults(plan, self._rules.faults_of(request, plan.request_id))
+        body = plan.request_id or request_id_of(request.body)
+        plan.latency_s = self._latency_s(body)
+        if source is not None:
+            source.faults = apply_ahead(plan, self._rules.faults_of(request, body))
+        elif plan.status == 200:
+            apply_faults(plan, self._rules.faults_of(request, body))
         return plan
 
     def count(self, plan: ReplyPlan) -> None:
@@ -78,8 +94,10 @@ class Planner:
         return latency_s(latency, draw(self._options.seed, "latency", body, self._seen[body]))
 
 
-def _plan(reply: Reply, more: tuple[tuple[str, str], ...] = ()) -> ReplyPlan:
-    return ReplyPlan(reply.status, (*reply.headers, *more), reply.pieces)
+def _plan(
+    reply: Reply, more: tuple[tuple[str, str], ...] = (), source: LaterReply | None = None
+) -> ReplyPlan:
+    return ReplyPlan(reply.status, (*reply.headers, *more), reply.pieces, source=source)
 
 
 def _no_slot(running: int) -> Reply:

@@ -6,7 +6,7 @@ A place in the middle is after half of the events of a stream, or half of the by
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from chatpipe.inputs import values
@@ -37,6 +37,10 @@ _ERRORS = {
     429: ("requests", "rate_limit_exceeded"),
 }
 
+# Kinds that leave nothing of the answer, and those that need nothing of it.
+_IN_PLACE = ("status", "html", "empty")
+_IN_TIME = ("delay", "itl", "slice")
+
 _Object = dict[str, Any]
 
 
@@ -45,6 +49,19 @@ def apply_faults(plan: ReplyPlan, faults: Iterable[FaultRule]) -> None:
     for fault in faults:
         APPLY[fault.kind](plan, fault.value)
         plan.faults = (*plan.faults, fault.kind)
+
+
+def apply_ahead(plan: ReplyPlan, faults: Sequence[FaultRule]) -> Sequence[FaultRule]:
+    """Make faults of a reply that is not known yet, as far as they need no body, and return the others.
+
+    A reply that the client never sees is not asked for.
+    """
+    if any(fault.kind in _IN_PLACE or (fault.kind, fault.value) == ("reset", None) for fault in faults):
+        plan.source = None
+        apply_faults(plan, faults)
+        return ()
+    apply_faults(plan, (fault for fault in faults if fault.kind in _IN_TIME))
+    return [fault for fault in faults if fault.kind not in _IN_TIME]
 
 
 # In place of the answer

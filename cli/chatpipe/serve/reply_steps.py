@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from http.client import responses
+from typing import Literal, Protocol
 
 from chatpipe.local.model import Reply
 from chatpipe.named_tuple import NamedTuple
+from chatpipe.options.serve import FaultRule
 from chatpipe.serve.served_request import ServedRequest
 from chatpipe.serve.slots_in_use import Ticket
+from chatpipe.serve.wakeup import Wakeup
 
 _EVENT_STREAM = "text/event-stream"
 
@@ -28,7 +31,22 @@ class Reset(NamedTuple):
     """End the connection by a reset. The client may lose bytes that it has not read. No step follows."""
 
 
-Step = bytes | Pause | Close | Reset | Ticket
+Step = bytes | Pause | Close | Reset | Wakeup
+# The end of a body: an empty string for what the kind of reply needs, else as another server had it. With
+# `length` its header is in the reply; `none` is a reply without a body.
+Framing = Literal["", "chunked", "length", "connection", "none"]
+
+
+class LaterReply(Protocol):
+    """A reply that is not known yet. faults are those that begin() makes in a good one."""
+
+    faults: Sequence[FaultRule]
+
+    def begin(self, plan: ReplyPlan) -> Iterator[Step]:
+        """Steps until its status, headers and framing are in the plan, and its pieces can be taken."""
+
+    def close(self) -> None:
+        """Give up the rest of it. It may have come to its end."""
 
 
 @dataclass(slots=True)
@@ -39,7 +57,8 @@ class ReplyPlan:
     time in the slot before its first byte. pieces is its body, one piece an event of a stream, and can be
     read once. Steps may stand between the pieces of a stream. chunk_delay_s is the time before each piece
     of a stream but the first. first is a step before the first byte. slice_bytes is the most that is
-    written at a time, 0 for no limit. faults are the kinds of those that it has.
+    written at a time, 0 for no limit. faults are the kinds of those that it has. source is asked for the
+    reply when its time has come; until then the status is 0, and the headers are those that are added.
     """
 
     status: int
@@ -52,15 +71,19 @@ class ReplyPlan:
     first: Step | None = None
     slice_bytes: int = 0
     faults: tuple[str, ...] = ()
+    framing: Framing = ""
+    source: LaterReply | None = None
 
     @property
     def request_id(self) -> str:
         """The id that the model gives to all requests with this body; empty for a reply of ours."""
-        return next((value for name, value in self.headers if name == "x-request-id"), "")
+        return next((value for name, value in self.headers if name.lower() == "x-request-id"), "")
 
     @property
     def is_stream(self) -> bool:
-        return any(name == "content-type" and value.startswith(_EVENT_STREAM) for name, value in self.headers)
+        return any(
+            value.startswith(_EVENT_STREAM) for name, value in self.headers if name.lower() == "content-type"
+        )
 
 
 def plan_of(reply: Reply) -> ReplyPlan:
@@ -77,16 +100,20 @@ def steps_of(plan: ReplyPlan, request: ServedRequest) -> Generator[Step, None, N
             yield Pause(plan.latency_s)
         if plan.first is not None:
             yield plan.first
+        if plan.source is not None:
+            yield from plan.source.begin(plan)
         writes = _writes(plan, request)
         yield from _sliced(writes, plan.slice_bytes) if plan.slice_bytes else writes
     finally:
+        if plan.source is not None:
+            plan.source.close()
         if ticket is not None:
             ticket.leave()
 
 
 def _writes(plan: ReplyPlan, request: ServedRequest) -> Iterator[Step]:
     """The bytes, with the steps between them. HEAD gets its head alone."""
-    if plan.is_stream and request.method != "HEAD":
+    if plan.framing or (plan.is_stream and request.method != "HEAD"):
         yield from _stream_steps(plan, request)
         return
     pieces = tuple(plan.pieces)
@@ -106,21 +133,23 @@ def _writes(plan: ReplyPlan, request: ServedRequest) -> Iterator[Step]:
 
 
 def _stream_steps(plan: ReplyPlan, request: ServedRequest) -> Iterator[Step]:
-    """The steps of a stream: chunked, or ended by the end of the connection for a client of HTTP/1.0."""
-    framing = (("transfer-encoding", "chunked"),) if request.can_chunk else ()
-    if not request.can_chunk:
-        request = request._replace(keep_alive=False)
+    """The steps of a body that comes in pieces: chunked, unless the plan or a client of HTTP/1.0 differs."""
+    is_chunked = request.can_chunk and plan.framing in ("", "chunked")
+    if not is_chunked and plan.framing not in ("length", "none"):
+        request = request._replace(keep_alive=False)  # its end is that of the connection
+    framing = (("transfer-encoding", "chunked"),) if is_chunked else ()
     yield head_of(plan.status, (*plan.headers, *framing, *_connection(request)))
+    delay_s = plan.chunk_delay_s if plan.is_stream else 0.0
     is_first = True
     for piece in plan.pieces:
         if not isinstance(piece, bytes):
             yield piece
             continue
-        if plan.chunk_delay_s and not is_first:
-            yield Pause(plan.chunk_delay_s)
+        if delay_s and not is_first:
+            yield Pause(delay_s)
         is_first = False
-        yield b"%x\r\n%b\r\n" % (len(piece), piece) if request.can_chunk else piece
-    if request.can_chunk:
+        yield b"%x\r\n%b\r\n" % (len(piece), piece) if is_chunked else piece
+    if is_chunked:
         yield b"0\r\n\r\n"
     if not request.keep_alive:
         yield Close()

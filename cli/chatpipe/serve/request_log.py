@@ -41,7 +41,7 @@ class LogEntry:
             "at": timestamp(self._began),
             "method": self.request.method if self.request else None,
             "path": self.request.path if self.request else None,
-            "status": plan.status,
+            "status": plan.status or None,
             "request_id": plan.request_id or None,
             "bytes": self.bytes_sent,
             "duration_s": round(self._duration_s(), 6),
@@ -53,7 +53,9 @@ class LogEntry:
         """One line for people: `POST /v1/chat/completions: 200, 986 bytes, 0.001 s (cut)`."""
         asked = f"{self.request.method} {self.request.path}" if self.request else "unreadable request"
         notes = [*plan.faults, *([] if is_complete else ["not complete"])]
-        facts = f"{plan.status}, {quantity(self.bytes_sent, 'byte')}, {self._duration_s():.3f} s"
+        facts = (
+            f"{plan.status or 'no reply'}, {quantity(self.bytes_sent, 'byte')}, {self._duration_s():.3f} s"
+        )
         return f"{asked}: {facts} ({', '.join(notes)})" if notes else f"{asked}: {facts}"
 
     def _duration_s(self) -> float:

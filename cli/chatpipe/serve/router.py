@@ -14,6 +14,7 @@ from chatpipe.local.model import Reply
 from chatpipe.serve.served_request import RequestRefusal, ServedRequest
 
 _JSON = ("content-type", "application/json")
+_OWN_ROOT = "/_chatpipe/"
 _BEARER = "bearer "
 _NO_KEY = "You didn't provide an API key: send it in the header Authorization, as 'Bearer KEY'"
 _WRONG_KEY = "Incorrect API key provided"
@@ -68,6 +69,11 @@ def _sent_key(request: ServedRequest) -> str | None:
     if authorization.lower().startswith(_BEARER):
         return authorization[len(_BEARER) :].strip()
     return request.headers.get("api-key")
+
+
+def is_own(request: ServedRequest) -> bool:
+    """Return True for a path that no server of the API has."""
+    return request.path.startswith(_OWN_ROOT)
 
 
 def is_chat(request: ServedRequest) -> bool:

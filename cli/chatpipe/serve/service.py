@@ -10,9 +10,9 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from chatpipe.errors import CannotWrite, Interrupted, NoAccess, reason
+from chatpipe.errors import CannotWrite, Interrupted, NoAccess, UsageFault, reason
 from chatpipe.options.serve import ServeOptions
 from chatpipe.serve.client_connection import ClientConnection
 from chatpipe.serve.listener import is_loopback, listen, origin_of
@@ -24,6 +24,9 @@ from chatpipe.serve.served_request import ServedRequest
 from chatpipe.system import secrets, signals
 from chatpipe.system.console import Console
 from chatpipe.system.descriptor import Stdout, raise_descriptor_limit
+
+if TYPE_CHECKING:
+    from chatpipe.serve.upstream import Upstream
 
 _CONNECTIONS = 20_000  # descriptors are asked of the system for this many, and it may allow fewer
 _GRACE_S = 0.5  # for replies that are being written when a signal arrives
@@ -38,7 +41,9 @@ class Service:
     def __init__(self, options: ServeOptions, console: Console, environ: Mapping[str, str]) -> None:
         self._options = options
         self._console = console
-        self._planner = Planner(options, _required_key(options.require_key_env, environ))
+        self._upstream = _upstream(options, environ)
+        key = _required_key(options.require_key_env, environ)
+        self._planner = Planner(options, key, self._upstream)
         self._connections: set[ClientConnection] = set()
         self._log: RequestLog | None = None
         self._failure: BaseException | None = None
@@ -68,6 +73,8 @@ class Service:
         self._stop = asyncio.Event()
         raise_descriptor_limit(_CONNECTIONS)
         listener = listen(self._options.host, self._options.port)
+        if self._upstream is not None and self._upstream.is_at(listener.getsockname()[1]):
+            raise UsageFault("it is this server itself", place="--upstream", fix="choose another --port")
         if self._options.log is not None:
             self._log = open_log(self._options.log)
         if not is_loopback(listener) and self._options.require_key_env is None:
@@ -95,6 +102,8 @@ class Service:
         for connection in list(self._connections):
             connection.abort()
         await asyncio.sleep(0)
+        if self._upstream is not None:
+            await self._upstream.aclose()
 
     def _stop_by_signal(self, number: int) -> None:
         self._stop.set()
@@ -154,6 +163,15 @@ class Service:
             self._console.warn_once([f"cannot take a connection: {reason(error)}"])
         elif isinstance(error, Exception):
             self.note_bug(error)
+
+
+def _upstream(options: ServeOptions, environ: Mapping[str, str]) -> Upstream | None:
+    """The server that answers, if one is named. Raises BadConfiguration and MissingInput."""
+    if options.upstream is None:
+        return None
+    from chatpipe.serve.upstream import open_upstream  # it imports httpx
+
+    return open_upstream(options.upstream, environ, allow_http=options.allow_http)
 
 
 def _required_key(name: str | None, environ: Mapping[str, str]) -> str | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+
+from chatpipe.serve.wakeup import Wakeup
 
 
 class Slots:
@@ -39,20 +40,20 @@ class Slots:
         elif self._queue:
             following = self._queue.popleft()
             following.is_running = True
-            following.resume()
+            following.wake()
         else:
             self.running -= 1
 
 
-class Ticket:
-    """A place among the slots or in the queue. resume is called when it moves from there to a slot."""
+class Ticket(Wakeup):
+    """A place among the slots or in the queue. It wakes when it moves from there to a slot."""
 
-    __slots__ = ("_slots", "is_running", "resume")
+    __slots__ = ("_slots", "is_running")
 
     def __init__(self, slots: Slots) -> None:
+        super().__init__()
         self._slots = slots
         self.is_running = False
-        self.resume: Callable[[], object] = bool  # does nothing
 
     def leave(self) -> None:
         """Give the place up. Call it once."""

@@ -136,7 +136,7 @@ def _add_key(endpoint: Endpoint, key: FoundKey | None, *, allow_http: bool, prox
         raise _no_key(endpoint)
     secret = "the key" if key is not None or has_credentials else _secret_header(endpoint.headers)
     if secret and url.scheme == "http" and not allow_http:
-        _refuse_plain_http(secret, url, proxy)
+        refuse_plain_http(secret, url, proxy)
     if key is None or auth is None or auth.name.lower() in names or endpoint.key_removed:
         return endpoint.headers
     return (auth.header(key.text), *endpoint.headers)
@@ -157,7 +157,7 @@ def _no_key(endpoint: Endpoint) -> NoAccess:
     return NoAccess(f"no API key for '{redact.url(endpoint.base_url)}'", fix=", ".join(ways))
 
 
-def _refuse_plain_http(secret: str, url: SplitResult, proxy: str | None) -> None:
+def refuse_plain_http(secret: str, url: SplitResult, proxy: str | None) -> None:
     """Raise if the secret would go unencrypted to another machine. A proxy can read every such request."""
     for hop in (url, urlsplit(proxy)) if proxy else (url,):
         if not is_loopback(hop):

@@ -26,6 +26,8 @@ MAX_HEADERS = 256
 BESIDE_BODY_BYTES = 1_000_000
 # The key in request.extensions of the largest body in bytes. Without it there is no limit.
 MAX_REPLY = "max_reply_bytes"
+# The key of a truth value: every read of the reply is passed on at once, also that of a plain answer.
+IN_PIECES = "in_pieces"
 # The extension of a request that holds the ReplyMemory of its run.
 REPLY_MEMORY = "reply_memory"
 
@@ -50,6 +52,10 @@ class OverlongReply(httpx.RemoteProtocolError):
     def __init__(self, message: str, fix: str = "try it with curl: chatpipe build -f curl") -> None:
         super().__init__(message)
         self.fix = fix
+
+
+class EarlyEnd(httpx.RemoteProtocolError):
+    """The peer closed the connection before the end of its reply, in the orderly way."""
 
 
 def size_text(size: int) -> str:
@@ -136,11 +142,11 @@ class ReplyParser:
         if self.done:
             return
         if not self.started:
-            raise httpx.RemoteProtocolError("peer closed connection without a reply")
+            raise EarlyEnd("peer closed connection without a reply")
         if self.head is None:
-            raise httpx.RemoteProtocolError("peer closed connection inside the head of its reply")
+            raise EarlyEnd("peer closed connection inside the head of its reply")
         if not self._ends_with_connection:
-            raise httpx.RemoteProtocolError("peer closed connection before the end of its reply")
+            raise EarlyEnd("peer closed connection before the end of its reply")
         self.done = True
 
     def _handle_stop(self, error: HttpParserError | HttpParserUpgrade) -> None:

@@ -16,7 +16,7 @@ import httpx
 
 from chatpipe.wire.connect import Connector
 from chatpipe.wire.connection import PooledConnection
-from chatpipe.wire.http1 import WRITE_BYTES, Head, encode_head, encode_request
+from chatpipe.wire.http1 import IN_PIECES, WRITE_BYTES, Head, encode_head, encode_request
 from chatpipe.wire.origin import Origin, origin_of
 from chatpipe.wire.slots import ConnectionSlots
 from chatpipe.wire.timeouts import MAX_IDLE_S, Timeouts
@@ -30,10 +30,10 @@ _CLOSED = "the transport was closed"
 class PoolTransport(httpx.AsyncBaseTransport):
     """A transport for any number of requests. max_connections of them run at once; the others queue.
 
-    A short reply in one piece is awaited completely: one that arrives with its head, has a
-    Content-Length, or is JSON. Its stream is an httpx.ByteStream, which can be joined without an
-    event loop, and its connection is already free. Any other reply is returned after its head and
-    holds its slot until it is read to the end or closed.
+    A short reply in one piece is awaited completely: one that arrives with its head, or, without the
+    extension IN_PIECES, has a Content-Length or is JSON. Its stream is an httpx.ByteStream, which can
+    be joined without an event loop, and its connection is already free. Any other reply is returned
+    after its head and holds its slot until it is read to the end or closed.
 
     A callable ssl_context runs at the first https URL; None means Python's default. An idle
     connection is kept for idle_s. The transport serves one event loop and is unusable after
@@ -119,7 +119,7 @@ class PoolTransport(httpx.AsyncBaseTransport):
         if data is None:
             await link.send(encode_request(request))
         head = await link.read_head()
-        if not reply.done and _is_single_piece(head):
+        if not reply.done and _is_single_piece(head) and not request.extensions.get(IN_PIECES):
             await link.wait_until_complete()
         stream: httpx.AsyncByteStream
         if reply.done:

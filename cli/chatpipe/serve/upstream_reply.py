@@ -1,0 +1,162 @@
+"""One exchange with the server behind this one: each read of its reply is one write to the client.
+
+A task of its own reads the reply, while the client takes what has come. It stops when the client does not
+read, and when the client is gone. What ends before its time is ended in the same way: a reset by a reset.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+
+import httpx
+
+from chatpipe.options.serve import FaultRule
+from chatpipe.serve.reply_faults import apply_faults
+from chatpipe.serve.reply_steps import Close, Framing, ReplyPlan, Reset, Step
+from chatpipe.serve.router import error_reply
+from chatpipe.serve.wakeup import Wakeup
+from chatpipe.system.causes import root_os_error
+from chatpipe.wire import faults as wire_faults
+from chatpipe.wire.http1 import EarlyEnd
+
+# Headers of one connection, which a proxy does not pass on. Source: RFC 9110, section 7.6.1.
+OF_CONNECTION = frozenset(
+    (
+        *("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding"),
+        *("proxy-authenticate", "proxy-authorization", "upgrade", "http2-settings"),
+    )
+)
+_MOST_AHEAD = 256 << 10  # bytes that have come and that the client has not taken
+_UNREACHABLE = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+
+
+class UpstreamReply:
+    """See the module. It is the source of a ReplyPlan. faults are made in the whole body of a good reply."""
+
+    def __init__(
+        self, transport: httpx.AsyncBaseTransport, make_request: Callable[[], httpx.Request]
+    ) -> None:
+        self.faults: Sequence[FaultRule] = ()
+        self._transport = transport
+        self._make_request = make_request
+        self._task: asyncio.Task[None] | None = None
+        self._wakeup = Wakeup()
+        self._response: httpx.Response | None = None
+        self._arrived: deque[bytes] = deque()
+        self._ahead = 0
+        self._has_room = asyncio.Event()
+        self._is_done = False
+        self._error: Exception | None = None
+
+    # What the steps of the reply call
+
+    def begin(self, plan: ReplyPlan) -> Iterator[Step]:
+        self._task = asyncio.get_running_loop().create_task(self._read())
+        while self._response is None and not self._is_done:
+            yield self._wakeup
+        if self._response is None:
+            yield from self._without_head(plan)
+            return
+        _show(self._response, plan)
+        plan.pieces = self._pieces()
+        if self.faults and plan.status == 200:
+            yield from self._collect(plan)
+
+    def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _without_head(self, plan: ReplyPlan) -> Iterator[Step]:
+        """End as the server did, or say why there is no reply."""
+        error = self._error
+        assert error is not None
+        if isinstance(error, (httpx.InvalidURL, httpx.LocalProtocolError)):
+            reply = error_reply(400, f"Your request cannot be passed on: {error}")
+        elif not isinstance(error, httpx.TransportError):
+            raise error
+        elif isinstance(error, (EarlyEnd, httpx.NetworkError)) and not isinstance(error, _UNREACHABLE):
+            yield _ending(error)
+            return
+        else:
+            fault = wire_faults.from_exception(error, str(self._make_request().url))
+            reply = error_reply(502, str(fault), type="upstream_error")
+        plan.status, plan.headers, plan.pieces = reply.status, (*reply.headers, *plan.headers), reply.pieces
+
+    def _collect(self, plan: ReplyPlan) -> Iterator[Step]:
+        """Wait for the whole body, and make the faults in it. What the server itself broke stays as it is."""
+        pieces: list[Step] = []
+        for step in plan.pieces:
+            if isinstance(step, Wakeup):
+                yield step
+            else:
+                pieces.append(step)
+        plan.pieces = pieces
+        if self._error is None:
+            plan.headers = tuple(each for each in plan.headers if each[0].lower() != "content-length")
+            plan.framing = ""
+            apply_faults(plan, self.faults)
+
+    def _pieces(self) -> Iterator[Step]:
+        while True:
+            while self._arrived:
+                piece = self._arrived.popleft()
+                self._ahead -= len(piece)
+                self._has_room.set()
+                yield piece
+            if self._is_done:
+                break
+            yield self._wakeup
+        if self._error is not None:
+            yield _ending(self._error)
+
+    # The task
+
+    async def _read(self) -> None:
+        try:
+            response = await self._transport.handle_async_request(self._make_request())
+            assert isinstance(response.stream, httpx.AsyncByteStream)
+            try:
+                self._response = response
+                self._wakeup.wake()
+                async for data in response.stream:
+                    await self._put(data)
+            finally:
+                await response.stream.aclose()
+        except Exception as error:
+            self._error = error
+        self._is_done = True
+        self._wakeup.wake()
+
+    async def _put(self, data: bytes) -> None:
+        """Hand data to the reply, and wait while the client has too much to read."""
+        if not data:
+            return
+        self._arrived.append(data)
+        self._ahead += len(data)
+        self._wakeup.wake()
+        while self._ahead > _MOST_AHEAD:
+            self._has_room.clear()
+            await self._has_room.wait()
+
+
+def _show(response: httpx.Response, plan: ReplyPlan) -> None:
+    """Put the head into the plan, in front of the headers that are added."""
+    named = {each.strip().lower() for each in response.headers.get("connection", "").split(",")}
+    raw = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers.raw)
+    kept = tuple(each for each in raw if each[0].lower() not in OF_CONNECTION | named)
+    plan.status, plan.headers, plan.framing = response.status_code, (*kept, *plan.headers), _framing(response)
+
+
+def _framing(response: httpx.Response) -> Framing:
+    if response.request.method == "HEAD" or response.status_code in (204, 304):
+        return "none"
+    if "transfer-encoding" in response.headers:
+        return "chunked"
+    return "length" if "content-length" in response.headers else "connection"
+
+
+def _ending(error: Exception) -> Step:
+    """The end of a connection that has ended in an error."""
+    return Reset() if isinstance(root_os_error(error), ConnectionError) else Close()

@@ -1,0 +1,19 @@
+"""A step that waits for something else than time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+class Wakeup:
+    """The reply goes on when somebody calls wake(). resume is set by the connection that waits."""
+
+    __slots__ = ("resume",)
+
+    def __init__(self) -> None:
+        self.resume: Callable[[], object] = bool  # does nothing
+
+    def wake(self) -> None:
+        """Let the reply go on if it waits for this step now; do nothing if it waits for another one."""
+        resume, self.resume = self.resume, bool
+        resume()
