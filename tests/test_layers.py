@@ -213,6 +213,11 @@ WORLD: dict[str, dict[str, str]] = {
     "batch.input": {"os": "the input"},
     "batch.live_run": {"time": "wall time"},
     "batch.journal.answer_files": {"tempfile": "the journal of --dedupe"},
+    "serve.batches.spool": {
+        "os": "a file without a name, and its bytes",
+        "open": "removes its name",
+        "tempfile": "makes it",
+    },
     "serve.client_connection": {"asyncio": "one connection of a client", "socket": "makes its end a reset"},
     "serve.upstream_reply": {"asyncio": "a task that reads the reply"},
     "serve.listener": {"socket": "the socket that listens"},

@@ -57,7 +57,60 @@ async def together():
             answer.choices[0].message.content)
     return await asyncio.gather(*(one(number) for number in range(64)))
 
+def line(number):
+    body = {"model": "echo", "messages": [{"role": "user", "content": f"say {number}"}]}
+    return json.dumps({"custom_id": str(number), "method": "POST", "url": ORDER["endpoint"], "body": body})
+
+ORDER = {"endpoint": "/v1/chat/completions", "completion_window": "24h"}
+LINES = ("a.jsonl", "\\n".join(map(line, range(5))).encode())
+ENDS = ("completed", "failed", "expired", "cancelled")
+
+def contents(text):
+    bodies = [json.loads(each)["response"]["body"] for each in text.splitlines()]
+    return sorted(body["choices"][0]["message"]["content"] for body in bodies)
+
+def batch(**order):
+    expires = {"anchor": "created_at", "seconds": 3600}
+    file = client.files.create(file=LINES, purpose="batch", expires_after=expires)
+    job = client.batches.create(input_file_id=file.id, **ORDER, **order)
+    statuses = [job.status]
+    while job.status not in ENDS:
+        job = client.batches.retrieve(job.id)
+        statuses.append(job.status)
+    text = client.files.content(job.output_file_id).text
+    listed = [each.id for each in client.batches.list(limit=1)]
+    files = [each.id for each in client.files.list(purpose="batch")]
+    deleted = client.files.delete(file.id).deleted
+    return {"statuses": statuses, "counts": job.request_counts.to_dict(), "metadata": job.metadata,
+        "contents": contents(text), "found": [job.id in listed, file.id in files, deleted]}
+
+async def async_batch():
+    client = openai.AsyncOpenAI(base_url=url, api_key="k-1")
+    file = await client.files.create(file=LINES, purpose="batch")
+    job = await client.batches.create(input_file_id=file.id, **ORDER)
+    while job.status not in ENDS:
+        job = await client.batches.retrieve(job.id)
+    other = await client.batches.create(input_file_id=file.id, **ORDER)
+    cancelled = [await client.batches.cancel(other.id), await client.batches.retrieve(other.id)]
+    pieces = b""
+    async with client.files.with_streaming_response.content(job.output_file_id) as reply:
+        async for piece in reply.iter_bytes():
+            pieces += piece
+    return {"contents": contents(pieces.decode()), "cancelled": [each.status for each in cancelled]}
+
+def refused(call):
+    try:
+        call()
+    except openai.APIStatusError as error:
+        return [type(error).__name__, error.param]
+
 found = {
+    "batch": batch(metadata={"a": "b"}),
+    "async batch": asyncio.run(async_batch()),
+    "no file": refused(lambda: client.files.retrieve("file-x")),
+    "no batch": refused(lambda: client.batches.retrieve("batch_x")),
+    "bad upload": refused(lambda: client.files.create(file=("a.txt", b"a"), purpose="batch")),
+    "bad batch": refused(lambda: client.batches.create(input_file_id="file-x", **ORDER)),
     "models": [model.id for model in client.models.list()] + [client.models.retrieve("echo").id],
     "whole": ask().choices[0].message.content,
     "usage": ask().usage.total_tokens,
@@ -109,6 +162,27 @@ def found() -> dict[str, Any]:
         ("shape", '{"a":"hello there"}'),
         ("together", True),
         ("wrong key", "invalid_api_key"),
+        (
+            "batch",
+            {
+                "statuses": ["validating", "in_progress", "in_progress", "finalizing", "completed"],
+                "counts": {"total": 5, "completed": 5, "failed": 0},
+                "metadata": {"a": "b"},
+                "contents": [f"say {number}" for number in range(5)],
+                "found": [True, True, True],
+            },
+        ),
+        (
+            "async batch",
+            {
+                "contents": [f"say {number}" for number in range(5)],
+                "cancelled": ["cancelling", "cancelled"],
+            },
+        ),
+        ("no file", ["NotFoundError", "id"]),
+        ("no batch", ["NotFoundError", None]),
+        ("bad upload", ["BadRequestError", "file"]),
+        ("bad batch", ["BadRequestError", "input_file_id"]),
     ],
 )
 def test_what_the_library_reads(found: dict[str, Any], what: str, expected: object) -> None:

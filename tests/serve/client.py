@@ -83,6 +83,19 @@ def statuses(data: bytes) -> list[int]:
     return [int(found) for found in re.findall(rb"HTTP/1\.1 (\d{3}) ", data)]
 
 
+FORM_TYPE = b"Content-Type: multipart/form-data; boundary=b\r\n"
+
+
+def upload_form(data: bytes, name: str = "a.jsonl", **fields: str) -> bytes:
+    """A form of FORM_TYPE with a file and other fields."""
+    parts = b"".join(
+        b'--b\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n' % (key.encode(), value.encode())
+        for key, value in fields.items()
+    )
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="%b"\r\n\r\n' % name.encode()
+    return parts + head + data + b"\r\n--b--\r\n"
+
+
 WEATHER = {
     "type": "function",
     "function": {

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from collections.abc import Mapping
 
 import pytest
 
 from chatpipe.options.serve import ServeOptions
+from chatpipe.serve.batches.multipart import FormReader
 from chatpipe.serve.client_connection import ClientConnection
 from chatpipe.serve.fault_grammar import parse_fault
 from chatpipe.serve.planner import Planner
@@ -57,6 +59,9 @@ class _Owner:
 
     def __init__(self, fault: str) -> None:
         self.planner = Planner(ServeOptions(faults=(parse_fault(fault),)))
+
+    def open_form(self, method: str, target: str, headers: Mapping[str, str]) -> FormReader | None:
+        return self.planner.open_form(method, target, headers)
 
     def plan(self, request: ServedRequest) -> ReplyPlan:
         return self.planner.plan(request, NOW)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chatpipe.options.serve import FaultRule, ServeOptions, StatusValue
-from chatpipe.serve.fault_grammar import KINDS, NoFault, parse_fault
+from chatpipe.serve.fault_grammar import API_KINDS, KINDS, NoFault, parse_fault
 from chatpipe.serve.planner import Planner
 from chatpipe.serve.reply_faults import APPLY
 from chatpipe.serve.reply_steps import Close, Pause, Reset, Step, steps_of
@@ -38,6 +38,10 @@ ONCE = FaultRule("cut")
         ("stall=30s", FaultRule("stall", 30.0)),
         ("tool=bad-json:p=1", FaultRule("tool", "bad-json")),
         ("slice=1", FaultRule("slice", 1)),
+        ("cut:on=content:times=1", ONCE._replace(place="content", times=1)),
+        ("status=400:on=line:match=a", FaultRule("status", StatusValue(400), place="line", match="a")),
+        ("batch-lose", FaultRule("batch-lose", place="create")),
+        ("batch-expire=0:of=all", FaultRule("batch-expire", 0, of_all=True, place="create")),
     ],
 )
 def test_faults(text: str, rule: FaultRule) -> None:
@@ -75,6 +79,12 @@ def test_faults(text: str, rule: FaultRule) -> None:
         ("cut::times=1", "'' is no condition"),
         ("cut:match=", "match is empty"),
         ("cut:model=(", "'(' is no pattern: "),
+        ("cut:on=files", "'on=files' is no condition"),
+        ("cut:on=line", "cut is no fault of a line: use one of status, length"),
+        ("batch-lose:on=poll", "batch-lose is for on=create only"),
+        ("status=500:on=poll:match=a", "match and model are for on=chat and on=line only"),
+        ("batch-cancel:model=a", "match and model are for on=chat and on=line only"),
+        ("batch-fail=soon", "'soon' is no value of batch-fail, such as batch-fail=token_limit_exceeded"),
     ],
 )
 def test_what_is_no_fault_says_why(text: str, words: str) -> None:
@@ -84,7 +94,7 @@ def test_what_is_no_fault_says_why(text: str, words: str) -> None:
 
 def test_every_kind_has_an_effect_and_an_example_that_it_takes() -> None:
     assert list(KINDS) == list(APPLY)
-    for kind, form in KINDS.items():
+    for kind, form in {**KINDS, **API_KINDS}.items():
         assert bool(form.example) == (form.parse is not None)
         if form.example:
             assert parse_fault(f"{kind}={form.example}").value is not None

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from process import run, sh
-from serve.client import Running, chat_request, get, post, read_all, serving, statuses
+from serve.client import FORM_TYPE, Running, chat_request, get, post, read_all, serving, statuses, upload_form
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +83,42 @@ def test_a_body_without_end_is_refused_while_it_is_sent() -> None:
         for _ in range(200):
             connection.sendall(b"1000\r\n" + b"a" * 4096 + b"\r\n")
         assert statuses(connection.recv(1000)) == [413]
+
+
+@pytest.mark.parametrize(
+    ("framing", "split"),
+    [
+        (b"Content-Length: %d\r\n\r\n%b", 9),
+        (b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n", 1 << 20),
+    ],
+)
+def test_an_upload_beyond_the_largest_body_and_a_part_of_it(framing: bytes, split: int) -> None:
+    """An upload has a limit of its own, because none of it is kept in memory."""
+    data = b"".join(b'{"line":%d}\n' % n for n in range(200_000))
+    form = upload_form(data, purpose="batch")
+    head = b"POST /v1/files HTTP/1.1\r\nHost: h\r\nConnection: close\r\n%b" % FORM_TYPE
+    with serving("--max-body", "1kB") as server:
+        whole = head + framing % (len(form), form)
+        file = json.loads(server.exchange(whole[:-split], whole[-split:]).partition(b"\r\n\r\n")[2])
+        assert file["bytes"] == len(data)
+        path = f"/v1/files/{file['id']}/content"
+        assert server.exchange(get(path)).partition(b"\r\n\r\n")[2] == data
+        part = server.exchange(get(path, b"Range: bytes=2000000-\r\nConnection: close\r\n"))
+        assert part.partition(b"\r\n\r\n")[2] == data[2_000_000:]
+
+
+def test_a_download_that_is_left_and_an_upload_that_is(server: Running) -> None:
+    """The server goes on, and answers others."""
+    form = upload_form(b"a" * 5_000_000, purpose="user_data")
+    head = b"POST /v1/files HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n%b\r\n" % (len(form), FORM_TYPE)
+    with server.connect() as connection:
+        connection.sendall(head + form[:2_000_000])
+    with server.connect() as connection:
+        connection.sendall(head + form)
+        (id_,) = re.findall(rb'"id":"(file-\w+)"', connection.recv(1000))
+        connection.sendall(get(f"/v1/files/{id_.decode()}/content", b""))
+        connection.recv(1000)
+    assert statuses(server.exchange(get(f"/v1/files/{id_.decode()}"))) == [200]
 
 
 def test_a_thousand_connections_and_64_streams_at_once(server: Running) -> None:

@@ -11,7 +11,7 @@ import click
 from chatpipe.errors import UsageFault
 from chatpipe.flags.limits import ABOVE_ZERO
 from chatpipe.flags.types import FILE, Count, Integer, OneOf, ParamType, Size, option_group
-from chatpipe.options.serve import ServeOptions
+from chatpipe.options.serve import BatchLife, ServeOptions
 from chatpipe.response.delays import parse_duration
 from chatpipe.serve.dialects import DIALECTS
 from chatpipe.serve.draws import parse_latency
@@ -53,6 +53,18 @@ class _LatencyType(ParamType):
         if latency is None:
             self.fail(f"'{value}' is no time such as 50ms, and not lognormal:50ms:0.5.", param, ctx)
         return latency
+
+
+class _LifeType(ParamType):
+    name = "life"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value.isascii() and value.isdecimal() and 1 <= len(value) < 10 and int(value) > 0:
+            return BatchLife(polls=int(value))
+        seconds = None if value[-1:].isdecimal() else parse_duration(value)
+        if seconds is None or not 0 < seconds <= _LONGEST_S:
+            self.fail(f"'{value}' is no number of polls, such as 4, and no time such as 10s.", param, ctx)
+        return BatchLife(seconds=seconds)
 
 
 class _FaultType(ParamType):
@@ -139,6 +151,29 @@ options = option_group(
             type=_FaultType(),
             multiple=True,
             help="Spoil replies: status=429, cut, stall=30s:p=0.1, garbage:times=1",
+        ),
+        click.option(
+            "--batch-life",
+            metavar="POLLS|TIME",
+            type=_LifeType(),
+            default="4",
+            show_default=True,
+            help="From the creation of a batch to its end: 4 polls, or 10s",
+        ),
+        click.option(
+            "--batch-lines",
+            metavar="N",
+            type=Count(1),
+            default=50_000,
+            show_default=True,
+            help="Most requests of a batch",
+        ),
+        click.option(
+            "--max-files",
+            metavar="SIZE",
+            type=Size(),
+            default=1_000_000_000,
+            help="Largest sum of uploads and results  [default: 1GB]",
         ),
         click.option(
             "--seed", metavar="N", type=Integer(), default=0, help="Seed of what is random  [default: 0]"

@@ -22,13 +22,20 @@ class StatusValue(NamedTuple):
 FaultValue = StatusValue | float | int | str | None
 
 
+class BatchLife(NamedTuple):
+    """The life of a batch from its creation to its end: a number of polls, or if that is 0, seconds."""
+
+    polls: int = 0
+    seconds: float = 0.0
+
+
 class FaultRule(NamedTuple):
     """A fault, and the requests that have it. value is that of its kind, None if it was not given.
 
     The requests of one body are counted from 1, or with of_all those of all bodies; only those count that
     match and model admit. The first `after` have no fault; of the rest each `every`-th has it, `times` of
     them at most, with the probability chance. match is a text in one of the messages, model a pattern that
-    the name of the model has to contain.
+    the name of the model has to contain. place is the call that has the fault, a word of PLACES.
     """
 
     kind: str
@@ -40,11 +47,16 @@ class FaultRule(NamedTuple):
     of_all: bool = False
     match: str | None = None
     model: str | None = None
+    place: str = "chat"
 
     def is_due(self, count: int) -> bool:
         """Return True for the count-th request, apart from its chance."""
         number, rest = divmod(count - self.after, self.every)
         return number > 0 and not rest and (self.times is None or number <= self.times)
+
+
+# `line` is a line of a batch. The others are calls: `poll` retrieves a batch, `content` downloads a file.
+PLACES = ("chat", "line", "upload", "content", "create", "poll", "list", "cancel")
 
 
 class ServeOptions(NamedTuple):
@@ -53,6 +65,7 @@ class ServeOptions(NamedTuple):
     slots is the number of requests that are answered at a time, and queue lets the others wait. rpm and tpm
     are requests and tokens a minute, reported in the headers of dialect. seed is that of all that is random.
     port 0 is any free port. chunk_delay_s is the time before each chunk of a stream but the first.
+    max_files is the bytes of all files together, batch_lines the most requests of a batch.
     require_key_env is the name of the variable with the key that clients have to send. upstream is the base
     URL of the server that answers in place of the model; with allow_http its keys may go unencrypted.
     """
@@ -73,3 +86,6 @@ class ServeOptions(NamedTuple):
     require_key_env: str | None = None
     upstream: str | None = None
     allow_http: bool = False
+    batch_life: BatchLife = BatchLife(polls=4)
+    batch_lines: int = 50_000
+    max_files: int = 1_000_000_000

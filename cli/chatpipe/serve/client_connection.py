@@ -13,10 +13,11 @@ import asyncio
 import socket
 import struct
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import suppress
 from typing import Protocol
 
+from chatpipe.serve.batches.multipart import FormReader
 from chatpipe.serve.reply_steps import Close, Pause, ReplyPlan, Reset, Step, plan_of, steps_of
 from chatpipe.serve.request_log import LogEntry
 from chatpipe.serve.request_parser import Interim, ParserEvent, RequestParser
@@ -40,6 +41,9 @@ class ConnectionOwner(Protocol):
     max_body: int
     is_stopping: bool
 
+    def open_form(self, method: str, target: str, headers: Mapping[str, str]) -> FormReader | None:
+        """The reader of an upload, None for another request."""
+
     def plan(self, request: ServedRequest) -> ReplyPlan:
         """The reply to a request, and the way to write it. Never raises."""
 
@@ -59,7 +63,7 @@ class ClientConnection(asyncio.Protocol):
 
     def __init__(self, owner: ConnectionOwner) -> None:
         self._owner = owner
-        self._parser = RequestParser(owner.max_body)
+        self._parser = RequestParser(owner.max_body, owner.open_form)
         self._waiting: deque[ParserEvent] = deque()
         self._steps: Generator[Step, None, None] | None = None
         self._plan: ReplyPlan
@@ -83,6 +87,7 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._waiting.clear()
+        self._parser.close()
         self._end_reply(is_complete=False)
         if self._timer is not None:
             self._timer.cancel()

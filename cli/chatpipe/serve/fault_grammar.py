@@ -4,6 +4,7 @@ status=429,retry_after=2:times=2     the first two requests of each body
 cut:every=3:of=all                   each third request
 stall=30s:p=0.1                      one in ten, by the seed
 garbage:after=1:match=the words      from the second on, if a message has these words
+status=503:on=poll:times=2           the first two looks at each batch
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from chatpipe.named_tuple import NamedTuple
-from chatpipe.options.serve import FaultRule, FaultValue, StatusValue
+from chatpipe.options.serve import PLACES, FaultRule, FaultValue, StatusValue
 from chatpipe.response.delays import parse_duration, parse_number
+from chatpipe.serve.batches.job_fate import FAILURES
 
 _LONGEST_S = 86_400.0
 TOOL_FAULTS = ("bad-json", "unknown", "missing-index")
+_WITH_TEXT = ("chat", "line")  # the places that have messages and a model
+_OF_LINES = ("status", "length", "filter", "refuse", "tool")
 
 
 class NoFault(ValueError):
@@ -28,9 +32,10 @@ def parse_fault(text: str) -> FaultRule:
     """The rule of a text. Raises NoFault."""
     head, _, rest = text.partition(":")
     kind, equals, value = head.partition("=")
-    if kind not in KINDS:
+    form = KINDS.get(kind) or API_KINDS.get(kind)
+    if form is None:
         raise NoFault(_no_kind(head, kind))
-    needs_value, parse, example = KINDS[kind]
+    needs_value, parse, example, place = form
     if needs_value and not equals:
         raise NoFault(f"{kind} needs a value, such as {kind}={example}")
     if equals and parse is None:
@@ -38,14 +43,27 @@ def parse_fault(text: str) -> FaultRule:
     parsed = parse(value) if equals and parse is not None else None
     if equals and parsed is None:
         raise NoFault(f"'{value}' is no value of {kind}, such as {kind}={example}")
-    return FaultRule(kind, parsed, **_conditions(rest))
+    rule = FaultRule(kind, parsed, **{"place": place, **_conditions(rest)})
+    _check_place(rule, place)
+    return rule
+
+
+def _check_place(rule: FaultRule, natural: str) -> None:
+    """Raises NoFault if the kind does not exist at its place. natural is the place of kinds with one."""
+    if rule.kind in API_KINDS and rule.place != natural:
+        raise NoFault(f"{rule.kind} is for on={natural} only")
+    if rule.place == "line" and rule.kind not in _OF_LINES:
+        raise NoFault(f"{rule.kind} is no fault of a line: use one of {', '.join(_OF_LINES)}")
+    if rule.place not in _WITH_TEXT and (rule.match is not None or rule.model is not None):
+        raise NoFault(f"match and model are for on={' and on='.join(_WITH_TEXT)} only")
 
 
 def _no_kind(head: str, kind: str) -> str:
     from chatpipe.inputs.names import nearest  # for a wrong word only
 
-    meant = f"status={head}" if _status(head) is not None else nearest(kind, frozenset(KINDS), least=3)
-    hint = f"did you mean {meant}?" if meant else f"use one of {', '.join(KINDS)}"
+    kinds = (*KINDS, *API_KINDS)
+    meant = f"status={head}" if _status(head) is not None else nearest(kind, frozenset(kinds), least=3)
+    hint = f"did you mean {meant}?" if meant else f"use one of {', '.join(kinds)}"
     return f"'{kind}' is no kind of fault: {hint}"
 
 
@@ -77,7 +95,11 @@ def _condition(text: str) -> tuple[str, object]:
             return "chance", number
         case "of" if value in ("all", "body"):
             return "of_all", value == "all"
-    conditions = "times=N, after=N, every=N, p=0.1, of=all, match=TEXT or model=PATTERN"
+        case "on" if value in PLACES:
+            return "place", value
+    conditions = (
+        f"times=N, after=N, every=N, p=0.1, of=all, on={'|'.join(PLACES)}, match=TEXT or model=PATTERN"
+    )
     raise NoFault(f"'{text}' is no condition: use {conditions}")
 
 
@@ -119,8 +141,8 @@ def _above_0(text: str) -> int | None:
     return _count(text) or None
 
 
-def _tool(text: str) -> str | None:
-    return text if text in TOOL_FAULTS else None
+def _word_of(words: tuple[str, ...]) -> Callable[[str], str | None]:
+    return lambda text: text if text in words else None
 
 
 class ValueForm(NamedTuple):
@@ -129,6 +151,7 @@ class ValueForm(NamedTuple):
     is_needed: bool = False
     parse: Callable[[str], FaultValue] | None = None
     example: str = ""
+    place: str = "chat"
 
 
 # In the order in which several faults of one reply are made: what a later one changes, it changes as the
@@ -139,7 +162,7 @@ KINDS: Mapping[str, ValueForm] = {
     "length": ValueForm(),
     "filter": ValueForm(),
     "refuse": ValueForm(),
-    "tool": ValueForm(True, _tool, "bad-json"),
+    "tool": ValueForm(True, _word_of(TOOL_FAULTS), "bad-json"),
     "truncate": ValueForm(),
     "no-done": ValueForm(),
     "error-event": ValueForm(False, _count, "3"),
@@ -154,4 +177,18 @@ KINDS: Mapping[str, ValueForm] = {
     "ttft": ValueForm(True, _time, "1s"),
     "itl": ValueForm(True, _time, "20ms"),
     "slice": ValueForm(True, _above_0, "7"),
+}
+
+# Those of files and batches alone, each of one call.
+API_KINDS: Mapping[str, ValueForm] = {
+    "batch-unseen": ValueForm(place="create"),
+    "batch-limit": ValueForm(place="create"),
+    "batch-fail": ValueForm(True, _word_of(tuple(FAILURES)), "token_limit_exceeded", "create"),
+    "batch-expire": ValueForm(False, _count, "10", "create"),
+    "batch-cancel": ValueForm(False, _count, "10", "create"),
+    "batch-lose": ValueForm(False, _above_0, "3", "create"),
+    "batch-double": ValueForm(False, _above_0, "3", "create"),
+    "batch-foreign": ValueForm(False, _above_0, "3", "create"),
+    "batch-no-id": ValueForm(True, _word_of(("empty", "missing")), "empty", "create"),
+    "no-range": ValueForm(place="content"),
 }

@@ -10,11 +10,11 @@ from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.options.serve import FaultRule
 from chatpipe.serve.draws import draw
-from chatpipe.serve.fault_grammar import KINDS
+from chatpipe.serve.fault_grammar import API_KINDS, KINDS
 from chatpipe.serve.served_request import ServedRequest
 
 _ALWAYS = FaultRule("")
-_ORDER = {kind: order for order, kind in enumerate(KINDS)}
+_ORDER = {kind: order for order, kind in enumerate((*API_KINDS, *KINDS))}
 
 
 class FaultRules:
@@ -25,22 +25,22 @@ class FaultRules:
         self._seed = seed
         self._of_all: Counter[int] = Counter()
         self._of_body: Counter[tuple[int, str]] = Counter()
-        self._reads_bodies = any(rule.match or rule.model for rule in rules)
+        self._read_at = {rule.place for rule in rules if rule.match or rule.model}
 
-    def faults_of(self, request: ServedRequest, body: str) -> list[FaultRule]:
-        """The rules that apply to a request, in the order of KINDS. body stands for its bytes."""
+    def faults_of(self, request: ServedRequest, body: str, place: str = "chat") -> list[FaultRule]:
+        """The rules that apply to a request of a place, in the order of KINDS. body stands for its bytes."""
         if not self._rules:
             return []
-        sent = values.loads(request.body) if self._reads_bodies else None
+        sent = values.loads(request.body) if place in self._read_at else None
         return [
             rule
             for index, rule in enumerate(self._rules)
-            if _admits(rule, sent) and self._is_due(index, rule, body)
+            if rule.place == place and _admits(rule, sent) and self._is_due(index, rule, body)
         ]
 
     def _is_due(self, index: int, rule: FaultRule, body: str) -> bool:
         """Count the request, and return True if it has the fault."""
-        if rule._replace(kind="", value=None, match=None, model=None) == _ALWAYS:
+        if rule._replace(kind="", value=None, match=None, model=None, place="chat") == _ALWAYS:
             return True  # what has no conditions keeps no counts
         self._of_body[index, body] += 1
         self._of_all[index] += 1

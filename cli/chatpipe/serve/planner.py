@@ -8,11 +8,15 @@ Only requests for a completion count for limits, and only they have a latency.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Protocol
 
 from chatpipe.local.model import Reply, request_id_of
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.serve import ServeOptions
+from chatpipe.serve.batches.api_route import api_route
+from chatpipe.serve.batches.batch_api import BatchApi
+from chatpipe.serve.batches.multipart import FormReader
 from chatpipe.serve.draws import draw, latency_s
 from chatpipe.serve.fault_rules import FaultRules
 from chatpipe.serve.quota import Quota
@@ -53,24 +57,32 @@ class Planner:
         self._quota = Quota(options.rpm, options.tpm, options.dialect)
         self._rules = FaultRules(options.faults, options.seed)
         self._seen: Counter[str] = Counter()
+        self._batches = BatchApi(options, self._rules, lambda request: _plan(self._router.reply_to(request)))
+
+    def open_form(self, method: str, target: str, headers: Mapping[str, str]) -> FormReader | None:
+        """The reader of an upload, None for another request. Another server reads its forms itself."""
+        return None if self._upstream else self._batches.open_form(method, target, headers)
 
     def plan(self, request: ServedRequest, now: Times) -> ReplyPlan:
         """The plan of the reply. Its ticket is a place in a slot or in the queue, and is to be given back."""
+        route = api_route(request) if self._upstream is None else None
+        if route is not None and request.method != "OPTIONS":
+            refusal = self._router.refusal(request)
+            return self._batches.plan(request, route, now.unix) if refusal is None else _plan(refusal)
         source = None if self._upstream is None or is_own(request) else self._upstream.reply_to(request)
         reply = self._router.reply_to(request) if source is None else _LATER
         if not is_chat(request) or reply.status == 401:
             return _plan(reply, source=source)
-        refusal = self._quota.take(sum(reply.usage), now.monotonic)
+        too_many = self._quota.take(sum(reply.usage), now.monotonic)
         limits = self._quota.headers(now.unix)
-        if refusal is not None:
-            refused = error_reply(429, refusal.message, type=refusal.type, code="rate_limit_exceeded")
-            return _plan(refused, (*limits, *refusal.headers))
+        if too_many is not None:
+            refused = error_reply(429, too_many.message, type=too_many.type, code="rate_limit_exceeded")
+            return _plan(refused, (*limits, *too_many.headers))
         ticket = self._slots.enter()
         if ticket is None:
             return _plan(_no_slot(self._slots.running), limits)
         plan = _plan(reply, limits, source)
         plan.ticket = ticket
-        plan.usage = reply.usage
         plan.chunk_delay_s = self._options.chunk_delay_s
         body = plan.request_id or request_id_of(request.body)
         plan.latency_s = self._latency_s(body)
@@ -97,7 +109,7 @@ class Planner:
 def _plan(
     reply: Reply, more: tuple[tuple[str, str], ...] = (), source: LaterReply | None = None
 ) -> ReplyPlan:
-    return ReplyPlan(reply.status, (*reply.headers, *more), reply.pieces, source=source)
+    return ReplyPlan(reply.status, (*reply.headers, *more), reply.pieces, usage=reply.usage, source=source)
 
 
 def _no_slot(running: int) -> Reply:

@@ -6,10 +6,12 @@ memory. So bytes are counted that bring no body and complete no request.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from enum import Enum
 
 import httptools
 
+from chatpipe.serve.batches.multipart import FormReader
 from chatpipe.serve.served_request import RequestRefusal, ServedRequest
 
 _MOST_OVERHEAD = 64 << 10  # bytes in a row without a byte of a body and without the end of a request
@@ -23,6 +25,8 @@ class Interim(Enum):
 
 
 ParserEvent = ServedRequest | RequestRefusal | Interim
+# method, target, headers -> the reader of a body that is not to be kept in memory, None for any other body
+OpenForm = Callable[[str, str, Mapping[str, str]], FormReader | None]
 
 
 class RequestParser:
@@ -31,8 +35,10 @@ class RequestParser:
     is_inside: a request has begun and is not complete.
     """
 
-    def __init__(self, max_body: int) -> None:
+    def __init__(self, max_body: int, open_form: OpenForm = lambda *_: None) -> None:
         self._max_body = max_body
+        self._open_form = open_form
+        self._form: FormReader | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._events: list[ParserEvent] = []
         self._is_refused = False
@@ -42,6 +48,11 @@ class RequestParser:
         self._target = b""
         self._headers: dict[str, str] = {}
         self._body = bytearray()
+
+    def close(self) -> None:
+        """Give up an unfinished body."""
+        if self._form is not None:
+            self._form.close()
 
     def feed(self, data: bytes) -> list[ParserEvent]:
         """The events that data completes. Never raises."""
@@ -75,7 +86,7 @@ class RequestParser:
         llhttp takes what follows the head for that protocol, and so the body, too. A client such as
         `curl --http2` sends one.
         """
-        method = self._parser.get_method().decode("latin-1")
+        method = self._method()
         if method == "CONNECT":
             self._refuse(405, "Not allowed to CONNECT: this is no proxy")
         if self._is_refused:
@@ -97,6 +108,7 @@ class RequestParser:
     def on_message_begin(self) -> None:
         self.is_inside, self._in_body = True, False
         self._target, self._headers, self._body = b"", {}, bytearray()
+        self._form, self._size = None, 0
 
     def on_url(self, url: bytes) -> None:
         self._target += url
@@ -110,7 +122,8 @@ class RequestParser:
     def on_headers_complete(self) -> None:
         self._in_body = True
         length = self._headers.get("content-length", "")
-        if length.isdecimal() and int(length[:20]) > self._max_body:
+        self._form = self._open_form(self._method(), self._target.decode("latin-1"), self._headers)
+        if length.isdecimal() and int(length[:20]) > self._most_bytes():
             self._refuse_size()
         elif self._headers.get("content-encoding", "").strip().lower() not in _SAFE_CODINGS:
             self._refuse(415, "Unsupported Content-Encoding: send the body uncompressed")
@@ -121,9 +134,13 @@ class RequestParser:
         self._overhead = 0
         if self._is_refused:
             return
-        self._body += data
-        if len(self._body) > self._max_body:
+        self._size += len(data)
+        if self._size > self._most_bytes():
             self._refuse_size()
+        elif self._form is not None:
+            self._form.feed(data)
+        else:
+            self._body += data
 
     def on_message_complete(self) -> None:
         self._overhead = 0
@@ -135,17 +152,25 @@ class RequestParser:
             self._refuse(400, "A request of HTTP/1.1 needs the header Host")
             return
         request = ServedRequest(
-            self._parser.get_method().decode("latin-1"),
+            self._method(),
             self._target.decode("latin-1"),
             self._headers,
             bytes(self._body),
             self._parser.should_keep_alive(),
             version == "1.1",
+            self._form,
         )
+        self._form = None
         self._events.append(request)
 
+    def _method(self) -> str:
+        return self._parser.get_method().decode("latin-1")
+
+    def _most_bytes(self) -> int:
+        return self._max_body if self._form is None else self._form.most_bytes
+
     def _refuse_size(self) -> None:
-        self._refuse(413, f"The body of your request is larger than {self._max_body} bytes")
+        self._refuse(413, f"The body of your request is larger than {self._most_bytes()} bytes")
 
 
 _LONG_HEAD = (431, f"The head of your request is larger than {_MOST_OVERHEAD} bytes")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from chatpipe.inputs import values
 from chatpipe.local import model
 from chatpipe.local.model import Reply
+from chatpipe.serve.batches.api_route import api_route
 from chatpipe.serve.served_request import RequestRefusal, ServedRequest
 
 _JSON = ("content-type", "application/json")
@@ -30,18 +31,21 @@ class Router:
     def reply_to(self, request: ServedRequest) -> Reply:
         """The reply to a request. HEAD is answered as GET, and OPTIONS with the methods of the path."""
         if request.method == "OPTIONS":
-            return Reply(204, (("allow", _allowed(request.path)),), ())
+            return Reply(204, (("allow", _allowed(request)),), ())
         method = "GET" if request.method == "HEAD" else request.method
         if method == "GET" and (own := self._own.get(request.path)) is not None:
             return own()
-        if self._key is not None and (refusal := self._refusal(request, self._key)) is not None:
+        refusal = self.refusal(request)
+        if refusal is not None:
             return refusal
         return model.answer(method, request.target, request.body)
 
-    def _refusal(self, request: ServedRequest, key: bytes) -> Reply | None:
+    def refusal(self, request: ServedRequest) -> Reply | None:
         """The refusal of a request without the right key, None if it has it."""
+        if self._key is None:
+            return None
         sent = _sent_key(request)
-        if sent is not None and hmac.compare_digest(sent.encode("latin-1"), key):
+        if sent is not None and hmac.compare_digest(sent.encode("latin-1"), self._key):
             return None
         reply = error_reply(401, _NO_KEY if sent is None else _WRONG_KEY, code="invalid_api_key")
         return Reply(401, (*reply.headers, ("www-authenticate", "Bearer")), reply.pieces)
@@ -53,10 +57,15 @@ def refusal_reply(refusal: RequestRefusal) -> Reply:
 
 
 def error_reply(
-    status: int, message: str, *, type: str = "invalid_request_error", code: str | None = None
+    status: int,
+    message: str,
+    *,
+    type: str = "invalid_request_error",
+    param: str | None = None,
+    code: str | None = None,
 ) -> Reply:
     """An error in the shape of the API."""
-    return json_reply(status, {"error": {"message": message, "type": type, "param": None, "code": code}})
+    return json_reply(status, {"error": {"message": message, "type": type, "param": param, "code": code}})
 
 
 def json_reply(status: int, value: values.Value) -> Reply:
@@ -85,5 +94,7 @@ def _is_chat_path(path: str) -> bool:
     return path.rstrip("/").endswith("/chat/completions")
 
 
-def _allowed(path: str) -> str:
-    return "POST, OPTIONS" if _is_chat_path(path) else "GET, HEAD, OPTIONS"
+def _allowed(request: ServedRequest) -> str:
+    route = api_route(request)
+    methods = route.methods if route else ("POST",) if _is_chat_path(request.path) else ("GET",)
+    return ", ".join([*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from chatpipe.named_tuple import NamedTuple
+from chatpipe.serve.batches.multipart import FormReader
 
 
 class ServedRequest(NamedTuple):
     """One HTTP request. target is as on the request line; names of headers are in lower case.
 
-    can_chunk is False for a client of HTTP/1.0, which knows no chunked reply.
+    can_chunk is False for a client of HTTP/1.0, which knows no chunked reply. form is the body of an upload,
+    which then is empty.
     """
 
     method: str
@@ -17,6 +19,7 @@ class ServedRequest(NamedTuple):
     body: bytes
     keep_alive: bool = True
     can_chunk: bool = True
+    form: FormReader | None = None
 
     @property
     def path(self) -> str:

@@ -44,6 +44,7 @@ class Service:
         self._upstream = _upstream(options, environ)
         key = _required_key(options.require_key_env, environ)
         self._planner = Planner(options, key, self._upstream)
+        self.open_form = self._planner.open_form
         self._connections: set[ClientConnection] = set()
         self._log: RequestLog | None = None
         self._failure: BaseException | None = None

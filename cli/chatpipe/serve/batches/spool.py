@@ -1,0 +1,121 @@
+"""Bytes that the local server keeps: a few in memory, many in a temporary file without a name."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+
+from chatpipe.errors import reason
+
+_IN_MEMORY = 1 << 20
+_PIECE = 256 << 10
+
+
+class NoRoom(Exception):
+    """More bytes than may be kept, or than the disk takes. Its words are for the client."""
+
+
+class Room:
+    """The bytes that all spools of a server may keep together."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+
+    def take(self, size: int) -> None:
+        """Raises NoRoom."""
+        if self.used + size > self.limit:
+            raise NoRoom(f"this server keeps at most {self.limit} bytes of files: delete some")
+        self.used += size
+
+
+class Spool:
+    """Bytes that are appended and read, until all who share it have closed it.
+
+    checksum is the CRC-32 of all bytes.
+    """
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._end = bytearray()  # what is not in the file yet
+        self._descriptor: int | None = None
+        self._filed = 0
+        self._owners = 1
+        self.size = 0
+        self.checksum = 0
+
+    def write(self, data: bytes) -> None:
+        """Append. Raises NoRoom."""
+        self._room.take(len(data))
+        self.size += len(data)
+        self.checksum = zlib.crc32(data, self.checksum)
+        self._end += data
+        if len(self._end) > _IN_MEMORY:
+            self._move()
+
+    def read(self, at: int, count: int) -> bytes:
+        """At most count bytes from a place on. Raises NoRoom."""
+        if at >= self._filed:
+            return bytes(self._end[at - self._filed : at - self._filed + count])
+        if at + count > self._filed and self._end:
+            self._move()
+        assert self._descriptor is not None
+        return os.pread(self._descriptor, count, at)
+
+    def pieces(self, at: int, end: int) -> Iterator[bytes]:
+        """The bytes from one place to another, which is not included."""
+        self.share()
+        try:
+            while at < end:
+                piece = self.read(at, min(_PIECE, end - at))
+                yield piece
+                at += len(piece)
+        finally:
+            self.close()
+
+    def share(self) -> None:
+        """Have one more owner, who has to close it, too."""
+        self._owners += 1
+
+    def close(self) -> None:
+        """Give up the bytes, unless another owner needs them."""
+        self._owners -= 1
+        if self._owners:
+            return
+        self._room.used -= self.size
+        self.size = self._filed = 0
+        self._end = bytearray()
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __del__(self) -> None:
+        """Give up what nobody closed, such as the upload of a client that has gone."""
+        if self._owners > 0:
+            self._owners = 1
+            with suppress(OSError):
+                self.close()
+
+    def _move(self) -> None:
+        """Move what is in memory to the file."""
+        try:
+            if self._descriptor is None:
+                self._descriptor = _unnamed()
+            left = memoryview(self._end)
+            while left:
+                written = os.pwrite(self._descriptor, left, self._filed)
+                self._filed += written
+                left = left[written:]
+        except OSError as error:
+            raise NoRoom(f"this server cannot keep a file: {reason(error)}") from error
+        self._end = bytearray()
+
+
+def _unnamed() -> int:
+    """A descriptor of a temporary file that has no name any more."""
+    descriptor, path = tempfile.mkstemp(prefix="chatpipe-serve-")
+    os.unlink(path)
+    return descriptor
