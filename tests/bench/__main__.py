@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import batch, busy, checking, firstbyte, fleet, imports, machine, startup, streaming
+from . import batch, busy, checking, firstbyte, fleet, imports, machine, replies, startup, streaming
 from .machine import CHECKOUT, Place
 from .report import Report
 
@@ -27,6 +27,7 @@ _BENCHES = {
     "batch": batch.run,
     "busy": busy.run,
     "fleet": fleet.run,
+    "replies": replies.run,
 }
 _VERSIONS = ("click", "httpx", "orjson", "httptools", "jsonschema")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from .machine import CHECKOUT
 
 _HOME = CHECKOUT / ".venv-bench"
-_PACKAGES = ("aiohttp", "llm", "openai", "orjson")
+_PACKAGES = ("aiohttp", "llm", "openai", "orjson", "uvicorn[standard]")
 
 
 class Missing(Exception):
