@@ -221,6 +221,7 @@ WORLD: dict[str, dict[str, str]] = {
     "serve.client_connection": {"asyncio": "one connection of a client", "socket": "makes its end a reset"},
     "serve.upstream_reply": {"asyncio": "a task that reads the reply"},
     "serve.listener": {"socket": "the socket that listens"},
+    "serve.observer": {"time": "when a request came, and when its reply ended"},
     "serve.request_log": {"os": "the file that is appended to", "time": "when a request came"},
     "serve.service": {
         "asyncio": "the event loop of the server",

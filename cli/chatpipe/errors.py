@@ -20,6 +20,7 @@
       Halted                   1   --halt ended the run
       NoAnswer                 1   a recorded line has no answer to show
       UnfinishedConversation   1   the run ended between two turns of a line
+      ClientAtFault            1   the client of a local server did something wrong
       OutcomeFault             *   an answer or a line is not good; its outcome gives the status
         AnswerFault            *   one answer: 3 to 6, or 76 (response/judge.py)
         LineFailed             *   one line of a run
@@ -180,6 +181,12 @@ class NoAnswer(ChatpipeError):
 
 class UnfinishedConversation(ChatpipeError):
     """Some turns of a line were paid for, but there is no final answer."""
+
+    status = Status.SOME_FAILED
+
+
+class ClientAtFault(ChatpipeError):
+    """A client did something that no client should do."""
 
     status = Status.SOME_FAILED
 

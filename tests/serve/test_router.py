@@ -18,7 +18,7 @@ STREAMED = BODY[:-1] + b',"stream":true}'
 
 
 def router(key: str | None = None) -> Router:
-    return Router(key, lambda: _METRICS)
+    return Router(key, {"/metrics": lambda: _METRICS})
 
 
 def request(method: str, target: str, body: bytes = b"", **headers: str) -> ServedRequest:

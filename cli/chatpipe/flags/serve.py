@@ -82,6 +82,7 @@ def _read(*, chunk_delay: float, **others: Any) -> ServeOptions:
         ("--host", others["host"]),
         ("--log", others["log"]),
         ("--upstream", others["upstream"]),
+        ("--verdict", others["verdict"]),
     ):
         if text == "":  # an unset variable in a script must not mean every address
             raise UsageFault("it is empty", place=option, fix="name one, or leave it out")
@@ -191,6 +192,13 @@ options = option_group(
         click.option("--upstream", metavar="URL", help="Pass requests on to this server, and replies back"),
         click.option("--allow-http", is_flag=True, help="Let keys of clients go to it over plain http"),
         click.option("--log", metavar="FILE", type=FILE, help="Append a line of JSON for each request"),
+        click.option(
+            "--verdict",
+            metavar="FILE",
+            type=FILE,
+            help="Write what the client did wrong, as JSON, at the end",
+        ),
+        click.option("--fail-on-verdict", is_flag=True, help="Exit with 1 if the client did anything wrong"),
     ],
     _read,
 )

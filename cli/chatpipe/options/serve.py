@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chatpipe.named_tuple import NamedTuple
+from chatpipe.options.files import FileUse, optional_uses
 
 
 class Latency(NamedTuple):
@@ -67,7 +68,8 @@ class ServeOptions(NamedTuple):
     port 0 is any free port. chunk_delay_s is the time before each chunk of a stream but the first.
     max_files is the bytes of all files together, batch_lines the most requests of a batch.
     require_key_env is the name of the variable with the key that clients have to send. upstream is the base
-    URL of the server that answers in place of the model; with allow_http its keys may go unencrypted.
+    URL of the server that answers in place of the model; with allow_http its keys may go unencrypted. verdict
+    is the file of the verdict on the client, and fail_on_verdict makes it the exit status.
     """
 
     host: str = "127.0.0.1"
@@ -89,3 +91,11 @@ class ServeOptions(NamedTuple):
     batch_life: BatchLife = BatchLife(polls=4)
     batch_lines: int = 50_000
     max_files: int = 1_000_000_000
+    verdict: str | None = None
+    fail_on_verdict: bool = False
+
+    @property
+    def uses(self) -> list[FileUse]:
+        """The files that the server writes, without its standard output."""
+        named = (("--log", self.log), ("--verdict", self.verdict))
+        return optional_uses(*((option, path, "writes") for option, path in named if path != "-"))

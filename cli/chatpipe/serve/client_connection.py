@@ -197,6 +197,7 @@ class ClientConnection(asyncio.Protocol):
                     self._timer = self._loop.call_soon(self._play)
                     return
             elif isinstance(step, Pause):
+                self._entry.pause(step.seconds, self._loop.time())
                 self._timer = self._loop.call_later(step.seconds, self._play)
                 return
             elif isinstance(step, Wakeup):

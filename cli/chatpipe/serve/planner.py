@@ -22,7 +22,7 @@ from chatpipe.serve.fault_rules import FaultRules
 from chatpipe.serve.quota import Quota
 from chatpipe.serve.reply_faults import apply_ahead, apply_faults
 from chatpipe.serve.reply_steps import LaterReply, ReplyPlan
-from chatpipe.serve.router import Router, error_reply, is_chat, is_own
+from chatpipe.serve.router import OwnRoutes, Router, error_reply, is_chat, is_own
 from chatpipe.serve.served_request import ServedRequest
 from chatpipe.serve.server_metrics import Metrics
 from chatpipe.serve.slots_in_use import Slots
@@ -44,16 +44,23 @@ class ReplyMaker(Protocol):
 
 
 class Planner:
-    """Plans the replies of one server. key is what clients have to send, None if they need none."""
+    """Plans the replies of one server. key is what clients have to send, None if they need none.
+
+    own are routes outside the API.
+    """
 
     def __init__(
-        self, options: ServeOptions, key: str | None = None, upstream: ReplyMaker | None = None
+        self,
+        options: ServeOptions,
+        key: str | None = None,
+        upstream: ReplyMaker | None = None,
+        own: OwnRoutes | None = None,
     ) -> None:
         self._options = options
         self._upstream = upstream
         self._slots = Slots(options.slots, queues=options.queue)
         self._metrics = Metrics(self._slots)
-        self._router = Router(key, self._metrics.reply)
+        self._router = Router(key, {**(own or {}), "/metrics": self._metrics.reply})
         self._quota = Quota(options.rpm, options.tpm, options.dialect)
         self._rules = FaultRules(options.faults, options.seed)
         self._seen: Counter[str] = Counter()
@@ -104,6 +111,11 @@ class Planner:
             return latency.median_s
         self._seen[body] += 1
         return latency_s(latency, draw(self._options.seed, "latency", body, self._seen[body]))
+
+
+def bug_plan(message: str) -> ReplyPlan:
+    """The reply to a request that a bug of ours keeps from being answered."""
+    return _plan(error_reply(500, message, type="server_error"))
 
 
 def _plan(

@@ -166,6 +166,7 @@ def _truncate(plan: ReplyPlan, _: Any) -> None:
     else:
         body = _body(plan)
         plan.pieces = [body[: len(body) // 2]]
+    plan.is_cut |= plan.status == 200
 
 
 def _drop_done(plan: ReplyPlan, _: Any) -> None:
@@ -176,7 +177,9 @@ def _drop_done(plan: ReplyPlan, _: Any) -> None:
 def _report_error(plan: ReplyPlan, value: Any) -> None:
     """Report an error in a reply of status 200: as the last event, or in place of a whole answer."""
     error = b"".join(piece for piece in error_reply(500, _SERVER_ERROR, type="server_error").pieces)
-    plan.pieces = [*_halves(plan, value)[0], _DATA + error + _EVENT_END] if plan.is_stream else [error]
+    before, after = _halves(plan, value)
+    plan.is_cut |= plan.status == 200 and bool(after)
+    plan.pieces = [*before, _DATA + error + _EVENT_END] if plan.is_stream else [error]
 
 
 def _spoil(plan: ReplyPlan, value: Any) -> None:
@@ -200,6 +203,7 @@ def _break_off(step: Step) -> Callable[[ReplyPlan, Any], None]:
 
     def apply(plan: ReplyPlan, value: Any) -> None:
         before, after = _halves(plan, value)
+        plan.is_cut |= plan.status == 200 and bool(after)
         plan.pieces = [*before, step, *after]
 
     return apply

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from chatpipe.local.model import Reply
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.serve import FaultRule
+from chatpipe.serve.attempts import Attempt
 from chatpipe.serve.served_request import ServedRequest
 from chatpipe.serve.slots_in_use import Ticket
 from chatpipe.serve.wakeup import Wakeup
@@ -57,8 +58,9 @@ class ReplyPlan:
     time in the slot before its first byte. pieces is its body, one piece an event of a stream, and can be
     read once. Steps may stand between the pieces of a stream. chunk_delay_s is the time before each piece
     of a stream but the first. first is a step before the first byte. slice_bytes is the most that is
-    written at a time, 0 for no limit. faults are the kinds of those that it has. source is asked for the
-    reply when its time has come; until then the status is 0, and the headers are those that are added.
+    written at a time, 0 for no limit. faults are the kinds of those that it has, and is_cut is True if a good
+    answer comes without its end. source is asked for the reply when its time has come; until then the status
+    is 0, and the headers are those that are added. attempt is what the verdict knows of the request.
     """
 
     status: int
@@ -73,6 +75,8 @@ class ReplyPlan:
     faults: tuple[str, ...] = ()
     framing: Framing = ""
     source: LaterReply | None = None
+    is_cut: bool = False
+    attempt: Attempt | None = None
 
     @property
     def request_id(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from typing import Protocol
 
 from chatpipe.errors import quantity
@@ -28,12 +29,23 @@ class LogOutput(Protocol):
 class LogEntry:
     """A request that is being answered. request is None for one that cannot be read."""
 
-    __slots__ = ("_began", "bytes_sent", "request")
+    __slots__ = ("_began", "_pause", "bytes_sent", "request")
 
     def __init__(self, request: ServedRequest | None) -> None:
         self.request = request
         self.bytes_sent = 0
         self._began = time.time()
+        self._pause = (0.0, 0.0)  # the length of the longest one, and the monotonic time of its beginning
+
+    def pause(self, seconds: float, now: float) -> None:
+        """Note a pause that begins."""
+        if seconds > self._pause[0]:
+            self._pause = (seconds, now)
+
+    def longest_pause_s(self, now: float) -> float:
+        """The length of the longest pause, as far as it has passed."""
+        seconds, began = self._pause
+        return max(0.0, min(seconds, now - began))
 
     def record(self, plan: ReplyPlan, *, is_complete: bool) -> dict[str, Value]:
         """The line of the log. is_complete: the reply came to its end, whatever that is."""
@@ -72,11 +84,16 @@ class RequestLog:
         self._output.write(values.dumps(record) + b"\n")
 
 
-def open_log(path: str) -> RequestLog:
-    """Open the log at path, `-` for stdout. Raises CannotWrite, and UsageFault for the file of stdout."""
+def open_log(path: str | None, uses: Iterable[FileUse]) -> RequestLog | None:
+    """Open the log at path, `-` for stdout, None for none. uses are those of all files of the server.
+
+    Raises CannotWrite, and UsageFault for a file with two uses.
+    """
+    refuse_shared_files([_STDOUT_USE, *uses])
+    if path is None:
+        return None
     if is_stdout(path):
         return RequestLog(Stdout())
-    refuse_shared_files([_STDOUT_USE, FileUse("--log", path, "writes")])
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
     try:
         return RequestLog(DescriptorOutput(os.open(path, flags, 0o666), path, close=True))

@@ -6,7 +6,7 @@ The model `echo` answers those of the API. Others are ours, at the root of the s
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from chatpipe.inputs import values
 from chatpipe.local import model
@@ -21,12 +21,18 @@ _NO_KEY = "You didn't provide an API key: send it in the header Authorization, a
 _WRONG_KEY = "Incorrect API key provided"
 
 
-class Router:
-    """Answers each request. key is what clients have to send, None if they need none."""
+OwnRoutes = Mapping[str, Callable[[], Reply]]  # by their paths
 
-    def __init__(self, key: str | None, metrics: Callable[[], Reply]) -> None:
+
+class Router:
+    """Answers each request. key is what clients have to send, None if they need none.
+
+    own are the routes of the server itself, which need no key.
+    """
+
+    def __init__(self, key: str | None, own: OwnRoutes) -> None:
         self._key = None if key is None else key.encode()
-        self._own = {"/health": lambda: json_reply(200, {"status": "ok"}), "/metrics": metrics}
+        self._own = {"/health": lambda: json_reply(200, {"status": "ok"}), **own}
 
     def reply_to(self, request: ServedRequest) -> Reply:
         """The reply to a request. HEAD is answered as GET, and OPTIONS with the methods of the path."""

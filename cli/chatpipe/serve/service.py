@@ -16,10 +16,10 @@ from chatpipe.errors import CannotWrite, Interrupted, NoAccess, UsageFault, reas
 from chatpipe.options.serve import ServeOptions
 from chatpipe.serve.client_connection import ClientConnection
 from chatpipe.serve.listener import is_loopback, listen, origin_of
-from chatpipe.serve.planner import Planner, Times
-from chatpipe.serve.reply_steps import ReplyPlan, plan_of
-from chatpipe.serve.request_log import LogEntry, RequestLog, open_log
-from chatpipe.serve.router import error_reply
+from chatpipe.serve.observer import Observer
+from chatpipe.serve.planner import Planner, Times, bug_plan
+from chatpipe.serve.reply_steps import ReplyPlan
+from chatpipe.serve.request_log import LogEntry
 from chatpipe.serve.served_request import ServedRequest
 from chatpipe.system import secrets, signals
 from chatpipe.system.console import Console
@@ -32,6 +32,7 @@ _CONNECTIONS = 20_000  # descriptors are asked of the system for this many, and 
 _GRACE_S = 0.5  # for replies that are being written when a signal arrives
 _REQUEST_S = 60.0  # from one byte of a request to its next
 _SWEEP_S = 1.0
+VERDICT_PATH = "/_chatpipe/verdict"
 _LATE = "Your request is not complete, and nothing more came of it for 60 seconds"
 
 
@@ -42,11 +43,11 @@ class Service:
         self._options = options
         self._console = console
         self._upstream = _upstream(options, environ)
+        self._observer = Observer(options, console)
         key = _required_key(options.require_key_env, environ)
-        self._planner = Planner(options, key, self._upstream)
+        self._planner = Planner(options, key, self._upstream, {VERDICT_PATH: self._observer.reply})
         self.open_form = self._planner.open_form
         self._connections: set[ClientConnection] = set()
-        self._log: RequestLog | None = None
         self._failure: BaseException | None = None
         self._stop: asyncio.Event
         self.max_body = options.max_body
@@ -55,7 +56,8 @@ class Service:
     def run(self) -> int:
         """Serve until a signal. SIGTERM is the regular end, and status 0.
 
-        Raises what ends the server otherwise: Interrupted for the other signals, a failure of its output.
+        Raises what ends the server otherwise: Interrupted for the other signals, a failure of its output,
+        ClientAtFault.
         """
         if sys.stdout is None:
             raise CannotWrite("stdout is closed", fix="redirect it: the URL is written there")
@@ -63,9 +65,14 @@ class Service:
             with signals.interruptible():
                 signals.run_loop(self._serve())
         except Interrupted as interruption:
-            if interruption.number != signal.SIGTERM or not self.is_stopping:
+            if not self.is_stopping:
                 raise
             signals.forget_received()
+            self._observer.report()
+            if interruption.number in (signal.SIGTERM, signal.SIGINT):
+                self._observer.judge()
+            if interruption.number != signal.SIGTERM:
+                raise
         return 0
 
     async def _serve(self) -> None:
@@ -76,8 +83,7 @@ class Service:
         listener = listen(self._options.host, self._options.port)
         if self._upstream is not None and self._upstream.is_at(listener.getsockname()[1]):
             raise UsageFault("it is this server itself", place="--upstream", fix="choose another --port")
-        if self._options.log is not None:
-            self._log = open_log(self._options.log)
+        self._observer.open()
         if not is_loopback(listener) and self._options.require_key_env is None:
             self._console.warning("other machines can reach this server, and it requires no key")
         server = await loop.create_server(lambda: ClientConnection(self), sock=listener)
@@ -122,9 +128,10 @@ class Service:
 
     def plan(self, request: ServedRequest) -> ReplyPlan:
         try:
-            return self._planner.plan(request, Times(time.monotonic(), time.time()))
+            plan = self._planner.plan(request, Times(time.monotonic(), time.time()))
+            return self._observer.arrived(request, plan, len(self._connections))
         except Exception as error:  # a bug must not end a server that others use
-            return plan_of(error_reply(500, self.note_bug(error), type="server_error"))
+            return bug_plan(self.note_bug(error))
 
     def note_bug(self, error: Exception) -> str:
         text = f"a bug in chatpipe: {type(error).__name__}: {error}"
@@ -140,12 +147,10 @@ class Service:
     def answered(self, entry: LogEntry, plan: ReplyPlan, *, is_complete: bool) -> None:
         if is_complete:
             self._planner.count(plan)
-        if self._console.options.verbose:
-            self._console.detail(entry.summary(plan, is_complete=is_complete))
-        if self._log is None or self._failure is not None:
+        if self._failure is not None:
             return
         try:
-            self._log.write(entry.record(plan, is_complete=is_complete))
+            self._observer.ended(entry, plan, is_complete=is_complete, is_stopping=self.is_stopping)
         except BaseException as error:
             self._fail(error)
 

@@ -60,7 +60,7 @@ class UpstreamReply:
             yield from self._without_head(plan)
             return
         _show(self._response, plan)
-        plan.pieces = self._pieces()
+        plan.pieces = self._pieces(plan)
         if self.faults and plan.status == 200:
             yield from self._collect(plan)
 
@@ -98,7 +98,7 @@ class UpstreamReply:
             plan.framing = ""
             apply_faults(plan, self.faults)
 
-    def _pieces(self) -> Iterator[Step]:
+    def _pieces(self, plan: ReplyPlan) -> Iterator[Step]:
         while True:
             while self._arrived:
                 piece = self._arrived.popleft()
@@ -109,6 +109,7 @@ class UpstreamReply:
                 break
             yield self._wakeup
         if self._error is not None:
+            plan.is_cut = True
             yield _ending(self._error)
 
     # The task

@@ -1,0 +1,94 @@
+"""The records of a server about its clients: the log of requests, and the verdict."""
+
+from __future__ import annotations
+
+import time
+
+from chatpipe.errors import ClientAtFault, quantity
+from chatpipe.inputs import values
+from chatpipe.local.model import Reply
+from chatpipe.options.serve import ServeOptions
+from chatpipe.serve.attempts import Outcome, SentBody, credential_of
+from chatpipe.serve.reply_steps import ReplyPlan
+from chatpipe.serve.request_log import LogEntry, RequestLog, open_log
+from chatpipe.serve.router import is_chat, json_reply
+from chatpipe.serve.served_request import ServedRequest
+from chatpipe.serve.verdict import ClientVerdict
+from chatpipe.serve.verdict_report import verdict_lines, verdict_record
+from chatpipe.system.console import Console
+from chatpipe.system.replace import check_side_file, write_side_file
+
+# Faults that leave a good answer as it is: they change when it comes, and in which pieces.
+_HARMLESS = frozenset({"delay", "ttft", "itl", "stall", "slice", "blank", "comment"})
+
+
+class Observer:
+    """Watches the clients of one server: each request from its arrival to the end of its reply."""
+
+    def __init__(self, options: ServeOptions, console: Console) -> None:
+        self._options = options
+        self._console = console
+        self._verdict = ClientVerdict()
+        self._log: RequestLog | None = None
+
+    def open(self) -> None:
+        """Open the files, before a client comes. Raises CannotWrite, and UsageFault for one with two uses."""
+        self._log = open_log(self._options.log, self._options.uses)
+        if self._options.verdict is not None:
+            check_side_file(self._options.verdict)
+
+    def arrived(self, request: ServedRequest, plan: ReplyPlan, connections: int) -> ReplyPlan:
+        """Judge a request, and remember it in the plan of its reply. connections are those that are open."""
+        if is_chat(request):
+            credential = credential_of(request.headers)
+            plan.attempt = self._verdict.begin(
+                SentBody(request.body), credential, connections, time.monotonic()
+            )
+        return plan
+
+    def ended(self, entry: LogEntry, plan: ReplyPlan, *, is_complete: bool, is_stopping: bool) -> None:
+        """Note the end of a reply. Raises CannotWrite, and BrokenPipe, of the log."""
+        if plan.attempt is not None:
+            now = time.monotonic()
+            outcome = _outcome(plan, is_complete=is_complete, is_stopping=is_stopping)
+            plan.attempt.stalled_s = entry.longest_pause_s(now) if "stall" in plan.faults else 0.0
+            plan.attempt.end(outcome, plan.status, plan.headers, now, time.time())
+            self._verdict.end(plan.attempt)
+        if self._console.options.verbose:
+            self._console.detail(entry.summary(plan, is_complete=is_complete))
+        if self._log is not None:
+            self._log.write(entry.record(plan, is_complete=is_complete))
+
+    def reply(self) -> Reply:
+        """The verdict so far."""
+        return json_reply(200, self._record())
+
+    def report(self) -> None:
+        """Report the verdict. Raises CannotWrite."""
+        if self._verdict.requests:
+            for line in verdict_lines(self._verdict):
+                self._console.note(line)
+        if self._options.verdict is not None:
+            write_side_file(self._options.verdict, values.dumps(self._record()) + b"\n")
+
+    def judge(self) -> None:
+        """Raise ClientAtFault if the client was wrong, and that is to be the end."""
+        if self._options.fail_on_verdict and (wrong := self._verdict.wrong):
+            raise ClientAtFault(
+                f"the client was wrong {quantity(wrong, 'time')}", fix="see the verdict in chatpipe-serve(1)"
+            )
+
+    def _record(self) -> values.Value:
+        return verdict_record(self._verdict, time.time() - time.monotonic())
+
+
+def _outcome(plan: ReplyPlan, *, is_complete: bool, is_stopping: bool) -> Outcome:
+    if not is_complete:
+        return "stopped" if is_stopping else "left"
+    if plan.status >= 400:
+        return "refused"
+    if plan.first is not None or not plan.status:
+        return "lost"
+    if plan.is_cut:
+        return "cut"
+    return "answered" if _HARMLESS.issuperset(plan.faults) else "spoiled"

@@ -1,0 +1,284 @@
+"""The verdict on a client: attempts -> what it did, and where it was wrong. Pure: times are passed in.
+
+The server sees what a client sends, and not what it makes of an answer. So each rule is about the next
+attempt of a body: that it came, when, and after what.
+
+early-retry          it came before the wait was over that the refusal had named
+useless-retry        it came after a refusal that stays the same
+storm                very many came in a second
+took-cut-for-whole   it never came, although the answer had been cut
+sent-after-success   it came after a good answer
+hung-on-stall        it did not come: the client went on waiting for a reply that had stopped
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, deque
+from typing import Literal
+
+from chatpipe.serve.attempts import Attempt, Outcome, SentBody
+
+Kind = Literal[
+    "early-retry", "useless-retry", "storm", "took-cut-for-whole", "sent-after-success", "hung-on-stall"
+]
+Severity = Literal["wrong", "note"]
+
+# A timer may be early by its own resolution, and no more.
+TOLERANCE_S = 0.05
+# A back-off that begins with 0.1 s and doubles makes four attempts in its first second.
+STORM_RETRIES = 5
+# Refusals in one second, without an answer between them: a client that waits at all gets two or three a
+# connection, however many requests it has in flight.
+STORM_REFUSALS = 50
+STORM_REFUSALS_A_CONNECTION = 5
+STALL_S = 30.0
+
+_WINDOW_S = 1.0
+# A body is watched while its last attempt may come again, and for some time after its answer.
+MOST_OPEN = 16_384
+MOST_SETTLED = 4_096
+_MOST_ATTEMPTS = 20  # of a body, the last ones
+_MOST_REMARKS = 50  # of a kind, the first ones
+_MOST_PENDING = 256  # of a body
+
+_CAN_COME_AGAIN = frozenset({"spoiled", "cut", "refused", "lost", "left"})
+
+
+class Remark:
+    """Something that a client did with a body, times times. words say it of the first time.
+
+    body is None for all bodies together, and its attempts are then empty.
+    """
+
+    __slots__ = ("attempts", "first", "key", "kind", "last", "severity", "text", "times", "words")
+
+    def __init__(self, kind: Kind, severity: Severity, body: WatchedBody | None, words: str) -> None:
+        self.kind, self.severity, self.words = kind, severity, words
+        self.key = None if body is None else body.key
+        self.text = "" if body is None else body.text
+        self.attempts = deque[Attempt]() if body is None else body.attempts
+        self.times = 0
+        self.first = self.last = 0.0
+
+    def count(self, now: float) -> None:
+        self.first = self.first if self.times else now
+        self.times += 1
+        self.last = now
+
+
+class WatchedBody:
+    """The attempts of one body. pending are those that ended without a good answer and were not repeated."""
+
+    __slots__ = (
+        *("answers", "attempts", "failures", "remarks", "key", "lines", "pending", "retries"),
+        *("running", "text", "times"),
+    )
+
+    def __init__(self, sent: SentBody) -> None:
+        self.key = sent.key
+        self.text = sent.text
+        self.attempts: deque[Attempt] = deque(maxlen=_MOST_ATTEMPTS)
+        self.pending: list[Attempt] = []
+        self.times: deque[float] = deque()  # of the retries in the last second
+        self.remarks: dict[tuple[Kind, Severity], Remark] = {}
+        self.lines = 0  # attempts that repeat none
+        self.retries = 0
+        self.answers = 0
+        self.failures = 0
+        self.running = 0
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self.running or self.pending)
+
+    def take_pending(self, credential: int) -> Attempt | None:
+        """The attempt that a new one repeats: the one that may be repeated best. None if it repeats none."""
+        if not self.pending:
+            return None
+        best = min(self.pending, key=lambda each: (each.is_final_for(credential), each.due))
+        self.pending.remove(best)
+        return best
+
+
+class ClientVerdict:
+    """Judges the attempts of a server. Its memory is bounded, and its counts are exact all the same."""
+
+    def __init__(self) -> None:
+        self.outcomes: Counter[Outcome] = Counter()
+        self.requests = 0
+        self.retries = 0
+        self._open: OrderedDict[str, WatchedBody] = OrderedDict()
+        self._settled: OrderedDict[str, WatchedBody] = OrderedDict()
+        self._counts: Counter[tuple[Kind, Severity]] = Counter()
+        self._remarks: dict[tuple[Kind, Severity], list[Remark]] = {}
+        self._refusals: deque[float] = deque()  # of busy servers, in the last second, since the last answer
+        self._storm: Remark | None = None
+        self._connections = 0  # the most that were open
+
+    # Events
+
+    def begin(self, sent: SentBody, credential: int, connections: int, now: float) -> Attempt:
+        """Judge an attempt when it arrives. connections are those that are open."""
+        self.requests += 1
+        body = self._body(sent)
+        attempt = Attempt(body.key, now, credential)
+        body.attempts.append(attempt)
+        body.running += 1
+        earlier = body.take_pending(credential)
+        if earlier is None:
+            self._judge_new(body, now)
+        else:
+            self.retries += 1
+            body.retries += 1
+            self._judge_retry(body, earlier, attempt)
+        self._judge_load(connections, now)
+        return attempt
+
+    def end(self, attempt: Attempt) -> None:
+        """Take note of an attempt that has ended."""
+        outcome, now = attempt.outcome, attempt.ended
+        self.outcomes[outcome] += 1
+        body = self._open.get(attempt.key)
+        if body is None or not body.running:
+            return  # it was given up, because too many were open
+        body.running -= 1
+        if attempt.stalled_s > STALL_S:
+            words = f"waited {attempt.stalled_s:.0f} s for a reply that had stopped"
+            self._add("hung-on-stall", "wrong", body, words, now)
+        if outcome == "answered":
+            body.answers += 1
+            self._refusals.clear()
+        elif outcome in _CAN_COME_AGAIN and len(body.pending) < _MOST_PENDING:
+            body.failures += 1
+            body.pending.append(attempt)
+        if attempt.is_busy:
+            self._refusals.append(now)
+        if not body.is_open:
+            self._settle(body)
+
+    # Rules
+
+    def _judge_new(self, body: WatchedBody, now: float) -> None:
+        """Judge an attempt that repeats no failed one: the first, a copy of it, or one too many.
+
+        Requests may be the same on purpose. If none of them failed, or they are in flight together, a
+        repetition is worth a note only.
+        """
+        if body.answers:
+            is_wrong = body.failures and not body.running > 1 and body.answers >= body.lines
+            words = "sent again after a good answer" + (", behind its retries" if is_wrong else "")
+            self._add("sent-after-success", "wrong" if is_wrong else "note", body, words, now)
+        body.lines += 1
+
+    def _judge_retry(self, body: WatchedBody, earlier: Attempt, attempt: Attempt) -> None:
+        now = attempt.began
+        waited_s = now - earlier.ended
+        if earlier.is_final_for(attempt.credential):
+            words = f"sent again after {earlier.status}, which stays the same"
+            self._add("useless-retry", "wrong", body, words, now)
+        elif earlier.wait_s is not None and waited_s < earlier.wait_s - TOLERANCE_S:
+            words = (
+                f"sent again {waited_s:.1f} s after {earlier.status}, which asked for {earlier.wait_s:g} s"
+            )
+            self._add("early-retry", "wrong", body, words, now)
+        if earlier.outcome == "spoiled":
+            return
+        body.times.append(now)
+        while body.times[0] < now - _WINDOW_S:
+            body.times.popleft()
+        if len(body.times) > STORM_RETRIES * body.lines:
+            words = f"sent again {len(body.times)} times in a second"
+            self._add("storm", "wrong", body, words, now)
+
+    def _judge_load(self, connections: int, now: float) -> None:
+        """Judge the rate of all requests while the server says that it has too much to do."""
+        self._connections = max(self._connections, connections)
+        refusals = self._refusals
+        while refusals and refusals[0] < now - _WINDOW_S:
+            refusals.popleft()
+        if len(refusals) <= max(STORM_REFUSALS, STORM_REFUSALS_A_CONNECTION * self._connections):
+            return
+        if self._storm is None:
+            words = f"went on after {len(refusals)} refusals in a second without an answer between them"
+            self._storm = Remark("storm", "wrong", None, words)
+            self._keep(self._storm)
+        self._counts["storm", "wrong"] += 1
+        self._storm.count(now)
+        refusals.clear()
+
+    # Remarks
+
+    def remarks(self) -> list[Remark]:
+        """The remarks so far, the first ones of each kind. A body that is cut may still come again."""
+        open_cuts = [cut for body in self._open.values() if (cut := _cut(body)) is not None]
+        kept = [remark for each in self._remarks.values() for remark in each]
+        return kept + open_cuts[:_MOST_REMARKS]
+
+    def counts(self) -> Counter[tuple[Kind, Severity]]:
+        """The number of times of each kind, of all bodies."""
+        counts = self._counts.copy()
+        for body in self._open.values():
+            if (cut := _cut(body)) is not None:
+                counts[cut.kind, cut.severity] += cut.times
+        return counts
+
+    @property
+    def wrong(self) -> int:
+        """The number of times that the client was wrong."""
+        return sum(count for (_, severity), count in self.counts().items() if severity == "wrong")
+
+    def _add(self, kind: Kind, severity: Severity, body: WatchedBody, words: str, now: float) -> None:
+        self._counts[kind, severity] += 1
+        remark = body.remarks.get((kind, severity))
+        if remark is None:
+            remark = body.remarks[kind, severity] = Remark(kind, severity, body, words)
+            self._keep(remark)
+        remark.count(now)
+
+    def _keep(self, remark: Remark) -> None:
+        kept = self._remarks.setdefault((remark.kind, remark.severity), [])
+        if len(kept) < _MOST_REMARKS:
+            kept.append(remark)
+
+    # Bodies
+
+    def _body(self, sent: SentBody) -> WatchedBody:
+        """The body, which is open from now on."""
+        body = self._open.get(sent.key)
+        if body is not None:
+            self._open.move_to_end(sent.key)
+            return body
+        body = self._settled.pop(sent.key, None) or WatchedBody(sent)
+        self._open[sent.key] = body
+        if len(self._open) > MOST_OPEN:
+            _, oldest = self._open.popitem(last=False)
+            self._give_up(oldest)
+        return body
+
+    def _settle(self, body: WatchedBody) -> None:
+        del self._open[body.key]
+        self._settled[body.key] = body
+        if len(self._settled) > MOST_SETTLED:
+            self._settled.popitem(last=False)
+
+    def _give_up(self, body: WatchedBody) -> None:
+        """Judge a body that is no longer watched, as if it never came again."""
+        if (cut := _cut(body)) is not None:
+            self._counts[cut.kind, cut.severity] += cut.times
+            self._keep(cut)
+
+
+def _cut(body: WatchedBody) -> Remark | None:
+    """The remark about cut answers that were not asked for again, None without any."""
+    cuts = [attempt for attempt in body.pending if attempt.outcome == "cut"]
+    if not cuts:
+        return None
+    if body.retries:
+        words = f"the last of {len(body.attempts)} attempts was cut, too, and the client gave up or took it"
+        remark = Remark("took-cut-for-whole", "note", body, words)
+    else:
+        words = "its answer was cut, and it was not asked again: the client took it for whole, or gave up"
+        remark = Remark("took-cut-for-whole", "wrong", body, words)
+    for attempt in cuts:
+        remark.count(attempt.ended)
+    return remark
