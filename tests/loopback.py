@@ -18,28 +18,34 @@ import functools
 import shutil
 import socket
 import ssl
-import struct
 import tempfile
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import responses
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-import httptools
 import orjson
 
 from chatpipe.local import model
+from chatpipe.serve import reply_steps
+from chatpipe.serve.client_connection import ClientConnection
+from chatpipe.serve.reply_steps import Close as Close
+from chatpipe.serve.reply_steps import Pause as Pause
+from chatpipe.serve.reply_steps import ReplyPlan
+from chatpipe.serve.reply_steps import Reset as Reset
+from chatpipe.serve.request_log import LogEntry
+from chatpipe.serve.served_request import ServedRequest
+from chatpipe.serve.wakeup import Wakeup
 
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 
 _HOST = "127.0.0.1"
-_TURN = 64  # writes of one reply before the other connections have a turn
 _POLL = 0.001  # seconds between two looks at a threading.Event, or at a condition of a test
 
 
@@ -48,7 +54,6 @@ class Request:
     method: str
     target: str  # as on the request line
     headers: dict[str, str]  # lower-case names; repeated ones joined by ", "
-    raw_headers: list[tuple[str, str]]  # as sent, in order
     body: bytes  # without the framing of chunks
     connection: int  # which connection it came on, from 0
     at: float  # time.monotonic() when its last byte was here
@@ -56,11 +61,6 @@ class Request:
 
     def json(self) -> Any:
         return orjson.loads(self.body)
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +73,7 @@ class Stall:
     """Say nothing more, until the client goes away or the server stops."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reset:
-    """End the connection by RST; bytes that the client has not read yet may be lost to it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """End the connection by FIN, after what was written."""
-
-
-Step = bytes | Pause | WaitFor | Stall | Reset | Close
+Step = reply_steps.Step | WaitFor | Stall
 Answer = bytes | model.Reply | Iterable[Step]
 Handler = Callable[[Request], Answer]
 
@@ -348,7 +338,8 @@ class Server(_InThread):
         self.disconnects = 0  # replies during which the client went away
         self.busy = 0  # replies being written now
         self.peak = 0  # the most there were of them at one time
-        self.open: set[_Connection] = set()
+        self.open: set[ClientConnection] = set()
+        self.is_ending = False
         self.keep = keep  # whether requests are remembered
         self._tls = tls
 
@@ -359,10 +350,11 @@ class Server(_InThread):
     async def _open(self) -> asyncio.Server:
         loop = asyncio.get_running_loop()
         return await loop.create_server(
-            lambda: _Connection(self), sock=self._listener, ssl=self._tls, backlog=4096
+            lambda: _Connection(_Owner(self)), sock=self._listener, ssl=self._tls, backlog=4096
         )
 
     def _abort(self) -> None:
+        self.is_ending = True
         for connection in list(self.open):
             connection.abort()
 
@@ -372,163 +364,97 @@ def serve(handler: Handler = echoing, *, tls: ssl.SSLContext | None = None) -> S
     return Server(handler, tls=tls)
 
 
-class _Connection(asyncio.Protocol):
-    """One connection: requests are taken off the parser in order, each reply is played to its end."""
-
-    def __init__(self, server: Server) -> None:
-        self.server = server
-        self.waiting: deque[Request] = deque()
-        self.steps: Iterator[Step] | None = None
-        self.full = False
-        self.held = False  # by a full buffer, between two steps
-        self.timer: asyncio.Handle | None = None
-        self.keep_alive = True
+class _Connection(ClientConnection):
+    """A connection of `chatpipe serve` whose replies are those of a test's handler."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        self.loop = asyncio.get_running_loop()
         # One byte not yet with the kernel counts as full: a reply is done when it is written whole.
         # Not 0, at which asyncio's TLS pauses on an empty buffer and never resumes
         transport.set_write_buffer_limits(high=1)
-        self.number = self.server.connections
-        self.server.connections += 1
-        self.server.open.add(self)
-        self.parser = httptools.HttpRequestParser(self)
-        self.on_message_begin()
+        super().connection_made(transport)
 
-    def connection_lost(self, error: Exception | None) -> None:
-        self.server.open.discard(self)
-        if self.steps is not None:
-            self.server.disconnects += 1
-            self._ended()
 
-    def abort(self) -> None:
-        if self.steps is not None:
-            self._ended()
-        self.transport.abort()
+class _Owner:
+    """The server as one connection sees it, see ConnectionOwner: it knows the number of the connection."""
 
-    def data_received(self, data: bytes) -> None:
-        try:
-            self.parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self.transport.write(reply(400, str(error).encode(), {"connection": "close"}))
-            self.transport.close()
+    max_body = 1 << 40
+    is_stopping = False
 
-    # What the parser calls
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._number = server.connections
 
-    def on_message_begin(self) -> None:
-        self.target = b""
-        self.headers: list[tuple[str, str]] = []
-        self.body: list[bytes] = []
+    def open_form(self, *_: object) -> None:
+        """No upload is anything else than a body."""
 
-    def on_url(self, url: bytes) -> None:
-        self.target += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.decode("latin-1"), value.decode("latin-1")))
-
-    def on_body(self, data: bytes) -> None:
-        self.body.append(data)
-
-    def on_message_complete(self) -> None:
-        joined: dict[str, str] = {}
-        for name, value in self.headers:
-            key = name.lower()
-            joined[key] = f"{joined[key]}, {value}" if key in joined else value
-        request = Request(
-            method=self.parser.get_method().decode("latin-1"),
-            target=self.target.decode("latin-1"),
-            headers=joined,
-            raw_headers=self.headers,
-            body=b"".join(self.body),
-            connection=self.number,
-            at=time.monotonic(),
-            keep_alive=self.parser.should_keep_alive(),
+    def plan(self, request: ServedRequest) -> ReplyPlan:
+        server = self._server
+        seen = Request(
+            request.method,
+            request.target,
+            request.headers,
+            request.body,
+            self._number,
+            time.monotonic(),
+            request.keep_alive,
         )
-        if self.server.keep:
-            self.server.requests.append(request)
-        self.waiting.append(request)
-        if self.steps is None:
-            self._answer()
+        if server.keep:
+            server.requests.append(seen)
+        server.busy += 1
+        server.peak = max(server.peak, server.busy)
+        return _ScriptedPlan(server.handler, seen)
 
-    # The reply
+    def steps(self, plan: ReplyPlan, request: ServedRequest) -> Generator[reply_steps.Step, None, None]:
+        if isinstance(plan, _ScriptedPlan):
+            return plan.scripted_steps()
+        return reply_steps.steps_of(plan, request)  # of the refusal of a request that cannot be read
 
-    def _answer(self) -> None:
-        request = self.waiting.popleft()
-        self.keep_alive = request.keep_alive
-        self.server.busy += 1
-        self.server.peak = max(self.server.peak, self.server.busy)
-        self.steps = _from(self.server.handler, request)
-        self._play()
+    def note_bug(self, error: Exception) -> str:
+        self._server.failures.append(
+            error
+        )  # a mistake in the test: it must not look like a fault of the client
+        return str(error)
 
-    def _play(self) -> None:
-        """Take steps until one has to be waited for; whoever ends the wait calls this again."""
-        self.timer = None
+    def opened(self, connection: ClientConnection) -> None:
+        self._server.connections += 1
+        self._server.open.add(connection)
+
+    def closed(self, connection: ClientConnection) -> None:
+        self._server.open.discard(connection)
+
+    def answered(self, entry: LogEntry, plan: ReplyPlan, *, is_complete: bool) -> None:
+        if isinstance(plan, _ScriptedPlan):
+            self._server.busy -= 1
+            self._server.disconnects += not (is_complete or plan.has_failed or self._server.is_ending)
+
+
+class _ScriptedPlan(ReplyPlan):
+    """A reply whose steps are those of a handler, head and all."""
+
+    __slots__ = ("_handler", "_request", "has_failed")
+
+    def __init__(self, handler: Handler, request: Request) -> None:
+        super().__init__(0, (), ())
+        self._handler = handler
+        self._request = request
+        self.has_failed = False
+
+    def scripted_steps(self) -> Generator[reply_steps.Step, None, None]:
         try:
-            self._take_steps()
-        except Exception as error:  # a mistake in the test: it must not look like a fault of the client
-            self.server.failures.append(error)
-            self.abort()
-
-    def _take_steps(self) -> None:
-        assert self.steps is not None
-        for count, step in enumerate(self.steps, 1):
-            match step:
-                case bytes():
-                    self.transport.write(step)
-                    if self.full or self.transport.is_closing():
-                        self.held = True
-                        return
-                    if count % _TURN == 0:
-                        self.timer = self.loop.call_soon(self._play)
-                        return
-                case Pause(seconds):
-                    self.timer = self.loop.call_later(seconds, self._play)
-                    return
-                case WaitFor(event):
-                    self._wait(event)
-                    return
-                case Stall():
-                    return
-                case Close():
-                    self._ended()
-                    self.transport.close()
-                    return
-                case Reset():
-                    _linger_not(self.transport)
-                    self.abort()
-                    return
-        self._ended()
-        if not self.keep_alive:
-            self.transport.close()
-        elif self.waiting:
-            self._answer()
-
-    def _wait(self, event: threading.Event) -> None:
-        if event.is_set():
-            self._play()
-        else:
-            self.timer = self.loop.call_later(_POLL, self._wait, event)
-
-    def _ended(self) -> None:
-        self.steps = None
-        self.server.busy -= 1
-        if self.timer is not None:
-            self.timer.cancel()
-
-    def pause_writing(self) -> None:
-        self.full = True
-
-    def resume_writing(self) -> None:
-        self.full = False
-        if self.held and self.steps is not None:
-            self.held = False
-            self._play()
-
-
-def _from(handler: Handler, request: Request) -> Iterator[Step]:
-    yield from steps_of(handler(request))
+            for step in steps_of(self._handler(self._request)):
+                if isinstance(step, WaitFor):
+                    while not step.event.is_set():
+                        yield Pause(_POLL)
+                elif isinstance(step, Stall):
+                    yield Wakeup()
+                else:
+                    yield step
+        except Exception:
+            self.has_failed = True
+            raise
+        if not self._request.keep_alive:
+            yield Close()
 
 
 def steps_of(answer: Answer) -> Iterable[Step]:
@@ -540,13 +466,6 @@ def steps_of(answer: Answer) -> Iterable[Step]:
     if headers["content-type"].startswith("text/event-stream"):
         return event_stream(answer.pieces, status=answer.status, headers=headers)
     return [reply(answer.status, b"".join(answer.pieces), headers)]
-
-
-def _linger_not(transport: asyncio.Transport) -> None:
-    """Make the close that follows a reset: no lingering means RST instead of FIN."""
-    transport.get_extra_info("socket").setsockopt(
-        socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-    )
 
 
 def _listener(port: int) -> socket.socket:

@@ -13,7 +13,7 @@ from chatpipe.serve.batches.multipart import FormReader
 from chatpipe.serve.client_connection import ClientConnection
 from chatpipe.serve.fault_grammar import parse_fault
 from chatpipe.serve.planner import Planner
-from chatpipe.serve.reply_steps import ReplyPlan
+from chatpipe.serve.reply_steps import ReplyPlan, steps_of
 from chatpipe.serve.request_log import LogEntry
 from chatpipe.serve.served_request import ServedRequest
 from serve.client import chat_request
@@ -29,6 +29,9 @@ class _Gone(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.calls.append("write")
+
+    def can_write_eof(self) -> bool:
+        return True
 
     def write_eof(self) -> None:
         self.calls.append("write_eof")
@@ -56,6 +59,7 @@ class _Owner:
 
     max_body = 1000
     is_stopping = False
+    steps = staticmethod(steps_of)
 
     def __init__(self, fault: str) -> None:
         self.planner = Planner(ServeOptions(faults=(parse_fault(fault),)))

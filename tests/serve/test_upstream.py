@@ -70,8 +70,8 @@ def answer(request: Request) -> Answer:
     if name in REPLIES:
         return REPLIES[name]
     if name == "seen":
-        what = [request.method, request.target, request.raw_headers, hashlib.sha256(request.body).hexdigest()]
-        return reply(200, what)
+        digest = hashlib.sha256(request.body).hexdigest()
+        return reply(200, [request.method, request.target, list(request.headers.items()), digest])
     return echoing(request)
 
 

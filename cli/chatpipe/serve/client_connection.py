@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from chatpipe.serve.batches.multipart import FormReader
-from chatpipe.serve.reply_steps import Close, Pause, ReplyPlan, Reset, Step, plan_of, steps_of
+from chatpipe.serve.reply_steps import Close, Pause, ReplyPlan, Reset, Step, plan_of
 from chatpipe.serve.request_log import LogEntry
 from chatpipe.serve.request_parser import Interim, ParserEvent, RequestParser
 from chatpipe.serve.router import refusal_reply
@@ -46,6 +46,9 @@ class ConnectionOwner(Protocol):
 
     def plan(self, request: ServedRequest) -> ReplyPlan:
         """The reply to a request, and the way to write it. Never raises."""
+
+    def steps(self, plan: ReplyPlan, request: ServedRequest) -> Generator[Step, None, None]:
+        """The steps that write it."""
 
     def note_bug(self, error: Exception) -> str:
         """Report a bug of ours, and return the words for it."""
@@ -167,7 +170,7 @@ class ClientConnection(asyncio.Protocol):
         if request is not None and (self._closes_after or self._owner.is_stopping):
             request = request._replace(keep_alive=False)
         self._plan, self._entry = plan, LogEntry(request)
-        self._steps = steps_of(plan, request or _NO_REQUEST)
+        self._steps = self._owner.steps(plan, request or _NO_REQUEST)
         self._play()
 
     def _play(self) -> None:
@@ -234,7 +237,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _linger(self) -> None:
         """Close the connection; if the client is still sending, only after its bytes were read."""
-        if not self._parser.is_inside and not self._waiting:
+        is_sending = self._parser.is_inside or self._waiting
+        if not is_sending or not self._transport.can_write_eof():  # TLS cannot close one direction
             self._transport.close()
             return
         self._waiting.clear()

@@ -9,7 +9,7 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from chatpipe.errors import CannotWrite, Interrupted, NoAccess, UsageFault, reason
@@ -18,7 +18,7 @@ from chatpipe.serve.client_connection import ClientConnection
 from chatpipe.serve.listener import is_loopback, listen, origin_of
 from chatpipe.serve.observer import Observer
 from chatpipe.serve.planner import Planner, Times, bug_plan
-from chatpipe.serve.reply_steps import ReplyPlan
+from chatpipe.serve.reply_steps import ReplyPlan, Step, steps_of
 from chatpipe.serve.request_log import LogEntry
 from chatpipe.serve.served_request import ServedRequest
 from chatpipe.system import secrets, signals
@@ -132,6 +132,9 @@ class Service:
             return self._observer.arrived(request, plan, len(self._connections))
         except Exception as error:  # a bug must not end a server that others use
             return bug_plan(self.note_bug(error))
+
+    def steps(self, plan: ReplyPlan, request: ServedRequest) -> Generator[Step, None, None]:
+        return steps_of(plan, request)
 
     def note_bug(self, error: Exception) -> str:
         text = f"a bug in chatpipe: {type(error).__name__}: {error}"
