@@ -22,6 +22,7 @@ from chatpipe.errors import quantity
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.local.sample import sample_value
+from chatpipe.named_tuple import NamedTuple
 
 MODEL = "echo"
 CREATED = 1_700_000_000  # 2023-11-14: any moment works if it never changes
@@ -32,9 +33,13 @@ _STREAMED_AUDIO = "pcm16"  # the only audio format that the API streams, and our
 _SAMPLES = 2400
 _AUDIO_END = {"expires_at": CREATED + 3600}
 
+_JSON = ("content-type", "application/json")
+
 _TOKEN = re.compile(r"\s*\S+|\s+")
+_LIMITS = ("max_completion_tokens", "max_tokens")
 _MAX_CHOICES = 128
 _MAX_TOP_LOGPROBS = 20
+_MARK = "the delta"
 _ARGUMENTS_PIECE = 16  # characters of a call's arguments in a chunk: JSON has too few spaces to cut at
 
 
@@ -64,8 +69,7 @@ class _EchoCall:
         return "input" if self.kind == "custom" else "arguments"
 
 
-@dataclass(frozen=True, slots=True)
-class _EchoAnswer:
+class _EchoAnswer(NamedTuple):
     """The content of every choice (tokens of content or transcript, or a call), and its metadata."""
 
     digest: str  # of the request's bytes; all ids derive from it
@@ -79,9 +83,14 @@ class _EchoAnswer:
     top_logprobs: int | None  # number of top_logprobs for each token; None for no log probabilities
 
     @property
+    def completion_tokens(self) -> int:
+        if self.call is None:
+            return self.choices * len(self.tokens)
+        return self.choices * (len(_tokens(self.call.payload)) + 1)  # a name is one token
+
+    @property
     def usage(self) -> _Object:
-        tokens = _tokens(self.call.payload) if self.call else self.tokens
-        completion_tokens = self.choices * (len(tokens) + (self.call is not None))  # a name is one token
+        completion_tokens = self.completion_tokens
         return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": completion_tokens,
@@ -152,11 +161,9 @@ def _chat(data: bytes) -> Reply:
         answer = _answer(body, digest)
     except _BadRequest as error:
         return _error(400, error.message, error.param, error.code, headers)
-    counts = answer.usage
-    usage = (counts["prompt_tokens"], counts["completion_tokens"])
+    usage = (answer.prompt_tokens, answer.completion_tokens)
     if body.get("stream") is not True:
-        whole = _json(200, _completion(answer), headers)
-        return Reply(200, whole.headers, whole.pieces, usage)
+        return Reply(200, (_JSON, *headers), (values.dumps(_completion(answer)),), usage)
     options = body.get("stream_options")
     with_usage = isinstance(options, dict) and options.get("include_usage") is True
     kind = ("content-type", "text/event-stream; charset=utf-8")
@@ -164,7 +171,7 @@ def _chat(data: bytes) -> Reply:
 
 
 def _json(status: int, value: Value, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
-    return Reply(status, (("content-type", "application/json"), *headers), (values.dumps(value),))
+    return Reply(status, (_JSON, *headers), (values.dumps(value),))
 
 
 def _error(
@@ -204,7 +211,7 @@ def _answer(body: _Object, digest: str) -> _EchoAnswer:
     messages = body["messages"]
     text = _echoed_text(messages)
     call = None if _is_result(messages[-1]) else _call(body, text)
-    limits = [_integer(body, name, 1, None) for name in ("max_completion_tokens", "max_tokens")]
+    limits = [_integer(body, name, 1, None) for name in _LIMITS if name in body]
     tokens = (
         [] if call else _tokens(_cut_at_stop(_formatted(body.get("response_format"), text), body.get("stop")))
     )
@@ -229,7 +236,9 @@ def _answer(body: _Object, digest: str) -> _EchoAnswer:
 
 def _audio_format(body: _Object) -> str | None:
     """The audio format that the request asks for, or None. Raises _BadRequest."""
-    modalities, audio = body.get("modalities"), body.get("audio")
+    if "modalities" not in body:
+        return None
+    modalities, audio = body["modalities"], body.get("audio")
     if not (isinstance(modalities, list) and "audio" in modalities):
         return None
     format_ = audio.get("format") if isinstance(audio, dict) else None
@@ -328,12 +337,16 @@ def _tokens(text: str) -> list[str]:
 
 
 def _cut_at_stop(text: str, stop: Value) -> str:
+    if stop is None:
+        return text
     stops = [stop] if isinstance(stop, str) else stop if isinstance(stop, list) else []
     found = [text.find(each) for each in stops if isinstance(each, str) and each]
     return text[: min((at for at in found if at >= 0), default=len(text))]
 
 
 def _formatted(response_format: Value, text: str) -> str:
+    if response_format is None:
+        return text
     match response_format:
         case {"type": "json_schema", "json_schema": {"schema": schema}}:
             return values.dumps(sample_value(schema, text)).decode()
@@ -347,6 +360,8 @@ def _call(body: _Object, text: str) -> _EchoCall | None:
 
     Raises _BadRequest.
     """
+    if "tools" not in body and "functions" not in body:
+        return None
     tools = [(tool.get("type"), _definition_of(tool)) for tool in _objects(body.get("tools"))]
     functions = [("function_call", function) for function in _objects(body.get("functions"))]
     param, callables = ("tool_choice", tools) if tools else ("function_call", functions)
@@ -466,25 +481,35 @@ def _events(answer: _EchoAnswer, with_usage: bool) -> Iterator[bytes]:
     envelope = _envelope(answer, "chat.completion.chunk")
     usage = {"usage": None} if with_usage else {}
     indexes = range(answer.choices)
+    frames = [_frame({**envelope, "choices": [_choice(index, _MARK, None)], **usage}) for index in indexes]
     piece = b""
     for deltas in zip(*(_deltas(answer, index) for index in indexes), strict=True):
         if piece:
             yield piece
         piece = b""
         for index, (delta, tokens) in enumerate(deltas):
-            choice = {
-                "index": index,
-                "delta": delta,
-                "logprobs": _logprobs(answer, tokens),
-                "finish_reason": None,
-            }
-            piece += _event({**envelope, "choices": [choice], **usage})
+            if answer.top_logprobs is None:
+                before, after = frames[index]
+                piece += before + values.dumps(delta) + after
+            else:
+                choice = _choice(index, delta, _logprobs(answer, tokens))
+                piece += _event({**envelope, "choices": [choice], **usage})
     for index in indexes:
-        choice = {"index": index, "delta": {}, "logprobs": None, "finish_reason": answer.finish_reason}
+        choice = _choice(index, {}, None) | {"finish_reason": answer.finish_reason}
         piece += _event({**envelope, "choices": [choice], **usage})
     if with_usage:
         piece += _event({**envelope, "choices": [], "usage": answer.usage})
     yield piece + b"data: [DONE]\n\n"
+
+
+def _choice(index: int, delta: Value, logprobs: Value) -> _Object:
+    return {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": None}
+
+
+def _frame(value: Value) -> tuple[bytes, bytes]:
+    """The event before and after _MARK. Writing each chunk of a stream as a whole costs more."""
+    before, _, after = _event(value).rpartition(values.dumps(_MARK))  # the model may have its name
+    return before, after
 
 
 def _event(value: Value) -> bytes:
