@@ -30,7 +30,6 @@ Headers = tuple[tuple[str, str], ...]
 
 _KEY_BYTES = 12
 _TEXT_CHARS = 60
-_CREDENTIALS = ("authorization", "api-key")
 # Refusals that another attempt may change. 425 is `Too Early` of RFC 8470.
 _PASSING = frozenset({408, 409, 425, 429})
 _NEW_KEY_MAY_HELP = frozenset({401, 403})
@@ -56,7 +55,7 @@ class Attempt:
         "wait_s",
     )
 
-    def __init__(self, key: str, began: float, credential: int) -> None:
+    def __init__(self, key: bytes, began: float, credential: int) -> None:
         self.key = key
         self.began = began
         self.credential = credential
@@ -105,7 +104,7 @@ class SentBody:
             canonical = orjson.dumps(self._value, option=orjson.OPT_SORT_KEYS)
         except (values.NotJSON, TypeError, ValueError, RecursionError):
             self._value, canonical = None, data
-        self.key = blake2b(canonical, digest_size=_KEY_BYTES).hexdigest()
+        self.key = blake2b(canonical, digest_size=_KEY_BYTES).digest()
 
     @property
     def text(self) -> str:
@@ -119,7 +118,7 @@ class SentBody:
 
 def credential_of(headers: Mapping[str, str]) -> int:
     """A number that is the same for the same key."""
-    return hash(tuple(headers.get(name) for name in _CREDENTIALS))
+    return hash((headers.get("authorization"), headers.get("api-key")))
 
 
 def _first_words(content: Value) -> str:

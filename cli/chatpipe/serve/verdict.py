@@ -54,9 +54,9 @@ class Remark:
 
     def __init__(self, kind: Kind, severity: Severity, body: WatchedBody | None, words: str) -> None:
         self.kind, self.severity, self.words = kind, severity, words
-        self.key = None if body is None else body.key
+        self.key = None if body is None else body.key.hex()
         self.text = "" if body is None else body.text
-        self.attempts = deque[Attempt]() if body is None else body.attempts
+        self.attempts = list[Attempt]() if body is None else body.attempts
         self.times = 0
         self.first = self.last = 0.0
 
@@ -77,10 +77,10 @@ class WatchedBody:
     def __init__(self, sent: SentBody) -> None:
         self.key = sent.key
         self.text = sent.text
-        self.attempts: deque[Attempt] = deque(maxlen=_MOST_ATTEMPTS)
+        self.attempts: list[Attempt] = []  # the last ones
         self.pending: list[Attempt] = []
-        self.times: deque[float] = deque()  # of the retries in the last second
-        self.remarks: dict[tuple[Kind, Severity], Remark] = {}
+        self.times: list[float] = []  # of the retries in the last second
+        self.remarks: dict[tuple[Kind, Severity], Remark] | None = None
         self.lines = 0  # attempts that repeat none
         self.retries = 0
         self.answers = 0
@@ -107,8 +107,8 @@ class ClientVerdict:
         self.outcomes: Counter[Outcome] = Counter()
         self.requests = 0
         self.retries = 0
-        self._open: OrderedDict[str, WatchedBody] = OrderedDict()
-        self._settled: OrderedDict[str, WatchedBody] = OrderedDict()
+        self._open: OrderedDict[bytes, WatchedBody] = OrderedDict()
+        self._settled: OrderedDict[bytes, WatchedBody] = OrderedDict()
         self._counts: Counter[tuple[Kind, Severity]] = Counter()
         self._remarks: dict[tuple[Kind, Severity], list[Remark]] = {}
         self._refusals: deque[float] = deque()  # of busy servers, in the last second, since the last answer
@@ -123,6 +123,7 @@ class ClientVerdict:
         body = self._body(sent)
         attempt = Attempt(body.key, now, credential)
         body.attempts.append(attempt)
+        del body.attempts[:-_MOST_ATTEMPTS]
         body.running += 1
         earlier = body.take_pending(credential)
         if earlier is None:
@@ -185,7 +186,7 @@ class ClientVerdict:
             return
         body.times.append(now)
         while body.times[0] < now - _WINDOW_S:
-            body.times.popleft()
+            del body.times[0]
         if len(body.times) > STORM_RETRIES * body.lines:
             words = f"sent again {len(body.times)} times in a second"
             self._add("storm", "wrong", body, words, now)
@@ -229,9 +230,10 @@ class ClientVerdict:
 
     def _add(self, kind: Kind, severity: Severity, body: WatchedBody, words: str, now: float) -> None:
         self._counts[kind, severity] += 1
-        remark = body.remarks.get((kind, severity))
+        remarks = body.remarks = body.remarks or {}
+        remark = remarks.get((kind, severity))
         if remark is None:
-            remark = body.remarks[kind, severity] = Remark(kind, severity, body, words)
+            remark = remarks[kind, severity] = Remark(kind, severity, body, words)
             self._keep(remark)
         remark.count(now)
 
