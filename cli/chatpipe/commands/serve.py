@@ -27,4 +27,13 @@ def serve(serving: ServeOptions, console: ConsoleOptions) -> int:
     from chatpipe.serve.service import Service
     from chatpipe.system.console import Console
 
-    return Service(serving, Console(console), os.environ).run()
+    output = Console(console)
+    script = None
+    if serving.script is not None:
+        from chatpipe.inputs.sources import process_sources
+        from chatpipe.serve.script import parse_script
+
+        sources = process_sources(output.note, output.note_wait)
+        script = parse_script(sources.read(serving.script, "--script"))
+        output.warnings(script.warnings())
+    return Service(serving, output, os.environ, script).run()

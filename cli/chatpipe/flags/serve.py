@@ -83,6 +83,7 @@ def _read(*, chunk_delay: float, **others: Any) -> ServeOptions:
         ("--log", others["log"]),
         ("--upstream", others["upstream"]),
         ("--verdict", others["verdict"]),
+        ("--script", others["script"]),
     ):
         if text == "":  # an unset variable in a script must not mean every address
             raise UsageFault("it is empty", place=option, fix="name one, or leave it out")
@@ -90,6 +91,8 @@ def _read(*, chunk_delay: float, **others: Any) -> ServeOptions:
         _refuse_with_upstream(others)
     elif others["allow_http"]:
         raise UsageFault("there is no --upstream", place="--allow-http", fix="leave it out")
+    if others["script"] is not None and others["upstream"] is not None:
+        raise UsageFault("the other server answers", place="--script", fix="leave out --upstream")
     if others["queue"] and others["slots"] is None:
         raise UsageFault("every request has a slot", place="--queue", fix="add --slots N")
     return ServeOptions(chunk_delay_s=chunk_delay, **others)
@@ -192,6 +195,12 @@ options = option_group(
         click.option("--upstream", metavar="URL", help="Pass requests on to this server, and replies back"),
         click.option("--allow-http", is_flag=True, help="Let keys of clients go to it over plain http"),
         click.option("--log", metavar="FILE", type=FILE, help="Append a line of JSON for each request"),
+        click.option(
+            "--script",
+            metavar="FILE",
+            type=FILE,
+            help="Answer by rules, one a line of JSON: first match wins",
+        ),
         click.option(
             "--verdict",
             metavar="FILE",

@@ -13,7 +13,7 @@ import hashlib
 import math
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
@@ -57,20 +57,39 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class _EchoCall:
-    """A tool or function call. kind is its key in the API; payload is its arguments or input."""
+class ModelCall:
+    """A tool or function call. kind is its key in the API; payload is its arguments or input.
+
+    Without an id it gets one that derives from the request.
+    """
 
     kind: str  # "function", "custom", or "function_call" for the deprecated form
     name: str
     payload: str
+    id: str | None = None
 
     @property
     def field(self) -> str:
         return "input" if self.kind == "custom" else "arguments"
 
 
+@dataclass(frozen=True, slots=True)
+class GivenAnswer:
+    """An answer to write in place of the echo: what is None or empty is as for an echo.
+
+    tokens are the pieces of the content, None for no content. usage replaces some of the fields.
+    """
+
+    tokens: Sequence[str] | None = None
+    calls: tuple[ModelCall, ...] = ()
+    refusal: str | None = None
+    finish_reason: str | None = None
+    model: str | None = None
+    usage: Mapping[str, Value] | None = None
+
+
 class _EchoAnswer(NamedTuple):
-    """The content of every choice (tokens of content or transcript, or a call), and its metadata."""
+    """The content of every choice (tokens of content or transcript, or calls), and its metadata."""
 
     digest: str  # of the request's bytes; all ids derive from it
     model: str
@@ -78,15 +97,23 @@ class _EchoAnswer(NamedTuple):
     choices: int
     tokens: Sequence[str]
     finish_reason: str
-    call: _EchoCall | None
+    calls: tuple[ModelCall, ...]
     audio_format: str | None  # the audio format of a spoken answer; None for text
     top_logprobs: int | None  # number of top_logprobs for each token; None for no log probabilities
+    has_content: bool  # False if the content is null
+    refusal: str | None = None
+    given_usage: Mapping[str, Value] | None = None
 
     @property
     def completion_tokens(self) -> int:
-        if self.call is None:
-            return self.choices * len(self.tokens)
-        return self.choices * (len(_tokens(self.call.payload)) + 1)  # a name is one token
+        if self.given_usage and "completion_tokens" in self.given_usage:
+            return int(self.given_usage["completion_tokens"])
+        tokens = len(self.tokens)
+        if self.refusal is not None:
+            tokens += len(tokens_of(self.refusal))
+        for call in self.calls:
+            tokens += len(tokens_of(call.payload)) + 1  # a name is one token
+        return self.choices * tokens
 
     @property
     def usage(self) -> _Object:
@@ -102,6 +129,7 @@ class _EchoAnswer(NamedTuple):
                 "accepted_prediction_tokens": 0,
                 "rejected_prediction_tokens": 0,
             },
+            **(self.given_usage or {}),
         }
 
 
@@ -127,7 +155,7 @@ def answer(method: str, path: str, body: bytes) -> Reply:
         return _error(404, f"Unknown request URL: {method} {path}", code="unknown_url")
     if method != allowed:
         return _error(405, f"Not allowed to {method} on {path}: use {allowed}", headers=(("allow", allowed),))
-    return _chat(body) if allowed == "POST" else _models(unquote(model[1:]))
+    return answer_chat(body) if allowed == "POST" else _models(unquote(model[1:]))
 
 
 def _models(model: str) -> Reply:
@@ -153,12 +181,13 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:24]
 
 
-def _chat(data: bytes) -> Reply:
+def answer_chat(data: bytes, given: GivenAnswer | None = None) -> Reply:
+    """The reply to a request for a completion: an echo, or what is given. Never raises."""
     digest = _digest(data)
     headers = (("x-request-id", _request_id(digest)),)
     try:
         body = _body(data)
-        answer = _answer(body, digest)
+        answer = _answer(body, digest) if given is None else _given_answer(body, digest, given)
     except _BadRequest as error:
         return _error(400, error.message, error.param, error.code, headers)
     usage = (answer.prompt_tokens, answer.completion_tokens)
@@ -213,25 +242,58 @@ def _answer(body: _Object, digest: str) -> _EchoAnswer:
     call = None if _is_result(messages[-1]) else _call(body, text)
     limits = [_integer(body, name, 1, None) for name in _LIMITS if name in body]
     tokens = (
-        [] if call else _tokens(_cut_at_stop(_formatted(body.get("response_format"), text), body.get("stop")))
+        []
+        if call
+        else tokens_of(_cut_at_stop(_formatted(body.get("response_format"), text), body.get("stop")))
     )
     limit = min((limit for limit in limits if limit is not None), default=len(tokens))
     finish_reason = "length" if len(tokens) > limit else "stop"
     if call:
         finish_reason = "function_call" if call.kind == "function_call" else "tool_calls"
-    model = body.get("model")
-    top_logprobs = _integer(body, "top_logprobs", 0, _MAX_TOP_LOGPROBS) or 0
+    audio_format = _audio_format(body) if call is None else None
     return _EchoAnswer(
         digest=digest,
-        model=model if isinstance(model, str) and model else MODEL,
-        prompt_tokens=sum(len(_tokens(_text(message))) for message in messages),
+        model=_model_of(body),
+        prompt_tokens=_prompt_tokens(messages),
         choices=_integer(body, "n", 1, _MAX_CHOICES) or 1,
         tokens=tokens[:limit],
         finish_reason=finish_reason,
-        call=call,
-        audio_format=_audio_format(body) if call is None else None,
-        top_logprobs=top_logprobs if body.get("logprobs") is True else None,
+        calls=() if call is None else (call,),
+        audio_format=audio_format,
+        top_logprobs=_top_logprobs(body),
+        has_content=call is None and audio_format is None,
     )
+
+
+def _given_answer(body: _Object, digest: str, given: GivenAnswer) -> _EchoAnswer:
+    return _EchoAnswer(
+        digest=digest,
+        model=given.model or _model_of(body),
+        prompt_tokens=(given.usage or {}).get("prompt_tokens", _prompt_tokens(body["messages"])),
+        choices=_integer(body, "n", 1, _MAX_CHOICES) or 1,
+        tokens=given.tokens or (),
+        finish_reason=given.finish_reason or ("tool_calls" if given.calls else "stop"),
+        calls=given.calls,
+        audio_format=None,
+        top_logprobs=_top_logprobs(body),
+        has_content=given.tokens is not None,
+        refusal=given.refusal,
+        given_usage=given.usage,
+    )
+
+
+def _model_of(body: _Object) -> str:
+    model = body.get("model")
+    return model if isinstance(model, str) and model else MODEL
+
+
+def _prompt_tokens(messages: list[_Object]) -> int:
+    return sum(len(tokens_of(_text(message))) for message in messages)
+
+
+def _top_logprobs(body: _Object) -> int | None:
+    count = _integer(body, "top_logprobs", 0, _MAX_TOP_LOGPROBS) or 0
+    return count if body.get("logprobs") is True else None
 
 
 def _audio_format(body: _Object) -> str | None:
@@ -332,7 +394,8 @@ def _base64_size(data: str) -> int:
     return len(data.rstrip("=")) * 3 // 4
 
 
-def _tokens(text: str) -> list[str]:
+def tokens_of(text: str) -> list[str]:
+    """The tokens of the model: joined, they are the text."""
     return _TOKEN.findall(text)
 
 
@@ -355,7 +418,7 @@ def _formatted(response_format: Value, text: str) -> str:
     return text
 
 
-def _call(body: _Object, text: str) -> _EchoCall | None:
+def _call(body: _Object, text: str) -> ModelCall | None:
     """A call of the tool that the request chooses, otherwise of the first tool; None without tools.
 
     Raises _BadRequest.
@@ -376,7 +439,7 @@ def _call(body: _Object, text: str) -> _EchoCall | None:
                 payload = values.dumps(
                     sample_value(definition.get("parameters", {"type": "object"}), text)
                 ).decode()
-            return _EchoCall(str(kind), str(definition.get("name")), payload)
+            return ModelCall(str(kind), str(definition.get("name")), payload)
     raise _BadRequest(
         f"Invalid value for '{param}': '{name}' is not among the tools.", param, "invalid_value"
     )
@@ -430,22 +493,33 @@ def _envelope(answer: _EchoAnswer, kind: str) -> _Object:
 
 def _message(answer: _EchoAnswer, index: int) -> _Object:
     text = "".join(answer.tokens)
-    content = None if answer.call or answer.audio_format else text
-    message: _Object = {"role": "assistant", "content": content, "refusal": None, "annotations": []}
-    if answer.call:
-        message |= _call_fields(answer, index, answer.call, answer.call.payload)
+    content = text if answer.has_content else None
+    message: _Object = {"role": "assistant", "content": content, "refusal": answer.refusal, "annotations": []}
+    if answer.calls:
+        message |= _call_fields(answer, index)
     if answer.audio_format:
         data = base64.b64encode(_silence(answer.audio_format)).decode()
         message["audio"] = {**_audio_id(answer, index), "transcript": text, "data": data, **_AUDIO_END}
     return message
 
 
-def _call_fields(answer: _EchoAnswer, index: int, call: _EchoCall, payload: str) -> _Object:
-    """The message fields that make the call, with payload as its arguments or input."""
-    inner = {"name": call.name, call.field: payload}
-    if call.kind == "function_call":
-        return {"function_call": inner}
-    return {"tool_calls": [{"id": f"call_{answer.digest}{index}", "type": call.kind, call.kind: inner}]}
+def _call_fields(answer: _EchoAnswer, index: int) -> _Object:
+    """The message fields that make the calls of a choice."""
+    if answer.calls[0].kind == "function_call":
+        return {"function_call": _call_inside(answer.calls[0], answer.calls[0].payload)}
+    calls = enumerate(answer.calls)
+    return {"tool_calls": [_call_value(answer, index, at, call.payload) for at, call in calls]}
+
+
+def _call_value(answer: _EchoAnswer, index: int, at: int, payload: str) -> _Object:
+    """The call at this place of a choice, with payload as its arguments or input."""
+    call = answer.calls[at]
+    call_id = call.id or f"call_{answer.digest}{index}{f'_{at}' if at else ''}"
+    return {"id": call_id, "type": call.kind, call.kind: _call_inside(call, payload)}
+
+
+def _call_inside(call: ModelCall, payload: str) -> _Object:
+    return {"name": call.name, call.field: payload}
 
 
 def _audio_id(answer: _EchoAnswer, index: int) -> _Object:
@@ -518,30 +592,30 @@ def _event(value: Value) -> bytes:
 
 def _deltas(answer: _EchoAnswer, index: int) -> Iterator[tuple[_Object, Sequence[str]]]:
     """The deltas of one choice, each with its content tokens. Every choice has the same number of deltas."""
-    call = answer.call
-    yield {"role": "assistant", "content": None if call or answer.audio_format else "", "refusal": None}, ()
-    if call:
-        yield from ((delta, ()) for delta in _call_deltas(answer, index, call))
-    elif answer.audio_format:
+    yield {"role": "assistant", "content": "" if answer.has_content else None, "refusal": None}, ()
+    if answer.audio_format:
         yield {"audio": _audio_id(answer, index)}, ()
         yield from (({"audio": {"transcript": token}}, (token,)) for token in answer.tokens)
         yield from (({"audio": {"data": data}}, ()) for data in _audio_pieces(len(answer.tokens)))
         yield {"audio": _AUDIO_END}, ()
     else:
         yield from (({"content": token}, (token,)) for token in answer.tokens)
+        yield from (({"refusal": token}, ()) for token in tokens_of(answer.refusal or ""))
+        for at in range(len(answer.calls)):
+            yield from ((delta, ()) for delta in _call_deltas(answer, index, at))
 
 
-def _call_deltas(answer: _EchoAnswer, index: int, call: _EchoCall) -> Iterator[_Object]:
-    opening = _call_fields(answer, index, call, "")
-    pieces = [
-        call.payload[at : at + _ARGUMENTS_PIECE] for at in range(0, len(call.payload), _ARGUMENTS_PIECE)
-    ]
+def _call_deltas(answer: _EchoAnswer, index: int, at: int) -> Iterator[_Object]:
+    """The deltas of the call at this place of a choice."""
+    call = answer.calls[at]
+    starts = range(0, len(call.payload), _ARGUMENTS_PIECE)
+    pieces = [call.payload[start : start + _ARGUMENTS_PIECE] for start in starts]
     if call.kind == "function_call":
-        yield opening
+        yield {"function_call": _call_inside(call, "")}
         yield from ({"function_call": {call.field: piece}} for piece in pieces)
     else:
-        yield {"tool_calls": [{"index": 0, **opening["tool_calls"][0]}]}
-        yield from ({"tool_calls": [{"index": 0, call.kind: {call.field: piece}}]} for piece in pieces)
+        yield {"tool_calls": [{"index": at, **_call_value(answer, index, at, "")}]}
+        yield from ({"tool_calls": [{"index": at, call.kind: {call.field: piece}}]} for piece in pieces)
 
 
 def _logprobs(answer: _EchoAnswer, tokens: Sequence[str]) -> _Object | None:

@@ -68,8 +68,9 @@ class ServeOptions(NamedTuple):
     port 0 is any free port. chunk_delay_s is the time before each chunk of a stream but the first.
     max_files is the bytes of all files together, batch_lines the most requests of a batch.
     require_key_env is the name of the variable with the key that clients have to send. upstream is the base
-    URL of the server that answers in place of the model; with allow_http its keys may go unencrypted. verdict
-    is the file of the verdict on the client, and fail_on_verdict makes it the exit status.
+    URL of the server that answers in place of the model; with allow_http its keys may go unencrypted.
+    script is a file of rules, which answer in place of the model. verdict is the file of the verdict on the
+    client, and fail_on_verdict makes it the exit status.
     """
 
     host: str = "127.0.0.1"
@@ -91,11 +92,16 @@ class ServeOptions(NamedTuple):
     batch_life: BatchLife = BatchLife(polls=4)
     batch_lines: int = 50_000
     max_files: int = 1_000_000_000
+    script: str | None = None
     verdict: str | None = None
     fail_on_verdict: bool = False
 
     @property
     def uses(self) -> list[FileUse]:
-        """The files that the server writes, without its standard output."""
-        named = (("--log", self.log), ("--verdict", self.verdict))
-        return optional_uses(*((option, path, "writes") for option, path in named if path != "-"))
+        """The files of the server, without its standard streams."""
+        written = (("--log", self.log), ("--verdict", self.verdict))
+        script = None if self.script == "-" else self.script
+        return [
+            *optional_uses(("--script", script, "reads")),
+            *optional_uses(*((option, path, "writes") for option, path in written if path != "-")),
+        ]

@@ -8,7 +8,7 @@ Only requests for a completion count for limits, and only they have a latency.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from chatpipe.local.model import Reply, request_id_of
@@ -21,7 +21,7 @@ from chatpipe.serve.draws import draw, latency_s
 from chatpipe.serve.fault_rules import FaultRules
 from chatpipe.serve.quota import Quota
 from chatpipe.serve.reply_faults import apply_ahead, apply_faults
-from chatpipe.serve.reply_steps import LaterReply, ReplyPlan
+from chatpipe.serve.reply_steps import LaterReply, ReplyPlan, TimedReply
 from chatpipe.serve.router import OwnRoutes, Router, error_reply, is_chat, is_own
 from chatpipe.serve.served_request import ServedRequest
 from chatpipe.serve.server_metrics import Metrics
@@ -43,10 +43,19 @@ class ReplyMaker(Protocol):
     def reply_to(self, request: ServedRequest) -> LaterReply: ...
 
 
+class ScriptedModel(Protocol):
+    """A script, which answers some requests in place of the model."""
+
+    def reply_to(self, data: bytes) -> Reply | None: ...
+
+    def unused(self) -> Iterator[str]:
+        """Lines to report at the end: the rules that answered nothing."""
+
+
 class Planner:
     """Plans the replies of one server. key is what clients have to send, None if they need none.
 
-    own are routes outside the API.
+    own are routes outside the API. script answers in place of the model.
     """
 
     def __init__(
@@ -55,12 +64,14 @@ class Planner:
         key: str | None = None,
         upstream: ReplyMaker | None = None,
         own: OwnRoutes | None = None,
+        script: ScriptedModel | None = None,
     ) -> None:
         self._options = options
         self._upstream = upstream
         self._slots = Slots(options.slots, queues=options.queue)
         self._metrics = Metrics(self._slots)
-        self._router = Router(key, {**(own or {}), "/metrics": self._metrics.reply})
+        own_routes = {**(own or {}), "/metrics": self._metrics.reply}
+        self._router = Router(key, own_routes, None if script is None else script.reply_to)
         self._quota = Quota(options.rpm, options.tpm, options.dialect)
         self._rules = FaultRules(options.faults, options.seed)
         self._seen: Counter[str] = Counter()
@@ -78,7 +89,8 @@ class Planner:
             return self._batches.plan(request, route, now.unix) if refusal is None else _plan(refusal)
         source = None if self._upstream is None or is_own(request) else self._upstream.reply_to(request)
         reply = self._router.reply_to(request) if source is None else _LATER
-        if not is_chat(request) or reply.status == 401:
+        timed = reply if isinstance(reply, TimedReply) else None
+        if not is_chat(request) or (reply.status == 401 and timed is None):
             return _plan(reply, source=source)
         too_many = self._quota.take(sum(reply.usage), now.monotonic)
         limits = self._quota.headers(now.unix)
@@ -93,10 +105,15 @@ class Planner:
         plan.chunk_delay_s = self._options.chunk_delay_s
         body = plan.request_id or request_id_of(request.body)
         plan.latency_s = self._latency_s(body)
+        faults = self._rules.faults_of(request, body) if source is not None or plan.status == 200 else []
+        if timed is not None:
+            plan.latency_s += timed.latency_s
+            plan.chunk_delay_s = plan.chunk_delay_s if timed.chunk_delay_s is None else timed.chunk_delay_s
+            faults = [*timed.faults, *faults]
         if source is not None:
-            source.faults = apply_ahead(plan, self._rules.faults_of(request, body))
-        elif plan.status == 200:
-            apply_faults(plan, self._rules.faults_of(request, body))
+            source.faults = apply_ahead(plan, faults)
+        else:
+            apply_faults(plan, faults)
         return plan
 
     def count(self, plan: ReplyPlan) -> None:

@@ -38,6 +38,18 @@ Step = bytes | Pause | Close | Reset | Wakeup
 Framing = Literal["", "chunked", "length", "connection", "none"]
 
 
+@dataclass(frozen=True, slots=True)
+class TimedReply(Reply):
+    """A reply with a latency of its own, added to that of the server, a time between its chunks, and faults.
+
+    chunk_delay_s is None for that of the server.
+    """
+
+    latency_s: float = 0.0
+    chunk_delay_s: float | None = None
+    faults: tuple[FaultRule, ...] = ()
+
+
 class LaterReply(Protocol):
     """A reply that is not known yet. faults are those that begin() makes in a good one."""
 

@@ -22,15 +22,17 @@ _WRONG_KEY = "Incorrect API key provided"
 
 
 OwnRoutes = Mapping[str, Callable[[], Reply]]  # by their paths
+Scripted = Callable[[bytes], Reply | None]  # the reply to a body, None for that of the model
 
 
 class Router:
     """Answers each request. key is what clients have to send, None if they need none.
 
-    own are the routes of the server itself, which need no key.
+    own are the routes of the server itself, which need no key. script answers some requests for a completion.
     """
 
-    def __init__(self, key: str | None, own: OwnRoutes) -> None:
+    def __init__(self, key: str | None, own: OwnRoutes, script: Scripted | None = None) -> None:
+        self._script = script
         self._key = None if key is None else key.encode()
         self._own = {"/health": lambda: json_reply(200, {"status": "ok"}), **own}
 
@@ -44,6 +46,10 @@ class Router:
         refusal = self.refusal(request)
         if refusal is not None:
             return refusal
+        if self._script is not None and is_chat(request):
+            scripted = self._script(request.body)
+            if scripted is not None:
+                return scripted
         return model.answer(method, request.target, request.body)
 
     def refusal(self, request: ServedRequest) -> Reply | None:

@@ -17,7 +17,7 @@ from chatpipe.options.serve import ServeOptions
 from chatpipe.serve.client_connection import ClientConnection
 from chatpipe.serve.listener import is_loopback, listen, origin_of
 from chatpipe.serve.observer import Observer
-from chatpipe.serve.planner import Planner, Times, bug_plan
+from chatpipe.serve.planner import Planner, ScriptedModel, Times, bug_plan
 from chatpipe.serve.reply_steps import ReplyPlan, Step, steps_of
 from chatpipe.serve.request_log import LogEntry
 from chatpipe.serve.served_request import ServedRequest
@@ -39,13 +39,21 @@ _LATE = "Your request is not complete, and nothing more came of it for 60 second
 class Service:
     """A server for one run of `serve`. Its connections call it: see ConnectionOwner."""
 
-    def __init__(self, options: ServeOptions, console: Console, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        options: ServeOptions,
+        console: Console,
+        environ: Mapping[str, str],
+        script: ScriptedModel | None = None,
+    ) -> None:
         self._options = options
         self._console = console
         self._upstream = _upstream(options, environ)
         self._observer = Observer(options, console)
         key = _required_key(options.require_key_env, environ)
-        self._planner = Planner(options, key, self._upstream, {VERDICT_PATH: self._observer.reply})
+        self._script = script
+        own = {VERDICT_PATH: self._observer.reply}
+        self._planner = Planner(options, key, self._upstream, own, script)
         self.open_form = self._planner.open_form
         self._connections: set[ClientConnection] = set()
         self._failure: BaseException | None = None
@@ -68,6 +76,8 @@ class Service:
             if not self.is_stopping:
                 raise
             signals.forget_received()
+            for line in self._script.unused() if self._script is not None else ():
+                self._console.note(line)
             self._observer.report()
             if interruption.number in (signal.SIGTERM, signal.SIGINT):
                 self._observer.judge()

@@ -1,0 +1,88 @@
+"""The script of a server: it answers what one of its rules admits, and leaves the rest to the model.
+
+The first rule counts that admits a request. A rule counts each request that its other conditions admit,
+whichever rule answers it: so rules with `occurrence` 1, 2 and 3 follow one another.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from chatpipe.errors import BadInput
+from chatpipe.inputs import values
+from chatpipe.inputs.place import Source, line_source
+from chatpipe.local.model import Reply
+from chatpipe.serve.attempts import SentBody
+from chatpipe.serve.script_match import Body
+from chatpipe.serve.script_rules import ScriptRule, rules_from, shadowed
+
+
+class Script:
+    """Rules, and the counts of the requests that they have admitted."""
+
+    def __init__(self, rules: Sequence[ScriptRule]) -> None:
+        self._rules = rules
+        self._counts = [0] * len(rules)
+        self._answers = [0] * len(rules)
+        self._attempts: Counter[bytes] = Counter()
+        self._counts_attempts = any(rule.attempt is not None for rule in rules)
+
+    def reply_to(self, data: bytes) -> Reply | None:
+        """The reply to the body of a request for a completion, None if it is left to the model."""
+        try:
+            body = values.loads(data)
+        except values.NotJSON:
+            return None
+        if not isinstance(body, dict):
+            return None
+        rule = self._first(body, self._attempt(data))
+        return None if rule is None else rule.answer.reply_to(data)
+
+    def warnings(self) -> Iterator[str]:
+        """The rules that can never answer."""
+        for rule, earlier in shadowed(self._rules):
+            yield f"{rule.place}: it never answers: {earlier.place} admits all that it does"
+
+    def unused(self) -> Iterator[str]:
+        """The rules that have answered nothing."""
+        for rule, answers in zip(self._rules, self._answers, strict=True):
+            if not answers:
+                yield f"{rule.place}: it answered nothing"
+
+    def _attempt(self, data: bytes) -> int:
+        """The number of this body among its like."""
+        if not self._counts_attempts:
+            return 0
+        key = SentBody(data).key
+        self._attempts[key] += 1
+        return self._attempts[key]
+
+    def _first(self, body: Body, attempt: int) -> ScriptRule | None:
+        """Count the request for each rule, and return the first one that admits it."""
+        found: int | None = None
+        for at, rule in enumerate(self._rules):
+            if found is not None and rule.occurrence is None:
+                continue  # its count is of no use
+            if (rule.attempt is not None and attempt not in rule.attempt) or not rule.admits(body):
+                continue
+            self._counts[at] += 1
+            if found is None and (rule.occurrence is None or self._counts[at] in rule.occurrence):
+                found = at
+        if found is None:
+            return None
+        self._answers[found] += 1
+        return self._rules[found]
+
+
+def parse_script(source: Source) -> Script:
+    """The script in a file. Raises Problems, and BadInput for a file without rules."""
+    lines = source.data.split(b"\n")
+    rules = rules_from(line_source(source.name, line, number) for number, line in enumerate(lines, 1))
+    if not rules:
+        raise BadInput(
+            "there are no rules in it",
+            place=source.name,
+            fix='write one a line: {"answer": {"content": "Hi"}}',
+        )
+    return Script(rules)

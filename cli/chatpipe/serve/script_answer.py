@@ -1,0 +1,288 @@
+"""The answer of a rule of a script: its words -> what to write, and the reply to a request. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from chatpipe.inputs import values
+from chatpipe.inputs.values import Value, json_type
+from chatpipe.local import model
+from chatpipe.local.model import GivenAnswer, ModelCall, Reply
+from chatpipe.named_tuple import NamedTuple
+from chatpipe.options.serve import FaultRule
+from chatpipe.response.delays import parse_duration
+from chatpipe.serve.fault_grammar import NoFault, parse_fault
+from chatpipe.serve.reply_steps import TimedReply
+from chatpipe.serve.router import json_reply
+from chatpipe.serve.script_match import NoRule, unknown, whole_number
+
+_ROOT = "/answer"
+_LONGEST_S = 86_400.0
+_HEADER = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}"
+_CONTENT = frozenset({"content", "tool_calls", "refusal", "finish_reason", "usage", "model", "chunks"})
+_KINDS = ("error", "events", "echo")
+_EVERYWHERE = frozenset({"delay", "chunk_delay", "headers", "fault"})
+NAMES = _CONTENT | _EVERYWHERE | set(_KINDS)
+_ERROR_NAMES = frozenset({"status", "message", "type", "code", "param", "retry_after"})
+_CALL_NAMES = frozenset({"name", "arguments", "input", "id"})
+_TYPES = {
+    400: "invalid_request_error",
+    401: "invalid_request_error",
+    403: "permission_error",
+    429: "requests",
+}
+
+Headers = tuple[tuple[str, str], ...]
+
+
+class ErrorAnswer(NamedTuple):
+    """A refusal: its status and the value of its body."""
+
+    status: int
+    value: Value
+    headers: Headers
+
+
+class RuleAnswer(NamedTuple):
+    """The answer of a rule. Of given, error and events one is there, or none for an echo.
+
+    delay_s and chunk_delay_s are seconds, None for those of the server.
+    """
+
+    given: GivenAnswer | None = None
+    error: ErrorAnswer | None = None
+    events: tuple[bytes, ...] | None = None
+    headers: Headers = ()
+    delay_s: float = 0.0
+    chunk_delay_s: float | None = None
+    faults: tuple[FaultRule, ...] = ()
+
+    def reply_to(self, body: bytes) -> Reply:
+        """The reply to a request for a completion, the body of which is JSON."""
+        if self.error is not None:
+            refused = json_reply(self.error.status, self.error.value)
+            reply = Reply(
+                refused.status, (*refused.headers, *_request_id(body), *self.error.headers), refused.pieces
+            )
+        elif self.events is not None:
+            kind = ("content-type", "text/event-stream; charset=utf-8")
+            reply = Reply(200, (kind, *_request_id(body)), self.events)
+        else:
+            reply = model.answer_chat(body, self.given)
+        return TimedReply(
+            reply.status,
+            (*reply.headers, *self.headers),
+            reply.pieces,
+            reply.usage,
+            self.delay_s,
+            self.chunk_delay_s,
+            self.faults,
+        )
+
+
+def _request_id(body: bytes) -> Headers:
+    return (("x-request-id", model.request_id_of(body)),)
+
+
+# A rule's words -> the answer. Each parser raises NoRule.
+
+
+def parse_answer(value: Value) -> RuleAnswer:
+    fields = _object(_ROOT, "answer", value)
+    for name in fields:
+        if name not in NAMES:
+            raise unknown(f"{_ROOT}/{name}", name, NAMES, "a part of an answer")
+    kinds = [name for name in _KINDS if name in fields] + (["content"] if _CONTENT & fields.keys() else [])
+    if len(kinds) > 1:
+        raise NoRule(_ROOT, f"an answer has either '{kinds[0]}' or '{kinds[1]}'", "leave one of them out")
+    if not kinds:
+        fix = 'add "content": TEXT, or "echo": true'
+        raise NoRule(_ROOT, "there is nothing to answer", fix)
+    return _KIND_PARSERS[kinds[0]](fields)._replace(
+        headers=_headers(fields.get("headers", {})),
+        delay_s=_seconds("delay", fields.get("delay", 0)),
+        chunk_delay_s=_seconds("chunk_delay", fields["chunk_delay"]) if "chunk_delay" in fields else None,
+        faults=_faults(fields.get("fault", [])),
+    )
+
+
+def _content(fields: Mapping[str, Value]) -> RuleAnswer:
+    content, refusal = fields.get("content"), _optional_text(fields, "refusal")
+    if content is not None and refusal is not None:
+        raise NoRule(
+            f"{_ROOT}/refusal", "an answer has either 'content' or 'refusal'", "leave one of them out"
+        )
+    text = content if isinstance(content, str) or content is None else values.dumps(content).decode()
+    calls = _calls(fields.get("tool_calls"))
+    if text is None and not calls and refusal is None:
+        text = ""
+    given = GivenAnswer(
+        tokens=_tokens(text, fields.get("chunks")),
+        calls=calls,
+        refusal=refusal,
+        finish_reason=_optional_text(fields, "finish_reason"),
+        model=_optional_text(fields, "model"),
+        usage=_usage(fields.get("usage")),
+    )
+    return RuleAnswer(given=given)
+
+
+def _tokens(text: str | None, chunks: Value) -> tuple[str, ...] | None:
+    """The pieces of the content, as `chunks` cuts it: a number of characters, or the pieces themselves."""
+    pointer = f"{_ROOT}/chunks"
+    if chunks is not None and text is None:
+        raise NoRule(pointer, "there is no content to cut", "leave it out")
+    if text is None:
+        return None
+    if chunks is None:
+        return tuple(model.tokens_of(text))
+    if isinstance(chunks, list):
+        if not all(isinstance(each, str) for each in chunks) or "".join(chunks) != text:
+            raise NoRule(
+                pointer, "the chunks are not the content", "cut the same text into an array of texts"
+            )
+        return tuple(chunks)
+    size = whole_number(pointer, "chunks", chunks, least=1)
+    return tuple(text[at : at + size] for at in range(0, len(text), size))
+
+
+def _calls(value: Value) -> tuple[ModelCall, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise NoRule(f"{_ROOT}/tool_calls", f"'tool_calls' is {json_type(value)}, not an array")
+    return tuple(_call(f"{_ROOT}/tool_calls/{at}", each) for at, each in enumerate(value))
+
+
+def _call(pointer: str, value: Value) -> ModelCall:
+    fields = _object(pointer, "call", value)
+    for name in fields:
+        if name not in _CALL_NAMES:
+            raise unknown(f"{pointer}/{name}", name, _CALL_NAMES, "a part of a call")
+    call_name, call_id = fields.get("name"), fields.get("id")
+    if not isinstance(call_name, str) or not call_name:
+        raise NoRule(pointer, "a call has no name", 'add "name": NAME')
+    if call_id is not None and not isinstance(call_id, str):
+        raise NoRule(f"{pointer}/id", f"'id' is {json_type(call_id)}, not a text")
+    if "input" in fields and "arguments" in fields:
+        raise NoRule(pointer, "a call has either 'arguments' or 'input'", "leave one of them out")
+    payload = fields.get("input", fields.get("arguments", {}))
+    text = payload if isinstance(payload, str) else values.dumps(payload).decode()
+    return ModelCall("custom" if "input" in fields else "function", call_name, text, call_id)
+
+
+def _usage(value: Value) -> Mapping[str, Value] | None:
+    if value is None:
+        return None
+    usage = _object(f"{_ROOT}/usage", "usage", value)
+    for name in ("prompt_tokens", "completion_tokens", "total_tokens"):
+        if name in usage:
+            whole_number(f"{_ROOT}/usage/{name}", name, usage[name], least=0)
+    return usage
+
+
+def _error(fields: Mapping[str, Value]) -> RuleAnswer:
+    pointer = f"{_ROOT}/error"
+    error = _object(pointer, "error", fields["error"])
+    for name in error:
+        if name not in _ERROR_NAMES:
+            raise unknown(f"{pointer}/{name}", name, _ERROR_NAMES, "a part of an error")
+    status = whole_number(f"{pointer}/status", "status", error.get("status", 500), least=400)
+    if status > 599:
+        raise NoRule(f"{pointer}/status", f"{status} is no status of an error", "use 400 to 599")
+    type_ = error.get(
+        "type", _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    )
+    value = {
+        "message": error.get("message", f"This error is that of a script: status {status}"),
+        "type": type_,
+        "param": error.get("param"),
+        "code": error.get("code"),
+    }
+    waits: Headers = ()
+    if "retry_after" in error:
+        seconds = _seconds("error/retry_after", error["retry_after"])
+        waits = (("retry-after", str(math.ceil(seconds))),)
+        if seconds % 1:
+            waits += (("retry-after-ms", str(math.ceil(seconds * 1000))),)
+    return RuleAnswer(error=ErrorAnswer(status, {"error": value}, waits))
+
+
+def _events(fields: Mapping[str, Value]) -> RuleAnswer:
+    """The events of a stream as they are: a text is the data of one, any other value is its JSON."""
+    events = fields["events"]
+    if not isinstance(events, list) or not events:
+        raise NoRule(f"{_ROOT}/events", "'events' is no array with events")
+    data = [each if isinstance(each, str) else values.dumps(each).decode() for each in events]
+    lines = ("".join(f"data: {line}\n" for line in re.split("\r\n|\r|\n", text)) for text in data)
+    return RuleAnswer(events=tuple(f"{each}\n".encode("utf-8", "surrogatepass") for each in lines))
+
+
+def _echo(fields: Mapping[str, Value]) -> RuleAnswer:
+    if fields["echo"] is not True:
+        raise NoRule(f"{_ROOT}/echo", f"'echo' is {json_type(fields['echo'])}, not true")
+    return RuleAnswer()
+
+
+_KIND_PARSERS: Mapping[str, Callable[[Mapping[str, Value]], RuleAnswer]] = {
+    "content": _content,
+    "error": _error,
+    "events": _events,
+    "echo": _echo,
+}
+
+
+def _headers(value: Value) -> Headers:
+    pointer = f"{_ROOT}/headers"
+    found = []
+    for name, given in _object(pointer, "headers", value).items():
+        text = str(given) if isinstance(given, int) and not isinstance(given, bool) else given
+        if not re.fullmatch(_HEADER, name) or not isinstance(text, str) or not re.fullmatch("[ -~]*", text):
+            raise NoRule(f"{pointer}/{name}", f"'{name}' is no header with a text in ASCII")
+        found.append((name.lower(), text))
+    return tuple(found)
+
+
+def _seconds(name: str, value: Value) -> float:
+    """Seconds: a number of them, or a text such as `50ms`."""
+    text = str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+    seconds = parse_duration(text) if isinstance(text, str) else None
+    if seconds is None or seconds > _LONGEST_S:
+        raise NoRule(f"{_ROOT}/{name}", f"'{value}' is no time such as 50ms, of at most a day")
+    return seconds
+
+
+def _faults(value: Value) -> tuple[FaultRule, ...]:
+    faults = []
+    for text in value if isinstance(value, list) else [value]:
+        if not isinstance(text, str) or ":" in text:
+            what = (
+                "has a condition, and those of a rule are in its 'match'"
+                if isinstance(text, str)
+                else "is no text"
+            )
+            raise NoRule(f"{_ROOT}/fault", f"'{text}' {what}")
+        try:
+            fault = parse_fault(text)
+        except NoFault as error:
+            raise NoRule(f"{_ROOT}/fault", str(error)) from error
+        if fault.place != "chat":
+            raise NoRule(f"{_ROOT}/fault", f"'{text}' is no fault of an answer")
+        faults.append(fault)
+    return tuple(faults)
+
+
+def _optional_text(fields: Mapping[str, Value], name: str) -> str | None:
+    text = fields.get(name)
+    if text is not None and not isinstance(text, str):
+        raise NoRule(f"{_ROOT}/{name}", f"'{name}' is {json_type(text)}, not a text")
+    return text
+
+
+def _object(pointer: str, name: str, value: Value) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise NoRule(pointer, f"'{name}' is {json_type(value)}, not an object")
+    return value

@@ -1,0 +1,306 @@
+"""The conditions of a script: the requests that a rule admits, and those that it leaves to later rules. Pure.
+
+A condition about texts is met by one text of several. A text in a rule is what it has to contain; a name is
+what it has to be. An object says it otherwise: {"equals": TEXT}, {"contains": TEXT} or {"regex": PATTERN}.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, Protocol
+
+from chatpipe.errors import quantity
+from chatpipe.inputs.names import nearest, or_list
+from chatpipe.inputs.values import Value, json_type
+from chatpipe.named_tuple import NamedTuple
+
+_WAYS = ("contains", "equals", "regex")
+_SYSTEM = ("system", "developer")
+_RESULTS = ("tool", "function")
+
+Body = dict[str, Any]
+
+
+class NoRule(ValueError):
+    """A value that is no rule, or no part of one. Its words are for the user, pointer leads to it."""
+
+    def __init__(self, pointer: str, what: str, fix: str = "") -> None:
+        self.pointer, self.what, self.fix = pointer, what, fix
+        super().__init__(what)
+
+
+class Condition(Protocol):
+    """A condition of a rule."""
+
+    def admits(self, body: Body) -> bool: ...
+
+    def implies(self, other: Condition) -> bool:
+        """Return True if other, which is about the same, admits all that this one does."""
+
+
+# Tests of one text, or of one value
+
+
+class TextTest(NamedTuple):
+    """A test of a text. way is one of _WAYS."""
+
+    way: str
+    text: str
+
+    def passes(self, text: str) -> bool:
+        if self.way == "regex":
+            return re.search(self.text, text) is not None
+        return text == self.text if self.way == "equals" else self.text in text
+
+    def is_within(self, other: TextTest) -> bool:
+        """Return True if each text that passes also passes the other test."""
+        if self == other:
+            return True
+        if other.way == "contains":
+            return self.way != "regex" and other.text in self.text
+        return self.way == "equals" and other.passes(self.text)
+
+
+class TextCondition(NamedTuple):
+    """A test of the texts that a part of the body has."""
+
+    part: str
+    test: TextTest
+
+    def admits(self, body: Body) -> bool:
+        return any(self.test.passes(text) for text in TEXTS[self.part].texts(body))
+
+    def implies(self, other: Condition) -> bool:
+        return isinstance(other, TextCondition) and self.test.is_within(other.test)
+
+
+class NumberCondition(NamedTuple):
+    """A number that a part of the body has, or a truth value."""
+
+    part: str
+    number: int
+
+    def admits(self, body: Body) -> bool:
+        return NUMBERS[self.part](body) == self.number
+
+    def implies(self, other: Condition) -> bool:
+        return self == other
+
+
+class PointerCondition(NamedTuple):
+    """A value of the body at a JSON Pointer (RFC 6901): a test of its text, its presence, or equality."""
+
+    pointer: str
+    test: TextTest | None
+    exists: bool
+    value: Value
+
+    def admits(self, body: Body) -> bool:
+        found = list(_at(body, self.pointer))
+        if not self.exists or not found:
+            return bool(found) == self.exists
+        if self.test is not None:
+            return isinstance(found[0], str) and self.test.passes(found[0])
+        return self.value is ... or _is_same(found[0], self.value)
+
+    def implies(self, other: Condition) -> bool:
+        if self == other:
+            return True
+        if not isinstance(other, PointerCondition) or not (self.exists and other.exists):
+            return False
+        if other.test is None:
+            return other.value is ...
+        if self.test is None:
+            return isinstance(self.value, str) and other.test.passes(self.value)
+        return self.test.is_within(other.test)
+
+
+class AllOf(NamedTuple):
+    """Several conditions, each by a name."""
+
+    conditions: Mapping[str, PointerCondition]
+
+    def admits(self, body: Body) -> bool:
+        return all(each.admits(body) for each in self.conditions.values())
+
+    def implies(self, other: Condition) -> bool:
+        return isinstance(other, AllOf) and covers(other.conditions, self.conditions)
+
+
+def covers(weaker: Mapping[str, Condition], stronger: Mapping[str, Condition]) -> bool:
+    """Return True if each body that all conditions of stronger admit is admitted by those of weaker."""
+    return all(name in stronger and stronger[name].implies(each) for name, each in weaker.items())
+
+
+# Parts of a request
+
+
+def _message_texts(body: Body) -> Iterator[tuple[str, str]]:
+    """The role and the text of each message."""
+    for message in _objects(body.get("messages")):
+        yield str(message.get("role")), text_of(message.get("content"))
+
+
+def _objects(value: Value) -> list[Body]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def text_of(content: Value) -> str:
+    """The text of a content: itself, or the texts of its parts with a line break between them."""
+    if isinstance(content, list):
+        parts = (part.get("text") for part in _objects(content))
+        return "\n".join(text for text in parts if isinstance(text, str))
+    return content if isinstance(content, str) else ""
+
+
+def _model(body: Body) -> list[str]:
+    return [body["model"]] if isinstance(body.get("model"), str) else []
+
+
+def _last_user(body: Body) -> list[str]:
+    return [text for role, text in _message_texts(body) if role == "user"][-1:]
+
+
+def _last_results(body: Body) -> list[str]:
+    """The texts of the results behind the last message of the model."""
+    texts: list[str] = []
+    for role, text in _message_texts(body):
+        texts = [*texts, text] if role in _RESULTS else []
+    return texts
+
+
+def _call_ids(body: Body) -> list[str]:
+    """The ids of the calls whose results come last."""
+    ids: list[str] = []
+    for message in _objects(body.get("messages")):
+        ids = [*ids, str(message.get("tool_call_id"))] if message.get("role") == "tool" else []
+    return ids
+
+
+def _tool_names(body: Body) -> list[str]:
+    inner = (tool.get(str(tool.get("type"))) for tool in _objects(body.get("tools")))
+    return [str(each.get("name")) for each in inner if isinstance(each, dict)]
+
+
+class TextPart(NamedTuple):
+    """A part of a body with texts. way is that of a plain text in a rule."""
+
+    way: Literal["contains", "equals"]
+    texts: Callable[[Body], list[str]]
+
+
+TEXTS: Mapping[str, TextPart] = {
+    "model": TextPart("equals", _model),
+    "user": TextPart("contains", _last_user),
+    "system": TextPart(
+        "contains", lambda body: [text for role, text in _message_texts(body) if role in _SYSTEM]
+    ),
+    "tool": TextPart("contains", _last_results),
+    "last": TextPart("contains", lambda body: [text for _, text in _message_texts(body)][-1:]),
+    "any": TextPart("contains", lambda body: [text for _, text in _message_texts(body)]),
+    "tool_call_id": TextPart("equals", _call_ids),
+    "tool_name": TextPart("equals", _tool_names),
+}
+NUMBERS: Mapping[str, Callable[[Body], int]] = {
+    "turn": lambda body: sum(role == "assistant" for role, _ in _message_texts(body)),
+    "tool_results": lambda body: bool(_last_results(body)),
+    "stream": lambda body: body.get("stream") is True,
+}
+_TRUTHS = ("tool_results", "stream")
+COUNTS = ("occurrence", "attempt")
+NAMES = frozenset((*TEXTS, *NUMBERS, *COUNTS, "body"))
+
+
+# A rule's words -> conditions
+
+
+def parse_condition(name: str, value: Value) -> Condition:
+    """The condition `name` of a rule, other than COUNTS. Raises NoRule."""
+    pointer = f"/match/{name}"
+    if name in TEXTS:
+        return TextCondition(name, _text_test(pointer, value, TEXTS[name].way))
+    if name in _TRUTHS:
+        if not isinstance(value, bool):
+            raise NoRule(pointer, f"'{name}' is {json_type(value)}, not true or false")
+        return NumberCondition(name, value)
+    if name in NUMBERS:
+        return NumberCondition(name, whole_number(pointer, name, value, least=0))
+    if name == "body":
+        if not isinstance(value, dict):
+            raise NoRule(pointer, f"'body' is {json_type(value)}, not an object of JSON Pointers")
+        return AllOf({each: _pointer_condition(each, wanted) for each, wanted in value.items()})
+    raise unknown(pointer, name, NAMES, "a condition")
+
+
+def parse_count(name: str, value: Value) -> frozenset[int]:
+    """The numbers that `occurrence` or `attempt` names: one, or an array of them. Raises NoRule."""
+    numbers = value if isinstance(value, list) and value else [value]
+    return frozenset(whole_number(f"/match/{name}", name, each, least=1) for each in numbers)
+
+
+def whole_number(pointer: str, name: str, value: Value, *, least: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise NoRule(pointer, f"'{name}' is no whole number from {least} on")
+    return value
+
+
+def unknown(pointer: str, name: str, known: frozenset[str], kind: str) -> NoRule:
+    """The fault of a name that is not known."""
+    likely = nearest(name, known, 3)
+    fix = f"did you mean '{likely}'?" if likely else f"use {or_list(sorted(known))}"
+    return NoRule(pointer, f"'{name}' is not {kind}", fix)
+
+
+def _text_test(pointer: str, value: Value, way: str) -> TextTest:
+    if isinstance(value, str):
+        return TextTest(way, value)
+    if not isinstance(value, dict):
+        raise NoRule(
+            pointer, f'it is {json_type(value)}, not a text or an object such as {{"regex": PATTERN}}'
+        )
+    if len(value) != 1:
+        raise NoRule(pointer, f"{quantity(len(value), 'test')} in one object", f"use one of {or_list(_WAYS)}")
+    ((name, text),) = value.items()
+    if name not in _WAYS:
+        raise unknown(f"{pointer}/{name}", name, frozenset(_WAYS), "a test of a text")
+    if not isinstance(text, str):
+        raise NoRule(f"{pointer}/{name}", f"it is {json_type(text)}, not a text")
+    if name == "regex":
+        try:
+            re.compile(text)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise NoRule(f"{pointer}/{name}", f"'{text}' is no regular expression: {error}") from error
+    return TextTest(name, text)
+
+
+def _pointer_condition(pointer: str, value: Value) -> PointerCondition:
+    place = f"/match/body/{pointer.replace('~', '~0').replace('/', '~1')}"
+    if not pointer.startswith("/") or re.search("~(?![01])", pointer):
+        fix = f"begin with a slash, as '/{pointer}'" if pointer[:1] != "/" else "write ~0 for ~ and ~1 for /"
+        raise NoRule(place, f"'{pointer}' is no JSON Pointer", fix)
+    if isinstance(value, dict) and list(value) == ["exists"]:
+        if not isinstance(value["exists"], bool):
+            raise NoRule(place, f"'exists' is {json_type(value['exists'])}, not true or false")
+        return PointerCondition(pointer, None, value["exists"], ...)
+    if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in _WAYS:
+        return PointerCondition(pointer, _text_test(place, value, "equals"), True, ...)
+    return PointerCondition(pointer, None, True, value)
+
+
+def _at(value: Value, pointer: str) -> Iterator[Value]:
+    """The value at a JSON Pointer, if there is one."""
+    for part in pointer.split("/")[1:]:
+        name = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(value, dict) and name in value:
+            value = value[name]
+        elif isinstance(value, list) and re.fullmatch("0|[1-9][0-9]{0,8}", name) and int(name) < len(value):
+            value = value[int(name)]
+        else:
+            return
+    yield value
+
+
+def _is_same(one: Value, other: Value) -> bool:
+    """Equality in JSON: true is not 1, and 1 is 1.0."""
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)

@@ -1,0 +1,100 @@
+"""A script of `serve`: a rule a line -> rules, and what is wrong with them. Pure.
+
+{"match": {"user": "weather", "turn": 0}, "answer": {"tool_calls": [{"name": "weather", "arguments": {}}]}}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from chatpipe.errors import BadInput, Problems
+from chatpipe.inputs import values
+from chatpipe.inputs.place import Source
+from chatpipe.inputs.values import json_type
+from chatpipe.named_tuple import NamedTuple
+from chatpipe.serve.script_answer import RuleAnswer, parse_answer
+from chatpipe.serve.script_match import (
+    COUNTS,
+    Body,
+    Condition,
+    NoRule,
+    covers,
+    parse_condition,
+    parse_count,
+    unknown,
+)
+
+_NAMES = frozenset({"match", "answer"})
+
+
+class ScriptRule(NamedTuple):
+    """A rule at a place of a script. occurrence and attempt are None for any number."""
+
+    place: str
+    conditions: Mapping[str, Condition]
+    answer: RuleAnswer
+    occurrence: frozenset[int] | None = None
+    attempt: frozenset[int] | None = None
+
+    def admits(self, body: Body) -> bool:
+        """Return True if the conditions admit a body, apart from the counts."""
+        return all(condition.admits(body) for condition in self.conditions.values())
+
+    def shadows(self, later: ScriptRule) -> bool:
+        """Return True if no request is left to a later rule, as far as that can be seen in the rules."""
+        if self.attempt is not None and not (later.attempt is not None and later.attempt <= self.attempt):
+            return False
+        if self.occurrence is None:
+            return covers(self.conditions, later.conditions)
+        return (
+            later.occurrence is not None
+            and later.occurrence <= self.occurrence
+            and self.conditions == later.conditions
+        )
+
+
+def rules_from(lines: Iterable[Source]) -> list[ScriptRule]:
+    """The rules of the lines. Raises Problems for all lines that are none, each with its place."""
+    rules, faults = [], []
+    for line in lines:
+        if not line.data.strip():
+            continue
+        try:
+            rules.append(_rule(line))
+        except NoRule as fault:
+            faults.append(BadInput(fault.what, place=_place(line, fault.pointer), fix=fault.fix))
+        except values.NotJSON as error:
+            what = f"not JSON: {error.what} (column {error.column})"
+            faults.append(BadInput(what, place=line.place(), fix="write each rule on one line"))
+    if faults:
+        raise Problems(faults)
+    return rules
+
+
+def shadowed(rules: Sequence[ScriptRule]) -> Iterator[tuple[ScriptRule, ScriptRule]]:
+    """The rules that can never answer, each with the earlier one that leaves nothing to it."""
+    for at, rule in enumerate(rules):
+        earlier = next((each for each in rules[:at] if each.shadows(rule)), None)
+        if earlier is not None:
+            yield rule, earlier
+
+
+def _rule(line: Source) -> ScriptRule:
+    value = values.loads_strict(line.data)
+    if not isinstance(value, dict):
+        raise NoRule("", f"a rule is {json_type(value)}, not an object")
+    for name in value:
+        if name not in _NAMES:
+            raise unknown(f"/{name}", name, _NAMES, "a part of a rule")
+    if "answer" not in value:
+        raise NoRule("", "a rule has no 'answer'", 'add "answer": {"content": TEXT}')
+    match = value.get("match", {})
+    if not isinstance(match, dict):
+        raise NoRule("/match", f"'match' is {json_type(match)}, not an object")
+    conditions = {name: parse_condition(name, each) for name, each in match.items() if name not in COUNTS}
+    counts = {name: parse_count(name, match[name]) for name in COUNTS if name in match}
+    return ScriptRule(line.place(), conditions, parse_answer(value["answer"]), **counts)
+
+
+def _place(line: Source, pointer: str) -> str:
+    return f"{line.place()}: {pointer}" if pointer else line.place()
