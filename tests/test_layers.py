@@ -142,6 +142,12 @@ WORLD: dict[str, dict[str, str]] = {
         "select": "waits for a header before anything is in flight",
     },
     "system.line_index": {"os": "the files that recorded answers are in"},
+    "recordings.recorded_attempts": {"time": "default of what is passed in"},
+    "recordings.recorded_transport": {"time": "default of what is passed in"},
+    "recordings.transport_failures": {
+        "socket": "the numbers of its errors, only",
+        "ssl": "the class of its errors, only",
+    },
     "recordings.recording_writer": {
         "os": "the file that is appended to",
         "time": "default of what is passed in",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from chatpipe.call import Call
 from chatpipe.conversation import transcript
 from chatpipe.conversation.history import answer_message, new_messages
@@ -12,7 +15,7 @@ from chatpipe.output.delivery import finish_output
 from chatpipe.output.formats import choose_format, decide_stream
 from chatpipe.output.target import open_target, refuse_shared
 from chatpipe.prepare import Draft, Prepared
-from chatpipe.server.server import open_servers
+from chatpipe.server.server import Server, open_servers, unasked_server
 
 
 def answer(draft: Draft, call: CallOptions, format: FormatOptions, output: OutputOptions) -> int:
@@ -22,7 +25,7 @@ def answer(draft: Draft, call: CallOptions, format: FormatOptions, output: Outpu
     """
     prompt, console = draft.options.prompt, draft.console
     reads = draft.options.reads(draft.sources.files)
-    refuse_shared(output, reads, [*prompt.uses, *call.limits.uses])
+    refuse_shared(output, reads, [*prompt.uses, *call.uses])
     deadline_s = draft.options.server.limits.deadline_s
     with transcript.open_transcript(prompt.transcript, console.note, deadline_s) as history:
         past = None if history is None else history.messages()
@@ -33,13 +36,31 @@ def answer(draft: Draft, call: CallOptions, format: FormatOptions, output: Outpu
             decide_stream(prepared.body, format, prepared.built.place("/stream"))
 
         prepared = draft.prepare(past, finish=choose_stream)
-        waits = KeyWaits(console.note)
-        servers = open_servers(prepared.endpoints, draft.options.server, draft.environ, waits)
-        sending = Call(servers, call, prepared.turns, format, console, draft.environ)
-        with open_target(output, draft.sources.names, escape=format.escape, is_only_copy=True) as out:
+        with (
+            _open_servers(prepared, draft, call) as servers,
+            open_target(output, draft.sources.names, escape=format.escape, is_only_copy=True) as out,
+        ):
+            sending = Call(servers, call, prepared.turns, format, console, draft.environ)
             result = sending.run(prepared.body, out)
             if history is None or not result.is_worth_keeping:
                 return finish_output(out, result.fault)
             new = new_messages(prepared.built, is_new_transcript=not past)
             with history.appended([*new, *result.steps, answer_message(result.answer.completion)]):
                 return finish_output(out, result.fault)
+
+
+@contextmanager
+def _open_servers(prepared: Prepared, draft: Draft, call: CallOptions) -> Iterator[tuple[Server, ...]]:
+    """The servers with their keys. Recorded replies need one server, and no key."""
+    options, note = draft.options.server, draft.console.note
+    if call.recordings.is_offline:
+        servers: tuple[Server, ...] = (unasked_server(prepared.endpoint, options),)
+    else:
+        servers = open_servers(prepared.endpoints, options, draft.environ, KeyWaits(note))
+    if not call.recordings.are_used:
+        yield servers
+        return
+    from chatpipe.recordings.open_recordings import open_recordings  # few calls are recorded
+
+    with open_recordings(call.recordings, servers, note, options.limits.deadline_s) as recorded:
+        yield recorded

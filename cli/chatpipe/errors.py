@@ -6,6 +6,7 @@
       BadInput                65   a request, a line or a file is wrong
         Problems              65   several of them, each reported on a line of its own
       MissingInput            66   a named file cannot be read
+        NotRecorded           66   --replay has no recording of a request
       Unreachable             69   no server answers, or 5xx after all retries
         NoServerLeft          69   every server of a run is left out
       CannotWrite             74   stdout, -o or a side file
@@ -127,6 +128,10 @@ class Problems(BadInput):
 
 class MissingInput(ChatpipeError):
     status = Status.NO_INPUT
+
+
+class NotRecorded(MissingInput):
+    """A request that was not recorded. Nothing was sent."""
 
 
 class Unreachable(ChatpipeError):

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from chatpipe.errors import ChatpipeError, TryLater, quantity
+from chatpipe.errors import ChatpipeError, NotRecorded, TryLater, quantity
 from chatpipe.inputs import values
 from chatpipe.inputs.messages import without_empty_calls
 from chatpipe.inputs.values import Value
@@ -32,7 +32,7 @@ from chatpipe.server import redact
 from chatpipe.server.patches import Patch, patch_body
 from chatpipe.server.server import Server
 from chatpipe.wire import retry
-from chatpipe.wire.answer import CHOICES, Answer, Receiver, answer_from_error, headers_by_name
+from chatpipe.wire.answer import CHOICES, RECORDED_AS, Answer, Receiver, answer_from_error, headers_by_name
 from chatpipe.wire.http1 import MAX_REPLY
 from chatpipe.wire.key_filter import read_without_secrets
 from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter
@@ -208,6 +208,8 @@ async def ask(
             return _final_answer(answer, None)
         if decision is None:
             decision = retry.decide(tries, failure, policy, now=context.now(), random=context.random)
+        if isinstance(decision, RetryAfter) and _was_replayed(request):
+            decision = decision._replace(seconds=0.0)
         if not isinstance(decision, RetryAfter) or context.monotonic() + decision.seconds >= deadline:
             return _final_answer(answer, decision)
         if not decision.uncounted:
@@ -239,6 +241,12 @@ def get_request(server: Server, url: str, deadline: float | None = None) -> http
     return httpx.Request("GET", url, headers=headers, extensions=extensions)
 
 
+def _was_replayed(request: httpx.Request) -> bool:
+    """Return True if the last attempt had its reply from a recording: no server needs time."""
+    attempt = request.extensions.get(RECORDED_AS)
+    return attempt is not None and attempt.is_replayed
+
+
 def _timeouts(limits: ExchangeLimits) -> dict[str, float]:
     """The time limits under the names of httpx."""
     connect_s, between_bytes_s = limits.connect_s, limits.between_bytes_s
@@ -258,7 +266,7 @@ def _final_answer(answer: Answer, decision: RetryAfter | GiveUp | None) -> Answe
         later.http_status, later.request_id, later.body = fault.http_status, fault.request_id, fault.body
         later.refusal_status = fault.refusal_status
         fault = later
-    elif answer.attempts > 1:
+    elif answer.attempts > 1 and not isinstance(fault, NotRecorded):
         fault.what = f"{_clause(fault)}, after {quantity(answer.attempts, 'try')}"
     return answer._replace(fault=fault)
 

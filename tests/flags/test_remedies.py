@@ -30,6 +30,13 @@ def answer(finish_reason: str, **message: object) -> str:
     return orjson.dumps({"choices": [choice]}).decode()
 
 
+def recording(text: str) -> str:
+    body = {"model": "echo", "messages": [{"role": "user", "content": text}]}
+    reply = orjson.loads(answer("stop", content=text))
+    record = {"request": {"body": body}, "response": {"status": 200, "body": reply}}
+    return orjson.dumps(record).decode() + "\n"
+
+
 FILES = {
     "body.json": '{"model": "m", "messages": [{"role": "user", "content": "x"}]}',
     "two.json": '{"model": "m", "n": 2, "stream": false, "messages": [{"role": "user", "content": "x"}]}',
@@ -55,6 +62,8 @@ FILES = {
     "empty-answer.json": answer("stop", content=""),
     "refused.json": answer("stop", content=None, refusal="no"),
     "cut.json": answer("length", content="x"),
+    "x.rec": recording("x"),
+    "other.rec": recording("other"),
     "calls.json": answer("tool_calls", content=None, tool_calls=[CALL]),
 }
 # Values for the words in capitals; of FILE and PATH by the option before them.
@@ -76,6 +85,7 @@ OF_OPTION = {
     "--messages": "array.json",
     "--image": "http://e.com/a.png",
     "--file": "text.txt",
+    "--replay": "x.rec",
 }
 
 
@@ -380,6 +390,27 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "map -p echo '{{a}}' one.csv",
         "say --csv if it is CSV",
         ["map -p echo '{{a}}' «--csv» one.csv"],
+    ),
+    # recordings
+    "not recorded": (
+        "ask -p echo --replay other.rec x",
+        "add --record other.rec to record it",
+        ["ask -p echo --replay other.rec «--record other.rec» x"],
+    ),
+    "nothing to compare with": (
+        "ask -p echo --replay-match loose x",
+        "add --replay FILE",
+        ["ask -p echo --replay-match loose «--replay FILE» x"],
+    ),
+    "another file to record in": (
+        "ask -p echo --record text.txt x",
+        "name another file with --record",
+        ["ask -p echo «--record» new.rec x"],
+    ),
+    "a device to record in": (
+        "ask -p echo --record /dev/null x",
+        "name a file with --record",
+        ["ask -p echo «--record» new.rec x"],
     ),
     # the configuration
     "an option of another action": (

@@ -98,7 +98,7 @@ def test_every_cut_of_the_last_line_is_passed_over(tmp_path: Path, loose: bool) 
     for size in range(1, len(LINES[1]) - 1):
         path.write_bytes(LINES[0] + LINES[1][:size])
         index = RecordingIndex(str(path), loose=loose, note=notes.append)
-        assert (len(index), len(list(index.records()))) == (1, 1)
+        assert (len(index), len(list(index.requests()))) == (1, 1)
         index.close()
     assert set(notes) == {f"{path}:2: passed over an incomplete recording"}
     path.write_bytes((LINES[0] + LINES[1])[:-1])
@@ -111,10 +111,11 @@ def test_a_file_with_nothing_but_an_incomplete_record_is_empty(tmp_path: Path) -
     assert len(RecordingIndex(str(path))) == 0
 
 
-def test_records_with_the_numbers_of_their_lines(tmp_path: Path) -> None:
+def test_requests_with_the_numbers_of_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "r"
     path.write_bytes(b"\n" + write_record(RECORDS[0]) + b"\n\r\n" + write_record(RECORDS[1]) + b"\n")
-    assert list(RecordingIndex(str(path)).records()) == [(2, RECORDS[0]), (4, RECORDS[1])]
+    found = [(2, RECORDS[0].request), (4, RECORDS[1].request)]
+    assert list(RecordingIndex(str(path)).requests()) == found
 
 
 def test_an_empty_file_has_no_records(tmp_path: Path) -> None:

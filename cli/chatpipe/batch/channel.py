@@ -54,7 +54,8 @@ async def open_channel(needs: ChannelNeeds, server: Server) -> AsyncIterator[Cha
     """
     job, waits = needs.job, needs.waits
     limits, console = needs.limits, job.console
-    metrics_url = server.endpoint.metrics_url if limits.jobs.auto else None
+    follows_gauges = limits.jobs.auto and not job.options.recordings.is_offline
+    metrics_url = server.endpoint.metrics_url if follows_gauges else None
     # One more than the requests: for the gauges, or to ask one of several servers for a sign of life.
     transport = open_transport(server, job.environ, limits.jobs.limit + 1)
     patience = LockPatience(console.note, server.limits.deadline_s)

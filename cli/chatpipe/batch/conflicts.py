@@ -31,7 +31,7 @@ def refuse_conflicts(job: Job) -> None:
     refuse_shared(
         job.target,
         [*job.draft.options.reads(job.draft.sources.files), *reads],
-        [*_journal(job), *writes, *job.limits.shared.uses],
+        [*_journal(job), *writes, *job.limits.shared.uses, *job.options.recordings.uses],
         stdout="results",
     )
     if report.report is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from chatpipe.batch.items import ItemReader
 from chatpipe.batch.run_format import RunFormat
@@ -13,15 +12,19 @@ from chatpipe.inputs.stdin import STDIN_NAME
 from chatpipe.inputs.values import Value
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.output import FORMATS, OutputOptions
-from chatpipe.options.run import InputOptions, ReportOptions, ResumeOptions, RunLimits, RunOptions
-from chatpipe.options.server import KeyWaits, RetryPolicy, ServerOptions
+from chatpipe.options.run import (
+    InputOptions,
+    ReportOptions,
+    ResumeOptions,
+    RunLimits,
+    RunOptions,
+    SharedLimits,
+)
+from chatpipe.options.server import RetryPolicy, ServerOptions
 from chatpipe.prepare import Draft, Prepared
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.server.identity import recorded_name
 from chatpipe.system.console import Console
-
-if TYPE_CHECKING:
-    from chatpipe.server.server import Server
 
 
 class Job(NamedTuple):
@@ -88,8 +91,13 @@ class Job(NamedTuple):
 
     @property
     def limits(self) -> RunLimits:
-        """The limits of the run. Without --prices they have those of the profile."""
+        """The limits of the run. Without --prices they have those of the profile.
+
+        Where nothing is sent there are none per minute.
+        """
         limits, prices = self.options.limits, self.endpoint.profile.prices
+        if self.options.recordings.is_offline:
+            limits = limits._replace(shared=SharedLimits())
         return limits if limits.prices or prices is None else limits._replace(prices=prices)
 
     @property
@@ -127,10 +135,3 @@ class Job(NamedTuple):
     def keeps_leftovers(self) -> bool:
         """True if answers in OUT that this run did not use are kept when OUT is replaced."""
         return self.writes_at_the_end and self.resume.keep_journal is not False and not self.resume.fresh
-
-    def open_servers(self) -> tuple[Server, ...]:
-        """The servers with their keys, which are read now."""
-        from chatpipe.server.server import open_servers  # it loads httpx, which a dry run does not need
-
-        waits, sends = KeyWaits(self.console.note_once), not self.resume.no_send
-        return open_servers(self.endpoints, self.connection, self.environ, waits, sends=sends)

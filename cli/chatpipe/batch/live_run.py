@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import ExitStack, suppress
 
 from chatpipe.batch import end
@@ -12,12 +12,12 @@ from chatpipe.batch.items import Item
 from chatpipe.batch.job import Job
 from chatpipe.batch.journal.store import open_store
 from chatpipe.batch.progress import Progress, ProgressOptions
+from chatpipe.batch.run_servers import Servers, open_run_servers
 from chatpipe.batch.session import Session
 from chatpipe.batch.tally import Tally
 from chatpipe.conversation.turns import TurnRules
 from chatpipe.errors import CannotWrite, ChatpipeError, Interrupted, Status
 from chatpipe.output.target import OpenOutput, with_part
-from chatpipe.server.server import Server
 from chatpipe.system.signals import delay_signals, raise_if_received, run_loop
 
 
@@ -27,23 +27,23 @@ def answer(job: Job, items: AsyncIterator[Item], out: OpenOutput, watch: Progres
     Returns the status. Raises the ChatpipeError that the run ends in, and Interrupted. A signal takes
     effect between two steps.
     """
-    servers = job.open_servers()
-    tally = Tally()
-    try:
-        with delay_signals():
-            fault = _run(job, servers, items, out, tally, watch)
-    except Interrupted:
-        if tally.finished and not out.is_complete:
-            job.console.note(end.interruption_text(job, tally))
-        raise
-    if fault is not None:
-        raise with_part(out, fault)
+    with open_run_servers(job) as servers:
+        tally = Tally()
+        try:
+            with delay_signals():
+                fault = _run(job, servers, items, out, tally, watch)
+        except Interrupted:
+            if tally.finished and not out.is_complete:
+                job.console.note(end.interruption_text(job, tally))
+            raise
+        if fault is not None:
+            raise with_part(out, fault)
     return Status.OK
 
 
 def _run(
     job: Job,
-    servers: Sequence[Server],
+    servers: Servers,
     items: AsyncIterator[Item],
     out: OpenOutput,
     tally: Tally,

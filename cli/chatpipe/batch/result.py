@@ -29,6 +29,8 @@ from chatpipe.wire.answer import Answer
 
 # Of a reply that is no answer. A result line is no place for more.
 _MOST_BODY_BYTES = 1_000_000
+# The faults of requests that were not sent: no budget, a run that ended, no recording, none that can be made.
+_UNSENT = (Status.BUDGET, Status.SOME_FAILED, Status.NO_INPUT, Status.CANNOT_WRITE)
 
 
 class Result(NamedTuple):
@@ -175,7 +177,7 @@ class ResultBuilder:
             response = make_response(200, answer.request_id, _body_value(answer.body[:_MOST_BODY_BYTES]))
         if answer.completion is None and refused is not None:
             outcome, code = Outcome.http, f"http_{refused}"
-        elif fault.status in (Status.BUDGET, Status.SOME_FAILED):
+        elif fault.status in _UNSENT:
             outcome, code = Outcome.unsent, "unsent"
         elif isinstance(fault, ReplyTooLong):
             outcome, code = Outcome.truncated, "truncated"

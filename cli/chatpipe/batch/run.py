@@ -39,7 +39,7 @@ class Run:
             )
             inputs = [*sources.names, *([] if job.file == STDIN else [job.file])]
             refuse_conflicts(job)
-            if not (job.only_requests or job.report.dry_run):
+            if not (job.only_requests or job.report.dry_run or job.options.recordings.is_offline):
                 for endpoint in job.endpoints:
                     check_transport(endpoint, job.connection, job.environ)
             watch = self._watch()  # it looks at stdin, so it precedes read_head()

@@ -7,13 +7,15 @@ from chatpipe.batch.engine import RunRequest
 from chatpipe.batch.failures import FailureNotice
 from chatpipe.batch.first_lines import FirstLines
 from chatpipe.batch.result import Result
-from chatpipe.errors import ChatpipeError, Halted, NoServerLeft, RunRefused, Status, quantity
+from chatpipe.errors import ChatpipeError, Halted, NoServerLeft, NotRecorded, RunRefused, Status, quantity
 from chatpipe.limits.rate import Pauses
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.run import RunLimits
 
 # A percentage of failures means nothing before this number of results.
 _FEWEST_FOR_PERCENT = 20
+# A request that was not recorded, or a recording that cannot be written.
+_OF_RECORDINGS = (Status.NO_INPUT, Status.CANNOT_WRITE)
 _RANKS = {Status.NO_ACCESS: 1, Status.BUDGET: 2}
 
 
@@ -38,7 +40,7 @@ class Stop(NamedTuple):
     def is_of_a_line(self) -> bool:
         """True if the reason is the failure of a line."""
         fault = self.fault
-        return isinstance(fault, (NoServerLeft, RunRefused)) or (
+        return isinstance(fault, (NoServerLeft, RunRefused, NotRecorded)) or (
             fault is not None and fault.status is Status.NO_ACCESS
         )
 
@@ -80,7 +82,7 @@ class StopRules:
         fault = result.fault
         if fault is None:
             return None
-        if isinstance(fault, NoServerLeft):
+        if isinstance(fault, NoServerLeft) or fault.status in _OF_RECORDINGS:
             return Stop(fault)
         if fault.status is not Status.NO_ACCESS:
             paused = self._rate.pause_fault(self._max_pause_s)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags import retries
+from chatpipe.flags import recordings, retries
 from chatpipe.flags.types import FILE, Above0, Count, bundle, option_group
 from chatpipe.options.run import CallOptions, SharedLimits
 
@@ -39,4 +39,6 @@ def _read(**values: Any) -> SharedLimits:
 
 _shared = option_group("limits", shared, _read)
 
-options = bundle("call", CallOptions, {"retry": retries.options, "limits": _shared})
+options = bundle(
+    "call", CallOptions, {"retry": retries.options, "limits": _shared, "recordings": recordings.options}
+)

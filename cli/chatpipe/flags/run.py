@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags import limits, retries
+from chatpipe.flags import limits, recordings, retries
 from chatpipe.flags.format import ends_texts
 from chatpipe.flags.types import FILE, Count, Decorator, OneOf, Seconds, Word, bundle, option_group, words_of
 from chatpipe.options.outcomes import RESENDABLE, RUN_ALLOWABLE
@@ -290,7 +290,8 @@ _row_results = option_group("results", [_format_option(MAP_FORMATS), _ALLOW], Fo
 
 def _bundle(results: Decorator, report: Decorator) -> Decorator:
     groups = {"retry": retries.options, "limits": _limits, "resume": _resume}
-    return bundle("run", RunOptions, {**groups, "results": results, "report": report})
+    last = {"results": results, "report": report, "recordings": recordings.options}
+    return bundle("run", RunOptions, {**groups, **last})
 
 
 options = _bundle(_results, _report)

@@ -160,7 +160,7 @@ def _turn_pause(server: Server, context: ExchangeContext, needs: RouteNeeds) -> 
 @contextmanager
 def _open_pacer(server: Server, context: ExchangeContext, options: CallOptions) -> Iterator[CallPacer | None]:
     """The limits that other processes share with this call, None without a pace file."""
-    if options.limits.pace_file is None:
+    if options.limits.pace_file is None or options.recordings.is_offline:
         yield None
         return
     from chatpipe.limits.paced import open_call_pacer  # few calls share their limits

@@ -111,7 +111,8 @@ class Pacer(ABC):
 
     def observe_headers(self, headers: Mapping[str, str]) -> None:
         """Learn from the head of a reply how much the server has left."""
-        self.rate.observe_headers(headers, self.context.monotonic(), self.context.now())
+        if retry.REPLAYED not in headers:
+            self.rate.observe_headers(headers, self.context.monotonic(), self.context.now())
 
     def observe_answer(self, answer: Answer, usage: Usage | None, size_bytes: int, latency_s: float) -> None:
         """Learn from the end of a request. usage is None if there is no completion."""
@@ -126,6 +127,8 @@ class Pacer(ABC):
         if not (retry.is_busy(failure) and retry.is_retryable(failure)):
             self.observe_headers(failure.headers or {})
             return None
+        if retry.is_replayed(failure):
+            return self.decide_replayed()
         now = self.context.monotonic()
         others = self.rate.others_at_refusal(self.others_at_server(), started)
         asked_s = self.rate.observe_refusal(failure, now, self.context.now(), others)
@@ -138,6 +141,10 @@ class Pacer(ABC):
 
     def decide_busy(self, others: int, asked_s: float, started: float) -> RetryAfter | GiveUp | None:
         """The retry decision after a refusal by a busy server, which asks to wait for asked_s."""
+        return None
+
+    def decide_replayed(self) -> RetryAfter | GiveUp | None:
+        """The retry decision after a recorded refusal by a busy server: as decide_busy(), without a pause."""
         return None
 
     async def check_shared_pause(self, shared: SharedPace, longest_s: float, *, fix: str) -> None:
@@ -278,7 +285,7 @@ class TurnPause(Hooks):
         await self._context.sleep(left_s)
 
     def on_reply(self, status: int, headers: Mapping[str, str]) -> None:
-        if status >= 400:
+        if status >= 400 or retry.REPLAYED in headers:
             return
         now = self._context.monotonic()
         self._rate.reserve(0, now)  # the next request takes the place of this one

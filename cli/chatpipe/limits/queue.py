@@ -218,6 +218,9 @@ class RunPacer(Pacer):
             return GiveUp(GiveUpReason.NO_ATTEMPTS_LEFT)
         return RetryAfter(self.rate.pause_left(now), server_requested=bool(asked_s), uncounted=True)
 
+    def decide_replayed(self) -> RetryAfter | GiveUp | None:
+        return RetryAfter(0.0, server_requested=False, uncounted=True)
+
     def observe_answer(self, answer: Answer, usage: Usage | None, size_bytes: int, latency_s: float) -> None:
         super().observe_answer(answer, usage, size_bytes, latency_s)
         fault, now = answer.fault, self.context.monotonic()

@@ -13,8 +13,10 @@ from chatpipe.named_tuple import NamedTuple
 #   notes    stderr
 #   results  OUT or its journal; stdout of a run
 #   writes   a side file, or a file that is appended to
+#   records  recordings that are appended to
+#   replays  recordings that answer requests
 #   locks    a file that belongs to no single process
-Role = Literal["reads", "reuses", "prints", "notes", "results", "writes", "locks"]
+Role = Literal["reads", "reuses", "prints", "notes", "results", "writes", "records", "replays", "locks"]
 
 
 class FileUse(NamedTuple):

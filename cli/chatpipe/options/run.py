@@ -5,6 +5,7 @@ from __future__ import annotations
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.files import FileUse, optional_uses
 from chatpipe.options.output import FormatOptions
+from chatpipe.options.recordings import RecordingOptions
 from chatpipe.options.server import RetryPolicy
 
 
@@ -67,10 +68,15 @@ class SharedLimits(NamedTuple):
 
 
 class CallOptions(NamedTuple):
-    """Options of a single request: retries, and the limits that it shares with other processes."""
+    """Options of a single request: retries, the limits that it shares with other processes, recordings."""
 
     retry: RetryPolicy = RetryPolicy()
     limits: SharedLimits = SharedLimits()
+    recordings: RecordingOptions = RecordingOptions()
+
+    @property
+    def uses(self) -> list[FileUse]:
+        return [*self.limits.uses, *self.recordings.uses]
 
 
 class RunLimits(NamedTuple):
@@ -105,3 +111,4 @@ class RunOptions(NamedTuple):
     resume: ResumeOptions = ResumeOptions()
     results: FormatOptions = FormatOptions()
     report: ReportOptions = ReportOptions()
+    recordings: RecordingOptions = RecordingOptions()

@@ -153,15 +153,7 @@ def write_record(record: ExchangeRecord) -> bytes:
 
 def read_record(line: bytes) -> ExchangeRecord:
     """The record in a line. Raises BadInput, without a place, for a line that is none."""
-    try:
-        value = values.loads_exact(line)
-    except NotJSON as error:
-        raise BadInput(f"not JSON: {error.what}") from None
-    if not isinstance(value, dict) or "request" not in value or "response" not in value:
-        raise BadInput("not a recorded exchange")
-    version = value.get("v", VERSION)
-    if type(version) is not int or version > VERSION:
-        raise BadInput(f"was recorded by a newer chatpipe (version {version})", fix="replay it with that one")
+    value = _read_object(line)
     try:
         return ExchangeRecord(
             key=_member(value, "key", str, ""),
@@ -173,7 +165,32 @@ def read_record(line: bytes) -> ExchangeRecord:
             took_ms=_member(value, "took_ms", int, 0),
         )
     except _WrongMember as error:
-        raise BadInput(f"not a recorded exchange: '{error}' is missing or wrong") from None
+        raise _not_a_record(error) from None
+
+
+def read_request(line: bytes) -> RecordedRequest:
+    """The request of the record in a line. Raises BadInput as read_record(), but reads no reply."""
+    try:
+        return _read_request(_member(_read_object(line), "request", dict))
+    except _WrongMember as error:
+        raise _not_a_record(error) from None
+
+
+def _read_object(line: bytes) -> dict[str, Value]:
+    try:
+        value = values.loads_exact(line)
+    except NotJSON as error:
+        raise BadInput(f"not JSON: {error.what}") from None
+    if not isinstance(value, dict) or "request" not in value or "response" not in value:
+        raise BadInput("not a recorded exchange")
+    version = value.get("v", VERSION)
+    if type(version) is not int or version > VERSION:
+        raise BadInput(f"was recorded by a newer chatpipe (version {version})", fix="replay it with that one")
+    return value
+
+
+def _not_a_record(error: _WrongMember) -> BadInput:
+    return BadInput(f"not a recorded exchange: '{error}' is missing or wrong")
 
 
 class _WrongMember(Exception):

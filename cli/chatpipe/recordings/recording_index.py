@@ -8,16 +8,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from chatpipe.errors import BadInput, MissingInput, reason
 from chatpipe.inputs.text_decoder import refuse_other_kinds
-from chatpipe.recordings.exchange_record import RECORD_START, ExchangeRecord, read_record
+from chatpipe.recordings.exchange_record import (
+    RECORD_START,
+    ExchangeRecord,
+    RecordedRequest,
+    read_record,
+    read_request,
+)
 from chatpipe.recordings.request_key import request_key
 from chatpipe.system.descriptor import open_regular
 from chatpipe.system.line_index import LineFiles, SortedIndex
 
 # The beginning of a line as write_record() writes it. The rest of such a line is read when it is needed.
 _HEAD = re.compile(rb'\{"v":1,"key":"([0-9a-f]{32})","occurrence":([1-9]\d{0,17}),"n":([1-9]\d{0,17}),"req')
+_T = TypeVar("_T")
 _KEY_MASK = (1 << 64) - 1
 
 
@@ -76,11 +84,11 @@ class RecordingIndex:
                 return record
         return None
 
-    def records(self) -> Iterator[tuple[int, ExchangeRecord]]:
-        """All records with the numbers of their lines. Raises MissingInput and BadInput."""
+    def requests(self) -> Iterator[tuple[int, RecordedRequest]]:
+        """All requests with the numbers of their lines. Raises MissingInput and BadInput."""
         for number, (offset, line) in enumerate(self._files.lines(0), 1):
             if line.strip() and offset != self._torn:
-                yield number, self._read(line, number)
+                yield number, self._read(line, number, read_request)
 
     def close(self) -> None:
         self._files.close()
@@ -103,7 +111,7 @@ class RecordingIndex:
         if head is not None:
             key, occurrence, n = head[1].decode(), int(head[2]), int(head[3])
         else:
-            record = self._read(line, number)
+            record = self._read(line, number, read_record)
             key, occurrence, n = key_of(record), record.occurrence, record.n
             if self.loose:
                 self._loose_index.add(_mixed(request_key(record.request, loose=True), 1, n), offset)
@@ -116,11 +124,11 @@ class RecordingIndex:
         try:
             return read_record(line)
         except BadInput:
-            return self._read(line, self._files.number(0, offset))  # with the number of the line
+            return self._read(line, self._files.number(0, offset), read_record)  # with its number
 
-    def _read(self, line: bytes, number: int) -> ExchangeRecord:
+    def _read(self, line: bytes, number: int, read: Callable[[bytes], _T]) -> _T:
         try:
-            return read_record(line)
+            return read(line)
         except BadInput as fault:
             refuse_other_kinds(line, self.path)
             fault.place = f"{self.path}:{number}"

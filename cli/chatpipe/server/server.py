@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
 from chatpipe.errors import BadConfiguration, NoAccess
@@ -18,6 +18,9 @@ from chatpipe.server.keys import FoundKey
 from chatpipe.server.profiles import AUTH, BEARER, ECHO, AuthHeader
 from chatpipe.server.proxies import proxy_on_the_way
 
+if TYPE_CHECKING:
+    import httpx
+
 # Headers that carry a key to one provider or another.
 _CREDENTIALS = ("authorization", "api-key", "x-api-key")
 # The extension of a request with the ways to give the key that it lacks, as phrases.
@@ -25,12 +28,15 @@ WAYS_TO_A_KEY = "ways_to_a_key"
 # A JSON Web Token, such as one of Microsoft Entra. No API key has this form. Source: RFC 7519.
 _JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*\Z")
 
+AroundTransport = Callable[[Callable[[], "httpx.AsyncBaseTransport"]], "httpx.AsyncBaseTransport"]
+
 
 class Server(NamedTuple):
     """A server and all that a request to it needs.
 
     headers include the key, key is where it came from. proxy is the URL of the proxy on the way, None for
-    a direct connection. options hold the TLS settings and the time limits.
+    a direct connection. options hold the TLS settings and the time limits. around makes the transport
+    that requests go over of a function that opens the server's own.
     """
 
     endpoint: Endpoint
@@ -38,6 +44,7 @@ class Server(NamedTuple):
     proxy: str | None
     options: ServerOptions
     key: FoundKey | None = None
+    around: AroundTransport | None = None
 
     @property
     def in_process(self) -> bool:
@@ -109,6 +116,11 @@ def open_servers(
     if not sends:
         return tuple(Server(endpoint, (), None, options) for endpoint in endpoints)
     return tuple(with_key(endpoint, options, environ, key) for endpoint, key in found)
+
+
+def unasked_server(endpoint: Endpoint, options: ServerOptions) -> Server:
+    """The server of recorded replies: nothing is sent, so no key is looked for."""
+    return Server(endpoint, (), None, options)
 
 
 def with_key(

@@ -18,9 +18,11 @@ MAY_SHARE: frozenset[frozenset[Role]] = frozenset(
         ("reuses", "results"),  # OUT and its journal are read for answers anyway
         ("reads", "prints"),  # `ask < notes >> notes`: all is read before the first byte is written
         ("reads", "notes"),
+        ("reads", "replays"),
+        ("replays", "records"),  # use and add
     )
 )
-_READERS = ("reads", "reuses")
+_READERS = ("reads", "reuses", "replays")
 
 
 def refuse_shared_files(uses: Iterable[FileUse]) -> None:

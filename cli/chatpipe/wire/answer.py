@@ -44,6 +44,8 @@ _ERROR_BYTES = 1_000_000
 
 # The extension of a request that says how many choices it asks for.
 CHOICES = "choices"
+# The extension of a request whose exchanges are recorded: its attempts, which redirects and retries share.
+RECORDED_AS = "recorded_as"
 
 
 class Receiver(ChunkReceiver, Protocol):

@@ -29,6 +29,14 @@ MAX_LINE_CHARS = 500
 _CONTROLS = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 
 
+class CarriedFault(httpx.TransportError):
+    """An error of ours on its way through code that expects those of httpx. No retry can help."""
+
+    def __init__(self, fault: ChatpipeError) -> None:
+        self.fault = fault
+        super().__init__(str(fault))
+
+
 def from_exception(error: Exception, where: str) -> ChatpipeError:
     """Convert an exception of a transport. where is the URL, or "" to say "the server".
 
@@ -37,6 +45,8 @@ def from_exception(error: Exception, where: str) -> ChatpipeError:
     """
     if isinstance(error, ChatpipeError):
         return error
+    if isinstance(error, CarriedFault):
+        return error.fault
     url = f"'{printable_line(redact.url(where), is_ours=True)}'" if where else "the server"
     text = _message_of(error)
     for classes, convert in _BY_CLASS:
@@ -55,7 +65,7 @@ def is_transient(error: Exception) -> bool:
     False for the absolute deadline too, because it leaves no time for another attempt, and for a reply
     beyond our limits or in an encoding that cannot be read, because the next one would be like it.
     """
-    if isinstance(error, OverlongReply):
+    if isinstance(error, (OverlongReply, CarriedFault)):
         return False
     if isinstance(error, httpx.TimeoutException):
         return str(error) != DEADLINE

@@ -18,6 +18,8 @@ from chatpipe.options.server import RetryPolicy
 BUSY = frozenset({429, 498, 503, *range(520, 530)})
 # Below 500, these concern one request: a time-out, a conflict, a replay of TLS early data.
 RETRYABLE = frozenset({408, 409, 425})
+# The header of a reply that comes from a recording. Nothing is waited for on its account.
+REPLAYED = "x-chatpipe-replayed"
 # Somebody has to pay first.
 _OUT_OF_CREDIT = 402
 
@@ -101,6 +103,11 @@ def is_retryable(failure: FailedAttempt) -> bool:
 def is_busy(failure: FailedAttempt) -> bool:
     """True if the server has no room at all for now, wherever it says so: see FailedAttempt.status."""
     return failure.status in BUSY
+
+
+def is_replayed(failure: FailedAttempt) -> bool:
+    """True if the failure is a recorded reply: the server that had no room is not asked."""
+    return REPLAYED in (failure.headers or {})
 
 
 def statuses_text(statuses: Collection[int]) -> str:

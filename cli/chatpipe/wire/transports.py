@@ -31,6 +31,9 @@ def open_transport(
     proxy does not enforce it. Raises MissingInput and BadConfiguration for unusable certificates
     and proxies.
     """
+    if server.around is not None:
+        own = server._replace(around=None)
+        return server.around(lambda: open_transport(own, environ, max_connections))
     if server.in_process:
         from chatpipe.local.transport import EchoTransport
 

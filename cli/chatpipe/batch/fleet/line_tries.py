@@ -15,7 +15,7 @@ from chatpipe.errors import BrokenAnswer, ChatpipeError, NoAccess, ReplyTooLong,
 from chatpipe.exchange import NO_HOOKS, Hooks
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.wire import retry
-from chatpipe.wire.answer import Answer
+from chatpipe.wire.answer import RECORDED_AS, Answer
 from chatpipe.wire.retry import FailedAttempt, GiveUp, GiveUpReason, RetryAfter
 
 _UNAUTHORIZED = 401
@@ -81,9 +81,10 @@ class LineTries(Hooks):
         self._post: httpx.Request | None = None
 
     def prepare(self, post: httpx.Request) -> None:
-        """Begin an attempt with a request of its own. All of them have the deadline of the first."""
+        """Begin an attempt with a request of its own. All share what the first one has as extensions."""
         if self._post is not None:
-            post.extensions["deadline"] = self._post.extensions.get("deadline")
+            for name in ("deadline", RECORDED_AS):
+                post.extensions[name] = self._post.extensions.get(name)
         self._post = post
         self._attempt = None
         self._is_busy = False

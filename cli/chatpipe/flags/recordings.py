@@ -1,0 +1,35 @@
+"""Options of recorded exchanges: `--record`, `--replay`, `--replay-match`."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import click
+
+from chatpipe.errors import UsageFault
+from chatpipe.flags.types import FILE, option_group
+from chatpipe.options.recordings import MatchRule, RecordingOptions
+
+
+def _read(record: str | None, replay: str | None, replay_match: MatchRule | None) -> RecordingOptions:
+    for option, name in (("--record", record), ("--replay", replay)):
+        if name in ("", "-"):
+            raise UsageFault("a recording is a file", place=option, fix="name a file")
+    if replay_match is not None and replay is None:
+        raise UsageFault("nothing to compare with", place="--replay-match", fix="add --replay FILE")
+    return RecordingOptions(record, replay, replay_match or "exact")
+
+
+options = option_group(
+    "recordings",
+    [
+        click.option("--record", metavar="FILE", type=FILE, help="Append each exchange to FILE"),
+        click.option("--replay", metavar="FILE", type=FILE, help="Answer from recordings; send nothing"),
+        click.option(
+            "--replay-match",
+            type=click.Choice(get_args(MatchRule)),
+            help="How requests are compared  [default: exact]",
+        ),
+    ],
+    _read,
+)

@@ -1,0 +1,62 @@
+"""The exceptions of transports <-> the failures in records, so that a failure is decided on as it was."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+import httpx
+
+from chatpipe.system.causes import root_os_error, system_message
+
+_REASON_CHARS = 500
+
+# The first match wins, so a class precedes its bases. A request that cannot be sent has no name.
+_NAMES: tuple[tuple[type[Exception], str | None], ...] = (
+    (httpx.ConnectTimeout, "connect-timeout"),
+    (httpx.PoolTimeout, "connect-timeout"),
+    (httpx.TimeoutException, "timeout"),
+    (httpx.ConnectError, "refused"),
+    (httpx.ProxyError, "proxy"),
+    (httpx.UnsupportedProtocol, None),
+    (httpx.LocalProtocolError, None),
+    (httpx.ProtocolError, "cut"),
+    (httpx.DecodingError, "broken"),
+    (httpx.NetworkError, "reset"),
+)
+# The exceptions by the names of FAILURES.
+_EXCEPTIONS: dict[str, type[httpx.RequestError]] = {
+    "no-host": httpx.ConnectError,
+    "tls": httpx.ConnectError,
+    "refused": httpx.ConnectError,
+    "connect-timeout": httpx.ConnectTimeout,
+    "proxy": httpx.ProxyError,
+    "timeout": httpx.ReadTimeout,
+    "reset": httpx.ReadError,
+    "cut": httpx.RemoteProtocolError,
+    "broken": httpx.DecodingError,
+}
+
+
+def failure_of(error: Exception) -> tuple[str, str] | None:
+    """The failure and the reason that a record has for an exception. None for one that is not recorded."""
+    name = next((name for kind, name in _NAMES if isinstance(error, kind)), None)
+    if name is None:
+        return None
+    cause = root_os_error(error)
+    if name == "refused" and isinstance(cause, ssl.SSLError):
+        name = "tls"
+    elif name == "refused" and isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME:
+        name = "no-host"
+    is_system = cause is not None and isinstance(error, httpx.NetworkError)
+    return name, (system_message(cause) if is_system else str(error))[:_REASON_CHARS]
+
+
+def exception_of(failure: str, reason: str) -> httpx.RequestError:
+    """The exception that a transport would raise for a recorded failure."""
+    error = _EXCEPTIONS[failure](reason)
+    if failure == "no-host":
+        error.__cause__ = socket.gaierror(socket.EAI_NONAME, reason)
+    elif failure == "tls":
+        error.__cause__ = ssl.SSLError(1, reason)
+    return error
