@@ -24,7 +24,7 @@ from chatpipe.wire.answer import RECORDED_AS
 from chatpipe.wire.faults import CarriedFault
 
 
-class Attempt:
+class RecordedAttempt:
     """The last attempt of a request. n counts them from 1, occurrence the equal requests.
 
     is_replayed: it has a recorded reply, or a recorded failure.
@@ -66,19 +66,19 @@ class Recordings:
         """True if nothing may be sent: there is nothing to record."""
         return self._writer is None
 
-    def begin(self, sent: httpx.Request, body: bytes) -> Attempt:
+    def begin(self, sent: httpx.Request, body: bytes) -> RecordedAttempt:
         """Count an attempt of a request."""
-        attempt: Attempt | None = sent.extensions.get(RECORDED_AS)
+        attempt: RecordedAttempt | None = sent.extensions.get(RECORDED_AS)
         if attempt is None:
             path = sent.url.raw_path.partition(b"?")[0].decode("ascii", "replace")
             request = RecordedRequest(sent.method, path, request_body(body))
             key = request_key(request)
-            attempt = Attempt(request, key, self._occurrences.count(bytes.fromhex(key)))
+            attempt = RecordedAttempt(request, key, self._occurrences.count(bytes.fromhex(key)))
             sent.extensions[RECORDED_AS] = attempt
         attempt.n += 1
         return attempt
 
-    def replay(self, attempt: Attempt, *, is_needed: bool) -> RecordedReply | None:
+    def replay(self, attempt: RecordedAttempt, *, is_needed: bool) -> RecordedReply | None:
         """The recorded reply to an attempt, None if there is none. Raises CarriedFault if it is_needed."""
         attempt.is_replayed = False
         if self._index is None:
@@ -96,7 +96,7 @@ class Recordings:
             self.record(attempt, record.reply, record.took_ms)
         return record.reply
 
-    def record(self, attempt: Attempt, reply: RecordedReply, took_ms: int) -> None:
+    def record(self, attempt: RecordedAttempt, reply: RecordedReply, took_ms: int) -> None:
         """Record an exchange. Raises nothing but Interrupted: see check()."""
         if self._writer is not None:
             made = ExchangeRecord(
@@ -115,7 +115,7 @@ class Recordings:
         if self._writer is not None and self._writer.failure is not None:
             raise CarriedFault(self._writer.failure)
 
-    def _find(self, index: RecordingIndex, attempt: Attempt) -> ExchangeRecord | None:
+    def _find(self, index: RecordingIndex, attempt: RecordedAttempt) -> ExchangeRecord | None:
         try:
             found = index.find(attempt.key, attempt.occurrence, attempt.n)
             if found is None and index.loose:
@@ -124,7 +124,7 @@ class Recordings:
             raise NotRecorded(fault.what, place=fault.place, fix=fault.fix) from fault
         return found
 
-    def _no_recording(self, index: RecordingIndex, attempt: Attempt) -> NotRecorded:
+    def _no_recording(self, index: RecordingIndex, attempt: RecordedAttempt) -> NotRecorded:
         """The fault of an attempt that was not recorded. The first one ends the run, and is looked into."""
         from chatpipe.recordings.recording_miss import no_recording  # most requests were recorded
 

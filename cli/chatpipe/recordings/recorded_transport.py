@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable
 import httpx
 
 from chatpipe.recordings.exchange_record import RecordedReply, kept_headers
-from chatpipe.recordings.recorded_attempts import Attempt, Recordings
+from chatpipe.recordings.recorded_attempts import RecordedAttempt, Recordings
 from chatpipe.recordings.reply_forms import as_asked
 from chatpipe.recordings.transport_failures import exception_of, failure_of
 from chatpipe.wire.answer import headers_by_name
@@ -59,7 +59,7 @@ class RecordedTransport(httpx.AsyncBaseTransport):
             await self._below.aclose()
 
     async def _record(
-        self, below: httpx.AsyncBaseTransport, request: httpx.Request, attempt: Attempt
+        self, below: httpx.AsyncBaseTransport, request: httpx.Request, attempt: RecordedAttempt
     ) -> httpx.Response:
         clock = _Stopwatch(self._monotonic)
         try:
