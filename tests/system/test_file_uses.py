@@ -17,7 +17,16 @@ from process import sh
 from refusals import refused
 
 ROLES: tuple[Role, ...] = get_args(Role)
-SHARED = {"reads reads", "reads reuses", "reads prints", "reads notes", "reuses reuses", "reuses results"}
+SHARED = {
+    "reads reads",
+    "reads reuses",
+    "reads prints",
+    "reads notes",
+    "reads replays",
+    "records replays",
+    "reuses reuses",
+    "reuses results",
+}
 
 
 @pytest.fixture(autouse=True)
