@@ -1,33 +1,21 @@
-"""`chatpipe serve` under a client that this project did not write: the official library of OpenAI.
-
-LiteLLM, which `make test` installs into .venv-peer, needs the library; CHATPIPE_PEER_PYTHON names another
-Python that has it.
-"""
+"""`chatpipe serve` under a client that this project did not write: the official library of OpenAI."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from process import environment
-from programs import missing
+from peer.openai_python import run_with_openai
 from serve.client import serving
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
 
-NO_LIBRARY = 9
 FAULTS = ("cut", "truncate", "garbage", "error-event", "empty", "status=429,retry_after=0:times=1", "slice=1")
 SCRIPT = """
 import asyncio, json, sys
-try:
-    import openai
-except ImportError:
-    sys.exit(9)
+import openai
 url, faults = sys.argv[1], sys.argv[2:]
 client = openai.OpenAI(base_url=url, api_key="k-1")
 hello = [{"role": "user", "content": "hello there"}]
@@ -135,18 +123,9 @@ print(json.dumps(found))
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
     """What the library makes of each request."""
-    named = os.environ.get("CHATPIPE_PEER_PYTHON")
-    python = Path(named) if named else Path(__file__).parents[2] / ".venv-peer" / "bin" / "python"
-    if not python.exists():
-        missing(f"no '{python}': make .venv-peer/.installed, or set CHATPIPE_PEER_PYTHON")
     options = [word for fault in FAULTS for word in ("--fault", f"{fault}:match=<{fault}>")]
     with serving("--require-key-env", "KEY", *options, env={"KEY": "k-1"}) as server:
-        command = [str(python), "-c", SCRIPT, server.url, *FAULTS]
-        done = subprocess.run(command, capture_output=True, env=environment(), timeout=100, check=False)
-    if done.returncode == NO_LIBRARY:
-        missing(f"'{python}' does not have the library openai")
-    assert done.returncode == 0, done.stderr.decode()
-    return dict(json.loads(done.stdout))
+        return dict(json.loads(run_with_openai(SCRIPT, server.url, *FAULTS)))
 
 
 @pytest.mark.parametrize(

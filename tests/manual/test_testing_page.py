@@ -1,0 +1,52 @@
+"""The table of clients in chatpipe-testing(7) is what they do. tests/peer has the official library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from manual.verdict_table import FAULTS, prompts, table, verdict_on
+from process import run, sh
+from programs import program
+
+_BODY = '{\\"messages\\":[{\\"role\\":\\"user\\",\\"content\\":\\"$words\\"}],\\"stream\\":true}'
+_CURL = f'curl -sm 9 -o reply -d "{_BODY}"'
+_LOOP = f'for n in 1 2 3 4 5 6 7 8 9 10; do {_CURL} -f "$U" && break; done'
+
+
+def _curl(command: str, url: str) -> None:
+    program("curl")
+    for words in prompts():
+        sh(command, env={"words": words, "U": f"{url}/chat/completions"})
+
+
+def _ask(url: str) -> None:
+    for words in prompts():
+        run("ask", words, "--base-url", url, "-m", "echo")
+
+
+def _batch(url: str) -> None:
+    lines = "".join(f'{{"prompt": "{words}"}}\n' for words in prompts())
+    run("batch", "--stream", "-q", "--base-url", url, "-m", "echo", stdin=lines.encode())
+
+
+CLIENTS = {
+    "curl --retry 3": lambda url: _curl(f'{_CURL} --retry 3 "$U"', url),
+    "curl in a loop": lambda url: _curl(
+        f'for n in 1 2 3 4 5 6 7 8 9 10; do {_CURL} -f "$U" && break; done', url
+    ),
+    "chatpipe ask": _ask,
+    "chatpipe batch": _batch,
+}
+
+
+def test_head_names_the_faults() -> None:
+    assert all(list(row) == list(FAULTS) for row in table().values())
+    assert set(CLIENTS) < set(table())
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_row_is_what_the_client_does(client: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert verdict_on(CLIENTS[client], tmp_path) == table()[client]
