@@ -219,7 +219,7 @@ WORLD: dict[str, dict[str, str]] = {
     "batch.input": {"os": "the input"},
     "batch.live_run": {"time": "wall time"},
     "batch.journal.answer_files": {"tempfile": "the journal of --dedupe"},
-    "serve.batches.spool": {
+    "system.spool": {
         "os": "a file without a name, and its bytes",
         "open": "removes its name",
         "tempfile": "makes it",

@@ -153,7 +153,7 @@ def test_ranges(range_: str, status: int, body: bytes | None, content_range: str
         (form(b"", purpose="batch"), 400, "file", "File is empty"),
         (form(b"{}", "a.json", purpose="batch"), 400, "file", "Must be .jsonl"),
         (form(b"{}", purpose="batch")[:-9], 400, None, "ends before its last boundary"),
-        (form(b"{}" * 100, purpose="batch"), 413, None, "keeps at most 100 bytes of files"),
+        (form(b"{}" * 100, purpose="batch"), 413, None, "at most 100 bytes of files"),
         (form(b"{}", purpose="batch", **{"expires_after[seconds]": "3600"}), 400, "expires_after", "anchor"),
         (
             form(

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from chatpipe.serve.batches.job_input import JobFault, JobInput
-from chatpipe.serve.batches.spool import Room, Spool
+from chatpipe.system.spool import Room, Spool
 
 URL = "/v1/chat/completions"
 

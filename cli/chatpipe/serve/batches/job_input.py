@@ -10,7 +10,7 @@ from typing import Any
 
 from chatpipe.inputs import values
 from chatpipe.named_tuple import NamedTuple
-from chatpipe.serve.batches.spool import Spool
+from chatpipe.system.spool import Spool
 
 _PIECE = 256 << 10
 _MOST_FAULTS = 100

@@ -10,7 +10,7 @@ from chatpipe.inputs import values
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.serve.batches.job_fate import OddLines
 from chatpipe.serve.batches.job_input import JobInput, JobLine
-from chatpipe.serve.batches.spool import Spool
+from chatpipe.system.spool import Spool
 
 _SLICE = 32  # lines before other clients have a turn
 _GOLDEN = 0.618

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from enum import Enum
 
 from chatpipe.named_tuple import NamedTuple
-from chatpipe.serve.batches.spool import NoRoom, Spool
+from chatpipe.system.spool import NoRoom, Spool
 
 _FILE = "file"  # the name of the part that is spooled
 _MOST_HEAD = 16 << 10

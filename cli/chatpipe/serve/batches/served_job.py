@@ -16,8 +16,8 @@ from chatpipe.options.serve import BatchLife
 from chatpipe.serve.batches.job_fate import FAILURES, OF_LINES, JobFate
 from chatpipe.serve.batches.job_input import JobFault, JobInput
 from chatpipe.serve.batches.job_results import Answer, JobResults
-from chatpipe.serve.batches.spool import NoRoom, Spool
 from chatpipe.serve.batches.stored_files import FileStore, StoredFile
+from chatpipe.system.spool import NoRoom, Spool
 
 # The parts of its life after which a batch is checked, and answered.
 _CHECKED, _ANSWERED = 0.1, 0.75

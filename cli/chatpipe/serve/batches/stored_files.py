@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from chatpipe.inputs import values
 from chatpipe.named_tuple import NamedTuple
-from chatpipe.serve.batches.spool import Room, Spool
 from chatpipe.serve.draws import draw
+from chatpipe.system.spool import Room, Spool
 
 _Object = dict[str, values.Value]
 

@@ -1,4 +1,4 @@
-"""Bytes that the local server keeps: a few in memory, many in a temporary file without a name."""
+"""Bytes that are kept for a while: a few in memory, many in a temporary file without a name."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _PIECE = 256 << 10
 
 
 class NoRoom(Exception):
-    """More bytes than may be kept, or than the disk takes. Its words are for the client."""
+    """More bytes than may be kept, or than the disk takes."""
 
 
 class Room:
-    """The bytes that all spools of a server may keep together."""
+    """The bytes that several spools may keep together."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -28,7 +28,7 @@ class Room:
     def take(self, size: int) -> None:
         """Raises NoRoom."""
         if self.used + size > self.limit:
-            raise NoRoom(f"this server keeps at most {self.limit} bytes of files: delete some")
+            raise NoRoom(f"at most {self.limit} bytes of files are kept: delete some")
         self.used += size
 
 
@@ -110,7 +110,7 @@ class Spool:
                 self._filed += written
                 left = left[written:]
         except OSError as error:
-            raise NoRoom(f"this server cannot keep a file: {reason(error)}") from error
+            raise NoRoom(f"cannot keep a temporary file: {reason(error)}") from error
         self._end = bytearray()
 
 

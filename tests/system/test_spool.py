@@ -1,0 +1,33 @@
+"""spool.py: bytes in memory and in a file, and the room that they take."""
+
+from __future__ import annotations
+
+import pytest
+
+from chatpipe.system.spool import Room, Spool
+
+
+@pytest.mark.parametrize("size", [10, 3_000_000])
+def test_a_spool_reads_anywhere_while_it_is_written_and_gives_its_room_back(size: int) -> None:
+    """In memory, and from its file."""
+    room = Room(1 << 30)
+    spool = Spool(room)
+    spool.write(b"a" * size)
+    spool.write(b"bc")
+    assert spool.read(size - 2, 4) == b"aabc"
+    spool.write(b"d")
+    assert (spool.read(size, 9), spool.size) == (b"bcd", size + 3)
+    pieces = spool.pieces(0, size + 3)
+    first = next(pieces)
+    spool.close()
+    assert room.used == size + 3  # for the one who reads it
+    assert first + b"".join(pieces) == b"a" * size + b"bcd"
+    assert room.used == 0
+
+
+def test_a_spool_that_is_forgotten_gives_its_room_back() -> None:
+    room = Room(100)
+    spool = Spool(room)
+    spool.write(b"a" * 100)
+    del spool
+    assert room.used == 0
