@@ -29,7 +29,22 @@ def offered(*words: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("",), ["ask", "batch", "build", "check", "completion", "config", "map", "models", "serve", "show"]),
+        (
+            ("",),
+            [
+                "ask",
+                "batch",
+                "build",
+                "check",
+                "completion",
+                "config",
+                "jobs",
+                "map",
+                "models",
+                "serve",
+                "show",
+            ],
+        ),
         (("c",), ["check", "completion", "config"]),
         (("config", ""), ["show", "check", "path"]),
         (("x",), []),

@@ -513,6 +513,8 @@ UNTRIED = {
     "they need a server, its certificate, or a proxy": {
         *("wire/answer.py", "wire/faults.py", "wire/refusals.py", "server/server.py", "server/tls.py"),
         *("models/catalog.py", "server/models_route.py", "configuration/trial.py"),
+        *("jobs/input_parts.py", "jobs/job_actions.py", "jobs/jobs_command.py", "jobs/jobs_file.py"),
+        *("jobs/job_dialects.py", "jobs/submission.py"),
         *(
             "server/base_url.py",
             "wire/proxy_refusals.py",

@@ -266,15 +266,9 @@ def test_chatpipe_1_lists_every_exit_status_in_order() -> None:
     assert numbers == sorted({*Status, *_signals(pages.WHOLE)})
 
 
-def test_statuses_that_no_command_ends_with_are_reserved_and_no_others() -> None:
+def test_every_status_is_one_of_some_command() -> None:
     used = {number for page in PAGES.values() for number in pages.statuses(page)}
-    reserved = {
-        number
-        for number, entry in pages.statuses(pages.WHOLE).items()
-        if entry.text[0].startswith("Reserved, for ")
-    }
-    assert used == set(pages.statuses(pages.WHOLE)) - reserved
-    assert reserved == {Status.OUT_OF_TIME}
+    assert used == set(pages.statuses(pages.WHOLE))
 
 
 @pytest.mark.parametrize("name", pages.names())

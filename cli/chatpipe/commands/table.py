@@ -18,6 +18,7 @@ COMMANDS = {
     "check": "Find every problem in requests, before a server does",
     "completion": "Write the completion script of a shell",
     "config": "Show the settings of a call, each with its origin",
+    "jobs": "Use the provider's Batch API: submit, wait, get results",
     "map": "Fill a template from each row, put the answer into a new field",
     "models": "List the models that the server offers",
     "serve": "Answer requests as a server on this machine, without a key",

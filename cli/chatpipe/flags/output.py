@@ -14,7 +14,7 @@ def _read(
 ) -> OutputOptions:
     target = OutputOptions(output, if_changed, depfile, depfile_target)
     if target.is_file:
-        target = _decided(target)
+        target = decided(target)
     if if_changed and not target.is_file:
         raise UsageFault(
             "there is no file to leave alone", place="--if-changed", fix="use it with --output FILE"
@@ -28,7 +28,7 @@ def _read(
     return target
 
 
-def _decided(target: OutputOptions) -> OutputOptions:
+def decided(target: OutputOptions) -> OutputOptions:
     """The options with a decision what the file is. Raises CannotWrite if that cannot be known."""
     from chatpipe.system import descriptor  # few calls name a file
 

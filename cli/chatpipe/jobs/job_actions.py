@@ -1,0 +1,156 @@
+"""The actions of `jobs`: submit, list, status, wait, results, cancel. Each writes one line of JSON a job."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from chatpipe.errors import MissingInput, OutcomeFault, Status, reason
+from chatpipe.inputs import values
+from chatpipe.inputs.values import Value
+from chatpipe.jobs.file_download import FileDownload
+from chatpipe.jobs.input_parts import PartReader
+from chatpipe.jobs.job_api import JobApi
+from chatpipe.jobs.job_dialects import ProviderJob
+from chatpipe.jobs.job_watch import JobWatch
+from chatpipe.jobs.jobs_file import SUFFIX, JobsFile
+from chatpipe.jobs.merged_results import JobFiles, MergedCounts, MergedResults
+from chatpipe.jobs.submission import Submission, SubmitTerms
+from chatpipe.options.jobs import JobsOptions
+from chatpipe.system.console import Console
+
+_BAD_ENDS = ("failed", "expired", "cancelled")
+
+Write = Callable[[bytes], None]
+
+
+class JobActions:
+    """The actions over one connection. write gets what they write, line by line."""
+
+    def __init__(self, api: JobApi, options: JobsOptions, console: Console, write: Write) -> None:
+        self._api = api
+        self._options = options
+        self._console = console
+        self._out = write
+
+    def submit(self, path: str, server: str) -> Status:
+        """Submit the lines of a file, once."""
+        with open_input(path) as file:
+            parts = PartReader(path, self._api.dialect).read(file)
+            with JobsFile(path + SUFFIX, self._console.note, create=True) as state:
+                terms = SubmitTerms(server, self._options.window, self._options.settle_s)
+                return Submission(self._api, state, terms, self._write).run(parts, file)
+
+    def list(self) -> Status:
+        """Write the newest jobs."""
+        left, after = self._options.limit, None
+        while left > 0:
+            jobs, has_more = self._api.page(min(left, 100), after)
+            for job in jobs[:left]:
+                self._write(job.shown())
+            left -= len(jobs)
+            if not has_more or not jobs:
+                break
+            after = jobs[-1].id
+        return Status.OK
+
+    def status(self, ids: Sequence[str]) -> Status:
+        """Write jobs as they are now. SOME_FAILED if one has not come to a good end."""
+        return _status_of([self._show(self._api.retrieve(id_)) for id_ in ids])
+
+    def cancel(self, ids: Sequence[str]) -> Status:
+        """Cancel jobs. Those that have ended stay as they are."""
+        for id_ in ids:
+            job = self._api.retrieve(id_)
+            if job.has_ended:
+                self._console.note(f"{id_} has ended: {job.status}")
+            else:
+                job = self._api.cancel(id_)
+            self._show(job)
+        return Status.OK
+
+    def wait(self, ids: Sequence[str]) -> Status:
+        """Write each job at its end. Raises OutcomeFault at the end of the wait."""
+        watch = JobWatch(self._api, self._console, self._options)
+        return _status_of([self._show(job) for job in watch.ends(ids)])
+
+    def results(self, ids: Sequence[str], input_: str | None) -> Status:
+        """Write the results of jobs that have ended, in the order of an input if it is known."""
+        jobs = [self._api.retrieve(id_) for id_ in ids]
+        for job in jobs:
+            if not job.has_ended:
+                done = f"{job.counts.completed + job.counts.failed} of {job.counts.total} lines"
+                fix = f"chatpipe jobs wait {job.id}"
+                raise OutcomeFault(f"{job.id} is {job.status}: {done}", Status.OUT_OF_TIME, fix=fix)
+        merged = MergedResults([self._download(job) for job in jobs], self._console.warning)
+        if input_ is None:
+            counts = merged.write_as_they_come(self._out)
+        else:
+            with open_input(input_) as file:
+                counts = merged.write_in_order(file, self._out)
+        self._console.note(_summary(counts))
+        ended_well = _status_of(jobs) is Status.OK
+        return Status.OK if ended_well and counts.are_all_good else Status.SOME_FAILED
+
+    def _download(self, job: ProviderJob) -> JobFiles:
+        for fault in job.faults:
+            self._console.warning(f"{job.id} {job.status}: {fault}")
+        ids = [id_ for id_ in (job.output_file_id, job.error_file_id) if id_ is not None]
+        return JobFiles(job, [FileDownload(self._api, id_).run() for id_ in ids])
+
+    def _show(self, job: ProviderJob) -> ProviderJob:
+        self._write(job.shown())
+        return job
+
+    def _write(self, record: dict[str, Value]) -> None:
+        self._out(values.dumps(record) + b"\n")
+
+
+def _status_of(jobs: Sequence[ProviderJob]) -> Status:
+    return Status.SOME_FAILED if any(job.status in _BAD_ENDS for job in jobs) else Status.OK
+
+
+def _summary(counts: MergedCounts) -> str:
+    texts = [f"{counts.good} good"]
+    texts += [
+        f"{number} {name}"
+        for name, number in (("failed", counts.failed), ("missing", counts.missing))
+        if number
+    ]
+    return f"results: {', '.join(texts)}"
+
+
+@contextmanager
+def open_input(path: str) -> Iterator[BinaryIO]:
+    """The input file. It is read more than once, so it has to be a regular one. Raises MissingInput."""
+    try:
+        file = open(path, "rb")  # noqa: SIM115 - closed below
+    except (OSError, ValueError) as error:
+        raise MissingInput(f"cannot read '{path}': {reason(error)}", place="FILE") from error
+    with file:
+        if not os.path.isfile(path):
+            raise MissingInput(f"'{path}' is no regular file", place="FILE", fix="save it in one first")
+        yield file
+
+
+def ids_in(path: str, console: Console) -> list[str]:
+    """The ids of the jobs of an input file. Raises MissingInput if it has none."""
+    state_path = path + SUFFIX
+    with JobsFile(state_path, console.note, create=False) as state:
+        records = list(state.records.values())
+    newest = {record.fields.get("sha256"): record for record in records}
+    for record in newest.values():
+        if record.job_id is None:
+            lines = f"lines {record.fields.get('first_line')} to {record.fields.get('last_line')}"
+            console.warning(f"{lines} have no job yet: chatpipe jobs submit {path}")
+    ids = [record.job_id for record in newest.values() if record.job_id is not None]
+    if not ids:
+        raise MissingInput(f"'{state_path}' has no jobs", fix=f"chatpipe jobs submit {path}")
+    return ids
+
+
+def has_jobs(path: str) -> bool:
+    """Return True for an input file that was submitted, or could be."""
+    return os.path.isfile(path + SUFFIX) or os.path.isfile(path)

@@ -1,0 +1,191 @@
+"""The calls of the Batch API over one connection: each by the ordinary exchange, but for the create.
+
+A create is not repeated where the first may have been made: see Unconfirmed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import httpx
+
+from chatpipe import exchange
+from chatpipe.errors import BrokenAnswer, ChatpipeError
+from chatpipe.exchange import NO_HOOKS, Hooks, run_without_loop
+from chatpipe.inputs import values
+from chatpipe.inputs.values import Value
+from chatpipe.jobs.job_dialects import JobDialect, ProviderJob, job_of, jobs_of
+from chatpipe.models.connections import Connection
+from chatpipe.named_tuple import NamedTuple
+from chatpipe.server.azure import DEPLOYMENTS
+from chatpipe.wire.retry import RETRYABLE, FailedAttempt, GiveUp, GiveUpReason, RetryAfter
+
+_MOST_LISTED = 100
+_BOUNDARY = "chatpipe-8d1f2f0b6c5e4a7f9b3d"
+
+
+class Unconfirmed(Exception):
+    """A create that may have been made. fault says what went wrong."""
+
+    def __init__(self, fault: ChatpipeError) -> None:
+        self.fault = fault
+        super().__init__(fault)
+
+
+class UploadContent(NamedTuple):
+    """A file to upload: its name, its size in bytes, and its bytes, which can be asked for again."""
+
+    name: str
+    size: int
+    pieces: Callable[[], Iterator[bytes]]
+
+
+class CreateOrder(NamedTuple):
+    """The job to create. endpoint is the url of its lines."""
+
+    input_file_id: str
+    endpoint: str
+    window: str
+    metadata: Mapping[str, str]
+
+
+class JobApi:
+    """The files and jobs of one server. Each call raises the fault of its request."""
+
+    def __init__(self, connection: Connection, dialect: JobDialect) -> None:
+        self.connection = connection
+        self.dialect = dialect
+
+    def upload(self, content: UploadContent) -> str:
+        """The id of the new file."""
+        form = _Form(content, self.dialect.purpose)
+        headers = [*self._headers(), ("Content-Type", f"multipart/form-data; boundary={_BOUNDARY}")]
+        headers.append(("Content-Length", str(form.size)))
+        request = httpx.Request(
+            "POST", self._url("/files"), headers=headers, stream=form, extensions=self._extensions
+        )
+        value = self._value(request)
+        if not isinstance(value, dict) or not isinstance(value.get("id"), str):
+            raise BrokenAnswer("the answer to the upload names no file", fix="is the base URL right?")
+        return str(value["id"])
+
+    def create(self, order: CreateOrder) -> ProviderJob:
+        """Raises Unconfirmed if the job may have been made all the same."""
+        body: dict[str, Value] = {
+            "input_file_id": order.input_file_id,
+            "endpoint": order.endpoint,
+            "completion_window": order.window,
+        }
+        if self.dialect.has_metadata:
+            body["metadata"] = dict(order.metadata)
+        hooks = _CreateHooks()
+        try:
+            return job_of(self._value(self._post("/batches", body), hooks), self.dialect)
+        except ChatpipeError as fault:
+            if hooks.was_refused:
+                raise
+            raise Unconfirmed(fault) from fault
+
+    def retrieve(self, id_: str) -> ProviderJob:
+        return job_of(self._value(self._get(f"/batches/{quote(id_, safe='')}")), self.dialect)
+
+    def page(self, limit: int = _MOST_LISTED, after: str | None = None) -> tuple[list[ProviderJob], bool]:
+        """A page of jobs, the newest first, and True if there are more."""
+        query = {"limit": str(limit), **({"after": after} if after else {})}
+        return jobs_of(self._value(self._get("/batches", query)), self.dialect)
+
+    def cancel(self, id_: str) -> ProviderJob:
+        return job_of(self._value(self._post(f"/batches/{quote(id_, safe='')}/cancel", {})), self.dialect)
+
+    def content_request(self, file_id: str, at: int = 0) -> httpx.Request:
+        """The GET of the bytes of a file, from one on."""
+        request = self._get(f"/files/{quote(file_id, safe='')}/content")
+        request.headers["Accept-Encoding"] = "identity"  # the length is that of the file then
+        if at:
+            request.headers["Range"] = f"bytes={at}-"
+        return request
+
+    def sleep(self, seconds: float) -> None:
+        run_without_loop(self._sleep(seconds))
+
+    async def _sleep(self, seconds: float) -> None:
+        await self.connection.context.sleep(seconds)
+
+    @property
+    def _extensions(self) -> dict[str, Any]:
+        return dict(self.connection.server.extensions)
+
+    def _headers(self) -> list[tuple[str, str]]:
+        return [each for each in self.connection.server.headers if each[0].lower() != "content-type"]
+
+    def _url(self, route: str, query: Mapping[str, str] | None = None) -> str:
+        """The URL of a route, beside the deployments of a resource of Azure."""
+        base = urlsplit(self.connection.server.endpoint.base_url)
+        path = base.path.partition(DEPLOYMENTS)[0].rstrip("/") + route
+        whole = "&".join(filter(None, (base.query, urlencode(query or {}))))
+        return base._replace(path=path, query=whole).geturl()
+
+    def _get(self, route: str, query: Mapping[str, str] | None = None) -> httpx.Request:
+        return exchange.get_request(self.connection.server, self._url(route, query))
+
+    def _post(self, route: str, body: Mapping[str, Value]) -> httpx.Request:
+        headers = [*self._headers(), ("Content-Type", "application/json")]
+        return httpx.Request(
+            "POST", self._url(route), headers=headers, content=values.dumps(body), extensions=self._extensions
+        )
+
+    def _value(self, request: httpx.Request, hooks: Hooks = NO_HOOKS) -> Value:
+        """The JSON of the reply."""
+        connection = self.connection
+        limits = connection.server.limits
+        answer = run_without_loop(
+            exchange.fetch(request, connection.context, limits, connection.retry, hooks)
+        )
+        if answer.fault is not None or answer.body is None:
+            raise answer.fault or BrokenAnswer("the answer is empty", fix="try again")
+        return values.loads(answer.body)
+
+
+class _CreateHooks(Hooks):
+    """Retries of a create: only after a refusal, and where no connection came about."""
+
+    def __init__(self) -> None:
+        self.was_refused = False
+
+    async def before_attempt(self) -> None:
+        self.was_refused = False
+
+    def decide(self, failure: FailedAttempt) -> RetryAfter | GiveUp | None:
+        self.was_refused = _was_refused(failure)
+        return None if self.was_refused else GiveUp(GiveUpReason.NOT_RETRYABLE)
+
+
+def _was_refused(failure: FailedAttempt) -> bool:
+    """Return True if the request has certainly made nothing."""
+    status = failure.status
+    if status is None:
+        return failure.is_unreached
+    return 400 <= status < 500 and status not in RETRYABLE
+
+
+class _Form(httpx.AsyncByteStream):
+    """The form of an upload, made from its file at each try."""
+
+    def __init__(self, content: UploadContent, purpose: str) -> None:
+        name = content.name.replace("\\", "_").replace('"', "_")
+        self._content = content
+        self._head = (
+            f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\n{purpose}\r\n'
+            f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+            "Content-Type: application/jsonl\r\n\r\n"
+        ).encode()
+        self._tail = f"\r\n--{_BOUNDARY}--\r\n".encode()
+        self.size = len(self._head) + content.size + len(self._tail)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._head
+        for piece in self._content.pieces():
+            yield piece
+        yield self._tail

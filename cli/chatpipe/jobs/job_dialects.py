@@ -1,0 +1,183 @@
+"""The Batch API as providers have it: one table of differences, and the jobs that are read by it. Pure.
+
+Source: the vendors' own SDKs and pages, as of November 2026.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from chatpipe.errors import BadConfiguration, BrokenAnswer
+from chatpipe.inputs import values
+from chatpipe.inputs.values import Value
+from chatpipe.named_tuple import NamedTuple
+from chatpipe.response.result_line import parse_timestamp
+from chatpipe.server.endpoints import Endpoint
+from chatpipe.system.escape import shorten
+
+ENDS = ("completed", "failed", "expired", "cancelled")
+# Other words for a status, and words with which one begins.
+_STATUSES = {
+    "queued": "validating",
+    "pending": "validating",
+    "running": "in_progress",
+    "progress": "in_progress",
+    "success": "completed",
+    "succeeded": "completed",
+    "error": "failed",
+    "timeout_exceeded": "expired",
+    "canceling": "cancelling",
+    "cancellation_requested": "cancelling",
+    "canceled": "cancelled",
+}
+_BEGINNINGS = ("job_state_", "batch_state_")
+
+
+class JobDialect(NamedTuple):
+    """A provider's form of the API.
+
+    most_lines and most_bytes are the limits of a file. longest_id is that of a custom_id, None if nothing
+    is known. envelope is the field of the reply to a create that holds the job. has_metadata: a job keeps
+    the metadata that it is created with.
+    """
+
+    purpose: str = "batch"
+    most_lines: int = 50_000
+    most_bytes: int = 200_000_000
+    longest_id: int | None = None
+    envelope: str = ""
+    has_metadata: bool = True
+
+
+# By the names that profiles have in `batch`.
+DIALECTS: Mapping[str, JobDialect] = {
+    "openai": JobDialect(),
+    "azure": JobDialect(),
+    "groq": JobDialect(most_bytes=100_000_000),
+    "zai": JobDialect(most_bytes=100_000_000),
+    "together": JobDialect(
+        purpose="batch-api", most_bytes=100_000_000, longest_id=64, envelope="job", has_metadata=False
+    ),
+}
+
+
+def dialect_of(endpoint: Endpoint) -> JobDialect:
+    """The dialect of a server; a server without a profile of its own has that of OpenAI.
+
+    Raises BadConfiguration for a provider without a Batch API, or with one of another shape.
+    """
+    profile = endpoint.profile
+    name = profile.batch
+    if name is None and profile.name == "openai":
+        name = "openai"
+    if name is not None and name in DIALECTS:
+        return DIALECTS[name]
+    lacks = "no Batch API" if name is None else "a Batch API of another shape than OpenAI's"
+    fix = "name another provider with -p, or run it with chatpipe batch"
+    raise BadConfiguration(f"profile '{profile.name}' has {lacks}", fix=fix)
+
+
+class JobCounts(NamedTuple):
+    """The lines of a job: all, those that have an answer, those that were refused."""
+
+    total: int = 0
+    completed: int = 0
+    failed: int = 0
+
+
+class ProviderJob(NamedTuple):
+    """A job as the provider shows it. value is its object.
+
+    status is one of the words of OpenAI, or a word that nobody knows, and then the job is running.
+    """
+
+    id: str
+    status: str
+    value: Mapping[str, Value]
+    counts: JobCounts = JobCounts()
+    input_file_id: str | None = None
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+    created_at: float = 0.0
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status in ENDS
+
+    @property
+    def faults(self) -> list[str]:
+        """The reasons why it failed as a whole, each as a phrase."""
+        errors = self.value.get("errors")
+        data = errors.get("data") if isinstance(errors, dict) else errors
+        if not isinstance(data, list):
+            return [errors] if isinstance(errors, str) and errors else []
+        return [_phrase(each) for each in data if isinstance(each, dict)]
+
+    def shown(self) -> dict[str, Value]:
+        """Its object, with the words and the types of OpenAI."""
+        return {
+            **self.value,
+            "status": self.status,
+            "output_file_id": self.output_file_id,
+            "error_file_id": self.error_file_id,
+            "request_counts": self.counts._asdict(),
+        }
+
+
+def job_of(value: Value, dialect: JobDialect) -> ProviderJob:
+    """The job in a reply. Raises BrokenAnswer if there is none."""
+    if isinstance(value, dict) and dialect.envelope and isinstance(value.get(dialect.envelope), dict):
+        value = value[dialect.envelope]
+    if not isinstance(value, dict) or not isinstance(value.get("id"), str) or not value["id"]:
+        excerpt = shorten(values.dumps(value)[:400].decode("utf-8", "replace"), 80)
+        raise BrokenAnswer(f"the answer is no job: '{excerpt}'", fix="is the base URL right?")
+    counts = value.get("request_counts")
+    numbers = counts if isinstance(counts, dict) else {}
+    return ProviderJob(
+        value["id"],
+        _status(value.get("status")),
+        value,
+        JobCounts(*(_count(numbers.get(name)) for name in ("total", "completed", "failed"))),
+        _id(value.get("input_file_id")),
+        _id(value.get("output_file_id")),
+        _id(value.get("error_file_id")),
+        _time(value.get("created_at")),
+    )
+
+
+def jobs_of(value: Value, dialect: JobDialect) -> tuple[list[ProviderJob], bool]:
+    """The jobs of a list, which may be a bare array, and True if there are more. Raises BrokenAnswer."""
+    data = value.get("data") if isinstance(value, dict) else value
+    if not isinstance(data, list):
+        raise BrokenAnswer("the answer is no list of jobs", fix="is the base URL right?")
+    has_more = isinstance(value, dict) and value.get("has_more") is True
+    return [job_of(each, dialect) for each in data], has_more
+
+
+def _status(value: Value) -> str:
+    word = str(value).lower()
+    for beginning in _BEGINNINGS:
+        word = word.removeprefix(beginning)
+    return _STATUSES.get(word, word)
+
+
+def _phrase(error: Mapping[str, Value]) -> str:
+    text = ": ".join(str(error[name]) for name in ("code", "message") if error.get(name))
+    return f"line {error['line']}: {text}" if isinstance(error.get("line"), int) else text
+
+
+def _id(value: Value) -> str | None:
+    """An id; None for null and for an empty text, which some servers send for a file that does not exist."""
+    return value if isinstance(value, str) and value else None
+
+
+def _count(value: Value) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _time(value: Value) -> float:
+    """Unix time of a number or an RFC 3339 text, 0 for anything else."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    found = parse_timestamp(value) if isinstance(value, str) else 0.0
+    return max(0.0, found)

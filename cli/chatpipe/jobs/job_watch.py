@@ -1,0 +1,88 @@
+"""The wait for jobs: they are looked at again and again, less often while nothing changes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from chatpipe.errors import BrokenAnswer, ChatpipeError, OutcomeFault, Status, TryLater, Unreachable, quantity
+from chatpipe.jobs.job_api import JobApi
+from chatpipe.jobs.job_dialects import ProviderJob
+from chatpipe.options.jobs import JobsOptions
+from chatpipe.system.console import Console
+
+_FIRST_POLL_S = 5.0
+_GROWTH = 1.5
+_FEW = 2  # jobs that are asked for one by one; more are looked up in the list
+_MOST_PAGES = 3
+
+
+class JobWatch:
+    """Waits for jobs."""
+
+    def __init__(self, api: JobApi, console: Console, options: JobsOptions) -> None:
+        self._api = api
+        self._console = console
+        self._options = options
+        self._seen: dict[str, tuple[object, ...]] = {}
+
+    def ends(self, ids: Sequence[str]) -> Iterator[ProviderJob]:
+        """Each job when it has ended. Raises OutcomeFault at the end of the wait."""
+        monotonic = self._api.connection.context.monotonic
+        limit = self._options.max_wait_s
+        end = math.inf if limit is None else monotonic() + limit
+        left = list(dict.fromkeys(ids))
+        first_s = pause_s = min(_FIRST_POLL_S, self._options.poll_s)
+        while True:
+            jobs = self._look(left)
+            yield from (job for job in jobs if job.has_ended)
+            ended = {job.id for job in jobs if job.has_ended}
+            left = [id_ for id_ in left if id_ not in ended]
+            if not left:
+                return
+            if self._has_news(jobs):
+                pause_s = first_s
+            if monotonic() + pause_s > end:
+                raise self._late(left)
+            self._api.sleep(pause_s)
+            pause_s = min(pause_s * _GROWTH, self._options.poll_s)
+
+    def _look(self, ids: Sequence[str]) -> list[ProviderJob]:
+        """The jobs as they are now, as far as the server says it: its faults do not end the wait."""
+        try:
+            if len(ids) <= _FEW:
+                return [self._api.retrieve(id_) for id_ in ids]
+            return self._listed(ids)
+        except (TryLater, Unreachable, BrokenAnswer) as fault:
+            self._note(fault)
+            return []
+
+    def _listed(self, ids: Sequence[str]) -> list[ProviderJob]:
+        found: dict[str, ProviderJob] = {}
+        after = None
+        for _ in range(_MOST_PAGES):
+            jobs, has_more = self._api.page(after=after)
+            found.update((job.id, job) for job in jobs if job.id in ids)
+            if len(found) == len(ids) or not has_more or not jobs:
+                break
+            after = jobs[-1].id
+        return [found[id_] if id_ in found else self._api.retrieve(id_) for id_ in ids]
+
+    def _note(self, fault: ChatpipeError) -> None:
+        self._console.note(f"{fault.what.removesuffix('.')}: the wait goes on")
+
+    def _has_news(self, jobs: Sequence[ProviderJob]) -> bool:
+        """Note what has changed."""
+        has_news = False
+        for job in jobs:
+            if self._seen.get(job.id) != (job.status, job.counts):
+                has_news = True
+                self._seen[job.id] = (job.status, job.counts)
+                done = job.counts.completed + job.counts.failed
+                if not job.has_ended:
+                    self._console.note(f"{job.id} {job.status}: {done} of {job.counts.total} lines")
+        return has_news
+
+    def _late(self, ids: Sequence[str]) -> OutcomeFault:
+        what = f"{quantity(len(ids), 'job')} not ended after {self._options.max_wait_s:g} s"
+        return OutcomeFault(what, Status.OUT_OF_TIME, fix="run the same command later")

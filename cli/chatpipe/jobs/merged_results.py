@@ -1,0 +1,175 @@
+"""The result files of jobs -> their lines: in the order of the input if it is known, else as they come.
+
+Each line is decided by itself, never by its file. Of several results of one custom_id the first good one
+counts. An index of the lines is kept, and no result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, BinaryIO
+
+from chatpipe.errors import quantity
+from chatpipe.inputs import values
+from chatpipe.inputs.values import Value
+from chatpipe.jobs.job_dialects import ProviderJob
+from chatpipe.named_tuple import NamedTuple
+from chatpipe.response.key_pieces import without_keys
+from chatpipe.system import secrets
+from chatpipe.system.spool import Spool
+from chatpipe.wire.key_filter import may_hold
+
+_PIECE = 256 << 10
+
+
+class JobFiles(NamedTuple):
+    """A job that has ended, and its files, the output first."""
+
+    job: ProviderJob
+    spools: Sequence[Spool]
+
+
+class MergedCounts(NamedTuple):
+    """Numbers of lines: good ones, failed ones, those without a result."""
+
+    good: int = 0
+    failed: int = 0
+    missing: int = 0
+
+    @property
+    def are_all_good(self) -> bool:
+        return not self.failed and not self.missing
+
+
+class _Found(NamedTuple):
+    """The place of a line, and True if it is an answer."""
+
+    spool: Spool
+    start: int
+    end: int
+    is_good: bool
+
+
+class MergedResults:
+    """The results of several jobs. warn gets what is odd about them."""
+
+    def __init__(self, files: Sequence[JobFiles], warn: Callable[[str], None]) -> None:
+        self._files = files
+        self._warn = warn
+        self._keys = secrets.in_content()
+        self._found: dict[int, _Found] = {}
+        self._doubles = self._broken = 0
+
+    def write_as_they_come(self, write: Callable[[bytes], None]) -> MergedCounts:
+        """Write each result once."""
+        self._index()
+        for found in self._found.values():
+            write(self._line(found))
+        self._report(0)
+        good = sum(each.is_good for each in self._found.values())
+        total = sum(each.job.counts.total for each in self._files)
+        return MergedCounts(good, len(self._found) - good, max(0, total - len(self._found)))
+
+    def write_in_order(self, lines: BinaryIO, write: Callable[[bytes], None]) -> MergedCounts:
+        """Write a result for each line of the input, an error of ours where there is none."""
+        self._index()
+        used = good = failed = missing = 0
+        why = self._why_missing()
+        for custom_id in _custom_ids(lines):
+            found = self._found.get(hash(custom_id))
+            if found is None:
+                missing += 1
+                write(_missing_line(custom_id, why))
+                continue
+            used += 1
+            good, failed = good + found.is_good, failed + (not found.is_good)
+            write(self._line(found))
+        self._report(len(self._found) - used)
+        return MergedCounts(good, failed, missing)
+
+    def _index(self) -> None:
+        for files in self._files:
+            for spool in files.spools:
+                for start, line in _lines(spool):
+                    self._add(spool, start, line)
+
+    def _add(self, spool: Spool, start: int, line: bytes) -> None:
+        record = _record_of(line)
+        if record is None:
+            self._broken += 1
+            return
+        is_good = _is_good(record)
+        key = hash(record["custom_id"])
+        before = self._found.get(key)
+        if before is not None:
+            self._doubles += 1
+        if before is None or (is_good and not before.is_good):
+            self._found[key] = _Found(spool, start, start + len(line), is_good)
+
+    def _line(self, found: _Found) -> bytes:
+        line = found.spool.read(found.start, found.end - found.start)
+        if self._keys and may_hold(self._keys, line):
+            line = values.dumps(without_keys(values.loads(line), self._keys))
+        return line + b"\n"
+
+    def _why_missing(self) -> str:
+        """The reason why lines have no result."""
+        reasons = []
+        for job in (each.job for each in self._files):
+            if job.faults:
+                reasons.append(f"{job.id} {job.status}: {job.faults[0]}")
+            elif job.status != "completed":
+                reasons.append(f"{job.id} {job.status}")
+        return "; ".join(reasons) or "it is in neither result file"
+
+    def _report(self, foreign: int) -> None:
+        if foreign:
+            self._warn(
+                f"{quantity(foreign, 'result')} with a custom_id that the input does not have: left out"
+            )
+        if self._doubles:
+            self._warn(
+                f"{quantity(self._doubles, 'result')} beside another one of the same custom_id: left out"
+            )
+        if self._broken:
+            self._warn(f"{quantity(self._broken, 'line')} of the result files that cannot be read: left out")
+
+
+def _lines(spool: Spool) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file, each with its first byte. Blank ones are left out."""
+    rest, start = b"", 0
+    for piece in spool.pieces(0, spool.size):
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            if line.strip():
+                yield start, line
+            start += len(line) + 1
+    if rest.strip():
+        yield start, rest
+
+
+def _record_of(line: bytes) -> dict[str, Any] | None:
+    """The result in a line, None if there is none."""
+    try:
+        value = values.loads(line)
+    except values.NotJSON:
+        return None
+    return value if isinstance(value, dict) and isinstance(value.get("custom_id"), str) else None
+
+
+def _is_good(record: dict[str, Value]) -> bool:
+    response = record.get("response")
+    return not record.get("error") and isinstance(response, dict) and response.get("status_code") == 200
+
+
+def _custom_ids(lines: Iterable[bytes]) -> Iterator[str]:
+    """The custom_ids of Batch lines. What is none has none."""
+    for line in lines:
+        record = _record_of(line.removeprefix(b"\xef\xbb\xbf"))
+        if record is not None:
+            yield record["custom_id"]
+
+
+def _missing_line(custom_id: str, why: str) -> bytes:
+    error = {"code": "unsent", "message": f"no result: {why}"}
+    return values.dumps({"id": None, "custom_id": custom_id, "response": None, "error": error}) + b"\n"

@@ -1,0 +1,212 @@
+"""One run of `jobs submit`: each part is uploaded, and a job is created of it, once.
+
+The state is on the disk before each step. A create whose result is not known is looked up in the list of
+jobs, by its file and our token, before it is made again.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from typing import BinaryIO
+
+from chatpipe import __version__
+from chatpipe.errors import BadInput, ChatpipeError, Status, TryLater, quantity
+from chatpipe.inputs.values import Value
+from chatpipe.jobs.input_parts import InputPart
+from chatpipe.jobs.job_api import CreateOrder, JobApi, Unconfirmed, UploadContent
+from chatpipe.jobs.job_dialects import ProviderJob
+from chatpipe.jobs.jobs_file import JobsFile, PartRecord
+from chatpipe.named_tuple import NamedTuple
+from chatpipe.wire.retry import backoff
+
+_TOKEN = "chatpipe_job"  # noqa: S105
+_CLOCKS_S = 600.0  # the clock of the provider may be that far behind ours
+_LOOK_S = 5.0
+_UNSEEN_TRIES = 6
+
+
+class SubmitTerms(NamedTuple):
+    """The terms of a submission: the window of its jobs, and how long an unconfirmed one is looked for."""
+
+    server: str
+    window: str = "24h"
+    settle_s: float = 120.0
+
+
+class Submission:
+    """A submission of a file whose parts are known. write gets a record for each job."""
+
+    def __init__(
+        self, api: JobApi, state: JobsFile, terms: SubmitTerms, write: Callable[[dict[str, Value]], None]
+    ) -> None:
+        self._api = api
+        self._state = state
+        self._terms = terms
+        self._write = write
+        self._context = api.connection.context
+
+    def run(self, parts: Sequence[InputPart], file: BinaryIO) -> Status:
+        """Submit what is not submitted yet. Raises BadInput for a file that is not the one of the state."""
+        digests = {part.digest for part in parts}
+        foreign = [
+            record
+            for record in self._state.records.values()
+            if record.fields.get("sha256") not in digests and (record.job_id or record.creating_at)
+        ]
+        if foreign:
+            what = f"the file was changed after {quantity(len(foreign), 'job')} of it had been submitted"
+            fix = f"submit the new one under another name, or move '{self._state.path}' away"
+            raise BadInput(what, place="FILE", fix=fix)
+        for number, part in enumerate(parts, 1):
+            try:
+                job, is_new = self._submit(part, file, (number, len(parts)))
+            except ChatpipeError as fault:
+                if len(parts) > 1 and not fault.place:
+                    fault.place = f"part {number} of {len(parts)}, lines {part.first} to {part.last}"
+                raise
+            self._write(_shown(job, part, (number, len(parts)), is_new=is_new))
+        return Status.OK
+
+    def _submit(self, part: InputPart, file: BinaryIO, place: tuple[int, int]) -> tuple[ProviderJob, bool]:
+        """The job of a part, and True if it was created now."""
+        record = self._state.with_digest(part.digest, self._terms.server)
+        if record is not None and record.job_id is not None:
+            job = self._api.retrieve(record.job_id)
+            if job.status != "failed":
+                return job, False
+            self._context.note(f"{job.id} has failed as a whole, and nothing of it was paid: submitted again")
+            record = self._plan(part, place, record.file_id)
+        if record is None:
+            record = self._plan(part, place, None)
+        if record.creating_at is not None and (found := self._look_for(record)) is not None:
+            return found, False
+        if record.file_id is None:
+            self._upload(record, part, file)
+        return self._create(record, part, file), True
+
+    def _plan(self, part: InputPart, place: tuple[int, int], file_id: str | None) -> PartRecord:
+        record = self._state.plan(
+            uuid.uuid4().hex,
+            server=self._terms.server,
+            chatpipe=__version__,
+            part=place[0],
+            parts=place[1],
+            lines=len(part),
+            first_line=part.first,
+            last_line=part.last,
+            sha256=part.digest,
+        )
+        if file_id is not None:
+            self._state.note(record, "uploaded", file_id=file_id)
+        return record
+
+    def _upload(self, record: PartRecord, part: InputPart, file: BinaryIO) -> None:
+        def pieces() -> Iterator[bytes]:
+            return part.pieces(file.fileno())
+
+        content = UploadContent(f"chatpipe-{record.token}.jsonl", part.size, pieces)
+        self._state.note(record, "uploaded", file_id=self._api.upload(content))
+
+    def _create(self, record: PartRecord, part: InputPart, file: BinaryIO) -> ProviderJob:
+        tries = 0
+        was_unconfirmed = record.creating_at is not None
+        has_new_file = False
+        while True:
+            self._state.note(record, "creating", at=self._context.now())
+            assert record.file_id is not None
+            order = CreateOrder(record.file_id, part.url, self._terms.window, {_TOKEN: record.token})
+            try:
+                job = self._api.create(order)
+            except Unconfirmed as unconfirmed:
+                self._context.note(f"{unconfirmed.fault}: looking whether the job was created all the same")
+                found = self._look_for(record)
+                if found is not None:
+                    return found
+                was_unconfirmed = True
+                tries += 1
+                if tries > self._api.connection.retry.retries:
+                    raise unconfirmed.fault from None
+            except ChatpipeError as fault:
+                self._state.note(record, "refused", why=fault.what)
+                if not _is_unseen(fault, record.file_id):
+                    raise
+                tries += 1
+                if tries < _UNSEEN_TRIES:
+                    self._api.sleep(backoff(tries, self._context.random))
+                elif has_new_file:
+                    raise
+                else:  # the file of an earlier run may be gone
+                    self._upload(record, part, file)
+                    tries, has_new_file = 0, True
+            else:
+                created = self._created(record, job)
+                return created if not was_unconfirmed else self._look_for(record) or created
+
+    def _created(self, record: PartRecord, job: ProviderJob) -> ProviderJob:
+        self._state.note(record, "created", job_id=job.id)
+        return job
+
+    def _look_for(self, record: PartRecord) -> ProviderJob | None:
+        """The job of a create that was not confirmed. None if it is not in the list after a while.
+
+        If there are two, the younger is cancelled.
+        """
+        end = self._context.monotonic() + self._terms.settle_s
+        if self._context.now() - (record.creating_at or 0.0) > self._terms.settle_s:
+            end = 0.0  # a list that is read now is newer than the create by that much
+        while True:
+            found = sorted(self._listed(record), key=lambda job: job.created_at)
+            if found:
+                for extra in (job for job in found[1:] if not job.has_ended):
+                    self._context.note(f"{extra.id} is a second job of the same lines: cancelled")
+                    self._api.cancel(extra.id)
+                return self._created(record, found[0])
+            if self._context.monotonic() >= end:
+                return None
+            self._api.sleep(min(_LOOK_S, max(0.1, end - self._context.monotonic())))
+
+    def _listed(self, record: PartRecord) -> Iterator[ProviderJob]:
+        """The jobs of a part in the list, as far back as the create may lie.
+
+        Raises TryLater if the jobs of this provider name neither their file nor a token.
+        """
+        others = {each.job_id for each in self._state.records.values() if each is not record}
+        oldest = (record.first_creating_at or 0.0) - _CLOCKS_S
+        after: str | None = None
+        while True:
+            jobs, has_more = self._api.page(after=after)
+            for job in (each for each in jobs if each.id not in others):
+                if job.input_file_id is None and job.value.get("metadata") is None:
+                    what = "the list of jobs says nothing about their files, and one may have been created"
+                    raise TryLater(what, fix="see in the provider's console whether it was")
+                metadata = job.value.get("metadata")
+                token = metadata.get(_TOKEN) if isinstance(metadata, dict) else None
+                if record.token == token or (record.file_id and job.input_file_id == record.file_id):
+                    yield job
+            if not has_more or not jobs or jobs[-1].created_at < oldest:
+                return
+            after = jobs[-1].id
+
+
+def _is_unseen(fault: ChatpipeError, file_id: str) -> bool:
+    """Return True for the refusal of a file that is not visible yet, or not any more."""
+    if fault.http_status not in (400, 404):
+        return False
+    return file_id.encode() in (fault.body or b"") or b"input_file_id" in (fault.body or b"")
+
+
+def _shown(job: ProviderJob, part: InputPart, place: tuple[int, int], *, is_new: bool) -> dict[str, Value]:
+    return {
+        "id": job.id,
+        "status": job.status,
+        "new": is_new,
+        "part": place[0],
+        "parts": place[1],
+        "lines": len(part),
+        "first_line": part.first,
+        "last_line": part.last,
+        "model": part.model,
+        "url": part.url,
+        "input_file_id": job.input_file_id,
+    }

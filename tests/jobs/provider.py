@@ -1,0 +1,145 @@
+"""A provider of jobs without a socket: the planner of `serve` behind a transport, and a clock of ours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx
+
+from chatpipe.exchange import ExchangeContext
+from chatpipe.jobs.job_api import JobApi
+from chatpipe.jobs.job_dialects import DIALECTS
+from chatpipe.models.connections import Connection
+from chatpipe.options.output import ConsoleOptions
+from chatpipe.options.serve import ServeOptions
+from chatpipe.options.server import RetryPolicy, ServerOptions
+from chatpipe.serve.fault_grammar import parse_fault
+from chatpipe.serve.planner import Planner, Times
+from chatpipe.serve.reply_steps import Close, Reset, steps_of
+from chatpipe.serve.served_request import ServedRequest
+from chatpipe.server.endpoints import Endpoint
+from chatpipe.server.profiles import DEFAULT
+from chatpipe.server.server import Server
+from chatpipe.system.console import Console
+
+BASE_URL = "http://provider.test/v1"
+BEGIN = 1_790_000_000.0
+
+
+class Killed(BaseException):
+    """The process was killed at this point."""
+
+
+class Provider:
+    """The provider, and its client. notes are what the client said, slept the seconds that it waited.
+
+    kill_at is the number of the point at which the client is killed: before and after each request.
+    """
+
+    def __init__(self, *faults: str, retries: int = 4, **options: Any) -> None:
+        self.planner = Planner(ServeOptions(faults=tuple(map(parse_fault, faults)), **options))
+        self.clock_s = 0.0
+        self.notes: list[str] = []
+        self.slept: list[float] = []
+        self.calls: list[str] = []
+        self.kill_at: int | None = None
+        self.points = 0
+        self._retries = retries
+
+    def api(self, dialect: str = "openai") -> JobApi:
+        """A new client."""
+        server = Server(Endpoint(BASE_URL, (), None, DEFAULT), (), None, ServerOptions())
+        context = ExchangeContext(
+            _Transport(self),
+            self._sleep,
+            self.notes.append,
+            monotonic=lambda: self.clock_s,
+            now=lambda: BEGIN + self.clock_s,
+            random=lambda: 0.0,
+        )
+        console = Console(ConsoleOptions(quiet=True))
+        connection = Connection(server, console, context, RetryPolicy(self._retries))
+        return JobApi(connection, DIALECTS[dialect])
+
+    def point(self) -> None:
+        """A point at which the client may be killed."""
+        self.points += 1
+        if self.points == self.kill_at:
+            raise Killed
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """All jobs, the newest first. It is a look at each."""
+        page = self.answer(ServedRequest("GET", "/v1/batches?limit=100", {}, b""))
+        found: list[dict[str, Any]] = json.loads(page.content)["data"]
+        return found
+
+    def answer(self, request: ServedRequest) -> httpx.Response:
+        """The reply, whole; its stream breaks where the provider closes the connection."""
+        plan = self.planner.plan(request, Times(self.clock_s, BEGIN + self.clock_s))
+        data = b""
+        for step in steps_of(plan, request):
+            if isinstance(step, bytes):
+                data += step
+            if isinstance(step, Close | Reset):
+                break
+        if not data:
+            raise httpx.RemoteProtocolError("closed without a reply")
+        head, _, body = data.partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        pairs = [line.partition(": ") for line in lines]
+        headers = {name: value for name, _, value in pairs}
+        length = headers.get("content-length", str(len(body)))
+        stream = _Body(body, is_cut=len(body) < int(length))
+        response = httpx.Response(int(first.split()[1]), headers=headers, stream=stream)
+        response._content = body
+        return response
+
+    async def _sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.clock_s += seconds
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, data: bytes, *, is_cut: bool) -> None:
+        self._data = data
+        self._is_cut = is_cut
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._data
+        if self._is_cut:
+            raise httpx.RemoteProtocolError("closed before the end of the reply")
+
+
+class _Transport(httpx.AsyncBaseTransport):
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        provider = self._provider
+        target = request.url.raw_path.decode()
+        provider.calls.append(f"{request.method} {target.removeprefix('/v1')}")
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        form = provider.planner.open_form(request.method, target, headers)
+        body = b"".join([piece async for piece in request.stream])  # type: ignore[union-attr]
+        provider.point()
+        if form is not None:
+            form.feed(body)
+        response = provider.answer(
+            ServedRequest(request.method, target, headers, b"" if form else body, form=form)
+        )
+        provider.point()
+        response.request = request
+        return response
+
+
+def counted(points: Provider, call: Callable[..., None]) -> Callable[..., None]:
+    """The call, with a point before and after it."""
+
+    def run(*words: Any, **fields: Any) -> None:
+        points.point()
+        call(*words, **fields)
+        points.point()
+
+    return run

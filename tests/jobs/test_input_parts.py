@@ -1,0 +1,107 @@
+"""input_parts.py: how a file is split, and the lines that the API would refuse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from chatpipe.errors import BadInput
+from chatpipe.jobs.input_parts import InputPart, PartReader
+from chatpipe.jobs.job_dialects import JobDialect
+
+URL = "/v1/chat/completions"
+
+
+def line(custom_id: object = "a", method: object = "POST", url: object = URL, **body: object) -> str:
+    return json.dumps({"custom_id": custom_id, "method": method, "url": url, "body": body})
+
+
+def read(folder: Path, text: str, dialect: JobDialect | None = None) -> list[InputPart]:
+    path = folder / "in.jsonl"
+    path.write_bytes(text.encode())
+    with path.open("rb") as file:
+        return PartReader("in.jsonl", dialect or JobDialect()).read(file)
+
+
+def content(folder: Path, part: InputPart) -> str:
+    with (folder / "in.jsonl").open("rb") as file:
+        return b"".join(part.pieces(file.fileno())).decode()
+
+
+def names(text: str) -> str:
+    return "".join(json.loads(each)["custom_id"] for each in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("lines", "most_lines", "parts"),
+    [
+        ([line("a"), line("b")], 9, ["ab"]),
+        ([line("a"), "", line("b"), " ", line("c")], 2, ["ab", "c"]),
+        ([line("a", model="m"), line("b", model="n"), line("c", model="m")], 9, ["ac", "b"]),
+        ([line("a"), line("b", url="/v4/chat/completions"), line("c")], 9, ["ac", "b"]),
+        ([line("a", model="m"), line("b")], 9, ["a", "b"]),
+    ],
+)
+def test_parts(tmp_path: Path, lines: list[str], most_lines: int, parts: list[str]) -> None:
+    found = read(tmp_path, "\n".join(lines), JobDialect(most_lines=most_lines))
+    contents = [content(tmp_path, part) for part in found]
+    assert [names(each) for each in contents] == parts
+    assert [part.size for part in found] == [len(each.encode()) for each in contents]
+    assert [len(part) for part in found] == [len(each) for each in parts]
+
+
+def test_parts_by_bytes_keep_below_the_limit(tmp_path: Path) -> None:
+    lines = [line(str(n), pad="\u00e4" * n) for n in range(100)]
+    found = read(tmp_path, "\n".join(lines) + "\n", JobDialect(most_bytes=3000))
+    assert all(part.size <= 3000 * 0.95 for part in found)
+    assert "".join(content(tmp_path, part) for part in found) == "\n".join(lines) + "\n"
+
+
+def test_a_byte_order_mark_and_carriage_returns(tmp_path: Path) -> None:
+    (part,) = read(tmp_path, f"\ufeff{line('a')}\r\n{line('b')}")
+    assert names(content(tmp_path, part)) == "ab"
+    assert (part.first, part.last) == (1, 2)
+
+
+def test_a_long_part_comes_in_pieces(tmp_path: Path) -> None:
+    lines = [line(str(n), pad="x" * 1000) for n in range(1000)]
+    (part,) = read(tmp_path, "\n".join(lines) + "\n")
+    with (tmp_path / "in.jsonl").open("rb") as file:
+        pieces = list(part.pieces(file.fileno()))
+    assert b"".join(pieces) == (tmp_path / "in.jsonl").read_bytes()
+    assert 3 < len(pieces) < 10
+
+
+def test_a_file_that_changes_after_it_was_read_is_noticed(tmp_path: Path) -> None:
+    (part,) = read(tmp_path, line("a"))
+    (tmp_path / "in.jsonl").write_text(line("b"))
+    with pytest.raises(BadInput, match="the file changed while it was read"):
+        content(tmp_path, part)
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ("", "in.jsonl", "there are no requests"),
+        ("\n \n", "in.jsonl", "there are no requests"),
+        (line("a") + "\n{", "in.jsonl:2", "not JSON"),
+        ("\n[1]", "in.jsonl:2", "not a Batch line"),
+        ('"a prompt"', "in.jsonl:1", "not a Batch line"),
+        ('{"prompt":"a"}', "in.jsonl:1", "chatpipe batch in.jsonl -f requests -o FILE writes lines that fit"),
+        (line(5), "in.jsonl:1", "it has no custom_id"),
+        (line(""), "in.jsonl:1", "it has no custom_id"),
+        (line(url=None), "in.jsonl:1", "it has no url"),
+        (line(method="GET"), "in.jsonl:1", "its method is not POST"),
+        (line("a") + "\n" + line("a"), "in.jsonl:2", "the custom_id 'a' is that of another line, too"),
+        (line(stream=True), "in.jsonl:1", "chatpipe batch in.jsonl --override --unset stream -f requests"),
+        (line("x" * 65), "in.jsonl:1", "longer than the 64 characters"),
+        (line(pad="x" * 3000), "in.jsonl:1", "a whole file of the provider at most 1900"),
+    ],
+)
+def test_lines_that_the_api_would_refuse(tmp_path: Path, text: str, place: str, words: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        read(tmp_path, text, JobDialect(most_bytes=2000, longest_id=64))
+    assert caught.value.place == place
+    assert words in str(caught.value)

@@ -1,0 +1,111 @@
+"""job_dialects.py: jobs as providers show them, and who has an API of this shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chatpipe.errors import BadConfiguration, BrokenAnswer
+from chatpipe.jobs.job_dialects import DIALECTS, JobCounts, dialect_of, job_of, jobs_of
+from chatpipe.server.endpoints import Endpoint
+from chatpipe.server.profile_file import names, read_profile
+from chatpipe.server.profiles import DEFAULT, ECHO
+
+OPENAI = DIALECTS["openai"]
+
+
+@pytest.mark.parametrize(
+    ("value", "status", "output", "error", "created_at"),
+    [
+        ({"id": "b", "status": "in_progress", "created_at": 5}, "in_progress", None, None, 5.0),
+        ({"id": "b", "status": "COMPLETED", "output_file_id": "f"}, "completed", "f", None, 0.0),
+        ({"id": "b", "status": "completed", "error_file_id": ""}, "completed", None, None, 0.0),
+        ({"id": "b", "status": "PROGRESS", "error_file_id": "e"}, "in_progress", None, "e", 0.0),
+        ({"id": "b", "status": "JOB_STATE_SUCCEEDED"}, "completed", None, None, 0.0),
+        ({"id": "b", "status": "TIMEOUT_EXCEEDED"}, "expired", None, None, 0.0),
+        ({"id": "b", "status": "canceled"}, "cancelled", None, None, 0.0),
+        ({"id": "b", "status": "resting"}, "resting", None, None, 0.0),
+        ({"id": "b", "created_at": "1970-01-01T00:01:00Z"}, "none", None, None, 60.0),
+        ({"id": "b", "status": "failed", "created_at": "soon"}, "failed", None, None, 0.0),
+    ],
+)
+def test_jobs(
+    value: dict[str, Any], status: str, output: str | None, error: str | None, created_at: float
+) -> None:
+    job = job_of(value, OPENAI)
+    assert (job.status, job.output_file_id, job.error_file_id) == (status, output, error)
+    assert job.created_at == created_at
+    assert job.has_ended == (status in ("completed", "failed", "expired", "cancelled"))
+
+
+def test_the_job_of_a_create_in_its_envelope_and_a_bare_list() -> None:
+    together = DIALECTS["together"]
+    assert job_of({"job": {"id": "b", "status": "VALIDATING"}, "warning": "w"}, together).id == "b"
+    assert job_of({"id": "b", "status": "VALIDATING"}, together).status == "validating"
+    jobs, has_more = jobs_of([{"id": "a"}, {"id": "b"}], together)
+    assert ([job.id for job in jobs], has_more) == (["a", "b"], False)
+    assert jobs_of({"data": [{"id": "a"}], "has_more": True}, OPENAI)[1]
+
+
+@pytest.mark.parametrize(
+    ("errors", "faults"),
+    [
+        (None, []),
+        ([], []),
+        ({}, []),
+        ({"object": "list", "data": []}, []),
+        ("it failed", ["it failed"]),
+        ({"data": [{"code": "c", "message": "m", "line": 3}]}, ["line 3: c: m"]),
+        ([{"code": "c", "message": None, "line": None}, "odd"], ["c"]),
+    ],
+)
+def test_reasons_of_a_failure_in_any_form(errors: object, faults: list[str]) -> None:
+    assert job_of({"id": "b", "status": "failed", "errors": errors}, OPENAI).faults == faults
+
+
+@pytest.mark.parametrize(
+    ("counts", "found"),
+    [
+        ({"total": 3, "completed": 1, "failed": 2}, JobCounts(3, 1, 2)),
+        ({"total": None}, JobCounts()),
+        (None, JobCounts()),
+        ([1], JobCounts()),
+    ],
+)
+def test_counts(counts: object, found: JobCounts) -> None:
+    assert job_of({"id": "b", "request_counts": counts}, OPENAI).counts == found
+
+
+@pytest.mark.parametrize("value", [None, [], "b", {}, {"id": ""}, {"id": 5}, {"job": {"id": "b"}}])
+def test_what_is_no_job(value: object) -> None:
+    with pytest.raises(BrokenAnswer, match="the answer is no job"):
+        job_of(value, OPENAI)
+    with pytest.raises(BrokenAnswer, match="the answer is no list of jobs"):
+        jobs_of({"jobs": value}, OPENAI)
+
+
+def test_each_provider_has_a_dialect_or_is_refused_by_its_name() -> None:
+    """The row of a new provider belongs here."""
+    found: dict[str, str] = {}
+    for name in names():
+        profile = ECHO if name == "echo" else read_profile(name)
+        assert profile is not None
+        try:
+            dialect_of(Endpoint("https://a.test/v1", (), None, profile))
+        except BadConfiguration as fault:
+            found[name] = fault.what.removeprefix(f"profile '{name}' has ")
+        else:
+            found[name] = "yes"
+    shape = "a Batch API of another shape than OpenAI's"
+    assert [name for name, text in found.items() if text == "yes"] == [
+        *("openai", "azure", "groq", "together", "moonshot", "zai", "dashscope", "litellm")
+    ]
+    assert set(found.values()) == {"yes", shape, "no Batch API"}
+    assert [name for name, text in found.items() if text == shape] == [
+        *("openrouter", "mistral", "gemini", "fireworks", "xai")
+    ]
+
+
+def test_a_server_without_a_profile_has_the_shape_of_openai() -> None:
+    assert dialect_of(Endpoint("http://localhost:1/v1", (), None, DEFAULT)) == OPENAI

@@ -1,0 +1,139 @@
+"""`chatpipe jobs` as a process, against `chatpipe serve`."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.test_submission import write_input
+from process import Done, run, start
+from serve.client import Running, get, serving
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    with serving() as running:
+        yield running
+
+
+def jobs(server: Running, *words: str) -> Done:
+    return run("jobs", *words, "--base-url", server.url)
+
+
+def records(done: Done) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_from_a_file_to_its_results_in_order(server: Running, tmp_path: Path) -> None:
+    path, out = str(write_input(tmp_path)), tmp_path / "out.jsonl"
+    submitted = records(jobs(server, "submit", path))
+    assert [(each["status"], each["lines"]) for each in submitted] == [("validating", 5), ("validating", 2)]
+    ids = [each["id"] for each in submitted]
+    assert [each["id"] for each in records(jobs(server, "list", "--limit", "1"))] == ids[-1:]
+    assert records(jobs(server, "status", ids[0]))[0]["status"] == "in_progress"
+    early = jobs(server, "results", path)
+    assert (early.status, early.stdout) == (124, b"")
+    assert f"chatpipe jobs wait {ids[0]}" in early.stderr.decode()
+    waited = jobs(server, "wait", path, "--poll", "0.01")
+    assert (waited.status, [each["status"] for each in records(waited)]) == (0, ["completed"] * 2)
+    assert jobs(server, "results", path, "-o", str(out)).status == 0
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [line["custom_id"] for line in lines] == [f"id-{n}" for n in range(7)]
+    says = [line["response"]["body"]["choices"][0]["message"]["content"] for line in lines]
+    assert says == [f"say {n}" for n in range(7)]
+    assert sorted(records(jobs(server, "results", *ids)), key=lambda line: line["custom_id"]) == lines
+    assert records(jobs(server, "cancel", path))[0]["status"] == "completed"
+
+
+def listed(server: Running, what: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(server.exchange(get(what)).partition(b"\r\n\r\n")[2])["data"]
+    return found
+
+
+@pytest.mark.parametrize(("call", "made"), [("upload", "/v1/files"), ("create", "/v1/batches")])
+def test_a_killed_submission_goes_on(tmp_path: Path, call: str, made: str) -> None:
+    """The process is killed when the server has made what it was asked for, and holds its reply back."""
+    path = write_input(tmp_path)
+    with serving("--fault", f"delay=60s:on={call}:times=1:of=all") as server:
+        words = ("jobs", "submit", str(path), "--base-url", server.url, "--settle", "0.1")
+        with start(*words) as process:
+            while not listed(server, made):
+                assert process.poll() is None
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        again = run(*words)
+        assert again.status == 0, again.stderr
+        jobs_made = listed(server, "/v1/batches")
+    assert len(jobs_made) == 2
+    assert sorted(each["id"] for each in jobs_made) == sorted(each["id"] for each in records(again))
+
+
+@pytest.mark.parametrize(
+    ("fault", "good", "missing", "words"),
+    [
+        ("batch-expire=1", 1, 0, "1 good, 2 failed"),
+        ("batch-lose=1", 2, 1, "2 good, 1 missing"),
+        ("batch-foreign=1", 3, 0, "1 result with a custom_id that the input does not have"),
+        ("batch-fail=token_limit_exceeded", 0, 3, "failed: token_limit_exceeded: Enqueued token limit"),
+        ("cut:on=content:times=1", 3, 0, "trying again in"),
+        ("status=400:on=line:match=say 1", 2, 0, "2 good, 1 failed"),
+        ("batch-no-id=empty", 3, 0, "3 good"),
+    ],
+)
+def test_what_comes_of_jobs_that_do_not_end_well(
+    tmp_path: Path, fault: str, good: int, missing: int, words: str
+) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text("".join(write_input(tmp_path).read_text().replace('"b"', '"a"').splitlines(True)[:3]))
+    with serving("--fault", fault, "--batch-life", "1") as server:
+        assert jobs(server, "submit", str(path)).status == 0
+        waited = jobs(server, "wait", str(path), "--poll", "0.01")
+        done = jobs(server, "results", str(path))
+    found = records(done)
+    assert [line["custom_id"] for line in found] == ["id-0", "id-1", "id-2"]
+    assert sum(line["error"] is None and line["response"]["status_code"] == 200 for line in found) == good
+    assert sum((line["error"] or {}).get("code") == "unsent" for line in found) == missing
+    assert done.status == (0 if good == 3 else 1)
+    assert waited.status == (1 if fault.startswith(("batch-expire", "batch-fail")) else 0)
+    assert words in done.stderr.decode()
+
+
+def test_a_wait_that_ends_before_the_job(tmp_path: Path) -> None:
+    with serving("--batch-life", "1h", "--fault", "status=500:on=poll:every=2") as server:
+        path = str(write_input(tmp_path, lines=1))
+        jobs(server, "submit", path)
+        done = jobs(server, "wait", path, "--poll", "0.05", "--max-wait", "0.5", "--retries", "0")
+    assert (done.status, done.stdout) == (124, b"")
+    assert b"the wait goes on" in done.stderr
+    assert done.stderr.endswith(b"1 job not ended after 0.5 s: run the same command later\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (("submit",), 2, "submit takes one FILE"),
+        (("submit", "nothing.jsonl"), 66, "cannot read 'nothing.jsonl'"),
+        (("list", "batch_x"), 2, "list takes no ID"),
+        (("wait",), 2, "no job is named"),
+        (("start",), 2, "'start' is not one of"),
+        (("status", "batch_x", "-o", "out"), 2, "--output: it is for results only"),
+        (("wait", "batch_x", "--input", "in"), 2, "--input: it is for results only"),
+        (("status", "batch_x"), 65, "No batch found with id 'batch_x'"),
+        (("results", "batch_x", "--poll", "0"), 2, "not a number of seconds"),
+        (("wait", __file__), 66, "there is no '"),
+        (("list", "-p", "mistral"), 78, "a Batch API of another shape"),
+        (("list", "-p", "echo"), 78, "profile 'echo' has no Batch API"),
+        (("list", "--base-url", "http://localhost:1/v1"), 2, "jobs are at one server"),
+        (("submit", __file__, "-v"), 65, "not JSON"),
+    ],
+)
+def test_words_that_cannot_work(server: Running, words: tuple[str, ...], status: int, message: str) -> None:
+    asked = run("jobs", *words) if "-p" in words else jobs(server, *words)
+    assert asked.status == status
+    assert message in asked.stderr.decode()
+    assert asked.stderr.count(b"\n") == 1 or "-v" in words

@@ -1,0 +1,188 @@
+"""file_download.py and merged_results.py: all of a file, and each line of its own."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from chatpipe.errors import BadConfiguration, BadInput, BrokenAnswer, ChatpipeError
+from chatpipe.jobs.file_download import FileDownload
+from chatpipe.jobs.job_api import UploadContent
+from chatpipe.jobs.job_dialects import JobCounts, ProviderJob
+from chatpipe.jobs.merged_results import JobFiles, MergedCounts, MergedResults
+from chatpipe.system.spool import Room, Spool
+from jobs.provider import Provider
+
+DATA = b"0123456789" * 10
+
+
+def downloaded(*faults: str, retries: int = 4) -> tuple[bytes, list[str]]:
+    """What comes of a file, and the ranges that were asked for."""
+    provider = Provider(*faults, retries=retries)
+    api = provider.api()
+    id_ = api.upload(UploadContent("a.jsonl", len(DATA), lambda: iter([DATA])))
+    ranges: list[str] = []
+    send = api.connection.context.transport.handle_async_request
+
+    async def sent(request: httpx.Request) -> httpx.Response:
+        ranges.append(request.headers.get("range", ""))
+        return await send(request)
+
+    api.connection.context.transport.handle_async_request = sent  # type: ignore[method-assign]
+    spool = FileDownload(api, id_).run()
+    return spool.read(0, spool.size), ranges
+
+
+@pytest.mark.parametrize(
+    ("faults", "ranges"),
+    [
+        ([], [""]),
+        (["cut:on=content:times=1"], ["", "bytes=50-"]),
+        (["cut:on=content:times=2"], ["", "bytes=50-", "bytes=75-"]),
+        (["cut:on=content:times=1", "no-range:after=1"], ["", "bytes=50-"]),
+        (["status=503:on=content:times=2"], ["", "", ""]),
+        (["empty:on=content:times=1"], ["", ""]),
+        (["cut:on=content:times=3"], ["", "bytes=50-", "bytes=75-", "bytes=87-"]),
+    ],
+)
+def test_downloads(faults: list[str], ranges: list[str]) -> None:
+    assert downloaded(*faults) == (DATA, ranges)
+
+
+@pytest.mark.parametrize(
+    ("fault", "retries", "error", "words"),
+    [
+        ("cut=0:on=content", 1, BrokenAnswer, "ended early|closed"),
+        ("status=404:on=content", 4, BadInput, "404"),
+        ("status=500:on=content", 1, ChatpipeError, "500"),
+    ],
+)
+def test_downloads_that_fail(fault: str, retries: int, error: type[ChatpipeError], words: str) -> None:
+    with pytest.raises(error, match=words):
+        downloaded(fault, retries=retries)
+
+
+class _Redirects(httpx.AsyncBaseTransport):
+    """Sends the client from one URL to the next. The last one has the file."""
+
+    def __init__(self, *targets: str) -> None:
+        self._targets = list(targets)
+        self.requests: list[httpx.Request] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        if self._targets:
+            return httpx.Response(302, headers={"location": self._targets.pop(0)}, stream=_Data(b""))
+        return httpx.Response(200, headers={"content-length": "2"}, stream=_Data(b"{}"))
+
+
+class _Data(httpx.AsyncByteStream):
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._data
+
+
+def redirected(*targets: str) -> list[httpx.Request]:
+    api = Provider().api()
+    transport = _Redirects(*targets)
+    server = api.connection.server._replace(headers=(("Authorization", "Bearer k"),))
+    context = api.connection.context._replace(transport=transport)
+    api.connection = api.connection._replace(server=server, context=context)
+    spool = FileDownload(api, "file-1").run()
+    assert spool.read(0, 9) == b"{}"
+    return transport.requests
+
+
+def test_a_redirect_to_another_server_takes_neither_key_nor_headers() -> None:
+    first, second, third = redirected("/v1/moved", "https://storage.test/file?signature=s")
+    assert first.headers["authorization"] == second.headers["authorization"] == "Bearer k"
+    assert str(third.url) == "https://storage.test/file?signature=s"
+    assert set(third.headers) <= {"host"}
+
+
+@pytest.mark.parametrize(
+    ("targets", "error"),
+    [(["http://storage.test/file"], BadConfiguration), (["/1", "/2", "/3", "/4"], ChatpipeError)],
+)
+def test_redirects_that_are_not_followed(targets: list[str], error: type[ChatpipeError]) -> None:
+    with pytest.raises(error, match="redirect"):
+        redirected(*targets)
+
+
+# The lines
+
+
+def result(custom_id: str, status: int = 200, says: str = "", **fields: Any) -> dict[str, Any]:
+    response = {"status_code": status, "request_id": "r", "body": {"says": says}}
+    return {"id": "i", "custom_id": custom_id, "response": response, "error": None, **fields}
+
+
+EXPIRED: dict[str, Any] = {"response": None, "error": {"code": "batch_expired", "message": "too late"}}
+
+
+def merged(
+    *files: list[Any], ids: str | None = None, status: str = "completed", total: int = 0
+) -> tuple[list[dict[str, Any]], MergedCounts, list[str]]:
+    spools = []
+    for lines in files:
+        spool = Spool(Room(1 << 30))
+        spool.write(
+            b"\n".join(line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines)
+        )
+        spools.append(spool)
+    job = ProviderJob("batch_1", status, {"errors": None}, JobCounts(total))
+    warnings: list[str] = []
+    results = MergedResults([JobFiles(job, spools)], warnings.append)
+    written: list[bytes] = []
+    if ids is None:
+        counts = results.write_as_they_come(written.append)
+    else:
+        asked = "\n".join(json.dumps({"custom_id": id_}) for id_ in ids)
+        counts = results.write_in_order(io.BytesIO(asked.encode()), written.append)
+    return [json.loads(line) for line in b"".join(written).splitlines()], counts, warnings
+
+
+def test_results_in_the_order_of_the_input_and_missing_ones_marked() -> None:
+    found, counts, warnings = merged(
+        [result("c"), result("a")], [result("d", 400), result("b", **EXPIRED)], ids="abcde"
+    )
+    assert [line["custom_id"] for line in found] == list("abcde")
+    assert counts == MergedCounts(good=2, failed=2, missing=1)
+    assert found[4]["error"] == {"code": "unsent", "message": "no result: it is in neither result file"}
+    assert warnings == []
+
+
+def test_results_as_they_come() -> None:
+    found, counts, _ = merged([result("c"), result("a")], [result("d", 400)], total=5)
+    assert [line["custom_id"] for line in found] == ["c", "a", "d"]
+    assert counts == MergedCounts(good=2, failed=1, missing=2)
+
+
+@pytest.mark.parametrize(
+    ("lines", "ids", "says", "warning"),
+    [
+        ([result("a", says="1"), result("a", says="2")], "a", "1", "1 result beside another one"),
+        ([result("a", 500), result("a", says="2")], "a", "2", "1 result beside another one"),
+        ([result("a", says="1"), result("x")], "a", "1", "1 result with a custom_id that the input"),
+        ([result("a", says="1"), b'{"id":"b'], "a", "1", "1 line of the result files that cannot be read"),
+        ([result("a", says="1"), b"", b"[]"], "a", "1", "1 line of the result files that cannot be read"),
+    ],
+)
+def test_odd_lines(lines: list[Any], ids: str, says: str, warning: str) -> None:
+    (found,), _, warnings = merged(lines, ids=ids)
+    assert found["response"]["body"]["says"] == says
+    assert len(warnings) == 1
+    assert warnings[0].startswith(warning)
+
+
+def test_the_reason_why_lines_are_missing() -> None:
+    (found,), counts, _ = merged([], ids="a", status="cancelled")
+    assert found["error"]["message"] == "no result: batch_1 cancelled"
+    assert not counts.are_all_good

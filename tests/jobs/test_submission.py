@@ -1,0 +1,264 @@
+"""submission.py and jobs_file.py: each part is one job, whatever happens on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatpipe.errors import BadInput, ChatpipeError, MissingInput, TryLater, Unreachable
+from chatpipe.jobs.input_parts import PartReader
+from chatpipe.jobs.job_dialects import ProviderJob
+from chatpipe.jobs.jobs_file import JobsFile
+from chatpipe.jobs.submission import Submission, SubmitTerms
+from chatpipe.serve.served_request import ServedRequest
+from jobs.provider import Killed, Provider, counted
+
+LINES = 7
+PARTS = 3  # of two models, one of which has too many lines for one part
+
+
+def write_input(folder: Path, lines: int = LINES, says: str = "say") -> Path:
+    path = folder / "in.jsonl"
+    models = ["a", "b", "a", "a", "b", "a", "a"]
+    path.write_text(
+        "".join(
+            json.dumps(
+                {
+                    "custom_id": f"id-{n}",
+                    "method": "POST",
+                    "url": "/v1/chat/completions",
+                    "body": {
+                        "model": models[n % 7],
+                        "messages": [{"role": "user", "content": f"{says} {n}"}],
+                    },
+                }
+            )
+            + "\n"
+            for n in range(lines)
+        )
+    )
+    return path
+
+
+def submit(provider: Provider, path: Path, **terms: Any) -> list[dict[str, Any]]:
+    """The records that are written."""
+    api = provider.api()
+    api.dialect = api.dialect._replace(most_lines=3)
+    found: list[dict[str, Any]] = []
+    with path.open("rb") as file:
+        parts = PartReader(str(path), api.dialect).read(file)
+        with JobsFile(f"{path}.jobs", provider.notes.append, create=True) as state:
+            state._append = counted(provider, state._append)  # type: ignore[method-assign]
+            Submission(api, state, SubmitTerms("s", **terms), found.append).run(parts, file)
+    return found
+
+
+def paid(provider: Provider) -> list[str]:
+    """The custom_ids of all lines in jobs that are not cancelled, each as often as it stands there."""
+    files = [job["input_file_id"] for job in provider.jobs() if not job["status"].startswith("cancel")]
+    contents = [
+        provider.answer(ServedRequest("GET", f"/v1/files/{id_}/content", {}, b"")).content for id_ in files
+    ]
+    return sorted(json.loads(line)["custom_id"] for data in contents for line in data.splitlines())
+
+
+ALL = sorted(f"id-{n}" for n in range(LINES))
+
+
+def test_parts_are_submitted_once(tmp_path: Path) -> None:
+    provider, path = Provider(), write_input(tmp_path)
+    first = submit(provider, path)
+    assert [(each["part"], each["parts"], each["lines"], each["model"], each["new"]) for each in first] == [
+        (1, PARTS, 3, "a", True),
+        (2, PARTS, 2, "b", True),
+        (3, PARTS, 2, "a", True),
+    ]
+    assert [(each["first_line"], each["last_line"]) for each in first] == [(1, 4), (2, 5), (6, 7)]
+    again = submit(provider, path)
+    assert [(each["id"], each["new"]) for each in again] == [(each["id"], False) for each in first]
+    assert paid(provider) == ALL
+    assert {job["metadata"]["chatpipe_job"] for job in provider.jobs()} == {
+        json.loads(line)["token"] for line in path.with_name("in.jsonl.jobs").read_text().splitlines()[1:]
+    }
+
+
+def points_of(tmp_path: Path) -> int:
+    """The number of points at which a submission can be killed."""
+    provider = Provider()
+    submit(provider, write_input(tmp_path))
+    return provider.points
+
+
+def test_a_kill_at_any_point_neither_loses_nor_doubles_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before and after each request and each event of the state. Another kill follows in the second run."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # a killed process needs none
+    points = points_of(tmp_path)
+    assert points == PARTS * (2 * 2 + 4 * 2)  # two requests and four events a part, before and after
+    for kill_at in range(1, points + 1):
+        for second in (None, 1, 2, 4):
+            folder = tmp_path / f"{kill_at}-{second}"
+            folder.mkdir()
+            provider, path = Provider(), write_input(folder)
+            provider.kill_at = kill_at
+            with pytest.raises(Killed):
+                submit(provider, path)
+            if second is not None:
+                provider.kill_at = provider.points + second
+                with pytest.raises(Killed):
+                    submit(provider, path)
+            provider.kill_at = None
+            submit(provider, path)
+            assert paid(provider) == ALL, (kill_at, second)
+            assert [each["new"] for each in submit(provider, path)] == [False] * PARTS
+
+
+@pytest.mark.parametrize("torn", [b'{"event":"pla', b"{", b'{"event":"planned","token":"t"}'])
+def test_a_torn_line_of_the_state_is_dropped(tmp_path: Path, torn: bytes) -> None:
+    provider, path = Provider(), write_input(tmp_path)
+    submit(provider, path)
+    state = tmp_path / "in.jsonl.jobs"
+    whole = state.read_bytes()
+    state.write_bytes(whole + torn)
+    submit(provider, path)
+    assert state.read_bytes() == whole
+    state.write_bytes(whole[:9])  # a torn header is an empty state
+    assert [each["new"] for each in submit(provider, path)] == [True] * PARTS
+
+
+@pytest.mark.parametrize(
+    ("fault", "jobs", "notes"),
+    [
+        ("empty:on=create:times=1", PARTS, "looking whether the job was created all the same"),
+        ("status=500:on=create:times=1", PARTS, "looking whether the job was created all the same"),
+        ("html:on=create:times=1", PARTS, "looking whether the job was created all the same"),
+        ("garbage:on=create:times=1", PARTS, "looking whether the job was created all the same"),
+        ("status=429:on=create:times=2", PARTS, "trying again in"),
+        ("status=503:on=create:times=1", PARTS, "looking whether"),  # another server may have taken it
+        ("batch-unseen:times=2", PARTS, None),
+        ("batch-unseen:times=6", PARTS, None),  # then the file is uploaded again
+        ("batch-limit:times=1", PARTS, "trying again in"),
+        ("empty:on=upload:times=1", PARTS, "trying again in"),
+        ("empty:on=create:times=1 status=500:on=list:times=1", PARTS, "trying again in"),
+    ],
+)
+def test_creates_that_are_not_confirmed(tmp_path: Path, fault: str, jobs: int, notes: str | None) -> None:
+    provider, path = Provider(*fault.split(" ")), write_input(tmp_path)
+    submit(provider, path)
+    assert len(provider.jobs()) == jobs
+    assert paid(provider) == ALL
+    assert notes is None or any(notes in note for note in provider.notes)
+
+
+def test_a_create_that_was_not_made_is_looked_for_as_long_as_it_may_turn_up(tmp_path: Path) -> None:
+    provider, path = Provider("status=503:on=create:times=1"), write_input(tmp_path)
+    submit(provider, path, settle_s=120.0)
+    assert sum(provider.slept) == pytest.approx(120.0 * PARTS)
+    looks = sum(call.startswith("GET /batches?") for call in provider.calls)
+    assert looks > 10 * PARTS
+
+
+def test_of_two_jobs_of_one_part_the_younger_is_cancelled(tmp_path: Path) -> None:
+    """The first create turns up in the list only after the second was made."""
+    provider, path = Provider("empty:on=create:times=1"), write_input(tmp_path, lines=1)
+    jobs = provider.planner._batches._jobs
+    shown, hidden = jobs._jobs, {"count": 0}
+    real = type(jobs).list
+
+    def late(route: Any, now: float) -> Any:
+        hidden["count"] += 1
+        if hidden["count"] > 3:
+            return real(jobs, route, now)
+        jobs._jobs = {}
+        try:
+            return real(jobs, route, now)
+        finally:
+            jobs._jobs = shown
+
+    jobs.list = late  # type: ignore[method-assign]
+    (record,) = submit(provider, path, settle_s=8.0)
+    first, second = list(shown.values())
+    assert record["id"] == first.order.id
+    assert second.status == "cancelling"
+    assert any("second job of the same lines: cancelled" in note for note in provider.notes)
+
+
+def _nameless(provider: Provider) -> tuple[list[ProviderJob], bool]:
+    """The list of a provider that says nothing about the files of its jobs."""
+    return [ProviderJob(job["id"], job["status"], {}) for job in provider.jobs()], False
+
+
+def test_jobs_that_name_neither_file_nor_token_are_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider, path = Provider("empty:on=create:times=1"), write_input(tmp_path, lines=1)
+    api = provider.api()
+    monkeypatch.setattr(api, "page", lambda **_: _nameless(provider))
+    with path.open("rb") as file:
+        parts = PartReader(str(path), api.dialect).read(file)
+        with JobsFile(f"{path}.jobs", provider.notes.append, create=True) as state, pytest.raises(TryLater):
+            Submission(api, state, SubmitTerms("s"), lambda _: None).run(parts, file)
+    assert len(provider.jobs()) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "words"),
+    [
+        ("status=401:on=create", ChatpipeError, "401"),
+        ("status=400:on=create", BadInput, "part 1 of 3, lines 1 to 4"),
+        ("batch-limit", TryLater, "Enqueued token limit"),
+        ("status=500:on=upload", Unreachable, "after 5 tries"),
+    ],
+)
+def test_refusals_end_the_submission_and_the_next_one_goes_on(
+    tmp_path: Path, fault: str, error: type[ChatpipeError], words: str
+) -> None:
+    provider, path = Provider(fault), write_input(tmp_path)
+    with pytest.raises(error, match=words):
+        submit(provider, path)
+    assert provider.jobs() == []
+    provider.planner._rules._rules.clear()
+    submit(provider, path)
+    assert paid(provider) == ALL
+
+
+def test_a_part_that_failed_as_a_whole_is_submitted_again_with_its_file(tmp_path: Path) -> None:
+    provider, path = Provider("batch-fail=token_limit_exceeded:of=all:times=1"), write_input(tmp_path)
+    first = submit(provider, path)
+    for _ in range(4):
+        provider.jobs()
+    again = submit(provider, path)
+    assert [each["new"] for each in again] == [True, False, False]
+    assert again[0]["input_file_id"] == first[0]["input_file_id"]
+    assert again[0]["id"] != first[0]["id"]
+
+
+def test_a_file_that_was_changed_after_a_submission_is_refused(tmp_path: Path) -> None:
+    provider, path = Provider(), write_input(tmp_path)
+    submit(provider, path)
+    write_input(tmp_path, says="tell")
+    with pytest.raises(BadInput, match="the file was changed after 3 jobs of it had been submitted"):
+        submit(provider, path)
+    assert len(provider.jobs()) == PARTS
+
+
+def test_another_server_gets_jobs_of_its_own(tmp_path: Path) -> None:
+    provider, path = Provider(), write_input(tmp_path)
+    with JobsFile(f"{path}.jobs", print, create=True) as state:
+        state.plan("t", sha256="x", server="other")
+    assert [each["new"] for each in submit(provider, path)] == [True] * PARTS
+
+
+def test_a_file_of_jobs_is_locked_and_no_other_file_is_touched(tmp_path: Path) -> None:
+    path = tmp_path / "a.jobs"
+    path.write_text("my notes\n")
+    with pytest.raises(BadInput, match="not a file of jobs"):
+        JobsFile(str(path), print, create=True)
+    assert path.read_text() == "my notes\n"
+    with pytest.raises(MissingInput, match="chatpipe jobs submit FILE makes it"):
+        JobsFile(str(tmp_path / "b.jobs"), print, create=False)
