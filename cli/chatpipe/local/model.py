@@ -77,12 +77,14 @@ class ModelCall:
 class GivenAnswer:
     """An answer to write in place of the echo: what is None or empty is as for an echo.
 
-    tokens are the pieces of the content, None for no content. usage replaces some of the fields.
+    tokens are the pieces of the content, None for no content. usage replaces some of the fields. reasoning
+    is written as `reasoning_content`, before the content.
     """
 
     tokens: Sequence[str] | None = None
     calls: tuple[ModelCall, ...] = ()
     refusal: str | None = None
+    reasoning: str | None = None
     finish_reason: str | None = None
     model: str | None = None
     usage: Mapping[str, Value] | None = None
@@ -102,6 +104,7 @@ class _EchoAnswer(NamedTuple):
     top_logprobs: int | None  # number of top_logprobs for each token; None for no log probabilities
     has_content: bool  # False if the content is null
     refusal: str | None = None
+    reasoning: str | None = None
     given_usage: Mapping[str, Value] | None = None
 
     @property
@@ -109,16 +112,16 @@ class _EchoAnswer(NamedTuple):
         if self.given_usage and "completion_tokens" in self.given_usage:
             return int(self.given_usage["completion_tokens"])
         tokens = len(self.tokens)
-        if self.refusal is not None:
-            tokens += len(tokens_of(self.refusal))
-        for call in self.calls:
-            tokens += len(tokens_of(call.payload)) + 1  # a name is one token
+        if self.calls:
+            tokens += sum(len(tokens_of(call.payload)) + 1 for call in self.calls)  # a name is one token
+        if self.refusal or self.reasoning:
+            tokens += len(tokens_of(self.refusal or "")) + len(tokens_of(self.reasoning or ""))
         return self.choices * tokens
 
     @property
     def usage(self) -> _Object:
         completion_tokens = self.completion_tokens
-        return {
+        usage = {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": completion_tokens,
             "total_tokens": self.prompt_tokens + completion_tokens,
@@ -129,8 +132,8 @@ class _EchoAnswer(NamedTuple):
                 "accepted_prediction_tokens": 0,
                 "rejected_prediction_tokens": 0,
             },
-            **(self.given_usage or {}),
         }
+        return usage if self.given_usage is None else {**usage, **self.given_usage}
 
 
 class _BadRequest(Exception):
@@ -278,6 +281,7 @@ def _given_answer(body: _Object, digest: str, given: GivenAnswer) -> _EchoAnswer
         top_logprobs=_top_logprobs(body),
         has_content=given.tokens is not None,
         refusal=given.refusal,
+        reasoning=given.reasoning,
         given_usage=given.usage,
     )
 
@@ -495,6 +499,8 @@ def _message(answer: _EchoAnswer, index: int) -> _Object:
     text = "".join(answer.tokens)
     content = text if answer.has_content else None
     message: _Object = {"role": "assistant", "content": content, "refusal": answer.refusal, "annotations": []}
+    if answer.reasoning is not None:
+        message["reasoning_content"] = answer.reasoning
     if answer.calls:
         message |= _call_fields(answer, index)
     if answer.audio_format:
@@ -599,8 +605,11 @@ def _deltas(answer: _EchoAnswer, index: int) -> Iterator[tuple[_Object, Sequence
         yield from (({"audio": {"data": data}}, ()) for data in _audio_pieces(len(answer.tokens)))
         yield {"audio": _AUDIO_END}, ()
     else:
+        if answer.reasoning:
+            yield from (({"reasoning_content": token}, ()) for token in tokens_of(answer.reasoning))
         yield from (({"content": token}, (token,)) for token in answer.tokens)
-        yield from (({"refusal": token}, ()) for token in tokens_of(answer.refusal or ""))
+        if answer.refusal:
+            yield from (({"refusal": token}, ()) for token in tokens_of(answer.refusal))
         for at in range(len(answer.calls)):
             yield from ((delta, ()) for delta in _call_deltas(answer, index, at))
 

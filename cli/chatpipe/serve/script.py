@@ -14,7 +14,7 @@ from chatpipe.inputs import values
 from chatpipe.inputs.place import Source, line_source
 from chatpipe.local.model import Reply
 from chatpipe.serve.attempts import SentBody
-from chatpipe.serve.script_match import Body
+from chatpipe.serve.script_match import Facts
 from chatpipe.serve.script_rules import ScriptRule, rules_from, shadowed
 
 
@@ -36,7 +36,7 @@ class Script:
             return None
         if not isinstance(body, dict):
             return None
-        rule = self._first(body, self._attempt(data))
+        rule = self._first(Facts(body), self._attempt(data))
         return None if rule is None else rule.answer.reply_to(data)
 
     def warnings(self) -> Iterator[str]:
@@ -58,13 +58,13 @@ class Script:
         self._attempts[key] += 1
         return self._attempts[key]
 
-    def _first(self, body: Body, attempt: int) -> ScriptRule | None:
+    def _first(self, request: Facts, attempt: int) -> ScriptRule | None:
         """Count the request for each rule, and return the first one that admits it."""
         found: int | None = None
         for at, rule in enumerate(self._rules):
             if found is not None and rule.occurrence is None:
                 continue  # its count is of no use
-            if (rule.attempt is not None and attempt not in rule.attempt) or not rule.admits(body):
+            if (rule.attempt is not None and attempt not in rule.attempt) or not rule.admits(request):
                 continue
             self._counts[at] += 1
             if found is None and (rule.occurrence is None or self._counts[at] in rule.occurrence):

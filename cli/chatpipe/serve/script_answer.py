@@ -22,7 +22,9 @@ from chatpipe.serve.script_match import NoRule, unknown, whole_number
 _ROOT = "/answer"
 _LONGEST_S = 86_400.0
 _HEADER = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}"
-_CONTENT = frozenset({"content", "tool_calls", "refusal", "finish_reason", "usage", "model", "chunks"})
+_CONTENT = frozenset(
+    {"content", "tool_calls", "refusal", "reasoning", "finish_reason", "usage", "model", "chunks"}
+)
 _KINDS = ("error", "events", "echo")
 _EVERYWHERE = frozenset({"delay", "chunk_delay", "headers", "fault"})
 NAMES = _CONTENT | _EVERYWHERE | set(_KINDS)
@@ -123,6 +125,7 @@ def _content(fields: Mapping[str, Value]) -> RuleAnswer:
         tokens=_tokens(text, fields.get("chunks")),
         calls=calls,
         refusal=refusal,
+        reasoning=_optional_text(fields, "reasoning"),
         finish_reason=_optional_text(fields, "finish_reason"),
         model=_optional_text(fields, "model"),
         usage=_usage(fields.get("usage")),

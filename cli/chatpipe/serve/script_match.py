@@ -30,10 +30,31 @@ class NoRule(ValueError):
         super().__init__(what)
 
 
+class Facts:
+    """A request, and what conditions ask of it, which is found once for all rules."""
+
+    def __init__(self, body: Body) -> None:
+        self.body = body
+        self._texts: dict[str, list[str]] = {}
+        self._numbers: dict[str, int] = {}
+
+    def texts(self, part: str) -> list[str]:
+        """The texts of a part, a key of TEXTS."""
+        if part not in self._texts:
+            self._texts[part] = TEXTS[part].texts(self.body)
+        return self._texts[part]
+
+    def number(self, part: str) -> int:
+        """The number or the truth of a part, a key of NUMBERS."""
+        if part not in self._numbers:
+            self._numbers[part] = NUMBERS[part](self.body)
+        return self._numbers[part]
+
+
 class Condition(Protocol):
     """A condition of a rule."""
 
-    def admits(self, body: Body) -> bool: ...
+    def admits(self, request: Facts) -> bool: ...
 
     def implies(self, other: Condition) -> bool:
         """Return True if other, which is about the same, admits all that this one does."""
@@ -55,24 +76,30 @@ class TextTest(NamedTuple):
 
     def is_within(self, other: TextTest) -> bool:
         """Return True if each text that passes also passes the other test."""
-        if self == other:
-            return True
-        if other.way == "contains":
-            return self.way != "regex" and other.text in self.text
-        return self.way == "equals" and other.passes(self.text)
+        if other.way == "contains" and self.way != "regex":
+            return other.text in self.text
+        return self == other or (self.way == "equals" and other.passes(self.text))
 
 
 class TextCondition(NamedTuple):
-    """A test of the texts that a part of the body has."""
+    """Tests of the texts that a part of the body has. One of the texts passes them all."""
 
     part: str
-    test: TextTest
+    tests: tuple[TextTest, ...]
 
-    def admits(self, body: Body) -> bool:
-        return any(self.test.passes(text) for text in TEXTS[self.part].texts(body))
+    def admits(self, request: Facts) -> bool:
+        return any(all(test.passes(text) for test in self.tests) for text in request.texts(self.part))
 
     def implies(self, other: Condition) -> bool:
-        return isinstance(other, TextCondition) and self.test.is_within(other.test)
+        if not isinstance(other, TextCondition):
+            return False
+        for each in other.tests:  # loops, because each pair of rules comes here
+            for test in self.tests:
+                if test.is_within(each):
+                    break
+            else:
+                return False
+        return True
 
 
 class NumberCondition(NamedTuple):
@@ -81,8 +108,8 @@ class NumberCondition(NamedTuple):
     part: str
     number: int
 
-    def admits(self, body: Body) -> bool:
-        return NUMBERS[self.part](body) == self.number
+    def admits(self, request: Facts) -> bool:
+        return request.number(self.part) == self.number
 
     def implies(self, other: Condition) -> bool:
         return self == other
@@ -96,8 +123,8 @@ class PointerCondition(NamedTuple):
     exists: bool
     value: Value
 
-    def admits(self, body: Body) -> bool:
-        found = list(_at(body, self.pointer))
+    def admits(self, request: Facts) -> bool:
+        found = list(_at(request.body, self.pointer))
         if not self.exists or not found:
             return bool(found) == self.exists
         if self.test is not None:
@@ -121,8 +148,8 @@ class AllOf(NamedTuple):
 
     conditions: Mapping[str, PointerCondition]
 
-    def admits(self, body: Body) -> bool:
-        return all(each.admits(body) for each in self.conditions.values())
+    def admits(self, request: Facts) -> bool:
+        return all(each.admits(request) for each in self.conditions.values())
 
     def implies(self, other: Condition) -> bool:
         return isinstance(other, AllOf) and covers(other.conditions, self.conditions)
@@ -130,7 +157,11 @@ class AllOf(NamedTuple):
 
 def covers(weaker: Mapping[str, Condition], stronger: Mapping[str, Condition]) -> bool:
     """Return True if each body that all conditions of stronger admit is admitted by those of weaker."""
-    return all(name in stronger and stronger[name].implies(each) for name, each in weaker.items())
+    for name, each in weaker.items():
+        other = stronger.get(name)
+        if other is None or not other.implies(each):
+            return False
+    return True
 
 
 # Parts of a request
@@ -219,7 +250,9 @@ def parse_condition(name: str, value: Value) -> Condition:
     """The condition `name` of a rule, other than COUNTS. Raises NoRule."""
     pointer = f"/match/{name}"
     if name in TEXTS:
-        return TextCondition(name, _text_test(pointer, value, TEXTS[name].way))
+        listed = isinstance(value, list) and value
+        tests = [(f"{pointer}/{at}", each) for at, each in enumerate(value)] if listed else [(pointer, value)]
+        return TextCondition(name, tuple(_text_test(place, each, TEXTS[name].way) for place, each in tests))
     if name in _TRUTHS:
         if not isinstance(value, bool):
             raise NoRule(pointer, f"'{name}' is {json_type(value)}, not true or false")

@@ -15,14 +15,16 @@ from chatpipe.named_tuple import NamedTuple
 from chatpipe.serve.script_answer import RuleAnswer, parse_answer
 from chatpipe.serve.script_match import (
     COUNTS,
-    Body,
     Condition,
+    Facts,
     NoRule,
     covers,
     parse_condition,
     parse_count,
     unknown,
 )
+
+MOST_COMPARED = 500
 
 _NAMES = frozenset({"match", "answer"})
 
@@ -36,9 +38,9 @@ class ScriptRule(NamedTuple):
     occurrence: frozenset[int] | None = None
     attempt: frozenset[int] | None = None
 
-    def admits(self, body: Body) -> bool:
-        """Return True if the conditions admit a body, apart from the counts."""
-        return all(condition.admits(body) for condition in self.conditions.values())
+    def admits(self, request: Facts) -> bool:
+        """Return True if the conditions admit a request, apart from the counts."""
+        return all(condition.admits(request) for condition in self.conditions.values())
 
     def shadows(self, later: ScriptRule) -> bool:
         """Return True if no request is left to a later rule, as far as that can be seen in the rules."""
@@ -72,8 +74,11 @@ def rules_from(lines: Iterable[Source]) -> list[ScriptRule]:
 
 
 def shadowed(rules: Sequence[ScriptRule]) -> Iterator[tuple[ScriptRule, ScriptRule]]:
-    """The rules that can never answer, each with the earlier one that leaves nothing to it."""
-    for at, rule in enumerate(rules):
+    """The rules that can never answer, each with the earlier one that leaves nothing to it.
+
+    The first ones only, because each is compared with all that are before it.
+    """
+    for at, rule in enumerate(rules[:MOST_COMPARED]):
         earlier = next((each for each in rules[:at] if each.shadows(rule)), None)
         if earlier is not None:
             yield rule, earlier
