@@ -226,6 +226,8 @@ WORLD: dict[str, dict[str, str]] = {
         "tempfile": "makes it",
     },
     "serve.client_connection": {"asyncio": "one connection of a client", "socket": "makes its end a reset"},
+    "serve.exchange_recorder": {"time": "when an exchange was, and each of its pieces"},
+    "serve.replayed_reply": {"time": "when a piece is due"},
     "serve.upstream_reply": {"asyncio": "a task that reads the reply"},
     "serve.listener": {"socket": "the socket that listens"},
     "serve.observer": {"time": "when a request came, and when its reply ended"},

@@ -10,11 +10,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from chatpipe.recordings.exchange_record import read_record
 from chatpipe.wire.http1 import ReplyParser
 from loopback import (
     Answer,
@@ -172,8 +174,9 @@ def test_a_request_passes_without_the_headers_of_its_connection(pair: _Pair) -> 
     assert "authorization" not in json.loads(seen(pair.ours.port, get("/v1/seen"))[2])[2]
 
 
-def test_each_piece_is_passed_on_before_the_next_one_comes() -> None:
-    """Among them one that ends inside a character, in a stream and in a plain answer."""
+def test_each_piece_is_passed_on_before_the_next_one_comes(tmp_path: Path) -> None:
+    """Among them one that ends inside a character. The record of a stream has the same pieces."""
+    path = tmp_path / "r.jsonl"
     pieces = [b"data: 1", b"2\n\n", _WORD[:1], _WORD[1:], b"\n\ndata: [DONE]\n\n"]
     taken = [threading.Event() for _ in pieces]
 
@@ -185,7 +188,7 @@ def test_each_piece_is_passed_on_before_the_next_one_comes() -> None:
             yield WaitFor(event)
         yield b"0\r\n\r\n"
 
-    with in_front(handler) as servers:
+    with in_front(handler, "--record", str(path)) as servers:
         for target in ("/v1/stream", "/v1/plain"):
             for event in taken:
                 event.clear()
@@ -198,6 +201,8 @@ def test_each_piece_is_passed_on_before_the_next_one_comes() -> None:
                     assert connection.recv(100) == b"%x\r\n%b\r\n" % (len(piece), piece)
                     event.set()
                 assert connection.recv(100) == b"0\r\n\r\n"
+    record = read_record(path.read_bytes().splitlines()[0])
+    assert [data for _, data in record.reply.pieces] == pieces
 
 
 def test_a_client_that_does_not_read_stops_the_server_behind() -> None:

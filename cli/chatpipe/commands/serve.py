@@ -7,16 +7,19 @@ import os
 import click
 
 from chatpipe.flags import console as console_flags
+from chatpipe.flags import recordings as recordings_flags
 from chatpipe.flags import serve as serve_flags
 from chatpipe.flags.types import Command
 from chatpipe.options.output import ConsoleOptions
+from chatpipe.options.recordings import RecordingOptions
 from chatpipe.options.serve import ServeOptions
 
 
 @click.command(cls=Command)
 @serve_flags.options
+@recordings_flags.server_options
 @console_flags.options
-def serve(serving: ServeOptions, console: ConsoleOptions) -> int:
+def serve(serving: ServeOptions, recordings: RecordingOptions, console: ConsoleOptions) -> int:
     """Answer requests as the model echo, on a port of this machine. Its URL is the first line of output.
 
     \b
@@ -27,6 +30,7 @@ def serve(serving: ServeOptions, console: ConsoleOptions) -> int:
     from chatpipe.serve.service import Service
     from chatpipe.system.console import Console
 
+    serving = serve_flags.with_recordings(serving, recordings)
     output = Console(console)
     script = None
     if serving.script is not None:

@@ -7,7 +7,7 @@ from typing import get_args
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import FILE, option_group
+from chatpipe.flags.types import FILE, Decorator, option_group
 from chatpipe.options.recordings import MatchRule, RecordingOptions
 
 
@@ -20,16 +20,21 @@ def _read(record: str | None, replay: str | None, replay_match: MatchRule | None
     return RecordingOptions(record, replay, replay_match or "exact")
 
 
-options = option_group(
-    "recordings",
-    [
-        click.option("--record", metavar="FILE", type=FILE, help="Append each exchange to FILE"),
-        click.option("--replay", metavar="FILE", type=FILE, help="Answer from recordings; send nothing"),
-        click.option(
-            "--replay-match",
-            type=click.Choice(get_args(MatchRule)),
-            help="How requests are compared  [default: exact]",
-        ),
-    ],
-    _read,
-)
+def _group(record_help: str, replay_help: str) -> Decorator:
+    return option_group(
+        "recordings",
+        [
+            click.option("--record", metavar="FILE", type=FILE, help=record_help),
+            click.option("--replay", metavar="FILE", type=FILE, help=replay_help),
+            click.option(
+                "--replay-match",
+                type=click.Choice(get_args(MatchRule)),
+                help="How requests are compared  [default: exact]",
+            ),
+        ],
+        _read,
+    )
+
+
+options = _group("Append each exchange to FILE", "Answer from recordings; send nothing")
+server_options = _group("Append what --upstream answers to FILE", "Answer from recordings, else --upstream")

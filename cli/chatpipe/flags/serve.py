@@ -11,13 +11,15 @@ import click
 from chatpipe.errors import UsageFault
 from chatpipe.flags.limits import ABOVE_ZERO
 from chatpipe.flags.types import FILE, Count, Integer, OneOf, ParamType, Size, option_group
+from chatpipe.options.recordings import RecordingOptions
 from chatpipe.options.serve import BatchLife, ServeOptions
-from chatpipe.response.delays import parse_duration
+from chatpipe.response.delays import parse_duration, parse_number
 from chatpipe.serve.dialects import DIALECTS
 from chatpipe.serve.draws import parse_latency
 from chatpipe.serve.fault_grammar import NoFault, parse_fault
 
 _MAX_PORT = 65_535
+_UNKNOWN_TOKENS = "the tokens of an answer are not known before it is there"
 _LONGEST_S = 86_400.0
 
 
@@ -67,6 +69,18 @@ class _LifeType(ParamType):
         return BatchLife(seconds=seconds)
 
 
+class _SpeedType(ParamType):
+    name = "speed"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "max":
+            return math.inf
+        speed = parse_number(value) if isinstance(value, str) else value
+        if speed is None or not 0 < speed < math.inf:
+            self.fail(f"'{value}' is not a number above 0, such as 10, and not max.", param, ctx)
+        return speed
+
+
 class _FaultType(ParamType):
     name = "fault"
 
@@ -98,11 +112,21 @@ def _read(*, chunk_delay: float, **others: Any) -> ServeOptions:
     return ServeOptions(chunk_delay_s=chunk_delay, **others)
 
 
+def with_recordings(options: ServeOptions, recordings: RecordingOptions) -> ServeOptions:
+    """The options with those of recordings. Raises UsageFault for those that say nothing together."""
+    if recordings.record is not None and options.upstream is None:
+        raise UsageFault("there is nothing to record", place="--record", fix="add --upstream URL")
+    if recordings.replay is None and options.replay_speed != 1:
+        raise UsageFault("there is nothing to replay", place="--replay-speed", fix="add --replay FILE")
+    if recordings.replay is not None and options.tpm is not None:
+        raise UsageFault(_UNKNOWN_TOKENS, place="--tpm", fix="limit requests with --rpm")
+    return options._replace(recordings=recordings)
+
+
 def _refuse_with_upstream(given: Mapping[str, Any]) -> None:
     """Refuse the options that the other server leaves nothing to do for."""
     if given["tpm"] is not None:
-        reason = "the tokens of an answer of --upstream are not known before it is there"
-        raise UsageFault(reason, place="--tpm", fix="limit requests with --rpm")
+        raise UsageFault(_UNKNOWN_TOKENS, place="--tpm", fix="limit requests with --rpm")
     if given["require_key_env"] is not None:
         reason = "the keys of clients are those of --upstream, which checks them itself"
         raise UsageFault(reason, place="--require-key-env", fix="leave it out")
@@ -194,6 +218,13 @@ options = option_group(
         ),
         click.option("--upstream", metavar="URL", help="Pass requests on to this server, and replies back"),
         click.option("--allow-http", is_flag=True, help="Let keys of clients go to it over plain http"),
+        click.option(
+            "--replay-speed",
+            metavar="N",
+            type=_SpeedType(),
+            default=1.0,
+            help="Replay N times as fast, or max for at once  [default: 1]",
+        ),
         click.option("--log", metavar="FILE", type=FILE, help="Append a line of JSON for each request"),
         click.option(
             "--script",

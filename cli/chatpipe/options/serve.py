@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.files import FileUse, optional_uses
+from chatpipe.options.recordings import RecordingOptions
 
 
 class Latency(NamedTuple):
@@ -71,6 +72,7 @@ class ServeOptions(NamedTuple):
     URL of the server that answers in place of the model; with allow_http its keys may go unencrypted.
     script is a file of rules, which answer in place of the model. verdict is the file of the verdict on the
     client, and fail_on_verdict makes it the exit status.
+    replay_speed divides the times of recordings, and is infinite for none.
     """
 
     host: str = "127.0.0.1"
@@ -95,6 +97,8 @@ class ServeOptions(NamedTuple):
     script: str | None = None
     verdict: str | None = None
     fail_on_verdict: bool = False
+    recordings: RecordingOptions = RecordingOptions()
+    replay_speed: float = 1.0
 
     @property
     def uses(self) -> list[FileUse]:
@@ -104,4 +108,5 @@ class ServeOptions(NamedTuple):
         return [
             *optional_uses(("--script", script, "reads")),
             *optional_uses(*((option, path, "writes") for option, path in written if path != "-")),
+            *self.recordings.uses,
         ]

@@ -1,6 +1,6 @@
 """A request -> the plan of its reply: who may have an answer, when it begins, and how it is written.
 
-    router or upstream -> quota -> slots -> latency -> faults
+    router, or other answers -> quota -> slots -> latency -> faults
 
 Only requests for a completion count for limits, and only they have a latency.
 """
@@ -37,10 +37,19 @@ class Times(NamedTuple):
     unix: float
 
 
-class ReplyMaker(Protocol):
-    """Another server, which answers in place of the router."""
+class OtherAnswers(Protocol):
+    """A source of answers in place of the model."""
+
+    @property
+    def answers_all(self) -> bool:
+        """True if it answers also what is not of the API."""
 
     def reply_to(self, request: ServedRequest) -> LaterReply: ...
+
+    def is_at(self, port: int) -> bool:
+        """Return True if it asks the server at this port of this machine."""
+
+    async def aclose(self) -> None: ...
 
 
 class ScriptedModel(Protocol):
@@ -62,12 +71,12 @@ class Planner:
         self,
         options: ServeOptions,
         key: str | None = None,
-        upstream: ReplyMaker | None = None,
+        other: OtherAnswers | None = None,
         own: OwnRoutes | None = None,
         script: ScriptedModel | None = None,
     ) -> None:
         self._options = options
-        self._upstream = upstream
+        self._other = other
         self._slots = Slots(options.slots, queues=options.queue)
         self._metrics = Metrics(self._slots)
         own_routes = {**(own or {}), "/metrics": self._metrics.reply}
@@ -79,16 +88,15 @@ class Planner:
 
     def open_form(self, method: str, target: str, headers: Mapping[str, str]) -> FormReader | None:
         """The reader of an upload, None for another request. Another server reads its forms itself."""
-        return None if self._upstream else self._batches.open_form(method, target, headers)
+        return None if self._other is not None else self._batches.open_form(method, target, headers)
 
     def plan(self, request: ServedRequest, now: Times) -> ReplyPlan:
         """The plan of the reply. Its ticket is a place in a slot or in the queue, and is to be given back."""
-        route = api_route(request) if self._upstream is None else None
+        route = api_route(request) if self._other is None else None
         if route is not None and request.method != "OPTIONS":
             refusal = self._router.refusal(request)
             return self._batches.plan(request, route, now.unix) if refusal is None else _plan(refusal)
-        source = None if self._upstream is None or is_own(request) else self._upstream.reply_to(request)
-        reply = self._router.reply_to(request) if source is None else _LATER
+        reply, source = self._answer(request)
         timed = reply if isinstance(reply, TimedReply) else None
         if not is_chat(request) or (reply.status == 401 and timed is None):
             return _plan(reply, source=source)
@@ -115,6 +123,13 @@ class Planner:
         else:
             apply_faults(plan, faults)
         return plan
+
+    def _answer(self, request: ServedRequest) -> tuple[Reply, LaterReply | None]:
+        """The reply to a request, or the source of it."""
+        if self._other is None:
+            return self._router.reply_to(request), None
+        own = None if self._other.answers_all and not is_own(request) else self._router.own_reply(request)
+        return (_LATER, self._other.reply_to(request)) if own is None else (own, None)
 
     def count(self, plan: ReplyPlan) -> None:
         """Count a reply that was sent whole."""

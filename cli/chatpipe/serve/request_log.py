@@ -17,7 +17,7 @@ from chatpipe.serve.served_request import ServedRequest
 from chatpipe.system.descriptor import DescriptorOutput, Stdout, cannot_write, is_stdout
 from chatpipe.system.file_uses import refuse_shared_files
 
-_STDOUT_USE = FileUse("", "/dev/fd/1", "prints", "standard output")
+STDOUT_USE = FileUse("", "/dev/fd/1", "prints", "standard output")
 
 
 class LogOutput(Protocol):
@@ -89,7 +89,7 @@ def open_log(path: str | None, uses: Iterable[FileUse]) -> RequestLog | None:
 
     Raises CannotWrite, and UsageFault for a file with two uses.
     """
-    refuse_shared_files([_STDOUT_USE, *uses])
+    refuse_shared_files([STDOUT_USE, *uses])
     if path is None:
         return None
     if is_stdout(path):

@@ -16,6 +16,8 @@ from chatpipe.serve.served_request import RequestRefusal, ServedRequest
 
 _JSON = ("content-type", "application/json")
 _OWN_ROOT = "/_chatpipe/"
+# The type of an error of ours about the server behind this one.
+UPSTREAM_ERROR = "upstream_error"
 _BEARER = "bearer "
 _NO_KEY = "You didn't provide an API key: send it in the header Authorization, as 'Bearer KEY'"
 _WRONG_KEY = "Incorrect API key provided"
@@ -38,19 +40,19 @@ class Router:
 
     def reply_to(self, request: ServedRequest) -> Reply:
         """The reply to a request. HEAD is answered as GET, and OPTIONS with the methods of the path."""
+        own = self.own_reply(request)
+        return model.answer(_method(request), request.target, request.body) if own is None else own
+
+    def own_reply(self, request: ServedRequest) -> Reply | None:
+        """The reply to a request that does not go to the model, None for one that does."""
         if request.method == "OPTIONS":
             return Reply(204, (("allow", _allowed(request)),), ())
-        method = "GET" if request.method == "HEAD" else request.method
-        if method == "GET" and (own := self._own.get(request.path)) is not None:
+        if _method(request) == "GET" and (own := self._own.get(request.path)) is not None:
             return own()
         refusal = self.refusal(request)
         if refusal is not None:
             return refusal
-        if self._script is not None and is_chat(request):
-            scripted = self._script(request.body)
-            if scripted is not None:
-                return scripted
-        return model.answer(method, request.target, request.body)
+        return self._script(request.body) if self._script is not None and is_chat(request) else None
 
     def refusal(self, request: ServedRequest) -> Reply | None:
         """The refusal of a request without the right key, None if it has it."""
@@ -90,6 +92,10 @@ def _sent_key(request: ServedRequest) -> str | None:
     if authorization.lower().startswith(_BEARER):
         return authorization[len(_BEARER) :].strip()
     return request.headers.get("api-key")
+
+
+def _method(request: ServedRequest) -> str:
+    return "GET" if request.method == "HEAD" else request.method
 
 
 def is_own(request: ServedRequest) -> bool:

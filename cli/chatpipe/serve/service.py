@@ -10,23 +10,20 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chatpipe.errors import CannotWrite, Interrupted, NoAccess, UsageFault, reason
 from chatpipe.options.serve import ServeOptions
 from chatpipe.serve.client_connection import ClientConnection
 from chatpipe.serve.listener import is_loopback, listen, origin_of
 from chatpipe.serve.observer import Observer
-from chatpipe.serve.planner import Planner, ScriptedModel, Times, bug_plan
+from chatpipe.serve.planner import OtherAnswers, Planner, ScriptedModel, Times, bug_plan
 from chatpipe.serve.reply_steps import ReplyPlan, Step, steps_of
 from chatpipe.serve.request_log import LogEntry
 from chatpipe.serve.served_request import ServedRequest
 from chatpipe.system import secrets, signals
 from chatpipe.system.console import Console
 from chatpipe.system.descriptor import Stdout, raise_descriptor_limit
-
-if TYPE_CHECKING:
-    from chatpipe.serve.upstream import Upstream
 
 _CONNECTIONS = 20_000  # descriptors are asked of the system for this many, and it may allow fewer
 _GRACE_S = 0.5  # for replies that are being written when a signal arrives
@@ -48,18 +45,25 @@ class Service:
     ) -> None:
         self._options = options
         self._console = console
-        self._upstream = _upstream(options, environ)
+        self._source = self._open_source(environ)
         self._observer = Observer(options, console)
         key = _required_key(options.require_key_env, environ)
         self._script = script
         own = {VERDICT_PATH: self._observer.reply}
-        self._planner = Planner(options, key, self._upstream, own, script)
+        self._planner = Planner(options, key, self._source, own, script)
         self.open_form = self._planner.open_form
         self._connections: set[ClientConnection] = set()
         self._failure: BaseException | None = None
         self._stop: asyncio.Event
         self.max_body = options.max_body
         self.is_stopping = False
+
+    def _open_source(self, environ: Mapping[str, str]) -> OtherAnswers | None:
+        if self._options.upstream is None and self._options.recordings.replay is None:
+            return None
+        from chatpipe.serve.open_source import open_source  # it imports httpx
+
+        return open_source(self._options, environ, self._console, self._fail)
 
     def run(self) -> int:
         """Serve until a signal. SIGTERM is the regular end, and status 0.
@@ -91,7 +95,7 @@ class Service:
         self._stop = asyncio.Event()
         raise_descriptor_limit(_CONNECTIONS)
         listener = listen(self._options.host, self._options.port)
-        if self._upstream is not None and self._upstream.is_at(listener.getsockname()[1]):
+        if self._source is not None and self._source.is_at(listener.getsockname()[1]):
             raise UsageFault("it is this server itself", place="--upstream", fix="choose another --port")
         self._observer.open()
         if not is_loopback(listener) and self._options.require_key_env is None:
@@ -119,8 +123,8 @@ class Service:
         for connection in list(self._connections):
             connection.abort()
         await asyncio.sleep(0)
-        if self._upstream is not None:
-            await self._upstream.aclose()
+        if self._source is not None:
+            await self._source.aclose()
 
     def _stop_by_signal(self, number: int) -> None:
         self._stop.set()
@@ -182,15 +186,6 @@ class Service:
             self._console.warn_once([f"cannot take a connection: {reason(error)}"])
         elif isinstance(error, Exception):
             self.note_bug(error)
-
-
-def _upstream(options: ServeOptions, environ: Mapping[str, str]) -> Upstream | None:
-    """The server that answers, if one is named. Raises BadConfiguration and MissingInput."""
-    if options.upstream is None:
-        return None
-    from chatpipe.serve.upstream import open_upstream  # it imports httpx
-
-    return open_upstream(options.upstream, environ, allow_http=options.allow_http)
 
 
 def _required_key(name: str | None, environ: Mapping[str, str]) -> str | None:

@@ -12,6 +12,7 @@ from urllib.parse import SplitResult
 import httpx
 
 from chatpipe.options.server import ServerOptions
+from chatpipe.serve.exchange_recorder import ExchangeListener
 from chatpipe.serve.served_request import ServedRequest
 from chatpipe.serve.upstream_reply import OF_CONNECTION, UpstreamReply
 from chatpipe.server import base_url, proxies
@@ -35,9 +36,9 @@ class Upstream:
         self._url = url
         self._transport = transport
 
-    def reply_to(self, request: ServedRequest) -> UpstreamReply:
+    def reply_to(self, request: ServedRequest, listener: ExchangeListener) -> UpstreamReply:
         """The reply of the server, which is asked when the reply begins."""
-        return UpstreamReply(self._transport, partial(self._forwarded, request))
+        return UpstreamReply(self._transport, partial(self._forwarded, request), listener)
 
     def is_at(self, port: int) -> bool:
         """Return True for the server at this port of this machine."""

@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterator, Sequence
 import httpx
 
 from chatpipe.options.serve import FaultRule
-from chatpipe.serve.reply_faults import apply_faults
+from chatpipe.recordings.transport_failures import failure_of
+from chatpipe.serve.exchange_recorder import ExchangeListener
+from chatpipe.serve.later_reply import collect
 from chatpipe.serve.reply_steps import Close, Framing, ReplyPlan, Reset, Step
-from chatpipe.serve.router import error_reply
+from chatpipe.serve.router import UPSTREAM_ERROR, error_reply
 from chatpipe.serve.wakeup import Wakeup
 from chatpipe.system.causes import root_os_error
 from chatpipe.wire import faults as wire_faults
+from chatpipe.wire.answer import headers_by_name
 from chatpipe.wire.http1 import EarlyEnd
 
 # Headers of one connection, which a proxy does not pass on. Source: RFC 9110, section 7.6.1.
@@ -29,6 +32,7 @@ OF_CONNECTION = frozenset(
     )
 )
 _MOST_AHEAD = 256 << 10  # bytes that have come and that the client has not taken
+_CLIENT_LEFT = "the client closed the connection"
 _UNREACHABLE = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 
 
@@ -36,9 +40,13 @@ class UpstreamReply:
     """See the module. It is the source of a ReplyPlan. faults are made in the whole body of a good reply."""
 
     def __init__(
-        self, transport: httpx.AsyncBaseTransport, make_request: Callable[[], httpx.Request]
+        self,
+        transport: httpx.AsyncBaseTransport,
+        make_request: Callable[[], httpx.Request],
+        listener: ExchangeListener,
     ) -> None:
         self.faults: Sequence[FaultRule] = ()
+        self._listener = listener
         self._transport = transport
         self._make_request = make_request
         self._task: asyncio.Task[None] | None = None
@@ -61,8 +69,7 @@ class UpstreamReply:
             return
         _show(self._response, plan)
         plan.pieces = self._pieces(plan)
-        if self.faults and plan.status == 200:
-            yield from self._collect(plan)
+        yield from collect(plan, self.faults)
 
     def close(self) -> None:
         if self._task is not None:
@@ -81,22 +88,8 @@ class UpstreamReply:
             return
         else:
             fault = wire_faults.from_exception(error, str(self._make_request().url))
-            reply = error_reply(502, str(fault), type="upstream_error")
+            reply = error_reply(502, str(fault), type=UPSTREAM_ERROR)
         plan.status, plan.headers, plan.pieces = reply.status, (*reply.headers, *plan.headers), reply.pieces
-
-    def _collect(self, plan: ReplyPlan) -> Iterator[Step]:
-        """Wait for the whole body, and make the faults in it. What the server itself broke stays as it is."""
-        pieces: list[Step] = []
-        for step in plan.pieces:
-            if isinstance(step, Wakeup):
-                yield step
-            else:
-                pieces.append(step)
-        plan.pieces = pieces
-        if self._error is None:
-            plan.headers = tuple(each for each in plan.headers if each[0].lower() != "content-length")
-            plan.framing = ""
-            apply_faults(plan, self.faults)
 
     def _pieces(self, plan: ReplyPlan) -> Iterator[Step]:
         while True:
@@ -116,24 +109,35 @@ class UpstreamReply:
 
     async def _read(self) -> None:
         try:
-            response = await self._transport.handle_async_request(self._make_request())
-            assert isinstance(response.stream, httpx.AsyncByteStream)
-            try:
-                self._response = response
-                self._wakeup.wake()
-                async for data in response.stream:
-                    await self._put(data)
-            finally:
-                await response.stream.aclose()
+            await self._pass_on()
+            self._listener.end()
+        except asyncio.CancelledError:
+            self._listener.end("timeout" if self._response is None else "cut", _CLIENT_LEFT)
+            raise
         except Exception as error:
             self._error = error
+            if (failure := failure_of(error)) is not None:
+                self._listener.end(*failure)
         self._is_done = True
         self._wakeup.wake()
 
+    async def _pass_on(self) -> None:
+        """Hand the reply to its steps, piece by piece. Raises httpx.HTTPError."""
+        response = await self._transport.handle_async_request(self._make_request())
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        self._listener.head(response.status_code, headers_by_name(response.headers.raw))
+        try:
+            self._response = response
+            self._wakeup.wake()
+            async for data in response.stream:
+                if data:
+                    self._listener.piece(data)
+                    await self._put(data)
+        finally:
+            await response.stream.aclose()
+
     async def _put(self, data: bytes) -> None:
         """Hand data to the reply, and wait while the client has too much to read."""
-        if not data:
-            return
         self._arrived.append(data)
         self._ahead += len(data)
         self._wakeup.wake()

@@ -1,0 +1,81 @@
+"""The numbers of a request in a recording: its occurrence among equal ones, and the try of that one.
+
+A server cannot see which of its requests are tries of one another. It takes a request for the next try of an
+equal one that failed and was not tried again since, and any other request for a new occurrence.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+
+from chatpipe.inputs import values
+from chatpipe.inputs.values import NotJSON
+from chatpipe.named_tuple import NamedTuple
+from chatpipe.recordings.exchange_record import RecordedReply, RecordedRequest
+from chatpipe.recordings.request_key import request_key
+from chatpipe.request.fingerprint import OccurrenceCounter
+from chatpipe.wire.retry import BUSY, RETRYABLE
+
+_MOST_FAILED = 100_000  # keys of requests that failed; the oldest are forgotten
+
+
+class NumberedRequest(NamedTuple):
+    """A request with its key, and its numbers, each from 1."""
+
+    request: RecordedRequest
+    key: str
+    occurrence: int
+    n: int
+
+
+class TryCounter:
+    """Counts the requests of one server, in 11 bytes for each different one."""
+
+    def __init__(self) -> None:
+        self._occurrences = OccurrenceCounter()
+        self._failed: OrderedDict[str, deque[NumberedRequest]] = OrderedDict()
+
+    def begin(self, request: RecordedRequest) -> NumberedRequest:
+        """Count a request."""
+        key = request_key(request)
+        failed = self._failed.get(key)
+        if not failed:
+            occurrence = self._occurrences.count(bytes.fromhex(key))
+            return NumberedRequest(request, key, occurrence, 1)
+        before = failed.popleft()
+        if not failed:
+            del self._failed[key]
+        return before._replace(n=before.n + 1)
+
+    def end(self, numbered: NumberedRequest, reply: RecordedReply, took_ms: int | None) -> None:
+        """Note the end of a request. The next one with its key is its next try if it failed."""
+        if not has_failed(reply):
+            return
+        self._failed.setdefault(numbered.key, deque()).append(numbered)
+        if len(self._failed) > _MOST_FAILED:
+            self._failed.popitem(last=False)
+
+
+def has_failed(reply: RecordedReply) -> bool:
+    """Return True for a reply after which the same request may be sent again."""
+    if reply.status is None or reply.failure:
+        return True
+    if reply.status != 200:
+        return reply.status >= 500 or reply.status in BUSY | RETRYABLE
+    return _says_error(reply)
+
+
+def _says_error(reply: RecordedReply) -> bool:
+    """Return True for an error in place of an answer, or of the end of one, that has the status 200."""
+    body = reply.body
+    if b'"error"' not in body:
+        return False
+    events = [each.removeprefix(b"data:") for each in body.splitlines() if each.startswith(b"data:")]
+    for data in events if reply.is_stream else [body]:
+        try:
+            value = values.loads(data)
+        except NotJSON:
+            continue
+        if isinstance(value, dict) and value.get("error"):
+            return True
+    return False

@@ -1,0 +1,57 @@
+"""The options of `serve` -> what answers in place of the model: see answer_source.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from chatpipe.options.recordings import RecordingOptions
+from chatpipe.options.serve import ServeOptions
+from chatpipe.recordings.recording_index import RecordingIndex
+from chatpipe.recordings.recording_writer import RecordingWriter
+from chatpipe.recordings.try_counter import TryCounter
+from chatpipe.serve.answer_source import AnswerSource
+from chatpipe.serve.exchange_recorder import ExchangeRecorder
+from chatpipe.serve.replayed_reply import Replay
+from chatpipe.serve.request_log import STDOUT_USE
+from chatpipe.serve.upstream import open_upstream
+from chatpipe.system.console import Console
+from chatpipe.system.file_uses import refuse_shared_files
+from chatpipe.system.lock import LockPatience
+from chatpipe.system.same_file import identify
+
+_LOCK_S = 10.0  # the server stands still while it waits
+
+
+def open_source(
+    options: ServeOptions,
+    environ: Mapping[str, str],
+    console: Console,
+    fail: Callable[[BaseException], None],
+) -> AnswerSource:
+    """Open the recordings and the other server that the options name. fail gets what ends the server.
+
+    Raises UsageFault, MissingInput, BadInput, CannotWrite and BadConfiguration.
+    """
+    refuse_shared_files([STDOUT_USE, *options.uses])
+    counter = TryCounter()
+    upstream = None
+    if options.upstream is not None:
+        upstream = open_upstream(options.upstream, environ, allow_http=options.allow_http)
+    recorder = None
+    if options.recordings.record is not None:
+        writer = RecordingWriter(options.recordings.record, LockPatience(console.note, _LOCK_S))
+        recorder = ExchangeRecorder(writer, counter, lambda text: console.warn_once([text]), fail)
+    replay = None
+    if options.recordings.replay is not None:
+        # Behind the writer, which makes the file if it is the same one.
+        index = RecordingIndex(
+            options.recordings.replay, loose=options.recordings.match == "loose", note=console.warning
+        )
+        copies = recorder is not None and not _is_one_file(options.recordings)
+        ended = recorder.end if copies and recorder is not None else counter.end
+        replay = Replay(index, options.replay_speed, ended)
+    return AnswerSource(counter, replay, upstream, recorder)
+
+
+def _is_one_file(options: RecordingOptions) -> bool:
+    return identify(options.replay or "") == identify(options.record or "")
