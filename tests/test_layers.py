@@ -226,6 +226,11 @@ WORLD: dict[str, dict[str, str]] = {
         "tempfile": "makes it",
     },
     "serve.client_connection": {"asyncio": "one connection of a client", "socket": "makes its end a reset"},
+    "recordings.cassette": {
+        "os": "the file that is read in place of a cassette",
+        "open": "the cassette",
+        "tempfile": "the file in place of it",
+    },
     "serve.exchange_recorder": {"time": "when an exchange was, and each of its pieces"},
     "serve.replayed_reply": {"time": "when a piece is due"},
     "serve.upstream_reply": {"asyncio": "a task that reads the reply"},

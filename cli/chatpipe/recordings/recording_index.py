@@ -20,7 +20,7 @@ from chatpipe.recordings.exchange_record import (
     read_request,
 )
 from chatpipe.recordings.request_key import request_key
-from chatpipe.system.descriptor import open_regular
+from chatpipe.system.descriptor import open_regular, read_at
 from chatpipe.system.line_index import LineFiles, SortedIndex
 
 # The beginning of a line as write_record() writes it. The rest of such a line is read when it is needed.
@@ -152,4 +152,8 @@ def _open(path: str) -> int:
         raise MissingInput(f"cannot read '{path}': {reason(error)}", place="--replay") from error
     if fd is None:
         raise MissingInput(f"cannot read '{path}': not a regular file", place="--replay", fix="name a file")
-    return fd
+    if read_at(fd, len(RECORD_START), 0) == RECORD_START:
+        return fd
+    from chatpipe.recordings.cassette import as_recordings  # few files are none of ours
+
+    return as_recordings(fd, path)
