@@ -86,11 +86,11 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             command, cwd=folder, env=environment(quiet), stdin=subprocess.DEVNULL, stdout=log, stderr=log
         ) as process,
     ):
-        _wait_until_it_answers(port, process, folder / "log")
+        wait_until_it_answers(port, process, folder / "log")
         yield f"http://127.0.0.1:{port}/v1"
 
 
-def _wait_until_it_answers(port: int, process: Process, log: Path) -> None:
+def wait_until_it_answers(port: int, process: Process, log: Path) -> None:
     end = time.monotonic() + START_S
     while time.monotonic() < end and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as connection:

@@ -5,6 +5,7 @@ A create is not repeated where the first may have been made: see Unconfirmed.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -23,7 +24,6 @@ from chatpipe.server.azure import DEPLOYMENTS
 from chatpipe.wire.retry import RETRYABLE, FailedAttempt, GiveUp, GiveUpReason, RetryAfter
 
 _MOST_LISTED = 100
-_BOUNDARY = "chatpipe-8d1f2f0b6c5e4a7f9b3d"
 
 
 class Unconfirmed(Exception):
@@ -61,7 +61,7 @@ class JobApi:
     def upload(self, content: UploadContent) -> str:
         """The id of the new file."""
         form = _Form(content, self.dialect.purpose)
-        headers = [*self._headers(), ("Content-Type", f"multipart/form-data; boundary={_BOUNDARY}")]
+        headers = [*self._headers(), ("Content-Type", f"multipart/form-data; boundary={form.boundary}")]
         headers.append(("Content-Length", str(form.size)))
         request = httpx.Request(
             "POST", self._url("/files"), headers=headers, stream=form, extensions=self._extensions
@@ -176,12 +176,14 @@ class _Form(httpx.AsyncByteStream):
     def __init__(self, content: UploadContent, purpose: str) -> None:
         name = content.name.replace("\\", "_").replace('"', "_")
         self._content = content
+        # The name has a token that nobody can know before, so that no line holds this.
+        self.boundary = hashlib.sha256(content.name.encode()).hexdigest()[:40]
         self._head = (
-            f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\n{purpose}\r\n'
-            f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+            f'--{self.boundary}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\n{purpose}\r\n'
+            f'--{self.boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
             "Content-Type: application/jsonl\r\n\r\n"
         ).encode()
-        self._tail = f"\r\n--{_BOUNDARY}--\r\n".encode()
+        self._tail = f"\r\n--{self.boundary}--\r\n".encode()
         self.size = len(self._head) + content.size + len(self._tail)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:

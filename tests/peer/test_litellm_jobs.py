@@ -1,0 +1,95 @@
+"""`chatpipe jobs` through the Batch API of a proxy that this project did not write, with `serve` behind it.
+
+What needs to be installed is told in test_litellm.py.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loopback import closed_port
+from peer.test_litellm import AUTH, KEY, peer_python, wait_until_it_answers
+from process import Done, Process, environment, run
+from serve.client import serving
+
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
+
+CONFIG = """
+model_list:
+  - model_name: echo
+    litellm_params: {{model: openai/echo, api_key: none, api_base: "{url}"}}
+files_settings:
+  - {{custom_llm_provider: openai, api_base: "{url}", api_key: none}}
+general_settings: {{master_key: {key}, custom_auth: peer_auth.check}}
+litellm_settings: {{telemetry: false, num_retries: 0}}
+"""
+# The files that the proxy gets are told apart by their number.
+FAULTS = ("batch-expire=2:of=all:after=2:times=1", "batch-unseen:of=all:times=1")
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The base URL of the proxy, once it answers."""
+    python = peer_python()
+    folder = tmp_path_factory.mktemp("litellm")
+    options = [word for fault in FAULTS for word in ("--fault", fault)]
+    with serving("--batch-life", "2", *options) as server, (folder / "log").open("wb") as log:
+        (folder / "config.yaml").write_text(CONFIG.format(url=server.url, key=KEY))
+        (folder / "peer_auth.py").write_text(AUTH)
+        port = closed_port()
+        command = [str(python.parent / "litellm"), "--config", "config.yaml", "--telemetry", "False"]
+        command += ["--host", "127.0.0.1", "--port", str(port)]
+        quiet = {"HOME": str(folder), "LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_PROXY": "*"}
+        quiet |= {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "none"}
+        with Process(
+            command, cwd=folder, env=environment(quiet), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        ) as process:
+            wait_until_it_answers(port, process, folder / "log")
+            yield f"http://127.0.0.1:{port}/v1"
+
+
+def jobs(url: str, *words: str) -> Done:
+    return run("jobs", *words, "--base-url", url, env={"OPENAI_API_KEY": KEY})
+
+
+def records(done: Done) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(("good", "status"), [(3, 0), (2, 1)])
+def test_from_a_file_to_its_results(url: str, tmp_path: Path, good: int, status: int) -> None:
+    """The upload is not visible at first, which the proxy makes a 500 of. The second job expires."""
+    lines = [
+        {
+            "custom_id": f"{good}-{number}",
+            "method": "POST",
+            "url": "/v1/chat/completions",
+            "body": {"model": "echo", "messages": [{"role": "user", "content": f"say {number}"}]},
+        }
+        for number in range(3)
+    ]
+    path = tmp_path / "in.jsonl"
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    submitted = jobs(url, "submit", str(path), "--settle", "0.5")
+    assert submitted.status == 0, submitted.stderr
+    (job,) = records(submitted)
+    assert [each["id"] for each in records(jobs(url, "submit", str(path)))] == [job["id"]]
+    assert job["id"] in [each["id"] for each in records(jobs(url, "list"))]
+    assert jobs(url, "wait", str(path), "--poll", "0.05").status == status
+    done = jobs(url, "results", str(path))
+    found = records(done)
+    assert done.status == status
+    assert [line["custom_id"] for line in found] == [line["custom_id"] for line in lines]
+    says = {
+        line["custom_id"]: line["response"]["body"]["choices"][0]["message"]["content"]
+        for line in found
+        if line["error"] is None
+    }
+    assert len(says) == good
+    assert all(text == f"say {custom_id[-1]}" for custom_id, text in says.items())
