@@ -21,7 +21,14 @@ from chatpipe.jobs.job_dialects import JobDialect, ProviderJob, job_of, jobs_of
 from chatpipe.models.connections import Connection
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.server.azure import DEPLOYMENTS
-from chatpipe.wire.retry import RETRYABLE, FailedAttempt, GiveUp, GiveUpReason, RetryAfter
+from chatpipe.wire.retry import (
+    RETRYABLE,
+    FailedAttempt,
+    GiveUp,
+    GiveUpReason,
+    RetryAfter,
+    requested_delay,
+)
 
 _MOST_LISTED = 100
 
@@ -32,6 +39,17 @@ class Unconfirmed(Exception):
     def __init__(self, fault: ChatpipeError) -> None:
         self.fault = fault
         super().__init__(fault)
+
+
+class _LookHooks(Hooks):
+    """Hooks of a GET. asked_s is the time after which the server wants to be asked again, 0 for none."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self.asked_s = 0.0
+
+    def on_reply(self, status: int, headers: Mapping[str, str]) -> None:
+        self.asked_s = requested_delay(headers, self._now()) or 0.0
 
 
 class UploadContent(NamedTuple):
@@ -57,6 +75,12 @@ class JobApi:
     def __init__(self, connection: Connection, dialect: JobDialect) -> None:
         self.connection = connection
         self.dialect = dialect
+        self._look = _LookHooks(connection.context.now)
+
+    @property
+    def pause_s(self) -> float:
+        """The seconds after which the server wants the next look at a job or at the list, 0 for none."""
+        return self._look.asked_s
 
     def upload(self, content: UploadContent) -> str:
         """The id of the new file."""
@@ -89,12 +113,13 @@ class JobApi:
             raise Unconfirmed(fault) from fault
 
     def retrieve(self, id_: str) -> ProviderJob:
-        return job_of(self._value(self._get(f"/batches/{quote(id_, safe='')}")), self.dialect)
+        request = self._get(f"/batches/{quote(id_, safe='')}")
+        return job_of(self._value(request, self._look), self.dialect)
 
     def page(self, limit: int = _MOST_LISTED, after: str | None = None) -> tuple[list[ProviderJob], bool]:
         """A page of jobs, the newest first, and True if there are more."""
         query = {"limit": str(limit), **({"after": after} if after else {})}
-        return jobs_of(self._value(self._get("/batches", query)), self.dialect)
+        return jobs_of(self._value(self._get("/batches", query), self._look), self.dialect)
 
     def cancel(self, id_: str) -> ProviderJob:
         return job_of(self._value(self._post(f"/batches/{quote(id_, safe='')}/cancel", {})), self.dialect)

@@ -16,6 +16,7 @@ from chatpipe.server.endpoints import Endpoint
 from chatpipe.system.escape import shorten
 
 ENDS = ("completed", "failed", "expired", "cancelled")
+KNOWN = (*ENDS, "validating", "in_progress", "finalizing", "cancelling")
 # Other words for a status, and words with which one begins.
 _STATUSES = {
     "queued": "validating",

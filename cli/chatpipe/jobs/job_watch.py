@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from chatpipe.errors import BrokenAnswer, ChatpipeError, OutcomeFault, Status, TryLater, Unreachable, quantity
 from chatpipe.jobs.job_api import JobApi
-from chatpipe.jobs.job_dialects import ProviderJob
+from chatpipe.jobs.job_dialects import KNOWN, ProviderJob
 from chatpipe.options.jobs import JobsOptions
 from chatpipe.system.console import Console
 
@@ -15,6 +15,7 @@ _FIRST_POLL_S = 5.0
 _GROWTH = 1.5
 _FEW = 2  # jobs that are asked for one by one; more are looked up in the list
 _MOST_PAGES = 3
+_OVERDUE_S = 3600.0
 
 
 class JobWatch:
@@ -35,6 +36,8 @@ class JobWatch:
         first_s = pause_s = min(_FIRST_POLL_S, self._options.poll_s)
         while True:
             jobs = self._look(left)
+            for job in jobs:
+                self._refuse_unknown(job)
             yield from (job for job in jobs if job.has_ended)
             ended = {job.id for job in jobs if job.has_ended}
             left = [id_ for id_ in left if id_ not in ended]
@@ -42,9 +45,10 @@ class JobWatch:
                 return
             if self._has_news(jobs):
                 pause_s = first_s
-            if monotonic() + pause_s > end:
+            wait_s = max(pause_s, self._api.pause_s)
+            if monotonic() + wait_s > end:
                 raise self._late(left)
-            self._api.sleep(pause_s)
+            self._api.sleep(wait_s)
             pause_s = min(pause_s * _GROWTH, self._options.poll_s)
 
     def _look(self, ids: Sequence[str]) -> list[ProviderJob]:
@@ -67,6 +71,15 @@ class JobWatch:
                 break
             after = jobs[-1].id
         return [found[id_] if id_ in found else self._api.retrieve(id_) for id_ in ids]
+
+    def _refuse_unknown(self, job: ProviderJob) -> None:
+        """Raise BrokenAnswer for a status that nobody knows, when the job has to have ended."""
+        expires_at = job.value.get("expires_at")
+        if job.status in KNOWN or not isinstance(expires_at, int | float):
+            return
+        if self._api.connection.context.now() > expires_at + _OVERDUE_S:
+            what = f"the status of {job.id} is '{job.status}', an hour after its end was due"
+            raise BrokenAnswer(what, fix="see what the provider says about it")
 
     def _note(self, fault: ChatpipeError) -> None:
         self._console.note(f"{fault.what.removesuffix('.')}: the wait goes on")

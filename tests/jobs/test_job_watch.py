@@ -1,0 +1,87 @@
+"""job_watch.py: the wait for jobs, with a clock of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from chatpipe.errors import BrokenAnswer, NoAccess, OutcomeFault
+from chatpipe.exchange import Hooks
+from chatpipe.jobs.job_api import JobApi
+from chatpipe.jobs.job_watch import JobWatch
+from chatpipe.options.jobs import JobsOptions
+from chatpipe.options.output import ConsoleOptions
+from chatpipe.options.serve import BatchLife
+from chatpipe.system.console import Console
+from jobs.provider import BEGIN, Provider
+from jobs.test_submission import submit, write_input
+
+
+def watched(
+    provider: Provider, tmp_path: Any, change: Callable[[JobApi], None] = lambda _: None, **options: Any
+) -> list[str]:
+    """The statuses at the ends of the jobs of a file."""
+    ids = [each["id"] for each in submit(provider, write_input(tmp_path))]
+    provider.slept.clear()
+    provider.calls.clear()
+    api = provider.api()
+    change(api)
+    watch = JobWatch(api, Console(ConsoleOptions(quiet=True)), JobsOptions(**options))
+    return [job.status for job in watch.ends([*ids, ids[0]])]
+
+
+def test_looks_become_rare_while_nothing_changes(tmp_path: Any) -> None:
+    provider = Provider(batch_life=BatchLife(seconds=1000))
+    assert watched(provider, tmp_path, poll_s=20.0) == ["completed"] * 3
+    assert provider.slept[:6] == [5.0, 7.5, 11.25, 16.875, 20.0, 20.0]
+    assert max(provider.slept) == 20.0
+    assert provider.slept.count(5.0) > 1  # a change makes them frequent again
+    assert {call.split("?")[0] for call in provider.calls[:-2]} == {"GET /batches"}  # one list for all
+
+
+def test_a_server_that_fails_for_a_while_does_not_end_the_wait(tmp_path: Any) -> None:
+    provider = Provider("status=500:on=list:of=all:times=9", "status=503:on=poll:times=6")
+    assert watched(provider, tmp_path) == ["completed"] * 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "options", "error"),
+    [
+        ("status=401:on=list", {}, NoAccess),
+        ("batch-lose", {"max_wait_s": 3.0}, OutcomeFault),
+    ],
+)
+def test_the_wait_ends(tmp_path: Any, fault: str, options: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        watched(Provider(fault), tmp_path, **options)
+
+
+def test_retry_after_is_obeyed(tmp_path: Any) -> None:
+    class Asks(Hooks):
+        asked_s = 33.0
+
+    def change(api: JobApi) -> None:
+        api._look = Asks()  # type: ignore[assignment]
+
+    provider = Provider()
+    watched(provider, tmp_path, change)
+    assert set(provider.slept) == {33.0}
+
+
+def test_a_status_that_nobody_knows_is_waited_for_until_the_job_is_overdue(tmp_path: Any) -> None:
+    def change(api: JobApi) -> None:
+        page = api.page
+        expired = {"expires_at": BEGIN + 1000}
+
+        def resting(limit: int = 100, after: str | None = None) -> Any:
+            jobs, has_more = page(limit, after)
+            return [job._replace(status="resting", value=expired) for job in jobs], has_more
+
+        api.page = resting  # type: ignore[method-assign]
+
+    provider = Provider()
+    with pytest.raises(BrokenAnswer, match="'resting', an hour after its end was due"):
+        watched(provider, tmp_path, change)
+    assert 4600 < sum(provider.slept) < 4700
