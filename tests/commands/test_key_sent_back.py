@@ -114,7 +114,7 @@ ENDS_A_RUN = ("in a message", "busy", "overloaded", "inside 200")
 
 
 def words(name: str, url: str) -> tuple[str, ...]:
-    common = ("--base-url", url, "-m", "m", "--key-file", "key")
+    common = ("--base-url", url, "-m", "m", "--key-file", "key", "--record", "recording")
     if name in ASK:
         return ("ask", *ASK[name], *common, "--retries", "0", "hi")
     return (*RUNS[name], *common, "--retries", "0", "--max-pause", "0.1")
@@ -191,12 +191,24 @@ def test_key_in_content_is_replaced_with_a_warning(folder: Path, way: str) -> No
     with serve(lambda _: PIECES[way]) as server:
         for format in ("text", "json", "chunks", "sse"):
             call = ("ask", "--base-url", server.url, "-m", "m", "--key-file", "key", "-f", format, "hi")
-            done = run(*call, "--transcript", "talk", cwd=folder)
+            done = run(*call, "--transcript", "talk", "--record", "recording", cwd=folder)
             assert (done.status, done.stderr) == (0, WARNING)
             assert b"***" in done.stdout
             assert [where for where, data in written(folder, done) if has_key(data, KEY)] == []
         lines = b'"hi"\n"ho"\n'
-        done = run("batch", "-", *call[1:7], "-f", "results", "--journal", "j", stdin=lines, cwd=folder)
+        done = run(
+            "batch",
+            "-",
+            *call[1:7],
+            "-f",
+            "results",
+            "--journal",
+            "j",
+            "--record",
+            "recording",
+            stdin=lines,
+            cwd=folder,
+        )
         assert (done.status, done.stderr) == (0, WARNING)
         assert done.stdout.count(b'"content":"It is ***!"') == 2
         assert [where for where, data in written(folder, done) if has_key(data, KEY)] == []

@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from chatpipe.recordings.exchange_record import RecordedReply
-from chatpipe.recordings.reply_forms import as_asked
+from chatpipe.recordings.exchange_record import ExchangeRecord, RecordedReply, RecordedRequest
+from chatpipe.recordings.reply_forms import as_asked, reply_to
 from chatpipe.response.sse import EventDecoder
 from parametrize import cases
 
@@ -135,6 +135,15 @@ def test_an_error_in_a_stream_is_the_reply_to_a_plain_request() -> None:
 )
 def test_others_stay_as_they_are(reply: RecordedReply, body: Any) -> None:
     assert as_asked(reply, body) == reply
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_reply_in_another_form_than_was_asked_for_is_replayed_so(stream: bool) -> None:
+    reply = plain(completion(message(content="a"))) if stream else streamed(*STREAM, *END)
+    request = RecordedRequest("POST", "/v1/chat/completions", {"model": "m", "stream": stream})
+    record = ExchangeRecord("", request, reply)
+    assert reply_to(record, {"model": "m", "stream": stream}) == reply
+    assert reply_to(record, {"model": "m", "stream": not stream}) == reply
 
 
 @pytest.mark.parametrize("stream", [None, False, 1])

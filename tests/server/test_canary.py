@@ -88,6 +88,8 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         "pace",
         "hi",
     ),
+    "ask --record": ("ask", "-m", "m", *SHOWN, "--record", "recording", "hi"),
+    "batch --record": ("batch", "-m", "m", "in.jsonl", "--record", "recording", "--replay", "recording"),
     "ask, with a tool": ("ask", "-m", "m", *SHOWN, "--tool", "tool.json", "--exec", "f=./tool", "hi"),
     "ask, on stdout": ("ask", "-m", "m", "-f", "chunks", "--stream", "--retries", "0", "hi"),
     "batch": ("batch", "-m", "m", "in.jsonl", *SHOWN, *RUN, "--pace-file", "pace"),

@@ -8,6 +8,7 @@ from typing import Literal
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.recordings.exchange_record import ExchangeRecord, RecordedReply, RecordedRequest
+from chatpipe.recordings.reply_forms import EVENT_STARTS
 from chatpipe.response.key_pieces import without_keys
 from chatpipe.system import secrets
 from chatpipe.wire.key_filter import KeyFilter, may_hold
@@ -38,35 +39,38 @@ def _clean_reply(reply: RecordedReply) -> RecordedReply:
 
 
 def _clean_pieces(reply: RecordedReply) -> tuple[tuple[int, bytes], ...]:
-    keys, body = secrets.in_content(), reply.body
+    body = reply.body
     if not body:
         return reply.pieces
-    if reply.status is None or reply.status >= 300:
-        clean = secrets.hide_body(body)
-        return reply.pieces if clean == body else ((reply.pieces[0][0], clean),)
-    if not keys:
-        return reply.pieces
-    if not reply.is_stream:
-        clean = _clean_content(body, keys)
-        return reply.pieces if clean == body else ((reply.pieces[0][0], clean),)
+    if reply.status == 200 and (reply.is_stream or body.startswith(EVENT_STARTS)):
+        pieces = _clean_events(reply.pieces)
+    else:
+        clean = _clean_content(body) if reply.status == 200 else secrets.hide_body(body)
+        pieces = ((reply.pieces[0][0], clean),)
+    return reply.pieces if b"".join([data for _, data in pieces]) == body else pieces
+
+
+def _clean_events(pieces: tuple[tuple[int, bytes], ...]) -> tuple[tuple[int, bytes], ...]:
     collector = _PieceCollector()
-    events = KeyFilter(collector, keys)
-    for ms, data in reply.pieces:
+    events = KeyFilter(collector, secrets.in_content())
+    for ms, data in pieces:
         collector.ms = ms
         events.raw(data)
     events.end()
-    filtered = tuple(collector.pieces)
-    return reply.pieces if b"".join([data for _, data in filtered]) == body else filtered
+    return tuple(collector.pieces)
 
 
-def _clean_content(body: bytes, keys: list[str]) -> bytes:
-    """The body of an answer: JSON stays JSON, and is unchanged if it has no key."""
-    if not may_hold(keys, body):
-        return body
+def _clean_content(body: bytes) -> bytes:
+    """A body with status 200: as content if it is an answer, else as a failure, which it may be, too."""
     try:
         value = values.loads_exact(body)
     except NotJSON:
-        return secrets.hide_bytes(body, words=False)
+        return secrets.hide_body(body)
+    if not (isinstance(value, dict) and value.get("choices")) or value.get("error"):
+        return secrets.hide_body(body)
+    keys = secrets.in_content()
+    if not keys or not may_hold(keys, body):
+        return body
     clean: Value = without_keys(value, keys)
     return body if clean == value else values.dumps(clean)
 

@@ -26,7 +26,7 @@ from chatpipe.named_tuple import NamedTuple
 VERSION = 1
 RECORD_START = b'{"v":1,"key":"'  # of a line as write_record() writes it
 
-# The ways in which an exchange can fail, by the name in a record. A reply may have begun in the last four.
+# The ways in which an exchange can fail, by the name in a record. From `timeout` on, a reply may have begun.
 FAILURES = {
     "no-host": "the name of the server is not known",
     "tls": "no TLS with the server",
@@ -37,6 +37,7 @@ FAILURES = {
     "reset": "the connection was lost",
     "cut": "the reply ended too early, or was not read to its end",
     "broken": "the reply cannot be unpacked",
+    "too-long": "the reply is longer than a limit of the client",
 }
 
 # Names of headers that are recorded; those that end in `-` are beginnings of names. No other header is kept.

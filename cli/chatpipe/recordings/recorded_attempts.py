@@ -78,8 +78,8 @@ class Recordings:
         attempt.n += 1
         return attempt
 
-    def replay(self, attempt: RecordedAttempt, *, is_needed: bool) -> RecordedReply | None:
-        """The recorded reply to an attempt, None if there is none. Raises CarriedFault if it is_needed."""
+    def replay(self, attempt: RecordedAttempt, *, is_needed: bool) -> ExchangeRecord | None:
+        """The recording that answers an attempt, or None. Raises CarriedFault if one is_needed."""
         attempt.is_replayed = False
         if self._index is None:
             return None
@@ -94,7 +94,7 @@ class Recordings:
         attempt.is_replayed = True
         if self._copies:
             self.record(attempt, record.reply, record.took_ms)
-        return record.reply
+        return record
 
     def record(self, attempt: RecordedAttempt, reply: RecordedReply, took_ms: int) -> None:
         """Record an exchange. Raises nothing but Interrupted: see check()."""

@@ -16,7 +16,7 @@ import httpx
 
 from chatpipe.recordings.exchange_record import RecordedReply, kept_headers
 from chatpipe.recordings.recorded_attempts import RecordedAttempt, Recordings
-from chatpipe.recordings.reply_forms import as_asked
+from chatpipe.recordings.reply_forms import reply_to
 from chatpipe.recordings.transport_failures import exception_of, failure_of
 from chatpipe.wire.answer import headers_by_name
 from chatpipe.wire.retry import REPLAYED
@@ -47,9 +47,9 @@ class RecordedTransport(httpx.AsyncBaseTransport):
         if below is not None and request.method != "POST":
             return await below.handle_async_request(request)
         attempt = self._recordings.begin(request, await request.aread())
-        reply = self._recordings.replay(attempt, is_needed=below is None)
-        if reply is not None:
-            return _response(as_asked(reply, attempt.request.body))
+        record = self._recordings.replay(attempt, is_needed=below is None)
+        if record is not None:
+            return _response(reply_to(record, attempt.request.body))
         assert below is not None
         self._recordings.check()
         return await self._record(below, request, attempt)

@@ -7,15 +7,21 @@ from collections.abc import Iterator
 from chatpipe.errors import BrokenAnswer
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
-from chatpipe.recordings.exchange_record import RecordedReply
+from chatpipe.recordings.exchange_record import ExchangeRecord, RecordedReply
 from chatpipe.response.body_form import event_of
 from chatpipe.response.completion import as_list
 from chatpipe.response.stream_reader import StreamReader
 from chatpipe.wire.answer import NullReceiver
 
 _JSON, _EVENTS = "application/json", "text/event-stream; charset=utf-8"
-_EVENT_STARTS = (b"data:", b"event:", b":")
+# The first bytes of a stream of events, whatever the headers say.
+EVENT_STARTS = (b"data:", b"event:", b":")
 _DONE = b"data: [DONE]\n\n"
+
+
+def reply_to(record: ExchangeRecord, body: Value) -> RecordedReply:
+    """The recorded reply to a request with this body: as it came if the same form was asked for then."""
+    return record.reply if _streams(record.request.body) == _streams(body) else as_asked(record.reply, body)
 
 
 def as_asked(reply: RecordedReply, body: Value) -> RecordedReply:
@@ -25,12 +31,16 @@ def as_asked(reply: RecordedReply, body: Value) -> RecordedReply:
     """
     if reply.status != 200 or not isinstance(body, dict):
         return reply
-    is_stream = reply.is_stream or reply.body.startswith(_EVENT_STARTS)
-    if body.get("stream") is True:
+    is_stream = reply.is_stream or reply.body.startswith(EVENT_STARTS)
+    if _streams(body):
         options = body.get("stream_options")
         with_usage = isinstance(options, dict) and options.get("include_usage") is True
         return reply if is_stream or reply.failure else _as_stream(reply, with_usage=with_usage)
     return _as_completion(reply, body.get("n")) if is_stream else reply
+
+
+def _streams(body: Value) -> bool:
+    return isinstance(body, dict) and body.get("stream") is True
 
 
 def _as_completion(reply: RecordedReply, choices: Value) -> RecordedReply:

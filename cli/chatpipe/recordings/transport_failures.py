@@ -8,6 +8,7 @@ import ssl
 import httpx
 
 from chatpipe.system.causes import root_os_error, system_message
+from chatpipe.wire.http1 import OverlongReply
 
 _REASON_CHARS = 500
 
@@ -20,6 +21,7 @@ _NAMES: tuple[tuple[type[Exception], str | None], ...] = (
     (httpx.ProxyError, "proxy"),
     (httpx.UnsupportedProtocol, None),
     (httpx.LocalProtocolError, None),
+    (OverlongReply, "too-long"),
     (httpx.ProtocolError, "cut"),
     (httpx.DecodingError, "broken"),
     (httpx.NetworkError, "reset"),
@@ -35,6 +37,7 @@ _EXCEPTIONS: dict[str, type[httpx.RequestError]] = {
     "reset": httpx.ReadError,
     "cut": httpx.RemoteProtocolError,
     "broken": httpx.DecodingError,
+    "too-long": OverlongReply,
 }
 
 
