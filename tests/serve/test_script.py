@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from chatpipe.local.model import Reply
 from chatpipe.serve.reply_steps import TimedReply
 from chatpipe.serve.script import Script, parse_script
 from process import run
-from serve.client import chat_request, serving, statuses
+from serve.client import chat_request, get, post, serving, statuses
 
 Value = Any
 
@@ -428,6 +429,51 @@ def test_a_scripted_401_is_told_from_a_wrong_key(tmp_path: Path) -> None:
         scripted = server.exchange(chat_request(headers=b"Authorization: Bearer k\r\nConnection: close\r\n"))
     assert [statuses(reply) for reply in (refused, scripted)] == [[401], [401]]
     assert (b"invalid_api_key" in refused, b"revoked" in scripted) == (True, True)
+
+
+def test_script_in_front_of_another_server(tmp_path: Path) -> None:
+    """The other one gets what no rule admits, and echoes it."""
+    file = tmp_path / "s.jsonl"
+    file.write_bytes(json.dumps(rule("scripted", user="mine")).encode())
+    with serving() as behind, serving("--script", str(file), "--upstream", behind.url) as server:
+        assert b'"scripted"' in server.chat("mine")
+        assert b'"yours"' in server.chat("yours")
+        log = behind.exchange(get("/metrics"))
+    assert re.search(rb"request_success_total\S* 1\.0", log)
+
+
+def test_lines_of_a_batch_are_answered_by_the_script(tmp_path: Path) -> None:
+    file = tmp_path / "s.jsonl"
+    file.write_bytes(json.dumps(rule("scripted", user="mine")).encode())
+    line = {
+        "custom_id": "a",
+        "method": "POST",
+        "url": "/v1/chat/completions",
+        "body": json.loads(chat("mine")),
+    }
+    form = (
+        b'--x\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--x\r\n'
+        b'Content-Disposition: form-data; name="file"; filename="f.jsonl"\r\n\r\n'
+        + json.dumps(line).encode()
+        + b"\n\r\n--x--\r\n"
+    )
+    with serving("--script", str(file), "--batch-life", "1") as server:
+        sent = _request("files", form, b"multipart/form-data; boundary=x")
+        created = {"input_file_id": _json(server.exchange(sent))["id"], "completion_window": "24h"}
+        order = json.dumps({**created, "endpoint": "/v1/chat/completions"}).encode()
+        job = _json(server.exchange(_request("batches", order, b"application/json")))
+        while not job.get("output_file_id"):
+            job = _json(server.exchange(get(f"/v1/batches/{job['id']}")))
+        assert b'"scripted"' in server.exchange(get(f"/v1/files/{job['output_file_id']}/content"))
+
+
+def _request(path: str, body: bytes, kind: bytes) -> bytes:
+    headers = b"Connection: close\r\nContent-Type: " + kind + b"\r\n"
+    return post(body, headers).replace(b"/v1/chat/completions", b"/v1/" + path.encode(), 1)
+
+
+def _json(reply: bytes) -> Value:
+    return json.loads(reply.partition(b"\r\n\r\n")[2])
 
 
 @pytest.mark.parametrize(

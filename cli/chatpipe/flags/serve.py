@@ -105,8 +105,6 @@ def _read(*, chunk_delay: float, **others: Any) -> ServeOptions:
         _refuse_with_upstream(others)
     elif others["allow_http"]:
         raise UsageFault("there is no --upstream", place="--allow-http", fix="leave it out")
-    if others["script"] is not None and others["upstream"] is not None:
-        raise UsageFault("the other server answers", place="--script", fix="leave out --upstream")
     if others["queue"] and others["slots"] is None:
         raise UsageFault("every request has a slot", place="--queue", fix="add --slots N")
     return ServeOptions(chunk_delay_s=chunk_delay, **others)

@@ -125,10 +125,11 @@ class Planner:
         return plan
 
     def _answer(self, request: ServedRequest) -> tuple[Reply, LaterReply | None]:
-        """The reply to a request, or the source of it."""
+        """The reply to a request, or the source of it. A script comes before another server, too."""
         if self._other is None:
             return self._router.reply_to(request), None
-        own = None if self._other.answers_all and not is_own(request) else self._router.own_reply(request)
+        is_passed_on = self._other.answers_all and not is_own(request)
+        own = self._router.scripted(request) if is_passed_on else self._router.own_reply(request)
         return (_LATER, self._other.reply_to(request)) if own is None else (own, None)
 
     def count(self, plan: ReplyPlan) -> None:

@@ -52,6 +52,10 @@ class Router:
         refusal = self.refusal(request)
         if refusal is not None:
             return refusal
+        return self.scripted(request)
+
+    def scripted(self, request: ServedRequest) -> Reply | None:
+        """The reply of the script, None for a request that no rule of it admits."""
         return self._script(request.body) if self._script is not None and is_chat(request) else None
 
     def refusal(self, request: ServedRequest) -> Reply | None:
