@@ -514,7 +514,7 @@ UNTRIED = {
         *("wire/answer.py", "wire/faults.py", "wire/refusals.py", "server/server.py", "server/tls.py"),
         *("models/catalog.py", "server/models_route.py", "configuration/trial.py"),
         *("jobs/input_parts.py", "jobs/job_actions.py", "jobs/jobs_command.py", "jobs/jobs_file.py"),
-        *("jobs/job_dialects.py", "jobs/submission.py"),
+        *("jobs/job_api.py", "jobs/job_dialects.py", "jobs/submission.py"),
         *(
             "server/base_url.py",
             "wire/proxy_refusals.py",

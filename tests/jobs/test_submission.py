@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chatpipe.errors import BadInput, ChatpipeError, MissingInput, TryLater, Unreachable
+from chatpipe.errors import BadConfiguration, BadInput, ChatpipeError, MissingInput, TryLater, Unreachable
 from chatpipe.jobs.input_parts import PartReader
 from chatpipe.jobs.job_dialects import ProviderJob
 from chatpipe.jobs.jobs_file import JobsFile
@@ -213,6 +213,7 @@ def test_jobs_that_name_neither_file_nor_token_are_not_made_again(
         ("status=400:on=create", BadInput, "part 1 of 3, lines 1 to 4"),
         ("batch-limit", TryLater, "Enqueued token limit"),
         ("status=500:on=upload", Unreachable, "after 5 tries"),
+        ("status=404:on=upload", BadConfiguration, "it may have no Batch API"),
     ],
 )
 def test_refusals_end_the_submission_and_the_next_one_goes_on(

@@ -125,6 +125,8 @@ def _summary(counts: MergedCounts) -> str:
 @contextmanager
 def open_input(path: str) -> Iterator[BinaryIO]:
     """The input file. It is read more than once, so it has to be a regular one. Raises MissingInput."""
+    if path == "-":
+        raise MissingInput("stdin can be read only once", place="FILE", fix="save it in a file first")
     try:
         file = open(path, "rb")  # noqa: SIM115 - closed below
     except (OSError, ValueError) as error:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 
 from chatpipe import exchange
-from chatpipe.errors import BrokenAnswer, ChatpipeError
+from chatpipe.errors import BadConfiguration, BrokenAnswer, ChatpipeError
 from chatpipe.exchange import NO_HOOKS, Hooks, run_without_loop
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
@@ -31,6 +32,8 @@ from chatpipe.wire.retry import (
 )
 
 _MOST_LISTED = 100
+_NOT_FOUND = 404
+_NO_ROUTE = frozenset({_NOT_FOUND, 405, 501})
 
 
 class Unconfirmed(Exception):
@@ -90,7 +93,8 @@ class JobApi:
         request = httpx.Request(
             "POST", self._url("/files"), headers=headers, stream=form, extensions=self._extensions
         )
-        value = self._value(request)
+        with _without_routes():
+            value = self._value(request)
         if not isinstance(value, dict) or not isinstance(value.get("id"), str):
             raise BrokenAnswer("the answer to the upload names no file", fix="is the base URL right?")
         return str(value["id"])
@@ -114,15 +118,19 @@ class JobApi:
 
     def retrieve(self, id_: str) -> ProviderJob:
         request = self._get(f"/batches/{quote(id_, safe='')}")
-        return job_of(self._value(request, self._look), self.dialect)
+        with _without_job():
+            return job_of(self._value(request, self._look), self.dialect)
 
     def page(self, limit: int = _MOST_LISTED, after: str | None = None) -> tuple[list[ProviderJob], bool]:
         """A page of jobs, the newest first, and True if there are more."""
         query = {"limit": str(limit), **({"after": after} if after else {})}
-        return jobs_of(self._value(self._get("/batches", query), self._look), self.dialect)
+        with _without_routes():
+            return jobs_of(self._value(self._get("/batches", query), self._look), self.dialect)
 
     def cancel(self, id_: str) -> ProviderJob:
-        return job_of(self._value(self._post(f"/batches/{quote(id_, safe='')}/cancel", {})), self.dialect)
+        request = self._post(f"/batches/{quote(id_, safe='')}/cancel", {})
+        with _without_job():
+            return job_of(self._value(request), self.dialect)
 
     def content_request(self, file_id: str, at: int = 0) -> httpx.Request:
         """The GET of the bytes of a file, from one on."""
@@ -171,6 +179,33 @@ class JobApi:
         if answer.fault is not None or answer.body is None:
             raise answer.fault or BrokenAnswer("the answer is empty", fix="try again")
         return values.loads(answer.body)
+
+
+@contextmanager
+def _without_routes() -> Iterator[None]:
+    """Raise BadConfiguration for the refusal of a server that has no such routes."""
+    try:
+        yield
+    except ChatpipeError as fault:
+        if fault.http_status not in _NO_ROUTE:
+            raise
+        fix = "it may have no Batch API, and chatpipe batch works without one; else check the base URL"
+        found = BadConfiguration(
+            fault.what, fix=fix, http_status=fault.http_status, request_id=fault.request_id, body=fault.body
+        )
+        found.refusal_status = fault.refusal_status
+        raise found from None
+
+
+@contextmanager
+def _without_job() -> Iterator[None]:
+    """Make the refusal of an id a hint where to find the right one."""
+    try:
+        yield
+    except ChatpipeError as fault:
+        if fault.http_status == _NOT_FOUND:
+            fault.fix = "chatpipe jobs list shows the jobs that there are"
+        raise
 
 
 class _CreateHooks(Hooks):
