@@ -1,19 +1,14 @@
 """The model `echo`: the bytes of a request -> the bytes of the reply, without socket, clock or randomness.
 
 It repeats the last user message, calls a tool, or makes a value that fits a schema, and formats it
-as the API would. The same request always gets the same bytes. A token is a run of non-space
-characters with the white space before it, so the joined tokens are the text. It ignores parameters
-that it does not know, and rejects a malformed request as the API does.
+as the API would. The same request always gets the same bytes. It ignores parameters that it does not
+know, and rejects a malformed request as the API does. answer_writer.py writes the answer.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import math
-import re
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
@@ -21,26 +16,25 @@ from urllib.parse import unquote, unquote_to_bytes
 from chatpipe.errors import quantity
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.local.answer_writer import (
+    CREATED,
+    STREAMED_AUDIO,
+    ModelAnswer,
+    ModelCall,
+    completion_of,
+    events_of,
+    tokens_of,
+)
 from chatpipe.local.sample import sample_value
-from chatpipe.named_tuple import NamedTuple
 
 MODEL = "echo"
-CREATED = 1_700_000_000  # 2023-11-14: any moment works if it never changes
 
 _Object = dict[str, Any]
 
-_STREAMED_AUDIO = "pcm16"  # the only audio format that the API streams, and our default
-_SAMPLES = 2400
-_AUDIO_END = {"expires_at": CREATED + 3600}
-
 _JSON = ("content-type", "application/json")
-
-_TOKEN = re.compile(r"\s*\S+|\s+")
 _LIMITS = ("max_completion_tokens", "max_tokens")
 _MAX_CHOICES = 128
 _MAX_TOP_LOGPROBS = 20
-_MARK = "the delta"
-_ARGUMENTS_PIECE = 16  # characters of a call's arguments in a chunk: JSON has too few spaces to cut at
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +48,6 @@ class Reply:
     headers: tuple[tuple[str, str], ...]  # names in lower case; the sender adds the framing headers
     pieces: Iterable[bytes]
     usage: tuple[int, int] = (0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class ModelCall:
-    """A tool or function call. kind is its key in the API; payload is its arguments or input.
-
-    Without an id it gets one that derives from the request.
-    """
-
-    kind: str  # "function", "custom", or "function_call" for the deprecated form
-    name: str
-    payload: str
-    id: str | None = None
-
-    @property
-    def field(self) -> str:
-        return "input" if self.kind == "custom" else "arguments"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,52 +65,6 @@ class GivenAnswer:
     finish_reason: str | None = None
     model: str | None = None
     usage: Mapping[str, Value] | None = None
-
-
-class _EchoAnswer(NamedTuple):
-    """The content of every choice (tokens of content or transcript, or calls), and its metadata."""
-
-    digest: str  # of the request's bytes; all ids derive from it
-    model: str
-    prompt_tokens: int
-    choices: int
-    tokens: Sequence[str]
-    finish_reason: str
-    calls: tuple[ModelCall, ...]
-    audio_format: str | None  # the audio format of a spoken answer; None for text
-    top_logprobs: int | None  # number of top_logprobs for each token; None for no log probabilities
-    has_content: bool  # False if the content is null
-    refusal: str | None = None
-    reasoning: str | None = None
-    given_usage: Mapping[str, Value] | None = None
-
-    @property
-    def completion_tokens(self) -> int:
-        if self.given_usage and "completion_tokens" in self.given_usage:
-            return int(self.given_usage["completion_tokens"])
-        tokens = len(self.tokens)
-        if self.calls:
-            tokens += sum(len(tokens_of(call.payload)) + 1 for call in self.calls)  # a name is one token
-        if self.refusal or self.reasoning:
-            tokens += len(tokens_of(self.refusal or "")) + len(tokens_of(self.reasoning or ""))
-        return self.choices * tokens
-
-    @property
-    def usage(self) -> _Object:
-        completion_tokens = self.completion_tokens
-        usage = {
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": completion_tokens,
-            "total_tokens": self.prompt_tokens + completion_tokens,
-            "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-            "completion_tokens_details": {
-                "reasoning_tokens": 0,
-                "audio_tokens": 0,
-                "accepted_prediction_tokens": 0,
-                "rejected_prediction_tokens": 0,
-            },
-        }
-        return usage if self.given_usage is None else {**usage, **self.given_usage}
 
 
 class _BadRequest(Exception):
@@ -195,11 +126,11 @@ def answer_chat(data: bytes, given: GivenAnswer | None = None) -> Reply:
         return _error(400, error.message, error.param, error.code, headers)
     usage = (answer.prompt_tokens, answer.completion_tokens)
     if body.get("stream") is not True:
-        return Reply(200, (_JSON, *headers), (values.dumps(_completion(answer)),), usage)
+        return Reply(200, (_JSON, *headers), (values.dumps(completion_of(answer)),), usage)
     options = body.get("stream_options")
     with_usage = isinstance(options, dict) and options.get("include_usage") is True
     kind = ("content-type", "text/event-stream; charset=utf-8")
-    return Reply(200, (kind, *headers), _events(answer, with_usage), usage)
+    return Reply(200, (kind, *headers), events_of(answer, with_usage), usage)
 
 
 def _json(status: int, value: Value, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
@@ -239,7 +170,7 @@ def _body(data: bytes) -> _Object:
     return body
 
 
-def _answer(body: _Object, digest: str) -> _EchoAnswer:
+def _answer(body: _Object, digest: str) -> ModelAnswer:
     messages = body["messages"]
     text = _echoed_text(messages)
     call = None if _is_result(messages[-1]) else _call(body, text)
@@ -254,7 +185,7 @@ def _answer(body: _Object, digest: str) -> _EchoAnswer:
     if call:
         finish_reason = "function_call" if call.kind == "function_call" else "tool_calls"
     audio_format = _audio_format(body) if call is None else None
-    return _EchoAnswer(
+    return ModelAnswer(
         digest=digest,
         model=_model_of(body),
         prompt_tokens=_prompt_tokens(messages),
@@ -268,8 +199,8 @@ def _answer(body: _Object, digest: str) -> _EchoAnswer:
     )
 
 
-def _given_answer(body: _Object, digest: str, given: GivenAnswer) -> _EchoAnswer:
-    return _EchoAnswer(
+def _given_answer(body: _Object, digest: str, given: GivenAnswer) -> ModelAnswer:
+    return ModelAnswer(
         digest=digest,
         model=given.model or _model_of(body),
         prompt_tokens=(given.usage or {}).get("prompt_tokens", _prompt_tokens(body["messages"])),
@@ -309,11 +240,11 @@ def _audio_format(body: _Object) -> str | None:
         return None
     format_ = audio.get("format") if isinstance(audio, dict) else None
     if not isinstance(format_, str):
-        return _STREAMED_AUDIO
-    if format_ != _STREAMED_AUDIO and body.get("stream") is True:
+        return STREAMED_AUDIO
+    if format_ != STREAMED_AUDIO and body.get("stream") is True:
         what = (
             f"Unsupported value: 'audio.format' does not support '{format_}' when stream=true."
-            f" Supported values are: '{_STREAMED_AUDIO}'."
+            f" Supported values are: '{STREAMED_AUDIO}'."
         )
         raise _BadRequest(what, "audio.format", "unsupported_value")
     return format_
@@ -398,11 +329,6 @@ def _base64_size(data: str) -> int:
     return len(data.rstrip("=")) * 3 // 4
 
 
-def tokens_of(text: str) -> list[str]:
-    """The tokens of the model: joined, they are the text."""
-    return _TOKEN.findall(text)
-
-
 def _cut_at_stop(text: str, stop: Value) -> str:
     if stop is None:
         return text
@@ -469,188 +395,3 @@ def _definition_of(tool: _Object) -> _Object:
 
 def _objects(value: Value) -> list[_Object]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _completion(answer: _EchoAnswer) -> _Object:
-    choices = [
-        {
-            "index": index,
-            "message": _message(answer, index),
-            "logprobs": _logprobs(answer, answer.tokens),
-            "finish_reason": answer.finish_reason,
-        }
-        for index in range(answer.choices)
-    ]
-    return {**_envelope(answer, "chat.completion"), "choices": choices, "usage": answer.usage}
-
-
-def _envelope(answer: _EchoAnswer, kind: str) -> _Object:
-    return {
-        "id": f"chatcmpl-{answer.digest}",
-        "object": kind,
-        "created": CREATED,
-        "model": answer.model,
-        "service_tier": "default",
-        "system_fingerprint": "fp_chatpipe",
-    }
-
-
-def _message(answer: _EchoAnswer, index: int) -> _Object:
-    text = "".join(answer.tokens)
-    content = text if answer.has_content else None
-    message: _Object = {"role": "assistant", "content": content, "refusal": answer.refusal, "annotations": []}
-    if answer.reasoning is not None:
-        message["reasoning_content"] = answer.reasoning
-    if answer.calls:
-        message |= _call_fields(answer, index)
-    if answer.audio_format:
-        data = base64.b64encode(_silence(answer.audio_format)).decode()
-        message["audio"] = {**_audio_id(answer, index), "transcript": text, "data": data, **_AUDIO_END}
-    return message
-
-
-def _call_fields(answer: _EchoAnswer, index: int) -> _Object:
-    """The message fields that make the calls of a choice."""
-    if answer.calls[0].kind == "function_call":
-        return {"function_call": _call_inside(answer.calls[0], answer.calls[0].payload)}
-    calls = enumerate(answer.calls)
-    return {"tool_calls": [_call_value(answer, index, at, call.payload) for at, call in calls]}
-
-
-def _call_value(answer: _EchoAnswer, index: int, at: int, payload: str) -> _Object:
-    """The call at this place of a choice, with payload as its arguments or input."""
-    call = answer.calls[at]
-    call_id = call.id or f"call_{answer.digest}{index}{f'_{at}' if at else ''}"
-    return {"id": call_id, "type": call.kind, call.kind: _call_inside(call, payload)}
-
-
-def _call_inside(call: ModelCall, payload: str) -> _Object:
-    return {"name": call.name, call.field: payload}
-
-
-def _audio_id(answer: _EchoAnswer, index: int) -> _Object:
-    return {"id": f"audio_{answer.digest}{index}"}
-
-
-def _silence(format_: str) -> bytes:
-    """A tenth of a second of silence: raw samples for pcm16, a WAV file for every other format.
-
-    The samples are 24 kHz, 16 bits, mono and little-endian, as in the API.
-    """
-    samples = bytes(2 * _SAMPLES)
-    if format_ == _STREAMED_AUDIO:
-        return samples
-    head = bytes.fromhex("666d7420 10000000 01000100 c05d0000 80bb0000 02001000")  # the `fmt ` chunk
-    wave = b"WAVE" + head + b"data" + len(samples).to_bytes(4, "little") + samples
-    return b"RIFF" + len(wave).to_bytes(4, "little") + wave
-
-
-def _audio_pieces(tokens: int) -> Iterator[str]:
-    """The samples, split into one piece a token. Each piece is encoded separately, as servers do."""
-    pieces = max(tokens, 1)
-    for piece in range(pieces):
-        samples = _SAMPLES * (piece + 1) // pieces - _SAMPLES * piece // pieces
-        yield base64.b64encode(bytes(2 * samples)).decode()
-
-
-def _events(answer: _EchoAnswer, with_usage: bool) -> Iterator[bytes]:
-    """The event stream. A piece has one delta of each choice, as one event each.
-
-    The last piece has the finish reasons, the usage and [DONE], too, as a fast server sends them.
-    """
-    envelope = _envelope(answer, "chat.completion.chunk")
-    usage = {"usage": None} if with_usage else {}
-    indexes = range(answer.choices)
-    frames = [_frame({**envelope, "choices": [_choice(index, _MARK, None)], **usage}) for index in indexes]
-    piece = b""
-    for deltas in zip(*(_deltas(answer, index) for index in indexes), strict=True):
-        if piece:
-            yield piece
-        piece = b""
-        for index, (delta, tokens) in enumerate(deltas):
-            if answer.top_logprobs is None:
-                before, after = frames[index]
-                piece += before + values.dumps(delta) + after
-            else:
-                choice = _choice(index, delta, _logprobs(answer, tokens))
-                piece += _event({**envelope, "choices": [choice], **usage})
-    for index in indexes:
-        choice = _choice(index, {}, None) | {"finish_reason": answer.finish_reason}
-        piece += _event({**envelope, "choices": [choice], **usage})
-    if with_usage:
-        piece += _event({**envelope, "choices": [], "usage": answer.usage})
-    yield piece + b"data: [DONE]\n\n"
-
-
-def _choice(index: int, delta: Value, logprobs: Value) -> _Object:
-    return {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": None}
-
-
-def _frame(value: Value) -> tuple[bytes, bytes]:
-    """The event before and after _MARK. Writing each chunk of a stream as a whole costs more."""
-    before, _, after = _event(value).rpartition(values.dumps(_MARK))  # the model may have its name
-    return before, after
-
-
-def _event(value: Value) -> bytes:
-    return b"data: " + values.dumps(value) + b"\n\n"
-
-
-def _deltas(answer: _EchoAnswer, index: int) -> Iterator[tuple[_Object, Sequence[str]]]:
-    """The deltas of one choice, each with its content tokens. Every choice has the same number of deltas."""
-    yield {"role": "assistant", "content": "" if answer.has_content else None, "refusal": None}, ()
-    if answer.audio_format:
-        yield {"audio": _audio_id(answer, index)}, ()
-        yield from (({"audio": {"transcript": token}}, (token,)) for token in answer.tokens)
-        yield from (({"audio": {"data": data}}, ()) for data in _audio_pieces(len(answer.tokens)))
-        yield {"audio": _AUDIO_END}, ()
-    else:
-        if answer.reasoning:
-            yield from (({"reasoning_content": token}, ()) for token in tokens_of(answer.reasoning))
-        yield from (({"content": token}, (token,)) for token in answer.tokens)
-        if answer.refusal:
-            yield from (({"refusal": token}, ()) for token in tokens_of(answer.refusal))
-        for at in range(len(answer.calls)):
-            yield from ((delta, ()) for delta in _call_deltas(answer, index, at))
-
-
-def _call_deltas(answer: _EchoAnswer, index: int, at: int) -> Iterator[_Object]:
-    """The deltas of the call at this place of a choice."""
-    call = answer.calls[at]
-    starts = range(0, len(call.payload), _ARGUMENTS_PIECE)
-    pieces = [call.payload[start : start + _ARGUMENTS_PIECE] for start in starts]
-    if call.kind == "function_call":
-        yield {"function_call": _call_inside(call, "")}
-        yield from ({"function_call": {call.field: piece}} for piece in pieces)
-    else:
-        yield {"tool_calls": [{"index": at, **_call_value(answer, index, at, "")}]}
-        yield from ({"tool_calls": [{"index": at, call.kind: {call.field: piece}}]} for piece in pieces)
-
-
-def _logprobs(answer: _EchoAnswer, tokens: Sequence[str]) -> _Object | None:
-    """The log probabilities of tokens; None if the request asks for none or there are no tokens."""
-    if answer.top_logprobs is None or not tokens:
-        return None
-    return {"content": [_logprob(token, answer.top_logprobs) for token in tokens], "refusal": None}
-
-
-def _logprob(token: str, top_logprobs: int) -> _Object:
-    """An invented distribution: the token has 0.6 to 1, and each alternative half of the remainder.
-
-    Values are rounded, because the last digits of a logarithm differ between machines.
-    """
-    probability = 0.6 + zlib.crc32(_bytes(token)) % 4000 / 10_000
-    remainder = 1 - probability
-    probabilities = [
-        (token, probability),
-        *((f"{token}~{n}", remainder / 2**n) for n in range(1, top_logprobs)),
-    ]
-    ranked = [
-        {"token": text, "logprob": round(math.log(chance), 6), "bytes": list(_bytes(text))}
-        for text, chance in probabilities
-    ]
-    return {**ranked[0], "top_logprobs": ranked[:top_logprobs]}
-
-
-def _bytes(token: str) -> bytes:
-    return token.encode("utf-8", "surrogatepass")  # a request may contain half an emoji as an escape

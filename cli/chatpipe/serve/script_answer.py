@@ -10,7 +10,8 @@ from typing import Any
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value, json_type
 from chatpipe.local import model
-from chatpipe.local.model import GivenAnswer, ModelCall, Reply
+from chatpipe.local.answer_writer import ModelCall, tokens_of
+from chatpipe.local.model import GivenAnswer, Reply
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.serve import FaultRule
 from chatpipe.response.delays import parse_duration
@@ -141,7 +142,7 @@ def _tokens(text: str | None, chunks: Value) -> tuple[str, ...] | None:
     if text is None:
         return None
     if chunks is None:
-        return tuple(model.tokens_of(text))
+        return tuple(tokens_of(text))
     if isinstance(chunks, list):
         if not all(isinstance(each, str) for each in chunks) or "".join(chunks) != text:
             raise NoRule(
