@@ -15,7 +15,7 @@ from chatpipe.output.delivery import finish_output
 from chatpipe.output.formats import choose_format, decide_stream
 from chatpipe.output.target import open_target, refuse_shared
 from chatpipe.prepare import Draft, Prepared
-from chatpipe.server.server import Server, open_servers, unasked_server
+from chatpipe.server.server import Server, open_servers, unasked_servers
 
 
 def answer(draft: Draft, call: CallOptions, format: FormatOptions, output: OutputOptions) -> int:
@@ -51,10 +51,10 @@ def answer(draft: Draft, call: CallOptions, format: FormatOptions, output: Outpu
 
 @contextmanager
 def _open_servers(prepared: Prepared, draft: Draft, call: CallOptions) -> Iterator[tuple[Server, ...]]:
-    """The servers with their keys. Recorded replies need one server, and no key."""
+    """The servers with their keys. Recorded replies need none."""
     options, note = draft.options.server, draft.console.note
     if call.recordings.is_offline:
-        servers: tuple[Server, ...] = (unasked_server(prepared.endpoint, options),)
+        servers = unasked_servers(prepared.endpoints, options)
     else:
         servers = open_servers(prepared.endpoints, options, draft.environ, KeyWaits(note))
     if not call.recordings.are_used:

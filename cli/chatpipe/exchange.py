@@ -208,7 +208,7 @@ async def ask(
             return _final_answer(answer, None)
         if decision is None:
             decision = retry.decide(tries, failure, policy, now=context.now(), random=context.random)
-        if isinstance(decision, RetryAfter) and _was_replayed(request):
+        if isinstance(decision, RetryAfter) and was_replayed(request):
             decision = decision._replace(seconds=0.0)
         if not isinstance(decision, RetryAfter) or context.monotonic() + decision.seconds >= deadline:
             return _final_answer(answer, decision)
@@ -241,7 +241,7 @@ def get_request(server: Server, url: str, deadline: float | None = None) -> http
     return httpx.Request("GET", url, headers=headers, extensions=extensions)
 
 
-def _was_replayed(request: httpx.Request) -> bool:
+def was_replayed(request: httpx.Request) -> bool:
     """Return True if the last attempt had its reply from a recording: no server needs time."""
     attempt = request.extensions.get(RECORDED_AS)
     return attempt is not None and attempt.is_replayed

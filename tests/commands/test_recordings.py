@@ -126,6 +126,30 @@ def test_map_replays(tmp_path: Path) -> None:
     assert done.stdout == b"a,b\none,<one>\ntwo,<two>\none,<one>\n"
 
 
+def test_several_servers_replay(tmp_path: Path) -> None:
+    """A line that moves on has the same tries, and servers that all fail are not waited for."""
+    (tmp_path / "in.jsonl").write_bytes(b"\n".join(orjson.dumps(body(f"t {each}")) for each in range(20)))
+    urls = ("--base-url", URL, "--base-url", "https://b.example.com/v1", "--retries", "9")
+    lines = []
+    for each in range(20):
+        attempts = [(500, "a bug")] * (each % 7) + [(200, completion("Hi"))]
+        lines += [
+            {"n": n, "request": {"body": body(f"t {each}")}, "response": {"status": status, "body": said}}
+            for n, (status, said) in enumerate(attempts, 1)
+        ]
+    (tmp_path / "r").write_bytes(b"\n".join(map(orjson.dumps, lines)))
+    done = run("batch", "in.jsonl", *urls, "--replay", "r", "-f", "string", "-k", cwd=tmp_path)
+    assert (done.status, done.stdout) == (0, b'"Hi"\n' * 20), done.stderr
+
+
+def test_a_call_goes_on_at_the_next_server_as_it_did(tmp_path: Path) -> None:
+    with serve() as server:
+        urls = ("--base-url", server.url)
+        first = ask(NOWHERE, *urls, "--record", "r", cwd=tmp_path)
+    assert ask(NOWHERE, *urls, "--replay", "r", cwd=tmp_path) == first
+    assert first.stdout == b"Hello\n"
+
+
 @pytest.mark.parametrize("form", [("-f", "json"), ("-f", "text"), ("-f", "sse"), ("-f", "chunks")], ids=str)
 @pytest.mark.parametrize("recorded", [("-f", "json"), ("-f", "text")], ids=str)
 def test_either_form_answers_the_other(

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from chatpipe.batch.job import Job
 from chatpipe.options.server import KeyWaits
-from chatpipe.server.server import Server, open_servers, unasked_server
+from chatpipe.server.server import Server, open_servers, unasked_servers
 
 Servers = tuple[Server, ...]
 
@@ -16,12 +16,12 @@ Servers = tuple[Server, ...]
 def open_run_servers(job: Job) -> Iterator[Servers]:
     """The servers for the length of a run. Their keys are read now.
 
-    Recorded replies are those of any server: with them alone there is one, and no key is looked for.
+    With recorded replies alone no key is looked for.
     Raises NoAccess, BadConfiguration, UsageFault, and what open_recordings() raises.
     """
     recordings = job.options.recordings
     if recordings.is_offline:
-        servers: Servers = (unasked_server(job.endpoint, job.connection),)
+        servers = unasked_servers(job.endpoints, job.connection)
     else:
         waits, sends = KeyWaits(job.console.note_once), not job.resume.no_send
         servers = open_servers(job.endpoints, job.connection, job.environ, waits, sends=sends)

@@ -22,6 +22,8 @@ from chatpipe.wire.answer import headers_by_name
 from chatpipe.wire.retry import REPLAYED
 from chatpipe.wire.unpack import START_BYTES, open_unpacker
 
+# The sign of life of the servers of recordings.
+_ALIVE = httpx.Response(200, stream=httpx.ByteStream(b"{}"))
 _DONE, _TAIL_BYTES = b"[DONE]", 64
 
 
@@ -44,8 +46,8 @@ class RecordedTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Raises CarriedFault for a request that was not recorded, or if nothing can be recorded."""
         below = self._below
-        if below is not None and request.method != "POST":
-            return await below.handle_async_request(request)
+        if request.method != "POST":
+            return _ALIVE if below is None else await below.handle_async_request(request)
         attempt = self._recordings.begin(request, await request.aread())
         record = self._recordings.replay(attempt, is_needed=below is None)
         if record is not None:

@@ -118,9 +118,9 @@ def open_servers(
     return tuple(with_key(endpoint, options, environ, key) for endpoint, key in found)
 
 
-def unasked_server(endpoint: Endpoint, options: ServerOptions) -> Server:
-    """The server of recorded replies: nothing is sent, so no key is looked for."""
-    return Server(endpoint, (), None, options)
+def unasked_servers(endpoints: Sequence[Endpoint], options: ServerOptions) -> tuple[Server, ...]:
+    """The servers of recorded replies: nothing is sent, so no key is looked for."""
+    return tuple(Server(endpoint, (), None, options) for endpoint in endpoints)
 
 
 def with_key(

@@ -266,6 +266,8 @@ class Dispatcher:
             return _final(failure.answer, tries, f", refused by all {count} servers" if count > 1 else "")
         again = next((each for each in tries.failures.values() if each.attempt is not None), failure)
         decision = self._decide(tries, again)
+        if isinstance(decision, RetryAfter) and tries.was_replayed:
+            decision = decision._replace(seconds=0.0)
         if not isinstance(decision, RetryAfter) or tries.is_late(decision.seconds):
             if all(each.health.is_out for each in self.members):
                 left = NoServerLeft(f"no server is left: {_clause(failure.fault)}", fix="check that they run")

@@ -12,7 +12,7 @@ from enum import Enum
 import httpx
 
 from chatpipe.errors import BrokenAnswer, ChatpipeError, NoAccess, ReplyTooLong, Unreachable
-from chatpipe.exchange import NO_HOOKS, Hooks
+from chatpipe.exchange import NO_HOOKS, Hooks, was_replayed
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.wire import retry
 from chatpipe.wire.answer import RECORDED_AS, Answer
@@ -88,6 +88,11 @@ class LineTries(Hooks):
         self._post = post
         self._attempt = None
         self._is_busy = False
+
+    @property
+    def was_replayed(self) -> bool:
+        """True if the last attempt had its reply from a recording."""
+        return self._post is not None and was_replayed(self._post)
 
     def around(self, hooks: Hooks) -> Hooks:
         """These hooks, with those of the pace in them."""
