@@ -84,7 +84,7 @@ class Planner:
         self._quota = Quota(options.rpm, options.tpm, options.dialect)
         self._rules = FaultRules(options.faults, options.seed)
         self._seen: Counter[str] = Counter()
-        self._batches = BatchApi(options, self._rules, lambda request: _plan(self._router.reply_to(request)))
+        self._batches = BatchApi(options, self._rules, self._router.reply_to)
 
     def open_form(self, method: str, target: str, headers: Mapping[str, str]) -> FormReader | None:
         """The reader of an upload, None for another request. Another server reads its forms itself."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from chatpipe.local.model import Reply
 from chatpipe.options.serve import ServeOptions
 from chatpipe.serve.batches.api_route import ApiRoute
 from chatpipe.serve.batches.faulty_calls import plan_with_faults
@@ -23,10 +24,10 @@ _LIMIT = "Enqueued token limit reached for echo in organization org-chatpipe. Li
 
 
 class BatchApi:
-    """Answers the calls. answer gives the plan of the reply to the request of a line."""
+    """Answers the calls. answer gives the reply to the request of a line."""
 
     def __init__(
-        self, options: ServeOptions, rules: FaultRules, answer: Callable[[ServedRequest], ReplyPlan]
+        self, options: ServeOptions, rules: FaultRules, answer: Callable[[ServedRequest], Reply]
     ) -> None:
         self._options = options
         self._rules = rules
@@ -37,6 +38,8 @@ class BatchApi:
 
     def open_form(self, method: str, target: str, headers: Mapping[str, str]) -> FormReader | None:
         """The reader of an upload, None for another request."""
+        if "multipart/" not in headers.get("content-type", "").lower():  # as for nearly every request
+            return None
         return self._files.open_form(ServedRequest(method, target, dict(headers), b""))
 
     def plan(self, request: ServedRequest, route: ApiRoute, now: float) -> ReplyPlan:

@@ -6,17 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 from chatpipe.inputs import values
+from chatpipe.local.model import Reply
 from chatpipe.serve.batches.job_results import Answer, LineReply
 from chatpipe.serve.fault_rules import FaultRules
 from chatpipe.serve.reply_faults import apply_faults
-from chatpipe.serve.reply_steps import ReplyPlan
+from chatpipe.serve.reply_steps import plan_of
 from chatpipe.serve.served_request import ServedRequest
 
 
 class LineAnswers:
-    """answer gives the plan of the reply to a request."""
+    """answer gives the reply to a request."""
 
-    def __init__(self, rules: FaultRules, answer: Callable[[ServedRequest], ReplyPlan]) -> None:
+    def __init__(self, rules: FaultRules, answer: Callable[[ServedRequest], Reply]) -> None:
         self._rules = rules
         self._answer = answer
 
@@ -29,9 +30,12 @@ class LineAnswers:
         return answer
 
     def _reply(self, request: ServedRequest) -> LineReply:
-        plan = self._answer(request)
-        request_id = plan.request_id
-        if plan.status == 200:
-            apply_faults(plan, self._rules.faults_of(request, request_id, "line"))
+        reply = self._answer(request)
+        request_id = dict(reply.headers).get("x-request-id", "")
+        faults = self._rules.faults_of(request, request_id, "line") if reply.status == 200 else ()
+        if not faults:  # as nearly always: no plan is needed
+            return LineReply(reply.status, request_id, b"".join(reply.pieces), reply.usage)
+        plan = plan_of(reply)
+        apply_faults(plan, faults)
         body = b"".join(piece for piece in plan.pieces if isinstance(piece, bytes))
-        return LineReply(plan.status, request_id, body, plan.usage)
+        return LineReply(plan.status, request_id, body, reply.usage)
