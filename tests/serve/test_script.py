@@ -277,6 +277,12 @@ def test_errors() -> None:
     assert (reply and reply.status, body_of(reply)["error"]["type"]) == (500, "server_error")
 
 
+def test_headers_replace_those_of_the_reply() -> None:
+    reply = answered({"echo": True, "headers": {"X-Request-Id": "r-1", "Content-Type": "text/plain", "a": 1}})
+    assert reply is not None
+    assert reply.headers == (("x-request-id", "r-1"), ("content-type", "text/plain"), ("a", "1"))
+
+
 def test_raw_events() -> None:
     reply = answered({"events": [{"a": 1}, "two\nlines", "[DONE]"]})
     assert reply is not None
@@ -299,6 +305,7 @@ BAD_LINES: list[tuple[str, str]] = [
         "{",
         "not JSON: expecting property name enclosed in double quotes (column 2): write each rule on one line",
     ),
+    ('{"a": NaN}', "not JSON: 'NaN' is not JSON (column 7)"),
     ("[1]", "a rule is an array, not an object"),
     ('{"match": {}}', 'a rule has no \'answer\': add "answer": {"content": TEXT}'),
     ('{"match": 1, "answer": {}}', "/match: 'match' is a number, not an object"),
@@ -348,6 +355,10 @@ BAD_ANSWERS: list[tuple[Value, str]] = [
     (
         {"echo": True, "fault": "cut:times=1"},
         "/fault: 'cut:times=1' has a condition, and those of a rule are",
+    ),
+    (
+        {"echo": True, "headers": {"Connection": "close"}},
+        "/headers/Connection: 'Connection' is written by the",
     ),
     ({"echo": True, "headers": {"a b": "c"}}, "/headers/a b: 'a b' is no header with a text in ASCII"),
     ({"echo": False}, "/echo: 'echo' is a boolean, not true"),

@@ -111,7 +111,7 @@ class Planner:
         plan = _plan(reply, limits, source)
         plan.ticket = ticket
         plan.chunk_delay_s = self._options.chunk_delay_s
-        body = plan.request_id or request_id_of(request.body)
+        body = (timed is None and plan.request_id) or request_id_of(request.body)
         plan.latency_s = self._latency_s(body)
         faults = self._rules.faults_of(request, body) if source is not None or plan.status == 200 else []
         if timed is not None:

@@ -22,6 +22,7 @@ from chatpipe.serve.script_match import NoRule, unknown, whole_number
 
 _ROOT = "/answer"
 _LONGEST_S = 86_400.0
+_FRAMING = ("content-length", "transfer-encoding", "connection", "keep-alive")
 _HEADER = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}"
 _CONTENT = frozenset(
     {"content", "tool_calls", "refusal", "reasoning", "finish_reason", "usage", "model", "chunks"}
@@ -75,9 +76,11 @@ class RuleAnswer(NamedTuple):
             reply = Reply(200, (kind, *_request_id(body)), self.events)
         else:
             reply = model.answer_chat(body, self.given)
+        names = {name for name, _ in self.headers}
+        kept = tuple(header for header in reply.headers if header[0] not in names)
         return TimedReply(
             reply.status,
-            (*reply.headers, *self.headers),
+            (*kept, *self.headers),
             reply.pieces,
             reply.usage,
             self.delay_s,
@@ -246,6 +249,10 @@ def _headers(value: Value) -> Headers:
         text = str(given) if isinstance(given, int) and not isinstance(given, bool) else given
         if not re.fullmatch(_HEADER, name) or not isinstance(text, str) or not re.fullmatch("[ -~]*", text):
             raise NoRule(f"{pointer}/{name}", f"'{name}' is no header with a text in ASCII")
+        if name.lower() in _FRAMING:
+            raise NoRule(
+                f"{pointer}/{name}", f"'{name}' is written by the server", "leave it out, or use a fault"
+            )
         found.append((name.lower(), text))
     return tuple(found)
 

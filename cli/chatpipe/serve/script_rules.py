@@ -67,7 +67,8 @@ def rules_from(lines: Iterable[Source]) -> list[ScriptRule]:
             faults.append(BadInput(fault.what, place=_place(line, fault.pointer), fix=fault.fix))
         except values.NotJSON as error:
             what = f"not JSON: {error.what} (column {error.column})"
-            faults.append(BadInput(what, place=line.place(), fix="write each rule on one line"))
+            fix = "" if line.data.strip()[-1:] == b"}" else "write each rule on one line"
+            faults.append(BadInput(what, place=line.place(), fix=fix))
     if faults:
         raise Problems(faults)
     return rules
