@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from chatpipe.local.model import Reply
 from chatpipe.options.serve import ServeOptions
 from chatpipe.serve.batches.api_route import ApiRoute
 from chatpipe.serve.batches.faulty_calls import plan_with_faults
 from chatpipe.serve.batches.file_calls import FileCalls
 from chatpipe.serve.batches.job_calls import BadOrder, JobCalls, unseen
 from chatpipe.serve.batches.job_fate import fate_of
-from chatpipe.serve.batches.line_answers import LineAnswers
+from chatpipe.serve.batches.line_answers import AnswerRequest, LineAnswers
 from chatpipe.serve.batches.multipart import FormReader
 from chatpipe.serve.batches.served_job import JobServices
 from chatpipe.serve.batches.stored_files import FileStore
@@ -26,9 +25,7 @@ _LIMIT = "Enqueued token limit reached for echo in organization org-chatpipe. Li
 class BatchApi:
     """Answers the calls. answer gives the reply to the request of a line."""
 
-    def __init__(
-        self, options: ServeOptions, rules: FaultRules, answer: Callable[[ServedRequest], Reply]
-    ) -> None:
+    def __init__(self, options: ServeOptions, rules: FaultRules, answer: AnswerRequest) -> None:
         self._options = options
         self._rules = rules
         self._answers = LineAnswers(rules, answer)

@@ -13,11 +13,13 @@ from chatpipe.serve.reply_faults import apply_faults
 from chatpipe.serve.reply_steps import plan_of
 from chatpipe.serve.served_request import ServedRequest
 
+AnswerRequest = Callable[[ServedRequest], Reply]
+
 
 class LineAnswers:
     """answer gives the reply to a request."""
 
-    def __init__(self, rules: FaultRules, answer: Callable[[ServedRequest], Reply]) -> None:
+    def __init__(self, rules: FaultRules, answer: AnswerRequest) -> None:
         self._rules = rules
         self._answer = answer
 
