@@ -13,15 +13,17 @@ from chatpipe.errors import BadInput
 from chatpipe.inputs import values
 from chatpipe.inputs.place import Source, line_source
 from chatpipe.local.model import Reply
+from chatpipe.serve.aimock_fixtures import fixture_lines, left_out
 from chatpipe.serve.attempts import SentBody
 from chatpipe.serve.script_match import Facts
 from chatpipe.serve.script_rules import ScriptRule, rules_from, shadowed
 
 
 class Script:
-    """Rules, and the counts of the requests that they have admitted."""
+    """Rules, and the counts of the requests that they have admitted. notes are about the file."""
 
-    def __init__(self, rules: Sequence[ScriptRule]) -> None:
+    def __init__(self, rules: Sequence[ScriptRule], notes: Sequence[str] = ()) -> None:
+        self._notes = notes
         self._rules = rules
         self._counts = [0] * len(rules)
         self._answers = [0] * len(rules)
@@ -40,7 +42,8 @@ class Script:
         return None if rule is None else rule.answer.reply_to(data)
 
     def warnings(self) -> Iterator[str]:
-        """The rules that can never answer."""
+        """The rules that can never answer, and what the file has besides."""
+        yield from self._notes
         for rule, earlier in shadowed(self._rules):
             yield f"{rule.place}: it never answers: {earlier.place} admits all that it does"
 
@@ -77,12 +80,17 @@ class Script:
 
 def parse_script(source: Source) -> Script:
     """The script in a file. Raises Problems, and BadInput for a file without rules."""
-    lines = source.data.split(b"\n")
-    rules = rules_from(line_source(source.name, line, number) for number, line in enumerate(lines, 1))
+    lines, notes = fixture_lines(source), []
+    if lines is None:
+        split = source.data.split(b"\n")
+        lines = [line_source(source.name, line, number) for number, line in enumerate(split, 1)]
+    else:
+        notes = list(left_out(source, lines))
+    rules = rules_from(lines)
     if not rules:
         raise BadInput(
             "there are no rules in it",
             place=source.name,
             fix='write one a line: {"answer": {"content": "Hi"}}',
         )
-    return Script(rules)
+    return Script(rules, notes)
