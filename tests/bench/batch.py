@@ -45,8 +45,9 @@ _RSS_PER_MB = 1024 * 1024 if sys.platform == "darwin" else 1024
 
 
 class _Kind(NamedTuple):
-    """A run: its lines, its server, its options. writes: results go to a file of its own, with a journal.
+    """A run: its lines, its server, if one is asked, its options.
 
+    writes: results go to a file of its own, with a journal.
     is_map: the same requests, made of the rows of a table by `map`.
     """
 
@@ -64,7 +65,7 @@ def run(place: Place, sources: Sequence[Source], report: Report, rounds: int | N
         _write_lines(_input(place, lines), lines)
     _write_table(_table(place), _LINES)
     with _servers(place, sources[0]) as (fast, slow, streaming):
-        kinds = _kinds(fast, slow, streaming)
+        kinds = _kinds(fast, slow, streaming, _recording(place, sources[0]))
         cases = [_case(place, source, kind) for source in sources for kind in kinds]
         peers = batchpeers.peers(place, slow, _input(place, _SLOW_LINES), _IN_FLIGHT)
         for case in (*cases, *(peer.case for peer in peers)):
@@ -93,7 +94,7 @@ def _servers(place: Place, source: Source) -> Iterator[tuple[str, str, str]]:
         yield fast, slow, streaming
 
 
-def _kinds(fast: str, slow: str, streaming: str) -> list[_Kind]:
+def _kinds(fast: str, slow: str, streaming: str, recording: Path) -> list[_Kind]:
     jobs, many = ("-j", str(_IN_FLIGHT)), ("-j", str(_MANY_IN_FLIGHT))
     return [
         _Kind("one", 1, fast, jobs),
@@ -102,13 +103,15 @@ def _kinds(fast: str, slow: str, streaming: str) -> list[_Kind]:
         _Kind("-o", _LINES, fast, jobs, writes=True),
         _Kind("map", _LINES, fast, jobs, is_map=True),
         _Kind("50 ms", _SLOW_LINES, slow, jobs),
+        _Kind("echo", _LINES, "", ("-p", "echo", *jobs)),
+        _Kind("replay", _LINES, "", ("-p", "echo", "--replay", str(recording), *jobs)),
         _Kind("streamed", _STREAMS, streaming, ("-j", "32", "--stream")),
     ]
 
 
 def _case(place: Place, source: Source, kind: _Kind) -> Case:
     words = _map(place) if kind.is_map else ("batch", str(_input(place, kind.lines)))
-    argv = source.command(*words, "-q", "--base-url", kind.url)
+    argv = source.command(*words, "-q", *(("--base-url", kind.url) if kind.url else ()))
     out = ("-o", str(_output(place))) if kind.writes else ()
     # The last line of the input was answered; with -o nothing goes to stdout, and the status has to do.
     last = b"\n%d,Question" if kind.is_map else b'"custom_id":"r-%d"'
@@ -133,6 +136,7 @@ def _figures(cost: dict[str, list[Cost]]) -> list[Figure]:
     def each_ms(name: str, requests: int) -> float:
         return (measure.cpu_ms(cost[name]) - start_ms) / requests
 
+    replay_ms = each_ms("replay", _LINES)
     at_256, at_2000 = each_ms("256", _LINES), each_ms("2,000", _LINES)
     wall_s = measure.wall_ms(cost["50 ms"]) / 1e3
     note = f"{wall_s:.2f} s, start-up included; the bound is {_BOUND_S:.2f} s"
@@ -142,6 +146,7 @@ def _figures(cost: dict[str, list[Cost]]) -> list[Figure]:
         Figure("the same with -o", each_ms("-o", _LINES), "ms", 0.30, 0.18),
         Figure("map --csv to batch, the same requests", each_ms("map", _LINES) / at_256, "x", 1.15, 1.05),
         Figure("2,000 in flight to 256", at_2000 / at_256, "x", 1.5, 1.2, note=f"{at_2000:.3f} ms"),
+        Figure("--replay to -p echo, a request", replay_ms / each_ms("echo", _LINES), "x", 1.3, 1.1),
         Figure(
             "5,000 requests of 50 ms, -j 256: wall time to the bound",
             wall_s / _BOUND_S,
@@ -186,6 +191,14 @@ def _peak_mb(place: Place, source: Source, lines: int) -> float:
         check=True,
     )
     return int(done.stdout) / _RSS_PER_MB
+
+
+def _recording(place: Place, source: Source) -> Path:
+    """The recording of a run of _LINES lines."""
+    path = place.scratch / "recording.jsonl"
+    words = ["batch", str(_input(place, _LINES)), "-q", "-p", "echo", "--record", str(path)]
+    subprocess.run(source.command(*words), env=place.environment(), stdout=subprocess.DEVNULL, check=True)
+    return path
 
 
 def _input(place: Place, lines: int) -> Path:

@@ -214,15 +214,13 @@ def _read_reply(value: dict[str, Value]) -> RecordedReply:
     status = value.get("status")
     if not ((failure and status is None) or (type(status) is int and 100 <= status <= 599)):
         raise _WrongMember("status")
-    headers = _member(value, "headers", dict, {})
-    if not all(type(each) is str for each in headers.values()):
-        raise _WrongMember("headers")
+    headers = []
+    for name, each in _member(value, "headers", dict, {}).items():
+        if type(each) is not str:
+            raise _WrongMember("headers")
+        headers.append((name.lower(), each))
     return RecordedReply(
-        status,
-        tuple((name.lower(), each) for name, each in headers.items()),
-        tuple(_pieces(value)),
-        failure,
-        _member(value, "reason", str, ""),
+        status, tuple(headers), tuple(_pieces(value)), failure, _member(value, "reason", str, "")
     )
 
 

@@ -48,7 +48,9 @@ class RecordedTransport(httpx.AsyncBaseTransport):
         below = self._below
         if request.method != "POST":
             return _ALIVE if below is None else await below.handle_async_request(request)
-        attempt = self._recordings.begin(request, await request.aread())
+        sent = request.stream
+        body = b"".join(sent) if type(sent) is httpx.ByteStream else await request.aread()
+        attempt = self._recordings.begin(request, body)
         record = self._recordings.replay(attempt, is_needed=below is None)
         if record is not None:
             return _response(reply_to(record, attempt.request.body))

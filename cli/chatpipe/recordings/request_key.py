@@ -11,6 +11,7 @@ deployments of Azure, or the server does.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from hashlib import blake2b
 
 from chatpipe.inputs.values import Value
@@ -33,6 +34,7 @@ _ROUTE = re.compile(
 )
 
 
+@lru_cache(maxsize=64)
 def route_of(path: str) -> str:
     """The part of a path, without query, that names the resource and not the server."""
     path = path.partition("?")[0]
