@@ -88,6 +88,7 @@ WRONG = {
         {"useless-retry": 1},
     ),
     "six retries in a second": ([refused(i * 0.1, 500) for i in range(7)], {"storm": 1}),
+    "every quarter of a second": ([refused(i * 0.25, 500) for i in range(10)], {"storm": 2}),
     "six retries after resets": ([ended(i * 0.1, "lost") for i in range(7)], {"storm": 1}),
     "new requests at full speed, all refused": (MANY, {"storm": 1}),
     "cut and never asked again": ([ended(0, "cut"), Sent(9, body="next")], {"took-cut-for-whole": 1}),
@@ -121,6 +122,14 @@ RIGHT = {
     ],
     "the wait of another request": [refused(0, 429, "9", body="a"), Sent(0.1, body="b")],
     "back-off that doubles from 0.1 s": [refused(at, 503) for at in (0, 0.1, 0.3, 0.7, 1.5, 3.1)],
+    "every second": [refused(i, 500) for i in range(20)],
+    "every quarter of a second, as it was told": [
+        *(Sent(i * 0.25, 429, "refused", headers=(("retry-after-ms", "250"),)) for i in range(20)),
+    ],
+    "back-off with jitter from nothing on": [refused(at, 503) for at in (0, 0.05, 0.5, 0.6, 2, 6, 7, 14, 16)],
+    "back-off from 0.1 s up to a half": [
+        refused(at, 503) for at in (0, 0.1, 0.3, 0.7, 1.2, 1.7, 2.2, 2.7, 3.2, 3.7, 4.2)
+    ],
     "back-off of the official library": [refused(at, 429) for at in (0, 0.38, 1.13)],
     "64 at once, each three times": [
         refused(at + i / 1000, 429, body=f"b{i}", connections=64) for at in (0, 0.4, 0.9) for i in range(64)

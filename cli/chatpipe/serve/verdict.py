@@ -27,6 +27,11 @@ Severity = Literal["wrong", "note"]
 TOLERANCE_S = 0.05
 # A back-off that begins with 0.1 s and doubles makes four attempts in its first second.
 STORM_RETRIES = 5
+# Or so many retries without a named wait, less than a second apart, whose waits do not grow: the median of
+# the last three is not half as long again as that of the first three. A wait of 0.25 s each time is such.
+FLAT_RETRIES = 8
+FLAT_WAIT_S = 1.0
+FLAT_GROWTH = 1.5
 # Refusals in one second, without an answer between them: a client that waits at all gets two or three a
 # connection, however many requests it has in flight.
 STORM_REFUSALS = 50
@@ -71,7 +76,7 @@ class WatchedBody:
 
     __slots__ = (
         *("answers", "attempts", "failures", "remarks", "key", "lines", "pending", "retries"),
-        *("running", "text", "times"),
+        *("running", "text", "times", "waits"),
     )
 
     def __init__(self, sent: SentBody) -> None:
@@ -80,6 +85,7 @@ class WatchedBody:
         self.attempts: list[Attempt] = []  # the last ones
         self.pending: list[Attempt] = []
         self.times: list[float] = []  # of the retries in the last second
+        self.waits: list[float] = []  # before the retries since the last answer: the first and the last ones
         self.remarks: dict[tuple[Kind, Severity], Remark] | None = None
         self.lines = 0  # attempts that repeat none
         self.retries = 0
@@ -90,6 +96,14 @@ class WatchedBody:
     @property
     def is_open(self) -> bool:
         return bool(self.running or self.pending)
+
+    @property
+    def has_flat_waits(self) -> bool:
+        """True if the client tries again and again without giving the server more time."""
+        if len(self.waits) < FLAT_RETRIES or self.lines > 1:
+            return False
+        first, last = sorted(self.waits[:3])[1], sorted(self.waits[-3:])[1]
+        return last < FLAT_WAIT_S and last < FLAT_GROWTH * first
 
     def take_pending(self, credential: int) -> Attempt | None:
         """The attempt that a new one repeats: the one that may be repeated best. None if it repeats none."""
@@ -148,6 +162,7 @@ class ClientVerdict:
             self._add("hung-on-stall", "wrong", body, words, now)
         if outcome == "answered":
             body.answers += 1
+            body.waits.clear()
             self._refusals.clear()
         elif outcome in _CAN_COME_AGAIN and len(body.pending) < _MOST_PENDING:
             body.failures += 1
@@ -189,6 +204,13 @@ class ClientVerdict:
             del body.times[0]
         if len(body.times) > STORM_RETRIES * body.lines:
             words = f"sent again {len(body.times)} times in a second"
+            self._add("storm", "wrong", body, words, now)
+            return
+        if earlier.wait_s is None:
+            body.waits.append(waited_s)
+            del body.waits[FLAT_RETRIES // 2 : -FLAT_RETRIES // 2]
+        if body.has_flat_waits:
+            words = f"sent again {body.retries} times, {waited_s:.2f} s apart, without longer waits"
             self._add("storm", "wrong", body, words, now)
 
     def _judge_load(self, connections: int, now: float) -> None:
