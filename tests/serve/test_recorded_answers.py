@@ -14,7 +14,7 @@ import pytest
 from chatpipe.recordings.exchange_record import ExchangeRecord, RecordedReply, RecordedRequest, read_record
 from chatpipe.recordings.try_counter import NumberedRequest, TryCounter
 from chatpipe.serve.replayed_reply import ReplayedReply
-from chatpipe.serve.reply_steps import Pause, ReplyPlan, steps_of
+from chatpipe.serve.reply_steps import Close, Pause, ReplyPlan, Reset, Step, steps_of
 from chatpipe.serve.served_request import ServedRequest
 from loopback import Answer, Request, Stall, completion, error, event, event_stream, stream_of
 from process import run
@@ -212,12 +212,16 @@ def _ignore(*_: object) -> None:
     """Take the end of an exchange."""
 
 
-def waits(reply: RecordedReply, took_ms: int, speed: float) -> list[Any]:
-    """The steps behind the head, with the pauses as they are from the beginning."""
+def played(reply: RecordedReply, took_ms: int, speed: float) -> tuple[ReplyPlan, list[Step]]:
     asked = NumberedRequest(RecordedRequest("POST", "/v1/chat/completions", {"stream": True}), "", 1, 1)
     source = ReplayedReply(ExchangeRecord("", asked.request, reply, took_ms=took_ms), asked, speed, _ignore)
     plan = ReplyPlan(0, (), (), source=source)
-    steps = list(steps_of(plan, ServedRequest("POST", "/", {}, b"")))
+    return plan, list(steps_of(plan, ServedRequest("POST", "/", {}, b"")))
+
+
+def waits(reply: RecordedReply, took_ms: int, speed: float) -> list[Any]:
+    """The steps, with the seconds of pauses as they are from the beginning."""
+    steps = played(reply, took_ms, speed)[1]
     return [round(step.seconds, 1) if isinstance(step, Pause) else step for step in steps]
 
 
@@ -234,6 +238,22 @@ def test_times(speed: float, pauses: list[float]) -> None:
     pieces = [step for step in steps if isinstance(step, bytes)]
     assert pieces[1:] == [b"1\r\na\r\n", b"1\r\nb\r\n", b"1\r\nc\r\n", b"0\r\n\r\n"]
     assert isinstance(steps[0], float) == bool(pauses)
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason", "ending"),
+    [
+        ("cut", "", Close()),
+        ("cut", "Connection reset by peer before the end of the reply", Reset()),
+        ("broken", "no gzip", Close()),
+        ("timeout", "", Pause(1e9)),
+    ],
+)
+def test_ends_of_replies(failure: str, reason: str, ending: Step) -> None:
+    """They are cut for the verdict, too."""
+    reply = RecordedReply(200, tuple(CHUNKS.items()), ((0, b"a"),), failure, reason)
+    plan, steps = played(reply, 0, math.inf)
+    assert (plan.is_cut, steps[2]) == (True, ending)
 
 
 def test_numbers_of_equal_requests() -> None:

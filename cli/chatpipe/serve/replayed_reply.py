@@ -100,7 +100,7 @@ class ReplayedReply:
             yield from _without_reply(reply, plan)
             return
         plan.status, plan.headers = reply.status, (*_headers(reply), *plan.headers)
-        plan.framing = "chunked" if reply.failure else ""
+        plan.framing, plan.is_cut = ("chunked", True) if reply.failure else ("", False)
         plan.pieces = self._pieces()
         yield from collect(plan, self.faults)
 
