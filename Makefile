@@ -68,7 +68,7 @@ $(VENV)/.dev: $(VENV)/.installed
 
 $(PEER)/.installed: Makefile
 	$(PYTHON) -m venv $(PEER)
-	$(PEER)/bin/python -m pip install --quiet 'litellm[proxy]'
+	$(PEER)/bin/python -m pip install --quiet 'litellm[proxy]' vcrpy
 	-$(PEER)/bin/python -m pip install --quiet --only-binary :all: xllamacpp gguf  # not for every machine
 	@touch $@
 
