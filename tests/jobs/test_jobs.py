@@ -50,6 +50,16 @@ def test_from_a_file_to_its_results_in_order(server: Running, tmp_path: Path) ->
     assert records(jobs(server, "cancel", path))[0]["status"] == "completed"
 
 
+def test_all_of_it_through_a_proxy(server: Running, tmp_path: Path) -> None:
+    """The server is the proxy, too: it takes the URL of another one for its own."""
+    path = str(write_input(tmp_path))
+    way = ("--base-url", "http://api.test/v1", "--proxy", server.url.removesuffix("/v1"))
+    assert run("jobs", "submit", path, *way).status == 0
+    assert run("jobs", "wait", path, "--poll", "0.01", *way).status == 0
+    done = run("jobs", "results", path, *way)
+    assert [line["custom_id"] for line in records(done)] == [f"id-{n}" for n in range(7)], done.stderr
+
+
 def listed(server: Running, what: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(server.exchange(get(what)).partition(b"\r\n\r\n")[2])["data"]
     return found

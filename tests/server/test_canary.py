@@ -36,6 +36,7 @@ OURS = (
     "tool.json",
     "print-key",
     "in.jsonl",
+    "lines.jsonl",
     "answers.jsonl",
     "rows.csv",
     "config.toml",
@@ -97,6 +98,8 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "build": ("build", "-m", "m", "hi"),
     "build -f batch": ("build", "-m", "m", "-f", "batch", "hi"),
     "build -f curl": ("build", "-m", "m", "-f", "curl", "hi"),
+    "jobs submit": ("jobs", "submit", "lines.jsonl", *SHOWN, "--settle", "0.1"),
+    "jobs results": ("jobs", "results", "b", *SHOWN, "-o", "out"),
     "models": ("models", "-f", "tsv", *SHOWN),
     "models --save": ("models", "--save", *SHOWN),
     "config show": ("config", "show", "-m", "m"),
@@ -110,6 +113,13 @@ SILENT = (*OFFLINE, "config show", "config show --json", "build", "build -f batc
 
 
 def good(request: Request) -> Answer:
+    path = request.target.partition("?")[0]
+    if path.endswith("/files"):
+        return reply(200, {"id": "file-1"})
+    if path.endswith("/content"):
+        return reply(200, {"custom_id": "a", "response": {"status_code": 200, "body": str(request.headers)}})
+    if "/batches" in path:
+        return reply(200, {"id": "b", "status": "completed", "output_file_id": "file-2"})
     if request.method == "GET":
         return reply(200, {"data": [{"id": "m"}]})
     has_result = any(each["role"] == "tool" for each in request.json()["messages"])
@@ -141,6 +151,8 @@ def prepare(folder: Path) -> None:
     (folder / "tool.json").write_bytes(orjson.dumps(TOOL))
     message = {"role": "user", "content": "hi"}
     (folder / "in.jsonl").write_bytes(orjson.dumps({"model": "m", "messages": [message]}) + b"\n")
+    line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "m"}}
+    (folder / "lines.jsonl").write_bytes(orjson.dumps(line) + b"\n")
     (folder / "answers.jsonl").write_bytes(orjson.dumps(completion("ok")) + b"\n")
     (folder / "config.toml").touch()
     (folder / "rows.csv").write_text("a\nhi\n")

@@ -90,9 +90,9 @@ class JobApi:
         form = _Form(content, self.dialect.purpose)
         headers = [*self._headers(), ("Content-Type", f"multipart/form-data; boundary={form.boundary}")]
         headers.append(("Content-Length", str(form.size)))
-        request = httpx.Request(
-            "POST", self._url("/files"), headers=headers, stream=form, extensions=self._extensions
-        )
+        url = httpx.URL(self._url("/files"))
+        headers.append(("Host", url.netloc.decode()))  # httpx adds none beside a stream of ours
+        request = httpx.Request("POST", url, headers=headers, stream=form, extensions=self._extensions)
         with _without_routes():
             value = self._value(request)
         if not isinstance(value, dict) or not isinstance(value.get("id"), str):
@@ -230,8 +230,8 @@ def _was_refused(failure: FailedAttempt) -> bool:
     return 400 <= status < 500 and status not in RETRYABLE
 
 
-class _Form(httpx.AsyncByteStream):
-    """The form of an upload, made from its file at each try."""
+class _Form(httpx.AsyncByteStream, httpx.SyncByteStream):
+    """The form of an upload, made from its file at each try. A way through a proxy needs the second base."""
 
     def __init__(self, content: UploadContent, purpose: str) -> None:
         name = content.name.replace("\\", "_").replace('"', "_")
@@ -246,8 +246,11 @@ class _Form(httpx.AsyncByteStream):
         self._tail = f"\r\n--{self.boundary}--\r\n".encode()
         self.size = len(self._head) + content.size + len(self._tail)
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __iter__(self) -> Iterator[bytes]:
         yield self._head
-        for piece in self._content.pieces():
-            yield piece
+        yield from self._content.pieces()
         yield self._tail
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self:
+            yield piece

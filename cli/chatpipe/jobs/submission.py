@@ -18,6 +18,7 @@ from chatpipe.jobs.job_api import CreateOrder, JobApi, Unconfirmed, UploadConten
 from chatpipe.jobs.job_dialects import ProviderJob
 from chatpipe.jobs.jobs_file import JobsFile, PartRecord
 from chatpipe.named_tuple import NamedTuple
+from chatpipe.system import secrets
 from chatpipe.wire.retry import backoff
 
 _TOKEN = "chatpipe_job"  # noqa: S105
@@ -128,7 +129,7 @@ class Submission:
                 if tries > self._api.connection.retry.retries:
                     raise unconfirmed.fault from None
             except ChatpipeError as fault:
-                self._state.note(record, "refused", why=fault.what)
+                self._state.note(record, "refused", why=secrets.hide(fault.what))
                 if not _is_unseen(fault, record.file_id):
                     raise
                 tries += 1
