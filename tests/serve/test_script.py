@@ -430,6 +430,14 @@ def test_faults_and_times_of_a_rule_are_those_of_its_reply(tmp_path: Path) -> No
     assert (b"x-a: b" in whole, b"[DONE]" in whole) == (False, True)
 
 
+def test_raw_events_without_an_end_are_cut(tmp_path: Path) -> None:
+    file = tmp_path / "s.jsonl"
+    file.write_bytes(b'{"answer": {"events": [{"choices": [{"delta": {"content": "half"}}]}]}}')
+    with serving("--script", str(file)) as server:
+        assert b"half" in server.chat(stream=True)
+        assert b'"took-cut-for-whole"' in server.exchange(get("/_chatpipe/verdict"))
+
+
 def test_a_scripted_401_is_told_from_a_wrong_key(tmp_path: Path) -> None:
     file = tmp_path / "s.jsonl"
     file.write_bytes(b'{"answer": {"error": {"status": 401, "code": "revoked"}}}')

@@ -21,7 +21,7 @@ from chatpipe.serve.draws import draw, latency_s
 from chatpipe.serve.fault_rules import FaultRules
 from chatpipe.serve.quota import Quota
 from chatpipe.serve.reply_faults import apply_ahead, apply_faults
-from chatpipe.serve.reply_steps import LaterReply, ReplyPlan, TimedReply
+from chatpipe.serve.reply_steps import LaterReply, ReplyPlan, TimedReply, note_cut
 from chatpipe.serve.router import OwnRoutes, Router, error_reply, is_chat, is_own
 from chatpipe.serve.served_request import ServedRequest
 from chatpipe.serve.server_metrics import Metrics
@@ -118,6 +118,7 @@ class Planner:
             plan.latency_s += timed.latency_s
             plan.chunk_delay_s = plan.chunk_delay_s if timed.chunk_delay_s is None else timed.chunk_delay_s
             faults = [*timed.faults, *faults]
+            plan.pieces = note_cut(plan, plan.pieces)
         if source is not None:
             source.faults = apply_ahead(plan, faults)
         else:

@@ -15,7 +15,7 @@ from chatpipe.recordings.reply_forms import as_asked
 from chatpipe.recordings.request_key import request_key
 from chatpipe.recordings.try_counter import NumberedRequest
 from chatpipe.serve.later_reply import collect
-from chatpipe.serve.reply_steps import Close, Pause, ReplyPlan, Reset, Step
+from chatpipe.serve.reply_steps import Close, Pause, ReplyPlan, Reset, Step, note_cut
 from chatpipe.serve.router import UPSTREAM_ERROR, error_reply
 
 # It gets the request, its reply, and the milliseconds that it took.
@@ -100,8 +100,8 @@ class ReplayedReply:
             yield from _without_reply(reply, plan)
             return
         plan.status, plan.headers = reply.status, (*_headers(reply), *plan.headers)
-        plan.framing, plan.is_cut = ("chunked", True) if reply.failure else ("", False)
-        plan.pieces = self._pieces()
+        plan.framing = "chunked" if reply.failure else ""
+        plan.pieces = note_cut(plan, self._pieces())
         yield from collect(plan, self.faults)
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from http.client import responses
@@ -16,6 +17,8 @@ from chatpipe.serve.slots_in_use import Ticket
 from chatpipe.serve.wakeup import Wakeup
 
 _EVENT_STREAM = "text/event-stream"
+_STREAM_END = re.compile(rb'"finish_reason"\s*:\s*"|data:\s*\[DONE\]')
+_END_BYTES = 40  # the longest that _STREAM_END matches, with some room for white space
 
 
 class Pause(NamedTuple):
@@ -104,6 +107,21 @@ class ReplyPlan:
 
 def plan_of(reply: Reply) -> ReplyPlan:
     return ReplyPlan(reply.status, reply.headers, reply.pieces)
+
+
+def note_cut(plan: ReplyPlan, pieces: Iterable[Step]) -> Iterator[Step]:
+    """The same steps. The plan is told of a good reply that is broken off, or of a stream without its end."""
+    is_good = plan.status == 200
+    has_end, tail = not plan.is_stream, b""
+    for piece in pieces:
+        if isinstance(piece, Close | Reset):
+            plan.is_cut = is_good and not (plan.is_stream and has_end)
+        elif isinstance(piece, bytes) and not has_end:
+            tail += piece
+            has_end = _STREAM_END.search(tail) is not None
+            tail = tail[-_END_BYTES:]
+        yield piece
+    plan.is_cut |= is_good and not has_end
 
 
 def steps_of(plan: ReplyPlan, request: ServedRequest) -> Generator[Step, None, None]:

@@ -16,7 +16,7 @@ from chatpipe.options.serve import FaultRule
 from chatpipe.recordings.transport_failures import failure_of
 from chatpipe.serve.exchange_recorder import ExchangeListener
 from chatpipe.serve.later_reply import collect
-from chatpipe.serve.reply_steps import Close, Framing, ReplyPlan, Reset, Step
+from chatpipe.serve.reply_steps import Close, Framing, ReplyPlan, Reset, Step, note_cut
 from chatpipe.serve.router import UPSTREAM_ERROR, error_reply
 from chatpipe.serve.wakeup import Wakeup
 from chatpipe.system.causes import root_os_error
@@ -68,7 +68,7 @@ class UpstreamReply:
             yield from self._without_head(plan)
             return
         _show(self._response, plan)
-        plan.pieces = self._pieces(plan)
+        plan.pieces = note_cut(plan, self._pieces())
         yield from collect(plan, self.faults)
 
     def close(self) -> None:
@@ -91,7 +91,7 @@ class UpstreamReply:
             reply = error_reply(502, str(fault), type=UPSTREAM_ERROR)
         plan.status, plan.headers, plan.pieces = reply.status, (*reply.headers, *plan.headers), reply.pieces
 
-    def _pieces(self, plan: ReplyPlan) -> Iterator[Step]:
+    def _pieces(self) -> Iterator[Step]:
         while True:
             while self._arrived:
                 piece = self._arrived.popleft()
@@ -102,7 +102,6 @@ class UpstreamReply:
                 break
             yield self._wakeup
         if self._error is not None:
-            plan.is_cut = True
             yield _ending(self._error)
 
     # The task
