@@ -16,6 +16,7 @@ import pytest
 
 from chatpipe.errors import CannotWrite, NotRecorded
 from chatpipe.exchange import run_without_loop
+from chatpipe.recordings.exchange_record import FAILURES as RECORDED_FAILURES
 from chatpipe.recordings.exchange_record import ExchangeRecord, read_record
 from chatpipe.recordings.recorded_attempts import Recordings
 from chatpipe.recordings.recorded_transport import RecordedTransport
@@ -228,6 +229,7 @@ FAILURES = {
     "timeout": httpx.ReadTimeout("no byte for 600 s"),
     "deadline": httpx.ReadTimeout("deadline"),
     "proxy": httpx.ProxyError("407 Proxy Authentication Required"),
+    "proxy-down": caused(httpx.ProxyError("Connection refused"), ConnectionRefusedError(111, "refused")),
     "reset": caused(httpx.ReadError("no"), ConnectionResetError(104, "Connection reset by peer")),
     "cut": httpx.RemoteProtocolError("the server closed the connection"),
     "too-long": OverlongReply("longer than 1 kB", "raise --max-reply"),
@@ -248,7 +250,7 @@ def test_a_failure_before_a_reply_comes_back(recorder: Recorder, error: Exceptio
     assert is_transient(again) == is_transient(error)
 
 
-@pytest.mark.parametrize("failure", ["no-host", "tls", "refused", "reset", "cut", "timeout"])
+@pytest.mark.parametrize("failure", sorted(RECORDED_FAILURES))
 def test_failures_have_one_exception_each(failure: str) -> None:
     assert failure_of(exception_of(failure, "why")) == (failure, "why")
 

@@ -33,6 +33,7 @@ FAILURES = {
     "refused": "no connection to the server",
     "connect-timeout": "no connection within the time limit",
     "proxy": "no way through the proxy",
+    "proxy-down": "no connection to the proxy",
     "timeout": "no byte within the time limit",
     "reset": "the connection was lost",
     "cut": "the reply ended too early, or was not read to its end",

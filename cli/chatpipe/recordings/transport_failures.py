@@ -33,6 +33,7 @@ _EXCEPTIONS: dict[str, type[httpx.RequestError]] = {
     "refused": httpx.ConnectError,
     "connect-timeout": httpx.ConnectTimeout,
     "proxy": httpx.ProxyError,
+    "proxy-down": httpx.ProxyError,
     "timeout": httpx.ReadTimeout,
     "reset": httpx.ReadError,
     "cut": httpx.RemoteProtocolError,
@@ -51,6 +52,8 @@ def failure_of(error: Exception) -> tuple[str, str] | None:
         name = "tls"
     elif name == "refused" and isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME:
         name = "no-host"
+    elif name == "proxy" and cause is not None:
+        name = "proxy-down"
     is_system = cause is not None and isinstance(error, httpx.NetworkError)
     return name, (system_message(cause) if is_system else str(error))[:_REASON_CHARS]
 
@@ -62,4 +65,6 @@ def exception_of(failure: str, reason: str) -> httpx.RequestError:
         error.__cause__ = socket.gaierror(socket.EAI_NONAME, reason)
     elif failure == "tls":
         error.__cause__ = ssl.SSLError(1, reason)
+    elif failure == "proxy-down":
+        error.__cause__ = ConnectionError(reason)
     return error
