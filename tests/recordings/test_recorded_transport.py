@@ -29,7 +29,7 @@ from chatpipe.wire.http1 import OverlongReply
 from chatpipe.wire.retry import REPLAYED
 from parametrize import cases
 
-URL = "https://user:password@api.example.com/v1/chat/completions?key=secret"
+URL = "https://user:password@api.example.com/secret-token/v1/chat/completions?key=secret"
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
 JSON, EVENTS = {"content-type": "application/json"}, {"content-type": "text/event-stream"}
 STREAM = (

@@ -17,7 +17,7 @@ from chatpipe.recordings.exchange_record import (
 )
 from chatpipe.recordings.recording_index import RecordingIndex
 from chatpipe.recordings.recording_writer import RecordingWriter
-from chatpipe.recordings.request_key import request_key
+from chatpipe.recordings.request_key import request_key, route_of
 from chatpipe.request.fingerprint import OccurrenceCounter
 from chatpipe.response.result_line import timestamp
 from chatpipe.wire.answer import RECORDED_AS
@@ -70,8 +70,9 @@ class Recordings:
         """Count an attempt of a request."""
         attempt: RecordedAttempt | None = sent.extensions.get(RECORDED_AS)
         if attempt is None:
-            path = sent.url.raw_path.partition(b"?")[0].decode("ascii", "replace")
-            request = RecordedRequest(sent.method, path, request_body(body))
+            # The base URL may hold a key before the route: that of a gateway, for example.
+            route = route_of(sent.url.raw_path.decode("ascii", "replace"))
+            request = RecordedRequest(sent.method, route, request_body(body))
             key = request_key(request)
             attempt = RecordedAttempt(request, key, self._occurrences.count(bytes.fromhex(key)))
             sent.extensions[RECORDED_AS] = attempt
