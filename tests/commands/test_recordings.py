@@ -182,8 +182,15 @@ def test_nothing_is_waited_for(tmp_path: Path) -> None:
     assert (done.status, done.stdout) == (0, b"Hi\n")
     assert done.stderr.count(b"trying again in 0.0 s") == 3
     (tmp_path / "in.jsonl").write_bytes(b"\n".join([orjson.dumps(body("Hello"))] * 20))
-    command = ("batch", "in.jsonl", "--replay", "r", "-f", "string", "--rpm", "1", "--max-pause", "1")
+    command = ("batch", "in.jsonl", "--replay", "r", "-f", "string", "--rpm", "1")
     assert run(*command, cwd=tmp_path) == (0, b'"Hi"\n' * 20, b"")
+
+
+def test_a_pause_that_ended_a_run_ends_its_replay(tmp_path: Path) -> None:
+    write_records(tmp_path / "r", BUSY)
+    (tmp_path / "in.jsonl").write_bytes(orjson.dumps(body("Hello")))
+    done = run("batch", "in.jsonl", "--replay", "r", "--max-pause", "99", cwd=tmp_path)
+    assert (done.status, b"100 s" in done.stderr) == (75, True), done.stderr
 
 
 def test_limits_in_headers_are_not_waited_for(tmp_path: Path) -> None:

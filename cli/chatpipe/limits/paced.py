@@ -128,7 +128,7 @@ class Pacer(ABC):
             self.observe_headers(failure.headers or {})
             return None
         if retry.is_replayed(failure):
-            return self.decide_replayed()
+            return self.decide_replayed(failure)
         now = self.context.monotonic()
         others = self.rate.others_at_refusal(self.others_at_server(), started)
         asked_s = self.rate.observe_refusal(failure, now, self.context.now(), others)
@@ -143,7 +143,7 @@ class Pacer(ABC):
         """The retry decision after a refusal by a busy server, which asks to wait for asked_s."""
         return None
 
-    def decide_replayed(self) -> RetryAfter | GiveUp | None:
+    def decide_replayed(self, failure: FailedAttempt) -> RetryAfter | GiveUp | None:
         """The retry decision after a recorded refusal by a busy server: as decide_busy(), without a pause."""
         return None
 

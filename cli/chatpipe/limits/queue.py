@@ -23,7 +23,7 @@ from chatpipe.limits.window import RefusalWindow
 from chatpipe.options.run import RunLimits
 from chatpipe.response.usage import Usage
 from chatpipe.wire.answer import Answer
-from chatpipe.wire.retry import FailedAttempt, GiveUp, GiveUpReason, RetryAfter
+from chatpipe.wire.retry import FailedAttempt, GiveUp, GiveUpReason, RetryAfter, delay_asked_for
 
 # The HTTP statuses of a fault that is a time-out: ours, which has none, and that of the server.
 _TIME_OUTS = (None, 408)
@@ -218,7 +218,12 @@ class RunPacer(Pacer):
             return GiveUp(GiveUpReason.NO_ATTEMPTS_LEFT)
         return RetryAfter(self.rate.pause_left(now), server_requested=bool(asked_s), uncounted=True)
 
-    def decide_replayed(self) -> RetryAfter | GiveUp | None:
+    def decide_replayed(self, failure: FailedAttempt) -> RetryAfter | GiveUp | None:
+        """Ask again at once. A pause beyond --max-pause ends the run, as it did."""
+        unix_now = self.context.now()
+        if (delay_asked_for(failure, unix_now) or 0.0) > self.max_pause_s:
+            self.rate.observe_refusal(failure, self.context.monotonic(), unix_now, 0)
+            return GiveUp(GiveUpReason.NO_ATTEMPTS_LEFT)
         return RetryAfter(0.0, server_requested=False, uncounted=True)
 
     def observe_answer(self, answer: Answer, usage: Usage | None, size_bytes: int, latency_s: float) -> None:
