@@ -125,11 +125,14 @@ def test_a_run_comes_again_without_the_server(tmp_path: Path) -> None:
     path, speed = tmp_path / "r.jsonl", ("--replay-speed", "max")
     lines = b"".join(b'{"prompt": "word %d"}\n' % (number % 150) for number in range(200))
     arguments = ("batch", "-m", "echo", "-j", "64", "-q")
-    faults = ("--fault", "status=503:times=1:p=0.1", "--fault", "cut:times=1:p=0.1")
+    kinds = ("status=500", "cut", "truncate", "garbage")
+    faults = [word for kind in kinds for word in ("--fault", f"{kind}:times=1:p=0.05")]
     with serving(*faults) as behind, serving("--upstream", behind.url, "--record", str(path)) as ours:
         first = run(*arguments, "--stream", "--base-url", ours.url, stdin=lines, timeout=60)
     assert (first.status, first.stdout.count(b"\n")) == (0, 200), first.stderr
     assert len({(each.key, each.occurrence, each.n) for each in records(path)}) == len(records(path)) > 200
+    offline = run(*arguments, "--stream", "--replay", str(path), stdin=lines, timeout=60)
+    assert sorted(texts_of(offline.stdout)) == sorted(texts_of(first.stdout)), offline.stderr
     for more in (("--stream",), ()):
         with serving("--replay", str(path), *speed) as ours:
             again = run(*arguments, *more, "--base-url", ours.url, stdin=lines, timeout=60)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 
+from chatpipe.errors import BrokenAnswer
 from chatpipe.inputs import values
-from chatpipe.inputs.values import NotJSON
+from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.recordings.exchange_record import RecordedReply, RecordedRequest
 from chatpipe.recordings.request_key import request_key
 from chatpipe.request.fingerprint import OccurrenceCounter
+from chatpipe.response.stream_reader import StreamReader
+from chatpipe.wire.answer import NullReceiver
 from chatpipe.wire.retry import BUSY, RETRYABLE
 
 _MOST_FAILED = 100_000  # keys of requests that failed; the oldest are forgotten
@@ -49,33 +52,40 @@ class TryCounter:
 
     def end(self, numbered: NumberedRequest, reply: RecordedReply, took_ms: int | None) -> None:
         """Note the end of a request. The next one with its key is its next try if it failed."""
-        if not has_failed(reply):
+        body = numbered.request.body
+        if not has_failed(reply, body.get("n") if isinstance(body, dict) else None):
             return
         self._failed.setdefault(numbered.key, deque()).append(numbered)
         if len(self._failed) > _MOST_FAILED:
             self._failed.popitem(last=False)
 
 
-def has_failed(reply: RecordedReply) -> bool:
-    """Return True for a reply after which the same request may be sent again."""
+def has_failed(reply: RecordedReply, choices: Value = None) -> bool:
+    """Return True for a reply after which a client may send the same request again.
+
+    choices is the number that the request asked for. Of a stream that was not cut the end may still be
+    missing, or a chunk may be no JSON; an answer in one piece may be half a JSON text, or an error.
+    """
     if reply.status is None or reply.failure:
         return True
     if reply.status != 200:
         return reply.status >= 500 or reply.status in BUSY | RETRYABLE
-    return _says_error(reply)
-
-
-def _says_error(reply: RecordedReply) -> bool:
-    """Return True for an error in place of an answer, or of the end of one, that has the status 200."""
-    body = reply.body
-    if b'"error"' not in body:
+    if reply.is_stream:
+        return not _is_whole_stream(reply.body, choices if isinstance(choices, int) else 1)
+    if not reply.body.lstrip().startswith(b"{"):
         return False
-    events = [each.removeprefix(b"data:") for each in body.splitlines() if each.startswith(b"data:")]
-    for data in events if reply.is_stream else [body]:
-        try:
-            value = values.loads(data)
-        except NotJSON:
-            continue
-        if isinstance(value, dict) and value.get("error"):
-            return True
-    return False
+    try:
+        value = values.loads(reply.body)
+    except NotJSON:
+        return not reply.body.endswith(b"}\n")  # lines of results are no JSON text
+    return isinstance(value, dict) and bool(value.get("error"))
+
+
+def _is_whole_stream(body: bytes, choices: int) -> bool:
+    stream = StreamReader(NullReceiver(), choices)
+    try:
+        stream.feed(body)
+        stream.end()
+    except BrokenAnswer:
+        return False
+    return stream.answer.error is None and stream.is_whole()

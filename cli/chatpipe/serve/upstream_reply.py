@@ -14,7 +14,7 @@ import httpx
 
 from chatpipe.options.serve import FaultRule
 from chatpipe.recordings.transport_failures import failure_of
-from chatpipe.serve.exchange_recorder import ExchangeListener
+from chatpipe.serve.exchange_recorder import CLIENT_LEFT, ExchangeListener
 from chatpipe.serve.later_reply import collect
 from chatpipe.serve.reply_steps import Close, Framing, ReplyPlan, Reset, Step, note_cut
 from chatpipe.serve.router import UPSTREAM_ERROR, error_reply
@@ -32,7 +32,6 @@ OF_CONNECTION = frozenset(
     )
 )
 _MOST_AHEAD = 256 << 10  # bytes that have come and that the client has not taken
-_CLIENT_LEFT = "the client closed the connection"
 _UNREACHABLE = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 
 
@@ -111,7 +110,7 @@ class UpstreamReply:
             await self._pass_on()
             self._listener.end()
         except asyncio.CancelledError:
-            self._listener.end("timeout" if self._response is None else "cut", _CLIENT_LEFT)
+            self._listener.end("timeout" if self._response is None else "cut", CLIENT_LEFT)
             raise
         except Exception as error:
             self._error = error
