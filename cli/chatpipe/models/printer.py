@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from chatpipe.batch.tables.cells import TsvLines, encodable
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.output.cells import TsvLines, encodable
 from chatpipe.response import model_list
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 from chatpipe.batch.result import Result
 from chatpipe.batch.run_format import RunFormat, error_message
-from chatpipe.batch.tables.cells import CellLines, CsvLines, TsvLines, encodable, without_formula
 from chatpipe.batch.tables.splice import set_fields
 from chatpipe.batch.tables.template import as_text
 from chatpipe.inputs import values
@@ -15,6 +14,7 @@ from chatpipe.inputs.rows import CellRowDecoder, JsonRowDecoder, LineRowDecoder,
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.options.output import FORMATS
 from chatpipe.options.rows import RowOptions
+from chatpipe.output.cells import CellLines, CsvLines, TsvLines, encodable, without_formula
 from chatpipe.response.completion import content_of, first_message
 from chatpipe.response.usage import reported_usage, total_usage
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatpipe.batch.tables.cells import CsvLines, TsvLines, without_formula
 from chatpipe.inputs.delimited import CsvDecoder, TsvDecoder
 from chatpipe.inputs.place import Source
+from chatpipe.output.cells import CsvLines, TsvLines, without_formula
 
 
 @pytest.mark.parametrize(
