@@ -68,6 +68,15 @@ WORLD: dict[str, dict[str, str]] = {
         "os": "whether one may",
         "threading": "a note while open() waits",
     },
+    "batch.input_passes": {
+        "os": "an input that is read again",
+        "tempfile": "a copy of one that can be read once",
+    },
+    "batch.provider_jobs.job_parts": {
+        "open": "the lines of jobs, until they are uploaded",
+        "os": "their file has no name",
+        "tempfile": "where it is",
+    },
     "inputs.stdin": {
         "os": "descriptor 0",
         "sys": "whether it was closed at the start",

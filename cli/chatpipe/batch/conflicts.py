@@ -38,6 +38,19 @@ def refuse_conflicts(job: Job) -> None:
         replace.check_side_file(report.report)
 
 
+def refuse_engine_conflicts(job: Job) -> None:
+    """Raise UsageFault for what an engine other than this process cannot do."""
+    if job.options.engine.is_local or job.only_requests or job.report.dry_run:
+        return
+    place = f"--engine {job.options.engine.name}"
+    if job.journal_path is None:
+        raise UsageFault("the jobs are kept in a journal", place=place, fix="add -o OUT or --journal FILE")
+    if len(job.endpoints) > 1:
+        raise UsageFault("jobs are at one server", place=place, fix="leave out all --base-url but one")
+    if job.defaults.get("stream"):
+        raise UsageFault("a job streams nothing", place="--stream", fix="leave it out")
+
+
 def _journal(job: Job) -> list[FileUse]:
     if job.journal_path is None:
         return []

@@ -50,10 +50,11 @@ def interruption_text(job: Job, tally: Tally) -> str:
     return f"interrupted after {quantity(tally.finished, 'line')}: {remedies.next_run(job)}"
 
 
-def complete_output(job: Job, store: RunStore, out: OpenOutput) -> None:
+def complete_output(job: Job, store: RunStore, out: OpenOutput, *, keeps_journal: bool = False) -> None:
     """Put the output in its place, because every line is good, and settle the journal.
 
-    A file is written now, in the order of the input. Answers that the run did not use are saved first.
+    keeps_journal: it has more than answers. A file is written now, in the order of the input. Answers that
+    the run did not use are saved first.
     A failure of the journal after that is a note. Raises CannotWrite, and Interrupted at a delayed signal.
     """
     if job.to_file and job.run_format.from_result_line is not None:
@@ -66,6 +67,8 @@ def complete_output(job: Job, store: RunStore, out: OpenOutput) -> None:
     if unused is not None:
         unused.save()
     out.replace()
+    if keeps_journal:
+        return
     try:
         _settle_journal(job, journal, unused)
     except CannotWrite as fault:

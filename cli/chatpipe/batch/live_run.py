@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
 from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
 
 from chatpipe.batch import end
 from chatpipe.batch.emit import open_emitter
-from chatpipe.batch.items import Item
+from chatpipe.batch.input_passes import InputPasses
 from chatpipe.batch.job import Job
 from chatpipe.batch.journal.store import open_store
 from chatpipe.batch.progress import Progress, ProgressOptions
+from chatpipe.batch.run_means import open_means
 from chatpipe.batch.run_servers import Servers, open_run_servers
 from chatpipe.batch.session import Session
 from chatpipe.batch.tally import Tally
-from chatpipe.conversation.turns import TurnRules
 from chatpipe.errors import CannotWrite, ChatpipeError, Interrupted, Status
 from chatpipe.output.target import OpenOutput, with_part
 from chatpipe.system.signals import delay_signals, raise_if_received, run_loop
 
+if TYPE_CHECKING:
+    pass
 
-def answer(job: Job, items: AsyncIterator[Item], out: OpenOutput, watch: ProgressOptions) -> int:
-    """Answer all items, and complete the output if all answers are good.
+
+def answer(job: Job, source: InputPasses, out: OpenOutput, watch: ProgressOptions) -> int:
+    """Answer all items of the input, and complete the output if all answers are good.
 
     Returns the status. Raises the ChatpipeError that the run ends in, and Interrupted. A signal takes
     effect between two steps.
@@ -31,7 +34,7 @@ def answer(job: Job, items: AsyncIterator[Item], out: OpenOutput, watch: Progres
         tally = Tally()
         try:
             with delay_signals():
-                fault = _run(job, servers, items, out, tally, watch)
+                fault = _run(job, servers, source, out, tally, watch)
         except Interrupted:
             if tally.finished and not out.is_complete:
                 job.console.note(end.interruption_text(job, tally))
@@ -44,7 +47,7 @@ def answer(job: Job, items: AsyncIterator[Item], out: OpenOutput, watch: Progres
 def _run(
     job: Job,
     servers: Servers,
-    items: AsyncIterator[Item],
+    source: InputPasses,
     out: OpenOutput,
     tally: Tally,
     watch: ProgressOptions,
@@ -55,8 +58,14 @@ def _run(
     with ExitStack() as stack:
         store = stack.enter_context(open_store(job))
         emitter = stack.enter_context(open_emitter(job, out, tally, progress))
-        session = Session(job, servers, store, emitter, progress, _open_rules(job, stack))
+        means = open_means(job, servers, store, stack)
+        jobs = means.jobs
+        session = Session(job, means, emitter, progress)
         raise_if_received()
+        items = source.items()
+        if jobs is not None:
+            jobs.prepare(source.again)
+            items = jobs.visible(items)
         emitter.emit_head()
         try:
             stop = run_loop(session.run(items))
@@ -69,23 +78,8 @@ def _run(
             raise Interrupted(stop.signal)
         raise_if_received()
         fault = end.fault_of_run(job, stop, tally)
+        if jobs is not None and stop is None:
+            fault = jobs.finish(fault)
         if stop is None and fault is None:
-            end.complete_output(job, store, out)
+            end.complete_output(job, store, out, keeps_journal=jobs is not None and jobs.needs_journal)
     return fault
-
-
-def _open_rules(job: Job, stack: ExitStack) -> TurnRules | None:
-    if job.turns.is_single_turn or job.resume.no_send:
-        return None
-    from chatpipe.conversation import setup  # most runs have one turn a line
-
-    return stack.enter_context(
-        setup.open_rules(
-            job.turns,
-            job.defaults,
-            job.console,
-            environ=job.environ,
-            key_names=frozenset().union(*(each.key_names for each in job.endpoints)),
-            workers=job.limits.jobs.limit,
-        )
-    )

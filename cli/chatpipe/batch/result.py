@@ -143,6 +143,7 @@ class ResultBuilder:
             answer.earlier_usage,
             timestamp(self._now()),
             answer.server or self._server,
+            answer.engine,
         )
 
     def _verdict(self, item: Item, answer: Answer, completion: dict[str, Value]) -> judge.Verdict | None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from chatpipe.batch import dry_run, live_run
-from chatpipe.batch.conflicts import refuse_conflicts
-from chatpipe.batch.input import RunInput, open_lines
+from chatpipe.batch.conflicts import refuse_conflicts, refuse_engine_conflicts
+from chatpipe.batch.input_passes import open_passes
 from chatpipe.batch.items import Item
 from chatpipe.batch.job import Job
 from chatpipe.batch.progress import ProgressOptions
@@ -33,11 +33,9 @@ class Run:
     def run(self, sources: Sources) -> int:
         """Returns the status. Raises the ChatpipeError that the run ends in, and Interrupted."""
         job = self._job
-        with open_lines(job.file, sources, job.reader.form) as lines:
-            source = RunInput(
-                lines, job.reader, job.input, job.console, own_ids_once=job.resume.match == "id"
-            )
-            inputs = [*sources.names, *([] if job.file == STDIN else [job.file])]
+        inputs = [*sources.names, *([] if job.file == STDIN else [job.file])]
+        refuse_engine_conflicts(job)
+        with open_passes(job, sources) as source:
             refuse_conflicts(job)
             if not (job.only_requests or job.report.dry_run or job.options.recordings.is_offline):
                 for endpoint in job.endpoints:
@@ -49,7 +47,7 @@ class Run:
             with open_target(job.target, inputs, escape=True) as out:
                 if job.only_requests:
                     return dry_run.write_requests(source.items(), out, job.console, job.endpoint.patches)
-                return live_run.answer(job, source.items(), out, watch)
+                return live_run.answer(job, source, out, watch)
 
     def _watch(self) -> ProgressOptions:
         job = self._job

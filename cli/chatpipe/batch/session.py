@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 from chatpipe.batch.async_engine import AsyncEngine
-from chatpipe.batch.driver import Driver, DriverOptions
+from chatpipe.batch.driver import Driver, DriverOptions, StopPolicy
 from chatpipe.batch.emit import ResultEmitter
+from chatpipe.batch.engine import Engine
 from chatpipe.batch.failures import FailureNotice
 from chatpipe.batch.first_lines import FirstLines
 from chatpipe.batch.items import Item
 from chatpipe.batch.job import Job
-from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.outbound import Outbound, open_outbound
 from chatpipe.batch.progress import Progress
 from chatpipe.batch.result import ResultBuilder
+from chatpipe.batch.run_means import RunMeans
 from chatpipe.batch.stop import Stop, StopRules
-from chatpipe.conversation.turns import TurnRules
-from chatpipe.server.server import Server
 
 _WINDOW_PER_JOB = 4
 # A run that ends earlier needs no notice of its first failure.
@@ -31,24 +30,21 @@ class Session:
     def __init__(
         self,
         job: Job,
-        servers: Sequence[Server],
-        store: RunStore,
+        means: RunMeans,
         emitter: ResultEmitter,
         progress: Progress,
-        rules: TurnRules | None,
     ) -> None:
         self._job = job
-        self._servers = servers
-        self._store = store
+        self._means = means
         self._emitter = emitter
         self._progress = progress
-        self._rules = rules
         self._notice = FailureNotice(job.console, job.input_name, tries_only=job.reports_failures)
 
     async def run(self, items: AsyncIterator[Item]) -> Stop | None:
         """Answer all items. Returns the reason for an early end, or None."""
-        recorded, notice = self._store.files.recorded, self._notice
-        async with open_outbound(self._job, self._servers, self._rules, recorded, notice) as outbound:
+        means, notice = self._means, self._notice
+        recorded = means.store.files.recorded
+        async with open_outbound(self._job, means.servers, means.rules, recorded, notice) as outbound:
             driver = self._driver(outbound)
             self._progress.open(outbound.pauses, outbound.states)
             ticking = asyncio.create_task(self._progress.tick())
@@ -65,10 +61,14 @@ class Session:
     def _driver(self, outbound: Outbound) -> Driver:
         job, limits = self._job, self._job.limits
         first = self._first_lines(outbound.capacity.limit)
+        engine: Engine = AsyncEngine(outbound.sender, outbound.capacity)
+        policy: StopPolicy = StopRules(outbound.pauses, limits, outbound.budget, first, self._notice)
+        if self._means.jobs is not None:
+            engine, policy = self._means.jobs.engine_and_policy(engine, policy)
         return Driver(
-            AsyncEngine(outbound.sender, outbound.capacity),
-            self._store,
-            StopRules(outbound.pauses, limits, outbound.budget, first, self._notice),
+            engine,
+            self._means.store,
+            policy,
             self._result_builder(),
             self._emitter.emit,
             DriverOptions(self._window(), job.input.dedupe, job.resume.no_send, limits.grace_s),
@@ -77,7 +77,7 @@ class Session:
     def _result_builder(self) -> ResultBuilder:
         job, names = self._job, self._job.server_names
         server = names[0] if len(names) == 1 else None
-        return ResultBuilder(job.allow, job.run_format.properties, self._rules, server=server)
+        return ResultBuilder(job.allow, job.run_format.properties, self._means.rules, server=server)
 
     def _first_lines(self, slots: int) -> FirstLines:
         """The rules for the first lines. slots is the number in flight at the beginning."""

@@ -15,6 +15,7 @@ from chatpipe.flags.types import FILE, Count, Decorator, OneOf, Seconds, Word, b
 from chatpipe.options.outcomes import RESENDABLE, RUN_ALLOWABLE
 from chatpipe.options.output import MAP_FORMATS, RUN_FORMATS, FormatOptions
 from chatpipe.options.run import (
+    EngineOptions,
     HaltRule,
     InputOptions,
     Jobs,
@@ -252,6 +253,58 @@ _row_report = option_group(
 )
 
 
+_ENGINES = ("local", "batch-api")
+
+
+def _read_engine(
+    engine: str, poll_s: float, max_wait_s: float | None, settle_s: float, no_wait: bool
+) -> EngineOptions:
+    if engine == "local":
+        given = {"--max-wait": max_wait_s is not None, "--no-wait": no_wait}
+        for option in (name for name, is_given in given.items() if is_given):
+            raise UsageFault("is for the Batch API", place=option, fix="add --engine batch-api")
+    if no_wait and max_wait_s is not None:
+        raise UsageFault("--no-wait and --max-wait contradict each other", fix="choose one")
+    return EngineOptions(engine, poll_s, max_wait_s, settle_s, not no_wait)
+
+
+_engine = option_group(
+    "engine",
+    [
+        click.option(
+            "--engine",
+            metavar="NAME",
+            type=OneOf(_ENGINES),
+            default="local",
+            show_default=True,
+            help="How requests are answered: by this process, or by jobs of the Batch API",
+        ),
+        click.option(
+            "--poll",
+            "poll_s",
+            metavar="S",
+            type=Seconds(),
+            default=60,
+            show_default=True,
+            help="Longest time between two looks at a job",
+        ),
+        click.option(
+            "--max-wait", "max_wait_s", metavar="S", type=Seconds(), help="Wait no longer for the end of jobs"
+        ),
+        click.option(
+            "--settle",
+            "settle_s",
+            metavar="S",
+            type=Seconds(),
+            default=120,
+            show_default=True,
+            help="Look so long for a job whose creation was not confirmed",
+        ),
+        click.option("--no-wait", is_flag=True, help="Create the jobs, and end: a later run collects them"),
+    ],
+    _read_engine,
+)
+
 _ALLOW = click.option(
     "--allow",
     multiple=True,
@@ -290,7 +343,7 @@ _row_results = option_group("results", [_format_option(MAP_FORMATS), _ALLOW], Fo
 
 def _bundle(results: Decorator, report: Decorator) -> Decorator:
     groups = {"retry": retries.options, "limits": _limits, "resume": _resume}
-    last = {"results": results, "report": report, "recordings": recordings.options}
+    last = {"results": results, "report": report, "recordings": recordings.options, "engine": _engine}
     return bundle("run", RunOptions, {**groups, **last})
 
 

@@ -18,7 +18,7 @@ from chatpipe.inputs import values
 from chatpipe.jobs.job_dialects import JobDialect
 
 _BLOCK = 256 << 10
-_MARGIN = 0.95  # of the bytes that a file may have: providers differ in what a MB is
+MARGIN = 0.95  # of the bytes that a file may have: providers differ in what a MB is
 _AS_LINES = "chatpipe batch {} -f requests -o FILE writes lines that fit"
 
 
@@ -78,7 +78,7 @@ class PartReader:
     def __init__(self, name: str, dialect: JobDialect) -> None:
         self._name = name
         self._dialect = dialect
-        self._most_bytes = int(dialect.most_bytes * _MARGIN)
+        self._most_bytes = int(dialect.most_bytes * MARGIN)
         self._open: dict[tuple[str, str | None], InputPart] = {}
         self._parts: list[InputPart] = []
         self._ids: set[int] = set()

@@ -5,7 +5,7 @@ Source: the vendors' own SDKs and pages, as of November 2026.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from chatpipe.errors import BadConfiguration, BrokenAnswer
 from chatpipe.inputs import values
@@ -39,7 +39,7 @@ class JobDialect(NamedTuple):
 
     most_lines and most_bytes are the limits of a file. longest_id is that of a custom_id, None if nothing
     is known. envelope is the field of the reply to a create that holds the job. has_metadata: a job keeps
-    the metadata that it is created with.
+    the metadata that it is created with. url is that of lines for a completion.
     """
 
     purpose: str = "batch"
@@ -47,6 +47,7 @@ class JobDialect(NamedTuple):
     most_bytes: int = 200_000_000
     longest_id: int | None = None
     envelope: str = ""
+    url: str = "/v1/chat/completions"
     has_metadata: bool = True
 
 
@@ -108,11 +109,15 @@ class ProviderJob(NamedTuple):
     @property
     def faults(self) -> list[str]:
         """The reasons why it failed as a whole, each as a phrase."""
+        return self.faults_by(int)
+
+    def faults_by(self, number: Callable[[int], int]) -> list[str]:
+        """The reasons. number gives the one that a line of its file has for the user."""
         errors = self.value.get("errors")
         data = errors.get("data") if isinstance(errors, dict) else errors
         if not isinstance(data, list):
             return [errors] if isinstance(errors, str) and errors else []
-        return [_phrase(each) for each in data if isinstance(each, dict)]
+        return [_phrase(each, number) for each in data if isinstance(each, dict)]
 
     def shown(self) -> dict[str, Value]:
         """Its object, with the words and the types of OpenAI."""
@@ -162,9 +167,9 @@ def _status(value: Value) -> str:
     return _STATUSES.get(word, word)
 
 
-def _phrase(error: Mapping[str, Value]) -> str:
+def _phrase(error: Mapping[str, Value], number: Callable[[int], int]) -> str:
     text = ": ".join(str(error[name]) for name in ("code", "message") if error.get(name))
-    return f"line {error['line']}: {text}" if isinstance(error.get("line"), int) else text
+    return f"line {number(error['line'])}: {text}" if isinstance(error.get("line"), int) else text
 
 
 def _id(value: Value) -> str | None:

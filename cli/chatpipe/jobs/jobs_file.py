@@ -13,6 +13,7 @@ from typing import Any
 from chatpipe.errors import BadInput, MissingInput
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.jobs.part_record import PartRecord
 from chatpipe.system.atomic import sync_directory
 from chatpipe.system.descriptor import cannot_write, close_quietly, read_blocks, write_all
 from chatpipe.system.lock import LockBackoff, LockPatience, open_locked
@@ -20,34 +21,6 @@ from chatpipe.system.lock import LockBackoff, LockPatience, open_locked
 SUFFIX = ".jobs"
 _HEADER = {"chatpipe_jobs": 1}
 _LOCK_S = 5.0
-
-
-class PartRecord:
-    """The state of one part.
-
-    creating_at is the Unix time of a create that is not confirmed, else None. first_creating_at is that of
-    the first create, confirmed or not.
-    """
-
-    def __init__(self, token: str, fields: dict[str, Value]) -> None:
-        self.token = token
-        self.fields = fields
-        self.file_id: str | None = None
-        self.creating_at: float | None = None
-        self.first_creating_at: float | None = None
-        self.job_id: str | None = None
-
-    def take(self, event: dict[str, Value]) -> None:
-        match event.get("event"):
-            case "uploaded":
-                self.file_id = event.get("file_id")
-            case "creating":
-                self.creating_at = event.get("at")
-                self.first_creating_at = self.first_creating_at or self.creating_at
-            case "refused":
-                self.creating_at = None
-            case "created":
-                self.job_id, self.creating_at = event.get("job_id"), None
 
 
 class JobsFile:
@@ -149,4 +122,4 @@ class JobsFile:
         if event.get("event") == "planned":
             self.records[token] = PartRecord(token, event)
         elif token in self.records:
-            self.records[token].take(event)
+            self.records[token].take(str(event.get("event")), event)

@@ -90,15 +90,15 @@ class MergedResults:
     def _index(self) -> None:
         for files in self._files:
             for spool in files.spools:
-                for start, line in _lines(spool):
+                for start, line in lines_of(spool):
                     self._add(spool, start, line)
 
     def _add(self, spool: Spool, start: int, line: bytes) -> None:
-        record = _record_of(line)
+        record = record_of(line)
         if record is None:
             self._broken += 1
             return
-        is_good = _is_good(record)
+        is_good = is_good_record(record)
         key = hash(record["custom_id"])
         before = self._found.get(key)
         if before is not None:
@@ -135,7 +135,7 @@ class MergedResults:
             self._warn(f"{quantity(self._broken, 'line')} of the result files that cannot be read: left out")
 
 
-def _lines(spool: Spool) -> Iterator[tuple[int, bytes]]:
+def lines_of(spool: Spool) -> Iterator[tuple[int, bytes]]:
     """The lines of a file, each with its first byte. Blank ones are left out."""
     rest, start = b"", 0
     for piece in spool.pieces(0, spool.size):
@@ -148,7 +148,7 @@ def _lines(spool: Spool) -> Iterator[tuple[int, bytes]]:
         yield start, rest
 
 
-def _record_of(line: bytes) -> dict[str, Any] | None:
+def record_of(line: bytes) -> dict[str, Any] | None:
     """The result in a line, None if there is none."""
     try:
         value = values.loads(line)
@@ -157,7 +157,7 @@ def _record_of(line: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) and isinstance(value.get("custom_id"), str) else None
 
 
-def _is_good(record: dict[str, Value]) -> bool:
+def is_good_record(record: dict[str, Value]) -> bool:
     response = record.get("response")
     return not record.get("error") and isinstance(response, dict) and response.get("status_code") == 200
 
@@ -165,7 +165,7 @@ def _is_good(record: dict[str, Value]) -> bool:
 def _custom_ids(lines: Iterable[bytes]) -> Iterator[str]:
     """The custom_ids of Batch lines. What is none has none."""
     for line in lines:
-        record = _record_of(line.removeprefix(b"\xef\xbb\xbf"))
+        record = record_of(line.removeprefix(b"\xef\xbb\xbf"))
         if record is not None:
             yield record["custom_id"]
 

@@ -16,7 +16,7 @@ from chatpipe.inputs.values import Value
 from chatpipe.jobs.input_parts import InputPart
 from chatpipe.jobs.job_api import CreateOrder, JobApi, Unconfirmed, UploadContent
 from chatpipe.jobs.job_dialects import ProviderJob
-from chatpipe.jobs.jobs_file import JobsFile, PartRecord
+from chatpipe.jobs.part_record import JobState, PartRecord
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.system import secrets
 from chatpipe.wire.retry import backoff
@@ -39,7 +39,7 @@ class Submission:
     """A submission of a file whose parts are known. write gets a record for each job."""
 
     def __init__(
-        self, api: JobApi, state: JobsFile, terms: SubmitTerms, write: Callable[[dict[str, Value]], None]
+        self, api: JobApi, state: JobState, terms: SubmitTerms, write: Callable[[dict[str, Value]], None]
     ) -> None:
         self._api = api
         self._state = state
@@ -61,7 +61,7 @@ class Submission:
             raise BadInput(what, place="FILE", fix=fix)
         for number, part in enumerate(parts, 1):
             try:
-                job, is_new = self._submit(part, file, (number, len(parts)))
+                job, is_new = self.submit(part, file, (number, len(parts)))
             except ChatpipeError as fault:
                 if len(parts) > 1 and not fault.place:
                     fault.place = f"part {number} of {len(parts)}, lines {part.first} to {part.last}"
@@ -69,7 +69,7 @@ class Submission:
             self._write(_shown(job, part, (number, len(parts)), is_new=is_new))
         return Status.OK
 
-    def _submit(self, part: InputPart, file: BinaryIO, place: tuple[int, int]) -> tuple[ProviderJob, bool]:
+    def submit(self, part: InputPart, file: BinaryIO, place: tuple[int, int]) -> tuple[ProviderJob, bool]:
         """The job of a part, and True if it was created now."""
         record = self._state.with_digest(part.digest, self._terms.server)
         if record is not None and record.job_id is not None:
@@ -80,7 +80,7 @@ class Submission:
             record = self._plan(part, place, record.file_id)
         if record is None:
             record = self._plan(part, place, None)
-        if record.creating_at is not None and (found := self._look_for(record)) is not None:
+        if record.creating_at is not None and (found := self.look_for(record)) is not None:
             return found, False
         if record.file_id is None:
             self._upload(record, part, file)
@@ -121,7 +121,7 @@ class Submission:
                 job = self._api.create(order)
             except Unconfirmed as unconfirmed:
                 self._context.note(f"{unconfirmed.fault}: looking whether the job was created all the same")
-                found = self._look_for(record)
+                found = self.look_for(record)
                 if found is not None:
                     return found
                 was_unconfirmed = True
@@ -142,13 +142,13 @@ class Submission:
                     tries, has_new_file = 0, True
             else:
                 created = self._created(record, job)
-                return created if not was_unconfirmed else self._look_for(record) or created
+                return created if not was_unconfirmed else self.look_for(record) or created
 
     def _created(self, record: PartRecord, job: ProviderJob) -> ProviderJob:
         self._state.note(record, "created", job_id=job.id)
         return job
 
-    def _look_for(self, record: PartRecord) -> ProviderJob | None:
+    def look_for(self, record: PartRecord) -> ProviderJob | None:
         """The job of a create that was not confirmed. None if it is not in the list after a while.
 
         If there are two, the younger is cancelled.

@@ -68,12 +68,19 @@ class Connections:
     def open(self, endpoint: Endpoint) -> Iterator[Connection]:
         """The connection to a server. Raises what opening the server raises."""
         server = with_key(endpoint, self._options, self.environ, self._keys.find(endpoint.keys))
-        transport = open_transport(server, self.environ)
-        detail = self._console.detail if self._console.options.verbose else None
-        context = ExchangeContext(
-            transport, sleep_without_loop, self._console.note, detail, self._console.warn_once
-        )
-        try:
-            yield Connection(server, self._console, context, self._retry)
-        finally:
-            run_without_loop(transport.aclose())
+        with connect(server, self._retry, self._console, self.environ) as connection:
+            yield connection
+
+
+@contextmanager
+def connect(
+    server: Server, retry: RetryPolicy, console: Console, environ: Mapping[str, str]
+) -> Iterator[Connection]:
+    """The connection to an open server."""
+    transport = open_transport(server, environ)
+    detail = console.detail if console.options.verbose else None
+    context = ExchangeContext(transport, sleep_without_loop, console.note, detail, console.warn_once)
+    try:
+        yield Connection(server, console, context, retry)
+    finally:
+        run_without_loop(transport.aclose())

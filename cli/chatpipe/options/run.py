@@ -92,6 +92,25 @@ class RunLimits(NamedTuple):
     prices: str | None = None
 
 
+class EngineOptions(NamedTuple):
+    """The way in which a run has its requests answered, `local` or `batch-api`.
+
+    The others are for jobs of the Batch API: poll_s is the longest time between two looks at one, max_wait_s
+    that until all have to have ended, None for no limit. settle_s is how long a lost one is looked for.
+    Without waits the run ends when they are created.
+    """
+
+    name: str = "local"
+    poll_s: float = 60.0
+    max_wait_s: float | None = None
+    settle_s: float = 120.0
+    waits: bool = True
+
+    @property
+    def is_local(self) -> bool:
+        return self.name == "local"
+
+
 class ReportOptions(NamedTuple):
     """The order of results, and the reports about a run."""
 
@@ -112,3 +131,4 @@ class RunOptions(NamedTuple):
     results: FormatOptions = FormatOptions()
     report: ReportOptions = ReportOptions()
     recordings: RecordingOptions = RecordingOptions()
+    engine: EngineOptions = EngineOptions()

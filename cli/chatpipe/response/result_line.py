@@ -43,7 +43,8 @@ class Metadata(NamedTuple):
     line counts from 1. fingerprint is empty if there was no request. attempts covers all turns, and
     latency_s is that of the last attempt. at is the time when the answer ended, as timestamp() writes it,
     and server the server that gave it. All three are None if nothing was sent. earlier_usage holds the
-    `usage` of each turn before the answer.
+    `usage` of each turn before the answer. engine is the way in which the answer
+    came, None for the usual one.
     """
 
     line: int
@@ -54,6 +55,7 @@ class Metadata(NamedTuple):
     earlier_usage: tuple[Value, ...] = ()
     at: str | None = None
     server: str | None = None
+    engine: str | None = None
 
     def record(self) -> dict[str, Value]:
         record: dict[str, Value] = {
@@ -65,6 +67,8 @@ class Metadata(NamedTuple):
             "at": self.at,
             "server": self.server,
         }
+        if self.engine is not None:
+            record["engine"] = self.engine
         if self.earlier_usage:
             record["turns"] = turns_sent(self.outcome, self.earlier_usage)
             record["earlier_usage"] = list(self.earlier_usage)

@@ -87,7 +87,8 @@ class Answer(NamedTuple):
 
     After earlier turns (conversation/loop.py), earlier holds the usage of each, null if the server
     did not report it. is_exhausted is true if the answer calls tools but no further turn is allowed.
-    server is the name of the one that sent it, of several in one run.
+    server is the name of the one that sent it, of several in one run. engine is the way in which it came,
+    None for the usual one.
     """
 
     completion: dict[str, Value] | None
@@ -98,6 +99,7 @@ class Answer(NamedTuple):
     earlier_usage: tuple[Value, ...] = ()
     turns_exhausted: bool = False
     server: str | None = None
+    engine: str | None = None
 
 
 async def read_reply(

@@ -10,6 +10,7 @@ import glob
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import chain
 from typing import Literal
 
@@ -18,7 +19,7 @@ from chatpipe.batch.journal.journal import Journal
 from chatpipe.errors import BadInput, MissingInput, reason
 from chatpipe.inputs import values
 from chatpipe.inputs.text_decoder import BOM, refuse_other_kinds
-from chatpipe.inputs.values import NotJSON
+from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import PAID
 from chatpipe.options.run import ResumeOptions
@@ -42,6 +43,9 @@ _ANY = Acceptance()
 
 
 _HEADER_ENTRY = LineKey(None, None)
+# The key of a line about a job of the Batch API: see batch/provider_jobs/job_records.py. It is the first one.
+JOB_EVENT = "chatpipe_job"
+_JOB_START = b'{"chatpipe_job":'
 
 
 class RecordedAnswer(NamedTuple):
@@ -103,6 +107,7 @@ class AnswerIndex:
         self._files = LineFiles()
         self._index = SortedIndex()
         self._headers: dict[int, int] = {}  # offset of the last header, by file
+        self._job_events: list[tuple[int, int]] = []  # files and offsets
         self._damage = _Damage()
         self._out: int | None = None
         self._journal: int | None = None
@@ -207,6 +212,20 @@ class AnswerIndex:
                 seen.add(key, 0)
                 yield result
 
+    @property
+    def has_jobs(self) -> bool:
+        """True if the journal tells of jobs of the Batch API."""
+        return any(file == self._journal for file, _ in self._job_events)
+
+    def job_events(self) -> Iterator[dict[str, Value]]:
+        """The events of jobs in the journal, oldest first. Raises MissingInput."""
+        for file, offset in self._job_events:
+            if file == self._journal:
+                with suppress(NotJSON):
+                    event = values.loads(self._files.line(file, offset))
+                    if isinstance(event, dict):
+                        yield event
+
     def close(self) -> None:
         self._files.close()
 
@@ -276,6 +295,10 @@ class AnswerIndex:
         damage = _Damage()
         for number, (offset, line) in enumerate(self._files.lines(file), 1):
             entry = _entry(line, self._match)
+            if entry is None and line.startswith(_JOB_START):
+                is_ours = True
+                self._job_events.append((file, offset))
+                continue
             if entry is None:
                 if line.strip(b" \t\r"):
                     if foreign is None and not is_ours:

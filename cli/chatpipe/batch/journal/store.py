@@ -66,6 +66,7 @@ class RunStore:
 
     def __init__(self, files: AnswerFiles, options: StoreOptions) -> None:
         self.files = files
+        self._options = options
         self._journal, self._recorded, self._by_id = files
         self._scope = options.scope
         self._scopes_all = options.scopes_all
@@ -89,6 +90,18 @@ class RunStore:
         occurrence = self._occurrences.count(digest) if self._counts_occurrences else 1
         is_scoped = self._scopes_all or not item.body.get("model")
         return fingerprints.fingerprint_of(digest, self._scope if is_scoped else None, occurrence)
+
+    def again(self) -> RunStore:
+        """A store of the same answers that counts identical lines from the beginning."""
+        return RunStore(self.files, self._options)
+
+    def has_answer(self, item: Item, fingerprint: str) -> bool:
+        """Return True if an item has a recorded answer. Takes no note of it."""
+        if self._recorded is None:
+            return False
+        if self._recorded.find(fingerprint) is not None:
+            return True
+        return self._by_id is not None and item.has_own_id and self._by_id.find(item.custom_id) is not None
 
     def find_answer(self, item: Item, fingerprint: str) -> RecordedAnswer | None:
         """The recorded answer to an item. With dedupe it may be from another line of this run."""
@@ -120,6 +133,10 @@ class RunStore:
             if number >= len(self._locations):
                 self._locations.extend([0] * (number + 1 - len(self._locations)))
             self._locations[number] = location
+
+    def keep(self, result: Result) -> None:
+        """Append a result to a line that this run does not have. Raises CannotWrite."""
+        self._append(result)
 
     def lines(self) -> Iterator[bytes]:
         """The result lines in input order. Needs keeps_order, and a result for every line."""

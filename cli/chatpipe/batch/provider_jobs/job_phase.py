@@ -1,0 +1,169 @@
+"""The jobs of a run, before its results are made: those that are there are looked up, new ones are created.
+
+    unconfirmed creates -> jobs that have ended -> first pass over the input -> parts -> jobs -> results
+
+Then the driver reads the input again, and CollectedEngine answers it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from chatpipe.batch.items import Item
+from chatpipe.batch.provider_jobs.collected_results import CollectedResults, broken_text
+from chatpipe.batch.provider_jobs.job_parts import JobParts, PartTerms
+from chatpipe.batch.provider_jobs.job_records import JobRecords
+from chatpipe.errors import BadInput, ChatpipeError, OutcomeFault, Status, quantity
+from chatpipe.jobs.input_parts import InputPart
+from chatpipe.jobs.job_api import JobApi
+from chatpipe.jobs.job_dialects import ProviderJob
+from chatpipe.jobs.job_watch import JobWatch
+from chatpipe.jobs.part_record import PartRecord
+from chatpipe.jobs.submission import Submission, SubmitTerms
+from chatpipe.options.jobs import JobsOptions
+from chatpipe.options.run import EngineOptions
+from chatpipe.system.signals import run_loop
+
+_NOT_FOUND = 404
+_NO_ROOM = "token_limit_exceeded"
+
+
+class JobPhase:
+    """late is the reason why jobs have not ended, budget_fault the one why lines were left out."""
+
+    def __init__(self, api: JobApi, server: str, records: JobRecords, options: EngineOptions) -> None:
+        self._api = api
+        self.dialect = api.dialect
+        self._server = server
+        self._records = records
+        self._options = options
+        self._note = api.connection.context.note
+        terms = SubmitTerms(server, settle_s=options.settle_s)
+        self._submission = Submission(api, records, terms, lambda record: None)
+        self._watched = JobsOptions(poll_s=options.poll_s, max_wait_s=options.max_wait_s)
+        self._parts: JobParts
+        self._numbers: dict[str, int] = {}  # of the part of a job that this run has created
+        self._held: list[int] = []  # parts for which the provider had no room
+        self.results = CollectedResults(records, str(api.connection.server.completions_url()))
+        self.late: ChatpipeError | None = None
+        self.budget_fault: ChatpipeError | None = None
+
+    def collect_ended(self) -> None:
+        """Look for jobs that were not confirmed, and collect those that have ended.
+
+        Raises the fault of a request.
+        """
+        for record in self._records.unconfirmed():
+            if record.fields.get("server") == self._server and self._submission.look_for(record) is None:
+                self._records.note(record, "refused", why="it is not in the list")
+        for record in self._own_open():
+            try:
+                job = self._api.retrieve(str(record.job_id))
+            except BadInput as fault:
+                if fault.http_status != _NOT_FOUND:
+                    raise
+                self._api.connection.console.warning(f"{record.job_id}: {fault.what}")
+                self.results.lose(record.token, str(record.job_id))
+                continue
+            if job.has_ended:
+                self.results.collect(self._api, record.token, job)
+
+    def submit(self, first_pass: Callable[[], AsyncIterator[Item]], terms: PartTerms) -> None:
+        """Create jobs of the lines that have to be sent, and wait for all of them.
+
+        Raises the fault of a request. What was created before it is in the journal.
+        """
+        self._parts = JobParts(terms)
+        try:
+            run_loop(self._parts.read(first_pass()))
+            self.budget_fault = self._parts.budget_fault
+            for number in range(len(self._parts.parts)):
+                self._create(number)
+            if self._options.waits:
+                self._wait()
+            elif waiting := self._waiting():
+                lines = sum(int(record.fields.get("lines", 0)) for record in waiting)
+                what = f"{quantity(lines, 'line')} in {quantity(len(waiting), 'job')} at the provider"
+                self.late = OutcomeFault(what, Status.OUT_OF_TIME, fix=_LATER)
+        finally:
+            self._parts.close()
+        if self.results.broken:
+            self._api.connection.console.warning(broken_text(self.results.broken))
+
+    def finish(self) -> None:
+        """Take note that all results are recorded."""
+        for token in self.results.tokens:
+            self._records.note(self._records.records[token], "collected")
+
+    def interrupted_text(self) -> str:
+        """The message after a signal: the jobs go on."""
+        waiting, ids = self._waiting(), self.waiting_ids()
+        if not waiting:
+            is_unsure = bool(self._records.unconfirmed())
+            return (
+                f"a job may have been created at the provider: {_LATER}, which finds it" if is_unsure else ""
+            )
+        jobs = "the job goes" if len(waiting) == 1 else f"{len(waiting)} jobs go"
+        return f"{jobs} on at the provider: {_LATER}, or stop it with chatpipe jobs cancel {ids}"
+
+    def waiting_ids(self) -> str:
+        """The ids of the jobs that have not ended, with blanks between them."""
+        return " ".join(str(record.job_id) for record in self._waiting())
+
+    def _own_open(self) -> list[PartRecord]:
+        return [each for each in self._records.open_records() if each.fields.get("server") == self._server]
+
+    def _waiting(self) -> list[PartRecord]:
+        """The records of the jobs that have not ended, as far as is known."""
+        return [each for each in self._own_open() if each.token not in self.results.tokens]
+
+    def _create(self, number: int) -> None:
+        part: InputPart = self._parts.parts[number]
+        self._records.lines_of[part.digest] = self._parts.lines(number)
+        place = (number + 1, len(self._parts.parts))
+        job, _ = self._submission.submit(part, self._parts.file, place)
+        self._numbers[job.id] = number
+        part_text = "" if place[1] == 1 else f", part {place[0]} of {place[1]}"
+        self._note(f"{job.id}: {quantity(len(part), 'line')} submitted{part_text}")
+
+    def _wait(self) -> None:
+        """Wait until all jobs have ended, and create those again for which there was no room."""
+        watch = JobWatch(self._api, self._api.connection.console, self._watched)
+        while waiting := {str(record.job_id): record for record in self._waiting()}:
+            try:
+                for job in watch.ends(list(waiting)):
+                    self._end(waiting.pop(job.id), job, others=len(waiting))
+                    if self._held and job.id not in self._numbers_held():
+                        break
+            except OutcomeFault as fault:
+                self.late = fault
+                return
+            for number in self._take_held():
+                self._create(number)
+
+    def _numbers_held(self) -> Sequence[str]:
+        return [id_ for id_, number in self._numbers.items() if number in self._held]
+
+    def _take_held(self) -> list[int]:
+        held, self._held = self._held, []
+        return held
+
+    def _end(self, record: PartRecord, job: ProviderJob, others: int) -> None:
+        number = self._numbers.get(job.id)
+        if number is not None and others and _lacks_room(job):
+            self._note(f"{job.id}: no room for it at the provider: submitted again when another has ended")
+            self._records.note(record, "collected")
+            self._held.append(number)
+        else:
+            self.results.collect(self._api, record.token, job)
+
+
+_LATER = "run the same command later"
+
+
+def _lacks_room(job: ProviderJob) -> bool:
+    """Return True for a job that failed because too much of the account is in the queue."""
+    errors = job.value.get("errors")
+    data = errors.get("data") if isinstance(errors, dict) else errors
+    codes = [each.get("code") for each in data if isinstance(each, dict)] if isinstance(data, list) else []
+    return job.status == "failed" and _NO_ROOM in codes

@@ -1,0 +1,113 @@
+"""The jobs of a run at a provider, as the journal has them: on the disk before each step that costs money.
+
+A line `{"chatpipe_job": EVENT, "token": ...}` is an event of one part of the input: planned, uploaded,
+creating, refused, created, collected. A part whose results are all recorded is collected, and of no interest
+any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from chatpipe.batch.journal.answers import JOB_EVENT
+from chatpipe.batch.journal.journal import Journal
+from chatpipe.inputs import values
+from chatpipe.inputs.values import Value
+from chatpipe.jobs.part_record import PartRecord
+from chatpipe.named_tuple import NamedTuple
+from chatpipe.system.line_index import SortedIndex
+from chatpipe.system.signals import delay_signals
+
+FINGERPRINT_DIGITS = 32
+
+
+class PlannedLines(NamedTuple):
+    """The lines of a part: their fingerprints, one behind the other, and their numbers as first and count."""
+
+    fingerprints: str
+    numbers: list[list[int]]
+
+
+class JobRecords:
+    """The parts that the journal names. Their fingerprints are indexed, 16 bytes each.
+
+    records are those of all parts by their tokens, in their order.
+    """
+
+    def __init__(self, journal: Journal, events: Iterable[Mapping[str, Value]]) -> None:
+        self.path = journal.path
+        self.records: dict[str, PartRecord] = {}
+        # By the digest of a part that is about to be planned
+        self.lines_of: dict[str, PlannedLines] = {}
+        self._journal = journal
+        self._tokens: list[str] = []
+        self._index = SortedIndex()
+        for event in events:
+            self._take(dict(event))
+
+    def with_digest(self, digest: str, server: str) -> PartRecord | None:
+        """The newest record of a part with these bytes for this server, unless it is collected."""
+        found = [
+            record
+            for record in self.records.values()
+            if not record.is_collected
+            and record.fields.get("sha256") == digest
+            and record.fields.get("server") == server
+        ]
+        return found[-1] if found else None
+
+    def plan(self, token: str, **fields: Value) -> PartRecord:
+        """Add a part. Raises CannotWrite."""
+        lines = self.lines_of[str(fields["sha256"])]
+        self._append({JOB_EVENT: "planned", "token": token, **fields, **lines._asdict()})
+        return self.records[token]
+
+    def note(self, record: PartRecord, event: str, **fields: Value) -> None:
+        """Add an event. Once this returns, neither a kill nor a power failure can lose it."""
+        self._append({JOB_EVENT: event, "token": record.token, **fields})
+
+    def open_records(self) -> list[PartRecord]:
+        """The records of jobs whose results are not recorded yet."""
+        return [each for each in self.records.values() if each.job_id is not None and not each.is_collected]
+
+    def unconfirmed(self) -> list[PartRecord]:
+        """The records of jobs that may have been created."""
+        return [each for each in self.records.values() if each.creating_at is not None]
+
+    def job_of(self, fingerprint: str) -> PartRecord | None:
+        """The record of the open job that a request lies in."""
+        for number in self._index.find(key_of(fingerprint)):
+            record = self.records[self._tokens[number]]
+            if record.job_id is not None and not record.is_collected:
+                return record
+        return None
+
+    def _append(self, event: dict[str, Value]) -> None:
+        with delay_signals():  # the journal and this object say the same
+            self._journal.append(values.dumps(event))
+            self._journal.sync()
+            self._take(event)
+
+    def _take(self, event: dict[str, Value]) -> None:
+        token = event.get("token")
+        if not isinstance(token, str):
+            return
+        if event.get(JOB_EVENT) == "planned":
+            number = len(self._tokens)
+            self._tokens.append(token)
+            for each in split_fingerprints(event.pop("fingerprints", None)):
+                self._index.add(key_of(each), number)
+            self.records[token] = PartRecord(token, event)
+        elif token in self.records:
+            self.records[token].take(str(event.get(JOB_EVENT)), event)
+
+
+def split_fingerprints(text: Value) -> Iterator[str]:
+    """The fingerprints in a text of nothing else."""
+    if isinstance(text, str):
+        for at in range(0, len(text) - FINGERPRINT_DIGITS + 1, FINGERPRINT_DIGITS):
+            yield text[at : at + FINGERPRINT_DIGITS]
+
+
+def key_of(fingerprint: str) -> int:
+    return int(fingerprint[:16], 16)

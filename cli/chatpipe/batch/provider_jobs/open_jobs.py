@@ -1,0 +1,50 @@
+"""A journal and the options of a run -> its jobs at a provider, if it has any or asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from chatpipe.batch.job import Job
+from chatpipe.batch.journal.store import RunStore
+from chatpipe.batch.provider_jobs.job_phase import JobPhase
+from chatpipe.batch.provider_jobs.job_records import JobRecords
+from chatpipe.batch.provider_jobs.run_jobs import RunJobs
+from chatpipe.errors import BadConfiguration, UsageFault
+from chatpipe.jobs.job_api import JobApi
+from chatpipe.jobs.job_dialects import dialect_of
+from chatpipe.models.connections import connect
+from chatpipe.server.identity import comparable_name
+from chatpipe.server.server import Server
+
+
+@contextmanager
+def open_run_jobs(job: Job, servers: Sequence[Server], store: RunStore) -> Iterator[RunJobs | None]:
+    """The jobs of a run; None for a run that has none and asks for none.
+
+    Raises UsageFault for `--fresh` with jobs that have not been collected, and BadConfiguration for a
+    provider without a Batch API.
+    """
+    journal, recorded, _ = store.files
+    options = job.options.engine
+    events = [] if recorded is None else list(recorded.job_events())
+    if journal is None or (options.is_local and not events):
+        yield None
+        return
+    records = JobRecords(journal, events)
+    if job.resume.fresh and (opened := records.open_records() or records.unconfirmed()):
+        what = f"job {opened[0].job_id or opened[0].token} of this journal has answers that are paid for"
+        raise UsageFault(what, place="--fresh", fix="leave it out, or name another file with --journal")
+    try:
+        dialect = dialect_of(job.endpoint)
+    except BadConfiguration:
+        if not options.is_local:
+            raise
+        yield RunJobs(job, store, records, None)
+        return
+    with connect(servers[0], job.policy, job.console, job.environ) as connection:
+        phase = JobPhase(JobApi(connection, dialect), comparable_name(job.server_names[0]), records, options)
+        try:
+            yield RunJobs(job, store, records, phase)
+        finally:
+            phase.results.close()

@@ -1,0 +1,56 @@
+"""The means of a live run: what it works with beside its input and its output."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from chatpipe.batch.job import Job
+from chatpipe.batch.journal.store import RunStore
+from chatpipe.batch.run_servers import Servers
+from chatpipe.conversation.turns import TurnRules
+from chatpipe.named_tuple import NamedTuple
+
+if TYPE_CHECKING:
+    from chatpipe.batch.provider_jobs.run_jobs import RunJobs
+
+
+class RunMeans(NamedTuple):
+    """rules are those for further turns. jobs are those at a provider. Most runs have neither."""
+
+    servers: Servers
+    store: RunStore
+    rules: TurnRules | None = None
+    jobs: RunJobs | None = None
+
+
+def open_means(job: Job, servers: Servers, store: RunStore, stack: ExitStack) -> RunMeans:
+    """The means of a run, as long as stack is open. Raises what opening them raises."""
+    return RunMeans(servers, store, _open_rules(job, stack), _open_jobs(job, servers, store, stack))
+
+
+def _open_jobs(job: Job, servers: Servers, store: RunStore, stack: ExitStack) -> RunJobs | None:
+    """The jobs of a run at a provider, None for a run that has nothing to do with any."""
+    recorded = store.files.recorded
+    if job.options.engine.is_local and (recorded is None or not recorded.has_jobs):
+        return None
+    from chatpipe.batch.provider_jobs.open_jobs import open_run_jobs  # few runs have them
+
+    return stack.enter_context(open_run_jobs(job, servers, store))
+
+
+def _open_rules(job: Job, stack: ExitStack) -> TurnRules | None:
+    if job.turns.is_single_turn or job.resume.no_send:
+        return None
+    from chatpipe.conversation import setup  # most runs have one turn a line
+
+    return stack.enter_context(
+        setup.open_rules(
+            job.turns,
+            job.defaults,
+            job.console,
+            environ=job.environ,
+            key_names=frozenset().union(*(each.key_names for each in job.endpoints)),
+            workers=job.limits.jobs.limit,
+        )
+    )

@@ -1,0 +1,57 @@
+"""`--engine batch-api` as a process, against `chatpipe serve`: tables through pipes, signals, kill -9."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from process import run, start
+from serve.client import Running, serving
+
+INPUT = '"one"\n"two"\n"three"\n'
+
+
+def words(server: Running, folder: Path, *options: str) -> list[str]:
+    (folder / "in.jsonl").write_text(INPUT)
+    out = str(folder / "out.jsonl")
+    return [
+        *("batch", str(folder / "in.jsonl"), "-o", out, "-f", "string", "-m", "m", "--base-url", server.url),
+        *("--engine", "batch-api", "--poll", "0.05", *options),
+    ]
+
+
+def test_a_table_through_a_pipe(tmp_path: Path) -> None:
+    """The input is read twice, and comes once."""
+    table = b'id,text\n1,good\n2,"bad, very"\n3,good\n'
+    with serving("--batch-life", "1") as server:
+        done = run(
+            *("map", "Say {{text}}", "--csv", "--into", "label", "--journal", str(tmp_path / "j")),
+            *("--engine", "batch-api", "-m", "m", "--base-url", server.url, "--poll", "0.05", "-q"),
+            stdin=table,
+        )
+    assert (done.status, done.stderr) == (0, b"")
+    assert done.stdout == b'id,text,label\n1,good,Say good\n2,"bad, very","Say bad, very"\n3,good,Say good\n'
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_the_jobs_of_a_run_that_ends_go_on(tmp_path: Path, number: signal.Signals) -> None:
+    with serving("--batch-life", "2s") as server:
+        with start(*words(server, tmp_path)) as process:
+            journal = tmp_path / "out.jsonl.journal"
+            while not (journal.exists() and b'"created"' in journal.read_bytes()):
+                assert process.poll() is None
+                time.sleep(0.01)
+            process.send_signal(number)
+            _, said = process.communicate()
+        assert process.returncode == -number
+        if number != signal.SIGKILL:
+            assert b"the job goes on at the provider: run the same command later" in said
+            assert b"chatpipe jobs cancel batch_" in said
+        again = run(*words(server, tmp_path, "-q"))
+        assert (again.status, again.stderr) == (0, b"")
+        made = run("jobs", "list", "--base-url", server.url)
+    assert made.stdout.count(b'"object":"batch"') == 1
+    assert (tmp_path / "out.jsonl").read_text() == INPUT

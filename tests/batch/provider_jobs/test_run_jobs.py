@@ -1,0 +1,276 @@
+"""`--engine batch-api`: one run against the provider of `serve`, in this process and with a clock of ours."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatpipe.batch.journal.journal import Journal
+from chatpipe.batch.provider_jobs import open_jobs
+from chatpipe.commands.batch import batch
+from chatpipe.errors import ChatpipeError
+from chatpipe.jobs.job_dialects import DIALECTS
+from chatpipe.models.connections import Connection
+from chatpipe.options.serve import BatchLife
+from jobs.provider import BASE_URL, Killed, Provider
+from jobs.test_submission import paid
+
+LINES = 7
+MODELS = ["a", "b", "a", "a", "b", "a", "a"]
+
+
+class Shop:
+    """A folder with an input of seven lines for two models, and a provider with room for 3 in a job."""
+
+    def __init__(self, folder: Path, provider: Provider) -> None:
+        self.folder = folder
+        self.provider = provider
+        self.out = folder / "out.jsonl"
+        self.journal = folder / "out.jsonl.journal"
+        self.write(range(LINES))
+
+    def write(self, numbers: Any) -> None:
+        lines = [
+            {"model": MODELS[n % 7], "messages": [{"role": "user", "content": f"say {n}"}]} for n in numbers
+        ]
+        (self.folder / "in.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
+
+    def run(self, *options: str, engine: str = "batch-api") -> tuple[int, str]:
+        """The status and the last line of a run. Raises Killed."""
+        words = [str(self.folder / "in.jsonl"), "-o", str(self.out), "--base-url", BASE_URL, "-q"]
+        try:
+            batch.main([*words, "--engine", engine, *options], standalone_mode=False)
+        except ChatpipeError as fault:
+            return int(fault.status), str(fault)
+        return 0, ""
+
+    def answers(self) -> list[str]:
+        records = [json.loads(line) for line in self.out.read_text().splitlines()]
+        return [each["response"]["body"]["choices"][0]["message"]["content"] for each in records]
+
+    def failures(self) -> dict[int, tuple[str, str]]:
+        """The outcomes and messages of the lines whose last record in the journal is a failure."""
+        records = [json.loads(line) for line in self.journal.read_text().splitlines()]
+        last = {
+            each["chatpipe"]["line"]: each for each in records if "chatpipe" in each and "response" in each
+        }
+        return {
+            line: (each["chatpipe"]["outcome"], each["error"]["message"])
+            for line, each in sorted(last.items())
+            if each["error"] is not None
+        }
+
+
+ALL = [f"say {n}" for n in range(LINES)]
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Shop]:
+    """Makes a shop, with the faults of its provider."""
+    places = iter(range(10_000))
+
+    def make(*faults: str, **options: Any) -> Shop:
+        provider = Provider(*faults, **options)
+
+        @contextmanager
+        def connect(*_: object) -> Iterator[Connection]:
+            yield provider.api().connection
+
+        monkeypatch.setattr(open_jobs, "connect", connect)
+        folder = tmp_path / str(next(places))
+        folder.mkdir()
+        return Shop(folder, provider)
+
+    few = DIALECTS["openai"]._replace(most_lines=3)
+    monkeypatch.setattr(open_jobs, "dialect_of", lambda endpoint: few)
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # nothing here is about the disk
+    return make
+
+
+def test_a_run_is_answered_by_jobs(shop: Callable[..., Shop]) -> None:
+    made = shop()
+    assert made.run() == (0, "")
+    assert made.answers() == ALL
+    records = [json.loads(line) for line in made.out.read_text().splitlines()]
+    assert {each["chatpipe"]["engine"] for each in records} == {"batch-api"}
+    assert [each["custom_id"] for each in records] == [f"line-{n + 1}" for n in range(LINES)]
+    assert not made.journal.exists()
+    assert len(made.provider.jobs()) == 3
+    calls = len(made.provider.calls)
+    assert made.run() == (0, "")  # everything is in OUT
+    assert len(made.provider.calls) == calls
+
+
+def test_a_kill_at_any_point_neither_loses_nor_doubles_a_line(
+    shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before and after each request, and before and after each line of the journal."""
+    made = shop()
+    append = Journal.append
+
+    def counted(journal: Journal, line: bytes) -> int:
+        made.provider.point()
+        offset = append(journal, line)
+        made.provider.point()
+        return offset
+
+    monkeypatch.setattr(Journal, "append", counted)
+    assert made.run()[0] == 0
+    points = made.provider.points
+    assert points > 60
+    for kill_at in range(1, points + 1):
+        made = shop()
+        made.provider.kill_at = kill_at
+        with pytest.raises(Killed):
+            made.run()
+        made.provider.kill_at = None
+        assert made.run() == (0, ""), kill_at
+        assert made.answers() == ALL, kill_at
+        found = paid(made.provider)
+        assert len(found) == len(set(found)) == LINES, kill_at
+
+
+FAULTS: dict[str, Any] = {
+    "one that is refused": ("status=400:on=line:match=say 4", {5: ("http", "400 from")}),
+    "a lost line": ("batch-lose=1", {}),
+    "a result twice": ("batch-double=1", {}),
+    "a result that nobody asked for": ("batch-foreign=1", {}),
+    "empty ids": ("batch-no-id=empty", {}),
+    "a download that is cut": ("cut:on=content:times=1:of=all", {}),
+    "a file that is not seen yet": ("batch-unseen:times=1", {}),
+    "an ambiguous create": ("empty:on=create:times=1", {}),
+    "a create that failed": ("status=500:on=create:times=1", {}),
+    "looks that fail": ("status=503:on=poll:every=2:of=all", {}),
+}
+"""faults of the provider -> the lines that have failed: all of them, or those that are named."""
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_each_line_is_paid_for_once_whatever_happens(shop: Callable[..., Shop], name: str) -> None:
+    fault, failures = FAULTS[name]
+    made = shop(fault)
+    status, _ = made.run()
+    found = made.failures() if made.journal.exists() else {}
+    if failures:
+        assert found.keys() == failures.keys()
+        for line, (outcome, words) in failures.items():
+            assert found[line][0] == outcome
+            assert words in found[line][1]
+    assert status == (1 if found else 0)
+    assert {outcome for outcome, _ in found.values()} <= {"unsent", "http"}
+    sent = paid(made.provider)
+    assert len(sent) == len(set(sent)) == LINES
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("batch-expire=1", "batch_expired"),
+        ("batch-cancel=1", "cancel"),
+        ("batch-lose=1", "it is in neither result file"),
+        ("batch-fail=invalid_json_line", "failed: line 4: invalid_json_line"),
+    ],
+)
+def test_what_has_no_answer_is_sent_by_the_next_run(
+    shop: Callable[..., Shop], fault: str, reason: str
+) -> None:
+    made = shop(f"{fault}:times=1:of=all")
+    status, words = made.run()
+    failures = made.failures()
+    assert (status, {outcome for outcome, _ in failures.values()}) == (1, {"unsent"})
+    assert all(reason in message for _, message in failures.values()), failures
+    assert "run the same command again" in words
+    status, _ = made.run()
+    assert (status, made.answers()) == (0, ALL)
+
+
+def test_parts_wait_for_room_in_the_queue_of_the_provider(shop: Callable[..., Shop]) -> None:
+    made = shop("batch-limit:times=1")
+    assert made.run() == (0, "")
+    assert made.answers() == ALL
+    good = [job for job in made.provider.jobs() if job["status"] == "completed"]
+    assert sum(job["request_counts"]["completed"] for job in good) == LINES
+
+
+def test_created_now_and_collected_later(shop: Callable[..., Shop]) -> None:
+    made = shop()
+    status, words = made.run("--no-wait")
+    assert (status, words) == (124, "7 lines in 3 jobs at the provider: run the same command later")
+    assert not made.out.exists()
+    status, words = made.run(engine="local")
+    assert status == 1
+    (first, *_) = made.failures().values()
+    assert first[0] == "unsent"
+    assert first[1].startswith("it lies in job batch_")
+    assert "--engine batch-api waits for batch_" in words
+    assert "chatpipe jobs cancel batch_" in words
+    assert made.run("--fresh")[0] == 2
+    for _ in range(6):
+        status, _ = made.run("--no-wait")
+    assert (status, made.answers()) == (0, ALL)
+    assert len(paid(made.provider)) == LINES
+
+
+def test_an_input_that_was_edited_finds_its_lines(shop: Callable[..., Shop]) -> None:
+    made = shop()
+    made.run("--no-wait")
+    made.write([6, 2, 9])
+    assert made.run() == (0, "")
+    assert made.answers() == ["say 6", "say 2", "say 9"]
+    assert len(paid(made.provider)) == LINES + 1
+    made.write(range(LINES))  # the answers that nobody asked for any more were kept
+    calls = len(made.provider.calls)
+    assert made.run() == (0, "")
+    assert made.answers() == ALL
+    assert len(made.provider.calls) == calls
+
+
+def test_a_wait_that_is_too_long(shop: Callable[..., Shop]) -> None:
+    made = shop(batch_life=BatchLife(polls=50))
+    status, words = made.run("--max-wait", "20")
+    assert (status, "run the same command later" in words) == (124, True)
+    status, words = made.run()
+    assert (status, made.answers()) == (0, ALL)
+
+
+def test_a_budget_leaves_lines_out(shop: Callable[..., Shop]) -> None:
+    made = shop()
+    status, words = made.run("--max-total-tokens", "40", "--max-tokens", "10")
+    assert (status, "raise --max-total-tokens" in words) == (7, True)
+    some = len(paid(made.provider))
+    assert 0 < some < LINES
+    assert made.run("--max-tokens", "10") == (0, "")
+    assert (len(paid(made.provider)), made.answers()) == (LINES, ALL)
+
+
+def test_a_job_that_the_provider_has_forgotten(shop: Callable[..., Shop]) -> None:
+    made = shop()
+    made.run("--no-wait")
+    made.provider.planner = Provider().planner  # it was started again
+    status, _ = made.run()
+    assert status == 1
+    assert {message.partition(": ")[2] for _, message in made.failures().values()} == {
+        "the provider does not know it any more"
+    }
+    assert made.run() == (0, "")
+    assert made.answers() == ALL
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--stream"], "--stream: a job streams nothing"),
+        (["--base-url", "http://other.test/v1"], "jobs are at one server"),
+        (["--no-wait", "--max-wait", "3"], "--no-wait and --max-wait contradict each other"),
+    ],
+)
+def test_what_jobs_cannot_do(shop: Callable[..., Shop], options: list[str], words: str) -> None:
+    status, message = shop().run(*options)
+    assert status == 2
+    assert words in message
