@@ -74,7 +74,9 @@ def test_reasons_of_a_failure_in_any_form(errors: object, faults: list[str]) -> 
     ],
 )
 def test_counts(counts: object, found: JobCounts) -> None:
-    assert job_of({"id": "b", "request_counts": counts}, OPENAI).counts == found
+    job = job_of({"id": "b", "status": "validating", "request_counts": counts}, OPENAI)
+    assert job.counts == found
+    assert job.progress == ("validating, 3 of 3 lines" if found == (3, 1, 2) else "validating")
 
 
 @pytest.mark.parametrize("value", [None, [], "b", {}, {"id": ""}, {"id": 5}, {"job": {"id": "b"}}])

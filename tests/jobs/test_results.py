@@ -58,7 +58,7 @@ def test_downloads(faults: list[str], ranges: list[str]) -> None:
     ("fault", "retries", "error", "words"),
     [
         ("cut=0:on=content", 1, BrokenAnswer, "ended early|closed"),
-        ("status=404:on=content", 4, BadInput, "404"),
+        ("status=404:on=content", 4, BadInput, "404.*results are kept for a limited time"),
         ("status=500:on=content", 1, ChatpipeError, "500"),
     ],
 )

@@ -81,9 +81,8 @@ class JobActions:
         jobs = [self._api.retrieve(id_) for id_ in ids]
         for job in jobs:
             if not job.has_ended:
-                done = f"{job.counts.completed + job.counts.failed} of {job.counts.total} lines"
                 fix = f"chatpipe jobs wait {job.id}"
-                raise OutcomeFault(f"{job.id} is {job.status}: {done}", Status.OUT_OF_TIME, fix=fix)
+                raise OutcomeFault(f"{job.id} has not ended: {job.progress}", Status.OUT_OF_TIME, fix=fix)
         merged = MergedResults([self._download(job) for job in jobs], self._console.warning)
         if input_ is None:
             counts = merged.write_as_they_come(self._out)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from chatpipe.errors import BadConfiguration, BrokenAnswer
+from chatpipe.errors import BadConfiguration, BrokenAnswer, quantity
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.named_tuple import NamedTuple
@@ -105,6 +105,13 @@ class ProviderJob(NamedTuple):
     @property
     def has_ended(self) -> bool:
         return self.status in ENDS
+
+    @property
+    def progress(self) -> str:
+        """Its status for people: `in_progress, 2 of 3 lines`."""
+        counts = self.counts
+        done = f", {counts.completed + counts.failed} of {quantity(counts.total, 'line')}"
+        return f"{self.status}{done if counts.total else ''}"
 
     @property
     def faults(self) -> list[str]:

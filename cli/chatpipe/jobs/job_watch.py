@@ -91,9 +91,8 @@ class JobWatch:
             if self._seen.get(job.id) != (job.status, job.counts):
                 has_news = True
                 self._seen[job.id] = (job.status, job.counts)
-                done = job.counts.completed + job.counts.failed
                 if not job.has_ended:
-                    self._console.note(f"{job.id} {job.status}: {done} of {job.counts.total} lines")
+                    self._console.note(f"{job.id}: {job.progress}")
         return has_news
 
     def _late(self, ids: Sequence[str]) -> OutcomeFault:
