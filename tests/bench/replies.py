@@ -6,6 +6,7 @@ The client is in this process, and what it costs is not counted. Every reply is 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import socket
@@ -26,6 +27,9 @@ _ROUNDS = 3
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _SCRIPTS = Path(__file__).with_name("scripts")
 _WORDS = 50
+# No two bodies are the same, because a server may know a request again.
+_NUMBER = b"########"
+_numbers = itertools.count()
 _PLAIN_END = b"}"
 _STREAM_END = b"0\r\n\r\n"
 
@@ -50,7 +54,7 @@ class _Cost(NamedTuple):
 
 
 def _request(words: int, **fields: object) -> bytes:
-    content = " ".join(["word"] * words)
+    content = " ".join([_NUMBER.decode(), *["word"] * (words - 1)])
     body = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": content}], **fields})
     head = "POST /v1/chat/completions HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
@@ -135,7 +139,7 @@ def _measure(kind: _Kind, port: int, pid: int) -> _Cost:
 def _exchange(kind: _Kind, connections: Sequence[socket.socket]) -> None:
     """One request on each connection, and its whole reply."""
     for connection in connections:
-        connection.sendall(kind.request)
+        connection.sendall(kind.request.replace(_NUMBER, b"%08d" % next(_numbers)))
     for connection in connections:
         data = connection.recv(1 << 18)
         while not data.endswith(kind.end):
