@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from manual import pages
 from manual.verdict_table import FAULTS, prompts, table, verdict_on
 from process import run, sh
 from programs import program
@@ -50,3 +51,29 @@ def test_head_names_the_faults() -> None:
 def test_row_is_what_the_client_does(client: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert verdict_on(CLIENTS[client], tmp_path) == table()[client]
+
+
+@pytest.mark.parametrize(
+    ("start", "again"), [("Test a script in CI", "sh test.sh"), ("The same as a rule", "make -s test")]
+)
+def test_example_may_run_again_and_ends_where_no_server_starts(
+    start: str, again: str, tmp_path: Path
+) -> None:
+    """A second run takes no URL of the first, and the wait for one ends with the server."""
+    program("make")
+    (example,) = (each for each in pages.examples("chatpipe-testing") if each.sentence.startswith(start))
+    for _ in range(2):
+        assert sh(f"set -eu\n{example.commands}", cwd=tmp_path).status == 0
+    done = sh(f"echo no rule > model.jsonl\n{again}", cwd=tmp_path)
+    assert done.status != 0
+    assert "model.jsonl:1: not JSON" in done.stderr.decode()
+
+
+def test_examples_wait_for_no_file() -> None:
+    """A loop that waits for one goes on for ever when the server does not start."""
+    assert not [
+        each.sentence
+        for path in pages.all_files()
+        for each in pages.examples(path.stem)
+        if "until [" in each.commands
+    ]
