@@ -83,6 +83,17 @@ def test_a_killed_submission_goes_on(tmp_path: Path, call: str, made: str) -> No
     assert sorted(each["id"] for each in jobs_made) == sorted(each["id"] for each in records(again))
 
 
+@pytest.mark.parametrize("fault", ["empty", "reset"])
+def test_a_create_is_not_repeated_by_the_transport(tmp_path: Path, fault: str) -> None:
+    """The connection of the upload is used again, and a close without a reply looks like an idle one's."""
+    path = write_input(tmp_path, lines=1)
+    with serving("--fault", f"{fault}:on=create:times=1") as server:
+        done = jobs(server, "submit", str(path))
+        made = listed(server, "/v1/batches")
+    assert (done.status, len(made)) == (0, 1), done.stderr
+    assert b"looking whether the job was created all the same" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("fault", "good", "missing", "words"),
     [

@@ -109,8 +109,9 @@ class JobApi:
         if self.dialect.has_metadata:
             body["metadata"] = dict(order.metadata)
         hooks = _CreateHooks()
+        request = self._post("/batches", body, sends_once=True)
         try:
-            return job_of(self._value(self._post("/batches", body), hooks), self.dialect)
+            return job_of(self._value(request, hooks), self.dialect)
         except ChatpipeError as fault:
             if hooks.was_refused:
                 raise
@@ -163,10 +164,15 @@ class JobApi:
     def _get(self, route: str, query: Mapping[str, str] | None = None) -> httpx.Request:
         return exchange.get_request(self.connection.server, self._url(route, query))
 
-    def _post(self, route: str, body: Mapping[str, Value]) -> httpx.Request:
+    def _post(self, route: str, body: Mapping[str, Value], *, sends_once: bool = False) -> httpx.Request:
+        """A POST of JSON. One that sends once is not repeated on a new connection by the transport itself."""
+        url, content = httpx.URL(self._url(route)), values.dumps(body)
         headers = [*self._headers(), ("Content-Type", "application/json")]
+        if not sends_once:
+            return httpx.Request("POST", url, headers=headers, content=content, extensions=self._extensions)
+        headers += [("Content-Length", str(len(content))), ("Host", url.netloc.decode())]
         return httpx.Request(
-            "POST", self._url(route), headers=headers, content=values.dumps(body), extensions=self._extensions
+            "POST", url, headers=headers, stream=_OneTry(content), extensions=self._extensions
         )
 
     def _value(self, request: httpx.Request, hooks: Hooks = NO_HOOKS) -> Value:
@@ -228,6 +234,23 @@ def _was_refused(failure: FailedAttempt) -> bool:
     if status is None:
         return failure.is_unreached
     return 400 <= status < 500 and status not in RETRYABLE
+
+
+class _OneTry(httpx.AsyncByteStream, httpx.SyncByteStream):
+    """A body for new connections only.
+
+    On one that was used before, a transport takes a close without a reply for the end of an idle connection,
+    and sends a body of httpx.ByteStream again: a provider that made a job before it closed makes another.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._content
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._content
 
 
 class _Form(httpx.AsyncByteStream, httpx.SyncByteStream):
