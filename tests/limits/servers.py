@@ -97,6 +97,19 @@ class PerWindow:
         return Reply(True, self._service()) if ok else Reply(False, REFUSAL_S)
 
 
+class AtRandom:
+    """Refuses a share of the requests, whatever comes how fast."""
+
+    def __init__(self, share: float, service: Callable[[], float], retry_after: str | None = None) -> None:
+        self._share, self._service, self._retry_after = share, service, retry_after
+        self._random = random.Random(1)
+
+    def __call__(self, now: float) -> Reply:
+        if self._random.random() < self._share:
+            return Reply(False, REFUSAL_S, self._retry_after)
+        return Reply(True, self._service())
+
+
 class Ran(NamedTuple):
     """answered and refused hold the times."""
 

@@ -9,7 +9,7 @@ import pytest
 
 from chatpipe.limits.learned import LearnedRate
 from chatpipe.limits.window import RefusalWindow
-from limits.servers import PerSecond, PerWindow, Slots, run
+from limits.servers import AtRandom, PerSecond, PerWindow, Slots, run
 from parametrize import cases
 
 SECONDS = 20.0
@@ -191,6 +191,13 @@ def test_the_rate_is_what_came_since_the_refusals_before() -> None:
     assert rate.rate == 30
     rate.book(12.0)
     assert rate.opens_at() == pytest.approx(12 + 1 / 30)
+
+
+@pytest.mark.parametrize("jobs", [16, 64])
+@cases(("share", "least"), {"one in twenty": (0.05, 60), "one in ten": (0.1, 40), "three in ten": (0.3, 10)})
+def test_refusals_that_no_rate_avoids_do_not_lower_it_for_ever(share: float, least: float, jobs: int) -> None:
+    ran = run(AtRandom(share, steady(0.005)), jobs, 3 * SECONDS)
+    assert ran.rate() > least  # 5 to 25, 2 to 12 and 1 to 3 before
 
 
 def test_the_rate_grows_only_while_it_holds_requests_back() -> None:

@@ -2,12 +2,14 @@
 
 A server with a limit per minute refuses whatever the number in flight. When it has refused everything at
 it, the next answer tells the rate: that of the answers since the time before. The rate grows with each
-answer, and faster the longer nothing is refused. Pure: now is the reading of a monotonic clock.
+answer, and faster the longer nothing is refused. A server that refuses one in ten whatever the rate has none.
+Pure: now is the reading of a monotonic clock.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 
 # The most that one refusal takes from the rate, and the least.
 _DECREASE = (1 / 3, 0.85)
@@ -16,16 +18,26 @@ _DECREASE = (1 / 3, 0.85)
 _GROWTH = 0.002
 _STEADY = 32
 _UNLIMITED = 1e5  # a second: no client sends as many
+# At a limit there are some fifty answers from one decrease to the next. If there are far fewer for so many
+# decreases, the refusals do not depend on the rate, and for a while they say nothing about it.
+_DECREASES = 5
+_FEWEST_ANSWERS = 20 * _DECREASES
+_IGNORED_ANSWERS = 2000
 
 
 class LearnedRate:
     """A rate in requests per second, None as long as the server has not refused everything at once."""
 
-    __slots__ = ("_answers", "_is_refused", "_is_used", "_next", "_since", "_steady", "rate")
+    __slots__ = (
+        *("_answers", "_between", "_ignored", "_is_refused", "_is_used", "_next", "_since", "_steady"),
+        "rate",
+    )
 
     def __init__(self) -> None:
         self.rate: float | None = None
         self._answers = 0  # since the last decrease, which was at _since
+        self._between: deque[int] = deque(maxlen=_DECREASES)  # answers before each of the last decreases
+        self._ignored = 0  # answers during which refusals say nothing
         self._since = 0.0
         self._is_refused = False
         self._is_used = False  # the last request had to wait for the rate
@@ -51,9 +63,10 @@ class LearnedRate:
 
     def refuse(self) -> None:
         """Everything at the server is refused: the next answer tells how long that went on."""
-        self._is_refused = True
+        self._is_refused = not self._ignored
 
     def answer(self, now: float) -> None:
+        self._ignored -= bool(self._ignored)
         if self._is_refused:
             self._decrease(now)
         elif self.rate is not None and self._is_used:
@@ -71,6 +84,10 @@ class LearnedRate:
             if self.rate is not None:
                 measured = max(self.rate * most, min(self.rate * least, measured))
             self.rate = measured
+            self._between.append(self._answers)
+            if len(self._between) == _DECREASES and sum(self._between) < _FEWEST_ANSWERS:
+                self.rate, self._ignored = None, _IGNORED_ANSWERS
+                self._between.clear()
         self._is_refused = False
         self._answers = self._steady = 0
         self._since = now
