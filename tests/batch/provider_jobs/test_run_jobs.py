@@ -41,9 +41,9 @@ class Shop:
         ]
         (self.folder / "in.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
 
-    def run(self, *options: str, engine: str = "batch-api") -> tuple[int, str]:
+    def run(self, *options: str, engine: str = "batch-api", base_url: str = BASE_URL) -> tuple[int, str]:
         """The status and the last line of a run. Raises Killed."""
-        words = [str(self.folder / "in.jsonl"), "-o", str(self.out), "--base-url", BASE_URL, "-q"]
+        words = [str(self.folder / "in.jsonl"), "-o", str(self.out), "--base-url", base_url, "-q"]
         try:
             batch.main([*words, "--engine", engine, *options], standalone_mode=False)
         except ChatpipeError as fault:
@@ -215,6 +215,27 @@ def test_created_now_and_collected_later(shop: Callable[..., Shop]) -> None:
         status, _ = made.run("--no-wait")
     assert (status, made.answers()) == (0, ALL)
     assert len(paid(made.provider)) == LINES
+
+
+@pytest.mark.parametrize("engine", ["batch-api", "local"])
+def test_a_line_in_a_job_of_another_server_waits(shop: Callable[..., Shop], engine: str) -> None:
+    made = shop()
+    made.run("--no-wait")
+    status, words = made.run(engine=engine, base_url="http://moved.test/v1")
+    assert (status, made.out.exists()) == (1, False)
+    assert " at 'provider.test/v1' since" in words
+    assert made.run() == (0, "")
+    assert (len(paid(made.provider)), made.answers()) == (LINES, ALL)
+
+
+def test_a_create_that_cannot_be_looked_for_is_in_flight(shop: Callable[..., Shop]) -> None:
+    made = shop("empty:on=create:times=1", "status=401:on=list:times=2:of=all")
+    made.write([0, 2, 3])  # one part
+    assert made.run()[0] == 77
+    status, words = made.run(engine="local")
+    assert (status, "it may lie in a job that was not confirmed since" in words) == (1, True)
+    assert made.run() == (0, "")
+    assert (len(paid(made.provider)), made.answers()) == (3, ["say 0", "say 2", "say 3"])
 
 
 def test_an_input_that_was_edited_finds_its_lines(shop: Callable[..., Shop]) -> None:

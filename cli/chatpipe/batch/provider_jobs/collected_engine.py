@@ -15,6 +15,8 @@ from chatpipe.errors import SomeFailed, Status
 from chatpipe.response.result_line import timestamp
 from chatpipe.wire.answer import Answer
 
+_UNCONFIRMED = "it may lie in a job that was not confirmed"
+
 
 class CollectedEngine:
     """See Engine. sender is that for requests which lie in no job; None if the jobs are all that is asked."""
@@ -61,7 +63,9 @@ class CollectedEngine:
         if record is None:
             return None
         since = "" if record.first_creating_at is None else f" since {timestamp(record.first_creating_at)}"
-        fault = SomeFailed(f"it lies in job {record.job_id}{since}", Status.SOME_FAILED)
+        where = "" if self._records.is_own(record) else f" at '{record.fields.get('server')}'"
+        job = f"it lies in job {record.job_id}" if record.job_id else _UNCONFIRMED
+        fault = SomeFailed(f"{job}{where}{since}", Status.SOME_FAILED)
         return Collected(Answer(None, None, fault, attempts=0), 0.0)
 
 

@@ -31,14 +31,13 @@ _NO_ROOM = "token_limit_exceeded"
 class JobPhase:
     """late is the reason why jobs have not ended, budget_fault the one why lines were left out."""
 
-    def __init__(self, api: JobApi, server: str, records: JobRecords, options: EngineOptions) -> None:
+    def __init__(self, api: JobApi, records: JobRecords, options: EngineOptions) -> None:
         self._api = api
         self.dialect = api.dialect
-        self._server = server
         self._records = records
         self._options = options
         self._note = api.connection.context.note
-        terms = SubmitTerms(server, settle_s=options.settle_s)
+        terms = SubmitTerms(records.server, settle_s=options.settle_s)
         self._submission = Submission(api, records, terms, lambda record: None)
         self._watched = JobsOptions(poll_s=options.poll_s, max_wait_s=options.max_wait_s)
         self._parts: JobParts
@@ -54,7 +53,7 @@ class JobPhase:
         Raises the fault of a request.
         """
         for record in self._records.unconfirmed():
-            if record.fields.get("server") == self._server and self._submission.look_for(record) is None:
+            if self._records.is_own(record) and self._submission.look_for(record) is None:
                 self._records.note(record, "refused", why="it is not in the list")
         for record in self._own_open():
             try:
@@ -111,7 +110,7 @@ class JobPhase:
         return " ".join(str(record.job_id) for record in self._waiting())
 
     def _own_open(self) -> list[PartRecord]:
-        return [each for each in self._records.open_records() if each.fields.get("server") == self._server]
+        return [each for each in self._records.open_records() if self._records.is_own(each)]
 
     def _waiting(self) -> list[PartRecord]:
         """The records of the jobs that have not ended, as far as is known."""

@@ -31,11 +31,12 @@ class PlannedLines(NamedTuple):
 class JobRecords:
     """The parts that the journal names. Their fingerprints are indexed, 16 bytes each.
 
-    records are those of all parts by their tokens, in their order.
+    records are those of all parts by their tokens, in their order. server is that of the run.
     """
 
-    def __init__(self, journal: Journal, events: Iterable[Mapping[str, Value]]) -> None:
+    def __init__(self, journal: Journal, events: Iterable[Mapping[str, Value]], server: str) -> None:
         self.path = journal.path
+        self.server = server
         self.records: dict[str, PartRecord] = {}
         # By the digest of a part that is about to be planned
         self.lines_of: dict[str, PlannedLines] = {}
@@ -66,6 +67,10 @@ class JobRecords:
         """Add an event. Once this returns, neither a kill nor a power failure can lose it."""
         self._append({JOB_EVENT: event, "token": record.token, **fields})
 
+    def is_own(self, record: PartRecord) -> bool:
+        """Return True for a part that is at the server of this run."""
+        return record.fields.get("server") == self.server
+
     def open_records(self) -> list[PartRecord]:
         """The records of jobs whose results are not recorded yet."""
         return [each for each in self.records.values() if each.job_id is not None and not each.is_collected]
@@ -75,10 +80,10 @@ class JobRecords:
         return [each for each in self.records.values() if each.creating_at is not None]
 
     def job_of(self, fingerprint: str) -> PartRecord | None:
-        """The record of the open job that a request lies in."""
+        """The record of the open job that a request lies in, also of one that may have been created."""
         for number in self._index.find(key_of(fingerprint)):
             record = self.records[self._tokens[number]]
-            if record.job_id is not None and not record.is_collected:
+            if not record.is_collected and (record.job_id or record.creating_at) is not None:
                 return record
         return None
 

@@ -31,7 +31,8 @@ def open_run_jobs(job: Job, servers: Sequence[Server], store: RunStore) -> Itera
     if journal is None or (options.is_local and not events):
         yield None
         return
-    records = JobRecords(journal, events)
+    server = comparable_name(job.server_names[0])
+    records = JobRecords(journal, events, server)
     if job.resume.fresh and (opened := records.open_records() or records.unconfirmed()):
         what = f"job {opened[0].job_id or opened[0].token} of this journal has answers that are paid for"
         raise UsageFault(what, place="--fresh", fix="leave it out, or name another file with --journal")
@@ -43,7 +44,7 @@ def open_run_jobs(job: Job, servers: Sequence[Server], store: RunStore) -> Itera
         yield RunJobs(job, store, records, None)
         return
     with connect(servers[0], job.policy, job.console, job.environ) as connection:
-        phase = JobPhase(JobApi(connection, dialect), comparable_name(job.server_names[0]), records, options)
+        phase = JobPhase(JobApi(connection, dialect), records, options)
         try:
             yield RunJobs(job, store, records, phase)
         finally:

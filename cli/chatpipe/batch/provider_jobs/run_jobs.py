@@ -70,17 +70,24 @@ class RunJobs:
         return CollectedEngine(results, self.records, sender), NoStops() if self.is_engine else policy
 
     async def visible(self, items: AsyncIterator[Item]) -> AsyncIterator[Item]:
-        """The items that have a result in this run. With the engine, a line that waits has none."""
+        """The items that have a result in this run. With the engine, a line that it waits for has none."""
         lookup = self._store.again()
         async for item in items:
             if not self.is_engine or item.fault is not None:
                 yield item
                 continue
             fingerprint = lookup.fingerprint(item)
-            is_known = lookup.has_answer(item, fingerprint) or (
-                self.phase is not None and self.phase.results.holds(fingerprint)
+            is_known = (
+                lookup.has_answer(item, fingerprint)
+                or (self.phase is not None and self.phase.results.holds(fingerprint))
+                or self._lies_elsewhere(fingerprint)
             )
             yield item if is_known else item._replace(is_ours=False)
+
+    def _lies_elsewhere(self, fingerprint: str) -> bool:
+        """Return True for a line in a job of another server, which this run does not wait for."""
+        record = self.records.job_of(fingerprint)
+        return record is not None and not self.records.is_own(record)
 
     def finish(self, fault: ChatpipeError | None) -> ChatpipeError | None:
         """Take note that the results are recorded. Raises CannotWrite.
