@@ -61,7 +61,7 @@ def test_no_word_of_the_table_is_hidden_by_an_option_that_has_it_everywhere() ->
             "--concurrency",
             ": chatpipe batch and chatpipe map have --jobs",
         ),
-        "an option of other commands": ("ask", "--limit", ": chatpipe batch and chatpipe map have --limit"),
+        "an option of other commands": ("ask", "--shard", ": chatpipe batch and chatpipe map have --shard"),
         "an option of one other command": ("ask", "--csv", ": chatpipe map has --csv"),
         "a letter for a run": ("batch", "-c", ", did you mean '--jobs'?"),
         "a letter for a call": ("ask", "-c", ": --transcript FILE goes on with a conversation"),
