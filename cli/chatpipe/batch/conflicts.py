@@ -49,6 +49,9 @@ def refuse_engine_conflicts(job: Job) -> None:
         raise UsageFault("jobs are at one server", place=place, fix="leave out all --base-url but one")
     if job.defaults.get("stream"):
         raise UsageFault("a job streams nothing", place="--stream", fix="leave it out")
+    if job.options.recordings.are_used:
+        option = "--record" if job.options.recordings.replay is None else "--replay"
+        raise UsageFault("jobs are not recorded", place=option, fix="leave it out, or take --engine local")
 
 
 def _journal(job: Job) -> list[FileUse]:

@@ -283,11 +283,30 @@ def test_a_job_that_the_provider_has_forgotten(shop: Callable[..., Shop]) -> Non
     assert made.answers() == ALL
 
 
+@pytest.mark.parametrize(("days", "status", "bought"), [(0, 65, LINES), (2, 1, LINES + 3)])
+def test_results_that_the_provider_has_not(
+    shop: Callable[..., Shop], days: int, status: int, bought: int
+) -> None:
+    """Those of today may be not visible yet; the others are gone, and hold up nothing."""
+    made = shop("status=404:on=content:times=1:of=all")
+    made.run("--no-wait")
+    while any(job["status"] != "completed" for job in made.provider.jobs()):
+        pass
+    made.provider.clock_s += days * 86400 + 1
+    assert made.run()[0] == status
+    failed = {message.partition(": ")[2][:36] for _, message in made.failures().values()}
+    assert failed == (set() if days == 0 else {"the provider has not kept its result"})
+    assert made.run() == (0, "")
+    assert (len(paid(made.provider)), made.answers()) == (bought, ALL)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (["--stream"], "--stream: a job streams nothing"),
         (["--base-url", "http://other.test/v1"], "jobs are at one server"),
+        (["--record", "r"], "--record: jobs are not recorded"),
+        (["--record", "r", "--replay", "r"], "--replay: jobs are not recorded"),
         (["--no-wait", "--max-wait", "3"], "--no-wait and --max-wait contradict each other"),
     ],
 )

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from chatpipe.batch.provider_jobs.job_records import FINGERPRINT_DIGITS, JobRecords, key_of
-from chatpipe.errors import ChatpipeError, SomeFailed, Status, quantity
+from chatpipe.errors import BadInput, ChatpipeError, SomeFailed, Status, quantity
 from chatpipe.exchange import run_without_loop
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
@@ -31,6 +31,8 @@ ENGINE = "batch-api"
 _OFFSET_BITS = 47
 _USED = 1 << 62
 _FIRST_READ = 8192
+_NOT_FOUND = 404
+_KEPT_S = 86400.0  # a file of a job that ended later may be not visible yet
 
 
 class Collected(NamedTuple):
@@ -49,6 +51,7 @@ class CollectedResults:
         self._spools: list[Spool] = []
         self._index = SortedIndex()
         self._jobs: dict[str, ProviderJob] = {}  # by token
+        self._gone: dict[str, str] = {}  # by token: the id of a file that the provider keeps no longer
         self.broken = 0
 
     def add(self, token: str, job: ProviderJob, spools: Sequence[Spool]) -> None:
@@ -69,7 +72,16 @@ class CollectedResults:
         for fault in job.faults_by(self._records.records[token].number):
             api.connection.console.warning(f"{job.id} {job.status}: {fault}")
         ids = [id_ for id_ in (job.output_file_id, job.error_file_id) if id_ is not None]
-        self.add(token, job, [FileDownload(api, id_).run() for id_ in ids])
+        spools = []
+        for id_ in ids:
+            try:
+                spools.append(FileDownload(api, id_).run())
+            except BadInput as fault:
+                if fault.http_status != _NOT_FOUND or not _is_old(job, api.connection.context.now()):
+                    raise
+                api.connection.console.warning(f"{job.id}: {fault.what}")
+                self._gone[token] = id_
+        self.add(token, job, spools)
 
     def find(self, fingerprint: str) -> Collected | None:
         """The answer to a request, also the reason why it has none. None if it was in none of the jobs."""
@@ -82,7 +94,11 @@ class CollectedResults:
                 if not location & _USED:
                     self._index.replace(key_of(fingerprint), location, location | _USED)
                 return self._collected(record, job, part)
-        return Collected(_unsent(_reason(job, part)), 0.0)
+        gone = self._gone.get(part.token)
+        why = (
+            _reason(job, part) if gone is None else f"{job.id}: the provider has not kept its results {gone}"
+        )
+        return Collected(_unsent(why), 0.0)
 
     def unused(self) -> Iterator[tuple[str, Collected]]:
         """The results that find() did not return, with their fingerprints."""
@@ -179,11 +195,23 @@ def _error_text(error: Value) -> str:
 
 def _seconds(job: ProviderJob) -> float:
     """The seconds from the creation of a job to its end, 0 if the provider does not say."""
+    ended = _ended_at(job)
+    return 0.0 if ended is None or not job.created_at else max(0.0, ended - job.created_at)
+
+
+def _ended_at(job: ProviderJob) -> float | None:
+    """The Unix time of the end of a job, None if the provider does not say."""
     for name in ("completed_at", "expired_at", "cancelled_at", "failed_at"):
         ended = job.value.get(name)
-        if isinstance(ended, int | float) and job.created_at:
-            return max(0.0, float(ended) - job.created_at)
-    return 0.0
+        if isinstance(ended, int | float):
+            return float(ended)
+    return None
+
+
+def _is_old(job: ProviderJob, now: float) -> bool:
+    """Return True if the results of a job were there for a while."""
+    ended = _ended_at(job)
+    return ended is not None and now - ended > _KEPT_S
 
 
 def _is_fingerprint(text: str) -> bool:
