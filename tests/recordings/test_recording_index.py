@@ -91,6 +91,37 @@ def test_find_loosely(tmp_path: Path, more: dict[str, Any], answer: str | None) 
     assert (found.reply.body.decode() if found else None) == answer
 
 
+def failed(reply: RecordedReply, n: int = 1) -> ExchangeRecord:
+    return record("a", "", n=n)._replace(reply=reply)
+
+
+REFUSED, DOWN = RecordedReply(401, (), ((0, b"{}"),)), RecordedReply(None, failure="refused")
+CUT = RecordedReply(200, (("content-type", "text/event-stream"),), ((0, b"data: {}\n\n"),), "cut")
+
+
+@cases(
+    "records, found",
+    {
+        "a refusal": ([failed(REFUSED)], [False, False]),
+        "no connection": ([failed(DOWN)], [False, False]),
+        "a cut stream": ([failed(CUT)], [False, False]),
+        "two of them": ([failed(DOWN), failed(CUT, 2)], [True, False]),
+        "a retry that was answered": ([failed(DOWN), record("a", "{}", n=2)], [True, True]),
+        "an answer later in the file": ([failed(DOWN), record("a", "{}")], [True, False]),
+    },
+)
+@pytest.mark.parametrize("loose", [False, True])
+def test_a_last_attempt_that_failed_is_asked_again(
+    tmp_path: Path, records: list[ExchangeRecord], found: list[bool], loose: bool
+) -> None:
+    path = write(tmp_path / "r", *records)
+    index = RecordingIndex(path, loose=loose, grows=True)
+    key = request_key(records[0].request, loose=loose)
+    find = index.find_loosely if loose else lambda key, n: index.find(key, 1, n)
+    assert [find(key, n) is not None for n in (1, 2)] == found
+    assert RecordingIndex(path).find(request_key(records[0].request), 1, 1) is not None
+
+
 @pytest.mark.parametrize("loose", [False, True])
 def test_every_cut_of_the_last_line_is_passed_over(tmp_path: Path, loose: bool) -> None:
     """But for a cut of the newline only."""

@@ -25,9 +25,9 @@ def open_recordings(
 ) -> Iterator[tuple[Server, ...]]:
     """The servers with the files of --record and --replay around them.
 
-    With one file for both, what is recorded is used, and what is not is added. With two, all exchanges are
-    recorded. Raises MissingInput, BadInput and CannotWrite, and at the end the reason why something was
-    not recorded.
+    With one file for both, what is recorded is used, and what is not, or has failed, is added. With two, all
+    exchanges are recorded. Raises MissingInput, BadInput and CannotWrite, and at the end the reason why
+    something was not recorded.
     """
     is_same = options.replay is not None and options.record is not None
     is_same = is_same and identify(options.replay or "") == identify(options.record or "")
@@ -38,7 +38,7 @@ def open_recordings(
             writer = RecordingWriter(options.record, LockPatience(note, deadline_s))
             stack.callback(writer.close)
         if is_same:
-            index = _open_index(options, note)  # now that the file is there
+            index = _open_index(options, note, grows=True)  # now that the file is there
         if index is not None:
             stack.callback(index.close)
         recordings = Recordings(index, writer, copies=not is_same)
@@ -53,7 +53,9 @@ def open_recordings(
             writer.check()
 
 
-def _open_index(options: RecordingOptions, note: Callable[[str], None]) -> RecordingIndex | None:
+def _open_index(
+    options: RecordingOptions, note: Callable[[str], None], *, grows: bool = False
+) -> RecordingIndex | None:
     if options.replay is None:
         return None
-    return RecordingIndex(options.replay, loose=options.match == "loose", note=note)
+    return RecordingIndex(options.replay, loose=options.match == "loose", grows=grows, note=note)

@@ -2,6 +2,7 @@
 
 The lines stay in their file: memory has 16 bytes for each. Of several records of the same attempt the last
 one counts. A request that occurs more often than it was recorded gets the recording of its last occurrence.
+In a file that is added to, a last attempt that failed is no recording: it would fail in every later run.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from chatpipe.recordings.exchange_record import (
     read_request,
 )
 from chatpipe.recordings.request_key import request_key
+from chatpipe.recordings.try_counter import has_failed
 from chatpipe.system.descriptor import open_regular, read_at
 from chatpipe.system.line_index import LineFiles, SortedIndex
 
@@ -32,16 +34,22 @@ _KEY_MASK = (1 << 64) - 1
 class RecordingIndex:
     """The exchanges recorded in the file at path.
 
-    With loose, a request that was not recorded itself is found by its loose key. note gets a warning about
-    an incomplete last line, which is left out. Raises MissingInput, and BadInput for a line that is no
-    record.
+    With loose, a request that was not recorded itself is found by its loose key. With grows, the last
+    attempt of a request is not found if it failed. note gets a warning about an incomplete last line, which
+    is left out. Raises MissingInput, and BadInput for a line that is no record.
     """
 
     def __init__(
-        self, path: str, *, loose: bool = False, note: Callable[[str], None] = lambda text: None
+        self,
+        path: str,
+        *,
+        loose: bool = False,
+        grows: bool = False,
+        note: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.path = path
         self.loose = loose
+        self._grows = grows
         self._files = LineFiles()
         self._index = SortedIndex()
         self._loose_index = SortedIndex()
@@ -66,12 +74,7 @@ class RecordingIndex:
 
     def find(self, key: str, occurrence: int, n: int) -> ExchangeRecord | None:
         """The record of the attempt n, by the exact key of its request. Raises MissingInput and BadInput."""
-        occurrence = min(occurrence, self._occurrences.get(key, 1))
-        for offset in reversed(self._index.find(_mixed(key, occurrence, n))):
-            record = self._record(offset)
-            if (key_of(record), record.occurrence, record.n) == (key, occurrence, n):
-                return record
-        return None
+        return self._unless_open(self._find(key, min(occurrence, self._occurrences.get(key, 1)), n))
 
     def find_loosely(self, loose_key: str, n: int) -> ExchangeRecord | None:
         """The record of the attempt n of a request with this loose key, the last one of several.
@@ -81,7 +84,7 @@ class RecordingIndex:
         for offset in reversed(self._loose_index.find(_mixed(loose_key, 1, n))):
             record = self._record(offset)
             if record.n == n and request_key(record.request, loose=True) == loose_key:
-                return record
+                return self._unless_open(record)
         return None
 
     def requests(self) -> Iterator[tuple[int, RecordedRequest]]:
@@ -92,6 +95,19 @@ class RecordingIndex:
 
     def close(self) -> None:
         self._files.close()
+
+    def _find(self, key: str, occurrence: int, n: int) -> ExchangeRecord | None:
+        for offset in reversed(self._index.find(_mixed(key, occurrence, n))):
+            record = self._record(offset)
+            if (key_of(record), record.occurrence, record.n) == (key, occurrence, n):
+                return record
+        return None
+
+    def _unless_open(self, record: ExchangeRecord | None) -> ExchangeRecord | None:
+        """The record, or None if its request may be asked again: its last attempt failed."""
+        if record is None or not (self._grows and _has_no_answer(record)):
+            return record
+        return record if self._find(key_of(record), record.occurrence, record.n + 1) else None
 
     def _is_incomplete(self, number: int, offset: int, line: bytes, note: Callable[[str], None]) -> bool:
         """Return True for a last line that was not written to its end. It is passed over from now on."""
@@ -138,6 +154,12 @@ class RecordingIndex:
 def key_of(record: ExchangeRecord) -> str:
     """The key in a record, or that of its request where a record by hand has none."""
     return record.key or request_key(record.request)
+
+
+def _has_no_answer(record: ExchangeRecord) -> bool:
+    body = record.request.body
+    choices = body.get("n") if isinstance(body, dict) else None
+    return (record.reply.status or 0) >= 400 or has_failed(record.reply, choices)
 
 
 def _mixed(key: str, occurrence: int, n: int) -> int:

@@ -44,10 +44,14 @@ def open_source(
     replay = None
     if options.recordings.replay is not None:
         # Behind the writer, which makes the file if it is the same one.
+        is_same = recorder is not None and _is_one_file(options.recordings)
         index = RecordingIndex(
-            options.recordings.replay, loose=options.recordings.match == "loose", note=console.warning
+            options.recordings.replay,
+            loose=options.recordings.match == "loose",
+            grows=is_same,
+            note=console.warning,
         )
-        copies = recorder is not None and not _is_one_file(options.recordings)
+        copies = recorder is not None and not is_same
         ended = recorder.end if copies and recorder is not None else counter.end
         replay = Replay(index, options.replay_speed, ended)
     return AnswerSource(counter, replay, upstream, recorder)
