@@ -198,6 +198,16 @@ def test_parts_wait_for_room_in_the_queue_of_the_provider(shop: Callable[..., Sh
     assert sum(job["request_counts"]["completed"] for job in good) == LINES
 
 
+def test_a_part_that_is_refused_for_want_of_room_is_held_back(shop: Callable[..., Shop]) -> None:
+    made = shop("batch-limit:every=2:of=all", retries=0)
+    assert made.run() == (0, "")
+    assert (len(paid(made.provider)), made.answers()) == (LINES, ALL)
+    assert made.provider.calls.count("POST /batches") == 5
+    alone = shop("batch-limit", retries=0)
+    status, words = alone.run()
+    assert (status, "token limit" in words) == (75, True)
+
+
 def test_created_now_and_collected_later(shop: Callable[..., Shop]) -> None:
     made = shop()
     status, words = made.run("--no-wait")

@@ -117,10 +117,18 @@ class JobPhase:
         return [each for each in self._own_open() if each.token not in self.results.tokens]
 
     def _create(self, number: int) -> None:
+        """Create the job of a part, or hold the part back while other jobs have all the room."""
         part: InputPart = self._parts.parts[number]
         self._records.lines_of[part.digest] = self._parts.lines(number)
         place = (number + 1, len(self._parts.parts))
-        job, _ = self._submission.submit(part, self._parts.file, place)
+        try:
+            job, _ = self._submission.submit(part, self._parts.file, place)
+        except ChatpipeError as fault:
+            if _NO_ROOM.encode() not in (fault.body or b"") or not self._waiting():
+                raise
+            self._note(f"{fault.what.removesuffix('.')}: submitted again when another job has ended")
+            self._held.append(number)
+            return
         self._numbers[job.id] = number
         part_text = "" if place[1] == 1 else f", part {place[0]} of {place[1]}"
         self._note(f"{job.id}: {quantity(len(part), 'line')} submitted{part_text}")
