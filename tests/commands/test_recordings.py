@@ -305,6 +305,7 @@ def test_a_full_disk_ends_a_run(tmp_path: Path) -> None:
         done = run(*command, cwd=tmp_path, env=full(nth=3))
     assert done.status == 74
     assert done.stderr.startswith(b"chatpipe: r: cannot record: no space left on device")
+    assert done.stderr.count(b"cannot record") == 1
     assert len(server.requests) == 3
     outcomes = [each["chatpipe"]["outcome"] for each in results(tmp_path / "out.journal")]
     assert outcomes == ["ok", "ok", "ok", "unsent"]

@@ -255,6 +255,12 @@ def test_failures_have_one_exception_each(failure: str) -> None:
     assert failure_of(exception_of(failure, "why")) == (failure, "why")
 
 
+@pytest.mark.parametrize("failure", sorted(RECORDED_FAILURES))
+def test_a_failure_without_a_reason_has_words(failure: str) -> None:
+    """A client that went away itself leaves none."""
+    assert str(exception_of(failure, "")) == RECORDED_FAILURES[failure]
+
+
 def test_a_request_that_cannot_be_sent_is_not_recorded(recorder: Recorder) -> None:
     exchange(recorder.record(httpx.LocalProtocolError("illegal header")), post())
     assert recorder.records == []

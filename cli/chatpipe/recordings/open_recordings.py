@@ -45,8 +45,8 @@ def open_recordings(
         around = partial(recorded, recordings)
         try:
             yield tuple(server._replace(around=around) for server in servers)
-        except BaseException:
-            if writer is not None and writer.failure is not None:
+        except BaseException as error:
+            if writer is not None and writer.failure not in (None, error):  # it is told where it ends the run
                 note(str(writer.failure))
             raise
         if writer is not None:

@@ -7,6 +7,7 @@ import ssl
 
 import httpx
 
+from chatpipe.recordings.exchange_record import FAILURES
 from chatpipe.system.causes import root_os_error, system_message
 from chatpipe.wire.http1 import OverlongReply
 
@@ -60,7 +61,7 @@ def failure_of(error: Exception) -> tuple[str, str] | None:
 
 def exception_of(failure: str, reason: str) -> httpx.RequestError:
     """The exception that a transport would raise for a recorded failure."""
-    error = _EXCEPTIONS[failure](reason)
+    error = _EXCEPTIONS[failure](reason or FAILURES[failure])
     if failure == "no-host":
         error.__cause__ = socket.gaierror(socket.EAI_NONAME, reason)
     elif failure == "tls":
