@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
+from chatpipe.flags import job_waits
 from chatpipe.flags.output import decided
-from chatpipe.flags.types import FILE, Count, Seconds, option_group
+from chatpipe.flags.types import FILE, Count, option_group
 from chatpipe.options.jobs import JobsOptions
 from chatpipe.options.output import OutputOptions
 
@@ -26,18 +27,8 @@ options = option_group(
         click.option(
             "--input", metavar="FILE", type=FILE, help="Order the results as this file, mark missing ones"
         ),
-        click.option(
-            "--max-wait", "max_wait_s", metavar="S", type=Seconds(), help="Wait no longer for the end of jobs"
-        ),
-        click.option(
-            "--poll",
-            "poll_s",
-            metavar="S",
-            type=Seconds(),
-            default=60,
-            show_default=True,
-            help="Longest time between two looks at a job",
-        ),
+        job_waits.MAX_WAIT,
+        job_waits.POLL,
         click.option(
             "--window",
             metavar="TIME",
@@ -45,15 +36,7 @@ options = option_group(
             show_default=True,
             help="Time in which the provider has to answer",
         ),
-        click.option(
-            "--settle",
-            "settle_s",
-            metavar="S",
-            type=Seconds(),
-            default=120,
-            show_default=True,
-            help="Look so long for a job whose creation was not confirmed",
-        ),
+        job_waits.SETTLE,
         click.option(
             "--limit", metavar="N", type=Count(1), default=20, show_default=True, help="Jobs that are listed"
         ),

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags import limits, recordings, retries
+from chatpipe.flags import job_waits, limits, recordings, retries
 from chatpipe.flags.format import ends_texts
 from chatpipe.flags.types import FILE, Count, Decorator, OneOf, Seconds, Word, bundle, option_group, words_of
 from chatpipe.options.outcomes import RESENDABLE, RUN_ALLOWABLE
@@ -279,27 +279,9 @@ _engine = option_group(
             show_default=True,
             help="How requests are answered: by this process, or by jobs of the Batch API",
         ),
-        click.option(
-            "--poll",
-            "poll_s",
-            metavar="S",
-            type=Seconds(),
-            default=60,
-            show_default=True,
-            help="Longest time between two looks at a job",
-        ),
-        click.option(
-            "--max-wait", "max_wait_s", metavar="S", type=Seconds(), help="Wait no longer for the end of jobs"
-        ),
-        click.option(
-            "--settle",
-            "settle_s",
-            metavar="S",
-            type=Seconds(),
-            default=120,
-            show_default=True,
-            help="Look so long for a job whose creation was not confirmed",
-        ),
+        job_waits.POLL,
+        job_waits.MAX_WAIT,
+        job_waits.SETTLE,
         click.option("--no-wait", is_flag=True, help="Create the jobs, and end: a later run collects them"),
     ],
     _read_engine,
