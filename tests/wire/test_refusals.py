@@ -105,6 +105,14 @@ def test_a_404_about_a_model_is_bad_input(body: bytes) -> None:
     assert (type(fault), fault.fix) == (BadInput, "is the model one that the server offers?")
 
 
+def test_a_404_of_a_replay_is_about_no_model() -> None:
+    """It is that of `serve`, whose path and words are those of any request."""
+    body = api_error("r:1: no recording of this request: recorded POST /v1/x", type="no_recording")
+    fault = from_reply(404, body)
+    fix = "add --record FILE and --upstream URL to its chatpipe serve --replay FILE"
+    assert (type(fault), fault.fix) == (BadInput, fix)
+
+
 @cases(
     ("status", "error_class", "body"),
     {

@@ -43,6 +43,7 @@ _WAYS_TO_A_KEY = ("pass --key-file FILE", "--key-command CMD", "--key-env NAME")
 _WRONG_URL = "is the base URL right?"
 _OTHER_VERSION = "set OPENAI_API_VERSION, or end the base URL in ?api-version=VERSION"
 _ROUTE = "/chat/completions"
+_NOT_RECORDED = "no_recording"  # the type of the error of `chatpipe serve --replay`
 
 _BY_STATUS: dict[int, tuple[type[ChatpipeError], str]] = {
     400: (BadInput, "fix the request"),
@@ -161,6 +162,8 @@ def _classify(
         is_data = status == 400 and refusal_words.wants_newer_version(error)
         return BadInput if is_data else BadConfiguration, _OTHER_VERSION
     if status == 404:
+        if _NOT_RECORDED in error.codes:
+            return BadInput, "add --record FILE and --upstream URL to its chatpipe serve --replay FILE"
         if refusal_words.is_about_route(error, is_wrapped=is_wrapped):
             return BadConfiguration, _wrong_url(request)
         return BadInput, "is the model one that the server offers?"
