@@ -66,6 +66,12 @@ def test_nearest(tmp_path: Path, body: Any, line: int, what: str) -> None:
     assert fault.fix == f"add --record {tmp_path}/r to record it"
 
 
+def test_a_cassette_is_not_recorded_into(tmp_path: Path) -> None:
+    (tmp_path / "c").write_text('{"interactions": []}')
+    fault = no_recording(RecordingIndex(str(tmp_path / "c")), RECORDS[0].request, 1)
+    assert fault.fix == "add --record FILE, another one than the cassette, to record it"
+
+
 @cases(
     "asked, n, what",
     {

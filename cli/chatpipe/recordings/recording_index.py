@@ -56,7 +56,8 @@ class RecordingIndex:
         self._occurrences: dict[str, int] = {}  # of requests that occurred more than once
         self._torn: int | None = None  # offset of a last line that is not complete
         try:
-            self._files.add(_open(path), path)
+            fd, self.is_cassette = _open(path)
+            self._files.add(fd, path)
             last = None
             for number, (offset, line) in enumerate(self._files.lines(0), 1):
                 if last is not None:
@@ -167,7 +168,8 @@ def _mixed(key: str, occurrence: int, n: int) -> int:
     return hash((key, occurrence, n)) & _KEY_MASK
 
 
-def _open(path: str) -> int:
+def _open(path: str) -> tuple[int, bool]:
+    """The file of the recordings in path, and True if they are those of a cassette, which is not added to."""
     try:
         fd = open_regular(path)
     except (OSError, ValueError) as error:
@@ -175,7 +177,8 @@ def _open(path: str) -> int:
     if fd is None:
         raise MissingInput(f"cannot read '{path}': not a regular file", place="--replay", fix="name a file")
     if read_at(fd, len(RECORD_START), 0) == RECORD_START:
-        return fd
+        return fd, False
     from chatpipe.recordings.cassette import as_recordings  # few files are none of ours
 
-    return as_recordings(fd, path)
+    records = as_recordings(fd, path)
+    return records, records != fd

@@ -33,7 +33,8 @@ def no_recording(index: RecordingIndex, request: RecordedRequest, n: int) -> Not
 
     Its place is the line of the nearest recording. Reads the whole file. Raises MissingInput and BadInput.
     """
-    fix = f"add --record {shlex.quote(index.path)} to record it"
+    path = "FILE, another one than the cassette," if index.is_cassette else shlex.quote(index.path)
+    fix = f"add --record {path} to record it"
     nearest, place = None, index.path
     best: tuple[int, ...] = ()
     for number, recorded in index.requests():
