@@ -515,7 +515,7 @@ UNTRIED = {
         *("models/catalog.py", "server/models_route.py", "configuration/trial.py"),
         *("jobs/input_parts.py", "jobs/job_actions.py", "jobs/jobs_command.py", "jobs/jobs_file.py"),
         "batch/provider_jobs/open_jobs.py",
-        "batch/conflicts.py: add -o OUT or --journal FILE",
+        *("batch/conflicts.py: add -o OUT or --journal FILE", "batch/conflicts.py: add --journal FILE"),
         "batch/conflicts.py: leave out all --base-url but one",
         "flags/run.py: add --engine batch-api",
         *("jobs/job_api.py", "jobs/job_dialects.py", "jobs/submission.py"),

@@ -44,7 +44,8 @@ def refuse_engine_conflicts(job: Job) -> None:
         return
     place = f"--engine {job.options.engine.name}"
     if job.journal_path is None:
-        raise UsageFault("the jobs are kept in a journal", place=place, fix="add -o OUT or --journal FILE")
+        fix = "add --journal FILE" if job.target.is_file else "add -o OUT or --journal FILE"
+        raise UsageFault("the jobs are kept in a journal", place=place, fix=fix)
     if len(job.endpoints) > 1:
         raise UsageFault("jobs are at one server", place=place, fix="leave out all --base-url but one")
     if job.defaults.get("stream"):
