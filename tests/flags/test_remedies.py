@@ -517,6 +517,7 @@ UNTRIED = {
         "batch/provider_jobs/open_jobs.py",
         *("batch/conflicts.py: add -o OUT or --journal FILE", "batch/conflicts.py: add --journal FILE"),
         "batch/conflicts.py: leave out all --base-url but one",
+        "batch/conflicts.py: leave it out, or take --engine local",
         "flags/run.py: add --engine batch-api",
         *("jobs/job_api.py", "jobs/job_dialects.py", "jobs/submission.py"),
         *(
