@@ -121,10 +121,19 @@ class ProviderJob(NamedTuple):
     def faults_by(self, number: Callable[[int], int]) -> list[str]:
         """The reasons. number gives the one that a line of its file has for the user."""
         errors = self.value.get("errors")
+        if isinstance(errors, str) and errors:
+            return [errors]
+        return [_phrase(each, number) for each in self._errors()]
+
+    @property
+    def codes(self) -> list[Value]:
+        """The codes of the reasons."""
+        return [each.get("code") for each in self._errors()]
+
+    def _errors(self) -> list[dict[str, Value]]:
+        errors = self.value.get("errors")
         data = errors.get("data") if isinstance(errors, dict) else errors
-        if not isinstance(data, list):
-            return [errors] if isinstance(errors, str) and errors else []
-        return [_phrase(each, number) for each in data if isinstance(each, dict)]
+        return [each for each in data if isinstance(each, dict)] if isinstance(data, list) else []
 
     def shown(self) -> dict[str, Value]:
         """Its object, with the words and the types of OpenAI."""

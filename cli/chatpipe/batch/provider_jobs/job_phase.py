@@ -25,6 +25,7 @@ from chatpipe.options.run import EngineOptions
 from chatpipe.system.signals import run_loop
 
 _NOT_FOUND = 404
+_LATER = "run the same command later"
 _NO_ROOM = "token_limit_exceeded"
 
 
@@ -165,12 +166,6 @@ class JobPhase:
             self.results.collect(self._api, record.token, job)
 
 
-_LATER = "run the same command later"
-
-
 def _lacks_room(job: ProviderJob) -> bool:
     """Return True for a job that failed because too much of the account is in the queue."""
-    errors = job.value.get("errors")
-    data = errors.get("data") if isinstance(errors, dict) else errors
-    codes = [each.get("code") for each in data if isinstance(each, dict)] if isinstance(data, list) else []
-    return job.status == "failed" and _NO_ROOM in codes
+    return job.status == "failed" and _NO_ROOM in job.codes
