@@ -20,6 +20,7 @@ from chatpipe.models.connections import Connection
 from chatpipe.options.serve import BatchLife
 from jobs.provider import BASE_URL, Killed, Provider
 from jobs.test_submission import paid
+from parametrize import cases
 
 LINES = 7
 MODELS = ["a", "b", "a", "a", "b", "a", "a"]
@@ -136,34 +137,39 @@ def test_a_kill_at_any_point_neither_loses_nor_doubles_a_line(
         assert len(found) == len(set(found)) == LINES, kill_at
 
 
-FAULTS: dict[str, Any] = {
-    "one that is refused": ("status=400:on=line:match=say 4", {5: ("http", "400 from")}),
-    "a lost line": ("batch-lose=1", {}),
-    "a result twice": ("batch-double=1", {}),
-    "a result that nobody asked for": ("batch-foreign=1", {}),
-    "empty ids": ("batch-no-id=empty", {}),
-    "a download that is cut": ("cut:on=content:times=1:of=all", {}),
-    "a file that is not seen yet": ("batch-unseen:times=1", {}),
-    "an ambiguous create": ("empty:on=create:times=1", {}),
-    "a create that failed": ("status=500:on=create:times=1", {}),
-    "looks that fail": ("status=503:on=poll:every=2:of=all", {}),
-}
-"""faults of the provider -> the lines that have failed: all of them, or those that are named."""
+LOST = "it is in neither result file"
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_each_line_is_paid_for_once_whatever_happens(shop: Callable[..., Shop], name: str) -> None:
-    fault, failures = FAULTS[name]
+@cases(
+    ("fault", "failures"),
+    {
+        "one that is refused": ("status=400:on=line:match=say 4", {5: ("http", "400 from")}),
+        "a lost line a job": ("batch-lose=1", dict.fromkeys((4, 5, 7), ("unsent", LOST))),
+        "a result twice": ("batch-double=1", {}),
+        "a result that nobody asked for": ("batch-foreign=1", {}),
+        "empty ids": ("batch-no-id=empty", {}),
+        "a download that is cut": ("cut:on=content:times=1:of=all", {}),
+        "a file that is not seen yet": ("batch-unseen:times=1", {}),
+        "an ambiguous create": ("empty:on=create:times=1", {}),
+        "a create that failed": ("status=500:on=create:times=1", {}),
+        "looks that fail": ("status=503:on=poll:every=2:of=all", {}),
+    },
+)
+def test_each_line_is_paid_for_once_whatever_happens(
+    shop: Callable[..., Shop], fault: str, failures: dict[int, tuple[str, str]]
+) -> None:
+    """failures are the lines without an answer, with their outcomes and a part of their messages."""
     made = shop(fault)
     status, _ = made.run()
     found = made.failures() if made.journal.exists() else {}
-    if failures:
-        assert found.keys() == failures.keys()
-        for line, (outcome, words) in failures.items():
-            assert found[line][0] == outcome
-            assert words in found[line][1]
-    assert status == (1 if found else 0)
-    assert {outcome for outcome, _ in found.values()} <= {"unsent", "http"}
+    assert {line: outcome for line, (outcome, _) in found.items()} == {
+        line: outcome for line, (outcome, _) in failures.items()
+    }
+    for line, (_, words) in failures.items():
+        assert words in found[line][1]
+    assert status == (1 if failures else 0)
+    if not failures:
+        assert made.answers() == ALL
     sent = paid(made.provider)
     assert len(sent) == len(set(sent)) == LINES
 
