@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import ssl
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -61,12 +62,7 @@ _WAIT_S = 0.3  # the delay that a provider asks for, where it can ask for a part
 
 
 class Provider:
-    """A provider. The last message says what it does.
-
-    "busy" is refused once with the provider's own 429 or 503, and answered after that; "filter" asks for
-    what its moderation holds back; "broken" for the error that it has in mid-stream; any other text is
-    answered by `says`. What the request should not have is refused in any case.
-    """
+    """A provider. It answers each text by `says`, and refuses what a request should not have."""
 
     profile: ClassVar[str]
     host: ClassVar[str]  # of the URL, with its port
@@ -117,17 +113,9 @@ class Provider:
         return None
 
     def of_word(self, body: Body) -> Answer:
-        word = body["messages"][-1]["content"]
-        if word == "busy" and self.busy_until is None:
-            self.busy_until = time.monotonic() + self.wait_s
-            return self.busy()
-        if word == "filter":
-            return self.filtered(body)
+        """The reply to a body without fault, by its last message."""
         if body.get("stream"):
-            events = self.broken_stream() if word == "broken" else self.stream(body)
-            return event_stream(events, headers=self.headers)
-        if word == "broken":
-            return self.broken()
+            return event_stream(self.stream(body), headers=self.headers)
         return reply(200, self.whole(body), self.headers)
 
     def whole(self, body: Body) -> Body:
@@ -161,20 +149,41 @@ class Provider:
     def unknown_field(self, name: str, value: Any) -> Answer:
         return error(400, f"Unknown parameter: '{name}'.", code="unknown_parameter", param=name)
 
-    def busy(self) -> Answer:
-        raise NotImplementedError
 
-    def filtered(self, body: Body) -> Answer:
-        raise NotImplementedError
+class OddProvider(Provider, ABC):
+    """A provider whose own refusals and failures a word asks for.
 
-    def broken_stream(self) -> list[bytes]:
-        raise NotImplementedError
+    "busy" is refused once with the provider's own 429 or 503, and answered after that; "filter" asks for
+    what its moderation holds back; "broken" for the error that it has in mid-stream.
+    """
 
-    def broken(self) -> Answer:
-        raise NotImplementedError
+    def of_word(self, body: Body) -> Answer:
+        word = body["messages"][-1]["content"]
+        if word == "busy" and self.busy_until is None:
+            self.busy_until = time.monotonic() + self.wait_s
+            return self.busy()
+        if word == "filter":
+            return self.filtered(body)
+        if word == "broken":
+            if body.get("stream"):
+                return event_stream(self.broken_stream(), headers=self.headers)
+            return self.broken()
+        return super().of_word(body)
+
+    @abstractmethod
+    def busy(self) -> Answer: ...
+
+    @abstractmethod
+    def filtered(self, body: Body) -> Answer: ...
+
+    @abstractmethod
+    def broken_stream(self) -> list[bytes]: ...
+
+    @abstractmethod
+    def broken(self) -> Answer: ...
 
 
-class Azure(Provider):
+class Azure(OddProvider):
     """The path without a date. The model of the body is the deployment."""
 
     profile = "azure"
@@ -283,7 +292,7 @@ class AzureDeployment(Azure):
         }
 
 
-class OpenRouter(Provider):
+class OpenRouter(OddProvider):
     profile = "openrouter"
     host = "openrouter.ai:443"
     completions = "/api/v1/chat/completions"
@@ -340,7 +349,7 @@ class OpenRouter(Provider):
         return {"data": [{**facts, "pricing": {"prompt": "0.0000001", "completion": "0.0000003"}}]}
 
 
-class Groq(Provider):
+class Groq(OddProvider):
     profile = "groq"
     host = "api.groq.com:443"
     completions = "/openai/v1/chat/completions"
@@ -408,7 +417,7 @@ class Groq(Provider):
         return {"object": "list", "data": [{**facts, "active": True, "context_window": 131072}]}
 
 
-class Mistral(Provider):
+class Mistral(OddProvider):
     profile = "mistral"
     host = "api.mistral.ai:443"
     completions = "/v1/chat/completions"
@@ -489,7 +498,7 @@ class Mistral(Provider):
         return reply(status, {**facts, "raw_status_code": status}, headers)
 
 
-class Gemini(Provider):
+class Gemini(OddProvider):
     profile = "gemini"
     host = "generativelanguage.googleapis.com:443"
     completions = "/v1beta/openai/chat/completions"
@@ -551,7 +560,7 @@ class Gemini(Provider):
         return reply(status, [{"error": {**facts, **({"details": details} if details else {})}}])
 
 
-class Ollama(Provider):
+class Ollama(OddProvider):
     """It wants no key and ignores what it does not know: a limit under another name than max_tokens, too."""
 
     profile = "ollama"
@@ -596,7 +605,7 @@ class Ollama(Provider):
         return {"object": "list", "data": [facts]}
 
 
-class LlamaCpp(Provider):
+class LlamaCpp(OddProvider):
     """With --api-key and --alias."""
 
     profile = "llamacpp"
