@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from chatpipe.errors import BadInput
 from chatpipe.recordings.cassette import is_cassette, read_cassette
@@ -74,7 +75,6 @@ def test_bodies_of_requests(request_body: Any, body: Any) -> None:
 
 def test_yaml_and_compressed_bodies(tmp_path: Path) -> None:
     """A body of bytes, under the headers of a compressed one, with and without reason for them."""
-    yaml = pytest.importorskip("yaml")
     headers = {**TYPE, "Content-Encoding": ["gzip"]}
     data = json.dumps(ANSWER).encode()
     entries = [entry(gzip.compress(data), headers), entry(data.decode(), headers)]
