@@ -9,6 +9,9 @@ BIN    := $(VENV)/bin
 PEER   := .venv-peer
 LOWEST := .venv-lowest
 
+# One more than there are processors: tests wait a third of their time, for sockets and for time-outs.
+WORKERS = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+
 .PHONY: demo test test-quick check figures bench schema completions soak lowest clean
 
 # A little pipeline through the built-in model: no key, no network beyond the package index.
@@ -17,11 +20,11 @@ demo: $(VENV)/.installed
 
 # Everything: the core, the wire, real processes, the manual, and servers that are not ours.
 test: $(VENV)/.dev $(PEER)/.installed
-	$(BIN)/python -m pytest -q -n auto $(PYTEST)
+	$(BIN)/python -m pytest -q -n $(WORKERS) $(PYTEST)
 
 # The same without the peers, whose packages are large.
 test-quick: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -n auto -m 'not peer' $(PYTEST)
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m 'not peer' $(PYTEST)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check
@@ -45,7 +48,7 @@ soak: $(VENV)/.dev
 
 # The lowest versions that pyproject.toml promises.
 lowest: $(LOWEST)/.installed
-	$(LOWEST)/bin/python -m pytest -q -n auto -m 'not peer' $(PYTEST)
+	$(LOWEST)/bin/python -m pytest -q -n $(WORKERS) -m 'not peer' $(PYTEST)
 
 # What is generated and committed.
 schema: $(VENV)/.dev
