@@ -12,7 +12,7 @@ LOWEST := .venv-lowest
 # One more than there are processors: tests wait a third of their time, for sockets and for time-outs.
 WORKERS = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
-.PHONY: demo test test-quick check figures bench schema completions soak lowest clean
+.PHONY: demo test test-quick check figures bench schema completions manual soak lowest clean
 
 # A little pipeline through the built-in model: no key, no network beyond the package index.
 demo: $(VENV)/.installed
@@ -58,6 +58,10 @@ completions: $(VENV)/.installed
 	$(BIN)/chatpipe completion bash > completions/chatpipe.bash
 	$(BIN)/chatpipe completion zsh > completions/_chatpipe
 	$(BIN)/chatpipe completion fish > completions/chatpipe.fish
+
+# In the page of each command, the list of the options that chatpipe-options(7) describes.
+manual: $(VENV)/.dev
+	PYTHONPATH=tests $(BIN)/python -m manual.generate
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

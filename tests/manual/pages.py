@@ -14,6 +14,10 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "man"
 WHOLE = "chatpipe"
+SHARED = "chatpipe-options"
+# Between these a page lists its options that SHARED describes: tests/manual/generate.py writes them.
+BEGIN = r'.\" Begin of what "make manual" writes: do not edit.'
+END = r'.\" End of what "make manual" writes.'
 
 _ESCAPES = {
     r"\-": "-",
@@ -30,12 +34,17 @@ _ESCAPE = re.compile("|".join(re.escape(escape) for escape in _ESCAPES))
 class Entry(NamedTuple):
     """An `.It` of a list: what stands behind the macro, and the lines below it, inner lists included."""
 
-    head: str
+    source: str
     text: tuple[str, ...]
+
+    @property
+    def head(self) -> str:
+        """The source without escapes."""
+        return plain(self.source)
 
 
 class Example(NamedTuple):
-    """A display of EXAMPLES: what is typed, all that is then shown, and the status of the last command."""
+    """A display of examples: what is typed, all that is then shown, and the status of the last command."""
 
     page: str
     sentence: str
@@ -47,6 +56,11 @@ class Example(NamedTuple):
 def names() -> list[str]:
     """The pages of the program and of its commands."""
     return sorted(path.stem for path in FOLDER.glob("*.1"))
+
+
+def page_of(command: str) -> str:
+    """The page of a command, "" being chatpipe itself."""
+    return f"{WHOLE}-{command}" if command else WHOLE
 
 
 def all_files() -> list[Path]:
@@ -96,23 +110,46 @@ def entries(lines: Sequence[str]) -> list[Entry]:
     for line in lines:
         depth -= line == ".El"
         if depth == 1 and line.startswith(".It "):
-            found.append((plain(line.removeprefix(".It ")), []))
+            found.append((line.removeprefix(".It "), []))
         elif depth > 0:
             found[-1][1].append(line)
         depth += line.startswith(".Bl ")
-    return [Entry(head, tuple(text)) for head, text in found]
+    return [Entry(source, tuple(text)) for source, text in found]
 
 
 @cache  # several hundred tests look something up
 def options(name: str) -> Mapping[tuple[str, ...], Entry]:
-    """The options of a page by all their names, with dashes; the entries of operands are left out."""
-    found: dict[tuple[str, ...], Entry] = {}
-    for entry in entries(sections(name)["OPTIONS"]):
+    """The options that a page describes itself, by all their names, with dashes; no operands."""
+    lines = sections(name)["OPTIONS"]
+    if BEGIN in lines:
+        lines = lines[: lines.index(BEGIN)] + lines[lines.index(END) :]
+    return _options(entries(lines))
+
+
+@cache
+def shared_options() -> Mapping[str, Mapping[tuple[str, ...], Entry]]:
+    """The options that chatpipe-options(7) describes, by heading and names."""
+    found = {
+        title.capitalize(): _options(entries(lines)) for title, lines in sections(SHARED).items() if title
+    }
+    return {heading: described for heading, described in found.items() if described}
+
+
+@cache
+def listed_options(name: str) -> Mapping[tuple[str, ...], Entry]:
+    """The options in the generated list of a page."""
+    lines = sections(name)["OPTIONS"]
+    return _options(entries(lines[lines.index(BEGIN) : lines.index(END)]))
+
+
+def _options(found: Sequence[Entry]) -> Mapping[tuple[str, ...], Entry]:
+    options: dict[tuple[str, ...], Entry] = {}
+    for entry in found:
         if entry.head.startswith("Fl "):
-            key = tuple(f"-{flag}" for flag in re.findall(r"Fl (\S+)", entry.head))
-            assert key not in found, f"{key} twice"
-            found[key] = entry
-    return found
+            names = tuple(f"-{flag}" for flag in re.findall(r"Fl (\S+)", entry.head))
+            assert names not in options, f"{names} twice"
+            options[names] = entry
+    return options
 
 
 def variables(name: str) -> set[str]:
@@ -133,7 +170,8 @@ def examples(name: str) -> Iterator[Example]:
     """`$ ` begins a command, `> ` goes on with it, and what has neither is shown by the commands above."""
     before: list[str] = []
     display: list[str] | None = None
-    for line in sections(name)["EXAMPLES"]:
+    parts = sections(name)
+    for line in [*parts.get("QUICK START", ()), *parts.get("EXAMPLES", ())]:
         if line.startswith(".Bd "):
             display = []
         elif line == ".Ed" and display is not None:

@@ -62,16 +62,18 @@ def test_every_page_about_a_subject_is_referred_to_by_chatpipe_1() -> None:
 
 @EACH
 def test_subjects_referred_to_are_titles(path: Path) -> None:
-    """`.Sx` names a section of this page, or, before an `in` and `.Xr`, of that one."""
+    """`.Sx` names a section or a subsection of this page, or, before an `in` and `.Xr`, of that one."""
     text = pages.source(path.stem)
     for title, other in re.findall(r"^\.Sx (.+)\n(?:in\n\.Xr (\S+) \d)?", text, re.MULTILINE):
-        assert title in pages.sections(other or path.stem)
+        parts = pages.sections(other or path.stem)
+        assert title in parts or any(title in pages.subsections(lines) for lines in parts.values())
 
 
 @EACH
 def test_options_that_are_spoken_of_exist(path: Path) -> None:
     """In running text, too: every `.Fl` of a page is one of some command, `-f` for short included."""
-    known = {flag for page in pages.names() for names in pages.options(page) for flag in names}
+    groups = [*map(pages.options, pages.names()), *pages.shared_options().values()]
+    known = {flag for group in groups for names in group for flag in names}
     spoken = {
         f"-{flag}"
         for line in pages.source(path.stem).splitlines()

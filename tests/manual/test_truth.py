@@ -21,9 +21,9 @@ from chatpipe.server.endpoints import resolve
 from chatpipe.server.server import open_server
 from chatpipe.wire.transports import open_transport
 from manual import commands, pages
+from manual.generate import outdated
 
-PAGES = {command: f"{pages.WHOLE}-{command}" for command in commands.COMMANDS}
-CONNECTING = (pages.WHOLE, *(PAGES[each] for each in ("ask", "batch", "build", "map", "models")))
+PAGES = {command: pages.page_of(command) for command in commands.COMMANDS}
 
 
 # Commands
@@ -41,18 +41,44 @@ def test_chatpipe_1_lists_the_commands() -> None:
 # Options
 
 
+def described(command: str) -> dict[tuple[str, ...], pages.Entry]:
+    """The entry that describes each option of a command: in its own page, else in chatpipe-options(7)."""
+    own = pages.options(pages.page_of(command))
+    shared = {names: entry for group in pages.shared_options().values() for names, entry in group.items()}
+    known = {names: shared[names] for names in commands.options(command) if names in shared}
+    return {**known, **own}
+
+
 @pytest.mark.parametrize("command", ["", *commands.COMMANDS])
-def test_options_of_the_page_are_those_of_the_command(command: str) -> None:
-    documented = pages.options(PAGES.get(command, pages.WHOLE))
-    assert sorted(documented) == sorted(commands.options(command))
+def test_every_option_of_a_command_is_described_and_no_other(command: str) -> None:
+    assert sorted(described(command)) == sorted(commands.options(command))
+
+
+def test_lists_of_shared_options_are_those_that_would_be_written_now() -> None:
+    assert [path.name for path, _ in outdated()] == []
+
+
+def test_no_option_is_described_twice() -> None:
+    """What two commands have alike stands in chatpipe-options(7) alone, and what stands there is shared."""
+    twice = [
+        (one, other, names)
+        for one, other in combinations(commands.COMMANDS, 2)
+        for names in pages.options(PAGES[one]).keys() & pages.options(PAGES[other]).keys()
+        if commands.options(one)[names].info == commands.options(other)[names].info
+    ]
+    assert twice == []
+    for heading, entries in pages.shared_options().items():
+        for names in entries:
+            users = [each for each in commands.COMMANDS if names in pages.listed_options(PAGES[each])]
+            assert len(users) > 1, (heading, names)
 
 
 def _cases() -> list[Any]:
     return [
-        pytest.param(command, option, pages.options(page)[names], id=f"{command} {names[-1]}")
-        for command, page in PAGES.items()
+        pytest.param(command, option, described(command)[names], id=f"{command} {names[-1]}")
+        for command in commands.COMMANDS
         for names, option in commands.options(command).items()
-        if names in pages.options(page)  # that all of them are there is tested above
+        if names in described(command)  # that all of them are there is tested above
     ]
 
 
@@ -84,7 +110,7 @@ def _value(option: commands.Option) -> str:
 @pytest.mark.parametrize("parameter", TABLE, ids=lambda parameter: parameter.option)
 def test_entry_of_a_parameter_names_its_field_and_its_words(parameter: Parameter) -> None:
     option = next(option for option in commands.options("ask") if f"--{parameter.option}" in option)
-    text = pages.plain("\n".join(pages.options(PAGES["ask"])[option].text))
+    text = pages.plain("\n".join(described("ask")[option].text))
     field = ".".join(parameter.path)
     if field != parameter.name:
         assert re.search(rf"^\.Va {re.escape(field)}(?: |$)", text, re.MULTILINE)
@@ -93,20 +119,13 @@ def test_entry_of_a_parameter_names_its_field_and_its_words(parameter: Parameter
 
 
 @pytest.mark.parametrize(
-    ("command", "option", "words"),
-    [
-        ("ask", "--allow", ALLOWABLE),
-        ("batch", "--allow", RUN_ALLOWABLE),
-        ("batch", "--resend", RESENDABLE),
-        ("map", "--allow", RUN_ALLOWABLE),
-        ("map", "--resend", RESENDABLE),
-    ],
-    ids=["ask --allow", "batch --allow", "batch --resend", "map --allow", "map --resend"],
+    ("option", "words"),
+    [("--allow", ALLOWABLE | RUN_ALLOWABLE), ("--resend", RESENDABLE)],
+    ids=["--allow", "--resend"],
 )
-def test_words_of_a_list_of_outcomes_are_all_there(command: str, option: str, words: frozenset[str]) -> None:
-    entry = pages.options(PAGES[command])[(option,)]
-    before = pages.plain("\n".join(entry.text)).partition("Another word is status 2.")[0]
-    assert set(re.findall(r"^\.Cm (\S+)", before, re.MULTILINE)) == words
+def test_words_of_a_list_of_outcomes_are_all_there(option: str, words: frozenset[str]) -> None:
+    text = pages.plain("\n".join(described("batch")[(option,)].text))
+    assert set(re.findall(r"^\.Cm (\S+)", text, re.MULTILINE)) == words
 
 
 def test_outcomes_of_a_run_are_described() -> None:
@@ -116,42 +135,12 @@ def test_outcomes_of_a_run_are_described() -> None:
 
 
 def test_every_key_of_the_report_is_described() -> None:
-    text = "\n".join(pages.options(PAGES["batch"])[("--report",)].text)
+    text = "\n".join(described("batch")[("--report",)].text)
     console = re.findall(r"^\.Va (\w+)", text, re.MULTILINE)
     report = Tally().report(1.0)
     keys = {*report, *report["latency_s"], *report["pauses"]}
     assert set(console) == keys
     assert len(console) == len(keys)
-
-
-# What is repeated
-
-
-@pytest.mark.parametrize(("one", "other"), list(combinations(PAGES, 2)))
-def test_an_option_of_two_commands_is_described_in_the_same_words(one: str, other: str) -> None:
-    """mdoc(7) has no way to include a text that mandoc would lint, so these are copies."""
-    left, right = commands.options(one), commands.options(other)
-    for names in left.keys() & right.keys():
-        if left[names].info == right[names].info and left[names].metavar == right[names].metavar:
-            assert pages.options(PAGES[one])[names] == pages.options(PAGES[other])[names]
-
-
-@pytest.mark.parametrize(("one", "other"), list(combinations(PAGES, 2)))
-def test_group_of_options_of_two_commands_is_the_same_text(one: str, other: str) -> None:
-    left, right = (pages.subsections(pages.sections(PAGES[each])["OPTIONS"]) for each in (one, other))
-    for title in left.keys() & right.keys():
-        heads = [[entry.head for entry in pages.entries(each[title])] for each in (left, right)]
-        if heads[0] == heads[1]:
-            assert left[title] == right[title], title
-
-
-@pytest.mark.parametrize(
-    ("title", "names"),
-    [("ENVIRONMENT", CONNECTING), ("FILES", [PAGES[each] for each in ("ask", "build", "show")])],
-    ids=["ENVIRONMENT", "FILES"],
-)
-def test_section_of_several_pages_is_the_same_text(title: str, names: tuple[str, ...]) -> None:
-    assert len({"\n".join(pages.sections(name)[title]) for name in names}) == 1
 
 
 # Formats
@@ -208,9 +197,13 @@ def _asked_for() -> set[str]:
     return asked.names | {"OPENAI_API_KEY", "CHATPIPE_API_KEY"}
 
 
-@pytest.mark.parametrize("name", CONNECTING)
-def test_environment_lists_what_a_request_looks_at(name: str) -> None:
-    assert pages.variables(name) == _asked_for()
+def test_environment_lists_what_a_request_looks_at() -> None:
+    assert pages.variables(pages.WHOLE) == _asked_for()
+
+
+def test_no_variable_is_listed_twice() -> None:
+    for one, other in combinations(pages.names(), 2):
+        assert not pages.variables(one) & pages.variables(other), (one, other)
 
 
 def test_no_other_variable_is_read_anywhere() -> None:
@@ -230,10 +223,8 @@ def test_no_other_variable_is_read_anywhere() -> None:
     assert "CHATPIPE_MODEL" in read  # that anything is found at all
 
 
-@pytest.mark.parametrize("name", ["batch", "map"])
-def test_progress_names_the_variables_of_the_bar(name: str) -> None:
-    entries = pages.entries(pages.sections(PAGES[name])["OPTIONS"])
-    (text,) = ("\n".join(each.text) for each in entries if each.head.startswith("Fl -progress "))
+def test_progress_names_the_variables_of_the_bar() -> None:
+    text = "\n".join(described("batch")[("--progress",)].text)
     assert set(re.findall(r"^\.Ev (\w+)$", text, re.MULTILINE)) == OF_THE_BAR
 
 
@@ -266,15 +257,16 @@ def test_chatpipe_1_lists_every_exit_status_in_order() -> None:
     assert numbers == sorted({*Status, *_signals(pages.WHOLE)})
 
 
-def test_every_status_is_one_of_some_command() -> None:
-    used = {number for page in PAGES.values() for number in pages.statuses(page)}
-    assert used == set(pages.statuses(pages.WHOLE))
+@pytest.mark.parametrize("page", PAGES.values())
+def test_statuses_of_a_page_are_in_the_table_which_it_names(page: str) -> None:
+    """A page says what a status means for its command, where that is more than the table has."""
+    assert set(pages.statuses(page)) <= set(pages.statuses(pages.WHOLE))
+    assert ".Sx EXIT STATUS\nin\n.Xr chatpipe 1\n" in "\n".join(pages.sections(page)["EXIT STATUS"])
 
 
-@pytest.mark.parametrize("name", pages.names())
-def test_statuses_of_signals_are_what_a_shell_counts(name: str) -> None:
-    above = {number for number in pages.statuses(name) if number > 128}
-    assert above == _signals(name)
+def test_statuses_of_signals_are_what_a_shell_counts() -> None:
+    above = {number for number in pages.statuses(pages.WHOLE) if number > 128}
+    assert above == _signals(pages.WHOLE)
     assert above == {129, 130, 141, 143}
 
 
