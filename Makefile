@@ -8,11 +8,12 @@ VENV   := .venv$(if $(NAMED),$(shell $(PYTHON) -c 'import sys; print("-%d.%d" % 
 BIN    := $(VENV)/bin
 PEER   := .venv-peer
 LOWEST := .venv-lowest
+ENGINES := .venv-engines
 
 # One more than there are processors: tests wait a third of their time, for sockets and for time-outs.
 WORKERS = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
-.PHONY: demo test test-quick check figures bench schema completions manual soak lowest clean
+.PHONY: demo test test-quick test-engines check figures bench schema completions manual soak lowest clean
 
 # A little pipeline through the built-in model: no key, no network beyond the package index.
 demo: $(VENV)/.installed
@@ -25,6 +26,11 @@ test: $(VENV)/.dev $(PEER)/.installed
 # The same without the peers, whose packages are large.
 test-quick: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m 'not peer' $(PYTEST)
+
+# Runs on more than one machine: Ray, and the recipes of chatpipe-engines(7) on Slurm and GNU parallel,
+# which it does not install. CHATPIPE_TEST_ALL=1 lets it fail where one is missing.
+test-engines: $(ENGINES)/.installed
+	$(ENGINES)/bin/python -m pytest -q -n $(WORKERS) --timeout 300 tests/engines $(PYTEST)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check
@@ -83,6 +89,12 @@ $(LOWEST)/.installed: pyproject.toml tests/lowest.txt
 	$(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(LOWEST)/bin/python -m pip install --quiet --constraint tests/lowest.txt --editable . --group dev
+	@touch $@
+
+$(ENGINES)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(ENGINES)
+	$(ENGINES)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(ENGINES)/bin/python -m pip install --quiet --editable '.[ray]' --group dev --group engines
 	@touch $@
 
 clean:
