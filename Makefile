@@ -65,9 +65,11 @@ completions: $(VENV)/.installed
 	$(BIN)/chatpipe completion zsh > completions/_chatpipe
 	$(BIN)/chatpipe completion fish > completions/chatpipe.fish
 
-# In the page of each command, the list of the options that chatpipe-options(7) describes.
+# In the page of each command, the list of the options that chatpipe-options(7) describes. In
+# chatpipe-formats(5), the sections about records.
 manual: $(VENV)/.dev
 	PYTHONPATH=tests $(BIN)/python -m manual.generate
+	PYTHONPATH=tests $(BIN)/python -m formats.page
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -1,4 +1,4 @@
-"""The wheel brings the manual and the completions, and installs them where they are looked for."""
+"""The wheel brings manual, completions and schemas, and installs them where they are looked for."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ SHARED = {
     "share/bash-completion/completions/chatpipe": pages.ROOT / "completions" / "chatpipe.bash",
     "share/zsh/site-functions/_chatpipe": pages.ROOT / "completions" / "_chatpipe",
     "share/fish/vendor_completions.d/chatpipe.fish": pages.ROOT / "completions" / "chatpipe.fish",
+    "share/chatpipe/schemas/request.schema.json": pages.ROOT
+    / "cli"
+    / "chatpipe"
+    / "schema"
+    / "request.schema.json",
+    **{f"share/chatpipe/schemas/{path.name}": path for path in (pages.ROOT / "share" / "schemas").iterdir()},
     **{f"share/man/man{path.suffix[1]}/{path.name}": path for path in pages.all_files()},
 }
 
@@ -39,7 +45,7 @@ def _run(*command: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_wheel_holds_manual_and_completions_and_nothing_else_to_share(wheel: Path) -> None:
+def test_wheel_holds_manual_completions_schemas_and_nothing_else_to_share(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         held = {
             name.partition(".data/data/")[2]: archive.read(name)

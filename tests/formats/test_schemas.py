@@ -1,0 +1,108 @@
+"""The schemas are good JSON Schema, say what each field is, and refuse what they do not name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from chatpipe.options.outcomes import Outcome
+from chatpipe.recordings.exchange_record import FAILURES
+from chatpipe.serve import attempts, script_answer, script_match, verdict
+from formats import schemas
+
+EACH = pytest.mark.parametrize("name", schemas.names())
+# Records with fields of others: a server, a provider, or the user.
+OPEN = {
+    *("batch-line", "prompt-row", "message", "completion", "chunk", "usage", "job", "job-result", "model"),
+    "prices",
+}
+
+
+def _objects(schema: Any) -> Iterator[dict[str, Any]]:
+    """All schemas inside a schema that name properties."""
+    if isinstance(schema, dict):
+        if isinstance(schema.get("properties"), dict):
+            yield schema
+        for each in schema.values():
+            yield from _objects(each)
+    elif isinstance(schema, list):
+        for each in schema:
+            yield from _objects(each)
+
+
+@EACH
+def test_schema_is_one_of_the_draft_that_it_names(name: str) -> None:
+    schema = schemas.load(name)
+    assert schema["$schema"] == Draft202012Validator.META_SCHEMA["$id"]
+    Draft202012Validator.check_schema(schema)
+
+
+@EACH
+def test_examples_fit(name: str) -> None:
+    examples = schemas.load(name)["examples"]
+    assert examples
+    for example in examples:
+        if name != "settings":  # its example is the beginning of one
+            assert schemas.problems(name, example) == []
+
+
+@EACH
+def test_every_field_has_a_description(name: str) -> None:
+    for variant in schemas.variants(name):
+        for field in schemas.fields(variant.schema, schemas.load(name)):
+            assert field.schema.get("description", "").endswith("."), field.path
+
+
+@EACH
+def test_objects_are_closed_unless_others_add_to_them(name: str) -> None:
+    schema = schemas.load(name)
+    are_closed = [each.get("additionalProperties") is False for each in _objects(schema)]
+    assert all(are_closed) or name in OPEN
+
+
+@EACH
+def test_a_new_field_is_refused(name: str) -> None:
+    """So that a record cannot gain a field that nobody described."""
+    if name in OPEN:
+        return
+    for example in schemas.load(name)["examples"]:
+        assert schemas.problems(name, {**example, "surprise": 1}) != []
+
+
+def _field(name: str, path: str) -> Any:
+    (variant,) = schemas.variants(name)
+    fields = schemas.fields(variant.schema, schemas.load(name))
+    return next(field.schema for field in fields if field.path == path)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "words"),
+    [
+        ("result", "chatpipe.outcome", Outcome),
+        ("exchange", "response.error", [*FAILURES, None]),
+        ("verdict", "findings[].kind", get_args(verdict.Kind)),
+        ("verdict", "counts[].severity", get_args(verdict.Severity)),
+        ("verdict", "findings[].attempts[].outcome", get_args(attempts.Outcome)),
+    ],
+)
+def test_words_are_those_of_the_code(name: str, path: str, words: Any) -> None:
+    assert _field(name, path)["enum"] == list(words)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "keys"),
+    [
+        ("report", "outcomes", set(Outcome)),
+        ("verdict", "outcomes", set(get_args(attempts.Outcome))),
+    ],
+)
+def test_keys_are_those_of_the_code(name: str, path: str, keys: set[str]) -> None:
+    assert set(_field(name, path)["propertyNames"]["enum"]) == keys
+
+
+def test_a_script_may_say_what_the_code_reads() -> None:
+    assert set(_field("script-rule", "match")["properties"]) == script_match.NAMES
+    assert set(_field("script-rule", "answer")["properties"]) == script_answer.NAMES
