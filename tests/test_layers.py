@@ -257,6 +257,7 @@ WORLD: dict[str, dict[str, str]] = {
     "jobs.job_actions": {"open": "the input", "os": "whether it is a regular file"},
     "jobs.submission": {"uuid": "tokens of parts"},
     "commands.jobs": {"environ": "hands it on"},
+    "flags.help_layout": {"environ": "COLUMNS"},
     "flags.bash": {"environ": "the line that bash completes"},
     "flags.model_name": {"environ": "hands it on"},
     "commands.ask": {"environ": "hands it on"},

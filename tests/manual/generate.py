@@ -28,7 +28,7 @@ def shared_list(command: str) -> str:
         if wanted:
             lines += [f".Ss {heading}", ".Bl -tag -width Ds -compact"]
             for names in sorted(wanted, key=list(entries).index):
-                help_text = commands.options(command)[names].info["help"]
+                help_text = commands.options(command)[names].row.help
                 lines += [f".It {entries[names].source}", _sentence(help_text)]
             lines.append(".El")
     return "".join(f"{line}\n" for line in (*lines, pages.END))

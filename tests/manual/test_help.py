@@ -1,49 +1,105 @@
-"""`--help` of the program and of every command: there, short, and with an example."""
+"""`-h` and `--help` of the program and of every command: there, short, and with examples."""
 
 from __future__ import annotations
 
 import re
+from typing import get_args
 
 import pytest
 
+from chatpipe.flags.types import Heading
 from manual import commands
 from process import run
 
+SCREEN = (45, 80)  # lines and columns
+
+
+def page(*arguments: str, **env: str) -> str:
+    done = run(*arguments, env=env)
+    assert (done.status, done.stderr) == (0, b"")
+    return done.stdout.decode("ascii")  # a terminal without Unicode shows it, too
+
 
 @pytest.mark.parametrize("command", commands.COMMANDS)
-def test_help_of_a_command_works_and_has_an_example(command: str) -> None:
-    done = run(command, "--help")
-    assert (done.status, done.stderr) == (0, b"")
-    before_options = done.stdout.decode().partition("\nOptions:\n")[0]
-    assert re.search(rf"^  (?:.*\| )?chatpipe {command}\b", before_options, re.MULTILINE)
-
-
-def test_help_lists_every_command_with_what_it_does() -> None:
-    done = run("--help")
-    assert (done.status, done.stderr) == (0, b"")
-    listed = re.findall(
-        r"^  (\w+) {2,}(\w.*)$", done.stdout.decode().partition("\nCommands:\n")[2], re.MULTILINE
-    )
-    assert [name for name, _ in listed] == list(commands.COMMANDS)
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_of_a_command_works_and_has_examples(command: str, option: str) -> None:
+    before_options = page(command, option).partition("\nDiagnostics:\n")[0]
+    assert re.search(rf"^Examples:\n(  .*\n)*  (?:.*\| )?chatpipe {command}\b", before_options, re.MULTILINE)
 
 
 @pytest.mark.parametrize("command", ["", *commands.COMMANDS])
-def test_help_of_an_option_is_there_and_is_one_short_line(command: str) -> None:
-    for names, option in commands.options(command).items():
-        text = option.info["help"]
-        assert text, names
-        assert "\n" not in text, names
-        assert len(text) <= 80, names
-        assert text[0].isupper(), names
+def test_short_help_is_one_screen_and_points_to_the_rest(command: str) -> None:
+    lines = page(*command.split(), "-h").splitlines()
+    assert len(lines) <= SCREEN[0]
+    assert max(map(len, lines)) <= SCREEN[1]
+    assert "--help" in " ".join(lines[-2:])
+    assert "man chatpipe" in " ".join(lines[-2:])
 
 
 @pytest.mark.parametrize("command", commands.COMMANDS)
-def test_defaults_are_shown(command: str) -> None:
-    """All but those that mean nothing: off for a flag, nothing for the rest."""
-    shown = " ".join(run(command, "--help").stdout.decode().split())
+def test_long_help_has_every_option_once_under_a_heading(command: str) -> None:
+    text = page(command, "--help")
+    shown = re.findall(r"^  (?:    )?(-\S.*?)(?:  .*)?$", text, re.MULTILINE)
+    assert sorted(shown) == sorted(
+        option.row.signature.strip() for option in commands.options(command).values()
+    )
+    headings = re.findall(r"^(\w.*):$", text.partition("\nExamples:\n")[2], re.MULTILINE)
+    assert headings == [each for each in get_args(Heading) if each in headings]  # in the order of the table
+
+
+@pytest.mark.parametrize("command", commands.COMMANDS)
+def test_short_help_is_a_part_of_the_long_one(command: str) -> None:
+    short, long = (set(re.findall(r"--[a-z-]+", page(command, option))) for option in ("-h", "--help"))
+    assert short <= long
+
+
+def test_help_lists_every_command_with_what_it_does() -> None:
+    listed = re.findall(r"^  (\w+) {2,}(\w.*)$", page("--help"), re.MULTILINE)
+    assert sorted(name for name, _ in listed) == list(commands.COMMANDS)
+    assert page("-h") == page("--help")
+
+
+@pytest.mark.parametrize("command", commands.COMMANDS)
+def test_help_of_an_option_is_there_and_is_one_short_line(command: str) -> None:
+    for names, option in commands.options(command).items():
+        text = option.row.help
+        assert text, names
+        assert "\n" not in text, names
+        assert len(text) <= 90, names
+        assert text[0].isupper(), names
+        assert text[-1] != ".", names
+
+
+@pytest.mark.parametrize("command", commands.COMMANDS)
+def test_defaults_and_variables_are_shown(command: str) -> None:
+    """All defaults but those that mean nothing: off for a flag, nothing for the rest."""
+    shown = " ".join(page(command, "--help").split())
     for option in commands.options(command).values():
-        if option.default is not None:
-            assert f"[default: {option.default}" in shown, option.names
+        if option.row.default is not None:
+            assert f"[default: {option.row.default}]" in shown, option.names
+        for name in option.row.variables:
+            assert name in shown, option.names
+
+
+@pytest.mark.parametrize("columns", [20, 59, 60, 120])
+@pytest.mark.parametrize("command", ["", "ask"])
+def test_help_fits_the_width(command: str, columns: int) -> None:
+    """But for words and examples, which can be longer than the line."""
+    text = page(*command.split(), "--help", COLUMNS=str(columns))
+    examples = text.partition("Examples:\n")[2].partition("\n\n")[0].splitlines()
+    too_long = [
+        line
+        for line in text.splitlines()
+        if len(line) > columns and line not in examples and not re.fullmatch(r" *-.*|\s*\S+", line)
+    ]
+    assert not too_long
+    if command and columns == 120:
+        assert max(map(len, text.splitlines())) > 110
+
+
+@pytest.mark.parametrize("columns", ["", "0", "-5", "wide", "1", "99999999999999999999"])
+def test_a_strange_width_does_no_harm(columns: str) -> None:
+    assert "--temperature" in page("ask", "--help", COLUMNS=columns)
 
 
 def test_without_a_command_one_line_names_the_help() -> None:
@@ -57,4 +113,4 @@ def test_without_a_command_one_line_names_the_help() -> None:
 
 def test_key_options_are_not_shown() -> None:
     """They exist only to refuse a key on the command line, and to say where it belongs."""
-    assert not re.search(rb"--key\b(?!-)|--api-key", run("ask", "--help").stdout)
+    assert not re.search(r"--key\b(?!-)|--api-key", page("ask", "--help"))

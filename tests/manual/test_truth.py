@@ -64,7 +64,7 @@ def test_no_option_is_described_twice() -> None:
         (one, other, names)
         for one, other in combinations(commands.COMMANDS, 2)
         for names in pages.options(PAGES[one]).keys() & pages.options(PAGES[other]).keys()
-        if commands.options(one)[names].info == commands.options(other)[names].info
+        if commands.options(one)[names].row == commands.options(other)[names].row
     ]
     assert twice == []
     for heading, entries in pages.shared_options().items():
@@ -89,19 +89,19 @@ def test_entry_fits_the_option(command: str, option: commands.Option, entry: pag
     flags = " , ".join(f"Fl {name.removeprefix('-')}" for name in option.names)
     assert entry.head == " ".join(part for part in (flags, _value(option)) if part)
     stated = re.findall(r"^The default is (.+)\.$", text, re.MULTILINE)
-    assert stated == ([option.default] if option.default else [])
-    assert ("May be repeated" in text) == option.info["multiple"]
-    if option.choices and "FORMAT" in entry.head:
-        assert tuple(re.findall(r"^\.It Cm (\S+)$", text, re.MULTILINE)) == option.choices
+    assert stated == ([option.row.default] if option.row.default else [])
+    assert ("May be repeated" in text) == option.row.is_repeatable
+    if "choices" in option.info["type"] and "|" not in (option.row.metavar or ""):
+        assert tuple(re.findall(r"^\.It Cm (\S+)$", text, re.MULTILINE)) == option.row.choices
 
 
 def _value(option: commands.Option) -> str:
     """What stands behind an option's names: nothing for a flag, its words when they are few."""
-    if option.info["is_flag"]:
+    if option.row.metavar is None:
         return ""
-    if option.choices:
-        return "Ar FORMAT" if len(option.choices) > 5 else f"Cm {' | '.join(option.choices)}"
-    name = (option.metavar or option.info["type"]["name"].upper()).strip("'")
+    if option.row.metavar == "|".join(option.row.choices):
+        return f"Cm {' | '.join(option.row.choices)}"
+    name = option.row.metavar.strip("'")
     if name.startswith("[="):
         return f"Ns Op = Ns Ar {name.strip('[=]')}"
     return f'Ar "{name}"' if " " in name else f"Ar {name}"
@@ -234,7 +234,7 @@ def test_files_of_models_name_the_variable_of_their_folder() -> None:
 
 
 def test_variables_that_the_help_names_are_in_the_manual() -> None:
-    named = {name for option in commands.options("ask").values() for name in option.variables}
+    named = {name for option in commands.options("ask").values() for name in option.row.variables}
     assert named
     assert named <= pages.variables(pages.WHOLE)
 

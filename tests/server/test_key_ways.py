@@ -129,6 +129,6 @@ def test_stdin_and_files_of_a_source_belong_to_it(way: KeyWay) -> None:
 @EACH
 @pytest.mark.parametrize("command", CONNECTING)
 def test_way_is_an_option_and_in_the_manual(way: KeyWay, command: str) -> None:
-    assert commands.options(command)[way.option,].info["help"] == way.help
+    assert commands.options(command)[way.option,].row.help == way.help
     assert pages.listed_options(pages.page_of(command))[way.option,]
     assert f".Fl \\{way.option[1:]}" in "\n".join(pages.sections(pages.WHOLE)["CONNECTION"])

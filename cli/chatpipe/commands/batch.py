@@ -37,7 +37,7 @@ def batch(
 
     \b
     chatpipe batch prompts.jsonl -o answers.jsonl
-    jq -c '{prompt: .question}' faq.jsonl | chatpipe batch -s "Be brief." -k -f string
+    jq -c '{prompt: .q}' faq.jsonl | chatpipe batch -s "Be brief." -k -f string
     """
     from chatpipe.batch.items import LineTemplate, RequestReader
     from chatpipe.batch.job import Job

@@ -9,24 +9,25 @@ import click
 from chatpipe.flags import console as console_flags
 from chatpipe.flags import output as output_flags
 from chatpipe.flags import request as request_flags
-from chatpipe.flags.types import Command, OneOf
+from chatpipe.flags.types import Command, OneOf, under
 from chatpipe.options.output import REQUEST_FORMATS, ConsoleOptions, OutputOptions
 from chatpipe.options.request import RequestOptions
+
+option = under("Output")
 
 
 @click.command(cls=Command)
 @request_flags.unsent
-@click.option(
+@option(
     "--format",
     "-f",
     type=OneOf(list(REQUEST_FORMATS)),
     default=next(iter(REQUEST_FORMATS)),
     show_default=True,
-    help="What to write",
+    daily=True,
+    help="Format of the output",
 )
-@click.option(
-    "--custom-id", metavar="ID", default="line-1", show_default=True, help="The custom_id of -f batch"
-)
+@option("--custom-id", metavar="ID", default="line-1", show_default=True, help="The custom_id in -f batch")
 @output_flags.options
 @console_flags.options
 def build(

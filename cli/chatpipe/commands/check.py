@@ -5,21 +5,25 @@ from __future__ import annotations
 import click
 
 from chatpipe.flags import console as console_flags
-from chatpipe.flags.types import FILE, Command, OneOf
+from chatpipe.flags.types import FILE, Command, OneOf, under
 from chatpipe.options.output import PROBLEM_FORMATS, ConsoleOptions
+
+option = under("Output")
+_diagnostics = under("Diagnostics")
 
 
 @click.command(cls=Command)
 @click.argument("files", nargs=-1, metavar="[FILE]...", type=FILE)
-@click.option(
+@option(
     "--format",
     "-f",
     type=OneOf(PROBLEM_FORMATS),
     default="text",
     show_default=True,
-    help="How to tell",
+    daily=True,
+    help="Print problems as text, or as JSON lines",
 )
-@click.option("--strict", is_flag=True, help="Warnings and unknown fields are errors, too")
+@_diagnostics("--strict", is_flag=True, daily=True, help="Treat warnings and unknown fields as errors")
 @console_flags.options
 def check(files: tuple[str, ...], format: str, strict: bool, console: ConsoleOptions) -> int:
     """Find every problem in requests, Batch lines or rows, before a server does.

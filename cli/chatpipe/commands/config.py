@@ -10,9 +10,12 @@ from chatpipe.errors import UsageFault
 from chatpipe.flags import console as console_flags
 from chatpipe.flags import server as server_flags
 from chatpipe.flags.model_name import MODEL_NAME
-from chatpipe.flags.types import Command, OneOf
+from chatpipe.flags.types import Command, OneOf, under
 from chatpipe.options.output import ConsoleOptions
 from chatpipe.options.server import ServerOptions
+
+option = under("Output")
+_parameters = under("Parameters")
 
 ACTIONS = ("show", "check", "path")
 # Options of one action.
@@ -25,10 +28,17 @@ _OF_ACTION = {
 
 @click.command(cls=Command)
 @click.argument("action", metavar="[ACTION]", type=OneOf(ACTIONS), default="show")
-@click.option("--model", "-m", metavar="MODEL", type=MODEL_NAME, help="Model of the call, e.g. gpt-4o-mini")
-@click.option("--profiles", is_flag=True, help="List all profiles instead")
-@click.option("--json", "as_json", is_flag=True, help="Write the settings as JSON")
-@click.option("--no-send", is_flag=True, help="Look at the configuration alone, send nothing")
+@_parameters(
+    "--model",
+    "-m",
+    metavar="MODEL",
+    type=MODEL_NAME,
+    daily=True,
+    help="Model of the call, such as gpt-4o-mini",
+)
+@option("--profiles", is_flag=True, daily=True, help="List all profiles instead of the settings")
+@option("--json", "as_json", is_flag=True, daily=True, help="Write JSON")
+@option("--no-send", is_flag=True, daily=True, help="Check the configuration only, and send nothing")
 @server_flags.options
 @console_flags.options
 def config(

@@ -11,19 +11,29 @@ import click
 from chatpipe import __version__
 from chatpipe.errors import UsageFault
 
-COMMANDS = {
-    "ask": "Send one request and write the answer",
-    "batch": "Send many requests in parallel, lose none, pay for none twice",
-    "build": "Write the request instead of sending it",
-    "check": "Find every problem in requests, before a server does",
-    "completion": "Write the completion script of a shell",
-    "config": "Show the settings of a call, each with its origin",
-    "jobs": "Use the provider's Batch API: submit, wait, get results",
-    "map": "Fill a template from each row, put the answer into a new field",
-    "models": "List the models that the server offers",
-    "serve": "Answer requests as a server on this machine, without a key",
-    "show": "Turn recorded answers into any output format",
+# The commands by heading, as `chatpipe --help` lists them.
+GROUPS = {
+    "One request": {
+        "ask": "Send a request and write the answer",
+        "build": "Write the request instead of sending it",
+        "show": "Convert recorded answers to any output format",
+    },
+    "Many requests": {
+        "batch": "Send many requests in parallel, and resume after any failure",
+        "map": "Fill a template from each row, and add the answer to the row",
+        "check": "Find all problems in requests before they are sent",
+        "jobs": "Use the provider's Batch API: submit, wait, get results",
+    },
+    "Servers": {
+        "config": "Show the settings of a call, and where each comes from",
+        "models": "List the models that a server offers",
+        "serve": "Run a local server that answers without a key",
+    },
+    "Setup": {
+        "completion": "Write or install the completion script of a shell",
+    },
 }
+COMMANDS = dict(sorted(pair for commands in GROUPS.values() for pair in commands.items()))
 
 
 class Table(click.Group):
@@ -39,10 +49,11 @@ class Table(click.Group):
         command: click.Command = getattr(module, cmd_name)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table, so that `chatpipe --help` imports no command."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+    def get_help(self, ctx: click.Context) -> str:
+        """The commands in their groups. Only the table is read: no command is imported."""
+        from chatpipe.flags.help_page import program_page
+
+        return program_page(self.help or "", GROUPS)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
         """Complete from the table. Click's own method would import every command."""
@@ -71,7 +82,6 @@ def refuse_first_word(arguments: Sequence[str]) -> None:
     cls=Table,
     no_args_is_help=False,  # a call without a command is an error of one line
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="chatpipe COMMAND --help tells more, and man chatpipe tells all.",
 )
 @click.version_option(__version__, message="chatpipe %(version)s")
 def cli() -> None:

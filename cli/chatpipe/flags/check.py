@@ -1,10 +1,10 @@
 """Options of the check before a request is sent."""
 
-import click
-
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import option_group
+from chatpipe.flags.types import option_group, under
 from chatpipe.options.check import CheckOptions
+
+option = under("Diagnostics")
 
 
 def _read(strict: bool, no_check: bool) -> CheckOptions:
@@ -16,8 +16,8 @@ def _read(strict: bool, no_check: bool) -> CheckOptions:
 options = option_group(
     "check",
     [
-        click.option("--strict", is_flag=True, help="Warnings and unknown fields are errors, too"),
-        click.option("--no-check", is_flag=True, help="Send the request as it is"),
+        option("--strict", is_flag=True, help="Treat warnings and unknown fields as errors"),
+        option("--no-check", is_flag=True, help="Send the request without checking it"),
     ],
     _read,
 )

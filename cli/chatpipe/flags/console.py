@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-import click
-
-from chatpipe.flags.types import OneOf, option_group
+from chatpipe.flags.types import OneOf, option_group, under
 from chatpipe.options.output import ERROR_FORMATS, ConsoleOptions
+
+option = under("Diagnostics")
 
 options = option_group(
     "console",
     [
-        click.option("--quiet", "-q", is_flag=True, help="No warnings and notes; errors are still told"),
-        click.option(
-            "--verbose", "-v", is_flag=True, help="Show requests, attempts and times, secrets redacted"
+        option(
+            "--quiet",
+            "-q",
+            is_flag=True,
+            daily=True,
+            help="Print errors only: no warnings, notes or progress",
         ),
-        click.option(
+        option(
+            "--verbose",
+            "-v",
+            is_flag=True,
+            daily=True,
+            help="Print requests and attempts to stderr, keys hidden",
+        ),
+        option(
             "--error-format",
             type=OneOf(ERROR_FORMATS),
             default="text",
             show_default=True,
-            help="How errors are told",
+            help="Print errors as text, or as one JSON object per line",
         ),
-        click.option("--debug", is_flag=True, help="Show a traceback with an error"),
+        option("--debug", is_flag=True, help="Print a traceback with an error"),
     ],
     ConsoleOptions,
 )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import click
-
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import Decorator, OneOf, option_group, words_of
+from chatpipe.flags.types import Decorator, OneOf, WordList, option_group, under, words_of
 from chatpipe.options.outcomes import ALLOWABLE
 from chatpipe.options.output import ANSWER_FORMATS, FORMATS, REASONING, SHOW_FORMATS, FormatOptions
+
+option = under("Output")
 
 
 def _read(
@@ -37,27 +37,33 @@ def _options(formats: Sequence[str]) -> Decorator:
     return option_group(
         "format",
         [
-            click.option("--format", "-f", type=OneOf(formats), help="What to write  [default: text]"),
-            click.option("--json", is_flag=True, help="Short for -f json"),
-            click.option("--raw", is_flag=True, help="Short for -f chunks"),
-            click.option(
-                "--usage", is_flag=True, help="Write the token counts to stderr as one line of JSON"
+            option(
+                "--format",
+                "-f",
+                type=OneOf(formats),
+                daily=True,
+                default_text="text",
+                help="Format of the output",
             ),
-            click.option(
+            option("--json", is_flag=True, help="The same as -f json"),
+            option("--raw", is_flag=True, help="The same as -f chunks"),
+            option("--usage", is_flag=True, help="Print the token counts to stderr as one line of JSON"),
+            option(
                 "--reasoning",
                 type=OneOf(REASONING),
                 default="drop",
                 show_default=True,
-                help="Where reasoning goes",
+                help="Drop the reasoning, print it to stderr, or write only the reasoning",
             ),
-            click.option("--null", "-0", is_flag=True, help="End each text with a NUL instead of a newline"),
-            click.option("--no-escape", is_flag=True, help="Control characters go to a terminal as they are"),
-            click.option(
+            option("--null", "-0", is_flag=True, help="End each text with a NUL byte instead of a newline"),
+            option("--no-escape", is_flag=True, help="Write control characters to a terminal unescaped"),
+            option(
                 "--allow",
                 multiple=True,
                 metavar="OUTCOME,...",
+                type=WordList(ALLOWABLE),
                 callback=words_of(ALLOWABLE),
-                help="Count these answers as good",
+                help="Treat these outcomes as success",
             ),
         ],
         _read,

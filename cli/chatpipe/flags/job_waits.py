@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import click
+from chatpipe.flags.types import Seconds, under
 
-from chatpipe.flags.types import Seconds
+option = under("Batch API")
 
-MAX_WAIT = click.option(
-    "--max-wait", "max_wait_s", metavar="S", type=Seconds(), help="Wait no longer for the end of jobs"
+MAX_WAIT = option(
+    "--max-wait",
+    "max_wait_s",
+    metavar="S",
+    type=Seconds(),
+    daily=("jobs",),
+    help="Wait at most S seconds for the jobs",
 )
-POLL = click.option(
+POLL = option(
     "--poll",
     "poll_s",
     metavar="S",
     type=Seconds(),
     default=60,
     show_default=True,
-    help="Longest time between two looks at a job",
+    daily=("jobs",),
+    help="Query each job at least every S seconds",
 )
-SETTLE = click.option(
+SETTLE = option(
     "--settle",
     "settle_s",
     metavar="S",
     type=Seconds(),
     default=120,
     show_default=True,
-    help="Look so long for a job whose creation was not confirmed",
+    help="Search for S seconds for a job whose creation was not confirmed",
 )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
-
 from chatpipe.flags import job_waits
 from chatpipe.flags.output import decided
-from chatpipe.flags.types import FILE, Count, option_group
+from chatpipe.flags.types import FILE, Count, option_group, under
 from chatpipe.options.jobs import JobsOptions
 from chatpipe.options.output import OutputOptions
+
+option = under("Batch API")
+_output_option = under("Output")
 
 
 def _read(output: str | None, **others: Any) -> JobsOptions:
@@ -21,24 +22,40 @@ def _read(output: str | None, **others: Any) -> JobsOptions:
 options = option_group(
     "jobs",
     [
-        click.option(
-            "--output", "-o", metavar="FILE", type=FILE, help="Write the results to FILE, when they are whole"
+        _output_option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            type=FILE,
+            daily=True,
+            help="Write the results to FILE once they are complete",
         ),
-        click.option(
-            "--input", metavar="FILE", type=FILE, help="Order the results as this file, mark missing ones"
+        option(
+            "--input",
+            metavar="FILE",
+            type=FILE,
+            daily=True,
+            help="Write the results in the order of the lines in FILE, and report missing ones",
         ),
         job_waits.MAX_WAIT,
         job_waits.POLL,
-        click.option(
+        option(
             "--window",
             metavar="TIME",
             default="24h",
             show_default=True,
-            help="Time in which the provider has to answer",
+            daily=True,
+            help="Time within which the provider has to answer",
         ),
         job_waits.SETTLE,
-        click.option(
-            "--limit", metavar="N", type=Count(1), default=20, show_default=True, help="Jobs that are listed"
+        option(
+            "--limit",
+            metavar="N",
+            type=Count(1),
+            default=20,
+            show_default=True,
+            daily=True,
+            help="List at most N jobs",
         ),
     ],
     _read,

@@ -4,20 +4,33 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
-
 from chatpipe.errors import UsageFault
 from chatpipe.flags import recordings, retries
-from chatpipe.flags.types import FILE, Above0, Count, bundle, option_group
+from chatpipe.flags.types import FILE, Above0, Count, bundle, option_group, under
 from chatpipe.options.run import CallOptions, SharedLimits
+
+option = under("Pace and retries")
 
 ABOVE_ZERO = Above0()
 
 shared = [
-    click.option("--rpm", metavar="N", type=ABOVE_ZERO, help="At most N requests a minute"),
-    click.option("--tpm", metavar="N", type=ABOVE_ZERO, help="At most N tokens a minute"),
-    click.option("--pace-file", metavar="FILE", type=FILE, help="Share the limits with other processes"),
-    click.option("--pace-jobs", metavar="N", type=Count(1), help="Requests in flight in all of them"),
+    option(
+        "--rpm",
+        metavar="N",
+        type=ABOVE_ZERO,
+        daily=("batch", "map"),
+        help="Send at most N requests per minute",
+    ),
+    option("--tpm", metavar="N", type=ABOVE_ZERO, help="Use at most N tokens per minute"),
+    option(
+        "--pace-file", metavar="FILE", type=FILE, help="Share these limits with other processes through FILE"
+    ),
+    option(
+        "--pace-jobs",
+        metavar="N",
+        type=Count(1),
+        help="Keep at most N requests in flight in all these processes together",
+    ),
 ]
 
 

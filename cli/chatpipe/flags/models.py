@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import click
-
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import OneOf, option_group
+from chatpipe.flags.types import OneOf, option_group, under
 from chatpipe.options.models import MODEL_FORMATS, ModelsOptions
+
+option = under("Output")
 
 
 def _read(format: str | None, json: bool, save: bool) -> ModelsOptions:
@@ -21,9 +21,21 @@ def _read(format: str | None, json: bool, save: bool) -> ModelsOptions:
 options = option_group(
     "listing",
     [
-        click.option("--format", "-f", type=OneOf(MODEL_FORMATS), help="What to write  [default: text]"),
-        click.option("--json", is_flag=True, help="Short for -f json"),
-        click.option("--save", is_flag=True, help="Keep the names for completion of -m, and print where"),
+        option(
+            "--format",
+            "-f",
+            type=OneOf(MODEL_FORMATS),
+            daily=True,
+            default_text="text",
+            help="Format of the list",
+        ),
+        option("--json", is_flag=True, help="The same as -f json"),
+        option(
+            "--save",
+            is_flag=True,
+            daily=True,
+            help="Save the names for the completion of -m, and print the file name",
+        ),
     ],
     _read,
 )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import click
-
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import FILE, option_group
+from chatpipe.flags.types import FILE, option_group, under
 from chatpipe.options.output import OutputOptions
+
+option = under("Output")
 
 
 def _read(
@@ -41,15 +41,29 @@ def decided(target: OutputOptions) -> OutputOptions:
 options = option_group(
     "output",
     [
-        click.option(
-            "--output", "-o", metavar="FILE", type=FILE, help="Replace FILE, if and only if the status is 0"
+        option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            type=FILE,
+            daily=True,
+            help="Write to FILE; it changes only if the status is 0",
         ),
-        click.option("--if-changed", is_flag=True, help="Leave FILE and its time alone when nothing changes"),
-        click.option(
-            "--depfile", "-M", metavar="FILE", type=FILE, help="Write a make rule that names every input"
+        option(
+            "--if-changed", is_flag=True, help="Leave FILE and its time alone if its content stays the same"
         ),
-        click.option(
-            "--depfile-target", metavar="NAME", help="Target of that rule  [default: the --output FILE]"
+        option(
+            "--depfile",
+            "-M",
+            metavar="FILE",
+            type=FILE,
+            help="Write a make rule that lists all input files to FILE",
+        ),
+        option(
+            "--depfile-target",
+            metavar="NAME",
+            default_text="the --output FILE",
+            help="Target of the make rule",
         ),
     ],
     _read,

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import click
-
 from chatpipe.errors import UsageFault
 from chatpipe.flags.model_name import MODEL_NAME
-from chatpipe.flags.types import FILE, Integer, Number, Pair, Word, in_order, option_group
+from chatpipe.flags.types import FILE, Integer, Number, Pair, Word, in_order, option_group, under
 from chatpipe.options.parameters import FILE_KINDS, TABLE, Parameter, ParameterKind, Parameters
 from chatpipe.options.prompt import utf8_argument
 
@@ -21,6 +19,7 @@ _MANY = (
     ParameterKind.TOOL_FILES,
     ParameterKind.FUNCTION_FILES,
 )
+
 _TYPES: dict[ParameterKind, Any] = {
     ParameterKind.INTEGER: Integer(),
     ParameterKind.NUMBER: Number(),
@@ -32,19 +31,24 @@ _TYPES: dict[ParameterKind, Any] = {
 }
 
 
+_UNDER = {heading: under(heading) for heading in ("Parameters", "Structured output", "Tools")}
+
+
 def _option(parameter: Parameter) -> Any:
+    option = _UNDER[parameter.heading]
     if parameter.kind is ParameterKind.BOOLEAN:
         flag = f"--{parameter.option}/--no-{parameter.option}"
-        return click.option(flag, parameter.name, default=None, help=parameter.help)
+        return option(flag, parameter.name, default=None, help=parameter.help)
     names = [f"--{parameter.option}"] + ([f"-{parameter.short_option}"] if parameter.short_option else [])
     if parameter.kind is ParameterKind.EMPTY_OBJECT:
-        return click.option(*names, parameter.name, is_flag=True, help=parameter.help)
-    return click.option(
+        return option(*names, parameter.name, is_flag=True, help=parameter.help)
+    return option(
         *names,
         parameter.name,
         metavar=parameter.metavar,
         multiple=parameter.kind in _MANY,
         type=MODEL_NAME if parameter.name == "model" else _TYPES.get(parameter.kind) or Word(parameter.words),
+        daily=parameter.daily,
         help=parameter.help,
     )
 
@@ -120,10 +124,13 @@ options = option_group(
     "parameters",
     [
         *(_option(parameter) for parameter in TABLE),
-        click.option(
-            "--set", multiple=True, metavar="PATH=TEXT|PATH:=JSON", help="Set any other field of the body"
+        _UNDER["Parameters"](
+            "--set",
+            multiple=True,
+            metavar="PATH=TEXT|PATH:=JSON",
+            help="Set any other field of the request, such as top_k:=40",
         ),
-        click.option("--unset", multiple=True, metavar="PATH", help="Remove a field of the body"),
+        _UNDER["Parameters"]("--unset", multiple=True, metavar="PATH", help="Remove a field of the request"),
     ],
     _read,
 )

@@ -7,20 +7,22 @@ from typing import Any
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import FILE, OneOf, in_order, option_group
+from chatpipe.flags.types import FILE, OneOf, in_order, option_group, under
 from chatpipe.options.prompt import Attachment, MediaKind, PromptOptions, RoleOption
 
+option = under("Messages")
+
 _ROLES = {
-    "system": ("s", "System message; before any -u or -a it replaces the conversation's own"),
-    "developer": (None, "Developer message, which takes the place of system on newer models"),
-    "user": ("u", "User message; -u Q1 -a A1 -u Q2 gives examples in this order"),
-    "assistant": ("a", "Assistant message, what the model is to have said"),
+    "system": ("s", "System message: instructions for the model"),
+    "developer": (None, "Developer message: the system message of newer models"),
+    "user": ("u", "User message; -u Q1 -a A1 -u Q2 makes an example and a question"),
+    "assistant": ("a", "Assistant message, as an example of an answer"),
 }
 _ATTACHMENTS: dict[str, tuple[MediaKind, str, str]] = {
-    "image": ("image", "PATH|URL", "Image for the last user message; a URL is handed on, never fetched"),
-    "audio_file": ("audio", "PATH", "WAV or MP3 for the last user message"),
-    "file": ("file", "PATH|URL", "Document (PDF, office, text, image) for the last user message"),
-    "file_id": ("file-id", "ID", "File that the provider has already"),
+    "image": ("image", "PATH|URL", "Image for the last user message"),
+    "audio_file": ("audio", "PATH", "WAV or MP3 file for the last user message"),
+    "file": ("file", "PATH|URL", "PDF, office or text file for the last user message"),
+    "file_id": ("file-id", "ID", "Uploaded file for the last user message"),
 }
 
 
@@ -28,24 +30,25 @@ def _role_options() -> list[Any]:
     options = []
     for role, (letter, text) in _ROLES.items():
         names = [f"--{role}"] + ([f"-{letter}"] if letter else [])
-        options.append(click.option(*names, role, multiple=True, metavar="TEXT", help=text))
+        options.append(option(*names, role, multiple=True, metavar="TEXT", daily=role == "system", help=text))
         options.append(
-            click.option(
+            option(
                 f"--{role}-file",
                 multiple=True,
                 metavar="FILE",
                 type=FILE,
-                help="The same from a file, - for stdin",
+                help=f"{role.title()} message from FILE, or from stdin (-)",
             )
         )
     options.append(
-        click.option(
-            "--tool-result", multiple=True, metavar="ID=TEXT", help="Answer to the tool call with this id"
-        )
+        option("--tool-result", multiple=True, metavar="ID=TEXT", help="Result of the tool call with this ID")
     )
     options.append(
-        click.option(
-            "--tool-result-file", multiple=True, metavar="ID=FILE", help="The same from a file, - for stdin"
+        option(
+            "--tool-result-file",
+            multiple=True,
+            metavar="ID=FILE",
+            help="Result of the tool call with this ID, from FILE",
         )
     )
     return options
@@ -53,12 +56,13 @@ def _role_options() -> list[Any]:
 
 def _attachment_options() -> list[Any]:
     return [
-        click.option(
+        option(
             f"--{name.replace('_', '-')}",
             name,
             multiple=True,
             metavar=metavar,
             type=None if kind == "file-id" else FILE,
+            daily=("ask", "build") if name in ("image", "file") else False,
             help=text,
         )
         for name, (kind, metavar, text) in _ATTACHMENTS.items()
@@ -123,19 +127,18 @@ def _typed(name: str, value: str) -> RoleOption:
 
 _CONVERSATION = [
     *_role_options(),
-    click.option(
-        "--request", "-r", metavar="FILE", type=FILE, help="Request body to start from, - for stdin"
-    ),
-    click.option(
-        "--messages", metavar="FILE", type=FILE, help="Messages to begin with: a JSON array or JSONL"
-    ),
+    option("--request", "-r", metavar="FILE", type=FILE, help="Request body to start from, or stdin (-)"),
+    option("--messages", metavar="FILE", type=FILE, help="Messages to start from: a JSON array or JSONL"),
     *_attachment_options(),
-    click.option(
+    option(
         "--file-as",
         type=OneOf(["auto", "file"]),
-        help="Form of a document that is text: a text part, or a file  [default: auto]",
+        default_text="auto",
+        help="Send a document that is text as a text part, or as a file",
     ),
-    click.option("--image-detail", metavar="LEVEL", help="How closely to look at images: auto, low or high"),
+    option(
+        "--image-detail", metavar="LEVEL", help="Detail in which the model views images: auto, low or high"
+    ),
 ]
 
 options = option_group(
@@ -143,10 +146,14 @@ options = option_group(
     [
         click.argument("words", nargs=-1, metavar="[PROMPT]..."),
         *_CONVERSATION,
-        click.option(
-            "--transcript", metavar="FILE", type=FILE, help="Go on with the conversation in this JSONL file"
+        option(
+            "--transcript",
+            metavar="FILE",
+            type=FILE,
+            daily=True,
+            help="Continue the conversation in FILE and append to it",
         ),
-        click.option("--no-stdin", is_flag=True, help="Leave stdin alone (loops, cron, ssh)"),
+        option("--no-stdin", is_flag=True, help="Do not read stdin, as in loops, cron and ssh"),
     ],
     _read,
 )

@@ -7,8 +7,10 @@ from typing import get_args
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import FILE, Decorator, option_group
+from chatpipe.flags.types import FILE, Decorator, option_group, under
 from chatpipe.options.recordings import MatchRule, RecordingOptions
+
+option = under("Recordings")
 
 
 def _read(record: str | None, replay: str | None, replay_match: MatchRule | None) -> RecordingOptions:
@@ -24,17 +26,23 @@ def _group(record_help: str, replay_help: str) -> Decorator:
     return option_group(
         "recordings",
         [
-            click.option("--record", metavar="FILE", type=FILE, help=record_help),
-            click.option("--replay", metavar="FILE", type=FILE, help=replay_help),
-            click.option(
+            option("--record", metavar="FILE", type=FILE, help=record_help),
+            option("--replay", metavar="FILE", type=FILE, help=replay_help),
+            option(
                 "--replay-match",
                 type=click.Choice(get_args(MatchRule)),
-                help="How requests are compared  [default: exact]",
+                default_text="exact",
+                help="Compare requests exactly, or ignore fields such as seed and metadata",
             ),
         ],
         _read,
     )
 
 
-options = _group("Append each exchange to FILE", "Answer from recordings; send nothing")
-server_options = _group("Append what --upstream answers to FILE", "Answer from recordings, else --upstream")
+options = _group(
+    "Append each request and its reply to FILE", "Answer from the recordings in FILE, and send nothing"
+)
+server_options = _group(
+    "Append each reply of --upstream to FILE",
+    "Answer from the recordings in FILE; ask --upstream for others",
+)

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import click
-
-from chatpipe.flags.types import Count, option_group
+from chatpipe.flags.types import Count, option_group, under
 from chatpipe.options.server import RetryPolicy
 from chatpipe.wire.retry import BUSY, RETRYABLE, statuses_text
 
 _STATUSES = statuses_text({status for status in RETRYABLE | BUSY if status < 500})
 
+option = under("Pace and retries")
+
 options = option_group(
     "retry",
     [
-        click.option(
+        option(
             "--retries",
             metavar="N",
             type=Count(0),
             default=RetryPolicy().retries,
             show_default=True,
-            help=f"Tries after the first: {_STATUSES}, 5xx, time-outs, lost connections",
+            daily=("ask",),
+            help=f"Retry up to N times after {_STATUSES}, 5xx, time-outs and lost connections",
         )
     ],
     RetryPolicy,

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import click
-
 from chatpipe.errors import UsageFault
 from chatpipe.flags import run
 from chatpipe.flags.prompt import refuse_idle_detail
-from chatpipe.flags.types import FILE, OneOf, OptionalValue, bundle, option_group
+from chatpipe.flags.types import FILE, OneOf, OptionalValue, bundle, option_group, under
 from chatpipe.options.prompt import PromptOptions, RoleOption
 from chatpipe.options.rows import ROW_FORMATS, MapOptions, RowOptions
+
+option = under("Input")
+_output_option = under("Output")
 
 _JSONL = "jsonl"
 
@@ -113,32 +114,54 @@ def _refuse_names(rows: RowOptions) -> None:
 _rows = option_group(
     "rows",
     [
-        click.option("--csv", is_flag=True, help="Rows are CSV, with the names of columns in its first line"),
-        click.option("--tsv", is_flag=True, help="Rows are TSV, in the same way"),
-        click.option("--lines", is_flag=True, help="Each line is a row with the one field 'line'"),
-        click.option("--delimiter", metavar="C", help="Rows are CSV with C between the cells"),
-        click.option("--fields", metavar="NAME,...", help="Names of the columns, where no line has them"),
-        click.option("--skip-empty", is_flag=True, help="Leave out rows whose fields are all empty"),
-        click.option("--to", type=OneOf(ROW_FORMATS), help="How rows are written  [default: as they came]"),
-        click.option("--csv-safe", is_flag=True, help="Put ' before cells that a spreadsheet would run"),
-        click.option(
-            "--template-file", metavar="FILE", type=FILE, help="Read the template here; there is no TEMPLATE"
+        option("--csv", is_flag=True, daily=True, help="Read CSV; the first line has the column names"),
+        option("--tsv", is_flag=True, daily=True, help="Read TSV; the first line has the column names"),
+        option("--lines", is_flag=True, daily=True, help="Read each line as a row with the field 'line'"),
+        option("--delimiter", metavar="C", help="Read CSV with C between the cells"),
+        option("--fields", metavar="NAME,...", help="Column names, for input without a header line"),
+        option("--skip-empty", is_flag=True, help="Skip rows whose fields are all empty"),
+        _output_option(
+            "--to",
+            type=OneOf(ROW_FORMATS),
+            default_text="the input format",
+            daily=True,
+            help="Format of the rows",
         ),
-        click.option(
-            "--into", metavar="NAME", default="answer", show_default=True, help="Field for the answer"
+        _output_option(
+            "--csv-safe", is_flag=True, help="Put ' before cells that a spreadsheet would run as formulas"
         ),
-        click.option(
+        option(
+            "--template-file",
+            metavar="FILE",
+            type=FILE,
+            help="Read the template from FILE instead of TEMPLATE",
+        ),
+        _output_option(
+            "--into",
+            metavar="NAME",
+            default="answer",
+            show_default=True,
+            daily=True,
+            help="Field for the answer",
+        ),
+        _output_option(
             "--unpack",
             cls=OptionalValue,
             metavar="[=PREFIX]",
-            help="A field for each property of the schema, instead of one for the answer",
+            daily=True,
+            help="Write one field per property of the schema",
         ),
-        click.option("--usage-into", metavar="NAME", help="Field for the token counts"),
-        click.option(
-            "--error-into", metavar="NAME", help="Field for why a row failed, empty where it did not"
+        _output_option("--usage-into", metavar="NAME", help="Field for the token counts"),
+        _output_option(
+            "--error-into", metavar="NAME", help="Field for the reason why a row failed, empty if it did not"
         ),
-        click.option("--image-field", metavar="NAME", help="Field with the path or URL of an image to send"),
-        click.option("--image-root", metavar="DIR", type=FILE, help="Folder that those paths stay in"),
+        option("--image-field", metavar="NAME", help="Field that names an image to send, as a path or URL"),
+        option(
+            "--image-root",
+            metavar="DIR",
+            type=FILE,
+            help="Folder that the paths of --image-field must not leave",
+        ),
     ],
     _read,
 )

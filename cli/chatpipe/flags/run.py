@@ -11,7 +11,19 @@ import click
 from chatpipe.errors import UsageFault
 from chatpipe.flags import job_waits, limits, recordings, retries
 from chatpipe.flags.format import ends_texts
-from chatpipe.flags.types import FILE, Count, Decorator, OneOf, Seconds, Word, bundle, option_group, words_of
+from chatpipe.flags.types import (
+    FILE,
+    Count,
+    Decorator,
+    OneOf,
+    Seconds,
+    Word,
+    WordList,
+    bundle,
+    option_group,
+    under,
+    words_of,
+)
 from chatpipe.options.outcomes import RESENDABLE, RUN_ALLOWABLE
 from chatpipe.options.output import MAP_FORMATS, RUN_FORMATS, FormatOptions
 from chatpipe.options.run import (
@@ -26,6 +38,14 @@ from chatpipe.options.run import (
     SharedLimits,
 )
 from chatpipe.wire.retry import BUSY, statuses_text
+
+_input_option = under("Input")
+_pace_option = under("Pace and retries")
+_batch_option = under("Batch")
+_resume_option = under("Resume")
+_jobs_option = under("Batch API")
+_output_option = under("Output")
+_progress_option = under("Diagnostics")
 
 _MOST_AUTO = 256
 
@@ -99,17 +119,21 @@ def _read_limits(**values: Any) -> RunLimits:
     return RunLimits(shared=shared, **values)
 
 
-_DEDUPE = click.option(
-    "--dedupe", is_flag=True, help="Send the same request once, and use its answer for all"
+_DEDUPE = _input_option(
+    "--dedupe", is_flag=True, help="Send identical requests once, and use the answer for all of them"
 )
 
 line_input = option_group(
     "input",
     [
-        click.option("--lines", "plain", is_flag=True, help="Every line is a prompt, as it is"),
-        click.option("--limit", metavar="N", type=Count(1), help="Take the first N lines only"),
-        click.option("--shard", metavar="K/N", type=_Shard(()), help="Take every Nth line, from the Kth"),
-        click.option("--override", is_flag=True, help="Options win over a line's own values"),
+        _input_option(
+            "--lines", "plain", is_flag=True, daily=True, help="Read each line as a prompt, exactly as it is"
+        ),
+        _input_option("--limit", metavar="N", type=Count(1), daily=True, help="Read only the first N lines"),
+        _input_option(
+            "--shard", metavar="K/N", type=_Shard(()), help="Read every Nth line, starting with the Kth"
+        ),
+        _input_option("--override", is_flag=True, help="Let the options override values in the lines"),
         _DEDUPE,
     ],
     InputOptions,
@@ -119,8 +143,10 @@ line_input = option_group(
 row_input = option_group(
     "input",
     [
-        click.option("--limit", metavar="N", type=Count(1), help="Take the first N rows only"),
-        click.option("--shard", metavar="K/N", type=_Shard(()), help="Take every Nth row, from the Kth"),
+        _input_option("--limit", metavar="N", type=Count(1), daily=True, help="Read only the first N rows"),
+        _input_option(
+            "--shard", metavar="K/N", type=_Shard(()), help="Read every Nth row, starting with the Kth"
+        ),
         _DEDUPE,
     ],
     InputOptions,
@@ -129,35 +155,49 @@ row_input = option_group(
 _resume = option_group(
     "resume",
     [
-        click.option(
-            "--journal", metavar="FILE", type=FILE, help="Keep answers here  [default: OUT.journal, with -o]"
+        _resume_option(
+            "--journal",
+            metavar="FILE",
+            type=FILE,
+            default_text="OUT.journal, with -o",
+            help="Store the answers in FILE while the run goes on",
         ),
-        click.option("--keep-journal", is_flag=True, help="Keep the journal when all is well, too"),
-        click.option("--no-keep-journal", is_flag=True, help="Remove the journal when all is well"),
-        click.option(
-            "--reuse", multiple=True, metavar="FILE", type=FILE, help="Use answers recorded in these, too"
+        _resume_option(
+            "--keep-journal", is_flag=True, help="Keep the journal even when every line has succeeded"
         ),
-        click.option(
+        _resume_option(
+            "--no-keep-journal", is_flag=True, help="Remove the journal when every line has succeeded"
+        ),
+        _resume_option(
+            "--reuse",
+            multiple=True,
+            metavar="FILE",
+            type=FILE,
+            help="Use the answers in FILE, a journal or earlier results, too",
+        ),
+        _resume_option(
             "--match",
             type=OneOf(("body", "id")),
             default="body",
             show_default=True,
-            help="Find answers by the request, or by custom_id",
+            help="Find recorded answers by the request body, or by custom_id",
         ),
-        click.option(
+        _resume_option(
             "--resend",
             multiple=True,
             metavar="OUTCOME,...",
+            type=WordList(RESENDABLE),
             callback=words_of(RESENDABLE),
-            help="Buy these answers again",
+            daily=True,
+            help="Send lines with these outcomes again",
         ),
-        click.option(
-            "--same-server",
-            is_flag=True,
-            help="Use answers of the server that is asked only",
+        _resume_option(
+            "--same-server", is_flag=True, help="Use recorded answers only if they came from the same server"
         ),
-        click.option("--fresh", is_flag=True, help="Look nothing up: send every line"),
-        click.option("--no-send", is_flag=True, help="Send nothing: unanswered lines are 'unsent'"),
+        _resume_option("--fresh", is_flag=True, help="Ignore recorded answers, and send every line"),
+        _resume_option(
+            "--no-send", is_flag=True, help="Send nothing; lines without a recorded answer are 'unsent'"
+        ),
     ],
     _read_resume,
 )
@@ -165,73 +205,86 @@ _resume = option_group(
 _limits = option_group(
     "limits",
     [
-        click.option(
+        _pace_option(
             "--jobs",
             "-j",
             metavar="N|auto[,MAX]",
             type=_JobsType(("auto",)),
             default="16",
             show_default=True,
-            help="Requests in flight",
+            daily=True,
+            help="Requests in flight, or auto",
         ),
         *limits.shared,
-        click.option(
+        _pace_option(
             "--max-pause",
             metavar="S",
             type=Seconds(),
             default=600,
             show_default=True,
-            help=f"Longest pause for {statuses_text(BUSY)}",
+            help=f"Stop when pauses for {statuses_text(BUSY)} exceed S seconds",
         ),
-        click.option(
+        _batch_option(
             "--grace",
             metavar="S",
             type=Seconds(),
             default=20,
             show_default=True,
-            help="Wait for what is in flight, after Ctrl-C",
+            help="Wait S seconds for requests in flight after Ctrl-C",
         ),
-        click.option(
-            "--halt", metavar="RULE", type=_Halt(()), help="When to stop: now,fail=N, soon,fail=N%, never"
+        _batch_option(
+            "--halt",
+            metavar="RULE",
+            type=_Halt(()),
+            daily=True,
+            help="Stop early: now,fail=N, soon,fail=N% or never",
         ),
-        click.option(
-            "--max-total-tokens",
-            metavar="N",
-            type=Count(1),
-            help="Stop when so many tokens are used",
+        _batch_option(
+            "--max-total-tokens", metavar="N", type=Count(1), help="Stop before more than N tokens are used"
         ),
-        click.option(
+        _batch_option(
             "--max-cost",
             metavar="X",
             type=limits.ABOVE_ZERO,
-            help="Stop when so much is spent; needs --prices",
+            daily=True,
+            help="Stop before more than X is spent; needs --prices",
         ),
-        click.option("--prices", metavar="FILE", type=FILE, help="Prices per million tokens, as TOML"),
+        _batch_option("--prices", metavar="FILE", type=FILE, help="TOML file of prices per million tokens"),
     ],
     _read_limits,
 )
 
 _REPORT = [
-    click.option(
+    _output_option(
         "--window",
         metavar="N",
         type=Count(1),
-        help="Lines that may wait for one  [default: 4 x jobs]",
+        default_text="4 x jobs",
+        help="Let at most N lines wait to be written in order",
     ),
-    click.option("--errors", metavar="FILE", type=FILE, help="Write failed lines here, too"),
-    click.option("--report", metavar="FILE", type=FILE, help="Write counts, tokens and times here, as JSON"),
-    click.option(
+    _output_option(
+        "--errors", metavar="FILE", type=FILE, daily=("batch",), help="Write the failed lines to FILE, too"
+    ),
+    _output_option(
+        "--report", metavar="FILE", type=FILE, help="Write counts, tokens and times to FILE as JSON"
+    ),
+    _progress_option(
         "--progress",
         type=OneOf(("bar", "json", "none")),
-        help="On stderr  [default: a bar on a terminal]",
+        default_text="a bar on a terminal",
+        help="Progress on stderr",
     ),
-    click.option("--dry-run", is_flag=True, help="Count lines, tokens and cost; send nothing"),
+    _batch_option(
+        "--dry-run", is_flag=True, daily=True, help="Count the lines, tokens and cost, and send nothing"
+    ),
 ]
 
 _report = option_group(
     "report",
     [
-        click.option("--keep-order", "-k", is_flag=True, help="Write results in the order of the input"),
+        _output_option(
+            "--keep-order", "-k", is_flag=True, daily=True, help="Write results in the order of the input"
+        ),
         *_REPORT,
     ],
     ReportOptions,
@@ -246,7 +299,7 @@ def _read_row_report(no_keep_order: bool, **others: Any) -> ReportOptions:
 _row_report = option_group(
     "report",
     [
-        click.option("--no-keep-order", is_flag=True, help="Write rows as they are ready"),
+        _output_option("--no-keep-order", is_flag=True, help="Write rows as soon as they are answered"),
         *_REPORT,
     ],
     _read_row_report,
@@ -271,39 +324,43 @@ def _read_engine(
 _engine = option_group(
     "engine",
     [
-        click.option(
+        _batch_option(
             "--engine",
-            metavar="NAME",
             type=OneOf(_ENGINES),
             default="local",
             show_default=True,
-            help="How requests are answered: by this process, or by jobs of the Batch API",
+            daily=True,
+            help="Engine that sends the requests",
         ),
         job_waits.POLL,
         job_waits.MAX_WAIT,
         job_waits.SETTLE,
-        click.option("--no-wait", is_flag=True, help="Create the jobs, and end: a later run collects them"),
+        _jobs_option(
+            "--no-wait", is_flag=True, help="Create the jobs and exit; a later run collects the results"
+        ),
     ],
     _read_engine,
 )
 
-_ALLOW = click.option(
+_ALLOW = _output_option(
     "--allow",
     multiple=True,
     metavar="OUTCOME,...",
+    type=WordList(RUN_ALLOWABLE),
     callback=words_of(RUN_ALLOWABLE),
-    help="Count these outcomes as good",
+    help="Treat these outcomes as success",
 )
 
 
 def _format_option(formats: Sequence[str]) -> Decorator:
-    return click.option(
+    return _output_option(
         "--format",
         "-f",
         type=OneOf(formats),
         default=formats[0],
         show_default=True,
-        help="What to write",
+        daily=("batch",),
+        help="Format of the output",
     )
 
 
@@ -315,7 +372,9 @@ _results = option_group(
     "results",
     [
         _format_option(RUN_FORMATS),
-        click.option("--null", "-0", is_flag=True, help="End each text with a NUL instead of a newline"),
+        _output_option(
+            "--null", "-0", is_flag=True, help="End each text with a NUL byte instead of a newline"
+        ),
         _ALLOW,
     ],
     _read_results,

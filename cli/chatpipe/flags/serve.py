@@ -10,13 +10,20 @@ import click
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags.limits import ABOVE_ZERO
-from chatpipe.flags.types import FILE, Count, Integer, OneOf, ParamType, Size, option_group
+from chatpipe.flags.types import FILE, Count, Integer, OneOf, ParamType, Size, option_group, under
 from chatpipe.options.recordings import RecordingOptions
 from chatpipe.options.serve import BatchLife, ServeOptions
 from chatpipe.response.delays import parse_duration, parse_number
 from chatpipe.serve.dialects import DIALECTS
 from chatpipe.serve.draws import parse_latency
 from chatpipe.serve.fault_grammar import NoFault, parse_fault
+
+option = under("Server")
+_replies_option = under("Replies")
+_limits_option = under("Limits and faults")
+_batch_option = under("Batch API")
+_recordings_option = under("Recordings")
+_output_option = under("Output")
 
 _MAX_PORT = 65_535
 _UNKNOWN_TOKENS = "the tokens of an answer are not known before it is there"
@@ -133,110 +140,150 @@ def _refuse_with_upstream(given: Mapping[str, Any]) -> None:
 options = option_group(
     "serving",
     [
-        click.option(
-            "--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to listen at"
+        option(
+            "--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to listen on"
         ),
-        click.option(
+        option(
             "--port",
             metavar="N",
             type=_Port(),
             default=0,
-            help="Port to listen at, 0 for any free one  [default: 0]",
+            default_text="0",
+            daily=True,
+            help="Port to listen on; 0 is any free port",
         ),
-        click.option(
+        _replies_option(
             "--chunk-delay",
             metavar="TIME",
             type=Duration(),
             default=0.0,
-            help="Time between two chunks of a stream, such as 20ms  [default: 0]",
+            default_text="0",
+            daily=True,
+            help="Time between two chunks of a stream, such as 20ms",
         ),
-        click.option(
+        _replies_option(
             "--latency",
             metavar="TIME",
             type=_LatencyType(),
             default="0",
-            help="Time before a reply, 50ms or lognormal:50ms:0.5  [default: 0]",
+            default_text="0",
+            daily=True,
+            help="Time before a reply, such as 50ms or lognormal:50ms:0.5",
         ),
-        click.option(
-            "--slots", metavar="N", type=Count(1), help="Answer N requests at a time, 429 to others"
+        _limits_option(
+            "--slots",
+            metavar="N",
+            type=Count(1),
+            daily=True,
+            help="Answer at most N requests at once, and refuse others with 429",
         ),
-        click.option("--queue", is_flag=True, help="Let the others wait for a slot"),
-        click.option("--rpm", metavar="N", type=ABOVE_ZERO, help="Answer 429 above N requests a minute"),
-        click.option("--tpm", metavar="N", type=ABOVE_ZERO, help="Answer 429 above N tokens a minute"),
-        click.option(
+        _limits_option("--queue", is_flag=True, daily=True, help="Let the others wait for a slot instead"),
+        _limits_option(
+            "--rpm", metavar="N", type=ABOVE_ZERO, daily=True, help="Answer 429 above N requests per minute"
+        ),
+        _limits_option(
+            "--tpm", metavar="N", type=ABOVE_ZERO, daily=True, help="Answer 429 above N tokens per minute"
+        ),
+        _replies_option(
             "--dialect",
             type=OneOf(list(DIALECTS)),
             default="openai",
             show_default=True,
-            help="Headers for rate limits",
+            help="Provider whose rate-limit headers are sent",
         ),
-        click.option(
+        _limits_option(
             "--fault",
             "faults",
             metavar="KIND[=VALUE][:CONDITION]",
             type=_FaultType(),
             multiple=True,
-            help="Spoil replies: status=429, cut, stall=30s:p=0.1, garbage:times=1",
+            daily=True,
+            help="Damage replies, such as status=429, cut, stall=30s:p=0.1 or garbage:times=1",
         ),
-        click.option(
+        _batch_option(
             "--batch-life",
             metavar="POLLS|TIME",
             type=_LifeType(),
             default="4",
             show_default=True,
-            help="From the creation of a batch to its end: 4 polls, or 10s",
+            help="Time from creation to end of a batch: a number of polls, or 10s",
         ),
-        click.option(
+        _batch_option(
             "--batch-lines",
             metavar="N",
             type=Count(1),
             default=50_000,
             show_default=True,
-            help="Most requests of a batch",
+            help="Accept at most N requests per batch",
         ),
-        click.option(
+        _batch_option(
             "--max-files",
             metavar="SIZE",
             type=Size(),
             default=1_000_000_000,
-            help="Largest sum of uploads and results  [default: 1GB]",
+            default_text="1GB",
+            help="Keep uploads and results of at most SIZE in total",
         ),
-        click.option(
-            "--seed", metavar="N", type=Integer(), default=0, help="Seed of what is random  [default: 0]"
+        _replies_option(
+            "--seed",
+            metavar="N",
+            type=Integer(),
+            default=0,
+            default_text="0",
+            help="Seed of everything random",
         ),
-        click.option(
+        option(
             "--max-body",
             metavar="SIZE",
             type=Size(),
             default=64_000_000,
-            help="Largest body of a request  [default: 64MB]",
+            default_text="64MB",
+            help="Refuse request bodies that are longer than SIZE",
         ),
-        click.option(
-            "--require-key-env", metavar="NAME", help="Variable with the key that clients have to send"
+        option(
+            "--require-key-env",
+            metavar="NAME",
+            help="Environment variable with the key that clients must send",
         ),
-        click.option("--upstream", metavar="URL", help="Pass requests on to this server, and replies back"),
-        click.option("--allow-http", is_flag=True, help="Let keys of clients go to it over plain http"),
-        click.option(
+        option(
+            "--upstream",
+            metavar="URL",
+            daily=True,
+            help="Pass requests on to the server at URL, and its replies back",
+        ),
+        option(
+            "--allow-http",
+            is_flag=True,
+            help="Allow keys of clients to be passed to --upstream over plain http",
+        ),
+        _recordings_option(
             "--replay-speed",
             metavar="N",
             type=_SpeedType(),
             default=1.0,
-            help="Replay N times as fast, or max for at once  [default: 1]",
+            default_text="1",
+            help="Replay N times as fast; max replays at once",
         ),
-        click.option("--log", metavar="FILE", type=FILE, help="Append a line of JSON for each request"),
-        click.option(
+        _output_option(
+            "--log", metavar="FILE", type=FILE, daily=True, help="Append one line of JSON per request to FILE"
+        ),
+        _replies_option(
             "--script",
             metavar="FILE",
             type=FILE,
-            help="Answer by rules, one a line of JSON: first match wins",
+            daily=True,
+            help="Answer by the rules in FILE, one JSON object per line; the first match wins",
         ),
-        click.option(
+        _output_option(
             "--verdict",
             metavar="FILE",
             type=FILE,
-            help="Write what the client did wrong, as JSON, at the end",
+            daily=True,
+            help="Write what the client did wrong to FILE as JSON at the end",
         ),
-        click.option("--fail-on-verdict", is_flag=True, help="Exit with 1 if the client did anything wrong"),
+        _output_option(
+            "--fail-on-verdict", is_flag=True, help="Exit with status 1 if the client did anything wrong"
+        ),
     ],
     _read,
 )

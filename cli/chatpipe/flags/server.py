@@ -8,9 +8,11 @@ from typing import Any
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import FILE, Integer, Seconds, Size, Word, option_group
+from chatpipe.flags.types import FILE, Integer, Seconds, Size, Word, option_group, under
 from chatpipe.options.server import ExchangeLimits, KeySource, ServerOptions
 from chatpipe.server.keys import KEY_WAYS
+
+option = under("Connection")
 
 
 def _refuse_key(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
@@ -92,62 +94,86 @@ _KEY_TYPES = {"file": FILE, "descriptor": _Descriptor()}
 options = option_group(
     "server",
     [
-        click.option(
+        option(
             "--profile",
             "-p",
             metavar="NAME",
             type=_ProfileName(()),
-            help="Provider, such as groq, or echo (no network)  [env var: CHATPIPE_PROFILE]",
+            daily=True,
+            variables=("CHATPIPE_PROFILE",),
+            help="Provider, such as groq; echo needs no network",
         ),
-        click.option(
+        option(
             "--base-url",
             multiple=True,
             metavar="URL",
-            help="Server to ask; or several  [env var: CHATPIPE_BASE_URL, OPENAI_BASE_URL]",
+            daily=True,
+            variables=("CHATPIPE_BASE_URL", "OPENAI_BASE_URL"),
+            help="Server URL; repeat the option for several",
         ),
-        click.option(
-            "--header", "-H", multiple=True, metavar="'NAME: VALUE'", help="Header to add; empty removes one"
+        option(
+            "--header",
+            "-H",
+            multiple=True,
+            metavar="'NAME: VALUE'",
+            help="Add a header to each request, or remove one with an empty value",
         ),
-        click.option("--header-file", metavar="FILE", type=FILE, help="Headers to add, one a line"),
+        option("--header-file", metavar="FILE", type=FILE, help="Add the headers in FILE, one per line"),
         *(
-            click.option(way.option, metavar=way.metavar, type=_KEY_TYPES.get(way.names), help=way.help)
+            option(way.option, metavar=way.metavar, type=_KEY_TYPES.get(way.names), help=way.help)
             for way in KEY_WAYS
         ),
-        click.option("--key", "--api-key", expose_value=False, hidden=True, callback=_refuse_key),
-        click.option("--allow-http", is_flag=True, help="Send a key over plain http to another machine"),
-        click.option(
-            "--proxy", metavar="URL", help="Proxy  [env var: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY]"
+        option("--key", "--api-key", expose_value=False, hidden=True, callback=_refuse_key),
+        option(
+            "--allow-http", is_flag=True, help="Allow a key to be sent over plain http to another machine"
         ),
-        click.option(
-            "--cacert", metavar="PATH", type=FILE, help="Certificates to trust  [env var: SSL_CERT_FILE]"
+        option(
+            "--proxy",
+            metavar="URL",
+            variables=("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"),
+            help="Proxy for all connections",
         ),
-        click.option("--client-cert", metavar="FILE", type=FILE, help="Certificate to show"),
-        click.option("--client-key", metavar="FILE", type=FILE, help="Key of --client-cert"),
-        click.option("--insecure", is_flag=True, help="Do not check the server's certificate"),
-        click.option(
+        option(
+            "--cacert",
+            metavar="PATH",
+            type=FILE,
+            variables=("SSL_CERT_FILE",),
+            help="File or folder of certificates to trust",
+        ),
+        option(
+            "--client-cert", metavar="FILE", type=FILE, help="Client certificate to present to the server"
+        ),
+        option("--client-key", metavar="FILE", type=FILE, help="Private key of the client certificate"),
+        option("--insecure", is_flag=True, help="Do not verify the certificate of the server"),
+        option(
             "--timeout",
             metavar="S",
             type=Seconds(),
             default=600,
             show_default=True,
-            help="Wait between bytes",
+            help="Fail if the server sends nothing for S seconds",
         ),
-        click.option(
+        option(
             "--connect-timeout",
             metavar="S",
             type=Seconds(),
             default=10,
             show_default=True,
-            help="Wait for a connection",
+            help="Fail if a connection takes longer than S seconds",
         ),
-        click.option("--deadline", metavar="S", type=Seconds(), help="Limit of all tries and waits together"),
-        click.option(
+        option(
+            "--deadline",
+            metavar="S",
+            type=Seconds(),
+            help="Fail after S seconds in total, retries and pauses included",
+        ),
+        option(
             "--max-reply",
             metavar="SIZE",
             type=Size(),
             default="64MB",
             show_default=True,
-            help="Cut off a reply that is longer",
+            help="Cut off a reply that is longer than SIZE",
         ),
     ],
     _read,

@@ -7,8 +7,10 @@ from typing import Any
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import FILE, Count, option_group
+from chatpipe.flags.types import FILE, Count, option_group, under
 from chatpipe.options.structured_output import MAX_NAME_LENGTH, NAME_CHARACTERS, SchemaOptions
+
+option = under("Structured output")
 
 
 def _read(
@@ -47,25 +49,30 @@ def _name(ctx: click.Context, param: click.Parameter, value: str | None) -> str 
 
 
 _WRITING: list[Any] = [
-    click.option(
-        "--schema", metavar="FILE", type=FILE, help="Ask for JSON that fits this JSON Schema, - for stdin"
+    option(
+        "--schema",
+        metavar="FILE",
+        type=FILE,
+        daily=("ask", "build"),
+        help="JSON Schema that the answer must fit",
     ),
-    click.option("--schema-json", metavar="JSON", help="The same, the schema written here"),
-    click.option(
+    option("--schema-json", metavar="JSON", help="JSON Schema as text instead of a file"),
+    option(
         "--schema-fields",
         metavar="FIELDS",
-        help="The same from names and types: 'mood good|bad, score int?'",
+        daily=True,
+        help="One-line schema: 'mood good|bad, score int?'",
     ),
-    click.option(
+    option(
         "--schema-name",
         metavar="NAME",
         callback=_name,
-        help="Name of the schema for the model; else from its title or file",
+        help="Name of the schema, else its title or file name",
     ),
-    click.option(
+    option(
         "--schema-strict/--no-schema-strict",
         default=None,
-        help="Have the server hold to the schema, as it does unless switched off",
+        help="Make the server enforce the schema, which is the default, or not",
     ),
 ]
 
@@ -73,13 +80,12 @@ options = option_group(
     "schema",
     [
         *_WRITING,
-        click.option(
+        option(
             "--reask",
             metavar="N",
             type=Count(0),
             default=0,
-            show_default=True,
-            help="Send an answer that does not fit back, up to N times",
+            help="Send an answer that does not fit back to the model, up to N times",
         ),
     ],
     _read,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import click
-
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import Count, Seconds, option_group
+from chatpipe.flags.types import Count, Seconds, option_group, under
 from chatpipe.options.tool_commands import ToolOptions, split_command
+
+option = under("Tools")
 
 _DEFAULTS = ToolOptions()
 
@@ -44,24 +44,27 @@ def _pair(text: str) -> tuple[str, str]:
 options = option_group(
     "tools",
     [
-        click.option(
+        option(
             "--exec",
             "commands",
             multiple=True,
             metavar="NAME=COMMAND",
-            help="Run the tool NAME: arguments on stdin, result from stdout, no shell",
+            daily=("ask",),
+            help="Run COMMAND when the model calls the tool NAME: arguments on stdin, result on stdout",
         ),
-        click.option(
+        option(
             "--exec-timeout",
             metavar="S",
             type=Seconds(),
-            help=f"Longest time for a tool  [default: {_DEFAULTS.timeout_s:g}]",
+            default_text=f"{_DEFAULTS.timeout_s:g}",
+            help="Stop a tool that runs longer than S seconds",
         ),
-        click.option(
+        option(
             "--max-turns",
             metavar="N",
             type=Count(1),
-            help=f"Most requests of one conversation  [default: {_DEFAULTS.max_turns}]",
+            default_text=str(_DEFAULTS.max_turns),
+            help="Send at most N requests in one conversation",
         ),
     ],
     _read,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
-from functools import wraps
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -25,6 +25,26 @@ _TYPOGRAPHIC = TYPOGRAPHIC_DASHES | TYPOGRAPHIC_QUOTES
 
 Decorator = Callable[[Any], Any]
 
+# Headings of options, in the order of `--help`.
+Heading = Literal[
+    "Input",
+    "Messages",
+    "Parameters",
+    "Structured output",
+    "Tools",
+    "Connection",
+    "Pace and retries",
+    "Batch",
+    "Resume",
+    "Batch API",
+    "Server",
+    "Replies",
+    "Limits and faults",
+    "Recordings",
+    "Output",
+    "Diagnostics",
+]
+
 # Only the name is taken here: opening it, and saying that it is missing (66), is for `inputs`.
 FILE = click.Path(allow_dash=True, readable=False)
 
@@ -35,6 +55,15 @@ class Command(click.Command):
     Click hands over one list an option, so `-u Q -a A -u Q2` arrives as two lists whose order among
     each other is lost. Its parser knows it, though, and is asked here, in this one place.
     """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **{**settings, "add_help_option": False})
+        self.params += _help_options()
+
+    def get_help(self, ctx: click.Context) -> str:
+        from chatpipe.flags.help_page import command_page
+
+        return command_page(self, ctx)
 
     def make_parser(self, ctx: click.Context) -> Any:
         parser: Any = super().make_parser(ctx)
@@ -80,6 +109,29 @@ class Command(click.Command):
         ]
 
 
+def _help_options() -> list[click.Parameter]:
+    """The options `-h` and `--help`, which have a page each."""
+    attributes: dict[str, Any] = {
+        "heading": "Diagnostics",
+        "is_flag": True,
+        "is_eager": True,
+        "expose_value": False,
+        "callback": _show_help,
+    }
+    return [
+        Option(["-h", "brief_help"], help="Show the most used options", daily=True, **attributes),
+        Option(["--help", "full_help"], help="Show all options", daily=True, **attributes),
+    ]
+
+
+def _show_help(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from chatpipe.flags.help_page import command_page
+
+        click.echo(command_page(ctx.command, ctx, brief=param.name == "brief_help"))
+        ctx.exit()
+
+
 def _may_be_slip(word: str, second: str, flags: frozenset[str]) -> bool:
     """Return True for a word that Click may read as something that was not meant.
 
@@ -94,7 +146,37 @@ def _may_be_slip(word: str, second: str, flags: frozenset[str]) -> bool:
     return len(word) > 2 and not word[2:].isdigit()
 
 
-class OptionalValue(click.Option):
+class Option(click.Option):
+    """An option with what its help says beside the text.
+
+    heading is the one that it stands under. daily is True if `-h` shows it, not `--help` alone, or names
+    the commands that do. variables are those of the environment that set it, too. default_text is the
+    default in words, where Click does not know it.
+    """
+
+    def __init__(
+        self,
+        declarations: Sequence[str],
+        *,
+        heading: Heading,
+        daily: bool | tuple[str, ...] = False,
+        variables: tuple[str, ...] = (),
+        default_text: str | None = None,
+        **others: Any,
+    ) -> None:
+        super().__init__(declarations, **others)
+        self.heading: Heading = heading
+        self.daily = daily
+        self.variables = variables
+        self.default_text = default_text
+
+
+def under(heading: Heading) -> Callable[..., Decorator]:
+    """Make a click.option() for the options under heading. They take the keywords of Option."""
+    return partial(click.option, cls=Option, heading=heading)
+
+
+class OptionalValue(Option):
     """An option whose value may be omitted, which is then empty: `--unpack` and `--unpack=PREFIX`.
 
     The next word is never its value. Click itself would take a file name that follows it.
@@ -295,6 +377,19 @@ class Word(ParamType):
         from click.shell_completion import CompletionItem
 
         return [CompletionItem(word) for word in self.words if word.startswith(incomplete)]
+
+
+class WordList(Word):
+    """Words separated by commas. Completion offers those that are not typed yet; words_of() checks them."""
+
+    def __init__(self, words: Iterable[str]) -> None:
+        super().__init__(tuple(sorted(words)))
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        before, comma, last = incomplete.rpartition(",")
+        typed = before.split(",")
+        left = tuple(f"{before}{comma}{word}" for word in self.words if word not in typed)
+        return Word(left).shell_complete(ctx, param, f"{before}{comma}{last}")
 
 
 def words_of(allowed: Iterable[str]) -> Callable[..., frozenset[str]]:

@@ -10,7 +10,7 @@ chatpipe sends nothing that was not asked for.
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import Any
+from typing import Any, Literal
 
 from chatpipe.named_tuple import NamedTuple
 
@@ -43,7 +43,7 @@ class Parameter(NamedTuple):
     """A row of the table.
 
     option is the name without the leading dashes. path leads from the top of the body to the value.
-    words are the values that completion offers.
+    words are the values that completion offers. heading and daily say where the help shows the option.
     """
 
     option: str
@@ -53,6 +53,8 @@ class Parameter(NamedTuple):
     words: tuple[str, ...] = ()
     metavar: str | None = None
     short_option: str | None = None
+    heading: Literal["Parameters", "Structured output", "Tools"] = "Parameters"
+    daily: bool | tuple[str, ...] = False
 
     @property
     def name(self) -> str:
@@ -84,34 +86,76 @@ _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _LEVELS = ("low", "medium", "high")
 
 
-def _field(option: str, kind: ParameterKind, text: str, *words: str, metavar: str | None = None) -> Parameter:
+_DAILY: dict[str, bool | tuple[str, ...]] = {
+    "temperature": ("ask", "build"),
+    "max-completion-tokens": ("ask", "build"),
+    "reasoning-effort": ("ask", "build"),
+}
+
+
+def _field(
+    option: str,
+    kind: ParameterKind,
+    text: str,
+    *words: str,
+    metavar: str | None = None,
+    is_daily: bool = False,
+) -> Parameter:
     """A parameter whose option is the name of its top-level field with dashes."""
-    return Parameter(option, (option.replace("-", "_"),), kind, text, words, metavar)
+    daily = _DAILY.get(option, False)
+    return Parameter(option, (option.replace("-", "_"),), kind, text, words, metavar, daily=daily)
+
+
+def _tool_field(
+    option: str, field: str, kind: ParameterKind, text: str, *words: str, metavar: str
+) -> Parameter:
+    return Parameter(option, (field,), kind, text, words, metavar, heading="Tools")
 
 
 TABLE: tuple[Parameter, ...] = (
-    Parameter("model", ("model",), ParameterKind.TEXT, "Model to ask, e.g. gpt-4o-mini", (), "MODEL", "m"),
-    _field("temperature", ParameterKind.NUMBER, "Sampling temperature, 0 to 2"),
-    _field("top-p", ParameterKind.NUMBER, "Nucleus sampling: share of the probability mass, 0 to 1"),
     Parameter(
-        "n", ("n",), ParameterKind.INTEGER, "Number of choices, 1 to 128; each is billed", (), "N", "n"
+        "model",
+        ("model",),
+        ParameterKind.TEXT,
+        "Model to ask, such as gpt-4o-mini",
+        (),
+        "MODEL",
+        "m",
+        daily=True,
+    ),
+    _field("temperature", ParameterKind.NUMBER, "Sampling temperature, 0 to 2"),
+    _field("top-p", ParameterKind.NUMBER, "Share of the probability mass to sample from, 0 to 1"),
+    Parameter(
+        "n", ("n",), ParameterKind.INTEGER, "Number of answers, 1 to 128; each is billed", (), "N", "n"
     ),
     _field(
-        "max-completion-tokens", ParameterKind.INTEGER, "Limit of the answer in tokens, reasoning included"
+        "max-completion-tokens",
+        ParameterKind.INTEGER,
+        "Limit of the answer in tokens, reasoning included",
     ),
-    _field("max-tokens", ParameterKind.INTEGER, "The older limit, which many servers know alone"),
-    _field("stop", ParameterKind.ONE_OR_MORE, "End the answer before this text; up to 4", metavar="TEXT"),
-    _field("seed", ParameterKind.INTEGER, "Ask for the same sample each time, as far as the server can"),
-    _field("frequency-penalty", ParameterKind.NUMBER, "Against repeating a token by its count, -2 to 2"),
-    _field("presence-penalty", ParameterKind.NUMBER, "Against repeating a token at all, -2 to 2"),
     _field(
-        "logit-bias", ParameterKind.NUMBERS_BY_KEY, "Bias of a token id, -100 to 100", metavar="TOKEN=BIAS"
+        "max-tokens",
+        ParameterKind.INTEGER,
+        "Older name of --max-completion-tokens, the only one on many servers",
     ),
-    _field("logprobs", ParameterKind.BOOLEAN, "Return the log probability of each token"),
+    _field(
+        "stop", ParameterKind.ONE_OR_MORE, "End the answer before this text; up to 4 of them", metavar="TEXT"
+    ),
+    _field("seed", ParameterKind.INTEGER, "Seed for repeatable sampling, as far as the server supports it"),
+    _field(
+        "frequency-penalty",
+        ParameterKind.NUMBER,
+        "Penalty that grows with each repetition of a token, -2 to 2",
+    ),
+    _field("presence-penalty", ParameterKind.NUMBER, "Penalty for any repetition of a token, -2 to 2"),
+    _field(
+        "logit-bias", ParameterKind.NUMBERS_BY_KEY, "Bias for a token ID, -100 to 100", metavar="TOKEN=BIAS"
+    ),
+    _field("logprobs", ParameterKind.BOOLEAN, "Return the log probability of each token, or not"),
     _field(
         "top-logprobs",
         ParameterKind.INTEGER,
-        "Return that many alternatives a token, 0 to 20; needs --logprobs",
+        "Alternatives to return for each token, 0 to 20; needs --logprobs",
     ),
     Parameter(
         "response-format",
@@ -120,58 +164,72 @@ TABLE: tuple[Parameter, ...] = (
         "Form of the answer: text or json_object",
         ("text", "json_object"),
         "TYPE",
+        heading="Structured output",
     ),
-    Parameter(
-        "tool", ("tools",), ParameterKind.TOOL_FILES, "Tool, function or array of them, as JSON", (), "FILE"
+    _tool_field(
+        "tool",
+        "tools",
+        ParameterKind.TOOL_FILES,
+        "JSON file with a tool, a function, or an array of them",
+        metavar="FILE",
     ),
-    Parameter(
+    _tool_field(
         "tool-choice",
-        ("tool_choice",),
+        "tool_choice",
         ParameterKind.CHOICE_OF_TOOL,
-        "Tool to call: auto, none, required, a name, or JSON",
-        ("auto", "none", "required"),
-        "CHOICE",
+        "Tool that the model calls: auto, none, required, a name, or JSON",
+        *("auto", "none", "required"),
+        metavar="CHOICE",
     ),
-    _field("parallel-tool-calls", ParameterKind.BOOLEAN, "Allow several tool calls in one answer"),
-    _field("stream", ParameterKind.BOOLEAN, "Ask for the answer piece by piece, or whole"),
+    Parameter(
+        "parallel-tool-calls",
+        ("parallel_tool_calls",),
+        ParameterKind.BOOLEAN,
+        "Allow several tool calls in one answer, or not",
+        heading="Tools",
+    ),
+    _field("stream", ParameterKind.BOOLEAN, "Request the answer as a stream, or whole"),
     Parameter(
         "include-usage",
         ("stream_options", "include_usage"),
         ParameterKind.BOOLEAN,
-        "Ask for usage at the end of a stream",
+        "Request the token counts at the end of a stream, or not",
     ),
     Parameter(
         "include-obfuscation",
         ("stream_options", "include_obfuscation"),
         ParameterKind.BOOLEAN,
-        "Padding in stream chunks against traffic analysis",
+        "Pad stream chunks against traffic analysis, or not",
     ),
     _field(
         "service-tier",
         ParameterKind.TEXT,
-        "Tier to be served in: auto, default, flex, scale, priority or fast",
+        "Service tier: auto, default, flex, scale, priority or fast",
         *("auto", "default", "flex", "scale", "priority", "fast"),
         metavar="TIER",
     ),
-    _field("store", ParameterKind.BOOLEAN, "Let the provider keep the completion"),
+    _field("store", ParameterKind.BOOLEAN, "Allow the provider to store the answer, or not"),
     _field(
-        "metadata", ParameterKind.TEXTS_BY_KEY, "Tag of the stored completion; up to 16", metavar="KEY=VALUE"
+        "metadata",
+        ParameterKind.TEXTS_BY_KEY,
+        "Tag of the stored answer; up to 16 of them",
+        metavar="KEY=VALUE",
     ),
     Parameter(
         "user-id",
         ("user",),
         ParameterKind.TEXT,
-        "The API's 'user' (deprecated there for the next two)",
+        "ID of the end user (deprecated by the API)",
         (),
         "ID",
     ),
     _field(
         "safety-identifier",
         ParameterKind.TEXT,
-        "Hashed id of the end user, up to 64 characters",
+        "Hashed ID of the end user, up to 64 characters",
         metavar="ID",
     ),
-    _field("prompt-cache-key", ParameterKind.TEXT, "Key under which like prompts are cached", metavar="KEY"),
+    _field("prompt-cache-key", ParameterKind.TEXT, "Cache key that similar prompts share", metavar="KEY"),
     Parameter(
         "prompt-cache-mode",
         ("prompt_cache_options", "mode"),
@@ -184,41 +242,45 @@ TABLE: tuple[Parameter, ...] = (
         "prompt-cache-ttl",
         ("prompt_cache_options", "ttl"),
         ParameterKind.TEXT,
-        "Least life of a cached prompt",
+        "Minimum lifetime of a cached prompt, such as 30m",
         ("30m",),
         "TTL",
     ),
     _field(
         "prompt-cache-retention",
         ParameterKind.TEXT,
-        "Cache in_memory or for 24h (deprecated for --prompt-cache-ttl)",
+        "Prompt cache in_memory or for 24h (older than --prompt-cache-ttl)",
         *("in_memory", "24h"),
         metavar="POLICY",
     ),
     _field(
         "reasoning-effort",
         ParameterKind.TEXT,
-        "Effort to reason with: none, minimal, low, medium, high, xhigh or max",
+        "Reasoning effort: none, minimal, low, medium, high, xhigh or max",
         *_EFFORTS,
         metavar="EFFORT",
     ),
     _field(
-        "verbosity", ParameterKind.TEXT, "How much to say: low, medium or high", *_LEVELS, metavar="LEVEL"
+        "verbosity",
+        ParameterKind.TEXT,
+        "Length of the answer: low, medium or high",
+        *_LEVELS,
+        metavar="LEVEL",
     ),
     Parameter(
         "modality",
         ("modalities",),
         ParameterKind.TEXTS,
-        "Kind of output: text, audio",
+        "Kind of output: text or audio",
         ("text", "audio"),
         "KIND",
     ),
-    Parameter("audio-voice", ("audio", "voice"), ParameterKind.TEXT, "Voice of an audio answer", (), "VOICE"),
+    Parameter("audio-voice", ("audio", "voice"), ParameterKind.TEXT, "Voice of a spoken answer", (), "VOICE"),
     Parameter(
         "audio-format",
         ("audio", "format"),
         ParameterKind.TEXT,
-        "Format of an audio answer: wav, aac, mp3, flac, opus or pcm16",
+        "Format of a spoken answer: wav, aac, mp3, flac, opus or pcm16",
         ("wav", "aac", "mp3", "flac", "opus", "pcm16"),
         "FORMAT",
     ),
@@ -226,7 +288,7 @@ TABLE: tuple[Parameter, ...] = (
         "prediction-file",
         ("prediction",),
         ParameterKind.TEXT_FILE,
-        "Text that much of the answer will repeat",
+        "File whose text much of the answer will repeat",
         (),
         "FILE",
     ),
@@ -234,7 +296,7 @@ TABLE: tuple[Parameter, ...] = (
         "moderation-model",
         ("moderation", "model"),
         ParameterKind.TEXT,
-        "Moderate with this model",
+        "Model that moderates the request and the answer",
         (),
         "MODEL",
     ),
@@ -242,7 +304,7 @@ TABLE: tuple[Parameter, ...] = (
         "moderation-input",
         ("moderation", "policy", "input", "mode"),
         ParameterKind.TEXT,
-        "Moderation of what is sent: score or block",
+        "Moderation of the request: score or block",
         ("score", "block"),
         "MODE",
     ),
@@ -250,18 +312,18 @@ TABLE: tuple[Parameter, ...] = (
         "moderation-output",
         ("moderation", "policy", "output", "mode"),
         ParameterKind.TEXT,
-        "Moderation of what is answered: score or block",
+        "Moderation of the answer: score or block",
         ("score", "block"),
         "MODE",
     ),
     Parameter(
-        "web-search", ("web_search_options",), ParameterKind.EMPTY_OBJECT, "Let the model search the web"
+        "web-search", ("web_search_options",), ParameterKind.EMPTY_OBJECT, "Allow the model to search the web"
     ),
     Parameter(
         "web-search-context-size",
         ("web_search_options", "search_context_size"),
         ParameterKind.TEXT,
-        "How much of the web is read: low, medium or high",
+        "Amount of web content to read: low, medium or high",
         _LEVELS,
         "SIZE",
     ),
@@ -269,7 +331,7 @@ TABLE: tuple[Parameter, ...] = (
         "web-search-country",
         ("web_search_options", "user_location", "approximate", "country"),
         ParameterKind.TEXT,
-        "Where to search from: two letters, e.g. SE",
+        "Location of the search: country code, such as SE",
         (),
         "CODE",
     ),
@@ -277,7 +339,7 @@ TABLE: tuple[Parameter, ...] = (
         "web-search-region",
         ("web_search_options", "user_location", "approximate", "region"),
         ParameterKind.TEXT,
-        "Where to search from: region",
+        "Location of the search: region",
         (),
         "REGION",
     ),
@@ -285,7 +347,7 @@ TABLE: tuple[Parameter, ...] = (
         "web-search-city",
         ("web_search_options", "user_location", "approximate", "city"),
         ParameterKind.TEXT,
-        "Where to search from: city",
+        "Location of the search: city",
         (),
         "CITY",
     ),
@@ -293,18 +355,24 @@ TABLE: tuple[Parameter, ...] = (
         "web-search-timezone",
         ("web_search_options", "user_location", "approximate", "timezone"),
         ParameterKind.TEXT,
-        "Where to search from: time zone, e.g. Europe/Stockholm",
+        "Location of the search: time zone, such as Europe/Stockholm",
         (),
         "ZONE",
     ),
-    Parameter("function", ("functions",), ParameterKind.FUNCTION_FILES, "The API's older --tool", (), "FILE"),
-    Parameter(
+    _tool_field(
+        "function",
+        "functions",
+        ParameterKind.FUNCTION_FILES,
+        "JSON file with a function, for servers without --tool",
+        metavar="FILE",
+    ),
+    _tool_field(
         "function-call",
-        ("function_call",),
+        "function_call",
         ParameterKind.CHOICE_OF_FUNCTION,
-        "The API's older --tool-choice: auto, none or a name",
-        ("auto", "none"),
-        "CHOICE",
+        "The same as --tool-choice, for --function: auto, none or a name",
+        *("auto", "none"),
+        metavar="CHOICE",
     ),
 )
 

@@ -250,18 +250,18 @@ def _descriptor_message(error: Exception) -> str:
 ENVIRONMENT = KeyWay(
     "--key-env",
     "NAME",
-    "Variable with the API key",
+    "Environment variable that contains the API key",
     "variable",
     _read_variable,
     _variable_words,
 )
 # The first that is given counts.
 KEY_WAYS = (
-    KeyWay("--key-file", "FILE", "File with the API key", "file", _read_file, _first_line_of_file),
+    KeyWay("--key-file", "FILE", "File that contains the API key", "file", _read_file, _first_line_of_file),
     KeyWay(
         "--key-command",
         "CMD",
-        "Command that prints the API key; no shell",
+        "Command that prints the API key; it is run without a shell",
         "command",
         _run_command,
         _substitute_command,
@@ -269,7 +269,7 @@ KEY_WAYS = (
     KeyWay(
         "--key-fd",
         "N",
-        "Descriptor to read the API key from",
+        "File descriptor from which the API key is read",
         "descriptor",
         _read_descriptor,
         _first_line_of_descriptor,
