@@ -166,12 +166,15 @@ def statuses(name: str) -> dict[int, Entry]:
     return found
 
 
-def examples(name: str) -> Iterator[Example]:
-    """`$ ` begins a command, `> ` goes on with it, and what has neither is shown by the commands above."""
+def examples(name: str, titles: Sequence[str] = ("QUICK START", "EXAMPLES")) -> Iterator[Example]:
+    """The examples in the sections of these titles.
+
+    `$ ` begins a command, `> ` goes on with it, and what has neither is shown by the commands above.
+    """
     before: list[str] = []
     display: list[str] | None = None
     parts = sections(name)
-    for line in [*parts.get("QUICK START", ()), *parts.get("EXAMPLES", ())]:
+    for line in (line for title in titles for line in parts.get(title, ())):
         if line.startswith(".Bd "):
             display = []
         elif line == ".Ed" and display is not None:

@@ -1,0 +1,72 @@
+"""Every recipe of chatpipe-cookbook(7) runs in bash and in zsh, and gives what it shows.
+
+The model is a server with the answers of cookbook.jsonl, so that they are those of a good model.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from manual import pages
+from process import environment
+from programs import program
+from serve.client import serving
+
+_PAGE = "chatpipe-cookbook"
+_TITLES = ("PIPELINES", "TABLES", "BATCHES", "MAKEFILES")
+_SCRIPT = Path(__file__).with_name("cookbook.jsonl")
+# Each with a word of the line that needs it.
+_PROGRAMS = ("fzf", "git", "jq", "make", "parallel", "systemd-analyze", "timeout", "xargs")
+_FLEET = ("http://gpu1:8000/v1", "http://gpu2:8000/v1")
+RECIPES = list(pages.examples(_PAGE, _TITLES))
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[list[str]]:
+    """The base URLs of two servers with the same model."""
+    options = ("-q", "--script", str(_SCRIPT))
+    with serving(*options) as one, serving(*options) as other:
+        yield [one.url, other.url]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.sentence)
+def test_recipe(recipe: pages.Example, shell: str, tmp_path: Path, servers: list[str]) -> None:
+    for name in _PROGRAMS:
+        if re.search(rf"\b{name}\b", recipe.commands):
+            program(name)
+    commands = recipe.commands
+    for name, url in zip(_FLEET, servers, strict=True):
+        commands = commands.replace(name, url)
+    settings = {"HOME": str(tmp_path), "CHATPIPE_BASE_URL": servers[0], "CHATPIPE_MODEL": "gpt-4o-mini"}
+    done = subprocess.run(
+        [program(shell), "-c", f"set -eu\nexec 2>&1\n{commands}"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        cwd=tmp_path,
+        env=environment(settings),
+        check=False,
+        timeout=50,
+    )
+    assert (done.stdout.decode(), done.returncode) == (recipe.output, 0)
+
+
+def test_there_are_recipes_of_every_kind() -> None:
+    titles = [title for title in pages.sections(_PAGE) if title.isupper()]
+    assert titles == ["NAME", "DESCRIPTION", *_TITLES, "SEE ALSO"]
+    assert all(recipe.sentence and recipe.commands for recipe in RECIPES)
+
+
+def test_line_for_cron_is_one_of_crontab() -> None:
+    """Five fields of time and a command. `cron` itself is not run."""
+    found = re.search(r"^\.Ql (0 7 .*morning\.sh)$", pages.source(_PAGE), re.MULTILINE)
+    assert found is not None
+    *times, shell, script = pages.plain(found[1]).split()
+    assert len(times) == 5
+    assert all(re.fullmatch(r"\*|[0-9]+(-[0-9]+)?", each) for each in times)
+    assert (shell, script.rpartition("/")[2]) == ("sh", "morning.sh")
