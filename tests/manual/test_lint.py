@@ -66,7 +66,7 @@ def test_every_page_about_a_subject_is_referred_to_by_chatpipe_1() -> None:
 def test_subjects_referred_to_are_titles(path: Path) -> None:
     """`.Sx` names a section or a subsection of this page, or, before an `in` and `.Xr`, of that one."""
     text = pages.source(path.stem)
-    for title, other in re.findall(r"^\.Sx (.+)\n(?:in\n\.Xr (\S+) \d)?", text, re.MULTILINE):
+    for title, other in re.findall(r"^\.Sx (.+?)(?: [.,;:])?\n(?:in\n\.Xr (\S+) \d)?", text, re.MULTILINE):
         parts = pages.sections(other or path.stem)
         assert title in parts or any(title in pages.subsections(lines) for lines in parts.values())
 
