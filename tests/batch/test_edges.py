@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import orjson
@@ -457,40 +455,6 @@ def test_make_that_is_stopped_and_run_again_costs_only_the_rest(
     assert sh(f"{make} -s", cwd=tmp_path) == (0, b"", b"chatpipe: journal kept (under make)\n")
     assert shop.sold() == [*"fghij"]
     assert shop.files() == ["Makefile", "in.jsonl", "out.jsonl", "out.jsonl.journal"]
-
-
-# The recipes of the manual for what cannot be run here: their commands, in the environment that they get
-
-
-RECIPES = {
-    "Slurm": (
-        r"#!/bin/sh\n#SBATCH .*\n((?:.+\n)+?)\.Ed",
-        lambda k: {"SLURM_ARRAY_TASK_ID": str(k), "SLURM_ARRAY_TASK_COUNT": "8"},
-    ),
-    "Kubernetes": (
-        r"args:\n *- (k=(?:.+\n)+?)\.Ed",
-        lambda k: {"JOB_COMPLETION_INDEX": str(k - 1)},
-    ),
-}
-
-
-@pytest.mark.parametrize(("pattern", "settings"), RECIPES.values(), ids=RECIPES)
-def test_shards_of_a_recipe_are_gathered(
-    pattern: str, settings: Callable[[int], dict[str, str]], shop: Shop, tmp_path: Path
-) -> None:
-    page = (Path(__file__).parents[2] / "man" / "chatpipe-batch.1").read_text()
-    page = page.replace("\\-", "-").replace("\\(aq", "'")
-    shard = re.search(pattern, page)
-    gather = re.search(r"^chatpipe batch .* --no-send .*$", page, re.MULTILINE)
-    assert shard is not None
-    assert gather is not None
-    prompts = [*(f"p{number}" for number in range(20)), *"aaa"]
-    shop.write(*prompts)
-    commands = [(shard[1], settings(k)) for k in range(1, 9)]
-    for recipe, environ in (*commands, (gather[0], {})):
-        echoed = recipe.replace("chatpipe batch", "chatpipe batch -p echo")
-        assert sh(echoed, cwd=tmp_path, env=environ) == (0, b"", b"")
-    assert texts(shop.out) == prompts
 
 
 # Memory

@@ -6,12 +6,10 @@ import importlib.util
 from typing import Any
 
 import pytest
-import yaml
 
-from engines.recipes import recipe
+from manual.test_engines_page import kubernetes_job
 from programs import missing
 
-JOB: Any = yaml.safe_load(recipe("apiVersion: batch/v1"))
 OLDEST = "1.33"  # the first one in which all that the job says is stable
 
 
@@ -25,9 +23,10 @@ def validate(job: Any, version: str) -> None:
 
 @pytest.mark.parametrize("version", [OLDEST, "1.37"])
 def test_job_is_valid(version: str) -> None:
-    validate(JOB, version)
+    validate(kubernetes_job(), version)
 
 
 def test_schema_notices_a_wrong_name() -> None:
+    job = kubernetes_job()
     with pytest.raises(Exception, match="backoffLimitPerIdx"):
-        validate({**JOB, "spec": {**JOB["spec"], "backoffLimitPerIdx": 3}}, OLDEST)
+        validate({**job, "spec": {**job["spec"], "backoffLimitPerIdx": 3}}, OLDEST)

@@ -166,6 +166,14 @@ def statuses(name: str) -> dict[int, Entry]:
     return found
 
 
+def display(name: str, beginning: str) -> str:
+    """The one display of a page, in any section, that begins so."""
+    displays = re.findall(r"^\.Bd .*\n((?:.*\n)*?)\.Ed$", source(name), re.MULTILINE)
+    found = [each for each in map(plain, displays) if each.startswith(beginning)]
+    assert len(found) == 1, f"{len(found)} displays of {name} begin with {beginning}"
+    return str(found[0])
+
+
 def examples(name: str, titles: Sequence[str] = ("QUICK START", "EXAMPLES")) -> Iterator[Example]:
     """The examples in the sections of these titles.
 
