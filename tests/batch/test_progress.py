@@ -42,20 +42,26 @@ def tally(finished: int, failed: int = 0, tokens: int = 0) -> Tally:
             tally(412, 3, 999),
             1000,
             35.0,
-            "chatpipe:  41%|####      | 412 done, 3 failed, 35/s, 999 tokens, 00:16 left",
+            "chatpipe:  41%|###      | 412/1000 done, 3 failed, 35/s, 999 tokens, 00:16 left",
         ),
-        "of a file, nothing yet": (tally(0), 1000, 0.0, "chatpipe:   0%|" + " " * 52 + "| 0 done"),
+        "of a file, nothing yet": (tally(0), 1000, 0.0, "chatpipe:   0%|" + " " * 51 + "| 0/1000 done"),
+        "of a file whose lines are estimated": (
+            tally(12),
+            24.4,
+            2.0,
+            "chatpipe:  49%|" + "#" * 15 + " " * 17 + "| 12/~24 done, 2.0/s, 00:06 left",
+        ),
         "never more than all": (
             tally(12),
             10.4,
             2.0,
-            "chatpipe: 100%|" + "#" * 32 + "| 12 done, 2.0/s, 00:00 left",
+            "chatpipe: 100%|" + "#" * 33 + "| 12/12 done, 2.0/s, 00:00 left",
         ),
-        "of an empty file": (tally(0), 0, 0.0, "chatpipe:   0%|" + " " * 52 + "| 0 done"),
+        "of an empty file": (tally(0), 0, 0.0, "chatpipe:   0%|" + " " * 54 + "| 0/0 done"),
     },
 )
 def test_the_line_of_the_bar(counts: Tally, total: float | None, speed: float, expected: str) -> None:
-    width = 75 if total is not None else 80
+    width = 79 if total is not None else 80
     assert bar.format_bar(counts, total=total, elapsed_s=65.0, speed=speed, width=width) == expected
 
 
@@ -85,20 +91,47 @@ def test_the_bar_and_the_report_count_servers() -> None:
     }
 
 
-@pytest.mark.parametrize("total", [None, 1000.0], ids=["pipe", "file"])
-@pytest.mark.parametrize("width", [1, 10, 19, 40])
-def test_line_is_never_wider_than_the_terminal(width: int, total: float | None) -> None:
-    text = bar.format_bar(tally(412, 3, 10**6), total=total, elapsed_s=65.0, speed=35.0, width=width)
-    assert len(text) <= width
-    assert "chatpipe: ".startswith(text[:10])
+def busy_run() -> Tally:
+    """One that has everything to show but a pause."""
+    counts = tally(412, 3, 1_240_000)
+    counts.cost = 0.0123
+    return counts
+
+
+@cases(
+    ("total", "width", "expected"),
+    {
+        "92": (
+            1000,
+            92,
+            "chatpipe:  41%|###      | 412/1000 done, 3 failed, 35/s, 1.24M tokens, 0.012 USD, 00:16 left",
+        ),
+        "79": (1000, 79, "chatpipe:  41%|######         | 412/1000, 3 failed, 35/s, 0.012 USD, 00:16 left"),
+        "59": (1000, 59, "|###      | 412/1000, 3 failed, 35/s, 0.012 USD, 00:16 left"),
+        "39": (1000, 39, "412/1000, 3 failed, 35/s, 00:16 left"),
+        "19": (1000, 19, "412/1000, 3 failed"),
+        "10": (1000, 10, "412/1000"),
+        "1": (1000, 1, "4"),
+        "59 of a pipe": (None, 59, "chatpipe: 412 done, 3 failed, 35/s, 1.24M tokens, 0.012 USD"),
+        "39 of a pipe": (None, 39, "412 done, 3 failed, 35/s, 0.012 USD"),
+        "19 of a pipe": (None, 19, "412 done, 3 failed"),
+    },
+)
+def test_a_narrow_terminal_has_the_most_important_parts(
+    total: float | None, width: int, expected: str
+) -> None:
+    text = bar.format_bar(busy_run(), total=total, elapsed_s=65.0, speed=35.0, width=width)
+    assert text == expected
 
 
 @pytest.mark.parametrize(
-    ("speed", "expected"),
-    [(350.4, "350/s"), (35.0, "35/s"), (1.0, "1.0/s"), (0.5, "30/min"), (0.02, "1.2/min"), (0.01, "36/h")],
+    ("width", "expected"),
+    [(59, "|###      | 412/1000, 3 failed, paused 12 s: 429, 0.012 USD"), (25, "412/1000, paused 12 s: 429")],
 )
-def test_speed_in_a_unit_that_people_can_read(speed: float, expected: str) -> None:
-    assert bar.format_speed(speed) == expected
+def test_the_reason_of_a_pause_is_shown_on_a_narrow_terminal(width: int, expected: str) -> None:
+    counts = busy_run()
+    counts.pause_text = "paused 12 s: 429"
+    assert bar.format_bar(counts, total=1000, elapsed_s=65.0, speed=0.0, width=width) == expected[:width]
 
 
 def test_speed_is_that_of_late() -> None:

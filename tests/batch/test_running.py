@@ -768,7 +768,9 @@ def test_the_report_counts(tmp_path: Path) -> None:
     )
     report = orjson.loads((tmp_path / "report.json").read_bytes())
     wall_s, per_s, latency = report.pop("wall_s"), report.pop("requests_per_s"), report.pop("latency_s")
+    reasons = {each["code"]: (each["line"], each["count"]) for each in report.pop("reasons")}
     assert done.status == 1
+    assert reasons == {"truncated": (3, 1), "http_400": (4, 1), "http_500": (5, 1), "input": (6, 1)}
     assert report == {
         "lines": 6,
         "good": 2,
@@ -778,6 +780,7 @@ def test_the_report_counts(tmp_path: Path) -> None:
         "retries": 1,
         "pauses": {"count": 0, "seconds": 0.0},
         "tokens": {"prompt": 15, "cached": 0, "completion": 6, "total": 21},
+        "cost": None,
         "servers": {done.server.url: {"good": 2, "failed": 3}},
     }
     assert 0 < wall_s < 10

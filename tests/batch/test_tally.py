@@ -10,11 +10,13 @@ import pytest
 
 from chatpipe.batch.budget import Budget
 from chatpipe.batch.engine import RunRequest
+from chatpipe.batch.failure_reasons import FailureReasons
 from chatpipe.batch.failures import FailureNotice
 from chatpipe.batch.first_lines import FirstLines
 from chatpipe.batch.items import Item
 from chatpipe.batch.result import Result, ResultBuilder
 from chatpipe.batch.stop import StopRules
+from chatpipe.batch.summary import closing_text
 from chatpipe.batch.tally import Histogram, Tally
 from chatpipe.errors import (
     BadConfiguration,
@@ -213,10 +215,68 @@ def test_the_report() -> None:
         "retries": 0,
         "pauses": {"count": 0, "seconds": 0.0},
         "tokens": {"prompt": 5, "cached": 0, "completion": 2, "total": 7},
+        "cost": None,
+        "reasons": [{"code": "input", "message": "why", "line": 1, "count": 1}],
         "requests_per_s": 0.5,
         "servers": {},
         "wall_s": 2.0,
     }
+
+
+def test_the_cost_is_that_of_what_this_run_sent() -> None:
+    tally = Tally()
+    tally.use_prices({"m": ModelPrice(1e6, 1e6, 2e6, "EUR")})
+    tally.add(good(spending(5, 2)))
+    tally.add(good(spending(5, 2), latency_s=None))
+    assert (tally.cost, tally.currency, tally.report(1.0)["cost"]) == (9.0, "EUR", 9.0)
+
+
+def test_the_cost_is_unknown_after_a_model_without_a_price() -> None:
+    tally = Tally()
+    tally.use_prices({"other": ModelPrice(1, 1, 1)})
+    tally.add(good(spending(5, 2)))
+    assert (tally.cost, tally.report(1.0)["cost"]) == (None, None)
+
+
+def test_failures_are_grouped_by_reason() -> None:
+    """Numbers and identifiers do not tell reasons apart; of too many, the code remains."""
+    reasons = FailureReasons()
+    for number in range(3):
+        reasons.add("http_400", f"at most {number} tokens, request req_{number}ab", 10 + number)
+    reasons.add("http_500", "down", 20)
+    reasons.add("http_500", "down", 21)
+    assert reasons.ranked() == [
+        ("http_400", "at most 0 tokens, request req_0ab", 10, 3),
+        ("http_500", "down", 20, 2),
+    ]
+    for number in range(200):
+        reasons.add("http_400", "x" * (number + 1), 30)
+    assert sum(reason.failed for reason in reasons.ranked()) == 205
+    assert len(reasons.ranked()) == 101
+
+
+@cases(
+    "counts, destination, expected",
+    {
+        "a run": (
+            {"good": 3000, "finished": 3000, "retries": 13, "reused": 1730, "cost": 0.0123},
+            "a.jsonl",
+            "3000 answers in 22 s (58/s), 21k tokens, 0.012 USD, 13 retried, 1730 reused -> a.jsonl",
+        ),
+        "one answer": ({"good": 1, "finished": 1}, None, "1 answer in 22 s, 21k tokens"),
+        "failures": (
+            {"good": 40, "finished": 44, "pauses": 1, "paused_s": 130.2},
+            "a.journal",
+            "40 answers in 22 s (2.0/s), 4 failed, 21k tokens, 2 min 10 s paused -> a.journal",
+        ),
+    },
+)
+def test_the_closing_line(counts: dict[str, Any], destination: str | None, expected: str) -> None:
+    tally = Tally()
+    tally.spent = Usage(total=21_040)
+    for name, value in counts.items():
+        setattr(tally, name, value)
+    assert closing_text(tally, 22.04, destination) == expected
 
 
 def test_the_report_of_a_run_without_lines() -> None:
@@ -238,7 +298,7 @@ def test_prices_are_per_million_tokens(tmp_path: Path) -> None:
     file.write_text('["gpt-4o"]\ninput = 2.5\ncached_input = 1.25\noutput = 10\n[m]\ninput = 1\noutput = 0\n')
     table = prices.load_prices(str(file), print)
 
-    assert table == {"gpt-4o": (2.5, 1.25, 10.0), "m": (1.0, 1.0, 0.0)}
+    assert table == {"gpt-4o": (2.5, 1.25, 10.0, "USD"), "m": (1.0, 1.0, 0.0, "USD")}
     # 1,000 fresh and 3,000 cached tokens in, 500 out
     assert table["gpt-4o"].cost(Usage(4000, 3000, 500, 4500)) == pytest.approx(0.0025 + 0.00375 + 0.005)
 
@@ -262,6 +322,11 @@ def test_prices_that_are_none_are_refused(text: str, words: str, tmp_path: Path)
     with pytest.raises(BadConfiguration) as caught:
         prices.load_prices(str(file), print)
     assert words in str(caught.value)
+
+
+def test_a_price_names_the_currency_of_its_file(tmp_path: Path) -> None:
+    (tmp_path / "prices.toml").write_text('currency = "EUR"\n[m]\ninput = 1\noutput = 2\n')
+    assert prices.load_prices(str(tmp_path / "prices.toml"), print) == {"m": (1.0, 1.0, 2.0, "EUR")}
 
 
 def test_prices_that_cannot_be_read(tmp_path: Path) -> None:

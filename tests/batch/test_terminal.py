@@ -8,6 +8,7 @@ import pty
 import re
 import signal
 import subprocess
+import tempfile
 import termios
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,11 +28,11 @@ TAME = "a\\x1b[31mb\\x07c\\u202ed\r\n"
 
 
 class Shown(NamedTuple):
-    """terminal is what it was sent, its line ends as CR LF; piped is stdout, when that went to a pipe."""
+    """terminal is what it was sent, its line ends as CR LF; written is stdout, when that went to a file."""
 
     status: int
     terminal: str
-    piped: bytes
+    written: bytes
 
 
 @pytest.fixture
@@ -64,20 +65,21 @@ def shown(
     streams: tuple[str, ...] = ("stderr",),
     stdin: bytes | None = None,
     env: Mapping[str, str] | None = None,
+    stdout: int | None = None,
 ) -> Shown:
-    """A run of some lines, two at a time, with these streams at the terminal."""
+    """A run of some lines, two at a time, with these streams at the terminal, else stdout in a file."""
     ours, theirs = ends
-    on_terminal: dict[str, Any] = dict.fromkeys(streams, theirs)
-    with serve(handler) as server:
+    with tempfile.TemporaryFile() as file, serve(handler) as server:
+        on_terminal: dict[str, Any] = {"stdout": stdout or file, **dict.fromkeys(streams, theirs)}
         whole = command(server, "-j2", *arguments, name=name)
         with start(*whole, env=env, stdin=subprocess.PIPE, **on_terminal) as process:
             os.close(theirs)
             process.send(questions(LINES) if stdin is None else stdin)
             process.hang_up()
             said = _rest(ours)
-            piped = b"" if process.stdout is None else process.stdout.read()
             status = process.wait(timeout=10)
-    return Shown(status, said.decode(), piped)
+        file.seek(0)
+        return Shown(status, said.decode(), file.read())
 
 
 def _rest(ours: int) -> bytes:
@@ -91,7 +93,7 @@ def _rest(ours: int) -> bytes:
 
 def states(said: str) -> list[str]:
     """The states of the bar, in order."""
-    return [state for state in re.split(r"[\r\n]+", said) if " done" in state]
+    return [state for state in re.split(r"[\r\n]+", said) if re.search(r"\d done|\d/~?\d", state)]
 
 
 def screen(said: str) -> list[str]:
@@ -109,19 +111,20 @@ def screen(said: str) -> list[str]:
 def test_a_bar_counts_the_lines_and_is_gone_at_the_end(ends: tuple[int, int]) -> None:
     done = shown(ends)
     counts = [int(state.split()[1]) for state in states(done.terminal)]
+    end = f"chatpipe: {LINES} answers in "
     assert done.status == 0
-    assert done.piped.count(b"\n") == LINES
+    assert done.written.count(b"\n") == LINES
     assert counts == sorted(counts)
     assert 2 <= counts[-1] <= LINES
-    assert "\n" not in done.terminal
     assert "\x1b" not in done.terminal
-    *_, wiped, end = done.terminal.split("\r")
-    assert (wiped.strip(), end) == ("", "")
+    *_, wiped, last, line_end = done.terminal.split("\r")
+    assert (wiped.strip(), line_end) == ("", "\n")
+    assert last.startswith(end)
     assert len(wiped) >= len(states(done.terminal)[-1])
 
 
 def test_input_from_a_pipe_has_no_percentage(ends: tuple[int, int]) -> None:
-    form = r"chatpipe: \d+ done, \d+/s, \d+ tokens, 00:0\d *"
+    form = r"chatpipe: \d+ done(, [\d.]+/s, \d+ tokens)?, 00:0\d *"
     assert all(re.fullmatch(form, state) for state in states(shown(ends).terminal))
 
 
@@ -129,7 +132,7 @@ def test_input_from_a_pipe_has_no_percentage(ends: tuple[int, int]) -> None:
 def test_the_bar_shows_the_share_of_a_file(blank: bytes, ends: tuple[int, int], tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(questions(LINES).replace(b"\n", b"\n" + blank))
     done = shown(ends, str(tmp_path / "in"))
-    form = re.compile(r"chatpipe: +(\d+)%\|[# ]+\| (\d+) done, \d+/s, \d+ tokens, 00:0\d left *")
+    form = re.compile(r"chatpipe: +(\d+)%\|[# ]+\| (\d+)/~?\d+ done, [\d.]+/s, \d+ tokens, 00:0\d left *")
     shares = [(int(found[1]), int(found[2])) for found in map(form.fullmatch, states(done.terminal)) if found]
     assert len(shares) == len(states(done.terminal)) >= 1
     off = 4 if blank else 1  # the last blank line is read after the last answer but one
@@ -144,15 +147,50 @@ def test_failed_lines_are_counted(ends: tuple[int, int]) -> None:
 @cases(
     "arguments, given",
     {
-        "a run that is over at once": ((), {"stdin": questions(1)}),
         "-q": (("-q",), {}),
         "--progress none": (("--progress", "none"), {}),
-        "a dumb terminal": ((), {"env": {"TERM": "dumb"}}),
         "-q wins over --progress bar": (("-q", "--progress", "bar"), {}),
     },
 )
-def test_there_is_no_bar(arguments: tuple[str, ...], given: dict[str, Any], ends: tuple[int, int]) -> None:
+def test_nothing_is_shown(arguments: tuple[str, ...], given: dict[str, Any], ends: tuple[int, int]) -> None:
     assert shown(ends, *arguments, **given).terminal == ""
+
+
+@cases(
+    "given",
+    {
+        "a run that is over at once": {"stdin": questions(1)},
+        "a dumb terminal": {"env": {"TERM": "dumb"}},
+    },
+)
+def test_there_is_a_summary_and_no_bar(given: dict[str, Any], ends: tuple[int, int]) -> None:
+    form = r"chatpipe: \d+ answers? in \d\.\d s( \(\d+/s\))?, \d+ tokens\r\n"
+    assert re.fullmatch(form, shown(ends, **given).terminal)
+
+
+def test_the_summary_names_the_file_and_what_was_reused(ends: tuple[int, int], tmp_path: Path) -> None:
+    (tmp_path / "prices").write_text('currency = "EUR"\n[m]\ninput = 1000\noutput = 1000\n')
+    out = str(tmp_path / "out")
+    with serve(handler) as server:
+        assert run(*command(server, "-o", out, "--keep-journal"), stdin=questions(5)).status == 0
+    done = shown(ends, "-m", "m", "-o", out, "--prices", str(tmp_path / "prices"), stdin=questions(9))
+    assert re.search(rf"chatpipe: 9 answers in .* tokens, 0\.\d+ EUR, 5 reused -> {out}\r\n$", done.terminal)
+
+
+def test_failures_are_shown_by_reason_with_the_first_line_of_each(ends: tuple[int, int]) -> None:
+    done = shown(ends, stdin=b'"bad"\n' * 2 + questions(LINES) + b"{\n")
+    seen = screen(done.terminal)[-4:]
+    assert [line.partition(" in ")[0] for line in seen][2] == f"chatpipe: {LINES} answers"
+    assert seen[0].startswith("chatpipe: <stdin>:1: 400 from ")
+    assert seen[0].endswith(": bad thing (and 1 more line)")
+    assert seen[1].startswith(f"chatpipe: <stdin>:{LINES + 3}: not JSON")
+    assert ", 3 failed, " in seen[2]
+    assert seen[3].startswith(f"chatpipe: 3 of {LINES + 3} lines failed: 2 http_400, 1 input: ")
+
+
+def test_a_pipe_has_neither_bar_nor_summary(ends: tuple[int, int]) -> None:
+    """The program that reads it may write to the terminal, too."""
+    assert shown(ends, streams=("stderr",), stdout=subprocess.PIPE).terminal == ""
 
 
 def test_a_dumb_terminal_has_the_bar_that_is_asked_for(ends: tuple[int, int]) -> None:
@@ -186,7 +224,7 @@ def test_a_notice_during_the_run_has_a_line_of_its_own(
     done = shown(ends, *arguments, name="map", stdin=CSV)
     seen = screen(done.terminal)
     assert done.status == 1
-    assert len(seen) == 2
+    assert len(seen) == 3
     assert seen[0].startswith(notice)
     before, _, after = done.terminal.partition(notice)
     assert states(before)
@@ -236,7 +274,9 @@ def test_a_device_that_is_the_terminal_has_no_bar(
 def test_a_bar_that_is_asked_for_makes_room_for_results(ends: tuple[int, int]) -> None:
     done = shown(ends, "-f", "text", "-k", "--progress", "bar", streams=("stdout", "stderr"))
     assert states(done.terminal)
-    assert screen(done.terminal + "\r\n") == [*EXPECTED, ""]
+    *results, summary = screen(done.terminal)
+    assert results == EXPECTED
+    assert summary.startswith(f"chatpipe: {LINES} answers in ")
 
 
 def test_a_terminal_that_is_typed_on_has_no_bar(ends: tuple[int, int]) -> None:
@@ -263,8 +303,9 @@ def test_a_notice_at_the_end_has_a_line_of_its_own(ends: tuple[int, int]) -> Non
     before, failed, console = done.terminal.partition("chatpipe: <stdin>:13: not JSON")
     assert done.status == 1
     assert failed
-    assert re.search(r"(\r\n| \r)chatpipe: 1 of 13 lines failed", console)  # a bar between them was wiped
-    assert console.count("\n") == 2
+    assert re.search(r"(\r\n| \r)chatpipe: 12 answers in", console)  # a bar between them was wiped
+    assert re.search(r"\r\nchatpipe: 1 of 13 lines failed", console)
+    assert console.count("\n") == 3
     assert console.endswith("\r\n")
     assert before.endswith(" \r")  # the bar was wiped first
 
@@ -281,7 +322,7 @@ def test_a_run_whose_reader_leaves_wipes_the_bar(ends: tuple[int, int]) -> None:
     """And ends as SIGPIPE ends a program, without a word."""
     ours, theirs = ends
     with serve(handler) as server:
-        arguments = command(server, "-j1")
+        arguments = command(server, "-j1", "--progress", "bar")
         with start(*arguments, stdin=subprocess.PIPE, stderr=theirs) as process:
             os.close(theirs)
             assert process.stdout is not None
@@ -308,7 +349,7 @@ def test_a_narrow_terminal_is_not_overrun(ends: tuple[int, int]) -> None:
     termios.tcsetwinsize(ends[1], (24, 20))
     done = shown(ends)
     assert states(done.terminal)
-    assert max(map(len, done.terminal.split("\r"))) == 19  # none in the last column
+    assert max(map(len, states(done.terminal))) <= 19  # none in the last column
 
 
 @cases(

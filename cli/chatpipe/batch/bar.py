@@ -1,9 +1,9 @@
 """The progress bar of a run: the last line of stderr, below all other lines.
 
-    chatpipe:  41%|######         | 412 done, 3 failed, 35/s, 1.24M tokens, 00:17 left
+    chatpipe:  41%|######         | 412/1000 done, 3 failed, 35/s, 1.24M tokens, 0.012 USD, 00:17 left
 
-tqdm formats the line. This module draws, wipes and overwrites it: tqdm's own object counts every line,
-starts a thread, and does not know about other output on stderr.
+tqdm formats the meter. This module draws, wipes and overwrites the line: tqdm's own object counts every
+line, starts a thread, and does not know about other output on stderr.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
+from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING
 
-from chatpipe.errors import quantity
+from chatpipe.batch.amounts import cost_text, speed_text, tokens_text
 from chatpipe.system import console
 
 if TYPE_CHECKING:
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 _STDERR = 2
 # The speed is measured over this window: longer than most answers take, shorter than a server's fluctuations.
 _WINDOW_S = 30.0
+# A shorter meter shows too little.
+_LEAST_METER = 6
+# What a narrow terminal does without, the first of them first. The count and the pause remain.
+_DISPENSABLE = (
+    *("elapsed", "word", "tokens", "percent", "name", "servers", "cost", "meter", "speed", "left", "failed"),
+)
 
 
 class ProgressBar:
@@ -87,35 +94,50 @@ class Speed:
 
 
 def format_bar(tally: Tally, *, total: float | None, elapsed_s: float, speed: float, width: int) -> str:
-    """The text of the bar: ASCII, at most width long. total is the expected count of lines, if known."""
+    """The text of the bar: ASCII, at most width long. total is the expected count of lines, if known.
+
+    On a narrow terminal the least important parts are left out. If even the rest is too long, it is cut.
+    """
     from tqdm import tqdm  # 20 ms: too long for a run that ends before its bar appears
 
-    parts = [f"{tally.finished} done"]
-    if tally.failed:
-        parts.append(f"{tally.failed} failed")
-    parts += filter(None, (tally.servers.text, tally.pause_text))
-    if speed:
-        parts.append(format_speed(speed))
-    if tally.spent.total:
-        count = tally.spent.total
-        parts.append(quantity(count, "token") if count < 1000 else f"{tqdm.format_sizeof(count)} tokens")
-    if total is not None:
-        total = max(total, tally.finished, 1)
-        parts += ["{remaining} left"] if speed else []
-        template = "chatpipe: {percentage:3.0f}%|{bar}| " + ", ".join(parts)
+    parts = {
+        "count": str(tally.finished),
+        "failed": f"{tally.failed} failed" if tally.failed else "",
+        "servers": tally.servers.text,
+        "pause": tally.pause_text,
+        "speed": speed_text(speed) if speed else "",
+        "tokens": tokens_text(tally.spent.total) if tally.spent.total else "",
+        "cost": cost_text(tally.cost, tally.currency) if tally.cost else "",
+    }
+    if total is None:
+        parts["elapsed"] = tqdm.format_interval(elapsed_s)
+        share = None
     else:
-        template = f"chatpipe: {', '.join(parts)}, {{elapsed}}"
-    format_bar = tqdm.format_meter(
-        tally.finished, total or 0, elapsed_s, ncols=width, ascii=" #", rate=speed, bar_format=template
-    )
-    return format_bar[:width]  # tqdm before 4.67 cuts only a line with a bar in it
+        total = max(total, tally.finished)
+        about = "" if float(total).is_integer() else "~"
+        parts["count"] += f"/{about}{total:.0f}"
+        share = tally.finished / max(total, 1)
+        if speed:
+            parts["left"] = f"{tqdm.format_interval((total - tally.finished) / speed)} left"
+    for dropped in range(len(_DISPENSABLE) + 1):
+        text = _layout(parts, share, frozenset(_DISPENSABLE[:dropped]), width)
+        if len(text) <= width:
+            break
+    return text[:width]
 
 
-def format_speed(speed: float) -> str:
-    """A speed in lines a second; a minute or an hour if that is less than one."""
-    unit, count = "s", speed
-    if count < 1:
-        unit, count = "min", speed * 60
-    if count < 1:
-        unit, count = "h", speed * 3600
-    return f"{count:.0f}/{unit}" if count >= 10 else f"{count:.1f}/{unit}"
+def _layout(parts: Mapping[str, str], share: float | None, dropped: Container[str], width: int) -> str:
+    """The line without the parts that are dropped. It may be longer than width."""
+    shown = {name: text for name, text in parts.items() if text and name not in dropped}
+    if "word" not in dropped or share is None:
+        shown["count"] += " done"
+    name = "" if "name" in dropped else "chatpipe: "
+    texts = ", ".join(shown.values())
+    if share is None or "meter" in dropped:
+        return name + texts
+    from tqdm import tqdm
+
+    percent = "" if "percent" in dropped else f"{100 * share:3.0f}%"
+    columns = max(width - len(f"{name}{percent}|| {texts}"), _LEAST_METER)
+    meter = tqdm.format_meter(share, 1, 0, ncols=columns, ascii=" #", bar_format="{bar}")
+    return f"{name}{percent}|{meter}| {texts}"

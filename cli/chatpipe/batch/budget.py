@@ -53,7 +53,7 @@ class Budget:
     ) -> None:
         self._tokens = tokens
         self._cost = cost
-        self._prices = prices
+        self.prices = prices
         self._estimator = estimator
         self._reservations: dict[int, _Reservation] = {}  # by line
         self._waiting: set[int] = set()  # lines whose next turn had no room: they come before new ones
@@ -133,8 +133,8 @@ class Budget:
 
     def _possible_prices(self, model: Value) -> list[ModelPrice]:
         """The price of a model, whose name in answers is more exact: `m-2026-01-01`. Else all prices."""
-        names = [name for name in self._prices if isinstance(model, str) and model.startswith(name)]
-        return [self._prices[max(names, key=len)]] if names else list(self._prices.values())
+        names = [name for name in self.prices if isinstance(model, str) and model.startswith(name)]
+        return [self.prices[max(names, key=len)]] if names else list(self.prices.values())
 
     def _release(self, request: Billable) -> _Reservation:
         """Release the reservation for a line, and return it."""
@@ -152,8 +152,8 @@ class Budget:
     def _record(self, request: Billable, usage: Usage, recorded: Usage) -> None:
         """Record the usage of all turns of a line, minus the part that is already recorded."""
         self.spent_tokens += usage.total - recorded.total
-        if self._prices and any(usage) and request.body is not None:
-            price = price_of(self._prices, request.body.get("model"))
+        if self.prices and any(usage) and request.body is not None:
+            price = price_of(self.prices, request.body.get("model"))
             self.spent_cost += price.cost(usage) - price.cost(recorded)
 
     def _estimate(self, request: Billable) -> tuple[int, float]:
@@ -164,7 +164,7 @@ class Budget:
         cost = 0.0
         if self._cost is not None:
             prompt = self._estimator.estimate(size, 0, 1)
-            price = price_of(self._prices, body.get("model"))
+            price = price_of(self.prices, body.get("model"))
             cost = price.cost(Usage(prompt, 0, max(0, tokens - prompt), tokens))
         return tokens, cost
 

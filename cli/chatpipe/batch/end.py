@@ -50,6 +50,21 @@ def interruption_text(job: Job, tally: Tally) -> str:
     return f"interrupted after {quantity(tally.finished, 'line')}: {remedies.next_run(job)}"
 
 
+def print_summary(job: Job, tally: Tally, wall_s: float, *, is_complete: bool) -> None:
+    """Print the closing line of a run, and its failures by reason.
+
+    Until the output is complete, its answers are in the journal.
+    """
+    from chatpipe.batch import summary  # only a terminal has it
+
+    if not job.reports_failures:  # each of them was printed
+        for text in summary.reason_texts(tally, job.input_name):
+            job.console.note_once(text)  # the first failure was printed at once
+    if tally.good:
+        destination = job.target.path if is_complete and job.to_file else job.journal_path
+        job.console.note(summary.closing_text(tally, wall_s, destination))
+
+
 def complete_output(job: Job, store: RunStore, out: OpenOutput, *, keeps_journal: bool = False) -> None:
     """Put the output in its place, because every line is good, and settle the journal.
 

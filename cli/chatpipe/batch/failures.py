@@ -103,6 +103,10 @@ class FailureNotice:
         if waits is not None:
             self._print(waits)
 
+    def discard(self) -> None:
+        """Forget what waits."""
+        self._waits = None
+
     def close(self, *, names_reason: bool) -> None:
         """End the run. names_reason: its last line has the reason of the first failure, if all are alike."""
         is_named = names_reason and len(self._kinds) == 1 and not self._has_succeeded

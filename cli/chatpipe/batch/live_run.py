@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING
 
 from chatpipe.batch import end
 from chatpipe.batch.emit import open_emitter
@@ -12,16 +11,14 @@ from chatpipe.batch.input_passes import InputPasses
 from chatpipe.batch.job import Job
 from chatpipe.batch.journal.store import open_store
 from chatpipe.batch.progress import Progress, ProgressOptions
-from chatpipe.batch.run_means import open_means
+from chatpipe.batch.run_means import RunMeans, open_means
 from chatpipe.batch.run_servers import Servers, open_run_servers
 from chatpipe.batch.session import Session
+from chatpipe.batch.stop import Stop
 from chatpipe.batch.tally import Tally
 from chatpipe.errors import CannotWrite, ChatpipeError, Interrupted, Status
 from chatpipe.output.target import OpenOutput, with_part
 from chatpipe.system.signals import delay_signals, raise_if_received, run_loop
-
-if TYPE_CHECKING:
-    pass
 
 
 def answer(job: Job, source: InputPasses, out: OpenOutput, watch: ProgressOptions) -> int:
@@ -77,9 +74,21 @@ def _run(
         if stop is not None and stop.signal is not None:
             raise Interrupted(stop.signal)
         raise_if_received()
-        fault = end.fault_of_run(job, stop, tally)
-        if jobs is not None and stop is None:
-            fault = jobs.finish(fault)
-        if stop is None and fault is None:
-            end.complete_output(job, store, out, keeps_journal=jobs is not None and jobs.needs_journal)
+        wall_s = time.monotonic() - started
+        fault = _conclude(job, means, stop, out, tally)
+        if watch.has_summary:
+            end.print_summary(job, tally, wall_s, is_complete=fault is None)
+    return fault
+
+
+def _conclude(
+    job: Job, means: RunMeans, stop: Stop | None, out: OpenOutput, tally: Tally
+) -> ChatpipeError | None:
+    """Complete the output if every line is good. Returns the fault of the run otherwise."""
+    jobs = means.jobs
+    fault = end.fault_of_run(job, stop, tally)
+    if jobs is not None and stop is None:
+        fault = jobs.finish(fault)
+    if stop is None and fault is None:
+        end.complete_output(job, means.store, out, keeps_journal=jobs is not None and jobs.needs_journal)
     return fault

@@ -10,6 +10,7 @@ from chatpipe.batch import bar
 from chatpipe.batch.items import Item
 from chatpipe.batch.tally import Tally
 from chatpipe.inputs import values
+from chatpipe.limits.prices import ModelPrice
 from chatpipe.limits.rate import Pauses
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.system import console
@@ -23,8 +24,9 @@ class ProgressOptions(NamedTuple):
     """Progress options: kind is `bar`, `json` or `none`. The other fields are for the bar.
 
     every_s is the shortest time between two draws. columns is its width if the terminal reports none.
-    among_lines: results or failures go to the same terminal. lines is the approximate number of physical
-    lines in the input, None if unknown. limit is the maximum number of items.
+    shares_terminal: results or failures go to the same terminal. lines is the approximate number of
+    physical lines in the input, None if unknown. limit is the maximum number of items. has_summary: the run
+    ends with a closing line.
     """
 
     kind: str = "none"
@@ -33,6 +35,7 @@ class ProgressOptions(NamedTuple):
     shares_terminal: bool = False
     lines: float | None = None
     limit: int | None = None
+    has_summary: bool = False
 
 
 class Progress:
@@ -49,12 +52,23 @@ class Progress:
         self._rate: Pauses | None = None
         self._states: Callable[[], Mapping[str, bool]] | None = None
 
-    def open(self, rate: Pauses, states: Callable[[], Mapping[str, bool]] | None = None) -> None:
+    def open(
+        self,
+        rate: Pauses,
+        states: Callable[[], Mapping[str, bool]] | None = None,
+        prices: Mapping[str, ModelPrice] | None = None,
+    ) -> None:
         """Begin the display. rate has the pauses of the run, states which of several servers take part."""
+        if prices:
+            self._tally.use_prices(prices)
         self._rate = rate
         self._states = states
         if self._bar is not None:
             self._bar.open()
+
+    @property
+    def has_summary(self) -> bool:
+        return self._watch.has_summary
 
     def count_items(self, items: AsyncIterator[Item]) -> AsyncIterator[Item]:
         """Yield the items, and count them if that helps to estimate the total."""

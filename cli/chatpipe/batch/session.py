@@ -46,7 +46,7 @@ class Session:
         recorded = means.store.files.recorded
         async with open_outbound(self._job, means.servers, means.rules, recorded, notice) as outbound:
             driver = self._driver(outbound)
-            self._progress.open(outbound.pauses, outbound.states)
+            self._progress.open(outbound.pauses, outbound.states, outbound.budget.prices)
             ticking = asyncio.create_task(self._progress.tick())
             held = asyncio.get_running_loop().call_later(_NOTICE_AFTER_S, notice.release)
             try:
@@ -55,6 +55,8 @@ class Session:
                 ticking.cancel()
                 self._progress.close()
                 held.cancel()
+                if driver.stop is None and self._progress.has_summary:
+                    notice.discard()  # the summary has it
                 notice.close(names_reason=driver.stop is None or driver.stop.is_of_a_line)
         return driver.stop
 

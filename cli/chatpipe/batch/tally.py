@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 
 from chatpipe.batch.failure_kinds import FailureKinds
+from chatpipe.batch.failure_reasons import FailureReasons
 from chatpipe.batch.result import Result
 from chatpipe.batch.server_counts import ServerCounts
 from chatpipe.errors import Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.limits.prices import USD, ModelPrice
 from chatpipe.limits.rate import Pauses
 from chatpipe.options.outcomes import Outcome
 from chatpipe.response.result_line import ResultLine, turns_sent
@@ -56,15 +59,19 @@ class Tally:
     """The counts of the results that were written, and of the pauses.
 
     own_ids counts the lines that have a custom_id of their own. reused counts answers that were paid for
-    before this run. spent is the usage of this run, without them.
+    before this run. spent is the usage of this run without them, and cost is its price by prices: None
+    without prices, or once a model was used whose price is unknown.
     """
 
     def __init__(self) -> None:
+        self._prices: Mapping[str, ModelPrice] = {}
+        self.cost: float | None = None
         self.outcomes: dict[Outcome, int] = {}
         self.failures: dict[Status, int] = {}
         self.sent_failures: dict[Status, int] = {}  # those that were sent in this run
         self.codes: Counter[str] = Counter()  # of errors
         self.kinds = FailureKinds()
+        self.reasons = FailureReasons()
         self.own_ids = 0
         self._first_message = ""
         self.finished = 0
@@ -77,6 +84,11 @@ class Tally:
         self.spent = Usage()
         self.latencies = Histogram()
         self.servers = ServerCounts()
+
+    def use_prices(self, prices: Mapping[str, ModelPrice]) -> None:
+        """Count the cost of all further results by these prices, if there are any."""
+        self._prices = prices
+        self.cost = 0.0 if prices else None
 
     def note_pauses(self, rate: Pauses, now: float) -> None:
         """Take over the pauses so far. now is the reading of a monotonic clock."""
@@ -99,7 +111,10 @@ class Tally:
         if result.latency_s is None:
             self.reused += result.completion is not None
             return
-        self.spent = self.spent.plus(spent_on(result))
+        spent = spent_on(result)
+        self.spent = self.spent.plus(spent)
+        if self.cost is not None:
+            self._add_cost(result, spent)
         turns = turns_sent(result.outcome, result.earlier_usage)
         self.retries += result.attempts - turns  # the first attempt of each turn is not a retry
         self.latencies.add(result.latency_s)
@@ -109,6 +124,17 @@ class Tally:
     @property
     def failed(self) -> int:
         return self.finished - self.good
+
+    @property
+    def sent(self) -> int:
+        """The number of lines that were sent in this run."""
+        never_sent = sum(self.outcomes.get(each, 0) for each in (Outcome.input, Outcome.unsent))
+        return self.finished - self.reused - never_sent
+
+    @property
+    def currency(self) -> str:
+        """The currency of cost."""
+        return next((price.currency for price in self._prices.values()), USD)
 
     def failures_text(self) -> str:
         """The error codes of failed lines, the most common first: `10 http_400, 2 network`.
@@ -129,13 +155,21 @@ class Tally:
 
     def _add_error(self, result: Result) -> None:
         error = ResultLine(values.loads(result.line)).error(str(result.outcome))
-        self.codes[error.code[:_CODE_LENGTH]] += 1
+        code = error.code[:_CODE_LENGTH]
+        self.codes[code] += 1
+        self.reasons.add(code, error.message, result.item.line)
         self._first_message = self._first_message or error.message
+
+    def _add_cost(self, result: Result, spent: Usage) -> None:
+        assert self.cost is not None
+        price = self._prices.get((result.item.body or {}).get("model", ""))
+        if price is not None:
+            self.cost += price.cost(spent)
+        elif spent.total:
+            self.cost = None
 
     def report(self, wall_s: float) -> dict[str, Value]:
         """The object of `--report` and `--progress json`. Times are in seconds."""
-        never_sent = sum(self.outcomes.get(each, 0) for each in (Outcome.input, Outcome.unsent))
-        sent = self.finished - self.reused - never_sent
         return {
             "lines": self.finished,
             "good": self.good,
@@ -150,7 +184,9 @@ class Tally:
                 "completion": self.spent.completion,
                 "total": self.spent.total,
             },
-            "requests_per_s": round(sent / wall_s, 3) if wall_s > 0 else None,
+            "cost": None if self.cost is None else round(self.cost, 9),
+            "reasons": self.reasons.report(),
+            "requests_per_s": round(self.sent / wall_s, 3) if wall_s > 0 else None,
             "latency_s": {
                 name: _rounded(self.latencies.quantile(share))
                 for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))

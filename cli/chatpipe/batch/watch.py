@@ -34,22 +34,20 @@ def progress_options(
 ) -> ProgressOptions:
     """Choose the progress display, before stdin is read. report.progress is None to choose.
 
-    A bar is chosen if it has the terminal to itself: no results, no failed lines, no typed input.
+    A bar is chosen if it has the terminal to itself: no results, no failed lines, no typed input, and no
+    program that reads the results, which may write to the terminal, too. A dumb terminal has no bar, only
+    the summary.
     """
     shows_errors = report.errors is not None and _at_terminal(report.errors, None)
     among_lines = _at_terminal(output, _STDOUT) or shows_errors
-    kind = report.progress or (
-        "bar"
-        if console.on_terminal
-        and environ.get("TERM") != "dumb"
-        and not among_lines
-        and not _at_terminal(file, _STDIN)
-        else "none"
-    )
+    is_alone = not (among_lines or _at_terminal(file, _STDIN) or _is_pipe(output))
+    is_dumb = environ.get("TERM") == "dumb"
+    kind = report.progress or ("bar" if console.on_terminal and is_alone and not is_dumb else "none")
     if console.options.quiet:
         kind = "none"
+    has_summary = console.on_terminal and (kind == "bar" or (report.progress is None and is_alone))
     if kind != "bar":
-        return ProgressOptions(kind)
+        return ProgressOptions(kind, has_summary=has_summary and not console.options.quiet)
     return ProgressOptions(
         kind,
         # In a log, every state of the bar remains.
@@ -58,7 +56,19 @@ def progress_options(
         shares_terminal=among_lines,
         lines=_lines_of(file),
         limit=limit,
+        has_summary=has_summary,
     )
+
+
+def _is_pipe(output: str | None) -> bool:
+    """Return True if results go through a pipe or a socket to another program."""
+    if output not in (None, "-"):
+        return False
+    try:
+        mode = os.fstat(_STDOUT).st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 def _at_terminal(path: str | None, standard: int | None) -> bool:

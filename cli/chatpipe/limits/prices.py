@@ -13,6 +13,7 @@ from chatpipe.named_tuple import NamedTuple
 from chatpipe.response.usage import Usage
 from chatpipe.system.slow_file import read_start
 
+USD = "USD"
 _MILLION = 1_000_000
 _MAX_BYTES = 10_000_000
 
@@ -23,6 +24,7 @@ class ModelPrice(NamedTuple):
     input: float
     cached_input: float
     output: float
+    currency: str = USD
 
     def cost(self, usage: Usage) -> float:
         fresh = usage.prompt - usage.cached
@@ -33,6 +35,7 @@ class ModelPrice(NamedTuple):
 def load_prices(path: str, note: Callable[[str], None]) -> dict[str, ModelPrice]:
     """Read prices by model from TOML: `["gpt-4o-mini"]` with `input`, `output`, optional `cached_input`.
 
+    A text `currency` before the first model names the currency, USD by default. It is only shown.
     note gets a line if the file keeps us waiting. Raises MissingInput, BadInput, BadConfiguration.
     """
     try:
@@ -45,10 +48,13 @@ def load_prices(path: str, note: Callable[[str], None]) -> dict[str, ModelPrice]
         raise BadConfiguration(error.what, place=f"{path}:{error.line}", fix=error.fix) from error
     except (OSError, ValueError) as error:
         raise MissingInput(f"cannot read '{path}': {reason(error)}", place="--prices") from error
-    return {model: _price(path, model, table) for model, table in tables.items()}
+    currency = USD
+    if isinstance(tables.get("currency"), str):
+        currency = tables.pop("currency")
+    return {model: _price(path, model, table, currency) for model, table in tables.items()}
 
 
-def _price(path: str, model: str, table: object) -> ModelPrice:
+def _price(path: str, model: str, table: object, currency: str) -> ModelPrice:
     fix = f'write ["{model}"] with input = and output =, per million tokens'
     if not isinstance(table, dict):
         raise BadConfiguration(f"'{path}': '{model}' is not a table", place="--prices", fix=fix)
@@ -58,7 +64,7 @@ def _price(path: str, model: str, table: object) -> ModelPrice:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
             raise BadConfiguration(f"'{path}': '{model}' has no price '{key}'", place="--prices", fix=fix)
         numbers[key] = float(value)
-    return ModelPrice(numbers["input"], numbers["cached_input"], numbers["output"])
+    return ModelPrice(numbers["input"], numbers["cached_input"], numbers["output"], currency)
 
 
 def price_of(prices: Mapping[str, ModelPrice], model: object) -> ModelPrice:

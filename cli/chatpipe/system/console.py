@@ -38,7 +38,7 @@ class Console:
             self._print(text)
 
     def note_once(self, text: str) -> None:
-        """Print a note, but only once in this process."""
+        """Print a note, unless it, or an error with the same text, was printed in this process."""
         if text not in self._noted:
             self._noted.add(text)
             self.note(text)
@@ -71,6 +71,7 @@ class Console:
 
     def error(self, error: ChatpipeError) -> None:
         """Print the reason for a status other than 0, as one line of text or of JSON."""
+        self._noted.add(str(error))
         if self.options.error_format == "json":
             from chatpipe.inputs import values  # it loads orjson, which --help does not need
 
