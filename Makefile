@@ -13,11 +13,11 @@ ENGINES := .venv-engines
 # One more than there are processors: tests wait a third of their time, for sockets and for time-outs.
 WORKERS = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
-.PHONY: demo test test-quick test-engines check figures bench schema completions manual soak lowest clean
+.PHONY: demo test test-quick test-engines check figures bench schema completions manual picture soak lowest clean
 
-# A little pipeline through the built-in model: no key, no network beyond the package index.
+# A table, a run that is killed and resumed, and a call in a pipe: no key, no network beyond the package index.
 demo: $(VENV)/.installed
-	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tests/demo.sh
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tests/demo/demo.sh
 
 # Everything: the core, the wire, real processes, the manual, and servers that are not ours.
 test: $(VENV)/.dev $(PEER)/.installed
@@ -70,6 +70,10 @@ completions: $(VENV)/.installed
 manual: $(VENV)/.dev
 	PYTHONPATH=tests $(BIN)/python -m manual.generate
 	PYTHONPATH=tests $(BIN)/python -m formats.page
+
+# The picture of the README, recorded from `make demo`.
+picture: $(VENV)/.dev
+	cd tests && PATH="$(CURDIR)/$(BIN):$$PATH" ../$(BIN)/python -m demo.picture ../share/demo.svg
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
