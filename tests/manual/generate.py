@@ -28,15 +28,15 @@ def shared_list(command: str) -> str:
         if wanted:
             lines += [f".Ss {heading}", ".Bl -tag -width Ds -compact"]
             for names in sorted(wanted, key=list(entries).index):
-                help_text = commands.options(command)[names].row.help
-                lines += [f".It {entries[names].source}", _sentence(help_text)]
+                meaning = commands.options(command)[names].row.short_meaning
+                lines += [f".It {entries[names].source}", _sentence(meaning)]
             lines.append(".El")
     return "".join(f"{line}\n" for line in (*lines, pages.END))
 
 
 def _sentence(help_text: str) -> str:
-    text = re.sub(r"(?<!\w)-", r"\\-", help_text.replace("\\", r"\e").replace("'", r"\(aq"))
-    return f"{text}."
+    text = help_text.replace("\\", r"\e").replace("'", r"\(aq")
+    return re.sub(r"(?<!\w)-[\w-]*", lambda name: name[0].replace("-", r"\-"), text) + "."
 
 
 def current(command: str) -> str:

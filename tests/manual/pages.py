@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from chatpipe.flags.help_page import HEADINGS
+
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "man"
 WHOLE = "chatpipe"
@@ -129,10 +131,8 @@ def options(name: str) -> Mapping[tuple[str, ...], Entry]:
 @cache
 def shared_options() -> Mapping[str, Mapping[tuple[str, ...], Entry]]:
     """The options that chatpipe-options(7) describes, by heading and names."""
-    found = {
-        title.capitalize(): _options(entries(lines)) for title, lines in sections(SHARED).items() if title
-    }
-    return {heading: described for heading, described in found.items() if described}
+    lines = sections(SHARED)
+    return {each: _options(entries(lines[each.upper()])) for each in HEADINGS if each.upper() in lines}
 
 
 @cache

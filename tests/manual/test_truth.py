@@ -67,10 +67,15 @@ def test_no_option_is_described_twice() -> None:
         if commands.options(one)[names].row == commands.options(other)[names].row
     ]
     assert twice == []
-    for heading, entries in pages.shared_options().items():
-        for names in entries:
-            users = [each for each in commands.COMMANDS if names in pages.listed_options(PAGES[each])]
-            assert len(users) > 1, (heading, names)
+    for names in (names for entries in pages.shared_options().values() for names in entries):
+        assert sum(names in pages.listed_options(page) for page in PAGES.values()) > 1, names
+
+
+@pytest.mark.parametrize("command", commands.COMMANDS)
+def test_shared_options_stand_under_the_headings_of_help(command: str) -> None:
+    headings = {names: heading for heading, entries in pages.shared_options().items() for names in entries}
+    for names in pages.listed_options(PAGES[command]):
+        assert headings[names] == commands.options(command)[names].row.heading, names
 
 
 def _cases() -> list[Any]:
