@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from formats import page, schemas
+from manual import pages
 
 _TEXT = page.PAGE.read_text(encoding="utf-8")
 
@@ -14,10 +15,18 @@ def test_page_is_what_its_schemas_make() -> None:
     assert page.render(_TEXT) == _TEXT
 
 
-def test_every_schema_has_a_section() -> None:
-    assert sorted(re.findall(r'^\.\\" schema (\S+)$', _TEXT, re.MULTILINE)) == schemas.names()
+def test_every_schema_is_described_or_named() -> None:
+    """Those that are only named are described elsewhere. That of requests is the schema of the check."""
+    described = re.findall(r'^\.\\" schema (\S+)$', _TEXT, re.MULTILINE)
+    named = re.findall(r"^\.Pa (\S+)\.schema\.json", _TEXT, re.MULTILINE)
+    assert sorted(named) == sorted([*schemas.names(), "request"])
+    assert set(named) - set(described) == {"config", "request"}
 
 
-def test_schema_of_requests_is_named() -> None:
-    """It is that of the check, and is installed beside the others."""
-    assert ".Pa request.schema.json" in _TEXT
+def test_fields_of_results_in_chatpipe_batch_exist() -> None:
+    (variant,) = schemas.variants("result")
+    paths = {field.path for field in schemas.fields(variant.schema, variant.schema)}
+    known = {name for path in paths for name in path.split(".")}
+    text = "\n".join(pages.subsections(pages.sections("chatpipe-batch")["DESCRIPTION"])["Results"])
+    said = re.findall(r"^\.Va (\w+)", text, re.MULTILINE)
+    assert set(said) - known <= {"usage"}

@@ -77,7 +77,7 @@ _STEPS = (
     Step(f"jobs results jobs.jsonl {_PROVIDER}", "job-results.jsonl"),
     # what is looked up and found wrong
     Step(f"ask {_LOCAL} --error-format json --retries 0 refuse", "", "error.jsonl", 65),
-    Step("ask --error-format json -m m hello", "", "no-key.jsonl", 77),
+    Step("ask -p openai --error-format json -m m hello", "", "no-key.jsonl", 77),
     Step("check -f problems mixed.jsonl", "problems.jsonl", status=65),
     Step("models -f json --base-url {url}", "models.jsonl"),
     Step("models -f json --base-url {url} --base-url {other}", "models-of-two.jsonl"),
@@ -112,6 +112,7 @@ RECORDS: Mapping[str, tuple[str, ...]] = {
     "error": ("error.jsonl", "no-key.jsonl"),
     "problem": ("problems.jsonl",),
     "model": ("models.jsonl", "models-of-two.jsonl"),
+    "config": ("config.toml",),
     "settings": ("settings.json", "settings-echo.json"),
     "profile": ("profiles.jsonl",),
     "exchange": ("recorded.jsonl",),

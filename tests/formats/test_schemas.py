@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -11,6 +13,7 @@ from jsonschema import Draft202012Validator
 from chatpipe.options.outcomes import Outcome
 from chatpipe.recordings.exchange_record import FAILURES
 from chatpipe.serve import attempts, script_answer, script_match, verdict
+from chatpipe.server import profile_rules
 from formats import schemas
 
 EACH = pytest.mark.parametrize("name", schemas.names())
@@ -106,3 +109,38 @@ def test_keys_are_those_of_the_code(name: str, path: str, keys: set[str]) -> Non
 def test_a_script_may_say_what_the_code_reads() -> None:
     assert set(_field("script-rule", "match")["properties"]) == script_match.NAMES
     assert set(_field("script-rule", "answer")["properties"]) == script_answer.NAMES
+
+
+_CONFIG = Path(__file__).parent / "files" / "config.toml"
+_PROFILES = tomllib.loads(_CONFIG.read_text(encoding="utf-8"))["profiles"]
+
+
+@pytest.mark.parametrize(
+    ("profile", "is_right"),
+    [
+        *((profile, True) for profile in _PROFILES.values()),
+        ({"base_url": 1}, False),
+        ({"base_url": ""}, False),
+        ({"base_url": "http://a/v1", "base_urls": ["http://b/v1"]}, False),
+        ({"base_urls": [{"headers": {}}]}, False),
+        ({"base_urls": []}, False),
+        ({"auth": "basic"}, False),
+        ({"key": "k"}, False),
+        ({"key_env": []}, False),
+        ({"key_env": {"auth": "bearer"}}, False),
+        ({"headers": {"X-A": 1}}, False),
+        ({"patch": {"set": {}}}, False),
+        ({"patch": [{"move": {}}]}, False),
+        ({"patch": [{"drop": "user"}]}, False),
+        ({"allow_http": "yes"}, False),
+    ],
+)
+def test_configuration_is_judged_as_by_the_code(profile: dict[str, Any], is_right: bool) -> None:
+    assert (schemas.problems("config", {"profiles": {"p": profile}}) == []) == is_right
+    assert (not list(profile_rules.profile_faults(profile, ()))) == is_right
+
+
+def test_configuration_has_the_settings_of_the_code() -> None:
+    assert set(_field("config", "profiles")["additionalProperties"]["properties"]) == set(
+        profile_rules.SETTINGS
+    )

@@ -11,7 +11,6 @@ import pytest
 
 import chatpipe
 from chatpipe import main
-from chatpipe.batch.tally import Tally
 from chatpipe.errors import Status
 from chatpipe.options.outcomes import ALLOWABLE, RESENDABLE, RUN_ALLOWABLE, Outcome
 from chatpipe.options.output import FORMATS, SHOW_FORMATS
@@ -137,15 +136,6 @@ def test_outcomes_of_a_run_are_described() -> None:
     parts = pages.subsections(pages.sections(PAGES["batch"])["DESCRIPTION"])
     described = [entry.head.removeprefix("Cm ") for entry in pages.entries(parts["Results"])]
     assert described == [str(outcome) for outcome in Outcome]
-
-
-def test_every_key_of_the_report_is_described() -> None:
-    text = "\n".join(described("batch")[("--report",)].text)
-    console = re.findall(r"^\.Va (\w+)", text, re.MULTILINE)
-    report = Tally().report(1.0)
-    keys = {*report, *report["latency_s"], *report["pauses"]}
-    assert set(console) == keys
-    assert len(console) == len(keys)
 
 
 # Formats
