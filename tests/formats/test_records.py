@@ -51,7 +51,9 @@ _STEPS = (
     Step("ask -p echo -f usage hello", "usage.jsonl"),
     Step("ask -p echo --usage hello", "text", "usage-too.jsonl"),
     # runs
-    Step(f"batch {_LOCAL} mixed.jsonl -k --errors errors.jsonl", "results.jsonl", status=1),
+    Step(
+        f"batch {_LOCAL} mixed.jsonl -k --errors errors.jsonl --report failed.json", "results.jsonl", status=1
+    ),
     Step(f"batch {_LOCAL} more.jsonl -o out.jsonl --keep-journal --report report.json"),
     Step(f"batch {_LOCAL} --base-url {{other}} more.jsonl --progress json", "two.jsonl", "progress.jsonl"),
     Step(
@@ -105,7 +107,7 @@ RECORDS: Mapping[str, tuple[str, ...]] = {
     "result": ("results.jsonl", "errors.jsonl", "out.jsonl", "two.jsonl", "turns.jsonl", "api.jsonl"),
     "journal": ("out.jsonl.journal", "again.jsonl.journal", "api.jsonl.journal"),
     "jobs-file": ("jobs.jsonl.jobs",),
-    "report": ("report.json", "progress.jsonl", "turns-progress.jsonl"),
+    "report": ("report.json", "failed.json", "progress.jsonl", "turns-progress.jsonl"),
     "dry-run": ("estimate.json", "cost.json"),
     "job": ("submitted.jsonl", "waited.jsonl", "listed.jsonl"),
     "job-result": ("job-results.jsonl",),
