@@ -41,7 +41,7 @@ export CHATPIPE_BASE_URL
 prompt 'head -n 2 reviews.csv'
 head -n 2 reviews.csv
 show "chatpipe map 'Rate: {{review}}' --csv reviews.csv --unpack \\
-    --schema-fields 'mood good|bad|mixed, score int, about str[]'"
+    --schema-fields 'mood good|bad|mixed, score int'"
 
 prompt 'chatpipe batch questions.jsonl -o answers.jsonl'
 chatpipe batch questions.jsonl -o answers.jsonl &
@@ -56,4 +56,4 @@ run=
 printf '\nKilled\n'
 show 'chatpipe batch questions.jsonl -o answers.jsonl'
 show 'wc -l <answers.jsonl'
-show 'printf "%s\n" "- Start in 90 ms" "- A bar" | chatpipe ask "Write the CHANGELOG entry:"'
+show "cut -d, -f2- reviews.csv | chatpipe ask 'What do customers complain about?'"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,7 @@ import pytest
 
 from loopback import Server, serve
 from manual import pages
-from process import Done, sh
+from process import Done, sh, start
 from programs import program
 
 # The server of the pages: the loopback one, which answers as the model echo does, takes its place.
@@ -26,11 +27,16 @@ def server() -> Iterator[Server]:
         yield running
 
 
-def run(commands: str, folder: Path, server: Server) -> Done:
-    """By sh, stopping at the first command that fails; stdout and stderr in the order they come."""
+def find_programs(commands: str) -> None:
+    """Skip a test whose commands need a program that is not there."""
     for name in _PROGRAMS:
         if re.search(rf"\b{name}\b", commands):
             program(name)
+
+
+def run(commands: str, folder: Path, server: Server) -> Done:
+    """By sh, stopping at the first command that fails; stdout and stderr in the order they come."""
+    find_programs(commands)
     commands = commands.replace(_SERVER, server.origin)
     return sh(f"set -eu\nexec 2>&1\n{commands}", cwd=folder, env={"HOME": str(folder)})
 
@@ -51,41 +57,64 @@ def test_each_example_is_introduced_by_a_sentence(name: str) -> None:
 
 
 class Block(NamedTuple):
-    """A code block of README.md, and the one of no language that may follow it: what is shown."""
+    """A code block of README.md, and the one of no language that may follow it: what is shown.
+
+    mark is `demo` for one that runs with the model and the files of `make demo`; nothing for the others,
+    which run with echo.
+    """
 
     line: int
     commands: str
     output: str | None
+    mark: str | None = None
 
 
 def blocks(text: str) -> list[Block]:
     """Blocks marked ```sh, but for those under `<!-- not run -->`."""
     pattern = re.compile(
-        r"^(?P<skip><!-- not run -->\n+)?```sh\n(?P<commands>.*?)^```\n(?:\n+```\n(?P<output>.*?)^```$)?",
+        r"^(?:<!-- (?P<mark>not run|demo) -->\n+)?```sh\n(?P<commands>.*?)^```\n"
+        r"(?:\n+```\n(?P<output>.*?)^```$)?",
         re.MULTILINE | re.DOTALL,
     )
     return [
-        Block(text.count("\n", 0, match.start("commands")), match["commands"], match["output"])
+        Block(text.count("\n", 0, match.start("commands")), match["commands"], match["output"], match["mark"])
         for match in pattern.finditer(text)
-        if not match["skip"]
+        if match["mark"] != "not run"
     ]
 
 
 README = blocks(pages.ROOT.joinpath("README.md").read_text(encoding="utf-8"))
+_DEMO = pages.ROOT / "tests" / "demo"
+
+
+@pytest.fixture(scope="module")
+def demo_url() -> Iterator[str]:
+    """The server of `make demo`."""
+    with start("serve", "-q", "--script", str(_DEMO / "model.jsonl"), "--latency", "100ms") as process:
+        yield process.line().decode().strip()
 
 
 @pytest.mark.parametrize("block", README, ids=lambda block: f"line {block.line}")
-def test_block_of_the_readme(block: Block, tmp_path: Path, server: Server) -> None:
+def test_block_of_the_readme(block: Block, tmp_path: Path, demo_url: str) -> None:
     """Each by itself, as a reader may try any of them first."""
-    done = run(block.commands, tmp_path, server)
-    assert done.status == 0, done.stdout.decode()
-    if block.output is not None:
-        assert done.stdout.decode() == block.output
+    env = {"HOME": str(tmp_path), "CHATPIPE_PROFILE": "echo"}
+    if block.mark == "demo":
+        env = {"HOME": str(tmp_path), "CHATPIPE_BASE_URL": demo_url, "CHATPIPE_MODEL": "demo"}
+        shutil.copy(_DEMO / "reviews.csv", tmp_path)
+        questions = "".join(f'{{"prompt": "Question {number}"}}\n' for number in range(300))
+        (tmp_path / "questions.jsonl").write_text(questions)
+    find_programs(block.commands)
+    done = sh(f"set -eu\nexec 2>&1\n{block.commands}", cwd=tmp_path, env=env, timeout=60)
+    shown, expected = done.stdout.decode(), block.output
+    assert done.status == 0, shown
+    if block.mark == "demo" and expected is not None:
+        shown, expected = (re.sub(r"\d+ of them", "N of them", text) for text in (shown, expected))
+    assert expected in (None, shown)
 
 
 def test_blocks_are_found_and_left_out_as_marked() -> None:
     text = (
         "```sh\none\n```\n\n<!-- not run -->\n```sh\ntwo\n```\n\n<!-- not run -->\n\n```sh\nthree\n```\n"
-        "words\n```sh\nfour\n```\n\n```\nshown\n```\n\n```make\nfive\n```\n"
+        "words\n<!-- demo -->\n```sh\nfour\n```\n\n```\nshown\n```\n\n```make\nfive\n```\n"
     )
-    assert blocks(text) == [Block(1, "one\n", None), Block(16, "four\n", "shown\n")]
+    assert blocks(text) == [Block(1, "one\n", None), Block(17, "four\n", "shown\n", "demo")]
