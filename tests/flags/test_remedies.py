@@ -529,6 +529,9 @@ UNTRIED = {
             "limits/rate.py",
         ),
     },
+    "they need a Ray cluster, and tests/engines has it": {
+        *("cluster/open_cluster.py", "cluster/relay.py", "cluster/terms.py"),
+    },
     "they need a disk or a process that is in the way": {
         *("batch/journal/journal.py", "system/descriptor.py", "system/lock.py"),
     },

@@ -40,7 +40,7 @@ def refuse_conflicts(job: Job) -> None:
 
 def refuse_engine_conflicts(job: Job) -> None:
     """Raise UsageFault for what an engine other than this process cannot do."""
-    if job.options.engine.is_local or job.only_requests or job.report.dry_run:
+    if not job.options.engine.is_jobs or job.only_requests or job.report.dry_run:
         return
     place = f"--engine {job.options.engine.name}"
     if job.journal_path is None:

@@ -51,7 +51,7 @@ class InputPasses:
 def open_passes(job: Job, sources: Sources) -> Iterator[InputPasses]:
     """Open the input of a run. Raises MissingInput, and CannotWrite for a copy of it."""
     with ExitStack() as stack:
-        if job.options.engine.is_local or os.path.isfile(job.file):
+        if not job.options.engine.is_jobs or os.path.isfile(job.file):
             path = job.file
             lines = stack.enter_context(open_lines(job.file, sources, job.reader.form))
         else:

@@ -60,8 +60,8 @@ class ResultBuilder:
     """The builder of all results of a run.
 
     allow holds the outcomes that count as good; `failed` stands for all outcomes without an answer.
-    properties are those of the output's format. server is the name of the server in records,
-    unless an answer names another. now returns seconds since 1970.
+    properties are those of the output's format. server and engine are the names in records of what
+    answered, unless an answer names others. now returns seconds since 1970.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class ResultBuilder:
         rules: TurnRules | None = None,
         *,
         server: str | None = None,
+        engine: str | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._allow = allow
@@ -78,6 +79,7 @@ class ResultBuilder:
         self._needs_code = properties.is_code
         self._rules = rules
         self._server = server
+        self._engine = engine
         self._now = now
 
     def of_answer(self, item: Item, fingerprint: str, answer: Answer, latency_s: float) -> Result:
@@ -143,7 +145,7 @@ class ResultBuilder:
             answer.earlier_usage,
             timestamp(self._now()),
             answer.server or self._server,
-            answer.engine,
+            answer.engine or self._engine,
         )
 
     def _verdict(self, item: Item, answer: Answer, completion: dict[str, Value]) -> judge.Verdict | None:

@@ -32,7 +32,7 @@ def open_means(job: Job, servers: Servers, store: RunStore, stack: ExitStack) ->
 def _open_jobs(job: Job, servers: Servers, store: RunStore, stack: ExitStack) -> RunJobs | None:
     """The jobs of a run at a provider, None for a run that has nothing to do with any."""
     recorded = store.files.recorded
-    if job.options.engine.is_local and (recorded is None or not recorded.has_jobs):
+    if not job.options.engine.is_jobs and (recorded is None or not recorded.has_jobs):
         return None
     from chatpipe.batch.provider_jobs.open_jobs import open_run_jobs  # few runs have them
 

@@ -79,7 +79,10 @@ class Session:
     def _result_builder(self) -> ResultBuilder:
         job, names = self._job, self._job.server_names
         server = names[0] if len(names) == 1 else None
-        return ResultBuilder(job.allow, job.run_format.properties, self._means.rules, server=server)
+        engine = "ray" if job.options.engine.is_cluster else None
+        return ResultBuilder(
+            job.allow, job.run_format.properties, self._means.rules, server=server, engine=engine
+        )
 
     def _first_lines(self, slots: int) -> FirstLines:
         """The rules for the first lines. slots is the number in flight at the beginning."""

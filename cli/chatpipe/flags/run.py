@@ -306,19 +306,32 @@ _row_report = option_group(
 )
 
 
-_ENGINES = ("local", "batch-api")
+_ENGINES = ("local", "batch-api", "ray")
+
+
+class _EngineType(OneOf):
+    """The name of an engine; behind that of a cluster its address may stand: `ray:head:6379`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        name, colon, address = str(value).partition(":")
+        if name == "ray" and colon:
+            if not address or "://" in address:
+                self.fail("the address of a cluster is HOST:PORT", param, ctx)
+            return value
+        return super().convert(value, param, ctx)
 
 
 def _read_engine(
     engine: str, poll_s: float, max_wait_s: float | None, settle_s: float, no_wait: bool
 ) -> EngineOptions:
-    if engine == "local":
+    name, _, address = engine.partition(":")
+    if name != "batch-api":
         given = {"--max-wait": max_wait_s is not None, "--no-wait": no_wait}
         for option in (name for name, is_given in given.items() if is_given):
             raise UsageFault("is for the Batch API", place=option, fix="add --engine batch-api")
     if no_wait and max_wait_s is not None:
         raise UsageFault("--no-wait and --max-wait contradict each other", fix="choose one")
-    return EngineOptions(engine, poll_s, max_wait_s, settle_s, not no_wait)
+    return EngineOptions(name, poll_s, max_wait_s, settle_s, not no_wait, address or None)
 
 
 _engine = option_group(
@@ -326,7 +339,7 @@ _engine = option_group(
     [
         _batch_option(
             "--engine",
-            type=OneOf(_ENGINES),
+            type=_EngineType(_ENGINES),
             default="local",
             show_default=True,
             daily=True,

@@ -93,11 +93,11 @@ class RunLimits(NamedTuple):
 
 
 class EngineOptions(NamedTuple):
-    """The way in which a run has its requests answered, `local` or `batch-api`.
+    """The way in which a run has its requests answered: `local`, `batch-api` or `ray`.
 
-    The others are for jobs of the Batch API: poll_s is the longest time between two looks at one, max_wait_s
-    that until all have to have ended, None for no limit. settle_s is how long a lost one is looked for.
-    Without waits the run ends when they are created.
+    address is that of a cluster, None if it is not given. The others are for jobs of the Batch API: poll_s
+    is the longest time between two looks at one, max_wait_s that until all have to have ended, None for no
+    limit. settle_s is how long a lost one is looked for. Without waits the run ends when they are created.
     """
 
     name: str = "local"
@@ -105,10 +105,17 @@ class EngineOptions(NamedTuple):
     max_wait_s: float | None = None
     settle_s: float = 120.0
     waits: bool = True
+    address: str | None = None
 
     @property
-    def is_local(self) -> bool:
-        return self.name == "local"
+    def is_jobs(self) -> bool:
+        """True if jobs at the provider answer the requests."""
+        return self.name == "batch-api"
+
+    @property
+    def is_cluster(self) -> bool:
+        """True if workers of a cluster send the requests."""
+        return self.name == "ray"
 
 
 class ReportOptions(NamedTuple):

@@ -42,15 +42,21 @@ def open_recordings(
         if index is not None:
             stack.callback(index.close)
         recordings = Recordings(index, writer, copies=not is_same)
-        around = partial(recorded, recordings)
         try:
-            yield tuple(server._replace(around=around) for server in servers)
+            yield tuple(_recorded_server(server, recordings) for server in servers)
         except BaseException as error:
             if writer is not None and writer.failure not in (None, error):  # it is told where it ends the run
                 note(str(writer.failure))
             raise
         if writer is not None:
             writer.check()
+
+
+def _recorded_server(server: Server, recordings: Recordings) -> Server:
+    """The server with recordings around its transport, which may have something around it already."""
+    if (inner := server.around) is None:
+        return server._replace(around=partial(recorded, recordings))
+    return server._replace(around=lambda open_below: recorded(recordings, lambda: inner(open_below)))
 
 
 def _open_index(

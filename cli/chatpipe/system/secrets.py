@@ -67,6 +67,11 @@ def are_known() -> bool:
     return bool(_known)
 
 
+def all_known() -> list[str]:
+    """The secrets of this process, for another process that has to hide them."""
+    return list(_known)
+
+
 def in_content() -> list[str]:
     """The secrets that are replaced in the content of an answer."""
     return [secret for secret in _known if len(secret) >= SHORTEST_IN_CONTENT]

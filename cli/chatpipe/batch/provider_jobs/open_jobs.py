@@ -28,7 +28,7 @@ def open_run_jobs(job: Job, servers: Sequence[Server], store: RunStore) -> Itera
     journal, recorded, _ = store.files
     options = job.options.engine
     events = [] if recorded is None else list(recorded.job_events())
-    if journal is None or (options.is_local and not events):
+    if journal is None or (not options.is_jobs and not events):
         yield None
         return
     server = comparable_name(job.server_names[0])
@@ -39,7 +39,7 @@ def open_run_jobs(job: Job, servers: Sequence[Server], store: RunStore) -> Itera
     try:
         dialect = dialect_of(job.endpoint)
     except BadConfiguration:
-        if not options.is_local:
+        if options.is_jobs:
             raise
         yield RunJobs(job, store, records, None)
         return

@@ -33,7 +33,7 @@ class RunJobs:
     @property
     def is_engine(self) -> bool:
         """True if nothing is sent in another way."""
-        return not (self._job.options.engine.is_local or self._job.resume.no_send)
+        return self._job.options.engine.is_jobs and not self._job.resume.no_send
 
     def prepare(self, first_pass: Callable[[], AsyncIterator[Item]]) -> None:
         """Collect what has ended, and with the engine create what is missing and wait for it.

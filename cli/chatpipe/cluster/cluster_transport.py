@@ -1,0 +1,131 @@
+"""The transport of a run whose requests workers send. It opens no connection itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+
+import httpx
+
+from chatpipe.cluster.parcels import Returned, Template
+from chatpipe.cluster.workers import Workers
+from chatpipe.errors import ChatpipeError
+from chatpipe.recordings.transport_failures import exception_of
+from chatpipe.server import redact
+from chatpipe.server.headers import Headers
+from chatpipe.server.server import Server
+from chatpipe.wire.http1 import MAX_REPLY
+
+_TIMEOUTS = ("connect", "read", "write", "pool")
+
+
+class ClusterTransport(httpx.AsyncBaseTransport):
+    """The transport to one server of a run, the one with this index.
+
+    renew is called with that index and new headers when the key has changed. It returns the number of the
+    key. warn gets the texts of warnings.
+    """
+
+    def __init__(
+        self,
+        workers: Workers,
+        server: Server,
+        index: int,
+        renew: Callable[[int, Headers], int],
+        warn: Callable[[tuple[str, ...]], None],
+    ) -> None:
+        workers.open()
+        self._workers = workers
+        self._warn = warn
+        self._renew = renew
+        self._index = index
+        self._query = httpx.URL(server.endpoint.base_url).query
+        self._own = {name.lower(): value for name, value in server.headers}
+        self._templates: dict[object, Template] = {}
+        self._keys: dict[str, int] = {}  # by the value of the header; the first one has the number 0
+
+    async def aclose(self) -> None:
+        await self._workers.aclose()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Raises ChatpipeError if no worker can send it, beside what any transport raises."""
+        sent, deadline = request.stream, request.extensions.get("deadline")
+        body = b"".join(sent) if type(sent) is httpx.ByteStream else await request.aread()
+        deadline_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+        path = request.url.raw_path.partition(b"?")[0].decode("ascii")
+        returned = await self._workers.ask(self._template(request), path, deadline_s, body)
+        if returned.has_key:
+            self._warn(("the server sent the key back in its answer: it is replaced by '***'",))
+        return _response(returned)
+
+    def _template(self, request: httpx.Request) -> Template:
+        """The parts of a request that others share."""
+        raw, timeouts = request.headers.raw, request.extensions.get("timeout", {})
+        parts = (tuple(raw), request.method, request.url.query, *timeouts.values())
+        template = self._templates.get(parts)
+        if template is None:
+            template = self._templates[parts] = self._make_template(request)
+        return template
+
+    def _make_template(self, request: httpx.Request) -> Template:
+        """Secret headers are not part of it. Nor is a query with a secret, which is that of the base URL."""
+        names, others = set[str](), []
+        key = 0
+        for name, value in request.headers.items():
+            is_secret = redact.header(name, value) != value
+            if name in self._own and (is_secret or self._own[name] == value):
+                names.add(name)
+                if is_secret and self._own[name] != value:
+                    key = self._key_number(request, value)
+            elif is_secret:
+                raise ChatpipeError(f"the header '{name}' must not leave this machine")
+            else:
+                others.append((name, value))
+        query = request.url.query
+        timeouts = request.extensions.get("timeout", {})
+        return Template(
+            self._index,
+            request.method,
+            None if query == self._query else query.decode("ascii"),
+            bool(names),
+            tuple(name for name in self._own if name not in names) if names else (),
+            tuple(others),
+            tuple(timeouts.get(name) for name in _TIMEOUTS),
+            request.extensions.get(MAX_REPLY),
+            key,
+        )
+
+    def _key_number(self, request: httpx.Request, value: str) -> int:
+        if value not in self._keys:
+            own = tuple((name, request.headers.get(name, "")) for name in self._own)
+            self._keys[value] = self._renew(self._index, own)
+        return self._keys[value]
+
+
+class _BrokenStream(httpx.AsyncByteStream):
+    """The body of a reply that ended in a failure."""
+
+    def __init__(self, body: bytes, failure: httpx.RequestError) -> None:
+        self._body = body
+        self._failure = failure
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._body:
+            yield self._body
+        raise self._failure
+
+
+def _response(returned: Returned) -> httpx.Response:
+    failure = _failure(returned) if returned.failure else None
+    if returned.status is None:
+        assert failure is not None
+        raise failure
+    body, headers = returned.body, list(returned.headers)
+    stream = httpx.ByteStream(body) if failure is None else _BrokenStream(body, failure)
+    return httpx.Response(returned.status, headers=headers, stream=stream)
+
+
+def _failure(returned: Returned) -> httpx.RequestError:
+    if returned.failure == "unsendable":
+        return httpx.LocalProtocolError(returned.reason)
+    return exception_of(returned.failure, returned.reason)

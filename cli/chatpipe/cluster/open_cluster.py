@@ -1,0 +1,49 @@
+"""The servers of a run whose requests are sent by workers on a Ray cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from importlib.util import find_spec
+
+import httpx
+
+from chatpipe.cluster.cluster_transport import ClusterTransport
+from chatpipe.cluster.relay_process import RelayProcess
+from chatpipe.cluster.terms import private_terms, public_terms
+from chatpipe.cluster.workers import Workers
+from chatpipe.errors import BadConfiguration
+from chatpipe.server.server import Server
+from chatpipe.system.console import Console
+
+
+def refuse_missing_ray() -> None:
+    """Raise BadConfiguration if Ray is not installed. It is not imported: that takes half a second."""
+    if find_spec("ray") is None:
+        raise BadConfiguration("Ray is not installed", place="--engine", fix="pip install 'chatpipe[ray]'")
+
+
+@contextmanager
+def open_cluster(
+    address: str | None, servers: Sequence[Server], jobs: int, environ: Mapping[str, str], console: Console
+) -> Iterator[tuple[Server, ...]]:
+    """The servers with the workers of the cluster at an address around them, None for a cluster of their own.
+
+    Nothing is started before the first request. Raises BadConfiguration for a secret that no worker can get.
+    """
+    verbose = bool(console.options.verbose)
+    make_terms = private_terms if address is None else public_terms
+    terms = make_terms(servers, jobs, verbose=verbose)
+    relay = RelayProcess(address, terms, environ, console.note if console.options.debug else None)
+    workers = Workers(relay.start, console.note, console.warning)
+
+    def open_around(index: int, open_below: Callable[[], httpx.AsyncBaseTransport]) -> ClusterTransport:
+        return ClusterTransport(workers, servers[index], index, relay.renew, console.warn_once)
+
+    try:
+        yield tuple(
+            server._replace(around=partial(open_around, index)) for index, server in enumerate(servers)
+        )
+    finally:
+        relay.close()

@@ -1,0 +1,121 @@
+"""Requests on their way to a worker, and replies on their way back: many in one block of bytes.
+
+    block = length of the head (4 bytes) | head (JSON) | bodies, one after the other
+
+A request travels without the headers that its server gets from every one of them, because a key may be among
+those: the worker adds its own. No part of a block is a secret.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+
+from chatpipe.named_tuple import NamedTuple
+
+_LENGTH = struct.Struct(">I")
+
+
+class Template(NamedTuple):
+    """The parts of a request that many requests share.
+
+    server is the index of the server. query is None for that of the base URL. With own, the worker adds the
+    headers of the server, those named in without apart. headers are further ones. timeouts_s are the limits
+    to connect, to read, to write and to get a connection. key counts the keys of the run so far.
+    """
+
+    server: int
+    method: str
+    query: str | None
+    own: bool
+    without: tuple[str, ...]
+    headers: tuple[tuple[str, str], ...]
+    timeouts_s: tuple[float | None, ...]
+    max_reply: int | None
+    key: int = 0
+
+
+class Parcel(NamedTuple):
+    """A request. number is that of its attempt in the run, deadline_s what is left until its deadline."""
+
+    number: int
+    template: Template
+    path: str
+    deadline_s: float | None
+    body: bytes
+
+
+class Returned(NamedTuple):
+    """A reply. status is None if none came; failure and reason are those of a RecordedReply.
+
+    has_key is true if the server had sent a key back, which is no longer there.
+    """
+
+    number: int
+    status: int | None
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    failure: str = ""
+    reason: str = ""
+    has_key: bool = False
+
+
+def write_parcels(parcels: Sequence[Parcel], cancelled: Sequence[int] = ()) -> bytes:
+    """A block with requests, and the numbers of those that nobody waits for any more."""
+    templates: dict[Template, int] = {}
+    rows = []
+    for number, template, path, deadline_s, body in parcels:
+        index = templates.setdefault(template, len(templates))
+        rows.append((number, index, path, deadline_s, len(body)))
+    return _block([[tuple(each) for each in templates], rows, cancelled], (each.body for each in parcels))
+
+
+def read_parcels(block: bytes) -> tuple[list[Parcel], list[int]]:
+    """The requests and the numbers in a block."""
+    (templates, rows, cancelled), start = _head(block)
+    shared = [_template(each) for each in templates]
+    parcels = []
+    for number, index, path, deadline_s, size in rows:
+        parcels.append(Parcel(number, shared[index], path, deadline_s, block[start : start + size]))
+        start += size
+    return parcels, cancelled
+
+
+def write_replies(replies: Sequence[Returned]) -> bytes:
+    """A block with replies."""
+    rows = [
+        (number, status, headers, len(body), failure, reason, has_key)
+        for number, status, headers, body, failure, reason, has_key in replies
+    ]
+    return _block(rows, (each.body for each in replies))
+
+
+def read_replies(block: bytes) -> list[Returned]:
+    """The replies in a block."""
+    rows, start = _head(block)
+    replies = []
+    for number, status, headers, size, failure, reason, has_key in rows:
+        body = block[start : start + size]
+        start += size
+        replies.append(Returned(number, status, headers, body, failure, reason, has_key))
+    return replies
+
+
+def _template(row: list[Any]) -> Template:
+    server, method, query, own, without, headers, timeouts_s, max_reply, key = row
+    pairs = tuple((name, value) for name, value in headers)
+    return Template(server, method, query, own, tuple(without), pairs, tuple(timeouts_s), max_reply, key)
+
+
+def _block(head: Any, bodies: Iterable[bytes]) -> bytes:
+    data = orjson.dumps(head)
+    return b"".join((_LENGTH.pack(len(data)), data, *bodies))
+
+
+def _head(block: bytes) -> tuple[Any, int]:
+    """The head of a block, and where its bodies begin."""
+    start = _LENGTH.size + _LENGTH.unpack_from(block)[0]
+    return orjson.loads(block[_LENGTH.size : start]), start

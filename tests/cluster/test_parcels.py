@@ -1,0 +1,60 @@
+"""Requests and replies in blocks of bytes."""
+
+from __future__ import annotations
+
+import pytest
+
+from chatpipe.cluster.parcels import (
+    Parcel,
+    Returned,
+    Template,
+    read_parcels,
+    read_replies,
+    write_parcels,
+    write_replies,
+)
+from chatpipe.cluster.plain_faults import read_fault, write_fault
+from chatpipe.errors import BadConfiguration, ChatpipeError, MissingInput, NoAccess, Unreachable, UsageFault
+
+PLAIN = Template(0, "POST", None, True, (), (("Host", "h"),), (10.0, 600.0, 600.0, 10.0), 64)
+GET = Template(1, "GET", "", False, ("content-type",), (), (None, None, None, None), None, 2)
+
+PARCELS = {
+    "one": [Parcel(1, PLAIN, "/v1/chat/completions", None, b'{"a":1}')],
+    "two kinds, one without a body": [
+        Parcel(7, PLAIN, "/v1/chat/completions", 1.5, b"\x00\xff"),
+        Parcel(8, GET, "/metrics", 0.0, b""),
+        Parcel(9, PLAIN, "/v1/x", None, b"{}"),
+    ],
+    "none": [],
+}
+
+
+@pytest.mark.parametrize("parcels", PARCELS.values(), ids=PARCELS)
+def test_requests_arrive_as_they_were(parcels: list[Parcel]) -> None:
+    assert read_parcels(write_parcels(parcels, (3, 4))) == (parcels, [3, 4])
+
+
+REPLIES = [
+    Returned(1, 200, (("content-type", "application/json"),), b'{"choices":[]}'),
+    Returned(2, None, failure="refused", reason="Connection refused"),
+    Returned(3, 200, (), b"data: 1\n\n", "cut", "", True),
+    Returned(4, 500, (), b"\xff\xfe"),
+]
+
+
+def test_replies_arrive_as_they_were() -> None:
+    replies = read_replies(write_replies(REPLIES))
+    assert [
+        each._replace(headers=tuple((name, value) for name, value in each.headers)) for each in replies
+    ] == REPLIES
+
+
+@pytest.mark.parametrize("kind", [BadConfiguration, MissingInput, NoAccess, Unreachable])
+def test_a_fault_arrives_as_it_was(kind: type[ChatpipeError]) -> None:
+    fault = read_fault(write_fault(kind("no key", place="--key-file", fix="give one")))
+    assert (type(fault), str(fault)) == (kind, "--key-file: no key: give one")
+
+
+def test_a_fault_of_another_kind_is_one_of_the_settings() -> None:
+    assert read_fault(write_fault(UsageFault("not a header"))).status == BadConfiguration.status
