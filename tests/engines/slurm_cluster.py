@@ -18,14 +18,14 @@ from process import environment
 from programs import missing, program
 
 _PATIENCE_S = 60.0  # for what takes a second or two on a machine that has nothing else to do
+_ENDED = {"COMPLETED", "FAILED", "CANCELLED"}
 _CONFIGURATION = """\
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-# A job that is queued again waits until its credential has expired, which is two minutes elsewhere.
-AuthInfo=socket={folder}/munge.socket,cred_expire=1
+AuthInfo=socket={folder}/munge.socket
 SlurmctldPort={controller_port}
 SlurmdPort={node_port}
 StateSaveLocation={folder}/state
@@ -53,6 +53,7 @@ class SlurmCluster:
 
     def __init__(self, configuration: Path) -> None:
         self._configuration = configuration
+        self._queued_again: dict[str, float] = {}  # when this was seen first, by the number of a task
 
     def command(self, *words: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
         """What a command of Slurm's prints, which has to succeed."""
@@ -67,13 +68,32 @@ class SlurmCluster:
         """Submit a script from its folder. The number of the job; its tasks get env, too."""
         return self.command("sbatch", "--parsable", *options, script.name, cwd=script.parent, env=env)
 
-    def tasks(self, job: str) -> list[str]:
-        """The states of those tasks of a job that have not ended."""
-        return self.command("squeue", "--noheader", "--array", "--format=%T", f"--jobs={job}").split()
-
     def wait(self, job: str) -> None:
-        """Until all tasks of a job have ended."""
-        until(lambda: not self.tasks(job))
+        """Until all tasks of a job have ended. One that is queued again waits two seconds, not two minutes.
+
+        In the same second the node would take its credential for that of the run before.
+        """
+        until(lambda: self._states(job) <= _ENDED)
+
+    def cancel_all(self) -> None:
+        """Let no process of a job outlive the cluster."""
+        self.command("scancel", "--signal=KILL", "--full", "--partition=main")
+        self.command("scancel", "--partition=main")
+        until(lambda: not self.command("squeue", "--noheader"))
+
+    def _states(self, job: str) -> set[str]:
+        """The states of the tasks of a job."""
+        listed = self.command(
+            "squeue", "--noheader", "--array", "--states=all", "--format=%i %T %r", f"--jobs={job}"
+        )
+        tasks = [line.split(maxsplit=2) for line in listed.splitlines()]
+        now = time.monotonic()
+        for number, _state, reason in tasks:
+            if reason != "BeginTime":
+                self._queued_again.pop(number, None)
+            elif now - self._queued_again.setdefault(number, now) > 2:
+                self.command("scontrol", "update", f"JobId={number}", "StartTime=now")
+        return {state for _number, state, _reason in tasks}
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -117,7 +137,10 @@ def slurm_cluster() -> Iterator[SlurmCluster]:
             daemons.enter_context(_running(folder, daemon, "-D", "-f", str(configuration)))
         cluster = SlurmCluster(configuration)
         until(lambda: _is_idle(configuration))
-        yield cluster
+        try:
+            yield cluster
+        finally:
+            cluster.cancel_all()
 
 
 def _daemon(name: str) -> str:

@@ -65,16 +65,16 @@ def test_slurm_script_queues_itself_again_for_what_a_retry_may_cure(commands: Pa
     script.write_text(slurm_script())
     told = [*Status, *sorted(NOT_FOUND), 137, 143]
     numbers = " ".join(str(int(status)) for status in told)
-    loop = f"for TOLD in {numbers}; do export TOLD SLURM_JOB_ID=$TOLD; sh script; echo $?; done"
-    done = sh(f'PATH="{commands}:$PATH"; {loop}', cwd=tmp_path, env={"SLURM_ARRAY_TASK_ID": "1"})
+    loop = f"for TOLD in {numbers}; do export TOLD SLURM_ARRAY_TASK_ID=$TOLD; sh script; echo $?; done"
+    done = sh(f'PATH="{commands}:$PATH"; {loop}', cwd=tmp_path, env={"SLURM_ARRAY_JOB_ID": "9"})
     final = {Status.OK, *final_statuses(), *NOT_FOUND}
     assert [*map(int, done.stdout.split())] == [status if status in final else 0 for status in told]
     requeued = (tmp_path / "requeued").read_text().splitlines()
-    assert requeued == [f"requeue {int(status)}" for status in told if status not in final]
+    assert requeued == [f"requeue 9_{int(status)}" for status in told if status not in final]
 
 
 def test_slurm_script_gives_up_in_the_end(commands: Path, tmp_path: Path) -> None:
-    env = {"SLURM_ARRAY_TASK_ID": "1", "SLURM_JOB_ID": "1", "SLURM_RESTART_COUNT": "5", "TOLD": "75"}
+    env = {"SLURM_ARRAY_TASK_ID": "1", "SLURM_RESTART_COUNT": "5", "TOLD": "75"}
     done = sh(f'PATH="{commands}:$PATH"\n{slurm_script()}', cwd=tmp_path, env=env)
     assert done.status == Status.TRY_LATER
     assert not (tmp_path / "requeued").exists()
