@@ -173,9 +173,10 @@ def _answer_completion(instruction: str) -> int:
     from click.shell_completion import add_completion_class, shell_complete
 
     from chatpipe.commands.table import cli
-    from chatpipe.flags.bash import BashLines
+    from chatpipe.flags.shells import CLASSES
 
-    add_completion_class(BashLines)
+    for each in CLASSES.values():
+        add_completion_class(each)
     return _flush(shell_complete(cli, {}, "chatpipe", _COMPLETION_VARIABLE, instruction))
 
 

@@ -36,7 +36,12 @@ def zsh(line: str, folder: Path) -> list[str]:
 
 
 def fish(line: str, folder: Path) -> list[str]:
-    """The candidates for the last word, without what is told of them.
+    """The candidates for the last word, without what is told of them."""
+    return [candidate.partition("\t")[0] for candidate in fish_lines(line, folder)]
+
+
+def fish_lines(line: str, folder: Path) -> list[str]:
+    """The candidates for the last word, each with a tab and what is told of it.
 
     The script is in one of fish's directories, under its installed name, and is found by itself.
     """
@@ -54,7 +59,7 @@ def fish(line: str, folder: Path) -> list[str]:
         check=True,
     )
     assert done.stderr == ""
-    return [candidate.partition("\t")[0] for candidate in done.stdout.splitlines()]
+    return done.stdout.splitlines()
 
 
 def _on_terminal(command: list[str], setup: str, line: str, folder: Path) -> list[str]:

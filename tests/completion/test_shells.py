@@ -25,13 +25,28 @@ CASES = {
     "profile": ("chatpipe ask -p ec", ["chatpipe", "ask", "-p", "echo"]),
     "file": ("chatpipe ask -r requ", ["chatpipe", "ask", "-r", "request.json"]),
     "operand that is a file": ("chatpipe show requ", ["chatpipe", "show", "request.json"]),
+    "format behind =": ("chatpipe ask --format=tool-", ["chatpipe", "ask", "--format=tool-calls"]),
+    "file behind =": ("chatpipe ask --request=requ", ["chatpipe", "ask", "--request=request.json"]),
+    "list of words": (
+        "chatpipe ask --allow truncated,ref",
+        ["chatpipe", "ask", "--allow", "truncated,refused"],
+    ),
+    "CSV where it is wanted": (
+        "chatpipe map x --csv row",
+        ["chatpipe", "map", "x", "--csv", "rows.csv"],
+    ),
+    "JSONL where it is wanted": ("chatpipe batch row", ["chatpipe", "batch", "rows.jsonl"]),
+    "any file where none is of the kind": (
+        "chatpipe ask --schema not",
+        ["chatpipe", "ask", "--schema", "notes.txt"],
+    ),
     "shell": ("chatpipe completion zs", ["chatpipe", "completion", "zsh"]),
 }
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name in ("request.json", "spaced name.json"):
+    for name in ("request.json", "spaced name.json", "rows.csv", "rows.jsonl", "notes.txt"):
         (tmp_path / name).write_text("{}")
     return tmp_path
 
@@ -59,6 +74,12 @@ def test_name_with_a_blank_stays_one_word(shell: shells.Shell, folder: Path) -> 
 @pytest.mark.parametrize("shell", [shells.bash, shells.zsh], ids=["bash", "zsh"])
 def test_a_word_that_nothing_fits_stays_as_typed(shell: shells.Shell, folder: Path) -> None:
     assert shell("chatpipe ask --no-such", folder) == ["chatpipe", "ask", "--no-such"]
+
+
+def test_descriptions_in_fish_are_whole(folder: Path) -> None:
+    assert shells.fish_lines("chatpipe ask --temper", folder) == [
+        "--temperature\tSampling temperature, 0 to 2"
+    ]
 
 
 def test_fish_offers_nothing_where_nothing_fits(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from chatpipe.options.outcomes import ALLOWABLE, RESENDABLE
 from chatpipe.options.output import ANSWER_FORMATS, MAP_FORMATS, RUN_FORMATS, SHOW_FORMATS
 from chatpipe.server.keys import KEY_WAYS
 from chatpipe.server.profile_file import names
@@ -15,6 +16,12 @@ FILES = "(files)"
 
 def offered(*words: str) -> list[str]:
     """The candidates for the last of words, which stand behind `chatpipe`."""
+    kinds = [line.partition(",") for line in answer(*words)]
+    return [FILES if kind == "file" else value for kind, _, value in kinds]
+
+
+def answer(*words: str) -> list[str]:
+    """The lines that the script of bash gets."""
     asked = {
         "_CHATPIPE_COMPLETE": "bash_complete",
         "COMP_WORDS": "\n".join(("chatpipe", *words)),
@@ -22,8 +29,7 @@ def offered(*words: str) -> list[str]:
     }
     done = run(env=asked)
     assert (done.status, done.stderr) == (0, b"")
-    kinds = [line.partition(",") for line in done.stdout.decode().splitlines() if line]
-    return [FILES if kind == "file" else value for kind, _, value in kinds]
+    return [line for line in done.stdout.decode().splitlines() if line]
 
 
 @pytest.mark.parametrize(
@@ -88,6 +94,17 @@ def offered(*words: str) -> list[str]:
         ),
         (("batch", "--match", ""), ["body", "id"]),
         (("batch", "-j", "a"), ["auto"]),
+        (("batch", "--engine", "l"), ["local"]),
+        (("batch", "--halt", ""), ["soon,fail=", "now,fail=", "never"]),
+        (("batch", "--progress", ""), ["bar", "json", "none"]),
+        (("batch", "--resend", "e"), ["empty"]),
+        (("batch", "--resend", "empty,"), [f"empty,{word}" for word in sorted(RESENDABLE - {"empty"})]),
+        (("ask", "--allow", ""), sorted(ALLOWABLE)),
+        (("ask", "--image-detail", ""), ["auto", "low", "high"]),
+        (("ask", "--audio-voice", "a"), ["alloy", "ash"]),
+        (("serve", "--dialect", "openr"), ["openrouter"]),
+        (("serve", "--fault", "stat"), ["status"]),
+        (("serve", "--replay-speed", ""), ["max"]),
         (("batch", ""), [FILES]),
         (("map", "--to", ""), ["jsonl", "csv", "tsv"]),
         (("map", "-f", ""), ["rows", "requests"]),
@@ -116,6 +133,33 @@ def offered(*words: str) -> list[str]:
 )
 def test_words_are_offered_where_they_fit(words: tuple[str, ...], expected: list[str]) -> None:
     assert offered(*words) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "suffixes"),
+    [
+        (("map", "x", "--csv", ""), "csv csv.gz"),
+        (("map", "--csv", "x", ""), "csv csv.gz"),
+        (("map", "x", "--delimiter", ";", ""), "csv csv.gz"),
+        (("map", "x", "--tsv", ""), "tsv tsv.gz"),
+        (("map", "x", "--lines", ""), ""),
+        (("map", "x", ""), "jsonl ndjson json jsonl.gz ndjson.gz"),
+        (("batch", ""), "jsonl ndjson json jsonl.gz ndjson.gz"),
+        (("batch", "--lines", ""), ""),
+        (("check", ""), "jsonl ndjson json jsonl.gz ndjson.gz"),
+        (("show", ""), ""),
+        (("ask", "-r", ""), "json"),
+        (("ask", "--schema", ""), "json"),
+        (("ask", "--transcript", ""), "jsonl ndjson json jsonl.gz ndjson.gz"),
+        (("batch", "--prices", ""), "toml"),
+        (("ask", "--cacert", ""), ""),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_files_that_are_offered_first_have_the_suffixes_of_their_format(
+    words: tuple[str, ...], suffixes: str
+) -> None:
+    assert answer(*words) == [f"file,{suffixes}"]
 
 
 @pytest.mark.parametrize("command", commands.COMMANDS)

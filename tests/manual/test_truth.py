@@ -159,6 +159,7 @@ def test_chatpipe_1_describes_the_formats() -> None:
 # No request looks at them.
 OF_THE_BAR = {"TERM", "COLUMNS"}
 OF_KEPT_MODELS = {"XDG_DATA_HOME"}
+OF_INSTALL = {"SHELL", "FPATH", "BASH_COMPLETION_USER_DIR"}  # of completion scripts
 
 
 class _Asked(dict[str, str]):
@@ -213,7 +214,7 @@ def test_no_other_variable_is_read_anywhere() -> None:
             r'variable\(environ, "(\w+)"',
         ):
             read |= set(re.findall(pattern, text))
-    elsewhere = OF_THE_BAR | OF_KEPT_MODELS | {"COMP_LINE"}  # its page is that of completion
+    elsewhere = OF_THE_BAR | OF_KEPT_MODELS | OF_INSTALL | {"COMP_LINE"}  # its page is that of completion
     assert {name.upper() for name in read} - elsewhere <= pages.variables(pages.WHOLE)
     assert "CHATPIPE_MODEL" in read  # that anything is found at all
 
@@ -240,7 +241,7 @@ def test_completion_page_names_the_variables_of_its_scripts() -> None:
         "IFS",
         "COMPREPLY",
     }
-    assert pages.variables(PAGES["completion"]) == set_by_them
+    assert pages.variables(PAGES["completion"]) == set_by_them | OF_INSTALL
     assert main._COMPLETION_VARIABLE in set_by_them
 
 

@@ -10,14 +10,14 @@ from chatpipe.flags import console as console_flags
 from chatpipe.flags import output as output_flags
 from chatpipe.flags import request as request_flags
 from chatpipe.flags import run as run_flags
-from chatpipe.flags.types import FILE, Command
+from chatpipe.flags.types import Command
 from chatpipe.options.output import ConsoleOptions, OutputOptions
 from chatpipe.options.request import RequestOptions
 from chatpipe.options.run import InputOptions, RunOptions
 
 
 @click.command(cls=Command)
-@click.argument("source", nargs=-1, metavar="[FILE]", type=FILE, callback=run_flags.read_file)
+@click.argument("source", nargs=-1, metavar="[FILE]", type=run_flags.LINE_FILE, callback=run_flags.read_file)
 @run_flags.line_input
 @request_flags.line_defaults
 @run_flags.options

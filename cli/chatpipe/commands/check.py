@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from chatpipe.flags import console as console_flags
-from chatpipe.flags.types import FILE, Command, OneOf, under
+from chatpipe.flags.types import JSONL, Command, OneOf, under
 from chatpipe.options.output import PROBLEM_FORMATS, ConsoleOptions
 
 option = under("Output")
@@ -13,7 +13,7 @@ _diagnostics = under("Diagnostics")
 
 
 @click.command(cls=Command)
-@click.argument("files", nargs=-1, metavar="[FILE]...", type=FILE)
+@click.argument("files", nargs=-1, metavar="[FILE]...", type=JSONL)
 @option(
     "--format",
     "-f",

@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
+import os
+
 import click
-from click.shell_completion import get_completion_class
 
-from chatpipe.flags.bash import BashLines
-from chatpipe.flags.types import Command, OneOf
+from chatpipe.flags.shells import CLASSES
+from chatpipe.flags.types import Command, OneOf, under
 
-SHELLS = ("bash", "zsh", "fish")
+option = under("Output")
 
 
 @click.command(cls=Command)
-@click.argument("shell", type=OneOf(SHELLS))
-def completion(shell: str) -> int:
-    """Write the completion script of SHELL.
+@click.argument("shell", metavar="[SHELL]", required=False, type=OneOf(list(CLASSES)))
+@option(
+    "--install",
+    is_flag=True,
+    daily=True,
+    help="Put the script where the shell looks for it, and print the file name",
+)
+def completion(shell: str | None, install: bool) -> int:
+    """Write the completion script of SHELL: bash, zsh or fish.
+
+    With --install, SHELL may be left out; it is then the shell that you log in with. No start-up
+    file of a shell is ever changed.
 
     \b
-    chatpipe completion bash > ~/.local/share/bash-completion/completions/chatpipe
+    chatpipe completion --install
+    chatpipe completion zsh > ~/.zfunc/_chatpipe
     """
     from chatpipe.options.output import OutputOptions
     from chatpipe.output.target import open_target
+    from chatpipe.system.completion_scripts import choose_shell, install_script
 
+    shell = choose_shell(shell, CLASSES, os.environ, install=install)
+    text = script(shell)
+    if install:
+        text = install_script(shell, text, os.environ)
     with open_target(OutputOptions(), (), escape=False) as out:
-        out.write(script(shell).encode())
+        out.write(text.encode("utf-8", "surrogateescape"))
         out.replace()
     return 0
 
@@ -32,7 +48,4 @@ def script(shell: str) -> str:
     """The script. It asks the installed chatpipe, so an upgrade needs no new script."""
     from chatpipe.commands.table import cli
 
-    found = BashLines if shell == "bash" else get_completion_class(shell)
-    if found is None:
-        raise click.UsageError(f"no completion for '{shell}'")
-    return found(cli, {}, "chatpipe", "_CHATPIPE_COMPLETE").source()
+    return CLASSES[shell](cli, {}, "chatpipe", "_CHATPIPE_COMPLETE").source()

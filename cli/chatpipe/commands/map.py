@@ -11,7 +11,7 @@ from chatpipe.flags import output as output_flags
 from chatpipe.flags import request as request_flags
 from chatpipe.flags import rows as row_flags
 from chatpipe.flags import run as run_flags
-from chatpipe.flags.types import FILE, Command
+from chatpipe.flags.types import Command
 from chatpipe.options.output import ConsoleOptions, OutputOptions
 from chatpipe.options.request import RequestOptions
 from chatpipe.options.rows import MapOptions
@@ -19,7 +19,7 @@ from chatpipe.options.run import RunOptions
 
 
 @click.command(cls=Command)
-@click.argument("operands", nargs=-1, metavar="TEMPLATE [FILE]", type=FILE)
+@click.argument("operands", nargs=-1, metavar="TEMPLATE [FILE]", type=row_flags.ROW_FILE)
 @row_flags.options
 @request_flags.row_defaults
 @run_flags.row_options

@@ -6,7 +6,7 @@ from typing import Any
 
 from chatpipe.flags import job_waits
 from chatpipe.flags.output import decided
-from chatpipe.flags.types import FILE, Count, option_group, under
+from chatpipe.flags.types import FILE, JSONL, Count, Word, option_group, under
 from chatpipe.options.jobs import JobsOptions
 from chatpipe.options.output import OutputOptions
 
@@ -33,7 +33,7 @@ options = option_group(
         option(
             "--input",
             metavar="FILE",
-            type=FILE,
+            type=JSONL,
             daily=True,
             help="Write the results in the order of the lines in FILE, and report missing ones",
         ),
@@ -42,6 +42,7 @@ options = option_group(
         option(
             "--window",
             metavar="TIME",
+            type=Word(("24h",)),
             default="24h",
             show_default=True,
             daily=True,

@@ -7,7 +7,7 @@ from typing import Any
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags.model_name import MODEL_NAME
-from chatpipe.flags.types import FILE, Integer, Number, Pair, Word, in_order, option_group, under
+from chatpipe.flags.types import FILE, JSON, Integer, Number, Pair, Word, in_order, option_group, under
 from chatpipe.options.parameters import FILE_KINDS, TABLE, Parameter, ParameterKind, Parameters
 from chatpipe.options.prompt import utf8_argument
 
@@ -25,8 +25,8 @@ _TYPES: dict[ParameterKind, Any] = {
     ParameterKind.NUMBER: Number(),
     ParameterKind.NUMBERS_BY_KEY: Pair(numeric=True),
     ParameterKind.TEXTS_BY_KEY: Pair(numeric=False),
-    ParameterKind.TOOL_FILES: FILE,
-    ParameterKind.FUNCTION_FILES: FILE,
+    ParameterKind.TOOL_FILES: JSON,
+    ParameterKind.FUNCTION_FILES: JSON,
     ParameterKind.TEXT_FILE: FILE,
 }
 

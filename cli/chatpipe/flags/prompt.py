@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import FILE, OneOf, in_order, option_group, under
+from chatpipe.flags.types import FILE, JSON, JSONL, OneOf, Word, in_order, option_group, under
 from chatpipe.options.prompt import Attachment, MediaKind, PromptOptions, RoleOption
 
 option = under("Messages")
@@ -127,8 +127,8 @@ def _typed(name: str, value: str) -> RoleOption:
 
 _CONVERSATION = [
     *_role_options(),
-    option("--request", "-r", metavar="FILE", type=FILE, help="Request body to start from, or stdin (-)"),
-    option("--messages", metavar="FILE", type=FILE, help="Messages to start from: a JSON array or JSONL"),
+    option("--request", "-r", metavar="FILE", type=JSON, help="Request body to start from, or stdin (-)"),
+    option("--messages", metavar="FILE", type=JSONL, help="Messages to start from: a JSON array or JSONL"),
     *_attachment_options(),
     option(
         "--file-as",
@@ -137,7 +137,10 @@ _CONVERSATION = [
         help="Send a document that is text as a text part, or as a file",
     ),
     option(
-        "--image-detail", metavar="LEVEL", help="Detail in which the model views images: auto, low or high"
+        "--image-detail",
+        metavar="LEVEL",
+        type=Word(("auto", "low", "high")),
+        help="Detail in which the model views images: auto, low or high",
     ),
 ]
 
@@ -149,7 +152,7 @@ options = option_group(
         option(
             "--transcript",
             metavar="FILE",
-            type=FILE,
+            type=JSONL,
             daily=True,
             help="Continue the conversation in FILE and append to it",
         ),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import click
+
 from chatpipe.errors import UsageFault
 from chatpipe.flags import run
 from chatpipe.flags.prompt import refuse_idle_detail
-from chatpipe.flags.types import FILE, OneOf, OptionalValue, bundle, option_group, under
+from chatpipe.flags.types import FILE, JSONL, FileName, OneOf, OptionalValue, bundle, option_group, under
 from chatpipe.options.prompt import PromptOptions, RoleOption
 from chatpipe.options.rows import ROW_FORMATS, MapOptions, RowOptions
 
@@ -16,6 +18,23 @@ option = under("Input")
 _output_option = under("Output")
 
 _JSONL = "jsonl"
+
+
+class _RowFile(FileName):
+    """TEMPLATE, for which there are no words, and the input, of the format that the options name."""
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        given = ctx.params
+        if not given.get("operands") and not given.get("template_file"):
+            return []
+        if given.get("lines"):
+            return self.offer(incomplete, ())
+        if given.get("csv") or given.get("delimiter"):
+            return self.offer(incomplete, ("csv", "csv.gz"))
+        return self.offer(incomplete, ("tsv", "tsv.gz") if given.get("tsv") else JSONL.suffixes)
+
+
+ROW_FILE = _RowFile()
 
 
 def _read(to: str | None, fields: str | None, delimiter: str | None, **others: Any) -> RowOptions:

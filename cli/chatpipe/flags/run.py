@@ -13,8 +13,10 @@ from chatpipe.flags import job_waits, limits, recordings, retries
 from chatpipe.flags.format import ends_texts
 from chatpipe.flags.types import (
     FILE,
+    JSONL,
     Count,
     Decorator,
+    FileName,
     OneOf,
     Seconds,
     Word,
@@ -92,6 +94,16 @@ class _Halt(Word):
         if match[3]:
             return HaltRule(match[1] == "now", percent=float(match[2]))
         return HaltRule(match[1] == "now", failures=int(match[2]))
+
+
+class _LineFile(FileName):
+    """The input of `batch`: JSONL, or any file with `--lines`."""
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        return self.offer(incomplete, () if ctx.params.get("plain") else self.suffixes)
+
+
+LINE_FILE = _LineFile(*JSONL.suffixes)
 
 
 def _read_resume(no_keep_journal: bool, keep_journal: bool, fresh: bool, **others: Any) -> ResumeOptions:
@@ -235,7 +247,7 @@ _limits = option_group(
         _batch_option(
             "--halt",
             metavar="RULE",
-            type=_Halt(()),
+            type=_Halt(("soon,fail=", "now,fail=", "never")),
             daily=True,
             help="Stop early: now,fail=N, soon,fail=N% or never",
         ),
@@ -249,7 +261,9 @@ _limits = option_group(
             daily=True,
             help="Stop before more than X is spent; needs --prices",
         ),
-        _batch_option("--prices", metavar="FILE", type=FILE, help="TOML file of prices per million tokens"),
+        _batch_option(
+            "--prices", metavar="FILE", type=FileName("toml"), help="TOML file of prices per million tokens"
+        ),
     ],
     _read_limits,
 )

@@ -10,13 +10,13 @@ import click
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags.limits import ABOVE_ZERO
-from chatpipe.flags.types import FILE, Count, Integer, OneOf, ParamType, Size, option_group, under
+from chatpipe.flags.types import FILE, Count, Integer, OneOf, ParamType, Size, Word, option_group, under
 from chatpipe.options.recordings import RecordingOptions
 from chatpipe.options.serve import BatchLife, ServeOptions
 from chatpipe.response.delays import parse_duration, parse_number
 from chatpipe.serve.dialects import DIALECTS
 from chatpipe.serve.draws import parse_latency
-from chatpipe.serve.fault_grammar import NoFault, parse_fault
+from chatpipe.serve.fault_grammar import API_KINDS, KINDS, NoFault, parse_fault
 
 option = under("Server")
 _replies_option = under("Replies")
@@ -76,7 +76,7 @@ class _LifeType(ParamType):
         return BatchLife(seconds=seconds)
 
 
-class _SpeedType(ParamType):
+class _SpeedType(Word):
     name = "speed"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -88,7 +88,7 @@ class _SpeedType(ParamType):
         return speed
 
 
-class _FaultType(ParamType):
+class _FaultType(Word):
     name = "fault"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -195,7 +195,7 @@ options = option_group(
             "--fault",
             "faults",
             metavar="KIND[=VALUE][:CONDITION]",
-            type=_FaultType(),
+            type=_FaultType((*KINDS, *API_KINDS)),
             multiple=True,
             daily=True,
             help="Damage replies, such as status=429, cut, stall=30s:p=0.1 or garbage:times=1",
@@ -259,7 +259,7 @@ options = option_group(
         _recordings_option(
             "--replay-speed",
             metavar="N",
-            type=_SpeedType(),
+            type=_SpeedType(("max",)),
             default=1.0,
             default_text="1",
             help="Replay N times as fast; max replays at once",

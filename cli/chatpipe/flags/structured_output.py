@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import FILE, Count, option_group, under
+from chatpipe.flags.types import JSON, Count, option_group, under
 from chatpipe.options.structured_output import MAX_NAME_LENGTH, NAME_CHARACTERS, SchemaOptions
 
 option = under("Structured output")
@@ -52,7 +52,7 @@ _WRITING: list[Any] = [
     option(
         "--schema",
         metavar="FILE",
-        type=FILE,
+        type=JSON,
         daily=("ask", "build"),
         help="JSON Schema that the answer must fit",
     ),

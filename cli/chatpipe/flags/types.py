@@ -45,8 +45,29 @@ Heading = Literal[
     "Diagnostics",
 ]
 
-# Only the name is taken here: opening it, and saying that it is missing (66), is for `inputs`.
-FILE = click.Path(allow_dash=True, readable=False)
+
+class FileName(click.Path):
+    """The name of a file. Opening it, and saying that it is missing (66), is for `inputs`.
+
+    Completion offers those with one of the suffixes; without a suffix, or without such a file, all.
+    """
+
+    def __init__(self, *suffixes: str) -> None:
+        super().__init__(allow_dash=True, readable=False)
+        self.suffixes = suffixes
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        return self.offer(incomplete, self.suffixes)
+
+    def offer(self, incomplete: str, suffixes: tuple[str, ...]) -> list[Any]:
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="file", suffixes=suffixes)]
+
+
+FILE = FileName()
+JSON = FileName("json")
+JSONL = FileName("jsonl", "ndjson", "json", "jsonl.gz", "ndjson.gz")
 
 
 class Command(click.Command):
@@ -59,6 +80,10 @@ class Command(click.Command):
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **{**settings, "add_help_option": False})
         self.params += _help_options()
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The parameters. Click's own method also looks for doubles, each time; a test does that once."""
+        return self.params
 
     def get_help(self, ctx: click.Context) -> str:
         from chatpipe.flags.help_page import command_page

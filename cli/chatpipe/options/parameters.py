@@ -84,6 +84,10 @@ class Parameters(NamedTuple):
 
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _LEVELS = ("low", "medium", "high")
+_VOICES = (
+    *("alloy", "ash", "ballad", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer", "verse"),
+    *("marin", "cedar"),
+)
 
 
 _DAILY: dict[str, bool | tuple[str, ...]] = {
@@ -275,7 +279,9 @@ TABLE: tuple[Parameter, ...] = (
         ("text", "audio"),
         "KIND",
     ),
-    Parameter("audio-voice", ("audio", "voice"), ParameterKind.TEXT, "Voice of a spoken answer", (), "VOICE"),
+    Parameter(
+        "audio-voice", ("audio", "voice"), ParameterKind.TEXT, "Voice of a spoken answer", _VOICES, "VOICE"
+    ),
     Parameter(
         "audio-format",
         ("audio", "format"),

@@ -1,0 +1,67 @@
+"""Completion scripts in the folders where shells look for those of a user.
+
+Sources: the README of bash-completion 2.11 ("Where should I install my own local completions?"), the
+manual of fish 3.6 ("Where to put completions"), zshcompsys(1).
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Collection, Mapping
+
+from chatpipe.errors import CannotWrite, UsageFault, reason
+from chatpipe.system.atomic import replace_whole
+
+_NAMES = {"bash": "chatpipe", "zsh": "_chatpipe", "fish": "chatpipe.fish"}
+
+
+def choose_shell(
+    shell: str | None, known: Collection[str], environ: Mapping[str, str], *, install: bool
+) -> str:
+    """The shell that is named, else the login shell. Raises UsageFault if that is unknown."""
+    if shell is not None:
+        return shell
+    login = os.path.basename(environ.get("SHELL", ""))
+    if not install or login not in known:
+        what = f"no completion for '{login}'" if install and login else "missing operand SHELL"
+        raise UsageFault(what, fix=f"name one: {', '.join(known)}")
+    return login
+
+
+def install_script(shell: str, script: str, environ: Mapping[str, str]) -> str:
+    """Write the script, and return what to print: the path, and what a user of zsh has to add by hand.
+
+    Raises CannotWrite.
+    """
+    folder = script_folder(shell, environ)
+    path = os.path.join(folder, _NAMES[shell])
+    try:
+        os.makedirs(folder, exist_ok=True)
+        replace_whole(path, 0o644, [script.encode()])
+    except OSError as error:
+        raise CannotWrite(f"cannot write: {reason(error)}", place=path) from error
+    if shell != "zsh" or folder in environ.get("FPATH", "").split(":"):
+        return f"{path}\n"
+    return (
+        f"{path}\n"
+        "Add these two lines to ~/.zshrc, unless they are there:\n"
+        f"  fpath=({shlex.quote(folder)} $fpath)\n"
+        "  autoload -Uz compinit && compinit\n"
+    )
+
+
+def script_folder(shell: str, environ: Mapping[str, str]) -> str:
+    """The folder of a user's completion scripts. Relative values of XDG variables do not count."""
+    if shell == "fish":
+        return os.path.join(_xdg(environ, "XDG_CONFIG_HOME", "~/.config"), "fish", "completions")
+    data = _xdg(environ, "XDG_DATA_HOME", "~/.local/share")
+    if shell == "zsh":
+        return os.path.join(data, "zsh", "site-functions")
+    chosen = environ.get("BASH_COMPLETION_USER_DIR") or os.path.join(data, "bash-completion")
+    return os.path.join(chosen.partition(":")[0], "completions")
+
+
+def _xdg(environ: Mapping[str, str], name: str, default: str) -> str:
+    named = environ.get(name, "")
+    return named if os.path.isabs(named) else os.path.expanduser(default)
