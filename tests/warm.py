@@ -233,7 +233,11 @@ def _import_all() -> None:
 
     for module in pkgutil.walk_packages(chatpipe.__path__, "chatpipe."):
         if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
+            try:
+                importlib.import_module(module.name)
+            except ModuleNotFoundError as error:
+                if error.name != "ray":  # of an extra, which an environment may be without
+                    raise
     for name in _LATER:
         importlib.import_module(name)
     gc.collect()
