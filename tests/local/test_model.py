@@ -17,6 +17,7 @@ import orjson
 import pytest
 
 from chatpipe.local import model as echo
+from chatpipe.local.answer_writer import count_tokens, tokens_of
 from parametrize import cases
 
 API = Path(__file__).parents[2].parent / "shared" / "api"
@@ -683,3 +684,11 @@ def test_importing_it_imports_no_http_client() -> None:
     code = f"import sys, chatpipe.local.model; print({unwanted} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "a", "a b", " a", "a ", "a\n\tb\x1c", "\u2003a\u00a0b\x85", "a\x00b\u200bc"]
+)
+def test_tokens_are_counted_as_they_are_cut(text: str) -> None:
+    assert count_tokens(text) == len(tokens_of(text))
+    assert "".join(tokens_of(text)) == text

@@ -63,6 +63,7 @@ class _Owner:
 
     def __init__(self, fault: str) -> None:
         self.planner = Planner(ServeOptions(faults=(parse_fault(fault),)))
+        self.ended: list[bool] = []
 
     def open_form(self, method: str, target: str, headers: Mapping[str, str]) -> FormReader | None:
         return self.planner.open_form(method, target, headers)
@@ -77,7 +78,30 @@ class _Owner:
 
     def closed(self, connection: ClientConnection) -> None: ...
 
-    def answered(self, entry: LogEntry, plan: ReplyPlan, *, is_complete: bool) -> None: ...
+    def answered(self, entry: LogEntry, plan: ReplyPlan, *, is_complete: bool) -> None:
+        self.ended.append(is_complete)
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+def test_a_stream_is_few_writes_and_ends_when_they_are_taken(is_full: bool) -> None:
+    """A turn of events that nothing separates is one write. A full buffer holds the end of the reply."""
+    words = " ".join(["word"] * 100)
+
+    async def run() -> tuple[list[str], list[bool]]:
+        owner, transport = _Owner("delay=0s"), _Gone()
+        connection = ClientConnection(owner)
+        connection.connection_made(transport)
+        connection.data_received(chat_request(words, stream=True))
+        if is_full:
+            connection.pause_writing()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        ends = [not owner.ended]
+        connection.resume_writing()
+        await asyncio.sleep(0)
+        return transport.calls, [*ends, not owner.ended]
+
+    assert asyncio.run(run()) == (["write", "write", "close"], [is_full, False])
 
 
 def test_an_unfinished_request_has_the_time_of_its_last_byte(monkeypatch: pytest.MonkeyPatch) -> None:

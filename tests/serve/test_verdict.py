@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from chatpipe.serve import verdict as rules
-from chatpipe.serve.attempts import Attempt, Outcome, SentBody, credential_of
+from chatpipe.serve.attempts import Attempt, Outcome, SentBody, credential_of, first_words
 from chatpipe.serve.verdict import ClientVerdict
 from chatpipe.serve.verdict_report import verdict_lines, verdict_record
 
@@ -183,7 +183,7 @@ def test_a_body_is_known_by_its_value() -> None:
     ],
 )
 def test_first_words_of_the_last_user_message(body: object, text: str) -> None:
-    assert SentBody(json.dumps(body).encode()).text == text
+    assert first_words(SentBody(json.dumps(body).encode()).beginning) == text
 
 
 def test_two_keys_are_two_credentials() -> None:

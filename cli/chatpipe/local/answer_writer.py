@@ -26,6 +26,14 @@ _Object = dict[str, Any]
 _SAMPLES = 2400
 _AUDIO_END = {"expires_at": CREATED + 3600}
 
+_PROMPT_DETAILS = {"cached_tokens": 0, "audio_tokens": 0}
+_COMPLETION_DETAILS = {
+    "reasoning_tokens": 0,
+    "audio_tokens": 0,
+    "accepted_prediction_tokens": 0,
+    "rejected_prediction_tokens": 0,
+}
+
 _TOKEN = re.compile(r"\s*\S+|\s+")
 _MARK = "the delta"
 _ARGUMENTS_PIECE = 16  # characters of a call's arguments in a chunk: JSON has too few spaces to cut at
@@ -55,7 +63,7 @@ class ModelAnswer(NamedTuple):
     model: str
     prompt_tokens: int
     choices: int
-    tokens: Sequence[str]
+    text: str
     finish_reason: str
     calls: tuple[ModelCall, ...]
     audio_format: str | None  # the audio format of a spoken answer; None for text
@@ -64,12 +72,17 @@ class ModelAnswer(NamedTuple):
     refusal: str | None = None
     reasoning: str | None = None
     given_usage: Mapping[str, Value] | None = None
+    pieces: Sequence[str] | None = None  # the tokens of the text, None for those of the model
+
+    @property
+    def tokens(self) -> Sequence[str]:
+        return tokens_of(self.text) if self.pieces is None else self.pieces
 
     @property
     def completion_tokens(self) -> int:
         if self.given_usage and "completion_tokens" in self.given_usage:
             return int(self.given_usage["completion_tokens"])
-        tokens = len(self.tokens)
+        tokens = count_tokens(self.text) if self.pieces is None else len(self.pieces)
         if self.calls:
             tokens += sum(len(tokens_of(call.payload)) + 1 for call in self.calls)  # a name is one token
         if self.refusal or self.reasoning:
@@ -83,13 +96,8 @@ class ModelAnswer(NamedTuple):
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": completion_tokens,
             "total_tokens": self.prompt_tokens + completion_tokens,
-            "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-            "completion_tokens_details": {
-                "reasoning_tokens": 0,
-                "audio_tokens": 0,
-                "accepted_prediction_tokens": 0,
-                "rejected_prediction_tokens": 0,
-            },
+            "prompt_tokens_details": _PROMPT_DETAILS,
+            "completion_tokens_details": _COMPLETION_DETAILS,
         }
         return usage if self.given_usage is None else {**usage, **self.given_usage}
 
@@ -99,13 +107,18 @@ def tokens_of(text: str) -> list[str]:
     return _TOKEN.findall(text)
 
 
+def count_tokens(text: str) -> int:
+    """The number of tokens_of(text), in a quarter of its time."""
+    return len(text.split()) + text[-1:].isspace()
+
+
 def completion_of(answer: ModelAnswer) -> _Object:
     """The completion, as a whole answer has it."""
     choices = [
         {
             "index": index,
             "message": _message(answer, index),
-            "logprobs": _logprobs(answer, answer.tokens),
+            "logprobs": None if answer.top_logprobs is None else _logprobs(answer, answer.tokens),
             "finish_reason": answer.finish_reason,
         }
         for index in range(answer.choices)
@@ -125,7 +138,7 @@ def _envelope(answer: ModelAnswer, kind: str) -> _Object:
 
 
 def _message(answer: ModelAnswer, index: int) -> _Object:
-    text = "".join(answer.tokens)
+    text = answer.text
     content = text if answer.has_content else None
     message: _Object = {"role": "assistant", "content": content, "refusal": answer.refusal, "annotations": []}
     if answer.reasoning is not None:
@@ -192,9 +205,29 @@ def events_of(answer: ModelAnswer, with_usage: bool) -> Iterator[bytes]:
     indexes = range(answer.choices)
     frames = [_frame({**envelope, "choices": [_choice(index, _MARK, None)], **usage}) for index in indexes]
     piece = b""
-    for deltas in zip(*(_deltas(answer, index) for index in indexes), strict=True):
+    plain = len(frames) == 1 and answer.top_logprobs is None
+    pieces = _plain_pieces(answer, *frames[0]) if plain else _pieces(answer, frames, {**envelope, **usage})
+    for following in pieces:
         if piece:
             yield piece
+        piece = following
+    for index in indexes:
+        choice = _choice(index, {}, None) | {"finish_reason": answer.finish_reason}
+        piece += _event({**envelope, "choices": [choice], **usage})
+    if with_usage:
+        piece += _event({**envelope, "choices": [], "usage": answer.usage})
+    yield piece + b"data: [DONE]\n\n"
+
+
+def _plain_pieces(answer: ModelAnswer, before: bytes, after: bytes) -> Iterator[bytes]:
+    """The deltas of one choice without log probabilities, one event each, in a frame."""
+    for delta, _ in _deltas(answer, 0):
+        yield before + values.dumps(delta) + after
+
+
+def _pieces(answer: ModelAnswer, frames: Sequence[tuple[bytes, bytes]], envelope: _Object) -> Iterator[bytes]:
+    """The deltas of all choices, one event each, in the frame of its choice."""
+    for deltas in zip(*(_deltas(answer, index) for index in range(answer.choices)), strict=True):
         piece = b""
         for index, (delta, tokens) in enumerate(deltas):
             if answer.top_logprobs is None:
@@ -202,13 +235,8 @@ def events_of(answer: ModelAnswer, with_usage: bool) -> Iterator[bytes]:
                 piece += before + values.dumps(delta) + after
             else:
                 choice = _choice(index, delta, _logprobs(answer, tokens))
-                piece += _event({**envelope, "choices": [choice], **usage})
-    for index in indexes:
-        choice = _choice(index, {}, None) | {"finish_reason": answer.finish_reason}
-        piece += _event({**envelope, "choices": [choice], **usage})
-    if with_usage:
-        piece += _event({**envelope, "choices": [], "usage": answer.usage})
-    yield piece + b"data: [DONE]\n\n"
+                piece += _event({**envelope, "choices": [choice]})
+        yield piece
 
 
 def _choice(index: int, delta: Value, logprobs: Value) -> _Object:

@@ -22,6 +22,7 @@ from chatpipe.local.answer_writer import (
     ModelAnswer,
     ModelCall,
     completion_of,
+    count_tokens,
     events_of,
     tokens_of,
 )
@@ -79,6 +80,8 @@ class _BadRequest(Exception):
 
 def answer(method: str, path: str, body: bytes) -> Reply:
     """The reply to one HTTP request. path may have any prefix, and a query. Never raises."""
+    if method == "POST" and path.endswith("/chat/completions"):
+        return answer_chat(body)
     route = path.partition("?")[0].rstrip("/")
     _, models, model = route.partition("/models")
     if route.endswith("/chat/completions"):
@@ -174,23 +177,22 @@ def _answer(body: _Object, digest: str) -> ModelAnswer:
     messages = body["messages"]
     text = _echoed_text(messages)
     call = None if _is_result(messages[-1]) else _call(body, text)
-    limits = [_integer(body, name, 1, None) for name in _LIMITS if name in body]
-    tokens = (
-        []
-        if call
-        else tokens_of(_cut_at_stop(_formatted(body.get("response_format"), text), body.get("stop")))
-    )
-    limit = min((limit for limit in limits if limit is not None), default=len(tokens))
-    finish_reason = "length" if len(tokens) > limit else "stop"
+    limit = _limit(body)
+    finish_reason = "stop"
     if call:
+        text = ""
         finish_reason = "function_call" if call.kind == "function_call" else "tool_calls"
+    else:
+        text = _cut_at_stop(_formatted(body.get("response_format"), text), body.get("stop"))
+    if limit is not None and len(tokens := tokens_of(text)) > limit:
+        text, finish_reason = "".join(tokens[:limit]), "length"
     audio_format = _audio_format(body) if call is None else None
     return ModelAnswer(
         digest=digest,
         model=_model_of(body),
         prompt_tokens=_prompt_tokens(messages),
         choices=_integer(body, "n", 1, _MAX_CHOICES) or 1,
-        tokens=tokens[:limit],
+        text=text,
         finish_reason=finish_reason,
         calls=() if call is None else (call,),
         audio_format=audio_format,
@@ -205,7 +207,7 @@ def _given_answer(body: _Object, digest: str, given: GivenAnswer) -> ModelAnswer
         model=given.model or _model_of(body),
         prompt_tokens=(given.usage or {}).get("prompt_tokens", _prompt_tokens(body["messages"])),
         choices=_integer(body, "n", 1, _MAX_CHOICES) or 1,
-        tokens=given.tokens or (),
+        text="".join(given.tokens or ()),
         finish_reason=given.finish_reason or ("tool_calls" if given.calls else "stop"),
         calls=given.calls,
         audio_format=None,
@@ -214,6 +216,7 @@ def _given_answer(body: _Object, digest: str, given: GivenAnswer) -> ModelAnswer
         refusal=given.refusal,
         reasoning=given.reasoning,
         given_usage=given.usage,
+        pieces=given.tokens or (),
     )
 
 
@@ -223,7 +226,13 @@ def _model_of(body: _Object) -> str:
 
 
 def _prompt_tokens(messages: list[_Object]) -> int:
-    return sum(len(tokens_of(_text(message))) for message in messages)
+    return sum([count_tokens(_text(message)) for message in messages])
+
+
+def _limit(body: _Object) -> int | None:
+    """The most tokens of the answer, None for no limit. Raises _BadRequest."""
+    limits = [_integer(body, name, 1, None) for name in _LIMITS if name in body]
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _top_logprobs(body: _Object) -> int | None:

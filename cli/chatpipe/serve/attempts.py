@@ -30,6 +30,7 @@ Headers = tuple[tuple[str, str], ...]
 
 _KEY_BYTES = 12
 _TEXT_CHARS = 60
+_BEGINNING = 4 * _TEXT_CHARS
 # Refusals that another attempt may change. 425 is `Too Early` of RFC 8470.
 _PASSING = frozenset({408, 409, 425, 429})
 _NEW_KEY_MAY_HELP = frozenset({401, 403})
@@ -43,28 +44,16 @@ class Attempt:
     length of the longest pause in the reply.
     """
 
-    __slots__ = (
-        "_no_retry",
-        "began",
-        "credential",
-        "ended",
-        "key",
-        "outcome",
-        "stalled_s",
-        "status",
-        "wait_s",
-    )
+    outcome: Outcome = "running"
+    status = 0
+    wait_s: float | None = None
+    stalled_s = 0.0
+    _no_retry = False
 
     def __init__(self, key: bytes, began: float, credential: int) -> None:
         self.key = key
-        self.began = began
+        self.began = self.ended = began
         self.credential = credential
-        self.ended = began
-        self.outcome: Outcome = "running"
-        self.status = 0
-        self.wait_s: float | None = None
-        self.stalled_s = 0.0
-        self._no_retry = False
 
     def end(self, outcome: Outcome, status: int, headers: Headers, now: float, unix_now: float) -> None:
         """Note how the reply with this status and these headers ended. now is monotonic."""
@@ -107,12 +96,13 @@ class SentBody:
         self.key = blake2b(canonical, digest_size=_KEY_BYTES).digest()
 
     @property
-    def text(self) -> str:
-        """The first words of its last user message, empty if it has none."""
+    def beginning(self) -> str:
+        """The beginning of its last user message, empty if it has none. It is longer than first_words()."""
         messages = self._value.get("messages") if isinstance(self._value, dict) else None
-        for message in reversed(messages if isinstance(messages, list) else []):
+        for message in reversed(messages) if isinstance(messages, list) else ():
             if isinstance(message, dict) and message.get("role") == "user":
-                return _first_words(message.get("content"))
+                content = message.get("content")
+                return _text_of(content)[:_BEGINNING]
         return ""
 
 
@@ -121,12 +111,18 @@ def credential_of(headers: Mapping[str, str]) -> int:
     return hash((headers.get("authorization"), headers.get("api-key")))
 
 
-def _first_words(content: Value) -> str:
+def first_words(beginning: str) -> str:
+    """The first words of a text, on one line."""
+    text = " ".join(beginning.split())
+    return text if len(text) <= _TEXT_CHARS else f"{text[: _TEXT_CHARS - 3]}..."
+
+
+def _text_of(content: Value) -> str:
+    """The content of a message, or the first text part of it."""
     if isinstance(content, list):
         parts = (part.get("text") for part in content if isinstance(part, dict))
         content = next((text for text in parts if isinstance(text, str)), "")
-    text = " ".join(content[: 4 * _TEXT_CHARS].split()) if isinstance(content, str) else ""
-    return text if len(text) <= _TEXT_CHARS else f"{text[: _TEXT_CHARS - 3]}..."
+    return content if isinstance(content, str) else ""
 
 
 def _named_wait_s(headers: Mapping[str, str], unix_now: float) -> float | None:

@@ -13,8 +13,9 @@ import asyncio
 import socket
 import struct
 from collections import deque
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
+from itertools import islice
 from typing import Protocol
 
 from chatpipe.serve.batches.multipart import FormReader
@@ -26,6 +27,7 @@ from chatpipe.serve.served_request import RequestRefusal, ServedRequest
 from chatpipe.serve.wakeup import Wakeup
 
 _TURN = 64  # pieces of one reply before the other connections have a turn
+_LARGE = 4 << 10  # bytes of a piece that ends a turn: those of a turn are in memory
 _MOST_WAITING = 16  # requests in the pipeline of one connection; the next bytes wait in the kernel
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _NO_REQUEST = ServedRequest("", "", {}, b"", keep_alive=False)
@@ -74,6 +76,8 @@ class ClientConnection(asyncio.Protocol):
         self._timer: asyncio.Handle | None = None
         self._is_full = False
         self._is_held = False  # by a full buffer, between two steps
+        self._is_over = False  # the last step is taken, and its bytes are in a full buffer
+        self._ending: Close | Reset | None = None
         self._is_reading = True
         self._is_answering = False
         self._drained: int | None = None  # bytes read and dropped since the last reply; None before it
@@ -169,7 +173,7 @@ class ClientConnection(asyncio.Protocol):
     def _begin(self, request: ServedRequest | None, plan: ReplyPlan) -> None:
         if request is not None and (self._closes_after or self._owner.is_stopping):
             request = request._replace(keep_alive=False)
-        self._plan, self._entry = plan, LogEntry(request)
+        self._plan, self._entry, self._is_over = plan, LogEntry(request), False
         self._steps = self._owner.steps(plan, request or _NO_REQUEST)
         self._play()
 
@@ -187,29 +191,49 @@ class ClientConnection(asyncio.Protocol):
         self._timer = self._loop.call_soon(self._play)
 
     def _take_steps(self) -> None:
+        """Write the bytes before the next other step, and take that step.
+
+        A step that is woken up is told so before anything else: it may be woken at any time from now on.
+        """
         if self._steps is None:
             return
-        for count, step in enumerate(self._steps, 1):
-            if isinstance(step, bytes):
-                self._entry.bytes_sent += len(step)
-                self._transport.write(step)
-                if self._is_full:
-                    self._is_held = True
-                    return
-                if count % _TURN == 0:
-                    self._timer = self._loop.call_soon(self._play)
-                    return
-            elif isinstance(step, Pause):
-                self._entry.pause(step.seconds, self._loop.time())
-                self._timer = self._loop.call_later(step.seconds, self._play)
-                return
-            elif isinstance(step, Wakeup):
-                step.resume = self._resume
-                return
-            else:
-                self._finish(step)
-                return
-        self._finish(None)
+        if self._is_full:
+            self._is_held = True
+            return
+        step = self._ending if self._is_over else self._write_bytes(self._steps)
+        if isinstance(step, bytes):
+            self._resume()
+        elif isinstance(step, Pause):
+            self._entry.pause(step.seconds, self._loop.time())
+            self._timer = self._loop.call_later(step.seconds, self._play)
+        elif isinstance(step, Wakeup):
+            step.resume = self._resume
+        elif self._is_full:
+            self._is_held = self._is_over = True
+            self._ending = step
+        else:
+            self._finish(step)
+
+    def _write_bytes(self, steps: Iterator[Step]) -> Step | None:
+        """Write the next steps that are bytes in one piece, and return the one behind them.
+
+        None is the end of the steps, and bytes that of a turn.
+        """
+        pieces: list[bytes] = []
+        following: Step | None = None
+        for step in islice(steps, _TURN):
+            if not isinstance(step, bytes):
+                following = step
+                break
+            pieces.append(step)
+            if len(step) > _LARGE:
+                following = b""
+                break
+        if pieces:
+            data = b"".join(pieces)
+            self._entry.bytes_sent += len(data)
+            self._transport.write(data)
+        return b"" if len(pieces) == _TURN else following
 
     def _finish(self, ending: Close | Reset | None) -> None:
         self._end_reply(is_complete=True)

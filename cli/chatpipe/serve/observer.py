@@ -51,7 +51,8 @@ class Observer:
         if plan.attempt is not None:
             now = time.monotonic()
             outcome = _outcome(plan, is_complete=is_complete, is_stopping=is_stopping)
-            plan.attempt.stalled_s = entry.longest_pause_s(now) if "stall" in plan.faults else 0.0
+            if "stall" in plan.faults:
+                plan.attempt.stalled_s = entry.longest_pause_s(now)
             plan.attempt.end(outcome, plan.status, plan.headers, now, time.time())
             self._verdict.end(plan.attempt)
         if self._console.options.verbose:
@@ -91,4 +92,4 @@ def _outcome(plan: ReplyPlan, *, is_complete: bool, is_stopping: bool) -> Outcom
         return "lost"
     if plan.is_cut:
         return "cut"
-    return "answered" if _HARMLESS.issuperset(plan.faults) else "spoiled"
+    return "answered" if not plan.faults or _HARMLESS.issuperset(plan.faults) else "spoiled"

@@ -84,6 +84,7 @@ class Planner:
         self._quota = Quota(options.rpm, options.tpm, options.dialect)
         self._rules = FaultRules(options.faults, options.seed)
         self._seen: Counter[str] = Counter()
+        self._draws = bool(options.faults or options.latency.sigma)
         self._batches = BatchApi(options, self._rules, self._router.reply_to)
 
     def open_form(self, method: str, target: str, headers: Mapping[str, str]) -> FormReader | None:
@@ -111,6 +112,9 @@ class Planner:
         plan = _plan(reply, limits, source)
         plan.ticket = ticket
         plan.chunk_delay_s = self._options.chunk_delay_s
+        plan.latency_s = self._options.latency.median_s
+        if timed is None and source is None and not self._draws:
+            return plan
         body = (timed is None and plan.request_id) or request_id_of(request.body)
         plan.latency_s = self._latency_s(body)
         faults = self._rules.faults_of(request, body) if source is not None or plan.status == 200 else []

@@ -67,6 +67,8 @@ class Quota:
 
     def take(self, tokens: int, now: float) -> QuotaRefusal | None:
         """Take a request and its tokens. If a limit is reached, take nothing, and return the refusal."""
+        if not self._buckets:
+            return None
         refused: tuple[float, _MinuteLimit, int] | None = None
         amounts = {"requests": 1, "tokens": tokens}
         for bucket in self._buckets:
@@ -82,6 +84,8 @@ class Quota:
 
     def headers(self, unix_now: float) -> Headers:
         """The state of the limits after the last request, in the dialect."""
+        if not self._buckets:
+            return ()
         return tuple(
             header
             for bucket in self._buckets

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import responses
 from typing import Literal, Protocol
@@ -16,6 +16,7 @@ from chatpipe.serve.served_request import ServedRequest
 from chatpipe.serve.slots_in_use import Ticket
 from chatpipe.serve.wakeup import Wakeup
 
+_REASONS: Mapping[int, str] = {int(status): text for status, text in responses.items()}
 _EVENT_STREAM = "text/event-stream"
 _STREAM_END = re.compile(rb'"finish_reason"\s*:\s*"|data:\s*\[DONE\]')
 _END_BYTES = 40  # the longest that _STREAM_END matches, with some room for white space
@@ -100,9 +101,10 @@ class ReplyPlan:
 
     @property
     def is_stream(self) -> bool:
-        return any(
-            value.startswith(_EVENT_STREAM) for name, value in self.headers if name.lower() == "content-type"
-        )
+        for name, value in self.headers:
+            if name.lower() == "content-type":
+                return value.startswith(_EVENT_STREAM)
+        return False
 
 
 def plan_of(reply: Reply) -> ReplyPlan:
@@ -151,17 +153,11 @@ def _writes(plan: ReplyPlan, request: ServedRequest) -> Iterator[Step]:
         yield from _stream_steps(plan, request)
         return
     pieces = tuple(plan.pieces)
-    size = sum(len(piece) for piece in pieces if isinstance(piece, bytes))
+    size = sum([len(piece) for piece in pieces if isinstance(piece, bytes)])
     length = () if plan.status == 204 else (("content-length", str(size)),)
-    data = head_of(plan.status, (*plan.headers, *length, *_connection(request)))
-    for piece in () if request.method == "HEAD" else pieces:
-        if isinstance(piece, bytes):
-            data += piece
-        else:
-            yield data
-            yield piece
-            data = b""
-    yield data
+    yield head_of(plan.status, (*plan.headers, *length, *_connection(request)))
+    if request.method != "HEAD":
+        yield from pieces
     if not request.keep_alive:
         yield Close()
 
@@ -173,20 +169,29 @@ def _stream_steps(plan: ReplyPlan, request: ServedRequest) -> Iterator[Step]:
         request = request._replace(keep_alive=False)  # its end is that of the connection
     framing = (("transfer-encoding", "chunked"),) if is_chunked else ()
     yield head_of(plan.status, (*plan.headers, *framing, *_connection(request)))
-    delay_s = plan.chunk_delay_s if plan.is_stream else 0.0
-    is_first = True
-    for piece in plan.pieces:
-        if not isinstance(piece, bytes):
-            yield piece
-            continue
-        if delay_s and not is_first:
-            yield Pause(delay_s)
-        is_first = False
-        yield b"%x\r\n%b\r\n" % (len(piece), piece) if is_chunked else piece
+    pieces = plan.pieces
+    if plan.is_stream and plan.chunk_delay_s:
+        pieces = _delayed(pieces, plan.chunk_delay_s)
+    if is_chunked:
+        for piece in pieces:
+            yield b"%x\r\n%b\r\n" % (len(piece), piece) if isinstance(piece, bytes) else piece
+    else:
+        yield from pieces
     if is_chunked:
         yield b"0\r\n\r\n"
     if not request.keep_alive:
         yield Close()
+
+
+def _delayed(steps: Iterable[Step], seconds: float) -> Iterator[Step]:
+    """The same steps, with a pause before all bytes but the first."""
+    is_first = True
+    for step in steps:
+        if isinstance(step, bytes):
+            if not is_first:
+                yield Pause(seconds)
+            is_first = False
+        yield step
 
 
 def _sliced(steps: Iterator[Step], size: int) -> Iterator[Step]:
@@ -202,9 +207,10 @@ def _sliced(steps: Iterator[Step], size: int) -> Iterator[Step]:
 
 def head_of(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
     """The status line and the headers, with the empty line behind them."""
-    lines = [f"HTTP/1.1 {status} {responses.get(status, 'Unknown')}"]
-    lines += [f"{name}: {value}" for name, value in headers]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+    text = f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}\r\n"
+    for name, value in headers:
+        text += f"{name}: {value}\r\n"
+    return f"{text}\r\n".encode("latin-1")
 
 
 def _connection(request: ServedRequest) -> tuple[tuple[str, str], ...]:

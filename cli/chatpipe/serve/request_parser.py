@@ -121,13 +121,15 @@ class RequestParser:
 
     def on_headers_complete(self) -> None:
         self._in_body = True
-        length = self._headers.get("content-length", "")
-        self._form = self._open_form(self._method(), self._target.decode("latin-1"), self._headers)
+        headers = self._headers
+        length = headers.get("content-length", "")
+        if "multipart/" in headers.get("content-type", "").lower():
+            self._form = self._open_form(self._method(), self._target.decode("latin-1"), headers)
         if length.isdecimal() and int(length[:20]) > self._most_bytes():
             self._refuse_size()
-        elif self._headers.get("content-encoding", "").strip().lower() not in _SAFE_CODINGS:
+        elif "content-encoding" in headers and not _is_safe(headers["content-encoding"]):
             self._refuse(415, "Unsupported Content-Encoding: send the body uncompressed")
-        elif self._headers.get("expect", "").lower() == "100-continue":
+        elif "expect" in headers and headers["expect"].lower() == "100-continue":
             self._events.append(Interim.CONTINUE)
 
     def on_body(self, data: bytes) -> None:
@@ -174,6 +176,10 @@ class RequestParser:
 
 
 _LONG_HEAD = (431, f"The head of your request is larger than {_MOST_OVERHEAD} bytes")
+
+
+def _is_safe(coding: str) -> bool:
+    return coding.strip().lower() in _SAFE_CODINGS
 
 
 def _reason(error: httptools.HttpParserError) -> str:

@@ -18,6 +18,7 @@ _JSON = ("content-type", "application/json")
 _OWN_ROOT = "/_chatpipe/"
 # The type of an error of ours about the server behind this one.
 UPSTREAM_ERROR = "upstream_error"
+_CHAT_PATH = "/v1/chat/completions"
 _BEARER = "bearer "
 _NO_KEY = "You didn't provide an API key: send it in the header Authorization, as 'Bearer KEY'"
 _WRONG_KEY = "Incorrect API key provided"
@@ -47,7 +48,7 @@ class Router:
         """The reply to a request that does not go to the model, None for one that does."""
         if request.method == "OPTIONS":
             return Reply(204, (("allow", _allowed(request)),), ())
-        if _method(request) == "GET" and (own := self._own.get(request.path)) is not None:
+        if request.method in ("GET", "HEAD") and (own := self._own.get(request.path)) is not None:
             return own()
         refusal = self.refusal(request)
         if refusal is not None:
@@ -109,6 +110,9 @@ def is_own(request: ServedRequest) -> bool:
 
 def is_chat(request: ServedRequest) -> bool:
     """Return True for a request for a completion."""
+    target = request.target
+    if target == _CHAT_PATH:  # that of nearly every request
+        return request.method == "POST"
     return request.method == "POST" and _is_chat_path(request.path)
 
 

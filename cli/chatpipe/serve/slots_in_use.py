@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 
 from chatpipe.serve.wakeup import Wakeup
@@ -12,7 +11,7 @@ class Slots:
     """limit is the number of slots, None for as many as there are requests. queues: the others wait."""
 
     def __init__(self, limit: int | None = None, *, queues: bool = False) -> None:
-        self._limit = math.inf if limit is None else limit
+        self._limit = limit
         self._queues = queues
         self._queue: deque[Ticket] = deque()
         self.running = 0
@@ -24,7 +23,7 @@ class Slots:
     def enter(self) -> Ticket | None:
         """A ticket for a slot, or for a place in the queue. None if there is neither."""
         ticket = Ticket(self)
-        if self.running < self._limit:
+        if self._limit is None or self.running < self._limit:
             self.running += 1
             ticket.is_running = True
         elif self._queues:
@@ -51,7 +50,7 @@ class Ticket(Wakeup):
     __slots__ = ("_slots", "is_running")
 
     def __init__(self, slots: Slots) -> None:
-        super().__init__()
+        self.resume = bool
         self._slots = slots
         self.is_running = False
 

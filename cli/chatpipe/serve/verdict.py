@@ -14,9 +14,10 @@ hung-on-stall        it did not come: the client went on waiting for a reply tha
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
+from collections.abc import Sequence
 from typing import Literal
 
-from chatpipe.serve.attempts import Attempt, Outcome, SentBody
+from chatpipe.serve.attempts import Attempt, Outcome, SentBody, first_words
 
 Kind = Literal[
     "early-retry", "useless-retry", "storm", "took-cut-for-whole", "sent-after-success", "hung-on-stall"
@@ -74,28 +75,25 @@ class Remark:
 class WatchedBody:
     """The attempts of one body. pending are those that ended without a good answer and were not repeated."""
 
-    __slots__ = (
-        *("answers", "attempts", "failures", "remarks", "key", "lines", "pending", "retries"),
-        *("running", "text", "times", "waits"),
-    )
+    pending: Sequence[Attempt] = ()
+    times: Sequence[float] = ()  # of the retries in the last second
+    waits: Sequence[float] = ()  # before the retries since the last answer: the first and the last ones
+    remarks: dict[tuple[Kind, Severity], Remark] | None = None
+    lines = 0  # attempts that repeat none
+    retries = 0
+    answers = 0
+    failures = 0
+    running = 0
 
     def __init__(self, sent: SentBody) -> None:
         self.key = sent.key
-        self.text = sent.text
+        self._beginning = sent.beginning
         self.attempts: list[Attempt] = []  # the last ones
-        self.pending: list[Attempt] = []
-        self.times: list[float] = []  # of the retries in the last second
-        self.waits: list[float] = []  # before the retries since the last answer: the first and the last ones
-        self.remarks: dict[tuple[Kind, Severity], Remark] | None = None
-        self.lines = 0  # attempts that repeat none
-        self.retries = 0
-        self.answers = 0
-        self.failures = 0
-        self.running = 0
 
     @property
-    def is_open(self) -> bool:
-        return bool(self.running or self.pending)
+    def text(self) -> str:
+        """The first words of its last user message, empty if it has none."""
+        return first_words(self._beginning)
 
     @property
     def has_flat_waits(self) -> bool:
@@ -110,7 +108,7 @@ class WatchedBody:
         if not self.pending:
             return None
         best = min(self.pending, key=lambda each: (each.is_final_for(credential), each.due))
-        self.pending.remove(best)
+        self.pending = [each for each in self.pending if each is not best]
         return best
 
 
@@ -137,16 +135,22 @@ class ClientVerdict:
         body = self._body(sent)
         attempt = Attempt(body.key, now, credential)
         body.attempts.append(attempt)
-        del body.attempts[:-_MOST_ATTEMPTS]
+        if len(body.attempts) > _MOST_ATTEMPTS:
+            del body.attempts[0]
         body.running += 1
-        earlier = body.take_pending(credential)
+        earlier = body.take_pending(credential) if body.pending else None
         if earlier is None:
-            self._judge_new(body, now)
+            if body.answers:
+                self._judge_copy(body, now)
+            body.lines += 1
         else:
             self.retries += 1
             body.retries += 1
             self._judge_retry(body, earlier, attempt)
-        self._judge_load(connections, now)
+        if connections > self._connections:
+            self._connections = connections
+        if self._refusals:
+            self._judge_load(now)
         return attempt
 
     def end(self, attempt: Attempt) -> None:
@@ -162,29 +166,28 @@ class ClientVerdict:
             self._add("hung-on-stall", "wrong", body, words, now)
         if outcome == "answered":
             body.answers += 1
-            body.waits.clear()
+            body.waits = ()
             self._refusals.clear()
-        elif outcome in _CAN_COME_AGAIN and len(body.pending) < _MOST_PENDING:
-            body.failures += 1
-            body.pending.append(attempt)
-        if attempt.is_busy:
-            self._refusals.append(now)
-        if not body.is_open:
+        else:
+            if outcome in _CAN_COME_AGAIN and len(body.pending) < _MOST_PENDING:
+                body.failures += 1
+                body.pending = [*body.pending, attempt]
+            if attempt.is_busy:
+                self._refusals.append(now)
+        if not (body.running or body.pending):
             self._settle(body)
 
     # Rules
 
-    def _judge_new(self, body: WatchedBody, now: float) -> None:
-        """Judge an attempt that repeats no failed one: the first, a copy of it, or one too many.
+    def _judge_copy(self, body: WatchedBody, now: float) -> None:
+        """Judge an attempt that comes after an answer and repeats no failed one: a copy, or one too many.
 
         Requests may be the same on purpose. If none of them failed, or they are in flight together, a
         repetition is worth a note only.
         """
-        if body.answers:
-            is_wrong = body.failures and not body.running > 1 and body.answers >= body.lines
-            words = "sent again after a good answer" + (", behind its retries" if is_wrong else "")
-            self._add("sent-after-success", "wrong" if is_wrong else "note", body, words, now)
-        body.lines += 1
+        is_wrong = body.failures and not body.running > 1 and body.answers >= body.lines
+        words = "sent again after a good answer" + (", behind its retries" if is_wrong else "")
+        self._add("sent-after-success", "wrong" if is_wrong else "note", body, words, now)
 
     def _judge_retry(self, body: WatchedBody, earlier: Attempt, attempt: Attempt) -> None:
         now = attempt.began
@@ -199,23 +202,21 @@ class ClientVerdict:
             self._add("early-retry", "wrong", body, words, now)
         if earlier.outcome == "spoiled":
             return
-        body.times.append(now)
-        while body.times[0] < now - _WINDOW_S:
-            del body.times[0]
+        body.times = [*(time for time in body.times if time >= now - _WINDOW_S), now]
         if len(body.times) > STORM_RETRIES * body.lines:
             words = f"sent again {len(body.times)} times in a second"
             self._add("storm", "wrong", body, words, now)
             return
         if earlier.wait_s is None:
-            body.waits.append(waited_s)
-            del body.waits[FLAT_RETRIES // 2 : -FLAT_RETRIES // 2]
+            waits = [*body.waits, waited_s]
+            del waits[FLAT_RETRIES // 2 : -FLAT_RETRIES // 2]
+            body.waits = waits
         if body.has_flat_waits:
             words = f"sent again {body.retries} times, {waited_s:.2f} s apart, without longer waits"
             self._add("storm", "wrong", body, words, now)
 
-    def _judge_load(self, connections: int, now: float) -> None:
+    def _judge_load(self, now: float) -> None:
         """Judge the rate of all requests while the server says that it has too much to do."""
-        self._connections = max(self._connections, connections)
         refusals = self._refusals
         while refusals and refusals[0] < now - _WINDOW_S:
             refusals.popleft()
