@@ -114,7 +114,7 @@ def event_stream(
     headers: Headers = (),
     end: bool = True,
 ) -> list[Step]:
-    """An event stream, each piece a write of its own, pace seconds before each but the first.
+    """An event stream, each piece a chunk of its own, pace seconds before each but the first.
 
     Not chunked, it ends by closing. end=False leaves the end out, for a step that breaks it off.
     """

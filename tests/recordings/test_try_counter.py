@@ -1,4 +1,4 @@
-"""try_counter.py: which replies a client may answer with the same request."""
+"""try_counter.py: after which replies the same request is the next try."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ JSON = (("content-type", "application/json"),)
         (200, JSON, b'{"error": {"message": "busy"}}', True),
         (200, (), b'{"custom_id": "a"}\n{"custom_id": "b"}\n', False),
         (200, (), b"any file", False),
-        (400, JSON, b"{}", False),
+        (400, JSON, b"{}", True),
+        (401, JSON, b"{}", True),
         (408, JSON, b"{}", True),
         (429, JSON, b"{}", True),
         (500, JSON, b"{}", True),
@@ -33,11 +34,11 @@ JSON = (("content-type", "application/json"),)
         (200, STREAM, stream_of("a")[0] + event({"error": {"message": "busy"}}), True),
     ],
 )
-def test_what_may_be_sent_again(
+def test_after_what_it_is_the_next_try(
     status: int | None, headers: tuple[tuple[str, str], ...], body: bytes, expected: bool
 ) -> None:
     assert has_failed(RecordedReply(status, headers, ((0, body),) if body else ())) == expected
 
 
-def test_a_reply_that_was_cut_may_be_sent_again() -> None:
+def test_after_a_cut_reply_it_is_the_next_try() -> None:
     assert has_failed(RecordedReply(200, STREAM, ((0, b"".join(stream_of("a"))),), "cut"))

@@ -16,7 +16,7 @@ from chatpipe.recordings.try_counter import NumberedRequest, TryCounter
 from chatpipe.serve.replayed_reply import ReplayedReply
 from chatpipe.serve.reply_steps import Close, Pause, ReplyPlan, Reset, Step, steps_of
 from chatpipe.serve.served_request import ServedRequest
-from loopback import Answer, Request, Stall, completion, error, event, event_stream, stream_of
+from loopback import Answer, Request, Stall, completion, error, event, event_stream, reply, stream_of
 from process import run
 from serve.client import Running, chat_body, chat_request, get, serving
 from serve.test_upstream import REPLIES, answer, in_front, seen, texts_of
@@ -163,6 +163,51 @@ def test_matches_and_misses(tmp_path: Path, match: str, fields: dict[str, Any], 
     assert (status, b"an answer" in body) == (200, True)
     kind = b"text/event-stream; charset=utf-8" if "stream" in fields else b"application/json"
     assert (b"content-type", kind) in headers
+
+
+def test_a_refusal_whose_cause_was_mended_is_passed_over(tmp_path: Path) -> None:
+    """A client without a key is refused, gets one, and asks again. The replay has the answers alone."""
+    path = tmp_path / "r.jsonl"
+
+    def check(request: Request) -> Answer:
+        has_key = "authorization" in request.headers
+        return reply(body=completion("an answer")) if has_key else error(401, "no key")
+
+    with in_front(check, "--record", str(path)) as servers:
+        got = [
+            seen(servers.ours.port, chat_request("a b", key + b"Connection: close\r\n"))[0]
+            for key in (
+                b"",
+                b"Authorization: Bearer sk-expected-1\r\n",
+                b"Authorization: Bearer sk-expected-1\r\n",
+            )
+        ]
+    assert got == [401, 200, 200]
+    assert [(each.occurrence, each.n) for each in records(path)] == [(1, 1), (1, 2), (2, 1)]
+    with serving("--replay", str(path)) as ours:
+        assert [seen(ours.port, chat_request("a b"))[0] for _ in range(3)] == [200] * 3
+
+
+def test_a_file_without_recordings_is_65(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.touch()
+    done = run("serve", "--replay", str(path))
+    assert (done.status, done.stdout) == (65, b"")
+    assert f"{path}: there are no recordings in it" in done.stderr.decode()
+
+
+def test_a_file_that_is_emptied_is_told_once_and_no_reason_to_ask_again(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(record({"body": completion("an answer")}))
+    with serving("--replay", str(path)) as ours:
+        path.write_bytes(b"")
+        replies = [seen(ours.port, chat_request(model="m")) for _ in range(2)]
+        ours.process.terminate()
+        stderr = ours.process.communicate(timeout=20)[1]
+    assert [(status, json.loads(body)["error"]["type"]) for status, _, body, _ in replies] == [
+        (404, "no_recording")
+    ] * 2
+    assert stderr.count(b"a recording cannot be read any more") == 1
 
 
 def test_the_last_recording_of_a_request_comes_again(tmp_path: Path) -> None:

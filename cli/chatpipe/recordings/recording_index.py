@@ -2,7 +2,9 @@
 
 The lines stay in their file: memory has 16 bytes for each. Of several records of the same attempt the last
 one counts. A request that occurs more often than it was recorded gets the recording of its last occurrence.
-In a file that is added to, a last attempt that failed is no recording: it would fail in every later run.
+A refusal that no further try changes, such as 401, is passed over if the request was asked again: somebody
+mended its cause in between. In a file that is added to, a last attempt that failed is no recording: it would
+fail in every later run.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from chatpipe.recordings.exchange_record import (
     read_request,
 )
 from chatpipe.recordings.request_key import request_key
-from chatpipe.recordings.try_counter import has_failed
+from chatpipe.recordings.try_counter import has_failed, is_final
 from chatpipe.system.descriptor import open_regular, read_at
 from chatpipe.system.line_index import LineFiles, SortedIndex
 
@@ -73,9 +75,22 @@ class RecordingIndex:
         """Number of records."""
         return len(self._index)
 
+    def refuse_empty(self, fix: str) -> None:
+        """Raise BadInput if there are no records, and close the file."""
+        if not len(self):
+            self.close()
+            raise BadInput("there are no recordings in it", place=self.path, fix=fix)
+
     def find(self, key: str, occurrence: int, n: int) -> ExchangeRecord | None:
         """The record of the attempt n, by the exact key of its request. Raises MissingInput and BadInput."""
-        return self._unless_open(self._find(key, min(occurrence, self._occurrences.get(key, 1)), n))
+        occurrence = min(occurrence, self._occurrences.get(key, 1))
+        record = self._find(key, occurrence, n)
+        while record is not None and is_final(record.reply):
+            following = self._find(key, occurrence, record.n + 1)
+            if following is None:
+                break
+            record = following
+        return self._unless_open(record)
 
     def find_loosely(self, loose_key: str, n: int) -> ExchangeRecord | None:
         """The record of the attempt n of a request with this loose key, the last one of several.
@@ -160,7 +175,7 @@ def key_of(record: ExchangeRecord) -> str:
 def _has_no_answer(record: ExchangeRecord) -> bool:
     body = record.request.body
     choices = body.get("n") if isinstance(body, dict) else None
-    return (record.reply.status or 0) >= 400 or has_failed(record.reply, choices)
+    return has_failed(record.reply, choices)
 
 
 def _mixed(key: str, occurrence: int, n: int) -> int:

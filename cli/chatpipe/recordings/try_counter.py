@@ -61,15 +61,16 @@ class TryCounter:
 
 
 def has_failed(reply: RecordedReply, choices: Value = None) -> bool:
-    """Return True for a reply after which a client may send the same request again.
+    """Return True for a reply after which the same request is the next try of the one that had it.
 
+    After a refusal that stays the same, such as a wrong key, it is so once somebody has mended the cause.
     choices is the number that the request asked for. Of a stream that was not cut the end may still be
     missing, or a chunk may be no JSON; an answer in one piece may be half a JSON text, or an error.
     """
     if reply.status is None or reply.failure:
         return True
     if reply.status != 200:
-        return reply.status >= 500 or reply.status in BUSY | RETRYABLE
+        return reply.status >= 400
     if reply.is_stream:
         return not _is_whole_stream(reply.body, choices if isinstance(choices, int) else 1)
     if not reply.body.lstrip().startswith(b"{"):
@@ -79,6 +80,12 @@ def has_failed(reply: RecordedReply, choices: Value = None) -> bool:
     except NotJSON:
         return not reply.body.endswith(b"}\n")  # lines of results are no JSON text
     return isinstance(value, dict) and bool(value.get("error"))
+
+
+def is_final(reply: RecordedReply) -> bool:
+    """Return True for a refusal that no further try of the same client changes."""
+    status = reply.status or 0
+    return 400 <= status < 500 and not reply.failure and status not in BUSY | RETRYABLE
 
 
 def _is_whole_stream(body: bytes, choices: int) -> bool:

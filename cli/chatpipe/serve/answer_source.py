@@ -6,7 +6,7 @@ without that server it is 404.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from chatpipe.errors import ChatpipeError
 from chatpipe.local.model import Reply
@@ -21,6 +21,7 @@ from chatpipe.serve.served_request import ServedRequest
 from chatpipe.serve.upstream import Upstream
 
 _API_ROOT = "/v1/"
+_CHANGED = "a recording cannot be read any more, because its file was changed"
 _NOT_RECORDED = ("HEAD", "OPTIONS")
 
 
@@ -33,7 +34,9 @@ class AnswerSource:
         replay: Replay | None,
         upstream: Upstream | None,
         recorder: ExchangeRecorder | None,
+        warn: Callable[[str], None],
     ) -> None:
+        self._warn = warn
         self._counter = counter
         self._replay = replay
         self._upstream = upstream
@@ -64,8 +67,9 @@ class AnswerSource:
             if upstream is None:
                 assert replay is not None
                 return KnownReply(error_reply(404, replay.miss(numbered), type="no_recording"))
-        except ChatpipeError as fault:  # the file has changed
-            return KnownReply(error_reply(500, str(fault), type="bad_recording"))
+        except ChatpipeError as fault:  # the file has changed, and another try would not mend it
+            self._warn(_CHANGED)
+            return KnownReply(error_reply(404, f"{_CHANGED}: {fault}", type="no_recording"))
         if self._recorder is None:
             return upstream.reply_to(request, ExchangeListener())
         return upstream.reply_to(request, self._recorder.begin(request.headers, numbered))

@@ -34,13 +34,17 @@ def open_source(
     """
     refuse_shared_files([STDOUT_USE, *options.uses])
     counter = TryCounter()
+
+    def warn(text: str) -> None:
+        console.warn_once([text])
+
     upstream = None
     if options.upstream is not None:
         upstream = open_upstream(options.upstream, environ, allow_http=options.allow_http)
     recorder = None
     if options.recordings.record is not None:
         writer = RecordingWriter(options.recordings.record, LockPatience(console.note, _LOCK_S))
-        recorder = ExchangeRecorder(writer, counter, lambda text: console.warn_once([text]), fail)
+        recorder = ExchangeRecorder(writer, counter, warn, fail)
     replay = None
     if options.recordings.replay is not None:
         # Behind the writer, which makes the file if it is the same one.
@@ -51,10 +55,12 @@ def open_source(
             grows=is_same,
             note=console.warning,
         )
+        if upstream is None:
+            index.refuse_empty("record some with --record FILE --upstream URL")
         copies = recorder is not None and not is_same
         ended = recorder.end if copies and recorder is not None else counter.end
         replay = Replay(index, options.replay_speed, ended)
-    return AnswerSource(counter, replay, upstream, recorder)
+    return AnswerSource(counter, replay, upstream, recorder, warn)
 
 
 def _is_one_file(options: RecordingOptions) -> bool:
