@@ -131,7 +131,7 @@ class MissingInput(ChatpipeError):
 
 
 class NotRecorded(MissingInput):
-    """A request that was not recorded. Nothing was sent."""
+    """A request that was not recorded. Nothing was sent, or only to a `chatpipe serve --replay`."""
 
 
 class Unreachable(ChatpipeError):

@@ -16,6 +16,7 @@ from chatpipe.errors import (
     BadInput,
     ChatpipeError,
     NoCredit,
+    NotRecorded,
     Status,
 )
 from chatpipe.inputs import values
@@ -110,7 +111,7 @@ def test_a_404_of_a_replay_is_about_no_model() -> None:
     body = api_error("r:1: no recording of this request: recorded POST /v1/x", type="no_recording")
     fault = from_reply(404, body)
     fix = "add --record FILE and --upstream URL to its chatpipe serve --replay FILE"
-    assert (type(fault), fault.fix) == (BadInput, fix)
+    assert (type(fault), fault.fix) == (NotRecorded, fix)
 
 
 @cases(

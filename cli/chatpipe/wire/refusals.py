@@ -18,6 +18,7 @@ from chatpipe.errors import (
     ChatpipeError,
     NoAccess,
     NoCredit,
+    NotRecorded,
     TryLater,
     Unreachable,
 )
@@ -163,7 +164,8 @@ def _classify(
         return BadInput if is_data else BadConfiguration, _OTHER_VERSION
     if status == 404:
         if _NOT_RECORDED in error.codes:
-            return BadInput, "add --record FILE and --upstream URL to its chatpipe serve --replay FILE"
+            fix = "add --record FILE and --upstream URL to its chatpipe serve --replay FILE"
+            return NotRecorded, fix
         if refusal_words.is_about_route(error, is_wrapped=is_wrapped):
             return BadConfiguration, _wrong_url(request)
         return BadInput, "is the model one that the server offers?"
