@@ -71,9 +71,10 @@ def sh(
     env: Mapping[str, str] | None = None,
     cwd: Path | str | None = None,
     timeout: float = 30,
+    shell: str = "sh",
 ) -> Done:
-    """A command line of a POSIX shell to its end, `chatpipe` being on its PATH."""
-    return _finished(("sh", "-c", command), stdin, env, cwd, timeout)
+    """A command line of a shell, a POSIX one by default, to its end, `chatpipe` being on its PATH."""
+    return _finished((shell, "-c", command), stdin, env, cwd, timeout)
 
 
 class Process(subprocess.Popen[bytes]):

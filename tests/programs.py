@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from typing import NoReturn
 
 import pytest
+
+_NAMES = ("curl", "fzf", "git", "jq", "make", "parallel", "systemd-analyze", "timeout", "xargs")
 
 
 def program(name: str) -> str:
@@ -15,6 +18,13 @@ def program(name: str) -> str:
     if found is None:
         missing(f"no program '{name}' on PATH")
     return found
+
+
+def find_programs(commands: str) -> None:
+    """Skip a test whose commands need one of the programs that a machine may lack."""
+    for name in _NAMES:
+        if re.search(rf"\b{name}\b", commands):
+            program(name)
 
 
 def missing(what: str) -> NoReturn:

@@ -6,22 +6,19 @@ The model is a server with the answers of cookbook.jsonl, so that they are those
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from manual import pages
-from process import environment
-from programs import program
+from process import sh
+from programs import find_programs, program
 from serve.client import serving
 
 _PAGE = "chatpipe-cookbook"
 _TITLES = ("PIPELINES", "TABLES", "BATCHES", "MAKEFILES")
 _SCRIPT = Path(__file__).with_name("cookbook.jsonl")
-# Each with a word of the line that needs it.
-_PROGRAMS = ("fzf", "git", "jq", "make", "parallel", "systemd-analyze", "timeout", "xargs")
 _FLEET = ("http://gpu1:8000/v1", "http://gpu2:8000/v1")
 RECIPES = list(pages.examples(_PAGE, _TITLES))
 
@@ -37,23 +34,14 @@ def servers() -> Iterator[list[str]]:
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.sentence)
 def test_recipe(recipe: pages.Example, shell: str, tmp_path: Path, servers: list[str]) -> None:
-    for name in _PROGRAMS:
-        if re.search(rf"\b{name}\b", recipe.commands):
-            program(name)
+    program(shell)
+    find_programs(recipe.commands)
     commands = recipe.commands
     for name, url in zip(_FLEET, servers, strict=True):
         commands = commands.replace(name, url)
     settings = {"HOME": str(tmp_path), "CHATPIPE_BASE_URL": servers[0], "CHATPIPE_MODEL": "gpt-4o-mini"}
-    done = subprocess.run(
-        [program(shell), "-c", f"set -eu\nexec 2>&1\n{commands}"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        cwd=tmp_path,
-        env=environment(settings),
-        check=False,
-        timeout=50,
-    )
-    assert (done.stdout.decode(), done.returncode) == (recipe.output, 0)
+    done = sh(f"set -eu\nexec 2>&1\n{commands}", cwd=tmp_path, env=settings, shell=shell, timeout=50)
+    assert (done.stdout.decode(), done.status) == (recipe.output, 0)
 
 
 def test_there_are_recipes_of_every_kind() -> None:
