@@ -15,6 +15,7 @@ from chatpipe.recordings.exchange_record import FAILURES
 from chatpipe.serve import attempts, script_answer, script_match, verdict
 from chatpipe.server import profile_rules
 from formats import schemas
+from manual import commands
 
 EACH = pytest.mark.parametrize("name", schemas.names())
 # Records with fields of others: a server, a provider, or the user.
@@ -85,6 +86,7 @@ def _field(name: str, path: str) -> Any:
     ("name", "path", "words"),
     [
         ("result", "chatpipe.outcome", Outcome),
+        ("result", "chatpipe.engine", commands.options("batch")[("--engine",)].row.choices[1:]),
         ("exchange", "response.error", [*FAILURES, None]),
         ("verdict", "findings[].kind", get_args(verdict.Kind)),
         ("verdict", "counts[].severity", get_args(verdict.Severity)),
