@@ -48,7 +48,7 @@ class Call(NamedTuple):
     def run(self, body: Message, out: OpenOutput) -> CallResult:
         """Send the request and write the answer, while it arrives if no further turn can follow."""
         details = _Details(self.console, out)
-        with self._sender(details) as ask:
+        with self._sender(details, out) as ask:
             if not self.turns.is_single_turn:
                 return self._converse(body, ask, out)
             delivery = Delivery(out, self.format, self.console)
@@ -75,13 +75,14 @@ class Call(NamedTuple):
         buffer.replay(delivery)
         return CallResult(conversation.answer, delivery.finish(conversation.answer), conversation.steps)
 
-    def _sender(self, details: _Details) -> AbstractContextManager[SendRequest]:
+    def _sender(self, details: _Details, out: OpenOutput) -> AbstractContextManager[SendRequest]:
         """The function that sends one request to the first server that can be reached."""
         detail = details.add if self.console.options.verbose else None
         has_turns = not self.turns.is_single_turn
-        return open_routes(
-            self.servers, RouteNeeds(self.options, self.console, self.environ, detail, has_turns)
+        needs = RouteNeeds(
+            self.options, self.console, self.environ, detail, has_turns, has_turns or out.is_kept
         )
+        return open_routes(self.servers, needs)
 
 
 class _Details:

@@ -17,6 +17,7 @@ from chatpipe.options.output import ConsoleOptions
 from chatpipe.response.usage import Usage
 from chatpipe.system import console
 from chatpipe.system.console import Console
+from chatpipe.system.status_line import StatusLine
 from parametrize import cases
 
 
@@ -187,23 +188,21 @@ def test_share_of_what_will_be_an_item(
 
 
 @pytest.fixture
-def shown() -> Iterator[bar.ProgressBar]:
-    it = bar.ProgressBar(80)
+def shown() -> Iterator[StatusLine]:
+    it = StatusLine(80)
     it.open()
     yield it
     it.close()
 
 
-def test_a_notice_takes_the_place_of_the_bar(
-    shown: bar.ProgressBar, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_notice_takes_the_place_of_the_bar(shown: StatusLine, capfd: pytest.CaptureFixture[str]) -> None:
     shown.draw("abc")
     Console(ConsoleOptions()).note("x")
     shown.draw("abc")
     assert capfd.readouterr().err == "\rabc\r   \rchatpipe: x\n\rabc"
 
 
-def test_a_notice_is_one_write(shown: bar.ProgressBar, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_notice_is_one_write(shown: StatusLine, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[bytes] = []
     monkeypatch.setattr(console, "write_raw", written.append)
     shown.draw("abc")
@@ -213,7 +212,7 @@ def test_a_notice_is_one_write(shown: bar.ProgressBar, monkeypatch: pytest.Monke
 
 
 def test_the_bar_is_written_where_it_changes_only(
-    shown: bar.ProgressBar, capfd: pytest.CaptureFixture[str]
+    shown: StatusLine, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for text in ("abc", "abc", "d", "d", "ef"):
         shown.draw(text)
@@ -223,7 +222,7 @@ def test_the_bar_is_written_where_it_changes_only(
 
 
 def test_a_closed_bar_is_out_of_the_way(capfd: pytest.CaptureFixture[str]) -> None:
-    it = bar.ProgressBar(80)
+    it = StatusLine(80)
     it.open()
     it.draw("abc")
     it.close()

@@ -2,25 +2,21 @@
 
     chatpipe:  41%|######         | 412/1000 done, 3 failed, 35/s, 1.24M tokens, 0.012 USD, 00:17 left
 
-tqdm formats the meter. This module draws, wipes and overwrites the line: tqdm's own object counts every
-line, starts a thread, and does not know about other output on stderr.
+tqdm formats the meter, system/status_line.py draws the line: tqdm's own object counts every line, starts a
+thread, and does not know about other output on stderr.
 """
 
 from __future__ import annotations
 
-import os
-import threading
 from collections import deque
 from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING
 
 from chatpipe.batch.amounts import cost_text, speed_text, tokens_text
-from chatpipe.system import console
 
 if TYPE_CHECKING:
     from chatpipe.batch.tally import Tally
 
-_STDERR = 2
 # The speed is measured over this window: longer than most answers take, shorter than a server's fluctuations.
 _WINDOW_S = 30.0
 # A shorter meter shows too little.
@@ -29,49 +25,6 @@ _LEAST_METER = 6
 _DISPENSABLE = (
     *("elapsed", "word", "tokens", "percent", "name", "servers", "cost", "meter", "speed", "left", "failed"),
 )
-
-
-class ProgressBar:
-    """The progress bar. columns is its width if the terminal does not report one."""
-
-    def __init__(self, columns: int) -> None:
-        self._columns = columns
-        self._shown = ""
-        self._lock = threading.Lock()  # tools run in threads and print their steps
-
-    def open(self) -> None:
-        console.divert(self.write_above)
-
-    def draw(self, text: str) -> None:
-        with self._lock:
-            if text != self._shown:
-                console.write_raw(f"\r{text.ljust(len(self._shown))}".encode())
-                self._shown = text
-
-    def write_above(self, data: bytes) -> None:
-        """Write data in place of the bar, which the next tick draws again."""
-        with self._lock:
-            console.write_raw(self._wiped() + data)
-
-    def wipe(self) -> None:
-        self.write_above(b"")
-
-    def close(self) -> None:
-        self.wipe()
-        console.restore(self.write_above)
-
-    @property
-    def width(self) -> int:
-        """The usable columns. The last one is left free, because some terminals begin a new line in it."""
-        try:
-            columns = os.get_terminal_size(_STDERR).columns
-        except OSError:
-            columns = 0
-        return max((columns or self._columns) - 1, 1)  # 0 columns: the terminal's size was never set
-
-    def _wiped(self) -> bytes:
-        blank, self._shown = " " * len(self._shown), ""
-        return f"\r{blank}\r".encode() if blank else b""
 
 
 class Speed:

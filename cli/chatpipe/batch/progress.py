@@ -14,6 +14,7 @@ from chatpipe.limits.prices import ModelPrice
 from chatpipe.limits.rate import Pauses
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.system import console
+from chatpipe.system.status_line import StatusLine
 
 # A run that ends earlier shows no bar: it would only flash.
 _DELAY_S = 0.2
@@ -45,7 +46,7 @@ class Progress:
         self._watch = watch
         self._tally = tally
         self._started = started
-        self._bar = bar.ProgressBar(watch.columns) if watch.kind == "bar" else None
+        self._bar = StatusLine(watch.columns) if watch.kind == "bar" else None
         self._speed = bar.Speed(started)
         self._taken = 0
         self._line = 0
@@ -121,16 +122,16 @@ class Progress:
         if self._states is not None:
             self._tally.servers.note_states(self._states())
 
-    def _draw(self, progress_bar: bar.ProgressBar) -> None:
+    def _draw(self, line: StatusLine) -> None:
         self._note_state()
         now = time.monotonic()
-        progress_bar.draw(
+        line.draw(
             bar.format_bar(
                 self._tally,
                 total=self._total(),
                 elapsed_s=now - self._started,
                 speed=self._speed.now(now, self._tally.finished),
-                width=progress_bar.width,
+                width=line.width,
             )
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +30,18 @@ if TYPE_CHECKING:
 
 
 class RouteNeeds(NamedTuple):
-    """The parts of a call that its routes share. detail prints a line of -v, None without."""
+    """The parts of a call that its routes share. detail prints a line of -v, None without.
+
+    With buffers_answer nothing is written to standard output before the end of the answer.
+    """
 
     options: CallOptions
     console: Console
     environ: Mapping[str, str]
     detail: Callable[[str], None] | None
     has_turns: bool
+    buffers_answer: bool = False
+    sleep: Callable[[float], Awaitable[None]] = sleep_without_loop
 
 
 class Route:
@@ -122,8 +127,23 @@ class _NoConnection(Hooks):
 def open_routes(servers: Sequence[Server], needs: RouteNeeds) -> Iterator[SendRequest]:
     """The function that sends a request to the first server that can be reached.
 
-    Raises MissingInput, BadInput, BadConfiguration and CannotWrite.
+    On a terminal a line says what a long call waits for. Raises MissingInput, BadInput, BadConfiguration
+    and CannotWrite.
     """
+    if needs.console.on_terminal and not needs.console.options.quiet and needs.environ.get("TERM") != "dumb":
+        from chatpipe.limits.call_wait import CallWait  # a call off a terminal needs no thread
+        from chatpipe.system.status_line import StatusLine
+
+        wait = CallWait(StatusLine(80), buffers_answer=needs.buffers_answer)
+        with wait.shown(), _open_all(servers, needs._replace(sleep=wait.sleep)) as send:
+            yield wait.watch(send)
+        return
+    with _open_all(servers, needs) as send:
+        yield send
+
+
+@contextmanager
+def _open_all(servers: Sequence[Server], needs: RouteNeeds) -> Iterator[SendRequest]:
     if len(servers) == 1:
         with _open_route(servers[0], needs) as route:
             yield route.send
@@ -138,7 +158,7 @@ def _open_route(server: Server, needs: RouteNeeds) -> Iterator[Route]:
     """The way to one server, within the limits of the pace file if there is one."""
     console = needs.console
     transport = open_transport(server, needs.environ)
-    context = ExchangeContext(transport, sleep_without_loop, console.note, needs.detail, console.warn_once)
+    context = ExchangeContext(transport, needs.sleep, console.note, needs.detail, console.warn_once)
     pause = _turn_pause(server, context, needs)
     try:
         with _open_pacer(server, context, needs.options) as pacer:

@@ -1,0 +1,53 @@
+"""A line of stderr that changes in place, below all others: the progress of a run, the wait of a call."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from chatpipe.system import console
+
+_STDERR = 2
+
+
+class StatusLine:
+    """The last line of stderr. columns is the width of the terminal if it does not report one."""
+
+    def __init__(self, columns: int) -> None:
+        self._columns = columns
+        self._shown = ""
+        self._lock = threading.Lock()  # tools run in threads and print their steps
+
+    def open(self) -> None:
+        console.divert(self.write_above)
+
+    def draw(self, text: str) -> None:
+        with self._lock:
+            if text != self._shown:
+                console.write_raw(f"\r{text.ljust(len(self._shown))}".encode())
+                self._shown = text
+
+    def write_above(self, data: bytes) -> None:
+        """Write data in place of the line, which the next draw() brings back."""
+        with self._lock:
+            console.write_raw(self._wiped() + data)
+
+    def wipe(self) -> None:
+        self.write_above(b"")
+
+    def close(self) -> None:
+        self.wipe()
+        console.restore(self.write_above)
+
+    @property
+    def width(self) -> int:
+        """The usable columns. The last one is left free, because some terminals begin a new line in it."""
+        try:
+            columns = os.get_terminal_size(_STDERR).columns
+        except OSError:
+            columns = 0
+        return max((columns or self._columns) - 1, 1)  # 0 columns: the terminal's size was never set
+
+    def _wiped(self) -> bytes:
+        blank, self._shown = " " * len(self._shown), ""
+        return f"\r{blank}\r".encode() if blank else b""
