@@ -26,7 +26,7 @@ RECIPES = list(pages.examples(_PAGE, _TITLES))
 @pytest.fixture(scope="module")
 def servers() -> Iterator[list[str]]:
     """The base URLs of two servers with the same model."""
-    options = ("-q", "--script", str(_SCRIPT))
+    options = ("-q", "--script", str(_SCRIPT), "--batch-life", "1")
     with serving(*options) as one, serving(*options) as other:
         yield [one.url, other.url]
 
