@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from chatpipe.server import profile_rules
 from formats import schemas
 from manual import commands
 
+_PACKAGE = Path(__file__).parents[2] / "cli" / "chatpipe"
 EACH = pytest.mark.parametrize("name", schemas.names())
 # Records with fields of others: a server, a provider, or the user.
 OPEN = {
@@ -111,6 +113,17 @@ def test_keys_are_those_of_the_code(name: str, path: str, keys: set[str]) -> Non
 def test_a_script_may_say_what_the_code_reads() -> None:
     assert set(_field("script-rule", "match")["properties"]) == script_match.NAMES
     assert set(_field("script-rule", "answer")["properties"]) == script_answer.NAMES
+
+
+def test_steps_of_jobs_are_those_of_the_code() -> None:
+    source = "".join(path.read_text(encoding="utf-8") for path in _PACKAGE.rglob("*.py"))
+    steps = {"planned", *re.findall(r'\.note\(\w+, "(\w+)"', source)}
+    in_journal, in_file = (
+        set(schemas.variants(name)[-1].schema["properties"][key]["enum"])
+        for name, key in (("journal", "chatpipe_job"), ("jobs-file", "event"))
+    )
+    assert in_journal == steps
+    assert in_file == steps - {"collected"}
 
 
 _CONFIG = Path(__file__).parent / "files" / "config.toml"
