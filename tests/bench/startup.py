@@ -173,7 +173,7 @@ def _ours(place: Place, source: Source, urls: _Urls) -> list[Case]:
     }
     return [
         case("--version", "--version", expects=b"chatpipe "),
-        case("--help", "--help", expects=b"Commands:"),
+        case("--help", "--help", expects=b"One request:"),
         case("ask --help", "ask", "--help", expects=b"--temperature"),
         case("completion of a word", expects=b"--temperature", **completing),
         case("build", "build", "-m", "m", "Hello", expects=b'"Hello"'),
