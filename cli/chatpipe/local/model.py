@@ -127,9 +127,12 @@ def answer_chat(data: bytes, given: GivenAnswer | None = None) -> Reply:
         answer = _answer(body, digest) if given is None else _given_answer(body, digest, given)
     except _BadRequest as error:
         return _error(400, error.message, error.param, error.code, headers)
-    usage = (answer.prompt_tokens, answer.completion_tokens)
     if body.get("stream") is not True:
-        return Reply(200, (_JSON, *headers), (values.dumps(completion_of(answer)),), usage)
+        completion = completion_of(answer)
+        counts = completion["usage"]
+        usage = (counts["prompt_tokens"], counts["completion_tokens"])
+        return Reply(200, (_JSON, *headers), (values.dumps(completion),), usage)
+    usage = (answer.prompt_tokens, answer.completion_tokens)
     options = body.get("stream_options")
     with_usage = isinstance(options, dict) and options.get("include_usage") is True
     kind = ("content-type", "text/event-stream; charset=utf-8")

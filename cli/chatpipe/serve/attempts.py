@@ -85,9 +85,10 @@ class Attempt:
 class SentBody:
     """A body as the verdict knows it: a key that is the same for equal JSON, and words to know it by."""
 
-    __slots__ = ("_value", "key")
+    __slots__ = ("_value", "data", "key")
 
     def __init__(self, data: bytes) -> None:
+        self.data = data
         try:
             self._value: Value = values.loads(data)
             canonical = orjson.dumps(self._value, option=orjson.OPT_SORT_KEYS)

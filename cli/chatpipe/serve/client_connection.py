@@ -21,7 +21,7 @@ from typing import Protocol
 from chatpipe.serve.batches.multipart import FormReader
 from chatpipe.serve.reply_steps import Close, Pause, ReplyPlan, Reset, Step, plan_of
 from chatpipe.serve.request_log import LogEntry
-from chatpipe.serve.request_parser import Interim, ParserEvent, RequestParser
+from chatpipe.serve.request_parser import ParserEvent, RequestParser
 from chatpipe.serve.router import refusal_reply
 from chatpipe.serve.served_request import RequestRefusal, ServedRequest
 from chatpipe.serve.wakeup import Wakeup
@@ -161,13 +161,13 @@ class ClientConnection(asyncio.Protocol):
             if not self._is_reading and len(self._waiting) <= _MOST_WAITING // 2:
                 self._is_reading = True
                 self._transport.resume_reading()
-            if isinstance(event, Interim):
-                self._transport.write(_CONTINUE)
+            if isinstance(event, ServedRequest):
+                self._begin(event, self._owner.plan(event))
             elif isinstance(event, RequestRefusal):
                 self._closes_after = True
                 self._begin(None, plan_of(refusal_reply(event)))
             else:
-                self._begin(event, self._owner.plan(event))
+                self._transport.write(_CONTINUE)
         self._is_answering = False
 
     def _begin(self, request: ServedRequest | None, plan: ReplyPlan) -> None:

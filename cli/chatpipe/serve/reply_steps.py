@@ -66,7 +66,6 @@ class LaterReply(Protocol):
         """Give up the rest of it. It may have come to its end."""
 
 
-@dataclass(slots=True)
 class ReplyPlan:
     """A reply, and the way in which it is written. usage is its prompt and completion tokens.
 
@@ -79,20 +78,32 @@ class ReplyPlan:
     is 0, and the headers are those that are added. attempt is what the verdict knows of the request.
     """
 
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    pieces: Iterable[Step]
+    # Few plans have any of these, and each request gets a plan.
     chunk_delay_s: float = 0.0
     latency_s: float = 0.0
     ticket: Ticket | None = None
-    usage: tuple[int, int] = (0, 0)
     first: Step | None = None
     slice_bytes: int = 0
     faults: tuple[str, ...] = ()
-    framing: Framing = ""
-    source: LaterReply | None = None
     is_cut: bool = False
     attempt: Attempt | None = None
+
+    def __init__(
+        self,
+        status: int,
+        headers: tuple[tuple[str, str], ...],
+        pieces: Iterable[Step],
+        *,
+        usage: tuple[int, int] = (0, 0),
+        framing: Framing = "",
+        source: LaterReply | None = None,
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self.pieces = pieces
+        self.usage = usage
+        self.framing = framing
+        self.source = source
 
     @property
     def request_id(self) -> str:

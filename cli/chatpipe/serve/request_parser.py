@@ -6,7 +6,7 @@ memory. So bytes are counted that bring no body and complete no request.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 
 import httptools
@@ -46,6 +46,7 @@ class RequestParser:
         self.is_inside = False
         self._in_body = False
         self._target = b""
+        self._lines: list[tuple[bytes, bytes]] = []
         self._headers: dict[str, str] = {}
         self._body = bytearray()
 
@@ -107,21 +108,18 @@ class RequestParser:
 
     def on_message_begin(self) -> None:
         self.is_inside, self._in_body = True, False
-        self._target, self._headers, self._body = b"", {}, bytearray()
+        self._target, self._lines, self._body = b"", [], bytearray()
         self._form, self._size = None, 0
 
     def on_url(self, url: bytes) -> None:
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_body:  # a trailer
-            return
-        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
-        self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
+        self._lines.append((name, value))  # those of a trailer come too late
 
     def on_headers_complete(self) -> None:
         self._in_body = True
-        headers = self._headers
+        headers = self._headers = _headers_of(self._lines)
         length = headers.get("content-length", "")
         if "multipart/" in headers.get("content-type", "").lower():
             self._form = self._open_form(self._method(), self._target.decode("latin-1"), headers)
@@ -176,6 +174,18 @@ class RequestParser:
 
 
 _LONG_HEAD = (431, f"The head of your request is larger than {_MOST_OVERHEAD} bytes")
+
+
+def _headers_of(lines: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    """The headers by their names in lower case. Those of one name are joined."""
+    found = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in lines}
+    if len(found) == len(lines):
+        return found
+    found = {}
+    for raw, value in lines:
+        name, text = raw.lower().decode("latin-1"), value.decode("latin-1")
+        found[name] = f"{found[name]}, {text}" if name in found else text
+    return found
 
 
 def _is_safe(coding: str) -> bool:

@@ -45,6 +45,7 @@ MOST_OPEN = 16_384
 MOST_SETTLED = 4_096
 _MOST_ATTEMPTS = 20  # of a body, the last ones
 _MOST_REMARKS = 50  # of a kind, the first ones
+_MOST_KEPT = 1024  # bytes of a body that is kept as it is; of a larger one its beginning is
 _MOST_PENDING = 256  # of a body
 
 _CAN_COME_AGAIN = frozenset({"spoiled", "cut", "refused", "lost", "left"})
@@ -87,13 +88,14 @@ class WatchedBody:
 
     def __init__(self, sent: SentBody) -> None:
         self.key = sent.key
-        self._beginning = sent.beginning
+        self._data = sent.data if len(sent.data) <= _MOST_KEPT else b""
+        self._beginning = "" if self._data else sent.beginning
         self.attempts: list[Attempt] = []  # the last ones
 
     @property
     def text(self) -> str:
         """The first words of its last user message, empty if it has none."""
-        return first_words(self._beginning)
+        return first_words(SentBody(self._data).beginning if self._data else self._beginning)
 
     @property
     def has_flat_waits(self) -> bool:
