@@ -9,6 +9,7 @@ import pytest
 
 from chatpipe.errors import ChatpipeError
 from chatpipe.inputs.place import Source
+from chatpipe.serve.reply_steps import TimedReply
 from chatpipe.serve.script import Script, parse_script
 from serve.test_script import ASKED, RESULT, SYSTEM, TOOLS, body_of, chat, text_of
 
@@ -112,6 +113,43 @@ def test_times_and_breaks() -> None:
     assert reply is not None
     assert (reply.chunk_delay_s, [fault.kind for fault in reply.faults]) == (0.025, ["ttft", "cut"])  # type: ignore[attr-defined]
     assert [b'"content":"ab"' in piece for piece in reply.pieces][1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "delay", "faults"),
+    [
+        ({"latency": 20}, 0.02, []),
+        ({"latency": 20, "replaySpeed": 2}, 0.01, []),
+        ({"recordedTimings": {"ttftMs": 30, "interChunkDelaysMs": [10, 0, 20]}}, 0.01, [("ttft", 0.03)]),
+        ({"recordedTimings": {"ttftMs": 30, "interChunkDelaysMs": []}}, None, [("ttft", 0.03)]),
+        ({"latency": 20, "disconnectAfterMs": 50}, 0.02, [("cut", 3)]),
+        ({"latency": 20, "disconnectAfterMs": 50, "truncateAfterChunks": 1}, 0.02, [("cut", 1)]),
+        ({"streamingProfile": {"ttft": 40}, "disconnectAfterMs": 30}, None, [("ttft", 0.04), ("cut", 0)]),
+        ({"disconnectAfterMs": 30}, None, []),  # it is over by then
+        ({"disconnectAfterMs": 0}, None, [("cut", 0)]),
+    ],
+)
+def test_times(fields: dict[str, Any], delay: float | None, faults: list[tuple[str, float]]) -> None:
+    reply = fixtures(fixture(YES, **fields)).reply_to(chat("a", stream=True))
+    assert isinstance(reply, TimedReply)
+    assert reply.chunk_delay_s == delay
+    assert [(fault.kind, fault.value) for fault in reply.faults] == faults
+
+
+def test_fields_that_are_not_used_are_named() -> None:
+    chaos = {"dropRate": 0.5, "latencyMs": 100}
+    found = fixtures(
+        fixture(YES | {"id": "x"}, {"userMessage": "a"}, chaos=chaos, metadata={"systemHash": "1"}),
+        fixture(YES | {"id": "y", "role": "assistant"}, streamingProfile={"ttft": 1, "jitter": 0.1}),
+    )
+    assert list(found.warnings()) == [
+        "f.json:3: 'response.id' of a fixture is not used, here and in 1 other fixture",
+        "f.json:3: 'chaos.dropRate' of a fixture is not used",
+        "f.json:19: 'streamingProfile.jitter' of a fixture is not used",
+    ]
+    reply = found.reply_to(chat("a"))
+    assert isinstance(reply, TimedReply)
+    assert reply.latency_s == 0.1
 
 
 def test_fixtures_of_other_apis_are_left_out() -> None:

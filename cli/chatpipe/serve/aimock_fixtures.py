@@ -3,7 +3,8 @@
     {"fixtures": [{"match": {"userMessage": "hi"}, "response": {"content": "hello"}}]}
 
 The order counts in both. Where aimock takes a nearby `turnIndex` for a missing one, a rule of ours does not.
-Fixtures of other APIs are left out, and fields that have no meaning here: ids, roles, chaos.
+A stream has one delay between its chunks, the mean of the recorded ones. Fixtures of other APIs are left out,
+and fields that have no meaning here, such as ids. A note names each of these fields.
 
 Source: @copilotkit/aimock 1.43.0, dist/types.d.ts and dist/router.js.
 """
@@ -15,7 +16,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from chatpipe.errors import BadInput
+from chatpipe.errors import BadInput, quantity
 from chatpipe.inputs import values
 from chatpipe.inputs.place import Source, locate
 from chatpipe.inputs.values import json_type
@@ -48,10 +49,33 @@ def fixture_lines(source: Source) -> list[Source] | None:
 
 
 def left_out(source: Source, lines: list[Source]) -> Iterator[str]:
-    """Notes about fixtures that have become no rules."""
-    count = len(_fixtures(source.data) or ()) - len(lines)
+    """Notes about fixtures that have become no rules, and about fields of the others that are not used."""
+    fixtures = _fixtures(source.data) or []
+    count = len(fixtures) - len(lines)
     if count:
         yield f"{source.name}: {count} fixtures are not for Chat Completions, and left out"
+    found: dict[str, list[int]] = {}
+    rules = {each.line for each in lines}
+    for line, fixture in zip(_line_numbers(source, len(fixtures)), fixtures, strict=True):
+        for name in _unused(fixture) if line in rules else ():
+            found.setdefault(name, []).append(line)
+    for name, at in found.items():
+        more = f", here and in {quantity(len(at) - 1, 'other fixture')}" if len(at) > 1 else ""
+        yield f"{source.name}:{at[0]}: '{name}' of a fixture is not used{more}"
+
+
+def _unused(fixture: Rule) -> Iterator[str]:
+    """The fields of a fixture that change nothing here."""
+    response, chaos = fixture["response"], _object(fixture.get("chaos"))
+    parts = (
+        (fixture, _FIXTURE_NAMES, ""),
+        (response, _RESPONSE_NAMES, "response."),
+        (_object(fixture.get("streamingProfile")), {"ttft", "tps"}, "streamingProfile."),
+        (chaos, {"latencyMs"}, "chaos."),
+        (_object(response.get("usage")), _USAGE_NAMES, "response.usage."),
+    )
+    for values_, names, prefix in parts:
+        yield from (f"{prefix}{name}" for name, value in values_.items() if name not in names and value)
 
 
 def _fixtures(data: bytes) -> list[Any] | None:
@@ -134,21 +158,54 @@ def _call(call: Any) -> Any:
 
 def _times(fixture: Rule) -> Rule:
     """The delays of a fixture, and the break of its stream."""
-    profile = fixture.get("streamingProfile")
-    profile = profile if isinstance(profile, dict) else {}
     found: Rule = {}
     faults = []
+    first_ms, delay_ms = _delays_ms(fixture)
     if _is_number(fixture.get("chunkSize")):
         found["chunks"] = fixture["chunkSize"]
-    if _is_number(profile.get("tps")):
-        found["chunk_delay"] = 1 / profile["tps"]
-    elif _is_number(fixture.get("latency")):
-        found["chunk_delay"] = fixture["latency"] / 1000
-    if _is_number(profile.get("ttft")):
-        faults.append(f"ttft={profile['ttft']}ms")
-    if isinstance(fixture.get("truncateAfterChunks"), int):
-        faults.append(f"cut={fixture['truncateAfterChunks']}")
+    if delay_ms:
+        found["chunk_delay"] = delay_ms / 1000
+    if first_ms:
+        faults.append(f"ttft={first_ms:g}ms")
+    latency_ms: Any = _object(fixture.get("chaos")).get("latencyMs")
+    if _is_number(latency_ms):
+        found["delay"] = latency_ms / 1000
+    cuts = [fixture["truncateAfterChunks"]] if isinstance(fixture.get("truncateAfterChunks"), int) else []
+    end_ms: Any = fixture.get("disconnectAfterMs")
+    if end_ms == 0 or (_is_number(end_ms) and (delay_ms or end_ms < first_ms)):
+        cuts.append(_chunks_in(end_ms, first_ms, delay_ms))
+    if cuts:
+        faults.append(f"cut={min(cuts)}")
     return found | ({"fault": faults} if faults else {})
+
+
+def _delays_ms(fixture: Rule) -> tuple[float, float]:
+    """The times before the first chunk and before each other one."""
+    speed = fixture["replaySpeed"] if _is_number(fixture.get("replaySpeed")) else 1
+    latency = fixture["latency"] if _is_number(fixture.get("latency")) else 0
+    profile, recorded = _object(fixture.get("streamingProfile")), _object(fixture.get("recordedTimings"))
+    first, delay = 0, latency
+    if profile:
+        first = profile["ttft"] if _is_number(profile.get("ttft")) else 0
+        delay = 1000 / profile["tps"] if _is_number(profile.get("tps")) else latency
+    elif recorded:
+        first = recorded["ttftMs"] if _is_number(recorded.get("ttftMs")) else 0
+        listed = recorded.get("interChunkDelaysMs")
+        delays = (
+            [each for each in listed if _is_number(each) or each == 0] if isinstance(listed, list) else []
+        )
+        delay = sum(delays) / len(delays) if delays else 0
+    return first / speed, delay / speed
+
+
+def _chunks_in(end_ms: float, first_ms: float, delay_ms: float) -> int:
+    """The number of chunks that come before this time."""
+    left_ms = end_ms - first_ms
+    return 0 if left_ms <= 0 else 1 + int(left_ms / delay_ms)
+
+
+def _object(value: Any) -> Rule:
+    return value if isinstance(value, dict) else {}
 
 
 def _is_number(value: Any) -> bool:
@@ -182,6 +239,15 @@ _ANSWER_NAMES = {
     "finishReason": "finish_reason",
     "model": "model",
 }
+_FIXTURE_NAMES = frozenset(
+    {
+        *("match", "response", "latency", "chunkSize", "truncateAfterChunks", "disconnectAfterMs"),
+        *("streamingProfile", "recordedTimings", "replaySpeed", "chaos", "metadata"),
+    }
+)
+_RESPONSE_NAMES = frozenset(
+    {*_ANSWER_NAMES, "toolCalls", "blocks", "error", "status", "retryAfter", "usage", "role"}
+)
 _ERROR_NAMES = ("message", "type", "code", "param")
 _USAGE_NAMES = {
     "prompt_tokens": "prompt_tokens",
