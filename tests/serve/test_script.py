@@ -306,48 +306,51 @@ BAD_LINES: list[tuple[str, str]] = [
         "not JSON: expecting property name enclosed in double quotes (column 2): write each rule on one line",
     ),
     ('{"a": NaN}', "not JSON: 'NaN' is not JSON (column 7)"),
-    ("[1]", "a rule is an array, not an object"),
+    ("[1]", "a rule is [1], not an object"),
     ('{"match": {}}', 'a rule has no \'answer\': add "answer": {"content": TEXT}'),
-    ('{"match": 1, "answer": {}}', "/match: 'match' is a number, not an object"),
-    ('{"match_": {}, "answer": {}}', "/match_: 'match_' is not a part of a rule: did you mean 'match'?"),
+    ('{"match": 1, "answer": {}}', "/match: 'match' is 1, not an object"),
+    (
+        '{"match_": {}, "answer": {"echo": true}}',
+        "/match_: 'match_' is not a part of a rule: did you mean 'match'?",
+    ),
 ]
 BAD_MATCHES: list[tuple[Value, str]] = [
     ({"usr": "a"}, "/usr: 'usr' is not a condition: did you mean 'user'?"),
-    ({"user": 1}, '/user: it is a number, not a text or an object such as {"regex": PATTERN}'),
+    ({"user": 1}, '/user: it is 1, not a text or an object such as {"regex": PATTERN}'),
     ({"user": {"regexp": "a"}}, "/user/regexp: 'regexp' is not a test of a text: did you mean 'regex'?"),
-    ({"user": ["a", 1]}, "/user/1: it is a number, not a text"),
-    ({"user": []}, "/user: it is an array, not a text"),
+    ({"user": ["a", 1]}, "/user/1: it is 1, not a text"),
+    ({"user": []}, "/user: it is [], not a text"),
     ({"user": {}}, "/user: 0 tests in one object: use one of contains, equals or regex"),
-    ({"user": {"equals": 1}}, "/user/equals: it is a number, not a text"),
+    ({"user": {"equals": 1}}, "/user/equals: it is 1, not a text"),
     ({"user": {"regex": "("}}, "/user/regex: '(' is no regular expression: missing ), "),
-    ({"turn": -1}, "/turn: 'turn' is no whole number from 0 on"),
-    ({"turn": True}, "/turn: 'turn' is no whole number from 0 on"),
-    ({"stream": 1}, "/stream: 'stream' is a number, not true or false"),
-    ({"occurrence": 0}, "/occurrence: 'occurrence' is no whole number from 1 on"),
-    ({"attempt": []}, "/attempt: 'attempt' is no whole number from 1 on"),
-    ({"body": []}, "/body: 'body' is an array, not an object of JSON Pointers"),
+    ({"turn": -1}, "/turn: 'turn' is -1, not a whole number from 0 on"),
+    ({"turn": True}, "/turn: 'turn' is true, not a whole number from 0 on"),
+    ({"stream": 1}, "/stream: 'stream' is 1, not true or false"),
+    ({"occurrence": 0}, "/occurrence: 'occurrence' is 0, not a whole number from 1 on"),
+    ({"attempt": []}, "/attempt: 'attempt' is [], not a whole number from 1 on"),
+    ({"body": []}, "/body: 'body' is [], not an object of JSON Pointers"),
     ({"body": {"seed": 1}}, "/body/seed: 'seed' is no JSON Pointer: begin with a slash, as '/seed'"),
     ({"body": {"/~2": 1}}, "/body/~1~02: '/~2' is no JSON Pointer: write ~0 for ~ and ~1 for /"),
-    ({"body": {"/a": {"exists": 1}}}, "/body/~1a: 'exists' is a number, not true or false"),
+    ({"body": {"/a": {"exists": 1}}}, "/body/~1a: 'exists' is 1, not true or false"),
 ]
 EITHER = "an answer has either 'content' or 'refusal': leave one of them out"
 BAD_ANSWERS: list[tuple[Value, str]] = [
-    ("x", ": 'answer' is a string, not an object"),
+    ("x", ": 'answer' is \"x\", not an object"),
     ({}, ': there is nothing to answer: add "content": TEXT, or "echo": true'),
     ({"contents": "x"}, "/contents: 'contents' is not a part of an answer: did you mean 'content'?"),
     ({"content": "x", "error": {}}, ": an answer has either 'error' or 'content': leave one of them out"),
     ({"content": "x", "refusal": "y"}, f"/refusal: {EITHER}"),
-    ({"content": "x", "model": 3}, "/model: 'model' is a number, not a text"),
+    ({"content": "x", "model": 3}, "/model: 'model' is 3, not a text"),
     ({"content": "ab", "chunks": ["a"]}, "/chunks: the chunks are not the content: cut the same text into"),
     ({"refusal": "ab", "chunks": 1}, "/chunks: there is no content to cut: leave it out"),
-    ({"tool_calls": {}}, "/tool_calls: 'tool_calls' is an object, not an array"),
+    ({"tool_calls": {}}, "/tool_calls: 'tool_calls' is {}, not an array"),
     (
         {"tool_calls": [{"nam": "f"}]},
         "/tool_calls/0/nam: 'nam' is not a part of a call: did you mean 'name'?",
     ),
     ({"tool_calls": [{}]}, '/tool_calls/0: a call has no name: add "name": NAME'),
-    ({"tool_calls": [{"name": "f", "id": 1}]}, "/tool_calls/0/id: 'id' is a number, not a text"),
-    ({"error": {"status": 200}}, "/error/status: 'status' is no whole number from 400 on"),
+    ({"tool_calls": [{"name": "f", "id": 1}]}, "/tool_calls/0/id: 'id' is 1, not a text"),
+    ({"error": {"status": 200}}, "/error/status: 'status' is 200, not a whole number from 400 on"),
     ({"error": {"status": 600}}, "/error/status: 600 is no status of an error: use 400 to 599"),
     ({"error": {"stat": 600}}, "/error/stat: 'stat' is not a part of an error: use "),
     ({"echo": True, "delay": "soon"}, "/delay: 'soon' is no time such as 50ms, of at most a day"),
@@ -361,9 +364,12 @@ BAD_ANSWERS: list[tuple[Value, str]] = [
         "/headers/Connection: 'Connection' is written by the",
     ),
     ({"echo": True, "headers": {"a b": "c"}}, "/headers/a b: 'a b' is no header with a text in ASCII"),
-    ({"echo": False}, "/echo: 'echo' is a boolean, not true"),
+    ({"echo": False}, "/echo: 'echo' is false, not true"),
     ({"events": []}, "/events: 'events' is no array with events"),
-    ({"usage": {"prompt_tokens": "1"}}, "/usage/prompt_tokens: 'prompt_tokens' is no whole number from 0 on"),
+    (
+        {"usage": {"prompt_tokens": "1"}},
+        "/usage/prompt_tokens: 'prompt_tokens' is \"1\", not a whole number from 0 on",
+    ),
 ]
 
 
@@ -393,6 +399,20 @@ def test_all_lines_are_reported_at_once_and_blank_ones_are_skipped() -> None:
     with pytest.raises(Problems) as raised:
         parse_script(Source("s.jsonl", b'\n{"answer": 1}\r\n \n{"answer": {"echo": true}}\n{}\n'))
     assert [fault.place for fault in raised.value.faults] == ["s.jsonl:2: /answer", "s.jsonl:5"]
+
+
+def test_all_faults_of_a_line_are_reported_at_once() -> None:
+    match = {"turn": "one", "usr": "a", "occurrence": 0}
+    answer = {"content": "a", "usage": [1], "delay": "soon", "fault": "cutt", "contents": 1}
+    with pytest.raises(Problems) as raised:
+        parse_script(Source("s.jsonl", json.dumps({"match": match, "answer": answer, "x": 1}).encode()))
+    assert [str(fault.place) for fault in raised.value.faults] == [
+        f"s.jsonl:1: {pointer}"
+        for pointer in (
+            *("/x", "/match/turn", "/match/usr", "/match/occurrence", "/answer/contents"),
+            *("/answer/usage", "/answer/delay", "/answer/fault"),
+        )
+    ]
 
 
 def test_a_file_without_rules_is_refused() -> None:

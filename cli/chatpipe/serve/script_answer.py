@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from chatpipe.inputs import values
-from chatpipe.inputs.values import Value, json_type
+from chatpipe.inputs.values import Value
 from chatpipe.local import model
 from chatpipe.local.answer_writer import ModelCall, tokens_of
 from chatpipe.local.model import GivenAnswer, Reply
@@ -18,7 +18,7 @@ from chatpipe.response.delays import parse_duration
 from chatpipe.serve.fault_grammar import NoFault, parse_fault
 from chatpipe.serve.reply_steps import TimedReply
 from chatpipe.serve.router import json_reply
-from chatpipe.serve.script_match import NoRule, unknown, whole_number
+from chatpipe.serve.script_match import NoRule, shown, tried, unknown, whole_number
 
 _ROOT = "/answer"
 _LONGEST_S = 86_400.0
@@ -96,22 +96,24 @@ def _request_id(body: bytes) -> Headers:
 # A rule's words -> the answer. Each parser raises NoRule.
 
 
-def parse_answer(value: Value) -> RuleAnswer:
+def parse_answer(value: Value, faults: list[NoRule]) -> RuleAnswer:
+    """The answer of a rule. What is wrong with its parts is added to faults. Raises NoRule for the whole."""
     fields = _object(_ROOT, "answer", value)
-    for name in fields:
-        if name not in NAMES:
-            raise unknown(f"{_ROOT}/{name}", name, NAMES, "a part of an answer")
+    strange = [name for name in fields if name not in NAMES]
+    faults += [unknown(f"{_ROOT}/{name}", name, NAMES, "a part of an answer") for name in strange]
     kinds = [name for name in _KINDS if name in fields] + (["content"] if _CONTENT & fields.keys() else [])
     if len(kinds) > 1:
         raise NoRule(_ROOT, f"an answer has either '{kinds[0]}' or '{kinds[1]}'", "leave one of them out")
-    if not kinds:
+    if not kinds and not strange:  # a misspelt name may be the kind
         fix = 'add "content": TEXT, or "echo": true'
         raise NoRule(_ROOT, "there is nothing to answer", fix)
-    return _KIND_PARSERS[kinds[0]](fields)._replace(
-        headers=_headers(fields.get("headers", {})),
-        delay_s=_seconds("delay", fields.get("delay", 0)),
-        chunk_delay_s=_seconds("chunk_delay", fields["chunk_delay"]) if "chunk_delay" in fields else None,
-        faults=_faults(fields.get("fault", [])),
+    answer = tried(faults, _KIND_PARSERS[kinds[0]], fields) if kinds else None
+    chunk_delay = fields.get("chunk_delay", ...)
+    return (answer or RuleAnswer())._replace(
+        headers=tried(faults, _headers, fields.get("headers", {})) or (),
+        delay_s=tried(faults, _seconds, "delay", fields.get("delay", 0)) or 0.0,
+        chunk_delay_s=None if chunk_delay is ... else tried(faults, _seconds, "chunk_delay", chunk_delay),
+        faults=tried(faults, _faults, fields.get("fault", [])) or (),
     )
 
 
@@ -160,7 +162,7 @@ def _calls(value: Value) -> tuple[ModelCall, ...]:
     if value is None:
         return ()
     if not isinstance(value, list):
-        raise NoRule(f"{_ROOT}/tool_calls", f"'tool_calls' is {json_type(value)}, not an array")
+        raise NoRule(f"{_ROOT}/tool_calls", f"'tool_calls' is {shown(value)}, not an array")
     return tuple(_call(f"{_ROOT}/tool_calls/{at}", each) for at, each in enumerate(value))
 
 
@@ -173,7 +175,7 @@ def _call(pointer: str, value: Value) -> ModelCall:
     if not isinstance(call_name, str) or not call_name:
         raise NoRule(pointer, "a call has no name", 'add "name": NAME')
     if call_id is not None and not isinstance(call_id, str):
-        raise NoRule(f"{pointer}/id", f"'id' is {json_type(call_id)}, not a text")
+        raise NoRule(f"{pointer}/id", f"'id' is {shown(call_id)}, not a text")
     if "input" in fields and "arguments" in fields:
         raise NoRule(pointer, "a call has either 'arguments' or 'input'", "leave one of them out")
     payload = fields.get("input", fields.get("arguments", {}))
@@ -230,7 +232,7 @@ def _events(fields: Mapping[str, Value]) -> RuleAnswer:
 
 def _echo(fields: Mapping[str, Value]) -> RuleAnswer:
     if fields["echo"] is not True:
-        raise NoRule(f"{_ROOT}/echo", f"'echo' is {json_type(fields['echo'])}, not true")
+        raise NoRule(f"{_ROOT}/echo", f"'echo' is {shown(fields['echo'])}, not true")
     return RuleAnswer()
 
 
@@ -289,11 +291,11 @@ def _faults(value: Value) -> tuple[FaultRule, ...]:
 def _optional_text(fields: Mapping[str, Value], name: str) -> str | None:
     text = fields.get(name)
     if text is not None and not isinstance(text, str):
-        raise NoRule(f"{_ROOT}/{name}", f"'{name}' is {json_type(text)}, not a text")
+        raise NoRule(f"{_ROOT}/{name}", f"'{name}' is {shown(text)}, not a text")
     return text
 
 
 def _object(pointer: str, name: str, value: Value) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise NoRule(pointer, f"'{name}' is {json_type(value)}, not an object")
+        raise NoRule(pointer, f"'{name}' is {shown(value)}, not an object")
     return value

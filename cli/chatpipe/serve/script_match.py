@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from chatpipe.errors import quantity
+from chatpipe.inputs import values
 from chatpipe.inputs.names import nearest, or_list
-from chatpipe.inputs.values import Value, json_type
+from chatpipe.inputs.values import Value
 from chatpipe.named_tuple import NamedTuple
 
 _WAYS = ("contains", "equals", "regex")
@@ -20,6 +21,10 @@ _SYSTEM = ("system", "developer")
 _RESULTS = ("tool", "function")
 
 Body = dict[str, Any]
+
+
+_T = TypeVar("_T")
+_SHOWN = 40  # characters of a value in a message
 
 
 class NoRule(ValueError):
@@ -255,13 +260,13 @@ def parse_condition(name: str, value: Value) -> Condition:
         return TextCondition(name, tuple(_text_test(place, each, TEXTS[name].way) for place, each in tests))
     if name in _TRUTHS:
         if not isinstance(value, bool):
-            raise NoRule(pointer, f"'{name}' is {json_type(value)}, not true or false")
+            raise NoRule(pointer, f"'{name}' is {shown(value)}, not true or false")
         return NumberCondition(name, value)
     if name in NUMBERS:
         return NumberCondition(name, whole_number(pointer, name, value, least=0))
     if name == "body":
         if not isinstance(value, dict):
-            raise NoRule(pointer, f"'body' is {json_type(value)}, not an object of JSON Pointers")
+            raise NoRule(pointer, f"'body' is {shown(value)}, not an object of JSON Pointers")
         return AllOf({each: _pointer_condition(each, wanted) for each, wanted in value.items()})
     raise unknown(pointer, name, NAMES, "a condition")
 
@@ -274,8 +279,23 @@ def parse_count(name: str, value: Value) -> frozenset[int]:
 
 def whole_number(pointer: str, name: str, value: Value, *, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise NoRule(pointer, f"'{name}' is no whole number from {least} on")
+        raise NoRule(pointer, f"'{name}' is {shown(value)}, not a whole number from {least} on")
     return value
+
+
+def shown(value: Value) -> str:
+    """A value as JSON, for a message."""
+    text = values.dumps(value).decode()
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+def tried(faults: list[NoRule], parse: Callable[..., _T], *words: Any) -> _T | None:
+    """The result of parse for the words. None if they are no part of a rule: then its fault is added."""
+    try:
+        return parse(*words)
+    except NoRule as fault:
+        faults.append(fault)
+        return None
 
 
 def unknown(pointer: str, name: str, known: frozenset[str], kind: str) -> NoRule:
@@ -289,16 +309,14 @@ def _text_test(pointer: str, value: Value, way: str) -> TextTest:
     if isinstance(value, str):
         return TextTest(way, value)
     if not isinstance(value, dict):
-        raise NoRule(
-            pointer, f'it is {json_type(value)}, not a text or an object such as {{"regex": PATTERN}}'
-        )
+        raise NoRule(pointer, f'it is {shown(value)}, not a text or an object such as {{"regex": PATTERN}}')
     if len(value) != 1:
         raise NoRule(pointer, f"{quantity(len(value), 'test')} in one object", f"use one of {or_list(_WAYS)}")
     ((name, text),) = value.items()
     if name not in _WAYS:
         raise unknown(f"{pointer}/{name}", name, frozenset(_WAYS), "a test of a text")
     if not isinstance(text, str):
-        raise NoRule(f"{pointer}/{name}", f"it is {json_type(text)}, not a text")
+        raise NoRule(f"{pointer}/{name}", f"it is {shown(text)}, not a text")
     if name == "regex":
         try:
             re.compile(text)
@@ -314,7 +332,7 @@ def _pointer_condition(pointer: str, value: Value) -> PointerCondition:
         raise NoRule(place, f"'{pointer}' is no JSON Pointer", fix)
     if isinstance(value, dict) and list(value) == ["exists"]:
         if not isinstance(value["exists"], bool):
-            raise NoRule(place, f"'exists' is {json_type(value['exists'])}, not true or false")
+            raise NoRule(place, f"'exists' is {shown(value['exists'])}, not true or false")
         return PointerCondition(pointer, None, value["exists"], ...)
     if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in _WAYS:
         return PointerCondition(pointer, _text_test(place, value, "equals"), True, ...)

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from chatpipe.errors import BadInput, Problems
 from chatpipe.inputs import values
 from chatpipe.inputs.place import Source
-from chatpipe.inputs.values import json_type
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.serve.script_answer import RuleAnswer, parse_answer
 from chatpipe.serve.script_match import (
@@ -21,6 +20,8 @@ from chatpipe.serve.script_match import (
     covers,
     parse_condition,
     parse_count,
+    shown,
+    tried,
     unknown,
 )
 
@@ -61,14 +62,17 @@ def rules_from(lines: Iterable[Source]) -> list[ScriptRule]:
     for line in lines:
         if not line.data.strip():
             continue
+        wrong: list[NoRule] = []
         try:
-            rules.append(_rule(line))
-        except NoRule as fault:
-            faults.append(BadInput(fault.what, place=_place(line, fault.pointer), fix=fault.fix))
+            rule = tried(wrong, _rule, line, wrong)
         except values.NotJSON as error:
             what = f"not JSON: {error.what} (column {error.column})"
             fix = "" if line.data.strip()[-1:] == b"}" else "write each rule on one line"
             faults.append(BadInput(what, place=line.place(), fix=fix))
+            continue
+        faults += [BadInput(each.what, place=_place(line, each.pointer), fix=each.fix) for each in wrong]
+        if rule is not None:
+            rules.append(rule)
     if faults:
         raise Problems(faults)
     return rules
@@ -85,21 +89,27 @@ def shadowed(rules: Sequence[ScriptRule]) -> Iterator[tuple[ScriptRule, ScriptRu
             yield rule, earlier
 
 
-def _rule(line: Source) -> ScriptRule:
+def _rule(line: Source, faults: list[NoRule]) -> ScriptRule:
+    """The rule of a line. What is wrong with its parts is added to faults.
+
+    Raises NoRule for the whole line, and NotJSON.
+    """
     value = values.loads_strict(line.data)
     if not isinstance(value, dict):
-        raise NoRule("", f"a rule is {json_type(value)}, not an object")
-    for name in value:
-        if name not in _NAMES:
-            raise unknown(f"/{name}", name, _NAMES, "a part of a rule")
+        raise NoRule("", f"a rule is {shown(value)}, not an object")
+    faults += [unknown(f"/{name}", name, _NAMES, "a part of a rule") for name in value if name not in _NAMES]
     if "answer" not in value:
         raise NoRule("", "a rule has no 'answer'", 'add "answer": {"content": TEXT}')
     match = value.get("match", {})
     if not isinstance(match, dict):
-        raise NoRule("/match", f"'match' is {json_type(match)}, not an object")
-    conditions = {name: parse_condition(name, each) for name, each in match.items() if name not in COUNTS}
-    counts = {name: parse_count(name, match[name]) for name in COUNTS if name in match}
-    return ScriptRule(line.place(), conditions, parse_answer(value["answer"]), **counts)
+        raise NoRule("/match", f"'match' is {shown(match)}, not an object")
+    tests = {
+        name: tried(faults, parse_condition, name, each) for name, each in match.items() if name not in COUNTS
+    }
+    counts = {name: tried(faults, parse_count, name, match[name]) for name in COUNTS if name in match}
+    conditions = {name: each for name, each in tests.items() if each is not None}
+    answer = tried(faults, parse_answer, value["answer"], faults)
+    return ScriptRule(line.place(), conditions, answer or RuleAnswer(), **counts)
 
 
 def _place(line: Source, pointer: str) -> str:
