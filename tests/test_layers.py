@@ -293,6 +293,12 @@ WORLD: dict[str, dict[str, str]] = {
     "flags.model_name": {"environ": "hands it on"},
     "commands.completion": {"environ": "where scripts go"},
     "system.completion_scripts": {"os": "the folder of the script"},
+    "commands.man": {"environ": "hands it on", "open": "a page, where no program formats it"},
+    "system.manual_pages": {
+        "os": "becomes the program that shows a page",
+        "signal": "the default action for that program",
+        "subprocess": "the program that formats a page",
+    },
     "commands.ask": {"environ": "hands it on"},
     "commands.config": {"environ": "hands it on"},
     "commands.serve": {"environ": "hands it on"},

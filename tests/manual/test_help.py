@@ -33,7 +33,7 @@ def test_short_help_is_one_screen_and_points_to_the_rest(command: str) -> None:
     assert len(lines) <= SCREEN[0]
     assert max(map(len, lines)) <= SCREEN[1]
     assert "--help" in " ".join(lines[-2:])
-    assert "man chatpipe" in " ".join(lines[-2:])
+    assert "chatpipe man" in " ".join(lines[-2:])
 
 
 @pytest.mark.parametrize("command", commands.COMMANDS)

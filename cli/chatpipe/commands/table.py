@@ -31,6 +31,7 @@ GROUPS = {
     },
     "Setup": {
         "completion": "Write or install the completion script of a shell",
+        "man": "Show a page of the manual",
     },
 }
 COMMANDS = dict(sorted(pair for commands in GROUPS.values() for pair in commands.items()))

@@ -371,10 +371,10 @@ _BLOCKS = """
   = chatpipe --version writes the version
 
 --man --manual --docs
-  = man chatpipe is the manual
+  = chatpipe man shows the manual
 
 --install-completion --show-completion --completion --generate-completion --shell-completion
-  = chatpipe completion SHELL writes the completion script
+  = chatpipe completion --install installs the completion script
 """
 
 # Options of other tools whose value is a key.

@@ -147,7 +147,7 @@ def _brief_sections(rows: Iterable[OptionRow], width: int) -> list[str]:
 def _pointers(ctx: click.Context, width: int, *, brief: bool) -> list[str]:
     path = ctx.command_path
     all_options = f"All options: {path} --help. " if brief else ""
-    return wrap(f"{all_options}Manual: man chatpipe-{ctx.info_name}.", width)
+    return wrap(f"{all_options}Manual: chatpipe man {ctx.info_name}.", width)
 
 
 def program_page(help_text: str, groups: Mapping[str, Mapping[str, str]]) -> str:
@@ -163,6 +163,6 @@ def program_page(help_text: str, groups: Mapping[str, Mapping[str, str]]) -> str
     for heading, pairs in {**groups, "Options": options}.items():
         lines += [f"{heading}:", *definitions(list(pairs.items()), width, column), ""]
     pointers = (
-        "Most used options: chatpipe COMMAND -h. All options: chatpipe COMMAND --help. Manual: man chatpipe."
+        "Most used options: chatpipe COMMAND -h. All options: chatpipe COMMAND --help. Manual: chatpipe man."
     )
     return "\n".join([*lines, *wrap(pointers, width)])

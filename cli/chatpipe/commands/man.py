@@ -1,0 +1,71 @@
+"""`chatpipe man`: a page of the manual, wherever the package is installed."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from chatpipe.errors import MissingInput, UsageFault
+from chatpipe.flags.types import Command, Word
+
+
+class _PageName(Word):
+    """The name of a page. Completion offers those that are installed."""
+
+    name = "page"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        from chatpipe.system.manual_pages import names
+
+        return Word(tuple(names())).shell_complete(ctx, param, incomplete)
+
+
+@click.command(cls=Command)
+@click.argument("page", metavar="[PAGE]", default="chatpipe", type=_PageName(()))
+def man(page: str) -> int:
+    """Show a page of the manual, also where man does not find it.
+
+    PAGE is a command, or a subject such as options, providers, formats, cookbook or testing. A
+    terminal gets the page through man and its pager, a pipe gets plain text.
+
+    \b
+    chatpipe man ask
+    chatpipe man options | grep -A 5 -e --schema-fields
+    """
+    from chatpipe.options.output import OutputOptions
+    from chatpipe.output.target import open_target
+    from chatpipe.server.children import child_environment
+    from chatpipe.system import manual_pages
+    from chatpipe.system.descriptor import is_terminal
+
+    pages = manual_pages.find_pages()
+    if not pages:
+        raise MissingInput("the manual is not installed", fix="install the package again")
+    path = pages.get(manual_pages.page_name(page))
+    if path is None:
+        raise _no_page(page, list(pages))
+    environ = child_environment(os.environ)
+    if is_terminal():
+        manual_pages.show_page(path, environ)
+    text = manual_pages.formatted_page(path, environ)
+    if text is None:
+        from chatpipe.flags.help_layout import page_width
+        from chatpipe.output.mdoc import render
+
+        text = render(path.read_text(encoding="utf-8"), page_width())
+    with open_target(OutputOptions(), (), escape=False) as out:
+        out.write(text.encode())
+        out.replace()
+    return 0
+
+
+def _no_page(word: str, names: list[str]) -> UsageFault:
+    from chatpipe.inputs.names import nearest
+
+    near = nearest(word, frozenset(names), least=3)
+    return UsageFault(
+        f"no page '{word}' in the manual",
+        fix=f"did you mean '{near}'?" if near else f"use one of {', '.join(names)}",
+    )
