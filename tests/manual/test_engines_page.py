@@ -12,8 +12,8 @@ import yaml
 from batch.result_lines import texts
 from batch.resuming import write_rows
 from chatpipe.errors import Status
+from loopback import serve
 from manual import pages
-from parametrize import cases
 from process import sh
 
 PAGE = "chatpipe-engines"
@@ -80,20 +80,36 @@ def test_slurm_script_gives_up_in_the_end(commands: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "requeued").exists()
 
 
-@cases(
-    "number, base",
-    {"Slurm": ("SLURM_ARRAY_TASK_ID", 1), "Kubernetes": ("JOB_COMPLETION_INDEX", 0)},
-)
-def test_shards_are_gathered(number: str, base: int, tmp_path: Path) -> None:
-    script = slurm_script() if base else kubernetes_script()
+def test_shards_of_the_kubernetes_job_are_gathered(tmp_path: Path) -> None:
+    """Those of Slurm are run by Slurm, in tests/engines."""
     prompts = [*(f"p{each}" for each in range(20)), *"aaa"]
     write_rows(tmp_path / "in.jsonl", *prompts)
-    gather = pages.display(PAGE, "chatpipe batch in.jsonl --reuse")
-    shards = [(script, {number: str(base + each)}) for each in range(8)]
-    for commands, env in (*shards, (gather, {})):
+    shards = [(kubernetes_script(), {"JOB_COMPLETION_INDEX": str(index)}) for index in range(8)]
+    for commands, env in (*shards, (pages.display(PAGE, "chatpipe batch in.jsonl --reuse"), {})):
         echoed = re.sub(r"--key-file \S+", "", commands).replace("chatpipe batch", "chatpipe batch -p echo")
         assert sh(echoed, cwd=tmp_path, env=env) == (0, b"", b"")
     assert texts(tmp_path / "out.jsonl") == prompts
+
+
+def test_pieces_are_put_together(tmp_path: Path) -> None:
+    prompts = [*"abcde"]
+    write_rows(tmp_path / "in.jsonl", *prompts)
+    assert sh(pages.display(PAGE, "split -l").replace("1000000", "2"), cwd=tmp_path).status == 0
+    task = pages.display(PAGE, "k=$(printf").replace("chatpipe batch", "chatpipe batch -p echo")
+    for number in range(3):
+        assert sh(task, cwd=tmp_path, env={"SLURM_ARRAY_TASK_ID": str(number)}) == (0, b"", b"")
+    assert texts(sh("cat part-*.jsonl", cwd=tmp_path).stdout) == prompts
+
+
+def test_one_command_may_have_several_servers(tmp_path: Path) -> None:
+    write_rows(tmp_path / "in.jsonl", *"abc")
+    with serve() as first, serve() as second:
+        commands = pages.display(PAGE, "chatpipe batch in.jsonl -o out.jsonl --rpm")
+        for node, server in (("node1", first), ("node2", second)):
+            commands = commands.replace(f"http://{node}:8000/v1", server.url)
+        env = {"CHATPIPE_BASE_URL": first.url, "CHATPIPE_MODEL": "echo"}
+        assert sh(f"set -e\n{commands}", cwd=tmp_path, env=env).status == 0
+    assert texts(tmp_path / "out.jsonl") == [*"abc"]
 
 
 def test_parts_of_map_are_gathered_from_their_journals(tmp_path: Path) -> None:
