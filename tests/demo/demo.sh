@@ -18,7 +18,8 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 cd "$dir"
 
-# Settings of the caller must not change what is shown.
+# Settings of the caller, make's among them, must not change what is shown.
+unset MAKELEVEL
 for name in $(env | sed -n 's/^\(CHATPIPE_[A-Z_]*\|OPENAI_[A-Z_]*\)=.*/\1/p'); do unset "$name"; done
 export XDG_CONFIG_HOME="$dir" CHATPIPE_MODEL=demo
 
