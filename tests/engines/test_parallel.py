@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from batch.resuming import Shop, texts
+from engines.slurm_cluster import until
 from manual import pages
 from manual.test_engines_page import PAGE
 from parametrize import cases
-from process import sh
+from process import environment, sh
 from programs import program
 
 PROMPTS = [f"p{number}" for number in range(12)]
@@ -25,8 +31,9 @@ exec env -i HOME="{folder}/home" PATH="$PATH" SHELL=/bin/sh sh -c "$*"
 """
 
 
-@cases("hosts", {"two hosts": {"node1", "node2"}, "this machine": set()})
-def test_same_command_runs_again_what_has_failed(hosts: set[str], tmp_path: Path) -> None:
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    """A server, and beside its input a key and an ssh."""
     program("parallel")
     for name in ("home", "commands"):
         (tmp_path / name).mkdir()
@@ -35,27 +42,62 @@ def test_same_command_runs_again_what_has_failed(hosts: set[str], tmp_path: Path
     ssh.chmod(0o755)
     (tmp_path / "hosts").touch()
     (tmp_path / "key").write_text("sk-canary")
-    command = re.sub("([/ ])16", r"\g<1>4", pages.display(PAGE, "parallel -S"))  # four shards do
-    gather = pages.display(PAGE, "chatpipe batch in.jsonl --reuse")
-    if not hosts:
+    with Shop(tmp_path) as running:
+        running.write(*PROMPTS)
+        yield running
+
+
+def run_of(shop: Shop, *, on_hosts: bool) -> str:
+    """The command of the page with four shards, and without a retry of their own."""
+    command = re.sub("([/ ])16", r"\g<1>4", pages.display(PAGE, "parallel -S"))
+    if not on_hosts:
         here, pace = re.findall(
             r"^\.Ql (parallel .*?|.*--pace-file .*?)(?: \.)?$", pages.plain(pages.source(PAGE)), re.MULTILINE
         )
         command = re.sub(r"^parallel .*--retries 3", here, command).replace("--rpm 60", pace)
         assert "-S" not in command
-    with Shop(tmp_path) as shop:
-        shop.write(*PROMPTS)
-        shop.refused = {"p3"}
-        server = f"chatpipe batch --base-url {shop.server.url} -m m"
-        command = re.sub(r"--rpm \d+", "--retries 0 --rpm 9600", command).replace("chatpipe batch", server)
-        gather = gather.replace("chatpipe batch", server)
-        run = f'PATH="{tmp_path}/commands:$PATH"\n{command}'
-        assert sh(run, cwd=tmp_path, timeout=100).status == 1  # the number of tasks that failed
-        assert sh(gather, cwd=tmp_path).status == 1
-        shop.refused.clear()
-        assert sh(run, cwd=tmp_path, timeout=100).status == 0
-        assert sh(gather, cwd=tmp_path) == (0, b"", b"")
-    sales = Counter(shop.sales)
-    assert [text.partition(" ")[0] for text in texts(shop.out) if text is not None] == PROMPTS
-    assert sales == {**dict.fromkeys(PROMPTS, 1), "p3": 4}
+    command = re.sub(r"--rpm \d+", "--retries 0 --rpm 9600", command)
+    return f'PATH="{shop.folder}/commands:$PATH"\nexec {with_server(shop, command)}'
+
+
+def gather_of(shop: Shop) -> str:
+    return with_server(shop, pages.display(PAGE, "chatpipe batch in.jsonl --reuse"))
+
+
+def with_server(shop: Shop, command: str) -> str:
+    return command.replace("chatpipe batch", f"chatpipe batch --base-url {shop.server.url} -m m")
+
+
+def answered(shop: Shop) -> list[str]:
+    """The prompts that the gathered output answers."""
+    return [text.partition(" ")[0] for text in texts(shop.out) if text is not None]
+
+
+@cases("hosts", {"two hosts": {"node1", "node2"}, "this machine": set()})
+def test_same_command_runs_again_what_has_failed(hosts: set[str], shop: Shop, tmp_path: Path) -> None:
+    run, gather = run_of(shop, on_hosts=bool(hosts)), gather_of(shop)
+    shop.refused = {"p3"}
+    assert sh(run, cwd=tmp_path, timeout=100).status == 1  # the number of tasks that failed
+    assert sh(gather, cwd=tmp_path).status == 1
+    shop.refused.clear()
+    assert sh(run, cwd=tmp_path, timeout=100).status == 0
+    assert sh(gather, cwd=tmp_path) == (0, b"", b"")
+    assert answered(shop) == PROMPTS
+    assert Counter(shop.sales) == {**dict.fromkeys(PROMPTS, 1), "p3": 4}
     assert set((tmp_path / "hosts").read_text().split()) == hosts
+
+
+def test_interrupted_command_waits_for_what_is_in_flight(shop: Shop, tmp_path: Path) -> None:
+    run = run_of(shop, on_hosts=False)
+    shop.held = 1
+    with subprocess.Popen(["sh", "-c", run], cwd=tmp_path, env=environment()) as parallel:
+        until(lambda: len(shop.sales) == len(PROMPTS))
+        parallel.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):  # without --termseq it kills within half a second
+            parallel.wait(timeout=2)
+        shop.gate.set()
+        assert parallel.wait(timeout=60) != 0
+    assert sh(run, cwd=tmp_path, timeout=100).status == 0
+    assert sh(gather_of(shop), cwd=tmp_path) == (0, b"", b"")
+    assert answered(shop) == PROMPTS
+    assert sorted(shop.sales) == sorted(PROMPTS)
