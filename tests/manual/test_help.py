@@ -9,7 +9,7 @@ import pytest
 
 from chatpipe.flags.types import Heading
 from manual import commands
-from process import run
+from process import run, sh
 
 SCREEN = (45, 80)  # lines and columns
 
@@ -51,6 +51,21 @@ def test_long_help_has_every_option_once_under_a_heading(command: str) -> None:
 def test_short_help_is_a_part_of_the_long_one(command: str) -> None:
     short, long = (set(re.findall(r"--[a-z-]+", page(command, option))) for option in ("-h", "--help"))
     assert short <= long
+
+
+@pytest.mark.parametrize("command", commands.COMMANDS)
+def test_an_option_has_its_name_alone(command: str) -> None:
+    """Click would look for that in each call."""
+    params = commands.COMMANDS[command]["params"]
+    names = [name for each in params for name in (*each["opts"], *each["secondary_opts"])]
+    assert len(set(names)) == len(names)
+    assert len({each["name"] for each in params}) == len(params)
+
+
+def test_help_into_a_closed_pipe_is_quiet() -> None:
+    done = sh("chatpipe ask --help | true; chatpipe --help | head -n 1")
+    assert (done.status, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"Usage: chatpipe COMMAND")
 
 
 def test_help_lists_every_command_with_what_it_does() -> None:

@@ -32,7 +32,7 @@ def ask(
 ) -> int:
     """Send one request and write the answer.
 
-    PROMPT words are joined by spaces; what is piped in follows after a blank line.
+    PROMPT words are joined by spaces. Piped input follows them after a blank line.
 
     \b
     chatpipe ask -p echo "Hello"

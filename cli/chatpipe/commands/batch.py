@@ -31,9 +31,10 @@ def batch(
     output: OutputOptions,
     console: ConsoleOptions,
 ) -> int:
-    """Answer many requests from JSONL, in parallel.
+    """Send many requests in parallel, and write the results as JSONL.
 
-    FILE, or stdin, holds Batch lines, request bodies, rows with a "prompt", or strings, one a line.
+    FILE or stdin has one request per line: a Batch line, a request body, an object with "prompt",
+    or a string.
 
     \b
     chatpipe batch prompts.jsonl -o answers.jsonl

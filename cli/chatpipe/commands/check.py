@@ -26,9 +26,9 @@ _diagnostics = under("Diagnostics")
 @_diagnostics("--strict", is_flag=True, daily=True, help="Treat warnings and unknown fields as errors")
 @console_flags.options
 def check(files: tuple[str, ...], format: str, strict: bool, console: ConsoleOptions) -> int:
-    """Find every problem in requests, Batch lines or rows, before a server does.
+    """Find all problems in requests, Batch lines or rows before they are sent.
 
-    Each FILE, or stdin, holds one request, or one a line.
+    Each FILE, or stdin, has one request, or one per line.
 
     \b
     chatpipe check prompts.jsonl

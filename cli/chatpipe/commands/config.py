@@ -16,6 +16,7 @@ from chatpipe.options.server import ServerOptions
 
 option = under("Output")
 _parameters = under("Parameters")
+_connection = under("Connection")
 
 ACTIONS = ("show", "check", "path")
 # Options of one action.
@@ -37,17 +38,17 @@ _OF_ACTION = {
     help="Model of the call, such as gpt-4o-mini",
 )
 @option("--profiles", is_flag=True, daily=True, help="List all profiles instead of the settings")
-@option("--json", "as_json", is_flag=True, daily=True, help="Write JSON")
-@option("--no-send", is_flag=True, daily=True, help="Check the configuration only, and send nothing")
+@option("--json", "as_json", is_flag=True, daily=True, help="Write the settings as JSON")
+@_connection("--no-send", is_flag=True, daily=True, help="Check the configuration only, and send nothing")
 @server_flags.options
 @console_flags.options
 def config(
     action: str, model: str | None, server: ServerOptions, console: ConsoleOptions, **chosen: bool
 ) -> int:
-    """Show the settings that a call would have, each with where it comes from, and never a key.
+    """Show the settings of a call, and where each comes from. Keys are never shown.
 
-    ACTION check tries them: the server, the key and the model. ACTION path writes where the
-    configuration is.
+    ACTION check tests the server, the key and the model. ACTION path writes where the configuration
+    is.
 
     \b
     chatpipe config

@@ -31,7 +31,7 @@ def jobs(
     retry: RetryPolicy,
     console: ConsoleOptions,
 ) -> int:
-    """Submit a file of requests to the provider's Batch API, wait for it, and get its results.
+    """Use the Batch API of a provider: submit requests, wait, and get the results.
 
     ACTION is submit, list, status, wait, results or cancel.
 

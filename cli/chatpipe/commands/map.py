@@ -35,8 +35,8 @@ def map(
 ) -> int:
     """Fill TEMPLATE from each row, and write the rows with the answers.
 
-    {{name}} in TEMPLATE, and in -s, -u and -a, is the value of that field. FILE, or stdin, holds
-    JSON objects, one a line, or what --csv, --tsv or --lines says.
+    {{name}} in TEMPLATE, -s, -u and -a is the value of that field. FILE or stdin has JSON objects,
+    one per line, unless --csv, --tsv or --lines is given.
 
     \b
     chatpipe map 'Classify: {{text}}' --into label reviews.jsonl

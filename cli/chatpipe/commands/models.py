@@ -30,7 +30,7 @@ def models(
     retry: RetryPolicy,
     console: ConsoleOptions,
 ) -> int:
-    """List the models that the server offers, one name a line, or show the model ID.
+    """List the models that the server offers, one name per line, or show the model ID.
 
     \b
     chatpipe models -p echo

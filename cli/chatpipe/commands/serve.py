@@ -20,7 +20,7 @@ from chatpipe.options.serve import ServeOptions
 @recordings_flags.server_options
 @console_flags.options
 def serve(serving: ServeOptions, recordings: RecordingOptions, console: ConsoleOptions) -> int:
-    """Answer requests as the model echo, on a port of this machine. Its URL is the first line of output.
+    """Run a local server that answers like a provider, without a key. It prints its URL first.
 
     \b
     chatpipe serve --port 8080

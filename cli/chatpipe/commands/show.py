@@ -21,7 +21,7 @@ from chatpipe.options.output import ConsoleOptions, FormatOptions, OutputOptions
 def show(
     files: tuple[str, ...], format: FormatOptions, output: OutputOptions, console: ConsoleOptions
 ) -> int:
-    """Turn recorded chunks, event streams, completions or results into any output format.
+    """Convert recorded chunks, event streams, completions or results to any output format.
 
     \b
     chatpipe ask --raw "Hello" | tee chunks.jsonl | chatpipe show

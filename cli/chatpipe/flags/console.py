@@ -22,7 +22,7 @@ options = option_group(
             "-v",
             is_flag=True,
             daily=True,
-            help="Print requests and attempts to stderr, keys hidden",
+            help="Print requests and attempts to stderr, never keys",
         ),
         option(
             "--error-format",

@@ -101,19 +101,19 @@ def command_page(command: click.Command, ctx: click.Context, *, brief: bool = Fa
     width = page_width()
     usage = " ".join(["Usage:", ctx.command_path, *command.collect_usage_pieces(ctx)])
     lines = [*wrap(usage, width), ""]
-    lines += _introduction(command.help or "", width, brief=brief)
+    lines += _introduction(command.help or "", width)
     rows = option_rows(command)
     lines += _brief_sections(rows, width) if brief else _sections(rows, width)
     return "\n".join([*lines, *_pointers(ctx, width, brief=brief)])
 
 
-def _introduction(text: str, width: int, *, brief: bool = False) -> list[str]:
-    """The purpose of the command, then its examples. A brief one has only the first paragraph."""
+def _introduction(text: str, width: int) -> list[str]:
+    """The purpose of the command, what its operands are, and examples."""
     lines: list[str] = []
     for paragraph, is_example in _paragraphs(text):
         if is_example:
             lines += ["Examples:", *(f"  {line}" for line in paragraph.splitlines()), ""]
-        elif not brief or not lines:
+        else:
             lines += [*wrap(paragraph, width), ""]
     return lines
 
@@ -141,7 +141,7 @@ def _brief_sections(rows: Iterable[OptionRow], width: int) -> list[str]:
     for heading, group in groupby(daily, lambda row: row.heading):
         pairs = [(row.signature, row.short_meaning) for row in group]
         lines += [f"{heading}:", *definitions(pairs, width, column)]
-    return [*lines, ""]
+    return [*lines, ""] if lines else []
 
 
 def _pointers(ctx: click.Context, width: int, *, brief: bool) -> list[str]:

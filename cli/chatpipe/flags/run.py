@@ -200,7 +200,7 @@ _resume = option_group(
             metavar="OUTCOME,...",
             type=WordList(RESENDABLE),
             callback=words_of(RESENDABLE),
-            daily=True,
+            daily=("batch",),
             help="Send lines with these outcomes again",
         ),
         _resume_option(

@@ -177,7 +177,12 @@ options = option_group(
             daily=True,
             help="Answer at most N requests at once, and refuse others with 429",
         ),
-        _limits_option("--queue", is_flag=True, daily=True, help="Let the others wait for a slot instead"),
+        _limits_option(
+            "--queue",
+            is_flag=True,
+            daily=True,
+            help="With --slots, let other requests wait instead of refusing them",
+        ),
         _limits_option(
             "--rpm", metavar="N", type=ABOVE_ZERO, daily=True, help="Answer 429 above N requests per minute"
         ),

@@ -32,14 +32,14 @@ Heading = Literal[
     "Parameters",
     "Structured output",
     "Tools",
+    "Server",
+    "Replies",
+    "Limits and faults",
     "Connection",
     "Pace and retries",
     "Batch",
     "Resume",
     "Batch API",
-    "Server",
-    "Replies",
-    "Limits and faults",
     "Recordings",
     "Output",
     "Diagnostics",
@@ -144,8 +144,8 @@ def _help_options() -> list[click.Parameter]:
         "callback": _show_help,
     }
     return [
-        Option(["-h", "brief_help"], help="Show the most used options", daily=True, **attributes),
-        Option(["--help", "full_help"], help="Show all options", daily=True, **attributes),
+        Option(["-h", "brief_help"], help="Show the most used options", **attributes),
+        Option(["--help", "full_help"], help="Show all options", **attributes),
     ]
 
 
