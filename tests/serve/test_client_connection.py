@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
+import weakref
 from collections.abc import Mapping
 
 import pytest
@@ -102,6 +104,33 @@ def test_a_stream_is_few_writes_and_ends_when_they_are_taken(is_full: bool) -> N
         return transport.calls, [*ends, not owner.ended]
 
     assert asyncio.run(run()) == (["write", "write", "close"], [is_full, False])
+
+
+def test_an_idle_connection_holds_no_reply_and_a_closed_one_nothing() -> None:
+    """Ten thousand connections give their memory back without a run of the collector."""
+
+    class Owner(_Owner):
+        def answered(self, entry: LogEntry, plan: ReplyPlan, *, is_complete: bool) -> None:
+            self.plan_of_reply = weakref.ref(plan)
+
+    async def run() -> None:
+        owner = Owner("delay=0s")
+        connection = ClientConnection(owner)
+        connection.connection_made(_Gone())
+        connection.data_received(chat_request(headers=b""))
+        await asyncio.sleep(0)
+        assert owner.plan_of_reply() is None
+        connection.data_received(chat_request()[:-1])
+        connection.connection_lost(None)
+        closed = weakref.ref(connection)
+        del connection
+        assert closed() is None
+
+    gc.disable()
+    try:
+        asyncio.run(run())
+    finally:
+        gc.enable()
 
 
 def test_an_unfinished_request_has_the_time_of_its_last_byte(monkeypatch: pytest.MonkeyPatch) -> None:

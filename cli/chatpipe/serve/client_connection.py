@@ -251,6 +251,7 @@ class ClientConnection(asyncio.Protocol):
         steps, self._steps = self._steps, None
         steps.close()
         self._owner.answered(self._entry, self._plan, is_complete=is_complete)
+        del self._entry, self._plan  # they hold the bodies of the request and of the reply
 
     def _reset(self) -> None:
         """Close the socket without lingering, which makes the system send a reset."""

@@ -51,9 +51,10 @@ class RequestParser:
         self._body = bytearray()
 
     def close(self) -> None:
-        """Give up an unfinished body."""
+        """Give up an unfinished body. Nothing is fed afterwards."""
         if self._form is not None:
             self._form.close()
+        del self._parser  # it has our methods: a cycle, which the collector would find late
 
     def feed(self, data: bytes) -> list[ParserEvent]:
         """The events that data completes. Never raises."""
@@ -161,6 +162,7 @@ class RequestParser:
             self._form,
         )
         self._form = None
+        self._headers, self._body = {}, bytearray()  # an idle connection holds none
         self._events.append(request)
 
     def _method(self) -> str:
