@@ -89,6 +89,7 @@ $(PEER)/.installed: Makefile
 	$(PYTHON) -m venv $(PEER)
 	$(PEER)/bin/python -m pip install --quiet 'litellm[proxy]' vcrpy
 	-$(PEER)/bin/python -m pip install --quiet --only-binary :all: xllamacpp gguf  # not for every machine
+	-npm install --silent --no-audit --no-fund --prefix $(PEER) @copilotkit/aimock@1.43.0  # where Node.js is
 	@touch $@
 
 $(LOWEST)/.installed: pyproject.toml tests/lowest.txt

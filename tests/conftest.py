@@ -16,7 +16,7 @@ from chatpipe.system import secrets
 
 _OURS = ("CHATPIPE_", *SECRET_VARIABLES, "OPENAI_", "MAKELEVEL")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-_KEPT = ("CHATPIPE_TEST_ALL", "CHATPIPE_SOAK", "CHATPIPE_PEER_PYTHON")
+_KEPT = ("CHATPIPE_TEST_ALL", "CHATPIPE_SOAK", "CHATPIPE_PEER_PYTHON", "CHATPIPE_AIMOCK")
 
 
 def pytest_configure() -> None:
