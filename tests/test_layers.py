@@ -97,6 +97,7 @@ WORLD: dict[str, dict[str, str]] = {
         "asyncio": "the messages of a run, and the calls of its workers",
         "open": "who started what",
         "os": "descriptor 0, and the end of what it started",
+        "shutil": "the end of the folder of a cluster of our own",
         "signal": "ends it",
         "socket": "the link to the run",
         "sys": "the version of Python",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from chatpipe.batch.failures import FailureNotice
@@ -34,9 +34,10 @@ class ChannelNeeds(NamedTuple):
     keys: SharedKeys
 
 
-def channel_needs(job: Job, notice: FailureNotice) -> ChannelNeeds:
+def channel_needs(job: Job, servers: Sequence[Server], notice: FailureNotice) -> ChannelNeeds:
     """The shared parts of a run that begins."""
-    return ChannelNeeds(job, job.limits, RunWaits(), TokenEstimator(), notice, ReplyMemory(), SharedKeys(job))
+    waits = RunWaits(servers[0].ready)
+    return ChannelNeeds(job, job.limits, waits, TokenEstimator(), notice, ReplyMemory(), SharedKeys(job))
 
 
 class Channel(NamedTuple):

@@ -45,7 +45,7 @@ async def open_outbound(
     Raises MissingInput, BadInput, BadConfiguration and CannotWrite.
     """
     raise_descriptor_limit(job.limits.jobs.limit + len(servers) - 1)
-    needs = channel_needs(job, notice)
+    needs = channel_needs(job, servers, notice)
     budget = open_budget(job.limits, needs.estimator, recorded, job.console.note)
     if len(servers) > 1:
         from chatpipe.batch.fleet.fleet import open_fleet  # most runs have one server

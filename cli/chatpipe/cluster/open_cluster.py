@@ -43,7 +43,8 @@ def open_cluster(
 
     try:
         yield tuple(
-            server._replace(around=partial(open_around, index)) for index, server in enumerate(servers)
+            server._replace(around=partial(open_around, index), ready=workers.ready)
+            for index, server in enumerate(servers)
         )
     finally:
         relay.close()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -266,10 +267,12 @@ async def _main(link: socket.socket) -> None:
         await writer.drain()
         return
     await Relay(terms, public, writer).run(reader)
-    if terms["address"] is None and os.path.isdir("/proc"):
-        _end_descendants()
-    else:
+    if terms["address"] is not None or not os.path.isdir("/proc"):
         ray.shutdown()
+    if terms["address"] is None:
+        with suppress(FileNotFoundError):
+            _end_descendants()
+        shutil.rmtree(terms["folder"], ignore_errors=True)  # the run may have been killed
 
 
 def main() -> None:

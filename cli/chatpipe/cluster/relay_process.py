@@ -51,13 +51,9 @@ class RelayProcess:
 
     async def start(self) -> RelayLink:
         """Start the process. Returns the link to it."""
-        parent = tempfile.gettempdir()
-        self._folder = tempfile.mkdtemp(
-            prefix="chatpipe-ray-",
-            dir=parent if len(parent) < _LONGEST_FOLDER else "/tmp",  # noqa: S108
-        )
         path = None
         if self._address is None:
+            self._folder = _make_folder()
             path = os.path.join(self._folder, "terms")
             self._server = await asyncio.start_unix_server(self._give_terms, path)
         ours, theirs = socket.socketpair()
@@ -112,6 +108,14 @@ class RelayProcess:
             self._process.wait()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _make_folder() -> str:
+    parent = tempfile.gettempdir()
+    return tempfile.mkdtemp(
+        prefix="chatpipe-ray-",
+        dir=parent if len(parent) < _LONGEST_FOLDER else "/tmp",  # noqa: S108
+    )
 
 
 def _environment(environ: Mapping[str, str], address: str | None) -> dict[str, str]:

@@ -58,6 +58,7 @@ def private_terms(servers: Sequence[Server], jobs: int, *, verbose: bool, key: i
             options=_bare_options(each),
             key=None,
             around=None,
+            ready=None,
         )
         for each in servers
     )

@@ -80,17 +80,38 @@ class Workers:
         self._present: list[int] = []  # workers that are there before the run begins
         self._expected = 0
         self._has_begun = False
+        self._moved: asyncio.Future[None] | None = None  # a worker has joined, or none ever will
         self._timer: asyncio.TimerHandle | None = None
+
+    async def ready(self) -> None:
+        """Wait for a worker. Raises ChatpipeError if none comes."""
+        self._start_once()
+        while not self._allotment.workers and self._fault is None:
+            if self._moved is None:
+                self._moved = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._moved])
+        if self._fault is not None:
+            raise self._fault
+
+    def _start_once(self) -> None:
+        if self._running is None:
+            self._running = asyncio.get_running_loop().create_task(self._run())
+
+    def _move(self) -> None:
+        """Let those go on that wait for a worker."""
+        if self._moved is not None:
+            self._moved.set_result(None)
+            self._moved = None
 
     async def ask(self, template: Template, path: str, deadline_s: float | None, body: bytes) -> Returned:
         """The reply to a request. Raises ChatpipeError if there are no workers, and httpx.ReadError."""
         if self._fault is not None:
             raise self._fault
-        loop = asyncio.get_running_loop()
-        if self._running is None:
-            self._running = loop.create_task(self._run())
+        self._start_once()
         number = next(self._numbers)
-        call = _Awaited(Parcel(number, template, path, deadline_s, body), loop.create_future())
+        call = _Awaited(
+            Parcel(number, template, path, deadline_s, body), asyncio.get_running_loop().create_future()
+        )
         self._calls[number] = call
         self._allot(call)
         try:
@@ -209,6 +230,7 @@ class Workers:
         for number, worker in self._allotment.join(*workers):
             self._put(worker, self._calls[number].parcel)
         self._watch()
+        self._move()
 
     def _lose(self, worker: int, why: str) -> None:
         """Give what a lost worker had in flight to others."""
@@ -252,6 +274,7 @@ class Workers:
     def _fail(self, fault: ChatpipeError) -> None:
         """End all that waits."""
         self._fault = self._fault or fault
+        self._move()
         for call in self._calls.values():
             if not call.future.done():
                 call.future.set_exception(self._fault)

@@ -9,7 +9,7 @@ others, and from the tokens that these return.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from chatpipe.errors import Status
@@ -30,9 +30,14 @@ _TIME_OUTS = (None, 408)
 
 
 class RunWaits:
-    """The waits of a run. All of them end when the run stops: the waiting tasks are cancelled."""
+    """The waits of a run. All of them end when the run stops: the waiting tasks are cancelled.
 
-    def __init__(self) -> None:
+    ready waits until something can be sent at all, None if it always can. An attempt that is paced before
+    that would go out late, together with those behind it.
+    """
+
+    def __init__(self, ready: Callable[[], Awaitable[None]] | None = None) -> None:
+        self._ready = ready
         self._tasks: set[asyncio.Task[object]] = set()
         self.has_stopped = False
 
@@ -64,6 +69,13 @@ class RunWaits:
                 await queue.acquire()
         else:
             await queue.acquire()
+        if self._ready is not None:
+            try:
+                with self.until_stop():
+                    await self._ready()
+            except BaseException:
+                queue.release()
+                raise
 
 
 class RunPacer(Pacer):

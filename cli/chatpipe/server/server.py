@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -36,7 +36,8 @@ class Server(NamedTuple):
 
     headers include the key, key is where it came from. proxy is the URL of the proxy on the way, None for
     a direct connection. options hold the TLS settings and the time limits. around makes the transport
-    that requests go over of a function that opens the server's own.
+    that requests go over of a function that opens the server's own. ready waits until that can be used, None
+    if it always can.
     """
 
     endpoint: Endpoint
@@ -45,6 +46,7 @@ class Server(NamedTuple):
     options: ServerOptions
     key: FoundKey | None = None
     around: AroundTransport | None = None
+    ready: Callable[[], Awaitable[None]] | None = None
 
     @property
     def in_process(self) -> bool:
