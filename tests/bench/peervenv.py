@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,25 @@ _PACKAGES = ("aiohttp", "llm", "openai", "orjson", "uvicorn[standard]")
 
 class Missing(Exception):
     """The packages cannot be installed here."""
+
+
+_AIMOCK = "@copilotkit/aimock"
+_AIMOCK_VERSION = "1.43.0"
+
+
+@functools.cache
+def aimock() -> list[str]:
+    """The words that start aimock, which runs on Node.js. Raises Missing."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        raise Missing("aimock needs node and npm")
+    program = _HOME / "node_modules" / _AIMOCK / "dist" / "cli.js"
+    if not program.exists():
+        command = [npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(_HOME)]
+        result = subprocess.run([*command, f"{_AIMOCK}@{_AIMOCK_VERSION}"], capture_output=True, text=True)
+        if result.returncode:
+            raise Missing(f"{_AIMOCK} cannot be installed")
+    return [node, str(program)]
 
 
 @functools.cache

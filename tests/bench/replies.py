@@ -1,4 +1,4 @@
-"""CPU that a server spends on a reply: `serve`, and beside it uvicorn with a raw ASGI application.
+"""CPU that a server spends on a reply: `serve`; beside it uvicorn with a raw ASGI application, and aimock.
 
 The client is in this process, and what it costs is not counted. Every reply is read to its end.
 """
@@ -24,6 +24,7 @@ from .report import Figure, Report
 
 _CONNECTIONS = 32
 _ROUNDS = 3
+_AIMOCK = "aimock, on Node.js"
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _SCRIPTS = Path(__file__).with_name("scripts")
 _WORDS = 50
@@ -53,6 +54,18 @@ class _Cost(NamedTuple):
     wall: float
 
 
+def _fixtures(place: Place) -> Path:
+    """The fixtures with which aimock answers as many words, one a chunk."""
+    path = place.scratch / "fixtures.json"
+    asked, chunk = "word " * 20, len("word ")
+    answers = ((asked, {"content": "word " * _WORDS}), ("word", {"content": "word " * 10}))
+    fixtures = [
+        {"match": {"userMessage": text}, "response": answer, "chunkSize": chunk} for text, answer in answers
+    ]
+    path.write_bytes(orjson.dumps({"fixtures": fixtures}))
+    return path
+
+
 def _request(words: int, **fields: object) -> bytes:
     content = " ".join([_NUMBER.decode(), *["word"] * (words - 1)])
     body = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": content}], **fields})
@@ -70,13 +83,19 @@ def run(place: Place, sources: Sequence[Source], report: Report, rounds: int | N
     starts = {named("serve", source): source.command("serve") for source in sources}
     with contextlib.suppress(peervenv.Missing):
         starts["uvicorn[standard], raw ASGI"] = [str(peervenv.python()), "-m", "uvicorn", "asgi_app:app"]
+    try:
+        starts[_AIMOCK] = [*peervenv.aimock(), "-p", "0", "-f", str(_fixtures(place))]
+    except peervenv.Missing as missing:
+        print(f"replies: without aimock: {missing}")
     costs: dict[tuple[str, str], list[_Cost]] = {}
     with contextlib.ExitStack() as stack:
         servers = {name: stack.enter_context(_server(place, words)) for name, words in starts.items()}
         for _ in range(rounds or _ROUNDS):
             for kind in _KINDS:
                 for name, (port, pid) in servers.items():
-                    costs.setdefault((kind.name, name), []).append(_measure(kind, port, pid))
+                    # aimock sends every reply in chunks
+                    sent = kind._replace(end=_STREAM_END) if name == _AIMOCK else kind
+                    costs.setdefault((kind.name, name), []).append(_measure(sent, port, pid))
     for kind in _KINDS:
         figures = []
         for name in starts:
@@ -91,12 +110,11 @@ def run(place: Place, sources: Sequence[Source], report: Report, rounds: int | N
 @contextlib.contextmanager
 def _server(place: Place, words: list[str]) -> Iterator[tuple[int, int]]:
     """The port and the process of a server."""
-    if "serve" in words:
+    if "uvicorn" not in words:
         with _process(place, words, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
-            url = process.stdout.readline().decode()
-            found = re.search(r":(\d+)/", url)
-            assert found is not None, url
+            lines = (line.decode() for line in process.stdout)
+            found = next(filter(None, (re.search(r"http://\S+:(\d+)", line) for line in lines)))
             yield int(found[1]), process.pid
         return
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
