@@ -110,7 +110,7 @@ def test_a_404_of_a_replay_is_about_no_model() -> None:
     """It is that of `serve`, whose path and words are those of any request."""
     body = api_error("r:1: no recording of this request: recorded POST /v1/x", type="no_recording")
     fault = from_reply(404, body)
-    fix = "add --record FILE and --upstream URL to its chatpipe serve --replay FILE"
+    fix = "chatpipe serve --replay FILE --record FILE --upstream URL records it"
     assert (type(fault), fault.fix) == (NotRecorded, fix)
 
 

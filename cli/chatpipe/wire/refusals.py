@@ -164,7 +164,7 @@ def _classify(
         return BadInput if is_data else BadConfiguration, _OTHER_VERSION
     if status == 404:
         if _NOT_RECORDED in error.codes:
-            fix = "add --record FILE and --upstream URL to its chatpipe serve --replay FILE"
+            fix = "chatpipe serve --replay FILE --record FILE --upstream URL records it"
             return NotRecorded, fix
         if refusal_words.is_about_route(error, is_wrapped=is_wrapped):
             return BadConfiguration, _wrong_url(request)
