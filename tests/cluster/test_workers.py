@@ -101,6 +101,24 @@ def test_a_reply_comes_with_the_key_that_only_the_worker_adds() -> None:
     assert server.requests[0].body == BODY
 
 
+def test_a_new_key_reaches_the_workers_without_being_sent_to_them() -> None:
+    new = "sk-renewed-0123456789abcdef"
+
+    async def play(run: Run) -> None:
+        await run.ask()
+        headers = tuple(
+            (name, value.replace(KEY, new) if KEY in value else value) for name, value in run.server.headers
+        )
+        run.server = run.server._replace(headers=headers)
+        run.crew.terms = write_terms(private_terms([run.server], 8, verbose=False, key=1))
+        await asyncio.gather(run.ask(), run.ask())
+        assert new.encode() not in b"".join(run.crew.sent)
+
+    server = played(loopback.echoing, play)
+    keys = [request.headers["authorization"] for request in server.requests]
+    assert keys == [f"Bearer {KEY}", f"Bearer {new}", f"Bearer {new}"]
+
+
 ANSWERS = {
     "refusal": loopback.error(401, f"wrong key {KEY}"),
     "content": loopback.reply(200, loopback.completion(f"your key is {KEY}")),
