@@ -1,0 +1,49 @@
+"""A run with --engine ray where Ray is not installed, and what a cluster may not be given."""
+
+from __future__ import annotations
+
+import pytest
+
+from chatpipe.cluster import open_cluster
+from chatpipe.cluster.terms import public_terms, write_terms
+from chatpipe.errors import BadConfiguration
+from chatpipe.options.server import ServerOptions
+from chatpipe.server.endpoints import resolve
+from chatpipe.server.server import Server
+
+KEY = "sk-canary-0123456789abcdef"
+
+
+def test_the_extra_is_named_where_ray_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_cluster, "find_spec", lambda name: None)
+    with pytest.raises(BadConfiguration) as raised:
+        open_cluster.refuse_missing_ray()
+    assert str(raised.value) == "--engine: Ray is not installed: pip install 'chatpipe[ray]'"
+
+
+def servers(options: ServerOptions, environ: dict[str, str], *lines: str) -> list[Server]:
+    endpoints = resolve(options, environ, lines)
+    return [Server(each, each.headers, None, options) for each in endpoints]
+
+
+def test_terms_that_go_through_ray_have_no_secret() -> None:
+    options = ServerOptions(base_urls=("https://h/v1",), header_file="/headers")
+    found = servers(options, {"CHATPIPE_API_KEY": KEY}, f"X-Api-Key: {KEY}", "X-Team: a")
+    terms = public_terms(found, 8, verbose=False)
+    assert KEY.encode() not in write_terms(terms)
+    assert terms.hidden == ("X-Api-Key",)
+    assert ("X-Team", "a") in terms.servers[0].endpoint.headers
+
+
+REFUSED = {
+    "in a header": (ServerOptions(base_urls=("https://h/v1",), headers=(f"X-Api-Key: {KEY}",)), "X-Api-Key"),
+    "in a query": (ServerOptions(base_urls=(f"https://h/v1?api_key={KEY}",)), "base URL holds a key"),
+    "in a proxy": (ServerOptions(base_urls=("https://h/v1",), proxy=f"http://a:{KEY}@p:1"), "password"),
+}
+
+
+@pytest.mark.parametrize(("options", "words"), REFUSED.values(), ids=REFUSED)
+def test_a_secret_that_no_worker_can_get_is_refused(options: ServerOptions, words: str) -> None:
+    with pytest.raises(BadConfiguration, match=words) as raised:
+        public_terms(servers(options, {}), 8, verbose=False)
+    assert KEY not in str(raised.value)
