@@ -38,6 +38,8 @@ class Provider:
     kill_at is the number of the point at which the client is killed: before and after each request.
     """
 
+    dialect = "openai"
+
     def __init__(self, *faults: str, retries: int = 4, **options: Any) -> None:
         self.planner = Planner(ServeOptions(faults=tuple(map(parse_fault, faults)), **options))
         self.clock_s = 0.0
@@ -48,7 +50,7 @@ class Provider:
         self.points = 0
         self._retries = retries
 
-    def api(self, dialect: str = "openai") -> JobApi:
+    def api(self) -> JobApi:
         """A new client."""
         server = Server(Endpoint(BASE_URL, (), None, DEFAULT), (), None, ServerOptions())
         context = ExchangeContext(
@@ -61,7 +63,7 @@ class Provider:
         )
         console = Console(ConsoleOptions(quiet=True))
         connection = Connection(server, console, context, RetryPolicy(self._retries))
-        return JobApi(connection, DIALECTS[dialect])
+        return JobApi(connection, DIALECTS[self.dialect])
 
     def point(self) -> None:
         """A point at which the client may be killed."""
@@ -74,6 +76,10 @@ class Provider:
         page = self.answer(ServedRequest("GET", "/v1/batches?limit=100", {}, b""))
         found: list[dict[str, Any]] = json.loads(page.content)["data"]
         return found
+
+    def uploaded(self, form: bytes) -> bytes:
+        """An upload as the planner has it."""
+        return form
 
     def answer(self, request: ServedRequest) -> httpx.Response:
         """The reply, whole; its stream breaks where the provider closes the connection."""
@@ -125,7 +131,7 @@ class _Transport(httpx.AsyncBaseTransport):
         body = b"".join([piece async for piece in request.stream])  # type: ignore[union-attr]
         provider.point()
         if form is not None:
-            form.feed(body)
+            form.feed(provider.uploaded(body))
         response = provider.answer(
             ServedRequest(request.method, target, headers, b"" if form else body, form=form)
         )

@@ -8,6 +8,7 @@ import pytest
 
 from chatpipe.errors import BadConfiguration, BrokenAnswer
 from chatpipe.jobs.job_dialects import DIALECTS, JobCounts, dialect_of, job_of, jobs_of
+from chatpipe.jobs.job_shapes import CreateOrder
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.server.profile_file import names, read_profile
 from chatpipe.server.profiles import DEFAULT, ECHO
@@ -43,9 +44,59 @@ def test_the_job_of_a_create_in_its_envelope_and_a_bare_list() -> None:
     together = DIALECTS["together"]
     assert job_of({"job": {"id": "b", "status": "VALIDATING"}, "warning": "w"}, together).id == "b"
     assert job_of({"id": "b", "status": "VALIDATING"}, together).status == "validating"
-    jobs, has_more = jobs_of([{"id": "a"}, {"id": "b"}], together)
-    assert ([job.id for job in jobs], has_more) == (["a", "b"], False)
-    assert jobs_of({"data": [{"id": "a"}], "has_more": True}, OPENAI)[1]
+    bare: list[Any] = [{"id": "a"}, {"id": "b"}]
+    assert [job.id for job in jobs_of(bare, together)] == ["a", "b"]
+    assert together.shape.next_cursor(bare, 2, "") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "size", "cursor", "found"),
+    [
+        ({"data": [{"id": "a"}, {"id": "b"}], "has_more": True}, 2, "", "b"),
+        ({"data": [{"id": "a"}], "has_more": False}, 2, "", None),
+        ({"data": [], "has_more": True}, 2, "a", None),
+    ],
+)
+def test_the_next_page_of_openai(value: Any, size: int, cursor: str, found: str | None) -> None:
+    assert OPENAI.shape.next_cursor(value, size, cursor) == found
+
+
+MISTRAL = DIALECTS["mistral"]
+
+
+@pytest.mark.parametrize(
+    ("total", "cursor", "found"), [(0, "", None), (2, "", None), (3, "", "1"), (5, "1", "2"), (4, "1", None)]
+)
+def test_the_next_page_of_mistral(total: int, cursor: str, found: str | None) -> None:
+    assert MISTRAL.shape.next_cursor({"data": [], "total": total}, 2, cursor) == found
+    page = cursor or "0"
+    assert MISTRAL.shape.page_query(2, cursor) == {"page": page, "page_size": "2", "order_by": "-created"}
+
+
+@pytest.mark.parametrize(("window", "hours"), [("24h", 24), ("7d", 168), ("1h", 1)])
+def test_a_job_of_mistral_has_a_model_and_hours(window: str, hours: int) -> None:
+    order = CreateOrder("f", "/v1/chat/completions", "m", window, {})
+    assert MISTRAL.shape.create_body(order) == {
+        "input_files": ["f"],
+        "endpoint": "/v1/chat/completions",
+        "model": "m",
+        "timeout_hours": hours,
+    }
+
+
+def test_a_job_of_mistral_is_read_as_one_of_openai() -> None:
+    value: dict[str, Any] = {
+        "id": "b",
+        "status": "TIMEOUT_EXCEEDED",
+        "input_files": ["f"],
+        "output_file": "o",
+    }
+    value |= {"error_file": None, "errors": [{"message": "too slow", "count": 2}], "created_at": 7}
+    counts = {"total_requests": 5, "completed_requests": 3, "succeeded_requests": 2, "failed_requests": 1}
+    job = job_of({**value, **counts}, MISTRAL)
+    assert (job.status, job.counts, job.created_at) == ("expired", JobCounts(5, 2, 1), 7.0)
+    assert (job.input_file_id, job.output_file_id, job.error_file_id) == ("f", "o", None)
+    assert job.faults == ["too slow"]
 
 
 @pytest.mark.parametrize(
@@ -101,11 +152,11 @@ def test_each_provider_has_a_dialect_or_is_refused_by_its_name() -> None:
             found[name] = "yes"
     shape = "a Batch API of another shape than OpenAI's"
     assert [name for name, text in found.items() if text == "yes"] == [
-        *("openai", "azure", "groq", "together", "moonshot", "zai", "dashscope", "litellm")
+        *("openai", "azure", "groq", "mistral", "together", "moonshot", "zai", "dashscope", "litellm")
     ]
     assert set(found.values()) == {"yes", shape, "no Batch API"}
     assert [name for name, text in found.items() if text == shape] == [
-        *("openrouter", "mistral", "gemini", "fireworks", "xai")
+        *("openrouter", "gemini", "fireworks", "xai")
     ]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from chatpipe.errors import BrokenAnswer, NoAccess, OutcomeFault
 from chatpipe.exchange import Hooks
-from chatpipe.jobs.job_api import JobApi
+from chatpipe.jobs.job_api import JobApi, JobPage
 from chatpipe.jobs.job_watch import JobWatch
 from chatpipe.options.jobs import JobsOptions
 from chatpipe.options.output import ConsoleOptions
@@ -75,11 +75,11 @@ def test_a_status_that_nobody_knows_is_waited_for_until_the_job_is_overdue(tmp_p
         page = api.page
         expired = {"expires_at": BEGIN + 1000}
 
-        def resting(limit: int = 100, after: str | None = None) -> Any:
-            jobs, has_more = page(limit, after)
-            return [job._replace(status="resting", value=expired) for job in jobs], has_more
+        def resting(**fields: Any) -> JobPage:
+            found = page(**fields)
+            return JobPage([job._replace(status="resting", value=expired) for job in found.jobs], found.next)
 
-        api.page = resting  # type: ignore[method-assign]
+        api.page = resting  # type: ignore[method-assign, assignment]
 
     provider = Provider()
     with pytest.raises(BrokenAnswer, match="'resting', an hour after its end was due"):

@@ -11,10 +11,12 @@ import pytest
 
 from chatpipe.errors import BadConfiguration, BadInput, ChatpipeError, MissingInput, TryLater, Unreachable
 from chatpipe.jobs.input_parts import PartReader
+from chatpipe.jobs.job_api import JobPage
 from chatpipe.jobs.job_dialects import ProviderJob
 from chatpipe.jobs.jobs_file import JobsFile
 from chatpipe.jobs.submission import Submission, SubmitTerms
 from chatpipe.serve.served_request import ServedRequest
+from jobs.mistral_provider import MistralProvider
 from jobs.provider import Killed, Provider, counted
 
 LINES = 7
@@ -86,25 +88,25 @@ def test_parts_are_submitted_once(tmp_path: Path) -> None:
     }
 
 
-def points_of(tmp_path: Path) -> int:
+def points_of(provider: Provider, tmp_path: Path) -> int:
     """The number of points at which a submission can be killed."""
-    provider = Provider()
     submit(provider, write_input(tmp_path))
     return provider.points
 
 
+@pytest.mark.parametrize("kind", [Provider, MistralProvider])
 def test_a_kill_at_any_point_neither_loses_nor_doubles_a_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: type[Provider], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before and after each request and each event of the state. Another kill follows in the second run."""
     monkeypatch.setattr(os, "fsync", lambda _: None)  # a killed process needs none
-    points = points_of(tmp_path)
+    points = points_of(kind(), tmp_path)
     assert points == PARTS * (2 * 2 + 4 * 2)  # two requests and four events a part, before and after
     for kill_at in range(1, points + 1):
         for second in (None, 1, 2, 4):
             folder = tmp_path / f"{kill_at}-{second}"
             folder.mkdir()
-            provider, path = Provider(), write_input(folder)
+            provider, path = kind(), write_input(folder)
             provider.kill_at = kill_at
             with pytest.raises(Killed):
                 submit(provider, path)
@@ -188,9 +190,9 @@ def test_of_two_jobs_of_one_part_the_younger_is_cancelled(tmp_path: Path) -> Non
     assert any("second job of the same lines: cancelled" in note for note in provider.notes)
 
 
-def _nameless(provider: Provider) -> tuple[list[ProviderJob], bool]:
+def _nameless(provider: Provider) -> JobPage:
     """The list of a provider that says nothing about the files of its jobs."""
-    return [ProviderJob(job["id"], job["status"], {}) for job in provider.jobs()], False
+    return JobPage([ProviderJob(job["id"], job["status"], {}) for job in provider.jobs()], None)
 
 
 def test_jobs_that_name_neither_file_nor_token_are_not_made_again(

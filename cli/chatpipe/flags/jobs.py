@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+import click
 
 from chatpipe.flags import job_waits
 from chatpipe.flags.output import decided
@@ -12,6 +15,17 @@ from chatpipe.options.output import OutputOptions
 
 option = under("Batch API")
 _output_option = under("Output")
+
+
+class Window(Word):
+    """A number of hours or days."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not re.fullmatch(r"[1-9][0-9]{0,3}[hd]", value):
+            self.fail(f"'{value}' is not a time such as 24h or 7d.", param, ctx)
+        return value
 
 
 def _read(output: str | None, **others: Any) -> JobsOptions:
@@ -42,7 +56,7 @@ options = option_group(
         option(
             "--window",
             metavar="TIME",
-            type=Word(("24h",)),
+            type=Window(("24h",)),
             default="24h",
             show_default=True,
             daily=True,

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Any, BinaryIO
 
 from chatpipe.errors import BadInput, MissingInput, quantity, reason
 from chatpipe.inputs import values
+from chatpipe.inputs.values import Value
 from chatpipe.jobs.job_dialects import JobDialect
 
 _BLOCK = 256 << 10
@@ -140,11 +141,20 @@ class PartReader:
             what = f"it has {quantity(len(line), 'byte')}, and a whole file of the provider at most"
             raise BadInput(f"{what} {self._most_bytes}", place=place)
         self._refuse_double(custom_id, place)
-        model = body.get("model")
-        return url, model if isinstance(model, str) else None
+        return url, model_of(body, self._dialect, place)
 
     def _refuse_double(self, custom_id: str, place: str) -> None:
         key = hash(custom_id)
         if key in self._ids:
             raise BadInput(f"the custom_id '{custom_id}' is that of another line, too", place=place)
         self._ids.add(key)
+
+
+def model_of(body: Mapping[str, Value], dialect: JobDialect, place: str) -> str | None:
+    """The model of a request. Raises BadInput if it has none, and the jobs of the provider need one."""
+    model = body.get("model")
+    if isinstance(model, str) and model:
+        return model
+    if dialect.shape.model_is_of_job:
+        raise BadInput("the request names no model, which a job of this provider needs", place=place)
+    return None

@@ -45,15 +45,15 @@ class JobActions:
 
     def list(self) -> Status:
         """Write the newest jobs."""
-        left, after = self._options.limit, None
-        while left > 0:
-            jobs, has_more = self._api.page(min(left, 100), after)
-            for job in jobs[:left]:
+        left, size, cursor = self._options.limit, min(self._options.limit, 100), ""
+        while True:
+            page = self._api.page(size, cursor)
+            for job in page.jobs[:left]:
                 self._write(job.shown())
-            left -= len(jobs)
-            if not has_more or not jobs:
+            left -= len(page.jobs)
+            if left <= 0 or page.next is None:
                 break
-            after = jobs[-1].id
+            cursor = page.next
         return Status.OK
 
     def status(self, ids: Sequence[str]) -> Status:

@@ -19,6 +19,7 @@ from chatpipe.exchange import NO_HOOKS, Hooks, run_without_loop
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.jobs.job_dialects import JobDialect, ProviderJob, job_of, jobs_of
+from chatpipe.jobs.job_shapes import CreateOrder
 from chatpipe.models.connections import Connection
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.server.azure import DEPLOYMENTS
@@ -63,13 +64,11 @@ class UploadContent(NamedTuple):
     pieces: Callable[[], Iterator[bytes]]
 
 
-class CreateOrder(NamedTuple):
-    """The job to create. endpoint is the url of its lines."""
+class JobPage(NamedTuple):
+    """A page of the list of jobs, the newest first. next is the cursor of the next page, None at the end."""
 
-    input_file_id: str
-    endpoint: str
-    window: str
-    metadata: Mapping[str, str]
+    jobs: list[ProviderJob]
+    next: str | None
 
 
 class JobApi:
@@ -101,15 +100,11 @@ class JobApi:
 
     def create(self, order: CreateOrder) -> ProviderJob:
         """Raises Unconfirmed if the job may have been made all the same."""
-        body: dict[str, Value] = {
-            "input_file_id": order.input_file_id,
-            "endpoint": order.endpoint,
-            "completion_window": order.window,
-        }
+        body = self.dialect.shape.create_body(order)
         if self.dialect.has_metadata:
             body["metadata"] = dict(order.metadata)
         hooks = _CreateHooks()
-        request = self._post("/batches", body, sends_once=True)
+        request = self._post(self.dialect.shape.route, body, sends_once=True)
         try:
             return job_of(self._value(request, hooks), self.dialect)
         except ChatpipeError as fault:
@@ -118,18 +113,21 @@ class JobApi:
             raise Unconfirmed(fault) from fault
 
     def retrieve(self, id_: str) -> ProviderJob:
-        request = self._get(f"/batches/{quote(id_, safe='')}")
+        request = self._get(self._job_route(id_))
         with _without_job():
             return job_of(self._value(request, self._look), self.dialect)
 
-    def page(self, limit: int = _MOST_LISTED, after: str | None = None) -> tuple[list[ProviderJob], bool]:
-        """A page of jobs, the newest first, and True if there are more."""
-        query = {"limit": str(limit), **({"after": after} if after else {})}
+    def page(self, size: int = _MOST_LISTED, cursor: str = "") -> JobPage:
+        """A page of the list, the first one without a cursor."""
+        shape = self.dialect.shape
+        request = self._get(shape.route, shape.page_query(size, cursor))
         with _without_routes():
-            return jobs_of(self._value(self._get("/batches", query), self._look), self.dialect)
+            value = self._value(request, self._look)
+            jobs = jobs_of(value, self.dialect)
+        return JobPage(jobs, shape.next_cursor(value, size, cursor) if jobs else None)
 
     def cancel(self, id_: str) -> ProviderJob:
-        request = self._post(f"/batches/{quote(id_, safe='')}/cancel", {})
+        request = self._post(f"{self._job_route(id_)}/cancel", {})
         with _without_job():
             return job_of(self._value(request), self.dialect)
 
@@ -153,6 +151,9 @@ class JobApi:
 
     def _headers(self) -> list[tuple[str, str]]:
         return [each for each in self.connection.server.headers if each[0].lower() != "content-type"]
+
+    def _job_route(self, id_: str) -> str:
+        return f"{self.dialect.shape.route}/{quote(id_, safe='')}"
 
     def _url(self, route: str, query: Mapping[str, str] | None = None) -> str:
         """The URL of a route, beside the deployments of a resource of Azure."""

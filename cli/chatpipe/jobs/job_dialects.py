@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from chatpipe.errors import BadConfiguration, BrokenAnswer, quantity
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.jobs.job_shapes import MISTRAL_SHAPE, OPENAI_SHAPE, JobShape
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.response.result_line import parse_timestamp
 from chatpipe.server.endpoints import Endpoint
@@ -39,7 +40,8 @@ class JobDialect(NamedTuple):
 
     most_lines and most_bytes are the limits of a file. longest_id is that of a custom_id, None if nothing
     is known. envelope is the field of the reply to a create that holds the job. has_metadata: a job keeps
-    the metadata that it is created with. url is that of lines for a completion.
+    the metadata that it is created with. url is that of lines for a completion. shape is the form of
+    the calls.
     """
 
     purpose: str = "batch"
@@ -49,6 +51,7 @@ class JobDialect(NamedTuple):
     envelope: str = ""
     url: str = "/v1/chat/completions"
     has_metadata: bool = True
+    shape: JobShape = OPENAI_SHAPE
 
 
 # By the names that profiles have in `batch`.
@@ -60,6 +63,7 @@ DIALECTS: Mapping[str, JobDialect] = {
     "together": JobDialect(
         purpose="batch-api", most_bytes=100_000_000, longest_id=64, envelope="job", has_metadata=False
     ),
+    "mistral": JobDialect(most_lines=1_000_000, most_bytes=512_000_000, shape=MISTRAL_SHAPE),
 }
 
 
@@ -153,6 +157,7 @@ def job_of(value: Value, dialect: JobDialect) -> ProviderJob:
     if not isinstance(value, dict) or not isinstance(value.get("id"), str) or not value["id"]:
         excerpt = shorten(values.dumps(value)[:400].decode("utf-8", "replace"), 80)
         raise BrokenAnswer(f"the answer is no job: '{excerpt}'", fix="is the base URL right?")
+    value = dialect.shape.job_value(value)
     counts = value.get("request_counts")
     numbers = counts if isinstance(counts, dict) else {}
     return ProviderJob(
@@ -167,13 +172,12 @@ def job_of(value: Value, dialect: JobDialect) -> ProviderJob:
     )
 
 
-def jobs_of(value: Value, dialect: JobDialect) -> tuple[list[ProviderJob], bool]:
-    """The jobs of a list, which may be a bare array, and True if there are more. Raises BrokenAnswer."""
+def jobs_of(value: Value, dialect: JobDialect) -> list[ProviderJob]:
+    """The jobs of a list, which may be a bare array. Raises BrokenAnswer."""
     data = value.get("data") if isinstance(value, dict) else value
     if not isinstance(data, list):
         raise BrokenAnswer("the answer is no list of jobs", fix="is the base URL right?")
-    has_more = isinstance(value, dict) and value.get("has_more") is True
-    return [job_of(each, dialect) for each in data], has_more
+    return [job_of(each, dialect) for each in data]
 
 
 def _status(value: Value) -> str:

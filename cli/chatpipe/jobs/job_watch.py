@@ -63,13 +63,13 @@ class JobWatch:
 
     def _listed(self, ids: Sequence[str]) -> list[ProviderJob]:
         found: dict[str, ProviderJob] = {}
-        after = None
+        cursor = ""
         for _ in range(_MOST_PAGES):
-            jobs, has_more = self._api.page(after=after)
-            found.update((job.id, job) for job in jobs if job.id in ids)
-            if len(found) == len(ids) or not has_more or not jobs:
+            page = self._api.page(cursor=cursor)
+            found.update((job.id, job) for job in page.jobs if job.id in ids)
+            if len(found) == len(ids) or page.next is None:
                 break
-            after = jobs[-1].id
+            cursor = page.next
         return [found[id_] if id_ in found else self._api.retrieve(id_) for id_ in ids]
 
     def _refuse_unknown(self, job: ProviderJob) -> None:

@@ -14,8 +14,9 @@ from chatpipe import __version__
 from chatpipe.errors import BadInput, ChatpipeError, Status, TryLater, quantity
 from chatpipe.inputs.values import Value
 from chatpipe.jobs.input_parts import InputPart
-from chatpipe.jobs.job_api import CreateOrder, JobApi, Unconfirmed, UploadContent
+from chatpipe.jobs.job_api import JobApi, Unconfirmed, UploadContent
 from chatpipe.jobs.job_dialects import ProviderJob
+from chatpipe.jobs.job_shapes import CreateOrder
 from chatpipe.jobs.part_record import JobState, PartRecord
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.system import secrets
@@ -116,7 +117,7 @@ class Submission:
         while True:
             self._state.note(record, "creating", at=self._context.now())
             assert record.file_id is not None
-            order = CreateOrder(record.file_id, part.url, self._terms.window, {_TOKEN: record.token})
+            order = self._order(record.file_id, part, record.token)
             try:
                 job = self._api.create(order)
             except Unconfirmed as unconfirmed:
@@ -143,6 +144,9 @@ class Submission:
             else:
                 created = self._created(record, job)
                 return created if not was_unconfirmed else self.look_for(record) or created
+
+    def _order(self, file_id: str, part: InputPart, token: str) -> CreateOrder:
+        return CreateOrder(file_id, part.url, part.model, self._terms.window, {_TOKEN: token})
 
     def _created(self, record: PartRecord, job: ProviderJob) -> ProviderJob:
         self._state.note(record, "created", job_id=job.id)
@@ -174,10 +178,10 @@ class Submission:
         """
         others = {each.job_id for each in self._state.records.values() if each is not record}
         oldest = (record.first_creating_at or 0.0) - _CLOCKS_S
-        after: str | None = None
+        cursor = ""
         while True:
-            jobs, has_more = self._api.page(after=after)
-            for job in (each for each in jobs if each.id not in others):
+            page = self._api.page(cursor=cursor)
+            for job in (each for each in page.jobs if each.id not in others):
                 if job.input_file_id is None and job.value.get("metadata") is None:
                     what = "the list of jobs says nothing about their files, and one may have been created"
                     raise TryLater(what, fix="see in the provider's console whether it was")
@@ -185,9 +189,9 @@ class Submission:
                 token = metadata.get(_TOKEN) if isinstance(metadata, dict) else None
                 if record.token == token or (record.file_id and job.input_file_id == record.file_id):
                     yield job
-            if not has_more or not jobs or jobs[-1].created_at < oldest:
+            if page.next is None or page.jobs[-1].created_at < oldest:
                 return
-            after = jobs[-1].id
+            cursor = page.next
 
 
 def _is_unseen(fault: ChatpipeError, file_id: str) -> bool:

@@ -18,6 +18,7 @@ from chatpipe.errors import ChatpipeError
 from chatpipe.jobs.job_dialects import DIALECTS
 from chatpipe.models.connections import Connection
 from chatpipe.options.serve import BatchLife
+from jobs.mistral_provider import MistralProvider
 from jobs.provider import BASE_URL, Killed, Provider
 from jobs.test_submission import paid
 from parametrize import cases
@@ -76,26 +77,27 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Shop]
     """Makes a shop, with the faults of its provider."""
     places = iter(range(10_000))
 
-    def make(*faults: str, **options: Any) -> Shop:
-        provider = Provider(*faults, **options)
+    def make(*faults: str, kind: type[Provider] = Provider, **options: Any) -> Shop:
+        provider = kind(*faults, **options)
 
         @contextmanager
         def connect(*_: object) -> Iterator[Connection]:
             yield provider.api().connection
 
+        few = DIALECTS[kind.dialect]._replace(most_lines=3)
         monkeypatch.setattr(open_jobs, "connect", connect)
+        monkeypatch.setattr(open_jobs, "dialect_of", lambda endpoint: few)
         folder = tmp_path / str(next(places))
         folder.mkdir()
         return Shop(folder, provider)
 
-    few = DIALECTS["openai"]._replace(most_lines=3)
-    monkeypatch.setattr(open_jobs, "dialect_of", lambda endpoint: few)
     monkeypatch.setattr(os, "fsync", lambda _: None)  # nothing here is about the disk
     return make
 
 
-def test_a_run_is_answered_by_jobs(shop: Callable[..., Shop]) -> None:
-    made = shop()
+@pytest.mark.parametrize("kind", [Provider, MistralProvider])
+def test_a_run_is_answered_by_jobs(shop: Callable[..., Shop], kind: type[Provider]) -> None:
+    made = shop(kind=kind)
     assert made.run() == (0, "")
     assert made.answers() == ALL
     records = [json.loads(line) for line in made.out.read_text().splitlines()]
@@ -108,11 +110,13 @@ def test_a_run_is_answered_by_jobs(shop: Callable[..., Shop]) -> None:
     assert len(made.provider.calls) == calls
 
 
+# The calls of Mistral alone are killed at each point in test_submission.py.
+@pytest.mark.parametrize(("kind", "step"), [(Provider, 1), (MistralProvider, 3)])
 def test_a_kill_at_any_point_neither_loses_nor_doubles_a_line(
-    shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+    shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch, kind: type[Provider], step: int
 ) -> None:
     """Before and after each request, and before and after each line of the journal."""
-    made = shop()
+    made = shop(kind=kind)
     append = Journal.append
 
     def counted(journal: Journal, line: bytes) -> int:
@@ -125,8 +129,8 @@ def test_a_kill_at_any_point_neither_loses_nor_doubles_a_line(
     assert made.run()[0] == 0
     points = made.provider.points
     assert points > 60
-    for kill_at in range(1, points + 1):
-        made = shop()
+    for kill_at in range(1, points + 1, step):
+        made = shop(kind=kind)
         made.provider.kill_at = kill_at
         with pytest.raises(Killed):
             made.run()
@@ -175,18 +179,20 @@ def test_each_line_is_paid_for_once_whatever_happens(
 
 
 @pytest.mark.parametrize(
-    ("fault", "reason"),
+    ("kind", "fault", "reason"),
     [
-        ("batch-expire=1", "batch_expired"),
-        ("batch-cancel=1", "cancel"),
-        ("batch-lose=1", "it is in neither result file"),
-        ("batch-fail=invalid_json_line", "failed: line 4: invalid_json_line"),
+        (Provider, "batch-expire=1", "batch_expired"),
+        (Provider, "batch-cancel=1", "cancel"),
+        (Provider, "batch-lose=1", "it is in neither result file"),
+        (Provider, "batch-fail=invalid_json_line", "failed: line 4: invalid_json_line"),
+        (MistralProvider, "batch-expire=1", "batch_expired"),
+        (MistralProvider, "batch-fail=invalid_json_line", "failed: This line is not parseable"),
     ],
 )
 def test_what_has_no_answer_is_sent_by_the_next_run(
-    shop: Callable[..., Shop], fault: str, reason: str
+    shop: Callable[..., Shop], kind: type[Provider], fault: str, reason: str
 ) -> None:
-    made = shop(f"{fault}:times=1:of=all")
+    made = shop(f"{fault}:times=1:of=all", kind=kind)
     status, words = made.run()
     failures = made.failures()
     assert (status, {outcome for outcome, _ in failures.values()}) == (1, {"unsent"})

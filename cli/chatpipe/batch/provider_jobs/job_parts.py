@@ -15,7 +15,8 @@ from chatpipe.batch.provider_jobs.job_records import PlannedLines, key_of
 from chatpipe.errors import BadInput, CannotWrite, ChatpipeError, quantity, reason
 from chatpipe.exchange import body_to_send
 from chatpipe.inputs import values
-from chatpipe.jobs.input_parts import MARGIN, InputPart
+from chatpipe.inputs.values import Value
+from chatpipe.jobs.input_parts import MARGIN, InputPart, model_of
 from chatpipe.jobs.job_dialects import JobDialect
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.server.patches import Patch
@@ -90,12 +91,12 @@ class JobParts:
         body = dict(body_to_send(item.body, self._terms.patches))
         for name in _STREAMING:
             body.pop(name, None)
-        line = values.dumps({"custom_id": fingerprint, "method": "POST", "url": dialect.url, "body": body})
+        model = model_of(body, dialect, f"line {item.line}")
+        line = values.dumps(_line_of(fingerprint, body, dialect))
         if len(line) + 1 > self._most_bytes:
             what = f"the request has {quantity(len(line), 'byte')}, and a file of the provider at most"
             raise BadInput(f"{what} {self._most_bytes}", place=f"line {item.line}")
-        model = body.get("model")
-        number = self._part_for(model if isinstance(model, str) else None, len(line) + 1)
+        number = self._part_for(model, len(line) + 1)
         try:
             self.file.write(line + b"\n")
         except OSError as error:
@@ -118,6 +119,14 @@ class JobParts:
             self._numbers.append([])
         assert number is not None
         return number
+
+
+def _line_of(fingerprint: str, body: dict[str, Value], dialect: JobDialect) -> dict[str, Value]:
+    """The line of a request. Its url and its model are left out where they are those of the job."""
+    if dialect.shape.model_is_of_job:
+        body.pop("model", None)
+        return {"custom_id": fingerprint, "body": body}
+    return {"custom_id": fingerprint, "method": "POST", "url": dialect.url, "body": body}
 
 
 def _extend(runs: list[list[int]], number: int) -> None:
