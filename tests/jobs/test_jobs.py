@@ -101,6 +101,7 @@ def test_a_create_is_not_repeated_by_the_transport(tmp_path: Path, fault: str) -
         ("batch-lose=1", 2, 1, "2 good, 1 missing"),
         ("batch-foreign=1", 3, 0, "1 result with a custom_id that the input does not have"),
         ("batch-fail=token_limit_exceeded", 0, 3, "failed: token_limit_exceeded: Enqueued token limit"),
+        ("batch-fail=invalid_json_line", 0, 3, "failed: line 4: invalid_json_line"),
         ("cut:on=content:times=1", 3, 0, "trying again in"),
         ("status=400:on=line:match=say 1", 2, 0, "2 good, 1 failed"),
         ("batch-no-id=empty", 3, 0, "3 good"),
@@ -110,7 +111,8 @@ def test_what_comes_of_jobs_that_do_not_end_well(
     tmp_path: Path, fault: str, good: int, missing: int, words: str
 ) -> None:
     path = tmp_path / "in.jsonl"
-    path.write_text("".join(write_input(tmp_path).read_text().replace('"b"', '"a"').splitlines(True)[:3]))
+    lines = write_input(tmp_path).read_text().replace('"b"', '"a"').splitlines(True)
+    path.write_text("\n" + "".join(lines[:3]))
     with serving("--fault", fault, "--batch-life", "1") as server:
         assert jobs(server, "submit", str(path)).status == 0
         waited = jobs(server, "wait", str(path), "--poll", "0.01")

@@ -37,7 +37,7 @@ class ResultEmitter:
     def emit_head(self) -> None:
         """Write the bytes before the first record."""
         if self._writes_now:
-            self._out.write(self._run_format.head())
+            self._out.write_head(self._run_format.head())
 
     def emit(self, result: Result) -> None:
         """Write a result that is recorded already. Raises CannotWrite."""

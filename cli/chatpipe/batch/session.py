@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from chatpipe.batch.async_engine import AsyncEngine
-from chatpipe.batch.driver import Driver, DriverOptions, StopPolicy
+from chatpipe.batch.driver import AnswerStore, Driver, DriverOptions, StopPolicy
 from chatpipe.batch.emit import ResultEmitter
 from chatpipe.batch.engine import Engine
 from chatpipe.batch.failures import FailureNotice
@@ -65,11 +65,13 @@ class Session:
         first = self._first_lines(outbound.capacity.limit)
         engine: Engine = AsyncEngine(outbound.sender, outbound.capacity)
         policy: StopPolicy = StopRules(outbound.pauses, limits, outbound.budget, first, self._notice)
+        store: AnswerStore = self._means.store
         if self._means.jobs is not None:
             engine, policy = self._means.jobs.engine_and_policy(engine, policy)
+            store = self._means.jobs.answers
         return Driver(
             engine,
-            self._means.store,
+            store,
             policy,
             self._result_builder(),
             self._emitter.emit,

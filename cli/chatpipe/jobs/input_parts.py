@@ -24,7 +24,10 @@ _AS_LINES = "chatpipe batch {} -f requests -o FILE writes lines that fit"
 
 
 class InputPart:
-    """Some lines of the file. digest is the SHA-256 of its bytes; first and last are physical lines."""
+    """Some lines of the file. digest is the SHA-256 of its bytes; first and last are physical lines.
+
+    numbers are its physical lines, as runs of a first line and a count.
+    """
 
     def __init__(self, url: str, model: str | None) -> None:
         self.url = url
@@ -34,6 +37,7 @@ class InputPart:
         self._hash = hashlib.sha256()
         self.size = 0
         self.first = self.last = 0
+        self._runs = array("Q")  # a first line and a count, by turns
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -49,7 +53,15 @@ class InputPart:
         self._hash.update(line + b"\n")
         self.size += len(line) + 1
         self.first = self.first or number
+        if self._runs and number == self.last + 1:
+            self._runs[-1] += 1
+        else:
+            self._runs.extend((number, 1))
         self.last = number
+
+    @property
+    def numbers(self) -> list[list[int]]:
+        return [list(run) for run in zip(self._runs[::2], self._runs[1::2], strict=True)]
 
     def pieces(self, descriptor: int) -> Iterator[bytes]:
         """Its bytes, in pieces. Raises BadInput if the file has changed since it was read."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO
 
@@ -17,6 +17,7 @@ from chatpipe.jobs.job_dialects import ProviderJob
 from chatpipe.jobs.job_watch import JobWatch
 from chatpipe.jobs.jobs_file import SUFFIX, JobsFile
 from chatpipe.jobs.merged_results import JobFiles, MergedCounts, MergedResults
+from chatpipe.jobs.part_record import PartRecord
 from chatpipe.jobs.submission import Submission, SubmitTerms
 from chatpipe.options.jobs import JobsOptions
 from chatpipe.system.console import Console
@@ -76,14 +77,17 @@ class JobActions:
         watch = JobWatch(self._api, self._console, self._options)
         return _status_of([self._show(job) for job in watch.ends(ids)])
 
-    def results(self, ids: Sequence[str], input_: str | None) -> Status:
-        """Write the results of jobs that have ended, in the order of an input if it is known."""
+    def results(self, ids: Sequence[str], input_: str | None, records: Mapping[str, PartRecord]) -> Status:
+        """Write the results of jobs that have ended, in the order of an input if it is known.
+
+        records are those of the parts, by the ids of their jobs, as far as they are known.
+        """
         jobs = [self._api.retrieve(id_) for id_ in ids]
         for job in jobs:
             if not job.has_ended:
                 fix = f"chatpipe jobs wait {job.id}"
                 raise OutcomeFault(f"{job.id} has not ended: {job.progress}", Status.OUT_OF_TIME, fix=fix)
-        merged = MergedResults([self._download(job) for job in jobs], self._console.warning)
+        merged = MergedResults([self._download(job, records) for job in jobs], self._console.warning)
         if input_ is None:
             counts = merged.write_as_they_come(self._out)
         else:
@@ -93,11 +97,13 @@ class JobActions:
         ended_well = _status_of(jobs) is Status.OK
         return Status.OK if ended_well and counts.are_all_good else Status.SOME_FAILED
 
-    def _download(self, job: ProviderJob) -> JobFiles:
-        for fault in job.faults:
+    def _download(self, job: ProviderJob, records: Mapping[str, PartRecord]) -> JobFiles:
+        record = records.get(job.id)
+        faults = job.faults if record is None else job.faults_by(record.number)
+        for fault in faults:
             self._console.warning(f"{job.id} {job.status}: {fault}")
         ids = [id_ for id_ in (job.output_file_id, job.error_file_id) if id_ is not None]
-        return JobFiles(job, [FileDownload(self._api, id_).run() for id_ in ids])
+        return JobFiles(job, [FileDownload(self._api, id_).run() for id_ in ids], faults)
 
     def _show(self, job: ProviderJob) -> ProviderJob:
         self._write(job.shown())
@@ -136,8 +142,8 @@ def open_input(path: str) -> Iterator[BinaryIO]:
         yield file
 
 
-def ids_in(path: str, console: Console) -> list[str]:
-    """The ids of the jobs of an input file. Raises MissingInput if it has none."""
+def jobs_in(path: str, console: Console) -> dict[str, PartRecord]:
+    """The parts of an input file, by the ids of their jobs. Raises MissingInput if it has none."""
     state_path = path + SUFFIX
     with JobsFile(state_path, console.note, create=False) as state:
         records = list(state.records.values())
@@ -146,10 +152,10 @@ def ids_in(path: str, console: Console) -> list[str]:
         if record.job_id is None:
             lines = f"lines {record.fields.get('first_line')} to {record.fields.get('last_line')}"
             console.warning(f"{lines} have no job yet: chatpipe jobs submit {path}")
-    ids = [record.job_id for record in newest.values() if record.job_id is not None]
-    if not ids:
+    found = {record.job_id: record for record in newest.values() if record.job_id is not None}
+    if not found:
         raise MissingInput(f"'{state_path}' has no jobs", fix=f"chatpipe jobs submit {path}")
-    return ids
+    return found
 
 
 def has_jobs(path: str) -> bool:

@@ -18,7 +18,7 @@ from chatpipe.errors import BadConfiguration, BrokenAnswer, ChatpipeError
 from chatpipe.exchange import NO_HOOKS, Hooks, run_without_loop
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.jobs.job_dialects import JobDialect, ProviderJob, job_of, jobs_of
+from chatpipe.jobs.job_dialects import WITHOUT_JOBS, JobDialect, ProviderJob, job_of, jobs_of
 from chatpipe.jobs.job_shapes import CreateOrder
 from chatpipe.models.connections import Connection
 from chatpipe.named_tuple import NamedTuple
@@ -72,11 +72,15 @@ class JobPage(NamedTuple):
 
 
 class JobApi:
-    """The files and jobs of one server. Each call raises the fault of its request."""
+    """The files and jobs of one server. Each call raises the fault of its request.
 
-    def __init__(self, connection: Connection, dialect: JobDialect) -> None:
+    without is the way to do it on a server that has no Batch API, for the message.
+    """
+
+    def __init__(self, connection: Connection, dialect: JobDialect, without: str = WITHOUT_JOBS) -> None:
         self.connection = connection
         self.dialect = dialect
+        self._without = without
         self._look = _LookHooks(connection.context.now)
 
     @property
@@ -92,7 +96,7 @@ class JobApi:
         url = httpx.URL(self._url("/files"))
         headers.append(("Host", url.netloc.decode()))  # httpx adds none beside a stream of ours
         request = httpx.Request("POST", url, headers=headers, stream=form, extensions=self._extensions)
-        with _without_routes():
+        with _without_routes(self._without):
             value = self._value(request)
         if not isinstance(value, dict) or not isinstance(value.get("id"), str):
             raise BrokenAnswer("the answer to the upload names no file", fix="is the base URL right?")
@@ -108,9 +112,12 @@ class JobApi:
         try:
             return job_of(self._value(request, hooks), self.dialect)
         except ChatpipeError as fault:
-            if hooks.was_refused:
+            if not hooks.was_refused:
+                raise Unconfirmed(fault) from fault
+            if is_unseen(fault, order.input_file_id):
                 raise
-            raise Unconfirmed(fault) from fault
+            with _without_routes(self._without):
+                raise
 
     def retrieve(self, id_: str) -> ProviderJob:
         request = self._get(self._job_route(id_))
@@ -121,7 +128,7 @@ class JobApi:
         """A page of the list, the first one without a cursor."""
         shape = self.dialect.shape
         request = self._get(shape.route, shape.page_query(size, cursor))
-        with _without_routes():
+        with _without_routes(self._without):
             value = self._value(request, self._look)
             jobs = jobs_of(value, self.dialect)
         return JobPage(jobs, shape.next_cursor(value, size, cursor) if jobs else None)
@@ -188,15 +195,22 @@ class JobApi:
         return values.loads(answer.body)
 
 
+def is_unseen(fault: ChatpipeError, file_id: str) -> bool:
+    """Return True for the refusal of a file that is not visible yet, or not any more."""
+    if fault.http_status not in (400, _NOT_FOUND):
+        return False
+    return file_id.encode() in (fault.body or b"") or b"input_file_id" in (fault.body or b"")
+
+
 @contextmanager
-def _without_routes() -> Iterator[None]:
+def _without_routes(without: str) -> Iterator[None]:
     """Raise BadConfiguration for the refusal of a server that has no such routes."""
     try:
         yield
     except ChatpipeError as fault:
         if fault.http_status not in _NO_ROUTE:
             raise
-        fix = "it may have no Batch API, and chatpipe batch works without one; else check the base URL"
+        fix = f"it may have no Batch API, and {without}; else check the base URL"
         found = BadConfiguration(
             fault.what, fix=fix, http_status=fault.http_status, request_id=fault.request_id, body=fault.body
         )

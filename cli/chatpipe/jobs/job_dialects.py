@@ -18,6 +18,8 @@ from chatpipe.system.escape import shorten
 
 ENDS = ("completed", "failed", "expired", "cancelled")
 KNOWN = (*ENDS, "validating", "in_progress", "finalizing", "cancelling")
+LOST = "lost"  # of a job that the provider does not know any more
+WITHOUT_JOBS = "chatpipe batch works without one"  # the fix for a server that has no Batch API
 # Other words for a status, and words with which one begins.
 _STATUSES = {
     "queued": "validating",
@@ -67,10 +69,11 @@ DIALECTS: Mapping[str, JobDialect] = {
 }
 
 
-def dialect_of(endpoint: Endpoint) -> JobDialect:
+def dialect_of(endpoint: Endpoint, without: str = WITHOUT_JOBS) -> JobDialect:
     """The dialect of a server; a server without a profile of its own has that of OpenAI.
 
-    Raises BadConfiguration for a provider without a Batch API, or with one of another shape.
+    Raises BadConfiguration for a provider without a Batch API, or with one of another shape. without is the
+    way to do it then, for the message.
     """
     profile = endpoint.profile
     name = profile.batch
@@ -79,7 +82,7 @@ def dialect_of(endpoint: Endpoint) -> JobDialect:
     if name is not None and name in DIALECTS:
         return DIALECTS[name]
     lacks = "no Batch API" if name is None else "a Batch API of another shape than OpenAI's"
-    fix = "name another provider with -p, or run it with chatpipe batch"
+    fix = f"{without}; else name another provider with -p"
     raise BadConfiguration(f"profile '{profile.name}' has {lacks}", fix=fix)
 
 
@@ -108,7 +111,7 @@ class ProviderJob(NamedTuple):
 
     @property
     def has_ended(self) -> bool:
-        return self.status in ENDS
+        return self.status in ENDS or self.status == LOST
 
     @property
     def progress(self) -> str:
@@ -148,6 +151,12 @@ class ProviderJob(NamedTuple):
             "error_file_id": self.error_file_id,
             "request_counts": self.counts._asdict(),
         }
+
+
+def lost_job(id_: str) -> ProviderJob:
+    """A job that the provider does not know any more."""
+    errors: Value = {"data": [{"message": "the provider does not know it any more"}]}
+    return ProviderJob(id_, LOST, {"errors": errors})
 
 
 def job_of(value: Value, dialect: JobDialect) -> ProviderJob:

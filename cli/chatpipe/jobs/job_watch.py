@@ -5,9 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from chatpipe.errors import BrokenAnswer, ChatpipeError, OutcomeFault, Status, TryLater, Unreachable, quantity
+from chatpipe.errors import (
+    BadInput,
+    BrokenAnswer,
+    ChatpipeError,
+    OutcomeFault,
+    Status,
+    TryLater,
+    Unreachable,
+    quantity,
+)
 from chatpipe.jobs.job_api import JobApi
-from chatpipe.jobs.job_dialects import KNOWN, ProviderJob
+from chatpipe.jobs.job_dialects import KNOWN, ProviderJob, lost_job
 from chatpipe.options.jobs import JobsOptions
 from chatpipe.system.console import Console
 
@@ -16,15 +25,22 @@ _GROWTH = 1.5
 _FEW = 2  # jobs that are asked for one by one; more are looked up in the list
 _MOST_PAGES = 3
 _OVERDUE_S = 3600.0
+_NOT_FOUND = 404
 
 
 class JobWatch:
-    """Waits for jobs."""
+    """Waits for jobs. An id that the server does not know is a fault, unless patience_s is given: jobs that
+    were just created may be not visible for so long, and one that is not visible later is lost.
+    """
 
-    def __init__(self, api: JobApi, console: Console, options: JobsOptions) -> None:
+    def __init__(
+        self, api: JobApi, console: Console, options: JobsOptions, patience_s: float | None = None
+    ) -> None:
         self._api = api
         self._console = console
         self._options = options
+        self._patience_s = patience_s
+        self._unseen: dict[str, float] = {}  # the time of the first look that did not find a job
         self._seen: dict[str, tuple[object, ...]] = {}
 
     def ends(self, ids: Sequence[str]) -> Iterator[ProviderJob]:
@@ -55,7 +71,7 @@ class JobWatch:
         """The jobs as they are now, as far as the server says it: its faults do not end the wait."""
         try:
             if len(ids) <= _FEW:
-                return [self._api.retrieve(id_) for id_ in ids]
+                return list(filter(None, map(self._retrieve, ids)))
             return self._listed(ids)
         except (TryLater, Unreachable, BrokenAnswer) as fault:
             self._note(fault)
@@ -70,12 +86,28 @@ class JobWatch:
             if len(found) == len(ids) or page.next is None:
                 break
             cursor = page.next
-        return [found[id_] if id_ in found else self._api.retrieve(id_) for id_ in ids]
+        jobs = (found.get(id_) or self._retrieve(id_) for id_ in ids)
+        return list(filter(None, jobs))
+
+    def _retrieve(self, id_: str) -> ProviderJob | None:
+        """A job, None for one that is not visible yet."""
+        try:
+            job = self._api.retrieve(id_)
+        except BadInput as fault:
+            if fault.http_status != _NOT_FOUND or self._patience_s is None:
+                raise
+            now = self._api.connection.context.monotonic()
+            if now - self._unseen.setdefault(id_, now) >= self._patience_s:
+                return lost_job(id_)
+            self._note(fault)
+            return None
+        self._unseen.pop(id_, None)
+        return job
 
     def _refuse_unknown(self, job: ProviderJob) -> None:
         """Raise BrokenAnswer for a status that nobody knows, when the job has to have ended."""
         expires_at = job.value.get("expires_at")
-        if job.status in KNOWN or not isinstance(expires_at, int | float):
+        if job.has_ended or job.status in KNOWN or not isinstance(expires_at, int | float):
             return
         if self._api.connection.context.now() > expires_at + _OVERDUE_S:
             what = f"the status of {job.id} is '{job.status}', an hour after its end was due"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chatpipe.errors import Status, UsageFault
-from chatpipe.jobs.job_actions import JobActions, Write, has_jobs, ids_in
+from chatpipe.jobs.job_actions import JobActions, Write, has_jobs, jobs_in
 from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import dialect_of
 from chatpipe.jobs.jobs_file import SUFFIX
+from chatpipe.jobs.part_record import PartRecord
 from chatpipe.models.connections import Connections
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.files import STDERR_USE, FileUse
@@ -51,9 +52,14 @@ class JobsCommand(NamedTuple):
             return actions.submit(self.operands[0], server)
         if self.action == "list":
             return actions.list()
-        ids = [id_ for word in self.operands for id_ in (ids_in(word, console) if has_jobs(word) else [word])]
+        ids: list[str] = []
+        records: dict[str, PartRecord] = {}
+        for word in self.operands:
+            found = jobs_in(word, console) if has_jobs(word) else {}
+            ids += list(found) or [word]
+            records |= found
         if self.action == "results":
-            return actions.results(ids, self._input())
+            return actions.results(ids, self._input(), records)
         return {"status": actions.status, "wait": actions.wait, "cancel": actions.cancel}[self.action](ids)
 
     def _input(self) -> str | None:

@@ -23,10 +23,11 @@ _PIECE = 256 << 10
 
 
 class JobFiles(NamedTuple):
-    """A job that has ended, and its files, the output first."""
+    """A job that has ended, its files, the output first, and the reasons why it failed as a whole."""
 
     job: ProviderJob
     spools: Sequence[Spool]
+    faults: Sequence[str] = ()
 
 
 class MergedCounts(NamedTuple):
@@ -115,9 +116,9 @@ class MergedResults:
     def _why_missing(self) -> str:
         """The reason why lines have no result."""
         reasons = []
-        for job in (each.job for each in self._files):
-            if job.faults:
-                reasons.append(f"{job.id} {job.status}: {job.faults[0]}")
+        for job, _, faults in self._files:
+            if faults:
+                reasons.append(f"{job.id} {job.status}: {faults[0]}")
             elif job.status != "completed":
                 reasons.append(f"{job.id} {job.status}")
         return "; ".join(reasons) or "it is in neither result file"

@@ -14,7 +14,7 @@ from chatpipe import __version__
 from chatpipe.errors import BadInput, ChatpipeError, Status, TryLater, quantity
 from chatpipe.inputs.values import Value
 from chatpipe.jobs.input_parts import InputPart
-from chatpipe.jobs.job_api import JobApi, Unconfirmed, UploadContent
+from chatpipe.jobs.job_api import JobApi, Unconfirmed, UploadContent, is_unseen
 from chatpipe.jobs.job_dialects import ProviderJob
 from chatpipe.jobs.job_shapes import CreateOrder
 from chatpipe.jobs.part_record import JobState, PartRecord
@@ -98,6 +98,7 @@ class Submission:
             first_line=part.first,
             last_line=part.last,
             sha256=part.digest,
+            numbers=part.numbers,
         )
         if file_id is not None:
             self._state.note(record, "uploaded", file_id=file_id)
@@ -131,7 +132,7 @@ class Submission:
                     raise unconfirmed.fault from None
             except ChatpipeError as fault:
                 self._state.note(record, "refused", why=secrets.hide(fault.what))
-                if not _is_unseen(fault, record.file_id):
+                if not is_unseen(fault, record.file_id):
                     raise
                 tries += 1
                 if tries < _UNSEEN_TRIES:
@@ -192,13 +193,6 @@ class Submission:
             if page.next is None or page.jobs[-1].created_at < oldest:
                 return
             cursor = page.next
-
-
-def _is_unseen(fault: ChatpipeError, file_id: str) -> bool:
-    """Return True for the refusal of a file that is not visible yet, or not any more."""
-    if fault.http_status not in (400, 404):
-        return False
-    return file_id.encode() in (fault.body or b"") or b"input_file_id" in (fault.body or b"")
 
 
 def _shown(job: ProviderJob, part: InputPart, place: tuple[int, int], *, is_new: bool) -> dict[str, Value]:

@@ -46,6 +46,12 @@ class OpenOutput:
                 self.is_lost = self._is_only_copy and self.is_kept
                 raise
 
+    def write_head(self, data: bytes) -> None:
+        """Write what stands before all results, and is of no interest without one."""
+        started = self.started
+        self.write(data)
+        self.started = started
+
     def keep_reply(self, data: bytes) -> bool:
         """Write a reply that is no answer: it is of interest in a partial file, but no result for stdout.
 

@@ -17,7 +17,7 @@ from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response.key_pieces import HeldChunk, KeyPieces, masked, without_keys
 from chatpipe.response.sse import EventDecoder
 from chatpipe.system import secrets
-from chatpipe.wire.answer import Answer, Receiver, read_reply
+from chatpipe.wire.answer import Answer, Receiver, read_object, read_reply
 from chatpipe.wire.retry import FailedAttempt
 
 # The members of a completion that are the answer. In a failure the others may tell about it.
@@ -44,6 +44,14 @@ async def read_without_secrets(
         return answer, failure, False
     answer, has_key = without_secrets(answer)
     return answer, failure, has_key
+
+
+def completion_without_secrets(
+    value: dict[str, Value], body: bytes, request_id: str | None, request: httpx.Request
+) -> Answer:
+    """Like read_without_secrets, for a reply with status 200 that is a usual completion, and is read."""
+    answer = read_object(value, body, request)._replace(request_id=request_id)
+    return without_secrets(answer)[0] if secrets.are_known() else answer
 
 
 class KeyFilter:

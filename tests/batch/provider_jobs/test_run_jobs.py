@@ -86,7 +86,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Shop]
 
         few = DIALECTS[kind.dialect]._replace(most_lines=3)
         monkeypatch.setattr(open_jobs, "connect", connect)
-        monkeypatch.setattr(open_jobs, "dialect_of", lambda endpoint: few)
+        monkeypatch.setattr(open_jobs, "dialect_of", lambda *_: few)
         folder = tmp_path / str(next(places))
         folder.mkdir()
         return Shop(folder, provider)
@@ -232,7 +232,8 @@ def test_created_now_and_collected_later(shop: Callable[..., Shop]) -> None:
     assert first[1].startswith("it lies in job batch_")
     assert "--engine batch-api waits for batch_" in words
     assert "chatpipe jobs cancel batch_" in words
-    assert made.run("--fresh")[0] == 2
+    status, words = made.run("--fresh")
+    assert (status, "leave it out in the next run, which collects them" in words) == (2, True)
     for _ in range(6):
         status, _ = made.run("--no-wait")
     assert (status, made.answers()) == (0, ALL)
@@ -320,6 +321,52 @@ def test_results_that_the_provider_has_not(
     assert failed == (set() if days == 0 else {"the provider has not kept its result"})
     assert made.run() == (0, "")
     assert (len(paid(made.provider)), made.answers()) == (bought, ALL)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("status=404:on=create:of=all", "it may have no Batch API, and --engine local works without one"),
+        ("status=404:on=upload:of=all", "it may have no Batch API, and --engine local works without one"),
+        ("status=405:on=create:of=all", "it may have no Batch API, and --engine local works without one"),
+    ],
+)
+def test_a_server_without_a_batch_api(shop: Callable[..., Shop], fault: str, words: str) -> None:
+    made = shop(fault)
+    status, message = made.run()
+    assert (status, words in message) == (78, True), message
+    assert made.provider.jobs() == []
+
+
+def test_a_job_that_is_not_visible_yet_is_waited_for(shop: Callable[..., Shop]) -> None:
+    made = shop("status=404:on=poll:times=2")
+    made.write([0, 2])
+    assert made.run() == (0, "")
+    assert (len(paid(made.provider)), made.answers()) == (2, ["say 0", "say 2"])
+
+
+def test_a_job_that_is_never_visible_is_lost(shop: Callable[..., Shop]) -> None:
+    made = shop("status=404:on=poll")
+    made.write([0, 2])
+    assert made.run("--settle", "60")[0] == 1
+    assert made.provider.clock_s >= 60
+    assert {message.partition(": ")[2] for _, message in made.failures().values()} == {
+        "the provider does not know it any more"
+    }
+
+
+def test_what_is_sent_again_by_choice_and_collected_later(shop: Callable[..., Shop]) -> None:
+    """The new answer counts at once, and not the one that was cut off before it."""
+    made = shop("length:on=line:match=say 4")
+    status, _ = made.run()
+    assert (status, made.failures()[5][0]) == (1, "truncated")
+    made.provider.planner._rules._rules.clear()
+    assert made.run("--resend", "truncated", "--no-wait")[0] == 124
+    while any(job["status"] != "completed" for job in made.provider.jobs()):
+        pass
+    assert made.run() == (0, "")
+    assert made.answers() == ALL
+    assert len(paid(made.provider)) == LINES + 1
 
 
 @pytest.mark.parametrize(

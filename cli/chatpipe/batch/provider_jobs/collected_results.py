@@ -22,10 +22,11 @@ from chatpipe.jobs.job_dialects import ProviderJob
 from chatpipe.jobs.merged_results import is_good_record, lines_of, record_of
 from chatpipe.jobs.part_record import PartRecord
 from chatpipe.named_tuple import NamedTuple
+from chatpipe.response.body_form import is_usual
 from chatpipe.system.line_index import SortedIndex
 from chatpipe.system.spool import Spool
 from chatpipe.wire.answer import Answer, NullReceiver
-from chatpipe.wire.key_filter import read_without_secrets
+from chatpipe.wire.key_filter import completion_without_secrets, read_without_secrets
 
 ENGINE = "batch-api"
 _OFFSET_BITS = 47
@@ -68,7 +69,10 @@ class CollectedResults:
                     self._add(record, number << _OFFSET_BITS | start)
 
     def collect(self, api: JobApi, token: str, job: ProviderJob) -> None:
-        """Download the files of a job that has ended. Raises the fault of a request."""
+        """Download the files of a job that has ended; one that is lost has none.
+
+        Raises the fault of a request.
+        """
         for fault in job.faults_by(self._records.records[token].number):
             api.connection.console.warning(f"{job.id} {job.status}: {fault}")
         ids = [id_ for id_ in (job.output_file_id, job.error_file_id) if id_ is not None]
@@ -88,17 +92,26 @@ class CollectedResults:
         part = self._records.job_of(fingerprint)
         if part is None or (job := self._jobs.get(part.token)) is None:
             return None
-        for location in self._index.find(key_of(fingerprint)):
-            record = record_of(self._line(location))
-            if record is not None and record["custom_id"] == fingerprint:
-                if not location & _USED:
-                    self._index.replace(key_of(fingerprint), location, location | _USED)
-                return self._collected(record, job, part)
+        for location, record in self._located(fingerprint):
+            if not location & _USED:
+                self._index.replace(key_of(fingerprint), location, location | _USED)
+            return self._collected(record, job, part)
         gone = self._gone.get(part.token)
         why = (
             _reason(job, part) if gone is None else f"{job.id}: the provider has not kept its results {gone}"
         )
         return Collected(_unsent(why), 0.0)
+
+    def has_good(self, fingerprint: str) -> bool:
+        """Return True if a job has given a good answer to a request."""
+        return any(is_good_record(record) for _, record in self._located(fingerprint))
+
+    def _located(self, fingerprint: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The result of a request, with its location, if there is one."""
+        for location in self._index.find(key_of(fingerprint)):
+            record = record_of(self._line(location))
+            if record is not None and record["custom_id"] == fingerprint:
+                yield location, record
 
     def unused(self) -> Iterator[tuple[str, Collected]]:
         """The results that find() did not return, with their fingerprints."""
@@ -110,11 +123,6 @@ class CollectedResults:
             part = self._records.job_of(fingerprint)
             if part is not None and (job := self._jobs.get(part.token)) is not None:
                 yield fingerprint, self._collected(record, job, part)
-
-    def lose(self, token: str, job_id: str) -> None:
-        """Take note that the provider does not know a job any more."""
-        errors = {"data": [{"message": "the provider does not know it any more"}]}
-        self._jobs[token] = ProviderJob(job_id, "lost", {"errors": errors})
 
     def holds(self, fingerprint: str) -> bool:
         """Return True if find() has an answer."""
@@ -163,13 +171,18 @@ class CollectedResults:
         if not isinstance(status, int) or not 100 <= status <= 599 or response.get("body") is None:
             text = _error_text(record.get("error"))
             return _unsent(text) if text else None
-        request_id = response.get("request_id")
-        headers = {"content-type": "application/json"}
-        if isinstance(request_id, str) and request_id.isascii():
-            headers["x-request-id"] = request_id
-        content = httpx.ByteStream(values.dumps(response["body"]))
-        reply = httpx.Response(status, headers=headers, stream=content, request=self._request)
-        answer, _, _ = run_without_loop(read_without_secrets(reply, headers, self._request, NullReceiver()))
+        request_id, body = response.get("request_id"), response["body"]
+        if not isinstance(request_id, str) or not request_id.isascii():
+            request_id = None
+        if status == 200 and is_usual(body):  # nearly all
+            answer = completion_without_secrets(body, values.dumps(body), request_id, self._request)
+        else:
+            headers = {"content-type": "application/json"}
+            headers |= {} if request_id is None else {"x-request-id": request_id}
+            content = httpx.ByteStream(values.dumps(body))
+            reply = httpx.Response(status, headers=headers, stream=content, request=self._request)
+            reading = read_without_secrets(reply, headers, self._request, NullReceiver())
+            answer, _, _ = run_without_loop(reading)
         return answer._replace(engine=ENGINE)
 
 
@@ -215,7 +228,7 @@ def _is_old(job: ProviderJob, now: float) -> bool:
 
 
 def _is_fingerprint(text: str) -> bool:
-    return len(text) == FINGERPRINT_DIGITS and all(each in "0123456789abcdef" for each in text)
+    return len(text) == FINGERPRINT_DIGITS and not text.strip("0123456789abcdef")
 
 
 def broken_text(count: int) -> str:

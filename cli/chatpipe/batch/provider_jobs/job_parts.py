@@ -53,7 +53,6 @@ class JobParts:
         self._seen = SortedIndex("B")
         self.parts: list[InputPart] = []
         self._fingerprints: list[bytearray] = []
-        self._numbers: list[list[list[int]]] = []
         self.budget_fault: ChatpipeError | None = None
         self.file: BinaryIO = _temporary()
 
@@ -65,7 +64,7 @@ class JobParts:
 
     def lines(self, number: int) -> PlannedLines:
         """The lines of a part."""
-        return PlannedLines(self._fingerprints[number].decode(), self._numbers[number])
+        return PlannedLines(self._fingerprints[number].decode(), self.parts[number].numbers)
 
     async def read(self, items: AsyncIterator[Item]) -> None:
         """Add all items. Raises BadInput for a line that is larger than a file may be, and CannotWrite."""
@@ -104,7 +103,6 @@ class JobParts:
         self.parts[number].add(line, self._at, item.line)
         self._at += len(line) + 1
         self._fingerprints[number] += fingerprint.encode()
-        _extend(self._numbers[number], item.line)
         self._seen.add(key_of(fingerprint), 0)
 
     def _part_for(self, model: str | None, size: int) -> int:
@@ -116,7 +114,6 @@ class JobParts:
             number = self._open[model] = len(self.parts)
             self.parts.append(InputPart(dialect.url, model))
             self._fingerprints.append(bytearray())
-            self._numbers.append([])
         assert number is not None
         return number
 
@@ -127,14 +124,6 @@ def _line_of(fingerprint: str, body: dict[str, Value], dialect: JobDialect) -> d
         body.pop("model", None)
         return {"custom_id": fingerprint, "body": body}
     return {"custom_id": fingerprint, "method": "POST", "url": dialect.url, "body": body}
-
-
-def _extend(runs: list[list[int]], number: int) -> None:
-    """Add a number to runs of numbers."""
-    if runs and runs[-1][0] + runs[-1][1] == number:
-        runs[-1][1] += 1
-    else:
-        runs.append([number, 1])
 
 
 def _temporary() -> BinaryIO:

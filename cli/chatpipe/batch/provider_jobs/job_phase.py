@@ -16,7 +16,7 @@ from chatpipe.batch.provider_jobs.job_records import JobRecords
 from chatpipe.errors import BadInput, ChatpipeError, OutcomeFault, Status, quantity
 from chatpipe.jobs.input_parts import InputPart
 from chatpipe.jobs.job_api import JobApi
-from chatpipe.jobs.job_dialects import ProviderJob
+from chatpipe.jobs.job_dialects import ProviderJob, lost_job
 from chatpipe.jobs.job_watch import JobWatch
 from chatpipe.jobs.part_record import PartRecord
 from chatpipe.jobs.submission import Submission, SubmitTerms
@@ -57,15 +57,8 @@ class JobPhase:
             if self._records.is_own(record) and self._submission.look_for(record) is None:
                 self._records.note(record, "refused", why="it is not in the list")
         for record in self._own_open():
-            try:
-                job = self._api.retrieve(str(record.job_id))
-            except BadInput as fault:
-                if fault.http_status != _NOT_FOUND:
-                    raise
-                self._api.connection.console.warning(f"{record.job_id}: {fault.what}")
-                self.results.lose(record.token, str(record.job_id))
-                continue
-            if job.has_ended:
+            job = self._look(record)
+            if job is not None and job.has_ended:
                 self.results.collect(self._api, record.token, job)
 
     def submit(self, first_pass: Callable[[], AsyncIterator[Item]], terms: PartTerms) -> None:
@@ -110,6 +103,16 @@ class JobPhase:
         """The ids of the jobs that have not ended, with blanks between them."""
         return " ".join(str(record.job_id) for record in self._waiting())
 
+    def _look(self, record: PartRecord) -> ProviderJob | None:
+        """The job of a part, None for one that was just created and is not visible yet."""
+        try:
+            return self._api.retrieve(str(record.job_id))
+        except BadInput as fault:
+            if fault.http_status != _NOT_FOUND:
+                raise
+        age_s = self._api.connection.context.now() - (record.first_creating_at or 0.0)
+        return lost_job(str(record.job_id)) if age_s >= self._options.settle_s else None
+
     def _own_open(self) -> list[PartRecord]:
         return [each for each in self._records.open_records() if self._records.is_own(each)]
 
@@ -136,7 +139,8 @@ class JobPhase:
 
     def _wait(self) -> None:
         """Wait until all jobs have ended, and create those again for which there was no room."""
-        watch = JobWatch(self._api, self._api.connection.console, self._watched)
+        console, settle_s = self._api.connection.console, self._options.settle_s
+        watch = JobWatch(self._api, console, self._watched, settle_s)
         while waiting := {str(record.job_id): record for record in self._waiting()}:
             try:
                 for job in watch.ends(list(waiting)):

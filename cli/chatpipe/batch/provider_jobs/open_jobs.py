@@ -17,6 +17,8 @@ from chatpipe.models.connections import connect
 from chatpipe.server.identity import comparable_name
 from chatpipe.server.server import Server
 
+_WITHOUT_JOBS = "--engine local works without one"
+
 
 @contextmanager
 def open_run_jobs(job: Job, servers: Sequence[Server], store: RunStore) -> Iterator[RunJobs | None]:
@@ -35,16 +37,17 @@ def open_run_jobs(job: Job, servers: Sequence[Server], store: RunStore) -> Itera
     records = JobRecords(journal, events, server)
     if job.resume.fresh and (opened := records.open_records() or records.unconfirmed()):
         what = f"job {opened[0].job_id or opened[0].token} of this journal has answers that are paid for"
-        raise UsageFault(what, place="--fresh", fix="leave it out, or name another file with --journal")
+        fix = "leave it out in the next run, which collects them, or name another file with --journal"
+        raise UsageFault(what, place="--fresh", fix=fix)
     try:
-        dialect = dialect_of(job.endpoint)
+        dialect = dialect_of(job.endpoint, _WITHOUT_JOBS)
     except BadConfiguration:
         if options.is_jobs:
             raise
         yield RunJobs(job, store, records, None)
         return
     with connect(servers[0], job.policy, job.console, job.environ) as connection:
-        phase = JobPhase(JobApi(connection, dialect), records, options)
+        phase = JobPhase(JobApi(connection, dialect, _WITHOUT_JOBS), records, options)
         try:
             yield RunJobs(job, store, records, phase)
         finally:

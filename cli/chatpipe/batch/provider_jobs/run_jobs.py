@@ -11,6 +11,7 @@ from chatpipe.batch.items import Item
 from chatpipe.batch.job import Job
 from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.provider_jobs.collected_engine import CollectedEngine, NoStops
+from chatpipe.batch.provider_jobs.collected_store import CollectedStore
 from chatpipe.batch.provider_jobs.job_parts import PartTerms
 from chatpipe.batch.provider_jobs.job_phase import JobPhase
 from chatpipe.batch.provider_jobs.job_records import JobRecords
@@ -29,6 +30,7 @@ class RunJobs:
         self.records = records
         self.phase = phase
         self.has_unused = False
+        self.answers = CollectedStore(store, None if phase is None else phase.results)
 
     @property
     def is_engine(self) -> bool:
@@ -71,15 +73,15 @@ class RunJobs:
 
     async def visible(self, items: AsyncIterator[Item]) -> AsyncIterator[Item]:
         """The items that have a result in this run. With the engine, a line that it waits for has none."""
-        lookup = self._store.again()
+        answers = self.answers
         async for item in items:
             if not self.is_engine or item.fault is not None:
                 yield item
                 continue
-            fingerprint = lookup.fingerprint(item)
+            fingerprint = answers.fingerprint(item)
             is_known = (
-                lookup.has_answer(item, fingerprint)
-                or (self.phase is not None and self.phase.results.holds(fingerprint))
+                (self.phase is not None and self.phase.results.holds(fingerprint))
+                or answers.has_answer(item, fingerprint)
                 or self._lies_elsewhere(fingerprint)
             )
             yield item if is_known else item._replace(is_ours=False)
