@@ -295,10 +295,16 @@ def test_an_unsent_line_is_no_request() -> None:
 
 def test_prices_are_per_million_tokens(tmp_path: Path) -> None:
     file = tmp_path / "prices.toml"
-    file.write_text('["gpt-4o"]\ninput = 2.5\ncached_input = 1.25\noutput = 10\n[m]\ninput = 1\noutput = 0\n')
+    file.write_text(
+        '["gpt-4o"]\ninput = 2.5\ncached_input = 1.25\noutput = 10\nbatch_input = 1\nbatch_output = 5\n'
+        "[m]\ninput = 1\noutput = 0\n"
+    )
     table = prices.load_prices(str(file), print)
 
-    assert table == {"gpt-4o": (2.5, 1.25, 10.0, "USD"), "m": (1.0, 1.0, 0.0, "USD")}
+    usual = ModelPrice(1.0, 1.0, 0.0, "USD")
+    of_jobs = ModelPrice(1.0, 1.0, 5.0, "USD")
+    assert table == {"gpt-4o": ModelPrice(2.5, 1.25, 10.0, "USD", of_jobs), "m": usual}
+    assert (table["gpt-4o"].in_jobs, table["m"].in_jobs) == (of_jobs, usual)
     # 1,000 fresh and 3,000 cached tokens in, 500 out
     assert table["gpt-4o"].cost(Usage(4000, 3000, 500, 4500)) == pytest.approx(0.0025 + 0.00375 + 0.005)
 
@@ -313,6 +319,10 @@ def test_prices_are_per_million_tokens(tmp_path: Path) -> None:
         "less than nothing": ("[m]\ninput = -1\noutput = 1", "'m' has no price 'input'"),
         "a text": ('[m]\ninput = "1"\noutput = 1', "'m' has no price 'input'"),
         "a boolean": ("[m]\ninput = true\noutput = 1", "'m' has no price 'input'"),
+        "half of those of jobs": (
+            "[m]\ninput = 1\noutput = 1\nbatch_input = 1",
+            "'m' has no price 'batch_output'",
+        ),
         "not a number": ("[m]\ninput = nan\noutput = 1", "'m' has no price 'input'"),
     },
 )
@@ -326,7 +336,7 @@ def test_prices_that_are_none_are_refused(text: str, words: str, tmp_path: Path)
 
 def test_a_price_names_the_currency_of_its_file(tmp_path: Path) -> None:
     (tmp_path / "prices.toml").write_text('currency = "EUR"\n[m]\ninput = 1\noutput = 2\n')
-    assert prices.load_prices(str(tmp_path / "prices.toml"), print) == {"m": (1.0, 1.0, 2.0, "EUR")}
+    assert prices.load_prices(str(tmp_path / "prices.toml"), print) == {"m": ModelPrice(1.0, 1.0, 2.0, "EUR")}
 
 
 def test_prices_that_cannot_be_read(tmp_path: Path) -> None:

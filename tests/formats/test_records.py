@@ -31,6 +31,7 @@ _SPOKEN = "--modality audio --audio-voice v --audio-format wav"
 _LOCAL = "--base-url {url} -m echo"
 _PROVIDER = "--base-url {other} -q --poll 0.05"
 # The server answers by script.jsonl, and keeps a log and a verdict.
+_BY_JOBS = "--engine batch-api --keep-journal --prices prices.toml"
 _STEPS = (
     # requests
     Step(f"build {_LOCAL} -f batch hello", "batch-line.jsonl"),
@@ -70,7 +71,7 @@ _STEPS = (
         Step(command, stdout, status=status)
         for status in (65, 0)
         for command, stdout in (
-            (f"batch -m echo {_PROVIDER} more.jsonl -o api.jsonl --engine batch-api --keep-journal", ""),
+            (f"batch -m echo {_PROVIDER} more.jsonl -o api.jsonl {_BY_JOBS}", ""),
             (f"jobs submit jobs.jsonl {_PROVIDER}", "submitted.jsonl"),
         )
     ),

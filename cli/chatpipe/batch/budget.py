@@ -13,7 +13,7 @@ from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.limits import prices
 from chatpipe.limits.prices import ModelPrice, price_of
-from chatpipe.limits.tokens import TokenEstimator, answer_limits
+from chatpipe.limits.tokens import TokenEstimator
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.run import RunLimits
 from chatpipe.response.usage import Usage, usage_of
@@ -41,7 +41,7 @@ class Budget:
     """`--max-total-tokens` and `--max-cost`. Earlier runs of the same journal count as well.
 
     Each turn of a conversation has its own reservation, made after the usage of the turn before it
-    was recorded.
+    was recorded. With in_jobs, requests are reserved at the prices of the Batch API.
     """
 
     def __init__(
@@ -50,11 +50,14 @@ class Budget:
         cost: float | None,
         prices: Mapping[str, ModelPrice],
         estimator: TokenEstimator,
+        *,
+        in_jobs: bool = False,
     ) -> None:
         self._tokens = tokens
         self._cost = cost
         self.prices = prices
         self._estimator = estimator
+        self._in_jobs = in_jobs
         self._reservations: dict[int, _Reservation] = {}  # by line
         self._waiting: set[int] = set()  # lines whose next turn had no room: they come before new ones
         self._reserved_tokens = 0
@@ -91,11 +94,12 @@ class Budget:
             self._waiting.add(request.line)
         return fault
 
-    def spend(self, usage: Usage, model: Value) -> None:
+    def spend(self, usage: Usage, model: Value, *, in_job: bool = False) -> None:
         """Record usage of an earlier run. model is the name in the answer, None for a failure."""
         self.spent_tokens += usage.total
         if self._cost is not None:
-            self.spent_cost += max((price.cost(usage) for price in self._possible_prices(model)), default=0.0)
+            prices = [price.in_jobs if in_job else price for price in self._possible_prices(model)]
+            self.spent_cost += max((price.cost(usage) for price in prices), default=0.0)
 
     def settle(self, result: Result) -> None:
         """Record the real usage of a line, and release its reservation.
@@ -107,7 +111,7 @@ class Budget:
         if result.latency_s is None:  # recorded: the journal had it already, or another run paid for it
             return
         released = self._release(result.item)
-        self._record(result.item, spent_on(result), released.recorded)
+        self._record(result.item, spent_on(result), released.recorded, in_job=result.in_job)
         if result.completion is not None and not usage_of(result.completion).total:
             self._record_reserved(released)
 
@@ -149,24 +153,30 @@ class Budget:
         self.spent_tokens += released.tokens
         self.spent_cost += released.cost
 
-    def _record(self, request: Billable, usage: Usage, recorded: Usage) -> None:
+    def _record(self, request: Billable, usage: Usage, recorded: Usage, *, in_job: bool = False) -> None:
         """Record the usage of all turns of a line, minus the part that is already recorded."""
         self.spent_tokens += usage.total - recorded.total
         if self.prices and any(usage) and request.body is not None:
             price = price_of(self.prices, request.body.get("model"))
+            price = price.in_jobs if in_job else price
             self.spent_cost += price.cost(usage) - price.cost(recorded)
+
+    def expected_cost(self, request: Billable) -> float | None:
+        """The cost that a request may come to, None without prices. Raises like price_of()."""
+        if not self.prices:
+            return None
+        body = request.body or {}
+        return self._price(body).cost(self._estimator.usage(body, len(values.dumps(body))))
 
     def _estimate(self, request: Billable) -> tuple[int, float]:
         """The tokens and the cost that a request may come to."""
         body = request.body or {}
-        size = len(values.dumps(body))
-        tokens = self._estimator.estimate(size, *answer_limits(body))
-        cost = 0.0
-        if self._cost is not None:
-            prompt = self._estimator.estimate(size, 0, 1)
-            price = price_of(self.prices, body.get("model"))
-            cost = price.cost(Usage(prompt, 0, max(0, tokens - prompt), tokens))
-        return tokens, cost
+        usage = self._estimator.usage(body, len(values.dumps(body)))
+        return usage.total, 0.0 if self._cost is None else self._price(body).cost(usage)
+
+    def _price(self, body: Mapping[str, Value]) -> ModelPrice:
+        price = price_of(self.prices, body.get("model"))
+        return price.in_jobs if self._in_jobs else price
 
 
 def open_budget(
@@ -174,11 +184,13 @@ def open_budget(
     estimator: TokenEstimator,
     recorded: AnswerIndex | None,
     note: Callable[[str], None],
+    *,
+    in_jobs: bool = False,
 ) -> Budget:
     """The budget of a run, with the usage of all recorded answers. Raises like load_prices()."""
     table = prices.load_prices(limits.prices, note) if limits.prices is not None else {}
-    budget = Budget(limits.max_total_tokens, limits.max_cost, table, estimator)
+    budget = Budget(limits.max_total_tokens, limits.max_cost, table, estimator, in_jobs=in_jobs)
     if recorded is not None and not budget.is_unlimited:
         for line in recorded.paid_lines():
-            budget.spend(line.spent_usage(), line.model)
+            budget.spend(line.spent_usage(), line.model, in_job=line.is_of_job)
     return budget

@@ -9,10 +9,9 @@ from chatpipe.errors import BadInput, Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.limits import prices
-from chatpipe.limits.tokens import TokenEstimator, answer_limits
+from chatpipe.limits.tokens import TokenEstimator
 from chatpipe.output.target import OpenOutput
 from chatpipe.request.batch_line import batch_line
-from chatpipe.response.usage import Usage
 from chatpipe.server.patches import Patch, patch_body
 from chatpipe.system.console import Console, FirstFew, once
 from chatpipe.system.signals import run_loop
@@ -60,7 +59,8 @@ async def _estimate(
     estimator = TokenEstimator()
     lines = size = tokens = 0
     bad = _bad(console)
-    cost = 0.0
+    cost = cost_of_jobs = 0.0
+    has_prices_of_jobs = bool(table)
     async for item in items:
         if not item.is_ours:
             continue
@@ -70,16 +70,19 @@ async def _estimate(
             continue
         assert item.body is not None
         data = len(values.dumps(item.body))
-        estimate = estimator.estimate(data, *answer_limits(item.body))
+        usage = estimator.usage(item.body, data)
         size += data
-        tokens += estimate
+        tokens += usage.total
         if table:
-            prompt = estimator.estimate(data, 0, 1)
-            usage = Usage(prompt, 0, estimate - prompt, estimate)
-            cost += prices.price_of(table, item.body.get("model")).cost(usage)
+            price = prices.price_of(table, item.body.get("model"))
+            cost += price.cost(usage)
+            cost_of_jobs += price.in_jobs.cost(usage)
+            has_prices_of_jobs = has_prices_of_jobs and price.of_jobs is not None
     record: dict[str, Value] = {"lines": lines, "bad": bad.count, "bytes": size, "estimated_tokens": tokens}
     if table:
         record["estimated_cost"] = round(cost, 6)
+    if has_prices_of_jobs:
+        record["estimated_batch_cost"] = round(cost_of_jobs, 6)
     return record
 
 

@@ -17,6 +17,7 @@ from chatpipe.options.outcomes import OUTCOMES, Outcome, is_accepted
 from chatpipe.options.output import Format
 from chatpipe.response import judge
 from chatpipe.response.result_line import (
+    BY_JOBS,
     LineError,
     Metadata,
     ResultLine,
@@ -39,7 +40,8 @@ class Result(NamedTuple):
     line is its result line, without the newline. status is the exit status of a run in which all lines
     fail like this one. latency_s is None if the line was not sent in this run. fault is the reason
     why a request got no answer; an answer that is not good has none. earlier_usage is the usage of the
-    turns before the answer, which were paid for too. server is the one that answered in this run.
+    turns before the answer, which were paid for too. server is the one that answered in this run. in_job:
+    a job of the Batch API did, at its price.
     """
 
     item: Item
@@ -54,6 +56,7 @@ class Result(NamedTuple):
     fingerprint: str = ""
     earlier_usage: tuple[Value, ...] = ()
     server: str | None = None
+    in_job: bool = False
 
 
 class ResultBuilder:
@@ -235,6 +238,7 @@ class ResultBuilder:
             metadata.fingerprint,
             metadata.earlier_usage,
             metadata.server,
+            metadata.engine == BY_JOBS,
         )
 
 

@@ -164,7 +164,7 @@ class Tally:
         assert self.cost is not None
         price = self._prices.get((result.item.body or {}).get("model", ""))
         if price is not None:
-            self.cost += price.cost(spent)
+            self.cost += (price.in_jobs if result.in_job else price).cost(spent)
         elif spent.total:
             self.cost = None
 

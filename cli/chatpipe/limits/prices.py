@@ -16,15 +16,26 @@ from chatpipe.system.slow_file import read_start
 USD = "USD"
 _MILLION = 1_000_000
 _MAX_BYTES = 10_000_000
+_NAMES = ("input", "cached_input", "output")
+_OF_JOBS = "batch_"
 
 
 class ModelPrice(NamedTuple):
-    """Prices of one model, per million tokens, in the currency of the file."""
+    """Prices of one model, per million tokens, in the currency of the file.
+
+    of_jobs are those of the Batch API, None if the file has none.
+    """
 
     input: float
     cached_input: float
     output: float
     currency: str = USD
+    of_jobs: ModelPrice | None = None
+
+    @property
+    def in_jobs(self) -> ModelPrice:
+        """The price in a job of the Batch API: the usual one, which is higher, if the file has none."""
+        return self.of_jobs or self
 
     def cost(self, usage: Usage) -> float:
         fresh = usage.prompt - usage.cached
@@ -35,7 +46,8 @@ class ModelPrice(NamedTuple):
 def load_prices(path: str, note: Callable[[str], None]) -> dict[str, ModelPrice]:
     """Read prices by model from TOML: `["gpt-4o-mini"]` with `input`, `output`, optional `cached_input`.
 
-    A text `currency` before the first model names the currency, USD by default. It is only shown.
+    The same names behind `batch_` are the prices of the Batch API. A text `currency` before the first model
+    names the currency, USD by default. It is only shown.
     note gets a line if the file keeps us waiting. Raises MissingInput, BadInput, BadConfiguration.
     """
     try:
@@ -55,16 +67,25 @@ def load_prices(path: str, note: Callable[[str], None]) -> dict[str, ModelPrice]
 
 
 def _price(path: str, model: str, table: object, currency: str) -> ModelPrice:
-    fix = f'write ["{model}"] with input = and output =, per million tokens'
     if not isinstance(table, dict):
+        fix = f'write ["{model}"] with input = and output =, per million tokens'
         raise BadConfiguration(f"'{path}': '{model}' is not a table", place="--prices", fix=fix)
-    numbers = {}
-    for key in ("input", "output", "cached_input"):
-        value = table.get(key, table.get("input") if key == "cached_input" else None)
+    usual = _read(path, model, table, "")._replace(currency=currency)
+    has_others = any(_OF_JOBS + name in table for name in _NAMES)
+    return usual._replace(of_jobs=_read(path, model, table, _OF_JOBS)) if has_others else usual
+
+
+def _read(path: str, model: str, table: Mapping[str, object], beginning: str) -> ModelPrice:
+    """The prices whose names begin like this. Raises BadConfiguration."""
+    found: list[float] = []
+    for name in _NAMES:
+        key = beginning + name
+        value = table.get(key, table.get(f"{beginning}input") if name == "cached_input" else None)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+            fix = f'write ["{model}"] with {beginning}input = and {beginning}output =, per million tokens'
             raise BadConfiguration(f"'{path}': '{model}' has no price '{key}'", place="--prices", fix=fix)
-        numbers[key] = float(value)
-    return ModelPrice(numbers["input"], numbers["cached_input"], numbers["output"], currency)
+        found.append(float(value))
+    return ModelPrice(found[0], found[1], found[2])
 
 
 def price_of(prices: Mapping[str, ModelPrice], model: object) -> ModelPrice:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 
 from chatpipe.inputs.values import Value
+from chatpipe.response.usage import Usage
 
 INITIAL_RATIO = 1 / 4  # tokens per byte of body, for English prose in JSON
 INITIAL_COMPLETION_TOKENS = 256
@@ -41,6 +42,12 @@ class TokenEstimator:
         else:
             completion = min(self.completion_tokens, max_tokens * n)
         return max(1, math.ceil(body_bytes * self.tokens_per_byte + completion))
+
+    def usage(self, body: Mapping[str, Value], body_bytes: int) -> Usage:
+        """Expected counts of a request."""
+        total = self.estimate(body_bytes, *answer_limits(body))
+        prompt = self.estimate(body_bytes, 0, 1)
+        return Usage(prompt, 0, max(0, total - prompt), total)
 
     def estimate_to_reserve(self, body_bytes: int, max_tokens: int | None, n: int) -> int:
         """Like estimate, with the first guess counted as one more answer: to book before sending.

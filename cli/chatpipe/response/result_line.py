@@ -27,6 +27,7 @@ from chatpipe.options.outcomes import PAID, Outcome
 from chatpipe.response import judge
 from chatpipe.response.usage import Usage, spent_usage
 
+BY_JOBS = "batch-api"  # the engine of answers that jobs of the Batch API gave
 # Of a reply that was cut off at its limit there may be nothing to read.
 _HAS_CHOICES = PAID - {Outcome.truncated}
 
@@ -153,6 +154,11 @@ class ResultLine:
     def latency_s(self) -> float | None:
         latency = self._metadata().get("latency_s")
         return latency if type(latency) in (int, float) else None
+
+    @property
+    def is_of_job(self) -> bool:
+        """True for an answer of the Batch API, which has a price of its own."""
+        return self._metadata().get("engine") == BY_JOBS
 
     @property
     def earlier_usage(self) -> tuple[Value, ...]:

@@ -293,6 +293,31 @@ def test_a_budget_leaves_lines_out(shop: Callable[..., Shop]) -> None:
     assert (len(paid(made.provider)), made.answers()) == (LINES, ALL)
 
 
+PRICES = "".join(
+    f"[{model}]\ninput = 1e6\noutput = 2e6\nbatch_input = 0.5e6\nbatch_output = 1e6\n" for model in "ab"
+)
+
+
+def test_money_counts_at_the_price_of_jobs(shop: Callable[..., Shop]) -> None:
+    """Lines in jobs count: as expected at first, and as they cost once they are collected."""
+    made = shop()
+    (made.folder / "prices").write_text(PRICES)
+    money = ("--max-tokens", "10", "--prices", str(made.folder / "prices"), "--max-cost")
+    made.write([0, 2, 3])
+    assert made.run("--no-wait", *money, "80")[0] == 124
+    (planned,) = [line for line in made.journal.read_text().splitlines() if "planned" in line]
+    cost = json.loads(planned)["expected_cost"]
+    assert any(f"3 lines submitted, expected cost {cost:.4g}" in note for note in made.provider.notes)
+    made.write([0, 2, 3, 5])
+    status, words = made.run("--no-wait", *money, str(cost * 1.1))
+    assert (status, "raise --max-cost" in words) == (7, True)
+    assert len(paid(made.provider)) == 3
+    while any(job["status"] != "completed" for job in made.provider.jobs()):
+        pass
+    assert made.run("--no-wait", *money, str(cost))[0] == 124  # what was collected cost less
+    assert len(paid(made.provider)) == 4
+
+
 def test_a_job_that_the_provider_has_forgotten(shop: Callable[..., Shop]) -> None:
     made = shop()
     made.run("--no-wait")

@@ -106,6 +106,13 @@ class CollectedResults:
         """Return True if a job has given a good answer to a request."""
         return any(is_good_record(record) for _, record in self._located(fingerprint))
 
+    def completion(self, fingerprint: str) -> dict[str, Value] | None:
+        """The good answer of a job to a request, None without one."""
+        for _, record in self._located(fingerprint):
+            body = record["response"].get("body") if is_good_record(record) else None
+            return body if isinstance(body, dict) else None
+        return None
+
     def _located(self, fingerprint: str) -> Iterator[tuple[int, dict[str, Any]]]:
         """The result of a request, with its location, if there is one."""
         for location in self._index.find(key_of(fingerprint)):

@@ -28,15 +28,18 @@ _STREAMING = ("stream", "stream_options")
 class PartTerms(NamedTuple):
     """The rules for parts.
 
-    fingerprint identifies an item, is_known tells whether it is not to be sent. reserve takes its part of the
-    budget, and returns the fault if there is not enough left.
+    fingerprint identifies an item. is_known tells whether it is not to be sent; if it lies in a job,
+    count_known then takes its part of the budget. reserve does so for an item that is sent, and returns the
+    fault if there is not enough left. cost is the expected one, None without prices.
     """
 
     dialect: JobDialect
     patches: tuple[Patch, ...]
     fingerprint: Callable[[Item], str]
     is_known: Callable[[Item, str], bool]
+    count_known: Callable[[Item, str], None]
     reserve: Callable[[Item], ChatpipeError | None]
+    cost: Callable[[Item], float | None]
 
 
 class JobParts:
@@ -53,6 +56,7 @@ class JobParts:
         self._seen = SortedIndex("B")
         self.parts: list[InputPart] = []
         self._fingerprints: list[bytearray] = []
+        self._costs: list[float | None] = []
         self.budget_fault: ChatpipeError | None = None
         self.file: BinaryIO = _temporary()
 
@@ -64,7 +68,14 @@ class JobParts:
 
     def lines(self, number: int) -> PlannedLines:
         """The lines of a part."""
-        return PlannedLines(self._fingerprints[number].decode(), self.parts[number].numbers)
+        return PlannedLines(
+            self._fingerprints[number].decode(), self.parts[number].numbers, self.cost(number)
+        )
+
+    def cost(self, number: int) -> float | None:
+        """The expected cost of a part, None without prices."""
+        cost = self._costs[number]
+        return None if cost is None else round(cost, 6)
 
     async def read(self, items: AsyncIterator[Item]) -> None:
         """Add all items. Raises BadInput for a line that is larger than a file may be, and CannotWrite."""
@@ -75,6 +86,7 @@ class JobParts:
             if not item.is_ours or self.budget_fault is not None or self._seen.find(key_of(fingerprint)):
                 continue
             if self._terms.is_known(item, fingerprint):
+                self._terms.count_known(item, fingerprint)
                 continue
             self.budget_fault = self._terms.reserve(item)
             if self.budget_fault is None:
@@ -103,6 +115,8 @@ class JobParts:
         self.parts[number].add(line, self._at, item.line)
         self._at += len(line) + 1
         self._fingerprints[number] += fingerprint.encode()
+        if (cost := self._terms.cost(item)) is not None:
+            self._costs[number] = (self._costs[number] or 0.0) + cost
         self._seen.add(key_of(fingerprint), 0)
 
     def _part_for(self, model: str | None, size: int) -> int:
@@ -114,6 +128,7 @@ class JobParts:
             number = self._open[model] = len(self.parts)
             self.parts.append(InputPart(dialect.url, model))
             self._fingerprints.append(bytearray())
+            self._costs.append(None)
         assert number is not None
         return number
 

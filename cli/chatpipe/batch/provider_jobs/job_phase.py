@@ -135,7 +135,9 @@ class JobPhase:
             return
         self._numbers[job.id] = number
         part_text = "" if place[1] == 1 else f", part {place[0]} of {place[1]}"
-        self._note(f"{job.id}: {quantity(len(part), 'line')} submitted{part_text}")
+        cost = self._parts.cost(number)
+        cost_text = "" if cost is None else f", expected cost {cost:.4g}"
+        self._note(f"{job.id}: {quantity(len(part), 'line')} submitted{part_text}{cost_text}")
 
     def _wait(self) -> None:
         """Wait until all jobs have ended, and create those again for which there was no room."""

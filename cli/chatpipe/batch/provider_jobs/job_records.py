@@ -22,10 +22,14 @@ FINGERPRINT_DIGITS = 32
 
 
 class PlannedLines(NamedTuple):
-    """The lines of a part: their fingerprints, one behind the other, and their numbers as first and count."""
+    """The lines of a part: their fingerprints, one behind the other, and their numbers as first and count.
+
+    expected_cost is that of all of them, None without prices.
+    """
 
     fingerprints: str
     numbers: list[list[int]]
+    expected_cost: float | None = None
 
 
 class JobRecords:
@@ -60,7 +64,8 @@ class JobRecords:
     def plan(self, token: str, **fields: Value) -> PartRecord:
         """Add a part. Raises CannotWrite."""
         lines = self.lines_of[str(fields["sha256"])]
-        self._append({JOB_EVENT: "planned", "token": token, **fields, **lines._asdict()})
+        known = {name: value for name, value in lines._asdict().items() if value is not None}
+        self._append({JOB_EVENT: "planned", "token": token, **fields, **known})
         return self.records[token]
 
     def note(self, record: PartRecord, event: str, **fields: Value) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 
-from chatpipe.batch.budget import open_budget
 from chatpipe.batch.driver import StopPolicy
 from chatpipe.batch.engine import Engine
 from chatpipe.batch.items import Item
@@ -15,9 +14,9 @@ from chatpipe.batch.provider_jobs.collected_store import CollectedStore
 from chatpipe.batch.provider_jobs.job_parts import PartTerms
 from chatpipe.batch.provider_jobs.job_phase import JobPhase
 from chatpipe.batch.provider_jobs.job_records import JobRecords
+from chatpipe.batch.provider_jobs.part_terms import part_terms
 from chatpipe.batch.result import ResultBuilder
 from chatpipe.errors import ChatpipeError, Interrupted
-from chatpipe.limits.tokens import TokenEstimator
 from chatpipe.system.signals import interruptible
 
 
@@ -48,7 +47,7 @@ class RunJobs:
             with interruptible():
                 if self.is_engine:
                     self.phase.collect_ended()
-                    self.phase.submit(first_pass, self._terms(self.phase))
+                    self.phase.submit(first_pass, self._part_terms(self.phase))
                 else:
                     self._collect_if_possible(self.phase)
         except Interrupted:
@@ -119,13 +118,5 @@ class RunJobs:
         """True if the journal has more than the output: jobs, or answers to lines that are not there."""
         return self.has_unused or bool(self.records.open_records() or self.records.unconfirmed())
 
-    def _terms(self, phase: JobPhase) -> PartTerms:
-        lookup, records, results = self._store.again(), self.records, phase.results
-        job = self._job
-        budget = open_budget(job.limits, TokenEstimator(), self._store.files.recorded, job.console.note)
-
-        def is_known(item: Item, fingerprint: str) -> bool:
-            is_in_job = records.job_of(fingerprint) is not None or results.holds(fingerprint)
-            return is_in_job or lookup.has_answer(item, fingerprint)
-
-        return PartTerms(phase.dialect, job.endpoint.patches, lookup.fingerprint, is_known, budget.reserve)
+    def _part_terms(self, phase: JobPhase) -> PartTerms:
+        return part_terms(self._job, self._store, self.records, phase.results, phase.dialect)
