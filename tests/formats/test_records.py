@@ -30,8 +30,9 @@ class Step(NamedTuple):
 _SPOKEN = "--modality audio --audio-voice v --audio-format wav"
 _LOCAL = "--base-url {url} -m echo"
 _PROVIDER = "--base-url {other} -q --poll 0.05"
-# The server answers by script.jsonl, and keeps a log and a verdict.
 _BY_JOBS = "--engine batch-api --keep-journal --prices prices.toml"
+_LATE = "batch -m echo --base-url {other} --poll 0.05 short.jsonl -o late.jsonl " + _BY_JOBS
+# The server answers by script.jsonl, and keeps a log and a verdict.
 _STEPS = (
     # requests
     Step(f"build {_LOCAL} -f batch hello", "batch-line.jsonl"),
@@ -75,6 +76,8 @@ _STEPS = (
             (f"jobs submit jobs.jsonl {_PROVIDER}", "submitted.jsonl"),
         )
     ),
+    Step(f"{_LATE} -q --no-wait", status=124),
+    Step(f"{_LATE} --progress json", stderr="jobs-progress.jsonl"),
     Step(f"jobs wait jobs.jsonl {_PROVIDER}", "waited.jsonl"),
     Step(f"jobs list {_PROVIDER}", "listed.jsonl"),
     Step(f"jobs results jobs.jsonl {_PROVIDER}", "job-results.jsonl"),
@@ -108,7 +111,7 @@ RECORDS: Mapping[str, tuple[str, ...]] = {
     "result": ("results.jsonl", "errors.jsonl", "out.jsonl", "two.jsonl", "turns.jsonl", "api.jsonl"),
     "journal": ("out.jsonl.journal", "again.jsonl.journal", "api.jsonl.journal"),
     "jobs-file": ("jobs.jsonl.jobs",),
-    "report": ("report.json", "failed.json", "progress.jsonl", "turns-progress.jsonl"),
+    "report": ("report.json", "failed.json", "progress.jsonl", "turns-progress.jsonl", "jobs-progress.jsonl"),
     "dry-run": ("estimate.json", "cost.json"),
     "job": ("submitted.jsonl", "waited.jsonl", "listed.jsonl"),
     "job-result": ("job-results.jsonl",),

@@ -9,7 +9,7 @@ thread, and does not know about other output on stderr.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from chatpipe.batch.amounts import cost_text, speed_text, tokens_text
@@ -72,8 +72,17 @@ def format_bar(tally: Tally, *, total: float | None, elapsed_s: float, speed: fl
         share = tally.finished / max(total, 1)
         if speed:
             parts["left"] = f"{tqdm.format_interval((total - tally.finished) / speed)} left"
-    for dropped in range(len(_DISPENSABLE) + 1):
-        text = _layout(parts, share, frozenset(_DISPENSABLE[:dropped]), width)
+    return fitted(parts, share, _DISPENSABLE, width)
+
+
+def fitted(parts: Mapping[str, str], share: float | None, dispensable: Sequence[str], width: int) -> str:
+    """The line of these parts, one of which is `count`, and of a meter that shows the share.
+
+    Of the dispensable parts as many are left out, the first of them first, as make it fit. Those of the line
+    itself are `word`, `percent`, `name` and `meter`. If even the rest is too long, it is cut.
+    """
+    for dropped in range(len(dispensable) + 1):
+        text = _layout(parts, share, frozenset(dispensable[:dropped]), width)
         if len(text) <= width:
             break
     return text[:width]

@@ -61,7 +61,7 @@ def _run(
         raise_if_received()
         items = source.items()
         if jobs is not None:
-            jobs.prepare(source.again)
+            jobs.prepare(source.again, watch)
             items = jobs.visible(items)
         emitter.emit_head()
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from chatpipe.errors import (
     BadInput,
@@ -28,20 +28,32 @@ _OVERDUE_S = 3600.0
 _NOT_FOUND = 404
 
 
+Pause = Callable[[float, Mapping[str, ProviderJob]], None]
+
+
 class JobWatch:
     """Waits for jobs. An id that the server does not know is a fault, unless patience_s is given: jobs that
     were just created may be not visible for so long, and one that is not visible later is lost.
+
+    pause waits until the next look, and shows the jobs as they were seen, by their ids. Without it what has
+    changed is noted.
     """
 
     def __init__(
-        self, api: JobApi, console: Console, options: JobsOptions, patience_s: float | None = None
+        self,
+        api: JobApi,
+        console: Console,
+        options: JobsOptions,
+        patience_s: float | None = None,
+        pause: Pause | None = None,
     ) -> None:
         self._api = api
         self._console = console
         self._options = options
         self._patience_s = patience_s
         self._unseen: dict[str, float] = {}  # the time of the first look that did not find a job
-        self._seen: dict[str, tuple[object, ...]] = {}
+        self._pause = pause
+        self._seen: dict[str, ProviderJob] = {}
 
     def ends(self, ids: Sequence[str]) -> Iterator[ProviderJob]:
         """Each job when it has ended. Raises OutcomeFault at the end of the wait."""
@@ -64,7 +76,10 @@ class JobWatch:
             wait_s = max(pause_s, self._api.pause_s)
             if monotonic() + wait_s > end:
                 raise self._late(left)
-            self._api.sleep(wait_s)
+            if self._pause is None:
+                self._api.sleep(wait_s)
+            else:
+                self._pause(wait_s, self._seen)
             pause_s = min(pause_s * _GROWTH, self._options.poll_s)
 
     def _look(self, ids: Sequence[str]) -> list[ProviderJob]:
@@ -120,10 +135,11 @@ class JobWatch:
         """Note what has changed."""
         has_news = False
         for job in jobs:
-            if self._seen.get(job.id) != (job.status, job.counts):
+            before = self._seen.get(job.id)
+            if before is None or (before.status, before.counts) != (job.status, job.counts):
                 has_news = True
-                self._seen[job.id] = (job.status, job.counts)
-                if not job.has_ended:
+                self._seen[job.id] = job
+                if not job.has_ended and self._pause is None:
                     self._console.note(f"{job.id}: {job.progress}")
         return has_news
 

@@ -141,6 +141,10 @@ class CollectedResults:
         """Those of the parts whose jobs were collected."""
         return list(self._jobs)
 
+    def job(self, token: str) -> ProviderJob | None:
+        """The job of a part, None if it was not collected."""
+        return self._jobs.get(token)
+
     def close(self) -> None:
         for spool in self._spools:
             spool.close()

@@ -21,6 +21,7 @@ from chatpipe.jobs.job_dialects import JobDialect
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.server.patches import Patch
 from chatpipe.system.line_index import SortedIndex
+from chatpipe.system.signals import run_loop
 
 _STREAMING = ("stream", "stream_options")
 
@@ -77,8 +78,15 @@ class JobParts:
         cost = self._costs[number]
         return None if cost is None else round(cost, 6)
 
-    async def read(self, items: AsyncIterator[Item]) -> None:
+    def read(self, items: AsyncIterator[Item]) -> None:
         """Add all items. Raises BadInput for a line that is larger than a file may be, and CannotWrite."""
+        run_loop(self._read(items))
+        try:
+            self.file.flush()
+        except OSError as error:
+            raise _full(error) from error
+
+    async def _read(self, items: AsyncIterator[Item]) -> None:
         async for item in items:
             if item.fault is not None or item.body is None:
                 continue
@@ -91,10 +99,6 @@ class JobParts:
             self.budget_fault = self._terms.reserve(item)
             if self.budget_fault is None:
                 self._add(item, fingerprint)
-        try:
-            self.file.flush()
-        except OSError as error:
-            raise _full(error) from error
 
     def _add(self, item: Item, fingerprint: str) -> None:
         assert item.body is not None

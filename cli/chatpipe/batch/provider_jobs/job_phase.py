@@ -7,14 +7,16 @@ Then the driver reads the input again, and CollectedEngine answers it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from chatpipe.batch.items import Item
+from chatpipe.batch.progress import ProgressOptions
 from chatpipe.batch.provider_jobs.collected_results import CollectedResults, broken_text
 from chatpipe.batch.provider_jobs.job_parts import JobParts, PartTerms
 from chatpipe.batch.provider_jobs.job_records import JobRecords
+from chatpipe.batch.provider_jobs.wait_display import WaitCounts, WaitDisplay
 from chatpipe.errors import BadInput, ChatpipeError, OutcomeFault, Status, quantity
-from chatpipe.jobs.input_parts import InputPart
 from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import ProviderJob, lost_job
 from chatpipe.jobs.job_watch import JobWatch
@@ -22,7 +24,6 @@ from chatpipe.jobs.part_record import PartRecord
 from chatpipe.jobs.submission import Submission, SubmitTerms
 from chatpipe.options.jobs import JobsOptions
 from chatpipe.options.run import EngineOptions
-from chatpipe.system.signals import run_loop
 
 _NOT_FOUND = 404
 _LATER = "run the same command later"
@@ -61,19 +62,24 @@ class JobPhase:
             if job is not None and job.has_ended:
                 self.results.collect(self._api, record.token, job)
 
-    def submit(self, first_pass: Callable[[], AsyncIterator[Item]], terms: PartTerms) -> None:
+    def submit(
+        self, first_pass: Callable[[], AsyncIterator[Item]], terms: PartTerms, watch: ProgressOptions
+    ) -> None:
         """Create jobs of the lines that have to be sent, and wait for all of them.
 
         Raises the fault of a request. What was created before it is in the journal.
         """
         self._parts = JobParts(terms)
         try:
-            run_loop(self._parts.read(first_pass()))
+            self._parts.read(first_pass())
             self.budget_fault = self._parts.budget_fault
             for number in range(len(self._parts.parts)):
                 self._create(number)
             if self._options.waits:
-                self._wait()
+                context = self._api.connection.context
+                display = WaitDisplay(watch, context.monotonic, self._api.sleep)
+                with display.open():
+                    self._wait(None if watch.kind == "none" else display)
             elif waiting := self._waiting():
                 lines = sum(int(record.fields.get("lines", 0)) for record in waiting)
                 what = f"{quantity(lines, 'line')} in {quantity(len(waiting), 'job')} at the provider"
@@ -122,7 +128,7 @@ class JobPhase:
 
     def _create(self, number: int) -> None:
         """Create the job of a part, or hold the part back while other jobs have all the room."""
-        part: InputPart = self._parts.parts[number]
+        part = self._parts.parts[number]
         self._records.lines_of[part.digest] = self._parts.lines(number)
         place = (number + 1, len(self._parts.parts))
         try:
@@ -139,10 +145,15 @@ class JobPhase:
         cost_text = "" if cost is None else f", expected cost {cost:.4g}"
         self._note(f"{job.id}: {quantity(len(part), 'line')} submitted{part_text}{cost_text}")
 
-    def _wait(self) -> None:
+    def _wait(self, display: WaitDisplay | None) -> None:
         """Wait until all jobs have ended, and create those again for which there was no room."""
+
+        def pause(seconds: float, seen: Mapping[str, ProviderJob]) -> None:
+            assert display is not None
+            display.pause(seconds, self._counts(seen))
+
         console, settle_s = self._api.connection.console, self._options.settle_s
-        watch = JobWatch(self._api, console, self._watched, settle_s)
+        watch = JobWatch(self._api, console, self._watched, settle_s, None if display is None else pause)
         while waiting := {str(record.job_id): record for record in self._waiting()}:
             try:
                 for job in watch.ends(list(waiting)):
@@ -154,6 +165,25 @@ class JobPhase:
                 return
             for number in self._take_held():
                 self._create(number)
+
+    def _counts(self, seen: Mapping[str, ProviderJob]) -> WaitCounts:
+        """The counts of all jobs of this run. seen are those that it waits for, by their ids."""
+        records = self._own_open()
+        jobs = [self.results.job(each.token) or seen.get(str(each.job_id)) for each in records]
+        held = [len(self._parts.parts[number]) for number in self._held]
+        costs = [each.fields.get("expected_cost") for each in records]
+        known = [float(cost) for cost in costs if isinstance(cost, int | float)]
+        known += [cost for number in self._held if (cost := self._parts.cost(number)) is not None]
+        return WaitCounts(
+            len(records),
+            len(self.results.tokens),
+            len(held),
+            sum(int(each.fields.get("lines", 0)) for each in records) + sum(held),
+            sum(job.counts.completed for job in jobs if job is not None),
+            sum(job.counts.failed for job in jobs if job is not None),
+            Counter(job.status for job in jobs if job is not None and not job.has_ended),
+            sum(known) if known else None,
+        )
 
     def _numbers_held(self) -> Sequence[str]:
         return [id_ for id_, number in self._numbers.items() if number in self._held]

@@ -9,9 +9,9 @@ from chatpipe.batch.engine import Engine
 from chatpipe.batch.items import Item
 from chatpipe.batch.job import Job
 from chatpipe.batch.journal.store import RunStore
+from chatpipe.batch.progress import ProgressOptions
 from chatpipe.batch.provider_jobs.collected_engine import CollectedEngine, NoStops
 from chatpipe.batch.provider_jobs.collected_store import CollectedStore
-from chatpipe.batch.provider_jobs.job_parts import PartTerms
 from chatpipe.batch.provider_jobs.job_phase import JobPhase
 from chatpipe.batch.provider_jobs.job_records import JobRecords
 from chatpipe.batch.provider_jobs.part_terms import part_terms
@@ -36,7 +36,7 @@ class RunJobs:
         """True if nothing is sent in another way."""
         return self._job.options.engine.is_jobs and not self._job.resume.no_send
 
-    def prepare(self, first_pass: Callable[[], AsyncIterator[Item]]) -> None:
+    def prepare(self, first_pass: Callable[[], AsyncIterator[Item]], watch: ProgressOptions) -> None:
         """Collect what has ended, and with the engine create what is missing and wait for it.
 
         Raises the fault of a request, and Interrupted.
@@ -47,7 +47,10 @@ class RunJobs:
             with interruptible():
                 if self.is_engine:
                     self.phase.collect_ended()
-                    self.phase.submit(first_pass, self._part_terms(self.phase))
+                    terms = part_terms(
+                        self._job, self._store, self.records, self.phase.results, self.phase.dialect
+                    )
+                    self.phase.submit(first_pass, terms, watch)
                 else:
                     self._collect_if_possible(self.phase)
         except Interrupted:
@@ -117,6 +120,3 @@ class RunJobs:
     def needs_journal(self) -> bool:
         """True if the journal has more than the output: jobs, or answers to lines that are not there."""
         return self.has_unused or bool(self.records.open_records() or self.records.unconfirmed())
-
-    def _part_terms(self, phase: JobPhase) -> PartTerms:
-        return part_terms(self._job, self._store, self.records, phase.results, phase.dialect)
