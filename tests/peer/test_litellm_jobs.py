@@ -93,3 +93,25 @@ def test_from_a_file_to_its_results(url: str, tmp_path: Path, good: int, status:
     }
     assert len(says) == good
     assert all(text == f"say {custom_id[-1]}" for custom_id, text in says.items())
+
+
+def test_a_run_that_is_answered_by_jobs(url: str, tmp_path: Path) -> None:
+    """What the first run has created is collected by the second."""
+    says = [f"hello {number}" for number in range(5)]
+    (tmp_path / "in.jsonl").write_text("".join(f"{json.dumps(text)}\n" for text in says))
+    out = tmp_path / "out.jsonl"
+
+    def batch(*options: str) -> Done:
+        words = ("batch", str(tmp_path / "in.jsonl"), "-o", str(out), "-m", "echo", "--base-url", url)
+        engine = ("--engine", "batch-api", "--poll", "0.05", "--settle", "0.5", "-q")
+        return run(*words, *engine, *options, env={"OPENAI_API_KEY": KEY})
+
+    created = batch("--no-wait")
+    assert (created.status, out.exists()) == (124, False), created.stderr
+    done = batch()
+    assert (done.status, done.stderr) == (0, b"")
+    found = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [each["response"]["body"]["choices"][0]["message"]["content"] for each in found] == says
+    assert {each["chatpipe"]["engine"] for each in found} == {"batch-api"}
+    made = records(jobs(url, "list"))
+    assert sum(job["request_counts"]["total"] == len(says) for job in made) == 1  # it was created once
