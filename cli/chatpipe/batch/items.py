@@ -44,6 +44,14 @@ class Item(NamedTuple):
     row_number: int | None = None
 
 
+class CheckedLines(Protocol):
+    """A set of numbers of lines."""
+
+    def add(self, line: int) -> None: ...
+
+    def __contains__(self, line: int) -> bool: ...
+
+
 class ItemReader(Protocol):
     """A reader that makes items of the lines of the input."""
 
@@ -124,15 +132,21 @@ def _head_length(messages: Sequence[Value]) -> int:
 
 
 class RequestReader:
-    """An ItemReader for lines that hold requests. With plain, every line is a prompt."""
+    """An ItemReader for lines that hold requests. With plain, every line is a prompt.
+
+    fine is for an input that is read more than once: see check_item().
+    """
 
     needs_head = False
 
-    def __init__(self, template: LineTemplate, *, plain: bool, check: CheckOptions) -> None:
+    def __init__(
+        self, template: LineTemplate, *, plain: bool, check: CheckOptions, fine: CheckedLines | None = None
+    ) -> None:
         self.form = InputForm.TEXT if plain else InputForm.JSONL
         self._template = template
         self._plain = plain
         self._check = check
+        self._fine = fine
 
     def item(self, source: Source) -> Item | None:
         """The item of a line, None for a blank line. Never raises: an error is the fault of the item."""
@@ -151,7 +165,9 @@ class RequestReader:
             return Item(source.line, custom_id, None, BadInput(what, place=source.place()))
         body = self._template.apply(line.body)
         item = Item(source.line, custom_id, body, has_own_id=bool(line.custom_id))
-        return item if self._check.off else check_item(item, source, strict=self._check.strict)
+        return (
+            item if self._check.off else check_item(item, source, strict=self._check.strict, fine=self._fine)
+        )
 
     def finish(self) -> None:
         """Return None: no item spans lines."""
@@ -173,10 +189,17 @@ class RequestReader:
         return line
 
 
-def check_item(item: Item, source: Source, *, strict: bool) -> Item:
-    """Check the body of an item: warnings are added, and errors become its fault."""
+def check_item(item: Item, source: Source, *, strict: bool, fine: CheckedLines | None = None) -> Item:
+    """Check the body of an item: warnings are added, and errors become its fault.
+
+    fine are the lines in which an earlier pass over the input found nothing. They are not checked again.
+    """
+    if fine is not None and item.line in fine:
+        return item
     problems = check(item.body, strict=strict)
     if not problems:
+        if fine is not None:
+            fine.add(item.line)
         return item
     texts = [": ".join(filter(None, (describe(each), line_hint(each)))) for each in problems]
     if any(each.severity == "error" for each in problems):

@@ -42,6 +42,7 @@ def batch(
     """
     from chatpipe.batch.items import LineTemplate, RequestReader
     from chatpipe.batch.job import Job
+    from chatpipe.batch.line_set import LineSet
     from chatpipe.batch.run import Run
     from chatpipe.batch.run_format import create_run_format
     from chatpipe.prepare import draft
@@ -54,6 +55,7 @@ def batch(
         default_model=prepared.endpoint.model,
         removals=request.parameters.removals,
     )
-    reader = RequestReader(template, plain=input.plain, check=request.check)
+    fine = LineSet() if run.engine.is_jobs else None
+    reader = RequestReader(template, plain=input.plain, check=request.check, fine=fine)
     run_format = create_run_format(run.results)
     return Run(Job(source, input, reader, run_format, drafted, prepared, run, output)).run(drafted.sources)

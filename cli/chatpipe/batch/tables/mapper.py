@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chatpipe.batch.job import Job
+from chatpipe.batch.line_set import LineSet
 from chatpipe.batch.tables import writer
 from chatpipe.batch.tables.bodies import RowTemplate, read_image_field
 from chatpipe.batch.tables.row_items import ColumnRules, RowReader
@@ -34,8 +35,10 @@ def map_job(file: str, mapping: MapOptions, draft: Draft, run: RunOptions, outpu
     answers = _answer_fields(rows, draft, run)
     rules = ColumnRules(answers.unpacked, answers.names(), is_keyed=rows.target == "jsonl")
 
+    fine = LineSet() if run.engine.is_jobs else None
+
     def reader(table: RowDecoder) -> RowReader:
-        return RowReader(table, template, options.check, rules, skips_empty=rows.skip_empty)
+        return RowReader(table, template, options.check, rules, skips_empty=rows.skip_empty, fine=fine)
 
     return Job(
         file,
