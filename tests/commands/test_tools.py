@@ -13,7 +13,19 @@ from typing import Any
 import orjson
 import pytest
 
-from loopback import Answer, Server, chunk, completion, event, event_stream, in_turn, reply, serve
+from loopback import (
+    Answer,
+    Request,
+    Server,
+    chunk,
+    completion,
+    error,
+    event,
+    event_stream,
+    in_turn,
+    reply,
+    serve,
+)
 from parametrize import cases
 from process import Done, run, start
 
@@ -411,3 +423,42 @@ def test_a_wrong_call_is_refused_before_anything_is_sent(
     assert done == (status, b"", f"chatpipe: {stderr}\n".encode())
     assert agent.server.requests == []
     assert [path.name for path in agent.folder.iterdir()] == ["tools.json"]
+
+
+OLD, NEW = "sk-old-key-0123456789", "sk-new-key-0123456789"
+
+
+@cases(
+    ("printed", "old", "status", "bearers", "shown"),
+    {
+        "it expires between turns": ((OLD, NEW), 1, 0, [OLD, OLD, NEW], b"Sunny.\n"),
+        "the command has no other": ((OLD, OLD), 1, 77, [OLD, OLD], b""),
+        "the next one is refused too": ((OLD, "sk-other-key-0123456789"), 1, 77, [OLD, OLD], b""),
+        "it was never good": ((OLD, NEW), 0, 77, [OLD], b""),
+    },
+)
+def test_a_key_by_command_that_expires(
+    agent: Agent, printed: tuple[str, ...], old: int, status: int, bearers: list[str], shown: bytes
+) -> None:
+    """After a success a 401 calls the command once more. The turn is sent again, and no tool runs twice."""
+    left = [old]
+
+    def handler(request: Request) -> Answer:
+        key = request.headers["authorization"].removeprefix("Bearer ")
+        if key != NEW and not left[0]:
+            return error(401, "it has expired")
+        left[0] -= key == OLD
+        return says("Sunny.") if request.json()["messages"][1:] else calls(call("c1", "weather"))
+
+    agent.server.handler = handler
+    (agent.folder / "keys").write_text("".join(f"{key}\n" for key in printed))
+    agent.script("key", 'echo x >>printed; sed -n "$(wc -l <printed)p" keys')
+    agent.script("tool", "echo x >>ran; echo sun")
+    words = agent.words("--exec", "weather=./tool", "--key-command", "./key", "x")
+    done = run(*words, cwd=agent.folder)
+    assert (done.status, done.stdout) == (status, shown), done.stderr
+    sent = [request.headers["authorization"].removeprefix("Bearer ") for request in agent.server.requests]
+    assert sent[: len(bearers)] == bearers
+    assert len(sent) <= len(bearers) + (printed[1] not in (OLD, NEW))
+    ran = agent.folder / "ran"
+    assert (ran.read_text() if ran.exists() else "") == ("x\n" if old else "")

@@ -18,12 +18,14 @@ from chatpipe.exchange import (
 from chatpipe.inputs.values import Value
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.run import CallOptions
-from chatpipe.options.server import RetryPolicy
-from chatpipe.server.server import Server
+from chatpipe.options.server import KeyWaits, RetryPolicy
+from chatpipe.server.server import Server, renewed
 from chatpipe.system.console import Console, once
 from chatpipe.wire.answer import Answer, Receiver
 from chatpipe.wire.retry import FailedAttempt, GiveUp, GiveUpReason, RetryAfter
 from chatpipe.wire.transports import open_transport
+
+_UNAUTHORIZED = 401
 
 if TYPE_CHECKING:
     from chatpipe.limits.paced import CallPacer, TurnPause
@@ -45,7 +47,12 @@ class RouteNeeds(NamedTuple):
 
 
 class Route:
-    """The way to one server. deadline is that of the last request, None if it has none."""
+    """The way to one server. deadline is that of the last request, None if it has none.
+
+    renew gives the server its next key, None for a key that stays: see send().
+    """
+
+    renew: Callable[[Server], Server] | None = None
 
     def __init__(
         self,
@@ -62,11 +69,32 @@ class Route:
         self._pacer = pacer
         self._pause = pause
         self._report = once(context.detail)
+        self._has_succeeded = False  # with this key
 
     async def send(
         self, body: dict[str, Value], receiver: Receiver, hooks: Hooks, deadline: float | None = None
     ) -> Answer:
-        """Send one request. deadline is that of an earlier one which this continues."""
+        """Send one request. deadline is that of an earlier one which this continues.
+
+        A key that is refused after it was taken for an earlier turn has expired: with renew the request is
+        sent once more, with the next one.
+        """
+        answer = await self._send(body, receiver, hooks, deadline)
+        if self.renew is None or answer.fault is None:
+            self._has_succeeded = True
+            return answer
+        if answer.fault.refusal_status != _UNAUTHORIZED or not self._has_succeeded:
+            return answer
+        before = self.server.key
+        self.server, self._has_succeeded = self.renew(self.server), False
+        if before is not None and self.server.key is not None and before.text == self.server.key.text:
+            return answer
+        again = await self._send(body, receiver, hooks, self.deadline)
+        return again._replace(attempts=answer.attempts + again.attempts)
+
+    async def _send(
+        self, body: dict[str, Value], receiver: Receiver, hooks: Hooks, deadline: float | None
+    ) -> Answer:
         request = exchange.completion_request(self.server, body, self._report)
         if deadline is not None:
             request.extensions["deadline"] = deadline
@@ -162,7 +190,10 @@ def _open_route(server: Server, needs: RouteNeeds) -> Iterator[Route]:
     pause = _turn_pause(server, context, needs)
     try:
         with _open_pacer(server, context, needs.options) as pacer:
-            yield Route(server, context, needs.options.retry, pacer, pause)
+            route = Route(server, context, needs.options.retry, pacer, pause)
+            if needs.has_turns and server.may_renew_key:
+                route.renew = lambda server: renewed(server, needs.environ, KeyWaits(console.note_once))
+            yield route
     finally:
         run_without_loop(transport.aclose())
 

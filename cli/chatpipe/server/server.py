@@ -141,6 +141,13 @@ def with_key(
     return Server(endpoint, headers, proxy, options, key)
 
 
+def renewed(server: Server, environ: Mapping[str, str], waits: KeyWaits) -> Server:
+    """The server with the key that its command prints now. Raises like open_server()."""
+    key = keys.find_key(server.endpoint.keys, environ, waits)
+    found = with_key(server.endpoint, server.options, environ, key)
+    return server._replace(headers=found.headers, key=found.key)
+
+
 def _add_key(endpoint: Endpoint, key: FoundKey | None, *, allow_http: bool, proxy: str | None) -> Headers:
     url = urlsplit(endpoint.base_url)
     auth = _auth_header(endpoint, key)
