@@ -227,8 +227,8 @@ def check(command: str, way: str, mode: str, folder: Path, *, proxied: bool) -> 
 
 
 def test_every_command_and_every_way_has_a_row() -> None:
-    """The two others take no key."""
-    assert {words[0] for words in COMMANDS.values()} == {*commands.COMMANDS} - {"completion", "serve"}
+    """The others take no key."""
+    assert {words[0] for words in COMMANDS.values()} == {*commands.COMMANDS} - {"completion", "man", "serve"}
     settings = {f"profile: {name}" for name in KEY_SETTINGS if name != KEYRING.parameter}
     assert {*WAYS} >= {way.option for way in KEY_WAYS} | settings
 

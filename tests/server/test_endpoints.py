@@ -204,14 +204,14 @@ def test_unknown_profile_is_78(options: dict[str, Any], environ: dict[str, str],
         endpoint(environ, **options)
 
 
-@pytest.mark.parametrize(
-    ("options", "environ"),
-    [({"profile": "echo"}, {}), ({}, {"CHATPIPE_PROFILE": "echo"})],
-    ids=["-p", "variable"],
-)
-def test_echo_has_no_base_url(options: dict[str, Any], environ: dict[str, str]) -> None:
+def test_echo_has_no_base_url() -> None:
     with pytest.raises(UsageFault, match="profile 'echo' has no base URL"):
-        endpoint(environ, base_urls=("https://a.example",), **options)
+        endpoint({}, base_urls=("https://a.example",), profile="echo")
+
+
+def test_base_url_takes_the_place_of_echo_in_the_variable() -> None:
+    chosen = endpoint({"CHATPIPE_PROFILE": "echo"}, base_urls=("https://a.example/v1",))
+    assert (chosen.base_url, chosen.profile.name) == ("https://a.example/v1", endpoint({}).profile.name)
 
 
 # Headers

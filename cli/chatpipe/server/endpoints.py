@@ -175,9 +175,7 @@ def _chosen(
     options: ServerOptions, environ: Mapping[str, str], note: Callable[[str], None], config: Config | None
 ) -> Chosen:
     """The profile and the URLs that options, environment and configuration choose."""
-    name, place = options.profile, "--profile"
-    if name is None:
-        name, place = variable(environ, "CHATPIPE_PROFILE") or None, "CHATPIPE_PROFILE"
+    name, place = _profile_name(options, environ)
     if config is None:
         config = Config() if name == "echo" else read_config(environ, note)
     profile = None if name is None else find_profile(name, place, config)
@@ -209,6 +207,14 @@ def _chosen(
     if found := variable(environ, "OPENAI_BASE_URL"):
         return Chosen(None, "", (parse_base_url(found, "OPENAI_BASE_URL", note),), "OPENAI_BASE_URL")
     return Chosen(None, "", (urlsplit(DEFAULT.servers[0].base_url),), "default")
+
+
+def _profile_name(options: ServerOptions, environ: Mapping[str, str]) -> tuple[str | None, str]:
+    """The profile that is named, and where. A server that is named takes the place of echo in a variable."""
+    if options.profile is not None:
+        return options.profile, "--profile"
+    name = variable(environ, "CHATPIPE_PROFILE") or None
+    return (None if name == "echo" and options.base_urls else name), "CHATPIPE_PROFILE"
 
 
 def _typed_urls(base_urls: Sequence[str], note: Callable[[str], None]) -> tuple[SplitResult, ...]:
