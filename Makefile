@@ -30,7 +30,7 @@ test-quick: $(VENV)/.dev
 # Runs on more than one machine: Ray, and the recipes of chatpipe-engines(7) on Slurm and GNU parallel,
 # which it does not install. CHATPIPE_TEST_ALL=1 lets it fail where one is missing.
 test-engines: $(ENGINES)/.installed
-	$(ENGINES)/bin/python -m pytest -q -n $(WORKERS) --timeout 300 tests/engines $(PYTEST)
+	$(ENGINES)/bin/python -m pytest -q -n $(WORKERS) --timeout 300 --dist loadfile tests/engines $(PYTEST)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check
