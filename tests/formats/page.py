@@ -18,6 +18,7 @@ from formats.schemas import Field, Schema, Variant
 
 PAGE = Path(__file__).parents[2] / "man" / "chatpipe-formats.5"
 _COLUMNS = 66  # of an example
+_TOML = {"prices"}  # files that are not JSON, whose example is a table for each key
 _SECTION = re.compile(r'^\.\\" schema (?P<name>\S+)\n.*?^\.\\" end\n', re.MULTILINE | re.DOTALL)
 _MACRO = re.compile(
     r"(?:`(?P<code>[^`]+)`|(?P<page>chatpipe[a-z-]*)\((?P<section>[0-9])\))(?P<point>[.,;:]*)(?: |$)"
@@ -38,7 +39,8 @@ def _section(name: str) -> Iterator[str]:
     yield f".Pa {name}.schema.json ."
     for variant in schemas.variants(name):
         yield from _variant(variant, schema)
-    lines = [line for example in schema["examples"] for line in _example(example)]
+    written = _table if name in _TOML else _example
+    lines = [line for example in schema["examples"] for line in written(example)]
     yield from (".Bd -literal -offset indent", *lines, ".Ed")
     yield '.\\" end'
 
@@ -126,6 +128,13 @@ def _example(value: Any) -> Iterator[str]:
             line = " "
         line += piece
     yield _literal(line)
+
+
+def _table(value: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """The TOML of an example that has only tables."""
+    for name, table in value.items():
+        yield _literal(f"[{json.dumps(name)}]")
+        yield from (_literal(f"{key} = {json.dumps(each)}") for key, each in table.items())
 
 
 def _literal(line: str) -> str:
