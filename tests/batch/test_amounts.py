@@ -9,7 +9,10 @@ from chatpipe.batch.amounts import cost_text, duration_text, speed_text, tokens_
 
 @pytest.mark.parametrize(
     ("speed", "expected"),
-    [(350.4, "350/s"), (35.0, "35/s"), (1.0, "1.0/s"), (0.5, "30/min"), (0.02, "1.2/min"), (0.01, "36/h")],
+    [
+        *[(350.4, "350/s"), (35.0, "35/s"), (9.96, "10/s"), (1.0, "1.0/s"), (0.96, "1.0/s")],
+        *[(0.5, "30/min"), (0.02, "1.2/min"), (0.016, "1.0/min"), (0.01, "36/h")],
+    ],
 )
 def test_speed_in_a_unit_that_people_can_read(speed: float, expected: str) -> None:
     assert speed_text(speed) == expected

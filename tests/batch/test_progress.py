@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Iterator
 
@@ -185,6 +186,21 @@ def test_share_of_what_will_be_an_item(
 
     asyncio.run(run())
     assert capfd.readouterr().err.startswith(f"\rchatpipe: {share}|")
+
+
+def test_the_end_is_estimated_from_what_is_sent(capfd: pytest.CaptureFixture[str]) -> None:
+    """900 answers of an earlier run are no speed: 10 a second are, and 80 lines are left."""
+    counts = tally(920)
+    counts.reused = 900
+    progress = Progress(ProgressOptions("bar", every_s=60, lines=1000), counts, time.monotonic() - 2)
+
+    async def run() -> None:
+        ticking = asyncio.create_task(progress.tick())
+        await asyncio.sleep(0.3)
+        ticking.cancel()
+
+    asyncio.run(run())
+    assert re.search(r" 920/1000 done, \d\.\d/s, 00:(0[89]|[1-5]\d) left", capfd.readouterr().err)
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ _SMALLEST_COST = 0.0001
 def speed_text(speed: float) -> str:
     """A speed in lines a second; a minute or an hour if that is less than one."""
     unit, count = "s", speed
-    if count < 1:
+    if count < 0.95:  # what is more is shown as 1.0
         unit, count = "min", speed * 60
-    if count < 1:
+    if count < 0.95:
         unit, count = "h", speed * 3600
-    return f"{count:.0f}/{unit}" if count >= 10 else f"{count:.1f}/{unit}"
+    return f"{count:.0f}/{unit}" if count >= 9.95 else f"{count:.1f}/{unit}"
 
 
 def tokens_text(count: int) -> str:

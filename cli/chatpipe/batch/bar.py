@@ -28,14 +28,17 @@ _DISPENSABLE = (
 
 
 class Speed:
-    """The recent speed of a run, in lines a second."""
+    """The recent speed of a run, in lines a second.
+
+    Only lines that are sent count: those of an earlier run would promise an early end.
+    """
 
     def __init__(self, started: float) -> None:
         self._started = started
         self._samples = deque([(started, 0)])
 
     def now(self, time_s: float, count: int) -> float:
-        """The speed once count lines are finished: that of the whole run if none finished recently."""
+        """The speed once count lines were answered: that of the whole run if none were recently."""
         if time_s - self._samples[-1][0] >= 1:
             self._samples.append((time_s, count))
         while len(self._samples) > 1 and time_s - self._samples[1][0] >= _WINDOW_S:

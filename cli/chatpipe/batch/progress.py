@@ -130,7 +130,7 @@ class Progress:
                 self._tally,
                 total=self._total(),
                 elapsed_s=now - self._started,
-                speed=self._speed.now(now, self._tally.finished),
+                speed=self._speed.now(now, self._tally.sent),
                 width=line.width,
             )
         )
