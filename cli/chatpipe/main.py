@@ -96,8 +96,7 @@ def _command(arguments: Sequence[str]) -> int:
     import click
 
     from chatpipe.commands.table import cli, refuse_first_word, usage_fault
-    from chatpipe.errors import CannotWrite, reason
-    from chatpipe.system.descriptor import BrokenPipe
+    from chatpipe.system.descriptor import BrokenPipe, cannot_write
 
     try:
         if instruction := os.environ.get(_COMPLETION_VARIABLE):
@@ -120,7 +119,7 @@ def _command(arguments: Sequence[str]) -> int:
         # Without a name it is a descriptor, and that of all files that are ours has one.
         place = "stdout" if error.filename is None else os.fsdecode(error.filename)
         what = "cannot write" if error.filename is None else "cannot be used"
-        raise CannotWrite(f"{what}: {reason(error)}", place=place, fix=_notes(error)) from error
+        raise cannot_write(place, error, what) from error
 
 
 def _bug_fault(error: Exception, arguments: Sequence[str]) -> ChatpipeError:
@@ -148,9 +147,9 @@ def _print_version() -> int:
     except BrokenPipeError as error:
         raise OutputClosed from error
     except OSError as error:
-        from chatpipe.errors import CannotWrite, reason
+        from chatpipe.system.descriptor import cannot_write
 
-        raise CannotWrite(f"cannot write: {reason(error)}", place="stdout") from error
+        raise cannot_write("stdout", error) from error
 
 
 def _stdout() -> TextIO:

@@ -200,7 +200,7 @@ def test_a_full_disk_is_74(command: str, folder: Path) -> None:
     with serve() as server:
         done = sh(f"chatpipe {command} > /dev/full", env={"URL": server.url}, cwd=folder)
     assert done.status == 74
-    assert b"no space left on device" in done.stderr
+    assert done.stderr.endswith(b"no space left on device: free some space\n")
     assert done.stderr.count(b"\n") == 1
 
 

@@ -10,11 +10,11 @@ import os
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
-from chatpipe.errors import CannotWrite, reason
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.server.identity import comparable_name, recorded_name
 from chatpipe.server.variables import variable
 from chatpipe.system.atomic import replace_whole
+from chatpipe.system.descriptor import cannot_write
 
 _NAME_BYTES = 200  # of a file system's 255, which a temporary file beside it has to fit into, too
 _MAX_BYTES = 4_000_000  # a shell waits for the words
@@ -44,7 +44,7 @@ def keep(names: Iterable[str], endpoint: Endpoint, environ: Mapping[str, str]) -
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         replace_whole(path, 0o600, ["".join(lines).encode("utf-8", "replace")])
     except OSError as error:
-        raise CannotWrite(f"cannot write: {reason(error)}", place=path) from error
+        raise cannot_write(path, error) from error
     return path
 
 

@@ -10,8 +10,9 @@ import os
 import shlex
 from collections.abc import Collection, Mapping
 
-from chatpipe.errors import CannotWrite, UsageFault, reason
+from chatpipe.errors import UsageFault
 from chatpipe.system.atomic import replace_whole
+from chatpipe.system.descriptor import cannot_write
 
 _NAMES = {"bash": "chatpipe", "zsh": "_chatpipe", "fish": "chatpipe.fish"}
 
@@ -40,7 +41,7 @@ def install_script(shell: str, script: str, environ: Mapping[str, str]) -> str:
         os.makedirs(folder, exist_ok=True)
         replace_whole(path, 0o644, [script.encode()])
     except OSError as error:
-        raise CannotWrite(f"cannot write: {reason(error)}", place=path) from error
+        raise cannot_write(path, error) from error
     if shell != "zsh" or folder in environ.get("FPATH", "").split(":"):
         return f"{path}\n"
     return (

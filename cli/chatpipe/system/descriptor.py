@@ -272,9 +272,13 @@ def read_blocks(fd: int) -> Iterator[bytes]:
 
 
 def cannot_write(place: str, error: OSError | ValueError, what: str = "cannot write") -> CannotWrite:
-    """The system's error as a CannotWrite. place is the file name that the user gave, or `stdout`."""
+    """The system's error as a CannotWrite, with its notes (PEP 678).
+
+    place is the file name that the user gave, or `stdout`.
+    """
     fix = _FIXES.get(error.errno or 0, "") if isinstance(error, OSError) else ""
-    return CannotWrite(f"{what}: {reason(error)}", place=place, fix=fix)
+    fixes = filter(None, (*getattr(error, "__notes__", ()), fix))
+    return CannotWrite(f"{what}: {reason(error)}", place=place, fix=", ".join(fixes))
 
 
 def _is_replaceable(status: os.stat_result) -> bool:
