@@ -14,7 +14,7 @@ from functools import cache
 from chatpipe.named_tuple import NamedTuple
 
 _OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
-_LIMITED = re.compile(r"((?:(?:ask|batch|build|check|map|show) ?)+): ")
+_LIMITED = re.compile(r"((?:(?:ask|batch|build|check|map|serve|show) ?)+): ")
 
 
 class Remedy(NamedTuple):
@@ -74,9 +74,14 @@ _BLOCKS = """
 --num-threads --max-concurrency --max-concurrent --max-concurrent-requests --max-parallel
 --max-in-flight --processes --procs --max-procs --job --batch-size -P -w -c
   = --jobs
+  = serve: --slots
 
 --rate-limit --rate --max-rpm --rpm-limit --requests-per-minute --max-requests-per-minute --throttle
---qps --rps --max-rps --requests-per-second --delay --sleep
+--qps --rps --max-rps --requests-per-second
+  = --rpm N limits the requests of a minute
+
+--delay --sleep
+  = serve: --latency TIME delays each reply
   = --rpm N limits the requests of a minute
 
 --tokens-per-minute --max-tokens-per-minute --max-tpm --tpm-limit
@@ -299,8 +304,12 @@ _BLOCKS = """
 --log-level --loglevel --trace --trace-ascii --logging
   = --verbose
 
---joblog --log-file --stats --summary --metrics
+--joblog --stats --summary --metrics
   = --report
+
+--log-file
+  = --report
+  = serve: --log
 
 --error-file --errors-file --failed --failures --failed-file --error-output
   = --errors
