@@ -231,13 +231,13 @@ def test_the_last_line_says_why(shop: Shop) -> None:
     done = shop.batch("in.jsonl")
     assert done.status == 1
     why = b"chatpipe: 4 of 5 lines failed: 3 http_500, 1 input"
-    advice = b"mend line 5, run it again with --reuse FILE, where FILE has these results"
+    advice = b"correct line 5, run it again with --reuse FILE, where FILE has these results"
     first, last = done.stderr.splitlines()
     assert first.startswith(b"chatpipe: in.jsonl:")
     assert last == why + b": see select(.error), " + advice
     done = shop.resume()
     assert done.stderr.endswith(
-        b"1 input: see select(.error) in 'out.jsonl.journal', mend line 5, run the same command again\n"
+        b"1 input: see select(.error) in 'out.jsonl.journal', correct line 5, run the same command again\n"
     )
 
 
@@ -255,7 +255,7 @@ def test_lines_that_are_wrong_are_to_be_mended(options: tuple[str, ...], where: 
     wrong = "/messages: is 'none', not an array: write an array of objects with role and content"
     assert done.stderr.decode().splitlines() == [
         f"chatpipe: in.jsonl:2: {wrong}",
-        f"chatpipe: 2 of 3 lines failed: 2 input: {where}, mend lines 2, 3",
+        f"chatpipe: 2 of 3 lines failed: 2 input: {where}, correct lines 2, 3",
     ]
 
 

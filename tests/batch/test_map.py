@@ -517,7 +517,7 @@ def test_rows_that_are_wrong_are_to_be_mended() -> None:
     done = echoed("{{a}}", stdin=b'{"a":"1"}\n{}\n')
     first, last = done.stderr.splitlines()
     assert first.startswith(b"chatpipe: <stdin>:2: ")
-    assert last == b"chatpipe: 1 of 2 lines failed: 1 input: mend line 2"
+    assert last == b"chatpipe: 1 of 2 lines failed: 1 input: correct line 2"
 
 
 def test_an_allowed_outcome_counts_as_an_answer() -> None:
@@ -626,7 +626,7 @@ def test_a_detail_is_one_of_the_images_of_rows_too() -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("a.png", "'a.png' is no URL: say with --image-root DIR where the files are"),
+        ("a.png", "'a.png' is not a URL: name the directory of the files with --image-root DIR"),
         ("", "field 'i' is empty"),
         (None, "field 'i' is empty"),
         (7, "field 'i' is a number, not a path or URL"),

@@ -60,7 +60,7 @@ class Situation:
     def follow(self, text: str) -> Done:
         """Do what a remedy says: edit the lines that it names, and run the command with its options."""
         rows = list(self._rows)
-        for number in map(int, re.findall(r"\d+", "".join(re.findall(r"mend (lines? [\d, ]+)", text)))):
+        for number in map(int, re.findall(r"\d+", "".join(re.findall(r"correct (lines? [\d, ]+)", text)))):
             rows[number - 1] = f"mended {number}"
         if "more" in text:
             rows = [f"mended {row!r}" if type(row) is bytes else row for row in rows]
@@ -154,20 +154,20 @@ RUNS: dict[str, Any] = {
         "run the same command again with --resend mismatch --reask 2, or with --allow mismatch",
     ),
     "tool calls": (["a", "call"], (*OUT, "-f", "text"), "run the same command again with --allow tool-calls"),
-    "a wrong line": (["a", {"messages": 1}, "b"], OUT, "mend line 2"),
-    "a line that is refused": (["a", "400"], OUT, "mend line 2"),
+    "a wrong line": (["a", {"messages": 1}, "b"], OUT, "correct line 2"),
+    "a line that is refused": (["a", "400"], OUT, "correct line 2"),
     "a server that is another one": (["a", "302"], OUT, "set the base URL right, run the same command again"),
     "a key that may not": (["a", "403"], OUT, "see to the key or the account, run the same command again"),
-    "many wrong lines": ([b'{"a\n'] * 5 + ["a"], OUT, "mend lines 1, 2, 3 and 2 more"),
+    "many wrong lines": ([b'{"a\n'] * 5 + ["a"], OUT, "correct lines 1, 2, 3 and 2 more"),
     "a wrong line and a failure": (
         ["a", b'{"a\n', "500"],
         OUT,
-        "mend line 2, run the same command again",
+        "correct line 2, run the same command again",
     ),
     "a run that was halted": (
         ["a", b'{"a\n', "b", "c"],
         (*OUT, "-j1", "--halt", "soon,fail=1"),
-        "mend line 2, run the same command again",
+        "correct line 2, run the same command again",
     ),
     "a limit of the line, and a refusal": (
         ["a", LIMITED, "no"],
@@ -207,6 +207,6 @@ def test_a_recorded_line_that_was_too_long_has_the_same_remedy(tmp_path: Path) -
 
 
 LEADS = re.compile(
-    r"^.*?: (?:see select\(\.error\)(?: in '\w+\.journal')?, )?(?=mend |raise |run |set |see to )"
+    r"^.*?: (?:see select\(\.error\)(?: in '\w+\.journal')?, )?(?=correct |raise |run |set |see to )"
 )
 SECONDARY = r"raise the limit in line \d|--(?:match|resend|reask|max-tokens) [\w,]+"

@@ -74,7 +74,7 @@ def test_link_that_leads_nowhere_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "chatpipe").mkdir()
     link = tmp_path / "chatpipe" / "config.toml"
     link.symlink_to("nowhere")
-    with refused(BadConfiguration, f"no file '{link}': mend the link, or remove it"):
+    with refused(BadConfiguration, f"no file '{link}': correct the link, or remove it"):
         read_config({"XDG_CONFIG_HOME": str(tmp_path)})
     (tmp_path / "chatpipe" / "nowhere").write_text('profile = "groq"')
     assert read_config({"XDG_CONFIG_HOME": str(tmp_path)}).profile == "groq"
@@ -252,7 +252,7 @@ PROFILE = {
         4,
         (
             "patch 2 model: is not a regular expression: missing ), unterminated subpattern at character 1: "
-            "mend it, or put \\ before signs"
+            "correct it, or put \\ before signs"
         ),
     ),
     "patch of another name": (

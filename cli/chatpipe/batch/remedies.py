@@ -29,7 +29,7 @@ def remedy(job: Job, tally: Tally, *, is_whole: bool = True) -> str:
     limited = _raise_limit(job, tally)
     if limited and run and not _worth_sending(job, tally):
         run = f"or {run}"
-    wrong = f"mend {tally.kinds.wrong}" if tally.kinds.wrong.count else ""
+    wrong = f"correct {tally.kinds.wrong}" if tally.kinds.wrong.count else ""
     settings = [_SETTINGS[status] for status in sorted(tally.kinds.misdirected)]
     return ", ".join(filter(None, (_place(job), wrong, *settings, *tally.kinds.advice, limited, run)))
 

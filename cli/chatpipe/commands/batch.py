@@ -33,7 +33,7 @@ def batch(
 ) -> int:
     """Send many requests in parallel, and write the results as JSONL.
 
-    FILE or stdin has one request per line: a Batch line, a request body, an object with "prompt",
+    FILE or stdin has one request per line: a Batch API line, a request body, an object with "prompt",
     or a string.
 
     \b

@@ -134,7 +134,7 @@ _CONVERSATION = [
         "--file-as",
         type=OneOf(["auto", "file"]),
         default_text="auto",
-        help="Send a document that is text as a text part, or as a file",
+        help="Send a text document as a text part, or as a file",
     ),
     option(
         "--image-detail",
@@ -156,7 +156,7 @@ options = option_group(
             daily=True,
             help="Continue the conversation in FILE and append to it",
         ),
-        option("--no-stdin", is_flag=True, help="Do not read stdin, as in loops, cron and ssh"),
+        option("--no-stdin", is_flag=True, help="Do not read stdin; for loops, cron and ssh"),
     ],
     _read,
 )

@@ -185,7 +185,7 @@ _resume = option_group(
             multiple=True,
             metavar="FILE",
             type=FILE,
-            help="Use the answers in FILE, a journal or earlier results, too",
+            help="Also use the answers in FILE: a journal or earlier results",
         ),
         _resume_option(
             "--match",
@@ -249,7 +249,7 @@ _limits = option_group(
             metavar="RULE",
             type=_Halt(("soon,fail=", "now,fail=", "never")),
             daily=True,
-            help="Stop early: now,fail=N, soon,fail=N% or never",
+            help="Stop after failures: soon,fail=5%, now,fail=3",
         ),
         _batch_option(
             "--max-total-tokens", metavar="N", type=Count(1), help="Stop before more than N tokens are used"
@@ -277,7 +277,7 @@ _REPORT = [
         help="Let at most N lines wait to be written in order",
     ),
     _output_option(
-        "--errors", metavar="FILE", type=FILE, daily=("batch",), help="Write the failed lines to FILE, too"
+        "--errors", metavar="FILE", type=FILE, daily=("batch",), help="Also write the failed lines to FILE"
     ),
     _output_option(
         "--report", metavar="FILE", type=FILE, help="Write counts, tokens and times to FILE as JSON"

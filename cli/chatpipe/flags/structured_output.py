@@ -67,7 +67,7 @@ _WRITING: list[Any] = [
         "--schema-name",
         metavar="NAME",
         callback=_name,
-        help="Name of the schema, else its title or file name",
+        help="Name of the schema, instead of its title or file name",
     ),
     option(
         "--schema-strict/--no-schema-strict",

@@ -79,7 +79,7 @@ def parse_config(environ: Mapping[str, str], note: Callable[[str], None] = SILEN
     except (FileNotFoundError, NotADirectoryError) as error:
         if not name and not os.path.islink(path):  # a link that leads nowhere is a fault of its own
             return Config()
-        fix = "write one, or unset it" if name else "mend the link, or remove it"
+        fix = "write one, or unset it" if name else "correct the link, or remove it"
         raise BadConfiguration(f"no file '{path}'", place=name, fix=fix) from error
     except BadInput as error:
         raise BadConfiguration(error.what, place=error.place, fix=error.fix) from error

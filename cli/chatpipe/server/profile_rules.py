@@ -181,7 +181,7 @@ def _pattern(value: Any, path: Path) -> Iterator[SettingFault]:
     except re.error as error:
         where = "" if error.pos is None else f" at character {error.pos + 1}"
         yield SettingFault(
-            path, f"is not a regular expression: {error.msg}{where}", "mend it, or put \\ before signs"
+            path, f"is not a regular expression: {error.msg}{where}", "correct it, or put \\ before signs"
         )
     except (RecursionError, OverflowError):
         yield SettingFault(path, "is a regular expression without bounds", "write a shorter one")

@@ -136,5 +136,5 @@ def _image(images: ImageField, fields: Mapping[str, Value]) -> dict[str, Value]:
 
 def _data_url(images: ImageField, name: str) -> str:
     if images.root is None:
-        raise BadInput(f"'{name}' is no URL", fix="say with --image-root DIR where the files are")
+        raise BadInput(f"'{name}' is not a URL", fix="name the directory of the files with --image-root DIR")
     return media.image_data_url(read_inside(images.root, name, media.MAX_BYTES), name)
