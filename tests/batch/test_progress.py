@@ -215,7 +215,7 @@ def test_a_notice_takes_the_place_of_the_bar(shown: StatusLine, capfd: pytest.Ca
     shown.draw("abc")
     Console(ConsoleOptions()).note("x")
     shown.draw("abc")
-    assert capfd.readouterr().err == "\rabc\r   \rchatpipe: x\n\rabc"
+    assert capfd.readouterr().err == "\rabc\r     \rchatpipe: x\n\rabc"
 
 
 def test_a_notice_is_one_write(shown: StatusLine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +224,7 @@ def test_a_notice_is_one_write(shown: StatusLine, monkeypatch: pytest.MonkeyPatc
     shown.draw("abc")
     Console(ConsoleOptions()).note("x")
     Console(ConsoleOptions()).note("y")
-    assert written == [b"\rabc", b"\r   \rchatpipe: x\n", b"chatpipe: y\n"]
+    assert written == [b"\rabc", b"\r     \rchatpipe: x\n", b"chatpipe: y\n"]
 
 
 def test_the_bar_is_written_where_it_changes_only(
@@ -234,7 +234,7 @@ def test_the_bar_is_written_where_it_changes_only(
         shown.draw(text)
     shown.wipe()
     shown.wipe()
-    assert capfd.readouterr().err == "\rabc\rd  \ref\r  \r"
+    assert capfd.readouterr().err == "\rabc\rd  \ref\r    \r"
 
 
 def test_a_closed_bar_is_out_of_the_way(capfd: pytest.CaptureFixture[str]) -> None:
@@ -243,4 +243,4 @@ def test_a_closed_bar_is_out_of_the_way(capfd: pytest.CaptureFixture[str]) -> No
     it.draw("abc")
     it.close()
     Console(ConsoleOptions()).note("x")
-    assert capfd.readouterr().err == "\rabc\r   \rchatpipe: x\n"
+    assert capfd.readouterr().err == "\rabc\r     \rchatpipe: x\n"

@@ -104,7 +104,8 @@ def test_the_line_comes_late_and_leaves_nothing(
     with wait.shown():
         assert drawn.wait(10)
     line = "chatpipe: 0 s: waiting for the first byte of the answer"
-    assert capfd.readouterr().err == f"\r{line}\r{' ' * len(line)}\r"
+    blank = " " * (len(line) + len("^C"))
+    assert capfd.readouterr().err == f"\r{line}\r{blank}\r"
 
 
 def test_a_short_call_shows_nothing(capfd: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ import threading
 from chatpipe.system import console
 
 _STDERR = 2
+_ECHO = 2  # columns of `^C`, which the terminal shows behind the line when it is typed
 
 
 class StatusLine:
@@ -41,13 +42,16 @@ class StatusLine:
 
     @property
     def width(self) -> int:
-        """The usable columns. The last one is left free, because some terminals begin a new line in it."""
+        """The usable columns. The last ones are left free for `^C`.
+
+        Behind it, one more: some terminals begin a new line in the last column.
+        """
         try:
             columns = os.get_terminal_size(_STDERR).columns
         except OSError:
             columns = 0
-        return max((columns or self._columns) - 1, 1)  # 0 columns: the terminal's size was never set
+        return max((columns or self._columns) - _ECHO - 1, 1)  # 0 columns: the terminal's size was never set
 
     def _wiped(self) -> bytes:
-        blank, self._shown = " " * len(self._shown), ""
-        return f"\r{blank}\r".encode() if blank else b""
+        shown, self._shown = self._shown, ""
+        return f"\r{' ' * (len(shown) + _ECHO)}\r".encode() if shown else b""
