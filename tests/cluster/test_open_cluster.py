@@ -10,6 +10,7 @@ from chatpipe.errors import BadConfiguration
 from chatpipe.options.server import ServerOptions
 from chatpipe.server.endpoints import resolve
 from chatpipe.server.server import Server
+from process import run
 
 KEY = "sk-canary-0123456789abcdef"
 
@@ -19,6 +20,38 @@ def test_the_extra_is_named_where_ray_is_not_installed(monkeypatch: pytest.Monke
     with pytest.raises(BadConfiguration) as raised:
         open_cluster.refuse_missing_ray()
     assert str(raised.value) == "--engine: Ray is not installed: pip install 'chatpipe[ray]'"
+
+
+ADDRESSES = {
+    "head:6379": "head:6379",
+    "[::1]:6379": "[::1]:6379",
+    "auto": "auto",
+    "local": None,
+    "": None,
+}
+
+
+@pytest.mark.parametrize(("address", "read"), ADDRESSES.items())
+def test_the_address_of_the_environment(address: str, read: str | None) -> None:
+    assert open_cluster.address_in({"RAY_ADDRESS": address}) == read
+
+
+@pytest.mark.parametrize("address", ["head", "http://head:8265"])
+def test_an_environment_without_an_address(address: str) -> None:
+    with pytest.raises(BadConfiguration) as raised:
+        open_cluster.address_in({"RAY_ADDRESS": address})
+    what = f"'{address}' is not the address of a cluster"
+    assert str(raised.value) == f"RAY_ADDRESS: {what}: write HOST:PORT, or unset it"
+
+
+NO_ADDRESSES = ["", "head", "local", "ray://head:10001", "http://head:8265", ":6379", "head:", "head:x"]
+
+
+@pytest.mark.parametrize("address", NO_ADDRESSES)
+def test_an_option_without_an_address(address: str) -> None:
+    done = run("batch", "--lines", "--engine", f"ray:{address}")
+    assert done.status == 2
+    assert b"'--engine': the address of a cluster is HOST:PORT" in done.stderr
 
 
 def servers(options: ServerOptions, environ: dict[str, str], *lines: str) -> list[Server]:

@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager
 from chatpipe.batch.job import Job
 from chatpipe.options.server import KeyWaits
 from chatpipe.server.server import Server, open_servers, unasked_servers
-from chatpipe.server.variables import variable
 
 Servers = tuple[Server, ...]
 
@@ -45,7 +44,7 @@ def _open_clustered(job: Job) -> Iterator[Servers]:
     from chatpipe.cluster import open_cluster as cluster  # few runs have one
 
     cluster.refuse_missing_ray()
-    address = job.options.engine.address or variable(job.environ, "RAY_ADDRESS") or None
+    address = job.options.engine.address or cluster.address_in(job.environ)
     if address is None:
         waits = KeyWaits(job.console.note_once)
         servers = open_servers(job.endpoints, job.connection, job.environ, waits)

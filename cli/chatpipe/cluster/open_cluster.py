@@ -14,7 +14,9 @@ from chatpipe.cluster.relay_process import RelayProcess
 from chatpipe.cluster.terms import private_terms, public_terms
 from chatpipe.cluster.workers import Workers
 from chatpipe.errors import BadConfiguration
+from chatpipe.options.run import is_cluster_address
 from chatpipe.server.server import Server
+from chatpipe.server.variables import variable
 from chatpipe.system.console import Console
 
 
@@ -22,6 +24,17 @@ def refuse_missing_ray() -> None:
     """Raise BadConfiguration if Ray is not installed. It is not imported: that takes half a second."""
     if find_spec("ray") is None:
         raise BadConfiguration("Ray is not installed", place="--engine", fix="pip install 'chatpipe[ray]'")
+
+
+def address_in(environ: Mapping[str, str]) -> str | None:
+    """The address in RAY_ADDRESS, None for a cluster of the run's own. Raises BadConfiguration."""
+    address = variable(environ, "RAY_ADDRESS")
+    if not address or address == "local":
+        return None
+    if not is_cluster_address(address):
+        fix = "write HOST:PORT, or unset it"
+        raise BadConfiguration(f"'{address}' is not the address of a cluster", place="RAY_ADDRESS", fix=fix)
+    return address
 
 
 @contextmanager

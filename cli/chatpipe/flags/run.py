@@ -38,6 +38,7 @@ from chatpipe.options.run import (
     RunLimits,
     RunOptions,
     SharedLimits,
+    is_cluster_address,
 )
 from chatpipe.wire.retry import BUSY, statuses_text
 
@@ -329,7 +330,7 @@ class _EngineType(OneOf):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         name, colon, address = str(value).partition(":")
         if name == "ray" and colon:
-            if not address or "://" in address:
+            if not is_cluster_address(address):
                 self.fail("the address of a cluster is HOST:PORT", param, ctx)
             return value
         return super().convert(value, param, ctx)

@@ -118,6 +118,12 @@ class EngineOptions(NamedTuple):
         return self.name == "ray"
 
 
+def is_cluster_address(text: str) -> bool:
+    """True for HOST:PORT, and for `auto`. Ray itself takes `local`, too, and would start a cluster."""
+    host, _, port = text.rpartition(":")
+    return text == "auto" or (bool(host) and "/" not in host and port.isascii() and port.isdecimal())
+
+
 class ReportOptions(NamedTuple):
     """The order of results, and the reports about a run."""
 
