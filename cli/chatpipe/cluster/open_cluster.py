@@ -23,7 +23,7 @@ from chatpipe.system.console import Console
 def refuse_missing_ray() -> None:
     """Raise BadConfiguration if Ray is not installed. It is not imported: that takes half a second."""
     if find_spec("ray") is None:
-        raise BadConfiguration("Ray is not installed", place="--engine", fix="pip install 'chatpipe[ray]'")
+        raise BadConfiguration("Ray is not installed", place="--engine", fix="pip install 'ray>=2.50'")
 
 
 def address_in(environ: Mapping[str, str]) -> str | None:

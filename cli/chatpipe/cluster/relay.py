@@ -61,7 +61,7 @@ class _Shell:
             import chatpipe
             from chatpipe.cluster.open_worker import open_worker
         except ImportError as error:
-            fix = f"pip install 'chatpipe[ray]=={self._version}' there"
+            fix = f"install chatpipe {self._version} there"
             return json.dumps((78, f"no chatpipe on the node '{node}' ({error})", "", fix)).encode()
         if chatpipe.__version__ != self._version:
             what = f"the node '{node}' has chatpipe {chatpipe.__version__}, and this is {self._version}"

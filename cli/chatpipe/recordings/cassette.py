@@ -97,7 +97,7 @@ def _from_yaml(data: bytes, path: str) -> Any:
     try:
         import yaml  # an extra
     except ImportError:
-        fix = "pip install 'chatpipe[yaml]', or convert it to JSON"
+        fix = "pip install PyYAML, or convert it to JSON"
         raise BadInput("YAML needs the package PyYAML", place=path, fix=fix) from None
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
