@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -25,6 +26,17 @@ def find_programs(commands: str) -> None:
     for name in _NAMES:
         if re.search(rf"\b{name}\b", commands):
             program(name)
+
+
+def node_with(script: Path) -> str:
+    """The path of Node.js. The test is skipped where it is missing, or this script of a package of npm.
+
+    It is skipped even with CHATPIPE_TEST_ALL set: what needs Node.js is tried only where that is there.
+    """
+    node = shutil.which("node")
+    if node is None or not script.is_file():
+        pytest.skip(f"no Node.js with '{script}'")
+    return node
 
 
 def missing(what: str) -> NoReturn:

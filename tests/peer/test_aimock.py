@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from process import environment
-from programs import missing, program
+from programs import node_with
 from serve.client import serving
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
@@ -83,11 +83,8 @@ def fixture_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def aimock(fixture_file: Path) -> Iterator[str]:
     """The base URL of aimock with the fixtures."""
-    node = program("node")
     script = Path(os.environ.get("CHATPIPE_AIMOCK", Path(__file__).parents[2] / _INSTALLED))
-    if not script.exists():
-        missing(f"no '{script}': make .venv-peer/.installed, or set CHATPIPE_AIMOCK")
-    command = [node, str(script), "-p", "0", "-f", str(fixture_file)]
+    command = [node_with(script), str(script), "-p", "0", "-f", str(fixture_file)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment(), text=True) as process:
         try:
             assert process.stdout is not None

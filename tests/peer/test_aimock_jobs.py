@@ -16,7 +16,7 @@ import pytest
 from loopback import closed_port
 from peer.test_litellm import peer_python
 from process import Done, Process, environment, run
-from programs import missing, program
+from programs import node_with
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
 
@@ -28,15 +28,12 @@ START_S = 60.0
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The base URL of aimock, once it answers."""
-    node = program("node")
     peers = peer_python().parents[1]
     script = peers / "node_modules" / "@copilotkit" / "aimock" / "dist" / "cli.js"
-    if not script.is_file():
-        missing(f"no aimock in '{peers}': npm install --prefix {peers} @copilotkit/aimock")
     folder = tmp_path_factory.mktemp("aimock")
     (folder / "fixtures").mkdir()
     port = closed_port()
-    command = [node, str(script), "-p", str(port), "-f", "fixtures", "--log-level", "silent"]
+    command = [node_with(script), str(script), "-p", str(port), "-f", "fixtures", "--log-level", "silent"]
     with (
         (folder / "log").open("wb") as log,
         Process(command, cwd=folder, env=environment({}), stdin=subprocess.DEVNULL, stdout=log, stderr=log),
