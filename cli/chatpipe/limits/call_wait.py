@@ -97,8 +97,9 @@ class CallWait(Hooks):
         return f"chatpipe: {now - self._started:.0f} s: {self._reason(now)}"
 
     def _reason(self, now: float) -> str:
-        if self._pause_ends is not None:
-            return f"pausing for {max(1, math.ceil(self._pause_ends - now))} s"
+        pause_ends = self._pause_ends  # the call may end its pause meanwhile
+        if pause_ends is not None:
+            return f"pausing for {max(1, math.ceil(pause_ends - now))} s"
         if self._pieces:
             return f"about {quantity(self._pieces, 'token')} so far"
         if self._has_reply:
