@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import subprocess
 import tempfile
@@ -76,6 +77,14 @@ class SlurmCluster:
         In the same second the node would take its credential for that of the run before.
         """
         until(lambda: self._states(job) <= _ENDED)
+
+    def restarts(self, job: str) -> int:
+        """How often tasks of a job were queued again.
+
+        The output of a task does not tell: Slurm writes "JOB REQUEUE" only if the script still runs
+        when its daemon hears of it.
+        """
+        return sum(map(int, re.findall(r"\bRestarts=(\d+)", self.command("scontrol", "show", "job", job))))
 
     def cancel_all(self) -> None:
         """Let no process of a job outlive the cluster."""
