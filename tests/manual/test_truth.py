@@ -211,7 +211,7 @@ def test_no_other_variable_is_read_anywhere() -> None:
             r'environ(?:\.get\(|\[)"(\w+)"',
             r'"(\w+)" (?:not )?in (?:os\.)?environ',
             r'getenv\("(\w+)"',
-            r'variable\(environ, "(\w+)"',
+            r'(?:variable|choice)\(environ, "(\w+)"',
         ):
             read |= set(re.findall(pattern, text))
     # COMP_LINE is on the page of completion, RAY_ADDRESS in the text about --engine.

@@ -52,7 +52,6 @@ def config(tmp_path: Path) -> _Reader:
         "XDG is empty": ({"HOME": "/h", "XDG_CONFIG_HOME": ""}, "/h/.config/chatpipe/config.toml"),
         "XDG is relative": ({"HOME": "/h", "XDG_CONFIG_HOME": "x"}, "/h/.config/chatpipe/config.toml"),
         "named": ({"HOME": "/h", "XDG_CONFIG_HOME": "/x", "CHATPIPE_CONFIG": "c.toml"}, "c.toml"),
-        "named, empty": ({"HOME": "/h", "CHATPIPE_CONFIG": ""}, "/h/.config/chatpipe/config.toml"),
         "no home": ({}, None),
     },
 )

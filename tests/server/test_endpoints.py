@@ -67,20 +67,14 @@ OPENAI = {"OPENAI_BASE_URL": "https://o.example/v1", "OPENAI_MODEL": "o"}
             "https://api.openai.com/v1",
             None,
         ),
-        "empty variables are none": (
-            {},
-            {"CHATPIPE_BASE_URL": "", "CHATPIPE_MODEL": "", "CHATPIPE_PROFILE": ""} | OPENAI,
-            "https://o.example/v1",
-            "o",
-        ),
+        "an empty model is none": ({}, {"CHATPIPE_MODEL": ""} | OPENAI, "https://o.example/v1", "o"),
         "sourced from a file with CRLF": (
             {},
-            {"CHATPIPE_BASE_URL": "\r", "CHATPIPE_MODEL": "c\r", "CHATPIPE_PROFILE": "openai\r"}
+            {"CHATPIPE_MODEL": "c\r", "CHATPIPE_PROFILE": "openai\r"}
             | {"OPENAI_BASE_URL": "https://o.example/v1\r", "OPENAI_ORG_ID": "o\r"},
             "https://o.example/v1",
             "c",
         ),
-        "empty OPENAI_BASE_URL": ({}, {"OPENAI_BASE_URL": ""}, "https://api.openai.com/v1", None),
     },
 )
 def test_options_win_over_variables_and_these_over_profiles(

@@ -19,7 +19,7 @@ from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import SILENT_WAITS
 from chatpipe.server import profile_file
 from chatpipe.server.profiles import ECHO, Profile
-from chatpipe.server.variables import variable
+from chatpipe.server.variables import choice, variable
 from chatpipe.system.slow_file import read_start
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ class Config(NamedTuple):
 def config_path(environ: Mapping[str, str]) -> tuple[str | None, str]:
     """The path of the configuration, and the variable that names it, "" for the usual place.
 
-    It is None where no variable says where the user's files are. Source: XDG Base Directory
-    Specification 0.8, which has relative paths ignored.
+    It is None where no variable says where the user's files are. Raises BadConfiguration for a name that is
+    empty. Source: XDG Base Directory Specification 0.8, which has relative paths ignored.
     """
-    if named := variable(environ, "CHATPIPE_CONFIG"):
+    if named := choice(environ, "CHATPIPE_CONFIG", "file"):
         return named, "CHATPIPE_CONFIG"
     folder = variable(environ, "XDG_CONFIG_HOME") or ""
     if not os.path.isabs(folder):
@@ -132,8 +132,8 @@ def profile_names(config: Config) -> list[str]:
 
 def offered_names(environ: Mapping[str, str]) -> list[str]:
     """The names of all profiles, for completion. A file that is wrong, or may keep us waiting, has none."""
-    path, _ = config_path(environ)
     try:
+        path, _ = config_path(environ)
         config = read_config(environ) if path is not None and os.path.isfile(path) else Config()
     except BadConfiguration:
         config = Config()

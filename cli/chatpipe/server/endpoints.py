@@ -30,7 +30,7 @@ from chatpipe.server.headers import OWN_HEADERS, Headers, merge, parse_header
 from chatpipe.server.keys import chosen_source
 from chatpipe.server.patches import Patch
 from chatpipe.server.profiles import DEFAULT, Profile
-from chatpipe.server.variables import variable
+from chatpipe.server.variables import choice, variable
 
 
 class Endpoint(NamedTuple):
@@ -185,9 +185,9 @@ def _chosen(
     own = () if profile is None else profile_urls(profile, environ)
     texts = [_completed_text(each, profile, own, environ) for each in options.base_urls]
     typed = _typed_urls(texts, note)
-    by_variable = variable(environ, "CHATPIPE_BASE_URL")
     is_asked = not typed and options.profile is None
-    named = (parse_base_url(by_variable, "CHATPIPE_BASE_URL", note),) if is_asked and by_variable else ()
+    by_variable = choice(environ, "CHATPIPE_BASE_URL", "server") if is_asked else None
+    named = (parse_base_url(by_variable, "CHATPIPE_BASE_URL", note),) if by_variable else ()
     if profile is None and config.profile is not None:
         default = find_profile(config.profile, config.place, config)
         default_urls = profile_urls(default, environ)
@@ -204,7 +204,7 @@ def _chosen(
         if profile is not None and not _is_any(named, own or _no_urls(profile, environ)):
             raise _contradiction(profile, place)
         return Chosen(profile, place, named, "CHATPIPE_BASE_URL", own)
-    if found := variable(environ, "OPENAI_BASE_URL"):
+    if found := choice(environ, "OPENAI_BASE_URL", "server"):
         return Chosen(None, "", (parse_base_url(found, "OPENAI_BASE_URL", note),), "OPENAI_BASE_URL")
     return Chosen(None, "", (urlsplit(DEFAULT.servers[0].base_url),), "default")
 
@@ -213,8 +213,10 @@ def _profile_name(options: ServerOptions, environ: Mapping[str, str]) -> tuple[s
     """The profile that is named, and where. A server that is named takes the place of echo in a variable."""
     if options.profile is not None:
         return options.profile, "--profile"
-    name = variable(environ, "CHATPIPE_PROFILE") or None
-    return (None if name == "echo" and options.base_urls else name), "CHATPIPE_PROFILE"
+    if options.base_urls:
+        name = variable(environ, "CHATPIPE_PROFILE") or None
+        return (None if name == "echo" else name), "CHATPIPE_PROFILE"
+    return choice(environ, "CHATPIPE_PROFILE", "profile"), "CHATPIPE_PROFILE"
 
 
 def _typed_urls(base_urls: Sequence[str], note: Callable[[str], None]) -> tuple[SplitResult, ...]:
