@@ -30,8 +30,8 @@ from chatpipe.recordings.exchange_record import (
     request_body,
     write_record,
 )
-from chatpipe.recordings.recorded_transport import unpacked
 from chatpipe.recordings.try_counter import TryCounter
+from chatpipe.recordings.unpacked_reply import unpacked
 
 _START_BYTES = 4096
 _LISTS = ("interactions", "http_interactions")

@@ -18,9 +18,9 @@ from chatpipe.recordings.exchange_record import RecordedReply, kept_headers
 from chatpipe.recordings.recorded_attempts import RecordedAttempt, Recordings
 from chatpipe.recordings.reply_forms import reply_to
 from chatpipe.recordings.transport_failures import exception_of, failure_of
+from chatpipe.recordings.unpacked_reply import unpacked
 from chatpipe.wire.answer import headers_by_name
 from chatpipe.wire.retry import REPLAYED
-from chatpipe.wire.unpack import START_BYTES, open_unpacker
 
 # The sign of life of the servers of recordings.
 _ALIVE = httpx.Response(200, stream=httpx.ByteStream(b"{}"))
@@ -155,23 +155,6 @@ class _ReplayedStream(httpx.AsyncByteStream):
             yield data
         if self._reply.failure:
             raise exception_of(self._reply.failure, self._reply.reason)
-
-
-def unpacked(reply: RecordedReply, coding: str) -> RecordedReply:
-    """The reply with its pieces as they were before the server compressed them. coding is its encoding."""
-    if coding in ("", "identity"):
-        return reply
-    pieces: list[tuple[int, bytes]] = []
-    try:
-        unpacker = open_unpacker(coding, reply.body[:START_BYTES])
-        if unpacker is None:
-            return reply
-        for ms, data in reply.pieces:
-            if plain := b"".join(unpacker.feed(data)):
-                pieces.append((ms, plain))
-    except httpx.DecodingError as error:
-        return reply._replace(pieces=tuple(pieces), failure="broken", reason=str(error))
-    return reply._replace(pieces=tuple(pieces))
 
 
 def _response(reply: RecordedReply) -> httpx.Response:

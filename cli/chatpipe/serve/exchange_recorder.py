@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 
 from chatpipe.recordings.clean_record import without_secrets
 from chatpipe.recordings.exchange_record import ExchangeRecord, RecordedReply, kept_headers
-from chatpipe.recordings.recorded_transport import unpacked
 from chatpipe.recordings.recording_writer import RecordingWriter
 from chatpipe.recordings.try_counter import NumberedRequest, TryCounter
+from chatpipe.recordings.unpacked_reply import unpacked
 from chatpipe.response.result_line import timestamp
 from chatpipe.server import redact
 from chatpipe.system import secrets

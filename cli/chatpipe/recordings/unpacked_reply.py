@@ -1,0 +1,25 @@
+"""A recorded reply without the compression that it arrived with."""
+
+from __future__ import annotations
+
+import httpx
+
+from chatpipe.recordings.exchange_record import RecordedReply
+from chatpipe.wire.unpack import START_BYTES, open_unpacker
+
+
+def unpacked(reply: RecordedReply, coding: str) -> RecordedReply:
+    """The reply with its pieces as they were before the server compressed them. coding is its encoding."""
+    if coding in ("", "identity"):
+        return reply
+    pieces: list[tuple[int, bytes]] = []
+    try:
+        unpacker = open_unpacker(coding, reply.body[:START_BYTES])
+        if unpacker is None:
+            return reply
+        for ms, data in reply.pieces:
+            if plain := b"".join(unpacker.feed(data)):
+                pieces.append((ms, plain))
+    except httpx.DecodingError as error:
+        return reply._replace(pieces=tuple(pieces), failure="broken", reason=str(error))
+    return reply._replace(pieces=tuple(pieces))
