@@ -122,9 +122,8 @@ def _reply(entry: dict[str, Any]) -> RecordedReply:
     headers = {name.lower(): text for name, text in _headers(entry.get("headers") or {})}
     body = _body(entry.get("body"))
     reply = RecordedReply(status, kept_headers(headers), ((0, body),) if body else ())
-    coding = headers.get("content-encoding", "").strip().lower()
     # A cassette may hold the plain body under the headers of a compressed one.
-    plain = unpacked(reply, coding)
+    plain = unpacked(reply, headers)
     return reply if plain.failure else plain
 
 

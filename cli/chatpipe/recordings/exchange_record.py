@@ -50,6 +50,7 @@ _KEPT_HEADERS = frozenset(
     }
 )
 _KEPT_PREFIXES = ("x-ratelimit-", "ratelimit-", "anthropic-ratelimit-")
+_LAST_EVENT, _TAIL_BYTES = b"[DONE]", 64
 
 
 class RecordedRequest(NamedTuple):
@@ -83,6 +84,12 @@ class RecordedReply(NamedTuple):
         """True for a stream of events, by its headers."""
         kinds = (value for name, value in self.headers if name == "content-type")
         return next(kinds, "").lower().startswith("text/event-stream")
+
+    @property
+    def has_last_event(self) -> bool:
+        """True if the body ends with the event that ends a stream: a client may read no further."""
+        tail = b"".join([data for _, data in self.pieces[-_TAIL_BYTES:]])[-_TAIL_BYTES:]
+        return _LAST_EVENT in tail
 
 
 class ExchangeRecord(NamedTuple):

@@ -24,7 +24,6 @@ from chatpipe.wire.retry import REPLAYED
 
 # The sign of life of the servers of recordings.
 _ALIVE = httpx.Response(200, stream=httpx.ByteStream(b"{}"))
-_DONE, _TAIL_BYTES = b"[DONE]", 64
 
 
 class RecordedTransport(httpx.AsyncBaseTransport):
@@ -74,11 +73,10 @@ class RecordedTransport(httpx.AsyncBaseTransport):
                 self._recordings.record(attempt, RecordedReply(None, (), (), *failure), clock.ms())
             raise
         headers = headers_by_name(response.headers.raw)
-        coding = headers.get("content-encoding", "").strip().lower()
         head = RecordedReply(response.status_code, kept_headers(headers))
 
         def record(reply: RecordedReply) -> None:
-            self._recordings.record(attempt, unpacked(reply, coding), clock.ms())
+            self._recordings.record(attempt, unpacked(reply, headers), clock.ms())
 
         stream = response.stream
         if type(stream) is httpx.ByteStream:  # it has arrived already
@@ -138,10 +136,9 @@ class _RecordedStream(httpx.AsyncByteStream):
     def _recorded_reply(self) -> RecordedReply:
         """The reply as far as it was read. Nothing is read behind the end of a stream."""
         failure, reason = self._failure
-        tail = b"".join([data for _, data in self._pieces[-_TAIL_BYTES:]])[-_TAIL_BYTES:]
-        if not reason and failure == "cut" and _DONE in tail:
-            failure = ""
-        return self._reply._replace(pieces=tuple(self._pieces), failure=failure, reason=reason)
+        reply = self._reply._replace(pieces=tuple(self._pieces), failure=failure, reason=reason)
+        is_whole = failure == "cut" and not reason and reply.has_last_event
+        return reply._replace(failure="") if is_whole else reply
 
 
 class _ReplayedStream(httpx.AsyncByteStream):

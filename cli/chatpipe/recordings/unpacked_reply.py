@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import httpx
 
 from chatpipe.recordings.exchange_record import RecordedReply
 from chatpipe.wire.unpack import START_BYTES, open_unpacker
 
 
-def unpacked(reply: RecordedReply, coding: str) -> RecordedReply:
-    """The reply with its pieces as they were before the server compressed them. coding is its encoding."""
+def unpacked(reply: RecordedReply, headers: Mapping[str, str]) -> RecordedReply:
+    """The reply with its pieces as they were before the server compressed them.
+
+    headers are all that came, by their names in lower case: a record keeps only some of them.
+    """
+    coding = headers.get("content-encoding", "").strip().lower()
     if coding in ("", "identity"):
         return reply
     pieces: list[tuple[int, bytes]] = []

@@ -16,7 +16,6 @@ from chatpipe.system import secrets
 
 # The reason of a failure for which the client is, and not the other server.
 CLIENT_LEFT = "the client closed the connection"
-_DONE, _TAIL_BYTES = b"[DONE]", 64
 # A body that is larger is passed on, and not recorded.
 _MOST_BYTES = 64_000_000
 # Keys of clients, which are looked for in what is recorded. A request with one more is not recorded.
@@ -104,12 +103,11 @@ class OpenRecord(ExchangeListener):
             self._pieces.append((self._ms(), data))
 
     def end(self, failure: str = "", reason: str = "") -> None:
-        tail = b"".join([data for _, data in self._pieces[-_TAIL_BYTES:]])[-_TAIL_BYTES:]
-        if reason == CLIENT_LEFT and _DONE in tail:  # it has all that it waits for
-            failure = reason = ""
         kept = kept_headers(self._headers)
         reply = RecordedReply(self._status, kept, tuple(self._pieces), failure, reason)
-        reply = unpacked(reply, self._headers.get("content-encoding", "").strip().lower())
+        if reason == CLIENT_LEFT and reply.has_last_event:  # it has all that it waits for
+            reply = reply._replace(failure="", reason="")
+        reply = unpacked(reply, self._headers)
         is_kept = self._bytes <= _MOST_BYTES
         self._recorder.end(self._numbered, reply, self._ms() if is_kept else None)
 
