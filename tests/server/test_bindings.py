@@ -11,10 +11,10 @@ import pytest
 from chatpipe.errors import BadConfiguration, ChatpipeError, NoAccess, UsageFault
 from chatpipe.options.server import KeySource, ServerOptions
 from chatpipe.server import endpoints
-from chatpipe.server.base_url import is_same_server
 from chatpipe.server.config import Config
 from chatpipe.server.endpoints import Endpoint, resolve
 from chatpipe.server.headers import OWN_HEADERS
+from chatpipe.server.hosts import is_same_server
 from chatpipe.server.keys import ENVIRONMENT, KEY_WAYS
 from chatpipe.server.patches import Patch
 from chatpipe.server.profiles import Profile, ProfileServer

@@ -10,8 +10,9 @@ from chatpipe.errors import BadConfiguration, ChatpipeError, TryLater, quantity
 from chatpipe.models.catalog import likely_name, open_catalog
 from chatpipe.models.connections import Connections
 from chatpipe.server import redact
-from chatpipe.server.base_url import MODEL, is_same_server
+from chatpipe.server.base_url import MODEL
 from chatpipe.server.endpoints import Endpoint
+from chatpipe.server.hosts import is_same_server
 from chatpipe.server.origins import source_phrase
 from chatpipe.server.profiles import DEFAULT
 from chatpipe.server.server import Server

@@ -15,7 +15,8 @@ from chatpipe.options.server import ServerOptions
 from chatpipe.serve.exchange_recorder import ExchangeListener
 from chatpipe.serve.served_request import ServedRequest
 from chatpipe.serve.upstream_reply import OF_CONNECTION, UpstreamReply
-from chatpipe.server import base_url, proxies
+from chatpipe.server import hosts, proxies
+from chatpipe.server.base_url import parse_base_url
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.server.profiles import DEFAULT
 from chatpipe.server.server import Server, refuse_plain_http
@@ -42,7 +43,7 @@ class Upstream:
 
     def is_at(self, port: int) -> bool:
         """Return True for the server at this port of this machine."""
-        return base_url.is_loopback(self._url) and self._url.port == port
+        return hosts.is_loopback(self._url) and self._url.port == port
 
     async def aclose(self) -> None:
         await self._transport.aclose()
@@ -69,7 +70,7 @@ class Upstream:
 
 def open_upstream(text: str, environ: Mapping[str, str], *, allow_http: bool) -> Upstream:
     """The server with this base URL. Raises BadConfiguration and MissingInput."""
-    url = base_url.parse_base_url(text, _PLACE, lambda note: None)
+    url = parse_base_url(text, _PLACE, lambda note: None)
     proxy = proxies.proxy_on_the_way(url.geturl(), None, environ)
     if url.scheme == "http" and not allow_http:
         refuse_plain_http("the keys of clients", url, proxy)

@@ -19,8 +19,9 @@ from urllib.parse import SplitResult, urlsplit
 from chatpipe.errors import BadConfiguration
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import SILENT_WAITS, KeySource
-from chatpipe.server.base_url import is_loopback, is_same_server, origin_of, parse_base_url
+from chatpipe.server.base_url import parse_base_url
 from chatpipe.server.headers import Headers, parse_header
+from chatpipe.server.hosts import is_loopback, is_same_server, origin_of
 from chatpipe.server.keys import ENVIRONMENT
 from chatpipe.server.profiles import DEFAULT, Profile, ProfileServer
 from chatpipe.server.variables import variable

@@ -17,16 +17,14 @@ from chatpipe.server.base_url import (
     MODEL,
     expand,
     host_and_port,
-    is_private,
-    is_same_server,
     missing_variables,
-    origin_of,
     parse_base_url,
     server_variable,
 )
 from chatpipe.server.bindings import Chosen
 from chatpipe.server.config import Config, find_profile, read_config
 from chatpipe.server.headers import OWN_HEADERS, Headers, merge, parse_header
+from chatpipe.server.hosts import is_private, is_same_server, origin_of
 from chatpipe.server.keys import chosen_source
 from chatpipe.server.patches import Patch
 from chatpipe.server.profiles import DEFAULT, Profile

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
-from chatpipe.server.base_url import is_loopback
 from chatpipe.server.endpoints import Endpoint
+from chatpipe.server.hosts import is_loopback
 
 ECHO = "echo"
 # A client that connects to one of the first two reaches this machine.

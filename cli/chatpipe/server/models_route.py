@@ -7,9 +7,10 @@ from urllib.parse import quote, urlsplit
 
 from chatpipe.errors import BadConfiguration
 from chatpipe.server.azure import DEPLOYMENTS
-from chatpipe.server.base_url import expand, is_same_server
+from chatpipe.server.base_url import expand
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.server.headers import OWN_HEADERS
+from chatpipe.server.hosts import is_same_server
 
 
 def models_endpoint(endpoint: Endpoint, environ: Mapping[str, str]) -> Endpoint:

@@ -11,9 +11,9 @@ from chatpipe.errors import BadConfiguration, NoAccess
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import SILENT_WAITS, ExchangeLimits, KeyWaits, ServerOptions
 from chatpipe.server import keys, redact
-from chatpipe.server.base_url import is_loopback
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.server.headers import Headers
+from chatpipe.server.hosts import is_loopback
 from chatpipe.server.keys import FoundKey
 from chatpipe.server.profiles import AUTH, BEARER, ECHO, AuthHeader
 from chatpipe.server.proxies import proxy_on_the_way

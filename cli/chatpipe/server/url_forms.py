@@ -17,6 +17,7 @@ from urllib.parse import SplitResult, urlsplit
 from chatpipe.errors import BadConfiguration
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.server import azure, profile_file, redact
+from chatpipe.server.hosts import is_private
 
 # The route of the only requests that are sent today.
 COMPLETIONS = "/chat/completions"
@@ -133,8 +134,6 @@ def _with_scheme(text: str) -> str:
 
 def _scheme_for(text: str) -> str:
     """The scheme of a URL that has none: https for a public name, http for what is near or has a port."""
-    from chatpipe.server.base_url import is_private
-
     url = _split(f"//{text}")
     host = url.hostname or ""
     if "." not in host and ":" not in host:

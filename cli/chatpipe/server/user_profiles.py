@@ -12,7 +12,8 @@ from chatpipe.inputs.toml import Document, Path
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import KeySource
 from chatpipe.server import azure, profile_file, redact
-from chatpipe.server.base_url import origin_of, parse_base_url
+from chatpipe.server.base_url import parse_base_url
+from chatpipe.server.hosts import origin_of
 from chatpipe.server.keys import KEY_WAYS, KEYRING
 from chatpipe.server.profile_rules import (
     KEY_SETTINGS,
