@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chatpipe.flags import prompt
-from chatpipe.flags.types import Command
+from chatpipe.flags.command import Command
 from chatpipe.options.prompt import PromptOptions
 from parametrize import cases
 

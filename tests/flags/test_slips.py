@@ -10,7 +10,7 @@ import click
 import pytest
 
 from chatpipe.commands.table import cli
-from chatpipe.flags.types import Command
+from chatpipe.flags.command import Command
 from parametrize import cases
 
 Chatpipe = Callable[..., Any]

@@ -10,7 +10,7 @@ import pytest
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags import structured_output
-from chatpipe.flags.types import Command
+from chatpipe.flags.command import Command
 from chatpipe.options.structured_output import SchemaOptions
 from parametrize import cases
 from refusals import refused

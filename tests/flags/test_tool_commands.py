@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags import tool_commands
-from chatpipe.flags.types import Command
+from chatpipe.flags.command import Command
 from chatpipe.options.tool_commands import ToolOptions, split_command
 from parametrize import cases
 from refusals import refused

@@ -11,7 +11,7 @@ from chatpipe.flags import format as format_flags
 from chatpipe.flags import limits as call_flags
 from chatpipe.flags import output as output_flags
 from chatpipe.flags import request as request_flags
-from chatpipe.flags.types import Command
+from chatpipe.flags.command import Command
 from chatpipe.options.output import ConsoleOptions, FormatOptions, OutputOptions
 from chatpipe.options.request import RequestOptions
 from chatpipe.options.run import CallOptions

@@ -10,7 +10,7 @@ from chatpipe.flags import console as console_flags
 from chatpipe.flags import output as output_flags
 from chatpipe.flags import request as request_flags
 from chatpipe.flags import run as run_flags
-from chatpipe.flags.types import Command
+from chatpipe.flags.command import Command
 from chatpipe.options.output import ConsoleOptions, OutputOptions
 from chatpipe.options.request import RequestOptions
 from chatpipe.options.run import InputOptions, RunOptions

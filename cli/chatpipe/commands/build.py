@@ -9,7 +9,8 @@ import click
 from chatpipe.flags import console as console_flags
 from chatpipe.flags import output as output_flags
 from chatpipe.flags import request as request_flags
-from chatpipe.flags.types import Command, OneOf, under
+from chatpipe.flags.command import Command
+from chatpipe.flags.types import OneOf, under
 from chatpipe.options.output import REQUEST_FORMATS, ConsoleOptions, OutputOptions
 from chatpipe.options.request import RequestOptions
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from chatpipe.flags import console as console_flags
-from chatpipe.flags.types import JSONL, Command, OneOf, under
+from chatpipe.flags.command import Command
+from chatpipe.flags.types import JSONL, OneOf, under
 from chatpipe.options.output import PROBLEM_FORMATS, ConsoleOptions
 
 option = under("Output")

@@ -6,8 +6,9 @@ import os
 
 import click
 
+from chatpipe.flags.command import Command
 from chatpipe.flags.shells import CLASSES
-from chatpipe.flags.types import Command, OneOf, under
+from chatpipe.flags.types import OneOf, under
 
 option = under("Output")
 

@@ -9,8 +9,9 @@ import click
 from chatpipe.errors import UsageFault
 from chatpipe.flags import console as console_flags
 from chatpipe.flags import server as server_flags
+from chatpipe.flags.command import Command
 from chatpipe.flags.model_name import MODEL_NAME
-from chatpipe.flags.types import Command, OneOf, under
+from chatpipe.flags.types import OneOf, under
 from chatpipe.options.output import ConsoleOptions
 from chatpipe.options.server import ServerOptions
 

@@ -10,7 +10,8 @@ from chatpipe.flags import console as console_flags
 from chatpipe.flags import jobs as job_flags
 from chatpipe.flags import retries as retry_flags
 from chatpipe.flags import server as server_flags
-from chatpipe.flags.types import Command, OneOf
+from chatpipe.flags.command import Command
+from chatpipe.flags.types import OneOf
 from chatpipe.options.jobs import JOB_ACTIONS, JobsOptions
 from chatpipe.options.output import ConsoleOptions
 from chatpipe.options.server import RetryPolicy, ServerOptions

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from chatpipe.errors import MissingInput, UsageFault
-from chatpipe.flags.types import Command, Word
+from chatpipe.flags.command import Command
+from chatpipe.flags.types import Word
 
 
 class _PageName(Word):

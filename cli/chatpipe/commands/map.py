@@ -11,7 +11,7 @@ from chatpipe.flags import output as output_flags
 from chatpipe.flags import request as request_flags
 from chatpipe.flags import rows as row_flags
 from chatpipe.flags import run as run_flags
-from chatpipe.flags.types import Command
+from chatpipe.flags.command import Command
 from chatpipe.options.output import ConsoleOptions, OutputOptions
 from chatpipe.options.request import RequestOptions
 from chatpipe.options.rows import MapOptions

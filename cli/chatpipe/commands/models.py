@@ -10,8 +10,8 @@ from chatpipe.flags import console as console_flags
 from chatpipe.flags import models as model_flags
 from chatpipe.flags import retries as retry_flags
 from chatpipe.flags import server as server_flags
+from chatpipe.flags.command import Command
 from chatpipe.flags.model_name import MODEL_NAME
-from chatpipe.flags.types import Command
 from chatpipe.options.models import ModelsOptions
 from chatpipe.options.output import ConsoleOptions
 from chatpipe.options.server import RetryPolicy, ServerOptions

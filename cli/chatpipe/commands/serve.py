@@ -9,7 +9,7 @@ import click
 from chatpipe.flags import console as console_flags
 from chatpipe.flags import recordings as recordings_flags
 from chatpipe.flags import serve as serve_flags
-from chatpipe.flags.types import Command
+from chatpipe.flags.command import Command
 from chatpipe.options.output import ConsoleOptions
 from chatpipe.options.recordings import RecordingOptions
 from chatpipe.options.serve import ServeOptions

@@ -9,7 +9,8 @@ import click
 from chatpipe.flags import console as console_flags
 from chatpipe.flags import format as format_flags
 from chatpipe.flags import output as output_flags
-from chatpipe.flags.types import FILE, Command
+from chatpipe.flags.command import Command
+from chatpipe.flags.types import FILE
 from chatpipe.options.output import ConsoleOptions, FormatOptions, OutputOptions
 
 

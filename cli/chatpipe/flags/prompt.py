@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import FILE, JSON, JSONL, OneOf, Word, in_order, option_group, under
+from chatpipe.flags.command import in_order
+from chatpipe.flags.types import FILE, JSON, JSONL, OneOf, Word, option_group, under
 from chatpipe.options.prompt import Attachment, MediaKind, PromptOptions, RoleOption
 
 option = under("Messages")

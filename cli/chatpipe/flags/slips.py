@@ -13,7 +13,8 @@ import click
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags import foreign
-from chatpipe.flags.types import TYPOGRAPHIC_DASHES, TYPOGRAPHIC_QUOTES, OptionalValue
+from chatpipe.flags.types import OptionalValue
+from chatpipe.flags.typography import TYPOGRAPHIC_DASHES, TYPOGRAPHIC_QUOTES
 from chatpipe.options.parameters import TABLE
 
 _FALSE = ("false", "no", "off", "0")

@@ -1,4 +1,4 @@
-"""Click types, a command that remembers the order of its options, and groups of options that make records."""
+"""Options of Click with what their help says, groups of options that make records, and types of values."""
 
 from __future__ import annotations
 
@@ -15,13 +15,6 @@ if TYPE_CHECKING:
     ClickChoice = click.Choice[str]
 else:
     ParamType, ClickChoice = click.ParamType, click.Choice  # generic in newer versions only
-
-_ORDER = "chatpipe.flags.order"
-
-# Hyphens, dashes, the minus sign and its wide forms; quotes of several languages.
-TYPOGRAPHIC_DASHES = frozenset("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d")
-TYPOGRAPHIC_QUOTES = frozenset("\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb")
-_TYPOGRAPHIC = TYPOGRAPHIC_DASHES | TYPOGRAPHIC_QUOTES
 
 Decorator = Callable[[Any], Any]
 
@@ -70,107 +63,6 @@ JSON = FileName("json")
 JSONL = FileName("jsonl", "ndjson", "json", "jsonl.gz", "ndjson.gz")
 
 
-class Command(click.Command):
-    """A command that remembers the order of its options.
-
-    Click hands over one list an option, so `-u Q -a A -u Q2` arrives as two lists whose order among
-    each other is lost. Its parser knows it, though, and is asked here, in this one place.
-    """
-
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **{**settings, "add_help_option": False})
-        self.params += _help_options()
-
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """The parameters. Click's own method also looks for doubles, each time; a test does that once."""
-        return self.params
-
-    def get_help(self, ctx: click.Context) -> str:
-        from chatpipe.flags.help_page import command_page
-
-        return command_page(self, ctx)
-
-    def make_parser(self, ctx: click.Context) -> Any:
-        parser: Any = super().make_parser(ctx)
-        # Click looks for "-m" among the long options, too, and makes an error with suggestions before it
-        # goes on: 2 ms.
-        parser._long_opt.update(parser._short_opt)
-        parse = parser.parse_args
-
-        def parse_and_remember(args: list[str]) -> Any:
-            if self._may_have_slip(args):
-                from chatpipe.flags.slips import refuse_slips  # few command lines have one
-
-                refuse_slips(ctx, args)
-            values, left, order = parse(self._with_empty_values(args))
-            ctx.meta[_ORDER] = [parameter.name for parameter in order]
-            return values, left, order
-
-        parser.parse_args = parse_and_remember
-        return parser
-
-    def _may_have_slip(self, args: list[str]) -> bool:
-        """Return False for ordinary arguments, which then import no module that looks at them."""
-        flags: frozenset[str] = frozenset()
-        if any(word.startswith("--") and "=" in word for word in args):
-            options = [each for each in self.params if isinstance(each, click.Option) and each.is_flag]
-            flags = frozenset(name for each in options for name in (*each.opts, *each.secondary_opts))
-        seconds = [*args[2:], "", ""]
-        return any(_may_be_slip(word, second, flags) for word, second in zip(args, seconds, strict=False))
-
-    def _with_empty_values(self, args: list[str]) -> list[str]:
-        """The arguments with `--option=` for each OptionalValue that stands without a value."""
-        options = [each for each in self.params if isinstance(each, click.Option)]
-        optional = {name for each in options if isinstance(each, OptionalValue) for name in each.opts}
-        if optional.isdisjoint(args):
-            return args
-        takes_next = {name for each in options if not each.is_flag for name in each.opts} - optional
-        end = args.index("--") if "--" in args else len(args)
-        return [
-            f"{word}="
-            if word in optional and at < end and (not at or args[at - 1] not in takes_next)
-            else word
-            for at, word in enumerate(args)
-        ]
-
-
-def _help_options() -> list[click.Parameter]:
-    """The options `-h` and `--help`, which have a page each."""
-    attributes: dict[str, Any] = {
-        "heading": "Diagnostics",
-        "is_flag": True,
-        "is_eager": True,
-        "expose_value": False,
-        "callback": _show_help,
-    }
-    return [
-        Option(["-h", "brief_help"], help="Show the most used options", **attributes),
-        Option(["--help", "full_help"], help="Show all options", **attributes),
-    ]
-
-
-def _show_help(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    if value and not ctx.resilient_parsing:
-        from chatpipe.flags.help_page import command_page
-
-        click.echo(command_page(ctx.command, ctx, brief=param.name == "brief_help"))
-        ctx.exit()
-
-
-def _may_be_slip(word: str, second: str, flags: frozenset[str]) -> bool:
-    """Return True for a word that Click may read as something that was not meant.
-
-    second is the second word behind it, "" past the end. flags are the options without a value.
-    """
-    if word[:1] != "-":
-        return word[:1] in _TYPOGRAPHIC
-    if word == "-o":  # llm: -o temperature 0.5
-        return second[:1].isdigit() or second in ("true", "false")
-    if word[1:2] == "-":
-        return "=" in word and (word.partition("=")[0] in flags or not TYPOGRAPHIC_QUOTES.isdisjoint(word))
-    return len(word) > 2 and not word[2:].isdigit()
-
-
 class Option(click.Option):
     """An option with what its help says beside the text.
 
@@ -206,13 +98,6 @@ class OptionalValue(Option):
 
     The next word is never its value. Click itself would take a file name that follows it.
     """
-
-
-def in_order(given: dict[str, tuple[Any, ...]]) -> list[tuple[str, Any]]:
-    """(option, value) of the repeatable options in given, in the order they were typed."""
-    order = click.get_current_context().meta.get(_ORDER, [])
-    left = {name: iter(values) for name, values in given.items()}
-    return [(name, next(left[name])) for name in order if name in left]
 
 
 def option_group(name: str, options: Iterable[Decorator], read: Callable[..., Any]) -> Decorator:
