@@ -15,6 +15,7 @@ import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator, Sequence
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -303,6 +304,16 @@ def fan_outs(modules: Sequence[Module], *, late: bool = True) -> dict[str, list[
     return found
 
 
+def circle(modules: Sequence[Module]) -> list[str]:
+    """The modules of one circle of imports, each imported by the next one; empty if there is no circle."""
+    try:
+        TopologicalSorter(fan_outs(modules)).prepare()
+    except CycleError as error:
+        found: list[str] = error.args[1]
+        return found
+    return []
+
+
 def folders(modules: Iterable[Module]) -> list[str]:
     """The folders, and each root module as a folder of its own, but `chatpipe/__init__.py` and STAND_IN."""
     return sorted({module.folder for module in modules} - {"__init__", STAND_IN})
@@ -384,6 +395,7 @@ def figures(modules: Sequence[Module], tested: int) -> list[Figure]:
         Figure("largest fan-out", _largest(fan_out), f"{FAN_OUT}"),
         Figure(f"modules with a fan-out above {FAN_OUT}", _above(FAN_OUT, fan_out), "0"),
         Figure("largest fan-out outside functions", _largest(early)),
+        Figure("modules in a circle of imports", f"{len(set(circle(modules)))}", "0"),
         Figure("imports inside functions", f"{sum(late)} of {len(late)}"),
         Figure(
             "folder pairs joined",

@@ -368,6 +368,12 @@ def test_imports_point_down() -> None:
     assert not found, _offenders("imports of a higher layer", found)
 
 
+def test_no_circle_of_imports() -> None:
+    """Not inside a folder either, nor by an import inside a function."""
+    found = figures.circle(all_modules())
+    assert not found, " <- ".join(found)
+
+
 def test_every_module_has_a_layer() -> None:
     assert {name.split(".")[0] for name in NAMES} - {"__init__"} <= set(LAYERS)
 
@@ -679,6 +685,17 @@ def test_fan_outs(source: str, early: list[str], late: list[str]) -> None:
     modules = _modules(*others, ("m.n", source))
     assert figures.fan_outs(modules)["m.n"] == sorted([*early, *late])
     assert figures.fan_outs(modules, late=False)["m.n"] == early
+
+
+def test_a_circle_is_found() -> None:
+    modules = _modules(
+        ("a.b", "from chatpipe.a.c import f"),
+        ("a.c", "def f():\n    from chatpipe.a.d import g"),
+        ("a.d", "from chatpipe.a import b"),
+        ("a.e", "from chatpipe.a import b"),
+    )
+    assert set(figures.circle(modules)) == {"a.b", "a.c", "a.d"}
+    assert figures.circle(modules[:2]) == []
 
 
 def test_imports_inside_functions() -> None:
