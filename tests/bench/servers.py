@@ -14,13 +14,18 @@ from .machine import CHECKOUT, Place, Source
 _LOOPBACK = CHECKOUT / "tests" / "loopback.py"
 _SLOTS = Path(__file__).with_name("slots.py")
 _FIREHOSE = Path(__file__).with_name("firehose.py")
+_FIXED_REPLY = Path(__file__).with_name("fixed_reply.py")
 
 
 class Started(NamedTuple):
-    """A running server."""
+    """A running server, with a base URL for each of its ports."""
 
-    url: str
+    urls: list[str]
     process: subprocess.Popen[str]
+
+    @property
+    def url(self) -> str:
+        return self.urls[0]
 
 
 @contextlib.contextmanager
@@ -31,11 +36,11 @@ def loopback(place: Place, source: Source, *options: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def loopbacks(place: Place, source: Source, count: int, *options: str) -> Iterator[list[Started]]:
-    """So many of them, each in a process of its own."""
-    words, environment = [str(_LOOPBACK), *options], place.environment(source)
-    with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(_started(words, environment)) for _ in range(count)]
+def fixed_reply(place: Place, ports: int, latency_s: float) -> Iterator[Started]:
+    """fixed_reply.py with these arguments."""
+    words = [str(_FIXED_REPLY), str(ports), str(latency_s)]
+    with _started(words, place.environment(), ports) as server:
+        yield server
 
 
 @contextlib.contextmanager
@@ -54,15 +59,16 @@ def slots(place: Place, source: Source, *options: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _started(words: list[str], environment: dict[str, str]) -> Iterator[Started]:
+def _started(words: list[str], environment: dict[str, str], ports: int = 1) -> Iterator[Started]:
+    """The program of these words, once it has printed the URL of each of its ports."""
     with subprocess.Popen(
         [sys.executable, *words], env=environment, stdout=subprocess.PIPE, text=True
     ) as server:
         assert server.stdout is not None
         try:
-            url = server.stdout.readline().strip()
-            if not url:
+            urls = [server.stdout.readline().strip() for _ in range(ports)]
+            if not all(urls):
                 raise RuntimeError(f"{words[0]} did not start")
-            yield Started(url, server)
+            yield Started(urls, server)
         finally:
             server.terminate()
