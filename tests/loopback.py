@@ -341,6 +341,7 @@ class Server(_InThread):
         self.open: set[ClientConnection] = set()
         self.is_ending = False
         self.keep = keep  # whether requests are remembered
+        self.read_buffer = memoryview(bytearray(1 << 16))
         self._tls = tls
 
     def listen(self) -> None:
@@ -384,6 +385,7 @@ class _Owner:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._number = server.connections
+        self.read_buffer = server.read_buffer
 
     def open_form(self, *_: object) -> None:
         """No upload is anything else than a body."""

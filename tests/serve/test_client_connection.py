@@ -62,6 +62,7 @@ class _Owner:
     max_body = 1000
     is_stopping = False
     steps = staticmethod(steps_of)
+    read_buffer = memoryview(bytearray(10_000))
 
     def __init__(self, fault: str) -> None:
         self.planner = Planner(ServeOptions(faults=(parse_fault(fault),)))
@@ -84,6 +85,12 @@ class _Owner:
         self.ended.append(is_complete)
 
 
+def receive(connection: ClientConnection, data: bytes) -> None:
+    """Hand data to a connection as a transport does."""
+    connection.get_buffer(-1)[: len(data)] = data
+    connection.buffer_updated(len(data))
+
+
 @pytest.mark.parametrize("is_full", [False, True])
 def test_a_stream_is_few_writes_and_ends_when_they_are_taken(is_full: bool) -> None:
     """A turn of events that nothing separates is one write. A full buffer holds the end of the reply."""
@@ -93,7 +100,7 @@ def test_a_stream_is_few_writes_and_ends_when_they_are_taken(is_full: bool) -> N
         owner, transport = _Owner("delay=0s"), _Gone()
         connection = ClientConnection(owner)
         connection.connection_made(transport)
-        connection.data_received(chat_request(words, stream=True))
+        receive(connection, chat_request(words, stream=True))
         if is_full:
             connection.pause_writing()
         await asyncio.sleep(0)
@@ -117,10 +124,10 @@ def test_an_idle_connection_holds_no_reply_and_a_closed_one_nothing() -> None:
         owner = Owner("delay=0s")
         connection = ClientConnection(owner)
         connection.connection_made(_Gone())
-        connection.data_received(chat_request(headers=b""))
+        receive(connection, chat_request(headers=b""))
         await asyncio.sleep(0)
         assert owner.plan_of_reply() is None
-        connection.data_received(chat_request()[:-1])
+        receive(connection, chat_request()[:-1])
         connection.connection_lost(None)
         closed = weakref.ref(connection)
         del connection
@@ -140,7 +147,7 @@ def test_an_unfinished_request_has_the_time_of_its_last_byte(monkeypatch: pytest
         times: list[object] = [connection.since]
         for at, data in enumerate((b"GET / HTTP/1.1\r\n", b"Host: h\r\n", b"\r\n")):
             monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda at=at: 100.0 + at)
-            connection.data_received(data)
+            receive(connection, data)
             times.append(connection.since)
         return times
 
@@ -160,7 +167,7 @@ def test_an_end_that_the_client_was_faster_with_is_no_bug(sent: bytes, fault: st
         transport = _Gone()
         connection = ClientConnection(_Owner(fault))
         connection.connection_made(transport)
-        connection.data_received(sent)
+        receive(connection, sent)
         connection.connection_lost(None)
         return transport.calls
 

@@ -56,8 +56,8 @@ class RequestParser:
             self._form.close()
         del self._parser  # it has our methods: a cycle, which the collector would find late
 
-    def feed(self, data: bytes) -> list[ParserEvent]:
-        """The events that data completes. Never raises."""
+    def feed(self, data: bytes | memoryview) -> list[ParserEvent]:
+        """The events that data completes. They hold copies of it. Never raises."""
         if self._is_refused:
             return []
         self._overhead += len(data)
@@ -72,7 +72,7 @@ class RequestParser:
         events, self._events = self._events, []
         return events
 
-    def _parse(self, data: bytes) -> bytes:
+    def _parse(self, data: bytes | memoryview) -> bytes:
         """Parse data, and return what is to be parsed again."""
         try:
             self._parser.feed_data(data)
@@ -82,7 +82,7 @@ class RequestParser:
             self._refuse(400, f"We could not parse your request: {_reason(error)}")
         return b""
 
-    def _without_upgrade(self, rest: bytes) -> bytes:
+    def _without_upgrade(self, rest: bytes | memoryview) -> bytes:
         """The request without its wish for another protocol, which a server may ignore, and the rest.
 
         llhttp takes what follows the head for that protocol, and so the body, too. A client such as

@@ -29,6 +29,7 @@ _CONNECTIONS = 20_000  # descriptors are asked of the system for this many, and 
 _GRACE_S = 0.5  # for replies that are being written when a signal arrives
 _REQUEST_S = 60.0  # from one byte of a request to its next
 _SWEEP_S = 1.0
+_READ_BYTES = 256 << 10  # the most that one read brings
 VERDICT_PATH = "/_chatpipe/verdict"
 _LATE = "Your request is not complete, and nothing more came of it for 60 seconds"
 
@@ -55,6 +56,7 @@ class Service:
         self._connections: set[ClientConnection] = set()
         self._failure: BaseException | None = None
         self._stop: asyncio.Event
+        self.read_buffer = memoryview(bytearray(_READ_BYTES))
         self.max_body = options.max_body
         self.is_stopping = False
 
