@@ -276,7 +276,7 @@ def test_the_closing_line(counts: dict[str, Any], destination: str | None, expec
     tally.spent = Usage(total=21_040)
     for name, value in counts.items():
         setattr(tally, name, value)
-    assert closing_text(tally, 22.04, destination) == expected
+    assert closing_text(tally, 22.04, destination, tally.failed) == expected
 
 
 def test_the_report_of_a_run_without_lines() -> None:

@@ -184,8 +184,15 @@ def test_failures_are_shown_by_reason_with_the_first_line_of_each(ends: tuple[in
     assert seen[0].startswith("chatpipe: <stdin>:1: 400 from ")
     assert seen[0].endswith(": bad thing (and 1 more line)")
     assert seen[1].startswith(f"chatpipe: <stdin>:{LINES + 3}: not JSON")
-    assert ", 3 failed, " in seen[2]
+    assert "failed" not in seen[2]  # the last line says how many
     assert seen[3].startswith(f"chatpipe: 3 of {LINES + 3} lines failed: 2 http_400, 1 input: ")
+
+
+def test_closing_line_counts_failures_if_the_last_line_does_not(ends: tuple[int, int]) -> None:
+    budget = ("--max-total-tokens", "60", "--max-tokens", "9")
+    *_, closing, last = screen(shown(ends, "-j1", *budget, stdin=b'"bad"\n' + questions(LINES)).terminal)
+    assert re.match(r"chatpipe: \d answers in .*, 1 failed, ", closing)
+    assert last.startswith("chatpipe: the budget of 60 tokens is reached: ")
 
 
 def test_a_pipe_has_neither_bar_nor_summary(ends: tuple[int, int]) -> None:

@@ -50,10 +50,11 @@ def interruption_text(job: Job, tally: Tally) -> str:
     return f"interrupted after {quantity(tally.finished, 'line')}: {remedies.next_run(job)}"
 
 
-def print_summary(job: Job, tally: Tally, wall_s: float, *, is_complete: bool) -> None:
+def print_summary(job: Job, tally: Tally, wall_s: float, fault: ChatpipeError | None) -> None:
     """Print the closing line of a run, and its failures by reason.
 
-    Until the output is complete, its answers are in the journal.
+    fault is that of the run, None if the output is complete: until then its answers are in the journal. It
+    is printed behind the closing line, and the number of failures stands in one of the two.
     """
     from chatpipe.batch import summary  # only a terminal has it
 
@@ -61,8 +62,9 @@ def print_summary(job: Job, tally: Tally, wall_s: float, *, is_complete: bool) -
         for text in summary.reason_texts(tally, job.input_name):
             job.console.note_once(text)  # the first failure was printed at once
     if tally.good:
-        destination = job.target.path if is_complete and job.to_file else job.journal_path
-        job.console.note(summary.closing_text(tally, wall_s, destination))
+        destination = job.target.path if fault is None and job.to_file else job.journal_path
+        failed = 0 if isinstance(fault, (SomeFailed, Halted)) else tally.failed
+        job.console.note(summary.closing_text(tally, wall_s, destination, failed))
 
 
 def complete_output(job: Job, store: RunStore, out: OpenOutput, *, keeps_journal: bool = False) -> None:

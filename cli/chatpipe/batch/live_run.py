@@ -77,7 +77,7 @@ def _run(
         wall_s = time.monotonic() - started
         fault = _conclude(job, means, stop, out, tally)
         if watch.has_summary:
-            end.print_summary(job, tally, wall_s, is_complete=fault is None)
+            end.print_summary(job, tally, wall_s, fault)
     return fault
 
 

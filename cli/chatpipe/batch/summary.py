@@ -11,17 +11,18 @@ from chatpipe.errors import quantity
 _MOST_REASONS = 5
 
 
-def closing_text(tally: Tally, wall_s: float, destination: str | None) -> str:
+def closing_text(tally: Tally, wall_s: float, destination: str | None, failed: int) -> str:
     """The closing line: `3000 answers in 22 s (138/s), 21k tokens, 13 retried, 1730 reused -> a.jsonl`.
 
-    destination is the file that has the answers, None for standard output.
+    destination is the file that has the answers, None for standard output. failed is the number of failures
+    to name.
     """
     took = f"{quantity(tally.good, 'answer')} in {duration_text(wall_s)}"
     if tally.sent > 1 and wall_s > 0:
         took += f" ({speed_text(tally.sent / wall_s)})"
     parts = [
         took,
-        f"{tally.failed} failed" if tally.failed else "",
+        f"{failed} failed" if failed else "",
         tokens_text(tally.spent.total) if tally.spent.total else "",
         cost_text(tally.cost, tally.currency) if tally.cost else "",
         f"{tally.retries} retried" if tally.retries else "",
