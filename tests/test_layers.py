@@ -238,6 +238,7 @@ WORLD: dict[str, dict[str, str]] = {
         "os": "a pipe that wakes an event loop",
         "sys": "exceptions that are being handled, or lost",
         "signal": "those that end the program, and their handlers",
+        "time": "default clock, by which one signal is the repeat of another",
         "threading": "handlers run in the main thread only",
         "asyncio": "the type of an event loop, only",
     },

@@ -13,6 +13,7 @@ from types import FrameType
 import pytest
 
 from chatpipe.errors import Interrupted
+from chatpipe.system import signals
 from chatpipe.system.signals import (
     SIGNALS,
     call_on_signal,
@@ -186,6 +187,29 @@ def test_the_third_signal_has_the_action_from_before(before: list[int]) -> None:
     with pytest.raises(Interrupted), delayed():
         send(signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
     assert before == [signal.SIGTERM]
+
+
+INT, TERM, HANGUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+# Signals with the seconds at which they arrive, and those that count.
+REPEATS = {
+    "by timeout(1)": ([(TERM, 0.0), (TERM, 0.0001)], [TERM]),
+    "by GNU parallel": ([(TERM, 0.0), (TERM, 0.2), (TERM, 0.3)], [TERM]),
+    "by a key that is held": ([(INT, 0.0), (INT, 0.25), (INT, 0.28), (INT, 0.55)], [INT, INT]),
+    "by a person": ([(INT, 0.0), (INT, 0.6), (INT, 0.9)], [INT, INT]),
+    "by two programs": ([(TERM, 0.0), (HANGUP, 0.001), (TERM, 0.002)], [TERM, HANGUP]),
+}
+
+
+@pytest.mark.parametrize(("arriving", "counted"), REPEATS.values(), ids=REPEATS)
+def test_a_signal_that_comes_again_at_once_counts_once(
+    arriving: list[tuple[int, float]], counted: list[int]
+) -> None:
+    now = 0.0
+    arrivals = signals._Arrivals(clock=lambda: now)
+    arrivals.delays = 1
+    for number, now in arriving:  # noqa: B007  (the clock returns it)
+        arrivals.receive(number, None)
+    assert arrivals.numbers == counted
 
 
 class Falling:

@@ -11,6 +11,10 @@ length; outside of it signals have their default action. Signals that were ignor
 
 While Interrupted passes through the code that cleans up, a second signal is only remembered. From the
 second on the default action is back: a third one ends the process wherever it is, as SIGKILL would.
+
+A signal that comes again at once is no second one: timeout(1) sends it to its child and to the group of that,
+Slurm to a script and to what it runs, a closed terminal by the kernel and by the shell, and GNU parallel
+three times in 0.3 s.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -30,21 +35,25 @@ if TYPE_CHECKING:
     import asyncio
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# The same signal within this time is the same wish. A person who is in a hurry is a little slower.
+REPEAT_S = 0.5
 
 _T = TypeVar("_T")
 _Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
 class _Arrivals:
-    """The signals that arrived in the outermost block. numbers has them in their order.
+    """The signals that arrived in the outermost block. numbers has them in their order, without repeats.
 
     handled is the number of those that have taken effect. handlers are those from before the block, None
     outside of one. delays is greater than 0 inside delay_signals(). tell is the callback of an event loop.
     is_stuck tells by a frame whether it waits for a reader, see end_at_second_signal().
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
         self.numbers: list[int] = []
+        self.counted_at: dict[int, float] = {}  # by number
         self.handled = 0
         self.handlers: dict[int, _Handler] | None = None
         self.delays = 0
@@ -52,6 +61,10 @@ class _Arrivals:
         self.is_stuck: Callable[[FrameType], bool] | None = None
 
     def receive(self, number: int, frame: FrameType | None) -> None:
+        now = self.clock()
+        if now - self.counted_at.get(number, -REPEAT_S) < REPEAT_S:
+            return
+        self.counted_at[number] = now
         self.numbers.append(number)
         if len(self.numbers) > 1:
             self.restore_handlers()
@@ -60,6 +73,11 @@ class _Arrivals:
 
     def _is_stuck(self, frame: FrameType | None) -> bool:
         return self.is_stuck is not None and frame is not None and self.is_stuck(frame)
+
+    def forget(self) -> None:
+        self.numbers.clear()
+        self.counted_at.clear()
+        self.handled = 0
 
     def raise_pending(self) -> None:
         """Raise Interrupted for signals that had no effect yet, unless one is ending the program."""
@@ -105,8 +123,7 @@ def received() -> int | None:
 
 def forget_received() -> None:
     """Forget the signals of the last block: it has done what they ask for, and ends with a status instead."""
-    _arrivals.numbers.clear()
-    _arrivals.handled = 0
+    _arrivals.forget()
 
 
 @contextmanager
@@ -199,8 +216,8 @@ def call_on_signal(callback: Callable[[int], object]) -> Iterator[None]:
 def _handled() -> Iterator[None]:
     """Handle signals for the length of the block. At its end a signal that was lost on its way is raised."""
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
-    _arrivals.numbers.clear()
-    _arrivals.handled = _arrivals.delays = 0
+    _arrivals.forget()
+    _arrivals.delays = 0
     _arrivals.handlers = {number: each for number, each in handlers.items() if each is not signal.SIG_IGN}
     hook, sys.unraisablehook = sys.unraisablehook, _arrivals.forget_effect
     try:
