@@ -18,6 +18,7 @@ import httpx
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.system.causes import system_message
 from chatpipe.wire.connection import PooledConnection
+from chatpipe.wire.http1 import READ_BYTES
 from chatpipe.wire.loop_timeout import loop_timeout
 from chatpipe.wire.origin import Origin
 from chatpipe.wire.timeouts import Timeouts, WaitLimits, within_text
@@ -45,6 +46,7 @@ class Connector:
     def __init__(self, ssl_context: Context | None = None) -> None:
         self._ssl_context = ssl_context
         self._names = Resolver()
+        self._read_buffer = memoryview(bytearray(READ_BYTES))
         self._running: set[asyncio.Timeout] = set()
 
     @property
@@ -64,7 +66,7 @@ class Connector:
         if origin.scheme not in ("http", "https"):
             raise httpx.UnsupportedProtocol(f"'{origin.scheme}' is not http or https")
         context = self._context() if origin.scheme == "https" else None
-        link = PooledConnection(origin, on_lost)
+        link = PooledConnection(origin, on_lost, self._read_buffer)
         timeout = None
         try:
             limits = WaitLimits(timeouts.deadline)

@@ -23,25 +23,29 @@ from chatpipe.wire.timeouts import STALE_CLOSE_S, Timeouts, WaitLimits, format_s
 if TYPE_CHECKING:
     import ssl
 
-# The part of a reply that is read before the caller takes it. Together with one read (256 KiB in
-# asyncio) it limits the memory of a connection.
+# The part of a reply that is read before the caller takes it. Together with one read (READ_BYTES) it limits
+# the memory of a connection.
 READ_AHEAD_BYTES = 256 * 1024
 
 _NEVER = float("inf")
 _NO_TIMEOUTS = Timeouts(None, None, None, None)
 
 
-class PooledConnection(asyncio.Protocol):
+class PooledConnection(asyncio.BufferedProtocol):
     """A connection to an origin. on_lost is called when it is gone, whichever side closed it.
 
-    connected is true after the TCP handshake. slots.py sets idle_since.
+    connected is true after the TCP handshake. slots.py sets idle_since. read_buffer is where the system
+    writes what it reads; all connections of an event loop may share it.
     """
 
-    def __init__(self, origin: Origin, on_lost: Callable[[PooledConnection], None]) -> None:
+    def __init__(
+        self, origin: Origin, on_lost: Callable[[PooledConnection], None], read_buffer: memoryview
+    ) -> None:
         self.origin = origin
         self.idle_since = 0.0
         self.connected = False
         self._on_lost = on_lost
+        self._read_buffer = read_buffer
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._tcp_transport: asyncio.Transport | None = None  # below TLS; the same as _transport without TLS
@@ -192,19 +196,24 @@ class PooledConnection(asyncio.Protocol):
         # kernel has all of it. Not 0: at 0 asyncio's TLS pauses on an empty buffer and never resumes.
         tcp_transport.set_write_buffer_limits(high=1)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        # For other protocols asyncio allocates 256 KiB for each read, which costs more system time than
+        # the read itself.
+        return self._read_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         reply = self._reply
         if reply is None:
             # Bytes on an idle connection (usually a 408) announce its close.
             self.close()
             return
         try:
-            reply.feed(data)
+            reply.feed(self._read_buffer[:nbytes])
         except httpx.RemoteProtocolError as error:
             self._fail(error)
             return
         if not reply.done and reply.head is not None:
-            self._ahead_bytes += len(data)
+            self._ahead_bytes += nbytes
             if self._ahead_bytes > READ_AHEAD_BYTES and not self._paused:
                 self._paused = True
                 assert self._transport is not None

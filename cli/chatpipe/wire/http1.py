@@ -112,7 +112,7 @@ class ReplyParser:
         self._bytes_left -= len(body)
         return body
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | memoryview) -> None:
         if self.done:
             self._has_extra_bytes = True
             return
