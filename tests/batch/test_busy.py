@@ -226,6 +226,47 @@ def test_another_failure_concerns_its_request_only(status: int, tmp_path: Path) 
     assert stop_after(sent) is None
 
 
+def order_of_attempts(requests: str, refusals_of: Callable[[str], float], until: str) -> str:
+    """The attempts of a run with requests of one letter each, up to the answer of one of them.
+
+    refusals_of gives the number of attempts of a letter that are refused, each with a delay of 2 ms.
+    """
+    sent: list[str] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        letter = orjson.loads(request.content)["messages"][0]["content"]
+        sent.append(letter)
+        return error(429, retry_after_ms="2") if sent.count(letter) <= refusals_of(letter) else whole()
+
+    async def run() -> None:
+        waits = RunWaits()
+        context = ExchangeContext(httpx.MockTransport(handle), waits.sleep, print)
+        limits = RunLimits(jobs=Jobs(len(requests)))
+        pacer = RunPacer(context, waits, limits, None, TokenEstimator())
+        sender = Sender(SERVER, RetryPolicy(0), pacer, QUIET)
+        tasks = {}
+        for number, letter in enumerate(requests):
+            body = {"model": "m", "messages": [{"role": "user", "content": letter}]}
+            tasks[letter] = asyncio.create_task(sender.send(RunRequest(0, number, letter, body, letter)))
+        await tasks[until]
+        waits.stop()
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
+
+    asyncio.run(run())
+    return "".join(sent)
+
+
+def test_a_request_that_is_refused_alone_is_sent_next() -> None:
+    """A server that refuses the first three attempts of each request: each is soon at its fourth."""
+    assert order_of_attempts("abcdef", lambda _: 3, until="a") == "aaaa"
+    assert order_of_attempts("abcdef", lambda _: 3, until="c") == "aaaabbbbcccc"
+
+
+def test_a_request_that_is_always_refused_lets_the_others_pass() -> None:
+    order = order_of_attempts("abcdef", lambda letter: 1e9 if letter == "a" else 0, until="f")
+    assert order.startswith("aaaaabcdef")
+
+
 QUIET = FailureNotice(Console(ConsoleOptions(quiet=True)), "in")
 
 

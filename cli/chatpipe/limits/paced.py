@@ -92,17 +92,15 @@ class Pacer(ABC):
             return answer, attempts.finish(answer)
         finally:
             attempts.settle(None)
+            self.end(attempts)
 
     @abstractmethod
     async def acquire_slot(self, shared: SharedPace) -> None:
         """Wait for a slot among those that processes share."""
 
     @abstractmethod
-    async def start(self, tokens: Callable[[], int]) -> int:
-        """Wait until an attempt may be sent. Returns the number of tokens reserved for it.
-
-        tokens estimates that number; it may be called several times, because estimates improve.
-        """
+    async def start(self, attempts: PacedAttempts) -> int:
+        """Wait until the next of these attempts may be sent. Returns the number of tokens reserved for it."""
 
     def settle(self, reserved: int, used: int | None) -> None:
         """End an attempt. Tokens that it reserved and did not use are returned; None: use unknown."""
@@ -119,7 +117,7 @@ class Pacer(ABC):
         if answer.fault is None:
             self.rate.observe_success(self.context.monotonic())
 
-    def decide(self, failure: FailedAttempt, started: float) -> RetryAfter | GiveUp | None:
+    def decide(self, failure: FailedAttempt, attempts: PacedAttempts) -> RetryAfter | GiveUp | None:
         """The retry decision, see Hooks.decide(). A busy server pauses all processes that share a limit.
 
         This is the only place that asks if a failure means that the server is busy.
@@ -130,22 +128,26 @@ class Pacer(ABC):
         if retry.is_replayed(failure):
             return self.decide_replayed(failure)
         now = self.context.monotonic()
-        others = self.rate.others_at_refusal(self.others_at_server(), started)
+        others = self.rate.others_at_refusal(self.others_at_server(), attempts.started)
         asked_s = self.rate.observe_refusal(failure, now, self.context.now(), others)
         self.share_pause()
-        return self.decide_busy(others, asked_s, started)
+        return self.decide_busy(others, asked_s, attempts)
 
     def others_at_server(self) -> int:
         """The number of requests of this process at the server, without the one that has just ended."""
         return 0
 
-    def decide_busy(self, others: int, asked_s: float, started: float) -> RetryAfter | GiveUp | None:
+    def decide_busy(self, others: int, asked_s: float, attempts: PacedAttempts) -> RetryAfter | GiveUp | None:
         """The retry decision after a refusal by a busy server, which asks to wait for asked_s."""
         return None
 
     def decide_replayed(self, failure: FailedAttempt) -> RetryAfter | GiveUp | None:
         """The retry decision after a recorded refusal by a busy server: as decide_busy(), without a pause."""
         return None
+
+    @abstractmethod
+    def end(self, attempts: PacedAttempts) -> None:
+        """No further one of these attempts will start."""
 
     async def check_shared_pause(self, shared: SharedPace, longest_s: float, *, fix: str) -> None:
         """Raise PausedTooLong if a pause of all processes lasts longer than this one waits."""
@@ -162,22 +164,28 @@ class Pacer(ABC):
 
 
 class PacedAttempts(Hooks):
-    """The attempts of one request: each reserves its start, and is settled when it has ended."""
+    """The attempts of one request: each reserves its start, and is settled when it has ended.
 
-    __slots__ = ("_body", "_pacer", "_reserved", "_size_bytes", "_started")
+    started is the time of the last one. refused_alone counts those that were refused with no other at the
+    server.
+    """
+
+    __slots__ = ("_body", "_pacer", "_reserved", "_size_bytes", "refused_alone", "started")
 
     def __init__(self, pacer: Pacer, body: Mapping[str, Value], size_bytes: int) -> None:
         self._pacer = pacer
         self._body = body
         self._size_bytes = size_bytes
         self._reserved: int | None = None  # tokens, of the attempt in progress
-        self._started = 0.0
+        self.started = 0.0
+        self.refused_alone = 0
 
     async def before_attempt(self) -> None:
-        self._reserved = await self._pacer.start(self._tokens)
-        self._started = self._pacer.context.monotonic()
+        self._reserved = await self._pacer.start(self)
+        self.started = self._pacer.context.monotonic()
 
-    def _tokens(self) -> int:
+    def estimated_tokens(self) -> int:
+        """The tokens to reserve for an attempt. Estimates improve, so it is called for each."""
         return self._pacer.estimator.estimate_to_reserve(self._size_bytes, *answer_limits(self._body))
 
     def on_reply(self, status: int, headers: Mapping[str, str]) -> None:
@@ -185,7 +193,7 @@ class PacedAttempts(Hooks):
             self._pacer.observe_headers(headers)
 
     def decide(self, failure: FailedAttempt) -> RetryAfter | GiveUp | None:
-        decision = self._pacer.decide(failure, self._started)
+        decision = self._pacer.decide(failure, self)
         self.settle(0)  # it is not at the server while it waits for another attempt
         return decision
 
@@ -197,7 +205,7 @@ class PacedAttempts(Hooks):
 
     def finish(self, answer: Answer) -> float:
         """Learn from the answer. Returns the seconds that the last attempt took."""
-        latency_s = self._pacer.context.monotonic() - self._started
+        latency_s = self._pacer.context.monotonic() - self.started
         usage = None if answer.completion is None else usage_of(answer.completion)
         self._pacer.observe_answer(answer, usage, self._size_bytes, latency_s)
         if usage is not None:
@@ -220,7 +228,7 @@ class CallPacer(Pacer):
     def others_at_server(self) -> int:
         return self._schedule.refuse(self.context.now())
 
-    def decide_busy(self, others: int, asked_s: float, started: float) -> RetryAfter | GiveUp | None:
+    def decide_busy(self, others: int, asked_s: float, attempts: PacedAttempts) -> RetryAfter | GiveUp | None:
         """Wait for room while requests of other processes are at the server. It counts as no attempt."""
         if not others or asked_s:
             return None
@@ -241,15 +249,18 @@ class CallPacer(Pacer):
                 is_noted = True
             await self.context.sleep(wait_s)
 
-    async def start(self, tokens: Callable[[], int]) -> int:
+    async def start(self, attempts: PacedAttempts) -> int:
         """Wait for a start. Raises PausedTooLong if the pause of the server is longer than a call waits."""
         if self._is_refused:
             self._is_refused = False
             await self.acquire_slot(self._schedule)
         await self.check_shared_pause(self._schedule, RetryPolicy().max_delay_s, fix="try again then")
-        reserved = tokens()
+        reserved = attempts.estimated_tokens()
         await wait_for_start(self._schedule, reserved, self.context.now, self._sleep)
         return reserved
+
+    def end(self, attempts: PacedAttempts) -> None:
+        """Nobody waits for it: there are no other requests."""
 
     async def _sleep(self, seconds: float) -> None:
         if seconds > NOTICE_DELAY_S:

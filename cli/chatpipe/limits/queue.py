@@ -3,7 +3,8 @@
     queue -> below the concurrency limit, in the window -> the run's rate limit -> the pace file -> sent
 
 Those behind the first reserve nothing yet. They profit from what the answers teach about the size of
-others, and from the tokens that these return.
+others, and from the tokens that these return. A retry queues like all others, but for one: an attempt that
+was refused with no other at the server is the next that is sent.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from contextlib import asynccontextmanager, contextmanager
 from chatpipe.errors import Status
 from chatpipe.exchange import ExchangeContext
 from chatpipe.limits.concurrency import AdaptiveLimit, ConcurrencyLimit
-from chatpipe.limits.paced import Pacer
+from chatpipe.limits.paced import PacedAttempts, Pacer
 from chatpipe.limits.rate import RateLimiter, wait_for_start
 from chatpipe.limits.shared import SharedPace
 from chatpipe.limits.tokens import TokenEstimator
@@ -27,6 +28,10 @@ from chatpipe.wire.retry import FailedAttempt, GiveUp, GiveUpReason, RetryAfter,
 
 # The HTTP statuses of a fault that is a time-out: ours, which has none, and that of the server.
 _TIME_OUTS = (None, 408)
+# A request that was refused alone is sent next, so many times; then it queues. Some servers refuse the first
+# attempts of each request: with another request each time, none of a run would come to its last attempt. Some
+# refuse one request for ever, as larger than their limit of tokens: it must not hold up the others.
+_MOST_FIRST = 4
 
 
 class RunWaits:
@@ -99,6 +104,7 @@ class RunPacer(Pacer):
         self._queue = asyncio.Lock()
         self._slot_queue = asyncio.Lock()
         self._moved: asyncio.Future[None] | None = None  # the first in the queue waits for it
+        self._next: PacedAttempts | None = None  # it goes before the first in the queue
         self._in_flight = 0  # attempts at the server
 
     @asynccontextmanager
@@ -130,35 +136,57 @@ class RunPacer(Pacer):
         finally:
             self._slot_queue.release()
 
-    async def start(self, tokens: Callable[[], int]) -> int:
-        """Wait until an attempt may be sent. Returns the number of tokens reserved for it.
+    async def start(self, attempts: PacedAttempts) -> int:
+        """Wait until the next of these attempts may be sent. Returns the number of tokens reserved for it.
 
         Raises PausedTooLong when the pauses are longer than --max-pause.
 
         A retry queues like all others. When the limit has fallen below the number in flight, the
         server does not see all of these attempts again and again.
         """
+        if attempts is self._next:
+            return await self._start_next(attempts)
         await self.waits.acquire(self._queue)
         try:
-            reserved = await self._reserve(tokens)
-            if self.shared is not None:
-                await self.check_shared_pause(self.shared, self.max_pause_s, fix="wait, or raise --max-pause")
-                await wait_for_start(self.shared, reserved, self.context.now, self.waits.sleep)
-            self._in_flight += 1
-            return reserved
+            return await self._admitted(await self._reserve(attempts))
         finally:
             self._queue.release()
 
-    async def _reserve(self, tokens: Callable[[], int]) -> int:
+    async def _start_next(self, attempts: PacedAttempts) -> int:
+        """Start an attempt that does not queue: the first in the queue waits for it."""
+        try:
+            while wait_s := self.rate.opens_in_s(self.context.monotonic()):
+                await self.waits.sleep(wait_s)
+            reserved, now = attempts.estimated_tokens() if self._needs_tokens else 0, self.context.monotonic()
+            self.rate.reserve(reserved, now)
+            return await self._admitted(reserved)
+        finally:
+            self.end(attempts)
+
+    async def _admitted(self, reserved: int) -> int:
+        """Wait for the limits that processes share, then count an attempt that reserved so many tokens."""
+        if self.shared is not None:
+            await self.check_shared_pause(self.shared, self.max_pause_s, fix="wait, or raise --max-pause")
+            await wait_for_start(self.shared, reserved, self.context.now, self.waits.sleep)
+        self._in_flight += 1
+        return reserved
+
+    def end(self, attempts: PacedAttempts) -> None:
+        """No further one of these attempts goes before the others."""
+        if attempts is self._next:
+            self._next = None
+            self.move()
+
+    async def _reserve(self, attempts: PacedAttempts) -> int:
         """Wait until the concurrency and the rate admit an attempt. Every answer may change both."""
         clock = self.context.monotonic
         due: float | None = None
         while True:
             if (fault := self.rate.pause_fault(self.max_pause_s)) is not None:
                 raise fault
-            wait_s = self._wait_for_window_s(self._in_flight)
+            wait_s = None if self._next is not None else self._wait_for_window_s(self._in_flight)
             if wait_s == 0:
-                reserved, now = tokens() if self._needs_tokens else 0, clock()
+                reserved, now = attempts.estimated_tokens() if self._needs_tokens else 0, clock()
                 wait_s = self.rate.try_reserve(reserved, now, now if due is None else due)
                 if not wait_s:
                     return reserved
@@ -211,23 +239,27 @@ class RunPacer(Pacer):
             super().settle(reserved, used)
         self.move()
 
-    def decide(self, failure: FailedAttempt, started: float) -> RetryAfter | GiveUp | None:
-        decision = super().decide(failure, started)
+    def decide(self, failure: FailedAttempt, attempts: PacedAttempts) -> RetryAfter | GiveUp | None:
+        decision = super().decide(failure, attempts)
         if failure.status is None and decision is None:
             now = self.context.monotonic()
-            self.concurrency.record_lost(now - started, now)
+            self.concurrency.record_lost(now - attempts.started, now)
         return decision
 
     def others_at_server(self) -> int:
         return self._in_flight - 1
 
-    def decide_busy(self, others: int, asked_s: float, started: float) -> RetryAfter | GiveUp | None:
+    def decide_busy(self, others: int, asked_s: float, attempts: PacedAttempts) -> RetryAfter | GiveUp | None:
         """Queue again, up to --max-pause. It counts as no attempt."""
         now = self.context.monotonic()
         self.window.refuse(others, asked_s, now)
-        self.concurrency.record_finished(False, True, now - started, self._in_flight, now)
+        self.concurrency.record_finished(False, True, now - attempts.started, self._in_flight, now)
         if self.rate.pause_fault(self.max_pause_s) is not None:
             return GiveUp(GiveUpReason.NO_ATTEMPTS_LEFT)
+        if not others and self._next is None:
+            attempts.refused_alone += 1
+            if attempts.refused_alone % (_MOST_FIRST + 1):
+                self._next = attempts
         return RetryAfter(self.rate.pause_left(now), server_requested=bool(asked_s), uncounted=True)
 
     def decide_replayed(self, failure: FailedAttempt) -> RetryAfter | GiveUp | None:
