@@ -177,7 +177,7 @@ def limits(kind: str, remaining: str, reset: str | None, limit: str | None = Non
         "no requests left": (limits("requests", "0", "6m0s"), 360),
         "no tokens left": (limits("tokens", "0", "120ms"), 0.12),
         "no tokens of the project": (limits("project-tokens", "0", "1s"), 1),
-        "0: all of the reset": (limits("requests", "0", "2m59.56s", "100"), 179.56),
+        "0: all of the reset": (limits("requests", "0", "179.56", "100"), 179.56),
         "less than nothing": (limits("requests", "-2", "5"), 5),
         "reset as Unix time": (limits("requests", "0", "1700000030"), 30),
         "no reset": (limits("requests", "0", None), 0),
@@ -187,10 +187,10 @@ def limits(kind: str, remaining: str, reset: str | None, limit: str | None = Non
         "fewer than in flight": (limits("requests", "9", "30s"), 30),
         "tokens for those in flight": (limits("tokens", "1000", "30s"), 0),
         "fewer tokens than in flight": (limits("tokens", "999", "30s"), 30),
-        "three of 120 are back in 30 s": (limits("requests", "8", "1200s", "128"), 30),
+        "three of 120 are back in 30 s": (limits("requests", "8", "1200", "128"), 30),
         "few of a day are no reason to pause": (limits("requests", "8", "86400s", "8648"), 0),
         "a limit that says nothing": (limits("requests", "8", "30s", "8"), 30),
-        "never beyond the reset": (limits("requests", "3", "30s", "5"), 30),
+        "never beyond the reset": (limits("requests", "3", "30", "5"), 30),
         "the longer one": (limits("requests", "0", "5s") | limits("tokens", "0", "9s"), 9),
     },
 )
@@ -199,6 +199,44 @@ def test_remaining_is_heeded_by_the_run(headers: dict[str, str], pause_s: float)
     for _ in range(10):
         pace.reserve(100, 100.0)
     assert heard(200, headers, pace=pace).pause_left(100.0) == pytest.approx(pause_s)
+
+
+@cases(
+    "headers, pause_s, gap_s",
+    {
+        "none of 600 a minute": (limits("requests", "0", "1m0s", "600"), 0.1, 0.1),
+        "few of them": (limits("requests", "9", "59.1s", "600"), 0, 0.1),
+        "enough of them": (limits("requests", "10", "59s", "600"), 0, 0),
+        "no tokens, 100 a request": (limits("tokens", "0", "1m0s", "60000"), 0.1, 0.1),
+        "tokens for nine": (limits("tokens", "900", "59.1s", "60000"), 0, 0.1),
+        "tokens for all": (limits("tokens", "1000", "59s", "60000"), 0, 0),
+        "the slower one": (
+            limits("requests", "0", "1m0s", "600") | limits("tokens", "0", "1m0s", "6000"),
+            1,
+            1,
+        ),
+        "none of a day": (limits("requests", "0", "23h59m59s", "8640"), 86399, 0),
+    },
+)
+def test_a_bucket_that_refills_sets_the_pace(headers: dict[str, str], pause_s: float, gap_s: float) -> None:
+    """Of what it says that it has when it is full, not all is waited for."""
+    pace = RateLimiter()
+    for _ in range(11):
+        pace.reserve(0, 100.0)
+    pace.settle(0, 100, 100.0)  # an answer of 100 tokens
+    heard(200, headers, pace=pace)
+    assert pace.pause_left(100.0) == pytest.approx(pause_s)
+    assert pace.opens_in_s(100.0) == pytest.approx(max(pause_s, gap_s))
+    first, second = starts(pace, 2, now=100.0)
+    assert second - first == pytest.approx(gap_s)
+
+
+def test_an_empty_bucket_of_tokens_is_waited_for_while_nobody_knows_how_many_a_request_takes() -> None:
+    assert heard(200, limits("tokens", "0", "1m0s", "60000")).pause_left(100.0) == 60
+
+
+def test_a_bucket_that_refuses_nevertheless_is_waited_for() -> None:
+    assert heard(429, limits("requests", "0", "1m0s", "600")).pause_left(100.0) == 60
 
 
 def test_those_that_wait_for_their_turn_are_not_in_flight() -> None:
@@ -359,29 +397,47 @@ def test_sleepers_do_not_start_together_after_a_pause() -> None:
     assert asyncio.run(run()) == pytest.approx([0, 1, 2, 23, 24, 25])
 
 
-def test_a_server_that_says_what_is_left_hardly_ever_has_to_refuse() -> None:
-    """500 a minute in a bucket, asked as often as it lets us, with 8 in flight and no limit of our own."""
-    pace, left, seen, now = RateLimiter(), 500.0, 0.0, 0.0
+@cases(
+    "per_minute, jobs, left",
+    {
+        "few in flight": (500, 8, 500),
+        "many in flight": (500, 64, 500),
+        "others have emptied it": (500, 8, 0),
+        "a slow one": (60, 8, 0),
+        "a fast one": (5000, 64, 0),
+    },
+)
+def test_a_bucket_that_says_what_is_left_is_used_up_and_hardly_ever_refuses(
+    per_minute: int, jobs: int, left: float
+) -> None:
+    """As many as it lets us for five minutes, with no limit of our own."""
+    pace, had, seen, now = RateLimiter(), left, 0.0, 0.0
     flying: deque[tuple[float, int, dict[str, str]]] = deque()
     answers = {200: 0, 429: 0}
+    due: float | None = None
     while now < 300.0:
-        if len(flying) < 8 and not pace.pause_left(now):
-            left, seen = min(500.0, left + (now - seen) * 500 / 60), now
+        while len(flying) < jobs:
+            if wait_s := pace.try_reserve(10, now, now if due is None else due):
+                due = now + wait_s
+                break
+            due = None
+            left, seen = min(per_minute, left + (now - seen) * per_minute / 60), now
             console = after("1")
             if left >= 1:
                 left -= 1
-                console = limits("requests", str(int(left)), f"{(500 - left) * 60 / 500:.3f}s", "500")
+                reset = f"{(per_minute - left) * 60 / per_minute:.3f}s"
+                console = limits("requests", str(int(left)), reset, str(per_minute))
             status = 429 if "retry-after" in console else 200
             answers[status] += 1
-            pace.reserve(10, now)
             flying.append((now + 0.2, status, console))
         while flying and flying[0][0] <= now:
             _, status, console = flying.popleft()
             heard(status, console, now, pace, others=len(flying))
             pace.settle(10, 10, now)
         now += 0.01
-    assert answers[200] > 0.9 * 300 * 500 / 60
-    assert answers[429] < 0.01 * answers[200]
+    assert answers[200] > 0.95 * (had + 300 * per_minute / 60)
+    # The first waves go out before anything is known.
+    assert answers[429] <= 2 * jobs + 0.01 * answers[200]
 
 
 def test_a_reservation_is_forgotten_once_its_request_has_started() -> None:

@@ -29,6 +29,11 @@ def tokens(remaining: float, limit: float | None = None, reset_s: float | None =
     return requests(remaining, limit, reset_s)._replace(of_tokens=True)
 
 
+def bucket(limit: ReportedLimit) -> ReportedLimit:
+    """The same of a server that refills it all the time."""
+    return limit._replace(refills=True)
+
+
 @cases(
     "headers, expected",
     {
@@ -40,7 +45,7 @@ def tokens(remaining: float, limit: float | None = None, reset_s: float | None =
             x-ratelimit-reset-requests: 1s
             x-ratelimit-reset-tokens: 12ms
             x-ratelimit-remaining-project-tokens: 7""",
-            [requests(59, 60, 1), tokens(149984, 150000, 0.012), tokens(7)],
+            [bucket(requests(59, 60, 1)), bucket(tokens(149984, 150000, 0.012)), tokens(7)],
         ),
         "Azure": (
             "x-ratelimit-remaining-requests: 5\nx-ratelimit-remaining-tokens: 0",
@@ -53,7 +58,7 @@ def tokens(remaining: float, limit: float | None = None, reset_s: float | None =
             x-ratelimit-limit-tokens: 6000
             x-ratelimit-remaining-tokens: 5900
             x-ratelimit-reset-tokens: 7.66s""",
-            [tokens(5900, 6000, 7.66)],
+            [bucket(tokens(5900, 6000, 7.66))],
         ),
         "Cerebras": (
             """x-ratelimit-limit-requests-day: 14400
@@ -112,7 +117,7 @@ def tokens(remaining: float, limit: float | None = None, reset_s: float | None =
             anthropic-ratelimit-output-tokens-remaining: 500
             anthropic-ratelimit-input-tokens-remaining: 0
             anthropic-ratelimit-input-tokens-reset: 2023-11-14T22:13:25Z""",
-            [requests(0, 50, 12), tokens(0, None, 5)],
+            [bucket(requests(0, 50, 12)), bucket(tokens(0, None, 5))],
         ),
         "OpenRouter, Unix time in milliseconds": (
             "x-ratelimit-limit: 20\nx-ratelimit-remaining: 0\nx-ratelimit-reset: 1700000045000",
@@ -179,7 +184,13 @@ def tokens(remaining: float, limit: float | None = None, reset_s: float | None =
         ),
         "a header that a proxy joined": (
             "x-ratelimit-remaining-requests: 5, 6\nx-ratelimit-reset-requests: 1s, 2s",
-            [requests(5, None, 1)],
+            [bucket(requests(5, None, 1))],
+        ),
+        "OpenAI, the day is over": (
+            """x-ratelimit-limit-requests: 200
+            x-ratelimit-remaining-requests: 0
+            x-ratelimit-reset-requests: 23h59m42s""",
+            [requests(0, 200, 86382)],
         ),
         "less than nothing": ("x-ratelimit-remaining-tokens: -9", [tokens(0)]),
         "illegible": ("x-ratelimit-remaining-requests: many\nx-ratelimit-reset-requests: 1s", []),

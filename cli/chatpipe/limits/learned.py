@@ -1,8 +1,9 @@
-"""The rate of requests that a server admits, learned from its refusals alone.
+"""The rate of requests that a server admits, learned from its refusals, or as it reports it.
 
 A server with a limit per minute refuses whatever the number in flight. When it has refused everything at
 it, the next answer tells the rate: that of the answers since the time before. The rate grows with each
 answer, and faster the longer nothing is refused. A server that refuses one in ten whatever the rate has none.
+A server that reports how fast its limit refills needs to refuse nothing.
 Pure: now is the reading of a monotonic clock.
 """
 
@@ -17,6 +18,8 @@ _DECREASE = (1 / 3, 0.85)
 # 15 % it takes some fifty answers to reach the old rate.
 _GROWTH = 0.002
 _STEADY = 32
+# Our rate grows a little beyond that of the server all the time, which is no reason for a pause.
+_FAR = 1.25
 _UNLIMITED = 1e5  # a second: no client sends as many
 # At a limit there are some fifty answers from one decrease to the next. If there are far fewer for so many
 # decreases, the refusals do not depend on the rate, and for a while they say nothing about it.
@@ -26,7 +29,7 @@ _IGNORED_ANSWERS = 2000
 
 
 class LearnedRate:
-    """A rate in requests per second, None as long as the server has not refused everything at once."""
+    """A rate in requests per second, None until the server has refused everything at once, or reported it."""
 
     __slots__ = (
         *("_answers", "_between", "_ignored", "_is_refused", "_is_used", "_next", "_since", "_steady"),
@@ -64,6 +67,17 @@ class LearnedRate:
     def refuse(self) -> None:
         """Everything at the server is refused: the next answer tells how long that went on."""
         self._is_refused = not self._ignored
+
+    def report(self, rate: float, now: float) -> bool:
+        """Learn the rate from a server that has less left than is needed. True if ours was far higher."""
+        self._steady = 0
+        if self.rate is not None and self.rate <= rate:
+            return False
+        was_far_higher = self.rate is None or self.rate > _FAR * rate
+        self.rate = rate
+        if was_far_higher:
+            self._next = max(self._next, now + 1 / rate)
+        return was_far_higher
 
     def answer(self, now: float) -> None:
         self._ignored -= bool(self._ignored)

@@ -288,7 +288,7 @@ class TurnPause(Hooks):
         self._rate = RateLimiter()
 
     async def before_attempt(self) -> None:
-        left_s = self._rate.pause_left(self._context.monotonic())
+        left_s = self._rate.opens_in_s(self._context.monotonic())
         if not 0 < left_s <= self._longest_s:
             return
         if left_s > NOTICE_DELAY_S:

@@ -16,7 +16,7 @@ from typing import Protocol
 from chatpipe.errors import PausedTooLong
 from chatpipe.limits.learned import LearnedRate
 from chatpipe.system.lock import FileLocked
-from chatpipe.wire.rate_limits import reported_limits
+from chatpipe.wire.rate_limits import ReportedLimit, reported_limits
 from chatpipe.wire.retry import FIRST_BACKOFF_S, FailedAttempt, named_delay
 
 # Providers say that they may enforce a limit of 60,000 a minute as 1,000 a second. A burst of one
@@ -26,6 +26,7 @@ BURST_S = 0.1
 # Limits are counted per minute, so trying less than once a minute gains nothing.
 MAX_BACKOFF_S = 60.0
 MIN_BACKOFF_S = 0.1
+_USED_WEIGHT = 1 / 8  # of the latest request in the mean of the tokens that one takes
 
 
 class Bucket:
@@ -113,6 +114,7 @@ class RateLimiter:
         "_reserved",
         "_succeeded",
         "_tokens",
+        "_used",
         "_waiting",
         "is_unlimited",
         "pause_reason",
@@ -135,6 +137,7 @@ class RateLimiter:
         # Start times of those that have not started, less the pauses before they were booked.
         self._waiting: deque[float] = deque()
         self._reserved = 0  # tokens of all requests in flight
+        self._used = 0.0  # tokens of a request, in the mean; 0 as long as none has told
         self._learned = LearnedRate()
         self._pause_end = 0.0  # of the current or last pause
         self._refusals = 0  # of everything at the server, since the last success
@@ -199,6 +202,8 @@ class RateLimiter:
         """
         self._in_flight -= 1
         self._reserved -= reserved
+        if used:
+            self._used += (used - self._used) * (_USED_WEIGHT if self._used else 1)
         if self._tokens is not None and used is not None and used != reserved:
             self._tokens.adjust(used - reserved, now)
 
@@ -211,8 +216,13 @@ class RateLimiter:
         return max(0.0, self._pause_end - now)
 
     def observe_headers(self, headers: Mapping[str, str], now: float, unix_now: float) -> None:
-        """Pause if a reply leaves less of a limit than is in flight. Header names are lower case."""
-        wait_s, lacks = self._refill(headers, now, unix_now)
+        """Slow down if a reply leaves less of a limit than is in flight. Header names are lower case.
+
+        From a limit that refills all the time, requests start as fast as it refills from now on: there is a
+        pause only if nothing is left, and only of the time that one request needs. Any other limit is
+        waited for.
+        """
+        wait_s, lacks = self._refill(headers, now, unix_now, is_refused=False)
         if wait_s:
             self.pause(now + wait_s, now, lacks)
 
@@ -240,7 +250,9 @@ class RateLimiter:
         there: their answers tell when there is room. If there are none, the backoff is ours.
         """
         headers = failure.headers or {}
-        asked_s = wait_s = named_delay(failure, unix_now) or self._refill(headers, now, unix_now)[0]
+        asked_s = wait_s = named_delay(failure, unix_now) or 0.0
+        if not asked_s:
+            asked_s = wait_s = self._refill(headers, now, unix_now, is_refused=True)[0]
         if not others:
             self._learned.refuse()
             self._refusals += 1
@@ -280,24 +292,41 @@ class RateLimiter:
         longest: float = min(MAX_BACKOFF_S, first_s * 2 ** min(self._refusals - 1, 30))
         return longest * (1 - 0.25 * self._random())
 
-    def _refill(self, headers: Mapping[str, str], now: float, unix_now: float) -> tuple[float, str]:
+    def _refill(
+        self, headers: Mapping[str, str], now: float, unix_now: float, *, is_refused: bool
+    ) -> tuple[float, str]:
         """Seconds until the server has enough left for what is in flight, and what it lacks.
 
-        0 if it has enough now, or does not say.
+        0 if it has enough now, or does not say. A server that refuses although it has told how its limit
+        refills is believed no more: all of the reset is waited for.
         """
         wait_s, lacks = 0.0, ""
         for limit in reported_limits(headers, unix_now):
             started = self._started(now)
             share = started / self._in_flight if self._in_flight else 0.0
             need = self._reserved * share if limit.of_tokens else started
+            refills_s = None if is_refused or not limit.refills else self._refills_in_s(limit)
+            if refills_s is not None and limit.of_tokens:
+                need = max(need, started * self._used)
             if limit.reset_s is None or 0 < limit.remaining >= need:
                 continue
-            seconds = limit.reset_s * _missing(limit.remaining, need, limit.limit)
+            if refills_s is None:
+                seconds = limit.reset_s * _missing(limit.remaining, need, limit.limit)
+            else:
+                is_slower = self._learned.report(1 / refills_s, now)
+                seconds = refills_s if is_slower and limit.remaining <= 0 else 0.0
             if seconds > wait_s:
                 unit = "tokens" if limit.of_tokens else "requests"
                 few = f"only {limit.remaining:.0f}" if limit.remaining > 0 else "no"
                 wait_s, lacks = seconds, f"{few} {unit} left"
         return wait_s, lacks
+
+    def _refills_in_s(self, limit: ReportedLimit) -> float | None:
+        """Seconds in which a limit that refills all the time has what one request takes. None if unknown."""
+        each = self._used if limit.of_tokens else 1.0
+        if not each or not limit.reset_s or limit.limit is None or limit.limit <= limit.remaining:
+            return None
+        return each * limit.reset_s / (limit.limit - limit.remaining)
 
     def _started(self, now: float) -> int:
         """Number of requests that were sent, including the one whose reply is being read.

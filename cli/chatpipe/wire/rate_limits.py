@@ -12,6 +12,15 @@ Dialects differ in the order of a name (kind first or last), in kinds, in window
     ratelimit: "default";r=50;t=30        the same since its draft 8
 
 A name with another prefix is the copy that a proxy keeps of its own upstream, and is not read.
+
+A reset has two meanings. In most dialects all of the limit is there again at that time, and nothing before.
+OpenAI, Azure, Groq and Anthropic refill a bucket all the time, and the reset is when it is full:
+
+    5000 of requests, 4999 left, reset in 12ms     OpenAI, November 2026: 60 s / 5000 for the one that is gone
+    "Limit 15000, Used 11972, Requested 4351.      Groq, February 2025: 1323 tokens are lacking, of 15000
+     Please try again in 5.289s."                  in 60 s
+
+Only these write Go durations (`6m0s`), or a header of Anthropic's name.
 """
 
 from __future__ import annotations
@@ -63,12 +72,14 @@ class ReportedLimit(NamedTuple):
 
     remaining is what is left now, limit is all of it; they count requests, or tokens if of_tokens is
     true. reset_s is the time until all of it is there again. limit and reset_s are None if not reported.
+    If refills is true, a part of it is there earlier, in proportion.
     """
 
     of_tokens: bool
     remaining: float
     limit: float | None
     reset_s: float | None
+    refills: bool = False
 
 
 class _Name(NamedTuple):
@@ -85,7 +96,8 @@ def reported_limits(headers: Mapping[str, str], unix_now: float) -> Iterator[Rep
     """The limits that may hold up the next minute. Header names are lower case. Never raises.
 
     A limit of an hour, a day or a month, or of a part of the tokens, is reported only if nothing is
-    left of it: a run must not stretch 100 requests over the rest of the day.
+    left of it: a run must not stretch 100 requests over the rest of the day. For the same reason such a
+    limit does not refill.
     """
     found: dict[str, dict[str, str]] = {}
     names: dict[str, _Name] = {}
@@ -99,8 +111,12 @@ def reported_limits(headers: Mapping[str, str], unix_now: float) -> Iterator[Rep
         if window_s is None and group in ("ratelimit-", "x-ratelimit-"):
             window_s = _policy_window_s(headers.get(f"{group}policy", ""), limit)
         each = _limit(name.of_tokens, fields, unix_now)
-        if each is not None and (each.remaining <= 0 or not (name.is_part or _is_long(window_s, each))):
-            yield each
+        if each is None:
+            continue
+        is_long = _is_long(window_s, each)
+        if each.remaining <= 0 or not (name.is_part or is_long):
+            refills = not is_long and (group.startswith("anthropic") or _is_go_duration(fields.get("reset")))
+            yield each._replace(refills=refills)
     if "ratelimit" in headers:
         yield from _draft_limits(headers["ratelimit"], headers.get("ratelimit-policy", ""), unix_now)
 
@@ -132,6 +148,11 @@ def _limit(of_tokens: bool, fields: Mapping[str, str], unix_now: float) -> Repor
         return None
     reset_s = delay_until(fields.get("reset", ""), unix_now)
     return ReportedLimit(of_tokens, remaining, _count(fields.get("limit")), reset_s)
+
+
+def _is_go_duration(text: str | None) -> bool:
+    """True for `6m0s` and `12ms`, False for a number or a date."""
+    return text is not None and text[:1].isdigit() and text[-1:] in ("s", "m", "h")
 
 
 def _is_long(window_s: int | None, limit: ReportedLimit) -> bool:
