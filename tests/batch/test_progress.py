@@ -13,6 +13,7 @@ from chatpipe.batch import bar
 from chatpipe.batch.items import Item
 from chatpipe.batch.progress import Progress, ProgressOptions
 from chatpipe.batch.tally import Tally
+from chatpipe.limits.prices import ModelPrice
 from chatpipe.limits.rate import RateLimiter
 from chatpipe.options.output import ConsoleOptions
 from chatpipe.response.usage import Usage
@@ -128,12 +129,27 @@ def test_a_narrow_terminal_has_the_most_important_parts(
 
 @pytest.mark.parametrize(
     ("width", "expected"),
-    [(59, "|###      | 412/1000, 3 failed, paused 12 s: 429, 0.012 USD"), (25, "412/1000, paused 12 s: 429")],
+    [
+        (59, "|###      | 412/1000, 3 failed, paused 12 s: 429, 0.012 USD"),
+        (26, "412/1000, paused 12 s: 429"),
+        (25, "412/1000, paused 12 s"),
+        (20, "412/1000"),
+        (7, "412/100"),
+    ],
 )
 def test_the_reason_of_a_pause_is_shown_on_a_narrow_terminal(width: int, expected: str) -> None:
     counts = busy_run()
     counts.pause_text = "paused 12 s: 429"
-    assert bar.format_bar(counts, total=1000, elapsed_s=65.0, speed=0.0, width=width) == expected[:width]
+    assert bar.format_bar(counts, total=1000, elapsed_s=65.0, speed=0.0, width=width) == expected
+
+
+def test_wide_characters_of_a_currency_count_twice() -> None:
+    counts = busy_run()
+    counts.use_prices({"m": ModelPrice(1.0, 1.0, 1.0, "円")})
+    counts.cost = 0.0123
+    shown = "|##    | 412/1000, 3 failed, 0.012 円"  # one column more than characters
+    assert bar.format_bar(counts, total=1000, elapsed_s=65.0, speed=0.0, width=37) == shown
+    assert "円" not in bar.format_bar(counts, total=1000, elapsed_s=65.0, speed=0.0, width=36)
 
 
 def test_speed_is_that_of_late() -> None:
@@ -235,6 +251,26 @@ def test_the_bar_is_written_where_it_changes_only(
     shown.wipe()
     shown.wipe()
     assert capfd.readouterr().err == "\rabc\rd  \ref\r    \r"
+
+
+def test_a_terminal_that_becomes_narrower_gets_no_blanks_beyond_its_end(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    it = StatusLine(80)
+    it.open()
+    it.draw("a" * 60)
+    monkeypatch.setattr(StatusLine, "width", 17)
+    it.draw("b" * 10)
+    it.draw("c" * 17)
+    it.close()
+    drawn = ["", "a" * 60, "b" * 10 + " " * 7, "c" * 17, " " * 19, ""]
+    assert capfd.readouterr().err.split("\r") == drawn
+
+
+def test_wide_characters_are_wiped_whole(shown: StatusLine, capfd: pytest.CaptureFixture[str]) -> None:
+    shown.draw("1 円")
+    shown.draw("2")
+    assert capfd.readouterr().err == "\r1 円\r2   "
 
 
 def test_a_closed_bar_is_out_of_the_way(capfd: pytest.CaptureFixture[str]) -> None:

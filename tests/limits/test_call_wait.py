@@ -26,19 +26,19 @@ def texts(*steps: Step, buffers_answer: bool = True) -> list[str]:
     """The line before an attempt, after each of its steps, and after its end. All is 12 s after the start."""
     clock = [100.0]
     wait = wait_of(clock, buffers_answer=buffers_answer)
-    found = [wait.text()]
+    found = [wait.text(77)]
 
     async def send(body: dict[str, Value], receiver: Receiver, hooks: Hooks) -> Answer:
         clock[0] = 112.0
         await hooks.before_attempt()
-        found.append(wait.text())
+        found.append(wait.text(77))
         for step in steps:
             step(wait, receiver)
-            found.append(wait.text())
+            found.append(wait.text(77))
         return Answer(None)
 
     run_without_loop(wait.watch(send)({}, NullReceiver(), NO_HOOKS))
-    return [*found, wait.text()]
+    return [*found, wait.text(77)]
 
 
 def reply(wait: CallWait, receiver: Receiver) -> None:
@@ -78,13 +78,36 @@ def test_a_pause_is_shown_with_what_is_left_of_it(monkeypatch: pytest.MonkeyPatc
 
     async def sleep(seconds: float) -> None:
         clock[0] += 5.5
-        seen.append(wait.text())
+        seen.append(wait.text(77))
 
     monkeypatch.setattr(call_wait, "sleep_without_loop", sleep)
     run_without_loop(wait.before_attempt())
     run_without_loop(wait.sleep(8.0))
     assert seen == ["chatpipe: 6 s: pausing for 3 s"]
-    assert wait.text() == "chatpipe: 6 s: waiting for the first byte of the answer"
+    assert wait.text(77) == "chatpipe: 6 s: waiting for the first byte of the answer"
+
+
+@cases(
+    "width, steps, expected",
+    {
+        "all of it": (56, [], FIRST),
+        "without the name": (55, [], "12 s: waiting for the first byte of the answer"),
+        "one word": (45, [], "12 s: waiting"),
+        "one word of the head": (45, [reply], "12 s: waiting"),
+        "the tokens": (17, [reply, chunk], "12 s: 1 token"),
+        "20 columns": (17, [], "12 s: waiting"),
+        "the time": (12, [], "12 s"),
+        "nothing but a start": (3, [], "12 "),
+    },
+)
+def test_a_narrow_terminal_has_whole_words(width: int, steps: list[Step], expected: str) -> None:
+    clock = [100.0]
+    wait = wait_of(clock)
+    clock[0] = 112.0
+    run_without_loop(wait.before_attempt())
+    for step in steps:
+        wait.count_piece() if step is chunk else step(wait, NullReceiver())
+    assert wait.text(width) == expected
 
 
 def test_the_line_comes_late_and_leaves_nothing(

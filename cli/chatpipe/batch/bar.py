@@ -13,6 +13,7 @@ from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from chatpipe.batch.amounts import cost_text, speed_text, tokens_text
+from chatpipe.system.text_width import columns_of, cut
 
 if TYPE_CHECKING:
     from chatpipe.batch.tally import Tally
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
 _WINDOW_S = 30.0
 # A shorter meter shows too little.
 _LEAST_METER = 6
-# What a narrow terminal does without, the first of them first. The count and the pause remain.
+# What a narrow terminal does without, the first of them first. The count remains.
 _DISPENSABLE = (
     *("elapsed", "word", "tokens", "percent", "name", "servers", "cost", "meter", "speed", "left", "failed"),
+    *("reason", "pause"),
 )
 
 
@@ -50,17 +52,19 @@ class Speed:
 
 
 def format_bar(tally: Tally, *, total: float | None, elapsed_s: float, speed: float, width: int) -> str:
-    """The text of the bar: ASCII, at most width long. total is the expected count of lines, if known.
+    """The text of the bar: at most width columns. total is the expected count of lines, if known.
 
     On a narrow terminal the least important parts are left out. If even the rest is too long, it is cut.
     """
     from tqdm import tqdm  # 20 ms: too long for a run that ends before its bar appears
 
+    pause, colon, reason = tally.pause_text.partition(":")
     parts = {
         "count": str(tally.finished),
         "failed": f"{tally.failed} failed" if tally.failed else "",
         "servers": tally.servers.text,
-        "pause": tally.pause_text,
+        "pause": pause,
+        "reason": colon + reason,
         "speed": speed_text(speed) if speed else "",
         "tokens": tokens_text(tally.spent.total) if tally.spent.total else "",
         "cost": cost_text(tally.cost, tally.currency) if tally.cost else "",
@@ -82,13 +86,14 @@ def fitted(parts: Mapping[str, str], share: float | None, dispensable: Sequence[
     """The line of these parts, one of which is `count`, and of a meter that shows the share.
 
     Of the dispensable parts as many are left out, the first of them first, as make it fit. Those of the line
-    itself are `word`, `percent`, `name` and `meter`. If even the rest is too long, it is cut.
+    itself are `word`, `percent`, `name` and `meter`. A part that begins with a colon belongs to the one
+    before it. If even the rest is too long, it is cut.
     """
     for dropped in range(len(dispensable) + 1):
         text = _layout(parts, share, frozenset(dispensable[:dropped]), width)
-        if len(text) <= width:
+        if columns_of(text) <= width:
             break
-    return text[:width]
+    return cut(text, width)
 
 
 def _layout(parts: Mapping[str, str], share: float | None, dropped: Container[str], width: int) -> str:
@@ -97,12 +102,12 @@ def _layout(parts: Mapping[str, str], share: float | None, dropped: Container[st
     if "word" not in dropped or share is None:
         shown["count"] += " done"
     name = "" if "name" in dropped else "chatpipe: "
-    texts = ", ".join(shown.values())
+    texts = "".join(text if text.startswith(":") else f", {text}" for text in shown.values())[2:]
     if share is None or "meter" in dropped:
         return name + texts
     from tqdm import tqdm
 
     percent = "" if "percent" in dropped else f"{100 * share:3.0f}%"
-    columns = max(width - len(f"{name}{percent}|| {texts}"), _LEAST_METER)
+    columns = max(width - columns_of(f"{name}{percent}|| {texts}"), _LEAST_METER)
     meter = tqdm.format_meter(share, 1, 0, ncols=columns, ascii=" #", bar_format="{bar}")
     return f"{name}{percent}|{meter}| {texts}"

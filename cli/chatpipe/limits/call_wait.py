@@ -4,7 +4,7 @@
     chatpipe: 40 s: about 340 tokens so far
     chatpipe: 55 s: pausing for 8 s
 
-The call itself blocks, so a thread draws the line.
+On a narrow terminal it is shorter. The call itself blocks, so a thread draws the line.
 """
 
 from __future__ import annotations
@@ -89,22 +89,27 @@ class CallWait(Hooks):
         if not (self._buffers_answer or self._is_silent):
             self._silence()
 
-    def text(self) -> str:
-        """The words of the line; nothing while it must not be shown."""
+    def text(self, width: int) -> str:
+        """The words of the line, at most width long; nothing while it must not be shown."""
         if self._is_silent:
             return ""
         now = self._now()
-        return f"chatpipe: {now - self._started:.0f} s: {self._reason(now)}"
+        time = f"{now - self._started:.0f} s"
+        long, short = self._reason(now)
+        forms = (f"chatpipe: {time}: {long}", f"{time}: {long}", f"{time}: {short}", time)
+        return next((form for form in forms if len(form) <= width), time[:width])
 
-    def _reason(self, now: float) -> str:
+    def _reason(self, now: float) -> tuple[str, str]:
+        """The reason of the wait, in words for a wide and for a narrow terminal."""
         pause_ends = self._pause_ends  # the call may end its pause meanwhile
         if pause_ends is not None:
-            return f"pausing for {max(1, math.ceil(pause_ends - now))} s"
+            return f"pausing for {max(1, math.ceil(pause_ends - now))} s", "pausing"
         if self._pieces:
-            return f"about {quantity(self._pieces, 'token')} so far"
+            tokens = quantity(self._pieces, "token")
+            return f"about {tokens} so far", tokens
         if self._has_reply:
-            return "waiting for the first token of the answer"
-        return "waiting for the first byte of the answer"
+            return "waiting for the first token of the answer", "waiting"
+        return "waiting for the first byte of the answer", "waiting"
 
     def _silence(self) -> None:
         with self._lock:
@@ -116,8 +121,8 @@ class CallWait(Hooks):
         while not self._ended.wait(delay_s):
             delay_s = _INTERVAL_S
             with self._lock:
-                if text := self.text():
-                    self._line.draw(text[: self._line.width])
+                if text := self.text(self._line.width):
+                    self._line.draw(text)
 
 
 class _PieceCounter:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Mapping
 
 from chatpipe.errors import ChatpipeError
@@ -16,6 +15,7 @@ from chatpipe.response.result_line import ResultLine
 from chatpipe.response.usage import spent_usage
 from chatpipe.system.descriptor import Sink
 from chatpipe.system.escape import escape_in_line
+from chatpipe.system.text_width import columns_of
 
 _HEAD = ("id", "outcome", "tokens", "seconds", "text")
 _UNKNOWN = "-"
@@ -104,7 +104,7 @@ def _start_of(text: str, columns: int) -> str:
     """The start of a text, with an ellipsis in the place of what does not fit."""
     used = fitting = 0
     for at, character in enumerate(text):
-        used += _columns(character)
+        used += columns_of(character)
         if used > columns or at >= _CHARACTERS * columns:
             return text[:fitting] + _CUT
         if used < columns:
@@ -118,16 +118,4 @@ def _end_of(text: str, columns: int) -> str:
 
 
 def _padded(text: str, columns: int) -> str:
-    return text + " " * (columns - sum(map(_columns, text)))
-
-
-def _columns(character: str) -> int:
-    """The columns of a character on a terminal: 0 to 2.
-
-    Source: UAX #11 for wide characters; marks and format characters take none, as in wcwidth().
-    """
-    if character.isascii():
-        return 1
-    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1
+    return text + " " * (columns - columns_of(text))

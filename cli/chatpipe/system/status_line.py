@@ -6,6 +6,7 @@ import os
 import threading
 
 from chatpipe.system import console
+from chatpipe.system.text_width import columns_of
 
 _STDERR = 2
 _ECHO = 2  # columns of `^C`, which the terminal shows behind the line when it is typed
@@ -25,7 +26,9 @@ class StatusLine:
     def draw(self, text: str) -> None:
         with self._lock:
             if text != self._shown:
-                console.write_raw(f"\r{text.ljust(len(self._shown))}".encode())
+                # Where the terminal has become narrower, more blanks would go on in the next line.
+                rest = min(columns_of(self._shown), self.width) - columns_of(text)
+                console.write_raw(f"\r{text}{' ' * rest}".encode())
                 self._shown = text
 
     def write_above(self, data: bytes) -> None:
@@ -54,4 +57,5 @@ class StatusLine:
 
     def _wiped(self) -> bytes:
         shown, self._shown = self._shown, ""
-        return f"\r{' ' * (len(shown) + _ECHO)}\r".encode() if shown else b""
+        columns = min(columns_of(shown), self.width) + _ECHO
+        return f"\r{' ' * columns}\r".encode() if shown else b""
