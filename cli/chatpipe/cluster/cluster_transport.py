@@ -39,9 +39,10 @@ class ClusterTransport(httpx.AsyncBaseTransport):
         self._warn = warn
         self._renew = renew
         self._index = index
-        self._query = httpx.URL(server.endpoint.base_url).query
+        self._query = httpx.URL(server.endpoint.base_url).query.decode("ascii")
         self._own = {name.lower(): value for name, value in server.headers}
-        self._templates: dict[object, Template] = {}
+        self._parts: tuple[object, ...] = ()
+        self._template_of_parts: Template
         self._keys: dict[str, int] = {}  # by the value of the header; the first one has the number 0
 
     async def aclose(self) -> None:
@@ -52,22 +53,21 @@ class ClusterTransport(httpx.AsyncBaseTransport):
         sent, deadline = request.stream, request.extensions.get("deadline")
         body = b"".join(sent) if type(sent) is httpx.ByteStream else await request.aread()
         deadline_s = None if deadline is None else max(0.0, deadline - time.monotonic())
-        path = request.url.raw_path.partition(b"?")[0].decode("ascii")
-        returned = await self._workers.ask(self._template(request), path, deadline_s, body)
+        path, _, query = request.url.raw_path.decode("ascii").partition("?")
+        returned = await self._workers.ask(self._template(request, query), path, deadline_s, body)
         if returned.has_key:
             self._warn(("the server sent the key back in its answer: it is replaced by '***'",))
         return _response(returned)
 
-    def _template(self, request: httpx.Request) -> Template:
-        """The parts of a request that others share."""
-        raw, timeouts = request.headers.raw, request.extensions.get("timeout", {})
-        parts = (tuple(raw), request.method, request.url.query, *timeouts.values())
-        template = self._templates.get(parts)
-        if template is None:
-            template = self._templates[parts] = self._make_template(request)
-        return template
+    def _template(self, request: httpx.Request, query: str) -> Template:
+        """The parts of a request that others share: for nearly all of them, those of the one before."""
+        parts = (request.headers.raw, request.method, query, request.extensions.get("timeout", {}))
+        if parts != self._parts:
+            self._template_of_parts = self._make_template(request, query)
+            self._parts = parts
+        return self._template_of_parts
 
-    def _make_template(self, request: httpx.Request) -> Template:
+    def _make_template(self, request: httpx.Request, query: str) -> Template:
         """Secret headers are not part of it. Nor is a query with a secret, which is that of the base URL."""
         names, others = set[str](), []
         key = 0
@@ -81,12 +81,11 @@ class ClusterTransport(httpx.AsyncBaseTransport):
                 raise ChatpipeError(f"the header '{name}' must not leave this machine")
             else:
                 others.append((name, value))
-        query = request.url.query
         timeouts = request.extensions.get("timeout", {})
         return Template(
             self._index,
             request.method,
-            None if query == self._query else query.decode("ascii"),
+            None if query == self._query else query,
             bool(names),
             tuple(name for name in self._own if name not in names) if names else (),
             tuple(others),

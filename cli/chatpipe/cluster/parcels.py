@@ -65,12 +65,14 @@ class Returned(NamedTuple):
 
 def write_parcels(parcels: Sequence[Parcel], cancelled: Sequence[int] = ()) -> bytes:
     """A block with requests, and the numbers of those that nobody waits for any more."""
-    templates: dict[Template, int] = {}
-    rows = []
+    templates: list[Template] = []
+    rows, latest = [], None
     for number, template, path, deadline_s, body in parcels:
-        index = templates.setdefault(template, len(templates))
-        rows.append((number, index, path, deadline_s, len(body)))
-    return _block([[tuple(each) for each in templates], rows, cancelled], (each.body for each in parcels))
+        if template is not latest:
+            templates.append(template)
+            latest = template
+        rows.append((number, len(templates) - 1, path, deadline_s, len(body)))
+    return _block([[tuple(each) for each in templates], rows, cancelled], [each.body for each in parcels])
 
 
 def read_parcels(block: bytes) -> tuple[list[Parcel], list[int]]:
@@ -90,7 +92,7 @@ def write_replies(replies: Sequence[Returned]) -> bytes:
         (number, status, headers, len(body), failure, reason, has_key)
         for number, status, headers, body, failure, reason, has_key in replies
     ]
-    return _block(rows, (each.body for each in replies))
+    return _block(rows, [each.body for each in replies])
 
 
 def read_replies(block: bytes) -> list[Returned]:

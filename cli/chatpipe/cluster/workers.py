@@ -11,8 +11,9 @@ at once, and counts as no try.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from itertools import count
+from typing import Any
 
 import httpx
 import orjson
@@ -83,8 +84,11 @@ class Workers:
         self._moved: asyncio.Future[None] | None = None  # a worker has joined, or none ever will
         self._timer: asyncio.TimerHandle | None = None
 
-    async def ready(self) -> None:
-        """Wait for a worker. Raises ChatpipeError if none comes."""
+    def ready(self) -> Coroutine[Any, Any, None] | None:
+        """A wait for a worker, which raises ChatpipeError if none comes. None: one is there."""
+        return None if self._allotment.workers and self._fault is None else self._wait_for_worker()
+
+    async def _wait_for_worker(self) -> None:
         self._start_once()
         while not self._allotment.workers and self._fault is None:
             if self._moved is None:

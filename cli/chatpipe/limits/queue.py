@@ -37,11 +37,11 @@ _MOST_FIRST = 4
 class RunWaits:
     """The waits of a run. All of them end when the run stops: the waiting tasks are cancelled.
 
-    ready waits until something can be sent at all, None if it always can. An attempt that is paced before
-    that would go out late, together with those behind it.
+    ready returns a wait until something can be sent at all, None if it can now; without ready it always can.
+    An attempt that is paced before that would go out late, together with those behind it.
     """
 
-    def __init__(self, ready: Callable[[], Awaitable[None]] | None = None) -> None:
+    def __init__(self, ready: Callable[[], Awaitable[None] | None] | None = None) -> None:
         self._ready = ready
         self._tasks: set[asyncio.Task[object]] = set()
         self.has_stopped = False
@@ -74,10 +74,10 @@ class RunWaits:
                 await queue.acquire()
         else:
             await queue.acquire()
-        if self._ready is not None:
+        if self._ready is not None and (wait := self._ready()) is not None:
             try:
                 with self.until_stop():
-                    await self._ready()
+                    await wait
             except BaseException:
                 queue.release()
                 raise

@@ -36,8 +36,8 @@ class Server(NamedTuple):
 
     headers include the key, key is where it came from. proxy is the URL of the proxy on the way, None for
     a direct connection. options hold the TLS settings and the time limits. around makes the transport
-    that requests go over of a function that opens the server's own. ready waits until that can be used, None
-    if it always can.
+    that requests go over of a function that opens the server's own. ready returns a wait until that can be
+    used, None if it can now; without ready it always can.
     """
 
     endpoint: Endpoint
@@ -46,7 +46,7 @@ class Server(NamedTuple):
     options: ServerOptions
     key: FoundKey | None = None
     around: AroundTransport | None = None
-    ready: Callable[[], Awaitable[None]] | None = None
+    ready: Callable[[], Awaitable[None] | None] | None = None
 
     @property
     def in_process(self) -> bool:
