@@ -17,7 +17,7 @@ from chatpipe.cluster.frames import Frame, FrameKind
 from chatpipe.cluster.parcels import Returned
 from chatpipe.cluster.plain_faults import write_fault
 from chatpipe.cluster.terms import private_terms, write_terms
-from chatpipe.cluster.workers import Workers
+from chatpipe.cluster.workers import ClusterWords, RelayLink, Workers
 from chatpipe.errors import ChatpipeError, NoAccess, NoServerLeft, Status
 from chatpipe.options.server import ServerOptions
 from chatpipe.server.endpoints import resolve
@@ -42,7 +42,8 @@ class Run:
         self.server = server
         self.crew = crew
         self.said: list[str] = []
-        self.workers = Workers(crew.start, self.said.append, self.said.append, patience_s)
+        words = ClusterWords("the cluster", "it is lost", "run again")
+        self.workers = Workers(crew.start, words, self.said.append, self.said.append, patience_s)
         self.transport = ClusterTransport(
             self.workers, server, 0, lambda index, headers: 1, lambda texts: self.said.extend(texts)
         )
@@ -238,10 +239,26 @@ def test_a_run_without_workers_loses_patience() -> None:
         await run.ask()
         run.crew.lose(1)
         await asyncio.sleep(0)
-        with pytest.raises(NoServerLeft, match="no worker for 0 s"):
+        with pytest.raises(NoServerLeft, match="waited 0 s for a worker"):
             await run.ask()
 
     played(loopback.echoing, play, patience_s=0.05)
+
+
+def test_the_start_of_a_cluster_is_no_wait_for_a_worker() -> None:
+    """Ray takes 5 to 30 seconds to start: the patience with workers begins when it is there."""
+
+    async def play(run: Run) -> None:
+        crew, start = run.crew, run.crew.start
+
+        async def start_late() -> RelayLink:
+            asyncio.get_running_loop().call_later(0.3, lambda: asyncio.ensure_future(start()))
+            return RelayLink(crew.send, crew.messages.get, crew.close)
+
+        run.workers._start = start_late
+        assert (await run.ask())[0] == 200
+
+    played(loopback.echoing, play, patience_s=0.2)
 
 
 ENDS = {

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import loopback
-from engines.ray_runs import KEY, arguments, files_with, wait_for_lines, write_prompts
+from engines.ray_runs import KEY, Prompts, arguments, files_with, wait_for_lines, write_prompts
 from process import home, start
 
 
@@ -72,3 +72,25 @@ def test_a_cluster_of_the_run_has_no_key_and_leaves_nothing(
     while processes_with(str(short)) or list(short.iterdir()):
         time.sleep(0.1)
     assert set(home().iterdir()) == before
+
+
+@pytest.mark.parametrize("daemon", ["raylet", "gcs_server"])
+def test_a_cluster_of_the_run_that_dies_is_noticed_at_once(daemon: str, short: Path, tmp_path: Path) -> None:
+    write_prompts(tmp_path, 3000)
+    env = {"TMPDIR": str(short), "RAY_ADDRESS": ""}
+    with loopback.serve(Prompts().answer) as server:
+        given = arguments(server.url, "ray", "-o", "out.jsonl", "--rpm", "1200")
+        with start(*given, env=env, cwd=tmp_path) as process:
+            wait_for_lines(process, tmp_path, 5)
+            died = time.monotonic()
+            os.kill(number_of(daemon, short), signal.SIGKILL)
+            _, stderr = process.communicate()
+    assert process.returncode == 69
+    assert time.monotonic() - died < 20  # Ray itself takes a minute
+    assert stderr == b"chatpipe: Ray has ended on this machine: run the same command again\n"
+
+
+def number_of(daemon: str, folder: Path) -> int:
+    """The process with this name whose cluster has its files in a folder."""
+    found = processes_with(str(folder))
+    return next(pid for pid in found if Path(f"/proc/{pid}/comm").read_text().strip() == daemon)

@@ -12,7 +12,7 @@ import httpx
 from chatpipe.cluster.cluster_transport import ClusterTransport
 from chatpipe.cluster.relay_process import RelayProcess
 from chatpipe.cluster.terms import private_terms, public_terms
-from chatpipe.cluster.workers import Workers
+from chatpipe.cluster.workers import ClusterWords, Workers
 from chatpipe.errors import BadConfiguration
 from chatpipe.options.run import is_cluster_address
 from chatpipe.server.server import Server
@@ -49,7 +49,8 @@ def open_cluster(
     make_terms = private_terms if address is None else public_terms
     terms = make_terms(servers, jobs, verbose=verbose)
     relay = RelayProcess(address, terms, environ, console.note if console.options.debug else None)
-    workers = Workers(relay.start, console.note, console.warning)
+    note = console.note if console.on_terminal else _ignore
+    workers = Workers(relay.start, _words(address), note, console.warning)
 
     def open_around(index: int, open_below: Callable[[], httpx.AsyncBaseTransport]) -> ClusterTransport:
         return ClusterTransport(workers, servers[index], index, relay.renew, console.warn_once)
@@ -61,3 +62,18 @@ def open_cluster(
         )
     finally:
         relay.close()
+
+
+def _words(address: str | None) -> ClusterWords:
+    again = "run the same command again"
+    if address is None:
+        return ClusterWords("Ray to start on this machine", "Ray has ended on this machine", again)
+    return ClusterWords(
+        f"the Ray cluster at '{address}'",
+        "the connection to the Ray cluster is lost",
+        f"look at it with ray status, and {again}",
+    )
+
+
+def _ignore(text: str) -> None:
+    """Print nothing: only a person at a terminal wonders why nothing happens."""

@@ -13,7 +13,6 @@ import asyncio
 import json
 import os
 import shutil
-import signal
 import socket
 import sys
 from collections.abc import Mapping
@@ -25,6 +24,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from chatpipe.cluster.frames import FrameKind, read_frame, write_frame
+from chatpipe.cluster.own_processes import end_descendants, own_children
 from chatpipe.cluster.plain_faults import write_fault
 from chatpipe.errors import BadConfiguration, ChatpipeError, Unreachable
 
@@ -34,6 +34,8 @@ _CONNECT_S = 5.0
 _HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"  # RFC 9113, section 3.4
 _OTHER = b"HTTP/"
 _LOOK_S = 1.0
+# Without these daemons a cluster is dead. Ray itself takes a minute to find out.
+_DAEMONS = frozenset({"gcs_server", "raylet"})
 # A worker that has said nothing for so long, although it does every second, is taken for lost.
 _SILENCE_S = 30.0
 # A node whose workers end at once gets no more than this number of them.
@@ -92,14 +94,28 @@ class Relay:
     async def run(self, reader: asyncio.StreamReader) -> None:
         """Work until the run is gone."""
         looking = asyncio.create_task(self._look_for_nodes())
+        watching = asyncio.create_task(self._watch_daemons())
         while (message := await read_frame(reader)) is not None:
             if message.kind is FrameKind.REQUESTS and (actor := self._actors.get(message.worker)) is not None:
                 actor.take.remote(message.data)
-            if looking.done():
-                looking.result()
+            for task in (looking, watching):
+                if task.done():
+                    task.result()
 
     def _tell(self, kind: FrameKind, data: bytes = b"", worker: int = 0) -> None:
         self._writer.write(write_frame(kind, data, worker))
+
+    async def _watch_daemons(self) -> None:
+        """Tell the run when a daemon of a cluster of its own has ended."""
+        daemons = {pid for pid, each in own_children().items() if each.name in _DAEMONS}
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            children = own_children()
+            for pid in daemons:
+                if pid not in children or children[pid].has_ended:
+                    fault = Unreachable("Ray has ended on this machine", fix="run the same command again")
+                    self._tell(FrameKind.FAULT, write_fault(fault))
+                    return
 
     async def _look_for_nodes(self) -> None:
         """Keep one worker on each node that has a CPU."""
@@ -237,22 +253,6 @@ def _versions(text: str, default: str) -> str:
     return ", ".join(f"{name} {value}" for name, value in found.items()) or f"another {default}"
 
 
-def _end_descendants() -> None:
-    """End all that this process has started, and what that has started."""
-    children: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):
-        if name.isdecimal():
-            with suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/stat", "rb") as file:
-                parent = int(file.read().rpartition(b")")[2].split()[1])
-                children.setdefault(parent, []).append(int(name))
-    pending = children.get(os.getpid(), [])
-    for pid in pending:
-        pending += children.get(pid, [])
-    for pid in pending:
-        with suppress(OSError):
-            os.kill(pid, signal.SIGKILL)
-
-
 async def _main(link: socket.socket) -> None:
     reader, writer = await asyncio.open_connection(sock=link)
     message = await read_frame(reader)
@@ -270,8 +270,7 @@ async def _main(link: socket.socket) -> None:
     if terms["address"] is not None or not os.path.isdir("/proc"):
         ray.shutdown()
     if terms["address"] is None:
-        with suppress(FileNotFoundError):
-            _end_descendants()
+        end_descendants()
         shutil.rmtree(terms["folder"], ignore_errors=True)  # the run may have been killed
 
 

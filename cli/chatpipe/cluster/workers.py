@@ -19,20 +19,33 @@ import httpx
 import orjson
 
 from chatpipe.cluster.allotment import Allotment
+from chatpipe.cluster.cluster_wait import ClusterWait
 from chatpipe.cluster.frames import Frame, FrameKind, write_frame
 from chatpipe.cluster.parcels import Parcel, Returned, Template, read_replies, write_parcels
 from chatpipe.cluster.plain_faults import read_fault
-from chatpipe.errors import ChatpipeError, NoServerLeft, Unreachable, quantity
+from chatpipe.errors import ChatpipeError, Unreachable, quantity
 from chatpipe.named_tuple import NamedTuple
 
 # Requests of this time go out together.
 _GATHER_S = 0.001
-# A run waits so long for a worker, while there is none.
+# A run waits so long for a worker, while there is none, ...
 PATIENCE_S = 60.0
+# ... and so long for the cluster. Ray's own limits are shorter; this one is for when they do not hold.
+_CLUSTER_PATIENCE_S = 600.0
 # Once one worker is there, the others are waited for so long before the first request goes out.
 _START_S = 10.0
 # A request whose workers die so often may be what kills them.
 _MOST_LOSSES = 3
+
+
+class ClusterWords(NamedTuple):
+    """The words for a cluster: what is waited for until it is there, what has happened when the relay is
+    gone, and what to do then.
+    """
+
+    awaited: str
+    lost: str
+    fix: str
 
 
 class RelayLink(NamedTuple):
@@ -55,17 +68,19 @@ class _Awaited:
 
 
 class Workers:
-    """The workers of a run. start opens the link to a relay; note and warn print lines for people."""
+    """The workers of a run. start opens the link to a relay; note prints a long wait, warn a warning."""
 
     def __init__(
         self,
         start: Callable[[], Awaitable[RelayLink]],
+        words: ClusterWords,
         note: Callable[[str], None],
         warn: Callable[[str], None],
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._start = start
-        self._note = note
+        self._words = words
+        self._wait = ClusterWait(note, self._fail, words.fix)
         self._warn = warn
         self._patience_s = patience_s
         self._fault: ChatpipeError | None = None
@@ -82,7 +97,6 @@ class Workers:
         self._expected = 0
         self._has_begun = False
         self._moved: asyncio.Future[None] | None = None  # a worker has joined, or none ever will
-        self._timer: asyncio.TimerHandle | None = None
 
     def ready(self) -> Coroutine[Any, Any, None] | None:
         """A wait for a worker, which raises ChatpipeError if none comes. None: one is there."""
@@ -136,8 +150,7 @@ class Workers:
         self._users -= 1
         if self._users:
             return
-        if self._timer is not None:
-            self._timer.cancel()
+        self._wait.end()
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait([self._running])
@@ -175,12 +188,12 @@ class Workers:
     async def _run(self) -> None:
         try:
             self._link = await self._start()
-            self._watch()
+            self._wait.begin(_CLUSTER_PATIENCE_S, lambda: self._words.awaited)
             while (message := await self._link.receive()) is not None:
                 self._receive(message)
                 if self._fault is not None:
                     return
-            self._fail(Unreachable("the connection to the Ray cluster is lost", fix="run again"))
+            self._fail(Unreachable(self._words.lost, fix=self._words.fix))
         except ChatpipeError as fault:
             self._fail(fault)
         except Exception as error:  # a bug: the requests must not wait for ever
@@ -194,8 +207,7 @@ class Workers:
                 self._return(returned)
         elif kind is FrameKind.NODES:
             self._expected = orjson.loads(data)
-            self._end_watch()  # starting the cluster took its time
-            self._watch()
+            self._wait_for_workers()
         elif kind is FrameKind.JOINED:
             self._join(worker)
         elif kind is FrameKind.LOST:
@@ -233,7 +245,8 @@ class Workers:
     def _add(self, *workers: int) -> None:
         for number, worker in self._allotment.join(*workers):
             self._put(worker, self._calls[number].parcel)
-        self._watch()
+        if workers:
+            self._wait.end()
         self._move()
 
     def _lose(self, worker: int, why: str) -> None:
@@ -246,7 +259,8 @@ class Workers:
         lost = self._allotment.leave(worker)
         left = self._allotment.workers
         self._warn(f"a worker is lost, {quantity(left, 'worker')} left: {why}")
-        self._watch()
+        if not left:
+            self._wait_for_workers()
         for number in lost:
             call = self._calls[number]
             call.losses += 1
@@ -258,22 +272,15 @@ class Workers:
 
     # The end
 
-    def _watch(self) -> None:
-        """Start or end the wait for a worker."""
-        if self._allotment.workers:
-            self._end_watch()
-        elif self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._patience_s, self._lose_patience)
+    def _wait_for_workers(self) -> None:
+        """Begin to wait for a worker, and for those that are expected beside it."""
+        self._wait.begin(self._patience_s, self._awaited_workers)
 
-    def _end_watch(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _lose_patience(self) -> None:
-        text = f"no worker for {self._patience_s:.0f} s"
-        self._fail(NoServerLeft(text, fix="look at the cluster with ray status, and run again"))
+    def _awaited_workers(self) -> str:
+        missing = self._expected - len(self._present)
+        if self._has_begun or not self._present:
+            return "a worker of the Ray cluster"
+        return f"{quantity(missing, 'more worker')} of the Ray cluster"
 
     def _fail(self, fault: ChatpipeError) -> None:
         """End all that waits."""
