@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import pytest
 
 from chatpipe.options.outcomes import ALLOWABLE, RESENDABLE
@@ -20,14 +23,14 @@ def offered(*words: str) -> list[str]:
     return [FILES if kind == "file" else value for kind, _, value in kinds]
 
 
-def answer(*words: str) -> list[str]:
-    """The lines that the script of bash gets."""
+def answer(*words: str, environ: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+    """The lines that the script of bash gets. environ has further variables."""
     asked = {
         "_CHATPIPE_COMPLETE": "bash_complete",
         "COMP_WORDS": "\n".join(("chatpipe", *words)),
         "COMP_CWORD": str(len(words)),
     }
-    done = run(env=asked)
+    done = run(env=asked | dict(environ))
     assert (done.status, done.stderr) == (0, b"")
     return [line for line in done.stdout.decode().splitlines() if line]
 
@@ -180,6 +183,12 @@ def test_all_long_options_are_offered_and_no_hidden_one(command: str) -> None:
 )
 def test_files_are_offered_where_a_file_is_taken(option: str) -> None:
     assert offered("ask", option, "") == [FILES]
+
+
+@pytest.mark.parametrize("words", [("ask", "--key-env", ""), ("serve", "--require-key-env", "")])
+def test_names_of_keys_are_offered_and_never_their_values(words: tuple[str, ...]) -> None:
+    environ = {"B_API_KEY": "canary", "A_TOKEN": "canary", "KEYS": "canary", "OTHER": "canary"}
+    assert answer(*words, environ=environ) == ["plain,A_TOKEN", "plain,B_API_KEY"]
 
 
 @pytest.mark.parametrize("command", ["ask", "show", "batch", "map"])

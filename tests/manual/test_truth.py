@@ -103,8 +103,10 @@ def _value(option: commands.Option) -> str:
     """What stands behind an option's names: nothing for a flag, its words when they are few."""
     if option.row.metavar is None:
         return ""
-    if option.row.metavar == "|".join(option.row.choices):
-        return f"Cm {' | '.join(option.row.choices)}"
+    words = "|".join(option.row.choices)
+    if words and option.row.metavar.startswith(words):  # an address may stand behind the last of them
+        address = option.row.metavar.removeprefix(words).strip("[:]")
+        return f"Cm {' | '.join(option.row.choices)}" + (f" Ns Op : Ns Ar {address}" if address else "")
     name = option.row.metavar.strip("'")
     if name.startswith("[="):
         return f"Ns Op = Ns Ar {name.strip('[=]')}"

@@ -21,7 +21,7 @@ from chatpipe.options.server import RetryPolicy, ServerOptions
 @click.argument("action", metavar="ACTION", type=OneOf(JOB_ACTIONS))
 @click.argument("operands", metavar="[ID|FILE]...", nargs=-1, type=click.Path())
 @job_flags.options
-@server_flags.options
+@server_flags.job_options
 @retry_flags.options
 @console_flags.options
 def jobs(

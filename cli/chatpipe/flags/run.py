@@ -355,6 +355,7 @@ _engine = option_group(
         _batch_option(
             "--engine",
             type=_EngineType(_ENGINES),
+            metavar="local|batch-api|ray[:HOST:PORT]",
             default="local",
             show_default=True,
             daily=True,

@@ -10,6 +10,7 @@ import click
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags.limits import ABOVE_ZERO
+from chatpipe.flags.server import KeyVariable
 from chatpipe.flags.types import FILE, Count, Integer, OneOf, ParamType, Size, Word, option_group, under
 from chatpipe.options.recordings import RecordingOptions
 from chatpipe.options.serve import BatchLife, ServeOptions
@@ -248,6 +249,7 @@ options = option_group(
         option(
             "--require-key-env",
             metavar="NAME",
+            type=KeyVariable(),
             help="Environment variable with the key that clients must send",
         ),
         option(

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import FILE, Integer, Seconds, Size, Word, option_group, under
+from chatpipe.flags.types import FILE, Decorator, Integer, Seconds, Size, Word, option_group, under
 from chatpipe.options.server import ExchangeLimits, KeySource, ServerOptions
 from chatpipe.server.keys import KEY_WAYS
 
@@ -47,6 +47,19 @@ class _ProfileName(Word):
         from chatpipe.server.config import offered_names
 
         return Word(tuple(offered_names(os.environ))).shell_complete(ctx, param, incomplete)
+
+
+class KeyVariable(Word):
+    """The name of a variable that holds a key. Completion offers names, never values."""
+
+    name = "variable"
+
+    def __init__(self) -> None:
+        super().__init__(())
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        found = sorted(name for name in os.environ if name.endswith(("KEY", "TOKEN")))
+        return Word(tuple(found)).shell_complete(ctx, param, incomplete)
 
 
 def _refuse_empty(option: str, name: str | None) -> None:
@@ -89,11 +102,75 @@ def _read(
 
 
 # Click's types of the values that name these; any other value is text.
-_KEY_TYPES = {"file": FILE, "descriptor": _Descriptor()}
+_KEY_TYPES = {"file": FILE, "descriptor": _Descriptor(), "variable": KeyVariable()}
 
-options = option_group(
-    "server",
-    [
+_OTHERS = (
+    option(
+        "--header",
+        "-H",
+        multiple=True,
+        metavar="'NAME: VALUE'",
+        help="Add a header to each request, or remove one with an empty value",
+    ),
+    option("--header-file", metavar="FILE", type=FILE, help="Add the headers in FILE, one per line"),
+    *(
+        option(way.option, metavar=way.metavar, type=_KEY_TYPES.get(way.names), help=way.help)
+        for way in KEY_WAYS
+    ),
+    option("--key", "--api-key", expose_value=False, hidden=True, callback=_refuse_key),
+    option("--allow-http", is_flag=True, help="Allow a key to be sent over plain http to another machine"),
+    option(
+        "--proxy",
+        metavar="URL",
+        variables=("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"),
+        help="Proxy for all connections",
+    ),
+    option(
+        "--cacert",
+        metavar="PATH",
+        type=FILE,
+        variables=("SSL_CERT_FILE",),
+        help="File or folder of certificates to trust",
+    ),
+    option("--client-cert", metavar="FILE", type=FILE, help="Client certificate to present to the server"),
+    option("--client-key", metavar="FILE", type=FILE, help="Private key of the client certificate"),
+    option("--insecure", is_flag=True, help="Do not verify the certificate of the server"),
+    option(
+        "--timeout",
+        metavar="S",
+        type=Seconds(),
+        default=600,
+        show_default=True,
+        help="Fail if the server sends nothing for S seconds",
+    ),
+    option(
+        "--connect-timeout",
+        metavar="S",
+        type=Seconds(),
+        default=10,
+        show_default=True,
+        help="Fail if a connection takes longer than S seconds",
+    ),
+    option(
+        "--deadline",
+        metavar="S",
+        type=Seconds(),
+        help="Fail after S seconds in total, retries and pauses included",
+    ),
+    option(
+        "--max-reply",
+        metavar="SIZE",
+        type=Size(),
+        default="64MB",
+        show_default=True,
+        help="Cut off a reply that is longer than SIZE",
+    ),
+)
+
+
+def _options(profile: str, base_url: str) -> Decorator:
+    """The group of options. profile and base_url are the texts of these two."""
+    server = (
         option(
             "--profile",
             "-p",
@@ -101,7 +178,7 @@ options = option_group(
             type=_ProfileName(()),
             daily=True,
             variables=("CHATPIPE_PROFILE",),
-            help="Provider, such as groq; echo needs no network",
+            help=profile,
         ),
         option(
             "--base-url",
@@ -109,72 +186,13 @@ options = option_group(
             metavar="URL",
             daily=True,
             variables=("CHATPIPE_BASE_URL", "OPENAI_BASE_URL"),
-            help="Server URL; repeat the option for several",
+            help=base_url,
         ),
-        option(
-            "--header",
-            "-H",
-            multiple=True,
-            metavar="'NAME: VALUE'",
-            help="Add a header to each request, or remove one with an empty value",
-        ),
-        option("--header-file", metavar="FILE", type=FILE, help="Add the headers in FILE, one per line"),
-        *(
-            option(way.option, metavar=way.metavar, type=_KEY_TYPES.get(way.names), help=way.help)
-            for way in KEY_WAYS
-        ),
-        option("--key", "--api-key", expose_value=False, hidden=True, callback=_refuse_key),
-        option(
-            "--allow-http", is_flag=True, help="Allow a key to be sent over plain http to another machine"
-        ),
-        option(
-            "--proxy",
-            metavar="URL",
-            variables=("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"),
-            help="Proxy for all connections",
-        ),
-        option(
-            "--cacert",
-            metavar="PATH",
-            type=FILE,
-            variables=("SSL_CERT_FILE",),
-            help="File or folder of certificates to trust",
-        ),
-        option(
-            "--client-cert", metavar="FILE", type=FILE, help="Client certificate to present to the server"
-        ),
-        option("--client-key", metavar="FILE", type=FILE, help="Private key of the client certificate"),
-        option("--insecure", is_flag=True, help="Do not verify the certificate of the server"),
-        option(
-            "--timeout",
-            metavar="S",
-            type=Seconds(),
-            default=600,
-            show_default=True,
-            help="Fail if the server sends nothing for S seconds",
-        ),
-        option(
-            "--connect-timeout",
-            metavar="S",
-            type=Seconds(),
-            default=10,
-            show_default=True,
-            help="Fail if a connection takes longer than S seconds",
-        ),
-        option(
-            "--deadline",
-            metavar="S",
-            type=Seconds(),
-            help="Fail after S seconds in total, retries and pauses included",
-        ),
-        option(
-            "--max-reply",
-            metavar="SIZE",
-            type=Size(),
-            default="64MB",
-            show_default=True,
-            help="Cut off a reply that is longer than SIZE",
-        ),
-    ],
-    _read,
+    )
+    return option_group("server", (*server, *_OTHERS), _read)
+
+
+options = _options(
+    "Provider, such as groq; echo needs no network", "Server URL; repeat the option for several"
 )
+job_options = _options("Provider with a Batch API, such as groq", "Server URL")
