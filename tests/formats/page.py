@@ -54,7 +54,8 @@ def _variant(variant: Variant, root: Schema) -> Iterator[str]:
         yield ".Bl -tag -width Ds"
         for field in found:
             yield f".It Va {_escaped(field.path)} Pq {_type(field)}"
-            yield from _prose(field.schema["description"] + _words(field.schema), root)
+            own = frozenset(map(str, field.schema.get("enum", field.schema.get("examples", ()))))
+            yield from _prose(field.schema["description"] + _words(field.schema), root, own)
         yield ".El"
 
 
@@ -75,26 +76,31 @@ def _words(schema: Schema) -> str:
     return f" It is {', '.join(first)} or {last}." if "enum" in schema else ""
 
 
-def _prose(text: str, root: Schema) -> Iterator[str]:
-    """A sentence a line, but for what is marked: `code`, `--options` and pages(1)."""
+def _prose(text: str, root: Schema, own: frozenset[str] = frozenset()) -> Iterator[str]:
+    """A sentence a line, but for what is marked: `code`, `--options` and pages(1).
+
+    own are the words that the field of the text may be. They may be the names of other fields, too.
+    """
     for sentence in re.split(r"(?<=[.?]) (?=[A-Z`])", text):
         at = 0
         for match in _MACRO.finditer(sentence):
             if before := sentence[at : match.start()].strip():
                 yield before
-            yield f".{_macro(match, root)}{' ' + match['point'] if match['point'] else ''}"
+            yield f".{_macro(match, root, own)}{' ' + match['point'] if match['point'] else ''}"
             at = match.end()
         if rest := sentence[at:].strip():
             yield rest
 
 
-def _macro(match: re.Match[str], root: Schema) -> str:
+def _macro(match: re.Match[str], root: Schema, own: frozenset[str]) -> str:
     if match["page"]:
         return f"Xr {match['page']} {match['section']}"
     code = match["code"]
     option = re.fullmatch(r"-(-[a-z-]+)(?: (\S+))?", code)
     if option:
         return f"Fl {_escaped(option[1])}{f' Cm {option[2]}' if option[2] else ''}"
+    if code in own:
+        return f"Cm {_escaped(code)}"
     if code in _names(root):
         return f"Va {_escaped(code)}"
     return f"{'Cm' if code in _all_words(root) else 'Ql'} {_escaped(code)}"

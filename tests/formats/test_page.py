@@ -15,6 +15,12 @@ def test_page_is_what_its_schemas_make() -> None:
     assert page.render(_TEXT) == _TEXT
 
 
+def test_word_that_is_also_the_name_of_a_field_is_marked_as_a_word() -> None:
+    """`wrong` is a severity and a count; `failed` is a status and a count."""
+    marked = re.findall(r"^\.(Va|Cm) (wrong|failed|completed)\b", _TEXT, re.MULTILINE)
+    assert set(marked) == {("Cm", "wrong"), ("Cm", "failed"), ("Cm", "completed")}
+
+
 def test_every_schema_is_described_or_named() -> None:
     """Those that are only named are described elsewhere. That of requests is the schema of the check."""
     described = re.findall(r'^\.\\" schema (\S+)$', _TEXT, re.MULTILINE)
