@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import click
@@ -24,7 +26,8 @@ class Option(NamedTuple):
         return self.row.names
 
 
-def options(command: str) -> dict[tuple[str, ...], Option]:
+@cache  # several hundred tests look something up
+def options(command: str) -> Mapping[tuple[str, ...], Option]:
     """The options that `--help` shows, by their names, the short one first. "" is chatpipe itself."""
     params = (COMMANDS[command] if command else INFO)["params"]
     infos = {each["name"]: each for each in params if each["param_type_name"] == "option"}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Mapping
+from functools import cache
 from itertools import combinations
 from typing import Any
 
@@ -40,7 +42,8 @@ def test_chatpipe_1_lists_the_commands() -> None:
 # Options
 
 
-def described(command: str) -> dict[tuple[str, ...], pages.Entry]:
+@cache
+def described(command: str) -> Mapping[tuple[str, ...], pages.Entry]:
     """The entry that describes each option of a command: in its own page, else in chatpipe-options(7)."""
     own = pages.options(pages.page_of(command))
     shared = {names: entry for group in pages.shared_options().values() for names, entry in group.items()}
