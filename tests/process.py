@@ -2,12 +2,17 @@
 
 `run` for what ends by itself, `start` for what is to be watched or hit, `sh` for pipelines. A status
 below 0 is the signal that a process died by, as in subprocess; `sh` gives what its shell says.
+
+All of them fork a process that has imported chatpipe (warm.py), which saves nine tenths of what a short
+run costs. Where starting itself is the point, or limits and memory count, is_new=True starts an
+interpreter; so does a variable of Python in the environment.
 """
 
 from __future__ import annotations
 
 import atexit
 import functools
+import inspect
 import os
 import shutil
 import subprocess
@@ -72,13 +77,47 @@ def sh(
     cwd: Path | str | None = None,
     timeout: float = 30,
     shell: str = "sh",
+    is_new: bool = False,
 ) -> Done:
     """A command line of a shell, a POSIX one by default, to its end, `chatpipe` being on its PATH."""
+    if not is_new and warm.can_start():
+        path = f"{warm.command().parent}{os.pathsep}{environment(env)['PATH']}"
+        env = {**(env or {}), "PATH": path}
     return _finished((shell, "-c", command), stdin, env, cwd, timeout)
 
 
 class Process(subprocess.Popen[bytes]):
-    """A running process; at the end of a `with` it is killed if it still runs, so that no test hangs."""
+    """A running process; at the end of a `with` it is killed if it still runs, so that no test hangs.
+
+    It is a fork of the warm process where its command is chatpipe. Popen then does all the rest: it makes
+    the pipes, and waits for the fork as for any other child.
+    """
+
+    def __init__(self, command: Sequence[str | bytes], is_new: bool = False, **popen: Any) -> None:
+        self._is_new = is_new
+        super().__init__(command, **popen)
+
+    def _execute_child(self, *arguments: Any) -> None:
+        names = list(inspect.signature(subprocess.Popen._execute_child).parameters)[1:]  # type: ignore[attr-defined]
+        given = dict(zip(names, arguments, strict=True))
+        if self._is_new or not _can_fork(given):
+            super()._execute_child(*arguments)  # type: ignore[misc]
+            return
+        wanted = warm.terms(given["args"][len(CHATPIPE) :], given["env"], given["cwd"])
+        kept = sorted(given["pass_fds"])
+        ends = [given[name] for name in ("p2cread", "c2pwrite", "errwrite")]
+        standard = [end if end != -1 else number for number, end in enumerate(ends)]
+        self.pid = warm.start(
+            wanted._replace(
+                descriptors=[0, 1, 2, *kept],
+                new_session=given["start_new_session"],
+                group=given["process_group"],
+            ),
+            [*standard, *kept],
+        )
+        self._child_created = True
+        pipes = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
+        self._close_pipe_fds(*(given[name] for name in pipes))  # type: ignore[attr-defined]
 
     def __exit__(self, *error: Any) -> None:
         self.kill()
@@ -102,11 +141,25 @@ class Process(subprocess.Popen[bytes]):
         return self.stdout.readline()
 
 
+def _can_fork(given: Mapping[str, Any]) -> bool:
+    """Return True where what Popen was given is all that a fork of the warm process understands."""
+    command = tuple(given["args"])
+    plain = {"executable": None, "shell": False, "close_fds": True, "preexec_fn": None, "umask": -1}
+    return (
+        warm.can_start()
+        and command[: len(CHATPIPE)] == CHATPIPE
+        and given["env"] is not None
+        and warm.can_run(command, given["env"])
+        and all(given[name] == value for name, value in plain.items())
+    )
+
+
 def start(
     *arguments: str | bytes,
     env: Mapping[str, str] | None = None,
     cwd: Path | str | None = None,
     through: Sequence[str] = (),
+    is_new: bool = False,
     **popen: Any,
 ) -> Process:
     """`chatpipe ARGUMENTS`, running: its output in pipes, stdin /dev/null, unless popen says otherwise.
@@ -115,7 +168,7 @@ def start(
     """
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     command = (*through, *CHATPIPE, *arguments)
-    return Process(command, env=environment(env), cwd=cwd, **{**streams, **popen})
+    return Process(command, is_new, env=environment(env), cwd=cwd, **{**streams, **popen})
 
 
 def _finished(

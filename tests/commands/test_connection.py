@@ -333,7 +333,7 @@ def test_the_key_is_not_in_the_arguments_nor_in_the_environment_of_children(tmp_
     look.chmod(0o755)
     with serve(lambda _: [Stall()]) as server:
         arguments = words(server.url, "--key-command", str(look))
-        with start(*arguments, env={"OPENAI_API_KEY": "sk-of-the-environment"}) as process:
+        with start(*arguments, env={"OPENAI_API_KEY": "sk-of-the-environment"}, is_new=True) as process:
             server.until(lambda: server.requests)
             command_line = Path(f"/proc/{process.pid}/cmdline").read_bytes()
         assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"

@@ -193,6 +193,6 @@ def test_an_argument_that_is_not_utf_8_is_65_and_not_sent(arguments: tuple[str |
     },
 )
 def test_endless_input_is_refused_before_it_fills_the_memory(command: str) -> None:
-    done = sh(f"ulimit -v 1500000; {command}")
+    done = sh(f"ulimit -v 1500000; {command}", is_new=True)
     assert (done.status, done.stdout) == (65, b"")
     assert done.stderr.count(b"\n") == 1

@@ -164,7 +164,9 @@ def test_input_that_is_the_transcript_is_status_2(talk: Path) -> None:
 def test_full_disk_is_status_74_and_the_answer_is_on_stdout(talk: Path) -> None:
     talk.write_bytes(OLD * 20)
     done = sh(
-        f"ulimit -f 1 && exec chatpipe ask -p echo --transcript {talk.name} -u {'x' * 2000}", cwd=talk.parent
+        f"ulimit -f 1 && exec chatpipe ask -p echo --transcript {talk.name} -u {'x' * 2000}",
+        cwd=talk.parent,
+        is_new=True,
     )
     assert (done.status, done.stdout) == (74, b"x" * 2000 + b"\n")
     assert done.stderr.startswith(b"chatpipe: talk.jsonl: cannot append: file too large")
