@@ -122,11 +122,11 @@ WORLD: dict[str, dict[str, str]] = {
     "cluster.worker": {
         "asyncio": "requests beside each other",
         "environ": "of its machine: keys and proxies",
-        "time": "deadlines",
     },
     "cluster.workers": {"asyncio": "the replies that requests wait for, and its timers"},
     "cluster.frames": {"asyncio": "a stream of messages"},
     "cluster.cluster_transport": {"time": "deadlines"},
+    "cluster.parcel_exchange": {"time": "deadlines"},
     "wire.sync": {
         "socket": "the connection",
         "ssl": "its encryption",

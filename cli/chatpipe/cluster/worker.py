@@ -7,34 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
-from collections.abc import Callable, Mapping
-from urllib.parse import urlsplit
+from collections.abc import Callable
 
 import httpx
 
-from chatpipe.cluster.clean_reply import clean_reply
-from chatpipe.cluster.parcels import Parcel, Returned, Template, read_parcels, write_replies
+from chatpipe.cluster.parcel_exchange import send_parcel
+from chatpipe.cluster.parcels import Parcel, Returned, read_parcels, write_replies
 from chatpipe.cluster.terms import WorkerTerms, open_own_servers, read_terms
-from chatpipe.recordings.exchange_record import kept_headers
-from chatpipe.recordings.transport_failures import failure_of
-from chatpipe.server.headers import Headers
 from chatpipe.server.server import Server
 from chatpipe.system import secrets
 from chatpipe.system.descriptor import raise_descriptor_limit
-from chatpipe.wire.answer import headers_by_name
-from chatpipe.wire.http1 import MAX_REPLY
-from chatpipe.wire.reply_body import ReplyBody
 from chatpipe.wire.reply_memory import ReplyMemory
 from chatpipe.wire.transports import open_transport
 
-_ERROR = 400
-_LAST_EVENT, _TAIL_BYTES = b"data:[DONE]", 64
 # Replies that arrive within this time go back together. It is short against the time of any answer.
 _GATHER_S = 0.002
 # A call for replies returns after this time without any, as a sign of life.
 _SIGN_OF_LIFE_S = 1.0
-_UNPACKED = ("content-encoding", "content-length", "transfer-encoding")
 
 
 class Worker:
@@ -102,72 +91,6 @@ class Worker:
                 self._terms = self._terms._replace(key=key)
 
     async def _exchange(self, parcel: Parcel) -> Returned:
-        """Send one request, and read the whole reply to it."""
-        template = parcel.template
-        request = _request(parcel, self._servers[template.server])
-        request.extensions.update(self._memory.extensions)
-        head, pieces, failure = Returned(parcel.number, None), list[bytes](), ("", "")
-        try:
-            response = await self._transports[template.server].handle_async_request(request)
-            headers = headers_by_name(response.headers.raw)
-            head = head._replace(
-                status=response.status_code, headers=self._told(headers, response.status_code)
-            )
-            await _read(response, headers, request, pieces)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            failure = failure_of(error) or ("unsendable", str(error))
-        head = head._replace(body=b"".join(pieces), failure=failure[0], reason=failure[1])
-        return await clean_reply(head)
-
-    def _told(self, headers: Mapping[str, str], status: int) -> tuple[tuple[str, str], ...]:
-        """The headers of a reply that the run can use."""
-        if self._terms.verbose or status >= _ERROR:
-            return tuple(each for each in headers.items() if each[0] not in _UNPACKED)
-        return kept_headers(headers)
-
-
-def _request(parcel: Parcel, server: Server) -> httpx.Request:
-    """The request of a parcel, with the headers of its server."""
-    template = parcel.template
-    base = urlsplit(server.endpoint.base_url)
-    query = base.query if template.query is None else template.query
-    deadline_s = parcel.deadline_s
-    return httpx.Request(
-        template.method,
-        base._replace(path=parcel.path, query=query).geturl(),
-        headers=[*template.headers, *_own_headers(template, server)],
-        stream=httpx.ByteStream(parcel.body) if parcel.body else None,
-        extensions={
-            "timeout": dict(zip(("connect", "read", "write", "pool"), template.timeouts_s, strict=True)),
-            "deadline": None if deadline_s is None else time.monotonic() + deadline_s,
-            MAX_REPLY: template.max_reply,
-        },
-    )
-
-
-def _own_headers(template: Template, server: Server) -> Headers:
-    if not template.own:
-        return ()
-    return tuple(each for each in server.headers if each[0].lower() not in template.without)
-
-
-async def _read(
-    response: httpx.Response, headers: Mapping[str, str], request: httpx.Request, pieces: list[bytes]
-) -> None:
-    """Read a body into pieces, an event stream only to its last event: some servers go on to say nothing."""
-    assert isinstance(response.stream, httpx.AsyncByteStream)
-    is_stream = headers.get("content-type", "").lower().startswith("text/event-stream")
-    body = ReplyBody(response, headers, request)
-    try:
-        async for piece in body:
-            pieces.append(piece)
-            if is_stream and _ends_stream(pieces):
-                return
-    finally:
-        body.close()
-        await response.stream.aclose()
-
-
-def _ends_stream(pieces: list[bytes]) -> bool:
-    tail = b"".join(pieces[-_TAIL_BYTES:])[-_TAIL_BYTES:].rstrip()
-    return tail.endswith(b"[DONE]") and tail.replace(b" ", b"").endswith(_LAST_EVENT)
+        index, verbose = parcel.template.server, self._terms.verbose
+        server, transport = self._servers[index], self._transports[index]
+        return await send_parcel(parcel, server, transport, self._memory.extensions, verbose=verbose)

@@ -1,0 +1,101 @@
+"""The request of a parcel over the transport of a worker, to its whole reply."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from chatpipe.cluster.clean_reply import clean_reply
+from chatpipe.cluster.parcels import Parcel, Returned, Template
+from chatpipe.recordings.exchange_record import kept_headers
+from chatpipe.recordings.transport_failures import failure_of
+from chatpipe.server.headers import Headers
+from chatpipe.server.server import Server
+from chatpipe.wire.answer import headers_by_name
+from chatpipe.wire.http1 import MAX_REPLY
+from chatpipe.wire.reply_body import ReplyBody
+
+_ERROR = 400
+_LAST_EVENT, _TAIL_BYTES = b"data:[DONE]", 64
+_UNPACKED = ("content-encoding", "content-length", "transfer-encoding")
+
+
+async def send_parcel(
+    parcel: Parcel,
+    server: Server,
+    transport: httpx.AsyncBaseTransport,
+    extensions: Mapping[str, Any],
+    *,
+    verbose: bool,
+) -> Returned:
+    """Send one request, and read the whole reply to it. verbose keeps all headers of the reply."""
+    request = _request(parcel, server)
+    request.extensions.update(extensions)
+    head, pieces, failure = Returned(parcel.number, None), list[bytes](), ("", "")
+    try:
+        response = await transport.handle_async_request(request)
+        headers, status = headers_by_name(response.headers.raw), response.status_code
+        head = head._replace(status=status, headers=_told(headers, status, verbose=verbose))
+        await _read(response, headers, request, pieces)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        failure = failure_of(error) or ("unsendable", str(error))
+    head = head._replace(body=b"".join(pieces), failure=failure[0], reason=failure[1])
+    return await clean_reply(head)
+
+
+def _told(headers: Mapping[str, str], status: int, *, verbose: bool) -> tuple[tuple[str, str], ...]:
+    """The headers of a reply that the run can use."""
+    if verbose or status >= _ERROR:
+        return tuple(each for each in headers.items() if each[0] not in _UNPACKED)
+    return kept_headers(headers)
+
+
+def _request(parcel: Parcel, server: Server) -> httpx.Request:
+    """The request of a parcel, with the headers of its server."""
+    template = parcel.template
+    base = urlsplit(server.endpoint.base_url)
+    query = base.query if template.query is None else template.query
+    deadline_s = parcel.deadline_s
+    return httpx.Request(
+        template.method,
+        base._replace(path=parcel.path, query=query).geturl(),
+        headers=[*template.headers, *_own_headers(template, server)],
+        stream=httpx.ByteStream(parcel.body) if parcel.body else None,
+        extensions={
+            "timeout": dict(zip(("connect", "read", "write", "pool"), template.timeouts_s, strict=True)),
+            "deadline": None if deadline_s is None else time.monotonic() + deadline_s,
+            MAX_REPLY: template.max_reply,
+        },
+    )
+
+
+def _own_headers(template: Template, server: Server) -> Headers:
+    if not template.own:
+        return ()
+    return tuple(each for each in server.headers if each[0].lower() not in template.without)
+
+
+async def _read(
+    response: httpx.Response, headers: Mapping[str, str], request: httpx.Request, pieces: list[bytes]
+) -> None:
+    """Read a body into pieces, an event stream only to its last event: some servers go on to say nothing."""
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    is_stream = headers.get("content-type", "").lower().startswith("text/event-stream")
+    body = ReplyBody(response, headers, request)
+    try:
+        async for piece in body:
+            pieces.append(piece)
+            if is_stream and _ends_stream(pieces):
+                return
+    finally:
+        body.close()
+        await response.stream.aclose()
+
+
+def _ends_stream(pieces: list[bytes]) -> bool:
+    tail = b"".join(pieces[-_TAIL_BYTES:])[-_TAIL_BYTES:].rstrip()
+    return tail.endswith(b"[DONE]") and tail.replace(b" ", b"").endswith(_LAST_EVENT)
