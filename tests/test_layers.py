@@ -99,6 +99,7 @@ WORLD: dict[str, dict[str, str]] = {
         "os": "the list of processes, and their end",
         "signal": "ends them",
     },
+    "cluster.stand_in_keys": {"secrets": "they look like no other text"},
     "cluster.relay": {
         "asyncio": "the messages of a run, and the calls of its workers",
         "os": "descriptor 0",

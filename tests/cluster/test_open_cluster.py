@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from chatpipe.cluster import open_cluster
+from chatpipe.cluster.stand_in_keys import with_stand_in_key
 from chatpipe.cluster.terms import public_terms, write_terms
 from chatpipe.errors import BadConfiguration
-from chatpipe.options.server import ServerOptions
+from chatpipe.options.server import KeySource, ServerOptions
 from chatpipe.server.endpoints import resolve
+from chatpipe.server.keys import KEY_WAYS, find_key
 from chatpipe.server.server import Server
 from process import run
 
@@ -80,3 +82,22 @@ def test_a_secret_that_no_worker_can_get_is_refused(options: ServerOptions, word
     with pytest.raises(BadConfiguration, match=words) as raised:
         public_terms(servers(options, {}), 8, verbose=False)
     assert KEY not in str(raised.value)
+
+
+COMMAND = KeySource(next(way for way in KEY_WAYS if way.option == "--key-command"), "./key")
+
+
+def test_a_key_by_command_has_another_stand_in_each_time() -> None:
+    options = ServerOptions(base_urls=("https://h/v1", "https://i/v1"), keys=(COMMAND,))
+    first, second = (with_stand_in_key(each, {}) for each in servers(options, {}))
+    assert first.may_renew_key
+    assert second.may_renew_key
+    assert first.key is not None
+    assert find_key(first.endpoint.keys, {}) != first.key
+    assert first.key_header == ("Authorization", f"Bearer {first.key.text}")
+
+
+def test_other_keys_have_no_stand_in() -> None:
+    for environ, lines in (({"CHATPIPE_API_KEY": KEY}, ()), ({}, (f"Authorization: Bearer {KEY}",))):
+        (server,) = servers(ServerOptions(base_urls=("https://h/v1",)), environ, *lines)
+        assert with_stand_in_key(server, environ) is server

@@ -118,6 +118,53 @@ def test_a_key_does_not_go_through_a_cluster_that_is_there(cluster: RayCluster, 
     assert other.encode() not in (tmp_path / "out.jsonl").read_bytes()
 
 
+class Expiry(Prompts):
+    """A server whose first key expires after some answers. The file with the key then has the next."""
+
+    keys = ("sk-old-key-0123456789", "sk-new-key-0123456789")
+
+    def __init__(self, file: Path, left: int) -> None:
+        super().__init__()
+        self.file = file
+        self.left = left
+        file.write_text(self.keys[0])
+
+    def answer(self, request: loopback.Request) -> loopback.Answer:
+        if request.headers["authorization"] != f"Bearer {self.keys[not self.left]}":
+            return loopback.error(401, "it has expired")
+        if self.left:
+            self.left -= 1
+            if not self.left:
+                self.file.write_text(self.keys[1])
+        return super().answer(request)
+
+
+def test_a_key_that_expires_is_renewed_by_each_worker(cluster: RayCluster, tmp_path: Path) -> None:
+    expiry = Expiry(tmp_path / "key", left=100)
+    write_prompts(tmp_path, 300)
+    command = ("--key-command", f"cat {expiry.file}")
+    with loopback.serve(expiry.answer) as server, started(cluster, tmp_path, server.url, *command) as process:
+        assert process.wait() == 0
+    check_output(tmp_path, 300)
+    assert not expiry.bought_twice
+    assert not [key for key in expiry.keys if files_with(cluster.folder, key.encode())]
+
+
+def test_a_command_without_another_key_ends_the_run(cluster: RayCluster, tmp_path: Path) -> None:
+    expiry = Expiry(tmp_path / "key", left=100)
+    write_prompts(tmp_path, 300)
+    script = tmp_path / "command"
+    script.write_text(f"#!/bin/sh\ngrep old {expiry.file} || {{ echo locked >&2; exit 3; }}\n")
+    script.chmod(0o755)
+    more = ("--key-command", str(script), "-o", "out.jsonl", "-q")
+    with loopback.serve(expiry.answer) as server:
+        given = arguments(server.url, f"ray:{cluster.address}", *more)
+        done = run(*given, env=cluster.env, cwd=tmp_path, timeout=60)
+    assert done.status == 77
+    assert b"no new key: --key-command" in done.stderr
+    assert sum(expiry.sold.values()) == 100
+
+
 BAD = {
     "no Ray there": (["--engine", "ray:127.0.0.1:{closed}"], 69, b"no Ray at '127.0.0.1:"),
     "another server": (["--engine", "ray:127.0.0.1:{server}"], 69, b"it is another server"),

@@ -11,6 +11,7 @@ import httpx
 
 from chatpipe.cluster.cluster_transport import ClusterTransport
 from chatpipe.cluster.relay_process import RelayProcess
+from chatpipe.cluster.stand_in_keys import with_stand_in_key
 from chatpipe.cluster.terms import private_terms, public_terms
 from chatpipe.cluster.workers import ClusterWords, Workers
 from chatpipe.errors import BadConfiguration
@@ -51,6 +52,9 @@ def open_cluster(
     relay = RelayProcess(address, terms, environ, console.note if console.options.debug else None)
     note = console.note if console.on_terminal else _ignore
     workers = Workers(relay.start, _words(address), note, console.warning)
+
+    if address is not None:
+        servers = [with_stand_in_key(each, environ) for each in servers]
 
     def open_around(index: int, open_below: Callable[[], httpx.AsyncBaseTransport]) -> ClusterTransport:
         return ClusterTransport(workers, servers[index], index, relay.renew, console.warn_once)

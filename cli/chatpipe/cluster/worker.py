@@ -14,6 +14,8 @@ import httpx
 from chatpipe.cluster.parcel_exchange import send_parcel
 from chatpipe.cluster.parcels import Parcel, Returned, read_parcels, write_replies
 from chatpipe.cluster.terms import WorkerTerms, open_own_servers, read_terms
+from chatpipe.errors import ChatpipeError
+from chatpipe.inputs import values
 from chatpipe.server.server import Server
 from chatpipe.system import secrets
 from chatpipe.system.descriptor import raise_descriptor_limit
@@ -24,6 +26,7 @@ from chatpipe.wire.transports import open_transport
 _GATHER_S = 0.002
 # A call for replies returns after this time without any, as a sign of life.
 _SIGN_OF_LIFE_S = 1.0
+_UNAUTHORIZED = 401
 
 
 class Worker:
@@ -39,6 +42,7 @@ class Worker:
         self._ready: list[Returned] = []
         self._is_ready = asyncio.Event()
         self._reading = asyncio.Lock()
+        self._key_fault: ChatpipeError | None = None
 
     async def open(self) -> None:
         """Get ready to send. Raises ChatpipeError for a key or a file that is not there."""
@@ -75,8 +79,9 @@ class Worker:
         try:
             if parcel.template.key > self._terms.key:
                 await self._renew_key(parcel.template.key)
-            returned = await self._exchange(parcel)
-        except Exception as error:  # a bug, or a key that is gone: the run must not wait for ever
+            fault = self._key_fault
+            returned = await self._exchange(parcel) if fault is None else _without_key(parcel.number, fault)
+        except Exception as error:  # a bug: the run must not wait for ever
             returned = Returned(parcel.number, None, failure="unsendable", reason=secrets.hide(str(error)))
         finally:
             del self._tasks[parcel.number]
@@ -87,10 +92,20 @@ class Worker:
         """Read the terms again, because the server refuses the key that they had."""
         async with self._reading:
             if key > self._terms.key:
-                await self._read_terms()
+                try:
+                    await self._read_terms()
+                    self._key_fault = None
+                except ChatpipeError as fault:
+                    self._key_fault = fault
                 self._terms = self._terms._replace(key=key)
 
     async def _exchange(self, parcel: Parcel) -> Returned:
         index, verbose = parcel.template.server, self._terms.verbose
         server, transport = self._servers[index], self._transports[index]
         return await send_parcel(parcel, server, transport, self._memory.extensions, verbose=verbose)
+
+
+def _without_key(number: int, fault: ChatpipeError) -> Returned:
+    """The reply to a request for which there is no key any more: the one that it would get without a key."""
+    body = values.dumps({"error": {"message": f"no new key: {secrets.hide(str(fault))}"}})
+    return Returned(number, _UNAUTHORIZED, (("content-type", "application/json"),), body)
