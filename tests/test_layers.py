@@ -69,15 +69,7 @@ WORLD: dict[str, dict[str, str]] = {
         "os": "whether one may",
         "threading": "a note while open() waits",
     },
-    "batch.input_passes": {
-        "os": "an input that is read again",
-        "tempfile": "a copy of one that can be read once",
-    },
-    "batch.provider_jobs.job_parts": {
-        "open": "the lines of jobs, until they are uploaded",
-        "os": "their file has no name",
-        "tempfile": "where it is",
-    },
+    "batch.provider_jobs.item_file": {"asyncio": "lets the display run while a file is read"},
     "inputs.stdin": {
         "os": "descriptor 0",
         "sys": "whether it was closed at the start",
@@ -267,6 +259,7 @@ WORLD: dict[str, dict[str, str]] = {
     "batch.input": {"os": "the input"},
     "batch.live_run": {"time": "wall time"},
     "batch.journal.answer_files": {"tempfile": "the journal of --dedupe"},
+    "system.temporary_file": {"tempfile": "files without a name"},
     "system.spool": {
         "os": "a file without a name, and its bytes",
         "open": "removes its name",

@@ -97,7 +97,11 @@ def test_a_file_that_changes_after_it_was_read_is_noticed(tmp_path: Path) -> Non
         (line("a") + "\n" + line("a"), "in.jsonl:2", "the custom_id 'a' is that of another line, too"),
         (line(stream=True), "in.jsonl:1", "chatpipe batch in.jsonl --override --unset stream -f requests"),
         (line("x" * 65), "in.jsonl:1", "longer than the 64 characters"),
-        (line(pad="x" * 3000), "in.jsonl:1", "a whole file of the provider at most 1900"),
+        (
+            line(pad="x" * 3000),
+            "in.jsonl:1",
+            "the request has 3089 bytes, and a file of the provider at most 1900",
+        ),
     ],
 )
 def test_lines_that_the_api_would_refuse(tmp_path: Path, text: str, place: str, words: str) -> None:

@@ -52,10 +52,8 @@ class RunInput:
         console: Console,
         *,
         own_ids_once: bool = False,
-        warns: bool = True,
     ) -> None:
         """own_ids_once: a custom_id must be unique, because answers are found by it."""
-        self._warns = warns
         self._lines = lines
         self._reader = reader
         self._options = options
@@ -84,7 +82,7 @@ class RunInput:
             if not in_shard(item.line if item.row_number is None else item.row_number, self._options.shard):
                 yield item._replace(is_ours=False)
                 continue
-            for warning in item.warnings if self._warns else ():
+            for warning in item.warnings:
                 self._warnings.report(warning)
             yield item
             taken += 1

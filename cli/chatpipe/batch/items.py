@@ -31,6 +31,7 @@ class Item(NamedTuple):
 
     is_ours is False for an item of another shard, which is only counted. row holds the columns that
     `map` copies to the output. row_number, from 1, selects the shard if a row may span several lines.
+    fingerprint is that of the request, once it is known; see RunStore.fingerprint().
     """
 
     line: int
@@ -42,14 +43,7 @@ class Item(NamedTuple):
     has_own_id: bool = False
     row: Row | None = None
     row_number: int | None = None
-
-
-class CheckedLines(Protocol):
-    """A set of numbers of lines."""
-
-    def add(self, line: int) -> None: ...
-
-    def __contains__(self, line: int) -> bool: ...
+    fingerprint: str = ""
 
 
 class ItemReader(Protocol):
@@ -132,21 +126,15 @@ def _head_length(messages: Sequence[Value]) -> int:
 
 
 class RequestReader:
-    """An ItemReader for lines that hold requests. With plain, every line is a prompt.
-
-    fine is for an input that is read more than once: see check_item().
-    """
+    """An ItemReader for lines that hold requests. With plain, every line is a prompt."""
 
     needs_head = False
 
-    def __init__(
-        self, template: LineTemplate, *, plain: bool, check: CheckOptions, fine: CheckedLines | None = None
-    ) -> None:
+    def __init__(self, template: LineTemplate, *, plain: bool, check: CheckOptions) -> None:
         self.form = InputForm.TEXT if plain else InputForm.JSONL
         self._template = template
         self._plain = plain
         self._check = check
-        self._fine = fine
 
     def item(self, source: Source) -> Item | None:
         """The item of a line, None for a blank line. Never raises: an error is the fault of the item."""
@@ -165,9 +153,7 @@ class RequestReader:
             return Item(source.line, custom_id, None, BadInput(what, place=source.place()))
         body = self._template.apply(line.body)
         item = Item(source.line, custom_id, body, has_own_id=bool(line.custom_id))
-        return (
-            item if self._check.off else check_item(item, source, strict=self._check.strict, fine=self._fine)
-        )
+        return item if self._check.off else check_item(item, source, strict=self._check.strict)
 
     def finish(self) -> None:
         """Return None: no item spans lines."""
@@ -189,17 +175,10 @@ class RequestReader:
         return line
 
 
-def check_item(item: Item, source: Source, *, strict: bool, fine: CheckedLines | None = None) -> Item:
-    """Check the body of an item: warnings are added, and errors become its fault.
-
-    fine are the lines in which an earlier pass over the input found nothing. They are not checked again.
-    """
-    if fine is not None and item.line in fine:
-        return item
+def check_item(item: Item, source: Source, *, strict: bool) -> Item:
+    """Check the body of an item: warnings are added, and errors become its fault."""
     problems = check(item.body, strict=strict)
     if not problems:
-        if fine is not None:
-            fine.add(item.line)
         return item
     texts = [": ".join(filter(None, (describe(each), line_hint(each)))) for each in problems]
     if any(each.severity == "error" for each in problems):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from chatpipe.batch.items import ItemReader
 from chatpipe.batch.run_format import RunFormat
@@ -32,8 +32,7 @@ class Job(NamedTuple):
 
     draft has the console, the environment and the open sources that prepared was made with.
     reader makes items of input lines, run_format makes records of results. With reports_failures each
-    failed line is also reported on stderr. read_again makes a reader for another pass over the input, None
-    if reader may be used again.
+    failed line is also reported on stderr.
     """
 
     file: str
@@ -45,7 +44,6 @@ class Job(NamedTuple):
     options: RunOptions
     target: OutputOptions
     reports_failures: bool = False
-    read_again: Callable[[], ItemReader] | None = None
 
     @property
     def console(self) -> Console:

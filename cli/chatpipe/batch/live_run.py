@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
 from contextlib import ExitStack, suppress
 
 from chatpipe.batch import end
 from chatpipe.batch.emit import open_emitter
-from chatpipe.batch.input_passes import InputPasses
+from chatpipe.batch.items import Item
 from chatpipe.batch.job import Job
 from chatpipe.batch.journal.store import open_store
 from chatpipe.batch.progress import Progress, ProgressOptions
@@ -21,7 +22,7 @@ from chatpipe.output.target import OpenOutput, with_part
 from chatpipe.system.signals import delay_signals, raise_if_received, run_loop
 
 
-def answer(job: Job, source: InputPasses, out: OpenOutput, watch: ProgressOptions) -> int:
+def answer(job: Job, items: AsyncIterator[Item], out: OpenOutput, watch: ProgressOptions) -> int:
     """Answer all items of the input, and complete the output if all answers are good.
 
     Returns the status. Raises the ChatpipeError that the run ends in, and Interrupted. A signal takes
@@ -31,7 +32,7 @@ def answer(job: Job, source: InputPasses, out: OpenOutput, watch: ProgressOption
         tally = Tally()
         try:
             with delay_signals():
-                fault = _run(job, servers, source, out, tally, watch)
+                fault = _run(job, servers, items, out, tally, watch)
         except Interrupted:
             if tally.finished and not out.is_complete:
                 job.console.note(end.interruption_text(job, tally))
@@ -44,7 +45,7 @@ def answer(job: Job, source: InputPasses, out: OpenOutput, watch: ProgressOption
 def _run(
     job: Job,
     servers: Servers,
-    source: InputPasses,
+    items: AsyncIterator[Item],
     out: OpenOutput,
     tally: Tally,
     watch: ProgressOptions,
@@ -59,10 +60,8 @@ def _run(
         jobs = means.jobs
         session = Session(job, means, emitter, progress)
         raise_if_received()
-        items = source.items()
         if jobs is not None:
-            jobs.prepare(source.again, watch)
-            items = jobs.visible(items)
+            items = jobs.prepare(items, watch)
         emitter.emit_head()
         try:
             stop = run_loop(session.run(items))

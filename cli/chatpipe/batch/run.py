@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 from chatpipe.batch import dry_run, live_run
 from chatpipe.batch.conflicts import refuse_conflicts, refuse_engine_conflicts
-from chatpipe.batch.input_passes import open_passes
+from chatpipe.batch.input import RunInput, open_lines
 from chatpipe.batch.items import Item
 from chatpipe.batch.job import Job
 from chatpipe.batch.progress import ProgressOptions
@@ -35,7 +35,10 @@ class Run:
         job = self._job
         inputs = [*sources.names, *([] if job.file == STDIN else [job.file])]
         refuse_engine_conflicts(job)
-        with open_passes(job, sources) as source:
+        with open_lines(job.file, sources, job.reader.form) as lines:
+            source = RunInput(
+                lines, job.reader, job.input, job.console, own_ids_once=job.resume.match == "id"
+            )
             refuse_conflicts(job)
             if not (job.only_requests or job.report.dry_run or job.options.recordings.is_offline):
                 for endpoint in job.endpoints:
@@ -47,7 +50,7 @@ class Run:
             with open_target(job.target, inputs, escape=True) as out:
                 if job.only_requests:
                     return dry_run.write_requests(source.items(), out, job.console, job.endpoint.patches)
-                return live_run.answer(job, source, out, watch)
+                return live_run.answer(job, source.items(), out, watch)
 
     def _watch(self) -> ProgressOptions:
         job = self._job

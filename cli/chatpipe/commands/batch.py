@@ -42,7 +42,6 @@ def batch(
     """
     from chatpipe.batch.items import LineTemplate, RequestReader
     from chatpipe.batch.job import Job
-    from chatpipe.batch.line_set import LineSet
     from chatpipe.batch.run import Run
     from chatpipe.batch.run_format import create_run_format
     from chatpipe.prepare import draft
@@ -55,7 +54,6 @@ def batch(
         default_model=prepared.endpoint.model,
         removals=request.parameters.removals,
     )
-    fine = LineSet() if run.engine.is_jobs else None
-    reader = RequestReader(template, plain=input.plain, check=request.check, fine=fine)
+    reader = RequestReader(template, plain=input.plain, check=request.check)
     run_format = create_run_format(run.results)
     return Run(Job(source, input, reader, run_format, drafted, prepared, run, output)).run(drafted.sources)

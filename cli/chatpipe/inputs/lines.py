@@ -53,14 +53,6 @@ class LineReader:
             else:  # our caller passed a non-blocking descriptor
                 select.select([self._descriptor], [], [])
 
-    def read_blocks(self) -> Iterator[bytes]:
-        """The bytes up to the end, as they are, instead of lines. Blocks until they are there."""
-        while (block := self._read()) != b"":
-            if block is not None:
-                yield block
-            else:
-                select.select([self._descriptor], [], [])
-
     async def __aiter__(self) -> AsyncIterator[Source]:
         while True:
             for source in self._ready:

@@ -1,7 +1,6 @@
 """A file of Batch lines -> the parts that jobs are made of: one model and one url each, within the limits.
 
-Two numbers are kept for a line, and a hash of its custom_id while the file is read. Parts have the lines in
-their order.
+A hash of each custom_id is kept while the file is read. Parts have the lines in their order.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from chatpipe.inputs.values import Value
 from chatpipe.jobs.job_dialects import JobDialect
 
 _BLOCK = 256 << 10
-MARGIN = 0.95  # of the bytes that a file may have: providers differ in what a MB is
+_MARGIN = 0.95  # of the bytes that a file may have: providers differ in what a MB is
 _AS_LINES = "chatpipe batch {} -f requests -o FILE writes lines that fit"
 
 
@@ -32,26 +31,36 @@ class InputPart:
     def __init__(self, url: str, model: str | None) -> None:
         self.url = url
         self.model = model
+        # Where blocks of neighbouring lines begin and end in the file, without the newline at the end
         self._starts = array("Q")
         self._ends = array("Q")
         self._hash = hashlib.sha256()
+        self._count = 0
         self.size = 0
         self.first = self.last = 0
         self._runs = array("Q")  # a first line and a count, by turns
 
     def __len__(self) -> int:
-        return len(self._starts)
+        return self._count
 
     @property
     def digest(self) -> str:
         return self._hash.hexdigest()
 
     def add(self, line: bytes, at: int, number: int) -> None:
-        """Add a line, given without its newline, which begins at a byte of the file."""
-        self._starts.append(at)
-        self._ends.append(at + len(line))
-        self._hash.update(line + b"\n")
-        self.size += len(line) + 1
+        """Add a line, given with a newline, which begins at a byte of the file.
+
+        The last line of the file may have no newline there.
+        """
+        end = at + len(line) - 1
+        if self._ends and self._ends[-1] + 1 == at and end - self._starts[-1] <= _BLOCK:
+            self._ends[-1] = end
+        else:
+            self._starts.append(at)
+            self._ends.append(end)
+        self._hash.update(line)
+        self._count += 1
+        self.size += len(line)
         self.first = self.first or number
         if self._runs and number == self.last + 1:
             self._runs[-1] += 1
@@ -66,7 +75,7 @@ class InputPart:
     def pieces(self, descriptor: int) -> Iterator[bytes]:
         """Its bytes, in pieces. Raises BadInput if the file has changed since it was read."""
         found = hashlib.sha256()
-        for start, end in self._blocks():
+        for start, end in zip(self._starts, self._ends, strict=True):
             # The newline of a last line that has none is ours.
             piece = os.pread(descriptor, end - start, start) + b"\n"
             found.update(piece)
@@ -74,15 +83,33 @@ class InputPart:
         if found.hexdigest() != self.digest:
             raise BadInput("the file changed while it was read", place="FILE", fix="run it again")
 
-    def _blocks(self) -> Iterator[tuple[int, int]]:
-        """The bytes of neighbouring lines as one block, without the last newline."""
-        start, end = self._starts[0], self._ends[0]
-        for index in range(1, len(self)):
-            if self._starts[index] != end + 1 or self._ends[index] - start > _BLOCK:
-                yield start, end
-                start = self._starts[index]
-            end = self._ends[index]
-        yield start, end
+
+class PartSplitter:
+    """Finds the part that a line goes to. parts are all, in the order of their first lines."""
+
+    def __init__(self, dialect: JobDialect) -> None:
+        self.parts: list[InputPart] = []
+        self._most_lines = dialect.most_lines
+        self._most_bytes = int(dialect.most_bytes * _MARGIN)
+        self._numbers: dict[tuple[str, str | None], int] = {}  # of the parts that have room
+
+    def number(self, url: str, model: str | None, size: int, place: str) -> int:
+        """The number of the part that a line of this size goes to.
+
+        Raises BadInput for a line, at a place of the input, that is larger than a part may be.
+        """
+        key = (url, model)
+        number = self._numbers.get(key)
+        if number is not None:
+            part = self.parts[number]
+            if len(part) < self._most_lines and part.size + size <= self._most_bytes:
+                return number
+        if size > self._most_bytes:
+            what = f"the request has {quantity(size, 'byte')}, and a file of the provider at most"
+            raise BadInput(f"{what} {self._most_bytes}", place=place)
+        number = self._numbers[key] = len(self.parts)
+        self.parts.append(InputPart(url, model))
+        return number
 
 
 class PartReader:
@@ -91,9 +118,7 @@ class PartReader:
     def __init__(self, name: str, dialect: JobDialect) -> None:
         self._name = name
         self._dialect = dialect
-        self._most_bytes = int(dialect.most_bytes * MARGIN)
-        self._open: dict[tuple[str, str | None], InputPart] = {}
-        self._parts: list[InputPart] = []
+        self._splitter = PartSplitter(dialect)
         self._ids: set[int] = set()
 
     def read(self, file: BinaryIO) -> list[InputPart]:
@@ -113,20 +138,16 @@ class PartReader:
                 at += size
         except OSError as error:
             raise MissingInput(f"cannot read '{self._name}': {reason(error)}", place="FILE") from error
-        if not self._parts:
+        if not self._splitter.parts:
             raise BadInput("there are no requests", place=self._name)
-        return self._parts
+        return self._splitter.parts
 
     def _add(self, line: bytes, at: int, number: int) -> None:
-        key = self._checked(line, f"{self._name}:{number}")
-        part = self._open.get(key)
-        is_full = part is not None and (
-            len(part) >= self._dialect.most_lines or part.size + len(line) + 1 > self._most_bytes
-        )
-        if part is None or is_full:
-            part = self._open[key] = InputPart(*key)
-            self._parts.append(part)
-        part.add(line, at, number)
+        place = f"{self._name}:{number}"
+        url, model = self._checked(line, place)
+        line += b"\n"
+        part = self._splitter.number(url, model, len(line), place)
+        self._splitter.parts[part].add(line, at, number)
 
     def _checked(self, line: bytes, place: str) -> tuple[str, str | None]:
         """The url and the model of a line. Raises BadInput for one that the API would refuse."""
@@ -149,9 +170,6 @@ class PartReader:
         if body.get("stream"):
             fix = f"chatpipe batch {self._name} --override --unset stream -f requests -o FILE leaves it out"
             raise BadInput("it asks for a stream, which the Batch API does not have", place=place, fix=fix)
-        if len(line) + 1 > self._most_bytes:
-            what = f"it has {quantity(len(line), 'byte')}, and a whole file of the provider at most"
-            raise BadInput(f"{what} {self._most_bytes}", place=place)
         self._refuse_double(custom_id, place)
         return url, model_of(body, self._dialect, place)
 

@@ -116,6 +116,6 @@ class Spool:
 
 def _unnamed() -> int:
     """A descriptor of a temporary file that has no name any more."""
-    descriptor, path = tempfile.mkstemp(prefix="chatpipe-serve-")
+    descriptor, path = tempfile.mkstemp(prefix="chatpipe-")
     os.unlink(path)
     return descriptor

@@ -66,7 +66,6 @@ class RunStore:
 
     def __init__(self, files: AnswerFiles, options: StoreOptions) -> None:
         self.files = files
-        self._options = options
         self._journal, self._recorded, self._by_id = files
         self._scope = options.scope
         self._scopes_all = options.scopes_all
@@ -81,19 +80,17 @@ class RunStore:
         self._first_fault: _Fault | None = None
 
     def fingerprint(self, item: Item) -> str:
-        """Fingerprint of a request.
+        """Fingerprint of a request, which must be asked for once: identical bodies are counted.
 
-        Identical bodies share one if no answers are looked up, because counting them takes memory.
+        They share one if no answers are looked up, because counting them takes memory.
         """
+        if item.fingerprint:
+            return item.fingerprint
         assert item.body is not None
         digest = fingerprints.body_digest(item.body)
         occurrence = self._occurrences.count(digest) if self._counts_occurrences else 1
         is_scoped = self._scopes_all or not item.body.get("model")
         return fingerprints.fingerprint_of(digest, self._scope if is_scoped else None, occurrence)
-
-    def again(self) -> RunStore:
-        """A store of the same answers that counts identical lines from the beginning."""
-        return RunStore(self.files, self._options)
 
     def has_answer(self, item: Item, fingerprint: str) -> bool:
         """Return True if an item has a recorded answer. Takes no note of it."""

@@ -1,4 +1,4 @@
-"""The engine of a run with jobs at a provider: what they have answered is an answer at once.
+"""A run with jobs at a provider, as its driver sees it: what they have answered is an answer at once.
 
 submit -> in a job that was collected -> answered
 -> in a job that has not ended -> unsent, with the job
@@ -8,6 +8,9 @@ submit -> in a job that was collected -> answered
 from __future__ import annotations
 
 from chatpipe.batch.engine import Callbacks, Engine, RunRequest
+from chatpipe.batch.items import Item
+from chatpipe.batch.journal.answers import RecordedAnswer
+from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.provider_jobs.collected_results import Collected, CollectedResults
 from chatpipe.batch.provider_jobs.job_records import JobRecords
 from chatpipe.batch.result import Result
@@ -67,6 +70,26 @@ class CollectedEngine:
         job = f"it lies in job {record.job_id}" if record.job_id else _UNCONFIRMED
         fault = SomeFailed(f"{job}{where}{since}", Status.SOME_FAILED)
         return Collected(Answer(None, None, fault, attempts=0), 0.0)
+
+
+class CollectedStore:
+    """See AnswerStore. A good answer of a job is newer than a recorded one, and counts before it."""
+
+    def __init__(self, store: RunStore, results: CollectedResults) -> None:
+        self._store = store
+        self._results = results
+
+    def fingerprint(self, item: Item) -> str:
+        return self._store.fingerprint(item)
+
+    def find_answer(self, item: Item, fingerprint: str) -> RecordedAnswer | None:
+        found = self._store.find_answer(item, fingerprint)
+        if found is not None and self._results.has_good(fingerprint):
+            return None
+        return found
+
+    def record(self, number: int, result: Result) -> None:
+        self._store.record(number, result)
 
 
 class NoStops:

@@ -1,27 +1,26 @@
-"""The first pass over an input -> the parts of it that have to be sent, as Batch lines in a temporary file.
+"""The items of a run -> the parts of them that have to be sent, as Batch lines in a temporary file.
 
-A line is left out if it has an answer, or lies in a job that has not been collected.
+A line is in no part if it has an answer, or lies in a job that has not been collected.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import AsyncIterator, Callable
-from typing import BinaryIO
 
 from chatpipe.batch.items import Item
+from chatpipe.batch.provider_jobs.item_file import ItemFile
 from chatpipe.batch.provider_jobs.job_records import PlannedLines, key_of
-from chatpipe.errors import BadInput, CannotWrite, ChatpipeError, quantity, reason
+from chatpipe.errors import ChatpipeError
 from chatpipe.exchange import body_to_send
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.jobs.input_parts import MARGIN, InputPart, model_of
+from chatpipe.jobs.input_parts import InputPart, PartSplitter, model_of
 from chatpipe.jobs.job_dialects import JobDialect
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.server.patches import Patch
 from chatpipe.system.line_index import SortedIndex
 from chatpipe.system.signals import run_loop
+from chatpipe.system.temporary_file import cannot_keep, close_temporary, open_temporary
 
 _STREAMING = ("stream", "stream_options")
 
@@ -29,11 +28,14 @@ _STREAMING = ("stream", "stream_options")
 class PartTerms(NamedTuple):
     """The rules for parts.
 
-    fingerprint identifies an item. is_known tells whether it is not to be sent; if it lies in a job,
-    count_known then takes its part of the budget. reserve does so for an item that is sent, and returns the
-    fault if there is not enough left. cost is the expected one, None without prices.
+    input_name is that of the input, for places. fingerprint identifies an item. is_known returns True for one
+    that is not to be sent; if it lies in a job, count_known then takes its part of the budget. reserve does
+    so for an item that is sent, and returns the fault if there is not enough left. cost is the expected one,
+    None without prices. detail gets the changes that patches make. With dedupe, items with the same request
+    are sent once.
     """
 
+    input_name: str
     dialect: JobDialect
     patches: tuple[Patch, ...]
     fingerprint: Callable[[Item], str]
@@ -41,31 +43,40 @@ class PartTerms(NamedTuple):
     count_known: Callable[[Item, str], None]
     reserve: Callable[[Item], ChatpipeError | None]
     cost: Callable[[Item], float | None]
+    detail: Callable[[str], None] | None = None
+    dedupe: bool = False
 
 
 class JobParts:
     """The parts, and the file with their lines.
 
-    budget_fault is the reason why the rest of the input is left out.
+    items has all items of this run but those that are left out; budget_fault is the reason.
     """
 
     def __init__(self, terms: PartTerms) -> None:
+        """Raises CannotWrite."""
         self._terms = terms
-        self._most_bytes = int(terms.dialect.most_bytes * MARGIN)
-        self._open: dict[str | None, int] = {}  # the part that is being filled, by model
+        self.items = ItemFile()
+        self._splitter = PartSplitter(terms.dialect)
         self._at = 0
-        self._seen = SortedIndex("B")
-        self.parts: list[InputPart] = []
+        self._seen = SortedIndex("B") if terms.dedupe else None
         self._fingerprints: list[bytearray] = []
         self._costs: list[float | None] = []
         self.budget_fault: ChatpipeError | None = None
-        self.file: BinaryIO = _temporary()
+        self.file = open_temporary()
 
-    def __len__(self) -> int:
-        return sum(map(len, self.parts))
+    @property
+    def parts(self) -> list[InputPart]:
+        return self._splitter.parts
+
+    def close_lines(self) -> None:
+        """Give up the lines, which are all submitted."""
+        close_temporary(self.file)
 
     def close(self) -> None:
-        self.file.close()
+        """Give up both files. May be called again."""
+        close_temporary(self.file)
+        self.items.close()
 
     def lines(self, number: int) -> PlannedLines:
         """The lines of a part."""
@@ -84,57 +95,53 @@ class JobParts:
         try:
             self.file.flush()
         except OSError as error:
-            raise _full(error) from error
+            raise cannot_keep(error) from error
 
     async def _read(self, items: AsyncIterator[Item]) -> None:
+        fingerprint_of = self._terms.fingerprint
         async for item in items:
-            if item.fault is not None or item.body is None:
-                continue
-            fingerprint = self._terms.fingerprint(item)
-            if not item.is_ours or self.budget_fault is not None or self._seen.find(key_of(fingerprint)):
-                continue
-            if self._terms.is_known(item, fingerprint):
-                self._terms.count_known(item, fingerprint)
-                continue
-            self.budget_fault = self._terms.reserve(item)
-            if self.budget_fault is None:
-                self._add(item, fingerprint)
+            # Identical requests are counted over all shards.
+            fingerprint = "" if item.fault is not None else fingerprint_of(item)
+            if item.is_ours and (item.fault is not None or self._has_place(item, fingerprint)):
+                self.items.add(item, fingerprint)
+
+    def _has_place(self, item: Item, fingerprint: str) -> bool:
+        """Put an item into a part if it has to be sent. Returns False if the budget leaves it out."""
+        seen, key = self._seen, key_of(fingerprint)
+        if seen is not None and seen.find(key):
+            return True
+        if self._terms.is_known(item, fingerprint):
+            self._terms.count_known(item, fingerprint)
+        else:
+            self.budget_fault = self.budget_fault or self._terms.reserve(item)
+            if self.budget_fault is not None:
+                return False
+            self._add(item, fingerprint)
+        if seen is not None:
+            seen.add(key, 0)
+        return True
 
     def _add(self, item: Item, fingerprint: str) -> None:
         assert item.body is not None
-        dialect = self._terms.dialect
-        body = dict(body_to_send(item.body, self._terms.patches))
+        dialect, place = self._terms.dialect, f"{self._terms.input_name}:{item.line}"
+        body = dict(body_to_send(item.body, self._terms.patches, self._terms.detail))
         for name in _STREAMING:
             body.pop(name, None)
-        model = model_of(body, dialect, f"line {item.line}")
-        line = values.dumps(_line_of(fingerprint, body, dialect))
-        if len(line) + 1 > self._most_bytes:
-            what = f"the request has {quantity(len(line), 'byte')}, and a file of the provider at most"
-            raise BadInput(f"{what} {self._most_bytes}", place=f"line {item.line}")
-        number = self._part_for(model, len(line) + 1)
+        model = model_of(body, dialect, place)
+        line = values.dumps(_line_of(fingerprint, body, dialect)) + b"\n"
+        number = self._splitter.number(dialect.url, model, len(line), place)
+        if number == len(self._costs):
+            self._fingerprints.append(bytearray())
+            self._costs.append(None)
         try:
-            self.file.write(line + b"\n")
+            self.file.write(line)
         except OSError as error:
-            raise _full(error) from error
+            raise cannot_keep(error) from error
         self.parts[number].add(line, self._at, item.line)
-        self._at += len(line) + 1
+        self._at += len(line)
         self._fingerprints[number] += fingerprint.encode()
         if (cost := self._terms.cost(item)) is not None:
             self._costs[number] = (self._costs[number] or 0.0) + cost
-        self._seen.add(key_of(fingerprint), 0)
-
-    def _part_for(self, model: str | None, size: int) -> int:
-        """The number of the part that a line of this size goes to."""
-        number = self._open.get(model)
-        part = None if number is None else self.parts[number]
-        dialect = self._terms.dialect
-        if part is None or len(part) >= dialect.most_lines or part.size + size > self._most_bytes:
-            number = self._open[model] = len(self.parts)
-            self.parts.append(InputPart(dialect.url, model))
-            self._fingerprints.append(bytearray())
-            self._costs.append(None)
-        assert number is not None
-        return number
 
 
 def _line_of(fingerprint: str, body: dict[str, Value], dialect: JobDialect) -> dict[str, Value]:
@@ -143,18 +150,3 @@ def _line_of(fingerprint: str, body: dict[str, Value], dialect: JobDialect) -> d
         body.pop("model", None)
         return {"custom_id": fingerprint, "body": body}
     return {"custom_id": fingerprint, "method": "POST", "url": dialect.url, "body": body}
-
-
-def _temporary() -> BinaryIO:
-    """A temporary file without a name. Raises CannotWrite."""
-    try:
-        descriptor, path = tempfile.mkstemp(prefix="chatpipe-")
-        os.unlink(path)
-    except OSError as error:
-        raise _full(error) from error
-    return open(descriptor, "w+b")
-
-
-def _full(error: OSError) -> CannotWrite:
-    what = f"cannot write a temporary file: {reason(error)}"
-    return CannotWrite(what, fix="set TMPDIR to a folder on a larger disk")

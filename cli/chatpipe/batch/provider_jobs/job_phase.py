@@ -1,19 +1,18 @@
 """The jobs of a run, before its results are made: those that are there are looked up, new ones are created.
 
-    unconfirmed creates -> jobs that have ended -> first pass over the input -> parts -> jobs -> results
+    unconfirmed creates -> jobs that have ended; then parts of the input -> jobs -> results
 
-Then the driver reads the input again, and CollectedEngine answers it.
+Then the driver gets the items, and CollectedEngine answers them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from chatpipe.batch.items import Item
 from chatpipe.batch.progress import ProgressOptions
 from chatpipe.batch.provider_jobs.collected_results import CollectedResults, broken_text
-from chatpipe.batch.provider_jobs.job_parts import JobParts, PartTerms
+from chatpipe.batch.provider_jobs.job_parts import JobParts
 from chatpipe.batch.provider_jobs.job_records import JobRecords
 from chatpipe.batch.provider_jobs.wait_display import WaitCounts, WaitDisplay
 from chatpipe.errors import BadInput, ChatpipeError, OutcomeFault, Status, quantity
@@ -31,7 +30,7 @@ _NO_ROOM = "token_limit_exceeded"
 
 
 class JobPhase:
-    """late is the reason why jobs have not ended, budget_fault the one why lines were left out."""
+    """late is the reason why jobs have not ended."""
 
     def __init__(self, api: JobApi, records: JobRecords, options: EngineOptions) -> None:
         self._api = api
@@ -47,7 +46,6 @@ class JobPhase:
         self._held: list[int] = []  # parts for which the provider had no room
         self.results = CollectedResults(records, str(api.connection.server.completions_url()))
         self.late: ChatpipeError | None = None
-        self.budget_fault: ChatpipeError | None = None
 
     def collect_ended(self) -> None:
         """Look for jobs that were not confirmed, and collect those that have ended.
@@ -62,30 +60,23 @@ class JobPhase:
             if job is not None and job.has_ended:
                 self.results.collect(self._api, record.token, job)
 
-    def submit(
-        self, first_pass: Callable[[], AsyncIterator[Item]], terms: PartTerms, watch: ProgressOptions
-    ) -> None:
-        """Create jobs of the lines that have to be sent, and wait for all of them.
+    def submit(self, parts: JobParts, watch: ProgressOptions) -> None:
+        """Create the jobs of parts, and wait for all jobs.
 
         Raises the fault of a request. What was created before it is in the journal.
         """
-        self._parts = JobParts(terms)
-        try:
-            self._parts.read(first_pass())
-            self.budget_fault = self._parts.budget_fault
-            for number in range(len(self._parts.parts)):
-                self._create(number)
-            if self._options.waits:
-                context = self._api.connection.context
-                display = WaitDisplay(watch, context.monotonic, self._api.sleep)
-                with display.open():
-                    self._wait(None if watch.kind == "none" else display)
-            elif waiting := self._waiting():
-                lines = sum(int(record.fields.get("lines", 0)) for record in waiting)
-                what = f"{quantity(lines, 'line')} in {quantity(len(waiting), 'job')} at the provider"
-                self.late = OutcomeFault(what, Status.OUT_OF_TIME, fix=_LATER)
-        finally:
-            self._parts.close()
+        self._parts = parts
+        for number in range(len(parts.parts)):
+            self._create(number)
+        if self._options.waits:
+            context = self._api.connection.context
+            display = WaitDisplay(watch, context.monotonic, self._api.sleep)
+            with display.open():
+                self._wait(None if watch.kind == "none" else display)
+        elif waiting := self._waiting():
+            lines = sum(int(record.fields.get("lines", 0)) for record in waiting)
+            what = f"{quantity(lines, 'line')} in {quantity(len(waiting), 'job')} at the provider"
+            self.late = OutcomeFault(what, Status.OUT_OF_TIME, fix=_LATER)
         if self.results.broken:
             self._api.connection.console.warning(broken_text(self.results.broken))
 

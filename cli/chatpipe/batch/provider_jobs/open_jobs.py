@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 from chatpipe.batch.job import Job
 from chatpipe.batch.journal.store import RunStore
@@ -46,9 +46,8 @@ def open_run_jobs(job: Job, servers: Sequence[Server], store: RunStore) -> Itera
             raise
         yield RunJobs(job, store, records, None)
         return
-    with connect(servers[0], job.policy, job.console, job.environ) as connection:
+    with ExitStack() as stack:
+        connection = stack.enter_context(connect(servers[0], job.policy, job.console, job.environ))
         phase = JobPhase(JobApi(connection, dialect, _WITHOUT_JOBS), records, options)
-        try:
-            yield RunJobs(job, store, records, phase)
-        finally:
-            phase.results.close()
+        stack.callback(phase.results.close)
+        yield stack.enter_context(closing(RunJobs(job, store, records, phase)))

@@ -12,21 +12,22 @@ from chatpipe.batch.provider_jobs.job_records import JobRecords
 from chatpipe.jobs.job_dialects import JobDialect
 from chatpipe.limits.tokens import TokenEstimator
 from chatpipe.response.usage import usage_of
+from chatpipe.system.console import once
 
 
 def part_terms(
     job: Job, store: RunStore, records: JobRecords, results: CollectedResults, dialect: JobDialect
 ) -> PartTerms:
     """The rules. Raises like open_budget()."""
-    lookup, recorded = store.again(), store.files.recorded
-    budget = open_budget(job.limits, TokenEstimator(), recorded, job.console.note, in_jobs=True)
+    budget = open_budget(job.limits, TokenEstimator(), store.files.recorded, job.console.note, in_jobs=True)
+    console = job.console
 
-    def is_in_job(fingerprint: str) -> bool:
-        return records.job_of(fingerprint) is not None or results.holds(fingerprint)
+    def is_known(item: Item, fingerprint: str) -> bool:
+        return records.job_of(fingerprint) is not None or store.has_answer(item, fingerprint)
 
     def count_known(item: Item, fingerprint: str) -> None:
         """Count a line that lies in a job: the journal does not have its answer yet."""
-        if budget.is_unlimited or not is_in_job(fingerprint):
+        if budget.is_unlimited or records.job_of(fingerprint) is None:
             return
         completion = results.completion(fingerprint)
         if completion is None and results.holds(fingerprint):
@@ -37,11 +38,14 @@ def part_terms(
             budget.reserve(item)
 
     return PartTerms(
+        job.input_name,
         dialect,
         job.endpoint.patches,
-        lookup.fingerprint,
-        lambda item, fingerprint: is_in_job(fingerprint) or lookup.has_answer(item, fingerprint),
+        store.fingerprint,
+        is_known,
         count_known,
         budget.reserve,
         budget.expected_cost,
+        once(console.detail if console.options.verbose else None),
+        job.input.dedupe,
     )

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
-from chatpipe.batch.driver import StopPolicy
+from chatpipe.batch.driver import AnswerStore, StopPolicy
 from chatpipe.batch.engine import Engine
 from chatpipe.batch.items import Item
 from chatpipe.batch.job import Job
 from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.progress import ProgressOptions
-from chatpipe.batch.provider_jobs.collected_engine import CollectedEngine, NoStops
-from chatpipe.batch.provider_jobs.collected_store import CollectedStore
+from chatpipe.batch.provider_jobs.collected_engine import CollectedEngine, CollectedStore, NoStops
+from chatpipe.batch.provider_jobs.job_parts import JobParts
 from chatpipe.batch.provider_jobs.job_phase import JobPhase
 from chatpipe.batch.provider_jobs.job_records import JobRecords
 from chatpipe.batch.provider_jobs.part_terms import part_terms
-from chatpipe.batch.result import ResultBuilder
+from chatpipe.batch.provider_jobs.unused_results import keep_unused
 from chatpipe.errors import ChatpipeError, Interrupted
 from chatpipe.system.signals import interruptible
 
@@ -29,34 +29,43 @@ class RunJobs:
         self.records = records
         self.phase = phase
         self.has_unused = False
-        self.answers = CollectedStore(store, None if phase is None else phase.results)
+        self._parts: JobParts | None = None
+
+    def close(self) -> None:
+        """Give up the temporary files."""
+        if self._parts is not None:
+            self._parts.close()
 
     @property
     def is_engine(self) -> bool:
         """True if nothing is sent in another way."""
         return self._job.options.engine.is_jobs and not self._job.resume.no_send
 
-    def prepare(self, first_pass: Callable[[], AsyncIterator[Item]], watch: ProgressOptions) -> None:
+    def prepare(self, items: AsyncIterator[Item], watch: ProgressOptions) -> AsyncIterator[Item]:
         """Collect what has ended, and with the engine create what is missing and wait for it.
 
-        Raises the fault of a request, and Interrupted.
+        Returns the items that have a result in this run. Raises the fault of a request, and Interrupted.
         """
-        if self.phase is None or self._job.resume.no_send:
-            return
+        phase = self.phase
+        if phase is None or self._job.resume.no_send:
+            return items
         try:
             with interruptible():
-                if self.is_engine:
-                    self.phase.collect_ended()
-                    terms = part_terms(
-                        self._job, self._store, self.records, self.phase.results, self.phase.dialect
-                    )
-                    self.phase.submit(first_pass, terms, watch)
-                else:
-                    self._collect_if_possible(self.phase)
+                if not self.is_engine:
+                    self._collect_if_possible(phase)
+                    return items
+                phase.collect_ended()
+                terms = part_terms(self._job, self._store, self.records, phase.results, phase.dialect)
+                parts = self._parts = JobParts(terms)
+                parts.read(items)
+                phase.submit(parts, watch)
+                parts.close_lines()
         except Interrupted:
-            if text := self.phase.interrupted_text():
+            if text := phase.interrupted_text():
                 self._job.console.note(text)
             raise
+        found = parts.items.read()
+        return found if phase.late is None else self._visible(found, phase)
 
     def _collect_if_possible(self, phase: JobPhase) -> None:
         """Collect what has ended. A run that sends its requests itself does without, if it has to."""
@@ -67,31 +76,27 @@ class RunJobs:
 
     def engine_and_policy(self, engine: Engine, policy: StopPolicy) -> tuple[Engine, StopPolicy]:
         """The engine and the stop policy of the run. What is paid for already stops no run."""
-        if self.phase is None and self.is_engine:
-            return engine, policy
         results = None if self.phase is None else self.phase.results
         sender = None if self.is_engine else engine
         return CollectedEngine(results, self.records, sender), NoStops() if self.is_engine else policy
 
-    async def visible(self, items: AsyncIterator[Item]) -> AsyncIterator[Item]:
-        """The items that have a result in this run. With the engine, a line that it waits for has none."""
-        answers = self.answers
-        async for item in items:
-            if not self.is_engine or item.fault is not None:
-                yield item
-                continue
-            fingerprint = answers.fingerprint(item)
-            is_known = (
-                (self.phase is not None and self.phase.results.holds(fingerprint))
-                or answers.has_answer(item, fingerprint)
-                or self._lies_elsewhere(fingerprint)
-            )
-            yield item if is_known else item._replace(is_ours=False)
+    @property
+    def answers(self) -> AnswerStore:
+        """The store of the driver."""
+        return self._store if self.phase is None else CollectedStore(self._store, self.phase.results)
 
-    def _lies_elsewhere(self, fingerprint: str) -> bool:
-        """Return True for a line in a job of another server, which this run does not wait for."""
-        record = self.records.job_of(fingerprint)
-        return record is not None and not self.records.is_own(record)
+    async def _visible(self, items: AsyncIterator[Item], phase: JobPhase) -> AsyncIterator[Item]:
+        """The items without those that the run has waited for in vain."""
+        async for item in items:
+            if item.fault is not None or not self._is_awaited(item, phase):
+                yield item
+
+    def _is_awaited(self, item: Item, phase: JobPhase) -> bool:
+        """Return True for a line of this server whose job has not ended, or was not created yet."""
+        record = self.records.job_of(item.fingerprint)
+        if record is not None and (record.token in phase.results.tokens or not self.records.is_own(record)):
+            return False
+        return not self._store.has_answer(item, item.fingerprint)
 
     def finish(self, fault: ChatpipeError | None) -> ChatpipeError | None:
         """Take note that the results are recorded. Raises CannotWrite.
@@ -100,21 +105,12 @@ class RunJobs:
         """
         if self.phase is None:
             return fault
-        self._keep_unused(self.phase)
+        self.has_unused = keep_unused(self._job, self._store, self.phase.results)
         self.phase.finish()
         if fault is not None and not self.is_engine and (ids := self.phase.waiting_ids()):
             fault.fix += f", --engine batch-api waits for {ids}, chatpipe jobs cancel {ids} gives it up"
-        return self.phase.budget_fault or self.phase.late or fault
-
-    def _keep_unused(self, phase: JobPhase) -> None:
-        """Record the answers to lines that the input has no more: they are paid for."""
-        names, properties = self._job.server_names, self._job.run_format.properties
-        builder = ResultBuilder(frozenset(), properties, server=names[0])
-        for fingerprint, found in phase.results.unused():
-            if found.answer.fault is None:
-                item = Item(0, fingerprint, None)
-                self._store.keep(builder.of_answer(item, fingerprint, found.answer, found.latency_s))
-                self.has_unused = True
+        left_out = None if self._parts is None else self._parts.budget_fault
+        return left_out or self.phase.late or fault
 
     @property
     def needs_journal(self) -> bool:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from chatpipe.batch.job import Job
-from chatpipe.batch.line_set import LineSet
 from chatpipe.batch.tables import writer
 from chatpipe.batch.tables.bodies import RowTemplate, read_image_field
 from chatpipe.batch.tables.row_items import ColumnRules, RowReader
 from chatpipe.batch.tables.writer import AnswerFields, as_json, as_text_value
 from chatpipe.errors import UsageFault
-from chatpipe.inputs.rows import RowDecoder
 from chatpipe.inputs.sources import is_file
 from chatpipe.options.output import OutputOptions
 from chatpipe.options.prompt import RoleOption
@@ -34,23 +32,16 @@ def map_job(file: str, mapping: MapOptions, draft: Draft, run: RunOptions, outpu
     _refuse_idle_template(template, draft.options.prompt.role_options[-1], file)
     answers = _answer_fields(rows, draft, run)
     rules = ColumnRules(answers.unpacked, answers.names(), is_keyed=rows.target == "jsonl")
-
-    fine = LineSet() if run.engine.is_jobs else None
-
-    def reader(table: RowDecoder) -> RowReader:
-        return RowReader(table, template, options.check, rules, skips_empty=rows.skip_empty, fine=fine)
-
     return Job(
         file,
         mapping.input,
-        reader(table),
+        RowReader(table, template, options.check, rules, skips_empty=rows.skip_empty),
         writer.create_format(rows, table, answers),
         draft,
         prepared,
         run,
         output,
         reports_failures=rows.target != "jsonl",
-        read_again=lambda: reader(writer.create_rows(rows)),
     )
 
 

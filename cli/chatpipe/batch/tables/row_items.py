@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 
-from chatpipe.batch.items import CheckedLines, Item, check_item
+from chatpipe.batch.items import Item, check_item
 from chatpipe.batch.tables.bodies import RowTemplate
 from chatpipe.batch.tables.template import MissingField, as_text, quote_name
 from chatpipe.errors import BadInput, UsageFault
@@ -47,9 +47,8 @@ class RowReader:
         rules: ColumnRules,
         *,
         skips_empty: bool = False,
-        fine: CheckedLines | None = None,
     ) -> None:
-        """With skips_empty, a row without any text is no Item. fine: see check_item().
+        """With skips_empty, a row without any text is no Item.
 
         Raises BadInput if the columns are known already and break a rule.
         """
@@ -58,7 +57,6 @@ class RowReader:
         self._rows = rows
         self._template = template
         self._check = check
-        self._fine = fine
         self._has_checked_names = not rows.is_flat  # rows of JSON have different fields: see _request
         self._check_names("")
 
@@ -98,7 +96,7 @@ class RowReader:
         )
         if body is None or self._check.off:
             return item
-        return check_item(item, row.source, strict=self._check.strict, fine=self._fine)
+        return check_item(item, row.source, strict=self._check.strict)
 
     def _request(self, row: Row) -> tuple[dict[str, Value] | None, BadInput | None]:
         """The request of a row, or the fault that prevents it."""
