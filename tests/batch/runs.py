@@ -97,7 +97,7 @@ class Run:
         return [prompt(request) for request in self.requests]
 
 
-def without_gauges(handler: Handler) -> Handler:
+def without_get(handler: Handler) -> Handler:
     """The handler, and 404 for a GET."""
     return lambda request: error(404, "no such page") if request.method == "GET" else handler(request)
 
@@ -115,7 +115,7 @@ def batch(
 
     With `-j auto` the server is asked for its gauges. It has none, and the handler does not see that.
     """
-    with serve(without_gauges(handler), tls=tls) as server:
+    with serve(without_get(handler), tls=tls) as server:
         done = run(*command(server, *arguments, name=name), stdin=stdin, cwd=cwd, env=env)
     return Run(*done, server)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from batch.result_lines import outcomes, records
 from batch.resuming import Shop
-from batch.runs import jsonl, prompt, without_gauges
+from batch.runs import jsonl, prompt, without_get
 from batch.weather import Weather, questions, right, wrong_results
 from loopback import Answer, Pause, Request, Server, closed_port, error, serve
 from process import Process, run, start
@@ -103,7 +103,7 @@ def test_one_that_comes_back_takes_part_again() -> None:
         process.send(jsonl("q0", "q1"))
         process.line()
         process.line()
-        with Server(without_gauges(right), port=port) as late:
+        with Server(without_get(right), port=port) as late:
             while sum(request.method == "POST" for request in late.requests) < 1:
                 process.send(jsonl("q2"))
                 process.line()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from batch.resuming import Shop, names, texts, write_rows
-from batch.runs import without_gauges
+from batch.runs import without_get
 from batch.test_reliability import Crowded
 from batch.weather import Weather, questions, wrong_results
 from loopback import Server
@@ -116,7 +116,7 @@ def test_auto_respects_what_the_server_has_room_for(places: int, status: int) ->
     lines, service_s = 100 * places + 2_000, 0.05
     crowded = Crowded(places, status, service_s)
     began = time.monotonic()
-    with Server(without_gauges(crowded), keep=False) as server:
+    with Server(without_get(crowded), keep=False) as server:
         command = ("batch", "--base-url", server.url, "-m", "m", "-jauto")
         done = run(*command, stdin=questions(lines), timeout=600)
     used = lines * service_s / places / (time.monotonic() - began)
