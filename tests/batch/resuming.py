@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from batch.result_lines import names, outcomes, records, texts
-from batch.runs import command
+from batch.runs import command, without_get
 from loopback import Pause, Request, Server, Step, WaitFor, completion, error, reply
 from process import Done, Process, run, start
 
@@ -33,7 +33,7 @@ class Shop:
 
     def __init__(self, folder: Path, *, port: int = 0, latency_s: float = 0.0) -> None:
         self.folder = folder
-        self.server = Server(self._answer, port=port)
+        self.server = Server(without_get(self._answer), port=port)
         self.latency_s = latency_s
         self.sales: list[str] = []
         self.refused: set[str] = set()

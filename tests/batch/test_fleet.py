@@ -12,9 +12,9 @@ import orjson
 import pytest
 
 from batch.result_lines import outcomes, records
-from batch.runs import prompt
+from batch.runs import prompt, without_get
 from batch.weather import questions, right, wrong_results
-from loopback import Answer, Handler, Pause, Request, Reset, Server, closed_port, error, reply, serve
+from loopback import Answer, Handler, Pause, Request, Reset, Server, Stall, closed_port, error, reply, serve
 from parametrize import cases
 from process import Done, run
 
@@ -30,6 +30,12 @@ def failing(answer: Answer) -> Handler:
 
 def gone() -> str:
     return f"http://127.0.0.1:{closed_port()}/v1"
+
+
+def with_models(handler: Handler, *names: str) -> Handler:
+    """The same server with a list of these models."""
+    listed = reply(200, {"object": "list", "data": [{"id": name} for name in names]})
+    return lambda request: listed if request.method == "GET" else handler(request)
 
 
 @contextlib.contextmanager
@@ -113,6 +119,14 @@ def test_what_others_accept_is_no_failure_and_who_refuses_it_is_left_out(answer:
     assert reason.encode() in done.stderr
 
 
+def test_lines_at_a_server_that_hangs_go_on_elsewhere_after_the_timeout() -> None:
+    """Not before: as long as it is there it may be at work on them. Meanwhile it gets no others."""
+    with servers(right, failing([Stall()])) as two:
+        done = batch(two, "-j8", "--timeout", "1", lines=200)
+    assert (done.status, wrong_results(done.stdout, 200)) == (0, [])
+    assert 0 < asked(two[1]) <= 6
+
+
 def test_a_server_that_is_not_there_is_left_out_with_one_note() -> None:
     with servers(right) as (there,):
         dead = gone()
@@ -155,7 +169,7 @@ def test_a_line_that_is_bad_itself_leaves_nobody_out() -> None:
     def picky(request: Request) -> Answer:
         return error(400, "bad words") if prompt(request).endswith("7") else right(request)
 
-    with servers(picky, picky) as two:
+    with servers(without_get(picky), without_get(picky)) as two:
         done = batch(two, "-j2", lines=20)
     assert sorted(Counter(outcomes(done.stdout)).values()) == [2, 18]
     assert b"left out" not in done.stderr

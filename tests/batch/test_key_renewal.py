@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import process
-from batch.runs import Run, batch, jsonl, prompt, started
+from batch.runs import Run, batch, jsonl, prompt, started, without_get
 from loopback import Answer, Handler, Pause, Request, WaitFor, completion, error, reply, serve
 from parametrize import cases
 
@@ -105,7 +105,7 @@ def test_key_of_a_profile_is_renewed(
         return expiry(request)
 
     folder = keys.parent
-    with serve(handler) as server:
+    with serve(without_get(handler)) as server:
         (folder / "config.toml").write_text(configuration.format(url=server.url, origin=server.origin))
         env = {"CHATPIPE_CONFIG": "config.toml", "AZURE_OPENAI_ENDPOINT": server.origin}
         stdin = jsonl(*(f"p{number}" for number in range(40)))

@@ -87,15 +87,19 @@ class Endpoint(NamedTuple):
         return base._replace(path=path).geturl()
 
     @property
+    def is_near(self) -> bool:
+        """True for a server of the user's own, as far as its address tells: see is_private."""
+        return not self.profile.in_process and is_private(urlsplit(self.base_url))
+
+    @property
     def metrics_url(self) -> str | None:
-        """The URL where a server of the user's own shows its queue. None unless it is near: see is_private.
+        """The URL where a server of the user's own shows its queue. None unless it is near.
 
         It is at the root of the server: the base URL may lead deeper, and its query may hold a key.
         """
-        base = urlsplit(self.base_url)
-        if self.profile.in_process or not is_private(base):
+        if not self.is_near:
             return None
-        return base._replace(path="/metrics", query="").geturl()
+        return urlsplit(self.base_url)._replace(path="/metrics", query="").geturl()
 
 
 class _Given(NamedTuple):

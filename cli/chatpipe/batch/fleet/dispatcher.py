@@ -4,8 +4,8 @@
                ^                    |
                +-- next server <----+-> every server failed: a try is over -> wait -> next round
 
-LineTries says what a failure means, Health which servers are left out, Balance which one is next. A server
-with a pause or a full window is passed over, and its lines go to others.
+LineTries says what a failure means, Health which servers are left out, Balance which one is next, ModelLists
+which have the model. A server with a pause or a full window is passed over, and its lines go to others.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from chatpipe.batch.engine import RunRequest
 from chatpipe.batch.failures import FailureNotice
 from chatpipe.batch.fleet.line_tries import Diagnosis, LineTries, ServerFailure
 from chatpipe.batch.fleet.member import Member
+from chatpipe.batch.fleet.model_lists import ModelLists
 from chatpipe.batch.fleet.run_rate import MoveSignal, RunRate
 from chatpipe.errors import ChatpipeError, NoServerLeft, Unreachable, quantity
 from chatpipe.exchange import ExchangeContext
@@ -36,7 +37,7 @@ class DispatchNeeds(NamedTuple):
     """The parts of a run that its servers share.
 
     context has the clocks and the messages, rate the limits per minute of the run. note prints that a server
-    is left out or back.
+    is left out or back. models is None if nobody is asked for them.
     """
 
     context: ExchangeContext
@@ -45,6 +46,7 @@ class DispatchNeeds(NamedTuple):
     rate: RunRate
     notice: FailureNotice
     note: Callable[[str], None]
+    models: ModelLists | None = None
 
 
 class _Place(NamedTuple):
@@ -82,7 +84,9 @@ class Dispatcher:
 
     async def send(self, request: RunRequest) -> tuple[Answer, float]:
         """Ask until an answer is final. Returns it, and the seconds that its last attempt took."""
-        tries = LineTries(self._clock)
+        tries, models = LineTries(self._clock), self._needs.models
+        if models is not None:
+            tries.lacking = await models.lacking(request.body.get("model"))
         while True:
             place = await self._wait_in_queue(request, tries)
             if place is None:
@@ -135,7 +139,7 @@ class Dispatcher:
         """
         if len(self._sound) < len(self.members):
             for member in self.members:
-                if member.health.wants_trial(now) and member.index not in tries.failures:
+                if member.health.wants_trial(now) and tries.may_go_to(member.index):
                     return member, None
         waits_s: list[float] = []
         loads = self._candidates(tries)
@@ -156,17 +160,23 @@ class Dispatcher:
 
     def _candidates(self, tries: LineTries) -> list[Load]:
         """The servers that may take the line: sound ones, else those held back, else those left out."""
-        failures = tries.failures
-        if not failures and self._sound:
+        if not (tries.failures or tries.lacking) and self._sound:
             return self._sound
-        left = [each for each in self._sound if each.index not in failures]
+        left = [each for each in self._sound if tries.may_go_to(each.index)]
         if left:
             return left
-        members = [each for each in self.members if each.index not in failures]
-        if any(not each.health.is_out for each in self.members):
-            return [each.load for each in members if not each.health.is_out]
-        are_down = any(each.health.is_down for each in self.members)
-        return [each.load for each in members if each.health.is_down or not are_down]
+        members = self._members_for(tries)
+        may_go_to = [each for each in members if tries.may_go_to(each.index)]
+        if any(not each.health.is_out for each in members):
+            return [each.load for each in may_go_to if not each.health.is_out]
+        are_down = any(each.health.is_down for each in members)
+        return [each.load for each in may_go_to if each.health.is_down or not are_down]
+
+    def _members_for(self, tries: LineTries) -> Sequence[Member]:
+        """The servers that have the model of the line."""
+        if not tries.lacking:
+            return self.members
+        return [each for each in self.members if each.index not in tries.lacking]
 
     # One attempt
 
@@ -221,6 +231,7 @@ class Dispatcher:
     def _accept(self, member: Member, tries: LineTries, now: float) -> None:
         """Learn from a good answer, also about the servers that failed with the line."""
         was_sound = member.health.is_sound
+        member.lacks_model = False  # it has that of this line
         if member.health.answer() and member.is_first_time("back"):
             self._needs.note(f"'{member.name}' is back")
         if not was_sound:
@@ -269,7 +280,7 @@ class Dispatcher:
         if isinstance(decision, RetryAfter) and tries.was_replayed:
             decision = decision._replace(seconds=0.0)
         if not isinstance(decision, RetryAfter) or tries.is_late(decision.seconds):
-            if all(each.health.is_out for each in self.members):
+            if all(each.health.is_out for each in self._members_for(tries)):
                 left = NoServerLeft(f"no server is left: {_clause(failure.fault)}", fix="check that they run")
                 return _final(failure.answer._replace(fault=left), tries)
             return _final(failure.answer, tries)

@@ -11,6 +11,7 @@ from chatpipe.batch.engine import Capacity
 from chatpipe.batch.fleet.dispatcher import Dispatcher, DispatchNeeds
 from chatpipe.batch.fleet.health_checks import HealthChecks
 from chatpipe.batch.fleet.member import FleetLimit, FleetPauses, Member
+from chatpipe.batch.fleet.model_lists import ModelLists
 from chatpipe.batch.fleet.run_rate import RunRate
 from chatpipe.limits.balance import Balance
 from chatpipe.limits.concurrency import ConcurrencyLimit
@@ -28,7 +29,7 @@ class Fleet(NamedTuple):
 
     def states(self) -> dict[str, bool]:
         """True for each server that takes part, by name."""
-        return {each.name: not each.health.is_out for each in self.sender.members}
+        return {each.name: each.takes_part for each in self.sender.members}
 
 
 @asynccontextmanager
@@ -48,7 +49,10 @@ async def open_fleet(needs: ChannelNeeds, servers: Sequence[Server]) -> AsyncIte
             members.append(Member(recorded_name(server.endpoint), server, sender, pacer, load))
         rate = RunRate(shared, needs.estimator)
         context = members[0].pacer.context
-        shares = DispatchNeeds(context, needs.waits, job.policy, rate, needs.notice, job.console.note)
+        note = job.console.note
+        # A recording has no lists.
+        models = None if job.options.recordings.are_used else ModelLists(members, needs.waits, note)
+        shares = DispatchNeeds(context, needs.waits, job.policy, rate, needs.notice, note, models)
         jobs = job.limits.jobs
         capacity = FleetLimit(members, jobs.limit) if jobs.auto else ConcurrencyLimit(jobs.limit)
         dispatcher = Dispatcher(members, balance, shares)
@@ -58,3 +62,5 @@ async def open_fleet(needs: ChannelNeeds, servers: Sequence[Server]) -> AsyncIte
         finally:
             checks.cancel()
             await asyncio.wait([checks])
+            if models is not None:
+                await models.close()

@@ -52,7 +52,8 @@ class ServerFailure(NamedTuple):
 class LineTries(Hooks):
     """The tries of one line, and the hooks of its attempts, each of which is the only one at its server.
 
-    failures are those of this round, by the index of the server. tries is the number of rounds that have
+    failures are those of this round, by the index of the server. lacking are the indices of the servers that
+    do not have its model. tries is the number of rounds that have
     begun. heard is the time of the last head of a reply, a reading of clock. was_lost: a connection broke
     under it, or it was taken from a server that gave no sign of life.
     """
@@ -65,6 +66,7 @@ class LineTries(Hooks):
         "_post",
         "failures",
         "heard",
+        "lacking",
         "tries",
         "was_lost",
     )
@@ -73,12 +75,17 @@ class LineTries(Hooks):
         self._clock = clock
         self.tries = 1
         self.failures: dict[int, ServerFailure] = {}
+        self.lacking: frozenset[int] = frozenset()
         self.heard = 0.0
         self._attempt: FailedAttempt | None = None
         self._is_busy = False
         self.was_lost = False
         self._inner = NO_HOOKS
         self._post: httpx.Request | None = None
+
+    def may_go_to(self, index: int) -> bool:
+        """True if the server with this index has not failed in this round, and has the model."""
+        return index not in self.failures and index not in self.lacking
 
     def prepare(self, post: httpx.Request) -> None:
         """Begin an attempt with a request of its own. All share what the first one has as extensions."""

@@ -23,9 +23,12 @@ class _Begun(NamedTuple):
 
 
 class Member:
-    """A server of the run. name is that of records."""
+    """A server of the run. name is that of records. lacks_model: it has not the model that is asked for."""
 
-    __slots__ = ("_begun", "_heard", "_said", "health", "load", "name", "pacer", "sender", "server")
+    __slots__ = (
+        *("_begun", "_heard", "_said", "health", "lacks_model", "load", "name", "pacer"),
+        *("sender", "server"),
+    )
 
     def __init__(self, name: str, server: Server, sender: Sender, pacer: RunPacer, load: Load) -> None:
         self.name = name
@@ -34,6 +37,7 @@ class Member:
         self.pacer = pacer
         self.load = load
         self.health = Health()
+        self.lacks_model = False
         self._heard = 0.0  # time of its last word
         self._begun: dict[LineTries, _Begun] = {}
         self._said: set[str] = set()
@@ -41,6 +45,10 @@ class Member:
     @property
     def index(self) -> int:
         return self.load.index
+
+    @property
+    def takes_part(self) -> bool:
+        return not (self.health.is_out or self.lacks_model)
 
     def begin(self, tries: LineTries, timeout: asyncio.Timeout, now: float) -> None:
         """Count an attempt that goes to the server."""
@@ -111,7 +119,7 @@ class FleetPauses:
         return faults[0] if faults and None not in faults else None
 
     def _in(self) -> list[Member]:
-        return [each for each in self._members if not each.health.is_out]
+        return [each for each in self._members if each.takes_part]
 
 
 class FleetLimit:
@@ -125,5 +133,5 @@ class FleetLimit:
 
     @property
     def limit(self) -> int:
-        room = sum(each.pacer.concurrency.limit for each in self._members if not each.health.is_out)
+        room = sum(each.pacer.concurrency.limit for each in self._members if each.takes_part)
         return max(1, min(self._most, room))

@@ -1,0 +1,120 @@
+"""The first look of a run at its servers: those that have another model get none of its lines.
+
+    first line -> GET /models of each server -> its names -> other servers have the model of a line, and it
+                                                             has not -> the line goes to the others
+
+Some servers answer any request with the one model that they have, whatever name is asked for (llama.cpp,
+LM Studio), so that no refusal tells. Only servers of the user's own are asked: the lists of providers are
+long, leave out aliases, and a provider refuses a model that it does not have. A list that does not come, or
+does not tell, leaves nobody out, and neither does a name that no list has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from chatpipe import exchange
+from chatpipe.batch.fleet.member import Member
+from chatpipe.inputs import values
+from chatpipe.inputs.values import Value
+from chatpipe.limits.queue import RunWaits
+from chatpipe.options.server import ExchangeLimits, RetryPolicy
+from chatpipe.response import model_list
+from chatpipe.system.escape import shorten
+
+# The run begins after the slowest reply. A server that takes longer does not tell.
+_TIMEOUT_S = 1.0
+_ROUTE = "/models"
+# A longer list is that of a gateway, whose names have aliases.
+_MOST_NAMES = 32
+_NAME_CHARS = 60
+_NONE: frozenset[int] = frozenset()
+
+
+class ModelLists:
+    """The names of the models of each server, read when the first line asks for them.
+
+    note prints once for a server that it has another model.
+    """
+
+    def __init__(self, members: Sequence[Member], waits: RunWaits, note: Callable[[str], None]) -> None:
+        self._members = members
+        self._waits = waits
+        self._note = note
+        self._reading: asyncio.Task[None] | None = None
+        self._names: dict[int, tuple[str, ...]] = {}  # by the index of the server
+        self._lacking: dict[str, frozenset[int]] = {}  # by the model
+
+    async def lacking(self, model: Value) -> frozenset[int]:
+        """The indices of the servers that do not have this model although others have it."""
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read())
+        if not self._reading.done():
+            with self._waits.until_stop():
+                await asyncio.wait([self._reading])
+            self._reading.result()
+        if not isinstance(model, str) or not self._names:
+            return _NONE
+        found = self._lacking.get(model)
+        if found is None:
+            found = self._lacking[model] = self._compare(model)
+        return found
+
+    async def close(self) -> None:
+        """Read no more."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
+
+    async def _read(self) -> None:
+        near = [each for each in self._members if each.server.endpoint.is_near]
+        await asyncio.gather(*map(self._ask, near))
+
+    async def _ask(self, member: Member) -> None:
+        request = exchange.get_request(member.server, member.server.endpoint.url(_ROUTE))
+        limits = ExchangeLimits(_TIMEOUT_S, _TIMEOUT_S, _TIMEOUT_S)
+        answer = await exchange.fetch(request, member.pacer.context, limits, RetryPolicy(retries=0))
+        if answer.fault is None and answer.body is not None:
+            names = names_in(values.loads(answer.body))
+            if names:
+                self._names[member.index] = names
+
+    def _compare(self, model: str) -> frozenset[int]:
+        lacking = {index for index, names in self._names.items() if not is_among(model, names)}
+        if len(lacking) == len(self._names):
+            return _NONE
+        for index in sorted(lacking):
+            member = self._members[index]
+            if member.is_first_time("lacks"):
+                member.lacks_model = True
+                self._note(_text(member.name, model, self._names[index]))
+        return frozenset(lacking)
+
+
+def names_in(value: Value) -> tuple[str, ...]:
+    """The names in a list of models. None of one that does not tell: it goes on, or stands for others."""
+    page = model_list.page_of(value)
+    if page is None or page.unnamed or page.after is not None or len(page.models) > _MOST_NAMES:
+        return ()
+    names = tuple(map(model_list.name_of, page.models))
+    return () if any("*" in name for name in names) else names
+
+
+def is_among(model: str, names: Iterable[str]) -> bool:
+    """True if a server with these names has the model: `qwen3` is `qwen3:latest` and `/models/Qwen3.gguf`."""
+    wanted = _forms(model)
+    return any(wanted & _forms(name) for name in names)
+
+
+def _forms(name: str) -> set[str]:
+    """The forms of a name that mean the same: in lower case, without a tag, without the path before it."""
+    whole = re.sub(r"(:latest|\.gguf)$", "", name.lower())
+    return {whole, whole.rpartition("/")[2]}
+
+
+def _text(server: str, model: str, names: Sequence[str]) -> str:
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    has = f"'{shorten(names[0], _NAME_CHARS)}'{more}"
+    return f"'{server}' is left out: it has no model '{shorten(model, _NAME_CHARS)}', but {has}"
