@@ -13,7 +13,7 @@ ENGINES := .venv-engines
 # One more than there are processors: tests wait a third of their time, for sockets and for time-outs.
 WORKERS = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
-.PHONY: demo test test-quick test-engines check figures bench schema completions manual picture soak lowest clean
+.PHONY: demo test test-quick test-engines check figures bench schema completions manual picture soak soak-engines lowest clean
 
 # A table, a run that is killed and resumed, and a call in a pipe: no key, no network beyond the package index.
 demo: $(VENV)/.installed
@@ -51,6 +51,10 @@ bench: $(VENV)/.dev
 soak: $(VENV)/.dev
 	CHATPIPE_SOAK=$(SEED) $(BIN)/python -m pytest -q -s -n 0 --timeout 1800 tests/soak $(PYTEST)
 	$(BIN)/python tests/mutate.py
+
+# The same for runs on Ray: a node that dies, a limit that three workers keep for three minutes.
+soak-engines: $(ENGINES)/.installed
+	$(ENGINES)/bin/python -m pytest -q -s -n 0 --timeout 600 tests/engines/soak $(PYTEST)
 
 # The lowest versions that pyproject.toml promises.
 lowest: $(LOWEST)/.installed
