@@ -165,6 +165,20 @@ def test_a_file_that_cannot_be_read_is_66_and_nothing_is_sent(option: str, name:
 
 
 @cases(
+    "data, option",
+    {
+        "an image": (b"\x89PNG\r\n\x1a\n" + bytes(8), "--image"),
+        "a document": (b"%PDF-1.7\n", "--file"),
+    },
+)
+def test_attachment_on_stdin_is_refused_with_the_option_that_sends_it(data: bytes, option: str) -> None:
+    refused = run("ask", "-p", "echo", "x", stdin=data)
+    assert (refused.status, refused.stdout) == (65, b"")
+    assert refused.stderr.decode().endswith(f"send it with {option} -\n")
+    assert run("ask", "-p", "echo", "x", option, "-", stdin=data).status == 0
+
+
+@cases(
     "arguments",
     {
         "the prompt": ("-m", "m", b"a\xffb"),

@@ -115,8 +115,17 @@ REFUSED = {
         "Parquet, not UTF-8 text: read it with duckdb -jsonlines -c \"FROM read_parquet('f')\"",
     ),
     "ZIP": (b"PK\x03\x04\x14\0\0\0", "a ZIP archive, not UTF-8 text: read it with unzip -p f"),
-    "PDF": (b"%PDF-1.7\n%\xe2\xe3\n", "PDF, not UTF-8 text: read it with pdftotext f -"),
-    "an image": (b"\x89PNG\r\n\x1a\n\0\0", "an image, not UTF-8 text: text in UTF-8 is wanted"),
+    "PDF": (
+        b"%PDF-1.7\n%\xe2\xe3\n",
+        "PDF, not UTF-8 text: read it with pdftotext f -, or send it with --file f",
+    ),
+    "PNG": (b"\x89PNG\r\n\x1a\n\0\0", "an image, not UTF-8 text: send it with --image f"),
+    "JPEG": (b"\xff\xd8\xff\xe0\0\x10JFIF", "an image, not UTF-8 text: send it with --image f"),
+    "GIF": (b"GIF89a\x01\0\x01\0", "an image, not UTF-8 text: send it with --image f"),
+    "an image in gzip": (
+        gzip.compress(b"\x89PNG\r\n\x1a\n\0\0"),
+        "an image, not UTF-8 text: text in UTF-8 is wanted",
+    ),
     "a program": (b"\x7fELF\2\1\1\0", "binary data, a NUL at byte 7: text in UTF-8 is wanted"),
     "noise": (b"\x80\x01\xfe\n", "binary data, byte 0x80: text in UTF-8 is wanted"),
 }

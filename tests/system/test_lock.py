@@ -204,7 +204,7 @@ def test_a_path_that_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, wh
             path = Path(os.devnull)
         case _:
             path.symlink_to(tmp_path)
-    with refused(UsageFault, f"'{path}' is not a regular file: name a file"):
+    with refused(UsageFault, f"{path}: is not a regular file: name a file"):
         got(str(path), access=access)
 
 

@@ -28,13 +28,14 @@ class _Kind(NamedTuple):
     """A kind of input that is no plain text.
 
     command turns the file FILE into text, or standard input if it is_filter. coding is the HTTP name of a
-    compression.
+    compression. option sends it as a part of a message.
     """
 
     title: str
     command: str = ""
     is_filter: bool = True
     coding: str = ""
+    option: str = ""
 
 
 def _encoded(encoding: str) -> _Kind:
@@ -52,8 +53,8 @@ _KINDS = (
     ((b"\xfd7zXZ\0",), _Kind("xz", "xzcat FILE")),
     ((b"PAR1\x15",), _Kind("Parquet", "duckdb -jsonlines -c \"FROM read_parquet('FILE')\"", is_filter=False)),
     ((b"PK\x03\x04",), _Kind("a ZIP archive", "unzip -p FILE", is_filter=False)),
-    ((b"%PDF-",), _Kind("PDF", "pdftotext FILE -", is_filter=False)),
-    ((b"\x89PNG\r\n",), _Kind("an image")),
+    ((b"%PDF-",), _Kind("PDF", "pdftotext FILE -", is_filter=False, option="--file")),
+    ((b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a"), _Kind("an image", option="--image")),
 )
 # Characters of ASCII in an encoding without a byte order mark, two of them: where the NULs are.
 _NULS = (
@@ -121,10 +122,13 @@ class TextDecoder:
         yield from self._packed.feed(start)
 
     def _fix(self, kind: _Kind) -> str:
+        if self._outer is None:
+            read = f"read it with {self._command(kind)}" if kind.command else ""
+            name = "-" if self._name == STDIN_NAME else quoted(self._name)
+            send = f"send it with {kind.option} {name}" if kind.option else ""
+            return ", or ".join(filter(None, (read, send)))
         if not kind.command:
             return "text in UTF-8 is wanted"
-        if self._outer is None:
-            return f"read it with {self._command(kind)}"
         outer = self._command(self._outer)
         if kind.coding:  # compressed twice: the other layer is unpacked here
             return f"read it with {outer}"

@@ -222,4 +222,4 @@ def _open(path: str, flags: int, mode: int | None) -> tuple[int, bool]:
 
 
 def _not_a_file(path: str) -> UsageFault:
-    return UsageFault(f"'{path}' is not a regular file", fix="name a file")
+    return UsageFault("is not a regular file", place=path, fix="name a file")
