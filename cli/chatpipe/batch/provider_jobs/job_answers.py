@@ -1,0 +1,66 @@
+"""A result of a job -> the answer to its request, or the reason why there is none.
+
+The outcome is that of the line, never that of the file which it stands in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+from chatpipe.errors import SomeFailed, Status
+from chatpipe.exchange import run_without_loop
+from chatpipe.inputs import values
+from chatpipe.inputs.values import Value
+from chatpipe.jobs.job_dialects import ProviderJob
+from chatpipe.jobs.part_record import PartRecord
+from chatpipe.response.body_form import is_usual
+from chatpipe.response.result_line import BY_JOBS
+from chatpipe.wire.answer import Answer, NullReceiver
+from chatpipe.wire.key_filter import completion_without_secrets, read_without_secrets
+
+
+def answer_of(record: Mapping[str, Any], line: bytes, request: httpx.Request) -> Answer | None:
+    """The answer of a result, read as the reply of a server is. None for a line that says nothing.
+
+    line has the text of the record. request is that of any line, for messages.
+    """
+    response: Any = record.get("response")
+    status = response.get("status_code") if isinstance(response, dict) else None
+    if not isinstance(status, int) or not 100 <= status <= 599 or response.get("body") is None:
+        text = _error_text(record.get("error"))
+        return unsent(text) if text else None
+    request_id, body = response.get("request_id"), response["body"]
+    if not isinstance(request_id, str) or not request_id.isascii():
+        request_id = None
+    if status == 200 and is_usual(body):  # nearly all
+        answer = completion_without_secrets(body, line, request_id, request)
+        return answer._replace(body=None, engine=BY_JOBS)  # the line is more than the completion
+    headers = {"content-type": "application/json"}
+    headers |= {} if request_id is None else {"x-request-id": request_id}
+    content = httpx.ByteStream(values.dumps(body))
+    reply = httpx.Response(status, headers=headers, stream=content, request=request)
+    answer, _, _ = run_without_loop(read_without_secrets(reply, headers, request, NullReceiver()))
+    return answer._replace(engine=BY_JOBS)
+
+
+def unsent(why: str) -> Answer:
+    """The answer to a request that a job has not answered."""
+    return Answer(None, None, SomeFailed(why, Status.SOME_FAILED), attempts=0)
+
+
+def reason_of(job: ProviderJob, part: PartRecord) -> str:
+    """The reason why a line of a job has no answer."""
+    if faults := job.faults_by(part.number):
+        return f"{job.id} {job.status}: {faults[0]}"
+    return (
+        f"{job.id} {job.status}" if job.status != "completed" else f"{job.id}: it is in neither result file"
+    )
+
+
+def _error_text(error: Value) -> str:
+    if not isinstance(error, dict):
+        return ""
+    return ": ".join(str(error[name]) for name in ("code", "message") if error.get(name))
