@@ -19,6 +19,7 @@ from chatpipe.system.signals import raise_if_received
 
 # make sets it for the commands of its recipes. Source: the manual of GNU make, section 5.7.2.
 _MAKE_VARIABLE = "MAKELEVEL"
+_BLOCK_BYTES = 256 << 10
 
 
 def write_report(job: Job, tally: Tally, wall_s: float) -> None:
@@ -95,10 +96,16 @@ def complete_output(job: Job, store: RunStore, out: OpenOutput, *, keeps_journal
 
 def _write_lines(lines: Iterable[bytes], out: OpenOutput, convert: Callable[[bytes], bytes]) -> None:
     """Write the output from the journal, which has all of it, so that no part of it is kept."""
+    block = bytearray()
     try:
         for line in lines:
-            raise_if_received()
-            out.write(convert(line))
+            block += convert(line)
+            if len(block) >= _BLOCK_BYTES:
+                raise_if_received()
+                out.write(bytes(block))
+                block.clear()
+        if block:
+            out.write(bytes(block))
     except BaseException:
         out.discard()
         raise

@@ -16,6 +16,7 @@ from typing import Literal
 from chatpipe.errors import MissingInput, reason
 from chatpipe.inputs.place import LineSplitter
 from chatpipe.system.descriptor import close_quietly, read_at
+from chatpipe.system.line_window import LineWindow
 from chatpipe.system.signals import raise_if_received
 
 # Average entries per bucket at which all buckets are split. An insertion moves half a bucket, 4 KB,
@@ -24,8 +25,6 @@ _BUCKET_ENTRIES = 1024
 _KEY_BITS = 64
 
 _BLOCK_BYTES = 1 << 18
-# Most result lines fit into this. A longer one is read again with a larger size.
-_FIRST_READ_BYTES = 4096
 
 _OFFSET_BITS = 47  # 128 TiB
 
@@ -50,6 +49,8 @@ class SortedIndex:
 
     def find(self, key: int) -> list[int]:
         """The values of a key, oldest first."""
+        if not self._length:
+            return []
         bucket = key >> self._shift
         keys = self._keys[bucket]
         start = bisect_left(keys, key)
@@ -120,6 +121,7 @@ class LineFiles:
         self._descriptors: list[int] = []
         self._names: list[str] = []
         self._numbers: dict[tuple[int, int], int] = {}
+        self._window = LineWindow(self._read)
 
     def __len__(self) -> int:
         """Number of files; they are numbered from 0."""
@@ -149,12 +151,7 @@ class LineFiles:
 
     def line(self, file: int, offset: int) -> bytes:
         """The line at offset, without its newline; empty at the end of the file. Raises MissingInput."""
-        size = _FIRST_READ_BYTES
-        data = self._read(file, size, offset)
-        while (end := data.find(b"\n")) < 0 and len(data) == size:
-            size *= 8
-            data = self._read(file, size, offset)
-        return data if end < 0 else data[:end]
+        return self._window.line(file, offset)
 
     def lines(self, file: int, start: int = 0) -> Iterator[tuple[int, bytes]]:
         """Offset and bytes of each line from start on, without its newline, which the last may lack.

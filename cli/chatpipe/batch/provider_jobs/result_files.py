@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from chatpipe.jobs.merged_results import lines_of
+from chatpipe.system.line_window import LineWindow
 from chatpipe.system.spool import Spool
 
 _OFFSET_BITS = 47
 _OFFSET = (1 << _OFFSET_BITS) - 1
-_WINDOW_BYTES = 32 << 10
 
 
 class ResultFiles:
@@ -17,9 +17,7 @@ class ResultFiles:
 
     def __init__(self) -> None:
         self._spools: list[Spool] = []
-        # The last bytes that were read: results are often in the order of the input.
-        self._window = b""
-        self._window_at = 0  # the location of its first byte
+        self._window = LineWindow(lambda file, size, offset: self._spools[file].read(offset, size))
 
     def add(self, spool: Spool) -> Iterator[tuple[int, bytes]]:
         """Take over a file. Yields its lines with their locations."""
@@ -34,15 +32,7 @@ class ResultFiles:
 
     def line(self, location: int) -> bytes:
         """The line at a location, without its newline."""
-        at = location - self._window_at
-        if 0 <= at < len(self._window) and (end := self._window.find(b"\n", at)) >= 0:
-            return self._window[at:end]
-        spool, start = self._spools[self.number(location)], location & _OFFSET
-        size = _WINDOW_BYTES
-        while (end := (data := spool.read(start, size)).find(b"\n")) < 0 and len(data) == size:
-            size *= 4
-        self._window, self._window_at = data, location
-        return data if end < 0 else data[:end]
+        return self._window.line(location >> _OFFSET_BITS, location & _OFFSET)
 
     def close(self) -> None:
         for spool in self._spools:
