@@ -86,10 +86,16 @@ WORLD: dict[str, dict[str, str]] = {
         "random": "default of a context",
     },
     "cluster.cluster_wait": {"asyncio": "timers"},
+    "cluster.hangup": {
+        "os": "a pipe that ends the thread",
+        "select": "the end of the other side",
+        "threading": "Ray keeps the main thread busy",
+    },
     "cluster.own_processes": {
         "open": "who started what",
         "os": "the list of processes, and their end",
         "signal": "ends them",
+        "time": "until they are gone",
     },
     "cluster.stand_in_keys": {"secrets": "they look like no other text"},
     "cluster.relay": {

@@ -8,6 +8,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ def test_a_cluster_of_the_run_has_no_key_and_leaves_nothing(
         with start(*given, env=env, cwd=tmp_path) as process:
             wait_for_lines(process, tmp_path, 300)
             processes = processes_with(str(short))
-            del processes[process.pid]
+            processes.pop(process.pid, None)
             assert len(processes) > 3
             assert not [pid for pid, said in processes.items() if KEY.encode() in said]
             assert list(short.iterdir())
@@ -74,6 +75,25 @@ def test_a_cluster_of_the_run_has_no_key_and_leaves_nothing(
     assert set(home().iterdir()) == before
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_ends_while_ray_starts_leaves_nothing(
+    number: signal.Signals, short: Path, tmp_path: Path
+) -> None:
+    write_prompts(tmp_path, 3)
+    env = {"TMPDIR": str(short), "RAY_ADDRESS": ""}
+    with loopback.serve(Prompts().answer) as server:
+        with start(*arguments(server.url, "ray"), env=env, cwd=tmp_path) as process:
+            while not number_of("gcs_server", short):
+                time.sleep(0.01)
+            process.send_signal(number)
+            ended = time.monotonic()
+            assert process.wait() == -number
+        assert time.monotonic() - ended < 5  # Ray needs more to start
+        while processes_with(str(short)) or list(short.iterdir()):
+            time.sleep(0.1)
+        assert not server.requests
+
+
 @pytest.mark.parametrize("daemon", ["raylet", "gcs_server"])
 def test_a_cluster_of_the_run_that_dies_is_noticed_at_once(daemon: str, short: Path, tmp_path: Path) -> None:
     write_prompts(tmp_path, 3000)
@@ -83,14 +103,19 @@ def test_a_cluster_of_the_run_that_dies_is_noticed_at_once(daemon: str, short: P
         with start(*given, env=env, cwd=tmp_path) as process:
             wait_for_lines(process, tmp_path, 5)
             died = time.monotonic()
-            os.kill(number_of(daemon, short), signal.SIGKILL)
+            number = number_of(daemon, short)
+            assert number is not None
+            os.kill(number, signal.SIGKILL)
             _, stderr = process.communicate()
     assert process.returncode == 69
     assert time.monotonic() - died < 20  # Ray itself takes a minute
     assert stderr == b"chatpipe: Ray has ended on this machine: run the same command again\n"
 
 
-def number_of(daemon: str, folder: Path) -> int:
+def number_of(daemon: str, folder: Path) -> int | None:
     """The process with this name whose cluster has its files in a folder."""
-    found = processes_with(str(folder))
-    return next(pid for pid in found if Path(f"/proc/{pid}/comm").read_text().strip() == daemon)
+    for pid in processes_with(str(folder)):
+        with suppress(OSError):
+            if Path(f"/proc/{pid}/comm").read_text().strip() == daemon:
+                return pid
+    return None

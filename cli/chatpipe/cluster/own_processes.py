@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 
 from chatpipe.named_tuple import NamedTuple
 
 _ENDED = "ZX"
+# A killed process is gone within milliseconds, unless it waits for a disk.
+_LOOK_S, _MOST_LOOKS = 0.01, 100
 
 
 class OwnProcess(NamedTuple):
@@ -27,16 +30,27 @@ def own_children() -> dict[int, OwnProcess]:
 
 
 def end_descendants() -> None:
-    """Kill all that this process has started, and what that has started."""
+    """Kill all that this process has started, and what that has started, also what is being started."""
+    for _ in range(_MOST_LOOKS):
+        pids = _descendants()
+        for pid in pids:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        if not pids:
+            return
+        time.sleep(_LOOK_S)
+
+
+def _descendants() -> list[int]:
+    """The processes below this one that have not ended. Those of a parent that has ended are not found."""
     children: dict[int, list[int]] = {}
     for each in _all_processes():
-        children.setdefault(each.parent, []).append(each.pid)
-    pending = children.get(os.getpid(), [])
-    for pid in pending:
-        pending += children.get(pid, [])
-    for pid in pending:
-        with suppress(OSError):
-            os.kill(pid, signal.SIGKILL)
+        if not each.has_ended:
+            children.setdefault(each.parent, []).append(each.pid)
+    found = children.get(os.getpid(), [])
+    for pid in found:
+        found += children.get(pid, [])
+    return found
 
 
 def _all_processes() -> Iterator[OwnProcess]:

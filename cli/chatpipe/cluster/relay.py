@@ -17,6 +17,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import ray
@@ -24,6 +25,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from chatpipe.cluster.frames import FrameKind, read_frame, write_frame
+from chatpipe.cluster.hangup import call_at_hangup
 from chatpipe.cluster.own_processes import end_descendants, own_children
 from chatpipe.cluster.plain_faults import write_fault
 from chatpipe.errors import BadConfiguration, ChatpipeError, Unreachable
@@ -261,17 +263,30 @@ async def _main(link: socket.socket) -> None:
     head, _, public = message.data.partition(b"\n")
     terms = json.loads(head)
     try:
-        _connect(terms)
+        with call_at_hangup(link.fileno(), partial(_leave, terms)):
+            _connect(terms)
+        await Relay(terms, public, writer).run(reader)
+        if terms["address"] is not None or not os.path.isdir("/proc"):
+            ray.shutdown()
     except ChatpipeError as fault:
         writer.write(write_frame(FrameKind.FAULT, write_fault(fault)))
-        await writer.drain()
-        return
-    await Relay(terms, public, writer).run(reader)
-    if terms["address"] is not None or not os.path.isdir("/proc"):
-        ray.shutdown()
+        with suppress(ConnectionError):
+            await writer.drain()
+    finally:
+        _end_own_cluster(terms)
+
+
+def _end_own_cluster(terms: Mapping[str, Any]) -> None:
+    """End a cluster that this process has started, also after a run that was killed."""
     if terms["address"] is None:
         end_descendants()
-        shutil.rmtree(terms["folder"], ignore_errors=True)  # the run may have been killed
+        shutil.rmtree(terms["folder"], ignore_errors=True)
+
+
+def _leave(terms: Mapping[str, Any]) -> None:
+    """End this process, whatever Ray is doing in it."""
+    _end_own_cluster(terms)
+    os._exit(0)
 
 
 def main() -> None:
