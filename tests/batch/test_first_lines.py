@@ -20,7 +20,7 @@ def result(number: int, outcome: Outcome, fault: ChatpipeError | None, *, is_goo
     item = Item(number + 1, f"line-{number + 1}", {})
     status = Status.OK if fault is None else fault.status
     completion: dict[str, object] | None = {} if outcome in (Outcome.ok, Outcome.truncated) else None
-    return Result(item, outcome, b"{}", completion, is_good, status, 1, 0.1, fault)
+    return Result(item, outcome, b"{}", completion, is_good, status, 0.1, fault)
 
 
 def refused(

@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+import orjson
 import pytest
 
 import process
@@ -68,10 +69,11 @@ def run(server: Handler, keys: Path, *options: str, lines: int = 40) -> tuple[Ru
 def test_new_key_answers_all_lines_and_no_try_is_used_up(options: tuple[str, ...], keys: Path) -> None:
     keys.write_text(f"{OLD}\n{NEW}\n")
     server = Expiry(old=10)
-    done, calls = run(server, keys, *options)
+    done, calls = run(server, keys, *options, "--report", "report")
     assert (done.status, done.stderr, calls) == (0, b"", 2)
     assert set(server.sold.values()) == {1}
     assert len(server.sold) == 40
+    assert orjson.loads((keys.parent / "report").read_bytes())["retries"] == server.refused[OLD]
     assert server.refused[OLD] >= 1
     assert {record["chatpipe"]["attempts"] for record in done.records} == {1}
 

@@ -17,7 +17,18 @@ import orjson
 import pytest
 
 from batch.result_lines import numbers, records
-from batch.runs import REFUSING, REPLIES, SOON, answer, batch, command, jsonl, prompt, started
+from batch.runs import (
+    REFUSING,
+    REPLIES,
+    SOON,
+    answer,
+    batch,
+    command,
+    jsonl,
+    prompt,
+    started,
+    without_get,
+)
 from loopback import (
     Answer,
     Handler,
@@ -571,6 +582,25 @@ def test_a_line_that_succeeds_at_the_second_attempt_is_one_good_line(first: Answ
     assert done.status == 0
     assert seen == {"p0": 1, "p1": 2, "p2": 1}
     assert [each["chatpipe"]["attempts"] for each in done.records] == [1, 2, 1]
+
+
+@cases("first", {"a fault": REPLIES["500"], "busy": error(429, "later", headers={"retry-after-ms": "10"})})
+@cases("servers", {"one server": 1, "two servers": 2})
+def test_the_report_counts_each_request_that_was_sent_again(
+    first: Answer, servers: int, tmp_path: Path
+) -> None:
+    seen: Counter[str] = Counter()
+
+    def handler(request: Request) -> Answer:
+        seen[prompt(request)] += 1
+        return first if seen[prompt(request)] == 1 else answer(request)
+
+    with serve(without_get(handler)) as server:
+        urls = (word for url in (server.url, f"{server.url}/b")[:servers] for word in ("--base-url", url))
+        words = ("-m", "m", "-j1", "--report", str(tmp_path / "report"))
+        done = run("batch", *words, *urls, stdin=many(3))
+    report = orjson.loads((tmp_path / "report").read_bytes())
+    assert (done.status, report["retries"], sum(seen.values())) == (0, 3, 6)
 
 
 def test_a_deadline_counts_from_the_first_try() -> None:

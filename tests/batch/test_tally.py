@@ -61,10 +61,9 @@ def good(
     completion: dict[str, Any] | None = None,
     *,
     latency_s: float | None = 0.5,
-    tries: int = 1,
     item: Item = ITEM,
 ) -> Result:
-    return Result(item, Outcome.ok, b"", completion, True, Status.OK, tries, latency_s)
+    return Result(item, Outcome.ok, b"", completion, True, Status.OK, latency_s)
 
 
 def bad(
@@ -72,13 +71,12 @@ def bad(
     status: Status = Status.BAD_INPUT,
     fault: ChatpipeError | None = None,
     latency_s: float | None = 0.5,
-    tries: int = 1,
     completion: dict[str, Any] | None = None,
     code: str = "",
     message: str = "why",
 ) -> Result:
     line = orjson.dumps({"error": {"code": code or outcome, "message": message}})
-    return Result(ITEM, outcome, line, completion, False, status, tries, latency_s, fault)
+    return Result(ITEM, outcome, line, completion, False, status, latency_s, fault)
 
 
 def tally_of(*results: Result) -> Tally:
@@ -123,27 +121,27 @@ def test_no_time_at_all_is_a_latency_too() -> None:
 # The tally
 
 
-def test_a_tally_counts_outcomes_failures_tries_and_tokens() -> None:
+def test_a_tally_counts_outcomes_failures_and_tokens() -> None:
     tally = tally_of(
-        good(spending(5, 2, cached=3), tries=3),
+        good(spending(5, 2, cached=3)),
         good(spending(10, 20), latency_s=None),  # recorded by a run before
-        bad(tries=2),
+        bad(),
         bad(Outcome.truncated, Status.TRUNCATED, completion=spending(1, 1)),
-        bad(Outcome.input, latency_s=None, tries=0),
+        bad(Outcome.input, latency_s=None),
     )
 
-    assert (tally.finished, tally.good, tally.failed, tally.reused, tally.retries) == (5, 2, 3, 1, 3)
+    assert (tally.finished, tally.good, tally.failed, tally.reused) == (5, 2, 3, 1)
     assert tally.outcomes == {"ok": 2, "http": 1, "truncated": 1, "input": 1}
     assert tally.failures == {Status.BAD_INPUT: 2, Status.TRUNCATED: 1}
     assert tally.spent == Usage(6, 3, 3, 9)
 
 
-def test_an_unsent_line_after_some_turns_counts_no_retry() -> None:
+def test_the_turns_of_a_line_without_an_answer_are_spent() -> None:
     tally = Tally()
     used = {"prompt_tokens": 3, "completion_tokens": 1}
-    tally.add(bad(Outcome.unsent, Status.BUDGET, tries=2)._replace(earlier_usage=(used, used)))
-    tally.add(bad(Outcome.http, tries=3)._replace(earlier_usage=(used,)))
-    assert (tally.retries, tally.spent.total) == (1, 12)
+    tally.add(bad(Outcome.unsent, Status.BUDGET)._replace(earlier_usage=(used, used)))
+    tally.add(bad(Outcome.http)._replace(earlier_usage=(used,)))
+    assert tally.spent.total == 12
 
 
 def test_an_allowed_failure_is_counted_by_its_outcome_and_as_good() -> None:
@@ -197,7 +195,7 @@ def test_the_report() -> None:
     tally = tally_of(
         good(spending(5, 2)),
         good(spending(5, 2), latency_s=None),
-        bad(Outcome.input, latency_s=None, tries=0),
+        bad(Outcome.input, latency_s=None),
     )
     report = tally.report(2.0)
 
@@ -286,7 +284,7 @@ def test_the_report_of_a_run_without_lines() -> None:
 
 
 def test_an_unsent_line_is_no_request() -> None:
-    tally = tally_of(bad(Outcome.unsent, Status.SOME_FAILED, latency_s=None, tries=0))
+    tally = tally_of(bad(Outcome.unsent, Status.SOME_FAILED, latency_s=None))
     assert tally.report(1.0)["requests_per_s"] == 0
 
 
@@ -562,7 +560,7 @@ def test_no_key_and_no_credit_end_a_run(http_status: int) -> None:
 FORBIDDEN = no_access(403)
 ANOTHER = bad(fault=ChatpipeError("no", http_status=400))
 CUT = bad(Outcome.truncated, Status.TRUNCATED, completion=spending(1, 1))
-UNREADABLE = bad(Outcome.input, latency_s=None, tries=0)
+UNREADABLE = bad(Outcome.input, latency_s=None)
 
 
 @cases(

@@ -16,7 +16,7 @@ import httpx
 
 from chatpipe.errors import ChatpipeError, NoAccess
 from chatpipe.exchange import NO_HOOKS, Hooks
-from chatpipe.limits.queue import RunWaits
+from chatpipe.limits.queue import RunPacer
 from chatpipe.wire import faults
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter
@@ -85,10 +85,11 @@ class KeyRenewal:
     run has stopped.
     """
 
-    def __init__(self, headers: httpx.Headers, read: Callable[[], httpx.Headers], waits: RunWaits) -> None:
+    def __init__(self, headers: httpx.Headers, read: Callable[[], httpx.Headers], pacer: RunPacer) -> None:
         self.key = _Key(headers)
         self._read = read
-        self._waits = waits
+        self._waits = pacer.waits
+        self._rate = pacer.rate
         self._has_failed = False  # the command gave no key
         self._reading: asyncio.Task[None] | None = None
 
@@ -108,6 +109,7 @@ class KeyRenewal:
                 late = faults.from_exception(httpx.ReadTimeout(DEADLINE), str(request.url))
                 return Answer(None, None, late, attempts=attempts.tries), 0.0
             refusals = attempts.refusals
+            self._rate.repeats += 1
 
     async def _ask(self, attempts: RenewedAttempts, send: SendAttempts, pace: Pace) -> tuple[Answer, float]:
         def send_renewed(hooks: Hooks) -> Awaitable[Answer]:

@@ -50,7 +50,6 @@ class Result(NamedTuple):
     completion: dict[str, Value] | None
     is_good: bool
     status: Status
-    attempts: int = 0
     latency_s: float | None = None
     fault: ChatpipeError | None = None
     fingerprint: str = ""
@@ -232,7 +231,6 @@ class ResultBuilder:
             completion,
             is_good,
             OUTCOMES[outcome].status if fault is None else fault.status,
-            metadata.attempts,
             metadata.latency_s,
             fault,
             metadata.fingerprint,

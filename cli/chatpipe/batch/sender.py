@@ -60,7 +60,7 @@ class Sender:
         def read_headers() -> httpx.Headers:
             return self._headers_of(read())
 
-        self._renewal = KeyRenewal(self._headers, read_headers, self._pacer.waits)
+        self._renewal = KeyRenewal(self._headers, read_headers, self._pacer)
 
     def _headers_of(self, server: Server) -> httpx.Headers:
         return httpx.Headers([("Host", self._url.netloc.decode()), *server.headers])

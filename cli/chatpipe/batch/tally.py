@@ -16,7 +16,7 @@ from chatpipe.inputs.values import Value
 from chatpipe.limits.prices import USD, ModelPrice
 from chatpipe.limits.rate import Pauses
 from chatpipe.options.outcomes import Outcome
-from chatpipe.response.result_line import ResultLine, turns_sent
+from chatpipe.response.result_line import ResultLine
 from chatpipe.response.usage import Usage, spent_usage
 
 # Each bucket is 2 % wide, so that its middle is within 1 % of everything in it.
@@ -77,7 +77,7 @@ class Tally:
         self.finished = 0
         self.good = 0
         self.reused = 0
-        self.retries = 0
+        self.retries = 0  # requests that were sent again
         self.pauses = 0
         self.paused_s = 0.0  # of all pauses
         self.pause_text = ""  # the pause in progress: `paused 12 s: 429`
@@ -91,8 +91,9 @@ class Tally:
         self.cost = 0.0 if prices else None
 
     def note_pauses(self, rate: Pauses, now: float) -> None:
-        """Take over the pauses so far. now is the reading of a monotonic clock."""
+        """Take over the pauses and repeats so far. now is the reading of a monotonic clock."""
         left_s = rate.pause_left(now)
+        self.retries = rate.repeats
         self.pauses, self.paused_s = rate.pauses, rate.postponed_s(now) - left_s
         self.pause_text = f"paused {math.ceil(left_s)} s: {rate.pause_reason}" if left_s else ""
 
@@ -115,8 +116,6 @@ class Tally:
         self.spent = self.spent.plus(spent)
         if self.cost is not None:
             self._add_cost(result, spent)
-        turns = turns_sent(result.outcome, result.earlier_usage)
-        self.retries += result.attempts - turns  # the first attempt of each turn is not a retry
         self.latencies.add(result.latency_s)
         if result.server is not None:
             self.servers.add(result.server, is_good=result.is_good)

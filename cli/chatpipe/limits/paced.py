@@ -170,18 +170,21 @@ class PacedAttempts(Hooks):
     server.
     """
 
-    __slots__ = ("_body", "_pacer", "_reserved", "_size_bytes", "refused_alone", "started")
+    __slots__ = ("_body", "_has_begun", "_pacer", "_reserved", "_size_bytes", "refused_alone", "started")
 
     def __init__(self, pacer: Pacer, body: Mapping[str, Value], size_bytes: int) -> None:
         self._pacer = pacer
         self._body = body
         self._size_bytes = size_bytes
         self._reserved: int | None = None  # tokens, of the attempt in progress
+        self._has_begun = False
         self.started = 0.0
         self.refused_alone = 0
 
     async def before_attempt(self) -> None:
         self._reserved = await self._pacer.start(self)
+        self._pacer.rate.repeats += self._has_begun
+        self._has_begun = True
         self.started = self._pacer.context.monotonic()
 
     def estimated_tokens(self) -> int:

@@ -81,6 +81,9 @@ class Pauses(Protocol):
     def pauses(self) -> int: ...
 
     @property
+    def repeats(self) -> int: ...
+
+    @property
     def pause_reason(self) -> str: ...
 
     def pause_left(self, now: float) -> float: ...
@@ -100,7 +103,8 @@ class RateLimiter:
 
     paused_s is the total length of the pauses since the last success, including what is left of the
     current one. A run that may pause for 600 s therefore ends at once if the server asks for an hour.
-    pause_reason is the reason for the latest pause: `429`, `no requests left`. pauses counts all pauses.
+    pause_reason is the reason for the latest pause: `429`, `no requests left`. pauses counts all pauses,
+    repeats the requests that were sent again, for whatever reason.
     """
 
     __slots__ = (
@@ -120,6 +124,7 @@ class RateLimiter:
         "pause_reason",
         "paused_s",
         "pauses",
+        "repeats",
     )
 
     def __init__(
@@ -145,6 +150,7 @@ class RateLimiter:
         self._postponed_s = 0.0
         self.pause_reason = ""
         self.pauses = 0
+        self.repeats = 0
         self.paused_s = 0.0
 
     def reserve(self, tokens: int, now: float) -> float:

@@ -183,6 +183,8 @@ class Dispatcher:
     async def _ask(self, place: _Place, request: RunRequest, tries: LineTries) -> tuple[Answer, float]:
         """Make one attempt. It ends when the server is given up, too."""
         member = place.member
+        member.pacer.rate.repeats += tries.has_begun
+        tries.has_begun = True
         timeout = asyncio.timeout(None)
         member.begin(tries, timeout, self._clock())
         answer: Answer | None = None

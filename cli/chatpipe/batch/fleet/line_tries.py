@@ -53,9 +53,9 @@ class LineTries(Hooks):
     """The tries of one line, and the hooks of its attempts, each of which is the only one at its server.
 
     failures are those of this round, by the index of the server. lacking are the indices of the servers that
-    do not have its model. tries is the number of rounds that have
-    begun. heard is the time of the last head of a reply, a reading of clock. was_lost: a connection broke
-    under it, or it was taken from a server that gave no sign of life.
+    do not have its model. tries is the number of rounds that have begun; has_begun is True once the line was
+    sent anywhere. heard is the time of the last head of a reply, a reading of clock. was_lost: a connection
+    broke under it, or it was taken from a server that gave no sign of life.
     """
 
     __slots__ = (
@@ -65,6 +65,7 @@ class LineTries(Hooks):
         "_is_busy",
         "_post",
         "failures",
+        "has_begun",
         "heard",
         "lacking",
         "tries",
@@ -74,6 +75,7 @@ class LineTries(Hooks):
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.tries = 1
+        self.has_begun = False
         self.failures: dict[int, ServerFailure] = {}
         self.lacking: frozenset[int] = frozenset()
         self.heard = 0.0

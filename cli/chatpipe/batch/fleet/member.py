@@ -99,6 +99,10 @@ class FleetPauses:
         return sum(each.pacer.rate.pauses for each in self._members)
 
     @property
+    def repeats(self) -> int:
+        return sum(each.pacer.rate.repeats for each in self._members)
+
+    @property
     def pause_reason(self) -> str:
         """The reason of the server whose pause ends first."""
         rates = [each.pacer.rate for each in self._in()]
