@@ -116,6 +116,8 @@ def _command(arguments: Sequence[str]) -> int:
             raise OutputClosed from error
         if error.errno not in _SYSTEM_ERRNOS:
             raise
+        if error.errno in (errno.EMFILE, errno.ENFILE):  # any file may be the one too many
+            raise cannot_write("", error, "cannot open another file") from error
         # Without a name it is a descriptor, and that of all files that are ours has one.
         place = "stdout" if error.filename is None else os.fsdecode(error.filename)
         what = "cannot write" if error.filename is None else "cannot be used"

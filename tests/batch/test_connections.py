@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -29,7 +31,7 @@ from loopback import (
     tls_contexts,
 )
 from parametrize import cases
-from process import Done, run, start
+from process import Done, run, sh, start
 from real_proxies import tinyproxy
 
 KEY = "sk-test-0123456789"
@@ -202,6 +204,27 @@ def test_a_proxy_that_stalls_is_waited_for_as_long_as_allowed(limit: str, said: 
     assert messages(done) == {said.format(there=f"{url}/chat/completions")}
     took = [record["chatpipe"]["latency_s"] for record in records(done.stdout)]
     assert all(0.35 <= each < 8 for each in took), took
+
+
+@cases(
+    "descriptors, note",
+    {
+        "enough for some": (
+            40,
+            rb"chatpipe: --jobs: .* 'ulimit -n' shows has room for 2\d connections at a time\n",
+        ),
+        "for hardly any": (14, rb"chatpipe: --jobs: .* has room for 1 connection at a time\n"),
+        "enough for all": (140, rb""),
+    },
+)
+def test_no_more_connections_than_the_system_permits(descriptors: int, note: bytes) -> None:
+    """Otherwise the first one too many ended the run, after requests that were paid for."""
+    with serve(lambda request: [Pause(0.02), right(request)]) as server:
+        words = shlex.join(command(server, "-j", "64"))
+        done = sh(f"ulimit -n {descriptors}; chatpipe {words}", stdin=questions(90), is_new=True)
+    assert done.status == 0
+    assert wrong_results(done.stdout, 90) == []
+    assert re.fullmatch(note, done.stderr)
 
 
 def test_a_deadline_holds_for_an_answer_that_never_ends() -> None:

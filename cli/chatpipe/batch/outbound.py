@@ -12,6 +12,7 @@ from chatpipe.batch.failures import FailureNotice
 from chatpipe.batch.job import Job
 from chatpipe.batch.journal.answers import AnswerIndex
 from chatpipe.conversation.turns import TurnRules
+from chatpipe.errors import quantity
 from chatpipe.limits.queue import RunWaits
 from chatpipe.limits.rate import Pauses
 from chatpipe.named_tuple import NamedTuple
@@ -44,8 +45,7 @@ async def open_outbound(
 
     Raises MissingInput, BadInput, BadConfiguration and CannotWrite.
     """
-    raise_descriptor_limit(job.limits.jobs.limit + len(servers) - 1)
-    needs = channel_needs(job, servers, notice)
+    needs = channel_needs(_within_descriptors(job, servers), servers, notice)
     budget = open_budget(job.limits, needs.estimator, recorded, job.console.note)
     if len(servers) > 1:
         from chatpipe.batch.fleet.fleet import open_fleet  # most runs have one server
@@ -56,6 +56,20 @@ async def open_outbound(
         return
     async with open_channel(needs, servers[0]) as (sender, pacer):
         yield Outbound(_with_turns(sender, needs.waits, rules, budget), pacer.concurrency, pacer.rate, budget)
+
+
+def _within_descriptors(job: Job, servers: Sequence[Server]) -> Job:
+    """The job with no more requests in flight than the system permits connections."""
+    if servers[0].in_process or job.options.recordings.is_offline:
+        return job
+    jobs, others = job.limits.jobs, len(servers) - 1
+    room = max(1, raise_descriptor_limit(jobs.limit + others) - others)
+    if room >= jobs.limit:
+        return job
+    connections = quantity(room, "connection")
+    job.console.note(f"--jobs: the limit that 'ulimit -n' shows has room for {connections} at a time")
+    limits = job.limits._replace(jobs=jobs._replace(limit=room))
+    return job._replace(options=job.options._replace(limits=limits))
 
 
 def _with_turns(

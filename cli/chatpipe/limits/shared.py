@@ -32,7 +32,7 @@ from chatpipe.inputs.values import NotJSON, Value, dumps, loads
 from chatpipe.limits.rate import Bucket
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.run import SharedLimits
-from chatpipe.system.descriptor import open_regular, read_blocks, write_all_at
+from chatpipe.system.descriptor import open_regular, read_blocks, system_remedy, write_all_at
 from chatpipe.system.lock import FileLocked, LockedFile, LockPatience
 
 _T = TypeVar("_T")
@@ -411,7 +411,8 @@ class PaceFile:
         return BadInput(f"'{self._path}' is {what}", place="--pace-file", fix="name another, or remove it")
 
     def _unusable(self, error: OSError | ValueError) -> CannotWrite:
-        return CannotWrite(f"'{self._path}' cannot be used: {reason(error)}", place="--pace-file")
+        what = f"'{self._path}' cannot be used: {reason(error)}"
+        return CannotWrite(what, place="--pace-file", fix=system_remedy(error))
 
 
 class SharedPace:

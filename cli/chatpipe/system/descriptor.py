@@ -26,9 +26,12 @@ _FIXES = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some of your quota",
     errno.EFBIG: "raise the limit that 'ulimit -f' shows",
+    errno.EMFILE: "raise the limit that 'ulimit -n' shows",
 }
 # Beside the connections of a run: the standard ones, input, journal, recorded files, those of asyncio.
 _OTHER_DESCRIPTORS = 64
+# Those that a run may open later: modules, names of hosts, files of rows.
+_SPARE_DESCRIPTORS = 8
 _BLOCK_BYTES = 1 << 20
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
@@ -276,9 +279,13 @@ def cannot_write(place: str, error: OSError | ValueError, what: str = "cannot wr
 
     place is the file name that the user gave, or `stdout`.
     """
-    fix = _FIXES.get(error.errno or 0, "") if isinstance(error, OSError) else ""
-    fixes = filter(None, (*getattr(error, "__notes__", ()), fix))
+    fixes = filter(None, (*getattr(error, "__notes__", ()), system_remedy(error)))
     return CannotWrite(f"{what}: {reason(error)}", place=place, fix=", ".join(fixes))
+
+
+def system_remedy(error: Exception) -> str:
+    """The remedy for an error of the system, if there is one."""
+    return _FIXES.get(error.errno or 0, "") if isinstance(error, OSError) else ""
 
 
 def _is_replaceable(status: os.stat_result) -> bool:
@@ -307,13 +314,29 @@ def _connect(path: str) -> int:
         return connection.detach()
 
 
-def raise_descriptor_limit(connections: int) -> None:
-    """Raise the limit of open descriptors for this many connections, as far as the system permits."""
+def raise_descriptor_limit(connections: int) -> int:
+    """Raise the limit of open descriptors for this many connections, as far as the system permits.
+
+    Returns the number of connections that it has room for, at most as many as wanted and at least 1.
+    """
     import resource  # a single request does without
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + _OTHER_DESCRIPTORS
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return connections
+    limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    except (OSError, ValueError):
+        limit = soft
+    if limit >= wanted:
+        return connections
+    return max(1, min(connections, limit - _open_descriptors() - _SPARE_DESCRIPTORS))
+
+
+def _open_descriptors() -> int:
+    try:
+        return len(os.listdir("/dev/fd"))
+    except OSError:
+        return _OTHER_DESCRIPTORS

@@ -9,7 +9,6 @@ before it is counted; and finally closes the journal, or removes it if OUT has a
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shlex
 import stat
@@ -24,7 +23,14 @@ from chatpipe.errors import BadInput, CannotWrite, MissingInput, TryLater, reaso
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON
 from chatpipe.system.atomic import remove_abandoned, replace_whole, sync_directory, write_new
-from chatpipe.system.descriptor import close_quietly, last_line, read_at, read_blocks, write_all
+from chatpipe.system.descriptor import (
+    close_quietly,
+    last_line,
+    read_at,
+    read_blocks,
+    system_remedy,
+    write_all,
+)
 from chatpipe.system.lock import open_current, try_lock, unlock
 from chatpipe.system.same_file import is_current_entry
 
@@ -241,9 +247,9 @@ class Journal:
             close_quietly(fd)
 
     def _failure(self, what: str, error: OSError) -> CannotWrite:
-        fix = "the answers before are safe: free some space and run the same command again"
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        return CannotWrite(f"{what}: {reason(error)}", place=self.path, fix=fix if is_full else "")
+        remedy = system_remedy(error)
+        fix = f"the answers before are safe: {remedy} and run the same command again" if remedy else ""
+        return CannotWrite(f"{what}: {reason(error)}", place=self.path, fix=fix)
 
 
 def _open_locked(path: str) -> int:
