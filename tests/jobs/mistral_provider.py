@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -40,15 +41,15 @@ class MistralProvider(Provider):
             return super().answer(request)
         target = path.replace("/v1/batch/jobs", "/v1/batches", 1)
         if request.method == "POST" and target == "/v1/batches":
-            request = request._replace(body=_order_for_planner(json.loads(request.body)))
+            request = replace(request, body=_order_for_planner(json.loads(request.body)))
         elif target == "/v1/batches":
             return self._page(request, dict(httpx.QueryParams(query)))
-        reply = super().answer(request._replace(target=target))
+        reply = super().answer(replace(request, target=target))
         return reply if reply.status_code != 200 else _changed(reply, _shown(json.loads(reply.content)))
 
     def _page(self, request: ServedRequest, query: dict[str, str]) -> httpx.Response:
         assert query["order_by"] == "-created"
-        reply = super().answer(request._replace(target="/v1/batches?limit=100"))
+        reply = super().answer(replace(request, target="/v1/batches?limit=100"))
         if reply.status_code != 200:
             return reply
         jobs = json.loads(reply.content)["data"]

@@ -16,8 +16,15 @@ import jsonschema
 import orjson
 import pytest
 
+from chatpipe.inputs.values import dumps
 from chatpipe.local import model as echo
-from chatpipe.local.answer_writer import count_tokens, tokens_of
+from chatpipe.local.answer_writer import (
+    completion_of,
+    count_tokens,
+    plain_answer,
+    plain_completion,
+    tokens_of,
+)
 from parametrize import cases
 
 API = Path(__file__).parents[2].parent / "shared" / "api"
@@ -692,3 +699,11 @@ def test_importing_it_imports_no_http_client() -> None:
 def test_tokens_are_counted_as_they_are_cut(text: str) -> None:
     assert count_tokens(text) == len(tokens_of(text))
     assert "".join(tokens_of(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", "a b", "a ", '"\\\n', "100%", "%b %d", "\u00e9\u2028", "\ud83d"])
+@pytest.mark.parametrize("model", ["m", "%text", '"'])
+def test_a_plain_completion_is_that_of_any_other_answer(text: str, model: str) -> None:
+    tokens = (7, count_tokens(text))
+    slow = completion_of(plain_answer("d" * 24, model, 7, text))
+    assert plain_completion("d" * 24, model, text, tokens) == dumps(slow)

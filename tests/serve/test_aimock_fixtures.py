@@ -9,6 +9,7 @@ import pytest
 
 from chatpipe.errors import ChatpipeError
 from chatpipe.inputs.place import Source
+from chatpipe.local.chat_body import ChatBody
 from chatpipe.serve.reply_steps import TimedReply
 from chatpipe.serve.script import Script, parse_script
 from serve.test_script import ASKED, RESULT, SYSTEM, TOOLS, body_of, chat, text_of
@@ -50,7 +51,7 @@ YES = {"content": "yes"}
         ({"endpoint": "chat", "userMessage": "a"}, chat("a"), True),
     ],
 )
-def test_conditions(match: dict[str, Any], body: bytes, is_admitted: bool) -> None:
+def test_conditions(match: dict[str, Any], body: ChatBody, is_admitted: bool) -> None:
     assert (text_of(fixtures(fixture(YES, match)).reply_to(body)) == "yes") == is_admitted
 
 

@@ -18,7 +18,7 @@ from chatpipe.serve.planner import Planner
 from chatpipe.serve.reply_steps import ReplyPlan, steps_of
 from chatpipe.serve.request_log import LogEntry
 from chatpipe.serve.served_request import ServedRequest
-from serve.client import chat_request
+from serve.client import chat_request, statuses
 from serve.test_planner import NOW
 
 
@@ -62,7 +62,7 @@ class _Owner:
     max_body = 1000
     is_stopping = False
     steps = staticmethod(steps_of)
-    read_buffer = memoryview(bytearray(10_000))
+    read_buffer = memoryview(bytearray(30_000))
 
     def __init__(self, fault: str) -> None:
         self.planner = Planner(ServeOptions(faults=(parse_fault(fault),)))
@@ -111,6 +111,39 @@ def test_a_stream_is_few_writes_and_ends_when_they_are_taken(is_full: bool) -> N
         return transport.calls, [*ends, not owner.ended]
 
     assert asyncio.run(run()) == (["write", "write", "close"], [is_full, False])
+
+
+@pytest.mark.parametrize(
+    ("sent", "writes", "replies"),
+    [
+        (chat_request(headers=b"") * 3, 1, [200, 200, 200]),
+        (chat_request(headers=b"") + chat_request(headers=b"Expect: 100-continue\r\n"), 3, [200, 100, 200]),
+        (chat_request(headers=b"") + chat_request(stream=True, headers=b"") * 2, 3, [200, 200, 200]),
+        (chat_request(headers=b"") + b"no request\r\n\r\n", 2, [200, 400]),
+        (chat_request(headers=b"") * 100, 2, [200] * 100),
+    ],
+    ids=["together", "100-continue", "streams", "garbage", "many"],
+)
+def test_replies_to_a_pipeline(sent: bytes, writes: int, replies: list[int]) -> None:
+    """Replies that wait for nothing are one write, as long as no other one stands between them."""
+
+    class Transport(_Gone):
+        data = b""
+
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            super().write(data)
+            self.data += data
+
+    async def run() -> _Gone:
+        transport = Transport()
+        connection = ClientConnection(_Owner("cut:match=nobody"))
+        connection.connection_made(transport)
+        receive(connection, sent)
+        await asyncio.sleep(0)
+        assert statuses(transport.data) == replies
+        return transport
+
+    assert asyncio.run(run()).calls.count("write") == writes
 
 
 def test_an_idle_connection_holds_no_reply_and_a_closed_one_nothing() -> None:

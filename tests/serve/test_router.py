@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -103,18 +104,18 @@ def written(asked: ServedRequest, delay: float = 0.0) -> tuple[bytes, list[objec
         (request("OPTIONS", CHAT), b"allow: POST, OPTIONS\r\n\r\n", b"content-length", []),
         (request("POST", CHAT, STREAMED), b"data: [DONE]\n\n\r\n0\r\n\r\n", b"content-length", []),
         (
-            request("POST", CHAT, STREAMED)._replace(can_chunk=False),
+            replace(request("POST", CHAT, STREAMED), can_chunk=False),
             b"connection: close\r\n",
             b"chunked",
             [Close()],
         ),
         (
-            request("GET", "/health")._replace(keep_alive=False),
+            replace(request("GET", "/health"), keep_alive=False),
             b"connection: close\r\n",
             b"chunked",
             [Close()],
         ),
-        (request("GET", "/health")._replace(can_chunk=False), b"connection: keep-alive\r\n", b"chunked", []),
+        (replace(request("GET", "/health"), can_chunk=False), b"connection: keep-alive\r\n", b"chunked", []),
     ],
     ids=["length", "HEAD", "OPTIONS", "chunked", "HTTP/1.0", "close", "HTTP/1.0 kept"],
 )

@@ -12,6 +12,7 @@ import pytest
 
 from chatpipe.errors import BadInput, Problems
 from chatpipe.inputs.place import Source
+from chatpipe.local.chat_body import ChatBody
 from chatpipe.local.model import Reply
 from chatpipe.serve.reply_steps import TimedReply
 from chatpipe.serve.script import Script, parse_script
@@ -29,10 +30,10 @@ def rule(text: str = "yes", **match: Value) -> Value:
     return {"match": match, "answer": {"content": text}}
 
 
-def chat(*messages: Value, **fields: Value) -> bytes:
+def chat(*messages: Value, **fields: Value) -> ChatBody:
     """A request: a text is a message of the user."""
     listed = [{"role": "user", "content": each} if isinstance(each, str) else each for each in messages]
-    return json.dumps({"model": "m-1", "messages": listed, **fields}).encode()
+    return ChatBody(json.dumps({"model": "m-1", "messages": listed, **fields}).encode())
 
 
 def body_of(reply: Reply | None) -> Value:
@@ -61,7 +62,7 @@ TOOLS = {"tools": [{"type": "function", "function": {"name": "weather"}}, 3]}
 SHAPE = {"response_format": {"type": "json_schema"}, "stop": ["a", "b"], "seed": 1, "a/b": {"~": True}}
 
 # match, request
-ADMITTED: list[tuple[Value, bytes]] = [
+ADMITTED: list[tuple[Value, ChatBody]] = [
     ({}, chat("a")),
     ({"model": "m-1"}, chat("a")),
     ({"model": {"regex": "^m"}}, chat("a")),
@@ -83,7 +84,7 @@ ADMITTED: list[tuple[Value, bytes]] = [
     ({"body": {"/response_format/type": {"regex": "^json"}}}, chat("a", **SHAPE)),
     ({"body": {"/a~1b/~0": True, "/user": {"exists": False}, "/seed": {"exists": True}}}, chat("a", **SHAPE)),
 ]
-REFUSED: list[tuple[Value, bytes]] = [
+REFUSED: list[tuple[Value, ChatBody]] = [
     ({"model": "m"}, chat("a")),
     ({"user": "one"}, chat("one", "two")),
     ({"any": ["one", "two"]}, chat("one", "two")),
@@ -98,24 +99,24 @@ REFUSED: list[tuple[Value, bytes]] = [
     ({"body": {"/stop/2": "b"}}, chat("a", **SHAPE)),
     ({"body": {"/seed/x": 1}}, chat("a", **SHAPE)),
     ({"body": {"/seed": {"regex": "1"}}}, chat("a", **SHAPE)),
-    ({}, b"no JSON"),
-    ({}, b"[1]"),
-    ({"user": "a"}, b'{"messages": "a"}'),
+    ({}, ChatBody(b"no JSON")),
+    ({}, ChatBody(b"[1]")),
+    ({"user": "a"}, ChatBody(b'{"messages": "a"}')),
 ]
 
 
-@pytest.mark.parametrize(("match", "request_body"), ADMITTED)
-def test_admitted(match: Value, request_body: bytes) -> None:
-    assert text_of(script(rule(**match)).reply_to(request_body)) == "yes"
+@pytest.mark.parametrize(("match", "sent"), ADMITTED)
+def test_admitted(match: Value, sent: ChatBody) -> None:
+    assert text_of(script(rule(**match)).reply_to(sent)) == "yes"
 
 
-@pytest.mark.parametrize(("match", "request_body"), REFUSED)
-def test_left_to_the_model(match: Value, request_body: bytes) -> None:
-    assert script(rule(**match)).reply_to(request_body) is None
+@pytest.mark.parametrize(("match", "sent"), REFUSED)
+def test_left_to_the_model(match: Value, sent: ChatBody) -> None:
+    assert script(rule(**match)).reply_to(sent) is None
 
 
 def test_a_malformed_request_is_refused_as_the_model_refuses_it() -> None:
-    reply = script(rule()).reply_to(b'{"messages": []}')
+    reply = script(rule()).reply_to(ChatBody(b'{"messages": []}'))
     assert (reply and reply.status, body_of(reply)["error"]["code"]) == (400, "empty_array")
 
 
@@ -488,7 +489,7 @@ def test_lines_of_a_batch_are_answered_by_the_script(tmp_path: Path) -> None:
         "custom_id": "a",
         "method": "POST",
         "url": "/v1/chat/completions",
-        "body": json.loads(chat("mine")),
+        "body": chat("mine").value,
     }
     form = (
         b'--x\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--x\r\n'

@@ -7,7 +7,6 @@ know, and rejects a malformed request as the API does. answer_writer.py writes t
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,21 +23,32 @@ from chatpipe.local.answer_writer import (
     completion_of,
     count_tokens,
     events_of,
+    plain_completion,
     tokens_of,
 )
+from chatpipe.local.chat_body import ChatBody
 from chatpipe.local.sample import sample_value
 
 MODEL = "echo"
 
 _Object = dict[str, Any]
+Headers = tuple[tuple[str, str], ...]
 
 _JSON = ("content-type", "application/json")
 _LIMITS = ("max_completion_tokens", "max_tokens")
+# Members of a body on which its answer depends, beside the messages and the model.
+_SHAPING = frozenset(
+    {
+        *_LIMITS,
+        *("n", "stop", "response_format", "tools", "functions", "modalities", "logprobs", "top_logprobs"),
+        "stream",
+    }
+)
 _MAX_CHOICES = 128
 _MAX_TOP_LOGPROBS = 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
     """An HTTP reply. pieces is the body and can be read once: one piece of JSON, or one piece an event.
 
@@ -46,7 +56,7 @@ class Reply:
     """
 
     status: int
-    headers: tuple[tuple[str, str], ...]  # names in lower case; the sender adds the framing headers
+    headers: Headers  # names in lower case; the sender adds the framing headers
     pieces: Iterable[bytes]
     usage: tuple[int, int] = (0, 0)
 
@@ -81,7 +91,7 @@ class _BadRequest(Exception):
 def answer(method: str, path: str, body: bytes) -> Reply:
     """The reply to one HTTP request. path may have any prefix, and a query. Never raises."""
     if method == "POST" and path.endswith("/chat/completions"):
-        return answer_chat(body)
+        return answer_chat(ChatBody(body))
     route = path.partition("?")[0].rstrip("/")
     _, models, model = route.partition("/models")
     if route.endswith("/chat/completions"):
@@ -92,7 +102,7 @@ def answer(method: str, path: str, body: bytes) -> Reply:
         return _error(404, f"Unknown request URL: {method} {path}", code="unknown_url")
     if method != allowed:
         return _error(405, f"Not allowed to {method} on {path}: use {allowed}", headers=(("allow", allowed),))
-    return answer_chat(body) if allowed == "POST" else _models(unquote(model[1:]))
+    return answer_chat(ChatBody(body)) if allowed == "POST" else _models(unquote(model[1:]))
 
 
 def _models(model: str) -> Reply:
@@ -105,25 +115,14 @@ def _models(model: str) -> Reply:
     return _error(404, f"The model '{model}' does not exist", "model", "model_not_found")
 
 
-def request_id_of(body: bytes) -> str:
-    """The id of all requests with this body."""
-    return _request_id(_digest(body))
-
-
-def _request_id(digest: str) -> str:
-    return f"req_{digest}"
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:24]
-
-
-def answer_chat(data: bytes, given: GivenAnswer | None = None) -> Reply:
+def answer_chat(sent: ChatBody, given: GivenAnswer | None = None) -> Reply:
     """The reply to a request for a completion: an echo, or what is given. Never raises."""
-    digest = _digest(data)
-    headers = (("x-request-id", _request_id(digest)),)
+    digest = sent.digest
+    headers = (("x-request-id", f"req_{digest}"),)
     try:
-        body = _body(data)
+        body = _checked(sent)
+        if given is None and _SHAPING.isdisjoint(body):
+            return _plain_reply(body, digest, headers)
         answer = _answer(body, digest) if given is None else _given_answer(body, digest, given)
     except _BadRequest as error:
         return _error(400, error.message, error.param, error.code, headers)
@@ -139,7 +138,18 @@ def answer_chat(data: bytes, given: GivenAnswer | None = None) -> Reply:
     return Reply(200, (kind, *headers), events_of(answer, with_usage), usage)
 
 
-def _json(status: int, value: Value, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
+def _plain_reply(body: _Object, digest: str, headers: Headers) -> Reply:
+    """The echo of a text, as nearly all requests ask for it."""
+    messages = body["messages"]
+    text = _echoed_text(messages)
+    tokens = count_tokens(text)
+    one_message = len(messages) == 1
+    prompt_tokens = tokens if one_message else _prompt_tokens(messages)
+    data = plain_completion(digest, _model_of(body), text, (prompt_tokens, tokens))
+    return Reply(200, (_JSON, *headers), (data,), (prompt_tokens, tokens))
+
+
+def _json(status: int, value: Value, headers: Headers = ()) -> Reply:
     return Reply(status, (_JSON, *headers), (values.dumps(value),))
 
 
@@ -148,18 +158,17 @@ def _error(
     message: str,
     param: str | None = None,
     code: str | None = None,
-    headers: tuple[tuple[str, str], ...] = (),
+    headers: Headers = (),
 ) -> Reply:
     error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
     return _json(status, {"error": error}, headers)
 
 
-def _body(data: bytes) -> _Object:
-    """The request body; its messages are a non-empty list of objects. Raises _BadRequest."""
-    try:
-        body = values.loads(data)
-    except values.NotJSON as error:
-        raise _BadRequest(f"We could not parse the JSON body of your request: {error}") from error
+def _checked(sent: ChatBody) -> _Object:
+    """The value of a body whose messages are a non-empty list of objects. Raises _BadRequest."""
+    if sent.fault is not None:
+        raise _BadRequest(f"We could not parse the JSON body of your request: {sent.fault}")
+    body = sent.value
     if not isinstance(body, dict):
         raise _BadRequest("The body of your request must be a JSON object")
     messages = body.get("messages")
@@ -229,7 +238,11 @@ def _model_of(body: _Object) -> str:
 
 
 def _prompt_tokens(messages: list[_Object]) -> int:
-    return sum([count_tokens(_text(message)) for message in messages])
+    tokens = 0
+    for message in messages:
+        content = message.get("content")
+        tokens += count_tokens(content if isinstance(content, str) else _text(message))
+    return tokens
 
 
 def _limit(body: _Object) -> int | None:
@@ -280,6 +293,8 @@ def _integer(body: _Object, name: str, low: int, high: int | None) -> int | None
 
 def _echoed_text(messages: list[_Object]) -> str:
     """The tool results if they come last, otherwise the last user message, otherwise the last message."""
+    if messages[-1].get("role") == "user":  # as nearly always
+        return _text(messages[-1])
     results: list[str] = []
     for message in reversed(messages):
         if not _is_result(message):
@@ -298,9 +313,9 @@ def _is_result(message: _Object) -> bool:
 def _text(message: _Object) -> str:
     """The content of a message as text, with each part on its own line."""
     content = message.get("content")
-    if isinstance(content, list):
-        return "\n".join(_part(part) for part in content)
-    return content if isinstance(content, str) else ""
+    if isinstance(content, str):
+        return content
+    return "\n".join(map(_part, content)) if isinstance(content, list) else ""
 
 
 def _part(part: Value) -> str:

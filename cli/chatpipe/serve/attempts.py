@@ -11,8 +11,8 @@ from typing import Literal
 
 import orjson
 
-from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.local.chat_body import ChatBody
 from chatpipe.response.delays import delay_until, parse_number
 
 # How a reply ended.
@@ -28,7 +28,8 @@ Outcome = Literal["running", "answered", "spoiled", "cut", "refused", "lost", "l
 
 Headers = tuple[tuple[str, str], ...]
 
-_KEY_BYTES = 12
+KEY_BYTES = 12
+_MOST_KEPT = 1024  # bytes of a body that is its own key
 _TEXT_CHARS = 60
 _BEGINNING = 4 * _TEXT_CHARS
 # Refusals that another attempt may change. 425 is `Too Early` of RFC 8470.
@@ -44,16 +45,27 @@ class Attempt:
     length of the longest pause in the reply.
     """
 
-    outcome: Outcome = "running"
-    status = 0
-    wait_s: float | None = None
-    stalled_s = 0.0
-    _no_retry = False
+    __slots__ = (
+        "_no_retry",
+        "began",
+        "credential",
+        "ended",
+        "key",
+        "outcome",
+        "stalled_s",
+        "status",
+        "wait_s",
+    )
 
     def __init__(self, key: bytes, began: float, credential: int) -> None:
         self.key = key
         self.began = self.ended = began
         self.credential = credential
+        self.outcome: Outcome = "running"
+        self.status = 0
+        self.wait_s: float | None = None
+        self.stalled_s = 0.0
+        self._no_retry = False
 
     def end(self, outcome: Outcome, status: int, headers: Headers, now: float, unix_now: float) -> None:
         """Note how the reply with this status and these headers ended. now is monotonic."""
@@ -82,29 +94,27 @@ class Attempt:
         return self._no_retry or self.status not in _PASSING
 
 
-class SentBody:
-    """A body as the verdict knows it: a key that is the same for equal JSON, and words to know it by."""
+def key_of(body: ChatBody) -> bytes:
+    """A key that is the same for equal JSON: its text with sorted names, or the digest of a long one."""
+    try:
+        text = orjson.dumps(body.value, option=orjson.OPT_SORT_KEYS) if body.fault is None else body.data
+    except (TypeError, ValueError, RecursionError):
+        text = body.data
+    return text if len(text) <= _MOST_KEPT else digest_of(text)
 
-    __slots__ = ("_value", "data", "key")
 
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        try:
-            self._value: Value = values.loads(data)
-            canonical = orjson.dumps(self._value, option=orjson.OPT_SORT_KEYS)
-        except (values.NotJSON, TypeError, ValueError, RecursionError):
-            self._value, canonical = None, data
-        self.key = blake2b(canonical, digest_size=_KEY_BYTES).digest()
+def digest_of(key: bytes) -> bytes:
+    """A key of KEY_BYTES for one of any length."""
+    return key if len(key) == KEY_BYTES else blake2b(key, digest_size=KEY_BYTES).digest()
 
-    @property
-    def beginning(self) -> str:
-        """The beginning of its last user message, empty if it has none. It is longer than first_words()."""
-        messages = self._value.get("messages") if isinstance(self._value, dict) else None
-        for message in reversed(messages) if isinstance(messages, list) else ():
-            if isinstance(message, dict) and message.get("role") == "user":
-                content = message.get("content")
-                return _text_of(content)[:_BEGINNING]
-        return ""
+
+def beginning_of(body: ChatBody) -> str:
+    """The beginning of its last user message, empty if it has none. It is longer than first_words()."""
+    messages = body.value.get("messages") if isinstance(body.value, dict) else None
+    for message in reversed(messages) if isinstance(messages, list) else ():
+        if isinstance(message, dict) and message.get("role") == "user":
+            return _text_of(message.get("content"))[:_BEGINNING]
+    return ""
 
 
 def credential_of(headers: Mapping[str, str]) -> int:

@@ -15,11 +15,12 @@ import struct
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 from typing import Protocol
 
 from chatpipe.serve.batches.multipart import FormReader
-from chatpipe.serve.reply_steps import Close, Pause, ReplyPlan, Reset, Step, plan_of
+from chatpipe.serve.reply_steps import Close, Pause, ReplyPlan, Reset, Step, plan_of, whole_reply
 from chatpipe.serve.request_log import LogEntry
 from chatpipe.serve.request_parser import ParserEvent, RequestParser
 from chatpipe.serve.router import refusal_reply
@@ -84,6 +85,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._ending: Close | Reset | None = None
         self._is_reading = True
         self._is_answering = False
+        self._whole: list[tuple[ReplyPlan, LogEntry, bytes]] = []  # replies to be written in one piece
         self._drained: int | None = None  # bytes read and dropped since the last reply; None before it
         self._closes_after = False  # a refusal was written
         self.since: float | None = None
@@ -171,17 +173,44 @@ class ClientConnection(asyncio.BufferedProtocol):
                 self._is_reading = True
                 self._transport.resume_reading()
             if isinstance(event, ServedRequest):
-                self._begin(event, self._owner.plan(event))
-            elif isinstance(event, RequestRefusal):
+                self._answer(event, self._owner.plan(event))
+                continue
+            self._write_whole()
+            if isinstance(event, RequestRefusal):
                 self._closes_after = True
                 self._begin(None, plan_of(refusal_reply(event)))
             else:
                 self._transport.write(_CONTINUE)
+        self._write_whole()
         self._is_answering = False
+
+    def _answer(self, request: ServedRequest, plan: ReplyPlan) -> None:
+        """Begin a reply. One that takes no steps waits for others whose requests are here already."""
+        data = b""
+        if not (self._is_full or self._closes_after or self._owner.is_stopping):
+            data = whole_reply(plan, request)
+        if data:
+            self._whole.append((plan, LogEntry(request, len(data)), data))
+            if len(self._whole) >= _TURN:
+                self._write_whole()
+        else:
+            self._write_whole()
+            self._begin(request, plan)
+
+    def _write_whole(self) -> None:
+        """Write the replies that take no steps, in one piece."""
+        if not self._whole:
+            return
+        replies, self._whole = self._whole, []
+        self._transport.write(b"".join([data for _, _, data in replies]))
+        for plan, entry, _ in replies:
+            if plan.ticket is not None:
+                plan.ticket.leave()
+            self._owner.answered(entry, plan, is_complete=True)
 
     def _begin(self, request: ServedRequest | None, plan: ReplyPlan) -> None:
         if request is not None and (self._closes_after or self._owner.is_stopping):
-            request = request._replace(keep_alive=False)
+            request = replace(request, keep_alive=False)
         self._plan, self._entry, self._is_over = plan, LogEntry(request), False
         self._steps = self._owner.steps(plan, request or _NO_REQUEST)
         self._play()

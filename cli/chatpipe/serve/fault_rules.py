@@ -6,12 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.options.serve import FaultRule
 from chatpipe.serve.draws import draw
 from chatpipe.serve.fault_grammar import API_KINDS, KINDS
-from chatpipe.serve.served_request import ServedRequest
 
 _ALWAYS = FaultRule("")
 _ORDER = {kind: order for order, kind in enumerate((*API_KINDS, *KINDS))}
@@ -25,29 +23,28 @@ class FaultRules:
         self._seed = seed
         self._of_all: Counter[int] = Counter()
         self._of_body: Counter[tuple[int, str]] = Counter()
-        self._read_at = {rule.place for rule in rules if rule.match or rule.model}
 
-    def faults_of(self, request: ServedRequest, body: str, place: str = "chat") -> list[FaultRule]:
-        """The rules that apply to a request of a place, in the order of KINDS. body stands for its bytes."""
-        if not self._rules:
-            return []
-        sent = values.loads(request.body) if place in self._read_at else None
+    def faults_of(self, key: str, body: Value = None, place: str = "chat") -> list[FaultRule]:
+        """The rules that apply to a request of a place, in the order of KINDS.
+
+        key stands for the bytes of its body. body is their value, for the places that have messages.
+        """
         return [
             rule
             for index, rule in enumerate(self._rules)
-            if rule.place == place and _admits(rule, sent) and self._is_due(index, rule, body)
+            if rule.place == place and _admits(rule, body) and self._is_due(index, rule, key)
         ]
 
-    def _is_due(self, index: int, rule: FaultRule, body: str) -> bool:
+    def _is_due(self, index: int, rule: FaultRule, key: str) -> bool:
         """Count the request, and return True if it has the fault."""
         if rule._replace(kind="", value=None, match=None, model=None, place="chat") == _ALWAYS:
             return True  # what has no conditions keeps no counts
-        self._of_body[index, body] += 1
+        self._of_body[index, key] += 1
         self._of_all[index] += 1
-        count = self._of_body[index, body]
+        count = self._of_body[index, key]
         if not rule.is_due(self._of_all[index] if rule.of_all else count):
             return False
-        return rule.chance >= 1 or draw(self._seed, "fault", index, body, count) < rule.chance
+        return rule.chance >= 1 or draw(self._seed, "fault", index, key, count) < rule.chance
 
 
 def _admits(rule: FaultRule, body: Value) -> bool:

@@ -8,10 +8,10 @@ from chatpipe.errors import ClientAtFault, quantity
 from chatpipe.inputs import values
 from chatpipe.local.model import Reply
 from chatpipe.options.serve import ServeOptions
-from chatpipe.serve.attempts import Outcome, SentBody, credential_of
+from chatpipe.serve.attempts import Outcome, credential_of
 from chatpipe.serve.reply_steps import ReplyPlan
 from chatpipe.serve.request_log import LogEntry, RequestLog, open_log
-from chatpipe.serve.router import is_chat, json_reply
+from chatpipe.serve.router import json_reply
 from chatpipe.serve.served_request import ServedRequest
 from chatpipe.serve.verdict import ClientVerdict
 from chatpipe.serve.verdict_report import verdict_lines, verdict_record
@@ -37,14 +37,15 @@ class Observer:
         if self._options.verdict is not None:
             check_side_file(self._options.verdict)
 
-    def arrived(self, request: ServedRequest, plan: ReplyPlan, connections: int) -> ReplyPlan:
-        """Judge a request, and remember it in the plan of its reply. connections are those that are open."""
-        if is_chat(request):
+    def arrived(self, request: ServedRequest, plan: ReplyPlan, connections: int, now: float) -> None:
+        """Judge a request for a completion, and remember it in the plan of its reply.
+
+        connections are those that are open. now is monotonic.
+        """
+        if plan.sent is not None:
             credential = credential_of(request.headers)
-            plan.attempt = self._verdict.begin(
-                SentBody(request.body), credential, connections, time.monotonic()
-            )
-        return plan
+            plan.attempt = self._verdict.begin(plan.sent, credential, connections, now)
+            plan.sent = None  # it can be large, and the reply may take long
 
     def ended(self, entry: LogEntry, plan: ReplyPlan, *, is_complete: bool, is_stopping: bool) -> None:
         """Note the end of a reply. Raises CannotWrite, and BrokenPipe, of the log."""

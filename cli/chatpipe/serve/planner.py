@@ -1,6 +1,6 @@
 """A request -> the plan of its reply: who may have an answer, when it begins, and how it is written.
 
-    router, or other answers -> quota -> slots -> latency -> faults
+    router, or other answers -> admission -> latency -> faults
 
 Only requests for a completion count for limits, and only they have a latency.
 """
@@ -9,28 +9,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
-from chatpipe.local.model import Reply, request_id_of
-from chatpipe.named_tuple import NamedTuple
+from chatpipe.local.chat_body import ChatBody
+from chatpipe.local.model import Reply
 from chatpipe.options.serve import ServeOptions
+from chatpipe.serve.admission import Admission
 from chatpipe.serve.batches.api_route import api_route
 from chatpipe.serve.batches.batch_api import BatchApi
 from chatpipe.serve.batches.multipart import FormReader
 from chatpipe.serve.draws import draw, latency_s
 from chatpipe.serve.fault_rules import FaultRules
-from chatpipe.serve.quota import Quota
 from chatpipe.serve.reply_faults import apply_ahead, apply_faults
 from chatpipe.serve.reply_steps import LaterReply, ReplyPlan, TimedReply, note_cut
 from chatpipe.serve.router import OwnRoutes, Router, error_reply, is_chat, is_own
 from chatpipe.serve.served_request import ServedRequest
-from chatpipe.serve.server_metrics import Metrics
-from chatpipe.serve.slots_in_use import Slots
 
 _LATER = Reply(0, (), ())
 
 
-class Times(NamedTuple):
+@dataclass(slots=True)
+class Times:
     """The clocks at one moment: monotonic seconds, and Unix time."""
 
     monotonic: float
@@ -55,7 +55,7 @@ class OtherAnswers(Protocol):
 class ScriptedModel(Protocol):
     """A script, which answers some requests in place of the model."""
 
-    def reply_to(self, data: bytes) -> Reply | None: ...
+    def reply_to(self, sent: ChatBody) -> Reply | None: ...
 
     def unused(self) -> Iterator[str]:
         """Lines to report at the end: the rules that answered nothing."""
@@ -77,11 +77,10 @@ class Planner:
     ) -> None:
         self._options = options
         self._other = other
-        self._slots = Slots(options.slots, queues=options.queue)
-        self._metrics = Metrics(self._slots)
+        self._admission = Admission(options)
+        self._metrics = self._admission.metrics
         own_routes = {**(own or {}), "/metrics": self._metrics.reply}
         self._router = Router(key, own_routes, None if script is None else script.reply_to)
-        self._quota = Quota(options.rpm, options.tpm, options.dialect)
         self._rules = FaultRules(options.faults, options.seed)
         self._seen: Counter[str] = Counter()
         self._draws = bool(options.faults or options.latency.sigma)
@@ -93,31 +92,66 @@ class Planner:
 
     def plan(self, request: ServedRequest, now: Times) -> ReplyPlan:
         """The plan of the reply. Its ticket is a place in a slot or in the queue, and is to be given back."""
-        route = api_route(request) if self._other is None else None
-        if route is not None and request.method != "OPTIONS":
+        if not is_chat(request):
+            return self._plan_other(request, now)
+        body = ChatBody(request.body)
+        reply, source = self._answer(request, body)
+        timed = reply if isinstance(reply, TimedReply) else None
+        if reply.status == 401 and timed is None:
+            plan = _plan(reply)
+        else:
+            plan = self._admitted(reply, source, now)
+            if plan.ticket is not None and (timed is not None or source is not None or self._draws):
+                self._add_faults(plan, timed, body)
+        plan.sent = body
+        return plan
+
+    def _plan_other(self, request: ServedRequest, now: Times) -> ReplyPlan:
+        """The plan of the reply to a request for anything else than a completion."""
+        if self._other is None:
+            route = api_route(request)
+            if route is None or request.method == "OPTIONS":
+                return _plan(self._router.reply_to(request))
             refusal = self._router.refusal(request)
             return self._batches.plan(request, route, now.unix) if refusal is None else _plan(refusal)
-        reply, source = self._answer(request)
-        timed = reply if isinstance(reply, TimedReply) else None
-        if not is_chat(request) or (reply.status == 401 and timed is None):
-            return _plan(reply, source=source)
-        too_many = self._quota.take(sum(reply.usage), now.monotonic)
-        limits = self._quota.headers(now.unix)
-        if too_many is not None:
-            refused = error_reply(429, too_many.message, type=too_many.type, code="rate_limit_exceeded")
-            return _plan(refused, (*limits, *too_many.headers))
-        ticket = self._slots.enter()
-        if ticket is None:
-            return _plan(_no_slot(self._slots.running), limits)
-        plan = _plan(reply, limits, source)
+        if not self._other.answers_all or is_own(request):
+            own = self._router.own_reply(request)
+            if own is not None:
+                return _plan(own)
+        return _plan(_LATER, source=self._other.reply_to(request))
+
+    def _answer(self, request: ServedRequest, body: ChatBody) -> tuple[Reply, LaterReply | None]:
+        """The reply to a request for a completion, or its source. A script comes before another server, too.
+
+        Another server has keys of its own.
+        """
+        if self._other is None:
+            return self._router.chat_reply(request, body), None
+        if self._other.answers_all and not is_own(request):
+            own = self._router.scripted(body)
+        else:
+            own = self._router.own_chat_reply(request, body)
+        return (_LATER, self._other.reply_to(request)) if own is None else (own, None)
+
+    def _admitted(self, reply: Reply, source: LaterReply | None, now: Times) -> ReplyPlan:
+        """The plan of a reply, or of the refusal if there are too many requests. That has no ticket."""
+        ticket, limits = self._admission.enter(sum(reply.usage), now.monotonic, now.unix)
+        if isinstance(ticket, Reply):
+            return _plan(ticket, limits)
+        headers = (*reply.headers, *limits)
+        plan = ReplyPlan(reply.status, headers, reply.pieces, usage=reply.usage, source=source)
         plan.ticket = ticket
         plan.chunk_delay_s = self._options.chunk_delay_s
         plan.latency_s = self._options.latency.median_s
-        if timed is None and source is None and not self._draws:
-            return plan
-        body = (timed is None and plan.request_id) or request_id_of(request.body)
-        plan.latency_s = self._latency_s(body)
-        faults = self._rules.faults_of(request, body) if source is not None or plan.status == 200 else []
+        return plan
+
+    def _add_faults(self, plan: ReplyPlan, timed: TimedReply | None, body: ChatBody) -> None:
+        """Add the latency that is drawn, and the faults: those of the reply, and those of the rules."""
+        source = plan.source
+        body_id = (timed is None and plan.request_id) or body.request_id
+        plan.latency_s = self._latency_s(body_id)
+        is_good = source is not None or plan.status == 200
+        faults = self._rules.faults_of(body_id, body.value) if is_good else []
         if timed is not None:
             plan.latency_s += timed.latency_s
             plan.chunk_delay_s = plan.chunk_delay_s if timed.chunk_delay_s is None else timed.chunk_delay_s
@@ -127,15 +161,6 @@ class Planner:
             source.faults = apply_ahead(plan, faults)
         else:
             apply_faults(plan, faults)
-        return plan
-
-    def _answer(self, request: ServedRequest) -> tuple[Reply, LaterReply | None]:
-        """The reply to a request, or the source of it. A script comes before another server, too."""
-        if self._other is None:
-            return self._router.reply_to(request), None
-        is_passed_on = self._other.answers_all and not is_own(request)
-        own = self._router.scripted(request) if is_passed_on else self._router.own_reply(request)
-        return (_LATER, self._other.reply_to(request)) if own is None else (own, None)
 
     def count(self, plan: ReplyPlan) -> None:
         """Count a reply that was sent whole."""
@@ -160,8 +185,3 @@ def _plan(
     reply: Reply, more: tuple[tuple[str, str], ...] = (), source: LaterReply | None = None
 ) -> ReplyPlan:
     return ReplyPlan(reply.status, (*reply.headers, *more), reply.pieces, usage=reply.usage, source=source)
-
-
-def _no_slot(running: int) -> Reply:
-    message = f"The server is busy: all of its {running} slots are in use"
-    return error_reply(429, message, type="server_busy", code="no_slot")

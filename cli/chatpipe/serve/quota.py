@@ -64,11 +64,10 @@ class Quota:
         limits = (("requests", rpm), ("tokens", tpm))
         self._buckets = [_MinuteLimit(kind, limit) for kind, limit in limits if limit is not None]
         self._dialect = DIALECTS[dialect]
+        self.has_limits = bool(self._buckets)
 
     def take(self, tokens: int, now: float) -> QuotaRefusal | None:
         """Take a request and its tokens. If a limit is reached, take nothing, and return the refusal."""
-        if not self._buckets:
-            return None
         refused: tuple[float, _MinuteLimit, int] | None = None
         amounts = {"requests": 1, "tokens": tokens}
         for bucket in self._buckets:
@@ -84,8 +83,6 @@ class Quota:
 
     def headers(self, unix_now: float) -> Headers:
         """The state of the limits after the last request, in the dialect."""
-        if not self._buckets:
-            return ()
         return tuple(
             header
             for bucket in self._buckets

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import responses
 from typing import Literal, Protocol
 
+from chatpipe.local.chat_body import ChatBody
 from chatpipe.local.model import Reply
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.serve import FaultRule
@@ -16,9 +17,12 @@ from chatpipe.serve.served_request import ServedRequest
 from chatpipe.serve.slots_in_use import Ticket
 from chatpipe.serve.wakeup import Wakeup
 
-_REASONS: Mapping[int, str] = {int(status): text for status, text in responses.items()}
+_STATUS_LINES: Mapping[int, str] = {
+    int(status): f"HTTP/1.1 {int(status)} {text}\r\n" for status, text in responses.items()
+}
 _EVENT_STREAM = "text/event-stream"
 _STREAM_END = re.compile(rb'"finish_reason"\s*:\s*"|data:\s*\[DONE\]')
+_SMALL = 16 << 10  # bytes of a body that is written with its head, whatever the client has read
 _END_BYTES = 40  # the longest that _STREAM_END matches, with some room for white space
 
 
@@ -42,7 +46,7 @@ Step = bytes | Pause | Close | Reset | Wakeup
 Framing = Literal["", "chunked", "length", "connection", "none"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TimedReply(Reply):
     """A reply with a latency of its own, added to that of the server, a time between its chunks, and faults.
 
@@ -75,18 +79,28 @@ class ReplyPlan:
     of a stream but the first. first is a step before the first byte. slice_bytes is the most that is
     written at a time, 0 for no limit. faults are the kinds of those that it has, and is_cut is True if a good
     answer comes without its end. source is asked for the reply when its time has come; until then the status
-    is 0, and the headers are those that are added. attempt is what the verdict knows of the request.
+    is 0, and the headers are those that are added. sent is the body of a request for a completion, until the
+    verdict has it as attempt.
     """
 
-    # Few plans have any of these, and each request gets a plan.
-    chunk_delay_s: float = 0.0
-    latency_s: float = 0.0
-    ticket: Ticket | None = None
-    first: Step | None = None
-    slice_bytes: int = 0
-    faults: tuple[str, ...] = ()
-    is_cut: bool = False
-    attempt: Attempt | None = None
+    __slots__ = (
+        "__weakref__",
+        "attempt",
+        "chunk_delay_s",
+        "faults",
+        "first",
+        "framing",
+        "headers",
+        "is_cut",
+        "latency_s",
+        "pieces",
+        "sent",
+        "slice_bytes",
+        "source",
+        "status",
+        "ticket",
+        "usage",
+    )
 
     def __init__(
         self,
@@ -104,6 +118,14 @@ class ReplyPlan:
         self.usage = usage
         self.framing = framing
         self.source = source
+        self.chunk_delay_s = self.latency_s = 0.0
+        self.ticket: Ticket | None = None
+        self.first: Step | None = None
+        self.slice_bytes = 0
+        self.faults: tuple[str, ...] = ()
+        self.is_cut = False
+        self.sent: ChatBody | None = None
+        self.attempt: Attempt | None = None
 
     @property
     def request_id(self) -> str:
@@ -135,6 +157,30 @@ def note_cut(plan: ReplyPlan, pieces: Iterable[Step]) -> Iterator[Step]:
             tail = tail[-_END_BYTES:]
         yield piece
     plan.is_cut |= is_good and not has_end
+
+
+def whole_reply(plan: ReplyPlan, request: ServedRequest) -> bytes:
+    """All bytes of a small reply that waits for nothing, as nearly all do; empty for any other.
+
+    The steps of such a reply are the same bytes, and take twice the time.
+    """
+    pieces, ticket = plan.pieces, plan.ticket
+    if type(pieces) is not tuple or len(pieces) != 1 or (ticket is not None and not ticket.is_running):
+        return b""
+    if (
+        plan.latency_s
+        or plan.first is not None
+        or plan.slice_bytes
+        or plan.framing
+        or plan.source is not None
+    ):
+        return b""
+    body = pieces[0]
+    if type(body) is not bytes or len(body) > _SMALL or plan.status == 204:
+        return b""
+    if not request.keep_alive or not request.can_chunk or request.method == "HEAD":
+        return b""
+    return head_of(plan.status, (*plan.headers, ("content-length", str(len(body))))) + body
 
 
 def steps_of(plan: ReplyPlan, request: ServedRequest) -> Generator[Step, None, None]:
@@ -177,7 +223,7 @@ def _stream_steps(plan: ReplyPlan, request: ServedRequest) -> Iterator[Step]:
     """The steps of a body that comes in pieces: chunked, unless the plan or a client of HTTP/1.0 differs."""
     is_chunked = request.can_chunk and plan.framing in ("", "chunked")
     if not is_chunked and plan.framing not in ("length", "none"):
-        request = request._replace(keep_alive=False)  # its end is that of the connection
+        request = replace(request, keep_alive=False)  # its end is that of the connection
     framing = (("transfer-encoding", "chunked"),) if is_chunked else ()
     yield head_of(plan.status, (*plan.headers, *framing, *_connection(request)))
     pieces = plan.pieces
@@ -218,7 +264,7 @@ def _sliced(steps: Iterator[Step], size: int) -> Iterator[Step]:
 
 def head_of(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
     """The status line and the headers, with the empty line behind them."""
-    text = f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}\r\n"
+    text = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Unknown\r\n"
     for name, value in headers:
         text += f"{name}: {value}\r\n"
     return f"{text}\r\n".encode("latin-1")

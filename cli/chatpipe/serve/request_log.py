@@ -31,9 +31,9 @@ class LogEntry:
 
     __slots__ = ("_began", "_pause", "bytes_sent", "request")
 
-    def __init__(self, request: ServedRequest | None) -> None:
+    def __init__(self, request: ServedRequest | None, bytes_sent: int = 0) -> None:
         self.request = request
-        self.bytes_sent = 0
+        self.bytes_sent = bytes_sent
         self._began = time.time()
         self._pause = (0.0, 0.0)  # the length of the longest one, and the monotonic time of its beginning
 

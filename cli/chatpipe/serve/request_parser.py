@@ -6,7 +6,7 @@ memory. So bytes are counted that bring no body and complete no request.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from enum import Enum
 
 import httptools
@@ -15,6 +15,15 @@ from chatpipe.serve.batches.multipart import FormReader
 from chatpipe.serve.served_request import RequestRefusal, ServedRequest
 
 _MOST_OVERHEAD = 64 << 10  # bytes in a row without a byte of a body and without the end of a request
+# The names of nearly all headers, as clients write them.
+_NAMES = {
+    written.encode(): name
+    for name in (
+        *("host", "user-agent", "accept", "accept-encoding", "accept-language", "authorization", "api-key"),
+        *("connection", "content-type", "content-length", "cookie", "origin", "referer"),
+    )
+    for written in (name, name.title())
+}
 _SAFE_CODINGS = ("", "identity")
 
 
@@ -36,7 +45,7 @@ class RequestParser:
     """
 
     def __init__(self, max_body: int, open_form: OpenForm = lambda *_: None) -> None:
-        self._max_body = max_body
+        self._max_body = self._most_bytes = max_body
         self._open_form = open_form
         self._form: FormReader | None = None
         self._parser = httptools.HttpRequestParser(self)
@@ -46,9 +55,8 @@ class RequestParser:
         self.is_inside = False
         self._in_body = False
         self._target = b""
-        self._lines: list[tuple[bytes, bytes]] = []
         self._headers: dict[str, str] = {}
-        self._body = bytearray()
+        self._body: bytes | bytearray = b""
 
     def close(self) -> None:
         """Give up an unfinished body. Nothing is fed afterwards."""
@@ -103,28 +111,35 @@ class RequestParser:
         if not self._is_refused:
             self._is_refused = True
             self._events.append(RequestRefusal(status, message))
-            self._body = bytearray()
+            self._body = b""
 
     # Callbacks of httptools
 
     def on_message_begin(self) -> None:
         self.is_inside, self._in_body = True, False
-        self._target, self._lines, self._body = b"", [], bytearray()
+        self._target, self._headers, self._body = b"", {}, b""
         self._form, self._size = None, 0
 
     def on_url(self, url: bytes) -> None:
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._lines.append((name, value))  # those of a trailer come too late
+        if self._in_body:
+            return  # those of a trailer come too late
+        known = _NAMES.get(name) or name.lower().decode("latin-1")
+        text, headers = value.decode("latin-1"), self._headers
+        headers[known] = f"{headers[known]}, {text}" if known in headers else text
 
     def on_headers_complete(self) -> None:
         self._in_body = True
-        headers = self._headers = _headers_of(self._lines)
-        length = headers.get("content-length", "")
+        headers = self._headers
+        self._most_bytes = self._max_body
         if "multipart/" in headers.get("content-type", "").lower():
             self._form = self._open_form(self._method(), self._target.decode("latin-1"), headers)
-        if length.isdecimal() and int(length[:20]) > self._most_bytes():
+            if self._form is not None:
+                self._most_bytes = self._form.most_bytes
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length[:20]) > self._most_bytes:
             self._refuse_size()
         elif "content-encoding" in headers and not _is_safe(headers["content-encoding"]):
             self._refuse(415, "Unsupported Content-Encoding: send the body uncompressed")
@@ -136,11 +151,15 @@ class RequestParser:
         if self._is_refused:
             return
         self._size += len(data)
-        if self._size > self._most_bytes():
+        if self._size > self._most_bytes:
             self._refuse_size()
         elif self._form is not None:
             self._form.feed(data)
+        elif not self._body:  # as nearly always
+            self._body = data
         else:
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
             self._body += data
 
     def on_message_complete(self) -> None:
@@ -162,32 +181,17 @@ class RequestParser:
             self._form,
         )
         self._form = None
-        self._headers, self._body = {}, bytearray()  # an idle connection holds none
+        self._headers, self._body = {}, b""  # an idle connection holds none
         self._events.append(request)
 
     def _method(self) -> str:
         return self._parser.get_method().decode("latin-1")
 
-    def _most_bytes(self) -> int:
-        return self._max_body if self._form is None else self._form.most_bytes
-
     def _refuse_size(self) -> None:
-        self._refuse(413, f"The body of your request is larger than {self._most_bytes()} bytes")
+        self._refuse(413, f"The body of your request is larger than {self._most_bytes} bytes")
 
 
 _LONG_HEAD = (431, f"The head of your request is larger than {_MOST_OVERHEAD} bytes")
-
-
-def _headers_of(lines: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
-    """The headers by their names in lower case. Those of one name are joined."""
-    found = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in lines}
-    if len(found) == len(lines):
-        return found
-    found = {}
-    for raw, value in lines:
-        name, text = raw.lower().decode("latin-1"), value.decode("latin-1")
-        found[name] = f"{found[name]}, {text}" if name in found else text
-    return found
 
 
 def _is_safe(coding: str) -> bool:

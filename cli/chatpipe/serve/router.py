@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from chatpipe.inputs import values
 from chatpipe.local import model
+from chatpipe.local.chat_body import ChatBody
 from chatpipe.local.model import Reply
 from chatpipe.serve.batches.api_route import api_route
 from chatpipe.serve.served_request import RequestRefusal, ServedRequest
@@ -25,7 +26,7 @@ _WRONG_KEY = "Incorrect API key provided"
 
 
 OwnRoutes = Mapping[str, Callable[[], Reply]]  # by their paths
-Scripted = Callable[[bytes], Reply | None]  # the reply to a body, None for that of the model
+Scripted = Callable[[ChatBody], Reply | None]  # the reply to a body, None for that of the model
 
 
 class Router:
@@ -41,23 +42,33 @@ class Router:
 
     def reply_to(self, request: ServedRequest) -> Reply:
         """The reply to a request. HEAD is answered as GET, and OPTIONS with the methods of the path."""
+        if is_chat(request):
+            return self.chat_reply(request, ChatBody(request.body))
         own = self.own_reply(request)
         return model.answer(_method(request), request.target, request.body) if own is None else own
 
+    def chat_reply(self, request: ServedRequest, body: ChatBody) -> Reply:
+        """The reply to a request for a completion."""
+        own = self.own_chat_reply(request, body)
+        return model.answer_chat(body) if own is None else own
+
     def own_reply(self, request: ServedRequest) -> Reply | None:
-        """The reply to a request that does not go to the model, None for one that does."""
+        """The reply to any other request that does not go to the model, None for one that does."""
         if request.method == "OPTIONS":
             return Reply(204, (("allow", _allowed(request)),), ())
         if request.method in ("GET", "HEAD") and (own := self._own.get(request.path)) is not None:
             return own()
-        refusal = self.refusal(request)
-        if refusal is not None:
-            return refusal
-        return self.scripted(request)
+        return self.refusal(request)
 
-    def scripted(self, request: ServedRequest) -> Reply | None:
+    def own_chat_reply(self, request: ServedRequest, body: ChatBody) -> Reply | None:
+        """The reply to a request for a completion that does not go to the model, None for one that does."""
+        if self._key is not None and (refusal := self.refusal(request)) is not None:
+            return refusal
+        return None if self._script is None else self._script(body)
+
+    def scripted(self, body: ChatBody) -> Reply | None:
         """The reply of the script, None for a request that no rule of it admits."""
-        return self._script(request.body) if self._script is not None and is_chat(request) else None
+        return None if self._script is None else self._script(body)
 
     def refusal(self, request: ServedRequest) -> Reply | None:
         """The refusal of a request without the right key, None if it has it."""

@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from chatpipe.errors import BadInput
-from chatpipe.inputs import values
 from chatpipe.inputs.place import Source, line_source
+from chatpipe.local.chat_body import ChatBody
 from chatpipe.local.model import Reply
 from chatpipe.serve.aimock_fixtures import fixture_lines, left_out
-from chatpipe.serve.attempts import SentBody
+from chatpipe.serve.attempts import digest_of, key_of
 from chatpipe.serve.script_match import Facts
 from chatpipe.serve.script_rules import ScriptRule, rules_from, shadowed
 
@@ -30,16 +30,12 @@ class Script:
         self._attempts: Counter[bytes] = Counter()
         self._counts_attempts = any(rule.attempt is not None for rule in rules)
 
-    def reply_to(self, data: bytes) -> Reply | None:
+    def reply_to(self, sent: ChatBody) -> Reply | None:
         """The reply to the body of a request for a completion, None if it is left to the model."""
-        try:
-            body = values.loads(data)
-        except values.NotJSON:
+        if not isinstance(sent.value, dict):
             return None
-        if not isinstance(body, dict):
-            return None
-        rule = self._first(Facts(body), self._attempt(data))
-        return None if rule is None else rule.answer.reply_to(data)
+        rule = self._first(Facts(sent.value), self._attempt(sent))
+        return None if rule is None else rule.answer.reply_to(sent)
 
     def warnings(self) -> Iterator[str]:
         """The rules that can never answer, and what the file has besides."""
@@ -53,11 +49,11 @@ class Script:
             if not answers:
                 yield f"{rule.place}: it answered nothing"
 
-    def _attempt(self, data: bytes) -> int:
+    def _attempt(self, sent: ChatBody) -> int:
         """The number of this body among its like."""
         if not self._counts_attempts:
             return 0
-        key = SentBody(data).key
+        key = digest_of(key_of(sent))
         self._attempts[key] += 1
         return self._attempts[key]
 

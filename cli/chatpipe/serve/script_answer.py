@@ -11,6 +11,7 @@ from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.local import model
 from chatpipe.local.answer_writer import ModelCall, tokens_of
+from chatpipe.local.chat_body import ChatBody
 from chatpipe.local.model import GivenAnswer, Reply
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.serve import FaultRule
@@ -64,7 +65,7 @@ class RuleAnswer(NamedTuple):
     chunk_delay_s: float | None = None
     faults: tuple[FaultRule, ...] = ()
 
-    def reply_to(self, body: bytes) -> Reply:
+    def reply_to(self, body: ChatBody) -> Reply:
         """The reply to a request for a completion, the body of which is JSON."""
         if self.error is not None:
             refused = json_reply(self.error.status, self.error.value)
@@ -89,8 +90,8 @@ class RuleAnswer(NamedTuple):
         )
 
 
-def _request_id(body: bytes) -> Headers:
-    return (("x-request-id", model.request_id_of(body)),)
+def _request_id(body: ChatBody) -> Headers:
+    return (("x-request-id", body.request_id),)
 
 
 # A rule's words -> the answer. Each parser raises NoRule.

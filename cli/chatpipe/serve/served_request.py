@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.serve.batches.multipart import FormReader
 
 
-class ServedRequest(NamedTuple):
+@dataclass(slots=True)  # frozen, or as a tuple, it takes three times as long to make
+class ServedRequest:
     """One HTTP request. target is as on the request line; names of headers are in lower case.
 
     can_chunk is False for a client of HTTP/1.0, which knows no chunked reply. form is the body of an upload,

@@ -144,10 +144,12 @@ class Service:
 
     def plan(self, request: ServedRequest) -> ReplyPlan:
         try:
-            plan = self._planner.plan(request, Times(time.monotonic(), time.time()))
-            return self._observer.arrived(request, plan, len(self._connections))
+            now = time.monotonic()
+            plan = self._planner.plan(request, Times(now, time.time()))
+            self._observer.arrived(request, plan, len(self._connections), now)
         except Exception as error:  # a bug must not end a server that others use
             return bug_plan(self.note_bug(error))
+        return plan
 
     def steps(self, plan: ReplyPlan, request: ServedRequest) -> Generator[Step, None, None]:
         return steps_of(plan, request)

@@ -17,7 +17,16 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Sequence
 from typing import Literal
 
-from chatpipe.serve.attempts import Attempt, Outcome, SentBody, first_words
+from chatpipe.local.chat_body import ChatBody
+from chatpipe.serve.attempts import (
+    KEY_BYTES,
+    Attempt,
+    Outcome,
+    beginning_of,
+    digest_of,
+    first_words,
+    key_of,
+)
 
 Kind = Literal[
     "early-retry", "useless-retry", "storm", "took-cut-for-whole", "sent-after-success", "hung-on-stall"
@@ -45,7 +54,6 @@ MOST_OPEN = 16_384
 MOST_SETTLED = 4_096
 _MOST_ATTEMPTS = 20  # of a body, the last ones
 _MOST_REMARKS = 50  # of a kind, the first ones
-_MOST_KEPT = 1024  # bytes of a body that is kept as it is; of a larger one its beginning is
 _MOST_PENDING = 256  # of a body
 
 _CAN_COME_AGAIN = frozenset({"spoiled", "cut", "refused", "lost", "left"})
@@ -61,7 +69,7 @@ class Remark:
 
     def __init__(self, kind: Kind, severity: Severity, body: WatchedBody | None, words: str) -> None:
         self.kind, self.severity, self.words = kind, severity, words
-        self.key = None if body is None else body.key.hex()
+        self.key = None if body is None else digest_of(body.key).hex()
         self.text = "" if body is None else body.text
         self.attempts = list[Attempt]() if body is None else body.attempts
         self.times = 0
@@ -76,26 +84,38 @@ class Remark:
 class WatchedBody:
     """The attempts of one body. pending are those that ended without a good answer and were not repeated."""
 
-    pending: Sequence[Attempt] = ()
-    times: Sequence[float] = ()  # of the retries in the last second
-    waits: Sequence[float] = ()  # before the retries since the last answer: the first and the last ones
-    remarks: dict[tuple[Kind, Severity], Remark] | None = None
-    lines = 0  # attempts that repeat none
-    retries = 0
-    answers = 0
-    failures = 0
-    running = 0
+    __slots__ = (
+        "_beginning",
+        "answers",
+        "attempts",
+        "failures",
+        "key",
+        "lines",
+        "pending",
+        "remarks",
+        "retries",
+        "running",
+        "times",
+        "waits",
+    )
 
-    def __init__(self, sent: SentBody) -> None:
-        self.key = sent.key
-        self._data = sent.data if len(sent.data) <= _MOST_KEPT else b""
-        self._beginning = "" if self._data else sent.beginning
+    def __init__(self, key: bytes, sent: ChatBody) -> None:
+        self.key = key
+        self._beginning = beginning_of(sent) if len(key) == KEY_BYTES else None
         self.attempts: list[Attempt] = []  # the last ones
+        self.pending: Sequence[Attempt] = ()
+        self.times: Sequence[float] = ()  # of the retries in the last second
+        self.waits: Sequence[float] = ()  # before the retries since the last answer: the first and last ones
+        self.remarks: dict[tuple[Kind, Severity], Remark] | None = None
+        self.lines = 0  # attempts that repeat none
+        self.retries = self.answers = self.failures = self.running = 0
 
     @property
     def text(self) -> str:
         """The first words of its last user message, empty if it has none."""
-        return first_words(SentBody(self._data).beginning if self._data else self._beginning)
+        if self._beginning is None:  # the key is the text of the body
+            return first_words(beginning_of(ChatBody(self.key)))
+        return first_words(self._beginning)
 
     @property
     def has_flat_waits(self) -> bool:
@@ -131,7 +151,7 @@ class ClientVerdict:
 
     # Events
 
-    def begin(self, sent: SentBody, credential: int, connections: int, now: float) -> Attempt:
+    def begin(self, sent: ChatBody, credential: int, connections: int, now: float) -> Attempt:
         """Judge an attempt when it arrives. connections are those that are open."""
         self.requests += 1
         body = self._body(sent)
@@ -269,14 +289,15 @@ class ClientVerdict:
 
     # Bodies
 
-    def _body(self, sent: SentBody) -> WatchedBody:
+    def _body(self, sent: ChatBody) -> WatchedBody:
         """The body, which is open from now on."""
-        body = self._open.get(sent.key)
+        key = key_of(sent)
+        body = self._open.get(key)
         if body is not None:
-            self._open.move_to_end(sent.key)
+            self._open.move_to_end(key)
             return body
-        body = self._settled.pop(sent.key, None) or WatchedBody(sent)
-        self._open[sent.key] = body
+        body = self._settled.pop(key, None) or WatchedBody(key, sent)
+        self._open[key] = body
         if len(self._open) > MOST_OPEN:
             _, oldest = self._open.popitem(last=False)
             self._give_up(oldest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from chatpipe.options.serve import ServeOptions
 from chatpipe.serve.batches.api_route import ApiRoute
@@ -47,9 +48,9 @@ class BatchApi:
             return ReplyPlan(405, (*reply.headers, ("allow", allowed)), reply.pieces)
         if route.name == "create":
             return self._create(request, now)
-        faults = self._rules.faults_of(request, _key(request), route.name)
+        faults = self._rules.faults_of(_key(request), place=route.name)
         if any(fault.kind == "no-range" for fault in faults):
-            request = request._replace(headers={**request.headers, "range": ""})
+            request = replace(request, headers={**request.headers, "range": ""})
         return plan_with_faults(faults, lambda: self._call(request, route, now))
 
     def _call(self, request: ServedRequest, route: ApiRoute, now: float) -> ReplyPlan:
@@ -67,7 +68,7 @@ class BatchApi:
             order = self._jobs.order(request, now)
         except BadOrder as error:
             return plan_of(error.reply)
-        faults = self._rules.faults_of(request, order.input.kind, "create")
+        faults = self._rules.faults_of(order.input.kind, place="create")
         kinds = {fault.kind for fault in faults}
         if "batch-unseen" in kinds:
             plan = plan_of(unseen(order.input.id))

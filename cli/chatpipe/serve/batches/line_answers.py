@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from chatpipe.inputs import values
@@ -27,17 +28,17 @@ class LineAnswers:
         """The answers to bodies that are sent to endpoint with the headers of request."""
 
         def answer(body: dict[str, Any]) -> LineReply:
-            return self._reply(request._replace(target=endpoint, body=values.dumps(body)))
+            return self._reply(replace(request, target=endpoint, body=values.dumps(body)), body)
 
         return answer
 
-    def _reply(self, request: ServedRequest) -> LineReply:
+    def _reply(self, request: ServedRequest, body: dict[str, Any]) -> LineReply:
         reply = self._answer(request)
         request_id = dict(reply.headers).get("x-request-id", "")
-        faults = self._rules.faults_of(request, request_id, "line") if reply.status == 200 else ()
+        faults = self._rules.faults_of(request_id, body, "line") if reply.status == 200 else ()
         if not faults:  # as nearly always: no plan is needed
             return LineReply(reply.status, request_id, b"".join(reply.pieces), reply.usage)
         plan = plan_of(reply)
         apply_faults(plan, faults)
-        body = b"".join(piece for piece in plan.pieces if isinstance(piece, bytes))
-        return LineReply(plan.status, request_id, body, reply.usage)
+        data = b"".join(piece for piece in plan.pieces if isinstance(piece, bytes))
+        return LineReply(plan.status, request_id, data, reply.usage)
