@@ -262,6 +262,11 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         ["ask «-p echo» x"],
     ),
     "key on stdin": ("ask -m m --base-url http://127.0.0.1:9/v1 --key-file - x", "use --key-fd 0", []),
+    "an option as a value": (
+        "ask -p echo -o --no-stdin x",
+        "give it a value, or write --output=--no-stdin",
+        ["ask -p echo «--output=--no-stdin» x"],
+    ),
     # recorded answers
     "recorded and cut off": (
         "show cut.json",

@@ -31,6 +31,18 @@ Chatpipe = Callable[..., Any]
             "batch -concurrency 8 f",
             "no such option '--concurrency', did you mean '--jobs'?: see chatpipe batch --help",
         ),
+        "an option as the name of a file": (
+            "ask -p echo -o --json x",
+            "--output: '--json' is an option: give it a value, or write --output=--json",
+        ),
+        "a letter as the name of a file": (
+            "batch f --report -k",
+            "--report: '-k' is an option: give it a value, or write --report=-k",
+        ),
+        "an option as a server": (
+            "ask --base-url --no-stdin x",
+            "--base-url: '--no-stdin' is an option: give it a value, or write --base-url=--no-stdin",
+        ),
         "behind another option": ("ask -s -model -model x", "'-model' has one dash: write --model"),
         "em dash": ("ask —model x hi", "'—model' begins with a typographic dash: write --model"),
         "em dash and a value": ("ask —model=x hi", "'—model' begins with a typographic dash: write --model"),
@@ -115,6 +127,8 @@ def test_a_slip_is_refused(chatpipe: Chatpipe, line: str, said: str) -> None:
         "an apostrophe": ("-u \u2019tis me", "\u2019tis\n\nme"),
         "the file of a slip": ("hi -o ./temperature 0.7", ""),
         "a number behind -o": ("hi -o out.txt 3", ""),
+        "an option as a text": ("-s --json -u --raw", "--raw"),
+        "an option as a file, said twice": ("hi --output=--json", ""),
     },
 )
 def test_what_is_no_slip_is_left_alone(chatpipe: Chatpipe, line: str, text: str) -> None:
@@ -132,7 +146,7 @@ def test_what_is_no_slip_is_left_alone(chatpipe: Chatpipe, line: str, text: str)
             "--model=x --set a.b:=1 hi",
             "-s 'Be brief.' -- -model",
         ),
-        *("--no-stream -q -", "-o - hi"),
+        *("--no-stream -q -", "-o - hi", "-q --json --no-stdin -m x --seed -1 hi"),
     ],
 )
 def test_ordinary_arguments_are_not_looked_at(line: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import click
@@ -54,12 +55,20 @@ class Command(click.Command):
 
     def _may_have_slip(self, args: list[str]) -> bool:
         """Return False for ordinary arguments, which then import no module that looks at them."""
+        if pairs := [pair for pair in pairwise(args) if pair[0][:1] == pair[1][:1] == "-"]:
+            valued = self._names(is_flag=False)
+            names = valued | self._names(is_flag=True)
+            if any(word in valued and behind in names for word, behind in pairs):
+                return True
         flags: frozenset[str] = frozenset()
         if any(word.startswith("--") and "=" in word for word in args):
-            options = [each for each in self.params if isinstance(each, click.Option) and each.is_flag]
-            flags = frozenset(name for each in options for name in (*each.opts, *each.secondary_opts))
+            flags = self._names(is_flag=True)
         seconds = [*args[2:], "", ""]
         return any(_may_be_slip(word, second, flags) for word, second in zip(args, seconds, strict=False))
+
+    def _names(self, *, is_flag: bool) -> frozenset[str]:
+        options = [each for each in self.params if isinstance(each, click.Option) and each.is_flag == is_flag]
+        return frozenset(name for each in options for name in (*each.opts, *each.secondary_opts))
 
     def _with_empty_values(self, args: list[str]) -> list[str]:
         """The arguments with `--option=` for each OptionalValue that stands without a value."""

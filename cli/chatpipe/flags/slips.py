@@ -1,4 +1,4 @@
-"""Slips that Click would not notice: `-model`, `-m=gpt`, `--stream=false`, a dash from a web page.
+"""Slips that Click would not notice: `-model`, `-m=gpt`, `-o --json`, `--stream=false`, a typographic dash.
 
 `-model gpt` would ask the model 'odel', and `\u2014model gpt` would be a prompt. The module is imported only
 for a command line with a word that may be a slip.
@@ -45,6 +45,7 @@ def refuse_slips(context: click.Context, arguments: Sequence[str]) -> None:
         if option is not None and word.startswith("--") and "=" in word:
             _refuse_flag_value(word, option)
         if option is not None and takes_value(option):
+            _refuse_option_as_value(option, arguments[at : at + 2], options)
             _refuse_quoted_value(option, arguments, at)
         elif option is None and context.command.name not in _PROMPT_COMMANDS and _is_quote(arguments, at):
             raise _quote_fault(word)
@@ -133,6 +134,16 @@ def _refuse_flag_value(word: str, option: click.Option) -> None:
         others = option.opts if name in option.secondary_opts else option.secondary_opts
         fix = f"write {others[0]}" if others else "leave it out"
     raise UsageFault(f"'{name}' takes no value", fix=fix)
+
+
+def _refuse_option_as_value(
+    option: click.Option, words: Sequence[str], options: Mapping[str, click.Option]
+) -> None:
+    """Refuse `-o --json`, where a shell dropped the value: `-o $OUT` without quotes. Text may be anything."""
+    name, *values = words
+    if name in options and values and values[0] in options and option.opts[0] not in _FREE_TEXT:
+        fix = f"give it a value, or write {option.opts[0]}={values[0]}"
+        raise UsageFault(f"'{values[0]}' is an option", place=option.opts[0], fix=fix)
 
 
 def _refuse_quoted_value(option: click.Option, arguments: Sequence[str], at: int) -> None:
