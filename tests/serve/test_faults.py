@@ -29,7 +29,7 @@ ONCE = FaultRule("cut")
         ("cut:p=0.25", ONCE._replace(chance=0.25)),
         ("cut:of=all", ONCE._replace(of_all=True)),
         ("cut:of=body:times=1", ONCE._replace(times=1)),
-        ("cut:times=1:match=a:b=c:times=9", ONCE._replace(times=1, match="a:b=c:times=9")),
+        ("cut:times=1:match=a:b=c: on=hold:on=hold", ONCE._replace(times=1, match="a:b=c: on=hold:on=hold")),
         ("cut:model=^gpt-[45]:x", ONCE._replace(model="^gpt-[45]:x")),
         ("status=503", FaultRule("status", StatusValue(503))),
         ("status=429,retry_after=2", FaultRule("status", StatusValue(429, 2.0))),
@@ -78,6 +78,9 @@ def test_faults(text: str, rule: FaultRule) -> None:
         ("cut:times=1:times=2", "'times' twice"),
         ("cut::times=1", "'' is no condition"),
         ("cut:match=", "match is empty"),
+        ("cut:match=a:times=1", "'times=1' is behind match, which takes the rest: put match last"),
+        ("cut:model=m:p=0.5:of=all", "'p=0.5' is behind model, which takes the rest: put model last"),
+        ("cut:model=m:match=a", "'match=a' is behind model"),
         ("cut:model=(", "'(' is no pattern: "),
         ("cut:on=files", "'on=files' is no condition"),
         ("cut:on=line", "cut is no fault of a line: use one of status, length"),
@@ -103,35 +106,44 @@ def test_every_kind_has_an_effect_and_an_example_that_it_takes() -> None:
 # Who has the fault
 
 
-def faulty(faults: str, bodies: str, **options: Any) -> str:
+def faulty(faults: str, bodies: str, *, stream: bool = False, **options: Any) -> str:
     """The bodies in the order of their requests: in upper case those that have the fault."""
     rules = tuple(parse_fault(text) for text in faults.split(" "))
     planner = Planner(ServeOptions(faults=rules, **options))
-    return "".join(
-        body.upper() if planner.plan(chat(body, model=f"m-{body}"), NOW).faults else body for body in bodies
-    )
+    plans = [planner.plan(chat(body, model=f"m-{body}", stream=stream), NOW) for body in bodies]
+    return "".join(body.upper() if plan.faults else body for body, plan in zip(bodies, plans, strict=True))
 
 
-@pytest.mark.parametrize(
-    ("faults", "expected"),
-    [
-        ("cut", "AAABABA"),
-        ("cut:times=2", "AAaBaBa"),
-        ("cut:after=1", "aAAbABA"),
-        ("cut:every=2", "aAabABa"),
-        ("cut:after=1:every=2:times=1", "aaAbaba"),
-        ("cut:of=all:times=2", "AAababa"),
-        ("cut:of=all:every=3", "aaAbaBa"),
-        ("cut:match=b", "aaaBaBa"),
-        ("cut:times=1:match=b", "aaaBaba"),
-        ("cut:of=all:after=1:match=b", "aaabaBa"),
-        ("cut:model=-b$", "aaaBaBa"),
-        ("cut:match=c", "aaababa"),
-        ("cut:times=1 stall:after=4", "Aaababa".replace("Aaababa", "AaaBabA")),
-    ],
-)
-def test_conditions(faults: str, expected: str) -> None:
-    assert faulty(faults, "aaababa") == expected
+# Of the requests `aaababa`, those that have a fault with these conditions.
+SELECTED = {
+    "": "AAABABA",
+    ":times=2": "AAaBaBa",
+    ":after=1": "aAAbABA",
+    ":every=2": "aAabABa",
+    ":after=1:every=2:times=1": "aaAbaba",
+    ":p=1:times=1": "AaaBaba",
+    ":of=all:times=2": "AAababa",
+    ":of=all:every=3": "aaAbaBa",
+    ":match=b": "aaaBaBa",
+    ":times=1:match=b": "aaaBaba",
+    ":of=all:after=1:match=b": "aaabaBa",
+    ":model=-b$": "aaaBaBa",
+    ":times=1:model=-b$": "aaaBaba",
+    ":match=c": "aaababa",
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_condition_selects_for_each_kind(kind: str, stream: bool) -> None:
+    form = KINDS[kind]
+    fault = f"{kind}={form.example}" if form.is_needed else kind
+    found = {text: faulty(f"{fault}{text}", "aaababa", stream=stream) for text in SELECTED}
+    assert found == SELECTED
+
+
+def test_several_faults_select_each_for_itself() -> None:
+    assert faulty("cut:times=1 stall:after=4", "aaababa") == "AaaBabA"
 
 
 def test_chances_are_those_of_the_seed_and_the_body_in_any_order() -> None:

@@ -21,6 +21,7 @@ from chatpipe.serve.batches.job_fate import FAILURES
 _LONGEST_S = 86_400.0
 TOOL_FAULTS = ("bad-json", "unknown", "missing-index")
 _WITH_TEXT = ("chat", "line")  # the places that have messages and a model
+_LAST = ("match", "model")  # conditions whose values may have colons
 _OF_LINES = ("status", "length", "filter", "refuse", "tool")
 
 
@@ -72,7 +73,7 @@ def _conditions(rest: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     while rest:
         name = rest.partition("=")[0]
-        if name in ("match", "model"):  # the last one: it may have colons
+        if name in _LAST:  # it may have colons
             found[name] = _pattern(name, rest[len(name) + 1 :])
             break
         each, _, rest = rest.partition(":")
@@ -81,6 +82,16 @@ def _conditions(rest: str) -> dict[str, Any]:
             raise NoFault(f"'{name}' twice")
         found[field] = value
     return found
+
+
+def _is_condition(text: str) -> bool:
+    if text.partition("=")[0] in _LAST:
+        return True
+    try:
+        _condition(text)
+    except NoFault:
+        return False
+    return True
 
 
 def _condition(text: str) -> tuple[str, object]:
@@ -106,6 +117,9 @@ def _condition(text: str) -> tuple[str, object]:
 def _pattern(name: str, value: str) -> str:
     if not value:
         raise NoFault(f"{name} is empty")
+    for each in value.split(":")[1:]:
+        if _is_condition(each):  # as a part of the text it would have no effect, and nobody would know
+            raise NoFault(f"'{each}' is behind {name}, which takes the rest: put {name} last")
     if name == "model":
         try:
             re.compile(value)

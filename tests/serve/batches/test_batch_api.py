@@ -15,6 +15,7 @@ from chatpipe.serve.reply_steps import Close, Reset, steps_of
 from chatpipe.serve.served_request import ServedRequest
 from serve.batches.test_job_input import URL, line
 from serve.client import upload_form as form
+from serve.test_faults import SELECTED
 
 BEGIN = 1_790_000_000.0
 HEADERS = {"content-type": "multipart/form-data; boundary=b"}
@@ -548,3 +549,39 @@ def test_faults_of_chats_leave_other_calls_alone() -> None:
     assert (
         api.call("POST", "/chat/completions", b'{"messages":[{"role":"user","content":"a"}]}').status == 500
     )
+
+
+# The finish reason or the status of a line that has the fault.
+LINE_FAULTS = {"length": "length", "filter": "content_filter", "status=503": 503}
+
+
+@pytest.mark.parametrize("fault", LINE_FAULTS)
+def test_each_condition_selects_lines(fault: str) -> None:
+    """As it selects requests. The lines name one model, and count in the order of their answers."""
+    answered = _answered(Api(), dict.fromkeys(map(str, range(7)), "a"), "m")
+    texts = dict(zip(answered, "aaababa", strict=True))
+
+    def selected(conditions: str, model: str = "m") -> str:
+        ends = _answered(Api(f"{fault}:on=line{conditions}"), texts, model)
+        return "".join(
+            texts[id_].upper() if end == LINE_FAULTS[fault] else texts[id_] for id_, end in ends.items()
+        )
+
+    expected = {text: bodies for text, bodies in SELECTED.items() if "model" not in text}
+    assert {text: selected(text) for text in expected} == expected
+    assert [selected(":times=1:model=^m-", model) for model in ("m-1", "m1")] == ["AaaBaba", "aaababa"]
+
+
+def _answered(api: Api, texts: dict[str, str], model: str) -> dict[str, object]:
+    """The lines of a batch in the order of their answers: the finish reason, or the status of another one."""
+    data = b"\n".join(
+        line(id_, model=model, messages=[{"role": "user", "content": text}])
+        for id_, text in sorted(texts.items())
+    )
+    shown = api.ended(api.post("/batches", {"input_file_id": api.upload(data).json["id"], **ORDER}))
+    lines = api.lines(shown["output_file_id"]) | api.lines(shown.get("error_file_id"))
+    ends: dict[str, object] = {}
+    for id_, each in sorted(lines.items(), key=lambda item: str(item[1]["id"])):
+        status, body = each["response"]["status_code"], each["response"]["body"]
+        ends[id_] = body["choices"][0]["finish_reason"] if status == 200 else status
+    return ends
