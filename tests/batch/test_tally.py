@@ -437,6 +437,23 @@ def test_a_recorded_answer_costs_no_less_than_it_did(model: object, cost: float)
     assert limited.spent_cost == cost
 
 
+def test_an_answer_of_a_job_is_never_refused_and_costs_what_jobs_cost() -> None:
+    of_jobs = ModelPrice(MILLION / 2, MILLION / 2, MILLION)
+    table = {"m": ModelPrice(MILLION, MILLION, 2 * MILLION, of_jobs=of_jobs)}
+    limited = Budget(None, 20, table, TokenEstimator())
+    for number in (1, 2, 3):
+        limited.reserve_bought(line(number))  # 7 each: 10 in, 2 out
+    assert status_of(limited.reserve(line(4))) == Status.BUDGET
+    limited.settle(good(spending(2, 1), item=line(1))._replace(in_job=True))
+    assert limited.spent_cost == 2
+    limited.settle(good({}, item=line(2))._replace(in_job=True))  # no usage: that of the estimate
+    assert limited.spent_cost == 9
+    tally = Tally()
+    tally.use_prices(table)
+    tally.add(good(spending(2, 1), item=line(1))._replace(in_job=True))
+    assert tally.cost == 2
+
+
 def test_turns_before_a_failure_were_paid_for() -> None:
     limited = budget(cost=100)
     failed = good(None, item=line(1))._replace(earlier_usage=({"prompt_tokens": 3, "completion_tokens": 1},))

@@ -76,6 +76,11 @@ class Budget:
             return BudgetReached("a turn of a line before this one waits for a part of the budget")
         return fault
 
+    def reserve_bought(self, request: Billable) -> None:
+        """Reserve the estimated usage of a request that lies in a job of the Batch API: it is paid for."""
+        if not self.is_unlimited:
+            self._book(request, _Reservation(*self._estimate(request, in_job=True)))
+
     def reserve_turn(self, request: Billable, usage: Usage) -> ChatpipeError | None:
         """Reserve the estimated usage of a further turn of a line: request has the body of that turn.
 
@@ -98,8 +103,7 @@ class Budget:
         """Record usage of an earlier run. model is the name in the answer, None for a failure."""
         self.spent_tokens += usage.total
         if self._cost is not None:
-            prices = [price.in_jobs if in_job else price for price in self._possible_prices(model)]
-            self.spent_cost += max((price.cost(usage) for price in prices), default=0.0)
+            self.spent_cost += prices.highest_cost(self.prices, usage, model, in_job=in_job)
 
     def settle(self, result: Result) -> None:
         """Record the real usage of a line, and release its reservation.
@@ -116,7 +120,7 @@ class Budget:
             self._record_reserved(released)
 
     def _reserve(self, request: Billable, recorded: Usage, what: str) -> ChatpipeError | None:
-        tokens, cost = self._estimate(request)
+        tokens, cost = self._estimate(request, in_job=self._in_jobs)
         if self._tokens is not None and self.spent_tokens + self._reserved_tokens + tokens > self._tokens:
             spent = f"{self.spent_tokens} {'is' if self.spent_tokens == 1 else 'are'} spent"
             return BudgetReached(
@@ -130,15 +134,13 @@ class Budget:
                 f"and the next {what} may take {cost:.4g}",
                 fix="raise --max-cost",
             )
-        self._reservations[request.line] = _Reservation(tokens, cost, recorded)
-        self._reserved_tokens += tokens
-        self._reserved_cost += cost
+        self._book(request, _Reservation(tokens, cost, recorded))
         return None
 
-    def _possible_prices(self, model: Value) -> list[ModelPrice]:
-        """The price of a model, whose name in answers is more exact: `m-2026-01-01`. Else all prices."""
-        names = [name for name in self.prices if isinstance(model, str) and model.startswith(name)]
-        return [self.prices[max(names, key=len)]] if names else list(self.prices.values())
+    def _book(self, request: Billable, reservation: _Reservation) -> None:
+        self._reservations[request.line] = reservation
+        self._reserved_tokens += reservation.tokens
+        self._reserved_cost += reservation.cost
 
     def _release(self, request: Billable) -> _Reservation:
         """Release the reservation for a line, and return it."""
@@ -157,26 +159,26 @@ class Budget:
         """Record the usage of all turns of a line, minus the part that is already recorded."""
         self.spent_tokens += usage.total - recorded.total
         if self.prices and any(usage) and request.body is not None:
-            price = price_of(self.prices, request.body.get("model"))
-            price = price.in_jobs if in_job else price
-            self.spent_cost += price.cost(usage) - price.cost(recorded)
+            self.spent_cost += self._cost_of(usage, request, in_job=in_job)
+            self.spent_cost -= self._cost_of(recorded, request, in_job=in_job)
 
     def expected_cost(self, request: Billable) -> float | None:
         """The cost that a request may come to, None without prices. Raises like price_of()."""
         if not self.prices:
             return None
-        body = request.body or {}
-        return self._price(body).cost(self._estimator.usage(body, len(values.dumps(body))))
+        return self._cost_of(self._usage(request), request, in_job=self._in_jobs)
 
-    def _estimate(self, request: Billable) -> tuple[int, float]:
-        """The tokens and the cost that a request may come to."""
-        body = request.body or {}
-        usage = self._estimator.usage(body, len(values.dumps(body)))
-        return usage.total, 0.0 if self._cost is None else self._price(body).cost(usage)
+    def _estimate(self, request: Billable, *, in_job: bool) -> tuple[int, float]:
+        """The tokens and the cost, 0 if it has no limit, that a request may come to."""
+        usage = self._usage(request)
+        return usage.total, 0.0 if self._cost is None else self._cost_of(usage, request, in_job=in_job)
 
-    def _price(self, body: Mapping[str, Value]) -> ModelPrice:
-        price = price_of(self.prices, body.get("model"))
-        return price.in_jobs if self._in_jobs else price
+    def _usage(self, request: Billable) -> Usage:
+        body = request.body or {}
+        return self._estimator.usage(body, len(values.dumps(body)))
+
+    def _cost_of(self, usage: Usage, request: Billable, *, in_job: bool) -> float:
+        return price_of(self.prices, (request.body or {}).get("model"), in_job=in_job).cost(usage)
 
 
 def open_budget(

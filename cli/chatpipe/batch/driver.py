@@ -42,8 +42,11 @@ class AnswerStore(Protocol):
 class StopPolicy(Protocol):
     """Decides when a run stops."""
 
-    def reserve(self, request: RunRequest) -> Stop | None:
-        """Reserve the budget of a request, or return the reason why it must not be sent."""
+    def reserve(self, request: RunRequest, *, is_bought: bool = False) -> Stop | None:
+        """Reserve the budget of a request, or return the reason why it must not be sent.
+
+        There is no such reason for one that is_bought.
+        """
 
     def observe(self, number: int, result: Result) -> Stop | None:
         """Count a result that has arrived and is recorded.
@@ -197,11 +200,11 @@ class Driver:
 
     # Callbacks of the engine
 
-    def may_send(self, request: RunRequest) -> bool:
+    def may_send(self, request: RunRequest, *, is_bought: bool = False) -> bool:
         if self.stop is not None:
             return False
         try:
-            stop = self._policy.reserve(request)
+            stop = self._policy.reserve(request, is_bought=is_bought)
         except BaseException as error:
             self.failed(error)
             return False

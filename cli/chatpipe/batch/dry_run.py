@@ -76,7 +76,7 @@ async def _estimate(
         if table:
             price = prices.price_of(table, item.body.get("model"))
             cost += price.cost(usage)
-            cost_of_jobs += price.in_jobs.cost(usage)
+            cost_of_jobs += prices.price_of(table, item.body.get("model"), in_job=True).cost(usage)
             has_prices_of_jobs = has_prices_of_jobs and price.of_jobs is not None
     record: dict[str, Value] = {"lines": lines, "bad": bad.count, "bytes": size, "estimated_tokens": tokens}
     if table:

@@ -13,7 +13,7 @@ from chatpipe.batch.server_counts import ServerCounts
 from chatpipe.errors import Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.limits.prices import USD, ModelPrice
+from chatpipe.limits.prices import USD, ModelPrice, cost_of
 from chatpipe.limits.rate import Pauses
 from chatpipe.options.outcomes import Outcome
 from chatpipe.response.result_line import ResultLine
@@ -115,7 +115,9 @@ class Tally:
         spent = spent_on(result)
         self.spent = self.spent.plus(spent)
         if self.cost is not None:
-            self._add_cost(result, spent)
+            model = (result.item.body or {}).get("model")
+            cost = cost_of(self._prices, spent, model, in_job=result.in_job)
+            self.cost = None if cost is None else self.cost + cost
         self.latencies.add(result.latency_s)
         if result.server is not None:
             self.servers.add(result.server, is_good=result.is_good)
@@ -158,14 +160,6 @@ class Tally:
         self.codes[code] += 1
         self.reasons.add(code, error.message, result.item.line)
         self._first_message = self._first_message or error.message
-
-    def _add_cost(self, result: Result, spent: Usage) -> None:
-        assert self.cost is not None
-        price = self._prices.get((result.item.body or {}).get("model", ""))
-        if price is not None:
-            self.cost += (price.in_jobs if result.in_job else price).cost(spent)
-        elif spent.total:
-            self.cost = None
 
     def report(self, wall_s: float) -> dict[str, Value]:
         """The object of `--report` and `--progress json`. Times are in seconds."""

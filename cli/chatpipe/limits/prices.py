@@ -88,8 +88,35 @@ def _read(path: str, model: str, table: Mapping[str, object], beginning: str) ->
     return ModelPrice(found[0], found[1], found[2])
 
 
-def price_of(prices: Mapping[str, ModelPrice], model: object) -> ModelPrice:
-    """The price of a model. Raises BadConfiguration for an unknown model, which is never free."""
+def price_of(prices: Mapping[str, ModelPrice], model: object, *, in_job: bool = False) -> ModelPrice:
+    """The price of a request for a model. in_job: a job of the Batch API answers it.
+
+    Raises BadConfiguration for an unknown model, which is never free.
+    """
     if isinstance(model, str) and model in prices:
-        return prices[model]
+        return prices[model].in_jobs if in_job else prices[model]
     raise BadConfiguration(f"no price for model '{model}'", place="--prices", fix="add it to the file")
+
+
+def cost_of(
+    prices: Mapping[str, ModelPrice], usage: Usage, model: object, *, in_job: bool = False
+) -> float | None:
+    """The cost of an answer to such a request. None for an unknown model, unless nothing was used."""
+    if not any(usage):
+        return 0.0
+    if not isinstance(model, str) or model not in prices:
+        return None
+    return price_of(prices, model, in_job=in_job).cost(usage)
+
+
+def highest_cost(
+    prices: Mapping[str, ModelPrice], usage: Usage, model: object, *, in_job: bool = False
+) -> float:
+    """The highest cost of an answer whose request is not known, but the model that the answer names.
+
+    That name may be more exact than the one of the price: `m-2026-01-01`. If no price fits, all of them do.
+    """
+    names = [name for name in prices if isinstance(model, str) and model.startswith(name)]
+    possible = [max(names, key=len)] if names else prices
+    costs = (price_of(prices, name, in_job=in_job).cost(usage) for name in possible)
+    return max(costs, default=0.0)

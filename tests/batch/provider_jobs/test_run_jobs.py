@@ -318,6 +318,18 @@ def test_money_counts_at_the_price_of_jobs(shop: Callable[..., Shop]) -> None:
     assert len(paid(made.provider)) == 4
 
 
+@pytest.mark.parametrize("engine", ["batch-api", "local"])
+def test_answers_that_are_bought_need_no_budget(shop: Callable[..., Shop], engine: str) -> None:
+    made = shop()
+    (made.folder / "prices").write_text(PRICES)
+    made.run("--no-wait")
+    while any(job["status"] != "completed" for job in made.provider.jobs()):
+        pass
+    money = ("--prices", str(made.folder / "prices"), "--max-cost", "0.01")
+    assert made.run(*money, engine=engine) == (0, "")
+    assert (len(paid(made.provider)), made.answers()) == (LINES, ALL)
+
+
 def test_a_job_that_the_provider_has_forgotten(shop: Callable[..., Shop]) -> None:
     made = shop()
     made.run("--no-wait")

@@ -41,7 +41,7 @@ class CollectedEngine:
         if found is None:
             if self._sender is not None:
                 self._sender.submit(request)
-        elif self._callbacks.may_send(request):
+        elif self._callbacks.may_send(request, is_bought=True):
             self._callbacks.answered(request.number, found.answer, found.latency_s)
 
     async def room(self) -> None:
@@ -95,7 +95,7 @@ class CollectedStore:
 class NoStops:
     """The stop policy of a run whose answers are all there."""
 
-    def reserve(self, request: RunRequest) -> None:
+    def reserve(self, request: RunRequest, *, is_bought: bool = False) -> None:
         """Permit it."""
 
     def observe(self, number: int, result: Result) -> None:

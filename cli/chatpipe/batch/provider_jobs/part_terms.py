@@ -35,7 +35,7 @@ def part_terms(
         if completion is not None and (usage := usage_of(completion)).total:
             budget.spend(usage, completion.get("model"), in_job=True)
         else:
-            budget.reserve(item)
+            budget.reserve_bought(item)
 
     return PartTerms(
         job.input_name,
