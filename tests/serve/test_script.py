@@ -416,6 +416,40 @@ def test_all_faults_of_a_line_are_reported_at_once() -> None:
     ]
 
 
+def test_all_faults_of_a_part_are_reported_at_once() -> None:
+    match = {
+        "user": [{"regex": "("}, "a", 1],
+        "body": {"seed": 1, "/~2": 1, "/b": {"exists": 1}},
+        "occurrence": [0, 1, "x"],
+    }
+    call = {"id": 1, "arguments": {}, "input": "x"}
+    content = {
+        "tool_calls": [call, {"nam": "f"}, 3],
+        "model": 1,
+        "reasoning": 2,
+        "usage": {"prompt_tokens": -1, "total_tokens": "x"},
+        "headers": {"(a)": "c", "Connection": "close"},
+        "fault": ["cutt", "cut:times=1", "delay=1s", 5, "no-range"],
+    }
+    error = {"error": {"stat": 1, "msg": "a", "status": 200, "retry_after": "soon"}}
+    lines = [{"match": match, "answer": content}, {"answer": error}]
+    with pytest.raises(Problems) as raised:
+        parse_script(Source("s", b"\n".join(json.dumps(line).encode() for line in lines)))
+    places = [str(fault.place) for fault in raised.value.faults]
+    assert places == [
+        f"s:{line}: /{pointer}"
+        for line, pointers in (
+            (1, "match/user/0/regex match/user/2 match/body/seed match/body/~1~02 match/body/~1b"),
+            (1, "match/occurrence/0 match/occurrence/2 answer/reasoning answer/model answer/tool_calls/0/id"),
+            (1, "answer/tool_calls/0 answer/tool_calls/0 answer/tool_calls/1/nam answer/tool_calls/2"),
+            (1, "answer/usage/prompt_tokens answer/usage/total_tokens answer/headers/(a)"),
+            (1, "answer/headers/Connection answer/fault/0 answer/fault/1 answer/fault/3 answer/fault/4"),
+            (2, "answer/error/stat answer/error/msg answer/error/status answer/error/retry_after"),
+        )
+        for pointer in pointers.split()
+    ]
+
+
 def test_a_file_without_rules_is_refused() -> None:
     with pytest.raises(BadInput, match="there are no rules in it"):
         parse_script(Source("s.jsonl", b"\n"))

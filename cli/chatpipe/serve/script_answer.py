@@ -94,50 +94,45 @@ def _request_id(body: ChatBody) -> Headers:
     return (("x-request-id", body.request_id),)
 
 
-# A rule's words -> the answer. Each parser raises NoRule.
+# A rule's words -> the answer. Each parser raises NoRule for the whole of its value, and adds what is wrong
+# with its parts to faults.
 
 
 def parse_answer(value: Value, faults: list[NoRule]) -> RuleAnswer:
     """The answer of a rule. What is wrong with its parts is added to faults. Raises NoRule for the whole."""
     fields = _object(_ROOT, "answer", value)
-    strange = [name for name in fields if name not in NAMES]
-    faults += [unknown(f"{_ROOT}/{name}", name, NAMES, "a part of an answer") for name in strange]
+    strange = _strange(_ROOT, fields, NAMES, "a part of an answer")
+    faults += strange
     kinds = [name for name in _KINDS if name in fields] + (["content"] if _CONTENT & fields.keys() else [])
     if len(kinds) > 1:
         raise NoRule(_ROOT, f"an answer has either '{kinds[0]}' or '{kinds[1]}'", "leave one of them out")
     if not kinds and not strange:  # a misspelt name may be the kind
         fix = 'add "content": TEXT, or "echo": true'
         raise NoRule(_ROOT, "there is nothing to answer", fix)
-    answer = tried(faults, _KIND_PARSERS[kinds[0]], fields) if kinds else None
+    answer = tried(faults, _KIND_PARSERS[kinds[0]], fields, faults) if kinds else None
     chunk_delay = fields.get("chunk_delay", ...)
     return (answer or RuleAnswer())._replace(
-        headers=tried(faults, _headers, fields.get("headers", {})) or (),
+        headers=tried(faults, _headers, fields.get("headers", {}), faults) or (),
         delay_s=tried(faults, _seconds, "delay", fields.get("delay", 0)) or 0.0,
         chunk_delay_s=None if chunk_delay is ... else tried(faults, _seconds, "chunk_delay", chunk_delay),
-        faults=tried(faults, _faults, fields.get("fault", [])) or (),
+        faults=_faults(fields.get("fault", []), faults),
     )
 
 
-def _content(fields: Mapping[str, Value]) -> RuleAnswer:
-    content, refusal = fields.get("content"), _optional_text(fields, "refusal")
-    if content is not None and refusal is not None:
-        raise NoRule(
-            f"{_ROOT}/refusal", "an answer has either 'content' or 'refusal'", "leave one of them out"
-        )
+def _content(fields: Mapping[str, Value], faults: list[NoRule]) -> RuleAnswer:
+    content = fields.get("content")
+    names = ("refusal", "reasoning", "finish_reason", "model")
+    texts = {name: tried(faults, _optional_text, fields, name) for name in names}
+    if content is not None and texts["refusal"] is not None:
+        what = "an answer has either 'content' or 'refusal'"
+        raise NoRule(f"{_ROOT}/refusal", what, "leave one of them out")
     text = content if isinstance(content, str) or content is None else values.dumps(content).decode()
-    calls = _calls(fields.get("tool_calls"))
-    if text is None and not calls and refusal is None:
+    calls = tried(faults, _calls, fields.get("tool_calls"), faults) or ()
+    if text is None and not calls and texts["refusal"] is None:
         text = ""
-    given = GivenAnswer(
-        tokens=_tokens(text, fields.get("chunks")),
-        calls=calls,
-        refusal=refusal,
-        reasoning=_optional_text(fields, "reasoning"),
-        finish_reason=_optional_text(fields, "finish_reason"),
-        model=_optional_text(fields, "model"),
-        usage=_usage(fields.get("usage")),
-    )
-    return RuleAnswer(given=given)
+    tokens = tried(faults, _tokens, text, fields.get("chunks"))
+    usage = tried(faults, _usage, fields.get("usage"), faults)
+    return RuleAnswer(given=GivenAnswer(tokens, calls, usage=usage, **texts))
 
 
 def _tokens(text: str | None, chunks: Value) -> tuple[str, ...] | None:
@@ -155,73 +150,80 @@ def _tokens(text: str | None, chunks: Value) -> tuple[str, ...] | None:
                 pointer, "the chunks are not the content", "cut the same text into an array of texts"
             )
         return tuple(chunks)
-    size = whole_number(pointer, "chunks", chunks, least=1)
+    size = whole_number(pointer, "chunks", chunks, 1)
     return tuple(text[at : at + size] for at in range(0, len(text), size))
 
 
-def _calls(value: Value) -> tuple[ModelCall, ...]:
+def _calls(value: Value, faults: list[NoRule]) -> tuple[ModelCall, ...]:
     if value is None:
         return ()
     if not isinstance(value, list):
         raise NoRule(f"{_ROOT}/tool_calls", f"'tool_calls' is {shown(value)}, not an array")
-    return tuple(_call(f"{_ROOT}/tool_calls/{at}", each) for at, each in enumerate(value))
+    pointer = f"{_ROOT}/tool_calls"
+    calls = [tried(faults, _call, f"{pointer}/{at}", each, faults) for at, each in enumerate(value)]
+    return tuple(call for call in calls if call is not None)
 
 
-def _call(pointer: str, value: Value) -> ModelCall:
+def _call(pointer: str, value: Value, faults: list[NoRule]) -> ModelCall:
     fields = _object(pointer, "call", value)
-    for name in fields:
-        if name not in _CALL_NAMES:
-            raise unknown(f"{pointer}/{name}", name, _CALL_NAMES, "a part of a call")
+    strange = _strange(pointer, fields, _CALL_NAMES, "a part of a call")
+    faults += strange
     call_name, call_id = fields.get("name"), fields.get("id")
-    if not isinstance(call_name, str) or not call_name:
-        raise NoRule(pointer, "a call has no name", 'add "name": NAME')
     if call_id is not None and not isinstance(call_id, str):
-        raise NoRule(f"{pointer}/id", f"'id' is {shown(call_id)}, not a text")
+        faults.append(NoRule(f"{pointer}/id", f"'id' is {shown(call_id)}, not a text"))
     if "input" in fields and "arguments" in fields:
-        raise NoRule(pointer, "a call has either 'arguments' or 'input'", "leave one of them out")
+        faults.append(NoRule(pointer, "a call has either 'arguments' or 'input'", "leave one of them out"))
+    if (not isinstance(call_name, str) or not call_name) and not strange:  # a misspelt one may be the name
+        faults.append(NoRule(pointer, "a call has no name", 'add "name": NAME'))
     payload = fields.get("input", fields.get("arguments", {}))
     text = payload if isinstance(payload, str) else values.dumps(payload).decode()
-    return ModelCall("custom" if "input" in fields else "function", call_name, text, call_id)
+    return ModelCall("custom" if "input" in fields else "function", str(call_name), text, call_id)
 
 
-def _usage(value: Value) -> Mapping[str, Value] | None:
+def _usage(value: Value, faults: list[NoRule]) -> Mapping[str, Value] | None:
     if value is None:
         return None
     usage = _object(f"{_ROOT}/usage", "usage", value)
     for name in ("prompt_tokens", "completion_tokens", "total_tokens"):
         if name in usage:
-            whole_number(f"{_ROOT}/usage/{name}", name, usage[name], least=0)
+            tried(faults, whole_number, f"{_ROOT}/usage/{name}", name, usage[name], 0)
     return usage
 
 
-def _error(fields: Mapping[str, Value]) -> RuleAnswer:
+def _error(fields: Mapping[str, Value], faults: list[NoRule]) -> RuleAnswer:
     pointer = f"{_ROOT}/error"
     error = _object(pointer, "error", fields["error"])
-    for name in error:
-        if name not in _ERROR_NAMES:
-            raise unknown(f"{pointer}/{name}", name, _ERROR_NAMES, "a part of an error")
-    status = whole_number(f"{pointer}/status", "status", error.get("status", 500), least=400)
-    if status > 599:
-        raise NoRule(f"{pointer}/status", f"{status} is no status of an error", "use 400 to 599")
-    type_ = error.get(
-        "type", _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
-    )
+    faults += _strange(pointer, error, _ERROR_NAMES, "a part of an error")
+    status = tried(faults, _error_status, f"{pointer}/status", error.get("status", 500)) or 500
+    type_ = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
     value = {
         "message": error.get("message", f"This error is that of a script: status {status}"),
-        "type": type_,
+        "type": error.get("type", type_),
         "param": error.get("param"),
         "code": error.get("code"),
     }
     waits: Headers = ()
     if "retry_after" in error:
-        seconds = _seconds("error/retry_after", error["retry_after"])
+        seconds = tried(faults, _seconds, "error/retry_after", error["retry_after"]) or 0.0
         waits = (("retry-after", str(math.ceil(seconds))),)
         if seconds % 1:
             waits += (("retry-after-ms", str(math.ceil(seconds * 1000))),)
     return RuleAnswer(error=ErrorAnswer(status, {"error": value}, waits))
 
 
-def _events(fields: Mapping[str, Value]) -> RuleAnswer:
+def _error_status(pointer: str, value: Value) -> int:
+    status = whole_number(pointer, "status", value, 400)
+    if status > 599:
+        raise NoRule(pointer, f"{status} is no status of an error", "use 400 to 599")
+    return status
+
+
+def _strange(pointer: str, fields: Mapping[str, Value], known: frozenset[str], kind: str) -> list[NoRule]:
+    """The faults of the names that are not known."""
+    return [unknown(f"{pointer}/{name}", name, known, kind) for name in fields if name not in known]
+
+
+def _events(fields: Mapping[str, Value], _: list[NoRule]) -> RuleAnswer:
     """The events of a stream as they are: a text is the data of one, any other value is its JSON."""
     events = fields["events"]
     if not isinstance(events, list) or not events:
@@ -231,13 +233,13 @@ def _events(fields: Mapping[str, Value]) -> RuleAnswer:
     return RuleAnswer(events=tuple(f"{each}\n".encode("utf-8", "surrogatepass") for each in lines))
 
 
-def _echo(fields: Mapping[str, Value]) -> RuleAnswer:
+def _echo(fields: Mapping[str, Value], _: list[NoRule]) -> RuleAnswer:
     if fields["echo"] is not True:
         raise NoRule(f"{_ROOT}/echo", f"'echo' is {shown(fields['echo'])}, not true")
     return RuleAnswer()
 
 
-_KIND_PARSERS: Mapping[str, Callable[[Mapping[str, Value]], RuleAnswer]] = {
+_KIND_PARSERS: Mapping[str, Callable[[Mapping[str, Value], list[NoRule]], RuleAnswer]] = {
     "content": _content,
     "error": _error,
     "events": _events,
@@ -245,19 +247,20 @@ _KIND_PARSERS: Mapping[str, Callable[[Mapping[str, Value]], RuleAnswer]] = {
 }
 
 
-def _headers(value: Value) -> Headers:
-    pointer = f"{_ROOT}/headers"
-    found = []
-    for name, given in _object(pointer, "headers", value).items():
-        text = str(given) if isinstance(given, int) and not isinstance(given, bool) else given
-        if not re.fullmatch(_HEADER, name) or not isinstance(text, str) or not re.fullmatch("[ -~]*", text):
-            raise NoRule(f"{pointer}/{name}", f"'{name}' is no header with a text in ASCII")
-        if name.lower() in _FRAMING:
-            raise NoRule(
-                f"{pointer}/{name}", f"'{name}' is written by the server", "leave it out, or use a fault"
-            )
-        found.append((name.lower(), text))
-    return tuple(found)
+def _headers(value: Value, faults: list[NoRule]) -> Headers:
+    headers = _object(f"{_ROOT}/headers", "headers", value)
+    found = [tried(faults, _header, name, given) for name, given in headers.items()]
+    return tuple(header for header in found if header is not None)
+
+
+def _header(name: str, value: Value) -> tuple[str, str]:
+    pointer = f"{_ROOT}/headers/{name}"
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not re.fullmatch(_HEADER, name) or not isinstance(text, str) or not re.fullmatch("[ -~]*", text):
+        raise NoRule(pointer, f"'{name}' is no header with a text in ASCII")
+    if name.lower() in _FRAMING:
+        raise NoRule(pointer, f"'{name}' is written by the server", "leave it out, or use a fault")
+    return name.lower(), text
 
 
 def _seconds(name: str, value: Value) -> float:
@@ -269,24 +272,26 @@ def _seconds(name: str, value: Value) -> float:
     return seconds
 
 
-def _faults(value: Value) -> tuple[FaultRule, ...]:
-    faults = []
-    for text in value if isinstance(value, list) else [value]:
-        if not isinstance(text, str) or ":" in text:
-            what = (
-                "has a condition, and those of a rule are in its 'match'"
-                if isinstance(text, str)
-                else "is no text"
-            )
-            raise NoRule(f"{_ROOT}/fault", f"'{text}' {what}")
-        try:
-            fault = parse_fault(text)
-        except NoFault as error:
-            raise NoRule(f"{_ROOT}/fault", str(error)) from error
-        if fault.place != "chat":
-            raise NoRule(f"{_ROOT}/fault", f"'{text}' is no fault of an answer")
-        faults.append(fault)
-    return tuple(faults)
+def _faults(value: Value, faults: list[NoRule]) -> tuple[FaultRule, ...]:
+    pointer = f"{_ROOT}/fault"
+    listed = isinstance(value, list)
+    texts = [(f"{pointer}/{at}", each) for at, each in enumerate(value)] if listed else [(pointer, value)]
+    found = [tried(faults, _fault, place, text) for place, text in texts]
+    return tuple(fault for fault in found if fault is not None)
+
+
+def _fault(pointer: str, text: Value) -> FaultRule:
+    if not isinstance(text, str):
+        raise NoRule(pointer, f"'{text}' is no text")
+    if ":" in text:
+        raise NoRule(pointer, f"'{text}' has a condition, and those of a rule are in its 'match'")
+    try:
+        fault = parse_fault(text)
+    except NoFault as error:
+        raise NoRule(pointer, str(error)) from error
+    if fault.place != "chat":
+        raise NoRule(pointer, f"'{text}' is no fault of an answer")
+    return fault
 
 
 def _optional_text(fields: Mapping[str, Value], name: str) -> str | None:

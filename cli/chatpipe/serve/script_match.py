@@ -251,13 +251,17 @@ NAMES = frozenset((*TEXTS, *NUMBERS, *COUNTS, "body"))
 # A rule's words -> conditions
 
 
-def parse_condition(name: str, value: Value) -> Condition:
-    """The condition `name` of a rule, other than COUNTS. Raises NoRule."""
+def parse_condition(name: str, value: Value, faults: list[NoRule]) -> Condition:
+    """The condition `name` of a rule, other than COUNTS. Raises NoRule.
+
+    What is wrong with its parts is added to faults. Then the condition is of no use.
+    """
     pointer = f"/match/{name}"
     if name in TEXTS:
         listed = isinstance(value, list) and value
         tests = [(f"{pointer}/{at}", each) for at, each in enumerate(value)] if listed else [(pointer, value)]
-        return TextCondition(name, tuple(_text_test(place, each, TEXTS[name].way) for place, each in tests))
+        found = [tried(faults, _text_test, place, each, TEXTS[name].way) for place, each in tests]
+        return TextCondition(name, tuple(test for test in found if test is not None))
     if name in _TRUTHS:
         if not isinstance(value, bool):
             raise NoRule(pointer, f"'{name}' is {shown(value)}, not true or false")
@@ -267,17 +271,24 @@ def parse_condition(name: str, value: Value) -> Condition:
     if name == "body":
         if not isinstance(value, dict):
             raise NoRule(pointer, f"'body' is {shown(value)}, not an object of JSON Pointers")
-        return AllOf({each: _pointer_condition(each, wanted) for each, wanted in value.items()})
+        parts = {each: tried(faults, _pointer_condition, each, wanted) for each, wanted in value.items()}
+        return AllOf({each: part for each, part in parts.items() if part is not None})
     raise unknown(pointer, name, NAMES, "a condition")
 
 
-def parse_count(name: str, value: Value) -> frozenset[int]:
-    """The numbers that `occurrence` or `attempt` names: one, or an array of them. Raises NoRule."""
-    numbers = value if isinstance(value, list) and value else [value]
-    return frozenset(whole_number(f"/match/{name}", name, each, least=1) for each in numbers)
+def parse_count(name: str, value: Value, faults: list[NoRule]) -> frozenset[int]:
+    """The numbers that `occurrence` or `attempt` names: one, or an array of them.
+
+    What is none is added to faults.
+    """
+    pointer = f"/match/{name}"
+    listed = isinstance(value, list) and value
+    numbers = [(f"{pointer}/{at}", each) for at, each in enumerate(value)] if listed else [(pointer, value)]
+    found = [tried(faults, whole_number, place, name, each, 1) for place, each in numbers]
+    return frozenset(number for number in found if number is not None)
 
 
-def whole_number(pointer: str, name: str, value: Value, *, least: int) -> int:
+def whole_number(pointer: str, name: str, value: Value, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise NoRule(pointer, f"'{name}' is {shown(value)}, not a whole number from {least} on")
     return value

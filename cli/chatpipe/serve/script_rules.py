@@ -104,9 +104,11 @@ def _rule(line: Source, faults: list[NoRule]) -> ScriptRule:
     if not isinstance(match, dict):
         raise NoRule("/match", f"'match' is {shown(match)}, not an object")
     tests = {
-        name: tried(faults, parse_condition, name, each) for name, each in match.items() if name not in COUNTS
+        name: tried(faults, parse_condition, name, each, faults)
+        for name, each in match.items()
+        if name not in COUNTS
     }
-    counts = {name: tried(faults, parse_count, name, match[name]) for name in COUNTS if name in match}
+    counts = {name: parse_count(name, match[name], faults) for name in COUNTS if name in match}
     conditions = {name: each for name, each in tests.items() if each is not None}
     answer = tried(faults, parse_answer, value["answer"], faults)
     return ScriptRule(line.place(), conditions, answer or RuleAnswer(), **counts)
