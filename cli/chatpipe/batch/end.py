@@ -106,6 +106,7 @@ def _write_lines(lines: Iterable[bytes], out: OpenOutput, convert: Callable[[byt
                 block.clear()
         if block:
             out.write(bytes(block))
+        raise_if_received()
     except BaseException:
         out.discard()
         raise
