@@ -924,6 +924,22 @@ def test_the_grace_ends_by_itself(tmp_path: Path) -> None:
         assert process.wait(timeout=5) == -signal.SIGINT
 
 
+def test_a_long_wait_after_a_signal_is_explained_and_a_second_signal_ends_it(tmp_path: Path) -> None:
+    silent = silent_to("p0", "p1")
+    with started("--grace", "30", folder=tmp_path, lines=many(2), handler=silent, stderr=subprocess.PIPE) as (
+        server,
+        process,
+    ):
+        server.until(lambda: server.busy == 2)
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr is not None
+        said = process.stderr.readline().decode()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=5) == -signal.SIGTERM
+    form = r"chatpipe: waiting up to 2\d s for 2 requests in flight: a second signal ends the run now\n"
+    assert re.fullmatch(form, said)
+
+
 def test_a_signal_while_waiting_for_a_pause_or_for_stdin_ends_the_run() -> None:
     with started("--grace", "0.1", handler=busy("60"), bufsize=0) as (server, process):
         process.send(jsonl("a"))

@@ -18,7 +18,7 @@ from chatpipe.batch.items import Item
 from chatpipe.batch.journal.answers import RecordedAnswer
 from chatpipe.batch.result import Result, ResultBuilder
 from chatpipe.batch.stop import Stop
-from chatpipe.errors import BadInput, MissingInput, TryLater
+from chatpipe.errors import BadInput, MissingInput, TryLater, quantity
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.system.signals import call_on_signal
 from chatpipe.wire.answer import Answer
@@ -26,6 +26,8 @@ from chatpipe.wire.timeouts import extension_s
 
 # Duplicates that may wait for one answer. They are in memory.
 _FOLLOWERS = 10_000
+# A wait after a signal that lasts longer is explained.
+_SILENCE_S = 1.0
 
 
 class AnswerStore(Protocol):
@@ -60,13 +62,15 @@ class DriverOptions(NamedTuple):
 
     window, for results in input order, is the number of results that may wait for an earlier one; None
     means the order of arrival. With dedupe, identical requests share one answer. With no_send, only
-    recorded answers are used. After a signal, requests in flight have grace_s seconds.
+    recorded answers are used. After a signal, requests in flight have grace_s seconds; note gets a line about
+    that if it takes longer than a moment.
     """
 
     window: int | None = None
     dedupe: bool = False
     no_send: bool = False
     grace_s: float = 20.0
+    note: Callable[[str], None] | None = None
 
 
 class _Submitted(NamedTuple):
@@ -280,9 +284,20 @@ class Driver:
 
     def _signalled(self, number: int) -> None:
         """Stop at the first signal, with a grace for the requests in flight; at the second, at once."""
-        self._halt(Stop(signal=number, now=self.stop is not None))
+        is_first = self.stop is None
+        self._halt(Stop(signal=number, now=not is_first))
         loop = asyncio.get_running_loop()
-        loop.call_later(self._options.grace_s, self._end_grace, loop.time() + self._options.grace_s)
+        ends_at = loop.time() + self._options.grace_s
+        loop.call_later(self._options.grace_s, self._end_grace, ends_at)
+        if is_first:
+            loop.call_later(_SILENCE_S, self._note_grace, ends_at)
+
+    def _note_grace(self, ends_at: float) -> None:
+        left_s = ends_at - asyncio.get_running_loop().time()
+        if self._options.note is not None and self._in_flight and left_s > _SILENCE_S:
+            requests = quantity(self._in_flight, "request")
+            text = f"waiting up to {left_s:.0f} s for {requests} in flight: a second signal ends the run now"
+            self._options.note(text)
 
     def _end_grace(self, ends_at: float) -> None:
         """Stop at once, after a moment for the answers that arrived while the process was stopped."""

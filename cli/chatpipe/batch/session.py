@@ -61,7 +61,7 @@ class Session:
         return driver.stop
 
     def _driver(self, outbound: Outbound) -> Driver:
-        job, limits = self._job, self._job.limits
+        limits = self._job.limits
         first = self._first_lines(outbound.capacity.limit)
         engine: Engine = AsyncEngine(outbound.sender, outbound.capacity)
         policy: StopPolicy = StopRules(outbound.pauses, limits, outbound.budget, first, self._notice)
@@ -75,8 +75,13 @@ class Session:
             policy,
             self._result_builder(),
             self._emitter.emit,
-            DriverOptions(self._window(), job.input.dedupe, job.resume.no_send, limits.grace_s),
+            self._driver_options(),
         )
+
+    def _driver_options(self) -> DriverOptions:
+        job = self._job
+        grace_s, note = job.limits.grace_s, job.console.note
+        return DriverOptions(self._window(), job.input.dedupe, job.resume.no_send, grace_s, note)
 
     def _result_builder(self) -> ResultBuilder:
         job, names = self._job, self._job.server_names
