@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +39,9 @@ def test_from_a_file_to_its_results_in_order(server: Running, tmp_path: Path) ->
     assert records(jobs(server, "status", ids[0]))[0]["status"] == "in_progress"
     early = jobs(server, "results", path)
     assert (early.status, early.stdout) == (124, b"")
-    assert f"chatpipe jobs wait {ids[0]}" in early.stderr.decode()
+    assert f": chatpipe jobs wait {ids[0]} --base-url {server.url}\n" in early.stderr.decode()
+    typed = run(*shlex.split(early.stderr.decode().rpartition(": chatpipe ")[2]), "--poll", "0.01")
+    assert (typed.status, [each["id"] for each in records(typed)]) == (0, ids[:1])
     waited = jobs(server, "wait", path, "--poll", "0.01")
     assert (waited.status, [each["status"] for each in records(waited)]) == (0, ["completed"] * 2)
     assert jobs(server, "results", path, "-o", str(out)).status == 0
@@ -146,8 +149,8 @@ def test_a_wait_that_ends_before_the_job(tmp_path: Path) -> None:
         (("start",), 2, "'start' is not one of"),
         (("status", "batch_x", "-o", "out"), 2, "--output: it is for results only"),
         (("wait", "batch_x", "--input", "in"), 2, "--input: it is for results only"),
-        (("status", "batch_x"), 65, "'batch_x': chatpipe jobs list shows the jobs that there are"),
-        (("cancel", "batch_x"), 65, "chatpipe jobs list shows the jobs that there are"),
+        (("status", "batch_x"), 65, "/v1 shows the jobs that there are"),
+        (("cancel", "batch_x"), 65, "'batch_x': chatpipe jobs list --base-url http://"),
         (("submit", "-"), 66, "stdin can be read only once"),
         (("results", "batch_x", "--poll", "0"), 2, "not a number of seconds"),
         (("wait", __file__), 66, "there is no '"),

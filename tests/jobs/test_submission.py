@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from chatpipe.errors import BadConfiguration, BadInput, ChatpipeError, MissingInput, TryLater, Unreachable
+from chatpipe.errors import (
+    BadConfiguration,
+    BadInput,
+    ChatpipeError,
+    MissingInput,
+    SomeFailed,
+    TryLater,
+    Unreachable,
+)
 from chatpipe.jobs.input_parts import PartReader
 from chatpipe.jobs.job_api import JobPage
 from chatpipe.jobs.job_dialects import ProviderJob
@@ -203,7 +211,7 @@ def test_jobs_that_name_neither_file_nor_token_are_not_made_again(
     monkeypatch.setattr(api, "page", lambda **_: _nameless(provider))
     with path.open("rb") as file:
         parts = PartReader(str(path), api.dialect).read(file)
-        with JobsFile(f"{path}.jobs", provider.notes.append, create=True) as state, pytest.raises(TryLater):
+        with JobsFile(f"{path}.jobs", provider.notes.append, create=True) as state, pytest.raises(SomeFailed):
             Submission(api, state, SubmitTerms("s"), lambda _: None).run(parts, file)
     assert len(provider.jobs()) == 1
 

@@ -85,7 +85,7 @@ class JobActions:
         jobs = [self._api.retrieve(id_) for id_ in ids]
         for job in jobs:
             if not job.has_ended:
-                fix = f"chatpipe jobs wait {job.id}"
+                fix = self._api.command("wait", job.id)
                 raise OutcomeFault(f"{job.id} has not ended: {job.progress}", Status.OUT_OF_TIME, fix=fix)
         merged = MergedResults([self._download(job, records) for job in jobs], self._console.warning)
         if input_ is None:
@@ -142,19 +142,20 @@ def open_input(path: str) -> Iterator[BinaryIO]:
         yield file
 
 
-def jobs_in(path: str, console: Console) -> dict[str, PartRecord]:
+def jobs_in(path: str, api: JobApi) -> dict[str, PartRecord]:
     """The parts of an input file, by the ids of their jobs. Raises MissingInput if it has none."""
-    state_path = path + SUFFIX
+    state_path, console = path + SUFFIX, api.connection.console
+    submit = api.command("submit", path)
     with JobsFile(state_path, console.note, create=False) as state:
         records = list(state.records.values())
     newest = {record.fields.get("sha256"): record for record in records}
     for record in newest.values():
         if record.job_id is None:
             lines = f"lines {record.fields.get('first_line')} to {record.fields.get('last_line')}"
-            console.warning(f"{lines} have no job yet: chatpipe jobs submit {path}")
+            console.warning(f"{lines} have no job yet: {submit}")
     found = {record.job_id: record for record in newest.values() if record.job_id is not None}
     if not found:
-        raise MissingInput(f"'{state_path}' has no jobs", fix=f"chatpipe jobs submit {path}")
+        raise MissingInput(f"'{state_path}' has no jobs", fix=submit)
     return found
 
 

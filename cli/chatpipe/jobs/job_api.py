@@ -6,6 +6,7 @@ A create is not repeated where the first may have been made: see Unconfirmed.
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -88,6 +89,10 @@ class JobApi:
         """The seconds after which the server wants the next look at a job or at the list, 0 for none."""
         return self._look.asked_s
 
+    def command(self, *words: str) -> str:
+        """A command line of `jobs` for the same server, as it can be typed."""
+        return shlex.join(["chatpipe", "jobs", *words, *self.connection.words])
+
     def upload(self, content: UploadContent) -> str:
         """The id of the new file."""
         form = _Form(content, self.dialect.purpose)
@@ -121,7 +126,7 @@ class JobApi:
 
     def retrieve(self, id_: str) -> ProviderJob:
         request = self._get(self._job_route(id_))
-        with _without_job():
+        with self._without_job():
             return job_of(self._value(request, self._look), self.dialect)
 
     def page(self, size: int = _MOST_LISTED, cursor: str = "") -> JobPage:
@@ -135,7 +140,7 @@ class JobApi:
 
     def cancel(self, id_: str) -> ProviderJob:
         request = self._post(f"{self._job_route(id_)}/cancel", {})
-        with _without_job():
+        with self._without_job():
             return job_of(self._value(request), self.dialect)
 
     def content_request(self, file_id: str, at: int = 0) -> httpx.Request:
@@ -151,6 +156,16 @@ class JobApi:
 
     async def _sleep(self, seconds: float) -> None:
         await self.connection.context.sleep(seconds)
+
+    @contextmanager
+    def _without_job(self) -> Iterator[None]:
+        """Make the refusal of an id a hint where to find the right one."""
+        try:
+            yield
+        except ChatpipeError as fault:
+            if fault.http_status == _NOT_FOUND:
+                fault.fix = f"{self.command('list')} shows the jobs that there are"
+            raise
 
     @property
     def _extensions(self) -> dict[str, Any]:
@@ -216,17 +231,6 @@ def _without_routes(without: str) -> Iterator[None]:
         )
         found.refusal_status = fault.refusal_status
         raise found from None
-
-
-@contextmanager
-def _without_job() -> Iterator[None]:
-    """Make the refusal of an id a hint where to find the right one."""
-    try:
-        yield
-    except ChatpipeError as fault:
-        if fault.http_status == _NOT_FOUND:
-            fault.fix = "chatpipe jobs list shows the jobs that there are"
-        raise
 
 
 class _CreateHooks(Hooks):

@@ -55,7 +55,7 @@ class JobsCommand(NamedTuple):
         ids: list[str] = []
         records: dict[str, PartRecord] = {}
         for word in self.operands:
-            found = jobs_in(word, console) if has_jobs(word) else {}
+            found = jobs_in(word, api) if has_jobs(word) else {}
             ids += list(found) or [word]
             records |= found
         if self.action == "results":

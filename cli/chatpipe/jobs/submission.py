@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
 from chatpipe import __version__
-from chatpipe.errors import BadInput, ChatpipeError, Status, TryLater, quantity
+from chatpipe.errors import BadInput, ChatpipeError, SomeFailed, Status, quantity
 from chatpipe.inputs.values import Value
 from chatpipe.jobs.input_parts import InputPart
 from chatpipe.jobs.job_api import JobApi, Unconfirmed, UploadContent, is_unseen
@@ -175,7 +175,7 @@ class Submission:
     def _listed(self, record: PartRecord) -> Iterator[ProviderJob]:
         """The jobs of a part in the list, as far back as the create may lie.
 
-        Raises TryLater if the jobs of this provider name neither their file nor a token.
+        Raises SomeFailed if the jobs of this provider name neither their file nor a token.
         """
         others = {each.job_id for each in self._state.records.values() if each is not record}
         oldest = (record.first_creating_at or 0.0) - _CLOCKS_S
@@ -185,7 +185,8 @@ class Submission:
             for job in (each for each in page.jobs if each.id not in others):
                 if job.input_file_id is None and job.value.get("metadata") is None:
                     what = "the list of jobs says nothing about their files, and one may have been created"
-                    raise TryLater(what, fix="see in the provider's console whether it was")
+                    fix = "see in the provider's console whether it was"
+                    raise SomeFailed(what, Status.SOME_FAILED, fix=fix)
                 metadata = job.value.get("metadata")
                 token = metadata.get(_TOKEN) if isinstance(metadata, dict) else None
                 if record.token == token or (record.file_id and job.input_file_id == record.file_id):

@@ -24,12 +24,16 @@ from chatpipe.wire.transports import open_transport
 
 
 class Connection(NamedTuple):
-    """An open server, and what its requests need."""
+    """An open server, and what its requests need.
+
+    words are the options with which another command finds it.
+    """
 
     server: Server
     console: Console
     context: ExchangeContext
     retry: RetryPolicy
+    words: tuple[str, ...] = ()
 
     def get(self, url: str, deadline: float | None = None) -> tuple[Answer, float | None]:
         """The answer to a GET, and the deadline, which is that of an earlier request if there is one."""
@@ -68,19 +72,26 @@ class Connections:
     def open(self, endpoint: Endpoint) -> Iterator[Connection]:
         """The connection to a server. Raises what opening the server raises."""
         server = with_key(endpoint, self._options, self.environ, self._keys.find(endpoint.keys))
-        with connect(server, self._retry, self._console, self.environ) as connection:
+        with connect(
+            server, self._retry, self._console, self.environ, words=self._options.words
+        ) as connection:
             yield connection
 
 
 @contextmanager
 def connect(
-    server: Server, retry: RetryPolicy, console: Console, environ: Mapping[str, str]
+    server: Server,
+    retry: RetryPolicy,
+    console: Console,
+    environ: Mapping[str, str],
+    *,
+    words: tuple[str, ...] = (),
 ) -> Iterator[Connection]:
-    """The connection to an open server."""
+    """The connection to an open server. words: see Connection."""
     transport = open_transport(server, environ)
     detail = console.detail if console.options.verbose else None
     context = ExchangeContext(transport, sleep_without_loop, console.note, detail, console.warn_once)
     try:
-        yield Connection(server, console, context, retry)
+        yield Connection(server, console, context, retry, words)
     finally:
         run_without_loop(transport.aclose())

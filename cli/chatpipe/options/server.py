@@ -116,6 +116,21 @@ class ServerOptions(NamedTuple):
         return next((source.way.option for source in self.keys if source.descriptor == 0), None)
 
     @property
+    def words(self) -> tuple[str, ...]:
+        """The options with which another command finds the same server, without what may be secret."""
+        named = [("-p", self.profile), *(("--base-url", url) for url in self.base_urls)]
+        named += [
+            (source.way.option, source.value)
+            for source in self.keys
+            if source.setting is None and source.descriptor is None
+        ]
+        named += [("--header-file", self.header_file), ("--cacert", self.cacert)]
+        named += [("--client-cert", self.client_cert), ("--client-key", self.client_key)]
+        flags = [("--allow-http", self.allow_http), ("--insecure", self.insecure)]
+        words = [word for option, value in named if value is not None for word in (option, value)]
+        return (*words, *(flag for flag, is_set in flags if is_set))
+
+    @property
     def uses(self) -> list[FileUse]:
         """The files that these options name: not part of the request, and never valid output files."""
         return optional_uses(

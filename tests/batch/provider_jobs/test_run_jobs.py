@@ -81,8 +81,8 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Shop]
         provider = kind(*faults, **options)
 
         @contextmanager
-        def connect(*_: object) -> Iterator[Connection]:
-            yield provider.api().connection
+        def connect(*_: object, words: tuple[str, ...]) -> Iterator[Connection]:
+            yield provider.api().connection._replace(words=words)
 
         few = DIALECTS[kind.dialect]._replace(most_lines=3)
         monkeypatch.setattr(open_jobs, "connect", connect)
@@ -232,6 +232,7 @@ def test_created_now_and_collected_later(shop: Callable[..., Shop]) -> None:
     assert first[1].startswith("it lies in job batch_")
     assert "--engine batch-api waits for batch_" in words
     assert "chatpipe jobs cancel batch_" in words
+    assert f" --base-url {BASE_URL} gives it up" in words
     status, words = made.run("--fresh")
     assert (status, "leave it out in the next run, which collects them" in words) == (2, True)
     for _ in range(6):

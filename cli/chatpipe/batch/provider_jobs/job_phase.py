@@ -87,18 +87,24 @@ class JobPhase:
 
     def interrupted_text(self) -> str:
         """The message after a signal: the jobs go on."""
-        waiting, ids = self._waiting(), self.waiting_ids()
+        waiting = self._waiting()
         if not waiting:
             is_unsure = bool(self._records.unconfirmed())
             return (
                 f"a job may have been created at the provider: {_LATER}, which finds it" if is_unsure else ""
             )
         jobs = "the job goes" if len(waiting) == 1 else f"{len(waiting)} jobs go"
-        return f"{jobs} on at the provider: {_LATER}, or stop it with chatpipe jobs cancel {ids}"
+        return f"{jobs} on at the provider: {_LATER}, or stop it with {self._cancel_command(waiting)}"
 
-    def waiting_ids(self) -> str:
-        """The ids of the jobs that have not ended, with blanks between them."""
-        return " ".join(str(record.job_id) for record in self._waiting())
+    def ways_out(self) -> str:
+        """The ways out of the wait for jobs that another engine does not end, empty if there are none."""
+        waiting = self._waiting()
+        ids = " ".join(str(record.job_id) for record in waiting)
+        cancel = self._cancel_command(waiting)
+        return f"--engine batch-api waits for {ids}, {cancel} gives it up" if waiting else ""
+
+    def _cancel_command(self, waiting: Sequence[PartRecord]) -> str:
+        return self._api.command("cancel", *(str(record.job_id) for record in waiting))
 
     def _look(self, record: PartRecord) -> ProviderJob | None:
         """The job of a part, None for one that was just created and is not visible yet."""

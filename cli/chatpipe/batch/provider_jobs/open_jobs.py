@@ -47,7 +47,9 @@ def open_run_jobs(job: Job, servers: Sequence[Server], store: RunStore) -> Itera
         yield RunJobs(job, store, records, None)
         return
     with ExitStack() as stack:
-        connection = stack.enter_context(connect(servers[0], job.policy, job.console, job.environ))
+        connection = stack.enter_context(
+            connect(servers[0], job.policy, job.console, job.environ, words=job.connection.words)
+        )
         phase = JobPhase(JobApi(connection, dialect, _WITHOUT_JOBS), records, options)
         stack.callback(phase.results.close)
         yield stack.enter_context(closing(RunJobs(job, store, records, phase)))

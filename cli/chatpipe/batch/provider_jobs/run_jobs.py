@@ -107,8 +107,8 @@ class RunJobs:
             return fault
         self.has_unused = keep_unused(self._job, self._store, self.phase.results)
         self.phase.finish()
-        if fault is not None and not self.is_engine and (ids := self.phase.waiting_ids()):
-            fault.fix += f", --engine batch-api waits for {ids}, chatpipe jobs cancel {ids} gives it up"
+        if fault is not None and not self.is_engine and (ways := self.phase.ways_out()):
+            fault.fix += f", {ways}"
         left_out = None if self._parts is None else self._parts.budget_fault
         return left_out or self.phase.late or fault
 
