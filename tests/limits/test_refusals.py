@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
+from chatpipe.limits.chance import Chance
 from chatpipe.limits.learned import LearnedRate
 from chatpipe.limits.window import RefusalWindow
-from limits.servers import AtRandom, PerSecond, PerWindow, Slots, run
+from limits.servers import REFUSAL_S, AtRandom, PerSecond, PerWindow, Slots, run
 from parametrize import cases
 
 SECONDS = 20.0
@@ -193,24 +194,56 @@ def test_the_rate_is_what_came_since_the_refusals_before() -> None:
     assert rate.opens_at() == pytest.approx(12 + 1 / 30)
 
 
-@pytest.mark.parametrize("jobs", [16, 64])
-@cases(("share", "least"), {"one in twenty": (0.05, 60), "one in ten": (0.1, 40), "three in ten": (0.3, 10)})
-def test_refusals_that_no_rate_avoids_do_not_lower_it_for_ever(share: float, least: float, jobs: int) -> None:
-    ran = run(AtRandom(share, steady(0.005)), jobs, 3 * SECONDS)
-    assert ran.rate() > least  # 5 to 25, 2 to 12 and 1 to 3 before
+@pytest.mark.parametrize("jobs", [4, 16, 64])
+@pytest.mark.parametrize("service_s", [0.005, 0.05])
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.3, 0.5])
+def test_refusals_by_chance_cost_no_time(share: float, service_s: float, jobs: int) -> None:
+    """0.01 to 0.2 of the best before they were told from those of a full server."""
+    ran = run(AtRandom(share, steady(service_s)), jobs, 3 * SECONDS)
+    best = jobs * (1 - share) / ((1 - share) * service_s + share * REFUSAL_S)
+    assert ran.rate() >= 0.9 * best
+    assert ran.refused_per_answer(jobs) <= 1.1 * share / (1 - share)
 
 
-def test_the_rate_grows_only_while_it_holds_requests_back() -> None:
-    rate = LearnedRate()
-    rate.book(10.0)
-    rate.answer(10.1)
-    rate.refuse()
-    rate.answer(11.0)
-    for number in range(50):
-        rate.book(100.0 * number + 100)
-        rate.answer(100.0 * number + 101)
-    assert rate.rate == 1
-    for _ in range(50):
-        rate.book(rate.opens_at())
-        rate.answer(6000.0)
-    assert rate.rate > 1.1
+@cases(("share", "least"), {"one in twenty": (0.05, 8), "one in ten": (0.1, 5), "three in ten": (0.3, 1)})
+def test_a_server_that_names_a_delay_does_not_refuse_by_chance(share: float, least: float) -> None:
+    ran = run(AtRandom(share, steady(0.005), retry_after="1"), 16, 3 * SECONDS)
+    assert ran.rate() > least  # each of them costs a second
+
+
+def fallen(chance: Chance, answers: int) -> bool:
+    """True if refusals with so many answers between them, down to a quarter of 16, are by chance."""
+    found = []
+    for window in range(15, 3, -1):
+        found.append(chance.explains(window))
+        for _ in range(answers):
+            chance.answer(window)
+    assert not any(found[:-1])
+    return found[-1]
+
+
+@cases("answers, is_chance", {"none in between": (0, False), "one each": (1, True), "many": (50, True)})
+def test_refusals_between_answers_are_by_chance_once_the_window_is_small(
+    answers: int, *, is_chance: bool
+) -> None:
+    assert fallen(Chance(16), answers) is is_chance
+
+
+def test_more_than_chance_is_heeded_and_rests() -> None:
+    chance = Chance(16)
+    assert fallen(chance, 1)
+    heeded = [not chance.heeds_not(0) for _ in range(8)]
+    assert heeded == [False] * 7 + [True]
+    assert not chance.heeds_not(0)  # it is no chance any more
+    assert not fallen(chance, 1)
+    for _ in range(500):
+        chance.answer(16)
+    assert fallen(chance, 1)
+
+
+def test_chance_goes_on_as_long_as_it_is_no_more_than_it_was() -> None:
+    chance = Chance(16)
+    assert fallen(chance, 1)
+    for _ in range(2000):
+        assert chance.heeds_not(3)
+        chance.answer(16)

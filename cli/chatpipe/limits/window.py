@@ -8,10 +8,14 @@ to that number, and each answer makes room for one request. After some answers o
 
 If the server refuses what it had room for before, or everything, the number in flight may not be the
 cause: it is a limit per minute, another client, or an outage. The window then falls as well, but soon
-grows to almost its former size. Pure: now is the reading of a monotonic clock.
+grows to almost its former size. If refusals go on between the answers however small the window becomes,
+they are a matter of chance, and the window does not heed them: see chance.py. Pure: now is the reading of a
+monotonic clock.
 """
 
 from __future__ import annotations
+
+from chatpipe.limits.chance import Chance
 
 # Answers before one more is tried: first, and at most. One refusal in 16 answers is hardly noticed.
 _REST = (16, 1024)
@@ -30,6 +34,7 @@ class RefusalWindow:
     __slots__ = (
         "_answers",
         "_before",
+        "_chance",
         "_changed",
         "_due",
         "_is_tested",
@@ -59,12 +64,17 @@ class RefusalWindow:
         self._latency_s = 0.0  # of answers, in the mean
         self._patience_s = _PATIENCE_S[0]
         self._changed = 0.0  # time of the last answer, refusal or change of the limit
+        self._chance = Chance(ceiling)
 
     def refuse(self, others: int, pause_s: float, now: float) -> None:
         """Learn from a refusal. others are still at the server, which asks for a pause of pause_s."""
+        if not pause_s and self._chance.heeds_not(others):
+            self._changed = now
+            return
         if others >= self.limit:
             return  # it was sent before the limit fell
         self._refused = now
+        is_probe = self.limit > self._room
         if self._before is None:
             self._before = self._room
         if self.limit > self._room:
@@ -81,6 +91,8 @@ class RefusalWindow:
         self._due = None
         self._changed = now
         self._next_probe = max(self._next_probe, now + pause_s / _PAUSE_SHARE)
+        if not is_probe and not pause_s and self._chance.explains(self.limit):
+            self._room = self._chance.peak
 
     def _fail_probe(self) -> None:
         if self._stride == 1:
@@ -89,6 +101,7 @@ class RefusalWindow:
 
     def answer(self, in_flight: int, latency_s: float, now: float) -> None:
         """Learn from an answer. in_flight is the number of requests at the server, with this one."""
+        self._chance.answer(self.limit)
         if self.limit >= self.ceiling and self._room >= self.ceiling:
             self._answers += 1
             self._is_tested = self._is_tested or self._answers >= self.ceiling
