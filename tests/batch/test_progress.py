@@ -263,7 +263,7 @@ def test_a_terminal_that_becomes_narrower_gets_no_blanks_beyond_its_end(
     it.draw("b" * 10)
     it.draw("c" * 17)
     it.close()
-    drawn = ["", "a" * 60, "b" * 10 + " " * 7, "c" * 17, " " * 19, ""]
+    drawn = ["", "a" * 60, "b" * 10 + " " * 9, "c" * 17, " " * 19, ""]
     assert capfd.readouterr().err.split("\r") == drawn
 
 

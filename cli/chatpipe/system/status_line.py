@@ -27,7 +27,7 @@ class StatusLine:
         with self._lock:
             if text != self._shown:
                 # Where the terminal has become narrower, more blanks would go on in the next line.
-                rest = min(columns_of(self._shown), self.width) - columns_of(text)
+                rest = min(columns_of(self._shown), self.width + _ECHO) - columns_of(text)
                 console.write_raw(f"\r{text}{' ' * rest}".encode())
                 self._shown = text
 
