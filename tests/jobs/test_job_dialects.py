@@ -115,6 +115,26 @@ def test_reasons_of_a_failure_in_any_form(errors: object, faults: list[str]) -> 
     assert job_of({"id": "b", "status": "failed", "errors": errors}, OPENAI).faults == faults
 
 
+def test_a_job_of_together_has_its_own_words() -> None:
+    value = {"id": "b", "status": "FAILED", "error": "no such model", "input_file_id": "f"}
+    times = {"created_at": "2026-11-28T10:00:00Z", "completed_at": "2026-11-28T11:00:00.500Z"}
+    job = job_of({"job": {**value, **times}, "warning": "w"}, DIALECTS["together"])
+    assert (job.status, job.faults, job.input_file_id) == ("failed", ["no such model"], "f")
+    assert job.ended_at - job.created_at == 3600.5
+
+
+@pytest.mark.parametrize(
+    ("times", "ended_at"),
+    [
+        ({}, 0.0),
+        ({"completed_at": None, "expired_at": 9}, 9.0),
+        ({"completed_at": "", "failed_at": 7, "expires_at": 3}, 7.0),
+    ],
+)
+def test_the_end_of_a_job(times: dict[str, Any], ended_at: float) -> None:
+    assert job_of({"id": "b", "status": "failed", **times}, OPENAI).ended_at == ended_at
+
+
 @pytest.mark.parametrize(
     ("counts", "found"),
     [

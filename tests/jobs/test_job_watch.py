@@ -73,11 +73,11 @@ def test_retry_after_is_obeyed(tmp_path: Any) -> None:
 def test_a_status_that_nobody_knows_is_waited_for_until_the_job_is_overdue(tmp_path: Any) -> None:
     def change(api: JobApi) -> None:
         page = api.page
-        expired = {"expires_at": BEGIN + 1000}
 
         def resting(**fields: Any) -> JobPage:
             found = page(**fields)
-            return JobPage([job._replace(status="resting", value=expired) for job in found.jobs], found.next)
+            jobs = [job._replace(status="resting", expires_at=BEGIN + 1000) for job in found.jobs]
+            return JobPage(jobs, found.next)
 
         api.page = resting  # type: ignore[method-assign, assignment]
 

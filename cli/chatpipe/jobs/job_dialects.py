@@ -35,6 +35,7 @@ _STATUSES = {
     "canceled": "cancelled",
 }
 _BEGINNINGS = ("job_state_", "batch_state_")
+_END_TIMES = ("completed_at", "expired_at", "cancelled_at", "failed_at")
 
 
 class JobDialect(NamedTuple):
@@ -97,7 +98,8 @@ class JobCounts(NamedTuple):
 class ProviderJob(NamedTuple):
     """A job as the provider shows it. value is its object.
 
-    status is one of the words of OpenAI, or a word that nobody knows, and then the job is running.
+    status is one of the words of OpenAI, or a word that nobody knows, and then the job is running. Times are
+    those of Unix, 0 if the provider does not say.
     """
 
     id: str
@@ -108,6 +110,8 @@ class ProviderJob(NamedTuple):
     output_file_id: str | None = None
     error_file_id: str | None = None
     created_at: float = 0.0
+    ended_at: float = 0.0
+    expires_at: float = 0.0
 
     @property
     def has_ended(self) -> bool:
@@ -127,9 +131,9 @@ class ProviderJob(NamedTuple):
 
     def faults_by(self, number: Callable[[int], int]) -> list[str]:
         """The reasons. number gives the one that a line of its file has for the user."""
-        errors = self.value.get("errors")
-        if isinstance(errors, str) and errors:
-            return [errors]
+        for name in ("errors", "error"):  # Together has a text in `error`
+            if isinstance(text := self.value.get(name), str) and text:
+                return [text]
         return [_phrase(each, number) for each in self._errors()]
 
     @property
@@ -178,6 +182,8 @@ def job_of(value: Value, dialect: JobDialect) -> ProviderJob:
         _id(value.get("output_file_id")),
         _id(value.get("error_file_id")),
         _time(value.get("created_at")),
+        next(filter(None, (_time(value.get(name)) for name in _END_TIMES)), 0.0),
+        _time(value.get("expires_at")),
     )
 
 

@@ -121,10 +121,9 @@ class JobWatch:
 
     def _refuse_unknown(self, job: ProviderJob) -> None:
         """Raise BrokenAnswer for a status that nobody knows, when the job has to have ended."""
-        expires_at = job.value.get("expires_at")
-        if job.has_ended or job.status in KNOWN or not isinstance(expires_at, int | float):
+        if job.has_ended or job.status in KNOWN or not job.expires_at:
             return
-        if self._api.connection.context.now() > expires_at + _OVERDUE_S:
+        if self._api.connection.context.now() > job.expires_at + _OVERDUE_S:
             what = f"the status of {job.id} is '{job.status}', an hour after its end was due"
             raise BrokenAnswer(what, fix="see what the provider says about it")
 

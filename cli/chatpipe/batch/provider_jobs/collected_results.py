@@ -28,6 +28,7 @@ from chatpipe.wire.answer import Answer
 _USED = 1 << 62
 _NOT_FOUND = 404
 _KEPT_S = 86400.0  # a file of a job that ended later may be not visible yet
+_WINDOW_S = 86400.0  # most jobs have to end within
 _FINGERPRINT = re.compile("[0-9a-f]{32}")
 # The beginning of nearly all results. Behind it everything is inside of other members.
 _HEAD = re.compile(rb'\{(?:"id": ?"[^"\\]*", ?)?"custom_id": ?"([0-9a-f]{32})"')
@@ -166,7 +167,7 @@ class CollectedResults:
         token = self._file_tokens[self._files.number(location & ~_USED)]
         job, part = self._jobs[token], self._records.records[token]
         answer = answer_of(record, line, self._request) or unsent(reason_of(job, part))
-        return Collected(answer, _seconds(job))
+        return Collected(answer, max(0.0, job.ended_at - job.created_at) if job.created_at else 0.0)
 
 
 def _fingerprint_of(line: bytes) -> str | None:
@@ -183,25 +184,9 @@ def _is_good(line: bytes) -> bool:
     return record is not None and is_good_record(record)
 
 
-def _seconds(job: ProviderJob) -> float:
-    """The seconds from the creation of a job to its end, 0 if the provider does not say."""
-    ended = _ended_at(job)
-    return 0.0 if ended is None or not job.created_at else max(0.0, ended - job.created_at)
-
-
-def _ended_at(job: ProviderJob) -> float | None:
-    """The Unix time of the end of a job, None if the provider does not say."""
-    for name in ("completed_at", "expired_at", "cancelled_at", "failed_at"):
-        ended = job.value.get(name)
-        if isinstance(ended, int | float):
-            return float(ended)
-    return None
-
-
 def _is_old(job: ProviderJob, now: float) -> bool:
-    """Return True if the results of a job were there for a while."""
-    ended = _ended_at(job)
-    return ended is not None and now - ended > _KEPT_S
+    """Return True if the results of a job were there for a while, also if nobody says when it ended."""
+    return now - (job.ended_at or job.created_at + _WINDOW_S) > _KEPT_S
 
 
 def broken_text(count: int) -> str:
