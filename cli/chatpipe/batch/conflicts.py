@@ -39,7 +39,10 @@ def refuse_conflicts(job: Job) -> None:
 
 
 def refuse_engine_conflicts(job: Job) -> None:
-    """Raise UsageFault for what an engine other than this process cannot do."""
+    """Raise UsageFault for what an engine other than this process cannot do.
+
+    Raises BadConfiguration for a provider without a Batch API, before a key is looked for.
+    """
     if not job.options.engine.is_jobs or job.only_requests or job.report.dry_run:
         return
     place = f"--engine {job.options.engine.name}"
@@ -53,6 +56,9 @@ def refuse_engine_conflicts(job: Job) -> None:
     if job.options.recordings.are_used:
         option = "--record" if job.options.recordings.replay is None else "--replay"
         raise UsageFault("jobs are not recorded", place=option, fix="leave it out, or take --engine local")
+    from chatpipe.jobs.job_dialects import WITHOUT_ENGINE, dialect_of  # few runs have jobs
+
+    dialect_of(job.endpoint, WITHOUT_ENGINE)
 
 
 def _journal(job: Job) -> list[FileUse]:

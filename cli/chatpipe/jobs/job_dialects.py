@@ -19,7 +19,9 @@ from chatpipe.system.escape import shorten
 ENDS = ("completed", "failed", "expired", "cancelled")
 KNOWN = (*ENDS, "validating", "in_progress", "finalizing", "cancelling")
 LOST = "lost"  # of a job that the provider does not know any more
-WITHOUT_JOBS = "chatpipe batch works without one"  # the fix for a server that has no Batch API
+# The fixes for a server that has no Batch API, by `jobs` and by a run
+WITHOUT_JOBS = "chatpipe batch works without one"
+WITHOUT_ENGINE = "--engine local works without one"
 # Other words for a status, and words with which one begins.
 _STATUSES = {
     "queued": "validating",

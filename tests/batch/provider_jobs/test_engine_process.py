@@ -37,6 +37,14 @@ def test_a_table_through_a_pipe(tmp_path: Path) -> None:
     assert done.stdout == b'id,text,label\n1,good,Say good\n2,"bad, very","Say bad, very"\n3,good,Say good\n'
 
 
+def test_a_provider_without_a_batch_api_needs_no_key(tmp_path: Path) -> None:
+    asked = run(
+        "batch", "-p", "xai", "--engine", "batch-api", "-o", str(tmp_path / "out"), "-q", stdin=b'"a"'
+    )
+    assert asked.status == 78
+    assert b"another shape than OpenAI's: --engine local works without one" in asked.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_the_jobs_of_a_run_that_ends_go_on(tmp_path: Path, number: signal.Signals) -> None:
     with serving("--batch-life", "2s") as server:

@@ -12,12 +12,10 @@ from chatpipe.batch.provider_jobs.job_records import JobRecords
 from chatpipe.batch.provider_jobs.run_jobs import RunJobs
 from chatpipe.errors import BadConfiguration, UsageFault
 from chatpipe.jobs.job_api import JobApi
-from chatpipe.jobs.job_dialects import dialect_of
+from chatpipe.jobs.job_dialects import WITHOUT_ENGINE, dialect_of
 from chatpipe.models.connections import connect
 from chatpipe.server.identity import comparable_name
 from chatpipe.server.server import Server
-
-_WITHOUT_JOBS = "--engine local works without one"
 
 
 @contextmanager
@@ -40,7 +38,7 @@ def open_run_jobs(job: Job, servers: Sequence[Server], store: RunStore) -> Itera
         fix = "leave it out in the next run, which collects them, or name another file with --journal"
         raise UsageFault(what, place="--fresh", fix=fix)
     try:
-        dialect = dialect_of(job.endpoint, _WITHOUT_JOBS)
+        dialect = dialect_of(job.endpoint, WITHOUT_ENGINE)
     except BadConfiguration:
         if options.is_jobs:
             raise
@@ -50,6 +48,6 @@ def open_run_jobs(job: Job, servers: Sequence[Server], store: RunStore) -> Itera
         connection = stack.enter_context(
             connect(servers[0], job.policy, job.console, job.environ, words=job.connection.words)
         )
-        phase = JobPhase(JobApi(connection, dialect, _WITHOUT_JOBS), records, options)
+        phase = JobPhase(JobApi(connection, dialect, WITHOUT_ENGINE), records, options)
         stack.callback(phase.results.close)
         yield stack.enter_context(closing(RunJobs(job, store, records, phase)))
