@@ -50,8 +50,9 @@ async def open_fleet(needs: ChannelNeeds, servers: Sequence[Server]) -> AsyncIte
         rate = RunRate(shared, needs.estimator)
         context = members[0].pacer.context
         note = job.console.note
-        # A recording has no lists.
-        models = None if job.options.recordings.are_used else ModelLists(members, needs.waits, note)
+        # A recording has no lists, and a loopback address is another one for each worker of a cluster.
+        has_lists = not (job.options.recordings.are_used or job.options.engine.is_cluster)
+        models = ModelLists(members, needs.waits, note) if has_lists else None
         shares = DispatchNeeds(context, needs.waits, job.policy, rate, needs.notice, note, models)
         jobs = job.limits.jobs
         capacity = FleetLimit(members, jobs.limit) if jobs.auto else ConcurrencyLimit(jobs.limit)
