@@ -11,7 +11,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from chatpipe.named_tuple import NamedTuple
@@ -98,18 +98,39 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
     Without /proc the descendants cannot be found.
     """
-    tree = _descendants(process.pid)
+    tree = _descendants([process.pid])
     _signal(tree, signal.SIGTERM)
     if process.poll() is None:
         process.terminate()
     deadline = time.monotonic() + _GRACE_S
     while time.monotonic() < deadline and (process.poll() is None or any(map(_is_alive, tree))):
         time.sleep(0.01)
-    _signal([each for each in tree if _is_alive(each)], signal.SIGKILL)
-    if process.poll() is None:
-        process.kill()
+    _kill(process, [each for each in tree if _is_alive(each)])
     with suppress(subprocess.TimeoutExpired):  # it belongs to another user, or is stuck in the kernel
         process.wait(_GRACE_S)
+
+
+def _kill(process: subprocess.Popen[bytes], tree: list[_Identity]) -> None:
+    """Kill the command, if it still runs, and tree, which is left of its descendants.
+
+    Everything is stopped first: a shell whose child is killed before itself starts the next command of its
+    script, which would be left.
+    """
+    roots = []
+    if process.poll() is None:
+        process.send_signal(signal.SIGSTOP)
+        roots = [process.pid]
+    stopped: list[_Identity] = []
+    while True:
+        below = _descendants([*roots, *(each.pid for each in stopped if _is_alive(each))])
+        found = [each for each in dict.fromkeys([*tree, *below]) if each not in stopped]
+        if not found:
+            break
+        _signal(found, signal.SIGSTOP)
+        stopped += found
+    if process.poll() is None:
+        process.kill()
+    _signal(stopped, signal.SIGKILL)
 
 
 def _signal(tree: Sequence[_Identity], number: int) -> None:
@@ -118,14 +139,14 @@ def _signal(tree: Sequence[_Identity], number: int) -> None:
             os.kill(each.pid, number)
 
 
-def _descendants(root: int) -> list[_Identity]:
+def _descendants(roots: Iterable[int]) -> list[_Identity]:
     children: dict[int, list[_Identity]] = {}
     with suppress(OSError):
         for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))):
             parent, started = _parent_and_start(pid)
             children.setdefault(parent, []).append(_Identity(pid, started))
     found: list[_Identity] = []
-    parents = [root]
+    parents = [*roots]
     while parents:
         new = children.pop(parents.pop(), [])
         found += new
