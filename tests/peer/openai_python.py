@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from functools import cache
 from pathlib import Path
 
 from process import environment
@@ -16,6 +17,14 @@ from programs import missing
 
 def run_with_openai(script: str, *arguments: str) -> bytes:
     """The output of a script. The test is skipped where the library is missing."""
+    command = [str(_python()), "-c", script, *arguments]
+    done = subprocess.run(command, capture_output=True, env=environment(), timeout=100, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout
+
+
+@cache
+def _python() -> Path:
     named = os.environ.get("CHATPIPE_PEER_PYTHON")
     python = Path(named) if named else Path(__file__).parents[2] / ".venv-peer" / "bin" / "python"
     if not python.exists():
@@ -23,7 +32,4 @@ def run_with_openai(script: str, *arguments: str) -> bytes:
     probe = "import importlib.util, sys; sys.exit(importlib.util.find_spec('openai') is None)"
     if subprocess.run([str(python), "-c", probe], check=False).returncode:
         missing(f"'{python}' does not have the library openai")
-    command = [str(python), "-c", script, *arguments]
-    done = subprocess.run(command, capture_output=True, env=environment(), timeout=100, check=False)
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout
+    return python

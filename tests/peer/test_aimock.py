@@ -20,7 +20,7 @@ from process import environment
 from programs import node_with
 from serve.client import serving
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(300)]
 
 _INSTALLED = ".venv-peer/node_modules/@copilotkit/aimock/dist/cli.js"
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}

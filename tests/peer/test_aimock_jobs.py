@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 
 from loopback import closed_port
-from peer.test_litellm import peer_python
+from peer.litellm_proxy import peer_python
 from process import Done, Process, environment, run
 from programs import node_with
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(300)]
 
 SAYS = "Mock batch completion"
 OUTCOME = "X-AIMock-Batch-Outcome"  # of a create: how the job ends
-START_S = 60.0
+START_S = 240.0
 
 
 @pytest.fixture(scope="module")

@@ -1,57 +1,22 @@
-"""`chatpipe jobs` through the Batch API of a proxy that this project did not write, with `serve` behind it.
-
-What needs to be installed is told in test_litellm.py.
-"""
+"""`chatpipe jobs` through the Batch API of LiteLLM's proxy, with `serve` behind it."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from loopback import closed_port
-from peer.test_litellm import AUTH, KEY, peer_python, wait_until_it_answers
-from process import Done, Process, environment, run
-from serve.client import serving
+from peer.litellm_proxy import KEY
+from process import Done, run
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
-
-CONFIG = """
-model_list:
-  - model_name: echo
-    litellm_params: {{model: openai/echo, api_key: none, api_base: "{url}"}}
-files_settings:
-  - {{custom_llm_provider: openai, api_base: "{url}", api_key: none}}
-general_settings: {{master_key: {key}, custom_auth: peer_auth.check}}
-litellm_settings: {{telemetry: false, num_retries: 0}}
-"""
-# The files that the proxy gets are told apart by their number.
-FAULTS = ("batch-expire=2:of=all:after=2:times=1", "batch-unseen:of=all:times=1")
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The base URL of the proxy, once it answers."""
-    python = peer_python()
-    folder = tmp_path_factory.mktemp("litellm")
-    options = [word for fault in FAULTS for word in ("--fault", fault)]
-    with serving("--batch-life", "2", *options) as server, (folder / "log").open("wb") as log:
-        (folder / "config.yaml").write_text(CONFIG.format(url=server.url, key=KEY))
-        (folder / "peer_auth.py").write_text(AUTH)
-        port = closed_port()
-        command = [str(python.parent / "litellm"), "--config", "config.yaml", "--telemetry", "False"]
-        command += ["--host", "127.0.0.1", "--port", str(port)]
-        quiet = {"HOME": str(folder), "LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_PROXY": "*"}
-        quiet |= {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "none"}
-        with Process(
-            command, cwd=folder, env=environment(quiet), stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        ) as process:
-            wait_until_it_answers(port, process, folder / "log")
-            yield f"http://127.0.0.1:{port}/v1"
+def url(litellm: str) -> str:
+    return litellm
 
 
 def jobs(url: str, *words: str) -> Done:

@@ -10,7 +10,7 @@ import pytest
 from peer.openai_python import run_with_openai
 from serve.client import serving
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(300)]
 
 FAULTS = ("cut", "truncate", "garbage", "error-event", "empty", "status=429,retry_after=0:times=1", "slice=1")
 SCRIPT = """

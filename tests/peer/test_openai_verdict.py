@@ -9,7 +9,7 @@ import pytest
 from manual.verdict_table import prompts, table, verdict_on
 from peer.openai_python import run_with_openai
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(300)]
 
 SCRIPT = """
 import sys

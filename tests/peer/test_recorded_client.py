@@ -14,7 +14,7 @@ from peer.openai_python import run_with_openai
 from peer.test_openai_client import FAULTS, SCRIPT
 from serve.client import serving
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(300)]
 
 CASSETTE = """
 import sys
