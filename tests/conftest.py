@@ -26,7 +26,7 @@ def pytest_configure() -> None:
             del os.environ[name]
     os.environ["XDG_CONFIG_HOME"] = os.devnull  # nor a developer's own settings count
     # Some machines are slow, which is nothing that a test of ours is about.
-    settings.register_profile("any machine", suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("any machine")
     # A shell without job control starts what it puts behind `&` with these ignored, and ignored they
     # would stay in every process that a test starts and then hits.

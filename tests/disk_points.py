@@ -89,7 +89,7 @@ class Lab:
         """The end of a run, and the prompts that it sent."""
         del self.server.requests[:]
         env = {} if plan is None else plan.environment()
-        done = run(*self._command(scenario.arguments), stdin=scenario.stdin, cwd=folder, env=env, timeout=20)
+        done = run(*self._command(scenario.arguments), stdin=scenario.stdin, cwd=folder, env=env)
         return done, [request.json()["messages"][-1]["content"] for request in self.server.requests]
 
     def calls(self, scenario: Scenario) -> tuple[list[str], dict[str, bytes]]:

@@ -15,6 +15,7 @@ import asyncio
 import atexit
 import contextlib
 import functools
+import random
 import shutil
 import socket
 import ssl
@@ -32,6 +33,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+import patience
 from chatpipe.local import model
 from chatpipe.serve import reply_steps
 from chatpipe.serve.client_connection import ClientConnection
@@ -46,6 +48,7 @@ from chatpipe.serve.wakeup import Wakeup
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 
 _HOST = "127.0.0.1"
+_random = random.SystemRandom()  # the other one is seeded by hypothesis
 _POLL = 0.001  # seconds between two looks at a threading.Event, or at a condition of a test
 
 
@@ -266,13 +269,9 @@ class _InThread(ABC):
         self.origin = f"{self.scheme}://{_HOST}:{self.port}"
         self.url = self.origin
 
-    def until(self, condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+    def until(self, condition: Callable[[], object]) -> None:
         """Wait until condition() is true, for what the loop's thread is about to notice."""
-        end = time.monotonic() + timeout_s
-        while not condition():
-            if time.monotonic() > end:
-                raise TimeoutError("what the test waits for did not happen")
-            time.sleep(_POLL)
+        patience.until(condition)
 
     def _run(self) -> None:
         try:
@@ -484,11 +483,16 @@ def silent() -> Iterator[int]:
 
 
 def closed_port() -> int:
-    """A port on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port on which nobody listens, until a server of the test does.
+
+    It is below the ports that the system itself gives out, to what connects or asks for any port: one of
+    those might be taken a moment later by a test that runs at the same time.
+    """
+    while True:
+        port = _random.randrange(15_000, 30_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((_HOST, port))
+            return port
 
 
 # A proxy

@@ -14,15 +14,18 @@ import atexit
 import functools
 import inspect
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import warm
+from patience import PATIENCE_S, until
 
 CHATPIPE = (sys.executable, "-m", "chatpipe")
 _BIN = Path(sys.executable).parent  # not resolved: in a virtual environment the script is beside the link
@@ -60,7 +63,7 @@ def run(
     stdin: bytes | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | str | None = None,
-    timeout: float = 30,
+    timeout: float = PATIENCE_S,
 ) -> Done:
     """`chatpipe ARGUMENTS` to its end. stdin None is /dev/null, bytes come through a pipe."""
     variables = environment(env)
@@ -75,7 +78,7 @@ def sh(
     stdin: bytes | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | str | None = None,
-    timeout: float = 30,
+    timeout: float = PATIENCE_S,
     shell: str = "sh",
     is_new: bool = False,
 ) -> Done:
@@ -119,6 +122,39 @@ class Process(subprocess.Popen[bytes]):
         pipes = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
         self._close_pipe_fds(*(given[name] for name in pipes))  # type: ignore[attr-defined]
 
+    def deliver(self, number: int) -> None:
+        """Send a signal, and wait until the process has done what it does about it."""
+        self.send_signal(number)
+        status = Path(f"/proc/{self.pid}/status")
+        if status.exists():
+            until(
+                lambda: (
+                    has_ended(self.pid)
+                    or not _pending(status.read_text(encoding="utf-8")) >> (number - 1) & 1
+                )
+            )
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until the process sleeps: it has done all that it can do with what it has got so far.
+
+        On a busy machine no fixed time would be enough. Where there is no /proc, one has to be.
+        """
+        if not Path("/proc/self/stat").exists():
+            time.sleep(0.25)
+            return
+        for _ in range(3):  # it also sleeps for moments in between, as for a disk or a lock
+            until(lambda: state(self.pid) in {"S", "Z"})
+            time.sleep(0.005)
+
+    def wait(self, timeout: float | None = PATIENCE_S) -> int:
+        return super().wait(timeout)
+
+    def communicate(
+        self, input: bytes | None = None, timeout: float | None = PATIENCE_S
+    ) -> tuple[bytes, bytes]:
+        return super().communicate(input, timeout)
+
     def __exit__(self, *error: Any) -> None:
         self.kill()
         super().__exit__(*error)
@@ -139,6 +175,12 @@ class Process(subprocess.Popen[bytes]):
         """The next line of its stdout, a pipe."""
         assert self.stdout is not None
         return self.stdout.readline()
+
+
+def _pending(status: str) -> int:
+    """The signals that wait for a process, a bit each, from its /proc/PID/status."""
+    found = re.search(r"^ShdPnd:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return int(found[1], 16) if found else 0
 
 
 def _can_fork(given: Mapping[str, Any]) -> bool:
@@ -183,6 +225,19 @@ def _finished(
         command, capture_output=True, env=environment(env), cwd=cwd, timeout=timeout, check=False, **given
     )
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+def has_ended(number: int) -> bool:
+    """Return True if a process has ended; it may still be a zombie that its parent has not collected."""
+    return state(number) == "Z"
+
+
+def state(number: int) -> str:
+    """The letter of a process in /proc: S sleeps, R runs or could run, Z has ended."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "Z"
 
 
 def begun(folder: Path) -> bytes:

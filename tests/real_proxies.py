@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from loopback import closed_port
+from patience import until
 from process import Process
 from programs import program
-
-_LONGEST_S = 10.0
 
 
 @contextlib.contextmanager
@@ -43,12 +41,12 @@ def microsocks() -> Iterator[str]:
 
 def _wait_for(port: int) -> None:
     """Until somebody listens there."""
-    end = time.monotonic() + _LONGEST_S
-    while True:
+
+    def listens() -> bool:
         try:
             socket.create_connection(("127.0.0.1", port)).close()
         except ConnectionRefusedError:
-            assert time.monotonic() < end, "it does not come up"
-            time.sleep(0.01)
-        else:
-            return
+            return False
+        return True
+
+    until(listens)

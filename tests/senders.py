@@ -20,11 +20,11 @@ from chatpipe.server.server import with_key
 from chatpipe.wire.pool import PoolTransport
 from chatpipe.wire.sync import BlockingTransport
 from chatpipe.wire.transports import open_transport
+from patience import PATIENCE_S
 
 T = TypeVar("T")
 HI = (200, b"hi")
 LIMITS = {"connect": 10.0, "read": 10.0, "write": 10.0, "pool": 10.0}
-_LONGEST_S = 20.0
 
 
 def transport_to(
@@ -165,7 +165,7 @@ class Sender:
         """Close a reply, or else the transport."""
         self.run((response or self.transport).aclose())
 
-    def until(self, condition: Callable[[], object], limit_s: float = 10.0) -> None:
+    def until(self, condition: Callable[[], object], limit_s: float = PATIENCE_S) -> None:
         """Wait for an event in the server's thread, or in the loop."""
         end = time.monotonic() + limit_s
         while not condition():
@@ -199,7 +199,7 @@ def event_loop() -> Iterator[Callable[[Coroutine[Any, Any, Any]], Any]]:
     stray: list[dict[str, Any]] = []
 
     async def limited(coroutine: Coroutine[Any, Any, Any]) -> Any:
-        async with asyncio.timeout(_LONGEST_S):
+        async with asyncio.timeout(PATIENCE_S):
             return await coroutine
 
     async def clean() -> None:
@@ -236,7 +236,7 @@ def client_context() -> ssl.SSLContext:
     return loopback.tls_contexts().client
 
 
-async def until(condition: Callable[[], object], limit_s: float = 10.0) -> None:
+async def until(condition: Callable[[], object], limit_s: float = PATIENCE_S) -> None:
     """Wait for an event in another thread, or on another connection."""
     end = time.monotonic() + limit_s
     while not condition():

@@ -12,6 +12,7 @@ from pipes import pipe
 import pytest
 
 from parametrize import cases
+from patience import PATIENCE_S
 from process import sh, start
 from serve.client import serving
 
@@ -67,7 +68,7 @@ def test_a_fork_ends_with_what_started_it(tmp_path: Path) -> None:
     """The process of the shell is killed; the server that stands behind it goes, too."""
     command = f"{SERVER}; kill -9 $!; cat u"
     port = int(sh(command, cwd=tmp_path).stdout.rpartition(b":")[2].removesuffix(b"/v1\n"))
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
         try:
             socket.create_connection(("127.0.0.1", port), 5).close()
@@ -87,7 +88,7 @@ def test_a_child_is_the_process_itself(is_new: bool) -> None:
         assert (os.getpgid(number), os.getsid(number)) == (os.getpgid(0), os.getsid(0))
         assert os.path.samefile(f"/proc/{number}/fd/{reader}", f"/proc/self/fd/{reader}")
         server.process.kill()
-        assert server.process.wait(10) == -signal.SIGKILL
+        assert server.process.wait() == -signal.SIGKILL
 
 
 @WAYS
@@ -104,4 +105,4 @@ def test_a_child_that_is_stopped_goes_on(is_new: bool) -> None:
         os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
         process.send(b"hi")
         process.send_signal(signal.SIGCONT)
-        assert process.communicate(timeout=20) == (b"hi\n", b"")
+        assert process.communicate() == (b"hi\n", b"")

@@ -283,7 +283,7 @@ def test_a_proxy_that_cannot_be_used_is_78_before_anything_is_read(
     with start(*arguments, env=env, stdin=subprocess.PIPE) as process:  # nothing comes, and no end either
         assert process.stderr is not None
         assert process.stderr.read().decode() == f"chatpipe: {by}: {said}\n"
-        assert process.wait(timeout=10) == 78
+        assert process.wait() == 78
     assert list(tmp_path.iterdir()) == []
 
 

@@ -198,7 +198,7 @@ def test_killed_while_it_waits_it_leaves_no_temporary_file(shop: Shop) -> None:
     with shop.begin() as process:
         shop.until_sold(2)
         process.send_signal(signal.SIGKILL)
-        process.wait(10)
+        process.wait()
     shop.gate.set()
     assert shop.files() == ["in.jsonl", "out.jsonl.journal"]
 
@@ -211,7 +211,7 @@ def test_a_removed_journal_is_reported_even_if_the_run_fails(shop: Shop) -> None
         shop.until_sold(2)
         shop.journal.unlink()
         shop.gate.set()
-        stderr = process.communicate(timeout=20)[1]
+        stderr = process.communicate()[1]
     assert b"the journal was removed during the run: its answers were saved as" in stderr
     assert outcomes(shop.journal) == ["http", "http"]
 
@@ -302,10 +302,10 @@ def test_in_order_no_more_is_sent_than_out_of_order(
     options = ("--retries", "0", "-j4", "-f", "string", *options)
     lines = jsonl(*"abcdefghijklmnop")
     with started(*options, folder=tmp_path, lines=lines, handler=handler) as (server, process):
-        server.until(lambda: len(server.requests) >= 4)
-        time.sleep(0.2)  # in which many more would come
+        server.until(lambda: len(server.requests) >= 4 and server.busy == 3)
+        process.settle()  # many more would have come
         gate.set()
-        stdout, _ = process.communicate(timeout=20)
+        stdout, _ = process.communicate()
     assert len(server.requests) == 4
     assert (process.returncode, stdout) == (ends, b'"A"\nnull\n"C"\n"D"\n')
 
@@ -344,22 +344,22 @@ def test_a_dry_run_shows_the_first_bad_lines_and_counts_all() -> None:
 # Large inputs
 
 
-def test_only_the_twelve_truncated_lines_of_ten_thousand_are_sent_again(shop: Shop) -> None:
-    cut = range(700, 10_000, 800)
+def test_only_the_twelve_truncated_lines_of_many_are_sent_again(shop: Shop) -> None:
+    cut = range(100, 2_500, 200)
     rows = [
         {"custom_id": f"id-{number}", "prompt": "many words " * 9 if number in cut else "few"}
-        for number in range(10_000)
+        for number in range(2_500)
     ]
     shop.write(*rows)
     first = ("batch", "-p", "echo", *TO_OUT, "--report", "report")
     done = run(*first, "--max-tokens", "9", cwd=shop.folder)
     assert done.status == 1
-    assert b"12 of 10000 lines failed: 12 truncated" in done.stderr
+    assert b"12 of 2500 lines failed: 12 truncated" in done.stderr
     options = ("--match", "id", "--resend", "truncated", "--max-tokens", "400")
     assert run(*first, *options, cwd=shop.folder) == (0, b"", b"")
     report = orjson.loads((shop.folder / "report").read_bytes())
-    assert (report["lines"], report["reused"], report["outcomes"]) == (10_000, 9_988, {"ok": 10_000})
-    assert names(shop.out) == [(line, f"id-{line - 1}") for line in range(1, 10_001)]
+    assert (report["lines"], report["reused"], report["outcomes"]) == (2_500, 2_488, {"ok": 2_500})
+    assert names(shop.out) == [(line, f"id-{line - 1}") for line in range(1, 2_501)]
     lengths = [len(text or "") for text in texts(shop.out)]
     assert [number for number, length in enumerate(lengths) if length > 50] == list(cut)
     assert shop.files() == ["in.jsonl", "out.jsonl", "report"]
@@ -370,13 +370,13 @@ BAD_LINES = {1: b"{not JSON", 2: b'"\xff\xfe"', 3: b"[1]", 4: b'{"messages":[{"r
 
 def test_bad_lines_among_many_are_results_in_their_places(tmp_path: Path) -> None:
     """A line that is too long among them: a hole in the file, of 257 MiB that take no room on the disk."""
-    count = 100_000 if os.environ.get("CHATPIPE_SOAK") else 15_000
+    count = 100_000 if os.environ.get("CHATPIPE_SOAK") else 4_000
     lines = [BAD_LINES.get(number % 100, b'"p%d"' % number) for number in range(1, count + 1)]
     with (tmp_path / "in").open("wb") as file:
         file.write(b"\n".join(lines) + b"\n")
         file.seek(257 << 20, os.SEEK_CUR)
         file.write(b'\n"last"\n')
-    done = run("batch", "-p", "echo", "in", "-k", cwd=tmp_path, timeout=300)
+    done = run("batch", "-p", "echo", "in", "-k", cwd=tmp_path)
     assert done.status == 1
     results = records(done.stdout)
     assert [record["chatpipe"]["line"] for record in results] == list(range(1, count + 3))
@@ -416,7 +416,7 @@ def test_a_server_that_is_started_again_in_mid_run_loses_and_doubles_nothing(sho
         server.kill()
         server.wait()
         with serving(port) as again:
-            _, stderr = process.communicate(timeout=60)
+            _, stderr = process.communicate()
             again.kill()
     assert (process.returncode, stderr) == (0, b"")
     assert texts(shop.out) == [f"p{number}" for number in range(300)]
@@ -445,7 +445,7 @@ def test_make_that_is_stopped_and_run_again_costs_only_the_rest(
     ) as process:
         shop.until_sold(7)
         os.killpg(process.pid, number)  # as Ctrl-C does: make, its shell and chatpipe
-        process.communicate(timeout=20)
+        process.communicate()
     assert process.returncode != 0
     assert shop.out.read_text() == "old\n"
     assert sorted(texts(shop.journal), key=str) == [f"{each} #1" for each in "abcde"]
@@ -472,7 +472,7 @@ from chatpipe.batch.result import Result
 from chatpipe.batch.journal.store import RunStore, StoreOptions
 from chatpipe.errors import Status
 
-LINES = 200_000
+LINES = 100_000
 ABOUT = '"chatpipe":{"line":1,"outcome":"ok","fingerprint":"%s","attempts":1,"latency_s":0.5}'
 RESPONSE = '"response":{"status_code":200,"request_id":"","body":{"choices":[{}]}}'
 LINE = '{"id":"","custom_id":"1",' + RESPONSE + ',"error":null,' + ABOUT + '}'
@@ -501,7 +501,7 @@ print((resident() - before) / LINES)
 """
 
 
-@cases("recorded_lines", {"a new run": 0, "half of it recorded": 100_000})
+@cases("recorded_lines", {"a new run": 0, "half of it recorded": 50_000})
 def test_order_and_dedupe_and_an_index_take_40_bytes_a_line(recorded_lines: int, tmp_path: Path) -> None:
     (each,) = measured(MEMORY, str(recorded_lines), cwd=tmp_path)
     assert 20 < each < 40

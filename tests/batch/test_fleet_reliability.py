@@ -6,7 +6,6 @@ import contextlib
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from batch.resuming import Shop
 from batch.runs import jsonl, prompt, without_get
 from batch.weather import Weather, questions, right, wrong_results
 from loopback import Answer, Pause, Request, Server, closed_port, error, serve
+from patience import until
 from process import Process, run, start
 
 LOOPBACK = Path(__file__).parents[1] / "loopback.py"
@@ -44,8 +44,7 @@ def answered(out: Path) -> int:
 
 
 def wait_for(lines: int, out: Path) -> None:
-    while answered(out) < lines:
-        time.sleep(0.005)
+    until(lambda: answered(out) >= lines)
 
 
 def by_server(data: bytes) -> Counter[str]:

@@ -245,7 +245,7 @@ def test_a_signal_ends_the_wait_for_the_new_key(number: signal.Signals, keys: Pa
     with started(*ARGUMENTS, handler=Expiry(old=10), folder=folder, lines=lines) as (server, process):
         server.until(lambda: (folder / "pid").exists() and (folder / "pid").read_text())
         process.send_signal(number)
-        process.communicate(timeout=10)
+        process.communicate()
     assert process.returncode == -number
     assert not Path(f"/proc/{(folder / 'pid').read_text().strip()}").exists()
 
@@ -269,6 +269,6 @@ def test_answers_in_flight_arrive_while_the_command_runs(keys: Path) -> None:
         while b'"slow"' not in process.stdout.readline():
             pass
         (keys.parent / "go").touch()
-        process.communicate(timeout=20)
+        process.communicate()
     assert process.returncode == 0
     assert len(expiry.sold) == 39

@@ -671,7 +671,7 @@ def test_a_killed_run_is_made_again_for_the_price_of_the_rest(table: Table) -> N
     with table.begin("-j", "2") as process:
         table.until_sold(5)
         process.send_signal(signal.SIGKILL)
-        process.wait(10)
+        process.wait()
     table.gate.set()
     assert table.out.read_text() == "old\n"
     assert len(table.sold()) == 5
@@ -701,7 +701,7 @@ def test_an_interrupted_run_resumes(table: Table) -> None:
     with table.begin("-j", "2", "--grace", "0.1") as process:
         table.until_sold(5)
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == -signal.SIGINT
+        assert process.wait() == -signal.SIGINT
     table.gate.set()
     assert not table.out.exists()
     table.sold()
@@ -773,7 +773,7 @@ def test_rows_are_written_while_the_input_is_still_open() -> None:
         assert process.line() + process.line() == b'"x\ny",z,"x\n'
         process.hang_up()
         assert process.line() + process.line() == b'y"\n'
-        assert process.wait(10) == 0
+        assert process.wait() == 0
 
 
 def test_a_reader_that_goes_away_ends_it_in_silence() -> None:

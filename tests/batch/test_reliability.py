@@ -79,7 +79,7 @@ def test_a_journal_that_cannot_grow_stops_sending_and_keeps_what_is_whole(
     shop: Shop, many: list[str]
 ) -> None:
     with shop.begin("-j4", through=with_files_of(64)) as process:
-        stdout, stderr = process.communicate(timeout=20)
+        stdout, stderr = process.communicate()
     assert (process.returncode, stdout) == (74, b"")
     assert b"out.jsonl.journal" in stderr
     assert stderr.count(b"\n") == 1
@@ -101,7 +101,7 @@ def test_an_output_that_cannot_be_written_keeps_the_answers(shop: Shop) -> None:
     shop.out.unlink()
     size = shop.journal.stat().st_size
     with shop.begin(through=with_files_of(size // 4096)) as process:
-        _, stderr = process.communicate(timeout=20)
+        _, stderr = process.communicate()
     assert process.returncode == 74, stderr
     assert not shop.out.exists()
     assert shop.resume().status == 0
@@ -115,6 +115,6 @@ def test_no_temporary_file_is_left_where_it_can_be_mistaken(number: signal.Signa
     with shop.begin("-j4", "--grace", "0.1") as process:
         shop.until_sold(50)
         process.send_signal(number)
-        process.wait(timeout=10)
+        process.wait()
     assert process.returncode == -number
     assert [name for name in shop.files() if not name.startswith(".")] == ["in.jsonl", "out.jsonl.journal"]

@@ -422,10 +422,10 @@ def test_keep_order_holds_no_more_than_its_window() -> None:
         process.send(many(30))
         process.hang_up()
         server.until(lambda: len(server.requests) == 4 and server.busy == 1)
-        time.sleep(0.1)  # for a fifth to come, which it must not
+        process.settle()  # a fifth would have come
         held = len(server.requests)
         gate.set()
-        stdout, _ = process.communicate(timeout=20)
+        stdout, _ = process.communicate()
     assert held == 4
     assert process.returncode == 0
     assert numbers(stdout) == [*range(1, 31)]
@@ -437,9 +437,9 @@ def test_an_answer_held_for_order_is_already_in_the_journal(tmp_path: Path) -> N
     options = ("-k", "--journal", "journal")
     with started(*options, folder=tmp_path, lines=many(3), handler=gated(gate, "p0")) as (server, process):
         server.until(lambda: len(server.requests) == 3 and server.busy == 1)
-        server.until(lambda: journal.exists() and b"P2" in journal.read_bytes(), timeout_s=2)
+        server.until(lambda: journal.exists() and b"P2" in journal.read_bytes())
         gate.set()
-        assert len(records(process.communicate(timeout=10)[0])) == 3
+        assert len(records(process.communicate()[0])) == 3
 
 
 def test_the_window_also_holds_for_lines_that_need_no_answer(tmp_path: Path) -> None:
@@ -451,7 +451,7 @@ def test_the_window_also_holds_for_lines_that_need_no_answer(tmp_path: Path) -> 
         server.until(lambda: journal.exists() and journal.read_bytes().count(b"\n") == 1 + 4)
         server.until(lambda: len(server.requests) == 1)
         gate.set()
-        assert len(records(process.communicate(timeout=10)[0])) == 1002
+        assert len(records(process.communicate()[0])) == 1002
 
 
 def test_results_come_while_stdin_stays_open() -> None:
@@ -462,7 +462,7 @@ def test_results_come_while_stdin_stays_open() -> None:
             assert process.line() == jsonl(text.upper())
         process.send(b'"no end of line"')
         process.hang_up()
-        assert process.communicate(timeout=10) == (b'"NO END OF LINE"\n', b"")
+        assert process.communicate() == (b'"NO END OF LINE"\n', b"")
     assert process.returncode == 0
 
 
@@ -492,10 +492,11 @@ def test_the_number_in_flight_adapts() -> None:
 
 
 def test_requests_per_minute_are_kept() -> None:
+    began = time.monotonic()
     done = batch("--rpm", "1200", stdin=many(17))
     at = [request.at for request in done.requests]
     assert done.status == 0
-    assert at[16] - at[0] >= 0.7  # 16 intervals of 50 ms, less the burst of a tenth of a second
+    assert at[16] - began >= 0.7  # 16 intervals of 50 ms, less the burst of a tenth of a second
 
 
 def test_shard_counts_physical_lines_and_limit_what_is_left() -> None:
@@ -508,7 +509,7 @@ def test_shard_counts_physical_lines_and_limit_what_is_left() -> None:
 def test_limit_does_not_wait_for_the_rest_of_the_input() -> None:
     with started("--limit", "1", bufsize=0) as (_, process):
         process.send(jsonl("a"))
-        assert process.wait(timeout=10) == 0
+        assert process.wait() == 0
 
 
 # Busy and broken servers
@@ -605,15 +606,15 @@ def test_the_report_counts_each_request_that_was_sent_again(
 
 def test_a_deadline_counts_from_the_first_try() -> None:
     """Waiting for its turn is no fault of a line, nor of the server."""
-    done = batch("--rpm", "120", "--deadline", "0.8", stdin=many(4))
+    done = batch("--rpm", "60", "--deadline", "1.5", stdin=many(4))
     assert (done.status, done.outcomes) == (0, ["ok"] * 4)
 
 
 def test_a_deadline_holds_in_a_pause() -> None:
     began = time.monotonic()
-    done = batch("--deadline", "0.5", stdin=jsonl("a"), handler=busy("8"))
+    done = batch("--deadline", "0.5", stdin=jsonl("a"), handler=busy("60"))
     assert (done.status, len(done.requests)) == (75, 1)
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 50
 
 
 def test_a_silent_server_is_a_network_failure() -> None:
@@ -638,7 +639,7 @@ def test_a_fault_that_would_hit_every_line_stops_the_run_soon(fault: str) -> Non
     assert done.status == 77
     assert len(done.requests) <= 8
     assert done.outcomes == ["http"] * len(done.requests)  # nothing that came is lost
-    assert done.stderr.count(b"\n") == 1
+    assert done.stderr.count(b"\n") <= 2  # the first failure stands alone where the end is not at once
 
 
 @cases(
@@ -868,12 +869,10 @@ def test_the_first_signal_waits_for_requests_in_flight(number: signal.Signals, t
     slow = gated(gate, "p0", "p1", "p2", "p3")
     with started("-j4", folder=tmp_path, lines=many(50), handler=slow) as (server, process):
         server.until(lambda: server.busy == 4)
-        process.send_signal(number)
-        time.sleep(0.05)
-        process.send_signal(number)  # as timeout(1), Slurm and GNU parallel do: it is the same one
-        time.sleep(0.25)  # for both to arrive before the answers do
+        process.deliver(number)
+        process.deliver(number)  # as timeout(1), Slurm and GNU parallel do: it is the same one
         gate.set()
-        stdout, stderr = process.communicate(timeout=10)
+        stdout, stderr = process.communicate()
     assert process.returncode == -number
     assert sorted(numbers(stdout)) == [1, 2, 3, 4]
     assert len(server.requests) == 4
@@ -897,11 +896,10 @@ def test_the_second_signal_ends_at_once(
     with started("-j4", folder=tmp_path, lines=lines, handler=silent_to(but="hi")) as (server, process):
         first = process.line()
         server.until(lambda: server.busy == 4)
-        process.send_signal(number)
-        time.sleep(0.1)  # of two signals that come at once, the one with the lower number counts
+        process.deliver(number)  # of two signals that come at once, the one with the lower number counts
         assert process.poll() is None
         process.send_signal(second)
-        rest, _ = process.communicate(timeout=5)
+        rest, _ = process.communicate()
     assert process.returncode == -number
     assert (numbers(first), rest) == ([1], b"")
 
@@ -911,7 +909,7 @@ def test_results_held_for_order_are_written_when_a_run_is_cut_short(tmp_path: Pa
     with started(*options, folder=tmp_path, lines=many(3), handler=silent_to("p0")) as (server, process):
         server.until(lambda: len(server.requests) == 3 and server.busy == 1)
         process.send_signal(signal.SIGINT)
-        stdout, _ = process.communicate(timeout=5)
+        stdout, _ = process.communicate()
     assert process.returncode == -signal.SIGINT
     assert numbers(stdout) == [2, 3]
 
@@ -921,7 +919,7 @@ def test_the_grace_ends_by_itself(tmp_path: Path) -> None:
     with started("--grace", "0.2", folder=tmp_path, lines=many(3), handler=silent) as (server, process):
         server.until(lambda: server.busy == 3)
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=5) == -signal.SIGINT
+        assert process.wait() == -signal.SIGINT
 
 
 def test_a_long_wait_after_a_signal_is_explained_and_a_second_signal_ends_it(tmp_path: Path) -> None:
@@ -935,7 +933,7 @@ def test_a_long_wait_after_a_signal_is_explained_and_a_second_signal_ends_it(tmp
         assert process.stderr is not None
         said = process.stderr.readline().decode()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=5) == -signal.SIGTERM
+        assert process.wait() == -signal.SIGTERM
     form = r"chatpipe: waiting up to 2\d s for 2 requests in flight: a second signal ends the run now\n"
     assert re.fullmatch(form, said)
 
@@ -945,7 +943,7 @@ def test_a_signal_while_waiting_for_a_pause_or_for_stdin_ends_the_run() -> None:
         process.send(jsonl("a"))
         server.until(lambda: server.requests and not server.busy)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=5) == -signal.SIGTERM
+        assert process.wait() == -signal.SIGTERM
 
 
 def test_a_signal_while_nothing_is_in_flight_ends_the_run_at_once() -> None:
@@ -953,28 +951,28 @@ def test_a_signal_while_nothing_is_in_flight_ends_the_run_at_once() -> None:
         process.send(jsonl("a"))
         process.line()
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=5) == -signal.SIGINT
+        assert process.wait() == -signal.SIGINT
 
 
 @cases(
     "options, refusal",
     {
-        "its turn": (["--rpm", "120"], None),
-        "the end of a pause": ([], error(429, "wait", headers={"retry-after-ms": "600"})),
-        "another try": ([], error(500, "broken", headers={"retry-after-ms": "600"})),
+        "its turn": (["--rpm", "40"], None),
+        "the end of a pause": ([], error(429, "wait", headers={"retry-after-ms": "1500"})),
+        "another try": ([], error(500, "broken", headers={"retry-after-ms": "1500"})),
     },
 )
 def test_after_a_signal_no_waiting_request_is_sent(
     options: list[str], refusal: bytes | None, tmp_path: Path
 ) -> None:
     handler: Handler = answer if refusal is None else lambda _: refusal
-    options = ["--grace", "1.5", *options]
+    options = ["--grace", "2", *options]
     with started(*options, folder=tmp_path, lines=many(4), handler=handler) as (server, process):
         server.until(lambda: server.requests and not server.busy)
-        time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
+        process.settle()
+        process.deliver(signal.SIGINT)
         before = len(server.requests)
-        assert process.wait(timeout=10) == -signal.SIGINT
+        assert process.wait() == -signal.SIGINT
     assert len(server.requests) == before
 
 
@@ -1017,17 +1015,18 @@ def side_by_side(options: str, folder: Path, lines: bytes, handler: Handler = an
     with serve(handler) as server:
         arguments = command(server, *options.split(), "--pace-file", "pace.json", "in.jsonl")
         with start(*arguments, cwd=folder) as one, start(*arguments, cwd=folder) as two:
-            assert one.communicate(timeout=20)[1] == b""
-            assert two.communicate(timeout=20)[1] == b""
+            assert one.communicate()[1] == b""
+            assert two.communicate()[1] == b""
     assert (one.returncode, two.returncode) == (0, 0)
     return server
 
 
 def test_two_processes_share_one_pace(tmp_path: Path) -> None:
+    began = time.monotonic()
     server = side_by_side("--rpm 1200", tmp_path, many(10))
     at = [request.at for request in server.requests]
     assert len(at) == 20
-    assert at[19] - at[0] >= 0.85  # 19 intervals of 50 ms, less the burst of a tenth of a second
+    assert at[19] - began >= 0.85  # 19 intervals of 50 ms, less the burst of a tenth of a second
 
 
 def test_two_processes_share_the_number_in_flight(tmp_path: Path) -> None:
@@ -1050,7 +1049,7 @@ def peak_kb(lines: int) -> int:
     run_it = f'yes \'{{"prompt":"hi"}}\' | head -{lines} | "$@"'
     command = (sys.executable, "-c", _PEAK_KB, *CHATPIPE, "batch", "-p", "echo", "-m", "m", "-q")
     done = subprocess.run(
-        ["sh", "-c", run_it, "-", *command], capture_output=True, env=environment(), timeout=50, check=True
+        ["sh", "-c", run_it, "-", *command], capture_output=True, env=environment(), check=True
     )
     status, written, peak = map(int, done.stdout.split())
     assert (status, written) == (0, lines)
@@ -1058,4 +1057,4 @@ def peak_kb(lines: int) -> int:
 
 
 def test_memory_does_not_grow_with_the_input() -> None:
-    assert peak_kb(30_000) - peak_kb(3_000) < 5_000
+    assert peak_kb(10_000) - peak_kb(2_000) < 1_200

@@ -77,7 +77,7 @@ def shown(
             process.send(questions(LINES) if stdin is None else stdin)
             process.hang_up()
             said = _rest(ours)
-            status = process.wait(timeout=10)
+            status = process.wait()
         file.seek(0)
         return Shown(status, said.decode(), file.read())
 
@@ -294,7 +294,7 @@ def test_a_terminal_that_is_typed_on_has_no_bar(ends: tuple[int, int]) -> None:
             os.close(theirs)
             os.write(ours, b"q\n" * 6 + b"\x04")
             assert b" done" not in _rest(ours)
-            assert process.wait(timeout=10) == 0
+            assert process.wait() == 0
 
 
 def test_json_progress_is_whole_lines_on_a_terminal(ends: tuple[int, int]) -> None:
@@ -339,7 +339,7 @@ def test_a_run_whose_reader_leaves_wipes_the_bar(ends: tuple[int, int]) -> None:
             process.send(questions(LINES))
             process.hang_up()
             said = _rest(ours).decode()
-            assert process.wait(timeout=10) == -signal.SIGPIPE
+            assert process.wait() == -signal.SIGPIPE
     assert states(said)
     assert screen(said + "\r\n") == [""]
 
@@ -389,7 +389,7 @@ def test_ctrl_c_wipes_the_bar_and_says_how_to_go_on(ends: tuple[int, int]) -> No
             server.until(lambda: len(server.requests) >= 6)
             process.send_signal(signal.SIGINT)
             said = _rest(ours).decode()
-            assert process.wait(timeout=10) == -signal.SIGINT
+            assert process.wait() == -signal.SIGINT
     bar, _, console = said.rpartition("\r\n")[0].rpartition("\r")
     assert bar.rpartition("\r")[2].strip() == ""
     assert console.startswith("chatpipe: interrupted after ")
@@ -412,4 +412,4 @@ def test_prompts_can_be_typed_and_are_answered_one_by_one(ends: tuple[int, int])
             os.write(ours, typed)
             assert process.line() == typed
         os.write(ours, b"\x04")
-        assert process.wait(timeout=10) == 0
+        assert process.wait() == 0

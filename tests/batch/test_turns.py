@@ -308,7 +308,7 @@ def test_turns_that_were_paid_are_known_when_the_run_is_stopped_between_them(
         server.until(lambda: len(server.requests) == 2)
         for _ in range(signals):
             process.send_signal(signal.SIGINT)
-        process.communicate(timeout=10)
+        process.communicate()
     assert process.returncode == -signal.SIGINT
     (line,) = records(tmp_path / "out.journal")
     assert (line["response"], line["chatpipe"]["outcome"]) == (None, "unsent")

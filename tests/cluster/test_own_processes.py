@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
 from chatpipe.cluster.own_processes import own_children
+from patience import until
+from process import has_ended
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc"), reason="there is no /proc")
 
@@ -27,19 +28,16 @@ CHILDLESS = "from chatpipe.cluster.own_processes import end_descendants; end_des
 
 def test_a_child_is_known_by_its_name_until_it_is_waited_for() -> None:
     with subprocess.Popen(["sleep", "60"]) as child:
-        while own_children()[child.pid].name != "sleep":  # before, it is a copy of this process
-            time.sleep(0.01)
+        until(lambda: own_children()[child.pid].name == "sleep")  # before, it is a copy of this process
         assert not own_children()[child.pid].has_ended
         child.kill()
-        while not own_children()[child.pid].has_ended:
-            time.sleep(0.01)
+        until(lambda: own_children()[child.pid].has_ended)
     assert child.pid not in own_children()
 
 
 def test_a_process_ends_what_its_children_have_started() -> None:
-    done = subprocess.run([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, check=True, timeout=30)
-    while os.path.isdir(f"/proc/{int(done.stdout)}"):
-        time.sleep(0.01)
+    done = subprocess.run([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, check=True)
+    until(lambda: has_ended(int(done.stdout)))
 
 
 def test_nothing_is_ended_where_nothing_was_started() -> None:

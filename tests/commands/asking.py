@@ -20,11 +20,11 @@ def ask(url: str, *arguments: str, **options: Any) -> Done:
 def hit(process: Process, number: signal.Signals) -> tuple[int, bytes, bytes]:
     """Send a signal: the status at the end, and the rest of stdout and stderr."""
     process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=10)
+    stdout, stderr = process.communicate()
     return process.returncode, stdout, stderr
 
 
 def ended(process: Process, data: bytes | None = None) -> tuple[int, bytes, bytes]:
     """Status, stdout and stderr at the end, data being piped in first."""
-    stdout, stderr = process.communicate(data, timeout=10)
+    stdout, stderr = process.communicate(data)
     return process.returncode, stdout, stderr

@@ -37,7 +37,7 @@ def test_a_signal_ends_the_wait(command: tuple[str, ...], number: int, folder: P
             process.stderr.readline() == b"chatpipe: waiting for 'pace', which another process has locked\n"
         )
         process.send_signal(number)
-        process.wait(timeout=10)
+        process.wait()
         assert not server.requests
     assert process.returncode == -number
 

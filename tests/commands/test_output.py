@@ -170,10 +170,10 @@ def test_two_at_once_leave_one_whole_answer(tmp_path: Path) -> None:
         with start(*command, "first", cwd=tmp_path) as one, start(*command, "second", cwd=tmp_path) as two:
             server.until(lambda: len(server.requests) == 2)
             go["second"].set()
-            assert two.wait(timeout=10) == 0
+            assert two.wait() == 0
             assert (tmp_path / "out.txt").read_text() == "second" * 1000 + "\n"
             go["first"].set()
-            assert one.wait(timeout=10) == 0
+            assert one.wait() == 0
     assert (tmp_path / "out.txt").read_text() == "first" * 1000 + "\n"
     assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
 
@@ -331,7 +331,7 @@ def test_an_interrupted_make_loses_no_answer(tmp_path: Path) -> None:
         ) as process:
             server.until(lambda: begun(tmp_path) == b"Half")
             os.killpg(process.pid, signal.SIGINT)
-            process.communicate(timeout=10)
+            process.communicate()
     assert (tmp_path / "answer.txt.chatpipe-part").read_text() == "Half"
     assert not list(tmp_path.glob(".*"))
 

@@ -61,7 +61,7 @@ def test_each_piece_is_out_before_the_next_is_sent(format: str, expected: list[b
                 data = process.stdout.read(65536)
                 assert data, "the output ended early"
                 seen += data
-        assert process.wait(timeout=10) == 0
+        assert process.wait() == 0
 
 
 def test_a_file_grows_only_when_it_is_whole(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_file_grows_only_when_it_is_whole(tmp_path: Path) -> None:
         assert not (tmp_path / "out.txt").exists()
         gates[1].set()
         gates[2].set()
-        assert process.wait(timeout=10) == 0
+        assert process.wait() == 0
     assert (tmp_path / "out.txt").read_text() == "one two three\n"
 
 
@@ -86,7 +86,7 @@ def test_a_reader_that_leaves_ends_it_quietly() -> None:
         assert process.stdout.read(1) == b"o"
         process.stdout.close()
         gates[1].set()
-        assert process.wait(timeout=10) == -signal.SIGPIPE
+        assert process.wait() == -signal.SIGPIPE
         assert process.stderr.read() == b""
         server.until(lambda: server.disconnects == 1)
 
@@ -113,7 +113,7 @@ def broken_pipe() -> Iterator[int]:
 )
 def test_a_pipe_without_a_reader_is_the_quiet_end(arguments: tuple[str, ...], broken_pipe: int) -> None:
     with start(*arguments, stdout=broken_pipe) as process:
-        _, stderr = process.communicate(timeout=10)
+        _, stderr = process.communicate()
     assert (process.returncode, stderr) == (-signal.SIGPIPE, b"")
 
 
@@ -134,8 +134,8 @@ def test_endless_input_is_worked_on_as_it_comes(line: str, arguments: tuple[str,
         source.stdout.close()
         assert process.stdout.read(1)
         process.stdout.close()
-        assert process.wait(timeout=10) == -signal.SIGPIPE
-        assert source.wait(timeout=10) == -signal.SIGPIPE
+        assert process.wait() == -signal.SIGPIPE
+        assert source.wait() == -signal.SIGPIPE
 
 
 @cases(
@@ -161,7 +161,7 @@ def test_the_second_signal_ends_a_run_whose_output_nobody_reads(
                 time.sleep(0.005)
             process.send_signal(signal.SIGTERM)
             process.send_signal(signal.SIGHUP)
-            _, stderr = process.communicate(timeout=10)
+            _, stderr = process.communicate()
     assert process.returncode in (-signal.SIGTERM, -signal.SIGHUP)
     assert stderr.count(b"\n") <= 1
 
@@ -302,7 +302,7 @@ def test_the_end_of_an_answer_is_no_write_of_its_own(options: tuple[str, ...], e
         writing,
         start("ask", "-p", "echo", *options, "one two", stdout=writing.fileno()) as process,
     ):
-        assert process.wait(timeout=10) == 0
+        assert process.wait() == 0
         reading.setblocking(False)
         datagrams = []
         with contextlib.suppress(BlockingIOError):

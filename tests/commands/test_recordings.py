@@ -260,7 +260,7 @@ def test_a_signal_in_mid_stream_records_what_came(number: signal.Signals, tmp_pa
         assert process.stdout is not None
         assert process.stdout.read(7) == b"Half of"
         process.send_signal(number)
-        process.wait(timeout=10)
+        process.wait()
     assert process.returncode == -number
     [record] = records(tmp_path / "r")
     assert record["response"]["error"] == "cut"
@@ -280,7 +280,7 @@ def test_kill_loses_the_exchange_in_flight_only(tmp_path: Path) -> None:
         with start(*command, cwd=tmp_path) as process:
             server.until(lambda: len(server.requests) == 2)
             process.kill()
-            process.wait(timeout=10)
+            process.wait()
         go.set()
     assert [each["request"]["body"] for each in records(tmp_path / "r")] == [body("a")]
 

@@ -53,7 +53,7 @@ def test_a_signal_in_mid_stream_keeps_the_part(number: signal.Signals, tmp_path:
         with start(*words(server.url, "-o", "out.txt"), cwd=tmp_path) as process:
             server.until(written(tmp_path))
             process.send_signal(number)
-            process.wait(timeout=10)
+            process.wait()
         server.until(lambda: server.disconnects == 1)
 
     assert process.returncode == -number
@@ -80,7 +80,7 @@ def test_kill_leaves_the_file_alone_and_the_next_run_works(tmp_path: Path) -> No
         with start(*arguments, cwd=tmp_path) as process:
             server.until(written(tmp_path))
             process.kill()
-            process.wait(timeout=10)
+            process.wait()
         assert (tmp_path / "out.txt").read_text() == "old"
 
         server.handler = lambda _: event_stream(stream_of("whole"))
@@ -125,7 +125,7 @@ def test_an_ignored_signal_stays_ignored(name: str) -> None:
         server.until(lambda: server.requests)
         process.send_signal(signal.Signals[f"SIG{name}"])
         go.set()
-        stdout, _ = process.communicate(timeout=10)
+        stdout, _ = process.communicate()
 
     assert process.returncode == 0
     assert stdout == b"late\n"
@@ -139,7 +139,7 @@ def test_ctrl_c_stops_a_shell_loop() -> None:
         with start(*words(server.url), through=loop, start_new_session=True) as process:
             server.until(lambda: server.requests)
             os.killpg(process.pid, signal.SIGINT)
-            stdout, _ = process.communicate(timeout=10)
+            stdout, _ = process.communicate()
         assert len(server.requests) == 1
 
     assert process.returncode == -signal.SIGINT

@@ -44,7 +44,7 @@ def test_fifo_that_nobody_writes_is_noted_and_a_signal_ends_the_wait(
         assert process.stderr is not None
         assert process.stderr.readline() == f"chatpipe: waiting for 'fifo': {option}\n".encode()
         process.send_signal(number)
-        process.wait(timeout=10)
+        process.wait()
         assert process.stderr.read() == b""
     assert process.returncode == -number
 

@@ -55,7 +55,7 @@ def test_a_slow_producer_is_waited_for_with_one_notice() -> None:
         assert process.stdin is not None
         assert process.stderr is not None
         notice = process.stderr.readline()
-        stdout, rest = process.communicate(b"late\n", timeout=10)
+        stdout, rest = process.communicate(b"late\n")
     assert notice == b"chatpipe: waiting for stdin: --no-stdin leaves it alone\n"
     assert (process.returncode, stdout, rest) == (0, b"Sum up:\n\nlate\n", b"")
 
@@ -66,7 +66,7 @@ def test_no_notice_where_none_is_wanted(options: tuple[str, ...]) -> None:
     with start("ask", "-p", "echo", *options, stdin=subprocess.PIPE) as process:
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(timeout=2.4)
-        _, stderr = process.communicate(b"late\n", timeout=10)
+        _, stderr = process.communicate(b"late\n")
     assert (process.returncode, stderr) == (0, b"")
 
 
@@ -199,11 +199,11 @@ def test_an_argument_that_is_not_utf_8_is_65_and_not_sent(arguments: tuple[str |
 @cases(
     "command",
     {
-        "stdin": "yes | chatpipe ask -p echo",
-        "stdin of a request": "yes | chatpipe ask -p echo -r -",
-        "a device": "chatpipe ask -p echo --system-file /dev/zero hi",
-        "a device as a request": "chatpipe ask -p echo -r /dev/zero hi",
-        "a device as an image": "chatpipe ask -p echo --image /dev/zero hi",
+        "stdin": "yes | chatpipe ask -q -p echo",
+        "stdin of a request": "yes | chatpipe ask -q -p echo -r -",
+        "a device": "chatpipe ask -q -p echo --system-file /dev/zero hi",
+        "a device as a request": "chatpipe ask -q -p echo -r /dev/zero hi",
+        "a device as an image": "chatpipe ask -q -p echo --image /dev/zero hi",
     },
 )
 def test_endless_input_is_refused_before_it_fills_the_memory(command: str) -> None:

@@ -60,7 +60,7 @@ def shown(terminal: Terminal, stream: str, *arguments: str, env: Mapping[str, st
     with start(*arguments, env=env, **on_terminal) as process:
         os.close(terminal.theirs)
         data = terminal.read(b"")
-        process.wait(timeout=10)
+        process.wait()
     return data.replace(b"\r\n", b"\n").decode()
 
 
@@ -149,7 +149,7 @@ def test_details_do_not_break_the_last_line_of_an_answer(terminal: Terminal) -> 
         with start(*arguments, stdout=terminal.theirs, stderr=terminal.theirs) as process:
             os.close(terminal.theirs)
             lines = terminal.read(b"").decode().split("\r\n")
-            process.wait(timeout=10)
+            process.wait()
     *_, before, said, after, last = lines
     assert before.startswith("chatpipe: < ")
     assert said == "Hi"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,8 @@ from loopback import (
     serve,
 )
 from parametrize import cases
-from process import Done, run, start
+from patience import until
+from process import Done, has_ended, run, start
 
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 CLOCK = {"type": "function", "function": {"name": "clock"}}
@@ -357,21 +357,6 @@ def test_a_tool_gets_no_key(agent: Agent, source: str) -> None:
     assert b"sk-secret-1" not in done.stderr
 
 
-def is_gone(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return state == "Z"
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.005)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_while_tools_run_leaves_nothing(agent: Agent, number: signal.Signals) -> None:
     agent.script("tool", "sleep 60 & echo $! $$ >$1.new; mv $1.new $1.pids; wait")
@@ -380,11 +365,11 @@ def test_a_signal_while_tools_run_leaves_nothing(agent: Agent, number: signal.Si
     with start(*words, cwd=agent.folder) as process:
         until(lambda: len(list(agent.folder.glob("*.pids"))) == 2)
         process.send_signal(number)
-        stdout, stderr = process.communicate(timeout=10)
+        stdout, stderr = process.communicate()
     assert (process.returncode, stdout, stderr) == (-number, b"", b"")
     for path in agent.folder.glob("*.pids"):
         for pid in path.read_text().split():
-            until(lambda pid=pid: is_gone(int(pid)))  # type: ignore[misc]
+            until(lambda pid=pid: has_ended(int(pid)))  # type: ignore[misc]
     assert sorted(path.name for path in agent.folder.iterdir()) == ["a.pids", "b.pids", "tool", "tools.json"]
 
 

@@ -197,7 +197,7 @@ def test_call_that_is_cut_off_leaves_it_as_it_was(talk: Path, number: signal.Sig
             assert process.stdout is not None
             assert process.stdout.read(7) == b"Half of"
             process.send_signal(number)
-            process.communicate(timeout=10)
+            process.communicate()
     assert process.returncode == -number
     # Of a kill an empty file may be left: it is a new transcript, as good as none.
     assert talk.exists() == bool(old or number == signal.SIGKILL)
@@ -218,7 +218,7 @@ def test_call_that_waits_says_so_and_can_be_stopped(talk: Path) -> None:
                     b"chatpipe: waiting for 'talk.jsonl', which another process has locked\n"
                 )
                 second.send_signal(signal.SIGINT)
-                assert second.communicate(timeout=10) == (b"", b"")
+                assert second.communicate() == (b"", b"")
             assert second.returncode == -signal.SIGINT
     assert talk.read_bytes() == OLD
 
@@ -233,7 +233,7 @@ def test_calls_at_once_go_on_with_each_other(talk: Path) -> None:
     ]
     for process in running:
         with process:
-            process.communicate(timeout=60)
+            process.communicate()
             assert process.returncode == 0
     said = contents(talk)
     assert said[0::2] == said[1::2]

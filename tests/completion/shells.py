@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from patience import PATIENCE_S
 from process import environment
 from programs import program
 
 SCRIPTS = Path(__file__).parents[2] / "completions"
-_PATIENCE_S = 20.0
 
 # Takes what is typed before TAB and the folder it is typed in, gives the words of the line after it.
 Shell = Callable[[str, Path], list[str]]
@@ -55,7 +55,7 @@ def fish_lines(line: str, folder: Path) -> list[str]:
         env=environment(more),
         capture_output=True,
         text=True,
-        timeout=_PATIENCE_S,
+        timeout=PATIENCE_S,
         check=True,
     )
     assert done.stderr == ""
@@ -77,7 +77,7 @@ def _on_terminal(command: list[str], setup: str, line: str, folder: Path) -> lis
 def _answer(master: int) -> list[str]:
     """The words in angle brackets; the line that was typed has `<%s>` there, and no `<chatpipe>`."""
     seen = b""
-    until = time.monotonic() + _PATIENCE_S
+    until = time.monotonic() + PATIENCE_S
     while (left := until - time.monotonic()) > 0:
         if select.select([master], [], [], left)[0]:
             with contextlib.suppress(OSError):  # EIO: the shell has ended

@@ -26,6 +26,8 @@ from chatpipe.conversation.process import ChildProcess, CommandResult
 from chatpipe.errors import Interrupted, MissingInput, UsageFault
 from chatpipe.system.signals import interruptible
 from parametrize import cases
+from patience import until
+from process import has_ended
 
 ENVIRON = {"PATH": os.environ["PATH"]}
 Make = Callable[..., Toolbox]
@@ -81,23 +83,6 @@ def result(box: Toolbox, message: dict[str, Any] | None = None) -> str:
     (answer,) = box.run(message or calling("f"))
     text: str = answer["content"]
     return text
-
-
-def is_gone(pid: int) -> bool:
-    """Return True if no such process runs. A zombie that waits for its parent does not run."""
-    try:
-        os.kill(pid, 0)
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (ProcessLookupError, FileNotFoundError):
-        return True
-    return state == "Z"
-
-
-def until(condition: Callable[[], bool], patience: float = 5.0) -> None:
-    end = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.005)
 
 
 # What a command gets and gives
@@ -299,11 +284,11 @@ def test_time_out_ends_the_whole_tree(toolbox: Make, console: Told, tmp_path: Pa
     """The grandchild holds the pipe: a parent that waits for its end would wait for a minute."""
     script = f"{ignores} sh -c '{ignores} echo $$ >{tmp_path}/pid; echo half; sleep 60; :' & wait; wait"
     since = time.monotonic()
-    text = result(toolbox({"f": sh(script)}, timeout_s=0.3))
-    assert 0.3 <= time.monotonic() - since < 20
-    assert text == "error: the tool took longer than 0.3 s\nstdout:\nhalf"
-    assert console.notes == ["tool 'f' took longer than 0.3 s: the model is told"]
-    until(lambda: is_gone(int((tmp_path / "pid").read_text())))
+    text = result(toolbox({"f": sh(script)}, timeout_s=1.5))
+    assert 1.5 <= time.monotonic() - since < 50
+    assert text == "error: the tool took longer than 1.5 s\nstdout:\nhalf"
+    assert console.notes == ["tool 'f' took longer than 1.5 s: the model is told"]
+    until(lambda: has_ended(int((tmp_path / "pid").read_text())))
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="nothing tells what is in a session")
@@ -315,17 +300,17 @@ def test_a_time_out_also_ends_other_process_groups(toolbox: Make, tmp_path: Path
         open("{tmp_path}/pid", "w").write(str(inner.pid))
         inner.wait()
     """
-    text = result(toolbox({"f": python(script)}, timeout_s=1))
-    assert text.startswith("error: the tool took longer than 1 s")
-    until(lambda: is_gone(int((tmp_path / "pid").read_text())))
+    text = result(toolbox({"f": python(script)}, timeout_s=3))
+    assert text.startswith("error: the tool took longer than 3 s")
+    until(lambda: has_ended(int((tmp_path / "pid").read_text())))
 
 
 def test_a_background_process_of_a_tool_is_neither_awaited_nor_killed(toolbox: Make, console: Told) -> None:
     since = time.monotonic()
     text = result(toolbox({"f": sh("sleep 60 & echo $!")}))
-    assert time.monotonic() - since < 20
+    assert time.monotonic() - since < 50
     assert console.notes == []
-    assert not is_gone(int(text))
+    assert not has_ended(int(text))
     os.kill(int(text), signal.SIGKILL)
 
 
@@ -336,7 +321,7 @@ def test_output_behind_the_end_of_the_command_is_still_read(toolbox: Make) -> No
 def test_too_much_output_ends_the_tool(toolbox: Make, console: Told) -> None:
     since = time.monotonic()
     text = result(toolbox({"f": ["yes", "n"]}))
-    assert time.monotonic() - since < 20
+    assert time.monotonic() - since < 50
     assert text == "error: the tool wrote more than 1,048,576 bytes\nstdout:\n" + "n\n" * 999 + "n"
     assert console.notes == ["tool 'f' wrote more than 1,048,576 bytes: the model is told"]
 
@@ -394,7 +379,7 @@ def test_interrupt_leaves_nothing_behind(toolbox: Make, tmp_path: Path, ignores:
     with pytest.raises(Interrupted), interruptible():
         run()
     for path in tmp_path.iterdir():
-        until(lambda path=path: is_gone(int(path.name)))  # type: ignore[misc]
+        until(lambda path=path: has_ended(int(path.name)))  # type: ignore[misc]
 
 
 def test_interrupt_while_a_command_is_started_leaves_nothing_behind(
@@ -412,7 +397,7 @@ def test_interrupt_while_a_command_is_started_leaves_nothing_behind(
     with pytest.raises(Interrupted), interruptible():
         toolbox({"f": ["sleep", "60"]}).run(calling("f", "f"))
     assert len(started) == 1
-    assert is_gone(started[0])
+    assert has_ended(started[0])
 
 
 def test_stop_from_another_thread_kills_and_refuses(toolbox: Make, tmp_path: Path) -> None:
@@ -429,7 +414,7 @@ def test_stop_from_another_thread_kills_and_refuses(toolbox: Make, tmp_path: Pat
     thread.start()
     until(lambda: (tmp_path / "pid").exists() and bool((tmp_path / "pid").read_text()))
     box.stop()
-    until(lambda: is_gone(int((tmp_path / "pid").read_text())), patience=20)
+    until(lambda: has_ended(int((tmp_path / "pid").read_text())))
     thread.join()
     assert len(raised) == 1
     with pytest.raises(ToolsStopped):
@@ -444,7 +429,7 @@ def test_a_tool_killed_by_stop_is_not_reported(
 
     def stopped_just_then(self: ChildProcess, now: float) -> bool:
         box.stop()
-        until(lambda: is_gone(self._process.pid))
+        until(lambda: has_ended(self._process.pid))
         return True
 
     monkeypatch.setattr(ChildProcess, "is_over", stopped_just_then)

@@ -14,6 +14,7 @@ import pytest
 from chatpipe.errors import MissingInput
 from chatpipe.inputs import stdin
 from chatpipe.inputs.stdin import Stdin, StdinKind
+from patience import PATIENCE_S
 from refusals import refused
 
 
@@ -106,7 +107,7 @@ def test_a_silent_producer_is_waited_for_with_one_notice(monkeypatch: pytest.Mon
             console.set()
 
         def produce() -> None:
-            console.wait(10)
+            console.wait(PATIENCE_S)
             os.write(writer, b"late")
             os.close(writer)
 

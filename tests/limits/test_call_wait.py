@@ -14,6 +14,7 @@ from chatpipe.limits.call_wait import CallWait
 from chatpipe.system.status_line import StatusLine
 from chatpipe.wire.answer import Answer, NullReceiver, Receiver
 from parametrize import cases
+from patience import PATIENCE_S
 
 Step = Callable[[CallWait, Receiver], None]
 
@@ -125,7 +126,7 @@ def test_the_line_comes_late_and_leaves_nothing(
     monkeypatch.setattr(StatusLine, "draw", draw_once)
     run_without_loop(wait.before_attempt())
     with wait.shown():
-        assert drawn.wait(10)
+        assert drawn.wait(PATIENCE_S)
     line = "chatpipe: 0 s: waiting for the first byte of the answer"
     blank = " " * (len(line) + len("^C"))
     assert capfd.readouterr().err == f"\r{line}\r{blank}\r"

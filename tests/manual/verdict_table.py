@@ -45,7 +45,7 @@ def faulty_server(file: Path) -> Iterator[Running]:
     with serving("-q", "--verdict", str(file), *options) as server:
         yield server
         server.process.terminate()
-        server.process.communicate(timeout=20)
+        server.process.communicate()
 
 
 def verdict_on(run: Callable[[str], object], folder: Path) -> dict[str, str]:

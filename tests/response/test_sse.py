@@ -221,19 +221,19 @@ def test_any_split_gives_the_events_of_the_whole(body: bytes, data: st.DataObjec
 # Where time grows with the square of the size, these take minutes instead of a fraction of a second.
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(60)
 def test_time_is_linear_in_one_huge_event() -> None:
     pieces = [b'data: {"data":"', *[b"A" * 1024] * 20_480, b'"}\n\n']
     [payload] = fed(*pieces)
     assert len(payload) == 20 * 1024 * 1024 + 11
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(60)
 def test_time_is_linear_in_tiny_events_of_one_read() -> None:
     assert len(fed(b"data: x\n\n" * 1_000_000)) == 1_000_000
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(60)
 def test_time_is_linear_in_the_lines_of_one_event() -> None:
     [payload] = fed(b"data: x\n" * 500_000 + b"\n")
     assert len(payload) == 999_999

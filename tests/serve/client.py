@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import orjson
 
+from patience import PATIENCE_S, until
 from process import Process, start
-
-TIMEOUT_S = 20.0
 
 
 class Running:
@@ -26,7 +24,7 @@ class Running:
         self.port = int(self.url.rpartition(":")[2].removesuffix("/v1"))
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT_S)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S)
 
     def exchange(self, *pieces: bytes, close: bool = True) -> bytes:
         """All bytes that come for the pieces, until the server closes; `connection: close` is up to them."""
@@ -38,10 +36,7 @@ class Running:
     def until(self, gauge: bytes, value: int) -> None:
         """Wait until a gauge of /metrics has this value."""
         pattern = re.compile(gauge + rb"\{\S+ " + b"%d" % value)
-        end = time.monotonic() + TIMEOUT_S
-        while not pattern.search(self.exchange(get("/metrics"))):
-            assert time.monotonic() < end, gauge
-            time.sleep(0.01)
+        until(lambda: pattern.search(self.exchange(get("/metrics"))))
 
     def chat(self, content: str = "a b", **fields: Any) -> bytes:
         """The whole reply to a request."""

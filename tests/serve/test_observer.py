@@ -21,7 +21,7 @@ def verdict_of(server: Running) -> dict[str, Any]:
 def ended(server: Running, number: int) -> tuple[int, bytes]:
     """The status of the server after a signal, and its stderr."""
     server.process.send_signal(number)
-    _, errors = server.process.communicate(timeout=20)
+    _, errors = server.process.communicate()
     return server.process.returncode, errors
 
 

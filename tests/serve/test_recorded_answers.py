@@ -17,6 +17,7 @@ from chatpipe.serve.replayed_reply import ReplayedReply
 from chatpipe.serve.reply_steps import Close, Pause, ReplyPlan, Reset, Step, steps_of
 from chatpipe.serve.served_request import ServedRequest
 from loopback import Answer, Request, Stall, completion, error, event, event_stream, reply, stream_of
+from patience import PATIENCE_S
 from process import run
 from serve.client import Running, chat_body, chat_request, get, serving
 from serve.test_upstream import REPLIES, answer, in_front, seen, texts_of
@@ -203,7 +204,7 @@ def test_a_file_that_is_emptied_is_told_once_and_no_reason_to_ask_again(tmp_path
         path.write_bytes(b"")
         replies = [seen(ours.port, chat_request(model="m")) for _ in range(2)]
         ours.process.terminate()
-        stderr = ours.process.communicate(timeout=20)[1]
+        stderr = ours.process.communicate()[1]
     assert [(status, json.loads(body)["error"]["type"]) for status, _, body, _ in replies] == [
         (404, "no_recording")
     ] * 2
@@ -233,7 +234,7 @@ def test_what_is_not_recorded_is_asked_and_added(tmp_path: Path) -> None:
         with serving() as behind, serving("--upstream", behind.url, *options) as ours:
             assert b"an answer" in seen(ours.port, chat_request(model="m"))[2]
             assert b"x y" in seen(ours.port, chat_request("x y", model="m"))[2]
-            end = time.monotonic() + 10
+            end = time.monotonic() + PATIENCE_S
             while len(records(target)) != count:
                 assert time.monotonic() < end, records(target)
 

@@ -465,7 +465,7 @@ def test_a_server_with_a_script_and_its_end(tmp_path: Path) -> None:
     with serving("--script", str(file)) as server:
         assert [text in server.chat("a") for text in (b'"first"', b'"a"')] == [True, True]
         server.process.send_signal(signal.SIGTERM)
-        _, errors = server.process.communicate(timeout=20)
+        _, errors = server.process.communicate()
     lines = errors.decode().replace(f"{file}:", "").splitlines()
     assert lines[:3] == [
         "chatpipe: warning: 3: it never answers: 2 admits all that it does",

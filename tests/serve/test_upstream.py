@@ -38,6 +38,7 @@ from loopback import (
     stream_of,
     tls_contexts,
 )
+from patience import PATIENCE_S
 from process import run
 from serve.client import Running, chat_request, get, post, serving
 
@@ -102,7 +103,7 @@ def pair() -> Iterator[_Pair]:
 def seen(port: int, sent: bytes, method: str = "GET") -> tuple[Any, ...]:
     """Status, headers but those of the connection, body and end of the reply to what is sent."""
     parser, end = ReplyParser(method), "complete"
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection:
         connection.sendall(sent)
         try:
             while not parser.done:

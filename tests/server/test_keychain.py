@@ -167,7 +167,7 @@ def test_profile_names_an_entry(command: tuple[str, ...], folder: Path) -> None:
     (folder / "config.toml").write_text(f'[profiles.p]\nbase_url = "{url}"\nkeyring = "svc/me"\n')
     env = {"PYTHONPATH": str(folder), "CHATPIPE_CONFIG": "config.toml"}
     with start(*command, "-p", "p", "-m", "m", env=env, cwd=folder) as process:
-        stdout, stderr = process.communicate(timeout=20)
+        stdout, stderr = process.communicate()
     assert (process.returncode == 0) == (command[1] == "show"), stderr
     assert b"keyring" not in stderr
     assert not has_key(stdout + stderr, "sk-canary-123")

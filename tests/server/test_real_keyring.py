@@ -59,7 +59,7 @@ def ask(server: Server, folder: Path, entry: str, backend: str = PLAIN) -> tuple
     (folder / "config.toml").write_text(f'[profiles.p]\nbase_url = "{server.url}"\nkeyring = "{entry}"\n')
     env: Mapping[str, str] = {**environment(folder, backend), "CHATPIPE_CONFIG": "config.toml"}
     with start("ask", "-p", "p", "-m", "m", "hi", env=env, cwd=folder) as process:
-        stdout, stderr = process.communicate(timeout=30)
+        stdout, stderr = process.communicate()
     assert not has_key(stdout + stderr, KEY)
     return process.returncode, stderr
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from patience import PATIENCE_S
+
 
 @contextlib.contextmanager
 def raw_server(talk: Callable[[socket.socket], object]) -> Iterator[str]:
@@ -56,7 +58,7 @@ class Resolver:
     def _answer(self, *names: Any, **_: Any) -> list[tuple[Any, ...]]:
         self.asked.append(names)
         if self.held is not None:
-            self.held.wait(10)
+            self.held.wait(PATIENCE_S)
         if self.failure is not None:
             raise self.failure
         entry = (socket.AF_INET, socket.SOCK_STREAM, 6, "")

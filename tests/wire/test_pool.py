@@ -96,7 +96,7 @@ def test_early_413_is_read_although_our_write_meets_the_reset_first(pool: Sender
     class Slow(httpx.AsyncByteStream):
         async def __aiter__(self) -> AsyncIterator[bytes]:
             yield b"x" * 1000
-            done.wait(10)  # the loop stands still: it cannot have read before it writes
+            done.wait()  # the loop stands still: it cannot have read before it writes
             time.sleep(0.05)
             yield b"x" * 1000
             yield b"x" * 1000

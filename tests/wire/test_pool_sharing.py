@@ -63,13 +63,13 @@ def test_origins_do_not_share(pool: Sender, server_tls: ssl.SSLContext | None) -
 def test_idle_connections_are_closed_after_a_while(
     make_pool: Callable[..., Sender], server_tls: ssl.SSLContext | None
 ) -> None:
-    pool = make_pool(idle_s=0.2)
+    pool = make_pool(idle_s=1.0)
     with serve(lambda _: [Pause(0.02), reply(200, b"hi")], tls=server_tls) as server:
         pool.at_once(3, server.url)
         assert (pool.held, pool.idle) == (3, 3)
-        pool.pause(0.1)
+        pool.pause(0.5)
         pool(server.url)  # this one begins anew
-        pool.pause(0.15)
+        pool.pause(0.6)
         assert pool.idle == 1
         pool.until(lambda: pool.held == 0)
         pool.until(lambda: not server.open)

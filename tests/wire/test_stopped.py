@@ -17,6 +17,7 @@ import pytest
 
 import loopback
 from loopback import Answer, Proxy, Request, Server, WaitFor, completion, reply, serve
+from patience import PATIENCE_S
 from process import Process, start
 
 LIMIT_S = 1.0
@@ -50,14 +51,14 @@ def held(command: tuple[str, ...], *options: str, tls: bool, proxied: bool = Fal
         if command[0] == "batch":
             process.send(b"hi\n")
         process.hang_up()
-        assert arrived.wait(30)
+        assert arrived.wait(PATIENCE_S)
         yield Held(process, server, let.set)
 
 
 @contextmanager
 def stopped(process: Process) -> Iterator[None]:
     """Stop the process for the block, and for longer than LIMIT_S. It sits in its wait by then."""
-    time.sleep(0.1)
+    process.settle()
     process.send_signal(signal.SIGSTOP)
     os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
     yield
@@ -74,7 +75,7 @@ def test_an_answer_that_arrived_during_a_stop_is_read(
     with held(command, limit, str(LIMIT_S), tls=tls) as run:
         with stopped(run.process):
             run.send()
-        out, err = run.process.communicate(timeout=30)
+        out, err = run.process.communicate()
         assert (run.process.returncode, out, err) == (0, f"{LONG}\n".encode(), b"")
         assert len(run.server.requests) == 1
 
@@ -84,7 +85,7 @@ def test_an_answer_that_arrived_during_a_stop_is_read_behind_a_proxy(kind: str, 
     with held(KINDS[kind], limit, str(LIMIT_S), tls=True, proxied=True) as run:
         with stopped(run.process):
             run.send()
-        out, err = run.process.communicate(timeout=30)
+        out, err = run.process.communicate()
         assert (run.process.returncode, out, err) == (0, f"{LONG}\n".encode(), b"")
 
 
@@ -94,7 +95,7 @@ def test_without_an_answer_the_limit_holds_after_a_stop(command: tuple[str, ...]
     with held(command, limit, str(LIMIT_S), tls=False) as run:
         with stopped(run.process):
             pass
-        _, err = run.process.communicate(timeout=30)
+        _, err = run.process.communicate()
         assert run.process.returncode == 75, err
 
 
@@ -103,7 +104,7 @@ def test_an_answer_that_arrived_during_a_stop_in_the_grace_is_written() -> None:
         run.process.send_signal(signal.SIGINT)
         with stopped(run.process):
             run.send()
-        out, _ = run.process.communicate(timeout=30)
+        out, _ = run.process.communicate()
         assert (run.process.returncode, out) == (-signal.SIGINT, f"{LONG}\n".encode())
 
 
@@ -120,7 +121,7 @@ def test_a_handshake_goes_on_after_a_stop(
         with contextlib.suppress(OSError):
             connection, _ = listener.accept()
             accepted.set()
-            let.wait(30)
+            let.wait(PATIENCE_S)
             with context.wrap_socket(connection, server_side=True) as encrypted:
                 encrypted.recv(65536)
                 encrypted.sendall(reply(200, completion("hi"), {"connection": "close"}))
@@ -135,9 +136,9 @@ def test_a_handshake_goes_on_after_a_stop(
             if command[0] == "batch":
                 process.send(b"hi\n")
             process.hang_up()
-            assert accepted.wait(30)
+            assert accepted.wait(PATIENCE_S)
             with stopped(process):
                 let.set()
-            out, err = process.communicate(timeout=30)
+            out, err = process.communicate()
             assert (process.returncode, out, err) == (0, b"hi\n", b"")
         thread.join(30)
