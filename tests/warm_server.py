@@ -80,6 +80,8 @@ class Server:
         while True:
             for key, _ in self._selector.select():
                 if key.data is None:
+                    for process in self._clients:  # what a shell of a test has left in the background
+                        os.kill(process, signal.SIGKILL)
                     return
                 key.data(key.fileobj)
 
