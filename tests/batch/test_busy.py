@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -265,6 +266,39 @@ def test_a_request_that_is_refused_alone_is_sent_next() -> None:
 def test_a_request_that_is_always_refused_lets_the_others_pass() -> None:
     order = order_of_attempts("abcdef", lambda letter: 1e9 if letter == "a" else 0, until="f")
     assert order.startswith("aaaaabcdef")
+
+
+@pytest.mark.parametrize("refused", [1, 3])
+def test_refusals_of_first_attempts_do_not_make_a_run_slow(refused: int) -> None:
+    """Sixteen requests at a time are refused in one pause, and answered behind it."""
+    attempts: Counter[int] = Counter()
+    left = list(range(320))
+
+    async def handle(request: httpx.Request) -> httpx.Response:
+        number = orjson.loads(request.content)["seed"]
+        attempts[number] += 1
+        is_refused = attempts[number] <= refused
+        await asyncio.sleep(0.002)
+        return error(429, retry_after_ms="10") if is_refused else whole()
+
+    async def run() -> RunPacer:
+        waits = RunWaits()
+        context = ExchangeContext(httpx.MockTransport(handle), waits.sleep, print)
+        pacer = RunPacer(context, waits, RunLimits(jobs=Jobs(16)), None, TokenEstimator())
+        sender = Sender(SERVER, RetryPolicy(0), pacer, QUIET)
+
+        async def send_some() -> None:
+            while left:
+                number = left.pop()
+                answer, _ = await sender.send(RunRequest(number, number, "a", {**BODY, "seed": number}, "f"))
+                assert answer.fault is None
+
+        await asyncio.gather(*(send_some() for _ in range(16)))
+        return pacer
+
+    pacer = asyncio.run(run())
+    assert attempts.total() == 320 * (refused + 1)
+    assert pacer.rate.pauses <= 320 * refused / 4
 
 
 QUIET = FailureNotice(Console(ConsoleOptions(quiet=True)), "in")

@@ -68,6 +68,11 @@ class LearnedRate:
         """Everything at the server is refused: the next answer tells how long that went on."""
         self._is_refused = not self._ignored
 
+    def forget(self) -> None:
+        """Forget the rate, and that everything was refused."""
+        self.rate = None
+        self._is_refused = False
+
     def report(self, rate: float, now: float) -> bool:
         """Learn the rate from a server that has less left than is needed. True if ours was far higher."""
         self._steady = 0

@@ -112,7 +112,9 @@ class Pacer(ABC):
         if retry.REPLAYED not in headers:
             self.rate.observe_headers(headers, self.context.monotonic(), self.context.now())
 
-    def observe_answer(self, answer: Answer, usage: Usage | None, size_bytes: int, latency_s: float) -> None:
+    def observe_answer(
+        self, answer: Answer, usage: Usage | None, attempts: PacedAttempts, latency_s: float
+    ) -> None:
         """Learn from the end of a request. usage is None if there is no completion."""
         if answer.fault is None:
             self.rate.observe_success(self.context.monotonic())
@@ -166,30 +168,30 @@ class Pacer(ABC):
 class PacedAttempts(Hooks):
     """The attempts of one request: each reserves its start, and is settled when it has ended.
 
-    started is the time of the last one. refused_alone counts those that were refused with no other at the
-    server.
+    sent counts them, and started is the time of the last one. refused_alone counts those that were refused
+    with no other at the server.
     """
 
-    __slots__ = ("_body", "_has_begun", "_pacer", "_reserved", "_size_bytes", "refused_alone", "started")
+    __slots__ = ("_body", "_pacer", "_reserved", "refused_alone", "sent", "size_bytes", "started")
 
     def __init__(self, pacer: Pacer, body: Mapping[str, Value], size_bytes: int) -> None:
         self._pacer = pacer
         self._body = body
-        self._size_bytes = size_bytes
+        self.size_bytes = size_bytes
         self._reserved: int | None = None  # tokens, of the attempt in progress
-        self._has_begun = False
+        self.sent = 0
         self.started = 0.0
         self.refused_alone = 0
 
     async def before_attempt(self) -> None:
         self._reserved = await self._pacer.start(self)
-        self._pacer.rate.repeats += self._has_begun
-        self._has_begun = True
+        self._pacer.rate.repeats += self.sent > 0
+        self.sent += 1
         self.started = self._pacer.context.monotonic()
 
     def estimated_tokens(self) -> int:
         """The tokens to reserve for an attempt. Estimates improve, so it is called for each."""
-        return self._pacer.estimator.estimate_to_reserve(self._size_bytes, *answer_limits(self._body))
+        return self._pacer.estimator.estimate_to_reserve(self.size_bytes, *answer_limits(self._body))
 
     def on_reply(self, status: int, headers: Mapping[str, str]) -> None:
         if status < 400:  # decide() learns from the others: a delay that they ask for comes first
@@ -210,7 +212,7 @@ class PacedAttempts(Hooks):
         """Learn from the answer. Returns the seconds that the last attempt took."""
         latency_s = self._pacer.context.monotonic() - self.started
         usage = None if answer.completion is None else usage_of(answer.completion)
-        self._pacer.observe_answer(answer, usage, self._size_bytes, latency_s)
+        self._pacer.observe_answer(answer, usage, self, latency_s)
         if usage is not None:
             self.settle(usage.total or None)
         return latency_s

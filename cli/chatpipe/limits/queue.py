@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, contextmanager
 from chatpipe.errors import Status
 from chatpipe.exchange import ExchangeContext
 from chatpipe.limits.concurrency import AdaptiveLimit, ConcurrencyLimit
+from chatpipe.limits.first_attempts import FirstAttempts
 from chatpipe.limits.paced import PacedAttempts, Pacer
 from chatpipe.limits.rate import RateLimiter, wait_for_start
 from chatpipe.limits.shared import SharedPace
@@ -100,6 +101,7 @@ class RunPacer(Pacer):
         jobs = limits.jobs
         self.concurrency = AdaptiveLimit(jobs.limit) if jobs.auto else ConcurrencyLimit(jobs.limit)
         self.window = RefusalWindow(jobs.limit)
+        self._first_attempts = FirstAttempts()
         self._needs_tokens = shared is not None or not self.rate.is_unlimited
         self._queue = asyncio.Lock()
         self._slot_queue = asyncio.Lock()
@@ -252,8 +254,12 @@ class RunPacer(Pacer):
     def decide_busy(self, others: int, asked_s: float, attempts: PacedAttempts) -> RetryAfter | GiveUp | None:
         """Queue again, up to --max-pause. It counts as no attempt."""
         now = self.context.monotonic()
-        self.window.refuse(others, asked_s, now)
-        self.concurrency.record_finished(False, True, now - attempts.started, self._in_flight, now)
+        self._first_attempts.refuse(attempts.sent)
+        if self._first_attempts.are_refused:
+            self.rate.forget_learned()
+        else:
+            self.window.refuse(others, asked_s, now)
+            self.concurrency.record_finished(False, True, now - attempts.started, self._in_flight, now)
         if self.rate.pause_fault(self.max_pause_s) is not None:
             return GiveUp(GiveUpReason.NO_ATTEMPTS_LEFT)
         if not others and self._next is None:
@@ -270,12 +276,18 @@ class RunPacer(Pacer):
             return GiveUp(GiveUpReason.NO_ATTEMPTS_LEFT)
         return RetryAfter(0.0, server_requested=False, uncounted=True)
 
-    def observe_answer(self, answer: Answer, usage: Usage | None, size_bytes: int, latency_s: float) -> None:
-        super().observe_answer(answer, usage, size_bytes, latency_s)
+    def observe_answer(
+        self, answer: Answer, usage: Usage | None, attempts: PacedAttempts, latency_s: float
+    ) -> None:
+        super().observe_answer(answer, usage, attempts, latency_s)
         fault, now = answer.fault, self.context.monotonic()
         if fault is None:
+            self._first_attempts.answer(attempts.sent)
             self.window.answer(self._in_flight, latency_s, now)
+            if self._first_attempts.are_refused:
+                self.rate.forget_learned()
+                self.window.reopen(now)
         is_late = fault is not None and fault.status is Status.TRY_LATER and fault.http_status in _TIME_OUTS
         self.concurrency.record_finished(fault is None, is_late, latency_s, self._in_flight, now)
         if usage is not None:
-            self.estimator.learn(size_bytes, usage.prompt or None, usage.generated or None)
+            self.estimator.learn(attempts.size_bytes, usage.prompt or None, usage.generated or None)

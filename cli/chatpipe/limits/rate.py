@@ -267,6 +267,10 @@ class RateLimiter:
             self.pause(now + wait_s, now, str(failure.status))
         return asked_s
 
+    def forget_learned(self) -> None:
+        """Forget the rate that refusals have taught: it was not their cause."""
+        self._learned.forget()
+
     def pause_fault(self, max_pause_s: float) -> PausedTooLong | None:
         """The fault of a run that may pause for max_pause_s in a row, once its pauses are longer."""
         if self.paused_s <= max_pause_s:

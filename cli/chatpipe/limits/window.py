@@ -123,6 +123,13 @@ class RefusalWindow:
             # Between two answers: servers that want requests apart refuse the second of two at once.
             self._due = now + self._latency_s / self.limit / 2
 
+    def reopen(self, now: float) -> None:
+        """Forget the refusals: the number in flight was not their cause."""
+        self._room = self.ceiling
+        self._before = None
+        self._stride = 1
+        self._raise(self.ceiling, now)
+
     def _accept_probe(self, now: float) -> None:
         self._room = self.limit
         self._rest, self._patience_s = _REST[0], _PATIENCE_S[0]
