@@ -335,7 +335,7 @@ class Server(_InThread):
         self.requests: list[Request] = []
         self.connections = 0  # accepted so far; with TLS, those whose handshake is done
         self.disconnects = 0  # replies during which the client went away
-        self.busy = 0  # replies being written now
+        self.busy = 0  # replies being written now, without those to a GET: a run may ask for gauges
         self.peak = 0  # the most there were of them at one time
         self.open: set[ClientConnection] = set()
         self.is_ending = False
@@ -402,7 +402,7 @@ class _Owner:
         )
         if server.keep:
             server.requests.append(seen)
-        server.busy += 1
+        server.busy += seen.method != "GET"
         server.peak = max(server.peak, server.busy)
         return _ScriptedPlan(server.handler, seen)
 
@@ -426,24 +426,24 @@ class _Owner:
 
     def answered(self, entry: LogEntry, plan: ReplyPlan, *, is_complete: bool) -> None:
         if isinstance(plan, _ScriptedPlan):
-            self._server.busy -= 1
+            self._server.busy -= plan.request.method != "GET"
             self._server.disconnects += not (is_complete or plan.has_failed or self._server.is_ending)
 
 
 class _ScriptedPlan(ReplyPlan):
     """A reply whose steps are those of a handler, head and all."""
 
-    __slots__ = ("_handler", "_request", "has_failed")
+    __slots__ = ("_handler", "has_failed", "request")
 
     def __init__(self, handler: Handler, request: Request) -> None:
         super().__init__(0, (), ())
         self._handler = handler
-        self._request = request
+        self.request = request
         self.has_failed = False
 
     def scripted_steps(self) -> Generator[reply_steps.Step, None, None]:
         try:
-            for step in steps_of(self._handler(self._request)):
+            for step in steps_of(self._handler(self.request)):
                 if isinstance(step, WaitFor):
                     while not step.event.is_set():
                         yield Pause(_POLL)
@@ -454,7 +454,7 @@ class _ScriptedPlan(ReplyPlan):
         except Exception:
             self.has_failed = True
             raise
-        if not self._request.keep_alive:
+        if not self.request.keep_alive:
             yield Close()
 
 
