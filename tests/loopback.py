@@ -335,8 +335,9 @@ class Server(_InThread):
         self.requests: list[Request] = []
         self.connections = 0  # accepted so far; with TLS, those whose handshake is done
         self.disconnects = 0  # replies during which the client went away
-        self.busy = 0  # replies being written now, without those to a GET: a run may ask for gauges
-        self.peak = 0  # the most there were of them at one time
+        self.busy = 0  # replies being written now
+        self.busy_posts = 0  # those to a POST; a run may also GET the gauges of a server
+        self.peak = 0  # the most there were of these at one time
         self.open: set[ClientConnection] = set()
         self.is_ending = False
         self.keep = keep  # whether requests are remembered
@@ -402,8 +403,9 @@ class _Owner:
         )
         if server.keep:
             server.requests.append(seen)
-        server.busy += seen.method != "GET"
-        server.peak = max(server.peak, server.busy)
+        server.busy += 1
+        server.busy_posts += seen.method == "POST"
+        server.peak = max(server.peak, server.busy_posts)
         return _ScriptedPlan(server.handler, seen)
 
     def steps(self, plan: ReplyPlan, request: ServedRequest) -> Generator[reply_steps.Step, None, None]:
@@ -426,7 +428,8 @@ class _Owner:
 
     def answered(self, entry: LogEntry, plan: ReplyPlan, *, is_complete: bool) -> None:
         if isinstance(plan, _ScriptedPlan):
-            self._server.busy -= plan.request.method != "GET"
+            self._server.busy -= 1
+            self._server.busy_posts -= plan.request.method == "POST"
             self._server.disconnects += not (is_complete or plan.has_failed or self._server.is_ending)
 
 
