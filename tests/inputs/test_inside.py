@@ -74,3 +74,14 @@ def test_what_is_refused(root: Path, name: str, what: str) -> None:
     with pytest.raises(BadInput) as refused:
         read_inside(str(root), name, 10)
     assert what in refused.value.what
+
+
+def test_deleted_working_directory_is_a_folder_that_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "deleted"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    with pytest.raises(BadInput, match="cannot read 'a': no such file or directory"):
+        read_inside(".", "a", 10)

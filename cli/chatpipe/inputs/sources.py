@@ -144,8 +144,8 @@ def read_inside(folder: str, name: str, max_bytes: int) -> bytes:
     Symbolic links and `..` are followed if the resolved path is inside folder. Raises BadInput without
     a place.
     """
-    root = os.path.realpath(folder)
     try:
+        root = os.path.realpath(folder)
         path = os.path.realpath(os.path.join(root, name))
         if os.path.commonpath((root, path)) != root:
             raise BadInput(f"'{name}' is not inside '{folder}'")

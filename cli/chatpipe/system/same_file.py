@@ -29,7 +29,7 @@ def identify(path: str) -> FileId:
     """The identity of the file at path, through links.
 
     That of a missing file is its real folder and its name there. A path that cannot be followed has no
-    key, because opening it fails, too.
+    key, because opening it fails, too. Any relative one is such a path once the working directory is deleted.
     """
     descriptor = descriptor_of(path)
     try:
@@ -91,8 +91,11 @@ def is_current_entry(path: str, fd: int) -> bool:
         return False
 
 
-def _key_of_missing(path: str) -> Hashable:
-    real = os.path.realpath(path)
+def _key_of_missing(path: str) -> Hashable | None:
+    try:
+        real = os.path.realpath(path)
+    except OSError:  # the working directory is deleted
+        return None
     folder, name = os.path.split(real)
     try:
         status = os.stat(folder)
