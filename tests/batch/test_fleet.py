@@ -119,6 +119,29 @@ def test_what_others_accept_is_no_failure_and_who_refuses_it_is_left_out(answer:
     assert reason.encode() in done.stderr
 
 
+@cases(
+    "body",
+    {
+        "cut off": b'{"id": "x", "choices": [{"index"',
+        "no choices": b"{}",
+        "none of them": b'{"choices": []}',
+        "no message": b'{"choices": [{"index": 0, "message": null, "finish_reason": "stop"}]}',
+    },
+)
+def test_a_server_whose_answers_are_broken_swallows_few_lines(body: bytes) -> None:
+    """Each may have been paid for, so its line is not bought elsewhere. A server that is quick to fail gets
+    no more lines than others for that.
+    """
+    broken = reply(200, body, {"content-type": "application/json"})
+    with servers(right, failing(broken)) as two:
+        done = batch(two, *NO_RETRY, "-j4", lines=100)
+    assert done.status == 1
+    failed = [each for each in records(done.stdout) if each["error"]]
+    assert {each["chatpipe"]["server"] for each in failed} == {two[1].url}
+    assert len(failed) == asked(two[1]) < 12
+    assert done.stderr.count(f"'{two[1].url}' is held back: ".encode()) == 1
+
+
 def test_lines_at_a_server_that_hangs_go_on_elsewhere_after_the_timeout() -> None:
     """Not before: as long as it is there it may be at work on them. Meanwhile it gets no others."""
     with servers(right, failing([Stall()])) as two:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 
@@ -19,6 +21,8 @@ from chatpipe.wire.answer import Answer
 from chatpipe.wire.retry import FailedAttempt, GiveUp
 from parametrize import cases
 
+ANSWER: dict[str, Any] = {"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]}
+
 
 def unreached() -> Unreachable:
     fault = Unreachable("cannot reach it")
@@ -35,7 +39,7 @@ def tries_after(fault: ChatpipeError | None, failure: FailedAttempt | None) -> t
     tries.prepare(httpx.Request("POST", "http://a/v1"))
     if failure is not None:
         assert isinstance(tries.decide(failure), GiveUp)
-    return tries, Answer(None, None, fault)
+    return tries, Answer(ANSWER if fault is None else None, None, fault)
 
 
 @cases(
@@ -72,9 +76,23 @@ def test_diagnosis(fault: ChatpipeError | None, failure: FailedAttempt | None, d
     assert tries.judge(answer) is diagnosis
 
 
+@cases(
+    "answer",
+    {
+        "no choices": {},
+        "none of them": {"choices": []},
+        "no message": {"choices": [{"message": None}]},
+        "one of two": {"choices": [*ANSWER["choices"], {"finish_reason": "error"}]},
+    },
+)
+def test_an_answer_without_anything_in_it_is_broken(answer: dict[str, Any]) -> None:
+    tries, _ = tries_after(None, None)
+    assert tries.judge(Answer(answer, None, None)) is Diagnosis.BROKEN
+
+
 def test_a_broken_object_may_have_been_paid_for() -> None:
     tries, answer = tries_after(BrokenAnswer("not JSON"), None)
-    assert tries.judge(answer._replace(body=b'{"choices": [')) is Diagnosis.FINAL
+    assert tries.judge(answer._replace(body=b'{"choices": [')) is Diagnosis.BROKEN
 
 
 def test_a_line_that_breaks_a_second_connection_costs_a_try() -> None:

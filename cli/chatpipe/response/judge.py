@@ -69,6 +69,12 @@ def outcome_of(choice: Value) -> Outcome:
     return Outcome.empty
 
 
+def is_broken(completion: dict[str, Value]) -> bool:
+    """Return True if a choice of a completion is broken, or there is none. Never raises."""
+    answers = choices(completion)
+    return not answers or any(outcome_of(choice) is Outcome.broken for choice in answers)
+
+
 def _has_calls(message: dict[str, Value]) -> bool:
     """Return True if there is a call in a message: some servers send `[]`, `[null]` or `{}` for none."""
     calls = message.get("tool_calls")

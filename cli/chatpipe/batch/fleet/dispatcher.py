@@ -214,6 +214,8 @@ class Dispatcher:
             self.longest_s = max(self.longest_s, latency_s)
             self._accept(member, tries, now)
             return answer
+        if diagnosis is Diagnosis.BROKEN:
+            return self._end_broken(member, tries, answer, now)
         assert answer.fault is not None
         was_sound = health.is_sound
         if diagnosis is Diagnosis.DOWN:
@@ -252,6 +254,16 @@ class Dispatcher:
         self.update()
         if member.is_first_time("out"):
             self._needs.note(f"'{member.name}' is left out: {_clause(fault)}")
+
+    def _end_broken(self, member: Member, tries: LineTries, answer: Answer, now: float) -> Answer:
+        """End a line whose answer is broken. A server that goes on like that gets a line now and then."""
+        was_sound = member.health.is_sound
+        member.health.fail(now)
+        if member.health.is_sound is not was_sound:
+            self.update()
+            if len(self.members) > 1 and member.is_first_time("held back"):
+                self._needs.note(f"'{member.name}' is held back: its answers are broken")
+        return answer if answer.fault is None else _final(answer, tries)
 
     # The end of a round
 

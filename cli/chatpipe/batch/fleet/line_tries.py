@@ -14,6 +14,7 @@ import httpx
 from chatpipe.errors import BrokenAnswer, ChatpipeError, NoAccess, ReplyTooLong, Unreachable
 from chatpipe.exchange import NO_HOOKS, Hooks, was_replayed
 from chatpipe.named_tuple import NamedTuple
+from chatpipe.response import judge
 from chatpipe.wire import retry
 from chatpipe.wire.answer import RECORDED_AS, Answer
 from chatpipe.wire.retry import FailedAttempt, GiveUp, GiveUpReason, RetryAfter
@@ -28,6 +29,7 @@ class Diagnosis(Enum):
 
     ANSWERED = "the line has its answer"
     FINAL = "no other server can do better"
+    BROKEN = "no other server is asked, because the broken answer may have been paid for"
     BUSY = "the server has no room: the attempt counts as none"
     DOWN = "no connection: the server is at fault"
     LOST = "the connection broke"
@@ -140,11 +142,11 @@ class LineTries(Hooks):
     def _diagnosis(self, answer: Answer) -> Diagnosis:
         fault, attempt = answer.fault, self._attempt
         if fault is None:
-            return Diagnosis.ANSWERED
+            return Diagnosis.BROKEN if judge.is_broken(answer.completion or {}) else Diagnosis.ANSWERED
         if not fault.reached_server:
             return Diagnosis.DOWN
         if attempt is None:
-            return Diagnosis.REFUSED if _is_of_server(answer, fault) else Diagnosis.FINAL
+            return _without_attempt(answer, fault)
         if self._is_busy:
             return Diagnosis.BUSY
         if not retry.is_retryable(attempt):
@@ -190,11 +192,14 @@ def _rank(failure: ServerFailure) -> int:
     return 3 if failure.diagnosis is Diagnosis.DOWN else 2
 
 
-def _is_of_server(answer: Answer, fault: ChatpipeError) -> bool:
-    """True if another server may do better: the key is of no use, or what came is no answer at all."""
+def _without_attempt(answer: Answer, fault: ChatpipeError) -> Diagnosis:
+    """The diagnosis of a reply that is not asked for again at the same server.
+
+    Another server may do better if the key is of no use, or if what came is no answer at all.
+    """
     if isinstance(fault, NoAccess):
-        return True
+        return Diagnosis.REFUSED
     if not isinstance(fault, BrokenAnswer) or isinstance(fault, ReplyTooLong):
-        return False
-    # A broken object may be a part of an answer that was paid for.
-    return answer.completion is None and not (answer.body or b"").lstrip().startswith(b"{")
+        return Diagnosis.FINAL
+    has_part = answer.completion is not None or (answer.body or b"").lstrip().startswith(b"{")
+    return Diagnosis.BROKEN if has_part else Diagnosis.REFUSED
