@@ -39,7 +39,7 @@ class Row(NamedTuple):
     """A row of a table.
 
     source is its first line. number counts rows from 1. data is the row's own JSON text on one line;
-    it is empty if the row is faulty, was not JSON, or was fitted to the columns.
+    it is empty if the row is faulty, or was not JSON.
 
     A number that JSON can spell in several ways is an orjson.Fragment in fields, so that it is written
     exactly as it was read.
@@ -138,8 +138,9 @@ class JsonRowDecoder:
         if self._has_columns:
             if self.columns is None:
                 self.columns = tuple(fields)
-            elif fields.keys() != set(self.columns):
-                return self._fit(source, fields, self.columns)
+            elif not fields.keys() <= set(self.columns):
+                extra = next(name for name in fields if name not in self.columns)
+                return Row(source, self._count, fields, fault=_no_column(extra, source))
         return Row(source, self._count, fields, values.one_line(data))
 
     def finish(self) -> None:
@@ -156,15 +157,11 @@ class JsonRowDecoder:
             raise BadInput(f"is {json_type(value)}, not an object", place=source.place())
         return value
 
-    def _fit(self, source: Source, fields: dict[str, Value], columns: Sequence[str]) -> Row:
-        """Set missing fields to None. An extra field is a fault, because its value would be lost."""
-        fitted = {name: fields.get(name) for name in columns}
-        extra = next((name for name in fields if name not in fitted), None)
-        fault = None
-        if extra is not None:
-            what = f"field '{extra}' is no column: columns are the first row's"
-            fault = BadInput(what, place=source.place(), fix="name all of them with --fields")
-        return Row(source, self._count, fitted, fault=fault)
+
+def _no_column(field: str, source: Source) -> BadInput:
+    """The fault of a row with a field that has no column: its value would be lost."""
+    what = f"field '{field}' is no column: columns are the first row's"
+    return BadInput(what, place=source.place(), fix="name all of them with --fields")
 
 
 def _fix(source: Source) -> str:
