@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
 from chatpipe.conversation.turns import Message, TurnOptions, TurnRules
-from chatpipe.errors import ChatpipeError, Status
+from chatpipe.errors import ChatpipeError, Interrupted, Status
 from chatpipe.exchange import NO_HOOKS, SendRequest, run_without_loop
 from chatpipe.limits.call_route import RouteNeeds, open_routes
 from chatpipe.named_tuple import NamedTuple
@@ -52,7 +52,11 @@ class Call(NamedTuple):
             if not self.turns.is_single_turn:
                 return self._converse(body, ask, out)
             delivery = Delivery(out, self.format, self.console)
-            answer = run_without_loop(ask(body, delivery, NO_HOOKS))
+            try:
+                answer = run_without_loop(ask(body, delivery, NO_HOOKS))
+            except Interrupted as interruption:
+                delivery.keep_part(interruption.completion)
+                raise
             result = CallResult(answer, delivery.finish(answer))
             details.flush()
             return result
@@ -60,11 +64,19 @@ class Call(NamedTuple):
     def _converse(self, body: Message, ask: SendRequest, out: OpenOutput) -> CallResult:
         """Send the turns of a conversation. Write nothing until the last answer and its verdict are known."""
         from chatpipe.conversation import setup
-        from chatpipe.conversation.replay import converse_buffered
+        from chatpipe.conversation.replay import AnswerBuffer, converse_buffered
 
         names = frozenset(name for each in self.servers for name in each.endpoint.key_names)
         with setup.open_rules(self.turns, body, self.console, environ=self.environ, key_names=names) as rules:
-            conversation, buffer = run_without_loop(converse_buffered(body, ask, rules or TurnRules()))
+            buffer = AnswerBuffer()
+            try:
+                conversation = run_without_loop(converse_buffered(body, ask, rules or TurnRules(), buffer))
+            except Interrupted as interruption:
+                delivery = Delivery(out, self.format, self.console)
+                if interruption.completion is not None and out.is_kept:
+                    buffer.replay(delivery)
+                delivery.keep_part(interruption.completion)
+                raise
             fits = None if rules is None else rules.violation
         delivery = Delivery(out, self.format, self.console, fits)
         verdict = delivery.verdict(conversation.answer)

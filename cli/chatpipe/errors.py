@@ -36,6 +36,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import Any
 
 
 class Status(IntEnum):
@@ -226,10 +227,14 @@ class SomeFailed(OutcomeFault):
 
 
 class Interrupted(BaseException):
-    """A signal that ends the run. It is not an Exception, so that only code that cleans up catches it."""
+    """A signal that ends the run. It is not an Exception, so that only code that cleans up catches it.
+
+    completion is the part of a streamed answer that had come, without secrets; None if there was none.
+    """
 
     def __init__(self, number: int) -> None:
         self.number = number
+        self.completion: dict[str, Any] | None = None
         super().__init__(number)
 
 

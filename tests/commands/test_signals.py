@@ -8,9 +8,12 @@ import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import orjson
 import pytest
 
+import strike
 from commands.asking import ask, hit, words
 from loopback import Server, Stall, WaitFor, chunk, event, event_stream, reply, serve, stream_of
 from parametrize import cases
@@ -60,6 +63,51 @@ def test_a_signal_in_mid_stream_keeps_the_part(number: signal.Signals, tmp_path:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.txt", "out.txt.chatpipe-part"]
     assert (tmp_path / "out.txt").read_text() == "old"
     assert (tmp_path / "out.txt.chatpipe-part").read_text() == "Half of"
+
+
+FIRST, SECOND = chunk('{"a": "b'), chunk("c")
+CALL = chunk({"tool_calls": [{"index": 0, "id": "k", "function": {"name": "f", "arguments": "{"}}]})
+MESSAGE = b'{"role":"assistant","content":"{\\"a\\": \\"bc","refusal":null}'
+CALL_LINE = b'{"id":"k","name":"f","raw":"{"}\n'
+TEXT = b'{"a": "bc\n'
+
+
+@cases(
+    ("events", "arguments", "expected"),
+    {
+        "string": ([FIRST, SECOND], ("-f", "string"), b'"{\\"a\\": \\"bc"\n'),
+        "message": ([FIRST, SECOND], ("-f", "message"), MESSAGE + b"\n"),
+        "code without its end": ([FIRST, SECOND], ("-f", "code"), TEXT),
+        "with a schema": ([FIRST, SECOND], ("--schema-fields", "a"), TEXT),
+        "with a schema, in chunks": (
+            [FIRST, SECOND],
+            ("--schema-fields", "a", "-f", "chunks"),
+            orjson.dumps(FIRST) + b"\n" + orjson.dumps(SECOND) + b"\n",
+        ),
+        "calls": ([CALL, SECOND], ("-f", "tool-calls"), CALL_LINE),
+        "calls, which text omits": ([CALL], ("-f", "text"), CALL_LINE),
+        "text and calls": ([SECOND, CALL], ("-f", "text"), b"c\n" + CALL_LINE),
+        "no piece of an answer": ([], ("-f", "json"), None),
+    },
+)
+def test_a_signal_in_mid_stream_keeps_the_part_in_every_format(
+    events: list[dict[str, Any]], arguments: tuple[str, ...], expected: bytes | None, tmp_path: Path
+) -> None:
+    number, place = signal.SIGTERM, "chatpipe.response.answer_chunks:AnswerChunks.add"
+    moment = strike.at((place, len(events) + 1, "before", [number]))
+    part = tmp_path / "out.chatpipe-part"
+    with serve(lambda _: event_stream([event(each) for each in [*events, chunk("more")]])) as server:
+        done = ask(server.url, "--stream", "-o", "out", *arguments, cwd=tmp_path, env=moment)
+    assert done == (-number, b"", b"")
+    assert [path.name for path in tmp_path.iterdir()] == ([] if expected is None else [part.name])
+    assert expected is None or part.read_bytes() == expected
+
+
+def test_a_signal_in_mid_stream_leaves_no_half_record_on_stdout() -> None:
+    moment = strike.at(("chatpipe.response.answer_chunks:AnswerChunks.add", 2, "before", [signal.SIGTERM]))
+    with serve(lambda _: event_stream([event(FIRST), event(SECOND)])) as server:
+        done = ask(server.url, "--stream", "-f", "json", env=moment)
+    assert done == (-signal.SIGTERM, b"", b"")
 
 
 @cases("number", ENDING)

@@ -11,10 +11,12 @@ import httpx
 import orjson
 import pytest
 
-from chatpipe.errors import Status
+from chatpipe.errors import Interrupted, Status
+from chatpipe.system import secrets
 from exchange.scripted import DONE, Body, Receiver, content, error, event, piece, plain, served, stream, whole
 from parametrize import cases
 
+KEY = "sk-canary-0123456789abcdef"
 JSON = (
     b'{"id":"c1","choices":[{"index":0,'
     b'"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}'
@@ -410,3 +412,25 @@ def test_verbose_details_hide_secrets() -> None:
             detail.lower().replace("post", "POST").replace("bearer", "Bearer") for detail in server.details
         ]
     assert "< 200 after 0.000 s" in server.details
+
+
+@cases(
+    ("pieces", "content"),
+    {
+        "nothing": ((), None),
+        "a part": ((piece("Hel"), piece("lo")), "Hello"),
+        "a key": ((piece("It is "), piece(f"{KEY}.")), "It is ***."),
+        "the beginning of a key": ((piece("It is "), piece(KEY[:10])), "It is ***"),
+    },
+)
+def test_a_signal_has_the_part_that_came_without_keys(
+    pieces: tuple[bytes, ...], content: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secrets, "_known", [KEY])
+    server = served(stream(*pieces, Interrupted(15)))
+    with pytest.raises(Interrupted) as raised:
+        server.ask(Receiver())
+    part = raised.value.completion
+    assert (part and part["choices"][0]["message"]["content"]) == content
+    assert server.all_closed
+    assert len(server.requests) == 1

@@ -43,8 +43,7 @@ class AnswerBuffer(Hooks):
 
 
 async def converse_buffered(
-    body: dict[str, Value], ask: SendRequest, rules: TurnRules
-) -> tuple[Conversation, AnswerBuffer]:
-    """Ask until an answer is final. The buffer holds the pieces of the last attempt of the last turn."""
-    buffer = AnswerBuffer()
-    return await converse(body, lambda turn: ask(turn, buffer, buffer), rules), buffer
+    body: dict[str, Value], ask: SendRequest, rules: TurnRules, buffer: AnswerBuffer
+) -> Conversation:
+    """Ask until an answer is final. buffer holds the pieces of the last attempt of the last turn."""
+    return await converse(body, lambda turn: ask(turn, buffer, buffer), rules)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from chatpipe.errors import AnswerFault, BrokenAnswer, ChatpipeError
@@ -135,6 +136,20 @@ class Delivery:
         if not choices(answer.completion) and not format.is_verbatim:
             return self._with_body(unfit, answer.body)
         return unfit
+
+    def keep_part(self, completion: dict[str, Value] | None) -> None:
+        """Write the part that came before a signal, into the file that keeps it; None if there is none.
+
+        A format that writes an answer as it arrives has done so, but for the calls that it omits. The signal
+        counts more than a fault.
+        """
+        if not (completion and self._out.is_kept and choices(completion)):
+            return
+        omits_calls = self._options.properties.omits_calls and any(call_lines(completion))
+        if omits_calls or not self._out.started:
+            with suppress(ChatpipeError):
+                self._writer.end(completion, None)
+                self._emit_calls(completion, is_result=False)
 
     def verdict(self, answer: Answer) -> judge.Verdict | None:
         """The verdict on a whole answer; None if it is good, or if no whole answer came."""

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 
 import httpx
 
-from chatpipe.errors import BrokenAnswer, ChatpipeError, ReplyTooLong
+from chatpipe.errors import BrokenAnswer, ChatpipeError, Interrupted, ReplyTooLong
 from chatpipe.inputs.values import NotJSON, Value, loads, loads_exact
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.response.assemble import within_limits
@@ -338,7 +338,8 @@ async def _read_stream(
 ) -> tuple[Answer, FailedAttempt | None]:
     """Read a streamed answer and pass on each chunk at once.
 
-    Reading stops at `[DONE]`, because a server may keep the connection open after it.
+    Reading stops at `[DONE]`, because a server may keep the connection open after it. A signal propagates
+    with the part that came.
     """
     stream = StreamReader(receiver, request.extensions.get(CHOICES, 1))
     fault: ChatpipeError | None = None
@@ -361,6 +362,9 @@ async def _read_stream(
     except BrokenAnswer as error:  # an event that is not a JSON object
         stream.answer.end()
         fault, failure = _broken_event_fault(error, request)
+    except Interrupted as interruption:
+        interruption.completion = stream.answer.assembly.completion()
+        raise
     if excess := stream.answer.assembly.excess:
         fault, failure = _excess_fault(excess, fix="see what the server sends with -f sse"), None
     if fault is None and (flaw := stream.answer.flaw()):

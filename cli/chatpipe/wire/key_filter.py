@@ -11,7 +11,7 @@ from functools import cache
 
 import httpx
 
-from chatpipe.errors import ChatpipeError
+from chatpipe.errors import BrokenAnswer, ChatpipeError, Interrupted
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response.key_pieces import HeldChunk, KeyPieces, masked, without_keys
@@ -33,7 +33,11 @@ async def read_without_secrets(
     pieces = None
     if secrets.are_known() and receiver.takes != "nothing":
         receiver = pieces = KeyFilter(receiver, secrets.in_content())
-    answer, failure = await read_reply(response, headers, request, receiver)
+    try:
+        answer, failure = await read_reply(response, headers, request, receiver)
+    except Interrupted as interruption:
+        _hide_in_part(interruption)
+        raise
     if pieces is not None:
         pieces.end()
     if answer.fault is not None:  # also one in a stream, which knows no headers
@@ -201,6 +205,13 @@ def without_secrets(answer: Answer) -> tuple[Answer, bool]:
 def _clean_id(request_id: str, fault: ChatpipeError | None) -> str:
     """The request id of an answer: searched in every way after a failure only, because there are many."""
     return secrets.hide(request_id) if fault else str(without_keys(request_id, secrets.in_content()))
+
+
+def _hide_in_part(interruption: Interrupted) -> None:
+    """Hide secrets in the part of an answer that a signal cut, as in one that the connection cut."""
+    if secrets.are_known() and interruption.completion is not None:
+        cut = Answer(interruption.completion, None, BrokenAnswer("the stream was cut"))
+        interruption.completion = without_secrets(cut)[0].completion
 
 
 def _hide_in_fault(fault: ChatpipeError) -> None:
