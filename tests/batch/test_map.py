@@ -507,6 +507,13 @@ def test_usage_is_reported_even_if_the_answer_fails() -> None:
     assert cut["u"]["total_tokens"] > 0
 
 
+@cases("unpack", {"a field": (), "a field for each property": ("--unpack",)})
+def test_only_answers_that_a_row_has_room_for_can_be_allowed(unpack: tuple[str, ...]) -> None:
+    done = map_("{{t}}", *unpack, "--schema-fields", "a", stdin=jsonl({"t": "cut"}))
+    assert b"cut off" in done.stderr
+    assert (b"--allow truncated" in done.stderr) is (not unpack)
+
+
 def test_without_a_journal_the_last_line_says_how_to_have_one() -> None:
     done = map_("{{t}}", stdin=jsonl({"t": "cut"}, {"t": "one"}))
     advice = b"run it again with --journal FILE, which keeps its answers, "

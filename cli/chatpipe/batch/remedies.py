@@ -68,7 +68,11 @@ def _run_again(job: Job, tally: Tally, *, is_whole: bool) -> str:
         return "run it again without --no-send"
     worth = _worth_sending(job, tally)
     allow = ",".join(
-        outcome for outcome in Outcome if kinds.unwelcome[outcome] and not kinds.unreadable[outcome]
+        outcome
+        for outcome in Outcome
+        if kinds.unwelcome[outcome]
+        and not kinds.unreadable[outcome]
+        and outcome not in job.run_format.unacceptable
     )
     if not allow and not worth:
         if is_whole and not kinds.transient and not kinds.misdirected:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from chatpipe.batch.result import Result
 from chatpipe.inputs import values
+from chatpipe.options.outcomes import Outcome
 from chatpipe.options.output import Format, FormatOptions
 from chatpipe.output.formats import run_writer_class
 from chatpipe.response.result_line import ResultLine
@@ -16,10 +17,12 @@ class RunFormat(ABC):
     """The output format of a run: one record a result. The row of the format says how records are used.
 
     from_result_line turns a recorded result line into its record. It is None if there is no such
-    function: then a file, too, is written while results arrive.
+    function: then a file, too, is written while results arrive. Answers with one of the outcomes in
+    unacceptable have no place in a record, so that `--allow` cannot accept them.
     """
 
     from_result_line: Callable[[bytes], bytes] | None = None
+    unacceptable: frozenset[Outcome] = frozenset()
 
     def __init__(self, properties: Format) -> None:
         self.properties = properties

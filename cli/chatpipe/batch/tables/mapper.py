@@ -15,9 +15,6 @@ from chatpipe.options.rows import MapOptions, RowOptions
 from chatpipe.options.run import RunOptions
 from chatpipe.prepare import Draft
 
-# Outcomes whose answers may be no JSON object, so that no field would hold what was paid for.
-_TORN = frozenset({"mismatch", "truncated"})
-
 
 def map_job(file: str, mapping: MapOptions, draft: Draft, run: RunOptions, output: OutputOptions) -> Job:
     """The job that fills the template of the draft from each row of file.
@@ -69,7 +66,7 @@ def _answer_fields(rows: RowOptions, draft: Draft, run: RunOptions) -> AnswerFie
     if not isinstance(properties, dict) or not properties:
         what = "there is no schema" if form is None else f"{form.option} lists no properties"
         raise UsageFault(what, place="--unpack", fix="describe the fields with --schema-fields FIELDS")
-    if torn := sorted(run.results.allow & _TORN):
+    if torn := sorted(run.results.allow & writer.TORN):
         raise UsageFault(f"--allow {torn[0]} and --unpack contradict each other", fix="choose one")
     answers = AnswerFields(rows, as_json, tuple(properties))
     reason = rows.reason_field if rows.target == "jsonl" else rows.error_into

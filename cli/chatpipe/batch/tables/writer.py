@@ -12,11 +12,15 @@ from chatpipe.inputs import values
 from chatpipe.inputs.delimited import CsvDecoder, TsvDecoder
 from chatpipe.inputs.rows import CellRowDecoder, JsonRowDecoder, LineRowDecoder, RowDecoder, TableHead
 from chatpipe.inputs.values import NotJSON, Value
+from chatpipe.options.outcomes import Outcome
 from chatpipe.options.output import FORMATS
 from chatpipe.options.rows import RowOptions
 from chatpipe.output.cells import CellLines, CsvLines, TsvLines, encodable, without_formula
 from chatpipe.response.completion import content_of, first_message
 from chatpipe.response.usage import reported_usage, total_usage
+
+# Outcomes whose answers may be no JSON object, so that no field of --unpack would hold what was paid for.
+TORN = frozenset({Outcome.mismatch, Outcome.truncated})
 
 
 def as_text_value(content: str | None) -> Value:
@@ -90,9 +94,10 @@ def create_rows(options: RowOptions) -> RowDecoder:
 
 def create_format(options: RowOptions, rows: RowDecoder, answers: AnswerFields) -> RunFormat:
     """Create the output format for the rows that rows reads."""
-    if options.target == "jsonl":
-        return JsonRowsFormat(options, answers)
-    return CellRowsFormat(rows, answers, options)
+    is_json = options.target == "jsonl"
+    made = JsonRowsFormat(options, answers) if is_json else CellRowsFormat(rows, answers, options)
+    made.unacceptable = TORN if answers.unpacked else frozenset()
+    return made
 
 
 # Each row identifies itself, and the answers are text.
