@@ -551,7 +551,7 @@ UNTRIED = {
         "options/outcomes.py: change the prompt, or --allow empty",
         "options/outcomes.py: --reask N, or --allow mismatch",
     },
-    "tests/server/test_url_forms.py looks at them": {"server/url_forms.py"},
+    "tests/server/test_url_forms.py looks at them": {"server/url_forms.py", "server/url_refusals.py"},
     "they are advice": {
         "server/endpoints.py: unset one of them, or choose by -p or --base-url",
         "response/capture.py: see chatpipe show --help",

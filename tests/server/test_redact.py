@@ -45,6 +45,8 @@ def test_an_authorization_without_a_scheme_is_hidden_whole() -> None:
         ("https://h.example/v1#s3cret", "https://h.example/v1"),
         ("http://[::1]:81/v1?s3cret", "http://[::1]:81/v1"),
         ("http://s3cret@[::1/v1?s3cret", "[::1/v1"),
+        ("http:/h.example/v1?s3cret", "http:/h.example/v1"),
+        ("http:/h.example/v1#s3cret", "http:/h.example/v1"),
         ("", ""),
     ],
 )

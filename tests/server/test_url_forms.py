@@ -175,16 +175,20 @@ HOLDS_PASSWORD = "a base URL holds no user or password"
         "no host": ("https://", "'https://' is not an http or https URL", "write https://HOST/v1"),
         "nothing": ("  ", "'' is not an http or https URL", "write https://HOST/v1"),
         "empty host": ("https:///v1", "'https:///v1' is not an http or https URL", "write https://HOST/v1"),
-        "port a word": ("https://a:x/v1", "'https://a:x/v1' is not", "http://HOST:PORT/v1"),
-        "port too high": ("https://a:99999", "'https://a:99999' is not", "http://HOST:PORT/v1"),
-        "port 0": ("https://a:0", "'https://a:0' is not", "http://HOST:PORT/v1"),
+        "port a word": ("https://a:x/v1", "'x' in 'https://a:x/v1' is not a port", "from 1 to 65535"),
+        "port too high": ("https://a:99999", "'99999' in 'https://a:99999' is not a port", "from 1 to 65535"),
+        "and no scheme": ("a:99999/v1", "'99999' in 'a:99999/v1' is not a port", "from 1 to 65535"),
+        "port 0": ("https://a:0", "'0' in 'https://a:0' is not a port", "from 1 to 65535"),
+        "two ports": ("a:1:1", "'1:1' in 'a:1:1' is not a port", "from 1 to 65535"),
         "open bracket": ("https://[::1/v1", "'https://[::1/v1' is not", "in brackets"),
         "IPv6 without brackets": ("::1", "'::1' is not", "in brackets: http://[::1]:8000/v1"),
         "with scheme": ("http://fe80::1/v1", "'http://fe80::1/v1' is not", "in brackets"),
         "password": ("https://u:s3cret@a.example", HOLDS_PASSWORD, "use --header-file or --key-file"),
         "user": ("https://s3cret@a.example", HOLDS_PASSWORD, "use --header-file or --key-file"),
         "password, no scheme": ("u:s3cret@a.example:80/v1", HOLDS_PASSWORD, "use --header-file"),
-        "password and a bad port": ("https://u:s3cret@a:x", "'https://a:x' is not", ""),
+        "password and a bad port": ("https://u:s3cret@a:x", "'x' in 'https://a:x' is not a port", ""),
+        "and a torn scheme": ("https:/u:s3cret@a:x", "'x' in 'a:x' is not a port", ""),
+        "a slash in the password": ("https://u:s3cret/x@a", "'a' is not an http or https URL", ""),
         "password and a bad scheme": (
             "htp://u:s3cret@a.example",
             "'htp' is not a scheme",
@@ -197,6 +201,7 @@ HOLDS_PASSWORD = "a base URL holds no user or password"
         "tab inside": ("https://a.exam\tple", BAD_CHARACTER, ""),
         "NUL": ("https://a.example/\x00", BAD_CHARACTER, ""),
         "backslashes": ("https:\\\\a.example\\v1", "is not an http or https URL", "write https://HOST/v1"),
+        "what was typed, without our scheme": ("./v1", "'./v1' is not", "write https://HOST/v1"),
         "an option": ("-m", "is not an http or https URL", "write https://HOST/v1"),
         "a dot": (".", "is not an http or https URL", "write https://HOST/v1"),
         "an empty label": ("https://a..example/v1", "is not an http or https URL", "write https://HOST/v1"),
@@ -218,12 +223,86 @@ HOLDS_PASSWORD = "a base URL holds no user or password"
     },
 )
 def test_no_base_url_is_78_with_the_right_form_and_shows_no_secret(text: str, what: str, fix: str) -> None:
+    check_refused(text, what, fix)
+
+
+def check_refused(text: str, what: str, fix: str) -> None:
+    """A text is 78 with these words, and shows no secret."""
     with pytest.raises(BadConfiguration) as caught:
         parsed(text)
     assert (caught.value.place, caught.value.status) == ("--base-url", Status.BAD_CONFIGURATION)
     assert what in caught.value.what
     assert fix in caught.value.fix
     assert "s3cret" not in str(caught.value)
+
+
+TWO_URLS = "2 base URLs in one"
+IS_SOCKET = "is a socket in the file system"
+LOCAL = "write 'http://localhost:8000/v1'"
+
+
+@cases(
+    ("text", "what", "fix"),
+    {
+        # A variable in front is empty
+        "/v1": ("/v1", "'/v1' names no host", "check that no variable in front of it is empty"),
+        "//v1": ("//v1", "'//v1' names no host", "write https://HOST/v1"),
+        "v1": ("v1/chat/completions", "'v1/chat/completions' names no host", "write https://HOST/v1"),
+        "route": ("/chat/completions", "'/chat/completions' names no host", "write https://HOST/v1"),
+        "path": ("/openai/v1?key=s3cret", "'/openai/v1' names no host", "write https://HOST/v1"),
+        "port": ("8000", "'8000' is a port without a host", LOCAL),
+        "port and path": ("8000/v1", "'8000' is a port without a host", LOCAL),
+        "colon and port": (":8000", "'8000' is a port without a host", LOCAL),
+        "colon, port, path": (":8000/x/v1", "'8000' is a port", "write 'http://localhost:8000/x/v1'"),
+        "scheme and port": ("http://8000/v1", "'8000' is a port without a host", LOCAL),
+        # A value that is missing
+        "null": ("null", "'null' stands for a value that is missing", "check the command or variable"),
+        "None": ("None", "'none' stands for a value that is missing", "check the command"),
+        "undefined": ("undefined/v1", "'undefined' stands for a value that is missing", "check the command"),
+        "in a URL": ("https://null/v1", "'null' stands for a value that is missing", "check the command"),
+        "with a port": ("http://undefined:80/v1", "'undefined' stands for", "check the command"),
+        "nil": ("<nil>", "'nil' stands for a value that is missing", "check the command"),
+        # More than one
+        "comma": ("http://a/v1,http://b/v1", TWO_URLS, "repeat --base-url for each"),
+        "blank": ("http://a/v1 http://b/v1", TWO_URLS, "repeat --base-url for each"),
+        "semicolon": ("https://u:s3cret@a/v1; https://b/v1", TWO_URLS, "repeat --base-url for each"),
+        "newline": ("http://a/v1\nhttp://b/v1", TWO_URLS, "repeat --base-url for each"),
+        "no schemes": ("a:1/v1,b:2/v1,c:3", "3 base URLs in one", "repeat --base-url for each"),
+        # A line of a file
+        ".env": ("OPENAI_BASE_URL=http://a/v1", "'OPENAI_BASE_URL=' begins a line", "pass 'http://a/v1'"),
+        "export": ("export A='http://u:s3cret@a/v1';", "'A=' begins a line of a .env", "pass 'http://a/v1'"),
+        "TOML": ('base_url = "http://a/v1"', "'base_url=' begins a line", "pass 'http://a/v1'"),
+        "a key": ("OPENAI_API_KEY=sk-s3cret", "'OPENAI_API_KEY=' begins a line", "write https://HOST/v1"),
+        # Sockets
+        "unix": ("unix:///tmp/s", f"'unix:///tmp/s' {IS_SOCKET}", "write http://localhost:PORT/v1"),
+        "http+unix": ("http+unix://%2Ftmp%2Fs/v1", IS_SOCKET, "let the server listen at a port"),
+        "of nginx": ("http://unix:/tmp/s:/v1", IS_SOCKET, "let the server listen at a port"),
+        "file": ("/run/llm.sock", f"'/run/llm.sock' {IS_SOCKET}", "let the server listen at a port"),
+    },
+)
+def test_text_that_stands_for_no_server_is_78(text: str, what: str, fix: str) -> None:
+    check_refused(text, what, fix)
+
+
+@cases(
+    "text",
+    {
+        "comma in a path": "https://a.example/x,y/v1",
+        "URLs in a query": "https://a.example/v1?a=http://b,http://c",
+        "equals sign in a query": "https://a.example/v1?a=b",
+        "host that begins so": "http://nullable/v1",
+        "host called unix": "http://unix:8000/v1",
+        "host of digits with a port": "http://0:8000/v1",
+        "host of digits": "http://2130706433/v1",
+        "host that begins like a version": "http://v1.example/v1",
+    },
+)
+def test_text_that_only_looks_so_is_taken(text: str) -> None:
+    assert parsed(text) == (text, [])
+
+
+def test_note_has_what_was_typed() -> None:
+    assert parsed("http:/a/v1")[1] == ["--base-url: 'http:/a/v1' is taken as 'http://a/v1'"]
 
 
 @pytest.mark.parametrize("name", names())

@@ -5,6 +5,7 @@ system/secrets.py hides them in the words of servers.
 
 from __future__ import annotations
 
+import re
 from binascii import a2b_base64
 from collections.abc import Iterable, Iterator
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -113,4 +114,6 @@ def url(text: str) -> str:
         parts = urlsplit(text)
     except ValueError:  # an unclosed bracket: not a URL, so a password could be anywhere
         return text.rpartition("@")[2].partition("?")[0]
+    if not parts.netloc:  # geturl() would write slashes that are not in `http:/h`
+        return re.split("[?#]", text, maxsplit=1)[0]
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

@@ -6,7 +6,7 @@
     http://localhost:11434/api/chat       http://localhost:11434/v1: the own API of Ollama
     https://h.example/chat/completions    https://h.example: a whole route is taken as it is
 
-What could mean two things is refused, with the right form.
+What could mean two things is refused, with the right form: see also url_refusals.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from chatpipe.errors import BadConfiguration
 from chatpipe.named_tuple import NamedTuple
-from chatpipe.server import azure, profile_file, redact
+from chatpipe.server import azure, profile_file, redact, url_refusals
 from chatpipe.server.hosts import is_private
 
 # The route of the only requests that are sent today.
@@ -91,8 +91,13 @@ class Repaired(NamedTuple):
 
 def repaired(text: str) -> Repaired:
     """The URL of a text, without the route, final slashes and fragment. Raises BadConfiguration."""
-    url = _parsed(_with_scheme(unquoted(text)))
+    given = unquoted(text)
+    url_refusals.refuse_other_text(given)
+    url = _parsed(_with_scheme(given), given)
     host = (url.hostname or "").rstrip(".")
+    url_refusals.refuse_no_value(host)
+    if url.port is None:
+        url_refusals.refuse_port_as_host(host, url.path)
     if host in _DASHBOARDS:
         raise _dashboard(host)
     segments = _without_repeats([each for each in url.path.split("/") if each])
@@ -134,7 +139,7 @@ def _with_scheme(text: str) -> str:
 
 def _scheme_for(text: str) -> str:
     """The scheme of a URL that has none: https for a public name, http for what is near or has a port."""
-    url = _split(f"//{text}")
+    url = _split(f"//{text}", text)
     host = url.hostname or ""
     if "." not in host and ":" not in host:
         _refuse_word(text, host)
@@ -153,36 +158,29 @@ def _refuse_word(text: str, host: str) -> None:
         raise BadConfiguration("no URL", fix=fix)
 
 
-def _split(text: str) -> SplitResult:
-    """The parts of a URL. Raises BadConfiguration for one that has none, or an impossible port."""
+def _split(text: str, given: str) -> SplitResult:
+    """The parts of a URL, which faults show as given. Raises BadConfiguration for no host or a wrong port."""
     try:
         url = urlsplit(text)
-        port_is_valid = url.port is None or url.port > 0
+        if url.hostname and url.port != 0:
+            return url
     except ValueError:
-        url, port_is_valid = urlsplit(""), False
-    if url.hostname and port_is_valid:
-        return url
-    # Without a scheme two colons are an address. A malformed URL may contain a password.
-    shown = redact.url(text).removeprefix("//")
-    fix = "write https://HOST/v1 or http://HOST:PORT/v1"
-    if shown.partition("://")[2].partition("/")[0].count(":") > 1 or shown.partition("/")[0].count(":") > 1:
-        fix = "write an IPv6 address in brackets: http://[::1]:8000/v1"
-    raise BadConfiguration(f"'{shown}' is not an http or https URL", fix=fix)
+        pass
+    raise url_refusals.malformed(given)
 
 
-def _parsed(text: str) -> SplitResult:
-    """The parts of a text with a scheme. Raises BadConfiguration."""
+def _parsed(text: str, given: str) -> SplitResult:
+    """The parts of a text with a scheme, which faults show as given. Raises BadConfiguration."""
     # Check before parsing, because urlsplit silently drops tabs and line ends.
     if _CONTROL.search(text) or not text.isascii():
         what = "the base URL has a character that no URL has"
         raise BadConfiguration(what, fix="percent-encode it, and a host as xn--")
-    url = _split(text)
+    url = _split(text, given)
     if url.username is not None or url.password is not None:
         what = "a base URL holds no user or password"
         raise BadConfiguration(what, fix="use --header-file or --key-file")
     if not _NETLOC.fullmatch(url.netloc):
-        what = f"'{redact.url(text)}' is not an http or https URL"
-        raise BadConfiguration(what, fix="write https://HOST/v1 or http://HOST:PORT/v1")
+        raise url_refusals.unlike_url(given)
     return url._replace(fragment="")
 
 
