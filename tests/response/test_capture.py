@@ -227,6 +227,10 @@ def test_an_error_is_a_failed_answer(line: str, what: str) -> None:
             '\n{"messages":[]}\n',
             "f:2: a request body, not an answer: chatpipe ask -r f sends it",
         ),
+        "an exchange": (
+            '{"v":1,"request":{},"response":{"status":200,"body":{}}}',
+            "f:1: a recorded exchange, not an answer: chatpipe ask --replay f answers its request",
+        ),
         "an answer of another API": (
             f'[{{"candidates":[]}},{CHUNK}]',
             "f:1: an answer of Gemini's own API: show reads answers of Chat Completions",

@@ -28,6 +28,7 @@ EXAMPLES: dict[str, tuple[Any, str]] = {
     "Cohere": ({"id": "i", "message": {"role": "assistant", "content": []}}, "Cohere's own API"),
     "models": ({"object": "list", "data": []}, "a list, such as one of models or embeddings"),
     "Batch input": ({"custom_id": "a", "body": {"messages": []}}, "a line of a Batch input"),
+    "exchange": ({"v": 1, "request": {"body": {}}, "response": {"status": 200}}, "a recorded exchange"),
     "request": ({"model": "m", "messages": []}, "a request body"),
     "row": ({"prompt": "Hi"}, "a row with a prompt"),
     "message": (SAID, "a message"),
@@ -40,7 +41,7 @@ def test_json_is_named(value: Any, what: str) -> None:
     kind = other_json(value)
     assert kind is not None
     assert kind.what.removeprefix("an answer of ") == what
-    assert bool(kind.command) is not kind.what.startswith(("an answer", "a list"))
+    assert bool(kind.use) is not kind.what.startswith(("an answer", "a list"))
 
 
 def test_every_row_has_an_example() -> None:

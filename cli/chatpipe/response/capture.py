@@ -215,9 +215,8 @@ def _not_known(line: Source, value: Value) -> BadInput:
     other = other_json(value)
     if other is None:
         what, fix = "neither a chunk, a completion nor a result", "see chatpipe show --help"
-    elif other.command:
-        command = with_name(other.command, line.name, is_filter=False)
-        what, fix = f"{other.what}, not an answer", f"{command} sends it"
+    elif other.use:
+        what, fix = f"{other.what}, not an answer", with_name(other.use, line.name, is_filter=False)
     else:
         what, fix = other.what, "show reads answers of Chat Completions"
     return BadInput(what, place=line.place(), fix=fix)

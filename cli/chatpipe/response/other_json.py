@@ -18,13 +18,13 @@ from chatpipe.named_tuple import NamedTuple
 class OtherJson(NamedTuple):
     """A kind of JSON.
 
-    what names it in an error line. fix is the advice if a server sent it. command is what reads a file of
-    it; empty if nothing does.
+    what names it in an error line. fix is the advice if a server sent it. use says which command takes a
+    FILE of it; empty if none does.
     """
 
     what: str
     fix: str = "is the base URL right?"
-    command: str = ""
+    use: str = ""
 
 
 def _has(**types: type) -> Callable[[dict[str, Value]], bool]:
@@ -83,10 +83,17 @@ KINDS: tuple[tuple[Callable[[dict[str, Value]], bool], OtherJson], ...] = (
     (_is_dashscope, _api("DashScope's own API", "ends in /compatible-mode/v1")),
     (_is_cohere, _api("Cohere's own API", "is https://api.cohere.ai/compatibility/v1")),
     (lambda value: value.get("object") == "list", OtherJson("a list, such as one of models or embeddings")),
-    (_has(custom_id=str, body=dict), OtherJson("a line of a Batch input", command="chatpipe batch FILE")),
-    (_has(messages=list), OtherJson("a request body", command="chatpipe ask -r FILE")),
-    (_has(prompt=str), OtherJson("a row with a prompt", command="chatpipe batch FILE")),
-    (_has(role=str), OtherJson("a message", command="chatpipe ask --messages FILE")),
+    (
+        _has(custom_id=str, body=dict),
+        OtherJson("a line of a Batch input", use="chatpipe batch FILE sends it"),
+    ),
+    (
+        _has(request=dict, response=dict),
+        OtherJson("a recorded exchange", use="chatpipe ask --replay FILE answers its request"),
+    ),
+    (_has(messages=list), OtherJson("a request body", use="chatpipe ask -r FILE sends it")),
+    (_has(prompt=str), OtherJson("a row with a prompt", use="chatpipe batch FILE sends it")),
+    (_has(role=str), OtherJson("a message", use="chatpipe ask --messages FILE sends it")),
 )
 
 
