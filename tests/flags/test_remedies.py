@@ -91,6 +91,11 @@ OF_OPTION = {
 
 ROWS: dict[str, tuple[str, str, list[str]]] = {
     # the options of a call
+    "a schema in place of its file": (
+        """build -m m --schema '{"type": "object"}' x""",
+        "give JSON itself by --schema-json",
+        ["""build -m m «--schema-json» '{"type": "object"}' --no-check x"""],
+    ),
     "no model": (
         "build -f batch x",
         "pass -m MODEL or set CHATPIPE_MODEL",

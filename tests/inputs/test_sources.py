@@ -137,6 +137,31 @@ def test_file_that_cannot_be_read_is_66_and_named(name: str, why: str, way: str)
     assert read.names == []
 
 
+@cases(
+    ("option", "name", "line"),
+    {
+        "schema": (
+            "--schema",
+            '{"a":1}',
+            """cannot read '{"a":1}': no such file or directory: give JSON itself by --schema-json""",
+        ),
+        "tool": (
+            "--tool",
+            ' {"name":"f"}',
+            """cannot read ' {"name":"f"}': no such file or directory: pipe JSON in, with '-' for the file""",
+        ),
+        "a long array": (
+            "--messages",
+            f'["{"x" * 300}"]',
+            f"""cannot read '["{"x" * 58}...': file name too long: pipe JSON in, with '-' for the file""",
+        ),
+    },
+)
+def test_json_in_place_of_a_file_is_told(option: str, name: str, line: str) -> None:
+    with refused(MissingInput, f"{option}: {line}"):
+        sources().read(name, option)
+
+
 @pytest.mark.parametrize("way", ["read", "text", "lines"])
 def test_stdin_that_is_closed_is_66(way: str) -> None:
     with pytest.raises(MissingInput, match="stdin is closed"):
