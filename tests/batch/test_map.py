@@ -364,7 +364,7 @@ def test_the_value_of_unpack_is_never_the_next_word(tmp_path: Path) -> None:
     )
     assert (done.status, done.stdout) == (0, b"a,m\nx,x\n")
     # What another option takes is a value, whatever it looks like.
-    done = run("map", "-p", "echo", "-s", "--unpack", "{{a}}", "--csv", "in.csv", cwd=tmp_path)
+    done = run("map", "-p", "echo", "--stop", "--unpack", "{{a}}", "--csv", "in.csv", cwd=tmp_path)
     assert (done.status, done.stdout) == (0, b"a,answer\nx,x\n")
 
 

@@ -33,7 +33,7 @@ def roles(*arguments: str, stdin: bytes | None = None) -> str:
         "others in between": ("-u 1 --temperature 0 -a 2 --seed 1 -u 3", "u:1 a:2 u:3"),
         "a later system message keeps its place": ("-u 1 -s 2 -u 3", "u:1 s:2 u:3"),
         "both heads": ("--developer 1 -s 2 -u 3", "d:1 s:2 u:3"),
-        "values that look like options": ("-u -a -a -u 3", "u:-a a:-u u:3"),
+        "values that look like options": ("--user=-a --assistant=-u -u 3", "u:-a a:-u u:3"),
         "after the end of options": ("-u 1 -a 2 -- -u 3", "u:1 a:2 u:-u 3"),
         "a tool's result": ("-u 1 -a 2 --tool-result c=3", "u:1 a:2 t:3"),
     },

@@ -50,7 +50,7 @@ def conversation(words: list[str]) -> list[tuple[str, str]]:
         "values stuck to letters": (["-u1", "-a2", "-u3"], ["user 1", "assistant 2", "user 3"]),
         "bundled with a flag": (["-qu1", "-qa", "2"], ["user 1", "assistant 2"]),
         "with =": (["--user=1", "--assistant=2", "-u", "3"], ["user 1", "assistant 2", "user 3"]),
-        "values that look like options": (["-u", "-a", "-a", "-u"], ["user -a", "assistant -u"]),
+        "values that look like options": (["--user=-a", "--assistant=-u"], ["user -a", "assistant -u"]),
         "a value that is --": (["-u", "--", "-a", "x"], ["user --", "assistant x"]),
         "operands between": (["-u", "1", "word", "-a", "2", "word"], ["user 1", "assistant 2"]),
         "nothing behind -- is an option": (["-u", "1", "--", "-a", "2"], ["user 1"]),

@@ -272,6 +272,11 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "give it a value, or write --output=--no-stdin",
         ["ask -p echo «--output=--no-stdin» x"],
     ),
+    "an option as a text": (
+        "ask -p echo -s -m x y",
+        "give it a value, or write --system=-m",
+        ["ask -p echo «--system=-m» x"],
+    ),
     # recorded answers
     "recorded and cut off": (
         "show cut.json",

@@ -43,6 +43,26 @@ Chatpipe = Callable[..., Any]
             "ask --base-url --no-stdin x",
             "--base-url: '--no-stdin' is an option: give it a value, or write --base-url=--no-stdin",
         ),
+        "an option as a system message": (
+            "ask -s -m gpt Write",
+            "--system: '-m' is an option: give it a value, or write --system=-m",
+        ),
+        "an option as a user message": (
+            "build --user -m gpt",
+            "--user: '-m' is an option: give it a value, or write --user=-m",
+        ),
+        "an option as an answer": (
+            "ask -u Hi -a --json -m m",
+            "--assistant: '--json' is an option: give it a value, or write --assistant=--json",
+        ),
+        "an option as a developer message": (
+            "batch --developer -k f",
+            "--developer: '-k' is an option: give it a value, or write --developer=-k",
+        ),
+        "an option as a tool's result": (
+            "ask --tool-result --json x",
+            "--tool-result: '--json' is an option: give it a value, or write --tool-result=--json",
+        ),
         "behind another option": ("ask -s -model -model x", "'-model' has one dash: write --model"),
         "em dash": ("ask —model x hi", "'—model' begins with a typographic dash: write --model"),
         "em dash and a value": ("ask —model=x hi", "'—model' begins with a typographic dash: write --model"),
@@ -127,7 +147,9 @@ def test_a_slip_is_refused(chatpipe: Chatpipe, line: str, said: str) -> None:
         "an apostrophe": ("-u \u2019tis me", "\u2019tis\n\nme"),
         "the file of a slip": ("hi -o ./temperature 0.7", ""),
         "a number behind -o": ("hi -o out.txt 3", ""),
-        "an option as a text": ("-s --json -u --raw", "--raw"),
+        "an option as a text, said twice": ("--system=--json --user=--raw", "--raw"),
+        "an option that ends an answer": ("--stop --raw hi", "hi"),
+        "a text that begins like an option": ("-u '--raw is an option'", "--raw is an option"),
         "an option as a file, said twice": ("hi --output=--json", ""),
     },
 )

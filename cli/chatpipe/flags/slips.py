@@ -25,6 +25,8 @@ _OPENING = TYPOGRAPHIC_QUOTES - {"\u2019"}  # an apostrophe, mostly
 _PROMPT_COMMANDS = ("ask", "build")  # their operands may be any text
 # Their values may be any text, so one word in typographic quotes may be meant.
 _FREE_TEXT = ("--system", "--developer", "--user", "--assistant", "--tool-result", "--stop", "--set")
+# An option may end an answer, or be the value of a field. As a whole message it is a dropped value.
+_MAY_BE_OPTION = ("--stop", "--set")
 
 
 def refuse_slips(context: click.Context, arguments: Sequence[str]) -> None:
@@ -139,9 +141,9 @@ def _refuse_flag_value(word: str, option: click.Option) -> None:
 def _refuse_option_as_value(
     option: click.Option, words: Sequence[str], options: Mapping[str, click.Option]
 ) -> None:
-    """Refuse `-o --json`, where a shell dropped the value: `-o $OUT` without quotes. Text may be anything."""
+    """Refuse `-o --json`, where a shell dropped the value: `-o $OUT` without quotes."""
     name, *values = words
-    if name in options and values and values[0] in options and option.opts[0] not in _FREE_TEXT:
+    if name in options and values and values[0] in options and option.opts[0] not in _MAY_BE_OPTION:
         fix = f"give it a value, or write {option.opts[0]}={values[0]}"
         raise UsageFault(f"'{values[0]}' is an option", place=option.opts[0], fix=fix)
 
